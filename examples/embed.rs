@@ -3,24 +3,19 @@
 //!
 //! `cargo run --release --example embed`
 
-use microtome::base::{Result, Task, access, files::Files};
 use microtome::circuit::attribution::{SelectOptions, select};
 use microtome::circuit::enough::{EnoughOptions, enough};
 use microtome::circuit::judge::{JudgeOptions, judge, labelled_language};
 use microtome::circuit::tree::{TreeOptions, causal_tree};
-use microtome::data::harvest::{HarvestOptions, TextReading};
-use microtome::data::{Text, text::TextOptions};
 use microtome::features::predicting::{PredictingOptions, predicting};
 use microtome::features::{describe::DescribeOptions, text_codes::FeatureTextOptions};
-use microtome::model::{Model, load};
+use microtome::prelude::*;
 use microtome::report::{Item, Screen};
-use microtome::sae::Sae;
-use microtome::sae::fit::{FitOptions, FitPlan, FitStorage, Job, Source, Target, kinds};
 
 fn main() -> Result<()> {
     let task = Task::default();
-    let files = Files::new(access::Access::new("out".as_ref(), &access::Rules::default())?, false);
-    let model = Model::load(&files, load::INSIDE, &load::Loading::default(), &task)?;
+    let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
+    let model = Model::load(&files, "tiny", &Loading::default(), &task)?;
     let text = Text::of_tiny(&files, TextOptions { tokens: Some(400_000), ..Default::default() }, &task)?;
     // Five parts that share no document: one fits, one selects the feature, one finds the tree, one describes it, one
     // judges it.
@@ -29,7 +24,8 @@ fn main() -> Result<()> {
     let context = Some(256);
     let plan = FitOptions { ratio: 4.0, passes: 6.0, lr: Some(0.012), ..Default::default() };
     let plan = FitPlan::new(kinds::TopK { k: 8, ..Default::default() }, plan);
-    let (reading, storage) = (HarvestOptions { context, ..Default::default() }, FitStorage::none(&files));
+    let reading = HarvestOptions { context, ..Default::default() };
+    let storage = FitStorage::none(&files);
     let readings = [TextReading::new(&model, &parts[0], &reading)];
     let job = Job {
         source: Source::Text(&readings),
@@ -43,7 +39,8 @@ fn main() -> Result<()> {
     let text = FeatureTextOptions { context, ..Default::default() };
     let options = PredictingOptions { text: text.clone(), ..Default::default() };
     let ranking = predicting(&model, &saes[saes.len() - 1], &parts[1], &[")".into()], &options, &task)?;
-    let (target, options) = (ranking.feature(0)?, TreeOptions { min_effect: 0.1, ..Default::default() });
+    let target = ranking.feature(0)?;
+    let options = TreeOptions { min_effect: 0.1, ..Default::default() };
     let mut tree = causal_tree(&model, &saes, &target, &parts[2], &options, &task)?;
     let options = DescribeOptions { text: FeatureTextOptions { tokens: 20_000, ..text }, ..Default::default() };
     let described = tree.describe(&model, &parts[3], &options, &task)?;

@@ -206,7 +206,8 @@ fn what_may_not_be_read_is_answered_as_what_is_not_there() {
 fn what_may_not_be_read_is_not_listed() {
     support::on_large_stack(|| {
         let folder = tempfile::tempdir().unwrap();
-        let (data, secret) = (folder.path().join("data"), folder.path().join("data/secret"));
+        let data = folder.path().join("data");
+        let secret = folder.path().join("data/secret");
         std::fs::create_dir_all(&secret).unwrap();
         std::fs::write(data.join("open.txt"), "open").unwrap();
         let all = format!(

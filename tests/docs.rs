@@ -173,7 +173,10 @@ fn takes_number(entry: &Entry, argument: usize) -> bool {
 /// strings are skipped.
 fn literals(arguments: &str) -> Vec<(usize, usize)> {
     let bytes = arguments.as_bytes();
-    let (mut depth, mut argument, mut at, mut ends) = (1, 0, 0, Vec::new());
+    let mut depth = 1;
+    let mut argument = 0;
+    let mut at = 0;
+    let mut ends = Vec::new();
     while at < bytes.len() && depth > 0 {
         match bytes[at] {
             b'"' | b'`' => {
@@ -294,7 +297,9 @@ fn last_statement(code: &str) -> usize {
 
 /// Splits arguments at the commas outside of all brackets and strings.
 fn split(text: &str) -> Vec<String> {
-    let (mut depth, mut quoted, mut parts) = (0, false, vec![String::new()]);
+    let mut depth = 0;
+    let mut quoted = false;
+    let mut parts = vec![String::new()];
     for c in text.chars() {
         match c {
             '"' => quoted = !quoted,
@@ -313,7 +318,8 @@ fn split(text: &str) -> Vec<String> {
 }
 
 fn closing(text: &str) -> Option<usize> {
-    let (mut depth, mut quoted) = (1, false);
+    let mut depth = 1;
+    let mut quoted = false;
     for (at, c) in text.char_indices() {
         match c {
             '"' => quoted = !quoted,
@@ -468,7 +474,8 @@ fn ours(page: &str) -> String {
 /// questions are left out.
 fn runs(page: &str) -> Vec<Vec<String>> {
     let mut found: Vec<Vec<String>> = Vec::new();
-    let (mut in_session, mut in_fence) = (false, false);
+    let mut in_session = false;
+    let mut in_fence = false;
     for line in page.lines() {
         if line.starts_with("```") {
             in_fence = !in_fence && line == "```rhai";

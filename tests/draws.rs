@@ -525,7 +525,8 @@ fn in_folder(folder: &Path, script: &str) -> String {
 #[test]
 fn each_text_counts_for_itself_wherever_it_lies() {
     support::on_large_stack(|| {
-        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let one = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
         let mine = in_folder(one.path(), "[tensor::randn([3]), tensor::randn([3])]");
         let with =
             "import \"draws\" as d; let a = tensor::randn([3]); d::draws(); d::all([1, 2]); [a, tensor::randn([3])]";
@@ -626,7 +627,8 @@ fn what_control_c_ended_ends_there_again() {
             let folder = tempfile::tempdir().unwrap();
             let mut session = support::session(folder.path());
             done(&mut session, before).unwrap();
-            let (task, since) = (session.env().task.clone(), session.env().task.pieces());
+            let task = session.env().task.clone();
+            let since = session.env().task.pieces();
             let flag = task.flag().clone();
             let watched = task.clone();
             let presses = std::thread::spawn(move || {

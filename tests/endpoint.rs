@@ -27,7 +27,9 @@ fn server(judge: Judge) -> (String, Arc<Mutex<Vec<String>>>) {
 }
 
 fn answer(stream: TcpStream, judge: Judge, heard: &Mutex<Vec<String>>) -> std::io::Result<()> {
-    let (mut reader, mut length, mut line) = (BufReader::new(&stream), 0, String::new());
+    let mut reader = BufReader::new(&stream);
+    let mut length = 0;
+    let mut line = String::new();
     while reader.read_line(&mut line)? > 2 {
         if let Some((name, value)) = line.split_once(": ") {
             length = if name.eq_ignore_ascii_case("content-length") { value.trim().parse().unwrap() } else { length };
@@ -81,7 +83,8 @@ fn a_judge_grades_what_is_written() {
     // The harmonic mean of 2, 1 and 1 is 1.2, and 0 where the concept is missing.
     let share =
         |from: usize| [0, 3].iter().filter(|at| written(&questions[from + **at]).contains('o')).count() as f64 / 2.0;
-    let (own, random) = (share(0), share(6));
+    let own = share(0);
+    let random = share(6);
     assert!(own > 0.0 && found.ends_with("[0, 0]\""), "{found}");
     assert_eq!(
         found,

@@ -55,7 +55,8 @@ fn plan(folder: &Path) -> Plan {
 }
 
 fn near(a: &Value, b: &Value) -> bool {
-    let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
+    let a = a.as_f64().unwrap();
+    let b = b.as_f64().unwrap();
     (a - b).abs() <= 1e-4 * (1.0 + b.abs())
 }
 
@@ -68,7 +69,8 @@ fn by_feature(rows: &Value, columns: usize) -> Vec<Vec<Value>> {
 }
 
 fn same_rows(found: &Value, shown: &Value, columns: usize) {
-    let (found, shown) = (by_feature(found, columns), by_feature(shown, columns));
+    let found = by_feature(found, columns);
+    let shown = by_feature(shown, columns);
     assert_eq!(found.len(), shown.len());
     for (found, shown) in found.iter().zip(&shown) {
         assert!(found.iter().zip(shown).all(|(a, b)| near(a, b)), "{found:?} {shown:?}");
@@ -100,7 +102,9 @@ fn a_saved_script_finds_what_was_shown() {
         let going = json!({ "text": text, "changes": changes, "tokens": 5, "temperature": 0.8, "seed": 3 });
         let compare = json!({ "texts": ["a b c", "( ( שלום"], "dictionary": 0 });
         let of = json!({ "dictionary": 1, "feature": feature });
-        let (card, compared, tree) = (ask("card", &of), ask("compare", &compare), ask("tree", &of));
+        let card = ask("card", &of);
+        let compared = ask("compare", &compare);
+        let tree = ask("tree", &of);
         // The same without position 0, of which other numbers are shown.
         let without = |question: &Value| {
             let mut question = question.clone();
@@ -201,7 +205,8 @@ impl Running {
     fn get(&self, name: &str) -> String {
         let mut text = String::new();
         let mut connection = TcpStream::connect(&self.host).unwrap();
-        let (path, host) = (&self.path, &self.host);
+        let path = &self.path;
+        let host = &self.host;
         write!(connection, "GET {path}{name} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
         connection.read_to_string(&mut text).unwrap();
         text

@@ -150,7 +150,8 @@ fn typing(page: &mut Browser) {
     let times: Vec<f64> = serde_json::from_value(times).unwrap();
     assert!(times.len() >= 10 && times.iter().all(|time| *time > 0.0));
     let tokens = page.number("document.querySelectorAll('.token').length");
-    let (middle, most) = (times[times.len() / 2], times[times.len() - 1]);
+    let middle = times[times.len() / 2];
+    let most = times[times.len() - 1];
     // Directly, since the harness captures the output of passing tests. A debug build beside other tests proves no time.
     let _best_effort = writeln!(
         std::io::stderr(),
@@ -351,10 +352,8 @@ fn steps(page: &mut Browser, folder: &Path) {
     page.until(&format!("{here} === {count} && {other} === 'let total = sum([1, 2, 3]);'"));
     page.click("#save");
     page.until("document.querySelector('#saved pre')");
-    let (path, script) = (
-        page.text("document.querySelector('#saved code').textContent"),
-        page.text("document.querySelector('#saved pre').textContent"),
-    );
+    let path = page.text("document.querySelector('#saved code').textContent");
+    let script = page.text("document.querySelector('#saved pre').textContent");
     assert_eq!(std::fs::read_to_string(folder.join(path)).unwrap(), script);
     photograph(page, "steps");
 }
@@ -466,7 +465,8 @@ fn two_explorers_run_at_once_and_a_page_outlives_its_explorer() {
     let Some(chromium) = chromium() else { return };
     let folder = tempfile::tempdir().unwrap();
     fit(folder.path());
-    let (mut first, second) = (Explorer::start(folder.path(), &[]), Explorer::start(folder.path(), &[]));
+    let mut first = Explorer::start(folder.path(), &[]);
+    let second = Explorer::start(folder.path(), &[]);
     let mut page = Browser::start(chromium, &folder.path().join("profile"));
     let left = page.open(&first.address);
     page.until("document.querySelectorAll('.token').length > 0");

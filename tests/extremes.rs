@@ -49,8 +49,10 @@ impl Trial {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let session = support::session(folder.path());
-        let (begun, start) = (Arc::new(AtomicU64::new(0)), Instant::now());
-        let (flag, watched) = (session.env().task.flag().clone(), Arc::downgrade(&begun));
+        let begun = Arc::new(AtomicU64::new(0));
+        let start = Instant::now();
+        let flag = session.env().task.flag().clone();
+        let watched = Arc::downgrade(&begun);
         std::thread::spawn(move || {
             while let Some(begun) = watched.upgrade() {
                 let begun = begun.load(Ordering::SeqCst);
@@ -179,7 +181,8 @@ const SIZES: [&str; 2] = ["9223372036854775807", "100000000000"];
 
 /// The statements of an example, without what it states.
 fn statements(example: &str) -> Vec<String> {
-    let (mut all, mut open) = (Vec::new(), String::new());
+    let mut all = Vec::new();
+    let mut open = String::new();
     for line in example.lines() {
         let stated = line.find("//=>").or_else(|| line.find("// Error: "));
         let line = stated.map_or(line.into(), |at| format!("{};", line[..at].trim_end()));
@@ -197,7 +200,9 @@ fn statements(example: &str) -> Vec<String> {
 
 /// The places of the whole numbers of a statement. The first two of a list stand for the others, however it is nested.
 fn numbers(statement: &str) -> Vec<Range<usize>> {
-    let (mut found, mut open, mut listed) = (Vec::new(), Vec::new(), 0);
+    let mut found = Vec::new();
+    let mut open = Vec::new();
+    let mut listed = 0;
     for token in tokens(statement) {
         let word = token.of(statement);
         if token.is_symbol(statement, OPENING) {
@@ -276,7 +281,9 @@ fn every_size_as_large_as_can_be() {
     let complaints = support::on_large_stack(|| {
         ration();
         let docs = docs();
-        let (mut complaints, mut trial, mut tried) = (Vec::new(), Trial::new(), BTreeSet::new());
+        let mut complaints = Vec::new();
+        let mut trial = Trial::new();
+        let mut tried = BTreeSet::new();
         for entry in docs.own().filter(|e| !e.scripted) {
             for Case { before, code } in enlarged(entry, &mut tried) {
                 eprintln!("{}: {code}", entry.path());

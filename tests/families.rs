@@ -74,7 +74,8 @@ fn a_text_beside_a_longer_one_is_read_as_if_alone() {
         let long = ids(&expected(family)["input_ids"]).remove(0);
         let short = long[3..10].to_vec();
         let logits = |rows| decoder.logits(&Batch::new(rows).unwrap(), Vec::new(), &Task::default()).unwrap();
-        let (alone, both) = (logits(vec![short.clone()]), logits(vec![long, short]));
+        let alone = logits(vec![short.clone()]);
+        let both = logits(vec![long, short]);
         let off = distance(&alone, &both.narrow(0, 1, 1).unwrap().narrow(1, 0, 7).unwrap());
         assert!(off < 1e-4, "{family}: off by {off}");
     }

@@ -256,8 +256,8 @@ impl<'ast> Visit<'ast> for Reader {
     fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
         let Some((_, items)) = &module.content else { return };
         let inside = child(&self.here, &module.ident.to_string());
-        let (here, children) =
-            (std::mem::replace(&mut self.here, inside), std::mem::replace(&mut self.children, modules(items)));
+        let here = std::mem::replace(&mut self.here, inside);
+        let children = std::mem::replace(&mut self.children, modules(items));
         items.iter().for_each(|item| self.visit_item(item));
         (self.here, self.children) = (here, children);
     }

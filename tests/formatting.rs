@@ -53,7 +53,9 @@ fn every_script_stays_the_same_program() {
 
 /// The text with other white space between its words, and none where there was none.
 fn shaken(text: &str, dice: &mut impl FnMut(usize) -> usize) -> String {
-    let (mut out, mut end, mut ends_line) = (String::new(), 0, false);
+    let mut out = String::new();
+    let mut end = 0;
+    let mut ends_line = false;
     for token in tokens(text) {
         // A string between backticks comes in pieces, which touch.
         let white = &text[end..token.start];
@@ -158,7 +160,8 @@ fn files_change_only_where_they_must() {
 fn a_script_stays_what_it_was_to_the_system() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
-    let (file, link) = (folder.path().join("a.rhai"), folder.path().join("link.rhai"));
+    let file = folder.path().join("a.rhai");
+    let link = folder.path().join("link.rhai");
     std::fs::write(&file, "x=1").unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o750)).unwrap();
     std::os::unix::fs::symlink("a.rhai", &link).unwrap();

@@ -64,7 +64,8 @@ fn largest(tensor: &Tensor) -> f64 {
 #[test]
 fn logits_and_every_hidden_state_are_those_of_transformers() {
     let Some(folder) = folder() else { return };
-    let (model, expected) = (model(&folder), reference(&folder));
+    let model = model(&folder);
+    let expected = reference(&folder);
     let mut kinds = model.decoder.weights().packings();
     kinds.sort_unstable();
     assert_eq!(kinds, ["Q4_K", "Q5_0", "Q6_K", "Q8_0"]);
@@ -91,7 +92,8 @@ fn logits_and_every_hidden_state_are_those_of_transformers() {
 #[test]
 fn hidden_states_behind_a_window_are_those_of_transformers() {
     let Some(folder) = folder() else { return };
-    let (model, peers) = (model(&folder), peers(&folder));
+    let model = model(&folder);
+    let peers = peers(&folder);
     let batch = Batch::new(ids(&peers["long"])).unwrap();
     let config = model.decoder.config();
     let places = ["resid_pre.*", "final_norm"].iter().flat_map(|name| site::select(config, name).unwrap()).collect();
@@ -127,16 +129,21 @@ fn thirty_greedy_tokens_are_those_of_transformers() {
 #[test]
 fn logits_and_64_greedy_tokens_are_those_of_llama_cpp_within_its_distance_from_f32() {
     let Some(folder) = folder() else { return };
-    let (model, expected, peers) = (model(&folder), reference(&folder), peers(&folder));
+    let model = model(&folder);
+    let expected = reference(&folder);
+    let peers = peers(&folder);
     let logits = |ids: &[u32]| model.decoder.logits(&one(ids), Vec::new(), &Task::default()).unwrap();
     for text in 0..TEXTS {
         let start = ids(&expected[&format!("ids{text}")]).remove(0);
         let theirs = |what: &str| peers[&format!("{what}{text}")].unsqueeze(0).unwrap();
-        let (f32, ours) = (&expected[&format!("logits{text}")], logits(&start));
+        let f32 = &expected[&format!("logits{text}")];
+        let ours = logits(&start);
         let own = distance(&theirs("llama"), f32);
-        let (off, off_plain) = (distance(&theirs("llama"), &ours), distance(&theirs("plain"), &ours));
+        let off = distance(&theirs("llama"), &ours);
+        let off_plain = distance(&theirs("plain"), &ours);
         let all = row(&peers[&format!("greedy{text}")]);
-        let (read, wanted) = (&all[..all.len() - 1], &all[start.len()..]);
+        let read = &all[..all.len() - 1];
+        let wanted = &all[start.len()..];
         assert_eq!((&read[..start.len()], wanted.len()), (&start[..], 64));
         let ours: Vec<Vec<f32>> = logits(read).squeeze(0).unwrap().to_vec2().unwrap();
         let mut ties = Vec::new();
@@ -170,7 +177,8 @@ fn tokens_of_two_thousand_texts_are_those_of_llama_cpp_and_of_transformers() {
     assert_eq!(texts.len(), 2000);
     let theirs =
         |text: &serde_json::Value, who: &str| -> Vec<u32> { serde_json::from_value(text[who].clone()).unwrap() };
-    let (mut count, mut runs) = (0, 0);
+    let mut count = 0;
+    let mut runs = 0;
     for text in texts {
         let content = text["text"].as_str().unwrap();
         let tokens = tokenizer.encode(content, None, &Task::default()).unwrap();

@@ -46,7 +46,8 @@ fn most_of(numbers: impl Iterator<Item = f64>) -> f64 {
 /// The largest difference of two tensors, over the size of the second.
 fn apart(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.dims(), b.dims());
-    let (a, b) = (floats(a).unwrap(), floats(b).unwrap());
+    let a = floats(a).unwrap();
+    let b = floats(b).unwrap();
     let size = b.iter().fold(1e-3_f64, |most, x| most.max(x.abs()));
     most_of(a.iter().zip(b).map(|(a, b)| (a - b).abs())) / size
 }
@@ -126,7 +127,8 @@ fn gradients_are_those_of_the_processor() {
             floats(&session.eval("gradients", code).unwrap().cast::<Tensor>()).unwrap()
         })
     };
-    let (there, here) = (gradients(device), gradients(Device::Cpu));
+    let there = gradients(device);
+    let here = gradients(Device::Cpu);
     let size = here.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
     assert!(size > 0.0 && there.len() == here.len());
     let off = there.iter().zip(&here).fold(0.0_f64, |most, (a, b)| most.max((a - b).abs())) / size;
@@ -191,7 +193,8 @@ fn the_largest_codes_of_rows_and_of_a_batch_are_those_that_sorting_finds() {
     let Some((device, _turn)) = gpu() else { return };
     // With few and many ties, more than there are above 0, and as many rows as have several blocks.
     for (turn, (count, width, k)) in [(3, 5, 2), (70, 40, 30), (300, 33, 4), (1100, 9, 2)].into_iter().enumerate() {
-        let (x, bias) = (drawn(&[count, width], 200 + turn as u64), drawn(&[width], 300 + turn as u64));
+        let x = drawn(&[count, width], 200 + turn as u64);
+        let bias = drawn(&[width], 300 + turn as u64);
         let [x, bias] = [x, bias].map(|t| if turn % 2 == 0 { t.round().unwrap() } else { t });
         let rows = x.broadcast_add(&bias).unwrap().to_vec2::<f32>().unwrap();
         let [x, bias] = [x, bias].map(|t| t.to_device(&device).unwrap());
@@ -215,7 +218,10 @@ fn the_largest_codes_of_rows_and_of_a_batch_are_those_that_sorting_finds() {
 fn codes_found_by_tensor_cores_are_the_largest() {
     use kernels::device::rows::SparseRows;
     let Some((device, _turn)) = gpu() else { return };
-    let (count, inner, width, k) = (150, 64, 3000, 8);
+    let count = 150;
+    let inner = 64;
+    let width = 3000;
+    let k = 8;
     // The second time one coordinate is large, as in activations of models, and the bound wider.
     for outlier in [1.0, 30.0] {
         let scale: Vec<f32> = (0..inner).map(|i| if i == 5 { outlier } else { 1.0 }).collect();
@@ -273,11 +279,13 @@ fn a_step_by_kernels_is_that_of_candles_operations() {
         let shape = Shape { d_in: 20, d_sae: 300, d_out: 20 };
         let state =
             || State::new(Params::draw(&recipe, shape, &mut stream(turn as u64, "gpu", 1), &device).unwrap(), 300);
-        let (mut ours, mut twin) = (state(), state());
+        let mut ours = state();
+        let mut twin = state();
         for step in 0..6 {
             let rows = |turn: u64| drawn(&[96, 20], turn).affine(1.5, 0.2).unwrap().to_device(&device).unwrap();
             let batch = Batch { x: rows(400 + step), target: with_target.then(|| rows(500 + step)) };
-            let (a, b) = (ours.advance(&batch, &recipe).unwrap(), twin.advance_plain(&batch, &recipe).unwrap());
+            let a = ours.advance(&batch, &recipe).unwrap();
+            let b = twin.advance_plain(&batch, &recipe).unwrap();
             assert_eq!((a.l0, a.dead), (b.l0, b.dead), "{kind}, step {step}");
             assert!(step < 2 || a.dead > 0, "{kind}: no feature is dead at step {step}");
             for (what, a, b) in [("loss", a.loss, b.loss), ("error", a.error, b.error), ("fve", a.fve, b.fve)] {
@@ -342,7 +350,8 @@ fn steps_of_adam_are_those_of_the_processor() {
         let run = |device: &Device| {
             let begun = |turn| Var::from_tensor(&drawn(&dims, turn).to_device(device).unwrap()).unwrap();
             let zeros = || Var::zeros(dims.clone(), DType::F32, device).unwrap();
-            let (weight, moments) = (begun(7), [zeros(), zeros()]);
+            let weight = begun(7);
+            let moments = [zeros(), zeros()];
             for step in 1..=3 {
                 let gradient = drawn(&dims, 50 + step as u64).to_device(device).unwrap();
                 let moments = [&moments[0], &moments[1]];
@@ -411,7 +420,8 @@ fn fifty_steps_of_every_kind_have_the_losses_of_the_processor() {
             assert!(sae.device().same_device(device), "{kind}: the dictionary is elsewhere");
             fitted.history
         };
-        let (there, here) = (fit(&device), fit(&Device::Cpu));
+        let there = fit(&device);
+        let here = fit(&Device::Cpu);
         assert_eq!(there.steps.len(), 50);
         for (step, (a, b)) in there.steps.iter().zip(&here.steps).enumerate() {
             let off = (a.loss - b.loss).abs() / b.loss.abs().max(1e-3);

@@ -112,8 +112,8 @@ impl Reader {
 /// Whether two lines say the same: words to the letter, decimals to a fiftieth, since another kind of processor rounds
 /// otherwise.
 fn same_line(wanted: &str, found: &str) -> bool {
-    let (wanted, found): (Vec<&str>, Vec<&str>) =
-        (wanted.split_whitespace().collect(), found.split_whitespace().collect());
+    let wanted: Vec<&str> = wanted.split_whitespace().collect();
+    let found: Vec<&str> = found.split_whitespace().collect();
     let near = |a: &str, b: &str| match (a.contains('.'), a.parse::<f64>(), b.parse::<f64>()) {
         (true, Ok(a), Ok(b)) => (a - b).abs() <= 0.02 * (a.abs() + b.abs()) / 2.0 + 1e-5,
         _ => a == b,

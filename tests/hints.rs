@@ -32,7 +32,8 @@ fn texts() -> Vec<Text> {
 
 /// The texts between double quotes in a source, as they are at run time but for their placeholders.
 fn literals(source: &str) -> Vec<String> {
-    let (mut found, mut rest) = (Vec::new(), source);
+    let mut found = Vec::new();
+    let mut rest = source;
     while let Some(first) = rest.chars().next() {
         let raw = |hashes: &str| rest.strip_prefix(&format!("r{hashes}\""))?.split_once(&format!("\"{hashes}"));
         let inside = raw("##").or_else(|| raw("#"));
@@ -81,7 +82,8 @@ fn unescaped(text: &str) -> String {
 
 /// What stands between backticks, single ones or, around backticks, double ones.
 fn pieces(text: &str) -> Vec<&str> {
-    let (mut found, mut rest) = (Vec::new(), text);
+    let mut found = Vec::new();
+    let mut rest = text;
     while let Some(at) = rest.find('`') {
         let (mark, close) = if rest[at..].starts_with("`` ") { ("`` ", " ``") } else { ("`", "`") };
         let Some((inside, after)) = rest[at + mark.len()..].split_once(close) else { return found };
@@ -101,7 +103,8 @@ fn is_code(piece: &str) -> bool {
 
 /// A text between its placeholders: `{name}` may be anything, `{{` is a brace.
 fn without_placeholders(text: &str) -> Vec<String> {
-    let (mut parts, mut rest) = (vec![String::new()], text);
+    let mut parts = vec![String::new()];
+    let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let part = parts.last_mut().unwrap();
         if let Some(after) = rest.strip_prefix("{{").or_else(|| rest.strip_prefix("}}")) {
@@ -162,7 +165,8 @@ fn dense(text: &str) -> String {
 
 #[test]
 fn every_suggestion_of_an_error_is_stated_or_excused() {
-    let (texts, stated) = (texts(), stated());
+    let texts = texts();
+    let stated = stated();
     assert!(texts.len() > 150, "only {} texts with code", texts.len());
     let is_stated = |text: &Text| {
         let parts = without_placeholders(&text.text);

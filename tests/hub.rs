@@ -335,7 +335,8 @@ fn an_interruption_is_heard_at_once_and_keeps_what_has_come() {
     let place = Place::new(&hub);
     hub.fail_once(Fault::Stall(50_000));
     let task = Task::default();
-    let (flag, part) = (task.flag().clone(), place.settings.cache.join("models--org--tiny/blobs"));
+    let flag = task.flag().clone();
+    let part = place.settings.cache.join("models--org--tiny/blobs");
     let part = part.join(format!("{}.incomplete", digits_of(&large(1))));
     let heard = part.clone();
     let raised = std::thread::spawn(move || {
@@ -438,7 +439,8 @@ fn a_script_loads_a_model_by_its_name() {
     for offline in ["0", "1"] {
         let asked = hub.asked().len();
         let output = run(offline);
-        let (said, failed) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8_lossy(&output.stdout);
+        let failed = String::from_utf8_lossy(&output.stderr);
         assert_eq!(said.trim(), format!("[320,\"org/llama@{COMMIT}\"]"), "{failed}");
         assert_eq!(hub.asked().len() > asked, offline == "0");
     }

@@ -87,7 +87,8 @@ fn dictionary(truth: &BTreeMap<String, Tensor>, number: usize) -> Sae {
 
 /// Runs a script on the model of a family: it succeeds, and all of its checks hold.
 fn check(text: &str, family: &str) {
-    let (text, family) = (text.to_string(), family.to_string());
+    let text = text.to_string();
+    let family = family.to_string();
     support::on_large_stack(move || {
         let folder = tempfile::tempdir().unwrap();
         let env = Env::in_memory(folder.path()).unwrap();

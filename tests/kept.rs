@@ -66,8 +66,12 @@ impl Place {
             "#,
             root.join("text.txt").display()
         );
-        let (code, out, cache) = (before + code, root.join("out"), root.join("cache"));
-        let (fresh, rules, interrupts) = (self.fresh, self.rules.clone(), self.interrupts);
+        let code = before + code;
+        let out = root.join("out");
+        let cache = root.join("cache");
+        let fresh = self.fresh;
+        let rules = self.rules.clone();
+        let interrupts = self.interrupts;
         support::on_large_stack(move || {
             let said = Arc::new(Said { interrupts, ..Said::default() });
             let env = Env::in_memory(&out).unwrap();

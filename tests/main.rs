@@ -22,6 +22,7 @@ mod figures;
 mod floors;
 mod formats;
 mod formatting;
+mod front_pages;
 mod gallery;
 mod gemma;
 mod gguf;

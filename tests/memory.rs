@@ -22,7 +22,8 @@ fn memory(line: &str) -> u64 {
 
 /// A sparse file of zeros with these tensors. Returns the number of their elements.
 fn write_zeros(place: &Path, tensors: &[(String, Vec<usize>)], dtype: &str, width: usize) -> usize {
-    let (mut header, mut end) = (Map::new(), 0);
+    let mut header = Map::new();
+    let mut end = 0;
     for (name, shape) in tensors {
         let start = end;
         end += shape.iter().product::<usize>() * width;

@@ -163,7 +163,8 @@ fn docs() -> Docs {
 #[test]
 fn methods_and_properties_give_the_same_everywhere() {
     let (complaints, untried) = support::on_large_stack(|| {
-        let (mut all, mut untried) = (Vec::new(), Vec::new());
+        let mut all = Vec::new();
+        let mut untried = Vec::new();
         let docs = docs();
         let entries: Vec<&Entry> =
             docs.own().filter(|e| !e.receiver.is_empty() && matches!(e.role, Role::Method | Role::Property)).collect();
@@ -218,7 +219,8 @@ fn argument(kind: &str) -> Option<&'static str> {
 #[test]
 fn methods_of_the_languages_own_types_give_the_same_everywhere() {
     let (complaints, tried) = support::on_large_stack(|| {
-        let (mut all, mut tried) = (Vec::new(), String::new());
+        let mut all = Vec::new();
+        let mut tried = String::new();
         let docs = docs();
         for (kind, value) in OWN {
             let methods =

@@ -65,7 +65,8 @@ fn a_file_is_as_good_as_its_folder() {
         ("gemma-scope-jumprelu", "params.npz"),
         ("cunningham-tied", "dict.safetensors"),
     ] {
-        let (whole, one) = (load(&root.join(folder)).unwrap(), load(&root.join(folder).join(file)).unwrap());
+        let whole = load(&root.join(folder)).unwrap();
+        let one = load(&root.join(folder).join(file)).unwrap();
         assert_eq!(spelled(whole.parts()), spelled(one.parts()), "{folder}");
     }
 }

@@ -111,7 +111,8 @@ fn every_link_of_the_site_leads_somewhere_and_nothing_comes_from_outside() {
 #[test]
 fn where_there_are_no_pages_the_site_is_that_of_the_repository() {
     let folder = tempfile::tempdir().unwrap();
-    let (of_repository, elsewhere) = (site(folder.path()), folder.path().join("elsewhere"));
+    let of_repository = site(folder.path());
+    let elsewhere = folder.path().join("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
     let mut program = Command::new(env!("CARGO_BIN_EXE_microtome"));
     let ran = program.args(["doc", "--html", "site"]).current_dir(&elsewhere).output().unwrap();

@@ -68,7 +68,8 @@ fn write_a_large_store(folder: &Path) {
         dtype: "f32".into(),
         shard_rows: 8 << 10,
     };
-    let (mut writer, mut progress) = (Writer::begin(&files(folder), folder, made).unwrap(), Progress::new(&[WIDTH]));
+    let mut writer = Writer::begin(&files(folder), folder, made).unwrap();
+    let mut progress = Progress::new(&[WIDTH]);
     for block in 0..ROWS as u32 / 1024 {
         let rows: Vec<u32> = (block * 1024..(block + 1) * 1024).collect();
         let numbers = Tensor::from_slice(&rows, (1024, 1), &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();

@@ -27,7 +27,8 @@ fn sections(text: &str) -> Vec<(String, String)> {
 pub fn complaints(file: &Path, device: &Device) -> Vec<String> {
     let text = std::fs::read_to_string(file).unwrap();
     let stem = file.file_stem().unwrap().to_string_lossy().to_string();
-    let (sections, mut complaints) = (sections(&text), Vec::new());
+    let sections = sections(&text);
+    let mut complaints = Vec::new();
     assert!(!sections.is_empty(), "{stem} has no section");
     for (name, code) in sections {
         assert!(code.contains("//=>") || code.contains("// Error:"), "{stem}, {name}: nothing is stated");

@@ -158,13 +158,15 @@ fn inodes(folder: &Path) -> BTreeMap<PathBuf, u64> {
 
 #[test]
 fn any_number_of_processes_gives_the_same_bytes_and_what_is_done_stays() {
-    let (one, three) = (Place::new(&[("plan", PLAN)]), Place::new(&[("plan", PLAN)]));
+    let one = Place::new(&[("plan", PLAN)]);
+    let three = Place::new(&[("plan", PLAN)]);
     let (code, text) = one.run("sweep plan.rhai --jobs 1");
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("4 cells: 4 done") && text.contains("report/index.html"), "{text}");
     let (code, text) = three.run("--quiet sweep plan.rhai --jobs 3");
     assert_eq!(code, 0, "{text}");
-    let (a, b) = (contents(&one.out().join("plan")), contents(&three.out().join("plan")));
+    let a = contents(&one.out().join("plan"));
+    let b = contents(&three.out().join("plan"));
     assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
     for (path, bytes) in &a {
         assert!(b[path] == *bytes, "{} differs", path.display());
@@ -257,7 +259,8 @@ fn a_harvest_that_fails_is_named_and_no_cell_begins() {
 
 #[test]
 fn a_sweep_that_is_killed_leaves_nobody_behind_and_ends_with_the_same_bytes() {
-    let (place, undisturbed) = (Place::new(&[("plan", PLAN)]), Place::new(&[("plan", PLAN)]));
+    let place = Place::new(&[("plan", PLAN)]);
+    let undisturbed = Place::new(&[("plan", PLAN)]);
     assert_eq!(undisturbed.run("--quiet sweep plan.rhai").0, 0);
     let mut child = place.start("--quiet sweep plan.rhai --jobs 2");
     until("a cell is done", || place.out().join("plan/sweep.json").exists() && place.count("plan", "done") > 0);
@@ -266,7 +269,8 @@ fn a_sweep_that_is_killed_leaves_nobody_behind_and_ends_with_the_same_bytes() {
     until("its processes end", || place.count("plan", "running") == 0);
     let (code, text) = place.run("--quiet sweep plan.rhai");
     assert_eq!(code, 0, "{text}");
-    let (a, b) = (contents(&place.out().join("plan")), contents(&undisturbed.out().join("plan")));
+    let a = contents(&place.out().join("plan"));
+    let b = contents(&undisturbed.out().join("plan"));
     assert!(a == b, "{:?} and {:?}", a.keys(), b.keys());
 }
 

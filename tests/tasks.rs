@@ -76,7 +76,8 @@ fn every_task_runs_and_its_checks_hold() {
 fn every_task_is_short_and_the_list_has_its_question() {
     let list = std::fs::read_to_string(root().join(FOLDER).join("README.md")).unwrap();
     for task in support::files(FOLDER, "rhai") {
-        let (name, text) = (task.file_stem().unwrap().to_string_lossy(), std::fs::read_to_string(&task).unwrap());
+        let name = task.file_stem().unwrap().to_string_lossy();
+        let text = std::fs::read_to_string(&task).unwrap();
         let code = text.lines().filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with("//"));
         assert!(code.count() <= 40, "{name} has more than 40 lines of code");
         let longest = text.lines().map(|line| line.chars().count()).max().unwrap();
@@ -97,7 +98,8 @@ fn the_records_of_a_task_are_compared() {
     let record =
         |name: &str| out.path().join(format!("records/{name}/induction_scores/run.json")).display().to_string();
     let compare = |other: &str| microtome(&root(), out.path(), &["diff", &record("first"), &record(other)]);
-    let (same, other) = (compare("again"), compare("other"));
+    let same = compare("again");
+    let other = compare("other");
     assert_eq!(same.status.code(), Some(0), "{}", String::from_utf8_lossy(&same.stdout));
     assert_eq!(other.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&other.stdout).contains("seed: was 0, is 1"));
@@ -107,7 +109,8 @@ fn the_records_of_a_task_are_compared() {
 #[test]
 fn the_library_of_a_task_passes_its_tests() {
     let place = tempfile::tempdir().unwrap();
-    let (tasks, out) = (root().join(FOLDER), place.path().join("out"));
+    let tasks = root().join(FOLDER);
+    let out = place.path().join("out");
     std::fs::create_dir_all(place.path().join("own_library/tests")).unwrap();
     let kept = ["microtome.toml", "microtome.lock", "own_library/microtome.toml", "own_library/lib.rhai"];
     for name in kept.into_iter().chain(["own_library/tests/lib.rhai"]) {

@@ -85,7 +85,9 @@ pub fn activate_gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Ten
     match if alike { Way::of(&[gate, up]) } else { Way::Plain } {
         Way::Fused => fused_gated(gate, up, act)?.tensor(gate.dims(), gate.dtype()),
         Way::Recorded => {
-            let (from, times, asked) = (gate.detach(), up.detach(), [gate.track_op(), up.track_op()]);
+            let from = gate.detach();
+            let times = up.detach();
+            let asked = [gate.track_op(), up.track_op()];
             record("activate_gated", fused_gated(gate, up, act)?, gate.dims(), &[gate, up], move |_, gradient| {
                 gated_gradients(&from, &times, gradient, act, asked)
             })
@@ -95,7 +97,8 @@ pub fn activate_gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Ten
 }
 
 pub(super) fn fused(x: &Tensor, act: Activation) -> Result<Fresh> {
-    let (arch, flat) = (arch(), flat(x)?);
+    let arch = arch();
+    let flat = flat(x)?;
     let numbers = Numbers::of(&flat)?;
     let from = numbers.slice();
     let mut out = Fresh::new(from.len())?;
@@ -107,12 +110,17 @@ pub(super) fn fused(x: &Tensor, act: Activation) -> Result<Fresh> {
 }
 
 fn fused_gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Fresh> {
-    let (arch, flat_gate, flat_up) = (arch(), flat(gate)?, flat(up)?);
-    let (gates, ups) = (Numbers::of(&flat_gate)?, Numbers::of(&flat_up)?);
-    let (gates, ups) = (gates.slice(), ups.slice());
+    let arch = arch();
+    let flat_gate = flat(gate)?;
+    let flat_up = flat(up)?;
+    let gates = Numbers::of(&flat_gate)?;
+    let ups = Numbers::of(&flat_up)?;
+    let gates = gates.slice();
+    let ups = ups.slice();
     let mut out = Fresh::new(gates.len())?;
     out.write(1, 1, |begin, out| {
-        let (gates, ups) = (&gates[begin..begin + out.len()], &ups[begin..begin + out.len()]);
+        let gates = &gates[begin..begin + out.len()];
+        let ups = &ups[begin..begin + out.len()];
         with_activation!(act, function => zip(arch, out, gates, ups, Gated(function)));
     });
     Ok(out)
@@ -151,12 +159,17 @@ slopes!(Relu: math::relu_slope, Gelu: math::gelu_slope, GeluTanh: math::gelu_tan
 
 /// Computes the gradient of x, given that of act(x).
 pub(super) fn activation_gradient(x: &Tensor, gradient: &Tensor, act: Activation) -> Result<Tensor> {
-    let (x, gradient) = (flat(x)?, flat(gradient)?);
-    let (arch, numbers, gradients) = (arch(), Numbers::of(&x)?, Numbers::of(&gradient)?);
-    let (numbers, gradients) = (numbers.slice(), gradients.slice());
+    let x = flat(x)?;
+    let gradient = flat(gradient)?;
+    let arch = arch();
+    let numbers = Numbers::of(&x)?;
+    let gradients = Numbers::of(&gradient)?;
+    let numbers = numbers.slice();
+    let gradients = gradients.slice();
     let mut out = Fresh::new(numbers.len())?;
     out.write(1, 1, |begin, out| {
-        let (x, gradients) = (&numbers[begin..begin + out.len()], &gradients[begin..begin + out.len()]);
+        let x = &numbers[begin..begin + out.len()];
+        let gradients = &gradients[begin..begin + out.len()];
         with_activation!(act, function => zip(arch, out, x, gradients, Slope(function)));
     });
     out.tensor(x.dims(), DType::F32)

@@ -38,7 +38,9 @@ pub fn adamw_step(weight: &Var, gradient: &Tensor, moments: [&Var; 2], settings:
     if !whole || !fusible(&[&gradient.detach(), &all[0], &all[1], &all[2]]) {
         return adamw_plain(weight, gradient, moments, settings);
     }
-    let (arch, factors, gradient) = (arch(), Factors::of(settings), flat(gradient)?);
+    let arch = arch();
+    let factors = Factors::of(settings);
+    let gradient = flat(gradient)?;
     let numbers = Numbers::of(&gradient)?;
     in_place(weight, |weights| {
         in_place(mean, |means| {
@@ -68,7 +70,8 @@ pub(super) fn adamw_plain(weight: &Var, gradient: &Tensor, moments: [&Var; 2], s
 
 /// Computes the norm of all gradients together, summed in a fixed order.
 pub fn global_norm<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -> Result<f64> {
-    let (mut sum, mut elsewhere) = (0.0, Vec::new());
+    let mut sum = 0.0;
+    let mut elsewhere = Vec::new();
     for gradient in gradients {
         if !gradient.device().is_cpu() {
             elsewhere.push(squares_of_rows(&gradient.detach())?);

@@ -18,8 +18,11 @@ use crate::Result;
 /// Computes scale * q . k, soft-capped by `cap * tanh(scores / cap)` where there is a cap. Nothing is masked.
 pub fn scores(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>) -> Result<Tensor> {
     let Some(sizes) = Sizes::of(q, k).filter(|_| fusible(&[q, k])) else { return scores_plain(q, k, scale, cap) };
-    let (arch, q_whole, k_whole) = (arch(), with_whole_heads(q)?, with_whole_heads(k)?);
-    let (queries, keys) = (Strided::of(&q_whole)?, Strided::of(&k_whole)?);
+    let arch = arch();
+    let q_whole = with_whole_heads(q)?;
+    let k_whole = with_whole_heads(k)?;
+    let queries = Strided::of(&q_whole)?;
+    let keys = Strided::of(&k_whole)?;
     let mut out = Fresh::new(sizes.rows * sizes.heads * sizes.columns * sizes.keys)?;
     let place = out.pointer();
     sizes.each_block(sizes.queries(), |block, _| {
@@ -37,7 +40,8 @@ pub fn pattern(scores: &Tensor, reach: &Reach) -> Result<Tensor> {
     if !fusible(&[scores]) || scores.elem_count() == 0 {
         return pattern_plain(scores, reach, None);
     }
-    let (arch, flat_scores) = (arch(), flat(scores)?);
+    let arch = arch();
+    let flat_scores = flat(scores)?;
     let numbers = Numbers::of(&flat_scores)?;
     let from = numbers.slice();
     let mut out = Fresh::new(from.len())?;
@@ -63,8 +67,10 @@ pub fn mix(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
     let Some(sizes) = Sizes::of_pattern(pattern, v).filter(|_| fusible(&[pattern, v])) else {
         return mix_plain(pattern, v);
     };
-    let (flat_pattern, v_whole) = (flat(pattern)?, with_whole_heads(v)?);
-    let (numbers, values) = (Numbers::of(&flat_pattern)?, Strided::of(&v_whole)?);
+    let flat_pattern = flat(pattern)?;
+    let v_whole = with_whole_heads(v)?;
+    let numbers = Numbers::of(&flat_pattern)?;
+    let values = Strided::of(&v_whole)?;
     let pattern_numbers = numbers.slice();
     let mut out = Fresh::new(sizes.rows * sizes.columns * sizes.heads * sizes.size)?;
     let place = out.pointer();
@@ -91,8 +97,13 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, cap: Option<f64
 }
 
 fn fused([q, k, v]: [&Tensor; 3], sizes: &Sizes, scaling: (f64, Option<f64>), reach: &Reach) -> Result<Fresh> {
-    let (arch, q, k, v) = (arch(), with_whole_heads(q)?, with_whole_heads(k)?, with_whole_heads(v)?);
-    let (queries, keys, values) = (Strided::of(&q)?, Strided::of(&k)?, Strided::of(&v)?);
+    let arch = arch();
+    let q = with_whole_heads(q)?;
+    let k = with_whole_heads(k)?;
+    let v = with_whole_heads(v)?;
+    let queries = Strided::of(&q)?;
+    let keys = Strided::of(&k)?;
+    let values = Strided::of(&v)?;
     let mut out = Fresh::new(sizes.rows * sizes.columns * sizes.heads * sizes.size)?;
     let place = out.pointer();
     sizes.each_block(sizes.queries(), |block, buffer| {

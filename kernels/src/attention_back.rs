@@ -31,7 +31,9 @@ pub(super) struct Attended {
 impl Attended {
     pub fn of([q, k, v]: [&Tensor; 3], sizes: Sizes, scale: f64, reach: &Reach) -> Result<Self> {
         let asked = [q, k, v].map(Tensor::track_op);
-        let (q, k, v) = (with_whole_heads(q)?, with_whole_heads(k)?, with_whole_heads(v)?);
+        let q = with_whole_heads(q)?;
+        let k = with_whole_heads(k)?;
+        let v = with_whole_heads(v)?;
         let gap = reach.gap.cloned();
         let reach = Reach { causal: reach.causal, window: reach.window, past: reach.past, gap: None };
         Ok(Self { q, k, v, sizes, scale, reach, gap, asked })
@@ -39,8 +41,10 @@ impl Attended {
 
     /// Computes the gradients of q, k and v, given that of the result.
     pub fn gradients(&self, gradient: &Tensor) -> Result<ArgumentGradients> {
-        let (sizes, gradient) = (self.sizes, with_whole_heads(gradient)?);
-        let (of_queries, of_keys) = (self.q.elem_count(), self.k.elem_count());
+        let sizes = self.sizes;
+        let gradient = with_whole_heads(gradient)?;
+        let of_queries = self.q.elem_count();
+        let of_keys = self.k.elem_count();
         let mut results = [Fresh::new(of_queries)?, Fresh::new(of_keys)?, Fresh::new(of_keys)?];
         let [q, k, v] = &mut results;
         let work = Work {
@@ -104,9 +108,12 @@ impl Work<'_> {
     }
 
     fn block(&self, block: Block, shared: usize, [pattern, slopes]: &mut Buffers) {
-        let (sizes, Block { row, head, first, queries }) = (&self.sizes, block);
+        let sizes = &self.sizes;
+        let Block { row, head, first, queries } = block;
         let run = block.pattern(self.arch, sizes, (&self.q, &self.k), (self.scale, None), &self.reach, pattern);
-        let (size, width, scale) = (sizes.size, run.len(), self.scale as f32);
+        let size = sizes.size;
+        let width = run.len();
+        let scale = self.scale as f32;
         slopes.resize(queries * width, 0.0);
         let gradient = rows(&self.gradient, row, first, head);
         let (q, k, v) = (
@@ -133,7 +140,8 @@ impl Work<'_> {
         let slopes = Factor { numbers: slopes, row: width as isize, column: 1 };
         if self.asked[0] {
             let place = ((row * sizes.columns + first) * sizes.heads + head) * size;
-            let (step, sizes) = (sizes.heads * size, [queries, size, width]);
+            let step = sizes.heads * size;
+            let sizes = [queries, size, width];
             // SAFETY: this head of these columns, which nobody else writes.
             unsafe { multiply(of_q.at(place), step, sizes, scale, slopes, k, Onto::Nothing) };
         }

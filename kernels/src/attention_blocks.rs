@@ -59,7 +59,8 @@ impl Sizes {
     pub fn each_block(&self, queries: usize, work: impl Fn(Block, &mut Vec<f32>) + Sync) {
         let down = self.columns.div_ceil(queries);
         let block = |index: usize, buffer: &mut Vec<f32>| {
-            let (head, first) = (index / down, index % down * queries);
+            let head = index / down;
+            let first = index % down * queries;
             let queries = queries.min(self.columns - first);
             work(Block { row: head / self.heads, head: head % self.heads, first, queries }, buffer);
         };

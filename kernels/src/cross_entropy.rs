@@ -90,13 +90,16 @@ impl Pass<'_> {
 
     /// Returns the sum of the losses of some rows, and replaces their logits by the gradients of the logits.
     fn losses(&self, logits: &mut Fresh, first: usize, sizes: Sizes) -> Result<f64> {
-        let (vocab, arch, place) = (sizes.out, arch(), logits.pointer());
+        let vocab = sizes.out;
+        let arch = arch();
+        let place = logits.pointer();
         let back = self.asked.contains(&true);
         let mut losses = Fresh::new(sizes.rows)?;
         losses.write(1, vocab, |begin, losses| {
             for (index, loss) in losses.iter_mut().enumerate() {
                 let row = begin + index;
-                let (target, gradient) = (self.targets[first + row] as usize, self.counts[first + row]);
+                let target = self.targets[first + row] as usize;
+                let gradient = self.counts[first + row];
                 // SAFETY: the logits of this row, which have been written.
                 let logits = unsafe { place.part(row * vocab, vocab) };
                 let total = arch.dispatch(Total { logits });

@@ -19,7 +19,8 @@ impl<P: FnMut(usize, usize, f32)> WithSimd for Dots<'_, P> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let (x_rows, inner) = (self.x.len() / self.inner, self.inner);
+        let x_rows = self.x.len() / self.inner;
+        let inner = self.inner;
         for (weight_row, weights) in self.weights.chunks_exact(inner).enumerate() {
             let mut row = 0;
             let mut put = |row: &mut usize, sums: &[f32]| {

@@ -83,7 +83,8 @@ pub(super) fn zip(arch: Arch, out: &mut [f32], a: &[f32], b: &[f32], function: i
                 *out = self.3.of(simd, *a, *b);
             }
             if !a_rest.is_empty() {
-                let (a, b) = (simd.partial_load_f32s(a_rest), simd.partial_load_f32s(b_rest));
+                let a = simd.partial_load_f32s(a_rest);
+                let b = simd.partial_load_f32s(b_rest);
                 simd.partial_store_f32s(out_rest, self.3.of(simd, a, b));
             }
         }
@@ -113,7 +114,8 @@ pub(super) fn times_number(x: &Tensor, factor: f32) -> Result<Tensor> {
     if factor == 1.0 {
         return Ok(x.clone());
     }
-    let (arch, flat) = (arch(), flat(x)?);
+    let arch = arch();
+    let flat = flat(x)?;
     let numbers = Numbers::of(&flat)?;
     let mut out = Fresh::new(numbers.slice().len())?;
     out.write(1, 1, |begin, out| map(arch, out, &numbers.slice()[begin..begin + out.len()], Times(factor)));
@@ -121,9 +123,13 @@ pub(super) fn times_number(x: &Tensor, factor: f32) -> Result<Tensor> {
 }
 
 fn zipped(a: &Tensor, b: &Tensor, function: impl Two) -> Result<Fresh> {
-    let (arch, flat_a, flat_b) = (arch(), flat(a)?, flat(b)?);
-    let (a_numbers, b_numbers) = (Numbers::of(&flat_a)?, Numbers::of(&flat_b)?);
-    let (a_numbers, b_numbers) = (a_numbers.slice(), b_numbers.slice());
+    let arch = arch();
+    let flat_a = flat(a)?;
+    let flat_b = flat(b)?;
+    let a_numbers = Numbers::of(&flat_a)?;
+    let b_numbers = Numbers::of(&flat_b)?;
+    let a_numbers = a_numbers.slice();
+    let b_numbers = b_numbers.slice();
     let mut out = Fresh::new(a_numbers.len())?;
     out.write(1, 1, |begin, out| {
         let end = begin + out.len();

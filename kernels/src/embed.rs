@@ -14,7 +14,8 @@ pub fn look_up(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     if Way::of(&[table]) != Way::Recorded {
         return Ok(if table.track_op() { table.index_select(ids, 0)? } else { found });
     }
-    let (shape, ids) = (table.dims2()?, ids.to_vec1::<u32>()?);
+    let shape = table.dims2()?;
+    let ids = ids.to_vec1::<u32>()?;
     let result = Fresh::from(found.flatten_all()?.to_vec1()?);
     record("look_up", result, found.dims(), &[table], move |_, gradient| Ok(vec![Some(back(gradient, &ids, shape)?)]))
 }

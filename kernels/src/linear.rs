@@ -157,7 +157,9 @@ impl Linear {
     pub fn gradients(&self, gradient: &Tensor) -> Result<ArgumentGradients> {
         let (out, inner) = self.weight.dims2()?;
         let gradient = flat(gradient)?;
-        let (numbers, x, weight) = (Numbers::of(&gradient)?, Numbers::of(&self.x)?, Numbers::of(&self.weight)?);
+        let numbers = Numbers::of(&gradient)?;
+        let x = Numbers::of(&self.x)?;
+        let weight = Numbers::of(&self.weight)?;
         let sizes = [numbers.slice().len() / out.max(1), inner, out];
         let parts = self.asked.iter().enumerate().map(|(part, asked)| {
             let make = || match part {
@@ -200,10 +202,13 @@ pub(super) unsafe fn in_tiles(target: Place, [m, n, k]: [usize; 3], a: Factor, b
         return;
     }
     let (height, width) = tile(m, n, m * n * k);
-    let (down, across) = (m.div_ceil(height), n.div_ceil(width));
+    let down = m.div_ceil(height);
+    let across = n.div_ceil(width);
     let one = |index: usize| {
-        let (row, column) = (index % down * height, index / down * width);
-        let (a, b) = (a.from(row, 0), b.from(0, column));
+        let row = index % down * height;
+        let column = index / down * width;
+        let a = a.from(row, 0);
+        let b = b.from(0, column);
         let sizes = [height.min(m - row), width.min(n - column), k];
         // SAFETY: the tile lies in the target and overlaps no other tile.
         unsafe { multiply(target.at(row * n + column), n, sizes, 1.0, a, b, onto) };

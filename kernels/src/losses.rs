@@ -20,7 +20,8 @@ pub fn token_losses(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
     match way {
         Way::Fused => fused(logits, targets)?.tensor(&[rows], DType::F32),
         Way::Recorded => {
-            let (from, ids) = (flat(logits)?, targets.to_vec());
+            let from = flat(logits)?;
+            let ids = targets.to_vec();
             record("token_losses", fused(logits, targets)?, &[rows], &[logits], move |losses, gradient| {
                 Ok(vec![Some(back(&from, &ids, losses, gradient)?)])
             })
@@ -42,7 +43,8 @@ pub(super) fn check_targets(targets: &[u32], rows: usize, vocab: usize) -> Resul
 
 fn fused(logits: &Tensor, targets: &[u32]) -> Result<Fresh> {
     let (rows, vocab) = logits.dims2()?;
-    let (arch, flat_logits) = (arch(), flat(logits)?);
+    let arch = arch();
+    let flat_logits = flat(logits)?;
     let numbers = Numbers::of(&flat_logits)?;
     let all = numbers.slice();
     let mut losses = Fresh::new(rows)?;
@@ -59,9 +61,15 @@ fn fused(logits: &Tensor, targets: &[u32]) -> Result<Fresh> {
 /// Computes the gradient of logits, from the losses and their gradients.
 fn back(logits: &Tensor, targets: &[u32], losses: &Tensor, gradient: &Tensor) -> Result<Tensor> {
     let (_, vocab) = logits.dims2()?;
-    let (arch, losses, gradient) = (arch(), flat(losses)?, flat(gradient)?);
-    let (numbers, losses, gradients) = (Numbers::of(logits)?, Numbers::of(&losses)?, Numbers::of(&gradient)?);
-    let (numbers, losses, gradients) = (numbers.slice(), losses.slice(), gradients.slice());
+    let arch = arch();
+    let losses = flat(losses)?;
+    let gradient = flat(gradient)?;
+    let numbers = Numbers::of(logits)?;
+    let losses = Numbers::of(&losses)?;
+    let gradients = Numbers::of(&gradient)?;
+    let numbers = numbers.slice();
+    let losses = losses.slice();
+    let gradients = gradients.slice();
     let mut out = Fresh::new(numbers.len())?;
     out.write(vocab, vocab, |first, out| {
         out.copy_from_slice(&numbers[first * vocab..first * vocab + out.len()]);
@@ -121,7 +129,8 @@ impl WithSimd for LogitSlopes<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { logits, total, target, gradient } = self;
-        let (totals, gradients) = (simd.splat_f32s(total), simd.splat_f32s(gradient));
+        let totals = simd.splat_f32s(total);
+        let gradients = simd.splat_f32s(gradient);
         let (whole, rest) = S::as_mut_simd_f32s(logits);
         for x in whole {
             *x = slope(simd, *x, totals, gradients);

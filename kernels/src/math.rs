@@ -54,7 +54,8 @@ pub fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 /// Computes tanh, with relative error up to 3e-7.
 #[inline(always)]
 pub fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    let (one, two) = (simd.splat_f32s(1.0), simd.splat_f32s(2.0));
+    let one = simd.splat_f32s(1.0);
+    let two = simd.splat_f32s(2.0);
     let size = simd.abs_f32s(x);
     let square = simd.mul_f32s(x, x);
     let near = polynomial(simd, square, [-0.333_332_8, 0.133_314_4, -0.053_739_716, 0.020_639_09, -0.005_704_988_3]);

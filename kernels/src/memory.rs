@@ -41,7 +41,8 @@ pub fn taken() -> u64 {
 
 fn of_process(ask: impl Fn(&sysinfo::Process) -> u64) -> u64 {
     use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate};
-    let (mut system, own) = (sysinfo::System::new(), Pid::from_u32(std::process::id()));
+    let mut system = sysinfo::System::new();
+    let own = Pid::from_u32(std::process::id());
     let what = ProcessRefreshKind::nothing().with_memory().without_tasks();
     system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), false, what);
     system.process(own).map_or(0, ask)

@@ -49,7 +49,8 @@ pub fn norm_gradient(
     gradients: &Tensor,
 ) -> Result<Tensor> {
     let affine = Affine { weight, plus_one, bias: None };
-    let (x, gradients) = (x.detach(), gradients.detach());
+    let x = x.detach();
+    let gradients = gradients.detach();
     if affine.way(&x) == Way::Fused && fusible(&[&gradients]) {
         return input_gradients(&x, kind, eps as f32, affine, &gradients);
     }
@@ -71,7 +72,9 @@ pub fn norm_scale(x: &Tensor, kind: NormKind, eps: f64) -> Result<Tensor> {
     if Affine::default().way(x) != Way::Fused {
         return norm_scale_plain(x, kind, eps);
     }
-    let (width, arch, flat_x) = (row_width(x), arch(), flat(x)?);
+    let width = row_width(x);
+    let arch = arch();
+    let flat_x = flat(x)?;
     let numbers = Numbers::of(&flat_x)?;
     let x_numbers = numbers.slice();
     let mut shape = x.dims().to_vec();
@@ -105,12 +108,15 @@ pub fn norm_with_scale(
 }
 
 fn fused(x: &Tensor, kind: NormKind, divisor: Divisor, affine: Affine) -> Result<Fresh> {
-    let (width, arch, flat_x) = (row_width(x), arch(), flat(x)?);
+    let width = row_width(x);
+    let arch = arch();
+    let flat_x = flat(x)?;
     let weight = affine.factor()?;
     let bias = affine.bias.map(flat).transpose()?;
     let weight = weight.as_ref().map(Numbers::of).transpose()?;
     let bias = bias.as_ref().map(Numbers::of).transpose()?;
-    let (weight, bias) = (weight.as_ref().map(Numbers::slice), bias.as_ref().map(Numbers::slice));
+    let weight = weight.as_ref().map(Numbers::slice);
+    let bias = bias.as_ref().map(Numbers::slice);
     let numbers = Numbers::of(&flat_x)?;
     let x_numbers = numbers.slice();
     let mut out = Fresh::new(x_numbers.len())?;

@@ -38,12 +38,17 @@ impl Normed {
 
     /// Computes the gradients of x, weight and bias, given that of the result.
     pub fn gradients(&self, gradient: &Tensor) -> Result<ArgumentGradients> {
-        let (width, arch, gradient) = (row_width(&self.x), arch(), flat(gradient)?);
-        let (x, gradient) = (Numbers::of(&self.x)?, Numbers::of(&gradient)?);
-        let (x, gradient) = (x.slice(), gradient.slice());
+        let width = row_width(&self.x);
+        let arch = arch();
+        let gradient = flat(gradient)?;
+        let x = Numbers::of(&self.x)?;
+        let gradient = Numbers::of(&gradient)?;
+        let x = x.slice();
+        let gradient = gradient.slice();
         let weight = self.weight.as_ref().map(Numbers::of).transpose()?;
         let weight = weight.as_ref().map(Numbers::slice);
-        let (kind, eps) = (self.kind, self.eps);
+        let kind = self.kind;
+        let eps = self.eps;
         let mut out = Fresh::new(x.len())?;
         let place = out.pointer();
         let parts: Vec<[Vec<f32>; 2]> = (0..x.len().div_ceil(ROWS * width))
@@ -52,8 +57,11 @@ impl Normed {
                 let range = part * ROWS * width..((part + 1) * ROWS * width).min(x.len());
                 // SAFETY: the rows of this part, which nobody else writes; every number is written before it is read.
                 let out = unsafe { place.part(range.start, range.len()) };
-                let (x, gradient) = (&x[range.clone()], &gradient[range]);
-                let (mut of_weight, mut of_bias, mut normed) = (vec![0.0; width], vec![0.0; width], vec![0.0; width]);
+                let x = &x[range.clone()];
+                let gradient = &gradient[range];
+                let mut of_weight = vec![0.0; width];
+                let mut of_bias = vec![0.0; width];
+                let mut normed = vec![0.0; width];
                 let sums = [&mut of_weight[..], &mut of_bias[..]];
                 arch.dispatch(NormGradients { out, sums, normed: &mut normed, x, gradient, kind, eps, weight });
                 [of_weight, of_bias]
@@ -82,26 +90,34 @@ pub(super) fn input_gradients(
     affine: Affine,
     gradients: &Tensor,
 ) -> Result<Tensor> {
-    let (width, arch, flat_x, flat_gradients) = (row_width(x), arch(), flat(x)?, flat(gradients)?);
+    let width = row_width(x);
+    let arch = arch();
+    let flat_x = flat(x)?;
+    let flat_gradients = flat(gradients)?;
     let weight = affine.factor()?;
     let weight = weight.as_ref().map(Numbers::of).transpose()?;
     let weight = weight.as_ref().map(Numbers::slice);
-    let (x, gradient) = (Numbers::of(&flat_x)?, Numbers::of(&flat_gradients)?);
-    let (x, gradient) = (x.slice(), gradient.slice());
+    let x = Numbers::of(&flat_x)?;
+    let gradient = Numbers::of(&flat_gradients)?;
+    let x = x.slice();
+    let gradient = gradient.slice();
     if gradient.len() % x.len().max(1) != 0 {
         bail!(Bug, "expected gradients of whole copies of {} numbers, found {}", x.len(), gradient.len());
     }
     let rows = x.len() / width;
     let mut out = Fresh::new(gradient.len())?;
     out.write(width, 4 * width, |first, mut out| {
-        let (mut of_weight, mut of_bias, mut normed) = (vec![0.0; width], vec![0.0; width], vec![0.0; width]);
+        let mut of_weight = vec![0.0; width];
+        let mut of_bias = vec![0.0; width];
+        let mut normed = vec![0.0; width];
         let mut row = first;
         // Rows of one copy at a time: the next one begins with the first row of x again.
         while !out.is_empty() {
             let begin = row % rows;
             let count = (rows - begin).min(out.len() / width);
             let (here, rest) = out.split_at_mut(count * width);
-            let (x, gradient) = (&x[begin * width..][..count * width], &gradient[row * width..][..count * width]);
+            let x = &x[begin * width..][..count * width];
+            let gradient = &gradient[row * width..][..count * width];
             let sums = [&mut of_weight[..], &mut of_bias[..]];
             arch.dispatch(NormGradients { out: here, sums, normed: &mut normed, x, gradient, kind, eps, weight });
             (out, row) = (rest, row + count);
@@ -152,7 +168,8 @@ impl WithSimd for NormGradients<'_> {
                 None => out.copy_from_slice(gradient),
             }
             let (sum, along) = sums(simd, out, normed);
-            let (along, inverse) = (along / width as f32, 1.0 / scale);
+            let along = along / width as f32;
+            let inverse = 1.0 / scale;
             let mean = if kind == NormKind::Layer { sum / width as f32 } else { 0.0 };
             for (out, normed) in out.iter_mut().zip(normed.iter()) {
                 *out = (*out - mean - normed * along) * inverse;
@@ -164,12 +181,15 @@ impl WithSimd for NormGradients<'_> {
 /// Returns the sum of a, and the sum of a b.
 #[inline(always)]
 fn sums<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> (f32, f32) {
-    let ((a, a_rest), (b, b_rest)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
-    let (mut sum, mut product) = (simd.splat_f32s(0.0), simd.splat_f32s(0.0));
+    let (a, a_rest) = S::as_simd_f32s(a);
+    let (b, b_rest) = S::as_simd_f32s(b);
+    let mut sum = simd.splat_f32s(0.0);
+    let mut product = simd.splat_f32s(0.0);
     for (a, b) in a.iter().zip(b) {
         sum = simd.add_f32s(sum, *a);
         product = simd.mul_add_e_f32s(*a, *b, product);
     }
-    let (sum, product) = (simd.reduce_sum_f32s(sum), simd.reduce_sum_f32s(product));
+    let sum = simd.reduce_sum_f32s(sum);
+    let product = simd.reduce_sum_f32s(product);
     a_rest.iter().zip(b_rest).fold((sum, product), |(sum, product), (a, b)| (sum + a, product + a * b))
 }

@@ -37,7 +37,8 @@ pub fn map<U: Send>(count: usize, one: &(dyn Fn(usize) -> U + Sync)) -> Vec<U> {
 /// Returns the results of `one` for each block of this many places and the index of its first one, in order; the last
 /// block may be shorter.
 pub fn blocks<T: Send, U: Send>(places: &mut [T], block: usize, one: &(dyn Fn(usize, &mut [T]) -> U + Sync)) -> Vec<U> {
-    let (all, block) = (places.len(), block.max(1));
+    let all = places.len();
+    let block = block.max(1);
     let places = Places(places.as_mut_ptr());
     map(all.div_ceil(block), &|number| {
         let first = number * block;

@@ -120,13 +120,16 @@ pub(super) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Siz
     if rows * out == 0 {
         return;
     }
-    let (arch, place) = (arch(), result.pointer());
+    let arch = arch();
+    let place = result.pointer();
     let few = rows <= FEW_ROWS && inner > 0;
     let columns = if few { strip(inner) } else { tile_columns(out) };
     let height = if few { rows } else { tile_rows(rows, out.div_ceil(columns)) };
-    let (across, down) = (out.div_ceil(columns), rows.div_ceil(height));
+    let across = out.div_ceil(columns);
+    let down = rows.div_ceil(height);
     let tile = |index: usize, buffer: &mut Vec<f32>| {
-        let (row, column) = (index % down * height, index / down * columns);
+        let row = index % down * height;
+        let column = index / down * columns;
         let tile = Tile { row, column, rows: height.min(rows - row), columns: columns.min(out - column) };
         let x = &x[row * inner..(row + tile.rows) * inner];
         let whole = column..column + tile.columns;
@@ -252,7 +255,8 @@ pub(super) unsafe fn multiply(
     b: Factor,
     onto: Onto,
 ) {
-    let (step, read) = (step as isize, onto == Onto::WhatIsThere);
+    let step = step as isize;
+    let read = onto == Onto::WhatIsThere;
     let old = if read { 1.0 } else { 0.0 };
     let (a, a_row, a_column) = (a.numbers.as_ptr(), a.row, a.column);
     let (b, b_row, b_column) = (b.numbers.as_ptr(), b.row, b.column);

@@ -39,9 +39,16 @@ pub fn rotate(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -
 fn fused(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Result<Fresh> {
     let (_, columns, heads, size) = x.dims4()?;
     let half = rotation.cos.dim(1)?;
-    let (arch, flat_x, cos, sin) = (arch(), flat(x)?, flat(&rotation.cos)?, flat(&rotation.sin)?);
-    let (numbers, cos, sin) = (Numbers::of(&flat_x)?, Numbers::of(&cos)?, Numbers::of(&sin)?);
-    let (numbers, cos, sin) = (numbers.slice(), cos.slice(), sin.slice());
+    let arch = arch();
+    let flat_x = flat(x)?;
+    let cos = flat(&rotation.cos)?;
+    let sin = flat(&rotation.sin)?;
+    let numbers = Numbers::of(&flat_x)?;
+    let cos = Numbers::of(&cos)?;
+    let sin = Numbers::of(&sin)?;
+    let numbers = numbers.slice();
+    let cos = cos.slice();
+    let sin = sin.slice();
     let mut out = Fresh::new(numbers.len())?;
     out.write(heads * size, heads * size, |first, out| {
         for (index, out) in out.chunks_exact_mut(heads * size).enumerate() {
@@ -50,7 +57,9 @@ fn fused(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Res
             let column = past + place % columns;
             let position = gap.map_or(column, |gap| gap.position(place / columns, column));
             let angle = position * half..(position + 1) * half;
-            let (cos, sin, neighbours) = (&cos[angle.clone()], &sin[angle], rotation.neighbours);
+            let cos = &cos[angle.clone()];
+            let sin = &sin[angle];
+            let neighbours = rotation.neighbours;
             arch.dispatch(Turn { out, x, size, cos, sin, neighbours });
         }
     });
@@ -95,16 +104,20 @@ impl WithSimd for Turn<'_> {
 #[inline(always)]
 fn turn_halves<S: Simd>(simd: S, out: [&mut [f32]; 2], (a, b): (&[f32], &[f32]), cos: &[f32], sin: &[f32]) {
     let [first, second] = out;
-    let ((first, first_rest), (second, second_rest)) = (S::as_mut_simd_f32s(first), S::as_mut_simd_f32s(second));
-    let ((a, a_rest), (b, b_rest)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
-    let ((cos, cos_rest), (sin, sin_rest)) = (S::as_simd_f32s(cos), S::as_simd_f32s(sin));
+    let (first, first_rest) = S::as_mut_simd_f32s(first);
+    let (second, second_rest) = S::as_mut_simd_f32s(second);
+    let (a, a_rest) = S::as_simd_f32s(a);
+    let (b, b_rest) = S::as_simd_f32s(b);
+    let (cos, cos_rest) = S::as_simd_f32s(cos);
+    let (sin, sin_rest) = S::as_simd_f32s(sin);
     let angles = cos.iter().zip(sin);
     for (((first, second), (a, b)), (cos, sin)) in first.iter_mut().zip(second).zip(a.iter().zip(b)).zip(angles) {
         (*first, *second) = turn(simd, [*a, *b], *cos, *sin);
     }
     if !a_rest.is_empty() {
         let pair = [simd.partial_load_f32s(a_rest), simd.partial_load_f32s(b_rest)];
-        let (cos, sin) = (simd.partial_load_f32s(cos_rest), simd.partial_load_f32s(sin_rest));
+        let cos = simd.partial_load_f32s(cos_rest);
+        let sin = simd.partial_load_f32s(sin_rest);
         let (first, second) = turn(simd, pair, cos, sin);
         simd.partial_store_f32s(first_rest, first);
         simd.partial_store_f32s(second_rest, second);
@@ -133,7 +146,8 @@ pub(super) fn rotate_plain(x: &Tensor, rotation: &Rotation, past: usize, gap: Op
         }
         .to_dtype(x.dtype())?)
     };
-    let (cos, sin) = (table(&rotation.cos)?, table(&rotation.sin)?);
+    let cos = table(&rotation.cos)?;
+    let sin = table(&rotation.sin)?;
     let turning = x.narrow(3, 0, 2 * half)?;
     let (a, b) = if rotation.neighbours {
         let pairs = turning.reshape((rows, columns, heads, half, 2))?;

@@ -11,7 +11,8 @@ use crate::error::err;
 
 /// Returns some rows of a table `[rows, width]`, in the order of `places`: `[places, width]`, without gradients.
 pub fn picked(table: &Tensor, places: &[u32]) -> Result<Tensor> {
-    let ((rows, width), table) = (table.dims2()?, table.detach());
+    let (rows, width) = table.dims2()?;
+    let table = table.detach();
     if let Some(beyond) = places.iter().find(|place| **place as usize >= rows) {
         return Err(err!(Bug, "expected places among {rows} rows, found {beyond}"));
     }
@@ -19,7 +20,8 @@ pub fn picked(table: &Tensor, places: &[u32]) -> Result<Tensor> {
         return Ok(table.index_select(&Tensor::new(places, table.device())?, 0)?);
     }
     let table = flat(&table)?;
-    let (numbers, mut picked) = (Numbers::of(&table)?, Fresh::new(places.len() * width)?);
+    let numbers = Numbers::of(&table)?;
+    let mut picked = Fresh::new(places.len() * width)?;
     let numbers = numbers.slice();
     picked.write(width, width, |first, picked| {
         for (row, place) in picked.chunks_exact_mut(width).zip(&places[first..]) {
@@ -31,15 +33,21 @@ pub fn picked(table: &Tensor, places: &[u32]) -> Result<Tensor> {
 
 /// Computes `(x - centre) * scale` of rows `[rows, width]`, without gradients.
 pub fn centred(x: &Tensor, centre: &Tensor, scale: f64) -> Result<Tensor> {
-    let (x, centre) = (x.detach(), centre.detach());
+    let x = x.detach();
+    let centre = centre.detach();
     let (rows, width) = x.dims2()?;
     if !is_here(&x) || !is_here(&centre) || centre.dims() != [width] || width == 0 {
         return centred_plain(&x, &centre, scale);
     }
-    let (x, centre) = (flat(&x)?, flat(&centre)?);
-    let (numbers, middle) = (Numbers::of(&x)?, Numbers::of(&centre)?);
-    let (numbers, middle) = (numbers.slice(), middle.slice());
-    let (arch, mut result, scale) = (arch(), Fresh::new(rows * width)?, scale as f32);
+    let x = flat(&x)?;
+    let centre = flat(&centre)?;
+    let numbers = Numbers::of(&x)?;
+    let middle = Numbers::of(&centre)?;
+    let numbers = numbers.slice();
+    let middle = middle.slice();
+    let arch = arch();
+    let mut result = Fresh::new(rows * width)?;
+    let scale = scale as f32;
     result.write(width, width, |first, result| {
         let rows = numbers[first * width..].chunks_exact(width);
         for (out, row) in result.chunks_exact_mut(width).zip(rows) {

@@ -1,9 +1,64 @@
-//! What is done with language models: texts, dictionaries, interventions, features and circuits, without scripts and
-//! without pictures.
+//! Interpretability of language models: texts, dictionaries (sparse autoencoders, transcoders, crosscoders),
+//! interventions, features and circuits, without scripts and without pictures.
 //!
-//! The core's floors, and those above it, lowest first; imports go down only. See ARCHITECTURE.md.
+//! | module | holds |
+//! |---|---|
+//! | [`model`] | checkpoints of many families, tokenizers, activations by name, hooks, gradients, generation, training |
+//! | [`data`] | texts and their sources, labels, pairs of prompts, activations on texts, in memory and in stores |
+//! | [`sae`] | dictionaries: fitting, reading those of other libraries, metrics, splicing into models |
+//! | [`intervene`] | activation and path patching, hooks on features, steering, erasure, subspaces, monitors |
+//! | [`features`] | max-activating examples, logit effects, cards, dashboards, explanations and their scores |
+//! | [`circuit`] | causal trees, edges, feature circuits, attribution graphs, and their evaluation |
+//! | [`base`], [`tensor`], [`training`], [`probes`] | errors, files and access; tensors; training loops; linear probes |
+//!
+//! The crate `microtome` puts scripts, reports, a prompt and a command line above this one, and computes nothing that this
+//! one does not.
+//!
+//! # A first example
+//!
+//! A small model is inside the crate. It closes brackets, and hardly does where the attention of its fourth layer is
+//! ablated:
+//!
+//! ```rust,no_run
+//! use microtome_methods::model::predict::predicted;
+//! use microtome_methods::prelude::*;
+//!
+//! let task = Task::default();
+//! let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
+//! let model = Model::load(&files, "tiny", &Loading::default(), &task)?;
+//!
+//! let tokens = model.tokenizer()?.encode("The committee (which had met in March", None, &task)?;
+//! let batch = Batch::new(vec![tokens.ids])?;
+//! let likely = predicted(&model.decoder, &batch, (-1, 5), Vec::new(), &task)?;
+//! assert_eq!(likely[0].id, model.token(&TokenName::Text(")".into()), &task)?);
+//! assert!(likely[0].probability > 0.9);
+//!
+//! let config = model.decoder.config();
+//! let ablated = Bound::new(config, "attn_out.3", None, None, Box::new(Action::Zero.begin()))?;
+//! let without = predicted(&model.decoder, &batch, (-1, 5), vec![ablated], &task)?;
+//! assert!(without[0].probability < 0.5);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! `examples/embed.rs` of the repository goes on to a circuit with its evaluation.
+//!
+//! # Calls
+//!
+//! - Options are structs with defaults: `TreeOptions { children: 5, ..Default::default() }`.
+//! - A [`Task`](base::Task) carries progress and interruption: a call that takes one ends soon after its flag is set, and
+//!   prints nothing.
+//! - A [`Files`](base::files::Files) decides by its [`Access`](base::access::Access) what may be read, written and fetched.
+//! - An [`Error`](base::Error) says what was expected and what was found, and has a hint where there is one.
+//! - Draws follow from seeds among the options and arguments: the same ones give the same bits on machines of one kind.
+//!
+//! # Features of the crate
+//!
+//! `objects` and `parquet` (on by default) read and write stores of activations in buckets, and texts and tables in Parquet;
+//! `avx512` uses AVX-512 where the CPU has it; `cuda` and `metal` build candle's GPU backends, and need their toolkits.
 
-pub use microtome_core::{bail, base, choices, err, model, options, probes, tensor, training};
+pub use microtome_core::{bail, choices, err, options};
+#[doc(inline)]
+pub use microtome_core::{base, model, probes, tensor, training};
 
 pub mod data;
 
@@ -14,6 +69,8 @@ pub mod intervene;
 pub mod features;
 
 pub mod circuit;
+
+pub mod prelude;
 
 #[cfg(test)]
 #[path = "../../core/src/model/fixtures.rs"]

@@ -95,7 +95,8 @@ fn tell(before: &Record, again: &Record) -> Exit {
         super::tell(&format!("note: {}", difference.words()));
     }
     if differences.is_empty() {
-        let (written, read) = (count(before.written.len(), "file"), count(before.read.len(), "file"));
+        let written = count(before.written.len(), "file");
+        let read = count(before.read.len(), "file");
         super::tell(&format!("identical: {written} written, {read} read, and the printed output"));
         return Exit::Done;
     }

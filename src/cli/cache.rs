@@ -30,7 +30,8 @@ fn folder() -> Result<PathBuf> {
 }
 
 fn list(options: &Options) -> Result<Exit> {
-    let (cache, hub) = (folder()?, hub::Settings::from_env());
+    let cache = folder()?;
+    let hub = hub::Settings::from_env();
     let folder = cached::folder(&cache);
     let files = Files::new(Access::new(&options.out, &Rules::default())?, false);
     let dictionaries = cached::listed(&folder, &files).into_iter();
@@ -54,7 +55,8 @@ fn list(options: &Options) -> Result<Exit> {
 
 /// Returns the rows of a folder's content, and its total size.
 fn table(columns: &[&str], all: Vec<(Vec<String>, Shelved)>) -> (Table, u64) {
-    let (now, bytes) = (SystemTime::now(), all.iter().map(|(_, lies)| lies.bytes).sum());
+    let now = SystemTime::now();
+    let bytes = all.iter().map(|(_, lies)| lies.bytes).sum();
     let row = |(words, lies): (Vec<String>, Shelved)| {
         let last = [memory::human(lies.bytes.into()), days_ago(lies.used, now)];
         words.into_iter().chain(last).map(Cell::from).collect()
@@ -72,7 +74,8 @@ fn shown(title: &str, (table, bytes): (Table, u64)) -> Result<String> {
 }
 
 fn clear(options: &Options, what: Clearable, older_than: Option<u64>) -> Result<Exit> {
-    let (cache, now) = (folder()?, SystemTime::now());
+    let cache = folder()?;
+    let now = SystemTime::now();
     let (cleared, one, several) = match what {
         Clearable::Dictionaries => {
             (cache::clear(&cached::folder(&cache), older_than, now)?, "dictionary", "dictionaries")

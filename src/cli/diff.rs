@@ -16,7 +16,8 @@ pub fn run(options: &Options, diff: &Diff) -> Result<Exit> {
 }
 
 fn compared(options: &Options, diff: &Diff) -> Result<Exit> {
-    let (before, now) = (again::read(options, &diff.before)?, again::read(options, &diff.now)?);
+    let before = again::read(options, &diff.before)?;
+    let now = again::read(options, &diff.now)?;
     let differences = differences::between(&before, &now);
     let exit = if differences.is_empty() { Exit::Done } else { Exit::Failed };
     let text = match (options.json, exit) {

@@ -16,7 +16,9 @@ use crate::script::session::changes;
 
 pub fn run(options: &Options, fmt: &Fmt) -> Result<Exit> {
     let session = Session::for_reading(setup::env(options, Wants::default())?);
-    let (mut seen, mut changed, mut failed) = (0, 0, 0);
+    let mut seen = 0;
+    let mut changed = 0;
+    let mut failed = 0;
     for file in &fmt.files {
         for (name, text) in texts(&session, file)? {
             session.env().task.check()?;

@@ -113,7 +113,8 @@ impl Stage {
     }
 
     fn line(&self, lasted: Duration, note: &str) -> String {
-        let (done, seconds) = (self.done.load(Ordering::Relaxed), lasted.as_secs_f64());
+        let done = self.done.load(Ordering::Relaxed);
+        let seconds = lasted.as_secs_f64();
         let count = |steps: u64| fixed(steps as f64, 0);
         if self.total.is_none() && done == 0 {
             let line = format!("{}: {} so far", self.label, human(seconds));

@@ -30,12 +30,16 @@ pub fn run(options: &Options, arguments: &Arguments) -> Result<Exit> {
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
     let begun = Instant::now();
-    let (next, mut counts) = (AtomicUsize::new(0), BTreeMap::new());
+    let next = AtomicUsize::new(0);
+    let mut counts = BTreeMap::new();
     let (sender, receiver) = mpsc::channel::<(usize, Ran)>();
     let mut drawn = String::new();
     let closed = std::thread::scope(|scope| {
         for _ in 0..jobs.min(tests.len()) {
-            let (sender, next, tests, common) = (sender.clone(), &next, &tests, &common);
+            let sender = sender.clone();
+            let next = &next;
+            let tests = &tests;
+            let common = &common;
             scope.spawn(move || {
                 while let Some((number, test)) = following(next, tests).filter(|_| !common.is_interrupted()) {
                     let begun = Instant::now();
@@ -48,7 +52,8 @@ pub fn run(options: &Options, arguments: &Arguments) -> Result<Exit> {
         }
         drop(sender);
         // Said in the order of the files, whichever ends first.
-        let (mut waiting, mut said) = (BTreeMap::new(), 0);
+        let mut waiting = BTreeMap::new();
+        let mut said = 0;
         for (number, ran) in receiver {
             waiting.insert(number, ran);
             while let Some((ran, test)) = waiting.remove(&said).zip(tests.get(said)) {
@@ -124,7 +129,9 @@ fn ran(common: &Tests, test: &Test, again: bool) -> Result<Outcome> {
 /// Runs a test on a thread with a large stack, in a session and an output folder of its own.
 fn once(common: &Tests, test: &Test) -> Result<Outcome> {
     let scratch = scratch()?;
-    let (common, test, out) = (common.clone(), test.clone(), scratch.path().to_path_buf());
+    let common = common.clone();
+    let test = test.clone();
+    let out = scratch.path().to_path_buf();
     with_large_stack(move || Ok(test.run(&mut Session::new(common.env(&out)?))))?
 }
 
@@ -150,7 +157,9 @@ fn line(test: &Test, (outcome, took): Ran, drawn: &mut String) -> (&'static str,
 
 fn summed_up(counts: &BTreeMap<&str, usize>, drawn: &str, took: Duration) -> Exit {
     let of = |word: &str| counts.get(word).copied().unwrap_or(0);
-    let (passed, failed, unchecked) = (of("passed"), of("failed"), of("unchecked"));
+    let passed = of("passed");
+    let failed = of("failed");
+    let unchecked = of("unchecked");
     let all = format!("{} passed, {} failed", count(passed, "test"), failed + unchecked);
     let written = run::to_stdout(&format!("{drawn}\n{all}, in {:.1} s\n", took.as_secs_f64()));
     match (written, failed, unchecked) {

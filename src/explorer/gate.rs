@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn tokens_are_fresh_and_stand_in_the_address() {
-        let (a, b) = (gate(), gate());
+        let a = gate();
+        let b = gate();
         assert_ne!(a.token, b.token);
         assert!(a.token.len() == 32 && a.token.bytes().all(|digit| digit.is_ascii_hexdigit()));
         assert_eq!(a.address(), format!("http://127.0.0.1:4321/{}/", a.token));

@@ -84,7 +84,8 @@ impl<T: Send + Sync + 'static> Shared<T> {
         });
         let thread = |name: &str| std::thread::Builder::new().name(name.into()).stack_size(STACK);
         let failed = |e| err!(Memory, "cannot start a thread: {e}");
-        let (place, own) = (self.0.clone(), making.clone());
+        let place = self.0.clone();
+        let own = making.clone();
         let work = move || {
             let task = Task::new(own.flag.clone(), Arc::new(Seen(own.now.clone())));
             let made = std::panic::catch_unwind(AssertUnwindSafe(|| make(&task).map(Arc::new)));
@@ -250,7 +251,8 @@ mod tests {
 
     #[test]
     fn it_is_made_once_for_all_who_wait() {
-        let (shared, work) = (Shared::default(), Work::default());
+        let shared = Shared::default();
+        let work = Work::default();
         let found: Vec<usize> = std::thread::scope(|scope| {
             let ask = || *shared.get(work.make(), &Task::default()).unwrap();
             let asking: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
@@ -264,8 +266,10 @@ mod tests {
 
     #[test]
     fn who_is_cancelled_leaves_at_once_and_the_work_goes_on_for_the_next() {
-        let (shared, work) = (Shared::default(), Work::default());
-        let (first, second) = (Task::default(), Task::default());
+        let shared = Shared::default();
+        let work = Work::default();
+        let first = Task::default();
+        let second = Task::default();
         std::thread::scope(|scope| {
             let flag = first.flag().clone();
             let leaving = scope.spawn(|| shared.get(work.make(), &first));
@@ -282,7 +286,8 @@ mod tests {
 
     #[test]
     fn work_that_nobody_waits_for_stops_and_is_begun_anew() {
-        let (shared, work) = (Shared::default(), Work::default());
+        let shared = Shared::default();
+        let work = Work::default();
         let task = Task::default();
         let flag = task.flag().clone();
         std::thread::scope(|scope| {

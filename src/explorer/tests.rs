@@ -29,9 +29,11 @@ struct Running {
 
 impl Running {
     fn new(explorer: Explorer) -> Self {
-        let (service, task) = (Arc::new(Service::new(explorer)), Task::default());
+        let service = Arc::new(Service::new(explorer));
+        let task = Task::default();
         let (sender, receiver) = mpsc::channel();
-        let (served, by) = (service.clone(), task.clone());
+        let served = service.clone();
+        let by = task.clone();
         let ready = move |address: &str| sender.send(address.to_string()).unwrap();
         let thread = std::thread::spawn(move || serve_with(served, 0, ready, &by));
         let address = receiver.recv().unwrap();
@@ -69,7 +71,9 @@ impl Running {
     fn begin(&self, ask: &str, page: &str, slot: &str, mut question: Value) -> BufReader<TcpStream> {
         question["page"] = page.into();
         question["slot"] = slot.into();
-        let (body, path, host) = (question.to_string(), &self.path, self.host());
+        let body = question.to_string();
+        let path = &self.path;
+        let host = self.host();
         let kind = "Content-Type: application/json";
         let length = body.len();
         self.send(&format!(
@@ -184,7 +188,8 @@ fn strangers_are_refused_and_told_nothing() {
 #[test]
 fn bad_questions_are_answered_with_what_is_wrong() {
     let server = Running::new(explorer());
-    let (host, kind) = (server.host(), "Content-Type: application/json");
+    let host = server.host();
+    let kind = "Content-Type: application/json";
     let post = |body: &str| server.answer(&format!("POST {}read", server.path), &[&host, kind], body);
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let huge = r#"{"page":"p","slot":"s","text":"a","dictionary":1e400}"#;
@@ -261,7 +266,8 @@ fn a_closed_connection_cancels() {
 
 #[test]
 fn two_explorers_at_once_do_not_know_each_other() {
-    let (a, b) = (Running::new(explorer()), Running::new(explorer()));
+    let a = Running::new(explorer());
+    let b = Running::new(explorer());
     assert_ne!((&a.host, &a.path), (&b.host, &b.path));
     let (status, _) = b.answer(&format!("GET {}start", a.path), &[&b.host()], "");
     assert_eq!(status, 404);

@@ -258,7 +258,8 @@ impl Repl {
             Ok(_) => Outcome::Answered,
         };
         let (ended, drawn) = {
-            let (session, mut now) = (self.session(), self.session().env().random.counts());
+            let session = self.session();
+            let mut now = self.session().env().random.counts();
             now.retain(|caller, count| drawn.get(caller) != Some(count));
             (session.env().task.ended_early(pieces), now)
         };

@@ -131,7 +131,8 @@ fn called_before_their_last_form(done: &[Done], last_forms: &BTreeMap<(String, u
 
 /// Writes the part that ran of a line that failed; `is_last` tells whether a function keeps its form.
 fn failed(text: &str, at: usize, is_catchable: bool, is_last: impl Fn(&str, usize) -> bool) -> String {
-    let (mut done, mut rest) = (String::new(), String::new());
+    let mut done = String::new();
+    let mut rest = String::new();
     let mut has_failed = false;
     for piece in pieces(text) {
         let code = piece.of.trim();

@@ -134,7 +134,8 @@ fn is_indexed(text: &Before, open: usize) -> bool {
 }
 
 fn index<'t>(text: &Before<'t>, open: usize, close: usize) -> Step<'t> {
-    let (only, inside) = (close == open + 2, text.word(open + 1));
+    let only = close == open + 2;
+    let inside = text.word(open + 1);
     match text.kind(open + 1) {
         Some(Kind::Text) if only => Step::Key(inside.trim_matches(['"', '`'])),
         Some(Kind::Number) if only => inside.parse().map_or(Step::Index, Step::Position),

@@ -76,7 +76,8 @@ fn done(
             ended += 1;
             bar.advance(1);
             let words = one.words();
-            let (label, id) = (&one.due.label, &one.due.id);
+            let label = &one.due.label;
+            let id = &one.due.id;
             match outcome(folder, id, status, words, task)? {
                 None => task.say(&format!("done {label} ({ended} of {all})")),
                 Some(why) => task.say(&format!("{label}: {why} ({ended} of {all})")),
@@ -152,7 +153,8 @@ impl Running {
             .spawn()
             .map_err(|e| err!(File, "cannot start {}: {e}", launch.program.display()))?;
         let said = Arc::new(Mutex::new(Vec::new()));
-        let (from, kept) = (child.stderr.take(), said.clone());
+        let from = child.stderr.take();
+        let kept = said.clone();
         let reader = from.map(|from| std::thread::spawn(move || keep_end(from, &kept)));
         Ok(Self { due, child, said, reader })
     }

@@ -164,7 +164,8 @@ fn fits(words: &Words, of: TargetName, seed: u64) -> Result<Vec<Words>> {
     if let Some(stray) = words.keys().find(stray) {
         return Err(err!(Argument, "expected no `{stray}` for {}", named.join(", ")).about(stray.as_str()));
     }
-    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
     for (name, own) in named.iter().zip(&of_kinds) {
         let mut fit = only(words, of_all);
         fit.extend(only(words, own));

@@ -69,7 +69,8 @@ pub struct Status {
 /// of it were submitted there.
 pub fn status(folder: &Folder, slurm: &Slurm, task: &Task) -> Result<Status> {
     let sweep = folder.sweep()?;
-    let (mut notes, mut at_work) = (Vec::new(), Vec::new());
+    let mut notes = Vec::new();
+    let mut at_work = Vec::new();
     let jobs = slurm::Jobs::read(folder)?;
     let live = match jobs.live(slurm, task) {
         Ok(live) => live,

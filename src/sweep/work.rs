@@ -109,7 +109,8 @@ fn finish(folder: &Folder, id: &str) -> Result<()> {
 fn gather_activations(folder: &Folder, harvest: &Harvest, device: &Device, task: &Task) -> Result<()> {
     let Reading { text, store, .. } = &harvest.reading;
     let files = &folder.files;
-    let (model, text) = (expected_model(&harvest.reading, files, device, task)?, expected_text(text, files, task)?);
+    let model = expected_model(&harvest.reading, files, device, task)?;
+    let text = expected_text(text, files, task)?;
     let dir = activations(folder, &harvest.id()).display().to_string();
     let options = StoreOptions { dir: Some(dir), ..store_options(store)? };
     let sites: Vec<&str> = harvest.sites.iter().map(String::as_str).collect();
@@ -118,7 +119,8 @@ fn gather_activations(folder: &Folder, harvest: &Harvest, device: &Device, task:
 }
 
 fn fit(folder: &Folder, cell: &Cell, store: &str, device: &Device, task: &Task) -> Result<()> {
-    let (files, place) = (&folder.files, folder.place(&cell.id()));
+    let files = &folder.files;
+    let place = folder.place(&cell.id());
     let store = Store::open(files, &activations(folder, store))?;
     let checkpoints = place.join(CHECKPOINTS);
     let kept = CheckpointOptions { dir: Some(checkpoints.display().to_string()), ..CheckpointOptions::default() };

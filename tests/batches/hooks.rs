@@ -107,7 +107,8 @@ fn sites(family: usize, all: &[Site]) -> Vec<Site> {
 #[test]
 fn every_hook_at_every_site_of_every_family() {
     support::on_large_stack(|| {
-        let (mut found, mut number) = (Found::default(), 0);
+        let mut found = Found::default();
+        let mut number = 0;
         for (at, family) in FAMILIES.iter().enumerate() {
             let all = Site::all(load(&files(), &fixture(family), &Loading::default()).config());
             let dtypes: &[(&str, f64)] = &[("f32", IN_F32), ("f64", IN_F64)];

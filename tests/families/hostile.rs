@@ -205,7 +205,8 @@ impl Bar for Impatient {
 
 #[test]
 fn an_interruption_ends_the_loading_in_its_middle() {
-    let (flag, weights) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let flag = Arc::new(AtomicBool::new(false));
+    let weights = Arc::new(AtomicUsize::new(0));
     let task = Task::new(flag.clone(), Arc::new(Impatient(flag, weights.clone())));
     let error = load::folder(&files(), &fixture("llama"), &Loading::default(), &task).unwrap_err();
     assert_eq!(error.kind, Kind::Interrupted);

@@ -19,12 +19,16 @@ fn weights_are_within_half_a_step_and_logits_are_near() {
             let options = LoadOptions { dtype, ..LoadOptions::default() };
             load(&files(), &fixture(family), &options.onto(Device::Cpu))
         };
-        let (whole, small) = (of(DType::F32.into()), of(Precision::Q8));
+        let whole = of(DType::F32.into());
+        let small = of(Precision::Q8);
         assert_eq!(small.weights().packings(), ["Q8_0"], "{family}");
-        let (mut of_weights, mut matrices) = (0.0_f64, 0);
+        let mut of_weights = 0.0_f64;
+        let mut matrices = 0;
         for (name, weight) in whole.weights().named(whole.config()).unwrap() {
-            let (found, expected) = (small.weights().get(whole.config(), &name).unwrap(), weight.tensor().unwrap());
-            let (found, numbers) = (floats(&found), floats(&expected));
+            let found = small.weights().get(whole.config(), &name).unwrap();
+            let expected = weight.tensor().unwrap();
+            let found = floats(&found);
+            let numbers = floats(&expected);
             let apart = off(&found, &numbers);
             if apart == 0.0 {
                 continue;

@@ -122,7 +122,8 @@ fn old_tensors(family: &str, tied: bool) -> BTreeMap<String, Tensor> {
 
 /// Writes the tensors into two files with an index.
 fn write_shards(folder: &Path, all: BTreeMap<String, Tensor>) {
-    let (mut shards, mut places) = ([BTreeMap::new(), BTreeMap::new()], Map::new());
+    let mut shards = [BTreeMap::new(), BTreeMap::new()];
+    let mut places = Map::new();
     for (i, (name, tensor)) in all.into_iter().enumerate() {
         places.insert(name.clone(), json!(format!("model-0000{}-of-00002.safetensors", i % 2 + 1)));
         shards[i % 2].insert(name, tensor);
@@ -142,7 +143,8 @@ fn write_config(folder: &Path, config: &Value) {
 fn older_files_compute_the_same_as_newer_ones_of_the_same_precision() {
     for family in FAMILIES {
         let folder = tempfile::tempdir().unwrap();
-        let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+        let old = folder.path().join("old");
+        let new = folder.path().join("new");
         std::fs::create_dir(&old).unwrap();
         std::fs::create_dir(&new).unwrap();
         let config = config_json(family);
@@ -152,7 +154,8 @@ fn older_files_compute_the_same_as_newer_ones_of_the_same_precision() {
         let rounded = tensors(&fixture(family).join("model.safetensors"));
         write(&new.join("model.safetensors"), rounded.iter().map(|(n, t)| (n.clone(), half(t))).collect());
 
-        let (old, new) = (load(&files(), &old, &Loading::default()), load(&files(), &new, &Loading::default()));
+        let old = load(&files(), &old, &Loading::default());
+        let new = load(&files(), &new, &Loading::default());
         assert_eq!(old.config(), new.config(), "{family}");
         let input = super::files::expected(family);
         let batch = Batch::new(ids(&input["input_ids"])).unwrap();

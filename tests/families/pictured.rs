@@ -64,7 +64,8 @@ fn layers_that_predict_ahead_are_left_out_and_a_head_is_read() {
 #[test]
 fn a_text_part_is_saved_as_a_model_of_its_own() {
     for (family, of_text) in WHOLES {
-        let (folder, task) = (tempfile::tempdir().unwrap(), Task::default());
+        let folder = tempfile::tempdir().unwrap();
+        let task = Task::default();
         let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
         let model = Model::load(&files, &whole(family).display().to_string(), &Loading::default(), &task).unwrap();
         let saved = folder.path().join("text");

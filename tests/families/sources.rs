@@ -74,7 +74,8 @@ fn weights_of_pytorch_are_those_of_safetensors() {
     let in_folder = folder(&[("gpt2/config.json", "config.json"), ("gpt2/pytorch_model.bin", "pytorch_model.bin")]);
     let single = folder(&[("gpt2/config.json", "config.json"), ("gpt2/pytorch_model.bin", "weights.pt")]);
     let exact = logits(&load(&fixture("gpt2")), &[5, 6, 7]);
-    let (a, b) = (load(in_folder.path()), load(&single.path().join("weights.pt")));
+    let a = load(in_folder.path());
+    let b = load(&single.path().join("weights.pt"));
     assert_eq!(logits(&a, &[5, 6, 7]), logits(&b, &[5, 6, 7]));
     let off = exact.iter().zip(logits(&a, &[5, 6, 7])).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max);
     assert!(off > 0.0 && off < 0.05, "half precision is off by {off}");

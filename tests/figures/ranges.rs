@@ -82,7 +82,8 @@ pub fn merged(sentences: &[&str]) -> Option<String> {
 /// Whether every number of `one` is within the range that `shown` has in its place.
 pub fn is_within(one: &str, shown: &str) -> bool {
     let inside = |one: &Piece, shown: &Piece| both(one, shown).is_some_and(|both| both == *shown);
-    let (one, shown) = (pieces(one), pieces(shown));
+    let one = pieces(one);
+    let shown = pieces(shown);
     one.len() == shown.len() && one.iter().zip(&shown).all(|(one, shown)| inside(one, shown))
 }
 

@@ -57,7 +57,8 @@ fn tiny() -> &'static Model {
 
 /// A check on text of the kind that the dictionaries were fitted on.
 fn checked(parts: Parts) -> Checked {
-    let (files, task) = (files(&std::env::temp_dir()), Task::default());
+    let files = files(&std::env::temp_dir());
+    let task = Task::default();
     let text = Text::of_tiny(&files, TextOptions::default(), &task).unwrap().limited(2000);
     check_on(&Sae::new(parts).unwrap(), tiny(), Some(&text), &CheckOptions::default(), &task).unwrap()
 }

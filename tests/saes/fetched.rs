@@ -44,13 +44,15 @@ fn fetch(hub: &Hub, folder: &Path, offline: bool, name: &str) -> Result<Sae> {
     let settings = Settings { offline, ..hub.settings(folder) };
     let rules = Rules { allow_net: vec!["127.0.0.1".into(), "localhost".into()], ..Rules::default() };
     let files = Files::new(Access::new(&folder.join("out"), &rules).unwrap(), false);
-    let (options, task) = (LoadOptions::default(), Task::default());
+    let options = LoadOptions::default();
+    let task = Task::default();
     Loader { files: &files, options: &options, model: None, task: &task }.hub(&settings, &Name::parse(name).unwrap())
 }
 
 #[test]
 fn a_repository_may_be_a_dictionary_or_hold_several() {
-    let (hub, folder) = (hub(), tempfile::tempdir().unwrap());
+    let hub = hub();
+    let folder = tempfile::tempdir().unwrap();
     let fetched = |name: &str| fetch(&hub, folder.path(), false, name);
     let local = |name: &str| load(&fixtures("saes").join(name)).unwrap();
     assert_eq!(spelled(fetched("org/one").unwrap().parts()), spelled(local("saelens-gated").parts()));
@@ -69,7 +71,8 @@ fn a_repository_may_be_a_dictionary_or_hold_several() {
 
 #[test]
 fn the_place_on_the_hub_says_model_and_site() {
-    let (hub, folder) = (hub(), tempfile::tempdir().unwrap());
+    let hub = hub();
+    let folder = tempfile::tempdir().unwrap();
     let sae = fetch(&hub, folder.path(), false, "google/gemma-scope-2b-pt-res/layer_3").unwrap();
     assert_eq!(sae.parts().about.model.as_deref(), Some("google/gemma-2-2b"));
     assert_eq!(sae.parts().about.sites, ["resid_post.3"]);
@@ -77,7 +80,8 @@ fn the_place_on_the_hub_says_model_and_site() {
 
 #[test]
 fn what_was_fetched_is_found_without_a_network() {
-    let (hub, folder) = (hub(), tempfile::tempdir().unwrap());
+    let hub = hub();
+    let folder = tempfile::tempdir().unwrap();
     let name = "org/several/layers.3";
     assert!(fetch(&hub, folder.path(), true, name).unwrap_err().message.contains("is not in the cache"));
     let first = fetch(&hub, folder.path(), false, name).unwrap();

@@ -81,7 +81,9 @@ impl<'a> Place<'a> {
     }
 
     fn load_for(&self, text: &str, model: Option<&Model>) -> Result<Sae> {
-        let (files, options, task) = (self.files(), LoadOptions::default(), Task::default());
+        let files = self.files();
+        let options = LoadOptions::default();
+        let task = Task::default();
         Loader { files: &files, options: &options, model, task: &task }.hub(&self.settings(), &name(text))
     }
 
@@ -104,7 +106,8 @@ fn by_hand(tensors: &BTreeMap<String, Tensor>, x: &[f32]) -> (Vec<f32>, Vec<f32>
     let [enc, b_enc, threshold, dec, b_dec] =
         ["w_enc", "b_enc", "threshold", "w_dec", "b_dec"].map(|name| numbers(&tensors[name]));
     let skip = tensors.get("affine_skip_connection").map(numbers);
-    let (d, features) = (b_dec.len(), b_enc.len());
+    let d = b_dec.len();
+    let features = b_enc.len();
     let codes: Vec<f32> = (0..features)
         .map(|f| (0..d).map(|i| x[i] * enc[i * features + f]).sum::<f32>() + b_enc[f])
         .zip(&threshold)
@@ -148,8 +151,8 @@ fn dictionaries_are_found_by_their_release_and_by_their_path() {
         assert_eq!((&about.more["l0"], by_release.parts().centred), (&60.into(), false));
         let fixture = format!("gemma-scope-2-{}{}", path.trim_end_matches("_all"), ending.replace('_', "-"));
         let folder = fixtures("saes").join(fixture);
-        let (all, expected) =
-            (tensors(&folder.join("params.safetensors")), tensors(&folder.join("expected.safetensors")));
+        let all = tensors(&folder.join("params.safetensors"));
+        let expected = tensors(&folder.join("expected.safetensors"));
         assert!(distance(&by_release.reconstruct(&expected["x"]).unwrap(), &expected["recon"]) < 1e-5);
         let x = expected["x"].get(0).unwrap();
         let (codes, written) = by_hand(&all, &numbers(&x));
@@ -163,7 +166,8 @@ fn dictionaries_are_found_by_their_release_and_by_their_path() {
 
 #[test]
 fn a_script_names_it_as_people_do() {
-    let (hub, folder) = (hub(), tempfile::tempdir().unwrap());
+    let hub = hub();
+    let folder = tempfile::tempdir().unwrap();
     let code = "let s = sae::load(\"gemma-scope-2-270m-pt-res/layer_12_width_16k_l0_medium\"); \
                 let t = sae::transcoders(\"gemma-scope-2-270m-pt-clt/width_262k_l0_medium_affine\"); \
                 [s.sites[0], s.more.l0, t.to_string()]";
@@ -177,7 +181,8 @@ fn a_script_names_it_as_people_do() {
         .env_remove("HF_HUB_CACHE")
         .output()
         .unwrap();
-    let (said, failed) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stdout);
+    let failed = String::from_utf8_lossy(&output.stderr);
     let expected = "[\"resid_post.12\",60,\"cross-layer transcoder of 3 layers, 72 features\"]";
     assert_eq!(said.trim(), expected, "{failed}");
 }
@@ -211,15 +216,16 @@ fn cross_layer_transcoders_write_to_their_own_and_later_layers() {
         let decoder = transcoder.decoder.rows(&features).unwrap();
         let rows_of_file = all[layer]["w_dec"].narrow(1, layer, layers - layer).unwrap();
         assert_eq!(numbers(&decoder), numbers(&rows_of_file));
-        let (codes, decoder) = (numbers(&codes), numbers(&decoder));
+        let codes = numbers(&codes);
+        let decoder = numbers(&decoder);
         let to = layers - layer;
         for (row, out, column) in every(rows, to, d) {
             let sum =
                 (0..features.len()).map(|f| codes[row * features.len() + f] * decoder[(f * to + out) * d + column]);
             written[layer + out][row * d + column] += sum.sum::<f32>();
         }
-        let (skip, bias) =
-            (numbers(transcoder.skip.as_ref().unwrap()), numbers(transcoder.decoder_bias.as_ref().unwrap()));
+        let skip = numbers(transcoder.skip.as_ref().unwrap());
+        let bias = numbers(transcoder.decoder_bias.as_ref().unwrap());
         let x = numbers(&x);
         for (row, _, column) in every(rows, 1, d) {
             let skipped = (0..d).map(|i| x[row * d + i] * skip[column * d + i]);
@@ -336,7 +342,9 @@ fn another_width_and_another_site_are_refused_before_the_file_is_fetched() {
 #[test]
 fn a_local_dictionary_is_refused_by_its_header() {
     let folder = fixtures("saes").join("gemma-scope-2-transcoder");
-    let (out, options, task) = (tempfile::tempdir().unwrap(), LoadOptions::default(), Task::default());
+    let out = tempfile::tempdir().unwrap();
+    let options = LoadOptions::default();
+    let task = Task::default();
     let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
     let load = |model: &Model| Sae::load_for(&files, folder.to_str().unwrap(), model, &options, &task);
     assert!(load(&model(14, 16)).is_ok());

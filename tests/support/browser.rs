@@ -34,7 +34,8 @@ impl Browser {
         command.args(["--hide-scrollbars", "--remote-debugging-pipe"]);
         command.arg(format!("--user-data-dir={}", profile.display()));
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let (to, mut out) = (process.stdin.take().unwrap(), BufReader::new(process.stdout.take().unwrap()));
+        let to = process.stdin.take().unwrap();
+        let mut out = BufReader::new(process.stdout.take().unwrap());
         let (sender, from) = channel();
         std::thread::spawn(move || {
             let mut message = Vec::new();
@@ -68,7 +69,8 @@ impl Browser {
     }
 
     fn notice(&mut self, event: &Value) {
-        let (method, params) = (event["method"].as_str().unwrap_or_default(), &event["params"]);
+        let method = event["method"].as_str().unwrap_or_default();
+        let params = &event["params"];
         let is_error = method == "Log.entryAdded" && params["entry"]["level"] == "error";
         if method == "Runtime.exceptionThrown" || is_error {
             self.problems.push(params.to_string());

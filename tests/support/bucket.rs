@@ -184,7 +184,8 @@ fn read(reader: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
     let mut words = line.split_whitespace();
-    let (method, target) = (words.next()?.to_string(), words.next()?.to_string());
+    let method = words.next()?.to_string();
+    let target = words.next()?.to_string();
     let mut headers = BTreeMap::new();
     loop {
         let mut line = String::new();
@@ -285,7 +286,8 @@ fn put(kept: &mut Kept, request: &Request) -> Answer {
 }
 
 fn post(kept: &mut Kept, request: &Request) -> Answer {
-    let (path, mut answer) = (request.path.clone(), answer("200 OK", Vec::new()));
+    let path = request.path.clone();
+    let mut answer = answer("200 OK", Vec::new());
     if request.asks("uploads").is_some() {
         let id = format!("upload-{}", kept.uploads.len() + 1);
         kept.uploads.insert(id.clone(), (path, BTreeMap::new()));
@@ -353,7 +355,8 @@ fn get(kept: &mut Kept, request: &Request) -> Answer {
     let Some((start, end)) = asked.and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) else {
         return Answer { status: "200 OK", headers, body: content.clone() };
     };
-    let (start, end): (usize, usize) = (start.parse().unwrap(), end.parse().unwrap_or(usize::MAX));
+    let start: usize = start.parse().unwrap();
+    let end: usize = end.parse().unwrap_or(usize::MAX);
     let end = end.min(content.len() - 1);
     headers.push(("Content-Range", format!("bytes {start}-{end}/{}", content.len())));
     Answer { status: "206 Partial Content", headers, body: content[start..=end].to_vec() }

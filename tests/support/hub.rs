@@ -87,7 +87,8 @@ pub struct Hub {
 
 impl Hub {
     pub fn new(repos: BTreeMap<String, Repo>) -> Self {
-        let (hub, store) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let hub = TcpListener::bind("127.0.0.1:0").unwrap();
+        let store = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://127.0.0.1:{}", hub.local_addr().unwrap().port());
         // The same machine by another name, so that access rules treat it as another host.
         let state = Arc::new(State {
@@ -176,7 +177,8 @@ fn refuse(stream: &mut TcpStream, status: &str, code: &str) -> std::io::Result<(
 fn answer_of_hub(state: &State, request: &Request, stream: &mut TcpStream) -> std::io::Result<()> {
     state.hub.lock().unwrap().push(request.clone());
     let mut words = request.line.split(' ');
-    let (method, path) = (words.next().unwrap(), words.next().unwrap());
+    let method = words.next().unwrap();
+    let path = words.next().unwrap();
     let path = path.trim_start_matches('/');
     let path = path.strip_prefix("api/").map_or(path, |path| path.trim_start_matches("models/"));
     let Some((name, question)) = parts(path) else { return refuse(stream, "400 Bad Request", "Bad") };
@@ -235,7 +237,8 @@ fn resolved(state: &State, repo: &Repo, name: &str, file: &str, stream: &mut Tcp
     }
     let sha256 = digits_of(bytes);
     let location = format!("{}/{name}/{file}?signature=secret", state.store);
-    let (etag, size) = (format!("\"{sha256}\""), bytes.len().to_string());
+    let etag = format!("\"{sha256}\"");
+    let size = bytes.len().to_string();
     let headers = [
         ("Location", location.as_str()),
         ("X-Linked-Etag", &etag),

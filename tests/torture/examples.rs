@@ -58,7 +58,8 @@ impl Examples {
             return text.into();
         }
         let at = dice.below(places.len());
-        let (token, other) = (places[at], places[dice.below(places.len())]);
+        let token = places[at];
+        let other = places[dice.below(places.len())];
         let next = places.get(at + 1).copied().unwrap_or(token);
         let [before, word, behind] = [&text[..token.start], token.of(text), &text[token.end..]];
         match dice.below(24) {

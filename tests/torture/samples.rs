@@ -64,7 +64,10 @@ pub fn gguf_with(others: &[(&str, Value)]) -> Vec<u8> {
 
 /// A checkpoint of llama2.c with one layer, of the first version or of version 1.
 pub fn llama2c(newer: bool) -> Vec<u8> {
-    let (d, wide, vocab, context) = (8, 12, 16, 5);
+    let d = 8;
+    let wide = 12;
+    let vocab = 16;
+    let context = 5;
     let sizes: [i32; 7] = [d, wide, 1, 4, 2, vocab, context];
     let mut bytes = Vec::new();
     if newer {

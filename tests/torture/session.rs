@@ -71,7 +71,8 @@ pub fn session(commands: usize, seed: u64, pause: Duration, told: &mut dyn FnMut
     let folder = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::ready(folder.path());
     let mut dice = Dice::new(seed, "session", 0);
-    let (mut first, mut last) = (None, Has::of(terminal.process()));
+    let mut first = None;
+    let mut last = Has::of(terminal.process());
     for number in 0..commands.div_ceil(2) {
         if dice.chance(0.03) {
             // Unique text, since that of an earlier command may still be on the screen.

@@ -49,7 +49,8 @@ const HEAD: &str = "| part | tried | ran | refused | interrupted | panics | abor
 pub fn page(seed: u64, all: &BTreeMap<String, Counts>) -> String {
     let mut text = format!("Seed {seed}.\n\n{HEAD}");
     for (part, c) in all {
-        let (tried, peak) = (c.tried(), c.peak / 1024);
+        let tried = c.tried();
+        let peak = c.peak / 1024;
         text += &format!(
             "| {part} | {tried} | {} | {} | {} | {} | {} | {} | {peak} | {:.1} |\n",
             c.ran, c.refused, c.interrupted, c.panics, c.aborts, c.hangs, c.minutes

@@ -29,7 +29,8 @@ const LIMITS: Limits = Limits { patience: Duration::from_secs(20), hearing: Dura
 /// Runs the first cases of a part: how many ran, and were refused.
 fn holds(part: &str, cases: u64, limits: Limits) -> u64 {
     let mut bad = Vec::new();
-    let (mut ran, mut refused) = (0, 0);
+    let mut ran = 0;
+    let mut refused = 0;
     watch(start, part, 1, 0..cases, None, limits, &mut |ended, at| {
         ran += u64::from(ended.outcome == Outcome::Ran);
         refused += u64::from(ended.outcome == Outcome::Refused);

@@ -433,7 +433,8 @@ impl Values<'_> {
             3 => self.list(5, |values| values.dice.below(5).to_string()),
             4 => self.list(4, Self::text),
             5 => self.list(3, |values| {
-                let (a, b) = (values.number(), values.text());
+                let a = values.number();
+                let b = values.text();
                 format!("#{{ a: {a}, b: {b} }}")
             }),
             _ => self.list(4, |values| values.anything(depth.saturating_sub(1))),

@@ -73,7 +73,8 @@ impl Access {
     /// below.
     pub fn new(out: &Path, rules: &Rules) -> Result<Self> {
         let out = resolve(out)?;
-        let (mut read, mut write) = (Folders::default(), Folders::default());
+        let mut read = Folders::default();
+        let mut write = Folders::default();
         read.set("/".into(), true);
         SYSTEM.iter().for_each(|folder| read.set(folder.into(), false));
         // A run may read what it has written, wherever that is.
@@ -402,7 +403,8 @@ mod tests {
     fn a_refusal_does_not_tell_what_is_there() {
         let folder = tempfile::tempdir().unwrap();
         let base = resolve(folder.path()).unwrap();
-        let (secret, out) = (base.join("secret"), base.join("out"));
+        let secret = base.join("secret");
+        let out = base.join("out");
         std::fs::create_dir_all(secret.join("folder")).unwrap();
         std::fs::create_dir_all(&out).unwrap();
         std::fs::write(secret.join("file"), "").unwrap();

@@ -41,7 +41,8 @@ pub fn intervals(
 /// Computes the 95 % interval of a share of independent trials (Wilson 1927); NaN without trials.
 pub fn wilson(successes: usize, trials: usize) -> [f64; 2] {
     const Z: f64 = 1.959_964;
-    let (n, p) = (trials as f64, successes as f64 / trials as f64);
+    let n = trials as f64;
+    let p = successes as f64 / trials as f64;
     let middle = (p + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
     let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt() / (1.0 + Z * Z / n);
     [(middle - half).max(0.0), (middle + half).min(1.0)]
@@ -57,7 +58,8 @@ fn percentiles(mut found: Vec<f64>) -> Option<[f64; 2]> {
 /// Interpolates linearly between the two nearest of sorted numbers.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
-    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    let below = sorted[place.floor() as usize];
+    let above = sorted[place.ceil() as usize];
     below + (above - below) * place.fract()
 }
 

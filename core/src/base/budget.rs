@@ -38,7 +38,8 @@ impl Budget {
     pub fn take(&mut self, bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
         self.asked = self.asked.saturating_add(bytes);
         if self.asked > self.most {
-            let (most, asked) = (human(self.most), human(self.asked));
+            let most = human(self.most);
+            let asked = human(self.asked);
             let found = format!("expected {} to take at most {most} of memory, found more: {asked} so far", what());
             return Err(Error::new(Kind::Format, found).hint("the file is damaged, or was made to exhaust the memory"));
         }

@@ -65,7 +65,8 @@ pub fn clear(folder: &Path, unused_for: Option<u64>, now: SystemTime) -> Result<
 
 /// Measures a folder, without following links.
 fn measured(folder: PathBuf) -> Shelved {
-    let (mut bytes, mut used) = (0_u64, SystemTime::UNIX_EPOCH);
+    let mut bytes = 0_u64;
+    let mut used = SystemTime::UNIX_EPOCH;
     let entries = WalkDir::new(&folder).into_iter().flatten().filter(|entry| entry.file_type().is_file());
     for meta in entries.filter_map(|entry| entry.metadata().ok()) {
         bytes = bytes.saturating_add(meta.len());

@@ -130,7 +130,9 @@ impl Files {
     /// Computes the SHA-256 of a file, which need not fit into memory.
     pub fn sha256(&self, path: &Path) -> Result<String> {
         let (mut file, place) = self.open(path)?;
-        let (task, mut hash, name) = (self.task.clone(), Sha256::new(), path.to_path_buf());
+        let task = self.task.clone();
+        let mut hash = Sha256::new();
+        let name = path.to_path_buf();
         let bar = self.task.begin(&format!("hashing {}", path.display()), file.metadata().ok().map(|of| of.len()));
         let hash = self.task.apart(move || {
             pieces(&mut file, &task, &name, |piece| {
@@ -149,7 +151,8 @@ impl Files {
         let (file, place) = self.open(path)?;
         let length = file.metadata().map_err(|e| Error::io("read", path, &e))?.len();
         super::memory::check(u128::from(length), || path.display().to_string())?;
-        let (task, name) = (self.task.clone(), path.to_path_buf());
+        let task = self.task.clone();
+        let name = path.to_path_buf();
         let bytes = self.task.apart(move || read_whole(file, length, &name, &task))?;
         Ok((bytes, place))
     }
@@ -540,7 +543,8 @@ mod tests {
     #[test]
     fn a_second_run_in_the_same_folder_is_refused_until_the_first_lets_go() {
         let folder = tempfile::tempdir().unwrap();
-        let (first, second) = (files(folder.path()), files(folder.path()));
+        let first = files(folder.path());
+        let second = files(folder.path());
         save(&first, "a.txt", "1").unwrap();
         assert!(save(&second, "b.txt", "2").unwrap_err().message.contains("another run"));
         first.release();

@@ -58,7 +58,9 @@ pub fn size(text: &[u8]) -> u128 {
     const VALUE: u64 = 144;
     const FIELD: u64 = 160;
     const CONTAINER: u64 = 288;
-    let (mut size, mut within, mut escaped) = (0_u64, false, false);
+    let mut size = 0_u64;
+    let mut within = false;
+    let mut escaped = false;
     for byte in text {
         match (within, byte) {
             (true, _) if escaped => escaped = false,

@@ -512,7 +512,8 @@ fn lowered(sentence: &str) -> String {
         return sentence.into();
     }
     let mut letters = sentence.chars();
-    let (first, second) = (letters.next(), letters.next());
+    let first = letters.next();
+    let second = letters.next();
     match (first, second) {
         (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
             first.to_lowercase().chain(sentence.chars().skip(1)).collect()
@@ -547,7 +548,9 @@ pub trait Declared: Default {
     /// Refuses options with another value than their default that exist only with other words of another option. `what`
     /// has these, as in "a probe of kind \"sparse\"".
     fn refuse_others(&self, what: &str) -> Result<()> {
-        let (fields, values, defaults) = (Self::fields(), self.written(), Self::default().written());
+        let fields = Self::fields();
+        let values = self.written();
+        let defaults = Self::default().written();
         let value = |name: &str| fields.iter().zip(&values).find(|(field, _)| field.name == name).map(|(_, v)| v);
         for ((field, own), default) in fields.iter().zip(&values).zip(&defaults) {
             let (option, words) = field.only;
@@ -730,7 +733,8 @@ mod tests {
     fn groups_are_taken_in() {
         let names: Vec<_> = Larger::fields().iter().map(|field| field.name).collect();
         assert_eq!(names, ["rows", "lr", "batch", "shape", "betas", "steps", "at", "k"]);
-        let (mut larger, batch) = (Larger::default(), 2);
+        let mut larger = Larger::default();
+        let batch = 2;
         larger.set(batch, &Plain::Integer(7)).unwrap();
         larger.set(0, &Plain::Integer(3)).unwrap();
         assert_eq!(larger, Larger { rows: 3, sample: Sample { batch: 7, ..Sample::default() } });

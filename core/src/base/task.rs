@@ -415,13 +415,17 @@ mod tests {
         let task = Task::default();
         let _first = task.piece();
         let since = task.pieces();
-        let (whole, interrupted) = (task.piece(), task.piece());
+        let whole = task.piece();
+        let interrupted = task.piece();
         interrupted.answer(3);
         assert!(whole.check(9).is_ok());
         let ended = task.ended_early(since);
         assert_eq!(ended, [None, Some(3)]);
         task.end_early(&ended);
-        let (_not_numbered, first, second, third) = (task.whole().piece(), task.piece(), task.piece(), task.piece());
+        let _not_numbered = task.whole().piece();
+        let first = task.piece();
+        let second = task.piece();
+        let third = task.piece();
         assert_eq!([first.check(3), second.check(2), third.check(3)], [Ok(()), Ok(()), Ok(())]);
         assert_eq!(second.check(3), Err(Error::interrupted()));
     }

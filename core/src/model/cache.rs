@@ -96,7 +96,8 @@ impl Cache {
             bail!(Argument, "`{place}` has no mean over positions: its axes are queries and keys");
         }
         let recorded = self.at(place)?;
-        let (rows, columns) = (recorded.dim(0)?, recorded.dim(1)?);
+        let rows = recorded.dim(0)?;
+        let columns = recorded.dim(1)?;
         if columns == 0 {
             bail!(Argument, "`{place}` has no mean: no positions of it were recorded");
         }

@@ -86,7 +86,8 @@ impl GenerateOptions {
     }
 
     fn choice(&self, model: &Model, seed: u64) -> Result<Choice> {
-        let (config, mut stops) = (model.decoder.config(), Vec::new());
+        let config = model.decoder.config();
+        let mut stops = Vec::new();
         for stop in &self.stop {
             match stop {
                 StopAt::Id(id) if *id < config.vocab => stops.push(*id as u32),
@@ -370,7 +371,8 @@ mod tests {
     fn a_nucleus_is_drawn_from_as_the_crate_does() {
         for seed in 0..20 {
             let logits = create::uniform(&[300], 0.0, 6.0, DType::F32, &mut stream(seed, "test", 0)).unwrap();
-            let (temperature, p) = (0.8, 0.7);
+            let temperature = 0.8;
+            let p = 0.7;
             let theirs =
                 LogitsProcessor::from_sampling(seed, Sampling::TopP { p, temperature }).sample(&logits).unwrap();
             let mut ours = LogitsProcessor::from_sampling(seed, Sampling::All { temperature });

@@ -47,7 +47,8 @@ impl TokenListOptions {
     /// Returns the tokenizer of the listed tokens, or else `whole`.
     pub fn tokenizer(self, whole: Option<Tokenizer>) -> Result<Option<Tokenizer>> {
         let Self { words, characters, bos, unknown } = self;
-        let (bos, unknown) = (bos.as_deref(), unknown.as_deref());
+        let bos = bos.as_deref();
+        let unknown = unknown.as_deref();
         if whole.is_some() && (words.is_some() || characters.is_some() || bos.is_some() || unknown.is_some()) {
             return Err(err!(
                 Argument,
@@ -140,7 +141,8 @@ pub fn config(options: &Value) -> Result<Config> {
 /// Returns the defaults that depend on no other option.
 fn smallest() -> Config {
     let plain = family::plain(family::OWN);
-    let (positions, act) = (Positions::Rotary, Activation::Gelu);
+    let positions = Positions::Rotary;
+    let act = Activation::Gelu;
     Config { layers: 2, d_model: 64, heads: 4, vocab: 1, context: 128, act, positions, ..plain }
 }
 

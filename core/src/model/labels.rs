@@ -73,7 +73,8 @@ impl Marks {
                     (Some(column), Some(line)) => (column, line),
                     _ => continue,
                 };
-            let (start, end) = (mark.start as usize, mark.end as usize);
+            let start = mark.start as usize;
+            let end = mark.end as usize;
             // Offsets ascend, so the tokens that may share a byte with the mark are adjacent.
             let from = offsets.partition_point(|range| range.end <= start);
             let since = offsets.partition_point(|range| range.end <= mark.value as usize);

@@ -171,7 +171,8 @@ impl Decoder {
         take: &mut TakeLogits,
         task: &Task,
     ) -> Result<()> {
-        let (lengths, outputs) = (batch.lengths(), self.config().outputs().max(1));
+        let lengths = batch.lengths();
+        let outputs = self.config().outputs().max(1);
         if batch.rows().len() * batch.width() * outputs <= at_once || self.is_seen(SiteKind::Logits, chain)? {
             let logits = self.pass(batch, chain, Logits::All, task)?;
             return lengths
@@ -295,7 +296,8 @@ impl Decoder {
     fn losses_by_window(&self, ids: &[u32], chain: &mut Chain, bar: &dyn Bar, task: &Task) -> Result<Tensor> {
         let context = self.config().context;
         let stride = (context / 2).max(1);
-        let (mut losses, mut judged) = (Vec::new(), 1);
+        let mut losses = Vec::new();
+        let mut judged = 1;
         let mut start = 0;
         while judged < ids.len() {
             let end = (start + context).min(ids.len());

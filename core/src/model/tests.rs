@@ -51,7 +51,8 @@ fn reading_in_pieces_is_reading_at_once() {
     for config in configs().into_iter().filter(|config| config.causal) {
         let model = decoder(config, DType::F32);
         let whole = logits(&model, &batch(&[&TEXT]));
-        let (mut past, mut parts) = (Past::new(), Vec::new());
+        let mut past = Past::new();
+        let mut parts = Vec::new();
         for piece in [&TEXT[..4], &TEXT[4..5], &TEXT[5..8], &TEXT[8..]] {
             let task = Task::default();
             let pass = Pass { hooks: &mut NoHooks, past: Some(&mut past), logits: Logits::All, task: &task };
@@ -154,7 +155,8 @@ fn a_cache_ends_where_nothing_more_is_asked_for() {
 #[test]
 fn hooks_do_what_they_say() {
     let model = decoder(config(), DType::F32);
-    let (ids, other) = (batch(&[&TEXT]), batch(&[&[7, 7, 1, 0, 2, 2, 11, 12, 13]]));
+    let ids = batch(&[&TEXT]);
+    let other = batch(&[&[7, 7, 1, 0, 2, 2, 11, 12, 13]]);
     let task = Task::default();
     let record = |hooks: Vec<Bound>, site: &str| {
         let ask = Ask { hooks, places: vec![place(&model, site)], positions: None };

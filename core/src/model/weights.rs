@@ -412,8 +412,10 @@ fn layer_input(config: &Config, width: usize, at: &str, get: &mut Take) -> Resul
 }
 
 fn attention(config: &Config, layer: usize, at: &str, get: &mut Take) -> Result<Attention> {
-    let (d, size) = (config.d_model, config.d_head_of(layer));
-    let (wide, narrow) = (config.heads * size, config.kv_heads_of(layer) * size);
+    let d = config.d_model;
+    let size = config.d_head_of(layer);
+    let wide = config.heads * size;
+    let narrow = config.kv_heads_of(layer) * size;
     let has_keys = config.keys_from(layer).is_none();
     let has_values = has_keys && !config.values_are_keys(layer);
     let (q_norm, k_norm) = match config.qk_norm {
@@ -440,8 +442,10 @@ fn attention(config: &Config, layer: usize, at: &str, get: &mut Take) -> Result<
 }
 
 fn delta_net(config: &Config, delta: &DeltaNets, at: &str, get: &mut Take) -> Result<DeltaNet> {
-    let (d, heads) = (config.d_model, delta.value_heads);
-    let (narrow, wide) = (delta.key_heads * delta.d_key, heads * delta.d_value);
+    let d = config.d_model;
+    let heads = delta.value_heads;
+    let narrow = delta.key_heads * delta.d_key;
+    let wide = heads * delta.d_value;
     Ok(DeltaNet {
         q: linear(&format!("{at}.q"), narrow, d, false, get)?,
         k: linear(&format!("{at}.k"), narrow, d, false, get)?,
@@ -460,7 +464,8 @@ fn delta_net(config: &Config, delta: &DeltaNets, at: &str, get: &mut Take) -> Re
 }
 
 fn mixture(config: &Config, experts: &Experts, at: &str, get: &mut Take) -> Result<Mixture> {
-    let (d, count) = (config.d_model, experts.count);
+    let d = config.d_model;
+    let count = experts.count;
     let router_scale = experts.beside.then(|| numbers(get, &format!("{at}.router_scale"), &[d])).transpose()?;
     let router = linear(&format!("{at}.router"), experts.count, config.d_model, config.mlp_bias, get)?;
     let mut all = Vec::with_capacity(experts.count);
@@ -489,7 +494,8 @@ fn mixture(config: &Config, experts: &Experts, at: &str, get: &mut Take) -> Resu
 }
 
 fn mlp(config: &Config, at: &str, wide: usize, get: &mut Take) -> Result<Mlp> {
-    let (d, bias) = (config.d_model, config.mlp_bias);
+    let d = config.d_model;
+    let bias = config.mlp_bias;
     Ok(Mlp {
         gate: config.gated.then(|| linear(&format!("{at}.gate"), wide, d, bias, get)).transpose()?,
         up: linear(&format!("{at}.up"), wide, d, bias, get)?,

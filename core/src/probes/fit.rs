@@ -111,7 +111,8 @@ pub fn most_different(means: MatRef<'_, f64>, counts: &[usize], k: usize) -> Res
     let difference = |j: usize| {
         let sum: f64 = counts.iter().enumerate().map(|(class, count)| *count as f64 * means[(class, j)]).sum();
         let of_class = |(class, count): (usize, &usize)| {
-            let (count, mean) = (*count as f64, means[(class, j)]);
+            let count = *count as f64;
+            let mean = means[(class, j)];
             (mean - (sum - count * mean) / (rows - count)).abs()
         };
         counts.iter().enumerate().map(of_class).fold(0.0, f64::max)
@@ -129,7 +130,8 @@ pub fn most_different(means: MatRef<'_, f64>, counts: &[usize], k: usize) -> Res
 /// are those of classes that are normally distributed along these, all with s^2, and equally common.
 fn nearest_mean(x: MatRef<'_, f64>, labels: &ClassLabels) -> Result<(Mat<f64>, Vec<f64>)> {
     let means = class_means(x, labels);
-    let (classes, width) = (means.nrows(), means.ncols());
+    let classes = means.nrows();
+    let width = means.ncols();
     let middle = super::matrix::means(means.as_ref());
     let length = |class: usize| (0..width).map(|j| (means[(class, j)] - middle[j]).powi(2)).sum::<f64>().sqrt();
     let apart: Vec<usize> = (0..classes).filter(|class| length(*class) > 0.0).collect();

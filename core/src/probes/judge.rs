@@ -39,7 +39,8 @@ impl Probe {
             vec![Cell::from(name), value, low, high]
         };
         let rows: Vec<Vec<Cell>> = MEASURES.into_iter().zip(&found).zip(intervals).map(row).collect();
-        let (rows_read, drawn) = (judged.rows(), groups.count());
+        let rows_read = judged.rows();
+        let drawn = groups.count();
         let drawn = if drawn == rows_read { String::new() } else { format!(" in {drawn} groups") };
         Ok(Table {
             title: format!("{} probe on {rows_read} rows{drawn}", self.kind.word().replace('_', " ")),
@@ -50,6 +51,7 @@ impl Probe {
 }
 
 fn measures(judged: &JudgedRows, commonest: usize, weights: &[f64]) -> Vec<f64> {
-    let (accuracy, majority) = (judged.accuracy(weights), judged.share_of(commonest, weights));
+    let accuracy = judged.accuracy(weights);
+    let majority = judged.share_of(commonest, weights);
     vec![accuracy, majority, accuracy - majority, judged.auroc(weights), judged.calibration_error(weights)]
 }

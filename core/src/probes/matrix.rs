@@ -19,7 +19,8 @@ pub fn matrix(x: &Tensor) -> Result<Mat<f64>> {
     memory::check(rows as u128 * width as u128 * 24, || format!("{rows} rows of {width} numbers"))?;
     let values = floats(x)?;
     if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-        let (row, column) = (at / width, at % width);
+        let row = at / width;
+        let column = at % width;
         bail!(Numeric, "expected finite numbers, found {} at [{row}, {column}]", values[at]);
     }
     Ok(Mat::from_fn(rows, width, |i, j| values[i * width + j]))

@@ -112,7 +112,8 @@ impl JudgedRows {
     pub fn bins(&self, weights: &[f64]) -> Vec<ReliabilityBin> {
         let mut sums = vec![[0.0; 3]; BINS];
         for (row, weight) in weights.iter().enumerate() {
-            let (predicted, class) = (self.predicted[row], self.labels.of_row[row]);
+            let predicted = self.predicted[row];
+            let class = self.labels.of_row[row];
             let confidence = self.chances[(row, predicted)];
             let [total, sure, right] = &mut sums[((confidence * BINS as f64) as usize).min(BINS - 1)];
             *total += weight;
@@ -173,9 +174,12 @@ pub fn runs(scores: &[f64]) -> Vec<Vec<usize>> {
 /// Computes U / (positives * negatives), where U is the weight of pairs of a positive and a negative of which the
 /// positive has the larger score, equal ones half (Mann & Whitney 1947). NaN unless there are both.
 pub fn auroc(runs: &[Vec<usize>], weights: &[f64], is_positive: impl Fn(usize) -> bool) -> f64 {
-    let (mut below, mut positives, mut won) = (0.0, 0.0, 0.0);
+    let mut below = 0.0;
+    let mut positives = 0.0;
+    let mut won = 0.0;
     for run in runs {
-        let (mut yes, mut no) = (0.0, 0.0);
+        let mut yes = 0.0;
+        let mut no = 0.0;
         run.iter().for_each(|row| *(if is_positive(*row) { &mut yes } else { &mut no }) += weights[*row]);
         won += yes * (below + no / 2.0);
         below += no;

@@ -114,7 +114,8 @@ struct SearchPoint {
 
 impl<'a> Objective<'a> {
     fn new(x: MatRef<'_, f64>, of_row: &'a [usize], outputs: usize, l2: f64) -> Self {
-        let (rows, width) = (x.nrows(), x.ncols());
+        let rows = x.nrows();
+        let width = x.ncols();
         let means = means(x);
         let variance = |j: usize| (0..rows).map(|i| (x[(i, j)] - means[j]).powi(2)).sum::<f64>() / rows as f64;
         // A column that never changes, up to rounding, has no weight.
@@ -238,20 +239,23 @@ impl<'a> Objective<'a> {
             }
         };
         let margins = || (0..scores.nrows()).map(margin);
-        let (least, most) = (margins().fold(f64::INFINITY, f64::min), margins().fold(0.0, f64::max));
+        let least = margins().fold(f64::INFINITY, f64::min);
+        let most = margins().fold(0.0, f64::max);
         most > 0.0 && least >= -TOUCHES * most
     }
 
     /// Computes -H^-1 g. With several outputs the same vector added to all of them changes no probability: H gets that
     /// direction added, along which the gradient is 0.
     fn newton_step(&self, at: &SearchPoint) -> Result<Vec<f64>> {
-        let (columns, rows) = (self.columns(), self.z.nrows());
+        let columns = self.columns();
+        let rows = self.z.nrows();
         let size = columns * self.outputs;
         let mut hessian = Mat::<f64>::zeros(size, size);
         for a in 0..self.outputs {
             for b in 0..=a {
                 let weight = |i: usize| {
-                    let (p, q) = (at.chances[(i, a)], at.chances[(i, b)]);
+                    let p = at.chances[(i, a)];
+                    let q = at.chances[(i, b)];
                     (if a == b { p * (1.0 - p) } else { -p * q }) / rows as f64
                 };
                 let weights: Vec<f64> = (0..rows).map(weight).collect();

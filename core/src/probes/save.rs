@@ -66,7 +66,8 @@ fn read(bytes: &[u8]) -> Result<Probe> {
     let classes: Vec<ClassName> = field(metadata, "classes")?;
     let shares: Vec<f64> = field(metadata, "shares")?;
     let features: Option<Vec<usize>> = field(metadata, "features")?;
-    let (rows, width): (usize, usize) = (field(metadata, "rows")?, field(metadata, "width")?);
+    let rows: usize = field(metadata, "rows")?;
+    let width: usize = field(metadata, "width")?;
     let kind: ProbeKind = chosen("kind", text(metadata, "kind")?)?;
     let read = features.as_ref().map_or(width, Vec::len);
     let outputs = if classes.len() == 2 { 1 } else { classes.len() };

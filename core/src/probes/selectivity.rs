@@ -50,7 +50,8 @@ pub fn selectivity(x: &Tensor, names: &[ClassName], options: &SelectivityOptions
         }
         types => RowGroups::or_rows(types.as_ref(), x.nrows())?,
     };
-    let (train, held_out) = (picked(x.as_ref(), &split.train), picked(x.as_ref(), &split.held_out));
+    let train = picked(x.as_ref(), &split.train);
+    let held_out = picked(x.as_ref(), &split.held_out);
     let judged = |labels: &ClassLabels| -> Result<JudgedRows> {
         let probe = Probe::of_matrix(train.as_ref(), &labels.picked(&split.train), &options.probe, task)?;
         Ok(JudgedRows::new(probe.on(held_out.as_ref()).as_ref(), labels.picked(&split.held_out)))

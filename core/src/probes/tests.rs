@@ -72,7 +72,8 @@ proptest! {
         let turned = (x.matmul(&map).unwrap() + 5.0).unwrap();
         let plain = fitted(&x, &y, &options(0.0, Solver::Newton)).unwrap();
         let other = fitted(&turned, &y, &options(0.0, Solver::Newton)).unwrap();
-        let (a, b) = (floats(&plain.scores(&x).unwrap()).unwrap(), floats(&other.scores(&turned).unwrap()).unwrap());
+        let a = floats(&plain.scores(&x).unwrap()).unwrap();
+        let b = floats(&other.scores(&turned).unwrap()).unwrap();
         for (a, b) in a.iter().zip(&b) {
             prop_assert!((a - b).abs() < 1e-4 * (1.0 + a.abs()), "{a} {b}");
         }
@@ -83,7 +84,8 @@ proptest! {
         let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
         let weights: Vec<f64> = weights[..scores.len()].iter().map(|w| f64::from(*w)).collect();
         let is_positive = |row: usize| row.is_multiple_of(3);
-        let (mut won, mut pairs) = (0.0, 0.0);
+        let mut won = 0.0;
+        let mut pairs = 0.0;
         for i in (0..scores.len()).filter(|i| is_positive(*i)) {
             for j in (0..scores.len()).filter(|j| !is_positive(*j)) {
                 let weight = weights[i] * weights[j];
@@ -112,7 +114,8 @@ fn the_gradient_of_the_loss_is_0_at_the_optimum() {
     // Computed here by its formula: mean of (p - y) x + l2 w.
     let (x, y) = sample(60, 3, 2, 1.0, 3);
     let probe = fitted(&x, &y, &options(0.05, Solver::Newton)).unwrap();
-    let (m, scores) = (matrix(&x).unwrap(), probe.outputs_of(&x).unwrap());
+    let m = matrix(&x).unwrap();
+    let scores = probe.outputs_of(&x).unwrap();
     let error = |i: usize| 1.0 / (1.0 + (-scores[(i, 0)]).exp()) - (i % 2) as f64;
     for j in 0..3 {
         let slope = (0..60).map(|i| error(i) * m[(i, j)]).sum::<f64>() / 60.0 + 0.05 * probe.weights[(j, 0)];
@@ -147,11 +150,10 @@ fn classes_that_can_be_separated_have_no_optimum_without_a_penalty() {
 fn columns_that_say_nothing_new_have_a_solution() {
     let (x, y) = sample(60, 2, 2, 1.0, 5);
     let more = Tensor::cat(&[&x, &x, &(x.zeros_like().unwrap() + 3.0).unwrap()], 1).unwrap();
-    let (plain, other) = (
-        fitted(&x, &y, &options(0.0, Solver::Newton)).unwrap(),
-        fitted(&more, &y, &options(0.0, Solver::Newton)).unwrap(),
-    );
-    let (a, b) = (floats(&plain.scores(&x).unwrap()).unwrap(), floats(&other.scores(&more).unwrap()).unwrap());
+    let plain = fitted(&x, &y, &options(0.0, Solver::Newton)).unwrap();
+    let other = fitted(&more, &y, &options(0.0, Solver::Newton)).unwrap();
+    let a = floats(&plain.scores(&x).unwrap()).unwrap();
+    let b = floats(&other.scores(&more).unwrap()).unwrap();
     assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4), "{a:?} {b:?}");
     assert_eq!(other.weights[(4, 0)], 0.0);
 }

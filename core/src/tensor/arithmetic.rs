@@ -17,7 +17,8 @@ pub fn add(a: &Operand, b: &Operand) -> Result<Tensor> {
                 line(&dtype::convert(t, to)?, 1.0, n.as_f64())
             }
             _ => {
-                let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
+                let x = a.tensor(to, b)?;
+                let y = b.tensor(to, a)?;
                 Ok(noted(
                     x.broadcast_add(&y)?,
                     &x,
@@ -36,7 +37,8 @@ pub fn sub(a: &Operand, b: &Operand) -> Result<Tensor> {
             (Operand::Tensor(t), Operand::Number(n)) => line(&dtype::convert(t, to)?, 1.0, -n.as_f64()),
             (Operand::Number(n), Operand::Tensor(t)) => line(&dtype::convert(t, to)?, -1.0, n.as_f64()),
             _ => {
-                let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
+                let x = a.tensor(to, b)?;
+                let y = b.tensor(to, a)?;
                 Ok(noted(
                     x.broadcast_sub(&y)?,
                     &x,
@@ -53,7 +55,8 @@ pub fn mul(a: &Operand, b: &Operand) -> Result<Tensor> {
         None => whole(a, b, "*", i64::checked_mul),
         // Not affine(n, 0): adding 0 would turn -0 into 0.
         Some(to) => {
-            let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
+            let x = a.tensor(to, b)?;
+            let y = b.tensor(to, a)?;
             let slopes: [Slope; 2] =
                 [|gradient, _, y| Ok(gradient.broadcast_mul(y)?), |gradient, x, _| Ok(gradient.broadcast_mul(x)?)];
             Ok(noted(x.broadcast_mul(&y)?, &x, &y, slopes))
@@ -68,7 +71,8 @@ pub fn div(a: &Operand, b: &Operand) -> Result<Tensor> {
         let quotient = a.tensor(DType::F64, b)?.broadcast_div(&b.tensor(DType::F64, a)?)?;
         return Ok(quotient.to_dtype(DType::F32)?);
     };
-    let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
+    let x = a.tensor(to, b)?;
+    let y = b.tensor(to, a)?;
     let slopes: [Slope; 2] = [
         |gradient, _, y| Ok(gradient.broadcast_div(y)?),
         |gradient, x, y| Ok(gradient.broadcast_div(y)?.broadcast_mul(x)?.broadcast_div(y)?.neg()?),
@@ -165,11 +169,14 @@ fn sloped(
     to: DType,
     slopes: [fn(f64, f64) -> f64; 2],
 ) -> Result<Tensor> {
-    let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
+    let x = a.tensor(to, b)?;
+    let y = b.tensor(to, a)?;
     let asked = [x.track_op(), y.track_op()];
-    let (constant_x, constant_y) = (x.detach(), y.detach());
+    let constant_x = x.detach();
+    let constant_y = y.detach();
     back::with_gradient(name, result, &[&x, &y], move |_, gradient| {
-        let (a, b) = (Operand::Tensor(constant_x.clone()), Operand::Tensor(constant_y.clone()));
+        let a = Operand::Tensor(constant_x.clone());
+        let b = Operand::Tensor(constant_y.clone());
         let taken = |i: usize, of: &Tensor| {
             let found = || back::summed_to(&(gradient * each(&a, &b, to, slopes[i])?)?, of.dims());
             asked[i].then(found).transpose()
@@ -240,7 +247,8 @@ mod tests {
     fn every_pair_of_dtypes_adds_up() {
         for a in dtype::ALL {
             for b in dtype::ALL {
-                let (x, y) = (t(&[1.0, 2.0], &[2], a), t(&[3.0, 4.0], &[2], b));
+                let x = t(&[1.0, 2.0], &[2], a);
+                let y = t(&[3.0, 4.0], &[2], b);
                 let expect: [(Function, [f64; 2]); 7] = [
                     (add, [4.0, 6.0]),
                     (sub, [-2.0, -2.0]),

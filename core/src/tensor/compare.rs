@@ -36,7 +36,8 @@ pub fn compare(how: Comparison, a: &Operand, b: &Operand) -> Result<Tensor> {
     element::room(&axes::broadcast(a.dims(), b.dims())?, to)?;
     let (x, y) = arithmetic::stretched(a, b, to)?;
     // A mask is a constant.
-    let (x, y) = (x.detach(), y.detach());
+    let x = x.detach();
+    let y = y.detach();
     Ok(match how {
         Comparison::Eq => x.eq(&y)?,
         Comparison::Ne => x.ne(&y)?,
@@ -104,10 +105,12 @@ pub fn select(mask: &Tensor, a: &Operand, b: &Operand) -> Result<Tensor> {
     let dims = axes::broadcast(&axes::broadcast(a.dims(), b.dims())?, mask.dims())?;
     element::room(&dims, to)?;
     let stretch = |t: Tensor| t.broadcast_as(dims.as_slice());
-    let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
+    let x = a.tensor(to, b)?;
+    let y = b.tensor(to, a)?;
     let mask = stretch(device::beside(&truth(mask)?, &x)?)?;
     let chosen = mask.where_cond(&stretch(x.clone())?, &stretch(y.clone())?)?;
-    let (asked, sizes) = ([x.track_op(), y.track_op()], [x.dims().to_vec(), y.dims().to_vec()]);
+    let asked = [x.track_op(), y.track_op()];
+    let sizes = [x.dims().to_vec(), y.dims().to_vec()];
     Ok(back::on_tape(chosen, &[&x, &y], move |_, gradient| {
         let none = gradient.zeros_like()?;
         let taken = |i: usize| {
@@ -130,8 +133,10 @@ pub fn minimum(a: &Operand, b: &Operand) -> Result<Tensor> {
 
 fn choose(a: &Operand, b: &Operand, first_wins: Comparison) -> Result<Tensor> {
     let to = a.common_dtype(b);
-    let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
-    let (x, y) = (Operand::Tensor(x), Operand::Tensor(y));
+    let x = a.tensor(to, b)?;
+    let y = b.tensor(to, a)?;
+    let x = Operand::Tensor(x);
+    let y = Operand::Tensor(y);
     let first = compare(first_wins, &x, &y)?;
     let first = or(&first, &compare(Comparison::Ne, &x, &x)?)?;
     select(&first, &x, &y)

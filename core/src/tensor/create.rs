@@ -103,7 +103,9 @@ pub fn arange(start: Number, end: Number, step: Number, to: Option<DType>) -> Re
     {
         return whole_range(a, b, s, to);
     }
-    let (a, b, s) = (start.as_f64(), end.as_f64(), step.as_f64());
+    let a = start.as_f64();
+    let b = end.as_f64();
+    let s = step.as_f64();
     if !(a.is_finite() && b.is_finite() && s.is_finite() && s != 0.0) {
         bail!(Argument, "expected finite bounds and a step that is not 0, found {start}, {end} and {step}");
     }
@@ -120,7 +122,9 @@ pub fn arange_count(start: f64, end: f64, step: f64) -> usize {
 
 /// Builds a range of integers, which are exact beyond 2^53.
 fn whole_range(start: i64, end: i64, step: i64, to: DType) -> Result<Tensor> {
-    let (start, end, step) = (i128::from(start), i128::from(end), i128::from(step));
+    let start = i128::from(start);
+    let end = i128::from(end);
+    let step = i128::from(step);
     let span = if step > 0 { end - start } else { start - end };
     let count = usize::try_from((span.max(0) as u128).div_ceil(step.unsigned_abs())).unwrap_or(usize::MAX);
     element::room_beside(&[count], to, if to == DType::I64 { &[] } else { &[DType::I64] })?;

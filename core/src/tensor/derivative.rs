@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn a_value_and_the_gradient_of_each_argument() {
-        let (x, y) = (t(&[1.0, 2.0], &[2], DType::F64), t(&[3.0], &[1], DType::F32));
+        let x = t(&[1.0, 2.0], &[2], DType::F64);
+        let y = t(&[3.0], &[1], DType::F32);
         let mut f = |p: &[Tensor]| sum(&arithmetic::pow(&(&p[0]).into(), &2.into())?);
         let found = value_and_gradients(&mut f, &[x.clone(), y.clone()], &Task::default()).unwrap();
         assert_eq!((found.value, f64s(&found.gradients[0])), (5.0, vec![2.0, 4.0]));
@@ -169,7 +170,8 @@ mod tests {
 
     #[test]
     fn jacobians_and_products_with_them_agree() {
-        let (a, x) = (t(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[3, 2], DType::F64), t(&[0.5, -1.0], &[2], DType::F64));
+        let a = t(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[3, 2], DType::F64);
+        let x = t(&[0.5, -1.0], &[2], DType::F64);
         let mut f = |p: &[Tensor]| elementwise::tanh(&matmul::matmul(&a, &p[0])?);
         let task = Task::default();
         let whole = jacobians(&mut f, std::slice::from_ref(&x), &task).unwrap().remove(0);
@@ -184,7 +186,8 @@ mod tests {
 
     #[test]
     fn what_has_no_gradient_is_refused() {
-        let (x, task) = (t(&[1.0, 2.0], &[2], DType::F64), Task::default());
+        let x = t(&[1.0, 2.0], &[2], DType::F64);
+        let task = Task::default();
         let refused = |f: &mut TensorFunction, at: &Tensor| {
             value_and_gradients(f, std::slice::from_ref(at), &task).unwrap_err().message
         };
@@ -196,7 +199,8 @@ mod tests {
 
     #[test]
     fn a_gradient_within_a_gradient_is_refused_where_it_would_count_as_a_constant() {
-        let (x, task) = (t(&[1.0, 2.0], &[2], DType::F64), Task::default());
+        let x = t(&[1.0, 2.0], &[2], DType::F64);
+        let task = Task::default();
         let one = std::slice::from_ref(&x);
         let square = |t: &Tensor| arithmetic::mul(&t.into(), &t.into());
         // Of the outer argument, and of a function that depends on it.

@@ -200,7 +200,8 @@ fn summed(part: Part, kept: impl Fn(&char) -> bool) -> Result<Part> {
 
 /// Returns the product of two operands, summed over the letters that are not needed later.
 fn pair(a: Part, b: Part, later: impl Fn(&char) -> bool) -> Result<Part> {
-    let (in_a, in_b) = (a.letters.clone(), b.letters.clone());
+    let in_a = a.letters.clone();
+    let in_b = b.letters.clone();
     let a = summed(a, |c| later(c) || in_b.contains(c))?;
     let b = summed(b, |c| later(c) || in_a.contains(c))?;
     let (shared, rows): (Vec<char>, Vec<char>) = a.letters.iter().partition(|c| b.letters.contains(c));
@@ -290,7 +291,8 @@ mod tests {
 
     #[test]
     fn an_ellipsis_stands_for_any_axes_and_broadcasts() {
-        let (a, b) = (count(&[2, 3, 4]), count(&[4, 5]));
+        let a = count(&[2, 3, 4]);
+        let b = count(&[4, 5]);
         let of = |spec: &str, operands: &[&Tensor]| {
             let operands: Vec<Tensor> = operands.iter().map(|t| (*t).clone()).collect();
             let found = einsum(spec, &operands).unwrap();
@@ -302,7 +304,8 @@ mod tests {
         assert_eq!(of("...", &[&a]), of("abc->abc", &[&a]));
         assert_eq!(of("...ij->", &[&a]), of("aij->", &[&a]));
         // The first operand has fewer axes, and one of size 1.
-        let (c, d) = (count(&[1, 4]), count(&[2, 3, 4]));
+        let c = count(&[1, 4]);
+        let d = count(&[2, 3, 4]);
         assert_eq!(of("...i,...i->...", &[&c, &d]), of("i,abi->ab", &[&c.get(0).unwrap(), &d]));
         let e = count(&[3, 1]);
         assert_eq!(of("...,...->...", &[&e, &a]), of("b,abc->abc", &[&e.flatten_all().unwrap(), &a]));

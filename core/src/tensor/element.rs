@@ -263,7 +263,8 @@ pub fn map(t: &Tensor, f: impl Fn(f64) -> f64 + Sync) -> Result<Tensor> {
 /// Returns the elements of a tensor where a condition holds of those of another tensor of the same shape and dtype, and
 /// 0 elsewhere; without gradients.
 pub fn kept_where(t: &Tensor, of: &Tensor, holds: impl Fn(f64) -> bool + Sync) -> Result<Tensor> {
-    let (work, of) = (workable(t)?, workable(of)?);
+    let work = workable(t)?;
+    let of = workable(of)?;
     room(t.dims(), t.dtype())?;
     let kept = dispatch!(work.dtype(), T => with_slice::<T, _>(&work, |x| with_slice::<T, _>(&of, |of| {
         let one = |(x, of): (&T, &T)| if holds(of.float()) { *x } else { <T as WithDType>::from_f64(0.0) };

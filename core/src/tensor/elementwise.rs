@@ -193,7 +193,8 @@ pub fn is_finite(t: &Tensor) -> Result<Tensor> {
 /// Replaces NaN and infinities, which get no gradient.
 pub fn nan_to_num(t: &Tensor, nan: f64, above: Option<f64>, below: Option<f64>) -> Result<Tensor> {
     let largest = largest(t.dtype());
-    let (above, below) = (above.unwrap_or(largest), below.unwrap_or(-largest));
+    let above = above.unwrap_or(largest);
+    let below = below.unwrap_or(-largest);
     let replaced = element::map(t, |x| match x {
         x if x.is_nan() => nan,
         f64::INFINITY => above,

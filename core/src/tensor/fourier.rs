@@ -62,7 +62,8 @@ fn with_gradients(t: &Tensor, axis: usize, n: usize, to: DType) -> Result<Spectr
         };
         shape::transpose(&found, axis as i64, -1)
     };
-    let (real, imag) = (part(|turn| turn.0)?, part(|turn| turn.1)?);
+    let real = part(|turn| turn.0)?;
+    let imag = part(|turn| turn.1)?;
     let power = (real.sqr()? + imag.sqr()?)?;
     let narrow = |part: Tensor| dtype::convert(&part, to);
     Ok(Spectrum { real: narrow(real)?, imag: narrow(imag)?, power: narrow(power)? })
@@ -176,7 +177,9 @@ mod tests {
         #[test]
         fn it_is_the_plain_sum(values in prop::collection::vec(-3.0_f64..3.0, 1..70)) {
             let found = rfft(&t(&values, &[values.len()], DType::F64), 0).unwrap();
-            let (real, imag, power) = (f64s(&found.real), f64s(&found.imag), f64s(&found.power));
+            let real = f64s(&found.real);
+            let imag = f64s(&found.imag);
+            let power = f64s(&found.power);
             let expected = plain(&values);
             prop_assert_eq!(real.len(), expected.len());
             for (k, (re, im)) in expected.into_iter().enumerate() {

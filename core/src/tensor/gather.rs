@@ -52,7 +52,8 @@ fn flat(index: &Tensor, dims: &[usize], axis: usize) -> Result<Vec<i64>> {
     let inner: usize = dims[axis + 1..].iter().product();
     let row = index.dims()[axis] * inner;
     let place = |(i, at): (usize, i64)| {
-        let (block, column) = (i / row, i % inner);
+        let block = i / row;
+        let column = i % inner;
         ((block * dims[axis] + at as usize) * inner + column) as i64
     };
     Ok(element::ints(index)?.into_iter().enumerate().map(place).collect())
@@ -74,7 +75,8 @@ fn checked(t: &Tensor, axis: i64, index: &Tensor, source: &Tensor) -> Result<(us
 /// Scatters with correct gradients: candle's own passes those of replaced elements on to `t`.
 pub(super) fn replaced(t: &Tensor, index: &Tensor, source: &Tensor, axis: usize) -> Result<Tensor> {
     // candle cannot scatter f8; the round trip through f32 is lossless.
-    let (base, source) = (element::workable(t)?.contiguous()?, element::workable(source)?.contiguous()?);
+    let base = element::workable(t)?.contiguous()?;
+    let source = element::workable(source)?.contiguous()?;
     let replaced = if base.track_op() || source.track_op() {
         let spread = base.zeros_like()?.scatter(index, &source, axis)?;
         let ones = Tensor::ones(index.dims(), DType::U8, t.device())?;

@@ -163,7 +163,8 @@ fn step(index: &Index, dims: &[usize]) -> Result<Step> {
     let picked = match index {
         Index::At(at) => Picked::One(axes::position(*at, size)?),
         Index::Range { start, end } => {
-            let (start, end) = (bound(*start, size)?, bound(end.unwrap_or(size as i64), size)?);
+            let start = bound(*start, size)?;
+            let end = bound(end.unwrap_or(size as i64), size)?;
             if start > end {
                 bail!(Index, "expected a range that runs forward, found {start}..{end}");
             }

@@ -97,7 +97,8 @@ fn flat(left: &Tensor, right: &Tensor) -> Result<Tensor> {
 /// Computes the product of two matrices, with its gradients.
 fn noted(left: &Tensor, right: &Tensor) -> Result<Tensor> {
     let asked = [left.track_op(), right.track_op()];
-    let (x, y) = (left.detach(), right.detach());
+    let x = left.detach();
+    let y = right.detach();
     Ok(back::on_tape(flat(left, right)?, &[left, right], move |_, gradient| {
         let for_left = asked[0].then(|| flat(gradient, &y.t()?)).transpose()?;
         let for_right = asked[1].then(|| flat(&x.t()?, gradient)).transpose()?;
@@ -181,7 +182,8 @@ mod tests {
 
     #[test]
     fn tall_thin_matrices_have_the_product_that_others_have() {
-        let (x, y) = (count(&[8192, 40], DType::F64), count(&[8192, 3], DType::F64));
+        let x = count(&[8192, 40], DType::F64);
+        let y = count(&[8192, 3], DType::F64);
         let turned = x.t().unwrap();
         assert!(is_tall(&turned, &y) && !is_tall(&turned.contiguous().unwrap(), &y));
         let product = matmul(&turned, &y).unwrap();
@@ -194,11 +196,14 @@ mod tests {
     proptest! {
         #[test]
         fn products_are_the_plain_loops(batch in 1_usize..3, n in 1_usize..4, k in 1_usize..5, m in 1_usize..4) {
-            let (a, b) = (count(&[batch, n, k], DType::F64), count(&[1, k, m], DType::F64));
-            let (x, y) = (f64s(&a), f64s(&b));
+            let a = count(&[batch, n, k], DType::F64);
+            let b = count(&[1, k, m], DType::F64);
+            let x = f64s(&a);
+            let y = f64s(&b);
             let mut expected = vec![0.0; batch * n * m];
             for (p, place) in expected.iter_mut().enumerate() {
-                let (row, column) = (p / m, p % m);
+                let row = p / m;
+                let column = p % m;
                 *place = (0..k).map(|i| x[row * k + i] * y[i * m + column]).sum();
             }
             // A transposed operand is not contiguous.

@@ -41,7 +41,8 @@ fn noted(
     t: &Tensor,
     slope: impl Fn(&Tensor, &Tensor) -> Result<Tensor> + Send + Sync + 'static,
 ) -> Result<Tensor> {
-    let (like, work) = (t.detach(), if t.dtype() == DType::F64 { DType::F64 } else { DType::F32 });
+    let like = t.detach();
+    let work = if t.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
     Ok(back::on_tape(result, &[t], move |result, gradient| {
         let found = slope(&dtype::convert(result, work)?, &dtype::convert(gradient, work)?)?;
         Ok(vec![Some(back::like(&found, &like)?)])
@@ -70,7 +71,8 @@ pub fn cosine(a: &Tensor, b: &Tensor, axis: i64) -> Result<Tensor> {
     // Both, and their product.
     element::room_beside(&dims, DType::F64, &[DType::F64; 2])?;
     let stretch = |t: &Tensor| -> Result<Tensor> { Ok(dtype::convert(t, DType::F64)?.broadcast_as(dims.as_slice())?) };
-    let (x, y) = (stretch(&device::beside(a, b)?)?, stretch(&device::beside(b, a)?)?);
+    let x = stretch(&device::beside(a, b)?)?;
+    let y = stretch(&device::beside(b, a)?)?;
     let dot = (&x * &y)?.sum(axis)?;
     let squares = (x.sqr()?.sum(axis)? * y.sqr()?.sum(axis)?)?;
     // A norm of 0 becomes 1: the result is 0 / 1 = 0, without 0 / 0 in the gradient.
@@ -106,7 +108,8 @@ mod tests {
 
     #[test]
     fn the_divergence_of_equals_is_0_and_that_of_others_its_formula() {
-        let (a, b) = (t(&[0.5, 0.25, 0.25].map(f64::ln), &[1, 3], DType::F64), t(&[1.0; 3], &[1, 3], DType::F32));
+        let a = t(&[0.5, 0.25, 0.25].map(f64::ln), &[1, 3], DType::F64);
+        let b = t(&[1.0; 3], &[1, 3], DType::F32);
         let of = |p: &Tensor, q: &Tensor| {
             f64s(divergences(&log_probabilities(p).unwrap(), &log_probabilities(q).unwrap()))[0]
         };

@@ -299,7 +299,8 @@ fn quantile<T: Element>(row: &[T], q: f64) -> f64 {
         return f64::NAN;
     }
     let place = q * (sorted.len() - 1) as f64;
-    let (below, part) = (place.floor() as usize, place.fract());
+    let below = place.floor() as usize;
+    let part = place.fract();
     let (_, low, above) = sorted.select_nth_unstable_by(below, f64::total_cmp);
     let low = *low;
     // Equal neighbours are not interpolated: between two infinities that would give NaN.

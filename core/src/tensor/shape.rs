@@ -38,7 +38,8 @@ pub fn permute(t: &Tensor, order: &[i64]) -> Result<Tensor> {
 
 /// Swaps two axes.
 pub fn transpose(t: &Tensor, a: i64, b: i64) -> Result<Tensor> {
-    let (a, b) = (axes::axis(a, t.rank())?, axes::axis(b, t.rank())?);
+    let a = axes::axis(a, t.rank())?;
+    let b = axes::axis(b, t.rank())?;
     Ok(back::on_tape(t.transpose(a, b)?, &[t], move |_, gradient| Ok(vec![Some(gradient.transpose(a, b)?)])))
 }
 
@@ -65,7 +66,8 @@ pub fn flatten(t: &Tensor, first: i64, last: i64) -> Result<Tensor> {
     if t.rank() == 0 {
         return Ok(t.reshape(1)?);
     }
-    let (first, last) = (axes::axis(first, t.rank())?, axes::axis(last, t.rank())?);
+    let first = axes::axis(first, t.rank())?;
+    let last = axes::axis(last, t.rank())?;
     if first > last {
         bail!(Argument, "expected a first axis before the last one, found {first} and {last}");
     }

@@ -99,7 +99,8 @@ pub fn histogram(t: &Tensor, bins: usize, range: Option<(f64, f64)>) -> Result<(
         None => span(t)?,
     };
     let width = high / bins as f64 - low / bins as f64;
-    let (mut counts, mut left) = (vec![0_u64; bins], LeftOut::default());
+    let mut counts = vec![0_u64; bins];
+    let mut left = LeftOut::default();
     let t = element::workable(t)?;
     dispatch!(t.dtype(), T => element::with_slice::<T, _>(&t, |x| {
         for value in x.iter().map(|x| x.float()) {
@@ -196,8 +197,11 @@ fn summarised<T: Element>(x: &[T]) -> Summary {
     let total = |f: &mut dyn FnMut(f64) -> f64| -> f64 {
         x.chunks(BLOCK).map(|block| block.iter().map(|x| f(x.float())).sum::<f64>()).sum()
     };
-    let (mut finite, mut nan, mut infinite) = (0, 0, 0);
-    let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
+    let mut finite = 0;
+    let mut nan = 0;
+    let mut infinite = 0;
+    let mut min = f64::INFINITY;
+    let mut max = f64::NEG_INFINITY;
     let sum = total(&mut |v| {
         nan += usize::from(v.is_nan());
         infinite += usize::from(v.is_infinite());
@@ -227,7 +231,8 @@ mod tests {
             let r = f64s(&correlation(&x).unwrap());
             assert!(r.iter().all(|r| (r - 1.0).abs() < 1e-6), "{dtype:?} {r:?}");
         }
-        let (a, b) = (t(&[1.0, 2.0, 3.0], &[3], DType::F32), t(&[3.0, 2.0, 1.0], &[3], DType::I64));
+        let a = t(&[1.0, 2.0, 3.0], &[3], DType::F32);
+        let b = t(&[3.0, 2.0, 1.0], &[3], DType::I64);
         assert!((element::floats(&correlation_of(&a, &b).unwrap()).unwrap()[0] + 1.0).abs() < 1e-12);
         assert!(element::floats(&correlation_of(&a, &t(&[1.0; 3], &[3], DType::F32)).unwrap()).unwrap()[0].is_nan());
         assert!(covariance(&t(&[1.0], &[1, 1], DType::F32), 1.0).is_err());

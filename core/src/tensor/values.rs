@@ -52,7 +52,8 @@ impl Setting for Values {
         if let Plain::Other(Foreign { value, .. }) = value {
             return value.downcast_ref::<Tensor>().cloned().map(Self::Tensor);
         }
-        let (mut values, mut dims) = (Vec::new(), Vec::new());
+        let mut values = Vec::new();
+        let mut dims = Vec::new();
         collect(value, 0, &mut dims, &mut values).then_some(Self::Numbers { values, dims })
     }
 

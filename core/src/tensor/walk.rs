@@ -19,7 +19,8 @@ fn in_rows(t: &Tensor, axes: &[usize], bytes_of_result: usize) -> Result<(Tensor
     let dims = t.dims();
     element::room(dims, t.dtype())?;
     let adjacent = axes.windows(2).all(|pair| pair[1] == pair[0] + 1);
-    let (first, last) = (axes.first().copied().unwrap_or(dims.len()), axes.last().map_or(dims.len(), |a| a + 1));
+    let first = axes.first().copied().unwrap_or(dims.len());
+    let last = axes.last().map_or(dims.len(), |a| a + 1);
     let (t, extents): (Tensor, [usize; 3]) = if adjacent {
         let extents = [&dims[..first], &dims[first..last], &dims[last..]];
         (t.clone(), extents.map(|dims| dims.iter().product()))
@@ -52,7 +53,8 @@ fn walk<T: Element, U: Send>(
     }
     let tiles = inner.div_ceil(TILE);
     let tile = |index: usize| {
-        let (block, start) = (index / tiles, index % tiles * TILE);
+        let block = index / tiles;
+        let start = index % tiles * TILE;
         let end = inner.min(start + TILE);
         let block = &data[block * row * inner..][..row * inner];
         let mut copied = vec![T::zero(); row * (end - start)];

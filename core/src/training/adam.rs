@@ -45,7 +45,8 @@ impl<Name: Display> Parameter<Name> {
         for (name, variable) in self.variables().map(|(name, variable)| (format!("{before}{name}"), variable)) {
             let kept = file.tensor(&name)?;
             if kept.dims() != variable.dims() || kept.dtype() != variable.dtype() {
-                let (dtype, dims) = (variable.dtype(), variable.dims());
+                let dtype = variable.dtype();
+                let dims = variable.dims();
                 return Err(err!(
                     Format,
                     "expected {dtype:?} {dims:?} as {name}, found {:?} {:?}",

@@ -188,7 +188,8 @@ impl Descent {
         let after = next.weight.as_detached_tensor();
         let finite = kernels::global_norm([&after])?;
         if !finite.is_finite() {
-            let (name, step) = (&next.name, self.made + 1);
+            let name = &next.name;
+            let step = self.made + 1;
             return Err(err!(Numeric, "`{name}` would not be finite after step {step}").hint(LOWER));
         }
         if !constraint.is_none() {

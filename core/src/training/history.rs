@@ -50,7 +50,8 @@ impl<S: StepNumbers> History<S> {
         let interval = self.steps.len().div_ceil(rows.max(1)).max(1);
         let is_evaluated = !self.held_out.is_empty();
         let row = |(index, part): (usize, &[S])| -> Option<Vec<Cell>> {
-            let (start, end) = (index * interval, index * interval + part.len());
+            let start = index * interval;
+            let end = index * interval + part.len();
             let within = |(step, _): &&(u64, f64)| *step > start as u64 && *step <= end as u64;
             let held_out = self.held_out.iter().rev().find(within);
             let held_out = is_evaluated.then(|| held_out.map_or(Cell::Missing, |(_, loss)| Cell::Float(*loss)));

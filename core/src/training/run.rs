@@ -69,7 +69,8 @@ pub fn run(trainer: &mut impl Trainer, task: &Task) -> Result<Ended> {
             piece.answer(trainer.made());
             let returns =
                 if task.is_whole() { String::new() } else { format!("; the call returns {}", trainer.left()) };
-            let (made, steps) = (trainer.made(), count(trainer.steps() as usize, "step"));
+            let made = trainer.made();
+            let steps = count(trainer.steps() as usize, "step");
             task.say(&format!("stopped after {made} of {steps}{returns}"));
             Ended::Interrupted
         }
@@ -82,7 +83,8 @@ pub fn run(trainer: &mut impl Trainer, task: &Task) -> Result<Ended> {
 fn all_steps(trainer: &mut impl Trainer, piece: &Piece, task: &Task) -> Result<()> {
     let bar = task.begin(&trainer.label(), Some(trainer.steps()));
     bar.had(trainer.made());
-    let (begun, from) = (Instant::now(), trainer.made());
+    let begun = Instant::now();
+    let from = trainer.made();
     while trainer.is_going() {
         piece.check(trainer.made())?;
         trainer.advance(task)?;
@@ -91,7 +93,8 @@ fn all_steps(trainer: &mut impl Trainer, piece: &Piece, task: &Task) -> Result<(
         bar.advance(1);
         if trainer.is_due() {
             trainer.save()?;
-            let (made, steps) = (trainer.made(), trainer.steps());
+            let made = trainer.made();
+            let steps = trainer.steps();
             let left = human((steps - made) as f64 / speed);
             task.say(&format!("step {made} of {steps}: {}, {left} left", trainer.stage(speed)));
         }

@@ -88,7 +88,9 @@ pub fn across(gradient: &Tensor, directions: &Tensor) -> Result<Tensor> {
     let (gradient, directions, (rows, width)) = (gradient.contiguous()?, directions.contiguous()?, gradient.dims2()?);
     let device = device(&gradient)?;
     let found = written::<f32>(&device, &[rows, width])?;
-    let (given, along, to) = (at::<f32>(&gradient)?, at::<f32>(&directions)?, at::<f32>(&found)?);
+    let given = at::<f32>(&gradient)?;
+    let along = at::<f32>(&directions)?;
+    let to = at::<f32>(&found)?;
     launch!(device, ADAM::"reject_rows", by_blocks(rows, THREADS)?, given, along, to, size(width)?);
     Ok(found)
 }
@@ -97,9 +99,13 @@ pub fn adam(weight: &Var, gradient: &Tensor, moments: [&Var; 2], settings: AdamW
     let count = weight.elem_count();
     // Where rows are not scaled, any number of weights makes one.
     let width = if unit { weight.dims().last().copied().unwrap_or(1) } else { 4 * THREADS as usize };
-    let (gradient, device) = (gradient.contiguous()?, device(weight)?);
+    let gradient = gradient.contiguous()?;
+    let device = device(weight)?;
     let [weights, means, squares] = [weight, moments[0], moments[1]].map(|variable| at::<f32>(variable));
-    let (weights, means, squares, gradients) = (weights?, means?, squares?, at::<f32>(&gradient)?);
+    let weights = weights?;
+    let means = means?;
+    let squares = squares?;
+    let gradients = at::<f32>(&gradient)?;
     let Factors { shrink, betas: [b1, b2], rests: [r1, r2], correction, eps, rate, keep } = Factors::of(settings);
     let config = by_blocks(count.div_ceil(width), THREADS)?;
     // Weights and moments change where they are; no other tensor has these numbers, as with the loops of the CPU.

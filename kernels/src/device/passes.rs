@@ -67,7 +67,8 @@ struct Out {
 
 impl Out {
     fn like(t: &Tensor) -> Result<Self> {
-        let (device, dims) = (device(t)?, t.dims().to_vec());
+        let device = device(t)?;
+        let dims = t.dims().to_vec();
         let count = t.elem_count();
         let stream = device.cuda_stream();
         macro_rules! made {
@@ -119,12 +120,16 @@ pub fn norm(x: &Tensor, kind: NormKind, eps: f64, affine: Affine) -> Result<Opti
     if !has(&arguments) || arguments[1..].iter().any(|part| part.dims() != [width]) {
         return Ok(None);
     }
-    let (numbers, weight, bias) =
-        (plain(x)?, affine.weight.map(plain).transpose()?, affine.bias.map(plain).transpose()?);
+    let numbers = plain(x)?;
+    let weight = affine.weight.map(plain).transpose()?;
+    let bias = affine.bias.map(plain).transpose()?;
     let normed = Normed { rows: x.elem_count() / width, width, kind, eps, plus_one: affine.plus_one };
     let out = Out::like(&numbers)?;
-    let (from, factor, more) = (place(&numbers)?, place_or_nothing(weight.as_ref())?, place_or_nothing(bias.as_ref())?);
-    let (device, config) = (device(x)?, by_blocks(normed.rows.div_ceil(WARPS), THREADS)?);
+    let from = place(&numbers)?;
+    let factor = place_or_nothing(weight.as_ref())?;
+    let more = place_or_nothing(bias.as_ref())?;
+    let device = device(x)?;
+    let config = by_blocks(normed.rows.div_ceil(WARPS), THREADS)?;
     let (centred, plus_one, eps) = normed.numbers();
     launch!(
         device,
@@ -182,11 +187,16 @@ impl Normed {
         gradient: &Tensor,
         asks_weight: bool,
     ) -> Result<(Tensor, Option<Tensor>)> {
-        let (gradient, of_x) = (plain(gradient)?, Out::like(x)?);
+        let gradient = plain(gradient)?;
+        let of_x = Out::like(x)?;
         let of_weight = asks_weight.then(|| Out::like(x)).transpose()?;
-        let (from, factor, given) = (place(x)?, place_or_nothing(weight)?, place(&gradient)?);
-        let (device, config) = (device(x)?, by_blocks(self.rows.div_ceil(WARPS), THREADS)?);
-        let ((centred, plus_one, eps), to) = (self.numbers(), of_weight.as_ref().map_or(NOTHING, |out| out.at));
+        let from = place(x)?;
+        let factor = place_or_nothing(weight)?;
+        let given = place(&gradient)?;
+        let device = device(x)?;
+        let config = by_blocks(self.rows.div_ceil(WARPS), THREADS)?;
+        let (centred, plus_one, eps) = self.numbers();
+        let to = of_weight.as_ref().map_or(NOTHING, |out| out.at);
         launch!(
             device,
             PASSES::typed!("norm_back", x.dtype()),
@@ -219,12 +229,15 @@ fn lengths_or_nothing(lengths: Option<&Tensor>) -> Result<u64> {
 
 /// Applies rotary position embeddings; the table has every position.
 pub fn rotate(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Result<Option<Tensor>> {
-    let (cos, sin) = (&rotation.cos, &rotation.sin);
+    let cos = &rotation.cos;
+    let sin = &rotation.sin;
     let tables = [cos, sin].iter().all(|table| table.dtype() == DType::F32 && !table.track_op());
     if !has(&[x]) || !has(&[cos, sin]) || !tables {
         return Ok(None);
     }
-    let (rotation, gap, arguments) = (rotation.clone(), gap.cloned(), [x]);
+    let rotation = rotation.clone();
+    let gap = gap.cloned();
+    let arguments = [x];
     let out = turned(x, &rotation, past, gap.as_ref(), 1.0)?;
     let back = move |_: &Tensor, gradient: &Tensor| {
         Ok(vec![Some(turned(gradient, &rotation, past, gap.as_ref(), -1.0)?.tensor())])
@@ -234,12 +247,19 @@ pub fn rotate(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -
 
 fn turned(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>, turn: f32) -> Result<Out> {
     let (_, columns, heads, width) = x.dims4()?;
-    let (numbers, cos, sin) = (plain(x)?, plain(&rotation.cos)?, plain(&rotation.sin)?);
+    let numbers = plain(x)?;
+    let cos = plain(&rotation.cos)?;
+    let sin = plain(&rotation.sin)?;
     let out = Out::like(&numbers)?;
     let (lengths, gap_width) = padding(gap, x.device())?;
-    let (from, cosines, sines) = (place(&numbers)?, at::<f32>(&cos)?, at::<f32>(&sin)?);
-    let (padded, count, half) = (lengths_or_nothing(lengths.as_ref())?, x.elem_count(), rotation.cos.dim(1)?);
-    let (device, config) = (device(x)?, by_blocks(count.div_ceil(THREADS as usize), THREADS)?);
+    let from = place(&numbers)?;
+    let cosines = at::<f32>(&cos)?;
+    let sines = at::<f32>(&sin)?;
+    let padded = lengths_or_nothing(lengths.as_ref())?;
+    let count = x.elem_count();
+    let half = rotation.cos.dim(1)?;
+    let device = device(x)?;
+    let config = by_blocks(count.div_ceil(THREADS as usize), THREADS)?;
     launch!(
         device,
         PASSES::typed!("rotate", x.dtype()),
@@ -276,12 +296,18 @@ pub fn pattern(
     }
     let (_, heads, columns, keys) = scores.dims4()?;
     let sinks = sinks.map(|sinks| plain(&sinks.to_dtype(DType::F32)?)).transpose()?;
-    let (numbers, (lengths, gap_width)) = (plain(scores)?, padding(reach.gap, scores.device())?);
+    let numbers = plain(scores)?;
+    let (lengths, gap_width) = padding(reach.gap, scores.device())?;
     let out = Out::like(&numbers)?;
-    let (from, sunk) = (place(&numbers)?, sinks.as_ref().map_or(Ok(NOTHING), at::<f32>)?);
-    let (padded, queries) = (lengths_or_nothing(lengths.as_ref())?, scores.elem_count() / keys);
-    let (device, config) = (device(scores)?, by_blocks(queries.div_ceil(WARPS), THREADS)?);
-    let (window, scale, cap) = (size(reach.window.unwrap_or(0))?, scale as f32, cap.unwrap_or(0.0) as f32);
+    let from = place(&numbers)?;
+    let sunk = sinks.as_ref().map_or(Ok(NOTHING), at::<f32>)?;
+    let padded = lengths_or_nothing(lengths.as_ref())?;
+    let queries = scores.elem_count() / keys;
+    let device = device(scores)?;
+    let config = by_blocks(queries.div_ceil(WARPS), THREADS)?;
+    let window = size(reach.window.unwrap_or(0))?;
+    let scale = scale as f32;
+    let cap = cap.unwrap_or(0.0) as f32;
     launch!(
         device,
         PASSES::typed!("pattern", scores.dtype()),
@@ -306,11 +332,15 @@ pub fn pattern(
 }
 
 fn pattern_back(pattern: &Tensor, gradient: &Tensor, scale: f32) -> Result<Tensor> {
-    let (pattern, gradient) = (plain(pattern)?, plain(gradient)?);
-    let (out, keys) = (Out::like(&pattern)?, row_width(&pattern));
+    let pattern = plain(pattern)?;
+    let gradient = plain(gradient)?;
+    let out = Out::like(&pattern)?;
+    let keys = row_width(&pattern);
     let queries = pattern.elem_count() / keys;
-    let (shares, given) = (place(&pattern)?, place(&gradient)?);
-    let (device, config) = (device(&pattern)?, by_blocks(queries.div_ceil(WARPS), THREADS)?);
+    let shares = place(&pattern)?;
+    let given = place(&gradient)?;
+    let device = device(&pattern)?;
+    let config = by_blocks(queries.div_ceil(WARPS), THREADS)?;
     launch!(
         device,
         PASSES::typed!("pattern_back", pattern.dtype()),
@@ -363,7 +393,9 @@ pub fn gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Option<Tenso
     if !has(&[gate, up]) || gate.dims() != up.dims() {
         return Ok(None);
     }
-    let (gates, ups, asked) = (plain(gate)?, plain(up)?, [gate.track_op(), up.track_op()]);
+    let gates = plain(gate)?;
+    let ups = plain(up)?;
+    let asked = [gate.track_op(), up.track_op()];
     let out = activated(&gates, None, Some(&ups), Some(act))?;
     let back = move |_: &Tensor, gradient: &Tensor| {
         let gradient = plain(gradient)?;
@@ -376,21 +408,33 @@ pub fn gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Option<Tenso
 }
 
 fn activated(x: &Tensor, bias: Option<&Tensor>, times: Option<&Tensor>, act: Option<Activation>) -> Result<Out> {
-    let (numbers, bias, times) = (plain(x)?, bias.map(plain).transpose()?, times.map(plain).transpose()?);
-    let (out, count) = (Out::like(&numbers)?, x.elem_count());
-    let (from, more, others) = (place(&numbers)?, place_or_nothing(bias.as_ref())?, place_or_nothing(times.as_ref())?);
-    let (device, config) = (device(x)?, by_blocks(count.div_ceil(THREADS as usize), THREADS)?);
-    let (width, act) = (size(row_width(x))?, number(act));
+    let numbers = plain(x)?;
+    let bias = bias.map(plain).transpose()?;
+    let times = times.map(plain).transpose()?;
+    let out = Out::like(&numbers)?;
+    let count = x.elem_count();
+    let from = place(&numbers)?;
+    let more = place_or_nothing(bias.as_ref())?;
+    let others = place_or_nothing(times.as_ref())?;
+    let device = device(x)?;
+    let config = by_blocks(count.div_ceil(THREADS as usize), THREADS)?;
+    let width = size(row_width(x))?;
+    let act = number(act);
     launch!(device, PASSES::typed!("activate", x.dtype()), config, from, more, others, out.at, count, width, act);
     Ok(out)
 }
 
 /// Computes the gradient of x, given that of act(x), times other numbers.
 fn slope(x: &Tensor, gradient: &Tensor, times: Option<&Tensor>, act: Activation) -> Result<Tensor> {
-    let (gradient, times) = (plain(gradient)?, times.map(plain).transpose()?);
-    let (out, count) = (Out::like(x)?, x.elem_count());
-    let (from, given, others) = (place(x)?, place(&gradient)?, place_or_nothing(times.as_ref())?);
-    let (device, config) = (device(x)?, by_blocks(count.div_ceil(THREADS as usize), THREADS)?);
+    let gradient = plain(gradient)?;
+    let times = times.map(plain).transpose()?;
+    let out = Out::like(x)?;
+    let count = x.elem_count();
+    let from = place(x)?;
+    let given = place(&gradient)?;
+    let others = place_or_nothing(times.as_ref())?;
+    let device = device(x)?;
+    let config = by_blocks(count.div_ceil(THREADS as usize), THREADS)?;
     launch!(
         device,
         PASSES::typed!("activate_back", x.dtype()),

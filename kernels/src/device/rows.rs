@@ -70,12 +70,18 @@ impl Table<'_> {
     /// Finds the columns of at most `each` numbers of every row that may be at least its cut; None where a row has
     /// more.
     fn candidates(&self, cuts: &Cuts, each: usize) -> Result<Option<SparseRows>> {
-        let (there, device) = (self.numbers.device(), device(self.numbers)?);
+        let there = self.numbers.device();
+        let device = device(self.numbers)?;
         let found = SparseRows::room(SparseRows::even(self.rows, each, there)?, self.rows * each, self.width)?;
         let over = room::<u32>(&device, &[1])?;
-        let (numbers, bias, (norms, slacks)) = (at::<f32>(self.numbers)?, at_or_nothing(self.bias)?, self.bounds()?);
-        let (cut, (starts, columns, _), flag) = (at::<u32>(&cuts.cuts)?, found.places()?, at::<u32>(&over)?);
-        let (config, width) = (by_blocks(self.rows, THREADS)?, size(self.width)?);
+        let numbers = at::<f32>(self.numbers)?;
+        let bias = at_or_nothing(self.bias)?;
+        let (norms, slacks) = self.bounds()?;
+        let cut = at::<u32>(&cuts.cuts)?;
+        let (starts, columns, _) = found.places()?;
+        let flag = at::<u32>(&over)?;
+        let config = by_blocks(self.rows, THREADS)?;
+        let width = size(self.width)?;
         launch!(
             device, ROWS::"take_candidates", config, numbers, bias, norms, slacks, cut, starts, columns, flag, width
         );
@@ -86,21 +92,31 @@ impl Table<'_> {
     fn cuts_of_rows(&self, k: usize) -> Result<Cuts> {
         let device = device(self.numbers)?;
         let cuts = written::<u32>(&device, &[self.rows, 2])?;
-        let (numbers, bias, to) = (at::<f32>(self.numbers)?, at_or_nothing(self.bias)?, at::<u32>(&cuts)?);
+        let numbers = at::<f32>(self.numbers)?;
+        let bias = at_or_nothing(self.bias)?;
+        let to = at::<u32>(&cuts)?;
         let (norms, slacks) = self.bounds()?;
-        let (width, k) = (size(self.width)?, size(k.min(self.width))?);
-        let (config, positive) = (by_blocks(self.rows, THREADS)?, u32::from(self.positive));
+        let width = size(self.width)?;
+        let k = size(k.min(self.width))?;
+        let config = by_blocks(self.rows, THREADS)?;
+        let positive = u32::from(self.positive);
         launch!(device, ROWS::"cuts_of_rows", config, numbers, bias, norms, slacks, to, width, k, positive);
         Ok(Cuts { cuts, counts: None })
     }
 
     /// Finds the cut of the k largest of all.
     fn cut_of_all(&self, k: usize) -> Result<Cuts> {
-        let (there, device, count) = (self.numbers.device(), device(self.numbers)?, self.numbers.elem_count());
+        let there = self.numbers.device();
+        let device = device(self.numbers)?;
+        let count = self.numbers.elem_count();
         let cut = Tensor::new(&[0, size(k.min(count))?], there)?;
         let digits = room::<u32>(&device, &[BINS])?;
-        let (numbers, bias, to) = (at::<f32>(self.numbers)?, at_or_nothing(self.bias)?, at::<u32>(&cut)?);
-        let (width, rows, positive) = (size(self.width)?, size(self.rows)?, u32::from(self.positive));
+        let numbers = at::<f32>(self.numbers)?;
+        let bias = at_or_nothing(self.bias)?;
+        let to = at::<u32>(&cut)?;
+        let width = size(self.width)?;
+        let rows = size(self.rows)?;
+        let positive = u32::from(self.positive);
         let counted = at::<u32>(&digits)?;
         for pass in 0..3_u32 {
             let config = by_blocks(self.rows.min(COUNTING), THREADS)?;
@@ -110,7 +126,9 @@ impl Table<'_> {
             launch!(device, ROWS::"end_of_pass", by_blocks(1, THREADS)?, to, counted, pass);
         }
         let [above, equal] = [written::<u32>(&device, &[self.rows])?, written::<u32>(&device, &[self.rows])?];
-        let (more, same, config) = (at::<u32>(&above)?, at::<u32>(&equal)?, by_blocks(self.rows, THREADS)?);
+        let more = at::<u32>(&above)?;
+        let same = at::<u32>(&equal)?;
+        let config = by_blocks(self.rows, THREADS)?;
         launch!(device, ROWS::"count_beside_cut", config, numbers, bias, to, more, same, count, width, positive);
         let before = sums_before(&equal)?;
         Ok(Cuts { cuts: cut, counts: Some([above, equal, before]) })
@@ -120,10 +138,16 @@ impl Table<'_> {
     fn taken(&self, cuts: &Cuts, starts: Tensor, most: usize) -> Result<SparseRows> {
         let device = device(self.numbers)?;
         let found = SparseRows::room(starts, most, self.width)?;
-        let (numbers, bias, cut) = (at::<f32>(self.numbers)?, at_or_nothing(self.bias)?, at::<u32>(&cuts.cuts)?);
-        let (before, starts) = (cuts.equal_before()?, at::<u32>(&found.starts)?);
-        let (columns, values) = (at::<u32>(&found.columns)?, at::<f32>(&found.values)?);
-        let (width, apart, config) = (size(self.width)?, cuts.apart(), by_blocks(self.rows, THREADS)?);
+        let numbers = at::<f32>(self.numbers)?;
+        let bias = at_or_nothing(self.bias)?;
+        let cut = at::<u32>(&cuts.cuts)?;
+        let before = cuts.equal_before()?;
+        let starts = at::<u32>(&found.starts)?;
+        let columns = at::<u32>(&found.columns)?;
+        let values = at::<f32>(&found.values)?;
+        let width = size(self.width)?;
+        let apart = cuts.apart();
+        let config = by_blocks(self.rows, THREADS)?;
         launch!(
             device, ROWS::"take_entries", config, numbers, bias, cut, before, starts, columns, values, width, apart
         );
@@ -133,36 +157,49 @@ impl Table<'_> {
 
 /// Returns the sum of all counts before each count, and at the end the sum of all.
 fn sums_before(counts: &Tensor) -> Result<Tensor> {
-    let (device, lists) = (device(counts)?, counts.elem_count());
+    let device = device(counts)?;
+    let lists = counts.elem_count();
     let starts = written::<u32>(&device, &[lists + 1])?;
-    let (from, to) = (at::<u32>(counts)?, at::<u32>(&starts)?);
+    let from = at::<u32>(counts)?;
+    let to = at::<u32>(&starts)?;
     launch!(device, ROWS::"sums_before", by_blocks(1, 1024)?, from, to, size(lists)?);
     Ok(starts)
 }
 
 /// Returns the norm of each row.
 fn norms_of_rows(table: &Tensor) -> Result<Tensor> {
-    let (device, (rows, width)) = (device(table)?, table.dims2()?);
+    let device = device(table)?;
+    let (rows, width) = table.dims2()?;
     let norms = written::<f32>(&device, &[rows])?;
-    let (from, to, config) = (at::<f32>(table)?, at::<f32>(&norms)?, by_blocks(rows.div_ceil(WARPS), THREADS)?);
+    let from = at::<f32>(table)?;
+    let to = at::<f32>(&norms)?;
+    let config = by_blocks(rows.div_ceil(WARPS), THREADS)?;
     launch!(device, ROWS::"norms_of_rows", config, from, to, size(rows)?, size(width)?);
     Ok(norms)
 }
 
 /// Computes x W^T on tensor cores, which read the first 11 bits of each number.
 fn product_in_tf32(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    let (device, (rows, inner), width) = (device(x)?, x.dims2()?, weight.dims()[0]);
+    let device = device(x)?;
+    let (rows, inner) = x.dims2()?;
+    let width = weight.dims()[0];
     let product = written::<f32>(&device, &[rows, width])?;
     let signed = |number: usize| {
         i32::try_from(number).map_err(|_| err!(Memory, "expected less than 2^31 rows for a product, found {number}"))
     };
-    let (m, n, k) = (signed(width)?, signed(rows)?, signed(inner)?);
-    let (a, b, c) = (at::<f32>(weight)?, at::<f32>(x)?, at::<f32>(&product)?);
-    let (one, zero) = (1.0_f32, 0.0_f32);
-    let (float, turned, plain) =
-        (sys::cudaDataType_t::CUDA_R_32F, sys::cublasOperation_t::CUBLAS_OP_T, sys::cublasOperation_t::CUBLAS_OP_N);
-    let (compute, way) =
-        (sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32, sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT_TENSOR_OP);
+    let m = signed(width)?;
+    let n = signed(rows)?;
+    let k = signed(inner)?;
+    let a = at::<f32>(weight)?;
+    let b = at::<f32>(x)?;
+    let c = at::<f32>(&product)?;
+    let one = 1.0_f32;
+    let zero = 0.0_f32;
+    let float = sys::cudaDataType_t::CUDA_R_32F;
+    let turned = sys::cublasOperation_t::CUBLAS_OP_T;
+    let plain = sys::cublasOperation_t::CUBLAS_OP_N;
+    let compute = sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32;
+    let way = sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT_TENSOR_OP;
     let blas = device.cublas_handle();
     // SAFETY: matrices without gaps of these sizes, as cuBLAS reads them: by columns, so that a row is a column there.
     unsafe {
@@ -199,7 +236,8 @@ fn product_in_tf32(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
 /// Returns 1 where a number is among the k largest of its row `[.., width]`, else 0; of equal ones the first count.
 pub fn mask_of_largest(numbers: &Tensor, k: usize) -> Result<Tensor> {
     let numbers = numbers.contiguous()?;
-    let (device, count) = (device(&numbers)?, numbers.elem_count());
+    let device = device(&numbers)?;
+    let count = numbers.elem_count();
     let own = numbers.dims().last().copied().unwrap_or(1);
     // A single row has the whole device.
     let is_single = count == own && own > STRETCH;
@@ -208,8 +246,10 @@ pub fn mask_of_largest(numbers: &Tensor, k: usize) -> Result<Tensor> {
         Table { numbers: &numbers, bias: None, rows: count.div_ceil(width), width, positive: false, slack: None };
     let cuts = if is_single { table.cut_of_all(k)? } else { table.cuts_of_rows(k)? };
     let mask = written::<f32>(&device, numbers.dims())?;
-    let (given, cut, before, marks) =
-        (at::<f32>(&numbers)?, at::<u32>(&cuts.cuts)?, cuts.equal_before()?, at::<f32>(&mask)?);
+    let given = at::<f32>(&numbers)?;
+    let cut = at::<u32>(&cuts.cuts)?;
+    let before = cuts.equal_before()?;
+    let marks = at::<f32>(&mask)?;
     let config = by_blocks(table.rows, THREADS)?;
     launch!(device, ROWS::"mark_taken", config, given, cut, before, marks, count, size(width)?, cuts.apart());
     Ok(mask)
@@ -229,9 +269,11 @@ pub struct SparseRows {
 
 impl SparseRows {
     fn room(starts: Tensor, most: usize, width: usize) -> Result<Self> {
-        let (device, rows) = (device(&starts)?, starts.elem_count() - 1);
+        let device = device(&starts)?;
+        let rows = starts.elem_count() - 1;
         size(most)?;
-        let (columns, values) = (room::<u32>(&device, &[most])?, room::<f32>(&device, &[most])?);
+        let columns = room::<u32>(&device, &[most])?;
+        let values = room::<f32>(&device, &[most])?;
         Ok(Self { starts, columns, values, rows, width })
     }
 
@@ -263,12 +305,15 @@ impl SparseRows {
     /// Finds the k largest of each row of x W^T + bias by products in tf32; None where the bound leaves too many
     /// candidates.
     pub fn screened(x: &Tensor, weight: &Tensor, bias: &Tensor, k: usize) -> Result<Option<Self>> {
-        let (x, weight) = (x.contiguous()?, weight.contiguous()?);
-        let ((rows, inner), width) = (x.dims2()?, weight.dims()[0]);
+        let x = x.contiguous()?;
+        let weight = weight.contiguous()?;
+        let (rows, inner) = x.dims2()?;
+        let width = weight.dims()[0];
         // Tensor cores read the 11 first bits of a number: each factor is off by less than 2^-10 of it, and a product by 2^-9.
         // Both sums, there and here, are in f32.
         let share = 2_f64.powi(-9) + inner as f64 * 2_f64.powi(-22);
-        let (norms, slacks) = (norms_of_rows(&weight)?, (norms_of_rows(&x)? * share)?);
+        let norms = norms_of_rows(&weight)?;
+        let slacks = (norms_of_rows(&x)? * share)?;
         let nearly = product_in_tf32(&x, &weight)?;
         let table =
             Table { numbers: &nearly, bias: Some(bias), rows, width, positive: true, slack: Some([&slacks, &norms]) };
@@ -276,7 +321,8 @@ impl SparseRows {
         let Some(candidates) = table.candidates(&table.cuts_of_rows(k)?, each)? else { return Ok(None) };
         let values = candidates.products(&x, &weight, Some(bias))?.reshape((rows, each))?;
         let mut found = Self::largest_of_rows(&values, None, k)?;
-        let ((starts, columns, _), among) = (found.places()?, at::<u32>(&candidates.columns)?);
+        let (starts, columns, _) = found.places()?;
+        let among = at::<u32>(&candidates.columns)?;
         let device = device(&values)?;
         launch!(device, ROWS::"columns_of_candidates", by_blocks(rows, 32)?, starts, columns, among, size(each)?);
         found.width = width;
@@ -291,8 +337,11 @@ impl SparseRows {
         let device = device(numbers)?;
         let lengths = written::<u32>(&device, &[rows])?;
         if let Some([above, equal, before]) = &cuts.counts {
-            let (cut, to) = (at::<u32>(&cuts.cuts)?, at::<u32>(&lengths)?);
-            let (above, equal, before) = (at::<u32>(above)?, at::<u32>(equal)?, at::<u32>(before)?);
+            let cut = at::<u32>(&cuts.cuts)?;
+            let to = at::<u32>(&lengths)?;
+            let above = at::<u32>(above)?;
+            let equal = at::<u32>(equal)?;
+            let before = at::<u32>(before)?;
             let config = by_blocks(rows.div_ceil(THREADS as usize), THREADS)?;
             launch!(device, ROWS::"lengths_of_rows", config, cut, above, equal, before, to, size(rows)?);
         }
@@ -304,7 +353,8 @@ impl SparseRows {
         let (rows, width) = dense.dims2()?;
         let dense = dense.detach().contiguous()?;
         let found = Self::room(Self::even(rows, most, dense.device())?, rows * most, width)?;
-        let (device, given) = (device(&dense)?, at::<f32>(&dense)?);
+        let device = device(&dense)?;
+        let given = at::<f32>(&dense)?;
         let (starts, columns, values) = found.places()?;
         let config = by_blocks(rows, THREADS)?;
         launch!(device, ROWS::"compact_rows", config, given, starts, columns, values, size(width)?);
@@ -317,10 +367,13 @@ impl SparseRows {
 
     /// Computes the product of these rows with a table `[width, wide]`.
     pub fn times(&self, table: &Tensor) -> Result<Tensor> {
-        let (device, (_, wide)) = (device(table)?, table.dims2()?);
+        let device = device(table)?;
+        let (_, wide) = table.dims2()?;
         let product = written::<f32>(&device, &[self.rows, wide])?;
         let (starts, columns, values) = self.places()?;
-        let (rows, to, config) = (at::<f32>(table)?, at::<f32>(&product)?, by_blocks(self.rows, THREADS)?);
+        let rows = at::<f32>(table)?;
+        let to = at::<f32>(&product)?;
+        let config = by_blocks(self.rows, THREADS)?;
         launch!(device, ROWS::"weighted_sums", config, starts, columns, values, rows, to, size(wide)?);
         Ok(product)
     }
@@ -332,10 +385,14 @@ impl SparseRows {
 
     /// Computes for each entry the product of two rows, of `rows` and of a table, plus the bias of its column.
     fn products(&self, rows: &Tensor, table: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-        let (device, (_, wide)) = (device(table)?, table.dims2()?);
+        let device = device(table)?;
+        let (_, wide) = table.dims2()?;
         let found = room::<f32>(&device, self.values.dims())?;
         let (starts, columns, _) = self.places()?;
-        let (rows, others, more, to) = (at::<f32>(rows)?, at::<f32>(table)?, at_or_nothing(bias)?, at::<f32>(&found)?);
+        let rows = at::<f32>(rows)?;
+        let others = at::<f32>(table)?;
+        let more = at_or_nothing(bias)?;
+        let to = at::<f32>(&found)?;
         let config = by_blocks(self.rows, THREADS)?;
         launch!(device, ROWS::"dots_at", config, starts, columns, rows, others, more, to, size(wide)?);
         Ok(found)
@@ -346,7 +403,9 @@ impl SparseRows {
         let device = device(values)?;
         let matrix = room::<f32>(&device, &[self.rows, self.width])?;
         let (starts, columns, _) = self.places()?;
-        let (given, to, config) = (at::<f32>(values)?, at::<f32>(&matrix)?, by_blocks(self.rows, THREADS)?);
+        let given = at::<f32>(values)?;
+        let to = at::<f32>(&matrix)?;
+        let config = by_blocks(self.rows, THREADS)?;
         launch!(device, ROWS::"spread_entries", config, starts, columns, given, to, size(self.width)?);
         Ok(matrix)
     }
@@ -358,14 +417,18 @@ impl SparseRows {
         let marks = room::<u32>(&device, &[self.width, words])?;
         let counts = written::<u32>(&device, &[self.width])?;
         let (starts, columns, _) = self.places()?;
-        let (marked, counted) = (at::<u32>(&marks)?, at::<u32>(&counts)?);
-        let (words, wide) = (size(words)?, size(self.width)?);
+        let marked = at::<u32>(&marks)?;
+        let counted = at::<u32>(&counts)?;
+        let words = size(words)?;
+        let wide = size(self.width)?;
         launch!(device, ROWS::"mark_columns", by_blocks(self.rows, 32)?, starts, columns, marked, words);
         let config = by_blocks(self.width.div_ceil(WARPS), THREADS)?;
         launch!(device, ROWS::"count_marks", config, marked, counted, words, wide);
         let begins = sums_before(&counts)?;
         let [rows, entries] = [room::<u32>(&device, self.values.dims())?, room::<u32>(&device, self.values.dims())?];
-        let (begin, listed, found) = (at::<u32>(&begins)?, at::<u32>(&rows)?, at::<u32>(&entries)?);
+        let begin = at::<u32>(&begins)?;
+        let listed = at::<u32>(&rows)?;
+        let found = at::<u32>(&entries)?;
         launch!(device, ROWS::"list_marks", config, marked, begin, starts, columns, listed, found, words, wide);
         Ok(Columns { counts, begins, rows, entries })
     }
@@ -388,10 +451,16 @@ impl Columns {
     /// Computes the sum over each column of the rows of a table, each times the value of the entry there: `[columns,
     /// wide]`.
     pub fn sums(&self, values: &Tensor, table: &Tensor) -> Result<Tensor> {
-        let (device, columns, (_, wide)) = (device(table)?, self.counts.elem_count(), table.dims2()?);
+        let device = device(table)?;
+        let columns = self.counts.elem_count();
+        let (_, wide) = table.dims2()?;
         let found = written::<f32>(&device, &[columns, wide])?;
-        let (begins, rows, entries) = (at::<u32>(&self.begins)?, at::<u32>(&self.rows)?, at::<u32>(&self.entries)?);
-        let (times, others, to) = (at::<f32>(values)?, at::<f32>(table)?, at::<f32>(&found)?);
+        let begins = at::<u32>(&self.begins)?;
+        let rows = at::<u32>(&self.rows)?;
+        let entries = at::<u32>(&self.entries)?;
+        let times = at::<f32>(values)?;
+        let others = at::<f32>(table)?;
+        let to = at::<f32>(&found)?;
         let config = by_blocks(columns, THREADS)?;
         launch!(device, ROWS::"sums_of_columns", config, begins, rows, entries, times, others, to, size(wide)?);
         Ok(found)
@@ -399,7 +468,8 @@ impl Columns {
 }
 
 pub fn sparse_product(rows: &Tensor, table: &Tensor, most: usize) -> Result<Tensor> {
-    let (sparse, held) = (Arc::new(SparseRows::of(rows, most)?), table.detach().contiguous()?);
+    let sparse = Arc::new(SparseRows::of(rows, most)?);
+    let held = table.detach().contiguous()?;
     let product = sparse.times(&held)?;
     let asked = [rows.track_op(), table.track_op()];
     if asked == [false, false] {

@@ -112,7 +112,8 @@ fn q4_0(block: &[u8; 18], numbers: &mut [f32; 32]) {
 
 #[inline(always)]
 fn q4_1(block: &[u8; 20], numbers: &mut [f32; 32]) {
-    let (scale, least) = (half(block, 0), half(block, 2));
+    let scale = half(block, 0);
+    let least = half(block, 2);
     for (at, both) in block[4..].iter().enumerate() {
         numbers[at] = f32::from(both & 15) * scale + least;
         numbers[at + 16] = f32::from(both >> 4) * scale + least;
@@ -138,7 +139,8 @@ fn q5_0(block: &[u8; 22], numbers: &mut [f32; 32]) {
 
 #[inline(always)]
 fn q5_1(block: &[u8; 24], numbers: &mut [f32; 32]) {
-    let (scale, least) = (half(block, 0), half(block, 2));
+    let scale = half(block, 0);
+    let least = half(block, 2);
     let bits = u32::from_le_bytes([block[4], block[5], block[6], block[7]]);
     for (at, both) in block[8..].iter().enumerate() {
         let (low, high) = fifth(bits, at);
@@ -161,7 +163,8 @@ fn of_group(group: usize, bytes: &[u8], of_block: [f32; 2]) -> [f32; 2] {
     let (scale, least) = if group < 4 {
         (bytes[group] & 63, bytes[group + 4] & 63)
     } else {
-        let (low, high) = (bytes[group + 4], [bytes[group - 4], bytes[group]]);
+        let low = bytes[group + 4];
+        let high = [bytes[group - 4], bytes[group]];
         (low & 15 | (high[0] >> 6) << 4, low >> 4 | (high[1] >> 6) << 4)
     };
     [of_block[0] * f32::from(scale), of_block[1] * f32::from(least)]
@@ -170,7 +173,8 @@ fn of_group(group: usize, bytes: &[u8], of_block: [f32; 2]) -> [f32; 2] {
 #[inline(always)]
 fn q4_k(block: &[u8; 144], numbers: &mut [f32; 256]) {
     let of_block = [half(block, 0), half(block, 2)];
-    let (scales, halves) = (&block[4..16], block[16..].as_chunks::<32>().0);
+    let scales = &block[4..16];
+    let halves = block[16..].as_chunks::<32>().0;
     for (pair, (numbers, bytes)) in numbers.as_chunks_mut::<64>().0.iter_mut().zip(halves).enumerate() {
         let [low, low_least] = of_group(2 * pair, scales, of_block);
         let [high, high_least] = of_group(2 * pair + 1, scales, of_block);
@@ -184,12 +188,15 @@ fn q4_k(block: &[u8; 144], numbers: &mut [f32; 256]) {
 #[inline(always)]
 fn q5_k(block: &[u8; 176], numbers: &mut [f32; 256]) {
     let of_block = [half(block, 0), half(block, 2)];
-    let (scales, fifths, halves) = (&block[4..16], &block[16..48], block[48..].as_chunks::<32>().0);
+    let scales = &block[4..16];
+    let fifths = &block[16..48];
+    let halves = block[48..].as_chunks::<32>().0;
     for (pair, (numbers, bytes)) in numbers.as_chunks_mut::<64>().0.iter_mut().zip(halves).enumerate() {
         let [low, low_least] = of_group(2 * pair, scales, of_block);
         let [high, high_least] = of_group(2 * pair + 1, scales, of_block);
         for (at, (both, bits)) in bytes.iter().zip(fifths).enumerate() {
-            let (first, second) = (bits >> (2 * pair) & 1, bits >> (2 * pair + 1) & 1);
+            let first = bits >> (2 * pair) & 1;
+            let second = bits >> (2 * pair + 1) & 1;
             numbers[at] = low * f32::from(both & 15 | first << 4) - low_least;
             numbers[at + 32] = high * f32::from(both >> 4 | second << 4) - high_least;
         }
@@ -205,7 +212,8 @@ fn q6_k(block: &[u8; 210], numbers: &mut [f32; 256]) {
         let scales: [f32; 8] = std::array::from_fn(|at| scale * f32::from(block[192 + 8 * part + at] as i8));
         for (quarter, numbers) in numbers.as_chunks_mut::<32>().0.iter_mut().enumerate() {
             let low = &low[32 * (quarter & 1)..][..32];
-            let (down, up) = (4 * (quarter >> 1), 2 * quarter);
+            let down = 4 * (quarter >> 1);
+            let up = 2 * quarter;
             for (at, number) in numbers.iter_mut().enumerate() {
                 let six = low[at] >> down & 15 | (high[at] >> up & 3) << 4;
                 *number = scales[2 * quarter + at / 16] * f32::from(six as i8 - 32);

@@ -42,7 +42,8 @@ pub fn linear_packed(x: &Tensor, weight: &Packed, bias: Option<&Tensor>, act: Op
                     (Some((inner, act)), result)
                 }
             };
-            let (weight, asked) = (weight.clone(), arguments.iter().map(|t| t.track_op()).collect::<Vec<_>>());
+            let weight = weight.clone();
+            let asked = arguments.iter().map(|t| t.track_op()).collect::<Vec<_>>();
             let x_shape = x.dims().to_vec();
             record("linear_packed", result, &shape, &arguments, move |_, gradient| {
                 let gradient = match &inner {

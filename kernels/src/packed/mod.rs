@@ -85,7 +85,8 @@ impl Packed {
 
     /// Returns the rows `ids`, u32: `[ids, in]`.
     pub fn look_up(&self, ids: &Tensor) -> Result<Tensor> {
-        let ([rows, inner], ids) = (self.dims(), ids.to_vec1::<u32>()?);
+        let [rows, inner] = self.dims();
+        let ids = ids.to_vec1::<u32>()?;
         if let Some(id) = ids.iter().find(|id| **id as usize >= rows) {
             bail!(Argument, "expected rows below {rows}, found {id}");
         }
@@ -105,7 +106,8 @@ impl Packed {
         let bytes = numbers.len() / self.inner * self.row();
         let all = (*self.all).as_ref();
         // A mapped file that another program cut short has fewer bytes than it had: the system ends us before this does.
-        let (packing, blocks) = (self.packing, &all[begin..begin + bytes]);
+        let packing = self.packing;
+        let blocks = &all[begin..begin + bytes];
         #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
         let is_done = matches!(arch, Arch::V4(_)) && wide::decode(packing, blocks, numbers);
         #[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
@@ -123,7 +125,8 @@ impl Packed {
     pub(crate) fn dot(&self, arch: Arch, rows: Range<usize>, x: &[f32], mut put: impl FnMut(usize, f32)) -> bool {
         #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
         if let Arch::V4(simd) = arch {
-            let (begin, row) = (self.place.start, self.row());
+            let begin = self.place.start;
+            let row = self.row();
             let blocks = &(*self.all).as_ref()[begin + rows.start * row..begin + rows.end * row];
             return wide::dot(simd, self.packing, blocks, x, |row, sum| put(row, sum * self.factor));
         }

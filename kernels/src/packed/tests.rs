@@ -66,7 +66,8 @@ fn the_numbers_have_the_bits_that_candle_gives_them() {
 fn a_product_has_the_bits_of_one_with_the_matrix_in_f32() {
     for packing in Packing::ALL {
         let weight = random(packing, [300, 256], 2);
-        let (whole, bias) = (weight.tensor().unwrap(), numbers(&[300], 1.0, 3));
+        let whole = weight.tensor().unwrap();
+        let bias = numbers(&[300], 1.0, 3);
         for rows in [1, 3, 8, 9, 40] {
             let x = numbers(&[rows, 256], 1.0, rows as u64);
             at_every_level(|| {
@@ -84,7 +85,8 @@ fn a_product_has_the_bits_of_one_with_the_matrix_in_f32() {
 fn gradients_are_those_of_the_matrix_in_f32() {
     // More rows than the backward pass has in f32 at a time.
     let weight = random(Packing::Q4K, [1100, 256], 4);
-    let (whole, direction) = (weight.tensor().unwrap(), numbers(&[2, 5, 1100], 1.0, 5));
+    let whole = weight.tensor().unwrap();
+    let direction = numbers(&[2, 5, 1100], 1.0, 5);
     for act in [None, Some(Activation::Gelu)] {
         let x = Var::from_tensor(&numbers(&[2, 5, 256], 0.2, 6)).unwrap();
         let bias = Var::from_tensor(&numbers(&[1100], 1.0, 7)).unwrap();
@@ -153,7 +155,8 @@ fn bound(of_block: f32, of_matrix: f32) -> f32 {
 
 fn assert_is_near(x: &Tensor) {
     let packed = Packed::int8(x).unwrap().unwrap();
-    let (found, x) = (list(&packed.tensor().unwrap()), list(x));
+    let found = list(&packed.tensor().unwrap());
+    let x = list(x);
     let largest = |x: &[f32]| x.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
     for (found, block) in found.chunks(32).zip(x.chunks(32)) {
         let bound = bound(largest(block), largest(&x));
@@ -180,7 +183,8 @@ proptest! {
 fn int8_of_numbers_that_half_precision_does_not_have_is_the_same_times_a_power_of_two() {
     let x = numbers(&[8, 128], 1.0, 1);
     let packed = |x: &Tensor| Packed::int8(x).unwrap().unwrap();
-    let (plain, row) = (packed(&x), numbers(&[1, 128], 1.0, 2));
+    let plain = packed(&x);
+    let row = numbers(&[1, 128], 1.0, 2);
     let products = |weight: &Packed| list(&linear_packed(&row, weight, None, None).unwrap());
     // 2^-10 is where scales begin to lose bits, and 2^-18 where they would be nothing.
     for power in [-100, -30, -18, -10, 0, 10, 30, 100] {

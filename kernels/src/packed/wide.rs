@@ -185,7 +185,8 @@ fn q5_0(block: &[u8; 22]) -> [__m512; 2] {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
 fn q5_1(block: &[u8; 24]) -> [__m512; 2] {
-    let (scale, least) = (_mm512_set1_ps(half(block, 0)), _mm512_set1_ps(half(block, 2)));
+    let scale = _mm512_set1_ps(half(block, 0));
+    let least = _mm512_set1_ps(half(block, 2));
     let table = |from: f32| {
         let integers = _mm512_add_ps(integers(), _mm512_set1_ps(from));
         _mm512_add_ps(_mm512_mul_ps(integers, scale), least)
@@ -248,7 +249,8 @@ fn q4_k(block: &[u8; 144], mut take: impl FnMut(usize, __m512)) {
     let (bytes, _) = block[16..].as_chunks::<16>();
     for pair in 0..4 {
         let of = |group: usize| table(0.0, groups[group], groups[8 + group]);
-        let (low, high) = (of(2 * pair), of(2 * pair + 1));
+        let low = of(2 * pair);
+        let high = of(2 * pair + 1);
         for half in 0..2 {
             let found = halves(&bytes[2 * pair + half], low, high);
             take(4 * pair + half, found[0]);
@@ -270,7 +272,8 @@ fn q5_k(block: &[u8; 176], mut take: impl FnMut(usize, __m512)) {
     let groups = of_groups(block);
     let groups = black_box(&groups);
     let mut bits = load(block, 16);
-    let (fifteen, sixteen) = (_mm256_set1_epi8(15), _mm256_set1_epi8(16));
+    let fifteen = _mm256_set1_epi8(15);
+    let sixteen = _mm256_set1_epi8(16);
     for pair in 0..4 {
         let of = |group: usize| [0.0, 16.0].map(|from| table(from, groups[group], groups[8 + group]));
         let both = load(block, 48 + 32 * pair);
@@ -298,7 +301,8 @@ fn q6_k(block: &[u8; 210], mut take: impl FnMut(usize, __m512)) {
     // SAFETY: room for 16 numbers.
     unsafe { _mm512_storeu_ps(scales.as_mut_ptr(), _mm512_mul_ps(_mm512_set1_ps(half(block, 208)), own)) };
     let scales = black_box(&scales);
-    let (fifteen, upper) = (_mm256_set1_epi8(15), _mm256_set1_epi8(0x30));
+    let fifteen = _mm256_set1_epi8(15);
+    let upper = _mm256_set1_epi8(0x30);
     for part in 0..2 {
         let low = [load(block, 64 * part), load(block, 64 * part + 32)];
         let high = load(block, 128 + 32 * part);

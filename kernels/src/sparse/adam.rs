@@ -34,7 +34,9 @@ pub fn adam_rows(weight: &Var, gradient: RowGradients, moments: [&Var; 2], setti
     if count == 0 {
         return Ok(());
     }
-    let (arch, factors, zeros) = (arch(), Factors::of(settings), vec![0.0; width]);
+    let arch = arch();
+    let factors = Factors::of(settings);
+    let zeros = vec![0.0; width];
     let rows = (PIECE / width).max(1);
     let piece = |(first, ((weights, gradients), (means, squared))): (usize, Parts)| {
         let moments = means.chunks_exact_mut(width).zip(squared.chunks_exact_mut(width));

@@ -56,7 +56,8 @@ impl Part {
         let mut starts = vec![0; columns.len() + 1];
         rows.columns.iter().filter_map(mine).for_each(|at| starts[at + 1] += 1);
         (0..columns.len()).for_each(|at| starts[at + 1] += starts[at]);
-        let (mut next, mut places) = (starts.clone(), vec![Entry::default(); starts[columns.len()]]);
+        let mut next = starts.clone();
+        let mut places = vec![Entry::default(); starts[columns.len()]];
         for row in 0..rows.rows() {
             for index in rows.range(row) {
                 let Some(at) = mine(&rows.columns[index]) else { continue };

@@ -37,7 +37,8 @@ fn scan<F: Floor>(scores: &mut [f32], bias: &[f32], mut floor: F, mut found: imp
     let (groups, rest) = scores.as_chunks_mut::<TOGETHER>();
     let (bias_groups, bias_rest) = bias.as_chunks::<TOGETHER>();
     for (index, (scores, bias)) in groups.iter_mut().zip(bias_groups).enumerate() {
-        let (first, mut hit) = (index * TOGETHER, false);
+        let first = index * TOGETHER;
+        let mut hit = false;
         for lane in 0..TOGETHER {
             scores[lane] += bias[lane];
             hit |= is_kept(scores[lane], floor.at(first + lane));
@@ -144,7 +145,8 @@ impl KeepScores for LargestOfRows {
 
     fn see(&mut self, row: usize, columns: &[u32], scores: &[f32]) {
         let keys = &mut self.keys[row * self.room..(row + 1) * self.room];
-        let (count, floor) = (&mut self.counts[row], &mut self.floors[row]);
+        let count = &mut self.counts[row];
+        let floor = &mut self.floors[row];
         for (score, column) in scores.iter().zip(columns) {
             if !is_kept(*score, *floor) {
                 continue;

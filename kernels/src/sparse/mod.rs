@@ -41,7 +41,8 @@ impl SparseRows {
             count += 1;
         }
         (0..rows).for_each(|row| starts[row + 1] += starts[row]);
-        let (mut columns, mut values) = (vec![0; count], vec![0.0; count]);
+        let mut columns = vec![0; count];
+        let mut values = vec![0.0; count];
         let mut next = starts.clone();
         for (row, column, value) in places {
             let place = &mut next[row as usize];

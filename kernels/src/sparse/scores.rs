@@ -26,7 +26,8 @@ impl Product<'_> {
     /// Passes all wanted scores, and maybe others, to what `make` returns for each part of the rows, the parts in
     /// parallel; columns come in order.
     pub fn look<K: KeepScores>(&self, wanted: Wanted, make: impl Fn(Range<usize>) -> K + Sync) -> Vec<K> {
-        let (arch, screen) = (arch(), Screen::of(self, wanted));
+        let arch = arch();
+        let screen = Screen::of(self, wanted);
         let part = |rows: Range<usize>| {
             if let Some(screen) = &screen {
                 let mut keep = make(rows.clone());

@@ -50,12 +50,14 @@ pub fn spread(rows: &[f32], width: usize) -> f64 {
     }
     let arch = arch();
     let piece = |rows: &[f32]| {
-        let (mut sums, mut squares) = (vec![0.0; width], vec![0.0; width]);
+        let mut sums = vec![0.0; width];
+        let mut squares = vec![0.0; width];
         arch.dispatch(Moments(rows, &mut sums, &mut squares));
         (sums, squares.iter().sum::<f64>())
     };
     let parts: Vec<_> = rows.par_chunks(PIECE * width).map(piece).collect();
-    let (mut total, mut squares) = (vec![0.0; width], 0.0);
+    let mut total = vec![0.0; width];
+    let mut squares = 0.0;
     for (sums, square) in parts {
         add(&mut total, &sums);
         squares += square;

@@ -99,7 +99,8 @@ fn few_are_those_from_their_floors_on_or_nothing() {
         at_every_level(|| {
             assert!(case.product().few(AtLeast::Positive, 0.01).is_none());
             let found = |floor| case.product().few(floor, 1.0).unwrap();
-            let (positive, above) = (found(AtLeast::Positive), found(AtLeast::Floors(&floors)));
+            let positive = found(AtLeast::Positive);
+            let above = found(AtLeast::Floors(&floors));
             let from = found(AtLeast::Number(lift));
             for row in 0..rows {
                 assert_eq!(sorted(&positive, row), first(case.scores(row), columns));
@@ -143,11 +144,13 @@ fn columns_that_are_all_alike_are_no_harm() {
 #[test]
 fn rows_are_added_and_multiplied() {
     for width in [1, 15, 16, 37] {
-        let (matrix, vector) = (numbers(9 * width, 1), numbers(width, 2));
+        let matrix = numbers(9 * width, 1);
+        let vector = numbers(width, 2);
         let rows = [8u32, 0, 3, 3, 5, 1, 7];
         at_every_level(|| {
             let arch = crate::arch();
-            let (mut sum, mut products) = (vector.clone(), [0.0; 7]);
+            let mut sum = vector.clone();
+            let mut products = [0.0; 7];
             add_rows(arch, &mut sum, &matrix, rows.len(), |i| (rows[i], i as f32));
             dots_with_rows(arch, &mut products, &vector, &matrix, &rows);
             let row = |row: u32| &matrix[row as usize * width..(row as usize + 1) * width];
@@ -194,7 +197,8 @@ fn adam_takes_rows_that_are_not_there_for_zeros() {
     let given = numbers(15, 4);
     let whole: Vec<f32> = given.iter().enumerate().map(|(i, g)| if there[i / 3] { *g } else { 0.0 }).collect();
     let whole = Tensor::from_vec(whole, (5, 3), &Device::Cpu).unwrap();
-    let (one, other) = ([var(1), var(2), positive()], [var(1), var(2), positive()]);
+    let one = [var(1), var(2), positive()];
+    let other = [var(1), var(2), positive()];
     let rows = RowGradients { numbers: &given, width: 3, there: &there };
     adam_rows(&one[0], rows, [&one[1], &one[2]], settings, false).unwrap();
     adamw_step(&other[0], &whole, [&other[1], &other[2]], settings).unwrap();

@@ -17,7 +17,8 @@ fn steps_follow_the_formula() {
             let start = numbers(&[len], 1.0, 1);
             let parameter = Var::from_tensor(&start).unwrap();
             let zeros = || Var::zeros(len, DType::F32, &Device::Cpu).unwrap();
-            let (mean, square) = (zeros(), zeros());
+            let mean = zeros();
+            let square = zeros();
             let mut expected: Vec<[f64; 3]> = list(&start).iter().map(|p| [f64::from(*p), 0.0, 0.0]).collect();
             for step in 1..4 {
                 let gradient = numbers(&[len], 3.0, 10 + step);
@@ -26,8 +27,8 @@ fn steps_follow_the_formula() {
                     let g = 0.5 * f64::from(g);
                     *m = 0.9 * *m + 0.1 * g;
                     *v = 0.95 * *v + 0.05 * g * g;
-                    let (mean, square) =
-                        (*m / (1.0 - 0.9_f64.powi(step as i32)), *v / (1.0 - 0.95_f64.powi(step as i32)));
+                    let mean = *m / (1.0 - 0.9_f64.powi(step as i32));
+                    let square = *v / (1.0 - 0.95_f64.powi(step as i32));
                     *p = (1.0 - 0.01 * 0.1) * *p - 0.01 * mean / (square.sqrt() + 1e-8);
                 }
             }
@@ -46,7 +47,9 @@ fn the_twin_takes_the_same_step() {
             Var::from_tensor(&start).unwrap()
         })
     };
-    let (found, expected, gradient) = (variables(DType::F32), variables(DType::F64), numbers(&[3, 5], 1.0, 4));
+    let found = variables(DType::F32);
+    let expected = variables(DType::F64);
+    let gradient = numbers(&[3, 5], 1.0, 4);
     adamw_step(&found[0], &gradient, [&found[1], &found[2]], settings(3)).unwrap();
     let wide = gradient.to_dtype(DType::F64).unwrap();
     adamw_step(&expected[0], &wide, [&expected[1], &expected[2]], settings(3)).unwrap();
@@ -58,7 +61,8 @@ fn the_twin_takes_the_same_step() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let zeros = |shape: (usize, usize)| Var::zeros(shape, DType::F32, &Device::Cpu).unwrap();
-    let (weight, other) = (zeros((2, 3)), zeros((3, 2)));
+    let weight = zeros((2, 3));
+    let other = zeros((3, 2));
     for [gradient, mean, square] in [[&other, &weight, &weight], [&weight, &other, &weight], [&weight, &weight, &other]]
     {
         let error = adamw_step(&weight, gradient, [mean, square], settings(1)).unwrap_err();
@@ -68,7 +72,7 @@ fn what_does_not_fit_is_refused() {
 
 #[test]
 fn the_norm_of_gradients() {
-    let (a, b) =
-        (Tensor::full(2.0_f32, 40_000, &Device::Cpu).unwrap(), Tensor::full(3.0_f32, 1, &Device::Cpu).unwrap());
+    let a = Tensor::full(2.0_f32, 40_000, &Device::Cpu).unwrap();
+    let b = Tensor::full(3.0_f32, 1, &Device::Cpu).unwrap();
     at_every_level(|| assert_eq!(global_norm([&a, &b]).unwrap(), f64::from(160_009).sqrt()));
 }

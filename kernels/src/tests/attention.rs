@@ -47,7 +47,8 @@ fn steps_and_the_whole() {
             [(1, 1, 1, 1, 1), (3, 5, 2, 1, 3), (1, 9, 4, 2, 16), (5, 7, 3, 3, 17), (66, 70, 2, 1, 8)]
         {
             let q = numbers(&[2, columns, heads, size], 2.0, 1);
-            let (k, v) = (numbers(&[2, keys, shared, size], 2.0, 2), numbers(&[2, keys, shared, size], 2.0, 3));
+            let k = numbers(&[2, keys, shared, size], 2.0, 2);
+            let v = numbers(&[2, keys, shared, size], 2.0, 3);
             for cap in [None, Some(1.5)] {
                 let expected = scores_plain(&q, &k, 0.3, cap).unwrap();
                 assert_close(&scores(&q, &k, 0.3, cap).unwrap(), &expected, 2e-6, 4.0);
@@ -67,7 +68,9 @@ fn steps_and_the_whole() {
 #[test]
 fn parts_of_a_cache_and_turned_tensors() {
     let cache = |seed| numbers(&[2, 20, 2, 8], 1.0, seed).narrow(1, 0, 6).unwrap();
-    let (q, k, v) = (numbers(&[2, 4, 2, 8], 1.0, 1), cache(2), cache(3));
+    let q = numbers(&[2, 4, 2, 8], 1.0, 1);
+    let k = cache(2);
+    let v = cache(3);
     let reach = Reach { causal: true, past: 2, ..Reach::default() };
     let expected = attention_plain(&q, &k, &v, 1.0, None, &reach).unwrap();
     assert_close(&attention(&q, &k, &v, 1.0, None, &reach).unwrap(), &expected, 2e-6, 1.0);
@@ -94,7 +97,8 @@ fn a_sink_takes_the_share_of_a_key_without_a_value() {
 
 #[test]
 fn softmax_of_what_is_no_number() {
-    let (nan, inf) = (f32::NAN, f32::INFINITY);
+    let nan = f32::NAN;
+    let inf = f32::INFINITY;
     let rows = [nan, 1.0, 2.0, 3.0, -inf, -inf, -inf, 1.0, 1.0, -inf, 1.0, -inf, inf, 0.0, 0.0, 0.0];
     let scores = Tensor::from_slice(&rows, (1, 1, 4, 4), &Device::Cpu).unwrap();
     let reach = Reach { causal: true, ..Reach::default() };
@@ -120,7 +124,9 @@ fn equal_scores_share_equally_and_nothing_seen_gives_nothing() {
 fn half_precision_stays_close() {
     for dtype in [DType::F16, DType::BF16] {
         let half = |seed| numbers(&[1, 5, 2, 8], 1.0, seed).to_dtype(dtype).unwrap();
-        let (q, k, v) = (half(1), half(2), half(3));
+        let q = half(1);
+        let k = half(2);
+        let v = half(3);
         let wide = |x: &Tensor| x.to_dtype(DType::F32).unwrap();
         let reach = Reach { causal: true, ..Reach::default() };
         let expected = attention(&wide(&q), &wide(&k), &wide(&v), 0.5, None, &reach).unwrap().to_dtype(dtype).unwrap();

@@ -58,7 +58,8 @@ fn finite_difference(arguments: &[Tensor], at: usize, gradient: &Tensor, objecti
 fn linear_maps() {
     at_every_level(|| {
         for (rows, inner, out) in [(1, 1, 1), (3, 5, 2), (9, 17, 33), (300, 64, 40)] {
-            let (x, weight) = (numbers(&[rows, inner], 1.0, 1), numbers(&[out, inner], 1.0, 2));
+            let x = numbers(&[rows, inner], 1.0, 1);
+            let weight = numbers(&[out, inner], 1.0, 2);
             let bias = numbers(&[out], 1.0, 3);
             check(&[x.clone(), weight.clone()], 1e-5, 4.0, |t| linear(&t[0], &t[1], None));
             check(&[x.clone(), weight.clone(), bias.clone()], 1e-5, 4.0, |t| linear(&t[0], &t[1], Some(&t[2])));
@@ -72,7 +73,8 @@ fn linear_maps() {
 
 #[test]
 fn only_those_that_ask_have_gradients() {
-    let (x, weight) = (numbers(&[3, 4], 1.0, 1), Var::from_tensor(&numbers(&[2, 4], 1.0, 2)).unwrap());
+    let x = numbers(&[3, 4], 1.0, 1);
+    let weight = Var::from_tensor(&numbers(&[2, 4], 1.0, 2)).unwrap();
     let bias = numbers(&[2], 1.0, 3);
     let store = linear(&x, &weight, Some(&bias)).unwrap().sum_all().unwrap().backward().unwrap();
     assert_eq!(store.get(&weight).unwrap().dims(), [2, 4]);
@@ -90,7 +92,8 @@ fn sums_of_tensors() {
 fn activations() {
     at_every_level(|| {
         for length in LENGTHS {
-            let (x, up) = (numbers(&[2, length], 5.0, 1), numbers(&[2, length], 2.0, 2));
+            let x = numbers(&[2, length], 5.0, 1);
+            let up = numbers(&[2, length], 2.0, 2);
             for act in [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
                 check(std::slice::from_ref(&x), 2e-6, 1.0, |t| activate(&t[0], act));
                 check(&[x.clone(), up.clone()], 2e-6, 4.0, |t| activate_gated(&t[0], &t[1], act));
@@ -104,7 +107,8 @@ fn norms() {
     at_every_level(|| {
         for (rows, width) in [(1, 2), (3, 17), (2, 64), (300, 33)] {
             let x = numbers(&[rows, width], 3.0, 1);
-            let (weight, bias) = (numbers(&[width], 1.0, 2), numbers(&[width], 1.0, 3));
+            let weight = numbers(&[width], 1.0, 2);
+            let bias = numbers(&[width], 1.0, 3);
             for kind in [NormKind::Layer, NormKind::Rms] {
                 let all = [x.clone(), weight.clone(), bias.clone()];
                 check(&all[..1], 1e-5, 3.0, |t| norm(&t[0], kind, 1e-2, None, false, None));
@@ -138,7 +142,8 @@ fn attention_of_all_reaches() {
             [(1, 1, 1, 1, 1), (3, 5, 2, 1, 3), (5, 7, 4, 2, 17), (66, 70, 2, 1, 8)]
         {
             let q = numbers(&[2, columns, heads, size], 2.0, 1);
-            let (k, v) = (numbers(&[2, keys, shared, size], 2.0, 2), numbers(&[2, keys, shared, size], 2.0, 3));
+            let k = numbers(&[2, keys, shared, size], 2.0, 2);
+            let v = numbers(&[2, keys, shared, size], 2.0, 3);
             for reach in super::attention::reaches(&gap).into_iter().step_by(if columns > 9 { 4 } else { 1 }) {
                 let all = [q.clone(), k.clone(), v.clone()];
                 check(&all, 1e-5, 2.0, |t| attention(&t[0], &t[1], &t[2], 0.3, None, &reach));
@@ -165,8 +170,10 @@ fn losses() {
 
 #[test]
 fn a_loss_over_many_pieces_of_rows() {
-    let (rows, vocab) = (700, 3000);
-    let (x, weight) = (numbers(&[rows, 8], 1.0, 1), numbers(&[vocab, 8], 1.0, 2));
+    let rows = 700;
+    let vocab = 3000;
+    let x = numbers(&[rows, 8], 1.0, 1);
+    let weight = numbers(&[vocab, 8], 1.0, 2);
     let targets: Vec<u32> = (0..rows as u32).map(|i| i * 13 % vocab as u32).collect();
     let counts = vec![1.0 / rows as f32; rows];
     check(&[x.clone(), weight.clone()], 1e-5, 0.1, |t| cross_entropy(&t[0], &t[1], None, &targets, &counts));
@@ -189,7 +196,8 @@ fn rows_of_a_table() {
 
 #[test]
 fn strided_arguments_and_gradients() {
-    let (x, weight) = (numbers(&[4, 6], 1.0, 1), numbers(&[3, 6], 1.0, 2));
+    let x = numbers(&[4, 6], 1.0, 1);
+    let weight = numbers(&[3, 6], 1.0, 2);
     let turned = |x: &Tensor| strided(x);
     check(&[x, weight], 1e-5, 1.0, |t| Ok(turned(&linear(&turned(&t[0]), &turned(&t[1]), None)?)));
     let q = numbers(&[2, 3, 2, 4], 1.0, 1);
@@ -203,7 +211,8 @@ fn strided_arguments_and_gradients() {
 /// Checks fused operations with candle's between, before and after them, and results that are used twice.
 #[test]
 fn a_tape_with_islands() {
-    let (x, weight) = (numbers(&[6, 4], 1.0, 1), numbers(&[4, 4], 1.0, 2));
+    let x = numbers(&[6, 4], 1.0, 1);
+    let weight = numbers(&[4, 4], 1.0, 2);
     check(&[x, weight], 1e-5, 1.0, |t| {
         let before = (&t[0] * 2.0)?;
         let y = linear(&before, &t[1], None)?;
@@ -235,7 +244,8 @@ fn what_a_tape_refuses_and_what_it_gives_back() {
 
 #[test]
 fn the_same_bytes_every_time() {
-    let (x, weight) = (numbers(&[900, 40], 1.0, 1), Var::from_tensor(&numbers(&[90, 40], 1.0, 2)).unwrap());
+    let x = numbers(&[900, 40], 1.0, 1);
+    let weight = Var::from_tensor(&numbers(&[90, 40], 1.0, 2)).unwrap();
     let run = || {
         let y = linear(&norm(&x, NormKind::Layer, 1e-5, None, false, None).unwrap(), &weight, None).unwrap();
         list(y.sqr().unwrap().sum_all().unwrap().backward().unwrap().get(&weight).unwrap())

@@ -26,7 +26,8 @@ fn few_and_many_rows() {
         for rows in [1, 2, 3, 8, 9, 70] {
             for inner in LENGTHS {
                 let x = numbers(&[rows, inner], 1.0, inner as u64);
-                let (weight, bias) = (numbers(&[21, inner], 1.0, 2), numbers(&[21], 1.0, 3));
+                let weight = numbers(&[21, inner], 1.0, 2);
+                let bias = numbers(&[21], 1.0, 3);
                 compare(&x, &weight, &bias);
             }
         }
@@ -43,7 +44,9 @@ fn more_columns_than_a_tile_holds() {
 
 #[test]
 fn strided_arguments_and_more_axes() {
-    let (x, weight, bias) = (numbers(&[2, 3, 5, 12], 1.0, 1), numbers(&[7, 12], 1.0, 2), numbers(&[7], 1.0, 3));
+    let x = numbers(&[2, 3, 5, 12], 1.0, 1);
+    let weight = numbers(&[7, 12], 1.0, 2);
+    let bias = numbers(&[7], 1.0, 3);
     compare(&x, &weight, &bias);
     let expected = list(&linear(&x, &weight, Some(&bias)).unwrap());
     assert_eq!(list(&linear(&strided(&x), &strided(&weight), Some(&bias)).unwrap()), expected);
@@ -65,7 +68,9 @@ fn half_precision_is_computed_in_f32() {
     for dtype in [DType::F16, DType::BF16] {
         for rows in [1, 20] {
             let half = |shape: &[usize], seed| numbers(shape, 1.0, seed).to_dtype(dtype).unwrap();
-            let (x, weight, bias) = (half(&[rows, 65], 1), half(&[150, 65], 2), half(&[150], 3));
+            let x = half(&[rows, 65], 1);
+            let weight = half(&[150, 65], 2);
+            let bias = half(&[150], 3);
             let wide = |x: &Tensor| x.to_dtype(DType::F32).unwrap();
             let expected = linear(&wide(&x), &wide(&weight), Some(&wide(&bias))).unwrap().to_dtype(dtype).unwrap();
             assert_eq!(list(&linear(&x, &weight, Some(&bias)).unwrap()), list(&expected));

@@ -46,7 +46,8 @@ fn many_numbers_are_shared_out_whole() {
 fn chosen_and_centred_rows_are_those_of_candle_to_the_last_bit() {
     at_every_level(|| {
         for length in LENGTHS {
-            let (table, centre) = (numbers(&[700, length], 3.0, length as u64), numbers(&[length], 1.0, 9));
+            let table = numbers(&[700, length], 3.0, length as u64);
+            let centre = numbers(&[length], 1.0, 9);
             let places: Vec<u32> = (0..900).map(|i| i * 37 % 700).collect();
             let expected = table.index_select(&Tensor::new(places.as_slice(), &Device::Cpu).unwrap(), 0).unwrap();
             let found = picked(&table, &places).unwrap();
@@ -63,7 +64,8 @@ fn norms() {
     at_every_level(|| {
         for length in LENGTHS {
             let x = numbers(&[2, 3, length], 3.0, length as u64);
-            let (weight, bias) = (numbers(&[length], 1.0, 7), numbers(&[length], 1.0, 8));
+            let weight = numbers(&[length], 1.0, 7);
+            let bias = numbers(&[length], 1.0, 8);
             for x in [x.clone(), strided(&x), troubled(&x)] {
                 for kind in [NormKind::Layer, NormKind::Rms] {
                     let scale = norm_scale_plain(&x, kind, 1e-5).unwrap();

@@ -67,7 +67,8 @@ pub fn select(
     let of_saes = |error: Error| error.about("saes");
     let saes = leading_to(model, saes, &target.sae).map_err(of_saes)?;
     let before = before(&saes).map_err(of_saes)?;
-    let (text, context) = (text.limited(options.tokens.max(1) as u64), row_length(model, options.context, CONTEXT));
+    let text = text.limited(options.tokens.max(1) as u64);
+    let context = row_length(model, options.context, CONTEXT);
     let due = Due::of(model, &text, &tokens, context, task).map_err(|e| e.about("text"))?;
     let harvesting = harvest::HarvestOptions { context: Some(context), ..harvest::HarvestOptions::default() };
     let kept = KeptPositions { top: 1, some: 1, seed: 0 };
@@ -80,7 +81,8 @@ pub fn select(
 fn ranked(model: &Model, saes: &[Sae], survey: &Survey, target: usize, due: &Due, task: &Task) -> Result<Selection> {
     let stages = Stage::in_order(model, saes)?;
     let levels = before(saes)?.len();
-    let (before, last) = (&stages[..levels], &stages[levels]);
+    let before = &stages[..levels];
+    let last = &stages[levels];
     check_feature(&last.sae, target)?;
     let positions = survey.positions.max(1) as f64;
     let means = survey.dictionaries.iter().take(before.len());
@@ -165,7 +167,8 @@ impl Sums {
         let codes = sae.encode_sparse(&x, task)?;
         // Where inputs are scaled, the output and its gradient are scaled by one number in each row.
         let gradient = sae.parts().scaling.of(&x)?.stretched(&dtype::convert(gradient, x.dtype())?)?;
-        let (gradient, wide) = (numbers(&gradient)?, sae.d_out());
+        let gradient = numbers(&gradient)?;
+        let wide = sae.d_out();
         for (row, gradient) in gradient.chunks_exact(wide).enumerate() {
             self.gradient.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += f64::from(*g));
             let (features, codes) = codes.row(row);

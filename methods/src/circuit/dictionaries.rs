@@ -51,7 +51,8 @@ impl Circuit {
         for node in &circuit.graph.nodes {
             let (Some(sae), Some(wanted)) = (circuit.dictionary(node), node.feature()) else { continue };
             if wanted >= sae.d_sae() {
-                let (site, count) = (&node.site, sae.d_sae());
+                let site = &node.site;
+                let count = sae.d_sae();
                 return Err(err!(
                     Argument,
                     "expected a dictionary for {site} with feature {wanted}, found one of {count} features"

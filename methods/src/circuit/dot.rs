@@ -168,7 +168,9 @@ mod tests {
 
     /// Splits a dot file as Graphviz reads it: the quoted strings, and all that is outside of them.
     fn strings(dot: &str) -> (Vec<String>, String) {
-        let (mut found, mut outside, mut letters) = (Vec::new(), String::new(), dot.chars());
+        let mut found = Vec::new();
+        let mut outside = String::new();
+        let mut letters = dot.chars();
         while let Some(c) = letters.next() {
             if c != '"' {
                 outside.push(c);

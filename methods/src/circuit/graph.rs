@@ -100,7 +100,9 @@ impl TryFrom<NodeFile> for Node {
 impl From<Node> for NodeFile {
     fn from(node: Node) -> Self {
         let Node { site, part, position, level, meaning, score, outlier, effect, value } = node;
-        let (mut feature, mut head, mut token) = (None, None, None);
+        let mut feature = None;
+        let mut head = None;
+        let mut token = None;
         match part {
             Part::Feature(index) => feature = Some(index),
             Part::Head(index) => head = Some(index),
@@ -194,7 +196,11 @@ pub struct Graph {
 impl Node {
     pub fn new(site: impl Into<String>, level: usize, part: Part) -> Self {
         let site = site.into();
-        let (position, meaning, score, effect, value) = (None, None, None, None, None);
+        let position = None;
+        let meaning = None;
+        let score = None;
+        let effect = None;
+        let value = None;
         Self { site, part, position, level, meaning, score, outlier: false, effect, value }
     }
 
@@ -242,15 +248,18 @@ impl Graph {
         let mut known = BTreeSet::new();
         for (i, edge) in self.edges.iter().enumerate() {
             let (Some(from), Some(to)) = (self.nodes.get(edge.from), self.nodes.get(edge.to)) else {
-                let (from, to) = (edge.from, edge.to);
+                let from = edge.from;
+                let to = edge.to;
                 return Err(err!(Format, "expected edges between {nodes} nodes, found {from} to {to} as edge {i}"));
             };
             if from.level >= to.level {
-                let (from, to) = (from.name(), to.name());
+                let from = from.name();
+                let to = to.name();
                 return Err(err!(Format, "expected an edge from an earlier node to a later one, found {from} to {to}"));
             }
             if !known.insert((edge.from, edge.to, edge.port)) {
-                let (from, to) = (from.name(), to.name());
+                let from = from.name();
+                let to = to.name();
                 return Err(err!(Format, "expected each edge once, found {from} to {to} twice"));
             }
         }
@@ -319,7 +328,8 @@ impl Graph {
     pub fn node_table(&self) -> Table {
         type Of = fn(&Node) -> Cell;
         let has = |is_there: fn(&Node) -> bool| self.nodes.iter().any(is_there);
-        let (heads, tokens) = (has(|n| matches!(n.part, Part::Head(_))), has(|n| matches!(n.part, Part::Token(_))));
+        let heads = has(|n| matches!(n.part, Part::Head(_)));
+        let tokens = has(|n| matches!(n.part, Part::Token(_)));
         let features = self.units() == Units::Nodes;
         let columns: [(&str, bool, Of); 9] = [
             ("site", true, |node| node.site.as_str().into()),

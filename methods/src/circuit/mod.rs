@@ -1,4 +1,19 @@
 //! Floor 9: circuits. Features that cause others, and measures of how well a circuit explains its target.
+//!
+//! ```rust,no_run
+//! use microtome_methods::circuit::tree::{TreeOptions, causal_tree};
+//! use microtome_methods::features::predicting::{PredictingOptions, predicting};
+//! use microtome_methods::prelude::*;
+//!
+//! /// Finds the features on which the one that promotes ")" most depends, in dictionaries of several layers.
+//! fn closing(model: &Model, saes: &[Sae], text: &Text, task: &Task) -> Result<Circuit> {
+//!     let last = &saes[saes.len() - 1];
+//!     let options = PredictingOptions { candidates: 4, ..Default::default() };
+//!     let ranking = predicting(model, last, text, &[")".into()], &options, task)?;
+//!     let options = TreeOptions { contexts: 4, children: 2, ..Default::default() };
+//!     causal_tree(model, saes, &ranking.feature(0)?, text, &options, task)
+//! }
+//! ```
 
 pub mod ablations;
 pub mod attribution;

@@ -63,7 +63,8 @@ impl Selection {
 
     /// Returns the graph of [`Selection::graph`] with its dictionaries.
     pub fn circuit(&self, count: usize) -> Circuit {
-        let (saes, promotes) = (self.saes.clone(), Some(self.tokens.as_slice().into()));
+        let saes = self.saes.clone();
+        let promotes = Some(self.tokens.as_slice().into());
         Circuit { saes, promotes, ..Circuit::without_dictionaries(self.graph(count)) }
     }
 

@@ -95,10 +95,14 @@ fn direction(circuit: &Circuit, node: usize) -> Result<Tensor> {
 pub fn correlation<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
     let count = a.len().max(1) as f64;
     let mean = |x: &[T]| x.iter().map(|x| (*x).into()).sum::<f64>() / count;
-    let (mean_a, mean_b) = (mean(a), mean(b));
-    let (mut both, mut square_a, mut square_b) = (0.0, 0.0, 0.0);
+    let mean_a = mean(a);
+    let mean_b = mean(b);
+    let mut both = 0.0;
+    let mut square_a = 0.0;
+    let mut square_b = 0.0;
     for (x, y) in a.iter().zip(b) {
-        let (x, y): (f64, f64) = ((*x).into() - mean_a, (*y).into() - mean_b);
+        let x: f64 = (*x).into() - mean_a;
+        let y: f64 = (*y).into() - mean_b;
         both += x * y;
         square_a += x * x;
         square_b += y * y;

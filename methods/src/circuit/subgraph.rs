@@ -145,7 +145,8 @@ fn selected(circuit: &Circuit, kept: Vec<bool>, options: SubgraphOptions) -> Cir
         for (edge, kept) in graph.edges.iter().zip(&mut edges) {
             *kept &= nodes[edge.from] && nodes[edge.to];
         }
-        let (mut has_in, mut has_out) = (vec![false; nodes.len()], vec![false; nodes.len()]);
+        let mut has_in = vec![false; nodes.len()];
+        let mut has_out = vec![false; nodes.len()];
         for (edge, _) in graph.edges.iter().zip(&edges).filter(|(_, kept)| **kept) {
             (has_out[edge.from], has_in[edge.to]) = (true, true);
         }
@@ -183,7 +184,8 @@ fn restricted(circuit: &Circuit, nodes: &[bool], edges: &[bool]) -> Circuit {
     let chosen = circuit.graph.edges.iter().zip(edges).filter(|(_, kept)| **kept);
     graph.edges = chosen
         .filter_map(|(edge, _)| {
-            let (from, to) = (place(edge.from)?, place(edge.to)?);
+            let from = place(edge.from)?;
+            let to = place(edge.to)?;
             Some(super::Edge { from, to, ..edge.clone() })
         })
         .collect();

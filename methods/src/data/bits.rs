@@ -223,7 +223,9 @@ mod tests {
 
     /// Scores each token in the window of the rule, one window at a time.
     fn by_hand(decoder: &Decoder, ids: &[u32], stride: usize) -> f64 {
-        let (mut sum, mut start, mut judged) = (0.0, 0, 1);
+        let mut sum = 0.0;
+        let mut start = 0;
+        let mut judged = 1;
         while judged < ids.len() {
             let end = (start + CONTEXT).min(ids.len());
             let batch = Batch::new(vec![ids[start..end].to_vec()]).unwrap();

@@ -106,14 +106,16 @@ impl SynthOptions {
     pub fn make(&self, seed: u64, task: &Task) -> Result<Synth> {
         self.check()?;
         // Each row may be as wide as memory, so that a few of them take long.
-        let (options, inner) = (self.clone(), task.clone());
+        let options = self.clone();
+        let inner = task.clone();
         let cost = self.rows as f64 * self.d as f64 * self.features as f64;
         task.heavy(cost, move || options.made(seed, &inner))
     }
 
     fn made(&self, seed: u64, task: &Task) -> Result<Synth> {
         let world = World::of(self, seed, task)?;
-        let (d, features) = (self.d, self.features);
+        let d = self.d;
+        let features = self.features;
         let mut x = vec![0_f32; self.rows * d];
         let mut codes = vec![0_f32; if self.codes { self.rows * features } else { 0 }];
         let bar = task.begin("making activations", Some(self.rows as u64));
@@ -189,11 +191,13 @@ impl SynthOptions {
 
 impl World {
     fn of(options: &SynthOptions, seed: u64, task: &Task) -> Result<Self> {
-        let (d, features) = (options.d, options.features);
+        let d = options.d;
+        let features = options.features;
         let directions = unit_rows(features, d, &mut stream(seed, "synthetic directions", 0))?;
         let directions = orthogonalised(&directions, options.orthogonal, task)?;
         let bias = unit_rows(1, d, &mut stream(seed, "synthetic bias", 0))?.flatten_all()?.to_vec1::<f32>()?;
-        let (probabilities, children) = (options.probabilities(), options.families());
+        let probabilities = options.probabilities();
+        let children = options.families();
         let mut has_parent = vec![false; features];
         children.iter().for_each(|range| has_parent[range.clone()].fill(true));
         let raised = raised(&probabilities, &children);
@@ -295,7 +299,8 @@ const COMPARED: usize = 1024;
 fn orthogonalised(directions: &Tensor, steps: usize, task: &Task) -> Result<Tensor> {
     let (rows, d) = directions.dims2()?;
     let mut values = directions.flatten_all()?.to_vec1::<f32>()?;
-    let (mut first, mut second) = (vec![0_f32; rows * d], vec![0_f32; rows * d]);
+    let mut first = vec![0_f32; rows * d];
+    let mut second = vec![0_f32; rows * d];
     let bar = task.begin("turning directions apart", Some(steps as u64));
     for step in 1..=steps {
         let all = Tensor::from_slice(&values, (rows, d), &Device::Cpu)?;

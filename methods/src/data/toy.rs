@@ -57,7 +57,8 @@ impl ToyOptions {
     pub fn make(&self, rows: usize, seed: u64, task: &Task) -> Result<Toy> {
         self.check(rows)?;
         // Each row may be as wide as memory, so that a few of them take long.
-        let (options, inner) = (*self, task.clone());
+        let options = *self;
+        let inner = task.clone();
         task.heavy(rows as f64 * self.d as f64 * self.features as f64, move || options.made(rows, seed, &inner))
     }
 
@@ -161,7 +162,8 @@ mod tests {
     /// Computes how strong each feature is in each row, by the inverse of as many directions as dimensions.
     fn codes(toy: ToyOptions) -> (Vec<Vec<f64>>, Vec<f64>) {
         let made = toy.make(ROWS, 3, &Task::default()).unwrap();
-        let (x, directions) = (made.x.to_dtype(DType::F64).unwrap(), made.directions.to_dtype(DType::F64).unwrap());
+        let x = made.x.to_dtype(DType::F64).unwrap();
+        let directions = made.directions.to_dtype(DType::F64).unwrap();
         let inverse = crate::tensor::linalg::inverse(&directions).unwrap();
         (x.matmul(&inverse).unwrap().to_vec2().unwrap(), made.probabilities)
     }
@@ -196,7 +198,8 @@ mod tests {
             let both = |(i, j): (usize, usize)| on.iter().map(|row| row[i] * row[j]).sum::<f64>() / on.len() as f64;
             (share, pairs.map(|pair| (both(pair) - 0.04).abs()).fold(0.0, f64::max))
         };
-        let (apart, joined) = (together(0.0), together(0.9));
+        let apart = together(0.0);
+        let joined = together(0.9);
         assert!((apart.0 - 0.2).abs() < 0.02 && (joined.0 - 0.2).abs() < 0.02, "{apart:?} {joined:?}");
         assert!(apart.1 < 0.02 && joined.1 > 0.03, "{apart:?} {joined:?}");
     }
@@ -207,7 +210,8 @@ mod tests {
             let made = toy.make(rows, seed, &Task::default()).unwrap();
             made.x.to_vec2::<f32>().unwrap()
         };
-        let (plain, noisy) = (x(TOY, 1500, 3), x(ToyOptions { noise: 0.1, ..TOY }, 1500, 3));
+        let plain = x(TOY, 1500, 3);
+        let noisy = x(ToyOptions { noise: 0.1, ..TOY }, 1500, 3);
         let squares = plain.iter().flatten().zip(noisy.iter().flatten()).map(|(a, b)| f64::from(b - a).powi(2));
         let deviation = (squares.sum::<f64>() / 9000.0).sqrt();
         assert!((deviation - 0.1).abs() < 0.005, "{deviation}");

@@ -32,7 +32,8 @@ impl Whole {
         text.expect_end()?;
         text.expect_characters()?;
         let mut encoder = Encoder::new(text.documents(task)?, tokenizer.clone());
-        let (left, ready) = (text.options().tokens.unwrap_or(u64::MAX), encoder.next(task)?);
+        let left = text.options().tokens.unwrap_or(u64::MAX);
+        let ready = encoder.next(task)?;
         Ok(Self { encoder, front, left, ready })
     }
 

@@ -69,8 +69,8 @@ struct Cut<'a> {
 
 impl<'a> Cut<'a> {
     fn of(moment: Moment, rows: &'a [Vec<u32>], window: Window) -> Result<Self> {
-        let (row, column) =
-            (rows.get(moment.row as usize).map(Vec::as_slice).unwrap_or_default(), moment.column as usize);
+        let row = rows.get(moment.row as usize).map(Vec::as_slice).unwrap_or_default();
+        let column = moment.column as usize;
         if column >= row.len() {
             return Err(err!(Bug, "position {column} of row {}, which has {} tokens", moment.row, row.len()));
         }
@@ -108,7 +108,8 @@ fn finite(x: &Tensor, place: Place, (rows, width): (&[Vec<u32>], usize)) -> Resu
     let wide = x.dim(1)?;
     let numbers = x.flatten_all()?.to_vec1::<f32>()?;
     for (at, numbers) in numbers.chunks(wide.max(1)).enumerate() {
-        let (row, column) = (at / width.max(1), at % width.max(1));
+        let row = at / width.max(1);
+        let column = at % width.max(1);
         let is_real = rows.get(row).is_some_and(|ids| column < ids.len());
         if let Some(wrong) = numbers.iter().find(|number| is_real && !number.is_finite()) {
             return Err(err!(
@@ -183,7 +184,8 @@ mod tests {
 
     #[test]
     fn the_heat_of_a_context_is_what_the_dictionary_encodes_there() {
-        let (model, sae) = (model(), dictionary("resid_post.1", 1));
+        let model = model();
+        let sae = dictionary("resid_post.1", 1);
         let rows: Vec<Vec<u32>> = (0..20).map(|i| (0..3 + i % 9).map(|j| (i * 5 + j * j * 3) % 28).collect()).collect();
         let moments: Vec<Moment> = rows
             .iter()
@@ -194,9 +196,11 @@ mod tests {
         let found = around(&model, (&sae, place(&model)), 4, &rows, (&moments, window), &Task::default()).unwrap();
         for (context, moment) in found.iter().zip(&moments) {
             assert_eq!(context.moment, *moment);
-            let (row, column) = (&rows[moment.row as usize], moment.column as usize);
+            let row = &rows[moment.row as usize];
+            let column = moment.column as usize;
             let codes = plain(&model, &sae, row);
-            let (start, end) = (column.saturating_sub(2), (column + 2).min(row.len()));
+            let start = column.saturating_sub(2);
+            let end = (column + 2).min(row.len());
             assert_eq!(context.ids, row[start..end]);
             for (found, column) in context.codes.iter().zip(start..end) {
                 assert!((found - codes[column][4]).abs() < 1e-4);
@@ -208,7 +212,8 @@ mod tests {
 
     #[test]
     fn texts_of_any_length_are_read() {
-        let (model, sae) = (model(), dictionary("resid_post.1", 1));
+        let model = model();
+        let sae = dictionary("resid_post.1", 1);
         for length in [1, 11, 12, 13, 30] {
             let ids: Vec<u32> = (0..length).map(|i| (i * 7) % 28).collect();
             let found = on(&model, (&sae, place(&model)), 2, &ids, &Task::default()).unwrap();

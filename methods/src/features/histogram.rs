@@ -170,7 +170,8 @@ pub fn table(title: &str, of: &str, counted: &[(String, Count)], most: usize) ->
         let share = count.fired as f64 / count.positions.max(1) as f64;
         let mean = if count.fired == 0 { Cell::Missing } else { (count.sum / count.fired as f64).into() };
         let most = if count.fired == 0 { Cell::Missing } else { count.most.into() };
-        let (positions, fired) = (Cell::Int(count.positions as i64), Cell::Int(count.fired as i64));
+        let positions = Cell::Int(count.positions as i64);
+        let fired = Cell::Int(count.fired as i64);
         vec![name.into(), positions, fired, share.into(), mean, most, count.sum.into()]
     };
     let mut rows: Vec<Vec<Cell>> = counted.iter().take(most).map(|(name, count)| row(name, count)).collect();
@@ -191,7 +192,8 @@ mod tests {
 
     #[test]
     fn every_way_of_counting_counts_the_same_codes() {
-        let (model, sae) = (model(), dictionary("resid_post.0", 1));
+        let model = model();
+        let sae = dictionary("resid_post.0", 1);
         let text = text(60, TextOptions { labels: true, ..TextOptions::default() });
         let task = Task::default();
         let survey =
@@ -216,7 +218,8 @@ mod tests {
 
     #[test]
     fn labels_have_their_names_and_wrong_ones_are_answered() {
-        let (model, sae) = (model(), dictionary("resid_post.0", 1));
+        let model = model();
+        let sae = dictionary("resid_post.0", 1);
         let labelled = text(30, TextOptions { labels: true, ..TextOptions::default() });
         let by = |name: &str| By::Label(name.into());
         let found = counted(&model, (&sae, 1), &labelled, &by("bracket"), &Task::default()).unwrap();

@@ -81,7 +81,8 @@ pub fn table(names: &[String], found: &[Vec<Separation>], most: usize) -> Table 
     let rows = names.iter().zip(found).flat_map(|(name, found)| {
         found.iter().take(most).map(|one| {
             let [low, high] = one.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
-            let (auroc, correlation) = (Cell::Float(one.auroc), Cell::Float(one.correlation));
+            let auroc = Cell::Float(one.auroc);
+            let correlation = Cell::Float(one.correlation);
             let counts = [Cell::Int(one.positives as i64), one.rows.into()];
             let [tokens, rows] = counts;
             vec![name.as_str().into(), one.label.as_str().into(), auroc, low, high, correlation, tokens, rows]
@@ -219,8 +220,11 @@ impl<'a> Ordered<'a> {
 
     /// Computes Pearson's correlation; 0 where the activation never changes.
     fn correlation(&self, holds: &[bool], positives: f64) -> f64 {
-        let (n, p) = (holds.len() as f64, positives);
-        let (mut sum, mut squares, mut both) = (0.0, 0.0, 0.0);
+        let n = holds.len() as f64;
+        let p = positives;
+        let mut sum = 0.0;
+        let mut squares = 0.0;
+        let mut both = 0.0;
         for active in self.below.iter().chain(&self.above) {
             let code = f64::from(active.code);
             sum += code;
@@ -321,7 +325,8 @@ mod tests {
             let codes: Vec<f32> = pairs.iter().map(|(code, _)| f32::from(*code)).collect();
             let holds: Vec<bool> = pairs.iter().map(|(_, holds)| *holds).collect();
             prop_assume!(holds.contains(&true) && holds.contains(&false));
-            let (mut won, mut all) = (0.0, 0.0);
+            let mut won = 0.0;
+            let mut all = 0.0;
             for (a, _) in codes.iter().zip(&holds).filter(|(_, holds)| **holds) {
                 for (b, _) in codes.iter().zip(&holds).filter(|(_, holds)| !**holds) {
                     won += if a > b { 1.0 } else if a == b { 0.5 } else { 0.0 };

@@ -69,7 +69,8 @@ fn unembedding(model: &Model) -> Result<Tensor> {
 
 /// Returns directions of the residual stream as the unembedding reads them.
 fn behind_norm(model: &Model, directions: &Tensor) -> Result<Tensor> {
-    let (weights, config) = (model.decoder.weights(), model.decoder.config());
+    let weights = model.decoder.weights();
+    let config = model.decoder.config();
     let wide = directions.dim(1)?;
     if wide != config.d_model {
         return Err(err!(
@@ -240,7 +241,8 @@ mod tests {
 
     #[test]
     fn a_direction_moves_the_logits_as_a_step_along_it_does_behind_the_norm() {
-        let (model, sae) = (model(), dictionary("resid_post.1", 1));
+        let model = model();
+        let sae = dictionary("resid_post.1", 1);
         let found = promoted(&model, &sae, 3).unwrap();
         assert!(found.iter().sum::<f64>().abs() < 1e-4);
         // The mean over some tokens equals the result of `direct`.
@@ -259,7 +261,8 @@ mod tests {
 
     #[test]
     fn without_a_feature_probabilities_change_and_still_sum_to_one() {
-        let (model, sae) = (model(), dictionary("resid_post.1", 1));
+        let model = model();
+        let sae = dictionary("resid_post.1", 1);
         let place = select(model.decoder.config(), "resid_post.1").unwrap()[0];
         let texts = vec![vec![1, 2, 3, 4], vec![5, 6]];
         let found: Vec<Vec<Change>> = (0..sae.d_sae())

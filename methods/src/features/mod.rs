@@ -1,4 +1,18 @@
 //! Floor 8: features: the tokens at which they are active, their effects, and their meaning.
+//!
+//! ```rust,no_run
+//! use microtome_methods::features::overview::OverviewOptions;
+//! use microtome_methods::features::predicting::{PredictingOptions, predicting};
+//! use microtome_methods::prelude::*;
+//!
+//! /// Makes the card of the feature of a dictionary that promotes ")" most in a text.
+//! fn closing(model: &Model, sae: &Sae, text: &Text, task: &Task) -> Result<FeatureCard> {
+//!     let options = PredictingOptions { candidates: 4, ..Default::default() };
+//!     let ranking = predicting(model, sae, text, &[")".into()], &options, task)?;
+//!     let overview = Overview::of(model, vec![sae.clone()], text, OverviewOptions::default(), task)?;
+//!     overview.card(model, 0, ranking.feature(0)?.index, task)
+//! }
+//! ```
 
 pub mod batch;
 pub mod card;

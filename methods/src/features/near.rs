@@ -151,7 +151,8 @@ impl Counts {
 
     /// Returns the features that are active together with the counted one anywhere.
     fn together(&self) -> Vec<Together> {
-        let (n, a) = (self.positions as f64, self.active as f64);
+        let n = self.positions as f64;
+        let a = self.active as f64;
         let of = |(feature, (both, fired)): (usize, (&u64, &u64))| {
             let b = *fired as f64;
             let spread = (a * (n - a) * b * (n - b)).sqrt();
@@ -224,7 +225,8 @@ mod tests {
     #[test]
     fn activity_together_is_what_the_codes_of_both_say() {
         let saes = [dictionary("resid_post.1", 1), dictionary("resid_post.0", 2)];
-        let (model, task) = (model(), Task::default());
+        let model = model();
+        let task = Task::default();
         let text = samples::text(60, text::TextOptions::default());
         let kept = KeptPositions { top: 10_000, some: 0, seed: 0 };
         let survey = Survey::of(&model, &saes, &text, &HarvestOptions::default(), kept, &task).unwrap();

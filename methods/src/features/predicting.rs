@@ -93,7 +93,8 @@ pub fn predicting(
     options: &PredictingOptions,
     task: &Task,
 ) -> Result<Promoters> {
-    let (most, context) = (options.text.tokens, context(model.decoder.config(), options.text.context));
+    let most = options.text.tokens;
+    let context = context(model.decoder.config(), options.text.context);
     let context = context.map_err(|e| e.about("context"))?;
     let tokens = token_ids(model, tokens)?;
     let rows = Some(most.div_ceil(context).max(1));
@@ -142,7 +143,9 @@ fn ranked(
     });
     let tokenizer = tokenizer(model)?;
     let names = tokens.iter().map(|id| tokenizer.text_of(*id)).collect::<Result<Vec<_>>>()?;
-    let (sae, tokens, positions) = (sae.clone(), tokens.into(), sums.positions as u64);
+    let sae = sae.clone();
+    let tokens = tokens.into();
+    let positions = sums.positions as u64;
     Ok(Promoters { sae, tokens, names, sums: sums.of_tokens, found, tried, positions })
 }
 
@@ -238,7 +241,8 @@ impl Sums {
             self.p_squared += p * p;
             let (features, codes) = codes.row(start + column);
             for (feature, code) in features.iter().zip(codes) {
-                let (feature, c) = (*feature as usize, f64::from(*code));
+                let feature = *feature as usize;
+                let c = f64::from(*code);
                 self.squares[feature] += c * c;
                 self.products[feature] += c * p;
                 self.tallies[feature].take(Moment { row, column: column as u32, code: *code }, feature, KEPT);
@@ -249,7 +253,8 @@ impl Sums {
 
     /// Computes Pearson's correlation over all positions; 0 where one of the two never changes.
     fn correlation(&self, feature: usize) -> f64 {
-        let (n, c) = (self.positions, self.tallies[feature].sum);
+        let n = self.positions;
+        let c = self.tallies[feature].sum;
         let both = self.products[feature] - c * self.p / n;
         let spreads = (self.squares[feature] - c * c / n) * (self.p_squared - self.p * self.p / n);
         if spreads > 0.0 { both / spreads.sqrt() } else { 0.0 }
@@ -319,7 +324,9 @@ mod tests {
         assert!(found.found.is_sorted_by(|a, b| order(a) >= order(b)));
         let place = select(model.decoder.config(), "resid_post.1").unwrap()[0];
         for promoter in &found.found {
-            let (mut codes, mut chances, mut falls) = (Vec::new(), Vec::new(), Vec::new());
+            let mut codes = Vec::new();
+            let mut chances = Vec::new();
+            let mut falls = Vec::new();
             for row in rows() {
                 let batch = Batch::new(vec![row]).unwrap();
                 let p = |hooks| {

@@ -143,7 +143,8 @@ impl TextCodes {
     }
 
     fn read(&mut self, model: &Model, dictionaries: &[OfDictionary], rows: &[Row], task: &Task) -> Result<()> {
-        let (tokens, features) = (self.ids.len(), self.codes.len());
+        let tokens = self.ids.len();
+        let features = self.codes.len();
         memory::check(4 * tokens as u128 * features as u128, || format!("the codes of {features} features"))?;
         self.codes.iter_mut().for_each(|codes| codes.resize(tokens, 0.0));
         let longest = rows.iter().map(|row| row.ids.len()).max().unwrap_or(1);

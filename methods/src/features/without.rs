@@ -208,7 +208,8 @@ impl Behind<'_> {
 
     /// Returns the residual stream after the last block in variants of a text, from a column on.
     fn behind(&self, text: &CleanRow, start: usize, x: Tensor) -> Result<Tensor> {
-        let (decoder, blocks) = (&self.model.decoder, self.blocks.clone());
+        let decoder = &self.model.decoder;
+        let blocks = self.blocks.clone();
         let past = match start {
             0 => Past::new(),
             _ => decoder.remembered(&text.batch, text.stream.unsqueeze(0)?, blocks.clone(), self.task)?,
@@ -220,7 +221,10 @@ impl Behind<'_> {
     /// Returns the residual stream of a text with what takes its place below it, variant by variant; and where that of
     /// each begins.
     fn streams(&self, text: &CleanRow, variants: &[Variant]) -> Result<(Tensor, Vec<usize>)> {
-        let (mut columns, mut features, mut codes, mut firsts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut columns = Vec::new();
+        let mut features = Vec::new();
+        let mut codes = Vec::new();
+        let mut firsts = Vec::new();
         for variant in variants {
             firsts.push(columns.len());
             for (column, code) in &variant.changes {
@@ -292,7 +296,8 @@ mod tests {
         let task = Task::default();
         let rows = vec![vec![1, 4, 2, 0, 3, 5], vec![5, 1], vec![2, 2, 7, 1]];
         let columns: [(usize, &[usize]); 4] = [(0, &[4, 2]), (1, &[1]), (0, &[3]), (2, &[0, 3])];
-        let (mut in_stream, mut changed) = (0, 0);
+        let mut in_stream = 0;
+        let mut changed = 0;
         for config in configs() {
             let decoder = decoder(config, DType::F32);
             let config = decoder.config().clone();

@@ -139,12 +139,14 @@ impl<'a> Runs<'a> {
         sae.check_width(width(model.config(), place)?, "this model", &place.to_string())
             .map_err(|e| e.about("dictionaries"))?;
         let batch = |of: fn(&PatchPair) -> &Vec<u32>| Batch::new(pairs.iter().map(|pair| of(pair).clone()).collect());
-        let (clean, corrupt) = (batch(|pair| &pair.clean).map_err(|e| e.about("pairs"))?, batch(|pair| &pair.corrupt)?);
+        let clean = batch(|pair| &pair.clean).map_err(|e| e.about("pairs"))?;
+        let corrupt = batch(|pair| &pair.corrupt)?;
         let at = |batch: &Batch| -> Result<Tensor> {
             model.cache(batch, Ask { places: vec![place], ..Ask::default() }, task)?.at(place)
         };
         let readable = |x: &Tensor| dtype::convert(&heads_joined(x, sae.d_in())?, sae.parts().encoder.dtype());
-        let (x, other) = (at(&clean)?, at(&corrupt)?);
+        let x = at(&clean)?;
+        let other = at(&corrupt)?;
         let joined = readable(&x)?;
         let codes = (pairs.len() * clean.width() * sae.d_sae()) as u128;
         memory::check(12 * codes, || "the codes of all pairs".into())?;

@@ -55,7 +55,8 @@ impl Which {
     /// Returns the indices of the features, each once: as they are given, or else in order.
     pub fn indices(&self, d_sae: usize) -> Result<Vec<u32>> {
         let (Which::Only(given) | Which::AllBut(given)) = self;
-        let (mut is_given, mut indices) = (vec![false; d_sae], Vec::new());
+        let mut is_given = vec![false; d_sae];
+        let mut indices = Vec::new();
         for feature in given {
             match is_given.get_mut(*feature) {
                 None => return Err(err!(Argument, "expected features below {d_sae}, found {feature}")),
@@ -241,7 +242,8 @@ fn codes_of(sae: &Sae, features: &Tensor, x: &Tensor, task: &Task) -> Result<Ten
 fn check_place(sae: &Sae, model: &Model, site: &str, named: bool) -> Result<()> {
     let config = model.decoder.config();
     select(config, site)?.into_iter().try_for_each(|place| {
-        let (width, place) = (width(config, place)?, place.to_string());
+        let width = width(config, place)?;
+        let place = place.to_string();
         match named {
             true => sae.check_width(width, &model.origin, &place),
             false => sae.check_fits(width, &model.origin, &place),

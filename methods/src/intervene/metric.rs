@@ -261,7 +261,8 @@ struct Texts {
 
 impl Texts {
     fn add(&mut self, measure: Measure, number: usize, prompt: &[u32], pair: &TokenPair) -> Result<Scored> {
-        let (row, before) = (self.rows.len(), self.points.len());
+        let row = self.rows.len();
+        let before = self.points.len();
         let mut scored = Scored::default();
         if measure.needs_answers() {
             check_answers(measure, pair)?;
@@ -361,7 +362,8 @@ fn log_sums(x: &Tensor, counts: &[usize]) -> Result<Tensor> {
     let width = counts.iter().copied().max().unwrap_or(0);
     let nothing = Tensor::new(&[NOTHING], x.device())?.to_dtype(x.dtype())?;
     let padded = Tensor::cat(&[x, &nothing], 0)?;
-    let (mut places, mut next) = (Vec::new(), 0);
+    let mut places = Vec::new();
+    let mut next = 0;
     for count in counts {
         places.extend((0..width).map(|at| if at < *count { (next + at) as u32 } else { x.elem_count() as u32 }));
         next += count;

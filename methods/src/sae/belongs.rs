@@ -201,7 +201,8 @@ impl Sae {
         if about.writes.is_none() && !about.kind.contains("transcoder") {
             return Ok(());
         }
-        let (reads, writes) = (about.sites.join(", "), about.writes.as_deref().unwrap_or("another site"));
+        let reads = about.sites.join(", ");
+        let writes = about.writes.as_deref().unwrap_or("another site");
         Err(err!(
             Argument,
             "expected a dictionary that reconstructs its input, found one that reads {reads} and writes {writes}"

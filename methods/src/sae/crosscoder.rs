@@ -63,7 +63,8 @@ impl Sae {
 
     /// Tabulates for each site the mean relative norm of its directions, and the number of features of that site alone.
     pub fn sites_table(&self) -> Result<Table> {
-        let (about, shares) = (&self.parts().about, self.shares()?);
+        let about = &self.parts().about;
+        let shares = self.shares()?;
         let name = |site: usize| about.sites.get(site).cloned().unwrap_or_else(|| format!("site {site}"));
         let rows = (0..about.spans.len()).map(|site| {
             let column = floats(&shares.narrow(1, site, 1)?)?;

@@ -63,7 +63,8 @@ impl SparseCodes {
     pub fn finite(self) -> Result<Self> {
         let Some(at) = self.codes().iter().position(|code| !code.is_finite()) else { return Ok(self) };
         let row = (0..self.rows()).find(|row| self.rows.range(*row).contains(&at)).unwrap_or_default();
-        let (feature, code) = (self.features()[at], self.codes()[at]);
+        let feature = self.features()[at];
+        let code = self.codes()[at];
         Err(err!(Numeric, "expected finite codes, found {code} of feature {feature} in row {row}")
             .hint("the dictionary overflows there: it may be one for activations of another size"))
     }
@@ -93,7 +94,8 @@ impl SparseCodes {
 
 /// Computes the codes of scaled activations `[.., d_in]` with their zeros, where sparse encoding is possible.
 pub fn dense(parts: &Parts, x: &Tensor) -> Result<Option<Tensor>> {
-    let (width, d_sae) = (parts.encoder.dims()[1], parts.decoder.dims()[0]);
+    let width = parts.encoder.dims()[1];
+    let d_sae = parts.decoder.dims()[0];
     let Some(found) = sparse(parts, &x.reshape(((), width))?)? else { return Ok(None) };
     let mut shape = x.dims().to_vec();
     shape.pop();
@@ -120,7 +122,8 @@ impl Sae {
     pub fn encode_sparse(&self, x: &Tensor, task: &Task) -> Result<SparseCodes> {
         self.check_readable(x)?;
         let x = rows::matrix(x, self.d_in(), "activations")?;
-        let (count, d_sae) = (x.dims()[0], self.d_sae());
+        let count = x.dims()[0];
+        let d_sae = self.d_sae();
         let step = (SCORES / d_sae).max(ROWS);
         let mut found = Vec::new();
         for start in (0..count).step_by(step) {
@@ -141,7 +144,8 @@ impl Sae {
 fn sparse(parts: &Parts, x: &Tensor) -> Result<Option<SparseRows>> {
     let is_here = |tensor: &Tensor| tensor.dtype() == DType::F32 && tensor.device().is_cpu();
     let knows = matches!(parts.activation, Activation::Relu | Activation::TopK(_) | Activation::Threshold(_));
-    let (rows, columns) = (x.dims()[0], parts.decoder.dims()[0]);
+    let rows = x.dims()[0];
+    let columns = parts.decoder.dims()[0];
     if !knows || rows == 0 || ![x, &parts.encoder, &parts.decoder].into_iter().all(is_here) {
         return Ok(None);
     }
@@ -149,8 +153,10 @@ fn sparse(parts: &Parts, x: &Tensor) -> Result<Option<SparseRows>> {
         Some(centre) => x.broadcast_sub(centre)?,
         None => x.clone(),
     };
-    let (x, encoder) = (flat(&x)?, flat(&parts.encoder)?);
-    let (x, encoder) = (Numbers::of(&x)?, Numbers::of(&encoder)?);
+    let x = flat(&x)?;
+    let encoder = flat(&parts.encoder)?;
+    let x = Numbers::of(&x)?;
+    let encoder = Numbers::of(&encoder)?;
     let sizes = Sizes { rows, inner: parts.encoder.dims()[1], columns };
     let mut bias = match &parts.encoder_bias {
         Some(bias) => bias.to_vec1::<f32>()?,
@@ -185,7 +191,8 @@ fn in_order(mut rows: SparseRows) -> SparseRows {
     let mut row: Vec<(u32, f32)> = Vec::new();
     for index in 0..rows.rows() {
         let range = rows.range(index);
-        let (columns, values) = (&mut rows.columns[range.clone()], &mut rows.values[range]);
+        let columns = &mut rows.columns[range.clone()];
+        let values = &mut rows.values[range];
         row.clear();
         row.extend(columns.iter().copied().zip(values.iter().copied()));
         row.sort_unstable_by_key(|(column, _)| *column);

@@ -255,7 +255,8 @@ impl<'a> Tuner<'a> {
         let lesson = self.lesson(texts, &weights.template, task)?;
         let sae = Sae::new(weights.parts()?)?;
         let found = self.loss(&sae, &lesson, task)?;
-        let (kl, error) = (number(&found.kl)?, number(&found.error)?);
+        let kl = number(&found.kl)?;
+        let error = number(&found.error)?;
         let total = found.total;
         let gradients = {
             let mut store = task.apart(move || Ok(total.backward()?))?;
@@ -268,7 +269,8 @@ impl<'a> Tuner<'a> {
     /// Runs the unchanged model.
     fn lesson(&self, texts: &[&Judged], parts: &Parts, task: &Task) -> Result<Lesson> {
         let batch = Batch::new(texts.iter().map(|text| text.ids.clone()).collect())?;
-        let (width, outputs) = (batch.width(), self.model.config().outputs());
+        let width = batch.width();
+        let outputs = self.model.config().outputs();
         // Logits, log probabilities and their gradient graphs, in both runs.
         memory::check(24 * (texts.len() * width * outputs) as u128, || "a step of fine-tuning".into())?;
         let places = places(texts);
@@ -284,7 +286,8 @@ impl<'a> Tuner<'a> {
         let run = self.model.run(&batch, ask, task)?;
         let rows = |place: Place, width: usize| -> Result<Tensor> {
             let x = run.cache.at(place)?;
-            let (found, rows) = (x.elem_count(), texts.len() * batch.width());
+            let found = x.elem_count();
+            let rows = texts.len() * batch.width();
             if found != rows * width {
                 let found = found / rows.max(1);
                 return Err(err!(Shape, "expected `{place}` of the dictionary's width, {width}, found {found}"));
@@ -392,7 +395,8 @@ struct Weights {
 
 impl Weights {
     fn new(parts: &Parts) -> Result<Self> {
-        let (mut template, mut all) = (parts.clone(), Vec::new());
+        let mut template = parts.clone();
+        let mut all = Vec::new();
         for slot in Slot::ALL {
             let Some(tensor) = slot.of(&mut template) else { continue };
             all.push(Parameter::new(slot, tensor)?);

@@ -208,7 +208,8 @@ impl Take<'_> {
     }
 
     fn activation(&self) -> Result<Activation> {
-        let (given, each) = (self.given, [self.widths.d_sae]);
+        let given = self.given;
+        let each = [self.widths.d_sae];
         let k = self.k()?;
         let the_k = || k.ok_or_else(|| self.missing("k"));
         Ok(match given.activation {
@@ -330,7 +331,8 @@ fn in_model(given: &GivenOptions, model: &Model) -> Result<(Option<String>, Opti
             .transpose()
             .map_err(|e| Error { about: None, ..e }.about(option))
     };
-    let (reads, writes) = (place("site", &given.site)?, place("writes", &given.writes)?);
+    let reads = place("site", &given.site)?;
+    let writes = place("writes", &given.writes)?;
     if let (Some(reads), Some(writes)) = (reads, writes)
         && reads != writes
     {

@@ -131,7 +131,8 @@ impl Loader<'_> {
 
     /// Loads a dictionary of a hub.
     pub fn hub(&self, settings: &Settings, name: &Name) -> Result<Sae> {
-        let (files, task) = (self.files, self.task);
+        let files = self.files;
+        let task = self.task;
         let inside = name.file.clone().unwrap_or_default();
         if releases::is_canonical(&inside) && !hub::is_asked(files, settings) {
             return Err(err!(

@@ -100,7 +100,8 @@ fn weights(directions: &Tensor, neighbours: usize, task: &Task) -> Result<Vec<We
     memory::check(count as u128 * neighbours as u128 * 64, || format!("the neighbours of {count} directions"))?;
     let bar = task.begin("neighbours", Some(count as u64));
     let mut found: Vec<(usize, usize, f64)> = Vec::with_capacity(count * neighbours);
-    let (mut at, mut order) = (0, Vec::with_capacity(count));
+    let mut at = 0;
+    let mut order = Vec::with_capacity(count);
     cosines_of(directions, directions, task, |row| {
         order.clear();
         order.extend((0..row.len()).filter(|other| *other != at));
@@ -135,7 +136,8 @@ fn held(far: &[f64]) -> Vec<f64> {
     let target = (far.len() as f64).log2();
     let sum = |scale: f64| far.iter().map(|far| (-(far - nearest) / scale).exp()).sum::<f64>();
     // Distances are at most 2, and the sum grows with the scale.
-    let (mut low, mut high) = (1e-9_f64, 1e3_f64);
+    let mut low = 1e-9_f64;
+    let mut high = 1e3_f64;
     for _ in 0..60 {
         let middle = (low * high).sqrt();
         if sum(middle) > target { high = middle } else { low = middle }

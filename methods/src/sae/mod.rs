@@ -193,7 +193,8 @@ impl Sae {
     /// `[n, d_out]`. Subtracting it ablates the feature.
     pub fn written_by(&self, x: &Tensor, features: &[u32], codes: &Tensor) -> Result<Tensor> {
         self.fits(x, self.d_in(), "activations")?;
-        let (here, codes) = (x.to_device(self.device())?, codes.to_device(self.device())?);
+        let here = x.to_device(self.device())?;
+        let codes = codes.to_device(self.device())?;
         let found = self.parts.scaling.of(&here)?.stretched(&codes::written(&self.parts, features, &codes)?)?;
         Ok(found.to_device(x.device())?)
     }

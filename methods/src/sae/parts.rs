@@ -172,7 +172,8 @@ impl Parts {
                 return Err(err!(Shape, "expected the {name} as {wanted:?}, found {:?}", tensor.dims()));
             }
             if tensor.dtype() != self.encoder.dtype() {
-                let (found, others) = (tensor.dtype().as_str(), self.encoder.dtype().as_str());
+                let found = tensor.dtype().as_str();
+                let others = self.encoder.dtype().as_str();
                 return Err(err!(Argument, "expected all parts in {others}, found the {name} in {found}"));
             }
         }

@@ -16,12 +16,14 @@ const FEATURES: usize = 1 << 13;
 /// Computes the codes of rows `[n, d]` after `k` steps, with gradients: `[n, features]`. Which features are taken has
 /// none.
 pub fn codes(x: &Tensor, directions: &Tensor, k: usize) -> Result<Tensor> {
-    let (rows, features) = (x.dims2()?.0, directions.dims2()?.0);
+    let rows = x.dims2()?.0;
+    let features = directions.dims2()?.0;
     let taken = match is_here(x) && is_here(directions) && features <= FEATURES {
         true => by_products(&x.detach(), &directions.detach(), k)?,
         false => by_residuals(&x.detach(), &directions.detach(), k)?,
     };
-    let (mut left, mut sizes) = (x.clone(), Vec::with_capacity(k));
+    let mut left = x.clone();
+    let mut sizes = Vec::with_capacity(k);
     for step in 0..k {
         let of_rows = directions.index_select(&taken.narrow(1, step, 1)?.flatten_all()?, 0)?;
         let size = elementwise::relu(&left.mul(&of_rows)?.sum_keepdim(1)?)?;
@@ -47,7 +49,8 @@ fn is_here(t: &Tensor) -> bool {
 
 /// Chooses the feature of each row in each step, `[n, k]`: all inner products are computed anew in every step.
 fn by_residuals(x: &Tensor, directions: &Tensor, k: usize) -> Result<Tensor> {
-    let (mut left, mut taken) = (x.clone(), Vec::with_capacity(k));
+    let mut left = x.clone();
+    let mut taken = Vec::with_capacity(k);
     for _ in 0..k {
         let products = matmul::matmul(&left, &directions.t()?)?;
         let best = products.argmax_keepdim(1)?;
@@ -61,7 +64,8 @@ fn by_residuals(x: &Tensor, directions: &Tensor, k: usize) -> Result<Tensor> {
 /// Chooses features by the inner products of features with each other: a step changes those with what is left by z D
 /// d_j.
 fn by_products(x: &Tensor, directions: &Tensor, k: usize) -> Result<Tensor> {
-    let (rows, features) = (x.dims2()?.0, directions.dims2()?.0);
+    let rows = x.dims2()?.0;
+    let features = directions.dims2()?.0;
     memory::check(4 * (features * (features + rows)) as u128, || format!("the products of {features} features"))?;
     let gram = flat(&directions.matmul(&directions.t()?)?)?;
     let gram = Numbers::of(&gram)?;

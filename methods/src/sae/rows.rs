@@ -28,7 +28,8 @@ pub fn finite(x: &Tensor, what: &str, before: u64) -> Result<Vec<f32>> {
     let (_, width) = extent(x, what)?;
     let numbers = dtype::convert(x, DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
     let Some(place) = numbers.iter().position(|number| !number.is_finite()) else { return Ok(numbers) };
-    let (row, column) = (before + (place / width) as u64, place % width);
+    let row = before + (place / width) as u64;
+    let column = place % width;
     Err(err!(Numeric, "expected finite {what}, found {} in row {row}, column {column}", numbers[place])
         .hint("rows are counted from 0; leave this one out, or look at where it comes from"))
 }

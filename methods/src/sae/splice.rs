@@ -80,7 +80,8 @@ impl Splice {
         if reads == writes {
             return Ok(vec![self.at(config, writes, positions)?]);
         }
-        let (reads_at, writes_at) = (select(config, reads)?, select(config, writes)?);
+        let reads_at = select(config, reads)?;
+        let writes_at = select(config, writes)?;
         if reads_at.iter().max() > writes_at.iter().min() {
             return Err(err!(
                 Argument,
@@ -103,7 +104,8 @@ impl Splice {
         let found = self.sae.reconstruct(&dtype::convert(&heads_joined(input, self.sae.d_in())?, wanted)?)?;
         let target = heads_joined(x, self.sae.d_out())?;
         if found.dims() != target.dims() {
-            let (writes, site) = (self.sae.d_out(), target.dims());
+            let writes = self.sae.d_out();
+            let site = target.dims();
             return Err(err!(
                 Shape,
                 "expected a site of the width {writes} that the dictionary writes, found {site:?}"

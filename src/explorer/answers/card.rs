@@ -15,7 +15,9 @@ use crate::report::dashboard;
 pub fn card(explorer: &Explorer, of_card: OfCard, task: &Task) -> Result<Value> {
     let OfCard { dictionary, feature, without_first } = of_card;
     let of = explorer.with_feature(dictionary, feature)?;
-    let (model, sae, text) = (explorer.model.clone(), of.sae.clone(), explorer.text.clone());
+    let model = explorer.model.clone();
+    let sae = of.sae.clone();
+    let text = explorer.text.clone();
     let positions = PositionOptions { without_first: usize::from(without_first), ..PositionOptions::default() };
     let options = OverviewOptions { positions, ..OverviewOptions::default() };
     let read = move |task: &Task| Overview::of(&model, vec![sae], &text, options, task);

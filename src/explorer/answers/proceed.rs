@@ -152,7 +152,8 @@ fn next(explorer: &Explorer, batch: &Batch, changes: &[Change], task: &Task) -> 
         let probabilities = normalise::softmax(&logits, 0)?.to_vec1::<f64>()?;
         Ok((logits.to_vec1::<f64>()?, probabilities))
     };
-    let ((before, p), (after, q)) = (side(&[])?, side(changes)?);
+    let (before, p) = side(&[])?;
+    let (after, q) = side(changes)?;
     if let Some(wrong) = before.iter().chain(&after).find(|logit| logit.is_nan()) {
         return Err(err!(Numeric, "expected logits that are numbers, found {wrong}")
             .hint("the change is too large for the model; take a smaller value"));

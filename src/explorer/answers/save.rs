@@ -148,8 +148,8 @@ fn write(explorer: &Explorer, saving: &Saving) -> Result<(PathBuf, String)> {
 pub fn script(explorer: &Explorer, steps: &[Question], name: &str) -> Result<String> {
     let lines = steps.iter().map(|step| line(explorer, step)).collect::<Result<Vec<String>>>()?;
     let has = |wanted: fn(&Question) -> bool| steps.iter().any(wanted);
-    let (reads, compares) =
-        (has(|step| matches!(step, Question::Read(_))), has(|step| matches!(step, Question::Compare(_))));
+    let reads = has(|step| matches!(step, Question::Read(_)));
+    let compares = has(|step| matches!(step, Question::Compare(_)));
     let proceeds = has(|step| matches!(step, Question::Continue(_)));
     let mut out = String::from("// What was looked at in the explorer, computed again.\n");
     let plan = &explorer.plan;
@@ -211,7 +211,8 @@ fn line(explorer: &Explorer, step: &Question) -> Result<String> {
                 })
             };
             let hooks = going.changes.iter().map(hook).collect::<Result<Vec<String>>>()?.join(", ");
-            let (tokens, temperature) = (going.tokens, number_text(going.temperature));
+            let tokens = going.tokens;
+            let temperature = number_text(going.temperature);
             let how = format!("tokens: {tokens}, temperature: {temperature}, seed: {}, windowed: true", going.seed);
             format!("proceed(m, {}, [{hooks}], #{{ {how} }})", quoted(&going.text))
         }

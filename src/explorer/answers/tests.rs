@@ -178,7 +178,8 @@ fn a_text_that_was_changed_is_read_as_by_an_explorer_that_knows_no_other() {
                 flat(read, &mut all);
                 all
             };
-            let (read, expected) = (numbers(&read), numbers(&expected));
+            let read = numbers(&read);
+            let expected = numbers(&expected);
             assert_eq!(read.len(), expected.len(), "{text}");
             assert!(read.iter().zip(&expected).all(|(a, b)| near(*a, *b)), "{text}: {read:?}, {expected:?}");
         }
@@ -198,7 +199,8 @@ fn flat(value: &Value, to: &mut Vec<f64>) {
 #[test]
 fn two_texts_are_compared_by_mean_codes() {
     let explorer = explorer();
-    let (a, b) = ("(abc)", "xyz(q)r");
+    let a = "(abc)";
+    let b = "xyz(q)r";
     let rows = found(&explorer, "compare", json!({ "texts": [a, b], "dictionary": 0 }))["features"].clone();
     let [of_a, of_b] = [a, b].map(|text| codes(&explorer, 0, text));
     let of = |codes: &[Vec<f32>], feature: usize| {
@@ -211,7 +213,8 @@ fn two_texts_are_compared_by_mean_codes() {
     let mut last = f64::INFINITY;
     for row in rows.as_array().unwrap() {
         let feature = row[0].as_u64().unwrap() as usize;
-        let ((most_a, mean_a), (most_b, mean_b)) = (of(&of_a, feature), of(&of_b, feature));
+        let (most_a, mean_a) = of(&of_a, feature);
+        let (most_b, mean_b) = of(&of_b, feature);
         for (found, expected) in [(1, most_a), (2, most_b), (3, mean_a), (4, mean_b)] {
             assert!(near(row[found].as_f64().unwrap(), expected), "{row} {expected}");
         }

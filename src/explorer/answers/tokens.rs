@@ -56,7 +56,8 @@ fn width(text: &str) -> usize {
 
 /// Widens a range to whole characters, from the beginning of its first to the end of its last one.
 fn whole(text: &str, range: &Range<usize>) -> (usize, usize) {
-    let (mut start, mut end) = (range.start.min(text.len()), range.end.min(text.len()));
+    let mut start = range.start.min(text.len());
+    let mut end = range.end.min(text.len());
     while !text.is_char_boundary(start) {
         start -= 1;
     }

@@ -51,8 +51,10 @@ pub fn tree(explorer: &Explorer, dictionary: usize, feature: usize, task: &Task)
         return Err(err!(Argument, "a tree needs a dictionary of an earlier site than {}, and there is none", of.name)
             .hint("start the explorer with one: --dictionary FILE can be given several times"));
     }
-    let (model, target, text, options) =
-        (explorer.model.clone(), of.sae.clone(), explorer.text.clone(), options(explorer));
+    let model = explorer.model.clone();
+    let target = of.sae.clone();
+    let text = explorer.text.clone();
+    let options = options(explorer);
     let growing = options.clone();
     let read = move |task: &Task| TreeText::read(&model, &all, &target, &text, &growing, task);
     let read = of.tree.get(read, task)?;

@@ -52,7 +52,8 @@ fn reference(repl: &Repl, name: &str) -> Result<String> {
         return Ok(command);
     }
     let session = repl.session();
-    let (docs, screen) = (session.docs(), session.env().console.screen());
+    let docs = session.docs();
+    let screen = session.env().console.screen();
     if let Some(value) = session.variable(name) {
         let kind = type_name(value);
         let members = text::of_type(&docs, kind, screen);

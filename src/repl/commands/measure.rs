@@ -31,7 +31,8 @@ pub fn bench(repl: &mut Repl, code: &str) -> Result<Flow, Trouble> {
         times.push(repl.session_mut().aside(&name, &ast)?.1);
     }
     times.sort_unstable();
-    let (median, fastest) = (times[times.len() / 2], times[0]);
+    let median = times[times.len() / 2];
+    let fastest = times[0];
     repl.say(&format!("{} median, {} fastest, {} runs", shown(median), shown(fastest), times.len()));
     Ok(Flow::Continue)
 }

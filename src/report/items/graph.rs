@@ -300,7 +300,8 @@ impl<'a> Page<'a> {
             rows.push(("group".into(), format!("<a href=\"#{}\">{name}</a>", self.group_anchor(group))));
         }
         type End = fn(&Edge) -> usize;
-        let (leads, comes): (End, End) = (|edge| edge.to, |edge| edge.from);
+        let leads: End = |edge| edge.to;
+        let comes: End = |edge| edge.from;
         let ends = [("leads to", &self.from[node], leads), ("comes from", &self.to[node], comes)];
         for (name, edges, other) in ends.into_iter().filter(|(_, edges, _)| !edges.is_empty()) {
             let link = |edge: &&Edge| {

@@ -36,7 +36,8 @@ pub struct AttributionGraph {
 
 impl AttributionGraph {
     fn pruned(&self, options: PruneOptions) -> Result<Circuit> {
-        let (graph, saes) = (self.core.circuit(options), &self.transcoders.saes);
+        let graph = self.core.circuit(options);
+        let saes = &self.transcoders.saes;
         let core = match saes.is_empty() {
             true => circuit::Circuit::without_dictionaries(graph),
             false => circuit::Circuit::with_dictionaries(graph, &cores(saes))?,
@@ -152,8 +153,10 @@ pub mod functions {
         prompt: Any,
         options: Options,
     ) -> Fallible<AttributionGraph> {
-        let (env, options): (_, AttributionGraphOptions) = (env(&ctx)?, taken(options)?);
-        let (transcoders, prompt) = (Transcoders::given(&transcoders)?, one_text(&ctx, &m, "prompt", &prompt)?);
+        let env = env(&ctx)?;
+        let options: AttributionGraphOptions = taken(options)?;
+        let transcoders = Transcoders::given(&transcoders)?;
+        let prompt = one_text(&ctx, &m, "prompt", &prompt)?;
         let core = attribution_graph(m.core(), &transcoders.core, &prompt, &options, &env.task)?;
         if !core.is_whole {
             let found = count(core.features.len(), "feature");
@@ -297,8 +300,11 @@ pub mod methods {
         nodes: Any,
         options: Options,
     ) -> Fallible<Table> {
-        let (env, options): (_, InterveneOptions) = (env(&ctx)?, taken(options)?);
-        let (core, changes, freeze) = (&g.core, g.changes(&nodes, &options)?, options.freeze);
+        let env = env(&ctx)?;
+        let options: InterveneOptions = taken(options)?;
+        let core = &g.core;
+        let changes = g.changes(&nodes, &options)?;
+        let freeze = options.freeze;
         let run = intervene::intervene(m.core(), &g.transcoders.core, &core.tokens, &changes, freeze, &env.task)?;
         Ok(predict::table(&core.predictions(&changes, freeze, &run)?))
     }
@@ -353,7 +359,8 @@ pub mod methods {
         cards: Array,
         folder: &str,
     ) -> Fallible<Array> {
-        let (env, cards) = (env(&ctx)?, given("cards", &cards.into()).elements());
+        let env = env(&ctx)?;
+        let cards = given("cards", &cards.into()).elements();
         let card = |card: &Given| card.handle::<FeatureCard>().ok_or_else(|| card.refuse("a card of a feature"));
         let cards = cards.iter().map(card).collect::<Result<Vec<_>>>()?;
         let mut written = Array::new();

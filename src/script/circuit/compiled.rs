@@ -143,7 +143,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "pairs", pure, return_raw)]
     pub fn compiled_pairs(ctx: NativeCallContext, c: &mut Compiled, n: Int, options: Options) -> Fallible<Array> {
-        let (env, n) = (env(&ctx)?, given("n", &n).size()?);
+        let env = env(&ctx)?;
+        let n = given("n", &n).size()?;
         Ok(c.0.pairs(n, &taken(options)?, &env.task)?.into_iter().map(|pair| map(pair).into()).collect())
     }
 }

@@ -101,9 +101,11 @@ pub mod methods {
         pairs: Array,
         options: Options,
     ) -> Fallible<CircuitCurve> {
-        let ((runs, curve), env) = (super::both::<CurveOptions>(options)?, env(&ctx)?);
+        let (runs, curve) = super::both::<CurveOptions>(options)?;
+        let env = env(&ctx)?;
         let found = env.drawing(&ctx, "Circuit.curve", curve.seed, |seed| {
-            let (core, curve) = (&circuit.core, CurveOptions { seed, ..curve });
+            let core = &circuit.core;
+            let curve = CurveOptions { seed, ..curve };
             let work = |runs: &dyn NodeAblations, _: Measure| core::curve(core, runs, &curve, &env.task);
             super::with_runs(&ctx, (circuit, &m), &pairs, &runs, work)
         });

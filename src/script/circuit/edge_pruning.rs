@@ -31,7 +31,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn edge_pruning(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Circuit> {
-        let (env, options): (_, EdgePruningOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: EdgePruningOptions = taken(options)?;
         let (pairs, _) = read_pairs(&ctx, &m, &pairs)?;
         let graph = env.drawing(&ctx, "circuit::edge_pruning", options.seed, |seed| {
             masks::edge_pruning(m.core(), &pairs, &EdgePruningOptions { seed, ..options }, &env.task)

@@ -72,7 +72,8 @@ pub mod functions {
     pub fn edges(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Circuit> {
         let EdgeCall { metric, edges } = taken(options)?;
         let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
-        let (calls, task) = (Calls::new(&ctx), &env(&ctx)?.task);
+        let calls = Calls::new(&ctx);
+        let task = &env(&ctx)?.task;
         let found = metric.with_measure(&calls, &maps, |measure| {
             scored(m.core(), &pairs, (measure, metric.is_normalised()), &edges, task)
         });
@@ -104,7 +105,8 @@ pub mod functions {
     pub fn acdc(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Dynamic> {
         let AcdcCall { metric, acdc } = taken(options)?;
         let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
-        let (calls, task) = (Calls::new(&ctx), &env(&ctx)?.task);
+        let calls = Calls::new(&ctx);
+        let task = &env(&ctx)?.task;
         let found = metric.with_measure(&calls, &maps, |measure| {
             searched(m.core(), &pairs, (measure, metric.is_normalised()), &acdc, task)
         });
@@ -135,7 +137,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn top(circuit: &mut Circuit, n: Num, options: Options) -> Fallible<Circuit> {
-        let (n, options): (f64, SubgraphOptions) = (given("n", &n).number()?, taken(options)?);
+        let n: f64 = given("n", &n).number()?;
+        let options: SubgraphOptions = taken(options)?;
         Ok(circuit.with_core(subgraph::top(&circuit.core, n, options)?))
     }
 
@@ -153,7 +156,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn above(circuit: &mut Circuit, threshold: Num, options: Options) -> Fallible<Circuit> {
-        let (threshold, options): (f64, SubgraphOptions) = (given("threshold", &threshold).number()?, taken(options)?);
+        let threshold: f64 = given("threshold", &threshold).number()?;
+        let options: SubgraphOptions = taken(options)?;
         Ok(circuit.with_core(subgraph::above(&circuit.core, threshold, options)?))
     }
 
@@ -172,7 +176,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn greedy(circuit: &mut Circuit, n: Num, options: Options) -> Fallible<Circuit> {
-        let (n, options): (f64, SubgraphOptions) = (given("n", &n).number()?, taken(options)?);
+        let n: f64 = given("n", &n).number()?;
+        let options: SubgraphOptions = taken(options)?;
         Ok(circuit.with_core(subgraph::greedy(&circuit.core, n, options)?))
     }
 }

@@ -224,7 +224,8 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Enough> {
-        let (env, EnoughCall { beside, evaluation }) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let EnoughCall { beside, evaluation } = taken(options)?;
         let beside: Vec<circuit::Circuit> = beside.into_iter().map(|tree| tree.0.core).collect();
         let core = env.drawing(&ctx, "Selection.enough", evaluation.seed, |seed| {
             let evaluation = EnoughOptions { seed, ..evaluation };

@@ -53,7 +53,9 @@ pub mod functions {
         text: Text,
         options: Options,
     ) -> Fallible<Circuit> {
-        let (env, options, mut saes) = (env(&ctx)?, taken(options)?, super::dictionaries(&saes)?);
+        let env = env(&ctx)?;
+        let options = taken(options)?;
+        let mut saes = super::dictionaries(&saes)?;
         let circuit = tree::causal_tree(m.core(), &super::cores(&saes), &f.core(), &text, &options, &env.task)?;
         if !circuit.graph.is_whole {
             let found = count(circuit.graph.nodes.len(), "feature");

@@ -165,7 +165,8 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Judgement> {
-        let (env, JudgeCall { labels, evaluation }) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let JudgeCall { labels, evaluation } = taken(options)?;
         let labels = labels.map_or_else(|| Some(labelled_language()), |text| text.map(|text| text.0));
         let found = env.drawing(&ctx, "Circuit.judge", evaluation.seed, |seed| {
             let evaluation = JudgeOptions { seed, ..evaluation };

@@ -102,9 +102,11 @@ pub mod methods {
         pairs: Array,
         options: Options,
     ) -> Fallible<PairJudgement> {
-        let ((runs, judged), env) = (super::both::<PairJudgeOptions>(options)?, env(&ctx)?);
+        let (runs, judged) = super::both::<PairJudgeOptions>(options)?;
+        let env = env(&ctx)?;
         let found = env.drawing(&ctx, "Circuit.judge", judged.seed, |seed| {
-            let (graph, judged) = (circuit.graph(), PairJudgeOptions { seed, ..judged });
+            let graph = circuit.graph();
+            let judged = PairJudgeOptions { seed, ..judged };
             let judge = |runs: &dyn NodeAblations, _: Measure| core::judge(graph, runs, &judged, &env.task);
             super::with_runs(&ctx, (circuit, &m), &pairs, &runs, judge)
         });

@@ -54,11 +54,13 @@ pub fn with_runs<T>(
             .into());
     }
     let (pairs, maps) = read_pairs(ctx, m, &pairs.clone().into())?;
-    let (calls, task) = (Calls::new(ctx), &env(ctx)?.task);
+    let calls = Calls::new(ctx);
+    let task = &env(ctx)?.task;
     let found = metric.with_measure(&calls, &maps, |measure| match circuit.graph().units() {
         Units::Edges => work(&EdgeRuns::new(m.core(), &pairs, measure, *ablation, task)?, measure),
         Units::Nodes => {
-            let (saes, positions) = (circuit.core.dictionaries()?, FeatureAblations::positions(circuit.graph()));
+            let saes = circuit.core.dictionaries()?;
+            let positions = FeatureAblations::positions(circuit.graph());
             let how = (NodeAblation::from(*ablation), positions);
             work(&FeatureAblations::of_pairs(m.core(), saes, &pairs, (measure, false), how, task)?, measure)
         }

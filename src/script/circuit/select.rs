@@ -81,7 +81,8 @@ impl Selection {
     }
 
     fn graph(&self, size: &Given) -> Result<Circuit> {
-        let (asked, most) = (size.size()?, self.core.ranking.len());
+        let asked = size.size()?;
+        let most = self.core.ranking.len();
         if asked > most {
             return Err(size.refuse(&format!("at most {}, as many as there are", count(most, "feature"))));
         }
@@ -156,7 +157,9 @@ pub mod functions {
         text: Text,
         options: Options,
     ) -> Fallible<Selection> {
-        let (env, options, mut saes) = (env(&ctx)?, taken(options)?, super::dictionaries(&saes)?);
+        let env = env(&ctx)?;
+        let options = taken(options)?;
+        let mut saes = super::dictionaries(&saes)?;
         let core = selected(m.core(), &super::cores(&saes), &f.core(), &text, &options, &env.task)?;
         let tokenizer = m.tokenizer()?;
         let tokens = core.tokens.iter().map(|id| tokenizer.text_of(*id)).collect::<Result<Vec<_>>>()?;

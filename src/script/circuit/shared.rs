@@ -34,7 +34,9 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn stability(ctx: NativeCallContext, m: Model, trees: Array, text: Text, options: Options) -> Fallible<Table> {
-        let (env, options, trees) = (env(&ctx)?, taken(options)?, given("trees", &Dynamic::from(trees)).elements());
+        let env = env(&ctx)?;
+        let options = taken(options)?;
+        let trees = given("trees", &Dynamic::from(trees)).elements();
         let trees = trees.iter().map(|one| one.handle::<Circuit>().ok_or_else(|| one.refuse("a tree")));
         let trees = trees.collect::<Result<Vec<Circuit>>>()?;
         let circuits: Vec<&circuit::Circuit> = trees.iter().map(|tree| &tree.core).collect();
@@ -69,7 +71,8 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Table> {
-        let (env, options) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options = taken(options)?;
         let matches = shared::matches(m.core(), &tree.core, &other.core, &text, &options, &env.task)?;
         Ok(shared::table(tree.graph(), other.graph(), &matches))
     }

@@ -41,7 +41,9 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn smallest(ctx: NativeCallContext, m: Model, saes: Array, text: Text, options: Options) -> Fallible<Array> {
-        let (task, options, saes): (_, SmallestOptions, _) = (&env(&ctx)?.task, taken(options)?, dictionaries(&saes)?);
+        let task = &env(&ctx)?.task;
+        let options: SmallestOptions = taken(options)?;
+        let saes = dictionaries(&saes)?;
         let found = smallest::smallest(m.core(), &cores(&saes), &text, &options, task)?;
         Ok(found.into_iter().map(|one| Dynamic::from(Circuit::new(one, &saes))).collect())
     }
@@ -65,7 +67,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn shares(ctx: NativeCallContext, m: Model, circuits: Array, text: Text, options: Options) -> Fallible<Table> {
-        let (env, options): (_, ShareOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: ShareOptions = taken(options)?;
         let list = given("circuits", &Dynamic::from(circuits)).elements();
         let of = list.iter().map(|one| one.handle::<Circuit>().ok_or_else(|| one.refuse("a circuit")));
         let circuits: Vec<circuit::Circuit> = of.map(|one| Ok(one?.core)).collect::<Result<_>>()?;

@@ -29,7 +29,8 @@ crate::options! {
 fn said(circuit: Circuit, task: &Task) -> Circuit {
     let graph = circuit.graph();
     if !graph.is_whole {
-        let (nodes, edges) = (count(graph.nodes.len(), "node"), count(graph.edges.len(), "edge"));
+        let nodes = count(graph.nodes.len(), "node");
+        let edges = count(graph.edges.len(), "edge");
         task.say(&format!("stopped; the circuit has what was found so far, {nodes} and {edges}"));
     }
     circuit
@@ -77,7 +78,8 @@ pub mod functions {
         let PairCircuitCall { metric, circuit } = taken(options)?;
         let saes = dictionaries(&saes)?;
         let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
-        let (calls, task) = (Calls::new(&ctx), &env(&ctx)?.task);
+        let calls = Calls::new(&ctx);
+        let task = &env(&ctx)?.task;
         let found = metric.with_measure(&calls, &maps, |measure| {
             of_pairs(m.core(), &cores(&saes), &pairs, (measure, metric.is_normalised()), &circuit, task)
         });
@@ -107,8 +109,9 @@ pub mod functions {
         text: Text,
         options: Options,
     ) -> Fallible<Circuit> {
-        let (task, options, saes): (_, TextCircuitOptions, _) =
-            (&env(&ctx)?.task, taken(options)?, dictionaries(&saes)?);
+        let task = &env(&ctx)?.task;
+        let options: TextCircuitOptions = taken(options)?;
+        let saes = dictionaries(&saes)?;
         let found = of_text(m.core(), &cores(&saes), &text, &options, task)?;
         Ok(said(Circuit::new(found, &saes), task))
     }

@@ -124,8 +124,10 @@ pub mod methods {
         name: &str,
         options: Options,
     ) -> Fallible<Table> {
-        let ((runs, random), env) = (super::both::<RandomGroupOptions>(options)?, env(&ctx)?);
-        let (graph, ablation) = (circuit.graph(), runs.ablation);
+        let (runs, random) = super::both::<RandomGroupOptions>(options)?;
+        let env = env(&ctx)?;
+        let graph = circuit.graph();
+        let ablation = runs.ablation;
         let found = env.drawing(&ctx, "Circuit.ablate", random.seed, |seed| {
             let random = RandomGroupOptions { seed, ..random };
             let work = |runs: &dyn NodeAblations, measure: Measure| {
@@ -193,7 +195,8 @@ pub mod methods {
         options: Options,
     ) -> Fallible<Table> {
         let mut read = super::options(options);
-        let (change, random): (InterveneOptions, RandomGroupOptions) = (read.declared()?, read.declared()?);
+        let change: InterveneOptions = read.declared()?;
+        let random: RandomGroupOptions = read.declared()?;
         read.finish()?;
         if change.value.is_none() && change.factor.is_none() {
             return Err(err!(Argument, "expected a `factor` or a `value`, found neither").about("options").into());

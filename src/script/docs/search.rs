@@ -90,7 +90,8 @@ pub fn search(docs: &Docs, words: &str) -> Vec<Found> {
 
 /// Lists the parts of words in lower case, without their endings; empty words only where there are no others.
 fn stems(words: &str) -> Vec<String> {
-    let (mut stems, mut empty): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    let mut stems: Vec<String> = Vec::new();
+    let mut empty: Vec<String> = Vec::new();
     for word in parts(words) {
         let fits = |ending: &&&str| {
             word.ends_with(**ending) && word.len() >= STEM + ending.len() - usize::from(**ending == "s")
@@ -119,7 +120,8 @@ fn is_meant(word: &str, stem: &str) -> bool {
 
 /// Counts how often a text has each word, weighted by the place, and how many words it has.
 fn counted(text: &Text, wanted: &[String]) -> (Vec<f64>, f64) {
-    let (mut counts, mut length) = (vec![0.0; wanted.len()], 0.0);
+    let mut counts = vec![0.0; wanted.len()];
+    let mut length = 0.0;
     let lines = text.lines.iter().map(|(_, line, weight)| (line, *weight));
     for (line, weight) in lines.chain([(&text.title, IN_TITLE)]) {
         for word in parts(line) {

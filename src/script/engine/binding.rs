@@ -96,7 +96,8 @@ impl PluginFunc for Bound {
         }
         // The function gets a context of the same content, and this one stays to be asked after an error.
         let inner = self.entry.func.has_context().then(|| {
-            let (global, position) = (outer.global_runtime_state(), outer.call_position());
+            let global = outer.global_runtime_state();
+            let position = outer.call_position();
             NativeCallContext::new_with_all_fields(outer.engine(), outer.fn_name(), outer.fn_source(), global, position)
         });
         self.entry.func.call(inner, args).map_err(|mut error| {
@@ -128,7 +129,8 @@ impl PluginFunc for Bound {
 fn kept(context: &NativeCallContext, args: &mut [&mut Dynamic]) -> Result<Dynamic, Box<EvalAltResult>> {
     if let [target, index, value] = args {
         let there = context.call_native_fn_raw(INDEX_GET, true, &mut [&mut **target, &mut index.clone()]);
-        let (there, value) = (there?, value.read_lock::<Tensor>());
+        let there = there?;
+        let value = value.read_lock::<Tensor>();
         if let (Some(there), Some(value)) = (there.read_lock::<Tensor>(), value)
             && same(&there, &value)?
         {

@@ -196,7 +196,9 @@ fn argument_span(characters: &[char], start: usize, index: usize) -> Option<std:
 fn option_span(characters: &[char], span: std::ops::Range<usize>, key: &str) -> Option<std::ops::Range<usize>> {
     let key: Vec<char> = key.chars().collect();
     let is_key = |behind: usize| characters[behind..span.end].iter().find(|c| !c.is_whitespace()) == Some(&':');
-    let (mut depth, mut at, mut begin) = (0_usize, span.start, None);
+    let mut depth = 0_usize;
+    let mut at = span.start;
+    let mut begin = None;
     while at < span.end {
         let is_at_depth = depth == 1;
         match characters[at] {
@@ -320,7 +322,8 @@ mod tests {
 
     #[test]
     fn the_name_of_a_source_is_no_code() {
-        let (sources, name) = (Sources::default(), "a\x1b]52;c;x\x07\n.rhai");
+        let sources = Sources::default();
+        let name = "a\x1b]52;c;x\x07\n.rhai";
         sources.add(name, "oops");
         let place =
             SourcePlace { source: name.into(), line: 1, column: 1, arg: None, also: Box::default(), option: None };

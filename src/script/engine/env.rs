@@ -116,7 +116,8 @@ impl Env {
     /// Makes an environment with the rights, console and interruption of this one, for a script that a session runs
     /// beside itself: it has arguments, checks, locks and randomness of its own.
     pub fn beside(&self, arguments: Arguments) -> Self {
-        let (settings, task) = (self.settings.clone(), self.task.clone());
+        let settings = self.settings.clone();
+        let task = self.task.clone();
         let files = Files::new(self.files.access().clone(), false).heeding(&task);
         let fresh = Self::new(settings, task, files, self.console.beside(), self.device.clone());
         Self { arguments: arguments.into(), ..fresh }

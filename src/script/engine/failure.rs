@@ -105,7 +105,8 @@ pub fn explain(error: &EvalAltResult, source: &str, known: &Known) -> Failure {
 fn statement(problem: &rhai::ParseErrorType, place: &SourcePlace, known: &Known) -> Option<String> {
     let text = known.sources.text(&place.source)?;
     let at = place.offset(&text);
-    let (before, rest) = (text.get(..at)?, text.get(at..)?);
+    let before = text.get(..at)?;
+    let rest = text.get(at..)?;
     let before = before.rsplit('\n').next().unwrap_or_default();
     let is_unknown = matches!(problem, rhai::ParseErrorType::VariableUndefined(_));
     if let Some(hint) = without_bracket(problem, before, rest, known) {

@@ -65,7 +65,8 @@ pub const fn handle_type<T: Handle>() -> HandleType {
 pub const fn large<T: Handle + Send>() -> HandleType {
     HandleType {
         shown: |value, screen, task| {
-            let (handle, screen) = (value.read_lock::<T>()?.clone(), *screen);
+            let handle = value.read_lock::<T>()?.clone();
+            let screen = *screen;
             Some(task.apart(move || handle.shown(&screen)))
         },
         json: |value, task| {

@@ -146,7 +146,9 @@ impl Body {
         let frame = context.new_frame().with_new_caching_layer();
         let mut frame = frame.with_source(self.code.source.clone()).with_tag(self.code.tag());
         let global = frame.global_runtime_state_mut();
-        let (functions, imports, constants) = (global.lib.len(), global.num_imports(), global.constants.clone());
+        let functions = global.lib.len();
+        let imports = global.num_imports();
+        let constants = global.constants.clone();
         if let Some(around) = &around {
             global.lib.push(around.0.functions.clone());
             for (name, module) in &around.0.imports {
@@ -229,7 +231,8 @@ fn optimised(engine: &Engine, statements: Vec<Stmt>) -> Vec<Stmt> {
 
 /// Lists the names that a text imports by, and the constants that it defines.
 fn defined(ast: &AST) -> (Rc<[ImmutableString]>, BTreeSet<String>) {
-    let (mut imports, mut constants) = (BTreeSet::new(), BTreeSet::new());
+    let mut imports = BTreeSet::new();
+    let mut constants = BTreeSet::new();
     ast.walk(&mut |path: &[ASTNode]| {
         match path.last() {
             Some(ASTNode::Stmt(Stmt::Import(parts, _))) => drop(imports.insert(parts.1.name.clone())),
@@ -308,13 +311,15 @@ impl Frames {
         if block.is_empty() {
             return Ok(def);
         }
-        let (start, body) = (block.position(), Expr::Stmt(block.clone().into()));
+        let start = block.position();
+        let body = Expr::Stmt(block.clone().into());
         if !body.walk(&mut Vec::new(), &mut is_bound) {
             return Err(left_unbound());
         }
         *self.body.borrow_mut() = Dynamic::from(Rc::new(Body { code: code.clone(), block: body, is_closure }));
         // An interruption there is drawn under the line where the body begins.
-        let (line, column) = (start.line().unwrap_or(1), start.position().unwrap_or(1));
+        let line = start.line().unwrap_or(1);
+        let column = start.position().unwrap_or(1);
         let text = format!("fn framed() {{{}{}{FRAME} }}", "\n".repeat(line - 1), " ".repeat(column - 1));
         let read = self.engine.compile(text)?;
         def.body = read.iter_fn_def().next().ok_or_else(unknown_code)?.body.clone();

@@ -207,7 +207,8 @@ impl Marks {
     pub fn add(&self, ast: &AST) {
         let mut places = self.0.borrow_mut();
         let own: BTreeSet<&str> = ast.iter_functions().map(|function| function.name).collect();
-        let (errors, shared) = (caught_names(ast), shared_names(ast));
+        let errors = caught_names(ast);
+        let shared = shared_names(ast);
         places.holders.add(ast);
         ast.walk(&mut |path: &[ASTNode]| {
             let Some(ASTNode::Expr(expression)) = path.last() else { return true };
@@ -358,7 +359,8 @@ impl Places {
 
 /// Calls in a text that change a variable while a closure given to them looks at it.
 pub fn clashes(ast: &AST) -> Vec<Clash> {
-    let (mut clashes, mut holders) = (Vec::new(), Holders::default());
+    let mut clashes = Vec::new();
+    let mut holders = Holders::default();
     holders.add(ast);
     let defined = definitions(ast);
     ast.walk(&mut |path: &[ASTNode]| {

@@ -86,7 +86,8 @@ impl Room {
             return CUT.get() && CUT.take();
         }
         self.looked.set(now);
-        let (free, taken) = (memory::look(), memory::taken());
+        let free = memory::look();
+        let taken = memory::taken();
         let grown = taken.saturating_sub(self.taken.replace(taken));
         self.is_tight.set(free < TIMES * taken + SLACK);
         let is_ours = OURS_RAN.take() || OURS.get() > 0;
@@ -114,7 +115,8 @@ impl Room {
         }
         let free = memory::available();
         if free < KEPT_FREE + TIMES * weight {
-            let (taken, free) = (memory::human(weight.into()), memory::human(free.into()));
+            let taken = memory::human(weight.into());
+            let free = memory::human(free.into());
             return Err(err!(Memory, "`{name}` takes {taken}, and {free} are free: there is no room to work with it")
                 .hint("work in smaller pieces, and in tensors where there are many numbers")
                 .into());

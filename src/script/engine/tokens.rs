@@ -98,7 +98,8 @@ pub fn brackets(line: &str) -> Option<(i64, i64)> {
     if line.contains('`') || tokens.last().is_some_and(|last| last.open) {
         return None;
     }
-    let (mut open, mut least) = (0, 0);
+    let mut open = 0;
+    let mut least = 0;
     for token in &tokens {
         open += i64::from(token.is_symbol(line, OPENING)) - i64::from(token.is_symbol(line, CLOSING));
         least = least.min(open);

@@ -438,7 +438,8 @@ pub(in crate::script) enum Numbers {
 
 pub(in crate::script) fn tensor_numbers(t: &Tensor, task: &Task) -> Result<Numbers> {
     memory::check(t.elem_count() as u128 * size_of::<f64>() as u128, || "a list of all elements".into())?;
-    let (flat, cost) = (t.clone(), steps(t) as f64);
+    let flat = t.clone();
+    let cost = steps(t) as f64;
     if dtype::is_float(t.dtype()) {
         return task.heavy(cost, move || floats(&flat)).map(Numbers::Floats);
     }
@@ -664,7 +665,8 @@ mod tests {
     #[test]
     fn reading_is_interrupted() {
         let wrong = |e: serde_json::Error| err!(Format, "{e}");
-        let (text, task) = (format!("[{}{{}}]", "[1, {}],".repeat(10_000)), Task::default());
+        let text = format!("[{}{{}}]", "[1, {}],".repeat(10_000));
+        let task = Task::default();
         assert!(read(&text, wrong, &task).is_ok());
         task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
         assert_eq!(read(&text, wrong, &task).map(|_| ()), Err(Error::interrupted()));

@@ -148,7 +148,8 @@ mod tests {
         let row: Dynamic = Map::from([("a".into(), 1_i64.into())]).into();
         let rows: Dynamic = vec![row; 1 << 13].into();
         let nested: Dynamic = Map::from([("rows".into(), rows.clone())]).into();
-        let (free, task) = (Task::default(), interrupted());
+        let free = Task::default();
+        let task = interrupted();
         for value in [&rows, &nested] {
             assert_eq!(repr(&copied(value, &Steps::new(&free)).unwrap()), repr(value));
             assert_eq!(copied(value, &Steps::new(&task)).unwrap_err(), Error::interrupted());

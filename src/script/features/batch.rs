@@ -55,7 +55,8 @@ pub mod functions {
     pub fn save_batches(ctx: NativeCallContext, m: Model, s: Sae, text: Text, options: Options) -> Fallible<Array> {
         let env = env(&ctx)?;
         let mut read = reader(options);
-        let (options, asked): (BatchOptions, SaveBatchOptions) = (read.declared()?, read.declared()?);
+        let options: BatchOptions = read.declared()?;
+        let asked: SaveBatchOptions = read.declared()?;
         read.finish()?;
         // Before the work, and not after it.
         let first = Path::new(&asked.dir).join("batch-0.json");

@@ -115,7 +115,9 @@ fn dictionaries(value: &Dynamic) -> Result<Vec<sae::Sae>> {
 
 /// Reads a text in one pass for all dictionaries.
 pub fn read(ctx: &NativeCallContext, model: Model, s: &Dynamic, text: &Text, map: Options) -> Result<Contexts> {
-    let (env, saes, options) = (env(ctx)?, dictionaries(s)?, taken(map)?);
+    let env = env(ctx)?;
+    let saes = dictionaries(s)?;
+    let options = taken(map)?;
     let core = Overview::of(model.core(), saes, text, options, &env.task)?;
     Ok(Contexts { model, core: core.into(), task: env.task.clone() })
 }

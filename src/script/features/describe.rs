@@ -37,7 +37,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn describe(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Table> {
-        let (env, options): (_, DescribeOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: DescribeOptions = taken(options)?;
         let list = super::features(&given("f", &f))?;
         let found = env.drawing(&ctx, "features::describe", options.seed, |seed| {
             super::describe::describe(m.core(), &list, &text, &DescribeOptions { seed, ..options }, &env.task)
@@ -68,7 +69,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn labels(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Table> {
-        let (env, options): (_, LabelOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: LabelOptions = taken(options)?;
         let list = super::features(&given("f", &f))?;
         let found = super::labels::aurocs(m.core(), &list, &text, &options.text, &env.task);
         Ok(super::labels::table(&list.names, &found.map_err(|e| e.about("f"))?, options.count))

@@ -57,7 +57,8 @@ pub mod functions {
 
     #[rhai_fn(name = "logits", return_raw)]
     pub fn logits_on(ctx: NativeCallContext, m: Model, f: Feature, text: Text, options: Options) -> Fallible<Table> {
-        let (env, options): (_, LogitsOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: LogitsOptions = taken(options)?;
         let feature = (&f.sae.core, f.index);
         let (changes, positions) = logits::without(m.core(), feature, &text, &options, &env.task)?;
         let title = format!("without {}, at {positions} of its strongest positions", f.short());
@@ -129,8 +130,10 @@ fn together(
     (f, other): (&Feature, Option<&Sae>),
     map: Options,
 ) -> Result<Table> {
-    let (env, NearOptions { rows }) = (env(ctx)?, taken(map)?);
-    let (one, other) = ((&f.sae.core, f.index), other.map(|other| &other.core));
+    let env = env(ctx)?;
+    let NearOptions { rows } = taken(map)?;
+    let one = (&f.sae.core, f.index);
+    let other = other.map(|other| &other.core);
     let (found, positions, active) = near::by_activity(m.core(), one, other, text, rows, &env.task)?;
     let title = format!("active where {} is, at {active} of {positions} positions of {}", f.short(), text.name());
     Ok(near::activities(&title, &found))

@@ -87,7 +87,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn evaluate(ctx: NativeCallContext, m: Model, s: Sae, text: Text, options: Options) -> Fallible<Evaluation> {
-        let (env, options): (_, EvaluateOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: EvaluateOptions = taken(options)?;
         let found = env.drawing(&ctx, "sae::evaluate", options.reading.seed, |seed| {
             let options = EvaluateOptions { reading: ReadingOptions { seed, ..options.reading }, ..options };
             super::evaluate::evaluate(m.core(), &s.core, &text, &options, &env.task)
@@ -121,7 +122,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn coverage(ctx: NativeCallContext, m: Model, s: Sae, text: Text, options: Options) -> Fallible<Evaluation> {
-        let (env, options): (_, ReadingOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: ReadingOptions = taken(options)?;
         let found = env.drawing(&ctx, "sae::coverage", options.seed, |seed| {
             super::coverage::coverage(m.core(), &s.core, &text, &ReadingOptions { seed, ..options }, &env.task)
         });
@@ -164,7 +166,8 @@ pub mod functions {
         main: Ints,
         options: Options,
     ) -> Fallible<Table> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
+        let env = env(&ctx)?;
+        let mut read = super::options(options);
         let codes = read.get("codes", |given| values("codes", given.value()))?;
         read.finish()?;
         let main = given("main", &main).sizes()?;

@@ -167,7 +167,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn explain(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Dynamic> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
+        let env = env(&ctx)?;
+        let mut read = super::options(options);
         let who: ExplainerOptions = read.declared()?;
         let options: ExplainOptions = read.declared()?;
         read.finish()?;
@@ -220,8 +221,10 @@ pub mod functions {
         text: Text,
         options: Options,
     ) -> Fallible<Table> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (who, options): (JudgeOptions, ScoreOptions) = (read.declared()?, read.declared()?);
+        let env = env(&ctx)?;
+        let mut read = super::options(options);
+        let who: JudgeOptions = read.declared()?;
+        let options: ScoreOptions = read.declared()?;
         read.finish()?;
         who.check(options.method)?;
         let list = super::features(&given("f", &f))?;
@@ -267,8 +270,10 @@ pub mod functions {
         text: Text,
         options: Options,
     ) -> Fallible<Table> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (explainer, judge): (ExplainerOptions, JudgeOptions) = (read.declared()?, read.declared()?);
+        let env = env(&ctx)?;
+        let mut read = super::options(options);
+        let explainer: ExplainerOptions = read.declared()?;
+        let judge: JudgeOptions = read.declared()?;
         let options: ScoreOptions = read.declared()?;
         read.finish()?;
         judge.check(options.method)?;

@@ -116,7 +116,8 @@ pub mod functions {
         value: &str,
         options: Options,
     ) -> Fallible<LabelRanking> {
-        let (env, options): (_, ForLabelOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: ForLabelOptions = taken(options)?;
         let found = Separators::of(m.core(), &s.core, &text, (label, value), &options, &env.task)?;
         Ok(LabelRanking { sae: s, found: found.into() })
     }

@@ -138,7 +138,8 @@ pub mod functions {
         token: Any,
         options: Options,
     ) -> Fallible<Ranking> {
-        let (env, options): (_, PredictingOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: PredictingOptions = taken(options)?;
         let pattern =
             |one: &Given| TokenPattern::of(&plain(one.value())).ok_or_else(|| one.refuse(&TokenPattern::wanted()));
         let tokens = given("token", &token).elements().iter().map(pattern).collect::<Result<Vec<_>>>()?;

@@ -29,7 +29,8 @@ fn of_exchanges(
     options: Options,
     work: fn(&[Exchange], &recorded::AnswerOptions, &crate::base::Task) -> Result<Table>,
 ) -> Fallible<Table> {
-    let (env, options) = (env(ctx)?, taken(options)?);
+    let env = env(ctx)?;
+    let options = taken(options)?;
     let found = exchanges(&given("exchanges", given_ones), &env).and_then(|exchanges| {
         let task = env.task.clone();
         env.task.apart(move || work(&exchanges, &options, &task))
@@ -111,7 +112,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn marked(_ctx: NativeCallContext, tokens: Any, codes: Any) -> Fallible<String> {
-        let (tokens, codes) = (given("tokens", &tokens).texts()?, given("codes", &codes).numbers()?);
+        let tokens = given("tokens", &tokens).texts()?;
+        let codes = given("codes", &codes).numbers()?;
         Ok(super::recorded::marked(&tokens, &codes)?)
     }
 }

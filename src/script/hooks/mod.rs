@@ -68,7 +68,8 @@ fn one_dictionary(features: &[Feature]) -> Result<Sae> {
     match saes.find(|sae| !std::ptr::eq(sae.core.parts(), first.core.parts())) {
         None => Ok(first.core.clone()),
         Some(other) => {
-            let (first, other) = (Handle::short(first), Handle::short(other));
+            let first = Handle::short(first);
+            let other = Handle::short(other);
             Err(err!(
                 Argument,
                 "expected features of one dictionary, found some of the {first} and some of the {other}"
@@ -208,7 +209,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn add(ctx: NativeCallContext, place: Any, vector: Any, scale: Num, options: Options) -> Fallible<Hook> {
-        let (vector, scale) = (super::amount("vector", &vector)?, given("scale", &scale).number()?);
+        let vector = super::amount("vector", &vector)?;
+        let scale = given("scale", &scale).number()?;
         super::hook(&ctx, What::Act(Action::Add { vector, scale }), &place, super::options(options))
     }
 

@@ -151,11 +151,13 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn erase(ctx: NativeCallContext, x: Any, y: Any, options: Options) -> Fallible<Eraser> {
-        let (env, EraseCall { dictionary, background, erase }) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let EraseCall { dictionary, background, erase } = taken(options)?;
         let (x, names) = both(values("x", &x), class_names("y", &y))?;
         let labels = ClassLabels::of(&names).map_err(|e| e.about("y"))?;
         let sae = dictionary.map(|dictionary| dictionary.0.core);
-        let (task, background) = (env.task.clone(), background.map(|rows| rows.0));
+        let task = env.task.clone();
+        let background = background.map(|rows| rows.0);
         let fit = |erase: EraseOptions| {
             env.task.apart(move || {
                 let with = FittedWith { dictionary: sae.as_ref(), background: background.as_ref() };
@@ -202,7 +204,8 @@ pub mod functions {
         label: &str,
         options: Options,
     ) -> Fallible<Table> {
-        let (env, ErasureCall { dictionary, comparison }) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let ErasureCall { dictionary, comparison } = taken(options)?;
         let sae = dictionary.map(|dictionary| dictionary.0.core);
         let of = Erased { model: m.core(), site, text: &text, label, dictionary: sae.as_ref() };
         let found = env.drawing(&ctx, "intervene::erasure", comparison.seed, |seed| {
@@ -213,7 +216,8 @@ pub mod functions {
 }
 
 fn applied(ctx: &NativeCallContext, e: &Eraser, x: Tensor, names: Option<Vec<ClassName>>) -> Fallible<Tensor> {
-    let (eraser, cost) = (e.0.clone(), x.elem_count() as f64 * e.0.width as f64);
+    let eraser = e.0.clone();
+    let cost = x.elem_count() as f64 * e.0.width as f64;
     Ok(env(ctx)?.task.heavy(cost, move || eraser.apply(&x, names.as_deref()))?)
 }
 

@@ -64,7 +64,8 @@ pub mod functions {
         let GridCall { metric, dictionaries, grid } = taken(options)?;
         let saes: Vec<_> = dictionaries.iter().map(DictionarySetting::core).collect();
         let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
-        let (calls, task) = (Calls::new(&ctx), &env(&ctx)?.task);
+        let calls = Calls::new(&ctx);
+        let task = &env(&ctx)?.task;
         let found = metric.with_measure(&calls, &maps, |measure| {
             core(m.core(), &pairs, (measure, metric.is_normalised()), &saes, &grid, task)
         });

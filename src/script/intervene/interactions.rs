@@ -113,7 +113,8 @@ handle!(Interactions, "Interactions", |found| {
 
 /// Reads features, and arrays of features that are ablated as one.
 fn units(features: &Dynamic) -> Result<(Vec<crate::sae::Sae>, Vec<FeatureUnit>)> {
-    let (mut all, mut sizes) = (Vec::new(), Vec::new());
+    let mut all = Vec::new();
+    let mut sizes = Vec::new();
     for unit in given("features", features).elements() {
         let group = unit.elements();
         for feature in &group {
@@ -169,7 +170,8 @@ pub mod functions {
         text: Any,
         options: Options,
     ) -> Fallible<Interactions> {
-        let (env, InteractionCall { measure, interactions: options }) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let InteractionCall { measure, interactions: options } = taken(options)?;
         let (saes, units) = super::units(&features)?;
         let rows = super::rows(&ctx, &m, &text, (options.context, options.rows))?;
         let calls = Calls::new(&ctx);

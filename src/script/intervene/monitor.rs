@@ -171,7 +171,8 @@ pub mod methods {
         y: Any,
         options: Options,
     ) -> Fallible<Monitor> {
-        let (env, options) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options = taken(options)?;
         let (batch, labels) = super::labelled(&ctx, &m, &x, &y)?;
         Ok(Monitor(mon.0.fitted(m.core(), batch.rows(), &labels, &options, &env.task)?.into()))
     }
@@ -200,7 +201,8 @@ pub mod methods {
         y: Any,
         options: Options,
     ) -> Fallible<Table> {
-        let (env, options) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options = taken(options)?;
         let (batch, labels) = super::labelled(&ctx, &m, &x, &y)?;
         Ok(mon.0.on(m.core(), batch.rows(), &labels, &options, &env.task)?.judged())
     }
@@ -228,7 +230,8 @@ pub mod methods {
         y: Any,
         options: Options,
     ) -> Fallible<Table> {
-        let (env, options) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options = taken(options)?;
         let (batch, labels) = super::labelled(&ctx, &m, &x, &y)?;
         Ok(mon.0.on(m.core(), batch.rows(), &labels, &options, &env.task)?.roc())
     }
@@ -250,7 +253,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn watch(ctx: NativeCallContext, mon: &mut Monitor, m: Model, x: Any, options: Options) -> Fallible<Table> {
-        let (env, WatchOptions { stop }) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let WatchOptions { stop } = taken(options)?;
         let batch = texts(&ctx, &m, &x)?.batch;
         let alarms = mon.0.watch(m.core(), batch.rows(), stop, &env.task)?;
         Ok(super::alarms_table(&mon.0, &m, batch.rows(), &alarms, &env.task)?)

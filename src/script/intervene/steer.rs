@@ -166,7 +166,9 @@ impl Steered {
     }
 
     fn sweep<'a>(&'a self, m: &'a Model, seed: Seed) -> Sweep<'a> {
-        let (push, prompts, options) = (&self.push, &self.prompts, &self.options);
+        let push = &self.push;
+        let prompts = &self.prompts;
+        let options = &self.options;
         Sweep { model: m.core(), push, prompts, options, seed: seed.draws() }
     }
 }
@@ -211,7 +213,8 @@ pub mod functions {
             texts(&ctx, &m, x).map_err(|error| crate::base::Error { about: Some(name.into()), ..error })
         };
         let (with, without) = both(named("with", &with), named("without", &without))?;
-        let (with, without) = (with.batch, without.batch);
+        let with = with.batch;
+        let without = without.batch;
         Ok(core::steering_vector(&m.core().decoder, (&with, &without), place, &options, &env(&ctx)?.task)?)
     }
 
@@ -249,8 +252,10 @@ pub mod functions {
         text: Any,
         options: Options,
     ) -> Fallible<Table> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (wanted, options): (EffectOptions, SteerOptions) = (read.declared()?, read.declared()?);
+        let env = env(&ctx)?;
+        let mut read = super::options(options);
+        let wanted: EffectOptions = read.declared()?;
+        let options: SteerOptions = read.declared()?;
         read.finish()?;
         let steered = Steered::read(&ctx, &m, [&direction, &prompts, &text], options)?;
         let share = wanted.written.share(&m)?;
@@ -315,8 +320,10 @@ pub mod functions {
         text: Any,
         options: Options,
     ) -> Fallible<Table> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (wanted, options): (GraderOptions, SteerOptions) = (read.declared()?, read.declared()?);
+        let env = env(&ctx)?;
+        let mut read = super::options(options);
+        let wanted: GraderOptions = read.declared()?;
+        let options: SteerOptions = read.declared()?;
         read.finish()?;
         let steered = Steered::read(&ctx, &m, [&direction, &prompts, &text], options)?;
         let share = wanted.written.share(&m)?;
@@ -367,8 +374,10 @@ pub mod functions {
         text: Any,
         options: Options,
     ) -> Fallible<Table> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (options, extent): (PinnedOptions, PinnedText) = (read.declared()?, read.declared()?);
+        let env = env(&ctx)?;
+        let mut read = super::options(options);
+        let options: PinnedOptions = read.declared()?;
+        let extent: PinnedText = read.declared()?;
         read.finish()?;
         let prompt = one_text(&ctx, &m, "prompt", &prompt)?;
         let rows = super::rows(&ctx, &m, &text, (extent.context, extent.rows))?;

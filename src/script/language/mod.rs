@@ -137,7 +137,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(global, name = "pad", return_raw)]
     pub fn pad_blob(ctx: NativeCallContext, blob: &mut Blob, length: Int, value: Int) -> Fallible<()> {
-        let (length, value) = (given("length", &length).integer()?, given("value", &value).integer()?);
+        let length = given("length", &length).integer()?;
+        let value = given("value", &value).integer()?;
         super::widened(&ctx, blob, length, value)
     }
 
@@ -198,7 +199,8 @@ fn filled(ctx: &NativeCallContext, length: i64, value: i64) -> Fallible<Blob> {
 }
 
 fn widened(ctx: &NativeCallContext, blob: &mut Blob, length: i64, value: i64) -> Fallible<()> {
-    let (length, byte) = (room(length, 1, "a blob")?, byte(value)?);
+    let length = room(length, 1, "a blob")?;
+    let byte = byte(value)?;
     extended(ctx, blob, length, byte)
 }
 
@@ -215,7 +217,8 @@ fn padded(ctx: &NativeCallContext, array: &mut Array, length: i64, value: Dynami
 
 /// Appends copies of a value up to this length. An interruption leaves the list as it was.
 fn extended<T: Clone>(ctx: &NativeCallContext, list: &mut Vec<T>, length: usize, value: T) -> Fallible<()> {
-    let (before, env) = (list.len(), env(ctx)?);
+    let before = list.len();
+    let env = env(ctx)?;
     // At its full length: a list that grows is copied into twice its length on the way.
     list.reserve_exact(length.saturating_sub(before));
     while list.len() < length {
@@ -228,7 +231,8 @@ fn extended<T: Clone>(ctx: &NativeCallContext, list: &mut Vec<T>, length: usize,
 fn lengthened(ctx: &NativeCallContext, text: &mut ImmutableString, length: i64, padding: &str) -> Fallible<()> {
     // Twice: the language copies a text into a string of its own.
     let length = room(length, 2 * padding.len().max(1), "a string")?;
-    let (env, each) = (env(ctx)?, padding.chars().count());
+    let env = env(ctx)?;
+    let each = padding.chars().count();
     let mut missing = length.saturating_sub(text.chars().count());
     if missing == 0 || each == 0 {
         return Ok(());

@@ -172,7 +172,8 @@ pub mod more {
 
     #[rhai_fn(name = "log", return_raw)]
     pub fn log_of_base(x: Num, base: Num) -> Fallible<f64> {
-        let (x, base) = (given("x", &x).number()?, given("base", &base).number()?);
+        let x = given("x", &x).number()?;
+        let base = given("base", &base).number()?;
         Ok(to_base(x, base))
     }
 
@@ -198,7 +199,8 @@ pub mod more {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn div(a: Int, b: Int) -> Fallible<i64> {
-        let (a, b) = (given("a", &a).integer()?, given("b", &b).integer()?);
+        let a = given("a", &a).integer()?;
+        let b = given("b", &b).integer()?;
         Ok(checked(a, b)?)
     }
 

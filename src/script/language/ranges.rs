@@ -19,7 +19,8 @@ pub struct SteppedRange {
 
 impl SteppedRange {
     fn new(from: i64, to: i64, step: i64) -> Result<Self> {
-        let (way, each) = (i128::from(to) - i128::from(from), i128::from(step));
+        let way = i128::from(to) - i128::from(from);
+        let each = i128::from(step);
         if step == 0 {
             return Err(err!(Argument, "expected a step that is not 0, found 0").about("step"));
         }

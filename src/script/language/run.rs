@@ -294,7 +294,8 @@ pub mod globals {
 const PIECE: usize = 1 << 20;
 
 fn save_text(ctx: &NativeCallContext, path: &str, text: &str) -> Result<String> {
-    let (env, name) = (env(ctx)?, Path::new(path));
+    let env = env(ctx)?;
+    let name = Path::new(path);
     let write = |file: &mut dyn Write| {
         text.as_bytes().chunks(PIECE).try_for_each(|piece| {
             env.task.check()?;

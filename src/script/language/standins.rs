@@ -246,7 +246,8 @@ fn replaced(text: &mut ImmutableString, find: &str, by: &str) -> Fallible<()> {
         memory::check(2 * size, || "the text with all that is replaced".into())?;
     }
     // Of its full length from the beginning: a text that grows is there twice.
-    let (mut made, mut end) = (String::with_capacity(size as usize), 0);
+    let mut made = String::with_capacity(size as usize);
+    let mut end = 0;
     for (at, found) in text.match_indices(find) {
         made.push_str(&text[end..at]);
         made.push_str(by);
@@ -345,7 +346,8 @@ fn sort(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<()
 }
 
 fn order(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<Array> {
-    let (order, env) = (ordered(&ctx, list, &compare)?, env(&ctx)?);
+    let order = ordered(&ctx, list, &compare)?;
+    let env = env(&ctx)?;
     Ok(walk::copies(order.into_iter().map(|at| &list[at]), &Steps::new(&env.task))?)
 }
 
@@ -362,7 +364,8 @@ fn order_of(list: &Array) -> Result<Order> {
     let order: Order = match first {
         element if element.is_int() => |a, b| a.as_int().ok().cmp(&b.as_int().ok()),
         element if element.is_float() => |a, b| {
-            let (a, b) = (a.as_float().unwrap_or(f64::NAN), b.as_float().unwrap_or(f64::NAN));
+            let a = a.as_float().unwrap_or(f64::NAN);
+            let b = b.as_float().unwrap_or(f64::NAN);
             a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
         },
         element if element.is_string() => {
@@ -397,7 +400,8 @@ fn sorted(list: &Array, is_descending: bool, task: &Task) -> Result<Array> {
         let mut merged = Array::with_capacity(list.len());
         for pair in list.chunks_mut(2 * run) {
             let (left, right) = pair.split_at_mut(run.min(pair.len()));
-            let (mut left, mut right) = (left.iter_mut().peekable(), right.iter_mut().peekable());
+            let mut left = left.iter_mut().peekable();
+            let mut right = right.iter_mut().peekable();
             while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
                 if merged.len().is_multiple_of(PIECE) {
                     task.check()?;
@@ -493,7 +497,8 @@ fn dedup_equal(ctx: NativeCallContext, list: &mut Array) -> Fallible<()> {
 
 /// Leaves out what is the same as the last before it that stays.
 fn deduped(list: &mut Array, mut is_same: impl FnMut(&Dynamic, &Dynamic) -> Fallible<bool>) -> Fallible<()> {
-    let (mut stays, mut last) = (Vec::with_capacity(list.len()), None);
+    let mut stays = Vec::with_capacity(list.len());
+    let mut last = None;
     for value in list.iter() {
         let is_new = match last {
             Some(last) => !is_same(last, value)?,
@@ -661,7 +666,8 @@ mod tests {
         let number = |place: usize| Dynamic::from((place * 7919 % 1009) as i64);
         let list: Array = (0..3 * SORTED + 17).map(number).collect();
         let numbers = |list: &Array| list.iter().map(|number| number.as_int().unwrap()).collect::<Vec<i64>>();
-        let (mut expected, task) = (numbers(&list), Task::default());
+        let mut expected = numbers(&list);
+        let task = Task::default();
         expected.sort_unstable();
         assert_eq!(numbers(&sorted(&list, false, &task).unwrap()), expected);
         expected.reverse();

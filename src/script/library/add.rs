@@ -194,7 +194,8 @@ impl Gathering<'_> {
             if known.version == version.to_string() && known.source()? == exact {
                 return Ok(name.into());
             }
-            let (known_at, known) = (said(&known.source()?), &known.version);
+            let known_at = said(&known.source()?);
+            let known = &known.version;
             return Err(err!(
                 File,
                 "two versions of `{name}`: {known} ({known_at}), which {first} needs, and {version} ({}), which {who} needs",

@@ -82,7 +82,8 @@ pub fn unpacked(bytes: &[u8], task: &Task) -> Result<BTreeMap<String, String>> {
     // Padding and headers count, too: an archive may consist of nothing else.
     let mut archive = tar::Archive::new(GzDecoder::new(bytes).take(MOST_CONTENT + 1));
     let mut texts: BTreeMap<PathBuf, String> = BTreeMap::new();
-    let (mut count, mut total) = (0, 0_u64);
+    let mut count = 0;
+    let mut total = 0_u64;
     for entry in archive.entries().map_err(broken)? {
         task.check()?;
         let mut entry = entry.map_err(broken)?;

@@ -90,14 +90,17 @@ impl Project {
     }
 
     fn library(&mut self, locked: &Locked, read: Reader) -> Result<Library, Box<Mistake>> {
-        let (name, version, granted) = (locked.name.clone(), &locked.version, locked.granted());
+        let name = locked.name.clone();
+        let version = &locked.version;
+        let granted = locked.granted();
         let needs: BTreeSet<String> = locked.needs.iter().cloned().collect();
         let folder = match locked.source()? {
             Source::Folder(path) => cleaned(&self.root.join(path)),
             // Its bytes cannot change, so what it touches is what was granted.
             Source::Archive { hash, .. } => {
                 let shown = format!("{name}@{version}");
-                let (manifest, texts) = (format!("{shown}/{MANIFEST}"), OnceCell::new());
+                let manifest = format!("{shown}/{MANIFEST}");
+                let texts = OnceCell::new();
                 let content = Content::Archive { hash, texts };
                 return Ok(Library { name, shown, manifest, content, needs, touches: granted });
             }
@@ -126,7 +129,8 @@ impl Project {
             return Err(err!(File, "{LOCK} knows other dependencies of `{name}` than {file}").hint(ANEW).into());
         }
         self.texts.insert(file.clone(), text);
-        let (shown, touches) = (shown(&folder), manifest.touches());
+        let shown = shown(&folder);
+        let touches = manifest.touches();
         Ok(Library { name, shown, manifest: file, content: Content::Folder(folder), needs, touches })
     }
 

@@ -118,7 +118,8 @@ impl Alike<'_> {
 
     /// Returns the cells of a row, whose name is one that `m.sites` takes.
     fn cells(&self) -> Vec<Cell> {
-        let (place, head) = (self.first, self.first.head.map(|head| format!(".{head}")).unwrap_or_default());
+        let place = self.first;
+        let head = self.first.head.map(|head| format!(".{head}")).unwrap_or_default();
         let name = match place.site.layer {
             first if first == self.last => place.to_string(),
             first => format!("{}.{first}-{}{head}", place.site.kind.name(), self.last),
@@ -132,7 +133,8 @@ impl Handle for Cache {
 
     fn short(&self) -> String {
         let what = if self.value.is_some() { "gradients at" } else { "cache of" };
-        let (sites, texts) = (self.activations.len(), self.activations.lengths().len());
+        let sites = self.activations.len();
+        let texts = self.activations.lengths().len();
         format!("{what} {}, {}", count(sites, "site"), count(texts, "text"))
     }
 
@@ -177,7 +179,8 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn cache(ctx: NativeCallContext, m: &mut Model, x: Any, sites: Any, options: Options) -> Fallible<Cache> {
         let mut read = super::options(options);
-        let (asked, RecordOptions { pos: positions }): (InputOptions, _) = (read.declared()?, read.declared()?);
+        let asked: InputOptions = read.declared()?;
+        let RecordOptions { pos: positions } = read.declared()?;
         read.finish()?;
         let places = super::places(m.config(), &sites)?;
         let input = asked.input(&ctx, m, &x)?;

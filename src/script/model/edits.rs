@@ -69,7 +69,8 @@ impl Edit for Calling<'_> {
         let Some(texts) = TextPart::each(at, place, positions.is_none()) else {
             return self.edited(at, place, 0..at.batch.rows().len(), x);
         };
-        let (mut rows, mut is_changed) = (Vec::new(), false);
+        let mut rows = Vec::new();
+        let mut is_changed = false;
         for (row, text) in texts.iter().enumerate() {
             let part = text.taken(x)?;
             rows.push(match self.edited(at, place, row..row + 1, &part)? {

@@ -25,7 +25,8 @@ fn generated(
 ) -> Fallible<(Generated, bool)> {
     let env = env(ctx)?;
     let mut read = options(map);
-    let (asked, options): (InputOptions, GenerateOptions) = (read.declared()?, read.declared()?);
+    let asked: InputOptions = read.declared()?;
+    let options: GenerateOptions = read.declared()?;
     read.finish()?;
     // What takes the likeliest token each time draws nothing.
     let seed = if options.is_greedy() { Seed::of(0) } else { options.seed.seed };

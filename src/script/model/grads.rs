@@ -57,7 +57,8 @@ pub mod methods {
         options: Options,
     ) -> Fallible<Cache> {
         let mut read = super::options(options);
-        let (asked, wanted): (InputOptions, LogitsOptions) = (read.declared()?, read.declared()?);
+        let asked: InputOptions = read.declared()?;
+        let wanted: LogitsOptions = read.declared()?;
         read.finish()?;
         let places = super::places(m.config(), &sites)?;
         let input = asked.input(&ctx, m, &x)?;

@@ -93,9 +93,12 @@ impl Hook {
     /// Returns the hook as one that a model keeps. A hook with a function of the script is refused where it would act.
     pub fn kept(&self, model: &Arc<Model>) -> Result<KeptHook> {
         let told = self.short();
-        let (config, site) = (model.decoder.config().clone(), self.site.clone());
-        let (heads, positions) = (self.heads.clone(), self.positions.clone());
-        let (numbers, features) = (self.numbers(), self.features.clone());
+        let config = model.decoder.config().clone();
+        let site = self.site.clone();
+        let heads = self.heads.clone();
+        let positions = self.positions.clone();
+        let numbers = self.numbers();
+        let features = self.features.clone();
         let hook = match self.what.clone() {
             What::Edit(_) => {
                 // Whatever is wrong with its place is said now.
@@ -256,7 +259,8 @@ impl Handle for Hook {
         };
         let heads = self.heads.iter().flatten().map(usize::to_string).collect();
         let positions = self.positions.iter().flatten().map(i64::to_string).collect();
-        let (heads, positions) = (part("head", "heads", heads), part("position", "positions", positions));
+        let heads = part("head", "heads", heads);
+        let positions = part("position", "positions", positions);
         if let Some(features) = &self.features {
             let error = if features.rest() == Rest::Kept { "kept" } else { "dropped" };
             return format!("{}{positions}, error {error}", self.does_to(&told_features(features)));

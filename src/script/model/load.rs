@@ -255,9 +255,11 @@ pub mod functions {
     pub fn init(ctx: NativeCallContext, config: Map, options: Options) -> Fallible<Model> {
         let env = env(&ctx)?;
         let mut read = super::options(options);
-        let (InitOptions { dtype, seed }, tokenizer): (_, NewTokenizer) = (read.declared()?, read.declared()?);
+        let InitOptions { dtype, seed } = read.declared()?;
+        let tokenizer: NewTokenizer = read.declared()?;
         read.finish()?;
-        let (config, tokenizer) = (super::json_of(&config.into(), &env.task)?, tokenizer.made()?);
+        let config = super::json_of(&config.into(), &env.task)?;
+        let tokenizer = tokenizer.made()?;
         let made = env.drawing(&ctx, "model::init", seed.seed, |seed| {
             let mut random = generator(seed.draws());
             model::Model::init(&config, tokenizer, dtype, &mut random, &env.device, &env.task)

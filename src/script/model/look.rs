@@ -29,7 +29,8 @@ fn named(places: impl IntoIterator<Item = impl ToString>) -> Array {
 /// Tabulates every kind of site that models of this config have, with its activation.
 fn meanings(config: &Config) -> Table {
     let row = |kind: SiteKind| -> Vec<Cell> {
-        let (layer, lens) = (if kind.in_blocks() { ".N" } else { "" }, kind.lens_name().replace("{}", "N"));
+        let layer = if kind.in_blocks() { ".N" } else { "" };
+        let lens = kind.lens_name().replace("{}", "N");
         vec![format!("{}{layer}", kind.name()).into(), kind.meaning().into(), lens.into()]
     };
     Table {

@@ -11,7 +11,8 @@ use crate::script::engine::value::{Any, Fallible, Int, Options, given};
 
 fn predicted(ctx: &NativeCallContext, m: &Model, x: &Dynamic, k: &Dynamic, map: Options) -> Fallible<Table> {
     let mut read = options(map);
-    let (asked, PredictOptions { pos }): (InputOptions, _) = (read.declared()?, read.declared()?);
+    let asked: InputOptions = read.declared()?;
+    let PredictOptions { pos } = read.declared()?;
     read.finish()?;
     let k = given("k", k).size()?;
     let input = asked.input(ctx, m, x)?;

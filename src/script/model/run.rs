@@ -65,7 +65,8 @@ impl Handle for Run {
 
     fn short(&self) -> String {
         let cache = self.cache.activations();
-        let (texts, sites) = (count(cache.lengths().len(), "text"), count(cache.len(), "site"));
+        let texts = count(cache.lengths().len(), "text");
+        let sites = count(cache.len(), "site");
         format!("run of {texts}, {sites} recorded")
     }
 
@@ -85,7 +86,8 @@ impl Handle for Run {
 /// Computes the loss of each token but the first, for each text; and tells whether several were given.
 fn losses_of(ctx: &NativeCallContext, m: &Model, x: &Dynamic, map: Options) -> Fallible<(Vec<Tensor>, bool)> {
     let mut read = options(map);
-    let (asked, LossOptions { windowed }): (InputOptions, _) = (read.declared()?, read.declared()?);
+    let asked: InputOptions = read.declared()?;
+    let LossOptions { windowed } = read.declared()?;
     read.finish()?;
     let Input { batch, several } = asked.input(ctx, m, x)?;
     let losses = asked.run(ctx, m, |hooks, task| match windowed {
@@ -121,7 +123,8 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn logits(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(options);
-        let (asked, wanted): (InputOptions, LogitsOptions) = (read.declared()?, read.declared()?);
+        let asked: InputOptions = read.declared()?;
+        let wanted: LogitsOptions = read.declared()?;
         read.finish()?;
         let input = asked.input(&ctx, m, &x)?;
         asked.run(&ctx, m, |hooks, task| match wanted.positions() {
@@ -149,9 +152,11 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn run(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Run> {
         let mut read = super::options(options);
-        let (asked, options): (InputOptions, RunOptions) = (read.declared()?, read.declared()?);
+        let asked: InputOptions = read.declared()?;
+        let options: RunOptions = read.declared()?;
         read.finish()?;
-        let (places, positions) = (options.places(m.config())?, options.record.pos);
+        let places = options.places(m.config())?;
+        let positions = options.record.pos;
         let input = asked.input(&ctx, m, &x)?;
         asked.run(&ctx, m, |hooks, task| {
             m.decoder().run(&input.batch, Ask { hooks, places, positions }, task)?.try_into()

@@ -191,7 +191,8 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn run(ctx: NativeCallContext, opt: &mut Descent, steps: Int, loss: FnPtr) -> Fallible<Tensor> {
         let steps = given("steps", &steps).size()?;
-        let (calls, env) = (Calls::new(&ctx), env(&ctx)?);
+        let calls = Calls::new(&ctx);
+        let env = env(&ctx)?;
         let task = &env.task;
         let one = || {
             opt.step(&calls, &loss, task).map_err(|error| match task.is_interrupted() {

@@ -61,7 +61,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn fit(ctx: NativeCallContext, x: Any, y: Any, options: Options) -> Fallible<Probe> {
-        let (env, options) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options = taken(options)?;
         let (x, names) = both(values("x", &x), class_names("y", &y))?;
         let labels = ClassLabels::of(&names).map_err(|e| e.about("y"))?;
         // Each step of Newton's method looks at all products of two columns.
@@ -133,7 +134,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn selectivity(ctx: NativeCallContext, x: Any, y: Any, options: Options) -> Fallible<Table> {
-        let (env, options): (_, SelectivityOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: SelectivityOptions = taken(options)?;
         let (x, names) = both(values("x", &x), class_names("y", &y))?;
         let task = env.task.clone();
         let found = env.drawing(&ctx, "probe::selectivity", options.seed, |seed| {

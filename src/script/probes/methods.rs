@@ -24,7 +24,8 @@ fn on_rows<T: Send + 'static>(
     x: &Dynamic,
     work: impl FnOnce(&crate::probes::Probe, &Tensor) -> Result<T> + Send + 'static,
 ) -> Fallible<T> {
-    let (x, probe) = (values("x", x)?, p.core().clone());
+    let x = values("x", x)?;
+    let probe = p.core().clone();
     // Each number is multiplied by a weight of each output, and rows may be sorted by their scores.
     let cost = x.elem_count() as f64 * (probe.outputs() + 20) as f64;
     Ok(env(ctx)?.task.heavy(cost, move || work(&probe, &x))?)
@@ -156,7 +157,9 @@ pub mod methods {
     pub fn judge(ctx: NativeCallContext, p: &mut Probe, x: Any, y: Any, options: Options) -> Fallible<Table> {
         let env = env(&ctx)?;
         let options: JudgeProbeOptions = taken(options)?;
-        let (x, names, probe) = (values("x", &x)?, class_names("y", &y)?, p.core().clone());
+        let x = values("x", &x)?;
+        let names = class_names("y", &y)?;
+        let probe = p.core().clone();
         let found = env.drawing(&ctx, "Probe.judge", options.seed, |seed| {
             let options = JudgeProbeOptions { seed, ..options };
             env.task.apart(move || probe.judge(&x, &names, &options))

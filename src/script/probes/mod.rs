@@ -101,7 +101,8 @@ pub fn class_names(name: &str, value: &Dynamic) -> Result<Vec<ClassName>> {
     let refusal = || given(name, value).refuse(wanted);
     if let Some(tensor) = value.read_lock::<Tensor>() {
         if tensor.rank() != 1 || tensor.dtype().is_float() {
-            let (dims, dtype) = (tensor.dims().to_vec(), tensor.dtype().as_str());
+            let dims = tensor.dims().to_vec();
+            let dtype = tensor.dtype().as_str();
             return Err(
                 refusal().hint(format!("this one has shape {dims:?} and is {dtype}; `y.to(\"i64\")` makes integers"))
             );

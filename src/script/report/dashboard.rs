@@ -84,7 +84,8 @@ pub mod functions {
     pub fn dashboard(ctx: NativeCallContext, m: Model, s: Any, text: Text, options: Options) -> Fallible<Card> {
         let env = env(&ctx)?;
         let mut read = reader(options);
-        let (options, asked): (DashboardOptions, ShownOptions) = (read.declared()?, read.declared()?);
+        let options: DashboardOptions = read.declared()?;
+        let asked: ShownOptions = read.declared()?;
         read.finish()?;
         let saes = super::dictionaries(&s)?;
         let shown = asked.features.map(|wanted| wanted.places(&saes)).transpose()?;

@@ -136,8 +136,10 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn sort_by(ctx: NativeCallContext, table: &mut Table, columns: Any, options: Options) -> Fallible<Table> {
-        let (columns, options) = (given("columns", &columns).texts()?, taken(options)?);
-        let (cost, table) = (super::steps(table), table.clone());
+        let columns = given("columns", &columns).texts()?;
+        let options = taken(options)?;
+        let cost = super::steps(table);
+        let table = table.clone();
         let sorted = move || tables::sort(&table, &columns, &options).map_err(|e| e.about("columns"));
         Ok(env(&ctx)?.task.heavy(cost, sorted)?)
     }
@@ -187,7 +189,8 @@ pub mod methods {
     ) -> Fallible<Table> {
         let options = taken(options)?;
         let columns = given("columns", &columns).texts()?;
-        let (cost, table) = (super::steps(table) + super::steps(&other), table.clone());
+        let cost = super::steps(table) + super::steps(&other);
+        let table = table.clone();
         Ok(env(&ctx)?.task.heavy(cost, move || tables::join(&table, &other, &columns, &options))?)
     }
 }

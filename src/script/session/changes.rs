@@ -31,7 +31,8 @@ fn shown(mark: char, line: &str) -> String {
 /// Lists the changes that make one text the other; none for equal texts.
 pub fn between(old: &str, new: &str) -> Vec<Change> {
     // With their ends, so that a line end that is missing shows.
-    let (old, new): (Vec<&str>, Vec<&str>) = (old.split_inclusive('\n').collect(), new.split_inclusive('\n').collect());
+    let old: Vec<&str> = old.split_inclusive('\n').collect();
+    let new: Vec<&str> = new.split_inclusive('\n').collect();
     let text = |lines: &[&str], from, to| lines.get(from..to).unwrap_or_default().concat();
     gaps(&common(&old, &new), (old.len(), new.len()))
         .map(|((i, j), (to_i, to_j))| Change { line: i + 1, old: text(&old, i, to_i), new: text(&new, j, to_j) })
@@ -47,9 +48,11 @@ pub fn gaps(kept: &[(usize, usize)], ends: (usize, usize)) -> impl Iterator<Item
 /// Finds pairs of places of lines that stay, as many as possible.
 pub fn common<Line: PartialEq>(old: &[Line], new: &[Line]) -> Vec<(usize, usize)> {
     let begin = old.iter().zip(new).take_while(|(a, b)| a == b).count();
-    let (a, b) = (old.get(begin..).unwrap_or_default(), new.get(begin..).unwrap_or_default());
+    let a = old.get(begin..).unwrap_or_default();
+    let b = new.get(begin..).unwrap_or_default();
     let end = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count();
-    let (a, b) = (&a[..a.len() - end], &b[..b.len() - end]);
+    let a = &a[..a.len() - end];
+    let b = &b[..b.len() - end];
     let mut kept: Vec<(usize, usize)> = (0..begin).map(|at| (at, at)).collect();
     if a.len().max(b.len()) <= MOST {
         kept.extend(longest(a, b).into_iter().map(|(i, j)| (begin + i, begin + j)));
@@ -70,7 +73,9 @@ fn longest<Line: PartialEq>(a: &[Line], b: &[Line]) -> Vec<(usize, usize)> {
             };
         }
     }
-    let (mut i, mut j, mut kept) = (0, 0, Vec::new());
+    let mut i = 0;
+    let mut j = 0;
+    let mut kept = Vec::new();
     while i < a.len() && j < b.len() {
         if a[i] == b[j] {
             kept.push((i, j));

@@ -52,7 +52,8 @@ pub struct Numbers {
 
 impl Difference {
     fn new(what: What, name: impl Into<String>, before: Option<&str>, now: Option<&str>) -> Self {
-        let (before, now) = (before.map(str::to_string), now.map(str::to_string));
+        let before = before.map(str::to_string);
+        let now = now.map(str::to_string);
         Self { what, name: name.into(), before, now, numbers: Vec::new() }
     }
 
@@ -162,7 +163,8 @@ fn in_words(check: &Check) -> String {
 fn of_maps(what: What, a: &BTreeMap<String, String>, b: &BTreeMap<String, String>, found: &mut Vec<Difference>) {
     let names = a.keys().chain(b.keys().filter(|name| !a.contains_key(*name)));
     for name in names {
-        let (a, b) = (a.get(name), b.get(name));
+        let a = a.get(name);
+        let b = b.get(name);
         if a != b {
             found.push(Difference::new(what, name, a.map(String::as_str), b.map(String::as_str)));
         }
@@ -210,7 +212,8 @@ fn of_lines(what: What, name: &str, a: &[String], b: &[String], found: &mut Vec<
         let other = of_a.iter().zip(of_b).filter(|(a, b)| a != b);
         let numbers: Vec<Numbers> = other.map(|(a, b)| Numbers::new(a, b)).collect();
         if !numbers.is_empty() {
-            let (before, now) = (a.get(i).map(String::as_str), b.get(j).map(String::as_str));
+            let before = a.get(i).map(String::as_str);
+            let now = b.get(j).map(String::as_str);
             let line = Difference::new(what, format!("{name}:{}", i + 1), before, now);
             all.push((i, Difference { numbers, ..line }));
         }
@@ -231,7 +234,8 @@ fn of_lines(what: What, name: &str, a: &[String], b: &[String], found: &mut Vec<
 /// Splits a line into the line without its numbers, and its numbers. Blanks and the lines of boxes, which grow with a
 /// number, are left out.
 fn parts(line: &str) -> (String, Vec<String>) {
-    let (mut key, mut numbers) = (String::new(), Vec::new());
+    let mut key = String::new();
+    let mut numbers = Vec::new();
     let mut before = ' ';
     let mut rest = line;
     while let Some(next) = rest.chars().next() {
@@ -367,10 +371,8 @@ mod tests {
 
     #[test]
     fn numbers_are_compared_where_the_words_are_the_same() {
-        let (a, b) = (
-            printing("begin\nFVE .90, dead 1,000 (resid_post.1)\n"),
-            printing("FVE 0.99, dead 1,100 (resid_post.1)\nend\n"),
-        );
+        let a = printing("begin\nFVE .90, dead 1,000 (resid_post.1)\n");
+        let b = printing("FVE 0.99, dead 1,100 (resid_post.1)\nend\n");
         assert_eq!(
             words(&a, &b),
             [

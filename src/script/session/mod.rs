@@ -133,7 +133,8 @@ impl Session {
     /// back the value, and how long it took.
     pub fn aside(&mut self, name: &str, ast: &AST) -> Result<(Dynamic, Duration), Failure> {
         let ast = self.bound(name, ast)?;
-        let (scope, drawn) = (self.scope.clone(), self.env.random.counts());
+        let scope = self.scope.clone();
+        let drawn = self.env.random.counts();
         let start = Instant::now();
         let value = self.run(name, &ast);
         let took = start.elapsed();
@@ -143,7 +144,8 @@ impl Session {
     }
 
     fn run(&mut self, name: &str, ast: &AST) -> Result<Dynamic, Failure> {
-        let (engine, scope) = (&self.engine, &mut self.scope);
+        let engine = &self.engine;
+        let scope = &mut self.scope;
         let evaluated =
             panics::watch(|| catch_unwind(AssertUnwindSafe(|| engine.eval_ast_with_scope::<Dynamic>(scope, ast))));
         match evaluated {

@@ -165,7 +165,8 @@ fn all(env: &Env, plans: Vec<Plan>) -> Result<Vec<Map>> {
         }
     }
     let bar = env.task.begin("scripts", Some(plans.len() as u64));
-    let (mut done, mut took): (Vec<Map>, BTreeMap<&str, Vec<f64>>) = (Vec::new(), BTreeMap::new());
+    let mut done: Vec<Map> = Vec::new();
+    let mut took: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for (i, plan) in plans.iter().enumerate() {
         bar.note(&plan.called());
         let map = ran(env, plan)?;
@@ -188,7 +189,8 @@ fn all(env: &Env, plans: Vec<Plan>) -> Result<Vec<Map>> {
 /// Writes the outcome of a run in a line.
 fn in_words(map: &Map, seconds: f64, is_recorded: bool) -> String {
     let number = |key: &str| map.get(key).and_then(|number| number.as_int().ok()).unwrap_or_default();
-    let (held, all) = (number("held"), number("held") + number("failed"));
+    let held = number("held");
+    let all = number("held") + number("failed");
     let outcome = map.get("outcome").map(ToString::to_string).unwrap_or_default();
     let outcome = if outcome == DONE { String::new() } else { format!("FAILED: {outcome}; ") };
     let recorded = if is_recorded { ", from its record" } else { "" };

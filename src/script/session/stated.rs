@@ -46,7 +46,9 @@ pub fn run_stated(session: &mut Session, name: &str, code: &str) -> Vec<Complain
 
 fn pieces(code: &str) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
-    let (mut text, mut start, mut count) = (String::new(), 0, 0);
+    let mut text = String::new();
+    let mut start = 0;
+    let mut count = 0;
     for (number, line) in code.lines().enumerate() {
         count = number + 1;
         if let Some(hint) = line.trim().strip_prefix("// Hint: ") {

@@ -137,7 +137,10 @@ fn import(session: &Session, file: &str) -> String {
 /// Collects examples of doc comments by the name of their function. Lines and columns stay as they are in the file.
 fn examples(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    let (mut code, mut has_code, mut is_example, mut is_fenced) = (String::new(), false, false, false);
+    let mut code = String::new();
+    let mut has_code = false;
+    let mut is_example = false;
+    let mut is_fenced = false;
     let mut before = 0;
     for (number, line) in text.lines().enumerate() {
         let start = line.trim_start();

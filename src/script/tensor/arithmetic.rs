@@ -41,7 +41,8 @@ pub mod methods {
             true => Ok::<Option<Number>, crate::base::Error>(None),
             false => number_arg(name, value).map(Some),
         };
-        let (low, high) = (side("low", &low)?, side("high", &high)?);
+        let low = side("low", &low)?;
+        let high = side("high", &high)?;
         on(&ctx, t, move |t| compare::clamp(t, low, high))
     }
 

@@ -25,7 +25,8 @@ pub(super) fn tensor(value: &Dynamic, to: Option<DType>) -> Result<Tensor> {
     if let Some(range) = range(value) {
         return create::arange(range.0.into(), range.1.into(), 1.into(), Some(to));
     }
-    let (mut numbers, mut dims) = (Vec::new(), Vec::new());
+    let mut numbers = Vec::new();
+    let mut dims = Vec::new();
     collect(value, 0, &mut dims, &mut numbers)?;
     let plain = create::from_numbers(&numbers, &dims, to)?;
     let mut tracked = Vec::new();
@@ -151,7 +152,8 @@ pub mod functions {
 
     #[rhai_fn(name = "cat", return_raw)]
     pub fn cat_along(ctx: NativeCallContext, tensors: Array, axis: Int) -> Fallible<Tensor> {
-        let (parts, axis) = (super::tensors(&tensors.into())?, given("axis", &axis).integer()?);
+        let parts = super::tensors(&tensors.into())?;
+        let axis = given("axis", &axis).integer()?;
         heavy(&ctx, super::places(&parts), move || shape::cat(&parts, axis))
     }
 
@@ -174,7 +176,8 @@ pub mod functions {
 
     #[rhai_fn(name = "stack", return_raw)]
     pub fn stack_along(ctx: NativeCallContext, tensors: Array, axis: Int) -> Fallible<Tensor> {
-        let (parts, axis) = (super::tensors(&tensors.into())?, given("axis", &axis).integer()?);
+        let parts = super::tensors(&tensors.into())?;
+        let axis = given("axis", &axis).integer()?;
         heavy(&ctx, super::places(&parts), move || shape::stack(&parts, axis))
     }
 
@@ -195,7 +198,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn einsum(ctx: NativeCallContext, letters: &str, tensors: Array) -> Fallible<Dynamic> {
-        let (letters, parts) = (letters.to_string(), super::tensors(&tensors.into())?);
+        let letters = letters.to_string();
+        let parts = super::tensors(&tensors.into())?;
         let cost = parts.iter().map(steps).fold(64, usize::saturating_mul);
         Ok(super::super::value_of(heavy(&ctx, cost, move || einsum::einsum(&letters, &parts))?)?)
     }
@@ -210,7 +214,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "where", return_raw)]
     pub fn choose(ctx: NativeCallContext, mask: Tensor, a: Any, b: Any) -> Fallible<Tensor> {
-        let (a, b) = (operand("a", &a)?, operand("b", &b)?);
+        let a = operand("a", &a)?;
+        let b = operand("b", &b)?;
         let cost = super::super::together(&[mask.dims(), a.dims(), b.dims()]);
         heavy(&ctx, cost, move || compare::select(&mask, &a, &b))
     }
@@ -235,7 +240,8 @@ pub mod functions {
 
     #[rhai_fn(name = "rfft", return_raw)]
     pub fn rfft_along(ctx: NativeCallContext, x: Any, axis: Int) -> Fallible<Map> {
-        let (x, axis) = (values("x", &x)?, given("axis", &axis).integer()?);
+        let x = values("x", &x)?;
+        let axis = given("axis", &axis).integer()?;
         // Each element takes part in log2(n) steps.
         let cost = steps(&x).saturating_mul(64);
         let found = heavy(&ctx, cost, move || fourier::rfft(&x, axis))?;

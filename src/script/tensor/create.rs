@@ -115,7 +115,8 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn arange(ctx: NativeCallContext, start: Num, end: Num, options: Options) -> Fallible<Tensor> {
         let ArangeOptions { step, dtype } = taken(options)?;
-        let (start, end) = (number_arg("start", &start)?, number_arg("end", &end)?);
+        let start = number_arg("start", &start)?;
+        let end = number_arg("end", &end)?;
         let count = create::arange_count(start.as_f64(), end.as_f64(), step);
         super::made(&ctx, &[count], move || create::arange(start, end, step.into(), dtype))
     }
@@ -132,7 +133,8 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn linspace(ctx: NativeCallContext, start: Num, end: Num, count: Int, options: Options) -> Fallible<Tensor> {
         let DTypeOptions { dtype } = taken(options)?;
-        let (start, end) = (given("start", &start).number()?, given("end", &end).number()?);
+        let start = given("start", &start).number()?;
+        let end = given("end", &end).number()?;
         let count = given("count", &count).size()?;
         super::made(&ctx, &[count], move || create::linspace(start, end, count, dtype))
     }
@@ -215,7 +217,8 @@ pub mod random {
     pub fn randint(ctx: NativeCallContext, shape: Ints, low: Int, high: Int, options: Options) -> Fallible<Tensor> {
         let seed: SeedOptions = taken(options)?;
         let dims = given("shape", &shape).sizes()?;
-        let (low, high) = (given("low", &low).integer()?, given("high", &high).integer()?);
+        let low = given("low", &low).integer()?;
+        let high = given("high", &high).integer()?;
         env(&ctx)?.drawing(&ctx, "tensor::randint", seed.seed, |seed| {
             let mut random = generator(seed.draws());
             super::made(&ctx, &dims.clone(), move || create::randint(&dims, low, high, &mut random))

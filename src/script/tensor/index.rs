@@ -231,7 +231,8 @@ pub mod methods {
             return super::kept(false, name, "`t.reshape([..])` is a tensor of another shape");
         }
         super::refuse_properties(&index)?;
-        let (indices, value) = (super::indices(&index)?, super::written(&value, t)?);
+        let indices = super::indices(&index)?;
+        let value = super::written(&value, t)?;
         *t = growing(&ctx, t, super::listed(t, &indices), move |t| super::set(t, &indices, &value))?;
         Ok(())
     }
@@ -260,7 +261,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, return_raw)]
     pub fn set(ctx: NativeCallContext, t: &mut Tensor, indices: Array, value: Any) -> Fallible<()> {
-        let (indices, value) = (super::per_axis(&indices.into())?, super::written(&value, t)?);
+        let indices = super::per_axis(&indices.into())?;
+        let value = super::written(&value, t)?;
         *t = growing(&ctx, t, super::listed(t, &indices), move |t| super::set(t, &indices, &value))?;
         Ok(())
     }

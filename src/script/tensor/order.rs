@@ -115,7 +115,8 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn topk(ctx: NativeCallContext, t: &mut Tensor, k: Int, axis: Int, options: Options) -> Fallible<Map> {
         let o: TopkOptions = taken(options)?;
-        let (k, axis) = (given("k", &k).size()?, given("axis", &axis).integer()?);
+        let k = given("k", &k).size()?;
+        let axis = given("axis", &axis).integer()?;
         super::sorting(&ctx, t, move |t| core::topk(t, k, axis, o.direction())).map(super::found)
     }
 

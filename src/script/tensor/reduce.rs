@@ -292,7 +292,8 @@ pub mod methods {
         }
         let KeepdimOptions { keepdim } = read.declared()?;
         read.finish()?;
-        let (qs, axes) = (given("q", &q).numbers()?, given("axes", &axes).integers()?);
+        let qs = given("q", &q).numbers()?;
+        let axes = given("axes", &axes).integers()?;
         let cost = steps(t).saturating_mul(qs.len());
         growing(&ctx, t, cost, move |t| statistics::quantiles(t, &qs, Some(&axes), keepdim))
     }

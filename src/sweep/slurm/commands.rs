@@ -29,7 +29,8 @@ impl Slurm {
                 .hint("type this on a machine of the cluster, or leave `--engine slurm` out"),
             _ => err!(File, "cannot start `{program}`: {e}"),
         })?;
-        let (out, errors) = (listen(child.stdout.take()), listen(child.stderr.take()));
+        let out = listen(child.stdout.take());
+        let errors = listen(child.stderr.take());
         let ended = self.ended(&mut child, program, task);
         if ended.is_err() {
             let _has_just_ended = child.kill();
@@ -38,7 +39,8 @@ impl Slurm {
         let status = ended?;
         // A process that it has left behind may hold the pipe; what it said itself is there.
         let heard = |from: Receiver<String>| from.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
-        let (out, errors) = (heard(out), heard(errors));
+        let out = heard(out);
+        let errors = heard(errors);
         match status.success() {
             true => Ok(out),
             false => Err(refused(program, &errors, &out, status)),

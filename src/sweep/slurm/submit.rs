@@ -48,7 +48,8 @@ pub fn submit(
     let jobs = Jobs::read(folder)?;
     let live = jobs.live(slurm, task)?;
     let is_live = |id: &String| live.running.contains(id) || live.waiting.contains(id);
-    let (mut due, mut still) = (Vec::new(), 0);
+    let mut due = Vec::new();
+    let mut still = 0;
     for (harvest, cells) in sweep.by_harvest() {
         let mut missing: Vec<&Cell> = Vec::new();
         for cell in cells {

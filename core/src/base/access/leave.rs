@@ -62,7 +62,8 @@ impl Leave {
         out: &Path,
         models: &Path,
     ) -> Result<Self> {
-        let (mut read, mut write) = (Folders::default(), Folders::default());
+        let mut read = Folders::default();
+        let mut write = Folders::default();
         let place = |below: &Path, folder: &str| match folder {
             EVERYTHING => Ok(PathBuf::from("/")),
             _ => resolve(&below.join(folder)),

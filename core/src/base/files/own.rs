@@ -78,7 +78,8 @@ mod tests {
         for place in [pipe.as_path(), Path::new("/dev/zero"), folder.path()] {
             assert!(end_of(place, 10).is_err() && append(place, b"x").is_err() && mark_used(place).is_err());
         }
-        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        let file = folder.path().join("file");
+        let link = folder.path().join("link");
         std::os::unix::fs::symlink("file", &link).unwrap();
         append(&link, b"one").unwrap();
         assert_eq!(end_of(&link, 2).unwrap(), b"ne");

@@ -207,7 +207,8 @@ impl Growing {
         }
         // Writing a gigabyte to disk takes some seconds.
         bar.note("writing");
-        let (file, place) = (self.file, self.place.clone());
+        let file = self.file;
+        let place = self.place.clone();
         task.apart(move || file.sync_all().map_err(|e| Error::io("write", &place, &e)))?;
         fs::rename(&self.place, wanted.place).map_err(|e| Error::io("write", wanted.place, &e))
     }
@@ -245,7 +246,8 @@ fn has_other_names(_file: &File) -> bool {
 
 /// Computes the length and the hash of a file, whose cursor is left at its end.
 fn hashed(task: &Task, file: &mut File, place: &Path) -> Result<(u64, Sha256)> {
-    let (mut length, mut hash) = (0, Sha256::new());
+    let mut length = 0;
+    let mut hash = Sha256::new();
     files::pieces(file, task, place, |piece| {
         hash.update(piece);
         length += piece.len() as u64;
@@ -267,7 +269,8 @@ mod tests {
     #[test]
     fn what_is_received_does_not_fill_the_disk() {
         let folder = tempfile::tempdir().unwrap();
-        let (place, lock) = (folder.path().join("x"), folder.path().join("x.lock"));
+        let place = folder.path().join("x");
+        let lock = folder.path().join("x.lock");
         let wanted =
             Download { address: "http://127.0.0.1/x", name: "x", place: &place, lock: &lock, size: None, sha256: None };
         let mut growing = Growing::open(&Task::default(), &wanted).unwrap();

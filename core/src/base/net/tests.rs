@@ -79,7 +79,8 @@ fn a_server_cannot_fill_the_disk() {
     let unstated = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(1 << 20));
     let url = Url::parse(&(server(vec![unstated]) + "/x.txt")).unwrap();
     let room = room::tests::nearly_full(&folder.path().join("x"));
-    let (task, mut received) = (Task::default(), Vec::new());
+    let task = Task::default();
+    let mut received = Vec::new();
     let client = client(files.access(), judged(files.access()), SILENCE).unwrap();
     let copied = wait_for(async {
         let mut response = client.get(url.clone()).send().await.map_err(|e| failed(&url, e))?;

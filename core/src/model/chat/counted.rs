@@ -92,7 +92,8 @@ fn unread(error: Failed) -> Error {
 
 /// Refuses the chains along which the engine's parser calls itself without a limit.
 fn check_chains(text: &str, syntax: SyntaxConfig) -> Result<()> {
-    let (mut tokens, mut branches) = (0, 0);
+    let mut tokens = 0;
+    let mut branches = 0;
     for token in tokenize(text, false, syntax) {
         match token.map_err(unread)?.0 {
             Token::VariableStart | Token::BlockStart => tokens = 0,
@@ -295,7 +296,8 @@ impl Counting {
                     BinOpKind::Add | BinOpKind::Mul => self.counted(one, SHAPE),
                     _ => self.counted(one, WHOLE),
                 };
-                let (left, right) = (operand(&s.left), operand(&s.right));
+                let left = operand(&s.left);
+                let right = operand(&s.right);
                 Expr::BinOp(at(s, ast::BinOp { op: s.op, left, right }))
             }
             Expr::Compare(s) => {

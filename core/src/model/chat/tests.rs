@@ -46,7 +46,8 @@ fn said(model: &Model, messages: Value, options: &ChatOptions) -> Result<String>
 fn chats_are_those_of_transformers() {
     let text = std::fs::read_to_string(EXPECTED).unwrap();
     let expected: Value = serde_json::from_str(&text).unwrap();
-    let (mut made, mut refused) = (0, 0);
+    let mut made = 0;
+    let mut refused = 0;
     for case in expected["cases"].as_array().unwrap() {
         let template = &expected["templates"][case["template"].as_str().unwrap()];
         let marks =
@@ -101,7 +102,8 @@ fn templates_lie_in_the_config_or_in_files_of_their_own_and_are_saved() {
     of_files.tokenizer().unwrap().save(&files(out.path()), out.path()).unwrap();
     let again = of_folder(out.path());
     for name in ["default", "tool_use", "rag"] {
-        let (a, b) = (said(&again, messages.clone(), &named(name)), said(&of_files, messages.clone(), &named(name)));
+        let a = said(&again, messages.clone(), &named(name));
+        let b = said(&of_files, messages.clone(), &named(name));
         assert_eq!(a.unwrap(), b.unwrap());
     }
 }

@@ -23,7 +23,8 @@ impl Decoder {
         past: Option<&mut Past>,
         from: usize,
     ) -> Step<Tensor> {
-        let (heads, kv_heads) = (self.config.heads, self.config.kv_heads_of(layer));
+        let heads = self.config.heads;
+        let kv_heads = self.config.kv_heads_of(layer);
         let asking = flow.tail(x, from)?;
         let asked = from..flow.columns.end;
         let all = std::mem::replace(&mut flow.columns, asked);
@@ -137,16 +138,19 @@ impl Decoder {
             QkNorm::Whole => heads_joined(&x)?,
             QkNorm::Head | QkNorm::None => x.clone(),
         };
-        let (eps, plus_one) = (self.config.norm_eps, self.config.norm_plus_one);
+        let eps = self.config.norm_eps;
+        let plus_one = self.config.norm_plus_one;
         let normed = kernels::norm(&whole, kind, eps, norm.weight.as_ref(), plus_one, norm.bias.as_ref())?;
         Ok(kernels::reshape(&normed, x.dims())?)
     }
 
     /// Computes the attention output of each head. Scores and pattern are materialised only where they are needed.
     fn mixed(&self, flow: &mut Flow, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor) -> Step<Tensor> {
-        let (scale, cap) = (self.config.score_scale_of(layer), self.config.score_cap);
+        let scale = self.config.score_scale_of(layer);
+        let cap = self.config.score_cap;
         let gap = flow.gap.clone();
-        let (causal, window) = (self.config.causal, self.config.window(layer));
+        let causal = self.config.causal;
+        let window = self.config.window(layer);
         let reach = Reach { causal, window, past: flow.columns.start, gap: gap.as_ref() };
         flow.task.check()?;
         if !flow.wants(SiteKind::Scores, layer) && !flow.wants(SiteKind::Pattern, layer) {
@@ -165,7 +169,8 @@ impl Decoder {
         [q, k, v]: [&Tensor; 3],
         reach: &Reach,
     ) -> Result<Tensor> {
-        let (scale, cap) = (self.config.score_scale_of(layer), self.config.score_cap);
+        let scale = self.config.score_scale_of(layer);
+        let cap = self.config.score_cap;
         if !self.config.sinks {
             return Ok(kernels::attention(q, k, v, scale, cap, reach)?);
         }

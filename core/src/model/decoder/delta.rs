@@ -58,14 +58,16 @@ impl Decoder {
         let rate = weights.log_rate.to_dtype(asked.dtype())?.exp()?;
         let decay = flow.see(SiteKind::DeltaDecay, layer, softplus(&asked)?.broadcast_mul(&rate)?.neg()?)?;
 
-        let (write, decay) = (only_real(&write, &real)?, only_real(&decay, &real)?);
+        let write = only_real(&write, &real)?;
+        let decay = only_real(&decay, &real)?;
         let memory = before.map(|state| state.memory);
         let (read, memory) =
             remembered(Asked { q: &q, k: &k, v: &v, write: &write, decay: &decay }, memory, flow.task)?;
         if let Some(past) = past {
             past.keep(layer, State { recent, memory });
         }
-        let (read, asking) = (flow.tail(&read.to_dtype(x.dtype())?, from)?, flow.tail(x, from)?);
+        let read = flow.tail(&read.to_dtype(x.dtype())?, from)?;
+        let asking = flow.tail(x, from)?;
         flow.columns.start = from;
         let read = flow.see(SiteKind::DeltaRead, layer, read)?;
         let gate = kernels::reshape(&linear(flow.task, &asking, &weights.gate)?, read.dims())?;
@@ -156,7 +158,9 @@ struct Asked<'a> {
 fn remembered(asked: Asked, memory: Option<Tensor>, task: &Task) -> Result<(Tensor, Tensor)> {
     let (rows, columns, heads, d_value) = asked.v.dims4()?;
     let (_, _, key_heads, d_key) = asked.k.dims4()?;
-    let (size, dtype, device) = (columns.min(CHUNK), wide(asked.v), asked.v.device());
+    let size = columns.min(CHUNK);
+    let dtype = wide(asked.v);
+    let device = asked.v.device();
     let chunks = columns.div_ceil(size);
     // [batch * head, chunk, token, ..], with zeros for the tokens that the last chunk lacks: they forget and write nothing.
     let by_chunk = |x: &Tensor| -> Result<Tensor> {
@@ -171,7 +175,8 @@ fn remembered(asked: Asked, memory: Option<Tensor>, task: &Task) -> Result<(Tens
         by_chunk(&x.reshape((rows, columns, heads, d_key))?)
     };
     let q = (of_length_one(asked.q)? * (d_key as f64).powf(-0.5))?;
-    let (k, v) = (of_length_one(asked.k)?, by_chunk(asked.v)?);
+    let k = of_length_one(asked.k)?;
+    let v = by_chunk(asked.v)?;
     let write = by_chunk(&asked.write.unsqueeze(3)?)?;
 
     // The logarithms of g, token by token, as a product with a triangle of ones.
@@ -193,7 +198,8 @@ fn remembered(asked: Asked, memory: Option<Tensor>, task: &Task) -> Result<(Tens
     let system = (k.matmul(&turned)? * &share)?.broadcast_mul(&write)?.broadcast_mul(&earlier)?;
     let wanted = Tensor::cat(&[v.broadcast_mul(&write)?, k.broadcast_mul(&(&write * &fresh)?)?], 3)?;
     let solved = solved(&system, &wanted, task)?;
-    let (from_values, from_memory) = (solved.narrow(3, 0, d_value)?, solved.narrow(3, d_value, d_key)?);
+    let from_values = solved.narrow(3, 0, d_value)?;
+    let from_memory = solved.narrow(3, d_value, d_key)?;
     let within = (q.matmul(&turned)? * &share)?;
     let asking = q.broadcast_mul(&fresh)?;
     // [batch * head, chunk, token, 1]: what is left of each token at the end of its chunk.
@@ -276,11 +282,16 @@ mod tests {
             let length = (x.iter().map(|x| x * x).sum::<f64>() + EPS).sqrt();
             x.iter().map(|x| x / length).collect()
         };
-        let (q, k, v, write, decay) = (of(0, head / 2), of(1, head / 2), of(2, head), of(3, head), of(4, head));
+        let q = of(0, head / 2);
+        let k = of(1, head / 2);
+        let v = of(2, head);
+        let write = of(3, head);
+        let decay = of(4, head);
         let mut memory = [[0.0; D_VALUE]; D_KEY];
         let mut found = Vec::new();
         for at in 0..q.len() {
-            let (q, k) = (unit(&q[at]), unit(&k[at]));
+            let q = unit(&q[at]);
+            let k = unit(&k[at]);
             memory.iter_mut().flatten().for_each(|x| *x *= decay[at][0].exp());
             let mut out = vec![0.0; D_VALUE];
             for (value, out) in out.iter_mut().enumerate() {

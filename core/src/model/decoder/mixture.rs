@@ -107,7 +107,8 @@ impl Decoder {
 }
 
 fn clamped_gate(gate: &Tensor, up: &Tensor, ClampedGate { limit, slope }: ClampedGate) -> Result<Tensor> {
-    let (gate, up) = (gate.minimum(limit)?, up.clamp(-limit, limit)?);
+    let gate = gate.minimum(limit)?;
+    let up = up.clamp(-limit, limit)?;
     let opened = (&gate * sigmoid(&(&gate * slope)?)?)?;
     Ok((opened * (up + 1.0)?)?)
 }
@@ -127,7 +128,8 @@ impl Routes {
     fn new(shares: &Tensor, experts: &Experts) -> Result<Self> {
         let shares = shares.detach().to_dtype(DType::F32)?.to_vec2::<f32>()?;
         let mut readers = vec![Vec::new(); experts.count];
-        let (mut chosen, mut ranks) = (Vec::new(), Vec::new());
+        let mut chosen = Vec::new();
+        let mut ranks = Vec::new();
         for (token, shares) in shares.iter().enumerate() {
             let mut order: Vec<usize> = (0..shares.len()).collect();
             order.sort_by(|a, b| shares[*b].total_cmp(&shares[*a]));
@@ -182,7 +184,8 @@ mod tests {
     #[test]
     fn the_output_is_the_weighted_sum_of_whole_mlps() {
         let model = decoder(mixed(), DType::F64);
-        let (experts, mixture) = (model.config().experts.clone().unwrap(), &model.weights().blocks[1]);
+        let experts = model.config().experts.clone().unwrap();
+        let mixture = &model.weights().blocks[1];
         let mixture = mixture.mixture.as_ref().unwrap();
         let task = Task::default();
         let batch = Batch::new(vec![vec![1, 4, 2, 0, 3], vec![2, 2, 7]]).unwrap();

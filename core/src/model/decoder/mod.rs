@@ -205,7 +205,9 @@ impl Decoder {
     }
 
     fn embedded(&self, flow: &mut Flow) -> Step<Tensor> {
-        let (rows, width, d) = (flow.batch.rows().len(), flow.batch.width(), self.config.d_model);
+        let rows = flow.batch.rows().len();
+        let width = flow.batch.width();
+        let d = self.config.d_model;
         let ids = flow.batch.ids(self.device())?.flatten_all()?;
         let by_column = |found: &Tensor| kernels::reshape(found, &[rows, width, d]);
         let mut x = by_column(&self.weights.embed.look_up(&ids)?)?;
@@ -246,7 +248,8 @@ impl Decoder {
         let x = flow.see(SiteKind::ResidPre, layer, x)?;
         let normed = self.normed(flow, block.attn_norm.as_ref(), &x, SiteKind::NormScale, layer)?;
         let attn_in = flow.see(SiteKind::AttnIn, layer, normed.clone())?;
-        let (x, normed) = (flow.tail(&x, from)?, flow.tail(&normed, from)?);
+        let x = flow.tail(&x, from)?;
+        let normed = flow.tail(&normed, from)?;
         let attn = match (&block.attn, &block.delta, self.config.delta_of(layer)) {
             (Some(attn), None, _) => self.attention(flow, layer, attn, &attn_in, past, from)?,
             (None, Some(delta), Some(sizes)) => self.delta_net(flow, layer, (delta, sizes), &attn_in, past, from)?,
@@ -341,8 +344,10 @@ impl Decoder {
     /// Normalises rows; returns `x` itself where there is no norm. The divisor is a site.
     fn normed(&self, flow: &mut Flow, norm: Option<&Norm>, x: &Tensor, scale: SiteKind, layer: usize) -> Step<Tensor> {
         let (Some(norm), Some(kind)) = (norm, self.config.norm) else { return Ok(x.clone()) };
-        let (weight, bias) = (norm.weight.as_ref(), norm.bias.as_ref());
-        let (eps, plus_one) = (self.config.norm_eps, self.config.norm_plus_one);
+        let weight = norm.weight.as_ref();
+        let bias = norm.bias.as_ref();
+        let eps = self.config.norm_eps;
+        let plus_one = self.config.norm_plus_one;
         if !flow.wants(scale, layer) {
             return Ok(kernels::norm(x, kind, eps, weight, plus_one, bias)?);
         }
@@ -353,7 +358,8 @@ impl Decoder {
     /// Normalises rows whose divisor is no site.
     fn plainly_normed(&self, norm: Option<&Norm>, x: &Tensor) -> Result<Tensor> {
         let Some((norm, kind)) = norm.zip(self.config.norm) else { return Ok(x.clone()) };
-        let (eps, plus_one) = (self.config.norm_eps, self.config.norm_plus_one);
+        let eps = self.config.norm_eps;
+        let plus_one = self.config.norm_plus_one;
         Ok(kernels::norm(x, kind, eps, norm.weight.as_ref(), plus_one, norm.bias.as_ref())?)
     }
 
@@ -407,7 +413,8 @@ fn mapped(task: &Task, x: &Tensor, map: &Linear, act: Option<Activation>) -> Res
         task.check()?;
         return map.weight.map(x, map.bias.as_ref(), act);
     }
-    let (x, map) = (x.clone(), map.clone());
+    let x = x.clone();
+    let map = map.clone();
     task.apart(move || map.weight.map(&x, map.bias.as_ref(), act))
 }
 

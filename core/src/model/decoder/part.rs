@@ -32,7 +32,8 @@ impl Decoder {
     /// Computes the keys and values of some blocks, from the residual stream of texts, `[batch, pos, d_model]`.
     pub fn remembered(&self, texts: &Batch, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Past> {
         self.check_keeps_none(PARTS)?;
-        let (mut hooks, mut past) = (NoHooks, Past::new());
+        let mut hooks = NoHooks;
+        let mut past = Past::new();
         let beside = self.beside(texts, blocks.clone(), None, task)?;
         let mut flow = Flow { may_grow: true, beside, ..Flow::of(&mut hooks, texts, 0..texts.width(), task) };
         self.onward(&mut flow, x, blocks, Some(&mut past), 0)?;
@@ -174,7 +175,8 @@ mod tests {
         let task = Task::default();
         for config in configs().into_iter().filter(|config| config.causal) {
             let model = decoder(config, DType::F32);
-            let (layers, d) = (model.config().layers, model.config().d_model);
+            let layers = model.config().layers;
+            let d = model.config().d_model;
             // The second one is padded, and nothing that is read attends to it.
             let texts = Batch::new(vec![vec![1, 4, 2, 0, 3, 5], vec![3, 3, 1, 2]]).unwrap();
             let lengths = texts.lengths();

@@ -41,7 +41,8 @@ impl Decoder {
             let what = config.beyond_sums().unwrap_or_default();
             return Err(err!(Argument, "keys and values have no copy for each query head in a model with {what}"));
         }
-        let (heads, shared) = (self.config.heads, self.config.kv_heads);
+        let heads = self.config.heads;
+        let shared = self.config.kv_heads;
         let config = Config { kv_heads: heads, ..self.config.as_ref().clone() };
         let mut weights = self.weights.clone();
         if shared < heads {
@@ -70,7 +71,8 @@ impl Decoder {
     /// behind.
     pub fn input_gradients(&self, reader: SiteKind, layer: usize, x: &Tensor, read: &Tensor) -> Result<Tensor> {
         let Some((norm, kind)) = self.norm_of(reader, layer)?.zip(self.config.norm) else { return Ok(read.clone()) };
-        let (eps, plus_one) = (self.config.norm_eps, self.config.norm_plus_one);
+        let eps = self.config.norm_eps;
+        let plus_one = self.config.norm_plus_one;
         Ok(kernels::norm_gradient(x, kind, eps, norm.weight.as_ref(), plus_one, read)?)
     }
 
@@ -152,7 +154,8 @@ impl Decoder {
         task: &Task,
     ) -> Result<Tensor> {
         task.check()?;
-        let (causal, window) = (self.config.causal, self.config.window(layer));
+        let causal = self.config.causal;
+        let window = self.config.window(layer);
         let reach = Reach { causal, window, past: columns.first, gap: columns.gap };
         self.attended_by(layer, Some(heads), [q, k, v], &reach)
     }
@@ -219,7 +222,8 @@ impl Decoder {
         work: impl FnOnce(&mut Flow) -> Result<T>,
     ) -> Result<T> {
         self.check_keeps_none(PARTS)?;
-        let (batch, mut hooks) = (Batch::new(vec![vec![0]])?, NoHooks);
+        let batch = Batch::new(vec![vec![0]])?;
+        let mut hooks = NoHooks;
         let range = columns.first..columns.first + width;
         let gap = columns.gap.cloned();
         work(&mut Flow { gap, ..Flow::of(&mut hooks, &batch, range, task) })

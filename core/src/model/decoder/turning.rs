@@ -22,7 +22,8 @@ impl Turning {
             Scaling::Yarn { amplitude, .. } => amplitude,
             _ => 1.0,
         };
-        let (frequencies, neighbours) = (frequencies(rotary), rotary.neighbours);
+        let frequencies = frequencies(rotary);
+        let neighbours = rotary.neighbours;
         Self { frequencies, neighbours, amplitude, table: Mutex::default() }
     }
 
@@ -90,7 +91,8 @@ fn yarn_bounds(rotary: &Rotary, (slow, fast): (f64, f64), original: usize, round
         true => (pair(fast).floor(), pair(slow).ceil()),
         false => (pair(fast), pair(slow)),
     };
-    let (first, last) = (first.max(0.0), last.min(dims - 1.0));
+    let first = first.max(0.0);
+    let last = last.min(dims - 1.0);
     // Where both are the same pair, the step between them is steep.
     (first as f32, if first == last { last + 0.001 } else { last } as f32)
 }

@@ -44,7 +44,8 @@ impl Variants<'_> {
     fn rows(&self) -> Result<Rows> {
         let (columns, d) = self.stream.dims2()?;
         if columns == 0 || self.tokens.len() != columns || self.changed.dims() != [self.places.len(), d] {
-            let (stream, changed) = (self.stream.dims(), self.changed.dims());
+            let stream = self.stream.dims();
+            let changed = self.changed.dims();
             return Err(err!(Bug, "variants of {} tokens: {stream:?}, {changed:?}", self.tokens.len()));
         }
         let mut at_column = vec![Vec::new(); columns];
@@ -186,7 +187,8 @@ impl Decoder {
         (layer, attn): (usize, &Attention),
         task: &Task,
     ) -> Step<Tensor> {
-        let (block, columns) = (&self.weights.blocks[layer], rows.x.dim(1)?);
+        let block = &self.weights.blocks[layer];
+        let columns = rows.x.dim(1)?;
         let mut hooks = NoHooks;
         let mut whole = Flow::of(&mut hooks, batch, 0..columns, task);
         let normed = self.normed(&mut whole, block.attn_norm.as_ref(), &rows.x, SiteKind::NormScale, layer)?;
@@ -194,7 +196,8 @@ impl Decoder {
         let (k, v) = self.keys_and_values(&mut whole, layer, maps, self.config.kv_heads, &normed)?;
         let k = self.turn(&whole, layer, attn.k_norm.as_ref(), k)?;
         let ends = rows.ends()?;
-        let (x, normed) = (ends.of(&rows.x)?, ends.of(&normed)?);
+        let x = ends.of(&rows.x)?;
+        let normed = ends.of(&normed)?;
         let mut hooks = NoHooks;
         let mut flow = Flow::of(&mut hooks, batch, columns - 1..columns, task);
         let q = self.heads(&mut flow, SiteKind::Q, layer, &normed, &attn.q, self.config.heads)?;
@@ -254,7 +257,9 @@ impl Asking<'_> {
         let (_, columns, shared, _) = k.dims4()?;
         let sharing = heads / shared;
         let wide = |x: &Tensor| x.to_dtype(DType::F32);
-        let (queries, k, v) = (wide(q)?.reshape((variants, shared, sharing, size))?, wide(k)?, wide(v)?);
+        let queries = wide(q)?.reshape((variants, shared, sharing, size))?;
+        let k = wide(k)?;
+        let v = wide(v)?;
         let slots: Vec<u32> = places.iter().map(|(variant, column)| (variant * columns + column) as u32).collect();
         let of: Vec<u32> = places.iter().map(|(variant, _)| *variant as u32).collect();
         let at: Vec<u32> = places.iter().map(|(_, column)| *column as u32).collect();

@@ -46,7 +46,8 @@ impl Config {
 
     fn check_sizes(&self) -> Result<()> {
         if self.d_head == 0 {
-            let (d, heads) = (self.d_model, self.heads);
+            let d = self.d_model;
+            let heads = self.heads;
             return Err(err!(Argument, "expected `d_model` to be a multiple of `heads`, found {d} and {heads}")
                 .hint("or state `d_head`, the size of one head"));
         }
@@ -64,12 +65,14 @@ impl Config {
         sizes.iter().try_for_each(|(name, found)| size(name, *found, 1, MOST))?;
         size("d_mlp", self.d_mlp, 0, MOST)?;
         if self.tied && self.outputs() != self.vocab {
-            let (vocab, out) = (self.vocab, self.outputs());
+            let vocab = self.vocab;
+            let out = self.outputs();
             bail!(Argument, "expected as many logits as tokens where the embedding is tied, {vocab}, found {out}");
         }
         size("position_offset", self.position_offset, 0, MOST)?;
         if !self.heads.is_multiple_of(self.kv_heads) {
-            let (heads, shared) = (self.heads, self.kv_heads);
+            let heads = self.heads;
+            let shared = self.kv_heads;
             bail!(Argument, "expected `heads` to be a multiple of `kv_heads`, found {heads} and {shared}");
         }
         Ok(())
@@ -150,7 +153,8 @@ impl Config {
         ];
         sizes.iter().try_for_each(|(name, found)| size(name, *found, 1, MOST))?;
         if !delta.value_heads.is_multiple_of(delta.key_heads) {
-            let (values, keys) = (delta.value_heads, delta.key_heads);
+            let values = delta.value_heads;
+            let keys = delta.key_heads;
             bail!(
                 Argument,
                 "expected `value_heads` of delta nets to be a multiple of `key_heads`, found {values} and {keys}"

@@ -39,8 +39,8 @@ fn read(keys: &mut Keys) -> Result<Config> {
 }
 
 fn pattern(keys: &mut Keys) -> Result<usize> {
-    let (old, new) =
-        (keys.maybe_size("sliding_window_pattern", None)?, keys.maybe_size("_sliding_window_pattern", None)?);
+    let old = keys.maybe_size("sliding_window_pattern", None)?;
+    let new = keys.maybe_size("_sliding_window_pattern", None)?;
     match old.or(new).unwrap_or(PATTERN) {
         0 => Err(err!(Format, "expected `sliding_window_pattern` of at least 1, found 0")),
         pattern => Ok(pattern),
@@ -51,8 +51,8 @@ fn pattern(keys: &mut Keys) -> Result<usize> {
 fn rotations(keys: &mut Keys, config: &Config) -> Result<(Rotary, Rotary)> {
     let whole = Rope { default_theta: 1e6, ..WHOLE_HEAD };
     let outer = |theta| Outer { theta, ..Outer::default() };
-    let (whole_theta, local_theta) =
-        (keys.maybe_number("rope_theta", None)?, keys.maybe_number("rope_local_base_freq", None)?);
+    let whole_theta = keys.maybe_number("rope_theta", None)?;
+    let local_theta = keys.maybe_number("rope_local_base_freq", None)?;
     if let Some(mut both) = keys.nested("rope_parameters")? {
         if keys.nested("rope_scaling")?.is_some() {
             bail!(Format, "expected `rope_parameters` or `rope_scaling`, found both");

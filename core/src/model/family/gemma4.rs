@@ -187,7 +187,8 @@ fn proportional(factor: f64, part: f64, d_head: usize) -> Scaling {
 fn shared_keys(keys: &mut Keys, config: &Config) -> Result<Option<SharedKeys>> {
     let layers = keys.size("num_kv_shared_layers", 0)?;
     let times = if keys.flag("use_double_wide_mlp", false)? { 2 } else { 1 };
-    let (all, d_mlp) = (config.layers, config.d_mlp.saturating_mul(times));
+    let all = config.layers;
+    let d_mlp = config.d_mlp.saturating_mul(times);
     if layers > 0 && layers >= all {
         return Err(err!(Format, "expected `num_kv_shared_layers` below the {all} layers, found {layers}")
             .hint("layers that read keys and values need some before them that make these"));

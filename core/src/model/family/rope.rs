@@ -48,7 +48,9 @@ impl Rope {
 
     /// Reads the rotation from the fields of `rope_parameters`, if there are any, and from the keys outside of them.
     pub fn rotary(&self, inner: Option<Keys>, outer: &Outer, config: &Config) -> Result<Rotary> {
-        let (mut theta, mut partial, mut scaling) = (None, None, Scaling::None);
+        let mut theta = None;
+        let mut partial = None;
+        let mut scaling = Scaling::None;
         if let Some(mut inner) = inner {
             theta = inner.maybe_number("rope_theta", None)?;
             partial = inner.maybe_number("partial_rotary_factor", None)?;
@@ -109,7 +111,8 @@ fn one_of_both<'a>(keys: &mut Keys<'a>) -> Result<Option<Keys<'a>>> {
 }
 
 fn read_scaling(inner: &mut Keys, outer: &Outer, config: &Config) -> Result<Scaling> {
-    let (new, old) = (inner.value("rope_type"), inner.value("type"));
+    let new = inner.value("rope_type");
+    let old = inner.value("type");
     if let (Some(new), Some(old)) = (new, old)
         && !same(new, old)
     {

@@ -195,7 +195,8 @@ fn what_is_special_of_a_family_is_in_its_config() {
     let olmo = config(json!({"model_type": "olmo3", "num_hidden_layers": 5, "rope_theta": 7e5,
         "rope_scaling": {"rope_type": "linear", "factor": 2.0}}));
     assert_eq!(olmo.windows, [Some(4096), Some(4096), Some(4096), None, Some(4096)]);
-    let (whole, local) = (olmo.rotary.unwrap(), olmo.rotary_local.unwrap());
+    let whole = olmo.rotary.unwrap();
+    let local = olmo.rotary_local.unwrap();
     assert_eq!((whole.theta, whole.scaling), (7e5, Scaling::Linear { factor: 2.0 }));
     assert_eq!((local.theta, local.scaling), (7e5, Scaling::None));
     let moe = |changes: Value| {

@@ -160,7 +160,9 @@ type Listing = Vec<(String, Vec<usize>)>;
 
 /// Lists one part of every layer.
 fn each(config: &Config, part: &str) -> Listing {
-    let (d, wide, narrow) = (config.d_model, config.d_mlp, config.kv_heads * config.d_head);
+    let d = config.d_model;
+    let wide = config.d_mlp;
+    let narrow = config.kv_heads * config.d_head;
     let shape = match part {
         "attn.q" | "attn.o" => vec![d, d],
         "attn.k" | "attn.v" => vec![narrow, d],

@@ -95,7 +95,8 @@ impl Edit for Acting {
 
 /// Broadcasts values to the shape of `x`, in its dtype and on its device.
 fn stretched(place: Place, values: &Tensor, x: &Tensor) -> Result<Tensor> {
-    let (found, wanted) = (values.dims(), x.dims());
+    let found = values.dims();
+    let wanted = x.dims();
     let fits = found.len() <= wanted.len()
         && found.iter().rev().zip(wanted.iter().rev()).all(|(have, want)| have == want || *have == 1);
     if !fits {

@@ -9,11 +9,13 @@ use crate::tensor::{DType, Tensor};
 /// Refuses another shape or dtype.
 pub fn same_form(place: &dyn Display, before: &Tensor, after: &Tensor) -> Result<()> {
     if after.dims() != before.dims() {
-        let (wanted, found) = (before.dims(), after.dims());
+        let wanted = before.dims();
+        let found = after.dims();
         return Err(err!(Shape, "expected a tensor of shape {wanted:?} from the hook at `{place}`, found {found:?}"));
     }
     if after.dtype() != before.dtype() {
-        let (wanted, found) = (before.dtype().as_str(), after.dtype().as_str());
+        let wanted = before.dtype().as_str();
+        let found = after.dtype().as_str();
         return Err(err!(Argument, "expected {wanted} from the hook at `{place}`, found {found}")
             .hint(format!("return x.to(\"{wanted}\")")));
     }

@@ -46,7 +46,8 @@ impl Picked {
         let (kind, Some(wanted)) = (at.site.kind, positions) else {
             return Ok(Self { kind: at.site.kind, head, columns: None, positions: None });
         };
-        let (mut columns, mut positions) = (vec![Vec::new(); at.batch.rows().len()], Vec::new());
+        let mut columns = vec![Vec::new(); at.batch.rows().len()];
+        let mut positions = Vec::new();
         for position in wanted {
             let here = (0..columns.len()).map(|row| column(at, row, *position)).collect::<Result<Vec<_>>>()?;
             match here.iter().flatten().count() {

@@ -65,7 +65,8 @@ impl Projection {
     /// Takes these directions out of the rows of `x`. The last axis is the width, or the last two are, as heads and
     /// their numbers.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        let (dims, width) = (x.dims(), self.width());
+        let dims = x.dims();
+        let width = self.width();
         let fits =
             dims.last() == Some(&width) || dims.len() > 1 && dims.iter().rev().take(2).product::<usize>() == width;
         if !fits {

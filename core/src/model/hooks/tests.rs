@@ -125,7 +125,8 @@ fn what_hooks_do_to_attention_lets_no_padding_in() {
             for action in [&push, &put, &Action::Scale(2.0)] {
                 let together = of(&rows, site, action);
                 for (i, row) in rows.iter().enumerate() {
-                    let (length, alone) = (row.len(), of(std::slice::from_ref(row), site, action));
+                    let length = row.len();
+                    let alone = of(std::slice::from_ref(row), site, action);
                     let beside = together.logits.narrow(0, i, 1).unwrap().narrow(1, 0, length).unwrap();
                     let far = |a: Tensor, b: &Tensor| {
                         let apart = (a - b).unwrap().abs().unwrap().max_all().unwrap();

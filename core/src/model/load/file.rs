@@ -104,8 +104,10 @@ fn from_gguf(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Resu
 
 /// Maps the other parts of a model of which this file is one, in their order and with their names.
 fn other_parts(files: &Files, path: &Path, split: gguf::Split) -> Result<Vec<(String, Arc<Mmap>)>> {
-    let (folder, name) = (folder_of(path), name_of(path));
-    let (number, count) = (split.number + 1, split.count);
+    let folder = folder_of(path);
+    let name = name_of(path);
+    let number = split.number + 1;
+    let count = split.count;
     let mut names = match gguf::part_names(name) {
         Some((found, names)) if found == split.number && names.len() == count => names,
         _ => {

@@ -267,6 +267,7 @@ fn tokenizer(files: &Files, path: &Path, tokens: usize, task: &Task) -> Result<T
 /// Reads the tokenizer of a folder, if it has one. It is built on another thread, since the largest take a second or
 /// two without a check for interruptions.
 fn tokenizer_of_folder(files: &Files, folder: &Path, task: &Task) -> Result<Option<Tokenizer>> {
-    let (files, folder) = (files.clone(), folder.to_path_buf());
+    let files = files.clone();
+    let folder = folder.to_path_buf();
     task.apart(move || Tokenizer::from_folder(&files, &folder))
 }

@@ -119,7 +119,8 @@ fn difference(cache: &Cache, place: Place, a: &Tensor, b: &Tensor, task: &Task) 
     }
     let mut sums = Sums::default();
     for row in 0..a.dim(0)? {
-        let (a, b) = (real(cache, place, a, row)?, real(cache, place, b, row)?);
+        let a = real(cache, place, a, row)?;
+        let b = real(cache, place, b, row)?;
         for piece in 0..a.dim(0)? {
             task.check()?;
             sums.add(&floats(&a.get(piece)?)?, &floats(&b.get(piece)?)?);
@@ -197,7 +198,8 @@ fn divergences(a: &Run, b: &Run, task: &Task) -> Result<Vec<Vec<f64>>> {
         );
     }
     let text = |(row, length): (usize, usize)| {
-        let (a, b) = (a.logits.get(row)?, b.logits.get(row)?);
+        let a = a.logits.get(row)?;
+        let b = b.logits.get(row)?;
         // Each position by itself, in order, so that the number of threads changes nothing.
         parallel::try_map(length, &|position| {
             task.check()?;
@@ -209,9 +211,11 @@ fn divergences(a: &Run, b: &Run, task: &Task) -> Result<Vec<Vec<f64>>> {
 
 /// Computes KL(p || q) = sum p ln(p / q) in nats, of the softmax p of `a` and q of `b`.
 pub fn kl(a: &[f64], b: &[f64]) -> f64 {
-    let (all_a, all_b) = (log_sum_exp(a), log_sum_exp(b));
+    let all_a = log_sum_exp(a);
+    let all_b = log_sum_exp(b);
     let terms = a.iter().zip(b).map(|(a, b)| {
-        let (log_p, log_q) = (a - all_a, b - all_b);
+        let log_p = a - all_a;
+        let log_q = b - all_b;
         // What has no probability contributes nothing, even where q has none either.
         if log_p == f64::NEG_INFINITY { 0.0 } else { log_p.exp() * (log_p - log_q) }
     });

@@ -159,7 +159,8 @@ fn read(
 
 /// Computes the logits of a part of the residual stream; the output of the last norm is not normed again.
 pub(super) fn unembedded(model: &Decoder, place: Place, x: Tensor, task: &Task) -> Result<Tensor> {
-    let (config, weights) = (model.config(), model.weights());
+    let config = model.config();
+    let weights = model.weights();
     let x = match (&weights.final_norm, config.norm) {
         (Some(norm), Some(kind)) if place.site.kind != SiteKind::FinalNorm => {
             kernels::norm(&x, kind, config.norm_eps, norm.weight.as_ref(), config.norm_plus_one, norm.bias.as_ref())?
@@ -172,7 +173,8 @@ pub(super) fn unembedded(model: &Decoder, place: Place, x: Tensor, task: &Task) 
 fn guesses(logits: &Tensor, lengths: &[usize], count: usize) -> Result<Vec<Vec<Vec<Guess>>>> {
     let chances = normalise::softmax(logits, 2)?;
     let (_, order) = order::topk(logits, count, 2, Direction::Descending)?;
-    let (tokens, chances) = (ints(&order)?, floats(&gather::gather(&chances, 2, &order)?)?);
+    let tokens = ints(&order)?;
+    let chances = floats(&gather::gather(&chances, 2, &order)?)?;
     let width = logits.dim(1)?;
     let mut all =
         tokens.into_iter().zip(chances).map(|(token, probability)| Guess { token: token as u32, probability });

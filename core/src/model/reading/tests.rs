@@ -77,7 +77,9 @@ fn a_finer_split_is_the_coarser_one_taken_apart() {
     let total = |parts: &[(Writer, f64)], keep: fn(&Writer) -> bool| -> f64 {
         parts.iter().filter(|(writer, _)| keep(writer)).map(|(_, value)| value).sum()
     };
-    let (layers, sites, heads) = (parts(By::Layer), parts(By::Part), parts(By::Head));
+    let layers = parts(By::Layer);
+    let sites = parts(By::Part);
+    let heads = parts(By::Head);
     let names: Vec<String> = heads.iter().map(|(writer, _)| writer.to_string()).collect();
     let of_layer = |layer: usize| {
         let heads = (0..4).map(move |head| format!("head_out.{layer}.{head}"));
@@ -210,7 +212,8 @@ fn two_runs_differ_from_where_the_hook_is() {
 #[test]
 fn the_divergence_is_that_of_a_from_b() {
     // p = (3/4, 1/4), q = (1/2, 1/2).
-    let (p, q) = ([3.0_f64.ln(), 0.0], [5.0, 5.0]);
+    let p = [3.0_f64.ln(), 0.0];
+    let q = [5.0, 5.0];
     assert!((compare::kl(&p, &q) - (0.75 * 1.5_f64.ln() + 0.25 * 0.5_f64.ln())).abs() < 1e-12);
     assert!((compare::kl(&q, &p) - (0.5 * (2.0 / 3.0_f64).ln() + 0.5 * 2.0_f64.ln())).abs() < 1e-12);
     let never = [f64::NEG_INFINITY, 0.0];
@@ -223,7 +226,8 @@ fn the_divergence_is_that_of_a_from_b() {
 #[test]
 fn runs_over_other_texts_are_not_compared() {
     let model = decoder(config(), DType::F32);
-    let (a, mut b) = (run(&model, vec![], vec![]), run(&model, vec![], vec![]));
+    let a = run(&model, vec![], vec![]);
+    let mut b = run(&model, vec![], vec![]);
     b.batch = Batch::new(vec![vec![1], vec![2]]).unwrap();
     assert_eq!(compare::compare(&a, &b, &Task::default()).unwrap_err().kind, ErrorKind::Shape);
 }

@@ -125,7 +125,8 @@ fn no_one_tensor(kind: SiteKind, layer: Option<usize>) -> Error {
 
 /// Builds the error about keys or values where a layer has none of its own.
 fn keys_of_another(config: &Config, kind: SiteKind, layer: usize) -> Error {
-    let (name, from) = (kind.name(), config.keys_from(layer).unwrap_or_default());
+    let name = kind.name();
+    let from = config.keys_from(layer).unwrap_or_default();
     err!(Name, "layer {layer} reads the keys and values of layer {from}, and has no site `{name}`")
         .hint(format!("`{name}.{from}` has them, and `{name}.*` names all layers that have their own"))
 }
@@ -174,7 +175,8 @@ fn numbers(part: &str, count: usize, what: &str, whose: &str) -> Result<Vec<usiz
     };
     match part.split_once('-') {
         Some((from, to)) if !from.is_empty() => {
-            let (from, to) = (one(from)?, one(to)?);
+            let from = one(from)?;
+            let to = one(to)?;
             if from > to {
                 bail!(Name, "expected {what}s in ascending order, found `{part}`");
             }

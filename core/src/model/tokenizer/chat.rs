@@ -145,7 +145,9 @@ impl Tokenizer {
         marks.retain(|(name, _)| !name.is_empty());
         marks.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
         let first: BTreeSet<u8> = marks.iter().map(|(name, _)| name.as_bytes()[0]).collect();
-        let (mut placed, mut begin, mut at) = (Vec::new(), 0, 0);
+        let mut placed = Vec::new();
+        let mut begin = 0;
+        let mut at = 0;
         while at < text.len() {
             let begins = first.contains(&text.as_bytes()[at]);
             let Some((name, id)) = marks.iter().find(|(name, _)| begins && text[at..].starts_with(name)) else {

@@ -120,8 +120,10 @@ fn sentencepiece(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
         whole: of_kind(kinds, TokenType::Whole),
     };
     let merges = Merges::new(&vocab, parts_of_merges)?;
-    let (bos, eos) = (given(parts.bos_token_id, 1), given(parts.eos_token_id, 2));
-    let (add_bos, add_eos) = (parts.add_bos_token.unwrap_or(true), parts.add_eos_token.unwrap_or(false));
+    let bos = given(parts.bos_token_id, 1);
+    let eos = given(parts.eos_token_id, 2);
+    let add_bos = parts.add_bos_token.unwrap_or(true);
+    let add_eos = parts.add_eos_token.unwrap_or(false);
     Tokenizer::new(vocab, Arc::new(merges), Origin::Ours(Ours::Gguf(Box::new(parts))))
         .marked(bos, eos)?
         .adding(add_bos, add_eos)
@@ -159,8 +161,10 @@ fn byte_level(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
         .collect();
     let engine = bytelevel::engine(&vocab, &parts.merges, cut, &whole)?;
     let split = Library::new(engine, vocab.clone(), true, Limits::KNOWN)?;
-    let (bos, eos) = (parts.bos_token_id, parts.eos_token_id);
-    let (add_bos, add_eos) = (parts.add_bos_token.unwrap_or(cut.adds_bos), parts.add_eos_token.unwrap_or(false));
+    let bos = parts.bos_token_id;
+    let eos = parts.eos_token_id;
+    let add_bos = parts.add_bos_token.unwrap_or(cut.adds_bos);
+    let add_eos = parts.add_eos_token.unwrap_or(false);
     Tokenizer::new(vocab, Arc::new(split), Origin::Ours(Ours::Gguf(Box::new(parts))))
         .marked(bos, eos)?
         .adding(add_bos, add_eos)

@@ -29,7 +29,8 @@ impl Tokenizer {
         };
         let ids = listed.ids().filter_map(single).collect();
         let split = Characters { ids, unknown: listed.unknown };
-        let (bos, unknown) = (bos.map(String::from), unknown.map(String::from));
+        let bos = bos.map(String::from);
+        let unknown = unknown.map(String::from);
         Ok(listed.tokenizer(Arc::new(split), Ours::Characters { tokens: list, bos, unknown }))
     }
 
@@ -45,7 +46,8 @@ impl Tokenizer {
         let piece = |name: &String| Piece { bytes: format!(" {name}").into_bytes(), ..Piece::plain(name.clone()) };
         let listed = Listed::new(list.iter().map(piece).collect(), true, bos, unknown)?;
         let split = Words { ids: listed.ids().collect(), unknown: listed.unknown };
-        let (bos, unknown) = (bos.map(String::from), unknown.map(String::from));
+        let bos = bos.map(String::from);
+        let unknown = unknown.map(String::from);
         Ok(listed.tokenizer(Arc::new(split), Ours::Words { tokens: list, bos, unknown }))
     }
 }

@@ -69,7 +69,8 @@ impl Split for Library {
         let (ids, places) = if self.limits.quick && text.len() <= MOMENT {
             run(&self.engine, text)?
         } else {
-            let (engine, text) = (self.engine.clone(), text.to_string());
+            let engine = self.engine.clone();
+            let text = text.to_string();
             task.apart(move || run(&engine, &text))?
         };
         let mut end = 0;
@@ -84,7 +85,8 @@ impl Split for Library {
 
 /// Refuses a text that cannot be split reliably.
 pub fn check_stretches(text: &str) -> Result<()> {
-    let (mut start, mut blank) = (0, false);
+    let mut start = 0;
+    let mut blank = false;
     for (at, letter) in text.char_indices().filter(|_| text.len() > STRETCH) {
         if letter.is_whitespace() != blank {
             (start, blank) = (at, !blank);

@@ -22,7 +22,8 @@ impl Tokenizer {
     pub fn from_llama2c(bytes: &[u8], tokens: Option<usize>) -> Result<Self> {
         let mut rest = bytes;
         let longest = i32::from_le_bytes(take(&mut rest)?);
-        let (mut pieces, mut scores) = (Vec::new(), Vec::new());
+        let mut pieces = Vec::new();
+        let mut scores = Vec::new();
         while !rest.is_empty() {
             let (score, name) = token(&mut rest, longest).map_err(|e| e.within(format!("token {}", pieces.len())))?;
             pieces.push(name);

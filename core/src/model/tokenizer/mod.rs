@@ -68,14 +68,16 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Makes a tokenizer that adds nothing by itself.
     fn new(vocab: Arc<Vocab>, split: Arc<dyn Split>, origin: Origin) -> Self {
-        let (front, back) = (Vec::new(), Vec::new());
+        let front = Vec::new();
+        let back = Vec::new();
         Self { vocab, split, origin: Arc::new(origin), front, back, bos: None, eos: None, chats: None }
     }
 
     /// Encodes a text. `bos` decides whether it begins with the BOS token; without it the tokenizer's own rule decides,
     /// as for the end.
     pub fn encode(&self, text: &str, bos: Option<bool>, task: &Task) -> Result<Tokens> {
-        let (front, back) = (self.before(bos)?, &self.back);
+        let front = self.before(bos)?;
+        let back = &self.back;
         let placed = self.split.split(text, task)?;
         let added = |ids: &[u32], at: usize| ids.iter().map(|id| (*id, at..at)).collect::<Vec<_>>();
         let all = [added(&front, 0), placed, added(back, text.len())].concat();

@@ -22,13 +22,15 @@ impl Vocab {
     /// overlap. What became U+FFFD is of the token where it begins.
     pub(super) fn placed(&self, ids: &[u32]) -> Result<(String, Vec<Range<usize>>)> {
         let mut stream = Stream::new(self);
-        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        let mut bytes = Vec::new();
+        let mut ends = Vec::new();
         for id in ids {
             bytes.extend_from_slice(stream.own(*id)?);
             ends.push(bytes.len());
         }
         // Where in the text each byte begins, and at the end where the text ends.
-        let (mut text, mut places) = (String::new(), Vec::with_capacity(bytes.len() + 1));
+        let mut text = String::new();
+        let mut places = Vec::with_capacity(bytes.len() + 1);
         for chunk in bytes.utf8_chunks() {
             places.extend((0..chunk.valid().len()).map(|at| text.len() + at));
             text.push_str(chunk.valid());
@@ -133,7 +135,8 @@ mod tests {
 
     #[test]
     fn the_tokenizers_own_space_is_left_off_once_and_only_at_the_beginning() {
-        let (own, texts) = (bytes(true), bytes(false));
+        let own = bytes(true);
+        let texts = bytes(false);
         assert_eq!(own.decode(&[256, 256]).unwrap(), "a a");
         assert_eq!(own.decode(&[257, 256, 256]).unwrap(), "<s>a a");
         assert_eq!(own.decode(&[65, 256]).unwrap(), "A a");

@@ -105,12 +105,14 @@ impl<'a> Symbols<'a> {
     /// Joins the right one to the left one, unless either has changed since they were found.
     fn make(&mut self, join: Join) -> bool {
         let length = |index: usize| self.list.get(index).map_or(0, |symbol| symbol.end - symbol.start);
-        let (left, right) = (length(join.left), length(join.right));
+        let left = length(join.left);
+        let right = length(join.right);
         if left == 0 || right == 0 || left + right != join.length {
             return false;
         }
         let Some(joined) = self.list.get_mut(join.right) else { return false };
-        let (end, after) = (joined.end, joined.after);
+        let end = joined.end;
+        let after = joined.after;
         joined.start = end;
         if let Some(next) = after.and_then(|after| self.list.get_mut(after)) {
             next.before = Some(join.left);

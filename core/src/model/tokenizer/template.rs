@@ -51,7 +51,9 @@ fn countable(end: &[u32]) -> Result<()> {
 
 /// Reads a list such as `<s> $A </s>`.
 fn template(processor: &Value) -> Result<Ends> {
-    let (mut front, mut back, mut texts) = (Vec::new(), Vec::new(), 0);
+    let mut front = Vec::new();
+    let mut back = Vec::new();
+    let mut texts = 0;
     for part in list(processor.get("single"), "single")? {
         if part.get("Sequence").is_some() {
             texts += 1;

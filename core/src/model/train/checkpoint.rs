@@ -28,7 +28,8 @@ pub struct Identity<'a> {
 pub fn saved(state: &State, identity: &Identity) -> Result<Named> {
     let mut tensors = BTreeMap::new();
     state.parameters.iter().for_each(|parameter| parameter.save(&mut tensors));
-    let (steps, held_out) = (&state.history.steps, &state.history.held_out);
+    let steps = &state.history.steps;
+    let held_out = &state.history.held_out;
     let numbers: [(&str, Vec<f64>); 5] = [
         ("losses", steps.iter().map(|step| step.loss).collect()),
         ("norms", steps.iter().map(|step| step.norm).collect()),
@@ -59,16 +60,20 @@ pub fn restore(state: &mut State, identity: &Identity, file: &CheckpointReader) 
     if config != *identity.config {
         return Err(with_way_out(err!(Argument, "the checkpoint there has another config"), "the same one"));
     }
-    let (data, given): (String, _) = (parsed(metadata, "data")?, &identity.data);
+    let data: String = parsed(metadata, "data")?;
+    let given = &identity.data;
     if data != *given {
         let error = err!(Argument, "the checkpoint there is of a training on {data}, and this one is on {given}");
         return Err(with_way_out(error, "the same data"));
     }
-    let (step, tokens): (u64, u64) = (parsed(metadata, "step")?, parsed(metadata, "tokens_per_step")?);
+    let step: u64 = parsed(metadata, "step")?;
+    let tokens: u64 = parsed(metadata, "tokens_per_step")?;
     let numbers = |name: &str| -> Result<Vec<f64>> {
         Ok(file.tensor(&format!("history.{name}"))?.to_dtype(DType::F64)?.to_vec1()?)
     };
-    let (losses, norms, rates) = (numbers("losses")?, numbers("norms")?, numbers("rates")?);
+    let losses = numbers("losses")?;
+    let norms = numbers("norms")?;
+    let rates = numbers("rates")?;
     if [&losses, &norms, &rates].iter().any(|numbers| numbers.len() as u64 != step) {
         return Err(err!(Format, "expected the losses of {step} steps, found {}", losses.len()));
     }

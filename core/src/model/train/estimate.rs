@@ -22,7 +22,8 @@ impl Estimate {
     pub fn new(config: &Config, recipe: &Recipe, width: usize, left: u64, pass: f64) -> Result<Self> {
         let shapes = config.parameters()?;
         let parameters: u64 = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum();
-        let (passes, per_pass) = (left.saturating_mul(recipe.accumulate as u64), (recipe.rows * width) as u64);
+        let passes = left.saturating_mul(recipe.accumulate as u64);
+        let per_pass = (recipe.rows * width) as u64;
         let remembered = u128::from(per_pass) * numbers_per_token(config) as u128;
         let bytes = 4 * (4 * u128::from(parameters) + remembered);
         Ok(Self { parameters, tokens: passes.saturating_mul(per_pass), bytes, seconds: passes as f64 * pass })
@@ -36,7 +37,8 @@ fn numbers_per_token(config: &Config) -> usize {
     let maps = if config.gated { 3 } else { 2 };
     let of_layer = |layer: usize| {
         let size = config.d_head_of(layer);
-        let (wide, narrow) = (config.heads * size, config.kv_heads_of(layer) * size);
+        let wide = config.heads * size;
+        let narrow = config.kv_heads_of(layer) * size;
         8 * d + 3 * wide + 4 * narrow + maps * config.d_mlp_of(layer) + 3 * config.layer_inputs.unwrap_or(0)
     };
     let layers: usize = (0..config.layers).map(of_layer).sum();

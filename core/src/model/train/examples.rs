@@ -129,7 +129,8 @@ impl Tables {
 
     fn at(&mut self, place: u64) -> usize {
         let count = self.rows() as u64;
-        let (round, within) = (place / count, (place % count) as usize);
+        let round = place / count;
+        let within = (place % count) as usize;
         match &self.order {
             Some((held, order)) if *held == round => order[within],
             _ => {
@@ -213,7 +214,8 @@ mod tests {
     #[test]
     fn skipping_is_reading_unseen() {
         let task = Task::default();
-        let (mut read, mut skipped) = (table(7), table(7));
+        let mut read = table(7);
+        let mut skipped = table(7);
         read.next(5, &task).unwrap();
         read.next(6, &task).unwrap();
         skipped.skip(11, &task).unwrap();

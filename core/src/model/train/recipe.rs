@@ -60,15 +60,18 @@ impl Recipe {
     pub fn continues(&self, other: &Recipe, done: u64) -> Result<()> {
         let same_length = Recipe { steps: other.steps, schedule: other.schedule, ..self.clone() };
         if same_length != *other {
-            let (ours, theirs) = (self.described(), other.described());
+            let ours = self.described();
+            let theirs = other.described();
             let differs = ours.iter().zip(&theirs).find(|(a, b)| a != b);
             let (found, wanted) = differs.map_or(("", ""), |(a, b)| (a.as_str(), b.as_str()));
             let error = err!(Argument, "the checkpoint there has {wanted}, and this training {found}");
             return Err(with_way_out(error, "the same options"));
         }
-        let (ours, theirs) = (self.optimizer(), other.optimizer());
+        let ours = self.optimizer();
+        let theirs = other.optimizer();
         if let Some(step) = (0..done).find(|step| ours.rate(*step) != theirs.rate(*step)) {
-            let (kept, now) = (theirs.rate(step), ours.rate(step));
+            let kept = theirs.rate(step);
+            let now = ours.rate(step);
             return Err(err!(
                 Argument,
                 "the checkpoint there had the learning rate {kept:e} at step {step}, and this training has {now:e}"

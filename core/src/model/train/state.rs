@@ -40,7 +40,8 @@ impl State {
             Some(parameter) => Ok(parameter.weight.as_detached_tensor()),
             None => Err(err!(Bug, "a weight that was not there before")),
         })?;
-        let (tracked, plain) = (Decoder::new(config.clone(), tracked), Decoder::new(config.clone(), plain));
+        let tracked = Decoder::new(config.clone(), tracked);
+        let plain = Decoder::new(config.clone(), plain);
         Ok(Self {
             step: 0,
             parameters,
@@ -97,7 +98,9 @@ impl State {
     /// Computes the loss of some examples and its gradients, on a separate thread, so that an interruption need not
     /// wait for them.
     fn pass(&self, examples: &Examples, whole: f64, dropout: Dropout, task: &Task) -> Result<(f64, Gradients)> {
-        let (decoder, examples, within) = (self.tracked.clone(), examples.clone(), task.clone());
+        let decoder = self.tracked.clone();
+        let examples = examples.clone();
+        let within = task.clone();
         task.apart(move || {
             let taped = Taped::of(|| loss(&decoder, &examples, whole, dropout, &within))?;
             let mean = Number::of(&taped.number().to_dtype(DType::F64)?)?.as_f64();

@@ -34,7 +34,9 @@ impl Header {
         let (data, text) = Self::text(bytes)?;
         let text = std::str::from_utf8(text).map_err(|_| err!(Format, "the npy header is not text"))?;
         let mut words = Words { rest: text.trim_end() };
-        let (mut descr, mut fortran, mut shape) = (None, None, None);
+        let mut descr = None;
+        let mut fortran = None;
+        let mut shape = None;
         words.expect("{")?;
         while !words.take("}") {
             let key = words.string()?;

@@ -55,7 +55,8 @@ impl Header {
         let fields: Fields =
             json::read(header, |e| err!(Format, "the safetensors header is not as it should be: {e}"))?;
         let start = header.len() + 8;
-        let (mut entries, mut metadata) = (BTreeMap::new(), BTreeMap::new());
+        let mut entries = BTreeMap::new();
+        let mut metadata = BTreeMap::new();
         for (name, value) in fields.0 {
             if name == METADATA {
                 metadata = texts(&value)?;

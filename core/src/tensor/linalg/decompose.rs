@@ -35,7 +35,8 @@ pub fn qr(a: &Tensor) -> Result<(Tensor, Tensor)> {
 fn one_qr(a: &Tensor) -> Result<[Tensor; 2]> {
     let m = matrix(a)?;
     let qr = m.qr();
-    let (mut q, mut r) = (qr.compute_thin_Q(), qr.thin_R().to_owned());
+    let mut q = qr.compute_thin_Q();
+    let mut r = qr.thin_R().to_owned();
     for i in 0..r.nrows() {
         for j in 0..i.min(r.ncols()) {
             r[(i, j)] = 0.0;
@@ -100,7 +101,8 @@ fn symmetric(a: &Tensor) -> Result<Mat<f64>> {
     let allowed = 100.0 * precision(a) * most;
     for i in 0..m.nrows() {
         for j in 0..i {
-            let (below, above) = (m[(i, j)], m[(j, i)]);
+            let below = m[(i, j)];
+            let above = m[(j, i)];
             if (below - above).abs() > allowed {
                 return Err(err!(
                     Numeric,

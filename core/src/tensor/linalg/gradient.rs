@@ -73,10 +73,15 @@ pub fn of_svd(a: &Tensor, [u, s, vt]: [Tensor; 3], left: &M, sizes: &[f64], righ
     if !a.track_op() {
         return Ok([u, s, vt]);
     }
-    let (left, right, sizes) = (left.clone(), right.clone(), sizes.to_vec());
-    let (l, r) = (left.clone(), right.clone());
+    let left = left.clone();
+    let right = right.clone();
+    let sizes = sizes.to_vec();
+    let l = left.clone();
+    let r = right.clone();
     let s = noted("svd", a, s, move |g| Ok(scaled(&l, |_, j| g[(j, 0)]) * r.transpose()))?;
-    let (l, r, x) = (left.clone(), right.clone(), sizes.clone());
+    let l = left.clone();
+    let r = right.clone();
+    let x = sizes.clone();
     let u = noted("svd", a, u, move |g| Ok(by_side(&l, &x, &g)? * r.transpose()))?;
     let vt = noted("svd", a, vt, move |g| Ok(&left * by_side(&right, &sizes, &g.transpose().to_owned())?.transpose()))?;
     Ok([u, s, vt])
@@ -105,8 +110,10 @@ pub fn of_qr(a: &Tensor, [q, r]: [Tensor; 2], orthogonal: &M, upper: &M) -> Resu
         return Ok([q, r]);
     }
     let m = matrix(a)?;
-    let (rows, side) = (m.nrows(), m.nrows().min(m.ncols()));
-    let (left, right) = (upper.subcols(0, side).to_owned(), m.subcols(side, m.ncols() - side).to_owned());
+    let rows = m.nrows();
+    let side = m.nrows().min(m.ncols());
+    let left = upper.subcols(0, side).to_owned();
+    let right = m.subcols(side, m.ncols() - side).to_owned();
     let basis = orthogonal.clone();
     let square = move |for_q: &M, for_r: &M| -> Result<M> {
         if (0..side).any(|i| left[(i, i)] == 0.0) {
@@ -123,11 +130,13 @@ pub fn of_qr(a: &Tensor, [q, r]: [Tensor; 2], orthogonal: &M, upper: &M) -> Resu
     let beside = move |part: M, other: &M| {
         Mat::from_fn(rows, side + rest, |i, j| if j < side { part[(i, j)] } else { other[(i, j - side)] })
     };
-    let (for_q, put) = (square.clone(), beside);
+    let for_q = square.clone();
+    let put = beside;
     let q = noted("qr", a, q, move |g| Ok(put(for_q(&g, &Mat::zeros(side, side))?, &Mat::zeros(rows, rest))))?;
     let basis = orthogonal.clone();
     let r = noted("qr", a, r, move |g| {
-        let (g_left, g_right) = (g.subcols(0, side).to_owned(), g.subcols(side, rest).to_owned());
+        let g_left = g.subcols(0, side).to_owned();
+        let g_right = g.subcols(side, rest).to_owned();
         Ok(beside(square(&(&right * g_right.transpose()), &g_left)?, &(&basis * g_right)))
     })?;
     Ok([q, r])
@@ -141,7 +150,8 @@ pub fn of_eigh(a: &Tensor, [values, vectors]: [Tensor; 2], x: &[f64], v: &M) -> 
     }
     let basis = v.clone();
     let values = noted("eigh", a, values, move |g| Ok(scaled(&basis, |_, j| g[(j, 0)]) * basis.transpose()))?;
-    let (basis, x) = (v.clone(), x.to_vec());
+    let basis = v.clone();
+    let x = x.to_vec();
     let vectors = noted("eigh", a, vectors, move |g| {
         let f = gaps(&x, "eigenvalues")?;
         let inner = scaled(&(basis.transpose() * g), |i, j| f[(i, j)]);
@@ -165,7 +175,9 @@ pub fn of_cholesky(a: &Tensor, result: Tensor, l: &M) -> Result<Tensor> {
 
 /// Returns the result of A x = b with its gradients: A^-T G for b, and minus that times x^T for A.
 pub fn of_solve(a: &Tensor, b: &Tensor, result: Tensor, m: M, x: M) -> Result<Tensor> {
-    let (asked, constant_a, constant_b) = ([a.track_op(), b.track_op()], a.detach(), b.detach());
+    let asked = [a.track_op(), b.track_op()];
+    let constant_a = a.detach();
+    let constant_b = b.detach();
     with_gradient("solve", result, &[a, b], move |_, gradient| {
         let for_b = transposed_solution(m.as_ref(), &columns(gradient)?);
         let for_a = || like(&tensor((&for_b * x.transpose() * -1.0_f64).as_ref(), &constant_a)?, &constant_a);
@@ -194,7 +206,8 @@ pub fn of_det(a: &Tensor, result: Tensor, m: M) -> Result<Tensor> {
 /// P^T P G^T (1 - P A).
 pub fn of_pinv(a: &Tensor, result: Tensor, m: M, p: M) -> Result<Tensor> {
     noted("pinv", a, result, move |g| {
-        let (rows, columns) = (m.nrows(), m.ncols());
+        let rows = m.nrows();
+        let columns = m.ncols();
         let inner = p.transpose() * &g * p.transpose() * -1.0_f64;
         let outside = (eye(rows) - &m * &p) * g.transpose() * (&p * p.transpose());
         let beyond = (p.transpose() * &p) * g.transpose() * (eye(columns) - &p * &m);

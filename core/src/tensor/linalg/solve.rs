@@ -26,7 +26,8 @@ pub fn solve(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 fn one_solve(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let (m, mut x) = (square(a)?, columns(b)?);
+    let m = square(a)?;
+    let mut x = columns(b)?;
     if m.nrows() != x.nrows() {
         bail!(Shape, "expected {} rows on the right, found shape {:?}", m.nrows(), b.dims());
     }
@@ -96,7 +97,8 @@ pub fn lstsq(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 fn one_lstsq(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let (m, right) = (matrix(a)?, columns(b)?);
+    let m = matrix(a)?;
+    let right = columns(b)?;
     if m.nrows() != right.nrows() {
         bail!(Shape, "expected {} rows on the right, found shape {:?}", m.nrows(), b.dims());
     }

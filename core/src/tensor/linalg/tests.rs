@@ -125,7 +125,8 @@ fn empty_matrices() {
 
 #[test]
 fn a_batch_is_each_of_its_matrices() {
-    let (a, b) = (random(&[2, 3, 4, 4], 1), random(&[2, 3, 4], 2));
+    let a = random(&[2, 3, 4, 4], 1);
+    let b = random(&[2, 3, 4], 2);
     let one = |t: &Tensor| t.get(1).unwrap().get(2).unwrap();
     assert!(close(&one(&inverse(&a).unwrap()), &inverse(&one(&a)).unwrap()));
     assert!(close(&one(&solve(&a, &b).unwrap()), &solve(&one(&a), &one(&b)).unwrap()));

@@ -103,7 +103,8 @@ fn ranked(row: &[f64], q: f64, slopes: &mut [f64]) {
     let mut order: Vec<usize> = (0..row.len()).collect();
     order.sort_by(|a, b| row[*a].total_cmp(&row[*b]));
     let place = q * (row.len() - 1) as f64;
-    let (below, part) = (place.floor() as usize, place.fract());
+    let below = place.floor() as usize;
+    let part = place.fract();
     slopes[order[below]] += 1.0 - part;
     if let Some(above) = order.get(below + 1).filter(|_| part > 0.0) {
         slopes[*above] += part;

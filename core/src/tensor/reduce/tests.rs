@@ -125,7 +125,9 @@ proptest! {
         let mut most = vec![f64::NEG_INFINITY; sums.len()];
         for (i, value) in flat.iter().enumerate() {
             // The place of the element among the kept axes.
-            let (mut rest, mut place, mut stride) = (i, 0, 1);
+            let mut rest = i;
+            let mut place = 0;
+            let mut stride = 1;
             for axis in (0..dims.len()).rev() {
                 let at = rest % dims[axis];
                 rest /= dims[axis];

@@ -16,7 +16,8 @@ pub struct Constraint<'a> {
 
 impl<'a> Constraint<'a> {
     pub fn of(name: &'a str, options: &DescentOptions) -> Result<Self> {
-        let (is_unit, is_orthogonal) = (options.unit.has(name), options.orthogonal.has(name));
+        let is_unit = options.unit.has(name);
+        let is_orthogonal = options.orthogonal.has(name);
         let range = options.range.of_parameter(name);
         if u8::from(is_unit) + u8::from(is_orthogonal) + u8::from(range.is_some()) > 1 {
             return Err(err!(Argument, "expected one of `unit`, `orthogonal` and `range` for `{name}`, found several")

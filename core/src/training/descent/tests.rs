@@ -31,7 +31,8 @@ const ADAMW: DescentRule = DescentRule::AdamW { betas: [0.9, 0.999], eps: 1e-8, 
 
 /// Makes three steps on x^2 by the formulas of the papers.
 fn by_hand(rule: DescentRule, mut x: f64, lr: f64) -> f64 {
-    let (mut m, mut v) = (0.0, 0.0);
+    let mut m = 0.0;
+    let mut v = 0.0;
     for step in 1..=3 {
         let gradient = 2.0 * x;
         x = match rule {
@@ -45,7 +46,8 @@ fn by_hand(rule: DescentRule, mut x: f64, lr: f64) -> f64 {
                 let gradient = if apart { gradient } else { gradient + weight_decay * x };
                 m = b1 * m + (1.0 - b1) * gradient;
                 v = b2 * v + (1.0 - b2) * gradient * gradient;
-                let (mean, square) = (m / (1.0 - b1.powi(step)), v / (1.0 - b2.powi(step)));
+                let mean = m / (1.0 - b1.powi(step));
+                let square = v / (1.0 - b2.powi(step));
                 let kept = if apart { x * (1.0 - lr * weight_decay) } else { x };
                 kept - lr * mean / (square.sqrt() + eps)
             }
@@ -99,7 +101,8 @@ fn constraints_hold_after_every_step() {
 /// 1966).
 #[test]
 fn an_orthogonal_descent_finds_the_procrustes_rotation() {
-    let (aim, task) = (random(&[4, 4], 3), Task::default());
+    let aim = random(&[4, 4], 3);
+    let task = Task::default();
     let options = DescentOptions { lr: 0.05, orthogonal: ParameterChoice::All, ..Default::default() };
     let rule = DescentRule::Sgd { momentum: 0.0, weight_decay: 0.0 };
     let (u, s, vt) = linalg::svd(&aim).unwrap();

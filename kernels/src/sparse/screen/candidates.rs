@@ -52,7 +52,8 @@ impl Candidates {
         (self.spilled, self.most) = (0, most);
         self.margins.clear();
         let of_row = |(step, length): (&f32, &f32)| {
-            let (of_x, of_weights) = (step * panels.length, panels.step * length);
+            let of_x = step * panels.length;
+            let of_weights = panels.step * length;
             DEVIATIONS * ((of_x * of_x + of_weights * of_weights) / 12.0).sqrt()
         };
         self.margins.extend(tiles.steps.iter().zip(&tiles.lengths).map(of_row));
@@ -68,7 +69,8 @@ impl Candidates {
     /// Returns the free space for scores and columns of a row, and its count.
     #[inline(always)]
     pub fn room(&mut self, row: usize) -> (&mut [f32], &mut [u32], &mut usize) {
-        let (from, end) = (row * self.room + self.counts[row], (row + 1) * self.room);
+        let from = row * self.room + self.counts[row];
+        let end = (row + 1) * self.room;
         (&mut self.scores[from..end], &mut self.columns[from..end], &mut self.counts[row])
     }
 
@@ -134,7 +136,8 @@ pub(super) fn load(numbers: &[f32; LANES]) -> __m512 {
 /// Moves the scores from the floor on to the front, with their columns; returns their number. Both have whole registers.
 #[target_feature(enable = "avx512f")]
 fn compress(scores: &mut [f32], columns: &mut [u32], floor: f32) -> usize {
-    let (floor, mut left) = (_mm512_set1_ps(floor), 0);
+    let floor = _mm512_set1_ps(floor);
+    let mut left = 0;
     for first in (0..scores.len().min(columns.len())).step_by(LANES) {
         // SAFETY: whole registers are read, and each is written at or before the place that it was read from; what
         // stands after the kept scores is not read again.
@@ -157,7 +160,8 @@ fn compress(scores: &mut [f32], columns: &mut [u32], floor: f32) -> usize {
 fn at_least(scores: &[f32], k: usize, floor: f32) -> f32 {
     let registers = scores.as_chunks::<LANES>().0;
     let from = |floor: f32| {
-        let (mut count, floor) = (0, _mm512_set1_ps(floor));
+        let mut count = 0;
+        let floor = _mm512_set1_ps(floor);
         for scores in registers {
             count += _mm512_cmp_ps_mask::<_CMP_GE_OQ>(load(scores), floor).count_ones() as usize;
         }
@@ -167,7 +171,8 @@ fn at_least(scores: &[f32], k: usize, floor: f32) -> f32 {
     for scores in registers {
         largest = _mm512_max_ps(largest, load(scores));
     }
-    let (mut low, mut high) = (floor, _mm512_reduce_max_ps(largest));
+    let mut low = floor;
+    let mut high = _mm512_reduce_max_ps(largest);
     for _ in 0..SEARCHES {
         let middle = f32::midpoint(low, high);
         let count = from(middle);

@@ -48,7 +48,8 @@ impl<'a> Screen<'a> {
     /// Quantises the weights of a product; None if the CPU lacks the instructions, if screening is not worth it, or if
     /// a number is not finite: then all scores are computed.
     pub fn of(product: &'a Product<'a>, wanted: Wanted) -> Option<Self> {
-        let (arch, sizes) = (arch(), product.sizes);
+        let arch = arch();
+        let sizes = product.sizes;
         let is_worth = (WORTH_INNER..MOST_INNER).contains(&sizes.inner)
             && sizes.columns >= WORTH_COLUMNS
             && sizes.rows >= WORTH_ROWS;

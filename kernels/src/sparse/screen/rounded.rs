@@ -60,19 +60,23 @@ pub struct Panels {
 impl Panels {
     /// Quantises the weights of a product; None if a number is not finite.
     pub fn of(arch: Arch, product: &Product, floors: AtLeast) -> Option<Self> {
-        let (columns, numbers) = (product.sizes.columns, product.sizes.inner);
+        let columns = product.sizes.columns;
+        let numbers = product.sizes.inner;
         // A score of 0 is kept only if a floor allows it.
         let lowest = if matches!(floors, AtLeast::Positive) { f32::MIN_POSITIVE } else { 0.0 };
-        let (count, inner) = (columns.div_ceil(PANEL), numbers.div_ceil(TOGETHER));
+        let count = columns.div_ceil(PANEL);
+        let inner = numbers.div_ceil(TOGETHER);
         let mut words = vec![[Line::default(); PANEL / LANES]; count * inner];
         let panel = |(panel, words): (usize, &mut [[Line; PANEL / LANES]])| {
             let mut head = Head { bias: [Floats([f32::NEG_INFINITY; LANES]); PANEL / LANES], ..Head::default() };
-            let (mut step, mut length) = (0f32, 0f32);
+            let mut step = 0f32;
+            let mut length = 0f32;
             let mut bytes = vec![0; inner * TOGETHER];
             for column in panel * PANEL..columns.min((panel + 1) * PANEL) {
                 let row = &product.weights[column * numbers..(column + 1) * numbers];
                 let rounded = round(arch, row, &mut bytes)?;
-                let (register, lane) = (column % PANEL / LANES, column % LANES);
+                let register = column % PANEL / LANES;
+                let lane = column % LANES;
                 for (words, bytes) in words.iter_mut().zip(bytes.as_chunks::<TOGETHER>().0) {
                     words[register].0[lane] = u32::from_le_bytes(*bytes);
                 }

@@ -33,7 +33,8 @@ proptest! {
     #[test]
     fn it_finds_the_same(inner in 64usize..90, columns_of in 512usize..600, turn in 0u64..1000, larger in 1f32..9.0) {
         let rows = 50;
-        let (x, weights) = (numbers(rows, inner, turn, larger), numbers(columns_of, inner, turn + 1, 1.0));
+        let x = numbers(rows, inner, turn, larger);
+        let weights = numbers(columns_of, inner, turn + 1, 1.0);
         let bias = numbers(columns_of, 1, turn + 2, 1.0);
         let sizes = Sizes { rows, inner, columns: columns_of };
         let product = Product { x: &x, weights: &weights, bias: &bias, sizes };
@@ -48,9 +49,11 @@ proptest! {
                 few(AtLeast::Floors(&floors)),
             ]
         };
-        let (found, expected) = (kept(), Level::Avx2.limit(kept));
+        let found = kept();
+        let expected = Level::Avx2.limit(kept);
         for (found, expected) in found.iter().zip(&expected) {
-            let (found, expected) = (sorted(found), sorted(expected));
+            let found = sorted(found);
+            let expected = sorted(expected);
             prop_assert_eq!(found.len(), expected.len());
             for (a, b) in found.into_iter().zip(expected) {
                 prop_assert_eq!((a.0, a.1), (b.0, b.1));
@@ -63,7 +66,9 @@ proptest! {
 #[test]
 fn it_is_used_where_it_pays_and_numbers_are_finite() {
     let with = |rows: usize, inner: usize, columns: usize, wanted: Wanted, bad: f32| {
-        let (mut x, weights, bias) = (vec![1.0; rows * inner], vec![0.5; columns * inner], vec![0.0; columns]);
+        let mut x = vec![1.0; rows * inner];
+        let weights = vec![0.5; columns * inner];
+        let bias = vec![0.0; columns];
         x[0] = bad;
         let product = Product { x: &x, weights: &weights, bias: &bias, sizes: Sizes { rows, inner, columns } };
         let screen = Screen::of(&product, wanted)?;

@@ -48,8 +48,11 @@ fn panel(first: u32, head: &Head, words: &[[Line; WIDE]], tiles: &Tiles, found: 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn see(row: usize, first: u32, step: f32, sums: [__m512i; WIDE], head: &Head, found: &mut Candidates) {
-    let (step, floor) = (_mm512_set1_ps(step), _mm512_set1_ps(found.floor(row)));
-    let (mut scores, mut masks, mut any) = ([_mm512_setzero_ps(); WIDE], [0; WIDE], 0);
+    let step = _mm512_set1_ps(step);
+    let floor = _mm512_set1_ps(found.floor(row));
+    let mut scores = [_mm512_setzero_ps(); WIDE];
+    let mut masks = [0; WIDE];
+    let mut any = 0;
     for i in 0..WIDE {
         let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[i]), load(&head.steps[i].0));
         scores[i] = _mm512_fmadd_ps(scaled, step, load(&head.bias[i].0));
@@ -63,8 +66,8 @@ fn see(row: usize, first: u32, step: f32, sums: [__m512i; WIDE], head: &Head, fo
     let mut taken = 0;
     for i in 0..WIDE {
         let here = _mm512_add_epi32(_mm512_set1_epi32((first as usize + i * LANES) as i32), counting());
-        let (packed, numbers) =
-            (_mm512_maskz_compress_ps(masks[i], scores[i]), _mm512_maskz_compress_epi32(masks[i], here));
+        let packed = _mm512_maskz_compress_ps(masks[i], scores[i]);
+        let numbers = _mm512_maskz_compress_epi32(masks[i], here);
         // SAFETY: `room` leaves space for all scores of a panel and a register more.
         unsafe {
             _mm512_storeu_ps(room[taken..].as_mut_ptr(), packed);

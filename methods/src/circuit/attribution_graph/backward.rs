@@ -119,7 +119,9 @@ fn with_own(spread: &Tensor, rows: &Tensor, own: &[usize]) -> Result<Tensor> {
 /// Returns the gradients at the values of all heads: `[positions, targets, kv_heads * d_head]`.
 fn mixed(heads: &Tensor, (block, frozen): (&FrozenBlock, &Frozen)) -> Result<Tensor> {
     let (positions, targets, _) = heads.dims3()?;
-    let (all, kv, size) = (frozen.heads, frozen.kv_heads, frozen.d_head);
+    let all = frozen.heads;
+    let kv = frozen.kv_heads;
+    let size = frozen.d_head;
     let heads = heads.reshape((positions, targets, all, size))?.permute((2, 0, 1, 3))?.contiguous()?;
     let mixing = block.mixing.narrow(1, 0, positions)?.narrow(2, 0, positions)?.contiguous()?;
     let back = mixing.matmul(&heads.reshape((all, positions, targets * size))?)?;

@@ -133,7 +133,8 @@ pub fn recorded(cache: &Cache, site: Site) -> Result<Tensor> {
 impl Frozen {
     /// Takes the patterns out of the cache, which are the largest of what a run of a long text records.
     pub fn of(model: &Decoder, cache: &mut Cache, transcoders: &Transcoders) -> Result<Self> {
-        let (config, weights) = (model.config(), model.weights());
+        let config = model.config();
+        let weights = model.weights();
         let blocks = weights.blocks.iter().zip(transcoders.layers()).enumerate();
         let blocks = blocks.map(|(layer, (block, features))| {
             let skip = features.skip.as_ref();
@@ -188,7 +189,8 @@ impl FrozenBlock {
         let out_of_heads = out.reshape((config.kv_heads, config.d_head, config.d_model))?;
         let tokens = pattern.dim(1)?;
         let each = |norm: &FrozenNorm| (0..tokens).map(|position| norm.inverse(position)).collect::<Vec<f32>>();
-        let (keys, queries) = (each(&before), each(&behind));
+        let keys = each(&before);
+        let queries = each(&behind);
         let keys = Tensor::from_vec(keys, (1, tokens, 1), pattern.device())?;
         let queries = Tensor::from_vec(queries, (1, 1, tokens), pattern.device())?;
         let mixing = pattern.transpose(1, 2)?.contiguous()?;
@@ -234,7 +236,8 @@ pub fn check(model: &Decoder, name: &str, transcoders: &Transcoders) -> Result<(
         .hint("`circuit::sparse_features` finds circuits of features in such models")
         .about("m"));
     }
-    let (found, wanted) = (transcoders.layers().len(), config.layers);
+    let found = transcoders.layers().len();
+    let wanted = config.layers;
     if found < wanted {
         return Err(err!(
             Argument,
@@ -249,7 +252,8 @@ pub fn check(model: &Decoder, name: &str, transcoders: &Transcoders) -> Result<(
             .about("transcoders"));
     }
     if transcoders.width() != config.d_model {
-        let (found, of) = (transcoders.width(), transcoders.model.as_deref().unwrap_or("another model"));
+        let found = transcoders.width();
+        let of = transcoders.model.as_deref().unwrap_or("another model");
         return Err(err!(
             Shape,
             "expected transcoders for {name}, of width {}, found some of width {found} for {of}",

@@ -77,7 +77,8 @@ impl AttributionGraph {
         let features: Vec<ActiveFeature> = found.keys().map(|feature| sources.active[*feature]).collect();
         // The node of each source; features that were not computed are none.
         let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
-        let (all, first) = (sources.active.len(), features.len());
+        let all = sources.active.len();
+        let first = features.len();
         let mut node: Vec<Option<usize>> = vec![None; all];
         found.keys().enumerate().for_each(|(place, feature)| node[*feature] = Some(place));
         node.extend((all..sources.count()).map(|source| Some(source - all + first)));
@@ -127,7 +128,9 @@ impl AttributionGraph {
     }
 
     pub fn counts(&self) -> Counts {
-        let (features, tokens, targets) = (self.features.len(), self.tokens.len(), self.targets.len());
+        let features = self.features.len();
+        let tokens = self.tokens.len();
+        let targets = self.targets.len();
         Counts { features, errors: self.layers * tokens, tokens, targets }
     }
 
@@ -183,7 +186,8 @@ impl AttributionGraph {
 
     /// Returns a node in the graph type, without its influence.
     pub fn node(&self, index: usize) -> Node {
-        let (counts, sites) = (self.counts(), self.sites());
+        let counts = self.counts();
+        let sites = self.sites();
         let at = |level: usize, part: Part, position: usize| Node {
             position: Some(position),
             ..Node::new(sites[level].clone(), level, part)
@@ -205,14 +209,16 @@ impl AttributionGraph {
         let number = index - counts.first_target();
         let target = &self.targets[number];
         let part = Part::Token(self.logit(number));
-        let (meaning, value) = (Some(target.label.clone()), Some(target.weight));
+        let meaning = Some(target.label.clone());
+        let value = Some(target.weight);
         Node { meaning, value, ..at(self.layers + 1, part, tokens - 1) }
     }
 
     /// Returns the circuit that pruning leaves. The effect of a node is its influence, that of an edge the source's
     /// term in what the target reads.
     pub fn circuit(&self, options: PruneOptions) -> Graph {
-        let (pruned, influence) = (self.pruned(options), self.influence());
+        let pruned = self.pruned(options);
+        let influence = self.influence();
         let kept: Vec<usize> = (0..self.matrix.size()).filter(|node| pruned.nodes[*node]).collect();
         let mut places = vec![None; self.matrix.size()];
         kept.iter().enumerate().for_each(|(place, node)| places[*node] = Some(place));

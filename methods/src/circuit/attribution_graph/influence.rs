@@ -109,7 +109,8 @@ pub fn cumulative(influence: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..influence.len()).collect();
     order.sort_by(|a, b| influence[*b].total_cmp(&influence[*a]));
     let total: f64 = influence.iter().sum();
-    let (mut shares, mut reached) = (vec![0.0; influence.len()], 0.0);
+    let mut shares = vec![0.0; influence.len()];
+    let mut reached = 0.0;
     for node in order {
         reached += influence[node];
         shares[node] = reached / total;
@@ -150,7 +151,8 @@ pub fn prune(matrix: &Matrix, weights: &[f64], counts: Counts, (nodes, edges): (
     let mut kept = vec![false; matrix.size()];
     chosen.iter().for_each(|node| kept[*node] = true);
     loop {
-        let (mut leads, mut comes) = (vec![false; matrix.size()], vec![false; matrix.size()]);
+        let mut leads = vec![false; matrix.size()];
+        let mut comes = vec![false; matrix.size()];
         for (target, source) in &edges {
             leads[*source] = true;
             comes[*target] = true;
@@ -174,7 +176,8 @@ pub fn scores(matrix: &Matrix, weights: &[f64], counts: Counts) -> (Option<f64>,
     let errors = counts.features..counts.first_token();
     let of_tokens: f64 = influence[counts.first_token()..counts.first_target()].iter().sum();
     let of_errors: f64 = influence[errors.clone()].iter().sum();
-    let (mut complete, mut all) = (0.0, 0.0);
+    let mut complete = 0.0;
+    let mut all = 0.0;
     for (node, divisor) in matrix.sums().into_iter().enumerate() {
         let weight = influence[node] + weights[node];
         let of_errors = matrix.row(node).get(errors.clone()).map_or(0.0, sum);

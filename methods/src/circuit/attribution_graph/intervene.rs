@@ -230,7 +230,8 @@ impl Changing<'_> {
                 let (Some(added), Some(hidden), Some(mlp)) = (added, hidden, &block.mlp) else { return Ok(None) };
                 let out = mlp.down.weight.map(&hidden.squeeze(0)?, mlp.down.bias.as_ref(), None)?;
                 let out = (out.to_dtype(DType::F32)? + added)?.to_dtype(self.decoder.dtype())?;
-                let (weight, bias) = (norm.weight.as_ref(), norm.bias.as_ref());
+                let weight = norm.weight.as_ref();
+                let bias = norm.bias.as_ref();
                 kernels::norm(&out, kind, config.norm_eps, weight, config.norm_plus_one, bias)?
             }
         };
@@ -258,7 +259,8 @@ impl Hooks for Changing<'_> {
     }
 
     fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>> {
-        let (kind, layer) = (at.site.kind, at.site.layer);
+        let kind = at.site.kind;
+        let layer = at.site.layer;
         match kind {
             SiteKind::MlpOut => self.written(layer, x),
             SiteKind::MlpHidden => {

@@ -31,7 +31,8 @@ fn a_prompt_of_one_token_has_its_token_and_logits() {
 #[test]
 fn without_features_all_that_is_left_are_errors() {
     let first = fixture("gpt2-relu", 0);
-    let (task, prompt) = (Task::default(), first.prompt());
+    let task = Task::default();
+    let prompt = first.prompt();
     let options = AttributionGraphOptions { nodes: 0, ..first.options.clone() };
     let graph = attribution_graph(&first.model, &first.transcoders, &prompt, &options, &task).unwrap();
     assert!(graph.is_whole && graph.features.is_empty() && graph.active > 0);
@@ -50,7 +51,8 @@ fn without_features_all_that_is_left_are_errors() {
 
 #[test]
 fn transcoders_of_another_model_are_refused_by_name() {
-    let (first, other) = (fixture("gpt2-relu", 0), plain(decoder(configs().remove(0), DType::F32)));
+    let first = fixture("gpt2-relu", 0);
+    let other = plain(decoder(configs().remove(0), DType::F32));
     let refused = |model: &Model, transcoders: &Transcoders| {
         let options = AttributionGraphOptions::default();
         attribution_graph(model, transcoders, &[1, 2], &options, &Task::default()).unwrap_err().message
@@ -64,11 +66,13 @@ fn transcoders_of_another_model_are_refused_by_name() {
 #[test]
 fn what_is_no_number_is_refused_by_its_layer() {
     let first = fixture("llama-relu-skip", 0);
-    let (reads, writes) = (first.transcoders.reads, first.transcoders.writes);
+    let reads = first.transcoders.reads;
+    let writes = first.transcoders.writes;
     let refused = |change: &dyn Fn(&mut TranscoderLayer)| {
         let mut layers = first.transcoders.layers().to_vec();
         change(&mut layers[1]);
-        let (options, task) = (AttributionGraphOptions::default(), Task::default());
+        let options = AttributionGraphOptions::default();
+        let task = Task::default();
         let broken = Transcoders::new(layers, reads, writes);
         broken
             .and_then(|broken| attribution_graph(&first.model, &broken, &first.prompt(), &options, &task))
@@ -126,7 +130,9 @@ fn targets_are_tokens_differences_and_directions() {
     let other = of(vec![TargetName::Difference(token(4), token(9))]);
     let last =
         |graph: &AttributionGraph, target: usize| graph.matrix.row(graph.counts().first_target() + target).to_vec();
-    let (four, nine, difference) = (last(&tokens, 0), last(&tokens, 1), last(&other, 0));
+    let four = last(&tokens, 0);
+    let nine = last(&tokens, 1);
+    let difference = last(&other, 0);
     for ((a, b), c) in four.iter().zip(&nine).zip(&difference).take(other.counts().first_target()) {
         assert!((a - b - c).abs() < 1e-4, "{a} - {b} is not {c}");
     }
@@ -177,7 +183,8 @@ fn an_interruption_leaves_the_graph_so_far() {
 
 /// Returns the bytes of a graph's rows and of its matrix, and the bytes that were stated beforehand.
 fn bytes(model: &Model, transcoders: &Transcoders, prompt: &[u32], nodes: usize) -> [u128; 3] {
-    let (decoder, task) = (&model.decoder, Task::default());
+    let decoder = &model.decoder;
+    let task = Task::default();
     let batch = Batch::new(vec![prompt.to_vec()]).unwrap();
     let ask = Ask { places: frozen::places(decoder, transcoders), ..Ask::default() };
     let mut cache = decoder.cache(&batch, ask, &task).unwrap();
@@ -236,7 +243,8 @@ fn a_thousand_tokens_stay_in_the_memory_that_is_stated() {
 fn changes_that_cannot_be_are_refused() {
     let first = fixture("gpt2-relu", 0);
     let refused = |change: Change| {
-        let (model, transcoders) = (&first.model, &first.transcoders);
+        let model = &first.model;
+        let transcoders = &first.transcoders;
         intervene(model, transcoders, &[1, 2], &[change], Freeze::All, &Task::default()).unwrap_err().message
     };
     let change = Change { layer: 0, position: 1, feature: 0, value: 1.0 };

@@ -64,7 +64,8 @@ pub fn attribution_graph(
     options: &AttributionGraphOptions,
     task: &Task,
 ) -> Result<AttributionGraph> {
-    let (decoder, given) = (&model.decoder, transcoders);
+    let decoder = &model.decoder;
+    let given = transcoders;
     let transcoders = &given.to_device(decoder.device())?;
     frozen::check(decoder, &model.origin, transcoders)?;
     let batch = Batch::new(vec![prompt.to_vec()]).map_err(|e| e.about("prompt"))?;

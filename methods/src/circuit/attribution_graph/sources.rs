@@ -50,7 +50,8 @@ impl Sources {
         let config = model.config();
         let embedded = recorded(cache, Site::new(SiteKind::Embed, 0))?;
         let tokens = embedded.dim(0)?;
-        let (mut layers, mut written) = (Vec::new(), Vec::new());
+        let mut layers = Vec::new();
+        let mut written = Vec::new();
         for (layer, features) in transcoders.layers().iter().enumerate() {
             let within = |e: crate::base::Error| e.within(format!("layer {layer}"));
             let x = reading(config, cache, transcoders.reads, layer)?;
@@ -116,7 +117,8 @@ impl Sources {
     /// gradients there: `[targets, d]`.
     pub fn take(&self, layer: usize, position: usize, gradients: &Tensor, rows: &mut [Row]) -> Result<()> {
         let written = &self.written[layer];
-        let (start, end) = (written.starts[position], written.starts[position + 1]);
+        let start = written.starts[position];
+        let end = written.starts[position + 1];
         if start == end {
             return Ok(());
         }

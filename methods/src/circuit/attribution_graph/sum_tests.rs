@@ -20,7 +20,9 @@ pub fn random(shape: &[usize], seed: u64) -> Tensor {
 
 /// Builds transcoders with a skip connection that read the MLP's input, with a third of the features active.
 pub fn made(model: &Decoder, crosses: bool) -> Transcoders {
-    let (layers, d, features) = (model.config().layers, model.config().d_model, 12);
+    let layers = model.config().layers;
+    let d = model.config().d_model;
+    let features = 12;
     let layer = |layer: usize| {
         let seed = 10 * layer as u64;
         let written = if crosses { layers - layer } else { 1 };
@@ -101,7 +103,8 @@ impl Constants<'_> {
 /// Asserts that every feature and target of the graph of a prompt reads the sum of its edges and of the constants, and
 /// returns the number of features.
 fn check_sums(model: &Model, transcoders: &Transcoders, what: &str) -> usize {
-    let (prompt, task) = ([3, 1, 4, 1, 5, 9, 2, 6], Task::default());
+    let prompt = [3, 1, 4, 1, 5, 9, 2, 6];
+    let task = Task::default();
     let d = model.decoder.config().d_model;
     let options = AttributionGraphOptions { targets: vec![TargetName::Direction(direction(d))], ..Default::default() };
     let graph = attribution_graph(model, transcoders, &prompt, &options, &task).unwrap();
@@ -160,7 +163,8 @@ fn edges_and_constants_sum_to_what_is_read_in_models_of_every_kind() {
 fn dictionaries(model: &Decoder, activation: &Activation) -> Vec<Sae> {
     let d = model.config().d_model;
     let of_layer = |layer: usize| {
-        let (seed, site) = (10 * layer as u64, |kind| Site::new(kind, layer).to_string());
+        let seed = 10 * layer as u64;
+        let site = |kind| Site::new(kind, layer).to_string();
         let about =
             About { sites: vec![site(SiteKind::MlpIn)], writes: Some(site(SiteKind::MlpOut)), ..About::default() };
         let parts = Parts {

@@ -85,12 +85,14 @@ pub fn targets(
         match name {
             TargetName::Token(token) => of_token(model.token(token, task)?),
             TargetName::Difference(first, second) => {
-                let (first, second) = (model.token(first, task)?, model.token(second, task)?);
+                let first = model.token(first, task)?;
+                let second = model.token(second, task)?;
                 let label = format!("logit({}) - logit({})", text(first)?, text(second)?);
                 Ok((other(label, Some((first, second))), (row(first)? - row(second)?)?))
             }
             TargetName::Direction(values) => {
-                let (found, wanted) = (values.len(), weight.dim(1)?);
+                let found = values.len();
+                let wanted = weight.dim(1)?;
                 if found != wanted {
                     return Err(err!(
                         Shape,

@@ -79,7 +79,8 @@ fn beyond(found: &[f64], expected: &[f64], relative: f64) -> f64 {
 #[test]
 fn graphs_are_those_of_circuit_tracer() {
     for fixture in all() {
-        let (graph, name) = (fixture.graph(), &fixture.name);
+        let graph = fixture.graph();
+        let name = &fixture.name;
         let active = fixture.ints("active_features");
         let selected = fixture.ints("selected");
         let wanted: Vec<&[i64]> = selected.iter().map(|row| &active[3 * *row as usize..][..3]).collect();
@@ -109,7 +110,8 @@ fn graphs_are_those_of_circuit_tracer() {
 #[test]
 fn pruning_keeps_what_circuit_tracer_keeps() {
     for fixture in all() {
-        let (graph, name) = (fixture.graph(), &fixture.name);
+        let graph = fixture.graph();
+        let name = &fixture.name;
         for (tag, nodes, edges) in [("", 0.8, 0.98), (".tight", 0.5, 0.8)] {
             let pruned = graph.pruned(PruneOptions { nodes, edges });
             let flags = |name: &str| -> Vec<bool> {
@@ -134,11 +136,13 @@ fn pruning_keeps_what_circuit_tracer_keeps() {
 #[test]
 fn features_that_are_set_change_the_logits_as_they_do_in_circuit_tracer() {
     for fixture in all() {
-        let (name, set) = (&fixture.name, fixture.floats("do"));
+        let name = &fixture.name;
+        let set = fixture.floats("do");
         let [layer, position, feature, value] = set[..] else { panic!("{name}: {set:?}") };
         let change = Change { layer: layer as usize, position: position as usize, feature: feature as usize, value };
         for (tag, freeze) in [("direct", Freeze::All), ("attn_frozen", Freeze::Patterns), ("free", Freeze::Nothing)] {
-            let (model, transcoders) = (&fixture.model, &fixture.transcoders);
+            let model = &fixture.model;
+            let transcoders = &fixture.transcoders;
             let task = Task::default();
             let run = intervene(model, transcoders, &fixture.prompt(), &[change], freeze, &task).unwrap();
             let found = floats(&run.after.flatten_all().unwrap()).unwrap();
@@ -147,7 +151,8 @@ fn features_that_are_set_change_the_logits_as_they_do_in_circuit_tracer() {
             // The first position is left out there.
             let pre: Vec<f64> =
                 run.pre.iter().flat_map(|layer| floats(&layer.flatten_all().unwrap()).unwrap()).collect();
-            let (expected, width) = (fixture.floats(&format!("do_pre.{tag}")), run.pre[0].dim(1).unwrap());
+            let expected = fixture.floats(&format!("do_pre.{tag}"));
+            let width = run.pre[0].dim(1).unwrap();
             let per_layer = pre.len() / run.pre.len();
             let later = |all: &[f64]| -> Vec<f64> {
                 all.iter().enumerate().filter(|(i, _)| i % per_layer >= width).map(|(_, x)| *x).collect()

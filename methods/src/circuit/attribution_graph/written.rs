@@ -50,7 +50,8 @@ pub fn target(model: &Decoder, cache: &Cache, writes: Writes, layer: usize) -> R
     match (writes, block.and_then(|block| block.mlp.as_ref()).filter(|_| model.config().post_norm)) {
         (Writes::Inner, Some(mlp)) => {
             let hidden = recorded(cache, Site::new(SiteKind::MlpHidden, layer))?;
-            let (weight, bias) = (mlp.down.weight.floats()?, mlp.down.bias.as_ref());
+            let weight = mlp.down.weight.floats()?;
+            let bias = mlp.down.bias.as_ref();
             let bias = bias.map(|bias| bias.to_dtype(DType::F32)).transpose()?;
             Ok(kernels::linear(&hidden, &weight, bias.as_ref())?)
         }
@@ -83,7 +84,8 @@ impl Layer {
         // What is active at the first position has no meaning of its own: its norm is an outlier in most models.
         for (place, activation) in fired.iter().enumerate().skip(count) {
             if *activation != 0.0 {
-                let (position, feature) = (place / count, place % count);
+                let position = place / count;
+                let feature = place % count;
                 active.push(ActiveFeature { layer, position, feature, activation: f64::from(*activation) });
             }
         }
@@ -136,7 +138,9 @@ impl Written {
         let (tokens, d) = x.dims2()?;
         let own = layers.len() - 1;
         let mut reconstruction = Tensor::zeros((tokens, d), DType::F32, x.device())?;
-        let (mut vectors, mut order, mut runs) = (Vec::new(), Vec::new(), vec![Vec::new(); tokens]);
+        let mut vectors = Vec::new();
+        let mut order = Vec::new();
+        let mut runs = vec![Vec::new(); tokens];
         let mut count = 0;
         for (from, layer) in layers.iter().enumerate() {
             let Some((rows, positions)) = layer.written(own - from)? else { continue };

@@ -51,7 +51,8 @@ fn histogram() -> Result<Plan> {
     let mut plan = Plan::new(2, 2, COUNTED + 1);
     let letters = plan.tokens(COUNTED..COUNTED + LETTERS);
     let start = plan.tokens(START as usize..START as usize + 1).start;
-    let (share, written) = (plan.part(1).start, plan.part(COUNTED));
+    let share = plan.part(1).start;
+    let written = plan.part(COUNTED);
     let for_all = (0..LETTERS).map(|place| (start, place, 1.0));
     let equal = Head {
         q: copy(letters.clone(), 0, HARD),
@@ -131,7 +132,9 @@ pub const DISTINCT: Algorithm = Algorithm {
 fn distinct() -> Result<Plan> {
     let mut plan = Plan::new(2, 2, COUNTED);
     let letters = plan.tokens(LETTERS..2 * LETTERS);
-    let (shares, number, written) = (plan.part(LETTERS), plan.part(1).start, plan.part(LETTERS));
+    let shares = plan.part(LETTERS);
+    let number = plan.part(1).start;
+    let written = plan.part(LETTERS);
     plan.head(0, 1, averages(letters, shares.clone()));
     let half = 0.5 / COUNTED as f64;
     plan.mlp(0, shares.flat_map(|share| step(&[(share, 1.0)], half, 20.0, &[(number, 1.0)])).collect());

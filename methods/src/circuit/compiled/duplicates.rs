@@ -50,7 +50,8 @@ fn induction() -> Result<Plan> {
     let letters = plan.tokens(0..LETTERS);
     let start = plan.tokens(START as usize..START as usize + 1).start;
     let first = plan.position_value(|position| if position == 0 { 1.0 } else { 0.0 });
-    let (before, written) = (plan.part(LETTERS), plan.part(LETTERS + 1));
+    let before = plan.part(LETTERS);
+    let written = plan.part(LETTERS + 1);
     let (q, k) = plan.seek(&[(plan.place, 1.0), (plan.one, -1.0)], 0);
     plan.head(0, 1, Head { q, k, v: copy(letters.clone(), 0, 1.0), o: write(before.clone()) });
     let constant = LETTERS;

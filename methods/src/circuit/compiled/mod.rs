@@ -116,11 +116,14 @@ impl Compiled {
         // Of each: two prompts in the pair and twice more among those seen, and the map that a script gets.
         memory::check(n as u128 * 1024, || format!("a list of {n} pairs"))?;
         let mut drawn = Drawing::new(self.algorithm, stream(options.seed as u64, "compiled", 0));
-        let (mut seen, mut found, mut refused) = (BTreeSet::new(), Vec::new(), 0);
+        let mut seen = BTreeSet::new();
+        let mut found = Vec::new();
+        let mut refused = 0;
         while found.len() < n {
             task.check()?;
             if refused == PATIENCE {
-                let (most, name) = (found.len(), self.algorithm.name);
+                let most = found.len();
+                let name = self.algorithm.name;
                 return Err(err!(Argument, "expected at most {most} pairs of `{name}`, found {n}: there are no more")
                     .about("n"));
             }

@@ -219,7 +219,8 @@ impl Plan {
     }
 
     fn block(&self, config: &Config, layer: usize) -> Result<Block> {
-        let (d, d_head) = (config.d_model, config.d_head);
+        let d = config.d_model;
+        let d_head = config.d_head;
         let wide = self.heads * d_head;
         let [mut q, mut k, mut v, mut o] = [(); 4].map(|()| Wires::new());
         for number in 0..self.heads {
@@ -250,8 +251,12 @@ impl Plan {
             sinks: None,
         };
         let mlp = Some(self.mlp_weights(config, layer)?);
-        let (attn_norm, attn_post_norm, mlp_norm, mlp_post_norm) = (None, None, None, None);
-        let (delta, mixture) = (None, None);
+        let attn_norm = None;
+        let attn_post_norm = None;
+        let mlp_norm = None;
+        let mlp_post_norm = None;
+        let delta = None;
+        let mixture = None;
         Ok(Block {
             attn_norm,
             attn: Some(attn),
@@ -267,8 +272,11 @@ impl Plan {
     }
 
     fn mlp_weights(&self, config: &Config, layer: usize) -> Result<Mlp> {
-        let (d, d_mlp) = (config.d_model, config.d_mlp);
-        let (mut up, mut bias, mut down) = (Wires::new(), Wires::new(), Wires::new());
+        let d = config.d_model;
+        let d_mlp = config.d_mlp;
+        let mut up = Wires::new();
+        let mut bias = Wires::new();
+        let mut down = Wires::new();
         if let Some(neurons) = self.mlps.get(&layer) {
             for (number, neuron) in neurons.iter().enumerate() {
                 up.extend(neuron.reads.iter().map(|(dim, weight)| (*dim, number, *weight)));

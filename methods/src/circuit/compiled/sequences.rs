@@ -63,7 +63,8 @@ fn reverse() -> Result<Plan> {
     let mut plan = Plan::new(2, 2, CONTEXT);
     let letters = plan.tokens(0..LETTERS);
     let mark = plan.tokens(LETTERS..LETTERS + 1).start;
-    let (middle, written) = (plan.part(1).start, plan.part(LETTERS));
+    let middle = plan.part(1).start;
+    let written = plan.part(LETTERS);
     let attends_to_mark = Head {
         q: vec![(plan.one, 0, HARD)],
         k: vec![(mark, 0, 1.0)],
@@ -96,7 +97,8 @@ pub const SORT: Algorithm = Algorithm {
 fn sort() -> Result<Plan> {
     let mut plan = Plan::new(2, 2, CONTEXT);
     let letters = plan.tokens(0..LETTERS);
-    let (shares, written) = (plan.part(LETTERS - 1), plan.part(LETTERS));
+    let shares = plan.part(LETTERS - 1);
+    let written = plan.part(LETTERS);
     let unsorted = plan.position_value(|position| if position < LENGTH { 1.0 } else { 0.0 });
     // Between the shares of as many letters as are written, and of one more.
     let threshold = plan.position_value(|position| (position as f64 - LENGTH as f64 + 0.5) / LENGTH as f64);

@@ -101,10 +101,13 @@ struct Plain {
 
 impl Plain {
     fn new(model: &Model) -> Self {
-        let (config, weights) = (model.decoder.config(), model.decoder.weights());
+        let config = model.decoder.config();
+        let weights = model.decoder.weights();
         let block = |block: &Block| {
-            let (attn, mlp) = (block.attention().unwrap(), block.mlp.as_ref().unwrap());
-            let (k, v) = (attn.keys().unwrap(), attn.values().unwrap());
+            let attn = block.attention().unwrap();
+            let mlp = block.mlp.as_ref().unwrap();
+            let k = attn.keys().unwrap();
+            let v = attn.values().unwrap();
             [&attn.q, k, v, &attn.o, &mlp.up, &mlp.down].map(Map::of)
         };
         Self {
@@ -155,7 +158,8 @@ impl Plain {
             let weights: Vec<f64> = scores.iter().map(|score| (score - most).exp()).collect();
             let all: f64 = weights.iter().sum();
             let value = |i: usize| weights.iter().zip(&v).map(|(w, v)| w / all * v[i]).sum::<f64>();
-            let (before, behind) = (head * self.size, (self.heads - 1 - head) * self.size);
+            let before = head * self.size;
+            let behind = (self.heads - 1 - head) * self.size;
             [vec![0.0; before], (0..self.size).map(value).collect(), vec![0.0; behind]].concat()
         };
         (0..q.len()).map(row).collect()
@@ -165,7 +169,8 @@ impl Plain {
 /// Returns every edge of a model.
 fn edges(model: &Model) -> Vec<(String, String, Option<Port>)> {
     let config = model.decoder.config();
-    let (mut senders, mut found) = (vec!["embed".to_string()], Vec::new());
+    let mut senders = vec!["embed".to_string()];
+    let mut found = Vec::new();
     let mut into = |senders: &[String], to: &str, ports: &[Option<Port>]| {
         for from in senders {
             found.extend(ports.iter().map(|port| (from.clone(), to.to_string(), *port)));
@@ -194,7 +199,8 @@ fn divergence(clean: &[f64], cut: &[f64]) -> f64 {
 #[test]
 fn cutting_a_true_edge_changes_the_output_and_cutting_others_does_not() {
     for one in models() {
-        let (name, task) = (one.algorithm.name, Task::default());
+        let name = one.algorithm.name;
+        let task = Task::default();
         let pairs = one.pairs(20, &CompiledPairOptions::default(), &task).unwrap();
         let tokenizer = one.model.tokenizer().unwrap();
         let prompts: Vec<Vec<u32>> =
@@ -239,7 +245,8 @@ fn cutting_a_true_edge_changes_the_output_and_cutting_others_does_not() {
 #[test]
 fn acdc_with_zero_ablation_finds_exactly_the_truth() {
     for one in models() {
-        let (name, task) = (one.algorithm.name, Task::default());
+        let name = one.algorithm.name;
+        let task = Task::default();
         let pairs = one.pairs(16, &CompiledPairOptions::default(), &task).unwrap();
         let tokens = |pair: &Pair| TokenPair::of("", pair, one.model.tokenizer().unwrap(), &task).unwrap();
         let pairs: Vec<TokenPair> = pairs.iter().map(tokens).collect();
@@ -257,7 +264,8 @@ fn acdc_with_zero_ablation_finds_exactly_the_truth() {
 #[test]
 fn pairs_have_one_length_and_two_answers_and_grow_by_their_end() {
     for one in models() {
-        let (name, task) = (one.algorithm.name, Task::default());
+        let name = one.algorithm.name;
+        let task = Task::default();
         let pairs = one.pairs(40, &CompiledPairOptions { seed: 3 }, &task).unwrap();
         assert_eq!(one.pairs(12, &CompiledPairOptions { seed: 3 }, &task).unwrap(), pairs[..12], "{name}");
         assert_ne!(one.pairs(40, &CompiledPairOptions { seed: 4 }, &task).unwrap(), pairs, "{name}");

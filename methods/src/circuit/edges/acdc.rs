@@ -184,7 +184,8 @@ impl Search<'_, '_> {
         let counts = |sender: &usize| extent != Extent::Nowhere && is_moving[*sender];
         // Whether each is expected to go: most do.
         let mut expected = vec![true; order.len()];
-        let (mut gone, mut at) = (Vec::new(), 0);
+        let mut gone = Vec::new();
+        let mut at = 0;
         while at < order.len() {
             let some: Vec<usize> =
                 (at..order.len()).filter(|place| counts(&order[*place])).take(self.at_once).collect();
@@ -195,7 +196,8 @@ impl Search<'_, '_> {
             self.piece.check(self.made)?;
             let losses = self.losses(receiver, extent, &self.sets(&order, &some, &expected, &gone))?;
             self.made += 1;
-            let (mut tried, mut is_right) = (0, true);
+            let mut tried = 0;
+            let mut is_right = true;
             while at < end && is_right {
                 let sender = order[at];
                 let loss = if counts(&sender) { losses[tried] } else { self.loss };

@@ -22,7 +22,8 @@ pub fn scores(
     let wiring = &runs.wiring;
     let mut scores = vec![None; wiring.edges()];
     let bar = task.begin("cutting edges", Some(wiring.edges() as u64));
-    let (piece, mut made) = (task.piece(), 0);
+    let piece = task.piece();
+    let mut made = 0;
     let done = (0..wiring.receivers.len()).rev().try_for_each(|receiver| {
         piece.check(made)?;
         let senders = wiring.before(receiver);

@@ -40,7 +40,8 @@ pub fn scores(
     let mut sums = vec![0.0; wiring.edges()];
     let mut read = 0;
     let bar = task.begin("scoring edges", Some(pairs.len() as u64));
-    let (piece, mut made) = (task.piece(), 0);
+    let piece = task.piece();
+    let mut made = 0;
     let done = groups.iter().try_for_each(|group| {
         piece.check(made)?;
         let is_star = options.method == EdgeMethod::AtpStar;

@@ -42,7 +42,8 @@ impl<'a> EdgeRuns<'a> {
         for group in &groups {
             task.check()?;
             let plan = |which| MetricPlan::new(measure, &decoder, &group.pairs, (which, &group.numbers), task);
-            let (clean, corrupt) = (plan(Prompt::Clean)?, plan(Prompt::Corrupt)?);
+            let clean = plan(Prompt::Clean)?;
+            let corrupt = plan(Prompt::Corrupt)?;
             let found = Texts::new((&decoder, &wiring), clean, group.numbers.clone(), (&others, &corrupt), task)?;
             check_values(&found.clean.values, &group.numbers, &String::new).map_err(|e| naming_weights(e, model))?;
             texts.push(found);

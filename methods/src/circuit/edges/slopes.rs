@@ -83,7 +83,8 @@ impl Slopes<'_> {
             values = floats(&found.detach())?;
             Ok(found.sum_all()?)
         };
-        let (places, logits) = (self.places(), Logits::Points(plan.points()));
+        let places = self.places();
+        let logits = Logits::Points(plan.points());
         let found = self.decoder.grads(plan.batch(), hooks, &places, logits, &mut metric, self.task)?;
         check_values(&values, &self.group.numbers, &String::new)?;
         let notes = notes.take();

@@ -48,7 +48,9 @@ impl<'a> Star<'a> {
         plan: &'a MetricPlan<'a>,
         (shifts, clean): (&'a Tensor, &'a Slope),
     ) -> Result<Self> {
-        let (decoder, wiring, task) = (slopes.decoder, slopes.wiring, slopes.task);
+        let decoder = slopes.decoder;
+        let wiring = slopes.wiring;
+        let task = slopes.task;
         let drop = |layer| Slopes { dropped: Some(layer), ..*slopes }.slope(plan, BTreeMap::new(), &[]);
         let batch = plan.batch();
         let is_seen = batch.is_ragged() && !decoder.config().causal;
@@ -107,7 +109,8 @@ impl<'a> Star<'a> {
 
     /// Adds the sizes of the edges into queries and keys of a layer.
     fn softmaxes(&self, layer: usize, sums: &mut [f64]) -> Result<()> {
-        let (decoder, task) = (self.decoder, self.task);
+        let decoder = self.decoder;
+        let task = self.task;
         let heads: Vec<usize> = (0..self.wiring.heads).collect();
         let columns = Columns { gap: self.gap.as_ref(), ..Columns::default() };
         let [query, key] = [self.first(layer, Port::Q)?, self.first(layer, Port::K)?];
@@ -170,7 +173,8 @@ impl<'a> Star<'a> {
                 gradients = self.decoder.input_gradients(kind, layer, x, &gradients)?;
             }
             let gradients = wide(&gradients)?;
-            let (receivers, texts) = (gradients.dim(0)?, gradients.dim(1)?);
+            let receivers = gradients.dim(0)?;
+            let texts = gradients.dim(1)?;
             // By texts, receivers and senders.
             let by_text = |text: usize| -> Result<Vec<f64>> {
                 let of = |x: &Tensor| -> Result<Tensor> { Ok(x.narrow(1, text, 1)?.contiguous()?.flatten_from(1)?) };

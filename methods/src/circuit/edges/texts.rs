@@ -265,7 +265,8 @@ pub struct Means {
 impl Means {
     pub fn add(&mut self, decoder: &Decoder, wiring: &Wiring, plan: &MetricPlan, task: &Task) -> Result<()> {
         let (all, _) = outputs(decoder, wiring, plan, task)?;
-        let (width, lengths) = (plan.batch().width(), plan.batch().lengths());
+        let width = plan.batch().width();
+        let lengths = plan.batch().lengths();
         let real: Vec<f32> = lengths
             .iter()
             .flat_map(|length| (0..width).map(move |column| f32::from(u8::from(column < *length))))

@@ -77,7 +77,9 @@ impl Wiring {
 
     /// Builds the edges by sizes. In a model that is not serial the MLP reads what attention reads.
     pub fn of((layers, heads): (usize, usize), has_mlp: bool, is_serial: bool) -> Self {
-        let (mut senders, mut receivers, mut before) = (vec![Sender::Embed], Vec::new(), Vec::new());
+        let mut senders = vec![Sender::Embed];
+        let mut receivers = Vec::new();
+        let mut before = Vec::new();
         for layer in 0..layers {
             let reaching = senders.len();
             for port in Port::ALL {
@@ -214,7 +216,9 @@ mod tests {
     #[test]
     fn what_is_needed_follows_from_what_is_kept() {
         let wiring = Wiring::of((2, 1), true, true);
-        let (embed, a0, a1) = (0, 1, 3);
+        let embed = 0;
+        let a0 = 1;
+        let a1 = 3;
         let port = |layer, port| wiring.receiver(Receiver::Port { layer, head: 0, port }).unwrap();
         let logits = wiring.receiver(Receiver::Logits).unwrap();
         let mut kept = vec![false; wiring.edges()];

@@ -114,7 +114,8 @@ pub fn enough(
         return Err(err!(Argument, "expected `sizes` of at most {most}, as many as there are features, found {size}")
             .about("sizes"));
     }
-    let (limited, context) = (text.limited(options.tokens.max(1) as u64), row_length(model, options.context, CONTEXT));
+    let limited = text.limited(options.tokens.max(1) as u64);
+    let context = row_length(model, options.context, CONTEXT);
     let due = Due::of(model, &limited, &selection.tokens, context, task).map_err(|e| e.about("text"))?;
     let graphs: Vec<&Graph> = beside.iter().map(|circuit| &circuit.graph).collect();
     where_due(model, selection, &graphs, &due, options, task)
@@ -149,14 +150,16 @@ fn where_due(
     check_stream_alone(model, &stages, "keeping features of several layers")?;
     let sites: Vec<String> = stages.iter().map(|stage| stage.place.to_string()).collect();
     if sites != selection.sites {
-        let (found, wanted) = (sites.join(", "), selection.sites.join(", "));
+        let found = sites.join(", ");
+        let wanted = selection.sites.join(", ");
         return Err(err!(Argument, "expected the dictionaries of the selection, for {wanted}, found some for {found}"));
     }
     let mut sets = Vec::new();
     for graph in graphs {
         let kept = by_level(graph, &stages)?;
         if kept.len() != selection.means.len() {
-            let (wanted, found) = (selection.sites.last().cloned().unwrap_or_default(), &graph.title);
+            let wanted = selection.sites.last().cloned().unwrap_or_default();
+            let found = &graph.title;
             return Err(err!(Argument, "expected a graph of what comes before {wanted}, found the {found}"));
         }
         sets.push(Set { name: graph.title.clone(), is_first: false, kept });

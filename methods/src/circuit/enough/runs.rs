@@ -119,7 +119,8 @@ impl Shown {
     pub fn points(&self, sets: &[Set], counts: &[f64], seed: u64) -> Vec<Point> {
         let none = |rest: Rest| self.sets.iter().find(|of| of.rest == rest).map_or(&self.clean, |of| &of.kept);
         let point = |(set, of): (&Set, &OfSet)| {
-            let (kept, none) = (&of.kept, none(of.rest));
+            let kept = &of.kept;
+            let none = none(of.rest);
             let share = |kept: &[f64], drawn: &[usize]| sum(kept, drawn) / sum(&self.clean, drawn);
             let faithfulness = |drawn: &[usize]| {
                 let [kept, none, clean] = [kept, none, &self.clean].map(|run| sum(run, drawn));

@@ -153,7 +153,8 @@ fn sizes_double_around_that_of_a_graph() {
 fn what_does_not_fit_is_refused() {
     let (model, saes, selection, due) = chosen();
     let run = |saes: &[Sae], graphs: &[&Graph]| {
-        let (options, selection) = (EnoughOptions::default(), Selection { saes: saes.to_vec(), ..selection.clone() });
+        let options = EnoughOptions::default();
+        let selection = Selection { saes: saes.to_vec(), ..selection.clone() };
         where_due(&model, &selection, graphs, &due, &options, &Task::default()).unwrap_err().message
     };
     assert!(

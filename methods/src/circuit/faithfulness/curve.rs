@@ -72,7 +72,8 @@ pub fn curve(circuit: &Circuit, runs: &dyn Ablations, options: &CurveOptions, ta
     if shares.is_empty() || shares.windows(2).any(|two| two[0] >= two[1]) {
         return Err(err!(Argument, "expected shares in increasing order, found {shares:?}").about("shares"));
     }
-    let (seed, units) = (options.seed.draws(), runs.units());
+    let seed = options.seed.draws();
+    let units = runs.units();
     check_draws(options.draws, units)?;
     let bar = task.begin("curve of faithfulness", Some(2 + (1 + options.draws as u64) * shares.len() as u64));
     let ends = Ends::of(runs, task)?;

@@ -173,7 +173,9 @@ impl PairJudgement {
 
     /// Returns a line on what the share is of, or that there is none.
     pub fn note(&self) -> String {
-        let (all, nothing, units) = (self.everything, self.nothing, self.units);
+        let all = self.everything;
+        let nothing = self.nothing;
+        let units = self.units;
         match self.circuit.share.value {
             Some(_) => {
                 format!("f = (m - {nothing:.4}) / ({all:.4} - {nothing:.4}), from none to all of {units} units.")
@@ -192,7 +194,8 @@ impl PairJudgement {
         let random = |which: usize, name: &str| -> Vec<Cell> {
             let all = || self.random.iter().map(|both| &both[which]);
             let shares = || all().filter_map(|kept| kept.share.value);
-            let (least, most) = (shares().fold(f64::INFINITY, f64::min), shares().fold(f64::NEG_INFINITY, f64::max));
+            let least = shares().fold(f64::INFINITY, f64::min);
+            let most = shares().fold(f64::NEG_INFINITY, f64::max);
             let metric = all().map(|kept| kept.metric).sum::<f64>() / self.random.len().max(1) as f64;
             let ends = averaged(all()).map_or([Cell::Missing, Cell::Missing], |_| [least.into(), most.into()]);
             let [least, most] = ends;

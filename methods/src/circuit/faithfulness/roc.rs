@@ -78,7 +78,8 @@ pub fn roc(circuit: &Graph, truth: &Graph, units: usize) -> Result<Roc> {
     // The largest score first; the units without one are the last group.
     let mut ranked: Vec<(f64, bool)> = scores.iter().map(|(name, score)| (*score, wanted.contains(name))).collect();
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let (truth_count, others_count) = (wanted.len(), units - wanted.len());
+    let truth_count = wanted.len();
+    let others_count = units - wanted.len();
     let found = ranked.iter().filter(|(_, is_true)| *is_true).count();
     // Counted in whole numbers, so that a perfect circuit has exactly 1.
     let mut counts = vec![[0, 0]];

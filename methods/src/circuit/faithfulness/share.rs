@@ -64,7 +64,8 @@ impl Ends {
 
     /// Computes the share of some values, with its interval over pairs.
     pub fn share(&self, values: &[f64], seed: u64) -> Share {
-        let (all, empty) = (self.everything(), self.nothing());
+        let all = self.everything();
+        let empty = self.nothing();
         if (all - empty).abs() <= SAME * all.abs().max(empty.abs()) {
             return Share::default();
         }

@@ -239,7 +239,8 @@ fn a_known_circuit_must_be_one_of_the_same_units() {
 
 #[test]
 fn circuits_are_compared_by_what_both_have() {
-    let (a, b) = (graph(&[(0, 1, 1.0), (1, 2, 2.0), (2, 3, 3.0)]), graph(&[(1, 2, 4.0), (2, 3, 6.0), (0, 3, 1.0)]));
+    let a = graph(&[(0, 1, 1.0), (1, 2, 2.0), (2, 3, 3.0)]);
+    let b = graph(&[(1, 2, 4.0), (2, 3, 6.0), (0, 3, 1.0)]);
     let found = compare(&a, &b);
     assert_eq!(found.edges.both, ["mlp_out.0 -> mlp_out.1", "mlp_out.1 -> logits"]);
     assert_eq!((found.edges.first.len(), found.edges.second.len()), (1, 1));

@@ -67,7 +67,8 @@ pub fn codes_of(sae: &Sae, x: &Tensor, task: &Task) -> Result<SparseCodes> {
 /// everywhere.
 fn constant(sae: &Sae, input: &Tensor, codes: Vec<f32>) -> Result<Tensor> {
     let rows = if sae.parts().scaling == Scaling::None { 1 } else { input.dim(0)? };
-    let (features, d_sae) = (every(sae)?, codes.len());
+    let features = every(sae)?;
+    let d_sae = codes.len();
     let codes = dtype::convert(&Tensor::new(codes, input.device())?, input.dtype())?;
     let codes = codes.unsqueeze(0)?.broadcast_as((rows, d_sae))?.contiguous()?;
     sae.writes(&input.narrow(0, 0, rows)?, &features, &codes)
@@ -79,7 +80,8 @@ fn every(sae: &Sae) -> Result<Tensor> {
 
 /// Returns what some of the features write together: `[rows, d]`.
 fn written(sae: &Sae, input: &Tensor, codes: &SparseCodes, is_meant: &dyn Fn(u32) -> bool) -> Result<Tensor> {
-    let (rows, width) = (codes.rows(), sae.d_out());
+    let rows = codes.rows();
+    let width = sae.d_out();
     let of_row = |row: usize| -> Vec<(u32, f32)> {
         let (features, values) = codes.row(row);
         let all = features.iter().copied().zip(values.iter().copied());

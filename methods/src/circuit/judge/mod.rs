@@ -111,12 +111,14 @@ pub fn judge(
     };
     let most = options.tokens.map(|tokens| tokens as u64).or(text.options().tokens);
     let text = text.limited(most.unwrap_or(TOKENS).max(1));
-    let (graph, stages) = (&circuit.graph, Stage::in_order(model, circuit.dictionaries()?)?);
+    let graph = &circuit.graph;
+    let stages = Stage::in_order(model, circuit.dictionaries()?)?;
     check_stream_alone(model, &stages, "judging a tree")?;
     let target =
         graph.nodes.first().ok_or_else(|| err!(Argument, "expected a graph with a target, found an empty one"))?;
     let features = by_level(graph, &stages)?;
-    let (context, seed) = (row_length(model, options.context, CONTEXT), options.seed.sample());
+    let context = row_length(model, options.context, CONTEXT);
+    let seed = options.seed.sample();
     let harvesting = harvest::HarvestOptions { context: Some(context), ..harvest::HarvestOptions::default() };
     let kept = KeptPositions { top: 1, some: ACTIVE, seed };
     let survey = Survey::of(model, &circuit.saes, &text, &harvesting, kept, task)?;

@@ -152,7 +152,8 @@ impl<'a> Runs<'a> {
             self.stages.iter().take(self.level).map(|stage| vec![0.0; stage.sae.d_sae()]).collect();
         for part in &self.contexts.judged().parts {
             let (_, codes) = self.flow(part, task)?;
-            let (width, lengths) = (part.batch.width(), part.batch.lengths());
+            let width = part.batch.width();
+            let lengths = part.batch.lengths();
             for (masses, codes) in masses.iter_mut().zip(&codes) {
                 for (row, length) in lengths.iter().enumerate() {
                     for position in row * width..row * width + length {
@@ -168,7 +169,8 @@ impl<'a> Runs<'a> {
     /// Returns the values of the clean run, and of each of some runs. The rows of a batch are run together, and several
     /// runs are computed at once.
     pub fn all(&self, runs: &[Run], task: &Task) -> Result<(RunValues, Vec<RunValues>)> {
-        let (mut clean, mut found) = (RunValues::default(), vec![RunValues::default(); runs.len()]);
+        let mut clean = RunValues::default();
+        let mut found = vec![RunValues::default(); runs.len()];
         let of_measure = |measure: Measure| self.group(measure).parts.iter().map(move |part| (measure, part));
         let parts: Vec<(Measure, &MeasuredBatch)> = Measure::ALL.into_iter().flat_map(of_measure).collect();
         let reads = |measure: Measure| runs.iter().filter(move |run| run.reads.contains(&measure)).count() as u64;
@@ -261,7 +263,8 @@ impl<'a> Runs<'a> {
             }
             let mut x = some.picked(&clean.streams[first])?;
             for level in first..self.level {
-                let (stage, means) = (&self.stages[level], &self.means[level]);
+                let stage = &self.stages[level];
+                let means = &self.means[level];
                 if let Some(change) = run.changes.get(level).filter(|change| !change.is_none()) {
                     let flat = x.flatten(0, 1)?;
                     let flat = match level == first {

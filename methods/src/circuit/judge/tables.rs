@@ -87,7 +87,8 @@ impl<'a> Evaluation<'a> {
         for KeptAlone { errors, empty, circuit, random } in &self.sets.kept {
             for (what, measure, positions) in measures {
                 let of = |run: usize| self.found.get(run).map(|found| found.of(measure)).unwrap_or_default();
-                let (whole, none) = (self.clean.of(measure), of(*empty));
+                let whole = self.clean.of(measure);
+                let none = of(*empty);
                 let mean = |of: &[f64]| positions.mean(|at| of[at]).map(|figure| figure.value);
                 let (Some(m), Some(m0)) = (mean(whole), mean(none)) else { continue };
                 // Where the clean value equals that of mean ablation there is nothing to explain.

@@ -91,7 +91,8 @@ fn with_runs(check: impl FnOnce(&Runs, &Model, &[Sae], &Survey)) {
     let harvesting = harvest::HarvestOptions { context: Some(CONTEXT), ..harvest::HarvestOptions::default() };
     let kept = KeptPositions { top: 1, some: ACTIVE, seed: 0 };
     let survey = Survey::of(&model, &saes, &text(), &harvesting, kept, &Task::default()).unwrap();
-    let (target, options) = (target(&survey), options());
+    let target = target(&survey);
+    let options = options();
     let stages = Stage::all(&model, &saes).unwrap();
     let rows = TextRows::of(&model, &text(), CONTEXT, None, &Task::default()).unwrap();
     let contexts =
@@ -265,7 +266,8 @@ fn faithfulness_is_0_for_the_means_and_1_for_all_features() {
         let number = |cell: &Cell| if let Cell::Float(number) = cell { *number } else { f64::NAN };
         kept.map(|row| [2, 3, 4].map(|at| number(&row[at]))).collect()
     };
-    let (whole, none) = (shares(every.collect()), shares(vec![]));
+    let whole = shares(every.collect());
+    let none = shares(vec![]);
     assert_eq!((whole.len(), none.len()), (2, 2));
     assert!(whole.iter().flatten().all(|share| (share - 1.0).abs() < 1e-3), "{whole:?}");
     assert!(none.iter().flatten().all(|share| *share == 0.0), "{none:?}");

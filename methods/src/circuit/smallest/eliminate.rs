@@ -30,7 +30,8 @@ impl Search<'_> {
                 found => found?,
             };
             let found = Found { share: slopes.sum / self.whole, kept: kept.clone() };
-            let (size, share) = (found.size(), found.share);
+            let size = found.size();
+            let share = found.share;
             self.path.push(found);
             if size == 0 || share < 0.5 * least {
                 return Ok(());

@@ -92,7 +92,8 @@ pub fn smallest(
             .about("token"));
     }
     let tokens = token_ids(model, &options.token)?;
-    let (limited, context) = (text.limited(options.tokens.max(1) as u64), row_length(model, options.context, CONTEXT));
+    let limited = text.limited(options.tokens.max(1) as u64);
+    let context = row_length(model, options.context, CONTEXT);
     let ablations = FeatureAblations::of_text(model, saes, &limited, (&tokens, context), NodeAblation::Mean, task)?;
     let search = Search::new(&ablations, options, task)?;
     let found = options.share.iter().map(|share| {

@@ -20,7 +20,8 @@ impl Search<'_> {
             ranking.iter().take(size).for_each(|number| kept[*number] = true);
             kept
         };
-        let (mut too_few, mut enough) = (0, Found { kept: set(ranking.len()), share: 1.0 });
+        let mut too_few = 0;
+        let mut enough = Found { kept: set(ranking.len()), share: 1.0 };
         while enough.size() - too_few > 1 {
             task.check()?;
             let size = too_few + (enough.size() - too_few) / 2;

@@ -50,12 +50,14 @@ pub fn shares(model: &Model, circuits: &[Circuit], text: &Text, options: &ShareO
         }
     };
     let saes = first.dictionaries().map_err(|e| e.about("circuits"))?;
-    let (text, context) = (text.limited(options.tokens.max(1) as u64), row_length(model, options.context, CONTEXT));
+    let text = text.limited(options.tokens.max(1) as u64);
+    let context = row_length(model, options.context, CONTEXT);
     let ablations = FeatureAblations::of_text(model, saes, &text, (&tokens, context), NodeAblation::Mean, task)?;
     let kept = circuits.iter().map(|circuit| ablations.kept(&circuit.graph)).collect::<Result<Vec<_>>>();
     let kept = kept.map_err(|e| e.about("circuits"))?;
     check_draws(options.draws, kept.len() * ablations.units() / 64)?;
-    let (classes, seed) = (ablations.alike(), options.seed.draws());
+    let classes = ablations.alike();
+    let seed = options.seed.draws();
     let weights = ablations.weights();
     let clean = ablations.sums(&vec![true; ablations.units()], task)?;
     let bar = task.begin("running with circuits kept", Some((kept.len() * (options.draws + 1)) as u64));

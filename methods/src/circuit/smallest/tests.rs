@@ -16,7 +16,8 @@ fn with(work: impl FnOnce(&FeatureAblations, &SmallestOptions)) {
     let model = found().0;
     let d = model.decoder.config().d_model;
     let of = |layer: usize| dictionary(d, FEATURES, Activation::Relu, &format!("resid_post.{layer}"));
-    let (saes, task) = ([of(0), of(1)], Task::default());
+    let saes = [of(0), of(1)];
+    let task = Task::default();
     let of = FeatureAblations::of_text(&model, &saes, &text(), (&[0, 2], 8), NodeAblation::Mean, &task).unwrap();
     work(&of, &SmallestOptions::default());
 }
@@ -116,7 +117,8 @@ fn a_tree_is_judged_by_its_features_below_the_target() {
 
 #[test]
 fn random_circuits_have_as_many_of_each_class() {
-    let (kept, alike) = ([true, false, true, false, false, true], [0, 0, 1, 1, 1, 2]);
+    let kept = [true, false, true, false, false, true];
+    let alike = [0, 0, 1, 1, 1, 2];
     let found: Vec<Vec<bool>> = (0..20).map(|draw| Alike::new(&alike, &kept).draw(0, draw)).collect();
     for found in &found {
         let count = |class: usize| (0..6).filter(|at| alike[*at] == class && found[*at]).count();

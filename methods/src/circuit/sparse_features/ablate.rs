@@ -64,7 +64,8 @@ pub struct Splices<'a> {
 impl Splices<'_> {
     fn changed(&self, level: usize, read: &Tensor, x: &Tensor) -> Result<Option<Tensor>> {
         let Some(keeping) = &self.keeping[level] else { return Ok(None) };
-        let (placed, other) = (&self.placed[level], &self.others[level]);
+        let placed = &self.placed[level];
+        let other = &self.others[level];
         let keeping = keeping.of_width(x.dim(1)?)?;
         let own = placed.values(read, x)?;
         let lost = |kept: &Tensor| -> Result<Tensor> { Ok(kept.affine(-1.0, 1.0)?) };

@@ -195,7 +195,8 @@ impl NodeAblations for FeatureAblations<'_> {
         unit.and_then(|unit| self.units.number(unit)).ok_or_else(|| {
             let sites: Vec<String> = self.placed.iter().map(Placed::name).collect();
             let of = if self.units.positions().is_some() { "by position " } else { "" };
-            let (name, sites) = (node.name(), sites.join(", "));
+            let name = node.name();
+            let sites = sites.join(", ");
             err!(Argument, "expected nodes {of}of the dictionaries of {sites}, found {name}")
                 .hint("judge a graph with the dictionaries that it was found with")
         })
@@ -216,7 +217,8 @@ mod tests {
 
     #[test]
     fn corrupt_runs_that_are_held_give_the_bits_of_those_that_are_made_again() {
-        let (model, task) = (model(config()), Task::default());
+        let model = model(config());
+        let task = Task::default();
         let d = model.decoder.config().d_model;
         let saes = ["resid_post.0", "mlp_out.1"].map(|site| dictionary(d, 10, Activation::TopK(4), site));
         let pair = |clean: &[u32], corrupt: &[u32]| TokenPair {

@@ -156,7 +156,8 @@ impl<'a> Cases<'a> {
         match pairs.iter().enumerate().find(|(_, pair)| pair.clean.len() != pair.corrupt.len()) {
             None => Ok(()),
             Some((number, pair)) => {
-                let (clean, corrupt) = (pair.clean.len(), pair.corrupt.len());
+                let clean = pair.clean.len();
+                let corrupt = pair.corrupt.len();
                 Err(err!(
                     Argument,
                     "`patch` needs two prompts of the same length, found {clean} and {corrupt} tokens in pair {number}"

@@ -110,7 +110,8 @@ impl Search<'_> {
             bar.advance(targets.len() as u64);
             return Ok(());
         }
-        let (rows, width) = (pass.batch.rows().len(), pass.batch.width());
+        let rows = pass.batch.rows().len();
+        let width = pass.batch.width();
         let copies = (TOKENS / (rows * width)).clamp(1, targets.len());
         let config = self.model.decoder.config();
         let wide = config.layers * KEPT * config.d_model + 6 * self.placed[to].features();
@@ -137,7 +138,8 @@ impl Search<'_> {
     /// Returns the changes of the kept features of a dictionary; none where nothing is kept.
     fn kept_of(&self, pass: &Moving, level: usize, kept: &[bool]) -> Result<Option<Deltas>> {
         let wide = self.units.features(level) + 1;
-        let (mut features, mut is_any) = (vec![false; wide], false);
+        let mut features = vec![false; wide];
+        let mut is_any = false;
         for number in self.units.numbers(level).filter(|number| kept[*number]) {
             features[(number - self.units.start(level)) % wide] = true;
             is_any = true;
@@ -163,7 +165,8 @@ impl Search<'_> {
             // What is not in the gradients is not reached: in parallel blocks the MLP does not read attention.
             let Some(gradient) = gradients.get(level) else { continue };
             let products = deltas.products(&gradient.narrow(0, first, rows)?)?;
-            let (start, wide) = (self.units.start(*level), self.units.features(*level) + 1);
+            let start = self.units.start(*level);
+            let wide = self.units.features(*level) + 1;
             let codes = products.codes.sum(0)?.to_vec2::<f32>()?;
             let errors = products.error.sum(0)?.to_vec1::<f32>()?;
             for (position, (codes, error)) in codes.iter().zip(&errors).enumerate() {
@@ -197,7 +200,8 @@ struct Weights {
 
 impl Weights {
     fn of(search: &Search, pass: &Moving, level: usize) -> Result<Self> {
-        let (deltas, gradient) = (&pass.deltas[level], &pass.gradients[level]);
+        let deltas = &pass.deltas[level];
+        let gradient = &pass.gradients[level];
         let (rows, width, d) = gradient.dims3()?;
         Ok(Self {
             slopes: deltas.slopes(gradient)?.flatten_all()?.to_vec1()?,

@@ -78,7 +78,8 @@ impl Search<'_> {
         memory::check(24 * count as u128, || "the effects of all nodes".into())?;
         let Sums { mut effects, mut activity, mut read, mut metric } = Sums::of(count, self.units.rows());
         let mut weight = 0.0;
-        let (mut passes, mut is_whole) = (Vec::new(), true);
+        let mut passes = Vec::new();
+        let mut is_whole = true;
         let bar = task.begin("effects of features", Some(self.cases.count() as u64));
         let piece = task.piece();
         for part in 0..self.cases.parts() {
@@ -103,7 +104,8 @@ impl Search<'_> {
         effects.iter_mut().for_each(|effect| *effect *= scale);
         if let Some(number) = effects.iter().position(|effect| !effect.is_finite()) {
             let place = self.units.unit(number).level;
-            let (site, found) = (self.placed[place].name(), effects[number]);
+            let site = self.placed[place].name();
+            let found = effects[number];
             return Err(err!(Numeric, "expected finite effects, found {found} at `{site}`")
                 .hint("NaN or infinity in the model's weights or activations has this effect"));
         }
@@ -137,7 +139,8 @@ impl Search<'_> {
     fn pass(&self, part: usize, sums: &mut Sums, task: &Task) -> Result<Moving> {
         let model = self.model.decoder.as_ref();
         let run = self.cases.portion(part, Prompt::Clean, task)?;
-        let (rows, width) = (run.batch().rows().len(), run.batch().width());
+        let rows = run.batch().rows().len();
+        let width = run.batch().width();
         let numbers: usize = self.placed.iter().map(|placed| 3 * placed.features() + 6 * placed.sae.d_out()).sum();
         memory::check(4 * (rows * width * numbers) as u128, || "the codes of a pass".into())?;
         let from = match self.others {
@@ -194,7 +197,8 @@ impl Search<'_> {
     /// Averages the gradient at `steps` points on the way, activations and error moved together. `once` is that of the
     /// first.
     fn along(&self, run: &Portion, level: usize, moving: &Deltas, once: &Tensor, task: &Task) -> Result<Tensor> {
-        let (steps, way) = (self.options.steps, moving.way()?);
+        let steps = self.options.steps;
+        let way = moving.way()?;
         let mut sum = once.clone();
         for step in 1..steps {
             let moved = (&way * (step as f64 / steps as f64))?;
@@ -224,7 +228,8 @@ impl Search<'_> {
         };
         let parts = (0..moving.features.len()).map(Some).chain([None]);
         let all: Vec<_> = parts.flat_map(|part| rows.iter().map(move |row| (part, *row))).collect();
-        let (points, texts) = (run.points(), run.batch().rows().len());
+        let points = run.points();
+        let texts = run.batch().rows().len();
         let before: f64 = values.iter().sum();
         for some in all.chunks(reruns.copies(TOKENS)) {
             task.check()?;
@@ -249,7 +254,8 @@ impl Search<'_> {
 
     /// Adds products of one dictionary to the sums of its units.
     pub fn add(&self, sums: &mut [f64], level: usize, features: &[u32], products: &Products) -> Result<()> {
-        let (start, wide) = (self.units.start(level), self.units.features(level) + 1);
+        let start = self.units.start(level);
+        let wide = self.units.features(level) + 1;
         let codes = products.codes.sum(0)?.to_vec2::<f32>()?;
         let errors = products.error.sum(0)?.to_vec1::<f32>()?;
         for (position, (codes, error)) in codes.iter().zip(errors).enumerate() {
@@ -271,7 +277,8 @@ impl Search<'_> {
 
     /// Adds activations, and lengths of errors, at the positions of texts.
     fn add_activity(&self, sums: &mut Sums, level: usize, own: &Values, run: &Portion) -> Result<()> {
-        let (start, wide) = (self.units.start(level), self.units.features(level) + 1);
+        let start = self.units.start(level);
+        let wide = self.units.features(level) + 1;
         let codes = own.codes.to_vec3::<f32>()?;
         let lengths = own.error.sqr()?.sum(2)?.sqrt()?.to_vec2::<f32>()?;
         for (text, length) in run.batch().lengths().into_iter().enumerate() {

@@ -66,7 +66,8 @@ pub fn of_text(model: &Model, saes: &[Sae], text: &Text, options: &TextCircuitOp
     }
     let tokens = token_ids(model, &options.token)?;
     let placed = Placed::all(model, saes)?;
-    let (text, context) = (text.limited(options.tokens.max(1) as u64), row_length(model, options.context, CONTEXT));
+    let text = text.limited(options.tokens.max(1) as u64);
+    let context = row_length(model, options.context, CONTEXT);
     let due = Due::of(model, &text, &tokens, context, task).map_err(|e| e.about("text"))?;
     let cases = Cases::of_due(model, &due)?;
     let units = Units::new(&placed, None);

@@ -45,7 +45,8 @@ impl Others {
             let batch = Batch::new(texts.to_vec())?;
             let run = noted(model, placed, &batch, task)?;
             // The positions of texts, and not those after the end of shorter ones.
-            let (width, lengths) = (batch.width(), batch.lengths());
+            let width = batch.width();
+            let lengths = batch.lengths();
             let places = (0..texts.len() * width).filter(|at| at % width < lengths[at / width]);
             let places: Vec<(usize, usize)> = places.map(|at| (at, at % width)).collect();
             let row = |position: usize| if positions.is_some() { position.min(rows - 1) } else { 0 };

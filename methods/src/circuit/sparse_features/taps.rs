@@ -127,7 +127,8 @@ impl Slopes {
         let Tapping { tapped, cuts, moved } = tapping;
         let mut taps = Taps { placed, tapped, cuts, moved, ..Taps::default() };
         let points = portion.points();
-        let (mut values, mut has_gradient) = (Vec::new(), false);
+        let mut values = Vec::new();
+        let mut has_gradient = false;
         let taped = Taped::of_tensor(|| -> Result<Tensor> {
             let pass = Pass { hooks: &mut taps, past: None, logits: Logits::Points(&points), task };
             let logits = model.forward(portion.batch(), pass)?;

@@ -71,13 +71,15 @@ impl Units {
 
     /// Returns the unit of a number.
     pub fn unit(&self, number: usize) -> Unit {
-        let (mut level, mut rest) = (0, number);
+        let mut level = 0;
+        let mut rest = number;
         while level + 1 < self.features.len() && rest >= self.of_level(level) {
             rest -= self.of_level(level);
             level += 1;
         }
         let wide = self.features(level) + 1;
-        let (row, part) = (rest / wide, rest % wide);
+        let row = rest / wide;
+        let part = rest % wide;
         Unit { level, position: self.positions.map(|_| row), feature: (part + 1 < wide).then_some(part) }
     }
 

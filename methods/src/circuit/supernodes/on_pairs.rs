@@ -60,7 +60,8 @@ pub fn ablate(
         Ok(found.iter().zip(&whole).map(|(found, whole)| found - whole).collect())
     };
     let found = changes(&chosen)?;
-    let (alike, seed) = (Alike::new(&classes, &chosen), options.seed.draws());
+    let alike = Alike::new(&classes, &chosen);
+    let seed = options.seed.draws();
     let random = (0..options.draws as u64).map(|draw| Ok(mean(&changes(&alike.draw(seed, draw))?)));
     let quantity = quantity("change", measure, false);
     let of = |drawn: &[usize]| drawn.iter().map(|pair| found[*pair]).sum::<f64>() / drawn.len() as f64;

@@ -117,7 +117,8 @@ fn finite(stage: &Stage, tokens: &[u32], stream: &Tensor) -> Result<()> {
     let rows = dtype::convert(stream, crate::tensor::DType::F32)?.to_vec2::<f32>()?;
     for ((position, row), token) in rows.iter().enumerate().zip(tokens) {
         if let Some(column) = row.iter().position(|x| !x.is_finite()) {
-            let (site, found) = (stage.place, row[column]);
+            let site = stage.place;
+            let found = row[column];
             return Err(err!(
                 Numeric,
                 "expected finite activations at `{site}`, found {found} in column {column} at position {position} of a \
@@ -168,11 +169,14 @@ impl<'a> ActiveText<'a> {
 
     /// Splits the activations into parts that are computed together; those of a feature are in one part.
     fn parts(&self) -> Vec<&[(u32, usize, f32)]> {
-        let (columns, d) = (self.tokens.len(), self.input.elem_count() / self.tokens.len().max(1));
+        let columns = self.tokens.len();
+        let d = self.input.elem_count() / self.tokens.len().max(1);
         // Behind one block nothing but the scores is as wide as all columns of a variant.
         let blocks = self.search.to.block - self.search.from.block;
         let of_column = if blocks == 1 { self.search.model.decoder.config().heads } else { 4 * d };
-        let (mut parts, mut start, mut numbers) = (Vec::new(), 0, 0);
+        let mut parts = Vec::new();
+        let mut start = 0;
+        let mut numbers = 0;
         let mut end = 0;
         for feature in self.codes.chunk_by(|a, b| a.0 == b.0) {
             // Stream, keys and values of each change; and the MLP's hidden layer at the last column.

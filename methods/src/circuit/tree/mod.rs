@@ -251,10 +251,12 @@ impl Growing<'_> {
 
     /// Finds the children of a node, on which a share of the target depends.
     fn children(&self, node: usize, share: f64, is_all: bool, found: &mut Vec<Child>, task: &Task) -> Result<()> {
-        let (level, feature) = (self.nodes[node].level, self.nodes[node].needed_feature()?);
+        let level = self.nodes[node].level;
+        let feature = self.nodes[node].needed_feature()?;
         let TreeSearch { model, stages, options, .. } = self.search;
         let texts = self.search.texts(level, feature);
-        let (from, to) = (&stages[level - 1], &stages[level]);
+        let from = &stages[level - 1];
+        let to = &stages[level];
         let effects = effects(model, (from, to), feature, &texts, (options.way, options.read), task)?;
         let (followed, shown) = options.chosen(&effects.mean);
         let most = if is_all { followed.len() } else { 1 };

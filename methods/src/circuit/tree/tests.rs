@@ -42,7 +42,9 @@ fn active(model: &Model, to: &Stage) -> usize {
 #[test]
 fn effects_are_those_of_a_loop_over_all_features_in_every_shape_of_model() {
     for config in configs() {
-        let (layers, d, name) = (config.layers, config.d_model, format!("{config:?}"));
+        let layers = config.layers;
+        let d = config.d_model;
+        let name = format!("{config:?}");
         let model = model(config);
         let activations = [Activation::Relu, Activation::TopK(5)];
         for (place, activation) in activations.iter().enumerate() {
@@ -52,7 +54,8 @@ fn effects_are_those_of_a_loop_over_all_features_in_every_shape_of_model() {
                 ("resid_post.0".to_string(), "resid_post.1".to_string()),
                 ("resid_pre.0".into(), format!("resid_post.{}", layers - 1)),
             ];
-            let (from, to) = (of(&sites[place].0), of(&sites[place].1));
+            let from = of(&sites[place].0);
+            let to = of(&sites[place].1);
             let target = active(&model, &to);
             let found =
                 effects(&model, (&from, &to), target, &texts(), (Way::Ablate, Read::Code), &Task::default()).unwrap();

@@ -8,7 +8,8 @@ use super::weights::{Mix, PHENOMENA};
 
 /// Writes a clause of a phenomenon, by its index. Clauses may be part of a longer sentence.
 fn clause(pen: &mut Pen, phenomenon: usize) {
-    let (start, from) = (pen.out.len(), pen.out.marks());
+    let start = pen.out.len();
+    let from = pen.out.marks();
     let write = match PHENOMENA.get(phenomenon).copied().unwrap_or_default() {
         "parentheses" => of::parentheses::clause,
         "apostrophes" => of::apostrophes::clause,

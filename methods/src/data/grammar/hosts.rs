@@ -47,7 +47,8 @@ fn note(pen: &mut Pen, notes: &[&'static str]) {
 pub fn phrase(pen: &mut Pen) -> String {
     loop {
         let head = pen.word(&phrases::BODY_HEADS);
-        let (matter, more) = (pen.word(&phrases::BODY_MATTERS), pen.word(&phrases::BODY_MATTERS));
+        let matter = pen.word(&phrases::BODY_MATTERS);
+        let more = pen.word(&phrases::BODY_MATTERS);
         let kind = pen.word(&phrases::BODY_KINDS);
         if matter == more || matter == kind || more == kind || !pen.allowed(&[head, matter, kind]) {
             continue;
@@ -84,7 +85,8 @@ fn institution(pen: &mut Pen) {
 }
 
 fn person(pen: &mut Pen) {
-    let (given, surname) = (people::any_given(pen), people::surname(pen));
+    let given = people::any_given(pen);
+    let surname = people::surname(pen);
     pen.fill("{given} {surname}", &[Slot::new("given", given), Slot::new("surname", surname)]);
     explain(pen, &OF_PEOPLE);
 }

@@ -23,7 +23,9 @@ pub static COUNTRIES: LazyLock<Vec<Country>> =
 /// Reads a line of the file: `Finland | Finnish | Helsinki, Tampere, Turku on Aura`.
 fn country(line: &'static str) -> Option<Country> {
     let mut fields = line.split(" | ");
-    let (name, language, cities) = (fields.next()?, fields.next()?, fields.next()?);
+    let name = fields.next()?;
+    let language = fields.next()?;
+    let cities = fields.next()?;
     let city = |text: &'static str| match text.split_once(" on ") {
         Some((name, river)) => City { name, river: Some(river) },
         None => City { name: text, river: None },

@@ -60,7 +60,8 @@ fn a_document_depends_on_its_number_alone() {
 #[test]
 fn brackets_balance_and_depth_is_a_recount() {
     for document in documents(Split::Train, 300) {
-        let (depths, since) = (values(&document, "depth"), values(&document, "since_open"));
+        let depths = values(&document, "depth");
+        let since = values(&document, "since_open");
         let mut open = Vec::new();
         for (at, sign) in document.text.char_indices() {
             match sign {

@@ -35,7 +35,8 @@ fn people() -> Vec<Person> {
     let given = |list: &[&'static str]| -> Vec<&'static str> {
         list.iter().enumerate().filter(|(at, _)| !is_held(*at)).map(|(_, name)| *name).collect()
     };
-    let (women, men) = (given(&names::FEMALE), given(&names::MALE));
+    let women = given(&names::FEMALE);
+    let men = given(&names::MALE);
     let cities: Vec<&str> = COUNTRIES.iter().flat_map(|country| &country.cities).map(|city| city.name).collect();
     let person = |(at, surname): (usize, &&'static str)| {
         let first = if at % 2 == 0 { &women } else { &men };

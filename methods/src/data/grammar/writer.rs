@@ -89,7 +89,8 @@ impl Writer {
 
     /// Opens a parenthesis of this kind, a value of its column.
     pub fn open(&mut self, kind: u32) {
-        let (start, first) = (self.len(), self.marks.len());
+        let start = self.len();
+        let first = self.marks.len();
         let depth = 1 + self.open.iter().filter(|open| open.closing == ')').count();
         self.mark(Col::Depth, start, start, depth as u32);
         self.mark(Col::ParenKind, start, start, kind);
@@ -120,7 +121,8 @@ impl Writer {
     }
 
     fn open_quote(&mut self, sign: &str, closing: char, kind: &str) {
-        let (start, first) = (self.len(), self.marks.len());
+        let start = self.len();
+        let first = self.marks.len();
         let depth = 1 + self.open.iter().filter(|open| matches!(open.closing, '"' | '\'')).count();
         self.mark(Col::Quote, start, start, value(&QUOTES, kind));
         self.mark(Col::QuoteDepth, start, start, depth as u32);

@@ -186,7 +186,8 @@ impl Harvest {
     /// Returns the size and hash of the whole text, read without the model.
     pub fn contents(mut self, task: &Task) -> Result<Contents> {
         let bar = self.bar("reading", task);
-        let (mut hash, mut count) = (Sha256::new(), 0);
+        let mut hash = Sha256::new();
+        let mut count = 0;
         loop {
             task.check()?;
             let rows = self.gathered(task)?;
@@ -326,7 +327,10 @@ fn activations(
     kept: Vec<u32>,
     task: &Task,
 ) -> Result<Vec<Vec<f32>>> {
-    let (decoder, places, widths, within) = (decoder.clone(), places.to_vec(), widths.to_vec(), task.clone());
+    let decoder = decoder.clone();
+    let places = places.to_vec();
+    let widths = widths.to_vec();
+    let within = task.clone();
     task.apart(move || {
         let mut gather = Gather::new(&places, &widths, kept, decoder.device())?;
         let pass = Pass { hooks: &mut gather, past: None, logits: Logits::Last, task: &within };
@@ -349,7 +353,8 @@ fn places(decoder: &Decoder, sites: &[&str]) -> Result<Vec<Place>> {
 
 /// Returns the number of tokens in a row: the option, or the model's context.
 pub fn context(config: &Config, asked: Option<usize>) -> Result<usize> {
-    let (most, context) = (config.context, asked.unwrap_or(config.row_length()));
+    let most = config.context;
+    let context = asked.unwrap_or(config.row_length());
     if context == 0 || context > most {
         return Err(err!(Argument, "expected a context from 1 to {most}, the model's context, found {context}")
             .about("context"));

@@ -77,7 +77,8 @@ mod tests {
         fn it_does_not_matter_where_rows_are_cut(numbers in prop::collection::vec(-1e3_f32..1e3, 3..60), at in 0_usize..20) {
             let rows = numbers.get(..numbers.len() / 3 * 3).unwrap();
             let (first, second) = rows.split_at((at * 3).min(rows.len()));
-            let (mut whole, mut parts) = (Moments::new(3), Moments::new(3));
+            let mut whole = Moments::new(3);
+            let mut parts = Moments::new(3);
             whole.take(rows);
             parts.take(first);
             parts.take(second);

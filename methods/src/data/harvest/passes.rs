@@ -125,7 +125,8 @@ impl Passes {
 
     /// Makes sure that the next row is in the buffer, and returns its index in the order.
     fn turn_to_position(&mut self, task: &Task) -> Result<usize> {
-        let (pass, within) = (self.position / self.rows, self.position % self.rows);
+        let pass = self.position / self.rows;
+        let within = self.position % self.rows;
         let number = self.fillings.partition_point(|filling| filling.first <= within).saturating_sub(1);
         if self.loaded.as_ref().is_none_or(|loaded| loaded.filling != number) {
             self.load(number, task)?;
@@ -185,7 +186,8 @@ fn fillings(harvest: &mut Harvest, buffer: usize, task: &Task) -> Result<Vec<Fil
     let mut rows = 0;
     loop {
         task.check()?;
-        let (read, tokens) = (harvest.progress().read, harvest.progress().tokens.clone());
+        let read = harvest.progress().read;
+        let tokens = harvest.progress().tokens.clone();
         let Some(kept) = harvest.pass_over(task)? else { break };
         bar.advance((harvest.progress().read - read) * harvest.context() as u64);
         match all.last_mut() {
@@ -214,7 +216,8 @@ mod tests {
     const SITES: [&str; 2] = ["resid_post.1", "z.0"];
 
     fn passes(buffer: usize, options: &HarvestOptions) -> Passes {
-        let (model, text) = (model(fixtures::config()), letters(1400, text::TextOptions::default()));
+        let model = model(fixtures::config());
+        let text = letters(1400, text::TextOptions::default());
         Passes::new(TextReading::new(&model, &text, options), &SITES, (3, buffer), &Task::default()).unwrap()
     }
 
@@ -232,7 +235,8 @@ mod tests {
     fn every_pass_gives_every_row_once_in_the_order_of_sites_that_was_asked_for() {
         let keep = Skipped { without_first: 2, without_ids: BTreeSet::from([3]), ..Skipped::default() };
         let options = HarvestOptions { skip: keep, ..HarvestOptions::default() };
-        let (model, text) = (model(fixtures::config()), letters(1400, text::TextOptions::default()));
+        let model = model(fixtures::config());
+        let text = letters(1400, text::TextOptions::default());
         let mut live = TextReading::new(&model, &text, &options).harvest(&SITES, &Task::default()).unwrap();
         let (sites, _) = collected(&mut live);
         // A harvest has its sites in the order of the computation.
@@ -243,7 +247,8 @@ mod tests {
             assert_eq!((passes.rows(), passes.widths()), (sites[0].len() as u64, vec![16, 16]));
             cuts.push(passes.fillings());
             let whole = sites[0].len();
-            let (first, second) = (read(&mut passes, whole), read(&mut passes, whole));
+            let first = read(&mut passes, whole);
+            let second = read(&mut passes, whole);
             for (found, wanted) in first.iter().zip(&wanted) {
                 assert_eq!(&sorted(found.clone()), wanted);
             }
@@ -274,7 +279,8 @@ mod tests {
     fn a_text_of_which_nothing_is_kept_is_refused() {
         let keep = Skipped { without_ids: (0..27).collect(), ..Skipped::default() };
         let options = HarvestOptions { skip: keep, ..HarvestOptions::default() };
-        let (model, text) = (model(fixtures::config()), letters(3, text::TextOptions::default()));
+        let model = model(fixtures::config());
+        let text = letters(3, text::TextOptions::default());
         let found = Passes::new(TextReading::new(&model, &text, &options), &SITES, (3, 100), &Task::default());
         assert!(found.is_err_and(|e| e.message.starts_with("expected activations to keep, found none in ")));
     }

@@ -37,7 +37,8 @@ pub fn letters(documents: usize, options: text::TextOptions) -> Text {
 
 /// Collects everything that a harvest yields, site by site, with its origin.
 pub fn collected(blocks: &mut dyn Blocks) -> (Vec<Vec<Vec<f32>>>, Vec<[u32; 3]>) {
-    let (mut sites, mut origins) = (Vec::new(), Vec::new());
+    let mut sites = Vec::new();
+    let mut origins = Vec::new();
     while let Some(block) = blocks.next(&Task::default()).unwrap() {
         assert!(!block.is_empty());
         sites.resize(block.activations.len(), Vec::new());
@@ -62,7 +63,8 @@ const SITES: [&str; 6] = ["resid_post.*", "z.1.2", "z.0", "mlp_hidden.0", "head_
 
 #[test]
 fn every_kept_position_has_the_activation_that_a_recorded_run_has_there() {
-    let (model, text) = (model(fixtures::config()), letters(150, text::TextOptions::default()));
+    let model = model(fixtures::config());
+    let text = letters(150, text::TextOptions::default());
     let task = Task::default();
     let (sites, origins) = harvested(&model, &SITES, &text, &HarvestOptions::default());
     let harvest = TextReading::new(&model, &text, &HarvestOptions::default()).harvest(&SITES, &task).unwrap();
@@ -78,7 +80,8 @@ fn every_kept_position_has_the_activation_that_a_recorded_run_has_there() {
         let all = cache.at(*place).unwrap().reshape((rows.len() * CONTEXT, *width)).unwrap();
         let all = all.to_vec2::<f32>().unwrap();
         for (found, [token, row, position]) in found.iter().zip(&origins) {
-            let (row, position) = (*row as usize, *position as usize);
+            let row = *row as usize;
+            let position = *position as usize;
             assert_eq!(rows[row][position], *token);
             let wanted = &all[row * CONTEXT + position];
             assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-5), "{place} {row} {position}");
@@ -90,7 +93,8 @@ fn every_kept_position_has_the_activation_that_a_recorded_run_has_there() {
 fn a_site_gives_the_same_bits_alone_and_beside_others_in_models_of_every_kind() {
     for config in fixtures::configs() {
         let asked = if config.delta_of(0).is_some() { "delta_beta.0" } else { "q.0" };
-        let (model, text) = (model(config), letters(9, text::TextOptions::default()));
+        let model = model(config);
+        let text = letters(9, text::TextOptions::default());
         let (both, origins) =
             harvested(&model, &["resid_post.1", asked, "resid_pre.0"], &text, &HarvestOptions::default());
         for (number, site) in ["resid_pre.0", asked, "resid_post.1"].into_iter().enumerate() {
@@ -159,8 +163,10 @@ fn tokens_are_left_out_by_their_label() {
 
 #[test]
 fn statistics_are_those_of_the_blocks() {
-    let (model, text) = (model(fixtures::config()), letters(30, text::TextOptions::default()));
-    let (task, mut rows) = (Task::default(), Vec::new());
+    let model = model(fixtures::config());
+    let text = letters(30, text::TextOptions::default());
+    let task = Task::default();
+    let mut rows = Vec::new();
     let mut sink = Streamed(|block: Block| {
         rows.extend(block.activations[0].to_vec2::<f32>()?);
         Ok(ControlFlow::Continue(()))
@@ -181,7 +187,8 @@ fn statistics_are_those_of_the_blocks() {
 
 #[test]
 fn a_sink_that_has_enough_ends_the_harvest() {
-    let (model, text) = (model(fixtures::config()), letters(900, text::TextOptions::default()));
+    let model = model(fixtures::config());
+    let text = letters(900, text::TextOptions::default());
     let mut blocks = 0;
     let mut sink = Streamed(|_| {
         blocks += 1;
@@ -197,7 +204,8 @@ fn a_sink_that_has_enough_ends_the_harvest() {
 
 #[test]
 fn wrong_questions_are_answered() {
-    let (plain, text) = (model(fixtures::config()), letters(5, text::TextOptions::default()));
+    let plain = model(fixtures::config());
+    let text = letters(5, text::TextOptions::default());
     let refused = |model: &Model, sites: &[&str], text: &Text, options: &HarvestOptions| match TextReading::new(
         model, text, options,
     )

@@ -57,7 +57,8 @@ const CUT: [&str; 11] = ["o", "an", "th", "wi", "ol", "t", "mo", "lil", "ha", "f
 /// Returns the meaning of the mark at `at`; `open` tells whether a single quotation is open there.
 pub fn sense(letters: &[Letter], at: usize, open: bool) -> Sense {
     let sign = |at: Option<usize>| at.and_then(|at| letters.get(at)).map(|letter| letter.sign);
-    let (before, after) = (sign(at.checked_sub(1)), sign(Some(at + 1)));
+    let before = sign(at.checked_sub(1));
+    let after = sign(Some(at + 1));
     let curly = sign(Some(at)) != Some('\'');
     if !curly && run(letters, at) > 1 {
         return Sense::Nothing;

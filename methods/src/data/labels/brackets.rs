@@ -27,7 +27,8 @@ pub fn mark(letters: &[Letter], pen: &mut Pen) {
 
 /// Matches brackets: a closing bracket matches the last open one of its kind; brackets opened in between have no match.
 fn pairs(letters: &[Letter]) -> Vec<Pair> {
-    let (mut pairs, mut open) = (Vec::new(), Vec::<(usize, usize, usize)>::new());
+    let mut pairs = Vec::new();
+    let mut open = Vec::<(usize, usize, usize)>::new();
     for (index, letter) in letters.iter().enumerate() {
         if let Some(kind) = OPENING.iter().position(|sign| *sign == letter.sign) {
             open.push((kind, index, letter.at));

@@ -29,7 +29,8 @@ pub fn mark(text: &str, pen: &mut Pen) {
 pub fn paragraphs(letters: &[Letter]) -> impl Iterator<Item = &[Letter]> {
     let mut rest = letters;
     std::iter::from_fn(move || {
-        let (mut ended, mut cut) = (false, rest.len());
+        let mut ended = false;
+        let mut cut = rest.len();
         for (index, letter) in rest.iter().enumerate() {
             match letter.sign {
                 '\n' if ended => {

@@ -24,7 +24,8 @@ pub fn mark(text: &str, pen: &mut Pen) {
             at += 1;
         }
         let number = text.get(start..at).unwrap_or_default();
-        let (before, after) = (text.get(..start).unwrap_or_default(), text.get(at..).unwrap_or_default());
+        let before = text.get(..start).unwrap_or_default();
+        let after = text.get(at..).unwrap_or_default();
         let kind = if is_year(before, number, after) { YEAR } else { NUMBER };
         pen.mark(Col::Numeral, start, at, kind);
     }

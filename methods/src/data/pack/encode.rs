@@ -54,7 +54,8 @@ impl Encoder {
     }
 
     fn gather(&mut self, task: &Task) -> Result<Vec<Document>> {
-        let (mut pieces, mut bytes) = (Vec::new(), 0);
+        let mut pieces = Vec::new();
+        let mut bytes = 0;
         let at_once = (self.read / SHARE).clamp(FEWEST, MOST);
         while bytes < at_once {
             task.check()?;
@@ -77,7 +78,8 @@ fn encode(tokenizer: &Tokenizer, document: &Document, task: &Task) -> Result<Enc
     let tokens = tokenizer.encode(&document.text, Some(false), task).map_err(|e| e.within(&document.origin))?;
     // The EOS token of the tokenizer's rule is added by the packing, between documents.
     let end = tokens.len().saturating_sub(tokens.back);
-    let (ids, offsets) = (tokens.ids.get(..end).unwrap_or_default(), tokens.offsets.get(..end).unwrap_or_default());
+    let ids = tokens.ids.get(..end).unwrap_or_default();
+    let offsets = tokens.offsets.get(..end).unwrap_or_default();
     let place = |range: &Range<usize>| document.at + range.start as u64..document.at + range.end as u64;
     Ok(Encoded {
         ids: ids.to_vec(),

@@ -89,7 +89,8 @@ fn a_mixture_draws_rows_by_weight_and_shuffling_loses_none() {
         let text = given(&[&alphabet], TextOptions { shuffle, ..TextOptions::default() });
         spelt(&read(&text, &letters(), 5))
     };
-    let (plain, mut shuffled) = (order(false), order(true));
+    let plain = order(false);
+    let mut shuffled = order(true);
     assert_ne!(plain, shuffled);
     assert_eq!(shuffled, order(true));
     let mut sorted = plain;
@@ -144,14 +145,16 @@ fn an_epoch_judges_every_token_once_but_for_less_than_a_row() {
     let text = rotations(30, None);
     // 26 documents of 26 letters and 4 of 52, each with its end.
     let tokens = 26 * 27 + 4 * 53;
-    let (rows, left) = (tokens / 7, tokens % 7);
+    let rows = tokens / 7;
+    let left = tokens % 7;
     let mut batches = training(&text, 0);
     let counts = |epoch: &Examples| {
         let mut counts = vec![0_usize; 27];
         epoch.targets.iter().flatten().for_each(|id| counts[*id as usize] += 1);
         counts
     };
-    let (first, second) = (next(&mut batches, rows), next(&mut batches, rows));
+    let first = next(&mut batches, rows);
+    let second = next(&mut batches, rows);
     for epoch in [&first, &second] {
         let found = counts(epoch);
         let whole = |id: usize| if id == 26 { 30 } else { 34 };
@@ -210,7 +213,8 @@ fn training_reads_no_more_than_its_limit_and_refuses_too_little() {
     // BOS replaces the first token of each row, and the targets stay.
     let marked =
         Text::mix(vec![(rotations(5, None), 1.0)], TextOptions { bos: Some(true), ..TextOptions::default() }).unwrap();
-    let (plain, marked) = (next(&mut training(&rotations(5, None), 0), 9), next(&mut training(&marked, 0), 9));
+    let plain = next(&mut training(&rotations(5, None), 0), 9);
+    let marked = next(&mut training(&marked, 0), 9);
     assert_eq!(plain.targets, marked.targets);
     assert!(marked.ids.iter().zip(&plain.ids).all(|(marked, plain)| marked[0] == 26 && marked[1..] == plain[1..]));
 }
@@ -231,7 +235,8 @@ fn grammar(options: TextOptions) -> Text {
 
 #[test]
 fn a_generator_goes_on_and_is_mixed_with_what_is_repeated() {
-    let (task, tokenizer) = (Task::default(), printable());
+    let task = Task::default();
+    let tokenizer = printable();
     let mixed = || {
         let parts = vec![
             (grammar(TextOptions::default()), 1.0),

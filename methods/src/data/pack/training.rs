@@ -47,7 +47,8 @@ impl TrainingRows {
         let mut parts = Vec::new();
         flatten(text, Part { text, bos: None, share: 1.0, most: None }, &mut parts);
         let opened = parts.iter().enumerate().map(|(number, part)| {
-            let (text, front) = (part.text, beginning(part.text, part.bos, tokenizer)?);
+            let text = part.text;
+            let front = beginning(part.text, part.bos, tokenizer)?;
             let encoder = Encoder::new(text.documents(task)?, tokenizer.clone());
             let flow = Flow { encoder, between: tokenizer.eos(), begun: false };
             let stretches: Box<dyn Stretches> = match text.is_endless() && part.most.is_none() {
@@ -97,7 +98,8 @@ fn flatten<'a>(text: &'a Text, outer: Part<'a>, into: &mut Vec<Part<'a>>) {
 impl Batches for TrainingRows {
     fn next(&mut self, rows: usize, task: &Task) -> Result<Examples> {
         room(rows, self.context)?;
-        let (mut ids, mut targets) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        let mut ids = Vec::with_capacity(rows);
+        let mut targets = Vec::with_capacity(rows);
         for _ in 0..rows {
             let turn = self.turn();
             let Some(source) = self.sources.get_mut(turn) else { break };

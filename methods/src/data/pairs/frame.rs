@@ -56,7 +56,8 @@ pub fn years_about(from: usize) -> (Vec<String>, Vec<String>) {
 /// in place of the opening, as a remark may stand without parentheses; in code it has a bracket of another kind.
 pub fn without_parenthesis(prompt: &str, kind: &'static str) -> Option<Pair> {
     let open = innermost(prompt)?;
-    let (before, behind) = (prompt.get(..open)?, prompt.get(open + 1..)?);
+    let before = prompt.get(..open)?;
+    let behind = prompt.get(open + 1..)?;
     let (corrupt, wrong) = match before.strip_suffix(' ') {
         Some(host) => ([host, ", ", behind].concat(), vec![",".into(), ".".into()]),
         None => ([before, "[", behind].concat(), vec!["]".into()]),

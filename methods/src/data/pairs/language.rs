@@ -80,7 +80,8 @@ pub fn greater_than(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let (century, from) = of::years::start(&mut chooser);
     let prompt = |from| twins.prompt(Col::Year, None, |pen| of::years::write(pen, template, century, from, 99));
     let (answers, wrong) = years_about(from);
-    let (clean, corrupt) = (prompt(from)?, prompt(EARLIEST)?);
+    let clean = prompt(from)?;
+    let corrupt = prompt(EARLIEST)?;
     (from > EARLIEST).then_some(Pair { clean, corrupt, answers, wrong, kind: "", template: Some(at) })
 }
 
@@ -120,7 +121,8 @@ pub fn apostrophe(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let comma = if before.ends_with("that") { " " } else { ", " };
     let possessive = [&stem, comma, &owner, "'"].concat();
     let contraction = [&stem, comma, plural, " ", cut, "'"].concat();
-    let (s, t) = (vec!["s".to_string()], vec!["t".to_string()]);
+    let s = vec!["s".to_string()];
+    let t = vec!["t".to_string()];
     Some(if below(rng, 2) == 0 {
         Pair { clean: possessive, corrupt: contraction, answers: s, wrong: t, kind, template: None }
     } else {
@@ -139,7 +141,8 @@ pub fn agreement(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let clean = twins.prompt(Col::NumberNext, None, |pen| of::agreement::write(pen, template, &nouns))?;
     nouns.one = !one;
     let corrupt = twins.prompt(Col::NumberNext, None, |pen| of::agreement::write(pen, template, &nouns))?;
-    let (singular, plural) = (spaced(&["is", "was", "has", "seems"]), spaced(&["are", "were", "have", "seem"]));
+    let singular = spaced(&["is", "was", "has", "seems"]);
+    let plural = spaced(&["are", "were", "have", "seem"]);
     let (answers, wrong) = if one { (singular, plural) } else { (plural, singular) };
     Some(Pair { clean, corrupt, answers, wrong, kind, template: Some(at) })
 }
@@ -158,7 +161,8 @@ pub fn gender(rng: &mut ChaCha8Rng) -> Option<Pair> {
         }
     };
     let prompt = |person| twins.prompt(Col::PronounNext, None, |pen| of::gender::write(pen, template, person));
-    let (clean, corrupt) = (prompt(&person)?, prompt(&other)?);
+    let clean = prompt(&person)?;
+    let corrupt = prompt(&other)?;
     let pronouns = of::gender::first_pronouns(template);
     let kind = if person.role { "role" } else { "name" };
     let [right, wrong] = if person.female { pronouns } else { [pronouns[1], pronouns[0]] };

@@ -125,7 +125,8 @@ impl Draw {
 
     /// Returns the first `n` pairs that `kept` returns something for.
     fn some<T>(&mut self, n: usize, task: &Task, mut kept: impl FnMut(Pair) -> Result<Option<T>>) -> Result<Vec<T>> {
-        let (mut found, mut refused) = (Vec::new(), 0);
+        let mut found = Vec::new();
+        let mut refused = 0;
         while found.len() < n {
             let next = if refused < PATIENCE { self.next(task)? } else { None };
             let Some(pair) = next else { return Err(self.no_more(found.len(), n)) };

@@ -13,10 +13,12 @@ use super::words::{CAPITALS_OF, GENDERED, INSTITUTIONS, LANDMARKS, LANGUAGES_OF,
 /// Draws a pair of indirect object identification, after Wang et al. 2022.
 pub fn ioi(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let (at, template) = numbered(rng, &IOI)?;
-    let (giver, other) = (pick(rng, &NAMES), pick(rng, &NAMES));
+    let giver = pick(rng, &NAMES);
+    let other = pick(rng, &NAMES);
     let giver_first = below(rng, 2) == 0;
     let (a, b) = if giver_first { (giver, other) } else { (other, giver) };
-    let (place, gift) = (pick(rng, &PLACES), pick(rng, &GIFTS));
+    let place = pick(rng, &PLACES);
+    let gift = pick(rng, &GIFTS);
     let prompt = |giver| filled(template, &[("a", a), ("b", b), ("giver", giver), ("place", place), ("gift", gift)]);
     let kind = if giver_first { "BABA" } else { "ABBA" };
     let pair = || Pair {
@@ -35,7 +37,8 @@ pub fn ioi(rng: &mut ChaCha8Rng) -> Option<Pair> {
 pub fn greater_than(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let (at, template) = numbered(rng, &SPANS)?;
     let event = pick(rng, &EVENTS);
-    let (century, year) = ((11 + below(rng, 8)).to_string(), 2 + below(rng, 97));
+    let century = (11 + below(rng, 8)).to_string();
+    let year = 2 + below(rng, 97);
     let prompt = |year: usize| {
         let from = format!("{century}{year:02}");
         filled(template, &[("event", event), ("from", &from), ("century", &century)])
@@ -56,13 +59,15 @@ pub fn parenthesis(rng: &mut ChaCha8Rng) -> Option<Pair> {
             without_parenthesis(&filled(pick(rng, &REMEMBERED), &[("name", name), ("note", note)]), "span")
         }
         2 => {
-            let (name, other) = (pick(rng, &AUTHORS), pick(rng, &AUTHORS));
+            let name = pick(rng, &AUTHORS);
+            let other = pick(rng, &AUTHORS);
             let year = (1950 + below(rng, 70)).to_string();
             let slots = [("name", name), ("other", other), ("year", year.as_str())];
             without_parenthesis(&filled(pick(rng, &CITED), &slots), "citation")
         }
         _ => {
-            let (a, b) = (pick(rng, &["a", "x", "first", "left"]), pick(rng, &["b", "y", "last", "right"]));
+            let a = pick(rng, &["a", "x", "first", "left"]);
+            let b = pick(rng, &["b", "y", "last", "right"]);
             without_parenthesis(&filled(pick(rng, &CALLED), &[("a", a), ("b", b)]), "call")
         }
     }
@@ -78,7 +83,8 @@ pub fn apostrophe(rng: &mut ChaCha8Rng) -> Option<Pair> {
     };
     let possessive = [before, " ", &owner, "'"].concat();
     let contraction = [before, " ", pick(rng, &["they", "we", "you"]), " ", cut, "'"].concat();
-    let (s, t) = (vec!["s".to_string()], vec!["t".to_string()]);
+    let s = vec!["s".to_string()];
+    let t = vec!["t".to_string()];
     Some(match below(rng, 2) {
         0 => Pair { clean: possessive, corrupt: contraction, answers: s, wrong: t, kind, template: None },
         _ => {
@@ -97,14 +103,16 @@ pub fn agreement(rng: &mut ChaCha8Rng) -> Option<Pair> {
         (pick(rng, &THINGS), pick(rng, &THINGS))
     };
     let person = pick(rng, &PEOPLE);
-    let (one, attractor) = (below(rng, 2) == 0, below(rng, 2) == 0);
+    let one = below(rng, 2) == 0;
+    let attractor = below(rng, 2) == 0;
     let form = |noun: (&'static str, &'static str), one| if one { noun.0 } else { noun.1 };
     let prompt = |one| {
         let slots =
             [("subject", form(subject, one)), ("second", form(second, attractor)), ("person", form(person, attractor))];
         filled(template, &slots)
     };
-    let (singular, plural) = (spaced(&["is", "was", "has"]), spaced(&["are", "were", "have"]));
+    let singular = spaced(&["is", "was", "has"]);
+    let plural = spaced(&["are", "were", "have"]);
     let (answers, wrong) = if one { (singular, plural) } else { (plural, singular) };
     let kind = if one == attractor { "same" } else { "attractor" };
     (subject != second).then(|| Pair {
@@ -122,7 +130,8 @@ pub fn gender(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let (at, (template, pronouns)) = numbered(rng, &GENDERED)?;
     let role = below(rng, 2) == 0;
     let [women, men] = if role { [*HER_ROLES, *HIS_ROLES] } else { [*WOMEN, *MEN] };
-    let (woman, man) = (pick(rng, women), pick(rng, men));
+    let woman = pick(rng, women);
+    let man = pick(rng, men);
     let prompt = |person: &str| {
         let article = if template.starts_with('{') { "The " } else { "the " };
         let who = if role { [article, person].concat() } else { person.into() };
@@ -150,7 +159,8 @@ pub fn facts(rng: &mut ChaCha8Rng) -> Option<Pair> {
         _ => ("city", *LOCATED, &LANDMARKS),
     };
     let (at, template) = numbered(rng, templates)?;
-    let (one, other) = (pick(rng, known), pick(rng, known));
+    let one = pick(rng, known);
+    let other = pick(rng, known);
     let prompt = |about| filled(template, &[("x", about)]);
     (one.1 != other.1).then(|| Pair {
         clean: prompt(one.0),

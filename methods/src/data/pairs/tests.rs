@@ -61,13 +61,15 @@ fn a_thousand_of_each_are_different() {
 fn the_receiver_is_who_was_named_once() {
     for style in [PromptStyle::Grammar, PromptStyle::Natural] {
         for pair in some("ioi", style, 300) {
-            let (io, subject) = (&pair.answers[0], &pair.wrong[0]);
+            let io = &pair.answers[0];
+            let subject = &pair.wrong[0];
             let count = |name: &str| {
                 let words = pair.clean.split(|c: char| !c.is_ascii_alphabetic());
                 words.filter(|word| *word == name.trim()).count()
             };
             assert_eq!((count(io), count(subject)), (1, 2), "{pair:?}");
-            let (first, second) = (pair.clean.find(io.trim()), pair.clean.find(subject.trim()));
+            let first = pair.clean.find(io.trim());
+            let second = pair.clean.find(subject.trim());
             assert_eq!(pair.kind, if first < second { "ABBA" } else { "BABA" });
         }
     }

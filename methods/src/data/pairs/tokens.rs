@@ -58,7 +58,8 @@ impl TokenPair {
         let behind = |answers: &[String]| -> Result<Vec<Vec<u32>>> {
             answers.iter().map(|answer| answer_ids(tokenizer, &pair.clean, answer, task)).collect()
         };
-        let (answers, wrong) = (behind(&pair.answers)?, behind(&pair.wrong)?);
+        let answers = behind(&pair.answers)?;
+        let wrong = behind(&pair.wrong)?;
         let mut spans = BTreeMap::new();
         for (role, place) in roles(name, pair) {
             if let Some((first, last)) = clean.covering(place) {
@@ -94,7 +95,8 @@ pub fn answer_ids(tokenizer: &Tokenizer, prompt: &str, answer: &str, task: &Task
         let end = tokens.len().saturating_sub(tokens.back);
         Ok(tokens.ids.get(..end).unwrap_or_default().to_vec())
     };
-    let (before, both) = (own(prompt, None)?, own(&[prompt, answer].concat(), None)?);
+    let before = own(prompt, None)?;
+    let both = own(&[prompt, answer].concat(), None)?;
     match both.strip_prefix(before.as_slice()) {
         Some(behind) if !behind.is_empty() => Ok(behind.to_vec()),
         _ => own(answer, Some(false)),
@@ -114,7 +116,8 @@ fn changed(clean: &[u32], corrupt: &[u32]) -> Vec<usize> {
 /// mentions.
 fn roles(name: &str, pair: &Pair) -> Vec<(&'static str, Range<usize>)> {
     let ("ioi", Some(io), Some(subject)) = (name, pair.answers.first(), pair.wrong.first()) else { return Vec::new() };
-    let (io, subject) = (words(&pair.clean, io.trim()), words(&pair.clean, subject.trim()));
+    let io = words(&pair.clean, io.trim());
+    let subject = words(&pair.clean, subject.trim());
     let named = [("IO", io.first()), ("S1", subject.first()), ("S2", subject.get(1))];
     named.into_iter().filter_map(|(role, place)| Some((role, place?.clone()))).collect()
 }
@@ -123,7 +126,8 @@ fn roles(name: &str, pair: &Pair) -> Vec<(&'static str, Range<usize>)> {
 fn words(text: &str, word: &str) -> Vec<Range<usize>> {
     let is_free = |letter: Option<char>| letter.is_none_or(|letter| !letter.is_alphanumeric());
     let whole = |(start, found): &(usize, &str)| {
-        let (before, behind) = (text.get(..*start), text.get(start + found.len()..));
+        let before = text.get(..*start);
+        let behind = text.get(start + found.len()..);
         is_free(before.and_then(|text| text.chars().next_back()))
             && is_free(behind.and_then(|text| text.chars().next()))
     };

@@ -36,7 +36,8 @@ pub fn largest_page(mut pages: &[u8]) -> Result<u64> {
         let mut walk = Walk { rest: pages, budget: Budget::of_header(), schema: None, numbers: Vec::new() };
         walk.structure(0, At::Page)?;
         let number = |field: i64| walk.numbers.iter().find(|(id, _)| *id == field).map_or(0, |(_, number)| *number);
-        let (wide, packed) = (u64::try_from(number(2)), usize::try_from(number(3)));
+        let wide = u64::try_from(number(2));
+        let packed = usize::try_from(number(3));
         let (Ok(wide), Ok(packed)) = (wide, packed) else { bail!(Format, "a page of a size below zero") };
         unpacked = wide.max(unpacked);
         pages = walk.rest.get(packed..).ok_or_else(ends)?;
@@ -127,7 +128,8 @@ impl Walk<'_> {
         if depth > MOST_NESTED {
             bail!(Format, "expected structures at most {MOST_NESTED} deep, found deeper ones");
         }
-        let (mut field, mut children) = (0_i64, 0);
+        let mut field = 0_i64;
+        let mut children = 0;
         loop {
             let head = self.byte()?;
             if head == 0 {

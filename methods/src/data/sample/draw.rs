@@ -67,7 +67,8 @@ impl<'a> Sampler<'a> {
 
     /// Returns everything that the rows depend on, besides their numbers.
     pub fn identity(&self, task: &Task) -> Result<Value> {
-        let (decoder, Settings { seed, temperature, top_k }) = (self.decoder, self.settings);
+        let decoder = self.decoder;
+        let Settings { seed, temperature, top_k } = self.settings;
         let config = serde_json::to_value(decoder.config().as_ref());
         Ok(json!({
             "drawing": DRAWING,

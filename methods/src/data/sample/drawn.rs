@@ -69,7 +69,8 @@ impl Drawn {
 
     /// Returns the ids of the complete rows: `[rows, pos]`.
     pub fn ids(&self) -> Result<Tensor> {
-        let (context, rows) = (self.context(), self.asset.ids.len() / self.context());
+        let context = self.context();
+        let rows = self.asset.ids.len() / self.context();
         let ids: Vec<i64> = self.asset.ids.iter().take(rows * context).map(|id| i64::from(*id)).collect();
         Ok(Tensor::from_vec(ids, (rows, context), &Device::Cpu)?)
     }
@@ -85,7 +86,8 @@ impl Drawn {
     pub fn longest_run(&self, text: &Text, task: &Task) -> Result<SharedRun> {
         let (run, origin) = self.asset.longest_run_in(text, &self.tokenizer, task)?;
         let ids = self.asset.ids.get(run.at..run.at + run.length).unwrap_or_default();
-        let (text, row) = (self.tokenizer.decode(ids)?, run.at / self.context());
+        let text = self.tokenizer.decode(ids)?;
+        let row = run.at / self.context();
         Ok(SharedRun { length: run.length, text, row, origin, place: run.place })
     }
 }

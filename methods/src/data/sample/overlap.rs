@@ -39,9 +39,11 @@ pub fn longest_common_run<'a>(
         automaton.add(piece, task)?;
     }
     let bar = task.begin("comparing with the corpus", None);
-    let (mut best, mut document) = (Run::default(), 0);
+    let mut best = Run::default();
+    let mut document = 0;
     while let Some(ids) = corpus()? {
-        let (mut state, mut length) = (0, 0);
+        let mut state = 0;
+        let mut length = 0;
         for (end, token) in ids.iter().enumerate() {
             if end % PORTION == 0 {
                 task.check()?;

@@ -69,7 +69,8 @@ impl Passages {
 
     /// Returns the stored row of a number.
     fn stored(&self, row: u64) -> Option<&[u32]> {
-        let (context, asset) = (self.decoder.config().context, self.written.stored.as_ref()?);
+        let context = self.decoder.config().context;
+        let asset = self.written.stored.as_ref()?;
         let start = usize::try_from(row).ok()?.checked_mul(context)?;
         asset.ids.get(start..start.checked_add(context)?)
     }
@@ -98,7 +99,8 @@ impl Passages {
             Ok(None) => {}
             Err(error) if error.kind == Kind::Interrupted => return Err(error),
             Err(error) => {
-                let (name, why) = (self.name(), error.message);
+                let name = self.name();
+                let why = error.message;
                 task.say(&format!("the cached text {name}, row {first} cannot be used, so it is written anew: {why}"));
             }
         }

@@ -102,7 +102,9 @@ impl Progress for Counting {
 fn a_second_reading_finds_what_the_first_has_drawn() {
     let names = ["<end>", "(", "a", ")", "'"].map(String::from).to_vec();
     let tokenizer = Tokenizer::characters(names, Some("<end>"), None).unwrap();
-    let (counting, kept, settings) = (Arc::new(Counting::default()), Arc::<Kept>::default(), Settings::default());
+    let counting = Arc::new(Counting::default());
+    let kept = Arc::<Kept>::default();
+    let settings = Settings::default();
     let task = Task::new(Arc::default(), counting.clone());
     // More than one group of rows.
     let read = |count: usize| {
@@ -135,10 +137,12 @@ fn a_second_process_reads_what_the_first_has_written() {
         let counting = Arc::new(Counting::default());
         let task = Task::new(Arc::default(), counting.clone());
         let cache = TextCache::open(&folder.path().join("cache"), &access, fresh).unwrap().map(Arc::new);
-        let (written, settings) = (Written { cache, ..Written::default() }, Settings { seed, ..Settings::default() });
+        let written = Written { cache, ..Written::default() };
+        let settings = Settings { seed, ..Settings::default() };
         let mut all = Passages::new(decoder(), tokenizer.clone(), settings, written, &task).unwrap();
         let read: Vec<Document> = (0..3).map(|_| all.next(&task).unwrap().unwrap()).collect();
-        let (drawn, said) = (*counting.drawn.lock().unwrap(), counting.said.lock().unwrap().clone());
+        let drawn = *counting.drawn.lock().unwrap();
+        let said = counting.said.lock().unwrap().clone();
         (read, drawn, said)
     };
     let writes = "sample, seed 7: the model writes this text now; it is kept in the cache for the next reading";

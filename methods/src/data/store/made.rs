@@ -109,7 +109,8 @@ impl Made {
         let hint = |e: Error| e.hint("harvest into another folder, or remove this one");
         self.model.expect(&other.model).map_err(hint)?;
         let names = |made: &Made| made.sites.iter().map(|site| site.site.clone()).collect::<Vec<_>>().join(", ");
-        let (there, here) = (names(self), names(other));
+        let there = names(self);
+        let here = names(other);
         if there != here {
             return Err(hint(err!(Argument, "expected the sites of the store, {there}, found {here}")));
         }
@@ -147,7 +148,8 @@ fn difference(field: &str, there: &Value, here: &Value) -> Option<(String, Value
 
 /// Returns the source of a text and its options. The contents of its files are covered by the hash of the tokens.
 fn described(text: &Text) -> Value {
-    let (rules, options) = (text.rules(), text.options());
+    let rules = text.rules();
+    let options = text.options();
     let parts = text.parts().map(|parts| {
         let part = |(text, weight): &(Text, f64)| json!({"weight": weight, "text": described(text)});
         parts.iter().map(part).collect::<Vec<_>>()

@@ -66,7 +66,8 @@ impl Numbers {
 
     /// Adds numbers from the bytes of a file.
     pub fn read(&mut self, bytes: &[u8]) {
-        let (twos, fours) = (bytes.as_chunks::<2>().0, bytes.as_chunks::<4>().0);
+        let twos = bytes.as_chunks::<2>().0;
+        let fours = bytes.as_chunks::<4>().0;
         match self {
             Numbers::F32(list) => list.extend(fours.iter().map(|bytes| f32::from_le_bytes(*bytes))),
             Numbers::F16(list) => list.extend(twos.iter().map(|bytes| f16::from_le_bytes(*bytes))),

@@ -68,7 +68,8 @@ impl InOrder {
 
     /// Continues at a row of the store.
     pub fn starting_at(mut self, row: u64) -> Self {
-        let (mut shard, mut before) = (0, 0_u64);
+        let mut shard = 0;
+        let mut before = 0_u64;
         for (number, listed) in self.store.shards().iter().enumerate() {
             if row < before + listed.rows as u64 {
                 break;
@@ -84,7 +85,8 @@ impl Blocks for InOrder {
     fn next(&mut self, task: &Task) -> Result<Option<Block>> {
         task.check()?;
         let Some(shard) = self.store.shards().get(self.shard) else { return Ok(None) };
-        let (number, range) = (self.shard, self.row..shard.rows.min(self.row.saturating_add(self.at_once)));
+        let number = self.shard;
+        let range = self.row..shard.rows.min(self.row.saturating_add(self.at_once));
         (self.shard, self.row) = if range.end < shard.rows { (number, range.end) } else { (number + 1, 0) };
         let mut activations = Vec::new();
         for site in &self.sites {

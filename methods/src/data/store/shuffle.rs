@@ -86,7 +86,8 @@ impl Shuffled {
         let held = (shuffle.buffer.next_multiple_of(CHUNK) as u64).min(store.len());
         memory::check(row * u128::from(held), || "the buffer that rows are shuffled in".into())?;
         let numbers = sites.iter().map(|_| Numbers::new(store.dtype())).collect::<Result<Vec<_>>>()?;
-        let (chunks, order) = (Vec::new(), Vec::new());
+        let chunks = Vec::new();
+        let order = Vec::new();
         let filling = Filling { first: 0, chunk: 0, chunks, rows: 0, is_loaded: false, order, numbers };
         Ok(Self { store, sites, widths, shuffle, chunks: Vec::new(), position: 0, epoch: None, filling })
     }
@@ -126,7 +127,8 @@ impl Shuffled {
 
     /// Makes sure that the next row is in the buffer, and returns its index in the order.
     fn turn_to_position(&mut self, task: &Task) -> Result<usize> {
-        let (epoch, within) = (self.position / self.store.len(), self.position % self.store.len());
+        let epoch = self.position / self.store.len();
+        let within = self.position % self.store.len();
         if self.epoch != Some(epoch) {
             self.begin(epoch)?;
         }
@@ -189,7 +191,8 @@ impl Shuffled {
         let filling = &self.filling;
         for (((numbers, site), width), to) in filling.numbers.iter().zip(&self.sites).zip(&self.widths).zip(to) {
             for row in filling.order.get(at..at + count).unwrap_or_default() {
-                let (row, start) = (*row as usize, to.len());
+                let row = *row as usize;
+                let start = to.len();
                 numbers.widen(row * width..(row + 1) * width, to);
                 let added = to.get(start..).unwrap_or_default();
                 if !all_finite(added) {
@@ -230,7 +233,8 @@ fn chunks(store: &Store) -> Result<Vec<Chunk>> {
     for (number, shard) in store.shards().iter().enumerate() {
         for start in (0..shard.rows).step_by(CHUNK) {
             let rows = CHUNK.min(shard.rows - start) as u32;
-            let (shard, start) = (u32::try_from(number).map_err(wide)?, u32::try_from(start).map_err(wide)?);
+            let shard = u32::try_from(number).map_err(wide)?;
+            let start = u32::try_from(start).map_err(wide)?;
             all.push(Chunk { shard, start, rows });
         }
     }

@@ -284,7 +284,8 @@ impl Store {
     /// them.
     pub(super) fn finite(&self, shard: usize, site: usize, first: usize, rows: &[f32]) -> Result<()> {
         let Some(at) = rows.iter().position(|x| !x.is_finite()) else { return Ok(()) };
-        let (listed, found) = (self.listed(site)?, rows.get(at).copied().unwrap_or(f32::NAN));
+        let listed = self.listed(site)?;
+        let found = rows.get(at).copied().unwrap_or(f32::NAN);
         Err(err!(
             Numeric,
             "{}: expected finite activations, found {found} in row {}, column {} of `{}`",

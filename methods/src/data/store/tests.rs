@@ -35,7 +35,8 @@ fn long() -> Text {
 }
 
 fn stored(folder: &Path, sites: &[&str], text: &Text, storing: Storing) -> Result<Arc<Store>> {
-    let (files, model) = (files(folder), model(fixtures::config()));
+    let files = files(folder);
+    let model = model(fixtures::config());
     harvest(
         (&files, folder),
         TextReading::new(&model, text, &HarvestOptions::default()),
@@ -115,7 +116,10 @@ impl Sink for Stopped<'_> {
 }
 
 fn stop_after(blocks: usize, folder: &Path, shard_rows: usize) -> u64 {
-    let (files, model, text, task) = (files(folder), model(fixtures::config()), long(), Task::default());
+    let files = files(folder);
+    let model = model(fixtures::config());
+    let text = long();
+    let task = Task::default();
     let options = HarvestOptions::default();
     let mut harvest = TextReading::new(&model, &text, &options).harvest(&SITES, &task).unwrap();
     let made = Made::new(TextReading::new(&model, &text, &options), &harvest, (DType::F32, shard_rows), &task).unwrap();
@@ -129,7 +133,8 @@ fn stop_after(blocks: usize, folder: &Path, shard_rows: usize) -> u64 {
 #[test]
 fn a_harvest_that_was_stopped_anywhere_ends_with_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    let (whole, again) = (folder.path().join("whole"), folder.path().join("again"));
+    let whole = folder.path().join("whole");
+    let again = folder.path().join("again");
     let storing = Storing { shard_rows: Some(5000), ..Storing::default() };
     let store = stored(&whole, &SITES, &long(), storing).unwrap();
     assert!(store.shards().len() >= 3);
@@ -171,7 +176,8 @@ fn what_was_made_from_something_else_is_refused_and_both_are_told() {
         let other = refused(&SITES, &letters(documents, text::TextOptions::default()), small());
         assert!(other.contains("the text given texts is not the one"), "{other}");
     }
-    let (files, task) = (files(place), Task::default());
+    let files = files(place);
+    let task = Task::default();
     let other = model(Config { d_mlp: 20, ..fixtures::config() });
     let options = HarvestOptions::default();
     let error =
@@ -193,8 +199,12 @@ fn what_was_made_from_something_else_is_refused_and_both_are_told() {
 #[test]
 fn two_harvests_in_one_folder_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let (first, second) = (files(folder.path()), files(folder.path()));
-    let (model, text, options, task) = (model(fixtures::config()), text(), HarvestOptions::default(), Task::default());
+    let first = files(folder.path());
+    let second = files(folder.path());
+    let model = model(fixtures::config());
+    let text = text();
+    let options = HarvestOptions::default();
+    let task = Task::default();
     let made = || {
         let harvest = TextReading::new(&model, &text, &options).harvest(&SITES, &task).unwrap();
         Made::new(TextReading::new(&model, &text, &options), &harvest, (DType::F32, 700), &task).unwrap()
@@ -348,7 +358,8 @@ proptest! {
         }
         prop_assert!(rows < 20 || epochs[0] != epochs[1]);
         // Batches of any size are the same rows.
-        let (mut batches, mut found) = (begin(), Vec::new());
+        let mut batches = begin();
+        let mut found = Vec::new();
         while found.len() + batch <= 2 * rows {
             found.extend(taken(&mut batches, batch));
         }
@@ -382,7 +393,8 @@ fn rows_of_a_batch_come_from_everywhere() {
 
 #[test]
 fn a_range_of_rows_is_read_across_shards() {
-    let (folder, task) = (tempfile::tempdir().unwrap(), Task::default());
+    let folder = tempfile::tempdir().unwrap();
+    let task = Task::default();
     let store = stored(folder.path(), &SITES, &text(), small()).unwrap();
     let (sites, origins) = collected(&mut store.in_order(&SITES, 4096).unwrap());
     for (from, to) in [(0, 1), (690, 1410), (1400, store.len())] {

@@ -102,7 +102,8 @@ impl Writer {
         for ((site, numbers), x) in self.manifest.made.sites.iter().zip(&mut self.open.sites).zip(&block.activations) {
             let x: Vec<f32> = x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
             if let Some(at) = numbers.round(&x) {
-                let (row, column) = (at / site.width, at % site.width);
+                let row = at / site.width;
+                let column = at % site.width;
                 let of = |list: &[u32]| list.get(row).copied().unwrap_or_default();
                 return Err(err!(
                     Numeric,

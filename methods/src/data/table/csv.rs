@@ -10,7 +10,8 @@ use crate::err;
 /// Text that would be read as something else is in quotes, and a missing cell is empty.
 pub fn written(table: &Table) -> Result<String> {
     check_there(table, "csv")?;
-    let (kinds, mut out) = (kinds(table), String::new());
+    let kinds = kinds(table);
+    let mut out = String::new();
     line(table.columns.iter().map(|name| quoted(name)), &mut out);
     for row in &table.rows {
         line(cells(table, row).zip(&kinds).map(|(cell, kind)| spelled(cell, *kind)), &mut out);
@@ -90,7 +91,8 @@ pub fn read(text: &str) -> Result<Table> {
     let mut start = reader.line;
     while let Some(row) = reader.row()? {
         if row.len() != columns.len() {
-            let (wanted, found) = (columns.len(), row.len());
+            let wanted = columns.len();
+            let found = row.len();
             return Err(err!(
                 Format,
                 "line {start}: expected as many cells as there are columns, {wanted}, found {found}"
@@ -156,7 +158,8 @@ impl<'a> Reader<'a> {
     }
 
     fn cell(&mut self) -> Result<Raw> {
-        let (line, column) = (self.line, self.column);
+        let line = self.line;
+        let column = self.column;
         let is_quoted = self.take("\"");
         let text = if is_quoted { self.quoted(line, column)? } else { self.plain() };
         Ok(Raw { text, is_quoted, line, column })

@@ -85,7 +85,8 @@ impl Columns {
         if self.names.get(likely) == Some(&name) {
             return likely;
         }
-        let (names, last) = (&mut self.names, &mut self.last);
+        let names = &mut self.names;
+        let last = &mut self.last;
         *self.places.entry(name).or_insert_with_key(|name| {
             names.push(name.clone());
             last.push(0);
@@ -125,7 +126,8 @@ impl<'de> Visitor<'de> for RowsVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Rows, A::Error> {
-        let (mut columns, mut rows) = (Columns::default(), Vec::new());
+        let mut columns = Columns::default();
+        let mut rows = Vec::new();
         while let Some(row) = from.next_element_seed(Row { columns: &mut columns, number: rows.len() + 1 })? {
             rows.push(row);
         }
@@ -155,7 +157,8 @@ impl<'de> Visitor<'de> for Row<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
-        let (mut row, mut likely) = (Vec::new(), 0);
+        let mut row = Vec::new();
+        let mut likely = 0;
         while let Some(name) = from.next_key::<String>()? {
             let place = self.columns.place(name, likely);
             likely = place + 1;

@@ -86,7 +86,8 @@ fn put<'a, T: DataType>(
     cells: impl Iterator<Item = &'a Cell>,
     value: impl Fn(&Cell) -> Option<T::T>,
 ) -> Result<(), ParquetError> {
-    let (mut levels, mut values) = (Vec::new(), Vec::new());
+    let mut levels = Vec::new();
+    let mut values = Vec::new();
     for cell in cells {
         let value = value(cell);
         levels.push(i16::from(value.is_some()));
@@ -151,7 +152,8 @@ fn uneven(file: &Parquet, column: &ColumnDescriptor) -> crate::base::Error {
 /// Refuses a column whose values cannot be those of a table.
 fn check(column: &ColumnDescriptor) -> Result<()> {
     use ConvertedType::{ENUM, INT_8, INT_16, INT_32, INT_64, JSON, NONE, UINT_8, UINT_16, UINT_32, UINT_64, UTF8};
-    let (logical, converted) = (column.logical_type_ref(), column.converted_type());
+    let logical = column.logical_type_ref();
+    let converted = column.converted_type();
     let is_taken = match column.physical_type() {
         _ if column.max_rep_level() > 0 || column.path().parts().len() > 1 => false,
         Physical::BOOLEAN | Physical::FLOAT | Physical::DOUBLE => true,
@@ -250,7 +252,8 @@ impl Each<'_> {
     ) -> Result<()> {
         let highest = self.column.max_def_level();
         loop {
-            let (mut levels, mut found) = (Vec::new(), Vec::new());
+            let mut levels = Vec::new();
+            let mut found = Vec::new();
             let asked = (highest > 0).then_some(&mut levels);
             let read = || reader.read_records(self.at_once, asked, None, &mut found);
             let (rows, ..) = self.file.guarded(read)?;

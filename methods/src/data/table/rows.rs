@@ -59,7 +59,8 @@ pub fn kept(table: &Table, places: impl IntoIterator<Item = usize>) -> Table {
 pub fn sort(table: &Table, columns: &[String], options: &SortOptions) -> Result<Table> {
     let columns = columns.iter().map(|name| table.column(name)).collect::<Result<Vec<_>>>()?;
     let order = |cells: &Vec<&Cell>, one: usize, other: usize| {
-        let (one, other) = (cells[one], cells[other]);
+        let one = cells[one];
+        let other = cells[other];
         match (one, other) {
             (Cell::Missing, _) | (_, Cell::Missing) => rank(one).cmp(&rank(other)),
             _ if options.descending => compare(other, one),

@@ -228,7 +228,8 @@ fn a_file_that_stands_for_many_times_its_size_is_refused() {
 #[test]
 fn a_damaged_file_of_parquet_is_an_error_or_another_table_and_never_a_panic() {
     let folder = tempfile::tempdir().unwrap();
-    let (files, path) = (files(folder.path()), Path::new("a.parquet"));
+    let files = files(folder.path());
+    let path = Path::new("a.parquet");
     let whole = encoded(&sample(), "parquet").unwrap().unwrap();
     for cut in [0, 1, 8, whole.len() / 2, whole.len() - 1] {
         files.save_whole(path, &whole[..cut]).unwrap();

@@ -91,7 +91,8 @@ struct Codes {
 
 impl Codes {
     fn of(model: &Model, (sae, features): (&Sae, &[usize]), rows: &[Vec<u32>], task: &Task) -> Result<Self> {
-        let (place, wide) = (place(model, sae)?, sae.d_in());
+        let place = place(model, sae)?;
+        let wide = sae.d_in();
         let positions: usize = rows.iter().map(Vec::len).sum();
         memory::check(4 * positions as u128 * features.len() as u128, || {
             format!("the codes of {} features", features.len())
@@ -221,7 +222,8 @@ impl Maker<'_> {
     }
 
     fn correlations(&self, made: &mut BatchFeature, column: usize, others: &[usize]) {
-        let (read, n) = (self.read, self.read.codes[column].len() as f64);
+        let read = self.read;
+        let n = self.read.codes[column].len() as f64;
         let own = read.sums(column);
         let with_entries: Vec<(f64, f64)> = read
             .entries
@@ -245,7 +247,8 @@ impl Maker<'_> {
             let pearson: Vec<f64> = found.iter().map(|(pearson, _)| *pearson).collect();
             let at = largest(&pearson, self.options.correlated);
             let numbers = |of: fn(&(f64, f64)) -> f64| at.iter().map(|at| rounded(of(&found[*at]), 3)).collect();
-            let (pearson, cosine) = (numbers(|found| found.0), numbers(|found| found.1));
+            let pearson = numbers(|found| found.0);
+            let cosine = numbers(|found| found.1);
             (at, pearson, cosine)
         };
         (made.correlated_neurons_indices, made.correlated_neurons_pearson, made.correlated_neurons_l1) =
@@ -267,7 +270,8 @@ impl Maker<'_> {
         let mut random = stream(self.options.seed.draws(), "batch files", feature as u64);
         for interval in (0..self.options.intervals).rev() {
             let edge = |step: usize| most * step as f64 / self.options.intervals as f64;
-            let (low, high) = (edge(interval), edge(interval + 1));
+            let low = edge(interval);
+            let high = edge(interval + 1);
             let within: Vec<usize> =
                 (0..numbers.len()).filter(|at| numbers[*at] >= low && numbers[*at] <= high).collect();
             let share = rounded(within.len() as f64 / numbers.len().max(1) as f64, 5);

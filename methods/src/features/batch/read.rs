@@ -59,7 +59,8 @@ fn card(batch: &Batch, feature: &BatchFeature) -> FeatureCard {
 /// Returns bins around the middles that a file has.
 fn histogram(feature: &BatchFeature) -> Option<Histogram> {
     let middles = &feature.freq_hist_data_bar_values;
-    let (first, last) = (middles.first()?, middles.last()?);
+    let first = middles.first()?;
+    let last = middles.last()?;
     let wide = if middles.len() > 1 { (last - first) / (middles.len() - 1) as f64 } else { 1.0 };
     let edges = (0..=middles.len()).map(|edge| first + wide * (edge as f64 - 0.5)).collect();
     let counts = feature.freq_hist_data_bar_heights.iter().map(|height| *height as u64).collect();

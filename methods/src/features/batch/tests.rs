@@ -152,7 +152,8 @@ fn files_have_the_keys_of_the_published_format_in_its_order_and_come_back() {
 fn cards_of_a_file_show_what_is_in_it() {
     let (.., theirs) = fixture();
     let cards = cards(&theirs);
-    let (card, feature) = (&cards[1], &theirs.features[1]);
+    let card = &cards[1];
+    let feature = &theirs.features[1];
     assert_eq!((card.feature, card.contexts.len()), (5, 4));
     assert_eq!(card.contexts[0].texts[0].tokens, feature.activations[0].tokens);
     assert_eq!(card.contexts.iter().map(|group| group.texts.len()).collect::<Vec<_>>(), [6, 3, 3, 3]);
@@ -179,7 +180,8 @@ fn what_is_no_batch_is_refused() {
 
 #[test]
 fn features_that_are_never_active_and_many_features_are_written() {
-    let (model, sae) = (samples::model(), samples::dictionary("resid_post.1", 1));
+    let model = samples::model();
+    let sae = samples::dictionary("resid_post.1", 1);
     let rows = vec![vec![1, 2, 3], vec![4]];
     let all: Vec<usize> = (0..24).collect();
     let mut found = Vec::new();

@@ -234,7 +234,8 @@ impl<'a> Maker<'a> {
     }
 
     fn facts(&self, facts: &mut Card) {
-        let (survey, tally) = (self.survey, self.tally);
+        let survey = self.survey;
+        let tally = self.tally;
         let count = |count: u64| Cell::Int(count as i64);
         let mut known: Vec<(&str, Cell)> = vec![
             ("text", survey.name.as_str().into()),
@@ -252,12 +253,14 @@ impl<'a> Maker<'a> {
 
     /// Returns the groups of contexts that are shown, the largest activations first.
     fn chosen(&self) -> Vec<(String, Vec<Moment>)> {
-        let (tally, options) = (self.tally, &self.plan.options);
+        let tally = self.tally;
+        let options = &self.plan.options;
         let mut groups = vec![("strongest".to_string(), tally.top.iter().take(options.top).copied().collect())];
         let most = tally.top.first().map_or(0.0, |moment| f64::from(moment.code)).max(0.0);
         for interval in (0..options.intervals).rev() {
             let edge = |step: usize| step as f64 / options.intervals as f64;
-            let (low, high) = (edge(interval), edge(interval + 1));
+            let low = edge(interval);
+            let high = edge(interval + 1);
             let found = self.spread.sizes.within(low * most, high * most, options.each);
             groups.push((format!("{low:.2} to {high:.2} of the largest"), found));
         }
@@ -314,7 +317,8 @@ impl<'a> Maker<'a> {
         let rows = self.survey.classes.iter().enumerate().map(|(class, positions)| {
             let (fired, sum) = self.spread.positions.get(class).copied().unwrap_or_default();
             let mean = if fired == 0 { Cell::Missing } else { (sum / fired as f64).into() };
-            let (share, positions) = (fired as f64 / (*positions).max(1) as f64, Cell::Int(*positions as i64));
+            let share = fired as f64 / (*positions).max(1) as f64;
+            let positions = Cell::Int(*positions as i64);
             vec![class_name(class).into(), Cell::Int(fired as i64), positions, share.into(), mean]
         });
         Table {

@@ -37,7 +37,8 @@ pub fn coverage(model: &Model, sae: &Sae, text: &Text, options: &ReadingOptions,
     let tokens = Tokens::of(model, sae, text, options, task)?;
     let reading = Reading::of(tokens, (model, sae), &BTreeSet::new(), options.seed.draws(), task)?;
     let found = Coverage::of(&reading, options.seed.draws(), task)?;
-    let (site, count) = (reading.tokens.place.to_string(), reading.own.measures.rows);
+    let site = reading.tokens.place.to_string();
+    let count = reading.own.measures.rows;
     let title = format!("labels that {} features of {site} cover, on {count} tokens", sae.d_sae());
     Ok(Evaluation { title, scores: found.scores(), parts: found.parts() })
 }
@@ -217,7 +218,8 @@ impl Coverage {
 
 impl<'a> Truth<'a> {
     fn of(reading: &'a Reading) -> Result<Self> {
-        let (tokens, half) = (&reading.tokens, reading.tokens.rows.len() / 2);
+        let tokens = &reading.tokens;
+        let half = reading.tokens.rows.len() / 2;
         let halves = tokens.halves();
         let is_there = |holds: &[bool]| {
             halves.iter().all(|half| {
@@ -261,7 +263,8 @@ impl<'a> Truth<'a> {
 
     /// Returns the AUROC of a feature's activation for a label on the second half.
     fn auroc(&self, active: &[(u32, f32)], rule: &Rule) -> f64 {
-        let (first, holds) = (self.rows.starts[0], self.holds[rule.label]);
+        let first = self.rows.starts[0];
+        let holds = self.holds[rule.label];
         let mut scores = vec![0.0; holds.len() - first];
         let from = active.partition_point(|(token, _)| (*token as usize) < first);
         let sign = f64::from(rule.threshold.signum());

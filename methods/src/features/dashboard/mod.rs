@@ -97,7 +97,8 @@ impl Dashboard {
         let watch = (card.window(), &is_shown as &dyn Fn(usize, usize) -> bool);
         let harvesting = options.positions.clone().into();
         let survey = Survey::watching(model, &saes, text, &harvesting, (kept, Some(watch)), task)?;
-        let (descriptions, labels) = (options.descriptions.clone(), options.labels.clone());
+        let descriptions = options.descriptions.clone();
+        let labels = options.labels.clone();
         Ok(Self { model: model.clone(), saes, survey, shown, descriptions, labels, plan })
     }
 

@@ -24,7 +24,8 @@ impl Said {
     fn of_table(table: &Table) -> Option<Self> {
         let column =
             |names: &[&str]| names.iter().find_map(|name| table.columns.iter().position(|column| column == name));
-        let (names, words) = (column(&["feature"])?, column(&WORDS)?);
+        let names = column(&["feature"])?;
+        let words = column(&WORDS)?;
         let scores = column(&SCORES);
         let mut said = BTreeMap::new();
         for row in &table.rows {

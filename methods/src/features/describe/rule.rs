@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn a_rule_says_of_another_text_what_its_formula_says_of_its_own() {
-        let (one, other) = (read(3), read(911));
+        let one = read(3);
+        let other = read(911);
         for (feature, rule) in rules(&one, one.len(), &Task::default()).unwrap().into_iter().enumerate() {
             let rule = rule.unwrap();
             for text in [&one, &other] {

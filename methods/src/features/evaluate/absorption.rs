@@ -66,7 +66,8 @@ impl Along {
         // The feature that writes most, with its cosine.
         let mut top = (f64::NEG_INFINITY, 0.0);
         for (feature, code) in features.iter().zip(codes) {
-            let (feature, code) = (*feature as usize, f64::from(*code));
+            let feature = *feature as usize;
+            let code = f64::from(*code);
             let written = code * self.products[feature];
             if written > top.0 {
                 top = (written, self.cosines[feature]);
@@ -130,7 +131,8 @@ pub fn absorbed(
     task: &Task,
 ) -> Result<Vec<AbsorbedLabel>> {
     let bar = task.begin("absorption", Some(questions.len() as u64));
-    let (own, random) = (written(&reading.own)?, written(&reading.random)?);
+    let own = written(&reading.own)?;
+    let random = written(&reading.random)?;
     let of = |(question, (probe, accuracy)): (&Question, &(&Probe, f64))| {
         task.check()?;
         let test = &question.test;
@@ -198,7 +200,8 @@ impl Labelled<'_> {
     pub fn absorbed(&self, task: &Task) -> Result<Table> {
         let (count, unit) = self.checked()?;
         let along = Along::of(self.directions, &unit)?;
-        let (x, codes) = (floats(&dtype::convert(self.x, DType::F64)?)?, dtype::convert(self.codes, DType::F32)?);
+        let x = floats(&dtype::convert(self.x, DType::F64)?)?;
+        let codes = dtype::convert(self.codes, DType::F32)?;
         let mut read = TokenCodes::new(codes.dim(1)?);
         for row in 0..count {
             task.check()?;
@@ -277,11 +280,14 @@ mod tests {
         let reader =
             Reader::new(&include_bytes!("../../../../tests/fixtures/scores/absorption.safetensors")[..]).unwrap();
         let of = |name: &str| floats(&reader.tensor(name).unwrap()).unwrap();
-        let (acts, codes, probe) = (of("acts"), of("codes"), of("probe"));
+        let acts = of("acts");
+        let codes = of("codes");
+        let probe = of("probe");
         let length = probe.iter().map(|x| x * x).sum::<f64>().sqrt();
         let unit: Vec<f64> = probe.iter().map(|x| x / length).collect();
         let along = Along::of(&reader.tensor("W_dec").unwrap(), &unit).unwrap();
-        let (projections, fractions) = (of("probe_projection"), of("absorption_fraction"));
+        let projections = of("probe_projection");
+        let fractions = of("absorption_fraction");
         let full = ints(&reader.tensor("is_full_absorption").unwrap()).unwrap();
         let mut rows = TokenCodes::new(20);
         codes.chunks(20).for_each(|row| rows.push(&row.iter().map(|code| *code as f32).collect::<Vec<_>>()));

@@ -74,7 +74,8 @@ impl TokenCodes {
 
     /// Returns the mean activation of each feature over some tokens.
     pub fn means(&self, tokens: impl Iterator<Item = u32>) -> Vec<f64> {
-        let (mut sums, mut count) = (vec![0.0; self.d_sae], 0_usize);
+        let mut sums = vec![0.0; self.d_sae];
+        let mut count = 0_usize;
         for token in tokens {
             let (features, codes) = self.row(token);
             features.iter().zip(codes).for_each(|(feature, code)| sums[*feature as usize] += f64::from(*code));

@@ -70,7 +70,8 @@ pub fn of_tasks(reading: &Reading, model: &Model, n: usize, seed: i64, task: &Ta
 
 /// Returns the share of pairs whose logit difference is above 0.
 fn accuracy(reading: &Reading, model: &Model, pairs: &[TokenPair], put: Replacement, task: &Task) -> Result<f64> {
-    let (config, site) = (model.decoder.config(), reading.tokens.place.to_string());
+    let config = model.decoder.config();
+    let site = reading.tokens.place.to_string();
     let numbers: Vec<usize> = (0..pairs.len()).collect();
     let at_once = pairs_at_once(&model.decoder, pairs, Measure::LogitDiff);
     let mut right = 0;

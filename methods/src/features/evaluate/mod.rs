@@ -48,7 +48,8 @@ crate::options! {
 
 /// Evaluates a dictionary of one site of a model on a text with labels.
 pub fn evaluate(model: &Model, sae: &Sae, text: &Text, options: &EvaluateOptions, task: &Task) -> Result<Evaluation> {
-    let (seed, draws) = (options.reading.seed.sample(), options.reading.seed.draws());
+    let seed = options.reading.seed.sample();
+    let draws = options.reading.seed.draws();
     let tokens = Tokens::of(model, sae, text, &options.reading, task)?;
     let labels = questions::of_labels(&tokens, &options.questions, seed);
     let letters = questions::of_letters(&tokens, &options.questions, seed);
@@ -87,7 +88,8 @@ pub fn evaluate(model: &Model, sae: &Sae, text: &Text, options: &EvaluateOptions
         ("tasks", downstream::table(&tasks)),
         ("ravel", ravel::table(&attributes)),
     ]);
-    let (site, count) = (reading.tokens.place.to_string(), reading.own.measures.rows);
+    let site = reading.tokens.place.to_string();
+    let count = reading.own.measures.rows;
     let title = format!("{} features of {site} on {count} tokens", sae.d_sae());
     Ok(Evaluation { title, scores, parts })
 }

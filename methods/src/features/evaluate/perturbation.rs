@@ -108,7 +108,8 @@ fn of_dictionary(
             .map(|effects| {
                 let out = largest(effects, n);
                 let drop = |class: usize| {
-                    let (test, clean) = (&classes.questions[class].test, &probes[class].1);
+                    let test = &classes.questions[class].test;
+                    let clean = &probes[class].1;
                     let said = on_features[class].without(clean, &coded.codes, &test.tokens, &factors[class], &out);
                     test.accuracy(clean) - test.accuracy(&said)
                 };

@@ -53,8 +53,8 @@ impl Sample {
 
     /// Shortens the sample to `count` tokens, half of them of each side: those with the label come first.
     pub fn shorten(&mut self, count: usize) {
-        let (with, without): (Vec<u32>, Vec<u32>) =
-            (self.side(true).take(count / 2).collect(), self.side(false).take(count / 2).collect());
+        let with: Vec<u32> = self.side(true).take(count / 2).collect();
+        let without: Vec<u32> = self.side(false).take(count / 2).collect();
         self.has_it = [vec![true; with.len()], vec![false; without.len()]].concat();
         self.tokens = [with, without].concat();
     }
@@ -113,7 +113,8 @@ pub fn of_labels(tokens: &Tokens, options: &QuestionOptions, seed: u64) -> Vec<Q
         Question::drawn(fact.text.clone(), sides, [options.train, options.test], seed)
     };
     let all: Vec<Question> = tokens.facts.iter().filter_map(question).collect();
-    let (count, wanted) = (all.len(), options.labels.min(all.len()));
+    let count = all.len();
+    let wanted = options.labels.min(all.len());
     let mut chosen = vec![false; count];
     (0..wanted).for_each(|i| chosen[i * count / wanted] = true);
     all.into_iter().zip(chosen).filter(|(_, chosen)| *chosen).map(|(question, _)| question).collect()

@@ -84,7 +84,8 @@ pub fn of_attributes(reading: &Reading, model: &Model, n: usize, seed: i64, task
             }
             let [chosen_on, judged_on] = [0, 1].map(|half| half_of(&known[name], half));
             let of_others = |half| others.iter().map(|other| half_of(&known[other], half)).collect::<Vec<_>>().concat();
-            let (chosen_apart, judged_apart) = (of_others(0), of_others(1));
+            let chosen_apart = of_others(0);
+            let judged_apart = of_others(1);
             let judge = |change: &dyn Fn(&Facts) -> Result<Tensor>| -> Result<[f64; 2]> {
                 let cause = flipped(reading, model, &judged_on, change, task)?;
                 Ok([cause, 1.0 - flipped(reading, model, &judged_apart, change, task)?])
@@ -124,7 +125,8 @@ fn known(
     let all: Vec<TokenPair> = drawn.iter().map(|(_, tokens)| tokens.clone()).collect();
     let models = (model.decoder.as_ref(), model.decoder.as_ref());
     let said = |which| floats(&values(Measure::LogitDiff, models, &all, which, Vec::new(), task)?);
-    let (clean, corrupt) = (said(Prompt::Clean)?, said(Prompt::Corrupt)?);
+    let clean = said(Prompt::Clean)?;
+    let corrupt = said(Prompt::Corrupt)?;
     let bar = task.begin("facts", Some(all.len() as u64));
     let mut found: BTreeMap<&'static str, Vec<Facts>> = BTreeMap::new();
     for ((pair, tokens), (clean, corrupt)) in drawn.into_iter().zip(clean.into_iter().zip(corrupt)) {
@@ -156,7 +158,8 @@ impl Facts {
             let ask = Ask { places: vec![place], ..Ask::default() };
             at_entity(&model.decoder.cache(&Batch::new(vec![ids.clone()])?, ask, task)?.at(place)?)
         };
-        let (clean, other) = (read(&pair.clean)?, read(&pair.corrupt)?);
+        let clean = read(&pair.clean)?;
+        let other = read(&pair.corrupt)?;
         let one = std::slice::from_ref(&pair);
         let plan = MetricPlan::new(Measure::LogitDiff, &model.decoder, one, (Prompt::Clean, &[0]), task)?;
         let mut metric = |logits: &Tensor| Ok(plan.values(logits)?.sum_all()?);
@@ -204,7 +207,8 @@ fn ranked(coded: &Coded, of_it: &[&Facts], of_others: &[&Facts]) -> Result<Vec<u
         }
         Ok(sums)
     };
-    let (own, others) = (mean(of_it)?, mean(of_others)?);
+    let own = mean(of_it)?;
+    let others = mean(of_others)?;
     let score: Vec<f64> = own.iter().zip(&others).map(|(own, other)| -own - other.abs()).collect();
     let mut ranked: Vec<u32> =
         (0..).zip(&score).filter(|(_, score)| **score > 0.0).map(|(feature, _)| feature).collect();
@@ -220,11 +224,14 @@ fn flipped(
     change: &dyn Fn(&Facts) -> Result<Tensor>,
     task: &Task,
 ) -> Result<f64> {
-    let (config, site) = (model.decoder.config(), reading.tokens.place.to_string());
+    let config = model.decoder.config();
+    let site = reading.tokens.place.to_string();
     let pairs: Vec<TokenPair> = all.iter().map(|facts| facts.pair.clone()).collect();
     let numbers: Vec<usize> = (0..pairs.len()).collect();
     let plan = MetricPlan::new(Measure::LogitDiff, &model.decoder, &pairs, (Prompt::Clean, &numbers), task)?;
-    let (rows, columns, d) = (plan.batch().rows().len(), plan.batch().width(), reading.own.sae.d_out());
+    let rows = plan.batch().rows().len();
+    let columns = plan.batch().width();
+    let d = reading.own.sae.d_out();
     let mut added = vec![0.0_f64; rows * columns * d];
     let changes = all.iter().map(|facts| floats(&change(facts)?)).collect::<Result<Vec<_>>>()?;
     for (row, pair) in plan.pair_of().iter().enumerate() {

@@ -86,7 +86,8 @@ impl RowSums {
         self.tokens += 1.0;
         self.sum.resize(x.len(), 0.0);
         for ((sum, x), x_hat) in self.sum.iter_mut().zip(x).zip(x_hat) {
-            let (x, x_hat) = (f64::from(*x), f64::from(*x_hat));
+            let x = f64::from(*x);
+            let x_hat = f64::from(*x_hat);
             *sum += x;
             self.squares += x * x;
             self.error += (x - x_hat) * (x - x_hat);
@@ -140,7 +141,8 @@ impl Tokens {
         let marks = [tokenizer.bos(), tokenizer.eos()];
         let counts: Vec<bool> =
             text.ids.iter().map(|id| !(options.without_bos && marks.contains(&Some(*id)))).collect();
-        let (mut facts, middle) = (of_labels(&text), text.starts[rows.len() / 2]);
+        let mut facts = of_labels(&text);
+        let middle = text.starts[rows.len() / 2];
         for fact in &mut facts {
             fact.holds.iter_mut().zip(&counts).for_each(|(holds, counts)| *holds &= counts);
         }
@@ -221,14 +223,18 @@ impl Reader {
             let (codes, x_hat) = self.sae.encode_and_reconstruct(&part)?;
             self.meter.add(Seen { x: &part, codes: &codes, x_hat: &x_hat, positions: None }, task)?;
             let [x, codes, x_hat] = [&part, &codes, &x_hat].map(numbers);
-            let (x, codes, x_hat) = (x?, codes?, x_hat?);
-            let (width, mut at) = (self.sae.d_in(), 0);
+            let x = x?;
+            let codes = codes?;
+            let x_hat = x_hat?;
+            let width = self.sae.d_in();
+            let mut at = 0;
             for row in rows {
                 let Some(row) = row else {
                     self.codes.push(&none);
                     continue;
                 };
-                let (place, of_codes) = (at * width..(at + 1) * width, &codes[at * d_sae..(at + 1) * d_sae]);
+                let place = at * width..(at + 1) * width;
+                let of_codes = &codes[at * d_sae..(at + 1) * d_sae];
                 self.codes.push(of_codes);
                 self.rows[*row].add(&x[place.clone()], &x_hat[place], of_codes);
                 at += 1;
@@ -267,7 +273,8 @@ impl Reading {
         let mut readers: Option<[Reader; 2]> = None;
         let longest = tokens.rows.iter().map(|row| row.ids.len()).max().unwrap_or(1).max(1);
         let bar = task.begin("reading features", Some(tokens.text.len() as u64));
-        let (mut first_row, mut start) = (0, 0);
+        let mut first_row = 0;
+        let mut start = 0;
         for rows in tokens.rows.chunks((AT_ONCE / longest).max(1)) {
             task.check()?;
             let batch = Batch::new(rows.iter().map(|row| row.ids.clone()).collect())?;

@@ -25,7 +25,8 @@ impl Score {
     /// not finite are left out.
     pub fn mean(name: impl Into<String>, own: &[f64], random: &[f64], of: &'static str, formula: &str) -> Self {
         let finite = |values: &[f64]| values.iter().copied().filter(|value| value.is_finite()).collect::<Vec<f64>>();
-        let (own, random) = (finite(own), finite(random));
+        let own = finite(own);
+        let random = finite(random);
         let mean = |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
         let drawn = |drawn: &[usize]| drawn.iter().map(|at| own[*at]).sum::<f64>() / drawn.len() as f64;
         Self {

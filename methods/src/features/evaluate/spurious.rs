@@ -123,7 +123,8 @@ impl Spurious {
             let parts = cells.clone().map(|[a, b, c, d]| if is_other == 1 { [d, b] } else { [c, a] });
             Question::drawn(format!("{name} {is_other}"), parts, sizes, seed)
         };
-        let (mut without, mut with) = (of_other(0)?, of_other(1)?);
+        let mut without = of_other(0)?;
+        let mut with = of_other(1)?;
         // As many of each combination.
         for (a, b) in [(&mut without.train, &mut with.train), (&mut without.test, &mut with.test)] {
             let count = a.tokens.len().min(b.tokens.len());
@@ -139,7 +140,8 @@ impl Spurious {
             ..joined(a, b)
         };
         let together: (Vec<u32>, Vec<bool>) = {
-            let (of_a, of_b) = (without.train.side(false), with.train.side(true));
+            let of_a = without.train.side(false);
+            let of_b = with.train.side(true);
             of_a.map(|token| (token, false)).chain(of_b.map(|token| (token, true))).unzip()
         };
         Some(Self {
@@ -185,11 +187,12 @@ pub fn removed(reading: &Reading, all: &[Spurious], task: &Task) -> Result<Vec<R
         let (biased, said) = probe_on(&reading.kept, &pair.together, test, task)?;
         let (_, of_clean) = probe_on(&reading.kept, &pair.wanted.train, test, task)?;
         let (other, _) = probe_on(&reading.kept, &pair.other.train, test, task)?;
-        let (before, clean) = (test.accuracy(&said), test.accuracy(&of_clean));
+        let before = test.accuracy(&said);
+        let clean = test.accuracy(&of_clean);
         let of_dictionary = |coded: &Coded| -> Result<Vec<f64>> {
             let directions = written(coded)?;
-            let (on_biased, on_other) =
-                (ProbeOnFeatures::of(&directions, &biased)?, ProbeOnFeatures::of(&directions, &other)?);
+            let on_biased = ProbeOnFeatures::of(&directions, &biased)?;
+            let on_other = ProbeOnFeatures::of(&directions, &other)?;
             let effects: Vec<f64> =
                 on_other.effects(&coded.codes, &pair.other.train).into_iter().map(f64::abs).collect();
             let factors = factors(coded, &reading.kept, &test.tokens)?;

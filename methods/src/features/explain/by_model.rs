@@ -17,7 +17,8 @@ pub struct Continuing<'a>(pub &'a Model);
 
 impl Continuing<'_> {
     fn answer(&self, question: &Question, task: &Task) -> Result<Reply> {
-        let (model, context) = (self.0, self.0.decoder.config().context);
+        let model = self.0;
+        let context = self.0.decoder.config().context;
         let prompt = format!("{}\n\n{}\n\n", question.system, question.user);
         let ids = tokenizer(model)?.encode(&prompt, None, task)?.ids;
         let left = context.saturating_sub(ids.len()).min(question.tokens);
@@ -32,14 +33,16 @@ impl Continuing<'_> {
         let options = GenerateOptions { tokens: left, ..GenerateOptions::default() };
         let batch = Batch::new(vec![ids.clone()])?;
         let mut found = model.generate(&batch, &options, (0, true), Vec::new(), &mut |_| {}, task)?;
-        let (new, text) = (found.ids.pop().unwrap_or_default(), found.texts.pop().unwrap_or_default());
+        let new = found.ids.pop().unwrap_or_default();
+        let text = found.texts.pop().unwrap_or_default();
         let chances = if question.chances { self.chances(&ids, &new, task)? } else { Vec::new() };
         Ok(Reply { text, chances })
     }
 
     /// Returns the probabilities of an answer's tokens, by one more pass over all of them.
     fn chances(&self, ids: &[u32], new: &[u32], task: &Task) -> Result<Vec<TokenChances>> {
-        let (model, tokenizer) = (self.0, tokenizer(self.0)?);
+        let model = self.0;
+        let tokenizer = tokenizer(self.0)?;
         let points: Vec<(usize, usize)> = (0..new.len()).map(|at| (0, ids.len() + at - 1)).collect();
         let batch = Batch::new(vec![[ids, new].concat()])?;
         let logits = model.decoder.logits_at_points(&batch, &points, Vec::new(), task)?;

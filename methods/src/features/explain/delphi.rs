@@ -45,7 +45,8 @@ pub fn verdicts(reply: &Reply, shown: usize) -> Result<Vec<Verdict>> {
 
 /// Returns P(1) / (P(0) + P(1)); 0 where none of the likeliest tokens has either digit.
 fn yes(top: &[(String, f64)]) -> f64 {
-    let (mut no, mut yes) = (0.0, 0.0);
+    let mut no = 0.0;
+    let mut yes = 0.0;
     for (token, logp) in top {
         match token {
             token if token.contains('0') => no += logp.exp(),

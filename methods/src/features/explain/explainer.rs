@@ -89,7 +89,8 @@ fn question(fragments: &Fragments, feature: usize, shown_ones: &[usize]) -> Ques
     let codes = |fragment: &usize| fragments.codes(feature, *fragment);
     let largest = shown_ones.iter().flat_map(&codes).fold(0.0, f64::max);
     let text = |fragment: &usize| {
-        let (tokens, codes) = (fragments.tokens(*fragment), codes(fragment));
+        let tokens = fragments.tokens(*fragment);
+        let codes = codes(fragment);
         // The strengths as Bills et al. write them: whole numbers up to 10, the largest that is shown.
         let strength = |code: f64| (MOST * code / largest).floor();
         let active = tokens.iter().zip(&codes).filter(|(_, code)| strength(**code) > 0.0);

@@ -147,10 +147,13 @@ fn rows(
     task: &Task,
 ) -> Result<(Vec<Row>, usize)> {
     let mut encoder = Encoder::new(text.documents(task)?, tokenizer.clone());
-    let (mut cuts, mut halves) = (stream(seed, "fragments", 0), stream(seed, "halves of a text", 0));
+    let mut cuts = stream(seed, "fragments", 0);
+    let mut halves = stream(seed, "halves of a text", 0);
     let mut left = text.options().tokens.unwrap_or(u64::MAX);
-    let (mut explaining, mut judging) = (Vec::new(), Vec::new());
-    let (mut documents, mut explains) = (0_usize, false);
+    let mut explaining = Vec::new();
+    let mut judging = Vec::new();
+    let mut documents = 0_usize;
+    let mut explains = false;
     let bar = task.begin(&format!("reading {}", text.name()), Some(count as u64));
     while explaining.len() + judging.len() < count
         && documents < count.saturating_mul(DOCUMENTS)

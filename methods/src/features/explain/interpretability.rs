@@ -31,7 +31,8 @@ pub fn interpretability(
         true => to_explain,
         false => Fragments::of(model, &all, text, (&options.fragments, usual, options.seed), task)?,
     };
-    let (mut rows, mut first) = (Vec::new(), 0);
+    let mut rows = Vec::new();
+    let mut first = 0;
     for (name, list) in groups {
         let own = explanations.get(first..first + list.features.len()).unwrap_or_default();
         let scored = score::of_fragments(&to_judge, first, own, (judge, options), task)?;
@@ -64,10 +65,8 @@ fn row(name: &str, scored: &[Scored]) -> Vec<Cell> {
     let drawn = |drawn: &[usize]| drawn.iter().filter_map(|at| own.get(*at)).sum::<f64>() / drawn.len() as f64;
     let [low, high] =
         bootstrap(own.len(), SEED, drawn).map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
-    let (top, random) = (
-        of(&|one| if let Details::Simulation { top, .. } = one.details { top } else { None }),
-        of(&|one| if let Details::Simulation { random, .. } = one.details { random } else { None }),
-    );
+    let top = of(&|one| if let Details::Simulation { top, .. } = one.details { top } else { None });
+    let random = of(&|one| if let Details::Simulation { random, .. } = one.details { random } else { None });
     let failed: usize = scored.iter().map(|one| one.failed).sum();
     let score = mean(own.iter().copied());
     let by_other = of(&|one| one.by_other);

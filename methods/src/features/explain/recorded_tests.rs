@@ -43,7 +43,8 @@ fn a_file_keeps_the_order_of_likely_tokens_by_which_delphi_decides() {
     let sequences = of["sequences"].as_array().unwrap();
     let exchanges: Vec<Value> = sequences.iter().map(exchange).collect();
     let lines: Vec<String> = exchanges.iter().map(Value::to_string).collect();
-    let (list, lines) = (loaded(&json!(exchanges).to_string()).unwrap(), loaded(&lines.join("\n\n")).unwrap());
+    let list = loaded(&json!(exchanges).to_string()).unwrap();
+    let lines = loaded(&lines.join("\n\n")).unwrap();
     let asked = options(Method::Simulation, ReadAs::Delphi);
     let simulated = column(&read(&list, &asked, &Task::default()).unwrap(), "simulated");
     let expected = sequences.iter().flat_map(|sequence| sequence["expected"].as_array().unwrap());
@@ -76,7 +77,8 @@ fn what_is_no_exchange_is_named_with_its_place() {
         let exchanges = Exchange::of(&[value]).unwrap();
         scores(&exchanges, &options(method, ReadAs::Ours), &Task::default()).unwrap_err().message
     };
-    let (simulation, detection) = (Method::Simulation, Method::Detection);
+    let simulation = Method::Simulation;
+    let detection = Method::Detection;
     let codes = || json!({ "codes": [1, 2] });
     assert_eq!(scored(codes(), detection), "exchange 0: expected `active`, true or false for each text, found none");
     assert!(scored(codes(), simulation).contains("one of `answer`, `top_logprobs` and `simulated`, found none"));

@@ -119,7 +119,8 @@ pub fn score(
     options: &ScoreOptions,
     task: &Task,
 ) -> Result<Vec<Scored>> {
-    let (features, found) = (list.features.len(), explanations.len());
+    let features = list.features.len();
+    let found = explanations.len();
     if features != found {
         return Err(err!(Argument, "expected one explanation for each of {features} features, found {found}")
             .about("explanation"));

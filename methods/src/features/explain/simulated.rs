@@ -113,7 +113,8 @@ pub fn read<'a>(
     predicted: &'a [Result<Vec<f64>, Error>],
 ) -> Vec<Predicted<'a>> {
     let of = |(judged, found): (&Judged, &'a Result<Vec<f64>, Error>)| {
-        let (predicted, codes) = (found.as_ref().ok()?, fragments.codes(feature, judged.fragment));
+        let predicted = found.as_ref().ok()?;
+        let codes = fragments.codes(feature, judged.fragment);
         Some(Predicted { is_top: judged.is_top, predicted, codes })
     };
     judged.iter().zip(predicted).filter_map(of).collect()
@@ -196,7 +197,8 @@ impl Sums {
     /// Computes Pearson's correlation; none where one of the two is constant.
     pub fn correlation(self) -> Option<f64> {
         let spread = |sum: f64, squares: f64| squares - sum * sum / self.n;
-        let (x, y) = (spread(self.x, self.xx), spread(self.y, self.yy));
+        let x = spread(self.x, self.xx);
+        let y = spread(self.y, self.yy);
         let varies = x > 1e-12 * self.xx && y > 1e-12 * self.yy;
         varies.then(|| (self.xy - self.x * self.y / self.n) / (x * y).sqrt())
     }

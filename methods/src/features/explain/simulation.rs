@@ -53,7 +53,8 @@ pub fn read(reply: &Reply, tokens: &[&str]) -> Result<Vec<f64>> {
     let json = reply.text.find('{').zip(reply.text.rfind('}')).and_then(|(from, to)| reply.text.get(from..=to));
     let found: Simulated = reading::read(json.unwrap_or(&reply.text).as_bytes(), wrong)?;
     if found.activations.len() != tokens.len() {
-        let (wanted, found) = (tokens.len(), found.activations.len());
+        let wanted = tokens.len();
+        let found = found.activations.len();
         return Err(err!(Format, "expected the activations of {wanted} tokens, found {found}"));
     }
     for (at, (found, token)) in found.activations.iter().zip(tokens).enumerate() {
@@ -96,7 +97,9 @@ fn expectations(reply: &Reply, count: usize) -> Option<Vec<Option<f64>>> {
 
 /// Returns where the values of "activation" begin in the answer, and how they are written.
 fn values(text: &str) -> Vec<(usize, &str)> {
-    let (mut found, mut string, mut escaped) = (Vec::new(), None, false);
+    let mut found = Vec::new();
+    let mut string = None;
+    let mut escaped = false;
     for (at, sign) in text.char_indices() {
         match (string, sign) {
             (Some(_), _) if escaped => escaped = false,
@@ -128,7 +131,8 @@ fn bare(token: &str) -> &str {
 pub fn expected(top: &[(String, f64)]) -> Option<f64> {
     let value = |token: &str| bare(token).parse::<u8>().ok().map(f64::from).filter(|value| *value <= MOST);
     let known = top.iter().filter_map(|(token, logp)| Some((value(token)?, logp.exp())));
-    let (mut sum, mut all) = (0.0, 0.0);
+    let mut sum = 0.0;
+    let mut all = 0.0;
     for (value, p) in known {
         sum += value * p;
         all += p;

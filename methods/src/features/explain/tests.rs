@@ -79,7 +79,9 @@ fn detection_and_fuzzing_have_the_numbers_of_the_library() {
             }
         }
         let answered = answered(&samples, &found);
-        let (counts, metrics, theirs) = (confusion(&answered), &of["metrics"], &of["confusion"]);
+        let counts = confusion(&answered);
+        let metrics = &of["metrics"];
+        let theirs = &of["confusion"];
         let count = |name: &str| theirs[name].as_u64().unwrap() as usize;
         let expected = Confusion {
             true_positives: count("true_positives"),

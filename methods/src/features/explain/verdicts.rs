@@ -68,6 +68,7 @@ fn yes(top: &[(String, f64)]) -> Option<f64> {
     let sum = |wanted: bool| -> f64 {
         top.iter().filter(|(token, _)| digit(token) == Some(wanted)).map(|(_, logp)| logp.exp()).sum()
     };
-    let (yes, no) = (sum(true), sum(false));
+    let yes = sum(true);
+    let no = sum(false);
     (yes + no > 0.0 && (yes + no).is_finite()).then(|| yes / (yes + no))
 }

@@ -338,7 +338,8 @@ impl Turned {
         let mut starts = vec![0; count + 1];
         each().for_each(|(within, ..)| starts[within + 1] += 1);
         (0..count).for_each(|within| starts[within + 1] += starts[within]);
-        let (mut next, mut places) = (starts.clone(), vec![(0, 0.0); starts[count]]);
+        let mut next = starts.clone();
+        let mut places = vec![(0, 0.0); starts[count]];
         for (within, at, code) in each() {
             places[next[within]] = (at, code);
             next[within] += 1;

@@ -25,7 +25,8 @@ impl Sizes {
 
     /// Counts the activations of each size, from the lowest to the highest.
     pub fn histogram(&self) -> Histogram {
-        let (mut edges, mut counts) = (vec![0.0], Vec::new());
+        let mut edges = vec![0.0];
+        let mut counts = Vec::new();
         for (at, count) in self.below.counted() {
             edges.insert(0, -self.below.edge(at + 1));
             counts.insert(0, count);
@@ -95,10 +96,12 @@ impl Side {
     /// Doubles the reach: two steps become one.
     fn widen(&mut self, draw: u64) {
         let nothing = Moment { row: 0, column: 0, code: 0.0 };
-        let (mut counts, mut some) = (vec![0; STEPS], vec![nothing; STEPS * KEPT]);
+        let mut counts = vec![0; STEPS];
+        let mut some = vec![nothing; STEPS * KEPT];
         let pairs = self.counts.chunks(2).zip(self.some.chunks(2 * KEPT));
         for (step, (pair, kept)) in pairs.enumerate() {
-            let (mut low, mut high) = (pair.iter().take(1).sum::<u64>(), pair.iter().skip(1).sum::<u64>());
+            let mut low = pair.iter().take(1).sum::<u64>();
+            let mut high = pair.iter().skip(1).sum::<u64>();
             let (of_low, of_high) = kept.split_at(KEPT);
             let mut of_low = of_low.iter().take(low.min(KEPT as u64) as usize);
             let mut of_high = of_high.iter().take(high.min(KEPT as u64) as usize);

@@ -38,7 +38,8 @@ fn all_that_is_counted_is_what_a_plain_loop_counts() {
     for (number, sae) in saes.iter().enumerate() {
         for feature in [0, 3, 11, 23] {
             let expected = plain(sae, &found.rows, feature);
-            let (tally, spread) = (&found.dictionaries[number][feature], &found.spreads[number][feature]);
+            let tally = &found.dictionaries[number][feature];
+            let spread = &found.spreads[number][feature];
             assert_eq!(tally.fired as usize, expected.len());
             assert!((tally.sum - expected.iter().map(|m| f64::from(m.code)).sum::<f64>()).abs() < 1e-3);
             assert_eq!(spread.sizes.histogram().counts.iter().sum::<u64>(), tally.fired);

@@ -76,7 +76,8 @@ impl Windows {
     pub fn context(&self, moment: &Moment, row: &[u32]) -> Option<(Vec<u32>, Vec<f32>)> {
         let near = self.found.get(&(moment.row, moment.column))?;
         let columns = self.window?.around(moment.column);
-        let (start, end) = (*columns.start() as usize, (*columns.end() as usize).saturating_add(1).min(row.len()));
+        let start = *columns.start() as usize;
+        let end = (*columns.end() as usize).saturating_add(1).min(row.len());
         let ids = row.get(start..end)?.to_vec();
         let mut codes = vec![0.0; ids.len()];
         for (column, code) in near {

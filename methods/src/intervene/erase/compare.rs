@@ -78,7 +78,9 @@ pub fn erasure(of: &Erased, options: &ErasureOptions, task: &Task) -> Result<Tab
             interval: if same == 1 { sum[0].0.interval } else { None },
             majority: sum[0].0.majority,
         };
-        let (edit, loss, kl) = (mean(&|one| one.1), mean(&|one| one.2.loss), mean(&|one| one.2.kl));
+        let edit = mean(&|one| one.1);
+        let loss = mean(&|one| one.2.loss);
+        let kl = mean(&|one| one.2.kl);
         table.rows.push(line(&first.name, first.size, &probed, edit, of_loss(loss), kl));
         at += same;
     }
@@ -107,7 +109,8 @@ fn variants(
     options: &ErasureOptions,
     task: &Task,
 ) -> Result<Vec<Variant>> {
-    let (x, labels) = (picked(&read.x, &read.split.train)?, read.labels.picked(&read.split.train));
+    let x = picked(&read.x, &read.split.train)?;
+    let labels = read.labels.picked(&read.split.train);
     let fit = |options: &EraseOptions, dictionary: Option<&Sae>| {
         let background = dictionary.is_none().then_some(&read.background);
         Eraser::fit(&x, &labels, options, FittedWith { dictionary, background }, task)
@@ -164,10 +167,11 @@ fn probed(read: &LabelledRows, erased: Option<&Tensor>, options: &ErasureOptions
 
 /// Returns the sum of squared changes over that of squared deviations from the mean, on held-out documents.
 fn edit_size(read: &LabelledRows, erased: &Tensor) -> Result<f64> {
-    let (before, after) =
-        (matrix(&picked(&read.x, &read.split.held_out)?)?, matrix(&picked(erased, &read.split.held_out)?)?);
+    let before = matrix(&picked(&read.x, &read.split.held_out)?)?;
+    let after = matrix(&picked(erased, &read.split.held_out)?)?;
     let means = crate::probes::matrix::means(before.as_ref());
-    let (mut changed, mut all) = (0.0, 0.0);
+    let mut changed = 0.0;
+    let mut all = 0.0;
     for j in 0..before.ncols() {
         for i in 0..before.nrows() {
             changed += (after[(i, j)] - before[(i, j)]).powi(2);

@@ -20,12 +20,13 @@ pub struct Costs {
 pub fn costs(model: &Model, read: &LabelledRows, site: &str, erasers: &[&Eraser], task: &Task) -> Result<Vec<Costs>> {
     let mut sums = vec![Costs::default(); erasers.len()];
     let count = |marks: &[Vec<bool>]| marks.iter().flatten().filter(|is| **is).count() as f64;
-    let (predicted, elsewhere) = (count(&read.is_predicted), count(&read.is_elsewhere));
+    let predicted = count(&read.is_predicted);
+    let elsewhere = count(&read.is_elsewhere);
     let bar = task.begin("running the model", Some((read.rows.len() * (erasers.len() + 1)) as u64));
     let mut start = 0;
     for rows in batches(&read.rows) {
-        let (losses, kls) =
-            (&read.is_predicted[start..start + rows.len()], &read.is_elsewhere[start..start + rows.len()]);
+        let losses = &read.is_predicted[start..start + rows.len()];
+        let kls = &read.is_elsewhere[start..start + rows.len()];
         start += rows.len();
         let places: Vec<(usize, usize)> = (0..rows.len())
             .flat_map(|row| (0..rows[row].ids.len()).map(move |position| (row, position)))
@@ -43,7 +44,8 @@ pub fn costs(model: &Model, read: &LabelledRows, site: &str, erasers: &[&Eraser]
             let hook = Bound::new(model.decoder.config(), site, None, None, Box::new(Eraser::clone(eraser)))?;
             let erased = model.decoder.logits_at_points(&batch, &places, vec![hook], task)?;
             for (at, (row, position)) in places.iter().enumerate() {
-                let (clean, erased) = (floats(&clean.get(at)?)?, floats(&erased.get(at)?)?);
+                let clean = floats(&clean.get(at)?)?;
+                let erased = floats(&erased.get(at)?)?;
                 if losses[*row][*position] {
                     let next = rows[*row].ids[position + 1] as usize;
                     sum.loss += surprise(&erased, next)? - surprise(&clean, next)?;

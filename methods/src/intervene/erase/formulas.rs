@@ -21,7 +21,8 @@ const DEPENDS: f64 = 1e-8;
 /// Returns the labels as numbers, a column for each class but the first: with a column for all classes the covariance
 /// of the labels would have a variance of rounding, and its inverse nothing but that.
 fn one_hot(labels: &ClassLabels) -> Mat<f64> {
-    let (rows, columns) = (labels.of_row.len(), labels.classes.len() - 1);
+    let rows = labels.of_row.len();
+    let columns = labels.classes.len() - 1;
     Mat::from_fn(rows, columns, |i, c| f64::from(u8::from(labels.of_row[i] == c + 1)))
 }
 
@@ -47,7 +48,8 @@ pub fn leace(
     shrinkage: bool,
 ) -> Result<(Mat<f64>, Mat<f64>)> {
     let z = one_hot(labels);
-    let (x, z) = (centred(x, &means(x)), centred(z.as_ref(), &means(z.as_ref())));
+    let x = centred(x, &means(x));
+    let z = centred(z.as_ref(), &means(z.as_ref()));
     let cross = covariance(&x, &z);
     let all = centred(all, &means(all));
     let own = match shrinkage {
@@ -79,13 +81,15 @@ fn whitening(covariance: MatRef<'_, f64>) -> Result<(Mat<f64>, Mat<f64>)> {
 /// Returns the covariance S / n shrunk towards T = I tr(S / n) / d: alpha S / n + beta T, with the alpha and beta that
 /// are best for many rows and columns (Bodnar, Gupta & Parolya 2014, equations 3.3 to 3.8).
 fn shrunk(x: &Mat<f64>) -> Mat<f64> {
-    let (rows, width) = (x.nrows() as f64, x.ncols());
+    let rows = x.nrows() as f64;
+    let width = x.ncols();
     let sample = product(x.transpose(), x.as_ref()) * faer::Scale(1.0 / rows);
     let trace: f64 = (0..width).map(|j| sample[(j, j)]).sum();
     let level = trace / width as f64;
     let squares: f64 = (0..width).flat_map(|i| (0..width).map(move |j| (i, j))).map(|at| sample[at].powi(2)).sum();
     // |T|^2, and tr(S T / n).
-    let (target, both) = (level * level * width as f64, level * trace);
+    let target = level * level * width as f64;
+    let both = level * trace;
     let bottom = squares * target - both * both;
     if bottom <= f64::EPSILON * squares * target {
         // A multiple of the identity already.
@@ -100,7 +104,8 @@ fn shrunk(x: &Mat<f64>) -> Mat<f64> {
 pub fn oracle(x: MatRef<'_, f64>, labels: &ClassLabels) -> Result<(Mat<f64>, Vec<f64>)> {
     let z = one_hot(labels);
     let mean = means(z.as_ref());
-    let (x, z) = (centred(x, &means(x)), centred(z.as_ref(), &mean));
+    let x = centred(x, &means(x));
+    let z = centred(z.as_ref(), &mean);
     let (whitening, _) = whitening(covariance(&z, &z).as_ref())?;
     let inverse = product(whitening.as_ref(), whitening.as_ref());
     Ok((product(covariance(&x, &z).as_ref(), inverse.as_ref()), mean))
@@ -127,7 +132,8 @@ pub fn mean_differences(x: MatRef<'_, f64>, labels: &ClassLabels) -> Result<Mat<
 /// `[directions, width]`.
 pub fn inlp(x: MatRef<'_, f64>, labels: &ClassLabels, rounds: usize, l2: Option<f64>, task: &Task) -> Result<Mat<f64>> {
     let x = centred(x, &means(x));
-    let (width, l2) = (x.ncols(), l2.unwrap_or(1.0 / x.nrows() as f64));
+    let width = x.ncols();
+    let l2 = l2.unwrap_or(1.0 / x.nrows() as f64);
     let mut basis = Mat::<f64>::zeros(0, width);
     let bar = task.begin("erasing", Some(rounds as u64));
     for _ in 0..rounds {

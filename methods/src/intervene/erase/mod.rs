@@ -190,7 +190,8 @@ impl Eraser {
                 Erasing::Features { sae: sae.clone(), features }
             }
         };
-        let (count, width) = (rows.nrows(), rows.ncols());
+        let count = rows.nrows();
+        let width = rows.ncols();
         Ok(Self { kind: options.kind, classes: labels.classes.clone(), rows: count, width, erasing })
     }
 

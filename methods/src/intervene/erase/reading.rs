@@ -72,7 +72,8 @@ pub struct LabelledRows {
 
 impl LabelledRows {
     pub fn of(of: &Erased, options: &ErasureOptions, task: &Task) -> Result<Self> {
-        let (model, config) = (of.model, of.model.decoder.config());
+        let model = of.model;
+        let config = of.model.decoder.config();
         let place = one_site(config, of.site, "erase at one site, such as \"resid_post.1\"")?;
         let width = width(config, place)?;
         let text = of.text.labelled();
@@ -84,7 +85,9 @@ impl LabelledRows {
         let context = harvest::context(config, options.context)?;
         let rows = Some(options.tokens.div_ceil(context));
         let rows = pack::gathered(&text, model.tokenizer()?, context, rows, task, Ok)?;
-        let (mut kept, mut names, mut documents) = (Vec::new(), Vec::new(), Vec::new());
+        let mut kept = Vec::new();
+        let mut names = Vec::new();
+        let mut documents = Vec::new();
         let mut labels_of = Vec::with_capacity(rows.len());
         for (number, row) in rows.iter().enumerate() {
             let found = pack::values(row, &column)?;
@@ -115,7 +118,9 @@ impl LabelledRows {
             .map_err(|e| e.hint("read more text with `tokens`"))?;
         let held: BTreeSet<String> =
             split.held_out.iter().map(|at| document(&rows[kept[*at].0], kept[*at].0, kept[*at].1)).collect();
-        let (mut is_predicted, mut is_elsewhere, mut met) = (Vec::new(), Vec::new(), Vec::new());
+        let mut is_predicted = Vec::new();
+        let mut is_elsewhere = Vec::new();
+        let mut met = Vec::new();
         for (number, (row, found)) in rows.iter().zip(&labels_of).enumerate() {
             let due = match &predicts {
                 Some(column) => pack::values(row, column)?,
@@ -177,7 +182,8 @@ fn activations(model: &Model, place: Place, width: usize, rows: &[Row], task: &T
         task.check()?;
         let ask = Ask { places: vec![place], ..Ask::default() };
         let here = model.decoder.cache(&batch_of(rows)?, ask, task)?.at(place)?;
-        let (texts, columns) = (here.dim(0)?, here.dim(1)?);
+        let texts = here.dim(0)?;
+        let columns = here.dim(1)?;
         let here = here.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.reshape((texts, columns, width))?;
         for (number, row) in rows.iter().enumerate() {
             found.push(here.get(number)?.narrow(0, 0, row.ids.len())?);

@@ -39,7 +39,8 @@ impl Fixture {
 }
 
 fn far(a: &Tensor, b: &Tensor) -> f64 {
-    let (a, b) = (floats(a).unwrap(), floats(b).unwrap());
+    let a = floats(a).unwrap();
+    let b = floats(b).unwrap();
     let most = b.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
     a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) / most
 }
@@ -203,7 +204,8 @@ fn random_directions_leave_what_they_do_not_touch_and_features_only_their_own() 
         Eraser::fit(&x, &labels, &features, FittedWith { dictionary: Some(&sae), background: None }, &Task::default())
             .unwrap();
     let chosen = eraser.features().unwrap()[0] as usize;
-    let (before, after) = (matrix(&x).unwrap(), matrix(&eraser.apply(&x, None).unwrap()).unwrap());
+    let before = matrix(&x).unwrap();
+    let after = matrix(&eraser.apply(&x, None).unwrap()).unwrap();
     for j in 0..5 {
         let far =
             (0..60).map(|i| (after[(i, j)] - if j == chosen { 0.0 } else { before[(i, j)] }).abs()).fold(0.0, f64::max);

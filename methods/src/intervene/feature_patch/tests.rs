@@ -28,7 +28,8 @@ fn with_all_neurons_the_patched_run_is_the_corrupt_one() {
         let sae = baselines::identity(16).unwrap();
         for order in [PatchOrder::Paper, PatchOrder::Attribution] {
             let sets = feature_patch(&model, &sae, &pairs(), &options(order, site), &Task::default()).unwrap();
-            let (first, last) = (sets.first().unwrap(), sets.last().unwrap());
+            let first = sets.first().unwrap();
+            let last = sets.last().unwrap();
             assert_eq!((first.count, last.count), (16, 0), "{site}");
             assert!(last.kl > 1e-4 && last.edit == 0.0, "{site}: {last:?}");
             // In the first layer's mlp_out the rest of the residual stream differs, too.

@@ -218,7 +218,8 @@ impl Changing<'_> {
 
     /// Returns the parts that are computed together, from parts in the order of their first columns.
     fn batches<'p>(&self, mut parts: &'p [PatchPart]) -> Vec<&'p [PatchPart]> {
-        let (fitting, batch) = (self.at_once(), self.base.plan.batch());
+        let fitting = self.at_once();
+        let batch = self.base.plan.batch();
         let mut batches = Vec::new();
         while let Some(first) = parts.first() {
             let start = first.start(self.first);
@@ -290,8 +291,10 @@ impl Changing<'_> {
 
     /// Computes the logits at all points of all variants by what comes after the changes.
     fn behind(&self, count: usize, changed: Range<usize>, hooks: &mut dyn Hooks, task: &Task) -> Result<Tensor> {
-        let (plan, texts) = (&self.base.plan, self.base.plan.batch().rows().len());
-        let (layers, width) = (self.decoder.config().layers, plan.batch().width());
+        let plan = &self.base.plan;
+        let texts = self.base.plan.batch().rows().len();
+        let layers = self.decoder.config().layers;
+        let width = plan.batch().width();
         let needed = self.needed();
         let first = changed.start.min(needed);
         let which: Vec<u32> = (0..count).flat_map(|_| 0..texts as u32).collect();
@@ -301,7 +304,8 @@ impl Changing<'_> {
             Ok(stream.narrow(1, columns.start, columns.len())?.contiguous()?.index_select(&of_variants, 0)?)
         };
         let given = (plan.batch(), &self.base.past, which.as_slice());
-        let (mut x, mut block) = (stream(self.layer, first..changed.end)?, self.layer);
+        let mut x = stream(self.layer, first..changed.end)?;
+        let mut block = self.layer;
         if changed.end < width {
             // Behind this block, later columns are those of the run.
             x = self.decoder.behind_hooks(given, (first, first), x, block..block + 1, hooks, task)?;

@@ -75,7 +75,8 @@ impl<'a> FeatureChanges<'a> {
         task: &Task,
     ) -> Result<Self> {
         let readable = |x: &Tensor| dtype::convert(&heads_joined(x, sae.d_in())?, sae.parts().encoder.dtype());
-        let (input, other) = (readable(own)?, readable(other)?);
+        let input = readable(own)?;
+        let other = readable(other)?;
         let mut differences: BTreeMap<usize, Vec<_>> = BTreeMap::new();
         // Text by text, since the activations of all texts may not fit.
         for (text, length) in lengths.iter().enumerate() {
@@ -83,7 +84,8 @@ impl<'a> FeatureChanges<'a> {
             let codes = |x: &Tensor| sae.encode(&x.narrow(0, text, 1)?.narrow(1, 0, *length)?.contiguous()?);
             let changes = floats(&(codes(&other)? - codes(&input)?)?)?;
             for (at, change) in changes.into_iter().enumerate().filter(|(_, change)| *change != 0.0) {
-                let (position, feature) = (at / sae.d_sae(), at % sae.d_sae());
+                let position = at / sae.d_sae();
+                let feature = at % sae.d_sae();
                 differences.entry(feature).or_default().push((text, position, change as f32));
             }
         }
@@ -102,7 +104,8 @@ impl<'a> FeatureChanges<'a> {
 
     /// Returns what patching some features together adds to the activation: `[texts, pos, ..]`.
     pub fn written(&self, features: &[usize]) -> Result<Tensor> {
-        let (texts, columns) = (self.input.dim(0)?, self.input.dim(1)?);
+        let texts = self.input.dim(0)?;
+        let columns = self.input.dim(1)?;
         let mut codes = vec![0.0_f32; texts * columns * features.len()];
         for (number, feature) in features.iter().enumerate() {
             for (text, position, change) in self.differences.get(feature).into_iter().flatten() {

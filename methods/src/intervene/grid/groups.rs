@@ -64,7 +64,8 @@ impl Group {
     ) -> Result<Vec<Self>> {
         let mut by_length: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
         for (number, pair) in pairs.iter().enumerate() {
-            let (clean, corrupt) = (pair.clean.len(), pair.corrupt.len());
+            let clean = pair.clean.len();
+            let corrupt = pair.corrupt.len();
             if corrupt == 0 {
                 return Err(err!(Argument, "expected a corrupt prompt in pair {number}, found none").about("pairs"));
             }
@@ -146,7 +147,9 @@ impl Group {
                 .hint("patch `z`, or pairs whose prompts have the same length")
                 .about("sites"));
         }
-        let (texts, from, run) = (source.dim(0)?, source.dim(1)?, own.dim(1)?);
+        let texts = source.dim(0)?;
+        let from = source.dim(1)?;
+        let run = own.dim(1)?;
         let (length, other) = self.prompts().next().map_or((0, 0), |(run, from)| (run.len(), from.len()));
         let mut rows = Vec::with_capacity(texts * run);
         for (text, pair) in pair_of.iter().enumerate() {
@@ -172,7 +175,8 @@ fn by_ends(run: usize, from: usize) -> Vec<Option<usize>> {
 /// Returns the positions of a longest common subsequence, and between two of them those of stretches as long in both
 /// prompts.
 fn by_tokens(run: &[u32], from: &[u32]) -> Vec<Option<usize>> {
-    let (n, m) = (run.len(), from.len());
+    let n = run.len();
+    let m = from.len();
     let mut longest = vec![vec![0_u32; m + 1]; n + 1];
     for i in 0..n {
         for j in 0..m {
@@ -180,7 +184,9 @@ fn by_tokens(run: &[u32], from: &[u32]) -> Vec<Option<usize>> {
                 if run[i] == from[j] { longest[i][j] + 1 } else { longest[i][j + 1].max(longest[i + 1][j]) };
         }
     }
-    let (mut i, mut j, mut common) = (n, m, Vec::new());
+    let mut i = n;
+    let mut j = m;
+    let mut common = Vec::new();
     while i > 0 && j > 0 {
         if run[i - 1] == from[j - 1] {
             (i, j) = (i - 1, j - 1);
@@ -197,7 +203,8 @@ fn by_tokens(run: &[u32], from: &[u32]) -> Vec<Option<usize>> {
     }
     common.reverse();
     common.push((n, m));
-    let (mut i, mut j) = (0, 0);
+    let mut i = 0;
+    let mut j = 0;
     for (next, other) in common {
         if next - i == other - j {
             (i..next).for_each(|at| beside[at] = Some(j + at - i));

@@ -34,7 +34,8 @@ fn as_a_whole(model: &Model) -> Model {
 #[test]
 fn what_lies_behind_a_change_is_as_whole_runs_have_it_in_every_shape_of_model() {
     for config in configs() {
-        let (has_mlp, has_experts) = (config.has_mlp(), config.experts.is_some());
+        let has_mlp = config.has_mlp();
+        let has_experts = config.experts.is_some();
         let model = model(decoder(config, DType::F32));
         let plain = as_a_whole(&model);
         let cases = [
@@ -88,7 +89,8 @@ fn an_estimate_is_the_slope_of_what_is_exact() {
             };
             found(&model, Measure::LogProb, &options)
         };
-        let (exact, integrated) = (of(GridMethod::Exact), of(GridMethod::Integrated));
+        let exact = of(GridMethod::Exact);
+        let integrated = of(GridMethod::Integrated);
         if by == GridBy::Layer {
             // Along the whole way the integral is the difference itself (completeness).
             near(&integrated, &exact, 0.02);
@@ -144,7 +146,8 @@ fn where_attention_saturates_atp_star_is_nearer_than_attribution() {
         };
         let exact = sizes(GridMethod::Exact);
         let far = |method| -> f64 { sizes(method).iter().zip(&exact).map(|(a, b)| (a - b).abs()).sum() };
-        let (star, attribution) = (far(GridMethod::AtpStar), far(GridMethod::Attribution));
+        let star = far(GridMethod::AtpStar);
+        let attribution = far(GridMethod::Attribution);
         println!("{site}: {star} {attribution} {}", exact.iter().sum::<f64>());
         assert!(star < 0.8 * attribution, "{site}: {star} and {attribution}");
     }

@@ -209,7 +209,8 @@ pub fn interactions(
     let levels = levels(model, saes, units)?;
     let sets = sets(count);
     let bar = task.begin("ablating sets of features", Some(text.len() as u64));
-    let (mut own, mut shuffled) = (Vec::new(), Vec::new());
+    let mut own = Vec::new();
+    let mut shuffled = Vec::new();
     for (number, ids) in &text {
         let row =
             Row { model, levels: &levels, sets: &sets, ids, measure, seed: options.seed.draws(), number: *number };
@@ -329,7 +330,8 @@ impl Row<'_> {
     /// Returns the ablations of one dictionary, a set in each copy.
     fn hook(&self, level: &Level, sets: &[Vec<usize>], is_shuffled: bool) -> Result<Bound<'static>> {
         let device = level.sae.directions().device();
-        let (copies, count) = (sets.len(), level.features.len());
+        let copies = sets.len();
+        let count = level.features.len();
         let taken =
             sets.iter().flat_map(|set| level.units.iter().map(move |unit| f32::from(u8::from(set.contains(unit)))));
         let taken = Tensor::from_vec(taken.collect::<Vec<f32>>(), (copies, 1, count), device)?;

@@ -66,7 +66,8 @@ fn interactions_are_joint_effects_less_single_ones() {
     let whole: Vec<(usize, usize)> = units.iter().flat_map(|unit| unit.features.clone()).collect();
     let sum: f64 = units.iter().map(|unit| effect(&unit.features)).sum();
     assert!((found.all.mean - (effect(&whole) - sum)).abs() < 1e-5);
-    let (matrix, table) = (found.matrix(false), found.table());
+    let matrix = found.matrix(false);
+    let table = found.table();
     assert_eq!((matrix.values[1], matrix.values[4]), (found.pairs[0].interaction.mean, found.alone[1].mean));
     assert_eq!(matrix.values[1], matrix.values[3]);
     assert_eq!((table.rows.len(), table.columns.len()), (3, table.rows[0].len()));

@@ -84,7 +84,8 @@ impl LabelledTexts<'_> {
     /// Returns a table for each sensor, and for all together where there are several: AUROC, the share of alarms that
     /// are right, the shares of texts with and without the label that raise one, each with a 95 % interval over texts.
     pub fn judged(&self) -> Table {
-        let (monitor, count) = (self.monitor, self.has_it.len());
+        let monitor = self.monitor;
+        let count = self.has_it.len();
         let mut columns = vec!["watched".to_string(), "threshold".into()];
         for measure in ["AUROC", "precision", "recall", "false-positive rate"] {
             columns.extend([measure, "low", "high"].map(String::from));
@@ -149,8 +150,10 @@ fn measured(scores: Option<&Vec<f64>>, alarms: &[bool], has_it: &[bool], groups:
         let sum = |holds: &dyn Fn(usize) -> bool| {
             weights.iter().enumerate().filter(|(text, _)| holds(*text)).map(|(_, weight)| weight).sum::<f64>()
         };
-        let (positives, negatives) = (sum(&|text| has_it[text]), sum(&|text| !has_it[text]));
-        let (right, wrong) = (sum(&|text| alarms[text] && has_it[text]), sum(&|text| alarms[text] && !has_it[text]));
+        let positives = sum(&|text| has_it[text]);
+        let negatives = sum(&|text| !has_it[text]);
+        let right = sum(&|text| alarms[text] && has_it[text]);
+        let wrong = sum(&|text| alarms[text] && !has_it[text]);
         let auroc = runs.as_ref().map_or(f64::NAN, |runs| auroc(runs, weights, |text| has_it[text]));
         vec![auroc, right / (right + wrong), right / positives, wrong / negatives]
     };
@@ -169,9 +172,11 @@ fn recalls(runs: &[Vec<usize>], weights: &[f64], has_it: &[bool]) -> Vec<f64> {
     let sum = |wanted: bool| {
         weights.iter().zip(has_it).filter(|(_, has_it)| **has_it == wanted).map(|(weight, _)| weight).sum::<f64>()
     };
-    let (positives, negatives) = (sum(true), sum(false));
+    let positives = sum(true);
+    let negatives = sum(false);
     let mut found = vec![0.0; RATES.len()];
-    let (mut right, mut wrong) = (0.0, 0.0);
+    let mut right = 0.0;
+    let mut wrong = 0.0;
     for run in runs.iter().rev() {
         run.iter().for_each(|text| *(if has_it[*text] { &mut right } else { &mut wrong }) += weights[*text]);
         for (rate, recall) in RATES.iter().zip(&mut found) {

@@ -83,7 +83,8 @@ impl Monitor {
             [one] => vec![*one; sensors.len()],
             all if all.len() == sensors.len() => all.to_vec(),
             all => {
-                let (wanted, found) = (sensors.len(), all.len());
+                let wanted = sensors.len();
+                let found = all.len();
                 return Err(err!(Argument, "expected a threshold or one for each of {wanted}, found {found}")
                     .about("threshold"));
             }
@@ -96,7 +97,8 @@ impl Monitor {
         let config = model.decoder.config();
         let place = |sensor: &Sensor| {
             let place = one_site(config, sensor.site(), "a monitor watches one site with each feature or probe")?;
-            let (wanted, found) = (sensor.width(), width(config, place)?);
+            let wanted = sensor.width();
+            let found = width(config, place)?;
             if wanted != found {
                 return Err(err!(
                     Shape,

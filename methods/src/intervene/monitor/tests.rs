@@ -103,7 +103,8 @@ fn what_is_written_is_watched_as_what_is_read_and_stops_where_it_is_heard() {
 fn thresholds_that_were_fitted_keep_to_their_rate() {
     let (model, sae) = model();
     let is_alarm: Vec<bool> = (0..12).map(|i| i % 3 == 0).collect();
-    let (monitor, task) = (monitor(&model, &sae), Task::default());
+    let monitor = monitor(&model, &sae);
+    let task = Task::default();
     let options = MonitorFitOptions { false_positive_rate: 0.25 };
     let fitted = monitor.fitted(&model, &texts(), &labels(&is_alarm), &options, &task).unwrap();
     let table =

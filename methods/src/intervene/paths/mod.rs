@@ -90,7 +90,8 @@ pub fn paths(
         return Err(err!(Argument, "expected at least one pair, found none").about("pairs"));
     }
     let config = model.decoder.config();
-    let (senders, receivers) = (senders(config, options)?, receivers(config, options)?);
+    let senders = senders(config, options)?;
+    let receivers = receivers(config, options)?;
     let groups = Group::of(model, pairs, measure, (options.direction, options.align), 4)?;
     let mut effects = Effects::new(pairs.len());
     let bar = task.begin("patching paths", Some((groups.len() * senders.len()) as u64));

@@ -172,10 +172,8 @@ fn a_model_that_runs_as_a_whole_has_the_same_paths() {
         let options = options(&["embed", heads], receivers, PathMlps::Frozen);
         let model = model(decoder(config, DType::F32));
         let nothing = crate::model::hooks::KeptHook::new("nothing".into(), vec![], || Ok(vec![]));
-        let (fast, plain) = (
-            found(&model, Measure::LogitDiff, &options),
-            found(&model.keeping(vec![nothing]), Measure::LogitDiff, &options),
-        );
+        let fast = found(&model, Measure::LogitDiff, &options);
+        let plain = found(&model.keeping(vec![nothing]), Measure::LogitDiff, &options);
         for (a, b) in fast.values.iter().zip(&plain.values) {
             assert!((a - b).abs() < 1e-4 * (1.0 + b.abs()), "{a} and {b}");
         }

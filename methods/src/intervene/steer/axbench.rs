@@ -149,7 +149,8 @@ fn judged(sweep: &Sweep, (concept, ask): (&str, Ask), pushed: &Pushed, task: &Ta
     let made = sweep.written(pushed, true, task)?;
     let tokenizer = sweep.model.tokenizer()?;
     let bar = task.begin("asking the judge", Some(made.texts.len() as u64));
-    let (mut found, mut strange) = (Vec::new(), None);
+    let mut found = Vec::new();
+    let mut strange = None;
     for (prompt, text) in sweep.prompts.rows().iter().zip(&made.texts) {
         let mut grades = [f64::NAN; 3];
         for (grade, question) in grades.iter_mut().zip(questions(concept, &tokenizer.decode(prompt)?, text)) {

@@ -101,13 +101,15 @@ fn effects(sweep: &Sweep, effect: &mut Effect, pushed: &Pushed, task: &Task) -> 
 
 /// Measures the loss of each row of the text, and KL(clean || steered).
 fn damage(sweep: &Sweep, text: &[Vec<u32>], pushed: &Pushed, task: &Task) -> Result<(Vec<f64>, Vec<f64>)> {
-    let (mut losses, mut kls) = (Vec::new(), Vec::new());
+    let mut losses = Vec::new();
+    let mut kls = Vec::new();
     for ids in text {
         task.check()?;
         let batch = Batch::new(vec![ids.clone()])?;
         let reruns = Reruns::new(&sweep.model.decoder, &batch, &sweep.push.places(), task)?;
         let run = |hooks| -> Result<Tensor> { Ok(reruns.logits(1, hooks, Logits::All, task)?.get(0)?) };
-        let (clean, steered) = (run(Vec::new())?, run(sweep.hooks(pushed)?)?);
+        let clean = run(Vec::new())?;
+        let steered = run(sweep.hooks(pushed)?)?;
         let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
         if ids.len() > 1 {
             losses.push(mean(floats(&token_losses(&steered, ids)?)?));

@@ -92,7 +92,8 @@ impl Sweep<'_> {
 
     /// Returns what the steered model writes after the prompts; as texts, too, if `in_words`.
     pub fn written(&self, pushed: &Pushed, in_words: bool, task: &Task) -> Result<Generated> {
-        let (tokens, temperature) = (self.options.tokens, Some(self.options.temperature));
+        let tokens = self.options.tokens;
+        let temperature = Some(self.options.temperature);
         let options = GenerateOptions { tokens, temperature, ..GenerateOptions::default() };
         self.model.generate(self.prompts, &options, (self.seed, in_words), self.hooks(pushed)?, &mut |_| {}, task)
     }

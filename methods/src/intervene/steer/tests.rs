@@ -50,7 +50,9 @@ fn a_token_is_promoted_by_its_direction_and_random_ones_do_not() {
     let options = SteerOptions { strengths: vec![0.0, 4.0], ..SteerOptions::default() };
     let table = sweep(&model, direction(), &options, 7).unwrap();
     // Own and random at 0, then at 4.
-    let (effect, kl, loss) = (column(&table, "effect"), column(&table, "kl"), column(&table, "loss"));
+    let effect = column(&table, "effect");
+    let kl = column(&table, "kl");
+    let loss = column(&table, "loss");
     assert!((effect[0] - effect[1]).abs() < 1e-9 && kl[0].abs() < 1e-9 && kl[1].abs() < 1e-9, "{table:?}");
     assert!((loss[0] - loss[1]).abs() < 1e-9);
     assert!(effect[2] > effect[0] && effect[2] > effect[3], "{effect:?}");
@@ -115,8 +117,8 @@ fn vectors_are_differences_and_their_common_component() {
     let model = model();
     let place = select(model.decoder.config(), "embed").unwrap()[0];
     let of = |method| {
-        let (with, without) =
-            (Batch::new(vec![vec![1], vec![2]]).unwrap(), Batch::new(vec![vec![3], vec![4]]).unwrap());
+        let with = Batch::new(vec![vec![1], vec![2]]).unwrap();
+        let without = Batch::new(vec![vec![3], vec![4]]).unwrap();
         let options = VectorOptions { method, ..VectorOptions::default() };
         steering_vector(&model.decoder, (&with, &without), place, &options, &Task::default()).unwrap()
     };

@@ -44,11 +44,13 @@ pub fn steering_vector(
         let ask = Ask { places: vec![place], positions: Some(vec![options.pos]), ..Ask::default() };
         Ok(model.cache(batch, ask, task)?.at(place)?.to_dtype(DType::F32)?.flatten_from(1)?)
     };
-    let (with, without) = (at(with)?, at(without)?);
+    let with = at(with)?;
+    let without = at(without)?;
     if options.method == VectorMethod::Mean {
         return Ok((with.mean(0)? - without.mean(0)?)?);
     }
-    let (count, other) = (with.dim(0)?, without.dim(0)?);
+    let count = with.dim(0)?;
+    let other = without.dim(0)?;
     if count != other {
         return Err(err!(
             Argument,

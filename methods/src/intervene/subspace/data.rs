@@ -47,7 +47,8 @@ impl<'a> Prepared<'a> {
         let texts = |of: fn(&Interchange) -> &Vec<u32>| {
             Batch::new(pairs.iter().map(|pair| of(pair).clone()).collect()).map_err(|e| e.about("pairs"))
         };
-        let (bases, sources) = (texts(|pair| &pair.base)?, texts(|pair| &pair.source)?);
+        let bases = texts(|pair| &pair.base)?;
+        let sources = texts(|pair| &pair.source)?;
         let ask = Ask { places: vec![place], positions: Some(vec![pos]), ..Ask::default() };
         let found = model.cache(&sources, ask, task)?.at(place)?.to_dtype(DType::F32)?;
         let start = match begin(model.config(), place.site) {
@@ -78,7 +79,8 @@ impl<'a> Prepared<'a> {
         if let Some((basis, mask)) = change {
             let sources = self.sources.index_select(&chosen, 0)?;
             let edit = Interchanging { sources, basis: basis.clone(), mask: mask.cloned() };
-            let (config, site) = (self.model.config(), self.place.to_string());
+            let config = self.model.config();
+            let site = self.place.to_string();
             hooks.push(Bound::new(config, &site, None, Some(vec![self.pos]), Box::new(edit))?);
         }
         let mut chain = Chain { hooks, ..Chain::default() };

@@ -29,7 +29,8 @@ impl InterchangeAccuracy {
 /// Computes b + (s - b) R M R^T for rows b and s, `[rows, d]`, and R `[d, k]`; M is a row of k factors, or the
 /// identity.
 pub fn interchanged(base: &Tensor, source: &Tensor, basis: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-    let (source, basis) = (source.to_device(base.device())?, basis.to_device(base.device())?);
+    let source = source.to_device(base.device())?;
+    let basis = basis.to_device(base.device())?;
     let coordinates = (source - base)?.matmul(&basis)?;
     let coordinates = match mask {
         Some(mask) => coordinates.broadcast_mul(&mask.to_device(base.device())?)?,

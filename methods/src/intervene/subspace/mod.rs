@@ -139,7 +139,8 @@ pub fn das(model: &Decoder, pairs: &[Interchange], options: &DasOptions, task: &
         let losses = descend(steps, || search.step(task), task)?;
         (search.found()?, held_out, losses)
     };
-    let (random, whole) = (random("random subspace", basis.dim(1)?)?, create::eye(d, d, DType::F32)?);
+    let random = random("random subspace", basis.dim(1)?)?;
+    let whole = create::eye(d, d, DType::F32)?;
     let mask = mask.as_ref();
     let accuracies = vec![
         data.accuracy("subspace", &judging, Some((&basis, mask)), task)?,
@@ -294,7 +295,10 @@ impl<'a> Search<'a> {
 
     fn step(&mut self, task: &Task) -> Result<f64> {
         let rows = self.rows();
-        let (data, mask, d, temperature) = (self.data, self.mask, self.data.width(), self.temperature());
+        let data = self.data;
+        let mask = self.mask;
+        let d = self.data.width();
+        let temperature = self.temperature();
         let mut loss = |parameters: &[Tensor]| match parameters {
             // The boundary itself is what dimensions cost (Wu et al. 2023).
             [basis, boundary] => {

@@ -23,7 +23,8 @@ fn truth() -> BTreeMap<String, Tensor> {
 }
 
 fn far(a: &Tensor, b: &Tensor) -> f64 {
-    let (a, b) = (floats(a).unwrap(), floats(b).unwrap());
+    let a = floats(a).unwrap();
+    let b = floats(b).unwrap();
     assert_eq!(a.len(), b.len());
     a.iter().zip(&b).fold(0.0_f64, |far, (a, b)| far.max((a - b).abs()))
 }
@@ -31,7 +32,9 @@ fn far(a: &Tensor, b: &Tensor) -> f64 {
 #[test]
 fn interchanges_are_those_of_pyvene() {
     let truth = truth();
-    let (base, source, rotation) = (&truth["base"], &truth["source"], &truth["R"]);
+    let base = &truth["base"];
+    let source = &truth["source"];
+    let rotation = &truth["R"];
     let first = rotation.narrow(1, 0, 4).unwrap().contiguous().unwrap();
     let found = interchanged(base, source, &first, None).unwrap();
     assert!(far(&found, &truth["rotated.first_k"]) < 1e-5 && far(&found, &truth["low_rank"]) < 1e-5);
@@ -47,7 +50,8 @@ fn interchanges_are_those_of_pyvene() {
 
 #[test]
 fn an_interchange_in_a_model_is_that_of_pyvene() {
-    let (truth, out) = (truth(), tempfile::tempdir().unwrap());
+    let truth = truth();
+    let out = tempfile::tempdir().unwrap();
     let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
     let name = folder().join("model").display().to_string();
     let model = Model::load(&files, &name, &load::Loading::default(), &Task::default()).unwrap().decoder;
@@ -72,7 +76,8 @@ fn an_interchange_in_a_model_is_that_of_pyvene() {
 
 #[test]
 fn a_basis_of_pyvene_is_judged_as_it_is() {
-    let (truth, out) = (truth(), tempfile::tempdir().unwrap());
+    let truth = truth();
+    let out = tempfile::tempdir().unwrap();
     let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
     let name = folder().join("model").display().to_string();
     let model = Model::load(&files, &name, &load::Loading::default(), &Task::default()).unwrap().decoder;
@@ -150,7 +155,8 @@ fn constructed() -> (Decoder, Tensor) {
 fn pairs(count: u32) -> Vec<Interchange> {
     let text = |i: u32| vec![i * 3 % TOKENS, (i * 7 + i / 5) % TOKENS];
     let pair = |i: u32| {
-        let (base, source) = (text(i), text(i * 11 + 3));
+        let base = text(i);
+        let source = text(i * 11 + 3);
         let answer = source[1] % 2;
         Interchange { base, source, answer }
     };

@@ -37,7 +37,8 @@ const ROWS: usize = 1024;
 /// Its metadata has the number of iterations in `rounds`, and in `at_rest` whether they converged.
 pub fn ica(x: &Tensor, options: &Ica, draws: &mut impl Rng, task: &Task) -> Result<Sae> {
     if options.rounds == 0 || options.tolerance.is_nan() || options.tolerance <= 0.0 {
-        let (rounds, tolerance) = (options.rounds, options.tolerance);
+        let rounds = options.rounds;
+        let tolerance = options.tolerance;
         return Err(err!(Argument, "expected rounds and a tolerance above 0, found {rounds} and {tolerance}"));
     }
     let moments = Moments::of(x, task)?;
@@ -61,9 +62,11 @@ pub fn ica(x: &Tensor, options: &Ica, draws: &mut impl Rng, task: &Task) -> Resu
 /// Returns the whitened activations in parts, in f32.
 fn whitened(x: &Tensor, moments: &Moments, whitening: &Tensor, task: &Task) -> Result<Vec<Tensor>> {
     let x = rows::matrix(x, moments.width(), "activations")?.to_device(&Device::Cpu)?;
-    let (count, wide) = (x.dim(0)?, whitening.dim(0)?);
+    let count = x.dim(0)?;
+    let wide = whitening.dim(0)?;
     memory::check(4 * count as u128 * wide as u128, || format!("{count} whitened activations"))?;
-    let (mean, turn) = (moments.mean()?, whitening.t()?);
+    let mean = moments.mean()?;
+    let turn = whitening.t()?;
     let part = |start: usize| {
         task.check()?;
         let part = x.narrow(0, start, ROWS.min(count - start))?.to_dtype(DType::F64)?;

@@ -46,7 +46,8 @@ impl Moments {
     fn add_part(&mut self, x: &Tensor) -> Result<()> {
         let numbers = rows::finite(x, "activations", self.count)?;
         let x = Tensor::from_vec(numbers, x.shape(), &Device::Cpu)?.to_dtype(DType::F64)?;
-        let (before, here) = (self.count as f64, x.dim(0)? as f64);
+        let before = self.count as f64;
+        let here = x.dim(0)? as f64;
         let mean = x.mean_keepdim(0)?;
         let centred = x.broadcast_sub(&mean)?;
         let step = (&mean - &self.mean)?;

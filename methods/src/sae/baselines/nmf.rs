@@ -57,7 +57,9 @@ pub fn nmf(x: &Tensor, options: &Nmf, draws: &mut impl Rng, task: &Task) -> Resu
     };
     let x = rows::matrix(x, width, "activations")?.to_device(&Device::Cpu)?;
     let bar = task.begin("factorising", Some(rounds as u64));
-    let (mut before, mut made, mut at_rest) = (f64::INFINITY, 0, false);
+    let mut before = f64::INFINITY;
+    let mut made = 0;
+    let mut at_rest = false;
     while made < rounds && !at_rest {
         let sums = fit.coded(&x, task)?;
         let error = fit.improved(&sums)?;
@@ -93,10 +95,12 @@ impl Factors {
         let features = self.features.to_dtype(DType::F32)?;
         let gram = Gram::new(&self.features.matmul(&self.features.t()?)?)?;
         let mut of_codes = Tensor::zeros((components, components), DType::F64, &Device::Cpu)?;
-        let (mut products, mut total) = (self.features.zeros_like()?, 0.0);
+        let mut products = self.features.zeros_like()?;
+        let mut total = 0.0;
         for (part, codes) in self.codes.chunks_mut(ROWS * components).enumerate() {
             task.check()?;
-            let (start, count) = (part * ROWS, codes.len() / components);
+            let start = part * ROWS;
+            let count = codes.len() / components;
             let y = halves(&x.narrow(0, start, count)?, start as u64)?;
             let wanted = y.matmul(&features.t()?)?.flatten_all()?.to_vec1::<f32>()?;
             gram.solve(&wanted, codes, SWEEPS, task)?;
@@ -136,7 +140,8 @@ impl Factors {
 
     fn dictionary(self, width: usize, k: Option<usize>, notes: [(&'static str, serde_json::Value); 2]) -> Result<Sae> {
         let half = |start| self.features.narrow(1, start, width);
-        let (above, below) = (half(0)?, half(width)?);
+        let above = half(0)?;
+        let below = half(width)?;
         let (directions, lengths) = of_unit_norm(&(&above - &below)?)?;
         let sum = (above + below)?.broadcast_div(&lengths)?.to_dtype(DType::F32)?;
         let directions = directions.to_dtype(DType::F32)?;

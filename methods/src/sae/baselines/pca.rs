@@ -32,7 +32,8 @@ mod tests {
     #[test]
     fn known_axes_are_found_in_the_order_of_their_variance() {
         // Two axes at 45 degrees with variances 9 and 1, and one that does not vary, about a mean.
-        let (a, b) = (3.0_f32, 1.0_f32);
+        let a = 3.0_f32;
+        let b = 1.0_f32;
         let cross = [(a, b), (a, -b), (-a, b), (-a, -b)]
             .map(|(u, v)| [(u + v) * 0.5_f32.sqrt() + 10.0, (u - v) * 0.5_f32.sqrt() - 4.0, 7.0]);
         let x = Tensor::new(&cross, &Device::Cpu).unwrap();

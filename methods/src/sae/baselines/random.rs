@@ -54,7 +54,8 @@ fn gain(random: &Parts) -> Result<f64> {
     let x = of_unit_norm(&x)?.0.to_device(random.decoder.device())?;
     let (x, found) = (x.to_dtype(DType::F64)?, plain.reconstruct(&x)?.to_dtype(DType::F64)?);
     let sum = |a: &Tensor, b: &Tensor| -> Result<f64> { Ok((a * b)?.sum_all()?.to_scalar::<f64>()?) };
-    let (together, written) = (sum(&x, &found)?, sum(&found, &found)?);
+    let together = sum(&x, &found)?;
+    let written = sum(&found, &found)?;
     match together / written {
         gain if gain.is_finite() => Ok(gain),
         _ => Err(err!(Numeric, "random directions do not depend on the activations")),
@@ -81,7 +82,9 @@ mod tests {
     #[test]
     fn directions_have_unit_norm_and_come_from_their_seed() {
         let of = |seed| random(16, 40, Some(3), &mut stream(seed, "random", 0)).unwrap();
-        let (one, same, other) = (of(1), of(1), of(2));
+        let one = of(1);
+        let same = of(1);
+        let other = of(2);
         for length in one.directions().sqr().unwrap().sum(1).unwrap().to_vec1::<f32>().unwrap() {
             assert!((length - 1.0).abs() < 1e-6);
         }

@@ -25,8 +25,10 @@ pub fn split_signs(sae: &Sae) -> Result<Sae> {
     about.kind = format!("{}_signs", given.about.kind);
     about.more.clear();
     let bias = given.encoder_bias.as_ref().map(|bias| -> Result<Tensor> { Ok(Tensor::cat(&[bias, &bias.neg()?], 0)?) });
-    let (encoder_bias, decoder_bias) = (bias.transpose()?, given.decoder_bias.clone());
-    let (centred, scaling) = (given.centred, given.scaling);
+    let encoder_bias = bias.transpose()?;
+    let decoder_bias = given.decoder_bias.clone();
+    let centred = given.centred;
+    let scaling = given.scaling;
     let whole = Parts { encoder_bias, decoder_bias, centred, scaling, about, ..made };
     Sae::new(whole)
 }

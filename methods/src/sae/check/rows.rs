@@ -57,7 +57,8 @@ impl Spot {
     /// Returns whether this is a neighbour of another spot: of the same kind in the next layer, or in the residual
     /// stream of the same layer.
     pub fn is_near(&self, other: &Spot) -> bool {
-        let (site, of) = (self.reads.site, other.reads.site);
+        let site = self.reads.site;
+        let of = other.reads.site;
         let in_stream = |kind: SiteKind| matches!(kind, SiteKind::ResidPre | SiteKind::ResidMid | SiteKind::ResidPost);
         match site.kind == of.kind {
             true => site.layer.abs_diff(of.layer) == 1 && self.reads.head == other.reads.head,
@@ -112,8 +113,10 @@ impl Rows {
         let harvest = TextReading::new(model, &text.limited(tokens as u64), &reading).harvest(&names, task)?;
         let places = harvest.places().to_vec();
         let bos = model.text_tokenizer()?.bos();
-        let (mut blocks, mut rest) = (vec![Vec::new(); places.len()], Vec::new());
-        let (mut begins_with_bos, mut count) = (true, 0);
+        let mut blocks = vec![Vec::new(); places.len()];
+        let mut rest = Vec::new();
+        let mut begins_with_bos = true;
+        let mut count = 0;
         let mut sink = Streamed(|block: Block| {
             for (position, token) in block.positions.iter().zip(&block.tokens) {
                 let is_bos = Some(*token) == bos;

@@ -185,7 +185,8 @@ fn unexplained(found: Explained) -> f64 {
 
 /// Computes the factor between two numbers, 1 or more. Half a feature is added, so that 0 is not away from all.
 fn away(a: f64, b: f64) -> f64 {
-    let (a, b) = (a.abs() + 0.5, b.abs() + 0.5);
+    let a = a.abs() + 0.5;
+    let b = b.abs() + 0.5;
     if a > b { a / b } else { b / a }
 }
 

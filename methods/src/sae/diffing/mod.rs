@@ -274,7 +274,8 @@ impl<'a> Sums<'a> {
                     let (first, second) = y.split_at(self.width);
                     [first, second].map(|y| f64::from(*code) * f64::from(dot(arch(), own, y)))
                 };
-                let (errors, reconstructions) = (along(&error), along(&written));
+                let errors = along(&error);
+                let reconstructions = along(&written);
                 let sum = &mut self.sums[feature];
                 sum.fired += 1;
                 sum.squares += f64::from(*code) * f64::from(*code);

@@ -49,7 +49,8 @@ fn by_the_dense_way(sae: &Sae, x: &Tensor) -> Tensor {
 fn same_as_dense(parts: Parts, x: &Tensor) {
     let what = format!("{} {:?}", parts.activation.name(), x.dims());
     let sae = Sae::new(parts).unwrap();
-    let (found, dense) = (sae.encode_sparse(x, &Task::default()).unwrap(), by_the_dense_way(&sae, x));
+    let found = sae.encode_sparse(x, &Task::default()).unwrap();
+    let dense = by_the_dense_way(&sae, x);
     assert_eq!(floats(&sae.encode(x).unwrap()).unwrap(), floats(&dense).unwrap(), "{what}");
     let dense = dense.reshape(((), sae.d_sae())).unwrap();
     assert_eq!((found.rows(), found.d_sae()), dense.dims2().unwrap(), "{what}");

@@ -52,7 +52,8 @@ fn sae(dtype: DType, activation: Activation) -> Sae {
 #[test]
 fn gradients_are_those_of_finite_differences() {
     let model = fixtures::decoder(fixtures::config(), DType::F64);
-    let (texts, task) = (texts(), Task::default());
+    let texts = texts();
+    let task = Task::default();
     let tuning = FineTuneOptions { l1: 0.1, error: 0.3, ..tuning() };
     let sites = SitePair { reads: "mlp_in.0", writes: "mlp_out.0" };
     let mut parts = sae(DType::F64, Activation::Relu).parts().clone();
@@ -104,7 +105,8 @@ fn predictions_come_nearer_and_directions_keep_their_lengths() {
     for activation in [Activation::Relu, Activation::TopK(4), gated] {
         let sae = sae(DType::F32, activation);
         let tuned = fine_tune(&model, SITES, &sae, &texts(), &tuning(), &task).unwrap();
-        let (first, last) = (tuned.steps[0].kl, tuned.steps[29].kl);
+        let first = tuned.steps[0].kl;
+        let last = tuned.steps[29].kl;
         assert!(last < 0.5 * first && tuned.is_whole, "{first} {last}");
         let lengths = floats(&tuned.sae.directions().sqr().unwrap().sum(1).unwrap()).unwrap();
         assert!(lengths.iter().all(|length| (length - 0.49).abs() < 1e-4), "{lengths:?}");

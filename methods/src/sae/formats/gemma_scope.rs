@@ -95,7 +95,8 @@ fn second(beside: &Beside) -> Result<Said> {
                 .hint("expected `jump_relu`"));
         }
     }
-    let (reads, writes) = (keys.word("hf_hook_point_in")?, keys.word("hf_hook_point_out")?);
+    let reads = keys.word("hf_hook_point_in")?;
+    let writes = keys.word("hf_hook_point_out")?;
     let transcodes = match (writes, keys.word("type")?) {
         (Some(writes), None | Some("sae" | "transcoder")) => Some(writes) != reads,
         (None, None) => beside.place.contains("transcoder"),

@@ -20,7 +20,8 @@ pub struct Given {
 /// Writes the dictionary in a format, or refuses it with the reason why the format cannot represent it.
 pub fn given(format: Format, parts: &Parts) -> Result<Given> {
     let row = architecture(format, parts)?;
-    let (mut tensors, mut absent) = (BTreeMap::new(), Vec::new());
+    let mut tensors = BTreeMap::new();
+    let mut absent = Vec::new();
     for line in row.lines {
         let found = match part(line.part, parts)? {
             Some(found) => found,

@@ -66,7 +66,8 @@ fn sizes(value: Option<&Value>) -> Result<Vec<usize>> {
 fn spans(value: Option<&Value>) -> Result<Vec<Span>> {
     let Some(value) = value else { return Ok(Vec::new()) };
     let span = |value: &Value| {
-        let (width, scale) = (value.get(0)?.as_u64()?, value.get(1)?.as_f64()?);
+        let width = value.get(0)?.as_u64()?;
+        let scale = value.get(1)?.as_f64()?;
         Some(Span { width: usize::try_from(width).ok()?, scale })
     };
     let spans = value.as_array().and_then(|all| all.iter().map(span).collect::<Option<Vec<_>>>());

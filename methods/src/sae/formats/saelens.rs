@@ -178,7 +178,8 @@ fn before_version_6(
     }
     keys.only("finetuning_scaling_factor", false)?;
     let mut more = Map::new();
-    let (known, fields) = (saelens_keys::ABOUT, config.as_object());
+    let known = saelens_keys::ABOUT;
+    let fields = config.as_object();
     for (key, value) in fields.into_iter().flatten().filter(|(key, _)| known.contains(&key.as_str())) {
         let name = match key.as_str() {
             "hook_point" => "hook_name",
@@ -194,7 +195,8 @@ fn before_version_6(
 /// Writes the config of a dictionary.
 pub fn config(given: &Given, parts: &Parts) -> Value {
     let row = given.row;
-    let (scaling, centred) = (parts.scaling, parts.centred);
+    let scaling = parts.scaling;
+    let centred = parts.centred;
     let mut config = json!({
         "architecture": row.name,
         "d_in": parts.encoder.dims().last(),

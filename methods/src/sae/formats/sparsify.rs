@@ -71,7 +71,8 @@ fn site(place: &str, transcodes: bool) -> Option<String> {
 
 /// Writes the config of a dictionary.
 pub fn config(given: &Given, parts: &Parts) -> Value {
-    let (d_sae, d_in) = (parts.encoder.dims().first(), parts.encoder.dims().last());
+    let d_sae = parts.encoder.dims().first();
+    let d_in = parts.encoder.dims().last();
     let k = match parts.activation {
         Activation::TopK(k) => Some(k),
         _ => None,

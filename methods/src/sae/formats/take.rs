@@ -59,7 +59,8 @@ struct Widths {
 
 /// Reads the dictionary that a file has, in a dtype of its own.
 pub fn parts(said: Said, source: &dyn TensorSource, wanted: DType, beside: &Beside, task: &Task) -> Result<Parts> {
-    let (widths, label) = (judged(&said, source, beside)?, beside.place);
+    let widths = judged(&said, source, beside)?;
+    let label = beside.place;
     let numbers = |shape: Vec<usize>| shape.iter().map(|size| *size as u128).product::<u128>();
     let sizes = source.names().into_iter().filter_map(|name| source.shape(&name)).map(numbers);
     let bytes = sizes.sum::<u128>().saturating_mul(wanted.size_in_bytes() as u128);

@@ -145,7 +145,8 @@ fn activation(name: Option<&str>, k: Option<usize>, take: &mut Take) -> Result<A
         Some("topk") => (Activation::TopK(the_k()?), true),
         Some("jumprelu") => (Activation::Threshold(take.needed("threshold")?), false),
         Some("gated") => {
-            let (gate, magnitude) = (take.needed("gate")?, take.needed("magnitude")?);
+            let gate = take.needed("gate")?;
+            let magnitude = take.needed("magnitude")?;
             (Activation::Gated { gate, magnitude, log_scale: take.needed("log_scale")? }, false)
         }
         Some("matching_pursuit") => (Activation::MatchingPursuit(the_k()?), true),

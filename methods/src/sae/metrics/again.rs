@@ -47,13 +47,15 @@ pub fn again(a: &Sae, b: &Sae, x: &Tensor, task: &Task) -> Result<Again> {
     if a.d_in() != b.d_in() || a.d_out() != b.d_out() {
         return Err(err!(Shape, "expected dictionaries of one width, found {} and {}", a.d_in(), b.d_in()).about("b"));
     }
-    let (ours, theirs) = (a.encode_sparse(x, task)?.finite()?, b.encode_sparse(x, task)?.finite()?);
+    let ours = a.encode_sparse(x, task)?.finite()?;
+    let theirs = b.encode_sparse(x, task)?.finite()?;
     let mut pairs: Vec<Vec<Pair>> = Vec::with_capacity(a.d_sae());
     cosines_of(a.directions(), b.directions(), task, |row| {
         let near = row.iter().enumerate().filter(|(_, cosine)| f64::from(**cosine) >= SAME);
         pairs.push(near.map(|(other, _)| Pair { other, together: 0.0 }).collect());
     })?;
-    let (mut of_a, mut of_b): (Sums, Sums) = (vec![[0.0; 2]; a.d_sae()], vec![[0.0; 2]; b.d_sae()]);
+    let mut of_a: Sums = vec![[0.0; 2]; a.d_sae()];
+    let mut of_b: Sums = vec![[0.0; 2]; b.d_sae()];
     let mut here = vec![0.0; b.d_sae()];
     let rows = ours.rows();
     for row in 0..rows {
@@ -113,7 +115,8 @@ mod tests {
 
     #[test]
     fn codes_that_overflow_are_refused() {
-        let (own, task) = (baselines::neurons(4, None).unwrap(), Task::default());
+        let own = baselines::neurons(4, None).unwrap();
+        let task = Task::default();
         let parts = own.parts().clone();
         let large = Sae::new(Parts { encoder: (&parts.encoder * 1e30).unwrap(), ..parts }).unwrap();
         let x = create::full(&[3, 4], Number::Float(1e30), DType::F32).unwrap();

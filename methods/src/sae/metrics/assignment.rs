@@ -37,7 +37,9 @@ impl Search<'_> {
         let mut from: Vec<Option<usize>> = vec![None; self.columns];
         let mut seen = vec![false; self.columns];
         let mut chain = Vec::new();
-        let (mut at, mut entered, mut length) = (row, None, 0.0);
+        let mut at = row;
+        let mut entered = None;
+        let mut length = 0.0;
         loop {
             task.check()?;
             let costs = &self.costs[at * self.columns..(at + 1) * self.columns];

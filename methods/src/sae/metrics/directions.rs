@@ -46,10 +46,12 @@ pub fn mcc(a: &Tensor, b: &Tensor, task: &Task) -> Result<Matches> {
 
 fn matched(a: &Tensor, b: &Tensor, alike: fn(f32) -> f32, task: &Task) -> Result<Matches> {
     let (a, b) = pair(a, b)?;
-    let (of_a, of_b) = (a.dim(0)?, b.dim(0)?);
+    let of_a = a.dim(0)?;
+    let of_b = b.dim(0)?;
     let turned = of_a > of_b;
     let (few, many) = if turned { (&b, &a) } else { (&a, &b) };
-    let (rows, columns) = (of_a.min(of_b), of_a.max(of_b));
+    let rows = of_a.min(of_b);
+    let columns = of_a.max(of_b);
     memory::check(8 * rows as u128 * columns as u128, || format!("the cosines of {of_a} and {of_b} directions"))?;
     let mut costs = Vec::with_capacity(rows * columns);
     cosines(few, many, task, |row| costs.extend(row.iter().map(|cosine| 1.0 - f64::from(alike(*cosine)))))?;
@@ -90,7 +92,8 @@ pub(in crate::sae) fn cosines_of(a: &Tensor, b: &Tensor, task: &Task, see: impl 
 
 /// Shows the cosines of each row of a with all rows of b, one row after the other.
 fn cosines(a: &Tensor, b: &Tensor, task: &Task, mut see: impl FnMut(&[f32])) -> Result<()> {
-    let (count, turned) = (a.dim(0)?, b.t()?);
+    let count = a.dim(0)?;
+    let turned = b.t()?;
     let step = (COSINES / b.dim(0)?).clamp(1, ROWS);
     for start in (0..count).step_by(step) {
         task.check()?;

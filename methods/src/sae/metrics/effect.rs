@@ -152,7 +152,8 @@ impl Judge<'_> {
     }
 
     fn add(&mut self, texts: &[Judged], task: &Task) -> Result<()> {
-        let (batch, mask) = (batch(texts)?, mask(texts)?);
+        let batch = batch(texts)?;
+        let mask = mask(texts)?;
         let mut passes = vec![Vec::new(), self.constant(&mask, None)?, self.constant(&mask, self.mean.clone())?];
         for (sae, _) in &self.sums {
             passes.push(self.spliced(sae, &mask)?);
@@ -315,7 +316,8 @@ mod tests {
     fn the_last_position_of_each_row_has_a_divergence_too() {
         let model = fixtures::decoder(fixtures::config(), DType::F32);
         let over = |kl| effect(&model, SITE, &scaled(0.5), (&texts(), kl), &Task::default()).unwrap();
-        let (predicted, all) = (over(KlPositions::Predicted), over(KlPositions::All));
+        let predicted = over(KlPositions::Predicted);
+        let all = over(KlPositions::All);
         assert_eq!((predicted.positions, all.positions, all.predictions), (7, 10, 7));
         assert!((all.ce.spliced - predicted.ce.spliced).abs() < 1e-6 && all.classes.len() == predicted.classes.len());
         // By hand, of the rows' last positions.
@@ -333,7 +335,8 @@ mod tests {
     #[test]
     fn several_dictionaries_are_judged_as_each_by_itself() {
         let model = fixtures::decoder(fixtures::config(), DType::F32);
-        let (half, none) = (scaled(0.5), scaled(0.0));
+        let half = scaled(0.5);
+        let none = scaled(0.0);
         let both = effects(&model, SITE, &[&half, &none], &texts(), &Task::default()).unwrap();
         assert_eq!(both, [judged_on(&texts(), &half, SITE).unwrap(), judged_on(&texts(), &none, SITE).unwrap()]);
     }

@@ -88,7 +88,8 @@ fn placed(directions: &Tensor, task: &Task) -> Result<Vec<Option<Placed>>> {
         let (_, unit, lengths) = wide(start)?;
         let along =
             |squares: &Tensor| -> Result<Vec<f64>> { Ok((unit.matmul(squares)? * &unit)?.sum(1)?.to_vec1::<f64>()?) };
-        let (all, all_unit) = (along(&squares)?, along(&unit_squares)?);
+        let all = along(&squares)?;
+        let all_unit = along(&unit_squares)?;
         let lengths = lengths.flatten_all()?.to_vec1::<f64>()?;
         found.extend(lengths.into_iter().zip(all.into_iter().zip(all_unit)).map(|(length, (all, all_unit))| {
             (length > 0.0).then(|| Placed {
@@ -155,7 +156,8 @@ impl Geometry {
     /// Tabulates each measure of all directions, beside that of random ones, with what theory says of these.
     pub fn summary(&self, task: &Task) -> Result<Table> {
         let living = self.placed.iter().flatten().count();
-        let (m, d) = (living as f64, self.width as f64);
+        let m = living as f64;
+        let d = self.width as f64;
         let number = |x: f64| if x.is_finite() { Cell::Float(x) } else { Cell::Missing };
         // Of more directions than dimensions, at least; fewer may be orthogonal (Welch 1974).
         let least = ((m - d) / (d * (m - 1.0))).max(0.0).sqrt();
@@ -163,7 +165,8 @@ impl Geometry {
             let end = |at: usize| own.1.map_or(Cell::Missing, |ends| number(ends[at]));
             vec![name.into(), number(own.0), end(0), end(1), number(random), formula, what.into()]
         };
-        let (own, random) = (means(&self.placed, self.p, task)?, means(&self.random, self.p, task)?);
+        let own = means(&self.placed, self.p, task)?;
+        let random = means(&self.random, self.p, task)?;
         let expected = self.p * (m - 1.0) / d;
         Ok(Table {
             title: format!("geometry of {living} directions in {} dimensions", self.width),

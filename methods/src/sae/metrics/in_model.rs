@@ -65,7 +65,8 @@ crate::options! {
 
 /// Measures a dictionary on the activations of a model on a text; a transcoder at the site that it writes.
 pub fn measured_in_model(sae: &Sae, reading: TextReading, options: &MeasureOnOptions, task: &Task) -> Result<Measures> {
-    let (reads, writes) = (options.reads.of(sae)?, writes_of(sae, options.writes.as_deref())?);
+    let reads = options.reads.of(sae)?;
+    let writes = writes_of(sae, options.writes.as_deref())?;
     if let Some(writes) = &writes {
         let sites = SitePair { reads: &reads, writes };
         return measured_between(sae, reading, sites, options.measure, task);
@@ -81,7 +82,8 @@ pub fn effect_on_text(
     options: &EffectOptions,
     task: &Task,
 ) -> Result<Effect> {
-    let (reads, writes) = (options.reads.of(sae)?, writes_of(sae, options.writes.as_deref())?);
+    let reads = options.reads.of(sae)?;
+    let writes = writes_of(sae, options.writes.as_deref())?;
     let rows = judged_rows(model, text, options.context, &options.rows, task)?;
     let sites = SitePair { reads: &reads, writes: writes.as_deref().unwrap_or(&reads) };
     effect(&model.decoder, sites, sae, (&rows, options.kl), task)
@@ -94,7 +96,8 @@ pub fn effect_by_class(
     options: &EffectByClassOptions,
     task: &Task,
 ) -> Result<Table> {
-    let (reads, writes) = (options.reads.of(sae)?, writes_of(sae, None)?);
+    let reads = options.reads.of(sae)?;
+    let writes = writes_of(sae, None)?;
     let (rows, names) = classified_rows(model, text, &options.rows, options.label.as_deref(), task)?;
     let sites = SitePair { reads: &reads, writes: writes.as_deref().unwrap_or(&reads) };
     let found = effect(&model.decoder, sites, sae, (&rows, KlPositions::Predicted), task)?;

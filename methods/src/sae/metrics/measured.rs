@@ -98,7 +98,8 @@ impl<'a> Meters<'a> {
         done: impl Fn(u64),
     ) -> Result<()> {
         let widest = self.0.iter().map(|(sae, _)| sae.d_sae().max(sae.d_in())).max().unwrap_or(1);
-        let (count, at_once) = (x.dim(0)?, (CODES / widest.max(1)).clamp(1, 4096));
+        let count = x.dim(0)?;
+        let at_once = (CODES / widest.max(1)).clamp(1, 4096);
         for start in (0..count).step_by(at_once) {
             let size = at_once.min(count - start);
             let positions = positions.and_then(|positions| positions.get(start..start + size));

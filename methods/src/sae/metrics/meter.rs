@@ -109,9 +109,13 @@ impl Meter {
     fn add_row(&mut self, x: &[f32], x_hat: &[f32]) -> f64 {
         self.sums.rows += 1;
         let share = 1.0 / self.sums.rows as f64;
-        let (mut size, mut size_hat, mut product, mut error) = (0.0, 0.0, 0.0, 0.0);
+        let mut size = 0.0;
+        let mut size_hat = 0.0;
+        let mut product = 0.0;
+        let mut error = 0.0;
         for (along, (x, x_hat)) in self.along.iter_mut().zip(x.iter().zip(x_hat)) {
-            let (x, x_hat) = (f64::from(*x), f64::from(*x_hat));
+            let x = f64::from(*x);
+            let x_hat = f64::from(*x_hat);
             along.add(x, x_hat, share);
             size += x * x;
             size_hat += x_hat * x_hat;

@@ -170,7 +170,8 @@ pub struct Cost {
 pub fn judged(clean: &Tensor, changed: &Tensor, targets: &[(usize, u32)], task: &Task) -> Result<Vec<Cost>> {
     let (rows, vocab) = clean.dims2()?;
     let numbers = |t: &Tensor| -> Result<Vec<f32>> { Ok(dtype::convert(t, DType::F32)?.flatten_all()?.to_vec1()?) };
-    let (clean, changed) = (numbers(clean)?, numbers(changed)?);
+    let clean = numbers(clean)?;
+    let changed = numbers(changed)?;
     let row = |(position, target): &(usize, u32)| {
         task.check()?;
         let place = position * vocab..(position + 1) * vocab;
@@ -212,7 +213,8 @@ mod tests {
     #[test]
     fn divergences_and_losses_are_those_of_their_formulas() {
         let logits = |p: [f32; 3]| Tensor::new(&[p.map(f32::ln), p.map(|p| p.ln() + 7.0)], &Device::Cpu).unwrap();
-        let (p, q) = (logits([0.5, 0.25, 0.25]), logits([0.25, 0.5, 0.25]));
+        let p = logits([0.5, 0.25, 0.25]);
+        let q = logits([0.25, 0.5, 0.25]);
         let found = judged(&p, &q, &[(0, 1), (1, 0)], &Task::default()).unwrap();
         let kl = 0.25 * 2.0_f64.ln();
         for (Cost { ce, kl: found }, expected) in found.into_iter().zip([2.0_f64.ln(), 4.0_f64.ln()]) {

@@ -30,10 +30,11 @@ pub struct Recovery {
 /// `[rows, features]`.
 pub fn recovery(sae: &Sae, x: &Tensor, (codes, directions): (&Tensor, &Tensor), task: &Task) -> Result<Recovery> {
     let (count, truth) = rows::extent(codes, "codes")?;
-    let (x, directions) =
-        (rows::matrix(x, sae.d_in(), "activations")?, rows::matrix(directions, sae.d_out(), "directions")?);
+    let x = rows::matrix(x, sae.d_in(), "activations")?;
+    let directions = rows::matrix(directions, sae.d_out(), "directions")?;
     if x.dim(0)? != count || directions.dim(0)? != truth {
-        let (found, named) = (x.dim(0)?, directions.dim(0)?);
+        let found = x.dim(0)?;
+        let named = directions.dim(0)?;
         return Err(err!(
             Shape,
             "expected codes of {named} features for each of {found} activations, found {truth} for {count}"
@@ -49,7 +50,8 @@ pub fn recovery(sae: &Sae, x: &Tensor, (codes, directions): (&Tensor, &Tensor), 
         meant.push(best.map_or(0, |(at, _)| at));
     })?;
     let found = sae.encode_sparse(&x, task)?.finite()?;
-    let (mut active, mut both) = (vec![0_usize; sae.d_sae()], vec![0_usize; sae.d_sae()]);
+    let mut active = vec![0_usize; sae.d_sae()];
+    let mut both = vec![0_usize; sae.d_sae()];
     let mut true_active = vec![0_usize; truth];
     for row in 0..count {
         task.check()?;

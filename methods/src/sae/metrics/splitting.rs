@@ -101,11 +101,14 @@ impl Splitting {
 /// Finds the families of the features that fire in the rows x. The random directions are uniform on the sphere.
 pub fn splitting(small: &Sae, large: &Sae, x: &Tensor, draws: &mut impl Rng, task: &Task) -> Result<Splitting> {
     if small.d_in() != large.d_in() || small.d_out() != large.d_out() {
-        let (a, b) = (small.d_in(), large.d_in());
+        let a = small.d_in();
+        let b = large.d_in();
         return Err(err!(Shape, "expected dictionaries of one width, found {a} and {b}").about("large"));
     }
-    let (of_small, of_large) = (small.encode_sparse(x, task)?.finite()?, large.encode_sparse(x, task)?.finite()?);
-    let (fires, fires_there) = (firing(&of_small, small.d_sae()), firing(&of_large, large.d_sae()));
+    let of_small = small.encode_sparse(x, task)?.finite()?;
+    let of_large = large.encode_sparse(x, task)?.finite()?;
+    let fires = firing(&of_small, small.d_sae());
+    let fires_there = firing(&of_large, large.d_sae());
     let living = |nearest: Vec<Nearest>| -> Vec<Option<Nearest>> {
         let is_parent = |one: &Nearest| one.cosine >= SAME;
         nearest
@@ -131,7 +134,8 @@ pub fn splitting(small: &Sae, large: &Sae, x: &Tensor, draws: &mut impl Rng, tas
     families.sort_by_key(|family| std::cmp::Reverse(family.children.len()));
     let larger = fires_there.iter().filter(|fires| **fires > 0).count();
     let count = |found: &[Option<Nearest>]| found.iter().flatten().count();
-    let (new, random) = (larger - count(&parents), count(&by_chance));
+    let new = larger - count(&parents);
+    let random = count(&by_chance);
     Ok(Splitting { families, larger, new, random, rows: of_small.rows() })
 }
 
@@ -178,7 +182,8 @@ fn overlaps(
     parents: &[Option<Nearest>],
     task: &Task,
 ) -> Result<()> {
-    let (mut both, mut by_child) = (vec![0_usize; families.len()], vec![0_usize; families.len()]);
+    let mut both = vec![0_usize; families.len()];
+    let mut by_child = vec![0_usize; families.len()];
     // The row in which a child of each parent was last seen, counted from 1.
     let mut seen = vec![0_usize; families.len()];
     for row in 0..small.rows() {

@@ -59,7 +59,9 @@ impl Sums {
         let spread = (self.uu - 2.0 * ratio * self.uv + ratio * ratio * self.vv).max(0.0);
         let n = self.rows as f64;
         let error = (spread * n / (n - 1.0)).sqrt() / self.v;
-        let (factor, low, high) = (1.0 + ratio, 1.0 + ratio - Z * error, 1.0 + ratio + Z * error);
+        let factor = 1.0 + ratio;
+        let low = 1.0 + ratio - Z * error;
+        let high = 1.0 + ratio + Z * error;
         ((factor > 0.0).then(|| 1.0 / factor), (low > 0.0).then(|| [1.0 / high, 1.0 / low]))
     }
 }
@@ -96,14 +98,17 @@ pub fn suppression(
 ) -> Result<Suppression> {
     sae.check_writes_what_it_reads()?;
     let x = rows::matrix(x, sae.d_in(), "activations")?;
-    let (count, width, parts) = (x.dim(0)?, sae.d_out(), sae.parts());
+    let count = x.dim(0)?;
+    let width = sae.d_out();
+    let parts = sae.parts();
     if count == 0 {
         return Err(err!(Argument, "expected activations, found none").about("x"));
     }
     let directions = directions(sae)?;
     let direction = |feature: u32| &directions[feature as usize * width..(feature as usize + 1) * width];
     let lengths: Vec<f64> = directions.chunks_exact(width).map(|row| dot(row, row)).collect();
-    let (mut own, mut chance) = (vec![Sums::default(); sae.d_sae()], vec![Sums::default(); sae.d_sae()]);
+    let mut own = vec![Sums::default(); sae.d_sae()];
+    let mut chance = vec![Sums::default(); sae.d_sae()];
     let mut all = Sums::default();
     let bar = task.begin("suppression", Some(count as u64));
     for start in (0..count).step_by(ROWS) {
@@ -127,8 +132,11 @@ pub fn suppression(
             let error = |row: usize| &errors[row * width..(row + 1) * width];
             let (features, codes) = found.row(row);
             for (feature, code) in features.iter().zip(codes).filter(|(_, code)| **code != 0.0) {
-                let (d, at, code) = (direction(*feature), *feature as usize, f64::from(*code));
-                let (u, v) = (code * dot(d, error(row)), code * code * lengths[at]);
+                let d = direction(*feature);
+                let at = *feature as usize;
+                let code = f64::from(*code);
+                let u = code * dot(d, error(row));
+                let v = code * code * lengths[at];
                 own[at].add(u, v);
                 all.add(u, v);
                 chance[at].add(code * dot(d, error(*other)), v);
@@ -174,7 +182,8 @@ impl Suppression {
     /// Tabulates the mean over features, and how many are suppressed, beside what that is with errors of other rows.
     pub fn summary(&self) -> Table {
         let shares: Vec<f64> = self.kept.iter().filter_map(|kept| kept.share).collect();
-        let (n, measured) = (shares.len(), self.kept.len());
+        let n = shares.len();
+        let measured = self.kept.len();
         let mean = |drawn: &mut dyn Iterator<Item = f64>| drawn.sum::<f64>() / n as f64;
         let interval = bootstrap(n, SEED, |drawn| mean(&mut drawn.iter().map(|at| shares[*at])));
         let number = |x: Option<f64>| x.map_or(Cell::Missing, Cell::from);
@@ -198,7 +207,8 @@ impl Suppression {
             let count = |interval: fn(&Kept) -> Option<[f64; 2]>| {
                 self.kept.iter().filter(|kept| interval(kept).is_some_and(is_one)).count()
             };
-            let (own, chance) = (count(|kept| kept.interval), count(|kept| kept.by_chance));
+            let own = count(|kept| kept.interval);
+            let chance = count(|kept| kept.by_chance);
             let of = |count: usize| number((measured > 0).then(|| count as f64 / measured as f64));
             let ends = wilson(own, measured).map(|end| number(end.is_finite().then_some(end)));
             let [low, high] = ends;

@@ -62,7 +62,8 @@ fn each_row(
     task: &Task,
     mut classes: impl FnMut(&pack::Row) -> Result<Vec<u32>>,
 ) -> Result<Vec<Judged>> {
-    let (tokenizer, config) = (model.text_tokenizer()?, model.decoder.config());
+    let tokenizer = model.text_tokenizer()?;
+    let config = model.decoder.config();
     let mut rows = pack::rows(text, tokenizer, context.unwrap_or(config.row_length()).min(config.context), task)?;
     let marks = [tokenizer.bos(), tokenizer.eos()];
     let mut judged = Vec::new();

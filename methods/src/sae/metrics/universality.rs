@@ -70,7 +70,8 @@ impl Universality {
             vec![what.into(), of(own).into(), low, high, of(chance).into(), n.into()]
         };
         let column = |of: fn(&Alike) -> f64| self.features.iter().map(of).collect::<Vec<f64>>();
-        let (own, chance) = (column(|one| one.correlation), column(|one| one.shuffled));
+        let own = column(|one| one.correlation);
+        let chance = column(|one| one.shuffled);
         let mut rows = vec![mean("mean of the largest correlation", &own, &chance)];
         let above = |values: &[f64]| values.iter().filter(|value| **value >= SAME).count();
         let [low, high] = wilson(above(&own), n).map(Cell::from);
@@ -126,7 +127,8 @@ pub fn universality(
     if a.d_out() == b.d_out() {
         let drawn = random(b.d_out(), b.d_sae(), None, &mut stream(options.seed.draws(), "universality", 1))?;
         let [own, chance] = [b, &drawn].map(|other| nearest(a, other, task));
-        let (own, chance) = (own?, chance?);
+        let own = own?;
+        let chance = chance?;
         found.cosines = Some(found.features.iter().map(|one| [own[one.feature], chance[one.feature]]).collect());
     }
     Ok(found)
@@ -143,8 +145,10 @@ pub fn of_codes((a, b): (&SparseCodes, &SparseCodes), seed: u64, task: &Task) ->
         .zip(chance)
         .enumerate()
         .filter_map(|(feature, (own, chance))| {
-            let (own, chance) = (own?, chance?);
-            let (other, correlation) = (own.other, own.correlation);
+            let own = own?;
+            let chance = chance?;
+            let other = own.other;
+            let correlation = own.correlation;
             Some(Alike { feature, other, correlation, fired: own.fired, shuffled: chance.correlation })
         })
         .collect();
@@ -183,7 +187,8 @@ impl Read {
         sae.check_fits(width, &model.origin, &site)?;
         let mut rows =
             pack::rows(text, model.text_tokenizer()?, context(model.decoder.config(), options.context)?, task)?;
-        let (mut codes, mut ends) = (Vec::new(), Vec::new());
+        let mut codes = Vec::new();
+        let mut ends = Vec::new();
         let bar = task.begin(&format!("reading {}", text.name()), text.options().tokens);
         // The row that was packed last, and its number.
         let mut packed: Option<(u32, pack::Row)> = None;
@@ -217,7 +222,8 @@ fn aligned(a: &[Option<End>], b: &[Option<End>]) -> (Vec<usize>, Vec<usize>) {
     let places = |ends: &[Option<End>]| -> HashMap<End, usize> {
         ends.iter().enumerate().filter_map(|(at, end)| Some((end.clone()?, at))).collect()
     };
-    let (ours, theirs) = (places(a), places(b));
+    let ours = places(a);
+    let theirs = places(b);
     let mut pairs: Vec<(usize, usize)> =
         ours.into_iter().filter_map(|(end, at)| Some((at, *theirs.get(&end)?))).collect();
     pairs.sort_unstable();
@@ -234,7 +240,8 @@ struct Largest {
 /// Finds for each feature of `a` that is active the largest correlation of its codes with those of a feature of `b`,
 /// row by row; None where nothing is active in either.
 fn largest(a: &SparseCodes, b: &SparseCodes, task: &Task) -> Result<Vec<Option<Largest>>> {
-    let (ours, theirs) = (a.d_sae(), b.d_sae());
+    let ours = a.d_sae();
+    let theirs = b.d_sae();
     memory::check(8 * ours as u128 * theirs as u128, || format!("the correlations of {ours} and {theirs} features"))?;
     let mut products = vec![0.0_f64; ours * theirs];
     for row in 0..a.rows() {
@@ -250,7 +257,8 @@ fn largest(a: &SparseCodes, b: &SparseCodes, task: &Task) -> Result<Vec<Option<L
         }
     }
     let n = a.rows() as f64;
-    let (of_a, of_b) = (sums(a), sums(b));
+    let of_a = sums(a);
+    let of_b = sums(b);
     let spread = |sums: &Sums| (n * sums.squares - sums.sum * sums.sum).max(0.0).sqrt();
     let spreads: Vec<f64> = of_b.iter().map(spread).collect();
     let best = |(products, own): (&[f64], &Sums)| -> Option<Largest> {
@@ -277,7 +285,8 @@ struct Sums {
 fn sums(codes: &SparseCodes) -> Vec<Sums> {
     let mut sums = vec![Sums::default(); codes.d_sae()];
     for (feature, code) in codes.features().iter().zip(codes.codes()) {
-        let (sum, code) = (&mut sums[*feature as usize], f64::from(*code));
+        let sum = &mut sums[*feature as usize];
+        let code = f64::from(*code);
         sum.sum += code;
         sum.squares += code * code;
         sum.fired += usize::from(code != 0.0);
@@ -299,16 +308,20 @@ mod tests {
     fn correlations_are_those_of_their_formula() {
         let x = create::randn(&[200, 6], DType::F32, &mut stream(1, "x", 0)).unwrap();
         let draw = |seed| baselines::random(6, 9, Some(3), &mut stream(seed, "d", 0)).unwrap();
-        let (a, b) = (encoded(&draw(1), &x), encoded(&draw(2), &x));
+        let a = encoded(&draw(1), &x);
+        let b = encoded(&draw(2), &x);
         let found = of_codes((&a, &b), 0, &Task::default()).unwrap();
-        let (dense_a, dense_b) = (a.dense().unwrap(), b.dense().unwrap());
+        let dense_a = a.dense().unwrap();
+        let dense_b = b.dense().unwrap();
         let column =
             |t: &Tensor, at: usize| t.narrow(1, at, 1).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for one in &found.features {
             let correlation = |other: usize| {
-                let (p, q) = (column(&dense_a, one.feature), column(&dense_b, other));
+                let p = column(&dense_a, one.feature);
+                let q = column(&dense_b, other);
                 let mean = |v: &[f32]| v.iter().map(|x| f64::from(*x)).sum::<f64>() / v.len() as f64;
-                let (mp, mq) = (mean(&p), mean(&q));
+                let mp = mean(&p);
+                let mq = mean(&q);
                 let sum = |of: &dyn Fn(f64, f64) -> f64| {
                     p.iter().zip(&q).map(|(p, q)| of(f64::from(*p) - mp, f64::from(*q) - mq)).sum::<f64>()
                 };
@@ -335,7 +348,8 @@ mod tests {
     #[test]
     fn positions_are_the_same_where_the_same_characters_are_read() {
         // "to be or": one reads "to", " be", " or", the other "t", "o be", " ", "or", and another document before it.
-        let (mine, other): (Arc<str>, Arc<str>) = ("text 1".into(), "text 0".into());
+        let mine: Arc<str> = "text 1".into();
+        let other: Arc<str> = "text 0".into();
         let ends = |document: &Arc<str>, ends: &[u64]| -> Vec<Option<End>> {
             ends.iter().map(|end| Some((document.clone(), *end))).collect()
         };

@@ -86,7 +86,8 @@ fn gradients_pass_through_the_dictionary_and_not_through_the_error() {
         let found = model.grads(&batch, hooks, &place, Logits::All, metric, &Task::default()).unwrap();
         found.cache.get("embed").unwrap()
     };
-    let (clean, whole) = (gradient(None), baselines::identity(16).unwrap());
+    let clean = gradient(None);
+    let whole = baselines::identity(16).unwrap();
     assert!(far(&gradient(Some(Splice::new(whole, Rest::Dropped))), &clean) < 1e-5);
     // The value is the clean one, and half of the gradient came through the dictionary.
     let kept = gradient(Some(Splice::new(half(16), Rest::Kept)));

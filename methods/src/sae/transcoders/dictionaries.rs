@@ -141,8 +141,10 @@ fn layer(layer: usize, parts: &Parts) -> Result<TranscoderLayer> {
     }
     let wide = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.to_dtype(DType::F32)?) };
     let some = |tensor: &Option<Tensor>| tensor.as_ref().map(wide).transpose();
-    let (mut encoder, mut decoder) = (wide(&parts.encoder)?, wide(&parts.decoder)?);
-    let (mut bias, decoder_bias) = (some(&parts.encoder_bias)?, some(&parts.decoder_bias)?);
+    let mut encoder = wide(&parts.encoder)?;
+    let mut decoder = wide(&parts.decoder)?;
+    let mut bias = some(&parts.encoder_bias)?;
+    let decoder_bias = some(&parts.decoder_bias)?;
     if let Some(centre) = decoder_bias.as_ref().filter(|_| parts.centred) {
         let shift = encoder.matmul(&centre.unsqueeze(1)?)?.squeeze(1)?.neg()?;
         bias = Some(match bias {
@@ -163,7 +165,8 @@ fn layer(layer: usize, parts: &Parts) -> Result<TranscoderLayer> {
         Activation::Threshold(threshold) => Fires::Threshold(wide(threshold)?.maximum(0.0)?),
         // Where pre + gate > 0, e^s pre + m is above m - e^s gate: a JumpReLU (Rajamanoharan et al. 2024a).
         Activation::Gated { gate, magnitude, log_scale } => {
-            let (scale, magnitude) = (wide(log_scale)?.exp()?, wide(magnitude)?);
+            let scale = wide(log_scale)?.exp()?;
+            let magnitude = wide(magnitude)?;
             encoder = encoder.broadcast_mul(&scale.unsqueeze(1)?)?;
             bias = Some(match bias {
                 Some(bias) => ((bias * &scale)? + &magnitude)?,

@@ -31,7 +31,9 @@ impl Transcoders {
 
     /// Returns the tensors of a layer by their names, by the names of their files.
     fn tensors(&self, number: usize, layer: &TranscoderLayer) -> Result<Vec<(String, BTreeMap<String, Tensor>)>> {
-        let (features, d, crosses) = (layer.features(), self.width(), self.crosses());
+        let features = layer.features();
+        let d = self.width();
+        let crosses = self.crosses();
         let after = if crosses { format!("_{number}") } else { String::new() };
         let or_zeros = |tensor: &Option<Tensor>, size: usize| match tensor {
             Some(tensor) => Ok(tensor.clone()),

@@ -185,7 +185,8 @@ fn check_begins_at(file: &Reader<Mmap>, layer: usize, (features, layers, d): (us
     let looked: Vec<u32> = (0..features).step_by(step).map(|feature| feature as u32).collect();
     let rows = file.rows("w_dec", &looked, DType::F32)?.reshape((looked.len(), layers, d))?;
     let length = |rows: &Tensor| -> Result<f32> { Ok(rows.sqr()?.sum_all()?.to_scalar::<f32>()?.sqrt()) };
-    let (before, all) = (length(&rows.narrow(1, 0, layer)?)?, length(&rows)?);
+    let before = length(&rows.narrow(1, 0, layer)?)?;
+    let all = length(&rows)?;
     if before <= ROUNDING * all {
         return Ok(());
     }

@@ -183,7 +183,8 @@ fn said(text: &str, ignore: &[String]) -> Result<Said> {
             .hint("load each layer with sae::load, and give the array of all of them to sae::transcoders"));
     }
     let top_k = top_k(&mut keys)?;
-    let (model, scan) = (keys.word("model_name")?.map(str::to_string), keys.word("scan")?.map(str::to_string));
+    let model = keys.word("model_name")?.map(str::to_string);
+    let scan = keys.word("scan")?.map(str::to_string);
     keys.finish_beside(&["repo_id", "subfolder", "revision", "transcoders"], ignore)?;
     Ok(Said { crosses, reads, writes, top_k, model, scan })
 }

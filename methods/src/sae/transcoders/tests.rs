@@ -189,7 +189,8 @@ fn a_layer_of_a_saved_top_k_set_is_the_transcoder_that_it_was() {
     for (layer, alone) in saes.iter().enumerate() {
         let again = load(layer).unwrap();
         assert!(matches!(again.parts().activation, Activation::TopK(2)), "{}", again.parts().activation.name());
-        let (found, expected) = (again.reconstruct(&x).unwrap(), alone.reconstruct(&x).unwrap());
+        let found = again.reconstruct(&x).unwrap();
+        let expected = alone.reconstruct(&x).unwrap();
         let worst = numbers(&found).iter().zip(numbers(&expected)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(worst < 1e-5, "{layer}: {worst}");
     }

@@ -52,7 +52,8 @@ fn session(line: &str, known: &Known) -> String {
 /// Writes code of the script language.
 pub fn rhai(code: &str, known: &Known) -> String {
     let all = tokens(code);
-    let (mut out, mut at) = (String::new(), 0);
+    let mut out = String::new();
+    let mut at = 0;
     for (index, token) in all.iter().enumerate() {
         let Some(paint) = paint(code, &all, index, known.docs) else { continue };
         out.push_str(&escape::piece(code.get(at..token.start).unwrap_or_default()));

@@ -21,7 +21,8 @@ type Groups = [(String, Vec<String>)];
 pub fn page(page: &Page, gathered: &Gathered, groups: &Groups) -> String {
     let file = places::file(page.path);
     let root = "../".repeat(file.matches('/').count());
-    let (title, home) = (escape::text(page.title), escape::text(&gathered.title("README.md")));
+    let title = escape::text(page.title);
+    let home = escape::text(&gathered.title("README.md"));
     format!(
         "<!doctype html>\n<html lang=\"en\" data-root=\"{root}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
@@ -45,7 +46,8 @@ fn list(page: &Page, gathered: &Gathered, groups: &Groups) -> String {
     let mut out = String::new();
     for (name, paths) in groups {
         let item = |path: &String| {
-            let (link, title) = (places::link(&file, &places::file(path)), escape::text(&gathered.title(path)));
+            let link = places::link(&file, &places::file(path));
+            let title = escape::text(&gathered.title(path));
             match path == page.path {
                 true => format!("<li><a href=\"{link}\" aria-current=\"page\">{title}</a>{}</li>\n", headings(page)),
                 false => format!("<li><a href=\"{link}\">{title}</a></li>\n"),
@@ -77,7 +79,8 @@ fn turn(page: &Page, gathered: &Gathered, groups: &Groups) -> String {
     let file = places::file(page.path);
     let link = |path: Option<&&String>, rel: &str| {
         path.map_or_else(String::new, |path| {
-            let (link, title) = (places::link(&file, &places::file(path)), escape::text(&gathered.title(path)));
+            let link = places::link(&file, &places::file(path));
+            let title = escape::text(&gathered.title(path));
             format!("<a rel=\"{rel}\" href=\"{link}\">{title}</a>")
         })
     };

@@ -19,7 +19,8 @@ pub fn joined(page: &str, link: &str) -> Option<String> {
 /// Returns the link from one file of the site to another, both by their paths from its folder.
 pub fn link(from: &str, to: &str) -> String {
     let (to, anchor) = to.split_once('#').map_or((to, String::new()), |(to, anchor)| (to, format!("#{anchor}")));
-    let (from, to): (Vec<&str>, Vec<&str>) = (from.split('/').collect(), to.split('/').collect());
+    let from: Vec<&str> = from.split('/').collect();
+    let to: Vec<&str> = to.split('/').collect();
     let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count().min(from.len() - 1).min(to.len() - 1);
     let up = "../".repeat(from.len() - 1 - common);
     let down = to.get(common..).unwrap_or_default().join("/");

@@ -75,7 +75,8 @@ impl Piece<'_> {
 pub fn pieces(text: &str) -> Vec<Piece<'_>> {
     let tokens = tokens(text);
     let mut pieces: Vec<Piece> = Vec::new();
-    let (mut at, mut end) = (0, 0);
+    let mut at = 0;
+    let mut end = 0;
     let mut bar_is_open = false;
     while let Some(token) = tokens.get(at) {
         let last = last_of(text, &tokens, at);

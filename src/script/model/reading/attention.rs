@@ -57,7 +57,8 @@ pub mod methods {
         options: Options,
     ) -> Fallible<HeatText> {
         let mut read = super::options(options);
-        let (asked, AttentionOptions { from }): (InputOptions, _) = (read.declared()?, read.declared()?);
+        let asked: InputOptions = read.declared()?;
+        let AttentionOptions { from } = read.declared()?;
         read.finish()?;
         let place = one_site(m.config(), site, NAME_ONE)?;
         let (cache, ids) = super::recorded(&ctx, m, &x, place, Some(vec![from]), &asked)?;

@@ -43,7 +43,8 @@ impl Attribution {
         let (core, margins) = mean(all)?;
         let texts = all.len();
         let name = |id: u32| names::name(m.core(), id);
-        let (token, against) = (name(core.target.token), core.target.against.map(name));
+        let token = name(core.target.token);
+        let against = core.target.against.map(name);
         let mut table = core.table(|id| names::label(m.core(), id));
         let is_one = targets.iter().all(|target| *target == core.target);
         if texts > 1 {
@@ -119,7 +120,8 @@ handle!(Attribution, "Attribution", |attribution| {
 
 fn split(ctx: &NativeCallContext, m: &Model, x: &Dynamic, of: &Dynamic, map: Options) -> Fallible<Attribution> {
     let mut read = options(map);
-    let (asked, options): (InputOptions, AttributionOptions) = (read.declared()?, read.declared()?);
+    let asked: InputOptions = read.declared()?;
+    let options: AttributionOptions = read.declared()?;
     read.finish()?;
     let task = &env(ctx)?.task;
     let of = Vec::<TokenName>::of(&plain(of)).ok_or_else(|| given("token", of).refuse(&Vec::<TokenName>::wanted()))?;

@@ -116,7 +116,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn compare(ctx: NativeCallContext, m: &mut Model, a: Run, b: Run) -> Fallible<Comparison> {
-        let (a, b) = (a.core(), b.core());
+        let a = a.core();
+        let b = b.core();
         let core = super::compared(&a, &b, &env(&ctx)?.task)?;
         Ok(Comparison::new(m, &a, &b, core))
     }

@@ -59,7 +59,8 @@ impl Handle for FittedLens {
     const NAME: &'static str = "FittedLens";
 
     fn short(&self) -> String {
-        let (layers, prompts) = (count(self.layers().len(), "layer"), count(self.0.prompts(), "prompt"));
+        let layers = count(self.layers().len(), "layer");
+        let prompts = count(self.0.prompts(), "prompt");
         format!("{} of {layers}, {prompts}", self.name())
     }
 
@@ -68,7 +69,9 @@ impl Handle for FittedLens {
     }
 
     fn json(&self) -> Result<Value> {
-        let (layers, prompts, d_model) = (self.layers(), self.0.prompts(), self.0.d_model());
+        let layers = self.layers();
+        let prompts = self.0.prompts();
+        let d_model = self.0.d_model();
         Ok(json!({ "kind": self.name(), "layers": layers, "prompts": prompts, "d_model": d_model }))
     }
 }
@@ -82,7 +85,8 @@ fn read(
     map: Options,
 ) -> Fallible<BothLenses> {
     let mut read = options(map);
-    let (asked, options): (InputOptions, LensOptions) = (read.declared()?, read.declared()?);
+    let asked: InputOptions = read.declared()?;
+    let options: LensOptions = read.declared()?;
     read.finish()?;
     let places = match sites {
         Some(sites) => places(m.config(), sites)?,

@@ -198,7 +198,8 @@ fn pieces(table: &Table, width: usize) -> Vec<Table> {
 
 fn read(ctx: &NativeCallContext, m: &Model, x: &Dynamic, sites: &Dynamic, map: Options) -> Fallible<Lens> {
     let mut read = options(map);
-    let (asked, options): (InputOptions, LensOptions) = (read.declared()?, read.declared()?);
+    let asked: InputOptions = read.declared()?;
+    let options: LensOptions = read.declared()?;
     read.finish()?;
     let places = places(m.config(), sites)?;
     let input = asked.input(ctx, m, x)?;

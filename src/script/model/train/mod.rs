@@ -43,7 +43,8 @@ struct Call {
 
 fn run(config: &Dynamic, data: &Dynamic, call: Call, seed: u64, calls: &Calls, env: &Env) -> Result<Model> {
     let Call { options, held, tokenizer } = call;
-    let (trainee, task) = (trainee(config)?, &env.task);
+    let trainee = trainee(config)?;
+    let task = &env.task;
     let tokenizer = match (&trainee, tokenizer.made()?) {
         (Trainee::Model(model), None) => model.tokenizer.clone(),
         (_, made) => made,

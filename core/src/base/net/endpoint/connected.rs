@@ -98,7 +98,8 @@ impl<'a> Connected<'a> {
             Shared { asked, next: AtomicUsize::new(0), is_over: AtomicBool::new(false), tokens: Mutex::new(0) };
         let bar = task.begin(&format!("asking {}", self.endpoint.options.model), Some(asked.len() as u64));
         let (sender, receiver) = mpsc::channel();
-        let (mut answered, mut failure) = (0_usize, None);
+        let mut answered = 0_usize;
+        let mut failure = None;
         let work = |sender: mpsc::Sender<Result<(usize, String)>>| {
             if let Err(error) = self.work(&shared, key.as_deref(), &sender, task) {
                 shared.is_over.store(true, Ordering::Relaxed);
@@ -108,7 +109,8 @@ impl<'a> Connected<'a> {
         };
         std::thread::scope(|scope| {
             for number in 0..self.endpoint.options.parallel.min(asked.len()) {
-                let (sender, work) = (sender.clone(), &work);
+                let sender = sender.clone();
+                let work = &work;
                 let started = std::thread::Builder::new().spawn_scoped(scope, move || work(sender));
                 if let Err(e) = started {
                     // One is enough.
@@ -159,7 +161,8 @@ impl<'a> Connected<'a> {
             let server = Server::patient(self.access, key, SILENCE)?;
             while let Some((number, request, tokens)) = shared.next() {
                 if !shared.reserve(tokens, budget) {
-                    let (all, used) = (shared.asked.len(), shared.used());
+                    let all = shared.asked.len();
+                    let used = shared.used();
                     return Err(err!(
                         Argument,
                         "expected {all} questions to take at most {} tokens, found that one more might not fit: {used} \
@@ -231,7 +234,9 @@ impl Answers for Connected<'_> {
         let requests: Vec<String> =
             questions.iter().map(|question| chat::request(question, &self.endpoint.options)).collect();
         let mut answers: BTreeMap<&str, Option<String>> = BTreeMap::new();
-        let (mut asked, mut from, mut to) = (Vec::new(), 0_u64, 0_u64);
+        let mut asked = Vec::new();
+        let mut from = 0_u64;
+        let mut to = 0_u64;
         for (request, question) in requests.iter().zip(questions) {
             if answers.contains_key(request.as_str()) {
                 continue;

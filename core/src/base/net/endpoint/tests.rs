@@ -30,11 +30,13 @@ impl Server {
     fn new(act: impl Fn(usize, &str) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://127.0.0.1:{}/v1", listener.local_addr().unwrap().port());
-        let (asked, act) = (Arc::new(AtomicUsize::new(0)), Arc::new(act));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let act = Arc::new(act);
         let counter = asked.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (counter, act) = (counter.clone(), act.clone());
+                let counter = counter.clone();
+                let act = act.clone();
                 std::thread::spawn(move || {
                     let mut stream = stream;
                     let Some(request) = request(&mut stream) else { return };
@@ -59,7 +61,8 @@ impl Server {
 }
 
 fn request(stream: &mut TcpStream) -> Option<String> {
-    let (mut all, mut part) = (Vec::new(), [0; 4096]);
+    let mut all = Vec::new();
+    let mut part = [0; 4096];
     loop {
         let text = String::from_utf8_lossy(&all).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
@@ -118,7 +121,8 @@ impl Place {
         options: EndpointOptions,
         (count, task): (usize, &Task),
     ) -> Result<Vec<Result<Reply>>> {
-        let (endpoint, access) = (Endpoint::new(address, options).unwrap(), self.access(hosts));
+        let endpoint = Endpoint::new(address, options).unwrap();
+        let access = self.access(hosts);
         let cache = self.folder.path().join("cache");
         let question = |n| Question { system: "Repeat.".into(), user: format!("word {n}"), tokens: 50, chances: true };
         let questions: Vec<Question> = (0..count).map(question).collect();
@@ -167,8 +171,10 @@ fn answers_come_in_the_order_of_their_questions_and_are_kept() {
 
 #[test]
 fn no_more_than_so_many_are_asked_at_once() {
-    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (counter, highest) = (now, most.clone());
+    let now = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let counter = now;
+    let highest = most.clone();
     let server = Server::new(move |_, request| {
         highest.fetch_max(counter.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(15));
@@ -288,8 +294,10 @@ fn a_budget_ends_the_work_before_it_is_exceeded() {
 #[test]
 fn an_interruption_waits_for_no_answer() {
     let server = Server::new(|number, request| if number < 3 { echo(request) } else { Act::Stall });
-    let (place, task) = (Place::new(), Task::default());
-    let (flag, asked) = (task.flag().clone(), server.asked.clone());
+    let place = Place::new();
+    let task = Task::default();
+    let flag = task.flag().clone();
+    let asked = server.asked.clone();
     let raised = std::thread::spawn(move || {
         // Three are answered, and six wait.
         while asked.load(Ordering::SeqCst) < 9 {
@@ -310,8 +318,10 @@ fn an_interruption_waits_for_no_answer() {
 #[test]
 fn an_interruption_does_not_wait_until_a_busy_server_may_be_asked_again() {
     let server = Server::new(|_, _| Act::Send(with_status("429 Too Many Requests", "Retry-After: 60\r\n", "")));
-    let (place, task) = (Place::new(), Task::default());
-    let (flag, asked) = (task.flag().clone(), server.asked.clone());
+    let place = Place::new();
+    let task = Task::default();
+    let flag = task.flag().clone();
+    let asked = server.asked.clone();
     let raised = std::thread::spawn(move || {
         while asked.load(Ordering::SeqCst) < 1 {
             std::thread::sleep(Duration::from_millis(5));

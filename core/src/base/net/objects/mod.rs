@@ -119,7 +119,8 @@ impl Remote {
             let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
             let found = async {
                 let found = self.store.get_opts(&self.key(&name), options).await?;
-                let (length, served) = (found.meta.size, found.range.clone());
+                let length = found.meta.size;
+                let served = found.range.clone();
                 Ok((found.bytes().await?, length, served))
             };
             let (bytes, length, served) = found.await.map_err(|e| self.failed(&name, e))?;

@@ -37,7 +37,8 @@ impl<'a> Upload<'a> {
 
     /// Sends what is left, and waits until the storage has all of it.
     pub fn finish(&mut self) -> Result<Written> {
-        let (remote, name) = (self.remote, self.name);
+        let remote = self.remote;
+        let name = self.name;
         let sent = match self.parts.take() {
             None => {
                 let content = std::mem::take(&mut self.first);
@@ -79,7 +80,8 @@ impl<'a> Upload<'a> {
     }
 
     fn add(&mut self, bytes: &[u8]) -> Result<()> {
-        let (remote, name) = (self.remote, self.name);
+        let remote = self.remote;
+        let name = self.name;
         let Some(parts) = &mut self.parts else { return Ok(()) };
         let sent = remote.ask(async {
             parts.write(bytes);

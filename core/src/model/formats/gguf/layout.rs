@@ -57,7 +57,8 @@ fn place(name: &str, architecture: &Architecture) -> Option<WeightFrom> {
 
 /// Returns the first row of queries, keys or values in a fused tensor, and their number of rows.
 fn qkv_rows(part: &str, config: &Config) -> (usize, usize) {
-    let (wide, narrow) = (config.heads * config.d_head, config.kv_heads * config.d_head);
+    let wide = config.heads * config.d_head;
+    let narrow = config.kv_heads * config.d_head;
     match part {
         "attn.q" => (0, wide),
         "attn.k" => (wide, narrow),

@@ -67,7 +67,8 @@ impl<B: AsRef<[u8]>> File<B> {
         let content = bytes.as_ref();
         let mut reader = ByteReader::new(content);
         let version = version(&mut reader)?;
-        let (tensors, pairs) = (reader.u64()?, reader.u64()?);
+        let tensors = reader.u64()?;
+        let pairs = reader.u64()?;
         let metadata = metadata(&mut reader, pairs, &mut budget)?;
         let infos = infos(&mut reader, tensors, &mut budget)?;
         let alignment = alignment(&metadata)?;
@@ -110,7 +111,8 @@ impl<B: AsRef<[u8]>> TensorSource for File<B> {
     }
 
     fn packed(&self, name: &str) -> Option<Packed> {
-        let (info, bytes) = (self.tensors.get(name)?, self.staying.clone()?);
+        let info = self.tensors.get(name)?;
+        let bytes = self.staying.clone()?;
         let &[rows, inner] = info.shape.as_slice() else { return None };
         Packed::new(info.kind.packing()?, [rows, inner], bytes, info.place.start)
     }

@@ -104,7 +104,8 @@ fn every_site_has_the_bits_of_the_file_in_f32() {
         let expected = dequantised(&bytes);
         assert_eq!(model.decoder.weights().packings().len(), 1, "{kind:?}");
         assert!(expected.weights().packings().is_empty());
-        let (found, expected) = (all_of(&model.decoder), all_of(&expected));
+        let found = all_of(&model.decoder);
+        let expected = all_of(&expected);
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(&expected) {
             assert!(found == expected, "{kind:?} {}", found.0);
@@ -131,7 +132,8 @@ fn the_matrices_take_no_memory_beyond_the_file() {
 fn gradients_and_hooks_are_those_of_the_file_in_f32() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = file((14, GgmlDType::Q6K));
-    let (model, expected) = (loaded(folder.path(), &bytes, DType::F32.into()), dequantised(&bytes));
+    let model = loaded(folder.path(), &bytes, DType::F32.into());
+    let expected = dequantised(&bytes);
     let places: Vec<Place> = [SiteKind::Embed, SiteKind::Z, SiteKind::MlpHidden, SiteKind::ResidPost]
         .map(|kind| Place { site: Site::new(kind, 0), head: None })
         .into();
@@ -139,10 +141,13 @@ fn gradients_and_hooks_are_those_of_the_file_in_f32() {
         let mut metric = |logits: &Tensor| Ok(logits.narrow(2, 3, 1)?.sum_all()?);
         model.grads(&batch(), Vec::new(), &places, Logits::All, &mut metric, &Task::default()).unwrap()
     };
-    let (found, expected) = (gradients(&model.decoder), gradients(&expected));
+    let found = gradients(&model.decoder);
+    let expected = gradients(&expected);
     for place in places {
-        let (found, expected) = (found.cache.at(place).unwrap(), expected.cache.at(place).unwrap());
-        let (found, expected) = (floats(&found).unwrap(), floats(&expected).unwrap());
+        let found = found.cache.at(place).unwrap();
+        let expected = expected.cache.at(place).unwrap();
+        let found = floats(&found).unwrap();
+        let expected = floats(&expected).unwrap();
         let largest = expected.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
         let off = found.iter().zip(&expected).fold(0.0_f64, |most, (a, b)| most.max((a - b).abs()));
         assert!(largest > 0.0 && off < 1e-5 * largest, "{place}: {off} of {largest}");
@@ -160,7 +165,8 @@ fn int8_is_near_f32_at_every_site() {
     let numbers = |all: Vec<(String, Vec<u64>)>| {
         all.into_iter().map(|(name, bits)| (name, bits.into_iter().map(f64::from_bits).collect::<Vec<f64>>()))
     };
-    let (found, expected) = (numbers(all_of(&small.decoder)), numbers(all_of(&whole.decoder)));
+    let found = numbers(all_of(&small.decoder));
+    let expected = numbers(all_of(&whole.decoder));
     for ((name, found), (_, expected)) in found.zip(expected) {
         let dot = |a: &[f64], b: &[f64]| {
             // Masked scores are infinite.
@@ -179,7 +185,8 @@ fn int8_is_near_f32_at_every_site() {
 fn what_reads_weights_has_them_in_f32() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = file((12, GgmlDType::Q4K));
-    let (model, expected) = (loaded(folder.path(), &bytes, DType::F32.into()), dequantised(&bytes));
+    let model = loaded(folder.path(), &bytes, DType::F32.into());
+    let expected = dequantised(&bytes);
     let weights = model.decoder.weights();
     let same = |found: &Tensor, expected: &Tensor| assert_eq!(floats(found).unwrap(), floats(expected).unwrap());
     for (name, _) in expected.weights().named(expected.config()).unwrap() {

@@ -58,7 +58,8 @@ pub fn part_names(name: &str) -> Option<(usize, Vec<String>)> {
         let plain = digits.len() == DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit());
         if plain { digits.parse::<usize>().ok() } else { None }
     };
-    let (number, count) = (parsed(number)?, parsed(count)?);
+    let number = parsed(number)?;
+    let count = parsed(count)?;
     let all = (1..=count).map(|part| format!("{stem}-{part:0DIGITS$}-of-{count:0DIGITS$}{ENDING}"));
     (1..=count).contains(&number).then(|| (number - 1, all.collect()))
 }

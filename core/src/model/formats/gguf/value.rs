@@ -137,7 +137,8 @@ fn array(reader: &mut ByteReader, depth: usize, budget: &mut Budget) -> Result<V
     if depth == DEEPEST {
         bail!(Format, "expected arrays at most {DEEPEST} deep, found deeper ones");
     }
-    let (kind, count) = (reader.u32()?, reader.u64()?);
+    let kind = reader.u32()?;
+    let count = reader.u64()?;
     super::countable(reader, count, least(kind), "values of an array")?;
     // The list grows by doubling, so its capacity may be twice its length.
     budget.take(2 * u128::from(count) * size_of::<Value>() as u128, metadata)?;

@@ -19,7 +19,8 @@ const THETA: f64 = 10_000.0;
 pub(super) fn config(source: &dyn TensorSource, given: &Given) -> Result<Config> {
     let here = |name: &str| source.shape(name).is_some();
     let sizes = sizes(source, given)?;
-    let (layers, d_head) = (sizes.layers, sizes.d_head);
+    let layers = sizes.layers;
+    let d_head = sizes.d_head;
     let narrow = shape::<3>(source, "blocks.0.attn._W_K")?.map(|[heads, _, _]| heads);
     let mut config = Config {
         family: "microtome".into(),
@@ -84,7 +85,8 @@ fn sizes(source: &dyn TensorSource, given: &Given) -> Result<Sizes> {
         bail!(Format, "expected the tensor `{}`, found none", queries(0));
     };
     if heads == 0 || d_head == 0 || width != d_model {
-        let (name, wanted) = (queries(0), if early { "d_head, d_model" } else { "d_model, d_head" });
+        let name = queries(0);
+        let wanted = if early { "d_head, d_model" } else { "d_model, d_head" };
         let found = source.shape(&name).unwrap_or_default();
         return Err(err!(Format, "{name}: expected shape [heads, {wanted}] with d_model {d_model}, found {found:?}")
             .hint(
@@ -151,7 +153,8 @@ type Norms = (Option<NormKind>, bool);
 
 fn norms(source: &dyn TensorSource, given: &Given, config: &mut Config) -> Result<()> {
     let here = |name: &str| source.shape(name).is_some();
-    let (weight, bias) = (here("blocks.0.ln1.w"), here("blocks.0.ln1.b"));
+    let weight = here("blocks.0.ln1.w");
+    let bias = here("blocks.0.ln1.b");
     // In TransformerLens a layer norm with weights has biases, and an RMS norm has none.
     let shown = if bias { NormKind::Layer } else { NormKind::Rms };
     (config.norm, config.norm_weight) = match stated_norms(given, weight)? {

@@ -55,7 +55,8 @@ pub fn layout(source: &dyn TensorSource, options: &Map<String, Value>) -> Result
     if config.gated {
         ignored.extend(infer::empty_biases(source, &config)?);
     }
-    let (age, mut weights) = (Age::of(source), BTreeMap::new());
+    let age = Age::of(source);
+    let mut weights = BTreeMap::new();
     for (name, _) in config.parameters()? {
         let from = place(&name, &config, age)
             .ok_or_else(|| err!(Bug, "the weight `{name}` has no name in state dictionaries of TransformerLens"))?;

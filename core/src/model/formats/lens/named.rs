@@ -30,7 +30,8 @@ pub fn weight(weights: &Weights, config: &Config, name: &str) -> Result<Option<T
         let all: Option<Vec<Tensor>> = (0..config.layers).map(of_layer).collect::<Result<_>>()?;
         let Some(all) = all.filter(|all| !all.is_empty()) else { return Ok(None) };
         if let Some(layer) = all.iter().position(|one| one.dims() != all[0].dims()) {
-            let (first, other) = (all[0].dims(), all[layer].dims());
+            let first = all[0].dims();
+            let other = all[layer].dims();
             return Err(err!(
                 Argument,
                 "expected layers of one size to stack `{name}` of, found {first:?} in layer 0 and {other:?} in layer {layer}"
@@ -133,13 +134,15 @@ impl Weights {
     pub fn qk(&self, config: &Config, layer: usize, head: usize) -> Result<Tensor> {
         let attn = own_attention(self, config, layer)?;
         let of_head = |weight: &Weight, head: usize| of_head(weight, config.d_head_of(layer), head);
-        let (q, k) = (of_head(&attn.q.weight, head)?, of_head(&attn.keys()?.weight, config.kv_head(layer, head))?);
+        let q = of_head(&attn.q.weight, head)?;
+        let k = of_head(&attn.keys()?.weight, config.kv_head(layer, head))?;
         matmul::matmul(&q.t()?, &k)
     }
 
     /// Computes `W_V W_O` of a head, `[d_model, d_model]`.
     pub fn ov(&self, config: &Config, layer: usize, head: usize) -> Result<Tensor> {
-        let (attn, size) = (own_attention(self, config, layer)?, config.d_head_of(layer));
+        let attn = own_attention(self, config, layer)?;
+        let size = config.d_head_of(layer);
         let v = of_head(&attn.values()?.weight, size, config.kv_head(layer, head))?;
         let o = attn.o.weight.tensor()?.narrow(1, head * size, size)?;
         matmul::matmul(&v.t()?, &o.t()?)
@@ -217,7 +220,8 @@ mod tests {
     fn the_products_of_a_head_are_those_of_its_weights() {
         for config in configs() {
             let weights = made(&config);
-            let (layer, head) = (config.layers - 1, config.heads - 1);
+            let layer = config.layers - 1;
+            let head = config.heads - 1;
             if let Some(from) = config.keys_from(layer) {
                 let error = weights.ov(&config, layer, head).unwrap_err();
                 assert!(error.message.starts_with("layer 1 reads the keys and values of layer 0"), "{error}");

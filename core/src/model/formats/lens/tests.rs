@@ -116,7 +116,8 @@ fn the_early_layout_computes_the_same() {
         };
         (name.clone(), turned.contiguous().unwrap())
     };
-    let (now, given) = (held("gelu"), json!({"act": "gelu"}));
+    let now = held("gelu");
+    let given = json!({"act": "gelu"});
     let early = Held(now.0.iter().map(turned).collect());
     let batch = Batch::new(vec![vec![3, 1, 4, 1, 5]]).unwrap();
     let logits = |held: &Held| decoder(held, given.clone()).logits(&batch, Vec::new(), &Task::default()).unwrap();

@@ -98,7 +98,9 @@ impl FittedLens {
             let missing = || err!(Format, "expected whole numbers as `{name}`, found none");
             numbers.get(name).cloned().flatten().ok_or_else(missing)
         };
-        let (prompts, width, mut layers) = (part("n_prompts")?, part("d_model")?, part("source_layers")?);
+        let prompts = part("n_prompts")?;
+        let width = part("d_model")?;
+        let mut layers = part("source_layers")?;
         layers.sort_unstable();
         for name in kind.names() {
             let named: Vec<i64> =

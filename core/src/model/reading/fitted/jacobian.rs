@@ -113,19 +113,24 @@ fn of_prompt(
     done: &mut dyn FnMut(),
     task: &Task,
 ) -> Result<Vec<Tensor>> {
-    let (d, valid) = (model.config().d_model, skip..ids.len() - 1);
+    let d = model.config().d_model;
+    let valid = skip..ids.len() - 1;
     let copies = copies(ids.len(), d);
     let tokens = (copies * ids.len()) as u128;
     let bytes = tokens * (model.config().layers * KEPT * d * model.dtype().size_in_bytes()) as u128;
     memory::check(bytes, || "the activations of a prompt's copies".into())?;
     let run = Arc::new({
-        let (model, batch, layers, within) =
-            (model.clone(), Batch::new(vec![ids.to_vec(); copies])?, layers.to_vec(), task.clone());
+        let model = model.clone();
+        let batch = Batch::new(vec![ids.to_vec(); copies])?;
+        let layers = layers.to_vec();
+        let within = task.clone();
         task.apart(move || Streams::of(&model, &batch, &layers, &within))?
     });
     let mut rows: Vec<Vec<Tensor>> = vec![Vec::new(); layers.len()];
     for start in (0..d).step_by(copies) {
-        let (run, valid, dimensions) = (run.clone(), valid.clone(), start..(start + copies).min(d));
+        let run = run.clone();
+        let valid = valid.clone();
+        let dimensions = start..(start + copies).min(d);
         let found = task.apart(move || run.rows(dimensions, valid))?;
         rows.iter_mut().zip(found).for_each(|(rows, more)| rows.push(more));
         done();

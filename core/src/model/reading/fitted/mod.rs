@@ -123,7 +123,8 @@ impl FittedLens {
 
     /// Refuses a model that the lens does not fit.
     fn check(&self, model: &Decoder) -> Result<()> {
-        let (config, last) = (model.config(), self.layers().last().unwrap_or_default());
+        let config = model.config();
+        let last = self.layers().last().unwrap_or_default();
         if config.d_model == self.d_model && last + 1 < config.layers {
             return Ok(());
         }

@@ -50,7 +50,8 @@ fn options(skip_first: usize) -> JacobianLensOptions {
 /// Computes the largest difference, as a share of the largest number.
 fn far(found: &Tensor, expected: &Tensor) -> f64 {
     assert_eq!(found.dims(), expected.dims());
-    let (found, expected) = (floats(found).unwrap(), floats(expected).unwrap());
+    let found = floats(found).unwrap();
+    let expected = floats(expected).unwrap();
     let most = expected.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
     found.iter().zip(&expected).fold(0.0_f64, |far, (a, b)| far.max((a - b).abs())) / most
 }
@@ -143,7 +144,8 @@ fn rows_of_any_number_of_copies_are_the_same() {
 #[test]
 fn saved_lenses_are_read_again_to_the_precision_of_f16() {
     let out = tempfile::tempdir().unwrap();
-    let (files, task) = (files(out.path()), Task::default());
+    let files = files(out.path());
+    let task = Task::default();
     let model = Arc::new(decoder(config(), DType::F32));
     let lens = fit_jacobian(&model, &[vec![1, 2, 3, 4]], &options(1), &task).unwrap();
     let path = Path::new("lens.safetensors");
@@ -213,7 +215,8 @@ fn before_its_training_a_tuned_lens_is_the_logit_lens() {
     let model = Arc::new(decoder(config(), DType::F32));
     let options = TunedLensOptions { steps: 0, ..TunedLensOptions::default() };
     let lens = train_tuned(&model, &counting(3, 0), &options, &Task::default()).unwrap();
-    let (batch, places) = (Batch::new(counting(2, 9)).unwrap(), lens.places(&model).unwrap());
+    let batch = Batch::new(counting(2, 9)).unwrap();
+    let places = lens.places(&model).unwrap();
     let both = lens.read(&model, &batch, &places, &LensOptions::default(), Vec::new(), &Task::default()).unwrap();
     for (fitted, logit) in both.fitted.iter().zip(&both.logit) {
         assert_eq!(floats(&fitted.logits).unwrap(), floats(&logit.logits).unwrap(), "{}", fitted.place);
@@ -246,7 +249,8 @@ fn the_divergence_of_a_lens_is_that_of_its_logits() {
     // One text is shorter than the other.
     let prompts = vec![vec![3, 1, 4, 1, 5], vec![9, 2]];
     let found = judged(&lens, &model, &prompts);
-    let (mut sum, mut tokens) = (0.0, 0);
+    let mut sum = 0.0;
+    let mut tokens = 0;
     for ids in &prompts {
         let batch = Batch::new(vec![ids.clone()]).unwrap();
         let places = lens.places(&model).unwrap();
@@ -280,7 +284,8 @@ fn an_interrupted_training_leaves_the_lens_so_far() {
 #[test]
 fn a_saved_tuned_lens_is_read_again_bit_for_bit() {
     let out = tempfile::tempdir().unwrap();
-    let (files, task) = (files(out.path()), Task::default());
+    let files = files(out.path());
+    let task = Task::default();
     let model = Arc::new(decoder(config(), DType::F32));
     let options = TunedLensOptions { steps: 2, ..TunedLensOptions::default() };
     let lens = train_tuned(&model, &counting(3, 0), &options, &task).unwrap();

@@ -106,7 +106,10 @@ impl Training<'_> {
         let seen = Arc::new(Seen::of(self.model, Batch::new(rows)?, places, task)?);
         let mut sum = 0.0;
         for (layer, descent) in &mut self.layers {
-            let (model, seen, at, within) = (self.model.clone(), seen.clone(), descent.parameters(), task.clone());
+            let model = self.model.clone();
+            let seen = seen.clone();
+            let at = descent.parameters();
+            let within = task.clone();
             let place = output(*layer);
             let found = task.apart(move || {
                 let mut loss = |map: &[Tensor]| seen.loss(&model, place, map, &within);
@@ -142,7 +145,8 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn of(model: &Decoder, batch: Batch, places: Vec<Place>, task: &Task) -> Result<Self> {
-        let (width, outputs) = (batch.width(), model.config().outputs());
+        let width = batch.width();
+        let outputs = model.config().outputs();
         memory::check((4 * KEPT * batch.rows().len() * width * outputs) as u128, || "the logits of a lens".into())?;
         let real = |(row, length): (usize, usize)| (0..length).map(move |column| (row * width + column) as u32);
         let tokens: Vec<u32> = batch.lengths().into_iter().enumerate().flat_map(real).collect();

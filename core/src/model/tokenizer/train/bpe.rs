@@ -26,10 +26,12 @@ const PART: usize = 1 << 15;
 const MOST_BYTES: u64 = i32::MAX as u64;
 
 pub fn train(texts: &mut TextReader, options: &TokenizerOptions, task: &Task) -> Result<Tokenizer> {
-    let (cut, forced) = (cutting(options)?, Forced::new(options)?);
+    let cut = cutting(options)?;
+    let forced = Forced::new(options)?;
     let least = options.special.len() + 256 + forced.tokens();
     if options.vocab < least {
-        let (special, groups) = (options.special.len(), forced.tokens());
+        let special = options.special.len();
+        let groups = forced.tokens();
         return Err(err!(Argument, "expected a vocabulary of {least} tokens or more, found {}", options.vocab)
             .hint(format!("it contains {special} special tokens, 256 bytes and {groups} groups of digits or marks"))
             .about("vocab"));
@@ -41,8 +43,10 @@ pub fn train(texts: &mut TextReader, options: &TokenizerOptions, task: &Task) ->
 
 /// Counts the occurrences of each piece in the texts.
 fn count(texts: &mut TextReader, cut: &Sequence) -> Result<HashMap<String, u64>> {
-    let (mut counts, mut total) = (HashMap::new(), 0);
-    let (mut portion, mut size) = (Vec::new(), 0);
+    let mut counts = HashMap::new();
+    let mut total = 0;
+    let mut portion = Vec::new();
+    let mut size = 0;
     loop {
         let text = texts.next();
         let done = text.is_none();

@@ -18,7 +18,8 @@ pub fn train(texts: &mut TextReader, options: &TokenizerOptions) -> Result<Token
         .special_tokens(options.special.iter().map(|name| AddedToken::from(name.as_str(), true)).collect())
         .build()
         .map_err(|e| failed(e.to_string().into()))?;
-    let (special, kind) = (options.special.clone(), options.kind);
+    let special = options.special.clone();
+    let kind = options.kind;
     // The name of a special token in a text does not count as a word.
     let counted = move |word: &&str| !special.iter().any(|name| name == word);
     trainer

@@ -96,11 +96,13 @@ impl Machine {
             b'}' | b']' | b')' | b't' | 0x85..=0x87 | b'l' | b'd' | 0x8f | 0x91 => self.container(operation)?,
             b'a' | b'e' | b's' | b'u' | 0x90 => self.fill(operation)?,
             b'c' => {
-                let (module, name) = (reader.line()?, reader.line()?);
+                let module = reader.line()?;
+                let name = reader.line()?;
                 self.global(&String::from_utf8_lossy(module), &String::from_utf8_lossy(name))?;
             }
             0x93 => {
-                let (name, module) = (self.pop_text()?, self.pop_text()?);
+                let name = self.pop_text()?;
+                let module = self.pop_text()?;
                 self.global(&module, &name)?;
             }
             b'R' => self.reduce()?,
@@ -243,7 +245,8 @@ impl Machine {
         let parts = match operation {
             b'a' => vec![self.pop()?],
             b's' => {
-                let (value, key) = (self.pop()?, self.pop()?);
+                let value = self.pop()?;
+                let key = self.pop()?;
                 vec![key, value]
             }
             _ => self.take_to_mark()?,
@@ -264,7 +267,8 @@ impl Machine {
 
     /// Calls one of the functions that are implemented here.
     fn reduce(&mut self) -> Result<()> {
-        let (arguments, function) = (self.pop()?, self.pop()?);
+        let arguments = self.pop()?;
+        let function = self.pop()?;
         let Object::Tuple(arguments) = self.object(arguments) else {
             bail!(Format, "expected a tuple of arguments, found something else")
         };
@@ -331,7 +335,8 @@ impl Machine {
             return Err(odd_tensor());
         }
         let Object::Storage(storage) = self.object(storage) else { return Err(odd_tensor()) };
-        let (shape, strides) = (self.sizes(size)?, self.sizes(stride)?);
+        let shape = self.sizes(size)?;
+        let strides = self.sizes(stride)?;
         Ok(View { storage: storage.clone(), offset: self.size(offset)?, shape, strides })
     }
 
@@ -388,7 +393,8 @@ impl Machine {
 
     /// Drops the attributes of an object, of which only state dictionaries have one: the versions of their modules.
     fn build(&mut self) -> Result<()> {
-        let (state, object) = (self.pop()?, self.top()?);
+        let state = self.pop()?;
+        let object = self.top()?;
         let versions = |key: &Id| matches!(self.object(*key), Object::Text(name) if name == "_metadata");
         match (self.object(object), self.object(state)) {
             (Object::Dict(_), Object::Dict(pairs)) if pairs.iter().all(|(key, _)| versions(key)) => Ok(()),

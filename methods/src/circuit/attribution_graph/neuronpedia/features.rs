@@ -60,7 +60,8 @@ pub fn empty(number: usize, scan: &str) -> Map<String, Value> {
 /// Returns the percentiles of the activations, 1 to 100: the upper edges of their bins.
 fn hundredths(edges: &[f64], counts: &[u64]) -> Vec<f64> {
     let all: u64 = counts.iter().sum();
-    let (mut found, mut reached) = (Vec::with_capacity(100), 0);
+    let mut found = Vec::with_capacity(100);
+    let mut reached = 0;
     for (edge, count) in edges.iter().skip(1).zip(counts) {
         reached += count;
         while found.len() < 100 && 100 * reached >= all * (found.len() as u64 + 1) {

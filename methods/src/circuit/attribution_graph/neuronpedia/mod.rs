@@ -133,7 +133,8 @@ impl AttributionGraph {
             }
             Part::Token(token) if index >= first => {
                 let chance = self.targets[index - first].weight;
-                let (layer, js) = ((self.layers + 1).to_string(), format!("L_{token}-{position}"));
+                let layer = (self.layers + 1).to_string();
+                let js = format!("L_{token}-{position}");
                 let clerp = format!("Output \"{meaning}\" (p={chance:.3})");
                 (i64::from(token), LOGIT, layer, js, clerp, chance, None)
             }

@@ -25,7 +25,8 @@ pub fn ours(fixture: &Fixture) -> Value {
 fn same(a: &Value, b: &Value, place: &str) {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => {
-            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
+            let a = a.as_f64().unwrap();
+            let b = b.as_f64().unwrap();
             assert!((a - b).abs() <= 1e-5 + 1e-4 * b.abs(), "{place}: {a} and {b}");
         }
         (Value::Array(a), Value::Array(b)) => {
@@ -119,7 +120,8 @@ fn damaged_files_are_refused() {
     assert!(refused(&|file| file["nodes"] = 3.into()).contains("`nodes`"));
     assert!(
         refused(&|file| {
-            let (a, b) = (file["links"][0]["source"].clone(), file["links"][0]["target"].clone());
+            let a = file["links"][0]["source"].clone();
+            let b = file["links"][0]["target"].clone();
             file["links"][0] = serde_json::json!({ "source": b, "target": a, "weight": 1.0 });
         })
         .contains("from an earlier node to a later one")

@@ -24,7 +24,8 @@ impl AttributionGraph {
     /// Returns the files of the folder by their paths in it. Features of the circuit without a card have a file, too:
     /// without one the viewer would go on showing the card before.
     pub fn viewer(&self, circuit: &Graph, cards: &[FeatureCard]) -> Result<BTreeMap<String, Value>> {
-        let (mut graph, scan) = (self.neuronpedia(circuit, SLUG)?, format!("./data/{FEATURES}"));
+        let mut graph = self.neuronpedia(circuit, SLUG)?;
+        let scan = format!("./data/{FEATURES}");
         let Some(metadata) = graph.get_mut("metadata") else { return Err(err!(Bug, "a graph without metadata")) };
         metadata["scan"] = scan.as_str().into();
         let list = json!({ "graphs": [metadata] });

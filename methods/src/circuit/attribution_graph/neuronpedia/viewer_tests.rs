@@ -162,7 +162,8 @@ fn a_folder_for_the_viewer_has_a_file_for_each_feature() {
         ..FeatureCard::default()
     };
     let files = graph.viewer(&circuit, &[card]).unwrap();
-    let (list, file) = (&files["graph-metadata.json"]["graphs"], &files["graph.json"]);
+    let list = &files["graph-metadata.json"]["graphs"];
+    let file = &files["graph.json"];
     assert_eq!(list.as_array().unwrap().as_slice(), [file["metadata"].clone()]);
     // It is served as `./data`, and called by what the list says.
     assert_eq!((list[0]["slug"].as_str(), list[0]["scan"].as_str()), (Some("graph"), Some("./data/features")));

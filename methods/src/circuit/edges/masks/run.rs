@@ -32,7 +32,9 @@ impl Texts<'_> {
                 let x = x.narrow(0, port as usize * wiring.heads, wiring.heads)?.contiguous()?;
                 decoder.port_of_each((kind, layer), &x, task)
             };
-            let (q, k, v) = (port(Port::Q, SiteKind::Q)?, port(Port::K, SiteKind::K)?, port(Port::V, SiteKind::V)?);
+            let q = port(Port::Q, SiteKind::Q)?;
+            let k = port(Port::K, SiteKind::K)?;
+            let v = port(Port::V, SiteKind::V)?;
             let gap = self.gap(1);
             let columns = Columns { gap: gap.as_ref(), ..Columns::default() };
             let heads: Vec<usize> = (0..wiring.heads).collect();
@@ -54,7 +56,8 @@ impl Texts<'_> {
     /// Returns what receivers with the same senders read, `[receivers, texts, pos, d_model]`: the clean residual
     /// stream, and the sum over senders u of m (own - clean) + (1 - m) (other - clean).
     fn read(&self, wiring: &Wiring, receivers: Range<usize>, written: &Written, masks: &Tensor) -> Result<Tensor> {
-        let (before, count) = (wiring.before(receivers.start), receivers.len());
+        let before = wiring.before(receivers.start);
+        let count = receivers.len();
         let clean = &self.clean.inputs[receivers.start];
         let own = written.of_first(before.len())?;
         let first = self.first(Extent::Everywhere);

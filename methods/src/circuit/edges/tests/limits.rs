@@ -110,7 +110,8 @@ fn a_model_in_f64_gives_the_numbers_of_one_in_f32() {
 
 #[test]
 fn thresholds_that_keep_all_or_nothing() {
-    let (model, task) = (model(decoder(config(), DType::F32)), Task::default());
+    let model = model(decoder(config(), DType::F32));
+    let task = Task::default();
     let options =
         AcdcOptions { threshold: Thresholds { values: vec![-1e9, 1e9], is_one: false }, ..AcdcOptions::default() };
     let found = acdc(&model, &pairs(), (KL, false), &options, &task).unwrap();

@@ -33,7 +33,8 @@ fn shapes() -> Vec<Config> {
 /// Computes the metric of the pairs of some texts with edges cut, node by node and column by column, without any known
 /// run.
 fn plain(texts: &Texts, other: &Tensor, kept: &[bool], task: &Task) -> Vec<f64> {
-    let (model, wiring) = (&texts.decoder, &texts.wiring);
+    let model = &texts.decoder;
+    let wiring = &texts.wiring;
     let own_embed = &texts.clean.outputs[0];
     // All that enters the residual stream and is no node: positions, and biases of attention as layers are passed.
     let mut constant = (&texts.clean.inputs[0] - own_embed).unwrap();
@@ -103,7 +104,8 @@ fn an_uncut_run_is_that_of_the_model() {
 
 #[test]
 fn cut_runs_are_as_plain_ones_in_every_shape_of_model() {
-    let (task, pairs) = (Task::default(), pairs());
+    let task = Task::default();
+    let pairs = pairs();
     for config in shapes() {
         let model = model(decoder(config.clone(), DType::F32));
         for (measure, ablation) in [
@@ -129,7 +131,8 @@ fn cut_runs_are_as_plain_ones_in_every_shape_of_model() {
 
 #[test]
 fn exact_scores_and_acdc_are_as_with_a_whole_run_for_each_edge() {
-    let (task, pairs) = (Task::default(), pairs());
+    let task = Task::default();
+    let pairs = pairs();
     for config in shapes() {
         let model = model(decoder(config.clone(), DType::F32));
         for ablation in [EdgeAblation::Corrupt, EdgeAblation::Zero] {
@@ -203,7 +206,8 @@ fn estimates_on_a_stretch_of_the_way_add_up_where_a_model_is_linear() {
 
 #[test]
 fn a_mean_is_over_all_corrupt_prompts_at_each_position() {
-    let (task, pairs) = (Task::default(), pairs());
+    let task = Task::default();
+    let pairs = pairs();
     let model = model(decoder(config(), DType::F32));
     let runs = EdgeRuns::new(&model, &pairs, Measure::Kl(Prompt::Clean), EdgeAblation::Mean, &task).unwrap();
     let shift = |texts: &Texts, sender: usize, row: usize, column: usize| -> Vec<f64> {

@@ -39,7 +39,9 @@ fn ids(value: &Value) -> Vec<Vec<u32>> {
 
 fn pairs(family: &str) -> Vec<TokenPair> {
     let file = read(family, "pairs.json");
-    let (clean, corrupt, answers) = (ids(&file["clean"]), ids(&file["corrupted"]), ids(&file["answers"]));
+    let clean = ids(&file["clean"]);
+    let corrupt = ids(&file["corrupted"]);
+    let answers = ids(&file["answers"]);
     let pair = |at: usize| TokenPair {
         clean: clean[at].clone(),
         corrupt: corrupt[at].clone(),
@@ -75,7 +77,9 @@ const REFERENCE: [(&str, EdgeMethod, EdgeAblation); 5] = [
 fn scores_and_circuits_are_the_reference_on_both_families() {
     let task = Task::default();
     for family in FAMILIES {
-        let (model, pairs, faithfulness) = (model(family), pairs(family), read(family, "faithfulness.json"));
+        let model = model(family);
+        let pairs = pairs(family);
+        let faithfulness = read(family, "faithfulness.json");
         let runs = EdgeRuns::new(&model, &pairs, Measure::LogitDiff, EdgeAblation::Corrupt, &task).unwrap();
         for (name, method, ablation) in REFERENCE {
             let options = options(method, ablation);
@@ -85,7 +89,8 @@ fn scores_and_circuits_are_the_reference_on_both_families() {
             assert_eq!((count, runs.units()), (172, 172));
             let tenth = top(&all, 0.1, SubgraphOptions::default()).unwrap();
             let text = std::fs::read_to_string(folder(family).join(format!("{name}.json"))).unwrap();
-            let (expected, found) = (scores(&text), scores(&eap_file::written(&all.graph, &tenth.graph).unwrap()));
+            let expected = scores(&text);
+            let found = scores(&eap_file::written(&all.graph, &tenth.graph).unwrap());
             assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
             let most = expected.values().fold(0.0_f64, |most, (score, _)| most.max(score.abs()));
             let mut far = 0.0_f64;
@@ -96,8 +101,8 @@ fn scores_and_circuits_are_the_reference_on_both_families() {
             println!("{family} {name}: {far:.1e} of the largest");
             assert!(far < 1e-4, "{family} {name}: {far}");
             // Faithfulness at the shares of edges that MIB has.
-            let (m_model, m_empty) =
-                (faithfulness["m_model"].as_f64().unwrap(), faithfulness["m_empty"].as_f64().unwrap());
+            let m_model = faithfulness["m_model"].as_f64().unwrap();
+            let m_empty = faithfulness["m_empty"].as_f64().unwrap();
             let rows = &faithfulness[name];
             for (at, share) in faithfulness["fractions"].as_array().unwrap().iter().enumerate() {
                 let wanted = (share.as_f64().unwrap() * count as f64) as usize;
@@ -124,7 +129,9 @@ fn scores_and_circuits_are_the_reference_on_both_families() {
 fn acdc_decides_as_the_reference_where_numbers_are_far_enough_apart() {
     let task = Task::default();
     for family in FAMILIES {
-        let (model, pairs, file) = (model(family), pairs(family), read(family, "acdc.json"));
+        let model = model(family);
+        let pairs = pairs(family);
+        let file = read(family, "acdc.json");
         for run in file["runs"].as_array().unwrap() {
             let ablation = match run["ablation"].as_str().unwrap() {
                 "zero" => EdgeAblation::Zero,

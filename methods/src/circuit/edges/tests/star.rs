@@ -50,7 +50,8 @@ impl Plain<'_> {
         let config = self.decoder.config();
         let mut metric = |logits: &Tensor| Ok(self.plan.values(logits)?.sum_all()?);
         let one = |layer: usize| {
-            let (hooks, points) = (dropping(config, layer).unwrap(), Logits::Points(self.plan.points()));
+            let hooks = dropping(config, layer).unwrap();
+            let points = Logits::Points(self.plan.points());
             let found = self.decoder.grads(self.plan.batch(), hooks, &[place], points, &mut metric, &self.task);
             found.unwrap().cache.at(place).unwrap()
         };
@@ -95,7 +96,8 @@ fn sizes_are_those_of_patterns_computed_again_and_gradients_dropped_layer_by_lay
             let one = [pair];
             let graph = scored(&model, &one, EdgeMethod::AtpStar, EdgeAblation::Corrupt);
             let plan = |which| MetricPlan::new(Measure::LogitDiff, &apart, &one, (which, &[0]), &task).unwrap();
-            let (clean, corrupt) = (plan(Prompt::Clean), plan(Prompt::Corrupt));
+            let clean = plan(Prompt::Clean);
+            let corrupt = plan(Prompt::Corrupt);
             let written = |plan: &MetricPlan| outputs(&apart, &wiring, plan, &task).unwrap().0;
             let shifts = (written(&corrupt) - written(&clean)).unwrap();
             let plain = Plain { decoder: &apart, plan: &clean, task: Task::default() };

@@ -21,7 +21,8 @@ struct Made {
 
 impl Wave<'_> {
     pub fn heads(&mut self, layer: usize) -> Result<()> {
-        let (texts, task) = (self.texts, self.task);
+        let texts = self.texts;
+        let task = self.task;
         let number = |head, port| texts.wiring.receiver(Receiver::Port { layer, head, port });
         let Some(first) = number(0, Port::Q) else { return Ok(()) };
         let classes = self.classes(first..first + 3 * texts.wiring.heads);

@@ -132,8 +132,11 @@ impl<'a> Wave<'a> {
 
     /// Computes the metric of each pair in each variant, from the residual stream that the logits read.
     fn values(&self, x: &Tensor) -> Result<Vec<Vec<f64>>> {
-        let (texts, plan) = (self.texts, &self.texts.plan);
-        let (count, first, width) = (texts.count(), texts.first(Extent::Ends), texts.width());
+        let texts = self.texts;
+        let plan = &self.texts.plan;
+        let count = texts.count();
+        let first = texts.first(Extent::Ends);
+        let width = texts.width();
         let columns = width - first;
         let mut rows = x.flatten(0, 1)?;
         let changed = rows.dim(0)?;

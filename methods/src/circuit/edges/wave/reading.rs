@@ -19,7 +19,8 @@ pub struct Class {
 impl Wave<'_> {
     /// Groups the receivers whose input matters and differs from the known run, by what they read.
     pub fn classes(&self, receivers: std::ops::Range<usize>) -> Vec<Class> {
-        let (wiring, Start { base, kept, push, .. }) = (&self.texts.wiring, &self.start);
+        let wiring = &self.texts.wiring;
+        let Start { base, kept, push, .. } = &self.start;
         let mut known: Vec<(Class, candle_core::TensorId)> = Vec::new();
         for receiver in receivers {
             let extent = self.needed.1[receiver];
@@ -65,7 +66,8 @@ impl Wave<'_> {
                 continue;
             }
             let some: Vec<&Class> = here.iter().map(|at| classes[*at]).collect();
-            let (shifts, items) = (self.shifted(&some, extent)?, self.summed(&some, extent)?);
+            let shifts = self.shifted(&some, extent)?;
+            let items = self.summed(&some, extent)?;
             for ((at, shift), items) in here.into_iter().zip(shifts).zip(items) {
                 let class = classes[at];
                 let Some(first) = class.receivers.first() else { continue };

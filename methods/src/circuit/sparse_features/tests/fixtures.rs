@@ -42,7 +42,8 @@ impl Fixture {
         let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
         let path = folder.join("model").display().to_string();
         let model = Model::load(&files, &path, &Loading::default(), &Task::default()).unwrap();
-        let (effects, edges) = (tensors(folder.join("effects.safetensors")), tensors(folder.join("edges.safetensors")));
+        let effects = tensors(folder.join("effects.safetensors"));
+        let edges = tensors(folder.join("edges.safetensors"));
         let parts = tensors(folder.join("dictionaries.safetensors"));
         let mut sites: Vec<String> =
             parts.keys().filter_map(|name| name.strip_suffix(".W_enc").map(String::from)).collect();
@@ -94,7 +95,8 @@ impl Fixture {
         work: impl FnOnce(&Search, &Effects) -> T,
     ) -> T {
         let task = Task::default();
-        let (pairs, placed) = (&self.pairs[pair..=pair], Placed::all(&self.model, &self.saes).unwrap());
+        let pairs = &self.pairs[pair..=pair];
+        let placed = Placed::all(&self.model, &self.saes).unwrap();
         let cases = Cases::of_pairs(&self.model, pairs, (Measure::LogitDiff, false), SHARE, &task).unwrap();
         let positions = Some(cases.length().unwrap());
         let units = Units::new(&placed, positions);
@@ -169,7 +171,8 @@ fn edges_are_the_references() {
         for pair in 0..2 {
             let options = SparseFeatureOptions::default();
             fixture.with_search(pair, (NodeAblation::Patch, options), |search, found| {
-                let (units, task) = (search.units, Task::default());
+                let units = search.units;
+                let task = Task::default();
                 // Everything upstream of what the fixture has as downstream nodes.
                 let strong: Vec<bool> = found.effects.iter().map(|effect| effect.abs() > threshold).collect();
                 let edges = search.edges(found, &vec![true; units.count()], &task).unwrap();
@@ -177,7 +180,8 @@ fn edges_are_the_references() {
                 let mut compared = 0;
                 for (name, expected) in &fixture.edges {
                     let Some((up, down)) = name.split_once("->") else { continue };
-                    let (from, to) = (Fixture::level(search, up), Fixture::level(search, down));
+                    let from = Fixture::level(search, up);
+                    let to = Fixture::level(search, down);
                     let targets = &fixture.edges[&format!("down.{down}")];
                     let own = ints(targets).unwrap();
                     let numbers = own.chunks(3).zip(
@@ -243,7 +247,8 @@ fn what_a_circuit_keeps_is_the_references() {
             };
             (of_pair(0) + of_pair(1)) / 2.0
         };
-        let (empty, full) = (mean(&|_| false), mean(&|_| true));
+        let empty = mean(&|_| false);
+        let full = mean(&|_| true);
         near(&[empty, full], &floats(&fixture.effects["m_empty_full"]).unwrap(), "empty and full");
         let rows = floats(&fixture.effects["faithfulness"]).unwrap();
         for row in rows.chunks(4) {

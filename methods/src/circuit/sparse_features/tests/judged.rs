@@ -48,7 +48,8 @@ impl Hooks for Plainly<'_> {
     fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>> {
         let site = at.site.to_string();
         let Some(number) = SITES.iter().position(|known| **known == site) else { return Ok(None) };
-        let (sae, other) = (&self.saes[number], &self.corrupt[number]);
+        let sae = &self.saes[number];
+        let other = &self.corrupt[number];
         let [own, theirs] = [sae.encode(x)?, sae.encode(other)?];
         let [error, their_error] = [(x - sae.decode(&own)?)?, (other - sae.decode(&theirs)?)?];
         let mask: Vec<f32> =
@@ -66,8 +67,10 @@ impl Hooks for Plainly<'_> {
 
 #[test]
 fn faithfulness_and_completeness_are_those_of_dictionaries_that_are_spliced_plainly() {
-    let (model, task) = (model(config()), Task::default());
-    let (saes, pairs) = (dictionaries(&model), pairs());
+    let model = model(config());
+    let task = Task::default();
+    let saes = dictionaries(&model);
+    let pairs = pairs();
     let all = found(&model, &pairs, 0.0).unwrap();
     let mut sizes: Vec<f64> = all.nodes.iter().filter_map(|node| node.effect).map(f64::abs).collect();
     sizes.sort_by(f64::total_cmp);
@@ -87,9 +90,11 @@ fn faithfulness_and_completeness_are_those_of_dictionaries_that_are_spliced_plai
         floats(&plan.run(&model.decoder, &mut hooks, &task).unwrap()).unwrap().iter().sum::<f64>() / 2.0
     };
     let has = |site: &str, part: Part| graph.nodes.iter().any(|node| node.site == site && node.part == part);
-    let (everything, nothing) = (mean(&|_, _| true), mean(&|_, _| false));
+    let everything = mean(&|_, _| true);
+    let nothing = mean(&|_, _| false);
     let share = |value: f64| (value - nothing) / (everything - nothing);
-    let (circuit, rest) = (share(mean(&has)), share(mean(&|site, part| !has(site, part))));
+    let circuit = share(mean(&has));
+    let rest = share(mean(&|site, part| !has(site, part)));
     assert!((judged.faithfulness().unwrap() - circuit).abs() < 1e-4, "{:?} and {circuit}", judged.faithfulness());
     assert!((judged.complement.share.value.unwrap() - rest).abs() < 1e-4);
     assert!((judged.everything - everything).abs() < 1e-4 && (judged.nothing - nothing).abs() < 1e-4);
@@ -102,7 +107,8 @@ fn faithfulness_and_completeness_are_those_of_dictionaries_that_are_spliced_plai
 
 #[test]
 fn a_single_pair_of_prompts_of_one_token_is_judged() {
-    let (model, task) = (model(config()), Task::default());
+    let model = model(config());
+    let task = Task::default();
     let one = [TokenPair { clean: vec![1], corrupt: vec![4], ..pairs()[0].clone() }];
     let graph = found(&model, &one, 0.0).unwrap();
     let how = ((Measure::LogitDiff, false), (NodeAblation::Patch, NodePositions::Summed));
@@ -130,7 +136,8 @@ fn nan_in_a_weight_is_named() {
     assert_eq!(error.hint.as_deref(), Some("the weight `blocks.1.mlp.down.weight` has numbers that are not finite"));
     // The judgement of a circuit that another model has.
     let graph = found(&model(config()), &pairs(), 0.0).unwrap();
-    let (how, task) = (((Measure::LogitDiff, false), (NodeAblation::Patch, NodePositions::Summed)), Task::default());
+    let how = ((Measure::LogitDiff, false), (NodeAblation::Patch, NodePositions::Summed));
+    let task = Task::default();
     let pairs = pairs();
     let runs = FeatureAblations::of_pairs(&broken, &dictionaries(&broken), &pairs, how.0, how.1, &task);
     let error = runs.and_then(|runs| judge(&graph, &runs, &PairJudgeOptions::default(), &task)).unwrap_err();
@@ -143,7 +150,8 @@ fn a_model_in_f64_gives_the_effects_of_one_in_f32() {
     let [a, b] = [&model(config()), &wide].map(|model| found(model, &pairs(), 1e-3).unwrap());
     assert_eq!(a.nodes.len(), b.nodes.len());
     for (a, b) in a.nodes.iter().zip(&b.nodes).skip(1) {
-        let (x, y) = (a.effect.unwrap(), b.effect.unwrap());
+        let x = a.effect.unwrap();
+        let y = b.effect.unwrap();
         assert!(a.name() == b.name() && (x - y).abs() < 1e-3 * (1.0 + y.abs()), "{}: {x} and {y}", a.name());
     }
 }

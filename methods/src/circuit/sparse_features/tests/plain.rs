@@ -68,7 +68,8 @@ fn at(model: &Model, site: &str, corrupt: bool) -> Tensor {
 #[test]
 fn exact_effects_are_whole_runs_and_estimates_their_slopes_in_every_shape_of_model() {
     for config in configs() {
-        let (has_mlp, model) = (config.has_mlp(), model(config));
+        let has_mlp = config.has_mlp();
+        let model = model(config);
         let saes = dictionaries(model.decoder.config());
         let site = if has_mlp { "mlp_out.0" } else { "attn_out.0" };
         let sae = saes.iter().find(|sae| sae.parts().about.sites == [site]).unwrap();
@@ -81,7 +82,8 @@ fn exact_effects_are_whole_runs_and_estimates_their_slopes_in_every_shape_of_mod
                 ..PairCircuitOptions::default()
             },
         );
-        let (own, other) = (at(&model, site, false), at(&model, site, true));
+        let own = at(&model, site, false);
+        let other = at(&model, site, true);
         let codes = |x: &Tensor| sae.encode(x).unwrap();
         let change = (codes(&other) - codes(&own)).unwrap();
         let clean = metric(&model, None);

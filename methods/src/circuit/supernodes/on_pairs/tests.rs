@@ -43,7 +43,8 @@ fn grouped(graph: &Graph, names: &[&str]) -> Graph {
 
 /// Computes the change of the metric of each pair with these sites patched from the corrupt prompts, or zero.
 fn by_hooks(model: &Model, pairs: &[TokenPair], places: &[&str], ablation: EdgeAblation) -> f64 {
-    let (task, config) = (Task::default(), model.decoder.config());
+    let task = Task::default();
+    let config = model.decoder.config();
     let batch = Batch::new(pairs.iter().map(|pair| pair.corrupt.clone()).collect()).unwrap();
     let wanted = places.iter().map(|name| one_site(config, name, "").unwrap()).collect();
     let cache = Arc::new(model.decoder.cache(&batch, Ask { places: wanted, ..Ask::default() }, &task).unwrap());
@@ -67,7 +68,8 @@ fn ablated(graph: &Graph, name: &str, runs: &dyn NodeAblations, ablation: EdgeAb
 
 #[test]
 fn a_group_of_heads_and_mlps_is_as_with_hooks_in_every_shape_of_model() {
-    let (pairs, task) = (short(), Task::default());
+    let pairs = short();
+    let task = Task::default();
     for config in configs().into_iter().filter(|config| crate::circuit::edges::Wiring::new(config).is_ok()) {
         let names = match config.has_mlp() {
             true => vec!["z.0.1", "mlp_out.0", "z.1.0"],
@@ -87,7 +89,8 @@ fn a_group_of_heads_and_mlps_is_as_with_hooks_in_every_shape_of_model() {
 
 #[test]
 fn predictions_are_sums_of_effects_of_the_same_quantity() {
-    let (pairs, task) = (short(), Task::default());
+    let pairs = short();
+    let task = Task::default();
     let model = model(decoder(config(), DType::F32));
     let graph = scored(&model, &pairs, EdgeAblation::Corrupt);
     let runs = EdgeRuns::new(&model, &pairs, MEASURE, EdgeAblation::Corrupt, &task).unwrap();
@@ -113,7 +116,8 @@ fn predictions_are_sums_of_effects_of_the_same_quantity() {
 
 #[test]
 fn random_groups_have_as_many_nodes_of_each_kind() {
-    let (pairs, task) = (short(), Task::default());
+    let pairs = short();
+    let task = Task::default();
     let model = model(decoder(config(), DType::F32));
     let ablation = EdgeAblation::Corrupt;
     let graph = scored(&model, &pairs, ablation);
@@ -136,7 +140,8 @@ fn random_groups_have_as_many_nodes_of_each_kind() {
 
 #[test]
 fn a_group_of_features_is_ablated_together() {
-    let (pairs, task) = (short(), Task::default());
+    let pairs = short();
+    let task = Task::default();
     let model = model(decoder(config(), DType::F32));
     let d = model.decoder.config().d_model;
     let saes = ["resid_post.0", "resid_post.1"].map(|site| dictionary(d, 10, Activation::Relu, site));
@@ -156,7 +161,8 @@ fn a_group_of_features_is_ablated_together() {
     for name in &named {
         // The effect of a node is found by moving it alone.
         let found = ablated(&graph, name, &runs, ablation).unwrap();
-        let (predicted, measured) = (found.predicted.unwrap(), found.measured);
+        let predicted = found.predicted.unwrap();
+        let measured = found.measured;
         assert!((predicted - measured).abs() < 1e-4, "{name}: {predicted} and {measured}");
     }
     let all: Vec<&str> = named.iter().map(String::as_str).collect();

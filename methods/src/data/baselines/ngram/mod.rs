@@ -97,7 +97,8 @@ impl Ngram {
 
     /// Returns the `k` most likely tokens to come next.
     pub fn predict(&self, row: &[u32], options: &NgramPredictOptions, k: usize) -> Result<Vec<Prediction>> {
-        let (length, position) = (row.len() as i64, options.pos);
+        let length = row.len() as i64;
+        let position = options.pos;
         let place = if position < 0 { position + length } else { position };
         let Some(context) = usize::try_from(place).ok().and_then(|place| row.get(..=place)) else {
             return Err(err!(Argument, "expected a position within the {length} tokens of the text, found {position}")
@@ -116,7 +117,8 @@ impl Ngram {
             let end = (start + PORTION).min(ids.len());
             losses.extend(parallel::map(end - start, &|at| {
                 let at = start + at;
-                let (context, token) = (ids.get(..at).unwrap_or_default(), ids.get(at).copied().unwrap_or_default());
+                let context = ids.get(..at).unwrap_or_default();
+                let token = ids.get(at).copied().unwrap_or_default();
                 -self.chance(context, token).ln() as f32
             }));
         }

@@ -21,7 +21,8 @@ fn two_tokens_are_worth_what_the_formula_says() {
     assert_eq!(model.sizes(), [3, 4]);
     let one = |count: f64, taken: f64| (count - taken) / 5.0;
     // Unigrams count 2, 1 and 2: n1 = 1, n2 = 2, so Y = 1/5, D1 = 1 - 2/5 * 2 = 0.2. No count is 3, so D2 is 1.
-    let (d1, d2) = (0.2, 1.0);
+    let d1 = 0.2;
+    let d2 = 1.0;
     let rest = (2.0 * d2 + d1) / 5.0;
     let unigram = [one(2.0, d2), one(1.0, d1), one(2.0, d2), 0.0].map(|share| share + rest / 4.0);
     let found: Vec<f64> = model.logprobs(&[]).unwrap().into_iter().map(|log| f64::from(log).exp()).collect();

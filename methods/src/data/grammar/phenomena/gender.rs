@@ -20,7 +20,8 @@ pub struct Person {
 /// only be learned from its occurrences.
 pub fn person(pen: &mut Pen, template: usize) -> Person {
     loop {
-        let (female, role) = (pen.chance(50), pen.chance(45));
+        let female = pen.chance(50);
+        let role = pen.chance(45);
         let text = match (role, female) {
             (true, true) => pen.word(&trades::FEMALE_ROLES),
             (true, false) => pen.word(&trades::MALE_ROLES),

@@ -11,6 +11,7 @@ use crate::data::grammar::pen::Pen;
 pub fn sentence(pen: &mut Pen) -> (usize, String) {
     let opening = pen.index(&OPENINGS);
     let between = if pen.chance(35) { pen.own(&BETWEEN) } else { "" };
-    let (first, last) = (OPENINGS.get(opening).copied().unwrap_or_default(), pen.own(&CLOSINGS));
+    let first = OPENINGS.get(opening).copied().unwrap_or_default();
+    let last = pen.own(&CLOSINGS);
     (opening, format!("{first}{between}{last}"))
 }

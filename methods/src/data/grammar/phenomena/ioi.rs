@@ -30,7 +30,8 @@ fn invented(split: Split) -> usize {
 pub fn cast(pen: &mut Pen, template: usize) -> Cast {
     let percent = invented(pen.split);
     loop {
-        let (giver, other) = (people::given_or_invented(pen, percent), people::given_or_invented(pen, percent));
+        let giver = people::given_or_invented(pen, percent);
+        let other = people::given_or_invented(pen, percent);
         // Names with the same beginning would make the first letters ambiguous.
         let alike = giver.bytes().take(2).eq(other.bytes().take(2));
         if !alike && pen.allowed(&[&giver, &other, &template.to_string()]) {

@@ -90,7 +90,8 @@ proptest! {
     #[test]
     fn it_does_not_matter_how_rows_are_cut_into_batches(cuts in prop::collection::vec(1_usize..300, 1..6), seed in any::<u64>()) {
         let rows = cuts.iter().sum();
-        let (x, x_hat) = (drawn(rows, 3, seed), drawn(rows, 3, seed ^ 1));
+        let x = drawn(rows, 3, seed);
+        let x_hat = drawn(rows, 3, seed ^ 1);
         let codes = drawn(rows, 5, seed ^ 2).relu().unwrap();
         let whole = measured(&x, &codes, &x_hat).unwrap();
         let mut meter = Meter::new(3, 5, MeasureOptions::default()).unwrap();
@@ -98,7 +99,9 @@ proptest! {
         for count in cuts {
             let part = |t: &Tensor| t.narrow(0, start, count).unwrap();
             let positions: Vec<u32> = (start..start + count).map(|row| row as u32 % 3).collect();
-            let (x, codes, x_hat) = (part(&x), part(&codes), part(&x_hat));
+            let x = part(&x);
+            let codes = part(&codes);
+            let x_hat = part(&x_hat);
             let seen = Seen { x: &x, codes: &codes, x_hat: &x_hat, positions: Some(&positions) };
             meter.add(seen, &Task::default()).unwrap();
             start += count;
@@ -110,7 +113,8 @@ proptest! {
 
 #[test]
 fn parts_of_the_variance_make_up_the_whole() {
-    let (x, x_hat) = (drawn(90, 4, 5), drawn(90, 4, 6));
+    let x = drawn(90, 4, 5);
+    let x_hat = drawn(90, 4, 6);
     let found = measured(&x, &x, &x_hat).unwrap();
     let mean = x.mean_keepdim(0).unwrap();
     let spread = x.broadcast_sub(&mean).unwrap().sqr().unwrap().sum(1).unwrap().to_vec1::<f32>().unwrap();
