@@ -13,9 +13,9 @@ macro_rules! files {
 
 pub const PAGES: &[File] = files! {
     "":
-        "ARCHITECTURE.md" "CHANGELOG.md" "README.md";
+        "ARCHITECTURE.md" "CHANGELOG.md" "CONTRIBUTING.md" "README.md";
     "assets/":
-        "explorer.png" "parenthesis.png" "patching.svg";
+        "explorer.png" "parenthesis.png";
     "docs/":
         "README.md" "attribution-graphs.md" "benchmarks-attribution-graph.md" "benchmarks-circuit.md"
         "benchmarks-dashboard.md" "benchmarks-edges.md" "benchmarks-explorer.md" "benchmarks-flagship.md"
@@ -50,8 +50,9 @@ pub const PAGES: &[File] = files! {
     "scripts/":
         "README.md" "apostrophe_feature.rhai" "attribution_graph.rhai" "compiled_circuits.rhai" "das.rhai"
         "dashboard.rhai" "dictionary_pareto.rhai" "dictionary_recovery.rhai" "factual_recall.rhai" "figure5.rhai"
-        "four_methods.rhai" "gender_erasure.rhai" "geometry.rhai" "induction.rhai" "ioi_heads.rhai"
-        "known_circuits.rhai" "model_diffing.rhai" "parenthesis_circuit.rhai" "parenthesis_judged.rhai"
+        "four_methods.rhai" "gender_erasure.rhai" "geometry.rhai" "induction.rhai" "interpretability.rhai"
+        "ioi_heads.rhai" "known_circuits.rhai" "lenses.rhai" "model_diffing.rhai" "modular_addition.rhai"
+        "parenthesis_circuit.rhai" "parenthesis_judged.rhai"
         "pronoun.rhai" "pythia_dictionaries.rhai" "safety_monitor.rhai" "smallest_circuit.rhai" "steering_sweep.rhai"
         "steering_table.rhai" "superposition.rhai" "suppression_absorption.rhai" "synth_bench.rhai" "train_tiny.rhai"
         "universality.rhai";

@@ -68,6 +68,7 @@ const SHORT: &[(&str, &str)] = &[
     ("geometry", "--text grammar --tokens 6000 --passes 1 --k 4 --ratio 1 --epochs 10"),
     ("suppression_absorption", "--text grammar --tokens 5000 --passes 1 --k 4 --ratios 1 --kinds topk,relu"),
     ("parenthesis_circuit", "--text grammar --tokens 6000 --ratio 1 --passes 1 --k 8"),
+    ("parenthesis_judged", "--text grammar --tokens 6000 --ratio 1 --passes 1 --k 8"),
     (
         "smallest_circuit",
         "--text grammar --tokens 6000 --ratio 1 --passes 1 --read 600 --judged 600 --methods elimination --rate 0.5",

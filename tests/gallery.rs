@@ -16,17 +16,47 @@ use microtome::script::engine::env::Env;
 
 use crate::support;
 
+/// Finds a line on which code follows a semicolon, outside strings and comments.
+fn crowded(text: &str) -> Option<&str> {
+    // A string of several lines goes on in the next one.
+    let mut quote = None;
+    for line in text.lines() {
+        let mut is_ended = false;
+        let mut chars = line.chars().peekable();
+        while let Some(c) = chars.next() {
+            match quote {
+                Some(_) if c == '\\' => {
+                    chars.next();
+                }
+                Some(open) if c == open => quote = None,
+                Some(_) => {}
+                None if c == '/' && chars.peek() == Some(&'/') => break,
+                None if is_ended && !c.is_whitespace() => return Some(line),
+                None if c == ';' => is_ended = true,
+                None if matches!(c, '"' | '`' | '\'') => quote = Some(c),
+                None => {}
+            }
+        }
+    }
+    None
+}
+
 /// What is wrong with a script as a page of the gallery.
 fn complaints(name: &str, text: &str) -> Vec<String> {
     let header: Vec<&str> = text.lines().take_while(|line| line.starts_with("//")).collect();
     let is_code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
-    let code: Vec<&str> = text.lines().filter(is_code).collect();
+    let code = text.lines().filter(is_code).count();
     let run = format!("//     microtome run scripts/{name}.rhai");
     let header: Vec<&str> = header.into_iter().filter(|line| !line.starts_with("//=")).collect();
+    // Question, figures and command are one line each, however long.
+    let is_long = |line: &&str| line.chars().count() > 120 && !line.starts_with("//=") && !line.starts_with(&run);
+    let long = text.lines().skip(1).find(is_long);
+    let crowded = crowded(text);
     let checks = [
         (header.len() <= 12, format!("its header has {} lines", header.len())),
-        (code.len() <= 40, format!("it has {} lines of code", code.len())),
-        (code.iter().all(|line| line.chars().count() <= 160), "a line is longer than 160 characters".into()),
+        (code <= 60, format!("it has {code} lines of code")),
+        (long.is_none(), format!("a line is longer than 120 characters: {}", long.unwrap_or_default())),
+        (crowded.is_none(), format!("a line holds more than one statement: {}", crowded.unwrap_or_default())),
         (header.first().is_some_and(|line| line.ends_with('?')), "its first line is no question".into()),
         (header.last().is_some_and(|line| line.starts_with(&run)), format!("its header does not end in `{run}`")),
     ];
@@ -41,7 +71,17 @@ fn every_script_asks_a_question_and_is_short() {
         all.extend(complaints(&name, &std::fs::read_to_string(&script).unwrap()));
     }
     assert!(all.is_empty(), "\n{}", all.join("\n"));
-    assert_eq!(complaints("x", &"let a = 1;\n".repeat(41)).len(), 3);
+    assert_eq!(complaints("x", &"let a = 1;\n".repeat(61)).len(), 3);
+    assert_eq!(complaints("x", &format!("// A?\n// {}\nlet a = 1; a\n", "a".repeat(118))).len(), 3);
+}
+
+#[test]
+fn semicolons_in_strings_and_comments_end_no_statement() {
+    let fine = "f(\"a; \\\"b\"); // c; d\nlet g = `a; ${h(\"b; c\")}\nd; e`;\nlet i = ';';\n";
+    assert_eq!(crowded(fine), None);
+    for line in ["f(); g()", "if a { b(); }", "let s = `a; b`; s"] {
+        assert_eq!(crowded(&format!("{fine}{line}\n")), Some(line));
+    }
 }
 
 #[test]
