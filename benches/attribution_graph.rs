@@ -4,14 +4,13 @@
 //! Python interpreter that has it.
 
 mod common;
-#[allow(dead_code, reason = "no tokens are counted")]
-#[path = "common/peers.rs"]
-mod peers;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::{Rows, milliseconds, publish, timed};
+use common::peers::Peers;
+use common::shapes::PYTHIA;
+use common::{Page, Rows, eval, in_session, milliseconds, timed};
 use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
@@ -21,15 +20,12 @@ use microtome::circuit::attribution_graph::{
     AttributionGraph, AttributionGraphOptions, PruneOptions, attribution_graph,
 };
 use microtome::model::Model;
-use microtome::model::load::Loading;
+use microtome::model::load::LoadSettings;
 use microtome::sae::Transcoders;
 use microtome::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, TranscodersOptions, Writes};
-use microtome::script::Session;
-use microtome::script::engine::env::Env;
 use microtome::script::engine::thread::with_large_stack;
-use microtome::tensor::files::safetensors::Reader;
+use microtome::tensor::files::safetensors::SafetensorsFile;
 use microtome::tensor::{DType, Device, Tensor, create, floats, ints};
-use peers::Peers;
 
 const RUNS: usize = 3;
 const TOKENS: u32 = 64;
@@ -39,38 +35,20 @@ const FEATURES: usize = 4096;
 /// About 31 of 4,096 features are active at a token: pre-activations of random rows on normed inputs are normal.
 const BIAS: f32 = -2.43;
 
-/// A model of the shape of Pythia-70M with random weights, saved for the peer.
-const MODEL: &str = r#"
-    let shape = #{
-        model_type: "gpt_neox", num_hidden_layers: 6, hidden_size: 512, num_attention_heads: 8, intermediate_size: 2048,
-        hidden_act: "gelu", vocab_size: 50304, max_position_embeddings: 2048, rotary_pct: 0.25, rotary_emb_base: 10000,
-        layer_norm_eps: 1e-5, use_parallel_residual: true, tie_word_embeddings: false,
-    };
-    model::init(shape, #{ seed: 0 }).save("neox");
-"#;
-
 fn main() {
-    memory::keep_freed();
-    let place = std::env::temp_dir().join("microtome-bench-attribution-graph");
-    std::fs::create_dir_all(&place).unwrap();
-    let folder = place.clone();
-    let rows = with_large_stack(move || {
-        let mut session = Session::new(Env::in_memory(&folder).unwrap());
-        drop(session.eval("bench", MODEL).unwrap());
-        let files = Files::new(Access::new(&folder, &Rules::default()).unwrap(), false);
-        made().save(&files, &folder.join("transcoders")).unwrap();
+    Page::new("Benchmarks of attribution graphs", "attribution_graph", SENTENCES).run(|folder| {
+        // The model is saved for the peer.
+        in_session(folder, |session| eval(session, &format!("model::init({PYTHIA}, #{{ seed: 0 }}).save(\"neox\");")));
         let prompt: Vec<u32> = (0..TOKENS).map(|i| (i * 977) % 50000).collect();
         std::fs::write(folder.join("prompt.json"), serde_json::json!(prompt).to_string()).unwrap();
-        measured(&files, &folder, &prompt)
+        let place = folder.to_path_buf();
+        let measured = move || {
+            let files = Files::new(Access::new(&place, &Rules::default()).unwrap(), false);
+            made().save(&files, &place.join("transcoders")).unwrap();
+            measured(&files, &place, &prompt)
+        };
+        with_large_stack(measured).unwrap()
     });
-    let sentences = SENTENCES.replace('\n', " ");
-    publish(
-        "Benchmarks of attribution graphs",
-        "attribution_graph",
-        "benchmarks-attribution-graph.md",
-        &sentences,
-        &rows.unwrap(),
-    );
 }
 
 const SENTENCES: &str = "Our times are medians of three runs, that of circuit-tracer is of one, in the same run on the same threads; the model is \
@@ -84,7 +62,8 @@ fn made() -> Transcoders {
         (create::randn(shape, DType::F32, &mut stream(seed, "transcoders", 0)).unwrap() * scale).unwrap()
     };
     let layer = |layer: usize| {
-        let (seed, scale) = (2 * layer as u64, 1.0 / (WIDTH as f64).sqrt());
+        let seed = 2 * layer as u64;
+        let scale = 1.0 / (WIDTH as f64).sqrt();
         TranscoderLayer {
             encoder: random(&[FEATURES, WIDTH], seed, scale),
             encoder_bias: Some(Tensor::full(BIAS, FEATURES, &Device::Cpu).unwrap()),
@@ -100,7 +79,7 @@ fn made() -> Transcoders {
 fn measured(files: &Files, folder: &Path, prompt: &[u32]) -> Rows {
     let task = Task::default();
     let place = |name: &str| folder.join(name).display().to_string();
-    let model = Model::load(files, &place("neox"), &Loading::default(), &task).unwrap();
+    let model = Model::load(files, &place("neox"), &LoadSettings::default(), &task).unwrap();
     let transcoders = Transcoders::load(files, &place("transcoders"), &TranscodersOptions::default(), &task).unwrap();
     let options = AttributionGraphOptions { ranked: 1024, ..AttributionGraphOptions::default() };
     let mut rows = Rows::new();
@@ -120,13 +99,13 @@ fn measured(files: &Files, folder: &Path, prompt: &[u32]) -> Rows {
     rows.push(("pruning".into(), milliseconds(pruning)));
     rows.push(("circuit-tracer".into(), peers.against("prune", pruning, milliseconds)));
     if let Ok(bytes) = std::fs::read(folder.join("peer.safetensors")) {
-        rows.extend(compared(&graph, &Reader::new(bytes).unwrap()));
+        rows.extend(compared(&graph, &SafetensorsFile::new(bytes).unwrap()));
     }
     rows
 }
 
 /// The nodes that both have, and the largest difference of edges between them.
-fn compared(graph: &AttributionGraph, theirs: &Reader<Vec<u8>>) -> Rows {
+fn compared(graph: &AttributionGraph, theirs: &SafetensorsFile<Vec<u8>>) -> Rows {
     let ids = ints(&theirs.tensor("features").unwrap().flatten_all().unwrap()).unwrap();
     let theirs_at: BTreeMap<[i64; 3], usize> =
         ids.chunks(3).enumerate().map(|(place, id)| ([id[0], id[1], id[2]], place)).collect();
@@ -138,7 +117,8 @@ fn compared(graph: &AttributionGraph, theirs: &Reader<Vec<u8>>) -> Rows {
         (graph.counts().features..graph.matrix.size()).map(|node| Some(node - features.len() + theirs_at.len()));
     let places: Vec<Option<usize>> = features.iter().copied().chain(others).collect();
     assert_eq!(size, theirs_at.len() + graph.matrix.size() - features.len(), "the peer has other targets");
-    let (mut worst, mut largest) = (0.0_f64, 0.0_f64);
+    let mut worst = 0.0_f64;
+    let mut largest = 0.0_f64;
     for (row, target) in places.iter().enumerate().filter_map(|(row, place)| Some((row, (*place)?))) {
         for (value, source) in graph.matrix.row(row).iter().zip(&places).filter_map(|(v, place)| Some((v, (*place)?))) {
             let expected = edges[target * size + source];

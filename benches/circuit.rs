@@ -8,11 +8,6 @@
 mod common;
 #[path = "circuit/made.rs"]
 mod made;
-#[path = "common/most_memory.rs"]
-mod most_memory;
-#[allow(dead_code, reason = "the loop is given files, not numbers")]
-#[path = "common/peers.rs"]
-mod peers;
 #[path = "circuit/predicting.rs"]
 mod predicting;
 #[path = "circuit/survey.rs"]
@@ -20,7 +15,7 @@ mod survey;
 #[path = "circuit/tree.rs"]
 mod tree;
 
-use common::{Rows, publish};
+use common::{Page, Rows, child};
 use microtome::base::memory;
 
 const LAYERS: usize = 6;
@@ -35,8 +30,8 @@ const TIMED: usize = 300;
 
 fn main() {
     memory::keep_freed();
-    if survey::is_child() {
-        return survey::print();
+    if let Some((part, _)) = child::part() {
+        return survey::print(&part);
     }
     let mut rows = Rows::new();
     survey::rows(&mut rows);
@@ -53,9 +48,9 @@ fn main() {
         predicting::SENTENCE,
         survey::SENTENCE
     );
-    publish("Benchmarks of circuits", "circuit", "benchmarks-circuit.md", &sentences, &rows);
+    Page::new("Benchmarks of circuits", "circuit", sentences).publish(&rows);
 }
 
 fn human(bytes: Option<u64>) -> String {
-    bytes.map_or("not measured: no VmHWM here".into(), |bytes| memory::human(bytes.into()))
+    bytes.map_or("not measured: no VmHWM here".into(), common::human)
 }

@@ -4,64 +4,45 @@
 //! interpreter that has it, below version 4.
 
 mod common;
-#[allow(dead_code, reason = "no tokens are counted")]
-#[path = "common/peers.rs"]
-mod peers;
 
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Rows, milliseconds, publish, timed};
-use microtome::base::memory;
+use common::peers::Peers;
+use common::shapes::PYTHIA;
+use common::{Page, Rows, eval, human, in_session, milliseconds, most_memory, timed};
 use microtome::script::Session;
-use microtome::script::engine::env::Env;
-use microtome::script::engine::thread::with_large_stack;
-use peers::Peers;
 
 const RUNS: usize = 5;
 /// Runs of searches, each of which is thousands of runs of a model.
 const FEW: usize = 1;
 
-/// A model of the shape of Pythia-70M with random weights, saved for the peer.
-const SHAPE: &str = r#"
-    let shape = #{
-        model_type: "gpt_neox", num_hidden_layers: 6, hidden_size: 512, num_attention_heads: 8, intermediate_size: 2048,
-        hidden_act: "gelu", vocab_size: 50304, max_position_embeddings: 2048, rotary_pct: 0.25, rotary_emb_base: 10000,
-        layer_norm_eps: 1e-5, use_parallel_residual: true, tie_word_embeddings: false,
-    };
-    let pythia = model::init(shape, #{ seed: 0 });
-    pythia.save("neox");
-    let tiny = model::load("tiny");
-"#;
-
 fn main() {
-    memory::keep_freed();
-    let place = std::env::temp_dir().join("microtome-bench-edges");
-    std::fs::create_dir_all(&place).unwrap();
-    // The prompts differ in their second token, so that nothing but the first position can be skipped.
-    let prompts = |vocab: u32, length: u32| {
-        let clean: Vec<u32> = (0..length).map(|i| (i * 977 + 13) % vocab).collect();
-        let mut corrupt = clean.clone();
-        corrupt[1] = 242;
-        (clean, corrupt)
-    };
-    let (clean, corrupt) = prompts(50_000, 50);
-    let pair = serde_json::json!({ "clean": clean, "corrupt": corrupt, "answer": 100, "wrong": 200 });
-    std::fs::write(place.join("pair.json"), pair.to_string()).unwrap();
-    let (short, other) = prompts(1000, 50);
-    let prepare = format!(
-        "{SHAPE}
-         let pairs = data::pairs([{clean:?}], [{corrupt:?}], #{{ answers: [100], wrong: [200] }});
-         let few = data::pairs([{short:?}], [{other:?}], #{{ answers: [100], wrong: [200] }});"
-    );
-    let folder = place.clone();
-    let rows = with_large_stack(move || {
-        let mut session = Session::new(Env::in_memory(&folder).unwrap());
-        drop(session.eval("bench", &prepare).unwrap());
-        let peers = Peers::run("edges.py", &[FEW.to_string(), folder.display().to_string()]);
-        measured(&mut session, &folder, &peers)
+    Page::new("Benchmarks of edges", "edges", SENTENCES).run(|folder| {
+        // The prompts differ in their second token, so that nothing but the first position can be skipped.
+        let prompts = |vocab: u32, length: u32| {
+            let clean: Vec<u32> = (0..length).map(|i| (i * 977 + 13) % vocab).collect();
+            let mut corrupt = clean.clone();
+            corrupt[1] = 242;
+            (clean, corrupt)
+        };
+        let (clean, corrupt) = prompts(50_000, 50);
+        let pair = serde_json::json!({ "clean": clean, "corrupt": corrupt, "answer": 100, "wrong": 200 });
+        std::fs::write(folder.join("pair.json"), pair.to_string()).unwrap();
+        let (short, other) = prompts(1000, 50);
+        // The first model is saved for the peer.
+        let prepare = format!(
+            "let pythia = model::init({PYTHIA}, #{{ seed: 0 }}); pythia.save(\"neox\"); let tiny = model::load(\"tiny\");
+             let pairs = data::pairs([{clean:?}], [{corrupt:?}], #{{ answers: [100], wrong: [200] }});
+             let few = data::pairs([{short:?}], [{other:?}], #{{ answers: [100], wrong: [200] }});"
+        );
+        let place = folder.to_path_buf();
+        in_session(folder, move |session| {
+            eval(session, &prepare);
+            let peers = Peers::run("edges.py", &[FEW.to_string(), place.display().to_string()]);
+            measured(session, &place, &peers)
+        })
     });
-    publish("Benchmarks of edges", "edges", "benchmarks-edges.md", SENTENCES, &rows.unwrap());
 }
 
 const SENTENCES: &str = "Times are medians, of searches single runs; ratios are of times of the same run. The one model has the shape of \
@@ -94,7 +75,8 @@ fn measured(session: &mut Session, folder: &Path, peers: &Peers) -> Rows {
         for threshold in ["0.00001", "0.001", "0.1"] {
             let code = format!("let found = circuit::acdc({m}, {pairs}, #{{ threshold: {threshold} }})");
             let acdc = time(session, &code, FEW);
-            let (kept, loop_of_passes) = (number(session, "found.edges.len()"), forward.as_secs_f64() * edges as f64);
+            let kept = number(session, "found.edges.len()");
+            let loop_of_passes = forward.as_secs_f64() * edges as f64;
             let times = loop_of_passes / acdc.as_secs_f64();
             let found = format!(
                 "{}; {kept} of {edges} edges are kept; {times:.1} times as fast as a forward pass for each edge",
@@ -108,12 +90,12 @@ fn measured(session: &mut Session, folder: &Path, peers: &Peers) -> Rows {
             rows.push((format!("largest difference of {name}"), far(session, folder, name)));
         }
     }
-    rows.push(("memory of the program at most".into(), peak()));
+    rows.push(("memory of the program at most".into(), most_memory().map_or("not known here".into(), human)));
     rows
 }
 
 fn time(session: &mut Session, code: &str, runs: usize) -> Duration {
-    timed(|| drop(session.eval("bench", code).unwrap()), runs)
+    timed(|| eval(session, code), runs)
 }
 
 fn number(session: &mut Session, code: &str) -> i64 {
@@ -124,9 +106,10 @@ fn number(session: &mut Session, code: &str) -> i64 {
 fn far(session: &mut Session, folder: &Path, name: &str) -> String {
     let path = folder.join("ours.eap.json");
     let code = format!("circuit::edges(pythia, pairs, #{{ method: {name:?} }}).save(\"ours.eap.json\")");
-    drop(session.eval("bench", &code).unwrap());
+    eval(session, &code);
     let read = |path: &Path| -> serde_json::Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
-    let (ours, theirs) = (read(&path), read(&folder.join("peer.json")));
+    let ours = read(&path);
+    let theirs = read(&folder.join("peer.json"));
     let score = |edge: &str| ours["edges"][edge]["score"].as_f64().unwrap();
     let scores = theirs[name].as_object().unwrap();
     let most = scores.values().map(|value| value.as_f64().unwrap().abs()).fold(0.0, f64::max);
@@ -134,11 +117,4 @@ fn far(session: &mut Session, folder: &Path, name: &str) -> String {
         scores.iter().map(|(edge, value)| (score(edge) - value.as_f64().unwrap()).abs()).fold(0.0, f64::max) / most;
     assert!(far < 1e-3, "{name}: the peer's scores are others, by {far}");
     format!("{far:.1e}")
-}
-
-/// The largest resident memory so far.
-fn peak() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.map_or_else(|| "not known here".into(), |line| line.trim().to_string())
 }

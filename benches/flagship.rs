@@ -1,16 +1,18 @@
-//! The parenthesis experiment as a whole: on the model inside the binary, from a cold start and with its dictionaries found
-//! again, and on a model of the shape of Pythia-70M with random weights. Writes `docs/benchmarks-flagship.md`.
+//! The parenthesis experiment: its circuit on the model inside the binary, from a cold start and with its dictionaries found
+//! again, on a model of the shape of Pythia-70M with random weights, and on Gemma 3 270M; and what judges the circuit. Writes
+//! `docs/benchmarks-flagship.md`.
 //!
-//! `cargo bench --bench flagship`, some twelve minutes.
+//! `cargo bench --bench flagship`, some twelve minutes. Gemma's runs come last, where `MICROTOME_GEMMA` names a folder with
+//! its file `*q4_k_m.gguf`; without it this says that they are skipped, and their rows stay on the page as they were.
 
-#[allow(dead_code, reason = "each run is measured once")]
 mod common;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use common::{Rows, publish};
+use common::child::{Most, most};
+use common::{Page, Rows, gemma, human, root};
 
 /// Its vocabulary is Pythia's, which the output costs; the ids that it reads are the embedded model's.
 const REAL: &str = r#"
@@ -21,52 +23,87 @@ const REAL: &str = r#"
     model::init(sizes, #{ tokenizer: model::load("tiny"), seed: 0 }).save("real");
 "#;
 
+/// What rows of Gemma begin with.
+const GEMMA: &str = "Gemma 3 270M";
+
 fn main() {
-    let folder = std::env::temp_dir().join(format!("microtome-flagship-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let page = Page::new("Benchmarks of the parenthesis experiment", "flagship", SENTENCES);
+    let folder = common::folder("flagship");
     run(&folder, &["-e", REAL]);
-    let mut rows: Rows = Vec::new();
     let real = folder.join("out/real").display().to_string();
     let of_real = |tokens| vec!["--model", &real, "--tokens", tokens];
-    let runs = [
-        ("the model inside the binary, 400,000 tokens, from a cold start", Vec::new()),
-        ("the same, its dictionaries found again", Vec::new()),
-        ("6 layers of 512, 100,000 tokens, from a cold start", of_real("100000")),
-        ("6 layers of 512, 400,000 tokens, from a cold start", of_real("400000")),
+    let [circuit, judged] = ["parenthesis_circuit", "parenthesis_judged"].map(script);
+    let mut runs = vec![
+        ("the model inside the binary, 400,000 tokens, from a cold start", &circuit, Vec::new()),
+        ("the same, its dictionaries found again", &circuit, Vec::new()),
+        ("its circuit judged further, its dictionaries found again", &judged, Vec::new()),
+        ("6 layers of 512, 100,000 tokens, from a cold start", &circuit, of_real("100000")),
+        ("its circuit judged further, its dictionaries found again", &judged, of_real("100000")),
+        ("6 layers of 512, 400,000 tokens, from a cold start", &circuit, of_real("400000")),
     ];
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/parenthesis_circuit.rhai").display().to_string();
-    for (what, more) in runs {
-        let (begin, before) = (Instant::now(), processor_seconds());
-        run(&folder, &[&["run", &script], more.as_slice()].concat());
-        let (wall, processor) = (begin.elapsed().as_secs_f64(), processor_seconds() - before);
-        rows.push((what.into(), format!("{wall:.0} s, {processor:.0} s of processor time")));
+    let gemma = gemma::folder().map(|folder| gemma::file(&folder));
+    if let Some(file) = &gemma {
+        let of_gemma = || vec!["--model", file];
+        runs.push(("Gemma 3 270M, from a cold start", &circuit, of_gemma()));
+        runs.push(("Gemma 3 270M, its dictionaries found again", &circuit, of_gemma()));
+        runs.push(("Gemma 3 270M, its circuit judged further, its dictionaries found again", &judged, of_gemma()));
+    }
+    let kept = if gemma.is_none() { kept(&page.before()) } else { Rows::new() };
+    let mut rows = Rows::new();
+    for (what, script, more) in runs {
+        let begin = Instant::now();
+        let before = processor_seconds();
+        let most = run(&folder, &[&["run", script], more.as_slice()].concat());
+        let wall = begin.elapsed().as_secs_f64();
+        let processor = processor_seconds() - before;
+        let memory = human(most.own);
+        rows.push((what.into(), format!("{wall:.0} s, {processor:.0} s of processor time, {memory} of memory")));
     }
     std::fs::remove_dir_all(&folder).unwrap();
-    publish(
-        "Benchmarks of the parenthesis experiment",
-        "flagship",
-        "benchmarks-flagship.md",
-        "One run each of `scripts/parenthesis_circuit.rhai`, dictionaries, tree, descriptions and judgements, with nothing \
-         else said. The larger model has random weights, so that its checks fail, as they must.",
-        &rows,
-    );
+    rows.extend(kept);
+    page.publish(&rows);
+}
+
+const SENTENCES: &str = "One run each of `scripts/parenthesis_circuit.rhai` (dictionaries, tree, descriptions, judgement) and, \
+     where the circuit is judged further, of `scripts/parenthesis_judged.rhai`, which does the same again with the dictionaries \
+     of the run before and then all other judgements; memory is the peak without the pages of files. The model of 6 layers has \
+     random weights, so that its checks fail, as they must. Gemma 3 270M is computed in f32 from its Q4_K_M file, with the \
+     defaults that follow from the model.";
+
+/// The rows of Gemma of the page as it was, with the day on which they were measured.
+fn kept(page: &str) -> Rows {
+    let day = page.split_once(" threads), ").and_then(|(_, rest)| rest.get(..10)).unwrap_or_default();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "));
+    let told = |found: &str| match found.contains("measured on") {
+        true => found.to_string(),
+        false => format!("{found}, measured on {day}"),
+    };
+    rows.filter(|(what, _)| what.starts_with(GEMMA)).map(|(what, found)| (what.into(), told(found))).collect()
+}
+
+/// Returns the path of an experiment.
+fn script(name: &str) -> String {
+    root().join("scripts").join(name).with_extension("rhai").display().to_string()
 }
 
 /// How a run ends whose checks fail.
 const CHECK_FAILED: i32 = 3;
 
-/// Runs the binary in a folder, with a cache of its own. A check that fails is no reason to stop.
-fn run(folder: &Path, words: &[&str]) {
-    let status = Command::new(env!("CARGO_BIN_EXE_microtome"))
+/// Runs the binary in a folder, with a cache of its own; returns its peak memory. A check that fails is no reason to stop.
+fn run(folder: &Path, words: &[&str]) -> Most {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_microtome"))
         .args(words)
         .current_dir(folder)
         .env("HF_HUB_OFFLINE", "1")
         .env("MICROTOME_CACHE", folder.join("cache"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .status()
+        .spawn()
         .unwrap();
+    let most = most(&mut child);
+    let status = child.wait().unwrap();
     assert!(matches!(status.code(), Some(0 | CHECK_FAILED)), "{status} of {words:?}");
+    most
 }
 
 /// Seconds of processor time of the processes that have ended.

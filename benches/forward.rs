@@ -10,28 +10,21 @@ mod closures;
 mod common;
 #[path = "forward/loading.rs"]
 mod loading;
-#[path = "common/most_memory.rs"]
-mod most_memory;
-#[path = "common/peers.rs"]
-mod peers;
 #[path = "forward/products.rs"]
 mod products;
 
 use std::time::Duration;
 
-use common::{Rows, milliseconds, publish, timed};
-use microtome::base::random::stream;
+use common::peers::Peers;
+use common::{Page, Rows, child, milliseconds, rate, shapes, timed};
 use microtome::base::{Task, memory};
 use microtome::model::batch::Batch;
 use microtome::model::config::Config;
 use microtome::model::decoder::Decoder;
-use microtome::model::family;
-use microtome::model::generate::Choice;
+use microtome::model::generate::SamplingSettings;
 use microtome::model::run::Ask;
 use microtome::model::site::{Place, Site, SiteKind, select};
-use microtome::model::weights::Weights;
-use microtome::tensor::{DType, create};
-use peers::{Peers, rate};
+use microtome::tensor::{DType, Device};
 
 const TEXTS: usize = 16;
 const LENGTH: usize = 128;
@@ -41,8 +34,8 @@ const GENERATED: usize = 100;
 
 fn main() {
     memory::keep_freed();
-    if loading::is_child() {
-        return loading::load();
+    if let Some((_, folder)) = child::part() {
+        return loading::load(&folder);
     }
     let peers = Peers::measure("forward.py", &[TEXTS, LENGTH, PROMPT, GENERATED, RUNS]);
     let mut rows = Rows::new();
@@ -58,30 +51,7 @@ fn main() {
          (6 layers of 512, 8 heads, MLP of 2048, vocabulary 50304) and random weights in f32; it reads {TEXTS} texts of \
          {LENGTH} tokens, and writes {GENERATED} tokens after {PROMPT}."
     );
-    publish("Benchmarks of the forward pass", "forward", file, &sentences, &rows);
-}
-
-fn model_config() -> Config {
-    let json = serde_json::json!({
-        "model_type": "gpt_neox", "num_hidden_layers": 6, "hidden_size": 512, "num_attention_heads": 8,
-        "intermediate_size": 2048, "hidden_act": "gelu", "vocab_size": 50304, "max_position_embeddings": 2048,
-        "rotary_pct": 0.25, "rotary_emb_base": 10000, "layer_norm_eps": 1e-5, "use_parallel_residual": true,
-        "tie_word_embeddings": false,
-    });
-    family::read(&json, &[]).unwrap().config
-}
-
-fn model() -> Decoder {
-    let config = model_config();
-    let mut generator = stream(0, "bench", 0);
-    let weights =
-        Weights::build(&config, &mut |_, shape| Ok((create::randn(shape, DType::F32, &mut generator)? * 0.02)?));
-    Decoder::new(config, weights.unwrap())
-}
-
-fn batch() -> Batch {
-    let id = |row: usize, column: usize| ((row * 7919 + column * 104_729) % 50_000) as u32;
-    Batch::new((0..TEXTS).map(|row| (0..LENGTH).map(|column| id(row, column)).collect()).collect()).unwrap()
+    Page::new("Benchmarks of the forward pass", "forward", sentences).in_file(file).publish(&rows);
 }
 
 /// What TransformerLens records by default.
@@ -92,7 +62,9 @@ fn by_default(config: &Config) -> Vec<Place> {
 }
 
 fn passes(rows: &mut Rows, peers: &Peers) {
-    let (model, batch, task) = (model(), batch(), Task::default());
+    let model = shapes::model(DType::F32, &Device::Cpu);
+    let batch = shapes::texts(TEXTS, LENGTH);
+    let task = Task::default();
     let ask = |places: &[Place]| Ask { places: places.to_vec(), ..Ask::default() };
     let mut row = |what: &str, found: String| rows.push((what.into(), found));
 
@@ -120,7 +92,7 @@ fn passes(rows: &mut Rows, peers: &Peers) {
 
 fn generation(model: &Decoder, task: &Task) -> Duration {
     let prompt = Batch::new(vec![(1..=PROMPT as u32).collect()]).unwrap();
-    let choice = Choice::greedy(GENERATED);
+    let choice = SamplingSettings::greedy(GENERATED);
     let run = || drop(model.generate(&prompt, &choice, Vec::new(), &mut |_, _| Ok(true), task).unwrap());
     timed(run, RUNS) / GENERATED as u32
 }

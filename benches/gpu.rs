@@ -5,8 +5,6 @@
 //! Python interpreter that has them. No product whose result is shown uses tf32.
 
 mod common;
-#[path = "common/peers.rs"]
-mod peers;
 #[path = "sae/recipe.rs"]
 mod recipe;
 #[path = "gpu/step.rs"]
@@ -17,20 +15,16 @@ mod train;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Rows, milliseconds, publish, said, timed};
+use common::peers::Peers;
+use common::{Page, Rows, milliseconds, rate, said, shapes, timed};
 use kernels::device::most_since;
 use kernels::device::rows::SparseRows;
 use microtome::base::random::stream;
 use microtome::base::{Task, memory};
-use microtome::model::batch::Batch;
-use microtome::model::decoder::Decoder;
-use microtome::model::family;
 use microtome::model::run::Ask;
 use microtome::model::site::select;
-use microtome::model::weights::Weights;
 use microtome::sae::fit;
 use microtome::tensor::{DType, Device, Tensor, create, device};
-use peers::{Peers, rate};
 
 const RUNS: usize = 7;
 const TEXTS: usize = 64;
@@ -66,7 +60,7 @@ fn main() {
          model has the shape of Pythia-70M and reads {TEXTS} texts of {LENGTH} tokens, with all logits; a harvest stops at \
          `resid_post.3`. Dictionaries have {K} codes in a row and read batches of {ROWS} rows; the weights of ours are f32."
     );
-    publish("Benchmarks on a GPU", "gpu", "benchmarks-gpu.md", &sentences, &bench.rows);
+    Page::new("Benchmarks on a GPU", "gpu", sentences).publish(&bench.rows);
 }
 
 struct Bench {
@@ -130,7 +124,8 @@ impl Bench {
     fn passes(&mut self) {
         let task = Task::default();
         for (dtype, name) in DTYPES {
-            let (model, batch) = (model(dtype, &self.there), batch());
+            let model = shapes::model(dtype, &self.there);
+            let batch = shapes::texts(TEXTS, LENGTH);
             let found = self.timed(|| drop(model.logits(&batch, Vec::new(), &task).unwrap()));
             let names = [format!("lens_forward_{name}"), format!("transformers_forward_{name}")];
             self.row(&format!("forward with all logits, {name}"), found, &names, speed_of_passes);
@@ -148,8 +143,8 @@ impl Bench {
 
     fn steps(&mut self) {
         for (width, features) in SIZES {
-            let x = |_| fit::Batch { x: drawn(&[ROWS, width], &self.there), target: None };
-            let batches: Vec<fit::Batch> = (0..4).map(x).collect();
+            let x = |_| fit::FitBatch { x: drawn(&[ROWS, width], &self.there), target: None };
+            let batches: Vec<fit::FitBatch> = (0..4).map(x).collect();
             let words = |time| format!("{} ({})", rate(ROWS, time), milliseconds(time));
             let mut one = step::Fit::new(&self.there, width, features);
             let what = format!("`topk`, {features} features of {width}, f32, in candle's operations");
@@ -176,7 +171,8 @@ impl Bench {
         let bias = drawn(&[features], &self.there);
         let pre = x.matmul(&table.t().unwrap()).unwrap();
         let codes = SparseRows::largest_of_rows(&pre, Some(&bias), K).unwrap();
-        let (columns, slopes) = (codes.by_column().unwrap(), codes.slopes(&x, &table).unwrap());
+        let columns = codes.by_column().unwrap();
+        let slopes = codes.slopes(&x, &table).unwrap();
         let parts: [(&str, &dyn Fn()); 7] = [
             ("the product of its encoder", &|| drop(x.matmul(&table.t().unwrap()).unwrap())),
             ("the largest of each row", &|| drop(SparseRows::largest_of_rows(&pre, Some(&bias), K).unwrap())),
@@ -229,27 +225,4 @@ fn speed_of_passes(time: Duration) -> String {
 
 fn drawn(dims: &[usize], there: &Device) -> Tensor {
     create::randn(dims, DType::F32, &mut stream(0, "bench", 1)).unwrap().to_device(there).unwrap()
-}
-
-/// Random weights in the shape of Pythia-70M.
-fn model(dtype: DType, there: &Device) -> Decoder {
-    let json = serde_json::json!({
-        "model_type": "gpt_neox", "num_hidden_layers": 6, "hidden_size": 512, "num_attention_heads": 8,
-        "intermediate_size": 2048, "hidden_act": "gelu", "vocab_size": 50304, "max_position_embeddings": 2048,
-        "rotary_pct": 0.25, "rotary_emb_base": 10000, "layer_norm_eps": 1e-5, "use_parallel_residual": true,
-        "tie_word_embeddings": false,
-    });
-    let config = family::read(&json, &[]).unwrap().config;
-    let mut generator = stream(0, "bench", 0);
-    let mut weight = |_: &str, shape: &[usize]| {
-        let weight = (create::randn(shape, DType::F32, &mut generator)? * 0.02)?;
-        Ok(weight.to_dtype(dtype)?.to_device(there)?)
-    };
-    let weights = Weights::build(&config, &mut weight).unwrap();
-    Decoder::new(config, weights)
-}
-
-fn batch() -> Batch {
-    let id = |row: usize, column: usize| ((row * 7919 + column * 104_729) % 50_000) as u32;
-    Batch::new((0..TEXTS).map(|row| (0..LENGTH).map(|column| id(row, column)).collect()).collect()).unwrap()
 }

@@ -4,20 +4,13 @@
 //! `cargo bench --bench gradients`; torch is measured in the same run where `MICROTOME_PEER_PYTHON` names a Python
 //! interpreter that has it and transformers.
 
-#[allow(dead_code, reason = "a step takes microseconds")]
 mod common;
-#[allow(dead_code, reason = "no tokens are counted")]
-#[path = "common/peers.rs"]
-mod peers;
 
+use std::path::Path;
 use std::time::Duration;
 
-use common::{Rows, publish, timed};
-use microtome::base::memory;
-use microtome::script::Session;
-use microtome::script::engine::env::Env;
-use microtome::script::engine::thread::with_large_stack;
-use peers::Peers;
+use common::peers::Peers;
+use common::{Page, Rows, eval, in_session, microseconds, timed};
 
 const RUNS: usize = 9;
 /// Steps in a run, whose time is divided by them.
@@ -32,21 +25,6 @@ const BATCH: usize = 32;
 const LENGTH: usize = 20;
 
 fn main() {
-    memory::keep_freed();
-    let numbers = [RUNS, STEPS, ROWS, FEATURES, DIMS, DAS_STEPS, PAIRS, BATCH, LENGTH];
-    let peers = Peers::measure("gradients.py", &numbers);
-    let mut rows = Rows::new();
-    for (name, what, begin, step) in [
-        ("fixed", "a step on the same rows", "", "x"),
-        ("drawn", "a step on rows drawn for it", "import \"std/toy\" as toy; let drawn = 0;", DRAWN),
-    ] {
-        let step = measured(begin, step);
-        rows.push((what.into(), microseconds(step)));
-        rows.push(("torch, the same".into(), peers.against(name, step, microseconds)));
-    }
-    let step = das();
-    rows.push(("a step of DAS".into(), microseconds(step)));
-    rows.push(("torch and transformers, the same".into(), peers.against("das", step, microseconds)));
     let sentences = format!(
         "Times are medians of {RUNS} runs of {STEPS} steps each, divided by them; ratios are of medians of the same run. The \
          model gives back relu(x W W^T + b) for {ROWS} rows of {FEATURES} features in {DIMS} dimensions; a step is the \
@@ -55,13 +33,29 @@ fn main() {
          steps; ours is all of `subspace::das`, the activations of all sources and the judgement of the result included, \
          divided by the steps; the peer has its sources' activations beforehand, and only its steps are timed."
     );
-    publish("Benchmarks of gradients in scripts", "gradients", "benchmarks-gradients.md", &sentences, &rows);
+    Page::new("Benchmarks of gradients in scripts", "gradients", sentences).run(|folder| {
+        let numbers = [RUNS, STEPS, ROWS, FEATURES, DIMS, DAS_STEPS, PAIRS, BATCH, LENGTH];
+        let peers = Peers::measure("gradients.py", &numbers);
+        let mut rows = Rows::new();
+        for (name, what, begin, step) in [
+            ("fixed", "a step on the same rows", "", "x"),
+            ("drawn", "a step on rows drawn for it", "import \"std/toy\" as toy; let drawn = 0;", DRAWN),
+        ] {
+            let step = measured(folder, begin, step);
+            rows.push((what.into(), microseconds(step)));
+            rows.push(("torch, the same".into(), peers.against(name, step, microseconds)));
+        }
+        let step = das(folder);
+        rows.push(("a step of DAS".into(), microseconds(step)));
+        rows.push(("torch and transformers, the same".into(), peers.against("das", step, microseconds)));
+        rows
+    });
 }
 
 const DRAWN: &str = "{ drawn += 1; toy::inputs(1024, 20, 0.9, drawn) }";
 
 /// The time of a step on the rows that `x` gives.
-fn measured(begin: &str, x: &str) -> Duration {
+fn measured(folder: &Path, begin: &str, x: &str) -> Duration {
     let prepare = format!(
         "{begin} let x = tensor::uniform([{ROWS}, {FEATURES}], #{{ seed: 1 }});
          let params = #{{ w: tensor::randn([{FEATURES}, {DIMS}], #{{ seed: 2 }}) * 0.3, b: tensor::zeros({FEATURES}) }};
@@ -72,17 +66,15 @@ fn measured(begin: &str, x: &str) -> Duration {
             opt.step(|p| {{ let x = {x}; (((x @ p.w @ p.w.transpose() + p.b).relu() - x) ** 2).mean() }});
         }}"
     );
-    let whole = with_large_stack(move || {
-        let mut session = Session::new(Env::in_memory(&std::env::temp_dir().join("microtome-bench")).unwrap());
-        let mut run = |code: &str| drop(session.eval("bench", code).unwrap());
-        run(&prepare);
-        timed(|| run(&steps), RUNS)
+    let whole = in_session(folder, move |session| {
+        eval(session, &prepare);
+        timed(|| eval(session, &steps), RUNS)
     });
-    whole.unwrap() / STEPS as u32
+    whole / STEPS as u32
 }
 
 /// The time of a search, divided by its steps.
-fn das() -> Duration {
+fn das(folder: &Path) -> Duration {
     let prepare = format!(
         "let m = model::load(\"tiny\");
          let pairs = (0..{PAIRS}).map(|i| #{{
@@ -93,15 +85,9 @@ fn das() -> Duration {
     );
     let search =
         format!("subspace::das(m, pairs, #{{ site: \"resid_post.2\", k: 2, batch: {BATCH}, steps: {DAS_STEPS} }})");
-    let whole = with_large_stack(move || {
-        let mut session = Session::new(Env::in_memory(&std::env::temp_dir().join("microtome-bench")).unwrap());
-        let mut run = |code: &str| drop(session.eval("bench", code).unwrap());
-        run(&prepare);
-        timed(|| run(&search), RUNS)
+    let whole = in_session(folder, move |session| {
+        eval(session, &prepare);
+        timed(|| eval(session, &search), RUNS)
     });
-    whole.unwrap() / DAS_STEPS as u32
-}
-
-fn microseconds(time: Duration) -> String {
-    format!("{:.0} µs", time.as_secs_f64() * 1e6)
+    whole / DAS_STEPS as u32
 }

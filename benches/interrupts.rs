@@ -95,7 +95,8 @@ fn main() {
     for (what, code) in OPERATIONS {
         let mut times: Vec<Duration> = (0..TIMES).map(|_| heard(&mut terminal, code)).collect();
         times.sort();
-        let (median, longest) = (times[TIMES / 2], times[TIMES - 1]);
+        let median = times[TIMES / 2];
+        let longest = times[TIMES - 1];
         println!("| {what} | {} | {} |", milliseconds(median), milliseconds(longest));
         all.extend(times);
     }

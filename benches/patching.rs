@@ -4,34 +4,18 @@
 //! interpreter that has it.
 
 mod common;
-#[allow(dead_code, reason = "no tokens are counted")]
-#[path = "common/peers.rs"]
-mod peers;
 
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Rows, milliseconds, publish, timed};
-use microtome::base::memory;
+use common::peers::Peers;
+use common::shapes::PYTHIA;
+use common::{Page, Rows, eval, in_session, milliseconds, timed};
 use microtome::script::Session;
-use microtome::script::engine::env::Env;
-use microtome::script::engine::thread::with_large_stack;
-use peers::Peers;
 
 const RUNS: usize = 5;
 /// Runs of the peer's grids; each takes as long as hundreds of forward passes.
 const PEER_RUNS: usize = 1;
-
-/// A model of the shape of Pythia-70M with random weights, saved for the peer.
-const MODEL: &str = r#"
-    let shape = #{
-        model_type: "gpt_neox", num_hidden_layers: 6, hidden_size: 512, num_attention_heads: 8, intermediate_size: 2048,
-        hidden_act: "gelu", vocab_size: 50304, max_position_embeddings: 2048, rotary_pct: 0.25, rotary_emb_base: 10000,
-        layer_norm_eps: 1e-5, use_parallel_residual: true, tie_word_embeddings: false,
-    };
-    let m = model::init(shape, #{ seed: 0 });
-    m.save("neox");
-"#;
 
 /// The grids, by the peer's names for them.
 const GRIDS: [(&str, &str, &str); 4] = [
@@ -46,27 +30,25 @@ const GRIDS: [(&str, &str, &str); 4] = [
 ];
 
 fn main() {
-    memory::keep_freed();
-    let place = std::env::temp_dir().join("microtome-bench-patching");
-    std::fs::create_dir_all(&place).unwrap();
-    // The prompts differ in their second token, so that nothing but the first position can be skipped.
-    let clean: Vec<u32> = (0..50).map(|i| (i * 977 + 13) % 50000).collect();
-    let mut corrupt = clean.clone();
-    corrupt[1] = 4242;
-    let pair = serde_json::json!({ "clean": clean, "corrupt": corrupt, "answer": 100, "wrong": 200 });
-    std::fs::write(place.join("pair.json"), pair.to_string()).unwrap();
-    let prepare = format!(
-        "{MODEL} let clean = {clean:?}; let corrupt = {corrupt:?};
-         let pairs = data::pairs([clean], [corrupt], #{{ answers: [100], wrong: [200] }});"
-    );
-    let folder = place.clone();
-    let rows = with_large_stack(move || {
-        let mut session = Session::new(Env::in_memory(&folder).unwrap());
-        drop(session.eval("bench", &prepare).unwrap());
-        let peers = Peers::run("patching.py", &[PEER_RUNS.to_string(), folder.display().to_string()]);
-        measured(&mut session, &folder, &peers)
+    Page::new("Benchmarks of patching", "patching", SENTENCES).run(|folder| {
+        // The prompts differ in their second token, so that nothing but the first position can be skipped.
+        let clean: Vec<u32> = (0..50).map(|i| (i * 977 + 13) % 50000).collect();
+        let mut corrupt = clean.clone();
+        corrupt[1] = 4242;
+        let pair = serde_json::json!({ "clean": clean, "corrupt": corrupt, "answer": 100, "wrong": 200 });
+        std::fs::write(folder.join("pair.json"), pair.to_string()).unwrap();
+        // The model is saved for the peer.
+        let prepare = format!(
+            "let m = model::init({PYTHIA}, #{{ seed: 0 }}); m.save(\"neox\"); let clean = {clean:?}; let corrupt = {corrupt:?};
+             let pairs = data::pairs([clean], [corrupt], #{{ answers: [100], wrong: [200] }});"
+        );
+        let place = folder.to_path_buf();
+        in_session(folder, move |session| {
+            eval(session, &prepare);
+            let peers = Peers::run("patching.py", &[PEER_RUNS.to_string(), place.display().to_string()]);
+            measured(session, &place, &peers)
+        })
     });
-    publish("Benchmarks of patching", "patching", "benchmarks-patching.md", SENTENCES, &rows.unwrap());
 }
 
 const SENTENCES: &str = "Times are medians; ratios are of medians of the same run. The model has the shape of Pythia-70M and random \
@@ -77,7 +59,7 @@ const SENTENCES: &str = "Times are medians; ratios are of medians of the same ru
 
 fn measured(session: &mut Session, folder: &Path, peers: &Peers) -> Rows {
     let mut rows = Rows::new();
-    let time = |session: &mut Session, code: &str| timed(|| drop(session.eval("bench", code).unwrap()), RUNS);
+    let time = |session: &mut Session, code: &str| timed(|| eval(session, code), RUNS);
     let forward = time(session, "m.logits(corrupt)");
     rows.push(("a forward pass with all logits".into(), milliseconds(forward)));
     rows.push(("TransformerLens".into(), peers.against("forward", forward, milliseconds)));

@@ -66,7 +66,8 @@ fn best(rows: &Rows, job: &Job, library: &str, folder: &Path) -> Vec<Judged> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let judged = text.lines().filter_map(|line| {
         // A folder's name may have blanks in it.
-        let ((word, rest), seconds) = (line.split_once(' ')?, line.rsplit(' ').next()?);
+        let (word, rest) = line.split_once(' ')?;
+        let seconds = line.rsplit(' ').next()?;
         let saved = rest.strip_suffix(seconds)?.trim_end();
         let rate = word.rsplit(':').next().unwrap_or_default();
         Some(Judged { rate: rate.into(), seconds: seconds.parse().ok()?, ..rows.judged_file(saved) })

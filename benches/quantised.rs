@@ -5,21 +5,16 @@
 //! in the same run where `MICROTOME_PEER_PYTHON` names a Python interpreter that has llama-cpp-python. The experiment runs in
 //! a separate process: this program again, with a role, under the system's own limit.
 
-#[allow(dead_code, reason = "what takes minutes is measured once, without medians")]
 mod common;
-#[path = "common/limited.rs"]
-mod limited;
 #[path = "quantised/made.rs"]
 mod made;
-#[allow(dead_code, reason = "the peer's arguments are not numbers alone")]
-#[path = "common/peers.rs"]
-mod peers;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{Rows, median, milliseconds, publish};
-use limited::limited;
+use common::child::{self, limited};
+use common::peers::Peers;
+use common::{Page, Rows, human, milliseconds, rate, timed};
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::random::stream;
@@ -28,13 +23,12 @@ use microtome::model::Model;
 use microtome::model::batch::Batch;
 use microtome::model::decoder::Decoder;
 use microtome::model::family;
-use microtome::model::generate::Choice;
-use microtome::model::load::Loading;
+use microtome::model::generate::SamplingSettings;
+use microtome::model::load::LoadSettings;
 use microtome::model::weights::Weights;
 use microtome::script::Session;
 use microtome::script::engine::env::Env;
 use microtome::tensor::{DType, create};
-use peers::{Peers, rate};
 
 const FILE: &str = "made.gguf";
 const PROMPT: usize = 32;
@@ -47,15 +41,14 @@ const ALLOWED: u64 = 3 << 30;
 const TOKENS: usize = 4096;
 
 fn main() {
-    if let Ok((_, folder)) = limited::part() {
-        return println!("{}", experiment(Path::new(&folder)));
+    if let Some((_, folder)) = child::part() {
+        return println!("{}", experiment(&folder));
     }
     memory::keep_freed();
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join(FILE);
     let weights = made::write(&place);
     let size = std::fs::metadata(&place).unwrap().len();
-    let human = |bytes: u64| memory::human(bytes.into());
     let mut rows = Rows::new();
     let mut row = |what: &str, found: String| rows.push((what.into(), found));
     row("the file", format!("{} for {:.2} billion weights", human(size), weights as f64 / 1e9));
@@ -65,7 +58,8 @@ fn main() {
     let begin = Instant::now();
     let model = loaded(folder.path());
     row("loading it", milliseconds(begin.elapsed()));
-    let (decoder, task) = (&model.decoder, Task::default());
+    let decoder = &model.decoder;
+    let task = Task::default();
     let each = token(decoder, &task);
     row(&format!("generation after {PROMPT} tokens, with cache"), rate_of_one(each));
     row("llama.cpp by its Python binding, the same file", peers.against("token", each, rate_of_one));
@@ -88,7 +82,7 @@ fn main() {
          features to them. The limit is the system's (`ulimit -d`): all memory that the process may write to counts, the mapped \
          file does not."
     );
-    publish("Quantised weights on a small machine", "quantised", "benchmarks-quantised.md", &sentences, &rows);
+    Page::new("Quantised weights on a small machine", "quantised", sentences).publish(&rows);
 }
 
 /// Layers of the model that is computed in other dtypes.
@@ -109,7 +103,8 @@ fn halves(row: &mut impl FnMut(&str, String), task: &Task) {
             |_: &str, shape: &[usize]| Ok((create::randn(shape, DType::F32, &mut random)? * 0.02)?.to_dtype(dtype)?);
         let weights = Weights::build(&config, &mut drawn).unwrap();
         let model = Decoder::new(config.clone(), weights);
-        let (each, read) = (token(&model, task), reading(&model, task));
+        let each = token(&model, task);
+        let read = reading(&model, task);
         let (each_plain, read_plain) = *plain.get_or_insert((each, read));
         let times = |plain: Duration, now: Duration| plain.as_secs_f64() / now.as_secs_f64();
         let name = dtype.as_str();
@@ -130,33 +125,28 @@ fn rate_of_one(time: Duration) -> String {
 
 fn loaded(folder: &Path) -> Model {
     let files = Files::new(Access::new(folder, &Rules::default()).unwrap(), false);
-    Model::load(&files, folder.join(FILE).to_str().unwrap(), &Loading::default(), &Task::default()).unwrap()
-}
-
-fn times(mut work: impl FnMut()) -> Duration {
-    work();
-    let one = |_| {
-        let begin = Instant::now();
-        work();
-        begin.elapsed()
-    };
-    median((0..RUNS).map(one).collect())
+    Model::load(&files, folder.join(FILE).to_str().unwrap(), &LoadSettings::default(), &Task::default()).unwrap()
 }
 
 /// The time of one token, with that of the prompt taken off.
 fn token(model: &Decoder, task: &Task) -> Duration {
     let prompt = Batch::new(vec![(1..=PROMPT as u32).collect()]).unwrap();
     let of = |tokens: usize| {
-        times(|| {
-            drop(model.generate(&prompt, &Choice::greedy(tokens), Vec::new(), &mut |_, _| Ok(true), task).unwrap())
-        })
+        let write = || {
+            drop(
+                model
+                    .generate(&prompt, &SamplingSettings::greedy(tokens), Vec::new(), &mut |_, _| Ok(true), task)
+                    .unwrap(),
+            )
+        };
+        timed(write, RUNS)
     };
     (of(GENERATED + 1) - of(1)) / GENERATED as u32
 }
 
 fn reading(model: &Decoder, task: &Task) -> Duration {
     let text = Batch::new(vec![(1..=READ as u32).collect()]).unwrap();
-    times(|| drop(model.logits_at(&text, &[-1], Vec::new(), task).unwrap()))
+    timed(|| drop(model.logits_at(&text, &[-1], Vec::new(), task).unwrap()), RUNS)
 }
 
 fn experiment(folder: &Path) -> String {

@@ -1,32 +1,24 @@
 //! A real model at its size, Gemma 3 270M: loading, reading and writing beside llama.cpp and transformers, attribution graphs of
-//! long prompts, the explorer, and the parenthesis experiment, with the memory that each takes beside the model. Writes
-//! `docs/benchmarks-real.md`.
+//! long prompts, and the explorer, with the memory that graphs take beside the model. Writes `docs/benchmarks-real.md`.
+//! The parenthesis experiment on this model is in `flagship`.
 //!
-//! `MICROTOME_GEMMA=FOLDER cargo bench --bench real`, some forty minutes; without the folder it says that it is skipped. There
+//! `MICROTOME_GEMMA=FOLDER cargo bench --bench real`, half an hour; without the folder it says that it is skipped. There
 //! has to be a file `*q4_k_m.gguf` in it and, for transformers, the same weights as a folder `hf`. The peers are measured
 //! where `MICROTOME_PEER_PYTHON` names an interpreter that has both.
 
 mod common;
-#[path = "common/limited.rs"]
-mod limited;
-#[allow(dead_code, reason = "rates are of tokens")]
-#[path = "common/peers.rs"]
-mod peers;
-#[path = "common/server.rs"]
-mod server;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Rows, milliseconds, publish, timed};
-use limited::limited;
+use common::child::{self, limited};
+use common::peers::Peers;
+use common::server::Server;
+use common::{Page, Rows, gemma, human, milliseconds, rate, timed};
 use microtome::base::memory;
 use microtome::script::Session;
 use microtome::script::engine::env::Env;
 use microtome::script::engine::thread::with_large_stack;
-use peers::{Peers, rate};
-use server::Server;
 
 const RUNS: usize = 3;
 const PROMPT: usize = 512;
@@ -45,17 +37,14 @@ const GRAPHS: [(usize, usize); 3] = [(100, 1000), (1000, 100), (4000, 25)];
 const IDS: &str = "let ids = |n| [2] + (0..n - 1).map(|i| 1000 + 977 * i % 200_000);";
 
 fn main() {
-    if let Ok((part, folder)) = limited::part() {
-        with_large_stack(move || print!("{}", alone(&part, Path::new(&folder)))).unwrap();
+    if let Some((part, folder)) = child::part() {
+        with_large_stack(move || print!("{}", alone(&part, &folder))).unwrap();
         return;
     }
-    let Some(folder) = std::env::var_os("MICROTOME_GEMMA").map(PathBuf::from) else {
-        println!("skipped: MICROTOME_GEMMA names no folder with Gemma 3 270M");
-        return;
-    };
+    let Some(folder) = gemma::folder() else { return };
     let mut rows = Rows::new();
     prepare(&folder);
-    for part in [speed, steps, graphs, explorer, experiment, experiment_again] {
+    for part in [speed, steps, graphs, explorer] {
         part(&folder, &mut rows);
         written(&rows);
     }
@@ -64,7 +53,7 @@ fn main() {
 
 /// Writes down what was measured so far: all of it takes long.
 fn written(rows: &Rows) {
-    publish("Benchmarks of a real model", "real", "benchmarks-real.md", SENTENCES, rows);
+    Page::new("Benchmarks of a real model", "real", SENTENCES).publish(rows);
 }
 
 const SENTENCES: &str = "Gemma 3 270M (18 layers of 640, a vocabulary of 262,144), from its Q4_K_M file: both read it as it is, \
@@ -72,19 +61,13 @@ const SENTENCES: &str = "Gemma 3 270M (18 layers of 640, a vocabulary of 262,144
     the same run on the same threads. Memory is the peak of a process of its own, without the pages of files; beside the model \
     means less that of a process that only loads the model. Steps of dictionaries are the mean of 40 after the first (of the libraries the \
     median), on activations of `resid_post.9`, 640 wide, on text that the model inside the binary wrote. Transcoders of attribution graphs were fitted for one step; each has 4,096 features, of which 32 are \
-    active at a token. The parenthesis experiment ran once each.";
-
-fn file(folder: &Path) -> String {
-    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let found = names.into_iter().find(|path| path.to_string_lossy().ends_with("q4_k_m.gguf"));
-    found.expect("a file *q4_k_m.gguf").display().to_string()
-}
+    active at a token.";
 
 /// A session that has the model as `m`.
 fn session(folder: &Path) -> Session {
     memory::keep_freed();
     let mut session = Session::new(Env::in_memory(folder).unwrap());
-    let begin = format!("let m = model::load({:?}); {IDS}", file(folder));
+    let begin = format!("let m = model::load({:?}); {IDS}", gemma::file(folder));
     drop(session.eval("bench", &begin).unwrap());
     session
 }
@@ -122,7 +105,7 @@ fn steps(folder: &Path, rows: &mut Rows) {
         let text = data::text(\"sample\", #{{ tokens: {HARVESTED} }});
         let x = m.cache(text.ids(m), \"resid_post.9\")[\"resid_post.9\"].reshape([-1, m.config.d_model])[0..{}];
         x.save(\"rows.npy\");",
-        file(folder),
+        gemma::file(folder),
         4 * BATCH
     );
     of(&mut session, &harvest);
@@ -174,17 +157,17 @@ fn prepare(folder: &Path) {
         let fit = #{{ k: 32, d_sae: 4096, steps: 1, seed: 0 }};
         for n in 0..m.config.layers {{ sae::transcoder(m, `mlp_in.${{n}}`, `mlp_out.${{n}}`, text, fit).save(`${{n}}`); }}
         sae::fit(m, \"resid_post.9\", text, #{{ k: 32, d_sae: 16_384, steps: 1, seed: 0 }}).save(\"wide\");",
-        file(folder)
+        gemma::file(folder)
     );
     of(&mut session, &code);
 }
 
 fn graphs(folder: &Path, rows: &mut Rows) {
     let model = limited("model", folder, ALLOWED).most.own;
-    rows.push(("memory of the model".into(), memory::human(u128::from(model))));
+    rows.push(("memory of the model".into(), human(model)));
     for (tokens, nodes) in GRAPHS {
         let found = limited(&format!("graph {tokens} {nodes}"), folder, ALLOWED);
-        let memory = memory::human(u128::from(found.most.own.saturating_sub(model)));
+        let memory = human(found.most.own.saturating_sub(model));
         rows.push((
             format!("attribution graph of {tokens} tokens, {nodes} features computed"),
             format!("{}, {memory} beside the model", found.said),
@@ -195,40 +178,8 @@ fn graphs(folder: &Path, rows: &mut Rows) {
 
 fn explorer(folder: &Path, rows: &mut Rows) {
     let dictionary = made().join("wide/dictionary.safetensors").display().to_string();
-    let server = Server::start(&file(folder), &dictionary, &["--text", "grammar", "--tokens", "20000"]);
+    let server = Server::start(&gemma::file(folder), &dictionary, &["--text", "grammar", "--tokens", "20000"]);
     let (median, late) = server.asked(0, 40);
     rows.push(("the explorer's answer to a key, 16,384 features: median".into(), milliseconds(median)));
     rows.push(("95th percentile".into(), milliseconds(late)));
-}
-
-/// The parenthesis experiment with the defaults that follow from the model, cold.
-fn experiment(folder: &Path, rows: &mut Rows) {
-    let place = made().join("experiment");
-    if place.exists() {
-        std::fs::remove_dir_all(&place).unwrap();
-    }
-    rows.push(("the parenthesis experiment, from a cold start".into(), experimented(folder, &place)));
-}
-
-/// The same with the dictionaries that it has fitted before.
-fn experiment_again(folder: &Path, rows: &mut Rows) {
-    let place = made().join("experiment");
-    rows.push(("the same, its dictionaries found again".into(), experimented(folder, &place)));
-}
-
-fn experimented(folder: &Path, place: &Path) -> String {
-    std::fs::create_dir_all(place).unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/parenthesis_circuit.rhai");
-    let begin = Instant::now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_microtome"))
-        .args(["run", &script.display().to_string(), "--model", &file(folder)])
-        .current_dir(place)
-        .env("MICROTOME_CACHE", place.join("cache"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let most = limited::most(&mut child);
-    let memory = memory::human(u128::from(most.own));
-    format!("{:.0} s, {memory} with the model", begin.elapsed().as_secs_f64())
 }

@@ -8,8 +8,6 @@
 mod common;
 #[path = "sae/encode.rs"]
 mod encode;
-#[path = "common/peers.rs"]
-mod peers;
 #[path = "sae/real.rs"]
 mod real;
 #[path = "sae/recipe.rs"]
@@ -19,10 +17,10 @@ mod step;
 
 use std::time::Duration;
 
-use common::{Rows, milliseconds, publish, timed};
+use common::peers::Peers;
+use common::{Page, Rows, milliseconds, rate, timed};
 use microtome::base::memory;
-use microtome::sae::fit::Batch;
-use peers::{Peers, rate};
+use microtome::sae::fit::FitBatch;
 use step::{CrossLayerFit, Fit, LAYER_WIDTH, LAYERS};
 
 const RUNS: usize = 7;
@@ -73,11 +71,11 @@ fn main() {
          `batch_topk` take {K} codes a row; the biases of the others leave about {L0}, which changes nothing for the \
          libraries. {real}"
     );
-    publish("Benchmarks of dictionaries", "sae", file, &sentences, &rows);
+    Page::new("Benchmarks of dictionaries", "sae", sentences).in_file(file).publish(&rows);
 }
 
 /// Steps of each kind, and codes.
-fn steps(rows: &mut Rows, peers: &Peers, features: usize, batches: &[Batch]) {
+fn steps(rows: &mut Rows, peers: &Peers, features: usize, batches: &[FitBatch]) {
     let tokens = |time: Duration| rate(ROWS, time);
     for (kind, theirs) in KINDS {
         let mut fit = Fit::new(kind, features);
@@ -99,7 +97,7 @@ fn steps(rows: &mut Rows, peers: &Peers, features: usize, batches: &[Batch]) {
 }
 
 /// Sixteen dictionaries that read the same rows.
-fn sweep(rows: &mut Rows, peers: &Peers, batches: &[Batch]) {
+fn sweep(rows: &mut Rows, peers: &Peers, batches: &[FitBatch]) {
     let features = WIDTHS[0];
     let mut fits: Vec<Fit> = (0..SWEEP.into()).map(|seed| Fit::of_sweep("topk", features, seed)).collect();
     let time = timed(|| fits.iter_mut().for_each(|fit| fit.step(batches)), 3);
@@ -113,7 +111,8 @@ fn sweep(rows: &mut Rows, peers: &Peers, batches: &[Batch]) {
 
 /// A step of a cross-layer transcoder by the loops for sparse codes, and by dense products.
 fn cross_layer(rows: &mut Rows) {
-    let (features, batch) = (2048, 1024);
+    let features = 2048;
+    let batch = 1024;
     for kind in ["topk", "batch_topk"] {
         let mut fit = CrossLayerFit::new(kind, features, batch);
         let sparsely = timed(|| fit.step(), 3);
@@ -133,10 +132,11 @@ fn cross_layer(rows: &mut Rows) {
 }
 
 /// From which share of codes on dense products are faster.
-fn shares(rows: &mut Rows, batches: &[Batch]) {
+fn shares(rows: &mut Rows, batches: &[FitBatch]) {
     let features = WIDTHS[0];
     for share in SHARES {
-        let (mut sparse, mut dense) = (Fit::of_share(features, share), Fit::of_share(features, share));
+        let mut sparse = Fit::of_share(features, share);
+        let mut dense = Fit::of_share(features, share);
         let sparsely = timed(|| sparse.step_sparsely(batches), 3);
         let densely = timed(|| dense.step_densely(batches), 3);
         let found = format!("sparse {}, dense {}", milliseconds(sparsely), milliseconds(densely));

@@ -3,18 +3,15 @@
 //! `cargo bench --bench store`, on Linux; it needs 2.6 GiB of disk in the folder of temporary files. The measured part
 //! runs in a separate process: this program again, with a role, under the system's own limit.
 
-#[allow(dead_code, reason = "what takes minutes is measured once, without medians")]
 mod common;
-#[path = "common/limited.rs"]
-mod limited;
 #[path = "store/made.rs"]
 mod made;
 
 use std::path::Path;
 use std::time::Instant;
 
-use common::{Rows, publish};
-use limited::{Limited, limited};
+use common::child::{self, Limited, limited};
+use common::{Page, Rows, human};
 use microtome::base::{Task, memory};
 use microtome::data::store::{Shuffle, Store};
 use microtome::script::Session;
@@ -28,15 +25,14 @@ const ROWS: usize = 10 * ALLOWED as usize / 4 / WIDTH;
 const BATCH: usize = 4096;
 
 fn main() {
-    if let Ok((part, folder)) = limited::part() {
-        return println!("{}", play(&part, Path::new(&folder)));
+    if let Some((part, folder)) = child::part() {
+        return println!("{}", play(&part, &folder));
     }
     memory::keep_freed();
     let place = tempfile::tempdir().unwrap();
     made::make(place.path(), ROWS, WIDTH);
     let size: u64 = std::fs::read_dir(place.path()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
     assert!(size >= 10 * ALLOWED);
-    let human = |bytes: u64| memory::human(bytes.into());
     let mut rows = Rows::from([
         ("the store".into(), format!("{} in {ROWS} rows of {WIDTH}", human(size))),
         ("memory that the process is allowed".into(), human(ALLOWED)),
@@ -56,7 +52,7 @@ fn main() {
          1,024 features, {BATCH} rows a step.",
         Shuffle::default().buffer
     );
-    publish("A store ten times the memory", "store", "benchmarks-store.md", &sentences, &rows);
+    Page::new("A store ten times the memory", "store", sentences).publish(&rows);
 }
 
 fn play(part: &str, folder: &Path) -> String {

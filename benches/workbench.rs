@@ -4,17 +4,15 @@
 //! names (default `python3`), if it can import torch; that of drawn text is transformers in the same interpreter.
 
 mod common;
-#[path = "common/peers.rs"]
-mod peers;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{median, milliseconds, publish, timed};
+use common::peers::Peers;
+use common::{Page, Rows, anywhere, eval, median, microseconds, milliseconds, rate, root, timed};
 use microtome::script::Session;
 use microtome::script::engine::env::Env;
-use peers::{Peers, rate};
 
 fn main() {
     let mut rows = Vec::new();
@@ -24,13 +22,8 @@ fn main() {
     }
     interruptions(&mut rows);
     size(&mut rows);
-    publish(
-        "Benchmarks of the workbench",
-        "workbench",
-        "benchmarks.md",
-        "Times are medians; ratios are of medians of the same run.",
-        &rows,
-    );
+    let sentence = "Times are medians; ratios are of medians of the same run.";
+    Page::new("Benchmarks of the workbench", "workbench", sentence).in_file("benchmarks.md").publish(&rows);
 }
 
 fn command(program: &str, words: &[&str]) -> bool {
@@ -39,7 +32,7 @@ fn command(program: &str, words: &[&str]) -> bool {
     status.is_ok_and(|s| s.success())
 }
 
-fn start_up(rows: &mut Vec<(String, String)>) {
+fn start_up(rows: &mut Rows) {
     let ours = timed(|| assert!(command(env!("CARGO_BIN_EXE_microtome"), &["-e", "1 + 2"])), 41);
     rows.push(("`microtome -e '1 + 2'`, process start to exit".into(), milliseconds(ours)));
     let python = std::env::var("MICROTOME_PEER_PYTHON").unwrap_or("python3".into());
@@ -55,22 +48,23 @@ fn start_up(rows: &mut Vec<(String, String)>) {
 
 /// The model inside the binary: loading it, a line that uses it, and text drawn from it beside transformers, which loads
 /// the same folder.
-fn model_inside() -> Vec<(String, String)> {
+fn model_inside() -> Rows {
     let mut rows = Vec::new();
     let mut session = session();
-    let loaded = timed(|| run(&mut session, "model::load(\"tiny\");"), 21);
+    let loaded = timed(|| eval(&mut session, "model::load(\"tiny\");"), 21);
     rows.push(("`model::load(\"tiny\")`".into(), milliseconds(loaded)));
     let line = "model::load(\"tiny\").generate(\"The committee (which had met\", #{ tokens: 30 })";
     let whole = timed(|| assert!(command(env!("CARGO_BIN_EXE_microtome"), &["-e", line])), 11);
     rows.push(("a process that loads it and generates 30 tokens".into(), milliseconds(whole)));
-    run(&mut session, "let m = model::load(\"tiny\");");
-    let (texts, length) = (256, 255);
+    eval(&mut session, "let m = model::load(\"tiny\");");
+    let texts = 256;
+    let length = 255;
     let mut seed = 0;
     let drawn = timed(
         || {
             // Of another seed each time, and none of them stored.
             seed += 1;
-            run(&mut session, &format!("data::draw(m, #{{ tokens: {texts} * {length}, seed: {seed} }});"));
+            eval(&mut session, &format!("data::draw(m, #{{ tokens: {texts} * {length}, seed: {seed} }});"));
         },
         3,
     );
@@ -85,11 +79,11 @@ fn model_inside() -> Vec<(String, String)> {
 }
 
 fn session() -> Session {
-    Session::new(Env::in_memory(&std::env::temp_dir().join("microtome-bench")).unwrap())
+    Session::new(Env::in_memory(&anywhere()).unwrap())
 }
 
 /// From Ctrl-C to the end of the process, during work that checks for interruptions and work that cannot.
-fn interruptions(rows: &mut Vec<(String, String)>) {
+fn interruptions(rows: &mut Rows) {
     for (what, code) in [
         ("an endless loop", "print(0); loop {}"),
         ("a singular value decomposition, 4000 x 4000", "let a = tensor::randn([4000, 4000]); print(0); a.svd()"),
@@ -113,17 +107,12 @@ fn interruptions(rows: &mut Vec<(String, String)>) {
     }
 }
 
-/// Evaluates a line and ignores its value.
-fn run(session: &mut Session, code: &str) {
-    drop(session.eval("bench", code).unwrap());
-}
-
-fn in_process() -> Vec<(String, String)> {
+fn in_process() -> Rows {
     let mut rows = Vec::new();
     let mut session = session();
     let names: String = (0..500).map(|i| format!("let name_{i} = {i};\n")).collect();
-    run(&mut session, &names);
-    run(&mut session, "let t = tensor::zeros([2, 2]);");
+    eval(&mut session, &names);
+    eval(&mut session, "let t = tensor::zeros([2, 2]);");
     for (what, line) in [
         ("a variable", "name_4"),
         ("a method", "t.s"),
@@ -132,7 +121,7 @@ fn in_process() -> Vec<(String, String)> {
     ] {
         let time =
             timed(|| assert!(!microtome::repl::complete::complete(line, line.len(), &session).1.is_empty()), 101);
-        rows.push((format!("completion of {what}, 500 names in scope"), format!("{:.0} µs", time.as_secs_f64() * 1e6)));
+        rows.push((format!("completion of {what}, 500 names in scope"), microseconds(time)));
     }
     let docs = timed(|| drop(microtome::script::docs::Docs::of(session.engine())), 21);
     rows.push(("gathering the reference, once a session when first asked for".into(), milliseconds(docs)));
@@ -142,20 +131,21 @@ fn in_process() -> Vec<(String, String)> {
         let each = loop_time(&mut session, call, calls).saturating_sub(empty).as_secs_f64() / f64::from(calls);
         rows.push((format!("one native call, {what}"), format!("{:.0} ns", each * 1e9)));
     }
-    run(
+    eval(
         &mut session,
         "let x = tensor::randn([60_000, 193], #{ seed: 1 }); let g = tensor::randn([60_000, 4], #{ seed: 2 });",
     );
-    let tall = timed(|| run(&mut session, "x.transpose() @ g;"), 11);
+    let tall = timed(|| eval(&mut session, "x.transpose() @ g;"), 11);
     rows.push(("`x.transpose() @ g`, 60,000 x 193 and 60,000 x 4".into(), milliseconds(tall)));
     rows
 }
 
 /// What a call of a function or a closure costs, which run as parts of their texts, beside the language's engine by itself,
 /// in which they do not.
-fn calls_of_scripts() -> Vec<(String, String)> {
+fn calls_of_scripts() -> Rows {
     let calls = 200_000;
-    let (mut session, bare) = (session(), rhai::Engine::new());
+    let mut session = session();
+    let bare = rhai::Engine::new();
     let mut rows = Vec::new();
     for (what, before, again) in [
         ("a function of the script", "fn f(x) { x }", "for i in 0..CALLS { f(i); }"),
@@ -166,7 +156,7 @@ fn calls_of_scripts() -> Vec<(String, String)> {
     ] {
         let [nothing, code] = ["", again].map(|again| format!("{before} {again}").replace("CALLS", &calls.to_string()));
         let [ours, theirs]: [&mut dyn FnMut(&str); 2] =
-            [&mut |code| run(&mut session, code), &mut |code| bare.run(code).unwrap()];
+            [&mut |code| eval(&mut session, code), &mut |code| bare.run(code).unwrap()];
         let [ours, theirs] = [ours, theirs].map(|run| {
             let rest = timed(|| run(&nothing), 5);
             timed(|| run(&code), 5).saturating_sub(rest).as_secs_f64() / f64::from(calls)
@@ -181,10 +171,10 @@ fn calls_of_scripts() -> Vec<(String, String)> {
 
 fn loop_time(session: &mut Session, body: &str, calls: u32) -> Duration {
     let code = format!("for i in 0..{calls} {{ {body} }}");
-    timed(|| run(session, &code), 5)
+    timed(|| eval(session, &code), 5)
 }
 
-fn size(rows: &mut Vec<(String, String)>) {
+fn size(rows: &mut Rows) {
     let binary = Path::new(env!("CARGO_BIN_EXE_microtome"));
     let bytes = std::fs::metadata(binary).unwrap().len();
     rows.push(("size of the binary".into(), format!("{:.1} MB", bytes as f64 / 1e6)));
@@ -197,7 +187,7 @@ fn size(rows: &mut Vec<(String, String)>) {
     }
     let mut lengths = Vec::new();
     for sources in ["src", "methods/src", "core/src"] {
-        lines(&Path::new(env!("CARGO_MANIFEST_DIR")).join(sources), &mut lengths);
+        lines(&root().join(sources), &mut lengths);
     }
     lengths.sort_unstable();
     rows.push((

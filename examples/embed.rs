@@ -4,8 +4,8 @@
 //! `cargo run --release --example embed`
 
 use microtome::circuit::attribution::{SelectOptions, select};
-use microtome::circuit::enough::{EnoughOptions, enough};
 use microtome::circuit::judge::{JudgeOptions, judge, labelled_language};
+use microtome::circuit::sufficiency::{SufficiencyOptions, sufficiency};
 use microtome::circuit::tree::{TreeOptions, causal_tree};
 use microtome::features::predicting::{PredictingOptions, predicting};
 use microtome::features::{describe::DescribeOptions, text_codes::FeatureTextOptions};
@@ -15,7 +15,7 @@ use microtome::report::{Item, Screen};
 fn main() -> Result<()> {
     let task = Task::default();
     let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
-    let model = Model::load(&files, "tiny", &Loading::default(), &task)?;
+    let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
     let text = Text::of_tiny(&files, TextOptions { tokens: Some(400_000), ..Default::default() }, &task)?;
     // Five parts that share no document: one fits, one selects the feature, one finds the tree, one describes it, one
     // judges it.
@@ -50,8 +50,8 @@ fn main() -> Result<()> {
 
     let options = SelectOptions { tokens: 20_000, ..Default::default() };
     let chosen = select(&model, &saes, &target, &parts[2], &options, &task)?;
-    let options = EnoughOptions { sizes: vec![16, 64, 128, 256, 512, 1024], draws: 2, ..Default::default() };
-    let kept = enough(&model, &chosen, &[tree], &parts[4], &options, &task)?.table();
+    let options = SufficiencyOptions { sizes: vec![16, 64, 128, 256, 512, 1024], draws: 2, ..Default::default() };
+    let kept = sufficiency(&model, &chosen, &[tree], &parts[4], &options, &task)?.table();
 
     let labels = judged.labels.map(|labels| labels.best).unwrap_or_default();
     for table in [described, judged.faithfulness, judged.necessity, labels, language.necessity, kept] {

@@ -13,7 +13,7 @@ macro_rules! files {
 
 pub const PAGES: &[File] = files! {
     "":
-        "ARCHITECTURE.md" "CHANGELOG.md" "CONTRIBUTING.md" "README.md";
+        "ARCHITECTURE.md" "CHANGELOG.md" "CONTRIBUTING.md" "README.md" "SECURITY.md";
     "assets/":
         "explorer.png" "parenthesis.png";
     "docs/":

@@ -48,7 +48,7 @@ fn no_result_depends_on_the_order_of_a_hash_map() {
         "core/src/model/tokenizer/alphabet.rs",
         "core/src/model/tokenizer/bytelevel.rs",
         "core/src/model/tokenizer/gguf.rs",
-        "core/src/model/tokenizer/homemade.rs",
+        "core/src/model/tokenizer/token_list.rs",
         "core/src/model/tokenizer/json.rs",
         "core/src/model/tokenizer/merges.rs",
         "core/src/model/tokenizer/train/bpe.rs",

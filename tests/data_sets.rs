@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use crate::support::hub::{COMMIT, CONVERTED, Fault, Hub, Repo, TOKEN, digits_of};
+use crate::support::hub::{COMMIT, CONVERTED, Fault, Hub, Repo, TOKEN, digits_of, token};
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::task::{Bar, Progress, Silent};
 use microtome::base::{Cell, Error, Kind, Result, Table, Task};
 use microtome::data::text::SourceOptions;
 use microtome::data::{Document, Text, table};
-use microtome::model::hub::Settings;
+use microtome::model::hub::HubSettings;
 
 /// Rows of a shard: enough that the hub has it in its store of large files, and more bytes of text than are read at a time.
 const ROWS: usize = 1100;
@@ -111,7 +111,7 @@ impl Progress for Heard {
 /// A cache of its own, the hub's settings, and what was said.
 struct Place {
     folder: tempfile::TempDir,
-    settings: Settings,
+    settings: HubSettings,
     heard: Arc<Heard>,
     task: Task,
 }
@@ -290,7 +290,7 @@ fn what_is_not_there_is_said_with_what_is() {
     hub.asked();
     let error = place.refusal("card", SourceOptions { subset: Some("en".into()), ..usual() });
     assert!(error.hint.unwrap().ends_with("the text was looked for in the field `text`; the records have body"));
-    assert!(hub.asked().iter().all(|request| !request.line.contains("en_2")));
+    assert!(hub.asked().iter().all(|request| !request.target.contains("en_2")));
 }
 
 #[test]
@@ -322,8 +322,8 @@ fn a_gated_data_set_wants_a_token_which_only_the_hub_sees() {
     place.settings.token = Some(TOKEN.into());
     hub.asked();
     assert_eq!(place.texts("gated", split("test"))[0], row(3, 0));
-    assert!(hub.asked().iter().all(|request| request.token.as_deref() == Some(TOKEN)));
-    assert!(hub.asked_of_store().iter().all(|request| request.token.is_none()));
+    assert!(hub.asked().iter().all(|request| token(request) == Some(TOKEN)));
+    assert!(hub.asked_of_store().iter().all(|request| token(request).is_none()));
 }
 
 #[test]
@@ -370,7 +370,7 @@ fn after_a_cut_connection_only_the_rest_of_a_shard_is_asked_for() {
     );
     hub.asked_of_store();
     assert_eq!(place.all(&text).unwrap().len(), 3 * ROWS);
-    assert_eq!(hub.asked_of_store()[0].range.as_deref(), Some("bytes=700-"));
+    assert_eq!(hub.asked_of_store()[0].header("range"), Some("bytes=700-"));
 }
 
 /// The rules of a run hold for data sets as for models.

@@ -1,10 +1,11 @@
 //! A judge behind an address, played by a small server on loopback: AxBench's score, scores of explanations, and what goes
 //! wrong.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use kit::http::{self, Request};
 use microtome::base::access::Rules;
 
 use crate::support;
@@ -27,22 +28,11 @@ fn server(judge: Judge) -> (String, Arc<Mutex<Vec<String>>>) {
 }
 
 fn answer(stream: TcpStream, judge: Judge, heard: &Mutex<Vec<String>>) -> std::io::Result<()> {
-    let mut reader = BufReader::new(&stream);
-    let mut length = 0;
-    let mut line = String::new();
-    while reader.read_line(&mut line)? > 2 {
-        if let Some((name, value)) = line.split_once(": ") {
-            length = if name.eq_ignore_ascii_case("content-length") { value.trim().parse().unwrap() } else { length };
-        }
-        line.clear();
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    let asked: serde_json::Value = serde_json::from_slice(&body)?;
+    let asked = Request::read(&mut BufReader::new(&stream)).unwrap().json();
     let question = asked["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_string();
     let said = serde_json::json!({ "choices": [{ "message": { "content": judge(&question) } }] }).to_string();
     heard.lock().unwrap().push(question);
-    write!(&stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{said}", said.len())
+    (&stream).write_all(&http::answer("200 OK", &[], said.as_bytes()))
 }
 
 /// The outcome of a sweep that a judge grades: the table's rows as text, or the failure's message.

@@ -55,9 +55,7 @@ fn plan(folder: &Path) -> Plan {
 }
 
 fn near(a: &Value, b: &Value) -> bool {
-    let a = a.as_f64().unwrap();
-    let b = b.as_f64().unwrap();
-    (a - b).abs() <= 1e-4 * (1.0 + b.abs())
+    kit::close(a, b, 1e-4)
 }
 
 /// Rows with a feature first, by feature.

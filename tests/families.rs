@@ -8,21 +8,16 @@ mod pictured;
 mod sites;
 mod sources;
 
-use files::{FAMILIES, expected, files, fixture, floats, ids, load};
+use files::{FAMILIES, expected, files, fixture, ids, load};
+use kit::far;
 use microtome::base::Task;
 use microtome::model::batch::Batch;
 use microtome::model::decoder::Decoder;
-use microtome::model::generate::Choice;
-use microtome::model::load::Loading;
+use microtome::model::generate::SamplingSettings;
+use microtome::model::load::LoadSettings;
 use microtome::model::run::Ask;
 use microtome::model::site;
 use microtome::tensor::Tensor;
-
-/// The largest difference of two tensors of one shape.
-pub fn distance(a: &Tensor, b: &Tensor) -> f64 {
-    assert_eq!(a.dims(), b.dims());
-    floats(a).iter().zip(floats(b)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
-}
 
 /// The logits and the stream before each block, the last one after the final norm.
 pub fn streams(decoder: &Decoder, batch: &Batch) -> (Tensor, Vec<Tensor>) {
@@ -35,12 +30,12 @@ pub fn streams(decoder: &Decoder, batch: &Batch) -> (Tensor, Vec<Tensor>) {
 #[test]
 fn logits_and_every_hidden_state_are_those_of_transformers() {
     for family in FAMILIES {
-        let decoder = load(&files(), &fixture(family), &Loading::default());
+        let decoder = load(&files(), &fixture(family), &LoadSettings::default());
         let expected = expected(family);
         let (logits, hidden) = streams(&decoder, &Batch::new(ids(&expected["input_ids"])).unwrap());
-        assert!(distance(&logits, &expected["logits"]) < 1e-4, "{family}: logits");
+        assert!(far(&logits, &expected["logits"]) < 1e-4, "{family}: logits");
         for (i, x) in hidden.iter().enumerate() {
-            let off = distance(x, &expected[&format!("hidden.{i}")]);
+            let off = far(x, &expected[&format!("hidden.{i}")]);
             assert!(off < 1e-4, "{family}: hidden.{i} is off by {off}");
         }
         assert!(
@@ -53,12 +48,17 @@ fn logits_and_every_hidden_state_are_those_of_transformers() {
 #[test]
 fn greedy_continuations_are_those_of_transformers_with_and_without_a_cache() {
     for family in FAMILIES {
-        let decoder = load(&files(), &fixture(family), &Loading::default());
+        let decoder = load(&files(), &fixture(family), &LoadSettings::default());
         let all = ids(&expected(family)["greedy"]).remove(0);
         let (start, wanted) = all.split_at(24);
         let batch = Batch::new(vec![start.to_vec()]).unwrap();
-        let said =
-            decoder.generate(&batch, &Choice::greedy(wanted.len()), Vec::new(), &mut |_, _| Ok(true), &Task::default());
+        let said = decoder.generate(
+            &batch,
+            &SamplingSettings::greedy(wanted.len()),
+            Vec::new(),
+            &mut |_, _| Ok(true),
+            &Task::default(),
+        );
         assert_eq!(said.unwrap(), [wanted], "{family}");
         let whole = Batch::new(vec![all.clone()]).unwrap();
         let logits = decoder.logits(&whole, Vec::new(), &Task::default()).unwrap();
@@ -70,13 +70,13 @@ fn greedy_continuations_are_those_of_transformers_with_and_without_a_cache() {
 #[test]
 fn a_text_beside_a_longer_one_is_read_as_if_alone() {
     for family in FAMILIES {
-        let decoder = load(&files(), &fixture(family), &Loading::default());
+        let decoder = load(&files(), &fixture(family), &LoadSettings::default());
         let long = ids(&expected(family)["input_ids"]).remove(0);
         let short = long[3..10].to_vec();
         let logits = |rows| decoder.logits(&Batch::new(rows).unwrap(), Vec::new(), &Task::default()).unwrap();
         let alone = logits(vec![short.clone()]);
         let both = logits(vec![long, short]);
-        let off = distance(&alone, &both.narrow(0, 1, 1).unwrap().narrow(1, 0, 7).unwrap());
+        let off = far(&alone, &both.narrow(0, 1, 1).unwrap().narrow(1, 0, 7).unwrap());
         assert!(off < 1e-4, "{family}: off by {off}");
     }
 }

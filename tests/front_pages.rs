@@ -60,7 +60,7 @@ fn a_head_is_ablated() -> microtome_methods::base::Result<()> {
 
     let task = Task::default();
     let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
-    let model = Model::load(&files, "tiny", &Loading::default(), &task)?;
+    let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 
     let tokens = model.tokenizer()?.encode("The committee (which had met in March", None, &task)?;
     let batch = Batch::new(vec![tokens.ids])?;
@@ -69,7 +69,7 @@ fn a_head_is_ablated() -> microtome_methods::base::Result<()> {
     assert!(likely[0].probability > 0.9);
 
     let config = model.decoder.config();
-    let ablated = Bound::new(config, "attn_out.3", None, None, Box::new(Action::Zero.begin()))?;
+    let ablated = BoundHook::new(config, "attn_out.3", None, None, Box::new(Action::Zero.begin()))?;
     let without = predicted(&model.decoder, &batch, (-1, 5), vec![ablated], &task)?;
     assert!(without[0].probability < 0.5);
     Ok(())
@@ -83,7 +83,7 @@ fn a_text_is_split_and_pairs_are_drawn() -> microtome_methods::base::Result<()> 
 
     let task = Task::default();
     let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
-    let model = Model::load(&files, "tiny", &Loading::default(), &task)?;
+    let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 
     // A text that the model wrote, in two parts that share no document.
     let text = Text::of_tiny(&files, TextOptions::default(), &task)?;
@@ -106,7 +106,7 @@ fn activations_are_patched() -> microtome_methods::base::Result<()> {
 
     let task = Task::default();
     let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
-    let model = Model::load(&files, "tiny", &Loading::default(), &task)?;
+    let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 
     // Pairs of prompts of one length, and where in the model their difference is, by activation patching.
     let form = PairTokenOptions { same_length: true, ..Default::default() };
@@ -149,7 +149,7 @@ mod dictionaries {
     /// Returns the model inside, and a short text of its own.
     fn tiny(files: &Files, task: &Task) -> Result<(Model, Text)> {
         let options = TextOptions { tokens: Some(2_048), ..Default::default() };
-        Ok((Model::load(files, "tiny", &Loading::default(), task)?, Text::of_tiny(files, options, task)?))
+        Ok((Model::load(files, "tiny", &LoadSettings::default(), task)?, Text::of_tiny(files, options, task)?))
     }
 
     fn files() -> Result<Files> {
@@ -227,13 +227,13 @@ fn activations_are_recorded() -> microtome_core::base::Result<()> {
     use microtome_core::base::{Error, Task};
     use microtome_core::model::Model;
     use microtome_core::model::batch::Batch;
-    use microtome_core::model::load::Loading;
+    use microtome_core::model::load::LoadSettings;
     use microtome_core::model::run::Ask;
     use microtome_core::model::site::select;
 
     let task = Task::default();
     let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
-    let model = Model::load(&files, "tiny", &Loading::default(), &task)?;
+    let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 
     let tokens = model.tokenizer()?.encode("The committee (which had met in March", None, &task)?;
     let count = tokens.len();
@@ -310,16 +310,16 @@ fn a_norm_is_ablated() -> microtome_core::base::Result<()> {
     use microtome_core::base::{Error, Task};
     use microtome_core::model::Model;
     use microtome_core::model::batch::Batch;
-    use microtome_core::model::hooks::{Action, Bound};
-    use microtome_core::model::load::Loading;
+    use microtome_core::model::hooks::{Action, BoundHook};
+    use microtome_core::model::load::LoadSettings;
 
     let task = Task::default();
     let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
-    let model = Model::load(&files, "tiny", &Loading::default(), &task)?;
+    let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 
     // The unembedding has no bias: where the final norm is ablated, all logits are 0.
     let batch = Batch::new(vec![vec![1, 2, 3]])?;
-    let ablated = Bound::new(model.decoder.config(), "final_norm", None, None, Box::new(Action::Zero.begin()))?;
+    let ablated = BoundHook::new(model.decoder.config(), "final_norm", None, None, Box::new(Action::Zero.begin()))?;
     let logits = model.decoder.logits_at(&batch, &[-1], vec![ablated], &task)?;
     assert!(logits.flatten_all()?.to_vec1::<f32>()?.iter().all(|logit| *logit == 0.0));
     Ok::<(), Error>(())

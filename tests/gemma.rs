@@ -7,17 +7,18 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use kit::{far, far_relative};
 use microtome::base::Task;
 use microtome::model::Model;
 use microtome::model::batch::Batch;
-use microtome::model::generate::Choice;
-use microtome::model::load::Loading;
+use microtome::model::generate::SamplingSettings;
+use microtome::model::load::LoadSettings;
 use microtome::model::run::Ask;
 use microtome::model::site;
 use microtome::tensor::Tensor;
 
 use crate::families::files::{files, ids, tensors};
-use crate::families::{distance, streams};
+use crate::families::streams;
 
 const FILE: &str = "gemma-3-270m-q4_k_m.gguf";
 const VARIABLE: &str = "MICROTOME_GEMMA";
@@ -37,7 +38,7 @@ fn folder() -> Option<PathBuf> {
 
 fn model(folder: &Path) -> Model {
     let place = folder.join(FILE);
-    Model::load(&files(), place.to_str().unwrap(), &Loading::default(), &Task::default()).unwrap()
+    Model::load(&files(), place.to_str().unwrap(), &LoadSettings::default(), &Task::default()).unwrap()
 }
 
 fn reference(folder: &Path) -> BTreeMap<String, Tensor> {
@@ -57,10 +58,6 @@ fn row(tensor: &Tensor) -> Vec<u32> {
     ids(&tensor.unsqueeze(0).unwrap()).remove(0)
 }
 
-fn largest(tensor: &Tensor) -> f64 {
-    distance(tensor, &tensor.zeros_like().unwrap())
-}
-
 #[test]
 fn logits_and_every_hidden_state_are_those_of_transformers() {
     let Some(folder) = folder() else { return };
@@ -73,11 +70,11 @@ fn logits_and_every_hidden_state_are_those_of_transformers() {
         let batch = Batch::new(ids(&expected[&format!("ids{text}")])).unwrap();
         let (logits, hidden) = streams(&model.decoder, &batch);
         let wanted = &expected[&format!("logits{text}")];
-        let off = distance(&logits, wanted) / largest(wanted);
+        let off = far_relative(&logits, wanted);
         assert_eq!(hidden.len(), 19);
         let worst = hidden.iter().enumerate().map(|(layer, x)| {
             let wanted = &expected[&format!("h{text}.{layer}")];
-            distance(x, wanted) / largest(wanted)
+            far_relative(x, wanted)
         });
         let worst = worst.fold(0.0, f64::max);
         println!(
@@ -100,7 +97,7 @@ fn hidden_states_behind_a_window_are_those_of_transformers() {
     let cache = model.decoder.cache(&batch, Ask { places, ..Ask::default() }, &Task::default()).unwrap();
     let off = cache.iter().enumerate().map(|(layer, (_, x))| {
         let wanted = &peers[&format!("long.{layer}")];
-        distance(x, wanted) / largest(wanted)
+        far_relative(x, wanted)
     });
     let worst = off.fold(0.0, f64::max);
     println!("{} tokens: hidden states are off by {worst:.1e}", batch.width());
@@ -118,7 +115,13 @@ fn thirty_greedy_tokens_are_those_of_transformers() {
     assert_eq!(start, given);
     let said = model
         .decoder
-        .generate(&one(&start), &Choice::greedy(wanted.len()), Vec::new(), &mut |_, _| Ok(true), &Task::default())
+        .generate(
+            &one(&start),
+            &SamplingSettings::greedy(wanted.len()),
+            Vec::new(),
+            &mut |_, _| Ok(true),
+            &Task::default(),
+        )
         .unwrap();
     assert_eq!(said, [wanted]);
     println!("{} tokens are equal: {}", wanted.len(), model.tokenizer.unwrap().decode(wanted).unwrap());
@@ -138,9 +141,9 @@ fn logits_and_64_greedy_tokens_are_those_of_llama_cpp_within_its_distance_from_f
         let theirs = |what: &str| peers[&format!("{what}{text}")].unsqueeze(0).unwrap();
         let f32 = &expected[&format!("logits{text}")];
         let ours = logits(&start);
-        let own = distance(&theirs("llama"), f32);
-        let off = distance(&theirs("llama"), &ours);
-        let off_plain = distance(&theirs("plain"), &ours);
+        let own = far(&theirs("llama"), f32);
+        let off = far(&theirs("llama"), &ours);
+        let off_plain = far(&theirs("plain"), &ours);
         let all = row(&peers[&format!("greedy{text}")]);
         let read = &all[..all.len() - 1];
         let wanted = &all[start.len()..];

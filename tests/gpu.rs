@@ -243,14 +243,14 @@ fn codes_found_by_tensor_cores_are_the_largest() {
 #[test]
 fn a_step_by_kernels_is_that_of_candles_operations() {
     use microtome::base::options::Plain;
-    use microtome::sae::fit::{Batch, Counting, Dead, Params, Recipe, Shape, State, kinds};
+    use microtome::sae::fit::{Dead, DictionaryShape, ErrorNormalisation, FitBatch, FitState, Params, Recipe, kinds};
     use microtome::training::{Schedule, ScheduleShape};
     let Some((device, _turn)) = gpu() else { return };
     for (turn, (kind, skip, with_target, counting)) in [
-        ("topk", false, false, Counting::Normalised),
-        ("batch_topk", false, false, Counting::Sum),
-        ("topk", true, true, Counting::Mean),
-        ("batch_topk", false, true, Counting::Normalised),
+        ("topk", false, false, ErrorNormalisation::Normalised),
+        ("batch_topk", false, false, ErrorNormalisation::Sum),
+        ("topk", true, true, ErrorNormalisation::Mean),
+        ("batch_topk", false, true, ErrorNormalisation::Normalised),
     ]
     .into_iter()
     .enumerate()
@@ -276,14 +276,14 @@ fn a_step_by_kernels_is_that_of_candles_operations() {
             follows: 0.9,
             seed: 1,
         };
-        let shape = Shape { d_in: 20, d_sae: 300, d_out: 20 };
+        let shape = DictionaryShape { d_in: 20, d_sae: 300, d_out: 20 };
         let state =
-            || State::new(Params::draw(&recipe, shape, &mut stream(turn as u64, "gpu", 1), &device).unwrap(), 300);
+            || FitState::new(Params::draw(&recipe, shape, &mut stream(turn as u64, "gpu", 1), &device).unwrap(), 300);
         let mut ours = state();
         let mut twin = state();
         for step in 0..6 {
             let rows = |turn: u64| drawn(&[96, 20], turn).affine(1.5, 0.2).unwrap().to_device(&device).unwrap();
-            let batch = Batch { x: rows(400 + step), target: with_target.then(|| rows(500 + step)) };
+            let batch = FitBatch { x: rows(400 + step), target: with_target.then(|| rows(500 + step)) };
             let a = ours.advance(&batch, &recipe).unwrap();
             let b = twin.advance_plain(&batch, &recipe).unwrap();
             assert_eq!((a.l0, a.dead), (b.l0, b.dead), "{kind}, step {step}");

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::hub::{COMMIT, Fault, Hub, Repo, TOKEN, digits_of};
+use crate::support::hub::{COMMIT, Fault, Hub, Repo, TOKEN, digits_of, token};
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::task::{Bar, Progress};
 use microtome::base::{Error, Kind, Result, Task};
-use microtome::model::hub::{self, Name, Settings, Snapshot};
+use microtome::model::hub::{self, HubSettings, Name, Snapshot};
 
 fn large(seed: u8) -> Vec<u8> {
     (0..200_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 ^ seed).collect()
@@ -56,7 +56,7 @@ fn hub() -> Hub {
 /// A cache of its own, and the hub's settings.
 struct Place {
     folder: tempfile::TempDir,
-    settings: Settings,
+    settings: HubSettings,
 }
 
 impl Place {
@@ -207,9 +207,9 @@ fn a_gated_model_wants_a_token_which_only_the_hub_sees() {
     place.settings.token = Some(TOKEN.into());
     hub.asked();
     place.fetch("org/gated").unwrap();
-    assert!(hub.asked().iter().all(|request| request.token.as_deref() == Some(TOKEN)));
+    assert!(hub.asked().iter().all(|request| token(request) == Some(TOKEN)));
     let asked = hub.asked_of_store();
-    assert!(!asked.is_empty() && asked.iter().all(|request| request.token.is_none()));
+    assert!(!asked.is_empty() && asked.iter().all(|request| token(request).is_none()));
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn after_a_cut_connection_only_the_rest_is_asked_for() {
 
     hub.asked_of_store();
     let found = place.fetch("org/tiny").unwrap();
-    assert_eq!(hub.asked_of_store()[0].range.as_deref(), Some("bytes=70000-"));
+    assert_eq!(hub.asked_of_store()[0].header("range"), Some("bytes=70000-"));
     assert_eq!(read(found.folder.join("model.safetensors")), large(1));
     assert!(!place.kept("tiny").contains(&part));
 }
@@ -353,7 +353,7 @@ fn an_interruption_is_heard_at_once_and_keeps_what_has_come() {
     assert_eq!(std::fs::metadata(heard).unwrap().len(), 50_000);
     hub.asked_of_store();
     place.fetch("org/tiny").unwrap();
-    assert_eq!(hub.asked_of_store()[0].range.as_deref(), Some("bytes=50000-"));
+    assert_eq!(hub.asked_of_store()[0].header("range"), Some("bytes=50000-"));
 }
 
 /// A bar's total, and the sum of its progress.
@@ -409,8 +409,7 @@ fn names_that_a_hub_makes_up_stay_in_the_cache() {
 /// From end to end: a script names a model and loads it, with its tokenizer; the second time without a network.
 #[test]
 fn a_script_loads_a_model_by_its_name() {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models");
-    let read = |name: &str| std::fs::read(fixtures.join(name)).unwrap();
+    let read = |name: &str| std::fs::read(kit::fixture("models").join(name)).unwrap();
     let tiny = repo(&[
         ("config.json", read("llama/config.json")),
         ("model.safetensors", read("llama/model.safetensors")),
@@ -580,7 +579,7 @@ fn a_hub_in_trouble_is_asked_once_more() {
     place.fetch("org/troubled").unwrap();
     let error = place.refusal("org/closed");
     assert_eq!((error.kind, error.message.as_str()), (Kind::Network, "127.0.0.1 answered 503 for org/closed"));
-    assert_eq!(hub.asked().iter().filter(|request| request.line.contains("closed")).count(), 2);
+    assert_eq!(hub.asked().iter().filter(|request| request.target.contains("closed")).count(), 2);
     // A revision is one segment of a URL, whatever characters it has.
     assert!(place.fetch("org/tiny@refs/pr/1").is_ok());
 }

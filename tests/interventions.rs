@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
-use microtome::circuit::tree::{Read, Stage, Way, effects};
+use microtome::circuit::tree::{ParentReading, Stage, TreeIntervention, effects};
 use microtome::model::{Model, load};
 use microtome::sae::{About, Activation, Format, Parts, Sae, Scaling};
 use microtome::script::Session;
 use microtome::script::engine::drawing;
 use microtome::script::engine::env::Env;
 use microtome::tensor::Tensor;
-use microtome::tensor::files::safetensors;
 
 const FAMILIES: [&str; 4] = ["gpt2", "gpt_neox", "llama", "gemma2"];
 
@@ -38,12 +37,12 @@ fn effects_of_a_tree_are_those_of_full_forwards_on_every_family() {
     for family in FAMILIES {
         let truth = truth(family);
         let name = model(family).display().to_string();
-        let model = Model::load(&files, &name, &load::Loading::default(), &Task::default()).unwrap();
+        let model = Model::load(&files, &name, &load::LoadSettings::default(), &Task::default()).unwrap();
         let [from, to] = [1, 2].map(|number| Stage::new(&model, &dictionary(&truth, number)).unwrap());
         let texts: Vec<Vec<u32>> =
             truth["clean_ids"].to_dtype(microtome::tensor::DType::U32).unwrap().to_vec2().unwrap();
         let target: Vec<i64> = truth["tree_target"].to_vec1().unwrap();
-        let ways = (Way::Ablate, Read::Code);
+        let ways = (TreeIntervention::Ablate, ParentReading::Code);
         let found = effects(&model, (&from, &to), target[0] as usize, &texts, ways, &Task::default()).unwrap();
         let expected: Vec<f32> = truth["tree_effect"].to_vec1().unwrap();
         assert_eq!(found.mean.len(), expected.len());
@@ -57,13 +56,12 @@ fn effects_of_a_tree_are_those_of_full_forwards_on_every_family() {
 }
 
 fn model(family: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(family)
+    kit::fixture("models").join(family)
 }
 
 /// The results of PyTorch.
 fn truth(family: &str) -> BTreeMap<String, Tensor> {
-    let bytes = std::fs::read(model(family).join("interventions.safetensors")).unwrap();
-    safetensors::Reader::new(bytes).unwrap().all().unwrap().tensors
+    kit::tensors(model(family).join("interventions.safetensors"))
 }
 
 /// One of the two dictionaries of a family, at the input of the block with this number:

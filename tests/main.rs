@@ -8,6 +8,7 @@ mod batches;
 mod cases;
 mod cli;
 mod closures;
+mod comparisons;
 mod dashboards;
 mod data_sets;
 mod docs;

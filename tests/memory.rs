@@ -8,7 +8,7 @@ use std::path::Path;
 use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
-use microtome::model::load::{self, Loading};
+use microtome::model::load::{self, LoadSettings};
 use serde_json::{Map, Value, json};
 
 use crate::support::apart;
@@ -80,7 +80,7 @@ fn peak_memory_is_at_most_a_fifth_more_than_the_weights() {
         std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
         let numbers = write_zeros(&folder.path().join("model.safetensors"), &tensors, dtype, width);
         let before = memory("VmRSS");
-        let loaded = load::folder(&files, folder.path(), &Loading::default(), &Task::default()).unwrap();
+        let loaded = load::folder(&files, folder.path(), &LoadSettings::default(), &Task::default()).unwrap();
         let taken = memory("VmHWM") - before;
         let weights = numbers as u64 * 4;
         if vocab == 100 {

@@ -101,7 +101,7 @@ fn a_store_in_a_bucket_has_the_bytes_of_one_in_a_folder_and_is_read_in_parts() {
         // Found again, and nothing is written.
         place.buckets.asked();
         assert_eq!(place.printed(HARVEST, &dir, storage), local);
-        assert!(place.buckets.asked().iter().all(|asked| asked.method != "PUT" && asked.method != "POST"));
+        assert!(place.buckets.asked().iter().all(|asked| asked.method() != "PUT" && asked.method() != "POST"));
         assert_eq!(place.printed(FIT, &dir, &format!("fit-{storage}")), fitted, "{storage}");
         let asked = place.buckets.asked();
         let of_shards: Vec<_> = asked.iter().filter(|asked| asked.path.contains("shard-")).collect();
@@ -139,7 +139,7 @@ fn a_harvest_that_was_refused_midway_goes_on_after_its_last_shard() {
             .buckets
             .asked()
             .iter()
-            .filter(|asked| asked.method == "PUT" && asked.path.contains("shard-0000"))
+            .filter(|asked| asked.method() == "PUT" && asked.path.contains("shard-0000"))
             .count();
         assert!(again < 10, "{storage}: shards are written once, found {again}");
         for name in files.keys() {

@@ -1,8 +1,7 @@
 //! Libraries that people share: `microtome new`, `add` and `test`, imports, locks, and the leave of a library.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
@@ -10,6 +9,7 @@ use std::time::Instant;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use kit::http::{Request, answer, serve};
 use sha2::{Digest, Sha256};
 
 use crate::torture::terminal::{CTRL_C, CTRL_D, Terminal};
@@ -454,27 +454,20 @@ struct Forge {
 impl Forge {
     fn new(files: Vec<(&str, Result<Vec<u8>, String>)>) -> Self {
         let files: BTreeMap<String, _> = files.into_iter().map(|(path, file)| (path.to_string(), file)).collect();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
+        let files = Arc::new(files);
         let asked = Arc::new(Mutex::new(Vec::new()));
         let noted = asked.clone();
-        std::thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-                let path = lines.next().and_then(|line| Some(line.split(' ').nth(1)?.to_string())).unwrap_or_default();
-                lines.take_while(|line| !line.is_empty()).for_each(drop);
-                let (head, body) = match files.get(&path) {
-                    Some(Ok(bytes)) => ("200 OK".to_string(), bytes.clone()),
-                    Some(Err(to)) => (format!("302 Found\r\nLocation: {to}"), Vec::new()),
-                    None => ("404 Not Found".to_string(), Vec::new()),
-                };
-                noted.lock().unwrap().push(path);
-                let _gone =
-                    write!(stream, "HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())
-                        .and_then(|()| stream.write_all(&body));
-            }
+        let port = serve(move |mut stream| {
+            let Some(request) = Request::read(&mut BufReader::new(&stream)) else { return };
+            let answer = match files.get(&request.target) {
+                Some(Ok(bytes)) => answer("200 OK", &[], bytes),
+                Some(Err(to)) => answer("302 Found", &[("Location", to.as_str())], b""),
+                None => answer("404 Not Found", &[], b""),
+            };
+            noted.lock().unwrap().push(request.target);
+            let _gone = stream.write_all(&answer);
         });
-        Self { address, asked }
+        Self { address: format!("http://127.0.0.1:{port}"), asked }
     }
 
     fn asked(&self) -> usize {

@@ -16,8 +16,7 @@ use microtome::tensor::floats;
 
 /// The folders of all families.
 fn families() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models");
-    let entries = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+    let entries = std::fs::read_dir(kit::fixture("models")).unwrap().flatten().map(|entry| entry.path());
     let mut found: Vec<PathBuf> = entries.filter(|path| path.join("config.json").is_file()).collect();
     found.sort();
     assert_eq!(found.len(), 29);
@@ -27,7 +26,7 @@ fn families() -> Vec<PathBuf> {
 fn model(folder: &Path) -> Decoder {
     let out = tempfile::tempdir().unwrap();
     let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
-    let loaded = load::folder(&files, folder, &load::Loading::default(), &Task::default()).unwrap();
+    let loaded = load::folder(&files, folder, &load::LoadSettings::default(), &Task::default()).unwrap();
     Decoder::new(loaded.config, loaded.weights)
 }
 

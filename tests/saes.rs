@@ -9,11 +9,12 @@ mod scope;
 
 use std::path::Path;
 
+use kit::{far, fixture};
 use microtome::sae::load::{FloatType, LoadOptions};
 use microtome::sae::{Activation, Format, Parts, Sae, Scaling};
 use microtome::tensor::DType;
 use proptest::prelude::*;
-use samples::{D, F, distance, files, fixtures, folders, load, load_as, spelled, tensors};
+use samples::{D, F, files, folders, load, load_as, spelled, tensors};
 
 /// Codes and reconstructions equal those that the format's own library computed.
 fn same_as_expected(sae: &Sae, folder: &Path) {
@@ -22,14 +23,14 @@ fn same_as_expected(sae: &Sae, folder: &Path) {
     let shown = folder.display();
     let codes = sae.encode(x).unwrap();
     assert!(samples::numbers(&codes).iter().any(|x| *x != 0.0), "{shown}");
-    assert!(distance(&codes, &expected["codes"]) <= 1e-5, "{shown}: {}", distance(&codes, &expected["codes"]));
+    assert!(far(&codes, &expected["codes"]) <= 1e-5, "{shown}: {}", far(&codes, &expected["codes"]));
     let found = sae.reconstruct(x).unwrap();
-    assert!(distance(&found, &expected["recon"]) <= 1e-5, "{shown}: {}", distance(&found, &expected["recon"]));
+    assert!(far(&found, &expected["recon"]) <= 1e-5, "{shown}: {}", far(&found, &expected["recon"]));
 }
 
 #[test]
 fn dictionaries_of_other_libraries_compute_what_they_compute_there() {
-    let all = folders(&fixtures("saes"));
+    let all = folders(&fixture("saes"));
     assert_eq!(all.len(), 26);
     for folder in all {
         same_as_expected(&load(&folder).unwrap(), &folder);
@@ -38,7 +39,7 @@ fn dictionaries_of_other_libraries_compute_what_they_compute_there() {
 
 #[test]
 fn what_their_makers_say_of_them_is_kept() {
-    let about = |name: &str| load(&fixtures("saes").join(name)).unwrap().parts().about.clone();
+    let about = |name: &str| load(&fixture("saes").join(name)).unwrap().parts().about.clone();
     let lens = about("saelens-topk");
     assert_eq!((lens.kind.as_str(), lens.model.as_deref()), ("topk", Some("pythia-70m-deduped")));
     assert_eq!(lens.sites, ["resid_post.3"]);
@@ -57,7 +58,7 @@ fn what_their_makers_say_of_them_is_kept() {
 
 #[test]
 fn a_file_is_as_good_as_its_folder() {
-    let root = fixtures("saes");
+    let root = fixture("saes");
     for (folder, file) in [
         ("saelens-gated", "sae_weights.safetensors"),
         ("dictionary_learning-BatchTopKSAE", "ae.pt"),
@@ -75,7 +76,7 @@ fn a_file_is_as_good_as_its_folder() {
 fn a_name_that_says_nothing_is_known_by_its_tensors_or_by_the_option() {
     let folder = tempfile::tempdir().unwrap();
     let put = |from: &str, to: &str| {
-        std::fs::copy(fixtures("saes").join(from), folder.path().join(to)).unwrap();
+        std::fs::copy(fixture("saes").join(from), folder.path().join(to)).unwrap();
         folder.path().join(to)
     };
     let tied = put("cunningham-tied/dict.safetensors", "mine.safetensors");
@@ -96,7 +97,7 @@ fn a_name_that_says_nothing_is_known_by_its_tensors_or_by_the_option() {
 #[test]
 fn another_dtype_is_computed_in_and_saved() {
     let options = LoadOptions { dtype: FloatType(DType::BF16), ..LoadOptions::default() };
-    let sae = load_as(&fixtures("saes").join("saelens-topk"), &options).unwrap();
+    let sae = load_as(&fixture("saes").join("saelens-topk"), &options).unwrap();
     assert_eq!(sae.directions().dtype(), DType::BF16);
     let folder = tempfile::tempdir().unwrap();
     sae.save(&files(folder.path()), folder.path(), Format::SaeLens).unwrap();
@@ -106,7 +107,7 @@ fn another_dtype_is_computed_in_and_saved() {
 
 #[test]
 fn a_dictionary_that_fits_no_site_says_both() {
-    let sae = load(&fixtures("saes").join("saelens-topk")).unwrap();
+    let sae = load(&fixture("saes").join("saelens-topk")).unwrap();
     sae.check_fits(32, "pythia", "resid_post.3").unwrap();
     let wide = sae.check_fits(64, "pythia-160m", "resid_post.3").unwrap_err().message;
     assert_eq!(
@@ -116,7 +117,7 @@ fn a_dictionary_that_fits_no_site_says_both() {
     );
     let site = sae.check_fits(32, "pythia", "mlp_out.3").unwrap_err().message;
     assert!(site.contains("for mlp_out.3 of pythia, found one that reads resid_post.3"), "{site}");
-    let unknown = load(&fixtures("saes").join("cunningham-tied")).unwrap();
+    let unknown = load(&fixture("saes").join("cunningham-tied")).unwrap();
     unknown.check_fits(32, "pythia", "mlp_out.3").unwrap();
 }
 
@@ -124,7 +125,7 @@ fn a_dictionary_that_fits_no_site_says_both() {
 #[test]
 fn what_is_written_is_what_the_other_libraries_have_read() {
     for (name, format, parts) in samples::written() {
-        let kept = fixtures("written_saes").join(&name);
+        let kept = fixture("written_saes").join(&name);
         let folder = tempfile::tempdir().unwrap();
         let places = Sae::new(parts.clone()).unwrap().save(&files(folder.path()), folder.path(), format).unwrap();
         for place in places {
@@ -135,7 +136,7 @@ fn what_is_written_is_what_the_other_libraries_have_read() {
         assert_eq!(spelled(again.parts()), spelled(&parts), "{name}");
         same_as_expected(&again, &kept);
     }
-    assert_eq!(folders(&fixtures("written_saes")).len(), samples::written().len());
+    assert_eq!(folders(&fixture("written_saes")).len(), samples::written().len());
 }
 
 /// Rewrites the folders that the other libraries read; run the script after it.
@@ -143,7 +144,7 @@ fn what_is_written_is_what_the_other_libraries_have_read() {
 #[ignore = "changes the fixtures"]
 fn write_for_the_other_libraries() {
     for (name, format, parts) in samples::written() {
-        let folder = fixtures("written_saes").join(name);
+        let folder = fixture("written_saes").join(name);
         Sae::new(parts).unwrap().save(&files(&folder), &folder, format).unwrap();
     }
 }

@@ -11,8 +11,8 @@ use std::time::Instant;
 use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
-use microtome::data::harvest::{Block, Progress, Sink};
-use microtome::data::store::{Made, ModelMark, Shuffle, Store, Width, Writer};
+use microtome::data::harvest::{ActivationBlock, Progress, Sink};
+use microtome::data::store::{Made, ModelMark, Shuffle, Store, StoreWriter, Width};
 use microtome::model::init;
 use microtome::tensor::{DType, Device, Tensor};
 use serde_json::json;
@@ -68,14 +68,14 @@ fn write_a_large_store(folder: &Path) {
         dtype: "f32".into(),
         shard_rows: 8 << 10,
     };
-    let mut writer = Writer::begin(&files(folder), folder, made).unwrap();
+    let mut writer = StoreWriter::begin(&files(folder), folder, made).unwrap();
     let mut progress = Progress::new(&[WIDTH]);
     for block in 0..ROWS as u32 / 1024 {
         let rows: Vec<u32> = (block * 1024..(block + 1) * 1024).collect();
         let numbers = Tensor::from_slice(&rows, (1024, 1), &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
         let activations = vec![numbers.broadcast_as((1024, WIDTH)).unwrap()];
         progress.kept += 1024;
-        let block = Block { activations, tokens: vec![0; 1024], positions: vec![0; 1024], rows };
+        let block = ActivationBlock { activations, tokens: vec![0; 1024], positions: vec![0; 1024], rows };
         assert_eq!(writer.take(block, &progress, &Task::default()).unwrap(), ControlFlow::Continue(()));
     }
     writer.finish(&progress, &Task::default()).unwrap();

@@ -1,8 +1,9 @@
 //! Tokenizers from complete files: published ids, round trips, folders, and what is refused.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::LazyLock;
 
+use kit::fixture;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::{Error, Task};
@@ -12,16 +13,12 @@ use microtome::model::tokens::Tokens;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
-}
-
 fn bytes(name: &str) -> Vec<u8> {
     std::fs::read(fixture(name)).unwrap()
 }
 
 fn gguf(name: &str) -> Tokenizer {
-    let file = gguf::File::new(bytes(&format!("tokenizers/ggml-vocab-{name}.gguf"))).unwrap();
+    let file = gguf::GgufFile::new(bytes(&format!("tokenizers/ggml-vocab-{name}.gguf"))).unwrap();
     Tokenizer::from_metadata(&file.metadata, &Task::default()).unwrap().unwrap()
 }
 

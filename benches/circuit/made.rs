@@ -9,32 +9,19 @@ use microtome::base::files::Files;
 use microtome::base::random::stream;
 use microtome::model::{Model, load};
 use microtome::sae::{About, Activation, Parts, Sae, Scaling};
-use microtome::script::Session;
-use microtome::script::engine::env::Env;
-use microtome::tensor::files::{Named, safetensors};
+use microtome::tensor::files::{NamedTensors, safetensors};
 use microtome::tensor::{DType, Tensor, create};
 
+use super::common::shapes::PYTHIA;
+use super::common::{eval, in_session};
 use super::{D, FEATURES, K, LAYERS};
 
-/// Writes the shape of Pythia-70M with random weights into the folder `neox` of a place.
-const MODEL: &str = r#"
-    let shape = #{
-        model_type: "gpt_neox", num_hidden_layers: 6, hidden_size: 512, num_attention_heads: 8, intermediate_size: 2048,
-        hidden_act: "gelu", vocab_size: 50304, max_position_embeddings: 2048, rotary_pct: 0.25, rotary_emb_base: 10000,
-        layer_norm_eps: 1e-5, use_parallel_residual: true, tie_word_embeddings: false,
-    };
-    model::init(shape, #{ seed: 0 }).save("neox");
-"#;
-
+/// The shape of Pythia-70M with random weights, in the folder `neox` of a place.
 pub fn model(place: &Path) -> Model {
-    let out = place.to_path_buf();
-    let saved = microtome::script::engine::thread::with_large_stack(move || {
-        drop(Session::new(Env::in_memory(&out).unwrap()).eval("bench", MODEL).unwrap());
-    });
-    saved.unwrap();
+    in_session(place, |session| eval(session, &format!("model::init({PYTHIA}, #{{ seed: 0 }}).save(\"neox\");")));
     let files = Files::new(Access::new(place, &Rules::default()).unwrap(), false);
     let folder = place.join("neox").display().to_string();
-    Model::load(&files, &folder, &load::Loading::default(), &Task::default()).unwrap()
+    Model::load(&files, &folder, &load::LoadSettings::default(), &Task::default()).unwrap()
 }
 
 /// A top-k dictionary with directions drawn uniformly from the sphere, the same for encoder and decoder.
@@ -75,12 +62,12 @@ pub fn write(place: &Path, saes: &[Sae], contexts: &[Vec<u32>], target: usize) {
     tensors.insert("contexts".into(), ids);
     tensors.insert("feature".into(), Tensor::new(&[target as i64], &microtome::tensor::Device::Cpu).unwrap());
     let mut file = std::fs::File::create(place.join("task.safetensors")).unwrap();
-    safetensors::write(&Named { tensors, ..Named::default() }, &mut file).unwrap();
+    safetensors::write(&NamedTensors { tensors, ..NamedTensors::default() }, &mut file).unwrap();
 }
 
 /// The loop's result: the effect of each of the first features.
 pub fn effects(place: &Path) -> Option<Vec<f64>> {
     let bytes = std::fs::read(place.join("effects.safetensors")).ok()?;
-    let found = safetensors::Reader::new(bytes).unwrap().tensor("effects").unwrap();
+    let found = safetensors::SafetensorsFile::new(bytes).unwrap().tensor("effects").unwrap();
     Some(found.to_dtype(DType::F64).unwrap().to_vec1().unwrap())
 }

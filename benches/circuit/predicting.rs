@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use microtome::base::Task;
+use microtome::features::ablated::{Ablation, logits};
 use microtome::features::chance::together;
-use microtome::features::without::{Ablation, logits};
 use microtome::model::Model;
 use microtome::model::batch::Batch;
 use microtome::model::decoder::{Logits, Pass};
@@ -13,8 +13,8 @@ use microtome::model::hooks::NoHooks;
 use microtome::model::site::select;
 use microtome::sae::Sae;
 
+use super::common::peers::Peers;
 use super::common::{Rows, milliseconds, timed};
-use super::peers::Peers;
 use super::{FEATURES, K, made};
 
 /// The number of ablated features, each at the end of every text.
@@ -38,7 +38,8 @@ fn texts() -> Vec<Vec<u32>> {
 
 /// The drop in probability of the tokens without each feature, on average over the texts.
 fn falls(model: &Model, sae: &Sae, texts: &[Vec<u32>], features: &[usize]) -> Vec<f64> {
-    let (task, site) = (Task::default(), &sae.parts().about.sites[0]);
+    let task = Task::default();
+    let site = &sae.parts().about.sites[0];
     let place = select(model.decoder.config(), site).unwrap()[0];
     let of = |feature: usize| (0..texts.len()).map(move |row| Ablation { row, feature, columns: vec![LENGTH - 1] });
     let ablations: Vec<Ablation> = features.iter().flat_map(|feature| of(*feature)).collect();
@@ -56,7 +57,8 @@ fn falls(model: &Model, sae: &Sae, texts: &[Vec<u32>], features: &[usize]) -> Ve
 
 /// Those that are active at the ends of most texts.
 fn features(model: &Model, sae: &Sae, texts: &[Vec<u32>]) -> Vec<usize> {
-    let (task, site) = (Task::default(), &sae.parts().about.sites[0]);
+    let task = Task::default();
+    let site = &sae.parts().about.sites[0];
     let place = select(model.decoder.config(), site).unwrap()[0];
     let codes = microtome::features::contexts::codes(model, (sae, place), texts, &task).unwrap();
     let mut fired = vec![0; sae.d_sae()];
@@ -71,7 +73,8 @@ fn features(model: &Model, sae: &Sae, texts: &[Vec<u32>]) -> Vec<usize> {
 
 pub fn rows(rows: &mut Rows) {
     let place = tempfile::tempdir().unwrap();
-    let (model, texts) = (made::model(place.path()), texts());
+    let model = made::model(place.path());
+    let texts = texts();
     let d = model.decoder.config().d_model;
     for layer in BEHIND {
         let sae = made::dictionary(&format!("resid_post.{layer}"), d, FEATURES, K, layer as u64);

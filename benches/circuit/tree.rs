@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use microtome::base::Task;
 use microtome::base::task::human as human_time;
-use microtome::circuit::tree::{Depth, Effects, Read, Stage, TreeOptions, Way, effects, from_survey};
+use microtome::circuit::tree::{
+    Depth, Effects, ParentReading, Stage, TreeIntervention, TreeOptions, effects, from_survey,
+};
 use microtome::circuit::{Graph, Node};
 use microtome::features::Survey;
 use microtome::features::survey::{KeptPositions, Moment, Tally};
@@ -14,9 +16,8 @@ use microtome::model::batch::Batch;
 use microtome::model::run::Ask;
 use microtome::sae::Sae;
 
-use super::common::{Rows, milliseconds, timed};
-use super::most_memory::most_memory;
-use super::peers::Peers;
+use super::common::peers::Peers;
+use super::common::{Rows, milliseconds, most_memory, timed};
 use super::{CONTEXTS, FEATURES, LENGTH, TIMED, human, made};
 
 /// The number of texts that the contexts are chosen from, and of those that run through the model at once.
@@ -71,7 +72,9 @@ fn target(survey: &Survey) -> usize {
 
 pub fn rows(rows: &mut Rows) {
     let place = tempfile::tempdir().unwrap();
-    let (model, saes, task) = (made::model(place.path()), made::dictionaries(), Task::default());
+    let model = made::model(place.path());
+    let saes = made::dictionaries();
+    let task = Task::default();
     let survey = survey(&model, &saes);
     let target = target(&survey);
     let moments = &survey.dictionaries.last().unwrap()[target].top;
@@ -80,10 +83,11 @@ pub fn rows(rows: &mut Rows) {
 
     let stages = [saes.len() - 2, saes.len() - 1].map(|at| Stage::new(&model, &saes[at]).unwrap());
     let node = || {
-        let ways = (Way::Ablate, Read::Code);
+        let ways = (TreeIntervention::Ablate, ParentReading::Code);
         effects(&model, (&stages[0], &stages[1]), target, &contexts, ways, &task).unwrap()
     };
-    let (each, found) = (timed(|| drop(node()), RUNS), node());
+    let each = timed(|| drop(node()), RUNS);
+    let found = node();
 
     let options = TreeOptions { depth: Depth::Paper, min_effect: 0.0, ..TreeOptions::default() };
     let begin = Instant::now();

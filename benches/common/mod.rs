@@ -1,20 +1,110 @@
-//! Helpers of the benchmarks: medians, and the page that each writes.
+//! The harness of all benchmarks: times, sessions, peers, processes of their own, and the page in `docs` that each writes.
 
-use std::path::Path;
+#![allow(dead_code, reason = "each benchmark takes what it needs of it")]
+
+pub mod child;
+pub mod gemma;
+pub mod peers;
+pub mod server;
+pub mod shapes;
+
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use microtome::base::memory;
+use microtome::script::Session;
+use microtome::script::engine::env::Env;
+use microtome::script::engine::thread::with_large_stack;
 
 pub type Rows = Vec<(String, String)>;
+
+/// A page of measurements in `docs`.
+pub struct Page {
+    title: &'static str,
+    bench: &'static str,
+    file: String,
+    sentences: String,
+}
+
+impl Page {
+    /// The page of a benchmark. `sentences` precede its table, after the one that names the machine, the day and the peers:
+    /// `tests/figures/speed.rs` reads that one and the table.
+    pub fn new(title: &'static str, bench: &'static str, sentences: impl Into<String>) -> Self {
+        let file = format!("benchmarks-{}.md", bench.replace('_', "-"));
+        Self { title, bench, file, sentences: sentences.into() }
+    }
+
+    pub fn in_file(self, file: &str) -> Self {
+        Self { file: file.into(), ..self }
+    }
+
+    /// Measures with an empty folder of its own, which stays, and publishes the rows.
+    pub fn run(&self, measure: impl FnOnce(&Path) -> Rows) {
+        memory::keep_freed();
+        self.publish(&measure(&folder(self.bench)));
+    }
+
+    /// Prints the table and writes it to the page.
+    pub fn publish(&self, rows: &Rows) {
+        let Self { title, bench, sentences, .. } = self;
+        let table: String = rows.iter().map(|(what, found)| format!("| {what} | {found} |\n")).collect();
+        let page = format!(
+            "# {title}\n\nWritten by `cargo bench --bench {bench}` on {} ({} threads), {}{}. {sentences}\n\n\
+             | what | measured |\n|---|---|\n{table}",
+            memory::processor(),
+            std::thread::available_parallelism().map_or(1, |n| n.get()),
+            said(Command::new("date").arg("+%F")).unwrap_or_default(),
+            peers::beside(bench).map_or(String::new(), |peers| format!(", beside {peers}")),
+        );
+        print!("{page}");
+        std::fs::write(self.path(), page).unwrap();
+    }
+
+    /// What the page says now; nothing where it is not there.
+    pub fn before(&self) -> String {
+        std::fs::read_to_string(self.path()).unwrap_or_default()
+    }
+
+    fn path(&self) -> PathBuf {
+        root().join("docs").join(&self.file)
+    }
+}
+
+/// The folder of the repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Empties the folder of a benchmark among the temporary files.
+pub fn folder(bench: &str) -> PathBuf {
+    let place = std::env::temp_dir().join(format!("microtome-bench-{bench}"));
+    if place.exists() {
+        std::fs::remove_dir_all(&place).unwrap();
+    }
+    std::fs::create_dir_all(&place).unwrap();
+    place
+}
+
+/// Works in a session that reads and writes in a folder, on the stack that scripts have.
+pub fn in_session<T: Send + 'static>(folder: &Path, work: impl FnOnce(&mut Session) -> T + Send + 'static) -> T {
+    let folder = folder.to_path_buf();
+    with_large_stack(move || work(&mut Session::new(Env::in_memory(&folder).unwrap()))).unwrap()
+}
+
+/// A folder for sessions that keep no files.
+pub fn anywhere() -> PathBuf {
+    std::env::temp_dir().join("microtome-bench")
+}
+
+/// Evaluates code and ignores its value.
+pub fn eval(session: &mut Session, code: &str) {
+    drop(session.eval("bench", code).unwrap_or_else(|failure| panic!("{code}: {}", failure.message)));
+}
 
 pub fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times[times.len() / 2]
-}
-
-pub fn milliseconds(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
 
 /// The median of this many runs, after a warm-up.
@@ -31,32 +121,33 @@ pub fn timed(mut work: impl FnMut(), runs: usize) -> Duration {
     )
 }
 
+pub fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+pub fn milliseconds(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}
+
+pub fn microseconds(time: Duration) -> String {
+    format!("{:.0} µs", time.as_secs_f64() * 1e6)
+}
+
+pub fn rate(tokens: usize, time: Duration) -> String {
+    format!("{:.0} tokens a second", tokens as f64 / time.as_secs_f64())
+}
+
+pub fn human(bytes: u64) -> String {
+    memory::human(bytes.into())
+}
+
+/// The peak memory of this process in bytes, where the system tells.
+pub fn most_memory() -> Option<u64> {
+    child::line(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+}
+
 /// What a program says, in one line; nothing if it cannot.
 pub fn said(command: &mut Command) -> Option<String> {
     let output = command.output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_string()).filter(|said| !said.is_empty())
-}
-
-/// The versions of what the scripts of peers of a benchmark import, if they ran beside it.
-fn beside(bench: &str) -> Option<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers");
-    let script = folder.join(bench).with_extension("py");
-    let python = std::env::var_os("MICROTOME_PEER_PYTHON").filter(|_| script.exists())?;
-    said(Command::new(python).arg(folder.join("versions.py")).arg(script))
-}
-
-/// Prints the table and writes it to a file in `docs`. `sentences` precede it, after the one that names the machine, the
-/// day and the peers: `tests/figures/speed.rs` reads that one and the table.
-pub fn publish(title: &str, bench: &str, file: &str, sentences: &str, rows: &Rows) {
-    let table: String = rows.iter().map(|(what, found)| format!("| {what} | {found} |\n")).collect();
-    let page = format!(
-        "# {title}\n\nWritten by `cargo bench --bench {bench}` on {} ({} threads), {}{}. {sentences}\n\n\
-         | what | measured |\n|---|---|\n{table}",
-        memory::processor(),
-        std::thread::available_parallelism().map_or(1, |n| n.get()),
-        said(Command::new("date").arg("+%F")).unwrap_or_default(),
-        beside(bench).map_or(String::new(), |peers| format!(", beside {peers}")),
-    );
-    print!("{page}");
-    std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(file), page).unwrap();
 }

@@ -1,9 +1,10 @@
 //! The peers' times, from a Python process of the same run.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+
+use super::{root, said};
 
 /// Times by name, or the reason why there are none.
 pub struct Peers(Result<BTreeMap<String, Duration>, String>);
@@ -19,7 +20,7 @@ impl Peers {
         let Ok(python) = std::env::var("MICROTOME_PEER_PYTHON") else {
             return Self(Err("not measured: MICROTOME_PEER_PYTHON is not set".into()));
         };
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers").join(script);
+        let script = root().join("benches/peers").join(script);
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).to_string();
         let output = Command::new(python).arg(script).arg(threads).args(arguments).output();
         Self(match output {
@@ -55,6 +56,10 @@ fn times(text: &str) -> BTreeMap<String, Duration> {
     words.filter_map(|(name, time)| Some((name.into(), Duration::from_secs_f64(time.trim().parse().ok()?)))).collect()
 }
 
-pub fn rate(tokens: usize, time: Duration) -> String {
-    format!("{:.0} tokens a second", tokens as f64 / time.as_secs_f64())
+/// The versions of what the scripts of peers of a benchmark import, if they ran beside it.
+pub fn beside(bench: &str) -> Option<String> {
+    let folder = root().join("benches/peers");
+    let script = folder.join(bench).with_extension("py");
+    let python = std::env::var_os("MICROTOME_PEER_PYTHON").filter(|_| script.exists())?;
+    said(Command::new(python).arg(folder.join("versions.py")).arg(script))
 }

@@ -39,7 +39,9 @@ impl Server {
     pub fn begin(&self, ask: &str, question: Value) -> BufReader<TcpStream> {
         let mut connection = TcpStream::connect(&self.host).unwrap();
         connection.set_nodelay(true).unwrap();
-        let (body, path, host) = (question.to_string(), &self.path, &self.host);
+        let body = question.to_string();
+        let path = &self.path;
+        let host = &self.host;
         let length = body.len();
         let request = format!(
             "POST {path}{ask} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nConnection: close\r\n\

@@ -1,9 +1,6 @@
 //! The cost of script closures that are called at every site and do nothing.
 
-use microtome::script::Session;
-use microtome::script::engine::env::Env;
-
-use super::common::{Rows, milliseconds, timed};
+use super::common::{Rows, anywhere, eval, in_session, milliseconds, timed};
 use super::{RUNS, ratio};
 
 const PREPARE: &str = r#"
@@ -23,14 +20,11 @@ const PREPARE: &str = r#"
 "#;
 
 pub fn rows(rows: &mut Rows) {
-    let measured = microtome::script::engine::thread::with_large_stack(|| {
-        let mut session = Session::new(Env::in_memory(&std::env::temp_dir().join("microtome-bench")).unwrap());
-        let mut run = |code: &str| drop(session.eval("bench", code).unwrap());
-        run(PREPARE);
-        let plain = timed(|| run("m.run(ids, #{ sites: sites });"), RUNS);
-        (plain, timed(|| run("m.run(ids, #{ sites: sites, hooks: nothing });"), RUNS))
+    let (plain, hooked) = in_session(&anywhere(), |session| {
+        eval(session, PREPARE);
+        let plain = timed(|| eval(session, "m.run(ids, #{ sites: sites });"), RUNS);
+        (plain, timed(|| eval(session, "m.run(ids, #{ sites: sites, hooks: nothing });"), RUNS))
     });
-    let (plain, hooked) = measured.unwrap();
     rows.push(("a script that records at all those sites".into(), milliseconds(plain)));
     let more = 100.0 * (ratio(hooked, plain) - 1.0);
     rows.push((

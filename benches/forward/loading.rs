@@ -1,30 +1,21 @@
 //! The peak memory of a process that loads weights, relative to their size.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
+use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
-use microtome::base::{Task, memory};
 use microtome::model::config::Config;
 use microtome::model::{family, load};
 use microtome::tensor::{DType, Device, Tensor};
 
-use super::common::Rows;
-use super::most_memory::most_memory;
-
-const CHILD: &str = "MICROTOME_BENCH_LOAD";
-
-pub fn is_child() -> bool {
-    std::env::var_os(CHILD).is_some()
-}
+use super::common::{Rows, child, human, most_memory, shapes};
 
 /// Loads the folder, and prints the peak memory of the process, in bytes.
-pub fn load() {
-    let folder = PathBuf::from(std::env::var_os(CHILD).unwrap());
-    let files = Files::new(Access::new(&folder, &Rules::default()).unwrap(), false);
-    let loaded = load::folder(&files, &folder, &load::Loading::default(), &Task::default()).unwrap();
+pub fn load(folder: &Path) {
+    let files = Files::new(Access::new(folder, &Rules::default()).unwrap(), false);
+    let loaded = load::folder(&files, folder, &load::LoadSettings::default(), &Task::default()).unwrap();
     let most = most_memory().unwrap();
     drop(loaded);
     println!("{most}");
@@ -40,22 +31,17 @@ pub fn rows(rows: &mut Rows) {
 fn measured(dtype: DType) -> String {
     let folder = tempfile::tempdir().unwrap();
     let bytes = write(folder.path(), dtype);
-    let output = Command::new(std::env::current_exe().unwrap()).env(CHILD, folder.path()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let most: u64 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+    let most: u64 = child::alone("load", folder.path()).parse().unwrap();
     let times = most as f64 / bytes as f64;
     format!("{} for {} of weights in f32: {times:.2} times", human(most), human(bytes))
-}
-
-fn human(bytes: u64) -> String {
-    memory::human(bytes.into())
 }
 
 /// Half a gigabyte of weights; their bytes in f32.
 fn write(folder: &Path, dtype: DType) -> u64 {
     let config =
-        Config { layers: 2, d_model: 1024, heads: 16, kv_heads: 16, d_head: 64, d_mlp: 4096, ..super::model_config() };
-    let (mut tensors, mut bytes) = (HashMap::new(), 0);
+        Config { layers: 2, d_model: 1024, heads: 16, kv_heads: 16, d_head: 64, d_mlp: 4096, ..shapes::pythia() };
+    let mut tensors = HashMap::new();
+    let mut bytes = 0;
     for (name, shape) in config.parameters().unwrap() {
         let tensor = Tensor::full(0.01_f32, shape, &Device::Cpu).unwrap();
         bytes += 4 * tensor.elem_count() as u64;

@@ -43,7 +43,11 @@ pub fn time(layers: usize, logits: bool) -> Duration {
 /// y = x W^T for x `[m, k]` and W `[n, k]`.
 fn multiply([m, k, n]: [usize; 3], x: &[f32], weights: &[f32], y: &mut [f32], threads: Parallelism) {
     assert!(x.len() >= m * k && weights.len() >= k * n && y.len() >= m * n);
-    let (y, y_step, x, weights, step) = (y.as_mut_ptr(), n as isize, x.as_ptr(), weights.as_ptr(), k as isize);
+    let y = y.as_mut_ptr();
+    let y_step = n as isize;
+    let x = x.as_ptr();
+    let weights = weights.as_ptr();
+    let step = k as isize;
     // SAFETY: the slices are as large as the sizes say.
     unsafe {
         gemm::gemm(m, n, k, y, 1, y_step, false, x, 1, step, weights, step, 1, 0.0, 1.0, false, false, false, threads);

@@ -2,13 +2,13 @@
 
 use microtome::base::Result;
 use microtome::base::random::stream;
-use microtome::sae::fit::{Batch, Dead, Params, Recipe, Shape, State};
+use microtome::sae::fit::{Dead, DictionaryShape, FitBatch, FitState, Params, Recipe};
 use microtome::tensor::Device;
 
 use super::recipe::recipe;
 
 pub struct Fit {
-    state: State,
+    state: FitState,
     recipe: Recipe,
     step: usize,
 }
@@ -16,18 +16,18 @@ pub struct Fit {
 impl Fit {
     pub fn new(device: &Device, width: usize, features: usize) -> Self {
         let recipe = Recipe { dead: Dead::AuxK { k: width / 2, weight: 1.0 / 32.0 }, ..recipe("topk", 0.5, 0) };
-        let shape = Shape { d_in: width, d_sae: features, d_out: width };
+        let shape = DictionaryShape { d_in: width, d_sae: features, d_out: width };
         let params = Params::draw(&recipe, shape, &mut stream(0, "bench", 0), device).unwrap();
-        Self { state: State::new(params, features), recipe, step: 0 }
+        Self { state: FitState::new(params, features), recipe, step: 0 }
     }
 
-    pub fn step(&mut self, batches: &[Batch]) {
+    pub fn step(&mut self, batches: &[FitBatch]) {
         self.state.advance(&batches[self.step % batches.len()], &self.recipe).unwrap();
         self.step += 1;
     }
 
     /// A step in candle's operations, without kernels for sparse codes.
-    pub fn step_densely(&mut self, batches: &[Batch]) -> Result<()> {
+    pub fn step_densely(&mut self, batches: &[FitBatch]) -> Result<()> {
         self.state.advance_plain(&batches[self.step % batches.len()], &self.recipe)?;
         self.step += 1;
         Ok(())

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use kernels::Level;
+use kernels::InstructionSet;
 use microtome::base::Task;
-use microtome::sae::fit::{Counting, Dead, FitRun, Fitted, OfTensor, Recipe, kinds};
+use microtome::sae::fit::{Dead, ErrorNormalisation, FitResult, FitRun, OfTensor, Recipe, kinds};
 use microtome::sae::{About, SparseCodes};
-use microtome::script::Session;
-use microtome::script::engine::env::Env;
 use microtome::tensor::Tensor;
 use microtome::training::{Schedule, ScheduleShape};
 
-use super::common::Rows;
+use super::common::{Rows, anywhere, in_session};
 
 /// The activations after a layer of a model of stories, on text that it generated.
 const ACTIVATIONS: &str = r#"
@@ -30,16 +28,12 @@ pub const SENTENCE: &str = "Real activations are 60,000 of `resid_post.3` of a m
     steps of 4,096 rows, by seeds 0 to 2.";
 
 fn activations() -> Tensor {
-    let found = microtome::script::engine::thread::with_large_stack(|| {
-        let mut session = Session::new(Env::in_memory(&std::env::temp_dir().join("microtome-bench")).unwrap());
-        session.eval("bench", ACTIVATIONS).unwrap().cast::<Tensor>()
-    });
-    let found = found.unwrap();
+    let found = in_session(&anywhere(), |session| session.eval("bench", ACTIVATIONS).unwrap().cast::<Tensor>());
     let (_, positions, width) = found.dims3().unwrap();
     found.narrow(1, 1, positions - 1).unwrap().reshape(((), width)).unwrap()
 }
 
-fn fitted(x: &Tensor, seed: u64, steps: u64) -> Fitted {
+fn fitted(x: &Tensor, seed: u64, steps: u64) -> FitResult {
     let recipe = Recipe {
         kind: Arc::new(kinds::TopK { k: CODES, ..kinds::TopK::default() }),
         d_sae: FEATURES,
@@ -51,7 +45,7 @@ fn fitted(x: &Tensor, seed: u64, steps: u64) -> Fitted {
         eps: 1e-8,
         clip: Some(1.0),
         sparsity_warmup: 0,
-        counting: Counting::Sum,
+        counting: ErrorNormalisation::Sum,
         unit: true,
         dead: Dead::AuxK { k: 32, weight: 1.0 / 32.0 },
         dead_after: 100_000,
@@ -60,7 +54,8 @@ fn fitted(x: &Tensor, seed: u64, steps: u64) -> Fitted {
         follows: 0.999,
         seed,
     };
-    let (rows, task) = (Box::new(OfTensor::new(x, seed).unwrap()), Task::default());
+    let rows = Box::new(OfTensor::new(x, seed).unwrap());
+    let task = Task::default();
     let run = FitRun::new(vec![(recipe, None)], rows, None, &task).unwrap();
     run.run(&About::default(), &task).unwrap().remove(0)
 }
@@ -72,15 +67,16 @@ fn shared(a: &SparseCodes, b: &SparseCodes) -> usize {
 }
 
 /// The share of selections that screening changes.
-fn otherwise(fitted: Fitted, x: &Tensor) -> String {
+fn otherwise(fitted: FitResult, x: &Tensor) -> String {
     let sae = fitted.made.dictionary().unwrap();
     let codes = || sae.encode_sparse(x, &Task::default()).unwrap();
-    let (with, without) = (codes(), Level::Avx2.limit(codes));
+    let with = codes();
+    let without = InstructionSet::Avx2.limit(codes);
     let missed = without.count() - shared(&without, &with);
     format!("{:.4} % ({missed} of {})", 100.0 * missed as f64 / without.count() as f64, without.count())
 }
 
-fn ended(fitted: &Fitted) -> String {
+fn ended(fitted: &FitResult) -> String {
     let last = fitted.history.steps.iter().rev().take(20);
     let mean = |of: fn(&microtome::sae::fit::FitStep) -> f64| last.clone().map(of).sum::<f64>() / 20.0;
     let dead = fitted.history.steps.last().map_or(0, |found| found.dead);
@@ -90,8 +86,9 @@ fn ended(fitted: &Fitted) -> String {
 pub fn rows(rows: &mut Rows) {
     let x = activations();
     for seed in 0..SEEDS {
-        let (start, with) = (fitted(&x, seed, 1), fitted(&x, seed, STEPS));
-        let without = Level::Avx2.limit(|| fitted(&x, seed, STEPS));
+        let start = fitted(&x, seed, 1);
+        let with = fitted(&x, seed, STEPS);
+        let without = InstructionSet::Avx2.limit(|| fitted(&x, seed, STEPS));
         rows.push((format!("seed {seed}, screened"), ended(&with)));
         rows.push((format!("seed {seed}, not screened"), ended(&without)));
         rows.push(("selections that screening changes after one step".into(), otherwise(start, &x)));

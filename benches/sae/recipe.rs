@@ -1,7 +1,7 @@
 //! The recipe by which a benchmark fits a dictionary.
 
 use microtome::base::options::Plain;
-use microtome::sae::fit::{Counting, Dead, Recipe, kinds};
+use microtome::sae::fit::{Dead, ErrorNormalisation, Recipe, kinds};
 use microtome::training::{Schedule, ScheduleShape};
 
 use super::{D, K, ROWS};
@@ -27,7 +27,7 @@ pub fn recipe(kind: &str, share: f64, seed: u64) -> Recipe {
         eps: 1e-8,
         clip: Some(1.0),
         sparsity_warmup: 0,
-        counting: Counting::Sum,
+        counting: ErrorNormalisation::Sum,
         dead: Dead::AuxK { k: D / 2, weight: 1.0 / 32.0 },
         dead_after: 10_000_000,
         scaled: false,
@@ -45,7 +45,8 @@ pub fn tail(share: f64) -> f64 {
         let density = |i: usize| (-(from + (i as f64 + 0.5) * width).powi(2) / 2.0).exp();
         (0..STEPS).map(density).sum::<f64>() * width / (2.0 * std::f64::consts::PI).sqrt()
     };
-    let (mut low, mut high) = (-8.0, 8.0);
+    let mut low = -8.0;
+    let mut high = 8.0;
     for _ in 0..50 {
         let middle = f64::midpoint(low, high);
         if above(middle) > share { low = middle } else { high = middle }

@@ -1,24 +1,26 @@
 //! One step of fitting a dictionary, on random rows.
 
 use microtome::base::random::stream;
-use microtome::sae::fit::{Batch, Counting, CrossLayerShape, CrossLayerState, Params, Recipe, Shape, State};
+use microtome::sae::fit::{
+    CrossLayerShape, CrossLayerState, DictionaryShape, ErrorNormalisation, FitBatch, FitState, Params, Recipe,
+};
 use microtome::tensor::{DType, Device, Number, Tensor, create};
 
 use super::recipe::{recipe, tail};
 use super::{D, L0, ROWS};
 
 pub struct Fit {
-    state: State,
+    state: FitState,
     recipe: Recipe,
     step: usize,
     l0: f64,
 }
 
 /// Rows for some steps, which fits share.
-pub fn batches() -> Vec<Batch> {
+pub fn batches() -> Vec<FitBatch> {
     let mut random = stream(0, "bench", 1);
     let x = |_| create::randn(&[ROWS, D], DType::F32, &mut random).unwrap();
-    (0..4).map(x).map(|x: Tensor| Batch { x, target: None }).collect()
+    (0..4).map(x).map(|x: Tensor| FitBatch { x, target: None }).collect()
 }
 
 impl Fit {
@@ -39,33 +41,35 @@ impl Fit {
 
     /// `share`: how many codes there are, where the kind does not say.
     fn with(kind: &str, features: usize, share: f64, seed: u64) -> Self {
-        let (from, recipe) = (tail(share), recipe(kind, share, seed));
+        let from = tail(share);
+        let recipe = recipe(kind, share, seed);
         let has_threshold = !recipe.kind.more().is_empty() || recipe.kind.needs_unit();
         let mut random = stream(seed, "bench", 0);
         let params =
-            Params::draw(&recipe, Shape { d_in: D, d_sae: features, d_out: D }, &mut random, &Device::Cpu).unwrap();
+            Params::draw(&recipe, DictionaryShape { d_in: D, d_sae: features, d_out: D }, &mut random, &Device::Cpu)
+                .unwrap();
         for parameter in &params.all {
             if parameter.name.to_string() == "encoder_bias" && !has_threshold {
                 parameter.weight.set(&create::full(&[features], Number::Float(-from), DType::F32).unwrap()).unwrap();
             }
         }
-        Self { state: State::new(params, features), recipe, step: 0, l0: 0.0 }
+        Self { state: FitState::new(params, features), recipe, step: 0, l0: 0.0 }
     }
 
-    pub fn step(&mut self, batches: &[Batch]) {
+    pub fn step(&mut self, batches: &[FitBatch]) {
         self.l0 = self.state.advance(&batches[self.step % batches.len()], &self.recipe).unwrap().l0;
         self.step += 1;
     }
 
     /// A step by the loops for sparse codes, however many there are.
-    pub fn step_sparsely(&mut self, batches: &[Batch]) {
+    pub fn step_sparsely(&mut self, batches: &[FitBatch]) {
         let batch = &batches[self.step % batches.len()];
         self.l0 = self.state.advance_fused(batch, &self.recipe, 1.1).unwrap().unwrap().l0;
         self.step += 1;
     }
 
     /// A step by dense products.
-    pub fn step_densely(&mut self, batches: &[Batch]) {
+    pub fn step_densely(&mut self, batches: &[FitBatch]) {
         self.l0 = self.state.advance_plain(&batches[self.step % batches.len()], &self.recipe).unwrap().l0;
         self.step += 1;
     }
@@ -84,14 +88,17 @@ pub const LAYER_WIDTH: usize = 256;
 pub struct CrossLayerFit {
     state: CrossLayerState,
     recipe: Recipe,
-    batch: Vec<Batch>,
+    batch: Vec<FitBatch>,
 }
 
 impl CrossLayerFit {
     /// With this many features of each layer and rows in a batch.
     pub fn new(kind: &str, features: usize, rows: usize) -> Self {
-        let recipe =
-            Recipe { counting: Counting::Normalised, batch: rows, ..recipe(kind, L0 as f64 / features as f64, 0) };
+        let recipe = Recipe {
+            counting: ErrorNormalisation::Normalised,
+            batch: rows,
+            ..recipe(kind, L0 as f64 / features as f64, 0)
+        };
         let shape = CrossLayerShape { layers: LAYERS, d_in: LAYER_WIDTH, d_sae: features, d_out: LAYER_WIDTH };
         let mut random = stream(0, "bench", 2);
         let state = CrossLayerState::draw(&recipe, &shape.of_layers(), &mut random, &Device::Cpu).unwrap();
@@ -100,7 +107,7 @@ impl CrossLayerFit {
         };
         let x = all();
         let targets = all();
-        let batch = x.into_iter().zip(targets).map(|(x, target)| Batch { x, target: Some(target) }).collect();
+        let batch = x.into_iter().zip(targets).map(|(x, target)| FitBatch { x, target: Some(target) }).collect();
         Self { state, recipe, batch }
     }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::random::stream;
-use microtome::data::harvest::{Block, Progress, Sink};
-use microtome::data::store::{Made, ModelMark, Width, Writer};
+use microtome::data::harvest::{ActivationBlock, Progress, Sink};
+use microtome::data::store::{Made, ModelMark, StoreWriter, Width};
 use microtome::model::init;
 use microtome::tensor::{DType, Device, Tensor, create};
 use serde_json::json;
@@ -38,15 +38,17 @@ pub fn make(folder: &Path, rows: usize, width: usize) {
     };
     let directions = create::randn(&[DIRECTIONS, width], DType::F32, &mut stream(1, "directions", 0)).unwrap();
     let directions = directions.to_vec2::<f32>().unwrap();
-    let (files, task) = (files(folder), microtome::base::Task::default());
-    let (mut writer, mut progress) = (Writer::begin(&files, folder, made).unwrap(), Progress::new(&[width]));
+    let files = files(folder);
+    let task = microtome::base::Task::default();
+    let mut writer = StoreWriter::begin(&files, folder, made).unwrap();
+    let mut progress = Progress::new(&[width]);
     for start in (0..rows).step_by(BLOCK) {
         let count = BLOCK.min(rows - start);
         let numbers: Vec<f32> = (start..start + count).flat_map(|row| sum(&directions, row)).collect();
         let activations = vec![Tensor::from_vec(numbers, (count, width), &Device::Cpu).unwrap()];
         progress.kept += count as u64;
         let rows = (start as u32..(start + count) as u32).collect();
-        let block = Block { activations, tokens: vec![0; count], positions: vec![0; count], rows };
+        let block = ActivationBlock { activations, tokens: vec![0; count], positions: vec![0; count], rows };
         assert!(writer.take(block, &progress, &task).unwrap().is_continue());
     }
     writer.finish(&progress, &task).unwrap();

@@ -5,13 +5,13 @@ use microtome::base::random::stream;
 use microtome::model::config::Config;
 use microtome::model::family;
 use microtome::model::init::init;
-use microtome::model::train::{Examples, Recipe, State};
+use microtome::model::train::{Examples, Recipe, TrainingState};
 use microtome::tensor::{DType, Device};
 
 const VOCAB: usize = 4096;
 
 pub struct Trainer {
-    state: State,
+    state: TrainingState,
     recipe: Recipe,
     examples: [Examples; 1],
 }
@@ -20,7 +20,7 @@ impl Trainer {
     pub fn new(device: &Device, texts: usize, length: usize) -> Self {
         let config = config();
         let weights = init(&config, &mut stream(0, "bench", 0), DType::F32, device, &Task::default()).unwrap();
-        let state = State::new(&config, &mut |name| weights.get(&config, name)).unwrap();
+        let state = TrainingState::new(&config, &mut |name| weights.get(&config, name)).unwrap();
         let id = |row: usize, column: usize| ((row * 7919 + column * 104_729) % VOCAB) as u32;
         let rows: Vec<Vec<u32>> = (0..texts).map(|row| (0..=length).map(|column| id(row, column)).collect()).collect();
         Self { state, recipe: Recipe::default(), examples: [Examples::next_tokens(&rows)] }

@@ -20,16 +20,17 @@
 //! use microtome_core::base::{Error, Task};
 //! use microtome_core::model::Model;
 //! use microtome_core::model::batch::Batch;
-//! use microtome_core::model::load::Loading;
+//! use microtome_core::model::load::LoadSettings;
 //! use microtome_core::model::run::Ask;
 //! use microtome_core::model::site::select;
 //!
 //! let task = Task::default();
 //! let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
-//! let model = Model::load(&files, "tiny", &Loading::default(), &task)?;
+//! let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 //!
 //! let tokens = model.tokenizer()?.encode("The committee (which had met in March", None, &task)?;
-//! let (count, batch) = (tokens.len(), Batch::new(vec![tokens.ids])?);
+//! let count = tokens.len();
+//! let batch = Batch::new(vec![tokens.ids])?;
 //! let ask = Ask { places: select(model.decoder.config(), "resid_post.*")?, ..Default::default() };
 //! let cache = model.decoder.cache(&batch, ask, &task)?;
 //! assert_eq!(cache.len(), 6);

@@ -2,11 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use microtome::model::formats::gguf::File;
-use microtome::model::layout::Source;
+use microtome::model::formats::gguf::GgufFile;
+use microtome::model::layout::TensorSource;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(file) = File::new(bytes) else { return };
+    let Ok(file) = GgufFile::new(bytes) else { return };
     let _model = file.layout();
     for name in file.names() {
         let _tensor = file.tensor(&name);

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use microtome::model::formats::llama2c::Checkpoint;
-use microtome::model::layout::Source;
+use microtome::model::layout::TensorSource;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(file) = Checkpoint::new(bytes) else { return };

@@ -2,11 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use microtome::model::formats::{lens, pickle::File};
-use microtome::model::layout::Source;
+use microtome::model::formats::{lens, pickle::PickleFile};
+use microtome::model::layout::TensorSource;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(file) = File::new(bytes) else { return };
+    let Ok(file) = PickleFile::new(bytes) else { return };
     for name in file.names() {
         let _tensor = file.tensor(&name);
     }

@@ -5,10 +5,10 @@ use pulp::Simd;
 
 use super::act::Activation;
 use super::device;
-use super::elementwise::{One, Two, map, times, zip};
-use super::level::arch;
+use super::elementwise::{BinaryFunction, UnaryFunction, map, times, zip};
+use super::instructions::arch;
 use super::math;
-use super::numbers::{Fresh, Numbers, Way, flat};
+use super::numbers::{FlatNumbers, Fresh, Implementation, flat};
 use super::record::record;
 use super::tape::ArgumentGradients;
 use crate::Result;
@@ -43,7 +43,7 @@ macro_rules! functions {
         #[derive(Clone, Copy)]
         pub(super) struct $name;
 
-        impl One for $name {
+        impl UnaryFunction for $name {
             #[inline(always)]
             fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
                 $function(simd, x)
@@ -56,9 +56,9 @@ functions!(Relu: math::relu, Gelu: math::gelu, GeluTanh: math::gelu_tanh, Silu: 
 
 /// A function of the gate, times the second number.
 #[derive(Clone, Copy)]
-struct Gated<F>(F);
+struct GatedFunction<F>(F);
 
-impl<F: One> Two for Gated<F> {
+impl<F: UnaryFunction> BinaryFunction for GatedFunction<F> {
     #[inline(always)]
     fn of<S: Simd>(self, simd: S, gate: S::f32s, up: S::f32s) -> S::f32s {
         simd.mul_f32s(self.0.of(simd, gate), up)
@@ -67,24 +67,24 @@ impl<F: One> Two for Gated<F> {
 
 /// Applies the activation function to every element.
 pub fn activate(x: &Tensor, act: Activation) -> Result<Tensor> {
-    match Way::of(&[x]) {
-        Way::Fused => fused(x, act)?.tensor(x.dims(), x.dtype()),
-        Way::Recorded => {
+    match Implementation::of(&[x]) {
+        Implementation::Fused => fused(x, act)?.tensor(x.dims(), x.dtype()),
+        Implementation::Recorded => {
             let from = x.detach();
             record("activate", fused(x, act)?, x.dims(), &[x], move |_, gradient| {
                 Ok(vec![Some(activation_gradient(&from, gradient, act)?)])
             })
         }
-        Way::Plain => device::biased(x, None, Some(act))?.map_or_else(|| activate_plain(x, act), Ok),
+        Implementation::Plain => device::biased(x, None, Some(act))?.map_or_else(|| activate_plain(x, act), Ok),
     }
 }
 
 /// Computes act(gate) * up.
 pub fn activate_gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Tensor> {
     let alike = gate.dims() == up.dims() && gate.dtype() == up.dtype();
-    match if alike { Way::of(&[gate, up]) } else { Way::Plain } {
-        Way::Fused => fused_gated(gate, up, act)?.tensor(gate.dims(), gate.dtype()),
-        Way::Recorded => {
+    match if alike { Implementation::of(&[gate, up]) } else { Implementation::Plain } {
+        Implementation::Fused => fused_gated(gate, up, act)?.tensor(gate.dims(), gate.dtype()),
+        Implementation::Recorded => {
             let from = gate.detach();
             let times = up.detach();
             let asked = [gate.track_op(), up.track_op()];
@@ -92,14 +92,14 @@ pub fn activate_gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Ten
                 gated_gradients(&from, &times, gradient, act, asked)
             })
         }
-        Way::Plain => device::gated(gate, up, act)?.map_or_else(|| activate_gated_plain(gate, up, act), Ok),
+        Implementation::Plain => device::gated(gate, up, act)?.map_or_else(|| activate_gated_plain(gate, up, act), Ok),
     }
 }
 
 pub(super) fn fused(x: &Tensor, act: Activation) -> Result<Fresh> {
     let arch = arch();
     let flat = flat(x)?;
-    let numbers = Numbers::of(&flat)?;
+    let numbers = FlatNumbers::of(&flat)?;
     let from = numbers.slice();
     let mut out = Fresh::new(from.len())?;
     out.write(1, 1, |begin, out| {
@@ -113,15 +113,15 @@ fn fused_gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Fresh> {
     let arch = arch();
     let flat_gate = flat(gate)?;
     let flat_up = flat(up)?;
-    let gates = Numbers::of(&flat_gate)?;
-    let ups = Numbers::of(&flat_up)?;
+    let gates = FlatNumbers::of(&flat_gate)?;
+    let ups = FlatNumbers::of(&flat_up)?;
     let gates = gates.slice();
     let ups = ups.slice();
     let mut out = Fresh::new(gates.len())?;
     out.write(1, 1, |begin, out| {
         let gates = &gates[begin..begin + out.len()];
         let ups = &ups[begin..begin + out.len()];
-        with_activation!(act, function => zip(arch, out, gates, ups, Gated(function)));
+        with_activation!(act, function => zip(arch, out, gates, ups, GatedFunction(function)));
     });
     Ok(out)
 }
@@ -142,11 +142,11 @@ pub(super) fn activate_gated_plain(gate: &Tensor, up: &Tensor, act: Activation) 
 
 /// A gradient times the slope at x.
 #[derive(Clone, Copy)]
-struct Slope<F>(F);
+struct ActivationSlope<F>(F);
 
 macro_rules! slopes {
     ($($name:ident: $function:path),*) => {$(
-        impl Two for Slope<$name> {
+        impl BinaryFunction for ActivationSlope<$name> {
             #[inline(always)]
             fn of<S: Simd>(self, simd: S, x: S::f32s, gradient: S::f32s) -> S::f32s {
                 simd.mul_f32s($function(simd, x), gradient)
@@ -162,15 +162,15 @@ pub(super) fn activation_gradient(x: &Tensor, gradient: &Tensor, act: Activation
     let x = flat(x)?;
     let gradient = flat(gradient)?;
     let arch = arch();
-    let numbers = Numbers::of(&x)?;
-    let gradients = Numbers::of(&gradient)?;
+    let numbers = FlatNumbers::of(&x)?;
+    let gradients = FlatNumbers::of(&gradient)?;
     let numbers = numbers.slice();
     let gradients = gradients.slice();
     let mut out = Fresh::new(numbers.len())?;
     out.write(1, 1, |begin, out| {
         let x = &numbers[begin..begin + out.len()];
         let gradients = &gradients[begin..begin + out.len()];
-        with_activation!(act, function => zip(arch, out, x, gradients, Slope(function)));
+        with_activation!(act, function => zip(arch, out, x, gradients, ActivationSlope(function)));
     });
     out.tensor(x.dims(), DType::F32)
 }

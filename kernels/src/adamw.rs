@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use super::adam::{AdamW, Factors};
 use super::device;
 use super::in_place::in_place;
-use super::level::arch;
-use super::numbers::{Numbers, flat, fusible};
+use super::instructions::arch;
+use super::numbers::{FlatNumbers, flat, fusible};
 use crate::Result;
 use crate::error::bail;
 
@@ -41,14 +41,14 @@ pub fn adamw_step(weight: &Var, gradient: &Tensor, moments: [&Var; 2], settings:
     let arch = arch();
     let factors = Factors::of(settings);
     let gradient = flat(gradient)?;
-    let numbers = Numbers::of(&gradient)?;
+    let numbers = FlatNumbers::of(&gradient)?;
     in_place(weight, |weights| {
         in_place(mean, |means| {
             in_place(square, |squares| {
                 let moments = means.par_chunks_mut(PIECE).zip(squares.par_chunks_mut(PIECE));
                 let pieces = weights.par_chunks_mut(PIECE).zip(numbers.slice().par_chunks(PIECE)).zip(moments);
                 pieces.for_each(|((weights, gradients), (means, squares))| {
-                    arch.dispatch(Piece { weights, gradients, means, squares, factors });
+                    arch.dispatch(UpdatePiece { weights, gradients, means, squares, factors });
                 });
                 Ok(())
             })
@@ -78,7 +78,7 @@ pub fn global_norm<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -> Resul
             continue;
         }
         let gradient = flat(gradient)?;
-        let numbers = Numbers::of(&gradient)?;
+        let numbers = FlatNumbers::of(&gradient)?;
         let arch = arch();
         let parts: Vec<f64> =
             numbers.slice().par_chunks(PIECE).map(|part| f64::from(arch.dispatch(Squares(part)))).collect();
@@ -100,7 +100,7 @@ fn squares_of_rows(t: &Tensor) -> Result<Tensor> {
 }
 
 /// Weights, their gradients and moments.
-pub(super) struct Piece<'a> {
+pub(super) struct UpdatePiece<'a> {
     pub weights: &'a mut [f32],
     pub gradients: &'a [f32],
     pub means: &'a mut [f32],
@@ -108,7 +108,7 @@ pub(super) struct Piece<'a> {
     pub factors: Factors,
 }
 
-impl WithSimd for Piece<'_> {
+impl WithSimd for UpdatePiece<'_> {
     type Output = ();
 
     #[inline(always)]

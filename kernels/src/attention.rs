@@ -5,11 +5,11 @@
 
 use candle_core::Tensor;
 
-use super::attention_back::Attended;
-use super::attention_blocks::Sizes;
+use super::attention_back::AttentionArguments;
+use super::attention_blocks::AttentionSizes;
 use super::attention_plain::{attention_plain, mix_plain, pattern_plain, scores_plain};
-use super::level::arch;
-use super::numbers::{Fresh, Numbers, Strided, Way, flat, fusible, with_whole_heads};
+use super::instructions::arch;
+use super::numbers::{FlatNumbers, Fresh, Implementation, StridedNumbers, flat, fusible, with_whole_heads};
 use super::reach::Reach;
 use super::record::record;
 use super::softmax::Softmax;
@@ -17,12 +17,14 @@ use crate::Result;
 
 /// Computes scale * q . k, soft-capped by `cap * tanh(scores / cap)` where there is a cap. Nothing is masked.
 pub fn scores(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>) -> Result<Tensor> {
-    let Some(sizes) = Sizes::of(q, k).filter(|_| fusible(&[q, k])) else { return scores_plain(q, k, scale, cap) };
+    let Some(sizes) = AttentionSizes::of(q, k).filter(|_| fusible(&[q, k])) else {
+        return scores_plain(q, k, scale, cap);
+    };
     let arch = arch();
     let q_whole = with_whole_heads(q)?;
     let k_whole = with_whole_heads(k)?;
-    let queries = Strided::of(&q_whole)?;
-    let keys = Strided::of(&k_whole)?;
+    let queries = StridedNumbers::of(&q_whole)?;
+    let keys = StridedNumbers::of(&k_whole)?;
     let mut out = Fresh::new(sizes.rows * sizes.heads * sizes.columns * sizes.keys)?;
     let place = out.pointer();
     sizes.each_block(sizes.queries(), |block, _| {
@@ -42,7 +44,7 @@ pub fn pattern(scores: &Tensor, reach: &Reach) -> Result<Tensor> {
     }
     let arch = arch();
     let flat_scores = flat(scores)?;
-    let numbers = Numbers::of(&flat_scores)?;
+    let numbers = FlatNumbers::of(&flat_scores)?;
     let from = numbers.slice();
     let mut out = Fresh::new(from.len())?;
     out.write(keys, keys, |first, out| {
@@ -64,13 +66,13 @@ pub fn pattern_with_sinks(scores: &Tensor, reach: &Reach, sinks: &Tensor) -> Res
 
 /// Computes the sum of values, weighted by the pattern: `[rows, columns, heads, d_head]`.
 pub fn mix(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
-    let Some(sizes) = Sizes::of_pattern(pattern, v).filter(|_| fusible(&[pattern, v])) else {
+    let Some(sizes) = AttentionSizes::of_pattern(pattern, v).filter(|_| fusible(&[pattern, v])) else {
         return mix_plain(pattern, v);
     };
     let flat_pattern = flat(pattern)?;
     let v_whole = with_whole_heads(v)?;
-    let numbers = Numbers::of(&flat_pattern)?;
-    let values = Strided::of(&v_whole)?;
+    let numbers = FlatNumbers::of(&flat_pattern)?;
+    let values = StridedNumbers::of(&v_whole)?;
     let pattern_numbers = numbers.slice();
     let mut out = Fresh::new(sizes.rows * sizes.columns * sizes.heads * sizes.size)?;
     let place = out.pointer();
@@ -84,11 +86,13 @@ pub fn mix(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
 
 /// Computes [`scores`], [`pattern`] and [`mix`] in one, and stores scores and pattern for a few queries at a time only.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, cap: Option<f64>, reach: &Reach) -> Result<Tensor> {
-    let sizes = Sizes::of(q, k).filter(|sizes| v.dims() == k.dims() && sizes.keys > 0);
-    match (sizes, Way::of(&[q, k, v])) {
-        (Some(sizes), Way::Fused) => fused([q, k, v], &sizes, (scale, cap), reach)?.tensor(q.dims(), q.dtype()),
-        (Some(sizes), Way::Recorded) if cap.is_none() => {
-            let attended = Attended::of([q, k, v], sizes, scale, reach)?;
+    let sizes = AttentionSizes::of(q, k).filter(|sizes| v.dims() == k.dims() && sizes.keys > 0);
+    match (sizes, Implementation::of(&[q, k, v])) {
+        (Some(sizes), Implementation::Fused) => {
+            fused([q, k, v], &sizes, (scale, cap), reach)?.tensor(q.dims(), q.dtype())
+        }
+        (Some(sizes), Implementation::Recorded) if cap.is_none() => {
+            let attended = AttentionArguments::of([q, k, v], sizes, scale, reach)?;
             let result = fused([q, k, v], &sizes, (scale, cap), reach)?;
             record("attention", result, q.dims(), &[q, k, v], move |_, gradient| attended.gradients(gradient))
         }
@@ -96,14 +100,14 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, cap: Option<f64
     }
 }
 
-fn fused([q, k, v]: [&Tensor; 3], sizes: &Sizes, scaling: (f64, Option<f64>), reach: &Reach) -> Result<Fresh> {
+fn fused([q, k, v]: [&Tensor; 3], sizes: &AttentionSizes, scaling: (f64, Option<f64>), reach: &Reach) -> Result<Fresh> {
     let arch = arch();
     let q = with_whole_heads(q)?;
     let k = with_whole_heads(k)?;
     let v = with_whole_heads(v)?;
-    let queries = Strided::of(&q)?;
-    let keys = Strided::of(&k)?;
-    let values = Strided::of(&v)?;
+    let queries = StridedNumbers::of(&q)?;
+    let keys = StridedNumbers::of(&k)?;
+    let values = StridedNumbers::of(&v)?;
     let mut out = Fresh::new(sizes.rows * sizes.columns * sizes.heads * sizes.size)?;
     let place = out.pointer();
     sizes.each_block(sizes.queries(), |block, buffer| {

@@ -7,20 +7,20 @@ use candle_core::{DType, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::attention_blocks::{Block, Sizes};
-use super::level::arch;
-use super::numbers::{Fresh, Place, Strided, with_whole_heads};
+use super::attention_blocks::{AttentionSizes, QueryBlock};
+use super::instructions::arch;
+use super::numbers::{Fresh, OutputPointer, StridedNumbers, with_whole_heads};
 use super::product::{Factor, Onto, multiply};
 use super::reach::{Gap, Reach};
 use super::tape::ArgumentGradients;
 use crate::Result;
 
 /// The arguments of attention, without a cap.
-pub(super) struct Attended {
+pub(super) struct AttentionArguments {
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    sizes: Sizes,
+    sizes: AttentionSizes,
     scale: f64,
     reach: Reach<'static>,
     gap: Option<Gap>,
@@ -28,8 +28,8 @@ pub(super) struct Attended {
     asked: [bool; 3],
 }
 
-impl Attended {
-    pub fn of([q, k, v]: [&Tensor; 3], sizes: Sizes, scale: f64, reach: &Reach) -> Result<Self> {
+impl AttentionArguments {
+    pub fn of([q, k, v]: [&Tensor; 3], sizes: AttentionSizes, scale: f64, reach: &Reach) -> Result<Self> {
         let asked = [q, k, v].map(Tensor::track_op);
         let q = with_whole_heads(q)?;
         let k = with_whole_heads(k)?;
@@ -47,15 +47,15 @@ impl Attended {
         let of_keys = self.k.elem_count();
         let mut results = [Fresh::new(of_queries)?, Fresh::new(of_keys)?, Fresh::new(of_keys)?];
         let [q, k, v] = &mut results;
-        let work = Work {
+        let work = BackwardWork {
             arch: arch(),
             sizes,
             scale: self.scale,
             reach: Reach { gap: self.gap.as_ref(), ..self.reach.clone() },
-            q: Strided::of(&self.q)?,
-            k: Strided::of(&self.k)?,
-            v: Strided::of(&self.v)?,
-            gradient: Strided::of(&gradient)?,
+            q: StridedNumbers::of(&self.q)?,
+            k: StridedNumbers::of(&self.k)?,
+            v: StridedNumbers::of(&self.v)?,
+            gradient: StridedNumbers::of(&gradient)?,
             out: [q.pointer(), k.pointer(), v.pointer()],
             asked: self.asked,
         };
@@ -68,23 +68,23 @@ impl Attended {
     }
 }
 
-struct Work<'a> {
+struct BackwardWork<'a> {
     arch: Arch,
-    sizes: Sizes,
+    sizes: AttentionSizes,
     scale: f64,
     reach: Reach<'a>,
-    q: Strided<'a>,
-    k: Strided<'a>,
-    v: Strided<'a>,
-    gradient: Strided<'a>,
-    out: [Place; 3],
+    q: StridedNumbers<'a>,
+    k: StridedNumbers<'a>,
+    v: StridedNumbers<'a>,
+    gradient: StridedNumbers<'a>,
+    out: [OutputPointer; 3],
     asked: [bool; 3],
 }
 
 /// Memory for the pattern of some queries, and for its gradient.
 type Buffers = [Vec<f32>; 2];
 
-impl Work<'_> {
+impl BackwardWork<'_> {
     /// Adds the gradients of one head of keys and values, and of the query heads that read it.
     fn head(&self, row: usize, shared: usize, buffers: &mut Buffers) {
         let sizes = &self.sizes;
@@ -97,7 +97,7 @@ impl Work<'_> {
         for head in shared * sizes.sharing..(shared + 1) * sizes.sharing {
             for first in (0..sizes.columns).step_by(sizes.queries()) {
                 let queries = sizes.queries().min(sizes.columns - first);
-                self.block(Block { row, head, first, queries }, shared, buffers);
+                self.block(QueryBlock { row, head, first, queries }, shared, buffers);
             }
         }
     }
@@ -107,9 +107,9 @@ impl Work<'_> {
         ((row * sizes.keys + key) * (sizes.heads / sizes.sharing) + shared) * sizes.size
     }
 
-    fn block(&self, block: Block, shared: usize, [pattern, slopes]: &mut Buffers) {
+    fn block(&self, block: QueryBlock, shared: usize, [pattern, slopes]: &mut Buffers) {
         let sizes = &self.sizes;
-        let Block { row, head, first, queries } = block;
+        let QueryBlock { row, head, first, queries } = block;
         let run = block.pattern(self.arch, sizes, (&self.q, &self.k), (self.scale, None), &self.reach, pattern);
         let size = sizes.size;
         let width = run.len();
@@ -135,7 +135,7 @@ impl Work<'_> {
             unsafe { multiply(of_v.at(place), step, sizes, 1.0, weights.turned(), gradient, Onto::WhatIsThere) };
         }
         for (weights, slopes) in pattern.chunks_exact(width.max(1)).zip(slopes.chunks_exact_mut(width.max(1))) {
-            self.arch.dispatch(Slopes { slopes, weights });
+            self.arch.dispatch(ScoreGradients { slopes, weights });
         }
         let slopes = Factor { numbers: slopes, row: width as isize, column: 1 };
         if self.asked[0] {
@@ -154,17 +154,17 @@ impl Work<'_> {
 }
 
 /// Returns a head from a column on, with a row for each column.
-fn rows<'a>(x: &'a Strided, row: usize, column: usize, head: usize) -> Factor<'a> {
+fn rows<'a>(x: &'a StridedNumbers, row: usize, column: usize, head: usize) -> Factor<'a> {
     Factor { numbers: x.from(row, column, head), row: x.step(), column: 1 }
 }
 
 /// Conversion of the gradient of a row of a pattern into that of its scores.
-struct Slopes<'a> {
+struct ScoreGradients<'a> {
     slopes: &'a mut [f32],
     weights: &'a [f32],
 }
 
-impl WithSimd for Slopes<'_> {
+impl WithSimd for ScoreGradients<'_> {
     type Output = ();
 
     #[inline(always)]

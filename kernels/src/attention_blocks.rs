@@ -6,9 +6,9 @@ use candle_core::Tensor;
 use pulp::{Arch, Simd};
 use rayon::prelude::*;
 
-use super::elementwise::{One, Replace};
+use super::elementwise::{Replace, UnaryFunction};
 use super::math;
-use super::numbers::{Place, Strided};
+use super::numbers::{OutputPointer, StridedNumbers};
 use super::product::{Factor, Onto, multiply};
 use super::reach::Reach;
 use super::softmax::Softmax;
@@ -22,7 +22,7 @@ const SCORES: usize = 1 << 17;
 const WORTH_THREADS: usize = 1 << 17;
 
 #[derive(Clone, Copy)]
-pub(super) struct Sizes {
+pub(super) struct AttentionSizes {
     pub rows: usize,
     pub columns: usize,
     pub keys: usize,
@@ -32,7 +32,7 @@ pub(super) struct Sizes {
     pub size: usize,
 }
 
-impl Sizes {
+impl AttentionSizes {
     /// Returns the sizes of queries and keys; None if they do not match.
     pub fn of(q: &Tensor, k: &Tensor) -> Option<Self> {
         let (&[rows, columns, heads, size], &[k_rows, keys, shared, k_size]) = (q.dims(), k.dims()) else {
@@ -56,13 +56,13 @@ impl Sizes {
     }
 
     /// Calls `work` with a buffer for every block of `queries` queries of a head, in parallel where that pays.
-    pub fn each_block(&self, queries: usize, work: impl Fn(Block, &mut Vec<f32>) + Sync) {
+    pub fn each_block(&self, queries: usize, work: impl Fn(QueryBlock, &mut Vec<f32>) + Sync) {
         let down = self.columns.div_ceil(queries);
         let block = |index: usize, buffer: &mut Vec<f32>| {
             let head = index / down;
             let first = index % down * queries;
             let queries = queries.min(self.columns - first);
-            work(Block { row: head / self.heads, head: head % self.heads, first, queries }, buffer);
+            work(QueryBlock { row: head / self.heads, head: head % self.heads, first, queries }, buffer);
         };
         let blocks = self.rows * self.heads * down;
         if self.rows * self.heads * self.columns * self.keys * self.size < WORTH_THREADS {
@@ -76,16 +76,16 @@ impl Sizes {
 
 /// Some queries of one head in one row.
 #[derive(Clone, Copy)]
-pub(super) struct Block {
+pub(super) struct QueryBlock {
     pub row: usize,
     pub head: usize,
     pub first: usize,
     pub queries: usize,
 }
 
-impl Block {
+impl QueryBlock {
     /// Returns the number of the first query among all of `[rows, heads, columns]`.
-    pub fn number(&self, sizes: &Sizes) -> usize {
+    pub fn number(&self, sizes: &AttentionSizes) -> usize {
         (self.row * sizes.heads + self.head) * sizes.columns + self.first
     }
 
@@ -93,8 +93,8 @@ impl Block {
     pub fn pattern(
         self,
         arch: Arch,
-        sizes: &Sizes,
-        strided: (&Strided, &Strided),
+        sizes: &AttentionSizes,
+        strided: (&StridedNumbers, &StridedNumbers),
         scaling: (f64, Option<f64>),
         reach: &Reach,
         pattern: &mut Vec<f32>,
@@ -118,8 +118,8 @@ impl Block {
     pub fn scores(
         self,
         arch: Arch,
-        sizes: &Sizes,
-        (queries, keys): (&Strided, &Strided),
+        sizes: &AttentionSizes,
+        (queries, keys): (&StridedNumbers, &StridedNumbers),
         run: Range<usize>,
         (scale, cap): (f64, Option<f64>),
         scores: &mut [f32],
@@ -140,12 +140,19 @@ impl Block {
             )
         };
         if let Some(cap) = cap {
-            arch.dispatch(Replace(scores, Capped(cap as f32)));
+            arch.dispatch(Replace(scores, SoftCap(cap as f32)));
         }
     }
 
     /// Writes the weighted sum of the values of a run of keys for these queries to their place in `[rows, columns, heads, size]`.
-    pub fn mix(self, sizes: &Sizes, weights: &[f32], values: &Strided, run: Range<usize>, out: Place) {
+    pub fn mix(
+        self,
+        sizes: &AttentionSizes,
+        weights: &[f32],
+        values: &StridedNumbers,
+        run: Range<usize>,
+        out: OutputPointer,
+    ) {
         let begin = ((self.row * sizes.columns + self.first) * sizes.heads + self.head) * sizes.size;
         let p = Factor { numbers: weights, row: run.len() as isize, column: 1 };
         let numbers = values.from(self.row, run.start, self.head / sizes.sharing);
@@ -160,9 +167,9 @@ impl Block {
 
 /// Soft-capped scores (Gemma 2).
 #[derive(Clone, Copy)]
-struct Capped(f32);
+struct SoftCap(f32);
 
-impl One for Capped {
+impl UnaryFunction for SoftCap {
     #[inline(always)]
     fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
         let cap = simd.splat_f32s(self.0);

@@ -3,11 +3,11 @@
 use candle_core::{DType, Tensor};
 
 use super::elementwise::times_number;
-use super::level::arch;
+use super::instructions::arch;
 use super::linear::{add_to, column_sums, in_tiles, linear_plain};
 use super::losses::{LogitSlopes, Total, check_targets, token_losses_plain};
-use super::numbers::{Fresh, Numbers, Way, flat};
-use super::product::{self, Factor, Finish, Matrix, Onto, Sizes};
+use super::numbers::{FlatNumbers, Fresh, Implementation, flat};
+use super::product::{self, Factor, Finish, Matrix, Onto, ProductSizes};
 use super::record::record;
 use super::tape::ArgumentGradients;
 use crate::Result;
@@ -35,8 +35,8 @@ pub fn cross_entropy(
     }
     let fits = x.dims().last() == Some(&inner) && bias.is_none_or(|bias| bias.dims() == [vocab]) && rows > 0;
     let arguments: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
-    let way = if fits { Way::of(&arguments) } else { Way::Plain };
-    if way == Way::Plain {
+    let way = if fits { Implementation::of(&arguments) } else { Implementation::Plain };
+    if way == Implementation::Plain {
         let logits = linear_plain(x, weight, bias)?.reshape((rows, vocab))?;
         let losses = token_losses_plain(&logits, targets)?;
         let counts = Tensor::from_slice(counts, rows, x.device())?.to_dtype(losses.dtype())?;
@@ -44,9 +44,9 @@ pub fn cross_entropy(
     }
     let asked = arguments.iter().map(|argument| argument.track_op()).collect();
     let (loss, gradients) =
-        Pass { sizes: Sizes { rows, inner, out: vocab }, targets, counts, asked }.run(&arguments)?;
+        LossPass { sizes: ProductSizes { rows, inner, out: vocab }, targets, counts, asked }.run(&arguments)?;
     let loss = Fresh::from(vec![loss as f32]);
-    if way == Way::Fused {
+    if way == Implementation::Fused {
         return loss.tensor(&[], DType::F32);
     }
     record("cross_entropy", loss, &[], &arguments, move |_, gradient| {
@@ -55,29 +55,29 @@ pub fn cross_entropy(
     })
 }
 
-struct Pass<'a> {
-    sizes: Sizes,
+struct LossPass<'a> {
+    sizes: ProductSizes,
     targets: &'a [u32],
     counts: &'a [f32],
     /// Whether x, weight and bias need gradients.
     asked: Vec<bool>,
 }
 
-impl Pass<'_> {
+impl LossPass<'_> {
     /// Computes the loss, and its gradients.
     fn run(&self, arguments: &[&Tensor]) -> Result<(f64, ArgumentGradients)> {
-        let Sizes { rows, inner, out: vocab } = self.sizes;
+        let ProductSizes { rows, inner, out: vocab } = self.sizes;
         let flat_arguments = arguments.iter().map(|argument| flat(argument)).collect::<Result<Vec<_>>>()?;
-        let numbers = flat_arguments.iter().map(Numbers::of).collect::<Result<Vec<_>>>()?;
+        let numbers = flat_arguments.iter().map(FlatNumbers::of).collect::<Result<Vec<_>>>()?;
         let [x, weight, ..] = &numbers[..] else { bail!(Bug, "a loss without its arguments") };
-        let bias = numbers.get(2).map(Numbers::slice);
+        let bias = numbers.get(2).map(FlatNumbers::slice);
         let step = (LOGITS / vocab).clamp(1, rows);
         let mut logits = Fresh::new(step * vocab)?;
-        let mut grads = Sums::new(&self.asked, self.sizes)?;
+        let mut grads = GradientSums::new(&self.asked, self.sizes)?;
         let matrix = Matrix::of(&flat_arguments[1])?;
         let mut loss = 0.0;
         for first in (0..rows).step_by(step) {
-            let sizes = Sizes { rows: step.min(rows - first), ..self.sizes };
+            let sizes = ProductSizes { rows: step.min(rows - first), ..self.sizes };
             let part = &x.slice()[first * inner..(first + sizes.rows) * inner];
             product::product(&mut logits, part, &matrix, sizes, Finish { bias, act: None });
             loss += self.losses(&mut logits, first, sizes)?;
@@ -89,7 +89,7 @@ impl Pass<'_> {
     }
 
     /// Returns the sum of the losses of some rows, and replaces their logits by the gradients of the logits.
-    fn losses(&self, logits: &mut Fresh, first: usize, sizes: Sizes) -> Result<f64> {
+    fn losses(&self, logits: &mut Fresh, first: usize, sizes: ProductSizes) -> Result<f64> {
         let vocab = sizes.out;
         let arch = arch();
         let place = logits.pointer();
@@ -116,14 +116,14 @@ impl Pass<'_> {
 }
 
 /// The accumulated gradients of x, weight and bias, as far as they are needed.
-struct Sums {
+struct GradientSums {
     of_x: Option<Fresh>,
     of_weight: Option<Fresh>,
     of_bias: Option<Vec<f32>>,
 }
 
-impl Sums {
-    fn new(asked: &[bool], Sizes { rows, inner, out }: Sizes) -> Result<Self> {
+impl GradientSums {
+    fn new(asked: &[bool], ProductSizes { rows, inner, out }: ProductSizes) -> Result<Self> {
         let asked = |at: usize| asked.get(at).copied().unwrap_or(false);
         Ok(Self {
             of_x: asked(0).then(|| Fresh::new(rows * inner)).transpose()?,
@@ -133,8 +133,8 @@ impl Sums {
     }
 
     /// Adds the gradients of some rows, of which the first is row `first` of all.
-    fn add(&mut self, slopes: &[f32], x: &[f32], weight: &[f32], first: usize, sizes: Sizes) -> Result<()> {
-        let Sizes { rows, inner, out } = sizes;
+    fn add(&mut self, slopes: &[f32], x: &[f32], weight: &[f32], first: usize, sizes: ProductSizes) -> Result<()> {
+        let ProductSizes { rows, inner, out } = sizes;
         let slopes_by_row = Factor { numbers: slopes, row: out as isize, column: 1 };
         let by_row = |numbers| Factor { numbers, row: inner as isize, column: 1 };
         if let Some(of_x) = &mut self.of_x {

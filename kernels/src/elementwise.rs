@@ -3,17 +3,17 @@
 use candle_core::{DType, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 
-use super::level::arch;
-use super::numbers::{Fresh, Numbers, flat, fusible};
+use super::instructions::arch;
+use super::numbers::{FlatNumbers, Fresh, flat, fusible};
 use crate::Result;
 
 /// A function of one number, written for vector registers.
-pub(super) trait One: Copy + Sync {
+pub(super) trait UnaryFunction: Copy + Sync {
     fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s;
 }
 
 /// A function of two numbers.
-pub(super) trait Two: Copy + Sync {
+pub(super) trait BinaryFunction: Copy + Sync {
     fn of<S: Simd>(self, simd: S, a: S::f32s, b: S::f32s) -> S::f32s;
 }
 
@@ -21,7 +21,7 @@ pub(super) trait Two: Copy + Sync {
 #[derive(Clone, Copy)]
 pub(super) struct Times(pub f32);
 
-impl One for Times {
+impl UnaryFunction for Times {
     #[inline(always)]
     fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
         simd.mul_f32s(x, simd.splat_f32s(self.0))
@@ -31,7 +31,7 @@ impl One for Times {
 /// Replacement of every number of a slice by a function of it.
 pub(super) struct Replace<'a, F>(pub &'a mut [f32], pub F);
 
-impl<F: One> WithSimd for Replace<'_, F> {
+impl<F: UnaryFunction> WithSimd for Replace<'_, F> {
     type Output = ();
 
     #[inline(always)]
@@ -48,9 +48,9 @@ impl<F: One> WithSimd for Replace<'_, F> {
 }
 
 /// Writes the function of every number of `x`, of the same length as `out`.
-pub(super) fn map(arch: Arch, out: &mut [f32], x: &[f32], function: impl One) {
+pub(super) fn map(arch: Arch, out: &mut [f32], x: &[f32], function: impl UnaryFunction) {
     struct Map<'a, F>(&'a mut [f32], &'a [f32], F);
-    impl<F: One> WithSimd for Map<'_, F> {
+    impl<F: UnaryFunction> WithSimd for Map<'_, F> {
         type Output = ();
 
         #[inline(always)]
@@ -69,9 +69,9 @@ pub(super) fn map(arch: Arch, out: &mut [f32], x: &[f32], function: impl One) {
 }
 
 /// Writes the function of every pair of numbers; all slices have the same length.
-pub(super) fn zip(arch: Arch, out: &mut [f32], a: &[f32], b: &[f32], function: impl Two) {
+pub(super) fn zip(arch: Arch, out: &mut [f32], a: &[f32], b: &[f32], function: impl BinaryFunction) {
     struct Zip<'a, F>(&'a mut [f32], &'a [f32], &'a [f32], F);
-    impl<F: Two> WithSimd for Zip<'_, F> {
+    impl<F: BinaryFunction> WithSimd for Zip<'_, F> {
         type Output = ();
 
         #[inline(always)]
@@ -101,12 +101,12 @@ pub(super) fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 pub(super) fn summed(a: &Tensor, b: &Tensor) -> Result<Fresh> {
-    zipped(a, b, Sum)
+    zipped(a, b, Addition)
 }
 
 /// Computes a * b, of equal shapes, in f32, without gradients.
 pub(super) fn times(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    zipped(a, b, Product)?.tensor(a.dims(), DType::F32)
+    zipped(a, b, Multiplication)?.tensor(a.dims(), DType::F32)
 }
 
 /// Multiplies x by a number, in f32, without gradients.
@@ -116,18 +116,18 @@ pub(super) fn times_number(x: &Tensor, factor: f32) -> Result<Tensor> {
     }
     let arch = arch();
     let flat = flat(x)?;
-    let numbers = Numbers::of(&flat)?;
+    let numbers = FlatNumbers::of(&flat)?;
     let mut out = Fresh::new(numbers.slice().len())?;
     out.write(1, 1, |begin, out| map(arch, out, &numbers.slice()[begin..begin + out.len()], Times(factor)));
     out.tensor(x.dims(), DType::F32)
 }
 
-fn zipped(a: &Tensor, b: &Tensor, function: impl Two) -> Result<Fresh> {
+fn zipped(a: &Tensor, b: &Tensor, function: impl BinaryFunction) -> Result<Fresh> {
     let arch = arch();
     let flat_a = flat(a)?;
     let flat_b = flat(b)?;
-    let a_numbers = Numbers::of(&flat_a)?;
-    let b_numbers = Numbers::of(&flat_b)?;
+    let a_numbers = FlatNumbers::of(&flat_a)?;
+    let b_numbers = FlatNumbers::of(&flat_b)?;
     let a_numbers = a_numbers.slice();
     let b_numbers = b_numbers.slice();
     let mut out = Fresh::new(a_numbers.len())?;
@@ -139,9 +139,9 @@ fn zipped(a: &Tensor, b: &Tensor, function: impl Two) -> Result<Fresh> {
 }
 
 #[derive(Clone, Copy)]
-struct Sum;
+struct Addition;
 
-impl Two for Sum {
+impl BinaryFunction for Addition {
     #[inline(always)]
     fn of<S: Simd>(self, simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
         simd.add_f32s(a, b)
@@ -149,9 +149,9 @@ impl Two for Sum {
 }
 
 #[derive(Clone, Copy)]
-struct Product;
+struct Multiplication;
 
-impl Two for Product {
+impl BinaryFunction for Multiplication {
     #[inline(always)]
     fn of<S: Simd>(self, simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
         simd.mul_f32s(a, b)

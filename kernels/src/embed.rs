@@ -4,14 +4,14 @@ use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use super::linear::add_to;
-use super::numbers::{Fresh, Numbers, Way, flat};
+use super::numbers::{FlatNumbers, Fresh, Implementation, flat};
 use super::record::record;
 use crate::Result;
 
 /// Returns the rows `ids`, u32, of a table `[rows, width]`: `[ids, width]`.
 pub fn look_up(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     let found = table.detach().index_select(ids, 0)?;
-    if Way::of(&[table]) != Way::Recorded {
+    if Implementation::of(&[table]) != Implementation::Recorded {
         return Ok(if table.track_op() { table.index_select(ids, 0)? } else { found });
     }
     let shape = table.dims2()?;
@@ -25,7 +25,7 @@ fn back(gradient: &Tensor, ids: &[u32], (rows, width): (usize, usize)) -> Result
     /// Rows of the table in one piece of work.
     const ROWS: usize = 256;
     let gradient = flat(gradient)?;
-    let numbers = Numbers::of(&gradient)?;
+    let numbers = FlatNumbers::of(&gradient)?;
     let numbers = numbers.slice();
     let mut sums = vec![0.0; rows * width];
     sums.par_chunks_mut(ROWS * width.max(1)).enumerate().for_each(|(part, sums)| {

@@ -9,15 +9,15 @@ use crate::Result;
 /// Lends the elements of a variable, which must be contiguous f32 in CPU memory. `work` must not access the variable in
 /// any other way.
 pub(super) fn in_place(variable: &Var, work: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
-    let lent = Lent { work: Mutex::new(Some(work)) };
+    let lent = InPlaceWork { work: Mutex::new(Some(work)) };
     Ok(variable.inplace_op1(&lent)?)
 }
 
-struct Lent<F> {
+struct InPlaceWork<F> {
     work: Mutex<Option<F>>,
 }
 
-impl<F: FnOnce(&mut [f32]) -> Result<()>> InplaceOp1 for Lent<F> {
+impl<F: FnOnce(&mut [f32]) -> Result<()>> InplaceOp1 for InPlaceWork<F> {
     fn name(&self) -> &'static str {
         "in_place"
     }

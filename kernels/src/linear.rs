@@ -7,7 +7,7 @@ use super::act::Activation;
 use super::activation::{activate_plain, activation_gradient};
 use super::device;
 use super::elementwise::{sum, summed};
-use super::numbers::{Fresh, Numbers, Place, Way, flat};
+use super::numbers::{FlatNumbers, Fresh, Implementation, OutputPointer, flat};
 use super::product::{self, Factor, Finish, Onto, multiply};
 use super::record::record;
 use super::tape::ArgumentGradients;
@@ -16,9 +16,11 @@ use crate::Result;
 /// Computes x W^T + b for x `[.., in]`, W `[out, in]`, b `[out]`.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let arguments = arguments(x, weight, bias);
-    match (Sizes::of(x, weight, bias), Way::of(&arguments)) {
-        (Some(sizes), Way::Fused) => mapped(x, weight, bias, None, &sizes)?.tensor(&sizes.shape(x), x.dtype()),
-        (Some(sizes), Way::Recorded) => {
+    match (LinearSizes::of(x, weight, bias), Implementation::of(&arguments)) {
+        (Some(sizes), Implementation::Fused) => {
+            mapped(x, weight, bias, None, &sizes)?.tensor(&sizes.shape(x), x.dtype())
+        }
+        (Some(sizes), Implementation::Recorded) => {
             let result = mapped(x, weight, bias, None, &sizes)?;
             let map = Linear::of(x, weight, bias)?;
             record("linear", result, &sizes.shape(x), &arguments, move |_, gradient| map.gradients(gradient))
@@ -30,9 +32,11 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 /// Computes act(x W^T + b), where the pre-activation is not needed.
 pub fn linear_activated(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, act: Activation) -> Result<Tensor> {
     let arguments = arguments(x, weight, bias);
-    match (Sizes::of(x, weight, bias), Way::of(&arguments)) {
-        (Some(sizes), Way::Fused) => mapped(x, weight, bias, Some(act), &sizes)?.tensor(&sizes.shape(x), x.dtype()),
-        (Some(sizes), Way::Recorded) => {
+    match (LinearSizes::of(x, weight, bias), Implementation::of(&arguments)) {
+        (Some(sizes), Implementation::Fused) => {
+            mapped(x, weight, bias, Some(act), &sizes)?.tensor(&sizes.shape(x), x.dtype())
+        }
+        (Some(sizes), Implementation::Recorded) => {
             // The preactivation is stored, since recomputing it costs a product.
             let shape = sizes.shape(x);
             let inner = mapped(x, weight, bias, None, &sizes)?.tensor(&shape, x.dtype())?;
@@ -54,15 +58,19 @@ pub fn linear_activated(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, act:
 
 /// Computes a + b, of equal shapes.
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let way = if a.dims() == b.dims() && a.dtype() == b.dtype() { Way::of(&[a, b]) } else { Way::Plain };
+    let way = if a.dims() == b.dims() && a.dtype() == b.dtype() {
+        Implementation::of(&[a, b])
+    } else {
+        Implementation::Plain
+    };
     match way {
-        Way::Recorded => {
+        Implementation::Recorded => {
             let asked = [a.track_op(), b.track_op()];
             record("add", summed(a, b)?, a.dims(), &[a, b], move |_, gradient| {
                 Ok(asked.iter().map(|asked| asked.then(|| gradient.clone())).collect())
             })
         }
-        Way::Fused | Way::Plain => sum(a, b),
+        Implementation::Fused | Implementation::Plain => sum(a, b),
     }
 }
 
@@ -71,15 +79,15 @@ fn arguments<'a>(x: &'a Tensor, weight: &'a Tensor, bias: Option<&'a Tensor>) ->
 }
 
 /// The sizes of matching arguments.
-struct Sizes(product::Sizes);
+struct LinearSizes(product::ProductSizes);
 
-impl Sizes {
+impl LinearSizes {
     fn of(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Option<Self> {
         let (Some((&inner, before)), &[out, weight_inner]) = (x.dims().split_last(), weight.dims()) else {
             return None;
         };
         let fits = inner == weight_inner && bias.is_none_or(|bias| bias.dims() == [out]);
-        fits.then(|| Self(product::Sizes { rows: before.iter().product(), inner, out }))
+        fits.then(|| Self(product::ProductSizes { rows: before.iter().product(), inner, out }))
     }
 
     /// Returns the shape of the result for this x.
@@ -96,7 +104,7 @@ fn mapped(
     weight: &Tensor,
     bias: Option<&Tensor>,
     act: Option<Activation>,
-    Sizes(sizes): &Sizes,
+    LinearSizes(sizes): &LinearSizes,
 ) -> Result<Fresh> {
     let weight = weight.detach().contiguous()?;
     fused(x, &product::Matrix::of(&weight)?, bias, act, *sizes)
@@ -107,13 +115,13 @@ pub(super) fn fused(
     weight: &product::Matrix,
     bias: Option<&Tensor>,
     act: Option<Activation>,
-    sizes: product::Sizes,
+    sizes: product::ProductSizes,
 ) -> Result<Fresh> {
     let flat_x = flat(x)?;
     let flat_bias = bias.map(flat).transpose()?;
-    let bias = flat_bias.as_ref().map(Numbers::of).transpose()?;
-    let finish = Finish { bias: bias.as_ref().map(Numbers::slice), act };
-    let x_numbers = Numbers::of(&flat_x)?;
+    let bias = flat_bias.as_ref().map(FlatNumbers::of).transpose()?;
+    let finish = Finish { bias: bias.as_ref().map(FlatNumbers::slice), act };
+    let x_numbers = FlatNumbers::of(&flat_x)?;
     let mut result = Fresh::new(sizes.rows * sizes.out)?;
     product::product(&mut result, x_numbers.slice(), weight, sizes, finish);
     Ok(result)
@@ -157,9 +165,9 @@ impl Linear {
     pub fn gradients(&self, gradient: &Tensor) -> Result<ArgumentGradients> {
         let (out, inner) = self.weight.dims2()?;
         let gradient = flat(gradient)?;
-        let numbers = Numbers::of(&gradient)?;
-        let x = Numbers::of(&self.x)?;
-        let weight = Numbers::of(&self.weight)?;
+        let numbers = FlatNumbers::of(&gradient)?;
+        let x = FlatNumbers::of(&self.x)?;
+        let weight = FlatNumbers::of(&self.weight)?;
         let sizes = [numbers.slice().len() / out.max(1), inner, out];
         let parts = self.asked.iter().enumerate().map(|(part, asked)| {
             let make = || match part {
@@ -197,7 +205,7 @@ fn of_weight(gradient: &[f32], x: &[f32], [rows, inner, out]: [usize; 3]) -> Res
 ///
 /// # Safety
 /// The target is m rows of n numbers that nobody else uses, initialised if the product is added to them.
-pub(super) unsafe fn in_tiles(target: Place, [m, n, k]: [usize; 3], a: Factor, b: Factor, onto: Onto) {
+pub(super) unsafe fn in_tiles(target: OutputPointer, [m, n, k]: [usize; 3], a: Factor, b: Factor, onto: Onto) {
     if m * n == 0 {
         return;
     }

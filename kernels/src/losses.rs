@@ -3,9 +3,9 @@
 use candle_core::{DType, Tensor};
 use pulp::{Simd, WithSimd};
 
-use super::level::arch;
+use super::instructions::arch;
 use super::math;
-use super::numbers::{Fresh, Numbers, Way, flat};
+use super::numbers::{FlatNumbers, Fresh, Implementation, flat};
 use super::record::record;
 use super::softmax::largest;
 use crate::Result;
@@ -16,17 +16,17 @@ use crate::error::bail;
 pub fn token_losses(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
     let (rows, vocab) = logits.dims2()?;
     check_targets(targets, rows, vocab)?;
-    let way = if rows == 0 { Way::Plain } else { Way::of(&[logits]) };
+    let way = if rows == 0 { Implementation::Plain } else { Implementation::of(&[logits]) };
     match way {
-        Way::Fused => fused(logits, targets)?.tensor(&[rows], DType::F32),
-        Way::Recorded => {
+        Implementation::Fused => fused(logits, targets)?.tensor(&[rows], DType::F32),
+        Implementation::Recorded => {
             let from = flat(logits)?;
             let ids = targets.to_vec();
             record("token_losses", fused(logits, targets)?, &[rows], &[logits], move |losses, gradient| {
                 Ok(vec![Some(back(&from, &ids, losses, gradient)?)])
             })
         }
-        Way::Plain => token_losses_plain(logits, targets),
+        Implementation::Plain => token_losses_plain(logits, targets),
     }
 }
 
@@ -45,7 +45,7 @@ fn fused(logits: &Tensor, targets: &[u32]) -> Result<Fresh> {
     let (rows, vocab) = logits.dims2()?;
     let arch = arch();
     let flat_logits = flat(logits)?;
-    let numbers = Numbers::of(&flat_logits)?;
+    let numbers = FlatNumbers::of(&flat_logits)?;
     let all = numbers.slice();
     let mut losses = Fresh::new(rows)?;
     losses.write(1, vocab, |first, losses| {
@@ -64,9 +64,9 @@ fn back(logits: &Tensor, targets: &[u32], losses: &Tensor, gradient: &Tensor) ->
     let arch = arch();
     let losses = flat(losses)?;
     let gradient = flat(gradient)?;
-    let numbers = Numbers::of(logits)?;
-    let losses = Numbers::of(&losses)?;
-    let gradients = Numbers::of(&gradient)?;
+    let numbers = FlatNumbers::of(logits)?;
+    let losses = FlatNumbers::of(&losses)?;
+    let gradients = FlatNumbers::of(&gradient)?;
     let numbers = numbers.slice();
     let losses = losses.slice();
     let gradients = gradients.slice();

@@ -22,11 +22,17 @@ pub fn look() -> u64 {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
     let free = system.available_memory();
-    let free = system.cgroup_limits().map_or(free, |group| free.min(group.free_memory.max(1)));
+    let free = system.cgroup_limits().map_or(free, |group| free.min(of_group(&group)));
     let free =
         limit().map_or(free, |limit| free.min(limit.saturating_sub(of_process(|process| process.virtual_memory()))));
     *last() = Some((Instant::now(), free));
     free
+}
+
+/// Returns the bytes that a control group may still take: its limit less the pages that it cannot give back. What the group
+/// is said to use has the pages of files that were read, too, and these give way.
+fn of_group(group: &sysinfo::CGroupLimits) -> u64 {
+    group.total_memory.saturating_sub(group.rss).max(1)
 }
 
 fn last() -> std::sync::MutexGuard<'static, Option<(Instant, u64)>> {
@@ -143,5 +149,12 @@ mod tests {
         let error = check(4 * 10_u128.pow(13), || "a tensor".into()).unwrap_err();
         assert!(error.message.starts_with("a tensor needs 36.4 TiB"), "{}", error.message);
         assert!(check(1024, || "a tensor".into()).is_ok());
+    }
+
+    #[test]
+    fn pages_of_files_are_not_taken_from_a_group() {
+        let group = |rss| sysinfo::CGroupLimits { total_memory: 100, free_memory: 5, free_swap: 0, rss };
+        assert_eq!(of_group(&group(30)), 70);
+        assert_eq!(of_group(&group(120)), 1);
     }
 }

@@ -3,10 +3,10 @@
 use candle_core::{DType, Tensor};
 
 use super::device;
-use super::level::arch;
-use super::norm_back::{Normed, input_gradients};
+use super::instructions::arch;
+use super::norm_back::{NormAndInput, input_gradients};
 use super::norm_rows::{Affine, Divisor, NormKind, NormRows, Scales, row_width};
-use super::numbers::{Fresh, Numbers, Way, flat, fusible};
+use super::numbers::{FlatNumbers, Fresh, Implementation, flat, fusible};
 use super::record::record;
 use crate::Result;
 
@@ -23,15 +23,15 @@ pub fn norm(
     let affine = Affine { weight, plus_one, bias };
     match affine.way(x) {
         // A GPU refuses to reduce what has no numbers.
-        Way::Plain if x.elem_count() == 0 => Ok(x.clone()),
-        Way::Fused => fused(x, kind, Divisor::Own(eps as f32), affine)?.tensor(x.dims(), x.dtype()),
-        Way::Recorded => {
+        Implementation::Plain if x.elem_count() == 0 => Ok(x.clone()),
+        Implementation::Fused => fused(x, kind, Divisor::Own(eps as f32), affine)?.tensor(x.dims(), x.dtype()),
+        Implementation::Recorded => {
             let arguments: Vec<&Tensor> = [x].into_iter().chain(weight).chain(bias).collect();
-            let normed = Normed::of(x, kind, eps as f32, affine)?;
+            let normed = NormAndInput::of(x, kind, eps as f32, affine)?;
             let result = fused(x, kind, Divisor::Own(eps as f32), affine)?;
             record("norm", result, x.dims(), &arguments, move |_, gradient| normed.gradients(gradient))
         }
-        Way::Plain => match device::norm(x, kind, eps, affine)? {
+        Implementation::Plain => match device::norm(x, kind, eps, affine)? {
             Some(found) => Ok(found),
             None => norm_with_scale_plain(x, kind, &norm_scale_plain(x, kind, eps)?, affine),
         },
@@ -51,7 +51,7 @@ pub fn norm_gradient(
     let affine = Affine { weight, plus_one, bias: None };
     let x = x.detach();
     let gradients = gradients.detach();
-    if affine.way(&x) == Way::Fused && fusible(&[&gradients]) {
+    if affine.way(&x) == Implementation::Fused && fusible(&[&gradients]) {
         return input_gradients(&x, kind, eps as f32, affine, &gradients);
     }
     let wide = widened(&x)?;
@@ -69,13 +69,13 @@ pub fn norm_gradient(
 
 /// Computes the divisor of the norm: `[.., 1]`.
 pub fn norm_scale(x: &Tensor, kind: NormKind, eps: f64) -> Result<Tensor> {
-    if Affine::default().way(x) != Way::Fused {
+    if Affine::default().way(x) != Implementation::Fused {
         return norm_scale_plain(x, kind, eps);
     }
     let width = row_width(x);
     let arch = arch();
     let flat_x = flat(x)?;
-    let numbers = Numbers::of(&flat_x)?;
+    let numbers = FlatNumbers::of(&flat_x)?;
     let x_numbers = numbers.slice();
     let mut shape = x.dims().to_vec();
     shape.pop();
@@ -100,9 +100,9 @@ pub fn norm_with_scale(
     let affine = Affine { weight, plus_one, bias };
     let rows = x.elem_count() / row_width(x);
     let fits = scale.elem_count() == rows && scale.rank() == x.rank();
-    if fits && affine.way(x) == Way::Fused && fusible(&[scale]) {
+    if fits && affine.way(x) == Implementation::Fused && fusible(&[scale]) {
         let scale = flat(scale)?;
-        return fused(x, kind, Divisor::Given(Numbers::of(&scale)?.slice()), affine)?.tensor(x.dims(), x.dtype());
+        return fused(x, kind, Divisor::Given(FlatNumbers::of(&scale)?.slice()), affine)?.tensor(x.dims(), x.dtype());
     }
     norm_with_scale_plain(x, kind, scale, affine)
 }
@@ -113,11 +113,11 @@ fn fused(x: &Tensor, kind: NormKind, divisor: Divisor, affine: Affine) -> Result
     let flat_x = flat(x)?;
     let weight = affine.factor()?;
     let bias = affine.bias.map(flat).transpose()?;
-    let weight = weight.as_ref().map(Numbers::of).transpose()?;
-    let bias = bias.as_ref().map(Numbers::of).transpose()?;
-    let weight = weight.as_ref().map(Numbers::slice);
-    let bias = bias.as_ref().map(Numbers::slice);
-    let numbers = Numbers::of(&flat_x)?;
+    let weight = weight.as_ref().map(FlatNumbers::of).transpose()?;
+    let bias = bias.as_ref().map(FlatNumbers::of).transpose()?;
+    let weight = weight.as_ref().map(FlatNumbers::slice);
+    let bias = bias.as_ref().map(FlatNumbers::slice);
+    let numbers = FlatNumbers::of(&flat_x)?;
     let x_numbers = numbers.slice();
     let mut out = Fresh::new(x_numbers.len())?;
     out.write(width, width, |first, out| {

@@ -7,10 +7,10 @@ use candle_core::{DType, Tensor};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::level::arch;
+use super::instructions::arch;
 use super::linear::add_to;
-use super::norm_rows::{Affine, Centred, NormKind, mean, row_width, scale, write};
-use super::numbers::{Fresh, Numbers, flat};
+use super::norm_rows::{Affine, MeanAndScale, NormKind, mean, row_width, scale, write};
+use super::numbers::{FlatNumbers, Fresh, flat};
 use super::tape::ArgumentGradients;
 use crate::Result;
 use crate::error::bail;
@@ -19,7 +19,7 @@ use crate::error::bail;
 const ROWS: usize = 128;
 
 /// A norm and its input, for the backward pass.
-pub(super) struct Normed {
+pub(super) struct NormAndInput {
     x: Tensor,
     kind: NormKind,
     eps: f32,
@@ -30,7 +30,7 @@ pub(super) struct Normed {
     has_weight: bool,
 }
 
-impl Normed {
+impl NormAndInput {
     pub fn of(x: &Tensor, kind: NormKind, eps: f32, affine: Affine) -> Result<Self> {
         let asked = [x].into_iter().chain(affine.weight).chain(affine.bias).map(Tensor::track_op).collect();
         Ok(Self { x: flat(x)?, kind, eps, weight: affine.factor()?, asked, has_weight: affine.weight.is_some() })
@@ -41,12 +41,12 @@ impl Normed {
         let width = row_width(&self.x);
         let arch = arch();
         let gradient = flat(gradient)?;
-        let x = Numbers::of(&self.x)?;
-        let gradient = Numbers::of(&gradient)?;
+        let x = FlatNumbers::of(&self.x)?;
+        let gradient = FlatNumbers::of(&gradient)?;
         let x = x.slice();
         let gradient = gradient.slice();
-        let weight = self.weight.as_ref().map(Numbers::of).transpose()?;
-        let weight = weight.as_ref().map(Numbers::slice);
+        let weight = self.weight.as_ref().map(FlatNumbers::of).transpose()?;
+        let weight = weight.as_ref().map(FlatNumbers::slice);
         let kind = self.kind;
         let eps = self.eps;
         let mut out = Fresh::new(x.len())?;
@@ -95,10 +95,10 @@ pub(super) fn input_gradients(
     let flat_x = flat(x)?;
     let flat_gradients = flat(gradients)?;
     let weight = affine.factor()?;
-    let weight = weight.as_ref().map(Numbers::of).transpose()?;
-    let weight = weight.as_ref().map(Numbers::slice);
-    let x = Numbers::of(&flat_x)?;
-    let gradient = Numbers::of(&flat_gradients)?;
+    let weight = weight.as_ref().map(FlatNumbers::of).transpose()?;
+    let weight = weight.as_ref().map(FlatNumbers::slice);
+    let x = FlatNumbers::of(&flat_x)?;
+    let gradient = FlatNumbers::of(&flat_gradients)?;
     let x = x.slice();
     let gradient = gradient.slice();
     if gradient.len() % x.len().max(1) != 0 {
@@ -151,7 +151,7 @@ impl WithSimd for NormGradients<'_> {
         for (out, (x, gradient)) in out.chunks_exact_mut(width).zip(rows) {
             let mean = mean(simd, x, kind);
             let scale = scale(simd, x, mean, eps);
-            let centred = Centred { mean: simd.splat_f32s(mean), scale: simd.splat_f32s(scale) };
+            let centred = MeanAndScale { mean: simd.splat_f32s(mean), scale: simd.splat_f32s(scale) };
             write(simd, normed, x, None, None, centred);
             for (((of_weight, of_bias), gradient), normed) in
                 of_weight.iter_mut().zip(of_bias.iter_mut()).zip(gradient).zip(normed.iter())

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use pulp::{Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 
-use super::numbers::{Way, flat};
+use super::numbers::{Implementation, flat};
 use crate::Result;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,10 +25,10 @@ pub(super) struct Affine<'a> {
 }
 
 impl Affine<'_> {
-    pub fn way(&self, x: &Tensor) -> Way {
+    pub fn way(&self, x: &Tensor) -> Implementation {
         let parts: Vec<&Tensor> = [self.weight, self.bias].into_iter().flatten().collect();
         let fits = x.rank() > 0 && x.elem_count() > 0 && parts.iter().all(|part| part.dims() == [row_width(x)]);
-        if fits { Way::of(&[&[x], &parts[..]].concat()) } else { Way::Plain }
+        if fits { Implementation::of(&[&[x], &parts[..]].concat()) } else { Implementation::Plain }
     }
 
     /// Returns the factor of rows, in f32.
@@ -83,7 +83,7 @@ impl WithSimd for NormRows<'_> {
                 Divisor::Given(scales) => scales[row],
             };
             // Divided, not multiplied by the inverse: the norm with a given divisor must have the same bits.
-            let centred = Centred { mean: simd.splat_f32s(mean), scale: simd.splat_f32s(scale) };
+            let centred = MeanAndScale { mean: simd.splat_f32s(mean), scale: simd.splat_f32s(scale) };
             write(simd, out, x, self.weight, self.bias, centred);
         }
     }
@@ -153,7 +153,7 @@ fn sum<S: Simd>(simd: S, x: &[f32], of: impl Fn(S::f32s) -> S::f32s, of_one: imp
     rest.iter().fold(simd.reduce_sum_f32s(sum), |sum, x| sum + of_one(*x))
 }
 
-pub(super) struct Centred<S: Simd> {
+pub(super) struct MeanAndScale<S: Simd> {
     pub mean: S::f32s,
     pub scale: S::f32s,
 }
@@ -165,7 +165,7 @@ pub(super) fn write<S: Simd>(
     x: &[f32],
     weight: Option<&[f32]>,
     bias: Option<&[f32]>,
-    centred: Centred<S>,
+    centred: MeanAndScale<S>,
 ) {
     let normed = |x| simd.div_f32s(simd.sub_f32s(x, centred.mean), centred.scale);
     let (out, out_rest) = S::as_mut_simd_f32s(out);

@@ -12,7 +12,7 @@ const PIECE: usize = 1 << 15;
 
 /// The way a result is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum Implementation {
     /// Fused loops: in CPU memory, f32 or narrower, without gradients.
     Fused,
     /// Fused loops, recorded with their own backward pass: all in f32 in CPU memory.
@@ -21,7 +21,7 @@ pub(super) enum Way {
     Plain,
 }
 
-impl Way {
+impl Implementation {
     pub fn of(tensors: &[&Tensor]) -> Self {
         if !tensors.iter().all(|tensor| matches!(tensor.device(), Device::Cpu)) {
             return Self::Plain;
@@ -37,7 +37,7 @@ impl Way {
 
 /// Returns whether fused loops without a backward pass may take these tensors.
 pub(super) fn fusible(tensors: &[&Tensor]) -> bool {
-    Way::of(tensors) == Way::Fused
+    Implementation::of(tensors) == Implementation::Fused
 }
 
 /// Returns the tensor as contiguous f32, detached; it is copied only if it is not so already.
@@ -46,13 +46,13 @@ pub fn flat(tensor: &Tensor) -> Result<Tensor> {
 }
 
 /// The numbers of a [`flat`] tensor.
-pub struct Numbers<'a> {
+pub struct FlatNumbers<'a> {
     storage: StorageRef<'a>,
     begin: usize,
     end: usize,
 }
 
-impl<'a> Numbers<'a> {
+impl<'a> FlatNumbers<'a> {
     pub fn of(tensor: &'a Tensor) -> Result<Self> {
         let (storage, layout) = tensor.storage_and_layout();
         let Some((begin, end)) = layout.contiguous_offsets() else {
@@ -74,13 +74,13 @@ impl<'a> Numbers<'a> {
 }
 
 /// The numbers of a tensor whose last axis is contiguous, and the strides of its other axes.
-pub(super) struct Strided<'a> {
+pub(super) struct StridedNumbers<'a> {
     storage: StorageRef<'a>,
     begin: usize,
     strides: [usize; 3],
 }
 
-impl<'a> Strided<'a> {
+impl<'a> StridedNumbers<'a> {
     /// Returns the numbers of a tensor `[rows, columns, heads, d_head]` in f32, made by [`with_whole_heads`].
     pub fn of(tensor: &'a Tensor) -> Result<Self> {
         let (storage, layout) = tensor.storage_and_layout();
@@ -129,8 +129,8 @@ impl Fresh {
         Ok(Self { numbers, len })
     }
 
-    pub fn pointer(&mut self) -> Place {
-        Place(self.numbers.as_mut_ptr())
+    pub fn pointer(&mut self) -> OutputPointer {
+        OutputPointer(self.numbers.as_mut_ptr())
     }
 
     /// Writes pieces of whole units of `unit` numbers in parallel: `write(first unit, its numbers)` must write all of them.
@@ -156,13 +156,13 @@ impl Fresh {
 
 /// The start of memory that threads write to, each to its own part.
 #[derive(Clone, Copy)]
-pub(super) struct Place(*mut f32);
+pub(super) struct OutputPointer(*mut f32);
 
 // SAFETY: only an address; the kernels give every thread a part of its own.
-unsafe impl Send for Place {}
-unsafe impl Sync for Place {}
+unsafe impl Send for OutputPointer {}
+unsafe impl Sync for OutputPointer {}
 
-impl Place {
+impl OutputPointer {
     pub fn at(self, offset: usize) -> *mut f32 {
         self.0.wrapping_add(offset)
     }

@@ -10,12 +10,12 @@ use rayon::prelude::*;
 use super::act::Activation;
 use super::activation::with_activation;
 use super::dots::dots;
-use super::elementwise::One;
-use super::halves::Halves;
-use super::level::arch;
-use super::numbers::{Fresh, Place};
-use super::packed::Packed;
-use super::team;
+use super::elementwise::UnaryFunction;
+use super::half_precision::Halves;
+use super::instructions::arch;
+use super::numbers::{Fresh, OutputPointer};
+use super::packed::PackedMatrix;
+use super::thread_pool;
 use crate::Result;
 use crate::error::bail;
 
@@ -30,7 +30,7 @@ const TILE_ROWS: usize = 2048;
 const TILE_COLUMNS: usize = 128;
 
 #[derive(Clone, Copy)]
-pub(super) struct Sizes {
+pub(super) struct ProductSizes {
     pub rows: usize,
     pub inner: usize,
     pub out: usize,
@@ -46,7 +46,7 @@ pub(super) struct Finish<'a> {
 /// A matrix `[out, in]` as it is stored.
 pub(super) enum Matrix<'a> {
     Numbers { storage: StorageRef<'a>, begin: usize },
-    Packed(&'a Packed),
+    Packed(&'a PackedMatrix),
 }
 
 impl<'a> Matrix<'a> {
@@ -115,8 +115,8 @@ impl<'a> Matrix<'a> {
 }
 
 /// Writes x W^T with its bias and activation function.
-pub(super) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Sizes, finish: Finish) {
-    let Sizes { rows, inner, out } = sizes;
+pub(super) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: ProductSizes, finish: Finish) {
+    let ProductSizes { rows, inner, out } = sizes;
     if rows * out == 0 {
         return;
     }
@@ -155,7 +155,7 @@ pub(super) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Siz
     if across * down == 1 {
         tile(0, &mut Vec::new());
     } else if few {
-        team::each(across * down, &tile);
+        thread_pool::each(across * down, &tile);
     } else {
         (0..across * down).into_par_iter().for_each_init(Vec::new, |buffer, index| tile(index, buffer));
     }
@@ -188,7 +188,7 @@ struct Tile {
 
 impl Tile {
     /// Writes the product of the rows of x and of the weights that belong to this tile.
-    fn multiply(self, place: Place, x: &[f32], weight: &[f32], sizes: Sizes) {
+    fn multiply(self, place: OutputPointer, x: &[f32], weight: &[f32], sizes: ProductSizes) {
         let inner = sizes.inner as isize;
         let x = Factor { numbers: x, row: inner, column: 1 };
         let weight = Factor { numbers: weight, row: 1, column: inner };
@@ -197,7 +197,7 @@ impl Tile {
         unsafe { multiply(target, sizes.out, [self.rows, self.columns, sizes.inner], 1.0, x, weight, Onto::Nothing) };
     }
 
-    fn finish(self, arch: Arch, place: Place, out: usize, finish: Finish) {
+    fn finish(self, arch: Arch, place: OutputPointer, out: usize, finish: Finish) {
         if let (None, None) = (finish.bias, finish.act) {
             return;
         }
@@ -273,7 +273,7 @@ pub(super) unsafe fn multiply(
 #[derive(Clone, Copy)]
 struct Same;
 
-impl One for Same {
+impl UnaryFunction for Same {
     #[inline(always)]
     fn of<S: Simd>(self, _simd: S, x: S::f32s) -> S::f32s {
         x
@@ -286,7 +286,7 @@ struct FinishRow<'a, F> {
     function: F,
 }
 
-impl<F: One> WithSimd for FinishRow<'_, F> {
+impl<F: UnaryFunction> WithSimd for FinishRow<'_, F> {
     type Output = ();
 
     #[inline(always)]

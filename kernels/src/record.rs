@@ -1,6 +1,6 @@
 //! Fused results with their own backward pass, on the tape or in candle's graph.
 //!
-//! candle calls [`Recorded`] in its backward pass with detached tensors, so there are no second derivatives here; the
+//! candle calls [`RecordedOp`] in its backward pass with detached tensors, so there are no second derivatives here; the
 //! reference implementations, which f64 takes, have them.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -87,7 +87,7 @@ fn in_graph(
     arguments: &[&Tensor],
     back: Back,
 ) -> Result<Tensor> {
-    let op = Recorded { name, result: Mutex::new(Some((numbers, Shape::from(shape)))), back };
+    let op = RecordedOp { name, result: Mutex::new(Some((numbers, Shape::from(shape)))), back };
     Ok(match arguments {
         [a] => a.apply_op1(op)?,
         [a, b] => a.apply_op2(b, op)?,
@@ -96,14 +96,14 @@ fn in_graph(
     })
 }
 
-struct Recorded {
+struct RecordedOp {
     name: &'static str,
     /// The numbers until candle takes them, which is at once.
     result: Mutex<Option<(Storage, Shape)>>,
     back: Back,
 }
 
-impl Recorded {
+impl RecordedOp {
     fn take<T>(&self, of: impl Fn(Storage) -> Option<T>) -> Candle<(T, Shape)> {
         let taken = self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
         let found = taken.and_then(|(numbers, shape)| Some((of(numbers)?, shape)));
@@ -131,7 +131,7 @@ impl Recorded {
     }
 }
 
-impl CustomOp1 for Recorded {
+impl CustomOp1 for RecordedOp {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -154,7 +154,7 @@ impl CustomOp1 for Recorded {
     }
 }
 
-impl CustomOp2 for Recorded {
+impl CustomOp2 for RecordedOp {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -183,7 +183,7 @@ impl CustomOp2 for Recorded {
     }
 }
 
-impl CustomOp3 for Recorded {
+impl CustomOp3 for RecordedOp {
     fn name(&self) -> &'static str {
         self.name
     }

@@ -4,8 +4,8 @@ use candle_core::{DType, Tensor};
 use pulp::{Simd, WithSimd};
 
 use super::device;
-use super::level::arch;
-use super::numbers::{Fresh, Numbers, Way, flat};
+use super::instructions::arch;
+use super::numbers::{FlatNumbers, Fresh, Implementation, flat};
 use super::reach::Gap;
 use super::record::record;
 use super::rotation::Rotation;
@@ -17,11 +17,11 @@ pub fn rotate(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -
     let (_, columns, _, size) = x.dims4()?;
     let (positions, half) = rotation.cos.dims2()?;
     let fits = past + columns <= positions && 2 * half <= size && x.elem_count() > 0;
-    let way = if fits { Way::of(&[x, &rotation.cos, &rotation.sin]) } else { Way::Plain };
+    let way = if fits { Implementation::of(&[x, &rotation.cos, &rotation.sin]) } else { Implementation::Plain };
     match way {
-        Way::Fused => fused(x, rotation, past, gap)?.tensor(x.dims(), x.dtype()),
+        Implementation::Fused => fused(x, rotation, past, gap)?.tensor(x.dims(), x.dtype()),
         // The gradient is rotated back.
-        Way::Recorded if !rotation.cos.track_op() && !rotation.sin.track_op() => {
+        Implementation::Recorded if !rotation.cos.track_op() && !rotation.sin.track_op() => {
             let back = Rotation { sin: rotation.sin.neg()?, ..rotation.clone() };
             let back_gap = gap.cloned();
             record("rotate", fused(x, rotation, past, gap)?, x.dims(), &[x], move |_, gradient| {
@@ -43,9 +43,9 @@ fn fused(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Res
     let flat_x = flat(x)?;
     let cos = flat(&rotation.cos)?;
     let sin = flat(&rotation.sin)?;
-    let numbers = Numbers::of(&flat_x)?;
-    let cos = Numbers::of(&cos)?;
-    let sin = Numbers::of(&sin)?;
+    let numbers = FlatNumbers::of(&flat_x)?;
+    let cos = FlatNumbers::of(&cos)?;
+    let sin = FlatNumbers::of(&sin)?;
     let numbers = numbers.slice();
     let cos = cos.slice();
     let sin = sin.slice();
@@ -60,14 +60,14 @@ fn fused(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Res
             let cos = &cos[angle.clone()];
             let sin = &sin[angle];
             let neighbours = rotation.neighbours;
-            arch.dispatch(Turn { out, x, size, cos, sin, neighbours });
+            arch.dispatch(HeadRotation { out, x, size, cos, sin, neighbours });
         }
     });
     Ok(out)
 }
 
 /// Rotation of the heads of one position.
-struct Turn<'a> {
+struct HeadRotation<'a> {
     out: &'a mut [f32],
     x: &'a [f32],
     /// The size of a head.
@@ -77,7 +77,7 @@ struct Turn<'a> {
     neighbours: bool,
 }
 
-impl WithSimd for Turn<'_> {
+impl WithSimd for HeadRotation<'_> {
     type Output = ();
 
     #[inline(always)]

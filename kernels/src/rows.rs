@@ -3,9 +3,9 @@
 use candle_core::{DType, Device, Tensor};
 use pulp::Simd;
 
-use super::elementwise::{Two, zip};
-use super::level::arch;
-use super::numbers::{Fresh, Numbers, flat};
+use super::elementwise::{BinaryFunction, zip};
+use super::instructions::arch;
+use super::numbers::{FlatNumbers, Fresh, flat};
 use crate::Result;
 use crate::error::err;
 
@@ -20,7 +20,7 @@ pub fn picked(table: &Tensor, places: &[u32]) -> Result<Tensor> {
         return Ok(table.index_select(&Tensor::new(places, table.device())?, 0)?);
     }
     let table = flat(&table)?;
-    let numbers = Numbers::of(&table)?;
+    let numbers = FlatNumbers::of(&table)?;
     let mut picked = Fresh::new(places.len() * width)?;
     let numbers = numbers.slice();
     picked.write(width, width, |first, picked| {
@@ -41,8 +41,8 @@ pub fn centred(x: &Tensor, centre: &Tensor, scale: f64) -> Result<Tensor> {
     }
     let x = flat(&x)?;
     let centre = flat(&centre)?;
-    let numbers = Numbers::of(&x)?;
-    let middle = Numbers::of(&centre)?;
+    let numbers = FlatNumbers::of(&x)?;
+    let middle = FlatNumbers::of(&centre)?;
     let numbers = numbers.slice();
     let middle = middle.slice();
     let arch = arch();
@@ -70,7 +70,7 @@ fn is_here(tensor: &Tensor) -> bool {
 #[derive(Clone, Copy)]
 struct LessTimes(f32);
 
-impl Two for LessTimes {
+impl BinaryFunction for LessTimes {
     #[inline(always)]
     fn of<S: Simd>(self, simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
         simd.mul_f32s(simd.sub_f32s(a, b), simd.splat_f32s(self.0))

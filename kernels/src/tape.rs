@@ -1,7 +1,7 @@
 //! Gradients by a tape of fused operations.
 //!
 //! candle's own backward pass first adds every gradient to a tensor of zeros, which for the layers of a small model takes
-//! longer than the products. While [`Taped::of`] runs, each recorded operation is written to a tape of this thread, and its
+//! longer than the products. While [`TapedTensor::of`] runs, each recorded operation is written to a tape of this thread, and its
 //! result is a variable to candle. What candle computes between two of them is an island: candle computes the gradients of
 //! its variables.
 
@@ -65,27 +65,27 @@ impl Gradients {
 }
 
 /// A tensor, with the tape of the operations that computed it.
-pub struct Taped {
+pub struct TapedTensor {
     result: Tensor,
     tape: Tape,
 }
 
 /// The tape that was running before, which runs again when this is dropped.
-struct Before(Option<Tape>);
+struct TapeGuard(Option<Tape>);
 
-impl Drop for Before {
+impl Drop for TapeGuard {
     fn drop(&mut self) {
         TAPE.replace(self.0.take());
     }
 }
 
 /// Runs work that is no part of the tape that is running, with gradients of its own.
-pub fn aside<T>(work: impl FnOnce() -> T) -> T {
-    let _before = Before(TAPE.replace(None));
+pub fn without_tape<T>(work: impl FnOnce() -> T) -> T {
+    let _before = TapeGuard(TAPE.replace(None));
     work()
 }
 
-impl Taped {
+impl TapedTensor {
     /// Runs `work`, which returns a scalar, with a tape.
     pub fn of<E: From<Error>>(work: impl FnOnce() -> Result<Tensor, E>) -> Result<Self, E> {
         let taped = Self::of_tensor(work)?;
@@ -98,7 +98,7 @@ impl Taped {
 
     /// Runs `work`, which returns a tensor, with a tape.
     pub fn of_tensor<E>(work: impl FnOnce() -> Result<Tensor, E>) -> Result<Self, E> {
-        let before = Before(TAPE.replace(Some(Tape::default())));
+        let before = TapeGuard(TAPE.replace(Some(Tape::default())));
         let result = work()?;
         let mut tape = TAPE.replace(None).unwrap_or_default();
         drop(before);

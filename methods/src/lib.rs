@@ -25,7 +25,7 @@
 //!
 //! let task = Task::default();
 //! let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
-//! let model = Model::load(&files, "tiny", &Loading::default(), &task)?;
+//! let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 //!
 //! let tokens = model.tokenizer()?.encode("The committee (which had met in March", None, &task)?;
 //! let batch = Batch::new(vec![tokens.ids])?;
@@ -34,7 +34,7 @@
 //! assert!(likely[0].probability > 0.9);
 //!
 //! let config = model.decoder.config();
-//! let ablated = Bound::new(config, "attn_out.3", None, None, Box::new(Action::Zero.begin()))?;
+//! let ablated = BoundHook::new(config, "attn_out.3", None, None, Box::new(Action::Zero.begin()))?;
 //! let without = predicted(&model.decoder, &batch, (-1, 5), vec![ablated], &task)?;
 //! assert!(without[0].probability < 0.5);
 //! # Ok::<(), Error>(())

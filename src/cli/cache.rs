@@ -7,9 +7,9 @@ use super::args::{Cache, CacheAction, Clearable, Options};
 use super::setup;
 use super::{Exit, run, tell};
 use crate::base::access::{Access, Rules};
-use crate::base::cache::{self, Shelved, VARIABLE, days_ago};
+use crate::base::cache::{self, CachedFolder, VARIABLE, days_ago};
 use crate::base::files::Files;
-use crate::base::net::endpoint::listed as exchanges;
+use crate::base::net::endpoint::listing as exchanges;
 use crate::base::{Cell, Result, Table, memory};
 use crate::data::sample as texts;
 use crate::err;
@@ -31,7 +31,7 @@ fn folder() -> Result<PathBuf> {
 
 fn list(options: &Options) -> Result<Exit> {
     let cache = folder()?;
-    let hub = hub::Settings::from_env();
+    let hub = hub::HubSettings::from_env();
     let folder = cached::folder(&cache);
     let files = Files::new(Access::new(&options.out, &Rules::default())?, false);
     let dictionaries = cached::listed(&folder, &files).into_iter();
@@ -54,10 +54,10 @@ fn list(options: &Options) -> Result<Exit> {
 }
 
 /// Returns the rows of a folder's content, and its total size.
-fn table(columns: &[&str], all: Vec<(Vec<String>, Shelved)>) -> (Table, u64) {
+fn table(columns: &[&str], all: Vec<(Vec<String>, CachedFolder)>) -> (Table, u64) {
     let now = SystemTime::now();
     let bytes = all.iter().map(|(_, lies)| lies.bytes).sum();
-    let row = |(words, lies): (Vec<String>, Shelved)| {
+    let row = |(words, lies): (Vec<String>, CachedFolder)| {
         let last = [memory::human(lies.bytes.into()), days_ago(lies.used, now)];
         words.into_iter().chain(last).map(Cell::from).collect()
     };

@@ -45,9 +45,10 @@ pub fn run(options: &Options, run: &Run) -> Result<Exit> {
     if outcome.is_ok() {
         session.env().arguments.refuse_unasked()?;
     }
-    let saved = match is_recorded {
-        true => save_record(&session, &folder, &recorded(&session, &name, outcome.as_ref().err())),
-        false => Ok(()),
+    let saved = if is_recorded {
+        save_record(&session, &folder, &recorded(&session, &name, outcome.as_ref().err()))
+    } else {
+        Ok(())
     };
     // How the script ended is said first: a full disk must not hide what went wrong before.
     let exit = finish(&session, options, outcome, options.json)?;

@@ -114,7 +114,7 @@ pub fn access(options: &Options) -> Result<Access> {
         deny_net: options.deny_net.clone(),
     };
     let access = Access::new(&options.out, &rules)?;
-    hub::Settings::tokens().iter().try_fold(access, |access, place| access.hiding(place))
+    hub::HubSettings::tokens().iter().try_fold(access, |access, place| access.hiding(place))
 }
 
 fn settings(options: &Options) -> Settings {

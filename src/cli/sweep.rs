@@ -133,9 +133,10 @@ fn submitted(
     if !options.quiet {
         let live =
             if found.live > 0 { format!("; {} more are in the jobs of before", found.live) } else { String::new() };
-        tell(&match found.jobs.is_empty() {
-            true => format!("nothing was submitted{live}"),
-            false => format!("submitted jobs {} for {} cells{live}", found.jobs.join(", "), found.cells),
+        tell(&if found.jobs.is_empty() {
+            format!("nothing was submitted{live}")
+        } else {
+            format!("submitted jobs {} for {} cells{live}", found.jobs.join(", "), found.cells)
         });
     }
     shown(options, &status(folder, slurm, &env.task)?)

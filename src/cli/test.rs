@@ -117,12 +117,11 @@ fn ran(common: &Tests, test: &Test, again: bool) -> Result<Outcome> {
     }
     let names = first.written.keys().chain(second.written.keys().filter(|name| !first.written.contains_key(*name)));
     unlike.extend(names.filter(|name| first.written.get(*name) != second.written.get(*name)).cloned());
-    match unlike.is_empty() {
-        true => Ok(first),
-        false => {
-            let drawn = format!("error: the second run differs in {}\n", unlike.join(", "));
-            Ok(Outcome { verdict: Verdict::Failed, drawn, ..second })
-        }
+    if unlike.is_empty() {
+        Ok(first)
+    } else {
+        let drawn = format!("error: the second run differs in {}\n", unlike.join(", "));
+        Ok(Outcome { verdict: Verdict::Failed, drawn, ..second })
     }
 }
 

@@ -18,7 +18,7 @@ use crate::features::Overview;
 use crate::features::dashboard::Said;
 use crate::features::feature::{check_feature, place};
 use crate::model::Model;
-use crate::model::load::Loading;
+use crate::model::load::LoadSettings;
 use crate::model::site::Place;
 use crate::sae::Sae;
 use crate::sae::load::LoadOptions;
@@ -64,7 +64,7 @@ pub struct Explorer {
 impl Explorer {
     /// Loads what the plan names. Refuses a dictionary that does not fit.
     pub fn load(plan: Plan, files: &Files, device: &Device, task: &Task) -> Result<Self> {
-        let loading = Loading { device: device.clone(), ..Loading::default() };
+        let loading = LoadSettings { device: device.clone(), ..LoadSettings::default() };
         let model = Model::load(files, &plan.model, &loading, task).map_err(|e| e.about("model"))?;
         let load = |source: &String| -> Result<(String, Sae)> {
             let sae = Sae::load(files, source, &LoadOptions::default(), task)?.to_device(device)?;

@@ -175,7 +175,7 @@ fn sources(names: Vec<String>) -> Choices {
 
 /// Returns the names of the repositories of a kind in the hub's cache.
 fn downloaded(session: &Session, kind: RepoKind) -> Vec<String> {
-    let folders = session.env().files.names(&hub::Settings::from_env().cache);
+    let folders = session.env().files.names(&hub::HubSettings::from_env().cache);
     let mut names: Vec<String> =
         folders.iter().filter_map(|folder| hub::name_in(folder.trim_end_matches('/'), kind)).collect();
     names.retain(|name| is_speakable(name));

@@ -150,10 +150,12 @@ fn member(entry: &Entry, receiver: Option<&str>, rest: &str) -> Option<Candidate
 }
 
 fn callable(entry: &Entry, receiver: Option<&str>, rest: &str) -> Candidate {
-    let brackets = match rest.starts_with('(') {
-        true => "",
-        false if signature::takes_nothing(entry, receiver) => "()",
-        false => "(",
+    let brackets = if rest.starts_with('(') {
+        ""
+    } else if signature::takes_nothing(entry, receiver) {
+        "()"
+    } else {
+        "("
     };
     Candidate::new(format!("{}{brackets}", entry.name), signature::short(entry, receiver))
 }

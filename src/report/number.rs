@@ -153,10 +153,7 @@ fn split(scientific: &str) -> (&str, i32) {
 }
 
 fn without_zeros(text: &str) -> String {
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').into(),
-        false => text.into(),
-    }
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text.into() }
 }
 
 fn superscript(number: i32) -> String {

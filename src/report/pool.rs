@@ -25,9 +25,8 @@ pub fn pooled(grid: &Grid, most_rows: usize, most_columns: usize) -> (Grid, Opti
             }
         }
     }
-    let mean = |(sum, count, is_none): (f64, u32, bool)| match is_none {
-        true => MISSING,
-        false => sum * (down * across) as f64 / f64::from(count),
+    let mean = |(sum, count, is_none): (f64, u32, bool)| {
+        if is_none { MISSING } else { sum * (down * across) as f64 / f64::from(count) }
     };
     let values = sums.into_iter().map(mean).collect();
     let note = format!("Each cell drawn is the mean of {down} × {across} cells.");

@@ -7,6 +7,7 @@
 //! and `methods` (registered for everybody, `t.sum(0)`; first parameter `&mut T`, marked `#[rhai_fn(global, pure)]`
 //! unless it changes the value). Both stand in one line each in `session/build.rs`.
 //!
+//! - A file begins with `use crate::script::prelude::*`, and imports by name only what few others need.
 //! - A binding converts its arguments with [`engine::value::given`] and [`engine::options::options`], makes one call into the core, and
 //!   lets `?` convert the error. It returns [`engine::value::Fallible`].
 //! - Whatever may be `1` or `1.0` has the type [`engine::value::Num`] or [`engine::value::Int`] (both are `Dynamic`; the name is what
@@ -28,6 +29,7 @@ pub mod library;
 pub mod model;
 pub mod optim;
 pub mod plot;
+mod prelude;
 pub mod probes;
 pub mod report;
 pub mod sae;

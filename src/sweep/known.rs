@@ -11,7 +11,7 @@ use crate::data::store::ModelMark;
 use crate::err;
 use crate::model::Model;
 use crate::model::config::Config;
-use crate::model::load::Loading;
+use crate::model::load::LoadSettings;
 use crate::model::site::places;
 use crate::sae::fit::TargetName;
 use crate::tensor::Device;
@@ -80,7 +80,7 @@ fn sites(config: &Config, options: &SweepOptions) -> Result<Vec<Vec<String>>> {
 
 /// Loads a model by its name in a plan.
 pub(super) fn load(source: &str, files: &Files, device: &Device, task: &Task) -> Result<Model> {
-    Model::load(files, source, &Loading { device: device.clone(), ..Loading::default() }, task)
+    Model::load(files, source, &LoadSettings { device: device.clone(), ..LoadSettings::default() }, task)
 }
 
 /// Opens a text by its words in a plan.

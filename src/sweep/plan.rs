@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::base::options::{Declared, Field, Plain};
+use crate::base::options::{Field, OptionGroup, Plain};
 use crate::base::settings::MOST_THREADS;
 use crate::base::{Result, names};
 use crate::data::store::StoreOptions;

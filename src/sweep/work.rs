@@ -11,14 +11,14 @@ use super::folder::{Folder, State};
 use super::known;
 use super::plan::{TextWords, fit_plan};
 use crate::base::files::{self, Files};
-use crate::base::options::{Declared, Plain};
+use crate::base::options::{OptionGroup, Plain};
 use crate::base::{Error, Kind, Result, Table, Task};
 use crate::data::Text;
 use crate::data::harvest::{HarvestOptions, TextReading};
 use crate::data::store::{Store, StoreOptions};
 use crate::err;
 use crate::model::Model;
-use crate::sae::fit::{FitStorage, Fitted, Job, Source, TargetName, Trained};
+use crate::sae::fit::{FitProduct, FitResult, FitStorage, Job, Source, TargetName};
 use crate::sae::formats::Format;
 use crate::sae::metrics::{
     EffectOptions, JudgedRowsOptions, MeasureOnOptions, MeasureOptions, Measures, Point, effect_on_text, layer_table,
@@ -138,7 +138,7 @@ fn fit(folder: &Folder, cell: &Cell, store: &str, device: &Device, task: &Task) 
         storage: &storage,
     };
     let found = job.run(&task.whole())?.pop();
-    let Fitted { made, is_whole, failed, .. } = found.ok_or_else(|| err!(Bug, "a fit without a dictionary"))?;
+    let FitResult { made, is_whole, failed, .. } = found.ok_or_else(|| err!(Bug, "a fit without a dictionary"))?;
     match failed {
         Some(error) => return Err(error),
         None if !is_whole => return Err(Error::interrupted()),
@@ -146,8 +146,8 @@ fn fit(folder: &Folder, cell: &Cell, store: &str, device: &Device, task: &Task) 
     }
     let judgement = judge(&made, cell, &store, (files, device), task)?;
     match &made {
-        Trained::Dictionary(sae) => sae.save(files, &place, Format::Microtome)?,
-        Trained::CrossLayer(transcoders) => transcoders.save(files, &place)?,
+        FitProduct::Dictionary(sae) => sae.save(files, &place, Format::Microtome)?,
+        FitProduct::CrossLayer(transcoders) => transcoders.save(files, &place)?,
     };
     folder.write(&place.join("cell.json"), cell)?;
     folder.write(&place.join(MEASURES), &judgement)?;
@@ -156,7 +156,7 @@ fn fit(folder: &Folder, cell: &Cell, store: &str, device: &Device, task: &Task) 
 
 /// Measures what was fitted on the text that is named for it, or on the activations that it was fitted to.
 fn judge(
-    made: &Trained,
+    made: &FitProduct,
     cell: &Cell,
     store: &std::sync::Arc<Store>,
     (files, device): (&Files, &Device),
@@ -177,8 +177,8 @@ fn judge(
     let judged = read.as_ref().filter(|_| judge.is_some());
     let judged = judged.map(|(model, text)| TextReading::new(model, text, &positions));
     let sae = match made {
-        Trained::Dictionary(sae) => sae,
-        Trained::CrossLayer(made) => {
+        FitProduct::Dictionary(sae) => sae,
+        FitProduct::CrossLayer(made) => {
             let options = MeasureOptions::default();
             let found = match judged {
                 Some(reading) => measured_by_layer(made, reading, options, task)?,
@@ -237,20 +237,14 @@ fn store_options(words: &super::Words) -> Result<StoreOptions> {
 fn expected_model(reading: &Reading, files: &Files, device: &Device, task: &Task) -> Result<Model> {
     let model = known::load(&reading.model.source, files, device, task)?;
     let found = crate::data::store::ModelMark::of(&model, task)?.weights;
-    match found == reading.model.weights {
-        true => Ok(model),
-        false => Err(changed(&reading.model.source)),
-    }
+    if found == reading.model.weights { Ok(model) } else { Err(changed(&reading.model.source)) }
 }
 
 /// Opens the text of the plan, and refuses it if it has changed.
 fn expected_text(text: &TextSource, files: &Files, task: &Task) -> Result<Text> {
     let words = TextWords { source: text.source.clone(), options: text.options.clone() };
     let found = known::open(&words, files, task)?;
-    match known::contents(&found, files, task)? == text.contents {
-        true => Ok(found),
-        false => Err(changed(&text.source)),
-    }
+    if known::contents(&found, files, task)? == text.contents { Ok(found) } else { Err(changed(&text.source)) }
 }
 
 fn changed(source: &str) -> Error {

@@ -3,7 +3,7 @@
 use super::{Call, Found, Joined, is_all};
 use crate::families::files::{FAMILIES, files, fixture, load};
 use crate::support;
-use microtome::model::load::Loading;
+use microtome::model::load::LoadSettings;
 use microtome::model::site::{Heads, Site, SiteKind};
 
 /// Rounding in f32 is 6e-8 of a number; texts beside others are multiplied in other tiles, and in three layers that adds up to a
@@ -110,7 +110,7 @@ fn every_hook_at_every_site_of_every_family() {
         let mut found = Found::default();
         let mut number = 0;
         for (at, family) in FAMILIES.iter().enumerate() {
-            let all = Site::all(load(&files(), &fixture(family), &Loading::default()).config());
+            let all = Site::all(load(&files(), &fixture(family), &LoadSettings::default()).config());
             let dtypes: &[(&str, f64)] = &[("f32", IN_F32), ("f64", IN_F64)];
             for (dtype, most) in &dtypes[..if is_all() { 2 } else { 1 }] {
                 let folder = tempfile::tempdir().unwrap();

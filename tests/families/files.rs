@@ -7,9 +7,9 @@ use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::model::decoder::Decoder;
-use microtome::model::load::{self, Loading};
+use microtome::model::load::{self, LoadSettings};
 use microtome::tensor::files::safetensors;
-use microtome::tensor::files::{Named, Tree, open};
+use microtome::tensor::files::{NamedTensors, TensorTree, open};
 use microtome::tensor::{DType, Tensor};
 
 pub const FAMILIES: [&str; 29] = [
@@ -45,22 +45,22 @@ pub const FAMILIES: [&str; 29] = [
 ];
 
 pub fn fixture(family: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(family)
+    kit::fixture("models").join(family)
 }
 
 pub fn files() -> Files {
     Files::new(Access::new(&std::env::temp_dir().join("microtome-families"), &Rules::default()).unwrap(), false)
 }
 
-pub fn load(files: &Files, folder: &Path, options: &Loading) -> Decoder {
+pub fn load(files: &Files, folder: &Path, options: &LoadSettings) -> Decoder {
     let loaded = load::folder(files, folder, options, &Task::default()).unwrap_or_else(|e| panic!("{e}"));
     Decoder::new(loaded.config, loaded.weights)
 }
 
 pub fn tensors(path: &Path) -> BTreeMap<String, Tensor> {
-    let Tree::Map(named) = open(&files(), path).unwrap().read().unwrap() else { panic!("no tensors by name") };
+    let TensorTree::Map(named) = open(&files(), path).unwrap().read().unwrap() else { panic!("no tensors by name") };
     let tensor = |(name, tree)| match tree {
-        Tree::Tensor(tensor) => (name, tensor),
+        TensorTree::Tensor(tensor) => (name, tensor),
         other => panic!("{other:?} where a tensor was expected"),
     };
     named.into_iter().map(tensor).collect()
@@ -77,7 +77,7 @@ pub fn config_json(family: &str) -> serde_json::Value {
 /// Writes tensors as one file of a folder.
 pub fn write(place: &Path, tensors: BTreeMap<String, Tensor>) {
     let mut bytes = Vec::new();
-    safetensors::write(&Named { tensors, ..Named::default() }, &mut bytes).unwrap();
+    safetensors::write(&NamedTensors { tensors, ..NamedTensors::default() }, &mut bytes).unwrap();
     std::fs::write(place, bytes).unwrap();
 }
 

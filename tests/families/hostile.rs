@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::files::{config_json, files, fixture, tensors, write};
 use microtome::base::task::{Bar, Progress};
 use microtome::base::{Error, Kind, Task};
-use microtome::model::load::{self, Loading};
+use microtome::model::load::{self, LoadSettings};
 use microtome::tensor::{DType, Device, Tensor};
 
 const WEIGHTS: &str = "model.safetensors";
@@ -33,7 +33,7 @@ fn broken(
 }
 
 fn refused(folder: &Path) -> Error {
-    load::folder(&files(), folder, &Loading::default(), &Task::default()).unwrap_err()
+    load::folder(&files(), folder, &LoadSettings::default(), &Task::default()).unwrap_err()
 }
 
 /// The message and hint of the error of loading a folder.
@@ -111,7 +111,7 @@ fn an_unembedding_beside_a_tied_embedding_has_to_be_that() {
         )
     };
     let same = tied(Tensor::clone);
-    assert!(load::folder(&files(), same.path(), &Loading::default(), &Task::default()).is_ok());
+    assert!(load::folder(&files(), same.path(), &LoadSettings::default(), &Task::default()).is_ok());
     for other in [(|embed| (embed * 1.5).unwrap()) as fn(&Tensor) -> Tensor, |embed| embed.narrow(0, 0, 3).unwrap()] {
         let message = complaint(&tied(other));
         assert!(message.contains("`lm_head.weight` is not the embedding"), "{message}");
@@ -152,7 +152,7 @@ fn an_index_that_lies_is_refused() {
         change(&mut map);
         let index = json!({"weight_map": map});
         std::fs::write(folder.path().join("model.safetensors.index.json"), index.to_string()).unwrap();
-        load::folder(&files(), folder.path(), &Loading::default(), &Task::default()).map_err(|e| e.to_string())
+        load::folder(&files(), folder.path(), &LoadSettings::default(), &Task::default()).map_err(|e| e.to_string())
     };
     assert!(with(&|_| {}).is_ok());
     let put =
@@ -208,7 +208,7 @@ fn an_interruption_ends_the_loading_in_its_middle() {
     let flag = Arc::new(AtomicBool::new(false));
     let weights = Arc::new(AtomicUsize::new(0));
     let task = Task::new(flag.clone(), Arc::new(Impatient(flag, weights.clone())));
-    let error = load::folder(&files(), &fixture("llama"), &Loading::default(), &task).unwrap_err();
+    let error = load::folder(&files(), &fixture("llama"), &LoadSettings::default(), &task).unwrap_err();
     assert_eq!(error.kind, Kind::Interrupted);
     assert_eq!(weights.load(Ordering::Relaxed), 1);
 }

@@ -1,6 +1,7 @@
 //! int8 of every family: each number is within half a step of its block, and logits are near those in f32.
 
-use super::{FAMILIES, expected, files, fixture, floats, ids, load};
+use super::files::floats;
+use super::{FAMILIES, expected, files, fixture, ids, load};
 use microtome::base::Task;
 use microtome::model::batch::Batch;
 use microtome::model::load::{LoadOptions, Precision};

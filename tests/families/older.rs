@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::files::{FAMILIES, config_json, files, fixture, floats, ids, load, tensors, write};
 use microtome::base::Task;
 use microtome::model::batch::Batch;
-use microtome::model::load::{LoadOptions, Loading};
+use microtome::model::load::{LoadOptions, LoadSettings};
 use microtome::tensor::{DType, Device, Tensor};
 
 /// Moves a key, if it is there.
@@ -154,8 +154,8 @@ fn older_files_compute_the_same_as_newer_ones_of_the_same_precision() {
         let rounded = tensors(&fixture(family).join("model.safetensors"));
         write(&new.join("model.safetensors"), rounded.iter().map(|(n, t)| (n.clone(), half(t))).collect());
 
-        let old = load(&files(), &old, &Loading::default());
-        let new = load(&files(), &new, &Loading::default());
+        let old = load(&files(), &old, &LoadSettings::default());
+        let new = load(&files(), &new, &LoadSettings::default());
         assert_eq!(old.config(), new.config(), "{family}");
         let input = super::files::expected(family);
         let batch = Batch::new(ids(&input["input_ids"])).unwrap();

@@ -3,38 +3,39 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use kit::{far, fixture};
 use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::model::Model;
 use microtome::model::batch::Batch;
 use microtome::model::decoder::Decoder;
-use microtome::model::load::Loading;
+use microtome::model::load::LoadSettings;
 use microtome::tensor::{DType, Device, Tensor};
 
 use super::files::{files, ids, load, tensors, write};
-use super::{distance, streams};
+use super::streams;
 
 /// Their text parts are in the layout before transformers 5, and in that of today.
 const WHOLES: [(&str, &str); 3] = [("gemma3", "gemma3_text"), ("gemma4", "gemma4_text"), ("qwen3_5", "qwen3_5_text")];
 
 fn whole(family: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pictured").join(family)
+    fixture("pictured").join(family)
 }
 
 #[test]
 fn texts_are_read_as_by_the_whole() {
     for (family, of_text) in WHOLES {
-        let decoder = load(&files(), &whole(family), &Loading::default());
+        let decoder = load(&files(), &whole(family), &LoadSettings::default());
         assert_eq!(decoder.config().family, of_text);
         let expected = tensors(&whole(family).join("expected.safetensors"));
         let (logits, hidden) = streams(&decoder, &Batch::new(ids(&expected["input_ids"])).unwrap());
-        let off = distance(&logits, &expected["logits"]);
+        let off = far(&logits, &expected["logits"]);
         assert!(off < 1e-4, "{family}: logits are off by {off}");
         assert_eq!(hidden.len(), decoder.config().layers + 1);
         assert!(!expected.contains_key(&format!("hidden.{}", hidden.len())));
         for (i, x) in hidden.iter().enumerate() {
-            let off = distance(x, &expected[&format!("hidden.{i}")]);
+            let off = far(x, &expected[&format!("hidden.{i}")]);
             assert!(off < 1e-4, "{family}: hidden.{i} is off by {off}");
         }
     }
@@ -55,10 +56,10 @@ fn layers_that_predict_ahead_are_left_out_and_a_head_is_read() {
     all.insert("lm_head.weight".into(), (&embedding * 2.0).unwrap());
     write(&folder.path().join("model.safetensors"), all);
     let [tied, untied] =
-        [&whole("qwen3_5"), folder.path()].map(|place: &Path| load(&files(), place, &Loading::default()));
+        [&whole("qwen3_5"), folder.path()].map(|place: &Path| load(&files(), place, &LoadSettings::default()));
     let batch = Batch::new(vec![vec![5, 6, 7]]).unwrap();
     let logits = |decoder: &Decoder| decoder.logits(&batch, Vec::new(), &Task::default()).unwrap();
-    assert!(distance(&(logits(&tied) * 2.0).unwrap(), &logits(&untied)) < 1e-4);
+    assert!(far(&(logits(&tied) * 2.0).unwrap(), &logits(&untied)) < 1e-4);
 }
 
 #[test]
@@ -67,16 +68,16 @@ fn a_text_part_is_saved_as_a_model_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
         let task = Task::default();
         let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
-        let model = Model::load(&files, &whole(family).display().to_string(), &Loading::default(), &task).unwrap();
+        let model = Model::load(&files, &whole(family).display().to_string(), &LoadSettings::default(), &task).unwrap();
         let saved = folder.path().join("text");
         model.save(&files, &saved, &task).unwrap();
         let config: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(saved.join("config.json")).unwrap()).unwrap();
         assert_eq!(config["model_type"], of_text);
-        let again = load(&files, &saved, &Loading::default());
+        let again = load(&files, &saved, &LoadSettings::default());
         let batch = Batch::new(vec![vec![5, 6, 7]]).unwrap();
         let of = |decoder: &Decoder| decoder.logits(&batch, Vec::new(), &task).unwrap();
-        assert_eq!(distance(&of(&model.decoder), &of(&again)), 0.0);
+        assert_eq!(far(&of(&model.decoder), &of(&again)), 0.0);
     }
 }
 
@@ -89,7 +90,7 @@ fn keys_that_nothing_reads_are_left_out() {
     let name = |layer: usize| format!("model.language_model.layers.{layer}.self_attn.k_proj.weight");
     assert!(all.insert(name(4), all[&name(2)].clone()).is_none());
     write(&folder.path().join("model.safetensors"), all);
-    load(&files(), folder.path(), &Loading::default());
+    load(&files(), folder.path(), &LoadSettings::default());
 }
 
 /// What belongs to no part is refused as ever.
@@ -100,6 +101,6 @@ fn a_tensor_of_no_part_is_refused() {
     let mut all: BTreeMap<String, Tensor> = tensors(&whole("gemma3").join("model.safetensors"));
     all.insert("audio_tower.weight".into(), Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap());
     write(&folder.path().join("model.safetensors"), all);
-    let error = microtome::model::load::folder(&files(), folder.path(), &Loading::default(), &Task::default());
+    let error = microtome::model::load::folder(&files(), folder.path(), &LoadSettings::default(), &Task::default());
     assert!(error.unwrap_err().message.contains("`audio_tower.weight`"));
 }

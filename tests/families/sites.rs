@@ -1,10 +1,11 @@
 //! Every family has every site of its architecture, with the right shape, and the parts of the stream add up.
 
-use super::{FAMILIES, distance, expected, files, fixture, ids, load};
+use super::{FAMILIES, expected, files, fixture, ids, load};
+use kit::far;
 use microtome::base::Task;
 use microtome::model::batch::Batch;
 use microtome::model::config::{Config, Order, Positions, QkNorm};
-use microtome::model::load::Loading;
+use microtome::model::load::LoadSettings;
 use microtome::model::run::{Ask, Run};
 use microtome::model::site::{Place, Site, SiteKind};
 use microtome::tensor::Tensor;
@@ -104,14 +105,14 @@ fn at(run: &Run, kind: SiteKind, layer: usize) -> Tensor {
 #[test]
 fn every_site_is_there_and_the_stream_is_the_sum_of_what_is_written() {
     for family in FAMILIES {
-        let decoder = load(&files(), &fixture(family), &Loading::default());
+        let decoder = load(&files(), &fixture(family), &LoadSettings::default());
         let config = decoder.config().clone();
         let expected = expected(family);
         let places = Site::all(&config).into_iter().map(|site| Place { site, head: None }).collect();
         let batch = Batch::new(ids(&expected["input_ids"])).unwrap();
         let run = decoder.run(&batch, Ask { places, ..Ask::default() }, &Task::default()).unwrap();
         // Recording every site, with the kernels that materialise everything, changes nothing.
-        assert!(distance(&run.logits, &expected["logits"]) < 1e-4, "{family}");
+        assert!(far(&run.logits, &expected["logits"]) < 1e-4, "{family}");
 
         let mut kinds: Vec<SiteKind> = run.cache.iter().map(|(place, _)| place.site.kind).collect();
         kinds.sort();
@@ -131,7 +132,7 @@ fn every_site_is_there_and_the_stream_is_the_sum_of_what_is_written() {
         // f64.
         let most = if family.starts_with("gemma4") { 1e-4 } else { 1e-5 };
         for name in named {
-            let off = distance(&run.cache.get(name).unwrap(), &expected[name]);
+            let off = far(&run.cache.get(name).unwrap(), &expected[name]);
             assert!(off < most, "{family}: {name} is off by {off}");
         }
         for layer in 0..config.layers {
@@ -143,13 +144,10 @@ fn every_site_is_there_and_the_stream_is_the_sum_of_what_is_written() {
             if let Some(scale) = &decoder.weights().blocks[layer].scale {
                 sum = sum.broadcast_mul(scale).unwrap();
             }
-            let off = distance(&sum, &at(&run, SiteKind::ResidPost, layer));
+            let off = far(&sum, &at(&run, SiteKind::ResidPost, layer));
             assert!(off < 1e-4, "{family}: layer {layer} is off by {off}");
             if layer > 0 {
-                assert_eq!(
-                    distance(&at(&run, SiteKind::ResidPre, layer), &at(&run, SiteKind::ResidPost, layer - 1)),
-                    0.0
-                );
+                assert_eq!(far(&at(&run, SiteKind::ResidPre, layer), &at(&run, SiteKind::ResidPost, layer - 1)), 0.0);
             }
         }
     }

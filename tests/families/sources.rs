@@ -1,7 +1,8 @@
 //! Where models come from: a folder, one file of each kind, and saved models.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use kit::far;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -11,28 +12,24 @@ use microtome::base::files::Files;
 use microtome::base::{Result, Task};
 use microtome::model::Model;
 use microtome::model::batch::Batch;
-use microtome::model::load::{ConfigFields, LoadOptions, Loading};
-
-fn fixtures(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path)
-}
+use microtome::model::load::{ConfigFields, LoadOptions, LoadSettings};
 
 /// The path of a fixture, as options have it.
 fn named(name: &str) -> String {
-    fixtures(name).display().to_string()
+    kit::fixture(name).display().to_string()
 }
 
-fn load_with(path: &Path, options: &Loading) -> Result<Model> {
+fn load_with(path: &Path, options: &LoadSettings) -> Result<Model> {
     let files = Files::new(Access::new(&std::env::temp_dir(), &Rules::default()).unwrap(), false);
     Model::load(&files, path.to_str().unwrap(), options, &Task::default())
 }
 
 fn load(path: &Path) -> Model {
-    load_with(path, &Loading::default()).unwrap_or_else(|e| panic!("{e}"))
+    load_with(path, &LoadSettings::default()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn refused(path: &Path) -> String {
-    load_with(path, &Loading::default()).unwrap_err().to_string()
+    load_with(path, &LoadSettings::default()).unwrap_err().to_string()
 }
 
 fn logits(model: &Model, ids: &[u32]) -> Vec<f64> {
@@ -44,7 +41,7 @@ fn logits(model: &Model, ids: &[u32]) -> Vec<f64> {
 fn folder(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (from, to) in files {
-        std::fs::copy(fixtures("models").join(from), folder.path().join(to)).unwrap();
+        std::fs::copy(kit::fixture("models").join(from), folder.path().join(to)).unwrap();
     }
     folder
 }
@@ -77,7 +74,7 @@ fn weights_of_pytorch_are_those_of_safetensors() {
     let a = load(in_folder.path());
     let b = load(&single.path().join("weights.pt"));
     assert_eq!(logits(&a, &[5, 6, 7]), logits(&b, &[5, 6, 7]));
-    let off = exact.iter().zip(logits(&a, &[5, 6, 7])).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max);
+    let off = far(&exact, logits(&a, &[5, 6, 7]));
     assert!(off > 0.0 && off < 0.05, "half precision is off by {off}");
 }
 
@@ -99,7 +96,7 @@ fn one_file_needs_its_config_beside_it_unless_it_says_it_itself() {
 
 #[test]
 fn the_llama_of_llama2c_loads_with_its_tokenizer() {
-    let stories = fixtures("stories260K/stories260K.bin");
+    let stories = kit::fixture("stories260K/stories260K.bin");
     let options = LoadOptions { tokenizer: Some(named("stories260K/tok512.bin")), ..LoadOptions::default() }
         .onto(microtome::tensor::Device::Cpu);
     let model = load_with(&stories, &options).unwrap();
@@ -113,13 +110,13 @@ fn the_llama_of_llama2c_loads_with_its_tokenizer() {
 
 #[test]
 fn what_is_no_model_says_so() {
-    let near = refused(&fixtures("models/gpt3"));
+    let near = refused(&kit::fixture("models/gpt3"));
     assert!(near.contains("did you mean") && near.contains("gpt2"), "{near}");
     assert!(refused(Path::new("./nowhere")).contains("cannot read ./nowhere"));
-    assert!(refused(&fixtures("models/tokenizer.json")).contains("expected the weights of a model"));
-    let evil = refused(&fixtures("formats/pt/evil.pt"));
+    assert!(refused(&kit::fixture("models/tokenizer.json")).contains("expected the weights of a model"));
+    let evil = refused(&kit::fixture("formats/pt/evil.pt"));
     assert!(evil.contains("evil.pt"), "{evil}");
-    let vocabulary = refused(&fixtures("tokenizers/ggml-vocab-gpt-2.gguf"));
+    let vocabulary = refused(&kit::fixture("tokenizers/ggml-vocab-gpt-2.gguf"));
     assert!(vocabulary.contains("ggml-vocab-gpt-2.gguf"), "{vocabulary}");
 }
 
@@ -129,7 +126,7 @@ fn a_saved_model_is_the_same_when_it_is_loaded_again() {
     let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
     let options = LoadOptions { tokenizer: Some(named("stories260K/tok512.bin")), ..LoadOptions::default() }
         .onto(microtome::tensor::Device::Cpu);
-    let stories = load_with(&fixtures("stories260K/stories260K.bin"), &options).unwrap();
+    let stories = load_with(&kit::fixture("stories260K/stories260K.bin"), &options).unwrap();
     for (name, model) in [("gpt_neox", load(&fixture("gpt_neox"))), ("stories", stories)] {
         let places = model.save(&files, Path::new(name), &Task::default()).unwrap();
         assert!(places.iter().all(|place| place.is_file()));

@@ -8,7 +8,7 @@ use microtome::model::decoder::Decoder;
 use microtome::model::family;
 use microtome::model::formats::{gguf, lens, llama2c, pickle};
 use microtome::model::layout::{Layout, TensorSource};
-use microtome::model::load::{self, Loading};
+use microtome::model::load::{self, LoadSettings};
 use microtome::tensor::files::safetensors;
 use rand::{Rng, RngExt};
 
@@ -87,7 +87,7 @@ fn whole(source: &dyn TensorSource, layout: Option<Layout>) -> Result<()> {
         source.tensor(&name)?;
     }
     let Some(layout) = layout else { return Ok(()) };
-    let weights = load::weights(&layout, source, "damaged", &Loading::default(), &Task::default())?;
+    let weights = load::weights(&layout, source, "damaged", &LoadSettings::default(), &Task::default())?;
     Decoder::new(layout.config, weights);
     Ok(())
 }
@@ -97,7 +97,7 @@ fn gguf_files() {
     let good = samples::gguf();
     let header = good.windows(5).rposition(|w| w == b"token").unwrap() + 60;
     survives(&good, header, 4000, |bytes| {
-        let file = gguf::File::new(bytes)?;
+        let file = gguf::GgufFile::new(bytes)?;
         let layout = file.layout()?;
         whole(&file, Some(layout))
     });
@@ -118,7 +118,7 @@ fn llama2c_checkpoints() {
 #[test]
 fn pt_files() {
     for name in ["formats/pt/state.pt", "formats/pt/nested.pt", "formats/pt/protocol4.pt"] {
-        survives(&samples::fixture(name), 1300, 2000, |bytes| whole(&pickle::File::new(bytes)?, None));
+        survives(&samples::fixture(name), 1300, 2000, |bytes| whole(&pickle::PickleFile::new(bytes)?, None));
     }
 }
 
@@ -130,16 +130,16 @@ fn directories_of_pt_files() {
     let turned: Vec<u8> = good.iter().rev().copied().collect();
     survives(&turned, good.len() - start, 2000, |bytes| {
         let bytes: Vec<u8> = bytes.iter().rev().copied().collect();
-        whole(&pickle::File::new(bytes.as_slice())?, None)
+        whole(&pickle::PickleFile::new(bytes.as_slice())?, None)
     });
 }
 
 /// A state dictionary in memory.
-struct Held(safetensors::Reader<Vec<u8>>, Vec<(String, Vec<usize>)>);
+struct Held(safetensors::SafetensorsFile<Vec<u8>>, Vec<(String, Vec<usize>)>);
 
 impl Held {
     fn open(bytes: &[u8]) -> Result<Self> {
-        let reader = safetensors::Reader::new(bytes.to_vec())?;
+        let reader = safetensors::SafetensorsFile::new(bytes.to_vec())?;
         let shapes = reader.all()?.tensors.into_iter().map(|(name, t)| (name, t.dims().to_vec())).collect();
         Ok(Self(reader, shapes))
     }

@@ -1,13 +1,11 @@
 //! The small model that came with llama2.c generates the story that was published for it.
 
-use std::path::Path;
-
 use microtome::base::Task;
 use microtome::model::batch::Batch;
 use microtome::model::decoder::Decoder;
 use microtome::model::formats::llama2c::Checkpoint;
-use microtome::model::generate::Choice;
-use microtome::model::load::{self, Loading};
+use microtome::model::generate::SamplingSettings;
+use microtome::model::load::{self, LoadSettings};
 use microtome::model::tokenizer::Tokenizer;
 
 /// What llama2.c prints at temperature 0, as published with the model.
@@ -20,7 +18,7 @@ Lily didn't want to help her mom, so she said, \"I'm sorry, mom. I didn't know w
 const STEPS: usize = 256;
 
 pub fn file(name: &str) -> Vec<u8> {
-    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/stories260K").join(name)).unwrap()
+    std::fs::read(kit::fixture("stories260K").join(name)).unwrap()
 }
 
 #[test]
@@ -29,12 +27,12 @@ fn the_published_story_comes_out_word_for_word() {
     let layout = checkpoint.layout().unwrap();
     let tokenizer = Tokenizer::from_llama2c(&file("tok512.bin"), Some(layout.config.vocab)).unwrap();
     let task = Task::default();
-    let weights = load::weights(&layout, &checkpoint, "stories260K", &Loading::default(), &task).unwrap();
+    let weights = load::weights(&layout, &checkpoint, "stories260K", &LoadSettings::default(), &task).unwrap();
     let stops = layout.config.eos.clone();
     let decoder = Decoder::new(layout.config, weights);
     let start = tokenizer.encode("", Some(true), &task).unwrap().ids;
     assert_eq!(start, [1]);
-    let choice = Choice { stops, ..Choice::greedy(STEPS) };
+    let choice = SamplingSettings { stops, ..SamplingSettings::greedy(STEPS) };
     let batch = Batch::new(vec![start]).unwrap();
     let told = decoder.generate(&batch, &choice, Vec::new(), &mut |_, _| Ok(true), &task).unwrap().remove(0);
     assert_eq!(told.len(), STEPS);

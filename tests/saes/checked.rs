@@ -8,7 +8,7 @@ use microtome::base::random::stream;
 use microtome::data::Text;
 use microtome::data::text::TextOptions;
 use microtome::model::Model;
-use microtome::model::load::{INSIDE, Loading};
+use microtome::model::load::{INSIDE, LoadSettings};
 use microtome::sae::check::{CheckOptions, Checked, Wrong, check_on};
 use microtome::sae::{Activation, Parts, Sae, SiteOptions};
 use microtome::tensor::{DType, Tensor, create};
@@ -51,7 +51,7 @@ fn parts(name: &str) -> Parts {
 fn tiny() -> &'static Model {
     static TINY: OnceLock<Model> = OnceLock::new();
     TINY.get_or_init(|| {
-        Model::load(&files(&std::env::temp_dir()), INSIDE, &Loading::default(), &Task::default()).unwrap()
+        Model::load(&files(&std::env::temp_dir()), INSIDE, &LoadSettings::default(), &Task::default()).unwrap()
     })
 }
 

@@ -6,18 +6,18 @@ use std::path::Path;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::{Result, Task};
-use microtome::model::hub::{Name, Settings};
+use microtome::model::hub::{HubSettings, Name};
 use microtome::sae::Sae;
 use microtome::sae::load::{LoadOptions, Loader};
 
-use super::samples::{fixtures, load, spelled};
+use super::samples::{load, spelled};
 use crate::support::hub::{COMMIT, Hub, Repo};
 
 /// Fixtures as the files of one repository, each below a folder of its own.
 fn repo(folders: &[(&str, &str)]) -> Repo {
     let mut files = BTreeMap::from([("README.md".to_string(), b"me".to_vec())]);
     for (inside, fixture) in folders {
-        for entry in std::fs::read_dir(fixtures("saes").join(fixture)).unwrap().flatten() {
+        for entry in std::fs::read_dir(kit::fixture("saes").join(fixture)).unwrap().flatten() {
             let name = entry.file_name().into_string().unwrap();
             let path = if inside.is_empty() { name } else { format!("{inside}/{name}") };
             files.insert(path, std::fs::read(entry.path()).unwrap());
@@ -41,7 +41,7 @@ fn hub() -> Hub {
 }
 
 fn fetch(hub: &Hub, folder: &Path, offline: bool, name: &str) -> Result<Sae> {
-    let settings = Settings { offline, ..hub.settings(folder) };
+    let settings = HubSettings { offline, ..hub.settings(folder) };
     let rules = Rules { allow_net: vec!["127.0.0.1".into(), "localhost".into()], ..Rules::default() };
     let files = Files::new(Access::new(&folder.join("out"), &rules).unwrap(), false);
     let options = LoadOptions::default();
@@ -54,7 +54,7 @@ fn a_repository_may_be_a_dictionary_or_hold_several() {
     let hub = hub();
     let folder = tempfile::tempdir().unwrap();
     let fetched = |name: &str| fetch(&hub, folder.path(), false, name);
-    let local = |name: &str| load(&fixtures("saes").join(name)).unwrap();
+    let local = |name: &str| load(&kit::fixture("saes").join(name)).unwrap();
     assert_eq!(spelled(fetched("org/one").unwrap().parts()), spelled(local("saelens-gated").parts()));
     let inside = fetched("org/several/blocks.3.hook_resid_post").unwrap();
     assert_eq!(spelled(inside.parts()), spelled(local("saelens-topk").parts()));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use microtome::sae::{About, Activation, Format, Parts, Sae, Scaling, Span};
-use microtome::tensor::files::{Named, safetensors};
+use microtome::tensor::files::{NamedTensors, safetensors};
 use microtome::tensor::{DType, Tensor};
 use serde_json::{Value, json};
 
@@ -58,7 +58,7 @@ fn refusal(change: impl Fn(&mut BTreeMap<String, Tensor>, &mut Value)) -> String
     let folder = tempfile::tempdir().unwrap();
     let parts = Parts { activation: Activation::TopK(3), ..plain(1, D) };
     let place = &Sae::new(parts).unwrap().save(&files(folder.path()), folder.path(), Format::Microtome).unwrap()[0];
-    let file = safetensors::Reader::new(std::fs::read(place).unwrap()).unwrap();
+    let file = safetensors::SafetensorsFile::new(std::fs::read(place).unwrap()).unwrap();
     let mut said: Value = serde_json::from_str(&file.metadata()["dictionary"]).unwrap();
     let mut tensors = file.all().unwrap().tensors;
     change(&mut tensors, &mut said);
@@ -66,7 +66,7 @@ fn refusal(change: impl Fn(&mut BTreeMap<String, Tensor>, &mut Value)) -> String
         Value::Null => BTreeMap::new(),
         said => BTreeMap::from([("dictionary".to_string(), said.to_string())]),
     };
-    safetensors::write(&Named { tensors, metadata }, &mut std::fs::File::create(place).unwrap()).unwrap();
+    safetensors::write(&NamedTensors { tensors, metadata }, &mut std::fs::File::create(place).unwrap()).unwrap();
     let error = load(folder.path()).unwrap_err();
     let shown = folder.path().display().to_string();
     assert!(error.message.contains(&shown), "{}", error.message);

@@ -9,7 +9,7 @@ use microtome::sae::{Activation, Format, Parts, Sae, Scaling};
 use microtome::tensor::{DType, Device, Tensor, create};
 use serde_json::{Value, json};
 
-use super::samples::{D, F, files, fixtures, json_of, load, load_as, plain, tensors, vector, write_tensors};
+use super::samples::{D, F, files, json_of, load, load_as, plain, tensors, vector, write_tensors};
 
 /// A fixture that can be changed.
 struct Copy {
@@ -21,7 +21,7 @@ struct Copy {
 impl Copy {
     fn of(name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let from = fixtures("saes").join(name);
+        let from = kit::fixture("saes").join(name);
         for entry in std::fs::read_dir(&from).unwrap().flatten() {
             std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
         }
@@ -330,10 +330,10 @@ fn places_without_a_dictionary_say_what_would_be_one() {
     assert!(error.hint.unwrap().contains("sae_weights.safetensors"));
     let error = load(Path::new("./no/such/place")).unwrap_err();
     assert!(error.message.contains("there is no such file or folder"), "{}", error.message);
-    let all = load(&fixtures("saes")).unwrap_err();
+    let all = load(&kit::fixture("saes")).unwrap_err();
     assert!(all.message.contains("expected one dictionary, found 26"), "{}", all.message);
     let other = LoadOptions { format: Some(Format::Tied), ..LoadOptions::default() };
-    assert_eq!(load_as(&fixtures("saes"), &other).unwrap().parts().about.kind, "tied");
+    assert_eq!(load_as(&kit::fixture("saes"), &other).unwrap().parts().about.kind, "tied");
 }
 
 /// Whatever a file contains, loading it returns a dictionary or an error.

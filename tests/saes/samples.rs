@@ -9,16 +9,12 @@ use microtome::base::files::Files;
 use microtome::base::random::stream;
 use microtome::sae::load::LoadOptions;
 use microtome::sae::{About, Activation, Format, Parts, Sae, Scaling};
-use microtome::tensor::files::{Named, safetensors};
+use microtome::tensor::files::{NamedTensors, safetensors};
 use microtome::tensor::{DType, Tensor, create};
 use serde_json::{Value, json};
 
 pub const D: usize = 8;
 pub const F: usize = 24;
-
-pub fn fixtures(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
-}
 
 pub fn folders(root: &Path) -> Vec<PathBuf> {
     let mut folders: Vec<_> = std::fs::read_dir(root).unwrap().flatten().map(|entry| entry.path()).collect();
@@ -40,12 +36,12 @@ pub fn load(path: &Path) -> microtome::base::Result<Sae> {
 }
 
 pub fn tensors(path: &Path) -> BTreeMap<String, Tensor> {
-    safetensors::Reader::new(std::fs::read(path).unwrap()).unwrap().all().unwrap().tensors
+    safetensors::SafetensorsFile::new(std::fs::read(path).unwrap()).unwrap().all().unwrap().tensors
 }
 
 pub fn write_tensors(path: &Path, tensors: BTreeMap<String, Tensor>) {
     let mut file = std::fs::File::create(path).unwrap();
-    safetensors::write(&Named { tensors, metadata: BTreeMap::new() }, &mut file).unwrap();
+    safetensors::write(&NamedTensors { tensors, metadata: BTreeMap::new() }, &mut file).unwrap();
 }
 
 pub fn json_of(path: &Path) -> Value {
@@ -54,12 +50,6 @@ pub fn json_of(path: &Path) -> Value {
 
 pub fn numbers(tensor: &Tensor) -> Vec<f32> {
     tensor.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-}
-
-/// The largest difference between two tensors of one shape.
-pub fn distance(a: &Tensor, b: &Tensor) -> f32 {
-    assert_eq!(a.dims(), b.dims());
-    numbers(a).iter().zip(numbers(b)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 /// All parts of a dictionary as text: equal texts mean bit-identical dictionaries.

@@ -5,19 +5,20 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use kit::far;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::random::stream;
 use microtome::base::{Error, Result, Task};
 use microtome::model::Model;
-use microtome::model::hub::{Name, Settings};
+use microtome::model::hub::{HubSettings, Name};
 use microtome::sae::load::{LoadOptions, Loader};
 use microtome::sae::transcoders::{Transcoders, TranscodersOptions};
 use microtome::sae::{Format, Sae, releases};
 use microtome::tensor::{DType, Device, Tensor};
 use serde_json::json;
 
-use super::samples::{distance, fixtures, numbers, spelled, tensors, write_tensors};
+use super::samples::{numbers, spelled, tensors, write_tensors};
 use crate::support::hub::{Hub, Repo};
 
 const REPO: &str = "google/gemma-scope-2-270m-pt";
@@ -34,7 +35,7 @@ fn put(files: &mut BTreeMap<String, Vec<u8>>, inside: &str, folder: &Path) {
 }
 
 fn clt() -> PathBuf {
-    fixtures("transcoders").join(CLT)
+    kit::fixture("transcoders").join(CLT)
 }
 
 fn hub() -> Hub {
@@ -48,12 +49,16 @@ fn hub() -> Hub {
         (format!("transcoder_all/{layer}"), "transcoder"),
         (format!("transcoder_all/{layer}_affine"), "transcoder-affine"),
     ] {
-        put(&mut files, &inside, &fixtures("saes").join(format!("gemma-scope-2-{fixture}")));
+        put(&mut files, &inside, &kit::fixture("saes").join(format!("gemma-scope-2-{fixture}")));
     }
     put(&mut files, "clt/width_262k_l0_medium_affine", &clt());
     let mut first = BTreeMap::new();
     for l0 in ["20", "71", "142"] {
-        put(&mut first, &format!("layer_3/width_16k/average_l0_{l0}"), &fixtures("saes").join("gemma-scope-jumprelu"));
+        put(
+            &mut first,
+            &format!("layer_3/width_16k/average_l0_{l0}"),
+            &kit::fixture("saes").join("gemma-scope-jumprelu"),
+        );
     }
     let repos = [(REPO, files), ("google/gemma-scope-2b-pt-res", first)];
     let repo = |files| Repo { files, ..Repo::default() };
@@ -75,9 +80,9 @@ impl<'a> Place<'a> {
         Files::new(Access::new(&self.folder.path().join("out"), &rules).unwrap(), false)
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> HubSettings {
         let cache = self.folder.path().join("hub");
-        Settings { endpoint: self.hub.address.clone(), cache, token: None, offline: false }
+        HubSettings { endpoint: self.hub.address.clone(), cache, token: None, offline: false }
     }
 
     fn load_for(&self, text: &str, model: Option<&Model>) -> Result<Sae> {
@@ -122,10 +127,6 @@ fn by_hand(tensors: &BTreeMap<String, Tensor>, x: &[f32]) -> (Vec<f32>, Vec<f32>
     (codes, written)
 }
 
-fn near(a: &[f32], b: &[f32]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5)
-}
-
 #[test]
 fn dictionaries_are_found_by_their_release_and_by_their_path() {
     let hub = hub();
@@ -150,14 +151,14 @@ fn dictionaries_are_found_by_their_release_and_by_their_path() {
         );
         assert_eq!((&about.more["l0"], by_release.parts().centred), (&60.into(), false));
         let fixture = format!("gemma-scope-2-{}{}", path.trim_end_matches("_all"), ending.replace('_', "-"));
-        let folder = fixtures("saes").join(fixture);
+        let folder = kit::fixture("saes").join(fixture);
         let all = tensors(&folder.join("params.safetensors"));
         let expected = tensors(&folder.join("expected.safetensors"));
-        assert!(distance(&by_release.reconstruct(&expected["x"]).unwrap(), &expected["recon"]) < 1e-5);
+        assert!(far(&by_release.reconstruct(&expected["x"]).unwrap(), &expected["recon"]) < 1e-5);
         let x = expected["x"].get(0).unwrap();
         let (codes, written) = by_hand(&all, &numbers(&x));
-        assert!(near(&codes, &numbers(&by_release.encode(&x).unwrap())), "{path}");
-        assert!(near(&written, &numbers(&by_release.reconstruct(&x).unwrap())), "{path}");
+        assert!(far(&codes, numbers(&by_release.encode(&x).unwrap())) < 1e-5, "{path}");
+        assert!(far(&written, numbers(&by_release.reconstruct(&x).unwrap())) < 1e-5, "{path}");
     }
     let error = place.load("gemma-scope-2-270m-pt-res/layer_12_width_16k_l0_mediun").unwrap_err();
     let hint = "did you mean `google/gemma-scope-2-270m-pt/resid_post/layer_12_width_16k_l0_medium`?";
@@ -210,7 +211,7 @@ fn cross_layer_transcoders_write_to_their_own_and_later_layers() {
     for (layer, transcoder) in found.layers().iter().enumerate() {
         let x = expected["x"].get(layer).unwrap();
         let codes = transcoder.fired(&transcoder.pre(&x).unwrap()).unwrap();
-        assert!(distance(&codes, &expected["codes"].get(layer).unwrap()) < 1e-5, "layer {layer}");
+        assert!(far(&codes, &expected["codes"].get(layer).unwrap()) < 1e-5, "layer {layer}");
         assert_eq!(transcoder.written(), layers - layer);
         let features: Vec<u32> = (0..transcoder.features() as u32).collect();
         let decoder = transcoder.decoder.rows(&features).unwrap();
@@ -233,7 +234,7 @@ fn cross_layer_transcoders_write_to_their_own_and_later_layers() {
         }
     }
     for (layer, written) in written.iter().enumerate() {
-        assert!(near(written, &numbers(&expected["recon"].get(layer).unwrap())), "layer {layer}");
+        assert!(far(written, numbers(&expected["recon"].get(layer).unwrap())) < 1e-5, "layer {layer}");
     }
 }
 
@@ -315,7 +316,7 @@ fn another_width_and_another_site_are_refused_before_the_file_is_fetched() {
         let error = place.load_for(res, Some(model)).unwrap_err();
         // The beginning of the file was asked for, and no more.
         let asked = hub.asked_of_store();
-        assert!(asked.iter().all(|request| request.range.as_deref() == Some("bytes=0-65535")), "{asked:?}");
+        assert!(asked.iter().all(|request| request.header("range") == Some("bytes=0-65535")), "{asked:?}");
         let blobs = place.folder.path().join("hub/models--google--gemma-scope-2-270m-pt/blobs");
         let kept: Vec<u64> =
             std::fs::read_dir(blobs).unwrap().flatten().map(|one| one.metadata().unwrap().len()).collect();
@@ -341,7 +342,7 @@ fn another_width_and_another_site_are_refused_before_the_file_is_fetched() {
 
 #[test]
 fn a_local_dictionary_is_refused_by_its_header() {
-    let folder = fixtures("saes").join("gemma-scope-2-transcoder");
+    let folder = kit::fixture("saes").join("gemma-scope-2-transcoder");
     let out = tempfile::tempdir().unwrap();
     let options = LoadOptions::default();
     let task = Task::default();

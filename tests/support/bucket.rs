@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use kit::http;
 use sha2::{Digest, Sha256};
 
 pub const KEY: &str = "AKIDOFTHETESTS";
@@ -29,16 +30,18 @@ pub enum Fault {
 
 #[derive(Debug, Clone)]
 pub struct Request {
-    pub method: String,
     pub path: String,
     pub query: BTreeMap<String, String>,
-    headers: BTreeMap<String, String>,
-    body: Vec<u8>,
+    sent: http::Request,
 }
 
 impl Request {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(String::as_str)
+        self.sent.header(name)
+    }
+
+    pub fn method(&self) -> &str {
+        &self.sent.method
     }
 
     fn asks(&self, name: &str) -> Option<&str> {
@@ -66,16 +69,9 @@ pub struct Buckets {
 
 impl Buckets {
     pub fn new() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
         let kept: Arc<Mutex<Kept>> = Arc::default();
         let shared = kept.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let kept = shared.clone();
-                std::thread::spawn(move || serve(stream, &kept));
-            }
-        });
+        let port = http::serve(move |stream| serve(stream, &shared));
         Self { port, kept }
     }
 
@@ -151,11 +147,11 @@ fn serve(stream: TcpStream, kept: &Mutex<Kept>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     while let Some(request) = read(&mut reader) {
         let cut = match &held(kept).fault {
-            Some(Fault::Cut(at)) if request.method == "GET" => Some(*at),
+            Some(Fault::Cut(at)) if request.method() == "GET" => Some(*at),
             _ => None,
         };
         let answer = answered(&mut held(kept), &request);
-        let length = match request.method.as_str() {
+        let length = match request.method() {
             "HEAD" => {
                 answer.headers.iter().find(|(name, _)| *name == "X-Length").map_or("0".into(), |(_, n)| n.clone())
             }
@@ -181,25 +177,8 @@ fn serve(stream: TcpStream, kept: &Mutex<Kept>) {
 }
 
 fn read(reader: &mut impl BufRead) -> Option<Request> {
-    let mut line = String::new();
-    reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
-    let mut words = line.split_whitespace();
-    let method = words.next()?.to_string();
-    let target = words.next()?.to_string();
-    let mut headers = BTreeMap::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        match line.trim_end().split_once(':') {
-            Some((name, value)) => headers.insert(name.to_ascii_lowercase(), value.trim().to_string()),
-            None => break,
-        };
-    }
-    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
-    assert!(!headers.contains_key("transfer-encoding"), "storages ask for the length of what is written");
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    let sent = http::Request::read(reader)?;
+    let (path, query) = sent.target.split_once('?').unwrap_or((&sent.target, ""));
     let pair = |pair: &str| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (name.to_string(), decoded(value))
@@ -208,7 +187,7 @@ fn read(reader: &mut impl BufRead) -> Option<Request> {
     let path = decoded(path);
     // Azure names the account in the path of a server that is not its own.
     let path = path.strip_prefix(&format!("/{ACCOUNT}")).unwrap_or(&path).to_string();
-    Some(Request { method, path, query, headers, body })
+    Some(Request { path, query, sent })
 }
 
 /// What percent signs stand for.
@@ -229,7 +208,7 @@ fn is_signed(request: &Request) -> bool {
     let by_amazon = said.starts_with("AWS4-HMAC-SHA256") && said.contains(&format!("Credential={KEY}/"));
     let hash = request.header("x-amz-content-sha256").filter(|hash| hash.len() == 64);
     let is_whole = hash.is_none_or(|hash| {
-        let found: String = Sha256::digest(&request.body).iter().map(|byte| format!("{byte:02x}")).collect();
+        let found: String = Sha256::digest(&request.sent.body).iter().map(|byte| format!("{byte:02x}")).collect();
         found == hash
     });
     let by_azure = said.starts_with(&format!("SharedKey {ACCOUNT}:"));
@@ -237,8 +216,10 @@ fn is_signed(request: &Request) -> bool {
 }
 
 fn answered(kept: &mut Kept, request: &Request) -> Answer {
-    kept.asked.push(Request { body: Vec::new(), ..request.clone() });
-    let is_write = matches!(request.method.as_str(), "PUT" | "POST");
+    let mut asked = request.clone();
+    asked.sent.body.clear();
+    kept.asked.push(asked);
+    let is_write = matches!(request.method(), "PUT" | "POST");
     match &mut kept.fault {
         Some(Fault::Busy(left)) if *left > 0 => {
             *left -= 1;
@@ -251,7 +232,7 @@ fn answered(kept: &mut Kept, request: &Request) -> Answer {
     if !is_signed(request) {
         return refusal("403 Forbidden", "SignatureDoesNotMatch");
     }
-    match request.method.as_str() {
+    match request.method() {
         "PUT" => put(kept, request),
         "POST" => post(kept, request),
         "GET" | "HEAD" => get(kept, request),
@@ -267,21 +248,21 @@ fn put(kept: &mut Kept, request: &Request) -> Answer {
     let path = request.path.clone();
     if let (Some(part), Some(id)) = (request.asks("partNumber"), request.asks("uploadId")) {
         let Some((_, parts)) = kept.uploads.get_mut(id) else { return refusal("404 Not Found", "NoSuchUpload") };
-        parts.insert(part.parse().unwrap(), request.body.clone());
+        parts.insert(part.parse().unwrap(), request.sent.body.clone());
         return answer("200 OK", vec![("ETag", format!("\"part-{part}\""))]);
     }
     match (request.asks("comp"), request.asks("blockid")) {
         (Some("block"), Some(id)) => {
-            kept.blocks.insert((path, id.to_string()), request.body.clone());
+            kept.blocks.insert((path, id.to_string()), request.sent.body.clone());
             answer("201 Created", Vec::new())
         }
         (Some("blocklist"), _) => {
-            let listed = String::from_utf8(request.body.clone()).unwrap();
+            let listed = String::from_utf8(request.sent.body.clone()).unwrap();
             let ids = listed.split("<Uncommitted>").skip(1).filter_map(|rest| rest.split_once('<').map(|(id, _)| id));
             let whole = ids.flat_map(|id| kept.blocks.remove(&(path.clone(), id.to_string())).unwrap()).collect();
             keep(kept, request, whole)
         }
-        _ => keep(kept, request, request.body.clone()),
+        _ => keep(kept, request, request.sent.body.clone()),
     }
 }
 
@@ -341,13 +322,13 @@ fn marks(write: u64) -> Vec<(&'static str, String)> {
 
 fn get(kept: &mut Kept, request: &Request) -> Answer {
     let Some((content, write)) = kept.objects.get(&request.path) else {
-        return match request.method.as_str() {
+        return match request.method() {
             "HEAD" => answer("404 Not Found", Vec::new()),
             _ => refusal("404 Not Found", "NoSuchKey"),
         };
     };
     let mut headers = marks(*write);
-    if request.method == "HEAD" {
+    if request.method() == "HEAD" {
         headers.push(("X-Length", content.len().to_string()));
         return answer("200 OK", headers);
     }

@@ -2,12 +2,13 @@
 //! `datasets/`.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use microtome::model::hub::Settings;
+use kit::http::{self, Request};
+use microtome::model::hub::HubSettings;
 use sha2::{Digest, Sha256};
 
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -29,13 +30,6 @@ pub enum Fault {
     TooMany,
     /// A range was requested, and the whole file is sent.
     NoRanges,
-}
-
-#[derive(Debug, Clone)]
-pub struct Request {
-    pub line: String,
-    pub range: Option<String>,
-    pub token: Option<String>,
 }
 
 #[derive(Default)]
@@ -74,7 +68,7 @@ impl Repo {
 
 struct State {
     repos: BTreeMap<String, Repo>,
-    store: String,
+    store: OnceLock<String>,
     fault: Mutex<Fault>,
     hub: Mutex<Vec<Request>>,
     kept: Mutex<Vec<Request>>,
@@ -87,25 +81,23 @@ pub struct Hub {
 
 impl Hub {
     pub fn new(repos: BTreeMap<String, Repo>) -> Self {
-        let hub = TcpListener::bind("127.0.0.1:0").unwrap();
-        let store = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://127.0.0.1:{}", hub.local_addr().unwrap().port());
-        // The same machine by another name, so that access rules treat it as another host.
         let state = Arc::new(State {
             repos,
-            store: format!("http://localhost:{}", store.local_addr().unwrap().port()),
+            store: OnceLock::new(),
             fault: Mutex::new(Fault::None),
             hub: Mutex::default(),
             kept: Mutex::default(),
         });
-        serve(hub, state.clone(), answer_of_hub);
-        serve(store, state.clone(), answer_of_store);
-        Self { address, state }
+        let store = http::serve(served(state.clone(), answer_of_store));
+        // The same machine by another name, so that access rules treat it as another host.
+        state.store.set(format!("http://localhost:{store}")).unwrap();
+        let hub = http::serve(served(state.clone(), answer_of_hub));
+        Self { address: format!("http://127.0.0.1:{hub}"), state }
     }
 
     /// The settings of a client of this hub, whose cache is in a folder.
-    pub fn settings(&self, folder: &Path) -> Settings {
-        Settings { endpoint: self.address.clone(), cache: folder.join("hub"), token: None, offline: false }
+    pub fn settings(&self, folder: &Path) -> HubSettings {
+        HubSettings { endpoint: self.address.clone(), cache: folder.join("hub"), token: None, offline: false }
     }
 
     pub fn fail_once(&self, fault: Fault) {
@@ -125,49 +117,22 @@ impl Hub {
 
 type Answer = fn(&State, &Request, &mut TcpStream) -> std::io::Result<()>;
 
-/// One thread for each connection, one request for each connection.
-fn serve(listener: TcpListener, state: Arc<State>, answer: Answer) {
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let state = state.clone();
-            std::thread::spawn(move || {
-                let mut stream = stream;
-                let request = read(&stream)?;
-                answer(&state, &request, &mut stream)
-            });
-        }
-    });
-}
-
-fn read(stream: &TcpStream) -> std::io::Result<Request> {
-    let mut lines = BufReader::new(stream).lines();
-    let line = lines.next().transpose()?.unwrap_or_default();
-    let mut request = Request { line, range: None, token: None };
-    for header in lines {
-        let header = header?;
-        match header.split_once(": ") {
-            Some((name, value)) if name.eq_ignore_ascii_case("range") => request.range = Some(value.to_string()),
-            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
-                request.token = Some(value.trim_start_matches("Bearer ").to_string());
-            }
-            Some(_) => {}
-            None => break,
+/// One request for each connection.
+fn served(state: Arc<State>, answer: Answer) -> impl Fn(TcpStream) + Clone + Send + 'static {
+    move |mut stream: TcpStream| {
+        if let Some(request) = Request::read(&mut BufReader::new(stream.try_clone().unwrap())) {
+            let _gone = answer(&state, &request, &mut stream);
         }
     }
-    Ok(request)
+}
+
+/// The token that a request came with.
+pub fn token(request: &Request) -> Option<&str> {
+    request.header("authorization").map(|said| said.trim_start_matches("Bearer "))
 }
 
 fn send(stream: &mut TcpStream, status: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<()> {
-    let mut head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n");
-    if !headers.iter().any(|(name, _)| *name == "Content-Length") {
-        head += &format!("Content-Length: {}\r\n", body.len());
-    }
-    for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
-    }
-    stream.write_all(format!("{head}\r\n").as_bytes())?;
-    stream.write_all(body)?;
-    stream.flush()
+    stream.write_all(&http::answer(status, headers, body))
 }
 
 fn refuse(stream: &mut TcpStream, status: &str, code: &str) -> std::io::Result<()> {
@@ -176,14 +141,11 @@ fn refuse(stream: &mut TcpStream, status: &str, code: &str) -> std::io::Result<(
 
 fn answer_of_hub(state: &State, request: &Request, stream: &mut TcpStream) -> std::io::Result<()> {
     state.hub.lock().unwrap().push(request.clone());
-    let mut words = request.line.split(' ');
-    let method = words.next().unwrap();
-    let path = words.next().unwrap();
-    let path = path.trim_start_matches('/');
+    let path = request.target.trim_start_matches('/');
     let path = path.strip_prefix("api/").map_or(path, |path| path.trim_start_matches("models/"));
     let Some((name, question)) = parts(path) else { return refuse(stream, "400 Bad Request", "Bad") };
     let Some(repo) = state.repos.get(&name) else { return refuse(stream, "404 Not Found", "RepoNotFound") };
-    if repo.gated && request.token.as_deref() != Some(TOKEN) {
+    if repo.gated && token(request) != Some(TOKEN) {
         return refuse(stream, "401 Unauthorized", "GatedRepo");
     }
     match question.split_once('/') {
@@ -208,7 +170,7 @@ fn answer_of_hub(state: &State, request: &Request, stream: &mut TcpStream) -> st
             Some(bytes) => {
                 let etag = format!("\"{}\"", repo.etag.clone().unwrap_or_else(|| digits(bytes)));
                 let length = bytes.len().to_string();
-                let body = if method == "HEAD" { &[][..] } else { bytes };
+                let body = if request.method == "HEAD" { &[][..] } else { bytes };
                 let headers = [("ETag", etag.as_str()), ("X-Repo-Commit", COMMIT), ("Content-Length", length.as_str())];
                 send(stream, "200 OK", &headers, body)
             }
@@ -236,7 +198,7 @@ fn resolved(state: &State, repo: &Repo, name: &str, file: &str, stream: &mut Tcp
         return send(stream, "307 Temporary Redirect", &[("Location", &location)], b"");
     }
     let sha256 = digits_of(bytes);
-    let location = format!("{}/{name}/{file}?signature=secret", state.store);
+    let location = format!("{}/{name}/{file}?signature=secret", state.store.get().unwrap());
     let etag = format!("\"{sha256}\"");
     let size = bytes.len().to_string();
     let headers = [
@@ -251,11 +213,11 @@ fn resolved(state: &State, repo: &Repo, name: &str, file: &str, stream: &mut Tcp
 
 fn answer_of_store(state: &State, request: &Request, stream: &mut TcpStream) -> std::io::Result<()> {
     state.kept.lock().unwrap().push(request.clone());
-    let path = request.line.split([' ', '?']).nth(1).unwrap().trim_start_matches('/');
+    let path = request.target.split('?').next().unwrap().trim_start_matches('/');
     let (name, file) = parts(path).unwrap();
     let mut bytes = state.repos[&name].file(&file).unwrap().clone();
     let fault = std::mem::replace(&mut *state.fault.lock().unwrap(), Fault::None);
-    let range = request.range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+    let range = request.header("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
     let ends = range.map(|(start, end)| (start.parse::<usize>().unwrap(), end.parse::<usize>().ok()));
     if let Some((start, end)) = ends.filter(|_| fault != Fault::NoRanges) {
         if start >= bytes.len() {

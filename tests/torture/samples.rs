@@ -7,7 +7,7 @@ use candle_core::quantized::GgmlDType;
 use microtome::model::formats::gguf::Value;
 use microtome::tensor::{Device, Tensor};
 
-use super::writer::{self, F32, Kind};
+use super::writer::{self, F32, GgmlKind};
 
 pub fn fixture(path: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path)).unwrap()
@@ -42,7 +42,7 @@ pub fn gguf_with(others: &[(&str, Value)]) -> Vec<u8> {
     metadata.retain(|(key, _)| others.iter().all(|(other, _)| other != key));
     metadata.extend_from_slice(others);
     let q8 = (8, GgmlDType::Q8_0);
-    let shapes: [(&str, &[usize], Kind); 12] = [
+    let shapes: [(&str, &[usize], GgmlKind); 12] = [
         ("token_embd.weight", &[16, 32], q8),
         ("blk.0.attn_norm.weight", &[32], F32),
         ("blk.0.attn_q.weight", &[32, 32], (2, GgmlDType::Q4_0)),

@@ -9,7 +9,7 @@
 
 mod folders;
 mod hosts;
-pub mod leave;
+pub mod permissions;
 mod places;
 
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ use super::{Error, Result};
 use crate::err;
 use folders::Folders;
 use hosts::Hosts;
-use leave::{Leave, Touches};
+use permissions::{Permissions, Touches};
 
 pub use places::resolve;
 
@@ -37,7 +37,7 @@ const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// Verdict of the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum RuleVerdict {
     Allowed,
     /// A denial by a rule of the command line.
     Denied,
@@ -65,7 +65,7 @@ pub struct Access {
     write: Folders,
     net: Hosts,
     /// Permissions of the libraries whose code asks; all of them must allow an access.
-    leaves: Vec<Arc<Leave>>,
+    granted: Vec<Arc<Permissions>>,
 }
 
 impl Access {
@@ -87,7 +87,7 @@ impl Access {
         write.add(&rules.deny_write, "--deny-write", false)?;
         net.add(&rules.allow_net, true)?;
         net.add(&rules.deny_net, false)?;
-        Ok(Self { out, read_below: Vec::new(), read, write, net, leaves: Vec::new() })
+        Ok(Self { out, read_below: Vec::new(), read, write, net, granted: Vec::new() })
     }
 
     /// Looks for relative paths in `folder`, too, where a repeated run finds the files of the recorded one.
@@ -110,7 +110,7 @@ impl Access {
         own.out = resolve(folder)?;
         own.read_below.clear();
         own.write.set(own.out.clone(), true);
-        own.leaves = self.leaves.iter().map(|leave| Arc::new(leave.within(&own.out))).collect();
+        own.granted = self.granted.iter().map(|permissions| Arc::new(permissions.within(&own.out))).collect();
         Ok(own)
     }
 
@@ -122,16 +122,16 @@ impl Access {
 
     /// Returns the permissions of a library in this run: its folders are relative to where the run reads and writes.
     /// `manifest` is the name of the file that states them, `models` the cache of the hub.
-    pub fn leave(&self, library: &str, manifest: &str, touches: &Touches, models: &Path) -> Result<Leave> {
+    pub fn permissions(&self, library: &str, manifest: &str, touches: &Touches, models: &Path) -> Result<Permissions> {
         let roots: Vec<&Path> =
             [Path::new(".")].into_iter().chain(self.read_below.iter().map(PathBuf::as_path)).collect();
-        Leave::new((library, manifest), touches, &roots, &self.out, models)
+        Permissions::new((library, manifest), touches, &roots, &self.out, models)
     }
 
     /// Narrows these rules to the permissions of a library, for its code.
-    pub fn under(&self, leave: Arc<Leave>) -> Self {
+    pub fn under(&self, permissions: Arc<Permissions>) -> Self {
         let mut narrowed = self.clone();
-        narrowed.leaves.push(leave);
+        narrowed.granted.push(permissions);
         narrowed
     }
 
@@ -157,31 +157,29 @@ impl Access {
 
     /// Returns the place where `path` is written: below the output folder if it is relative.
     pub fn to_write(&self, path: &Path) -> Result<PathBuf> {
-        match path.is_relative() {
-            // An empty path names no file, also below a folder.
-            true if !path.as_os_str().is_empty() => self.judged(path, &self.out.join(path), "write", &self.write),
-            _ => self.judged(path, path, "write", &self.write),
+        // An empty path names no file, also below a folder.
+        if path.is_relative() && !path.as_os_str().is_empty() {
+            self.judged(path, &self.out.join(path), "write", &self.write)
+        } else {
+            self.judged(path, path, "write", &self.write)
         }
     }
 
     /// Returns whether a path may be seen at all: what may not be read is left out of listings. `is_link`: all links
     /// are resolved except the last part of the path itself.
     pub fn shows(&self, place: &Path, is_link: bool) -> bool {
-        match is_link {
-            true => resolve(place).is_ok_and(|place| self.reads(&place)),
-            false => self.reads(place),
-        }
+        if is_link { resolve(place).is_ok_and(|place| self.reads(&place)) } else { self.reads(place) }
     }
 
     /// Returns whether a place, its links resolved, may be read.
     fn reads(&self, place: &Path) -> bool {
-        self.read.allows(place) && self.leaves.iter().all(|leave| leave.reads(place))
+        self.read.allows(place) && self.granted.iter().all(|permissions| permissions.reads(place))
     }
 
     /// Returns the place that a path leads to, if `rules` allow that. A refusal reveals only what a script may read
     /// anyway.
     fn judged(&self, asked: &Path, path: &Path, verb: &str, rules: &Folders) -> Result<PathBuf> {
-        self.leaves.iter().try_for_each(|leave| leave.judge(verb, asked, path))?;
+        self.granted.iter().try_for_each(|permissions| permissions.judge(verb, asked, path))?;
         let place = resolve(path);
         if place.as_ref().is_ok_and(|place| rules.allows(place)) {
             return place;
@@ -189,13 +187,13 @@ impl Access {
         let seen = places::resolve_where(path, |place| self.read.allows(place))?;
         let verdict = match (rules.judge(&seen), place) {
             // The visible part of the path is allowed, but it goes on through a hidden folder to a place that is not.
-            (Verdict::Allowed, Ok(_)) => Verdict::Denied,
-            (Verdict::Allowed, Err(error)) => return Err(error),
+            (RuleVerdict::Allowed, Ok(_)) => RuleVerdict::Denied,
+            (RuleVerdict::Allowed, Err(error)) => return Err(error),
             (verdict, _) => verdict,
         };
         let option = format!("--allow-{verb} {}", seen.parent().unwrap_or(&seen).display());
         Err(refusal(verb, asked, &seen).hint(match (verdict, verb) {
-            (Verdict::Denied, _) => {
+            (RuleVerdict::Denied, _) => {
                 format!("{}; a longer rule, such as {option}, could allow it", denied_by(&format!("--deny-{verb}")))
             }
             (_, "write") => {
@@ -216,11 +214,11 @@ impl Access {
             return Err(err!(Argument, "expected an address with a host, found `{}:`", address.scheme()));
         };
         let verdict = self.net.judge(&host, address.port_or_known_default());
-        if verdict == Verdict::Allowed {
-            return self.leaves.iter().try_for_each(|leave| leave.judge_host(address));
+        if verdict == RuleVerdict::Allowed {
+            return self.granted.iter().try_for_each(|permissions| permissions.judge_host(address));
         }
         Err(err!(Access, "this script may not connect to {host}").hint(match verdict {
-            Verdict::Denied => denied_by("--deny-net"),
+            RuleVerdict::Denied => denied_by("--deny-net"),
             _ => format!("allow it with --allow-net {host}"),
         }))
     }
@@ -462,7 +460,7 @@ mod tests {
         let usual = Hosts::only(&hub_hosts("")).unwrap();
         let allows = |host: &str| {
             let url = Url::parse(&format!("https://{host}")).unwrap();
-            usual.judge(&url.host().unwrap(), None) == Verdict::Allowed
+            usual.judge(&url.host().unwrap(), None) == RuleVerdict::Allowed
         };
         for host in ["huggingface.co", "cdn-lfs.huggingface.co", "cas-bridge.xethub.hf.co"] {
             assert!(allows(host), "{host}");

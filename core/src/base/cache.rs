@@ -23,7 +23,7 @@ pub fn folder() -> Option<PathBuf> {
 
 /// A folder in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shelved {
+pub struct CachedFolder {
     pub folder: PathBuf,
     pub bytes: u64,
     /// Time when one of the folder's files was last marked as used, or changed.
@@ -32,29 +32,29 @@ pub struct Shelved {
 
 /// Folders that were cleared away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Cleared {
+pub struct ClearedFolders {
     pub count: usize,
     pub bytes: u64,
 }
 
 /// Lists the direct subfolders of a folder, by name; none if it is missing or unreadable.
-pub fn shelved(folder: &Path) -> Vec<Shelved> {
+pub fn shelved(folder: &Path) -> Vec<CachedFolder> {
     let inner = WalkDir::new(folder).min_depth(1).max_depth(1).sort_by_file_name().into_iter().flatten();
     inner.filter(|entry| entry.file_type().is_dir()).map(|entry| measured(entry.into_path())).collect()
 }
 
 /// Lists the direct subfolders that are named like keys, which are SHA-256 hashes: others there are not ours.
-pub fn keyed(folder: &Path) -> impl Iterator<Item = Shelved> + use<> {
+pub fn keyed(folder: &Path) -> impl Iterator<Item = CachedFolder> + use<> {
     let is_key =
         |name: &str| name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    let named = move |lies: &Shelved| lies.folder.file_name().and_then(|name| name.to_str()).is_some_and(is_key);
+    let named = move |lies: &CachedFolder| lies.folder.file_name().and_then(|name| name.to_str()).is_some_and(is_key);
     shelved(folder).into_iter().filter(named)
 }
 
 /// Removes the subfolders named like keys that were not used for this many days, or all of them.
-pub fn clear(folder: &Path, unused_for: Option<u64>, now: SystemTime) -> Result<Cleared> {
-    let mut cleared = Cleared::default();
-    let is_old = |lies: &Shelved| unused_for.is_none_or(|days| days_between(lies.used, now) >= days);
+pub fn clear(folder: &Path, unused_for: Option<u64>, now: SystemTime) -> Result<ClearedFolders> {
+    let mut cleared = ClearedFolders::default();
+    let is_old = |lies: &CachedFolder| unused_for.is_none_or(|days| days_between(lies.used, now) >= days);
     for lies in keyed(folder).filter(is_old) {
         fs::remove_dir_all(&lies.folder).map_err(|e| Error::io("remove", &lies.folder, &e))?;
         cleared.count += 1;
@@ -64,7 +64,7 @@ pub fn clear(folder: &Path, unused_for: Option<u64>, now: SystemTime) -> Result<
 }
 
 /// Measures a folder, without following links.
-fn measured(folder: PathBuf) -> Shelved {
+fn measured(folder: PathBuf) -> CachedFolder {
     let mut bytes = 0_u64;
     let mut used = SystemTime::UNIX_EPOCH;
     let entries = WalkDir::new(&folder).into_iter().flatten().filter(|entry| entry.file_type().is_file());
@@ -72,7 +72,7 @@ fn measured(folder: PathBuf) -> Shelved {
         bytes = bytes.saturating_add(meta.len());
         used = used.max(meta.modified().unwrap_or(SystemTime::UNIX_EPOCH));
     }
-    Shelved { folder, bytes, used }
+    CachedFolder { folder, bytes, used }
 }
 
 /// Tells how long ago a time was, in days: "today", "yesterday", "12 days ago".

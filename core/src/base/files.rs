@@ -15,10 +15,10 @@ use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use super::access::Access;
-use super::access::leave::Leave;
+use super::access::permissions::Permissions;
 use super::{Error, Result, Task};
 use crate::{bail, err};
-use lock::{LOCK, Lock, Passing};
+use lock::{LOCK, Lock, TemporaryFile};
 
 pub use lock::abandon;
 pub use own::{append, end_of, mark_used};
@@ -199,8 +199,8 @@ impl Files {
     }
 
     /// Narrows access to the files to the permissions of a library, for its code.
-    pub fn under(&self, leave: Arc<Leave>) -> Self {
-        Self { access: self.access.under(leave), ..self.clone() }
+    pub fn under(&self, permissions: Arc<Permissions>) -> Self {
+        Self { access: self.access.under(permissions), ..self.clone() }
     }
 
     /// Records an input from another place than a file, such as object storage.
@@ -269,7 +269,7 @@ impl Files {
         let failed = |e: io::Error| Error::io("write", path, &e);
         self.lock(&folder)?;
         let beside = tempfile::Builder::new().prefix(lock::UNFINISHED).tempfile_in(&folder).map_err(failed)?;
-        let _passing = Passing::new(beside.path());
+        let _passing = TemporaryFile::new(beside.path());
         let hash = {
             let mut tee = Tee { file: BufWriter::new(beside.as_file()), hash: Sha256::new(), failure: None };
             let filled = fill(&mut tee).and_then(|()| tee.flush().map_err(failed));

@@ -1,11 +1,11 @@
 //! The only place where connections are opened: every host, those of redirections included, is checked first.
 
+mod disk_space;
 pub mod endpoint;
 mod listen;
 #[cfg_attr(not(feature = "objects"), path = "net/no_objects.rs")]
 mod objects;
 mod partial;
-mod room;
 #[cfg(test)]
 mod tests;
 
@@ -26,11 +26,11 @@ use super::task::Bar;
 use super::{Error, Result, Task};
 use crate::{bail, err};
 
-pub use endpoint::{Connected, Endpoint, EndpointOptions};
+use disk_space::DiskSpace;
+pub use endpoint::{Endpoint, EndpointConnection, EndpointOptions};
 pub use listen::{Listener, listen};
-pub use objects::{Remote, Version, is_remote};
+pub use objects::{BucketFolder, Version, is_remote};
 pub use partial::Download;
-use room::Room;
 
 /// The user agent.
 pub const USER_AGENT: &str = concat!("microtome/", env!("CARGO_PKG_VERSION"));
@@ -68,7 +68,7 @@ pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256
             let bar = task.begin(&format!("downloading {name}"), response.content_length());
             let mut hash = Sha256::new();
             let expected = response.content_length();
-            let room = Room::of(&place);
+            let room = DiskSpace::of(&place);
             room.check(expected.unwrap_or(0), &named(&url))?;
             let received = copy(task, &url, &mut response, &mut hash, (file, &room), bar.as_ref()).await?;
             if let Some(expected) = expected.filter(|expected| *expected != received) {
@@ -118,11 +118,11 @@ fn judged(access: &Access) -> redirect::Policy {
 }
 
 /// A resolver of hosts without denied addresses: a host that is denied as 127.0.0.1 is denied as localhost, too.
-struct Names {
+struct HostResolver {
     access: Access,
 }
 
-impl Resolve for Names {
+impl Resolve for HostResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let access = self.access.clone();
         Box::pin(async move {
@@ -138,7 +138,7 @@ fn client(access: &Access, redirections: redirect::Policy, silence: Duration) ->
     let _there_already = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .redirect(redirections)
-        .dns_resolver(Arc::new(Names { access: access.clone() }))
+        .dns_resolver(Arc::new(HostResolver { access: access.clone() }))
         .connect_timeout(Duration::from_secs(20))
         .read_timeout(silence)
         // An address may be signed, and is nobody else's business.
@@ -289,7 +289,7 @@ async fn copy(
     url: &Url,
     response: &mut Response,
     hash: &mut Sha256,
-    (file, room): (&mut dyn std::io::Write, &Room),
+    (file, room): (&mut dyn std::io::Write, &DiskSpace),
     bar: &dyn Bar,
 ) -> Result<u64> {
     let mut received = 0;

@@ -112,10 +112,12 @@ pub fn number_text(x: f64) -> String {
 
 /// Writes a number as a default: whole ones without a point.
 fn number(value: f64) -> String {
-    match value.fract() == 0.0 && value.abs() < 1e15 {
-        true => format!("{value}"),
-        false if value.abs() < 1e-3 || value.abs() >= 1e15 => format!("{value:e}"),
-        false => format!("{value}"),
+    if value.fract() == 0.0 && value.abs() < 1e15 {
+        format!("{value}")
+    } else if value.abs() < 1e-3 || value.abs() >= 1e15 {
+        format!("{value:e}")
+    } else {
+        format!("{value}")
     }
 }
 
@@ -138,19 +140,19 @@ pub trait Setting: Sized {
     }
 
     /// Finds the first wrong element of a list or a map.
-    fn fault(_value: &Plain) -> Option<Fault<'_>> {
+    fn fault(_value: &Plain) -> Option<ElementFault<'_>> {
         None
     }
 }
 
 /// A wrong element of a list or a map: its place, such as `[2]` or `.name`, and what is expected there.
-pub struct Fault<'a> {
+pub struct ElementFault<'a> {
     place: String,
     wanted: String,
     found: &'a Plain,
 }
 
-impl<'a> Fault<'a> {
+impl<'a> ElementFault<'a> {
     /// Returns the fault of an element that must be a `T`, if it is not.
     pub fn of<T: Setting>(place: String, value: &'a Plain) -> Option<Self> {
         if T::of(value).is_some() {
@@ -283,7 +285,7 @@ impl<T: Setting> Setting for Option<T> {
         self.as_ref().map_or_else(Vec::new, T::numbers)
     }
 
-    fn fault(value: &Plain) -> Option<Fault<'_>> {
+    fn fault(value: &Plain) -> Option<ElementFault<'_>> {
         T::fault(value)
     }
 }
@@ -314,9 +316,9 @@ impl<T: Setting> Setting for Vec<T> {
         self.iter().flat_map(T::numbers).collect()
     }
 
-    fn fault(value: &Plain) -> Option<Fault<'_>> {
+    fn fault(value: &Plain) -> Option<ElementFault<'_>> {
         let Plain::List(values) = value else { return None };
-        values.iter().enumerate().find_map(|(index, value)| Fault::of::<T>(format!("[{index}]"), value))
+        values.iter().enumerate().find_map(|(index, value)| ElementFault::of::<T>(format!("[{index}]"), value))
     }
 }
 
@@ -360,9 +362,9 @@ impl<T: Setting> Setting for BTreeMap<String, T> {
         self.values().flat_map(T::numbers).collect()
     }
 
-    fn fault(value: &Plain) -> Option<Fault<'_>> {
+    fn fault(value: &Plain) -> Option<ElementFault<'_>> {
         let Plain::Map(fields) = value else { return None };
-        fields.iter().find_map(|(name, value)| Fault::of::<T>(format!(".{name}"), value))
+        fields.iter().find_map(|(name, value)| ElementFault::of::<T>(format!(".{name}"), value))
     }
 }
 
@@ -448,9 +450,10 @@ impl Field {
         let low = self.low.map(|(low, is_in)| if is_in { format!("at least {low}") } else { format!("above {low}") });
         let high = self.high.map(|high| format!("at most {high}"));
         let range: Vec<String> = [low, high].into_iter().flatten().collect();
-        match range.is_empty() {
-            true => self.wanted.clone(),
-            false => format!("{} {}", self.wanted.trim_end_matches(" of at least 0"), range.join(" and ")),
+        if range.is_empty() {
+            self.wanted.clone()
+        } else {
+            format!("{} {}", self.wanted.trim_end_matches(" of at least 0"), range.join(" and "))
         }
     }
 
@@ -464,9 +467,11 @@ impl Field {
         self.fitting(value).ok_or_else(|| self.refusal(value, T::fault(value), self.wrong_element::<T>(value)))
     }
 
-    fn refusal(&self, value: &Plain, fault: Option<Fault>, wrong: Option<(usize, &Plain)>) -> Error {
+    fn refusal(&self, value: &Plain, fault: Option<ElementFault>, wrong: Option<(usize, &Plain)>) -> Error {
         match (fault, wrong) {
-            (Some(Fault { place, wanted, found }), _) => refused((self.name, &place), &wanted, self.choices, found),
+            (Some(ElementFault { place, wanted, found }), _) => {
+                refused((self.name, &place), &wanted, self.choices, found)
+            }
             (None, Some((i, element))) => {
                 let wanted = self.wanted().replacen(OR_SEVERAL, "", 1);
                 refused((self.name, &format!("[{i}]")), &wanted, self.choices, element)
@@ -523,7 +528,7 @@ fn lowered(sentence: &str) -> String {
 }
 
 /// A declared group of options.
-pub trait Declared: Default {
+pub trait OptionGroup: Default {
     fn fields() -> &'static [Field];
 
     /// Takes the value of an option by its number.
@@ -596,7 +601,7 @@ macro_rules! options {
             }
         }
 
-        impl $crate::base::options::Declared for $name {
+        impl $crate::base::options::OptionGroup for $name {
             fn fields() -> &'static [$crate::base::options::Field] {
                 static FIELDS: std::sync::OnceLock<Vec<$crate::base::options::Field>> = std::sync::OnceLock::new();
                 FIELDS.get_or_init(|| {
@@ -606,14 +611,14 @@ macro_rules! options {
                             $($(.$clause($($argument),*))+)?,
                     )*];
                     let groups: &[&[$crate::base::options::Field]] =
-                        &[$(<$of as $crate::base::options::Declared>::fields()),*];
+                        &[$(<$of as $crate::base::options::OptionGroup>::fields()),*];
                     own.into_iter().chain(groups.concat()).collect()
                 })
             }
 
             fn written(&self) -> Vec<String> {
                 let own = vec![$($crate::base::options::Setting::written(&self.$field),)*];
-                let groups: &[Vec<String>] = &[$($crate::base::options::Declared::written(&self.$group)),*];
+                let groups: &[Vec<String>] = &[$($crate::base::options::OptionGroup::written(&self.$group)),*];
                 own.into_iter().chain(groups.concat()).collect()
             }
 
@@ -627,9 +632,9 @@ macro_rules! options {
                     place += 1;
                 )*
                 $(
-                    let length = <$of as $crate::base::options::Declared>::fields().len();
+                    let length = <$of as $crate::base::options::OptionGroup>::fields().len();
                     if (place..place + length).contains(&number) {
-                        $crate::base::options::Declared::set(&mut self.$group, number - place, value)?;
+                        $crate::base::options::OptionGroup::set(&mut self.$group, number - place, value)?;
                     }
                     place += length;
                 )*
@@ -701,7 +706,7 @@ mod tests {
     options! {
         /// Settings of a sample for tests.
         #[derive(Debug, PartialEq)]
-        struct Sample {
+        struct SampleOptions {
             /// The highest learning
             /// rate.
             lr: f64 = 6e-3 => above(0.0);
@@ -725,7 +730,7 @@ mod tests {
         struct Larger {
             /// Rows shown.
             rows: usize = 10;
-            with sample: Sample;
+            with sample: SampleOptions;
         }
     }
 
@@ -737,11 +742,11 @@ mod tests {
         let batch = 2;
         larger.set(batch, &Plain::Integer(7)).unwrap();
         larger.set(0, &Plain::Integer(3)).unwrap();
-        assert_eq!(larger, Larger { rows: 3, sample: Sample { batch: 7, ..Sample::default() } });
+        assert_eq!(larger, Larger { rows: 3, sample: SampleOptions { batch: 7, ..SampleOptions::default() } });
     }
 
-    fn given(pairs: &[(&str, Plain)]) -> Result<Sample> {
-        Sample::given(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone()))
+    fn given(pairs: &[(&str, Plain)]) -> Result<SampleOptions> {
+        SampleOptions::given(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone()))
     }
 
     options! {
@@ -767,7 +772,7 @@ mod tests {
     #[test]
     fn what_is_declared_is_what_is_documented() {
         let shown: Vec<_> =
-            Sample::fields().iter().map(|f| format!("{} = {}: {}", f.name, f.default, f.meaning)).collect();
+            SampleOptions::fields().iter().map(|f| format!("{} = {}: {}", f.name, f.default, f.meaning)).collect();
         let expected = [
             "lr = 0.006: the highest learning rate",
             "batch = 2048: rows of an update",
@@ -778,7 +783,7 @@ mod tests {
             "k = : number of codes",
         ];
         assert_eq!(shown, expected);
-        assert_eq!(Sample::fields()[2].choices, ["constant", "linear"]);
+        assert_eq!(SampleOptions::fields()[2].choices, ["constant", "linear"]);
     }
 
     #[test]
@@ -799,7 +804,7 @@ mod tests {
     #[test]
     fn values_are_taken_either_way_and_others_refused() {
         let found = given(&[("lr", Plain::Integer(1)), ("k", Plain::Float(2.0)), ("steps", Plain::Nothing)]).unwrap();
-        assert_eq!(found, Sample { lr: 1.0, k: 2, ..Sample::default() });
+        assert_eq!(found, SampleOptions { lr: 1.0, k: 2, ..SampleOptions::default() });
         let refused = |key, value| given(&[("k", Plain::Integer(1)), (key, value)]).unwrap_err();
         assert_eq!(refused("lr", Plain::Integer(0)).message, "expected a number above 0 for `lr`, found integer 0");
         assert_eq!(

@@ -52,19 +52,19 @@ impl Bar for SilentBar {
 }
 
 /// A piece of work that counts as running until it is dropped.
-struct Counted {
+struct RunningBar {
     bar: Box<dyn Bar>,
     running: Arc<AtomicUsize>,
 }
 
-impl Counted {
+impl RunningBar {
     fn new(bar: Box<dyn Bar>, running: &Arc<AtomicUsize>) -> Self {
         running.fetch_add(1, Ordering::Relaxed);
         Self { bar, running: running.clone() }
     }
 }
 
-impl Bar for Counted {
+impl Bar for RunningBar {
     fn advance(&self, by: u64) {
         self.bar.advance(by);
     }
@@ -78,7 +78,7 @@ impl Bar for Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for RunningBar {
     fn drop(&mut self) {
         self.running.fetch_sub(1, Ordering::Relaxed);
     }
@@ -102,7 +102,7 @@ pub struct Task {
     progress: Arc<dyn Progress>,
     /// Whether an interruption ends the whole task.
     is_whole: bool,
-    early: Arc<Mutex<Early>>,
+    early: Arc<Mutex<EarlyEnds>>,
     /// Number of pieces of work that are reported.
     running: Arc<AtomicUsize>,
     patience: Duration,
@@ -111,7 +111,7 @@ pub struct Task {
 /// Pieces of work that end early with what they have, by their numbers: those that are to, and those that did, each after
 /// how many steps.
 #[derive(Default)]
-struct Early {
+struct EarlyEnds {
     begun: u64,
     planned: BTreeMap<u64, u64>,
     ended: BTreeMap<u64, u64>,
@@ -147,14 +147,14 @@ impl Task {
     /// Begins a piece of work that an interruption ends early: it returns what it has, and the script continues. Pieces
     /// are numbered, so that one may be ended again where an interruption ended it; those of a [`Task::whole`] are not,
     /// since an interruption ends the whole.
-    pub fn piece(&self) -> Piece<'_> {
+    pub fn piece(&self) -> InterruptibleWork<'_> {
         if self.is_whole {
-            return Piece { task: self, number: None, end: None };
+            return InterruptibleWork { task: self, number: None, end: None };
         }
         let mut early = self.early();
         let number = early.begun;
         early.begun += 1;
-        Piece { task: self, number: Some(number), end: early.planned.remove(&number) }
+        InterruptibleWork { task: self, number: Some(number), end: early.planned.remove(&number) }
     }
 
     /// Returns whether the next piece is to end early.
@@ -183,7 +183,7 @@ impl Task {
         (since..last).map(|number| early.ended.get(&number).copied()).collect()
     }
 
-    fn early(&self) -> MutexGuard<'_, Early> {
+    fn early(&self) -> MutexGuard<'_, EarlyEnds> {
         self.early.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -198,7 +198,7 @@ impl Task {
     }
 
     pub fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
-        Box::new(Counted::new(self.progress.begin(label, total), &self.running))
+        Box::new(RunningBar::new(self.progress.begin(label, total), &self.running))
     }
 
     pub fn say(&self, line: &str) {
@@ -243,7 +243,7 @@ impl Task {
                     self.check()?;
                     let is_silent = spoken_of.is_none() && self.running.load(Ordering::Relaxed) == 0;
                     if is_silent && begun.elapsed() >= self.patience {
-                        spoken_of = Some(Counted::new(self.progress.begin_late("computing", begun), &self.running));
+                        spoken_of = Some(RunningBar::new(self.progress.begin_late("computing", begun), &self.running));
                     }
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => match worker.join() {
@@ -257,13 +257,13 @@ impl Task {
     /// Runs work within which [`Task::apart`] works in place. This is required on the threads of a pool: one that waits
     /// for another thread does nothing else, so when all of them wait, no thread is left to run their work: a deadlock.
     pub fn in_place<T>(work: impl FnOnce() -> T) -> T {
-        struct Before(bool);
-        impl Drop for Before {
+        struct ApartGuard(bool);
+        impl Drop for ApartGuard {
             fn drop(&mut self) {
                 IS_APART.set(self.0);
             }
         }
-        let _before = Before(IS_APART.replace(true));
+        let _before = ApartGuard(IS_APART.replace(true));
         work()
     }
 
@@ -275,19 +275,16 @@ impl Task {
 }
 
 /// A piece of work that an interruption ends early.
-pub struct Piece<'t> {
+pub struct InterruptibleWork<'t> {
     task: &'t Task,
     number: Option<u64>,
     end: Option<u64>,
 }
 
-impl Piece<'_> {
+impl InterruptibleWork<'_> {
     /// Checks for an interruption before the next step, `made` of which have been made.
     pub fn check(&self, made: u64) -> Result<()> {
-        match self.end.is_some_and(|end| made >= end) {
-            true => Err(Error::interrupted()),
-            false => self.task.check(),
-        }
+        if self.end.is_some_and(|end| made >= end) { Err(Error::interrupted()) } else { self.task.check() }
     }
 
     /// Clears the flag after an interruption, and notes it, unless it was planned. Within a [`Task::whole`] the flag stays
@@ -329,12 +326,12 @@ mod tests {
     }
 
     /// Notes what begins, and says so to the work.
-    struct Noting {
+    struct LabelRecorder {
         labels: Mutex<Vec<String>>,
         heard: mpsc::SyncSender<()>,
     }
 
-    impl Progress for Noting {
+    impl Progress for LabelRecorder {
         fn begin(&self, label: &str, _total: Option<u64>) -> Box<dyn Bar> {
             self.labels.lock().unwrap().push(label.into());
             let _full = self.heard.try_send(());
@@ -347,7 +344,7 @@ mod tests {
     #[test]
     fn long_work_that_nothing_speaks_of_is_spoken_of() {
         let (heard, told) = mpsc::sync_channel(1);
-        let noting = Arc::new(Noting { labels: Mutex::default(), heard });
+        let noting = Arc::new(LabelRecorder { labels: Mutex::default(), heard });
         let task =
             Task { patience: Duration::from_millis(1), ..Task::new(Arc::new(AtomicBool::new(false)), noting.clone()) };
         let waited = task.apart(move || Ok(told.recv_timeout(Duration::from_secs(60)).is_ok()));

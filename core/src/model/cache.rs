@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::config::Config;
-use super::hooks::{At, Hooks, Picked};
+use super::hooks::{At, Hooks, SitePart};
 use super::padding;
 use super::site::{NAME_ONE, Place, Site, one_site};
 use crate::base::{Result, names};
@@ -173,7 +173,7 @@ impl Hooks for Recorder {
         for place in self.wanted.iter().filter(|place| place.site == at.site) {
             let whole = match &self.cache.positions {
                 None => x.clone(),
-                Some(positions) => Picked::new(at, Some(positions), None)?.taken(x)?,
+                Some(positions) => SitePart::new(at, Some(positions), None)?.taken(x)?,
             };
             let kept = match place.head {
                 Some(head) => super::hooks::one_head(at.site.kind, &whole, head)?.contiguous()?,

@@ -1,7 +1,7 @@
 //! Messages as the text that a model was trained to read them in: the Jinja template of its tokenizer, with the functions
 //! and filters that transformers gives to templates.
 
-mod counted;
+mod work_limit;
 
 use std::fmt;
 
@@ -48,7 +48,7 @@ impl Model {
         values.extend(options.values.0.clone());
         values.insert("messages".into(), messages);
         values.insert("add_generation_prompt".into(), options.answer.into());
-        let text = task.apart(move || rendered(&template, &values, date, counted::steps()))?;
+        let text = task.apart(move || rendered(&template, &values, date, work_limit::steps()))?;
         tokenizer.encode_chat(&text, task)
     }
 }
@@ -95,13 +95,13 @@ fn rendered(template: &str, values: &Map<String, Value>, date: Option<NaiveDateT
     let text = without_marks_of_answers(template);
     let spaces = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     let spaces = spaces.map_err(|e| err!(Bug, "the syntax of chat templates: {e}"))?;
-    let (instructions, blocks) = counted::compiled(&text, spaces)?;
+    let (instructions, blocks) = work_limit::compiled(&text, spaces)?;
     let mut jinja = Environment::new();
-    counted::prepare(&mut jinja, steps);
+    work_limit::prepare(&mut jinja, steps);
     jinja.add_filter("tojson", to_json);
     jinja.add_function("raise_exception", raised);
     jinja.add_function("strftime_now", move |format: String| match date {
-        None => Err(stopped(Stopped::NoDate)),
+        None => Err(stopped(StopReason::NoDate)),
         Some(date) => written(date, &format),
     });
     let mut out = String::new();
@@ -115,31 +115,31 @@ fn rendered(template: &str, values: &Map<String, Value>, date: Option<NaiveDateT
 
 /// Raises the error by which a template refuses messages.
 fn raised(state: &State, why: Given) -> std::result::Result<Given, minijinja::Error> {
-    counted::weigh(state, &why, true)?;
-    Err(stopped(Stopped::Raised(why.to_string())))
+    work_limit::weigh(state, &why, true)?;
+    Err(stopped(StopReason::Raised(why.to_string())))
 }
 
 /// Reasons for which a template stopped by itself.
 #[derive(Debug)]
-enum Stopped {
+enum StopReason {
     Raised(String),
     NoDate,
     Deep,
 }
 
-impl fmt::Display for Stopped {
+impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Stopped::Raised(text) => f.write_str(text),
-            Stopped::NoDate => f.write_str("no date"),
-            Stopped::Deep => f.write_str("nested too deeply"),
+            StopReason::Raised(text) => f.write_str(text),
+            StopReason::NoDate => f.write_str("no date"),
+            StopReason::Deep => f.write_str("nested too deeply"),
         }
     }
 }
 
-impl std::error::Error for Stopped {}
+impl std::error::Error for StopReason {}
 
-fn stopped(why: Stopped) -> minijinja::Error {
+fn stopped(why: StopReason) -> minijinja::Error {
     minijinja::Error::new(ErrorKind::InvalidOperation, "the template stopped").with_source(why)
 }
 
@@ -147,24 +147,24 @@ fn stopped(why: Stopped) -> minijinja::Error {
 fn refused(error: minijinja::Error, steps: u64) -> Error {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(cause) = source {
-        match cause.downcast_ref::<Stopped>() {
-            Some(Stopped::Raised(text)) => {
+        match cause.downcast_ref::<StopReason>() {
+            Some(StopReason::Raised(text)) => {
                 return err!(Argument, "the chat template refuses these messages: {text}").about("messages");
             }
-            Some(Stopped::NoDate) => {
+            Some(StopReason::NoDate) => {
                 return err!(Argument, "expected a `date`, which this model's chat template writes, found none")
                     .hint("give a day, #{ date: \"2026-01-31\" }, so that the text is the same whenever this runs")
                     .about("date");
             }
-            Some(Stopped::Deep) => {
-                let most = counted::DEEPEST;
+            Some(StopReason::Deep) => {
+                let most = work_limit::DEEPEST;
                 return err!(Format, "expected a chat template that nests values at most {most} deep, found more");
             }
             None => source = cause.source(),
         }
     }
     if error.kind() == ErrorKind::OutOfFuel {
-        let bytes = counted::BYTES;
+        let bytes = work_limit::BYTES;
         return err!(
             Format,
             "expected a chat template of at most {steps} steps, of which {bytes} bytes of text are one, found more"
@@ -189,7 +189,7 @@ fn to_json(state: &State, value: &Given, options: Kwargs) -> std::result::Result
     // Characters beyond ASCII stay in any case.
     let _is_ascii: Option<bool> = options.get("ensure_ascii")?;
     options.assert_all_used()?;
-    let mut out = counted::Room::of(state);
+    let mut out = work_limit::BoundedText::of(state);
     let written = match indent {
         None => value.serialize(&mut Serializer::with_formatter(&mut out, OneLine)),
         Some(size) => {

@@ -7,7 +7,7 @@ use rand::Rng;
 use super::Model;
 use super::batch::Batch;
 use super::decoder::{Decoder, Logits, Pass, Past};
-use super::hooks::{Bound, Chain, checks};
+use super::hooks::{BoundHook, Chain, checks};
 use super::tokenizer::Stream;
 use crate::base::options::{Plain, Setting};
 use crate::base::random::{SeedOptions, stream};
@@ -85,7 +85,7 @@ impl GenerateOptions {
         self.temperature.unwrap_or(if is_sampled { 1.0 } else { 0.0 })
     }
 
-    fn choice(&self, model: &Model, seed: u64) -> Result<Choice> {
+    fn choice(&self, model: &Model, seed: u64) -> Result<SamplingSettings> {
         let config = model.decoder.config();
         let mut stops = Vec::new();
         for stop in &self.stop {
@@ -109,7 +109,7 @@ impl GenerateOptions {
         }
         // The model's own EOS tokens end a text, too.
         stops.extend(&config.eos);
-        Ok(Choice {
+        Ok(SamplingSettings {
             tokens: self.tokens,
             temperature: self.temperature(),
             top_k: self.top_k,
@@ -124,13 +124,13 @@ impl GenerateOptions {
 
 /// New tokens of each text and, if requested, their texts.
 #[derive(Debug)]
-pub struct Generated {
+pub struct Continuations {
     pub ids: Vec<Vec<u32>>,
     pub texts: Vec<String>,
 }
 
 /// The decoded text of a continuation so far.
-struct Writer<'a> {
+struct ContinuationText<'a> {
     stream: Stream<'a>,
     text: String,
 }
@@ -143,15 +143,12 @@ impl Model {
         batch: &Batch,
         options: &GenerateOptions,
         (seed, in_words): (u64, bool),
-        hooks: Vec<Bound>,
+        hooks: Vec<BoundHook>,
         heard: &mut dyn FnMut(&str),
         task: &Task,
-    ) -> Result<Generated> {
+    ) -> Result<Continuations> {
         let choice = options.choice(self, seed)?;
-        let mut writers = match in_words || options.stops_at_texts() {
-            true => self.writers(batch)?,
-            false => Vec::new(),
-        };
+        let mut writers = if in_words || options.stops_at_texts() { self.writers(batch)? } else { Vec::new() };
         let mut said = |row: usize, token: u32| -> Result<bool> {
             let Some(writer) = writers.get_mut(row) else { return Ok(true) };
             let new = writer.stream.push(token)?;
@@ -161,19 +158,19 @@ impl Model {
         };
         let ids = self.decoder.generate(batch, &choice, hooks, &mut said, task)?;
         let texts = writers.into_iter().map(|writer| writer.text + writer.stream.finish().as_str()).collect();
-        Ok(Generated { ids, texts })
+        Ok(Continuations { ids, texts })
     }
 
-    fn writers(&self, batch: &Batch) -> Result<Vec<Writer<'_>>> {
+    fn writers(&self, batch: &Batch) -> Result<Vec<ContinuationText<'_>>> {
         let tokenizer = self.tokenizer().map_err(|e| e.hint("`m.generate_ids` gives the ids of the new tokens"))?;
-        let begin = |row: &Vec<u32>| Ok(Writer { stream: tokenizer.stream_after(row)?, text: String::new() });
+        let begin = |row: &Vec<u32>| Ok(ContinuationText { stream: tokenizer.stream_after(row)?, text: String::new() });
         batch.rows().iter().map(begin).collect()
     }
 }
 
 /// Settings of how the next token is chosen, and when to stop.
 #[derive(Debug, Clone)]
-pub struct Choice {
+pub struct SamplingSettings {
     /// Maximum number of new tokens.
     pub tokens: usize,
     /// Temperature, by which logits are divided; 0 is greedy decoding.
@@ -190,7 +187,7 @@ pub struct Choice {
     pub windowed: bool,
 }
 
-impl Choice {
+impl SamplingSettings {
     /// Returns the settings of greedy decoding.
     pub fn greedy(tokens: usize) -> Self {
         Self {
@@ -236,9 +233,10 @@ fn keep_nucleus(probabilities: &mut [f32], p: f32) {
     order.sort_unstable_by(|&i, &j| probabilities[j].total_cmp(&probabilities[i]).then(i.cmp(&j)));
     let mut sum = 0.0;
     for token in order {
-        match sum < p {
-            true => sum += probabilities[token],
-            false => probabilities[token] = 0.0,
+        if sum < p {
+            sum += probabilities[token];
+        } else {
+            probabilities[token] = 0.0;
         }
     }
 }
@@ -249,8 +247,8 @@ impl Decoder {
     pub fn generate(
         &self,
         batch: &Batch,
-        choice: &Choice,
-        hooks: Vec<Bound>,
+        choice: &SamplingSettings,
+        hooks: Vec<BoundHook>,
         said: &mut dyn FnMut(usize, u32) -> Result<bool>,
         task: &Task,
     ) -> Result<Vec<Vec<u32>>> {
@@ -311,7 +309,7 @@ impl Decoder {
 /// A running generation.
 struct Generation<'a, 'b> {
     decoder: &'a Decoder,
-    choice: &'a Choice,
+    choice: &'a SamplingSettings,
     chain: Chain<'b>,
     processors: Vec<LogitsProcessor>,
     texts: Vec<Vec<u32>>,

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use candle_core::Var;
-use kernels::Taped;
+use kernels::TapedTensor;
 
 use super::batch::Batch;
 use super::cache::Cache;
 use super::decoder::{Decoder, Logits, Pass};
-use super::hooks::{At, Bound, Chain, Hooks, one_head};
+use super::hooks::{At, BoundHook, Chain, Hooks, one_head};
 use super::padding::blanked;
 use super::site::{Place, Site};
 use crate::base::{Error, Result, Task};
@@ -17,7 +17,7 @@ use crate::{bail, err};
 
 /// A metric's value, and its gradient at each place.
 #[derive(Debug, Clone)]
-pub struct Gradients {
+pub struct MetricGradients {
     pub value: f64,
     pub cache: Cache,
 }
@@ -57,12 +57,12 @@ impl Decoder {
     pub fn grads(
         &self,
         batch: &Batch,
-        hooks: Vec<Bound>,
+        hooks: Vec<BoundHook>,
         places: &[Place],
         wanted: Logits,
         metric: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
         task: &Task,
-    ) -> Result<Gradients> {
+    ) -> Result<MetricGradients> {
         if places.is_empty() {
             return Err(err!(Argument, "expected at least one site to take gradients at, found none").about("sites"));
         }
@@ -71,7 +71,7 @@ impl Decoder {
         let mut hooked = GradientHooks { chain, sites, variables: BTreeMap::new() };
         let has_ends = wanted == Logits::All && batch.is_ragged();
         let mut has_gradient = false;
-        let taped = Taped::of_tensor(|| {
+        let taped = TapedTensor::of_tensor(|| {
             let pass = Pass { hooks: &mut hooked, past: None, logits: wanted, task };
             let logits = self.forward(batch, pass)?.ok_or_else(|| err!(Bug, "a pass without logits"))?;
             let value = metric(&if has_ends { blanked(&logits, &batch.lengths(), &[1])? } else { logits })?;
@@ -113,6 +113,6 @@ impl Decoder {
             };
             activations.insert(*place, part.detach());
         }
-        Ok(Gradients { value: number, cache: Cache::of(self.config().clone(), batch.lengths(), activations) })
+        Ok(MetricGradients { value: number, cache: Cache::of(self.config().clone(), batch.lengths(), activations) })
     }
 }

@@ -10,7 +10,7 @@ use super::Model;
 use super::config::{Activation, Config, NormKind, Positions, Rotary, Scaling};
 use super::decoder::Decoder;
 use super::family::{self, spelling, with_head_size};
-use super::load::Published;
+use super::load::PublishedForm;
 use super::tokenizer::Tokenizer;
 use super::weights::Weights;
 use crate::base::random::SeedOptions;
@@ -97,7 +97,7 @@ const PIECE: usize = 1 << 16;
 
 /// Reads a config from the user's options: our own fields, or those of a published family's config.json, `model_type`
 /// included; such a model is saved in that family's format. Both accept either spelling of sizes.
-pub fn described(options: &Value) -> Result<(Config, Option<Published>)> {
+pub fn described(options: &Value) -> Result<(Config, Option<PublishedForm>)> {
     if options.get("model_type").is_none() {
         return Ok((config(options)?, None));
     }
@@ -107,7 +107,7 @@ pub fn described(options: &Value) -> Result<(Config, Option<Published>)> {
         Ok(layout) => layout,
         Err(error) => return Err(error.maybe_hint(spelling::hint(&config_json)?)),
     };
-    Ok((layout.config.clone(), Some(Published { config_json, layout })))
+    Ok((layout.config.clone(), Some(PublishedForm { config_json, layout })))
 }
 
 /// Reads a config from the user's fields. The defaults are 2 layers, `d_model` 64, 4 heads that divide it equally,
@@ -132,14 +132,15 @@ pub fn config(options: &Value) -> Result<Config> {
         Some(Value::Bool(biases)) => biases,
         Some(other) => bail!(Argument, "expected true or false as `biases`, found {other}"),
     };
-    let sizes = overlaid(&smallest(), &given, Some(&["layers", "d_model", "heads", "d_head", "norm", "positions"]))?;
+    let sizes =
+        overlaid(&smallest_config(), &given, Some(&["layers", "d_model", "heads", "d_head", "norm", "positions"]))?;
     let d_head = given.contains_key("d_head").then_some(sizes.d_head);
     let whole = overlaid(&completed(with_head_size(sizes, d_head), biases), &given, None)?;
     whole.checked()
 }
 
 /// Returns the defaults that depend on no other option.
-fn smallest() -> Config {
+fn smallest_config() -> Config {
     let plain = family::plain(family::OWN);
     let positions = Positions::Rotary;
     let act = Activation::Gelu;
@@ -227,14 +228,14 @@ pub fn init(config: &Config, random: &mut impl Rng, dtype: DType, device: &Devic
     memory::check(count.saturating_mul(dtype.size_in_bytes() as u128), || "the weights of a new model".into())?;
     let writing = SPREAD / (2.0 * config.layers.max(1) as f64).sqrt();
     Weights::build(config, &mut |name, shape| {
-        let weight = match Role::of(name) {
-            Role::Bias => Tensor::zeros(shape, DType::F32, &Device::Cpu)?,
-            Role::Norm if config.norm_plus_one => Tensor::zeros(shape, DType::F32, &Device::Cpu)?,
-            Role::Norm => Tensor::ones(shape, DType::F32, &Device::Cpu)?,
-            Role::Writes => normal(shape, writing, random, task)?,
-            Role::Reads => normal(shape, SPREAD, random, task)?,
-            Role::Plain => Tensor::ones(shape, DType::F32, &Device::Cpu)?,
-            Role::Rate => rates(shape, random)?,
+        let weight = match WeightRole::of(name) {
+            WeightRole::Bias => Tensor::zeros(shape, DType::F32, &Device::Cpu)?,
+            WeightRole::Norm if config.norm_plus_one => Tensor::zeros(shape, DType::F32, &Device::Cpu)?,
+            WeightRole::Norm => Tensor::ones(shape, DType::F32, &Device::Cpu)?,
+            WeightRole::Writes => normal(shape, writing, random, task)?,
+            WeightRole::Reads => normal(shape, SPREAD, random, task)?,
+            WeightRole::Plain => Tensor::ones(shape, DType::F32, &Device::Cpu)?,
+            WeightRole::Rate => rates(shape, random)?,
         };
         Ok(weight.to_dtype(dtype)?.to_device(device)?)
     })
@@ -245,7 +246,7 @@ fn places(shape: &[usize]) -> u128 {
 }
 
 /// The role of a weight, which decides its initial value.
-enum Role {
+enum WeightRole {
     Bias,
     Norm,
     /// A matrix that writes into the residual stream.
@@ -258,19 +259,21 @@ enum Role {
     Rate,
 }
 
-impl Role {
+impl WeightRole {
     fn of(name: &str) -> Self {
         let base = name.strip_suffix(".weight").unwrap_or(name);
         match base {
-            _ if base.ends_with(".bias") => Role::Bias,
-            _ if base.ends_with("delta.norm") || base.ends_with("delta.forget_bias") => Role::Plain,
-            _ if [".scale", ".router_scale", ".expert_scales"].iter().any(|end| base.ends_with(end)) => Role::Plain,
-            _ if base.ends_with("delta.log_rate") => Role::Rate,
-            _ if base.ends_with("norm") => Role::Norm,
-            _ if ["attn.o", "delta.o", ".down", "layer_input.project"].iter().any(|end| base.ends_with(end)) => {
-                Role::Writes
+            _ if base.ends_with(".bias") => WeightRole::Bias,
+            _ if base.ends_with("delta.norm") || base.ends_with("delta.forget_bias") => WeightRole::Plain,
+            _ if [".scale", ".router_scale", ".expert_scales"].iter().any(|end| base.ends_with(end)) => {
+                WeightRole::Plain
             }
-            _ => Role::Reads,
+            _ if base.ends_with("delta.log_rate") => WeightRole::Rate,
+            _ if base.ends_with("norm") => WeightRole::Norm,
+            _ if ["attn.o", "delta.o", ".down", "layer_input.project"].iter().any(|end| base.ends_with(end)) => {
+                WeightRole::Writes
+            }
+            _ => WeightRole::Reads,
         }
     }
 }

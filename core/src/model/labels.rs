@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// The byte of a token that decides its label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Of {
+pub enum DecidingByte {
     /// First byte that is not blank: the label of what the token is.
     First,
     /// Last byte: the label of what is known after the token, such as that a closing parenthesis is due.
@@ -14,7 +14,7 @@ pub enum Of {
 
 /// The kind of values that a column has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Values {
+pub enum ColumnKind {
     /// Numbers, such as a depth; 0 where nothing is marked.
     Number,
     /// Kinds by name, such as of a parenthesis; 0 is none of them, 1 the first.
@@ -27,8 +27,8 @@ pub enum Values {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
     pub name: &'static str,
-    pub of: Of,
-    pub values: Values,
+    pub of: DecidingByte,
+    pub values: ColumnKind,
 }
 
 /// A value that holds for a range of bytes, in one column.
@@ -80,15 +80,15 @@ impl Marks {
             let since = offsets.partition_point(|range| range.end <= mark.value as usize);
             for (token, range) in offsets.iter().enumerate().skip(from).take_while(|(_, range)| range.start < end) {
                 let decides = match column.of {
-                    Of::First => first_byte(text, range),
-                    Of::Last => range.end.saturating_sub(1),
+                    DecidingByte::First => first_byte(text, range),
+                    DecidingByte::Last => range.end.saturating_sub(1),
                 };
                 if range.is_empty() || !(start..end).contains(&decides) {
                     continue;
                 }
                 line[token] = match column.values {
-                    Values::Since => token.saturating_sub(since) as u32,
-                    Values::Number | Values::Kind(_) => mark.value,
+                    ColumnKind::Since => token.saturating_sub(since) as u32,
+                    ColumnKind::Number | ColumnKind::Kind(_) => mark.value,
                 };
             }
         }
@@ -109,9 +109,9 @@ mod tests {
 
     fn marks(marks: Vec<Mark>) -> Marks {
         let columns = [
-            Column { name: "depth", of: Of::First, values: Values::Number },
-            Column { name: "due", of: Of::Last, values: Values::Kind(vec!["due"]) },
-            Column { name: "since", of: Of::First, values: Values::Since },
+            Column { name: "depth", of: DecidingByte::First, values: ColumnKind::Number },
+            Column { name: "due", of: DecidingByte::Last, values: ColumnKind::Kind(vec!["due"]) },
+            Column { name: "since", of: DecidingByte::First, values: ColumnKind::Since },
         ];
         Marks { columns: columns.into(), marks }
     }

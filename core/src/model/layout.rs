@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kernels::Packed;
+use kernels::PackedMatrix;
 
 use super::config::Config;
 use crate::base::Result;
@@ -28,7 +28,7 @@ pub trait TensorSource {
     }
 
     /// Returns the blocks of a quantised matrix `[out, in]`, if it is one that can compute as it is.
-    fn packed(&self, _name: &str) -> Option<Packed> {
+    fn packed(&self, _name: &str) -> Option<PackedMatrix> {
         None
     }
 }

@@ -6,16 +6,16 @@
 //! use microtome_core::base::{Error, Task};
 //! use microtome_core::model::Model;
 //! use microtome_core::model::batch::Batch;
-//! use microtome_core::model::hooks::{Action, Bound};
-//! use microtome_core::model::load::Loading;
+//! use microtome_core::model::hooks::{Action, BoundHook};
+//! use microtome_core::model::load::LoadSettings;
 //!
 //! let task = Task::default();
 //! let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
-//! let model = Model::load(&files, "tiny", &Loading::default(), &task)?;
+//! let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 //!
 //! // The unembedding has no bias: where the final norm is ablated, all logits are 0.
 //! let batch = Batch::new(vec![vec![1, 2, 3]])?;
-//! let ablated = Bound::new(model.decoder.config(), "final_norm", None, None, Box::new(Action::Zero.begin()))?;
+//! let ablated = BoundHook::new(model.decoder.config(), "final_norm", None, None, Box::new(Action::Zero.begin()))?;
 //! let logits = model.decoder.logits_at(&batch, &[-1], vec![ablated], &task)?;
 //! assert!(logits.flatten_all()?.to_vec1::<f32>()?.iter().all(|logit| *logit == 0.0));
 //! # Ok::<(), Error>(())
@@ -68,7 +68,7 @@ pub struct Model {
     /// The source of the model: a path, `org/name@commit`, or `init` and a seed.
     pub origin: String,
     /// The format of its files, if it was loaded, so that it is saved in the same one.
-    pub published: Option<Arc<load::Published>>,
+    pub published: Option<Arc<load::PublishedForm>>,
     /// History of the training, where the model was trained here.
     pub history: Option<Arc<train::ModelHistory>>,
 }

@@ -2,7 +2,7 @@
 
 use super::batch::Batch;
 use super::decoder::Decoder;
-use super::hooks::{Bound, checks};
+use super::hooks::{BoundHook, checks};
 use super::tokenizer::Tokenizer;
 use crate::base::{Cell, Result, Table, Task};
 use crate::tensor::axes::from_end;
@@ -41,7 +41,7 @@ pub fn predicted(
     decoder: &Decoder,
     batch: &Batch,
     (position, k): (i64, usize),
-    hooks: Vec<Bound>,
+    hooks: Vec<BoundHook>,
     task: &Task,
 ) -> Result<Vec<Prediction>> {
     let place = place_within(position, batch.width())?;

@@ -6,7 +6,7 @@ use super::batch::Batch;
 use super::cache::{Cache, Recorder};
 use super::config::Config;
 use super::decoder::{Decoder, Logits, Pass, Past, at_points};
-use super::hooks::{Bound, Chain, Hooks, KeptHook};
+use super::hooks::{BoundHook, Chain, Hooks, KeptHook};
 use super::site::{Place, Site, SiteKind, places};
 use crate::base::options::{Plain, Setting};
 use crate::base::task::Bar;
@@ -113,7 +113,7 @@ crate::options! {
 /// The options of a run: hooks in their order, and what to record.
 #[derive(Default)]
 pub struct Ask<'a> {
-    pub hooks: Vec<Bound<'a>>,
+    pub hooks: Vec<BoundHook<'a>>,
     pub places: Vec<Place>,
     /// Positions of what is recorded that are kept; negative ones count from the end of each text.
     pub positions: Option<Vec<i64>>,
@@ -151,7 +151,7 @@ impl Decoder {
     }
 
     /// Computes the logits of every position, `[batch, pos, vocab]`; meaningless after the end of a text.
-    pub fn logits(&self, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Tensor> {
+    pub fn logits(&self, batch: &Batch, hooks: Vec<BoundHook>, task: &Task) -> Result<Tensor> {
         self.pass(batch, &mut Chain { hooks, ..Chain::default() }, Logits::All, task)
     }
 
@@ -202,7 +202,7 @@ impl Decoder {
 
     /// Computes the logits at some positions, negative ones from the end of each text: `[batch, positions, vocab]`. No
     /// others are computed.
-    pub fn logits_at(&self, batch: &Batch, positions: &[i64], hooks: Vec<Bound>, task: &Task) -> Result<Tensor> {
+    pub fn logits_at(&self, batch: &Batch, positions: &[i64], hooks: Vec<BoundHook>, task: &Task) -> Result<Tensor> {
         self.pass(batch, &mut Chain { hooks, ..Chain::default() }, Logits::At(positions), task)
     }
 
@@ -212,7 +212,7 @@ impl Decoder {
         &self,
         batch: &Batch,
         points: &[(usize, usize)],
-        hooks: Vec<Bound>,
+        hooks: Vec<BoundHook>,
         task: &Task,
     ) -> Result<Tensor> {
         self.pass(batch, &mut Chain { hooks, ..Chain::default() }, Logits::Points(points), task)
@@ -223,7 +223,7 @@ impl Decoder {
     pub fn logits_beside(
         &self,
         batch: &Batch,
-        passes: Vec<Vec<Bound>>,
+        passes: Vec<Vec<BoundHook>>,
         points: &[(usize, usize)],
         take: &mut TakePoints,
         task: &Task,
@@ -235,7 +235,7 @@ impl Decoder {
     fn beside_in_parts(
         &self,
         batch: &Batch,
-        passes: Vec<Vec<Bound>>,
+        passes: Vec<Vec<BoundHook>>,
         points: &[(usize, usize)],
         at_once: usize,
         take: &mut TakePoints,
@@ -264,14 +264,14 @@ impl Decoder {
 
     /// Computes the loss of every token but the first of each text: -log of the probability that the model gave it, in
     /// nats.
-    pub fn losses(&self, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Vec<Tensor>> {
+    pub fn losses(&self, batch: &Batch, hooks: Vec<BoundHook>, task: &Task) -> Result<Vec<Tensor>> {
         self.losses_in(batch, &mut Chain { hooks, ..Chain::default() }, task)
     }
 
     /// Computes the losses of texts of any length, read in windows of the model's context. Each window after the first
     /// begins half a context later and scores its second half, so that these tokens have at least half a context before
     /// them.
-    pub fn windowed_losses(&self, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Vec<Tensor>> {
+    pub fn windowed_losses(&self, batch: &Batch, hooks: Vec<BoundHook>, task: &Task) -> Result<Vec<Tensor>> {
         if self.config().context < 2 {
             bail!(Argument, "expected a model that reads at least two tokens at once to judge one by the other");
         }
@@ -281,7 +281,7 @@ impl Decoder {
     }
 
     /// Computes the losses of the rows of a long text, some rows at a time.
-    pub fn losses_by_rows(&self, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Vec<Tensor>> {
+    pub fn losses_by_rows(&self, batch: &Batch, hooks: Vec<BoundHook>, task: &Task) -> Result<Vec<Tensor>> {
         let at_once = LOGITS_AT_ONCE / (batch.width() * self.config().outputs()).max(1);
         let mut chain = Chain { hooks, ..Chain::default() };
         let bar = task.begin("reading rows", Some(batch.rows().len() as u64));
@@ -308,10 +308,7 @@ impl Decoder {
             judged = end;
             start += stride;
         }
-        Ok(match losses.is_empty() {
-            true => Tensor::zeros(0, self.dtype(), self.device())?,
-            false => Tensor::cat(&losses, 0)?,
-        })
+        Ok(if losses.is_empty() { Tensor::zeros(0, self.dtype(), self.device())? } else { Tensor::cat(&losses, 0)? })
     }
 
     fn losses_in(&self, batch: &Batch, chain: &mut Chain, task: &Task) -> Result<Vec<Tensor>> {
@@ -367,12 +364,14 @@ pub fn token_losses(logits: &Tensor, ids: &[u32]) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
+    use kit::{far, largest};
+
     use super::*;
     use crate::model::fixtures::{configs, decoder};
     use crate::model::hooks::Action;
 
     /// Computes the logits of all positions of a batch, in parts of this many numbers.
-    fn joined(model: &Decoder, batch: &Batch, at_once: usize, hooks: Vec<Bound>) -> Vec<Tensor> {
+    fn joined(model: &Decoder, batch: &Batch, at_once: usize, hooks: Vec<BoundHook>) -> Vec<Tensor> {
         let mut rows = vec![Vec::new(); batch.rows().len()];
         let take = &mut |(row, column): (usize, usize), logits: &Tensor| {
             assert_eq!(column, rows[row].iter().map(|part: &Tensor| part.dim(0).unwrap()).sum::<usize>());
@@ -390,16 +389,15 @@ mod tests {
             let model = decoder(config, DType::F64);
             let batch = Batch::new(vec![vec![3, 1, 4, 1, 5, 9, 2], vec![6, 5, 3]]).unwrap();
             let zeroed =
-                || vec![Bound::new(model.config(), "logits", None, None, Box::new(Action::Zero.begin())).unwrap()];
+                || vec![BoundHook::new(model.config(), "logits", None, None, Box::new(Action::Zero.begin())).unwrap()];
             let whole = model.logits(&batch, Vec::new(), &Task::default()).unwrap();
             for at_once in [1, 3 * model.config().outputs(), 1 << 20] {
                 for (row, found) in joined(&model, &batch, at_once, Vec::new()).iter().enumerate() {
                     let expected = whole.get(row).unwrap().narrow(0, 0, found.dim(0).unwrap()).unwrap();
-                    let far = (found - expected).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
-                    assert!(far < 1e-12, "{far}");
+                    assert!(far(found, expected) < 1e-12);
                 }
                 for found in joined(&model, &batch, at_once, zeroed()) {
-                    assert_eq!(found.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap(), 0.0);
+                    assert_eq!(largest(found), 0.0);
                 }
             }
         }
@@ -411,7 +409,7 @@ mod tests {
             let model = decoder(config, DType::F64);
             let batch = Batch::new(vec![vec![3, 1, 4, 1, 5, 9, 2], vec![6, 5, 3]]).unwrap();
             let zeroed = |site: &str| {
-                vec![Bound::new(model.config(), site, None, None, Box::new(Action::Zero.begin())).unwrap()]
+                vec![BoundHook::new(model.config(), site, None, None, Box::new(Action::Zero.begin())).unwrap()]
             };
             let passes = || vec![Vec::new(), zeroed("resid_post.0"), zeroed("logits")];
             let points = [(0, 0), (0, 5), (1, 2), (1, 0)];
@@ -428,13 +426,11 @@ mod tests {
                     seen = range.end;
                     for (found, alone) in found.iter().zip(&alone) {
                         let alone = alone.narrow(0, range.start, range.len()).unwrap();
-                        let far = (found - alone).unwrap().abs().unwrap().max_all().unwrap();
-                        assert!(far.to_scalar::<f64>().unwrap() < 1e-12);
+                        assert!(far(found, alone) < 1e-12);
                     }
                     for (found, (row, column)) in (0..range.len()).zip(&points[range.clone()]) {
                         let expected = whole.get(*row).unwrap().get(*column).unwrap();
-                        let far = (alone[0].get(range.start + found).unwrap() - expected).unwrap().abs().unwrap();
-                        assert!(far.max_all().unwrap().to_scalar::<f64>().unwrap() < 1e-12);
+                        assert!(far(alone[0].get(range.start + found).unwrap(), expected) < 1e-12);
                     }
                     Ok(())
                 };

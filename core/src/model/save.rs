@@ -9,13 +9,13 @@ use super::Model;
 use super::config::Config;
 use super::family;
 use super::layout::{Layout, WeightFrom};
-use super::load::{Published, place, together};
+use super::load::{PublishedForm, place, together};
 use super::weight::Weight;
 use super::weights::Weights;
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task};
 use crate::err;
-use crate::tensor::files::{Named, safetensors};
+use crate::tensor::files::{NamedTensors, safetensors};
 use crate::tensor::{DType, Tensor};
 
 impl Model {
@@ -36,7 +36,7 @@ pub fn save(
     folder: &Path,
     config: &Config,
     weights: &Weights,
-    published: Option<&Published>,
+    published: Option<&PublishedForm>,
     task: &Task,
 ) -> Result<Vec<PathBuf>> {
     let dtype = weights.embed.dtype();
@@ -47,7 +47,7 @@ pub fn save(
     let tensors = arranged(&layout, weights, &|_, weight| weight.tensor(), task)?;
     // Other programs check this before they read the file.
     let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
-    let named = Named { tensors, metadata };
+    let named = NamedTensors { tensors, metadata };
     let tensors = files.save(&folder.join("model.safetensors"), |file| safetensors::write(&named, file))?;
     let text = serde_json::to_string_pretty(&json).map_err(|e| err!(Bug, "a config became no JSON: {e}"))?;
     Ok(vec![tensors, files.save_whole(&folder.join("config.json"), text + "\n")?])
@@ -97,13 +97,13 @@ mod tests {
     use super::*;
     use crate::base::access::{Access, Rules};
     use crate::base::random::stream;
-    use crate::model::load::{self, LoadOptions, Loaded};
+    use crate::model::load::{self, LoadOptions, LoadedModel};
     use crate::model::{fixtures, init};
     use crate::tensor::{Device, create};
 
     fn fixtures() -> Vec<PathBuf> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models");
-        let mut folders: Vec<_> = std::fs::read_dir(root).unwrap().flatten().map(|entry| entry.path()).collect();
+        let mut folders: Vec<_> =
+            std::fs::read_dir(kit::fixture("models")).unwrap().flatten().map(|entry| entry.path()).collect();
         folders.retain(|path| path.is_dir());
         folders.sort();
         folders
@@ -113,7 +113,7 @@ mod tests {
         Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
     }
 
-    fn load(files: &Files, folder: &Path, dtype: DType) -> Loaded {
+    fn load(files: &Files, folder: &Path, dtype: DType) -> LoadedModel {
         load::folder(
             files,
             folder,

@@ -1,18 +1,21 @@
 //! Tests of the decoder on small models of every kind: caches, batches, hooks, sums, gradients.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use kit::largest;
+
 use super::batch::Batch;
 use super::config::Config;
 use super::decoder::{Decoder, Logits, Pass, Past};
 use super::fixtures::{config, configs, decoder};
-use super::generate::Choice;
-use super::hooks::{Action, Bound, NoHooks, PatchSource};
+use super::generate::SamplingSettings;
+use super::hooks::{Action, BoundHook, NoHooks, PatchSource};
 use super::run::Ask;
 use super::site::{Place, Site, SiteKind, select};
 use crate::base::{Task, random::stream};
 use crate::tensor::{DType, Tensor, create};
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::sync::Arc;
 
 const TEXT: [u32; 9] = [3, 1, 4, 1, 5, 9, 2, 6, 19];
 
@@ -21,13 +24,8 @@ fn batch(rows: &[&[u32]]) -> Batch {
 }
 
 /// Returns the largest difference, relative to the largest value where that is more than 1.
-fn far(a: &Tensor, b: &Tensor) -> f32 {
-    assert_eq!(a.dims(), b.dims());
-    let most = |t: &Tensor| -> f32 {
-        let sizes = t.abs().unwrap().flatten_all().unwrap().to_dtype(DType::F32).unwrap();
-        sizes.max(0).unwrap().to_scalar().unwrap()
-    };
-    most(&(a - b).unwrap()) / most(a).max(1.0)
+fn far(a: &Tensor, b: &Tensor) -> f64 {
+    kit::far(a, b) / largest(a).max(1.0)
 }
 
 fn logits(model: &Decoder, batch: &Batch) -> Tensor {
@@ -42,8 +40,8 @@ fn place(model: &Decoder, name: &str) -> Place {
     select(model.config(), name).unwrap()[0]
 }
 
-fn bound<'a>(model: &Decoder, site: &str, action: Action) -> Bound<'a> {
-    Bound::new(model.config(), site, None, None, Box::new(action.begin())).unwrap()
+fn bound<'a>(model: &Decoder, site: &str, action: Action) -> BoundHook<'a> {
+    BoundHook::new(model.config(), site, None, None, Box::new(action.begin())).unwrap()
 }
 
 #[test]
@@ -80,7 +78,7 @@ fn texts_of_a_batch_are_read_as_if_alone() {
 
 #[test]
 fn texts_of_a_batch_go_on_as_if_alone() {
-    let choice = Choice { repetition_penalty: 1.3, ..Choice::greedy(6) };
+    let choice = SamplingSettings { repetition_penalty: 1.3, ..SamplingSettings::greedy(6) };
     for config in configs().into_iter().filter(|config| config.causal) {
         let model = decoder(config, DType::F32);
         let rows: [&[u32]; 3] = [&TEXT, &TEXT[2..5], &TEXT[4..]];
@@ -143,7 +141,7 @@ fn a_cache_ends_where_nothing_more_is_asked_for() {
         let beyond: Vec<Site> = Site::all(model.config()).into_iter().filter(|other| *other > site).collect();
         let hooks = beyond
             .iter()
-            .map(|other| Bound::new(model.config(), &other.to_string(), None, None, Box::new(Never)).unwrap());
+            .map(|other| BoundHook::new(model.config(), &other.to_string(), None, None, Box::new(Never)).unwrap());
         let ask = Ask { hooks: hooks.collect(), places: vec![Place { site, head: None }], positions: None };
         let cache = model.cache(&ids, ask, &Task::default()).unwrap();
         assert_eq!(cache.len(), 1);
@@ -158,7 +156,7 @@ fn hooks_do_what_they_say() {
     let ids = batch(&[&TEXT]);
     let other = batch(&[&[7, 7, 1, 0, 2, 2, 11, 12, 13]]);
     let task = Task::default();
-    let record = |hooks: Vec<Bound>, site: &str| {
+    let record = |hooks: Vec<BoundHook>, site: &str| {
         let ask = Ask { hooks, places: vec![place(&model, site)], positions: None };
         model.cache(&ids, ask, &task).unwrap().get(site).unwrap()
     };
@@ -201,7 +199,7 @@ fn a_head_and_a_position_are_changed_alone() {
     let ask = |hooks| Ask { hooks, places: vec![place(&model, "z.1")], positions: None };
     let before = model.cache(&ids, ask(vec![]), &Task::default()).unwrap().get("z.1").unwrap();
     let zero = Box::new(Action::Zero.begin());
-    let hook = Bound::new(model.config(), "z.1", Some(&[2]), Some(vec![1, -1]), zero).unwrap();
+    let hook = BoundHook::new(model.config(), "z.1", Some(&[2]), Some(vec![1, -1]), zero).unwrap();
     let after = model.cache(&ids, ask(vec![hook]), &Task::default()).unwrap().get("z.1").unwrap();
     for row in 0..2 {
         for pos in 0..9 {
@@ -231,7 +229,7 @@ fn what_a_hook_returns_must_fit() {
     }
     let model = decoder(config(), DType::F32);
     let answer = |t: Tensor| {
-        let hook = Bound::new(model.config(), "mlp_out.1", None, None, Box::new(Returns(t))).unwrap();
+        let hook = BoundHook::new(model.config(), "mlp_out.1", None, None, Box::new(Returns(t))).unwrap();
         model.logits(&batch(&[&TEXT]), vec![hook], &Task::default()).unwrap_err().message
     };
     let fit = Tensor::zeros((1, 9, 16), DType::F32, model.device()).unwrap();
@@ -289,9 +287,10 @@ fn half_precision_computes_right() {
 #[test]
 fn a_text_may_outgrow_the_context_where_asked() {
     let model = decoder(config(), DType::F32);
-    let mut choice = Choice::greedy(60);
-    let speak =
-        |choice: &Choice| model.generate(&batch(&[&TEXT]), choice, vec![], &mut |_, _| Ok(true), &Task::default());
+    let mut choice = SamplingSettings::greedy(60);
+    let speak = |choice: &SamplingSettings| {
+        model.generate(&batch(&[&TEXT]), choice, vec![], &mut |_, _| Ok(true), &Task::default())
+    };
     let error = speak(&choice).unwrap_err();
     assert!(error.message.contains("with 60 more it is longer than the 32"), "{error:?}");
     assert!(error.hint.unwrap().contains("at most 24 tokens"));
@@ -334,7 +333,7 @@ fn losses_are_the_logarithms_of_probabilities() {
 fn chance_is_seeded_and_keeps_to_its_limits() {
     let model = decoder(config(), DType::F32);
     let speak = |seed: u64, top_k: Option<usize>, top_p: Option<f64>| {
-        let choice = Choice { temperature: 2.0, top_k, top_p, seed, ..Choice::greedy(20) };
+        let choice = SamplingSettings { temperature: 2.0, top_k, top_p, seed, ..SamplingSettings::greedy(20) };
         model.generate(&batch(&[&TEXT]), &choice, vec![], &mut |_, _| Ok(true), &Task::default()).unwrap().remove(0)
     };
     assert_eq!(speak(1, None, None), speak(1, None, None));
@@ -360,8 +359,8 @@ fn steps_are_counted_on_where_a_text_outgrows_the_context() {
             Ok(None)
         }
     }
-    let hook = Bound::new(model.config(), "logits", None, None, Box::new(Watch(steps.clone()))).unwrap();
-    let choice = Choice { windowed: true, ..Choice::greedy(9) };
+    let hook = BoundHook::new(model.config(), "logits", None, None, Box::new(Watch(steps.clone()))).unwrap();
+    let choice = SamplingSettings { windowed: true, ..SamplingSettings::greedy(9) };
     model.generate(&batch(&[&TEXT[..4]]), &choice, vec![hook], &mut |_, _| Ok(true), &Task::default()).unwrap();
     assert_eq!(*steps.borrow(), (0..9).collect::<Vec<_>>());
 }

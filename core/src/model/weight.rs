@@ -1,6 +1,6 @@
 //! One weight of a model: numbers, or a matrix that stays quantised while it computes.
 
-use kernels::{Activation, Packed};
+use kernels::{Activation, PackedMatrix};
 
 use crate::base::Result;
 use crate::tensor::{DType, Device, Tensor};
@@ -8,7 +8,7 @@ use crate::tensor::{DType, Device, Tensor};
 #[derive(Debug, Clone)]
 pub enum Weight {
     Numbers(Tensor),
-    Packed(Packed),
+    Packed(PackedMatrix),
 }
 
 impl From<Tensor> for Weight {

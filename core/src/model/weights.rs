@@ -70,13 +70,13 @@ pub struct Mlp {
 pub struct Mixture {
     pub router: Linear,
     pub experts: Vec<Mlp>,
-    pub shared: Option<Shared>,
-    pub beside: Option<Beside>,
+    pub shared: Option<SharedExpert>,
+    pub beside: Option<ParallelExperts>,
 }
 
 /// Weights of experts that stand beside an MLP.
 #[derive(Debug, Clone)]
-pub struct Beside {
+pub struct ParallelExperts {
     /// The weight of the norm that the router reads through, `[d_model]`.
     pub router_scale: Tensor,
     /// The factors of what each expert writes, `[experts]`.
@@ -91,7 +91,7 @@ pub struct Beside {
 
 /// An expert that reads every token, and its gate.
 #[derive(Debug, Clone)]
-pub struct Shared {
+pub struct SharedExpert {
     pub gate: Linear,
     pub mlp: Mlp,
 }
@@ -145,19 +145,19 @@ pub struct Weights {
 }
 
 /// The source of weights: called with the name and the shape of each, in the order of the computation.
-pub type Get<'a> = dyn FnMut(&str, &[usize]) -> Result<Tensor> + 'a;
+pub type GetTensor<'a> = dyn FnMut(&str, &[usize]) -> Result<Tensor> + 'a;
 
 /// The source of weights where a matrix may be quantised.
-pub type Take<'a> = dyn FnMut(&str, &[usize]) -> Result<Weight> + 'a;
+pub type TakeWeight<'a> = dyn FnMut(&str, &[usize]) -> Result<Weight> + 'a;
 
 impl Weights {
     /// Gets every weight that the config calls for, once.
-    pub fn build(config: &Config, get: &mut Get) -> Result<Self> {
+    pub fn build(config: &Config, get: &mut GetTensor) -> Result<Self> {
         Self::taken(config, &mut |name, shape| Ok(get(name, shape)?.into()))
     }
 
     /// Gets every weight that the config calls for, once, where matrices may be quantised.
-    pub fn taken(config: &Config, get: &mut Take) -> Result<Self> {
+    pub fn taken(config: &Config, get: &mut TakeWeight) -> Result<Self> {
         let d = config.d_model;
         let embed = get("embed", &[config.vocab, d])?;
         let rows = config.position_offset + config.context;
@@ -355,7 +355,7 @@ fn list_numbers(numbers: Option<&Tensor>, all: &mut Vec<Weight>) {
 }
 
 /// Gets a weight that is never quantised.
-fn numbers(get: &mut Take, name: &str, shape: &[usize]) -> Result<Tensor> {
+fn numbers(get: &mut TakeWeight, name: &str, shape: &[usize]) -> Result<Tensor> {
     get(name, shape)?.tensor()
 }
 
@@ -372,7 +372,7 @@ impl Config {
     }
 }
 
-fn block(config: &Config, layer: usize, get: &mut Take) -> Result<Block> {
+fn block(config: &Config, layer: usize, get: &mut TakeWeight) -> Result<Block> {
     let at = |part: &str| format!("blocks.{layer}.{part}");
     let d = config.d_model;
     let mlp_norm = config.pre_norm && config.has_mlp() && config.order != Order::ParallelShared;
@@ -393,7 +393,7 @@ fn block(config: &Config, layer: usize, get: &mut Take) -> Result<Block> {
     })
 }
 
-fn layer_inputs(config: &Config, width: usize, get: &mut Take) -> Result<LayerInputs> {
+fn layer_inputs(config: &Config, width: usize, get: &mut TakeWeight) -> Result<LayerInputs> {
     let all = config.layers * width;
     Ok(LayerInputs {
         embed: get("layer_inputs.embed", &[config.vocab, all])?,
@@ -402,7 +402,7 @@ fn layer_inputs(config: &Config, width: usize, get: &mut Take) -> Result<LayerIn
     })
 }
 
-fn layer_input(config: &Config, width: usize, at: &str, get: &mut Take) -> Result<LayerInput> {
+fn layer_input(config: &Config, width: usize, at: &str, get: &mut TakeWeight) -> Result<LayerInput> {
     let d = config.d_model;
     Ok(LayerInput {
         gate: linear(&format!("{at}.gate"), width, d, false, get)?,
@@ -411,7 +411,7 @@ fn layer_input(config: &Config, width: usize, at: &str, get: &mut Take) -> Resul
     })
 }
 
-fn attention(config: &Config, layer: usize, at: &str, get: &mut Take) -> Result<Attention> {
+fn attention(config: &Config, layer: usize, at: &str, get: &mut TakeWeight) -> Result<Attention> {
     let d = config.d_model;
     let size = config.d_head_of(layer);
     let wide = config.heads * size;
@@ -425,7 +425,7 @@ fn attention(config: &Config, layer: usize, at: &str, get: &mut Take) -> Result<
     };
     let k_norm = k_norm.filter(|_| has_keys);
     // These norms have a weight and no bias in every family that has them.
-    let head_norm = |size: Option<usize>, name: &str, get: &mut Take| -> Result<Option<Norm>> {
+    let head_norm = |size: Option<usize>, name: &str, get: &mut TakeWeight| -> Result<Option<Norm>> {
         let Some(size) = size else { return Ok(None) };
         Ok(Some(Norm { weight: Some(numbers(get, &format!("{at}.{name}.weight"), &[size])?), bias: None }))
     };
@@ -441,7 +441,7 @@ fn attention(config: &Config, layer: usize, at: &str, get: &mut Take) -> Result<
     })
 }
 
-fn delta_net(config: &Config, delta: &DeltaNets, at: &str, get: &mut Take) -> Result<DeltaNet> {
+fn delta_net(config: &Config, delta: &DeltaNets, at: &str, get: &mut TakeWeight) -> Result<DeltaNet> {
     let d = config.d_model;
     let heads = delta.value_heads;
     let narrow = delta.key_heads * delta.d_key;
@@ -463,7 +463,7 @@ fn delta_net(config: &Config, delta: &DeltaNets, at: &str, get: &mut Take) -> Re
     })
 }
 
-fn mixture(config: &Config, experts: &Experts, at: &str, get: &mut Take) -> Result<Mixture> {
+fn mixture(config: &Config, experts: &Experts, at: &str, get: &mut TakeWeight) -> Result<Mixture> {
     let d = config.d_model;
     let count = experts.count;
     let router_scale = experts.beside.then(|| numbers(get, &format!("{at}.router_scale"), &[d])).transpose()?;
@@ -474,15 +474,15 @@ fn mixture(config: &Config, experts: &Experts, at: &str, get: &mut Take) -> Resu
     }
     let shared = match experts.shared {
         None => None,
-        Some(wide) => Some(Shared {
+        Some(wide) => Some(SharedExpert {
             gate: linear(&format!("{at}.shared_gate"), 1, config.d_model, false, get)?,
             mlp: mlp(config, &format!("{at}.shared"), wide, get)?,
         }),
     };
-    let norm = |name: &str, get: &mut Take| norm(config, true, &format!("{at}.{name}"), d, get);
+    let norm = |name: &str, get: &mut TakeWeight| norm(config, true, &format!("{at}.{name}"), d, get);
     let beside = match router_scale {
         None => None,
-        Some(router_scale) => Some(Beside {
+        Some(router_scale) => Some(ParallelExperts {
             router_scale,
             expert_scales: numbers(get, &format!("{at}.expert_scales"), &[count])?,
             norm: norm("experts_norm", get)?,
@@ -493,7 +493,7 @@ fn mixture(config: &Config, experts: &Experts, at: &str, get: &mut Take) -> Resu
     Ok(Mixture { router, experts: all, shared, beside })
 }
 
-fn mlp(config: &Config, at: &str, wide: usize, get: &mut Take) -> Result<Mlp> {
+fn mlp(config: &Config, at: &str, wide: usize, get: &mut TakeWeight) -> Result<Mlp> {
     let d = config.d_model;
     let bias = config.mlp_bias;
     Ok(Mlp {
@@ -503,14 +503,14 @@ fn mlp(config: &Config, at: &str, wide: usize, get: &mut Take) -> Result<Mlp> {
     })
 }
 
-fn linear(name: &str, out: usize, inner: usize, bias: bool, get: &mut Take) -> Result<Linear> {
+fn linear(name: &str, out: usize, inner: usize, bias: bool, get: &mut TakeWeight) -> Result<Linear> {
     Ok(Linear {
         weight: get(&format!("{name}.weight"), &[out, inner])?,
         bias: bias.then(|| numbers(get, &format!("{name}.bias"), &[out])).transpose()?,
     })
 }
 
-fn norm(config: &Config, wanted: bool, name: &str, size: usize, get: &mut Take) -> Result<Option<Norm>> {
+fn norm(config: &Config, wanted: bool, name: &str, size: usize, get: &mut TakeWeight) -> Result<Option<Norm>> {
     if config.norm.is_none() || !wanted {
         return Ok(None);
     }

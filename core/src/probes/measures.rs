@@ -142,9 +142,10 @@ impl JudgedRows {
         let row = |(number, bin): (usize, ReliabilityBin)| {
             let ends = [number, number + 1].map(|end| Cell::Float(end as f64 / BINS as f64));
             let [from, to] = ends;
-            let measures = match bin.weight > 0.0 {
-                true => [bin.confidence, bin.accuracy].map(Cell::Float),
-                false => [Cell::Missing, Cell::Missing],
+            let measures = if bin.weight > 0.0 {
+                [bin.confidence, bin.accuracy].map(Cell::Float)
+            } else {
+                [Cell::Missing, Cell::Missing]
             };
             let [confidence, accuracy] = measures;
             vec![from, to, Cell::Int(bin.weight as i64), confidence, accuracy]

@@ -13,7 +13,7 @@ use super::probe::{Probe, ProbeKind};
 use crate::base::files::Files;
 use crate::base::options::chosen;
 use crate::base::{Result, json};
-use crate::tensor::files::{Named, safetensors};
+use crate::tensor::files::{NamedTensors, safetensors};
 use crate::tensor::{DType, Device, Tensor, floats};
 use crate::{bail, err};
 
@@ -42,7 +42,7 @@ impl Probe {
             written(&self.l2)?,
         ];
         let metadata = FIELDS.map(String::from).into_iter().zip(values).collect();
-        let named = Named { tensors: tensors.map(|(name, tensor)| (name.into(), tensor)).into(), metadata };
+        let named = NamedTensors { tensors: tensors.map(|(name, tensor)| (name.into(), tensor)).into(), metadata };
         files.save(path, |file| safetensors::write(&named, file))
     }
 
@@ -55,7 +55,7 @@ impl Probe {
 
 /// Parses the probe in the bytes of a file.
 fn read(bytes: &[u8]) -> Result<Probe> {
-    let reader = safetensors::Reader::new(bytes)?;
+    let reader = safetensors::SafetensorsFile::new(bytes)?;
     let metadata = reader.metadata();
     if metadata.get("format").map(String::as_str) != Some(FORMAT) {
         return Err(err!(Format, "expected a file of a probe").hint("`p.save(path)` writes one"));
@@ -86,9 +86,10 @@ fn read(bytes: &[u8]) -> Result<Probe> {
             bail!(Format, "expected `{name}` of shape {shape:?}, found {:?}", found.dims());
         }
         let values = floats(&found)?;
-        match values.iter().all(|value| value.is_finite()) {
-            true => Ok(values),
-            false => Err(err!(Format, "expected finite numbers in `{name}`")),
+        if values.iter().all(|value| value.is_finite()) {
+            Ok(values)
+        } else {
+            Err(err!(Format, "expected finite numbers in `{name}`"))
         }
     };
     let weights = numbers("weights", &[read, outputs])?;

@@ -13,7 +13,6 @@ use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::random::{Seed, stream};
 use crate::base::{Cell, Task};
-use crate::tensor::files::safetensors::Reader;
 use crate::tensor::{Device, Tensor, floats, ints};
 use rand::RngExt;
 
@@ -160,15 +159,15 @@ fn columns_that_say_nothing_new_have_a_solution() {
 
 #[test]
 fn sparse_probes_are_those_of_sae_bench_with_scikit_learn() {
-    let reader = Reader::new(&include_bytes!("../../../tests/fixtures/probes/sparse_probing.safetensors")[..]).unwrap();
-    let n = ints(&reader.tensor("n_train").unwrap()).unwrap()[0] as usize;
-    let x = reader.tensor("codes").unwrap().narrow(0, 0, n).unwrap();
-    let y: Vec<usize> = ints(&reader.tensor("labels").unwrap()).unwrap()[..n].iter().map(|y| *y as usize).collect();
+    let truth = kit::tensors("probes/sparse_probing.safetensors");
+    let n = ints(&truth["n_train"]).unwrap()[0] as usize;
+    let x = truth["codes"].narrow(0, 0, n).unwrap();
+    let y: Vec<usize> = ints(&truth["labels"]).unwrap()[..n].iter().map(|y| *y as usize).collect();
     for k in [1, 2, 5, 30] {
         let asked = ProbeOptions { kind: ProbeKind::Sparse, k: Some(k), ..ProbeOptions::default() };
         let probe = fitted(&x, &names(&y), &asked).unwrap();
-        let theirs = floats(&reader.tensor(&format!("k{k}.coef")).unwrap()).unwrap();
-        let bias = floats(&reader.tensor(&format!("k{k}.intercept")).unwrap()).unwrap()[0];
+        let theirs = floats(&truth[&format!("k{k}.coef")]).unwrap();
+        let bias = floats(&truth[&format!("k{k}.intercept")]).unwrap()[0];
         let mut ours: Vec<f64> = (0..k).map(|j| probe.weights[(j, 0)]).collect();
         let mut theirs = theirs;
         ours.sort_by(f64::total_cmp);

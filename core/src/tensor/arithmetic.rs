@@ -5,7 +5,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Number, Operand, axes, back, dtype, element};
+use super::{Number, Operand, axes, backward, dtype, element};
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -57,7 +57,7 @@ pub fn mul(a: &Operand, b: &Operand) -> Result<Tensor> {
         Some(to) => {
             let x = a.tensor(to, b)?;
             let y = b.tensor(to, a)?;
-            let slopes: [Slope; 2] =
+            let slopes: [ArgumentSlope; 2] =
                 [|gradient, _, y| Ok(gradient.broadcast_mul(y)?), |gradient, x, _| Ok(gradient.broadcast_mul(x)?)];
             Ok(noted(x.broadcast_mul(&y)?, &x, &y, slopes))
         }
@@ -73,7 +73,7 @@ pub fn div(a: &Operand, b: &Operand) -> Result<Tensor> {
     };
     let x = a.tensor(to, b)?;
     let y = b.tensor(to, a)?;
-    let slopes: [Slope; 2] = [
+    let slopes: [ArgumentSlope; 2] = [
         |gradient, _, y| Ok(gradient.broadcast_div(y)?),
         |gradient, x, y| Ok(gradient.broadcast_div(y)?.broadcast_mul(x)?.broadcast_div(y)?.neg()?),
     ];
@@ -82,20 +82,21 @@ pub fn div(a: &Operand, b: &Operand) -> Result<Tensor> {
 
 /// Computes factor x + shift.
 fn line(x: &Tensor, factor: f64, shift: f64) -> Result<Tensor> {
-    Ok(back::on_tape(x.affine(factor, shift)?, &[x], move |_, gradient| {
+    Ok(backward::on_tape(x.affine(factor, shift)?, &[x], move |_, gradient| {
         Ok(vec![Some(if factor == 1.0 { gradient.clone() } else { gradient.affine(factor, 0.0)? })])
     }))
 }
 
 /// A function from the gradient of a result of x and y to that of one of them, before broadcasting is taken back.
-type Slope = fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>;
+type ArgumentSlope = fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>;
 
-fn noted(result: Tensor, x: &Tensor, y: &Tensor, slopes: [Slope; 2]) -> Tensor {
+fn noted(result: Tensor, x: &Tensor, y: &Tensor, slopes: [ArgumentSlope; 2]) -> Tensor {
     let asked = [x.track_op(), y.track_op()];
     let constants = [x.detach(), y.detach()];
-    back::on_tape(result, &[x, y], move |_, gradient| {
+    backward::on_tape(result, &[x, y], move |_, gradient| {
         let taken = |i: usize| {
-            let slope = || back::summed_to(&slopes[i](gradient, &constants[0], &constants[1])?, constants[i].dims());
+            let slope =
+                || backward::summed_to(&slopes[i](gradient, &constants[0], &constants[1])?, constants[i].dims());
             asked[i].then(slope).transpose()
         };
         Ok(vec![taken(0)?, taken(1)?])
@@ -142,7 +143,7 @@ pub fn pow(a: &Operand, b: &Operand) -> Result<Tensor> {
 
 fn power(t: &Tensor, exponent: f64) -> Result<Tensor> {
     let constant = t.detach();
-    Ok(back::on_tape_by(raised(t, exponent)?, t, move |_| match exponent {
+    Ok(backward::on_tape_by(raised(t, exponent)?, t, move |_| match exponent {
         2.0 => Ok(constant.affine(2.0, 0.0)?),
         0.0 => Ok(constant.zeros_like()?),
         _ => Ok((raised(&constant, exponent - 1.0)? * exponent)?),
@@ -174,11 +175,11 @@ fn sloped(
     let asked = [x.track_op(), y.track_op()];
     let constant_x = x.detach();
     let constant_y = y.detach();
-    back::with_gradient(name, result, &[&x, &y], move |_, gradient| {
+    backward::with_gradient(name, result, &[&x, &y], move |_, gradient| {
         let a = Operand::Tensor(constant_x.clone());
         let b = Operand::Tensor(constant_y.clone());
         let taken = |i: usize, of: &Tensor| {
-            let found = || back::summed_to(&(gradient * each(&a, &b, to, slopes[i])?)?, of.dims());
+            let found = || backward::summed_to(&(gradient * each(&a, &b, to, slopes[i])?)?, of.dims());
             asked[i].then(found).transpose()
         };
         Ok(vec![taken(0, &constant_x)?, taken(1, &constant_y)?])
@@ -189,7 +190,7 @@ fn sloped(
 pub fn neg(t: &Tensor) -> Result<Tensor> {
     if dtype::is_float(t.dtype()) {
         let x = dtype::convert(t, dtype::float_for(t.dtype()))?;
-        Ok(back::on_tape(x.neg()?, &[&x], |_, gradient| Ok(vec![Some(gradient.neg()?)])))
+        Ok(backward::on_tape(x.neg()?, &[&x], |_, gradient| Ok(vec![Some(gradient.neg()?)])))
     } else {
         sub(&Operand::Number(Number::Int(0)), &t.into())
     }
@@ -241,7 +242,7 @@ mod tests {
     use crate::tensor::fixture::{f64s, t};
     use proptest::prelude::*;
 
-    type Function = fn(&Operand, &Operand) -> Result<Tensor>;
+    type BinaryFunction = fn(&Operand, &Operand) -> Result<Tensor>;
 
     #[test]
     fn every_pair_of_dtypes_adds_up() {
@@ -249,7 +250,7 @@ mod tests {
             for b in dtype::ALL {
                 let x = t(&[1.0, 2.0], &[2], a);
                 let y = t(&[3.0, 4.0], &[2], b);
-                let expect: [(Function, [f64; 2]); 7] = [
+                let expect: [(BinaryFunction, [f64; 2]); 7] = [
                     (add, [4.0, 6.0]),
                     (sub, [-2.0, -2.0]),
                     (mul, [3.0, 8.0]),

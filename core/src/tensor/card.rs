@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 
 use super::reduce::{self, Reduction};
-use super::{Number, body, dtype, element, statistics};
+use super::{Number, display, dtype, element, statistics};
 use crate::base::results::{Card, Cell};
 use crate::base::{Result, memory};
 
@@ -47,7 +47,7 @@ pub fn card(t: &Tensor, width: usize) -> Result<Card> {
         fields.push(("inf".into(), s.infinite.into()));
     }
     let histogram = if s.finite > 1 && s.min < s.max { Some(statistics::histogram(t, BINS, None)?.0) } else { None };
-    Ok(Card { title: "Tensor".into(), fields, histogram, body: Some(body::body(t, width)?) })
+    Ok(Card { title: "Tensor".into(), fields, histogram, body: Some(display::body(t, width)?) })
 }
 
 /// Returns the name of a device in scripts.

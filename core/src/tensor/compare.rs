@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Number, Operand, arithmetic, axes, back, device, dtype, element};
+use super::{Number, Operand, arithmetic, axes, backward, device, dtype, element};
 use crate::bail;
 use crate::base::Result;
 
@@ -107,15 +107,15 @@ pub fn select(mask: &Tensor, a: &Operand, b: &Operand) -> Result<Tensor> {
     let stretch = |t: Tensor| t.broadcast_as(dims.as_slice());
     let x = a.tensor(to, b)?;
     let y = b.tensor(to, a)?;
-    let mask = stretch(device::beside(&truth(mask)?, &x)?)?;
+    let mask = stretch(device::on_device_of(&truth(mask)?, &x)?)?;
     let chosen = mask.where_cond(&stretch(x.clone())?, &stretch(y.clone())?)?;
     let asked = [x.track_op(), y.track_op()];
     let sizes = [x.dims().to_vec(), y.dims().to_vec()];
-    Ok(back::on_tape(chosen, &[&x, &y], move |_, gradient| {
+    Ok(backward::on_tape(chosen, &[&x, &y], move |_, gradient| {
         let none = gradient.zeros_like()?;
         let taken = |i: usize| {
             let part = if i == 0 { mask.where_cond(gradient, &none) } else { mask.where_cond(&none, gradient) };
-            asked[i].then(|| back::summed_to(&part?, &sizes[i])).transpose()
+            asked[i].then(|| backward::summed_to(&part?, &sizes[i])).transpose()
         };
         Ok(vec![taken(0)?, taken(1)?])
     }))

@@ -141,9 +141,12 @@ pub fn linspace(start: f64, end: f64, count: usize, to: DType) -> Result<Tensor>
     element::room_from_floats(&[count], to)?;
     let last = count.saturating_sub(1).max(1) as f64;
     // Each half is computed from its own end, so that both bounds are exact.
-    let value = |i: usize| match 2 * i < count {
-        true => start + (end - start) * (i as f64 / last),
-        false => end - (end - start) * ((last - i as f64) / last),
+    let value = |i: usize| {
+        if 2 * i < count {
+            start + (end - start) * (i as f64 / last)
+        } else {
+            end - (end - start) * ((last - i as f64) / last)
+        }
     };
     let values = if count == 1 { vec![start] } else { (0..count).map(value).collect() };
     from_floats(values, &[count], to)

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use candle_core::Var;
-use kernels::{Gradients, Taped};
+use kernels::{Gradients, TapedTensor};
 
 use super::{DType, Tensor, device, dtype, element};
 use crate::base::{Result, Task};
@@ -24,9 +24,9 @@ pub struct ValueAndGradients {
 }
 
 /// A function's result with the tape of its computation.
-struct Computed {
+struct TapedResult {
     variables: Vec<Var>,
-    taped: Taped,
+    taped: TapedTensor,
     result: Tensor,
     /// Number of elementary operations of the computation, as [`Task::heavy`] counts them.
     cost: f64,
@@ -35,7 +35,7 @@ struct Computed {
 /// Computes the value of a function of one number, and its gradient for each argument, of the argument's shape and
 /// dtype. An argument that the value does not depend on has a gradient of zeros.
 pub fn value_and_gradients(f: &mut TensorFunction, at: &[Tensor], task: &Task) -> Result<ValueAndGradients> {
-    let computed = Computed::of(f, at)?;
+    let computed = TapedResult::of(f, at)?;
     let result = &computed.result;
     if result.elem_count() != 1 {
         return Err(err!(Shape, "expected one number from the function, found shape {:?}", result.dims())
@@ -47,25 +47,25 @@ pub fn value_and_gradients(f: &mut TensorFunction, at: &[Tensor], task: &Task) -
             "0 / 0, log and sqrt of negative numbers, and logits after the end of a shorter text are NaN, and NaN times 0 is",
         ));
     }
-    let Computed { variables, taped, cost, .. } = computed;
+    let TapedResult { variables, taped, cost, .. } = computed;
     let gradients = task.heavy(cost, move || gathered(&variables, taped.backward()?))?;
     Ok(ValueAndGradients { value, gradients })
 }
 
 /// Computes the gradients of the sum of `weights` times the function's result: the vector-Jacobian product.
 pub fn vector_jacobian(f: &mut TensorFunction, at: &[Tensor], weights: &Tensor, task: &Task) -> Result<Vec<Tensor>> {
-    let Computed { variables, taped, result, cost } = Computed::of(f, at)?;
+    let TapedResult { variables, taped, result, cost } = TapedResult::of(f, at)?;
     if weights.dims() != result.dims() {
         bail!(Shape, "expected a vector of the result's shape {:?}, found {:?}", result.dims(), weights.dims());
     }
-    let weights = dtype::convert(&device::beside(&weights.detach(), &result)?, result.dtype())?;
+    let weights = dtype::convert(&device::on_device_of(&weights.detach(), &result)?, result.dtype())?;
     task.heavy(cost, move || gathered(&variables, taped.pulled_back(&weights)?))
 }
 
 /// Computes the Jacobian matrix for each argument, of the result's shape and then the argument's, by one backward pass
 /// for each element of the result.
 pub fn jacobians(f: &mut TensorFunction, at: &[Tensor], task: &Task) -> Result<Vec<Tensor>> {
-    let Computed { variables, taped, result, cost } = Computed::of(f, at)?;
+    let TapedResult { variables, taped, result, cost } = TapedResult::of(f, at)?;
     let count = result.elem_count();
     // Weights of a row, and the gradients on the way back.
     element::room(&[4, count], DType::F64)?;
@@ -95,12 +95,12 @@ fn stacked(rows: &[Tensor], result: &Tensor, variable: &Tensor) -> Result<Tensor
     Ok(Tensor::stack(rows, 0)?.reshape(dims)?)
 }
 
-impl Computed {
+impl TapedResult {
     fn of(f: &mut TensorFunction, at: &[Tensor]) -> Result<Self> {
         let variables = at.iter().map(variable).collect::<Result<Vec<_>>>()?;
         let arguments: Vec<Tensor> = variables.iter().map(|variable| variable.as_tensor().clone()).collect();
         let begun = Instant::now();
-        let taped = Taped::of_tensor(|| {
+        let taped = TapedTensor::of_tensor(|| {
             let result = f(&arguments)?;
             if result.track_op() {
                 return Ok(result);

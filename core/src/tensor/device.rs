@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
-use super::back;
+use super::backward;
 use crate::base::{Error, Kind, Result};
 use crate::{bail, err};
 
@@ -40,18 +40,18 @@ fn cuda(index: usize) -> Result<Device> {
 
 /// Moves a tensor to the device of another one, if that is a GPU: what was computed on the CPU, as rankings and
 /// statistics are, meets what a model computed. Gradients pass.
-pub fn beside(t: &Tensor, other: &Tensor) -> Result<Tensor> {
+pub fn on_device_of(t: &Tensor, other: &Tensor) -> Result<Tensor> {
     if !t.device().is_cpu() || other.device().is_cpu() {
         return Ok(t.clone());
     }
     let moved = t.to_device(other.device())?;
-    Ok(back::on_tape(moved, &[t], |_, gradient| Ok(vec![Some(gradient.to_device(&Device::Cpu)?)])))
+    Ok(backward::on_tape(moved, &[t], |_, gradient| Ok(vec![Some(gradient.to_device(&Device::Cpu)?)])))
 }
 
 /// Moves tensors to the device of the first of them that is on a GPU.
 pub fn together(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
     match tensors.iter().find(|t| !t.device().is_cpu()) {
-        Some(there) => tensors.iter().map(|t| beside(t, there)).collect(),
+        Some(there) => tensors.iter().map(|t| on_device_of(t, there)).collect(),
         None => Ok(tensors.to_vec()),
     }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
-use super::{arithmetic, axes, back, device, dtype, element, index, matmul, reduce};
+use super::{arithmetic, axes, backward, device, dtype, element, index, matmul, reduce};
 use crate::base::Result;
 use crate::{bail, err};
 
 /// An operand and the letter of each of its axes, no letter twice.
-struct Part {
+struct LetteredOperand {
     tensor: Tensor,
     letters: Vec<char>,
 }
@@ -24,10 +24,10 @@ pub fn einsum(spec: &str, operands: &[Tensor]) -> Result<Tensor> {
         bail!(Argument, "expected {} tensors for `{spec}`, found {}", inputs.len(), operands.len());
     }
     sizes(spec, &inputs, &operands)?;
-    let mut parts: Vec<Part> = inputs
+    let mut parts: Vec<LetteredOperand> = inputs
         .into_iter()
         .zip(&operands)
-        .map(|(letters, tensor)| diagonals(Part { tensor: tensor.clone(), letters }))
+        .map(|(letters, tensor)| diagonals(LetteredOperand { tensor: tensor.clone(), letters }))
         .collect::<Result<_>>()?;
     let mut product = parts.remove(0);
     while !parts.is_empty() {
@@ -109,7 +109,7 @@ fn named(part: &str, tensor: &Tensor, sizes: &[usize]) -> Result<(String, Tensor
     let signs = signs(count)?;
     let letters: String = (0..count).filter(|i| is_kept(&(first + i))).map(|i| signs[i]).collect();
     let dims: Vec<usize> = (0..tensor.rank()).filter(is_kept).map(|axis| tensor.dims()[axis]).collect();
-    Ok((part.replace(DOTS, &letters), back::reshaped(tensor, &dims)?))
+    Ok((part.replace(DOTS, &letters), backward::reshaped(tensor, &dims)?))
 }
 
 /// Returns the letters that occur once, in alphabetical order.
@@ -169,7 +169,7 @@ fn sizes(spec: &str, inputs: &[Vec<char>], operands: &[Tensor]) -> Result<()> {
 }
 
 /// Takes diagonals until no letter occurs twice.
-fn diagonals(mut part: Part) -> Result<Part> {
+fn diagonals(mut part: LetteredOperand) -> Result<LetteredOperand> {
     while let Some((i, j)) = twice(&part.letters) {
         let rank = part.tensor.rank();
         let size = part.tensor.dims()[i];
@@ -189,17 +189,17 @@ fn twice(letters: &[char]) -> Option<(usize, usize)> {
 }
 
 /// Takes the sum over the letters that are not kept.
-fn summed(part: Part, kept: impl Fn(&char) -> bool) -> Result<Part> {
+fn summed(part: LetteredOperand, kept: impl Fn(&char) -> bool) -> Result<LetteredOperand> {
     let over: Vec<i64> = (0..part.letters.len()).filter(|i| !kept(&part.letters[*i])).map(|i| i as i64).collect();
     if over.is_empty() {
         return Ok(part);
     }
     let tensor = reduce::reduce(&part.tensor, reduce::Reduction::Sum, Some(&over), false)?;
-    Ok(Part { tensor, letters: part.letters.into_iter().filter(kept).collect() })
+    Ok(LetteredOperand { tensor, letters: part.letters.into_iter().filter(kept).collect() })
 }
 
 /// Returns the product of two operands, summed over the letters that are not needed later.
-fn pair(a: Part, b: Part, later: impl Fn(&char) -> bool) -> Result<Part> {
+fn pair(a: LetteredOperand, b: LetteredOperand, later: impl Fn(&char) -> bool) -> Result<LetteredOperand> {
     let in_a = a.letters.clone();
     let in_b = b.letters.clone();
     let a = summed(a, |c| later(c) || in_b.contains(c))?;
@@ -210,7 +210,7 @@ fn pair(a: Part, b: Part, later: impl Fn(&char) -> bool) -> Result<Part> {
     let left = arrange(&a, &[&batch[..], &rows, &inner].concat())?;
     let right = arrange(&b, &[&batch[..], &inner, &columns].concat())?;
     let tensor = batched(&left, &right, batch.len(), inner.len())?;
-    Ok(Part { tensor, letters: [batch, rows, columns].concat() })
+    Ok(LetteredOperand { tensor, letters: [batch, rows, columns].concat() })
 }
 
 /// Multiplies [batch.., rows.., inner..] with [batch.., inner.., columns..] as a batch of matrix products.
@@ -221,16 +221,16 @@ fn batched(left: &Tensor, right: &Tensor, batch: usize, inner: usize) -> Result<
     let dims = [batches, rows, columns].concat();
     element::room(&dims, dtype::promote(left.dtype(), right.dtype()))?;
     let size = |sizes: &[usize]| sizes.iter().product::<usize>();
-    let left = back::reshaped(left, &[size(batches), size(rows), size(summed)])?;
-    let right = back::reshaped(right, &[size(batches), size(summed), size(columns)])?;
+    let left = backward::reshaped(left, &[size(batches), size(rows), size(summed)])?;
+    let right = backward::reshaped(right, &[size(batches), size(summed), size(columns)])?;
     // Without a common letter to sum over, element-wise multiplication is faster than a matrix product.
     let product =
         if inner == 0 { arithmetic::mul(&left.into(), &right.into())? } else { matmul::matmul(&left, &right)? };
-    back::reshaped(&product, &dims)
+    backward::reshaped(&product, &dims)
 }
 
 /// Returns the axes in the order of these letters.
-fn arrange(part: &Part, letters: &[char]) -> Result<Tensor> {
+fn arrange(part: &LetteredOperand, letters: &[char]) -> Result<Tensor> {
     let order: Vec<usize> = letters.iter().filter_map(|c| part.letters.iter().position(|o| o == c)).collect();
     Ok(part.tensor.permute(order)?)
 }

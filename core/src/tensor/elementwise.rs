@@ -4,7 +4,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2, LN_10, SQRT_2};
 
 use candle_core::Tensor;
 
-use super::{back, dtype, element};
+use super::{backward, dtype, element};
 use crate::bail;
 use crate::base::Result;
 
@@ -28,7 +28,7 @@ macro_rules! smooth {
             let constant = x.detach();
             // The type of the argument is known here, and not where the slope stands.
             let slope: fn(&Tensor, &Tensor) -> candle_core::Result<Tensor> = $slope;
-            Ok(back::on_tape_by(x.$candle()?, &x, move |result| Ok(slope(&constant, result)?)))
+            Ok(backward::on_tape_by(x.$candle()?, &x, move |result| Ok(slope(&constant, result)?)))
         }
     )* };
 }
@@ -68,7 +68,7 @@ pub fn log10(t: &Tensor) -> Result<Tensor> {
 fn logarithm(name: &'static str, t: &Tensor, f: fn(f64) -> f64, scale: f64) -> Result<Tensor> {
     let x = floating(t)?;
     let constant = x.detach();
-    back::with_gradient(name, element::map(&constant, f)?, &[&x], move |_, gradient| {
+    backward::with_gradient(name, element::map(&constant, f)?, &[&x], move |_, gradient| {
         Ok(vec![Some((gradient * (constant.recip()? / scale)?)?)])
     })
 }
@@ -76,7 +76,7 @@ fn logarithm(name: &'static str, t: &Tensor, f: fn(f64) -> f64, scale: f64) -> R
 /// Computes the square root; the gradient at 0 is infinite.
 pub fn sqrt(t: &Tensor) -> Result<Tensor> {
     let x = floating(t)?;
-    Ok(back::on_tape_by(x.sqrt()?, &x, |result| Ok((result.recip()? * 0.5)?)))
+    Ok(backward::on_tape_by(x.sqrt()?, &x, |result| Ok((result.recip()? * 0.5)?)))
 }
 
 /// Computes x * P(X <= x) for a standard normal X: the exact form, not the tanh approximation.
@@ -84,7 +84,7 @@ pub fn gelu(t: &Tensor) -> Result<Tensor> {
     let x = floating(t)?;
     let constant = x.detach();
     // P(X <= x) plus x times the density; candle's own derivative has six digits.
-    back::with_gradient("gelu", constant.gelu_erf()?, &[&x], move |_, gradient| {
+    backward::with_gradient("gelu", constant.gelu_erf()?, &[&x], move |_, gradient| {
         let share = (&constant / SQRT_2)?.erf()?.affine(0.5, 0.5)?;
         let density = ((constant.sqr()? * -0.5)?.exp()? * (FRAC_2_SQRT_PI * FRAC_1_SQRT_2 / 2.0))?;
         Ok(vec![Some((gradient * (share + (&constant * density)?)?)?)])
@@ -101,7 +101,7 @@ fn floating(t: &Tensor) -> Result<Tensor> {
 pub fn sigmoid(t: &Tensor) -> Result<Tensor> {
     let x = floating(t)?;
     let result = x.neg()?.exp()?.affine(1.0, 1.0)?.recip()?;
-    Ok(back::on_tape_by(result, &x, |result| Ok((result * result.affine(-1.0, 1.0)?)?)))
+    Ok(backward::on_tape_by(result, &x, |result| Ok((result * result.affine(-1.0, 1.0)?)?)))
 }
 
 /// Computes max(x, 0); integers stay integers. The gradient at 0 is 0.
@@ -112,7 +112,7 @@ pub fn relu(t: &Tensor) -> Result<Tensor> {
             return relu_there(t);
         }
         let kept = element::kept_where(t, t, |x| x > 0.0 || x.is_nan())?;
-        back::with_gradient("relu", kept, &[t], |result, gradient| {
+        backward::with_gradient("relu", kept, &[t], |result, gradient| {
             Ok(vec![Some(element::kept_where(gradient, result, |x| x != 0.0)?)])
         })
     } else {
@@ -124,7 +124,7 @@ pub fn relu(t: &Tensor) -> Result<Tensor> {
 fn relu_there(t: &Tensor) -> Result<Tensor> {
     let constant = t.detach();
     let kept = constant.le(0.0)?.where_cond(&constant.zeros_like()?, &constant)?;
-    back::with_gradient("relu", kept, &[t], |result, gradient| {
+    backward::with_gradient("relu", kept, &[t], |result, gradient| {
         Ok(vec![Some(result.ne(0.0)?.where_cond(gradient, &gradient.zeros_like()?)?)])
     })
 }
@@ -136,7 +136,7 @@ pub fn abs(t: &Tensor) -> Result<Tensor> {
     }
     let x = floating(t)?;
     let constant = x.detach();
-    back::with_gradient("abs", constant.abs()?, &[&x], move |_, gradient| {
+    backward::with_gradient("abs", constant.abs()?, &[&x], move |_, gradient| {
         Ok(vec![Some((gradient * sign(&constant)?)?)])
     })
 }
@@ -202,7 +202,7 @@ pub fn nan_to_num(t: &Tensor, nan: f64, above: Option<f64>, below: Option<f64>) 
         x => x,
     })?;
     let constant = t.detach();
-    back::with_gradient("nan_to_num", replaced, &[t], move |_, gradient| {
+    backward::with_gradient("nan_to_num", replaced, &[t], move |_, gradient| {
         Ok(vec![Some(is_finite(&constant)?.where_cond(gradient, &gradient.zeros_like()?)?)])
     })
 }
@@ -224,8 +224,8 @@ mod tests {
     use super::*;
     use candle_core::DType;
 
-    type Function = fn(&Tensor) -> Result<Tensor>;
-    type Plain = fn(f64) -> f64;
+    type UnaryFunction = fn(&Tensor) -> Result<Tensor>;
+    type PlainFunction = fn(f64) -> f64;
 
     fn f64s(t: Result<Tensor>) -> Vec<f64> {
         element::floats(&t.unwrap()).unwrap()
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn every_function_over_every_dtype() {
-        let smooth: [(Function, Plain); 11] = [
+        let smooth: [(UnaryFunction, PlainFunction); 11] = [
             (exp, f64::exp),
             (log, f64::ln),
             (log2, f64::log2),

@@ -33,7 +33,7 @@ pub fn rfft(t: &Tensor, axis: i64) -> Result<Spectrum> {
     if t.track_op() {
         return with_gradients(t, axis, n, to);
     }
-    let plan = Plan::new(n);
+    let plan = FourierPlan::new(n);
     let work = dtype::convert(t, DType::F64)?;
     let (found, mut dims) = walk::along::<f64, _>(&work, axis, |row| plan.transform(row))?;
     // Without rows the length is not known from them.
@@ -72,7 +72,7 @@ fn with_gradients(t: &Tensor, axis: usize, n: usize, to: DType) -> Result<Spectr
 /// The precomputed tables for transforms of one length.
 ///
 /// A length that is not a power of two is computed as a convolution with powers of two (Bluestein 1970).
-struct Plan {
+struct FourierPlan {
     n: usize,
     /// The power of two of the computation.
     size: usize,
@@ -82,7 +82,7 @@ struct Plan {
     chirp: Option<(Vec<Complex>, Vec<Complex>)>,
 }
 
-impl Plan {
+impl FourierPlan {
     fn new(n: usize) -> Self {
         let size = if n.is_power_of_two() { n } else { (2 * n).next_power_of_two() };
         let turns = (0..size / 2).map(|k| turn(k as f64 / size as f64)).collect();

@@ -19,7 +19,7 @@ pub fn gather(t: &Tensor, axis: i64, index: &Tensor) -> Result<Tensor> {
 /// indices the last source wins.
 pub fn scatter(t: &Tensor, axis: i64, index: &Tensor, source: &Tensor) -> Result<Tensor> {
     let (axis, index) = checked(t, axis, index, source)?;
-    replaced(t, &index, &dtype::cast(&device::beside(source, t)?, t.dtype())?, axis)
+    replaced(t, &index, &dtype::cast(&device::on_device_of(source, t)?, t.dtype())?, axis)
 }
 
 /// Returns a copy of `t` with `source[i][j]` added at `[i][index[i][j]]` for axis 1, and so for every axis.
@@ -31,7 +31,7 @@ pub fn scatter_add(t: &Tensor, axis: i64, index: &Tensor, source: &Tensor) -> Re
     }
     let work = dtype::float_for(t.dtype());
     let base = dtype::convert(t, work)?.flatten_all()?;
-    let source = dtype::convert(&device::beside(source, t)?, work)?.flatten_all()?.contiguous()?;
+    let source = dtype::convert(&device::on_device_of(source, t)?, work)?.flatten_all()?.contiguous()?;
     // Flat, since candle's own scattered sum has no right gradient, and its flat one has.
     let places = element::int_tensor(places, &[index.elem_count()], t.device())?;
     dtype::convert(&base.index_add(&places, &source, 0)?.reshape(t.dims())?, t.dtype())

@@ -7,7 +7,7 @@ use crate::base::random::stream;
 use crate::base::{Result, Task};
 
 /// A function of one tensor, with the name that a failure is reported by.
-type Case = (&'static str, fn(&Tensor) -> Result<Tensor>);
+type NamedFunction = (&'static str, fn(&Tensor) -> Result<Tensor>);
 
 fn constant(dims: &[usize], seed: u64) -> Tensor {
     create::uniform(dims, 0.5, 2.0, DType::F64, &mut stream(seed, "test", 0)).unwrap()
@@ -38,7 +38,7 @@ fn sum_of(parts: [Tensor; 2]) -> Result<Tensor> {
     shape::cat(&flat, 0)
 }
 
-const OPERATORS: &[Case] = &[
+const OPERATORS: &[NamedFunction] = &[
     ("add", |x| arithmetic::add(&x.into(), &constant(&[4], 1).into())),
     ("add to all", |x| arithmetic::add(&constant(&[3, 2, 4], 1).into(), &x.into())),
     ("add number", |x| arithmetic::add(&x.into(), &2.into())),
@@ -80,7 +80,7 @@ const OPERATORS: &[Case] = &[
     ("cast", |x| dtype::cast(x, DType::F64)),
 ];
 
-const ELEMENTS: &[Case] = &[
+const ELEMENTS: &[NamedFunction] = &[
     ("exp", elementwise::exp),
     ("log", elementwise::log),
     ("log2", elementwise::log2),
@@ -102,7 +102,7 @@ const ELEMENTS: &[Case] = &[
     ("cosine", |x| normalise::cosine(x, &constant(&[2, 4], 4), 1)),
 ];
 
-const REDUCTIONS: &[Case] = &[
+const REDUCTIONS: &[NamedFunction] = &[
     ("sum", |x| reduce(x, Reduction::Sum, Some(&[0]), false)),
     ("sum of all", |x| reduce(x, Reduction::Sum, None, false)),
     ("sum of no axis", |x| reduce(x, Reduction::Sum, Some(&[]), false)),
@@ -133,15 +133,15 @@ const REDUCTIONS: &[Case] = &[
     ("rfft power", |x| Ok(fourier::rfft(&x.get(0)?, 0)?.power)),
 ];
 
-const PARTS: &[Case] = &[
-    ("index", |x| index::get(x, &[index::Index::At(1), index::Index::List(vec![0, 0, 3])])),
-    ("range", |x| index::get(x, &[index::Index::All, index::Index::Range { start: 1, end: Some(3) }])),
+const PARTS: &[NamedFunction] = &[
+    ("index", |x| index::get(x, &[index::AxisIndex::At(1), index::AxisIndex::List(vec![0, 0, 3])])),
+    ("range", |x| index::get(x, &[index::AxisIndex::All, index::AxisIndex::Range { start: 1, end: Some(3) }])),
     ("mask", |x| {
         let mask = compare::compare(compare::Comparison::Gt, &x.into(), &1.2.into())?;
-        index::get(x, &[index::Index::Mask(mask)])
+        index::get(x, &[index::AxisIndex::Mask(mask)])
     }),
-    ("assign", |x| index::set(x, &[index::Index::All, index::Index::At(0)], &7.into())),
-    ("assign itself", |x| index::set(&constant(&[2, 4], 8), &[index::Index::At(1)], &x.get(0)?.into())),
+    ("assign", |x| index::set(x, &[index::AxisIndex::All, index::AxisIndex::At(0)], &7.into())),
+    ("assign itself", |x| index::set(&constant(&[2, 4], 8), &[index::AxisIndex::At(1)], &x.get(0)?.into())),
     ("gather", |x| gather::gather(x, 1, &positions())),
     ("scatter", |x| gather::scatter(&constant(&[2, 4], 9), 1, &positions(), &x.narrow(1, 0, 3)?.contiguous()?)),
     ("scatter_add", |x| gather::scatter_add(x, 1, &positions(), &x.narrow(1, 0, 3)?.contiguous()?)),
@@ -164,7 +164,7 @@ const PARTS: &[Case] = &[
     ("expand", |x| shape::expand(x, &[3, -1, -1])),
 ];
 
-const ALGEBRA: &[Case] = &[
+const ALGEBRA: &[NamedFunction] = &[
     ("einsum", |x| einsum::einsum("ij,jk,il->kl", &[x.clone(), constant(&[4, 2], 7), x.clone()])),
     ("einsum of a diagonal", |x| einsum::einsum("ii->i", &[square(x)?])),
     ("einsum with an ellipsis", |x| einsum::einsum("...i,ij->j...", &[batch(x)?, square(x)?])),
@@ -252,7 +252,7 @@ fn gradients_are_those_of_finite_differences() {
 
 #[test]
 fn what_is_constant_almost_everywhere_gives_constants() {
-    let constants: &[Case] = &[
+    let constants: &[NamedFunction] = &[
         ("sign", elementwise::sign),
         ("round", elementwise::round),
         ("floor", elementwise::floor),
@@ -282,7 +282,7 @@ fn what_is_constant_almost_everywhere_gives_constants() {
 
 #[test]
 fn what_passes_no_gradient_refuses_by_name() {
-    let refusing: &[Case] = &[
+    let refusing: &[NamedFunction] = &[
         ("unique", |x| Ok(statistics::unique(x)?.0)),
         ("histogram", |x| statistics::histogram(x, 3, None).map(|_| x.detach())),
         ("to(\"i64\")", |x| dtype::cast(x, DType::I64)),

@@ -8,7 +8,7 @@ use crate::{bail, err};
 
 /// The selection along one axis (or, for a mask, along several).
 #[derive(Debug, Clone)]
-pub enum Index {
+pub enum AxisIndex {
     /// One entry; the axis is removed.
     At(i64),
     /// Entries from `start` to `end`, which is excluded; `None` means the end of the axis. Negative bounds count from
@@ -23,49 +23,49 @@ pub enum Index {
 }
 
 /// One index, resolved for the axes that it covers.
-enum Picked {
+enum AxisSelection {
     One(usize),
     Span { start: usize, len: usize },
     Many(Vec<usize>),
 }
 
-struct Step {
+struct AxisStep {
     /// Size of the axis, or product of the sizes that a mask covers.
     size: usize,
-    picked: Picked,
+    picked: AxisSelection,
 }
 
-impl Step {
+impl AxisStep {
     fn positions(&self) -> Vec<usize> {
         match &self.picked {
-            Picked::One(at) => vec![*at],
-            Picked::Span { start, len } => (*start..start + len).collect(),
-            Picked::Many(positions) => positions.clone(),
+            AxisSelection::One(at) => vec![*at],
+            AxisSelection::Span { start, len } => (*start..start + len).collect(),
+            AxisSelection::Many(positions) => positions.clone(),
         }
     }
 
     /// Returns the size of the axis in the result, if it stays.
     fn len(&self) -> Option<usize> {
         match &self.picked {
-            Picked::One(_) => None,
-            Picked::Span { len, .. } => Some(*len),
-            Picked::Many(positions) => Some(positions.len()),
+            AxisSelection::One(_) => None,
+            AxisSelection::Span { len, .. } => Some(*len),
+            AxisSelection::Many(positions) => Some(positions.len()),
         }
     }
 }
 
 /// Returns the part of a tensor at the indices; axes without an index are taken whole. Gradients flow.
-pub fn get(t: &Tensor, indices: &[Index]) -> Result<Tensor> {
+pub fn get(t: &Tensor, indices: &[AxisIndex]) -> Result<Tensor> {
     let steps = plan(t.dims(), indices)?;
     let merged: Vec<usize> = steps.iter().map(|step| step.size).collect();
     let mut part = if merged == t.dims() { t.clone() } else { t.reshape(merged)? };
     // From the last axis backwards, so that a removed axis does not shift those that follow.
     for (axis, step) in steps.iter().enumerate().rev() {
         part = match &step.picked {
-            Picked::One(at) => part.narrow(axis, *at, 1)?.squeeze(axis)?,
-            Picked::Span { start, len } if (*start, *len) == (0, step.size) => part,
-            Picked::Span { start, len } => part.narrow(axis, *start, *len)?,
-            Picked::Many(positions) => take(&part, positions, axis)?,
+            AxisSelection::One(at) => part.narrow(axis, *at, 1)?.squeeze(axis)?,
+            AxisSelection::Span { start, len } if (*start, *len) == (0, step.size) => part,
+            AxisSelection::Span { start, len } => part.narrow(axis, *start, *len)?,
+            AxisSelection::Many(positions) => take(&part, positions, axis)?,
         };
     }
     Ok(part)
@@ -85,10 +85,10 @@ pub(super) fn take(t: &Tensor, positions: &[usize], axis: usize) -> Result<Tenso
 
 /// Returns a copy of the tensor in which the part at the indices is replaced; the value broadcasts to it. Gradients
 /// flow.
-pub fn set(t: &Tensor, indices: &[Index], value: &Operand) -> Result<Tensor> {
-    let t = &if let Operand::Tensor(value) = value { device::beside(t, value)? } else { t.clone() };
+pub fn set(t: &Tensor, indices: &[AxisIndex], value: &Operand) -> Result<Tensor> {
+    let t = &if let Operand::Tensor(value) = value { device::on_device_of(t, value)? } else { t.clone() };
     let steps = plan(t.dims(), indices)?;
-    let part: Vec<usize> = steps.iter().filter_map(Step::len).collect();
+    let part: Vec<usize> = steps.iter().filter_map(AxisStep::len).collect();
     let value = fitting(value, t)?;
     if axes::broadcast(value.dims(), &part).ok().as_deref() != Some(part.as_slice()) {
         bail!(Shape, "expected a value that broadcasts to the part {part:?}, found shape {:?}", value.dims());
@@ -120,12 +120,12 @@ fn fitting(value: &Operand, t: &Tensor) -> Result<Tensor> {
             Err(err!(Argument, "expected integers for a tensor of {}, found {}", to.as_str(), v.dtype().as_str())
                 .hint("cast the value, or the tensor"))
         }
-        Operand::Tensor(v) => dtype::cast(&device::beside(v, t)?, to),
+        Operand::Tensor(v) => dtype::cast(&device::on_device_of(v, t)?, to),
     }
 }
 
 /// Returns the flat indices of the selected elements.
-fn places(steps: &[Step]) -> Vec<i64> {
+fn places(steps: &[AxisStep]) -> Vec<i64> {
     let mut places = vec![0_i64];
     for step in steps {
         let positions = step.positions();
@@ -135,7 +135,7 @@ fn places(steps: &[Step]) -> Vec<i64> {
     places
 }
 
-fn plan(dims: &[usize], indices: &[Index]) -> Result<Vec<Step>> {
+fn plan(dims: &[usize], indices: &[AxisIndex]) -> Result<Vec<AxisStep>> {
     let covered: usize = indices.iter().map(covers).sum();
     if covered > dims.len() {
         bail!(Index, "expected at most {} indices for shape {dims:?}, found {covered}", dims.len());
@@ -147,42 +147,45 @@ fn plan(dims: &[usize], indices: &[Index]) -> Result<Vec<Step>> {
         steps.push(step(index, mine)?);
         rest = others;
     }
-    steps.extend(rest.iter().map(|size| Step { size: *size, picked: Picked::Span { start: 0, len: *size } }));
+    steps
+        .extend(rest.iter().map(|size| AxisStep { size: *size, picked: AxisSelection::Span { start: 0, len: *size } }));
     Ok(steps)
 }
 
-fn covers(index: &Index) -> usize {
+fn covers(index: &AxisIndex) -> usize {
     match index {
-        Index::Mask(mask) => mask.rank(),
+        AxisIndex::Mask(mask) => mask.rank(),
         _ => 1,
     }
 }
 
-fn step(index: &Index, dims: &[usize]) -> Result<Step> {
+fn step(index: &AxisIndex, dims: &[usize]) -> Result<AxisStep> {
     let size = dims.iter().product();
     let picked = match index {
-        Index::At(at) => Picked::One(axes::position(*at, size)?),
-        Index::Range { start, end } => {
+        AxisIndex::At(at) => AxisSelection::One(axes::position(*at, size)?),
+        AxisIndex::Range { start, end } => {
             let start = bound(*start, size)?;
             let end = bound(end.unwrap_or(size as i64), size)?;
             if start > end {
                 bail!(Index, "expected a range that runs forward, found {start}..{end}");
             }
-            Picked::Span { start, len: end - start }
+            AxisSelection::Span { start, len: end - start }
         }
-        Index::List(list) => Picked::Many(list.iter().map(|at| axes::position(*at, size)).collect::<Result<_>>()?),
-        Index::Mask(mask) if mask.dims() != dims => {
+        AxisIndex::List(list) => {
+            AxisSelection::Many(list.iter().map(|at| axes::position(*at, size)).collect::<Result<_>>()?)
+        }
+        AxisIndex::Mask(mask) if mask.dims() != dims => {
             return Err(err!(Shape, "expected a mask of shape {dims:?}, found {:?}", mask.dims())
                 .hint("a mask must have the shape of the axes that it covers"));
         }
-        Index::Mask(mask) => {
+        AxisIndex::Mask(mask) => {
             element::room_for_rows(mask.elem_count(), size_of::<usize>())?;
             let set = element::bytes(&super::compare::truth(mask)?)?;
-            Picked::Many(set.iter().enumerate().filter(|(_, bit)| **bit != 0).map(|(i, _)| i).collect())
+            AxisSelection::Many(set.iter().enumerate().filter(|(_, bit)| **bit != 0).map(|(i, _)| i).collect())
         }
-        Index::All => Picked::Span { start: 0, len: size },
+        AxisIndex::All => AxisSelection::Span { start: 0, len: size },
     };
-    Ok(Step { size, picked })
+    Ok(AxisStep { size, picked })
 }
 
 fn bound(at: i64, size: usize) -> Result<usize> {
@@ -231,20 +234,20 @@ mod tests {
     fn each_kind_of_index_over_every_dtype() {
         for dtype in dtype::ALL {
             let t = count(&[3, 4], dtype);
-            let got = |indices: &[Index]| get(&t, indices).unwrap();
-            assert_eq!(f64s(&got(&[Index::At(-1)])), [8.0, 9.0, 10.0, 11.0]);
-            assert_eq!(f64s(&got(&[Index::At(1), Index::At(2)])), [6.0]);
+            let got = |indices: &[AxisIndex]| get(&t, indices).unwrap();
+            assert_eq!(f64s(&got(&[AxisIndex::At(-1)])), [8.0, 9.0, 10.0, 11.0]);
+            assert_eq!(f64s(&got(&[AxisIndex::At(1), AxisIndex::At(2)])), [6.0]);
             assert_eq!(
-                f64s(&got(&[Index::All, Index::Range { start: 1, end: Some(-1) }])),
+                f64s(&got(&[AxisIndex::All, AxisIndex::Range { start: 1, end: Some(-1) }])),
                 [1.0, 2.0, 5.0, 6.0, 9.0, 10.0]
             );
-            assert_eq!(f64s(&got(&[Index::List(vec![2, 0]), Index::At(0)])), [8.0, 0.0]);
-            assert_eq!(f64s(&got(&[Index::List(vec![1, -1]), Index::List(vec![3, 0])])), [7.0, 4.0, 11.0, 8.0]);
+            assert_eq!(f64s(&got(&[AxisIndex::List(vec![2, 0]), AxisIndex::At(0)])), [8.0, 0.0]);
+            assert_eq!(f64s(&got(&[AxisIndex::List(vec![1, -1]), AxisIndex::List(vec![3, 0])])), [7.0, 4.0, 11.0, 8.0]);
             let mask =
                 super::super::compare::compare(super::super::compare::Comparison::Gt, &t.clone().into(), &9.into());
-            assert_eq!(f64s(&got(&[Index::Mask(mask.unwrap())])), [10.0, 11.0]);
-            assert_eq!(got(&[Index::List(vec![])]).dims(), [0, 4]);
-            let changed = set(&t, &[Index::At(0), Index::Range { start: 2, end: None }], &7.into()).unwrap();
+            assert_eq!(f64s(&got(&[AxisIndex::Mask(mask.unwrap())])), [10.0, 11.0]);
+            assert_eq!(got(&[AxisIndex::List(vec![])]).dims(), [0, 4]);
+            let changed = set(&t, &[AxisIndex::At(0), AxisIndex::Range { start: 2, end: None }], &7.into()).unwrap();
             assert_eq!((f64s(&changed)[..5].to_vec(), changed.dtype()), (vec![0.0, 1.0, 7.0, 7.0, 4.0], dtype));
         }
     }
@@ -253,21 +256,21 @@ mod tests {
     fn what_is_out_of_range_or_does_not_fit_is_refused() {
         let t = count(&[2, 3], DType::I64);
         for wrong in [
-            vec![Index::At(2)],
-            vec![Index::At(i64::MIN)],
-            vec![Index::Range { start: 0, end: Some(3) }],
-            vec![Index::Range { start: i64::MIN, end: Some(i64::MAX) }],
-            vec![Index::Range { start: 2, end: Some(1) }],
-            vec![Index::List(vec![0, 5])],
-            vec![Index::All, Index::All, Index::All],
-            vec![Index::Mask(count(&[3], DType::U8))],
+            vec![AxisIndex::At(2)],
+            vec![AxisIndex::At(i64::MIN)],
+            vec![AxisIndex::Range { start: 0, end: Some(3) }],
+            vec![AxisIndex::Range { start: i64::MIN, end: Some(i64::MAX) }],
+            vec![AxisIndex::Range { start: 2, end: Some(1) }],
+            vec![AxisIndex::List(vec![0, 5])],
+            vec![AxisIndex::All, AxisIndex::All, AxisIndex::All],
+            vec![AxisIndex::Mask(count(&[3], DType::U8))],
         ] {
             assert!(get(&t, &wrong).is_err(), "{wrong:?}");
         }
-        assert!(set(&t, &[Index::At(0)], &1.5.into()).unwrap_err().hint.unwrap().contains("cast"));
-        assert!(set(&t, &[Index::At(0)], &count(&[2], DType::I64).into()).is_err());
+        assert!(set(&t, &[AxisIndex::At(0)], &1.5.into()).unwrap_err().hint.unwrap().contains("cast"));
+        assert!(set(&t, &[AxisIndex::At(0)], &count(&[2], DType::I64).into()).is_err());
         assert!(set(&t, &[], &count(&[1, 2, 3], DType::I64).into()).is_err());
-        assert_eq!(f64s(&set(&t, &[Index::At(0)], &2.0.into()).unwrap())[0], 2.0);
+        assert_eq!(f64s(&set(&t, &[AxisIndex::At(0)], &2.0.into()).unwrap())[0], 2.0);
         let large = create::from_numbers(&[Number::Int(1 << 40)], &[1], DType::I64).unwrap();
         assert!(set(&count(&[1], DType::U8), &[], &large.into()).is_err());
     }
@@ -275,39 +278,39 @@ mod tests {
     #[test]
     fn gradients_pass_through_both() {
         let x = candle_core::Var::from_tensor(&count(&[4], DType::F32)).unwrap();
-        let part = get(&x, &[Index::List(vec![1, 1, 3])]).unwrap();
+        let part = get(&x, &[AxisIndex::List(vec![1, 1, 3])]).unwrap();
         let grads = part.sum_all().unwrap().backward().unwrap();
         assert_eq!(f64s(grads.get(&x).unwrap()), [0.0, 2.0, 0.0, 1.0]);
-        let changed = set(&x, &[Index::At(2)], &5.into()).unwrap();
+        let changed = set(&x, &[AxisIndex::At(2)], &5.into()).unwrap();
         let grads = changed.sqr().unwrap().sum_all().unwrap().backward().unwrap();
         assert_eq!(f64s(grads.get(&x).unwrap()), [0.0, 2.0, 0.0, 6.0]);
     }
 
-    fn any_index(size: usize) -> impl Strategy<Value = Index> {
+    fn any_index(size: usize) -> impl Strategy<Value = AxisIndex> {
         let n = size as i64;
         prop_oneof![
-            (-n..n).prop_map(Index::At),
-            (0..=n, 0..=n).prop_map(|(a, b)| Index::Range { start: a.min(b), end: Some(a.max(b)) }),
-            prop::collection::vec(-n..n, 0..4).prop_map(Index::List),
-            Just(Index::All),
+            (-n..n).prop_map(AxisIndex::At),
+            (0..=n, 0..=n).prop_map(|(a, b)| AxisIndex::Range { start: a.min(b), end: Some(a.max(b)) }),
+            prop::collection::vec(-n..n, 0..4).prop_map(AxisIndex::List),
+            Just(AxisIndex::All),
             prop::collection::vec(0_u8..2, size).prop_map(|bits| {
-                Index::Mask(Tensor::from_vec(bits.clone(), bits.len(), &candle_core::Device::Cpu).unwrap())
+                AxisIndex::Mask(Tensor::from_vec(bits.clone(), bits.len(), &candle_core::Device::Cpu).unwrap())
             }),
         ]
     }
 
     /// Returns the positions that an index picks, worked out without the code under test.
-    fn plainly(index: &Index, size: usize) -> Vec<usize> {
+    fn plainly(index: &AxisIndex, size: usize) -> Vec<usize> {
         let wrap = |at: &i64| if *at < 0 { (*at + size as i64) as usize } else { *at as usize };
         match index {
-            Index::At(at) => vec![wrap(at)],
-            Index::Range { start, end } => (*start as usize..end.unwrap() as usize).collect(),
-            Index::List(list) => list.iter().map(wrap).collect(),
-            Index::Mask(mask) => {
+            AxisIndex::At(at) => vec![wrap(at)],
+            AxisIndex::Range { start, end } => (*start as usize..end.unwrap() as usize).collect(),
+            AxisIndex::List(list) => list.iter().map(wrap).collect(),
+            AxisIndex::Mask(mask) => {
                 let bits = mask.to_vec1::<u8>().unwrap();
                 (0..size).filter(|i| bits[*i] == 1).collect()
             }
-            Index::All => (0..size).collect(),
+            AxisIndex::All => (0..size).collect(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{arithmetic, axes, back, device, dtype, element};
+use super::{arithmetic, axes, backward, device, dtype, element};
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -18,9 +18,9 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         )
         .hint("multiply by a number with `*`"));
     }
-    let (a, b) = (&device::beside(a, b)?, &device::beside(b, a)?);
-    let left = if a.rank() == 1 { back::reshaped(a, &[1, a.elem_count()])? } else { a.clone() };
-    let right = if b.rank() == 1 { back::reshaped(b, &[b.elem_count(), 1])? } else { b.clone() };
+    let (a, b) = (&device::on_device_of(a, b)?, &device::on_device_of(b, a)?);
+    let left = if a.rank() == 1 { backward::reshaped(a, &[1, a.elem_count()])? } else { a.clone() };
+    let right = if b.rank() == 1 { backward::reshaped(b, &[b.elem_count(), 1])? } else { b.clone() };
     let dims = product_dims(&left, &right, a, b)?;
     let common = dtype::promote(a.dtype(), b.dtype());
     element::room(&dims, common)?;
@@ -38,7 +38,7 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.rank() == 1 {
         kept.remove(kept.len() - usize::from(b.rank() > 1) - 1);
     }
-    back::reshaped(&product, &kept)
+    backward::reshaped(&product, &kept)
 }
 
 fn product_dims(left: &Tensor, right: &Tensor, a: &Tensor, b: &Tensor) -> Result<Vec<usize>> {
@@ -72,8 +72,8 @@ fn multiplied(left: &Tensor, right: &Tensor, dims: &[usize]) -> Result<Tensor> {
     if right.rank() == 2 && left.rank() >= 2 {
         // One large product is faster than a batch of products with the same matrix.
         let rows = left.dims()[..left.rank() - 1].iter().product();
-        let product = noted(&back::reshaped(left, &[rows, inner])?, right)?;
-        return back::reshaped(&product, dims);
+        let product = noted(&backward::reshaped(left, &[rows, inner])?, right)?;
+        return backward::reshaped(&product, dims);
     }
     let batch = &dims[..dims.len() - 2];
     let spread = |t: &Tensor| -> Result<Tensor> {
@@ -99,7 +99,7 @@ fn noted(left: &Tensor, right: &Tensor) -> Result<Tensor> {
     let asked = [left.track_op(), right.track_op()];
     let x = left.detach();
     let y = right.detach();
-    Ok(back::on_tape(flat(left, right)?, &[left, right], move |_, gradient| {
+    Ok(backward::on_tape(flat(left, right)?, &[left, right], move |_, gradient| {
         let for_left = asked[0].then(|| flat(gradient, &y.t()?)).transpose()?;
         let for_right = asked[1].then(|| flat(&x.t()?, gradient)).transpose()?;
         Ok(vec![for_left, for_right])

@@ -2,7 +2,7 @@
 //!
 //! The type is candle's [`Tensor`]; here are functions over it that check their arguments in our words, are exact where
 //! candle is not (integers, sums, NaN, ties), and cover what it lacks. Every result has its gradient, by candle's operations
-//! or by a backward pass here (`back.rs`), but for those that are constant almost everywhere (masks, counts, indices,
+//! or by a backward pass here (`backward.rs`), but for those that are constant almost everywhere (masks, counts, indices,
 //! rounding) and those that refuse a tensor that tracks gradients, by name.
 //!
 //! Nothing here polls for Ctrl-C: callers put calls on large tensors into [`crate::base::Task::heavy`].
@@ -20,13 +20,13 @@
 
 pub mod arithmetic;
 pub mod axes;
-mod back;
-mod body;
+mod backward;
 pub mod card;
 pub mod compare;
 pub mod create;
 pub mod derivative;
 pub mod device;
+mod display;
 pub mod dtype;
 pub mod einsum;
 mod element;

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{axes, back, device, dtype, element};
+use super::{axes, backward, device, dtype, element};
 use crate::base::Result;
 
 /// Computes e^x / sum e^x along an axis.
@@ -43,9 +43,9 @@ fn noted(
 ) -> Result<Tensor> {
     let like = t.detach();
     let work = if t.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-    Ok(back::on_tape(result, &[t], move |result, gradient| {
+    Ok(backward::on_tape(result, &[t], move |result, gradient| {
         let found = slope(&dtype::convert(result, work)?, &dtype::convert(gradient, work)?)?;
-        Ok(vec![Some(back::like(&found, &like)?)])
+        Ok(vec![Some(backward::like(&found, &like)?)])
     }))
 }
 
@@ -71,8 +71,8 @@ pub fn cosine(a: &Tensor, b: &Tensor, axis: i64) -> Result<Tensor> {
     // Both, and their product.
     element::room_beside(&dims, DType::F64, &[DType::F64; 2])?;
     let stretch = |t: &Tensor| -> Result<Tensor> { Ok(dtype::convert(t, DType::F64)?.broadcast_as(dims.as_slice())?) };
-    let x = stretch(&device::beside(a, b)?)?;
-    let y = stretch(&device::beside(b, a)?)?;
+    let x = stretch(&device::on_device_of(a, b)?)?;
+    let y = stretch(&device::on_device_of(b, a)?)?;
     let dot = (&x * &y)?.sum(axis)?;
     let squares = (x.sqr()?.sum(axis)? * y.sqr()?.sum(axis)?)?;
     // A norm of 0 becomes 1: the result is 0 / 1 = 0, without 0 / 0 in the gradient.

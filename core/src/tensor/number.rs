@@ -98,7 +98,7 @@ impl Operand {
     /// Returns the operand as a tensor of that dtype; a number becomes one without axes.
     pub fn tensor(&self, dtype: DType, like: &Operand) -> Result<Tensor> {
         match (self, like) {
-            (Operand::Tensor(t), Operand::Tensor(near)) => dtype::convert(&device::beside(t, near)?, dtype),
+            (Operand::Tensor(t), Operand::Tensor(near)) => dtype::convert(&device::on_device_of(t, near)?, dtype),
             (Operand::Tensor(t), Operand::Number(_)) => dtype::convert(t, dtype),
             (Operand::Number(n), Operand::Tensor(near)) => scalar(*n, dtype, near.device()),
             (Operand::Number(n), Operand::Number(_)) => scalar(*n, dtype, &Device::Cpu),

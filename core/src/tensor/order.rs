@@ -8,7 +8,7 @@ use candle_core::{DType, Tensor};
 use rayon::slice::ParallelSliceMut;
 
 use super::element::{self, BLOCK, Element, dispatch};
-use super::{axes, back, dtype, gather, shape, walk};
+use super::{axes, backward, dtype, gather, shape, walk};
 use crate::bail;
 use crate::base::Result;
 
@@ -168,7 +168,7 @@ pub fn cumsum(t: &Tensor, axis: i64) -> Result<Tensor> {
         }))?;
         element::tensor(sums.into_iter().flatten().collect(), &dims, to, t.device())?
     };
-    back::with_gradient("cumsum", walk::back(&sums, axis)?, &[&work], move |_, gradient| {
+    backward::with_gradient("cumsum", walk::back(&sums, axis)?, &[&work], move |_, gradient| {
         // Each element is in its own sum and in all that follow.
         let turned = shape::flip(gradient, Some(&[axis as i64]))?;
         Ok(vec![Some(shape::flip(&cumsum(&turned, axis as i64)?, Some(&[axis as i64]))?)])

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{axes, back, device, dtype, element, index};
+use super::{axes, backward, device, dtype, element, index};
 use crate::base::{Result, memory};
 use crate::{bail, err};
 
@@ -22,7 +22,7 @@ pub fn reshape(t: &Tensor, sizes: &[i64]) -> Result<Tensor> {
         ([_, _, ..], _) => bail!(Shape, "expected at most one size of -1, found {sizes:?}"),
         _ => return Err(misfit()),
     }
-    back::reshaped(t, &axes::shape(&dims)?)
+    backward::reshaped(t, &axes::shape(&dims)?)
 }
 
 /// Reorders the axes.
@@ -33,14 +33,14 @@ pub fn permute(t: &Tensor, order: &[i64]) -> Result<Tensor> {
     }
     let mut back = vec![0; found.len()];
     found.iter().enumerate().for_each(|(place, axis)| back[*axis] = place);
-    Ok(back::on_tape(t.permute(found)?, &[t], move |_, gradient| Ok(vec![Some(gradient.permute(&back[..])?)])))
+    Ok(backward::on_tape(t.permute(found)?, &[t], move |_, gradient| Ok(vec![Some(gradient.permute(&back[..])?)])))
 }
 
 /// Swaps two axes.
 pub fn transpose(t: &Tensor, a: i64, b: i64) -> Result<Tensor> {
     let a = axes::axis(a, t.rank())?;
     let b = axes::axis(b, t.rank())?;
-    Ok(back::on_tape(t.transpose(a, b)?, &[t], move |_, gradient| Ok(vec![Some(gradient.transpose(a, b)?)])))
+    Ok(backward::on_tape(t.transpose(a, b)?, &[t], move |_, gradient| Ok(vec![Some(gradient.transpose(a, b)?)])))
 }
 
 /// Removes axes of size 1: all of them, or those given.
@@ -52,13 +52,13 @@ pub fn squeeze(t: &Tensor, given: Option<&[i64]>) -> Result<Tensor> {
     if let Some(wide) = chosen.iter().find(|a| t.dims()[**a] != 1) {
         bail!(Shape, "expected size 1 on axis {wide}, found shape {:?}", t.dims());
     }
-    back::reshaped(t, &axes::reduced(t.dims(), &chosen, false))
+    backward::reshaped(t, &axes::reduced(t.dims(), &chosen, false))
 }
 
 /// Adds an axis of size 1 before `axis`; -1 adds it at the end.
 pub fn unsqueeze(t: &Tensor, axis: i64) -> Result<Tensor> {
     let axis = axes::axis(axis, t.rank() + 1)?;
-    Ok(back::on_tape(t.unsqueeze(axis)?, &[t], move |_, gradient| Ok(vec![Some(gradient.squeeze(axis)?)])))
+    Ok(backward::on_tape(t.unsqueeze(axis)?, &[t], move |_, gradient| Ok(vec![Some(gradient.squeeze(axis)?)])))
 }
 
 /// Flattens the axes from `first` to `last`.
@@ -264,7 +264,7 @@ pub fn diag_embed(t: &Tensor, diagonal: i64) -> Result<Tensor> {
     element::room_for_rows(len, ORDER)?;
     let places: Vec<i64> = (0..len).map(|i| ((i + down) * side + i + right) as i64).collect();
     let flat = Tensor::zeros(side * side, t.dtype(), t.device())?;
-    let spread = index::set(&flat, &[index::Index::List(places)], &t.into())?;
+    let spread = index::set(&flat, &[index::AxisIndex::List(places)], &t.into())?;
     Ok(spread.reshape((side, side))?)
 }
 

@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use super::element::{self, BLOCK, Element, dispatch};
-use super::index::{self, Index};
+use super::index::{self, AxisIndex};
 use super::reduce::{self, Reduction};
 use super::{Number, arithmetic, compare, dtype, matmul, shape};
 use crate::bail;
@@ -56,7 +56,7 @@ pub fn correlation_of(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         bail!(Shape, "expected two vectors of the same length, found shapes {:?} and {:?}", a.dims(), b.dims());
     }
     let pair = shape::stack(&[dtype::convert(a, DType::F64)?, dtype::convert(b, DType::F64)?], 1)?;
-    index::get(&correlation(&pair)?, &[Index::At(0), Index::At(1)])
+    index::get(&correlation(&pair)?, &[AxisIndex::At(0), AxisIndex::At(1)])
 }
 
 /// Returns the centred columns, in f64, and the number of rows.
@@ -124,10 +124,12 @@ fn span(t: &Tensor) -> Result<(f64, f64)> {
         let finite = x.iter().map(|x| x.float()).filter(|v| v.is_finite());
         Ok(finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v))))
     }))?;
-    Ok(match low < high {
-        true => (low, high),
-        false if low.is_finite() => (low - 0.5, low + 0.5),
-        false => (0.0, 1.0),
+    Ok(if low < high {
+        (low, high)
+    } else if low.is_finite() {
+        (low - 0.5, low + 0.5)
+    } else {
+        (0.0, 1.0)
     })
 }
 

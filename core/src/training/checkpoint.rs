@@ -7,7 +7,7 @@ use memmap2::Mmap;
 use crate::base::files::Files;
 use crate::base::{Error, Result};
 use crate::err;
-use crate::tensor::files::{Named, safetensors};
+use crate::tensor::files::{NamedTensors, safetensors};
 
 crate::options! {
     /// Checkpoints of a training: their folder, and how often they are saved.
@@ -50,7 +50,7 @@ pub struct CheckpointFormat {
 }
 
 /// A checkpoint that is read.
-pub type CheckpointReader = safetensors::Reader<Mmap>;
+pub type CheckpointReader = safetensors::SafetensorsFile<Mmap>;
 
 /// The checkpoints of a training that runs.
 pub struct Checkpoints<'a> {
@@ -92,7 +92,7 @@ impl<'a> Checkpoints<'a> {
     }
 
     fn restored(&self, restore: impl FnOnce(&CheckpointReader) -> Result<u64>) -> Result<u64> {
-        let file = safetensors::Reader::new(self.at.files.map(&self.path()?)?)?;
+        let file = safetensors::SafetensorsFile::new(self.at.files.map(&self.path()?)?)?;
         let CheckpointFormat { kind, of, .. } = self.format;
         if file.metadata().get("kind").is_none_or(|found| found != kind) {
             return Err(err!(Format, "expected a checkpoint of {of} (`{kind}`), found another file"));
@@ -106,7 +106,7 @@ impl<'a> Checkpoints<'a> {
     }
 
     /// Saves the state after this step, unless that was done.
-    pub fn save(&mut self, step: u64, state: impl FnOnce() -> Result<Named>) -> Result<()> {
+    pub fn save(&mut self, step: u64, state: impl FnOnce() -> Result<NamedTensors>) -> Result<()> {
         if self.saved == Some(step) {
             return Ok(());
         }

@@ -12,7 +12,7 @@ use kernels::AdamW;
 pub use options::{AdamOptions, AdamWOptions, DescentOptions, ParameterChoice, ParameterRanges, SgdOptions};
 
 use super::adam::{Optimizer, Parameter};
-use super::run::{Ended, Trainer, run};
+use super::run::{Trainer, TrainingEnd, run};
 use super::schedule::{Schedule, ScheduleShape};
 use crate::base::{Error, Kind, Result, Task, names};
 use crate::err;
@@ -256,18 +256,18 @@ pub struct Steps {
 /// Makes the steps of a descent, one after the other, with the loss beside the progress bar. An interruption ends them
 /// early. Returns the losses of the steps made.
 pub fn descend(steps: Steps, step: impl FnMut() -> Result<f64>, task: &Task) -> Result<Vec<f64>> {
-    let mut course = Course { steps, step, losses: Vec::new() };
-    let _ended: Ended = run(&mut course, task)?;
+    let mut course = DescentTraining { steps, step, losses: Vec::new() };
+    let _ended: TrainingEnd = run(&mut course, task)?;
     Ok(course.losses)
 }
 
-struct Course<F> {
+struct DescentTraining<F> {
     steps: Steps,
     step: F,
     losses: Vec<f64>,
 }
 
-impl<F: FnMut() -> Result<f64>> Trainer for Course<F> {
+impl<F: FnMut() -> Result<f64>> Trainer for DescentTraining<F> {
     fn label(&self) -> String {
         self.steps.label.into()
     }

@@ -32,5 +32,5 @@ pub use checkpoint::{
     CheckpointFolder, CheckpointFormat, CheckpointOptions, CheckpointReader, Checkpoints, with_way_out,
 };
 pub use history::{History, StepNumbers, mean};
-pub use run::{Ended, Trainer, run};
+pub use run::{Trainer, TrainingEnd, run};
 pub use schedule::{Schedule, ScheduleShape};

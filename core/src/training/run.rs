@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::base::counts::count;
-use crate::base::task::{Piece, Task, human};
+use crate::base::task::{InterruptibleWork, Task, human};
 use crate::base::{Error, Kind, Result};
 
 /// A model or a dictionary that is trained in steps.
@@ -53,18 +53,18 @@ pub trait Trainer {
 
 /// The way in which a training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum TrainingEnd {
     Done,
     Interrupted,
 }
 
 /// Trains to the end. An interruption ends the training early and is cleared: the result is what was trained so far. An
 /// error of a step says where the steps before are saved.
-pub fn run(trainer: &mut impl Trainer, task: &Task) -> Result<Ended> {
+pub fn run(trainer: &mut impl Trainer, task: &Task) -> Result<TrainingEnd> {
     // A training within the loss of another takes its own gradients.
     let piece = task.piece();
-    let ended = match kernels::aside(|| all_steps(trainer, &piece, task)) {
-        Ok(()) => Ended::Done,
+    let ended = match kernels::without_tape(|| all_steps(trainer, &piece, task)) {
+        Ok(()) => TrainingEnd::Done,
         Err(error) if error.kind == Kind::Interrupted => {
             piece.answer(trainer.made());
             let returns =
@@ -72,7 +72,7 @@ pub fn run(trainer: &mut impl Trainer, task: &Task) -> Result<Ended> {
             let made = trainer.made();
             let steps = count(trainer.steps() as usize, "step");
             task.say(&format!("stopped after {made} of {steps}{returns}"));
-            Ended::Interrupted
+            TrainingEnd::Interrupted
         }
         Err(error) => return Err(after_saving(trainer, error)),
     };
@@ -80,7 +80,7 @@ pub fn run(trainer: &mut impl Trainer, task: &Task) -> Result<Ended> {
     Ok(ended)
 }
 
-fn all_steps(trainer: &mut impl Trainer, piece: &Piece, task: &Task) -> Result<()> {
+fn all_steps(trainer: &mut impl Trainer, piece: &InterruptibleWork, task: &Task) -> Result<()> {
     let bar = task.begin(&trainer.label(), Some(trainer.steps()));
     bar.had(trainer.made());
     let begun = Instant::now();

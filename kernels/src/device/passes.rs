@@ -123,7 +123,7 @@ pub fn norm(x: &Tensor, kind: NormKind, eps: f64, affine: Affine) -> Result<Opti
     let numbers = plain(x)?;
     let weight = affine.weight.map(plain).transpose()?;
     let bias = affine.bias.map(plain).transpose()?;
-    let normed = Normed { rows: x.elem_count() / width, width, kind, eps, plus_one: affine.plus_one };
+    let normed = NormArguments { rows: x.elem_count() / width, width, kind, eps, plus_one: affine.plus_one };
     let out = Out::like(&numbers)?;
     let from = place(&numbers)?;
     let factor = place_or_nothing(weight.as_ref())?;
@@ -165,7 +165,7 @@ pub fn norm(x: &Tensor, kind: NormKind, eps: f64, affine: Affine) -> Result<Opti
 
 /// A norm of rows.
 #[derive(Clone, Copy)]
-struct Normed {
+struct NormArguments {
     rows: usize,
     width: usize,
     kind: NormKind,
@@ -173,7 +173,7 @@ struct Normed {
     plus_one: bool,
 }
 
-impl Normed {
+impl NormArguments {
     fn numbers(&self) -> (u32, u32, f32) {
         (u32::from(self.kind == NormKind::Layer), u32::from(self.plus_one), self.eps as f32)
     }

@@ -30,7 +30,7 @@ fn at_or_nothing(t: Option<&Tensor>) -> Result<u64> {
 }
 
 /// Numbers to select from: rows of some width, without gaps.
-struct Table<'a> {
+struct DenseRows<'a> {
     numbers: &'a Tensor,
     /// Bias that is added to each row.
     bias: Option<&'a Tensor>,
@@ -62,7 +62,7 @@ impl Cuts {
     }
 }
 
-impl Table<'_> {
+impl DenseRows<'_> {
     fn bounds(&self) -> Result<(u64, u64)> {
         self.slack.map_or(Ok((NOTHING, NOTHING)), |[slacks, norms]| Ok((at::<f32>(norms)?, at::<f32>(slacks)?)))
     }
@@ -243,7 +243,7 @@ pub fn mask_of_largest(numbers: &Tensor, k: usize) -> Result<Tensor> {
     let is_single = count == own && own > STRETCH;
     let width = if is_single { STRETCH } else { own };
     let table =
-        Table { numbers: &numbers, bias: None, rows: count.div_ceil(width), width, positive: false, slack: None };
+        DenseRows { numbers: &numbers, bias: None, rows: count.div_ceil(width), width, positive: false, slack: None };
     let cuts = if is_single { table.cut_of_all(k)? } else { table.cuts_of_rows(k)? };
     let mask = written::<f32>(&device, numbers.dims())?;
     let given = at::<f32>(&numbers)?;
@@ -286,7 +286,7 @@ impl SparseRows {
     /// Finds the k largest of each row of numbers above 0, where `bias` is added to every row.
     pub fn largest_of_rows(numbers: &Tensor, bias: Option<&Tensor>, k: usize) -> Result<Self> {
         let (rows, width) = numbers.dims2()?;
-        let table = Table { numbers: &numbers.contiguous()?, bias, rows, width, positive: true, slack: None };
+        let table = DenseRows { numbers: &numbers.contiguous()?, bias, rows, width, positive: true, slack: None };
         let k = k.min(width);
         table.taken(&table.cuts_of_rows(k)?, Self::even(rows, k, numbers.device())?, rows * k)
     }
@@ -315,8 +315,14 @@ impl SparseRows {
         let norms = norms_of_rows(&weight)?;
         let slacks = (norms_of_rows(&x)? * share)?;
         let nearly = product_in_tf32(&x, &weight)?;
-        let table =
-            Table { numbers: &nearly, bias: Some(bias), rows, width, positive: true, slack: Some([&slacks, &norms]) };
+        let table = DenseRows {
+            numbers: &nearly,
+            bias: Some(bias),
+            rows,
+            width,
+            positive: true,
+            slack: Some([&slacks, &norms]),
+        };
         let each = (CANDIDATES * k).min(width);
         let Some(candidates) = table.candidates(&table.cuts_of_rows(k)?, each)? else { return Ok(None) };
         let values = candidates.products(&x, &weight, Some(bias))?.reshape((rows, each))?;
@@ -332,7 +338,7 @@ impl SparseRows {
     /// Finds the k largest of all numbers above 0, where `bias` is added to every row.
     pub fn largest_of_all(numbers: &Tensor, bias: Option<&Tensor>, k: usize) -> Result<Self> {
         let (rows, width) = numbers.dims2()?;
-        let table = Table { numbers: &numbers.contiguous()?, bias, rows, width, positive: true, slack: None };
+        let table = DenseRows { numbers: &numbers.contiguous()?, bias, rows, width, positive: true, slack: None };
         let cuts = table.cut_of_all(k)?;
         let device = device(numbers)?;
         let lengths = written::<u32>(&device, &[rows])?;
@@ -411,7 +417,7 @@ impl SparseRows {
     }
 
     /// Lists the entries column after column.
-    pub fn by_column(&self) -> Result<Columns> {
+    pub fn by_column(&self) -> Result<ColumnEntries> {
         let device = device(&self.values)?;
         let words = self.rows.div_ceil(32);
         let marks = room::<u32>(&device, &[self.width, words])?;
@@ -430,19 +436,19 @@ impl SparseRows {
         let listed = at::<u32>(&rows)?;
         let found = at::<u32>(&entries)?;
         launch!(device, ROWS::"list_marks", config, marked, begin, starts, columns, listed, found, words, wide);
-        Ok(Columns { counts, begins, rows, entries })
+        Ok(ColumnEntries { counts, begins, rows, entries })
     }
 }
 
 /// The entries of sparse rows, column after column, each column's in ascending order of rows.
-pub struct Columns {
+pub struct ColumnEntries {
     counts: Tensor,
     begins: Tensor,
     rows: Tensor,
     entries: Tensor,
 }
 
-impl Columns {
+impl ColumnEntries {
     /// Returns the number of entries of each column.
     pub fn counts(&self) -> Result<Vec<u32>> {
         Ok(self.counts.to_vec1()?)

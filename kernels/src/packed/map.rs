@@ -2,22 +2,27 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::Packed;
+use super::PackedMatrix;
 use crate::Result;
 use crate::act::Activation;
 use crate::activation::activation_gradient;
 use crate::error::bail;
 use crate::linear::{column_sums, fused};
 use crate::linear::{in_tiles, linear_plain};
-use crate::numbers::{Fresh, Numbers, Way, flat};
-use crate::product::{Factor, Matrix, Onto, Sizes};
+use crate::numbers::{FlatNumbers, Fresh, Implementation, flat};
+use crate::product::{Factor, Matrix, Onto, ProductSizes};
 use crate::record::record;
 
 /// Rows of the matrix that are f32 at a time in the backward pass.
 const ROWS: usize = 512;
 
 /// Computes act(x W^T + b) for x `[.., in]` and b `[out]`.
-pub fn linear_packed(x: &Tensor, weight: &Packed, bias: Option<&Tensor>, act: Option<Activation>) -> Result<Tensor> {
+pub fn linear_packed(
+    x: &Tensor,
+    weight: &PackedMatrix,
+    bias: Option<&Tensor>,
+    act: Option<Activation>,
+) -> Result<Tensor> {
     let [out, inner] = weight.dims();
     let Some((&last, before)) = x.dims().split_last() else { bail!(Shape, "expected rows, found a number") };
     if last != inner || bias.is_some_and(|bias| bias.dims() != [out]) {
@@ -26,13 +31,13 @@ pub fn linear_packed(x: &Tensor, weight: &Packed, bias: Option<&Tensor>, act: Op
     if !matches!(x.device(), Device::Cpu) {
         bail!(Argument, "a quantised matrix computes in the processor's memory, found rows elsewhere");
     }
-    let sizes = Sizes { rows: before.iter().product(), inner, out };
+    let sizes = ProductSizes { rows: before.iter().product(), inner, out };
     let shape = [before, &[out]].concat();
     let arguments: Vec<&Tensor> = [x].into_iter().chain(bias).collect();
     let matrix = Matrix::Packed(weight);
-    match Way::of(&arguments) {
-        Way::Fused => fused(x, &matrix, bias, act, sizes)?.tensor(&shape, x.dtype()),
-        Way::Recorded => {
+    match Implementation::of(&arguments) {
+        Implementation::Fused => fused(x, &matrix, bias, act, sizes)?.tensor(&shape, x.dtype()),
+        Implementation::Recorded => {
             let inner = fused(x, &matrix, bias, None, sizes)?;
             let (inner, result) = match act {
                 None => (None, inner),
@@ -50,7 +55,7 @@ pub fn linear_packed(x: &Tensor, weight: &Packed, bias: Option<&Tensor>, act: Op
                     Some((inner, act)) => flat(&activation_gradient(inner, gradient, *act)?)?,
                     None => flat(gradient)?,
                 };
-                let numbers = Numbers::of(&gradient)?;
+                let numbers = FlatNumbers::of(&gradient)?;
                 let of = |part: usize| match part {
                     0 => of_x(numbers.slice(), &weight)?.tensor(&x_shape, DType::F32),
                     _ => column_sums(numbers.slice(), out)?.tensor(&[out], DType::F32),
@@ -58,7 +63,7 @@ pub fn linear_packed(x: &Tensor, weight: &Packed, bias: Option<&Tensor>, act: Op
                 asked.iter().enumerate().map(|(part, asked)| asked.then(|| of(part)).transpose()).collect()
             })
         }
-        Way::Plain => {
+        Implementation::Plain => {
             let weight = weight.tensor()?.to_dtype(x.dtype())?;
             let y = linear_plain(x, &weight, bias)?;
             act.map_or(Ok(y.clone()), |act| crate::activation::activate_plain(&y, act))
@@ -67,13 +72,13 @@ pub fn linear_packed(x: &Tensor, weight: &Packed, bias: Option<&Tensor>, act: Op
 }
 
 /// Computes dy W for dy `[rows, out]`, one part of W's rows after the other.
-fn of_x(gradient: &[f32], weight: &Packed) -> Result<Fresh> {
+fn of_x(gradient: &[f32], weight: &PackedMatrix) -> Result<Fresh> {
     let [out, inner] = weight.dims();
     let rows = gradient.len() / out.max(1);
     let mut result = Fresh::from(vec![0.0; rows * inner]);
     for start in (0..out).step_by(ROWS) {
         let part = weight.rows(start, ROWS.min(out - start))?.tensor()?;
-        let part = Numbers::of(&part)?;
+        let part = FlatNumbers::of(&part)?;
         let gradient = Factor { numbers: gradient, row: out as isize, column: 1 }.from(0, start);
         let weight = Factor { numbers: part.slice(), row: inner as isize, column: 1 };
         let sizes = [rows, inner, ROWS.min(out - start)];

@@ -18,14 +18,14 @@ use pulp::Arch;
 
 use crate::Result;
 use crate::error::bail;
-use crate::level::arch;
+use crate::instructions::arch;
 use crate::numbers::Fresh;
 pub use blocks::Packing;
 pub use map::linear_packed;
 
 /// A matrix `[out, in]` in blocks along its rows.
 #[derive(Clone)]
-pub struct Packed {
+pub struct PackedMatrix {
     packing: Packing,
     inner: usize,
     /// Memory, or a mapped file, which lives as long as this does.
@@ -35,7 +35,7 @@ pub struct Packed {
     factor: f32,
 }
 
-impl Packed {
+impl PackedMatrix {
     /// Returns the matrix of `rows` rows of `inner` numbers whose blocks begin at `begin`; None if rows are no whole
     /// blocks, or if the memory ends before.
     pub fn new(
@@ -141,7 +141,7 @@ impl Packed {
     }
 }
 
-impl fmt::Debug for Packed {
+impl fmt::Debug for PackedMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?}", self.packing.name(), self.dims())
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use half::f16;
 
-use super::{Packed, Packing};
+use super::{PackedMatrix, Packing};
 use crate::error::bail;
-use crate::numbers::{Numbers, flat};
+use crate::numbers::{FlatNumbers, flat};
 use crate::{Result, parallel};
 
 /// Numbers in a block, and its bytes.
@@ -15,7 +15,7 @@ const BLOCK: (usize, usize) = Packing::Q8_0.block();
 /// The integer that the largest number of a block becomes.
 const MOST: f32 = 127.0;
 
-impl Packed {
+impl PackedMatrix {
     /// Packs a matrix `[out, in]` of finite numbers as int8; None if its rows are no whole blocks.
     ///
     /// Half precision has scales from 2^-24 to 65504, and those below 2^-14 with fewer bits. A matrix that asks for others has a
@@ -26,7 +26,7 @@ impl Packed {
         let (rows, inner) = matrix.dims2()?;
         let Some(row) = Packing::Q8_0.row(inner).filter(|row| *row > 0) else { return Ok(None) };
         let flat = flat(matrix)?;
-        let numbers = Numbers::of(&flat)?;
+        let numbers = FlatNumbers::of(&flat)?;
         let numbers = numbers.slice();
         if let Some(odd) = numbers.iter().find(|x| !x.is_finite()) {
             bail!(Argument, "expected finite numbers to quantise, found {odd}");

@@ -24,7 +24,7 @@ fn ggml(packing: Packing) -> GgmlDType {
 }
 
 /// Returns a matrix of random bytes with scales between 1/64 and 1/32.
-fn random(packing: Packing, [rows, inner]: [usize; 2], seed: u64) -> Packed {
+fn random(packing: Packing, [rows, inner]: [usize; 2], seed: u64) -> PackedMatrix {
     let (_, block) = packing.block();
     let length = rows * packing.row(inner).unwrap();
     let mut bytes: Vec<u8> = list(&numbers(&[length], 128.0, seed)).iter().map(|x| (x + 128.0) as u8).collect();
@@ -38,7 +38,7 @@ fn random(packing: Packing, [rows, inner]: [usize; 2], seed: u64) -> Packed {
             block[at + 1] = 0x24;
         }
     }
-    Packed::new(packing, [rows, inner], Arc::new(bytes), 0).unwrap()
+    PackedMatrix::new(packing, [rows, inner], Arc::new(bytes), 0).unwrap()
 }
 
 fn bits(x: &[f32]) -> Vec<u32> {
@@ -124,12 +124,12 @@ fn rows_are_looked_up_and_sliced() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let bytes = || Arc::new(vec![0_u8; 144]);
-    assert!(Packed::new(Packing::Q4K, [1, 256], bytes(), 0).is_some());
-    assert!(Packed::new(Packing::Q4K, [2, 256], bytes(), 0).is_none());
-    assert!(Packed::new(Packing::Q4K, [1, 256], bytes(), 1).is_none());
-    assert!(Packed::new(Packing::Q4K, [1, 255], bytes(), 0).is_none());
-    assert!(Packed::new(Packing::Q4K, [1, 0], bytes(), 0).is_none());
-    assert!(Packed::new(Packing::Q4K, [usize::MAX, 256], bytes(), 0).is_none());
+    assert!(PackedMatrix::new(Packing::Q4K, [1, 256], bytes(), 0).is_some());
+    assert!(PackedMatrix::new(Packing::Q4K, [2, 256], bytes(), 0).is_none());
+    assert!(PackedMatrix::new(Packing::Q4K, [1, 256], bytes(), 1).is_none());
+    assert!(PackedMatrix::new(Packing::Q4K, [1, 255], bytes(), 0).is_none());
+    assert!(PackedMatrix::new(Packing::Q4K, [1, 0], bytes(), 0).is_none());
+    assert!(PackedMatrix::new(Packing::Q4K, [usize::MAX, 256], bytes(), 0).is_none());
     let weight = random(Packing::Q8_0, [4, 32], 9);
     assert!(linear_packed(&numbers(&[2, 31], 1.0, 1), &weight, None, None).is_err());
     assert!(linear_packed(&numbers(&[2, 32], 1.0, 1), &weight, Some(&numbers(&[3], 1.0, 1)), None).is_err());
@@ -137,11 +137,11 @@ fn what_does_not_fit_is_refused() {
 
 #[test]
 fn int8_has_rows_of_whole_blocks_of_finite_numbers() {
-    assert!(Packed::int8(&numbers(&[3, 33], 1.0, 1)).unwrap().is_none());
-    assert!(Packed::int8(&numbers(&[3, 0], 1.0, 1)).unwrap().is_none());
+    assert!(PackedMatrix::int8(&numbers(&[3, 33], 1.0, 1)).unwrap().is_none());
+    assert!(PackedMatrix::int8(&numbers(&[3, 0], 1.0, 1)).unwrap().is_none());
     let odd = crate::tests::troubled(&numbers(&[1, 32], 1.0, 1));
-    assert_eq!(Packed::int8(&odd).unwrap_err().to_string(), "expected finite numbers to quantise, found NaN");
-    let nothing = Packed::int8(&numbers(&[1, 32], 0.0, 1)).unwrap().unwrap();
+    assert_eq!(PackedMatrix::int8(&odd).unwrap_err().to_string(), "expected finite numbers to quantise, found NaN");
+    let nothing = PackedMatrix::int8(&numbers(&[1, 32], 0.0, 1)).unwrap().unwrap();
     assert_eq!(list(&nothing.tensor().unwrap()), [0.0; 32]);
 }
 
@@ -154,7 +154,7 @@ fn bound(of_block: f32, of_matrix: f32) -> f32 {
 }
 
 fn assert_is_near(x: &Tensor) {
-    let packed = Packed::int8(x).unwrap().unwrap();
+    let packed = PackedMatrix::int8(x).unwrap().unwrap();
     let found = list(&packed.tensor().unwrap());
     let x = list(x);
     let largest = |x: &[f32]| x.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
@@ -182,10 +182,10 @@ proptest! {
 #[test]
 fn int8_of_numbers_that_half_precision_does_not_have_is_the_same_times_a_power_of_two() {
     let x = numbers(&[8, 128], 1.0, 1);
-    let packed = |x: &Tensor| Packed::int8(x).unwrap().unwrap();
+    let packed = |x: &Tensor| PackedMatrix::int8(x).unwrap().unwrap();
     let plain = packed(&x);
     let row = numbers(&[1, 128], 1.0, 2);
-    let products = |weight: &Packed| list(&linear_packed(&row, weight, None, None).unwrap());
+    let products = |weight: &PackedMatrix| list(&linear_packed(&row, weight, None, None).unwrap());
     // 2^-10 is where scales begin to lose bits, and 2^-18 where they would be nothing.
     for power in [-100, -30, -18, -10, 0, 10, 30, 100] {
         let factor = 2_f32.powi(power);

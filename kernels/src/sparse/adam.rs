@@ -6,10 +6,10 @@ use rayon::prelude::*;
 use super::{scale, squares};
 use crate::Result;
 use crate::adam::{AdamW, Factors, SHORTEST};
-use crate::adamw::Piece;
+use crate::adamw::UpdatePiece;
 use crate::error::bail;
 use crate::in_place::in_place;
-use crate::level::arch;
+use crate::instructions::arch;
 
 /// Numbers in a piece of work; where pieces begin depends on the sizes only.
 const PIECE: usize = 1 << 14;
@@ -38,12 +38,12 @@ pub fn adam_rows(weight: &Var, gradient: RowGradients, moments: [&Var; 2], setti
     let factors = Factors::of(settings);
     let zeros = vec![0.0; width];
     let rows = (PIECE / width).max(1);
-    let piece = |(first, ((weights, gradients), (means, squared))): (usize, Parts)| {
+    let piece = |(first, ((weights, gradients), (means, squared))): (usize, UpdateParts)| {
         let moments = means.chunks_exact_mut(width).zip(squared.chunks_exact_mut(width));
         let weights = weights.chunks_exact_mut(width).zip(gradients.chunks_exact(width));
         for (row, ((weights, gradients), (means, squared))) in weights.zip(moments).enumerate() {
             let gradients = if there[first * rows + row] { gradients } else { &zeros };
-            arch.dispatch(Piece { weights: &mut *weights, gradients, means, squares: squared, factors });
+            arch.dispatch(UpdatePiece { weights: &mut *weights, gradients, means, squares: squared, factors });
             if unit {
                 let length = squares(arch, weights).sqrt().max(SHORTEST);
                 scale(arch, weights, 1.0 / length);
@@ -64,4 +64,4 @@ pub fn adam_rows(weight: &Var, gradient: RowGradients, moments: [&Var; 2], setti
 }
 
 /// Weights, gradients and the two moments of a piece.
-type Parts<'a> = ((&'a mut [f32], &'a [f32]), (&'a mut [f32], &'a mut [f32]));
+type UpdateParts<'a> = ((&'a mut [f32], &'a [f32]), (&'a mut [f32], &'a mut [f32]));

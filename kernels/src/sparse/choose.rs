@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::keep::{Few, LargestOfAll, LargestOfRows};
-use super::wanted::Wanted;
-use super::{AtLeast, Product, Sizes, SparseRows};
+use super::collectors::{AboveFloor, LargestOfAll, LargestOfRows};
+use super::wanted::WantedScores;
+use super::{AtLeast, Product, ScoreSizes, SparseRows};
 use crate::{Result, memory};
 
 /// Number of rows of which one is sampled to estimate the floor of the largest scores.
@@ -18,9 +18,9 @@ impl Product<'_> {
     /// Finds the k largest scores of each row, those above 0; of equal ones the first columns. k is from 1 to the
     /// number of columns.
     pub fn largest_of_rows(&self, k: usize) -> Result<SparseRows> {
-        let Sizes { rows, columns, .. } = self.sizes;
+        let ScoreSizes { rows, columns, .. } = self.sizes;
         memory::check(LargestOfRows::size(k, rows, columns), || format!("the {k} largest codes of {rows} rows"))?;
-        let parts = self.look(Wanted::Largest(k), |rows| LargestOfRows::new(k, rows.len(), columns));
+        let parts = self.look(WantedScores::Largest(k), |rows| LargestOfRows::new(k, rows.len(), columns));
         Ok(SparseRows::joined(parts.into_par_iter().map(LargestOfRows::finish).collect()))
     }
 
@@ -39,21 +39,21 @@ impl Product<'_> {
     }
 
     fn largest_from(&self, count: usize, floor: Option<f32>) -> SparseRows {
-        let Sizes { rows, columns, .. } = self.sizes;
-        let wanted = Wanted::From(floor.map_or(AtLeast::Positive, AtLeast::Number));
+        let ScoreSizes { rows, columns, .. } = self.sizes;
+        let wanted = WantedScores::From(floor.map_or(AtLeast::Positive, AtLeast::Number));
         LargestOfAll::finish(self.look(wanted, |part| LargestOfAll::new(count, columns, part, floor)), rows)
     }
 
     /// Estimates from a few of the rows a floor that more than enough scores reach.
     fn likely_floor(&self, count: usize) -> Option<f32> {
-        let Sizes { rows, inner, .. } = self.sizes;
+        let ScoreSizes { rows, inner, .. } = self.sizes;
         let some = rows / ONE_OF;
         let share = (SLACK * count as f64 * some as f64 / rows as f64).ceil() as usize;
         if some < ENOUGH {
             return None;
         }
         let x: Vec<f32> = self.x.chunks_exact(inner * ONE_OF).flat_map(|rows| &rows[..inner]).copied().collect();
-        let sizes = Sizes { rows: some, ..self.sizes };
+        let sizes = ScoreSizes { rows: some, ..self.sizes };
         let found = Product { x: &x, sizes, ..*self }.largest_from(share, None);
         // With fewer scores above 0 there is no estimate.
         (found.values.len() == share).then(|| found.values.iter().copied().fold(f32::INFINITY, f32::min))
@@ -62,7 +62,7 @@ impl Product<'_> {
     /// Finds all scores at or above a floor; None if they are more than a share of all.
     pub fn few(&self, floor: AtLeast, most: f64) -> Option<SparseRows> {
         let limit = |rows: usize| (most * rows as f64 * self.sizes.columns as f64) as usize;
-        let parts = self.look(Wanted::From(floor), |rows| Few::new(floor, limit(rows.len()), rows.len()));
-        Some(SparseRows::joined(parts.into_par_iter().map(Few::finish).collect::<Option<_>>()?))
+        let parts = self.look(WantedScores::From(floor), |rows| AboveFloor::new(floor, limit(rows.len()), rows.len()));
+        Some(SparseRows::joined(parts.into_par_iter().map(AboveFloor::finish).collect::<Option<_>>()?))
     }
 }

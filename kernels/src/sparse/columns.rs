@@ -8,7 +8,7 @@ use super::SparseRows;
 
 /// One entry of a column: its row, its value, and a second value of the same entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Entry {
+pub struct ColumnEntry {
     pub row: u32,
     pub value: f32,
     pub slope: f32,
@@ -19,14 +19,14 @@ pub struct Entry {
 pub struct ByColumn {
     /// Number of columns of each part but the last.
     width: usize,
-    parts: Vec<Part>,
+    parts: Vec<ColumnBlock>,
 }
 
 /// Some columns, concatenated.
 #[derive(Debug, Default, PartialEq)]
-struct Part {
+struct ColumnBlock {
     starts: Vec<usize>,
-    places: Vec<Entry>,
+    places: Vec<ColumnEntry>,
 }
 
 impl ByColumn {
@@ -35,12 +35,12 @@ impl ByColumn {
         let width = columns.div_ceil(rayon::current_num_threads()).max(1);
         let starts: Vec<usize> = (0..columns).step_by(width).collect();
         // Each thread reads all numbers and takes those of its columns.
-        let part = |start: usize| Part::of(rows, slopes, start..(start + width).min(columns));
+        let part = |start: usize| ColumnBlock::of(rows, slopes, start..(start + width).min(columns));
         Self { width, parts: starts.into_par_iter().map(part).collect() }
     }
 
     /// Returns the entries of a column, which may be empty.
-    pub fn column(&self, column: usize) -> &[Entry] {
+    pub fn column(&self, column: usize) -> &[ColumnEntry] {
         let Some(part) = column.checked_div(self.width).and_then(|part| self.parts.get(part)) else { return &[] };
         let at = column % self.width;
         match part.starts.get(at..at + 2) {
@@ -50,18 +50,18 @@ impl ByColumn {
     }
 }
 
-impl Part {
+impl ColumnBlock {
     fn of(rows: &SparseRows, slopes: &[f32], columns: Range<usize>) -> Self {
         let mine = |column: &u32| (*column as usize).checked_sub(columns.start).filter(|at| *at < columns.len());
         let mut starts = vec![0; columns.len() + 1];
         rows.columns.iter().filter_map(mine).for_each(|at| starts[at + 1] += 1);
         (0..columns.len()).for_each(|at| starts[at + 1] += starts[at]);
         let mut next = starts.clone();
-        let mut places = vec![Entry::default(); starts[columns.len()]];
+        let mut places = vec![ColumnEntry::default(); starts[columns.len()]];
         for row in 0..rows.rows() {
             for index in rows.range(row) {
                 let Some(at) = mine(&rows.columns[index]) else { continue };
-                places[next[at]] = Entry { row: row as u32, value: rows.values[index], slope: slopes[index] };
+                places[next[at]] = ColumnEntry { row: row as u32, value: rows.values[index], slope: slopes[index] };
                 next[at] += 1;
             }
         }

@@ -3,9 +3,9 @@
 
 mod adam;
 mod choose;
+mod collectors;
 mod columns;
 mod combine;
-mod keep;
 mod scores;
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
 mod screen;
@@ -18,10 +18,10 @@ mod tests;
 mod wanted;
 
 pub use adam::{RowGradients, adam_rows};
-pub use columns::{ByColumn, Entry};
+pub use columns::{ByColumn, ColumnEntry};
 pub use combine::{add_rows, dots_with_rows, scale};
 pub use sums::{add, add_columns, dot, spread, squares};
-pub use wanted::{AtLeast, Product, Sizes};
+pub use wanted::{AtLeast, Product, ScoreSizes};
 
 /// Sparse rows: those of row i are `starts[i]..starts[i + 1]`.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -5,9 +5,9 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::screen::Screen;
-use super::wanted::{KeepScores, Product, Sizes, Wanted};
-use crate::level::arch;
+use super::screen::ScoreScreen;
+use super::wanted::{KeepScores, Product, ScoreSizes, WantedScores};
+use crate::instructions::arch;
 use crate::product::{Factor, Onto, multiply};
 
 /// A tile: its weights are packed once for all its rows, and its scores are still in the cache when they are filtered.
@@ -17,7 +17,7 @@ const TILE_COLUMNS: usize = 128;
 impl Product<'_> {
     /// Splits the rows into equal parts, as many as there are threads or more.
     fn parts(&self) -> Vec<Range<usize>> {
-        let Sizes { rows, .. } = self.sizes;
+        let ScoreSizes { rows, .. } = self.sizes;
         let parts = rayon::current_num_threads().max(rows.div_ceil(TILE_ROWS));
         let height = rows.div_ceil(parts).next_multiple_of(16);
         (0..rows).step_by(height.max(1)).map(|row| row..(row + height).min(rows)).collect()
@@ -25,9 +25,9 @@ impl Product<'_> {
 
     /// Passes all wanted scores, and maybe others, to what `make` returns for each part of the rows, the parts in
     /// parallel; columns come in order.
-    pub fn look<K: KeepScores>(&self, wanted: Wanted, make: impl Fn(Range<usize>) -> K + Sync) -> Vec<K> {
+    pub fn look<K: KeepScores>(&self, wanted: WantedScores, make: impl Fn(Range<usize>) -> K + Sync) -> Vec<K> {
         let arch = arch();
-        let screen = Screen::of(self, wanted);
+        let screen = ScoreScreen::of(self, wanted);
         let part = |rows: Range<usize>| {
             if let Some(screen) = &screen {
                 let mut keep = make(rows.clone());
@@ -57,7 +57,7 @@ impl Product<'_> {
     }
 
     fn multiply(&self, scores: &mut [f32], rows: Range<usize>, first: usize, columns: usize) {
-        let Sizes { inner, .. } = self.sizes;
+        let ScoreSizes { inner, .. } = self.sizes;
         let x = &self.x[rows.start * inner..rows.end * inner];
         let weights = &self.weights[first * inner..(first + columns) * inner];
         let x = Factor { numbers: x, row: inner as isize, column: 1 };

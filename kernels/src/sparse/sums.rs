@@ -3,15 +3,15 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::level::arch;
+use crate::instructions::arch;
 
 /// Rows in a piece of work; where pieces begin depends on nothing else.
 const PIECE: usize = 64;
 
 /// Adds rows to the sums of their columns.
 pub fn add_columns(arch: Arch, sums: &mut [f64], rows: &[f32]) {
-    struct Columns<'a>(&'a [f32], &'a mut [f64]);
-    impl WithSimd for Columns<'_> {
+    struct ColumnSums<'a>(&'a [f32], &'a mut [f64]);
+    impl WithSimd for ColumnSums<'_> {
         type Output = ();
 
         #[inline(always)]
@@ -23,7 +23,7 @@ pub fn add_columns(arch: Arch, sums: &mut [f64], rows: &[f32]) {
             }
         }
     }
-    arch.dispatch(Columns(rows, sums));
+    arch.dispatch(ColumnSums(rows, sums));
 }
 
 /// The share of the mean square below which a variance is rounding error.
@@ -33,8 +33,8 @@ const LEAST: f64 = 1e-12;
 /// an f32 is exact in f64, so that the cancellation where the mean is large costs digits of f64, of which there are
 /// enough.
 pub fn spread(rows: &[f32], width: usize) -> f64 {
-    struct Moments<'a>(&'a [f32], &'a mut [f64], &'a mut [f64]);
-    impl WithSimd for Moments<'_> {
+    struct ColumnMoments<'a>(&'a [f32], &'a mut [f64], &'a mut [f64]);
+    impl WithSimd for ColumnMoments<'_> {
         type Output = ();
 
         #[inline(always)]
@@ -52,7 +52,7 @@ pub fn spread(rows: &[f32], width: usize) -> f64 {
     let piece = |rows: &[f32]| {
         let mut sums = vec![0.0; width];
         let mut squares = vec![0.0; width];
-        arch.dispatch(Moments(rows, &mut sums, &mut squares));
+        arch.dispatch(ColumnMoments(rows, &mut sums, &mut squares));
         (sums, squares.iter().sum::<f64>())
     };
     let parts: Vec<_> = rows.par_chunks(PIECE * width).map(piece).collect();

@@ -4,23 +4,23 @@ use candle_core::{Device, Tensor, Var};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{AdamW, Level, adamw_step, arch};
+use crate::{AdamW, InstructionSet, adamw_step, arch};
 
 /// Returns small whole numbers, so that sums are exact and many are equal.
 fn numbers(len: usize, turn: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 7919 + turn * 104_729) % 11) as f32 - 5.0).collect()
 }
 
-struct Case {
+struct ScoreCase {
     x: Vec<f32>,
     weights: Vec<f32>,
     bias: Vec<f32>,
-    sizes: Sizes,
+    sizes: ScoreSizes,
 }
 
-impl Case {
+impl ScoreCase {
     fn new(rows: usize, inner: usize, columns: usize) -> Self {
-        let sizes = Sizes { rows, inner, columns };
+        let sizes = ScoreSizes { rows, inner, columns };
         Self { x: numbers(rows * inner, 1), weights: numbers(columns * inner, 2), bias: numbers(columns, 3), sizes }
     }
 
@@ -56,13 +56,13 @@ fn first(mut scores: Vec<(u32, f32)>, count: usize) -> Vec<(u32, f32)> {
 }
 
 fn at_every_level(test: impl Fn()) {
-    Level::ALL.into_iter().for_each(|level| level.limit(&test));
+    InstructionSet::ALL.into_iter().for_each(|level| level.limit(&test));
 }
 
 #[test]
 fn the_largest_of_rows_are_those_that_sorting_finds() {
     for (rows, inner, columns) in [(1, 1, 1), (3, 5, 7), (33, 8, 129), (40, 17, 300), (50, 66, 530)] {
-        let case = Case::new(rows, inner, columns);
+        let case = ScoreCase::new(rows, inner, columns);
         for k in [1, 2, 5, 20, 300].into_iter().filter(|k| *k <= columns) {
             at_every_level(|| {
                 let found = case.product().largest_of_rows(k).unwrap();
@@ -80,7 +80,7 @@ fn the_largest_of_all_are_those_that_sorting_finds() {
     let sizes = [(3, 6, 7, 4), (33, 6, 129, 66), (40, 6, 300, 1), (40, 6, 300, 12_000), (60, 64, 520, 300)];
     // The last ones have enough rows to estimate the floor.
     for (rows, inner, columns, count) in sizes.into_iter().chain([(1030, 3, 40, 2000), (1030, 3, 40, 41_000)]) {
-        let case = Case::new(rows, inner, columns);
+        let case = ScoreCase::new(rows, inner, columns);
         let found = case.product().largest_of_all(count).unwrap();
         let all = (0..rows)
             .flat_map(|row| case.scores(row).into_iter().map(move |(c, s)| (row as u32 * columns as u32 + c, s)));
@@ -94,7 +94,7 @@ fn the_largest_of_all_are_those_that_sorting_finds() {
 #[test]
 fn few_are_those_from_their_floors_on_or_nothing() {
     for (rows, inner, columns, lift) in [(21, 6, 140, 0.0), (60, 70, 530, 200.0)] {
-        let case = Case::new(rows, inner, columns);
+        let case = ScoreCase::new(rows, inner, columns);
         let floors: Vec<f32> = numbers(columns, 4).into_iter().map(|floor| floor + lift).collect();
         at_every_level(|| {
             assert!(case.product().few(AtLeast::Positive, 0.01).is_none());
@@ -118,7 +118,7 @@ fn few_are_those_from_their_floors_on_or_nothing() {
 fn nan_is_kept() {
     for (rows, inner, columns) in [(20, 6, 140), (50, 64, 520)] {
         for place in 0..3 {
-            let mut case = Case::new(rows, inner, columns);
+            let mut case = ScoreCase::new(rows, inner, columns);
             [&mut case.bias, &mut case.weights, &mut case.x][place][100] = f32::NAN;
             let found = case.product().largest_of_rows(2).unwrap();
             let count = found.values.iter().filter(|value| value.is_nan()).count();
@@ -129,7 +129,7 @@ fn nan_is_kept() {
 
 #[test]
 fn columns_that_are_all_alike_are_no_harm() {
-    let mut case = Case::new(60, 64, 520);
+    let mut case = ScoreCase::new(60, 64, 520);
     (case.x, case.weights, case.bias) = (vec![0.3; 60 * 64], vec![0.7; 520 * 64], vec![0.0; 520]);
     // Some rows are zero.
     case.x[..640].fill(0.0);

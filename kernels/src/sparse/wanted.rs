@@ -7,7 +7,7 @@ pub const ABOVE_ZERO: f32 = f32::from_bits(1);
 
 /// The sizes of x `[rows, inner]` and of weights `[columns, inner]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sizes {
+pub struct ScoreSizes {
     pub rows: usize,
     pub inner: usize,
     pub columns: usize,
@@ -20,12 +20,12 @@ pub struct Product<'a> {
     pub weights: &'a [f32],
     /// One number for each column.
     pub bias: &'a [f32],
-    pub sizes: Sizes,
+    pub sizes: ScoreSizes,
 }
 
 /// The scores that are wanted; others need not be exact.
 #[derive(Debug, Clone, Copy)]
-pub enum Wanted<'a> {
+pub enum WantedScores<'a> {
     /// The largest scores of each row, so many, and only those above 0.
     Largest(usize),
     /// The scores at or above a floor.

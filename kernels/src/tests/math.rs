@@ -2,8 +2,8 @@
 
 use pulp::Simd;
 
-use super::super::elementwise::{One, map};
-use super::super::level::arch;
+use super::super::elementwise::{UnaryFunction, map};
+use super::super::instructions::arch;
 use super::super::math;
 use super::at_every_level;
 
@@ -13,7 +13,7 @@ macro_rules! functions {
         #[derive(Clone, Copy)]
         struct $name;
 
-        impl One for $name {
+        impl UnaryFunction for $name {
             #[inline(always)]
             fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
                 math::$name(simd, x)
@@ -31,7 +31,7 @@ fn grid() -> Vec<f32> {
 }
 
 /// Returns the largest distance from `expected`, as a share of `size(x, expected)`.
-fn error(function: impl One, expected: impl Fn(f64) -> f64, size: impl Fn(f64, f64) -> f64) -> f64 {
+fn error(function: impl UnaryFunction, expected: impl Fn(f64) -> f64, size: impl Fn(f64, f64) -> f64) -> f64 {
     let x = grid();
     let mut found = vec![0.0; x.len()];
     map(arch(), &mut found, &x, function);

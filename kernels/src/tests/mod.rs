@@ -10,7 +10,7 @@ mod rows;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::Level;
+use super::InstructionSet;
 
 /// Lengths around those of registers and of unrolled loops.
 const LENGTHS: [usize; 9] = [1, 2, 3, 15, 17, 63, 64, 65, 130];
@@ -63,7 +63,7 @@ pub(crate) fn assert_close(found: &Tensor, expected: &Tensor, tolerance: f32, fl
 
 #[track_caller]
 pub(crate) fn at_every_level(test: impl Fn()) {
-    for level in Level::ALL {
+    for level in InstructionSet::ALL {
         level.limit(&test);
     }
 }

@@ -117,7 +117,7 @@ pub fn attribution(
     task: &Task,
 ) -> Result<Vec<Vec<f64>>> {
     let places: Vec<Place> = stages.iter().map(|stage| stage.place).collect();
-    let mut levels = stages.iter().map(|stage| Sums::of(&stage.sae)).collect::<Result<Vec<_>>>()?;
+    let mut levels = stages.iter().map(|stage| AttributionSums::of(&stage.sae)).collect::<Result<Vec<_>>>()?;
     let bar = task.begin("taking gradients", Some(due.rows() as u64));
     for part in due.parts(model.decoder.config().outputs())? {
         task.check()?;
@@ -143,7 +143,7 @@ fn chance(part: &DueBatch, logits: &Tensor, tokens: &[u32]) -> Result<Tensor> {
 }
 
 /// Sums over positions for the features of one dictionary.
-struct Sums {
+struct AttributionSums {
     /// `[d_sae, d]`: what an activation of 1 writes, before the scaling is undone.
     directions: Vec<f32>,
     /// Sum of dm/dc_f c_f for each feature.
@@ -152,7 +152,7 @@ struct Sums {
     gradient: Vec<f64>,
 }
 
-impl Sums {
+impl AttributionSums {
     fn of(sae: &Sae) -> Result<Self> {
         Ok(Self {
             directions: numbers(&written(sae, 0, sae.d_sae())?)?,
@@ -259,7 +259,7 @@ mod tests {
             Tensor::from_vec((0..40).map(|i| (i as f32 * 1.3).cos()).collect(), (5, 8), &Device::Cpu).unwrap();
         let m = |x: &Tensor| f64::from((x * &read_out).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap());
         let means: Vec<f32> = (0..FEATURES).map(|i| i as f32 / 50.0).collect();
-        let mut sums = Sums::of(&sae).unwrap();
+        let mut sums = AttributionSums::of(&sae).unwrap();
         // The gradient of a linear m is what it reads with.
         sums.take(&sae, &x, &read_out, &Task::default()).unwrap();
         for (feature, effect) in sums.effects(&means, 1.0).into_iter().enumerate() {

@@ -7,7 +7,7 @@ use super::graph::{Graph, Node, Part};
 use crate::base::{Result, Table, Task};
 use crate::data::Text;
 use crate::err;
-use crate::features::card::{CardPlan, Description, Surveyed, cards as cards_of};
+use crate::features::card::{CardPlan, Description, SurveyedDictionary, cards as cards_of};
 use crate::features::describe::{self, DescribeOptions};
 use crate::features::survey::KeptPositions;
 use crate::features::{Feature, FeatureCard, FeatureList, Survey, TextCodes};
@@ -69,10 +69,11 @@ impl Circuit {
 
     /// Returns the dictionaries, or an error that says how to provide them.
     pub fn dictionaries(&self) -> Result<&[Sae]> {
-        match self.saes.is_empty() {
-            false => Ok(&self.saes),
-            true => Err(err!(Argument, "expected a circuit with its dictionaries, found one loaded without them")
-                .hint("load it with its dictionaries: circuit::load(\"x.json\", saes)")),
+        if self.saes.is_empty() {
+            Err(err!(Argument, "expected a circuit with its dictionaries, found one loaded without them")
+                .hint("load it with its dictionaries: circuit::load(\"x.json\", saes)"))
+        } else {
+            Ok(&self.saes)
         }
     }
 
@@ -152,7 +153,7 @@ impl Circuit {
             let features: Vec<usize> = nodes.keys().copied().collect();
             // The effects on all logits are computed together, and are many where the vocabulary is large.
             for some in features.chunks(AT_ONCE) {
-                let surveyed = Surveyed { survey: &survey, dictionary };
+                let surveyed = SurveyedDictionary { survey: &survey, dictionary };
                 let cards = cards_of((sae, some), model, surveyed, &plan, task)?;
                 for (feature, card) in some.iter().zip(cards) {
                     let numbers = nodes.get(feature).map(Vec::as_slice).unwrap_or_default();

@@ -21,13 +21,13 @@ const LOGITS: usize = 1 << 24;
 pub struct Due {
     pub tokens: Vec<u32>,
     /// The rows, shortest first, so that the rows of a batch have similar lengths.
-    rows: Vec<Row>,
+    rows: Vec<DueRow>,
     /// The number of tokens read.
     pub read: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Row {
+struct DueRow {
     ids: Vec<u32>,
     /// The positions whose next token is one of the tokens.
     due: Vec<usize>,
@@ -47,17 +47,17 @@ impl Due {
     pub fn of(model: &Model, text: &Text, tokens: &[u32], context: usize, task: &Task) -> Result<Self> {
         let context = harvest::context(model.decoder.config(), Some(context)).map_err(|e| e.about("context"))?;
         let kept = gathered(text, tokenizer(model)?, context, None, task, |row| {
-            Ok((row.ids.len(), Row::of(row.ids, tokens)))
+            Ok((row.ids.len(), DueRow::of(row.ids, tokens)))
         })?;
         let read = kept.iter().map(|(length, _)| length).sum();
-        let rows: Vec<Row> = kept.into_iter().filter_map(|(_, row)| row).collect();
+        let rows: Vec<DueRow> = kept.into_iter().filter_map(|(_, row)| row).collect();
         Self::sorted(rows, tokens, read).ok_or_else(|| {
             err!(Argument, "expected one of the tokens in {}, found none in {read} tokens", text.name())
                 .hint("read more text, or look for other tokens")
         })
     }
 
-    fn sorted(mut rows: Vec<Row>, tokens: &[u32], read: usize) -> Option<Self> {
+    fn sorted(mut rows: Vec<DueRow>, tokens: &[u32], read: usize) -> Option<Self> {
         rows.sort_by_key(|row| row.ids.len());
         (!rows.is_empty()).then(|| Self { tokens: tokens.to_vec(), rows, read })
     }
@@ -85,7 +85,7 @@ impl Due {
     }
 }
 
-impl Row {
+impl DueRow {
     /// Builds a row, or none if no token is due: the first token of a row is never due.
     fn of(mut ids: Vec<u32>, tokens: &[u32]) -> Option<Self> {
         let next = ids.iter().skip(1).enumerate();
@@ -96,7 +96,7 @@ impl Row {
 }
 
 impl DueBatch {
-    fn of(rows: &[Row]) -> Result<Self> {
+    fn of(rows: &[DueRow]) -> Result<Self> {
         let batch = Batch::new(rows.iter().map(|row| row.ids.clone()).collect())?;
         let width = batch.width();
         let each = || rows.iter().enumerate().flat_map(|(number, row)| row.due.iter().map(move |at| (number, at)));
@@ -146,7 +146,7 @@ pub mod tests {
 
     /// Builds the due positions of given rows.
     pub fn due(rows: &[&[u32]], tokens: &[u32]) -> Due {
-        let found = rows.iter().filter_map(|row| Row::of(row.to_vec(), tokens)).collect();
+        let found = rows.iter().filter_map(|row| DueRow::of(row.to_vec(), tokens)).collect();
         Due::sorted(found, tokens, rows.iter().map(|row| row.len()).sum()).unwrap()
     }
 

@@ -276,9 +276,10 @@ impl Graph {
 
     /// Returns what the graph is a set of: nodes if some are features or reconstruction errors, else edges.
     pub fn units(&self) -> Units {
-        match self.nodes.iter().any(|node| matches!(node.part, Part::Feature(_) | Part::Error)) {
-            true => Units::Nodes,
-            false => Units::Edges,
+        if self.nodes.iter().any(|node| matches!(node.part, Part::Feature(_) | Part::Error)) {
+            Units::Nodes
+        } else {
+            Units::Edges
         }
     }
 
@@ -326,12 +327,12 @@ impl Graph {
 
     /// Returns a table of the nodes with a column for each thing that some of them have.
     pub fn node_table(&self) -> Table {
-        type Of = fn(&Node) -> Cell;
+        type NodeCell = fn(&Node) -> Cell;
         let has = |is_there: fn(&Node) -> bool| self.nodes.iter().any(is_there);
         let heads = has(|n| matches!(n.part, Part::Head(_)));
         let tokens = has(|n| matches!(n.part, Part::Token(_)));
         let features = self.units() == Units::Nodes;
-        let columns: [(&str, bool, Of); 9] = [
+        let columns: [(&str, bool, NodeCell); 9] = [
             ("site", true, |node| node.site.as_str().into()),
             ("head", heads, |node| if let Part::Head(head) = node.part { head.into() } else { Cell::Missing }),
             (
@@ -352,7 +353,7 @@ impl Graph {
             }),
             ("score", features, |node| node.score.map_or(Cell::Missing, Cell::from)),
         ];
-        let outlier: (&str, bool, Of) = ("outlier dimension", features, |node| node.outlier.into());
+        let outlier: (&str, bool, NodeCell) = ("outlier dimension", features, |node| node.outlier.into());
         let columns: Vec<_> = columns.into_iter().chain([outlier]).filter(|(_, is_there, _)| *is_there).collect();
         Table {
             title: self.title.clone(),

@@ -23,15 +23,15 @@ pub mod dictionaries;
 mod dot;
 pub mod due;
 pub mod edges;
-pub mod enough;
 pub mod faithfulness;
 pub mod graph;
 pub mod judge;
+pub mod minimal;
 pub mod selection;
 pub mod shared;
-pub mod smallest;
 pub mod sparse_features;
 pub mod subgraph;
+pub mod sufficiency;
 pub mod supernodes;
 pub mod tree;
 

@@ -7,7 +7,7 @@ use crate::sae::Sae;
 
 /// A feature by its level, its index there, and its score.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scored {
+pub struct ScoredFeature {
     pub level: usize,
     pub feature: usize,
     pub score: f64,
@@ -28,7 +28,7 @@ pub struct Selection {
     /// The tokens that the target is about.
     pub tokens: Vec<u32>,
     /// The features, the largest score first, of equals the earliest feature.
-    pub ranking: Vec<Scored>,
+    pub ranking: Vec<ScoredFeature>,
     /// The mean activation of each feature over the text that the scores are from, level by level.
     pub means: Vec<Vec<f32>>,
     /// The name of the text that the scores are from, and the number of its rows and positions where the tokens are
@@ -39,12 +39,13 @@ pub struct Selection {
 }
 
 /// Ranks the features of some levels by their scores.
-pub fn ranking(scores: &[Vec<f64>]) -> Vec<Scored> {
+pub fn ranking(scores: &[Vec<f64>]) -> Vec<ScoredFeature> {
     let level = |(level, scores): (usize, &Vec<f64>)| {
-        let scored = scores.iter().enumerate().map(move |(feature, score)| Scored { level, feature, score: *score });
+        let scored =
+            scores.iter().enumerate().map(move |(feature, score)| ScoredFeature { level, feature, score: *score });
         scored.collect::<Vec<_>>()
     };
-    let mut all: Vec<Scored> = scores.iter().enumerate().flat_map(level).collect();
+    let mut all: Vec<ScoredFeature> = scores.iter().enumerate().flat_map(level).collect();
     all.sort_by(|a, b| b.score.total_cmp(&a.score));
     all
 }

@@ -65,13 +65,15 @@ pub fn greedy(circuit: &Circuit, wanted: f64, options: SubgraphOptions) -> Resul
     for (number, edge) in graph.edges.iter().enumerate() {
         into[edge.to].push(number);
     }
-    let offered =
-        |node: usize| into[node].iter().map(|edge| Offered { size: graph.edges[*edge].effect.abs(), edge: *edge });
+    let offered = |node: usize| {
+        into[node].iter().map(|edge| CandidateEdge { size: graph.edges[*edge].effect.abs(), edge: *edge })
+    };
     let mut is_in: Vec<bool> = graph.nodes.iter().map(|node| is_last(graph, node.level)).collect();
-    let mut open: BinaryHeap<Offered> = (0..graph.nodes.len()).filter(|node| is_in[*node]).flat_map(offered).collect();
+    let mut open: BinaryHeap<CandidateEdge> =
+        (0..graph.nodes.len()).filter(|node| is_in[*node]).flat_map(offered).collect();
     let mut kept = vec![false; graph.edges.len()];
     for _ in 0..count(wanted, graph.edges.len())? {
-        let Some(Offered { edge, .. }) = open.pop() else { break };
+        let Some(CandidateEdge { edge, .. }) = open.pop() else { break };
         kept[edge] = true;
         let from = graph.edges[edge].from;
         if !is_in[from] {
@@ -83,30 +85,30 @@ pub fn greedy(circuit: &Circuit, wanted: f64, options: SubgraphOptions) -> Resul
 }
 
 /// An edge that may be taken: the largest first, of equal ones the first in the graph.
-struct Offered {
+struct CandidateEdge {
     size: f64,
     edge: usize,
 }
 
-impl Ord for Offered {
+impl Ord for CandidateEdge {
     fn cmp(&self, other: &Self) -> Ordering {
         self.size.total_cmp(&other.size).then(other.edge.cmp(&self.edge))
     }
 }
 
-impl PartialOrd for Offered {
+impl PartialOrd for CandidateEdge {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Offered {
+impl PartialEq for CandidateEdge {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Offered {}
+impl Eq for CandidateEdge {}
 
 fn size(effect: Option<f64>) -> f64 {
     effect.map_or(f64::INFINITY, f64::abs)
@@ -155,10 +157,11 @@ fn selected(circuit: &Circuit, kept: Vec<bool>, options: SubgraphOptions) -> Cir
             if is_last(graph, level) && !is_set_of_edges {
                 return true;
             }
-            match options.prune {
-                true => (level == 0 || has_in[number]) && (is_last(graph, level) || has_out[number]),
+            if options.prune {
+                (level == 0 || has_in[number]) && (is_last(graph, level) || has_out[number])
+            } else {
                 // Without edges a node is no part of a set of them.
-                false => !is_set_of_edges || has_in[number] || has_out[number],
+                !is_set_of_edges || has_in[number] || has_out[number]
             }
         };
         let left: Vec<bool> = (0..nodes.len()).map(|number| nodes[number] && holds(number)).collect();

@@ -3,7 +3,7 @@
 use crate::base::task::Bar;
 use crate::base::{Result, Task};
 use crate::data::Text;
-use crate::data::pack::{Encoded, Encoder, beginning};
+use crate::data::pack::{EncodedDocument, Encoder, beginning};
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
@@ -96,7 +96,7 @@ struct Windows<'a> {
 }
 
 impl Windows<'_> {
-    fn take(&mut self, piece: &Encoded, most: u64, bar: &dyn Bar, task: &Task) -> Result<()> {
+    fn take(&mut self, piece: &EncodedDocument, most: u64, bar: &dyn Bar, task: &Task) -> Result<()> {
         if piece.at == 0 {
             self.finish(task)?;
             self.window = self.between.filter(|_| self.front.is_none()).into_iter().collect();

@@ -8,7 +8,7 @@
 //!
 //! let task = Task::default();
 //! let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
-//! let model = Model::load(&files, "tiny", &Loading::default(), &task)?;
+//! let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 //!
 //! // A text that the model wrote, in two parts that share no document.
 //! let text = Text::of_tiny(&files, TextOptions::default(), &task)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Text;
-use super::pack::{Encoded, Encoder};
+use super::pack::{EncodedDocument, Encoder};
 use crate::base::{Result, Task};
 use crate::model::tokenizer::Tokenizer;
 
@@ -15,7 +15,7 @@ pub struct Whole {
     /// The number of tokens left to read.
     left: u64,
     /// The beginning of the next document.
-    ready: Option<Encoded>,
+    ready: Option<EncodedDocument>,
 }
 
 /// A document in tokens, as far as the text's limit allows.
@@ -50,9 +50,10 @@ impl Whole {
             let taken = usize::try_from(self.left).unwrap_or(usize::MAX).min(piece.ids.len());
             ids.extend(piece.ids.iter().take(taken));
             self.left -= taken as u64;
-            end = match taken == piece.ids.len() {
-                true => piece.at + piece.bytes,
-                false => piece.spans.iter().take(taken).next_back().map_or(piece.at, |span| span.end),
+            end = if taken == piece.ids.len() {
+                piece.at + piece.bytes
+            } else {
+                piece.spans.iter().take(taken).next_back().map_or(piece.at, |span| span.end)
             };
             match self.encoder.next(task)? {
                 Some(more) if more.at > 0 && self.left > 0 => piece = more,

@@ -35,7 +35,7 @@ pub fn around(
     (moments, window): (&[Moment], Window),
     task: &Task,
 ) -> Result<Vec<Context>> {
-    let mut cuts = moments.iter().map(|moment| Cut::of(*moment, rows, window)).collect::<Result<Vec<_>>>()?;
+    let mut cuts = moments.iter().map(|moment| RowPrefix::of(*moment, rows, window)).collect::<Result<Vec<_>>>()?;
     // Rows of similar lengths share a batch, so that there is little padding.
     cuts.sort_by_key(|cut| (cut.row.len(), cut.moment.row, cut.moment.column));
     let bar = task.begin("reading contexts", Some(cuts.len() as u64));
@@ -60,14 +60,14 @@ pub fn around(
 }
 
 /// A row up to the end of a context.
-struct Cut<'a> {
+struct RowPrefix<'a> {
     moment: Moment,
     row: &'a [u32],
     /// The first column of the context.
     start: usize,
 }
 
-impl<'a> Cut<'a> {
+impl<'a> RowPrefix<'a> {
     fn of(moment: Moment, rows: &'a [Vec<u32>], window: Window) -> Result<Self> {
         let row = rows.get(moment.row as usize).map(Vec::as_slice).unwrap_or_default();
         let column = moment.column as usize;

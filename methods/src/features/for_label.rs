@@ -65,7 +65,7 @@ pub struct Separators {
 }
 
 /// Activations of all features at the counted tokens.
-struct Codes {
+struct LabelCodes {
     /// Whether a token has the label; `rows` has its row of the text.
     has_it: Vec<bool>,
     rows: Vec<usize>,
@@ -99,7 +99,7 @@ impl Separators {
         let context = harvest::context(model.decoder.config(), options.text.context)?;
         let count = options.text.tokens.div_ceil(context).max(2);
         let rows = pack::gathered(&text, tokenizer(model)?, context, Some(count), task, Ok)?;
-        let mut codes = Codes { has_it: Vec::new(), rows: Vec::new(), active: vec![Vec::new(); sae.d_sae()] };
+        let mut codes = LabelCodes { has_it: Vec::new(), rows: Vec::new(), active: vec![Vec::new(); sae.d_sae()] };
         let bar = task.begin("reading features", Some(rows.len() as u64));
         let longest = rows.iter().map(|row| row.ids.len()).max().unwrap_or(1).max(1);
         let mut start = 0;
@@ -143,7 +143,7 @@ fn kind(kinds: &[&str], value: &str, label: &str) -> Result<u32> {
     })
 }
 
-impl Codes {
+impl LabelCodes {
     /// Takes the tokens of a row that have the label, and those that they are separated from.
     fn take<'a>(
         &mut self,
@@ -247,12 +247,12 @@ mod tests {
 
     /// Builds tokens of ten rows, every third with the label: feature 0 is active there, 1 at all others, 2 everywhere
     /// at random.
-    fn codes() -> Codes {
+    fn codes() -> LabelCodes {
         let tokens = 0..200_u32;
         let has_it: Vec<bool> = tokens.clone().map(|token| token % 3 == 0).collect();
         let where_ = |holds: &dyn Fn(u32) -> bool| tokens.clone().filter(|t| holds(*t)).map(|t| (t, 1.0)).collect();
         let chance = tokens.clone().map(|token| (token, (token * 7919 % 101) as f32 + 1.0)).collect();
-        Codes {
+        LabelCodes {
             rows: tokens.clone().map(|token| token as usize / 20).collect(),
             active: vec![where_(&|token| token % 3 == 0), where_(&|token| token % 3 != 0), chance, Vec::new()],
             has_it,

@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 
 use super::contexts;
-use super::survey::{Moment, Sizes, class};
+use super::survey::{Moment, SizeClasses, class};
 use super::text_codes::TextCodes;
 use crate::base::results::Histogram;
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
 use crate::data::pack;
 use crate::model::Model;
-use crate::model::labels::{Column, Values};
+use crate::model::labels::{Column, ColumnKind};
 use crate::sae::Sae;
 
 crate::options! {
@@ -26,7 +26,7 @@ crate::options! {
 
 crate::options! {
     #[derive(Debug, Clone)]
-    pub struct HistogramOptions {
+    pub struct FeatureHistogramOptions {
         /// The classes of positions: "code", "token", "position", or the name of a label.
         by: String = "code".into();
         /// Number of classes shown.
@@ -36,14 +36,14 @@ crate::options! {
 
 /// Classifications of positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum By {
+pub enum PositionClasses {
     Token,
     Position,
     /// A label of the text, by its name.
     Label(String),
 }
 
-impl By {
+impl PositionClasses {
     /// Returns the classification by its name in scripts: "token", "position", or that of a label.
     pub fn named(name: &str) -> Self {
         match name {
@@ -97,31 +97,31 @@ pub fn counted(
     model: &Model,
     (sae, feature): (&Sae, usize),
     text: &Text,
-    by: &By,
+    by: &PositionClasses,
     task: &Task,
 ) -> Result<Vec<(String, Count)>> {
     // A wrong name is refused before the model runs.
     let column = match by {
-        By::Label(name) => Some(pack::column(&text.labelled(), name, task).map_err(|e| e.about("by"))?),
-        By::Token | By::Position => None,
+        PositionClasses::Label(name) => Some(pack::column(&text.labelled(), name, task).map_err(|e| e.about("by"))?),
+        PositionClasses::Token | PositionClasses::Position => None,
     };
     let read = TextCodes::of(model, std::slice::from_ref(sae), &[(0, feature)], text, (None, None), task)?;
     let keys: Vec<u32> = match by {
-        By::Label(name) => read.label(name).unwrap_or_default().to_vec(),
-        By::Position => columns(&read.starts).map(|column| class(column as u32) as u32).collect(),
-        By::Token => read.ids.clone(),
+        PositionClasses::Label(name) => read.label(name).unwrap_or_default().to_vec(),
+        PositionClasses::Position => columns(&read.starts).map(|column| class(column as u32) as u32).collect(),
+        PositionClasses::Token => read.ids.clone(),
     };
     let mut counts: BTreeMap<u32, Count> = BTreeMap::new();
     for (key, code) in keys.into_iter().zip(read.codes.iter().flatten()) {
         counts.entry(key).or_default().take(*code);
     }
     let mut found: Vec<(u32, Count)> = counts.into_iter().collect();
-    if *by == By::Token {
+    if *by == PositionClasses::Token {
         found.sort_by(|a, b| b.1.sum.total_cmp(&a.1.sum).then(a.0.cmp(&b.0)));
     }
     let name = |key: u32| match (&column, by) {
         (Some(column), _) => value_name(column, key),
-        (None, By::Position) => class_name(key as usize),
+        (None, PositionClasses::Position) => class_name(key as usize),
         (None, _) => contexts::name(model, key),
     };
     Ok(found.into_iter().map(|(key, count)| (name(key), count)).collect())
@@ -130,7 +130,7 @@ pub fn counted(
 /// Returns the histogram of nonzero activations.
 pub fn sizes(model: &Model, (sae, feature): (&Sae, usize), text: &Text, task: &Task) -> Result<Histogram> {
     let read = TextCodes::of(model, std::slice::from_ref(sae), &[(0, feature)], text, (None, None), task)?;
-    let mut sizes = Sizes::default();
+    let mut sizes = SizeClasses::default();
     for code in read.codes.iter().flatten().filter(|code| **code != 0.0) {
         sizes.take(Moment { row: 0, column: 0, code: *code }, 0);
     }
@@ -155,11 +155,11 @@ pub fn class_name(class: usize) -> String {
 
 fn value_name(column: &Column, value: u32) -> String {
     match &column.values {
-        Values::Kind(kinds) => match (value as usize).checked_sub(1) {
+        ColumnKind::Kind(kinds) => match (value as usize).checked_sub(1) {
             None => "none".into(),
             Some(kind) => kinds.get(kind).map_or_else(|| value.to_string(), |kind| (*kind).to_string()),
         },
-        Values::Number | Values::Since => value.to_string(),
+        ColumnKind::Number | ColumnKind::Since => value.to_string(),
     }
 }
 
@@ -201,7 +201,12 @@ mod tests {
                 .unwrap();
         for feature in [0, 5, 23] {
             let tally = &survey.dictionaries[0][feature];
-            for by in [By::Token, By::Position, By::Label("depth".into()), By::Label("bracket".into())] {
+            for by in [
+                PositionClasses::Token,
+                PositionClasses::Position,
+                PositionClasses::Label("depth".into()),
+                PositionClasses::Label("bracket".into()),
+            ] {
                 let found = counted(&model, (&sae, feature), &text, &by, &task).unwrap();
                 let all = found.iter().fold(Count::default(), |all, (_, count)| all.and(*count));
                 assert_eq!((all.positions, all.fired), (survey.positions, tally.fired), "{by:?}");
@@ -221,7 +226,7 @@ mod tests {
         let model = model();
         let sae = dictionary("resid_post.0", 1);
         let labelled = text(30, TextOptions { labels: true, ..TextOptions::default() });
-        let by = |name: &str| By::Label(name.into());
+        let by = |name: &str| PositionClasses::Label(name.into());
         let found = counted(&model, (&sae, 1), &labelled, &by("bracket"), &Task::default()).unwrap();
         assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["none", "round"]);
         let error = counted(&model, (&sae, 1), &labelled, &by("brakcet"), &Task::default()).unwrap_err();

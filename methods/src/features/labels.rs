@@ -70,7 +70,7 @@ fn separations(read: &TextCodes, task: &Task) -> Result<Vec<Vec<Separation>>> {
     let rows = RowCounts::of(&read.starts, &facts);
     let of_feature = |codes: &Vec<f32>| {
         task.check()?;
-        Ok(Ordered::new(codes, &rows, &facts).separations())
+        Ok(SortedCodes::new(codes, &rows, &facts).separations())
     };
     parallel::try_map(read.codes.len(), &|at| of_feature(&read.codes[at]))
 }
@@ -127,7 +127,7 @@ impl RowCounts {
 }
 
 /// The activations of a feature, sorted; zeros are counted and not stored.
-struct Ordered<'a> {
+struct SortedCodes<'a> {
     rows: &'a RowCounts,
     facts: &'a [Fact],
     /// Tokens with activations below 0, in their order; `above` has those above 0.
@@ -142,7 +142,7 @@ struct Active {
     labels: Vec<usize>,
 }
 
-impl<'a> Ordered<'a> {
+impl<'a> SortedCodes<'a> {
     fn new(codes: &[f32], rows: &'a RowCounts, facts: &'a [Fact]) -> Self {
         let labels = |token: usize| (0..facts.len()).filter(|fact| facts[*fact].holds[token]).collect();
         let sorted = |is_meant: &dyn Fn(f32) -> bool| {
@@ -239,15 +239,15 @@ impl<'a> Ordered<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::facts::Role;
+    use crate::features::facts::FactRole;
     use crate::probes::measures;
     use proptest::prelude::*;
 
     /// Measures how well a feature separates one label, in rows of given length.
     fn separation_of(codes: &[f32], holds: &[bool], row: usize) -> Separation {
         let starts: Vec<usize> = (0..=codes.len() / row).map(|i| i * row).collect();
-        let facts = [Fact::new("a label", Role::What, holds.to_vec())];
-        Ordered::new(codes, &RowCounts::of(&starts, &facts), &facts).separations().remove(0)
+        let facts = [Fact::new("a label", FactRole::What, holds.to_vec())];
+        SortedCodes::new(codes, &RowCounts::of(&starts, &facts), &facts).separations().remove(0)
     }
 
     fn auroc(codes: &[f32], holds: &[bool]) -> f64 {
@@ -302,9 +302,9 @@ mod tests {
     fn rows_that_are_drawn_twice_count_twice() {
         let codes = [0.5, 0.0, 2.0, 1.0, 0.0, -1.0];
         let holds = [true, false, false, true, false, true];
-        let facts = [Fact::new("a label", Role::What, holds.to_vec())];
+        let facts = [Fact::new("a label", FactRole::What, holds.to_vec())];
         let rows = RowCounts::of(&[0, 2, 4, 6], &facts);
-        let found = Ordered::new(&codes, &rows, &facts).aurocs(&[2.0, 0.0, 1.0]);
+        let found = SortedCodes::new(&codes, &rows, &facts).aurocs(&[2.0, 0.0, 1.0]);
         let again: Vec<usize> = vec![0, 1, 0, 1, 4, 5];
         let of = |at: &usize| (codes[*at], holds[*at]);
         let (codes, holds): (Vec<f32>, Vec<bool>) = again.iter().map(of).unzip();

@@ -1,8 +1,8 @@
 //! The effects of a feature on the logits: directly through the unembedding, and by ablation.
 
+use super::ablated::{self, Ablation};
 use super::feature::place;
 use super::survey::{KeptPositions, Survey};
-use super::without::{self, Ablation};
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
 use crate::err;
@@ -81,9 +81,10 @@ fn behind_norm(model: &Model, directions: &Tensor) -> Result<Tensor> {
         .hint("only what is added to the residual stream has a direct effect on the logits"));
     }
     let Some(norm) = &weights.final_norm else { return Ok(directions.clone()) };
-    let mut read = match config.norm == Some(NormKind::Layer) {
-        true => directions.broadcast_sub(&directions.mean_keepdim(1)?)?,
-        false => directions.clone(),
+    let mut read = if config.norm == Some(NormKind::Layer) {
+        directions.broadcast_sub(&directions.mean_keepdim(1)?)?
+    } else {
+        directions.clone()
     };
     if let Some(weight) = &norm.weight {
         let weight = weight.to_dtype(DType::F32)?;
@@ -107,7 +108,7 @@ const POSITIONS: usize = 16;
 
 /// The effect of a feature's ablation on a token: means over positions.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Change {
+pub struct TokenEffect {
     pub token: u32,
     /// The token's probability with the feature; `without` is that without it.
     pub with: f64,
@@ -117,13 +118,13 @@ pub struct Change {
 }
 
 /// Measures the effect of a feature's ablation at its strongest positions in a text, and returns it with their number.
-pub fn without(
+pub fn ablation_effects(
     model: &Model,
     (sae, feature): (&Sae, usize),
     text: &Text,
     options: &LogitsOptions,
     task: &Task,
-) -> Result<(Vec<Change>, usize)> {
+) -> Result<(Vec<TokenEffect>, usize)> {
     let place = place(model, sae)?;
     let kept = KeptPositions { top: options.positions.unwrap_or(POSITIONS), some: 0, seed: 0 };
     let survey = Survey::of(model, std::slice::from_ref(sae), text, &Default::default(), kept, task)?;
@@ -146,7 +147,7 @@ pub fn ablated(
     feature: usize,
     texts: Vec<Vec<u32>>,
     task: &Task,
-) -> Result<Vec<Change>> {
+) -> Result<Vec<TokenEffect>> {
     if writes_elsewhere(sae) {
         return Err(err!(
             Argument,
@@ -163,7 +164,7 @@ pub fn ablated(
         without[number] = log_probabilities(logits)?.squeeze(0)?.to_vec1()?;
         Ok(())
     };
-    without::logits(model, (sae, place), (&texts, &ablations), &mut take, task)?;
+    ablated::logits(model, (sae, place), (&texts, &ablations), &mut take, task)?;
     let with = last(model, texts, task)?;
     let sums = |rows: &[Vec<f64>], of: fn(f64) -> f64| -> Vec<f64> {
         let vocab = rows.first().map_or(0, Vec::len);
@@ -174,7 +175,7 @@ pub fn ablated(
     let logs = sums(&with, |log| log).into_iter().zip(sums(&without, |log| log));
     let each = logs.zip(sums(&with, f64::exp)).zip(sums(&without, f64::exp)).enumerate();
     Ok(each
-        .map(|(token, (((log, log_without), with), without))| Change {
+        .map(|(token, (((log, log_without), with), without))| TokenEffect {
             token: token as u32,
             with,
             without,
@@ -217,13 +218,13 @@ fn first(all: usize, count: usize, order: impl Fn(u32, u32) -> std::cmp::Orderin
 
 /// Returns a table of the tokens whose probability falls most without the feature, then those whose probability rises
 /// most.
-pub fn changed(title: &str, changes: &[Change], name: &dyn Fn(u32) -> String, count: usize) -> Table {
-    let rise = |change: &Change| change.without - change.with;
-    let mut order: Vec<&Change> = changes.iter().collect();
+pub fn changed(title: &str, changes: &[TokenEffect], name: &dyn Fn(u32) -> String, count: usize) -> Table {
+    let rise = |change: &TokenEffect| change.without - change.with;
+    let mut order: Vec<&TokenEffect> = changes.iter().collect();
     order.sort_by(|a, b| rise(a).total_cmp(&rise(b)).then(a.token.cmp(&b.token)));
     let losing = order.iter().take_while(|change| rise(change) < 0.0).take(count);
-    let gaining: Vec<&&Change> = order.iter().rev().take_while(|change| rise(change) > 0.0).take(count).collect();
-    let row = |change: &&Change| {
+    let gaining: Vec<&&TokenEffect> = order.iter().rev().take_while(|change| rise(change) > 0.0).take(count).collect();
+    let row = |change: &&TokenEffect| {
         vec![name(change.token).into(), change.with.into(), change.without.into(), Cell::from(change.change)]
     };
     Table {
@@ -265,7 +266,7 @@ mod tests {
         let sae = dictionary("resid_post.1", 1);
         let place = select(model.decoder.config(), "resid_post.1").unwrap()[0];
         let texts = vec![vec![1, 2, 3, 4], vec![5, 6]];
-        let found: Vec<Vec<Change>> = (0..sae.d_sae())
+        let found: Vec<Vec<TokenEffect>> = (0..sae.d_sae())
             .map(|f| ablated(&model, (&sae, place), f, texts.clone(), &Task::default()).unwrap())
             .collect();
         for changes in &found {
@@ -277,7 +278,7 @@ mod tests {
 
     #[test]
     fn what_falls_most_comes_first_and_what_rises_most_last() {
-        let change = |token, with, without| Change { token, with, without, change: f64::ln(without / with) };
+        let change = |token, with, without| TokenEffect { token, with, without, change: f64::ln(without / with) };
         let changes =
             [change(0, 0.2, 0.1), change(1, 0.1, 0.4), change(2, 0.5, 0.2), change(3, 0.1, 0.1), change(4, 0.1, 0.2)];
         let table = changed("", &changes, &|token| token.to_string(), 1);

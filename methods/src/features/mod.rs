@@ -14,6 +14,7 @@
 //! }
 //! ```
 
+pub mod ablated;
 pub mod batch;
 pub mod card;
 pub mod chance;
@@ -29,13 +30,12 @@ pub mod for_label;
 pub mod histogram;
 pub mod labels;
 pub mod logits;
-pub mod near;
+pub mod neighbours;
 pub mod overview;
 pub mod predicting;
 pub mod survey;
 pub mod text_codes;
 pub mod tokens;
-pub mod without;
 
 #[cfg(test)]
 pub mod samples;

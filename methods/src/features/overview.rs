@@ -8,7 +8,7 @@ use crate::model::Model;
 use crate::sae::Sae;
 use crate::tensor::{Device, Tensor};
 
-use super::card::{CardOptions, CardPlan, FeatureCard, Surveyed, card};
+use super::card::{CardOptions, CardPlan, FeatureCard, SurveyedDictionary, card};
 use super::contexts::quoted;
 use super::survey::{KeptPositions, Survey};
 
@@ -43,7 +43,7 @@ impl Overview {
     /// Makes the card of a feature of one of the dictionaries.
     pub fn card(&self, model: &Model, dictionary: usize, feature: usize, task: &Task) -> Result<FeatureCard> {
         let sae = self.saes.get(dictionary).ok_or_else(|| err!(Bug, "a dictionary that was not read"))?;
-        let surveyed = Surveyed { survey: &self.survey, dictionary };
+        let surveyed = SurveyedDictionary { survey: &self.survey, dictionary };
         card((sae, feature), Some(model), Some(surveyed), &self.plan, task)
     }
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::ablated::{self, Ablation};
 use super::chance::{apart, together};
 use super::feature::{Feature, place, tokenizer};
 use super::logits::direct;
 use super::survey::{KeptPositions, Moment, Tally};
 use super::text_codes::{FeatureTextOptions, finite};
 use super::tokens::{TokenPattern, token_ids};
-use super::without::{self, Ablation};
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
 use crate::data::harvest::context;
@@ -71,7 +71,7 @@ pub struct Promoters {
 }
 
 /// Sums over all positions.
-struct Sums {
+struct PredictionSums {
     positions: f64,
     p: f64,
     p_squared: f64,
@@ -189,11 +189,17 @@ impl Promoters {
     }
 }
 
-fn read(model: &Model, (sae, place): (&Sae, Place), rows: &[Vec<u32>], tokens: &[u32], task: &Task) -> Result<Sums> {
+fn read(
+    model: &Model,
+    (sae, place): (&Sae, Place),
+    rows: &[Vec<u32>],
+    tokens: &[u32],
+    task: &Task,
+) -> Result<PredictionSums> {
     let zeros = vec![0.0; sae.d_sae()];
     let tallies = vec![Tally::default(); sae.d_sae()];
     let chances = Vec::with_capacity(rows.len());
-    let mut sums = Sums {
+    let mut sums = PredictionSums {
         positions: 0.0,
         p: 0.0,
         p_squared: 0.0,
@@ -230,7 +236,7 @@ fn read(model: &Model, (sae, place): (&Sae, Place), rows: &[Vec<u32>], tokens: &
     Ok(sums)
 }
 
-impl Sums {
+impl PredictionSums {
     /// Takes a row of tokens, whose activations begin at `start`.
     fn take(&mut self, chances: Vec<f64>, codes: &SparseCodes, start: usize) {
         const KEPT: KeptPositions = KeptPositions { top: ABLATED_AT, some: 0, seed: 0 };
@@ -266,7 +272,7 @@ fn ablate(
     model: &Model,
     (sae, place): (&Sae, Place),
     found: &mut [Promoter],
-    sums: &Sums,
+    sums: &PredictionSums,
     (rows, tokens): (&[Vec<u32>], &[u32]),
     task: &Task,
 ) -> Result<()> {
@@ -278,7 +284,7 @@ fn ablate(
         without[number] = together(logits, tokens)?.iter().sum();
         Ok(())
     };
-    without::logits(model, (sae, place), (rows, &ablations), &mut take, task)?;
+    ablated::logits(model, (sae, place), (rows, &ablations), &mut take, task)?;
     for promoter in found {
         let p = |moment: &Moment| sums.chances.get(moment.row as usize)?.get(moment.column as usize).copied();
         let read = |moment: &Moment| p(moment).ok_or_else(|| err!(Bug, "a position that was not read"));
@@ -303,10 +309,10 @@ mod tests {
     use super::*;
     use crate::features::text_codes::tests::model;
     use crate::intervene::OnFeatures;
-    use crate::intervene::features::Which;
+    use crate::intervene::features::FeatureChoice;
     use crate::model::hooks::Action;
     use crate::model::site::select;
-    use crate::sae::splice::Rest;
+    use crate::sae::splice::ErrorTreatment;
     use crate::tensor::normalise;
 
     fn rows() -> Vec<Vec<u32>> {
@@ -338,8 +344,9 @@ mod tests {
                 let x = model.decoder.cache(&batch, ask, &Task::default()).unwrap().at(place).unwrap();
                 let code = sae.encode(&x).unwrap().narrow(2, promoter.feature, 1).unwrap();
                 codes.extend(code.flatten_all().unwrap().to_vec1::<f32>().unwrap());
-                let which = Which::Only(vec![promoter.feature]);
-                let hook = OnFeatures::new(sae.clone(), &which, Rest::Kept, Box::new(Action::Zero.begin())).unwrap();
+                let which = FeatureChoice::Only(vec![promoter.feature]);
+                let hook =
+                    OnFeatures::new(sae.clone(), &which, ErrorTreatment::Kept, Box::new(Action::Zero.begin())).unwrap();
                 let without = p(vec![hook.at(model.decoder.config(), "resid_post.1", None).unwrap()]);
                 let clean = p(Vec::new());
                 falls.extend(clean.iter().zip(without).map(|(clean, without)| clean - without));

@@ -192,10 +192,11 @@ impl TextCodes {
 /// Refuses NaN and infinity, which cannot be encoded.
 pub fn finite(x: &Tensor, place: Place) -> Result<()> {
     let sum = x.abs()?.sum_all()?.to_scalar::<f32>()?;
-    match sum.is_nan() || (sum.is_infinite() && x.abs()?.max_all()?.to_scalar::<f32>()?.is_infinite()) {
-        false => Ok(()),
-        true => Err(err!(Numeric, "expected finite activations at `{place}`, found others")
-            .hint("the model overflows there; load it in f32")),
+    if sum.is_nan() || (sum.is_infinite() && x.abs()?.max_all()?.to_scalar::<f32>()?.is_infinite()) {
+        Err(err!(Numeric, "expected finite activations at `{place}`, found others")
+            .hint("the model overflows there; load it in f32"))
+    } else {
+        Ok(())
     }
 }
 

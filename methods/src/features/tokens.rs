@@ -66,9 +66,10 @@ fn found(model: &Model, patterns: &[TokenPattern]) -> Result<Vec<u32>> {
     }
     ids.sort_unstable();
     ids.dedup();
-    match ids.is_empty() {
-        true => Err(err!(Argument, "expected at least one token for `token`, found an empty array")),
-        false => Ok(ids),
+    if ids.is_empty() {
+        Err(err!(Argument, "expected at least one token for `token`, found an empty array"))
+    } else {
+        Ok(ids)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::data::harvest::width;
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits};
-use crate::model::hooks::{At, Bound, Edit};
+use crate::model::hooks::{At, BoundHook, Edit};
 use crate::model::run::Ask;
 use crate::model::site::{Place, one_site};
 use crate::sae::splice::heads_joined;
@@ -92,7 +92,7 @@ pub fn feature_patch(
 ) -> Result<Vec<PatchedSet>> {
     sae.check_writes_what_it_reads().map_err(|e| e.about("dictionaries"))?;
     let place = one_site(model.config(), &options.reads.of(sae)?, "feature patching is at one site")?;
-    let runs = Runs::new(model, (sae, place), pairs, task)?;
+    let runs = PatchRuns::new(model, (sae, place), pairs, task)?;
     match options.order {
         PatchOrder::Paper => {
             let thresholds = options.thresholds.clone().unwrap_or_else(paper_thresholds);
@@ -106,7 +106,7 @@ pub fn feature_patch(
 }
 
 /// The pairs at the site, and the change that each feature would make.
-struct Runs<'a> {
+struct PatchRuns<'a> {
     model: &'a Decoder,
     sae: &'a Sae,
     place: Place,
@@ -123,7 +123,7 @@ struct Runs<'a> {
     tokens: usize,
 }
 
-impl<'a> Runs<'a> {
+impl<'a> PatchRuns<'a> {
     fn new(model: &'a Decoder, (sae, place): (&'a Sae, Place), pairs: &[PatchPair], task: &Task) -> Result<Self> {
         if let Some(number) = pairs.iter().position(|pair| pair.clean.len() != pair.corrupt.len()) {
             let PatchPair { clean, corrupt } = &pairs[number];
@@ -162,10 +162,8 @@ impl<'a> Runs<'a> {
         let sizes = floats(&by_feature.abs()?.flatten_from(1)?.sum(1)?)?;
         let features: Vec<u32> = (0..).zip(&sizes).filter(|(_, size)| **size > 0.0).map(|(f, _)| f).collect();
         let chosen = Tensor::new(features.as_slice(), by_feature.device())?;
-        let differences = match features.is_empty() {
-            true => by_feature.narrow(0, 0, 0)?,
-            false => by_feature.index_select(&chosen, 0)?,
-        };
+        let differences =
+            if features.is_empty() { by_feature.narrow(0, 0, 0)? } else { by_feature.index_select(&chosen, 0)? };
         let target = model.logits_at(&corrupt, &[-1], Vec::new(), task)?.squeeze(1)?;
         Ok(Self {
             model,
@@ -209,16 +207,18 @@ impl<'a> Runs<'a> {
             .iter()
             .map(|change| Ok((&self.clean + change.reshape(self.clean.dims())?.to_dtype(self.clean.dtype())?)?));
         let put = Tensor::cat(&copies.collect::<Result<Vec<_>>>()?, 0)?;
-        let hook = Bound::new(self.model.config(), &self.place.to_string(), None, None, Box::new(Put(put)))?;
+        let hook =
+            BoundHook::new(self.model.config(), &self.place.to_string(), None, None, Box::new(SiteReplacement(put)))?;
         let logits = self.reruns.logits(changes.len(), vec![hook], Logits::At(&[-1]), task)?.squeeze(1)?;
         let found = log_probabilities(&logits)?;
         let target = self.target.repeat((changes.len(), 1))?;
         let each = floats(&divergences(&found, &target)?)?;
         let pairs = self.target.dim(0)?;
         let means: Vec<f64> = each.chunks(pairs).map(|part| part.iter().sum::<f64>() / pairs as f64).collect();
-        match means.iter().all(|mean| mean.is_finite()) {
-            true => Ok(means),
-            false => Err(err!(Numeric, "the KL of the patched run is not a number at `{}`", self.place)),
+        if means.iter().all(|mean| mean.is_finite()) {
+            Ok(means)
+        } else {
+            Err(err!(Numeric, "the KL of the patched run is not a number at `{}`", self.place))
         }
     }
 
@@ -238,9 +238,9 @@ impl<'a> Runs<'a> {
 }
 
 /// A hook that replaces a site by given values.
-struct Put(Tensor);
+struct SiteReplacement(Tensor);
 
-impl Edit for Put {
+impl Edit for SiteReplacement {
     fn edit(&mut self, _: &At, _: Place, _: Option<&[i64]>, _: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(self.0.clone()))
     }
@@ -251,11 +251,11 @@ impl Edit for Put {
 /// Features without a difference are dropped at the first threshold, since that changes nothing. Several candidates are
 /// evaluated at once on the assumption that each of them will be dropped, or that each will stay, as the last ones were;
 /// what follows the first that turns out otherwise is evaluated again. The sets are those of one evaluation at a time.
-fn search(runs: &Runs, thresholds: &[f64], random: &mut ChaCha8Rng, task: &Task) -> Result<Vec<PatchedSet>> {
+fn search(runs: &PatchRuns, thresholds: &[f64], random: &mut ChaCha8Rng, task: &Task) -> Result<Vec<PatchedSet>> {
     let mut patched: Vec<usize> = (0..runs.features.len()).collect();
     let all = runs.kls(&[runs.change(&patched)?], task)?[0];
     let mut sets = vec![PatchedSet { count: runs.sae.d_sae(), ..runs.set(None, &patched, all)? }];
-    let mut state = Search { kl: all, change: runs.change(&patched)?, drops: true, at_once: 1 };
+    let mut state = PatchSearch { kl: all, change: runs.change(&patched)?, drops: true, at_once: 1 };
     let bar = task.begin("patching features", Some(thresholds.len() as u64));
     for threshold in thresholds {
         let mut visited = patched.clone();
@@ -283,7 +283,7 @@ fn search(runs: &Runs, thresholds: &[f64], random: &mut ChaCha8Rng, task: &Task)
 }
 
 /// The state of the search.
-struct Search {
+struct PatchSearch {
     kl: f64,
     /// The change that the patched features add.
     change: Tensor,
@@ -293,9 +293,9 @@ struct Search {
     at_once: usize,
 }
 
-impl Search {
+impl PatchSearch {
     /// Returns whether the first candidates are dropped, as many as could be decided.
-    fn tried(&mut self, runs: &Runs, candidates: &[usize], threshold: f64, task: &Task) -> Result<Vec<bool>> {
+    fn tried(&mut self, runs: &PatchRuns, candidates: &[usize], threshold: f64, task: &Task) -> Result<Vec<bool>> {
         let mut without: Vec<Tensor> = Vec::with_capacity(candidates.len());
         for candidate in candidates {
             let before = if self.drops { without.last().unwrap_or(&self.change) } else { &self.change };
@@ -323,7 +323,7 @@ impl Search {
 
 /// Returns sets of growing size, with the features first that lower the KL most to first order: (c'_j - c_j) d_j .
 /// dKL/dx, summed over pairs and positions, on the clean run.
-fn by_attribution(runs: &Runs, pairs: &[PatchPair], task: &Task) -> Result<Vec<PatchedSet>> {
+fn by_attribution(runs: &PatchRuns, pairs: &[PatchPair], task: &Task) -> Result<Vec<PatchedSet>> {
     let batch = Batch::new(pairs.iter().map(|pair| pair.clean.clone()).collect())?;
     let target = runs.target.to_dtype(DType::F32)?;
     let mut metric = |logits: &Tensor| -> Result<Tensor> {

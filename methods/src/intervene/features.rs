@@ -8,10 +8,10 @@ use crate::err;
 use crate::model::Model;
 use crate::model::cache::Cache;
 use crate::model::config::Config;
-use crate::model::hooks::{Action, At, Bound, Edit, PatchSource, checks};
+use crate::model::hooks::{Action, At, BoundHook, Edit, PatchSource, checks};
 use crate::model::site::{Place, select};
 use crate::sae::Sae;
-use crate::sae::splice::{Rest, heads_joined};
+use crate::sae::splice::{ErrorTreatment, heads_joined};
 use crate::tensor::{Tensor, dtype};
 
 crate::choices! {
@@ -45,16 +45,16 @@ impl FeatureHookOptions {
 
 /// Features of a dictionary that a hook acts on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
+pub enum FeatureChoice {
     /// The given features, in their order.
     Only(Vec<usize>),
     AllBut(Vec<usize>),
 }
 
-impl Which {
+impl FeatureChoice {
     /// Returns the indices of the features, each once: as they are given, or else in order.
     pub fn indices(&self, d_sae: usize) -> Result<Vec<u32>> {
-        let (Which::Only(given) | Which::AllBut(given)) = self;
+        let (FeatureChoice::Only(given) | FeatureChoice::AllBut(given)) = self;
         let mut is_given = vec![false; d_sae];
         let mut indices = Vec::new();
         for feature in given {
@@ -68,8 +68,8 @@ impl Which {
             }
         }
         Ok(match self {
-            Which::Only(_) => indices,
-            Which::AllBut(_) => (0..).zip(is_given).filter(|(_, is_given)| !is_given).map(|(i, _)| i).collect(),
+            FeatureChoice::Only(_) => indices,
+            FeatureChoice::AllBut(_) => (0..).zip(is_given).filter(|(_, is_given)| !is_given).map(|(i, _)| i).collect(),
         })
     }
 
@@ -89,33 +89,33 @@ impl Which {
 pub struct OnFeatures<'a> {
     sae: Sae,
     features: Tensor,
-    rest: Rest,
+    rest: ErrorTreatment,
     inner: Box<dyn Edit + 'a>,
 }
 
 impl<'a> OnFeatures<'a> {
     /// Builds a hook whose `inner` sees the activations of the features, `[batch, pos, features]`.
-    pub fn new(sae: Sae, which: &Which, rest: Rest, inner: Box<dyn Edit + 'a>) -> Result<Self> {
+    pub fn new(sae: Sae, which: &FeatureChoice, rest: ErrorTreatment, inner: Box<dyn Edit + 'a>) -> Result<Self> {
         let features = which.tensor(&sae)?;
         Ok(Self { sae, features, rest, inner })
     }
 
     /// Binds the hook to the site that the dictionary reads, or to another one of the same width.
-    pub fn at(self, config: &Config, site: &str, positions: Option<Vec<i64>>) -> Result<Bound<'a>> {
-        Bound::new(config, site, None, positions, Box::new(self))
+    pub fn at(self, config: &Config, site: &str, positions: Option<Vec<i64>>) -> Result<BoundHook<'a>> {
+        BoundHook::new(config, site, None, positions, Box::new(self))
     }
 
     /// Returns the replacement for `x`, in which the heads of a site are joined.
     fn edited(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
         let input = readable(&self.sae, place, x)?;
         let (codes, base) = match self.rest {
-            Rest::Kept => (self.sae.encode(&input)?, x.clone()),
-            Rest::Dropped => {
+            ErrorTreatment::Kept => (self.sae.encode(&input)?, x.clone()),
+            ErrorTreatment::Dropped => {
                 let (codes, found) = self.sae.encode_and_reconstruct(&input)?;
                 (codes, dtype::convert(&found, x.dtype())?)
             }
         };
-        let unchanged = (self.rest == Rest::Dropped).then(|| base.clone());
+        let unchanged = (self.rest == ErrorTreatment::Dropped).then(|| base.clone());
         if self.features.elem_count() == 0 {
             return Ok(unchanged);
         }
@@ -147,8 +147,8 @@ fn readable(sae: &Sae, place: Place, x: &Tensor) -> Result<Tensor> {
 #[derive(Debug, Clone)]
 pub struct FeatureHook {
     sae: Sae,
-    which: Which,
-    rest: Rest,
+    which: FeatureChoice,
+    rest: ErrorTreatment,
     site: String,
     /// Whether the call names the site, rather than the dictionary.
     is_named: bool,
@@ -165,10 +165,14 @@ impl FeatureHook {
     ) -> Result<Self> {
         sae.check_writes_what_it_reads()?;
         Ok(Self {
-            which: if options.others.unwrap_or(false) { Which::AllBut(features) } else { Which::Only(features) },
+            which: if options.others.unwrap_or(false) {
+                FeatureChoice::AllBut(features)
+            } else {
+                FeatureChoice::Only(features)
+            },
             rest: match options.error {
-                Some(ErrorOption::Drop) => Rest::Dropped,
-                Some(ErrorOption::Keep) | None => Rest::Kept,
+                Some(ErrorOption::Drop) => ErrorTreatment::Dropped,
+                Some(ErrorOption::Keep) | None => ErrorTreatment::Kept,
             },
             is_named: options.site.is_some(),
             site: options.site.clone().map_or_else(|| own_site(&sae), Ok)?,
@@ -180,11 +184,11 @@ impl FeatureHook {
         &self.sae
     }
 
-    pub fn which(&self) -> &Which {
+    pub fn which(&self) -> &FeatureChoice {
         &self.which
     }
 
-    pub fn rest(&self) -> Rest {
+    pub fn rest(&self) -> ErrorTreatment {
         self.rest
     }
 
@@ -198,7 +202,12 @@ impl FeatureHook {
     }
 
     /// Binds the hook to a model, with its edit of feature activations.
-    pub fn bound<'a>(&self, model: &Model, edit: Box<dyn Edit + 'a>, positions: Option<Vec<i64>>) -> Result<Bound<'a>> {
+    pub fn bound<'a>(
+        &self,
+        model: &Model,
+        edit: Box<dyn Edit + 'a>,
+        positions: Option<Vec<i64>>,
+    ) -> Result<BoundHook<'a>> {
         check_place(&self.sae, model, &self.site, self.is_named)?;
         if !self.is_named {
             // Whoever names the site knows in which model it is.
@@ -211,7 +220,7 @@ impl FeatureHook {
 }
 
 /// Converts an action on activations to one on feature activations: a recorded activation is encoded.
-fn on_codes(action: &Action, sae: &Sae, which: &Which, site: &str, task: &Task) -> Result<Action> {
+fn on_codes(action: &Action, sae: &Sae, which: &FeatureChoice, site: &str, task: &Task) -> Result<Action> {
     let features = which.tensor(sae)?;
     let encoded = |cache: &Arc<Cache>| -> Result<Arc<Cache>> {
         let mut codes = Vec::new();
@@ -244,15 +253,14 @@ fn check_place(sae: &Sae, model: &Model, site: &str, named: bool) -> Result<()> 
     select(config, site)?.into_iter().try_for_each(|place| {
         let width = width(config, place)?;
         let place = place.to_string();
-        match named {
-            true => sae.check_width(width, &model.origin, &place),
-            false => sae.check_fits(width, &model.origin, &place),
-        }
+        if named { sae.check_width(width, &model.origin, &place) } else { sae.check_fits(width, &model.origin, &place) }
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use kit::far;
+
     use super::*;
     use crate::fixtures::{config, decoder};
     use crate::model::batch::Batch;
@@ -284,20 +292,22 @@ mod tests {
     }
 
     /// Runs with hooks, and returns the residual stream after them with its feature activations.
-    fn ran(model: &Decoder, sae: &Sae, hooks: Vec<Bound>) -> (Tensor, Tensor) {
+    fn ran(model: &Decoder, sae: &Sae, hooks: Vec<BoundHook>) -> (Tensor, Tensor) {
         let batch = Batch::new(vec![vec![1, 2, 3], vec![4, 0, 1]]).unwrap();
         let ask = Ask { hooks, places: select(model.config(), SITE).unwrap(), positions: None };
         let x = model.cache(&batch, ask, &Task::default()).unwrap().get(SITE).unwrap();
         (x.clone(), sae.encode(&x).unwrap())
     }
 
-    fn hook<'a>(model: &Decoder, sae: &Sae, which: Which, rest: Rest, action: Action) -> Bound<'a> {
+    fn hook<'a>(
+        model: &Decoder,
+        sae: &Sae,
+        which: FeatureChoice,
+        rest: ErrorTreatment,
+        action: Action,
+    ) -> BoundHook<'a> {
         let inner = Box::new(on_codes(&action, sae, &which, SITE, &Task::default()).unwrap().begin());
         OnFeatures::new(sae.clone(), &which, rest, inner).unwrap().at(model.config(), SITE, None).unwrap()
-    }
-
-    fn far(a: &Tensor, b: &Tensor) -> f32 {
-        (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap()
     }
 
     #[test]
@@ -309,10 +319,17 @@ mod tests {
             let code = codes.narrow(2, feature, 1).unwrap();
             code.broadcast_mul(&sae.directions().get(feature).unwrap()).unwrap()
         };
-        let (zeroed, _) = ran(&model, &sae, vec![hook(&model, &sae, Which::Only(vec![2]), Rest::Kept, Action::Zero)]);
+        let (zeroed, _) = ran(
+            &model,
+            &sae,
+            vec![hook(&model, &sae, FeatureChoice::Only(vec![2]), ErrorTreatment::Kept, Action::Zero)],
+        );
         assert!(far(&zeroed, &(&x - one(2)).unwrap()) < 1e-5);
-        let (grown, _) =
-            ran(&model, &sae, vec![hook(&model, &sae, Which::Only(vec![5, 2]), Rest::Kept, Action::Scale(3.0))]);
+        let (grown, _) = ran(
+            &model,
+            &sae,
+            vec![hook(&model, &sae, FeatureChoice::Only(vec![5, 2]), ErrorTreatment::Kept, Action::Scale(3.0))],
+        );
         assert!(far(&grown, &(&x + ((one(2) + one(5)).unwrap() * 2.0).unwrap()).unwrap()) < 1e-4);
     }
 
@@ -321,13 +338,13 @@ mod tests {
         let model = decoder(config(), DType::F32);
         let sae = dictionary(model.config().d_model);
         let (x, codes) = ran(&model, &sae, vec![]);
-        let all_but = hook(&model, &sae, Which::AllBut(vec![1]), Rest::Dropped, Action::Zero);
+        let all_but = hook(&model, &sae, FeatureChoice::AllBut(vec![1]), ErrorTreatment::Dropped, Action::Zero);
         let (found, _) = ran(&model, &sae, vec![all_but]);
         let mut kept = vec![0.0_f32; sae.d_sae()];
         kept[1] = 1.0;
         let kept = codes.broadcast_mul(&Tensor::new(kept, &Device::Cpu).unwrap()).unwrap();
         assert!(far(&found, &sae.decode(&kept).unwrap()) < 1e-4);
-        let nothing = hook(&model, &sae, Which::Only(vec![0]), Rest::Dropped, Action::Scale(1.0));
+        let nothing = hook(&model, &sae, FeatureChoice::Only(vec![0]), ErrorTreatment::Dropped, Action::Scale(1.0));
         assert!(far(&ran(&model, &sae, vec![nothing]).0, &sae.reconstruct(&x).unwrap()) < 1e-5);
     }
 
@@ -338,13 +355,13 @@ mod tests {
         let batch = Batch::new(vec![vec![2, 2, 2], vec![3, 3, 3]]).unwrap();
         let ask = Ask { places: select(model.config(), SITE).unwrap(), ..Ask::default() };
         let cache = Arc::new(model.cache(&batch, ask, &Task::default()).unwrap());
-        let all = Which::AllBut(vec![]);
+        let all = FeatureChoice::AllBut(vec![]);
         let source = Action::Patch(PatchSource::Cache(cache.clone()));
         // All activations of another run, and none of this one's error, give its reconstruction.
-        let (found, _) = ran(&model, &sae, vec![hook(&model, &sae, all.clone(), Rest::Dropped, source)]);
+        let (found, _) = ran(&model, &sae, vec![hook(&model, &sae, all.clone(), ErrorTreatment::Dropped, source)]);
         assert!(far(&found, &sae.reconstruct(&cache.get(SITE).unwrap()).unwrap()) < 1e-4);
         let mean = Action::Mean { cache: cache.clone(), by_position: false };
-        let (found, _) = ran(&model, &sae, vec![hook(&model, &sae, all, Rest::Dropped, mean)]);
+        let (found, _) = ran(&model, &sae, vec![hook(&model, &sae, all, ErrorTreatment::Dropped, mean)]);
         let mean = sae.encode(&cache.get(SITE).unwrap()).unwrap().mean((0, 1)).unwrap();
         let expected = sae.decode(&mean).unwrap().broadcast_as(found.shape()).unwrap();
         assert!(far(&found, &expected) < 1e-4);
@@ -352,10 +369,10 @@ mod tests {
 
     #[test]
     fn features_that_are_none_are_refused() {
-        let error = Which::Only(vec![3, 9]).indices(9).unwrap_err();
+        let error = FeatureChoice::Only(vec![3, 9]).indices(9).unwrap_err();
         assert_eq!(error.message, "expected features below 9, found 9");
-        assert_eq!(Which::AllBut(vec![0, 2]).indices(4).unwrap(), [1, 3]);
-        assert_eq!(Which::Only(vec![2, 0, 2]).indices(4).unwrap(), [2, 0]);
+        assert_eq!(FeatureChoice::AllBut(vec![0, 2]).indices(4).unwrap(), [1, 3]);
+        assert_eq!(FeatureChoice::Only(vec![2, 0, 2]).indices(4).unwrap(), [2, 0]);
     }
 
     #[test]
@@ -363,7 +380,11 @@ mod tests {
         let model = decoder(config(), DType::F32);
         let sae = dictionary(model.config().d_model);
         let (x, _) = ran(&model, &sae, vec![]);
-        let (found, _) = ran(&model, &sae, vec![hook(&model, &sae, Which::Only(vec![]), Rest::Kept, Action::Zero)]);
+        let (found, _) = ran(
+            &model,
+            &sae,
+            vec![hook(&model, &sae, FeatureChoice::Only(vec![]), ErrorTreatment::Kept, Action::Zero)],
+        );
         assert_eq!(far(&found, &x), 0.0);
     }
 

@@ -16,7 +16,7 @@ use crate::base::{Result, Task};
 use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits, Pass};
-use crate::model::hooks::{Bound, Chain, Hooks, NoHooks};
+use crate::model::hooks::{BoundHook, Chain, Hooks, NoHooks};
 use crate::tensor::normalise::divergences;
 use crate::tensor::{DType, Tensor, floats, normalise};
 use crate::{bail, err};
@@ -82,14 +82,14 @@ impl Measure<'_> {
 }
 
 /// A row and a column of a batch.
-pub type Point = (usize, usize);
+pub type BatchPoint = (usize, usize);
 
 /// A token whose probability is needed, at one of the points.
 type Term = (usize, u32);
 
 /// The answers of a pair, each as the terms that it is the sum of.
 #[derive(Default)]
-struct Scored {
+struct AnswerTerms {
     right: Vec<Vec<Term>>,
     wrong: Vec<Vec<Term>>,
 }
@@ -102,8 +102,8 @@ pub struct MetricPlan<'a> {
     batch: Batch,
     /// The pair that each text belongs to.
     pair_of: Vec<usize>,
-    points: Vec<Point>,
-    scored: Vec<Scored>,
+    points: Vec<BatchPoint>,
+    scored: Vec<AnswerTerms>,
     /// The range of points of each pair, where the metric reads all of them alike.
     spans: Vec<Range<usize>>,
     /// Log probabilities of the reference, `[pairs, vocab]`.
@@ -119,7 +119,7 @@ impl<'a> MetricPlan<'a> {
         (which, numbers): (Prompt, &[usize]),
         task: &Task,
     ) -> Result<Self> {
-        let mut texts = Texts { is_causal: model.config().causal, ..Texts::default() };
+        let mut texts = MetricTexts { is_causal: model.config().causal, ..MetricTexts::default() };
         let mut scored = Vec::new();
         for (at, (pair, number)) in pairs.iter().zip(numbers).enumerate() {
             let prompt = prompt(pair, which, *number)?;
@@ -129,7 +129,7 @@ impl<'a> MetricPlan<'a> {
             Measure::Kl(reference) => Some(log_probabilities(model, pairs, (reference, numbers), task)?),
             _ => None,
         };
-        let Texts { rows, pair_of, points, spans, .. } = texts;
+        let MetricTexts { rows, pair_of, points, spans, .. } = texts;
         let batch = Batch::new(rows).map_err(|e| e.about("pairs"))?;
         Ok(Self { measure, numbers: numbers.to_vec(), batch, pair_of, points, scored, spans, reference })
     }
@@ -145,7 +145,7 @@ impl<'a> MetricPlan<'a> {
     }
 
     /// Returns the points where logits are needed.
-    pub fn points(&self) -> &[Point] {
+    pub fn points(&self) -> &[BatchPoint] {
         &self.points
     }
 
@@ -249,21 +249,21 @@ fn prompt(pair: &TokenPair, which: Prompt, number: usize) -> Result<&[u32]> {
 
 /// The texts of a plan while they are gathered.
 #[derive(Default)]
-struct Texts {
+struct MetricTexts {
     /// Whether what is read at a position does not depend on what follows, so that one text shows all of its
     /// beginnings.
     is_causal: bool,
     rows: Vec<Vec<u32>>,
     pair_of: Vec<usize>,
-    points: Vec<Point>,
+    points: Vec<BatchPoint>,
     spans: Vec<Range<usize>>,
 }
 
-impl Texts {
-    fn add(&mut self, measure: Measure, number: usize, prompt: &[u32], pair: &TokenPair) -> Result<Scored> {
+impl MetricTexts {
+    fn add(&mut self, measure: Measure, number: usize, prompt: &[u32], pair: &TokenPair) -> Result<AnswerTerms> {
         let row = self.rows.len();
         let before = self.points.len();
-        let mut scored = Scored::default();
+        let mut scored = AnswerTerms::default();
         if measure.needs_answers() {
             check_answers(measure, pair)?;
             self.answers(prompt, pair, &mut scored);
@@ -285,7 +285,7 @@ impl Texts {
 
     /// Adds a row for each beginning of an answer, or those that no other one continues, and the points after which
     /// answers have their tokens.
-    fn answers(&mut self, prompt: &[u32], pair: &TokenPair, scored: &mut Scored) {
+    fn answers(&mut self, prompt: &[u32], pair: &TokenPair, scored: &mut AnswerTerms) {
         let first = self.rows.len();
         let answers = pair.answers.iter().chain(&pair.wrong);
         let mut beginnings: Vec<&[u32]> =
@@ -421,7 +421,7 @@ pub fn values(
     (model, reference): (&Decoder, &Decoder),
     pairs: &[TokenPair],
     which: Prompt,
-    hooks: Vec<Bound>,
+    hooks: Vec<BoundHook>,
     task: &Task,
 ) -> Result<Tensor> {
     if pairs.is_empty() {

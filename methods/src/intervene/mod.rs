@@ -9,7 +9,7 @@
 //!
 //! let task = Task::default();
 //! let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
-//! let model = Model::load(&files, "tiny", &Loading::default(), &task)?;
+//! let model = Model::load(&files, "tiny", &LoadSettings::default(), &task)?;
 //!
 //! // Pairs of prompts of one length, and where in the model their difference is, by activation patching.
 //! let form = PairTokenOptions { same_length: true, ..Default::default() };

@@ -5,7 +5,7 @@ use crate::err;
 use crate::model::batch::Batch;
 use crate::model::config::Config;
 use crate::model::decoder::{Decoder, Logits, Pass};
-use crate::model::hooks::{Bound, Chain};
+use crate::model::hooks::{BoundHook, Chain};
 use crate::model::run::Ask;
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::Tensor;
@@ -45,7 +45,7 @@ impl<'a> Reruns<'a> {
 
     /// Returns the logits of some copies of the batch, one copy after the other, with hooks. Hooks that change copies
     /// in different ways find them by their rows.
-    pub fn logits(&self, copies: usize, hooks: Vec<Bound>, wanted: Logits, task: &Task) -> Result<Tensor> {
+    pub fn logits(&self, copies: usize, hooks: Vec<BoundHook>, wanted: Logits, task: &Task) -> Result<Tensor> {
         let rows: Vec<Vec<u32>> = (0..copies).flat_map(|_| self.batch.rows().iter().cloned()).collect();
         let batch = Batch::new(rows)?;
         let mut chain = Chain { hooks, ..Chain::default() };
@@ -79,6 +79,8 @@ pub fn begin(config: &Config, first: Site) -> Option<Site> {
 
 #[cfg(test)]
 mod tests {
+    use kit::far;
+
     use super::*;
     use crate::fixtures::{config, decoder};
     use crate::model::hooks::Action;
@@ -93,15 +95,14 @@ mod tests {
         for name in ["embed", "resid_pre.0", "mlp_out.0", "z.1", "resid_post.0", "resid_post.1", "final_norm"] {
             let hook = || {
                 let action = Action::Scale(0.5).begin();
-                vec![Bound::new(model.config(), name, None, None, Box::new(action)).unwrap()]
+                vec![BoundHook::new(model.config(), name, None, None, Box::new(action)).unwrap()]
             };
             let expected = model.logits_at(&batch, &[-1], hook(), &task).unwrap();
             let places = select(model.config(), name).unwrap();
             let reruns = Reruns::new(&model, &batch, &places, &task).unwrap();
             let found = reruns.logits(3, hook(), Logits::At(&[-1]), &task).unwrap();
             for copy in 0..3 {
-                let far = (found.narrow(0, 2 * copy, 2).unwrap() - &expected).unwrap().abs().unwrap();
-                assert!(far.max_all().unwrap().to_scalar::<f32>().unwrap() < 1e-5, "{name}");
+                assert!(far(found.narrow(0, 2 * copy, 2).unwrap(), &expected) < 1e-5, "{name}");
             }
         }
     }

@@ -11,10 +11,7 @@ use crate::tensor::{Tensor, elementwise, matmul};
 pub fn pre(parts: &Parts, x: &Tensor) -> Result<Tensor> {
     let pre = kernels::linear(&centred(parts, x)?, &parts.encoder, parts.encoder_bias.as_ref())?;
     // A dictionary whose codes are in units of what they write also selects in these units.
-    Ok(match parts.rescaled {
-        true => pre.broadcast_mul(&norms(&parts.decoder)?)?,
-        false => pre,
-    })
+    Ok(if parts.rescaled { pre.broadcast_mul(&norms(&parts.decoder)?)? } else { pre })
 }
 
 fn centred(parts: &Parts, x: &Tensor) -> Result<Tensor> {
@@ -62,10 +59,11 @@ pub fn has_history(parts: &Parts, x: &Tensor) -> bool {
 
 /// Decodes codes, before the scaling is undone.
 pub fn decoded(parts: &Parts, codes: &Tensor) -> Result<Tensor> {
-    let codes = match parts.rescaled {
+    let codes = if parts.rescaled {
         // A direction of length 0 has codes of 0.
-        true => codes.broadcast_div(&norms(&parts.decoder)?.maximum(f32::MIN_POSITIVE)?)?,
-        false => codes.clone(),
+        codes.broadcast_div(&norms(&parts.decoder)?.maximum(f32::MIN_POSITIVE)?)?
+    } else {
+        codes.clone()
     };
     let found = matmul::matmul(&codes, &parts.decoder)?;
     match &parts.decoder_bias {
@@ -78,19 +76,18 @@ pub fn decoded(parts: &Parts, codes: &Tensor) -> Result<Tensor> {
 pub fn written(parts: &Parts, features: &[u32], codes: &Tensor) -> Result<Tensor> {
     let features = Tensor::new(features, parts.decoder.device())?;
     let directions = parts.decoder.index_select(&features, 0)?;
-    let lengths = match parts.rescaled {
-        true => codes.div(&norms(&directions)?.maximum(f32::MIN_POSITIVE)?)?,
-        false => codes.clone(),
-    };
+    let lengths =
+        if parts.rescaled { codes.div(&norms(&directions)?.maximum(f32::MIN_POSITIVE)?)? } else { codes.clone() };
     Ok(directions.broadcast_mul(&lengths.unsqueeze(1)?)?)
 }
 
 /// Returns what the codes of some features write together, before the scaling is undone.
 pub fn together(parts: &Parts, features: &Tensor, codes: &Tensor) -> Result<Tensor> {
     let directions = parts.decoder.index_select(features, 0)?;
-    let directions = match parts.rescaled {
-        true => directions.broadcast_div(&norms(&directions)?.maximum(f32::MIN_POSITIVE)?.unsqueeze(1)?)?,
-        false => directions,
+    let directions = if parts.rescaled {
+        directions.broadcast_div(&norms(&directions)?.maximum(f32::MIN_POSITIVE)?.unsqueeze(1)?)?
+    } else {
+        directions
     };
     matmul::matmul(codes, &directions)
 }

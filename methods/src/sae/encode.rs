@@ -8,8 +8,8 @@ use super::{Sae, rows};
 use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::tensor::{DType, Device, Tensor};
-use kernels::sparse::{AtLeast, Product, Sizes, SparseRows};
-use kernels::{Numbers, flat};
+use kernels::sparse::{AtLeast, Product, ScoreSizes, SparseRows};
+use kernels::{FlatNumbers, flat};
 
 #[cfg(test)]
 mod tests;
@@ -155,9 +155,9 @@ fn sparse(parts: &Parts, x: &Tensor) -> Result<Option<SparseRows>> {
     };
     let x = flat(&x)?;
     let encoder = flat(&parts.encoder)?;
-    let x = Numbers::of(&x)?;
-    let encoder = Numbers::of(&encoder)?;
-    let sizes = Sizes { rows, inner: parts.encoder.dims()[1], columns };
+    let x = FlatNumbers::of(&x)?;
+    let encoder = FlatNumbers::of(&encoder)?;
+    let sizes = ScoreSizes { rows, inner: parts.encoder.dims()[1], columns };
     let mut bias = match &parts.encoder_bias {
         Some(bias) => bias.to_vec1::<f32>()?,
         None => vec![0.0; columns],

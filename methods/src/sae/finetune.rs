@@ -5,8 +5,8 @@ use candle_core::Var;
 use rand::seq::SliceRandom;
 use serde_json::json;
 
-use super::metrics::{Judged, JudgedRowsOptions, judged_rows};
-use super::splice::{Rest, Splice};
+use super::metrics::{EvaluationText, JudgedRowsOptions, judged_rows};
+use super::splice::{ErrorTreatment, Splice};
 use super::{Activation, Parts, Sae, SiteOptions, SitePair, baselines, writes_of};
 use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Error, Result, Task, memory};
@@ -18,7 +18,7 @@ use crate::model::decoder::Decoder;
 use crate::model::run::Ask;
 use crate::model::site::{Place, one_site};
 use crate::tensor::{DType, Tensor, dtype, normalise};
-use crate::training::{self, Ended, Optimizer, Parameter, Schedule, ScheduleShape, Trainer};
+use crate::training::{self, Optimizer, Parameter, Schedule, ScheduleShape, Trainer, TrainingEnd};
 
 crate::options! {
     /// Options of fine-tuning.
@@ -64,7 +64,7 @@ impl FineTuneOptions {
 
 /// The losses of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Step {
+pub struct FinetuneStep {
     /// The mean over tokens of KL(model || model with the reconstruction), in nats.
     pub kl: f64,
     /// The reconstruction error relative to the variance of what is reconstructed.
@@ -72,9 +72,9 @@ pub struct Step {
     pub l0: f64,
 }
 
-pub struct Tuned {
+pub struct FinetuneResult {
     pub sae: Sae,
-    pub steps: Vec<Step>,
+    pub steps: Vec<FinetuneStep>,
     /// Whether it was completed, or interrupted.
     pub is_whole: bool,
 }
@@ -95,7 +95,7 @@ struct Lesson {
 }
 
 /// The parts of the loss, each a number with its gradient graph.
-struct Parted {
+struct LossParts {
     total: Tensor,
     kl: Tensor,
     error: Tensor,
@@ -124,10 +124,10 @@ pub fn fine_tune_on(sae: &Sae, (model, text): (&Model, &Text), options: &FineTun
 }
 
 /// Returns the dictionary with a record of the fine-tuning.
-fn recorded(tuned: Tuned, options: &FineTuneOptions) -> Result<Sae> {
+fn recorded(tuned: FinetuneResult, options: &FineTuneOptions) -> Result<Sae> {
     let mut parts = tuned.sae.parts().clone();
     let interval = tuned.steps.len().div_ceil(INTERVALS).max(1);
-    let mean = |part: &[Step]| part.iter().map(|step| step.kl).sum::<f64>() / part.len() as f64;
+    let mean = |part: &[FinetuneStep]| part.iter().map(|step| step.kl).sum::<f64>() / part.len() as f64;
     let kl: Vec<f64> = tuned.steps.chunks(interval).map(mean).collect();
     let record = json!({
         "steps": tuned.steps.len(), "batch": options.batch, "lr": options.lr, "l1": options.l1, "error": options.error,
@@ -142,12 +142,12 @@ pub fn fine_tune(
     model: &Decoder,
     sites: SitePair,
     sae: &Sae,
-    texts: &[Judged],
+    texts: &[EvaluationText],
     options: &FineTuneOptions,
     task: &Task,
-) -> Result<Tuned> {
+) -> Result<FinetuneResult> {
     let tuner = Tuner::new(model, sites, sae, texts, options)?;
-    let weights = Weights::new(sae.parts())?;
+    let weights = FinetuneWeights::new(sae.parts())?;
     let mut tuning = FineTuning { tuner, weights, texts, order: Vec::new(), steps: Vec::new() };
     let ended = training::run(&mut tuning, task)?;
     let mut parts = tuning.weights.finished()?;
@@ -157,17 +157,17 @@ pub fn fine_tune(
     }
     // Trained codes keep their scale.
     parts.about.more.remove(baselines::GAIN);
-    Ok(Tuned { sae: Sae::new(parts)?, steps: tuning.steps, is_whole: ended == Ended::Done })
+    Ok(FinetuneResult { sae: Sae::new(parts)?, steps: tuning.steps, is_whole: ended == TrainingEnd::Done })
 }
 
 /// A fine-tuning that runs.
 struct FineTuning<'a> {
     tuner: Tuner<'a>,
-    weights: Weights,
-    texts: &'a [Judged],
+    weights: FinetuneWeights,
+    texts: &'a [EvaluationText],
     /// The texts that are left of the epoch.
     order: Vec<usize>,
-    steps: Vec<Step>,
+    steps: Vec<FinetuneStep>,
 }
 
 impl Trainer for FineTuning<'_> {
@@ -186,7 +186,7 @@ impl Trainer for FineTuning<'_> {
     fn advance(&mut self, task: &Task) -> Result<()> {
         let made = self.made();
         let chosen = chosen(&mut self.order, self.texts.len(), self.tuner.options, made);
-        let chosen: Vec<&Judged> = chosen.iter().filter_map(|place| self.texts.get(*place)).collect();
+        let chosen: Vec<&EvaluationText> = chosen.iter().filter_map(|place| self.texts.get(*place)).collect();
         self.steps.push(self.tuner.step(&mut self.weights, &chosen, made, task)?);
         Ok(())
     }
@@ -219,7 +219,7 @@ impl<'a> Tuner<'a> {
         model: &'a Decoder,
         sites: SitePair<'a>,
         sae: &Sae,
-        texts: &[Judged],
+        texts: &[EvaluationText],
         options: &'a FineTuneOptions,
     ) -> Result<Self> {
         if matches!(sae.parts().activation, Activation::MatchingPursuit(_)) {
@@ -250,7 +250,13 @@ impl<'a> Tuner<'a> {
         Ok(Self { model, sites, places: [place(sites.reads)?, place(sites.writes)?], options })
     }
 
-    fn step(&self, weights: &mut Weights, texts: &[&Judged], step: u64, task: &Task) -> Result<Step> {
+    fn step(
+        &self,
+        weights: &mut FinetuneWeights,
+        texts: &[&EvaluationText],
+        step: u64,
+        task: &Task,
+    ) -> Result<FinetuneStep> {
         task.check()?;
         let lesson = self.lesson(texts, &weights.template, task)?;
         let sae = Sae::new(weights.parts()?)?;
@@ -263,11 +269,11 @@ impl<'a> Tuner<'a> {
             weights.all.iter().map(|weight| store.remove(&weight.weight)).collect::<Vec<_>>()
         };
         weights.advance(gradients, self.options, step)?;
-        Ok(Step { kl, error, l0: found.l0 })
+        Ok(FinetuneStep { kl, error, l0: found.l0 })
     }
 
     /// Runs the unchanged model.
-    fn lesson(&self, texts: &[&Judged], parts: &Parts, task: &Task) -> Result<Lesson> {
+    fn lesson(&self, texts: &[&EvaluationText], parts: &Parts, task: &Task) -> Result<Lesson> {
         let batch = Batch::new(texts.iter().map(|text| text.ids.clone()).collect())?;
         let width = batch.width();
         let outputs = self.model.config().outputs();
@@ -306,8 +312,8 @@ impl<'a> Tuner<'a> {
     }
 
     /// Computes the loss.
-    fn loss(&self, sae: &Sae, lesson: &Lesson, task: &Task) -> Result<Parted> {
-        let splice = Splice::new(sae.clone(), Rest::Dropped).only(lesson.mask.clone());
+    fn loss(&self, sae: &Sae, lesson: &Lesson, task: &Task) -> Result<LossParts> {
+        let splice = Splice::new(sae.clone(), ErrorTreatment::Dropped).only(lesson.mask.clone());
         let hooks = splice.between(self.model.config(), self.sites.reads, self.sites.writes, None)?;
         let changed = logarithms(&self.model.logits(&lesson.batch, hooks, task)?, &lesson.places)?;
         let kl = normalise::divergences(&lesson.clean, &changed)?.mean(0)?;
@@ -322,14 +328,14 @@ impl<'a> Tuner<'a> {
         let fired = codes.detach().ne(0.0)?.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
         let kl = dtype::convert(&kl, error.dtype())?;
         let total = ((&kl + (&error * self.options.error)?)? + (l1 * self.options.l1)?)?;
-        Ok(Parted { total, kl, error, l0: fired / codes.dims()[0].max(1) as f64 })
+        Ok(LossParts { total, kl, error, l0: fired / codes.dims()[0].max(1) as f64 })
     }
 }
 
 /// Lists the tokens that count, as places in `batch * pos`.
-fn places(texts: &[&Judged]) -> Vec<u32> {
+fn places(texts: &[&EvaluationText]) -> Vec<u32> {
     let width = texts.iter().map(|text| text.ids.len()).max().unwrap_or(0);
-    let of = |(row, text): (usize, &&Judged)| {
+    let of = |(row, text): (usize, &&EvaluationText)| {
         let counts = |position: &usize| !text.left_out.get(*position).copied().unwrap_or(false);
         (0..text.ids.len()).filter(counts).map(|position| (row * width + position) as u32).collect::<Vec<_>>()
     };
@@ -348,7 +354,7 @@ fn number(t: &Tensor) -> Result<f64> {
 
 /// The parts of a dictionary that are fine-tuned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Slot {
+enum WeightSlot {
     Encoder,
     EncoderBias,
     Decoder,
@@ -359,45 +365,45 @@ enum Slot {
     LogScale,
 }
 
-impl Slot {
-    const ALL: [Slot; 8] = [
-        Slot::Encoder,
-        Slot::EncoderBias,
-        Slot::Decoder,
-        Slot::DecoderBias,
-        Slot::Skip,
-        Slot::Gate,
-        Slot::Magnitude,
-        Slot::LogScale,
+impl WeightSlot {
+    const ALL: [WeightSlot; 8] = [
+        WeightSlot::Encoder,
+        WeightSlot::EncoderBias,
+        WeightSlot::Decoder,
+        WeightSlot::DecoderBias,
+        WeightSlot::Skip,
+        WeightSlot::Gate,
+        WeightSlot::Magnitude,
+        WeightSlot::LogScale,
     ];
 
     fn of(self, parts: &mut Parts) -> Option<&mut Tensor> {
         match (self, &mut parts.activation) {
-            (Slot::Encoder, _) => Some(&mut parts.encoder),
-            (Slot::EncoderBias, _) => parts.encoder_bias.as_mut(),
-            (Slot::Decoder, _) => Some(&mut parts.decoder),
-            (Slot::DecoderBias, _) => parts.decoder_bias.as_mut(),
-            (Slot::Skip, _) => parts.skip.as_mut(),
-            (Slot::Gate, Activation::Gated { gate, .. }) => Some(gate),
-            (Slot::Magnitude, Activation::Gated { magnitude, .. }) => Some(magnitude),
-            (Slot::LogScale, Activation::Gated { log_scale, .. }) => Some(log_scale),
-            (Slot::Gate | Slot::Magnitude | Slot::LogScale, _) => None,
+            (WeightSlot::Encoder, _) => Some(&mut parts.encoder),
+            (WeightSlot::EncoderBias, _) => parts.encoder_bias.as_mut(),
+            (WeightSlot::Decoder, _) => Some(&mut parts.decoder),
+            (WeightSlot::DecoderBias, _) => parts.decoder_bias.as_mut(),
+            (WeightSlot::Skip, _) => parts.skip.as_mut(),
+            (WeightSlot::Gate, Activation::Gated { gate, .. }) => Some(gate),
+            (WeightSlot::Magnitude, Activation::Gated { magnitude, .. }) => Some(magnitude),
+            (WeightSlot::LogScale, Activation::Gated { log_scale, .. }) => Some(log_scale),
+            (WeightSlot::Gate | WeightSlot::Magnitude | WeightSlot::LogScale, _) => None,
         }
     }
 }
 
-struct Weights {
+struct FinetuneWeights {
     template: Parts,
-    all: Vec<Parameter<Slot>>,
+    all: Vec<Parameter<WeightSlot>>,
     /// The norms of the directions, which stay fixed: `[d_sae, 1]`.
     lengths: Tensor,
 }
 
-impl Weights {
+impl FinetuneWeights {
     fn new(parts: &Parts) -> Result<Self> {
         let mut template = parts.clone();
         let mut all = Vec::new();
-        for slot in Slot::ALL {
+        for slot in WeightSlot::ALL {
             let Some(tensor) = slot.of(&mut template) else { continue };
             all.push(Parameter::new(slot, tensor)?);
         }
@@ -427,7 +433,7 @@ impl Weights {
     /// Makes one step of Adam. Directions keep their norms, so the gradient along them is removed.
     fn advance(&mut self, mut gradients: Vec<Option<Tensor>>, options: &FineTuneOptions, step: u64) -> Result<()> {
         for (weight, gradient) in self.all.iter().zip(&mut gradients) {
-            if let (Slot::Decoder, Some(found)) = (weight.name, gradient.as_ref()) {
+            if let (WeightSlot::Decoder, Some(found)) = (weight.name, gradient.as_ref()) {
                 let directions = unit(&weight.weight.as_detached_tensor())?;
                 let along = (found * &directions)?.sum_keepdim(1)?;
                 *gradient = Some((found - directions.broadcast_mul(&along)?)?);
@@ -442,7 +448,7 @@ impl Weights {
             let Some(gradient) = gradient else { continue };
             let [first, second] = &weight.moments;
             kernels::adamw_step(&weight.weight, &gradient.detach(), [first, second], update)?;
-            if weight.name == Slot::Decoder {
+            if weight.name == WeightSlot::Decoder {
                 let directions = unit(&weight.weight.as_detached_tensor())?;
                 weight.weight.set(&directions.broadcast_mul(&self.lengths)?)?;
             }

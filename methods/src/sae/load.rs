@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::belongs::check_is_for;
+use super::compatibility::check_is_for;
 use super::formats::find::{self, DictionaryFiles};
-use super::formats::{self, Beside, Format};
+use super::formats::{self, Format, SideDescription};
 use super::{About, Sae, releases};
 use crate::base::files::Files;
 use crate::base::options::{Plain, Setting};
@@ -14,7 +14,7 @@ use crate::base::{Error, Result, Task, names};
 use crate::err;
 use crate::model::Model;
 use crate::model::formats::pickle;
-use crate::model::hub::{self, Name, Settings};
+use crate::model::hub::{self, HubSettings, Name};
 use crate::model::layout::TensorSource;
 use crate::model::load::Shards;
 use crate::tensor::files::safetensors::Header;
@@ -112,7 +112,7 @@ impl Loader<'_> {
         if is_relative(source) {
             return Err(self.no_path(path));
         }
-        let settings = Settings::from_env();
+        let settings = HubSettings::from_env();
         if let Some(name) = releases::on_hub(source)? {
             return self.hub(&settings, &name);
         }
@@ -130,7 +130,7 @@ impl Loader<'_> {
     }
 
     /// Loads a dictionary of a hub.
-    pub fn hub(&self, settings: &Settings, name: &Name) -> Result<Sae> {
+    pub fn hub(&self, settings: &HubSettings, name: &Name) -> Result<Sae> {
         let files = self.files;
         let task = self.task;
         let inside = name.file.clone().unwrap_or_default();
@@ -234,8 +234,9 @@ impl Loader<'_> {
             (None, None) => None,
         };
         let judge = |about: &About, widths| self.judge(about, widths);
-        let beside = Beside { config: config.as_deref(), place: origin, ignore: &self.options.ignore, judge: &judge };
-        formats::check(found.format, &beside, &Listed(header)).map_err(|e| placed(e, origin))
+        let beside =
+            SideDescription { config: config.as_deref(), place: origin, ignore: &self.options.ignore, judge: &judge };
+        formats::check(found.format, &beside, &HeaderOnly(header)).map_err(|e| placed(e, origin))
     }
 
     fn open(&self, folder: &Path, found: &DictionaryFiles, origin: &str) -> Result<Sae> {
@@ -246,7 +247,8 @@ impl Loader<'_> {
             (None, None) => None,
         };
         let judge = |about: &About, widths| self.judge(about, widths);
-        let beside = Beside { config: config.as_deref(), place: origin, ignore: &self.options.ignore, judge: &judge };
+        let beside =
+            SideDescription { config: config.as_deref(), place: origin, ignore: &self.options.ignore, judge: &judge };
         let parts = with_source(self.files, &weights, self.task, |source| {
             formats::read(found.format, &beside, source, self.options.dtype.0, self.task)
         });
@@ -331,7 +333,7 @@ fn format_of(files: &Files, path: &Path, task: &Task) -> Result<Format> {
 
 /// Reads what the metadata of a file of tensors says under a key.
 fn metadata(files: &Files, path: &Path, key: &str) -> Result<Option<String>> {
-    Ok(safetensors::Reader::new(files.map(path)?)?.metadata().get(key).cloned())
+    Ok(safetensors::SafetensorsFile::new(files.map(path)?)?.metadata().get(key).cloned())
 }
 
 /// Opens a file of tensors by its ending.
@@ -348,7 +350,7 @@ fn with_source<T>(
         }
         Some("pt" | "pth") => {
             let map = files.map(path)?;
-            read(&pickle::File::new(&map)?.weights()?)
+            read(&pickle::PickleFile::new(&map)?.weights()?)
         }
         _ => {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_string();
@@ -376,9 +378,9 @@ impl TensorSource for Arrays {
 }
 
 /// A file of which only the header is here.
-struct Listed(Header);
+struct HeaderOnly(Header);
 
-impl TensorSource for Listed {
+impl TensorSource for HeaderOnly {
     fn names(&self) -> Vec<String> {
         self.0.names().map(String::from).collect()
     }

@@ -8,7 +8,7 @@
 
 use rand::{Rng, RngExt};
 
-use super::baselines::{Moments, pca};
+use super::baselines::{CovarianceMoments, pca};
 use super::metrics::cosines_of;
 use super::{Sae, rows};
 use crate::base::random::stream;
@@ -78,24 +78,21 @@ fn components(directions: &Tensor, task: &Task) -> Result<Vec<[f64; 2]>> {
     let unit = Tensor::from_vec(rows::finite(directions, "directions", 0)?, directions.shape(), &Device::Cpu)?;
     let lengths = unit.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(f32::MIN_POSITIVE)?;
     let unit = unit.broadcast_div(&lengths)?;
-    let two: Sae = pca(&Moments::of(&unit, task)?, Some(2), None, task)?;
+    let two: Sae = pca(&CovarianceMoments::of(&unit, task)?, Some(2), None, task)?;
     let found = two.encode(&unit)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
     let points: Vec<[f64; 2]> = found.chunks_exact(2).map(|point| [point[0], point[1]]).collect();
-    match points.len() == count {
-        true => Ok(points),
-        false => Err(err!(Bug, "{} points of {count} directions", points.len())),
-    }
+    if points.len() == count { Ok(points) } else { Err(err!(Bug, "{} points of {count} directions", points.len())) }
 }
 
 /// A pair of directions, the lower one first, and the weight that holds them together.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Weight {
+struct PairWeight {
     pair: [usize; 2],
     weight: f64,
 }
 
 /// Computes the weights of each direction's nearest ones by 1 - cosine, of both of a pair together.
-fn weights(directions: &Tensor, neighbours: usize, task: &Task) -> Result<Vec<Weight>> {
+fn weights(directions: &Tensor, neighbours: usize, task: &Task) -> Result<Vec<PairWeight>> {
     let count = directions.dim(0)?;
     memory::check(count as u128 * neighbours as u128 * 64, || format!("the neighbours of {count} directions"))?;
     let bar = task.begin("neighbours", Some(count as u64));
@@ -119,12 +116,12 @@ fn weights(directions: &Tensor, neighbours: usize, task: &Task) -> Result<Vec<We
         bar.advance(1);
     })?;
     found.sort_by_key(|(low, high, _)| (*low, *high));
-    let mut all: Vec<Weight> = Vec::with_capacity(found.len());
+    let mut all: Vec<PairWeight> = Vec::with_capacity(found.len());
     for (low, high, weight) in found {
         match all.last_mut().filter(|last| last.pair == [low, high]) {
             // A probabilistic union (their equation 5).
             Some(last) => last.weight = last.weight + weight - last.weight * weight,
-            None => all.push(Weight { pair: [low, high], weight }),
+            None => all.push(PairWeight { pair: [low, high], weight }),
         }
     }
     Ok(all)
@@ -158,7 +155,7 @@ fn spread(points: &mut [[f64; 2]], draws: &mut impl Rng) {
 /// through in every second epoch.
 fn laid_out(
     points: &mut [[f64; 2]],
-    weights: &[Weight],
+    weights: &[PairWeight],
     epochs: usize,
     draws: &mut impl Rng,
     task: &Task,
@@ -167,7 +164,7 @@ fn laid_out(
     let bar = task.begin("map", Some(epochs as u64));
     for epoch in 0..epochs {
         let rate = 1.0 - epoch as f64 / epochs as f64;
-        for (number, Weight { pair: [a, b], weight }) in weights.iter().enumerate() {
+        for (number, PairWeight { pair: [a, b], weight }) in weights.iter().enumerate() {
             if number % 4096 == 0 {
                 task.check()?;
             }
@@ -264,7 +261,7 @@ mod tests {
         let x = Tensor::new(&[[1.0_f32, 0.0], [0.9, 0.1], [0.0, 1.0], [-1.0, 0.0]], &Device::Cpu).unwrap();
         let found = self::weights(&x, 2, &Task::default()).unwrap();
         assert!(found.iter().all(|one| one.pair[0] < one.pair[1] && one.weight > 0.0 && one.weight <= 1.0));
-        assert_eq!(found[0], Weight { pair: [0, 1], weight: 1.0 });
+        assert_eq!(found[0], PairWeight { pair: [0, 1], weight: 1.0 });
     }
 
     #[test]

@@ -12,9 +12,11 @@
 //! fn fitted(model: &Model, sites: &[&str], text: &Text, files: &Files, task: &Task) -> Result<Vec<Sae>> {
 //!     let options = FitOptions { ratio: 2.0, steps: Some(10), batch: 512, ..Default::default() };
 //!     let plans = [FitPlan::new(kinds::TopK { k: 8, ..Default::default() }, options)];
-//!     let (reading, storage) = (HarvestOptions { context: Some(64), ..Default::default() }, FitStorage::none(files));
+//!     let reading = HarvestOptions { context: Some(64), ..Default::default() };
+//!     let storage = FitStorage::none(files);
 //!     let readings = [TextReading::new(model, text, &reading)];
-//!     let (source, target) = (Source::Text(&readings), Target::Dictionary(sites));
+//!     let source = Source::Text(&readings);
+//!     let target = Target::Dictionary(sites);
 //!     let job = Job { source, target, plans: &plans, is_sweep: false, storage: &storage };
 //!     job.run(task)?.into_iter().map(|one| one.made.dictionary()).collect()
 //! }
@@ -36,7 +38,7 @@ pub mod diffing;
 pub mod finetune;
 pub mod fit;
 pub mod formats;
-pub mod given;
+pub mod from_tensors;
 pub mod load;
 pub mod map;
 pub mod metrics;
@@ -44,8 +46,8 @@ pub mod releases;
 pub mod splice;
 pub mod transcoders;
 
-mod belongs;
 mod codes;
+mod compatibility;
 mod encode;
 mod nonnegative;
 mod parts;
@@ -58,7 +60,7 @@ mod sparser;
 
 use std::sync::Arc;
 
-pub use belongs::{SiteOptions, SitePair, check_writes_behind, one_place, site_of, writes_of};
+pub use compatibility::{SiteOptions, SitePair, check_writes_behind, one_place, site_of, writes_of};
 pub use encode::SparseCodes;
 pub use formats::Format;
 pub use parts::{About, Activation, Parts, Span};

@@ -8,7 +8,7 @@
 use crate::base::{Result, memory, parallel};
 use crate::tensor::{DType, Device, Tensor, elementwise, gather, matmul};
 use kernels::sparse::add_rows;
-use kernels::{Numbers, arch, flat};
+use kernels::{FlatNumbers, arch, flat};
 
 /// The most features whose inner products with each other are held in memory: 256 MiB.
 const FEATURES: usize = 1 << 13;
@@ -18,9 +18,10 @@ const FEATURES: usize = 1 << 13;
 pub fn codes(x: &Tensor, directions: &Tensor, k: usize) -> Result<Tensor> {
     let rows = x.dims2()?.0;
     let features = directions.dims2()?.0;
-    let taken = match is_here(x) && is_here(directions) && features <= FEATURES {
-        true => by_products(&x.detach(), &directions.detach(), k)?,
-        false => by_residuals(&x.detach(), &directions.detach(), k)?,
+    let taken = if is_here(x) && is_here(directions) && features <= FEATURES {
+        by_products(&x.detach(), &directions.detach(), k)?
+    } else {
+        by_residuals(&x.detach(), &directions.detach(), k)?
     };
     let mut left = x.clone();
     let mut sizes = Vec::with_capacity(k);
@@ -68,7 +69,7 @@ fn by_products(x: &Tensor, directions: &Tensor, k: usize) -> Result<Tensor> {
     let features = directions.dims2()?.0;
     memory::check(4 * (features * (features + rows)) as u128, || format!("the products of {features} features"))?;
     let gram = flat(&directions.matmul(&directions.t()?)?)?;
-    let gram = Numbers::of(&gram)?;
+    let gram = FlatNumbers::of(&gram)?;
     let gram = gram.slice();
     let mut products = x.matmul(&directions.t()?)?.flatten_all()?.to_vec1::<f32>()?;
     let taken = parallel::blocks(&mut products, features, &|_, products| {

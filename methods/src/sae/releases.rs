@@ -81,10 +81,10 @@ const OTHERS: [(&str, &str, &str, &str); 11] = [
 /// A release: its repository, and the path of an id in it.
 struct Release {
     repo: String,
-    paths: Paths,
+    paths: ReleasePaths,
 }
 
-enum Paths {
+enum ReleasePaths {
     /// An id is a path.
     Same,
     /// Paths below a folder, which an id may begin with.
@@ -104,14 +104,14 @@ pub fn on_hub(text: &str) -> Result<Option<Name>> {
     Name::parse(&name).map(Some)
 }
 
-impl Paths {
+impl ReleasePaths {
     fn of(&self, id: &str) -> Result<String> {
         match self {
-            Paths::Same => Ok(id.to_string()),
-            Paths::Below(folder) if id.split('/').next() == Some(folder.as_str()) => Ok(id.to_string()),
-            Paths::Below(folder) => Ok(format!("{folder}/{id}")),
-            Paths::Layers { .. } if id.is_empty() => Ok(String::new()),
-            Paths::Layers { id: of, path } => {
+            ReleasePaths::Same => Ok(id.to_string()),
+            ReleasePaths::Below(folder) if id.split('/').next() == Some(folder.as_str()) => Ok(id.to_string()),
+            ReleasePaths::Below(folder) => Ok(format!("{folder}/{id}")),
+            ReleasePaths::Layers { .. } if id.is_empty() => Ok(String::new()),
+            ReleasePaths::Layers { id: of, path } => {
                 let (before, after) = of.split_once(LAYER).unwrap_or((of, ""));
                 let layer = id.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
                 let layer = layer.filter(|layer| !layer.is_empty() && layer.bytes().all(|b| b.is_ascii_digit()));
@@ -143,7 +143,7 @@ fn all() -> impl Iterator<Item = (String, Release)> {
     let second = SIZES.into_iter().flat_map(|size| TUNED.map(|tuned| (size, tuned))).flat_map(|(size, tuned)| {
         FOLDERS.into_iter().flat_map(move |(kind, folder)| {
             ["", "-all"].map(|every| {
-                let paths = Paths::Below(format!("{folder}{}", every.replace('-', "_")));
+                let paths = ReleasePaths::Below(format!("{folder}{}", every.replace('-', "_")));
                 let name = format!("gemma-scope-2-{size}-{tuned}");
                 (format!("{name}-{kind}{every}"), Release { repo: format!("google/{name}"), paths })
             })
@@ -153,11 +153,12 @@ fn all() -> impl Iterator<Item = (String, Release)> {
     let first =
         first.flat_map(|(size, tuned)| SITES_OF_GEMMA_2.map(|kind| format!("gemma-scope-{size}-{tuned}-{kind}")));
     let first = first.flat_map(|name| {
-        ["", "-canonical"]
-            .map(|ending| (format!("{name}{ending}"), Release { repo: format!("google/{name}"), paths: Paths::Same }))
+        ["", "-canonical"].map(|ending| {
+            (format!("{name}{ending}"), Release { repo: format!("google/{name}"), paths: ReleasePaths::Same })
+        })
     });
     let others = OTHERS.into_iter().map(|(name, repo, id, path)| {
-        let paths = if id.is_empty() { Paths::Same } else { Paths::Layers { id, path } };
+        let paths = if id.is_empty() { ReleasePaths::Same } else { ReleasePaths::Layers { id, path } };
         (name.to_string(), Release { repo: repo.to_string(), paths })
     });
     second.chain(first).chain(others)

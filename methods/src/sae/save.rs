@@ -7,7 +7,7 @@ use super::formats::{self, Format};
 use crate::base::Result;
 use crate::base::files::Files;
 use crate::err;
-use crate::tensor::files::{Named, safetensors};
+use crate::tensor::files::{NamedTensors, safetensors};
 
 impl Sae {
     /// Writes the tensors of a dictionary, and the config where the format has one, into a folder, each file
@@ -15,7 +15,7 @@ impl Sae {
     pub fn save(&self, files: &Files, folder: &Path, format: Format) -> Result<Vec<PathBuf>> {
         let written = formats::write(format, self.parts())?;
         let (name, tensors) = written.tensors;
-        let named = Named { tensors, metadata: written.metadata };
+        let named = NamedTensors { tensors, metadata: written.metadata };
         let tensors = files.save(&folder.join(name), |file| safetensors::write(&named, file))?;
         let Some((name, config)) = written.config else { return Ok(vec![tensors]) };
         let text = serde_json::to_string_pretty(&config).map_err(|e| err!(Bug, "a config became no JSON: {e}"))?;

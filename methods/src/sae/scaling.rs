@@ -16,7 +16,7 @@ pub enum Scaling {
 }
 
 /// The normalisation of given activations: what is subtracted, what they are divided by, and the inverse.
-pub struct Scaled {
+pub struct InputNormalisation {
     offset: Option<Tensor>,
     divisor: Option<Tensor>,
     factor: Option<Tensor>,
@@ -26,27 +26,27 @@ pub struct Scaled {
 const EPS: f64 = 1e-5;
 
 impl Scaling {
-    pub fn of(self, x: &Tensor) -> Result<Scaled> {
+    pub fn of(self, x: &Tensor) -> Result<InputNormalisation> {
         let last = x.rank() - 1;
         let width = x.dims()[last] as f64;
         Ok(match self {
-            Scaling::None => Scaled { offset: None, divisor: None, factor: None },
+            Scaling::None => InputNormalisation { offset: None, divisor: None, factor: None },
             Scaling::ConstantNorm => {
                 let norm = x.sqr()?.sum_keepdim(last)?.sqrt()?;
                 let divisor = (norm / width.sqrt())?;
-                Scaled { offset: None, factor: Some(divisor.clone()), divisor: Some(divisor) }
+                InputNormalisation { offset: None, factor: Some(divisor.clone()), divisor: Some(divisor) }
             }
             Scaling::LayerNorm => {
                 let mean = x.mean_keepdim(last)?;
                 let spread = (x.broadcast_sub(&mean)?.sqr()?.sum_keepdim(last)? / (width - 1.0))?.sqrt()?;
                 // SAELens inverts it without the epsilon.
-                Scaled { offset: Some(mean), divisor: Some((&spread + EPS)?), factor: Some(spread) }
+                InputNormalisation { offset: Some(mean), divisor: Some((&spread + EPS)?), factor: Some(spread) }
             }
         })
     }
 }
 
-impl Scaled {
+impl InputNormalisation {
     pub fn before(&self, x: &Tensor) -> Result<Tensor> {
         let mut x = x.clone();
         if let Some(offset) = &self.offset {

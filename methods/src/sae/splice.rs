@@ -7,13 +7,13 @@ use super::{Sae, SiteOptions};
 use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;
-use crate::model::hooks::{At, Bound, Edit};
+use crate::model::hooks::{At, BoundHook, Edit};
 use crate::model::site::{Place, select};
 use crate::tensor::{Tensor, dtype};
 
 /// The treatment of the reconstruction error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Rest {
+pub enum ErrorTreatment {
     /// The site is x_hat.
     #[default]
     Dropped,
@@ -35,8 +35,8 @@ crate::options! {
 }
 
 impl SpliceOptions {
-    pub fn rest(&self) -> Rest {
-        if self.error { Rest::Kept } else { Rest::Dropped }
+    pub fn rest(&self) -> ErrorTreatment {
+        if self.error { ErrorTreatment::Kept } else { ErrorTreatment::Dropped }
     }
 }
 
@@ -44,14 +44,14 @@ impl SpliceOptions {
 #[derive(Debug, Clone)]
 pub struct Splice {
     sae: Sae,
-    rest: Rest,
+    rest: ErrorTreatment,
     /// Mask of the positions where the reconstruction is spliced in: 1 and 0 in u8, `[batch, pos]`. Elsewhere the
     /// activation stays as it is.
     only: Option<Tensor>,
 }
 
 impl Splice {
-    pub fn new(sae: Sae, rest: Rest) -> Self {
+    pub fn new(sae: Sae, rest: ErrorTreatment) -> Self {
         Self { sae, rest, only: None }
     }
 
@@ -65,8 +65,8 @@ impl Splice {
     }
 
     /// Makes the hook that splices the dictionary in at one site.
-    pub fn at<'a>(self, config: &Config, site: &str, positions: Option<Vec<i64>>) -> Result<Bound<'a>> {
-        Bound::new(config, site, None, positions, Box::new(self))
+    pub fn at<'a>(self, config: &Config, site: &str, positions: Option<Vec<i64>>) -> Result<BoundHook<'a>> {
+        BoundHook::new(config, site, None, positions, Box::new(self))
     }
 
     /// Makes the hooks for a dictionary that reads one site and writes a later one, as a transcoder does.
@@ -76,7 +76,7 @@ impl Splice {
         reads: &str,
         writes: &str,
         positions: Option<Vec<i64>>,
-    ) -> Result<Vec<Bound<'a>>> {
+    ) -> Result<Vec<BoundHook<'a>>> {
         if reads == writes {
             return Ok(vec![self.at(config, writes, positions)?]);
         }
@@ -90,11 +90,11 @@ impl Splice {
             .hint("a dictionary can only write to a site that is computed after the one that it reads"));
         }
         let held = Rc::new(RefCell::new(None));
-        let reader = Reader { held: held.clone() };
-        let writer = Writer { splice: self, held };
+        let reader = ReadHook { held: held.clone() };
+        let writer = WriteHook { splice: self, held };
         Ok(vec![
-            Bound::new(config, reads, None, positions.clone(), Box::new(reader))?,
-            Bound::new(config, writes, None, positions, Box::new(writer))?,
+            BoundHook::new(config, reads, None, positions.clone(), Box::new(reader))?,
+            BoundHook::new(config, writes, None, positions, Box::new(writer))?,
         ])
     }
 
@@ -113,8 +113,8 @@ impl Splice {
         }
         let found = dtype::convert(&found.reshape(x.shape())?, x.dtype())?;
         let found = match self.rest {
-            Rest::Dropped => found,
-            Rest::Kept => (&found + (x - &found)?.detach())?,
+            ErrorTreatment::Dropped => found,
+            ErrorTreatment::Kept => (&found + (x - &found)?.detach())?,
         };
         match &self.only {
             Some(mask) => masked(mask, &found, x),
@@ -151,23 +151,23 @@ impl Edit for Splice {
 }
 
 /// A transcoder's input, kept until the forward pass reaches the site that it writes.
-struct Reader {
+struct ReadHook {
     held: Rc<RefCell<Option<Tensor>>>,
 }
 
-impl Edit for Reader {
+impl Edit for ReadHook {
     fn edit(&mut self, _at: &At, _place: Place, _positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
         *self.held.borrow_mut() = Some(x.clone());
         Ok(None)
     }
 }
 
-struct Writer {
+struct WriteHook {
     splice: Splice,
     held: Rc<RefCell<Option<Tensor>>>,
 }
 
-impl Edit for Writer {
+impl Edit for WriteHook {
     fn edit(&mut self, _at: &At, place: Place, _positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
         let Some(input) = self.held.borrow_mut().take() else {
             return Err(err!(

@@ -14,7 +14,7 @@ use crate::err;
 use crate::intervene::{FeatureHook, FeatureHookOptions};
 use crate::model::batch::Batch;
 use crate::model::generate::GenerateOptions;
-use crate::model::hooks::{Action, Bound, PatchSource};
+use crate::model::hooks::{Action, BoundHook, PatchSource};
 use crate::model::reading::compare::kl;
 use crate::sae::site_of;
 use crate::tensor::{DType, Device, Tensor, normalise};
@@ -77,7 +77,7 @@ impl Change {
 }
 
 /// Returns the hooks of changes, in their order, for one run.
-fn hooks<'a>(explorer: &Explorer, changes: &[Change], task: &Task) -> Result<Vec<Bound<'a>>> {
+fn hooks<'a>(explorer: &Explorer, changes: &[Change], task: &Task) -> Result<Vec<BoundHook<'a>>> {
     let hook = |change: &Change| {
         let of = explorer.with_feature(change.dictionary, change.feature)?;
         let hook = FeatureHook::new(of.sae.clone(), vec![change.feature], &FeatureHookOptions::default(), site_of)?;

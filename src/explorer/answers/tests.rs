@@ -1,5 +1,6 @@
 //! Answers beside the plain functions of the library.
 
+use kit::close;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -11,14 +12,14 @@ use crate::base::{Kind, Result, Task};
 use crate::circuit::tree::{TreeOptions, causal_tree};
 use crate::explorer::Explorer;
 use crate::explorer::samples::{explorer, of_one};
-use crate::features::card::{CardPlan, Surveyed, card};
+use crate::features::card::{CardPlan, SurveyedDictionary, card};
 use crate::features::{Feature, Overview, overview::OverviewOptions};
 use crate::intervene::{FeatureHook, FeatureHookOptions};
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::generate::GenerateOptions;
 use crate::model::hooks::Action;
-use crate::model::load::{INSIDE, Loading};
+use crate::model::load::{INSIDE, LoadSettings};
 use crate::model::predict::likeliest;
 use crate::model::reading::compare::kl;
 use crate::model::run::Ask;
@@ -57,10 +58,6 @@ fn codes(explorer: &Explorer, dictionary: usize, text: &str) -> Vec<Vec<f32>> {
     of.sae.encode(&cache.at(of.place).unwrap()).unwrap().get(0).unwrap().to_vec2().unwrap()
 }
 
-fn near(a: f64, b: f64) -> bool {
-    (a - b).abs() < 1e-4 * (1.0 + b.abs())
-}
-
 #[test]
 fn a_text_is_read_as_the_plain_functions_do() {
     let explorer = explorer();
@@ -69,11 +66,11 @@ fn a_text_is_read_as_the_plain_functions_do() {
     let losses = explorer.model.decoder.losses(&batch, vec![], &task()).unwrap()[0].to_vec1::<f32>().unwrap();
     assert!(read["loss"][0].is_null() && read["loss"].as_array().unwrap().len() == TEXT.len());
     for (at, loss) in losses.iter().enumerate() {
-        assert!(near(read["loss"][at + 1].as_f64().unwrap(), f64::from(*loss)));
+        assert!(close(&read["loss"][at + 1], *loss, 1e-4));
     }
     let logits = explorer.model.decoder.logits(&batch, vec![], &task()).unwrap().get(0).unwrap();
     for (at, expected) in likeliest(&logits, -1, 10).unwrap().iter().enumerate() {
-        assert!(near(read["next"][at][1].as_f64().unwrap(), expected.probability));
+        assert!(close(&read["next"][at][1], expected.probability, 1e-4));
     }
     let codes = codes(&explorer, 1, TEXT);
     for (at, row) in codes.iter().enumerate() {
@@ -83,21 +80,21 @@ fn a_text_is_read_as_the_plain_functions_do() {
         assert_eq!(listed.len(), 2);
         for (found, (feature, code)) in listed.iter().zip(all) {
             assert_eq!(found[0], feature);
-            assert!(near(found[1].as_f64().unwrap(), f64::from(code)));
+            assert!(close(&found[1], code, 1e-4));
         }
         assert_eq!(read["tokens"][at], json!({ "text": &TEXT[at..=at], "start": at, "end": at + 1 }));
     }
     assert!(read.get("codes").is_none());
     let chosen = found(&explorer, "read", json!({ "text": TEXT, "dictionary": 1, "chosen": 5 }));
-    assert!((0..TEXT.len()).all(|at| near(chosen["codes"][at].as_f64().unwrap(), codes[at][5].into())));
+    assert!((0..TEXT.len()).all(|at| close(&chosen["codes"][at], codes[at][5], 1e-4)));
     let active = read["active"].as_array().unwrap();
     assert!(active.windows(2).all(|pair| pair[0][1].as_f64() >= pair[1][1].as_f64()));
     for row in active {
         let of: Vec<f32> = codes.iter().map(|codes| codes[row[0].as_u64().unwrap() as usize]).collect();
-        assert!(near(row[1].as_f64().unwrap(), of.iter().copied().fold(0.0, f32::max).into()));
+        assert!(close(&row[1], of.iter().copied().fold(0.0, f32::max), 1e-4));
         assert_eq!(row[2].as_u64().unwrap() as usize, of.iter().filter(|code| **code != 0.0).count());
-        assert!(near(row[3].as_f64().unwrap(), of.iter().map(|code| f64::from(*code)).sum()));
-        assert!(near(of[row[4].as_u64().unwrap() as usize].into(), row[1].as_f64().unwrap()));
+        assert!(close(&row[3], of.iter().map(|code| f64::from(*code)).sum::<f64>(), 1e-4));
+        assert!(close(of[row[4].as_u64().unwrap() as usize], &row[1], 1e-4));
     }
 }
 
@@ -117,7 +114,7 @@ fn position_0_counts_for_nothing_where_it_is_left_out() {
     assert_eq!(active.len(), (0..24).filter(is_active).count());
     for row in active {
         let of = of(&row[0]);
-        assert!(near(row[1].as_f64().unwrap(), of.iter().copied().fold(0.0, f32::max).into()), "{row}");
+        assert!(close(&row[1], of.iter().copied().fold(0.0, f32::max), 1e-4), "{row}");
         assert_eq!(row[2].as_u64().unwrap() as usize, of.iter().filter(|code| **code != 0.0).count());
         assert!(row[4].as_u64().unwrap() > 0, "{row}");
     }
@@ -128,7 +125,7 @@ fn position_0_counts_for_nothing_where_it_is_left_out() {
     for row in ask("compare", json!({}))["features"].as_array().unwrap() {
         let of = of(&row[0]);
         assert_eq!((row[2].as_f64(), row[4].as_f64()), (Some(0.0), Some(0.0)));
-        assert!(near(row[3].as_f64().unwrap(), of.iter().map(|code| f64::from(*code)).sum::<f64>() / of.len() as f64));
+        assert!(close(&row[3], of.iter().map(|code| f64::from(*code)).sum::<f64>() / of.len() as f64, 1e-4));
     }
     assert_eq!(ask("read", json!({ "text": "x" }))["active"], json!([]));
 }
@@ -148,7 +145,7 @@ fn what_the_model_does_not_read_is_cut_and_nothing_is_nothing() {
 fn a_token_that_is_a_part_of_a_character_covers_it() {
     let folder = tempfile::tempdir().unwrap();
     let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
-    let model = Model::load(&files, INSIDE, &Loading::default(), &task()).unwrap();
+    let model = Model::load(&files, INSIDE, &LoadSettings::default(), &task()).unwrap();
     for text in ["aé😀b", "😀", "שלום\u{202e}", "\u{0}\u{7}", "e\u{301}…"] {
         let tokens = model.tokenizer().unwrap().encode(text, None, &task()).unwrap();
         let spots = spots(&tokens).unwrap();
@@ -180,8 +177,7 @@ fn a_text_that_was_changed_is_read_as_by_an_explorer_that_knows_no_other() {
             };
             let read = numbers(&read);
             let expected = numbers(&expected);
-            assert_eq!(read.len(), expected.len(), "{text}");
-            assert!(read.iter().zip(&expected).all(|(a, b)| near(*a, *b)), "{text}: {read:?}, {expected:?}");
+            assert!(close(&read, &expected, 1e-4), "{text}: {read:?}, {expected:?}");
         }
     }
 }
@@ -216,7 +212,7 @@ fn two_texts_are_compared_by_mean_codes() {
         let (most_a, mean_a) = of(&of_a, feature);
         let (most_b, mean_b) = of(&of_b, feature);
         for (found, expected) in [(1, most_a), (2, most_b), (3, mean_a), (4, mean_b)] {
-            assert!(near(row[found].as_f64().unwrap(), expected), "{row} {expected}");
+            assert!(close(&row[found], expected, 1e-4), "{row} {expected}");
         }
         let apart = (row[3].as_f64().unwrap() - row[4].as_f64().unwrap()).abs();
         assert!(apart <= last);
@@ -251,7 +247,7 @@ fn a_text_goes_on_as_with_plain_hooks() {
         logits.get(TEXT.len() - 1).unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap()
     });
     let expected = kl(&logits[0], &logits[1]);
-    assert!(expected > 1e-6 && near(said[0]["kl"].as_f64().unwrap(), expected), "{} {expected}", said[0]["kl"]);
+    assert!(expected > 1e-6 && close(&said[0]["kl"], expected, 1e-4), "{} {expected}", said[0]["kl"]);
     assert_eq!(said[0]["next"].as_array().unwrap().len(), 12);
     for (side, is_changed) in [("before", false), ("after", true)] {
         let options =
@@ -274,7 +270,9 @@ fn changes_do_what_they_say() {
     assert!(kl("scale", Some(1.0)).unwrap().abs() < 1e-9);
     let ablated = kl("ablate", None).unwrap();
     assert!(ablated > 1e-7);
-    assert!(near(kl("scale", Some(0.0)).unwrap(), ablated) && near(kl("clamp", Some(0.0)).unwrap(), ablated));
+    assert!(
+        close(kl("scale", Some(0.0)).unwrap(), ablated, 1e-4) && close(kl("clamp", Some(0.0)).unwrap(), ablated, 1e-4)
+    );
     assert_eq!(kl("clamp", None).unwrap_err().message, "expected a code as the `value` of a change, found none");
     assert!(kl("scale", Some(1e300)).is_err() || kl("scale", Some(1e300)).unwrap() > 0.0);
 }
@@ -286,7 +284,7 @@ fn a_card_is_that_of_a_dashboard() {
     let overview =
         Overview::of(&explorer.model, vec![of.sae.clone()], &explorer.text, OverviewOptions::default(), &task())
             .unwrap();
-    let surveyed = Surveyed { survey: &overview.survey, dictionary: 0 };
+    let surveyed = SurveyedDictionary { survey: &overview.survey, dictionary: 0 };
     let read = |without_first: bool| {
         let of = json!({ "dictionary": 1, "feature": 7, "without_first": without_first });
         let facts = found(&explorer, "card", of)["card"]["facts"].clone();

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::data::{Named, inside, values};
 use super::*;
-use crate::base::options::{Fault, Setting, number_text};
+use crate::base::options::{ElementFault, Setting, number_text};
 use crate::tensor::Tensor;
 
 /// The sizes of a chart, in CSS pixels.
@@ -73,10 +73,10 @@ impl Setting for Labels {
         }
     }
 
-    fn fault(value: &Plain) -> Option<Fault<'_>> {
+    fn fault(value: &Plain) -> Option<ElementFault<'_>> {
         let Plain::List(values) = value else { return None };
         let (at, wrong) = values.iter().enumerate().find(|(_, value)| label(value).is_none())?;
-        Fault::of::<String>(format!("[{at}]"), wrong)
+        ElementFault::of::<String>(format!("[{at}]"), wrong)
     }
 
     fn written(&self) -> String {

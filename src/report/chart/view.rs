@@ -102,9 +102,10 @@ impl Chart {
     /// Builds the error that says why there is nothing to see.
     pub(super) fn nothing(&self) -> Error {
         let error = err!(Argument, "expected at least one point that can be drawn, found none");
-        match self.x.log || self.y.log {
-            true => error.hint("a logarithmic axis shows finite values above zero only"),
-            false => error.hint("every value is missing, NaN or infinite"),
+        if self.x.log || self.y.log {
+            error.hint("a logarithmic axis shows finite values above zero only")
+        } else {
+            error.hint("every value is missing, NaN or infinite")
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::base::{Cell, HeatText, Result, Table};
 use crate::err;
 use crate::features::FeatureCard;
 use crate::features::card::{Description, Group};
-use crate::features::dashboard::Entry;
+use crate::features::dashboard::IndexEntry;
 use crate::report::symbols::visible;
 
 /// Maximum numbers of characters that are shown of a token, and of a longer text.
@@ -62,7 +62,7 @@ fn said(said: &Option<Description>) -> [Value; 2] {
 
 /// Returns a line of the index: dictionary, feature, density, mean, largest, tokens, description and its score, label
 /// and its score, and whether it has a card.
-pub fn line(entry: &Entry, has_card: bool) -> Value {
+pub fn line(entry: &IndexEntry, has_card: bool) -> Value {
     let [words, score] = said(&entry.description);
     let [label, label_score] = said(&entry.label);
     let tokens: Vec<String> = entry.tokens.iter().map(|text| token(text)).collect();

@@ -226,9 +226,10 @@ impl Canvas {
     fn shape<S: BackendStyle>(&mut self, shape: Arguments, style: &S, filled: bool) -> Drawn {
         let BackendColor { rgb: (r, g, b), alpha } = style.color();
         let ink = Rgb(r, g, b).hex();
-        let paint = match filled {
-            true => format!("fill=\"{ink}\""),
-            false => format!("fill=\"none\" stroke=\"{ink}\" stroke-width=\"{}\"", style.stroke_width()),
+        let paint = if filled {
+            format!("fill=\"{ink}\"")
+        } else {
+            format!("fill=\"none\" stroke=\"{ink}\" stroke-width=\"{}\"", style.stroke_width())
         };
         if alpha > 0.0 {
             self.body.push_str(&format!("<{shape} opacity=\"{alpha}\" {paint}/>\n"));

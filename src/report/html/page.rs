@@ -25,12 +25,11 @@ static SCRIPT: &str = include_str!("circuit.js");
 /// Writes a page with this title around this content, which is HTML already.
 pub fn page(title: &str, content: &str) -> String {
     let title = escape::text(title);
-    let (policy, script) = match content.contains(CIRCUIT) {
-        true => {
-            let hash = STANDARD.encode(Sha256::digest(SCRIPT.as_bytes()));
-            (format!("{POLICY}; script-src 'sha256-{hash}'"), format!("<script>{SCRIPT}</script>\n"))
-        }
-        false => (POLICY.into(), String::new()),
+    let (policy, script) = if content.contains(CIRCUIT) {
+        let hash = STANDARD.encode(Sha256::digest(SCRIPT.as_bytes()));
+        (format!("{POLICY}; script-src 'sha256-{hash}'"), format!("<script>{SCRIPT}</script>\n"))
+    } else {
+        (POLICY.into(), String::new())
     };
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\

@@ -393,10 +393,14 @@ const PROSE: usize = 40;
 fn html(table: &Table) -> String {
     let rows = written(table);
     let is_prose = |i: usize| rows.iter().filter_map(|row| row.get(i)).any(|cell| line_width(cell) > PROSE);
-    let class = |i: usize| match is_numeric(table, i) {
-        true => " class=\"number\"",
-        false if is_prose(i) => " class=\"prose\"",
-        false => "",
+    let class = |i: usize| {
+        if is_numeric(table, i) {
+            " class=\"number\""
+        } else if is_prose(i) {
+            " class=\"prose\""
+        } else {
+            ""
+        }
     };
     let classes: Vec<&str> = (0..table.columns.len()).map(class).collect();
     let class = |i: usize| classes.get(i).copied().unwrap_or_default();

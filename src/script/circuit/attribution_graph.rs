@@ -1,31 +1,15 @@
 //! `circuit::attribution_graph`, and what is done with its result.
 
-use std::path::Path;
-use std::rc::Rc;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
-use serde_json::{Value, json};
-
-use super::{Circuit, cores};
-use crate::base::{Card, Cell, Result, Table};
+use super::cores;
 use crate::circuit;
-use crate::circuit::attribution_graph::intervene::{self, Change, InterveneOptions};
+use crate::circuit::attribution_graph::intervene::{self, FeatureChange, InterveneOptions};
 use crate::circuit::attribution_graph::{
     AttributionGraph as Core, AttributionGraphOptions, PruneOptions, attribution_graph, predict,
 };
-use crate::err;
 use crate::features::FeatureCard;
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::handle::Handle;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Given, Options, given};
-use crate::script::model::Model;
 use crate::script::model::input::one_text;
+use crate::script::prelude::*;
 use crate::script::sae::Transcoders;
-use crate::tensor::{Device, Tensor};
 
 /// An attribution graph with the transcoders that it was made with.
 #[derive(Clone)]
@@ -38,9 +22,10 @@ impl AttributionGraph {
     fn pruned(&self, options: PruneOptions) -> Result<Circuit> {
         let graph = self.core.circuit(options);
         let saes = &self.transcoders.saes;
-        let core = match saes.is_empty() {
-            true => circuit::Circuit::without_dictionaries(graph),
-            false => circuit::Circuit::with_dictionaries(graph, &cores(saes))?,
+        let core = if saes.is_empty() {
+            circuit::Circuit::without_dictionaries(graph)
+        } else {
+            circuit::Circuit::with_dictionaries(graph, &cores(saes))?
         };
         let attribution = Some((self.core.clone(), self.transcoders.core.clone()));
         let mut circuit = Circuit::new(core, saes);
@@ -49,7 +34,7 @@ impl AttributionGraph {
     }
 
     /// Finds the features of these names, and their new values.
-    fn changes(&self, names: &Dynamic, options: &InterveneOptions) -> Result<Vec<Change>> {
+    fn changes(&self, names: &Dynamic, options: &InterveneOptions) -> Result<Vec<FeatureChange>> {
         let names = given("nodes", names).texts()?;
         let of_name = |name: &String| {
             let known = (0..self.core.features.len()).find(|node| self.core.node(*node).name() == *name);
@@ -59,7 +44,7 @@ impl AttributionGraph {
                     .about("nodes"));
             };
             let value = options.new_value(one.activation)?;
-            Ok(Change { layer: one.layer, position: one.position, feature: one.feature, value })
+            Ok(FeatureChange { layer: one.layer, position: one.position, feature: one.feature, value })
         };
         names.iter().map(of_name).collect()
     }

@@ -1,19 +1,8 @@
 //! Comparison of circuits: `c.compare(other)`, `circuit::stability(circuits)`.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
-use super::Circuit;
 use super::runs::{maybe, maybe_json};
-use crate::base::{Result, Table};
-use crate::circuit::faithfulness::{self as core, Parts};
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::handle::handle;
-use crate::script::engine::show::mapped;
-use crate::script::engine::value::{Fallible, given};
+use crate::circuit::faithfulness::{self as core, SharedParts};
+use crate::script::prelude::*;
 
 /// The common part of two circuits, and their differences.
 #[derive(Clone)]
@@ -33,7 +22,7 @@ impl Item for CircuitComparison {
     }
 
     fn data(&self) -> Result<Value> {
-        let parts = |parts: &Parts| {
+        let parts = |parts: &SharedParts| {
             json!({
                 "both": parts.both,
                 "first": parts.first,

@@ -1,25 +1,13 @@
 //! `circuit::compiled`: models whose circuit is known, and what is known of them.
 
-use rhai::plugin::*;
-use rhai::{Array, NativeCallContext};
-use serde_json::{Value, json};
-
-use super::Circuit;
-use crate::base::Result;
 use crate::circuit;
 use crate::circuit::compiled as core;
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
 use crate::script::data::pairs::map;
-use crate::script::engine::env::env;
-use crate::script::engine::handle::handle;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Fallible, Int, Options, given};
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 /// A compiled model.
 #[derive(Clone)]
-pub struct Compiled(core::Compiled);
+pub struct Compiled(core::CompiledModel);
 
 impl Item for Compiled {
     fn kind(&self) -> &'static str {
@@ -36,7 +24,7 @@ impl Item for Compiled {
     }
 
     fn data(&self) -> Result<Value> {
-        let core::Compiled { algorithm, truth, .. } = &self.0;
+        let core::CompiledModel { algorithm, truth, .. } = &self.0;
         let edges: Vec<String> = truth.edges.iter().map(|edge| truth.edge_name(edge)).collect();
         Ok(json!({ "name": algorithm.name, "algorithm": algorithm.text, "vocab": algorithm.tokens, "truth": edges }))
     }

@@ -1,23 +1,12 @@
 //! Faithfulness over the size of a circuit: `c.curve(m, pairs)` and its result.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
-use super::Circuit;
 use super::runs::{both, maybe, with_runs};
 use crate::base::results::MISSING;
-use crate::base::{Result, Table};
 use crate::circuit::ablations::NodeAblations;
 use crate::circuit::faithfulness::{self as core, CurveOptions};
 use crate::intervene::metric::Measure;
-use crate::report::chart::{Axis, Chart, Series};
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::handle::handle;
-use crate::script::engine::show::saved;
-use crate::script::engine::value::{Fallible, Options};
-use crate::script::model::Model;
+use crate::report::chart::{Axis, Series};
+use crate::script::prelude::*;
 
 /// Faithfulness over the size of a circuit.
 #[derive(Clone)]

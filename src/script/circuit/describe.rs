@@ -1,16 +1,7 @@
 //! Descriptions of the nodes of a circuit.
 
-use rhai::NativeCallContext;
-use rhai::plugin::*;
-
-use super::Circuit;
-use crate::base::Table;
-use crate::data::Text;
 use crate::features::describe::DescribeOptions;
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Fallible, Options};
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod methods {

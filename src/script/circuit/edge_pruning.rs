@@ -1,16 +1,9 @@
 //! `circuit::edge_pruning`: masks on edges that are optimised.
 
-use rhai::NativeCallContext;
-use rhai::plugin::*;
-
-use super::Circuit;
 use crate::circuit;
 use crate::circuit::edges::masks::{self, EdgePruningOptions};
 use crate::script::data::pairs::read_pairs;
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Options};
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {

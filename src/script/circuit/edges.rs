@@ -1,21 +1,13 @@
 //! `circuit::edges` and `circuit::acdc`: circuits of edges between heads and MLPs; and parts of circuits.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-
-use super::Circuit;
 use crate::circuit::Circuit as Core;
 use crate::circuit::edges::acdc::{AcdcOptions, acdc as searched};
 use crate::circuit::edges::{EdgeOptions, edges as scored};
 use crate::circuit::graph::Graph;
 use crate::circuit::subgraph::{self, SubgraphOptions};
 use crate::script::data::pairs::read_pairs;
-use crate::script::engine::calls::Calls;
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Num, Options, given};
 use crate::script::intervene::metric::Metric;
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 crate::options! {
     /// A call of edges: the scores, and the metric.
@@ -112,10 +104,7 @@ pub mod functions {
         });
         let mut circuits: Array =
             calls.outcome(found)?.into_iter().map(|graph| Dynamic::from(circuit(graph))).collect();
-        Ok(match acdc.threshold.is_one {
-            true => circuits.pop().unwrap_or_default(),
-            false => circuits.into(),
-        })
+        Ok(if acdc.threshold.is_one { circuits.pop().unwrap_or_default() } else { circuits.into() })
     }
 }
 

@@ -1,31 +1,18 @@
 //! `chosen.enough(m, text)`: the sufficiency of a selection: how much of a probability its first features keep by
 //! themselves.
 
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
-use super::{Circuit, Selection};
-use crate::base::options::{Plain, Setting};
-use crate::base::{Cell, Result, Table};
+use super::Selection;
 use crate::circuit;
-use crate::circuit::enough::{Enough as Core, EnoughOptions, Estimate, Point, enough, errors, range};
-use crate::data::Text;
-use crate::report::chart::{Axis, Chart, Series, Spread};
+use crate::circuit::sufficiency::{
+    MeanEstimate, Sufficiency as Core, SufficiencyOptions, SufficiencyPoint, errors, range, sufficiency,
+};
+use crate::report::chart::{Axis, Series, Spread};
 use crate::report::html::{escape, figure};
 use crate::report::number::digits;
 use crate::report::picture::Picture;
-use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::wrapped;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::handle::handle;
-use crate::script::engine::options::taken;
-use crate::script::engine::show::{mapped, saved};
-use crate::script::engine::value::{Fallible, Options, handle as handle_of};
-use crate::script::model::Model;
+use crate::script::engine::value::handle as handle_of;
+use crate::script::prelude::*;
 
 /// The sufficiency of a selection's features, and of those of graphs beside it.
 #[derive(Clone)]
@@ -47,9 +34,10 @@ impl Enough {
                 (value, ..) => value.map_or(Cell::Missing, Cell::from),
             }
         };
-        let estimate = |of: &Estimate| numbers([Some(of.value), of.interval.map(|i| i[0]), of.interval.map(|i| i[1])]);
+        let estimate =
+            |of: &MeanEstimate| numbers([Some(of.value), of.interval.map(|i| i[0]), of.interval.map(|i| i[1])]);
         let full = self.core.table();
-        let row = |(point, row): (&Point, &Vec<Cell>)| -> Vec<Cell> {
+        let row = |(point, row): (&SufficiencyPoint, &Vec<Cell>)| -> Vec<Cell> {
             let judged = [estimate(&point.share), estimate(&point.faithfulness), numbers(range(&point.random))];
             row.iter().take(4).cloned().chain(judged).collect()
         };
@@ -83,7 +71,7 @@ impl Enough {
     /// Draws the share of P against the number of features kept, a line for each way of selecting them.
     fn chart(&self) -> Chart {
         let mut series: Vec<Series> = Vec::new();
-        let mut add = |name: String, point: &Point, [value, low, high]: [f64; 3]| {
+        let mut add = |name: String, point: &SufficiencyPoint, [value, low, high]: [f64; 3]| {
             let place = series.iter().position(|series| series.name == name).unwrap_or(series.len());
             if place == series.len() {
                 let spread = Some(Spread { low: Vec::new(), high: Vec::new(), band: false });
@@ -181,7 +169,7 @@ crate::options! {
     pub struct EnoughCall {
         /// A tree of the same dictionaries to compare with, or an array of trees.
         beside: Vec<TreeSetting> = Vec::new();
-        with evaluation: EnoughOptions;
+        with evaluation: SufficiencyOptions;
     }
 }
 
@@ -228,8 +216,8 @@ pub mod methods {
         let EnoughCall { beside, evaluation } = taken(options)?;
         let beside: Vec<circuit::Circuit> = beside.into_iter().map(|tree| tree.0.core).collect();
         let core = env.drawing(&ctx, "Selection.enough", evaluation.seed, |seed| {
-            let evaluation = EnoughOptions { seed, ..evaluation };
-            super::enough(m.core(), &selection.core, &beside, &text, &evaluation, &env.task)
+            let evaluation = SufficiencyOptions { seed, ..evaluation };
+            super::sufficiency(m.core(), &selection.core, &beside, &text, &evaluation, &env.task)
         })?;
         Ok(Enough { core: core.into(), text: text.name().into() })
     }

@@ -1,17 +1,8 @@
 //! `circuit::causal_tree`: a tree of features over the dictionaries of several sites.
 
-use rhai::plugin::*;
-use rhai::{Array, NativeCallContext};
-
-use super::{Circuit, cores, dictionaries};
+use super::{cores, dictionaries};
 use crate::circuit::tree;
-use crate::data::Text;
-use crate::report::symbols::count;
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Fallible, Options};
-use crate::script::features::Feature;
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {

@@ -1,28 +1,13 @@
 //! Circuits as scripts hold them: display, properties, saving and loading.
 
-use std::path::Path;
-use std::rc::Rc;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
-use serde_json::Value;
-
 use super::{cores, dictionaries, known};
-use crate::base::{Result, Table};
 use crate::circuit::attribution_graph::AttributionGraph;
 use crate::circuit::edges::eap_file;
 use crate::circuit::{self, Edge, Graph, Node, Part};
-use crate::err;
 use crate::features;
 use crate::report::picture::Picture;
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::handle::handle;
 use crate::script::engine::show::saved as written;
-use crate::script::engine::value::{Fallible, from_json};
-use crate::script::features::Feature;
-use crate::script::sae::Sae;
+use crate::script::prelude::*;
 
 /// A circuit, with what scripts know of its dictionaries.
 #[derive(Clone)]
@@ -143,9 +128,10 @@ fn graph_of(ctx: &NativeCallContext, path: &str, read: impl Fn(&str) -> Result<G
 fn loaded(ctx: &NativeCallContext, path: &str, saes: &Array) -> Result<Circuit> {
     let graph = graph_of(ctx, path, circuit::parsed)?;
     let saes = dictionaries(saes)?;
-    let circuit = match saes.is_empty() {
-        true => circuit::Circuit::without_dictionaries(graph),
-        false => circuit::Circuit::with_dictionaries(graph, &cores(&saes)).map_err(|e| e.about("saes"))?,
+    let circuit = if saes.is_empty() {
+        circuit::Circuit::without_dictionaries(graph)
+    } else {
+        circuit::Circuit::with_dictionaries(graph, &cores(&saes)).map_err(|e| e.about("saes"))?
     };
     Ok(Circuit::new(circuit, &saes))
 }

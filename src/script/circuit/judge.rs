@@ -1,21 +1,9 @@
 //! Evaluating trees: `tree.judge(m, text)` and its result.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
-use super::Circuit;
-use crate::base::options::{Plain, Setting};
-use crate::base::{Cell, Result, Table};
 use crate::circuit::judge::{self, JudgeOptions, Judgement as Core, labelled_language};
-use crate::data::Text;
 use crate::report::number::digits;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::handle::handle;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Fallible, Options, from_json, handle as handle_of};
-use crate::script::model::Model;
+use crate::script::engine::value::handle as handle_of;
+use crate::script::prelude::*;
 
 /// The evaluation of a tree: how well it explains its target.
 #[derive(Clone)]
@@ -71,10 +59,8 @@ fn with_ranges(table: &Table) -> Table {
     let shown = |cell: &Cell| if let Cell::Float(number) = cell { digits(*number, 3) } else { String::new() };
     let is_kept = |at: &usize| !["low", "high", "highest"].iter().any(|name| named(*at, name));
     let kept: Vec<usize> = (0..table.columns.len()).filter(is_kept).collect();
-    let column = |at: &usize| match named(*at, "lowest") {
-        true => "lowest to highest".to_string(),
-        false => table.columns[*at].clone(),
-    };
+    let column =
+        |at: &usize| if named(*at, "lowest") { "lowest to highest".to_string() } else { table.columns[*at].clone() };
     let cell = |row: &[Cell], at: usize| match row.get(at..at + 3) {
         Some([value, low, high]) if named(at + 1, "low") && *low != Cell::Missing => {
             format!("{} [{}, {}]", shown(value), shown(low), shown(high)).into()

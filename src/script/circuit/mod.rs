@@ -31,27 +31,20 @@ pub use pair_judge::PairJudgement;
 pub use roc::Roc;
 pub use select::Selection;
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, exported_manifest};
-
-use crate::base::Result;
 use crate::circuit::attribution::SelectOptions;
 use crate::circuit::attribution_graph::intervene::InterveneOptions;
 use crate::circuit::attribution_graph::{AttributionGraphOptions, PruneOptions};
 use crate::circuit::compiled::CompiledPairOptions;
 use crate::circuit::edges::masks::EdgePruningOptions;
 use crate::circuit::faithfulness::{CurveOptions, PairJudgeOptions};
+use crate::circuit::minimal::{MinimalOptions, ShareOptions};
 use crate::circuit::shared::SharedOptions;
-use crate::circuit::smallest::{ShareOptions, SmallestOptions};
 use crate::circuit::sparse_features::TextCircuitOptions;
 use crate::circuit::subgraph::SubgraphOptions;
 use crate::circuit::supernodes::RandomGroupOptions;
 use crate::circuit::tree::TreeOptions;
 use crate::sae;
-use crate::script::docs::declared::{Group, fields};
-use crate::script::engine::handle::{HandleType, handle_type};
-use crate::script::engine::value::given;
-use crate::script::sae::Sae;
+use crate::script::prelude::*;
 use edges::{AcdcCall, EdgeCall};
 use enough::EnoughCall;
 use judge::JudgeCall;
@@ -78,7 +71,7 @@ pub const OPTIONS: &[Group] = &[
     ("circuit_shared", fields::<SharedOptions>),
     ("circuit_shares", fields::<ShareOptions>),
     ("pair_circuit", fields::<PairCircuitCall>),
-    ("smallest_circuit", fields::<SmallestOptions>),
+    ("smallest_circuit", fields::<MinimalOptions>),
     ("text_circuit", fields::<TextCircuitOptions>),
     ("compiled_pairs", fields::<CompiledPairOptions>),
     ("edge_pruning", fields::<EdgePruningOptions>),

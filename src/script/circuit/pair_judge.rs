@@ -1,23 +1,10 @@
 //! Judging circuits on pairs of prompts: `c.judge(m, pairs)` and its result.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
-use super::Circuit;
 use super::runs::{both, maybe, maybe_json, with_runs};
-use crate::base::{Result, Table};
 use crate::circuit::ablations::NodeAblations;
 use crate::circuit::faithfulness::{self as core, PairJudgeOptions};
 use crate::intervene::metric::Measure;
-use crate::report::json::number;
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::handle::handle;
-use crate::script::engine::show::mapped;
-use crate::script::engine::value::{Fallible, Options};
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 /// The evaluation of a circuit: how well it explains a task.
 #[derive(Clone)]
@@ -44,7 +31,7 @@ impl Item for PairJudgement {
     fn data(&self) -> Result<Value> {
         let core::PairJudgement { pairs, units, everything, nothing, circuit, complement, random, left_out, .. } =
             &self.0;
-        let share = |kept: &core::Kept| {
+        let share = |kept: &core::KeptMetric| {
             json!({
                 "units": kept.units,
                 "metric": number(kept.metric),

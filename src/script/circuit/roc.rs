@@ -1,16 +1,8 @@
 //! The scores of a circuit against a known one: `c.roc(truth, m)` and its result.
 
-use rhai::plugin::*;
-use serde_json::{Value, json};
-
-use super::Circuit;
-use crate::base::{Result, Table};
 use crate::circuit::faithfulness as core;
-use crate::report::chart::{Chart, Series};
-use crate::report::{Item, Screen};
-use crate::script::engine::handle::handle;
-use crate::script::engine::value::Fallible;
-use crate::script::model::Model;
+use crate::report::chart::Series;
+use crate::script::prelude::*;
 
 /// The ROC curve of scores that tell a known circuit from the rest.
 #[derive(Clone)]

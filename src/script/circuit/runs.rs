@@ -1,25 +1,14 @@
 //! The runs that circuits are judged by, from the options of a call.
 
-use rhai::{Array, Dynamic, Map, NativeCallContext};
-use serde_json::Value;
-
-use super::Circuit;
-use crate::base::Result;
-use crate::base::options::Declared;
+use crate::base::options::OptionGroup;
 use crate::circuit::ablations::{NodeAblations, naming_weights};
 use crate::circuit::edges::{EdgeAblation, EdgeRuns};
 use crate::circuit::graph::Units;
 use crate::circuit::sparse_features::{FeatureAblations, NodeAblation};
-use crate::err;
 use crate::intervene::metric::Measure;
-use crate::report::json::number;
 use crate::script::data::pairs::read_pairs;
-use crate::script::engine::calls::Calls;
-use crate::script::engine::env::env;
-use crate::script::engine::options::options;
-use crate::script::engine::value::Fallible;
 use crate::script::intervene::Metric;
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 crate::options! {
     /// Options of runs that circuits are judged by.
@@ -33,7 +22,7 @@ crate::options! {
 }
 
 /// Reads the options of runs, and those of what is done with them.
-pub fn both<T: Declared>(map: Map) -> Result<(RunOptions, T)> {
+pub fn both<T: OptionGroup>(map: Map) -> Result<(RunOptions, T)> {
     let mut read = options(map);
     let both = (read.declared()?, read.declared()?);
     read.finish()?;

@@ -1,29 +1,11 @@
 //! `circuit::select`: features ranked by their attribution to the probability of tokens.
 
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
-use super::{Circuit, cores, dictionaries, known};
-use crate::base::{Cell, Result, Table};
+use super::{cores, dictionaries, known};
 use crate::circuit::attribution::select as selected;
-use crate::circuit::selection::{Scored, Selection as Core};
-use crate::data::Text;
-use crate::err;
+use crate::circuit::selection::{ScoredFeature, Selection as Core};
 use crate::report::html::escape;
-use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::wrapped;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::handle::handle;
-use crate::script::engine::options::taken;
-use crate::script::engine::show::{mapped, saved};
-use crate::script::engine::value::{Fallible, Given, Int, Options, given};
-use crate::script::features::Feature;
-use crate::script::model::Model;
-use crate::script::sae::Sae;
+use crate::script::prelude::*;
 
 /// The number of features shown.
 const SHOWN: usize = 20;
@@ -39,7 +21,7 @@ pub struct Selection {
 
 impl Selection {
     fn table(&self) -> Table {
-        let row = |one: &Scored| -> Vec<Cell> {
+        let row = |one: &ScoredFeature| -> Vec<Cell> {
             let site = self.core.sites.get(one.level).cloned().unwrap_or_default();
             vec![site.into(), one.feature.into(), one.score.into()]
         };
@@ -48,7 +30,7 @@ impl Selection {
         Table { title: self.title(), columns: columns.map(String::from).to_vec(), rows: rows.collect() }
     }
 
-    fn feature(&self, one: &Scored) -> Result<Feature> {
+    fn feature(&self, one: &ScoredFeature) -> Result<Feature> {
         let sae = self.saes.get(one.level).ok_or_else(|| err!(Bug, "a feature without its dictionary"))?;
         Ok(Feature { sae: sae.clone(), index: one.feature, promotes: None })
     }

@@ -1,16 +1,7 @@
 //! Stability of trees: the features that two of them share.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-
-use super::Circuit;
-use crate::base::{Result, Table};
 use crate::circuit::{self, shared};
-use crate::data::Text;
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Fallible, Options, given};
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {

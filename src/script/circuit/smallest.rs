@@ -1,18 +1,10 @@
 //! `circuit::smallest`: the smallest feature circuit that keeps a share of a probability, and `circuit::shares`, what
 //! circuits keep on another text.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-
-use super::{Circuit, cores, dictionaries};
-use crate::base::{Result, Table};
+use super::{cores, dictionaries};
 use crate::circuit;
-use crate::circuit::smallest::{self, ShareOptions, SmallestOptions};
-use crate::data::Text;
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Fallible, Options, given};
-use crate::script::model::Model;
+use crate::circuit::minimal::{self, MinimalOptions, ShareOptions};
+use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {
@@ -42,9 +34,9 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn smallest(ctx: NativeCallContext, m: Model, saes: Array, text: Text, options: Options) -> Fallible<Array> {
         let task = &env(&ctx)?.task;
-        let options: SmallestOptions = taken(options)?;
+        let options: MinimalOptions = taken(options)?;
         let saes = dictionaries(&saes)?;
-        let found = smallest::smallest(m.core(), &cores(&saes), &text, &options, task)?;
+        let found = minimal::minimal_circuits(m.core(), &cores(&saes), &text, &options, task)?;
         Ok(found.into_iter().map(|one| Dynamic::from(Circuit::new(one, &saes))).collect())
     }
 
@@ -73,7 +65,7 @@ pub mod functions {
         let of = list.iter().map(|one| one.handle::<Circuit>().ok_or_else(|| one.refuse("a circuit")));
         let circuits: Vec<circuit::Circuit> = of.map(|one| Ok(one?.core)).collect::<Result<_>>()?;
         let found = env.drawing(&ctx, "circuit::shares", options.seed, |seed| {
-            smallest::shares(m.core(), &circuits, &text, &ShareOptions { seed, ..options }, &env.task)
+            minimal::shares(m.core(), &circuits, &text, &ShareOptions { seed, ..options }, &env.task)
         });
         Ok(found?)
     }

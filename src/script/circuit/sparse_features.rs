@@ -1,20 +1,10 @@
 //! `circuit::sparse_features`: the feature circuit of a metric of pairs, or of tokens in a text.
 
-use rhai::plugin::*;
-use rhai::{Array, NativeCallContext};
-
-use super::{Circuit, cores, dictionaries};
-use crate::base::Task;
+use super::{cores, dictionaries};
 use crate::circuit::sparse_features::{PairCircuitOptions, TextCircuitOptions, of_pairs, of_text};
-use crate::data::Text;
-use crate::report::symbols::count;
 use crate::script::data::pairs::read_pairs;
-use crate::script::engine::calls::Calls;
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Options};
 use crate::script::intervene::Metric;
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 crate::options! {
     /// A call of sparse feature circuits: the search, and the metric.

@@ -1,21 +1,12 @@
 //! Groups of nodes, and what becomes of the model where one is changed.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
-
-use super::Circuit;
 use super::runs::{both, with_runs};
-use crate::base::{Result, Table};
 use crate::circuit::ablations::NodeAblations;
 use crate::circuit::attribution_graph::intervene::{Freeze, InterveneOptions};
 use crate::circuit::graph::{Graph, Supernode};
 use crate::circuit::supernodes::{RandomGroupOptions, ablate, intervene};
-use crate::err;
 use crate::intervene::metric::Measure;
-use crate::script::engine::env::env;
-use crate::script::engine::options::{options, taken};
-use crate::script::engine::value::{Any, Fallible, Options, given};
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 crate::options! {
     /// Options of the ablation of a group of an attribution graph.

@@ -1,28 +1,15 @@
 //! Baselines for language models: n-grams, which have the methods of a model, and compressors.
 
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
 use super::text::text_of;
 use super::tokenizer::tokenizer_of;
 use crate::base::options::chosen;
-use crate::base::{Card, Cell, Error, Result, Table};
 use crate::data::baselines::{self, NgramOptions, NgramPredictOptions, Program};
-use crate::err;
 use crate::model::padding::stacked;
 use crate::model::predict::{USUAL_COUNT, table};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::tokens::Tokens;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Any, Fallible, Int, Options, given};
 use crate::script::model::input::{Reads, texts};
-use crate::tensor::{Device, Tensor};
+use crate::script::prelude::*;
 
 /// Tokens in the rows that a text is read in.
 const ROW: usize = 256;

@@ -1,14 +1,8 @@
 //! Bits per byte: how well a model predicts a text.
 
-use rhai::NativeCallContext;
-use rhai::plugin::*;
-
 use super::text::text_of;
 use crate::data::bits::{BitsOptions, bits};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Options};
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod methods {

@@ -1,15 +1,8 @@
 //! Harvesting activations into a store on disk, from scripts.
 
-use rhai::NativeCallContext;
-use rhai::plugin::*;
-
 use super::store::Store;
-use crate::data::Text;
 use crate::data::store::StoreOptions;
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Options, given};
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {

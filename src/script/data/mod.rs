@@ -16,7 +16,6 @@ pub use baselines::Ngram;
 pub use sample::Sample;
 pub use store::Store;
 
-use crate::data::Text;
 use crate::data::baselines::{NgramOptions, NgramPredictOptions};
 use crate::data::bits::BitsOptions;
 use crate::data::harvest::{PositionOptions, SkipOptions};
@@ -28,10 +27,7 @@ use crate::data::synth::SynthOptions;
 use crate::data::text::{SourceOptions, TextOptions, TextTokenizerOptions};
 use crate::data::toy::ToyOptions;
 use crate::model::tokenizer::Tokenizer;
-use crate::script::docs::declared::{Group, fields};
-use crate::script::engine::handle::{HandleType, handle_type};
-use rhai::exported_manifest;
-use rhai::plugin::*;
+use crate::script::prelude::*;
 
 /// The groups of options that the module's doc comments list.
 pub const OPTIONS: &[Group] = &[

@@ -1,19 +1,12 @@
 //! Pairs of prompts, as tasks make them and as other calls read them.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
-
 use super::store::GivenModel;
-use crate::base::{Error, Result};
 use crate::data::pairs::tokens::{PairTokenOptions, TokenPair, answer_ids, token_pairs};
 use crate::data::pairs::{Pair, PairOptions, pairs};
-use crate::err;
 use crate::model::tokens::token_id;
-use crate::script::engine::env::env;
-use crate::script::engine::options::options;
-use crate::script::engine::value::{Fallible, Options, described, given};
-use crate::script::model::Model;
+use crate::script::engine::value::described;
 use crate::script::model::input::one_text;
+use crate::script::prelude::*;
 
 crate::options! {
     /// The model in whose tokens pairs are made.
@@ -211,14 +204,17 @@ pub mod functions {
     #[rhai_fn(name = "pairs", return_raw)]
     pub fn pairs_of(clean: Array, corrupt: Array, options: Options) -> Fallible<Array> {
         let count = clean.len();
-        let fits = |name: &'static str, list: &Array| match list.len() == count {
-            true => Ok(()),
-            false => Err(err!(
-                Argument,
-                "expected {count} entries of `{name}`, one for each clean prompt, found {}",
-                list.len()
-            )
-            .about(name)),
+        let fits = |name: &'static str, list: &Array| {
+            if list.len() == count {
+                Ok(())
+            } else {
+                Err(err!(
+                    Argument,
+                    "expected {count} entries of `{name}`, one for each clean prompt, found {}",
+                    list.len()
+                )
+                .about(name))
+            }
         };
         fits("corrupt", &corrupt)?;
         let mut read = super::options(options);

@@ -1,28 +1,13 @@
 //! Text that a model generates: sampled, saved, and compared with its training text.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
-use serde_json::{Value, json};
-
 use super::text::text_of;
-use crate::base::{Card, Cell, Result};
-use crate::data::sample::{self, DrawOptions, Drawn};
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Any, Fallible, Options};
-use crate::script::model::Model;
-use crate::tensor::Tensor;
+use crate::data::sample::{self, DrawOptions, SampledText};
+use crate::script::prelude::*;
 
 /// Sampled text.
 #[derive(Clone)]
 pub struct Sample {
-    core: Arc<Drawn>,
+    core: Arc<SampledText>,
 }
 
 impl Handle for Sample {
@@ -77,7 +62,8 @@ pub mod functions {
     pub fn draw(ctx: NativeCallContext, m: Model, options: Options) -> Fallible<Sample> {
         let options: DrawOptions = taken(options)?;
         let tokenizer = m.tokenizer().map_err(|e| e.about("m"))?;
-        let drawn = Drawn::new(&m.core().decoder, tokenizer, &options, &env(&ctx)?.task).map_err(|e| e.about("m"))?;
+        let drawn =
+            SampledText::new(&m.core().decoder, tokenizer, &options, &env(&ctx)?.task).map_err(|e| e.about("m"))?;
         Ok(Sample { core: drawn.into() })
     }
 }

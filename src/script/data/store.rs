@@ -1,24 +1,10 @@
 //! Stores of activations: opening them, and their methods.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
-use serde_json::{Value, json};
-
-use crate::base::options::{Plain, Setting};
-use crate::base::{Card, Cell, Result, Table};
 use crate::data::store::{self, ModelMark};
-use crate::err;
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Fallible, Int, Options, given, handle};
-use crate::script::model::Model;
-use crate::tensor::{Device, Tensor};
+use crate::script::engine::value::handle;
+use crate::script::prelude::*;
 
 /// Activations on disk, and the folder as the script named it.
 #[derive(Clone)]

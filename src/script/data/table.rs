@@ -1,14 +1,7 @@
 //! Tables of files.
 
-use std::path::Path;
-
-use rhai::NativeCallContext;
-use rhai::plugin::*;
-
-use crate::base::Table;
 use crate::data::table;
-use crate::script::engine::env::env;
-use crate::script::engine::value::Fallible;
+use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {

@@ -1,20 +1,9 @@
 //! Texts: their sources, and their methods.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
-use serde_json::{Value, json};
-
-use crate::base::{Cell, Result, Table};
-use crate::data::Text;
 use crate::data::text::TextOptions;
 use crate::model::tokens::Tokens;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::{Env, env};
-use crate::script::engine::options::{options, taken};
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Fallible, Given, Int, Options, given};
-use crate::script::model::Model;
-use crate::tensor::{DType, Tensor, dtype};
+use crate::script::prelude::*;
+use crate::tensor::{DType, dtype};
 
 impl Handle for Text {
     const NAME: &'static str = "Text";
@@ -67,9 +56,10 @@ pub fn text_of(text: &Dynamic) -> Result<Text> {
 fn of_documents(documents: Array, options: TextOptions) -> Result<Text> {
     let documents = given("documents", &documents.into());
     let elements = documents.elements();
-    let made = match elements.first().is_some_and(|first| first.text().is_err()) {
-        false => Text::given(documents.texts()?, options),
-        true => Text::of_ids(elements.iter().map(ids).collect::<Result<_>>()?, options),
+    let made = if elements.first().is_some_and(|first| first.text().is_err()) {
+        Text::of_ids(elements.iter().map(ids).collect::<Result<_>>()?, options)
+    } else {
+        Text::given(documents.texts()?, options)
     };
     made.map_err(|e| e.about("documents"))
 }

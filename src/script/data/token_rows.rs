@@ -2,18 +2,10 @@
 
 use std::ops::Range;
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-
 use super::text::map;
 use super::tokenizer::tokenizer_of;
-use crate::base::Result;
-use crate::data::Text;
 use crate::data::pack::{self, Row, RowOptions, Stretch};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Options};
-use crate::tensor::Tensor;
+use crate::script::prelude::*;
 
 /// Reads the rows of a text with the tokens of a model or a tokenizer.
 fn gathered<T>(

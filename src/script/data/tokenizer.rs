@@ -1,24 +1,9 @@
 //! Training tokenizers, and the methods of tokenizers.
 
-use std::path::Path;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
-use crate::base::{Card, Cell, Result};
-use crate::data::Text;
 use crate::data::text::TextTokenizerOptions;
-use crate::err;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::tokens::Tokens;
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Any, Fallible, Given, Options, from_json, given};
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 /// The number of example tokens on a card.
 const SHOWN: usize = 24;

@@ -1,15 +1,8 @@
 //! Synthetic activations with known features.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, Map, NativeCallContext};
-
 use crate::data::synth::{self, SynthOptions};
 use crate::data::toy::ToyOptions;
-use crate::err;
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Fallible, Int, Options, given};
-use crate::tensor::{Device, Tensor};
+use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {

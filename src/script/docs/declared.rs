@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use crate::base::options::{Declared, Field};
+use crate::base::options::{Field, OptionGroup};
 use crate::sae::fit::kinds;
 
 /// A line of the list under `# Options`: "- `key` = default: meaning"; or one of a group, "- [fit]", that the core declares.
@@ -54,7 +54,7 @@ pub fn group(name: &str) -> Vec<OptionDoc> {
 }
 
 /// Returns the options that a type declares.
-pub fn fields<T: Declared>() -> Vec<OptionDoc> {
+pub fn fields<T: OptionGroup>() -> Vec<OptionDoc> {
     T::fields().iter().map(|field| option(field, field.only.0, field.only.1.to_vec())).collect()
 }
 

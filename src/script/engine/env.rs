@@ -11,7 +11,7 @@ use candle_core::Device;
 use rhai::{Dynamic, ImmutableString, NativeCallContext};
 use serde::{Deserialize, Serialize};
 
-use crate::base::access::leave::Leave;
+use crate::base::access::permissions::Permissions;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::random::{Caller, Randomness, Seed};
@@ -147,20 +147,20 @@ pub struct Code {
     pub number: u64,
     env: Rc<Env>,
     /// Permissions that a library was granted; other code has those of the run.
-    leave: Option<Arc<Leave>>,
+    permissions: Option<Arc<Permissions>>,
     /// Environments with those permissions, by the function that is called, which refusals name.
     narrowed: RefCell<BTreeMap<String, Rc<Env>>>,
 }
 
 impl Code {
     /// Makes a text with the permissions of the run, or with those that a library was granted.
-    pub fn new(source: &str, env: &Rc<Env>, leave: Option<Arc<Leave>>) -> Rc<Self> {
+    pub fn new(source: &str, env: &Rc<Env>, permissions: Option<Arc<Permissions>>) -> Rc<Self> {
         thread_local!(static COMPILED: Cell<u64> = const { Cell::new(0) });
         Rc::new(Self {
             source: source.into(),
             number: COMPILED.replace(COMPILED.get() + 1),
             env: env.clone(),
-            leave,
+            permissions,
             narrowed: RefCell::default(),
         })
     }
@@ -176,12 +176,12 @@ impl Code {
 
     /// Returns the environment for a call of this function.
     fn calling(&self, function: &str) -> Rc<Env> {
-        let Some(leave) = &self.leave else { return self.env.clone() };
+        let Some(permissions) = &self.permissions else { return self.env.clone() };
         let mut narrowed = self.narrowed.borrow_mut();
         if let Some(there) = narrowed.get(function) {
             return there.clone();
         }
-        let files = self.env.files.under(leave.calling(function).into());
+        let files = self.env.files.under(permissions.calling(function).into());
         // Its reports stand where it was granted to write, below the output folder itself.
         let made = Rc::new(Env { files, folder: PathBuf::new(), ..Env::clone(&self.env) });
         narrowed.insert(function.into(), made.clone());
@@ -208,7 +208,7 @@ fn running(ctx: &NativeCallContext) -> Result<Rc<Code>> {
 /// checks and the sequence of its draws are no library's business.
 pub fn of_script(ctx: &NativeCallContext) -> Result<Rc<Env>> {
     let code = running(ctx)?;
-    if code.leave.is_some() {
+    if code.permissions.is_some() {
         return Err(err!(Access, "`{}` is for scripts, and {} is a library", ctx.fn_name(), code.source)
             .hint("the script that imports it passes what it needs as an argument of a function"));
     }
@@ -222,9 +222,9 @@ pub const CHECK_FAILED: &str = "check FAILED: ";
 /// Puts a library's name before each line that it prints and that would look like a check of the script.
 pub fn signed(ctx: &NativeCallContext, text: ImmutableString) -> ImmutableString {
     let is_check = |line: &str| [CHECK_HOLDS, CHECK_FAILED].iter().any(|mark| line.trim_start().starts_with(mark));
-    let leave = running(ctx).ok().and_then(|code| code.leave.clone());
-    let Some(leave) = leave.filter(|_| text.lines().any(is_check)) else { return text };
-    let line = |line: &str| if is_check(line) { format!("{}: {line}", leave.library()) } else { line.into() };
+    let permissions = running(ctx).ok().and_then(|code| code.permissions.clone());
+    let Some(permissions) = permissions.filter(|_| text.lines().any(is_check)) else { return text };
+    let line = |line: &str| if is_check(line) { format!("{}: {line}", permissions.library()) } else { line.into() };
     text.split('\n').map(line).collect::<Vec<String>>().join("\n").into()
 }
 

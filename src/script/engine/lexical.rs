@@ -138,9 +138,10 @@ impl Body {
             return context.eval_expression_tree(&block);
         }
         // Around a function the engine has put what its module has.
-        let around = match self.is_closure {
-            true => Some(context.scope().get_value::<Surroundings>(SURROUNDINGS).ok_or_else(unknown_code)?),
-            false => None,
+        let around = if self.is_closure {
+            Some(context.scope().get_value::<Surroundings>(SURROUNDINGS).ok_or_else(unknown_code)?)
+        } else {
+            None
         };
         // What names were found to mean before is forgotten for the time of the call.
         let frame = context.new_frame().with_new_caching_layer();
@@ -176,9 +177,10 @@ pub fn bind(engine: &Engine, ast: &AST, code: &Rc<Code>, reach: Reach) -> Fallib
         let mut bound = ScriptFuncDef::clone(def);
         bound.name = format!("{ANONYMOUS}{name}${}", code.number).into();
         bound.params.insert(0, SURROUNDINGS.into());
-        match is_closure {
-            true => drop(binder.closures.insert(def.name.to_string(), bound.into())),
-            false => drop(binder.own.insert((name, def.params.len()), bound.into())),
+        if is_closure {
+            drop(binder.closures.insert(def.name.to_string(), bound.into()))
+        } else {
+            drop(binder.own.insert((name, def.params.len()), bound.into()))
         }
     }
     let frames = Frames::new();

@@ -350,10 +350,7 @@ impl Places {
         let looks = |argument: &Expr| {
             has_closure(argument, chain.name) || self.holders.held(argument).contains(chain.name.as_str())
         };
-        match name != "split" && arguments.any(looks) {
-            true => Copies::All,
-            false => Copies::Light,
-        }
+        if name != "split" && arguments.any(looks) { Copies::All } else { Copies::Light }
     }
 }
 

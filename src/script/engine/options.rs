@@ -2,7 +2,7 @@
 
 use rhai::{Dynamic, Map};
 
-use crate::base::options::Declared;
+use crate::base::options::OptionGroup;
 use crate::base::{Result, names};
 use crate::err;
 use crate::script::engine::value::{Given, given, plain};
@@ -22,7 +22,7 @@ pub fn options(map: Map) -> OptionReader {
 }
 
 /// Reads all options of a call, where they are one declaration.
-pub fn taken<T: Declared>(map: Map) -> Result<T> {
+pub fn taken<T: OptionGroup>(map: Map) -> Result<T> {
     let mut read = options(map);
     let taken = read.declared()?;
     read.finish()?;
@@ -42,7 +42,7 @@ impl OptionReader {
     }
 
     /// Reads a group of options that the core declares.
-    pub fn declared<T: Declared>(&mut self) -> Result<T> {
+    pub fn declared<T: OptionGroup>(&mut self) -> Result<T> {
         T::given(|name| self.value(name).map(|value| plain(&value)))
     }
 
@@ -61,12 +61,11 @@ impl OptionReader {
         let Some(unknown) = self.map.keys().find(|key| !self.known.contains(&key.as_str())) else { return Ok(()) };
         let whose: Vec<&str> =
             self.of_others.iter().filter(|(key, _)| key == unknown).map(|(_, whose)| whose.as_str()).collect();
-        let hint = match whose.is_empty() {
-            false => Some(format!("it is an option of {}", whose.join(", "))),
-            true => {
-                let others = self.of_others.iter().map(|(key, _)| *key);
-                names::suggestion(unknown, self.known.iter().copied().chain(others))
-            }
+        let hint = if whose.is_empty() {
+            let others = self.of_others.iter().map(|(key, _)| *key);
+            names::suggestion(unknown, self.known.iter().copied().chain(others))
+        } else {
+            Some(format!("it is an option of {}", whose.join(", ")))
         };
         Err(err!(Name, "unknown option `{unknown}`").maybe_hint(hint).about(unknown.as_str()))
     }

@@ -128,9 +128,10 @@ pub fn function(signature: &str, known: &Known) -> Words {
     }
     let is_own = known.variables.iter().any(|variable| variable == name) || own().next().is_some();
     if let Some(hint) = foreign::of_table(name).filter(|_| module.is_empty() && receiver == Some("Table") && !is_own) {
-        let message = match overloads.is_empty() {
-            true => format!("unknown function `{name}`"),
-            false => format!("`{called}` cannot take {}", listed(given)),
+        let message = if overloads.is_empty() {
+            format!("unknown function `{name}`")
+        } else {
+            format!("`{called}` cannot take {}", listed(given))
         };
         return Words::new(if overloads.is_empty() { Kind::Name } else { Kind::Argument }, message, Some(hint.into()));
     }

@@ -1,21 +1,12 @@
 //! `features::save_batches` and `features::load_batch`: the batch files of SAEDashboard and Neuronpedia.
 
-use std::path::Path;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-
 use super::wanted::Wanted;
-use crate::data::{Text, harvest, pack};
-use crate::err;
+use crate::data::{harvest, pack};
 use crate::features::batch::{self, BatchOptions};
 use crate::features::feature::tokenizer;
 use crate::features::text_codes::FeatureTextOptions;
-use crate::script::engine::env::env;
 use crate::script::engine::options::options as reader;
-use crate::script::engine::value::{Fallible, Options};
-use crate::script::model::Model;
-use crate::script::sae::Sae;
+use crate::script::prelude::*;
 
 crate::options! {
     /// Options of writing batch files: their folder, and the features that are written.

@@ -1,23 +1,12 @@
 //! One feature: its card, and its codes on a text.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
-
-use super::Feature;
 use super::contexts::read;
-use crate::base::{Card, HeatText, Result};
-use crate::data::Text;
-use crate::err;
 use crate::features::contexts::{heat, on as codes_on};
 use crate::features::feature::place;
 use crate::features::{FeatureCard, card};
-use crate::report::symbols::{elided, visible};
-use crate::script::engine::env::env;
-use crate::script::engine::handle::handle;
-use crate::script::engine::show::{mapped, saved};
-use crate::script::engine::value::{Any, Fallible, Options};
-use crate::script::model::Model;
+use crate::report::symbols::elided;
 use crate::script::model::input::one_text;
+use crate::script::prelude::*;
 use crate::script::sae::ModelAndText;
 
 handle!(FeatureCard, "FeatureCard", |card| format!("card of {}", elided(&visible(&card.title), 60)));

@@ -1,26 +1,8 @@
 //! `features::contexts`: contexts in which the features of dictionaries are active.
 
-use std::rc::Rc;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, ImmutableString, NativeCallContext};
-use serde_json::{Value, json};
-
-use super::Feature;
-use crate::base::{Result, Table, Task};
-use crate::data::Text;
-use crate::err;
 use crate::features::{FeatureCard, Overview};
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
 use crate::sae;
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::show::Handle;
-use crate::script::engine::show::saved;
-use crate::script::engine::value::{Any, Fallible, Given, Options, from_json, given};
-use crate::script::model::Model;
-use crate::script::sae::Sae;
+use crate::script::prelude::*;
 
 /// The number of features shown at once.
 const SHOWN: usize = 12;

@@ -1,21 +1,13 @@
 //! `features::counts` and `features::histogram`: exact counts of the positions at which one feature is active.
 
-use rhai::NativeCallContext;
-use rhai::plugin::*;
-
-use super::Feature;
-use crate::base::{Result, Table};
-use crate::data::Text;
-use crate::features::histogram::{By, Count, CountOptions, HistogramOptions, counted, sizes, table};
-use crate::report::chart::{Axis, Bars, Chart, Counts};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Fallible, Options};
-use crate::script::model::Model;
+use crate::features::histogram::{
+    Count, CountOptions, FeatureHistogramOptions, PositionClasses, counted, sizes, table,
+};
+use crate::report::chart::{Axis, Bars, Counts};
+use crate::script::prelude::*;
 
 fn classes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, by: &str) -> Result<Vec<(String, Count)>> {
-    counted(m.core(), (&f.sae.core, f.index), text, &By::named(by), &env(ctx)?.task)
+    counted(m.core(), (&f.sae.core, f.index), text, &PositionClasses::named(by), &env(ctx)?.task)
 }
 
 /// Draws the histogram of a feature's activations.
@@ -82,7 +74,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn histogram(ctx: NativeCallContext, m: Model, f: Feature, text: Text, options: Options) -> Fallible<Chart> {
-        let HistogramOptions { by, bars } = taken(options)?;
+        let FeatureHistogramOptions { by, bars } = taken(options)?;
         let chart = match by.as_str() {
             "code" => super::of_codes(&ctx, &m, &f, &text)?,
             by => super::bars(&super::classes(&ctx, &m, &f, &text, by)?, by, bars),

@@ -1,17 +1,9 @@
 //! `features::describe` and `features::labels`: what features stand for, in words and by labels.
 
-use rhai::NativeCallContext;
-use rhai::plugin::*;
-
 use super::several::features;
-use crate::base::Table;
-use crate::data::Text;
 use crate::features::describe::{self, DescribeOptions};
 use crate::features::labels::{self, LabelOptions};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Options, given};
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {

@@ -1,21 +1,9 @@
 //! Effects of a feature on the logits, and its nearest features.
 
-use rhai::NativeCallContext;
-use rhai::plugin::*;
-
-use super::Feature;
-use crate::base::{Result, Table};
-use crate::data::Text;
-use crate::err;
 use crate::features::contexts::name;
 use crate::features::logits::{self, LogitsOptions};
-use crate::features::near::{self, NearOptions};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Fallible, Options};
-use crate::script::model::Model;
-use crate::script::sae::Sae;
+use crate::features::neighbours::{self, NearOptions};
+use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {
@@ -60,7 +48,7 @@ pub mod functions {
         let env = env(&ctx)?;
         let options: LogitsOptions = taken(options)?;
         let feature = (&f.sae.core, f.index);
-        let (changes, positions) = logits::without(m.core(), feature, &text, &options, &env.task)?;
+        let (changes, positions) = logits::ablation_effects(m.core(), feature, &text, &options, &env.task)?;
         let title = format!("without {}, at {positions} of its strongest positions", f.short());
         Ok(logits::changed(&title, &changes, &|id| name(m.core(), id), options.rows))
     }
@@ -115,12 +103,12 @@ pub mod functions {
 
 fn nearest(f: &Feature, other: Option<&Sae>, map: Options) -> Result<Table> {
     let NearOptions { rows } = taken(map)?;
-    let found = near::by_direction((&f.sae.core, f.index), other.map(|other| &other.core), rows)?;
+    let found = neighbours::by_direction((&f.sae.core, f.index), other.map(|other| &other.core), rows)?;
     let title = match other {
         Some(other) => format!("nearest to {} in a {}", f.short(), other.short()),
         None => format!("nearest to {}", f.short()),
     };
-    Ok(near::directions(&title, &found))
+    Ok(neighbours::directions(&title, &found))
 }
 
 /// Finds the features that are active where a feature is.
@@ -134,7 +122,7 @@ fn together(
     let NearOptions { rows } = taken(map)?;
     let one = (&f.sae.core, f.index);
     let other = other.map(|other| &other.core);
-    let (found, positions, active) = near::by_activity(m.core(), one, other, text, rows, &env.task)?;
+    let (found, positions, active) = neighbours::by_activity(m.core(), one, other, text, rows, &env.task)?;
     let title = format!("active where {} is, at {active} of {positions} positions of {}", f.short(), text.name());
-    Ok(near::activities(&title, &found))
+    Ok(neighbours::activities(&title, &found))
 }

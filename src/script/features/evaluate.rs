@@ -1,29 +1,17 @@
 //! `sae::evaluate`, `sae::coverage` and `sae::absorption`: what is said of a dictionary, as scripts hold it.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::{Map, Value};
+use serde_json::Map;
 
-use crate::base::{Result, Table};
-use crate::data::Text;
-use crate::err;
 use crate::features::coverage;
-use crate::features::evaluate::absorption::Labelled;
+use crate::features::evaluate::absorption::LabelledActivations;
 use crate::features::evaluate::reading::ReadingOptions;
 use crate::features::evaluate::score::Evaluation;
 use crate::features::evaluate::{self, EvaluateOptions};
 use crate::features::logits::written;
-use crate::report::{Item, Screen};
 use crate::sae::Scaling;
-use crate::script::engine::env::env;
-use crate::script::engine::handle::handle;
-use crate::script::engine::options::{options, taken};
-use crate::script::engine::show::{mapped, saved};
-use crate::script::engine::value::{Any, Fallible, Ints, Num, Options, given};
-use crate::script::model::Model;
+use crate::script::engine::value::Ints;
+use crate::script::prelude::*;
 use crate::script::probes::Probe;
-use crate::script::sae::Sae;
-use crate::script::tensor::values;
 
 impl Item for Evaluation {
     fn kind(&self) -> &'static str {
@@ -197,8 +185,14 @@ pub mod functions {
                         .about("s"));
                 }
             };
-            let labelled =
-                Labelled { directions: &directions, scaling, x: &x, codes: &codes, probe: &probe, main: &main };
+            let labelled = LabelledActivations {
+                directions: &directions,
+                scaling,
+                x: &x,
+                codes: &codes,
+                probe: &probe,
+                main: &main,
+            };
             labelled.absorbed(&task)
         });
         Ok(found?)

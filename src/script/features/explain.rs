@@ -1,24 +1,13 @@
 //! `features::explain`, `features::score` and `features::interpretability`: explanations of features, and how well they
 //! say where the features are active.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
 use super::person::Person;
 use super::several::features;
-use crate::base::options::{Plain, Setting};
-use crate::base::{Result, Table};
-use crate::data::Text;
-use crate::err;
 use crate::features::FeatureList;
-use crate::features::explain::{self, By, Continuing, ExplainOptions, Method, ScoreOptions};
-use crate::report::Screen;
-use crate::script::engine::env::{Env, env};
-use crate::script::engine::handle::Handle;
-use crate::script::engine::options::options;
-use crate::script::engine::value::{Any, Fallible, Given, Options, given, handle};
-use crate::script::model::{Endpoint, Model};
+use crate::features::explain::{self, Answerer, ExplainOptions, Method, ModelAnswerer, ScoreOptions};
+use crate::script::engine::value::handle;
+use crate::script::model::Endpoint;
+use crate::script::prelude::*;
 
 /// The explanation of a feature, as scripts hold it.
 #[derive(Debug, Clone)]
@@ -77,12 +66,12 @@ impl Setting for Asked {
 }
 
 /// Runs `work` with the explainer or judge; with rules where there is none.
-fn with<T>(asked: Option<&Asked>, env: &Env, work: impl FnOnce(By) -> Result<T>) -> Result<T> {
+fn with<T>(asked: Option<&Asked>, env: &Env, work: impl FnOnce(Answerer) -> Result<T>) -> Result<T> {
     match asked {
-        None => work(By::Rules),
-        Some(Asked::Endpoint(endpoint)) => work(By::Words(&endpoint.connected(env)?)),
-        Some(Asked::Model(model)) => work(By::Words(&Continuing(model.core()))),
-        Some(Asked::Person) => work(By::Words(&Person::at_prompt(env)?)),
+        None => work(Answerer::Rules),
+        Some(Asked::Endpoint(endpoint)) => work(Answerer::Words(&endpoint.connected(env)?)),
+        Some(Asked::Model(model)) => work(Answerer::Words(&ModelAnswerer(model.core()))),
+        Some(Asked::Person) => work(Answerer::Words(&Person::at_prompt(env)?)),
     }
 }
 

@@ -1,21 +1,9 @@
 //! One feature of a dictionary as scripts hold it: `s.feature(12)`.
 
-use std::rc::Rc;
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
-use crate::base::{Result, Task};
 use crate::features::{self, FeatureCard, card};
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Any, Fallible, Given, given};
-use crate::script::sae::{ModelAndText, Sae};
+use crate::script::prelude::*;
+use crate::script::sae::ModelAndText;
 use crate::script::tensor::arrays::{nested, range};
-use crate::tensor::Tensor;
 use crate::tensor::axes::from_end;
 
 /// A feature and the dictionary that it is of.

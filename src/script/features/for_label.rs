@@ -1,26 +1,9 @@
 //! `features::for_label`: which features of a dictionary stand for a label, as a ranking.
 
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
-use super::Feature;
-use crate::base::{Result, Table};
-use crate::data::Text;
 use crate::features::for_label::{ForLabelOptions, Separators};
 use crate::report::html::escape;
-use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::wrapped;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::handle::handle;
-use crate::script::engine::options::taken;
-use crate::script::engine::show::mapped;
-use crate::script::engine::value::{Fallible, Int, Options, given};
-use crate::script::model::Model;
-use crate::script::sae::Sae;
+use crate::script::prelude::*;
 
 /// Features ranked by how well their codes separate a label.
 #[derive(Clone)]

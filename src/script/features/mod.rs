@@ -32,16 +32,13 @@ use crate::features::evaluate::score::Evaluation;
 use crate::features::explain::recorded::AnswerOptions;
 use crate::features::explain::{ExplainOptions, ScoreOptions};
 use crate::features::for_label::ForLabelOptions;
-use crate::features::histogram::{CountOptions, HistogramOptions};
+use crate::features::histogram::{CountOptions, FeatureHistogramOptions};
 use crate::features::labels::LabelOptions;
 use crate::features::logits::LogitsOptions;
-use crate::features::near::NearOptions;
+use crate::features::neighbours::NearOptions;
 use crate::features::overview::OverviewOptions;
 use crate::features::predicting::PredictingOptions;
-use crate::script::docs::declared::{Group, fields};
-use crate::script::engine::handle::{HandleType, handle_type, large};
-use rhai::exported_manifest;
-use rhai::plugin::*;
+use crate::script::prelude::*;
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[Group] = &[
@@ -60,7 +57,7 @@ pub const OPTIONS: &[Group] = &[
     ("feature_for_label", fields::<ForLabelOptions>),
     ("feature_labels", fields::<LabelOptions>),
     ("feature_logits", fields::<LogitsOptions>),
-    ("feature_histogram", fields::<HistogramOptions>),
+    ("feature_histogram", fields::<FeatureHistogramOptions>),
     ("feature_neighbours", fields::<NearOptions>),
     ("feature_ranking", fields::<PredictingOptions>),
 ];

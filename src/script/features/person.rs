@@ -3,10 +3,8 @@
 use std::io::IsTerminal;
 
 use crate::base::questions::{Answers, Question, Reply};
-use crate::base::{Result, Task};
-use crate::err;
-use crate::script::engine::env::Env;
 use crate::script::engine::typed;
+use crate::script::prelude::*;
 
 /// A longer line is none that somebody typed.
 const LONGEST: usize = 10_000;
@@ -19,10 +17,11 @@ pub struct Person<'a> {
 impl<'a> Person<'a> {
     /// Makes a person of the prompt, where questions are seen and answers can be typed.
     pub fn at_prompt(env: &'a Env) -> Result<Self> {
-        match env.console.is_conversation() && std::io::stdin().is_terminal() {
-            true => Ok(Self { env }),
-            false => Err(err!(Argument, "expected a person at the prompt, found a script that runs without one")
-                .hint("call it at microtome's prompt, or ask a language model: model::endpoint(..)")),
+        if env.console.is_conversation() && std::io::stdin().is_terminal() {
+            Ok(Self { env })
+        } else {
+            Err(err!(Argument, "expected a person at the prompt, found a script that runs without one")
+                .hint("call it at microtome's prompt, or ask a language model: model::endpoint(..)"))
         }
     }
 

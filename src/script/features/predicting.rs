@@ -1,29 +1,12 @@
 //! `features::predicting`: which features of a dictionary promote a token, as a ranking.
 
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
-use super::Feature;
-use crate::base::options::Setting;
-use crate::base::{Result, Table};
-use crate::data::Text;
 use crate::features::TokenPattern;
 use crate::features::predicting::{self, PredictingOptions, Promoter, Promoters};
 use crate::report::html::escape;
 use crate::report::number::digits;
-use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::wrapped;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::handle::handle;
-use crate::script::engine::options::taken;
-use crate::script::engine::show::{mapped, saved};
-use crate::script::engine::value::{Any, Fallible, Given, Int, Options, given, plain};
-use crate::script::model::Model;
-use crate::script::sae::Sae;
+use crate::script::engine::value::plain;
+use crate::script::prelude::*;
 
 /// The notes of a ranking show at most this many tokens.
 const SHOWN: usize = 10;

@@ -1,16 +1,9 @@
 //! `features::score_answers`, `features::read_answers` and `features::marked`: scores of explanations from answers that
 //! were recorded, here or by another program.
 
-use std::path::Path;
-
-use rhai::NativeCallContext;
-use rhai::plugin::*;
-
-use crate::base::{Result, Table};
 use crate::features::explain::recorded::{self, Exchange};
-use crate::script::engine::env::{Env, env};
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Given, Options, given, json};
+use crate::script::engine::value::json;
+use crate::script::prelude::*;
 
 /// Reads the exchanges of a file, or of an array of maps.
 fn exchanges(given: &Given, env: &Env) -> Result<Vec<Exchange>> {

@@ -1,10 +1,7 @@
 //! Features as an argument: one, or an array of them.
 
-use super::Feature;
-use crate::base::Result;
-use crate::err;
 use crate::features::FeatureList;
-use crate::script::engine::value::Given;
+use crate::script::prelude::*;
 
 /// Reads a feature, or an array of them, of one dictionary or of several.
 pub fn features(given: &Given) -> Result<FeatureList> {

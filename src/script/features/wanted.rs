@@ -2,12 +2,10 @@
 
 use std::ops::Range;
 
-use super::Feature;
-use crate::base::Result;
-use crate::base::options::{Foreign, Plain, Setting};
-use crate::err;
+use crate::base::options::Foreign;
 use crate::sae::Sae;
 use crate::script::engine::value::handle;
+use crate::script::prelude::*;
 
 /// The features that are asked for.
 #[derive(Debug, Clone)]

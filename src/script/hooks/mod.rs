@@ -1,26 +1,12 @@
 //! `hooks::`: changes of activations during a forward pass, as values that are made before any run.
 
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Dynamic, FnPtr};
-
-use super::features::Feature;
 use super::model::{Cache, Hook, Run, What};
-use super::tensor::values;
-use crate::base::{Result, Task};
-use crate::err;
 use crate::intervene::{FeatureHook, FeatureHookOptions};
 use crate::model::cache::Cache as Recorded;
 use crate::model::hooks::{Action, HookOptions, MeanOptions, PatchSource, Projection};
 use crate::sae::{Sae, site_of};
-use crate::script::docs::declared::{Group, fields};
-use crate::script::engine::env::env;
-use crate::script::engine::handle::{HandleType, handle_type};
-use crate::script::engine::options::{OptionReader, options};
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Any, Fallible, Given, Num, Options, from_json, given};
-use crate::tensor::{Device, Tensor};
+use crate::script::engine::options::OptionReader;
+use crate::script::prelude::*;
 
 /// The groups of options that doc comments here name.
 pub const OPTIONS: &[Group] = &[
@@ -262,7 +248,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn project_out(ctx: NativeCallContext, place: Any, vector: Any, options: Options) -> Fallible<Hook> {
         let directions = super::values("vector", &vector)?;
-        let projection = Projection::without(&directions).map_err(|e| e.about("vector"))?;
+        let projection = Projection::removing(&directions).map_err(|e| e.about("vector"))?;
         super::hook(&ctx, What::Act(Action::Project(projection)), &place, super::options(options))
     }
 

@@ -1,30 +1,12 @@
 //! `intervene::erase` and `erasure`: taking out of activations what linear probes read.
 
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
 use crate::base::error::both;
-use crate::base::options::{Plain, Setting};
-use crate::base::{Result, Table};
-use crate::data::Text;
-use crate::intervene::erase::{self as core, EraseOptions, Erased, EraserKind, ErasureOptions, FittedWith};
+use crate::intervene::erase::{self as core, EraseOptions, EraserKind, ErasureOptions, FittedWith, LabelledSite};
 use crate::probes::{ClassLabels, ClassName};
-use crate::report::Screen;
-use crate::report::symbols::count;
-use crate::script::engine::env::env;
-use crate::script::engine::handle::Handle;
-use crate::script::engine::options::{options, taken};
-use crate::script::engine::show::mapped;
-use crate::script::engine::value::{Any, Fallible, Options, handle as handle_of};
-use crate::script::model::Model;
+use crate::script::engine::value::handle as handle_of;
 use crate::script::model::{Hook, What};
+use crate::script::prelude::*;
 use crate::script::probes::class_names;
-use crate::script::sae::Sae;
-use crate::script::tensor::values;
-use crate::tensor::Tensor;
 
 /// An eraser as scripts hold it.
 #[derive(Clone)]
@@ -207,7 +189,7 @@ pub mod functions {
         let env = env(&ctx)?;
         let ErasureCall { dictionary, comparison } = taken(options)?;
         let sae = dictionary.map(|dictionary| dictionary.0.core);
-        let of = Erased { model: m.core(), site, text: &text, label, dictionary: sae.as_ref() };
+        let of = LabelledSite { model: m.core(), site, text: &text, label, dictionary: sae.as_ref() };
         let found = env.drawing(&ctx, "intervene::erasure", comparison.seed, |seed| {
             core::erasure(&of, &ErasureOptions { seed, ..comparison }, &env.task)
         });

@@ -1,18 +1,9 @@
 //! `intervene::feature_patch`.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, Map, NativeCallContext};
-
 use super::pairs::{maps, text};
 use crate::base::error::both;
-use crate::base::random::Seed;
-use crate::base::{Result, Table};
 use crate::intervene::feature_patch::{self as core, FeaturePatchOptions, PatchOrder, PatchPair};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Options, given};
-use crate::script::model::Model;
-use crate::script::sae::Sae;
+use crate::script::prelude::*;
 
 fn pairs(ctx: &NativeCallContext, m: &Model, pairs: &Dynamic) -> Result<Vec<PatchPair>> {
     let pair = |(number, map): (usize, Map)| {

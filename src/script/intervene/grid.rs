@@ -1,18 +1,10 @@
 //! `intervene::grid`: patching, as a grid of effects.
 
-use rhai::NativeCallContext;
-use rhai::plugin::*;
-
 use super::erase::DictionarySetting;
 use super::metric::Metric;
-use crate::base::Grid;
 use crate::intervene::grid::{GridOptions, grid as core};
 use crate::script::data::pairs::read_pairs;
-use crate::script::engine::calls::Calls;
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Options};
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 crate::options! {
     /// A call of the grid: the parts that are patched and how, and the metric.

@@ -1,28 +1,11 @@
 //! `intervene::interactions`, and its result.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
 use super::metric::Metric;
 use super::steer::rows;
-use crate::base::options::{Plain, Setting};
-use crate::base::{Grid, Result, Table};
-use crate::err;
 use crate::features::FeatureList;
 use crate::intervene::interactions::{self as core, FeatureUnit, InteractionOptions, SetMeasure};
 use crate::intervene::metric::Measure;
-use crate::report::json::number;
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
-use crate::script::engine::calls::Calls;
-use crate::script::engine::env::env;
-use crate::script::engine::handle::handle;
-use crate::script::engine::options::taken;
-use crate::script::engine::show::{mapped, saved};
-use crate::script::engine::value::{Any, Fallible, Options, given};
-use crate::script::features::Feature;
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 /// Interactions of features.
 #[derive(Clone)]

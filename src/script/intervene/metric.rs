@@ -1,24 +1,13 @@
 //! `metric::`: metrics of pairs of prompts as values, made before any run.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, FnPtr, NativeCallContext};
-use serde_json::{Value, json};
-
-use crate::base::Result;
-use crate::base::options::{Plain, Setting};
 use crate::data::pairs::tokens::Prompt;
-use crate::err;
 use crate::intervene::metric::{self as core, Measure, Normaliser};
-use crate::report::Screen;
 use crate::script::data::pairs::read_pairs;
-use crate::script::engine::calls::Calls;
-use crate::script::engine::handle::Handle;
-use crate::script::engine::options::{options, taken};
-use crate::script::engine::value::{Any, Fallible, Options, described, given, handle};
+use crate::script::engine::value::{described, handle};
 use crate::script::model::Hook;
-use crate::script::model::Model;
 use crate::script::model::input::InputOptions;
-use crate::tensor::{Tensor, floats};
+use crate::script::prelude::*;
+use crate::tensor::floats;
 
 crate::options! {
     /// Options of all metrics.

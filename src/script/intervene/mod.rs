@@ -11,9 +11,6 @@ mod paths;
 mod steer;
 pub mod subspace;
 
-use rhai::exported_manifest;
-use rhai::plugin::*;
-
 pub use erase::Eraser;
 pub use interactions::Interactions;
 pub use metric::Metric;
@@ -24,8 +21,7 @@ use crate::intervene::feature_patch::FeaturePatchOptions;
 use crate::intervene::monitor::{MonitorFitOptions, MonitorJudgeOptions, MonitorRunOptions};
 use crate::intervene::steer::{PinnedOptions, SteerOptions, VectorOptions};
 use crate::intervene::subspace::DasOptions;
-use crate::script::docs::declared::{Group, fields};
-use crate::script::engine::handle::{HandleType, handle_type};
+use crate::script::prelude::*;
 use erase::{EraseCall, ErasureCall};
 use monitor::{MonitorOptions, WatchOptions};
 use steer::{EffectOptions, GraderOptions, PinnedText};

@@ -1,26 +1,10 @@
 //! `intervene::monitor`: watching what a model reads or writes for features and probes.
 
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
-use serde_json::{Value, json};
-
-use crate::base::random::Seed;
-use crate::base::{Cell, Result, Table, Task};
-use crate::err;
 use crate::intervene::monitor::{self as core, Alarm, MonitorRunOptions, Sensor};
 use crate::model::batch::Batch;
 use crate::probes::ClassLabels;
-use crate::report::Screen;
-use crate::script::engine::env::env;
-use crate::script::engine::handle::Handle;
-use crate::script::engine::options::taken;
-use crate::script::engine::show::mapped;
-use crate::script::engine::value::{Any, Fallible, Given, Options, given};
-use crate::script::features::Feature;
-use crate::script::model::Model;
 use crate::script::model::input::texts;
+use crate::script::prelude::*;
 use crate::script::probes::{Probe, class_names};
 use crate::script::sae::site_of;
 

@@ -1,15 +1,9 @@
 //! Pairs of texts as arguments: arrays of maps, such as `data::pairs` makes.
 
-use rhai::{Dynamic, Map, NativeCallContext};
-
-use crate::base::Result;
-use crate::base::options::Setting;
-use crate::err;
 use crate::model::tokens::TokenName;
-use crate::script::engine::env::env;
-use crate::script::engine::value::{given, plain};
-use crate::script::model::Model;
+use crate::script::engine::value::plain;
 use crate::script::model::input::one_text;
+use crate::script::prelude::*;
 
 /// Reads the maps of an argument, each with its number.
 pub fn maps(pairs: &Dynamic) -> Result<Vec<(usize, Map)>> {

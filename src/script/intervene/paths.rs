@@ -1,17 +1,9 @@
 //! `intervene::paths`: path patching.
 
-use rhai::NativeCallContext;
-use rhai::plugin::*;
-
 use super::metric::Metric;
-use crate::base::Grid;
 use crate::intervene::paths::{PathOptions, paths as core};
 use crate::script::data::pairs::read_pairs;
-use crate::script::engine::calls::Calls;
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Options};
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 crate::options! {
     /// A call of path patching: the paths that are patched and how, and the metric.

@@ -1,29 +1,17 @@
 //! `intervene::steer`, its AxBench score, steering vectors and pinned sampling.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, FnPtr, Map, NativeCallContext};
-
 use crate::base::error::both;
-use crate::base::options::{Plain, Setting};
-use crate::base::random::Seed;
-use crate::base::{Result, Table};
-use crate::data::Text;
-use crate::err;
 use crate::intervene::steer::{
-    self as core, Direction, Effect, Grader, LabelShare, PinnedOptions, Push, SteerOptions, Sweep, VectorOptions,
+    self as core, Direction, Effect, Grader, LabelShare, PinnedOptions, Push, SteerOptions, SteeringSweep,
+    VectorOptions,
 };
 use crate::model::batch::Batch;
 use crate::model::site::{NAME_ONE, one_site};
 use crate::model::tokens::TokenName;
-use crate::script::engine::calls::Calls;
-use crate::script::engine::env::env;
-use crate::script::engine::options::options;
-use crate::script::engine::value::{Any, Fallible, Options, described, given, handle};
-use crate::script::features::Feature;
+use crate::script::engine::value::{described, handle};
+use crate::script::model::Endpoint;
 use crate::script::model::input::{one_text, texts};
-use crate::script::model::{Endpoint, Model};
-use crate::script::tensor::values;
-use crate::tensor::Tensor;
+use crate::script::prelude::*;
 
 /// A function of the script.
 #[derive(Clone)]
@@ -165,11 +153,11 @@ impl Steered {
         Ok(Self { prompts, rows, push, options })
     }
 
-    fn sweep<'a>(&'a self, m: &'a Model, seed: Seed) -> Sweep<'a> {
+    fn sweep<'a>(&'a self, m: &'a Model, seed: Seed) -> SteeringSweep<'a> {
         let push = &self.push;
         let prompts = &self.prompts;
         let options = &self.options;
-        Sweep { model: m.core(), push, prompts, options, seed: seed.draws() }
+        SteeringSweep { model: m.core(), push, prompts, options, seed: seed.draws() }
     }
 }
 

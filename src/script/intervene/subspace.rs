@@ -1,22 +1,8 @@
 //! `subspace::das`, and the subspace that it finds.
 
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Dynamic, Map, NativeCallContext};
-use serde_json::{Value, json};
-
 use super::pairs::{maps, text, token};
-use crate::base::{Result, Table};
 use crate::intervene::subspace::{self as core, DasOptions, Interchange};
-use crate::report::json::number;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Any, Fallible, Options, from_json};
-use crate::script::model::Model;
-use crate::tensor::{Device, Tensor};
+use crate::script::prelude::*;
 
 /// A subspace that was found.
 #[derive(Clone)]

@@ -2,12 +2,7 @@
 
 use std::cmp::Ordering;
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic};
-
-use crate::base::Result;
-use crate::err;
-use crate::script::engine::value::{Fallible, Num, given};
+use crate::script::prelude::*;
 
 /// Collects the numbers of a list, at least one.
 fn numbers(array: &Array) -> Result<Vec<&Dynamic>> {
@@ -18,9 +13,10 @@ fn numbers(array: &Array) -> Result<Vec<&Dynamic>> {
         }
         found.push(element);
     }
-    match found.is_empty() {
-        true => Err(err!(Argument, "expected an array with at least one number, found none")),
-        false => Ok(found),
+    if found.is_empty() {
+        Err(err!(Argument, "expected an array with at least one number, found none"))
+    } else {
+        Ok(found)
     }
 }
 

@@ -9,14 +9,11 @@ pub mod standins;
 
 use std::time::{Duration, Instant};
 
-use rhai::plugin::*;
-use rhai::{Array, Blob, Dynamic, NativeCallContext};
+use rhai::Blob;
 
 use crate::base::memory;
-use crate::err;
-use crate::script::engine::env::env;
 use crate::script::engine::room::weight;
-use crate::script::engine::value::{Any, Fallible, Int, Num, given};
+use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {

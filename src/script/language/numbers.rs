@@ -1,13 +1,8 @@
 //! Functions of numbers. The language has them for floats only; here `4` is as good as `4.0`.
 
-use rhai::plugin::*;
-use rhai::{Array, NativeCallContext};
-
-use crate::base::Result;
-use crate::script::engine::env::env;
 use crate::script::engine::paper::Paper;
-use crate::script::engine::value::{Fallible, Int, Num, given, number_text};
-use crate::{bail, err};
+use crate::script::engine::value::number_text;
+use crate::script::prelude::*;
 
 /// Computes a logarithm, exact for powers of 2 and of 10.
 fn to_base(x: f64, base: f64) -> f64 {

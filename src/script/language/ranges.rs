@@ -1,12 +1,9 @@
 //! Methods of ranges: what lists have for closures, so that `(0..6).map(|i| ..)` needs no list to be made before.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, FnPtr, Module, NativeCallContext, Variant};
+use rhai::Variant;
 
-use crate::base::{Result, memory};
-use crate::err;
-use crate::script::engine::env::env;
-use crate::script::engine::value::{Fallible, Int, Num, given};
+use crate::base::memory;
+use crate::script::prelude::*;
 
 /// Numbers in steps, `range(0, 10, 3)`. It stands in for the language's own, which has no methods.
 #[derive(Debug, Clone)]

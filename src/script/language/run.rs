@@ -1,16 +1,11 @@
 //! `run::` and what a script says to the one who started it: arguments, checks, the seed, where results go.
 
 use std::io::Write;
-use std::path::Path;
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
-
-use crate::base::{Error, Result};
-use crate::script::engine::env::{CHECK_FAILED, CHECK_HOLDS, env, of_script};
-use crate::script::engine::value::{Any, Fallible, Int, Layout, given, json_text, parsed};
+use crate::script::engine::env::{CHECK_FAILED, CHECK_HOLDS, of_script};
+use crate::script::engine::value::{Layout, json_text, parsed};
 use crate::script::library::project::{cleaned, shown};
-use crate::{bail, err};
+use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {
@@ -101,10 +96,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn end_early(ctx: NativeCallContext, steps: Array) -> Fallible<()> {
-        let of = |steps: &Dynamic| match steps.is_unit() {
-            true => Ok(None),
-            false => Ok(Some(given("steps", steps).size()? as u64)),
-        };
+        let of =
+            |steps: &Dynamic| if steps.is_unit() { Ok(None) } else { Ok(Some(given("steps", steps).size()? as u64)) };
         let steps: Vec<Option<u64>> = steps.iter().map(of).collect::<Result<_>>()?;
         env(&ctx)?.task.end_early(&steps);
         Ok(())

@@ -13,21 +13,18 @@
 use std::cmp::Ordering;
 use std::ops::{Range, RangeInclusive};
 
-use rhai::{
-    Array, Blob, Dynamic, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Map, Module, NativeCallContext,
-    Variant,
-};
+use rhai::{Blob, FuncRegistration, Variant};
 
-use crate::base::{Kind, Result, Task, memory};
-use crate::err;
-use crate::script::engine::env::{Env, env, signed};
+use crate::base::{Kind, memory};
+use crate::script::engine::env::signed;
 use crate::script::engine::paper::Paper;
 use crate::script::engine::pointers;
 use crate::script::engine::room;
 use crate::script::engine::show::tell_of;
 use crate::script::engine::steps::Steps;
-use crate::script::engine::value::{Fallible, Layout, described, json_text, number_text, written};
+use crate::script::engine::value::{Layout, described, json_text, number_text, written};
 use crate::script::engine::walk;
+use crate::script::prelude::*;
 
 /// The names of the functions, so that the reference has them once.
 pub const NAMES: [&str; 33] = [

@@ -2,7 +2,7 @@
 //! run, and nothing is written before the user has said yes.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use toml_edit::{DocumentMut, InlineTable, Item, Table as TomlTable, Value};
 
@@ -10,10 +10,9 @@ use super::lock::{Lock, Locked};
 use super::manifest::{self, Manifest, Mistake, Source};
 use super::project::{cleaned, relative, said, shown};
 use super::{LOCK, MANIFEST, archive};
+use crate::base::access;
 use crate::base::files::Files;
-use crate::base::{Result, Task, access};
-use crate::err;
-use crate::report::symbols::visible;
+use crate::script::prelude::*;
 
 /// The library that is to be added.
 pub struct Wish<'a> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, PathBuf};
 
 use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
@@ -14,8 +14,7 @@ use crate::base::cache::VARIABLE;
 use crate::base::files::{Files, hex, utf8};
 use crate::base::memory::human;
 use crate::base::net::{self, Server};
-use crate::base::{Result, Task};
-use crate::{bail, err};
+use crate::script::prelude::*;
 
 /// Limits on an archive: its bytes, those of its content, and its files.
 const MOST_BYTES: u64 = 16 << 20;

@@ -2,13 +2,12 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{MAIN, archive};
-use crate::base::access::leave::Touches;
+use crate::base::access::permissions::Touches;
 use crate::base::files::Files;
-use crate::base::{Result, Task};
-use crate::err;
+use crate::script::prelude::*;
 
 /// The modules of a library, in a folder or in an archive.
 #[derive(Debug)]

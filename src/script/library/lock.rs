@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::LOCK;
 use super::manifest::{self, Mistake, Source};
-use crate::base::access::leave::Touches;
-use crate::base::{Error, Result};
-use crate::err;
+use crate::base::access::permissions::Touches;
+use crate::script::prelude::*;
 
 /// The layout of the file.
 const LAYOUT: u32 = 1;

@@ -9,11 +9,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::MANIFEST;
-use crate::base::access::leave::{EVERYTHING, Touches};
-use crate::base::{Error, Result, names};
-use crate::report::symbols::visible;
+use crate::base::access::permissions::{EVERYTHING, Touches};
+use crate::base::names;
 use crate::script::engine::failure::{Failure, SourcePlace};
-use crate::{bail, err};
+use crate::script::prelude::*;
 
 /// A longer manifest is none.
 pub const LONGEST: usize = 1 << 20;
@@ -270,11 +269,12 @@ fn check_folder(folder: &str) -> Result<()> {
         && !folder.starts_with(['/', '~'])
         && folder.split('/').all(|part| part != "..")
         && !folder.contains(|c: char| c == ':' || c.is_control());
-    match goes_down || folder == EVERYTHING {
-        true => Ok(()),
-        false => Err(err!(Format, "expected a folder below the user's, found `{folder}`").hint(
+    if goes_down || folder == EVERYTHING {
+        Ok(())
+    } else {
+        Err(err!(Format, "expected a folder below the user's, found `{folder}`").hint(
             "folders are relative and go down: \"data\", \".\" for all below; \"/\" is everything that the run may touch",
-        )),
+        ))
     }
 }
 
@@ -292,9 +292,10 @@ pub fn check_address(address: &str) -> Result<()> {
 /// Checks a hash: 64 hexadecimal digits, which are returned in lower case.
 pub fn check_hash(hash: &str) -> Result<String> {
     let digits = hash.strip_prefix("sha256:").unwrap_or(hash).to_lowercase();
-    match digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-        true => Ok(digits),
-        false => Err(err!(Argument, "expected a SHA-256, 64 hexadecimal digits, found `{hash}`")),
+    if digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        Ok(digits)
+    } else {
+        Err(err!(Argument, "expected a SHA-256, 64 hexadecimal digits, found `{hash}`"))
     }
 }
 

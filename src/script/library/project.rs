@@ -2,15 +2,14 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
-use std::rc::Rc;
+use std::path::{Component, PathBuf};
 
 use super::graph::{Content, Library};
 use super::lock::{Lock, Locked};
 use super::manifest::{Manifest, Mistake, Source};
 use super::{LOCK, MANIFEST};
-use crate::base::{Result, names};
-use crate::{bail, err};
+use crate::base::names;
+use crate::script::prelude::*;
 
 /// A reader of text files, None where there is no file: from the disk, or from the record of a run.
 pub type Reader<'a> = &'a dyn Fn(&Path) -> Result<Option<String>>;

@@ -1,30 +1,15 @@
 //! Recorded activations as scripts hold them; or gradients, with the value of their metric.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::rc::Rc;
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
-use serde_json::Value;
 
 use super::look::places;
-use super::{InputOptions, MeanOptions, Model, RecordOptions};
-use crate::base::{Cell, Result, Table};
-use crate::err;
+use super::{InputOptions, MeanOptions, RecordOptions};
 use crate::model::cache::Cache as Core;
-use crate::model::grads::Gradients;
+use crate::model::grads::MetricGradients;
 use crate::model::run::Ask;
 use crate::model::site::{NAME_ONE, Place, one_site};
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::{Env, env};
-use crate::script::engine::options::{options, taken};
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Any, Fallible, Num, Options};
-use crate::tensor::Tensor;
-use crate::tensor::files::{Content, Named, save as write_file};
+use crate::script::prelude::*;
+use crate::tensor::files::{FileContent, NamedTensors, save as write_file};
 
 #[derive(Clone)]
 pub struct Cache {
@@ -39,8 +24,8 @@ impl From<Core> for Cache {
     }
 }
 
-impl From<Gradients> for Cache {
-    fn from(gradients: Gradients) -> Self {
+impl From<MetricGradients> for Cache {
+    fn from(gradients: MetricGradients) -> Self {
         Self { activations: Arc::new(gradients.cache), value: Some(gradients.value) }
     }
 }
@@ -67,13 +52,13 @@ impl Cache {
     }
 
     /// Returns the tensors under the names that TransformerLens gives their sites, which other tools read.
-    pub fn named(&self) -> Result<Named> {
+    pub fn named(&self) -> Result<NamedTensors> {
         let name = |place: Place| match place.head {
             Some(head) => format!("{}.{head}", place.site.lens_name()),
             None => place.site.lens_name(),
         };
         let lengths: Vec<String> = self.activations.lengths().iter().map(usize::to_string).collect();
-        Ok(Named {
+        Ok(NamedTensors {
             tensors: self
                 .all()
                 .map(|entry| entry.map(|(place, tensor)| (name(place), tensor)))
@@ -152,8 +137,8 @@ impl Handle for Cache {
     }
 }
 
-pub fn save(env: &Env, path: &str, named: Named) -> Result<()> {
-    write_file(&env.files, Path::new(path), &Content::Named(named), &env.task).map_err(|e| e.about("path"))
+pub fn save(env: &Env, path: &str, named: NamedTensors) -> Result<()> {
+    write_file(&env.files, Path::new(path), &FileContent::Named(named), &env.task).map_err(|e| e.about("path"))
 }
 
 #[export_module(manifest)]

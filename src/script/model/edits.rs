@@ -2,18 +2,12 @@
 
 use std::cell::Cell;
 use std::ops::Range;
-use std::rc::Rc;
 
-use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map};
-
-use crate::base::Result;
-use crate::err;
 use crate::model::hooks::{At, Edit, checks};
 use crate::model::padding::TextPart;
 use crate::model::site::Place;
-use crate::script::engine::calls::Calls;
 use crate::script::engine::value::described;
-use crate::tensor::Tensor;
+use crate::script::prelude::*;
 
 /// A function of the script, and whether it takes the activation only, which its first call finds out.
 #[derive(Clone)]

@@ -1,17 +1,8 @@
 //! `model::endpoint`: a language model behind an address, which judges and describes.
 
-use rhai::NativeCallContext;
-use rhai::plugin::*;
-use serde_json::{Value, json};
-
-use crate::base::net::{self, Connected};
-use crate::base::options::{Plain, Setting};
-use crate::base::{Result, Task};
-use crate::report::Screen;
-use crate::script::engine::env::{Env, env};
-use crate::script::engine::handle::Handle;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Fallible, Options, handle};
+use crate::base::net::{self, EndpointConnection};
+use crate::script::engine::value::handle;
+use crate::script::prelude::*;
 
 /// A language model behind an address, as scripts hold it.
 #[derive(Debug, Clone)]
@@ -24,8 +15,8 @@ impl Endpoint {
     }
 
     /// Connects under the rules of a run, with the exchanges in its cache.
-    pub fn connected<'a>(&'a self, env: &'a Env) -> Result<Connected<'a>> {
-        Connected::new(&self.0, env.files.access(), env.settings.cache.as_deref())
+    pub fn connected<'a>(&'a self, env: &'a Env) -> Result<EndpointConnection<'a>> {
+        EndpointConnection::new(&self.0, env.files.access(), env.settings.cache.as_deref())
     }
 }
 

@@ -1,19 +1,10 @@
 //! Continuing texts, which are printed as they are generated at an interactive prompt.
 
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-
-use super::{GenerateOptions, Input, InputOptions, Model};
-use crate::base::Task;
-use crate::base::random::Seed;
+use super::{GenerateOptions, Input, InputOptions};
 use crate::base::task::Silent;
-use crate::model::generate::Generated;
+use crate::model::generate::Continuations;
 use crate::script::engine::console::Console;
-use crate::script::engine::env::env;
-use crate::script::engine::options::options;
-use crate::script::engine::value::{Any, Fallible, Options};
+use crate::script::prelude::*;
 
 /// Continues texts; with texts if `in_words`.
 fn generated(
@@ -22,7 +13,7 @@ fn generated(
     x: &Dynamic,
     map: Options,
     in_words: bool,
-) -> Fallible<(Generated, bool)> {
+) -> Fallible<(Continuations, bool)> {
     let env = env(ctx)?;
     let mut read = options(map);
     let asked: InputOptions = read.declared()?;

@@ -1,16 +1,9 @@
 //! Gradients of a metric at any site.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, FnPtr, NativeCallContext};
-
 use super::look::places;
-use super::{Cache, InputOptions, LogitsOptions, Model};
-use crate::base::Result;
-use crate::err;
-use crate::script::engine::calls::Calls;
-use crate::script::engine::options::options;
-use crate::script::engine::value::{Any, Fallible, Options, described};
-use crate::tensor::Tensor;
+use super::{Cache, InputOptions, LogitsOptions};
+use crate::script::engine::value::described;
+use crate::script::prelude::*;
 
 /// Returns the metric's result as a tensor that knows how it was computed.
 fn tracked(returned: &Dynamic) -> Result<Tensor> {

@@ -1,26 +1,16 @@
 //! A hook as a value of scripts: what it does, where, and how it is bound to a model.
 
-use std::sync::Arc;
-
-use rhai::{Array, Dynamic};
-use serde_json::{Value, json};
-
 use super::edits::{Calling, Function};
-use crate::base::{Result, Task};
-use crate::err;
-use crate::intervene::features::Which;
+use crate::intervene::features::FeatureChoice;
 use crate::intervene::{Eraser, FeatureHook};
 use crate::model::Model;
 use crate::model::cache::Cache;
-use crate::model::hooks::{Action, Bound, Edit, HookOptions, KeptHook, PatchSource};
-use crate::report::Screen;
-use crate::report::symbols::count;
-use crate::sae::splice::{Rest, Splice};
-use crate::script::engine::calls::Calls;
+use crate::model::hooks::{Action, BoundHook, Edit, HookOptions, KeptHook, PatchSource};
+use crate::sae::splice::{ErrorTreatment, Splice};
 use crate::script::engine::options::OptionReader;
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{given, number_text};
-use crate::tensor::{DType, Tensor};
+use crate::script::engine::value::number_text;
+use crate::script::prelude::*;
+use crate::tensor::DType;
 
 /// The action of a hook.
 #[derive(Clone)]
@@ -104,9 +94,13 @@ impl Hook {
                 // Whatever is wrong with its place is said now.
                 match &features {
                     Some(features) => drop(features.bound(model, Box::new(Action::Zero.begin()), positions)?),
-                    None => {
-                        drop(Bound::new(&config, &site, heads.as_deref(), positions, Box::new(Action::Zero.begin()))?)
-                    }
+                    None => drop(BoundHook::new(
+                        &config,
+                        &site,
+                        heads.as_deref(),
+                        positions,
+                        Box::new(Action::Zero.begin()),
+                    )?),
                 }
                 return Ok(KeptHook::new(told.clone(), numbers, move || {
                     Err(err!(Argument, "the model keeps a hook with a function of the script, which this call cannot use: {told}")
@@ -120,13 +114,13 @@ impl Hook {
                     let edit = Box::new(action.clone().begin());
                     Ok(vec![match &features {
                         Some(features) => features.bound(&model, edit, positions.clone())?,
-                        None => Bound::new(&config, &site, heads.as_deref(), positions.clone(), edit)?,
+                        None => BoundHook::new(&config, &site, heads.as_deref(), positions.clone(), edit)?,
                     }])
                 })
             }
             What::Erase(eraser) => KeptHook::new(told, numbers, move || {
                 let edit = Box::new(Eraser::clone(&eraser));
-                Ok(vec![Bound::new(&config, &site, heads.as_deref(), positions.clone(), edit)?])
+                Ok(vec![BoundHook::new(&config, &site, heads.as_deref(), positions.clone(), edit)?])
             }),
             What::Splice(splice) => {
                 let reads = self.reads.clone();
@@ -134,7 +128,7 @@ impl Hook {
                     Some(reads) => splice.clone().between(&config, reads, &site, positions.clone()),
                     None => {
                         let edit = Box::new(splice.clone());
-                        Ok(vec![Bound::new(&config, &site, heads.as_deref(), positions.clone(), edit)?])
+                        Ok(vec![BoundHook::new(&config, &site, heads.as_deref(), positions.clone(), edit)?])
                     }
                 })
             }
@@ -157,7 +151,7 @@ impl Hook {
             What::Splice(splice) => splice.sae().numbers(&[]),
         };
         let of_features = self.features.iter().flat_map(|hook| {
-            let (Which::Only(named) | Which::AllBut(named)) = hook.which();
+            let (FeatureChoice::Only(named) | FeatureChoice::AllBut(named)) = hook.which();
             let named: Vec<u32> = named.iter().map(|feature| *feature as u32).collect();
             hook.sae().numbers(&named)
         });
@@ -165,7 +159,7 @@ impl Hook {
     }
 
     /// Binds the hook to one model; its function is called through `calls`.
-    pub fn bound<'a>(&self, model: &Model, calls: &'a Calls<'a>) -> Result<Vec<Bound<'a>>> {
+    pub fn bound<'a>(&self, model: &Model, calls: &'a Calls<'a>) -> Result<Vec<BoundHook<'a>>> {
         let config = model.decoder.config();
         if let (What::Splice(splice), Some(reads)) = (&self.what, &self.reads) {
             if self.heads.is_some() {
@@ -186,7 +180,7 @@ impl Hook {
         };
         Ok(vec![match &self.features {
             Some(features) => features.bound(model, edit, self.positions.clone())?,
-            None => Bound::new(config, &self.site, self.heads.as_deref(), self.positions.clone(), edit)?,
+            None => BoundHook::new(config, &self.site, self.heads.as_deref(), self.positions.clone(), edit)?,
         }])
     }
 
@@ -228,8 +222,8 @@ const LISTED: usize = 8;
 
 /// Names the features of a hook: `features 3, 5 of resid_post.3`.
 fn told_features(hook: &FeatureHook) -> String {
-    let (Which::Only(named) | Which::AllBut(named)) = hook.which();
-    let all_but = if matches!(hook.which(), Which::AllBut(_)) { "all but " } else { "" };
+    let (FeatureChoice::Only(named) | FeatureChoice::AllBut(named)) = hook.which();
+    let all_but = if matches!(hook.which(), FeatureChoice::AllBut(_)) { "all but " } else { "" };
     let list = match named.as_slice() {
         [one] => format!("feature {one}"),
         many if many.len() > LISTED => count(many.len(), "feature"),
@@ -262,7 +256,7 @@ impl Handle for Hook {
         let heads = part("head", "heads", heads);
         let positions = part("position", "positions", positions);
         if let Some(features) = &self.features {
-            let error = if features.rest() == Rest::Kept { "kept" } else { "dropped" };
+            let error = if features.rest() == ErrorTreatment::Kept { "kept" } else { "dropped" };
             return format!("{}{positions}, error {error}", self.does_to(&told_features(features)));
         }
         let reads = self.reads.as_ref().map(|reads| format!(" for {reads}")).unwrap_or_default();
@@ -276,10 +270,10 @@ impl Handle for Hook {
     fn json(&self) -> Result<Value> {
         let mut map = json!({ "does": self.does(), "site": self.site, "heads": self.heads, "pos": self.positions });
         if let Some(hook) = &self.features {
-            let (Which::Only(named) | Which::AllBut(named)) = hook.which();
+            let (FeatureChoice::Only(named) | FeatureChoice::AllBut(named)) = hook.which();
             map["features"] = json!(named);
-            map["others"] = json!(matches!(hook.which(), Which::AllBut(_)));
-            map["error"] = json!(if hook.rest() == Rest::Kept { "keep" } else { "drop" });
+            map["others"] = json!(matches!(hook.which(), FeatureChoice::AllBut(_)));
+            map["error"] = json!(if hook.rest() == ErrorTreatment::Kept { "keep" } else { "drop" });
         }
         Ok(map)
     }

@@ -1,23 +1,15 @@
 //! The input of a model: texts, tokens or ids, one or several, and hooks.
 
-use rhai::{Array, Dynamic, NativeCallContext};
-
-use super::{Hook, Model};
-use crate::base::options::{Plain, Setting};
-use crate::base::{Result, Task};
-use crate::data::Text;
+use super::Hook;
 use crate::data::pack::gathered;
-use crate::err;
 use crate::model::batch::Batch;
-use crate::model::hooks::Bound;
+use crate::model::hooks::BoundHook;
 use crate::model::tokenizer::Tokenizer;
 pub use crate::model::tokens::token_id;
 use crate::model::tokens::{Tokens, TokensOptions};
-use crate::script::engine::calls::Calls;
-use crate::script::engine::env::env;
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Fallible, given, handle};
-use crate::tensor::{DType, Tensor, dtype};
+use crate::script::engine::value::handle;
+use crate::script::prelude::*;
+use crate::tensor::{DType, dtype};
 
 /// Texts as ids, and whether the script gave an array of them or one alone.
 pub struct Input {
@@ -59,7 +51,7 @@ impl InputOptions {
         &self,
         ctx: &NativeCallContext,
         model: &Model,
-        work: impl FnOnce(Vec<Bound>, &Task) -> Result<T>,
+        work: impl FnOnce(Vec<BoundHook>, &Task) -> Result<T>,
     ) -> Fallible<T> {
         self.run_with(&Calls::new(ctx), ctx, model, work)
     }
@@ -70,7 +62,7 @@ impl InputOptions {
         calls: &Calls,
         ctx: &NativeCallContext,
         model: &Model,
-        work: impl FnOnce(Vec<Bound>, &Task) -> Result<T>,
+        work: impl FnOnce(Vec<BoundHook>, &Task) -> Result<T>,
     ) -> Fallible<T> {
         let bound = model.kept().iter().chain(&self.hooks).map(|hook| hook.bound(model.plain(), calls));
         let bound = bound.collect::<Result<Vec<_>>>().map_err(|e| e.about("hooks"))?.into_iter().flatten().collect();

@@ -1,29 +1,14 @@
 //! Models as scripts hold them, and where they come from.
 
-use std::path::Path;
-use std::rc::Rc;
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Dynamic, Map, NativeCallContext};
-use serde_json::{Value, json};
-
 use super::{Hook, InitOptions, LoadOptions};
-use crate::base::options::{Plain, Setting};
 use crate::base::random::generator;
-use crate::base::{Card, Cell, Result};
-use crate::err;
 use crate::model;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::init::TokenListOptions;
 use crate::model::tokenizer::Tokenizer;
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::options::{options, taken};
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Any, Fallible, Options, from_json, handle, json as json_of};
+use crate::script::engine::value::{handle, json as json_of};
+use crate::script::prelude::*;
 
 /// A model, and the hooks that it keeps. The core's model keeps those, too, but cannot call functions of a script: calls
 /// that run the model with hooks bind all of them to the plain one.

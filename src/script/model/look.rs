@@ -1,15 +1,9 @@
 //! A model's config, sites and weights.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic};
-
-use super::Model;
-use crate::base::{Cell, Result, Table};
 use crate::model::config::Config;
 use crate::model::formats::lens;
 use crate::model::site::{self, Place, Site, SiteKind};
-use crate::script::engine::value::{Any, Fallible, Int, from_json, given};
-use crate::tensor::Tensor;
+use crate::script::prelude::*;
 
 /// Lists the places that one name or several stand for.
 pub fn places(config: &Config, sites: &Dynamic) -> Result<Vec<Place>> {

@@ -18,11 +18,8 @@ mod train;
 #[cfg(test)]
 mod tests;
 
-use rhai::exported_manifest;
-use rhai::plugin::*;
-
 use crate::model::tokens::Tokens;
-use crate::script::engine::handle::{HandleType, handle_type, large};
+use crate::script::prelude::*;
 
 pub use cache::Cache;
 pub use endpoint::Endpoint;
@@ -45,7 +42,6 @@ use crate::model::reading::lens::LensOptions;
 use crate::model::run::{LogitsOptions, LossOptions, RecordOptions, RunOptions};
 use crate::model::tokens::TokensOptions;
 use crate::model::train::TrainOptions;
-use crate::script::docs::declared::{Group, fields};
 use input::{Input, InputOptions};
 use load::NewTokenizer;
 use train::HeldData;

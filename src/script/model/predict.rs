@@ -1,13 +1,8 @@
 //! The likeliest next tokens.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
-
-use super::{InputOptions, Model};
-use crate::base::Table;
+use super::InputOptions;
 use crate::model::predict::{PredictOptions, USUAL_COUNT, predicted as predict, table};
-use crate::script::engine::options::options;
-use crate::script::engine::value::{Any, Fallible, Int, Options, given};
+use crate::script::prelude::*;
 
 fn predicted(ctx: &NativeCallContext, m: &Model, x: &Dynamic, k: &Dynamic, map: Options) -> Fallible<Table> {
     let mut read = options(map);

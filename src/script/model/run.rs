@@ -1,26 +1,13 @@
 //! Running a model: logits, losses, and runs that record activations.
 
-use std::rc::Rc;
-
-use rhai::plugin::*;
-use rhai::{Dynamic, Map, NativeCallContext};
-use serde_json::{Value, json};
-
 use super::cache::{self, Cache};
-use super::{Input, InputOptions, LogitsOptions, LossOptions, Model, RunOptions};
-use crate::base::{Error, Result, Table};
-use crate::data::Text;
+use super::{Input, InputOptions, LogitsOptions, LossOptions, RunOptions};
 use crate::model::batch::Batch;
 use crate::model::padding::{blanked, stacked};
 use crate::model::run::{Ask, Run as Core, mean_of_losses};
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::options::options;
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Any, Fallible, Num, Options};
+use crate::script::prelude::*;
 use crate::tensor::reduce::{Reduction, reduce};
-use crate::tensor::{Tensor, shape};
+use crate::tensor::shape;
 
 /// Logits and cache of one forward pass.
 #[derive(Clone)]

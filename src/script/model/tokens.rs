@@ -1,21 +1,10 @@
 //! Tokenized texts: `m.tokens(text)` and its parts, and back to text.
 
-use std::rc::Rc;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
-use super::Model;
 use super::input::{one_in_tokens, one_text};
-use crate::base::{Cell, Result, Table};
 use crate::model::tokens::{Tokens, TokensOptions};
-use crate::report::symbols::{count, elided, visible};
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{self, Any, Fallible, Options, from_json};
+use crate::report::symbols::elided;
+use crate::script::engine::value;
+use crate::script::prelude::*;
 
 impl Handle for Tokens {
     const NAME: &'static str = "Tokens";

@@ -1,24 +1,11 @@
 //! `optim::adamw`, `optim::adam`, `optim::sgd`, and the descents that they return.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
-
-use rhai::plugin::*;
-use rhai::{Dynamic, FnPtr, Map, NativeCallContext};
-use serde_json::{Value, json};
 
 use super::parameters::Parameters;
-use crate::base::{Error, Result, Task};
-use crate::err;
-use crate::report::Screen;
-use crate::report::symbols::count;
-use crate::script::engine::calls::Calls;
-use crate::script::engine::env::env;
-use crate::script::engine::handle::Handle;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Int, Options, given};
+use crate::script::prelude::*;
 use crate::tensor::derivative::value_and_gradients;
-use crate::tensor::{DType, Tensor, create};
+use crate::tensor::{DType, create};
 use crate::training::descent::{
     AdamOptions, AdamWOptions, Descent as Core, DescentOptions, DescentRule, SgdOptions, Steps, descend,
 };
@@ -195,10 +182,13 @@ pub mod methods {
         let env = env(&ctx)?;
         let task = &env.task;
         let one = || {
-            opt.step(&calls, &loss, task).map_err(|error| match task.is_interrupted() {
-                // The engine ends the loss with an error of its own.
-                true => Error::interrupted(),
-                false => error,
+            opt.step(&calls, &loss, task).map_err(|error| {
+                if task.is_interrupted() {
+                    // The engine ends the loss with an error of its own.
+                    Error::interrupted()
+                } else {
+                    error
+                }
             })
         };
         let left = "the losses so far, and the parameters stay as they are";

@@ -1,16 +1,8 @@
 //! `tensor::grad` and what belongs to it: derivatives of a function of the script.
 
-use rhai::plugin::*;
-use rhai::{FnPtr, Map, NativeCallContext};
-
 use super::parameters::Parameters;
 use crate::base::error::both;
-use crate::base::{Result, Task};
-use crate::script::engine::calls::Calls;
-use crate::script::engine::env::env;
-use crate::script::engine::value::{Any, Fallible};
-use crate::script::tensor::values;
-use crate::tensor::Tensor;
+use crate::script::prelude::*;
 use crate::tensor::derivative::{self, TensorFunction, ValueAndGradients};
 
 /// Computes `work` of a function of the script and its parameters.

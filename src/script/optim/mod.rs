@@ -4,13 +4,11 @@ mod descent;
 mod gradient;
 mod parameters;
 
-use rhai::exported_manifest;
 use rhai::plugin::ModuleManifest;
 
 pub use descent::Descent;
 
-use crate::script::docs::declared::{Group, fields};
-use crate::script::engine::handle::{HandleType, handle_type};
+use crate::script::prelude::*;
 use crate::training::descent::{AdamOptions, AdamWOptions, SgdOptions};
 
 /// The groups of options that doc comments here name.

@@ -1,13 +1,9 @@
 //! Parameters as scripts write them: a tensor, a number, or arrays and maps of such, in each other.
 
-use rhai::{Array, Dynamic, FnPtr, Map};
-
-use crate::base::Result;
-use crate::err;
-use crate::script::engine::calls::Calls;
-use crate::script::engine::value::{described, given};
+use crate::script::engine::value::described;
+use crate::script::prelude::*;
 use crate::script::tensor::value_of;
-use crate::tensor::{DType, Device, Tensor, device};
+use crate::tensor::{DType, device};
 
 /// Depth to which arrays and maps may be nested.
 const DEEPEST: usize = 32;

@@ -1,13 +1,8 @@
 //! `plot::`: charts. Each binding makes the chart; showing and saving it is the same for all results.
 
-use rhai::NativeCallContext;
-use rhai::plugin::*;
-
-use crate::report::chart::{self, BarOptions, Chart, HeatOptions, HistogramOptions, LineOptions, ScatterOptions};
-use crate::script::docs::declared::{Group, fields};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Options, plain_data};
+use crate::report::chart::{self, BarOptions, HeatOptions, HistogramOptions, LineOptions, ScatterOptions};
+use crate::script::engine::value::plain_data;
+use crate::script::prelude::*;
 
 /// The groups of options that the module's doc comments list.
 pub const OPTIONS: &[Group] = &[

@@ -1,23 +1,12 @@
 //! `probe::fit`, `split`, `selectivity` and `load`.
 
-use std::path::Path;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
-
 use super::{Probe, class_names};
 use crate::base::error::both;
-use crate::base::{Result, Table};
-use crate::err;
 use crate::probes::labels::ClassLabels;
 use crate::probes::probe;
 use crate::probes::selectivity::{self, SelectivityOptions};
 use crate::probes::split::{RowSplit, SplitOptions};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Options, given};
-use crate::script::tensor::values;
-use crate::tensor::{Device, Tensor};
+use crate::script::prelude::*;
 
 /// Selects elements of an argument that has one for each row: a tensor or an array.
 fn rows_of(value: &Dynamic, rows: &[usize]) -> Result<Dynamic> {

@@ -1,21 +1,9 @@
 //! The methods of probes: what they say of rows, and how well.
 
-use std::path::Path;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
-
 use super::{Probe, class_names, class_value};
-use crate::base::{Result, Table};
-use crate::err;
 use crate::probes::judge::JudgeProbeOptions;
 use crate::probes::measures::JudgedRows;
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::show::mapped;
-use crate::script::engine::value::{Any, Fallible, Options};
-use crate::script::tensor::values;
-use crate::tensor::Tensor;
+use crate::script::prelude::*;
 
 /// Runs work of a probe on rows: on a thread of its own where they are many, so that Ctrl-C is heard.
 fn on_rows<T: Send + 'static>(
@@ -94,9 +82,10 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn auroc(ctx: NativeCallContext, p: &mut Probe, x: Any, y: Any) -> Fallible<f64> {
         let auroc = super::measured(&ctx, p, (&x, &y), |judged| judged.auroc(&judged.each_once()))?;
-        match auroc.is_nan() {
-            true => Err(err!(Argument, "expected rows of at least two classes for AUROC, found one").about("y").into()),
-            false => Ok(auroc),
+        if auroc.is_nan() {
+            Err(err!(Argument, "expected rows of at least two classes for AUROC, found one").about("y").into())
+        } else {
+            Ok(auroc)
         }
     }
 

@@ -3,21 +3,12 @@
 mod functions;
 mod methods;
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, exported_manifest};
-use serde_json::{Value, json};
-
-use crate::base::Result;
 use crate::probes::judge::JudgeProbeOptions;
 use crate::probes::selectivity::SelectivityOptions;
 use crate::probes::split::SplitOptions;
 use crate::probes::{ClassName, ProbeOptions, probe};
-use crate::report::Screen;
-use crate::report::symbols::count;
-use crate::script::docs::declared::{Group, fields};
-use crate::script::engine::handle::{Handle, HandleType, handle_type};
-use crate::script::engine::value::given;
-use crate::tensor::{Tensor, ints};
+use crate::script::prelude::*;
+use crate::tensor::ints;
 
 /// A probe as scripts hold it.
 #[derive(Debug, Clone)]

@@ -1,16 +1,11 @@
 //! Conversion of values of a script to the items of a report.
 
-use std::rc::Rc;
-
-use rhai::{Array, Dynamic, ImmutableString};
-use serde_json::Value;
-
-use crate::base::{Result, Task};
 use crate::report::html::escape;
-use crate::report::{Item, Report, Screen, Text};
+use crate::report::{Report, Text};
 use crate::script::engine::handle::{self, PAGE};
 use crate::script::engine::show;
 use crate::script::engine::value::json;
+use crate::script::prelude::*;
 
 /// Makes a report of all that the list holds.
 pub fn report(name: &str, list: &Array, task: &Task) -> Result<Report> {

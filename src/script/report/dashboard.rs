@@ -1,24 +1,13 @@
 //! `features::dashboard`: pages of many features.
 
-use std::path::Path;
-
-use rhai::NativeCallContext;
-use rhai::plugin::*;
-
-use crate::base::options::{Plain, Setting};
-use crate::base::{Card, Cell, Result};
 use crate::circuit;
-use crate::data::Text;
 use crate::features::dashboard::{Dashboard, DashboardOptions};
 use crate::report::dashboard::{check_folder, write};
 use crate::sae;
-use crate::script::circuit::Circuit;
-use crate::script::engine::env::env;
 use crate::script::engine::options::options as reader;
-use crate::script::engine::value::{Any, Fallible, Options, given, handle};
+use crate::script::engine::value::handle;
 use crate::script::features::Wanted;
-use crate::script::model::Model;
-use crate::script::sae::Sae;
+use crate::script::prelude::*;
 
 crate::options! {
     /// Values of scripts that a dashboard takes.

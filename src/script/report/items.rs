@@ -1,12 +1,8 @@
 //! Charts, tables, grids, cards, heat text and reports as handles that scripts hold.
 
-use serde_json::Value;
-
-use crate::base::{Card, Grid, HeatText, Result, Table, Task};
-use crate::report::chart::Chart;
-use crate::report::symbols::{count, elided, visible};
-use crate::report::{Report, Screen};
-use crate::script::engine::handle::{Handle, handle};
+use crate::report::Report;
+use crate::report::symbols::elided;
+use crate::script::prelude::*;
 
 handle!(Chart, "Chart", |chart| chart.short());
 handle!(Table, "Table", |table| format!("table of {}{}", count(table.rows.len(), "row"), called(&table.title)));

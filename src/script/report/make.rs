@@ -2,15 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use rhai::{Array, Dynamic, Map};
-
-use crate::base::{Card, Cell, HeatText, Result, Table, Task};
 use crate::report::chart::Data;
 use crate::report::items::{CardOptions, HeatTextOptions, TableOptions};
-use crate::script::engine::options::taken;
 use crate::script::engine::steps::Steps;
-use crate::script::engine::value::{given, plain_data, repr};
-use crate::{bail, err};
+use crate::script::engine::value::{plain_data, repr};
+use crate::script::prelude::*;
 
 pub fn table(rows: &Array, map: Map, task: &Task) -> Result<Table> {
     let TableOptions { columns: named, title } = taken(map)?;

@@ -1,14 +1,7 @@
 //! Methods of results: saving them, and reading their data.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-
-use crate::base::{Card, Grid, HeatText, Table};
 use crate::report::Report;
-use crate::report::chart::Chart;
-use crate::script::engine::env::env;
-use crate::script::engine::show::{mapped, saved};
-use crate::script::engine::value::Fallible;
+use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod methods {

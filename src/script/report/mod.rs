@@ -8,20 +8,13 @@ pub mod methods;
 pub mod parts;
 pub mod tables;
 
-use rhai::plugin::*;
-use rhai::{Array, Map, NativeCallContext};
-
-use crate::base::{Card, Grid, HeatText, Table};
 use crate::data::table::{JoinOptions, SortOptions};
 use crate::features::dashboard::DashboardOptions;
 use crate::report::Report;
-use crate::report::chart::{self, Chart, GridOptions};
+use crate::report::chart::{self, GridOptions};
 use crate::report::items::{CardOptions, HeatTextOptions, TableOptions};
-use crate::script::docs::declared::{Group, fields};
-use crate::script::engine::env::env;
-use crate::script::engine::handle::{HandleType, handle_type, large};
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Options, plain_data};
+use crate::script::engine::value::plain_data;
+use crate::script::prelude::*;
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[Group] = &[

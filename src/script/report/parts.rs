@@ -2,14 +2,9 @@
 
 use std::any::TypeId;
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map};
-
-use crate::base::{Card, Cell, Error, Grid, HeatText, Result, Table, names};
-use crate::err;
+use crate::base::names;
 use crate::script::engine::foreign;
-use crate::script::engine::value::{Any, Fallible, given};
-use crate::tensor::{Device, Tensor};
+use crate::script::prelude::*;
 
 /// Returns one end of each interval.
 fn ends(grid: &Grid, end: usize) -> Result<Tensor> {

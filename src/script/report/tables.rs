@@ -2,19 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use rhai::plugin::*;
-use rhai::{Dynamic, FnPtr, ImmutableString, Map, Module, NativeCallContext};
-
 use super::make::cell;
 use super::parts::row;
-use crate::base::{Cell, Result, Table};
 use crate::data::table as tables;
-use crate::err;
-use crate::script::engine::calls::Calls;
-use crate::script::engine::env::{env, signed};
-use crate::script::engine::options::taken;
+use crate::script::engine::env::signed;
 use crate::script::engine::show::shown;
-use crate::script::engine::value::{Any, Fallible, Int, Options, described, given};
+use crate::script::engine::value::described;
+use crate::script::prelude::*;
 
 /// Makes `print(table)` print what `show` shows.
 pub fn printing() -> Module {

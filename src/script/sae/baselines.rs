@@ -1,19 +1,12 @@
 //! Linear baselines: dictionaries that need no fitting, or little.
 
 use rand::Rng;
-use rhai::NativeCallContext;
-use rhai::plugin::*;
 
-use super::dictionary::Sae;
-use crate::base::random::{Seed, generator, stream};
+use crate::base::random::{generator, stream};
 use crate::sae::baselines::{
-    self, ComponentOptions, Ica, IcaOptions, KeptCodesOptions, Moments, NeuronsOptions, Nmf, RandomOptions,
+    self, ComponentOptions, CovarianceMoments, Ica, IcaOptions, KeptCodesOptions, NeuronsOptions, Nmf, RandomOptions,
 };
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Int, Options, given};
-use crate::script::tensor::values;
-use crate::tensor::Tensor;
+use crate::script::prelude::*;
 
 /// Returns a baseline's own random stream: with the seed of a tensor it must not draw that tensor's numbers again as
 /// directions.
@@ -47,7 +40,7 @@ pub mod functions {
     pub fn pca(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Sae> {
         let env = env(&ctx)?;
         let ComponentOptions { count, codes } = taken(options)?;
-        let moments = Moments::of(&values("x", &x)?, &env.task).map_err(|e| e.about("x"))?;
+        let moments = CovarianceMoments::of(&values("x", &x)?, &env.task).map_err(|e| e.about("x"))?;
         Sae::placed(baselines::pca(&moments, count, codes.k, &env.task)?, &env)
     }
 
@@ -154,9 +147,10 @@ pub mod functions {
         let env = env(&ctx)?;
         let RandomOptions { seed, codes: KeptCodesOptions { k } } = taken(options)?;
         let features = given("features", &features).size()?;
-        let moments = match x.is_array() || x.is::<Tensor>() {
-            true => Some(Moments::of(&values("x", &x)?, &env.task).map_err(|e| e.about("x"))?),
-            false => None,
+        let moments = if x.is_array() || x.is::<Tensor>() {
+            Some(CovarianceMoments::of(&values("x", &x)?, &env.task).map_err(|e| e.about("x"))?)
+        } else {
+            None
         };
         let width = moments.as_ref().map_or_else(|| given("x", &x).size(), |moments| Ok(moments.width()))?;
         let found = env.drawing(&ctx, "sae::random", seed, |seed| {

@@ -1,25 +1,17 @@
 //! Calls that fit: options are read before anything is begun, and results are handles of scripts.
 
-use std::rc::Rc;
-
-use rhai::{Array, Dynamic, NativeCallContext};
-
-use super::dictionary::Sae;
 use super::rows::{no_text_options, of_text_only};
 use super::transcoders::Transcoders;
-use crate::base::Result;
-use crate::base::options::{Declared, Plain};
-use crate::base::random::Seed;
-use crate::err;
+use crate::base::options::OptionGroup;
 use crate::sae::fit::{
-    AXES_OF_KINDS, CrossLayerOptions, CrosscoderOptions, FitOptions, FitPlan, FitStorage, Fitted, GridOptions, Job,
-    KindNames, Source, StoreSiteOptions, Target, TargetName, TargetOptions, Trained, TranscoderOptions, grid, kinds,
+    AXES_OF_KINDS, CrossLayerOptions, CrosscoderOptions, FitGridOptions, FitOptions, FitPlan, FitProduct, FitResult,
+    FitStorage, Job, KindNames, Source, StoreSiteOptions, Target, TargetName, TargetOptions, TranscoderOptions, grid,
+    kinds,
 };
 use crate::script::data::Store;
-use crate::script::engine::env::{Env, env};
-use crate::script::engine::options::{OptionReader, options};
-use crate::script::engine::value::{Options, plain};
-use crate::script::tensor::values;
+use crate::script::engine::options::OptionReader;
+use crate::script::engine::value::plain;
+use crate::script::prelude::*;
 use crate::training::CheckpointOptions;
 
 /// A call of a function that fits.
@@ -33,7 +25,7 @@ pub(super) struct FitCall<'a> {
     /// Options that the kinds have of their own.
     own: Vec<(&'static str, Plain)>,
     /// Axes of a sweep.
-    axes: Option<GridOptions>,
+    axes: Option<FitGridOptions>,
     what: TargetOptions,
     checkpoints: CheckpointOptions,
 }
@@ -63,13 +55,13 @@ impl<'a> FitCall<'a> {
         let env = env(ctx)?;
         let mut read = options(map);
         let what: TargetOptions = read.declared()?;
-        let mut axes: GridOptions = read.declared()?;
+        let mut axes: FitGridOptions = read.declared()?;
         if read.value("kind").is_none() {
             axes.kind = KindNames(vec![what.of.usual_kind().0.into()]);
         }
         let kinds: Vec<&str> = axes.kind.0.iter().map(String::as_str).collect();
         kinds.iter().try_for_each(|kind| kinds::called(kind).map(|_| ())).map_err(|e| e.about("kind"))?;
-        let is_axis = |name: &str| GridOptions::fields().iter().any(|field| field.name == name);
+        let is_axis = |name: &str| FitGridOptions::fields().iter().any(|field| field.name == name);
         let options = FitOptions::given(|name| read.value(name).filter(|_| !is_axis(name)).map(|value| plain(&value)))?;
         let mut own = own_options(&mut read, &kinds)?;
         for name in AXES_OF_KINDS {
@@ -93,7 +85,7 @@ impl<'a> FitCall<'a> {
     }
 
     /// Refuses unknown options, and fits.
-    pub fn run(self, source: Source, target: Target) -> Result<Vec<Fitted>> {
+    pub fn run(self, source: Source, target: Target) -> Result<Vec<FitResult>> {
         let Self { ctx, function, env, read, options, own, axes, what, checkpoints } = self;
         read.finish()?;
         let seed: Seed = match &axes {
@@ -119,7 +111,7 @@ impl<'a> FitCall<'a> {
     }
 
     /// Refuses unknown options, and fits to given activations: a tensor, or a store.
-    pub fn run_on(mut self, x: &Dynamic) -> Result<Vec<Fitted>> {
+    pub fn run_on(mut self, x: &Dynamic) -> Result<Vec<FitResult>> {
         let of_text = of_text_only(&mut self.read)?;
         let StoreSiteOptions { site } = self.read.declared()?;
         no_text_options(of_text)?;
@@ -163,24 +155,24 @@ fn own_options(read: &mut OptionReader, named: &[&str]) -> Result<Vec<(&'static 
 }
 
 /// Returns the dictionary of a fit as a handle.
-pub(super) fn dictionary(fitted: Fitted) -> Result<Sae> {
+pub(super) fn dictionary(fitted: FitResult) -> Result<Sae> {
     Ok(Sae::fitted(fitted.made.dictionary()?, fitted.history))
 }
 
 /// Returns the only dictionary.
-pub(super) fn one(found: Vec<Fitted>) -> Result<Sae> {
+pub(super) fn one(found: Vec<FitResult>) -> Result<Sae> {
     dictionary(found.into_iter().next().ok_or_else(|| err!(Bug, "a fit without a dictionary"))?)
 }
 
 /// Returns the product of a fit as a handle.
-fn handle(Fitted { made, history, .. }: Fitted) -> Dynamic {
+fn handle(FitResult { made, history, .. }: FitResult) -> Dynamic {
     match made {
-        Trained::Dictionary(sae) => Dynamic::from(Sae::fitted(sae, history)),
-        Trained::CrossLayer(made) => Dynamic::from(Transcoders::fitted(made, history)),
+        FitProduct::Dictionary(sae) => Dynamic::from(Sae::fitted(sae, history)),
+        FitProduct::CrossLayer(made) => Dynamic::from(Transcoders::fitted(made, history)),
     }
 }
 
 /// Returns the products of fits as an array of handles.
-pub(super) fn array(found: Vec<Fitted>) -> Array {
+pub(super) fn array(found: Vec<FitResult>) -> Array {
     found.into_iter().map(handle).collect()
 }

@@ -1,20 +1,7 @@
 //! Checks of whether a dictionary fits a model, in one line.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
-use super::dictionary::Sae;
-use crate::base::Result;
-use crate::data::Text;
-use crate::report::Screen;
-use crate::report::json::number;
 use crate::sae::check::{Checked, check_on};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Fallible, Options, from_json};
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 impl Handle for Checked {
     const NAME: &'static str = "Checked";

@@ -1,25 +1,16 @@
 //! Fitting cross-layer transcoders, and measuring transcoders of all layers.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
-
 use super::call::FitCall;
 use super::rows::keeping;
 use super::transcoders::Transcoders;
-use crate::base::{Result, Table};
-use crate::data::Text;
 use crate::data::harvest::TextReading;
-use crate::err;
-use crate::sae::fit::{CrossLayerOptions, Fitted, Source, Target, TargetName};
+use crate::sae::fit::{CrossLayerOptions, FitResult, Source, Target, TargetName};
 use crate::sae::metrics::{self, MeasureOptions};
 use crate::script::data::Store;
-use crate::script::engine::env::env;
-use crate::script::engine::options::options;
-use crate::script::engine::value::{Fallible, Options};
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 /// Returns the only cross-layer transcoder.
-fn one(found: Vec<Fitted>) -> Result<Transcoders> {
+fn one(found: Vec<FitResult>) -> Result<Transcoders> {
     let found = found.into_iter().next().ok_or_else(|| err!(Bug, "a fit without a transcoder"))?;
     Ok(Transcoders::fitted(found.made.cross_layer()?, found.history))
 }

@@ -1,29 +1,13 @@
 //! Dictionaries as scripts hold them: where they come from, what they compute, and where they go.
 
-use std::path::Path;
-use std::rc::Rc;
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
 use super::known::ModelAndText;
-use crate::base::{Card, Cell, Result};
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
 use crate::sae;
 use crate::sae::check::{CheckOptions, check_on};
 use crate::sae::fit::FitHistory;
-use crate::sae::given::{GivenOptions, of_tensors};
+use crate::sae::from_tensors::{GivenOptions, of_tensors};
 use crate::sae::load::{LoadOptions, SaveOptions};
-use crate::script::engine::env::{Env, env};
-use crate::script::engine::options::{options, taken};
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Any, Fallible, Given, Options, from_json};
-use crate::script::model::Model;
-use crate::script::tensor::values;
-use crate::tensor::{Tensor, dtype};
+use crate::script::prelude::*;
+use crate::tensor::dtype;
 
 /// A dictionary, with the history of its fit where it was fitted in this run.
 #[derive(Clone)]

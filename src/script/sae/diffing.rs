@@ -1,16 +1,8 @@
 //! `sae::diff`: the features that only one of two models has.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, Map, NativeCallContext};
-
-use super::dictionary::Sae;
 use super::rows::keeping;
-use crate::data::Text;
 use crate::sae::diffing;
-use crate::script::engine::env::env;
-use crate::script::engine::options::options;
-use crate::script::engine::value::{Fallible, Options};
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {

@@ -1,14 +1,7 @@
 //! The active features of a dictionary: sparse codes.
 
-use rhai::plugin::*;
-use rhai::{Map, NativeCallContext};
-
-use super::dictionary::Sae;
-use crate::base::Result;
 use crate::sae::SparseCodes;
-use crate::script::engine::env::env;
-use crate::script::engine::value::{Any, Fallible};
-use crate::tensor::{Device, Tensor};
+use crate::script::prelude::*;
 
 /// Returns three tensors, with one element for each code.
 fn columns(found: &SparseCodes) -> Result<Map> {

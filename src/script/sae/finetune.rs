@@ -1,15 +1,7 @@
 //! Fine-tuning dictionaries end to end, with the model's own loss.
 
-use rhai::NativeCallContext;
-use rhai::plugin::*;
-
-use super::dictionary::Sae;
-use crate::data::Text;
 use crate::sae::finetune::{FineTuneOptions, fine_tune_on};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Fallible, Options};
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod methods {

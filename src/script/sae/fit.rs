@@ -1,21 +1,13 @@
 //! Fitting dictionaries: `sae::fit` and `sae::fit_all`.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-
 use super::call::{FitCall, array, dictionary, one};
-use super::dictionary::Sae;
 use super::known::ModelAndText;
 use super::rows::{choosing, no_text_options, of_text_only};
-use crate::base::Result;
-use crate::data::Text;
 use crate::data::harvest::TextReading;
-use crate::err;
 use crate::model::site::one_site;
 use crate::sae::fit::{Source, Target, TargetName};
 use crate::script::data::Store;
-use crate::script::engine::value::{Any, Fallible, Options, given};
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 /// Fits a dictionary to each site, with the model and text on which its features are looked at.
 fn of_sites(mut call: FitCall, m: &Model, sites: &[&str], text: &Text) -> Result<Vec<Sae>> {

@@ -1,20 +1,10 @@
 //! Dictionaries as wholes: how their directions lie among each other, on a map, and how much of their codes is kept.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, Map, NativeCallContext};
-
 use super::baselines::draws;
-use super::dictionary::Sae;
 use super::measure::directions;
-use crate::base::Table;
-use crate::base::random::Seed;
 use crate::sae::map::{self, MapOptions};
 use crate::sae::metrics::{self, GeometryOptions, SuppressionOptions};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Options};
-use crate::script::tensor::values;
-use crate::tensor::Tensor;
+use crate::script::prelude::*;
 
 /// Returns two tables by their names.
 fn tables(summary: Table, table: Table) -> Map {

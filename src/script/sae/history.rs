@@ -1,14 +1,8 @@
 //! The training curves of a fit, as a table and a chart.
 
-use rhai::Dynamic;
-use rhai::plugin::*;
-
-use super::dictionary::Sae;
-use crate::base::Cell;
 use crate::base::results::MISSING;
-use crate::err;
-use crate::report::chart::{Axis, Chart, Series};
-use crate::script::engine::value::Fallible;
+use crate::report::chart::{Axis, Series};
+use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod methods {

@@ -1,17 +1,13 @@
 //! The model and text of a dictionary, on which its features are looked at.
 
 use std::cell::RefCell;
-use std::rc::Rc;
 
-use crate::base::{Result, Task};
-use crate::data::Text;
 use crate::data::harvest::HarvestOptions as Harvesting;
 use crate::data::text::TextOptions;
 use crate::features::survey::KeptPositions;
 use crate::features::{FeatureCard, Survey, card};
 use crate::sae;
-use crate::script::engine::env::Env;
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 /// The number of tokens of the text that are read for the cards of features.
 const TOKENS: u64 = 50_000;
@@ -41,9 +37,10 @@ impl ModelAndText {
 
     /// Builds what the session knows of a model, which for the one inside the binary includes the text "sample".
     pub fn of(model: Model, env: &Env) -> Result<Rc<Self>> {
-        let text = match model.core().is_inside() {
-            true => Some((Text::of_tiny(&env.files, TextOptions::default(), &env.task)?, Harvesting::default())),
-            false => None,
+        let text = if model.core().is_inside() {
+            Some((Text::of_tiny(&env.files, TextOptions::default(), &env.task)?, Harvesting::default()))
+        } else {
+            None
         };
         Ok(Self::new(model, text, &env.task))
     }
@@ -66,7 +63,7 @@ impl ModelAndText {
     /// Returns the card of a feature.
     pub fn card(&self, sae: &sae::Sae, feature: usize) -> Result<FeatureCard> {
         let survey = self.survey(sae)?;
-        let surveyed = survey.as_deref().map(|survey| card::Surveyed { survey, dictionary: 0 });
+        let surveyed = survey.as_deref().map(|survey| card::SurveyedDictionary { survey, dictionary: 0 });
         card::card((sae, feature), Some(self.model.core()), surveyed, &card::CardPlan::default(), &self.task)
     }
 }

@@ -1,28 +1,15 @@
 //! Metrics of a dictionary, similarity of two, and splicing one into a model.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, Map, NativeCallContext};
-
 use super::baselines::draws;
-use super::dictionary::Sae;
 use super::rows::keeping;
 use crate::base::error::both;
-use crate::base::random::Seed;
-use crate::base::{Result, Table};
-use crate::data::Text;
 use crate::data::harvest::TextReading;
-use crate::err;
 use crate::sae::metrics::{self, EffectByClassOptions, EffectOptions, MeasureOnOptions, MeasureStoreOptions, Measures};
 use crate::sae::splice::{Splice, SpliceOptions};
 use crate::sae::writes_of;
 use crate::script::data::Store;
-use crate::script::engine::env::env;
-use crate::script::engine::options::{options, taken};
-use crate::script::engine::value::{Any, Fallible, Options};
-use crate::script::model::Model;
 use crate::script::model::{Hook, What};
-use crate::script::tensor::values;
-use crate::tensor::Tensor;
+use crate::script::prelude::*;
 
 /// Reads the directions of a dictionary, or of a tensor `[features, d]`.
 pub(super) fn directions(name: &str, value: &Dynamic) -> Result<Tensor> {

@@ -1,16 +1,8 @@
 //! The metrics of a dictionary, as scripts hold them.
 
-use rhai::Dynamic;
-use rhai::plugin::*;
-use serde_json::Value;
-
-use crate::base::{Cell, Result, Table};
-use crate::report::chart::{Axis, Chart, Counts};
-use crate::report::{Item, Screen};
+use crate::report::chart::{Axis, Counts};
 use crate::sae::metrics::Measures;
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Fallible, Num, from_json};
-use crate::tensor::{Device, Tensor};
+use crate::script::prelude::*;
 
 impl Handle for Measures {
     const NAME: &'static str = "Measures";

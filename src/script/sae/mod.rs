@@ -33,9 +33,10 @@ use crate::sae::baselines::{ComponentOptions, IcaOptions, NeuronsOptions, Random
 use crate::sae::check::{CheckOptions, Checked};
 use crate::sae::finetune::FineTuneOptions;
 use crate::sae::fit::{
-    CrossLayerOptions, CrosscoderOptions, FitOptions, GridOptions, StoreSiteOptions, TargetOptions, TranscoderOptions,
+    CrossLayerOptions, CrosscoderOptions, FitGridOptions, FitOptions, StoreSiteOptions, TargetOptions,
+    TranscoderOptions,
 };
-use crate::sae::given::GivenOptions;
+use crate::sae::from_tensors::GivenOptions;
 use crate::sae::load::{LoadOptions, SaveOptions};
 use crate::sae::map::MapOptions;
 use crate::sae::metrics::{
@@ -45,18 +46,16 @@ use crate::sae::metrics::{
 use crate::sae::metrics::{Measures, Pareto};
 use crate::sae::splice::SpliceOptions;
 use crate::sae::transcoders::TranscodersOptions;
-use crate::script::docs::declared::{Group, fields, of_kinds};
-use crate::script::engine::handle::{HandleType, handle_type};
+use crate::script::docs::declared::of_kinds;
+use crate::script::prelude::*;
 use crate::training::CheckpointOptions;
-use rhai::exported_manifest;
-use rhai::plugin::*;
 
 /// The groups of options that the module's doc comments list.
 pub const OPTIONS: &[Group] = &[
     ("fit", fields::<FitOptions>),
     ("kinds", of_kinds),
     ("keep", fields::<CheckpointOptions>),
-    ("sweep", fields::<GridOptions>),
+    ("sweep", fields::<FitGridOptions>),
     ("sweep_target", fields::<TargetOptions>),
     ("store_site", fields::<StoreSiteOptions>),
     ("transcoder", fields::<TranscoderOptions>),

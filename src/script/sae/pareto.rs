@@ -1,27 +1,11 @@
 //! Comparing dictionaries: `sae::pareto`.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::Value;
-
-use super::dictionary::Sae;
 use super::rows::{keeping, no_text_options};
-use crate::base::{Result, Table};
-use crate::data::Text;
 use crate::data::harvest::TextReading;
-use crate::err;
-use crate::report::chart::Chart;
 use crate::report::pareto;
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
 use crate::sae;
 use crate::sae::metrics::{Pareto, ParetoOptions, pareto_in_model, pareto_on};
-use crate::script::engine::env::{Env, env};
-use crate::script::engine::options::options;
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Any, Fallible, Given, Options, from_json, given};
-use crate::script::model::Model;
-use crate::script::tensor::values;
+use crate::script::prelude::*;
 
 impl Handle for Pareto {
     const NAME: &'static str = "Pareto";

@@ -1,16 +1,7 @@
 //! `s.recovery(toy)`: how well a dictionary has found features that are known.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, Map, NativeCallContext};
-
-use super::dictionary::Sae;
-use crate::base::Result;
-use crate::err;
 use crate::sae::metrics;
-use crate::script::engine::env::env;
-use crate::script::engine::value::Fallible;
-use crate::script::tensor::values;
-use crate::tensor::Tensor;
+use crate::script::prelude::*;
 
 /// Reads a tensor of the map that `data::toy` returns.
 fn part(toy: &Map, name: &str) -> Result<Tensor> {

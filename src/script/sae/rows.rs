@@ -1,11 +1,9 @@
 //! Options of scripts that choose the positions of a text.
 
-use crate::base::{Result, Task};
-use crate::data::Text;
 use crate::data::harvest::{HarvestOptions, PositionOptions, SkipOptions};
-use crate::err;
 use crate::model::Model;
 use crate::script::engine::options::OptionReader;
+use crate::script::prelude::*;
 
 /// Reads the options that choose positions of a text.
 pub fn keeping(read: &mut OptionReader) -> Result<HarvestOptions> {
@@ -24,8 +22,9 @@ pub fn of_text_only(read: &mut OptionReader) -> Result<bool> {
 
 /// Refuses options of a text where there is none.
 pub fn no_text_options(are_given: bool) -> Result<()> {
-    match are_given {
-        true => Err(err!(Argument, "expected no options of a text where activations are given").about("options")),
-        false => Ok(()),
+    if are_given {
+        Err(err!(Argument, "expected no options of a text where activations are given").about("options"))
+    } else {
+        Ok(())
     }
 }

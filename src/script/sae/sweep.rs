@@ -1,18 +1,11 @@
 //! Sweeps: dictionaries, transcoders or crosscoders over a grid of settings; the data is read once for all of them.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
 use super::call::{FitCall, array};
-use super::dictionary::Sae;
 use super::rows::choosing;
 use super::transcode::models;
-use crate::data::Text;
 use crate::data::harvest::TextReading;
 use crate::sae::fit::{SETTINGS, Source};
-use crate::script::engine::env::env;
-use crate::script::engine::value::{Any, Fallible, Int, Options, from_json, given};
+use crate::script::prelude::*;
 
 /// Returns the settings of a fit, with the options of its kind among the others.
 fn settings(sae: &Sae) -> Dynamic {

@@ -1,29 +1,18 @@
 //! Transcoders and crosscoders: dictionaries that write to another site, and those of several sites or models.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
-
 use super::call::{FitCall, one};
-use super::dictionary::Sae;
 use super::rows::keeping;
-use crate::base::{Result, Table};
-use crate::data::Text;
 use crate::data::harvest::TextReading;
 use crate::sae::SitePair;
 use crate::sae::fit::{Source, Target, TargetName, TranscoderOptions};
 use crate::script::data::Store;
-use crate::script::engine::value::{Any, Fallible, Given, Options, given};
-use crate::script::model::Model;
-use crate::tensor::Tensor;
+use crate::script::prelude::*;
 
 /// Reads models that read the same tokens, as one argument.
 pub(super) fn models(value: &Dynamic) -> Result<Vec<Model>> {
     let one = |given: &Given| given.handle::<Model>().ok_or_else(|| given.refuse("a model or an array of models"));
     let models = given("m", value).elements().iter().map(one).collect::<Result<Vec<_>>>()?;
-    match models.is_empty() {
-        true => Err(given("m", value).refuse("at least one model")),
-        false => Ok(models),
-    }
+    if models.is_empty() { Err(given("m", value).refuse("at least one model")) } else { Ok(models) }
 }
 
 /// Finds the index of one of a dictionary's sites, by index or by name.

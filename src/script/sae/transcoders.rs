@@ -1,23 +1,9 @@
 //! `sae::transcoders`: transcoders of all layers of a model.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
-use super::Sae;
-use crate::base::{Card, Cell, Result};
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
 use crate::sae;
 use crate::sae::fit::FitHistory;
 use crate::sae::transcoders::TranscodersOptions;
-use crate::script::engine::env::env;
-use crate::script::engine::handle::Handle;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Fallible, Options, given};
+use crate::script::prelude::*;
 
 /// Transcoders of all layers, with the dictionaries that they were made of, where they were made of some.
 #[derive(Clone)]

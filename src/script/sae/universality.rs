@@ -1,15 +1,7 @@
 //! `sae::universality`: the features of one dictionary in another, of any site and model.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, Map, NativeCallContext};
-
-use super::dictionary::Sae;
-use crate::data::Text;
 use crate::sae::metrics::{self, UniversalityOptions};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Fallible, Options};
-use crate::script::model::Model;
+use crate::script::prelude::*;
 
 #[export_module(manifest)]
 pub mod functions {

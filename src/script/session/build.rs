@@ -1,23 +1,18 @@
 //! The engine: every module that scripts see, in one screen, and the limits that they run under.
 
-use std::rc::Rc;
-
 use rhai::plugin::ModuleManifest;
-use rhai::{
-    Dynamic, Engine, EvalAltResult, EvalContext, Expr, Expression, OptimizationLevel, StmtBlock, exported_manifest,
-};
+use rhai::{EvalContext, Expr, Expression, OptimizationLevel, StmtBlock};
 
-use crate::err;
 use crate::script::docs::Reference;
-use crate::script::docs::declared::{self, Group};
-use crate::script::engine::env::{Code, Env};
+use crate::script::docs::declared;
+use crate::script::engine::env::Code;
 use crate::script::engine::failure::{Known, Sources};
-use crate::script::engine::handle::{self, HandleType};
+use crate::script::engine::handle;
 use crate::script::engine::marks::Marks;
 use crate::script::engine::room::Room;
-use crate::script::engine::value::{Fallible, given};
 use crate::script::engine::{binding, caught, lexical, show};
 use crate::script::language::{self, lists, numbers, ranges, run, standins};
+use crate::script::prelude::*;
 use crate::script::session::resolver::Resolver;
 use crate::script::session::scripts;
 use crate::script::session::words;

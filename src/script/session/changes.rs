@@ -67,9 +67,10 @@ fn longest<Line: PartialEq>(a: &[Line], b: &[Line]) -> Vec<(usize, usize)> {
     let mut behind = vec![0_u16; (a.len() + 1) * wide];
     for i in (0..a.len()).rev() {
         for j in (0..b.len()).rev() {
-            behind[i * wide + j] = match a[i] == b[j] {
-                true => behind[(i + 1) * wide + j + 1] + 1,
-                false => behind[(i + 1) * wide + j].max(behind[i * wide + j + 1]),
+            behind[i * wide + j] = if a[i] == b[j] {
+                behind[(i + 1) * wide + j + 1] + 1
+            } else {
+                behind[(i + 1) * wide + j].max(behind[i * wide + j + 1])
             };
         }
     }

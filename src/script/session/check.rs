@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use rhai::{AST, EvalAltResult, Module, Shared};
+use rhai::{AST, Shared};
 
 use crate::base::names;
 use crate::base::options::one_of;
-use crate::err;
-use crate::report::symbols::count;
 use crate::script::Session;
 use crate::script::docs::{Docs, Entry, OptionDoc};
 use crate::script::engine::failure::Failure;
 use crate::script::engine::marks;
+use crate::script::prelude::*;
 use crate::script::session::inspect::{self, Call};
 
 /// Words that look like function calls but belong to the language.
@@ -90,9 +89,10 @@ impl Scene<'_> {
         let unknown = |path: &str| fails(EvalAltResult::ErrorFunctionNotFound(format!("{path} ()"), call.position));
         let module = call.module.as_str();
         if module.is_empty() {
-            return match self.is_known(call) {
-                true => self.own_call(source, call).or_else(|| self.method_call(source, call)),
-                false => unknown(&call.name),
+            return if self.is_known(call) {
+                self.own_call(source, call).or_else(|| self.method_call(source, call))
+            } else {
+                unknown(&call.name)
             };
         }
         let path = format!("{module}::{}", call.name);
@@ -197,9 +197,10 @@ impl Scene<'_> {
         let (wrong, _) = call.keys.iter().find(|(key, _)| !taken.contains(&key.as_str()))?;
         let others: BTreeSet<String> =
             all.iter().filter(|option| option.key == *wrong).flat_map(|option| option.others()).collect();
-        let hint = match others.is_empty() {
-            true => names::suggestion(wrong, taken),
-            false => Some(format!("it is an option of {}", others.into_iter().collect::<Vec<_>>().join(", "))),
+        let hint = if others.is_empty() {
+            names::suggestion(wrong, taken)
+        } else {
+            Some(format!("it is an option of {}", others.into_iter().collect::<Vec<_>>().join(", ")))
         };
         self.placed(source, call, err!(Name, "unknown option `{wrong}`").maybe_hint(hint))
     }
@@ -245,11 +246,13 @@ fn library_function(library: &Module, call: &Call) -> InLibrary {
     }
     let mut found = InLibrary::Nothing;
     for (_, _, name, takes, _) in library.iter_script_fn_info() {
-        match name == call.name {
-            true if takes == call.arguments => return InLibrary::Fits,
-            true => found = InLibrary::TakesOthers,
-            false => {}
+        if name != call.name {
+            continue;
         }
+        if takes == call.arguments {
+            return InLibrary::Fits;
+        }
+        found = InLibrary::TakesOthers;
     }
     found
 }

@@ -17,18 +17,18 @@ mod words;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope};
+use rhai::{AST, Scope};
 
-use crate::base::{Kind, Result};
+use crate::base::Kind;
 use crate::script::docs::Docs;
-use crate::script::engine::env::{Code, Env, Evaluated};
+use crate::script::engine::env::{Code, Evaluated};
 use crate::script::engine::failure::{Failure, Known, Sources, explain};
 use crate::script::engine::lexical::{self, Reach};
 use crate::script::engine::panics;
 use crate::script::engine::unfinished;
+use crate::script::prelude::*;
 use crate::script::session::build::Texts;
 
 pub struct Session {

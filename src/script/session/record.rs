@@ -3,16 +3,15 @@
 //! A record holds no time and no date, so that the same run gives the same record.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::base::files::hex;
-use crate::base::{Result, json, memory};
-use crate::report::Screen;
-use crate::script::engine::env::{Check, Env};
-use crate::{bail, err};
+use crate::base::{json, memory};
+use crate::script::engine::env::Check;
+use crate::script::prelude::*;
 
 /// The file name of a record, in the folder of the run.
 pub const FILE: &str = "run.json";

@@ -3,18 +3,15 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::sync::Arc;
+use std::path::PathBuf;
 
-use rhai::{AST, Engine, EvalAltResult, FnNamespace, Module, ModuleResolver, Position, Scope, Shared};
+use rhai::{AST, FnNamespace, ModuleResolver, Scope, Shared};
 
-use crate::base::access::leave::Leave;
-use crate::base::{Kind, Result, names};
-use crate::err;
+use crate::base::access::permissions::Permissions;
+use crate::base::{Kind, names};
 use crate::model::hub;
 use crate::script::docs::stdlib::{PREFIX, STDLIB, stdlib};
-use crate::script::engine::env::{Code, Env};
+use crate::script::engine::env::Code;
 use crate::script::engine::lexical::{self, Reach};
 use crate::script::engine::marks::Marks;
 use crate::script::engine::pointers::ANONYMOUS;
@@ -22,6 +19,7 @@ use crate::script::engine::sources::Sources;
 use crate::script::library::graph::{self, Library};
 use crate::script::library::project::{self, Project};
 use crate::script::library::{LOCK, MAIN};
+use crate::script::prelude::*;
 use crate::script::session::inspect;
 
 pub struct Resolver {
@@ -44,7 +42,7 @@ struct Owner {
     /// Text that decides the permissions of a library; empty for the user's own code.
     key: String,
     /// Permissions that a library was granted.
-    leave: Option<Arc<Leave>>,
+    permissions: Option<Arc<Permissions>>,
 }
 
 /// A source that an import means.
@@ -159,17 +157,24 @@ impl Resolver {
     fn owner(&self, library: &Library) -> Result<Owner> {
         let key = format!("{} {} {:?}", library.name, library.shown, library.touches);
         let access = self.env.files.access();
-        let leave =
-            access.leave(&library.name, &library.manifest, &library.touches, &hub::Settings::from_env().cache)?;
-        Ok(Owner { key, leave: Some(leave.into()) })
+        let permissions = access.permissions(
+            &library.name,
+            &library.manifest,
+            &library.touches,
+            &hub::HubSettings::from_env().cache,
+        )?;
+        Ok(Owner { key, permissions: Some(permissions.into()) })
     }
 
     /// Returns the project that scripts in a folder belong to, read again when its files have changed.
     fn project(&self, folder: &Path) -> Result<Option<Rc<Project>>> {
-        let read = |path: &Path| match self.env.recorded.is_empty() {
-            true => self.env.files.script_if_there(path),
-            // A recorded run is repeated with the files that it saw.
-            false => Ok(self.env.recorded.get(&project::shown(path)).cloned()),
+        let read = |path: &Path| {
+            if self.env.recorded.is_empty() {
+                self.env.files.script_if_there(path)
+            } else {
+                // A recorded run is repeated with the files that it saw.
+                Ok(self.env.recorded.get(&project::shown(path)).cloned())
+            }
         };
         let Some((root, manifest)) = project::found(folder, &read)? else { return Ok(None) };
         let lock = read(&root.join(LOCK))?.unwrap_or_default();
@@ -264,10 +269,10 @@ impl Resolver {
         refuse_shadowing(&ast, &self.language)?;
         ast.set_source(&unit.name);
         self.marks.add(&ast);
-        if unit.owner.leave.is_some() {
+        if unit.owner.permissions.is_some() {
             refuse_late_code(&ast)?;
         }
-        let code = Code::new(&unit.name, &self.env, unit.owner.leave.clone());
+        let code = Code::new(&unit.name, &self.env, unit.owner.permissions.clone());
         let ast = lexical::bind(engine, &ast, &code, Reach::Own)?;
         let mut global = engine.new_global_runtime_state();
         global.tag = code.tag();

@@ -2,21 +2,16 @@
 //! where they ran before.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use super::record::{self, DONE, Record};
 use super::told::{self, Asked, Told};
 use crate::base::files::Files;
-use crate::base::{Error, Kind, Result, task};
-use crate::report::symbols::count;
-use crate::script::engine::env::{Check, Env, env};
-use crate::script::engine::options::options;
-use crate::script::engine::value::{Fallible, Given, Options, described, given};
-use crate::{bail, err};
+use crate::base::{Kind, task};
+use crate::script::engine::env::Check;
+use crate::script::engine::value::described;
+use crate::script::prelude::*;
 
 /// Largest depth of scripts that run scripts; each level needs a part of the stack.
 const DEEPEST: usize = 3;

@@ -4,17 +4,17 @@
 //! record, and is believed only where the record agrees with it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::record::{self, DONE, Record};
 use crate::base::files::{Files, Ledger};
-use crate::base::{Result, json};
-use crate::err;
+use crate::base::json;
 use crate::script::docs::stdlib::{STDLIB, stdlib_name};
-use crate::script::engine::env::{Check, Env};
+use crate::script::engine::env::Check;
 use crate::script::engine::tokens::{Kind, tokens};
+use crate::script::prelude::*;
 
 /// The file name, beside the record.
 pub const FILE: &str = "told.json";

@@ -1,13 +1,9 @@
 //! Arithmetic without an operator: maximum and minimum, clamping, comparing whole tensors, casts.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
-
 use super::{number_arg, on, operand};
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Num, Options};
+use crate::script::prelude::*;
 use crate::tensor::compare::AllCloseOptions;
-use crate::tensor::{Number, Operand, Tensor, compare, dtype};
+use crate::tensor::{Number, Operand, compare, dtype};
 
 methods! { extremes by on:
     /// Computes the element-wise maximum of two tensors, with broadcasting; NaN where either is NaN.
@@ -37,9 +33,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn clamp(ctx: NativeCallContext, t: &mut Tensor, low: Num, high: Num) -> Fallible<Tensor> {
-        let side = |name, value: &Dynamic| match value.is_unit() {
-            true => Ok::<Option<Number>, crate::base::Error>(None),
-            false => number_arg(name, value).map(Some),
+        let side = |name, value: &Dynamic| -> Result<Option<Number>> {
+            if value.is_unit() { Ok(None) } else { number_arg(name, value).map(Some) }
         };
         let low = side("low", &low)?;
         let high = side("high", &high)?;

@@ -2,16 +2,11 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
-
-use super::{heavy, number_arg, operand, tensor_arg, values};
-use crate::bail;
-use crate::base::{Result, Task, memory};
-use crate::script::engine::value::{Any, Fallible, Int, Numbers, given, tensor_numbers};
-use crate::tensor::{
-    DType, Number, Tensor, compare, create, dtype, einsum, fourier, index, matmul, normalise, shape, steps,
-};
+use super::{heavy, number_arg, operand, tensor_arg};
+use crate::base::memory;
+use crate::script::engine::value::{Numbers, tensor_numbers};
+use crate::script::prelude::*;
+use crate::tensor::{DType, Number, compare, create, dtype, einsum, fourier, index, matmul, normalise, shape, steps};
 
 /// The deepest nesting of arrays that becomes a tensor.
 const DEEPEST: usize = 64;
@@ -37,7 +32,7 @@ pub(super) fn tensor(value: &Dynamic, to: Option<DType>) -> Result<Tensor> {
     // Those that track gradients are put in again, as themselves.
     let (places, parts): (Vec<i64>, Vec<Tensor>) = tracked.into_iter().unzip();
     let parts = dtype::cast(&shape::stack(&parts, 0)?, to)?;
-    let changed = index::set(&plain.flatten_all()?, &[index::Index::List(places)], &parts.into())?;
+    let changed = index::set(&plain.flatten_all()?, &[index::AxisIndex::List(places)], &parts.into())?;
     Ok(changed.reshape(dims)?)
 }
 

@@ -1,17 +1,12 @@
 //! New tensors: from arrays, filled, ranges, and random ones.
 
-use rhai::NativeCallContext;
-use rhai::plugin::*;
-
 use super::{arrays, heavy, number_arg};
 use crate::base::random::{SeedOptions, generator};
-use crate::base::{Error, Result};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Int, Ints, Num, Options, given};
+use crate::script::engine::value::Ints;
+use crate::script::prelude::*;
+use crate::tensor::create;
 use crate::tensor::create::{ArangeOptions, RandnOptions, TensorOptions, UniformOptions};
 use crate::tensor::dtype::DTypeOptions;
-use crate::tensor::{Tensor, create};
 
 /// Makes a tensor, on its own thread if it is large, and moves it to the device of the run.
 fn made(

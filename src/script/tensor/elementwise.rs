@@ -1,13 +1,9 @@
 //! Functions of every element.
 
-use rhai::NativeCallContext;
-use rhai::plugin::*;
-
 use super::on;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Fallible, Options};
+use crate::script::prelude::*;
+use crate::tensor::elementwise;
 use crate::tensor::elementwise::NanToNumOptions;
-use crate::tensor::{Tensor, elementwise};
 
 methods! { functions by on:
     /// Computes the exponential of every element.

@@ -1,37 +1,30 @@
 //! Tensor files: npy, npz and safetensors, chosen by the extension; PyTorch files are read only.
 
-use std::path::Path;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
-
 use super::{heavy, tensor_arg};
-use crate::base::Result;
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Fallible, Options};
-use crate::tensor::Tensor;
-use crate::tensor::files::{Content, Named, SaveOptions, Tree, open, safetensors, save as write_file};
+use crate::script::prelude::*;
+use crate::tensor::files::{FileContent, NamedTensors, SaveOptions, TensorTree, open, safetensors, save as write_file};
 
 /// Reads tensors by name from a map.
-fn named(tensors: &Map) -> Result<Named> {
+fn named(tensors: &Map) -> Result<NamedTensors> {
     let tensors =
         tensors.iter().map(|(name, t)| Ok((name.to_string(), tensor_arg(name, t)?))).collect::<Result<_>>()?;
-    Ok(Named { tensors, ..Named::default() })
+    Ok(NamedTensors { tensors, ..NamedTensors::default() })
 }
 
 /// Converts the content of a file to a value of scripts.
-fn value(tree: Tree<Tensor>) -> Dynamic {
+fn value(tree: TensorTree<Tensor>) -> Dynamic {
     match tree {
-        Tree::Nothing => Dynamic::UNIT,
-        Tree::Bool(value) => value.into(),
-        Tree::Int(value) => value.into(),
-        Tree::Float(value) => value.into(),
-        Tree::Text(text) => text.into(),
-        Tree::Bytes(bytes) => Dynamic::from_blob(bytes),
-        Tree::Tensor(tensor) => Dynamic::from(tensor),
-        Tree::List(parts) => parts.into_iter().map(value).collect::<Array>().into(),
-        Tree::Map(fields) => fields.into_iter().map(|(name, part)| (name.into(), value(part))).collect::<Map>().into(),
+        TensorTree::Nothing => Dynamic::UNIT,
+        TensorTree::Bool(value) => value.into(),
+        TensorTree::Int(value) => value.into(),
+        TensorTree::Float(value) => value.into(),
+        TensorTree::Text(text) => text.into(),
+        TensorTree::Bytes(bytes) => Dynamic::from_blob(bytes),
+        TensorTree::Tensor(tensor) => Dynamic::from(tensor),
+        TensorTree::List(parts) => parts.into_iter().map(value).collect::<Array>().into(),
+        TensorTree::Map(fields) => {
+            fields.into_iter().map(|(name, part)| (name.into(), value(part))).collect::<Map>().into()
+        }
     }
 }
 
@@ -75,7 +68,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn save(ctx: NativeCallContext, path: &str, tensors: Map, options: Options) -> Fallible<()> {
         let SaveOptions { metadata } = taken(options)?;
-        let content = Content::Named(Named { metadata: metadata.0, ..super::named(&tensors)? });
+        let content = FileContent::Named(NamedTensors { metadata: metadata.0, ..super::named(&tensors)? });
         let env = env(&ctx)?;
         Ok(write_file(&env.files, Path::new(path), &content, &env.task).map_err(|e| e.about("path"))?)
     }
@@ -90,7 +83,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn metadata(ctx: NativeCallContext, path: &str) -> Fallible<Map> {
         let map = env(&ctx)?.files.map(Path::new(path)).map_err(|e| e.about("path"))?;
-        let reader = safetensors::Reader::new(&map[..]).map_err(|e| e.within(path).about("path"))?;
+        let reader = safetensors::SafetensorsFile::new(&map[..]).map_err(|e| e.within(path).about("path"))?;
         Ok(reader.metadata().iter().map(|(key, text)| (key.into(), text.clone().into())).collect())
     }
 }
@@ -109,6 +102,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn save(ctx: NativeCallContext, t: &mut Tensor, path: &str) -> Fallible<()> {
         let env = env(&ctx)?;
-        Ok(write_file(&env.files, Path::new(path), &Content::One(t.clone()), &env.task).map_err(|e| e.about("path"))?)
+        Ok(write_file(&env.files, Path::new(path), &FileContent::One(t.clone()), &env.task)
+            .map_err(|e| e.about("path"))?)
     }
 }

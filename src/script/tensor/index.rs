@@ -2,22 +2,15 @@
 
 use std::ops::RangeInclusive;
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, EvalAltResult, NativeCallContext, Position};
-
 use super::{arrays, card, growing, on, operand, value_of};
-use crate::base::Result;
-use crate::script::engine::env::env;
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Any, Fallible, Int, Num, given};
+use crate::script::prelude::*;
 use crate::tensor::axes::from_end;
-use crate::tensor::index::{Index, get, nonzero as nonzero_of, set};
-use crate::tensor::{Operand, Tensor, dtype, gather as core, steps};
-use crate::{bail, err};
+use crate::tensor::index::{AxisIndex, get, nonzero as nonzero_of, set};
+use crate::tensor::{Operand, dtype, gather as core, steps};
 
 /// Reads the index in `t[..]`: one index, or an array. An array of integers lists entries of the first axis; one with
 /// anything else in it has an index for each axis.
-fn indices(value: &Dynamic) -> Result<Vec<Index>> {
+fn indices(value: &Dynamic) -> Result<Vec<AxisIndex>> {
     match value.read_lock::<Array>() {
         Some(array) if array.iter().any(|entry| given("index", entry).integer().is_err()) => {
             array.iter().map(one).collect()
@@ -27,16 +20,16 @@ fn indices(value: &Dynamic) -> Result<Vec<Index>> {
 }
 
 /// Estimates how many elements lists of entries select.
-fn listed(t: &Tensor, indices: &[Index]) -> usize {
+fn listed(t: &Tensor, indices: &[AxisIndex]) -> usize {
     let times = indices.iter().zip(t.dims()).filter_map(|(index, size)| match index {
-        Index::List(entries) => Some(entries.len().div_ceil((*size).max(1))),
+        AxisIndex::List(entries) => Some(entries.len().div_ceil((*size).max(1))),
         _ => None,
     });
     times.fold(steps(t), usize::saturating_mul)
 }
 
 /// Reads one index for each axis, also where all are integers.
-fn per_axis(value: &Dynamic) -> Result<Vec<Index>> {
+fn per_axis(value: &Dynamic) -> Result<Vec<AxisIndex>> {
     given("index", value).list()?.iter().map(one).collect()
 }
 
@@ -48,28 +41,28 @@ fn hint_of_one(index: &Dynamic, t: &Tensor) -> Option<String> {
     Some(format!("this lists entries of the first axis; one element is `t.at({at:?})`"))
 }
 
-fn one(value: &Dynamic) -> Result<Index> {
+fn one(value: &Dynamic) -> Result<AxisIndex> {
     if let Some(range) = value.read_lock::<RangeInclusive<i64>>() {
         // Up to and with the last entry, as in `2..=-1`.
         let end = (*range.end() != -1).then(|| range.end().saturating_add(1));
-        return Ok(Index::Range { start: *range.start(), end });
+        return Ok(AxisIndex::Range { start: *range.start(), end });
     }
     if let Some((start, end)) = arrays::range(value) {
-        return Ok(Index::Range { start, end: Some(end) });
+        return Ok(AxisIndex::Range { start, end: Some(end) });
     }
     if let Some(t) = value.read_lock::<Tensor>() {
         return by_tensor(&t);
     }
     if value.read_lock::<Array>().is_some() {
-        return Ok(Index::List(given("index", value).integers()?));
+        return Ok(AxisIndex::List(given("index", value).integers()?));
     }
     match value.read_lock::<ImmutableString>().as_deref().map(|text| text.as_str()) {
-        Some(":") => Ok(Index::All),
+        Some(":") => Ok(AxisIndex::All),
         Some(other) => {
             Err(err!(Argument, "expected an index, found the string {other:?}").hint("\":\" is a whole axis"))
         }
         None => match given("index", value).integer() {
-            Ok(at) => Ok(Index::At(at)),
+            Ok(at) => Ok(AxisIndex::At(at)),
             Err(_) => Err(given("index", value).refuse("an integer, a range, an array, a mask or \":\"")),
         },
     }
@@ -96,13 +89,13 @@ fn kept(is_kept: bool, property: &str, instead: &str) -> Fallible<()> {
 }
 
 /// Returns the index that a tensor stands for: a mask if it is u8, else a list of entries.
-fn by_tensor(t: &Tensor) -> Result<Index> {
+fn by_tensor(t: &Tensor) -> Result<AxisIndex> {
     match t.dtype() {
-        crate::tensor::DType::U8 => Ok(Index::Mask(t.clone())),
+        crate::tensor::DType::U8 => Ok(AxisIndex::Mask(t.clone())),
         other if dtype::is_float(other) => {
             bail!(Argument, "expected a mask or integers as index, found {}", other.as_str())
         }
-        _ => Ok(Index::List(dtype::cast(t, crate::tensor::DType::I64)?.flatten_all()?.to_vec1()?)),
+        _ => Ok(AxisIndex::List(dtype::cast(t, crate::tensor::DType::I64)?.flatten_all()?.to_vec1()?)),
     }
 }
 

@@ -1,14 +1,9 @@
 //! Linear algebra on matrices; axes before the last two are a batch of them.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, Map, NativeCallContext};
-
 use super::heavy;
-use crate::base::Result;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Fallible, Options};
+use crate::script::prelude::*;
+use crate::tensor::linalg;
 use crate::tensor::linalg::RcondOptions;
-use crate::tensor::{Tensor, linalg};
 
 /// Runs work on a matrix, whose cost is a multiple of rows times columns times the smaller of the two.
 fn solved<T: Send + 'static>(

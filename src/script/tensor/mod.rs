@@ -18,30 +18,23 @@ pub mod reduce;
 pub mod shape;
 pub mod statistics;
 
-use std::rc::Rc;
-
 use rhai::plugin::ModuleManifest;
-use rhai::{Dynamic, Module, NativeCallContext, exported_manifest};
 
 use crate::base::random::SeedOptions;
-use crate::base::{Result, Task};
 use crate::report::items::Item;
-use crate::report::terminal::Screen;
-use crate::script::docs::declared::{Group, fields};
-use crate::script::engine::env::env;
-use crate::script::engine::handle::{Handle, HandleType, PAGE, large};
-use crate::script::engine::value::{Fallible, given};
+use crate::script::engine::handle::PAGE;
+use crate::script::prelude::*;
 use crate::tensor::compare::AllCloseOptions;
 use crate::tensor::create::{ArangeOptions, RandnOptions, TensorOptions, UniformOptions};
 use crate::tensor::dtype::DTypeOptions;
 use crate::tensor::elementwise::NanToNumOptions;
 use crate::tensor::files::SaveOptions;
-use crate::tensor::index::Index;
+use crate::tensor::index::AxisIndex;
 use crate::tensor::linalg::RcondOptions;
 use crate::tensor::order::{SortOptions, TopkOptions};
 use crate::tensor::reduce::{CorrectionOptions, KeepdimOptions, NormOptions};
 use crate::tensor::statistics::{BincountOptions, HistogramOptions};
-use crate::tensor::{Number, Operand, Tensor, axes, card, index as core_index, steps, steps_of};
+use crate::tensor::{Number, Operand, axes, card, index as core_index, steps, steps_of};
 
 /// The groups of options that doc comments here name.
 pub const OPTIONS: &[Group] = &[
@@ -112,7 +105,7 @@ pub fn iteration() -> Module {
         let t = value.cast::<Tensor>();
         // A tensor without axes has no entries, and indexing it gives the error.
         let len = t.dims().first().copied().unwrap_or(1);
-        Box::new((0..len).map(move |i| Ok(value_of(core_index::get(&t, &[Index::At(i as i64)])?)?)))
+        Box::new((0..len).map(move |i| Ok(value_of(core_index::get(&t, &[AxisIndex::At(i as i64)])?)?)))
     });
     module
 }

@@ -1,13 +1,9 @@
 //! Operators between tensors, and between tensors and numbers on either side.
 
-use rhai::NativeCallContext;
-use rhai::plugin::*;
-
 use super::{heavy, together};
-use crate::base::Result;
-use crate::script::engine::value::Fallible;
+use crate::script::prelude::*;
 use crate::tensor::compare::{Comparison, compare};
-use crate::tensor::{Operand, Tensor, arithmetic, compare as masks, matmul, steps};
+use crate::tensor::{Operand, arithmetic, compare as masks, matmul, steps};
 
 fn both(
     ctx: &NativeCallContext,

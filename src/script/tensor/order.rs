@@ -1,14 +1,10 @@
 //! Sorting, top-k, argmax, cumulative sums, softmax.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, Map, NativeCallContext};
-
 use super::{heavy, on, value_of};
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Fallible, Int, Options, given};
+use crate::script::prelude::*;
+use crate::tensor::normalise;
 use crate::tensor::order::{self as core, Direction, SortOptions, TopkOptions};
 use crate::tensor::reduce::KeepdimOptions;
-use crate::tensor::{Tensor, normalise};
 
 fn found((values, indices): (Tensor, Tensor)) -> Map {
     Map::from_iter([("values".into(), Dynamic::from(values)), ("indices".into(), Dynamic::from(indices))])

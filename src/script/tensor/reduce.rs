@@ -2,14 +2,12 @@
 //!
 //! Where gradients are computed (`m.grads`, `tensor::grad`) the number stays a tensor without axes, so that they flow.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
-
 use super::{growing, on, plain, value_of};
-use crate::script::engine::options::{OptionReader, options};
-use crate::script::engine::value::{Fallible, Ints, Num, Options, given};
+use crate::script::engine::options::OptionReader;
+use crate::script::engine::value::Ints;
+use crate::script::prelude::*;
 use crate::tensor::reduce::{CorrectionOptions, KeepdimOptions, NormOptions, Reduction, number, reduce};
-use crate::tensor::{Tensor, statistics, steps};
+use crate::tensor::{statistics, steps};
 
 /// Reduces the whole tensor.
 fn whole(ctx: &NativeCallContext, t: &Tensor, how: Reduction) -> Fallible<Num> {

@@ -1,11 +1,9 @@
 //! Reshaping, reordering, splitting and repeating.
 
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
-
 use super::{growing, on, view};
-use crate::script::engine::value::{Fallible, Int, Ints, given};
-use crate::tensor::{Tensor, shape as core, steps};
+use crate::script::engine::value::Ints;
+use crate::script::prelude::*;
+use crate::tensor::{shape as core, steps};
 
 methods! { views by view:
     /// Reorders the axes.
@@ -173,9 +171,10 @@ pub mod methods {
     #[rhai_fn(global, name = "split", pure, return_raw)]
     pub fn split_along(t: &mut Tensor, sizes: Ints, axis: Int) -> Fallible<Array> {
         let axis = given("axis", &axis).integer()?;
-        let pieces = match sizes.is_array() {
-            true => given("sizes", &sizes).integers()?,
-            false => core::even_sizes(t, given("sizes", &sizes).integer()?, axis)?,
+        let pieces = if sizes.is_array() {
+            given("sizes", &sizes).integers()?
+        } else {
+            core::even_sizes(t, given("sizes", &sizes).integer()?, axis)?
         };
         Ok(core::split(t, &pieces, axis)?.into_iter().map(Dynamic::from).collect())
     }

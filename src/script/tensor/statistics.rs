@@ -1,15 +1,10 @@
 //! Covariance and correlation, histograms, counts, distinct values.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, Map, NativeCallContext};
-
 use super::{arrays, growing, on};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Fallible, Int, Options, given};
+use crate::script::prelude::*;
 use crate::tensor::reduce::CorrectionOptions;
 use crate::tensor::statistics::{BincountOptions, HistogramOptions};
-use crate::tensor::{Tensor, statistics, steps};
+use crate::tensor::{statistics, steps};
 
 /// Computes the cost of a product of each column with each.
 fn pairs(t: &Tensor) -> usize {

@@ -41,10 +41,7 @@ impl Slurm {
         let heard = |from: Receiver<String>| from.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
         let out = heard(out);
         let errors = heard(errors);
-        match status.success() {
-            true => Ok(out),
-            false => Err(refused(program, &errors, &out, status)),
-        }
+        if status.success() { Ok(out) } else { Err(refused(program, &errors, &out, status)) }
     }
 
     fn ended(&self, child: &mut Child, program: &str, task: &Task) -> Result<ExitStatus> {
@@ -97,12 +94,11 @@ fn refused(program: &str, errors: &str, out: &str, status: ExitStatus) -> Error 
 /// Returns the number of a job, as `sbatch --parsable` prints it: before the name of a cluster, if there are several.
 pub(super) fn job_number(said: &str) -> Result<String> {
     let first = said.trim().split(';').next().unwrap_or_default();
-    match !first.is_empty() && first.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => Ok(first.into()),
-        false => {
-            let shown: String = said.trim().chars().take(80).collect();
-            Err(err!(Format, "expected the number of a job from `sbatch`, found {shown:?}")
-                .hint("`sbatch --version` says whether it is Slurm's; `squeue --me` whether a job was submitted"))
-        }
+    if !first.is_empty() && first.bytes().all(|byte| byte.is_ascii_digit()) {
+        Ok(first.into())
+    } else {
+        let shown: String = said.trim().chars().take(80).collect();
+        Err(err!(Format, "expected the number of a job from `sbatch`, found {shown:?}")
+            .hint("`sbatch --version` says whether it is Slurm's; `squeue --me` whether a job was submitted"))
     }
 }

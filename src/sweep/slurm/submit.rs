@@ -53,10 +53,10 @@ pub fn submit(
     for (harvest, cells) in sweep.by_harvest() {
         let mut missing: Vec<&Cell> = Vec::new();
         for cell in cells {
-            match is_live(&cell.id()) {
-                true => still += 1,
-                false if !folder.is_done(&cell.id())? => missing.push(cell),
-                false => {}
+            if is_live(&cell.id()) {
+                still += 1;
+            } else if !folder.is_done(&cell.id())? {
+                missing.push(cell)
             }
         }
         if !missing.is_empty() {
@@ -218,9 +218,10 @@ impl Submission<'_> {
 /// Quotes a word for the shell.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.into(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 

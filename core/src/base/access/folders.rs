@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use unicode_normalization_alignments::UnicodeNormalization;
 
-use super::{Verdict, resolve};
+use super::{RuleVerdict, resolve};
 use crate::base::Result;
 use crate::err;
 
@@ -38,7 +38,7 @@ fn folded(name: &str) -> String {
 }
 
 /// The queries that tell how a file system compares names.
-trait Look {
+trait FileSystem {
     /// Returns whether two paths lead to one file.
     fn is_same(&self, one: &Path, other: &Path) -> bool;
     /// Returns the names in a folder, as far as they can be read.
@@ -46,9 +46,9 @@ trait Look {
 }
 
 /// The file system itself.
-struct System;
+struct RealFileSystem;
 
-impl Look for System {
+impl FileSystem for RealFileSystem {
     #[cfg(unix)]
     fn is_same(&self, one: &Path, other: &Path) -> bool {
         use std::os::unix::fs::MetadataExt;
@@ -72,7 +72,7 @@ impl Look for System {
 
 /// Tells how names in a folder compare: whether some name there, with its case swapped, leads to the same file. None
 /// where no name there has letters.
-fn names_in(folder: &Path, name: &OsStr, look: &impl Look) -> Option<Names> {
+fn names_in(folder: &Path, name: &OsStr, look: &impl FileSystem) -> Option<Names> {
     let there = |name: &OsStr| look.is_same(&folder.join(name), &folder.join(name));
     let tried = |name: &OsStr| {
         let exchanged = exchanged(name.to_str()?)?;
@@ -97,16 +97,16 @@ fn exchanged(name: &str) -> Option<String> {
 
 /// A folder with all that is in it, allowed or denied.
 #[derive(Debug, Clone)]
-struct Rule {
+struct FolderRule {
     folder: PathBuf,
     /// Comparison of names for each part of the folder's path.
     names: Vec<Names>,
     allowed: bool,
 }
 
-impl Rule {
+impl FolderRule {
     /// Builds a rule for a folder whose links are resolved.
-    fn new(folder: PathBuf, allowed: bool, look: &impl Look) -> Self {
+    fn new(folder: PathBuf, allowed: bool, look: &impl FileSystem) -> Self {
         let mut above = PathBuf::new();
         // A folder for which this is unknown compares names like its parent folder.
         let mut last = if cfg!(windows) { Names::Folded } else { Names::Exact };
@@ -136,14 +136,14 @@ impl Rule {
 /// Allowed and denied folders; what no rule contains is denied.
 #[derive(Debug, Clone, Default)]
 pub struct Folders {
-    built_in: Vec<Rule>,
-    given: Vec<Rule>,
+    built_in: Vec<FolderRule>,
+    given: Vec<FolderRule>,
 }
 
 impl Folders {
     /// Adds a rule of the program's own, for a folder whose links are resolved.
     pub fn set(&mut self, folder: PathBuf, allowed: bool) {
-        self.built_in.push(Rule::new(folder, allowed, &System));
+        self.built_in.push(FolderRule::new(folder, allowed, &RealFileSystem));
     }
 
     /// Adds rules as the command line has them.
@@ -155,31 +155,31 @@ impl Folders {
                 return Err(err!(Argument, "expected a folder after {option}, found `{written}`")
                     .hint("a rule names one folder and everything in it; patterns and ~ are not expanded"));
             }
-            self.given.push(Rule::new(place, allowed, &System));
+            self.given.push(FolderRule::new(place, allowed, &RealFileSystem));
         }
         Ok(())
     }
 
     /// Decides by the longest rule, and at equal length by a denial. Given rules override built-in ones; only a
     /// built-in denial holds against permission for a folder around it.
-    pub fn judge(&self, path: &Path) -> Verdict {
+    pub fn judge(&self, path: &Path) -> RuleVerdict {
         match (longest(&self.given, path), longest(&self.built_in, path)) {
-            (Some(given), _) if !given.allowed => Verdict::Denied,
-            (Some(given), Some(own)) if !own.allowed && own.length() > given.length() => Verdict::NotAllowed,
-            (Some(_), _) => Verdict::Allowed,
+            (Some(given), _) if !given.allowed => RuleVerdict::Denied,
+            (Some(given), Some(own)) if !own.allowed && own.length() > given.length() => RuleVerdict::NotAllowed,
+            (Some(_), _) => RuleVerdict::Allowed,
             (None, own) => match own.is_some_and(|own| own.allowed) {
-                true => Verdict::Allowed,
-                false => Verdict::NotAllowed,
+                true => RuleVerdict::Allowed,
+                false => RuleVerdict::NotAllowed,
             },
         }
     }
 
     pub fn allows(&self, path: &Path) -> bool {
-        self.judge(path) == Verdict::Allowed
+        self.judge(path) == RuleVerdict::Allowed
     }
 }
 
-fn longest<'a>(rules: &'a [Rule], path: &Path) -> Option<&'a Rule> {
+fn longest<'a>(rules: &'a [FolderRule], path: &Path) -> Option<&'a FolderRule> {
     rules.iter().filter(|rule| rule.holds(path)).max_by_key(|rule| (rule.length(), !rule.allowed))
 }
 
@@ -188,12 +188,12 @@ mod tests {
     use super::*;
 
     /// A file system of a few paths that is case-insensitive below some folder.
-    struct Imagined {
+    struct ImaginedFileSystem {
         paths: &'static [&'static str],
         folding: &'static str,
     }
 
-    impl Imagined {
+    impl ImaginedFileSystem {
         fn found(&self, path: &Path) -> Option<&'static str> {
             let path = path.to_str()?;
             self.paths
@@ -203,7 +203,7 @@ mod tests {
         }
     }
 
-    impl Look for Imagined {
+    impl FileSystem for ImaginedFileSystem {
         fn is_same(&self, one: &Path, other: &Path) -> bool {
             self.found(one).is_some_and(|found| self.found(other) == Some(found))
         }
@@ -218,7 +218,7 @@ mod tests {
         }
     }
 
-    const DISK: Imagined = Imagined {
+    const DISK: ImaginedFileSystem = ImaginedFileSystem {
         paths: &[
             "/home",
             "/home/me",
@@ -233,7 +233,7 @@ mod tests {
     };
 
     fn holds(rule: &str, path: &str) -> bool {
-        Rule::new(rule.into(), true, &DISK).holds(Path::new(path))
+        FolderRule::new(rule.into(), true, &DISK).holds(Path::new(path))
     }
 
     #[test]
@@ -276,25 +276,25 @@ mod tests {
     fn the_file_system_here_answers() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("Name"), "").unwrap();
-        let found = names_in(folder.path(), OsStr::new("Name"), &System);
+        let found = names_in(folder.path(), OsStr::new("Name"), &RealFileSystem);
         let folds = folder.path().join("nAME").exists();
         assert_eq!(found, Some(if folds { Names::Folded } else { Names::Exact }));
     }
 
     fn rules(built_in: &[(&str, bool)], given: &[(&str, bool)]) -> Folders {
-        let rule = |(folder, allowed): &(&str, bool)| Rule::new(folder.into(), *allowed, &DISK);
+        let rule = |(folder, allowed): &(&str, bool)| FolderRule::new(folder.into(), *allowed, &DISK);
         Folders { built_in: built_in.iter().map(rule).collect(), given: given.iter().map(rule).collect() }
     }
 
     #[test]
     fn a_denial_that_was_given_wins_over_what_is_built_in() {
         let of = |given: &[(&str, bool)], path: &str| rules(&[("/out", true)], given).judge(Path::new(path));
-        assert_eq!(of(&[], "/out/x"), Verdict::Allowed);
-        assert_eq!(of(&[], "/x"), Verdict::NotAllowed);
-        assert_eq!(of(&[("/", false)], "/out/x"), Verdict::Denied);
-        assert_eq!(of(&[("/", false), ("/out/a", true)], "/out/a/x"), Verdict::Allowed);
-        assert_eq!(of(&[("/", false), ("/out/a", true), ("/out/a/b", false)], "/out/a/b/x"), Verdict::Denied);
-        assert_eq!(of(&[("/out", false), ("/out", true)], "/out/x"), Verdict::Denied);
+        assert_eq!(of(&[], "/out/x"), RuleVerdict::Allowed);
+        assert_eq!(of(&[], "/x"), RuleVerdict::NotAllowed);
+        assert_eq!(of(&[("/", false)], "/out/x"), RuleVerdict::Denied);
+        assert_eq!(of(&[("/", false), ("/out/a", true)], "/out/a/x"), RuleVerdict::Allowed);
+        assert_eq!(of(&[("/", false), ("/out/a", true), ("/out/a/b", false)], "/out/a/b/x"), RuleVerdict::Denied);
+        assert_eq!(of(&[("/out", false), ("/out", true)], "/out/x"), RuleVerdict::Denied);
     }
 
     #[test]
@@ -302,11 +302,11 @@ mod tests {
         let of = |given: &[(&str, bool)], path: &str| {
             rules(&[("/", true), ("/proc", false), ("/proc/out", true)], given).judge(Path::new(path))
         };
-        assert_eq!(of(&[], "/proc/1/environ"), Verdict::NotAllowed);
-        assert_eq!(of(&[("/", true)], "/proc/1/environ"), Verdict::NotAllowed);
-        assert_eq!(of(&[("/proc", true)], "/proc/1/environ"), Verdict::Allowed);
-        assert_eq!(of(&[("/proc/1", true)], "/proc/2"), Verdict::NotAllowed);
-        assert_eq!(of(&[], "/proc/out/x"), Verdict::Allowed);
-        assert_eq!(of(&[("/", false)], "/proc/out/x"), Verdict::Denied);
+        assert_eq!(of(&[], "/proc/1/environ"), RuleVerdict::NotAllowed);
+        assert_eq!(of(&[("/", true)], "/proc/1/environ"), RuleVerdict::NotAllowed);
+        assert_eq!(of(&[("/proc", true)], "/proc/1/environ"), RuleVerdict::Allowed);
+        assert_eq!(of(&[("/proc/1", true)], "/proc/2"), RuleVerdict::NotAllowed);
+        assert_eq!(of(&[], "/proc/out/x"), RuleVerdict::Allowed);
+        assert_eq!(of(&[("/", false)], "/proc/out/x"), RuleVerdict::Denied);
     }
 }

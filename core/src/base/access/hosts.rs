@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use url::Host;
 
-use super::Verdict;
+use super::RuleVerdict;
 use crate::base::Result;
 use crate::err;
 
@@ -53,14 +53,14 @@ impl Pattern {
 
 /// One rule: a host as it may be written on the command line, and whether it is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Rule {
+struct HostRule {
     pattern: Pattern,
     /// The only port that the rule holds for, if it has one.
     port: Option<u16>,
     allowed: bool,
 }
 
-impl Rule {
+impl HostRule {
     fn parse(typed: &str, allowed: bool) -> Result<Self> {
         let (pattern, port) = parsed(typed).map_err(|hint| {
             let option = if allowed { "--allow-net" } else { "--deny-net" };
@@ -202,46 +202,47 @@ fn fits(pattern: &str, name: &str) -> bool {
 /// Allowed and denied hosts; what no rule holds for is denied.
 #[derive(Debug, Clone, Default)]
 pub struct Hosts {
-    built_in: Vec<Rule>,
-    given: Vec<Rule>,
+    built_in: Vec<HostRule>,
+    given: Vec<HostRule>,
 }
 
 impl Hosts {
     /// Allows only these hosts, written like rules.
     pub fn only(hosts: &[String]) -> Result<Self> {
-        let built_in = hosts.iter().map(|host| Rule::parse(host, true)).collect::<Result<_>>()?;
+        let built_in = hosts.iter().map(|host| HostRule::parse(host, true)).collect::<Result<_>>()?;
         Ok(Self { built_in, given: Vec::new() })
     }
 
     /// Adds rules as the command line has them.
     pub fn add(&mut self, typed: &[String], allowed: bool) -> Result<()> {
         for host in typed {
-            self.given.push(Rule::parse(host, allowed)?);
+            self.given.push(HostRule::parse(host, allowed)?);
         }
         Ok(())
     }
 
     /// Decides by given rules where they apply, since a denial holds against whatever is allowed by default.
-    pub fn judge(&self, host: &Host<&str>, port: Option<u16>) -> Verdict {
-        let holds =
-            |rule: &&Rule| rule.pattern.holds(host) && rule.port.is_none_or(|wanted| port.is_none_or(|p| p == wanted));
+    pub fn judge(&self, host: &Host<&str>, port: Option<u16>) -> RuleVerdict {
+        let holds = |rule: &&HostRule| {
+            rule.pattern.holds(host) && rule.port.is_none_or(|wanted| port.is_none_or(|p| p == wanted))
+        };
         match (deciding(self.given.iter().filter(holds)), deciding(self.built_in.iter().filter(holds))) {
-            (Some(true), _) | (None, Some(true)) => Verdict::Allowed,
-            (Some(false), _) => Verdict::Denied,
-            (None, _) => Verdict::NotAllowed,
+            (Some(true), _) | (None, Some(true)) => RuleVerdict::Allowed,
+            (Some(false), _) => RuleVerdict::Denied,
+            (None, _) => RuleVerdict::NotAllowed,
         }
     }
 
     /// Returns whether connections to an address are denied, whatever name was resolved to it. The port is not known
     /// here, so a denial for one port denies all, and a rule that allows one port allows none.
     pub fn denies(&self, address: IpAddr) -> bool {
-        let holds = |rule: &&Rule| rule.pattern.has(address) && !(rule.allowed && rule.port.is_some());
+        let holds = |rule: &&HostRule| rule.pattern.has(address) && !(rule.allowed && rule.port.is_some());
         deciding(self.given.iter().filter(holds)) == Some(false)
     }
 }
 
 /// Returns the verdict of the longest of some rules; at equal length a denial wins.
-fn deciding<'a>(rules: impl Iterator<Item = &'a Rule>) -> Option<bool> {
+fn deciding<'a>(rules: impl Iterator<Item = &'a HostRule>) -> Option<bool> {
     rules.max_by_key(|rule| (rule.pattern.stated(), rule.port.is_some(), !rule.allowed)).map(|rule| rule.allowed)
 }
 
@@ -267,7 +268,7 @@ mod tests {
 
     fn allows(hosts: &Hosts, address: &str) -> bool {
         let url = Url::parse(&format!("http://{address}/")).unwrap();
-        hosts.judge(&url.host().unwrap(), url.port_or_known_default()) == Verdict::Allowed
+        hosts.judge(&url.host().unwrap(), url.port_or_known_default()) == RuleVerdict::Allowed
     }
 
     #[test]
@@ -374,7 +375,7 @@ mod tests {
             ("[::1]x", "write a name"),
             ("file:///etc", "write a name"),
         ] {
-            let error = Rule::parse(typed, false).unwrap_err();
+            let error = HostRule::parse(typed, false).unwrap_err();
             assert_eq!(error.kind, crate::base::Kind::Argument);
             assert!(error.message.ends_with(&format!("found `{typed}`")), "{}", error.message);
             let hint = error.hint.unwrap();

@@ -25,29 +25,29 @@ const GLANCES: usize = 3;
 const GLANCE: Duration = Duration::from_millis(5);
 
 /// Unfinished files and held locks, which a process removes before it exits abruptly.
-static PASSING: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+static TEMPORARY: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// Removes unfinished files and locks, right before the process is terminated.
 pub fn abandon() {
-    for place in std::mem::take(&mut *held(&PASSING)) {
+    for place in std::mem::take(&mut *held(&TEMPORARY)) {
         // If it cannot be removed now, it stays as a file without effect.
         let _stays = fs::remove_file(place);
     }
 }
 
 /// A temporary file, which [`abandon`] removes as long as this lives.
-pub(super) struct Passing(PathBuf);
+pub(super) struct TemporaryFile(PathBuf);
 
-impl Passing {
+impl TemporaryFile {
     pub(super) fn new(place: &Path) -> Self {
-        held(&PASSING).insert(place.to_path_buf());
+        held(&TEMPORARY).insert(place.to_path_buf());
         Self(place.to_path_buf())
     }
 }
 
-impl Drop for Passing {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
-        held(&PASSING).remove(&self.0);
+        held(&TEMPORARY).remove(&self.0);
     }
 }
 
@@ -55,7 +55,7 @@ impl Drop for Passing {
 pub(super) struct Lock {
     file: File,
     /// The lock's own file; none where the folder itself is locked.
-    place: Option<Passing>,
+    place: Option<TemporaryFile>,
 }
 
 impl Lock {
@@ -86,7 +86,7 @@ impl Lock {
             // The run before may have removed the file between our opening and our locking it.
             if same_file(&file, place) {
                 remove_unfinished(folder);
-                return Ok(Self { file, place: (!is_taken).then(|| Passing::new(&path)) });
+                return Ok(Self { file, place: (!is_taken).then(|| TemporaryFile::new(&path)) });
             }
         }
         Err(err!(File, "cannot lock {}: its lock file keeps changing", folder.display())
@@ -154,5 +154,5 @@ fn same_file(_file: &File, path: &Path) -> bool {
 
 #[cfg(test)]
 pub(super) fn passing_below(folder: &Path) -> usize {
-    held(&PASSING).iter().filter(|place| place.starts_with(folder)).count()
+    held(&TEMPORARY).iter().filter(|place| place.starts_with(folder)).count()
 }

@@ -16,19 +16,19 @@ pub fn is_remote(path: &Path) -> bool {
 
 /// A folder in a bucket, of which there is none.
 #[derive(Debug)]
-pub struct Remote(Infallible);
+pub struct BucketFolder(Infallible);
 
 /// The version of a file in a bucket.
 pub struct Version;
 
 /// A small file, and which of its versions it is.
-pub struct Found {
+pub struct VersionedFile {
     pub bytes: Vec<u8>,
     pub version: Version,
 }
 
 /// A file that was written.
-pub struct Written {
+pub struct WrittenFile {
     pub bytes: u64,
     pub sha256: String,
 }
@@ -36,7 +36,7 @@ pub struct Written {
 /// Gets the number of a part, its bytes, and the length of its file.
 pub type Show<'a> = dyn FnMut(usize, &[u8], u64) -> Result<()> + 'a;
 
-impl Remote {
+impl BucketFolder {
     pub fn new(_files: &Files, address: &Path) -> Result<Self> {
         Err(Error::not_built("object storage", "objects").within(address.display()))
     }
@@ -45,7 +45,7 @@ impl Remote {
         match self.0 {}
     }
 
-    pub fn whole(&self, _name: &str, _most: u64) -> Result<Option<Found>> {
+    pub fn whole(&self, _name: &str, _most: u64) -> Result<Option<VersionedFile>> {
         match self.0 {}
     }
 
@@ -57,7 +57,7 @@ impl Remote {
         match self.0 {}
     }
 
-    pub fn write(&self, _name: &str, _fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<Written> {
+    pub fn write(&self, _name: &str, _fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<WrittenFile> {
         match self.0 {}
     }
 

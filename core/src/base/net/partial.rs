@@ -9,7 +9,7 @@ use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Response, StatusCode, Url};
 use sha2::{Digest, Sha256};
 
-use super::room::Room;
+use super::disk_space::DiskSpace;
 use super::{GLANCE, Server, accepted, failed, hex, patiently};
 use crate::base::files::{self, plain};
 use crate::base::task::Bar;
@@ -38,7 +38,7 @@ impl Server {
         if wanted.place.is_file() {
             return Ok(());
         }
-        let mut growing = Growing::open(task, wanted)?;
+        let mut growing = PartialFile::open(task, wanted)?;
         growing.room.check(wanted.size.map_or(0, |size| size - growing.length.min(size)), wanted.name)?;
         let bar = task.begin(&format!("downloading {}", wanted.name), wanted.size);
         if wanted.size.is_none_or(|size| growing.length < size) {
@@ -71,7 +71,7 @@ impl Server {
     }
 
     /// Requests the missing range; a server without support for ranges sends the whole file.
-    async fn rest(&self, task: &Task, url: &Url, growing: &mut Growing) -> Result<Response> {
+    async fn rest(&self, task: &Task, url: &Url, growing: &mut PartialFile) -> Result<Response> {
         if growing.length > 0 {
             let range = format!("bytes={}-", growing.length);
             let request = self.signed(self.following.get(url.clone())).header(RANGE, range);
@@ -106,7 +106,7 @@ async fn chunk(
     task: &Task,
     wanted: &Download<'_>,
     response: &mut Response,
-    growing: &Growing,
+    growing: &PartialFile,
 ) -> Result<Option<impl AsRef<[u8]> + use<>>> {
     match patiently(task, response.chunk()).await? {
         Ok(Some(chunk)) => {
@@ -140,15 +140,15 @@ fn begins_at(response: &Response, start: u64) -> bool {
 }
 
 /// The part of a file received so far, and its hash.
-struct Growing {
+struct PartialFile {
     file: File,
     place: PathBuf,
     length: u64,
     hash: Sha256,
-    room: Room,
+    room: DiskSpace,
 }
 
-impl Growing {
+impl PartialFile {
     /// Resumes the part of an earlier attempt, or begins again.
     fn open(task: &Task, wanted: &Download) -> Result<Self> {
         let mut name = OsString::from(wanted.place.as_os_str());
@@ -167,7 +167,7 @@ impl Growing {
             Some(_) => hashed(task, &mut file, &place)?,
             None => (0, Sha256::new()),
         };
-        let room = Room::of(&place);
+        let room = DiskSpace::of(&place);
         let mut growing = Self { file, place, length, hash, room };
         if growing.length == 0 || wanted.size.is_some_and(|size| growing.length > size) {
             growing.clear()?;
@@ -263,7 +263,7 @@ fn make_folder_of(place: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::room::tests::nearly_full;
+    use super::super::disk_space::tests::nearly_full;
     use super::*;
 
     #[test]
@@ -273,7 +273,7 @@ mod tests {
         let lock = folder.path().join("x.lock");
         let wanted =
             Download { address: "http://127.0.0.1/x", name: "x", place: &place, lock: &lock, size: None, sha256: None };
-        let mut growing = Growing::open(&Task::default(), &wanted).unwrap();
+        let mut growing = PartialFile::open(&Task::default(), &wanted).unwrap();
         growing.room = nearly_full(&place);
         growing.add(&[7; 1000], "x").unwrap();
         assert!(growing.add(&[7; 1001], "x").unwrap_err().message.starts_with("the disk would be full"));

@@ -78,7 +78,7 @@ fn a_server_cannot_fill_the_disk() {
 
     let unstated = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(1 << 20));
     let url = Url::parse(&(server(vec![unstated]) + "/x.txt")).unwrap();
-    let room = room::tests::nearly_full(&folder.path().join("x"));
+    let room = disk_space::tests::nearly_full(&folder.path().join("x"));
     let task = Task::default();
     let mut received = Vec::new();
     let client = client(files.access(), judged(files.access()), SILENCE).unwrap();

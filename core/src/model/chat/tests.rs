@@ -12,9 +12,6 @@ use crate::model::fixtures::{config, decoder};
 use crate::model::tokenizer::Tokenizer;
 use crate::tensor::DType;
 
-const TOKENIZER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/models/tokenizer.json");
-const EXPECTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/chat/expected.json");
-
 fn files(folder: &Path) -> Files {
     Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
 }
@@ -22,7 +19,7 @@ fn files(folder: &Path) -> Files {
 /// Loads a model with this tokenizer_config.json.
 fn model(config_json: &Value) -> (Model, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::copy(TOKENIZER, folder.path().join("tokenizer.json")).unwrap();
+    std::fs::copy(kit::fixture("models/tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
     std::fs::write(folder.path().join("tokenizer_config.json"), config_json.to_string()).unwrap();
     (of_folder(folder.path()), folder)
 }
@@ -44,8 +41,7 @@ fn said(model: &Model, messages: Value, options: &ChatOptions) -> Result<String>
 
 #[test]
 fn chats_are_those_of_transformers() {
-    let text = std::fs::read_to_string(EXPECTED).unwrap();
-    let expected: Value = serde_json::from_str(&text).unwrap();
+    let expected = kit::json("chat/expected.json");
     let mut made = 0;
     let mut refused = 0;
     for case in expected["cases"].as_array().unwrap() {
@@ -133,7 +129,7 @@ fn what_cannot_be_rendered_says_why() {
     assert!(undefined.message.starts_with("the chat template cannot be filled in"), "{undefined}");
     let wrong = json!({ "chat_template": 3 });
     let folder = tempfile::tempdir().unwrap();
-    std::fs::copy(TOKENIZER, folder.path().join("tokenizer.json")).unwrap();
+    std::fs::copy(kit::fixture("models/tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
     std::fs::write(folder.path().join("tokenizer_config.json"), wrong.to_string()).unwrap();
     assert!(Tokenizer::from_folder(&files(folder.path()), folder.path()).is_err());
 }

@@ -1,6 +1,6 @@
 //! Attention with all its sites.
 
-use super::flow::{Flow, Step};
+use super::flow::{Flow, FlowResult};
 use super::{Decoder, Past, linear};
 use crate::base::Result;
 use crate::err;
@@ -22,7 +22,7 @@ impl Decoder {
         x: &Tensor,
         past: Option<&mut Past>,
         from: usize,
-    ) -> Step<Tensor> {
+    ) -> FlowResult<Tensor> {
         let heads = self.config.heads;
         let kv_heads = self.config.kv_heads_of(layer);
         let asking = flow.tail(x, from)?;
@@ -35,24 +35,24 @@ impl Decoder {
             None => None,
         };
         flow.columns = asked.clone();
-        let q = self.turned(flow, layer, SiteKind::QRot, weights.q_norm.as_ref(), q)?;
+        let q = self.rotated(flow, layer, SiteKind::QRot, weights.q_norm.as_ref(), q)?;
         let (k, v) = match own {
             Some((k, v)) => {
                 flow.columns = all;
-                let k = self.turned(flow, layer, SiteKind::KRot, weights.k_norm.as_ref(), k)?;
+                let k = self.rotated(flow, layer, SiteKind::KRot, weights.k_norm.as_ref(), k)?;
                 flow.columns = asked;
                 let (k, v) = match past {
                     Some(past) => past.extend(layer, &k, &v)?,
                     None => (k, v),
                 };
                 if self.config.shared_keys.is_some() {
-                    flow.beside.keep(layer, &k, &v);
+                    flow.side_inputs.keep(layer, &k, &v);
                 }
                 (k, v)
             }
             None => {
                 let from = self.config.keys_from(layer).ok_or_else(|| err!(Bug, "layer {layer} has no keys"))?;
-                flow.beside.keys_of(from, flow.columns.end)?
+                flow.side_inputs.keys_of(from, flow.columns.end)?
             }
         };
         let z = self.mixed(flow, layer, &q, &k, &v)?;
@@ -75,7 +75,7 @@ impl Decoder {
         x: &Tensor,
         map: &Linear,
         heads: usize,
-    ) -> Step<Tensor> {
+    ) -> FlowResult<Tensor> {
         let y = self.by_heads(flow, layer, x, map, heads)?;
         flow.see(kind, layer, y)
     }
@@ -95,7 +95,7 @@ impl Decoder {
         (keys, values): (&Linear, Option<&Linear>),
         heads: usize,
         x: &Tensor,
-    ) -> Step<(Tensor, Tensor)> {
+    ) -> FlowResult<(Tensor, Tensor)> {
         let made = self.by_heads(flow, layer, x, keys, heads)?;
         let k = flow.see(SiteKind::K, layer, made.clone())?;
         let v = match values {
@@ -111,7 +111,14 @@ impl Decoder {
 
     /// Applies norm and rotation to queries or keys, whose result is a site of its own in every layer of a model that
     /// has either.
-    fn turned(&self, flow: &mut Flow, layer: usize, kind: SiteKind, norm: Option<&Norm>, x: Tensor) -> Step<Tensor> {
+    fn rotated(
+        &self,
+        flow: &mut Flow,
+        layer: usize,
+        kind: SiteKind,
+        norm: Option<&Norm>,
+        x: Tensor,
+    ) -> FlowResult<Tensor> {
         if !kind.exists(&self.config) {
             return Ok(x);
         }
@@ -122,9 +129,9 @@ impl Decoder {
     /// Applies norm and rotation, where there is one, to queries or keys of the columns of this pass.
     pub(super) fn turn(&self, flow: &Flow, layer: usize, norm: Option<&Norm>, x: Tensor) -> Result<Tensor> {
         let x = self.head_normed(x, norm)?;
-        match self.turning(layer) {
-            Some(turning) => {
-                let table = turning.table(flow.columns.end, self.device())?;
+        match self.rotary_table(layer) {
+            Some(rotary_table) => {
+                let table = rotary_table.table(flow.columns.end, self.device())?;
                 Ok(kernels::rotate(&x, &table, flow.columns.start, flow.gap.as_ref())?)
             }
             None => Ok(x),
@@ -145,7 +152,7 @@ impl Decoder {
     }
 
     /// Computes the attention output of each head. Scores and pattern are materialised only where they are needed.
-    fn mixed(&self, flow: &mut Flow, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor) -> Step<Tensor> {
+    fn mixed(&self, flow: &mut Flow, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor) -> FlowResult<Tensor> {
         let scale = self.config.score_scale_of(layer);
         let cap = self.config.score_cap;
         let gap = flow.gap.clone();
@@ -196,7 +203,7 @@ impl Decoder {
     }
 
     /// Computes the output projection, head by head where a hook reads the heads.
-    fn written(&self, flow: &mut Flow, layer: usize, o: &Linear, z: &Tensor) -> Step<Tensor> {
+    fn written(&self, flow: &mut Flow, layer: usize, o: &Linear, z: &Tensor) -> FlowResult<Tensor> {
         if !flow.wants(SiteKind::HeadOut, layer) {
             return Ok(self.scaled_write(linear(flow.task, &heads_joined(z)?, o)?)?);
         }

@@ -5,8 +5,8 @@
 //!
 //!     S' = a S + k u^T,    u = b (v - a S^T k),    and the query q reads S'^T q.
 
-use super::flow::{Flow, Step};
-use super::past::State;
+use super::flow::{Flow, FlowResult};
+use super::past::DeltaState;
 use super::{Decoder, Past, linear};
 use crate::base::{Result, Task};
 use crate::err;
@@ -34,7 +34,7 @@ impl Decoder {
         x: &Tensor,
         past: Option<&mut Past>,
         from: usize,
-    ) -> Step<Tensor> {
+    ) -> FlowResult<Tensor> {
         let (rows, columns, _) = x.dims3()?;
         let before = past.as_ref().and_then(|past| past.state(layer)).cloned();
         let real = real_columns(flow, rows);
@@ -62,9 +62,9 @@ impl Decoder {
         let decay = only_real(&decay, &real)?;
         let memory = before.map(|state| state.memory);
         let (read, memory) =
-            remembered(Asked { q: &q, k: &k, v: &v, write: &write, decay: &decay }, memory, flow.task)?;
+            remembered(DeltaInputs { q: &q, k: &k, v: &v, write: &write, decay: &decay }, memory, flow.task)?;
         if let Some(past) = past {
-            past.keep(layer, State { recent, memory });
+            past.keep(layer, DeltaState { recent, memory });
         }
         let read = flow.tail(&read.to_dtype(x.dtype())?, from)?;
         let asking = flow.tail(x, from)?;
@@ -137,7 +137,7 @@ fn convolved(x: &Tensor, weight: &Tensor, recent: Option<&Tensor>, real: &[usize
 
 /// Requests of the tokens of a pass to the matrices: queries and keys `[batch, pos, key_head, d_key]`, values
 /// `[batch, pos, value_head, d_value]`, strengths and the logarithms of decays `[batch, pos, value_head]`.
-struct Asked<'a> {
+struct DeltaInputs<'a> {
     q: &'a Tensor,
     k: &'a Tensor,
     v: &'a Tensor,
@@ -155,7 +155,7 @@ struct Asked<'a> {
 ///     u_i + sum over j < i of b_i (g_i / g_j) (k_i . k_j) u_j = b_i (v_i - g_i S^T k_i).
 ///
 /// All chunks are solved at once, for the terms with v and with S apart.
-fn remembered(asked: Asked, memory: Option<Tensor>, task: &Task) -> Result<(Tensor, Tensor)> {
+fn remembered(asked: DeltaInputs, memory: Option<Tensor>, task: &Task) -> Result<(Tensor, Tensor)> {
     let (rows, columns, heads, d_value) = asked.v.dims4()?;
     let (_, _, key_heads, d_key) = asked.k.dims4()?;
     let size = columns.min(CHUNK);
@@ -237,6 +237,8 @@ fn solved(system: &Tensor, wanted: &Tensor, task: &Task) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
+    use kit::{far, largest};
+
     use super::*;
     use crate::base::random::stream;
     use crate::tensor::create;
@@ -265,11 +267,7 @@ mod tests {
 
     fn read(all: &[Tensor; 5], memory: Option<Tensor>) -> (Tensor, Tensor) {
         let [q, k, v, write, decay] = all;
-        remembered(Asked { q, k, v, write, decay }, memory, &Task::default()).unwrap()
-    }
-
-    fn far(a: &Tensor, b: &Tensor) -> f64 {
-        (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap()
+        remembered(DeltaInputs { q, k, v, write, decay }, memory, &Task::default()).unwrap()
     }
 
     /// Computes one head of one text, token by token, as the recurrence is written.
@@ -341,9 +339,6 @@ mod tests {
         assert_eq!(only.get(0).unwrap().to_vec1::<f64>().unwrap(), [0.0; 3]);
         let kept = only_real(&x, &[4, 1]).unwrap();
         assert_eq!(far(&kept.get(0).unwrap(), &x.get(0).unwrap()), 0.0);
-        assert_eq!(
-            kept.get(1).unwrap().narrow(0, 1, 3).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap(),
-            0.0
-        );
+        assert_eq!(largest(kept.get(1).unwrap().narrow(0, 1, 3).unwrap()), 0.0);
     }
 }

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use super::Logits;
-use super::beside::Beside;
+use super::side_inputs::SideInputs;
 use crate::base::{Error, Result, Task};
 use crate::err;
 use crate::model::batch::Batch;
-use crate::model::hooks::{At, Hooks, Picked, checks};
+use crate::model::hooks::{At, Hooks, SitePart, checks};
 use crate::model::padding::attended;
 use crate::model::site::{Site, SiteKind};
 use crate::tensor::Tensor;
@@ -48,7 +48,7 @@ impl From<candle_core::Error> for Stop {
     }
 }
 
-pub type Step<T> = std::result::Result<T, Stop>;
+pub type FlowResult<T> = std::result::Result<T, Stop>;
 
 /// One forward pass: its hooks, and the columns of the text that it computes.
 pub struct Flow<'a> {
@@ -59,14 +59,14 @@ pub struct Flow<'a> {
     pub gap: Option<Gap>,
     /// Whether more forward passes may follow.
     pub may_grow: bool,
-    pub beside: Beside,
+    pub side_inputs: SideInputs,
     pub task: &'a Task,
 }
 
 impl<'a> Flow<'a> {
     /// Makes a pass over these columns, the only one over its texts.
     pub fn of(hooks: &'a mut dyn Hooks, batch: &'a Batch, columns: Range<usize>, task: &'a Task) -> Self {
-        Self { hooks, batch, columns, step: 0, gap: None, may_grow: false, beside: Beside::default(), task }
+        Self { hooks, batch, columns, step: 0, gap: None, may_grow: false, side_inputs: SideInputs::default(), task }
     }
 }
 
@@ -76,7 +76,7 @@ impl Flow<'_> {
     }
 
     /// Passes an activation through the hooks; returns their result.
-    pub fn see(&mut self, kind: SiteKind, layer: usize, x: Tensor) -> Step<Tensor> {
+    pub fn see(&mut self, kind: SiteKind, layer: usize, x: Tensor) -> FlowResult<Tensor> {
         let site = Site::new(kind, layer);
         let x = if self.hooks.wants(site) { self.shown(site, x)? } else { x };
         match self.hooks.last() {
@@ -132,7 +132,7 @@ impl Flow<'_> {
                     gap: self.gap.as_ref(),
                     may_grow: self.may_grow,
                 };
-                Picked::new(&at, Some(positions), None)?.taken(x)
+                SitePart::new(&at, Some(positions), None)?.taken(x)
             }
         }
     }

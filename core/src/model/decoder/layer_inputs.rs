@@ -1,6 +1,6 @@
 //! Inputs of layers: a vector for each token and layer, and what the layer makes of it (gemma 4).
 
-use super::flow::{Flow, Step};
+use super::flow::{Flow, FlowResult};
 use super::{Decoder, linear};
 use crate::base::{Result, memory};
 use crate::err;
@@ -26,13 +26,19 @@ impl Decoder {
         let shared = self.plainly_normed(weights.norm.as_ref(), &kernels::reshape(&shared, &by_layer)?)?;
         let all = (kernels::add(&shared, &own)? * 0.5_f64.sqrt())?;
         let all = kernels::reshape(&all, &[rows, columns, self.config.layers * width])?;
-        flow.beside.inputs = Some((all, flow.columns.start));
+        flow.side_inputs.inputs = Some((all, flow.columns.start));
         Ok(())
     }
 
     /// Computes what a layer makes of its input and adds to the residual stream `x`.
-    pub(super) fn layer_out(&self, flow: &mut Flow, layer: usize, weights: &LayerInput, x: &Tensor) -> Step<Tensor> {
-        let (Some(width), Some((all, first))) = (self.config.layer_inputs, &flow.beside.inputs) else {
+    pub(super) fn layer_out(
+        &self,
+        flow: &mut Flow,
+        layer: usize,
+        weights: &LayerInput,
+        x: &Tensor,
+    ) -> FlowResult<Tensor> {
+        let (Some(width), Some((all, first))) = (self.config.layer_inputs, &flow.side_inputs.inputs) else {
             return Err(err!(Bug, "layer {layer} has no input").into());
         };
         let columns = flow.columns.clone();

@@ -2,13 +2,13 @@
 
 use candle_core::D;
 
-use super::flow::{Flow, Step};
+use super::flow::{Flow, FlowResult};
 use super::{Decoder, linear};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::config::{ClampedGate, Experts, NormKind};
 use crate::model::site::SiteKind;
-use crate::model::weights::{Beside, Mixture, Mlp};
+use crate::model::weights::{Mixture, Mlp, ParallelExperts};
 use crate::tensor::elementwise::sigmoid;
 use crate::tensor::normalise::softmax;
 use crate::tensor::{DType, Tensor};
@@ -22,7 +22,7 @@ impl Decoder {
         layer: usize,
         (mixture, experts): (&'a Mixture, &Experts),
         stream: &Tensor,
-    ) -> Step<(Tensor, &'a Beside)> {
+    ) -> FlowResult<(Tensor, &'a ParallelExperts)> {
         let Some(beside) = &mixture.beside else {
             return Err(err!(Bug, "experts and an MLP in layer {layer} without their norms").into());
         };
@@ -45,7 +45,7 @@ impl Decoder {
         (mixture, experts): (&Mixture, &Experts),
         x: &Tensor,
         asked: &Tensor,
-    ) -> Step<Tensor> {
+    ) -> FlowResult<Tensor> {
         // As published models have it, probabilities are in f32 at least: rounded ones would be equal.
         let scores = linear(flow.task, asked, &mixture.router)?;
         let wide = if scores.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
@@ -156,6 +156,8 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
+    use kit::far;
+
     use super::*;
     use crate::base::Task;
     use crate::model::batch::Batch;
@@ -210,8 +212,7 @@ mod tests {
             for expert in &order[..experts.chosen] {
                 expected = (expected + (all[*expert].get(token).unwrap() * (shares[*expert] / sum)).unwrap()).unwrap();
             }
-            let off = (expected - found.get(token).unwrap()).unwrap().abs().unwrap().max_all().unwrap();
-            assert!(off.to_scalar::<f64>().unwrap() < 1e-12);
+            assert!(far(found.get(token).unwrap(), expected) < 1e-12);
         }
     }
 
@@ -267,7 +268,6 @@ mod tests {
         };
         let difference = (of(3) - of(0)).unwrap();
         let expected = (alone(3) - alone(0)).unwrap();
-        let off = (difference - expected).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
-        assert!(off < 1e-12, "{off}");
+        assert!(far(difference, expected) < 1e-12);
     }
 }

@@ -1,35 +1,35 @@
 //! One decoder for every family: the forward pass, with hooks at every site.
 
 mod attention;
-mod beside;
+mod block_range;
+mod components;
 mod delta;
 mod flow;
 mod layer_inputs;
 mod mixture;
-mod part;
 mod past;
-mod ports;
 mod resumed;
-mod turning;
+mod rope;
+mod side_inputs;
 mod variants;
 
 use std::sync::Arc;
 
 use super::batch::Batch;
 use super::config::{Activation, Config, Order, Positions};
-use super::hooks::{Before, Chain, Hooks, KeptHook};
+use super::hooks::{Chain, Hooks, JoinedHooks, KeptHook};
 use super::site::SiteKind;
 use super::weights::{Block, Linear, Mlp, Norm, Weights};
 use crate::base::{Result, Task, memory};
 use crate::tensor::{DType, Device, Tensor};
 use crate::{bail, err};
-use flow::{Flow, Step, Stop};
+use flow::{Flow, FlowResult, Stop};
 use kernels::Gap;
-use turning::Turning;
+use rope::RotaryTable;
 
+pub use components::TextColumns;
 pub(super) use flow::at_points;
 pub use past::Past;
-pub use ports::Columns;
 pub use variants::Variants;
 
 /// The logits that a forward pass computes.
@@ -60,17 +60,17 @@ pub struct Pass<'a> {
 pub struct Decoder {
     config: Arc<Config>,
     weights: Weights,
-    turning: Option<Turning>,
-    turning_local: Option<Turning>,
+    rotary_table: Option<RotaryTable>,
+    rotary_table_local: Option<RotaryTable>,
     /// Hooks that act in every pass.
     kept: Vec<KeptHook>,
 }
 
 impl Decoder {
     pub fn new(config: Config, weights: Weights) -> Self {
-        let turning = config.rotary.as_ref().map(Turning::new);
-        let turning_local = config.rotary_local.as_ref().map(Turning::new);
-        Self { config: Arc::new(config), weights, turning, turning_local, kept: Vec::new() }
+        let rotary_table = config.rotary.as_ref().map(RotaryTable::new);
+        let rotary_table_local = config.rotary_local.as_ref().map(RotaryTable::new);
+        Self { config: Arc::new(config), weights, rotary_table, rotary_table_local, kept: Vec::new() }
     }
 
     /// Returns this model with these hooks kept, and no others.
@@ -117,7 +117,7 @@ impl Decoder {
         }
         let Pass { hooks, past, logits, task } = pass;
         let kept = self.kept.iter().map(KeptHook::bound).collect::<Result<Vec<_>>>()?.into_iter().flatten();
-        let mut all = Before { kept: Chain { hooks: kept.collect(), ..Chain::default() }, then: hooks };
+        let mut all = JoinedHooks { kept: Chain { hooks: kept.collect(), ..Chain::default() }, then: hooks };
         self.passed(batch, Pass { hooks: &mut all, past, logits, task })
     }
 
@@ -170,7 +170,7 @@ impl Decoder {
         Ok(())
     }
 
-    fn through(&self, flow: &mut Flow, past: Option<&mut Past>, wanted: Logits) -> Step<Tensor> {
+    fn through(&self, flow: &mut Flow, past: Option<&mut Past>, wanted: Logits) -> FlowResult<Tensor> {
         let x = self.embedded(flow)?;
         self.through_blocks(flow, (0, x), past, wanted)
     }
@@ -182,7 +182,7 @@ impl Decoder {
         (first, mut x): (usize, Tensor),
         mut past: Option<&mut Past>,
         wanted: Logits,
-    ) -> Step<Tensor> {
+    ) -> FlowResult<Tensor> {
         for (layer, block) in self.weights.blocks.iter().enumerate().skip(first) {
             flow.task.check()?;
             x = self.block(flow, layer, block, x, past.as_deref_mut())?;
@@ -204,7 +204,7 @@ impl Decoder {
         Ok(flow.wanted(&logits, wanted)?)
     }
 
-    fn embedded(&self, flow: &mut Flow) -> Step<Tensor> {
+    fn embedded(&self, flow: &mut Flow) -> FlowResult<Tensor> {
         let rows = flow.batch.rows().len();
         let width = flow.batch.width();
         let d = self.config.d_model;
@@ -230,7 +230,14 @@ impl Decoder {
         Ok(kernels::add(&x, &positions)?)
     }
 
-    fn block(&self, flow: &mut Flow, layer: usize, block: &Block, x: Tensor, past: Option<&mut Past>) -> Step<Tensor> {
+    fn block(
+        &self,
+        flow: &mut Flow,
+        layer: usize,
+        block: &Block,
+        x: Tensor,
+        past: Option<&mut Past>,
+    ) -> FlowResult<Tensor> {
         let from = flow.columns.start;
         self.block_from(flow, layer, block, x, past, from)
     }
@@ -244,7 +251,7 @@ impl Decoder {
         x: Tensor,
         past: Option<&mut Past>,
         from: usize,
-    ) -> Step<Tensor> {
+    ) -> FlowResult<Tensor> {
         let x = flow.see(SiteKind::ResidPre, layer, x)?;
         let normed = self.normed(flow, block.attn_norm.as_ref(), &x, SiteKind::NormScale, layer)?;
         let attn_in = flow.see(SiteKind::AttnIn, layer, normed.clone())?;
@@ -267,7 +274,7 @@ impl Decoder {
         x: Tensor,
         normed: Tensor,
         attn: Tensor,
-    ) -> Step<Tensor> {
+    ) -> FlowResult<Tensor> {
         let attn = self.normed(flow, block.attn_post_norm.as_ref(), &attn, SiteKind::AttnPostScale, layer)?;
         let attn_out = flow.see(SiteKind::AttnOut, layer, attn)?;
         let mut mid = kernels::add(&x, &attn_out)?;
@@ -298,7 +305,7 @@ impl Decoder {
     }
 
     /// Computes the output of an MLP or of experts, or of both, with its post-norm. `x` is the normed stream.
-    fn mlp_out(&self, flow: &mut Flow, layer: usize, block: &Block, x: Tensor, stream: &Tensor) -> Step<Tensor> {
+    fn mlp_out(&self, flow: &mut Flow, layer: usize, block: &Block, x: Tensor, stream: &Tensor) -> FlowResult<Tensor> {
         let x = flow.see(SiteKind::MlpIn, layer, x)?;
         let out = match (&block.mlp, &block.mixture, self.config.experts_of(layer)) {
             (Some(mlp), None, _) => self.mlp(flow, layer, mlp, &x)?,
@@ -315,7 +322,7 @@ impl Decoder {
         flow.see(SiteKind::MlpOut, layer, out)
     }
 
-    fn mlp(&self, flow: &mut Flow, layer: usize, mlp: &Mlp, x: &Tensor) -> Step<Tensor> {
+    fn mlp(&self, flow: &mut Flow, layer: usize, mlp: &Mlp, x: &Tensor) -> FlowResult<Tensor> {
         let act = self.config.act;
         let hidden = match &mlp.gate {
             Some(gate) => {
@@ -342,7 +349,14 @@ impl Decoder {
     }
 
     /// Normalises rows; returns `x` itself where there is no norm. The divisor is a site.
-    fn normed(&self, flow: &mut Flow, norm: Option<&Norm>, x: &Tensor, scale: SiteKind, layer: usize) -> Step<Tensor> {
+    fn normed(
+        &self,
+        flow: &mut Flow,
+        norm: Option<&Norm>,
+        x: &Tensor,
+        scale: SiteKind,
+        layer: usize,
+    ) -> FlowResult<Tensor> {
         let (Some(norm), Some(kind)) = (norm, self.config.norm) else { return Ok(x.clone()) };
         let weight = norm.weight.as_ref();
         let bias = norm.bias.as_ref();
@@ -387,13 +401,13 @@ impl Decoder {
         })
     }
 
-    fn turning(&self, layer: usize) -> Option<&Turning> {
+    fn rotary_table(&self, layer: usize) -> Option<&RotaryTable> {
         if self.config.unrotated.contains(&layer) {
             return None;
         }
-        match (&self.turning_local, self.config.window(layer)) {
+        match (&self.rotary_table_local, self.config.window(layer)) {
             (Some(local), Some(_)) => Some(local),
-            _ => self.turning.as_ref(),
+            _ => self.rotary_table.as_ref(),
         }
     }
 }

@@ -11,7 +11,7 @@ use kernels::memory::SMALL;
 
 /// The state of a delta net after the text before.
 #[derive(Debug, Clone)]
-pub(super) struct State {
+pub(super) struct DeltaState {
     /// Last columns, which the convolution reads: `[batch, kernel - 1, channels]`.
     pub recent: Tensor,
     /// Matrix of each head, `[batch * value_head, d_key, d_value]`.
@@ -23,7 +23,7 @@ pub(super) struct State {
 #[derive(Debug, Default)]
 pub struct Past {
     layers: Vec<Option<(Tensor, Tensor)>>,
-    states: BTreeMap<usize, State>,
+    states: BTreeMap<usize, DeltaState>,
     columns: usize,
     step: usize,
     gap: Option<Gap>,
@@ -90,12 +90,11 @@ impl Past {
     /// Returns the cache of the first columns; None where a delta net was read, which has its last state only.
     pub fn first(&self, columns: usize) -> Result<Option<Self>> {
         let texts = self.layers.iter().flatten().map(|(keys, _)| keys.dims()[0]).next().unwrap_or_default();
-        match self.states.is_empty() && self.gap.is_none() {
-            true => {
-                let all: Vec<u32> = (0..texts as u32).collect();
-                self.beginning(columns, Self::capacity(columns), &all, &(0..self.layers.len()))
-            }
-            false => Ok(None),
+        if self.states.is_empty() && self.gap.is_none() {
+            let all: Vec<u32> = (0..texts as u32).collect();
+            self.beginning(columns, Self::capacity(columns), &all, &(0..self.layers.len()))
+        } else {
+            Ok(None)
         }
     }
 
@@ -107,11 +106,11 @@ impl Past {
     }
 
     /// Returns the state of a layer with a delta net, if it has read anything.
-    pub(super) fn state(&self, layer: usize) -> Option<&State> {
+    pub(super) fn state(&self, layer: usize) -> Option<&DeltaState> {
         self.states.get(&layer)
     }
 
-    pub(super) fn keep(&mut self, layer: usize, state: State) {
+    pub(super) fn keep(&mut self, layer: usize, state: DeltaState) {
         self.states.insert(layer, state);
     }
 

@@ -21,7 +21,7 @@ impl Decoder {
         logits: Logits,
         task: &Task,
     ) -> Result<Option<Tensor>> {
-        self.check_keeps_none(super::part::PARTS)?;
+        self.check_keeps_none(super::block_range::PARTS)?;
         self.check(batch, 0)?;
         let wanted = [batch.rows().len(), batch.width(), self.config.d_model];
         if stream.dims() != wanted {
@@ -30,8 +30,8 @@ impl Decoder {
         let gap =
             (!self.config.causal && batch.is_ragged()).then(|| Gap { lengths: batch.lengths(), width: batch.width() });
         let first = if site.kind == SiteKind::ResidPre { site.layer } else { site.layer + 1 };
-        let beside = self.beside(batch, first..self.config.layers, None, task)?;
-        let mut flow = Flow { gap, beside, ..Flow::of(hooks, batch, 0..batch.width(), task) };
+        let side_inputs = self.side_inputs(batch, first..self.config.layers, None, task)?;
+        let mut flow = Flow { gap, side_inputs, ..Flow::of(hooks, batch, 0..batch.width(), task) };
         let begun = match site.kind {
             SiteKind::ResidPre => Ok((first, stream.clone())),
             SiteKind::ResidPost => flow.see(SiteKind::ResidPost, site.layer, stream.clone()).map(|x| (first, x)),
@@ -47,6 +47,8 @@ impl Decoder {
 
 #[cfg(test)]
 mod tests {
+    use kit::far;
+
     use super::*;
     use crate::model::fixtures::{configs, decoder};
     use crate::model::hooks::NoHooks;
@@ -69,8 +71,7 @@ mod tests {
                 let stream = model.cache(&batch, Ask { places: vec![place], ..Ask::default() }, &task).unwrap();
                 let stream = stream.at(place).unwrap();
                 let found = model.resumed(&batch, (site, &stream), &mut NoHooks, Logits::At(&[-1]), &task);
-                let far = (found.unwrap().unwrap() - &whole).unwrap().abs().unwrap().max_all().unwrap();
-                assert!(far.to_scalar::<f32>().unwrap() < 1e-5, "{site}");
+                assert!(far(found.unwrap().unwrap(), &whole) < 1e-5, "{site}");
             }
         }
     }

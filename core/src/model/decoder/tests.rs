@@ -2,12 +2,13 @@
 //! implementations in f64.
 
 use candle_core::Var;
+use kit::{far, largest};
 
 use super::*;
 use crate::model::fixtures::{configs, decoder};
 use crate::model::hooks::At;
 use crate::model::site::Site;
-use kernels::Taped;
+use kernels::TapedTensor;
 
 /// Returns the model with its weights as variables, and these in the order of their names.
 fn tracked(model: &Decoder, dtype: DType) -> (Decoder, Vec<Var>) {
@@ -57,15 +58,14 @@ fn gradients_of_all_weights() {
         let (narrow, narrow_variables) = tracked(&model, DType::F32);
         let (wide, wide_variables) = tracked(&model, DType::F64);
         for bent in [false, true] {
-            let taped = Taped::of(|| loss(&narrow, &mut Bend(bent))).unwrap().backward().unwrap();
+            let taped = TapedTensor::of(|| loss(&narrow, &mut Bend(bent))).unwrap().backward().unwrap();
             let by_candle = loss(&narrow, &mut Bend(bent)).unwrap().backward().unwrap();
             let expected = loss(&wide, &mut Bend(bent)).unwrap().backward().unwrap();
             for (narrow, wide) in narrow_variables.iter().zip(&wide_variables) {
                 let expected = expected.get(wide).unwrap();
-                let most = expected.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+                let most = largest(expected);
                 for found in [taped.get(narrow).unwrap(), by_candle.get(narrow).unwrap()] {
-                    let error = (found.to_dtype(DType::F64).unwrap() - expected).unwrap().abs().unwrap();
-                    let error = error.max_all().unwrap().to_scalar::<f64>().unwrap();
+                    let error = far(found, expected);
                     // Sums that are exactly 0 in theory, as the gradient of the key bias, are compared up to the
                     // rounding of their terms.
                     assert!(error <= 1e-4 * most.max(2e-2), "{error} of {most}, shape {:?} in {name}", narrow.dims());

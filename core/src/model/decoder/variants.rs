@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::attention::heads_joined;
-use super::flow::{Flow, Step, Stop};
+use super::flow::{Flow, FlowResult, Stop};
 use super::{Decoder, linear};
 use crate::base::{Result, Task};
 use crate::err;
@@ -33,7 +33,7 @@ pub struct Variants<'a> {
 const TOGETHER: usize = 8;
 
 /// The distinct rows of all variants, and the row that each variant reads at each column.
-struct Rows {
+struct VariantRows {
     /// Residual stream, `[rows, pos, d_model]`: every column has its clean row first, then its changed ones.
     x: Tensor,
     /// Row of `x`, with its first two axes joined, that is read: variant by variant, column by column.
@@ -41,7 +41,7 @@ struct Rows {
 }
 
 impl Variants<'_> {
-    fn rows(&self) -> Result<Rows> {
+    fn rows(&self) -> Result<VariantRows> {
         let (columns, d) = self.stream.dims2()?;
         if columns == 0 || self.tokens.len() != columns || self.changed.dims() != [self.places.len(), d] {
             let stream = self.stream.dims();
@@ -65,12 +65,10 @@ impl Variants<'_> {
         };
         let sources: Vec<u32> =
             (0..rows).flat_map(|row| (0..columns).map(move |c| (row, c))).map(|(r, c)| source(r, c)).collect();
-        let all = match self.places.is_empty() {
-            true => self.stream.clone(),
-            false => Tensor::cat(&[self.stream, self.changed], 0)?,
-        };
+        let all =
+            if self.places.is_empty() { self.stream.clone() } else { Tensor::cat(&[self.stream, self.changed], 0)? };
         let x = chosen(&all, &sources)?;
-        Ok(Rows { x: x.reshape((rows, columns, d))?, read })
+        Ok(VariantRows { x: x.reshape((rows, columns, d))?, read })
     }
 }
 
@@ -80,14 +78,14 @@ fn chosen(x: &Tensor, rows: &[u32]) -> Result<Tensor> {
 }
 
 /// The distinct last columns of variants.
-struct Ends {
+struct LastColumns {
     /// Rows of the last columns among all rows, with the first two axes joined.
     rows: Vec<u32>,
     /// Index into `rows` for each variant.
     of_variants: Vec<u32>,
 }
 
-impl Ends {
+impl LastColumns {
     /// Selects `[ends, 1, ..]` from the results for all rows, `[rows, pos, ..]`.
     fn of(&self, made: &Tensor) -> Result<Tensor> {
         let mut dims = made.dims().to_vec();
@@ -102,15 +100,15 @@ impl Ends {
     }
 }
 
-impl Rows {
-    fn ends(&self) -> Result<Ends> {
+impl VariantRows {
+    fn ends(&self) -> Result<LastColumns> {
         let columns = self.x.dim(1)?;
         let last: Vec<u32> = self.read.chunks(columns).filter_map(|read| read.last().copied()).collect();
         let mut rows = last.clone();
         rows.sort_unstable();
         rows.dedup();
         let of_variants = last.iter().map(|row| rows.partition_point(|known| known < row) as u32).collect();
-        Ok(Ends { rows, of_variants })
+        Ok(LastColumns { rows, of_variants })
     }
 }
 
@@ -121,7 +119,7 @@ impl Decoder {
     /// values once for all distinct rows, and queries at last columns only. Several blocks compute each variant from its
     /// first change on, with the keys and values of the clean text before it.
     pub fn last_of_variants(&self, variants: &Variants, blocks: Range<usize>, task: &Task) -> Result<Tensor> {
-        self.check_keeps_none(super::part::PARTS)?;
+        self.check_keeps_none(super::block_range::PARTS)?;
         let d = self.config().d_model;
         let Some(last) =
             blocks.end.checked_sub(1).filter(|last| *last >= blocks.start && *last < self.weights.blocks.len())
@@ -146,7 +144,7 @@ impl Decoder {
         &self,
         text: &Batch,
         variants: &Variants,
-        rows: &Rows,
+        rows: &VariantRows,
         blocks: Range<usize>,
         task: &Task,
     ) -> Result<Tensor> {
@@ -183,10 +181,10 @@ impl Decoder {
         &self,
         batch: &Batch,
         places: &[(usize, usize)],
-        rows: &Rows,
+        rows: &VariantRows,
         (layer, attn): (usize, &Attention),
         task: &Task,
-    ) -> Step<Tensor> {
+    ) -> FlowResult<Tensor> {
         let block = &self.weights.blocks[layer];
         let columns = rows.x.dim(1)?;
         let mut hooks = NoHooks;
@@ -202,7 +200,7 @@ impl Decoder {
         let mut flow = Flow::of(&mut hooks, batch, columns - 1..columns, task);
         let q = self.heads(&mut flow, SiteKind::Q, layer, &normed, &attn.q, self.config.heads)?;
         let q = ends.spread(&self.turn(&flow, layer, attn.q_norm.as_ref(), q)?)?;
-        let asking = Asking {
+        let asking = LastColumnAttention {
             model: self,
             layer,
             reach: Reach {
@@ -233,7 +231,7 @@ impl Decoder {
 }
 
 /// Attention from last columns.
-struct Asking<'a> {
+struct LastColumnAttention<'a> {
     model: &'a Decoder,
     layer: usize,
     reach: Reach<'a>,
@@ -241,7 +239,7 @@ struct Asking<'a> {
     cap: Option<f64>,
 }
 
-impl Asking<'_> {
+impl LastColumnAttention<'_> {
     /// Computes the attention output at the last column of each variant: `[variants, 1, heads, d_head]` like `q`.
     ///
     /// `k` and `v` are those of all rows. They are not copied for each variant: all queries are multiplied with the

@@ -1,5 +1,5 @@
 //! Families that are not computed here, with what they have that no config of ours can say. Of some, a file's text part is
-//! loaded ([`super::pictured`]), and the whole cannot be made.
+//! loaded ([`super::multimodal`]), and the whole cannot be made.
 
 use crate::base::Error;
 use crate::base::names::nearest;

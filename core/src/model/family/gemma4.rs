@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::common::{Common, kv_heads, windows, with_head_size};
 use super::gemma2::later;
 use super::keys::Keys;
-use super::names::{Line, Theirs::*};
+use super::names::{NameLine, Theirs::*};
 use super::rope::{Outer, WHOLE_HEAD};
 use super::{Family, llama_names};
 use crate::base::Result;
@@ -32,7 +32,7 @@ const PATTERN: usize = 6;
 
 const GATE_UP: &str = "model.layers.*.experts.gate_up_proj";
 
-const NAMES: &[Line] = &[
+const NAMES: &[NameLine] = &[
     ("layer_inputs.embed", Same("model.embed_tokens_per_layer")),
     ("layer_inputs.project", Same("model.per_layer_model_projection")),
     ("layer_inputs.norm", Same("model.per_layer_projection_norm")),

@@ -3,7 +3,7 @@
 use super::Family;
 use super::common::Common;
 use super::keys::Keys;
-use super::names::{Line, Theirs::*};
+use super::names::{NameLine, Theirs::*};
 use crate::base::Result;
 use crate::model::config::{Config, NormKind, Positions};
 
@@ -31,7 +31,7 @@ const COMMON: Common = Common {
 
 const QKV: &[&str] = &["blocks.*.attn.q", "blocks.*.attn.k", "blocks.*.attn.v"];
 
-const NAMES: &[Line] = &[
+const NAMES: &[NameLine] = &[
     ("embed", Same("transformer.wte")),
     ("pos_embed", Same("transformer.wpe")),
     ("blocks.*.attn_norm", Same("transformer.h.*.ln_1")),

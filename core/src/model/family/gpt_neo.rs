@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Family;
 use super::common::{Common, none_is_empty};
 use super::keys::Keys;
-use super::names::{Line, Theirs::*};
+use super::names::{NameLine, Theirs::*};
 use crate::base::Result;
 use crate::model::config::{Config, NormKind, Positions};
 use crate::{bail, err};
@@ -31,7 +31,7 @@ const COMMON: Common = Common {
     ..Common::modern("gpt_neo", NormKind::Layer)
 };
 
-const NAMES: &[Line] = &[
+const NAMES: &[NameLine] = &[
     ("embed", Same("transformer.wte")),
     ("pos_embed", Same("transformer.wpe")),
     ("blocks.*.attn_norm", Same("transformer.h.*.ln_1")),

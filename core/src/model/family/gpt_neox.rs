@@ -3,7 +3,7 @@
 use super::Family;
 use super::common::Common;
 use super::keys::Keys;
-use super::names::{Line, Theirs::*};
+use super::names::{NameLine, Theirs::*};
 use super::rope::{Rope, part_of_head};
 use crate::base::Result;
 use crate::model::config::{Config, NormKind, Order};
@@ -40,7 +40,7 @@ const ROPE: Rope = Rope {
 
 const QKV: &str = "gpt_neox.layers.*.attention.query_key_value";
 
-const NAMES: &[Line] = &[
+const NAMES: &[NameLine] = &[
     ("embed", Same("gpt_neox.embed_in")),
     ("blocks.*.attn_norm", Same("gpt_neox.layers.*.input_layernorm")),
     ("blocks.*.attn.q", OfEachHead { name: QKV, part: 0, parts: 3 }),

@@ -2,7 +2,7 @@
 
 use super::common::{Common, kv_heads, windows, with_head_size};
 use super::keys::Keys;
-use super::names::{Line, Theirs::*};
+use super::names::{NameLine, Theirs::*};
 use super::rope::{Rope, WHOLE_HEAD};
 use super::{Family, llama_names};
 use crate::base::Result;
@@ -28,7 +28,7 @@ const COMMON: Common = Common {
 
 const GATE_UP: &str = "model.layers.*.mlp.experts.gate_up_proj";
 
-const NAMES: &[Line] = &[
+const NAMES: &[NameLine] = &[
     ("blocks.*.attn.sinks", Exact("model.layers.*.self_attn.sinks")),
     ("blocks.*.mlp.router", Same("model.layers.*.mlp.router")),
     ("blocks.*.mlp.experts.#.gate", OfExpert { name: GATE_UP, part: 0, parts: 2 }),

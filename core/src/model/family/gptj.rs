@@ -3,7 +3,7 @@
 use super::Family;
 use super::common::Common;
 use super::keys::Keys;
-use super::names::{Line, Theirs::*};
+use super::names::{NameLine, Theirs::*};
 use crate::base::Result;
 use crate::model::config::{Config, NormKind, Order, Positions, Rotary, Scaling};
 
@@ -28,7 +28,7 @@ const COMMON: Common = Common {
     ..Common::modern("gptj", NormKind::Layer)
 };
 
-const NAMES: &[Line] = &[
+const NAMES: &[NameLine] = &[
     ("embed", Same("transformer.wte")),
     ("blocks.*.attn_norm", Same("transformer.h.*.ln_1")),
     ("blocks.*.attn.q", Same("transformer.h.*.attn.q_proj")),

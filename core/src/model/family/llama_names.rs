@@ -1,9 +1,9 @@
 //! The names that llama introduced and most families after it kept.
 
-use super::names::{Line, Theirs::*};
+use super::names::{NameLine, Theirs::*};
 
 /// Names of all weights but the norm before the MLP, which differs where attention and MLP also have post-norms.
-pub const NAMES: &[Line] = &[
+pub const NAMES: &[NameLine] = &[
     ("embed", Same("model.embed_tokens")),
     ("blocks.*.attn_norm", Same("model.layers.*.input_layernorm")),
     ("blocks.*.attn.q", Same("model.layers.*.self_attn.q_proj")),
@@ -22,10 +22,10 @@ pub const NAMES: &[Line] = &[
 ];
 
 /// Llama's own name of the norm before the MLP, which is called the norm after attention.
-pub const MLP_NORM: &[Line] = &[("blocks.*.mlp_norm", Same("model.layers.*.post_attention_layernorm"))];
+pub const MLP_NORM: &[NameLine] = &[("blocks.*.mlp_norm", Same("model.layers.*.post_attention_layernorm"))];
 
 /// Name of the norm before the MLP where attention and MLP have norms on both sides.
-pub const MLP_NORM_OF_FOUR: &[Line] = &[("blocks.*.mlp_norm", Same("model.layers.*.pre_feedforward_layernorm"))];
+pub const MLP_NORM_OF_FOUR: &[NameLine] = &[("blocks.*.mlp_norm", Same("model.layers.*.pre_feedforward_layernorm"))];
 
 /// Tables of rotary positions that older files carry.
 pub const IGNORED: &[&str] = &["model.layers.*.self_attn.rotary_emb.inv_freq"];

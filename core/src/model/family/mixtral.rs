@@ -2,7 +2,7 @@
 
 use super::common::{Common, kv_heads, same_window, with_head_size};
 use super::keys::Keys;
-use super::names::{Line, Theirs::*};
+use super::names::{NameLine, Theirs::*};
 use super::rope::{Rope, WHOLE_HEAD};
 use super::{Family, llama_names};
 use crate::base::Result;
@@ -28,7 +28,7 @@ const COMMON: Common = Common {
     ..Common::modern("mixtral", NormKind::Rms)
 };
 
-const EXPERTS: &[Line] = &[
+const EXPERTS: &[NameLine] = &[
     ("blocks.*.mlp.router", Same("model.layers.*.block_sparse_moe.gate")),
     ("blocks.*.mlp.experts.#.gate", Same("model.layers.*.block_sparse_moe.experts.#.w1")),
     ("blocks.*.mlp.experts.#.up", Same("model.layers.*.block_sparse_moe.experts.#.w3")),

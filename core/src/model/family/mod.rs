@@ -5,8 +5,8 @@ mod common;
 mod foreign;
 pub mod keys;
 mod llama_names;
+pub mod multimodal;
 mod names;
-pub mod pictured;
 mod rope;
 pub mod spelling;
 
@@ -45,7 +45,7 @@ use super::layout::Layout;
 use crate::base::Result;
 use crate::err;
 use keys::Keys;
-use names::Line;
+use names::NameLine;
 
 pub use common::{plain, with_head_size};
 pub use own::{NAME as OWN, canonical, config_json};
@@ -56,7 +56,7 @@ struct Family {
     name: &'static str,
     read: fn(&mut Keys) -> Result<Config>,
     /// Name maps; the first line that knows a weight wins.
-    names: &'static [&'static [Line]],
+    names: &'static [&'static [NameLine]],
     /// Tensors without learned weights.
     ignored: &'static [&'static str],
 }

@@ -8,7 +8,7 @@ use crate::model::config::Config;
 use crate::model::layout::{Layout, WeightFrom};
 
 /// One line of a name map: our name, `*` for the layer and `#` for the expert, without `.weight` or `.bias`; and theirs.
-pub type Line = (&'static str, Theirs);
+pub type NameLine = (&'static str, Theirs);
 
 /// The name in the file, `*` for the layer and `#` for the expert, without `.weight` or `.bias`, and the layout there.
 pub enum Theirs {
@@ -44,7 +44,7 @@ pub enum Theirs {
 }
 
 /// Builds the layout of a config, by the first line that knows each of its weights.
-pub fn layout(config: Config, map: &[&[Line]], ignored: &[&str]) -> Result<Layout> {
+pub fn layout(config: Config, map: &[&[NameLine]], ignored: &[&str]) -> Result<Layout> {
     let parameters = config.parameters()?;
     let rows: BTreeMap<&str, usize> =
         parameters.iter().map(|(name, shape)| (name.as_str(), shape.first().copied().unwrap_or(0))).collect();
@@ -68,8 +68,8 @@ pub fn layout(config: Config, map: &[&[Line]], ignored: &[&str]) -> Result<Layou
 }
 
 /// Finds where one of our weights is in the file.
-fn place(ours: &str, config: &Config, map: &[&[Line]], rows: &BTreeMap<&str, usize>) -> Result<WeightFrom> {
-    let name = Name::of(ours);
+fn place(ours: &str, config: &Config, map: &[&[NameLine]], rows: &BTreeMap<&str, usize>) -> Result<WeightFrom> {
+    let name = WeightName::of(ours);
     let line = map.iter().copied().flatten().find(|(pattern, _)| *pattern == name.pattern);
     let (_, theirs) = line.ok_or_else(|| err!(Bug, "the name map of {} has no line for `{ours}`", config.family))?;
     let count = rows.get(ours).copied().unwrap_or(config.vocab);
@@ -109,7 +109,7 @@ fn place(ours: &str, config: &Config, map: &[&[Line]], rows: &BTreeMap<&str, usi
 }
 
 /// A name of one of our weights, split into its parts.
-struct Name<'a> {
+struct WeightName<'a> {
     /// The name with `*` for the layer and `#` for the expert, without the suffix.
     pattern: String,
     layer: &'a str,
@@ -117,7 +117,7 @@ struct Name<'a> {
     suffix: &'static str,
 }
 
-impl<'a> Name<'a> {
+impl<'a> WeightName<'a> {
     fn of(ours: &'a str) -> Self {
         let (base, suffix) = match (ours.strip_suffix(".weight"), ours.strip_suffix(".bias")) {
             (Some(base), _) => (base, ".weight"),

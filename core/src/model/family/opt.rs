@@ -3,7 +3,7 @@
 use super::Family;
 use super::common::Common;
 use super::keys::Keys;
-use super::names::{Line, Theirs::*};
+use super::names::{NameLine, Theirs::*};
 use crate::base::Result;
 use crate::model::config::{Config, NormKind, Positions};
 
@@ -25,7 +25,7 @@ const COMMON: Common = Common {
     ..Common::modern("opt", NormKind::Layer)
 };
 
-const NAMES: &[Line] = &[
+const NAMES: &[NameLine] = &[
     ("embed", Same("model.decoder.embed_tokens")),
     ("pos_embed", Same("model.decoder.embed_positions")),
     ("blocks.*.attn_norm", Same("model.decoder.layers.*.self_attn_layer_norm")),

@@ -3,7 +3,7 @@
 
 use super::common::{Common, kv_heads, with_head_size};
 use super::keys::Keys;
-use super::names::{Line, Theirs::*};
+use super::names::{NameLine, Theirs::*};
 use super::{Family, llama_names, rope};
 use crate::base::Result;
 use crate::model::config::{Config, NormKind, Order};
@@ -24,7 +24,7 @@ const COMMON: Common = Common {
     ..Common::modern("phi", NormKind::Layer)
 };
 
-const NAMES: &[Line] = &[
+const NAMES: &[NameLine] = &[
     ("blocks.*.attn.o", Same("model.layers.*.self_attn.dense")),
     ("blocks.*.mlp.up", Same("model.layers.*.mlp.fc1")),
     ("blocks.*.mlp.down", Same("model.layers.*.mlp.fc2")),

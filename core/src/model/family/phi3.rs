@@ -2,7 +2,7 @@
 
 use super::common::{Common, kv_heads, same_window, with_head_size};
 use super::keys::Keys;
-use super::names::{Line, Theirs::*};
+use super::names::{NameLine, Theirs::*};
 use super::{Family, llama_names, rope};
 use crate::bail;
 use crate::base::Result;
@@ -31,7 +31,7 @@ const COMMON: Common = Common {
 const QKV: &[&str] = &["blocks.*.attn.q", "blocks.*.attn.k", "blocks.*.attn.v"];
 const GATE_UP: &[&str] = &["blocks.*.mlp.gate", "blocks.*.mlp.up"];
 
-const NAMES: &[Line] = &[
+const NAMES: &[NameLine] = &[
     ("blocks.*.attn.q", Rows("model.layers.*.self_attn.qkv_proj", QKV)),
     ("blocks.*.attn.k", Rows("model.layers.*.self_attn.qkv_proj", QKV)),
     ("blocks.*.attn.v", Rows("model.layers.*.self_attn.qkv_proj", QKV)),

@@ -2,7 +2,7 @@
 
 use super::common::{Common, kv_heads, windows, with_head_size};
 use super::keys::Keys;
-use super::names::{Line, Theirs::*};
+use super::names::{NameLine, Theirs::*};
 use super::{Family, llama_names, rope};
 use crate::base::Result;
 use crate::err;
@@ -31,7 +31,7 @@ pub(super) const fn sized(family: &'static str, heads: usize, d_mlp: usize) -> C
 }
 
 /// Names of experts' weights; Qwen 3 lacks a shared expert.
-pub(super) const EXPERTS: &[Line] = &[
+pub(super) const EXPERTS: &[NameLine] = &[
     ("blocks.*.mlp.router", Same("model.layers.*.mlp.gate")),
     ("blocks.*.mlp.experts.#.gate", Same("model.layers.*.mlp.experts.#.gate_proj")),
     ("blocks.*.mlp.experts.#.up", Same("model.layers.*.mlp.experts.#.up_proj")),

@@ -2,7 +2,7 @@
 
 use super::common::{self, Common, with_head_size};
 use super::keys::Keys;
-use super::names::{Line, Theirs::*};
+use super::names::{NameLine, Theirs::*};
 use super::rope::{Rope, part_of_head};
 use super::{Family, llama_names};
 use crate::base::Result;
@@ -33,7 +33,7 @@ const QUERY: &str = "model.layers.*.self_attn.q_proj";
 const MIXED: &str = "model.layers.*.linear_attn.in_proj_qkv";
 const PARTS: &[&str] = &["blocks.*.delta.q", "blocks.*.delta.k", "blocks.*.delta.v"];
 
-pub(super) const NAMES: &[Line] = &[
+pub(super) const NAMES: &[NameLine] = &[
     ("blocks.*.attn.q", OfEachHead { name: QUERY, part: 0, parts: 2 }),
     ("blocks.*.attn.gate", OfEachHead { name: QUERY, part: 1, parts: 2 }),
     ("blocks.*.delta.q", Rows(MIXED, PARTS)),

@@ -23,8 +23,7 @@ fn refusal(changes: Value) -> String {
 
 #[test]
 fn what_is_left_out_is_what_transformers_takes() {
-    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/models/defaults.json"));
-    let written: Value = serde_json::from_str(text).unwrap();
+    let written = kit::json("models/defaults.json");
     assert_eq!(written.as_object().unwrap().len(), FAMILIES.len());
     for (family, all) in written.as_object().unwrap() {
         assert_eq!(config(json!({"model_type": family})), config(all.clone()), "{family}");
@@ -296,8 +295,7 @@ fn a_config_of_our_own_comes_back_as_it_was_written() {
 
 #[test]
 fn no_value_of_any_key_makes_a_reader_panic() {
-    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/models/defaults.json"));
-    let written: Value = serde_json::from_str(text).unwrap();
+    let written = kit::json("models/defaults.json");
     let strange = json!([null, true, -1, 0, 1, 3, 1.5, 1e300, u64::MAX, "", "x", [], [[]], [["x"], 3], {}, {"x": 1}]);
     let mut accepted = 0;
     for all in written.as_object().unwrap().values() {

@@ -3,7 +3,7 @@
 use crate::model::config::{Activation, Config, NormKind, Positions};
 use crate::model::family::plain;
 
-pub(super) struct Sizes {
+pub(super) struct ModelSizes {
     pub layers: usize,
     pub d_model: usize,
     pub heads: usize,
@@ -15,8 +15,8 @@ pub(super) struct Sizes {
 
 /// Returns the config of a llama of these sizes: RMS norms, a gated SiLU, no biases, as many key-value heads as query
 /// heads. Its rotation and the epsilon of its norms are still to be set.
-pub(super) fn llama(sizes: Sizes) -> Config {
-    let Sizes { layers, d_model, heads, d_head, d_mlp, vocab, context } = sizes;
+pub(super) fn llama(sizes: ModelSizes) -> Config {
+    let ModelSizes { layers, d_model, heads, d_head, d_mlp, vocab, context } = sizes;
     Config {
         layers,
         d_model,

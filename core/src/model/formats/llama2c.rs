@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::base::{Sizes, llama};
+use super::base::{ModelSizes, llama};
 use crate::base::{Result, memory, names};
 use crate::model::config::{Config, Rotary, Scaling};
 use crate::model::layout::{Layout, TensorSource, WeightFrom};
@@ -107,9 +107,9 @@ fn versioned(reader: &mut ByteReader) -> Result<Config> {
 }
 
 /// Sizes of the header: dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, max_seq_len.
-type Header = [i32; 7];
+type HeaderSizes = [i32; 7];
 
-fn sizes(reader: &mut ByteReader) -> Result<Header> {
+fn sizes(reader: &mut ByteReader) -> Result<HeaderSizes> {
     let mut sizes = [0; 7];
     for size in &mut sizes {
         *size = reader.i32()?;
@@ -117,7 +117,7 @@ fn sizes(reader: &mut ByteReader) -> Result<Header> {
     Ok(sizes)
 }
 
-fn config(sizes: Header, tied: bool) -> Result<Config> {
+fn config(sizes: HeaderSizes, tied: bool) -> Result<Config> {
     const NAMES: [&str; 7] = ["dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "max_seq_len"];
     let mut checked = [0_usize; 7];
     for ((size, name), checked) in sizes.into_iter().zip(NAMES).zip(&mut checked) {
@@ -146,7 +146,7 @@ fn config(sizes: Header, tied: bool) -> Result<Config> {
         tied,
         bos: Some(BOUNDARY),
         eos: vec![BOUNDARY],
-        ..llama(Sizes { layers, d_model, heads, d_head, d_mlp, vocab, context })
+        ..llama(ModelSizes { layers, d_model, heads, d_head, d_mlp, vocab, context })
     };
     config.checked_of_file()
 }
@@ -239,7 +239,7 @@ mod tests {
 
     /// Writes a model of two layers whose numbers count up.
     fn file(vocab: i32, newer: bool) -> Vec<u8> {
-        let sizes: Header = [8, 12, 2, 4, 2, vocab, 5];
+        let sizes: HeaderSizes = [8, 12, 2, 4, 2, vocab, 5];
         let mut bytes = Vec::new();
         if newer {
             bytes.extend(MAGIC.to_le_bytes());

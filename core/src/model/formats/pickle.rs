@@ -4,9 +4,9 @@ use crate::base::Result;
 use crate::model::layout::TensorSource;
 use crate::tensor::Tensor;
 
-pub use crate::tensor::files::pickle::File;
+pub use crate::tensor::files::pickle::PickleFile;
 
-impl<B: AsRef<[u8]>> TensorSource for File<B> {
+impl<B: AsRef<[u8]>> TensorSource for PickleFile<B> {
     /// Returns the names of all tensors; keys of nested dictionaries and indices of lists are joined by dots.
     fn names(&self) -> Vec<String> {
         self.names()

@@ -50,18 +50,18 @@ pub enum Action {
 
 /// A running action; means are computed once for each place.
 #[derive(Debug)]
-pub struct Acting {
+pub struct RunningAction {
     action: Action,
     means: BTreeMap<Place, Tensor>,
 }
 
 impl Action {
-    pub fn begin(self) -> Acting {
-        Acting { action: self, means: BTreeMap::new() }
+    pub fn begin(self) -> RunningAction {
+        RunningAction { action: self, means: BTreeMap::new() }
     }
 }
 
-impl Edit for Acting {
+impl Edit for RunningAction {
     fn edit(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
         let changed = match &self.action {
             Action::Zero => x.zeros_like()?,
@@ -82,10 +82,8 @@ impl Edit for Acting {
                 self.means.insert(place, mean.clone());
                 // At each position the mean is over the texts that are long enough.
                 let longest = cache.lengths().iter().copied().max().unwrap_or(0);
-                let mean = match by_position {
-                    true => same_positions(at, place, cache, (mean, &[longest]), positions)?,
-                    false => mean,
-                };
+                let mean =
+                    if *by_position { same_positions(at, place, cache, (mean, &[longest]), positions)? } else { mean };
                 stretched(place, &mean, x)?
             }
         };
@@ -198,22 +196,22 @@ mod tests {
     use crate::model::batch::Batch;
     use crate::model::decoder::Decoder;
     use crate::model::fixtures::{config, decoder};
-    use crate::model::generate::Choice;
-    use crate::model::hooks::Bound;
+    use crate::model::generate::SamplingSettings;
+    use crate::model::hooks::BoundHook;
     use crate::model::run::Ask;
     use crate::model::site::select;
     use crate::tensor::DType;
 
     const SITE: &str = "mlp_out.1";
 
-    fn recorded(model: &Decoder, rows: &[&[u32]], positions: Option<Vec<i64>>, hooks: Vec<Bound>) -> Result<Cache> {
+    fn recorded(model: &Decoder, rows: &[&[u32]], positions: Option<Vec<i64>>, hooks: Vec<BoundHook>) -> Result<Cache> {
         let batch = Batch::new(rows.iter().map(|row| row.to_vec()).collect())?;
         model.cache(&batch, Ask { hooks, places: select(model.config(), SITE)?, positions }, &Task::default())
     }
 
     /// Returns the activations of a run that a cache was patched into.
     fn patched(model: &Decoder, rows: &[&[u32]], action: Action, positions: Option<Vec<i64>>) -> Result<Tensor> {
-        let hook = Bound::new(model.config(), SITE, None, positions, Box::new(action.begin()))?;
+        let hook = BoundHook::new(model.config(), SITE, None, positions, Box::new(action.begin()))?;
         recorded(model, rows, None, vec![hook])?.get(SITE)
     }
 
@@ -262,9 +260,9 @@ mod tests {
         let cache = Arc::new(recorded(&model, &[&[1; 20]], None, vec![]).unwrap());
         let speak = |positions: Option<Vec<i64>>| {
             let patch = Box::new(Action::Patch(PatchSource::Cache(cache.clone())).begin());
-            let hook = Bound::new(model.config(), SITE, None, positions, patch).unwrap();
+            let hook = BoundHook::new(model.config(), SITE, None, positions, patch).unwrap();
             let batch = Batch::new(vec![vec![1, 2, 3], vec![4]]).unwrap();
-            let choice = Choice::greedy(3);
+            let choice = SamplingSettings::greedy(3);
             model.generate(&batch, &choice, vec![hook], &mut |_, _| Ok(true), &Task::default())
         };
         assert!(speak(None).unwrap_err().message.starts_with("texts of different lengths continue"));

@@ -1,6 +1,6 @@
 //! Hooks bound to a model, in the order given, and a recorder after them.
 
-use super::picked::Picked;
+use super::site_part::SitePart;
 use super::{At, Hooks, checks};
 use crate::base::Result;
 use crate::model::cache::Recorder;
@@ -28,13 +28,13 @@ pub trait Edit {
 }
 
 /// A hook bound to the places of one model.
-pub struct Bound<'a> {
+pub struct BoundHook<'a> {
     places: Vec<Place>,
     positions: Option<Vec<i64>>,
     edit: Box<dyn Edit + 'a>,
 }
 
-impl<'a> Bound<'a> {
+impl<'a> BoundHook<'a> {
     /// Binds a hook to the places of a model. `heads` names heads where the site names none.
     pub fn new(
         config: &Config,
@@ -65,7 +65,7 @@ impl<'a> Bound<'a> {
         let mut changed = None;
         for place in self.places.iter().filter(|place| place.site == at.site) {
             let x = changed.as_ref().unwrap_or(x);
-            let picked = Picked::new(at, self.positions.as_deref(), place.head)?;
+            let picked = SitePart::new(at, self.positions.as_deref(), place.head)?;
             if picked.is_empty() {
                 continue;
             }
@@ -83,7 +83,7 @@ impl<'a> Bound<'a> {
 /// Hooks one after the other, then the recorder.
 #[derive(Default)]
 pub struct Chain<'a> {
-    pub hooks: Vec<Bound<'a>>,
+    pub hooks: Vec<BoundHook<'a>>,
     pub recorder: Option<Recorder>,
     /// Whether only recorded activations are needed, so that the pass may end after the last of them.
     pub recording_only: bool,

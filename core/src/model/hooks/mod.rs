@@ -3,9 +3,9 @@
 mod action;
 mod chain;
 pub mod checks;
-mod kept;
-mod picked;
+mod kept_hook;
 mod projection;
+mod site_part;
 
 use std::ops::Range;
 
@@ -16,10 +16,10 @@ use crate::tensor::Tensor;
 use kernels::Gap;
 
 pub use action::{Action, MeanOptions, PatchSource};
-pub use chain::{Bound, Chain, Edit, HookOptions};
-pub use kept::{Before, KeptHook};
-pub use picked::{Picked, one_head};
+pub use chain::{BoundHook, Chain, Edit, HookOptions};
+pub use kept_hook::{JoinedHooks, KeptHook};
 pub use projection::Projection;
+pub use site_part::{SitePart, one_head};
 
 /// The activation and the pass that a hook is called with.
 #[derive(Debug, Clone)]

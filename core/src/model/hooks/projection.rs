@@ -25,7 +25,7 @@ impl Projection {
     }
 
     /// Makes the orthogonal projection that leaves nothing along a vector `[width]`, or along several `[n, width]`.
-    pub fn without(directions: &Tensor) -> Result<Self> {
+    pub fn removing(directions: &Tensor) -> Result<Self> {
         let rows = match directions.rank() {
             1 => directions.unsqueeze(0)?,
             2 => directions.clone(),
@@ -102,24 +102,24 @@ mod tests {
     fn nothing_is_left_along_the_directions_and_the_rest_stays() {
         let x = Tensor::new(&[[[1.0_f32, 2.0, 3.0], [4.0, 5.0, 6.0]]], &Device::Cpu).unwrap();
         let one = Tensor::new(&[0.0_f32, 7.0, 0.0], &Device::Cpu).unwrap();
-        assert_eq!(numbers(&Projection::without(&one).unwrap().apply(&x).unwrap()), [1.0, 0.0, 3.0, 4.0, 0.0, 6.0]);
+        assert_eq!(numbers(&Projection::removing(&one).unwrap().apply(&x).unwrap()), [1.0, 0.0, 3.0, 4.0, 0.0, 6.0]);
         // The third depends on the other two.
         let three = Tensor::new(&[[1.0_f32, 0.0, 0.0], [1.0, 1.0, 0.0], [2.0, 1.0, 0.0]], &Device::Cpu).unwrap();
-        let plane = Projection::without(&three).unwrap();
+        let plane = Projection::removing(&three).unwrap();
         assert_eq!(plane.rank(), 2);
         let found = numbers(&plane.apply(&x).unwrap());
         assert!(found.iter().zip([0.0, 0.0, 3.0, 0.0, 0.0, 6.0]).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-6));
         let centre = Tensor::new(&[0.5_f64, 0.5, 0.5], &Device::Cpu).unwrap();
-        let about = numbers(&Projection::without(&one).unwrap().about(centre).unwrap().apply(&x).unwrap());
+        let about = numbers(&Projection::removing(&one).unwrap().about(centre).unwrap().apply(&x).unwrap());
         assert_eq!(about, [1.0, 0.5, 3.0, 4.0, 0.5, 6.0]);
     }
 
     #[test]
     fn heads_are_one_row_and_other_shapes_are_refused() {
         let x = Tensor::new(&[[[[1.0_f32, 2.0], [3.0, 4.0]]]], &Device::Cpu).unwrap();
-        let last = Projection::without(&Tensor::new(&[0.0_f32, 0.0, 0.0, 1.0], &Device::Cpu).unwrap()).unwrap();
+        let last = Projection::removing(&Tensor::new(&[0.0_f32, 0.0, 0.0, 1.0], &Device::Cpu).unwrap()).unwrap();
         assert_eq!(numbers(&last.apply(&x).unwrap()), [1.0, 2.0, 3.0, 0.0]);
         assert!(last.apply(&x.narrow(3, 0, 1).unwrap()).is_err());
-        assert!(Projection::without(&Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap()).is_err());
+        assert!(Projection::removing(&Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap()).is_err());
     }
 }

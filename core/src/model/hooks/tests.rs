@@ -1,17 +1,19 @@
 //! Hooks at some positions and heads: in gradients, and at every step of a generation.
 
-use super::{Action, Bound, PatchSource};
+use kit::far;
+
+use super::{Action, BoundHook, PatchSource};
 use crate::base::{Task, random::stream};
 use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits};
 use crate::model::fixtures::{config, configs, decoder};
-use crate::model::generate::Choice;
+use crate::model::generate::SamplingSettings;
 use crate::model::run::Ask;
 use crate::model::site::select;
 use crate::tensor::{DType, Tensor, create};
 
-fn hook<'a>(model: &Decoder, site: &str, heads: Option<&[usize]>, positions: &[i64], action: Action) -> Bound<'a> {
-    Bound::new(model.config(), site, heads, Some(positions.to_vec()), Box::new(action.begin())).unwrap()
+fn hook<'a>(model: &Decoder, site: &str, heads: Option<&[usize]>, positions: &[i64], action: Action) -> BoundHook<'a> {
+    BoundHook::new(model.config(), site, heads, Some(positions.to_vec()), Box::new(action.begin())).unwrap()
 }
 
 #[test]
@@ -37,7 +39,7 @@ fn gradients_pass_through_what_hooks_leave_and_end_at_what_they_replace() {
         // Gradients are taken after the hooks of the place.
         let moved = |step: f64| {
             let push = Action::Add { vector: direction.clone(), scale: step };
-            let push = Bound::new(model.config(), &place.to_string(), None, None, Box::new(push.begin())).unwrap();
+            let push = BoundHook::new(model.config(), &place.to_string(), None, None, Box::new(push.begin())).unwrap();
             let all = hooks().into_iter().chain([push]).collect();
             metric(&model.logits(&texts, all, &task).unwrap()).unwrap().to_scalar::<f64>().unwrap()
         };
@@ -65,7 +67,7 @@ fn a_hook_at_the_last_position_moves_on_with_each_text() {
                 hook(&model, "q.1", Some(&[3]), &[0], Action::Zero),
             ];
             let batch = Batch::new(rows.to_vec()).unwrap();
-            model.generate(&batch, &Choice::greedy(6), hooks, &mut |_, _| Ok(true), &Task::default()).unwrap()
+            model.generate(&batch, &SamplingSettings::greedy(6), hooks, &mut |_, _| Ok(true), &Task::default()).unwrap()
         };
         let together = speak(&rows);
         for (i, row) in rows.iter().enumerate() {
@@ -88,19 +90,16 @@ fn a_mean_is_over_what_is_text() {
         let of = |row: &Vec<u32>| record(std::slice::from_ref(row), None).at(place).unwrap().squeeze(0).unwrap();
         let all = Tensor::cat(&rows.each_ref().map(of), 0).unwrap();
         let mean = record(&rows, None).mean(place, false).unwrap();
-        (mean.flatten_all().unwrap() - all.mean(0).unwrap().flatten_all().unwrap()).unwrap().abs().unwrap()
+        far(mean.flatten_all().unwrap(), all.mean(0).unwrap().flatten_all().unwrap())
     };
     for place in ["z.1", "z.1.2"] {
-        assert!(apart(place).max(0).unwrap().to_scalar::<f64>().unwrap() < 1e-12, "{place}");
+        assert!(apart(place) < 1e-12, "{place}");
     }
     // All kept positions are real ones.
     let place = select(model.config(), "z.1").unwrap()[0];
     let kept = record(&rows, Some(vec![-1])).mean(place, false).unwrap();
     let each = record(&rows, Some(vec![-1])).get("z.1").unwrap().mean_keepdim((0, 1)).unwrap();
-    assert!(
-        (kept - each).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f64>().unwrap()
-            < 1e-12
-    );
+    assert!(far(kept, each) < 1e-12);
 }
 
 #[test]
@@ -110,7 +109,7 @@ fn what_hooks_do_to_attention_lets_no_padding_in() {
     for config in configs() {
         let model = decoder(config, DType::F64);
         let of = |rows: &[Vec<u32>], site: &str, action: &Action| {
-            let hook = Bound::new(model.config(), site, None, None, Box::new(action.clone().begin())).unwrap();
+            let hook = BoundHook::new(model.config(), site, None, None, Box::new(action.clone().begin())).unwrap();
             let places = select(model.config(), "pattern.*").unwrap();
             let ask = Ask { hooks: vec![hook], places, ..Ask::default() };
             model.run(&Batch::new(rows.to_vec()).unwrap(), ask, &task).unwrap()
@@ -128,17 +127,16 @@ fn what_hooks_do_to_attention_lets_no_padding_in() {
                     let length = row.len();
                     let alone = of(std::slice::from_ref(row), site, action);
                     let beside = together.logits.narrow(0, i, 1).unwrap().narrow(1, 0, length).unwrap();
-                    let far = |a: Tensor, b: &Tensor| {
-                        let apart = (a - b).unwrap().abs().unwrap().max_all().unwrap();
-                        assert!(apart.to_scalar::<f64>().unwrap() < 1e-9, "{site} {action:?} {:?}", model.config());
+                    let same = |a: Tensor, b: &Tensor| {
+                        assert!(far(a, b) < 1e-9, "{site} {action:?} {:?}", model.config());
                     };
-                    far(beside, &alone.logits);
+                    same(beside, &alone.logits);
                     for (place, pattern) in alone.cache.iter() {
                         let both =
                             together.cache.at(*place).unwrap().narrow(0, i, 1).unwrap().narrow(2, 0, length).unwrap();
-                        far(both.narrow(3, 0, length).unwrap().contiguous().unwrap(), pattern);
+                        same(both.narrow(3, 0, length).unwrap().contiguous().unwrap(), pattern);
                         // Nothing is attended to behind the end.
-                        far(both.sum_keepdim(3).unwrap(), &pattern.sum_keepdim(3).unwrap());
+                        same(both.sum_keepdim(3).unwrap(), &pattern.sum_keepdim(3).unwrap());
                     }
                 }
             }

@@ -12,16 +12,16 @@ use std::path::{Path, PathBuf};
 use hf_hub::{CacheRepo, Repo};
 
 use super::name::{Name, RepoKind, is_commit, is_path};
-use super::settings::Settings;
+use super::settings::HubSettings;
 use crate::base::access::Access;
-use crate::base::cache::{Shelved, shelved};
+use crate::base::cache::{CachedFolder, shelved};
 use crate::base::{Error, Result, files};
 
 /// Maximum bytes of a list of the files of a commit; the hub's answer about them is no longer.
 const LONGEST_LIST: u64 = 64 << 20;
 
 /// The part of the cache that belongs to one repository.
-pub struct Cache {
+pub struct RepositoryCache {
     /// The access rules of the run. The cache may be read and written unless a rule denies it.
     access: Access,
     root: PathBuf,
@@ -31,8 +31,8 @@ pub struct Cache {
 }
 
 /// Lists the models or data sets in the cache, by name, with the size of each.
-pub fn kept(settings: &Settings, kind: RepoKind) -> Vec<(String, Shelved)> {
-    let name = |lies: &Shelved| name_in(lies.folder.file_name()?.to_str()?, kind);
+pub fn kept(settings: &HubSettings, kind: RepoKind) -> Vec<(String, CachedFolder)> {
+    let name = |lies: &CachedFolder| name_in(lies.folder.file_name()?.to_str()?, kind);
     shelved(&settings.cache).into_iter().filter_map(|lies| Some((name(&lies)?, lies))).collect()
 }
 
@@ -42,9 +42,9 @@ pub fn name_in(folder: &str, kind: RepoKind) -> Option<String> {
     Some(format!("{org}/{name}"))
 }
 
-impl Cache {
+impl RepositoryCache {
     /// Refuses a cache that may not be read, so that nothing in it is revealed.
-    pub fn new(access: &Access, settings: &Settings, name: &Name) -> Result<Self> {
+    pub fn new(access: &Access, settings: &HubSettings, name: &Name) -> Result<Self> {
         let root = settings.cache.clone();
         let repo = Repo::new(name.repo(), name.kind.repo_type());
         let own = repo.folder_name();

@@ -21,14 +21,14 @@ use crate::base::files::Files;
 use crate::base::{Error, Kind, Result, Task, net};
 use crate::err;
 use crate::tensor::files::safetensors::Header;
-use cache::Cache;
+use cache::RepositoryCache;
 use choice::Choice;
 use remote::Remote;
 
 pub use cache::{kept, name_in};
 pub use name::{Name, RepoKind};
 pub use repository::Repository;
-pub use settings::Settings;
+pub use settings::HubSettings;
 
 /// A model of the hub in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    fn new(cache: &Cache, name: &Name, commit: &str) -> Self {
+    fn new(cache: &RepositoryCache, name: &Name, commit: &str) -> Self {
         let folder = cache.snapshot(commit);
         let file = name.file.as_ref().map(|file| folder.join(file));
         Self { folder, commit: commit.to_string(), file }
@@ -60,7 +60,7 @@ type Choose<'a> = &'a dyn Fn(&[String]) -> Result<Choice>;
 /// Downloads the missing files of a model into the cache, and returns their place.
 ///
 /// Without access to the hub, or with `HF_HUB_OFFLINE` set, only the cache is used.
-pub fn fetch(files: &Files, task: &Task, settings: &Settings, name: &Name) -> Result<Snapshot> {
+pub fn fetch(files: &Files, task: &Task, settings: &HubSettings, name: &Name) -> Result<Snapshot> {
     fetched(files, task, settings, name, &|listed| Choice::of(name, listed))
 }
 
@@ -68,7 +68,7 @@ pub fn fetch(files: &Files, task: &Task, settings: &Settings, name: &Name) -> Re
 pub fn fetch_files(
     files: &Files,
     task: &Task,
-    settings: &Settings,
+    settings: &HubSettings,
     name: &Name,
     choose: &dyn Fn(&[String]) -> Result<BTreeSet<String>>,
 ) -> Result<Snapshot> {
@@ -84,12 +84,12 @@ const LONGEST_HEADER: u64 = 1 << 25;
 pub fn header(
     files: &Files,
     task: &Task,
-    settings: &Settings,
+    settings: &HubSettings,
     name: &Name,
     commit: &str,
     file: &str,
 ) -> Result<Option<Header>> {
-    let cache = Cache::new(files.access(), settings, name)?;
+    let cache = RepositoryCache::new(files.access(), settings, name)?;
     if !file.ends_with(".safetensors") || cache.has(commit, file) || may_ask(files, settings).is_err() {
         return Ok(None);
     }
@@ -112,13 +112,13 @@ async fn header_of(remote: &Remote<'_>, task: &Task, commit: &str, file: &str) -
 
 /// Returns whether the hub is asked for the files of a repository; else they come from the cache, which may have some
 /// of them.
-pub fn is_asked(files: &Files, settings: &Settings) -> bool {
+pub fn is_asked(files: &Files, settings: &HubSettings) -> bool {
     may_ask(files, settings).is_ok()
 }
 
-fn fetched(files: &Files, task: &Task, settings: &Settings, name: &Name, choose: Choose) -> Result<Snapshot> {
+fn fetched(files: &Files, task: &Task, settings: &HubSettings, name: &Name, choose: Choose) -> Result<Snapshot> {
     task.check()?;
-    let cache = Cache::new(files.access(), settings, name)?;
+    let cache = RepositoryCache::new(files.access(), settings, name)?;
     if let Err(refusal) = may_ask(files, settings) {
         return from_cache(files, &cache, name, choose, refusal);
     }
@@ -141,7 +141,7 @@ pub fn nor_here(error: Error) -> Error {
 }
 
 /// Refuses requests to the hub that are not allowed.
-fn may_ask(files: &Files, settings: &Settings) -> Result<()> {
+fn may_ask(files: &Files, settings: &HubSettings) -> Result<()> {
     if settings.offline {
         return Err(err!(Network, "HF_HUB_OFFLINE is set").hint("unset HF_HUB_OFFLINE to allow downloads"));
     }
@@ -152,7 +152,7 @@ fn may_ask(files: &Files, settings: &Settings) -> Result<()> {
     files.access().to_fetch(&endpoint)
 }
 
-fn from_cache(files: &Files, cache: &Cache, name: &Name, choose: Choose, refusal: Error) -> Result<Snapshot> {
+fn from_cache(files: &Files, cache: &RepositoryCache, name: &Name, choose: Choose, refusal: Error) -> Result<Snapshot> {
     let Some(commit) = cache.commit(name)? else { return Err(without(name, "not", cache, &refusal)) };
     match chosen(files, cache, choose, &commit)? {
         Some(_) => Ok(Snapshot::new(cache, name, &commit)),
@@ -161,13 +161,13 @@ fn from_cache(files: &Files, cache: &Cache, name: &Name, choose: Choose, refusal
 }
 
 /// Returns the error of what is not in the cache while the hub may not be asked.
-fn without(what: impl Display, how: &str, cache: &Cache, refusal: &Error) -> Error {
+fn without(what: impl Display, how: &str, cache: &RepositoryCache, refusal: &Error) -> Error {
     let root = cache.root().display();
     Error { message: format!("{what} is {how} in the cache ({root}), and {}", refusal.message), ..refusal.clone() }
 }
 
 /// Returns the choice of files of a commit, if all of them are in the cache.
-fn chosen(files: &Files, cache: &Cache, choose: Choose, commit: &str) -> Result<Option<Choice>> {
+fn chosen(files: &Files, cache: &RepositoryCache, choose: Choose, commit: &str) -> Result<Option<Choice>> {
     let Ok(mut choice) = choose(&cache.names(commit)) else { return Ok(None) };
     if let Some(index) = choice.index() {
         choice.add_shards(&files.text(&cache.place(commit, index))?)?;
@@ -178,8 +178,8 @@ fn chosen(files: &Files, cache: &Cache, choose: Choose, commit: &str) -> Result<
 async fn from_hub(
     files: &Files,
     task: &Task,
-    settings: &Settings,
-    cache: &Cache,
+    settings: &HubSettings,
+    cache: &RepositoryCache,
     name: &Name,
     choose: Choose<'_>,
 ) -> Result<Snapshot> {
@@ -200,7 +200,7 @@ async fn from_hub(
 
 /// Adds a hint at the cache to the error of a missing network: the cache may have the repository, but maybe an old one,
 /// so it is not used unasked.
-fn kept_hint(error: Error, cache: &Cache, name: &Name) -> Error {
+fn kept_hint(error: Error, cache: &RepositoryCache, name: &Name) -> Error {
     match cache.commit(name) {
         Ok(Some(_)) if error.kind == Kind::Network => {
             error.hint("HF_HUB_OFFLINE=1 uses the cache, without asking the hub")
@@ -210,7 +210,7 @@ fn kept_hint(error: Error, cache: &Cache, name: &Name) -> Error {
 }
 
 /// Downloads one file, unless the cache has it.
-async fn bring(task: &Task, cache: &Cache, remote: &Remote<'_>, commit: &str, file: &str) -> Result<()> {
+async fn bring(task: &Task, cache: &RepositoryCache, remote: &Remote<'_>, commit: &str, file: &str) -> Result<()> {
     if cache.has(commit, file) {
         return Ok(());
     }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::cache::Cache;
+use super::cache::RepositoryCache;
 use super::name::{Name, is_commit, is_path};
-use super::settings::Settings;
+use super::settings::HubSettings;
 use crate::base::access::{Access, host_of};
 use crate::base::net::{self, Answer, Download, Server};
 use crate::base::{Error, Kind, Result, Task, json};
@@ -23,14 +23,14 @@ const ATTEMPTS: u32 = 2;
 
 /// One repository of the hub.
 pub struct Remote<'a> {
-    settings: &'a Settings,
+    settings: &'a HubSettings,
     name: &'a Name,
     server: Server,
 }
 
 /// The part of the hub's answer about a revision that is read.
 #[derive(Deserialize)]
-struct Described {
+struct RevisionInfo {
     sha: Option<String>,
     siblings: Option<Vec<Sibling>>,
 }
@@ -42,7 +42,7 @@ struct Sibling {
 }
 
 /// The current state of a revision.
-pub struct State {
+pub struct RevisionState {
     pub commit: String,
     pub names: Vec<String>,
 }
@@ -64,7 +64,7 @@ impl Facts {
 }
 
 impl<'a> Remote<'a> {
-    pub fn new(access: &Access, settings: &'a Settings, name: &'a Name) -> Result<Self> {
+    pub fn new(access: &Access, settings: &'a HubSettings, name: &'a Name) -> Result<Self> {
         let token = settings.token.as_deref();
         if token.is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
             return Err(err!(Argument, "expected a token of letters and digits, found other characters in it")
@@ -75,7 +75,7 @@ impl<'a> Remote<'a> {
     }
 
     /// Requests the commit of the revision and its files.
-    pub async fn state(&self, task: &Task) -> Result<State> {
+    pub async fn state(&self, task: &Task) -> Result<RevisionState> {
         let Name { kind, revision, .. } = self.name;
         let kinds = kind.plural();
         let repo = self.name.repo();
@@ -86,12 +86,12 @@ impl<'a> Remote<'a> {
             return Err(self.refusal(&answer));
         }
         let other = |_| err!(Network, "{} did not answer as a hub does", self.host()).hint("check HF_ENDPOINT");
-        let Described { sha, siblings } = json::read(&answer.content, other)?;
+        let RevisionInfo { sha, siblings } = json::read(&answer.content, other)?;
         let Some(commit) = sha.filter(|commit| is_commit(commit)) else {
             bail!(Network, "{} named no commit for {}", self.host(), self.name);
         };
         let files = siblings.unwrap_or_default().into_iter().map(|file| file.rfilename);
-        Ok(State { commit, names: files.filter(|path| is_path(path)).collect() })
+        Ok(RevisionState { commit, names: files.filter(|path| is_path(path)).collect() })
     }
 
     /// Sends a request, and repeats it after temporary failures.
@@ -137,7 +137,14 @@ impl<'a> Remote<'a> {
     }
 
     /// Downloads the content of a file into the cache.
-    pub async fn download(&self, task: &Task, cache: &Cache, commit: &str, file: &str, facts: &Facts) -> Result<()> {
+    pub async fn download(
+        &self,
+        task: &Task,
+        cache: &RepositoryCache,
+        commit: &str,
+        file: &str,
+        facts: &Facts,
+    ) -> Result<()> {
         let (place, lock) = cache.blob(&facts.etag);
         cache.may_write(&place)?;
         cache.may_write(&lock)?;

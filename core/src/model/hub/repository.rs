@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::cache::Cache;
+use super::cache::RepositoryCache;
 use super::name::Name;
 use super::remote::Remote;
-use super::settings::Settings;
+use super::settings::HubSettings;
 use super::{about_the_cache, bring, kept_hint, may_ask, without};
 use crate::base::files::Files;
 use crate::base::{Result, Task, net};
@@ -14,7 +14,7 @@ use crate::base::{Result, Task, net};
 /// that is read of it belongs together.
 pub struct Repository {
     files: Files,
-    settings: Settings,
+    settings: HubSettings,
     name: Name,
     commit: String,
     names: Vec<String>,
@@ -25,9 +25,9 @@ impl Repository {
     /// Asks the hub for the commit of the revision and the names of its files.
     ///
     /// Without access to the hub, or with `HF_HUB_OFFLINE` set, only the cache is used.
-    pub fn open(files: &Files, task: &Task, settings: &Settings, name: &Name) -> Result<Self> {
+    pub fn open(files: &Files, task: &Task, settings: &HubSettings, name: &Name) -> Result<Self> {
         task.check()?;
-        let cache = Cache::new(files.access(), settings, name)?;
+        let cache = RepositoryCache::new(files.access(), settings, name)?;
         let opened = |commit: String, names, is_whole| Self {
             files: files.clone(),
             settings: settings.clone(),
@@ -80,7 +80,7 @@ impl Repository {
 
     /// Returns the place of a file in the cache, into which it is downloaded unless it is there.
     pub fn fetch(&self, file: &str, task: &Task) -> Result<PathBuf> {
-        let cache = Cache::new(self.files.access(), &self.settings, &self.name)?;
+        let cache = RepositoryCache::new(self.files.access(), &self.settings, &self.name)?;
         if !cache.has(&self.commit, file) {
             let may_ask = may_ask(&self.files, &self.settings);
             may_ask.map_err(|refusal| without(format!("{file} of {}", self.name), "not", &cache, &refusal))?;

@@ -10,7 +10,7 @@ use crate::base::files;
 const LONGEST_TOKEN: u64 = 4096;
 
 #[derive(Clone)]
-pub struct Settings {
+pub struct HubSettings {
     /// The hub's address: `HF_ENDPOINT`.
     pub endpoint: String,
     /// The folder of the cache: `HF_HUB_CACHE`, or else `hub` below `HF_HOME`.
@@ -21,7 +21,7 @@ pub struct Settings {
     pub offline: bool,
 }
 
-impl Settings {
+impl HubSettings {
     pub fn from_env() -> Self {
         Self::read(|name| std::env::var(name).ok())
     }
@@ -65,9 +65,9 @@ fn token_places(said: impl Fn(&str) -> Option<String>) -> [PathBuf; 2] {
 }
 
 /// Debug output of the settings, without the token.
-impl fmt::Debug for Settings {
+impl fmt::Debug for HubSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
+        f.debug_struct("HubSettings")
             .field("endpoint", &self.endpoint)
             .field("cache", &self.cache)
             .field("token", &self.token.as_ref().map(|_| "kept secret"))
@@ -89,9 +89,9 @@ fn in_file(place: PathBuf) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Settings {
+    fn read(variables: &[(&str, &str)]) -> HubSettings {
         let find = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| value.to_string());
-        Settings::read(find)
+        HubSettings::read(find)
     }
 
     #[test]

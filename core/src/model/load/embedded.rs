@@ -1,13 +1,13 @@
 //! The model inside the binary: `tiny`, trained by scripts/train_tiny.rhai; docs/tiny-model.md says on what.
 
 use super::folder::of_config;
-use super::{Loaded, Loading};
+use super::{LoadSettings, LoadedModel};
 use crate::base::{Result, Task, json};
 use crate::err;
 use crate::model::layout::TensorSource;
 use crate::model::tokenizer::Tokenizer;
 use crate::tensor::Tensor;
-use crate::tensor::files::safetensors::Reader;
+use crate::tensor::files::safetensors::SafetensorsFile;
 
 /// Name of the model in scripts.
 pub const NAME: &str = "tiny";
@@ -17,16 +17,23 @@ const WEIGHTS: &[u8] = include_bytes!("../../../assets/tiny/model.safetensors");
 const CONFIG: &str = include_str!("../../../assets/tiny/config.json");
 const TOKENIZER: &[u8] = include_bytes!("../../../assets/tiny/tokenizer.json");
 
-pub fn embedded(loading: &Loading, task: &Task) -> Result<Loaded> {
+pub fn embedded(loading: &LoadSettings, task: &Task) -> Result<LoadedModel> {
     loading.expect_no_config()?;
     let config_json = json::read(CONFIG.as_bytes(), |e| err!(Bug, "the config of the model inside: {e}"))?;
-    let loaded = of_config(config_json, &Inside(Reader::new(WEIGHTS)?), "the config inside", NAME, loading, task)?;
-    Ok(Loaded { tokenizer: Some(Tokenizer::from_json(TOKENIZER)?), ..loaded })
+    let loaded = of_config(
+        config_json,
+        &EmbeddedSource(SafetensorsFile::new(WEIGHTS)?),
+        "the config inside",
+        NAME,
+        loading,
+        task,
+    )?;
+    Ok(LoadedModel { tokenizer: Some(Tokenizer::from_json(TOKENIZER)?), ..loaded })
 }
 
-struct Inside(Reader<&'static [u8]>);
+struct EmbeddedSource(SafetensorsFile<&'static [u8]>);
 
-impl TensorSource for Inside {
+impl TensorSource for EmbeddedSource {
     fn names(&self) -> Vec<String> {
         self.0.names().map(String::from).collect()
     }

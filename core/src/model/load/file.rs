@@ -7,8 +7,8 @@ use std::sync::Arc;
 use memmap2::Mmap;
 
 use super::folder::{CONFIG, published};
-use super::giving::Giving;
-use super::{Loaded, Loading, Shards, take, tokenizer_of_folder};
+use super::mapped::MappedSource;
+use super::{LoadSettings, LoadedModel, Shards, tokenizer_of_folder, weight_reader};
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task};
 use crate::err;
@@ -18,7 +18,7 @@ use crate::model::tokenizer::Tokenizer;
 
 /// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum FileFormat {
     Gguf,
     /// A zip archive, as PyTorch has written them since version 1.6.
     Torch,
@@ -27,14 +27,14 @@ enum Kind {
 }
 
 /// Loads the model of a file.
-pub fn file(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
+pub fn file(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) -> Result<LoadedModel> {
     let label = path.display().to_string();
     let kind = kind(files, path)?;
     let load = match kind {
-        Kind::Gguf => from_gguf,
-        Kind::Torch => from_torch,
-        Kind::Safetensors => from_safetensors,
-        Kind::Llama2c => from_llama2c,
+        FileFormat::Gguf => from_gguf,
+        FileFormat::Torch => from_torch,
+        FileFormat::Safetensors => from_safetensors,
+        FileFormat::Llama2c => from_llama2c,
     };
     let mut loaded = load(files, path, loading, task).map_err(|e| within(e, &label))?;
     if loaded.tokenizer.is_none() && loading.options.tokenizer.is_none() {
@@ -48,21 +48,21 @@ fn within(error: Error, label: &str) -> Error {
     if error.message.contains(label) { error } else { error.within(label) }
 }
 
-fn kind(files: &Files, path: &Path) -> Result<Kind> {
+fn kind(files: &Files, path: &Path) -> Result<FileFormat> {
     let mut start = Vec::new();
     let (file, _) = files.open(path)?;
     file.take(9).read_to_end(&mut start).map_err(|e| Error::io("read", path, &e))?;
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     Ok(match start.as_slice() {
-        [b'G', b'G', b'U', b'F', ..] => Kind::Gguf,
-        [b'P', b'K', 3, 4, ..] => Kind::Torch,
-        [_, _, _, _, _, _, _, _, b'{'] => Kind::Safetensors,
-        _ if ending == "safetensors" => Kind::Safetensors,
-        _ if ending == "gguf" => Kind::Gguf,
+        [b'G', b'G', b'U', b'F', ..] => FileFormat::Gguf,
+        [b'P', b'K', 3, 4, ..] => FileFormat::Torch,
+        [_, _, _, _, _, _, _, _, b'{'] => FileFormat::Safetensors,
+        _ if ending == "safetensors" => FileFormat::Safetensors,
+        _ if ending == "gguf" => FileFormat::Gguf,
         // PyTorch's older files begin with a pickle; its reader says what to do about them.
-        [0x80, 2, ..] => Kind::Torch,
-        _ if ending == "pt" || ending == "pth" => Kind::Torch,
-        _ if ending == "bin" => Kind::Llama2c,
+        [0x80, 2, ..] => FileFormat::Torch,
+        _ if ending == "pt" || ending == "pth" => FileFormat::Torch,
+        _ if ending == "bin" => FileFormat::Llama2c,
         _ => {
             return Err(err!(Format, "expected the weights of a model, found other content in {}", path.display())
                 .hint("models come as safetensors, GGUF, PyTorch's .pt, and llama2.c's .bin"));
@@ -77,20 +77,20 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-fn from_gguf(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
+fn from_gguf(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) -> Result<LoadedModel> {
     let map = Arc::new(files.map(path)?);
-    let given = gguf::File::new(map.as_ref())?;
+    let given = gguf::GgufFile::new(map.as_ref())?;
     let split = given.split()?;
     let others = split.map_or(Ok(Vec::new()), |split| other_parts(files, path, split))?;
-    let part = |name: &str, file: gguf::File<_>, map: &Arc<Mmap>| {
+    let part = |name: &str, file: gguf::GgufFile<_>, map: &Arc<Mmap>| {
         (name.to_string(), file.with_task(task).staying_in(map.clone()))
     };
     let mut parts = Vec::new();
     for (name, map) in &others {
-        parts.push(part(name, gguf::File::new(map.as_ref()).map_err(|e| e.within(name))?, map));
+        parts.push(part(name, gguf::GgufFile::new(map.as_ref()).map_err(|e| e.within(name))?, map));
     }
     parts.insert(split.map_or(0, |split| split.number), part(name_of(path), given, &map));
-    let model = gguf::Parts::new(parts)?;
+    let model = gguf::GgufModel::new(parts)?;
     // A model that is not understood is refused before its tokenizer is made, and both before its weights are read.
     let layout = model.layout()?;
     let tokenizer = match loading.options.tokenizer {
@@ -98,12 +98,12 @@ fn from_gguf(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Resu
         None => Tokenizer::from_metadata(&model.first()?.metadata, task)?,
     };
     let maps: Vec<&Mmap> = others.iter().map(|(_, map)| map).chain([&map]).map(Arc::as_ref).collect();
-    let loaded = unpublished(layout, &Giving { source: &model, maps: &maps, task }, path, loading, task)?;
-    Ok(Loaded { tokenizer, ..loaded })
+    let loaded = unpublished(layout, &MappedSource { source: &model, maps: &maps, task }, path, loading, task)?;
+    Ok(LoadedModel { tokenizer, ..loaded })
 }
 
 /// Maps the other parts of a model of which this file is one, in their order and with their names.
-fn other_parts(files: &Files, path: &Path, split: gguf::Split) -> Result<Vec<(String, Arc<Mmap>)>> {
+fn other_parts(files: &Files, path: &Path, split: gguf::ShardPlace) -> Result<Vec<(String, Arc<Mmap>)>> {
     let folder = folder_of(path);
     let name = name_of(path);
     let number = split.number + 1;
@@ -137,19 +137,19 @@ fn name_of(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
-fn from_llama2c(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
+fn from_llama2c(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) -> Result<LoadedModel> {
     let map = files.map(path)?;
     let file = llama2c::Checkpoint::new(&map)?;
-    unpublished(file.layout()?, &Giving { source: &file, maps: &[&map], task }, path, loading, task)
+    unpublished(file.layout()?, &MappedSource { source: &file, maps: &[&map], task }, path, loading, task)
 }
 
-fn from_torch(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
+fn from_torch(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) -> Result<LoadedModel> {
     let map = files.map(path)?;
-    let file = pickle::File::new(&map)?.weights()?;
-    state_dictionary(files, &Giving { source: &file, maps: &[&map], task }, path, loading, task)
+    let file = pickle::PickleFile::new(&map)?.weights()?;
+    state_dictionary(files, &MappedSource { source: &file, maps: &[&map], task }, path, loading, task)
 }
 
-fn from_safetensors(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
+fn from_safetensors(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) -> Result<LoadedModel> {
     let shards = Shards::open(files, folder_of(path), &[name_of(path).to_string()], task)?;
     state_dictionary(files, &shards, path, loading, task)
 }
@@ -160,13 +160,13 @@ fn state_dictionary(
     files: &Files,
     source: &dyn TensorSource,
     path: &Path,
-    loading: &Loading,
+    loading: &LoadSettings,
     task: &Task,
-) -> Result<Loaded> {
+) -> Result<LoadedModel> {
     if lens::is_state_dict(source) {
         let layout = lens::layout(source, &loading.options.config.0)?;
-        let weights = take::weights(&layout, source, &path.display().to_string(), loading, task)?;
-        return Ok(Loaded { config: layout.config, weights, published: None, tokenizer: None });
+        let weights = weight_reader::weights(&layout, source, &path.display().to_string(), loading, task)?;
+        return Ok(LoadedModel { config: layout.config, weights, published: None, tokenizer: None });
     }
     let folder = folder_of(path);
     if !files.names(folder).iter().any(|name| name == CONFIG) {
@@ -181,10 +181,10 @@ fn unpublished(
     layout: Layout,
     source: &dyn TensorSource,
     path: &Path,
-    loading: &Loading,
+    loading: &LoadSettings,
     task: &Task,
-) -> Result<Loaded> {
+) -> Result<LoadedModel> {
     loading.expect_no_config()?;
-    let weights = take::weights(&layout, source, &path.display().to_string(), loading, task)?;
-    Ok(Loaded { config: layout.config, weights, published: None, tokenizer: None })
+    let weights = weight_reader::weights(&layout, source, &path.display().to_string(), loading, task)?;
+    Ok(LoadedModel { config: layout.config, weights, published: None, tokenizer: None })
 }

@@ -7,11 +7,11 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::giving::Giving;
-use super::{Loaded, Loading, Published, Shards, take, tokenizer_of_folder};
+use super::mapped::MappedSource;
+use super::{LoadSettings, LoadedModel, PublishedForm, Shards, tokenizer_of_folder, weight_reader};
 use crate::base::files::Files;
 use crate::base::{Result, Task, json};
-use crate::model::family::{self, pictured};
+use crate::model::family::{self, multimodal};
 use crate::model::formats::pickle;
 use crate::model::layout::{Layout, TensorSource};
 use crate::{bail, err};
@@ -22,7 +22,7 @@ const INDEX: &str = "model.safetensors.index.json";
 const TORCH: &str = "pytorch_model.bin";
 
 /// Loads the model of a folder.
-pub fn folder(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
+pub fn folder(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) -> Result<LoadedModel> {
     let label = path.display().to_string();
     let names = files.names(path);
     let has = |name: &str| names.iter().any(|found| found == name);
@@ -39,14 +39,14 @@ pub fn folder(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Res
     };
     let loaded = if found == TORCH {
         let map = files.map(&path.join(TORCH))?;
-        let file = pickle::File::new(&map).and_then(pickle::File::weights).map_err(|e| e.within(TORCH))?;
-        published(files, path, &Giving { source: &file, maps: &[&map], task }, &label, loading, task)?
+        let file = pickle::PickleFile::new(&map).and_then(pickle::PickleFile::weights).map_err(|e| e.within(TORCH))?;
+        published(files, path, &MappedSource { source: &file, maps: &[&map], task }, &label, loading, task)?
     } else {
         let shards = open(files, path, found, task).map_err(|e| e.within(&label))?;
         published(files, path, &shards, &label, loading, task)?
     };
     let tokenizer = if loading.options.tokenizer.is_none() { tokenizer_of_folder(files, path, task)? } else { None };
-    Ok(Loaded { tokenizer, ..loaded })
+    Ok(LoadedModel { tokenizer, ..loaded })
 }
 
 /// Loads a model from its tensors and the config.json in a folder.
@@ -55,9 +55,9 @@ pub fn published(
     folder: &Path,
     source: &dyn TensorSource,
     label: &str,
-    loading: &Loading,
+    loading: &LoadSettings,
     task: &Task,
-) -> Result<Loaded> {
+) -> Result<LoadedModel> {
     loading.expect_no_config()?;
     let place = folder.join(CONFIG);
     let config_json = json_of(files, &place)?;
@@ -70,20 +70,21 @@ pub fn of_config(
     source: &dyn TensorSource,
     place: impl Display,
     label: &str,
-    loading: &Loading,
+    loading: &LoadSettings,
     task: &Task,
-) -> Result<Loaded> {
+) -> Result<LoadedModel> {
     let ignore = &loading.options.ignore;
     let present = source.names();
     let present: BTreeSet<&str> = present.iter().map(String::as_str).collect();
-    let text_part = pictured::text_part(&config_json, ignore).map_err(|e| e.within(&place))?;
+    let text_part = multimodal::text_part(&config_json, ignore).map_err(|e| e.within(&place))?;
     let is_part = text_part.is_some();
     let config_json = text_part.unwrap_or(config_json);
     let layout = family::read(&config_json, ignore).map_err(|e| e.within(place))?.fitted(&present);
-    let taken = |layout: &Layout| take::weights(layout, source, label, loading, task).map_err(|e| e.within(label));
+    let taken =
+        |layout: &Layout| weight_reader::weights(layout, source, label, loading, task).map_err(|e| e.within(label));
     let weights = if is_part {
         // It is saved as the text model that it is here, by the names of its own family.
-        let (there, left_out) = pictured::within(layout.clone(), &present);
+        let (there, left_out) = multimodal::within(layout.clone(), &present);
         let weights = taken(&there)?;
         task.say(&format!("{label}: the text part is loaded; {left_out} tensors of other parts are left out"));
         weights
@@ -91,7 +92,7 @@ pub fn of_config(
         taken(&layout)?
     };
     let config = layout.config.clone();
-    Ok(Loaded { config, weights, published: Some(Published { config_json, layout }), tokenizer: None })
+    Ok(LoadedModel { config, weights, published: Some(PublishedForm { config_json, layout }), tokenizer: None })
 }
 
 fn no_weights(label: &str, names: &[String]) -> crate::base::Error {

@@ -1,14 +1,14 @@
 //! Loading models from a folder, one file, or the hub: the file's names are mapped to ours, and each weight is read
 //! once.
 
-mod cut;
 mod embedded;
 mod file;
-mod fit;
 mod folder;
-mod giving;
+mod mapped;
 mod shards;
-mod take;
+mod slicing;
+mod tensor_check;
+mod weight_reader;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use super::Model;
 use super::config::Config;
 use super::decoder::Decoder;
-use super::hub::{self, Name, Settings};
+use super::hub::{self, HubSettings, Name};
 use super::layout::Layout;
 use super::tokenizer::Tokenizer;
 use super::weights::Weights;
@@ -28,12 +28,12 @@ use crate::base::{Result, Task, names};
 use crate::tensor::{DType, Device, dtype};
 use crate::{bail, err};
 
-pub use cut::together;
 pub use embedded::NAME as INSIDE;
-pub use fit::place;
 pub use folder::folder;
 pub use shards::Shards;
-pub use take::weights;
+pub use slicing::together;
+pub use tensor_check::place;
+pub use weight_reader::weights;
 
 crate::options! {
     #[derive(Debug, Clone)]
@@ -139,18 +139,18 @@ fn json(value: &Plain) -> Option<Value> {
 
 /// Options of loading a model, and the device onto which it is loaded.
 #[derive(Debug, Clone)]
-pub struct Loading {
+pub struct LoadSettings {
     pub options: LoadOptions,
     pub device: Device,
 }
 
-impl Default for Loading {
+impl Default for LoadSettings {
     fn default() -> Self {
         LoadOptions::default().onto(Device::Cpu)
     }
 }
 
-impl Loading {
+impl LoadSettings {
     /// Refuses a `config` that would be ignored.
     fn expect_no_config(&self) -> Result<()> {
         if self.options.config.0.is_empty() {
@@ -161,25 +161,25 @@ impl Loading {
 }
 
 impl LoadOptions {
-    pub fn onto(self, device: Device) -> Loading {
-        Loading { options: self, device }
+    pub fn onto(self, device: Device) -> LoadSettings {
+        LoadSettings { options: self, device }
     }
 }
 
 /// A model as its files have it.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedModel {
     pub config: Config,
     pub weights: Weights,
     /// The published form; None for formats that we do not write.
-    pub published: Option<Published>,
+    pub published: Option<PublishedForm>,
     /// The tokenizer inside the file of the weights, or in the folder beside them.
     pub tokenizer: Option<Tokenizer>,
 }
 
 /// The published form of a model, in which it can be saved again.
 #[derive(Debug, Clone)]
-pub struct Published {
+pub struct PublishedForm {
     pub config_json: Value,
     pub layout: Layout,
 }
@@ -187,7 +187,7 @@ pub struct Published {
 impl Model {
     /// Loads the model of a folder or a file, or of the hub where there is neither: `org/name`, `org/name@revision`.
     /// `tiny` is the one inside the binary; a folder of that name is `./tiny`.
-    pub fn load(files: &Files, name: &str, loading: &Loading, task: &Task) -> Result<Self> {
+    pub fn load(files: &Files, name: &str, loading: &LoadSettings, task: &Task) -> Result<Self> {
         if name == embedded::NAME {
             return finished(files, embedded::embedded(loading, task)?, name.to_string(), loading, task);
         }
@@ -204,7 +204,7 @@ impl Model {
             let error = files.open(path).err().unwrap_or_else(|| err!(File, "cannot read {name}"));
             return Err(if error.hint.is_none() { error.hint(elsewhere(name)) } else { error });
         };
-        let snapshot = hub::fetch(files, task, &Settings::from_env(), &on_hub).map_err(hub::nor_here)?;
+        let snapshot = hub::fetch(files, task, &HubSettings::from_env(), &on_hub).map_err(hub::nor_here)?;
         let file = on_hub.file.as_ref().map(|file| format!("/{file}")).unwrap_or_default();
         let origin = format!("{}{file}@{}", on_hub.repo(), snapshot.commit);
         local(files, snapshot.path(), origin, loading, task)
@@ -230,14 +230,14 @@ fn may_be_a_model(name: &Name) -> bool {
     name.file.as_ref().is_none_or(|file| Path::new(file).extension().is_some())
 }
 
-fn local(files: &Files, path: &Path, origin: String, loading: &Loading, task: &Task) -> Result<Model> {
+fn local(files: &Files, path: &Path, origin: String, loading: &LoadSettings, task: &Task) -> Result<Model> {
     let is_folder = files.access().to_read(path)?.is_dir();
     let load = if is_folder { folder::folder } else { file::file };
     finished(files, load(files, path, loading, task)?, origin, loading, task)
 }
 
 /// Joins the model with its tokenizer: the one that the user chose, or that came with it.
-fn finished(files: &Files, loaded: Loaded, origin: String, loading: &Loading, task: &Task) -> Result<Model> {
+fn finished(files: &Files, loaded: LoadedModel, origin: String, loading: &LoadSettings, task: &Task) -> Result<Model> {
     let config = &loaded.config;
     let tokenizer = match &loading.options.tokenizer {
         Some(stated) => Some(tokenizer(files, Path::new(stated), config.vocab, task)?),
@@ -257,9 +257,8 @@ fn tokenizer(files: &Files, path: &Path, tokens: usize, task: &Task) -> Result<T
     }
     let bytes = files.bytes(path)?;
     let is_llama2c = path.extension().is_some_and(|ending| ending == "bin");
-    let read = task.apart(move || match is_llama2c {
-        true => Tokenizer::from_llama2c(&bytes, Some(tokens)),
-        false => Tokenizer::from_json(&bytes),
+    let read = task.apart(move || {
+        if is_llama2c { Tokenizer::from_llama2c(&bytes, Some(tokens)) } else { Tokenizer::from_json(&bytes) }
     });
     read.map_err(|e| e.within(shown))
 }

@@ -8,14 +8,14 @@ use memmap2::Mmap;
 use crate::base::files::Files;
 use crate::base::{Result, Task, memory, names};
 use crate::model::layout::{TensorSource, holds_floats};
-use crate::tensor::files::safetensors::Reader;
+use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::{DType, Tensor};
 use crate::{bail, err};
 
 /// Mapped files with parsed and checked headers.
 pub struct Shards {
     /// The names of the files, and their readers.
-    files: Vec<(String, Reader<Mmap>)>,
+    files: Vec<(String, SafetensorsFile<Mmap>)>,
     /// Index of the file that has a tensor, by the tensor's name.
     holder: BTreeMap<String, usize>,
     task: Task,
@@ -27,13 +27,13 @@ impl Shards {
         let mut all = Self { files: Vec::new(), holder: BTreeMap::new(), task: task.clone() };
         for shard in shards {
             task.check()?;
-            let reader = Reader::new(files.map(&folder.join(shard))?).map_err(|e| e.within(shard))?;
+            let reader = SafetensorsFile::new(files.map(&folder.join(shard))?).map_err(|e| e.within(shard))?;
             all.add(shard, reader)?;
         }
         Ok(all)
     }
 
-    fn add(&mut self, shard: &str, reader: Reader<Mmap>) -> Result<()> {
+    fn add(&mut self, shard: &str, reader: SafetensorsFile<Mmap>) -> Result<()> {
         let place = self.files.len();
         for name in reader.names() {
             if let Some(other) = self.holder.insert(name.to_string(), place) {
@@ -50,11 +50,11 @@ impl Shards {
         Some(&self.files.get(*self.holder.get(name)?)?.0)
     }
 
-    fn of(&self, name: &str) -> Option<&(String, Reader<Mmap>)> {
+    fn of(&self, name: &str) -> Option<&(String, SafetensorsFile<Mmap>)> {
         self.files.get(*self.holder.get(name)?)
     }
 
-    fn known(&self, name: &str) -> Result<&(String, Reader<Mmap>)> {
+    fn known(&self, name: &str) -> Result<&(String, SafetensorsFile<Mmap>)> {
         self.of(name).ok_or_else(|| {
             err!(Name, "these files have no tensor `{name}`")
                 .maybe_hint(names::suggestion(name, self.holder.keys().map(String::as_str)))

@@ -15,7 +15,7 @@ use crate::model::batch::Batch;
 use crate::model::cache::Cache;
 use crate::model::config::{Config, NormKind};
 use crate::model::decoder::Decoder;
-use crate::model::hooks::Bound;
+use crate::model::hooks::BoundHook;
 use crate::model::run::Ask;
 use crate::model::site::{Place, Site, SiteKind};
 use crate::model::tokens::TokenName;
@@ -57,7 +57,7 @@ pub struct Target {
 
 /// A part of the model that writes into the residual stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Writer {
+pub enum ResidualWriter {
     Embed,
     PosEmbed,
     Layer(usize),
@@ -70,17 +70,17 @@ pub enum Writer {
     LayerInput(usize),
 }
 
-impl fmt::Display for Writer {
+impl fmt::Display for ResidualWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Writer::Embed => f.write_str("embed"),
-            Writer::PosEmbed => f.write_str("pos_embed"),
-            Writer::Layer(layer) => write!(f, "layer {layer}"),
-            Writer::Attention(layer) => write!(f, "attn_out.{layer}"),
-            Writer::Head(layer, head) => write!(f, "head_out.{layer}.{head}"),
-            Writer::AttentionBias(layer) => write!(f, "attention bias {layer}"),
-            Writer::Mlp(layer) => write!(f, "mlp_out.{layer}"),
-            Writer::LayerInput(layer) => write!(f, "layer_out.{layer}"),
+            ResidualWriter::Embed => f.write_str("embed"),
+            ResidualWriter::PosEmbed => f.write_str("pos_embed"),
+            ResidualWriter::Layer(layer) => write!(f, "layer {layer}"),
+            ResidualWriter::Attention(layer) => write!(f, "attn_out.{layer}"),
+            ResidualWriter::Head(layer, head) => write!(f, "head_out.{layer}.{head}"),
+            ResidualWriter::AttentionBias(layer) => write!(f, "attention bias {layer}"),
+            ResidualWriter::Mlp(layer) => write!(f, "mlp_out.{layer}"),
+            ResidualWriter::LayerInput(layer) => write!(f, "layer_out.{layer}"),
         }
     }
 }
@@ -90,7 +90,7 @@ impl fmt::Display for Writer {
 pub struct Attribution {
     pub target: Target,
     /// Contributions in the order of the computation.
-    pub parts: Vec<(Writer, f64)>,
+    pub parts: Vec<(ResidualWriter, f64)>,
     /// Contribution of the bias of the last norm.
     pub norm_bias: f64,
     pub unembed_bias: f64,
@@ -140,7 +140,7 @@ impl Attribution {
     pub fn heads(&self) -> Option<Grid> {
         let mut layers: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
         for (writer, value) in &self.parts {
-            if let Writer::Head(layer, _) = writer {
+            if let ResidualWriter::Head(layer, _) = writer {
                 layers.entry(*layer).or_default().push(*value);
             }
         }
@@ -177,7 +177,7 @@ pub fn attribute_texts(
     texts: &Batch,
     targets: &[Target],
     options: &AttributionOptions,
-    hooks: Vec<Bound>,
+    hooks: Vec<BoundHook>,
     task: &Task,
 ) -> Result<Vec<Attribution>> {
     let AttributionOptions { by, pos, .. } = *options;
@@ -195,7 +195,7 @@ pub fn mean(all: &[Attribution]) -> Result<(Attribution, Vec<f64>)> {
     }
     let count = all.len() as f64;
     let of = |value: &dyn Fn(&Attribution) -> f64| all.iter().map(value).sum::<f64>() / count;
-    let part = |(at, (writer, _)): (usize, &(Writer, f64))| {
+    let part = |(at, (writer, _)): (usize, &(ResidualWriter, f64))| {
         (*writer, of(&|one| one.parts.get(at).map_or(f64::NAN, |part| part.1)))
     };
     let mean = Attribution {
@@ -228,18 +228,18 @@ pub fn attribute(
         many if many.len() == texts => many.get(row).copied().ok_or_else(|| err!(Bug, "a text without its target")),
         many => Err(err!(Shape, "expected one token, or one for each of {texts} texts, found {}", many.len())),
     };
-    (0..texts).map(|row| Split { model, cache, row, position }.by(by, target(row)?)).collect()
+    (0..texts).map(|row| TextPosition { model, cache, row, position }.by(by, target(row)?)).collect()
 }
 
 /// One position of one text.
-struct Split<'a> {
+struct TextPosition<'a> {
     model: &'a Decoder,
     cache: &'a Cache,
     row: usize,
     position: i64,
 }
 
-impl Split<'_> {
+impl TextPosition<'_> {
     fn by(&self, by: By, target: Target) -> Result<Attribution> {
         let weights = self.model.weights();
         let scale = self.model.config().logit_scale.unwrap_or(1.0);
@@ -256,15 +256,15 @@ impl Split<'_> {
         Ok(Attribution { target, parts, norm_bias, unembed_bias, logit })
     }
 
-    fn parts(&self, by: By, direction: &[f64]) -> Result<Vec<(Writer, f64)>> {
+    fn parts(&self, by: By, direction: &[f64]) -> Result<Vec<(ResidualWriter, f64)>> {
         let config = self.model.config();
         let directions = self.directions(direction)?;
         let written = |kind: SiteKind, layer: usize| -> Result<f64> {
             Ok(dot(&self.recorded(kind, layer)?, directions.get(layer).map_or(direction, Vec::as_slice)))
         };
-        let mut parts = vec![(Writer::Embed, written(SiteKind::Embed, 0)?)];
+        let mut parts = vec![(ResidualWriter::Embed, written(SiteKind::Embed, 0)?)];
         if SiteKind::PosEmbed.exists(config) {
-            parts.push((Writer::PosEmbed, written(SiteKind::PosEmbed, 0)?));
+            parts.push((ResidualWriter::PosEmbed, written(SiteKind::PosEmbed, 0)?));
         }
         for (layer, (block, direction)) in self.model.weights().blocks.iter().zip(&directions).enumerate() {
             let mlp = if config.has_mlp() { Some(written(SiteKind::MlpOut, layer)?) } else { None };
@@ -272,17 +272,18 @@ impl Split<'_> {
             match by {
                 By::Layer => {
                     let attention: f64 = written(SiteKind::AttnOut, layer)?;
-                    parts.push((Writer::Layer(layer), attention + mlp.unwrap_or(0.0) + of_input.unwrap_or(0.0)));
+                    parts
+                        .push((ResidualWriter::Layer(layer), attention + mlp.unwrap_or(0.0) + of_input.unwrap_or(0.0)));
                     continue;
                 }
-                By::Part => parts.push((Writer::Attention(layer), written(SiteKind::AttnOut, layer)?)),
+                By::Part => parts.push((ResidualWriter::Attention(layer), written(SiteKind::AttnOut, layer)?)),
                 By::Head => match &block.attn {
                     Some(attn) => self.heads(layer, (block, attn), direction, &mut parts)?,
-                    None => parts.push((Writer::Attention(layer), written(SiteKind::AttnOut, layer)?)),
+                    None => parts.push((ResidualWriter::Attention(layer), written(SiteKind::AttnOut, layer)?)),
                 },
             }
-            parts.extend(mlp.map(|value| (Writer::Mlp(layer), value)));
-            parts.extend(of_input.map(|value| (Writer::LayerInput(layer), value)));
+            parts.extend(mlp.map(|value| (ResidualWriter::Mlp(layer), value)));
+            parts.extend(of_input.map(|value| (ResidualWriter::LayerInput(layer), value)));
         }
         Ok(parts)
     }
@@ -307,18 +308,18 @@ impl Split<'_> {
         layer: usize,
         (block, attn): (&Block, &Attention),
         direction: &[f64],
-        parts: &mut Vec<(Writer, f64)>,
+        parts: &mut Vec<(ResidualWriter, f64)>,
     ) -> Result<()> {
         let scale = Site::new(SiteKind::AttnPostScale, layer);
         let (direction, mut bias) = self.before(block.attn_post_norm.as_ref(), scale, direction)?;
         let all = self.recorded(SiteKind::HeadOut, layer)?;
         for (head, written) in all.chunks(direction.len().max(1)).enumerate() {
-            parts.push((Writer::Head(layer, head), dot(written, &direction)));
+            parts.push((ResidualWriter::Head(layer, head), dot(written, &direction)));
         }
         if let Some(own) = some_floats(attn.o.bias.as_ref())? {
             bias += dot(&own, &direction) * self.model.config().write_scale.unwrap_or(1.0);
         }
-        parts.push((Writer::AttentionBias(layer), bias));
+        parts.push((ResidualWriter::AttentionBias(layer), bias));
         Ok(())
     }
 

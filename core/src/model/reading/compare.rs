@@ -21,14 +21,14 @@ pub struct Difference {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Comparison {
+pub struct RunComparison {
     /// The sites that both runs recorded, in the order of the computation.
     pub sites: Vec<Difference>,
     /// KL(a || b) of the next-token distributions in nats: by text, by position.
     pub kl: Vec<Vec<f64>>,
 }
 
-impl Comparison {
+impl RunComparison {
     /// Returns the first site that is not bit-identical.
     pub fn first(&self) -> Option<Place> {
         self.sites.iter().find(|site| site.largest != 0.0).map(|site| site.place)
@@ -88,7 +88,7 @@ impl Comparison {
 }
 
 /// Compares two runs over texts of the same lengths.
-pub fn compare(a: &Run, b: &Run, task: &Task) -> Result<Comparison> {
+pub fn compare(a: &Run, b: &Run, task: &Task) -> Result<RunComparison> {
     if a.batch.lengths() != b.batch.lengths() {
         bail!(
             Shape,
@@ -106,7 +106,7 @@ pub fn compare(a: &Run, b: &Run, task: &Task) -> Result<Comparison> {
             sites.push(difference(&a.cache, *place, x, y, task)?);
         }
     }
-    Ok(Comparison { sites, kl: divergences(a, b, task)? })
+    Ok(RunComparison { sites, kl: divergences(a, b, task)? })
 }
 
 fn kept(cache: &Cache) -> String {
@@ -117,7 +117,7 @@ fn difference(cache: &Cache, place: Place, a: &Tensor, b: &Tensor, task: &Task) 
     if a.dims() != b.dims() {
         bail!(Shape, "`{place}` has the shape {:?} in one run and {:?} in the other", a.dims(), b.dims());
     }
-    let mut sums = Sums::default();
+    let mut sums = DifferenceSums::default();
     for row in 0..a.dim(0)? {
         let a = real(cache, place, a, row)?;
         let b = real(cache, place, b, row)?;
@@ -146,7 +146,7 @@ fn real(cache: &Cache, place: Place, x: &Tensor, row: usize) -> Result<Tensor> {
 
 /// Sums over the numbers of two activations, a and b.
 #[derive(Default)]
-pub(super) struct Sums {
+pub(super) struct DifferenceSums {
     /// Largest difference, max |a - b|; NaN if one of them has a NaN that the other has not.
     pub largest: f64,
     /// Sum of squares of a - b.
@@ -159,7 +159,7 @@ pub(super) struct Sums {
     pub ab: f64,
 }
 
-impl Sums {
+impl DifferenceSums {
     /// Computes |a - b| / |a|; 0 where both are zero.
     pub fn relative(&self) -> f64 {
         if self.apart == 0.0 { 0.0 } else { (self.apart / self.aa).sqrt() }

@@ -7,7 +7,7 @@ use crate::err;
 use crate::model::batch::Batch;
 use crate::model::cache::Cache;
 use crate::model::decoder::Decoder;
-use crate::model::hooks::Bound;
+use crate::model::hooks::BoundHook;
 use crate::model::padding::blanked;
 use crate::model::run::{Ask, RecordOptions};
 use crate::model::site::{Place, SiteKind};
@@ -63,7 +63,7 @@ pub fn lens_of_batch(
     batch: &Batch,
     places: &[Place],
     options: &LensOptions,
-    hooks: Vec<Bound>,
+    hooks: Vec<BoundHook>,
     task: &Task,
 ) -> Result<Vec<LensReading>> {
     let cache = recorded(model, batch, places, options, hooks, task)?;
@@ -76,7 +76,7 @@ pub(super) fn recorded(
     batch: &Batch,
     places: &[Place],
     options: &LensOptions,
-    hooks: Vec<Bound>,
+    hooks: Vec<BoundHook>,
     task: &Task,
 ) -> Result<Cache> {
     if places.is_empty() {

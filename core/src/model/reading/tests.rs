@@ -1,16 +1,18 @@
 //! Tests of reading a run, on small models of every kind.
 
-use super::attribution::{Attribution, By, Target, Writer, attribute, places};
+use kit::{far, largest};
+
+use super::attribution::{Attribution, By, ResidualWriter, Target, attribute, places};
 use super::{attention, compare, lens};
 use crate::base::{Cell, Kind as ErrorKind, Task};
 use crate::model::batch::Batch;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::fixtures::{config, configs, decoder};
-use crate::model::hooks::{Action, Bound};
+use crate::model::hooks::{Action, BoundHook};
 use crate::model::run::{Ask, Run};
 use crate::model::site::{Place, select};
-use crate::tensor::{DType, Tensor, floats};
+use crate::tensor::{DType, floats};
 
 const TEXT: [u32; 9] = [3, 1, 4, 1, 5, 9, 2, 6, 19];
 
@@ -22,12 +24,8 @@ fn named(model: &Decoder, names: &[&str]) -> Vec<Place> {
     names.iter().flat_map(|name| select(model.config(), name).unwrap()).collect()
 }
 
-fn run(model: &Decoder, places: Vec<Place>, hooks: Vec<Bound>) -> Run {
+fn run(model: &Decoder, places: Vec<Place>, hooks: Vec<BoundHook>) -> Run {
     model.run(&texts(), Ask { hooks, places, positions: None }, &Task::default()).unwrap()
-}
-
-fn largest(t: &Tensor) -> f64 {
-    floats(t).unwrap().into_iter().fold(0.0, |most, value| most.max(value.abs()))
 }
 
 fn with_every_bias() -> Config {
@@ -74,7 +72,7 @@ fn a_finer_split_is_the_coarser_one_taken_apart() {
     let model = decoder(with_every_bias(), DType::F64);
     let target = [Target { token: 7, against: None }];
     let parts = |by| split(&model, by, -1, &target).remove(0).parts;
-    let total = |parts: &[(Writer, f64)], keep: fn(&Writer) -> bool| -> f64 {
+    let total = |parts: &[(ResidualWriter, f64)], keep: fn(&ResidualWriter) -> bool| -> f64 {
         parts.iter().filter(|(writer, _)| keep(writer)).map(|(_, value)| value).sum()
     };
     let layers = parts(By::Layer);
@@ -86,10 +84,10 @@ fn a_finer_split_is_the_coarser_one_taken_apart() {
         heads.chain([format!("attention bias {layer}"), format!("mlp_out.{layer}")])
     };
     assert_eq!(names, std::iter::once("embed".to_string()).chain(of_layer(0)).chain(of_layer(1)).collect::<Vec<_>>());
-    let attention = total(&heads, |w| matches!(w, Writer::Head(1, _) | Writer::AttentionBias(1)));
-    assert!((attention - total(&sites, |w| *w == Writer::Attention(1))).abs() < 1e-9);
-    let layer = total(&sites, |w| matches!(w, Writer::Attention(0) | Writer::Mlp(0)));
-    assert!((layer - total(&layers, |w| *w == Writer::Layer(0))).abs() < 1e-9);
+    let attention = total(&heads, |w| matches!(w, ResidualWriter::Head(1, _) | ResidualWriter::AttentionBias(1)));
+    assert!((attention - total(&sites, |w| *w == ResidualWriter::Attention(1))).abs() < 1e-9);
+    let layer = total(&sites, |w| matches!(w, ResidualWriter::Attention(0) | ResidualWriter::Mlp(0)));
+    assert!((layer - total(&layers, |w| *w == ResidualWriter::Layer(0))).abs() < 1e-9);
 }
 
 #[test]
@@ -97,7 +95,7 @@ fn what_a_hook_puts_into_the_stream_is_no_parts_doing() {
     let model = decoder(Config { norm: None, ..config() }, DType::F64);
     let direction = model.weights().unembed.weight.row(7).unwrap();
     let added = Action::Add { vector: direction.clone(), scale: 0.5 };
-    let hook = Bound::new(model.config(), "resid_post.1", None, None, Box::new(added.begin())).unwrap();
+    let hook = BoundHook::new(model.config(), "resid_post.1", None, None, Box::new(added.begin())).unwrap();
     let ask = Ask { hooks: vec![hook], places: places(model.config(), By::Part), positions: None };
     let cache = model.cache(&texts(), ask, &Task::default()).unwrap();
     let found = attribute(&model, &cache, By::Part, -1, &[Target { token: 7, against: None }]).unwrap();
@@ -114,7 +112,7 @@ fn an_attribution_as_a_table_and_by_head() {
     assert_eq!(table.rows.last().unwrap()[1], Cell::Float(found.logit));
     let heads = found.heads().unwrap();
     assert_eq!((heads.rows.len(), heads.columns.len(), heads.values.len()), (2, 4, 8));
-    assert_eq!(heads.values[5], found.parts.iter().find(|(w, _)| *w == Writer::Head(1, 1)).unwrap().1);
+    assert_eq!(heads.values[5], found.parts.iter().find(|(w, _)| *w == ResidualWriter::Head(1, 1)).unwrap().1);
     assert!(split(&model, By::Part, -1, &[found.target])[0].heads().is_none());
 }
 
@@ -137,7 +135,7 @@ fn the_lens_at_the_end_is_the_model() {
         let run = run(&model, named(&model, &["resid_post.1", "final_norm"]), vec![]);
         let places = named(&model, &["resid_post.1", "final_norm"]);
         for reading in lens::lens(&model, &run.cache, &places, None, 3, &Task::default()).unwrap() {
-            assert!(largest(&(&reading.logits - &run.logits).unwrap()) < 1e-9, "{}", reading.place);
+            assert!(far(&reading.logits, &run.logits) < 1e-9, "{}", reading.place);
         }
     }
 }
@@ -190,7 +188,7 @@ fn two_runs_differ_from_where_the_hook_is() {
     assert!(same.kl.iter().flatten().all(|kl| kl.abs() < 1e-12));
     assert!(same.sites.iter().all(|site| (site.cosine - 1.0).abs() < 1e-12 && site.relative == 0.0));
 
-    let hook = Bound::new(model.config(), "attn_out.1", None, None, Box::new(Action::Scale(3.0).begin())).unwrap();
+    let hook = BoundHook::new(model.config(), "attn_out.1", None, None, Box::new(Action::Scale(3.0).begin())).unwrap();
     let changed = run(&model, places(), vec![hook]);
     let found = compare::compare(&plain, &changed, &Task::default()).unwrap();
     assert_eq!(found.first().unwrap().to_string(), "attn_out.1");

@@ -8,17 +8,17 @@
 
 use memmap2::Mmap;
 
-use super::compare::Sums;
+use super::compare::DifferenceSums;
 use crate::base::{Cell, Result, Table, Task};
 use crate::model::batch::Batch;
 use crate::model::cache::Cache;
 use crate::model::config::{Config, NormKind};
 use crate::model::decoder::Decoder;
-use crate::model::hooks::Bound;
+use crate::model::hooks::BoundHook;
 use crate::model::run::Ask;
 use crate::model::site::{NORMED, Place, Site, SiteKind, one_site};
 use crate::model::tokens::token_id;
-use crate::tensor::files::safetensors::Reader;
+use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::{DType, Tensor, dtype, floats};
 use crate::{bail, err};
 
@@ -30,12 +30,12 @@ const MASK: &str = "attention_mask";
 /// Activations of another program.
 pub struct Dump {
     name: String,
-    file: Reader<Mmap>,
+    file: SafetensorsFile<Mmap>,
 }
 
 /// A site, or two sites, that a name of a dump refers to.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Flow {
+enum DumpSite {
     Place(Place),
     /// The output of a norm before its weights: the residual stream, centred by a layer norm, over the scale.
     Normed {
@@ -46,7 +46,7 @@ enum Flow {
 
 /// One activation of a dump compared with ours.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Compared {
+pub struct ComparedActivation {
     /// Name in the dump.
     pub name: String,
     /// Euclidean norms over all positions.
@@ -72,8 +72,8 @@ pub struct Limit {
     pub position: usize,
 }
 
-impl Compared {
-    pub(super) fn of(name: String, sums: &Sums) -> Self {
+impl ComparedActivation {
+    pub(super) fn of(name: String, sums: &DifferenceSums) -> Self {
         Self {
             name,
             theirs: sums.aa.sqrt(),
@@ -94,7 +94,7 @@ impl Compared {
 impl Dump {
     /// Opens a dump and reads its header; `name` is what the user calls it.
     pub fn new(name: String, bytes: Mmap) -> Result<Self> {
-        let file = Reader::new(bytes).map_err(|e| e.within(&name))?;
+        let file = SafetensorsFile::new(bytes).map_err(|e| e.within(&name))?;
         Ok(Self { name, file })
     }
 
@@ -129,15 +129,16 @@ impl Dump {
         if !self.has(MASK) {
             return Ok(());
         }
-        match floats(&self.file.tensor(MASK)?)?.iter().all(|real| *real == 1.0) {
-            true => Ok(()),
-            false => Err(err!(Format, "expected texts of the same length, found padding in `{MASK}`")
-                .hint("what another program computes at padding has no counterpart here; dump texts of one length")),
+        if floats(&self.file.tensor(MASK)?)?.iter().all(|real| *real == 1.0) {
+            Ok(())
+        } else {
+            Err(err!(Format, "expected texts of the same length, found padding in `{MASK}`")
+                .hint("what another program computes at padding has no counterpart here; dump texts of one length"))
         }
     }
 
     /// Runs the model on the ids and compares every activation, in the order of the computation.
-    pub fn verify(&self, decoder: &Decoder, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Verification> {
+    pub fn verify(&self, decoder: &Decoder, batch: &Batch, hooks: Vec<BoundHook>, task: &Task) -> Result<Verification> {
         self.refuse_padding()?;
         let config = decoder.config();
         let mut known = Vec::new();
@@ -168,12 +169,12 @@ impl Dump {
     }
 }
 
-impl Flow {
+impl DumpSite {
     fn places(self) -> Vec<Place> {
         let whole = |site| Place { site, head: None };
         match self {
-            Flow::Place(place) => vec![place],
-            Flow::Normed { stream, scale } => vec![whole(stream), whole(scale)],
+            DumpSite::Place(place) => vec![place],
+            DumpSite::Normed { stream, scale } => vec![whole(stream), whole(scale)],
         }
     }
 
@@ -184,8 +185,8 @@ impl Flow {
 
     fn ours(self, config: &Config, cache: &Cache) -> Result<Tensor> {
         match self {
-            Flow::Place(place) => cache.at(place),
-            Flow::Normed { stream, scale } => {
+            DumpSite::Place(place) => cache.at(place),
+            DumpSite::Normed { stream, scale } => {
                 let whole = |site| cache.at(Place { site, head: None });
                 let x = whole(stream)?;
                 let scale = whole(scale)?;
@@ -200,16 +201,16 @@ impl Flow {
 }
 
 /// Resolves a name of a dump for a model of this config.
-fn flow(config: &Config, name: &str) -> Result<Flow> {
+fn flow(config: &Config, name: &str) -> Result<DumpSite> {
     if name == "unembed.hook_out" {
         match config.logit_cap {
-            None => return Ok(Flow::Place(Place { site: Site::new(SiteKind::Logits, 0), head: None })),
+            None => return Ok(DumpSite::Place(Place { site: Site::new(SiteKind::Logits, 0), head: None })),
             Some(_) => bail!(Name, "the logits before the model's soft cap are no site"),
         }
     }
     let Place { site, head } = one_site(config, name, "one activation has one site")?;
     if !NORMED.iter().any(|(normed, _)| name.ends_with(normed.trim_start_matches("blocks.{}"))) {
-        return Ok(Flow::Place(Place { site, head }));
+        return Ok(DumpSite::Place(Place { site, head }));
     }
     let (stream, scale) = match site.kind {
         SiteKind::AttnIn => (Site::new(SiteKind::ResidPre, site.layer), SiteKind::NormScale),
@@ -220,31 +221,29 @@ fn flow(config: &Config, name: &str) -> Result<Flow> {
     if !scale.exists(config) {
         bail!(Name, "{} models of this kind have no such norm", config.family);
     }
-    Ok(Flow::Normed { stream, scale: Site::new(scale, site.layer) })
+    Ok(DumpSite::Normed { stream, scale: Site::new(scale, site.layer) })
 }
 
 /// Compares an activation of the dump with the model's, or returns why that is not possible.
 fn compared(
     config: &Config,
     cache: &Cache,
-    flow: Flow,
+    flow: DumpSite,
     name: &str,
     theirs: &Tensor,
     task: &Task,
-) -> Result<Result<Compared, String>> {
+) -> Result<Result<ComparedActivation, String>> {
     let ours = flow.ours(config, cache)?;
     // TransformerLens drops the axis of the batch when it is asked to.
-    let theirs = match ours.dim(0)? == 1 && theirs.rank() + 1 == ours.rank() {
-        true => theirs.unsqueeze(0)?,
-        false => theirs.clone(),
-    };
+    let theirs =
+        if ours.dim(0)? == 1 && theirs.rank() + 1 == ours.rank() { theirs.unsqueeze(0)? } else { theirs.clone() };
     if ours.dims() != theirs.dims() {
         let ours = ours.dims();
         let theirs = theirs.dims();
         return Ok(Err(format!("expected the shape {ours:?}, found {theirs:?}")));
     }
-    let scores = matches!(flow, Flow::Place(Place { site: Site { kind: SiteKind::Scores, .. }, .. }));
-    let mut sums = Sums::default();
+    let scores = matches!(flow, DumpSite::Place(Place { site: Site { kind: SiteKind::Scores, .. }, .. }));
+    let mut sums = DifferenceSums::default();
     for row in 0..ours.dim(0)? {
         let ours = ours.get(row)?;
         let theirs = theirs.get(row)?;
@@ -259,7 +258,7 @@ fn compared(
             sums.add(&theirs, &ours);
         }
     }
-    Ok(Ok(Compared::of(name.into(), &sums)))
+    Ok(Ok(ComparedActivation::of(name.into(), &sums)))
 }
 
 /// The outcome of all activations of a dump, or of another implementation.
@@ -268,7 +267,7 @@ pub struct Verification {
     /// The name of the dump, or of the implementation.
     pub dump: String,
     /// Compared activations in the order of the computation.
-    pub compared: Vec<Compared>,
+    pub compared: Vec<ComparedActivation>,
     /// Names that were not compared, with the reason.
     pub unknown: Vec<(String, String)>,
 }
@@ -276,26 +275,26 @@ pub struct Verification {
 impl Verification {
     /// Returns the activation with the largest difference relative to its norm; one that is NaN comes before all
     /// others.
-    pub fn worst(&self) -> Option<&Compared> {
-        let rank = |one: &&Compared| if one.relative.is_nan() { f64::INFINITY } else { one.relative };
+    pub fn worst(&self) -> Option<&ComparedActivation> {
+        let rank = |one: &&ComparedActivation| if one.relative.is_nan() { f64::INFINITY } else { one.relative };
         self.compared.iter().max_by(|a, b| rank(a).total_cmp(&rank(b)))
     }
 
     /// Returns whether all differences are within their limits, if they have limits.
     pub fn agrees(&self) -> Option<bool> {
-        let found: Option<Vec<bool>> = self.compared.iter().map(Compared::agrees).collect();
+        let found: Option<Vec<bool>> = self.compared.iter().map(ComparedActivation::agrees).collect();
         found.filter(|found| !found.is_empty()).map(|found| found.into_iter().all(|agrees| agrees))
     }
 
     /// Returns the first activation whose difference exceeds its limit.
-    pub fn first_apart(&self) -> Option<&Compared> {
+    pub fn first_apart(&self) -> Option<&ComparedActivation> {
         self.compared.iter().find(|one| one.agrees() == Some(false))
     }
 
     pub fn table(&self) -> Table {
         let number = |value: f64| if value.is_nan() { Cell::Missing } else { Cell::Float(value) };
-        let row = |one: &Compared| {
-            let Compared { name, theirs, ours, cosine, largest, relative, limit } = one;
+        let row = |one: &ComparedActivation| {
+            let ComparedActivation { name, theirs, ours, cosine, largest, relative, limit } = one;
             let numbers = [*theirs, *ours, *cosine].map(number);
             let mut row: Vec<Cell> = [Cell::Text(name.clone())].into_iter().chain(numbers).collect();
             row.extend([Cell::Float(*largest), Cell::Float(*relative)]);

@@ -83,19 +83,19 @@ pub(super) enum Mixer {
 }
 
 /// A kind's row: its name here, its name in TransformerLens, and what flows there.
-struct Row {
+struct SiteRow {
     kind: SiteKind,
     name: &'static str,
     lens: &'static str,
     meaning: &'static str,
 }
 
-const fn row(kind: SiteKind, name: &'static str, lens: &'static str, meaning: &'static str) -> Row {
-    Row { kind, name, lens, meaning }
+const fn row(kind: SiteKind, name: &'static str, lens: &'static str, meaning: &'static str) -> SiteRow {
+    SiteRow { kind, name, lens, meaning }
 }
 
 /// Rows of all kinds; `{}` in a name of TransformerLens stands for the layer.
-static ROWS: [Row; 45] = [
+static ROWS: [SiteRow; 45] = [
     row(SiteKind::Embed, "embed", "hook_embed", "token embeddings, after any embedding scale: [batch, pos, d_model]"),
     row(SiteKind::PosEmbed, "pos_embed", "hook_pos_embed", "learned position embeddings: [batch, pos, d_model]"),
     row(
@@ -361,7 +361,7 @@ pub const NORMED: [(&str, SiteKind); 3] = [
 ];
 
 impl SiteKind {
-    fn row(self) -> &'static Row {
+    fn row(self) -> &'static SiteRow {
         // The rows are in the order of the kinds, which a test checks.
         &ROWS[self as usize]
     }
@@ -529,9 +529,10 @@ impl Ord for Site {
 
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind.in_blocks() {
-            true => write!(f, "{}.{}", self.kind.name(), self.layer),
-            false => f.write_str(self.kind.name()),
+        if self.kind.in_blocks() {
+            write!(f, "{}.{}", self.kind.name(), self.layer)
+        } else {
+            f.write_str(self.kind.name())
         }
     }
 }

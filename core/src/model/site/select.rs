@@ -192,10 +192,7 @@ fn translated(text: &str) -> Result<String> {
         return Ok(name.into());
     }
     let Some((layer, rest)) = text.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) else {
-        return match text.contains("hook_") {
-            true => unknown(text, text),
-            false => Ok(text.into()),
-        };
+        return if text.contains("hook_") { unknown(text, text) } else { Ok(text.into()) };
     };
     if rest == "hook_mlp_in" {
         return Err(err!(Name, "`{text}` is the un-normed input of the MLP, which is no site here").hint(format!(

@@ -10,14 +10,14 @@ use tokenizers::{AddedToken, PreTokenizerWrapper, SplitDelimiterBehavior, Tokeni
 
 use super::failed;
 use super::splits::Cut;
-use super::vocab::{Piece, Vocab};
+use super::vocab::{Vocab, VocabEntry};
 use super::{alphabet, limits};
 use crate::base::Result;
 use crate::{bail, err};
 
 /// Makes a token written in the letters of bytes.
-pub fn piece(name: &str) -> Piece {
-    Piece { name: name.into(), bytes: alphabet::bytes(name), special: false }
+pub fn piece(name: &str) -> VocabEntry {
+    VocabEntry { name: name.into(), bytes: alphabet::bytes(name), special: false }
 }
 
 /// Returns the decoder of tokens in the letters of bytes.

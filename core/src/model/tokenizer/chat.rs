@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::keep::{Origin, Ours};
-use super::{Placed, Tokenizer};
+use super::saving::{Origin, Ours};
+use super::{TokenSpan, Tokenizer};
 use crate::base::files::Files;
 use crate::base::{Result, Task};
 use crate::err;
@@ -139,7 +139,7 @@ impl Tokenizer {
 
     /// Encodes a text in which names of special tokens stand for them, the longest where several begin. As in
     /// llama.cpp, what is between two of them is a text of its own.
-    fn between_marks(&self, text: &str, task: &Task) -> Result<Vec<Placed>> {
+    fn between_marks(&self, text: &str, task: &Task) -> Result<Vec<TokenSpan>> {
         let mut marks: Vec<(&str, u32)> =
             self.vocab.iter().filter(|(_, piece)| piece.special).map(|(id, piece)| (piece.name.as_str(), id)).collect();
         marks.retain(|(name, _)| !name.is_empty());
@@ -164,11 +164,11 @@ impl Tokenizer {
     }
 
     /// Encodes a part of a text; the tokens are placed in the whole.
-    fn part(&self, text: &str, place: Range<usize>, task: &Task) -> Result<Vec<Placed>> {
+    fn part(&self, text: &str, place: Range<usize>, task: &Task) -> Result<Vec<TokenSpan>> {
         if place.is_empty() {
             return Ok(Vec::new());
         }
-        let moved = |(id, at): Placed| (id, place.start + at.start..place.start + at.end);
+        let moved = |(id, at): TokenSpan| (id, place.start + at.start..place.start + at.end);
         Ok(self.split.split(&text[place.clone()], task)?.into_iter().map(moved).collect())
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::chat::marker;
-use super::keep::{CONFIG, JSON, LLAMA2C, OURS};
 use super::library::Library;
 use super::limits::Limits;
+use super::saving::{CONFIG, JSON, LLAMA2C, OURS};
 use super::vocab::Vocab;
 use super::{Chats, Tokenizer, bytelevel, splits};
 use crate::base::files::Files;
@@ -98,7 +98,7 @@ impl Tokenizer {
         let json = engine.to_string(false).map_err(super::failed)?;
         let vocab = Arc::new(vocab);
         let split = Library::new(engine, vocab.clone(), true, Limits::KNOWN)?;
-        Ok(Self::new(vocab, Arc::new(split), super::keep::Origin::Json(json.into_bytes())))
+        Ok(Self::new(vocab, Arc::new(split), super::saving::Origin::Json(json.into_bytes())))
     }
 }
 

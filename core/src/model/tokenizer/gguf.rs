@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::alphabet::letter;
-use super::keep::{Origin, Ours};
 use super::library::Library;
 use super::limits::Limits;
-use super::merges::{Merges, Parts};
-use super::metadata::{Gguf, Metadata};
+use super::merges::{MergeSettings, Merges};
+use super::metadata::{Gguf, GgufMetadata};
+use super::saving::{Origin, Ours};
 use super::spelling::hexadecimal;
-use super::vocab::{Piece, Vocab};
+use super::vocab::{Vocab, VocabEntry};
 use super::{Chats, Tokenizer, bytelevel, splits};
 use crate::base::{Result, Task};
 use crate::{bail, err};
@@ -29,7 +29,7 @@ enum TokenType {
 impl Tokenizer {
     /// Reads the tokenizer in the metadata of a GGUF file, if there is one. It is made on another thread, since the
     /// largest take a second or two without a check for interruptions.
-    pub fn from_metadata(metadata: &Metadata, task: &Task) -> Result<Option<Self>> {
+    pub fn from_metadata(metadata: &GgufMetadata, task: &Task) -> Result<Option<Self>> {
         let Some(parts) = Gguf::read(metadata)? else { return Ok(None) };
         let ids = [
             ("bos_token", parts.bos_token_id),
@@ -97,13 +97,13 @@ fn sentencepiece(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
         pieces.push(match (kind, byte) {
             (_, Some(byte)) => {
                 bytes.insert(byte, id);
-                Piece { name: name.clone(), bytes: vec![byte], special: false }
+                VocabEntry { name: name.clone(), bytes: vec![byte], special: false }
             }
             (TokenType::Byte, None) => bail!(Format, "expected a byte such as <0x0A> for token {id}, found `{name}`"),
-            (TokenType::Special, None) => Piece::special(name.clone()),
-            (TokenType::Whole, None) => Piece::plain(name.clone()),
+            (TokenType::Special, None) => VocabEntry::special(name.clone()),
+            (TokenType::Whole, None) => VocabEntry::plain(name.clone()),
             (TokenType::Plain, None) => {
-                Piece { name: name.clone(), bytes: name.replace('▁', " ").into_bytes(), special: false }
+                VocabEntry { name: name.clone(), bytes: name.replace('▁', " ").into_bytes(), special: false }
             }
         });
     }
@@ -111,7 +111,7 @@ fn sentencepiece(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
     let vocab = Arc::new(Vocab::new((0..).zip(pieces), prefix)?);
     // SentencePiece's default ids, if there are as many tokens.
     let given = |stated: Option<u32>, usual: u32| stated.or(Some(usual).filter(|id| vocab.piece(*id).is_ok()));
-    let parts_of_merges = Parts {
+    let parts_of_merges = MergeSettings {
         scores: parts.scores.clone(),
         bytes,
         unknown: given(parts.unknown_token_id, 0),
@@ -149,10 +149,10 @@ fn byte_level(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
     }
     let piece = |(name, kind): (&String, &TokenType)| match kind {
         TokenType::Plain | TokenType::Byte => bytelevel::piece(name),
-        TokenType::Special => Piece::special(name.clone()),
-        TokenType::Whole => Piece::plain(name.clone()),
+        TokenType::Special => VocabEntry::special(name.clone()),
+        TokenType::Whole => VocabEntry::plain(name.clone()),
     };
-    let pieces: Vec<Piece> = parts.tokens.iter().zip(kinds).map(piece).collect();
+    let pieces: Vec<VocabEntry> = parts.tokens.iter().zip(kinds).map(piece).collect();
     let vocab = Arc::new(Vocab::new((0..).zip(pieces), false)?);
     let whole: Vec<&str> = of_kind(kinds, TokenType::Whole)
         .into_iter()
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(ids(&fewer, "ÿ", None).len(), 2);
     }
 
-    fn with_chats() -> Metadata {
+    fn with_chats() -> GgufMetadata {
         let texts = |texts: &[&str]| Value::Array(texts.iter().map(|text| Value::Text(text.to_string())).collect());
         [
             ("ggml.model", Value::Text("llama".into())),

@@ -13,9 +13,9 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 
 use super::Tokenizer;
 use super::failed;
-use super::keep::Origin;
 use super::library::Library;
-use super::limits::{self, Joining, Limits, limits};
+use super::limits::{self, Limits, ModelProperties, limits};
+use super::saving::Origin;
 use super::spelling::Spelling;
 use super::template::added;
 use super::vocab::Vocab;
@@ -161,7 +161,7 @@ fn check(file: &File, spelling: &Spelling) -> Result<Limits> {
         falls_back(model, &names, spelling)?;
     }
     let affixes = [&model.continuing_subword_prefix, &model.end_of_word_suffix, &model.unk_token];
-    let joining = Joining {
+    let joining = ModelProperties {
         // A model with merges is BPE, even if the file does not state it.
         kind: model.kind.as_deref().or(model.merges.as_ref().map(|_| "BPE")),
         longest: model.vocab.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0),

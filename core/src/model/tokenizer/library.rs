@@ -7,7 +7,7 @@ use tokenizers::Tokenizer as Engine;
 
 use super::limits::Limits;
 use super::vocab::Vocab;
-use super::{Placed, Split, alphabet, failed};
+use super::{Splitter, TokenSpan, alphabet, failed};
 use crate::base::{Result, Task, memory};
 use crate::err;
 
@@ -53,8 +53,8 @@ impl Library {
     }
 }
 
-impl Split for Library {
-    fn split(&self, text: &str, task: &Task) -> Result<Vec<Placed>> {
+impl Splitter for Library {
+    fn split(&self, text: &str, task: &Task) -> Result<Vec<TokenSpan>> {
         if self.engine.get_pre_tokenizer().is_some() {
             check_stretches(text)?;
         }
@@ -100,9 +100,9 @@ pub fn check_stretches(text: &str) -> Result<()> {
     Ok(())
 }
 
-type Found = (Vec<u32>, Vec<(usize, usize)>);
+type IdsAndOffsets = (Vec<u32>, Vec<(usize, usize)>);
 
-fn run(engine: &Engine, text: &str) -> Result<Found> {
+fn run(engine: &Engine, text: &str) -> Result<IdsAndOffsets> {
     let encoding =
         engine.encode(text, false).map_err(|e| err!(Argument, "the text cannot be split into tokens: {e}"))?;
     Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))

@@ -47,7 +47,7 @@ impl Limits {
 
 /// The properties of a model on which its speed depends.
 #[derive(Debug, Default)]
-pub struct Joining<'a> {
+pub struct ModelProperties<'a> {
     /// Kind of the model; None in files of older versions of the crate.
     pub kind: Option<&'a str>,
     /// The length of the longest token, in bytes.
@@ -59,8 +59,8 @@ pub struct Joining<'a> {
 }
 
 /// Checks the steps and the model of a file whose parts have known names.
-pub fn limits(normalizer: &Value, pre_tokenizer: &Value, model: &Joining) -> Result<Limits> {
-    let mut steps = Steps { growth: 1, count: 0, quick: true };
+pub fn limits(normalizer: &Value, pre_tokenizer: &Value, model: &ModelProperties) -> Result<Limits> {
+    let mut steps = PreparationSteps { growth: 1, count: 0, quick: true };
     steps.add(normalizer).map_err(|e| e.within("normalizer"))?;
     steps.add(pre_tokenizer).map_err(|e| e.within("pre_tokenizer"))?;
     let joins_quickly = model.is_quick().map_err(|e| e.within("model"))?;
@@ -92,13 +92,13 @@ fn grown(growth: u64, times: u64) -> Result<u64> {
     }
 }
 
-struct Steps {
+struct PreparationSteps {
     growth: u64,
     count: usize,
     quick: bool,
 }
 
-impl Steps {
+impl PreparationSteps {
     fn add(&mut self, part: &Value) -> Result<()> {
         let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
         if kind == "Sequence" {
@@ -156,7 +156,7 @@ fn affix(key: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-impl Joining<'_> {
+impl ModelProperties<'_> {
     /// Returns whether some kilobytes are joined fast.
     fn is_quick(&self) -> Result<bool> {
         self.affixes.into_iter().flatten().try_for_each(|text| affix("prefix, suffix or unknown token", text))?;
@@ -178,7 +178,8 @@ mod tests {
 
     use super::*;
 
-    const BPE: Joining = Joining { kind: Some("BPE"), longest: 8, affixes: [None; 3], longest_word: None };
+    const BPE: ModelProperties =
+        ModelProperties { kind: Some("BPE"), longest: 8, affixes: [None; 3], longest_word: None };
 
     fn replace(from: &str, to: &str) -> Value {
         json!({ "type": "Replace", "pattern": { "String": from }, "content": to })
@@ -211,13 +212,17 @@ mod tests {
         };
         assert!(split(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"));
         assert!(!split("(?=(a+)+b)"));
-        let model = |model: Joining| limits(&Value::Null, &Value::Null, &model).map(|found| found.quick);
-        let unigram = |longest| model(Joining { kind: Some("Unigram"), longest, ..Joining::default() });
+        let model = |model: ModelProperties| limits(&Value::Null, &Value::Null, &model).map(|found| found.quick);
+        let unigram = |longest| model(ModelProperties { kind: Some("Unigram"), longest, ..ModelProperties::default() });
         assert_eq!((unigram(16), unigram(1000)), (Ok(true), Ok(false)));
-        assert!(unigram(3000).is_err() && model(Joining { longest: 3000, ..Joining::default() }).is_err());
-        let words = |most| model(Joining { kind: Some("WordPiece"), longest_word: Some(most), ..Joining::default() });
+        assert!(
+            unigram(3000).is_err() && model(ModelProperties { longest: 3000, ..ModelProperties::default() }).is_err()
+        );
+        let words = |most| {
+            model(ModelProperties { kind: Some("WordPiece"), longest_word: Some(most), ..ModelProperties::default() })
+        };
         assert_eq!((words(100), words(1_000_000)), (Ok(true), Ok(false)));
         let long = "x".repeat(2000);
-        assert!(model(Joining { affixes: [None, Some(&long), None], ..BPE }).is_err());
+        assert!(model(ModelProperties { affixes: [None, Some(&long), None], ..BPE }).is_err());
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::Tokenizer;
-use super::keep::Origin;
-use super::merges::{Merges, Parts};
+use super::merges::{MergeSettings, Merges};
+use super::saving::Origin;
 use super::spelling::hexadecimal;
-use super::vocab::{Piece, Vocab};
+use super::vocab::{Vocab, VocabEntry};
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -36,17 +36,17 @@ impl Tokenizer {
         let byte_of = |id: u32, name: &str| hexadecimal(name).filter(|byte| id == FIRST_BYTE + u32::from(*byte));
         let piece = |(id, name): (u32, String)| {
             let piece = match byte_of(id, &name) {
-                Some(byte) => Piece { name, bytes: vec![byte], special: false },
+                Some(byte) => VocabEntry { name, bytes: vec![byte], special: false },
                 // Their names have lines of their own, so that no text produces them.
-                None if id < FIRST_BYTE => Piece::special(name.trim().to_string()),
-                None => Piece::plain(name),
+                None if id < FIRST_BYTE => VocabEntry::special(name.trim().to_string()),
+                None => VocabEntry::plain(name),
             };
             (id, piece)
         };
         let vocab = Vocab::new((0..).zip(pieces).map(piece), true)?;
         let of_bytes = vocab.iter().filter_map(|(id, piece)| Some((byte_of(id, &piece.name)?, id))).collect();
         let unknown = Some(UNKNOWN);
-        let parts = Parts { scores, bytes: of_bytes, unknown, space: ' ', prefix: true, whole: Vec::new() };
+        let parts = MergeSettings { scores, bytes: of_bytes, unknown, space: ' ', prefix: true, whole: Vec::new() };
         let merges = Merges::new(&vocab, parts)?;
         Self::new(Arc::new(vocab), Arc::new(merges), Origin::Llama2c(bytes.to_vec())).marked(Some(BOS), Some(EOS))
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::symbols::{self, Symbols};
 use super::vocab::Vocab;
-use super::{Placed, Split};
+use super::{Splitter, TokenSpan};
 use crate::base::{Result, Task, memory};
 use crate::{bail, err};
 
@@ -30,7 +30,7 @@ pub struct Merges {
 }
 
 /// The arguments of [`Merges::new`] beside the vocabulary.
-pub struct Parts {
+pub struct MergeSettings {
     pub scores: Vec<f32>,
     pub bytes: HashMap<u8, u32>,
     pub unknown: Option<u32>,
@@ -41,8 +41,8 @@ pub struct Parts {
 }
 
 impl Merges {
-    pub fn new(vocab: &Vocab, parts: Parts) -> Result<Self> {
-        let Parts { scores, bytes, unknown, space, prefix, whole } = parts;
+    pub fn new(vocab: &Vocab, parts: MergeSettings) -> Result<Self> {
+        let MergeSettings { scores, bytes, unknown, space, prefix, whole } = parts;
         if scores.len() != vocab.size() {
             bail!(Format, "expected a score for each of {} tokens, found {}", vocab.size(), scores.len());
         }
@@ -74,7 +74,7 @@ impl Merges {
     }
 
     /// Appends the tokens of a part of the text without whole tokens.
-    fn stretch(&self, text: &str, range: Range<usize>, task: &Task, found: &mut Vec<Placed>) -> Result<()> {
+    fn stretch(&self, text: &str, range: Range<usize>, task: &Task, found: &mut Vec<TokenSpan>) -> Result<()> {
         let Some(raw) = text.get(range.clone()).filter(|raw| !raw.is_empty()) else { return Ok(()) };
         let bytes = raw.len() as u128 * symbols::BYTES_PER_CHARACTER as u128;
         memory::check(bytes, || format!("the tokens of {} bytes of text", raw.len()))?;
@@ -83,7 +83,7 @@ impl Merges {
             spelled.push(self.space);
         }
         spelled.extend(raw.chars().map(|letter| if letter == ' ' { self.space } else { letter }));
-        let mut place = Place { text, at: range.start, own_space: self.prefix };
+        let mut place = SpellingPosition { text, at: range.start, own_space: self.prefix };
         let mut symbols = Symbols::new(&spelled);
         symbols.join(|text| self.id(text).map(|id| self.score(id)), task)?;
         for part in symbols.texts() {
@@ -96,7 +96,7 @@ impl Merges {
     }
 
     /// Appends the bytes of a single character that is not a token; joins are always tokens.
-    fn fall_back(&self, part: &str, place: &mut Place, found: &mut Vec<Placed>) -> Result<()> {
+    fn fall_back(&self, part: &str, place: &mut SpellingPosition, found: &mut Vec<TokenSpan>) -> Result<()> {
         let range = place.pass(part);
         let ids: Option<Vec<u32>> = part.bytes().map(|byte| self.bytes.get(&byte).copied()).collect();
         match (ids, self.unknown) {
@@ -118,8 +118,8 @@ impl Merges {
     }
 }
 
-impl Split for Merges {
-    fn split(&self, text: &str, task: &Task) -> Result<Vec<Placed>> {
+impl Splitter for Merges {
+    fn split(&self, text: &str, task: &Task) -> Result<Vec<TokenSpan>> {
         let mut found = Vec::new();
         let mut start = 0;
         if !self.whole.is_empty() {
@@ -157,14 +157,14 @@ fn by_first_byte(vocab: &Vocab, ids: &[u32]) -> Result<HashMap<u8, Vec<(String, 
 }
 
 /// The position in the original text while its spelling is read.
-struct Place<'a> {
+struct SpellingPosition<'a> {
     text: &'a str,
     at: usize,
     /// Whether the next character of the spelling is the tokenizer's own space.
     own_space: bool,
 }
 
-impl Place<'_> {
+impl SpellingPosition<'_> {
     /// Reads whole characters of the spelling, and returns the bytes of the text that they stand for.
     fn pass(&mut self, part: &str) -> Range<usize> {
         let own = usize::from(std::mem::take(&mut self.own_space));
@@ -179,24 +179,24 @@ impl Place<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::vocab::Piece;
+    use super::super::vocab::VocabEntry;
     use super::*;
     use proptest::prelude::*;
 
     /// Makes merges of these tokens with their scores, and of bytes if asked for.
     fn merges(tokens: &[(&str, f32)], fall_back: bool, prefix: bool) -> Merges {
-        let mut pieces: Vec<Piece> = tokens.iter().map(|(name, _)| Piece::plain(name.to_string())).collect();
+        let mut pieces: Vec<VocabEntry> = tokens.iter().map(|(name, _)| VocabEntry::plain(name.to_string())).collect();
         let mut scores: Vec<f32> = tokens.iter().map(|(_, score)| *score).collect();
         let mut bytes = HashMap::new();
         if fall_back {
             for byte in 0..=255_u8 {
                 bytes.insert(byte, pieces.len() as u32);
-                pieces.push(Piece { name: format!("<0x{byte:02X}>"), bytes: vec![byte], special: false });
+                pieces.push(VocabEntry { name: format!("<0x{byte:02X}>"), bytes: vec![byte], special: false });
                 scores.push(0.0);
             }
         }
         let vocab = Vocab::new((0..).zip(pieces), prefix).unwrap();
-        let parts = Parts { scores, bytes, unknown: None, space: '▁', prefix, whole: Vec::new() };
+        let parts = MergeSettings { scores, bytes, unknown: None, space: '▁', prefix, whole: Vec::new() };
         Merges::new(&vocab, parts).unwrap()
     }
 
@@ -254,8 +254,9 @@ mod tests {
 
     #[test]
     fn a_score_is_a_finite_number_for_every_token() {
-        let vocab = |count| Vocab::new((0..count).map(|id: u32| (id, Piece::plain(id.to_string()))), false).unwrap();
-        let parts = |scores: &[f32]| Parts {
+        let vocab =
+            |count| Vocab::new((0..count).map(|id: u32| (id, VocabEntry::plain(id.to_string()))), false).unwrap();
+        let parts = |scores: &[f32]| MergeSettings {
             scores: scores.to_vec(),
             bytes: HashMap::new(),
             unknown: None,

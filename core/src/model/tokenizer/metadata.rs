@@ -27,10 +27,10 @@ pub struct Gguf {
     pub add_space_prefix: Option<bool>,
 }
 
-pub(super) type Metadata = BTreeMap<String, Value>;
+pub(super) type GgufMetadata = BTreeMap<String, Value>;
 
 impl Gguf {
-    pub(super) fn read(metadata: &Metadata) -> Result<Option<Self>> {
+    pub(super) fn read(metadata: &GgufMetadata) -> Result<Option<Self>> {
         // A file of a model that reads ids says `none`.
         let model = get(metadata, "model", Value::text)?.filter(|model| *model != "none");
         let Some(model) = model else { return Ok(None) };
@@ -52,13 +52,13 @@ impl Gguf {
     }
 }
 
-fn get<'a, T>(metadata: &'a Metadata, key: &str, read: impl Fn(&'a Value) -> Result<T>) -> Result<Option<T>> {
+fn get<'a, T>(metadata: &'a GgufMetadata, key: &str, read: impl Fn(&'a Value) -> Result<T>) -> Result<Option<T>> {
     let key = format!("tokenizer.ggml.{key}");
     metadata.get(&key).map(read).transpose().map_err(|e| e.within(key))
 }
 
 /// Returns the values of an array; none if the file does not have it.
-fn list<'a, T>(metadata: &'a Metadata, key: &str, read: impl Fn(&'a Value) -> Result<T>) -> Result<Vec<T>> {
+fn list<'a, T>(metadata: &'a GgufMetadata, key: &str, read: impl Fn(&'a Value) -> Result<T>) -> Result<Vec<T>> {
     let all = |value: &'a Value| value.array()?.iter().map(&read).collect::<Result<Vec<T>>>();
     Ok(get(metadata, key, all)?.unwrap_or_default())
 }
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn keys_are_read_by_name_and_a_wrong_value_is_refused_by_it() {
         let texts = |texts: &[&str]| Value::Array(texts.iter().map(|text| Value::Text(text.to_string())).collect());
-        let mut metadata: Metadata = [
+        let mut metadata: GgufMetadata = [
             ("model", Value::Text("llama".into())),
             ("tokens", texts(&["<unk>", "<s>", "</s>", "▁a"])),
             ("scores", Value::Array(vec![Value::Single(0.5); 4])),
@@ -101,6 +101,6 @@ mod tests {
         metadata.insert("tokenizer.ggml.bos_token_id".into(), Value::Signed(-1));
         let refused = Tokenizer::from_metadata(&metadata, &Task::default()).unwrap_err();
         assert_eq!(refused.message, "tokenizer.ggml.bos_token_id: expected a number that is not negative, found -1");
-        assert!(Tokenizer::from_metadata(&Metadata::new(), &Task::default()).unwrap().is_none());
+        assert!(Tokenizer::from_metadata(&GgufMetadata::new(), &Task::default()).unwrap().is_none());
     }
 }

@@ -8,20 +8,20 @@ mod bytelevel;
 mod chat;
 mod folder;
 mod gguf;
-mod homemade;
 mod json;
-mod keep;
 mod library;
 mod limits;
 mod llama2c;
 mod lookup;
 mod merges;
 mod metadata;
+mod saving;
 mod spelling;
 mod splits;
 mod stream;
 mod symbols;
 mod template;
+mod token_list;
 pub mod train;
 mod vocab;
 
@@ -31,19 +31,19 @@ use std::sync::Arc;
 pub use chat::{Chats, DEFAULT, FILE as CHAT_FILE};
 pub use metadata::Gguf;
 pub use stream::Stream;
-pub use vocab::{Piece, Vocab};
+pub use vocab::{Vocab, VocabEntry};
 
-use self::keep::Origin;
+use self::saving::Origin;
 use super::tokens::Tokens;
 use crate::base::{Error, Result, Task};
 use crate::err;
 
 /// A token, and the bytes of the text that it covers.
-type Placed = (u32, Range<usize>);
+type TokenSpan = (u32, Range<usize>);
 
 /// An engine that splits texts into tokens and adds none.
-trait Split: Send + Sync {
-    fn split(&self, text: &str, task: &Task) -> Result<Vec<Placed>>;
+trait Splitter: Send + Sync {
+    fn split(&self, text: &str, task: &Task) -> Result<Vec<TokenSpan>>;
 }
 
 /// Converts the `tokenizers` crate's error about a file.
@@ -54,7 +54,7 @@ fn failed(error: tokenizers::Error) -> Error {
 #[derive(Clone)]
 pub struct Tokenizer {
     vocab: Arc<Vocab>,
-    split: Arc<dyn Split>,
+    split: Arc<dyn Splitter>,
     origin: Arc<Origin>,
     /// The tokens that the tokenizer's own rule puts before every text, and after it.
     front: Vec<u32>,
@@ -67,7 +67,7 @@ pub struct Tokenizer {
 
 impl Tokenizer {
     /// Makes a tokenizer that adds nothing by itself.
-    fn new(vocab: Arc<Vocab>, split: Arc<dyn Split>, origin: Origin) -> Self {
+    fn new(vocab: Arc<Vocab>, split: Arc<dyn Splitter>, origin: Origin) -> Self {
         let front = Vec::new();
         let back = Vec::new();
         Self { vocab, split, origin: Arc::new(origin), front, back, bos: None, eos: None, chats: None }

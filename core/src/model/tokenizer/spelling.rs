@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::alphabet;
 use super::limits::replaced;
-use super::vocab::Piece;
+use super::vocab::VocabEntry;
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -88,14 +88,14 @@ impl Spelling {
     }
 
     /// Makes a token of the model itself.
-    pub fn piece(&self, name: String) -> Piece {
-        Piece { bytes: self.bytes(&name), name, special: false }
+    pub fn piece(&self, name: String) -> VocabEntry {
+        VocabEntry { bytes: self.bytes(&name), name, special: false }
     }
 
     /// Makes an added token, which stands for its name.
-    pub fn added(&self, name: String, special: bool) -> Piece {
+    pub fn added(&self, name: String, special: bool) -> VocabEntry {
         let bytes = if self.byte_level { name.clone().into_bytes() } else { self.bytes(&name) };
-        Piece { bytes, name, special }
+        VocabEntry { bytes, name, special }
     }
 
     fn bytes(&self, name: &str) -> Vec<u8> {

@@ -110,14 +110,14 @@ fn incomplete(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::vocab::Piece;
+    use super::super::vocab::VocabEntry;
     use super::*;
     use proptest::prelude::*;
 
     /// Makes a vocabulary in which tokens 0 to 255 are the bytes, 256 is ` a`, and 257 is special.
     fn bytes(leading_space: bool) -> Vocab {
-        let byte = |byte: u8| Piece { name: format!("<0x{byte:02X}>"), bytes: vec![byte], special: false };
-        let pieces = (0..=255).map(byte).chain([Piece::plain(" a".into()), Piece::special("<s>".into())]);
+        let byte = |byte: u8| VocabEntry { name: format!("<0x{byte:02X}>"), bytes: vec![byte], special: false };
+        let pieces = (0..=255).map(byte).chain([VocabEntry::plain(" a".into()), VocabEntry::special("<s>".into())]);
         Vocab::new((0..).zip(pieces), leading_space).unwrap()
     }
 

@@ -6,25 +6,25 @@ use crate::base::Result;
 use crate::{bail, err};
 
 /// Ids before the text, and ids after it.
-type Ends = (Vec<u32>, Vec<u32>);
+type AddedIds = (Vec<u32>, Vec<u32>);
 
 /// Maximum added ids: a template refers to lists of ids, and may repeat a long one.
 const MOST: usize = 1 << 10;
 
 /// Returns the ids that are added to one text; decoders do not use pairs of texts.
-pub fn added(processor: &Value) -> Result<Ends> {
+pub fn added(processor: &Value) -> Result<AddedIds> {
     if processor.is_null() {
-        return Ok(Ends::default());
+        return Ok(AddedIds::default());
     }
     match processor.get("type").and_then(Value::as_str) {
         // It changes only the ranges of tokens.
-        Some("ByteLevel") => Ok(Ends::default()),
+        Some("ByteLevel") => Ok(AddedIds::default()),
         Some("TemplateProcessing") => template(processor),
         Some("BertProcessing" | "RobertaProcessing") => {
             Ok((vec![pair_id(processor, "cls")?], vec![pair_id(processor, "sep")?]))
         }
         Some("Sequence") => {
-            let mut ends = Ends::default();
+            let mut ends = AddedIds::default();
             for part in list(processor.get("processors"), "processors")? {
                 let (front, back) = added(part)?;
                 ends.0.splice(0..0, front);
@@ -50,7 +50,7 @@ fn countable(end: &[u32]) -> Result<()> {
 }
 
 /// Reads a list such as `<s> $A </s>`.
-fn template(processor: &Value) -> Result<Ends> {
+fn template(processor: &Value) -> Result<AddedIds> {
     let mut front = Vec::new();
     let mut back = Vec::new();
     let mut texts = 0;

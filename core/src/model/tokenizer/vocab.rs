@@ -10,7 +10,7 @@ use crate::{bail, err};
 const MOST: u32 = 1 << 24;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
+pub struct VocabEntry {
     /// The name in the file: `Ġthe`, `▁the`, `<0x0A>`.
     pub name: String,
     /// The bytes that it adds to a text: ` the`, or a part of a character.
@@ -19,7 +19,7 @@ pub struct Piece {
     pub special: bool,
 }
 
-impl Piece {
+impl VocabEntry {
     /// Makes a token whose name is its text.
     pub fn plain(name: String) -> Self {
         Self { bytes: name.clone().into_bytes(), name, special: false }
@@ -32,19 +32,19 @@ impl Piece {
 
 #[derive(Debug)]
 pub struct Vocab {
-    pieces: BTreeMap<u32, Piece>,
+    pieces: BTreeMap<u32, VocabEntry>,
     ids: HashMap<String, u32>,
     /// Whether a space at the beginning of a decoded text was added by the tokenizer.
     pub(super) leading_space: bool,
 }
 
 impl Vocab {
-    pub(super) fn new(pieces: impl IntoIterator<Item = (u32, Piece)>, leading_space: bool) -> Result<Self> {
+    pub(super) fn new(pieces: impl IntoIterator<Item = (u32, VocabEntry)>, leading_space: bool) -> Result<Self> {
         let mut vocab = Self { pieces: BTreeMap::new(), ids: HashMap::new(), leading_space };
         let mut budget = Budget::of_header();
         for (id, piece) in pieces {
             // The name is in both tables, each of which has spare capacity.
-            let bytes = 4 * size_of::<(u32, Piece)>() + 2 * piece.name.len() + piece.bytes.len();
+            let bytes = 4 * size_of::<(u32, VocabEntry)>() + 2 * piece.name.len() + piece.bytes.len();
             budget.take(bytes as u128, || "the vocabulary".into())?;
             if id >= MOST {
                 bail!(Format, "expected token ids below {MOST}, found {id} for `{}`", piece.name);
@@ -77,11 +77,11 @@ impl Vocab {
     }
 
     /// Iterates over all tokens in the order of their ids.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &Piece)> {
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &VocabEntry)> {
         self.pieces.iter().map(|(id, piece)| (*id, piece))
     }
 
-    pub fn piece(&self, id: u32) -> Result<&Piece> {
+    pub fn piece(&self, id: u32) -> Result<&VocabEntry> {
         self.pieces.get(&id).ok_or_else(|| {
             let size = self.size();
             if (id as usize) < size {
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn letters() -> Vocab {
-        let pieces = ["a", "b", " c"].map(|name| Piece::plain(name.into()));
+        let pieces = ["a", "b", " c"].map(|name| VocabEntry::plain(name.into()));
         Vocab::new((0..).zip(pieces), false).unwrap()
     }
 
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn names_and_ids_are_given_once() {
         let two = |names: [&str; 2], ids: [u32; 2]| {
-            Vocab::new(ids.into_iter().zip(names.map(|name| Piece::plain(name.into()))), false)
+            Vocab::new(ids.into_iter().zip(names.map(|name| VocabEntry::plain(name.into()))), false)
                 .map(|vocab| vocab.size())
         };
         assert_eq!(two(["a", "b"], [0, 5]), Ok(6));
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn parts_of_a_character_are_marked() {
-        let piece = Piece { name: "x".into(), bytes: b"a\xe2\x82".to_vec(), special: false };
+        let piece = VocabEntry { name: "x".into(), bytes: b"a\xe2\x82".to_vec(), special: false };
         let vocab = Vocab::new([(0, piece)], false).unwrap();
         assert_eq!(vocab.text_of(0).unwrap(), "a<0xE2><0x82>");
         assert_eq!(vocab.decode(&[0]).unwrap(), "a\u{fffd}");

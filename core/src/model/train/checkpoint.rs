@@ -6,11 +6,11 @@ use serde::de::DeserializeOwned;
 
 use super::history::{ModelHistory, ModelStep};
 use super::recipe::Recipe;
-use super::state::State;
+use super::state::TrainingState;
 use crate::base::{self, Result};
 use crate::err;
 use crate::model::config::Config;
-use crate::tensor::files::Named;
+use crate::tensor::files::NamedTensors;
 use crate::tensor::{DType, Device, Tensor};
 use crate::training::{CheckpointFormat, CheckpointReader, with_way_out};
 
@@ -25,7 +25,7 @@ pub struct Identity<'a> {
 }
 
 /// Builds the content of a checkpoint.
-pub fn saved(state: &State, identity: &Identity) -> Result<Named> {
+pub fn saved(state: &TrainingState, identity: &Identity) -> Result<NamedTensors> {
     let mut tensors = BTreeMap::new();
     state.parameters.iter().for_each(|parameter| parameter.save(&mut tensors));
     let steps = &state.history.steps;
@@ -50,11 +50,11 @@ pub fn saved(state: &State, identity: &Identity) -> Result<Named> {
         ("recipe".into(), json(serde_json::to_string(identity.recipe))?),
         ("data".into(), json(serde_json::to_string(&identity.data))?),
     ]);
-    Ok(Named { tensors, metadata })
+    Ok(NamedTensors { tensors, metadata })
 }
 
 /// Restores `state` from a checkpoint of the same training; returns its step.
-pub fn restore(state: &mut State, identity: &Identity, file: &CheckpointReader) -> Result<u64> {
+pub fn restore(state: &mut TrainingState, identity: &Identity, file: &CheckpointReader) -> Result<u64> {
     let metadata = file.metadata();
     let config: Config = parsed(metadata, "config")?;
     if config != *identity.config {

@@ -21,5 +21,5 @@ pub use loss::mean_loss;
 pub use model::{Trainee, TrainingData, train};
 pub use options::TrainOptions;
 pub use recipe::Recipe;
-pub use run::{Beginning, HeldOut, Trained, Training};
-pub use state::State;
+pub use run::{HeldOut, InitialWeights, TrainedModel, Training};
+pub use state::TrainingState;

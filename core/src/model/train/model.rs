@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use super::examples::Batches;
 use super::recipe::Recipe;
-use super::run::{Beginning, HeldOut, Training};
+use super::run::{HeldOut, InitialWeights, Training};
 use crate::base::counts::count;
 use crate::base::{Result, Task, memory, task};
 use crate::model::Model;
 use crate::model::config::Config;
-use crate::model::load::Published;
+use crate::model::load::PublishedForm;
 use crate::model::tokenizer::Tokenizer;
 use crate::tensor::Device;
 use crate::training::{CheckpointFolder, Trainer};
 
 /// The model of a training: a new one, or an existing one.
 pub enum Trainee {
-    New(Box<(Config, Option<Published>)>),
+    New(Box<(Config, Option<PublishedForm>)>),
     Model(Model),
 }
 
@@ -28,15 +28,15 @@ impl Trainee {
         }
     }
 
-    fn beginning(&self) -> Beginning<'_> {
+    fn beginning(&self) -> InitialWeights<'_> {
         match self {
-            Trainee::New(described) => Beginning::New(&described.0),
-            Trainee::Model(model) => Beginning::Model(&model.decoder),
+            Trainee::New(described) => InitialWeights::New(&described.0),
+            Trainee::Model(model) => InitialWeights::Model(&model.decoder),
         }
     }
 
     /// Returns the trained model's origin, and how it is saved.
-    fn origin(&self, steps: usize) -> (String, Option<Arc<Published>>) {
+    fn origin(&self, steps: usize) -> (String, Option<Arc<PublishedForm>>) {
         match self {
             Trainee::New(described) => {
                 (format!("trained here, {}", count(steps, "step")), described.1.clone().map(Arc::new))

@@ -36,9 +36,12 @@ impl Recipe {
                 return Err(err!(Argument, "expected at least 1 as `{name}`, found 0").about(name));
             }
         }
-        let within = |name: &str, x: f64, fits: bool, wanted: &str| match fits && x.is_finite() {
-            true => Ok(()),
-            false => Err(err!(Argument, "expected {wanted} as `{name}`, found {x}").about(name)),
+        let within = |name: &str, x: f64, fits: bool, wanted: &str| {
+            if fits && x.is_finite() {
+                Ok(())
+            } else {
+                Err(err!(Argument, "expected {wanted} as `{name}`, found {x}").about(name))
+            }
         };
         within("eps", self.eps, self.eps > 0.0, "a number above 0")?;
         within("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "a number of at least 0")?;

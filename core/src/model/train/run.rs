@@ -10,7 +10,7 @@ use super::examples::{Batches, Examples};
 use super::history::{ModelHistory, ModelStep};
 use super::loss::mean_loss;
 use super::recipe::Recipe;
-use super::state::State;
+use super::state::TrainingState;
 use crate::base::random::stream;
 use crate::base::{Result, Task, memory};
 use crate::err;
@@ -18,21 +18,21 @@ use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::init;
 use crate::tensor::{DType, Device};
-use crate::training::{self, CheckpointFolder, Checkpoints, Ended, Trainer, mean};
+use crate::training::{self, CheckpointFolder, Checkpoints, Trainer, TrainingEnd, mean};
 
 /// The initial weights.
-pub enum Beginning<'a> {
+pub enum InitialWeights<'a> {
     /// Random weights, by the recipe's seed.
     New(&'a Config),
     /// Weights of a model, which itself is not changed.
     Model(&'a Decoder),
 }
 
-impl Beginning<'_> {
+impl InitialWeights<'_> {
     pub fn config(&self) -> &Config {
         match self {
-            Beginning::New(config) => config,
-            Beginning::Model(decoder) => decoder.config(),
+            InitialWeights::New(config) => config,
+            InitialWeights::Model(decoder) => decoder.config(),
         }
     }
 }
@@ -46,7 +46,7 @@ pub struct HeldOut {
 
 /// A training that is ready to run.
 pub struct Training<'a> {
-    state: State,
+    state: TrainingState,
     recipe: Recipe,
     data: Box<dyn Batches + 'a>,
     /// The examples of the next step: the first are read before the training begins, so that invalid ones are refused
@@ -58,15 +58,15 @@ pub struct Training<'a> {
 }
 
 /// The result of a training.
-pub struct Trained {
+pub struct TrainedModel {
     pub decoder: Arc<Decoder>,
     pub history: ModelHistory,
-    pub ended: Ended,
+    pub ended: TrainingEnd,
 }
 
 impl<'a> Training<'a> {
     pub fn new(
-        beginning: Beginning,
+        beginning: InitialWeights,
         recipe: Recipe,
         mut data: Box<dyn Batches + 'a>,
         held_out: Option<HeldOut>,
@@ -107,9 +107,9 @@ impl<'a> Training<'a> {
     }
 
     /// Trains to the end. An interruption ends the training early and is cleared: the result is the model so far.
-    pub fn run(mut self, task: &Task) -> Result<Trained> {
+    pub fn run(mut self, task: &Task) -> Result<TrainedModel> {
         let ended = training::run(&mut self, task)?;
-        Ok(Trained { decoder: self.state.decoder().clone(), history: self.state.history, ended })
+        Ok(TrainedModel { decoder: self.state.decoder().clone(), history: self.state.history, ended })
     }
 
     /// Evaluates the model when it is due, and at the end.
@@ -186,14 +186,14 @@ impl Trainer for Training<'_> {
     }
 }
 
-fn begun(beginning: Beginning, recipe: &Recipe, device: &Device, task: &Task) -> Result<State> {
+fn begun(beginning: InitialWeights, recipe: &Recipe, device: &Device, task: &Task) -> Result<TrainingState> {
     match beginning {
-        Beginning::New(config) => {
+        InitialWeights::New(config) => {
             let mut random = stream(recipe.seed, "init", 0);
             let weights = init::init(config, &mut random, DType::F32, device, task)?;
-            State::new(config, &mut |name| weights.get(config, name))
+            TrainingState::new(config, &mut |name| weights.get(config, name))
         }
-        Beginning::Model(decoder) => {
+        InitialWeights::Model(decoder) => {
             if !matches!(decoder.dtype(), DType::F32 | DType::F64) {
                 return Err(err!(
                     Argument,
@@ -202,13 +202,13 @@ fn begun(beginning: Beginning, recipe: &Recipe, device: &Device, task: &Task) ->
                 )
                 .hint("load it with #{ dtype: \"f32\" }"));
             }
-            State::new(decoder.config(), &mut |name| decoder.weights().get(decoder.config(), name))
+            TrainingState::new(decoder.config(), &mut |name| decoder.weights().get(decoder.config(), name))
         }
     }
 }
 
 /// Measures the seconds of one pass; a fast one is measured twice, since the first has cold caches.
-fn tried(state: &State, examples: &Examples, task: &Task) -> Result<f64> {
+fn tried(state: &TrainingState, examples: &Examples, task: &Task) -> Result<f64> {
     let pass = || -> Result<f64> {
         let begun = Instant::now();
         state.try_pass(examples, task)?;

@@ -13,9 +13,9 @@ use crate::model::decoder::Decoder;
 use crate::model::weights::Weights;
 use crate::tensor::{DType, Number, Tensor};
 use crate::training::Parameter;
-use kernels::{AdamW, Gradients, Taped};
+use kernels::{AdamW, Gradients, TapedTensor};
 
-pub struct State {
+pub struct TrainingState {
     pub step: u64,
     pub parameters: Vec<Parameter<String>>,
     pub history: ModelHistory,
@@ -25,7 +25,7 @@ pub struct State {
     plain: Arc<Decoder>,
 }
 
-impl State {
+impl TrainingState {
     /// Makes the state that begins with these weights, by the names of the config.
     pub fn new(config: &Config, weights: &mut dyn FnMut(&str) -> Result<Tensor>) -> Result<Self> {
         let mut parameters = Vec::new();
@@ -102,7 +102,7 @@ impl State {
         let examples = examples.clone();
         let within = task.clone();
         task.apart(move || {
-            let taped = Taped::of(|| loss(&decoder, &examples, whole, dropout, &within))?;
+            let taped = TapedTensor::of(|| loss(&decoder, &examples, whole, dropout, &within))?;
             let mean = Number::of(&taped.number().to_dtype(DType::F64)?)?.as_f64();
             Ok((mean, taped.backward()?))
         })

@@ -11,7 +11,7 @@ use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::fixtures;
 use crate::tensor::{DType, Device, Tensor};
-use crate::training::{CheckpointFolder, Ended, Schedule, ScheduleShape};
+use crate::training::{CheckpointFolder, Schedule, ScheduleShape, TrainingEnd};
 
 fn config() -> Config {
     Config { layers: 1, vocab: 12, ..fixtures::config() }
@@ -36,10 +36,10 @@ fn keep(files: &Files, every: u64) -> CheckpointFolder<'_> {
     CheckpointFolder { files, folder: "run".into(), every, fresh: false }
 }
 
-fn train(recipe: Recipe, keep: Option<CheckpointFolder>, task: &Task) -> Result<Trained> {
+fn train(recipe: Recipe, keep: Option<CheckpointFolder>, task: &Task) -> Result<TrainedModel> {
     let held_out = HeldOut { examples: counting(3).next(3, task)?, every: 3 };
     let data = Box::new(counting(9));
-    Training::new(Beginning::New(&config()), recipe, data, Some(held_out), keep, &Device::Cpu, task)?.run(task)
+    Training::new(InitialWeights::New(&config()), recipe, data, Some(held_out), keep, &Device::Cpu, task)?.run(task)
 }
 
 /// Returns all weights, bit for bit.
@@ -77,7 +77,7 @@ fn a_training_that_is_resumed_is_the_one_that_was_not_stopped() {
         let files = super::tests::files(folder.path());
         let task = Task::default();
         let stopped = stopped_after(5, Recipe { dropout, ..recipe(9) }, keep(&files, 100), &task);
-        assert_eq!((stopped.ended, stopped.history.steps.len()), (Ended::Interrupted, 5));
+        assert_eq!((stopped.ended, stopped.history.steps.len()), (TrainingEnd::Interrupted, 5));
         assert!(!task.is_interrupted());
         let resumed = train(Recipe { dropout, ..recipe(11) }, Some(keep(&files, 2)), &Task::default()).unwrap();
         assert_eq!(bits(&resumed.decoder), bits(&whole.decoder));
@@ -86,13 +86,13 @@ fn a_training_that_is_resumed_is_the_one_that_was_not_stopped() {
 }
 
 /// Runs a training that is interrupted while it reads the examples of a later step.
-fn stopped_after(steps: u64, recipe: Recipe, keep: CheckpointFolder, task: &Task) -> Trained {
-    struct Stopping {
+fn stopped_after(steps: u64, recipe: Recipe, keep: CheckpointFolder, task: &Task) -> TrainedModel {
+    struct InterruptedBatches {
         rows: Tables,
         left: u64,
         task: Task,
     }
-    impl Batches for Stopping {
+    impl Batches for InterruptedBatches {
         fn next(&mut self, rows: usize, task: &Task) -> Result<Examples> {
             if self.left == 0 {
                 self.task.flag().store(true, Ordering::Relaxed);
@@ -108,9 +108,10 @@ fn stopped_after(steps: u64, recipe: Recipe, keep: CheckpointFolder, task: &Task
         }
     }
     let held_out = HeldOut { examples: counting(3).next(3, task).unwrap(), every: 3 };
-    let data = Box::new(Stopping { rows: counting(9), left: steps, task: task.clone() });
+    let data = Box::new(InterruptedBatches { rows: counting(9), left: steps, task: task.clone() });
     let training =
-        Training::new(Beginning::New(&config()), recipe, data, Some(held_out), Some(keep), &Device::Cpu, task).unwrap();
+        Training::new(InitialWeights::New(&config()), recipe, data, Some(held_out), Some(keep), &Device::Cpu, task)
+            .unwrap();
     training.run(task).unwrap()
 }
 
@@ -131,7 +132,7 @@ fn what_does_not_count_is_not_learnt() {
     examples.targets.iter_mut().for_each(|row| row[..5].fill(0));
     examples.counts = Some(vec![vec![0.0, 0.0, 0.0, 0.0, 0.0, 1.0]; 4]);
     let data = Box::new(Tables::new(examples.clone(), 0));
-    let trained = Training::new(Beginning::New(&config()), recipe(60), data, None, None, &Device::Cpu, &task);
+    let trained = Training::new(InitialWeights::New(&config()), recipe(60), data, None, None, &Device::Cpu, &task);
     let trained = trained.unwrap().run(&task).unwrap();
     assert!(mean_loss(&trained.decoder, &examples, 4, &task).unwrap() < 0.2);
     let all = Examples { counts: None, ..examples };
@@ -144,7 +145,7 @@ fn a_model_that_is_trained_on_stays_what_it_was() {
     let decoder = fixtures::decoder(config(), DType::F32);
     let before = bits(&decoder);
     let data = Box::new(counting(9));
-    let training = Training::new(Beginning::Model(&decoder), recipe(2), data, None, None, &Device::Cpu, &task);
+    let training = Training::new(InitialWeights::Model(&decoder), recipe(2), data, None, None, &Device::Cpu, &task);
     let trained = training.unwrap().run(&task).unwrap();
     assert_eq!(bits(&decoder), before);
     assert_ne!(bits(&trained.decoder), before);
@@ -202,7 +203,8 @@ fn a_checkpoint_that_claims_endless_steps_is_refused_at_once() {
 fn what_a_training_takes_is_estimated_before_it_begins() {
     let task = Task::default();
     let data = Box::new(counting(9));
-    let training = Training::new(Beginning::New(&config()), recipe(10), data, None, None, &Device::Cpu, &task).unwrap();
+    let training =
+        Training::new(InitialWeights::New(&config()), recipe(10), data, None, None, &Device::Cpu, &task).unwrap();
     let estimate = training.estimate();
     let shapes = config().parameters().unwrap();
     let count: usize = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();

@@ -53,14 +53,14 @@ crate::options! {
 
 /// The content of a tensor file to be written.
 #[derive(Debug, Clone)]
-pub enum Content {
+pub enum FileContent {
     One(Tensor),
-    Named(Named),
+    Named(NamedTensors),
 }
 
 /// Tensors by name, and the metadata of a safetensors file.
 #[derive(Debug, Clone, Default)]
-pub struct Named {
+pub struct NamedTensors {
     pub tensors: BTreeMap<String, Tensor>,
     pub metadata: BTreeMap<String, String>,
 }
@@ -68,7 +68,7 @@ pub struct Named {
 /// The content of a tensor file: one tensor, tensors by name, or, in PyTorch files, nested maps and lists of tensors and
 /// plain values.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Tree<T> {
+pub enum TensorTree<T> {
     Nothing,
     Bool(bool),
     Int(i64),
@@ -76,25 +76,27 @@ pub enum Tree<T> {
     Text(String),
     Bytes(Vec<u8>),
     Tensor(T),
-    List(Vec<Tree<T>>),
-    Map(BTreeMap<String, Tree<T>>),
+    List(Vec<TensorTree<T>>),
+    Map(BTreeMap<String, TensorTree<T>>),
 }
 
-impl<T> Tree<T> {
+impl<T> TensorTree<T> {
     /// Maps each tensor.
-    pub fn map<U>(self, each: &mut impl FnMut(T) -> Result<U>) -> Result<Tree<U>> {
+    pub fn map<U>(self, each: &mut impl FnMut(T) -> Result<U>) -> Result<TensorTree<U>> {
         Ok(match self {
-            Tree::Nothing => Tree::Nothing,
-            Tree::Bool(value) => Tree::Bool(value),
-            Tree::Int(value) => Tree::Int(value),
-            Tree::Float(value) => Tree::Float(value),
-            Tree::Text(text) => Tree::Text(text),
-            Tree::Bytes(bytes) => Tree::Bytes(bytes),
-            Tree::Tensor(tensor) => Tree::Tensor(each(tensor)?),
-            Tree::List(parts) => Tree::List(parts.into_iter().map(|part| part.map(each)).collect::<Result<_>>()?),
-            Tree::Map(fields) => {
-                let field = |(name, part): (String, Tree<T>)| Ok((name, part.map(each)?));
-                Tree::Map(fields.into_iter().map(field).collect::<Result<_>>()?)
+            TensorTree::Nothing => TensorTree::Nothing,
+            TensorTree::Bool(value) => TensorTree::Bool(value),
+            TensorTree::Int(value) => TensorTree::Int(value),
+            TensorTree::Float(value) => TensorTree::Float(value),
+            TensorTree::Text(text) => TensorTree::Text(text),
+            TensorTree::Bytes(bytes) => TensorTree::Bytes(bytes),
+            TensorTree::Tensor(tensor) => TensorTree::Tensor(each(tensor)?),
+            TensorTree::List(parts) => {
+                TensorTree::List(parts.into_iter().map(|part| part.map(each)).collect::<Result<_>>()?)
+            }
+            TensorTree::Map(fields) => {
+                let field = |(name, part): (String, TensorTree<T>)| Ok((name, part.map(each)?));
+                TensorTree::Map(fields.into_iter().map(field).collect::<Result<_>>()?)
             }
         })
     }
@@ -130,55 +132,55 @@ fn format(path: &Path, endings: &[&str]) -> Result<Format> {
 }
 
 /// An open file that has not been read yet.
-pub struct Opened {
+pub struct OpenFile {
     format: Format,
     bytes: Mmap,
     name: String,
 }
 
 /// Opens a tensor file, which is read later, possibly on another thread.
-pub fn open(files: &Files, path: &Path) -> Result<Opened> {
-    Ok(Opened { format: format(path, &READ)?, bytes: files.map(path)?, name: path.display().to_string() })
+pub fn open(files: &Files, path: &Path) -> Result<OpenFile> {
+    Ok(OpenFile { format: format(path, &READ)?, bytes: files.map(path)?, name: path.display().to_string() })
 }
 
-impl Opened {
+impl OpenFile {
     /// Returns the size of the file in bytes.
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
     /// Reads one tensor from npy, tensors by name from npz and safetensors, and all content of a PyTorch file.
-    pub fn read(&self) -> Result<Tree<Tensor>> {
+    pub fn read(&self) -> Result<TensorTree<Tensor>> {
         let bytes = &self.bytes[..];
         let named = |tensors: BTreeMap<String, Tensor>| {
-            Tree::Map(tensors.into_iter().map(|(name, tensor)| (name, Tree::Tensor(tensor))).collect())
+            TensorTree::Map(tensors.into_iter().map(|(name, tensor)| (name, TensorTree::Tensor(tensor))).collect())
         };
         let read = match self.format {
-            Format::Npy => npy::parse(bytes).map(Tree::Tensor),
+            Format::Npy => npy::parse(bytes).map(TensorTree::Tensor),
             Format::Npz => npz::parse(bytes).map(named),
             Format::Safetensors => {
-                safetensors::Reader::new(bytes).and_then(|r| r.all()).map(|found| named(found.tensors))
+                safetensors::SafetensorsFile::new(bytes).and_then(|r| r.all()).map(|found| named(found.tensors))
             }
-            Format::Torch => pickle::File::new(bytes).and_then(pickle::File::read),
+            Format::Torch => pickle::PickleFile::new(bytes).and_then(pickle::PickleFile::read),
         };
         read.map_err(|e| e.within(&self.name))
     }
 }
 
 /// Writes one tensor as npy, or tensors by name as npz or safetensors.
-pub fn save(files: &Files, path: &Path, content: &Content, task: &Task) -> Result<()> {
+pub fn save(files: &Files, path: &Path, content: &FileContent, task: &Task) -> Result<()> {
     let saved = |fill: &dyn Fn(&mut dyn Write) -> Result<()>| {
-        let saved = files.save(path, |file| fill(&mut Heard { file, task })).map(|_place| ());
+        let saved = files.save(path, |file| fill(&mut InterruptibleWriter { file, task })).map(|_place| ());
         // An interrupted save leaves no file, and is reported as an interruption, not as an error of the file.
         saved.map_err(|error| task.check().err().unwrap_or(error))
     };
     match (format(path, &WRITTEN)?, content) {
-        (Format::Npy, Content::One(t)) => saved(&|w| npy::write(t, w)),
-        (Format::Npy, Content::Named(_)) => {
+        (Format::Npy, FileContent::One(t)) => saved(&|w| npy::write(t, w)),
+        (Format::Npy, FileContent::Named(_)) => {
             Err(err!(Argument, "expected one tensor for an npy file, found several by name")
                 .hint("save them as .npz or .safetensors"))
         }
-        (Format::Npz, Content::Named(named)) if !named.metadata.is_empty() => {
+        (Format::Npz, FileContent::Named(named)) if !named.metadata.is_empty() => {
             Err(err!(Argument, "an npz file has no place for metadata").hint("save as .safetensors"))
         }
         (Format::Npz, content) => saved(&|w| npz::write(&by_name(content).tensors, w)),
@@ -200,12 +202,12 @@ fn countable(shape: &[usize]) -> Result<()> {
 }
 
 /// A writer that Ctrl-C interrupts.
-struct Heard<'a> {
+struct InterruptibleWriter<'a> {
     file: &'a mut dyn Write,
     task: &'a Task,
 }
 
-impl Write for Heard<'_> {
+impl Write for InterruptibleWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.task.check().map_err(std::io::Error::other)?;
         self.file.write(bytes)
@@ -217,10 +219,12 @@ impl Write for Heard<'_> {
 }
 
 /// Names the tensors of a file of named tensors; one without a name is called `tensor`.
-fn by_name(content: &Content) -> Named {
+fn by_name(content: &FileContent) -> NamedTensors {
     match content {
-        Content::Named(named) => named.clone(),
-        Content::One(t) => Named { tensors: [("tensor".to_string(), t.clone())].into(), metadata: BTreeMap::new() },
+        FileContent::Named(named) => named.clone(),
+        FileContent::One(t) => {
+            NamedTensors { tensors: [("tensor".to_string(), t.clone())].into(), metadata: BTreeMap::new() }
+        }
     }
 }
 

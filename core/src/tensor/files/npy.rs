@@ -13,7 +13,7 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// The content of the header, and the number of its bytes.
 #[derive(Debug, PartialEq)]
-pub(super) struct Header {
+pub(super) struct NpyHeader {
     dtype: DType,
     big_endian: bool,
     fortran_order: bool,
@@ -24,16 +24,16 @@ pub(super) struct Header {
 
 /// Parses a whole npy file.
 pub fn parse(bytes: &[u8]) -> Result<Tensor> {
-    let header = Header::parse(bytes)?;
+    let header = NpyHeader::parse(bytes)?;
     header.tensor(bytes.get(header.data..).unwrap_or_default())
 }
 
-impl Header {
+impl NpyHeader {
     /// Reads the header at the start of `bytes`.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
         let (data, text) = Self::text(bytes)?;
         let text = std::str::from_utf8(text).map_err(|_| err!(Format, "the npy header is not text"))?;
-        let mut words = Words { rest: text.trim_end() };
+        let mut words = HeaderParser { rest: text.trim_end() };
         let mut descr = None;
         let mut fortran = None;
         let mut shape = None;
@@ -135,11 +135,11 @@ fn element_type(descr: &str) -> Result<(DType, bool)> {
 }
 
 /// A parser for the small part of Python's syntax in which headers are written.
-struct Words<'a> {
+struct HeaderParser<'a> {
     rest: &'a str,
 }
 
-impl<'a> Words<'a> {
+impl<'a> HeaderParser<'a> {
     fn take(&mut self, word: &str) -> bool {
         self.rest = self.rest.trim_start();
         match self.rest.strip_prefix(word) {

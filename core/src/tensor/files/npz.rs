@@ -53,7 +53,7 @@ fn read(entry: &mut dyn Read, room: &mut Budget) -> Result<Tensor> {
         _ => bail!(Format, "the npy header is cut short"),
     };
     entry.take(announced.min(LONGEST_HEADER)).read_to_end(&mut start).map_err(failed)?;
-    let header = npy::Header::parse(&start)?;
+    let header = npy::NpyHeader::parse(&start)?;
     let mut data = start.split_off(header.data.min(start.len()));
     let size = header.size()?;
     room.take(size as u128, || "what is in the npz file".into())?;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::super::dtype as dtypes;
 use super::super::element::{self, dispatch};
-use super::{Named, countable, put, write_elements};
+use super::{NamedTensors, countable, put, write_elements};
 use crate::base::{Result, json, memory, names};
 use crate::{bail, err};
 
@@ -23,7 +23,7 @@ const PIECE: usize = 1 << 18;
 
 /// One tensor as the header describes it.
 #[derive(Debug, Clone, PartialEq)]
-struct Entry {
+struct HeaderEntry {
     dtype: DType,
     shape: Vec<usize>,
     /// The byte range of the tensor in the file.
@@ -32,7 +32,7 @@ struct Entry {
 
 /// The header of a file: the places of its tensors.
 pub struct Header {
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, HeaderEntry>,
     metadata: BTreeMap<String, String>,
 }
 
@@ -93,12 +93,12 @@ impl Header {
 }
 
 /// A file with a parsed and checked header, whose tensors are read one by one.
-pub struct Reader<B> {
+pub struct SafetensorsFile<B> {
     bytes: B,
     header: Header,
 }
 
-impl<B: AsRef<[u8]>> Reader<B> {
+impl<B: AsRef<[u8]>> SafetensorsFile<B> {
     pub fn new(bytes: B) -> Result<Self> {
         let header = Header::parse(bytes.as_ref(), bytes.as_ref().len())?;
         Ok(Self { bytes, header })
@@ -185,19 +185,19 @@ impl<B: AsRef<[u8]>> Reader<B> {
         dtypes::convert(&found, wanted)
     }
 
-    fn entry(&self, name: &str) -> Result<&Entry> {
+    fn entry(&self, name: &str) -> Result<&HeaderEntry> {
         self.header.entries.get(name).ok_or_else(|| {
             err!(Name, "this file has no tensor `{name}`")
                 .maybe_hint(names::suggestion(name, self.header.entries.keys().map(String::as_str)))
         })
     }
 
-    pub fn all(&self) -> Result<Named> {
+    pub fn all(&self) -> Result<NamedTensors> {
         let bytes: u128 = self.header.entries.values().map(|entry| entry.place.len() as u128).sum();
         memory::check(bytes, || "what is in the safetensors file".into())?;
         let read = |name: &String| Ok((name.clone(), self.tensor(name)?));
         let tensors = self.header.entries.keys().map(read).collect::<Result<_>>()?;
-        Ok(Named { tensors, metadata: self.header.metadata.clone() })
+        Ok(NamedTensors { tensors, metadata: self.header.metadata.clone() })
     }
 }
 
@@ -209,7 +209,7 @@ fn announced(beginning: &[u8]) -> Result<u64> {
     }
 }
 
-fn entry(value: &Value, start: usize, available: usize) -> Result<Entry> {
+fn entry(value: &Value, start: usize, available: usize) -> Result<HeaderEntry> {
     let fields = value.as_object().ok_or_else(|| err!(Format, "expected a description, found {value}"))?;
     if let Some(unknown) = fields.keys().find(|key| !["dtype", "shape", "data_offsets"].contains(&key.as_str())) {
         bail!(Format, "unknown field `{unknown}` in the header");
@@ -233,7 +233,7 @@ fn entry(value: &Value, start: usize, available: usize) -> Result<Entry> {
             to - from
         );
     }
-    Ok(Entry { dtype, shape, place: start + from..start + to })
+    Ok(HeaderEntry { dtype, shape, place: start + from..start + to })
 }
 
 fn sizes(value: Option<&Value>) -> Option<Vec<usize>> {
@@ -275,7 +275,7 @@ fn texts(value: &Value) -> Result<BTreeMap<String, String>> {
 }
 
 /// Checks that the tensors are contiguous from `start` to `end`.
-fn gapless(entries: &BTreeMap<String, Entry>, start: usize, end: usize) -> Result<()> {
+fn gapless(entries: &BTreeMap<String, HeaderEntry>, start: usize, end: usize) -> Result<()> {
     let mut places: Vec<(&Range<usize>, &String)> = entries.iter().map(|(name, e)| (&e.place, name)).collect();
     places.sort_by_key(|(place, _)| (place.start, place.end));
     let mut reached = start;
@@ -322,7 +322,7 @@ impl<'de> Deserialize<'de> for Fields {
 }
 
 /// Writes a safetensors file: wide dtypes first and then by name, as other writers do, so that all are aligned.
-pub fn write(named: &Named, w: &mut dyn Write) -> Result<()> {
+pub fn write(named: &NamedTensors, w: &mut dyn Write) -> Result<()> {
     let mut tensors: Vec<(&String, &Tensor)> = named.tensors.iter().collect();
     tensors.sort_by_key(|(name, t)| (std::cmp::Reverse(t.dtype().size_in_bytes()), *name));
     let mut fields = serde_json::Map::new();

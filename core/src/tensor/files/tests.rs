@@ -15,7 +15,7 @@ fn count(dims: &[usize], to: DType) -> Tensor {
         .unwrap()
 }
 
-fn save(files: &Files, path: &Path, content: &Content) -> Result<()> {
+fn save(files: &Files, path: &Path, content: &FileContent) -> Result<()> {
     super::save(files, path, content, &Task::default())
 }
 
@@ -24,7 +24,7 @@ fn what_is_interrupted_is_not_written() {
     let (folder, files) = folder();
     let task = Task::default();
     task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
-    let one = Content::One(count(&[3], DType::F32));
+    let one = FileContent::One(count(&[3], DType::F32));
     for name in ["a.npy", "a.npz", "a.safetensors"] {
         assert_eq!(super::save(&files, Path::new(name), &one, &task), Err(Error::interrupted()));
         assert!(!folder.path().join("out").join(name).exists());
@@ -41,10 +41,10 @@ fn to_bytes(fill: impl Fn(&mut dyn Write) -> Result<()>) -> Vec<u8> {
     bytes
 }
 
-fn sample() -> Named {
+fn sample() -> NamedTensors {
     let tensors =
         dtype::ALL.iter().enumerate().map(|(i, d)| (format!("t.{}", d.as_str()), count(&[i, 3], *d))).collect();
-    Named { tensors, metadata: [("a \"key\"".to_string(), "text\n".to_string())].into() }
+    NamedTensors { tensors, metadata: [("a \"key\"".to_string(), "text\n".to_string())].into() }
 }
 
 fn numpy_sample() -> BTreeMap<String, Tensor> {
@@ -52,15 +52,15 @@ fn numpy_sample() -> BTreeMap<String, Tensor> {
     sample().tensors.into_iter().filter(|(_, t)| narrow(t)).collect()
 }
 
-fn load(files: &Files, path: &std::path::Path) -> Result<Tree<Tensor>> {
+fn load(files: &Files, path: &std::path::Path) -> Result<TensorTree<Tensor>> {
     open(files, path)?.read()
 }
 
 /// Reads the tensors of a file that has nothing else.
 fn loaded(files: &Files, path: &std::path::Path) -> BTreeMap<String, Tensor> {
-    let Tree::Map(fields) = load(files, path).unwrap() else { panic!("no map") };
+    let TensorTree::Map(fields) = load(files, path).unwrap() else { panic!("no map") };
     let tensor = |(name, part)| match part {
-        Tree::Tensor(tensor) => (name, tensor),
+        TensorTree::Tensor(tensor) => (name, tensor),
         _ => panic!("{name} is no tensor"),
     };
     fields.into_iter().map(tensor).collect()
@@ -76,35 +76,40 @@ fn folder() -> (tempfile::TempDir, Files) {
 fn files_come_back_as_they_were_saved() {
     let (folder, files) = folder();
     let place = |name: &str| folder.path().join("out").join(name);
-    save(&files, &PathBuf::from("a.safetensors"), &Content::Named(sample())).unwrap();
-    save(&files, &PathBuf::from("a.npz"), &Content::Named(Named { tensors: numpy_sample(), ..Named::default() }))
-        .unwrap();
-    save(&files, &PathBuf::from("a.npy"), &Content::One(count(&[2, 0, 3], DType::F16))).unwrap();
-    let reader = safetensors::Reader::new(std::fs::read(place("a.safetensors")).unwrap()).unwrap();
+    save(&files, &PathBuf::from("a.safetensors"), &FileContent::Named(sample())).unwrap();
+    save(
+        &files,
+        &PathBuf::from("a.npz"),
+        &FileContent::Named(NamedTensors { tensors: numpy_sample(), ..NamedTensors::default() }),
+    )
+    .unwrap();
+    save(&files, &PathBuf::from("a.npy"), &FileContent::One(count(&[2, 0, 3], DType::F16))).unwrap();
+    let reader = safetensors::SafetensorsFile::new(std::fs::read(place("a.safetensors")).unwrap()).unwrap();
     assert_eq!(*reader.metadata(), sample().metadata);
     let back = loaded(&files, &place("a.safetensors"));
     assert!(back.iter().zip(&sample().tensors).all(|(a, b)| a.0 == b.0 && same(a.1, b.1)));
     let tensors = loaded(&files, &place("a.npz"));
     assert_eq!(tensors.len(), 8);
     assert!(tensors.iter().zip(&numpy_sample()).all(|(a, b)| a.0 == b.0 && same(a.1, b.1)));
-    let Tree::Tensor(back) = load(&files, &place("a.npy")).unwrap() else { panic!() };
+    let TensorTree::Tensor(back) = load(&files, &place("a.npy")).unwrap() else { panic!() };
     assert!(same(&back, &count(&[2, 0, 3], DType::F16)));
     let bytes = std::fs::read(place("a.npz")).unwrap();
-    save(&files, &PathBuf::from("b.npz"), &Content::Named(Named { tensors, ..Named::default() })).unwrap();
+    save(&files, &PathBuf::from("b.npz"), &FileContent::Named(NamedTensors { tensors, ..NamedTensors::default() }))
+        .unwrap();
     assert_eq!(std::fs::read(place("b.npz")).unwrap(), bytes);
 }
 
 #[test]
 fn wrong_endings_and_contents_that_a_format_cannot_hold() {
     let (_folder, files) = folder();
-    let one = Content::One(count(&[2], DType::F32));
-    let saved = |name: &str, content: &Content| save(&files, &PathBuf::from(name), content).unwrap_err();
+    let one = FileContent::One(count(&[2], DType::F32));
+    let saved = |name: &str, content: &FileContent| save(&files, &PathBuf::from(name), content).unwrap_err();
     assert!(saved("a.safetensor", &one).hint.unwrap().contains(".safetensors"));
     assert!(saved("a", &one).message.contains("expected a path that ends in"));
     assert_eq!(saved("a.pt", &one).message, "files of PyTorch are read, and not written");
-    assert!(saved("a.npy", &Content::Named(sample())).message.contains("one tensor"));
-    assert!(saved("a.npz", &Content::Named(sample())).message.contains("metadata"));
-    let half = saved("a.npy", &Content::One(count(&[2], DType::BF16)));
+    assert!(saved("a.npy", &FileContent::Named(sample())).message.contains("one tensor"));
+    assert!(saved("a.npz", &FileContent::Named(sample())).message.contains("metadata"));
+    let half = saved("a.npy", &FileContent::One(count(&[2], DType::BF16)));
     assert_eq!(half.message, "numpy has no dtype bf16");
     assert_eq!(load(&files, &PathBuf::from("missing.npy")).unwrap_err().kind, Kind::File);
 }
@@ -116,7 +121,7 @@ fn safetensors_of_others_and_ours_agree() {
     assert_eq!(theirs.len(), 10);
     let views: Vec<(String, ::safetensors::tensor::TensorView)> = theirs.tensors();
     let rewritten = ::safetensors::serialize(views, Some(sample().metadata.into_iter().collect())).unwrap();
-    let back = safetensors::Reader::new(rewritten).unwrap();
+    let back = safetensors::SafetensorsFile::new(rewritten).unwrap();
     assert!(sample().tensors.iter().all(|(name, t)| same(&back.tensor(name).unwrap(), t)));
     assert_eq!(back.tensor("t.f23").unwrap_err().hint.unwrap(), "did you mean `t.f32`?");
 }
@@ -171,7 +176,7 @@ fn npy_headers_that_lie() {
 
 fn safetensors_error(header: &str, data: usize) -> Error {
     let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &vec![0; data]].concat();
-    safetensors::Reader::new(bytes).err().unwrap()
+    safetensors::SafetensorsFile::new(bytes).err().unwrap()
 }
 
 #[test]
@@ -199,9 +204,12 @@ fn safetensors_headers_that_lie() {
         assert!(error.kind == Kind::Format && error.message.contains(expected), "{expected}: {error}");
     }
     let long = [&(10_u64.pow(18)).to_le_bytes()[..], b"{}"].concat();
-    assert!(safetensors::Reader::new(long).err().unwrap().message.contains("1000000000000000000"));
-    assert!(safetensors::Reader::new(b"{}".to_vec()).is_err());
-    let reserved = Named { tensors: [("__metadata__".to_string(), count(&[1], DType::U8))].into(), ..Named::default() };
+    assert!(safetensors::SafetensorsFile::new(long).err().unwrap().message.contains("1000000000000000000"));
+    assert!(safetensors::SafetensorsFile::new(b"{}".to_vec()).is_err());
+    let reserved = NamedTensors {
+        tensors: [("__metadata__".to_string(), count(&[1], DType::U8))].into(),
+        ..NamedTensors::default()
+    };
     assert!(safetensors::write(&reserved, &mut Vec::new()).is_err());
 }
 
@@ -277,8 +285,8 @@ proptest! {
             // A tensor that is not contiguous.
             t = t.transpose(0, t.rank() - 1).unwrap();
         }
-        let named = Named { tensors: [("x".to_string(), t.clone())].into(), ..Named::default() };
-        prop_assert!(same(&safetensors::Reader::new(to_bytes(|w| safetensors::write(&named, w))).unwrap().tensor("x").unwrap(), &t));
+        let named = NamedTensors { tensors: [("x".to_string(), t.clone())].into(), ..NamedTensors::default() };
+        prop_assert!(same(&safetensors::SafetensorsFile::new(to_bytes(|w| safetensors::write(&named, w))).unwrap().tensor("x").unwrap(), &t));
         if npy::header(&t).is_ok() {
             prop_assert!(same(&npy::parse(&to_bytes(|w| npy::write(&t, w))).unwrap(), &t));
             prop_assert!(same(&npz::parse(&to_bytes(|w| npz::write(&named.tensors, w))).unwrap()["x"], &t));
@@ -305,7 +313,7 @@ proptest! {
             match kind {
                 0 => drop(npy::parse(&bytes)),
                 1 => drop(npz::parse(&bytes)),
-                _ => drop(safetensors::Reader::new(bytes).and_then(|r| r.all())),
+                _ => drop(safetensors::SafetensorsFile::new(bytes).and_then(|r| r.all())),
             }
         }
     }
@@ -319,7 +327,7 @@ fn header_only(header: &str) -> Vec<u8> {
 #[test]
 fn an_empty_tensor_has_as_many_rows_as_there_is_memory_for() {
     let file = header_only(r#"{"a":{"dtype":"F32","shape":[100000000000000,0],"data_offsets":[0,0]}}"#);
-    let reader = safetensors::Reader::new(file).unwrap();
+    let reader = safetensors::SafetensorsFile::new(file).unwrap();
     let far = |error: crate::base::Error| assert_eq!(error.kind, crate::base::Kind::Memory, "{error}");
     far(reader.tensor("a").unwrap_err());
     far(reader.tensor_as("a", DType::F16, &mut |_| Ok(())).unwrap_err());
@@ -335,7 +343,7 @@ fn an_empty_tensor_has_as_many_rows_as_there_is_memory_for() {
 fn axes_are_not_without_number() {
     let file =
         header_only(&format!(r#"{{"a":{{"dtype":"F32","shape":[{}0],"data_offsets":[0,0]}}}}"#, "1,".repeat(64)));
-    let refused = safetensors::Reader::new(file).err().unwrap().message;
+    let refused = safetensors::SafetensorsFile::new(file).err().unwrap().message;
     assert_eq!(refused, "a: expected a tensor of at most 64 axes, found 65");
     let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}0, ), }}", "1, ".repeat(64));
     let file = [b"\x93NUMPY\x01\0".as_slice(), &(text.len() as u16).to_le_bytes(), text.as_bytes()].concat();
@@ -346,9 +354,9 @@ fn axes_are_not_without_number() {
 fn a_header_that_would_fill_the_memory_is_refused() {
     let one = r#"{"dtype":"F32","shape":[0],"data_offsets":[0,0]}"#;
     let fields: Vec<String> = (0..700_000).map(|number| format!("\"{number}\":{one}")).collect();
-    let error = safetensors::Reader::new(header_only(&format!("{{{}}}", fields.join(",")))).err().unwrap();
+    let error = safetensors::SafetensorsFile::new(header_only(&format!("{{{}}}", fields.join(",")))).err().unwrap();
     assert!(error.message.contains("to take at most 1.0 GiB of memory"), "{error}");
     // A long text in the metadata is one value.
     let file = header_only(&format!("{{\"__metadata__\":{{\"a\":\"{}\"}}}}", "{,".repeat(5 << 20)));
-    assert_eq!(safetensors::Reader::new(file).unwrap().metadata()["a"].len(), 10 << 20);
+    assert_eq!(safetensors::SafetensorsFile::new(file).unwrap().metadata()["a"].len(), 10 << 20);
 }

@@ -12,7 +12,7 @@ use faer::{Mat, MatRef};
 use super::{columns, matrix, shaped, singular, tensor};
 use crate::base::Result;
 use crate::err;
-use crate::tensor::back::{like, with_gradient};
+use crate::tensor::backward::{like, with_gradient};
 
 type M = Mat<f64>;
 

@@ -14,8 +14,8 @@ use candle_core::{DType, Tensor};
 use faer::linalg::solvers::{SelfAdjointEigen, Svd};
 use faer::{Mat, MatRef, Side};
 
-use super::index::{self, Index};
-use super::{back, dtype, element, shape};
+use super::index::{self, AxisIndex};
+use super::{backward, dtype, element, shape};
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -25,8 +25,8 @@ fn over_batch<const N: usize>(a: &Tensor, one: impl Fn(&Tensor) -> Result<[Tenso
     if batch.is_empty() {
         return one(a);
     }
-    let flat = back::reshaped(a, &[batch.iter().product(), rows, columns])?;
-    joined(batch, |i| one(&index::get(&flat, &[Index::At(i)])?))
+    let flat = backward::reshaped(a, &[batch.iter().product(), rows, columns])?;
+    joined(batch, |i| one(&index::get(&flat, &[AxisIndex::At(i)])?))
 }
 
 /// Returns the results for each place of a batch, stacked, with the axes of the batch in front.
@@ -42,7 +42,7 @@ fn joined<const N: usize>(batch: &[usize], one: impl Fn(i64) -> Result<[Tensor; 
     let mut stacked = Vec::with_capacity(N);
     for parts in &parts {
         let whole = shape::stack(parts, 0)?;
-        stacked.push(back::reshaped(&whole, &[batch, &whole.dims()[1..]].concat())?);
+        stacked.push(backward::reshaped(&whole, &[batch, &whole.dims()[1..]].concat())?);
     }
     match stacked.try_into() {
         Ok(stacked) => Ok(stacked),

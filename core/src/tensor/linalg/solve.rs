@@ -6,9 +6,9 @@ use faer::linalg::solvers::{PartialPivLu, Solve};
 
 use super::{columns, gradient, joined, matrix, over_batch, precision, shaped, singular, square, tensor};
 use crate::base::Result;
-use crate::tensor::index::{self, Index};
+use crate::tensor::index::{self, AxisIndex};
 use crate::tensor::matmul::matmul;
-use crate::tensor::{DType, back, element};
+use crate::tensor::{DType, backward, element};
 use crate::{bail, err};
 
 crate::options! {
@@ -46,9 +46,9 @@ fn each_pair(a: &Tensor, b: &Tensor, one: fn(&Tensor, &Tensor) -> Result<Tensor>
         bail!(Shape, "expected a right side for each matrix of the batch {batch:?}, found shape {:?}", b.dims());
     }
     let count: usize = batch.iter().product();
-    let a = back::reshaped(a, &[count, rows, columns])?;
-    let b = back::reshaped(b, &[&[count], right].concat())?;
-    let of = |t: &Tensor, i: i64| index::get(t, &[Index::At(i)]);
+    let a = backward::reshaped(a, &[count, rows, columns])?;
+    let b = backward::reshaped(b, &[&[count], right].concat())?;
+    let of = |t: &Tensor, i: i64| index::get(t, &[AxisIndex::At(i)]);
     joined(batch, |i| Ok([one(&of(&a, i)?, &of(&b, i)?)?])).map(|[x]| x)
 }
 

@@ -8,18 +8,18 @@ use candle_core::{DType, Tensor};
 use super::Reduction::{self, *};
 use super::one;
 use crate::base::Result;
-use crate::tensor::{axes, back, dtype, element};
+use crate::tensor::{axes, backward, dtype, element};
 
 /// Returns the result of a reduction over these axes, with its backward pass.
 pub fn noted(result: Tensor, t: &Tensor, how: Reduction, over: Vec<usize>) -> Result<Tensor> {
     let x = t.detach();
-    back::with_gradient("a reduction", result, &[t], move |_, gradient| {
+    backward::with_gradient("a reduction", result, &[t], move |_, gradient| {
         let kept = gradient.reshape(axes::reduced(x.dims(), &over, true))?;
         let found = match how {
-            Sum => back::like(&kept, &x)?.broadcast_as(x.dims())?,
+            Sum => backward::like(&kept, &x)?.broadcast_as(x.dims())?,
             Mean => {
                 let count = over.iter().map(|axis| x.dims()[*axis]).product::<usize>();
-                (back::like(&kept, &x)? / count as f64)?.broadcast_as(x.dims())?
+                (backward::like(&kept, &x)? / count as f64)?.broadcast_as(x.dims())?
             }
             _ => by_rows(&x, &kept, how, &over)?,
         };

@@ -69,9 +69,10 @@ impl<'a> Constraint<'a> {
             return Err(err!(Shape, "expected a matrix for `{name}` in `orthogonal`, found shape {:?}", t.dims()));
         }
         let wide = dtype::convert(t, DType::F64)?;
-        let found = match is_wide(t) {
-            true => shape::transpose(&of(&shape::transpose(&wide, 0, 1)?.contiguous()?)?, 0, 1)?.contiguous()?,
-            false => of(&wide)?,
+        let found = if is_wide(t) {
+            shape::transpose(&of(&shape::transpose(&wide, 0, 1)?.contiguous()?)?, 0, 1)?.contiguous()?
+        } else {
+            of(&wide)?
         };
         dtype::convert(&found, t.dtype())
     }

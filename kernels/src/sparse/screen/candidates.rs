@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::DEVIATIONS;
-use super::rounded::{LANES, PANEL, Panels, Tiles};
+use super::quantised::{LANES, PANEL, Panels, Tiles};
 
 /// The free capacity of a row before a panel is processed: that of all its columns, and one register more.
 pub const ROOM_OF_A_PANEL: usize = PANEL + LANES;

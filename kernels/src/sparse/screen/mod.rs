@@ -6,7 +6,7 @@
 //! floor is a candidate, so that one in hundreds of millions is missed.
 
 mod candidates;
-mod rounded;
+mod quantised;
 mod tiles;
 
 #[cfg(test)]
@@ -16,16 +16,16 @@ use std::ops::Range;
 
 use candidates::Candidates;
 use pulp::Arch;
-use rounded::{Panels, Tiles};
+use quantised::{Panels, Tiles};
 
-use super::wanted::{KeepScores, Product, Wanted};
+use super::wanted::{KeepScores, Product, WantedScores};
 use super::{AtLeast, dots_with_rows};
-use crate::level::arch;
+use crate::instructions::arch;
 
 /// The margin for the rounding error of a product, in standard deviations.
 const DEVIATIONS: f32 = 6.0;
 /// Rows whose candidates are found before they are multiplied, so that they stay in the cache.
-const BLOCK: usize = 42 * rounded::TILE;
+const BLOCK: usize = 42 * quantised::TILE;
 /// Width of rows from which screening is faster.
 const WORTH_INNER: usize = 64;
 const WORTH_COLUMNS: usize = 512;
@@ -36,7 +36,7 @@ const MOST_INNER: usize = 1 << 15;
 const MOST: f32 = 0.08;
 
 /// The quantised weights of a product, and which scores are kept.
-pub struct Screen<'a> {
+pub struct ScoreScreen<'a> {
     product: &'a Product<'a>,
     panels: Panels,
     /// k of the k largest scores of each row, if these are wanted.
@@ -44,10 +44,10 @@ pub struct Screen<'a> {
     arch: Arch,
 }
 
-impl<'a> Screen<'a> {
+impl<'a> ScoreScreen<'a> {
     /// Quantises the weights of a product; None if the CPU lacks the instructions, if screening is not worth it, or if
     /// a number is not finite: then all scores are computed.
-    pub fn of(product: &'a Product<'a>, wanted: Wanted) -> Option<Self> {
+    pub fn of(product: &'a Product<'a>, wanted: WantedScores) -> Option<Self> {
         let arch = arch();
         let sizes = product.sizes;
         let is_worth = (WORTH_INNER..MOST_INNER).contains(&sizes.inner)
@@ -57,9 +57,9 @@ impl<'a> Screen<'a> {
             return None;
         }
         let (floors, largest) = match wanted {
-            Wanted::Largest(k) if k as f32 > MOST / 2.0 * sizes.columns as f32 => return None,
-            Wanted::Largest(k) => (AtLeast::Positive, Some(k)),
-            Wanted::From(floors) => (floors, None),
+            WantedScores::Largest(k) if k as f32 > MOST / 2.0 * sizes.columns as f32 => return None,
+            WantedScores::Largest(k) => (AtLeast::Positive, Some(k)),
+            WantedScores::From(floors) => (floors, None),
         };
         let panels = Panels::of(arch, product, floors)?;
         Some(Self { product, panels, largest, arch })

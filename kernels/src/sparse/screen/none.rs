@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use super::wanted::{KeepScores, Product, Wanted};
+use super::wanted::{KeepScores, Product, WantedScores};
 
 /// A type that is never constructed.
-pub enum Screen {}
+pub enum ScoreScreen {}
 
-impl Screen {
-    pub fn of(_product: &Product, _wanted: Wanted) -> Option<Self> {
+impl ScoreScreen {
+    pub fn of(_product: &Product, _wanted: WantedScores) -> Option<Self> {
         None
     }
 

@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::super::{Sizes, SparseRows};
+use super::super::{ScoreSizes, SparseRows};
 use super::*;
-use crate::Level;
+use crate::InstructionSet;
 
 /// Returns numbers around 0, whose scale differs between rows, with some outlier coordinates.
 fn numbers(rows: usize, width: usize, turn: u64, larger: f32) -> Vec<f32> {
@@ -36,7 +36,7 @@ proptest! {
         let x = numbers(rows, inner, turn, larger);
         let weights = numbers(columns_of, inner, turn + 1, 1.0);
         let bias = numbers(columns_of, 1, turn + 2, 1.0);
-        let sizes = Sizes { rows, inner, columns: columns_of };
+        let sizes = ScoreSizes { rows, inner, columns: columns_of };
         let product = Product { x: &x, weights: &weights, bias: &bias, sizes };
         let floors: Vec<f32> = bias.iter().map(|bias| 60.0 + bias).collect();
         let kept = || {
@@ -50,7 +50,7 @@ proptest! {
             ]
         };
         let found = kept();
-        let expected = Level::Avx2.limit(kept);
+        let expected = InstructionSet::Avx2.limit(kept);
         for (found, expected) in found.iter().zip(&expected) {
             let found = sorted(found);
             let expected = sorted(expected);
@@ -65,13 +65,13 @@ proptest! {
 
 #[test]
 fn it_is_used_where_it_pays_and_numbers_are_finite() {
-    let with = |rows: usize, inner: usize, columns: usize, wanted: Wanted, bad: f32| {
+    let with = |rows: usize, inner: usize, columns: usize, wanted: WantedScores, bad: f32| {
         let mut x = vec![1.0; rows * inner];
         let weights = vec![0.5; columns * inner];
         let bias = vec![0.0; columns];
         x[0] = bad;
-        let product = Product { x: &x, weights: &weights, bias: &bias, sizes: Sizes { rows, inner, columns } };
-        let screen = Screen::of(&product, wanted)?;
+        let product = Product { x: &x, weights: &weights, bias: &bias, sizes: ScoreSizes { rows, inner, columns } };
+        let screen = ScoreScreen::of(&product, wanted)?;
         struct Nothing;
         impl KeepScores for Nothing {
             fn look<S: pulp::Simd>(&mut self, _: S, _: usize, _: usize, _: &mut [f32], _: &[f32]) {}
@@ -80,14 +80,14 @@ fn it_is_used_where_it_pays_and_numbers_are_finite() {
         Some(screen.look(0..rows, &mut Nothing))
     };
     let is_there = tiles::are_there(arch());
-    let above = Wanted::From(AtLeast::Number(1000.0));
+    let above = WantedScores::From(AtLeast::Number(1000.0));
     assert_eq!(with(60, 64, 520, above, 1.0), is_there.then_some(true));
     assert_eq!(with(60, 64, 520, above, f32::NAN), is_there.then_some(false));
     // All are candidates.
-    assert_eq!(with(60, 64, 520, Wanted::From(AtLeast::Positive), 1.0), is_there.then_some(false));
-    assert_eq!(with(60, 64, 520, Wanted::Largest(100), 1.0), None);
+    assert_eq!(with(60, 64, 520, WantedScores::From(AtLeast::Positive), 1.0), is_there.then_some(false));
+    assert_eq!(with(60, 64, 520, WantedScores::Largest(100), 1.0), None);
     assert_eq!(with(60, 64, 100, above, 1.0), None);
     assert_eq!(with(60, 8, 520, above, 1.0), None);
     assert_eq!(with(8, 64, 520, above, 1.0), None);
-    assert_eq!(Level::Avx2.limit(|| with(60, 64, 520, above, 1.0)), None);
+    assert_eq!(InstructionSet::Avx2.limit(|| with(60, 64, 520, above, 1.0)), None);
 }

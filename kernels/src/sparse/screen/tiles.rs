@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use pulp::Arch;
 
 use super::candidates::{Candidates, ROOM_OF_A_PANEL, load};
-use super::rounded::{Head, LANES, Line, PANEL, Panels, TILE, Tiles};
+use super::quantised::{LANES, PANEL, PanelHead, Panels, TILE, Tiles, WordRegister};
 
 /// The width of a panel in registers.
 const WIDE: usize = PANEL / LANES;
@@ -33,7 +33,7 @@ pub fn look(tiles: &Tiles, panels: &Panels, found: &mut Candidates) -> bool {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn panel(first: u32, head: &Head, words: &[[Line; WIDE]], tiles: &Tiles, found: &mut Candidates) {
+fn panel(first: u32, head: &PanelHead, words: &[[WordRegister; WIDE]], tiles: &Tiles, found: &mut Candidates) {
     for (tile, x) in tiles.words.chunks_exact(words.len()).enumerate() {
         let sums = products(x, words, head);
         for (index, sums) in sums.into_iter().enumerate() {
@@ -47,7 +47,7 @@ fn panel(first: u32, head: &Head, words: &[[Line; WIDE]], tiles: &Tiles, found: 
 /// Compares the scores of a row with its floor and stores those that reach it.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn see(row: usize, first: u32, step: f32, sums: [__m512i; WIDE], head: &Head, found: &mut Candidates) {
+fn see(row: usize, first: u32, step: f32, sums: [__m512i; WIDE], head: &PanelHead, found: &mut Candidates) {
     let step = _mm512_set1_ps(step);
     let floor = _mm512_set1_ps(found.floor(row));
     let mut scores = [_mm512_setzero_ps(); WIDE];
@@ -83,7 +83,7 @@ fn see(row: usize, first: u32, step: f32, sums: [__m512i; WIDE], head: &Head, fo
 /// Returns the sums of products of the bytes of a tile and a panel.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn products(x: &[[u32; TILE]], words: &[[Line; WIDE]], head: &Head) -> [[__m512i; WIDE]; TILE] {
+fn products(x: &[[u32; TILE]], words: &[[WordRegister; WIDE]], head: &PanelHead) -> [[__m512i; WIDE]; TILE] {
     let mut sums = [[_mm512_setzero_si512(); WIDE]; TILE];
     for sums in &mut sums {
         for (sum, start) in sums.iter_mut().zip(&head.starts) {
@@ -107,7 +107,7 @@ fn products(x: &[[u32; TILE]], words: &[[Line; WIDE]], head: &Head) -> [[__m512i
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn line(line: &Line) -> __m512i {
+fn line(line: &WordRegister) -> __m512i {
     // SAFETY: a line is as long as a register, and aligned.
     unsafe { _mm512_load_si512(line.0.as_ptr().cast()) }
 }

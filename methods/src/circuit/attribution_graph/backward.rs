@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::frozen::{Frozen, FrozenBlock};
+use super::frozen::{FrozenBlock, FrozenModel};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::tensor::Tensor;
@@ -22,7 +22,7 @@ pub type Visit<'a> = dyn FnMut(usize, Range<usize>, &Tensor) -> Result<()> + 'a;
 impl Backward {
     /// Begins with vectors that read at the input of the features of a layer, or after the final norm, as gradients of
     /// the residual stream.
-    pub fn begin(frozen: &Frozen, layer: usize, reading: &Tensor, positions: &[usize]) -> Result<Self> {
+    pub fn begin(frozen: &FrozenModel, layer: usize, reading: &Tensor, positions: &[usize]) -> Result<Self> {
         let norm = frozen.blocks.get(layer).map_or(&frozen.last, |block| &block.reading);
         let rows = norm.scaled(&norm.backward(reading)?, positions)?;
         Ok(Self { rows, own: Some(positions.to_vec()) })
@@ -44,7 +44,7 @@ impl Backward {
     }
 
     /// Takes the gradients from after a block to before it.
-    pub fn through_block(self, block: &FrozenBlock, frozen: &Frozen, task: &Task) -> Result<Self> {
+    pub fn through_block(self, block: &FrozenBlock, frozen: &FrozenModel, task: &Task) -> Result<Self> {
         let Some((map, factors)) = &block.skip else { return self.through_attention(block, frozen, task) };
         let skipped = self.skipped(map, factors)?;
         if frozen.is_serial {
@@ -75,7 +75,7 @@ impl Backward {
     }
 
     /// Takes the gradients from after attention to the residual stream that it reads.
-    pub fn through_attention(self, block: &FrozenBlock, frozen: &Frozen, task: &Task) -> Result<Self> {
+    pub fn through_attention(self, block: &FrozenBlock, frozen: &FrozenModel, task: &Task) -> Result<Self> {
         task.check()?;
         let heads = kernels::linear(&self.rows, &block.into_heads, None)?;
         task.check()?;
@@ -93,7 +93,12 @@ impl Backward {
 
 /// Takes the gradients of targets that are read at one position each to before attention: `[positions, targets, d]`.
 /// Each head spreads one vector over its keys, so that no product is as large as that of all positions.
-fn spread(rows: &Tensor, heads: &Tensor, own: &[usize], (block, frozen): (&FrozenBlock, &Frozen)) -> Result<Tensor> {
+fn spread(
+    rows: &Tensor,
+    heads: &Tensor,
+    own: &[usize],
+    (block, frozen): (&FrozenBlock, &FrozenModel),
+) -> Result<Tensor> {
     let (targets, d) = rows.dims2()?;
     let Some(last) = own.iter().max() else { return Err(err!(Bug, "a gradient of no targets")) };
     let positions = last + 1;
@@ -117,7 +122,7 @@ fn with_own(spread: &Tensor, rows: &Tensor, own: &[usize]) -> Result<Tensor> {
 }
 
 /// Returns the gradients at the values of all heads: `[positions, targets, kv_heads * d_head]`.
-fn mixed(heads: &Tensor, (block, frozen): (&FrozenBlock, &Frozen)) -> Result<Tensor> {
+fn mixed(heads: &Tensor, (block, frozen): (&FrozenBlock, &FrozenModel)) -> Result<Tensor> {
     let (positions, targets, _) = heads.dims3()?;
     let all = frozen.heads;
     let kv = frozen.kv_heads;

@@ -56,10 +56,7 @@ impl FrozenNorm {
     }
 
     fn centred(&self, rows: &Tensor) -> Result<Tensor> {
-        match self.is_centring {
-            true => Ok(rows.broadcast_sub(&rows.mean_keepdim(rows.rank() - 1)?)?),
-            false => Ok(rows.clone()),
-        }
+        if self.is_centring { Ok(rows.broadcast_sub(&rows.mean_keepdim(rows.rank() - 1)?)?) } else { Ok(rows.clone()) }
     }
 
     /// Returns 1 / scale at a position, or 1 if there is no norm.
@@ -95,7 +92,7 @@ pub struct FrozenBlock {
     pub skip: Option<(Tensor, Vec<f32>)>,
 }
 
-pub struct Frozen {
+pub struct FrozenModel {
     pub blocks: Vec<FrozenBlock>,
     pub last: FrozenNorm,
     pub heads: usize,
@@ -130,7 +127,7 @@ pub fn recorded(cache: &Cache, site: Site) -> Result<Tensor> {
     Ok(found.squeeze(0)?.to_dtype(DType::F32)?.contiguous()?)
 }
 
-impl Frozen {
+impl FrozenModel {
     /// Takes the patterns out of the cache, which are the largest of what a run of a long text records.
     pub fn of(model: &Decoder, cache: &mut Cache, transcoders: &Transcoders) -> Result<Self> {
         let config = model.config();

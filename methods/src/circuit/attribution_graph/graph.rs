@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::influence::{self, Counts, Matrix, Pruned};
-use super::sources::{Row, Sources};
+use super::influence::{self, InfluenceMatrix, NodeCounts, PrunedGraph};
+use super::layer_writes::ActiveFeature;
+use super::sources::{ContributionRow, GraphSources};
 use super::targets::GraphTarget;
-use super::written::ActiveFeature;
 use crate::base::{Cell, Result, memory};
 use crate::circuit::graph::{Edge, Graph, Node, Part};
 use crate::err;
@@ -48,7 +48,7 @@ pub struct AttributionGraph {
     pub features: Vec<ActiveFeature>,
     pub targets: Vec<GraphTarget>,
     /// The edges: rows are targets.
-    pub matrix: Matrix,
+    pub matrix: InfluenceMatrix,
     /// Whether the search was completed: false after an interruption.
     pub is_whole: bool,
 }
@@ -71,12 +71,12 @@ impl AttributionGraph {
         model: &Model,
         transcoders: &Transcoders,
         (prompt, targets): (&[u32], Vec<GraphTarget>),
-        (sources, rows, found): (&Sources, Vec<Row>, BTreeMap<usize, usize>),
+        (sources, rows, found): (&GraphSources, Vec<ContributionRow>, BTreeMap<usize, usize>),
         is_whole: bool,
     ) -> Result<Self> {
         let features: Vec<ActiveFeature> = found.keys().map(|feature| sources.active[*feature]).collect();
         // The node of each source; features that were not computed are none.
-        let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
+        let mut rows: Vec<Option<ContributionRow>> = rows.into_iter().map(Some).collect();
         let all = sources.active.len();
         let first = features.len();
         let mut node: Vec<Option<usize>> = vec![None; all];
@@ -84,7 +84,7 @@ impl AttributionGraph {
         node.extend((all..sources.count()).map(|source| Some(source - all + first)));
         let others = first + sources.count() - all;
         let size = others + targets.len();
-        let mut matrix = Matrix { rows: vec![Vec::new(); size] };
+        let mut matrix = InfluenceMatrix { rows: vec![Vec::new(); size] };
         let of_targets = (0..targets.len()).map(|target| (others + target, target));
         for (place, row) in found.values().copied().enumerate().chain(of_targets) {
             // A row that is in the matrix is held no longer.
@@ -127,11 +127,11 @@ impl AttributionGraph {
         })
     }
 
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> NodeCounts {
         let features = self.features.len();
         let tokens = self.tokens.len();
         let targets = self.targets.len();
-        Counts { features, errors: self.layers * tokens, tokens, targets }
+        NodeCounts { features, errors: self.layers * tokens, tokens, targets }
     }
 
     /// Returns the weight of each node in what is explained: that of targets, and 0 for all others.
@@ -156,7 +156,7 @@ impl AttributionGraph {
         influence::scores(&self.matrix, &self.weights(), self.counts()).1
     }
 
-    pub fn pruned(&self, options: PruneOptions) -> Pruned {
+    pub fn pruned(&self, options: PruneOptions) -> PrunedGraph {
         influence::prune(&self.matrix, &self.weights(), self.counts(), (options.nodes, options.edges))
     }
 

@@ -8,20 +8,20 @@ const LEAST: f64 = 1e-10;
 /// Edges between all nodes: rows are targets, columns sources. Nodes that have no sources, errors and tokens, have an
 /// empty row: with a long prompt they are half of all nodes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Matrix {
+pub struct InfluenceMatrix {
     pub rows: Vec<Vec<f32>>,
 }
 
 /// The number of nodes of each kind, in the order of the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
+pub struct NodeCounts {
     pub features: usize,
     pub errors: usize,
     pub tokens: usize,
     pub targets: usize,
 }
 
-impl Counts {
+impl NodeCounts {
     pub fn nodes(self) -> usize {
         self.features + self.errors + self.tokens + self.targets
     }
@@ -35,7 +35,7 @@ impl Counts {
     }
 }
 
-impl Matrix {
+impl InfluenceMatrix {
     /// Returns the number of nodes.
     pub fn size(&self) -> usize {
         self.rows.len()
@@ -120,7 +120,7 @@ pub fn cumulative(influence: &[f64]) -> Vec<f64> {
 
 /// The nodes and edges that pruning keeps.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Pruned {
+pub struct PrunedGraph {
     /// Whether each node is kept.
     pub nodes: Vec<bool>,
     /// The kept edges as target and source, in the order of the nodes.
@@ -130,7 +130,7 @@ pub struct Pruned {
 /// Keeps the nodes with a share of the influence, and of the edges between them those with a share of their scores, a
 /// score being the edge's share of its target's inputs times the target's influence and weight. Nodes and edges that
 /// then lead nowhere, or come from nowhere, are removed, too.
-pub fn prune(matrix: &Matrix, weights: &[f64], counts: Counts, (nodes, edges): (f64, f64)) -> Pruned {
+pub fn prune(matrix: &InfluenceMatrix, weights: &[f64], counts: NodeCounts, (nodes, edges): (f64, f64)) -> PrunedGraph {
     let free = counts.first_token();
     let influence = matrix.influence(weights);
     let least = threshold(&influence, nodes);
@@ -162,7 +162,7 @@ pub fn prune(matrix: &Matrix, weights: &[f64], counts: Counts, (nodes, edges): (
             *kept &= leads[node] && (comes[node] || node >= counts.features);
         }
         if kept == before {
-            return Pruned { nodes: kept, edges };
+            return PrunedGraph { nodes: kept, edges };
         }
         edges.retain(|(target, source)| kept[*target] && kept[*source]);
     }
@@ -171,7 +171,7 @@ pub fn prune(matrix: &Matrix, weights: &[f64], counts: Counts, (nodes, edges): (
 /// Computes the replacement score, the share of the tokens in the influence of tokens and errors, and the completeness,
 /// the share of the nodes' inputs that are no errors, weighted by the nodes' influence. None if there is no influence
 /// at all.
-pub fn scores(matrix: &Matrix, weights: &[f64], counts: Counts) -> (Option<f64>, Option<f64>) {
+pub fn scores(matrix: &InfluenceMatrix, weights: &[f64], counts: NodeCounts) -> (Option<f64>, Option<f64>) {
     let influence = matrix.influence(weights);
     let errors = counts.features..counts.first_token();
     let of_tokens: f64 = influence[counts.first_token()..counts.first_target()].iter().sum();

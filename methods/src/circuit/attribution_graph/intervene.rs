@@ -2,7 +2,7 @@
 //! predict, with nothing frozen as the model does.
 
 use super::frozen::{self, recorded};
-use super::written::reading;
+use super::layer_writes::reading;
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::Model;
@@ -54,7 +54,7 @@ impl InterveneOptions {
 
 /// A feature at a position, and its new value.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Change {
+pub struct FeatureChange {
     pub layer: usize,
     pub position: usize,
     pub feature: usize,
@@ -63,7 +63,7 @@ pub struct Change {
 
 /// A run with changed features.
 #[derive(Debug, Clone)]
-pub struct Intervened {
+pub struct InterventionRun {
     /// Logits without the change, `[pos, vocab]`; `after` has those with it.
     pub before: Tensor,
     pub after: Tensor,
@@ -76,10 +76,10 @@ pub fn intervene(
     model: &Model,
     transcoders: &Transcoders,
     prompt: &[u32],
-    changes: &[Change],
+    changes: &[FeatureChange],
     freeze: Freeze,
     task: &Task,
-) -> Result<Intervened> {
+) -> Result<InterventionRun> {
     let decoder = &model.decoder;
     let transcoders = &transcoders.to_device(decoder.device())?;
     frozen::check(decoder, &model.origin, transcoders)?;
@@ -89,7 +89,7 @@ pub fn intervene(
     let batch = Batch::new(vec![prompt.to_vec()]).map_err(|e| e.about("prompt"))?;
     let ask = Ask { places: frozen::places(decoder, transcoders), ..Ask::default() };
     let clean = decoder.run(&batch, ask, task)?;
-    let mut hooks = Changing {
+    let mut hooks = InterventionHooks {
         decoder,
         transcoders,
         cache: &clean.cache,
@@ -103,11 +103,11 @@ pub fn intervene(
     let pass = Pass { hooks: &mut hooks, past: None, logits: Logits::All, task };
     let after = decoder.forward(&batch, pass)?.ok_or_else(|| err!(Bug, "a run without logits"))?;
     let pre = hooks.pre;
-    Ok(Intervened { before: clean.logits.squeeze(0)?, after: after.squeeze(0)?, pre })
+    Ok(InterventionRun { before: clean.logits.squeeze(0)?, after: after.squeeze(0)?, pre })
 }
 
-fn check_change(change: &Change, transcoders: &Transcoders, tokens: usize) -> Result<()> {
-    let Change { layer, position, feature, value } = *change;
+fn check_change(change: &FeatureChange, transcoders: &Transcoders, tokens: usize) -> Result<()> {
+    let FeatureChange { layer, position, feature, value } = *change;
     let layers = transcoders.layers();
     let Some(features) = layers.get(layer).map(|layer| layer.features()) else {
         return Err(err!(Argument, "expected a layer below {}, found {layer}", layers.len()));
@@ -125,12 +125,12 @@ fn check_change(change: &Change, transcoders: &Transcoders, tokens: usize) -> Re
 }
 
 /// The hooks of one run.
-struct Changing<'a> {
+struct InterventionHooks<'a> {
     decoder: &'a Decoder,
     transcoders: &'a Transcoders,
     /// The run without the change.
     cache: &'a Cache,
-    changes: &'a [Change],
+    changes: &'a [FeatureChange],
     freeze: Freeze,
     /// The sum of all changes to the output of each layer: `[pos, d]`.
     added: Vec<Option<Tensor>>,
@@ -141,7 +141,7 @@ struct Changing<'a> {
     pre: Vec<Tensor>,
 }
 
-impl Changing<'_> {
+impl InterventionHooks<'_> {
     /// Returns the site from which the input of the features is computed.
     fn source(&self) -> SiteKind {
         match self.transcoders.reads {
@@ -246,7 +246,7 @@ fn plus(x: Tensor, more: Option<Tensor>) -> Result<Tensor> {
     }
 }
 
-impl Hooks for Changing<'_> {
+impl Hooks for InterventionHooks<'_> {
     fn wants(&self, site: Site) -> bool {
         match site.kind {
             SiteKind::MlpOut => true,

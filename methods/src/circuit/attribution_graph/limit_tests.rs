@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::intervene::{Change, Freeze, intervene};
+use super::intervene::{FeatureChange, Freeze, intervene};
 use super::sum_tests::{made, plain, random};
 use super::tests::fixture;
 use super::*;
@@ -144,11 +144,11 @@ fn targets_are_tokens_differences_and_directions() {
 }
 
 /// Raises the flag of interruptions when some features are computed.
-struct Raising(Arc<AtomicBool>);
+struct RaisingProgress(Arc<AtomicBool>);
 
 struct RaisingBar(Option<Arc<AtomicBool>>);
 
-impl Progress for Raising {
+impl Progress for RaisingProgress {
     fn begin(&self, label: &str, _total: Option<u64>) -> Box<dyn Bar> {
         Box::new(RaisingBar((label == "attributing features").then(|| self.0.clone())))
     }
@@ -170,7 +170,7 @@ impl Bar for RaisingBar {
 fn an_interruption_leaves_the_graph_so_far() {
     let first = fixture("gpt2-relu", 0);
     let flag = Arc::new(AtomicBool::new(false));
-    let task = Task::new(flag.clone(), Arc::new(Raising(flag)));
+    let task = Task::new(flag.clone(), Arc::new(RaisingProgress(flag)));
     let part = attribution_graph(&first.model, &first.transcoders, &first.prompt(), &first.options, &task).unwrap();
     let whole = first.graph();
     assert!(!part.is_whole && !part.features.is_empty() && part.features.len() < whole.features.len());
@@ -188,15 +188,21 @@ fn bytes(model: &Model, transcoders: &Transcoders, prompt: &[u32], nodes: usize)
     let batch = Batch::new(vec![prompt.to_vec()]).unwrap();
     let ask = Ask { places: frozen::places(decoder, transcoders), ..Ask::default() };
     let mut cache = decoder.cache(&batch, ask, &task).unwrap();
-    let held = Frozen::of(decoder, &mut cache, transcoders).unwrap();
-    let sources = Sources::of(decoder, &cache, transcoders, &held).unwrap();
-    let last = Target { layer: sources.layers, position: sources.tokens - 1 };
+    let held = FrozenModel::of(decoder, &mut cache, transcoders).unwrap();
+    let sources = GraphSources::of(decoder, &cache, transcoders, &held).unwrap();
+    let last = ReadPosition { layer: sources.layers, position: sources.tokens - 1 };
     let options = AttributionGraphOptions { nodes, ranked: 20, ..Default::default() };
-    let mut search =
-        Search { transcoders, held: &held, sources: &sources, task: &task, rows: Vec::new(), found: BTreeMap::new() };
+    let mut search = InfluenceSearch {
+        transcoders,
+        held: &held,
+        sources: &sources,
+        task: &task,
+        rows: Vec::new(),
+        found: BTreeMap::new(),
+    };
     search.of_targets(&[last], &random(&[1, held.d], 5)).unwrap();
     assert!(search.of_features(&[1.0], &options).unwrap());
-    let Search { rows, found, .. } = search;
+    let InfluenceSearch { rows, found, .. } = search;
     assert_eq!(rows.len(), 1 + nodes.min(sources.active.len()));
     let of_rows: usize = rows.iter().map(|row| row.values.len()).sum();
     let stated = needed(&sources, 1, nodes);
@@ -242,14 +248,14 @@ fn a_thousand_tokens_stay_in_the_memory_that_is_stated() {
 #[test]
 fn changes_that_cannot_be_are_refused() {
     let first = fixture("gpt2-relu", 0);
-    let refused = |change: Change| {
+    let refused = |change: FeatureChange| {
         let model = &first.model;
         let transcoders = &first.transcoders;
         intervene(model, transcoders, &[1, 2], &[change], Freeze::All, &Task::default()).unwrap_err().message
     };
-    let change = Change { layer: 0, position: 1, feature: 0, value: 1.0 };
-    assert_eq!(refused(Change { layer: 3, ..change }), "expected a layer below 3, found 3");
-    assert_eq!(refused(Change { feature: 40, ..change }), "expected a feature of layer 0 below 40, found 40");
-    assert!(refused(Change { position: 2, ..change }).starts_with("expected a position below 2"));
-    assert!(refused(Change { value: f64::NAN, ..change }).contains("found NaN"));
+    let change = FeatureChange { layer: 0, position: 1, feature: 0, value: 1.0 };
+    assert_eq!(refused(FeatureChange { layer: 3, ..change }), "expected a layer below 3, found 3");
+    assert_eq!(refused(FeatureChange { feature: 40, ..change }), "expected a feature of layer 0 below 40, found 40");
+    assert!(refused(FeatureChange { position: 2, ..change }).starts_with("expected a position below 2"));
+    assert!(refused(FeatureChange { value: f64::NAN, ..change }).contains("found NaN"));
 }

@@ -14,20 +14,20 @@ pub mod intervene;
 pub mod neuronpedia;
 pub mod predict;
 
+mod layer_writes;
 mod rank;
 mod rows;
 mod sources;
 mod targets;
-mod written;
 
 pub use graph::{AttributionGraph, PruneOptions};
-pub use influence::{Counts, Matrix, Pruned};
+pub use influence::{InfluenceMatrix, NodeCounts, PrunedGraph};
+pub use layer_writes::ActiveFeature;
 pub use targets::{GraphTarget, TargetName};
-pub use written::ActiveFeature;
 
 use std::collections::BTreeMap;
 
-use crate::base::task::{Bar, Piece};
+use crate::base::task::{Bar, InterruptibleWork};
 use crate::base::{Kind, Result, Task, memory};
 use crate::err;
 use crate::model::Model;
@@ -35,8 +35,8 @@ use crate::model::batch::Batch;
 use crate::model::run::Ask;
 use crate::sae::Transcoders;
 use crate::tensor::{DType, Tensor};
-use frozen::Frozen;
-use sources::{Row, Sources, Target};
+use frozen::FrozenModel;
+use sources::{ContributionRow, GraphSources, ReadPosition};
 
 crate::options! {
     /// Targets and size of an attribution graph.
@@ -79,26 +79,26 @@ pub fn attribution_graph(
     let mut cache = decoder.cache(&batch, ask, task)?;
     let logits = decoder.logits_at(&batch, &[-1], Vec::new(), task)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
     let (targets, reading) = targets::targets(model, &logits, options, task)?;
-    let held = Frozen::of(decoder, &mut cache, transcoders)?;
-    let sources = Sources::of(decoder, &cache, transcoders, &held)?;
+    let held = FrozenModel::of(decoder, &mut cache, transcoders)?;
+    let sources = GraphSources::of(decoder, &cache, transcoders, &held)?;
     drop((cache, bar));
     memory::check(needed(&sources, targets.len(), options.nodes), || "the edges of the attribution graph".into())
         .map_err(|e| e.hint("read fewer tokens, or ask for fewer features with #{ nodes: 1000 }"))?;
-    let last = Target { layer: config.layers, position: prompt.len() - 1 };
-    let at: Vec<Target> = vec![last; targets.len()];
+    let last = ReadPosition { layer: config.layers, position: prompt.len() - 1 };
+    let at: Vec<ReadPosition> = vec![last; targets.len()];
     let mut search =
-        Search { transcoders, held: &held, sources: &sources, task, rows: Vec::new(), found: BTreeMap::new() };
+        InfluenceSearch { transcoders, held: &held, sources: &sources, task, rows: Vec::new(), found: BTreeMap::new() };
     search.of_targets(&at, &reading)?;
     let weights: Vec<f64> = targets.iter().map(|target| target.weight).collect();
     let is_whole = search.of_features(&weights, options)?;
-    let Search { rows, found, .. } = search;
+    let InfluenceSearch { rows, found, .. } = search;
     AttributionGraph::assembled(model, given, (prompt, targets), (&sources, rows, found), is_whole)
 }
 
 /// Returns an upper bound on the bytes of a graph's rows, those of the largest cones, and of the matrix that is made of
 /// them.
-fn needed(sources: &Sources, targets: usize, nodes: usize) -> u128 {
-    let place = |one: &ActiveFeature| Target { layer: one.layer, position: one.position };
+fn needed(sources: &GraphSources, targets: usize, nodes: usize) -> u128 {
+    let place = |one: &ActiveFeature| ReadPosition { layer: one.layer, position: one.position };
     let mut lengths: Vec<usize> = sources.active.iter().map(|one| sources.row_length(place(one))).collect();
     lengths.sort_unstable_by(|a, b| b.cmp(a));
     lengths.truncate(nodes);
@@ -109,19 +109,19 @@ fn needed(sources: &Sources, targets: usize, nodes: usize) -> u128 {
 }
 
 /// A search for the most influential features, with the rows computed so far.
-struct Search<'a> {
+struct InfluenceSearch<'a> {
     transcoders: &'a Transcoders,
-    held: &'a Frozen,
-    sources: &'a Sources,
+    held: &'a FrozenModel,
+    sources: &'a GraphSources,
     task: &'a Task,
     /// The rows of the targets, then those of features in the order in which they were chosen.
-    rows: Vec<Row>,
+    rows: Vec<ContributionRow>,
     /// The place of the row of each active feature that has one.
     found: BTreeMap<usize, usize>,
 }
 
-impl Search<'_> {
-    fn of_targets(&mut self, targets: &[Target], reading: &Tensor) -> Result<()> {
+impl InfluenceSearch<'_> {
+    fn of_targets(&mut self, targets: &[ReadPosition], reading: &Tensor) -> Result<()> {
         let tokens = self.sources.tokens;
         let count = rows::at_once(self.held, tokens);
         for (number, part) in targets.chunks(count).enumerate() {
@@ -138,13 +138,12 @@ impl Search<'_> {
         let bar = self.task.begin("attributing features", Some(wanted as u64));
         let piece = self.task.piece();
         while self.found.len() < wanted {
-            let next: Vec<usize> = match wanted == all {
-                true => (0..all).collect(),
-                false => {
-                    let ranked = rank::by_influence(self.sources, &self.rows, &self.found, weights);
-                    let left = ranked.into_iter().filter(|feature| !self.found.contains_key(feature));
-                    left.take(options.ranked.min(wanted - self.found.len())).collect()
-                }
+            let next: Vec<usize> = if wanted == all {
+                (0..all).collect()
+            } else {
+                let ranked = rank::by_influence(self.sources, &self.rows, &self.found, weights);
+                let left = ranked.into_iter().filter(|feature| !self.found.contains_key(feature));
+                left.take(options.ranked.min(wanted - self.found.len())).collect()
             };
             match self.of_some(next, &piece, bar.as_ref()) {
                 Err(error) if error.kind == Kind::Interrupted => {
@@ -158,7 +157,7 @@ impl Search<'_> {
     }
 
     /// Computes the rows of some features, those of one layer and of near positions together.
-    fn of_some(&mut self, mut features: Vec<usize>, piece: &Piece, bar: &dyn Bar) -> Result<()> {
+    fn of_some(&mut self, mut features: Vec<usize>, piece: &InterruptibleWork, bar: &dyn Bar) -> Result<()> {
         // Active features are in the order of layers and positions. In reverse order the first has the largest cone.
         features.sort_unstable_by(|a, b| b.cmp(a));
         let mut left = features.as_slice();
@@ -170,8 +169,8 @@ impl Search<'_> {
             let (part, rest) = left.split_at(alike.count());
             left = rest;
             let one = |feature: &usize| self.sources.active[*feature];
-            let at: Vec<Target> =
-                part.iter().map(one).map(|one| Target { layer: one.layer, position: one.position }).collect();
+            let at: Vec<ReadPosition> =
+                part.iter().map(one).map(|one| ReadPosition { layer: one.layer, position: one.position }).collect();
             let rows_of: Vec<u32> = part.iter().map(one).map(|one| one.feature as u32).collect();
             let Some(layer) = self.transcoders.layers().get(first.layer) else {
                 return Err(err!(Bug, "a feature without its layer"));

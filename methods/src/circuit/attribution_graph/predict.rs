@@ -1,14 +1,14 @@
 //! Predictions of a graph for changed features, compared with what the changes do in the model.
 
 use super::graph::AttributionGraph;
-use super::intervene::{Change, Freeze, Intervened};
+use super::intervene::{FeatureChange, Freeze, InterventionRun};
 use crate::base::{Cell, Result, Table};
 use crate::err;
 use crate::tensor::floats;
 
 /// The change of a target as a graph predicts it, and as it was measured.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Predicted {
+pub struct EffectPrediction {
     pub label: String,
     pub predicted: f64,
     pub measured: f64,
@@ -18,7 +18,12 @@ impl AttributionGraph {
     /// Predicts the change of each target for changed features, with the change in a run: of logits over their mean, or
     /// of differences; directions are left out. With all frozen only direct edges count; otherwise features that read a
     /// changed one change by as much as their pre-activation, and pass the change on.
-    pub fn predictions(&self, changes: &[Change], freeze: Freeze, run: &Intervened) -> Result<Vec<Predicted>> {
+    pub fn predictions(
+        &self,
+        changes: &[FeatureChange],
+        freeze: Freeze,
+        run: &InterventionRun,
+    ) -> Result<Vec<EffectPrediction>> {
         let count = self.features.len();
         // The change of each node, as a share of its activation.
         let mut share = vec![0.0; count];
@@ -27,7 +32,7 @@ impl AttributionGraph {
                 (one.layer, one.position, one.feature) == (change.layer, change.position, change.feature)
             });
             let Some(node) = known else {
-                let Change { layer, position, feature, .. } = change;
+                let FeatureChange { layer, position, feature, .. } = change;
                 return Err(err!(
                     Argument,
                     "expected a feature of the graph, found feature {feature} of layer {layer} at position {position}"
@@ -58,15 +63,15 @@ impl AttributionGraph {
                 (None, None) => return None,
             };
             let predicted = change_of(first + number, &share);
-            Some(Predicted { label: target.label.clone(), predicted, measured })
+            Some(EffectPrediction { label: target.label.clone(), predicted, measured })
         });
         Ok(targets.collect())
     }
 }
 
 /// Returns a table of the predictions and what was measured.
-pub fn table(predictions: &[Predicted]) -> Table {
-    let row = |one: &Predicted| vec![one.label.as_str().into(), one.predicted.into(), one.measured.into()];
+pub fn table(predictions: &[EffectPrediction]) -> Table {
+    let row = |one: &EffectPrediction| vec![one.label.as_str().into(), one.predicted.into(), one.measured.into()];
     Table {
         title: "change of logits, less the mean over all tokens".into(),
         columns: ["target", "predicted", "measured"].map(String::from).to_vec(),

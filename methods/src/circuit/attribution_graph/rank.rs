@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 
 use super::influence::sum;
-use super::sources::{Row, Sources};
+use super::sources::{ContributionRow, GraphSources};
 
 /// The smallest sum that a row is divided by in the ranking, as in circuit-tracer.
 const LEAST: f64 = 1e-8;
 
 /// Ranks all active features by their influence, the largest first. `rows` are those of the targets, with their
 /// weights, and of the features that have one.
-pub fn by_influence(sources: &Sources, rows: &[Row], found: &BTreeMap<usize, usize>, weights: &[f64]) -> Vec<usize> {
+pub fn by_influence(
+    sources: &GraphSources,
+    rows: &[ContributionRow],
+    found: &BTreeMap<usize, usize>,
+    weights: &[f64],
+) -> Vec<usize> {
     let mut influence = vec![0.0; sources.active.len()];
-    let through = |influence: &mut Vec<f64>, row: &Row, weight: f64| {
+    let through = |influence: &mut Vec<f64>, row: &ContributionRow, weight: f64| {
         if weight == 0.0 {
             return;
         }

@@ -2,8 +2,8 @@
 //! through the frozen model. Only the causal cone is computed: positions up to the target's, layers below it.
 
 use super::backward::Backward;
-use super::frozen::Frozen;
-use super::sources::{Row, Sources, Target};
+use super::frozen::FrozenModel;
+use super::sources::{ContributionRow, GraphSources, ReadPosition};
 use crate::base::{Result, Task};
 use crate::tensor::Tensor;
 
@@ -14,19 +14,19 @@ const PIECE: usize = 2_000_000_000;
 const MOST: usize = 256;
 
 /// Returns how many targets up to a position are computed together.
-pub fn at_once(frozen: &Frozen, positions: usize) -> usize {
+pub fn at_once(frozen: &FrozenModel, positions: usize) -> usize {
     (PIECE / (frozen.d * frozen.d).max(1) / positions.max(1)).clamp(1, MOST)
 }
 
 /// Computes the rows of targets of one layer. `reading` are the vectors that they read with, `[targets, d]`, in their
 /// order.
 pub fn rows(
-    (frozen, sources): (&Frozen, &Sources),
-    (targets, reading): (&[Target], &Tensor),
+    (frozen, sources): (&FrozenModel, &GraphSources),
+    (targets, reading): (&[ReadPosition], &Tensor),
     task: &Task,
-) -> Result<Vec<Row>> {
+) -> Result<Vec<ContributionRow>> {
     let Some(first) = targets.first() else { return Ok(Vec::new()) };
-    let mut rows: Vec<Row> = targets.iter().map(|target| sources.empty_row(*target)).collect();
+    let mut rows: Vec<ContributionRow> = targets.iter().map(|target| sources.empty_row(*target)).collect();
     let positions: Vec<usize> = targets.iter().map(|target| target.position).collect();
     let mut gradient = Backward::begin(frozen, first.layer, reading, &positions)?;
     let mut below = first.layer;

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::frozen::{Frozen, recorded};
-use super::written::{ActiveFeature, Layer, Written, reading, target};
+use super::frozen::{FrozenModel, recorded};
+use super::layer_writes::{ActiveFeature, Layer, LayerWrites, reading, target};
 use crate::base::Result;
 use crate::model::cache::Cache;
 use crate::model::decoder::Decoder;
@@ -14,7 +14,7 @@ use crate::tensor::Tensor;
 /// A place where something is read: the input of features of a layer, or, for the layer after the last one, the
 /// residual stream that is unembedded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Target {
+pub struct ReadPosition {
     pub layer: usize,
     pub position: usize,
 }
@@ -22,12 +22,12 @@ pub struct Target {
 /// Contributions of all sources in a target's cone: layer by layer the features and errors up to its position, and the
 /// tokens up to it.
 #[derive(Debug, Clone)]
-pub struct Row {
-    pub target: Target,
+pub struct ContributionRow {
+    pub target: ReadPosition,
     pub values: Vec<f32>,
 }
 
-pub struct Sources {
+pub struct GraphSources {
     /// The active features by layer, position and index.
     pub active: Vec<ActiveFeature>,
     pub tokens: usize,
@@ -40,13 +40,13 @@ pub struct Sources {
     /// The offsets in a target's row, for each position of a target: those of each layer's columns, and that of the
     /// tokens.
     offsets: Vec<Vec<usize>>,
-    written: Vec<Written>,
+    written: Vec<LayerWrites>,
     /// The embeddings of the tokens: `[tokens, d]`.
     embedded: Tensor,
 }
 
-impl Sources {
-    pub fn of(model: &Decoder, cache: &Cache, transcoders: &Transcoders, frozen: &Frozen) -> Result<Self> {
+impl GraphSources {
+    pub fn of(model: &Decoder, cache: &Cache, transcoders: &Transcoders, frozen: &FrozenModel) -> Result<Self> {
         let config = model.config();
         let embedded = recorded(cache, Site::new(SiteKind::Embed, 0))?;
         let tokens = embedded.dim(0)?;
@@ -57,7 +57,7 @@ impl Sources {
             let x = reading(config, cache, transcoders.reads, layer)?;
             layers.push(Layer::of(layer, features, &x).map_err(within)?);
             let wanted = target(model, cache, transcoders.writes, layer)?;
-            written.push(Written::of(&layers, features, (&x, &wanted), &frozen.blocks[layer].writing)?);
+            written.push(LayerWrites::of(&layers, features, (&x, &wanted), &frozen.blocks[layer].writing)?);
             for (from, earlier) in layers.iter_mut().enumerate() {
                 earlier.let_go(layer - from)?;
             }
@@ -100,22 +100,22 @@ impl Sources {
 
     /// Returns the offset of a layer's columns in the row of a target; for the layer after the last one, that of the
     /// tokens.
-    fn offset(&self, target: Target, layer: usize) -> usize {
+    fn offset(&self, target: ReadPosition, layer: usize) -> usize {
         self.offsets[target.position][layer]
     }
 
     /// Returns the length of the row of a target.
-    pub fn row_length(&self, target: Target) -> usize {
+    pub fn row_length(&self, target: ReadPosition) -> usize {
         self.offset(target, target.layer) + target.position + 1
     }
 
-    pub fn empty_row(&self, target: Target) -> Row {
-        Row { target, values: vec![0.0; self.row_length(target)] }
+    pub fn empty_row(&self, target: ReadPosition) -> ContributionRow {
+        ContributionRow { target, values: vec![0.0; self.row_length(target)] }
     }
 
     /// Fills rows with the contributions of the sources that write in a layer at a position, from the targets'
     /// gradients there: `[targets, d]`.
-    pub fn take(&self, layer: usize, position: usize, gradients: &Tensor, rows: &mut [Row]) -> Result<()> {
+    pub fn take(&self, layer: usize, position: usize, gradients: &Tensor, rows: &mut [ContributionRow]) -> Result<()> {
         let written = &self.written[layer];
         let start = written.starts[position];
         let end = written.starts[position + 1];
@@ -145,7 +145,7 @@ impl Sources {
     }
 
     /// Fills rows with the contribution of the token at a position.
-    pub fn take_token(&self, position: usize, gradients: &Tensor, rows: &mut [Row]) -> Result<()> {
+    pub fn take_token(&self, position: usize, gradients: &Tensor, rows: &mut [ContributionRow]) -> Result<()> {
         let found: Vec<f32> =
             kernels::linear(gradients, &self.embedded.narrow(0, position, 1)?, None)?.flatten_all()?.to_vec1()?;
         for (row, found) in rows.iter_mut().zip(found) {
@@ -158,7 +158,7 @@ impl Sources {
     }
 
     /// Calls `visit` with the index and value of each source: features, then errors by layer and position, then tokens.
-    pub fn each_source(&self, row: &Row, visit: &mut dyn FnMut(usize, f32)) {
+    pub fn each_source(&self, row: &ContributionRow, visit: &mut dyn FnMut(usize, f32)) {
         let mut values = row.values.iter();
         let errors = self.active.len();
         for layer in 0..row.target.layer {

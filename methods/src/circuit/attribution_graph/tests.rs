@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::intervene::{Change, Freeze, intervene};
+use super::intervene::{FeatureChange, Freeze, intervene};
 use super::*;
 use crate::base::Task;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
-use crate::model::load::Loading;
+use crate::model::load::LoadSettings;
 use crate::sae::transcoders::TranscodersOptions;
-use crate::tensor::files::safetensors::Reader;
+use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::{floats, ints};
 
 const NAMES: [&str; 7] = [
@@ -26,21 +26,22 @@ pub struct Fixture {
     pub name: String,
     pub model: Model,
     pub transcoders: Transcoders,
-    expected: Reader<Vec<u8>>,
+    expected: SafetensorsFile<Vec<u8>>,
     pub options: AttributionGraphOptions,
     pub folder: PathBuf,
 }
 
 /// Loads a fixture. The graph of the second prompt has 25 features at most, ranked 8 at a time.
 pub fn fixture(name: &str, number: usize) -> Fixture {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/graphs").join(name);
+    let folder = kit::fixture("graphs").join(name);
     let files = Files::new(Access::new(&folder, &Rules::default()).unwrap(), false);
     let place = |inside: &str| folder.join(inside).display().to_string();
     let task = Task::default();
-    let model = Model::load(&files, &place("model"), &Loading::default(), &task).unwrap();
+    let model = Model::load(&files, &place("model"), &LoadSettings::default(), &task).unwrap();
     let options = TranscodersOptions::default();
     let transcoders = Transcoders::load(&files, &place("transcoder"), &options, &task).unwrap();
-    let expected = Reader::new(std::fs::read(folder.join(format!("graph{number}.safetensors"))).unwrap()).unwrap();
+    let expected =
+        SafetensorsFile::new(std::fs::read(folder.join(format!("graph{number}.safetensors"))).unwrap()).unwrap();
     let options = match number {
         0 => AttributionGraphOptions::default(),
         _ => AttributionGraphOptions { nodes: 25, logits: 6, probability: 0.8, ranked: 8, ..Default::default() },
@@ -139,7 +140,8 @@ fn features_that_are_set_change_the_logits_as_they_do_in_circuit_tracer() {
         let name = &fixture.name;
         let set = fixture.floats("do");
         let [layer, position, feature, value] = set[..] else { panic!("{name}: {set:?}") };
-        let change = Change { layer: layer as usize, position: position as usize, feature: feature as usize, value };
+        let change =
+            FeatureChange { layer: layer as usize, position: position as usize, feature: feature as usize, value };
         for (tag, freeze) in [("direct", Freeze::All), ("attn_frozen", Freeze::Patterns), ("free", Freeze::Nothing)] {
             let model = &fixture.model;
             let transcoders = &fixture.transcoders;

@@ -1,6 +1,6 @@
 //! Questions with the answers yes and no: whether brackets close, whether a pattern occurs.
 
-use super::plan::{HARD, Head, LOGIT, Neuron, Plan, step};
+use super::plan::{HARD, HeadWires, LOGIT, Neuron, WeightPlan, step};
 use super::{Algorithm, of_lengths};
 use crate::base::Result;
 use crate::circuit::graph::Port;
@@ -48,8 +48,8 @@ pub const BRACKETS: Algorithm = Algorithm {
     ],
 };
 
-fn brackets() -> Result<Plan> {
-    let mut plan = Plan::new(2, 2, BRACKETS_MOST + 1);
+fn brackets() -> Result<WeightPlan> {
+    let mut plan = WeightPlan::new(2, 2, BRACKETS_MOST + 1);
     let value = |token: usize| match token as u32 {
         OPENING => 1.0,
         CLOSING => -1.0,
@@ -57,7 +57,8 @@ fn brackets() -> Result<Plan> {
     };
     let bracket = plan.token_value(value, START as usize + 1);
     let [depth, below, ever, no] = [(); 4].map(|()| plan.part(1).start);
-    let average = |of: usize, to: usize| Head { v: vec![(of, 0, 1.0)], o: vec![(0, to, 1.0)], ..Head::default() };
+    let average =
+        |of: usize, to: usize| HeadWires { v: vec![(of, 0, 1.0)], o: vec![(0, to, 1.0)], ..HeadWires::default() };
     plan.head(0, 0, average(bracket, depth));
     // One bracket of nine positions is a share of 1 / 9.
     let half = 0.5 / (BRACKETS_MOST + 1) as f64;
@@ -70,7 +71,7 @@ fn brackets() -> Result<Plan> {
 }
 
 /// Makes one answer the usual one; the logit of the other exceeds it where `dim` of the residual stream is 1.
-fn says_no(plan: &mut Plan, dim: usize, output: usize) {
+fn says_no(plan: &mut WeightPlan, dim: usize, output: usize) {
     plan.usual(1 - output, LOGIT);
     plan.answer(dim, output, 2.0 * LOGIT);
 }
@@ -104,17 +105,17 @@ pub const PATTERN: Algorithm = Algorithm {
     ],
 };
 
-fn pattern() -> Result<Plan> {
-    let mut plan = Plan::new(2, 2, PATTERN_MOST);
+fn pattern() -> Result<WeightPlan> {
+    let mut plan = WeightPlan::new(2, 2, PATTERN_MOST);
     let [a, b] = [A, B].map(|token| plan.tokens(token as usize..token as usize + 1).start);
     let first = plan.position_value(|position| if position == 0 { 1.0 } else { 0.0 });
     let later = plan.position_value(|position| if position == 0 { 0.0 } else { 1.0 });
     let [behind, found, yes] = [(); 3].map(|()| plan.part(1).start);
     let (q, k) = plan.seek(&[(plan.place, 1.0), (plan.one, -1.0)], 0);
-    plan.head(0, 0, Head { q, k, v: vec![(a, 0, 1.0)], o: vec![(0, behind, 1.0)] });
+    plan.head(0, 0, HeadWires { q, k, v: vec![(a, 0, 1.0)], o: vec![(0, behind, 1.0)] });
     let both = Neuron { reads: vec![(behind, 1.0), (b, 1.0)], bias: -1.0, writes: vec![(found, 1.0)] };
     plan.mlp(0, vec![both]);
-    let looks = Head {
+    let looks = HeadWires {
         q: vec![(plan.one, 0, HARD)],
         k: vec![(found, 0, 2.0), (first, 0, 1.0)],
         v: vec![(later, 0, 1.0)],

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::plan::{HARD, Head, LOGIT, Neuron, Plan, copy, step, write};
+use super::plan::{HARD, HeadWires, LOGIT, Neuron, WeightPlan, copy, step, write};
 use super::{Algorithm, of_lengths};
 use crate::base::Result;
 use crate::circuit::graph::Port;
@@ -47,14 +47,14 @@ pub const HISTOGRAM: Algorithm = Algorithm {
     ],
 };
 
-fn histogram() -> Result<Plan> {
-    let mut plan = Plan::new(2, 2, COUNTED + 1);
+fn histogram() -> Result<WeightPlan> {
+    let mut plan = WeightPlan::new(2, 2, COUNTED + 1);
     let letters = plan.tokens(COUNTED..COUNTED + LETTERS);
     let start = plan.tokens(START as usize..START as usize + 1).start;
     let share = plan.part(1).start;
     let written = plan.part(COUNTED);
     let for_all = (0..LETTERS).map(|place| (start, place, 1.0));
-    let equal = Head {
+    let equal = HeadWires {
         q: copy(letters.clone(), 0, HARD),
         k: copy(letters, 0, 1.0).into_iter().chain(for_all).collect(),
         v: vec![(start, 0, 1.0)],
@@ -90,8 +90,8 @@ pub const MOST_FREQUENT: Algorithm = Algorithm {
     edges: &[("embed", "z.1.0", Some(Port::V)), ("z.1.0", "logits", None)],
 };
 
-fn most_frequent() -> Result<Plan> {
-    let mut plan = Plan::new(2, 2, MOST);
+fn most_frequent() -> Result<WeightPlan> {
+    let mut plan = WeightPlan::new(2, 2, MOST);
     let letters = plan.tokens(0..LETTERS);
     let shares = plan.part(LETTERS);
     plan.head(1, 0, averages(letters, shares.clone()));
@@ -102,8 +102,8 @@ fn most_frequent() -> Result<Plan> {
 }
 
 /// Builds a head that attends to all positions alike, and writes the share of each letter.
-fn averages(letters: Range<usize>, shares: Range<usize>) -> Head {
-    Head { v: copy(letters, 0, 1.0), o: write(shares), ..Head::default() }
+fn averages(letters: Range<usize>, shares: Range<usize>) -> HeadWires {
+    HeadWires { v: copy(letters, 0, 1.0), o: write(shares), ..HeadWires::default() }
 }
 
 pub const DISTINCT: Algorithm = Algorithm {
@@ -129,8 +129,8 @@ pub const DISTINCT: Algorithm = Algorithm {
     ],
 };
 
-fn distinct() -> Result<Plan> {
-    let mut plan = Plan::new(2, 2, COUNTED);
+fn distinct() -> Result<WeightPlan> {
+    let mut plan = WeightPlan::new(2, 2, COUNTED);
     let letters = plan.tokens(LETTERS..2 * LETTERS);
     let shares = plan.part(LETTERS);
     let number = plan.part(1).start;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::plan::{HARD, Head, LOGIT, Plan, copy, write};
+use super::plan::{HARD, HeadWires, LOGIT, WeightPlan, copy, write};
 use super::{Algorithm, of_lengths, sequences};
 use crate::base::Result;
 use crate::circuit::graph::Port;
@@ -45,17 +45,17 @@ pub const INDUCTION: Algorithm = Algorithm {
     ],
 };
 
-fn induction() -> Result<Plan> {
-    let mut plan = Plan::new(2, 2, MOST + 1);
+fn induction() -> Result<WeightPlan> {
+    let mut plan = WeightPlan::new(2, 2, MOST + 1);
     let letters = plan.tokens(0..LETTERS);
     let start = plan.tokens(START as usize..START as usize + 1).start;
     let first = plan.position_value(|position| if position == 0 { 1.0 } else { 0.0 });
     let before = plan.part(LETTERS);
     let written = plan.part(LETTERS + 1);
     let (q, k) = plan.seek(&[(plan.place, 1.0), (plan.one, -1.0)], 0);
-    plan.head(0, 1, Head { q, k, v: copy(letters.clone(), 0, 1.0), o: write(before.clone()) });
+    plan.head(0, 1, HeadWires { q, k, v: copy(letters.clone(), 0, 1.0), o: write(before.clone()) });
     let constant = LETTERS;
-    let continues = Head {
+    let continues = HeadWires {
         q: copy(letters.clone(), 0, MATCH).into_iter().chain([(plan.one, constant, 1.0)]).collect(),
         k: copy(before, 0, 1.0).into_iter().chain([(plan.place, constant, LATER), (first, constant, FIRST)]).collect(),
         v: copy(letters, 0, 1.0).into_iter().chain([(start, NONE as usize, 1.0)]).collect(),
@@ -103,28 +103,28 @@ pub const INDIRECT_OBJECT: Algorithm = Algorithm {
     ],
 };
 
-fn indirect_object() -> Result<Plan> {
-    let mut plan = Plan::new(3, 2, 4);
+fn indirect_object() -> Result<WeightPlan> {
+    let mut plan = WeightPlan::new(3, 2, 4);
     let names = plan.tokens(0..NAMES);
     let early = plan.position_value(|position| if position < 2 { 1.0 } else { 0.0 });
     let third = plan.position_value(|position| if position == 2 { 1.0 } else { 0.0 });
     let [twice, held_back, written] = [(); 3].map(|()| plan.part(NAMES));
     // Early positions are sought by all queries, and by what they have of a name those that have it, or lack it.
-    let seeks = |plan: &Plan, name: Range<usize>, weight: f64| Head {
+    let seeks = |plan: &WeightPlan, name: Range<usize>, weight: f64| HeadWires {
         q: copy(name, 0, weight).into_iter().chain([(plan.one, NAMES, HARD)]).collect(),
         k: copy(names.clone(), 0, 1.0).into_iter().chain([(early, NAMES, 1.0)]).collect(),
         v: copy(names.clone(), 0, 1.0),
         o: Vec::new(),
     };
-    plan.head(0, 0, Head { o: write(twice.clone()), ..seeks(&plan, names.clone(), HARD) });
-    let moves = Head {
+    plan.head(0, 0, HeadWires { o: write(twice.clone()), ..seeks(&plan, names.clone(), HARD) });
+    let moves = HeadWires {
         q: vec![(plan.one, 0, HARD)],
         k: vec![(third, 0, 1.0)],
         v: copy(twice, 0, 1.0),
         o: write(held_back.clone()),
     };
     plan.head(1, 1, moves);
-    plan.head(2, 0, Head { o: write(written.clone()), ..seeks(&plan, held_back, -HARD) });
+    plan.head(2, 0, HeadWires { o: write(written.clone()), ..seeks(&plan, held_back, -HARD) });
     plan.answers(written, LOGIT);
     Ok(plan)
 }

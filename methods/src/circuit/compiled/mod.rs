@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::edges::eap_file::told;
+use super::edges::eap_file::model_sizes;
 use super::edges::{Wiring, sites};
 use super::graph::{Edge, Graph, Node, Part, Port};
 use crate::base::random::stream;
@@ -33,7 +33,7 @@ use crate::base::{Result, Task, memory, names};
 use crate::data::pairs::Pair;
 use crate::err;
 use crate::model::Model;
-use plan::Plan;
+use plan::WeightPlan;
 
 /// A sender, a receiver, and which input of a head receives.
 type Wire = (&'static str, &'static str, Option<Port>);
@@ -52,7 +52,7 @@ pub struct Algorithm {
     prompts: fn() -> Vec<Vec<u32>>,
     /// A function that returns the token after a prompt.
     answer: fn(&[u32]) -> u32,
-    plan: fn() -> Result<Plan>,
+    plan: fn() -> Result<WeightPlan>,
     /// The nodes of the circuit between embedding and logits, each with what it does.
     nodes: &'static [(&'static str, &'static str)],
     edges: &'static [Wire],
@@ -77,7 +77,7 @@ pub fn all() -> impl Iterator<Item = &'static str> + Clone {
 
 /// A compiled model and its circuit.
 #[derive(Debug, Clone)]
-pub struct Compiled {
+pub struct CompiledModel {
     pub algorithm: &'static Algorithm,
     pub model: Model,
     /// The edges of its circuit.
@@ -94,7 +94,7 @@ crate::options! {
 }
 
 /// Builds the compiled model of a name.
-pub fn compiled(name: &str) -> Result<Compiled> {
+pub fn compiled(name: &str) -> Result<CompiledModel> {
     let Some(algorithm) = ALGORITHMS.iter().find(|algorithm| algorithm.name == name) else {
         let suggestion = names::suggestion(name, all());
         return Err(err!(Name, "unknown compiled model `{name}`")
@@ -103,19 +103,19 @@ pub fn compiled(name: &str) -> Result<Compiled> {
     };
     let model = (algorithm.plan)()?.model(algorithm)?;
     let truth = algorithm.truth(&model)?;
-    Ok(Compiled { algorithm, model, truth })
+    Ok(CompiledModel { algorithm, model, truth })
 }
 
 /// The number of draws in a row without a new pair after which no more are expected.
 const PATIENCE: usize = 10_000;
 
-impl Compiled {
+impl CompiledModel {
     /// Draws pairs of prompts of one length with different answers, no two pairs equal; each answer is as frequent as
     /// the others. The first pairs do not depend on `n`.
     pub fn pairs(&self, n: usize, options: &CompiledPairOptions, task: &Task) -> Result<Vec<Pair>> {
         // Of each: two prompts in the pair and twice more among those seen, and the map that a script gets.
         memory::check(n as u128 * 1024, || format!("a list of {n} pairs"))?;
-        let mut drawn = Drawing::new(self.algorithm, stream(options.seed as u64, "compiled", 0));
+        let mut drawn = PairDraws::new(self.algorithm, stream(options.seed as u64, "compiled", 0));
         let mut seen = BTreeSet::new();
         let mut found = Vec::new();
         let mut refused = 0;
@@ -143,7 +143,7 @@ impl Compiled {
 type ByAnswer = BTreeMap<u32, Vec<Vec<u32>>>;
 
 /// Draws of pairs from all prompts.
-struct Drawing {
+struct PairDraws {
     algorithm: &'static Algorithm,
     random: ChaCha8Rng,
     /// The prompts of each length that has several answers.
@@ -152,7 +152,7 @@ struct Drawing {
     all: ByAnswer,
 }
 
-impl Drawing {
+impl PairDraws {
     fn new(algorithm: &'static Algorithm, random: ChaCha8Rng) -> Self {
         let mut by_length: BTreeMap<usize, ByAnswer> = BTreeMap::new();
         for prompt in (algorithm.prompts)() {
@@ -224,7 +224,10 @@ impl Algorithm {
             nodes: all,
             edges,
             is_whole: true,
-            made: [("by".into(), "construction".into())].into_iter().chain(told(model.decoder.config())).collect(),
+            made: [("by".into(), "construction".into())]
+                .into_iter()
+                .chain(model_sizes(model.decoder.config()))
+                .collect(),
             ..Graph::default()
         })
     }

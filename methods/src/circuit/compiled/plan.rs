@@ -34,7 +34,7 @@ type Wires = Vec<(usize, usize, f64)>;
 
 /// Wires of a head: its queries, keys and values (from the residual stream to its own dimensions), and its output.
 #[derive(Default)]
-pub struct Head {
+pub struct HeadWires {
     pub q: Wires,
     pub k: Wires,
     pub v: Wires,
@@ -49,14 +49,14 @@ pub struct Neuron {
 }
 
 /// A model under construction.
-pub struct Plan {
+pub struct WeightPlan {
     layers: usize,
     heads: usize,
     context: usize,
     width: usize,
     embed: Wires,
     positions: Wires,
-    made: BTreeMap<(usize, usize), Head>,
+    made: BTreeMap<(usize, usize), HeadWires>,
     mlps: BTreeMap<usize, Vec<Neuron>>,
     unembed: Wires,
     bias: Vec<(usize, f64)>,
@@ -86,7 +86,7 @@ pub fn step(reads: &[(usize, f64)], threshold: f64, steep: f64, writes: &[(usize
     [neuron(0.5, 1.0), neuron(-0.5, -1.0)]
 }
 
-impl Plan {
+impl WeightPlan {
     pub fn new(layers: usize, heads: usize, context: usize) -> Self {
         let positions = (0..context).flat_map(|p| [(p, 0, 1.0), (p, 1, p as f64), (p, 2, (p * p) as f64)]);
         Self {
@@ -134,7 +134,7 @@ impl Plan {
         dim
     }
 
-    pub fn head(&mut self, layer: usize, head: usize, made: Head) {
+    pub fn head(&mut self, layer: usize, head: usize, made: HeadWires) {
         self.made.insert((layer, head), made);
     }
 
@@ -298,14 +298,14 @@ impl Plan {
     }
 
     /// Builds a head that reads the whole residual stream at random, and writes where nothing reads.
-    fn decoy(&self, size: usize, number: usize) -> Head {
+    fn decoy(&self, size: usize, number: usize) -> HeadWires {
         let mut random = stream(0, "decoys", number as u64);
         let mut drawn = |from: Range<usize>, to: Range<usize>| -> Wires {
             let pairs = from.flat_map(|from| to.clone().map(move |to| (from, to)));
             pairs.map(|(from, to)| (from, to, 0.3 * random.sample::<f64, _>(StandardNormal))).collect()
         };
         let stream = 0..self.width + UNREAD;
-        Head {
+        HeadWires {
             q: drawn(stream.clone(), 0..size),
             k: drawn(stream.clone(), 0..size),
             v: drawn(stream, 0..size),

@@ -1,6 +1,6 @@
 //! Models that write a sequence in another order: reversed, sorted.
 
-use super::plan::{HARD, Head, LOGIT, Plan, copy, step, write};
+use super::plan::{HARD, HeadWires, LOGIT, WeightPlan, copy, step, write};
 use super::{Algorithm, of_lengths, sequences};
 use crate::base::Result;
 use crate::circuit::graph::Port;
@@ -59,13 +59,13 @@ pub const REVERSE: Algorithm = Algorithm {
     ],
 };
 
-fn reverse() -> Result<Plan> {
-    let mut plan = Plan::new(2, 2, CONTEXT);
+fn reverse() -> Result<WeightPlan> {
+    let mut plan = WeightPlan::new(2, 2, CONTEXT);
     let letters = plan.tokens(0..LETTERS);
     let mark = plan.tokens(LETTERS..LETTERS + 1).start;
     let middle = plan.part(1).start;
     let written = plan.part(LETTERS);
-    let attends_to_mark = Head {
+    let attends_to_mark = HeadWires {
         q: vec![(plan.one, 0, HARD)],
         k: vec![(mark, 0, 1.0)],
         v: vec![(plan.place, 0, 1.0)],
@@ -73,7 +73,7 @@ fn reverse() -> Result<Plan> {
     };
     plan.head(0, 1, attends_to_mark);
     let (q, k) = plan.seek(&[(middle, 2.0), (plan.place, -1.0), (plan.one, -1.0)], 0);
-    let copies = Head { q, k, v: copy(letters, 0, 1.0), o: write(written.clone()) };
+    let copies = HeadWires { q, k, v: copy(letters, 0, 1.0), o: write(written.clone()) };
     plan.head(1, 0, copies);
     plan.answers(written, LOGIT);
     Ok(plan)
@@ -94,8 +94,8 @@ pub const SORT: Algorithm = Algorithm {
     edges: &[("embed", "z.1.1", Some(Port::V)), ("z.1.1", "mlp_out.1", None), ("mlp_out.1", "logits", None)],
 };
 
-fn sort() -> Result<Plan> {
-    let mut plan = Plan::new(2, 2, CONTEXT);
+fn sort() -> Result<WeightPlan> {
+    let mut plan = WeightPlan::new(2, 2, CONTEXT);
     let letters = plan.tokens(0..LETTERS);
     let shares = plan.part(LETTERS - 1);
     let written = plan.part(LETTERS);
@@ -103,7 +103,7 @@ fn sort() -> Result<Plan> {
     // Between the shares of as many letters as are written, and of one more.
     let threshold = plan.position_value(|position| (position as f64 - LENGTH as f64 + 0.5) / LENGTH as f64);
     let below = |letter: usize| (letter..LETTERS - 1).map(move |place| (letter, place));
-    let counts = Head {
+    let counts = HeadWires {
         q: vec![(plan.one, 0, HARD)],
         k: vec![(unsorted, 0, 1.0)],
         v: (0..LETTERS).flat_map(below).map(|(letter, place)| (letters.start + letter, place, 1.0)).collect(),

@@ -13,13 +13,13 @@ use crate::model::hooks::NoHooks;
 use crate::model::weights::{Block, Linear};
 use crate::tensor::{DType, Tensor};
 
-fn models() -> Vec<Compiled> {
+fn models() -> Vec<CompiledModel> {
     all().map(|name| compiled(name).unwrap()).collect()
 }
 
 #[test]
 fn every_prompt_is_answered_rightly() {
-    for Compiled { algorithm, model, .. } in models() {
+    for CompiledModel { algorithm, model, .. } in models() {
         let prompts = (algorithm.prompts)();
         assert!(prompts.len() >= 60, "{}", algorithm.name);
         for part in prompts.chunks(1024) {
@@ -55,7 +55,7 @@ fn answers_are_those_of_the_algorithms_descriptions() {
         ("pattern", "b a c", "no"),
         ("indirect object", "Ann Bob Ann to", "Bob"),
     ] {
-        let Compiled { algorithm, .. } = compiled(name).unwrap();
+        let CompiledModel { algorithm, .. } = compiled(name).unwrap();
         let id = |word: &str| algorithm.tokens.iter().position(|token| *token == word).unwrap() as u32;
         let prompt: Vec<u32> = prompt.split(' ').map(id).collect();
         assert_eq!(algorithm.token((algorithm.answer)(&prompt)), answer, "{name}");
@@ -63,18 +63,18 @@ fn answers_are_those_of_the_algorithms_descriptions() {
     }
 }
 
-type Rows = Vec<Vec<f64>>;
+type DenseRows = Vec<Vec<f64>>;
 
-fn rows(t: &Tensor) -> Rows {
+fn rows(t: &Tensor) -> DenseRows {
     t.to_dtype(DType::F64).unwrap().to_vec2().unwrap()
 }
 
-fn sum(a: &Rows, b: &Rows) -> Rows {
+fn sum(a: &DenseRows, b: &DenseRows) -> DenseRows {
     a.iter().zip(b).map(|(a, b)| a.iter().zip(b).map(|(a, b)| a + b).collect()).collect()
 }
 
 /// A map, as rows of weights, and its bias.
-struct Map(Rows, Vec<f64>);
+struct Map(DenseRows, Vec<f64>);
 
 impl Map {
     fn of(map: &Linear) -> Self {
@@ -82,24 +82,24 @@ impl Map {
         Self(rows(&map.weight.tensor().unwrap()), bias.unwrap_or_else(|| vec![0.0; map.weight.dims()[0]]))
     }
 
-    fn applied(&self, x: &Rows) -> Rows {
+    fn applied(&self, x: &DenseRows) -> DenseRows {
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         x.iter().map(|x| self.0.iter().zip(&self.1).map(|(row, bias)| dot(row, x) + bias).collect()).collect()
     }
 }
 
 /// A model that is computed head by head, in f64.
-struct Plain {
+struct PlainModel {
     heads: usize,
     size: usize,
-    positions: Rows,
-    embed: Rows,
+    positions: DenseRows,
+    embed: DenseRows,
     /// Queries, keys, values, what heads write, and the two maps of the MLP.
     blocks: Vec<[Map; 6]>,
     unembed: Map,
 }
 
-impl Plain {
+impl PlainModel {
     fn new(model: &Model) -> Self {
         let config = model.decoder.config();
         let weights = model.decoder.weights();
@@ -123,9 +123,9 @@ impl Plain {
     /// Returns the logits after a prompt, where no receiver reads a sender that is cut from it.
     fn run(&self, prompt: &[u32], cut: &dyn Fn(&str, &str, Option<Port>) -> bool) -> Vec<f64> {
         let positions = self.positions[..prompt.len()].to_vec();
-        let mut senders: Vec<(String, Rows)> =
+        let mut senders: Vec<(String, DenseRows)> =
             vec![("embed".into(), prompt.iter().map(|id| self.embed[*id as usize].clone()).collect())];
-        let read = |senders: &[(String, Rows)], to: &str, port| {
+        let read = |senders: &[(String, DenseRows)], to: &str, port| {
             let kept = senders.iter().filter(|(from, _)| !cut(from, to, port));
             kept.fold(positions.clone(), |all, (_, written)| sum(&all, written))
         };
@@ -134,7 +134,7 @@ impl Plain {
             for head in 0..self.heads {
                 let name = format!("z.{layer}.{head}");
                 let part = |x: &Vec<f64>| x[head * self.size..(head + 1) * self.size].to_vec();
-                let of = |port, map: &Map| -> Rows {
+                let of = |port, map: &Map| -> DenseRows {
                     map.applied(&read(&senders, &name, Some(port))).iter().map(part).collect()
                 };
                 let mixed = self.mixed(head, [of(Port::Q, q), of(Port::K, k), of(Port::V, v)]);
@@ -150,7 +150,7 @@ impl Plain {
     }
 
     /// Returns the output of a head from its queries, keys and values, among zeros for the other heads.
-    fn mixed(&self, head: usize, [q, k, v]: [Rows; 3]) -> Rows {
+    fn mixed(&self, head: usize, [q, k, v]: [DenseRows; 3]) -> DenseRows {
         let row = |at: usize| {
             let score = |to: usize| q[at].iter().zip(&k[to]).map(|(q, k)| q * k).sum::<f64>();
             let scores: Vec<f64> = (0..=at).map(score).collect();
@@ -205,7 +205,7 @@ fn cutting_a_true_edge_changes_the_output_and_cutting_others_does_not() {
         let tokenizer = one.model.tokenizer().unwrap();
         let prompts: Vec<Vec<u32>> =
             pairs.iter().map(|pair| tokenizer.encode(&pair.clean, None, &task).unwrap().ids).collect();
-        let plain = Plain::new(&one.model);
+        let plain = PlainModel::new(&one.model);
         let whole: Vec<Vec<f64>> = prompts.iter().map(|prompt| plain.run(prompt, &|_, _, _| false)).collect();
         let truth: BTreeSet<(String, String, Option<Port>)> = one
             .truth
@@ -219,11 +219,10 @@ fn cutting_a_true_edge_changes_the_output_and_cutting_others_does_not() {
             let cut = |a: &str, b: &str, at: Option<Port>| (a, b, at) == (&from, &to, port);
             let effects = prompts.iter().zip(&whole).map(|(prompt, whole)| divergence(whole, &plain.run(prompt, &cut)));
             let mean = effects.sum::<f64>() / prompts.len() as f64;
-            match truth.contains(&(from.clone(), to.clone(), port)) {
-                true => {
-                    assert!(mean > 0.05, "{name}: {from} to {to} {port:?} is in the truth, and its effect is {mean}")
-                }
-                false => assert!(mean.abs() < 1e-12, "{name}: {from} to {to} {port:?} has an effect of {mean}"),
+            if truth.contains(&(from.clone(), to.clone(), port)) {
+                assert!(mean > 0.05, "{name}: {from} to {to} {port:?} is in the truth, and its effect is {mean}")
+            } else {
+                assert!(mean.abs() < 1e-12, "{name}: {from} to {to} {port:?} has an effect of {mean}")
             }
         }
         // Without everything else the output stays as it is, and the run that is written out here is the model's.

@@ -9,13 +9,13 @@
 
 use super::exact::moving;
 use super::names::graph_of;
+use super::propagation::{Push, Start, combined};
 use super::runs::EdgeRuns;
-use super::texts::State;
-use super::wave::{Push, Start, combined};
+use super::texts::RunState;
 use super::wiring::Extent;
-use super::{EdgeAblation, check_values, completed, scale, told};
+use super::{EdgeAblation, check_values, completed, provenance, scale};
 use crate::base::options::{Plain, Setting};
-use crate::base::task::{Bar, Piece};
+use crate::base::task::{Bar, InterruptibleWork};
 use crate::base::{Result, Task};
 use crate::circuit::graph::Graph;
 use crate::data::pairs::tokens::TokenPair;
@@ -69,7 +69,7 @@ crate::options! {
 
 /// Edges that a search tried, in its order.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Trial {
+pub struct EdgeTrial {
     pub edge: usize,
     /// The loss with this edge cut as well.
     pub loss: f64,
@@ -107,7 +107,7 @@ pub fn acdc(
         graph.quantity = Some(quantity("worse by", measure, normalised));
         graph.is_whole = is_whole;
         graph.made = vec![("threshold".into(), (*threshold).into())];
-        graph.made.extend(told(measure, pairs, options.ablation, model));
+        graph.made.extend(provenance(measure, pairs, options.ablation, model));
         found.push(graph);
         if !is_whole {
             break;
@@ -123,11 +123,11 @@ pub fn search(
     threshold: f64,
     bar: &dyn Bar,
     task: &Task,
-) -> Result<(Vec<Trial>, bool)> {
+) -> Result<(Vec<EdgeTrial>, bool)> {
     // The loss is the metric where less is better, and the negative of all others.
     let is_loss = matches!(measure, Measure::Kl(_) | Measure::Loss | Measure::Rank);
     let sign = if is_loss { 1.0 } else { -1.0 };
-    let mut search = Search {
+    let mut search = AcdcSearch {
         runs,
         sign,
         threshold,
@@ -158,24 +158,24 @@ const FIRST: usize = 8;
 const FEWEST: usize = 4;
 const MOST: usize = 64;
 
-struct Search<'s, 'a> {
+struct AcdcSearch<'s, 'a> {
     runs: &'s EdgeRuns<'a>,
     sign: f64,
     threshold: f64,
     /// The runs so far, one for each group of texts; only of nodes that matter.
-    states: Vec<State>,
+    states: Vec<RunState>,
     kept: Vec<bool>,
     /// The loss with the edges that are kept so far.
     loss: f64,
     at_once: usize,
-    trials: Vec<Trial>,
+    trials: Vec<EdgeTrial>,
     /// The number of joint trials so far.
     made: u64,
-    piece: Piece<'s>,
+    piece: InterruptibleWork<'s>,
     task: &'s Task,
 }
 
-impl Search<'_, '_> {
+impl AcdcSearch<'_, '_> {
     /// Tries all edges into a receiver, those of the latest senders first.
     fn receiver(&mut self, receiver: usize, is_moving: &[bool]) -> Result<()> {
         let wiring = &self.runs.wiring;
@@ -204,7 +204,7 @@ impl Search<'_, '_> {
                 let gain = loss - self.loss;
                 let goes = gain < self.threshold;
                 let edge = wiring.edge(sender, receiver);
-                self.trials.push(Trial { edge, loss, gain, is_kept: !goes });
+                self.trials.push(EdgeTrial { edge, loss, gain, is_kept: !goes });
                 self.kept[edge] = !goes;
                 if goes {
                     gone.push(sender);

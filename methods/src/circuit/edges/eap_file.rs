@@ -33,7 +33,7 @@ struct Sizes {
 }
 
 /// Returns the sizes of a model, as a graph stores them.
-pub fn told(config: &Config) -> Vec<(String, Cell)> {
+pub fn model_sizes(config: &Config) -> Vec<(String, Cell)> {
     vec![
         ("layers".into(), config.layers.into()),
         ("heads".into(), config.heads.into()),

@@ -1,8 +1,8 @@
 //! Exact effects: a run with each edge cut, of which only what comes after the edge is computed.
 
+use super::propagation::{Push, Start};
 use super::runs::EdgeRuns;
-use super::texts::Texts;
-use super::wave::{Push, Start};
+use super::texts::EdgeTexts;
 use super::{EdgeAblation, Scores, check_values, completed};
 use crate::base::{Result, Task};
 use crate::data::pairs::tokens::TokenPair;
@@ -43,7 +43,7 @@ pub fn scores(
 }
 
 /// Adds for each sender of a receiver the sum over pairs of the change that cutting that edge makes.
-fn singly(texts: &Texts, receiver: usize, sums: &mut [f64], task: &Task) -> Result<()> {
+fn singly(texts: &EdgeTexts, receiver: usize, sums: &mut [f64], task: &Task) -> Result<()> {
     let kept = &texts.clean.kept;
     let extent = texts.wiring.extents(kept).1[receiver];
     let shifts = texts.shifts(extent);

@@ -7,10 +7,10 @@
 
 use std::collections::BTreeMap;
 
+use super::atp_star::HeadPasses;
 use super::runs::{means, others};
-use super::slopes::{Slope, Slopes, wide};
-use super::star::Star;
-use super::texts::{Others, all_written, output_site, outputs, stream_of, written};
+use super::slopes::{EdgeGradients, RunGradients, wide};
+use super::texts::{CutValues, all_written, output_site, outputs, stream_of, written};
 use super::wiring::{Receiver, Wiring};
 use super::{EdgeMethod, EdgeOptions, SHARE, Scores, completed, groups};
 use crate::base::{Result, Task};
@@ -45,7 +45,7 @@ pub fn scores(
     let done = groups.iter().try_for_each(|group| {
         piece.check(made)?;
         let is_star = options.method == EdgeMethod::AtpStar;
-        let slopes = Slopes { decoder: &decoder, wiring: &wiring, measure, group, is_star, dropped: None, task };
+        let slopes = EdgeGradients { decoder: &decoder, wiring: &wiring, measure, group, is_star, dropped: None, task };
         let mut own = vec![0.0; wiring.edges()];
         slopes.add(&others, options, &mut own)?;
         sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
@@ -59,18 +59,18 @@ pub fn scores(
     Ok(Scores { scores, is_whole })
 }
 
-impl Slopes<'_> {
+impl EdgeGradients<'_> {
     /// Adds the sums over the pairs of this group.
-    fn add(&self, others: &Others, options: &EdgeOptions, sums: &mut [f64]) -> Result<()> {
+    fn add(&self, others: &CutValues, options: &EdgeOptions, sums: &mut [f64]) -> Result<()> {
         let plan = self.plan(Prompt::Clean)?;
         let clean = self.slope(&plan, BTreeMap::new(), &written(self.wiring))?;
         let at =
             |place: Place| clean.notes.get(&place.site).cloned().ok_or_else(|| err!(Bug, "`{place}` was not passed"));
         let own = all_written(self.decoder, self.wiring, &at)?;
         let other = match others {
-            Others::Corrupt => outputs(self.decoder, self.wiring, &self.plan(Prompt::Corrupt)?, self.task)?.0,
-            Others::Zero => own.zeros_like()?,
-            Others::Means(means) => {
+            CutValues::Corrupt => outputs(self.decoder, self.wiring, &self.plan(Prompt::Corrupt)?, self.task)?.0,
+            CutValues::Zero => own.zeros_like()?,
+            CutValues::Means(means) => {
                 let columns = |mean: &Tensor| Ok(mean.narrow(1, 0, own.dim(2)?)?.unsqueeze(0)?);
                 Tensor::cat(&means.iter().map(columns).collect::<Result<Vec<_>>>()?, 0)?
                     .broadcast_as(own.shape())?
@@ -97,7 +97,7 @@ impl Slopes<'_> {
                 Ok(())
             }
             EdgeMethod::EapIgActivations => self.by_layers(&plan, (&shifts, &clean), options.steps, sums),
-            EdgeMethod::AtpStar => Star::new(self, &plan, (&shifts, &clean))?.add(sums),
+            EdgeMethod::AtpStar => HeadPasses::new(self, &plan, (&shifts, &clean))?.add(sums),
             EdgeMethod::Exact => Err(err!(Bug, "exact effects from gradients")),
         }
     }
@@ -108,7 +108,7 @@ impl Slopes<'_> {
     fn by_layers(
         &self,
         plan: &MetricPlan,
-        (shifts, clean): (&Tensor, &Slope),
+        (shifts, clean): (&Tensor, &RunGradients),
         steps: usize,
         sums: &mut [f64],
     ) -> Result<()> {
@@ -132,7 +132,7 @@ impl Slopes<'_> {
     }
 
     /// Adds difference . gradient for all edges from some senders.
-    fn contract(&self, from: &Differences, slope: &Slope, sums: &mut [f64]) -> Result<()> {
+    fn contract(&self, from: &Differences, slope: &RunGradients, sums: &mut [f64]) -> Result<()> {
         let wiring = self.wiring;
         for layer in 0..wiring.layers {
             self.task.check()?;
@@ -159,7 +159,7 @@ impl Slopes<'_> {
         first: usize,
         (reader, layer): (SiteKind, usize),
         read: &Tensor,
-        (from, slope): (&Differences, &Slope),
+        (from, slope): (&Differences, &RunGradients),
         sums: &mut [f64],
     ) -> Result<()> {
         let stream = stream_of(self.wiring, self.wiring.receivers[first]);

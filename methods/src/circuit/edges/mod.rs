@@ -1,31 +1,31 @@
 //! Edges between heads and MLPs: what the metric of pairs becomes where a receiver gets, through some of its edges,
 //! what their senders write in another run (resample, zero or mean ablation), and how that is computed for all edges.
 //!
-//! `Wiring` numbers the edges of a model, `Texts` are runs of pairs, a `Wave` computes the effect of a change on them.
-//! The scores of all edges (`scores`), the search of Conmy et al. 2023 (`acdc`) and the judgement of circuits are built
-//! on these.
+//! `Wiring` numbers the edges of a model, `Texts` are runs of pairs, a `Propagation` computes the effect of a change on
+//! them. The scores of all edges (`scores`), the search of Conmy et al. 2023 (`acdc`) and the judgement of circuits are
+//! built on these.
 
 mod ablations;
 pub mod acdc;
+mod atp_star;
 pub mod eap_file;
 mod exact;
 mod gradient;
 pub mod masks;
 mod names;
+mod propagation;
 mod runs;
 mod slopes;
-mod star;
 mod texts;
-mod wave;
 pub mod wiring;
 
-use crate::base::task::Piece;
+use crate::base::task::InterruptibleWork;
 use crate::base::{Cell, Kind, Result, Task};
 use crate::circuit::ablations::{naming_weights, no_number};
 use crate::circuit::graph::Graph;
 use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::err;
-use crate::intervene::grid::{Alignment, Group, PatchDirection, quantity};
+use crate::intervene::grid::{Alignment, PairGroup, PatchDirection, quantity};
 use crate::intervene::metric::{Measure, Normaliser};
 use crate::model::Model;
 
@@ -113,28 +113,25 @@ pub fn edges(
     if matches!(options.method, EdgeMethod::EapIg | EdgeMethod::EapIgActivations) {
         graph.made.push(("steps".into(), options.steps.into()));
     }
-    graph.made.extend(told(measure, pairs, options.ablation, model));
+    graph.made.extend(provenance(measure, pairs, options.ablation, model));
     Ok(graph)
 }
 
 /// Returns how a graph of edges was made, by whichever method.
-fn told(measure: Measure, pairs: &[TokenPair], ablation: EdgeAblation, model: &Model) -> Vec<(String, Cell)> {
-    let mut told = vec![
+fn provenance(measure: Measure, pairs: &[TokenPair], ablation: EdgeAblation, model: &Model) -> Vec<(String, Cell)> {
+    let mut made = vec![
         ("ablation".into(), ablation.word().into()),
         ("metric".into(), measure.name().into()),
         ("pairs".into(), pairs.len().into()),
     ];
-    told.extend(eap_file::told(model.decoder.config()));
-    told
+    made.extend(eap_file::model_sizes(model.decoder.config()));
+    made
 }
 
 /// Refuses models and pairs that no search of edges can use.
 fn check(model: &Model, pairs: &[TokenPair]) -> Result<()> {
     model.decoder.check_keeps_none("a search for edges")?;
-    match pairs.is_empty() {
-        true => Err(err!(Argument, "expected at least one pair, found none").about("pairs")),
-        false => Ok(()),
-    }
+    if pairs.is_empty() { Err(err!(Argument, "expected at least one pair, found none").about("pairs")) } else { Ok(()) }
 }
 
 /// Refuses metrics without the gradient that a method needs.
@@ -168,18 +165,15 @@ fn check_slope(measure: Measure, options: &EdgeOptions) -> Result<()> {
 
 /// Returns the factor of scores.
 fn scale(model: &Model, pairs: &[TokenPair], (measure, normalised): (Measure, bool), task: &Task) -> Result<f64> {
-    match normalised {
-        true => Ok(1.0 / Normaliser::of(measure, &model.decoder, pairs, task)?.distance()),
-        false => Ok(1.0),
-    }
+    if normalised { Ok(1.0 / Normaliser::of(measure, &model.decoder, pairs, task)?.distance()) } else { Ok(1.0) }
 }
 
 /// The part of a usual pass that a group takes: what senders write is held head by head.
 const SHARE: usize = 32;
 
 /// Splits the pairs into groups that are run together, each `share` times smaller than a usual pass.
-fn groups(model: &Model, pairs: &[TokenPair], measure: Measure, share: usize) -> Result<Vec<Group>> {
-    Group::of(model, pairs, measure, (PatchDirection::Noise, Alignment::None), share)
+fn groups(model: &Model, pairs: &[TokenPair], measure: Measure, share: usize) -> Result<Vec<PairGroup>> {
+    PairGroup::of(model, pairs, measure, (PatchDirection::Noise, Alignment::None), share)
 }
 
 /// Refuses a metric that is NaN.
@@ -191,7 +185,7 @@ fn check_values(values: &[f64], numbers: &[usize], when: &dyn Fn() -> String) ->
 }
 
 /// Returns whether some work was completed, or interrupted; passes other errors on.
-fn completed(done: Result<()>, piece: &Piece, made: u64) -> Result<bool> {
+fn completed(done: Result<()>, piece: &InterruptibleWork, made: u64) -> Result<bool> {
     match done {
         Ok(()) => Ok(true),
         Err(error) if error.kind == Kind::Interrupted => {

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::texts::{Means, Others, Texts};
-use super::wave::Start;
+use super::propagation::Start;
+use super::texts::{CutValues, EdgeTexts, Means};
 use super::wiring::Wiring;
 use super::{EdgeAblation, SHARE, check, check_values, groups};
 use crate::base::{Result, Task, memory};
 use crate::circuit::ablations::naming_weights;
 use crate::data::pairs::tokens::{Prompt, TokenPair};
-use crate::intervene::grid::Group;
+use crate::intervene::grid::PairGroup;
 use crate::intervene::metric::{Measure, MetricPlan};
 use crate::model::Model;
 use crate::model::decoder::Decoder;
@@ -17,7 +17,7 @@ use crate::model::decoder::Decoder;
 /// Runs of all pairs with edges cut.
 pub struct EdgeRuns<'a> {
     pub wiring: Arc<Wiring>,
-    pub texts: Vec<Texts<'a>>,
+    pub texts: Vec<EdgeTexts<'a>>,
     /// The number of pairs.
     pub pairs: usize,
 }
@@ -44,7 +44,7 @@ impl<'a> EdgeRuns<'a> {
             let plan = |which| MetricPlan::new(measure, &decoder, &group.pairs, (which, &group.numbers), task);
             let clean = plan(Prompt::Clean)?;
             let corrupt = plan(Prompt::Corrupt)?;
-            let found = Texts::new((&decoder, &wiring), clean, group.numbers.clone(), (&others, &corrupt), task)?;
+            let found = EdgeTexts::new((&decoder, &wiring), clean, group.numbers.clone(), (&others, &corrupt), task)?;
             check_values(&found.clean.values, &group.numbers, &String::new).map_err(|e| naming_weights(e, model))?;
             texts.push(found);
         }
@@ -70,18 +70,18 @@ impl<'a> EdgeRuns<'a> {
 }
 
 /// Returns what cut edges carry.
-pub fn others<'a>(ablation: EdgeAblation, means: &'a [crate::tensor::Tensor]) -> Others<'a> {
+pub fn others<'a>(ablation: EdgeAblation, means: &'a [crate::tensor::Tensor]) -> CutValues<'a> {
     match ablation {
-        EdgeAblation::Corrupt => Others::Corrupt,
-        EdgeAblation::Zero => Others::Zero,
-        EdgeAblation::Mean => Others::Means(means),
+        EdgeAblation::Corrupt => CutValues::Corrupt,
+        EdgeAblation::Zero => CutValues::Zero,
+        EdgeAblation::Mean => CutValues::Means(means),
     }
 }
 
 /// Returns the means of what senders write in all corrupt runs; empty where they are not needed.
 pub fn means(
     (decoder, wiring): (&Decoder, &Wiring),
-    groups: &[Group],
+    groups: &[PairGroup],
     measure: Measure,
     ablation: EdgeAblation,
     task: &Task,
@@ -98,7 +98,7 @@ pub fn means(
 }
 
 /// Refuses more pairs than memory holds with what all of their nodes read and write.
-fn check_memory(decoder: &Decoder, wiring: &Wiring, groups: &[Group]) -> Result<()> {
+fn check_memory(decoder: &Decoder, wiring: &Wiring, groups: &[PairGroup]) -> Result<()> {
     // What is written, what cutting adds, and with edges cut an input for each receiver.
     let rows = 2 * wiring.senders.len() + wiring.receivers.len();
     let bytes = rows * decoder.config().d_model * decoder.dtype().size_in_bytes();

@@ -10,21 +10,21 @@ use super::texts::{output_site, port_site, stream_of};
 use super::wiring::{Receiver, Wiring};
 use crate::base::{Result, Task};
 use crate::data::pairs::tokens::Prompt;
-use crate::intervene::grid::{Group, dropping};
+use crate::intervene::grid::{PairGroup, dropping};
 use crate::intervene::metric::{Measure, MetricPlan};
 use crate::model::cache::Cache;
 use crate::model::decoder::{Decoder, Logits};
-use crate::model::hooks::{At, Bound, Edit};
+use crate::model::hooks::{At, BoundHook, Edit};
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::{DType, Tensor, floats};
 
 /// A hook that keeps the activation at a site, or replaces it with one that passes no gradient.
-struct Noting {
+struct NotingHook {
     notes: Rc<RefCell<BTreeMap<Site, Tensor>>>,
     instead: Option<Tensor>,
 }
 
-impl Edit for Noting {
+impl Edit for NotingHook {
     fn edit(&mut self, at: &At, _: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
         let x = self.instead.as_ref().unwrap_or(x).detach();
         self.notes.borrow_mut().insert(at.site, x);
@@ -33,18 +33,18 @@ impl Edit for Noting {
 }
 
 /// The gradients of one run, and what was noted in it.
-pub struct Slope {
+pub struct RunGradients {
     pub gradients: Cache,
     pub notes: BTreeMap<Site, Tensor>,
 }
 
 /// The gradients of the sum of a metric over the pairs of a group.
 #[derive(Clone, Copy)]
-pub struct Slopes<'a> {
+pub struct EdgeGradients<'a> {
     pub decoder: &'a Decoder,
     pub wiring: &'a Wiring,
     pub measure: Measure<'a>,
-    pub group: &'a Group,
+    pub group: &'a PairGroup,
     /// Whether gradients are taken at the output of attention, in place of its queries and keys.
     pub is_star: bool,
     /// The layer through whose output no gradient passes.
@@ -52,14 +52,19 @@ pub struct Slopes<'a> {
     pub task: &'a Task,
 }
 
-impl Slopes<'_> {
+impl EdgeGradients<'_> {
     pub fn plan(&self, which: Prompt) -> Result<MetricPlan<'_>> {
         let Self { decoder, measure, group, task, .. } = self;
         MetricPlan::new(*measure, decoder, &group.pairs, (which, &group.numbers), task)
     }
 
     /// Runs one forward and backward pass, with replacements for the activations at some sites.
-    pub fn slope(&self, plan: &MetricPlan, mut instead: BTreeMap<Site, Tensor>, noted: &[Place]) -> Result<Slope> {
+    pub fn slope(
+        &self,
+        plan: &MetricPlan,
+        mut instead: BTreeMap<Site, Tensor>,
+        noted: &[Place],
+    ) -> Result<RunGradients> {
         let notes = Rc::new(RefCell::new(BTreeMap::new()));
         let streams = self.wiring.receivers.iter().map(|receiver| stream_of(self.wiring, *receiver).site);
         let mut sites: Vec<Site> =
@@ -71,8 +76,8 @@ impl Slopes<'_> {
         sites.dedup();
         let mut hooks = Vec::new();
         for site in sites {
-            let edit = Noting { notes: notes.clone(), instead: instead.remove(&site) };
-            hooks.push(Bound::new(self.decoder.config(), &site.to_string(), None, None, Box::new(edit))?);
+            let edit = NotingHook { notes: notes.clone(), instead: instead.remove(&site) };
+            hooks.push(BoundHook::new(self.decoder.config(), &site.to_string(), None, None, Box::new(edit))?);
         }
         if let Some(layer) = self.dropped {
             hooks.extend(dropping(self.decoder.config(), layer)?);
@@ -88,7 +93,7 @@ impl Slopes<'_> {
         let found = self.decoder.grads(plan.batch(), hooks, &places, logits, &mut metric, self.task)?;
         check_values(&values, &self.group.numbers, &String::new)?;
         let notes = notes.take();
-        Ok(Slope { gradients: found.cache, notes })
+        Ok(RunGradients { gradients: found.cache, notes })
     }
 
     /// Returns the sites where gradients are taken: queries and keys, or the output of attention; values, the inputs of

@@ -16,7 +16,7 @@ use kernels::Gap;
 
 /// A run, with everything that its receivers read and its senders write.
 #[derive(Clone)]
-pub struct State {
+pub struct RunState {
     /// The input of each receiver: `[texts, pos, d_model]`.
     pub inputs: Vec<Tensor>,
     /// The queries, keys or values of each receiver that is one of these: `[texts, pos, 1, d_head]`.
@@ -30,14 +30,14 @@ pub struct State {
 }
 
 /// The texts of pairs that are run together.
-pub struct Texts<'a> {
+pub struct EdgeTexts<'a> {
     /// The model with a key and value for each query head.
     pub decoder: Arc<Decoder>,
     pub wiring: Arc<Wiring>,
     pub plan: MetricPlan<'a>,
     /// The numbers of the pairs of the texts among all pairs.
     pub numbers: Vec<usize>,
-    pub clean: State,
+    pub clean: RunState,
     /// Changes of a receiver's input when an edge is cut, by senders: `[senders, texts, pos, d_model]` from the first
     /// column at which anything changes, and from the first one that the metric reads.
     shifts: [Tensor; 2],
@@ -46,7 +46,7 @@ pub struct Texts<'a> {
 }
 
 /// Activations that cut edges carry.
-pub enum Others<'a> {
+pub enum CutValues<'a> {
     /// The activations of the senders in the run of the pair's corrupt prompt.
     Corrupt,
     Zero,
@@ -54,22 +54,22 @@ pub enum Others<'a> {
     Means(&'a [Tensor]),
 }
 
-impl<'a> Texts<'a> {
+impl<'a> EdgeTexts<'a> {
     /// Runs the clean prompts, whose plan is given, and the corrupt ones where cut edges carry their activations.
     pub fn new(
         (decoder, wiring): (&Arc<Decoder>, &Arc<Wiring>),
         plan: MetricPlan<'a>,
         numbers: Vec<usize>,
-        (others, corrupt): (&Others, &MetricPlan),
+        (others, corrupt): (&CutValues, &MetricPlan),
         task: &Task,
     ) -> Result<Self> {
         let clean = clean_state(decoder, wiring, &plan, task)?;
         let width = plan.batch().width();
         let own = Tensor::stack(&clean.outputs, 0)?;
         let other = match others {
-            Others::Corrupt => outputs(decoder, wiring, corrupt, task)?.0,
-            Others::Zero => own.zeros_like()?,
-            Others::Means(means) => {
+            CutValues::Corrupt => outputs(decoder, wiring, corrupt, task)?.0,
+            CutValues::Zero => own.zeros_like()?,
+            CutValues::Means(means) => {
                 let each =
                     means.iter().map(|mean| Ok(mean.narrow(1, 0, width)?.broadcast_as(clean.outputs[0].shape())?));
                 Tensor::stack(&each.collect::<Result<Vec<_>>>()?, 0)?
@@ -77,7 +77,7 @@ impl<'a> Texts<'a> {
         };
         let is_causal = decoder.config().causal;
         let mut start = match others {
-            Others::Corrupt if is_causal => first_difference(&plan, corrupt),
+            CutValues::Corrupt if is_causal => first_difference(&plan, corrupt),
             _ => 0,
         };
         // Where nothing differs, the last column stands for all.
@@ -228,7 +228,7 @@ pub fn port_site(decoder: &Decoder, port: Port, is_ready: bool) -> SiteKind {
     }
 }
 
-fn clean_state(decoder: &Decoder, wiring: &Wiring, plan: &MetricPlan, task: &Task) -> Result<State> {
+fn clean_state(decoder: &Decoder, wiring: &Wiring, plan: &MetricPlan, task: &Task) -> Result<RunState> {
     let mut places = written(wiring);
     places.extend(wiring.receivers.iter().map(|receiver| stream_of(wiring, *receiver)));
     for layer in 0..wiring.layers {
@@ -244,7 +244,7 @@ fn clean_state(decoder: &Decoder, wiring: &Wiring, plan: &MetricPlan, task: &Tas
         let all = cache.at(whole(port_site(decoder, port, true), layer))?;
         Ok(Some(all.narrow(2, head, 1)?.contiguous()?))
     };
-    Ok(State {
+    Ok(RunState {
         inputs: wiring.receivers.iter().map(|one| cache.at(stream_of(wiring, *one))).collect::<Result<_>>()?,
         ports: wiring.receivers.iter().map(port).collect::<Result<_>>()?,
         outputs,

@@ -9,7 +9,7 @@ use crate::err;
 
 /// Nodes, or edges, that two circuits have.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Parts {
+pub struct SharedParts {
     pub both: Vec<String>,
     /// The names that only the first circuit has; `second` has those of the second.
     pub first: Vec<String>,
@@ -19,7 +19,7 @@ pub struct Parts {
     pub correlation: Option<f64>,
 }
 
-impl Parts {
+impl SharedParts {
     fn of(a: &BTreeMap<String, Option<f64>>, b: &BTreeMap<String, Option<f64>>) -> Self {
         let only = |a: &BTreeMap<String, Option<f64>>, b: &BTreeMap<String, Option<f64>>| {
             a.keys().filter(|name| !b.contains_key(*name)).cloned().collect()
@@ -46,8 +46,8 @@ impl Parts {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
     pub title: String,
-    pub nodes: Parts,
-    pub edges: Parts,
+    pub nodes: SharedParts,
+    pub edges: SharedParts,
 }
 
 /// Compares the nodes and edges of two circuits.
@@ -56,14 +56,14 @@ pub fn compare(a: &Graph, b: &Graph) -> Comparison {
     let edges = |graph: &Graph| graph.edges.iter().map(|edge| (graph.edge_name(edge), Some(edge.effect))).collect();
     Comparison {
         title: format!("{} and {}", a.title, b.title),
-        nodes: Parts::of(&nodes(a), &nodes(b)),
-        edges: Parts::of(&edges(a), &edges(b)),
+        nodes: SharedParts::of(&nodes(a), &nodes(b)),
+        edges: SharedParts::of(&edges(a), &edges(b)),
     }
 }
 
 impl Comparison {
     pub fn table(&self) -> Table {
-        let row = |name: &str, parts: &Parts| -> Vec<Cell> {
+        let row = |name: &str, parts: &SharedParts| -> Vec<Cell> {
             let cell = |value: Option<f64>| value.map_or(Cell::Missing, Cell::from);
             let counts = [&parts.both, &parts.first, &parts.second].map(|all| Cell::from(all.len()));
             [name.into()].into_iter().chain(counts).chain([cell(parts.jaccard()), cell(parts.correlation)]).collect()

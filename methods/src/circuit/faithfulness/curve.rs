@@ -4,8 +4,8 @@
 //!
 //!     CPR = the area under f, CMD = the area under |1 - f|, by trapezoids over the share
 
-use super::random::Alike;
-use super::share::{Ends, Share, mean, measured};
+use super::random::UnitClasses;
+use super::share::{EndMetrics, Share, mean, measured};
 use crate::base::random::{OF_CALL, Seed};
 use crate::base::{Cell, Result, Table, Task};
 use crate::circuit::ablations::Ablations;
@@ -76,7 +76,7 @@ pub fn curve(circuit: &Circuit, runs: &dyn Ablations, options: &CurveOptions, ta
     let units = runs.units();
     check_draws(options.draws, units)?;
     let bar = task.begin("curve of faithfulness", Some(2 + (1 + options.draws as u64) * shares.len() as u64));
-    let ends = Ends::of(runs, task)?;
+    let ends = EndMetrics::of(runs, task)?;
     bar.advance(2);
     let classes = runs.alike();
     let mut points = Vec::new();
@@ -86,7 +86,7 @@ pub fn curve(circuit: &Circuit, runs: &dyn Ablations, options: &CurveOptions, ta
         let kept = runs.kept(&largest(circuit, chosen, options.pruned)?)?;
         let faithfulness = ends.share(&measured(runs, &kept, task)?, seed);
         bar.advance(1);
-        let alike = Alike::new(&classes, &kept);
+        let alike = UnitClasses::new(&classes, &kept);
         let mut random = Vec::new();
         for draw in 0..options.draws {
             let drawn = alike.draw(seed, draw as u64);

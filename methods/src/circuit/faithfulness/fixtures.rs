@@ -1,7 +1,6 @@
 //! Curves of two small models, computed with PyTorch in f64 by MIB's formulas (Mueller et al. 2025).
 
-use std::path::Path;
-
+use kit::{fixture, json};
 use serde_json::Value;
 
 use super::*;
@@ -12,11 +11,7 @@ use crate::circuit::edges::{EdgeAblation, EdgeRuns, eap_file};
 use crate::data::pairs::tokens::TokenPair;
 use crate::intervene::metric::Measure;
 use crate::model::Model;
-use crate::model::load::Loading;
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
+use crate::model::load::LoadSettings;
 
 fn floats(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
@@ -31,12 +26,12 @@ fn rows(value: &Value) -> Vec<Vec<u32>> {
 fn curves_and_areas_are_those_of_mib() {
     let task = Task::default();
     for family in ["gpt2", "llama"] {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/edges").join(family);
+        let folder = fixture("edges").join(family);
         let out = tempfile::tempdir().unwrap();
         let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
         let path = folder.join("model").display().to_string();
-        let model = Model::load(&files, &path, &Loading::default(), &task).unwrap();
-        let given = json(&folder.join("pairs.json"));
+        let model = Model::load(&files, &path, &LoadSettings::default(), &task).unwrap();
+        let given = json(folder.join("pairs.json"));
         let prompts = rows(&given["clean"]).into_iter().zip(rows(&given["corrupted"])).zip(rows(&given["answers"]));
         let pair = |((clean, corrupt), answers): ((Vec<u32>, Vec<u32>), Vec<u32>)| TokenPair {
             clean,
@@ -46,7 +41,7 @@ fn curves_and_areas_are_those_of_mib() {
             ..TokenPair::default()
         };
         let pairs: Vec<TokenPair> = prompts.map(pair).collect();
-        let truth = json(&folder.join("faithfulness.json"));
+        let truth = json(folder.join("faithfulness.json"));
         let options = CurveOptions { draws: 1, ..CurveOptions::default() };
         assert_eq!(options.shares, floats(&truth["fractions"]));
         let runs = EdgeRuns::new(&model, &pairs, Measure::LogitDiff, EdgeAblation::Corrupt, &task).unwrap();
@@ -67,7 +62,7 @@ fn curves_and_areas_are_those_of_mib() {
                 assert!((area - wanted).abs() < 1e-4, "{family} {method}: {name} {area} is not {wanted}");
             }
         }
-        let ends = Ends::of(&runs, &task).unwrap();
+        let ends = EndMetrics::of(&runs, &task).unwrap();
         assert!((ends.everything() - truth["m_model"].as_f64().unwrap()).abs() < 1e-4);
         assert!((ends.nothing() - truth["m_empty"].as_f64().unwrap()).abs() < 1e-4);
     }

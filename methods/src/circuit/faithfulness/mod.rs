@@ -22,11 +22,11 @@ mod fixtures;
 #[cfg(test)]
 mod tests;
 
-pub use compare::{Comparison, Parts, compare, stability};
+pub use compare::{Comparison, SharedParts, compare, stability};
 pub use curve::{Areas, Curve, CurveOptions, CurvePoint, curve};
-pub use random::Alike;
+pub use random::UnitClasses;
 pub use roc::{Roc, roc, units};
-pub use share::{Ends, Share, mean, measured};
+pub use share::{EndMetrics, Share, mean, measured};
 
 use super::ablations::Ablations;
 use super::graph::{Graph, Part, Units};
@@ -48,7 +48,7 @@ crate::options! {
 
 /// The metric with some units kept, and its share of the difference between everything and nothing.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Kept {
+pub struct KeptMetric {
     pub units: usize,
     /// The mean over pairs.
     pub metric: f64,
@@ -71,10 +71,10 @@ pub struct PairJudgement {
     pub units: usize,
     pub everything: f64,
     pub nothing: f64,
-    pub circuit: Kept,
-    pub complement: Kept,
+    pub circuit: KeptMetric,
+    pub complement: KeptMetric,
     /// Random circuits, and everything but each of them.
-    pub random: Vec<[Kept; 2]>,
+    pub random: Vec<[KeptMetric; 2]>,
     /// The changes without single units, the least first; empty where there is no faithfulness.
     pub left_out: Vec<LeftOut>,
 }
@@ -86,18 +86,18 @@ pub fn judge(graph: &Graph, runs: &dyn Ablations, options: &PairJudgeOptions, ta
     let singles = singles(graph, options.each);
     let seed = options.seed.draws();
     let bar = task.begin("judging a circuit", Some(4 + 2 * options.draws as u64 + singles.len() as u64));
-    let ends = Ends::of(runs, task)?;
+    let ends = EndMetrics::of(runs, task)?;
     bar.advance(2);
-    let run = |kept: &[bool]| -> Result<Kept> {
+    let run = |kept: &[bool]| -> Result<KeptMetric> {
         let values = share::measured(runs, kept, task)?;
         bar.advance(1);
         let metric = share::mean(&values);
-        Ok(Kept { units: kept.iter().filter(|kept| **kept).count(), metric, share: ends.share(&values, seed) })
+        Ok(KeptMetric { units: kept.iter().filter(|kept| **kept).count(), metric, share: ends.share(&values, seed) })
     };
     let others = |kept: &[bool]| kept.iter().map(|kept| !kept).collect::<Vec<bool>>();
     let circuit = run(&kept)?;
     let complement = run(&others(&kept))?;
-    let alike = Alike::new(&runs.alike(), &kept);
+    let alike = UnitClasses::new(&runs.alike(), &kept);
     let mut random = Vec::new();
     for draw in 0..options.draws {
         let drawn = alike.draw(seed, draw as u64);
@@ -187,7 +187,7 @@ impl PairJudgement {
     }
 
     pub fn table(&self) -> Table {
-        let row = |name: String, kept: &Kept| -> Vec<Cell> {
+        let row = |name: String, kept: &KeptMetric| -> Vec<Cell> {
             let [low, high] = kept.share.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::from));
             vec![name.into(), kept.units.into(), kept.metric.into(), cell(kept.share.value), low, high]
         };
@@ -237,7 +237,7 @@ fn cell(value: Option<f64>) -> Cell {
 }
 
 /// Returns the mean of the shares, where there are any.
-fn averaged<'a>(kept: impl Iterator<Item = &'a Kept>) -> Option<f64> {
+fn averaged<'a>(kept: impl Iterator<Item = &'a KeptMetric>) -> Option<f64> {
     let shares: Vec<f64> = kept.filter_map(|kept| kept.share.value).collect();
     (!shares.is_empty()).then(|| share::mean(&shares))
 }

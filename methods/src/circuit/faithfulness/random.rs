@@ -7,12 +7,12 @@ use rand::seq::index;
 use crate::base::random::stream;
 
 /// The units of each class, and how many of them a circuit has.
-pub struct Alike {
+pub struct UnitClasses {
     units: usize,
     classes: BTreeMap<usize, (Vec<usize>, usize)>,
 }
 
-impl Alike {
+impl UnitClasses {
     pub fn new(classes: &[usize], kept: &[bool]) -> Self {
         let mut found: BTreeMap<usize, (Vec<usize>, usize)> = BTreeMap::new();
         for (unit, (class, kept)) in classes.iter().zip(kept).enumerate() {
@@ -43,7 +43,7 @@ mod tests {
     fn the_circuits_of_one_call_differ_and_have_as_many_units_of_each_class() {
         let classes: Vec<usize> = (0..60).map(|unit| unit % 3).collect();
         let kept: Vec<bool> = (0..60).map(|unit| unit < 9 || unit == 30).collect();
-        let alike = Alike::new(&classes, &kept);
+        let alike = UnitClasses::new(&classes, &kept);
         let drawn: Vec<Vec<bool>> = (0..20).map(|draw| alike.draw(4, draw)).collect();
         let of_class = |kept: &[bool], class: usize| {
             kept.iter().zip(&classes).filter(|(kept, of)| **kept && **of == class).count()

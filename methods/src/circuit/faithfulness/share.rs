@@ -18,7 +18,7 @@ pub struct Share {
 }
 
 /// The metric of each pair with everything kept, and with nothing.
-pub struct Ends {
+pub struct EndMetrics {
     all: Vec<f64>,
     empty: Vec<f64>,
 }
@@ -44,7 +44,7 @@ pub fn measured(runs: &dyn Ablations, kept: &[bool], task: &Task) -> Result<Vec<
     }
 }
 
-impl Ends {
+impl EndMetrics {
     pub fn of(runs: &dyn Ablations, task: &Task) -> Result<Self> {
         let units = runs.units();
         Ok(Self { all: measured(runs, &vec![true; units], task)?, empty: measured(runs, &vec![false; units], task)? })

@@ -1,12 +1,14 @@
 //! Tests of judgements on runs whose values are known: each unit adds a number of its own.
 
+use kit::far;
+
 use super::*;
 use crate::base::Kind;
 use crate::circuit::dictionaries::Circuit;
 use crate::circuit::graph::{Edge, Node, Part};
 
 /// Five edges; the metric of a pair is the sum of what the kept ones add, times a factor of the pair.
-struct Sums {
+struct AdditiveUnits {
     adds: Vec<f64>,
     pairs: Vec<f64>,
 }
@@ -33,7 +35,7 @@ fn scored(scores: [f64; 6]) -> Graph {
     graph(&edges)
 }
 
-impl Ablations for Sums {
+impl Ablations for AdditiveUnits {
     fn units(&self) -> usize {
         self.adds.len()
     }
@@ -53,25 +55,25 @@ impl Ablations for Sums {
     }
 }
 
-fn sums() -> Sums {
-    Sums { adds: vec![4.0, 0.0, 3.0, 0.0, 2.0, 1.0], pairs: vec![1.0, 2.0, 0.5] }
+fn sums() -> AdditiveUnits {
+    AdditiveUnits { adds: vec![4.0, 0.0, 3.0, 0.0, 2.0, 1.0], pairs: vec![1.0, 2.0, 0.5] }
 }
 
 fn judged(graph: &Graph, runs: &dyn Ablations) -> PairJudgement {
     judge(graph, runs, &PairJudgeOptions::default(), &Task::default()).unwrap()
 }
 
-fn close(a: Option<f64>, b: f64) -> bool {
-    a.is_some_and(|a| (a - b).abs() < 1e-12)
+fn near(found: Option<f64>, expected: f64) -> bool {
+    far(found, expected) < 1e-12
 }
 
 #[test]
 fn everything_explains_all_and_nothing_nothing() {
     let all = judged(&scored([1.0; 6]), &sums());
-    assert!(close(all.faithfulness(), 1.0) && close(all.complement.share.value, 0.0));
+    assert!(near(all.faithfulness(), 1.0) && near(all.complement.share.value, 0.0));
     assert_eq!(all.circuit.share.interval, Some([1.0, 1.0]));
     let nothing = judged(&graph(&[]), &sums());
-    assert!(close(nothing.faithfulness(), 0.0) && close(nothing.complement.share.value, 1.0));
+    assert!(near(nothing.faithfulness(), 0.0) && near(nothing.complement.share.value, 1.0));
     assert_eq!((nothing.minimality(), nothing.left_out.len()), (None, 0));
     assert!(nothing.random.iter().all(|[drawn, rest]| drawn.units == 0 && rest.units == 6));
 }
@@ -83,14 +85,14 @@ fn faithfulness_is_the_share_of_what_the_circuit_adds() {
     assert_eq!(found.circuit.units, 6);
     let three = graph(&[(0, 1, 4.0), (1, 2, 3.0), (2, 3, 1.0)]);
     let found = judged(&three, &sums());
-    assert!(close(found.faithfulness(), 0.8) && close(found.complement.share.value, 0.2));
+    assert!(near(found.faithfulness(), 0.8) && near(found.complement.share.value, 0.2));
     assert!((found.everything - (3.0 + 35.0 / 3.0)).abs() < 1e-12 && found.nothing == 3.0);
-    assert!(close(found.minimality(), 0.1) && found.left_out[0].unit == "mlp_out.1 -> logits");
+    assert!(near(found.minimality(), 0.1) && found.left_out[0].unit == "mlp_out.1 -> logits");
     assert_eq!(found.left_out.iter().map(|one| (one.change * 10.0).round()).collect::<Vec<_>>(), [1.0, 3.0, 4.0]);
     // Random ones have an edge into each of the three nodes, too, and their complements the rest.
     for [drawn, rest] in &found.random {
         assert_eq!((drawn.units, rest.units), (3, 3));
-        assert!(close(Some(drawn.share.value.unwrap() + rest.share.value.unwrap()), 1.0));
+        assert!(near(Some(drawn.share.value.unwrap() + rest.share.value.unwrap()), 1.0));
         // The only edge into the first MLP is always among them.
         assert!(drawn.share.value.unwrap() >= 0.4 - 1e-12);
     }
@@ -121,19 +123,19 @@ fn intervals_are_over_pairs_and_a_single_pair_has_none() {
     let found = judged(&graph(&[(0, 1, 4.0), (1, 2, 3.0), (2, 3, 1.0)]), &Noisy);
     let [low, high] = found.circuit.share.interval.unwrap();
     // Half, with a deviation of sqrt(1.25 / 40) / 6.
-    assert!(close(found.faithfulness(), 0.5) && low < 0.5 && high > 0.5);
+    assert!(near(found.faithfulness(), 0.5) && low < 0.5 && high > 0.5);
     assert!((high - low - 2.0 * 1.96 * (1.25_f64 / 40.0).sqrt() / 6.0).abs() < 0.02, "{low} to {high}");
-    let single = judged(&scored([1.0; 6]), &Sums { pairs: vec![1.0], ..sums() });
-    assert!(close(single.faithfulness(), 1.0) && single.circuit.share.interval.is_none());
+    let single = judged(&scored([1.0; 6]), &AdditiveUnits { pairs: vec![1.0], ..sums() });
+    assert!(near(single.faithfulness(), 1.0) && single.circuit.share.interval.is_none());
 }
 
 #[test]
 fn a_target_that_never_changes_has_no_faithfulness_and_says_so() {
-    let found = judged(&scored([1.0; 6]), &Sums { adds: vec![0.0; 6], ..sums() });
+    let found = judged(&scored([1.0; 6]), &AdditiveUnits { adds: vec![0.0; 6], ..sums() });
     assert_eq!((found.faithfulness(), found.minimality(), found.random_faithfulness()), (None, None, None));
     assert!(found.note().contains("There is no faithfulness"), "{}", found.note());
     assert!(found.table().rows[0][3] == Cell::Missing);
-    let runs = Sums { adds: vec![0.0; 6], ..sums() };
+    let runs = AdditiveUnits { adds: vec![0.0; 6], ..sums() };
     let found = curve(&whole(&scored([1.0; 6])), &runs, &CurveOptions::default(), &Task::default()).unwrap();
     assert_eq!((found.areas, found.random), (None, None));
 }
@@ -142,13 +144,13 @@ fn a_target_that_never_changes_has_no_faithfulness_and_says_so() {
 fn what_is_no_number_is_refused_with_its_pair() {
     let error = judge(
         &scored([1.0; 6]),
-        &Sums { pairs: vec![1.0, f64::NAN], ..sums() },
+        &AdditiveUnits { pairs: vec![1.0, f64::NAN], ..sums() },
         &PairJudgeOptions::default(),
         &Task::default(),
     );
     let error = error.unwrap_err();
     assert!(error.kind == Kind::Numeric && error.message.contains("pair 1 is NaN with 6 of 6 units"), "{error}");
-    let none = Sums { pairs: Vec::new(), ..sums() };
+    let none = AdditiveUnits { pairs: Vec::new(), ..sums() };
     let error = judge(&scored([1.0; 6]), &none, &PairJudgeOptions::default(), &Task::default()).unwrap_err();
     assert!(error.message.contains("at least one pair"), "{error}");
 }
@@ -182,7 +184,7 @@ fn areas_are_by_trapezoids_over_the_share() {
     );
     assert!(found.points.iter().all(|point| point.random.len() == 3));
     // A circuit that has all of the metric from the first share on: area 1 of 1, and none to 1.
-    let perfect = Sums { adds: vec![1.0, 0.0, 0.0, 0.0, 0.0, 0.0], ..sums() };
+    let perfect = AdditiveUnits { adds: vec![1.0, 0.0, 0.0, 0.0, 0.0, 0.0], ..sums() };
     let shares = CurveOptions { shares: vec![0.2, 0.5, 1.0], pruned: false, ..CurveOptions::default() };
     let found = curve(&whole(&scored([4.0, 0.0, 3.0, 0.0, 2.0, 1.0])), &perfect, &shares, &Task::default()).unwrap();
     let areas = found.areas.unwrap();
@@ -245,7 +247,7 @@ fn circuits_are_compared_by_what_both_have() {
     assert_eq!(found.edges.both, ["mlp_out.0 -> mlp_out.1", "mlp_out.1 -> logits"]);
     assert_eq!((found.edges.first.len(), found.edges.second.len()), (1, 1));
     assert_eq!((found.edges.jaccard(), found.nodes.jaccard()), (Some(0.5), Some(1.0)));
-    assert!(close(found.edges.correlation, 1.0) && found.nodes.correlation.is_none());
+    assert!(near(found.edges.correlation, 1.0) && found.nodes.correlation.is_none());
     let nothing = compare(&Graph::default(), &Graph::default());
     assert_eq!((nothing.edges.jaccard(), nothing.edges.correlation), (None, None));
     let table = stability(&[&a, &b, &a], &Task::default()).unwrap();

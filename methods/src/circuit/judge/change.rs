@@ -1,22 +1,22 @@
 //! Activations of a site with changed features of its dictionary.
 
 use crate::base::{Result, Task};
-use crate::sae::splice::Rest;
+use crate::sae::splice::ErrorTreatment;
 use crate::sae::{Sae, Scaling, SparseCodes};
 use crate::tensor::{DType, Device, Tensor, dtype};
 use kernels::sparse::add_rows;
-use kernels::{Numbers, arch, flat};
+use kernels::{FlatNumbers, arch, flat};
 
 /// A change of the features of one dictionary.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Change {
+pub enum LevelChange {
     /// Features that are zero-ablated; the reconstruction error is kept.
     Zero(Vec<usize>),
     /// Features that are kept while all others are mean-ablated, with the means over a text.
-    Only(Vec<usize>, Rest),
+    Only(Vec<usize>, ErrorTreatment),
 }
 
-impl Change {
+impl LevelChange {
     /// Returns whether the change leaves everything as it is.
     pub fn is_none(&self) -> bool {
         matches!(self, Self::Zero(features) if features.is_empty())
@@ -48,8 +48,8 @@ impl Change {
                     (0..).zip(means).map(|(feature, mean)| if is_named(feature) { 0.0 } else { *mean }).collect();
                 let means = constant(sae, &input, means)?;
                 let base = match rest {
-                    Rest::Kept => input.clone(),
-                    Rest::Dropped => sae.reconstruct(&input)?,
+                    ErrorTreatment::Kept => input.clone(),
+                    ErrorTreatment::Dropped => sae.reconstruct(&input)?,
                 };
                 (base - sum(&|feature| !is_named(feature))?)?.broadcast_add(&means)?
             }
@@ -91,7 +91,7 @@ fn written(sae: &Sae, input: &Tensor, codes: &SparseCodes, is_meant: &dyn Fn(u32
     let is_plain = parts.scaling == Scaling::None && !parts.rescaled;
     if is_plain && input.device().is_cpu() && parts.decoder.dtype() == DType::F32 {
         let decoder = flat(&parts.decoder)?;
-        let decoder = Numbers::of(&decoder)?;
+        let decoder = FlatNumbers::of(&decoder)?;
         let mut found = vec![0.0; rows * width];
         for (row, found) in found.chunks_exact_mut(width).enumerate() {
             let picked = of_row(row);
@@ -111,26 +111,24 @@ fn written(sae: &Sae, input: &Tensor, codes: &SparseCodes, is_meant: &dyn Fn(u32
 
 #[cfg(test)]
 mod tests {
+    use kit::far;
+
     use super::*;
     use crate::circuit::samples::dictionary;
     use crate::sae::{Activation, Parts};
 
-    fn far(a: &Tensor, b: &Tensor) -> f32 {
-        (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap()
-    }
-
     /// Computes the change by dense activations: x + (c' - c) D, as a whole matrix product.
-    fn plainly(sae: &Sae, means: &[f32], x: &Tensor, change: &Change) -> Tensor {
+    fn plainly(sae: &Sae, means: &[f32], x: &Tensor, change: &LevelChange) -> Tensor {
         let codes = sae.encode(x).unwrap().to_vec2::<f32>().unwrap();
         let put = |feature: usize, code: f32| match change {
-            Change::Zero(features) => {
+            LevelChange::Zero(features) => {
                 if features.contains(&feature) {
                     0.0
                 } else {
                     code
                 }
             }
-            Change::Only(kept, _) => {
+            LevelChange::Only(kept, _) => {
                 if kept.contains(&feature) {
                     code
                 } else {
@@ -144,7 +142,7 @@ mod tests {
             .collect();
         let gap = sae.writes(x, &every(sae).unwrap(), &Tensor::new(gap, &Device::Cpu).unwrap()).unwrap();
         let base = match change {
-            Change::Only(_, Rest::Dropped) => sae.reconstruct(x).unwrap(),
+            LevelChange::Only(_, ErrorTreatment::Dropped) => sae.reconstruct(x).unwrap(),
             _ => x.clone(),
         };
         (base + gap).unwrap()
@@ -162,16 +160,16 @@ mod tests {
                 sae.encode_sparse(&x, &Task::default()).unwrap().row(0).0.iter().map(|f| *f as usize).collect();
             let some = vec![active[0], active[2], 29];
             let changes = [
-                Change::Zero(some.clone()),
-                Change::Only(some.clone(), Rest::Kept),
-                Change::Only(some, Rest::Dropped),
-                Change::Only(vec![], Rest::Kept),
+                LevelChange::Zero(some.clone()),
+                LevelChange::Only(some.clone(), ErrorTreatment::Kept),
+                LevelChange::Only(some, ErrorTreatment::Dropped),
+                LevelChange::Only(vec![], ErrorTreatment::Kept),
             ];
             for change in changes {
                 let found = change.of(&sae, &means, &x, &Task::default()).unwrap();
                 assert!(far(&found, &plainly(&sae, &means, &x, &change)) < 1e-5, "{change:?}");
             }
         }
-        assert!(Change::Zero(vec![]).is_none() && !Change::Only(vec![], Rest::Kept).is_none());
+        assert!(LevelChange::Zero(vec![]).is_none() && !LevelChange::Only(vec![], ErrorTreatment::Kept).is_none());
     }
 }

@@ -7,7 +7,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use super::JudgeOptions;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
-use crate::circuit::tree::{CodeReader, Read, Stage};
+use crate::circuit::tree::{CodeReader, ParentReading, Stage};
 use crate::data::Text;
 use crate::data::pack;
 use crate::err;
@@ -59,7 +59,7 @@ impl TextRows {
 
 /// A position that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spot {
+pub struct MeasuredSpot {
     /// The row in the group: the bootstrap draws whole rows.
     pub row: usize,
     /// The row in the batch.
@@ -75,23 +75,23 @@ pub struct Spot {
 #[derive(Debug)]
 pub struct MeasuredBatch {
     pub batch: Batch,
-    pub spots: Vec<Spot>,
+    pub spots: Vec<MeasuredSpot>,
 }
 
 /// The rows of one measure.
 #[derive(Debug, Default)]
-pub struct Group {
+pub struct MeasureGroup {
     pub parts: Vec<MeasuredBatch>,
     pub rows: usize,
 }
 
 /// A row: its tokens, and its measured columns.
-struct Row {
+struct MeasuredRow {
     ids: Vec<u32>,
     spots: Vec<(usize, bool, u32)>,
 }
 
-impl Row {
+impl MeasuredRow {
     /// Builds a row, or none without a position.
     fn of(ids: &[u32], spots: Vec<(usize, bool, u32)>) -> Option<Self> {
         let last = spots.iter().map(|(column, ..)| *column).max()?;
@@ -99,16 +99,16 @@ impl Row {
     }
 }
 
-impl Group {
+impl MeasureGroup {
     /// Splits rows into batches of similar lengths.
-    fn of(mut rows: Vec<Row>) -> Result<Self> {
+    fn of(mut rows: Vec<MeasuredRow>) -> Result<Self> {
         rows.sort_by_key(|row| row.ids.len());
         let longest = rows.last().map_or(1, |row| row.ids.len());
         let count = (AT_ONCE / longest).max(1);
         let mut parts = Vec::new();
         for (number, rows) in rows.chunks(count).enumerate() {
             let spots = rows.iter().enumerate().flat_map(|(within, row)| {
-                let spot = move |(column, is_due, label): &(usize, bool, u32)| Spot {
+                let spot = move |(column, is_due, label): &(usize, bool, u32)| MeasuredSpot {
                     row: number * count + within,
                     within,
                     column: *column,
@@ -124,7 +124,7 @@ impl Group {
     }
 
     /// Returns all positions, batch by batch.
-    pub fn spots(&self) -> impl Iterator<Item = &Spot> {
+    pub fn spots(&self) -> impl Iterator<Item = &MeasuredSpot> {
         self.parts.iter().flat_map(|part| &part.spots)
     }
 }
@@ -132,11 +132,11 @@ impl Group {
 /// The contexts of an evaluation.
 pub struct Contexts {
     /// The rows in which one of the tokens comes next: all such positions, and some others before the last of them.
-    pub tokens: Group,
+    pub tokens: MeasureGroup,
     /// Positions where the target is active, drawn uniformly from all of them.
-    pub target: Group,
+    pub target: MeasureGroup,
     /// The unrelated rows, in which the target is inactive and none of the tokens occurs: some positions of each.
-    pub other: Group,
+    pub other: MeasureGroup,
     /// The label that positions are grouped by.
     pub by: Option<Column>,
     /// The number of rows in which one of the tokens comes next.
@@ -178,18 +178,18 @@ impl Contexts {
             let (due, elsewhere) = split_by_next(rows.row(number), tokens);
             let spots = due.into_iter().map(|column| (column, true, rows.label(number, column)));
             let spots = spots.chain(elsewhere.into_iter().map(|column| (column, false, 0)));
-            Row::of(rows.row(number), spots.collect())
+            MeasuredRow::of(rows.row(number), spots.collect())
         });
         let mut active: BTreeMap<usize, Vec<(usize, bool, u32)>> = BTreeMap::new();
         for moment in tally.some.iter().take(ACTIVE) {
             active.entry(moment.row as usize).or_default().push((moment.column as usize, false, 0));
         }
-        let active = active.into_iter().filter_map(|(number, spots)| Row::of(rows.row(number), spots));
+        let active = active.into_iter().filter_map(|(number, spots)| MeasuredRow::of(rows.row(number), spots));
         let others = others(model, stage, feature, rows, (tokens, options), task)?;
         Ok(Self {
-            tokens: Group::of(due.collect())?,
-            target: Group::of(active.collect())?,
-            other: Group::of(others)?,
+            tokens: MeasureGroup::of(due.collect())?,
+            target: MeasureGroup::of(active.collect())?,
+            other: MeasureGroup::of(others)?,
             by: rows.labels.as_ref().map(|(column, _)| column.clone()),
             due_rows,
             fired: tally.fired,
@@ -199,7 +199,7 @@ impl Contexts {
 
     /// Returns the rows by whose activations comparison features are selected: those of the tokens, or of the target
     /// without tokens.
-    pub fn judged(&self) -> &Group {
+    pub fn judged(&self) -> &MeasureGroup {
         if self.tokens.rows > 0 { &self.tokens } else { &self.target }
     }
 }
@@ -229,7 +229,7 @@ fn others(
     rows: &TextRows,
     (tokens, options): (&[u32], &JudgeOptions),
     task: &Task,
-) -> Result<Vec<Row>> {
+) -> Result<Vec<MeasuredRow>> {
     let has = |number: usize| rows.row(number).iter().any(|id| tokens.contains(id));
     let mut numbers: Vec<usize> =
         (0..rows.ids.len()).filter(|number| rows.row(*number).len() > 1 && !has(*number)).collect();
@@ -246,7 +246,7 @@ fn others(
         for (number, _) in numbers.iter().zip(is_silent).filter(|(_, is_silent)| *is_silent) {
             let ids = rows.row(*number);
             let columns: Vec<usize> = (0..ids.len() - 1).collect();
-            found.extend(Row::of(ids, spread(&columns).into_iter().map(|column| (column, false, 0)).collect()));
+            found.extend(MeasuredRow::of(ids, spread(&columns).into_iter().map(|column| (column, false, 0)).collect()));
         }
         bar.advance((found.len() - before) as u64);
     }
@@ -259,7 +259,7 @@ fn silent(model: &Model, stage: &Stage, feature: usize, rows: Vec<Vec<u32>>, tas
     let batch = Batch::new(rows)?;
     let ask = Ask { places: vec![stage.place], ..Ask::default() };
     let x = model.decoder.cache(&batch, ask, task)?.at(stage.place)?;
-    let codes = CodeReader::new(&stage.sae, feature, Read::Code)?.of(&x.flatten(0, 1)?, task)?;
+    let codes = CodeReader::new(&stage.sae, feature, ParentReading::Code)?.of(&x.flatten(0, 1)?, task)?;
     let of_rows = codes.chunks(batch.width()).zip(batch.lengths());
     Ok(of_rows.map(|(codes, length)| codes.iter().take(length).all(|code| *code == 0.0)).collect())
 }
@@ -287,16 +287,16 @@ mod tests {
     #[test]
     fn rows_end_where_the_last_position_is_and_come_in_parts_of_about_one_length() {
         let row = |length: u32, columns: &[usize]| {
-            Row::of(&(0..length).collect::<Vec<_>>(), columns.iter().map(|column| (*column, true, 0)).collect())
+            MeasuredRow::of(&(0..length).collect::<Vec<_>>(), columns.iter().map(|column| (*column, true, 0)).collect())
         };
         assert!(row(5, &[]).is_none());
         let rows = || [row(9, &[6]), row(4, &[0, 2]), row(3, &[1])].into_iter().flatten().collect::<Vec<_>>();
-        let group = Group::of(rows()).unwrap();
+        let group = MeasureGroup::of(rows()).unwrap();
         assert_eq!(group.parts[0].batch.lengths(), [2, 3, 7]);
         let places: Vec<(usize, usize)> = group.spots().map(|spot| (spot.row, spot.column)).collect();
         assert_eq!(places, [(0, 1), (1, 0), (1, 2), (2, 6)]);
-        let long: Vec<Row> = (0..3).filter_map(|_| row(AT_ONCE as u32, &[AT_ONCE - 1])).collect();
-        let alone = Group::of(long).unwrap();
+        let long: Vec<MeasuredRow> = (0..3).filter_map(|_| row(AT_ONCE as u32, &[AT_ONCE - 1])).collect();
+        let alone = MeasureGroup::of(long).unwrap();
         assert_eq!((alone.parts.len(), alone.rows), (3, 3));
         assert_eq!(alone.spots().map(|spot| (spot.row, spot.within)).collect::<Vec<_>>(), [(0, 0), (1, 0), (2, 0)]);
     }

@@ -1,6 +1,6 @@
 //! A figure with its interval: the bootstrap draws rows of text with all their positions.
 
-use super::contexts::{Group, Spot};
+use super::contexts::{MeasureGroup, MeasuredSpot};
 use crate::base::Cell;
 use crate::base::bootstrap::bootstrap;
 
@@ -36,7 +36,7 @@ pub struct MeasuredRows {
 }
 
 impl MeasuredRows {
-    pub fn of(group: &Group, seed: u64, is_meant: impl Fn(&Spot) -> bool) -> Self {
+    pub fn of(group: &MeasureGroup, seed: u64, is_meant: impl Fn(&MeasuredSpot) -> bool) -> Self {
         let mut positions = vec![Vec::new(); group.rows];
         for (number, spot) in group.spots().enumerate().filter(|(_, spot)| is_meant(spot)) {
             if let Some(row) = positions.get_mut(spot.row) {
@@ -87,11 +87,11 @@ mod tests {
     use crate::model::batch::Batch;
 
     /// Builds a group of rows with given numbers of positions.
-    pub fn group(positions: &[usize]) -> Group {
-        let spot = |row: usize, column: usize| Spot { row, within: row, column, is_due: column == 0, label: 0 };
+    pub fn group(positions: &[usize]) -> MeasureGroup {
+        let spot = |row: usize, column: usize| MeasuredSpot { row, within: row, column, is_due: column == 0, label: 0 };
         let spots = positions.iter().enumerate().flat_map(|(row, count)| (0..*count).map(move |at| spot(row, at)));
         let batch = Batch::new(vec![vec![0; 4]; positions.len()]).unwrap();
-        Group { parts: vec![MeasuredBatch { batch, spots: spots.collect() }], rows: positions.len() }
+        MeasureGroup { parts: vec![MeasuredBatch { batch, spots: spots.collect() }], rows: positions.len() }
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::features::{Survey, TokenPattern};
 use crate::model::Model;
 use contexts::{ACTIVE, Contexts, TextRows};
 use random::Pool;
-use runs::Runs;
+use runs::JudgedRuns;
 use sets::Sets;
 
 pub use labels::{NodeLabels, labelled_language};
@@ -126,7 +126,7 @@ pub fn judge(
     let target = (target.level, target.needed_feature()?);
     let contexts = Contexts::of(model, &stages[target.0], target, (&survey, &rows), (&tokens, options), task)?;
     drop(rows);
-    let runs = Runs::of(model, &stages, &survey, target, &tokens, contexts)?;
+    let runs = JudgedRuns::of(model, &stages, &survey, target, &tokens, contexts)?;
     let pool = Pool::of(&runs, &features, options.seed.draws(), task)?;
     let nodes = options.nodes.unwrap_or(graph.nodes.len() <= MANY).then_some(graph);
     check_draws(options.draws, features.iter().map(Vec::len).sum::<usize>().max(3))?;

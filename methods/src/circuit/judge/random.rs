@@ -3,7 +3,7 @@
 use rand::RngExt;
 use rand::seq::index;
 
-use super::runs::Runs;
+use super::runs::JudgedRuns;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 
@@ -33,33 +33,33 @@ impl SetKind {
 }
 
 /// Features of one dictionary, each with the sum of its activations, smallest first.
-type Sums = Vec<(usize, f64)>;
+type FeatureSums = Vec<(usize, f64)>;
 
 /// The features of one dictionary.
-struct Level {
+struct LevelFeatures {
     /// The active features outside the circuit, by the sum of their activations over the text.
-    free: Sums,
+    free: FeatureSums,
     /// The features outside the circuit by the sum in the evaluated rows, inactive ones included.
-    free_here: Sums,
+    free_here: FeatureSums,
     /// The features of the circuit with either sum.
-    kept: Sums,
-    kept_here: Sums,
+    kept: FeatureSums,
+    kept_here: FeatureSums,
 }
 
 /// Features to draw from, level by level.
 pub struct Pool {
-    levels: Vec<Level>,
+    levels: Vec<LevelFeatures>,
     seed: u64,
 }
 
 impl Pool {
-    pub fn of(runs: &Runs, kept: &[Vec<usize>], seed: u64, task: &Task) -> Result<Self> {
+    pub fn of(runs: &JudgedRuns, kept: &[Vec<usize>], seed: u64, task: &Task) -> Result<Self> {
         let here = runs.masses(task)?;
         let level = |(level, kept): (usize, &Vec<usize>)| {
             let tallies = runs.tallies(level);
             let fired: Vec<bool> = tallies.iter().map(|tally| tally.fired > 0).collect();
             let sums: Vec<f64> = tallies.iter().map(|tally| tally.sum).collect();
-            Level::of(&fired, &sums, &here[level], kept)
+            LevelFeatures::of(&fired, &sums, &here[level], kept)
         };
         Ok(Self { levels: kept.iter().enumerate().map(level).collect(), seed })
     }
@@ -70,7 +70,7 @@ impl Pool {
         match kind {
             SetKind::Active => {
                 let mut random = random("random features");
-                let level = |level: &Level| {
+                let level = |level: &LevelFeatures| {
                     let count = level.kept.len().min(level.free.len());
                     index::sample(&mut random, level.free.len(), count).iter().map(|i| level.free[i].0).collect()
                 };
@@ -85,19 +85,20 @@ impl Pool {
                 self.levels.iter().map(|level| matched(&level.free_here, &level.kept_here, &mut random)).collect()
             }
             SetKind::MostActiveHere => {
-                let largest =
-                    |level: &Level| level.free_here.iter().rev().take(level.kept.len()).map(|(f, _)| *f).collect();
+                let largest = |level: &LevelFeatures| {
+                    level.free_here.iter().rev().take(level.kept.len()).map(|(f, _)| *f).collect()
+                };
                 self.levels.iter().map(largest).collect()
             }
         }
     }
 }
 
-impl Level {
+impl LevelFeatures {
     fn of(fired: &[bool], text: &[f64], here: &[f64], kept: &[usize]) -> Self {
         let free = |sums: &[f64]| {
             let features = (0..fired.len()).filter(|feature| fired[*feature] && !kept.contains(feature));
-            let mut free: Sums = features.map(|feature| (feature, sums[feature])).collect();
+            let mut free: FeatureSums = features.map(|feature| (feature, sums[feature])).collect();
             free.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
             free
         };
@@ -107,7 +108,7 @@ impl Level {
 }
 
 /// Draws for each feature of the circuit another one with about the same sum, none of them twice.
-fn matched(free: &Sums, kept: &Sums, random: &mut impl RngExt) -> Vec<usize> {
+fn matched(free: &FeatureSums, kept: &FeatureSums, random: &mut impl RngExt) -> Vec<usize> {
     let mut free = free.clone();
     let mut chosen = Vec::new();
     for (_, sum) in kept {
@@ -131,7 +132,10 @@ mod tests {
         let fired: Vec<bool> = (0..100).map(|feature| feature % 5 != 0).collect();
         let text: Vec<f64> = (0..100).map(f64::from).collect();
         let here: Vec<f64> = (0..100).map(|feature| f64::from(100 - feature)).collect();
-        Pool { levels: vec![Level::of(&fired, &text, &here, kept), Level::of(&fired, &text, &here, &[])], seed: 3 }
+        Pool {
+            levels: vec![LevelFeatures::of(&fired, &text, &here, kept), LevelFeatures::of(&fired, &text, &here, &[])],
+            seed: 3,
+        }
     }
 
     #[test]
@@ -172,7 +176,7 @@ mod tests {
         }
         // In the rows that are judged the first ones are the most active.
         assert_eq!(pool(&kept).set(SetKind::MostActiveHere, 0)[0], [2, 3, 4]);
-        let few = Level::of(&[true, true, false], &[1.0, 2.0, 0.0], &[0.0; 3], &[1]);
+        let few = LevelFeatures::of(&[true, true, false], &[1.0, 2.0, 0.0], &[0.0; 3], &[1]);
         assert_eq!(matched(&few.free_here, &vec![(1, 0.0), (2, 0.0)], &mut stream(0, "few", 0)), [0]);
     }
 }

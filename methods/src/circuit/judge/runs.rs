@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::change::{Change, codes_of};
-use super::contexts::{Contexts, Group, MeasuredBatch};
+use super::change::{LevelChange, codes_of};
+use super::contexts::{Contexts, MeasureGroup, MeasuredBatch};
 use crate::base::task::Bar;
 use crate::base::{Result, Task, parallel};
-use crate::circuit::tree::{CodeReader, Read, Stage};
+use crate::circuit::tree::{CodeReader, ParentReading, Stage};
 use crate::err;
 use crate::features::chance::together;
 use crate::features::{Survey, Tally};
@@ -25,7 +25,7 @@ const LOGITS: usize = 1 << 24;
 
 /// The measures of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Measure {
+pub enum RunMeasure {
     /// The target's activation, where it is active.
     Code,
     /// The total probability of the tokens, where one of them comes next and elsewhere.
@@ -34,15 +34,15 @@ pub enum Measure {
     Kl,
 }
 
-impl Measure {
+impl RunMeasure {
     pub const ALL: [Self; 3] = [Self::Code, Self::Chance, Self::Kl];
 }
 
 /// A run: its changes, level by level, and its measures.
 #[derive(Debug, Clone)]
-pub struct Run {
-    pub changes: Vec<Change>,
-    pub reads: &'static [Measure],
+pub struct JudgedRun {
+    pub changes: Vec<LevelChange>,
+    pub reads: &'static [RunMeasure],
 }
 
 /// The values of a run at each position of the rows of a measure; empty for measures that are not read.
@@ -54,24 +54,24 @@ pub struct RunValues {
 }
 
 impl RunValues {
-    pub fn of(&self, measure: Measure) -> &[f64] {
+    pub fn of(&self, measure: RunMeasure) -> &[f64] {
         match measure {
-            Measure::Code => &self.code,
-            Measure::Chance => &self.chance,
-            Measure::Kl => &self.kl,
+            RunMeasure::Code => &self.code,
+            RunMeasure::Chance => &self.chance,
+            RunMeasure::Kl => &self.kl,
         }
     }
 
-    fn of_mut(&mut self, measure: Measure) -> &mut Vec<f64> {
+    fn of_mut(&mut self, measure: RunMeasure) -> &mut Vec<f64> {
         match measure {
-            Measure::Code => &mut self.code,
-            Measure::Chance => &mut self.chance,
-            Measure::Kl => &mut self.kl,
+            RunMeasure::Code => &mut self.code,
+            RunMeasure::Chance => &mut self.chance,
+            RunMeasure::Kl => &mut self.kl,
         }
     }
 }
 
-pub struct Runs<'a> {
+pub struct JudgedRuns<'a> {
     model: &'a Model,
     stages: &'a [Stage],
     survey: &'a Survey,
@@ -99,7 +99,7 @@ struct Clean {
 }
 
 /// The rows of a batch that a run changes, from the first changed column on.
-struct Picked<'a> {
+struct ChangedRows<'a> {
     part: &'a Batch,
     batch: Batch,
     rows: Vec<usize>,
@@ -109,7 +109,7 @@ struct Picked<'a> {
     clean: &'a Clean,
 }
 
-impl<'a> Runs<'a> {
+impl<'a> JudgedRuns<'a> {
     pub fn of(
         model: &'a Model,
         stages: &'a [Stage],
@@ -122,7 +122,7 @@ impl<'a> Runs<'a> {
         let positions = survey.positions.max(1) as f64;
         let means = survey.dictionaries.iter().take(level);
         let means = means.map(|of| of.iter().map(|tally| (tally.sum / positions) as f32).collect()).collect();
-        let reader = CodeReader::new(&stages[level].sae, feature, Read::Code)?;
+        let reader = CodeReader::new(&stages[level].sae, feature, ParentReading::Code)?;
         Ok(Self { model, stages, survey, level, reader, tokens, contexts, means })
     }
 
@@ -137,11 +137,11 @@ impl<'a> Runs<'a> {
     }
 
     /// Returns the rows of a measure.
-    pub fn group(&self, measure: Measure) -> &Group {
+    pub fn group(&self, measure: RunMeasure) -> &MeasureGroup {
         match measure {
-            Measure::Code => &self.contexts.target,
-            Measure::Chance => &self.contexts.tokens,
-            Measure::Kl => &self.contexts.other,
+            RunMeasure::Code => &self.contexts.target,
+            RunMeasure::Chance => &self.contexts.tokens,
+            RunMeasure::Kl => &self.contexts.other,
         }
     }
 
@@ -168,16 +168,16 @@ impl<'a> Runs<'a> {
 
     /// Returns the values of the clean run, and of each of some runs. The rows of a batch are run together, and several
     /// runs are computed at once.
-    pub fn all(&self, runs: &[Run], task: &Task) -> Result<(RunValues, Vec<RunValues>)> {
+    pub fn all(&self, runs: &[JudgedRun], task: &Task) -> Result<(RunValues, Vec<RunValues>)> {
         let mut clean = RunValues::default();
         let mut found = vec![RunValues::default(); runs.len()];
-        let of_measure = |measure: Measure| self.group(measure).parts.iter().map(move |part| (measure, part));
-        let parts: Vec<(Measure, &MeasuredBatch)> = Measure::ALL.into_iter().flat_map(of_measure).collect();
-        let reads = |measure: Measure| runs.iter().filter(move |run| run.reads.contains(&measure)).count() as u64;
+        let of_measure = |measure: RunMeasure| self.group(measure).parts.iter().map(move |part| (measure, part));
+        let parts: Vec<(RunMeasure, &MeasuredBatch)> = RunMeasure::ALL.into_iter().flat_map(of_measure).collect();
+        let reads = |measure: RunMeasure| runs.iter().filter(move |run| run.reads.contains(&measure)).count() as u64;
         let bar = task.begin("judging", Some(parts.iter().map(|(measure, _)| reads(*measure)).sum()));
         for (measure, part) in parts {
             let known = self.clean(measure, part, task)?;
-            let read = |run: &Run| -> Result<Vec<f64>> {
+            let read = |run: &JudgedRun| -> Result<Vec<f64>> {
                 let is_read = run.reads.contains(&measure);
                 Task::in_place(|| if is_read { self.changed(measure, part, &known, run, task) } else { Ok(Vec::new()) })
             };
@@ -193,10 +193,10 @@ impl<'a> Runs<'a> {
     /// Makes runs in the order given, several of them at a time, to report progress.
     fn at_once(
         &self,
-        runs: &[Run],
+        runs: &[JudgedRun],
         bar: &dyn Bar,
-        measure: Measure,
-        read: &(dyn Fn(&Run) -> Result<Vec<f64>> + Sync),
+        measure: RunMeasure,
+        read: &(dyn Fn(&JudgedRun) -> Result<Vec<f64>> + Sync),
     ) -> Vec<Result<Vec<f64>>> {
         let mut all = Vec::with_capacity(runs.len());
         for runs in runs.chunks(4 * rayon::current_num_threads().max(1)) {
@@ -217,24 +217,25 @@ impl<'a> Runs<'a> {
         Ok((streams, codes))
     }
 
-    fn clean(&self, measure: Measure, part: &MeasuredBatch, task: &Task) -> Result<Clean> {
+    fn clean(&self, measure: RunMeasure, part: &MeasuredBatch, task: &Task) -> Result<Clean> {
         let (streams, codes) = self.flow(part, task)?;
         let blocks = self.stages[0].block..self.model.decoder.config().layers;
         let remembered = |x: &Tensor| self.model.decoder.remembered(&part.batch, x.clone(), blocks, task);
-        let past = match self.model.decoder.config().continues_anywhere() {
-            true => streams.first().map(remembered).transpose()?,
-            false => None,
+        let past = if self.model.decoder.config().continues_anywhere() {
+            streams.first().map(remembered).transpose()?
+        } else {
+            None
         };
         let mut clean = Clean { streams, codes, past, values: vec![0.0; part.spots.len()], logs: None };
         let rows = (0..part.batch.rows().len()).collect();
         let x = clean.streams[self.level].clone();
-        if measure == Measure::Kl {
-            let all = Picked::of(part, rows, 0, &clean)?;
+        if measure == RunMeasure::Kl {
+            let all = ChangedRows::of(part, rows, 0, &clean)?;
             let logs = self.of_logits(&all, x, |_, logits| Ok(vec![logarithms(logits)?]), task)?;
             clean.logs = Some(Tensor::cat(&logs, 0)?);
             return Ok(clean);
         }
-        clean.values = self.read(measure, &Picked::of(part, rows, 0, &clean)?, x, task)?;
+        clean.values = self.read(measure, &ChangedRows::of(part, rows, 0, &clean)?, x, task)?;
         Ok(clean)
     }
 
@@ -242,10 +243,10 @@ impl<'a> Runs<'a> {
     /// level by level. The run begins at the first changed dictionary, with the affected rows and columns only.
     fn changed(
         &self,
-        measure: Measure,
+        measure: RunMeasure,
         part: &MeasuredBatch,
         clean: &Clean,
-        run: &Run,
+        run: &JudgedRun,
         task: &Task,
     ) -> Result<Vec<f64>> {
         task.check()?;
@@ -256,7 +257,7 @@ impl<'a> Runs<'a> {
         let Some(first) = first.filter(|first| *first < self.level) else { return Ok(values) };
         for rows in touched.chunks(TOGETHER) {
             let start = if clean.past.is_some() { rows[0].0 } else { 0 };
-            let some = Picked::of(part, rows.iter().map(|(_, row)| *row).collect(), start, clean)?;
+            let some = ChangedRows::of(part, rows.iter().map(|(_, row)| *row).collect(), start, clean)?;
             // A change after all measured positions has no effect.
             if some.spots.is_empty() {
                 continue;
@@ -267,9 +268,10 @@ impl<'a> Runs<'a> {
                 let means = &self.means[level];
                 if let Some(change) = run.changes.get(level).filter(|change| !change.is_none()) {
                     let flat = x.flatten(0, 1)?;
-                    let flat = match level == first {
-                        true => change.of_codes(&stage.sae, means, &flat, &some.codes(&clean.codes[level], part))?,
-                        false => change.of(&stage.sae, means, &flat, task)?,
+                    let flat = if level == first {
+                        change.of_codes(&stage.sae, means, &flat, &some.codes(&clean.codes[level], part))?
+                    } else {
+                        change.of(&stage.sae, means, &flat, task)?
                     };
                     x = flat.reshape(x.shape())?;
                 }
@@ -284,12 +286,12 @@ impl<'a> Runs<'a> {
     /// Returns the rows of a batch that some change affects, each after its first affected column: where none of its
     /// features is active, an ablation changes nothing. Before that column the residual stream is that of the clean
     /// run, so the clean activations are valid at all levels.
-    fn touched(&self, part: &MeasuredBatch, clean: &Clean, changes: &[Change]) -> Vec<(usize, usize)> {
+    fn touched(&self, part: &MeasuredBatch, clean: &Clean, changes: &[LevelChange]) -> Vec<(usize, usize)> {
         let width = part.batch.width();
         let lengths = part.batch.lengths();
         let mut starts = vec![None; lengths.len()];
         for (change, codes) in changes.iter().zip(&clean.codes).filter(|(change, _)| !change.is_none()) {
-            if matches!(change, Change::Only(..)) {
+            if matches!(change, LevelChange::Only(..)) {
                 return (0..lengths.len()).map(|row| (0, row)).collect();
             }
             let is_named = change.names(codes.d_sae());
@@ -303,7 +305,7 @@ impl<'a> Runs<'a> {
     }
 
     /// Returns the residual stream after some blocks in rows of a batch, from their first column on.
-    fn behind(&self, some: &Picked, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Tensor> {
+    fn behind(&self, some: &ChangedRows, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Tensor> {
         match some.clean.past.as_ref().filter(|_| some.start > 0) {
             Some(past) => {
                 let which: Vec<u32> = some.rows.iter().map(|row| *row as u32).collect();
@@ -314,11 +316,11 @@ impl<'a> Runs<'a> {
     }
 
     /// Returns the measured values at the positions of some rows, from the residual stream at the target's dictionary.
-    fn read(&self, measure: Measure, some: &Picked, x: Tensor, task: &Task) -> Result<Vec<f64>> {
+    fn read(&self, measure: RunMeasure, some: &ChangedRows, x: Tensor, task: &Task) -> Result<Vec<f64>> {
         match measure {
-            Measure::Code => self.reader.of(&some.chosen(&x)?, task),
-            Measure::Chance => self.of_logits(some, x, |_, logits| together(logits, self.tokens), task),
-            Measure::Kl => {
+            RunMeasure::Code => self.reader.of(&some.chosen(&x)?, task),
+            RunMeasure::Chance => self.of_logits(some, x, |_, logits| together(logits, self.tokens), task),
+            RunMeasure::Kl => {
                 let clean = some.clean.logs.as_ref().ok_or_else(|| err!(Bug, "a run beside nothing"))?;
                 let from_clean = |range: Range<usize>, logits: &Tensor| -> Result<Vec<f64>> {
                     let spots: Vec<u32> = some.spots[range].iter().map(|(spot, _)| *spot as u32).collect();
@@ -335,7 +337,7 @@ impl<'a> Runs<'a> {
     /// some positions at a time, since a large vocabulary makes the logits of all of them larger than anything else.
     fn of_logits<T>(
         &self,
-        some: &Picked,
+        some: &ChangedRows,
         x: Tensor,
         take: impl Fn(Range<usize>, &Tensor) -> Result<Vec<T>>,
         task: &Task,
@@ -359,7 +361,7 @@ fn logarithms(logits: &Tensor) -> Result<Tensor> {
     normalise::log_softmax(&logits.to_dtype(DType::F32)?, -1)
 }
 
-impl<'a> Picked<'a> {
+impl<'a> ChangedRows<'a> {
     fn of(part: &'a MeasuredBatch, mut rows: Vec<usize>, start: usize, clean: &'a Clean) -> Result<Self> {
         rows.sort_unstable();
         let batch = Batch::new(rows.iter().filter_map(|row| part.batch.rows().get(*row).cloned()).collect())?;

@@ -2,22 +2,22 @@
 
 use std::ops::Range;
 
-use super::change::Change;
+use super::change::LevelChange;
 use super::random::{Pool, SetKind};
-use super::runs::{Measure, Run, Runs};
+use super::runs::{JudgedRun, JudgedRuns, RunMeasure};
 use crate::base::{Result, Task};
 use crate::circuit::Graph;
-use crate::sae::splice::Rest;
+use crate::sae::splice::ErrorTreatment;
 
 /// Maximum number of random sets of each kind for the target's activation, and for faithfulness.
 const FEW: usize = 3;
 /// Maximum number of random sets of each kind on unrelated text, whose hundreds of rows take longest.
 const ON_OTHER_TEXT: usize = 2;
 
-const ALL: &[Measure] = &[Measure::Code, Measure::Chance, Measure::Kl];
-const ABOUT_THE_TARGET: &[Measure] = &[Measure::Code, Measure::Chance];
-const OF_TOKENS: &[Measure] = &[Measure::Chance];
-const OF_A_NODE: &[Measure] = &[Measure::Chance, Measure::Kl];
+const ALL: &[RunMeasure] = &[RunMeasure::Code, RunMeasure::Chance, RunMeasure::Kl];
+const ABOUT_THE_TARGET: &[RunMeasure] = &[RunMeasure::Code, RunMeasure::Chance];
+const OF_TOKENS: &[RunMeasure] = &[RunMeasure::Chance];
+const OF_A_NODE: &[RunMeasure] = &[RunMeasure::Chance, RunMeasure::Kl];
 
 /// Features that are ablated together, in several runs where there are several such sets.
 pub struct AblatedSet {
@@ -38,7 +38,7 @@ pub struct KeptAlone {
 /// All runs of an evaluation, and the purpose of each.
 #[derive(Default)]
 pub struct Sets {
-    pub runs: Vec<Run>,
+    pub runs: Vec<JudgedRun>,
     pub kept: Vec<KeptAlone>,
     /// The whole circuit, then sets of other features, kind by kind.
     pub whole: Vec<AblatedSet>,
@@ -50,7 +50,7 @@ pub struct Sets {
 
 impl Sets {
     pub fn of(
-        runs: &Runs,
+        runs: &JudgedRuns,
         pool: &Pool,
         features: &[Vec<usize>],
         nodes: Option<&Graph>,
@@ -72,22 +72,26 @@ impl Sets {
         Ok(sets)
     }
 
-    fn add(&mut self, runs: impl IntoIterator<Item = Run>) -> Range<usize> {
+    fn add(&mut self, runs: impl IntoIterator<Item = JudgedRun>) -> Range<usize> {
         let start = self.runs.len();
         self.runs.extend(runs);
         start..self.runs.len()
     }
 
     /// Adds runs in which the features of each set are 0.
-    fn zeroed(&mut self, sets: impl IntoIterator<Item = Vec<Vec<usize>>>, reads: &'static [Measure]) -> Range<usize> {
-        let run = |set: Vec<Vec<usize>>| Run { changes: set.into_iter().map(Change::Zero).collect(), reads };
+    fn zeroed(
+        &mut self,
+        sets: impl IntoIterator<Item = Vec<Vec<usize>>>,
+        reads: &'static [RunMeasure],
+    ) -> Range<usize> {
+        let run = |set: Vec<Vec<usize>>| JudgedRun { changes: set.into_iter().map(LevelChange::Zero).collect(), reads };
         self.add(sets.into_iter().map(run))
     }
 
     fn keep(&mut self, pool: &Pool, features: &[Vec<usize>], draws: usize) {
-        for (errors, rest) in [("kept", Rest::Kept), ("dropped", Rest::Dropped)] {
-            let only = |kept: Vec<Vec<usize>>| Run {
-                changes: kept.into_iter().map(|kept| Change::Only(kept, rest)).collect(),
+        for (errors, rest) in [("kept", ErrorTreatment::Kept), ("dropped", ErrorTreatment::Dropped)] {
+            let only = |kept: Vec<Vec<usize>>| JudgedRun {
+                changes: kept.into_iter().map(|kept| LevelChange::Only(kept, rest)).collect(),
                 reads: ABOUT_THE_TARGET,
             };
             let empty = self.add([only(vec![Vec::new(); features.len()])]).start;

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::contexts::{ACTIVE, OF_ROW, Spot};
+use super::contexts::{ACTIVE, MeasuredSpot, OF_ROW};
 use super::figures::{Figure, MeasuredRows};
-use super::runs::{Measure, RunValues, Runs};
+use super::runs::{JudgedRuns, RunMeasure, RunValues};
 use super::sets::{AblatedSet, KeptAlone, Sets};
 use crate::base::{Cell, Table, parallel};
-use crate::model::labels::Values;
+use crate::model::labels::ColumnKind;
 
 /// The share of the clean value below which the difference to explain is rounding error.
 const NOTHING: f64 = 1e-6;
@@ -21,7 +21,7 @@ const KL: &str = "KL on other text, nats";
 
 /// The results of the runs of an evaluation.
 pub struct Evaluation<'a> {
-    runs: &'a Runs<'a>,
+    runs: &'a JudgedRuns<'a>,
     sets: &'a Sets,
     clean: &'a RunValues,
     found: &'a [RunValues],
@@ -33,34 +33,34 @@ pub struct Evaluation<'a> {
 }
 
 impl<'a> Evaluation<'a> {
-    pub fn new(runs: &'a Runs, sets: &'a Sets, clean: &'a RunValues, found: &'a [RunValues], seed: u64) -> Self {
-        let of = |measure, is_meant: fn(&Spot) -> bool| MeasuredRows::of(runs.group(measure), seed, is_meant);
+    pub fn new(runs: &'a JudgedRuns, sets: &'a Sets, clean: &'a RunValues, found: &'a [RunValues], seed: u64) -> Self {
+        let of = |measure, is_meant: fn(&MeasuredSpot) -> bool| MeasuredRows::of(runs.group(measure), seed, is_meant);
         Self {
             runs,
             sets,
             clean,
             found,
-            code: of(Measure::Code, |_| true),
-            due: of(Measure::Chance, |spot| spot.is_due),
-            elsewhere: of(Measure::Chance, |spot| !spot.is_due),
-            kl: of(Measure::Kl, |_| true),
+            code: of(RunMeasure::Code, |_| true),
+            due: of(RunMeasure::Chance, |spot| spot.is_due),
+            elsewhere: of(RunMeasure::Chance, |spot| !spot.is_due),
+            kl: of(RunMeasure::Kl, |_| true),
             seed,
         }
     }
 
     /// Returns the measures of a change, each with its rows.
-    fn changes(&self) -> [(&'static str, Measure, &MeasuredRows); 4] {
+    fn changes(&self) -> [(&'static str, RunMeasure, &MeasuredRows); 4] {
         [
-            (CODE, Measure::Code, &self.code),
-            (DUE, Measure::Chance, &self.due),
-            (ELSEWHERE, Measure::Chance, &self.elsewhere),
-            (KL, Measure::Kl, &self.kl),
+            (CODE, RunMeasure::Code, &self.code),
+            (DUE, RunMeasure::Chance, &self.due),
+            (ELSEWHERE, RunMeasure::Chance, &self.elsewhere),
+            (KL, RunMeasure::Kl, &self.kl),
         ]
     }
 
     /// Computes the mean difference of some runs from the clean run: as a share of the activation, else as a mean over
     /// positions. The clean value of KL is 0.
-    fn change(&self, runs: &[&RunValues], (_, measure, rows): (&str, Measure, &MeasuredRows)) -> Option<Figure> {
+    fn change(&self, runs: &[&RunValues], (_, measure, rows): (&str, RunMeasure, &MeasuredRows)) -> Option<Figure> {
         let clean = self.clean.of(measure);
         let runs: Vec<&[f64]> = runs.iter().map(|found| found.of(measure)).filter(|all| !all.is_empty()).collect();
         if runs.is_empty() {
@@ -68,13 +68,13 @@ impl<'a> Evaluation<'a> {
         }
         let part = |at: usize| runs.iter().map(|run| run[at] - clean[at]).sum::<f64>() / runs.len() as f64;
         match measure {
-            Measure::Code => rows.ratio(part, |at| clean[at]),
-            Measure::Chance | Measure::Kl => rows.mean(part),
+            RunMeasure::Code => rows.ratio(part, |at| clean[at]),
+            RunMeasure::Chance | RunMeasure::Kl => rows.mean(part),
         }
     }
 
     /// Returns the runs of a set that read a measure.
-    fn of_set(&self, runs: Range<usize>, measure: Measure) -> Vec<&RunValues> {
+    fn of_set(&self, runs: Range<usize>, measure: RunMeasure) -> Vec<&RunValues> {
         let all = self.found.get(runs).unwrap_or_default().iter();
         all.filter(|found| !found.of(measure).is_empty()).collect()
     }
@@ -82,7 +82,7 @@ impl<'a> Evaluation<'a> {
     /// Returns a table of how much of the target's activation, and of the tokens' probability, is left with only some
     /// features.
     pub fn faithfulness(&self) -> Table {
-        let measures = [("target's code", Measure::Code, &self.code), (DUE, Measure::Chance, &self.due)];
+        let measures = [("target's code", RunMeasure::Code, &self.code), (DUE, RunMeasure::Chance, &self.due)];
         let mut rows = Vec::new();
         for KeptAlone { errors, empty, circuit, random } in &self.sets.kept {
             for (what, measure, positions) in measures {
@@ -169,12 +169,13 @@ impl<'a> Evaluation<'a> {
     /// Returns a table of what is lost without each node alone, sorted by how much unrelated text changes.
     pub fn nodes(&self) -> Table {
         let figures = |node: &AblatedSet| {
-            let of =
-                |change: (&str, Measure, &MeasuredRows)| self.change(&self.of_set(node.runs.clone(), change.1), change);
+            let of = |change: (&str, RunMeasure, &MeasuredRows)| {
+                self.change(&self.of_set(node.runs.clone(), change.1), change)
+            };
             let kl = self.found.get(node.runs.start).map(|found| found.kl.as_slice()).unwrap_or_default();
             let touched: BTreeSet<usize> = self
                 .runs
-                .group(Measure::Kl)
+                .group(RunMeasure::Kl)
                 .spots()
                 .zip(kl)
                 .filter(|(_, kl)| **kl != 0.0)
@@ -203,22 +204,22 @@ impl<'a> Evaluation<'a> {
     /// label.
     pub fn by(&self) -> Option<Table> {
         let column = self.runs.contexts.by.as_ref()?;
-        let group = self.runs.group(Measure::Chance);
+        let group = self.runs.group(RunMeasure::Chance);
         let mut values: Vec<u32> = group.spots().filter(|spot| spot.is_due).map(|spot| spot.label).collect();
         values.sort_unstable();
         values.dedup();
         let name = |value: u32| match &column.values {
-            Values::Kind(kinds) => {
+            ColumnKind::Kind(kinds) => {
                 let kind = (value as usize).checked_sub(1).and_then(|at| kinds.get(at));
                 kind.map_or("none".into(), |kind| Cell::from(*kind))
             }
-            Values::Number | Values::Since => Cell::Int(value.into()),
+            ColumnKind::Number | ColumnKind::Since => Cell::Int(value.into()),
         };
         let whole = self.sets.whole.first()?;
         let rows = values.into_iter().map(|value| {
             let those = MeasuredRows::of(group, self.seed, |spot| spot.is_due && spot.label == value);
-            let of = (DUE, Measure::Chance, &those);
-            let figure = self.change(&self.of_set(whole.runs.clone(), Measure::Chance), of);
+            let of = (DUE, RunMeasure::Chance, &those);
+            let figure = self.change(&self.of_set(whole.runs.clone(), RunMeasure::Chance), of);
             let mut row = vec![name(value)];
             row.extend(Figure::cells(those.mean(|at| self.clean.chance[at])));
             row.extend(Figure::cells(figure));
@@ -236,8 +237,8 @@ impl<'a> Evaluation<'a> {
         let [_, due, ..] = self.changes();
         let (circuit, others) = self.sets.whole.split_first()?;
         let lost = |found: &RunValues| self.change(&[found], due).map(|figure| -figure.value);
-        let circuit = self.change(&self.of_set(circuit.runs.clone(), Measure::Chance), due)?;
-        let others = others.iter().flat_map(|set| self.of_set(set.runs.clone(), Measure::Chance)).filter_map(lost);
+        let circuit = self.change(&self.of_set(circuit.runs.clone(), RunMeasure::Chance), due)?;
+        let others = others.iter().flat_map(|set| self.of_set(set.runs.clone(), RunMeasure::Chance)).filter_map(lost);
         let most = others.fold(0.0, f64::max);
         Some(circuit.interval.is_some_and(|[_, smallest]| -smallest > most))
     }
@@ -245,13 +246,15 @@ impl<'a> Evaluation<'a> {
     /// Returns a table of the numbers of rows and positions.
     pub fn looked_at(&self) -> Table {
         let contexts = &self.runs.contexts;
-        let of_due = match contexts.due_rows == self.due.rows() {
-            true => format!("all such positions of the {} rows of text", contexts.read),
-            false => format!("all such positions of rows drawn from {} of {}", contexts.due_rows, contexts.read),
+        let of_due = if contexts.due_rows == self.due.rows() {
+            format!("all such positions of the {} rows of text", contexts.read)
+        } else {
+            format!("all such positions of rows drawn from {} of {}", contexts.due_rows, contexts.read)
         };
-        let of_target = match contexts.fired as usize <= ACTIVE {
-            true => "all such positions".to_string(),
-            false => format!("drawn from all {} such positions", contexts.fired),
+        let of_target = if contexts.fired as usize <= ACTIVE {
+            "all such positions".to_string()
+        } else {
+            format!("drawn from all {} such positions", contexts.fired)
         };
         let elsewhere = format!("at most {OF_ROW} of each of these rows, evenly spread before its last such position");
         let other = format!(

@@ -1,8 +1,8 @@
 //! Evaluations compared with full forward passes with hooks.
 
-use super::change::Change;
+use super::change::LevelChange;
 use super::random::SetKind;
-use super::runs::{Measure, Run, RunValues};
+use super::runs::{JudgedRun, RunMeasure, RunValues};
 use super::*;
 use crate::base::Cell;
 use crate::base::random::Seed;
@@ -10,12 +10,12 @@ use crate::circuit::graph::{Edge, Node, Part};
 use crate::circuit::samples::{CONTEXT, FEATURES, found};
 use crate::data::{Text, text};
 use crate::intervene::OnFeatures;
-use crate::intervene::features::Which;
+use crate::intervene::features::FeatureChoice;
 use crate::model::batch::Batch;
-use crate::model::hooks::{Action, Bound, PatchSource};
+use crate::model::hooks::{Action, BoundHook, PatchSource};
 use crate::model::run::{Ask, Run as Whole};
 use crate::sae::Sae;
-use crate::sae::splice::Rest;
+use crate::sae::splice::ErrorTreatment;
 use crate::tensor::{Tensor, normalise};
 
 fn graph(target: usize) -> Graph {
@@ -63,13 +63,13 @@ fn evaluated(model: &Model, saes: &[Sae], graph: &Graph, options: &JudgeOptions)
 }
 
 /// Runs a whole pass with the features of each level set as the changes say.
-fn plainly(batch: &Batch, model: &Model, saes: &[Sae], survey: &Survey, changes: &[Change]) -> Whole {
-    let mut hooks: Vec<Bound> = Vec::new();
+fn plainly(batch: &Batch, model: &Model, saes: &[Sae], survey: &Survey, changes: &[LevelChange]) -> Whole {
+    let mut hooks: Vec<BoundHook> = Vec::new();
     for (level, change) in changes.iter().enumerate() {
         let (which, rest, action) = match change {
-            Change::Zero(features) => (Which::Only(features.clone()), Rest::Kept, Action::Zero),
-            Change::Only(kept, rest) => {
-                let which = Which::AllBut(kept.clone());
+            LevelChange::Zero(features) => (FeatureChoice::Only(features.clone()), ErrorTreatment::Kept, Action::Zero),
+            LevelChange::Only(kept, rest) => {
+                let which = FeatureChoice::AllBut(kept.clone());
                 let means =
                     which.indices(FEATURES).unwrap().into_iter().map(|feature| {
                         (survey.dictionaries[level][feature as usize].sum / survey.positions as f64) as f32
@@ -86,7 +86,7 @@ fn plainly(batch: &Batch, model: &Model, saes: &[Sae], survey: &Survey, changes:
 }
 
 /// Makes runs on all rows of the text, with the survey of the evaluation.
-fn with_runs(check: impl FnOnce(&Runs, &Model, &[Sae], &Survey)) {
+fn with_runs(check: impl FnOnce(&JudgedRuns, &Model, &[Sae], &Survey)) {
     let (model, saes, _) = found();
     let harvesting = harvest::HarvestOptions { context: Some(CONTEXT), ..harvest::HarvestOptions::default() };
     let kept = KeptPositions { top: 1, some: ACTIVE, seed: 0 };
@@ -98,12 +98,12 @@ fn with_runs(check: impl FnOnce(&Runs, &Model, &[Sae], &Survey)) {
     let contexts =
         Contexts::of(&model, &stages[2], (2, target), (&survey, &rows), (&TOKEN_IDS, &options), &Task::default())
             .unwrap();
-    let runs = Runs::of(&model, &stages, &survey, (2, target), &TOKEN_IDS, contexts).unwrap();
+    let runs = JudgedRuns::of(&model, &stages, &survey, (2, target), &TOKEN_IDS, contexts).unwrap();
     check(&runs, &model, &saes, &survey);
 }
 
-fn shown(runs: &Runs, changes: &[Vec<Change>]) -> (RunValues, Vec<RunValues>) {
-    let all = changes.iter().map(|changes| Run { changes: changes.clone(), reads: &Measure::ALL });
+fn shown(runs: &JudgedRuns, changes: &[Vec<LevelChange>]) -> (RunValues, Vec<RunValues>) {
+    let all = changes.iter().map(|changes| JudgedRun { changes: changes.clone(), reads: &RunMeasure::ALL });
     runs.all(&all.collect::<Vec<_>>(), &Task::default()).unwrap()
 }
 
@@ -116,12 +116,12 @@ fn all_rows_are_looked_at() {
         let due = |rows: &[Vec<u32>]| -> usize {
             rows.iter().map(|row| row.iter().skip(1).filter(|id| [0, 2].contains(*id)).count()).sum()
         };
-        let of = |measure: Measure| runs.group(measure).spots().collect::<Vec<_>>();
-        let found = of(Measure::Chance).iter().filter(|spot| spot.is_due).count();
+        let of = |measure: RunMeasure| runs.group(measure).spots().collect::<Vec<_>>();
+        let found = of(RunMeasure::Chance).iter().filter(|spot| spot.is_due).count();
         assert_eq!((found, runs.contexts.read), (due(&survey.rows), 10));
         assert!(found >= 10);
-        assert_eq!(of(Measure::Code).len() as u64, survey.dictionaries[2][target].fired);
-        for part in &runs.group(Measure::Chance).parts {
+        assert_eq!(of(RunMeasure::Code).len() as u64, survey.dictionaries[2][target].fired);
+        for part in &runs.group(RunMeasure::Chance).parts {
             for spot in &part.spots {
                 let row = &part.batch.rows()[spot.within];
                 // Rows end where a token is due; which one is known from the text alone.
@@ -139,17 +139,20 @@ fn runs_from_the_first_change_on_show_what_whole_passes_show() {
         let target = target(survey);
         let sets = [
             vec![],
-            vec![Change::Zero(vec![1, 7]), Change::Zero(vec![3])],
-            vec![Change::Zero(vec![]), Change::Zero(vec![3, 9])],
-            vec![Change::Zero(vec![5]), Change::Zero(vec![])],
-            vec![Change::Only(vec![1, 7], Rest::Kept), Change::Only(vec![3], Rest::Kept)],
-            vec![Change::Only(vec![1, 7], Rest::Dropped), Change::Only(vec![], Rest::Dropped)],
+            vec![LevelChange::Zero(vec![1, 7]), LevelChange::Zero(vec![3])],
+            vec![LevelChange::Zero(vec![]), LevelChange::Zero(vec![3, 9])],
+            vec![LevelChange::Zero(vec![5]), LevelChange::Zero(vec![])],
+            vec![LevelChange::Only(vec![1, 7], ErrorTreatment::Kept), LevelChange::Only(vec![3], ErrorTreatment::Kept)],
+            vec![
+                LevelChange::Only(vec![1, 7], ErrorTreatment::Dropped),
+                LevelChange::Only(vec![], ErrorTreatment::Dropped),
+            ],
         ];
         let (clean, all) = shown(runs, &sets);
         assert_eq!((&all[0].code, &all[0].chance), (&clean.code, &clean.chance));
         for (changes, found) in sets.iter().zip(&all) {
             let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-4 * (1.0 + b.abs()), "{a} and {b}: {changes:?}");
-            for measure in Measure::ALL {
+            for measure in RunMeasure::ALL {
                 let mut values = found.of(measure).iter();
                 for part in &runs.group(measure).parts {
                     let whole = plainly(&part.batch, model, saes, survey, changes);
@@ -163,9 +166,9 @@ fn runs_from_the_first_change_on_show_what_whole_passes_show() {
                             row.into_iter().map(f64::from).collect()
                         };
                         let expected = match measure {
-                            Measure::Code => at(&codes)[target],
-                            Measure::Chance => at(&p)[0] + at(&p)[2],
-                            Measure::Kl => at(&before).iter().zip(at(&p)).map(|(p, q)| p * (p / q).ln()).sum(),
+                            RunMeasure::Code => at(&codes)[target],
+                            RunMeasure::Chance => at(&p)[0] + at(&p)[2],
+                            RunMeasure::Kl => at(&before).iter().zip(at(&p)).map(|(p, q)| p * (p / q).ln()).sum(),
                         };
                         close(*values.next().unwrap(), expected);
                     }
@@ -180,11 +183,12 @@ fn runs_from_the_first_change_on_show_what_whole_passes_show() {
 #[test]
 fn nothing_taken_off_changes_nothing_and_surely() {
     with_runs(|runs, _, _, _| {
-        let none = vec![Change::Zero(vec![]); 2];
+        let none = vec![LevelChange::Zero(vec![]); 2];
         let all: Vec<usize> = (0..FEATURES).collect();
-        let every = vec![Change::Only(all.clone(), Rest::Kept), Change::Only(all, Rest::Kept)];
+        let every =
+            vec![LevelChange::Only(all.clone(), ErrorTreatment::Kept), LevelChange::Only(all, ErrorTreatment::Kept)];
         let (clean, found) = shown(runs, &[none, every]);
-        let rows = figures::MeasuredRows::of(runs.group(Measure::Kl), 0, |_| true);
+        let rows = figures::MeasuredRows::of(runs.group(RunMeasure::Kl), 0, |_| true);
         assert!(rows.rows() >= 1 && rows.positions() > rows.rows());
         let kl = rows.mean(|at| found[0].kl[at]).unwrap();
         assert_eq!((kl.value, kl.interval.unwrap_or_default()), (0.0, [0.0; 2]));

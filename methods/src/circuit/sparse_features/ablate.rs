@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use candle_core::Var;
-use kernels::Taped;
+use kernels::TapedTensor;
 
+use super::ablated_values::AblatedValues;
 use super::cases::Cases;
-use super::others::Others;
-use super::placed::{Placed, Values};
-use super::taps::noted;
+use super::gradients::noted;
+use super::placed::{DictionaryValues, PlacedDictionary};
 use super::units::Units;
 use crate::base::{Result, Task};
 use crate::data::pairs::tokens::Prompt;
@@ -21,12 +21,12 @@ use crate::tensor::{Tensor, dtype, floats};
 
 /// The kept share of each unit of one dictionary, from 0 to 1, in all rows alike or in each: `[1 or rows, 1 or pos,
 /// features]` and `[1 or rows, 1 or pos, 1]`.
-pub struct Keeping {
+pub struct KeptShares {
     pub features: Tensor,
     pub error: Tensor,
 }
 
-impl Keeping {
+impl KeptShares {
     /// Takes the kept shares from the numbers of all units of a dictionary, `[1 or rows, 1 or pos, features + 1]`.
     pub fn of(shares: &Tensor) -> Result<Self> {
         let features = shares.dim(2)? - 1;
@@ -54,10 +54,10 @@ impl Keeping {
 ///
 /// so that gradients pass through the dictionaries, and reach k.
 pub struct Splices<'a> {
-    placed: &'a [Placed],
-    others: Vec<Values>,
+    placed: &'a [PlacedDictionary],
+    others: Vec<DictionaryValues>,
     /// The kept shares by dictionary; none for a dictionary that is kept whole, and left out.
-    keeping: Vec<Option<Keeping>>,
+    keeping: Vec<Option<KeptShares>>,
     read: BTreeMap<Site, Tensor>,
 }
 
@@ -114,17 +114,17 @@ pub struct UnitSlopes {
 
 /// The values of all dictionaries in the corrupt runs, by pass, since they are the same in every run with units
 /// ablated.
-pub struct Held(Vec<Option<Vec<Values>>>);
+pub struct CorruptValues(Vec<Option<Vec<DictionaryValues>>>);
 
-impl Held {
+impl CorruptValues {
     /// The largest number of bytes of the held values; those of further passes are computed in each run.
     pub const MOST: usize = 1 << 30;
 
     /// Runs the corrupt prompts where ablated units have their values there.
     pub fn new(
         model: &Model,
-        placed: &[Placed],
-        (cases, others): (&Cases, &Others),
+        placed: &[PlacedDictionary],
+        (cases, others): (&Cases, &AblatedValues),
         most: usize,
         task: &Task,
     ) -> Result<Self> {
@@ -134,7 +134,7 @@ impl Held {
             let run = cases.portion(part, Prompt::Clean, task)?;
             let numbers: usize = placed.iter().map(|placed| placed.features() + placed.sae.d_out()).sum();
             let bytes = 4 * numbers * run.batch().rows().len() * run.batch().width();
-            let is_held = matches!(others, Others::Corrupt) && bytes <= free;
+            let is_held = matches!(others, AblatedValues::Corrupt) && bytes <= free;
             held.push(is_held.then(|| corrupt(model, placed, (cases, part), task)).transpose()?);
             free -= if is_held { bytes } else { 0 };
         }
@@ -143,7 +143,12 @@ impl Held {
 }
 
 /// Returns the values of all dictionaries in the corrupt run of a pass.
-fn corrupt(model: &Model, placed: &[Placed], (cases, part): (&Cases, usize), task: &Task) -> Result<Vec<Values>> {
+fn corrupt(
+    model: &Model,
+    placed: &[PlacedDictionary],
+    (cases, part): (&Cases, usize),
+    task: &Task,
+) -> Result<Vec<DictionaryValues>> {
     task.check()?;
     let run = cases.portion(part, Prompt::Corrupt, task)?;
     let found = noted(&model.decoder, placed, run.batch(), task)?;
@@ -151,19 +156,19 @@ fn corrupt(model: &Model, placed: &[Placed], (cases, part): (&Cases, usize), tas
 }
 
 /// Runs of cases with units ablated.
-pub struct Ablating<'a> {
+pub struct AblationRuns<'a> {
     pub model: &'a Model,
-    pub placed: &'a [Placed],
+    pub placed: &'a [PlacedDictionary],
     pub cases: &'a Cases<'a>,
-    pub others: &'a Others,
-    pub held: &'a Held,
+    pub others: &'a AblatedValues,
+    pub held: &'a CorruptValues,
     pub units: &'a Units,
 }
 
-impl Ablating<'_> {
+impl AblationRuns<'_> {
     /// Computes the metric of the cases of one pass, `[cases]`, with gradients where the kept shares have some.
     /// `keeping` has one for each dictionary.
-    pub fn pass(&self, part: usize, keeping: Vec<Option<Keeping>>, task: &Task) -> Result<Tensor> {
+    pub fn pass(&self, part: usize, keeping: Vec<Option<KeptShares>>, task: &Task) -> Result<Tensor> {
         task.check()?;
         let run = self.cases.portion(part, Prompt::Clean, task)?;
         let others = self.others(part, run.batch().width(), task)?;
@@ -175,11 +180,11 @@ impl Ablating<'_> {
     }
 
     /// Returns the values of ablated units in a pass with a given number of positions.
-    fn others(&self, part: usize, width: usize, task: &Task) -> Result<Vec<Values>> {
+    fn others(&self, part: usize, width: usize, task: &Task) -> Result<Vec<DictionaryValues>> {
         match (self.others, self.held.0.get(part)) {
-            (Others::Corrupt, Some(Some(held))) => Ok(held.clone()),
-            (Others::Corrupt, _) => corrupt(self.model, self.placed, (self.cases, part), task),
-            (Others::Fixed(_), _) => {
+            (AblatedValues::Corrupt, Some(Some(held))) => Ok(held.clone()),
+            (AblatedValues::Corrupt, _) => corrupt(self.model, self.placed, (self.cases, part), task),
+            (AblatedValues::Fixed(_), _) => {
                 let each = self.placed.iter().enumerate();
                 each.map(|(level, placed)| self.others.of(level, placed, None, width)).collect()
             }
@@ -210,8 +215,8 @@ impl Ablating<'_> {
                 Ok(Var::from_tensor(&in_rows)?)
             });
             let variables: Vec<Var> = variables.collect::<Result<_>>()?;
-            let taped = Taped::of_tensor(|| -> Result<Tensor> {
-                let keeping = variables.iter().map(|of| Keeping::of(of.as_tensor()).map(Some));
+            let taped = TapedTensor::of_tensor(|| -> Result<Tensor> {
+                let keeping = variables.iter().map(|of| KeptShares::of(of.as_tensor()).map(Some));
                 Ok(self.pass(part, keeping.collect::<Result<_>>()?, task)?.sum_all()?)
             })?;
             all.sum += floats(&taped.number())?.iter().sum::<f64>();
@@ -231,10 +236,13 @@ impl Ablating<'_> {
     }
 
     /// Returns the kept share of each unit, dictionary by dictionary; none where all is kept.
-    fn keeping(&self, shares: &[f32]) -> Result<Vec<Option<Keeping>>> {
-        let of_level = |level: usize| match shares[self.units.numbers(level)].iter().all(|share| *share == 1.0) {
-            true => Ok(None),
-            false => Keeping::of(&self.shares(level, shares)?).map(Some),
+    fn keeping(&self, shares: &[f32]) -> Result<Vec<Option<KeptShares>>> {
+        let of_level = |level: usize| {
+            if shares[self.units.numbers(level)].iter().all(|share| *share == 1.0) {
+                Ok(None)
+            } else {
+                KeptShares::of(&self.shares(level, shares)?).map(Some)
+            }
         };
         (0..self.units.levels()).map(of_level).collect()
     }

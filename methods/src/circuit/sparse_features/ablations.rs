@@ -1,11 +1,11 @@
 //! The ablations of feature circuits: units are the features and errors of some dictionaries.
 
-use super::ablate::{Ablating, Held, UnitSlopes};
+use super::ablate::{AblationRuns, CorruptValues, UnitSlopes};
+use super::ablated_values::AblatedValues;
 use super::cases::Cases;
-use super::effects::Search;
+use super::effects::SearchInputs;
 use super::find::{SHARE, nodes, others, rows};
-use super::others::Others;
-use super::placed::Placed;
+use super::placed::PlacedDictionary;
 use super::units::{Unit, Units};
 use super::{EffectMethod, NodeAblation, NodePositions, SparseFeatureOptions};
 use crate::base::{Result, Task};
@@ -23,10 +23,10 @@ use crate::sae::Sae;
 /// Runs of pairs of prompts with features and errors of dictionaries ablated.
 pub struct FeatureAblations<'a> {
     model: &'a Model,
-    placed: Vec<Placed>,
+    placed: Vec<PlacedDictionary>,
     cases: Cases<'a>,
-    others: Others,
-    held: Held,
+    others: AblatedValues,
+    held: CorruptValues,
     units: Units,
     /// The mean activation of each unit.
     activity: Vec<f64>,
@@ -43,7 +43,7 @@ impl<'a> FeatureAblations<'a> {
         (ablation, positions): (NodeAblation, NodePositions),
         task: &Task,
     ) -> Result<Self> {
-        let placed = Placed::all(model, saes)?;
+        let placed = PlacedDictionary::all(model, saes)?;
         let cases = Cases::of_pairs(model, pairs, (measure, is_normalised), SHARE, task)?;
         let positions = match positions {
             NodePositions::Summed => None,
@@ -63,7 +63,7 @@ impl<'a> FeatureAblations<'a> {
         ablation: NodeAblation,
         task: &Task,
     ) -> Result<Self> {
-        let placed = Placed::all(model, saes)?;
+        let placed = PlacedDictionary::all(model, saes)?;
         let due = Due::of(model, text, tokens, context, task).map_err(|e| e.about("text"))?;
         let rows = rows(model, text, context, task)?;
         let cases = Cases::of_due(model, &due)?;
@@ -72,7 +72,7 @@ impl<'a> FeatureAblations<'a> {
 
     fn new(
         model: &'a Model,
-        placed: Vec<Placed>,
+        placed: Vec<PlacedDictionary>,
         cases: Cases<'a>,
         (ablation, positions): (NodeAblation, Option<usize>),
         texts: &[Vec<u32>],
@@ -82,16 +82,16 @@ impl<'a> FeatureAblations<'a> {
         let others = others(model, &placed, &cases, ablation, (texts, positions), task)?;
         let options = SparseFeatureOptions { method: EffectMethod::Exact, edges: false, ..Default::default() };
         let search =
-            Search { model, placed: &placed, cases: &cases, others: &others, units: &units, options: &options };
+            SearchInputs { model, placed: &placed, cases: &cases, others: &others, units: &units, options: &options };
         let activity = search.activity(task)?;
-        let held = Held::new(model, &placed, (&cases, &others), Held::MOST, task)?;
+        let held = CorruptValues::new(model, &placed, (&cases, &others), CorruptValues::MOST, task)?;
         Ok(Self { model, placed, cases, others, held, units, activity })
     }
 
     /// Estimates the change of the metric's mean by ablating each unit, to first order.
     pub fn effects(&self, options: &SparseFeatureOptions, task: &Task) -> Result<Vec<f64>> {
         let Self { model, placed, cases, others, units, .. } = self;
-        Ok(Search { model, placed, cases, others, units, options }.effects(task)?.effects)
+        Ok(SearchInputs { model, placed, cases, others, units, options }.effects(task)?.effects)
     }
 
     /// Computes the metric with a share of each unit kept, and its derivatives by these shares, as means over cases or
@@ -121,17 +121,14 @@ impl<'a> FeatureAblations<'a> {
         Circuit { saes, ..Circuit::without_dictionaries(graph) }
     }
 
-    fn ablating(&self) -> Ablating<'_> {
+    fn ablating(&self) -> AblationRuns<'_> {
         let Self { model, placed, cases, others, held, units, .. } = self;
-        Ablating { model, placed, cases, others, held, units }
+        AblationRuns { model, placed, cases, others, held, units }
     }
 
     /// Returns whether the nodes of a graph are of one position each, which its ablations need to know.
     pub fn positions(graph: &Graph) -> NodePositions {
-        match graph.nodes.iter().any(|node| node.position.is_some()) {
-            true => NodePositions::Each,
-            false => NodePositions::Summed,
-        }
+        if graph.nodes.iter().any(|node| node.position.is_some()) { NodePositions::Each } else { NodePositions::Summed }
     }
 }
 
@@ -171,7 +168,7 @@ impl Ablations for FeatureAblations<'_> {
 
     fn values(&self, kept: &[bool], task: &Task) -> Result<Vec<f64>> {
         let found = self.ablating().values(kept, task)?.into_iter().zip(self.weights()).enumerate();
-        Ok(found.map(|(number, (value, weight))| self.cases.told(number, value / weight)).collect())
+        Ok(found.map(|(number, (value, weight))| self.cases.reported(number, value / weight)).collect())
     }
 }
 
@@ -193,7 +190,7 @@ impl NodeAblations for FeatureAblations<'_> {
         let level = self.placed.iter().position(|placed| placed.name() == node.site);
         let unit = level.map(|level| Unit { level, position: node.position, feature });
         unit.and_then(|unit| self.units.number(unit)).ok_or_else(|| {
-            let sites: Vec<String> = self.placed.iter().map(Placed::name).collect();
+            let sites: Vec<String> = self.placed.iter().map(PlacedDictionary::name).collect();
             let of = if self.units.positions().is_some() { "by position " } else { "" };
             let name = node.name();
             let sites = sites.join(", ");
@@ -237,7 +234,7 @@ mod tests {
             assert!(held.iter().any(|value| value.abs() > 1e-3));
             // Nothing is held, or one pass.
             for most in [0, 4 * 2 * (10 + d) * 4] {
-                runs.held = Held::new(&model, &runs.placed, (&runs.cases, &runs.others), most, &task).unwrap();
+                runs.held = CorruptValues::new(&model, &runs.placed, (&runs.cases, &runs.others), most, &task).unwrap();
                 assert_eq!(runs.values(&kept, &task).unwrap(), held);
             }
         }

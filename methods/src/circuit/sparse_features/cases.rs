@@ -53,10 +53,7 @@ impl<'a> Cases<'a> {
         if pairs.is_empty() {
             return Err(err!(Argument, "expected at least one pair, found none").about("pairs"));
         }
-        let normaliser = match is_normalised {
-            true => Some(Normaliser::of(measure, &model.decoder, pairs, task)?),
-            false => None,
-        };
+        let normaliser = if is_normalised { Some(Normaliser::of(measure, &model.decoder, pairs, task)?) } else { None };
         let at_once = (pairs_at_once(&model.decoder, pairs, measure) / share.max(1)).max(1);
         let mut numbers: Vec<usize> = (0..pairs.len()).collect();
         numbers.sort_by_key(|number| pairs[*number].clean.len());
@@ -188,7 +185,7 @@ impl<'a> Cases<'a> {
     }
 
     /// Returns the value of a case as it is reported: normalised, if the measure is.
-    pub fn told(&self, number: usize, value: f64) -> f64 {
+    pub fn reported(&self, number: usize, value: f64) -> f64 {
         match &self.about {
             About::Pairs { normaliser: Some(normaliser), .. } => normaliser.value(number, value),
             _ => value,

@@ -1,13 +1,13 @@
 //! Moves of the nodes of one dictionary away from a run, and the effect of these moves to first order.
 
-use super::placed::{Placed, Values};
+use super::placed::{DictionaryValues, PlacedDictionary};
 use crate::base::Result;
 use crate::tensor::{DType, Tensor};
 
 /// Changes of feature activations and of the error of one dictionary, at every position of some rows.
 #[derive(Clone)]
 pub struct Deltas {
-    placed: Placed,
+    placed: PlacedDictionary,
     /// The input of the dictionary, which determines the scale of its output.
     input: Tensor,
     /// The features whose activation changes anywhere, sorted.
@@ -28,7 +28,12 @@ pub struct Products {
 
 impl Deltas {
     /// Computes the changes from the values of a run to other values, which may be the same for all rows or positions.
-    pub fn new(placed: &Placed, read: &Tensor, own: &Values, other: &Values) -> Result<Self> {
+    pub fn new(
+        placed: &PlacedDictionary,
+        read: &Tensor,
+        own: &DictionaryValues,
+        other: &DictionaryValues,
+    ) -> Result<Self> {
         let all = other.codes.broadcast_sub(&own.codes)?;
         let sizes = all.abs()?.flatten(0, 1)?.max(0)?.to_vec1::<f32>()?;
         let moved = (0_u32..).zip(sizes).filter(|(_, size)| *size != 0.0);

@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::deltas::Deltas;
-use super::effects::{Effects, Moving, Search};
-use super::placed::Placed;
-use super::taps::{Pullback, Slopes, Tapping};
+use super::effects::{NodeChanges, SearchInputs, UnitEffects};
+use super::gradients::{GradientSites, Pullback, WriteGradients};
+use super::placed::PlacedDictionary;
 use super::units::Unit;
-use crate::base::task::{Bar, Piece};
+use crate::base::task::{Bar, InterruptibleWork};
 use crate::base::{Kind, Result, Task, memory};
 use crate::data::pairs::tokens::Prompt;
 use crate::model::batch::Batch;
@@ -34,25 +34,25 @@ pub struct Edges {
 
 /// Returns the dictionaries that reach one directly, or, for none, the metric: from the last dictionary of the residual
 /// stream before it on.
-pub fn reaching(placed: &[Placed], to: Option<usize>) -> Range<usize> {
+pub fn reaching(placed: &[PlacedDictionary], to: Option<usize>) -> Range<usize> {
     let before = to.unwrap_or(placed.len());
-    let stream = placed[..before].iter().rposition(Placed::is_stream);
+    let stream = placed[..before].iter().rposition(PlacedDictionary::is_stream);
     stream.unwrap_or(0)..before
 }
 
 /// The work on edges, and the number of parts that are done.
-struct Parts<'t> {
-    piece: Piece<'t>,
+struct EdgeWork<'t> {
+    piece: InterruptibleWork<'t>,
     done: u64,
 }
 
-impl Search<'_> {
+impl SearchInputs<'_> {
     /// Computes all edges between kept units, and from them to the metric. An interruption leaves those found so far.
-    pub fn edges(&self, found: &Effects, kept: &[bool], task: &Task) -> Result<Edges> {
+    pub fn edges(&self, found: &UnitEffects, kept: &[bool], task: &Task) -> Result<Edges> {
         let mut edges = Edges { effects: BTreeMap::new(), is_whole: true };
         let count = kept.iter().filter(|kept| **kept).count();
         let bar = task.begin("edges of features", Some((count * found.passes.len()) as u64));
-        let mut parts = Parts { piece: task.piece(), done: 0 };
+        let mut parts = EdgeWork { piece: task.piece(), done: 0 };
         let scale = self.cases.scale() / found.weight;
         for pass in &found.passes {
             let all = [None].into_iter().chain((0..self.placed.len()).map(Some));
@@ -77,11 +77,11 @@ impl Search<'_> {
     /// Adds the edges of one pass into the kept nodes of a dictionary, or into the metric.
     fn into(
         &self,
-        pass: &Moving,
+        pass: &NodeChanges,
         to: Option<usize>,
         kept: &[bool],
         edges: &mut BTreeMap<(usize, usize), f64>,
-        (parts, bar): (&mut Parts, &dyn Bar),
+        (parts, bar): (&mut EdgeWork, &dyn Bar),
         task: &Task,
     ) -> Result<()> {
         let from = reaching(self.placed, to);
@@ -98,8 +98,8 @@ impl Search<'_> {
             }
             parts.piece.check(parts.done)?;
             let run = self.cases.portion(pass.part, Prompt::Clean, task)?;
-            let tapping = Tapping { tapped: from, cuts: true, moved: None };
-            let slopes = Slopes::of(&self.model.decoder, self.placed, &run, tapping, task)?;
+            let tapping = GradientSites { tapped: from, cuts: true, moved: None };
+            let slopes = WriteGradients::of(&self.model.decoder, self.placed, &run, tapping, task)?;
             let rows = (0, run.batch().rows().len());
             self.note(&slopes.gradients, &deltas, rows, kept, self.units.count(), edges)?;
             parts.done += 1;
@@ -118,7 +118,7 @@ impl Search<'_> {
         memory::check(4 * (copies * rows * width * wide) as u128, || "the copies of a pass".into())?;
         let texts = (0..copies).flat_map(|_| pass.batch.rows().iter().cloned()).collect();
         let pullback = Pullback::of(&self.model.decoder, self.placed, &Batch::new(texts)?, (from, to), task)?;
-        let weights = Weights::of(self, pass, to)?;
+        let weights = NodeWeights::of(self, pass, to)?;
         for targets in targets.chunks(copies) {
             parts.piece.check(parts.done)?;
             let seeds = weights.seeds(targets.iter().map(|number| self.units.unit(*number)), copies)?;
@@ -136,7 +136,7 @@ impl Search<'_> {
     }
 
     /// Returns the changes of the kept features of a dictionary; none where nothing is kept.
-    fn kept_of(&self, pass: &Moving, level: usize, kept: &[bool]) -> Result<Option<Deltas>> {
+    fn kept_of(&self, pass: &NodeChanges, level: usize, kept: &[bool]) -> Result<Option<Deltas>> {
         let wide = self.units.features(level) + 1;
         let mut features = vec![false; wide];
         let mut is_any = false;
@@ -185,7 +185,7 @@ impl Search<'_> {
 }
 
 /// The weights of the nodes of a dictionary when they are pulled back: the mean gradient of the metric.
-struct Weights {
+struct NodeWeights {
     /// The slopes of the features that have one: `[rows, pos, features]`.
     slopes: Vec<f32>,
     features: Vec<u32>,
@@ -198,8 +198,8 @@ struct Weights {
     device: crate::tensor::Device,
 }
 
-impl Weights {
-    fn of(search: &Search, pass: &Moving, level: usize) -> Result<Self> {
+impl NodeWeights {
+    fn of(search: &SearchInputs, pass: &NodeChanges, level: usize) -> Result<Self> {
         let deltas = &pass.deltas[level];
         let gradient = &pass.gradients[level];
         let (rows, width, d) = gradient.dims3()?;

@@ -1,10 +1,10 @@
 //! The indirect effect of every node on the metric: (other - own) . gradient, or the metric of a run.
 
+use super::ablated_values::AblatedValues;
 use super::cases::{Cases, Portion};
 use super::deltas::{Deltas, Products};
-use super::others::Others;
-use super::placed::{Placed, Values};
-use super::taps::{Slopes, Tapping, noted};
+use super::gradients::{GradientSites, WriteGradients, noted};
+use super::placed::{DictionaryValues, PlacedDictionary};
 use super::units::Units;
 use super::{EffectMethod, SparseFeatureOptions};
 use crate::base::{Kind, Result, Task, memory};
@@ -14,24 +14,24 @@ use crate::intervene::rerun::Reruns;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::decoder::Logits;
-use crate::model::hooks::{Action, Bound};
+use crate::model::hooks::{Action, BoundHook};
 use crate::tensor::{Tensor, floats};
 
 /// Number of tokens of the copies of a batch in which one node each is moved.
 const TOKENS: usize = 1 << 11;
 
 /// The constants of a search.
-pub struct Search<'a> {
+pub struct SearchInputs<'a> {
     pub model: &'a Model,
-    pub placed: &'a [Placed],
+    pub placed: &'a [PlacedDictionary],
     pub cases: &'a Cases<'a>,
-    pub others: &'a Others,
+    pub others: &'a AblatedValues,
     pub units: &'a Units,
     pub options: &'a SparseFeatureOptions,
 }
 
 /// Changes of the nodes of one pass, with the gradients that edges are made of.
-pub struct Moving {
+pub struct NodeChanges {
     pub part: usize,
     pub batch: Batch,
     /// The changes by dictionary.
@@ -41,14 +41,14 @@ pub struct Moving {
 }
 
 /// The effects of all units.
-pub struct Effects {
+pub struct UnitEffects {
     /// The mean over cases, unit by unit.
     pub effects: Vec<f64>,
     /// The mean activation of each unit; of an error its mean length.
     pub activity: Vec<f64>,
     /// The mean of the metric without a change.
     pub metric: f64,
-    pub passes: Vec<Moving>,
+    pub passes: Vec<NodeChanges>,
     /// The divisor of sums over the cases of these passes.
     pub weight: f64,
     /// Whether all cases were read, and no interruption ended the work.
@@ -56,7 +56,7 @@ pub struct Effects {
 }
 
 /// Sums over cases and positions.
-struct Sums {
+struct CaseSums {
     effects: Vec<f64>,
     activity: Vec<f64>,
     /// The number of positions that activations were read at, by row of units.
@@ -64,26 +64,26 @@ struct Sums {
     metric: f64,
 }
 
-impl Sums {
+impl CaseSums {
     fn of(count: usize, rows: usize) -> Self {
         Self { effects: vec![0.0; count], activity: vec![0.0; count], read: vec![0.0; rows], metric: 0.0 }
     }
 }
 
-impl Search<'_> {
+impl SearchInputs<'_> {
     /// Computes the effects of all units. An interruption after the first pass ends the work with those of the passes
     /// so far.
-    pub fn effects(&self, task: &Task) -> Result<Effects> {
+    pub fn effects(&self, task: &Task) -> Result<UnitEffects> {
         let count = self.units.count();
         memory::check(24 * count as u128, || "the effects of all nodes".into())?;
-        let Sums { mut effects, mut activity, mut read, mut metric } = Sums::of(count, self.units.rows());
+        let CaseSums { mut effects, mut activity, mut read, mut metric } = CaseSums::of(count, self.units.rows());
         let mut weight = 0.0;
         let mut passes = Vec::new();
         let mut is_whole = true;
         let bar = task.begin("effects of features", Some(self.cases.count() as u64));
         let piece = task.piece();
         for part in 0..self.cases.parts() {
-            let mut sums = Sums::of(count, self.units.rows());
+            let mut sums = CaseSums::of(count, self.units.rows());
             match piece.check(part as u64).and_then(|()| self.pass(part, &mut sums, task)) {
                 Err(error) if error.kind == Kind::Interrupted && part > 0 => {
                     piece.answer(part as u64);
@@ -110,13 +110,13 @@ impl Search<'_> {
                 .hint("NaN or infinity in the model's weights or activations has this effect"));
         }
         let activity = self.means(activity, &read);
-        Ok(Effects { effects, activity, metric: metric / weight, passes, weight, is_whole })
+        Ok(UnitEffects { effects, activity, metric: metric / weight, passes, weight, is_whole })
     }
 
     /// Computes the mean activation of each unit alone.
     pub fn activity(&self, task: &Task) -> Result<Vec<f64>> {
         let count = self.units.count();
-        let mut sums = Sums::of(count, self.units.rows());
+        let mut sums = CaseSums::of(count, self.units.rows());
         for part in 0..self.cases.parts() {
             task.check()?;
             let run = self.cases.portion(part, Prompt::Clean, task)?;
@@ -136,7 +136,7 @@ impl Search<'_> {
         activity
     }
 
-    fn pass(&self, part: usize, sums: &mut Sums, task: &Task) -> Result<Moving> {
+    fn pass(&self, part: usize, sums: &mut CaseSums, task: &Task) -> Result<NodeChanges> {
         let model = self.model.decoder.as_ref();
         let run = self.cases.portion(part, Prompt::Clean, task)?;
         let rows = run.batch().rows().len();
@@ -144,11 +144,11 @@ impl Search<'_> {
         let numbers: usize = self.placed.iter().map(|placed| 3 * placed.features() + 6 * placed.sae.d_out()).sum();
         memory::check(4 * (rows * width * numbers) as u128, || "the codes of a pass".into())?;
         let from = match self.others {
-            Others::Corrupt => {
+            AblatedValues::Corrupt => {
                 let corrupt = self.cases.portion(part, Prompt::Corrupt, task)?;
                 Some(noted(model, self.placed, corrupt.batch(), task)?)
             }
-            Others::Fixed(_) => None,
+            AblatedValues::Fixed(_) => None,
         };
         let all = 0..self.placed.len();
         let is_exact = self.options.method == EffectMethod::Exact;
@@ -157,11 +157,12 @@ impl Search<'_> {
             let noted = noted(model, self.placed, run.batch(), task)?;
             (self.unchanged(&run, task)?, noted, Vec::new())
         } else {
-            let tapping = Tapping { tapped, cuts: false, moved: None };
-            let Slopes { values, noted, gradients } = Slopes::of(model, self.placed, &run, tapping, task)?;
+            let tapping = GradientSites { tapped, cuts: false, moved: None };
+            let WriteGradients { values, noted, gradients } =
+                WriteGradients::of(model, self.placed, &run, tapping, task)?;
             (values, noted, gradients.into_values().collect())
         };
-        sums.metric = self.told(part, &values);
+        sums.metric = self.reported_sum(part, &values);
         let mut deltas = Vec::new();
         for (level, placed) in self.placed.iter().enumerate() {
             task.check()?;
@@ -179,7 +180,7 @@ impl Search<'_> {
             }
             deltas.push(moving);
         }
-        Ok(Moving { part, batch: run.batch().clone(), deltas, gradients })
+        Ok(NodeChanges { part, batch: run.batch().clone(), deltas, gradients })
     }
 
     /// Returns the metric of each case without a change.
@@ -190,8 +191,8 @@ impl Search<'_> {
     }
 
     /// Sums the metric over cases, as it is reported.
-    fn told(&self, part: usize, values: &[f64]) -> f64 {
-        self.cases.numbers(part).iter().zip(values).map(|(number, value)| self.cases.told(*number, *value)).sum()
+    fn reported_sum(&self, part: usize, values: &[f64]) -> f64 {
+        self.cases.numbers(part).iter().zip(values).map(|(number, value)| self.cases.reported(*number, *value)).sum()
     }
 
     /// Averages the gradient at `steps` points on the way, activations and error moved together. `once` is that of the
@@ -202,8 +203,8 @@ impl Search<'_> {
         let mut sum = once.clone();
         for step in 1..steps {
             let moved = (&way * (step as f64 / steps as f64))?;
-            let tapping = Tapping { tapped: level..level + 1, cuts: false, moved: Some((level, &moved)) };
-            let mut slopes = Slopes::of(&self.model.decoder, self.placed, run, tapping, task)?;
+            let tapping = GradientSites { tapped: level..level + 1, cuts: false, moved: Some((level, &moved)) };
+            let mut slopes = WriteGradients::of(&self.model.decoder, self.placed, run, tapping, task)?;
             let more = slopes.gradients.remove(&level).ok_or_else(|| err!(Bug, "a pass without its gradient"))?;
             sum = (sum + more)?;
         }
@@ -217,7 +218,7 @@ impl Search<'_> {
         level: usize,
         moving: &Deltas,
         values: &[f64],
-        sums: &mut Sums,
+        sums: &mut CaseSums,
         task: &Task,
     ) -> Result<()> {
         let placed = &self.placed[level];
@@ -237,7 +238,7 @@ impl Search<'_> {
             let vector = Tensor::cat(&ways, 0)?.to_dtype(self.model.decoder.dtype())?;
             let action = Action::Add { vector, scale: 1.0 };
             let site = placed.writes.to_string();
-            let hook = Bound::new(self.model.decoder.config(), &site, None, None, Box::new(action.begin()))?;
+            let hook = BoundHook::new(self.model.decoder.config(), &site, None, None, Box::new(action.begin()))?;
             let of_copy = |copy: usize| points.iter().map(move |(row, column)| (copy * texts + row, *column));
             let wanted: Vec<(usize, usize)> = (0..some.len()).flat_map(of_copy).collect();
             let logits = reruns.logits(some.len(), vec![hook], Logits::Points(&wanted), task)?;
@@ -276,7 +277,7 @@ impl Search<'_> {
     }
 
     /// Adds activations, and lengths of errors, at the positions of texts.
-    fn add_activity(&self, sums: &mut Sums, level: usize, own: &Values, run: &Portion) -> Result<()> {
+    fn add_activity(&self, sums: &mut CaseSums, level: usize, own: &DictionaryValues, run: &Portion) -> Result<()> {
         let start = self.units.start(level);
         let wide = self.units.features(level) + 1;
         let codes = own.codes.to_vec3::<f32>()?;

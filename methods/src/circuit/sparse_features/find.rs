@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::ablated_values::AblatedValues;
 use super::cases::Cases;
 use super::edges::Edges;
-use super::effects::Search;
-use super::others::Others;
-use super::placed::Placed;
+use super::effects::SearchInputs;
+use super::placed::PlacedDictionary;
 use super::units::{Unit, Units};
 use super::{NodeAblation, NodePositions, PairCircuitOptions, TextCircuitOptions};
 use crate::base::{Cell, Result, Task};
@@ -38,7 +38,7 @@ pub fn of_pairs(
     options: &PairCircuitOptions,
     task: &Task,
 ) -> Result<Circuit> {
-    let placed = Placed::all(model, saes)?;
+    let placed = PlacedDictionary::all(model, saes)?;
     let cases = Cases::of_pairs(model, pairs, (measure, is_normalised), SHARE, task)?;
     let positions = match options.positions {
         NodePositions::Summed => None,
@@ -46,8 +46,14 @@ pub fn of_pairs(
     };
     let units = Units::new(&placed, positions);
     let others = others(model, &placed, &cases, options.ablation, (&cases.prompts(), positions), task)?;
-    let search =
-        Search { model, placed: &placed, cases: &cases, others: &others, units: &units, options: &options.search };
+    let search = SearchInputs {
+        model,
+        placed: &placed,
+        cases: &cases,
+        others: &others,
+        units: &units,
+        options: &options.search,
+    };
     let made = [
         ("ablation", options.ablation.word().into()),
         ("positions", options.positions.word().into()),
@@ -65,7 +71,7 @@ pub fn of_text(model: &Model, saes: &[Sae], text: &Text, options: &TextCircuitOp
             .about("token"));
     }
     let tokens = token_ids(model, &options.token)?;
-    let placed = Placed::all(model, saes)?;
+    let placed = PlacedDictionary::all(model, saes)?;
     let text = text.limited(options.tokens.max(1) as u64);
     let context = row_length(model, options.context, CONTEXT);
     let due = Due::of(model, &text, &tokens, context, task).map_err(|e| e.about("text"))?;
@@ -73,8 +79,14 @@ pub fn of_text(model: &Model, saes: &[Sae], text: &Text, options: &TextCircuitOp
     let units = Units::new(&placed, None);
     let rows = rows(model, &text, context, task)?;
     let others = others(model, &placed, &cases, options.ablation, (&rows, None), task)?;
-    let search =
-        Search { model, placed: &placed, cases: &cases, others: &others, units: &units, options: &options.search };
+    let search = SearchInputs {
+        model,
+        placed: &placed,
+        cases: &cases,
+        others: &others,
+        units: &units,
+        options: &options.search,
+    };
     let made = [
         ("ablation", options.ablation.word().into()),
         ("positions", NodePositions::Summed.word().into()),
@@ -95,23 +107,23 @@ pub fn rows(model: &Model, text: &Text, context: usize, task: &Task) -> Result<V
 /// Returns the values of ablated nodes.
 pub fn others(
     model: &Model,
-    placed: &[Placed],
+    placed: &[PlacedDictionary],
     cases: &Cases,
     ablation: NodeAblation,
     (texts, positions): (&[Vec<u32>], Option<usize>),
     task: &Task,
-) -> Result<Others> {
+) -> Result<AblatedValues> {
     match ablation {
         NodeAblation::Patch => {
             cases.check_corrupt()?;
-            Ok(Others::Corrupt)
+            Ok(AblatedValues::Corrupt)
         }
-        NodeAblation::Zero => Others::zero(&model.decoder, placed),
-        NodeAblation::Mean => Others::mean(&model.decoder, placed, texts, positions, task),
+        NodeAblation::Zero => AblatedValues::zero(&model.decoder, placed),
+        NodeAblation::Mean => AblatedValues::mean(&model.decoder, placed, texts, positions, task),
     }
 }
 
-fn circuit(search: &Search, quantity: &str, made: &[(&str, Cell)], task: &Task) -> Result<Circuit> {
+fn circuit(search: &SearchInputs, quantity: &str, made: &[(&str, Cell)], task: &Task) -> Result<Circuit> {
     let options = search.options;
     if options.needs_gradient() {
         let what = if options.edges { "edges" } else { options.method.word() };
@@ -119,9 +131,10 @@ fn circuit(search: &Search, quantity: &str, made: &[(&str, Cell)], task: &Task) 
     }
     let found = search.effects(task).map_err(|e| naming_weights(e, search.model))?;
     let kept: Vec<bool> = found.effects.iter().map(|effect| effect.abs() > options.node_threshold).collect();
-    let edges = match options.edges && found.is_whole {
-        true => search.edges(&found, &kept, task)?,
-        false => Edges { effects: BTreeMap::new(), is_whole: found.is_whole },
+    let edges = if options.edges && found.is_whole {
+        search.edges(&found, &kept, task)?
+    } else {
+        Edges { effects: BTreeMap::new(), is_whole: found.is_whole }
     };
     let told: [(&str, Cell); 4] = [
         ("by", "sparse_features".into()),
@@ -144,7 +157,7 @@ fn circuit(search: &Search, quantity: &str, made: &[(&str, Cell)], task: &Task) 
 }
 
 /// Returns the number of the unit that a node of the graph is.
-fn number_of(search: &Search, node: &Node) -> Option<usize> {
+fn number_of(search: &SearchInputs, node: &Node) -> Option<usize> {
     if node.part == Part::Whole {
         return None;
     }
@@ -153,8 +166,8 @@ fn number_of(search: &Search, node: &Node) -> Option<usize> {
 
 /// Builds the graph of kept units without edges: the logits first, then units in the order of the computation, with
 /// their effects.
-pub fn nodes(model: &Model, placed: &[Placed], units: &Units, (effects, kept): (&[f64], &[bool])) -> Graph {
-    let mut sites: Vec<String> = placed.iter().map(Placed::name).collect();
+pub fn nodes(model: &Model, placed: &[PlacedDictionary], units: &Units, (effects, kept): (&[f64], &[bool])) -> Graph {
+    let mut sites: Vec<String> = placed.iter().map(PlacedDictionary::name).collect();
     let of_unit = |number: usize| {
         let unit = units.unit(number);
         let part = unit.feature.map_or(Part::Error, Part::Feature);
@@ -168,7 +181,7 @@ pub fn nodes(model: &Model, placed: &[Placed], units: &Units, (effects, kept): (
 }
 
 /// Returns the edges above the threshold.
-fn strong(search: &Search, edges: &Edges, kept: &[bool]) -> Result<Vec<Edge>> {
+fn strong(search: &SearchInputs, edges: &Edges, kept: &[bool]) -> Result<Vec<Edge>> {
     let numbers = (0..kept.len()).filter(|number| kept[*number]);
     let places: BTreeMap<usize, usize> =
         [search.units.count()].into_iter().chain(numbers).enumerate().map(|(place, number)| (number, place)).collect();
@@ -182,7 +195,7 @@ fn strong(search: &Search, edges: &Edges, kept: &[bool]) -> Result<Vec<Edge>> {
 }
 
 /// Returns the vector that a unit writes, if it is a feature.
-fn direction(search: &Search, number: usize) -> Result<Option<Tensor>> {
+fn direction(search: &SearchInputs, number: usize) -> Result<Option<Tensor>> {
     if number >= search.units.count() {
         return Ok(None);
     }

@@ -8,15 +8,15 @@
 //! split.
 
 mod ablate;
+mod ablated_values;
 mod ablations;
 mod cases;
 mod deltas;
 mod edges;
 mod effects;
 mod find;
-mod others;
+mod gradients;
 mod placed;
-mod taps;
 mod units;
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::tensor::{DType, Tensor, dtype};
 
 /// A dictionary with the site that it reads and the site that it writes, which is the same unless it is a transcoder.
 #[derive(Debug, Clone)]
-pub struct Placed {
+pub struct PlacedDictionary {
     pub sae: Sae,
     pub reads: Place,
     pub writes: Place,
@@ -19,12 +19,12 @@ pub struct Placed {
 
 /// The nodes of one dictionary in a run: its activations `[.., features]`, and the reconstruction error, `[.., d]`.
 #[derive(Debug, Clone)]
-pub struct Values {
+pub struct DictionaryValues {
     pub codes: Tensor,
     pub error: Tensor,
 }
 
-impl Placed {
+impl PlacedDictionary {
     /// Returns the dictionaries in the order of the sites that they write; refuses those of other models or widths, and
     /// two of one site.
     pub fn all(model: &Model, saes: &[Sae]) -> Result<Vec<Self>> {
@@ -95,10 +95,10 @@ impl Placed {
 
     /// Returns the nodes in a run, in f32, from the activations that the dictionary reads and writes; with gradients
     /// where these have some.
-    pub fn values(&self, read: &Tensor, written: &Tensor) -> Result<Values> {
+    pub fn values(&self, read: &Tensor, written: &Tensor) -> Result<DictionaryValues> {
         let (codes, found) = self.encoded(&self.input(read)?)?;
         let error = (written.to_dtype(DType::F32)? - found.to_dtype(DType::F32)?)?;
-        Ok(Values { codes: codes.to_dtype(DType::F32)?, error })
+        Ok(DictionaryValues { codes: codes.to_dtype(DType::F32)?, error })
     }
 
     /// Returns activations and reconstruction. Under a gradient, the encoding without one finds which features are
@@ -132,9 +132,9 @@ impl Placed {
     }
 }
 
-impl Values {
+impl DictionaryValues {
     /// Returns all activations and the error as 0.
-    pub fn zero(placed: &Placed, like: &Tensor) -> Result<Self> {
+    pub fn zero(placed: &PlacedDictionary, like: &Tensor) -> Result<Self> {
         let of = |width: usize| Tensor::zeros((1, 1, width), DType::F32, like.device());
         Ok(Self { codes: of(placed.features())?, error: of(placed.sae.d_out())? })
     }

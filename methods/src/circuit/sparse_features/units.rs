@@ -1,6 +1,6 @@
 //! The units of a feature circuit, numbered: each feature and the error of each dictionary, once or at each position.
 
-use super::placed::Placed;
+use super::placed::PlacedDictionary;
 
 /// The numbers of all units: dictionary by dictionary, in each position by position, the error after the features.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,8 +21,8 @@ pub struct Unit {
 }
 
 impl Units {
-    pub fn new(placed: &[Placed], positions: Option<usize>) -> Self {
-        Self { features: placed.iter().map(Placed::features).collect(), positions }
+    pub fn new(placed: &[PlacedDictionary], positions: Option<usize>) -> Self {
+        Self { features: placed.iter().map(PlacedDictionary::features).collect(), positions }
     }
 
     pub fn levels(&self) -> usize {

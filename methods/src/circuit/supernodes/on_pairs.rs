@@ -8,7 +8,7 @@ use crate::base::{Cell, Result, Table, Task};
 use crate::circuit::ablations::NodeAblations;
 use crate::circuit::check_draws;
 use crate::circuit::edges::EdgeAblation;
-use crate::circuit::faithfulness::{Alike, mean, measured};
+use crate::circuit::faithfulness::{UnitClasses, mean, measured};
 use crate::circuit::graph::{Graph, Units};
 use crate::circuit::sparse_features::NodeAblation;
 use crate::intervene::grid::quantity;
@@ -60,7 +60,7 @@ pub fn ablate(
         Ok(found.iter().zip(&whole).map(|(found, whole)| found - whole).collect())
     };
     let found = changes(&chosen)?;
-    let alike = Alike::new(&classes, &chosen);
+    let alike = UnitClasses::new(&classes, &chosen);
     let seed = options.seed.draws();
     let random = (0..options.draws as u64).map(|draw| Ok(mean(&changes(&alike.draw(seed, draw))?)));
     let quantity = quantity("change", measure, false);

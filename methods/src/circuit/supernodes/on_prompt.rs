@@ -4,10 +4,10 @@
 use super::RandomGroupOptions;
 use crate::base::{Cell, Result, Table, Task};
 use crate::circuit::attribution_graph::AttributionGraph;
-use crate::circuit::attribution_graph::intervene::{self as change, Change, InterveneOptions};
-use crate::circuit::attribution_graph::predict::Predicted;
+use crate::circuit::attribution_graph::intervene::{self as change, FeatureChange, InterveneOptions};
+use crate::circuit::attribution_graph::predict::EffectPrediction;
 use crate::circuit::check_draws;
-use crate::circuit::faithfulness::{Alike, mean};
+use crate::circuit::faithfulness::{UnitClasses, mean};
 use crate::circuit::graph::{Graph, Node};
 use crate::err;
 use crate::model::Model;
@@ -16,7 +16,7 @@ use crate::sae::Transcoders;
 /// The targets' changes when a group is changed, and when random groups are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupIntervention {
-    pub targets: Vec<Predicted>,
+    pub targets: Vec<EffectPrediction>,
     /// The measured changes of the targets, by random groups.
     pub random: Vec<Vec<f64>>,
 }
@@ -33,10 +33,10 @@ pub fn intervene(
     check_draws(random.draws, features.len())?;
     let chosen = chosen(attributed, (graph, name))?;
     let bar = task.begin("changing a group", Some(1 + random.draws as u64));
-    let changed = |chosen: &[bool]| -> Result<Vec<Predicted>> {
+    let changed = |chosen: &[bool]| -> Result<Vec<EffectPrediction>> {
         let of = features.iter().zip(chosen).filter(|(_, chosen)| **chosen).map(|(one, _)| {
             let value = options.new_value(one.activation)?;
-            Ok(Change { layer: one.layer, position: one.position, feature: one.feature, value })
+            Ok(FeatureChange { layer: one.layer, position: one.position, feature: one.feature, value })
         });
         let changes = of.collect::<Result<Vec<_>>>()?;
         let run = change::intervene(model, transcoders, &attributed.tokens, &changes, options.freeze, task)?;
@@ -45,7 +45,7 @@ pub fn intervene(
     };
     let targets = changed(&chosen)?;
     let layers: Vec<usize> = features.iter().map(|one| one.layer).collect();
-    let alike = Alike::new(&layers, &chosen);
+    let alike = UnitClasses::new(&layers, &chosen);
     let draws = (0..random.draws as u64).map(|draw| {
         task.check()?;
         let found = changed(&alike.draw(random.seed.draws(), draw))?;
@@ -69,11 +69,11 @@ fn chosen(attributed: &AttributionGraph, (graph, name): (&Graph, &str)) -> Resul
 impl GroupIntervention {
     /// Returns a table of each target with the mean, the least and the most of random groups.
     pub fn table(&self) -> Table {
-        let row = |(number, target): (usize, &Predicted)| -> Vec<Cell> {
+        let row = |(number, target): (usize, &EffectPrediction)| -> Vec<Cell> {
             let random: Vec<f64> = self.random.iter().filter_map(|draw| draw.get(number).copied()).collect();
             let least = random.iter().copied().fold(f64::INFINITY, f64::min);
             let most = random.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let Predicted { label, predicted, measured } = target;
+            let EffectPrediction { label, predicted, measured } = target;
             let cells = [*predicted, *measured, mean(&random), least, most].map(Cell::from);
             [Cell::from(label.as_str())].into_iter().chain(cells).collect()
         };

@@ -1,7 +1,7 @@
 //! Effects of features of an earlier dictionary on a feature of a later one: its fall when they are ablated (Cunningham
 //! et al. 2023, section 5 and its notebook dictionaries_across_layers).
 
-use super::options::{Read, Way};
+use super::options::{ParentReading, TreeIntervention};
 use super::read::CodeReader;
 use super::stage::Stage;
 use crate::base::{Result, Task, parallel};
@@ -42,7 +42,7 @@ pub fn effects(
     (from, to): (&Stage, &Stage),
     target: usize,
     texts: &[Vec<u32>],
-    (way, read): (Way, Read),
+    (way, read): (TreeIntervention, ParentReading),
     task: &Task,
 ) -> Result<Effects> {
     let search = EffectSearch { model, from, to, reader: CodeReader::new(&to.sae, target, read)?, way, task };
@@ -60,8 +60,8 @@ pub fn effects(
         }
         for (feature, changed) in changed {
             let effect = match way {
-                Way::Ablate => (original - changed + SMALL) / (original + SMALL),
-                Way::Restore => (changed + SMALL) / (original + SMALL),
+                TreeIntervention::Ablate => (original - changed + SMALL) / (original + SMALL),
+                TreeIntervention::Restore => (changed + SMALL) / (original + SMALL),
             };
             if !effect.is_finite() {
                 let site = to.place;
@@ -85,7 +85,7 @@ struct EffectSearch<'a> {
     from: &'a Stage,
     to: &'a Stage,
     reader: CodeReader,
-    way: Way,
+    way: TreeIntervention,
     task: &'a Task,
 }
 
@@ -204,12 +204,12 @@ impl<'a> ActiveText<'a> {
         }
         let written = self.written(codes)?;
         let (stream, changed) = match self.search.way {
-            Way::Ablate => {
+            TreeIntervention::Ablate => {
                 let columns: Vec<u32> = codes.iter().map(|(_, column, _)| *column as u32).collect();
                 let columns = Tensor::new(columns, self.stream.device())?;
                 (self.stream.clone(), (self.stream.index_select(&columns, 0)? - written)?)
             }
-            Way::Restore => (self.stream.zeros_like()?, written),
+            TreeIntervention::Restore => (self.stream.zeros_like()?, written),
         };
         let found = self.target(&stream, &changed, &places, features.len())?;
         Ok(features.into_iter().zip(found).collect())

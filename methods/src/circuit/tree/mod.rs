@@ -18,11 +18,11 @@ use std::collections::BTreeMap;
 use super::dictionaries::Circuit;
 use super::graph::{Edge, Graph, Node, Part};
 use super::row_length;
-use crate::base::task::Piece;
+use crate::base::task::InterruptibleWork;
 use crate::base::{Cell, Kind, Result, Task};
 use crate::data::{Text, harvest};
 use crate::err;
-use crate::features::card::{CardPlan, Surveyed, cards as cards_of};
+use crate::features::card::{CardPlan, SurveyedDictionary, cards as cards_of};
 use crate::features::feature::check_feature;
 use crate::features::survey::KeptPositions;
 use crate::features::{Feature, FeatureCard, Survey, Tally};
@@ -33,7 +33,7 @@ use crate::tensor::normalise::cosine;
 use outliers::Outliers;
 
 pub use effects::{Effects, effects};
-pub use options::{Depth, Rank, Read, TreeOptions, Way};
+pub use options::{Depth, ParentReading, Rank, TreeIntervention, TreeOptions};
 pub use read::CodeReader;
 pub use stage::{Stage, check_stream_alone, is_same, leading_to};
 
@@ -101,7 +101,7 @@ fn cards(model: &Model, saes: &[Sae], survey: &Survey, graph: &Graph, task: &Tas
     for (level, sae) in saes.iter().enumerate() {
         let nodes: Vec<usize> = (0..graph.nodes.len()).filter(|node| graph.nodes[*node].level == level).collect();
         let features = nodes.iter().map(|node| graph.nodes[*node].needed_feature()).collect::<Result<Vec<_>>>()?;
-        let surveyed = Surveyed { survey, dictionary: level };
+        let surveyed = SurveyedDictionary { survey, dictionary: level };
         for (node, card) in nodes.iter().zip(cards_of((sae, &features), model, surveyed, &CardPlan::brief(), task)?) {
             found[*node] = Some(card);
         }
@@ -134,7 +134,7 @@ pub fn from_survey(
             .hint("read more text, or take a feature that is active"));
     }
     let outliers = Outliers::of(model, &stages, &texts, task)?;
-    let mut growing = Growing {
+    let mut growing = GrowingTree {
         search,
         outliers,
         nodes: Vec::new(),
@@ -153,8 +153,8 @@ pub fn from_survey(
         }
         Err(error) => return Err(error),
     };
-    let Growing { nodes, edges, left_out, .. } = growing;
-    let mut made = options.told();
+    let GrowingTree { nodes, edges, left_out, .. } = growing;
+    let mut made = options.settings();
     if left_out > 0 {
         made.push(("left_out".into(), left_out.into()));
     }
@@ -194,7 +194,7 @@ impl TreeSearch<'_> {
 }
 
 /// A tree during the search.
-struct Growing<'a> {
+struct GrowingTree<'a> {
     search: TreeSearch<'a>,
     outliers: Outliers,
     nodes: Vec<Node>,
@@ -207,7 +207,7 @@ struct Growing<'a> {
     left_out: usize,
 }
 
-impl Growing<'_> {
+impl GrowingTree<'_> {
     fn node(&mut self, level: usize, feature: usize) -> Result<usize> {
         if let Some(known) = self.known.get(&(level, feature)) {
             return Ok(*known);
@@ -224,7 +224,7 @@ impl Growing<'_> {
     }
 
     /// Expands the tree level by level, so that a feature that is a child of several is expanded once.
-    fn all(&mut self, piece: &Piece, task: &Task) -> Result<()> {
+    fn all(&mut self, piece: &InterruptibleWork, task: &Task) -> Result<()> {
         let top = self.search.stages.len() - 1;
         let mut followed = vec![(0, 1.0)];
         for level in (1..=top).rev() {

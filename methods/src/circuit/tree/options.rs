@@ -26,7 +26,7 @@ crate::choices! {
 
 crate::choices! {
     /// Ways to intervene on a feature.
-    pub enum Way {
+    pub enum TreeIntervention {
         /// x - c_f d_f at all positions; the effect is the share that the target loses, (orig - ablated) / orig.
         Ablate = "ablate",
         /// 0 + c_f d_f at all positions: the feature alone. The effect is the target's value then, over orig.
@@ -36,7 +36,7 @@ crate::choices! {
 
 crate::choices! {
     /// Readings of the target.
-    pub enum Read {
+    pub enum ParentReading {
         /// The activation as its dictionary encodes it, selection included.
         Code = "code",
         /// The pre-activation.
@@ -65,9 +65,9 @@ crate::options! {
         depth: Depth = Depth::Full;
         /// Whether a feature is ablated, or ("restore") kept alone: the site is 0 but for c_f d_f, and the effect is
         /// the share of the parent's activation that this restores.
-        way: Way = Way::Ablate;
+        way: TreeIntervention = TreeIntervention::Ablate;
         /// Whether the parent is read as its activation or as its pre-activation.
-        read: Read = Read::Code;
+        read: ParentReading = ParentReading::Code;
         /// Number of tokens of the text that are searched for the strongest positions.
         tokens: usize = 50_000;
         /// Number of tokens in a row of the text; at most the model's context.
@@ -77,7 +77,7 @@ crate::options! {
 
 impl TreeOptions {
     /// Returns the options, as recorded in a graph.
-    pub fn told(&self) -> Vec<(String, Cell)> {
+    pub fn settings(&self) -> Vec<(String, Cell)> {
         let pairs: [(&str, Cell); 7] = [
             ("contexts", self.contexts.into()),
             ("children", self.children.into()),
@@ -104,8 +104,8 @@ impl TreeOptions {
         match (self.rank, self.way) {
             (Rank::Absolute, _) => (strongest(self.children, &f64::abs), None),
             // What a feature restores of the target is never negative, unless activations may be.
-            (Rank::Signed, Way::Restore) => (strongest(self.children, &|effect| effect), None),
-            (Rank::Signed, Way::Ablate) => {
+            (Rank::Signed, TreeIntervention::Restore) => (strongest(self.children, &|effect| effect), None),
+            (Rank::Signed, TreeIntervention::Ablate) => {
                 (strongest(self.children, &|effect| effect), strongest(1, &|effect| -effect).pop())
             }
         }
@@ -125,15 +125,15 @@ mod tests {
         assert_eq!(absolute.chosen(&effects), (vec![3, 1, 0], None));
         let all = TreeOptions { min_effect: 0.0, children: 9, ..options.clone() };
         assert_eq!(all.chosen(&effects), (vec![3, 0, 4, 2], Some(1)));
-        let restored = TreeOptions { way: Way::Restore, ..options.clone() };
+        let restored = TreeOptions { way: TreeIntervention::Restore, ..options.clone() };
         assert_eq!(restored.chosen(&effects), (vec![3, 0], None));
     }
 
     #[test]
     fn a_graph_tells_how_it_was_made() {
-        let told = TreeOptions { rank: Rank::Absolute, depth: Depth::Paper, ..TreeOptions::default() }.told();
-        assert_eq!(told[3], ("rank".to_string(), Cell::from("abs")));
-        assert_eq!(told[4], ("depth".to_string(), Cell::from("paper")));
-        assert_eq!(told[5], ("way".to_string(), Cell::from("ablate")));
+        let settings = TreeOptions { rank: Rank::Absolute, depth: Depth::Paper, ..TreeOptions::default() }.settings();
+        assert_eq!(settings[3], ("rank".to_string(), Cell::from("abs")));
+        assert_eq!(settings[4], ("depth".to_string(), Cell::from("paper")));
+        assert_eq!(settings[5], ("way".to_string(), Cell::from("ablate")));
     }
 }

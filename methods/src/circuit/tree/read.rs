@@ -1,6 +1,6 @@
 //! The measure of the target of a tree: the activation or the pre-activation of one feature.
 
-use super::options::Read;
+use super::options::ParentReading;
 use crate::base::{Result, Task};
 use crate::sae::{About, Activation, Parts, Sae};
 use crate::tensor::{DType, Tensor, dtype};
@@ -10,11 +10,11 @@ pub struct CodeReader {
     sae: Sae,
     /// The index of the feature in `sae`.
     feature: usize,
-    read: Read,
+    read: ParentReading,
 }
 
 impl CodeReader {
-    pub fn new(sae: &Sae, feature: usize, read: Read) -> Result<Self> {
+    pub fn new(sae: &Sae, feature: usize, read: ParentReading) -> Result<Self> {
         Ok(match alone(sae.parts(), feature, read)? {
             Some(parts) => Self { sae: Sae::new(parts)?, feature: 0, read },
             None => Self { sae: sae.clone(), feature, read },
@@ -26,8 +26,8 @@ impl CodeReader {
         let x = dtype::convert(x, self.sae.parts().encoder.dtype())?;
         if self.sae.d_sae() == 1 {
             let found = match self.read {
-                Read::Code => self.sae.encode(&x)?,
-                Read::Pre => self.sae.pre_activations(&x)?,
+                ParentReading::Code => self.sae.encode(&x)?,
+                ParentReading::Pre => self.sae.pre_activations(&x)?,
             };
             return Ok(found.squeeze(1)?.to_dtype(DType::F64)?.to_vec1()?);
         }
@@ -42,10 +42,10 @@ impl CodeReader {
 }
 
 /// Returns the dictionary with one feature only, where activations do not depend on other features.
-fn alone(parts: &Parts, feature: usize, read: Read) -> Result<Option<Parts>> {
+fn alone(parts: &Parts, feature: usize, read: ParentReading) -> Result<Option<Parts>> {
     let of = |tensor: &Tensor| tensor.narrow(0, feature, 1);
     let activation = match (&parts.activation, read) {
-        (_, Read::Pre) | (Activation::Linear(None), _) => Activation::Linear(None),
+        (_, ParentReading::Pre) | (Activation::Linear(None), _) => Activation::Linear(None),
         (Activation::Relu, _) => Activation::Relu,
         (Activation::Threshold(threshold), _) => Activation::Threshold(of(threshold)?),
         (Activation::Gated { gate, magnitude, log_scale }, _) => {

@@ -60,9 +60,10 @@ impl Stage {
     /// Locates dictionaries that are in the order of the computation already, like those of a survey.
     pub fn in_order(model: &Model, saes: &[Sae]) -> Result<Vec<Self>> {
         let stages = Self::all(model, saes)?;
-        match stages.iter().zip(saes).all(|(stage, sae)| std::ptr::eq(stage.sae.parts(), sae.parts())) {
-            true => Ok(stages),
-            false => Err(err!(Bug, "dictionaries that are not in the order of the computation")),
+        if stages.iter().zip(saes).all(|(stage, sae)| std::ptr::eq(stage.sae.parts(), sae.parts())) {
+            Ok(stages)
+        } else {
+            Err(err!(Bug, "dictionaries that are not in the order of the computation"))
         }
     }
 }

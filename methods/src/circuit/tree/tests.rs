@@ -8,12 +8,12 @@ use crate::base::task::{Bar, Progress};
 use crate::circuit::samples::{FEATURES, dictionary, found, model};
 use crate::fixtures::configs;
 use crate::intervene::OnFeatures;
-use crate::intervene::features::Which;
+use crate::intervene::features::FeatureChoice;
 use crate::model::batch::Batch;
 use crate::model::hooks::Action;
 use crate::model::run::Ask;
 use crate::sae::Activation;
-use crate::sae::splice::Rest;
+use crate::sae::splice::ErrorTreatment;
 
 fn texts() -> Vec<Vec<u32>> {
     vec![vec![1, 4, 2, 0, 3, 7, 5], vec![2, 2, 9], vec![6]]
@@ -24,7 +24,8 @@ fn plainly(model: &Model, (from, to): (&Stage, &Stage), target: usize, text: &[u
     let batch = Batch::new(vec![text.to_vec()]).unwrap();
     let hooks = feature.map(|feature| {
         let zero = Box::new(Action::Zero.begin());
-        let hook = OnFeatures::new(from.sae.clone(), &Which::Only(vec![feature]), Rest::Kept, zero).unwrap();
+        let hook =
+            OnFeatures::new(from.sae.clone(), &FeatureChoice::Only(vec![feature]), ErrorTreatment::Kept, zero).unwrap();
         hook.at(model.decoder.config(), &from.place.to_string(), None).unwrap()
     });
     let ask = Ask { hooks: hooks.into_iter().collect(), places: vec![to.place], positions: None };
@@ -57,8 +58,15 @@ fn effects_are_those_of_a_loop_over_all_features_in_every_shape_of_model() {
             let from = of(&sites[place].0);
             let to = of(&sites[place].1);
             let target = active(&model, &to);
-            let found =
-                effects(&model, (&from, &to), target, &texts(), (Way::Ablate, Read::Code), &Task::default()).unwrap();
+            let found = effects(
+                &model,
+                (&from, &to),
+                target,
+                &texts(),
+                (TreeIntervention::Ablate, ParentReading::Code),
+                &Task::default(),
+            )
+            .unwrap();
             for feature in 0..FEATURES {
                 let mut expected = 0.0;
                 for text in texts() {
@@ -103,7 +111,7 @@ fn a_tree_goes_down_level_by_level_and_has_each_feature_once() {
     // An edge says what the effect is at the max-activating examples of the later feature.
     let stages = Stage::all(&model, &saes).unwrap();
     let texts: Vec<_> = survey.dictionaries[2][target].top.iter().take(3).map(|moment| survey.up_to(moment)).collect();
-    let ways = (Way::Ablate, Read::Code);
+    let ways = (TreeIntervention::Ablate, ParentReading::Code);
     let expected = effects(&model, (&stages[1], &stages[2]), target, &texts, ways, &Task::default()).unwrap();
     for edge in tree.into_node(0) {
         assert_eq!(edge.effect, expected.mean[tree.nodes[edge.from].feature().unwrap()]);
@@ -125,7 +133,11 @@ fn a_tree_goes_down_level_by_level_and_has_each_feature_once() {
 fn other_ways_to_ask_are_answered() {
     let (model, saes, survey) = found();
     let target = most_active(&survey);
-    for (way, read) in [(Way::Restore, Read::Code), (Way::Ablate, Read::Pre), (Way::Restore, Read::Pre)] {
+    for (way, read) in [
+        (TreeIntervention::Restore, ParentReading::Code),
+        (TreeIntervention::Ablate, ParentReading::Pre),
+        (TreeIntervention::Restore, ParentReading::Pre),
+    ] {
         let options = TreeOptions { contexts: 2, children: 2, way, read, ..TreeOptions::default() };
         let tree = from_survey(&model, &saes, &survey, target, &options, &Task::default()).unwrap();
         assert!(tree.is_whole && tree.edges.iter().all(|edge| edge.effect.is_finite()));

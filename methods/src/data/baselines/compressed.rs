@@ -32,12 +32,12 @@ fn bits_of(next: &mut dyn FnMut() -> Result<Option<String>>, program: Program, t
     let mut text = Pieces { next, bytes: 0, task };
     let size = match program {
         Program::Gzip => {
-            let mut writer = GzEncoder::new(Counted(0), Compression::best());
+            let mut writer = GzEncoder::new(ByteCounter(0), Compression::best());
             text.to(&mut writer)?;
             writer.finish().map_err(failed)?.0
         }
         Program::Xz => {
-            let mut writer = XzWriter::new(Counted(0), XzOptions::with_preset(9)).map_err(failed)?;
+            let mut writer = XzWriter::new(ByteCounter(0), XzOptions::with_preset(9)).map_err(failed)?;
             text.to(&mut writer)?;
             writer.finish().map_err(failed)?.0
         }
@@ -75,9 +75,9 @@ impl Pieces<'_> {
 }
 
 /// A writer that counts the bytes that are written, and drops them.
-struct Counted(u64);
+struct ByteCounter(u64);
 
-impl Write for Counted {
+impl Write for ByteCounter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0 += bytes.len() as u64;
         Ok(bytes.len())

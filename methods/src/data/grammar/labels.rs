@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use super::topics::TOPICS;
 use super::weights::PHENOMENA;
 use super::world::RELATIONS;
-use crate::model::labels::{Column, Of, Values};
+use crate::model::labels::{Column, ColumnKind, DecidingByte};
 
 /// The columns, in the order of [`columns`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,17 +70,17 @@ pub fn value(kinds: &[&str], kind: &str) -> u32 {
 }
 
 static COLUMNS: LazyLock<Arc<[Column]>> = LazyLock::new(|| {
-    use Of::{First, Last};
+    use DecidingByte::{First, Last};
     let topics: Vec<&'static str> = TOPICS.iter().map(|topic| topic.name).collect();
-    let kind = |name, of, kinds: &[&'static str]| Column { name, of, values: Values::Kind(kinds.to_vec()) };
-    let number = |name, of| Column { name, of, values: Values::Number };
+    let kind = |name, of, kinds: &[&'static str]| Column { name, of, values: ColumnKind::Kind(kinds.to_vec()) };
+    let number = |name, of| Column { name, of, values: ColumnKind::Number };
     [
         kind("topic", First, &topics),
         kind("phenomenon", First, &PHENOMENA),
         number("depth", First),
         kind("paren_kind", First, &PAREN_KINDS),
         kind("bracket", First, &BRACKETS),
-        Column { name: "since_open", of: First, values: Values::Since },
+        Column { name: "since_open", of: First, values: ColumnKind::Since },
         kind("due", Last, &["due"]),
         kind("apostrophe", First, &APOSTROPHES),
         kind("apostrophe_next", Last, &APOSTROPHES),

@@ -7,11 +7,11 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 
 use super::topics::Topic;
-use super::writer::Writer;
+use super::writer::MarkedWriter;
 use super::{HELD_EVERY, Split};
 
 pub struct Pen {
-    pub out: Writer,
+    pub out: MarkedWriter,
     pub topic: &'static Topic,
     pub split: Split,
     /// Percentage of the phrases that can be explained in parentheses and are.
@@ -31,7 +31,7 @@ pub struct Pen {
 impl Pen {
     pub fn new(rng: ChaCha8Rng, split: Split, topic: &'static Topic) -> Self {
         Self {
-            out: Writer::default(),
+            out: MarkedWriter::default(),
             topic,
             split,
             explained: 0,

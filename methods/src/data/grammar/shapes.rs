@@ -17,19 +17,19 @@ use super::world::RELATIONS;
 pub const NUMBER: usize = usize::MAX;
 
 /// A production of a phrase, and its weight.
-struct Way {
+struct Production {
     weight: usize,
-    parts: Vec<Part>,
+    parts: Vec<PhrasePart>,
 }
 
-enum Part {
+enum PhrasePart {
     /// Text and slots, which stay as they are.
     Plain(&'static str),
     /// Another phrase, by its name.
     Phrase(&'static str),
 }
 
-static PHRASES: LazyLock<BTreeMap<&'static str, Vec<Way>>> = LazyLock::new(|| {
+static PHRASES: LazyLock<BTreeMap<&'static str, Vec<Production>>> = LazyLock::new(|| {
     let ways = |lines: &[&'static str]| lines.iter().map(|line| way(line)).collect();
     shapes::SECTIONS.all().map(|(name, lines)| (name, ways(lines))).collect()
 });
@@ -72,25 +72,25 @@ fn derive(pen: &mut Pen, phrase: &str, derived: &mut String) {
     });
     for part in fallen.into_iter().flat_map(|way| &way.parts) {
         match part {
-            Part::Plain(text) => derived.push_str(text),
-            Part::Phrase(name) => derive(pen, name, derived),
+            PhrasePart::Plain(text) => derived.push_str(text),
+            PhrasePart::Phrase(name) => derive(pen, name, derived),
         }
     }
 }
 
 /// Reads a production: `3*text with <phrases>`.
-fn way(line: &'static str) -> Way {
+fn way(line: &'static str) -> Production {
     let counted = line.split_once('*').and_then(|(weight, rest)| Some((weight.parse().ok()?, rest)));
     let (weight, mut rest) = counted.unwrap_or((1, line));
     let mut parts = Vec::new();
     while let Some((plain, (name, behind))) =
         rest.split_once('<').and_then(|(plain, rest)| Some((plain, rest.split_once('>')?)))
     {
-        parts.extend([Part::Plain(plain), Part::Phrase(name)]);
+        parts.extend([PhrasePart::Plain(plain), PhrasePart::Phrase(name)]);
         rest = behind;
     }
-    parts.push(Part::Plain(rest));
-    Way { weight, parts }
+    parts.push(PhrasePart::Plain(rest));
+    Production { weight, parts }
 }
 
 #[cfg(test)]
@@ -116,8 +116,8 @@ mod tests {
             .flatten()
             .flat_map(|way| &way.parts)
             .filter_map(|part| match part {
-                Part::Phrase(name) => Some(*name),
-                Part::Plain(text) => {
+                PhrasePart::Phrase(name) => Some(*name),
+                PhrasePart::Plain(text) => {
                     assert!(!text.contains(['<', '>', '*']), "{text}");
                     None
                 }

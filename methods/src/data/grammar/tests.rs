@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::is_held;
 use super::lexicon::names::{FEMALE, MALE};
 use super::*;
-use crate::model::labels::{Column, Mark, Of, Values};
+use crate::model::labels::{Column, ColumnKind, DecidingByte, Mark};
 
 fn documents(split: Split, count: u64) -> Vec<Document> {
     let grammar = Grammar::new(0, &Mix::default(), split);
@@ -191,9 +191,9 @@ fn the_page_explains_every_label_phenomenon_and_kind() {
     assert_eq!(PHENOMENA.iter().find(|name| !page.contains(&format!("### `{name}`"))), None);
     for column in labels::columns().iter() {
         let row = page.lines().find(|line| line.starts_with(&format!("| `{}`", column.name)));
-        assert!(row.is_some_and(|row| row.contains("*last*") == (column.of == Of::Last)), "{}", column.name);
+        assert!(row.is_some_and(|row| row.contains("*last*") == (column.of == DecidingByte::Last)), "{}", column.name);
         let same = row.is_some_and(|row| row.contains("the same") || row.contains("see below"));
-        if let Values::Kind(kinds) = &column.values {
+        if let ColumnKind::Kind(kinds) = &column.values {
             assert!(same || row.is_some_and(|row| row.contains(&kinds.join(", "))), "{}", column.name);
         }
     }

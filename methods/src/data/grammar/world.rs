@@ -24,14 +24,14 @@ pub struct Fact {
 static TRADES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| trades::SECTIONS.pairs("trades"));
 
 /// A person that facts are about.
-struct Person {
+struct FactPerson {
     name: String,
     trade: &'static str,
     home: &'static str,
 }
 
 /// Returns all people, women and men alternating. Trades and homes are assigned in steps that reach every one of them.
-fn people() -> Vec<Person> {
+fn people() -> Vec<FactPerson> {
     let given = |list: &[&'static str]| -> Vec<&'static str> {
         list.iter().enumerate().filter(|(at, _)| !is_held(*at)).map(|(_, name)| *name).collect()
     };
@@ -40,7 +40,7 @@ fn people() -> Vec<Person> {
     let cities: Vec<&str> = COUNTRIES.iter().flat_map(|country| &country.cities).map(|city| city.name).collect();
     let person = |(at, surname): (usize, &&'static str)| {
         let first = if at % 2 == 0 { &women } else { &men };
-        Person {
+        FactPerson {
             name: [first[at / 2 * 3 % first.len()], surname].join(" "),
             trade: TRADES[at * 7 % TRADES.len()].0,
             home: cities[at * 11 % cities.len()],

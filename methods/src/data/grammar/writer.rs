@@ -4,17 +4,17 @@ use super::labels::{APOSTROPHES, BRACKETS, Col, NUMERALS, QUOTES, value};
 use crate::model::labels::{Mark, Marks};
 
 /// An open bracket or quotation, and the place in the list where its marks begin.
-struct Open {
+struct OpenMark {
     closing: char,
     first: usize,
     last: usize,
 }
 
 #[derive(Default)]
-pub struct Writer {
+pub struct MarkedWriter {
     text: String,
     marks: Vec<Mark>,
-    open: Vec<Open>,
+    open: Vec<OpenMark>,
     /// Places of apostrophes that are quotation marks.
     quotes: Vec<usize>,
     /// Places of apostrophes that are certain once the text before them has been read.
@@ -23,7 +23,7 @@ pub struct Writer {
     capital: bool,
 }
 
-impl Writer {
+impl MarkedWriter {
     pub fn len(&self) -> usize {
         self.text.len()
     }
@@ -69,7 +69,7 @@ impl Writer {
         self.marks_of(column).filter(|mark| mark.start <= at && at < mark.end).last().map_or(0, |mark| mark.value)
     }
 
-    /// Returns the number of marks, for [`Writer::mark_below`].
+    /// Returns the number of marks, for [`MarkedWriter::mark_below`].
     pub fn marks(&self) -> usize {
         self.marks.len()
     }
@@ -131,12 +131,12 @@ impl Writer {
 
     fn opened(&mut self, sign: &str, closing: char, first: usize) {
         self.text.push_str(sign);
-        self.open.push(Open { closing, first, last: self.marks.len() });
+        self.open.push(OpenMark { closing, first, last: self.marks.len() });
     }
 
     /// Closes the bracket or quotation that was opened last.
     pub fn close(&mut self) {
-        let Some(Open { closing, first, last }) = self.open.pop() else { return };
+        let Some(OpenMark { closing, first, last }) = self.open.pop() else { return };
         if closing == '\'' {
             self.quotes.push(self.len());
         }

@@ -33,7 +33,7 @@ pub use moments::Moments;
 pub use options::{LabelName, PositionOptions, SkipOptions, TokenName};
 pub use passes::Passes;
 pub use positions::{KeptPositions, Skipped};
-pub use sink::{Block, Blocks, Progress, Sink, Streamed};
+pub use sink::{ActivationBlock, Blocks, FunctionSink, Progress, Sink};
 
 /// Approximate number of tokens in a batch of the model.
 const TOKENS: usize = 1 << 12;
@@ -154,9 +154,10 @@ impl Harvest {
             }
             task.check()?;
         }
-        match (self.progress.read, self.progress.tokens.as_str()) == (read, tokens) {
-            true => Ok(()),
-            false => Err(other_text(&self.name, read)),
+        if (self.progress.read, self.progress.tokens.as_str()) == (read, tokens) {
+            Ok(())
+        } else {
+            Err(other_text(&self.name, read))
         }
     }
 
@@ -275,10 +276,11 @@ impl Harvest {
         Ok(rows)
     }
 
-    fn block(&mut self, rows: &[(Row, Vec<usize>)], task: &Task) -> Result<Block> {
+    fn block(&mut self, rows: &[(Row, Vec<usize>)], task: &Task) -> Result<ActivationBlock> {
         let first = self.progress.read - rows.len() as u64;
         let batch = Batch::new(rows.iter().map(|(row, _)| row.ids.clone()).collect())?;
-        let mut block = Block { activations: Vec::new(), tokens: Vec::new(), rows: Vec::new(), positions: Vec::new() };
+        let mut block =
+            ActivationBlock { activations: Vec::new(), tokens: Vec::new(), rows: Vec::new(), positions: Vec::new() };
         let mut flat = Vec::new();
         for (number, (row, kept)) in rows.iter().enumerate() {
             let name = row_number(first + number as u64)?;
@@ -304,7 +306,7 @@ impl Harvest {
 }
 
 impl Blocks for Harvest {
-    fn next(&mut self, task: &Task) -> Result<Option<Block>> {
+    fn next(&mut self, task: &Task) -> Result<Option<ActivationBlock>> {
         loop {
             task.check()?;
             let rows = self.gathered(task)?;
@@ -345,9 +347,10 @@ fn places(decoder: &Decoder, sites: &[&str]) -> Result<Vec<Place>> {
     let mut places = named.collect::<Result<Vec<_>>>()?.concat();
     places.sort();
     places.dedup();
-    match places.is_empty() {
-        true => Err(err!(Argument, "expected at least one site to harvest, found none")),
-        false => Ok(places),
+    if places.is_empty() {
+        Err(err!(Argument, "expected at least one site to harvest, found none"))
+    } else {
+        Ok(places)
     }
 }
 
@@ -365,9 +368,10 @@ pub fn context(config: &Config, asked: Option<usize>) -> Result<usize> {
 /// Returns the number of rows in a batch of the model.
 pub fn at_once(decoder: &Decoder, places: &[Place], context: usize) -> usize {
     let rows = (TOKENS / context).max(1);
-    match places.iter().any(|place| place.site.kind == SiteKind::Logits) {
-        true => (LOGITS / (context * decoder.config().outputs()).max(1)).clamp(1, rows),
-        false => rows,
+    if places.iter().any(|place| place.site.kind == SiteKind::Logits) {
+        (LOGITS / (context * decoder.config().outputs()).max(1)).clamp(1, rows)
+    } else {
+        rows
     }
 }
 
@@ -380,7 +384,7 @@ fn row_number(row: u64) -> Result<u32> {
 }
 
 /// Refuses NaN and infinity where they occur.
-fn finite(place: Place, width: usize, rows: &[f32], block: &Block) -> Result<()> {
+fn finite(place: Place, width: usize, rows: &[f32], block: &ActivationBlock) -> Result<()> {
     let Some(at) = rows.iter().position(|x| !x.is_finite()) else { return Ok(()) };
     let of = |list: &[u32]| list.get(at / width).copied().unwrap_or_default();
     Err(err!(

@@ -9,7 +9,7 @@ use crate::data::Text;
 use crate::data::pack;
 use crate::err;
 use crate::model::Model;
-use crate::model::labels::{Column, Values};
+use crate::model::labels::{Column, ColumnKind};
 
 crate::options! {
     /// The positions of a text that are read.
@@ -150,8 +150,8 @@ impl LabelName {
             err!(Argument, "expected {wanted} for `without_labels.{}`, found {found}", column.name)
         };
         let kinds = match &column.values {
-            Values::Kind(kinds) => kinds.iter().copied(),
-            Values::Number | Values::Since => return Err(refused("a number, since this label has numbers")),
+            ColumnKind::Kind(kinds) => kinds.iter().copied(),
+            ColumnKind::Number | ColumnKind::Since => return Err(refused("a number, since this label has numbers")),
         };
         let place = std::iter::once("none").chain(kinds.clone()).position(|kind| kind == name);
         place

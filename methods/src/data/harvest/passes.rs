@@ -32,7 +32,7 @@ pub struct Passes {
     position: u64,
     /// A harvest that has read up to the filling that was loaded last.
     harvest: Option<Harvest>,
-    loaded: Option<Loaded>,
+    loaded: Option<LoadedFilling>,
 }
 
 /// A part of an epoch that is in memory at once.
@@ -46,7 +46,7 @@ struct Filling {
 }
 
 /// The filling that is in memory.
-struct Loaded {
+struct LoadedFilling {
     filling: usize,
     sites: Vec<Tensor>,
     /// The epoch of `order`, the order of the rows.
@@ -173,7 +173,7 @@ impl Passes {
         let shaped = numbers.into_iter().zip(&self.order);
         let sites = shaped.map(|(numbers, (_, width))| Ok(Tensor::from_vec(numbers, (rows, *width), &Device::Cpu)?));
         let sites = sites.collect::<Result<Vec<_>>>()?;
-        self.loaded = Some(Loaded { filling: number, sites, turn: 0, order: Vec::new() });
+        self.loaded = Some(LoadedFilling { filling: number, sites, turn: 0, order: Vec::new() });
         self.harvest = Some(harvest);
         Ok(())
     }
@@ -197,10 +197,7 @@ fn fillings(harvest: &mut Harvest, buffer: usize, task: &Task) -> Result<Vec<Fil
         }
         rows += kept as u64;
     }
-    match all.is_empty() {
-        true => Err(harvest.nothing()),
-        false => Ok(all),
-    }
+    if all.is_empty() { Err(harvest.nothing()) } else { Ok(all) }
 }
 
 #[cfg(test)]

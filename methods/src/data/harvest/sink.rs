@@ -10,7 +10,7 @@ use crate::tensor::Tensor;
 
 /// The activations of some positions at several sites, with their origin.
 #[derive(Debug, Clone)]
-pub struct Block {
+pub struct ActivationBlock {
     /// `[positions, width]` for each site, in f32 on the CPU.
     pub activations: Vec<Tensor>,
     /// The token at each position.
@@ -21,7 +21,7 @@ pub struct Block {
     pub positions: Vec<u32>,
 }
 
-impl Block {
+impl ActivationBlock {
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
@@ -34,7 +34,7 @@ impl Block {
 /// An iterator over blocks, from a running model or from a store.
 pub trait Blocks {
     /// Returns the next block, which is never empty; none when there are no more.
-    fn next(&mut self, task: &Task) -> Result<Option<Block>>;
+    fn next(&mut self, task: &Task) -> Result<Option<ActivationBlock>>;
 }
 
 /// The progress of a harvest: everything that it needs to resume.
@@ -61,17 +61,17 @@ impl Progress {
 /// A receiver of the blocks of a harvest.
 pub trait Sink {
     /// Receives a block; `progress` includes it. May end the harvest.
-    fn take(&mut self, block: Block, progress: &Progress, task: &Task) -> Result<ControlFlow<()>>;
+    fn take(&mut self, block: ActivationBlock, progress: &Progress, task: &Task) -> Result<ControlFlow<()>>;
 
     /// Ends the harvest after the last block; not called if `take` ended it.
     fn finish(&mut self, progress: &Progress, task: &Task) -> Result<()>;
 }
 
 /// A sink that passes every block to a function, for fits that read from the model itself.
-pub struct Streamed<F>(pub F);
+pub struct FunctionSink<F>(pub F);
 
-impl<F: FnMut(Block) -> Result<ControlFlow<()>>> Sink for Streamed<F> {
-    fn take(&mut self, block: Block, _progress: &Progress, _task: &Task) -> Result<ControlFlow<()>> {
+impl<F: FnMut(ActivationBlock) -> Result<ControlFlow<()>>> Sink for FunctionSink<F> {
+    fn take(&mut self, block: ActivationBlock, _progress: &Progress, _task: &Task) -> Result<ControlFlow<()>> {
         (self.0)(block)
     }
 

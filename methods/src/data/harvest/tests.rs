@@ -112,9 +112,9 @@ fn what_is_to_be_left_out_is_and_nothing_else() {
     let site = ["resid_post.0"];
     let (all, everywhere) = harvested(&model, &site, &text, &HarvestOptions::default());
     assert!(everywhere.iter().any(|[token, _, position]| *token == BOS && *position > 0));
-    type Rule = fn(&[u32; 3]) -> bool;
+    type SkipRule = fn(&[u32; 3]) -> bool;
     let keep = |keep: Skipped| HarvestOptions { skip: keep, ..HarvestOptions::default() };
-    let rules: [(Skipped, Rule); 4] = [
+    let rules: [(Skipped, SkipRule); 4] = [
         (Skipped { without_bos: true, ..Skipped::default() }, |[token, ..]| *token != BOS),
         (Skipped { without_first: 3, ..Skipped::default() }, |[.., position]| *position >= 3),
         (Skipped { without_ids: BTreeSet::from([0, 4]), ..Skipped::default() }, |[token, ..]| ![0, 4].contains(token)),
@@ -167,7 +167,7 @@ fn statistics_are_those_of_the_blocks() {
     let text = letters(30, text::TextOptions::default());
     let task = Task::default();
     let mut rows = Vec::new();
-    let mut sink = Streamed(|block: Block| {
+    let mut sink = FunctionSink(|block: ActivationBlock| {
         rows.extend(block.activations[0].to_vec2::<f32>()?);
         Ok(ControlFlow::Continue(()))
     });
@@ -190,7 +190,7 @@ fn a_sink_that_has_enough_ends_the_harvest() {
     let model = model(fixtures::config());
     let text = letters(900, text::TextOptions::default());
     let mut blocks = 0;
-    let mut sink = Streamed(|_| {
+    let mut sink = FunctionSink(|_| {
         blocks += 1;
         Ok(if blocks == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     });
@@ -233,7 +233,7 @@ fn wrong_questions_are_answered() {
     assert!(refused(&plain, &["embed"], &endless, &HarvestOptions::default()).contains("a text with an end"));
     let nothing = Skipped { without_ids: (0..27).collect(), ..Skipped::default() };
     let options = HarvestOptions { skip: nothing, ..HarvestOptions::default() };
-    let mut sink = Streamed(|_| Ok(ControlFlow::Continue(())));
+    let mut sink = FunctionSink(|_| Ok(ControlFlow::Continue(())));
     let error = TextReading::new(&plain, &text, &options)
         .harvest(&["embed"], &Task::default())
         .unwrap()

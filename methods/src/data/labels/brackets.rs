@@ -1,6 +1,6 @@
 //! Matching brackets.
 
-use super::{BRACKETS, Col, Letter, Pair, Pen, nested};
+use super::{BRACKETS, Col, Letter, Pen, SignPair, nested};
 
 /// The number of bytes within which a bracket has to be closed: others, such as that of a smiley, do not count.
 const REACH: usize = 2000;
@@ -11,7 +11,7 @@ const ROUND: usize = 1;
 
 pub fn mark(letters: &[Letter], pen: &mut Pen) {
     let pairs = pairs(letters);
-    let place = |pair: Pair| Some((letters.get(pair.open)?.at, letters.get(pair.close)?.end()));
+    let place = |pair: SignPair| Some((letters.get(pair.open)?.at, letters.get(pair.close)?.end()));
     for (pair, depth) in nested(pairs.clone()) {
         let Some((start, end)) = place(pair) else { continue };
         pen.mark(Col::Bracket, start, end, pair.kind);
@@ -26,7 +26,7 @@ pub fn mark(letters: &[Letter], pen: &mut Pen) {
 }
 
 /// Matches brackets: a closing bracket matches the last open one of its kind; brackets opened in between have no match.
-fn pairs(letters: &[Letter]) -> Vec<Pair> {
+fn pairs(letters: &[Letter]) -> Vec<SignPair> {
     let mut pairs = Vec::new();
     let mut open = Vec::<(usize, usize, usize)>::new();
     for (index, letter) in letters.iter().enumerate() {
@@ -37,7 +37,7 @@ fn pairs(letters: &[Letter]) -> Vec<Pair> {
             let back = reach.map(|(other, ..)| *other).position(|other| other == kind);
             let found = back.and_then(|back| open.len().checked_sub(back + 1));
             if let Some((kind, start, _)) = found.and_then(|found| open.drain(found..).next()) {
-                pairs.push(Pair { open: start, close: index, kind: kind + 1 });
+                pairs.push(SignPair { open: start, close: index, kind: kind + 1 });
             }
         }
     }

@@ -16,7 +16,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::base::Result;
 use crate::err;
-use crate::model::labels::{Column, Mark, Marks, Of, Values};
+use crate::model::labels::{Column, ColumnKind, DecidingByte, Mark, Marks};
 
 /// The columns, in the order of [`columns`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,22 +54,22 @@ const NUMERALS: [&str; 2] = ["year", "number"];
 const GENDERS: [&str; 2] = ["female", "male"];
 
 static COLUMNS: LazyLock<Arc<[Column]>> = LazyLock::new(|| {
-    let column = |name, values| Column { name, of: Of::First, values };
-    let kind = |name, kinds: &[&'static str]| column(name, Values::Kind(kinds.to_vec()));
+    let column = |name, values| Column { name, of: DecidingByte::First, values };
+    let kind = |name, kinds: &[&'static str]| column(name, ColumnKind::Kind(kinds.to_vec()));
     [
-        column("depth", Values::Number),
+        column("depth", ColumnKind::Number),
         kind("bracket", &BRACKETS),
-        column("bracket_depth", Values::Number),
-        column("since_open", Values::Since),
+        column("bracket_depth", ColumnKind::Number),
+        column("since_open", ColumnKind::Since),
         kind("quote", &QUOTES),
-        column("quote_depth", Values::Number),
+        column("quote_depth", ColumnKind::Number),
         kind("quote_sign", &SIGNS),
         kind("apostrophe", &APOSTROPHES),
         kind("numeral", &NUMERALS),
         kind("line_start", &["line_start"]),
-        column("indent", Values::Number),
+        column("indent", ColumnKind::Number),
         kind("gender", &GENDERS),
-        Column { name: "pronoun_next", of: Of::Last, values: Values::Kind(gender::PRONOUNS.to_vec()) },
+        Column { name: "pronoun_next", of: DecidingByte::Last, values: ColumnKind::Kind(gender::PRONOUNS.to_vec()) },
     ]
     .into()
 });
@@ -122,17 +122,17 @@ impl Pen {
 
 /// Two matching signs, by their character positions, and their kind, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Pair {
+struct SignPair {
     open: usize,
     close: usize,
     kind: usize,
 }
 
 /// Sorts pairs in the order in which they open, each with its depth. No two of them cross.
-fn nested(mut pairs: Vec<Pair>) -> Vec<(Pair, usize)> {
+fn nested(mut pairs: Vec<SignPair>) -> Vec<(SignPair, usize)> {
     pairs.sort_unstable_by_key(|pair| pair.open);
     let mut around: Vec<usize> = Vec::new();
-    let depth = |pair: Pair| {
+    let depth = |pair: SignPair| {
         around.retain(|close| *close > pair.close);
         around.push(pair.close);
         (pair, around.len())

@@ -1,20 +1,20 @@
 //! Quotations: opening and closing marks.
 
 use super::apostrophes::{self, Sense};
-use super::{APOSTROPHES, Col, Letter, Pair, Pen, nested, prefixed, run};
+use super::{APOSTROPHES, Col, Letter, Pen, SignPair, nested, prefixed, run};
 
 pub const DOUBLE: usize = 1;
 pub const SINGLE: usize = 2;
 
 /// An opening mark whose closing mark has not been found yet.
-struct Open {
+struct OpenQuote {
     kind: usize,
     at: usize,
 }
 
 /// Marks the quotations and apostrophes of one paragraph. A quotation that is not closed within it does not count.
 pub fn mark(letters: &[Letter], pen: &mut Pen) {
-    let mut found = Found { letters, open: Vec::new(), pairs: Vec::new() };
+    let mut found = QuoteSearch { letters, open: Vec::new(), pairs: Vec::new() };
     for (index, letter) in letters.iter().enumerate() {
         match letter.sign {
             '“' => found.opens(DOUBLE, index),
@@ -32,7 +32,7 @@ pub fn mark(letters: &[Letter], pen: &mut Pen) {
     write(letters, found.pairs, pen);
 }
 
-fn write(letters: &[Letter], pairs: Vec<Pair>, pen: &mut Pen) {
+fn write(letters: &[Letter], pairs: Vec<SignPair>, pen: &mut Pen) {
     for (pair, depth) in nested(pairs) {
         let (Some(open), Some(close)) = (letters.get(pair.open), letters.get(pair.close)) else { continue };
         pen.mark(Col::Quote, open.at, close.end(), pair.kind);
@@ -46,13 +46,13 @@ fn write(letters: &[Letter], pairs: Vec<Pair>, pen: &mut Pen) {
     }
 }
 
-struct Found<'a> {
+struct QuoteSearch<'a> {
     letters: &'a [Letter],
-    open: Vec<Open>,
-    pairs: Vec<Pair>,
+    open: Vec<OpenQuote>,
+    pairs: Vec<SignPair>,
 }
 
-impl Found<'_> {
+impl QuoteSearch<'_> {
     fn is_open(&self, kind: usize) -> bool {
         self.open.iter().any(|open| open.kind == kind)
     }
@@ -60,13 +60,13 @@ impl Found<'_> {
     /// Marks the quotations and apostrophes of one paragraph. A quotation that is not closed within it does not count.
     fn opens(&mut self, kind: usize, at: usize) {
         self.open.retain(|open| open.kind != kind);
-        self.open.push(Open { kind, at });
+        self.open.push(OpenQuote { kind, at });
     }
 
     fn closes(&mut self, kind: usize, at: usize) {
         let found = self.open.iter().rposition(|open| open.kind == kind);
         if let Some(open) = found.and_then(|found| self.open.drain(found..).next()) {
-            self.pairs.push(Pair { open: open.at, close: at, kind });
+            self.pairs.push(SignPair { open: open.at, close: at, kind });
         }
     }
 

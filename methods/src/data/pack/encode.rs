@@ -18,7 +18,7 @@ const SHARE: usize = 8;
 
 /// A tokenized document, or a part of one, without special tokens around it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Encoded {
+pub struct EncodedDocument {
     pub ids: Vec<u32>,
     /// The bytes of the document that each token covers.
     pub spans: Vec<Range<u64>>,
@@ -34,7 +34,7 @@ pub struct Encoded {
 pub struct Encoder {
     documents: Box<dyn Documents>,
     tokenizer: Tokenizer,
-    ready: VecDeque<Encoded>,
+    ready: VecDeque<EncodedDocument>,
     /// The number of bytes read so far.
     read: usize,
     ended: bool,
@@ -45,7 +45,7 @@ impl Encoder {
         Self { documents, tokenizer, ready: VecDeque::new(), read: 0, ended: false }
     }
 
-    pub fn next(&mut self, task: &Task) -> Result<Option<Encoded>> {
+    pub fn next(&mut self, task: &Task) -> Result<Option<EncodedDocument>> {
         while self.ready.is_empty() && !self.ended {
             let pieces = self.gather(task)?;
             self.ready = parallel::try_map(pieces.len(), &|at| encode(&self.tokenizer, &pieces[at], task))?.into();
@@ -71,7 +71,7 @@ impl Encoder {
     }
 }
 
-fn encode(tokenizer: &Tokenizer, document: &Document, task: &Task) -> Result<Encoded> {
+fn encode(tokenizer: &Tokenizer, document: &Document, task: &Task) -> Result<EncodedDocument> {
     if let Some(ids) = &document.ids {
         return given(tokenizer, ids, &document.origin);
     }
@@ -81,7 +81,7 @@ fn encode(tokenizer: &Tokenizer, document: &Document, task: &Task) -> Result<Enc
     let ids = tokens.ids.get(..end).unwrap_or_default();
     let offsets = tokens.offsets.get(..end).unwrap_or_default();
     let place = |range: &Range<usize>| document.at + range.start as u64..document.at + range.end as u64;
-    Ok(Encoded {
+    Ok(EncodedDocument {
         ids: ids.to_vec(),
         spans: offsets.iter().map(place).collect(),
         labels: document.marks.as_ref().map(|marks| marks.aligned(&document.text, offsets)),
@@ -92,10 +92,10 @@ fn encode(tokenizer: &Tokenizer, document: &Document, task: &Task) -> Result<Enc
 }
 
 /// Encodes a document that was given in tokens, which stay as they are. Each counts as a byte.
-fn given(tokenizer: &Tokenizer, ids: &[u32], origin: &Arc<str>) -> Result<Encoded> {
+fn given(tokenizer: &Tokenizer, ids: &[u32], origin: &Arc<str>) -> Result<EncodedDocument> {
     let count = tokenizer.vocab().size();
     let known = ids.iter().map(|id| token_id(i64::from(*id), count)).collect::<Result<Vec<u32>>>();
-    Ok(Encoded {
+    Ok(EncodedDocument {
         ids: known.map_err(|e| e.within(origin))?,
         spans: (0..ids.len() as u64).map(|at| at..at + 1).collect(),
         labels: None,

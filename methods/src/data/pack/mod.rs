@@ -8,13 +8,13 @@ mod training;
 #[cfg(test)]
 mod tests;
 
-pub use encode::{Encoded, Encoder};
+pub use encode::{EncodedDocument, Encoder};
 pub use packed::{Row, Stretch, TokenRows, rows};
 
 use crate::base::{Result, Task, memory, names};
 use crate::data::Text;
 use crate::err;
-use crate::model::labels::{Column, Values};
+use crate::model::labels::{Column, ColumnKind};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::train::Batches;
 use crate::tensor::{Device, Tensor};
@@ -140,8 +140,8 @@ pub fn column(text: &Text, name: &str, task: &Task) -> Result<Column> {
 /// Returns the names of a column's values, in the order of their numbers; the first is "none".
 pub fn kinds(column: &Column) -> Result<Vec<&'static str>> {
     match &column.values {
-        Values::Kind(names) => Ok(std::iter::once("none").chain(names.iter().copied()).collect()),
-        Values::Number | Values::Since => {
+        ColumnKind::Kind(names) => Ok(std::iter::once("none").chain(names.iter().copied()).collect()),
+        ColumnKind::Number | ColumnKind::Since => {
             Err(err!(Argument, "expected a column of kinds, found numbers in `{}`", column.name))
         }
     }

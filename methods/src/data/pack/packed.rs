@@ -7,7 +7,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::beginning;
-use super::encode::{Encoded, Encoder};
+use super::encode::{EncodedDocument, Encoder};
 use crate::base::random::stream;
 use crate::base::{Result, Task, memory};
 use crate::data::Text;
@@ -66,18 +66,21 @@ fn inner(
         Some(parts) => {
             let bos = options.bos.or(bos);
             let opened = parts.iter().map(|(text, weight)| Ok((inner(text, bos, tokenizer, context, task)?, *weight)));
-            Box::new(Drawn { sources: opened.collect::<Result<_>>()?, draws: stream(options.seed(), "mix of rows", 0) })
+            Box::new(WeightedRows {
+                sources: opened.collect::<Result<_>>()?,
+                draws: stream(options.seed(), "mix of rows", 0),
+            })
         }
         None => {
             let front = beginning(text, bos, tokenizer)?;
             let encoder = Encoder::new(text.documents(task)?, tokenizer.clone());
-            Box::new(Packed::new(encoder, tokenizer.eos(), front, context, text.clone()))
+            Box::new(PackedRows::new(encoder, tokenizer.eos(), front, context, text.clone()))
         }
     };
     let most = options.tokens.map_or(u64::MAX, |tokens| tokens / context as u64);
-    let some = Box::new(Limited { rows: all, left: most });
+    let some = Box::new(LimitedRows { rows: all, left: most });
     let draws = stream(options.seed(), "order of rows", 0);
-    Ok(if options.shuffle { Box::new(Shuffled { rows: some, held: Vec::new(), draws }) } else { some })
+    Ok(if options.shuffle { Box::new(ShuffledRows { rows: some, held: Vec::new(), draws }) } else { some })
 }
 
 /// The bytes for each token of a row when its lists grow: id, span, documents and some labels, and as many at twice the
@@ -85,13 +88,13 @@ fn inner(
 const GROWING: u128 = 3 * 64;
 
 /// The row that is being filled.
-struct Open {
+struct OpenRow {
     context: usize,
     front: Option<u32>,
     row: Row,
 }
 
-impl Open {
+impl OpenRow {
     fn new(context: usize, front: Option<u32>) -> Self {
         let mut open = Self { context, front, row: empty() };
         open.begin();
@@ -120,7 +123,7 @@ impl Open {
     }
 
     /// Adds tokens from `from` on, as many as fit; returns their number.
-    fn take(&mut self, text: &Encoded, from: usize) -> Result<usize> {
+    fn take(&mut self, text: &EncodedDocument, from: usize) -> Result<usize> {
         let row = &mut self.row;
         let start = row.ids.len();
         let taken = from..text.ids.len().min(from + self.context.saturating_sub(start));
@@ -175,20 +178,20 @@ fn add_labels(row: &mut Option<Labels>, start: usize, more: Option<&Labels>, tak
 }
 
 /// The rows of one text.
-pub(super) struct Packed {
+pub(super) struct PackedRows {
     encoder: Encoder,
     /// The token between documents.
     between: Option<u32>,
-    open: Open,
+    open: OpenRow,
     /// The document that did not fit into the row before, and its first token that is left.
-    rest: Option<(Encoded, usize)>,
+    rest: Option<(EncodedDocument, usize)>,
     text: Text,
     given: bool,
 }
 
-impl Packed {
+impl PackedRows {
     pub fn new(encoder: Encoder, between: Option<u32>, front: Option<u32>, context: usize, text: Text) -> Self {
-        Self { encoder, between, open: Open::new(context, front), rest: None, text, given: false }
+        Self { encoder, between, open: OpenRow::new(context, front), rest: None, text, given: false }
     }
 
     /// Returns the last row if there is no other; otherwise its tokens are counted as skipped.
@@ -208,7 +211,7 @@ impl Packed {
     }
 }
 
-impl TokenRows for Packed {
+impl TokenRows for PackedRows {
     fn next(&mut self, task: &Task) -> Result<Option<Row>> {
         while !self.open.is_full() {
             let (text, from) = match self.rest.take() {
@@ -235,12 +238,12 @@ impl TokenRows for Packed {
 }
 
 /// Rows of several texts, the text of each drawn by the weights, until all have ended.
-struct Drawn {
+struct WeightedRows {
     sources: Vec<(Box<dyn TokenRows>, f64)>,
     draws: ChaCha8Rng,
 }
 
-impl TokenRows for Drawn {
+impl TokenRows for WeightedRows {
     fn next(&mut self, task: &Task) -> Result<Option<Row>> {
         while !self.sources.is_empty() {
             let weights: Vec<f64> = self.sources.iter().map(|(_, weight)| *weight).collect();
@@ -265,12 +268,12 @@ pub fn draw(weights: &[f64], draws: &mut ChaCha8Rng) -> usize {
     weights.iter().position(passed).unwrap_or(weights.len().saturating_sub(1))
 }
 
-struct Limited {
+struct LimitedRows {
     rows: Box<dyn TokenRows>,
     left: u64,
 }
 
-impl TokenRows for Limited {
+impl TokenRows for LimitedRows {
     fn next(&mut self, task: &Task) -> Result<Option<Row>> {
         if self.left == 0 {
             return Ok(None);
@@ -281,13 +284,13 @@ impl TokenRows for Limited {
 }
 
 /// Rows shuffled through a buffer.
-struct Shuffled {
+struct ShuffledRows {
     rows: Box<dyn TokenRows>,
     held: Vec<Row>,
     draws: ChaCha8Rng,
 }
 
-impl TokenRows for Shuffled {
+impl TokenRows for ShuffledRows {
     fn next(&mut self, task: &Task) -> Result<Option<Row>> {
         while self.held.len() < WINDOW
             && let Some(row) = self.rows.next(task)?

@@ -101,20 +101,20 @@ fn a_mixture_draws_rows_by_weight_and_shuffling_loses_none() {
 
 #[test]
 fn labels_go_with_their_tokens() {
-    use crate::model::labels::{Column, Labels, Mark, Marks, Of, Values};
-    struct Marked(Vec<Document>);
-    impl crate::data::Documents for Marked {
+    use crate::model::labels::{Column, ColumnKind, DecidingByte, Labels, Mark, Marks};
+    struct MarkedDocuments(Vec<Document>);
+    impl crate::data::Documents for MarkedDocuments {
         fn next(&mut self, _task: &Task) -> Result<Option<Document>> {
             Ok(if self.0.is_empty() { None } else { Some(self.0.remove(0)) })
         }
     }
-    let columns = [Column { name: "vowel", of: Of::First, values: Values::Number }];
+    let columns = [Column { name: "vowel", of: DecidingByte::First, values: ColumnKind::Number }];
     let mark = |start| Mark { column: 0, start, end: start + 1, value: start + 1 };
     let marks = Marks { columns: columns.clone().into(), marks: vec![mark(0), mark(4)] };
     let documents =
         vec![Document::whole("xyz", "none"), Document { marks: Some(marks), ..Document::whole("abcdef", "marked") }];
-    let encoder = encode::Encoder::new(Box::new(Marked(documents)), ending());
-    let mut packed = packed::Packed::new(encoder, Some(26), None, 5, given(&["x"], TextOptions::default()));
+    let encoder = encode::Encoder::new(Box::new(MarkedDocuments(documents)), ending());
+    let mut packed = packed::PackedRows::new(encoder, Some(26), None, 5, given(&["x"], TextOptions::default()));
     let found: Vec<Row> = std::iter::from_fn(|| TokenRows::next(&mut packed, &Task::default()).transpose())
         .collect::<Result<_>>()
         .unwrap();

@@ -45,15 +45,16 @@ impl TrainingRows {
             return Err(err!(Argument, "expected rows of at least one token, found 0"));
         }
         let mut parts = Vec::new();
-        flatten(text, Part { text, bos: None, share: 1.0, most: None }, &mut parts);
+        flatten(text, MixturePart { text, bos: None, share: 1.0, most: None }, &mut parts);
         let opened = parts.iter().enumerate().map(|(number, part)| {
             let text = part.text;
             let front = beginning(part.text, part.bos, tokenizer)?;
             let encoder = Encoder::new(text.documents(task)?, tokenizer.clone());
-            let flow = Flow { encoder, between: tokenizer.eos(), begun: false };
-            let stretches: Box<dyn Stretches> = match text.is_endless() && part.most.is_none() {
-                true => Box::new(Endless { identity: text.identity().into(), flow, context, ready: VecDeque::new() }),
-                false => Box::new(Epochs::new(part, flow, (context, seed, number as u64), task)?),
+            let flow = TokenFlow { encoder, between: tokenizer.eos(), begun: false };
+            let stretches: Box<dyn Stretches> = if text.is_endless() && part.most.is_none() {
+                Box::new(Endless { identity: text.identity().into(), flow, context, ready: VecDeque::new() })
+            } else {
+                Box::new(Epochs::new(part, flow, (context, seed, number as u64), task)?)
             };
             Ok(TrainingText { stretches, front })
         });
@@ -70,7 +71,7 @@ impl TrainingRows {
 
 /// A text of a mixture that is not a mixture itself.
 #[derive(Clone, Copy)]
-struct Part<'a> {
+struct MixturePart<'a> {
     text: &'a Text,
     bos: Option<bool>,
     share: f64,
@@ -79,19 +80,19 @@ struct Part<'a> {
 }
 
 /// Lists the parts of a text. The limit of a mixture limits each part by its share.
-fn flatten<'a>(text: &'a Text, outer: Part<'a>, into: &mut Vec<Part<'a>>) {
+fn flatten<'a>(text: &'a Text, outer: MixturePart<'a>, into: &mut Vec<MixturePart<'a>>) {
     let own = text.options().tokens;
     let most = own.map(|own| outer.most.map_or(own, |most| most.min(own))).or(outer.most);
     let bos = text.options().bos.or(outer.bos);
     let Some(parts) = text.parts() else {
-        into.push(Part { text, bos, most, ..outer });
+        into.push(MixturePart { text, bos, most, ..outer });
         return;
     };
     let total: f64 = parts.iter().map(|(_, weight)| weight).sum();
     for (part, weight) in parts {
         let share = weight / total;
         let most = most.map(|most| (most as f64 * share) as u64);
-        flatten(part, Part { text: part, bos, share: outer.share * share, most }, into);
+        flatten(part, MixturePart { text: part, bos, share: outer.share * share, most }, into);
     }
 }
 
@@ -139,13 +140,13 @@ impl Batches for TrainingRows {
 }
 
 /// The tokens of a text, document by document.
-struct Flow {
+struct TokenFlow {
     encoder: Encoder,
     between: Option<u32>,
     begun: bool,
 }
 
-impl Flow {
+impl TokenFlow {
     /// Returns the tokens of the next document or part of one, after those between documents, and its number of bytes.
     fn next(&mut self, task: &Task) -> Result<Option<(Vec<u32>, u64)>> {
         let Some(mut text) = self.encoder.next(task)? else { return Ok(None) };
@@ -160,7 +161,7 @@ impl Flow {
 /// An endless generator.
 struct Endless {
     identity: String,
-    flow: Flow,
+    flow: TokenFlow,
     context: usize,
     ready: VecDeque<u32>,
 }
@@ -208,7 +209,12 @@ struct Epochs {
 }
 
 impl Epochs {
-    fn new(part: &Part, mut flow: Flow, (context, seed, number): (usize, u64, u64), task: &Task) -> Result<Self> {
+    fn new(
+        part: &MixturePart,
+        mut flow: TokenFlow,
+        (context, seed, number): (usize, u64, u64),
+        task: &Task,
+    ) -> Result<Self> {
         let text = part.text;
         let most = part.most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
         let bar = task.begin(&format!("reading {}", text.name()), None);

@@ -60,10 +60,10 @@ crate::options! {
 }
 
 /// A function that makes one pair from random draws, if they allow one.
-type Make = fn(&mut ChaCha8Rng) -> Option<Pair>;
+type PairMaker = fn(&mut ChaCha8Rng) -> Option<Pair>;
 
 /// The tasks, with their functions for both styles.
-const MAKERS: [(&str, Make, Make); 7] = [
+const MAKERS: [(&str, PairMaker, PairMaker); 7] = [
     ("ioi", language::ioi, natural::ioi),
     ("greater_than", language::greater_than, natural::greater_than),
     ("parenthesis", language::parenthesis, natural::parenthesis),
@@ -89,7 +89,7 @@ pub fn pairs(name: &str, options: &PairOptions, task: &Task) -> Result<Vec<Pair>
 /// Draws of one task.
 struct Draw {
     name: &'static str,
-    make: Make,
+    make: PairMaker,
     template: Option<usize>,
     rng: ChaCha8Rng,
     seen: BTreeSet<(String, String)>,

@@ -159,13 +159,13 @@ pub fn token_pairs(
     let layout = if form.same_length { Some(usual_layout(name, options, form, tokenizer, task)?) } else { None };
     let fits = |tokens: &TokenPair| layout.is_none() || tokens.layout() == layout;
     let mut draw = Draw::new(name, options)?;
-    let single = form.single_token.then_some(Single::default());
+    let single = form.single_token.then_some(SingleTokenCounts::default());
     drawn(&mut draw, options.n, (single, fits), tokenizer, task)
 }
 
 /// Counts of answers and words that are to be one token each.
 #[derive(Default)]
-struct Single {
+struct SingleTokenCounts {
     pairs: usize,
     /// Whether some answer was one token; `pair` tells whether all of some pair were.
     answer: bool,
@@ -176,7 +176,7 @@ struct Single {
 fn drawn(
     draw: &mut Draw,
     n: usize,
-    (mut single, fits): (Option<Single>, impl Fn(&TokenPair) -> bool),
+    (mut single, fits): (Option<SingleTokenCounts>, impl Fn(&TokenPair) -> bool),
     tokenizer: &Tokenizer,
     task: &Task,
 ) -> Result<Vec<(Pair, TokenPair)>> {
@@ -266,7 +266,8 @@ mod tests {
         let tokenizer = Tokenizer::characters(printable, None, Some("?")).unwrap();
         let refused = |name: &str, n: usize| {
             let mut draw = Draw::new(name, &PairOptions::default()).unwrap();
-            let found = drawn(&mut draw, n, (Some(Single::default()), |_: &TokenPair| true), &tokenizer, &task);
+            let found =
+                drawn(&mut draw, n, (Some(SingleTokenCounts::default()), |_: &TokenPair| true), &tokenizer, &task);
             (found.err().and_then(|error| error.about), draw.seen.len())
         };
         assert_eq!(refused("ioi", 1), (Some("single_token".into()), CUT_FROM));

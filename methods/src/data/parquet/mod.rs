@@ -1,6 +1,6 @@
 //! Files of Parquet: opened, and their columns read, with limits on the memory that a file may claim.
 
-mod thrift;
+mod footer;
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,7 +38,7 @@ impl Parquet {
     pub fn open(files: &Files, path: &Path, shown: &str) -> Result<Self> {
         // The mapped file is hashed for the record of the run and checked; rows are read from the file itself.
         let map = files.map(path)?;
-        thrift::check_footer(&map).map_err(|e| unreadable(shown, e))?;
+        footer::check_footer(&map).map_err(|e| unreadable(shown, e))?;
         let (file, _) = files.open(path)?;
         let metadata = guarded(shown, || ParquetMetaDataReader::new().parse_and_finish(&file))?;
         Ok(Self { map, file: file.into(), shown: shown.into(), metadata })
@@ -75,7 +75,7 @@ impl Parquet {
         let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
         let range = place(start).zip(place(chunk.compressed_size()));
         let pages = range.and_then(|(start, length)| self.map.get(start..start.checked_add(length)?));
-        let largest = thrift::largest_page(pages.ok_or_else(|| err!(Format, "a column lies beyond its end"))?);
+        let largest = footer::largest_page(pages.ok_or_else(|| err!(Format, "a column lies beyond its end"))?);
         memory::give_back(&self.map, 0..self.map.len());
         largest
     }

@@ -56,18 +56,18 @@ pub fn write_asset(asset: &Asset) -> Result<Vec<u8>> {
 
 /// Reads the file that [`write_asset`] wrote. The ids themselves are checked where they are used.
 pub fn read_asset(bytes: &[u8]) -> Result<Asset> {
-    let Head { count, width, context, settings, weights, packed } = Head::read(bytes)?;
+    let PackedHeader { count, width, context, settings, weights, packed } = PackedHeader::read(bytes)?;
     Ok(Asset { ids: unpacked(packed, count, width)?, context, settings, weights })
 }
 
 /// Reads the part that [`write_asset`] wrote before the ids: the settings, and the number of ids.
 pub fn read_head(bytes: &[u8]) -> Result<(Settings, u64)> {
-    let head = Head::read(bytes)?;
+    let head = PackedHeader::read(bytes)?;
     Ok((head.settings, head.count))
 }
 
 /// A file whose ids are packed.
-struct Head<'a> {
+struct PackedHeader<'a> {
     count: u64,
     width: usize,
     context: u32,
@@ -76,9 +76,9 @@ struct Head<'a> {
     packed: &'a [u8],
 }
 
-impl<'a> Head<'a> {
+impl<'a> PackedHeader<'a> {
     fn read(bytes: &'a [u8]) -> Result<Self> {
-        let mut header = Header(bytes);
+        let mut header = AssetHeader(bytes);
         if header.take::<8>()? != *MAGIC {
             bail!(Format, "expected a file of sampled text, found other bytes at its beginning");
         }
@@ -124,9 +124,9 @@ fn unpacked(packed: &[u8], count: u64, width: usize) -> Result<Vec<u32>> {
 }
 
 /// The rest of a file after its first fields.
-struct Header<'a>(&'a [u8]);
+struct AssetHeader<'a>(&'a [u8]);
 
-impl Header<'_> {
+impl AssetHeader<'_> {
     fn take<const SIZE: usize>(&mut self) -> Result<[u8; SIZE]> {
         let (field, rest) = self
             .0

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::asset::read_head;
 use super::{Asset, Settings, read_asset, write_asset};
 use crate::base::access::Access;
-use crate::base::cache::{Shelved, keyed};
+use crate::base::cache::{CachedFolder, keyed};
 use crate::base::files::{self, Files, hex};
 use crate::base::{Error, Result};
 use crate::err;
@@ -112,16 +112,17 @@ fn halves(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
 
 /// A cached text, in the words of the columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct CachedText {
     pub words: [String; 3],
-    pub lies: Shelved,
+    pub lies: CachedFolder,
 }
 
 /// Lists all cached texts, those used last first.
-pub fn listed(folder: &Path, files: &Files) -> Vec<Listed> {
+pub fn listed(folder: &Path, files: &Files) -> Vec<CachedText> {
     let damaged = |e: Error| [format!("damaged: {}", e.message), String::new(), String::new()];
-    let in_words = |lies: Shelved| Listed { words: in_words(&lies.folder, files).unwrap_or_else(damaged), lies };
-    let mut all: Vec<Listed> = keyed(folder).map(in_words).collect();
+    let in_words =
+        |lies: CachedFolder| CachedText { words: in_words(&lies.folder, files).unwrap_or_else(damaged), lies };
+    let mut all: Vec<CachedText> = keyed(folder).map(in_words).collect();
     all.sort_by(|a, b| b.lies.used.cmp(&a.lies.used).then_with(|| a.words.cmp(&b.words)));
     all
 }

@@ -22,7 +22,7 @@ crate::options! {
 }
 
 /// Sampled text, with its tokenizer.
-pub struct Drawn {
+pub struct SampledText {
     pub asset: Asset,
     pub tokenizer: Tokenizer,
     /// The first token of each row.
@@ -40,7 +40,7 @@ pub struct SharedRun {
     pub place: usize,
 }
 
-impl Drawn {
+impl SampledText {
     /// Samples rows of the model's context, each of which begins with the EOS token, or else the BOS token.
     pub fn new(decoder: &Decoder, tokenizer: &Tokenizer, options: &DrawOptions, task: &Task) -> Result<Self> {
         let start = tokenizer.eos().or(tokenizer.bos()).ok_or_else(|| {

@@ -17,7 +17,7 @@ const PORTION: usize = 1 << 14;
 
 /// A run that two texts have in common.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Run {
+pub struct CommonRun {
     /// The number of tokens.
     pub length: usize,
     /// The index of the run's first token in the text, counted over all parts.
@@ -33,13 +33,13 @@ pub fn longest_common_run<'a>(
     pieces: impl IntoIterator<Item = &'a [u32]>,
     corpus: &mut dyn FnMut() -> Result<Option<Vec<u32>>>,
     task: &Task,
-) -> Result<Run> {
+) -> Result<CommonRun> {
     let mut automaton = Automaton::default();
     for piece in pieces {
         automaton.add(piece, task)?;
     }
     let bar = task.begin("comparing with the corpus", None);
-    let mut best = Run::default();
+    let mut best = CommonRun::default();
     let mut document = 0;
     while let Some(ids) = corpus()? {
         let mut state = 0;
@@ -51,7 +51,7 @@ pub fn longest_common_run<'a>(
             (state, length) = automaton.follow(state, length, *token);
             if length > best.length {
                 let at = automaton.end(state) - length;
-                best = Run { length, at, document, place: end + 1 - length };
+                best = CommonRun { length, at, document, place: end + 1 - length };
             }
         }
         bar.advance(ids.len() as u64);
@@ -62,7 +62,12 @@ pub fn longest_common_run<'a>(
 
 impl Asset {
     /// Finds the longest run that a row shares with a document of a text, and the document's origin.
-    pub fn longest_run_in(&self, text: &Text, tokenizer: &Tokenizer, task: &Task) -> Result<(Run, Option<Arc<str>>)> {
+    pub fn longest_run_in(
+        &self,
+        text: &Text,
+        tokenizer: &Tokenizer,
+        task: &Task,
+    ) -> Result<(CommonRun, Option<Arc<str>>)> {
         let mut whole = Whole::new(text, tokenizer, None, task)?;
         let mut origins = Vec::new();
         let mut next = || {
@@ -78,14 +83,14 @@ impl Asset {
 
 /// The suffix automaton: all runs of some parts of text. State 0 is the empty run.
 struct Automaton {
-    states: Vec<State>,
+    states: Vec<AutomatonState>,
     /// The number of tokens added so far.
     tokens: usize,
 }
 
 /// Runs with the same end positions.
 #[derive(Clone)]
-struct State {
+struct AutomatonState {
     /// The length of the longest run of the state.
     length: usize,
     /// The state of the longest suffix with more end positions; state 0 links to itself.
@@ -98,7 +103,7 @@ struct State {
 
 impl Default for Automaton {
     fn default() -> Self {
-        Self { states: vec![State { length: 0, link: 0, end: 0, next: Vec::new() }], tokens: 0 }
+        Self { states: vec![AutomatonState { length: 0, link: 0, end: 0, next: Vec::new() }], tokens: 0 }
     }
 }
 
@@ -121,7 +126,7 @@ impl Automaton {
             return self.exactly(last, next, token);
         }
         let new = self.states.len();
-        self.states.push(State { length: self.length(last) + 1, link: 0, end: self.tokens, next: Vec::new() });
+        self.states.push(AutomatonState { length: self.length(last) + 1, link: 0, end: self.tokens, next: Vec::new() });
         let mut shorter = last;
         loop {
             if let Some(next) = self.next(shorter, token) {
@@ -146,7 +151,7 @@ impl Automaton {
         }
         let split = self.states.len();
         let Some(of) = self.states.get(next).cloned() else { return 0 };
-        self.states.push(State { length, ..of });
+        self.states.push(AutomatonState { length, ..of });
         self.relink(next, split);
         let mut shorter = state;
         while self.next(shorter, token) == Some(next) {
@@ -181,7 +186,7 @@ impl Automaton {
     }
 
     fn set(&mut self, state: usize, token: u32, to: usize) {
-        let Some(State { next, .. }) = self.states.get_mut(state) else { return };
+        let Some(AutomatonState { next, .. }) = self.states.get_mut(state) else { return };
         match next.binary_search_by_key(&token, |(token, _)| *token) {
             Ok(at) => next.iter_mut().skip(at).take(1).for_each(|entry| entry.1 = to),
             Err(at) => next.insert(at, (token, to)),
@@ -213,7 +218,7 @@ mod tests {
 
     use super::*;
 
-    fn longest(pieces: &[Vec<u32>], corpus: &[Vec<u32>]) -> Run {
+    fn longest(pieces: &[Vec<u32>], corpus: &[Vec<u32>]) -> CommonRun {
         let mut documents = corpus.iter();
         let pieces = pieces.iter().map(Vec::as_slice);
         longest_common_run(pieces, &mut || Ok(documents.next().cloned()), &Task::default()).unwrap()
@@ -224,9 +229,9 @@ mod tests {
         let pieces = [vec![0, 1, 2, 3], vec![4, 5, 1, 2]];
         // 3 4 occurs in the text, but not within a part; 4 5 1 does.
         let corpus = [vec![9, 3, 4, 9], vec![2, 3, 9, 4, 5, 1, 9]];
-        assert_eq!(longest(&pieces, &corpus), Run { length: 3, at: 4, document: 1, place: 3 });
-        assert_eq!(longest(&pieces, &[vec![8, 8]]), Run::default());
-        assert_eq!(longest(&[], &corpus), Run::default());
+        assert_eq!(longest(&pieces, &corpus), CommonRun { length: 3, at: 4, document: 1, place: 3 });
+        assert_eq!(longest(&pieces, &[vec![8, 8]]), CommonRun::default());
+        assert_eq!(longest(&[], &corpus), CommonRun::default());
     }
 
     proptest! {

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Asset, Kept, Sampler, Settings, TextCache, TextKey, fingerprint};
+use super::{Asset, SampledGroups, Sampler, Settings, TextCache, TextKey, fingerprint};
 use crate::base::Task;
 use crate::base::{Kind, Result};
 use crate::data::{Document, Documents, labels};
@@ -14,11 +14,11 @@ use crate::model::tokenizer::Tokenizer;
 
 /// Parts of a text that have been written before.
 #[derive(Clone, Default)]
-pub struct Written {
+pub struct TextCaches {
     /// The beginning of the text, in the binary.
     pub stored: Option<Arc<Asset>>,
     /// The text written in this process.
-    pub kept: Arc<Kept>,
+    pub kept: Arc<SampledGroups>,
     /// The text written by other processes, if there is a cache.
     pub cache: Option<Arc<TextCache>>,
 }
@@ -31,7 +31,7 @@ pub struct Passages {
     settings: Settings,
     /// The parts written before. Stored rows are there if this model generated them with these settings. Only complete
     /// ones are used, since a short one cannot be continued.
-    written: Written,
+    written: TextCaches,
     /// The key in the cache, once it was needed.
     key: Option<Arc<TextKey>>,
     /// The next row.
@@ -47,7 +47,7 @@ impl Passages {
         decoder: Arc<Decoder>,
         tokenizer: Tokenizer,
         settings: Settings,
-        written: Written,
+        written: TextCaches,
         task: &Task,
     ) -> Result<Self> {
         let start = tokenizer.eos().or(tokenizer.bos()).ok_or_else(|| {
@@ -59,7 +59,7 @@ impl Passages {
             }
             _ => None,
         };
-        let written = Written { stored, ..written };
+        let written = TextCaches { stored, ..written };
         Ok(Self { decoder, tokenizer, start, settings, written, key: None, row: 0, ready: VecDeque::new() })
     }
 

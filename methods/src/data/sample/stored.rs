@@ -26,7 +26,7 @@ mod tests {
     fn what_is_stored_was_drawn_from_the_model_inside() {
         let task = Task::default();
         let files = Files::new(Access::new(std::path::Path::new("."), &Rules::default()).unwrap(), false);
-        let model = Model::load(&files, load::INSIDE, &load::Loading::default(), &task).unwrap();
+        let model = Model::load(&files, load::INSIDE, &load::LoadSettings::default(), &task).unwrap();
         let asset = stored().unwrap();
         assert_eq!(asset.weights, fingerprint(&model.decoder, &task).unwrap());
         assert_eq!(asset.settings, Settings::default());

@@ -16,7 +16,7 @@ use crate::base::task::{Bar, Progress, Silent};
 use crate::data::{Document, Documents};
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
-use crate::model::generate::Choice;
+use crate::model::generate::SamplingSettings;
 use crate::model::init;
 use crate::model::tokenizer::Tokenizer;
 use crate::tensor::{DType, Device};
@@ -49,7 +49,7 @@ fn the_likeliest_alone_is_greedy_generation() {
     let decoder = decoder();
     let row = drawn(CONTEXT, Settings { top_k: 1, ..Settings::default() });
     let batch = Batch::new(vec![vec![0]]).unwrap();
-    let choice = Choice::greedy(CONTEXT - 1);
+    let choice = SamplingSettings::greedy(CONTEXT - 1);
     let greedy = decoder.generate(&batch, &choice, Vec::new(), &mut |_, _| Ok(true), &Task::default()).unwrap();
     assert_eq!(row[1..], greedy[0]);
 }
@@ -63,7 +63,7 @@ fn what_is_stored_goes_on_as_it_would_have() {
         let stored = Asset { ids, context: CONTEXT as u32, settings: Settings::default(), weights };
         let settings = Settings::default();
         let stored = Some(Arc::new(stored));
-        let written = Written { stored, ..Written::default() };
+        let written = TextCaches { stored, ..TextCaches::default() };
         let mut all = Passages::new(decoder(), tokenizer.clone(), settings, written, &Task::default()).unwrap();
         let next = |_| all.next(&Task::default()).unwrap().unwrap();
         (0..20).map(next).collect::<Vec<Document>>()
@@ -82,12 +82,12 @@ fn what_is_stored_goes_on_as_it_would_have() {
 
 /// A progress listener that counts how often text is drawn, and the lines that are reported.
 #[derive(Default)]
-struct Counting {
+struct CountingProgress {
     drawn: Mutex<usize>,
     said: Mutex<Vec<String>>,
 }
 
-impl Progress for Counting {
+impl Progress for CountingProgress {
     fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
         *self.drawn.lock().unwrap() += usize::from(label == "drawing text");
         Silent.begin(label, total)
@@ -102,13 +102,13 @@ impl Progress for Counting {
 fn a_second_reading_finds_what_the_first_has_drawn() {
     let names = ["<end>", "(", "a", ")", "'"].map(String::from).to_vec();
     let tokenizer = Tokenizer::characters(names, Some("<end>"), None).unwrap();
-    let counting = Arc::new(Counting::default());
-    let kept = Arc::<Kept>::default();
+    let counting = Arc::new(CountingProgress::default());
+    let kept = Arc::<SampledGroups>::default();
     let settings = Settings::default();
     let task = Task::new(Arc::default(), counting.clone());
     // More than one group of rows.
     let read = |count: usize| {
-        let written = Written { kept: kept.clone(), ..Written::default() };
+        let written = TextCaches { kept: kept.clone(), ..TextCaches::default() };
         let mut all = Passages::new(decoder(), tokenizer.clone(), settings, written, &task).unwrap();
         (0..count).map(|_| all.next(&task).unwrap().unwrap()).collect::<Vec<Document>>()
     };
@@ -121,7 +121,7 @@ fn a_second_reading_finds_what_the_first_has_drawn() {
     assert_eq!(counting.said.lock().unwrap().len(), 1);
     // An interruption leaves nothing behind.
     let interrupted = Task::new(Arc::new(true.into()), counting);
-    let mut all = Passages::new(decoder(), tokenizer, settings, Written::default(), &task).unwrap();
+    let mut all = Passages::new(decoder(), tokenizer, settings, TextCaches::default(), &task).unwrap();
     assert!(all.next(&interrupted).is_err());
     assert_eq!(all.next(&task).unwrap().unwrap(), first[0]);
 }
@@ -134,10 +134,10 @@ fn a_second_process_reads_what_the_first_has_written() {
     let tokenizer = Tokenizer::characters(names, Some("<end>"), None).unwrap();
     // A process has nothing in memory: what it reads, how often it draws, and what it says.
     let process = |seed: u64, fresh: bool| {
-        let counting = Arc::new(Counting::default());
+        let counting = Arc::new(CountingProgress::default());
         let task = Task::new(Arc::default(), counting.clone());
         let cache = TextCache::open(&folder.path().join("cache"), &access, fresh).unwrap().map(Arc::new);
-        let written = Written { cache, ..Written::default() };
+        let written = TextCaches { cache, ..TextCaches::default() };
         let settings = Settings { seed, ..Settings::default() };
         let mut all = Passages::new(decoder(), tokenizer.clone(), settings, written, &task).unwrap();
         let read: Vec<Document> = (0..3).map(|_| all.next(&task).unwrap().unwrap()).collect();

@@ -31,9 +31,9 @@ use crate::tensor::DType;
 pub use made::{Made, ModelMark, Width};
 pub use manifest::{Listed, MANIFEST, Manifest, shard_name};
 pub use order::InOrder;
-pub use shuffle::{Shuffle, Shuffled};
+pub use shuffle::{Shuffle, ShuffledStore};
 pub use stored::Store;
-pub use writer::Writer;
+pub use writer::StoreWriter;
 
 /// Names of the tensors besides those of the sites.
 const TOKENS: &str = "tokens";
@@ -45,14 +45,14 @@ const SHARD: usize = 128 << 20;
 
 /// Options of storing activations.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Storing {
+pub struct StoreSettings {
     /// The dtype: f32, f16 or bf16.
     pub dtype: DType,
     /// Minimum number of positions in each shard but the last; by default as many as make 128 MiB.
     pub shard_rows: Option<usize>,
 }
 
-impl Default for Storing {
+impl Default for StoreSettings {
     fn default() -> Self {
         StoreOptions::default().storing()
     }
@@ -82,13 +82,13 @@ crate::options! {
 }
 
 impl StoreOptions {
-    fn storing(&self) -> Storing {
+    fn storing(&self) -> StoreSettings {
         let dtype = match self.dtype {
             StoredDtype::F32 => DType::F32,
             StoredDtype::F16 => DType::F16,
             StoredDtype::Bf16 => DType::BF16,
         };
-        Storing { dtype, shard_rows: self.shard_rows }
+        StoreSettings { dtype, shard_rows: self.shard_rows }
     }
 
     /// Runs a model on a text, and stores the activations of some sites in the folder: see [`harvest`].
@@ -116,7 +116,7 @@ pub fn harvest(
     (files, folder): (&Files, &Path),
     reading: TextReading,
     sites: &[&str],
-    storing: Storing,
+    storing: StoreSettings,
     task: &Task,
 ) -> Result<Arc<Store>> {
     let mut harvest = reading.harvest(sites, task)?;
@@ -125,15 +125,14 @@ pub fn harvest(
     if shard_rows == 0 {
         return Err(err!(Argument, "expected shards of at least one row, found 0").about("shard_rows"));
     }
-    numbers::Numbers::new(storing.dtype)?;
+    numbers::NumberList::new(storing.dtype)?;
     let made = Made::new(reading, &harvest, (storing.dtype, shard_rows), task)?;
-    let mut writer = Writer::begin(files, folder, made)?;
+    let mut writer = StoreWriter::begin(files, folder, made)?;
     harvest.go_on(writer.progress().clone(), task).map_err(|e| e.within(folder.display()))?;
-    match writer.is_complete() {
-        true => harvest.at_end(task).map_err(|e| e.within(folder.display()))?,
-        false => {
-            harvest.run(&mut writer, task)?;
-        }
+    if writer.is_complete() {
+        harvest.at_end(task).map_err(|e| e.within(folder.display()))?
+    } else {
+        harvest.run(&mut writer, task)?;
     }
     Store::open(files, writer.folder())
 }

@@ -12,18 +12,18 @@ pub const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
 
 /// A growing list of numbers of one dtype.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Numbers {
+pub enum NumberList {
     F32(Vec<f32>),
     F16(Vec<f16>),
     Bf16(Vec<bf16>),
 }
 
-impl Numbers {
+impl NumberList {
     pub fn new(dtype: DType) -> Result<Self> {
         Ok(match dtype {
-            DType::F32 => Numbers::F32(Vec::new()),
-            DType::F16 => Numbers::F16(Vec::new()),
-            DType::BF16 => Numbers::Bf16(Vec::new()),
+            DType::F32 => NumberList::F32(Vec::new()),
+            DType::F16 => NumberList::F16(Vec::new()),
+            DType::BF16 => NumberList::Bf16(Vec::new()),
             other => {
                 let known = DTYPES.map(|dtype| dtype.as_str()).join(", ");
                 return Err(err!(Argument, "expected {known} as the dtype of a store, found {}", other.as_str()));
@@ -34,27 +34,27 @@ impl Numbers {
     /// Clears the list, with capacity for a number of elements.
     pub fn clear(&mut self, room: usize) {
         match self {
-            Numbers::F32(list) => cleared(list, room),
-            Numbers::F16(list) => cleared(list, room),
-            Numbers::Bf16(list) => cleared(list, room),
+            NumberList::F32(list) => cleared(list, room),
+            NumberList::F16(list) => cleared(list, room),
+            NumberList::Bf16(list) => cleared(list, room),
         }
     }
 
     /// Adds numbers, rounded to the dtype. Returns the index of the first that is too large for it.
     pub fn round(&mut self, numbers: &[f32]) -> Option<usize> {
         match self {
-            Numbers::F32(list) => {
+            NumberList::F32(list) => {
                 list.extend_from_slice(numbers);
                 None
             }
-            Numbers::F16(list) => {
+            NumberList::F16(list) => {
                 let start = list.len();
                 list.resize(start + numbers.len(), f16::ZERO);
                 let added = list.get_mut(start..)?;
                 added.convert_from_f32_slice(numbers);
                 added.iter().position(|x| !x.is_finite())
             }
-            Numbers::Bf16(list) => {
+            NumberList::Bf16(list) => {
                 let start = list.len();
                 list.resize(start + numbers.len(), bf16::ZERO);
                 let added = list.get_mut(start..)?;
@@ -69,9 +69,9 @@ impl Numbers {
         let twos = bytes.as_chunks::<2>().0;
         let fours = bytes.as_chunks::<4>().0;
         match self {
-            Numbers::F32(list) => list.extend(fours.iter().map(|bytes| f32::from_le_bytes(*bytes))),
-            Numbers::F16(list) => list.extend(twos.iter().map(|bytes| f16::from_le_bytes(*bytes))),
-            Numbers::Bf16(list) => list.extend(twos.iter().map(|bytes| bf16::from_le_bytes(*bytes))),
+            NumberList::F32(list) => list.extend(fours.iter().map(|bytes| f32::from_le_bytes(*bytes))),
+            NumberList::F16(list) => list.extend(twos.iter().map(|bytes| f16::from_le_bytes(*bytes))),
+            NumberList::Bf16(list) => list.extend(twos.iter().map(|bytes| bf16::from_le_bytes(*bytes))),
         }
     }
 
@@ -79,13 +79,13 @@ impl Numbers {
     pub fn widen(&self, range: std::ops::Range<usize>, to: &mut Vec<f32>) {
         let start = to.len();
         match self {
-            Numbers::F32(list) => to.extend_from_slice(list.get(range).unwrap_or_default()),
-            Numbers::F16(list) => {
+            NumberList::F32(list) => to.extend_from_slice(list.get(range).unwrap_or_default()),
+            NumberList::F16(list) => {
                 let list = list.get(range).unwrap_or_default();
                 to.resize(start + list.len(), 0.0);
                 list.convert_to_f32_slice(&mut to[start..]);
             }
-            Numbers::Bf16(list) => {
+            NumberList::Bf16(list) => {
                 let list = list.get(range).unwrap_or_default();
                 to.resize(start + list.len(), 0.0);
                 list.convert_to_f32_slice(&mut to[start..]);
@@ -96,18 +96,18 @@ impl Numbers {
     /// Converts the list to a tensor of rows, without a copy.
     pub fn rows(self, width: usize) -> Result<Tensor> {
         let count = match &self {
-            Numbers::F32(list) => list.len(),
-            Numbers::F16(list) => list.len(),
-            Numbers::Bf16(list) => list.len(),
+            NumberList::F32(list) => list.len(),
+            NumberList::F16(list) => list.len(),
+            NumberList::Bf16(list) => list.len(),
         };
         if width == 0 || !count.is_multiple_of(width) {
             bail!(Bug, "{count} numbers that are no rows of {width}");
         }
         let shape = (count / width, width);
         Ok(match self {
-            Numbers::F32(list) => Tensor::from_vec(list, shape, &Device::Cpu)?,
-            Numbers::F16(list) => Tensor::from_vec(list, shape, &Device::Cpu)?,
-            Numbers::Bf16(list) => Tensor::from_vec(list, shape, &Device::Cpu)?,
+            NumberList::F32(list) => Tensor::from_vec(list, shape, &Device::Cpu)?,
+            NumberList::F16(list) => Tensor::from_vec(list, shape, &Device::Cpu)?,
+            NumberList::Bf16(list) => Tensor::from_vec(list, shape, &Device::Cpu)?,
         })
     }
 }
@@ -124,14 +124,14 @@ mod tests {
     #[test]
     fn numbers_go_to_bytes_and_back_and_what_is_too_large_is_found() {
         for (dtype, wanted) in [(DType::F32, 0.1_f32), (DType::F16, 0.099_975_586), (DType::BF16, 0.100_097_656)] {
-            let mut numbers = Numbers::new(dtype).unwrap();
+            let mut numbers = NumberList::new(dtype).unwrap();
             assert_eq!(numbers.round(&[1.0, -2.0, 0.1, 4.0]), None);
             let bytes: Vec<u8> = match &numbers {
-                Numbers::F32(list) => list.iter().flat_map(|x| x.to_le_bytes()).collect(),
-                Numbers::F16(list) => list.iter().flat_map(|x| x.to_le_bytes()).collect(),
-                Numbers::Bf16(list) => list.iter().flat_map(|x| x.to_le_bytes()).collect(),
+                NumberList::F32(list) => list.iter().flat_map(|x| x.to_le_bytes()).collect(),
+                NumberList::F16(list) => list.iter().flat_map(|x| x.to_le_bytes()).collect(),
+                NumberList::Bf16(list) => list.iter().flat_map(|x| x.to_le_bytes()).collect(),
             };
-            let mut again = Numbers::new(dtype).unwrap();
+            let mut again = NumberList::new(dtype).unwrap();
             again.read(&bytes);
             assert_eq!(again, numbers);
             let mut wide = vec![9.0];
@@ -139,8 +139,8 @@ mod tests {
             assert_eq!(wide, [9.0, -2.0, wanted]);
             assert_eq!(again.rows(2).unwrap().dims(), [2, 2]);
         }
-        let mut small = Numbers::new(DType::F16).unwrap();
+        let mut small = NumberList::new(DType::F16).unwrap();
         assert_eq!((small.round(&[1.0]), small.round(&[2.0, 70_000.0])), (None, Some(1)));
-        assert!(Numbers::new(DType::F64).is_err());
+        assert!(NumberList::new(DType::F64).is_err());
     }
 }

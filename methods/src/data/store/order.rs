@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::numbers::Numbers;
+use super::numbers::NumberList;
 use super::stored::Store;
 use crate::base::{Result, Task, memory};
-use crate::data::harvest::{Block, Blocks};
+use crate::data::harvest::{ActivationBlock, Blocks};
 use crate::err;
 use crate::tensor::{Device, Tensor};
 
@@ -17,7 +17,7 @@ impl Store {
     }
 
     /// Reads a range of rows in the order of the text, with their origin.
-    pub fn read(self: &Arc<Self>, sites: &[&str], rows: Range<u64>, task: &Task) -> Result<Block> {
+    pub fn read(self: &Arc<Self>, sites: &[&str], rows: Range<u64>, task: &Task) -> Result<ActivationBlock> {
         if rows.is_empty() || rows.end > self.len() {
             return Err(err!(Index, "expected rows of the {} of the store, found {rows:?}", self.len()));
         }
@@ -29,7 +29,8 @@ impl Store {
         // The parts are in memory while they are concatenated.
         memory::check(2 * bytes, || format!("rows {rows:?} of the store"))?;
         let mut reading = InOrder::new(self.clone(), places, count)?.starting_at(rows.start);
-        let mut found = Block { activations: Vec::new(), tokens: Vec::new(), rows: Vec::new(), positions: Vec::new() };
+        let mut found =
+            ActivationBlock { activations: Vec::new(), tokens: Vec::new(), rows: Vec::new(), positions: Vec::new() };
         let mut parts: Vec<Vec<Tensor>> = vec![Vec::new(); widths.len()];
         while found.len() < count
             && let Some(block) = reading.next(task)?
@@ -82,7 +83,7 @@ impl InOrder {
 }
 
 impl Blocks for InOrder {
-    fn next(&mut self, task: &Task) -> Result<Option<Block>> {
+    fn next(&mut self, task: &Task) -> Result<Option<ActivationBlock>> {
         task.check()?;
         let Some(shard) = self.store.shards().get(self.shard) else { return Ok(None) };
         let number = self.shard;
@@ -90,7 +91,7 @@ impl Blocks for InOrder {
         (self.shard, self.row) = if range.end < shard.rows { (number, range.end) } else { (number + 1, 0) };
         let mut activations = Vec::new();
         for site in &self.sites {
-            let mut numbers = Numbers::new(self.store.dtype())?;
+            let mut numbers = NumberList::new(self.store.dtype())?;
             self.store.load(*site, [(number, range.clone())], &mut numbers, task)?;
             let width = self.store.width(*site)?;
             let mut wide = Vec::with_capacity(range.len() * width);
@@ -99,6 +100,6 @@ impl Blocks for InOrder {
             activations.push(Tensor::from_vec(wide, (range.len(), width), &Device::Cpu)?);
         }
         let [tokens, rows, positions] = self.store.origins(number, range, task)?;
-        Ok(Some(Block { activations, tokens, rows, positions }))
+        Ok(Some(ActivationBlock { activations, tokens, rows, positions }))
     }
 }

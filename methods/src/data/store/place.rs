@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::manifest::{MANIFEST, Manifest};
 use crate::base::files::{Files, hex};
-use crate::base::net::{Remote, Version, is_remote};
+use crate::base::net::{BucketFolder, Version, is_remote};
 use crate::base::{Error, Result};
 use crate::err;
 
@@ -16,24 +16,24 @@ use crate::err;
 const LARGEST: u64 = 64 << 20;
 
 /// The folder of a store.
-pub struct Place {
+pub struct StorePlace {
     pub files: Files,
     /// The folder as it was given, with links resolved.
     pub folder: PathBuf,
-    pub remote: Option<Arc<Remote>>,
+    pub remote: Option<Arc<BucketFolder>>,
 }
 
 /// A manifest at its place.
-pub struct There {
+pub struct PlacedManifest {
     pub manifest: Manifest,
     /// The version by which a bucket recognises a change.
     pub version: Option<Version>,
 }
 
-impl Place {
+impl StorePlace {
     /// Opens a place to read.
     pub fn new(files: &Files, folder: &Path) -> Result<Self> {
-        let remote = is_remote(folder).then(|| Remote::new(files, folder).map(Arc::new)).transpose()?;
+        let remote = is_remote(folder).then(|| BucketFolder::new(files, folder).map(Arc::new)).transpose()?;
         Ok(Self { files: files.clone(), folder: folder.to_path_buf(), remote })
     }
 
@@ -65,17 +65,17 @@ impl Place {
     }
 
     /// Returns the manifest, if there is one.
-    pub fn manifest(&self) -> Result<Option<There>> {
+    pub fn manifest(&self) -> Result<Option<PlacedManifest>> {
         let path = self.path(MANIFEST);
         let Some(remote) = &self.remote else {
             let there = self.files.has(&path)?.then(|| Manifest::read(&self.files, &path)).transpose()?;
-            return Ok(there.map(|manifest| There { manifest, version: None }));
+            return Ok(there.map(|manifest| PlacedManifest { manifest, version: None }));
         };
         let Some(found) = remote.whole(MANIFEST, LARGEST)? else { return Ok(None) };
         self.files.note_input(path.clone(), hex(&Sha256::digest(&found.bytes)))?;
         let text = crate::base::files::utf8(found.bytes);
         let manifest = text.and_then(|text| Manifest::parsed(&text)).map_err(|e| e.within(path.display()))?;
-        Ok(Some(There { manifest, version: Some(found.version) }))
+        Ok(Some(PlacedManifest { manifest, version: Some(found.version) }))
     }
 
     /// Returns the manifest, which must be there.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rand::seq::SliceRandom;
 
-use super::numbers::Numbers;
+use super::numbers::NumberList;
 use super::stored::Store;
 use crate::base::random::stream;
 use crate::base::{Result, Task, memory};
@@ -16,8 +16,8 @@ const CHUNK: usize = 256;
 
 impl Store {
     /// Returns an endless stream of shuffled batches.
-    pub fn shuffled(self: &Arc<Self>, sites: &[&str], shuffle: Shuffle) -> Result<Shuffled> {
-        Shuffled::new(self.clone(), self.sites(sites)?, shuffle)
+    pub fn shuffled(self: &Arc<Self>, sites: &[&str], shuffle: Shuffle) -> Result<ShuffledStore> {
+        ShuffledStore::new(self.clone(), self.sites(sites)?, shuffle)
     }
 }
 
@@ -47,7 +47,7 @@ struct Chunk {
 ///
 /// Chunks are shuffled in each epoch. As many as fill the buffer are read together, and their rows are shuffled. So the
 /// state is one number, and skipping is arithmetic.
-pub struct Shuffled {
+pub struct ShuffledStore {
     store: Arc<Store>,
     sites: Vec<usize>,
     widths: Vec<usize>,
@@ -72,10 +72,10 @@ struct Filling {
     is_loaded: bool,
     /// The order of the rows; `numbers` are the activations of each site, once they have been read.
     order: Vec<u32>,
-    numbers: Vec<Numbers>,
+    numbers: Vec<NumberList>,
 }
 
-impl Shuffled {
+impl ShuffledStore {
     fn new(store: Arc<Store>, sites: Vec<usize>, shuffle: Shuffle) -> Result<Self> {
         if store.is_empty() || shuffle.buffer == 0 {
             return Err(err!(Argument, "expected rows to shuffle and a buffer for them, found none")
@@ -85,7 +85,7 @@ impl Shuffled {
         let row = widths.iter().sum::<usize>() as u128 * store.dtype().size_in_bytes() as u128;
         let held = (shuffle.buffer.next_multiple_of(CHUNK) as u64).min(store.len());
         memory::check(row * u128::from(held), || "the buffer that rows are shuffled in".into())?;
-        let numbers = sites.iter().map(|_| Numbers::new(store.dtype())).collect::<Result<Vec<_>>>()?;
+        let numbers = sites.iter().map(|_| NumberList::new(store.dtype())).collect::<Result<Vec<_>>>()?;
         let chunks = Vec::new();
         let order = Vec::new();
         let filling = Filling { first: 0, chunk: 0, chunks, rows: 0, is_loaded: false, order, numbers };
@@ -97,7 +97,7 @@ impl Shuffled {
         &self.widths
     }
 
-    /// Returns the number of rows returned so far: the argument of [`Shuffled::skip`] to resume there.
+    /// Returns the number of rows returned so far: the argument of [`ShuffledStore::skip`] to resume there.
     pub fn position(&self) -> u64 {
         self.position
     }

@@ -9,11 +9,11 @@ use sha2::{Digest, Sha256};
 
 use super::made::{Made, ModelMark, Width};
 use super::manifest::{Listed, Manifest, shard_name};
-use super::numbers::Numbers;
-use super::place::Place;
+use super::numbers::NumberList;
+use super::place::StorePlace;
 use super::{POSITIONS, ROWS, TOKENS, changed};
 use crate::base::files::{Files, hex};
-use crate::base::net::Remote;
+use crate::base::net::BucketFolder;
 use crate::base::{Result, Task, memory, names};
 use crate::data::harvest::{Moments, Progress};
 use crate::err;
@@ -34,7 +34,7 @@ pub struct Store {
     manifest: Manifest,
     dtype: DType,
     shards: Vec<Shard>,
-    remote: Option<Arc<Remote>>,
+    remote: Option<Arc<BucketFolder>>,
 }
 
 /// A file of a store.
@@ -48,7 +48,7 @@ pub(super) struct Shard {
 }
 
 /// Some rows of a tensor of a shard.
-pub(super) struct Part<'a> {
+pub(super) struct ShardRows<'a> {
     pub shard: usize,
     pub tensor: &'a str,
     pub rows: Range<usize>,
@@ -58,7 +58,7 @@ pub(super) struct Part<'a> {
 impl Store {
     /// Opens a store that is complete. Every shard must exist with unchanged length and tensors.
     pub fn open(files: &Files, folder: &Path) -> Result<Arc<Self>> {
-        let place = Place::new(files, folder)?;
+        let place = StorePlace::new(files, folder)?;
         let manifest = place.expect_manifest()?;
         if !manifest.complete {
             return Err(err!(Argument, "{}: this store is not complete", folder.display())
@@ -122,9 +122,10 @@ impl Store {
         let sites = &self.made().sites;
         let config = serde_json::from_value::<Config>(self.made().model.config.clone());
         let config = config.map_err(|e| err!(Format, "the manifest's config is not valid: {e}"))?;
-        let named = match sites.iter().any(|site| site.site == name) {
-            true => name.to_string(),
-            false => one_site(&config, name, NAME_ONE)?.to_string(),
+        let named = if sites.iter().any(|site| site.site == name) {
+            name.to_string()
+        } else {
+            one_site(&config, name, NAME_ONE)?.to_string()
         };
         let found = sites.iter().position(|site| site.site == named);
         found.ok_or_else(|| {
@@ -208,9 +209,10 @@ impl Store {
     }
 
     pub(super) fn sites(&self, names: &[&str]) -> Result<Vec<usize>> {
-        match names.is_empty() {
-            true => Err(err!(Argument, "expected at least one site of the store, found none")),
-            false => names.iter().map(|name| self.site(name)).collect(),
+        if names.is_empty() {
+            Err(err!(Argument, "expected at least one site of the store, found none"))
+        } else {
+            names.iter().map(|name| self.site(name)).collect()
         }
     }
 
@@ -227,18 +229,18 @@ impl Store {
         &self,
         site: usize,
         wanted: impl IntoIterator<Item = (usize, Range<usize>)>,
-        to: &mut Numbers,
+        to: &mut NumberList,
         task: &Task,
     ) -> Result<()> {
         let Width { site, width } = self.listed(site)?;
         let row_bytes = width * self.dtype.size_in_bytes();
-        let part = |(shard, rows)| Part { shard, tensor: site, rows, row_bytes };
+        let part = |(shard, rows)| ShardRows { shard, tensor: site, rows, row_bytes };
         self.each_part(wanted.into_iter().map(part), task, &mut |_, bytes| to.read(bytes))
     }
 
     /// Returns the tokens, rows and positions of rows of a shard.
     pub(super) fn origins(&self, shard: usize, rows: Range<usize>, task: &Task) -> Result<[Vec<u32>; 3]> {
-        let part = |tensor| Part { shard, tensor, rows: rows.clone(), row_bytes: size_of::<i32>() };
+        let part = |tensor| ShardRows { shard, tensor, rows: rows.clone(), row_bytes: size_of::<i32>() };
         let mut found: [Vec<u32>; 3] = Default::default();
         self.each_part([TOKENS, ROWS, POSITIONS].map(part), task, &mut |number, bytes| {
             if let Some(found) = found.get_mut(number) {
@@ -251,7 +253,7 @@ impl Store {
     /// Passes the bytes of each part, in order, to a function with its number. Pages of mapped files are released.
     fn each_part<'a>(
         &self,
-        parts: impl IntoIterator<Item = Part<'a>>,
+        parts: impl IntoIterator<Item = ShardRows<'a>>,
         task: &Task,
         show: &mut dyn FnMut(usize, &[u8]),
     ) -> Result<()> {
@@ -300,7 +302,7 @@ impl Store {
 
 /// Reads the headers of the objects of a bucket. A header that is longer than the requested beginning is requested once
 /// more.
-fn headers(remote: &Remote, listed: &[Listed], task: &Task) -> Result<Vec<Header>> {
+fn headers(remote: &BucketFolder, listed: &[Listed], task: &Task) -> Result<Vec<Header>> {
     let bar = task.begin("opening shards", Some(listed.len() as u64));
     let mut found: Vec<Option<Header>> = listed.iter().map(|_| None).collect();
     let mut wanted: Vec<(usize, u64)> = (0..listed.len()).map(|number| (number, BEGINNING)).collect();
@@ -356,13 +358,14 @@ impl Shard {
     }
 
     /// Returns where rows of a tensor are in the file.
-    fn place(&self, part: &Part) -> Result<Range<u64>> {
+    fn place(&self, part: &ShardRows) -> Result<Range<u64>> {
         let outside = || err!(Bug, "rows {:?} that are not of `{}`", part.rows, part.tensor);
         let place = self.header.place(part.tensor).ok_or_else(outside)?;
         let [start, end] = [part.rows.start, part.rows.end].map(|row| place.start + row * part.row_bytes);
-        match part.rows.end <= self.rows && end <= place.end && start <= end {
-            true => Ok(start as u64..end as u64),
-            false => Err(outside()),
+        if part.rows.end <= self.rows && end <= place.end && start <= end {
+            Ok(start as u64..end as u64)
+        } else {
+            Err(outside())
         }
     }
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::access::{Access, Rules};
 use crate::data::harvest::tests::{collected, letters, model};
-use crate::data::harvest::{Block, Blocks, HarvestOptions, Progress, Sink, Skipped};
+use crate::data::harvest::{ActivationBlock, Blocks, HarvestOptions, Progress, Sink, Skipped};
 use crate::data::text;
 use crate::fixtures;
 use crate::model::config::Config;
@@ -21,8 +21,8 @@ fn files(folder: &Path) -> Files {
     Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
 }
 
-fn small() -> Storing {
-    Storing { shard_rows: Some(700), ..Storing::default() }
+fn small() -> StoreSettings {
+    StoreSettings { shard_rows: Some(700), ..StoreSettings::default() }
 }
 
 fn text() -> Text {
@@ -34,7 +34,7 @@ fn long() -> Text {
     letters(1400, text::TextOptions::default())
 }
 
-fn stored(folder: &Path, sites: &[&str], text: &Text, storing: Storing) -> Result<Arc<Store>> {
+fn stored(folder: &Path, sites: &[&str], text: &Text, storing: StoreSettings) -> Result<Arc<Store>> {
     let files = files(folder);
     let model = model(fixtures::config());
     harvest(
@@ -81,17 +81,17 @@ fn a_store_holds_what_the_harvest_gave() {
 #[test]
 fn half_precision_is_rounded_and_what_does_not_fit_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let exact = stored(&folder.path().join("f32"), &SITES, &text(), Storing::default()).unwrap();
+    let exact = stored(&folder.path().join("f32"), &SITES, &text(), StoreSettings::default()).unwrap();
     let (exact, _) = collected(&mut exact.in_order(&SITES, 4096).unwrap());
     for (dtype, ulp) in [(DType::F16, 1.0 / 2048.0), (DType::BF16, 1.0 / 256.0)] {
-        let storing = Storing { dtype, shard_rows: None };
+        let storing = StoreSettings { dtype, shard_rows: None };
         let store = stored(&folder.path().join(dtype.as_str()), &SITES, &text(), storing).unwrap();
         let (rounded, _) = collected(&mut store.in_order(&SITES, 4096).unwrap());
         let pairs = exact.iter().flatten().flatten().zip(rounded.iter().flatten().flatten());
         assert!(pairs.clone().all(|(a, b)| (a - b).abs() <= a.abs() * ulp + 1e-6), "{dtype:?}");
         assert!(pairs.filter(|(a, b)| a != b).count() > 1000, "{dtype:?}");
     }
-    assert!(stored(folder.path(), &SITES, &text(), Storing { dtype: DType::F64, shard_rows: None }).is_err());
+    assert!(stored(folder.path(), &SITES, &text(), StoreSettings { dtype: DType::F64, shard_rows: None }).is_err());
     let mut writer = synthetic_writer(&folder.path().join("large"), "f16", 100);
     let block = block(&[1.0, 2.0, 3.0, 70_000.0], 2, 5);
     let error = writer.take(block, &Progress::new(&[2]), &Task::default()).unwrap_err();
@@ -102,10 +102,10 @@ fn half_precision_is_rounded_and_what_does_not_fit_is_refused() {
 }
 
 /// A sink that stops a harvest before some block, as a kill would.
-struct Stopped<'a>(&'a mut Writer, usize);
+struct StoppingSink<'a>(&'a mut StoreWriter, usize);
 
-impl Sink for Stopped<'_> {
-    fn take(&mut self, block: Block, progress: &Progress, task: &Task) -> Result<ControlFlow<()>> {
+impl Sink for StoppingSink<'_> {
+    fn take(&mut self, block: ActivationBlock, progress: &Progress, task: &Task) -> Result<ControlFlow<()>> {
         self.1 = self.1.checked_sub(1).ok_or_else(Error::interrupted)?;
         self.0.take(block, progress, task)
     }
@@ -123,10 +123,10 @@ fn stop_after(blocks: usize, folder: &Path, shard_rows: usize) -> u64 {
     let options = HarvestOptions::default();
     let mut harvest = TextReading::new(&model, &text, &options).harvest(&SITES, &task).unwrap();
     let made = Made::new(TextReading::new(&model, &text, &options), &harvest, (DType::F32, shard_rows), &task).unwrap();
-    let mut writer = Writer::begin(&files, folder, made).unwrap();
+    let mut writer = StoreWriter::begin(&files, folder, made).unwrap();
     let went_on = writer.progress().kept;
     harvest.go_on(writer.progress().clone(), &task).unwrap();
-    harvest.run(&mut Stopped(&mut writer, blocks), &task).unwrap_err();
+    harvest.run(&mut StoppingSink(&mut writer, blocks), &task).unwrap_err();
     went_on
 }
 
@@ -135,7 +135,7 @@ fn a_harvest_that_was_stopped_anywhere_ends_with_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole");
     let again = folder.path().join("again");
-    let storing = Storing { shard_rows: Some(5000), ..Storing::default() };
+    let storing = StoreSettings { shard_rows: Some(5000), ..StoreSettings::default() };
     let store = stored(&whole, &SITES, &long(), storing).unwrap();
     assert!(store.shards().len() >= 3);
     let mut last = 0;
@@ -163,13 +163,13 @@ fn what_was_made_from_something_else_is_refused_and_both_are_told() {
     let place = folder.path();
     stored(place, &SITES, &text(), small()).unwrap();
     let refused =
-        |sites: &[&str], text: &Text, storing: Storing| stored(place, sites, text, storing).unwrap_err().message;
+        |sites: &[&str], text: &Text, storing: StoreSettings| stored(place, sites, text, storing).unwrap_err().message;
     let sites = refused(&["resid_post.1"], &text(), small());
     assert!(sites.ends_with("expected the sites of the store, resid_post.0, z.1.3, found resid_post.1"), "{sites}");
     let limited = letters(500, text::TextOptions { tokens: Some(800), ..text::TextOptions::default() });
     let tokens = refused(&SITES, &limited, small());
     assert!(tokens.ends_with("expected `text.tokens` as the store has it, null, found 800"), "{tokens}");
-    let dtype = refused(&SITES, &text(), Storing { dtype: DType::F16, ..small() });
+    let dtype = refused(&SITES, &text(), StoreSettings { dtype: DType::F16, ..small() });
     assert!(dtype.ends_with("expected `dtype` as the store has it, \"f32\", found \"f16\""), "{dtype}");
     // Texts with the same description are told apart by their tokens, a longer one by its end.
     for documents in [499, 501] {
@@ -209,12 +209,12 @@ fn two_harvests_in_one_folder_are_refused() {
         let harvest = TextReading::new(&model, &text, &options).harvest(&SITES, &task).unwrap();
         Made::new(TextReading::new(&model, &text, &options), &harvest, (DType::F32, 700), &task).unwrap()
     };
-    let writer = Writer::begin(&first, folder.path(), made()).unwrap();
-    let error = Writer::begin(&second, folder.path(), made()).err().unwrap();
+    let writer = StoreWriter::begin(&first, folder.path(), made()).unwrap();
+    let error = StoreWriter::begin(&second, folder.path(), made()).err().unwrap();
     assert!(error.message.contains("another run is writing into"), "{error}");
     drop(writer);
     first.release();
-    Writer::begin(&second, folder.path(), made()).unwrap();
+    StoreWriter::begin(&second, folder.path(), made()).unwrap();
 }
 
 fn shard(folder: &Path) -> PathBuf {
@@ -224,7 +224,7 @@ fn shard(folder: &Path) -> PathBuf {
 /// Writes a number over another one of a site in a shard.
 fn spoil(folder: &Path, site: &str, at: usize, number: f32) {
     let mut bytes = std::fs::read(shard(folder)).unwrap();
-    let place = crate::tensor::files::safetensors::Reader::new(&bytes[..]).unwrap().place(site).unwrap();
+    let place = crate::tensor::files::safetensors::SafetensorsFile::new(&bytes[..]).unwrap().place(site).unwrap();
     bytes[place.start + 4 * at..][..4].copy_from_slice(&number.to_le_bytes());
     std::fs::write(shard(folder), bytes).unwrap();
 }
@@ -292,7 +292,7 @@ fn a_manifest_that_lies_is_refused() {
 }
 
 /// Builds the writer of a store of one site without a model.
-fn synthetic_writer(folder: &Path, dtype: &str, shard_rows: usize) -> Writer {
+fn synthetic_writer(folder: &Path, dtype: &str, shard_rows: usize) -> StoreWriter {
     let config = serde_json::to_value(fixtures::config()).unwrap();
     let model = ModelMark { origin: "none".into(), weights: "0".into(), dtype: "f32".into(), config };
     let made = Made {
@@ -306,14 +306,14 @@ fn synthetic_writer(folder: &Path, dtype: &str, shard_rows: usize) -> Writer {
         dtype: dtype.into(),
         shard_rows,
     };
-    Writer::begin(&files(folder), folder, made).unwrap()
+    StoreWriter::begin(&files(folder), folder, made).unwrap()
 }
 
-fn block(numbers: &[f32], width: usize, first: u32) -> Block {
+fn block(numbers: &[f32], width: usize, first: u32) -> ActivationBlock {
     let count = numbers.len() / width;
     let activations = vec![Tensor::from_slice(numbers, (count, width), &Device::Cpu).unwrap()];
     let rows = (first..first + count as u32).collect();
-    Block { activations, tokens: vec![0; count], rows, positions: vec![0; count] }
+    ActivationBlock { activations, tokens: vec![0; count], rows, positions: vec![0; count] }
 }
 
 /// Builds a store of rows that contain their own index.
@@ -329,7 +329,7 @@ fn numbered(folder: &Path, rows: usize, shard_rows: usize) -> Arc<Store> {
     Store::open(&files(folder), folder).unwrap()
 }
 
-fn taken(shuffled: &mut Shuffled, rows: usize) -> Vec<usize> {
+fn taken(shuffled: &mut ShuffledStore, rows: usize) -> Vec<usize> {
     let found = shuffled.next(rows, &Task::default()).unwrap();
     let row = |row: Vec<f32>| {
         assert_eq!(row[0], -row[1]);

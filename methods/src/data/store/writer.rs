@@ -6,46 +6,46 @@ use std::path::Path;
 
 use super::made::Made;
 use super::manifest::{Listed, Manifest, shard_name};
-use super::numbers::Numbers;
-use super::place::Place;
+use super::numbers::NumberList;
+use super::place::StorePlace;
 use super::{POSITIONS, ROWS, TOKENS};
 use crate::base::files::Files;
 use crate::base::net::Version;
 use crate::base::{Result, Task, memory};
-use crate::data::harvest::{Block, Progress, Sink};
+use crate::data::harvest::{ActivationBlock, Progress, Sink};
 use crate::err;
-use crate::tensor::files::{Named, safetensors};
+use crate::tensor::files::{NamedTensors, safetensors};
 use crate::tensor::{DType, Device, Tensor};
 
 /// A writer of the shards of a folder. An incomplete shard is not listed, and is written anew.
-pub struct Writer {
-    place: Place,
+pub struct StoreWriter {
+    place: StorePlace,
     manifest: Manifest,
     /// The version of the manifest in a bucket.
     version: Option<Version>,
-    open: Open,
+    open: OpenShard,
 }
 
 /// The shard that is being filled.
-struct Open {
-    sites: Vec<Numbers>,
+struct OpenShard {
+    sites: Vec<NumberList>,
     tokens: Vec<i32>,
     rows: Vec<i32>,
     positions: Vec<i32>,
 }
 
-impl Open {
+impl OpenShard {
     fn new(dtype: DType, sites: usize) -> Result<Self> {
-        let sites = (0..sites).map(|_| Numbers::new(dtype)).collect::<Result<_>>()?;
+        let sites = (0..sites).map(|_| NumberList::new(dtype)).collect::<Result<_>>()?;
         Ok(Self { sites, tokens: Vec::new(), rows: Vec::new(), positions: Vec::new() })
     }
 }
 
-impl Writer {
+impl StoreWriter {
     /// Begins a store in a folder, or resumes the one that is there if it has the same provenance. The folder is
     /// locked, unless the store is complete.
     pub fn begin(files: &Files, folder: &Path, made: Made) -> Result<Self> {
-        let place = Place::to_write(files, folder)?;
+        let place = StorePlace::to_write(files, folder)?;
         let mut found = place.manifest()?;
         if found.as_ref().is_none_or(|there| !there.manifest.complete) {
             place.lock()?;
@@ -61,7 +61,7 @@ impl Writer {
                 (there.manifest, there.version)
             }
         };
-        let open = Open::new(manifest.dtype()?, manifest.made.sites.len())?;
+        let open = OpenShard::new(manifest.dtype()?, manifest.made.sites.len())?;
         let mut writer = Self { place, manifest, version, open };
         writer.check_listed()?;
         if is_new {
@@ -96,7 +96,7 @@ impl Writer {
         Ok(())
     }
 
-    fn add(&mut self, block: &Block) -> Result<()> {
+    fn add(&mut self, block: &ActivationBlock) -> Result<()> {
         let bytes: usize = self.manifest.made.sites.iter().map(|site| site.width * size_of::<f32>()).sum();
         memory::check(bytes as u128 * block.len() as u128, || "a part of a shard".into())?;
         for ((site, numbers), x) in self.manifest.made.sites.iter().zip(&mut self.open.sites).zip(&block.activations) {
@@ -127,7 +127,7 @@ impl Writer {
 
     /// Writes the open shard, and then the manifest that lists it.
     fn close(&mut self, progress: &Progress) -> Result<()> {
-        let next = Open::new(self.manifest.dtype()?, self.manifest.made.sites.len())?;
+        let next = OpenShard::new(self.manifest.dtype()?, self.manifest.made.sites.len())?;
         let open = std::mem::replace(&mut self.open, next);
         let rows = open.tokens.len();
         let mut tensors = BTreeMap::new();
@@ -137,7 +137,7 @@ impl Writer {
         for (name, list) in [(TOKENS, open.tokens), (ROWS, open.rows), (POSITIONS, open.positions)] {
             tensors.insert(name.into(), Tensor::from_vec(list, rows, &Device::Cpu)?);
         }
-        let named = Named { tensors, metadata: BTreeMap::from([("format".into(), "pt".into())]) };
+        let named = NamedTensors { tensors, metadata: BTreeMap::from([("format".into(), "pt".into())]) };
         let name = shard_name(self.manifest.shards.len());
         let (bytes, sha256) = self.place.save(&name, |file| safetensors::write(&named, file))?;
         self.manifest.shards.push(Listed { rows, bytes, sha256 });
@@ -151,8 +151,8 @@ impl Writer {
     }
 }
 
-impl Sink for Writer {
-    fn take(&mut self, block: Block, progress: &Progress, _task: &Task) -> Result<ControlFlow<()>> {
+impl Sink for StoreWriter {
+    fn take(&mut self, block: ActivationBlock, progress: &Progress, _task: &Task) -> Result<ControlFlow<()>> {
         self.add(&block)?;
         if self.open.tokens.len() >= self.manifest.made.shard_rows {
             self.close(progress)?;

@@ -1,7 +1,7 @@
 //! Comma-separated values, quoted as in RFC 4180. A cell in quotes is text; the type of a cell without quotes follows
 //! from its spelling.
 
-use super::{Kind, cells, check_there, kinds};
+use super::{ColumnType, cells, check_there, kinds};
 use crate::base::{Cell, Error, Result, Table, memory};
 use crate::err;
 
@@ -29,7 +29,7 @@ fn line(cells: impl Iterator<Item = String>, out: &mut String) {
     out.push('\n');
 }
 
-fn spelled(cell: &Cell, kind: Kind) -> String {
+fn spelled(cell: &Cell, kind: ColumnType) -> String {
     match cell {
         Cell::Missing => String::new(),
         Cell::Bool(value) => value.to_string(),
@@ -82,7 +82,7 @@ pub fn read(text: &str) -> Result<Table> {
     // Each comma and each line end makes a cell.
     let count = text.bytes().filter(|byte| matches!(byte, b',' | b'\n')).count() as u128;
     memory::check(text.len() as u128 + count * size_of::<Cell>() as u128, || "the cells of a table".into())?;
-    let mut reader = Reader::new(text);
+    let mut reader = CsvReader::new(text);
     let Some(header) = reader.row()? else {
         return Err(err!(Format, "expected a line with the names of the columns, found an empty file"));
     };
@@ -126,14 +126,14 @@ impl Raw {
     }
 }
 
-struct Reader<'a> {
+struct CsvReader<'a> {
     rest: &'a str,
     /// The line of the next character, counted from 1; `column` is its column.
     line: usize,
     column: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> CsvReader<'a> {
     fn new(text: &'a str) -> Self {
         // Some programs begin a file with a byte order mark, which is not part of the text.
         Self { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1, column: 1 }

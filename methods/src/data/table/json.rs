@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
-use super::{Kind, cells, check_names, kinds};
+use super::{ColumnType, cells, check_names, kinds};
 use crate::base::{Cell, Result, Table, json, memory};
 use crate::err;
 
@@ -27,7 +27,7 @@ pub fn written(table: &Table) -> Result<String> {
     Ok(if rows.is_empty() { "[]\n".into() } else { format!("[\n{}\n]\n", rows.join(",\n")) })
 }
 
-fn value(cell: &Cell, kind: Kind) -> Value {
+fn value(cell: &Cell, kind: ColumnType) -> Value {
     match cell {
         Cell::Missing => Value::Null,
         Cell::Bool(value) => (*value).into(),
@@ -51,8 +51,8 @@ pub fn read(text: &[u8]) -> Result<Table> {
         err!(Format, "expected the JSON of a table: {e}").maybe_hint(is_other.then(|| hint.into()))
     };
     let is_row = text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-    let Rows { columns, rows } = if is_row {
-        let mut all = Rows::default();
+    let JsonRows { columns, rows } = if is_row {
+        let mut all = JsonRows::default();
         json::read_each(text, |content| all.read_row(content), wrong)?;
         all
     } else {
@@ -72,14 +72,14 @@ pub fn read(text: &[u8]) -> Result<Table> {
 
 /// The names of the columns that were found so far.
 #[derive(Default)]
-struct Columns {
+struct JsonColumns {
     names: Vec<String>,
     places: BTreeMap<String, usize>,
     /// The last row that each column has a value in, counted from 1.
     last: Vec<usize>,
 }
 
-impl Columns {
+impl JsonColumns {
     /// Returns the place of the column that has a name; `likely` is its place if all rows have the same keys.
     fn place(&mut self, name: String, likely: usize) -> usize {
         if self.names.get(likely) == Some(&name) {
@@ -97,20 +97,20 @@ impl Columns {
 
 /// The values of each row, with the places of their columns.
 #[derive(Default)]
-struct Rows {
-    columns: Columns,
+struct JsonRows {
+    columns: JsonColumns,
     rows: Vec<Vec<(usize, Cell)>>,
 }
 
-impl Rows {
+impl JsonRows {
     fn read_row<'de, D: Deserializer<'de>>(&mut self, from: D) -> Result<(), D::Error> {
         let number = self.rows.len() + 1;
-        self.rows.push(Row { columns: &mut self.columns, number }.deserialize(from)?);
+        self.rows.push(RowSeed { columns: &mut self.columns, number }.deserialize(from)?);
         Ok(())
     }
 }
 
-impl<'de> serde::Deserialize<'de> for Rows {
+impl<'de> serde::Deserialize<'de> for JsonRows {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_seq(RowsVisitor)
     }
@@ -119,29 +119,29 @@ impl<'de> serde::Deserialize<'de> for Rows {
 struct RowsVisitor;
 
 impl<'de> Visitor<'de> for RowsVisitor {
-    type Value = Rows;
+    type Value = JsonRows;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("a list of rows")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Rows, A::Error> {
-        let mut columns = Columns::default();
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<JsonRows, A::Error> {
+        let mut columns = JsonColumns::default();
         let mut rows = Vec::new();
-        while let Some(row) = from.next_element_seed(Row { columns: &mut columns, number: rows.len() + 1 })? {
+        while let Some(row) = from.next_element_seed(RowSeed { columns: &mut columns, number: rows.len() + 1 })? {
             rows.push(row);
         }
-        Ok(Rows { columns, rows })
+        Ok(JsonRows { columns, rows })
     }
 }
 
-struct Row<'a> {
-    columns: &'a mut Columns,
+struct RowSeed<'a> {
+    columns: &'a mut JsonColumns,
     /// The number of the row, counted from 1.
     number: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for Row<'_> {
+impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
     type Value = Vec<(usize, Cell)>;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
@@ -149,7 +149,7 @@ impl<'de> DeserializeSeed<'de> for Row<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Row<'_> {
+impl<'de> Visitor<'de> for RowSeed<'_> {
     type Value = Vec<(usize, Cell)>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -165,16 +165,16 @@ impl<'de> Visitor<'de> for Row<'_> {
             if std::mem::replace(&mut self.columns.last[place], self.number) == self.number {
                 return Err(A::Error::custom(format!("a row with two values of `{}`", self.columns.names[place])));
             }
-            row.push((place, from.next_value_seed(One)?));
+            row.push((place, from.next_value_seed(CellSeed)?));
         }
         Ok(row)
     }
 }
 
 /// A value of a row.
-struct One;
+struct CellSeed;
 
-impl<'de> DeserializeSeed<'de> for One {
+impl<'de> DeserializeSeed<'de> for CellSeed {
     type Value = Cell;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Cell, D::Error> {
@@ -182,7 +182,7 @@ impl<'de> DeserializeSeed<'de> for One {
     }
 }
 
-impl Visitor<'_> for One {
+impl Visitor<'_> for CellSeed {
     type Value = Cell;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {

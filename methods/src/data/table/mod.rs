@@ -11,7 +11,7 @@ mod tests;
 
 use std::path::Path;
 
-pub use rows::{Group, How, JoinOptions, SortOptions, groups, head, join, kept, select, sort};
+pub use rows::{JoinKind, JoinOptions, SortOptions, TableGroup, groups, head, join, kept, select, sort};
 
 use crate::base::files::{Files, utf8};
 use crate::base::{Cell, Error, Result, Table, Task, names};
@@ -22,7 +22,7 @@ pub const ENDINGS: [&str; 5] = ["csv", "json", "jsonl", "ndjson", "parquet"];
 
 /// The type of a column: the type that a file has for all its cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ColumnType {
     /// The type of a column without values.
     Nothing,
     Bools,
@@ -34,7 +34,7 @@ enum Kind {
     Mixed,
 }
 
-impl Kind {
+impl ColumnType {
     fn of<'a>(cells: impl Iterator<Item = &'a Cell>) -> Self {
         cells.fold(Self::Nothing, |all, cell| {
             let one = match cell {
@@ -64,8 +64,8 @@ impl Kind {
 }
 
 /// Returns the type of each column.
-fn kinds(table: &Table) -> Vec<Kind> {
-    (0..table.columns.len()).map(|place| Kind::of(table.rows.iter().filter_map(|row| row.get(place)))).collect()
+fn kinds(table: &Table) -> Vec<ColumnType> {
+    (0..table.columns.len()).map(|place| ColumnType::of(table.rows.iter().filter_map(|row| row.get(place)))).collect()
 }
 
 /// Returns the cells of a row, as many as there are columns.
@@ -82,9 +82,10 @@ fn twice(columns: &[String]) -> Option<&str> {
 
 /// Refuses a table without columns, which some formats cannot represent.
 fn check_there(table: &Table, ending: &str) -> Result<()> {
-    match table.columns.is_empty() {
-        true => Err(err!(Argument, "expected a table with columns to save as .{ending}, found one without")),
-        false => Ok(()),
+    if table.columns.is_empty() {
+        Err(err!(Argument, "expected a table with columns to save as .{ending}, found one without"))
+    } else {
+        Ok(())
     }
 }
 

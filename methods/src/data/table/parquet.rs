@@ -11,7 +11,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::{ColumnDescriptor, Type};
 
-use super::{Kind, check_names, check_there, kinds};
+use super::{ColumnType, check_names, check_there, kinds};
 use crate::base::budget::Budget;
 use crate::base::files::Files;
 use crate::base::{Cell, Result, Table, Task, memory};
@@ -26,7 +26,7 @@ pub fn written(table: &Table) -> Result<Vec<u8>> {
     check_there(table, "parquet")?;
     check_names(table, "parquet")?;
     let kinds = kinds(table);
-    if let Some(place) = kinds.iter().position(|kind| *kind == Kind::Mixed) {
+    if let Some(place) = kinds.iter().position(|kind| *kind == ColumnType::Mixed) {
         return Err(err!(
             Argument,
             "expected values of one type in each column to save as .parquet, found several in `{}`",
@@ -37,8 +37,8 @@ pub fn written(table: &Table) -> Result<Vec<u8>> {
     encoded(table, &kinds).map_err(|e| err!(Bug, "a table cannot be written as Parquet: {e}"))
 }
 
-fn encoded(table: &Table, kinds: &[Kind]) -> Result<Vec<u8>, ParquetError> {
-    let field = |(name, kind): (&String, &Kind)| Ok(Arc::new(field(name, *kind)?));
+fn encoded(table: &Table, kinds: &[ColumnType]) -> Result<Vec<u8>, ParquetError> {
+    let field = |(name, kind): (&String, &ColumnType)| Ok(Arc::new(field(name, *kind)?));
     let fields = table.columns.iter().zip(kinds).map(field).collect::<Result<_, ParquetError>>()?;
     let schema = Type::group_type_builder("table").with_fields(fields).build()?;
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
@@ -48,18 +48,18 @@ fn encoded(table: &Table, kinds: &[Kind]) -> Result<Vec<u8>, ParquetError> {
         for (place, kind) in kinds.iter().enumerate() {
             let cells = rows.iter().map(|row| row.get(place).unwrap_or(&Cell::Missing));
             match kind {
-                Kind::Bools => {
+                ColumnType::Bools => {
                     put::<BoolType>(&mut group, cells, |cell| if let Cell::Bool(b) = cell { Some(*b) } else { None })
                 }
-                Kind::Integers => {
+                ColumnType::Integers => {
                     put::<Int64Type>(&mut group, cells, |cell| if let Cell::Int(i) = cell { Some(*i) } else { None })
                 }
-                Kind::Floats => put::<DoubleType>(&mut group, cells, |cell| kind.float(cell)),
-                Kind::Texts => put::<ByteArrayType>(&mut group, cells, |cell| match cell {
+                ColumnType::Floats => put::<DoubleType>(&mut group, cells, |cell| kind.float(cell)),
+                ColumnType::Texts => put::<ByteArrayType>(&mut group, cells, |cell| match cell {
                     Cell::Text(text) => Some(ByteArray::from(text.as_str())),
                     _ => None,
                 }),
-                Kind::Nothing | Kind::Mixed => put::<Int32Type>(&mut group, cells, |_| None),
+                ColumnType::Nothing | ColumnType::Mixed => put::<Int32Type>(&mut group, cells, |_| None),
             }?;
         }
         group.close()?;
@@ -67,14 +67,14 @@ fn encoded(table: &Table, kinds: &[Kind]) -> Result<Vec<u8>, ParquetError> {
     writer.into_inner()
 }
 
-fn field(name: &str, kind: Kind) -> Result<Type, ParquetError> {
+fn field(name: &str, kind: ColumnType) -> Result<Type, ParquetError> {
     let (physical, logical) = match kind {
-        Kind::Bools => (Physical::BOOLEAN, None),
-        Kind::Integers => (Physical::INT64, None),
-        Kind::Floats => (Physical::DOUBLE, None),
-        Kind::Texts => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+        ColumnType::Bools => (Physical::BOOLEAN, None),
+        ColumnType::Integers => (Physical::INT64, None),
+        ColumnType::Floats => (Physical::DOUBLE, None),
+        ColumnType::Texts => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
         // The format's way of saying that there is no value.
-        Kind::Nothing | Kind::Mixed => (Physical::INT32, Some(LogicalType::Unknown)),
+        ColumnType::Nothing | ColumnType::Mixed => (Physical::INT32, Some(LogicalType::Unknown)),
     };
     let builder = Type::primitive_type_builder(name, physical).with_repetition(Repetition::OPTIONAL);
     builder.with_logical_type(logical).build()
@@ -200,7 +200,7 @@ fn cells(
     put: impl FnMut(Cell) -> Result<()>,
 ) -> Result<()> {
     let (reader, at_once) = file.column(group, place)?;
-    let each = Each { file, column, at_once };
+    let each = ColumnCells { file, column, at_once };
     let unsigned = is_unsigned(column);
     match reader {
         ColumnReader::BoolColumnReader(reader) => each.of(reader, |value| Ok(Cell::Bool(value)), put),
@@ -237,13 +237,13 @@ fn cells(
     }
 }
 
-struct Each<'a> {
+struct ColumnCells<'a> {
     file: &'a Parquet,
     column: &'a ColumnDescriptor,
     at_once: usize,
 }
 
-impl Each<'_> {
+impl ColumnCells<'_> {
     fn of<T: DataType>(
         &self,
         mut reader: ColumnReaderImpl<T>,

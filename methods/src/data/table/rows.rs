@@ -17,7 +17,7 @@ crate::options! {
 
 crate::choices! {
     /// The rows of the first table that are in a join.
-    pub enum How {
+    pub enum JoinKind {
         /// The rows that have a partner.
         Inner = "inner",
         /// All rows; where there is no partner, its cells are missing.
@@ -29,7 +29,7 @@ crate::options! {
     #[derive(Debug, Clone)]
     pub struct JoinOptions {
         /// The rows that are kept: "inner" leaves out rows without a partner, "left" keeps those of the first table.
-        how: How = How::Inner;
+        how: JoinKind = JoinKind::Inner;
     }
 }
 
@@ -117,7 +117,7 @@ fn compare_mixed(one: i64, other: f64) -> Ordering {
 
 /// A key that is the same for two cells if and only if they are equal.
 #[derive(PartialEq, Eq, Hash)]
-enum Key<'a> {
+enum CellKey<'a> {
     Missing,
     Bool(bool),
     Int(i64),
@@ -126,7 +126,7 @@ enum Key<'a> {
     Text(&'a str),
 }
 
-impl<'a> Key<'a> {
+impl<'a> CellKey<'a> {
     fn of(cell: &'a Cell) -> Self {
         match cell {
             Cell::Missing => Self::Missing,
@@ -142,7 +142,7 @@ impl<'a> Key<'a> {
 }
 
 /// The rows of a table that are equal in some columns.
-pub struct Group {
+pub struct TableGroup {
     /// Values of these columns.
     pub values: Vec<Cell>,
     pub rows: Table,
@@ -163,15 +163,15 @@ fn keys<'t>(table: &'t Table, columns: &[String]) -> Result<Vec<Vec<&'t Cell>>> 
     Ok((0..table.rows.len()).map(|row| columns.iter().map(|cells| cells[row]).collect()).collect())
 }
 
-fn key_of<'t>(cells: &[&'t Cell]) -> Vec<Key<'t>> {
-    cells.iter().map(|cell| Key::of(cell)).collect()
+fn key_of<'t>(cells: &[&'t Cell]) -> Vec<CellKey<'t>> {
+    cells.iter().map(|cell| CellKey::of(cell)).collect()
 }
 
 /// Groups the rows by the values of some columns, in the order in which each combination first occurs.
-pub fn groups(table: &Table, columns: &[String]) -> Result<Vec<Group>> {
+pub fn groups(table: &Table, columns: &[String]) -> Result<Vec<TableGroup>> {
     by(columns)?;
     let mut found: Vec<Vec<usize>> = Vec::new();
-    let mut known: HashMap<Vec<Key>, usize> = HashMap::new();
+    let mut known: HashMap<Vec<CellKey>, usize> = HashMap::new();
     let keys = keys(table, columns)?;
     for (place, cells) in keys.iter().enumerate() {
         let group = *known.entry(key_of(cells)).or_insert(found.len());
@@ -180,7 +180,7 @@ pub fn groups(table: &Table, columns: &[String]) -> Result<Vec<Group>> {
             None => found.push(vec![place]),
         }
     }
-    let group = |places: Vec<usize>| Group {
+    let group = |places: Vec<usize>| TableGroup {
         values: keys[places[0]].iter().map(|cell| (*cell).clone()).collect(),
         rows: kept(table, places),
     };
@@ -196,15 +196,17 @@ pub fn join(table: &Table, other: &Table, by_columns: &[String], options: &JoinO
     let mut columns = table.columns.clone();
     let added: Vec<usize> =
         (0..other.columns.len()).filter(|place| !by_columns.contains(&other.columns[*place])).collect();
-    columns.extend(added.iter().map(|place| &other.columns[*place]).map(|name| match table.columns.contains(name) {
-        true => format!("{name}_right"),
-        false => name.clone(),
-    }));
+    columns.extend(
+        added
+            .iter()
+            .map(|place| &other.columns[*place])
+            .map(|name| if table.columns.contains(name) { format!("{name}_right") } else { name.clone() }),
+    );
     if let Some(name) = twice(&columns) {
         return Err(err!(Name, "expected columns of different names after the join, found `{name}` more than once")
             .hint("choose the columns of either table by `select` before"));
     }
-    let mut partners: HashMap<Vec<Key>, Vec<usize>> = HashMap::new();
+    let mut partners: HashMap<Vec<CellKey>, Vec<usize>> = HashMap::new();
     for (place, cells) in there.iter().enumerate() {
         // What is missing is equal to nothing.
         if cells.iter().all(|cell| **cell != Cell::Missing) {
@@ -213,7 +215,7 @@ pub fn join(table: &Table, other: &Table, by_columns: &[String], options: &JoinO
     }
     let partners: Vec<&[usize]> =
         here.iter().map(|cells| partners.get(&key_of(cells)).map_or(&[][..], Vec::as_slice)).collect();
-    let is_left = options.how == How::Left;
+    let is_left = options.how == JoinKind::Left;
     let count: u128 = partners.iter().map(|of| of.len().max(usize::from(is_left)) as u128).sum();
     memory::check(count * columns.len() as u128 * size_of::<Cell>() as u128, || format!("a join of {count} rows"))?;
     let mut rows = Vec::new();
@@ -275,8 +277,8 @@ mod tests {
         assert_eq!(compare_mixed(i64::MIN, f64::NEG_INFINITY), Ordering::Greater);
         assert_eq!(compare_mixed(-1, -1.5), Ordering::Greater);
         assert_eq!(compare_mixed(-2, -1.5), Ordering::Less);
-        assert!(Key::of(&Cell::Float(9_223_372_036_854_775_808.0)) != Key::of(&Cell::Int(i64::MAX)));
-        assert!(Key::of(&Cell::Float(-0.0)) == Key::of(&Cell::Int(0)));
+        assert!(CellKey::of(&Cell::Float(9_223_372_036_854_775_808.0)) != CellKey::of(&Cell::Int(i64::MAX)));
+        assert!(CellKey::of(&Cell::Float(-0.0)) == CellKey::of(&Cell::Int(0)));
     }
 
     #[test]
@@ -337,7 +339,7 @@ mod tests {
         assert_eq!(inner.columns, ["id", "x", "y", "x_right"]);
         assert_eq!(texts(&inner, "x"), ["Text(\"p\")", "Text(\"p\")", "Text(\"q\")", "Text(\"q\")"]);
         assert_eq!(texts(&inner, "x_right")[..2], ["Text(\"one\")", "Text(\"uno\")"]);
-        let kept = join(&left, &right, &["id".into()], &JoinOptions { how: How::Left }).unwrap();
+        let kept = join(&left, &right, &["id".into()], &JoinOptions { how: JoinKind::Left }).unwrap();
         assert_eq!(kept.rows.len(), 6);
         assert_eq!(texts(&kept, "x_right")[2..4], ["Missing", "Missing"]);
         let wrong = join(&left, &right, &["y".into()], &JoinOptions::default()).unwrap_err();

@@ -66,11 +66,13 @@ impl Pieces {
         let at = self.at;
         let origin = self.origin.clone();
         let rest = self.text.get(at..).filter(|rest| !rest.is_empty())?;
-        let text = match rest.len() > PIECE {
-            true => rest.get(..place(rest)).unwrap_or(rest).to_string(),
+        let text = if rest.len() > PIECE {
+            rest.get(..place(rest)).unwrap_or(rest).to_string()
+        } else if at == 0 {
             // A short text is returned without a copy.
-            false if at == 0 => std::mem::take(&mut self.text),
-            false => rest.to_string(),
+            std::mem::take(&mut self.text)
+        } else {
+            rest.to_string()
         };
         self.at += text.len();
         Some(Document { text, origin, at: at as u64, marks: None, ids: None })

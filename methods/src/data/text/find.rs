@@ -72,10 +72,7 @@ pub fn files(files: &Files, source: &str, task: &Task) -> Result<Vec<PathBuf>> {
         });
     }
     if place.exists() || !source.contains(['*', '?', '[', '{']) {
-        return match place.exists() {
-            true => Ok(vec![path.to_path_buf()]),
-            false => Err(missing(files, path)),
-        };
+        return if place.exists() { Ok(vec![path.to_path_buf()]) } else { Err(missing(files, path)) };
     }
     matching(files, source, task)
 }
@@ -111,7 +108,7 @@ fn some(found: Vec<PathBuf>, nothing: impl FnOnce() -> Error) -> Result<Vec<Path
 fn below(files: &Files, folder: &Path, task: &Task, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
     let place = files.access().to_read(folder)?;
     let mut walk = WalkDir::new(&place).follow_links(true).into_iter();
-    let mut seen = Seen { access: files.access(), parent: PathBuf::new(), resolved: PathBuf::new() };
+    let mut seen = VisibleEntries { access: files.access(), parent: PathBuf::new(), resolved: PathBuf::new() };
     let mut found = Vec::new();
     let mut lost = Vec::new();
     while let Some(entry) = walk.next() {
@@ -157,13 +154,13 @@ fn shown(path: &Path, place: &Path, folder: &Path) -> PathBuf {
 }
 
 /// The entries that may be shown while folders are walked. Links to folders are resolved once for all of their entries.
-struct Seen<'a> {
+struct VisibleEntries<'a> {
     access: &'a Access,
     parent: PathBuf,
     resolved: PathBuf,
 }
 
-impl Seen<'_> {
+impl VisibleEntries<'_> {
     fn shows(&mut self, entry: &DirEntry) -> Result<bool> {
         if entry.path_is_symlink() {
             return Ok(self.access.shows(entry.path(), true));

@@ -3,9 +3,9 @@
 use crate::base::{Result, Task};
 use crate::data::{Document, Documents, labels};
 
-pub struct Labelled(pub Box<dyn Documents>);
+pub struct LabelledDocuments(pub Box<dyn Documents>);
 
-impl Documents for Labelled {
+impl Documents for LabelledDocuments {
     fn next(&mut self, task: &Task) -> Result<Option<Document>> {
         let Some(mut document) = self.0.next(task)? else { return Ok(None) };
         if document.marks.is_none() && document.ids.is_none() {

@@ -15,14 +15,14 @@ const KEPT: usize = 4 << 20;
 
 /// A mapped file, read from its beginning. Decompression may read much of it before there is a line, so interruptions
 /// are checked for here.
-struct Mapped {
+struct MappedFile {
     map: Mmap,
     at: usize,
     given_back: usize,
     task: Task,
 }
 
-impl Read for Mapped {
+impl Read for MappedFile {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.fill_buf()?.read(into)?;
         self.consume(count);
@@ -30,7 +30,7 @@ impl Read for Mapped {
     }
 }
 
-impl BufRead for Mapped {
+impl BufRead for MappedFile {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.task.check().map_err(io::Error::other)?;
         let end = self.at.saturating_add(KEPT).min(self.map.len());
@@ -59,7 +59,7 @@ pub struct Lines {
 impl Lines {
     pub fn open(files: &Files, file: &TextFile, task: &Task) -> Result<Self> {
         let shown = &file.shown;
-        let mapped = Mapped { map: files.map(&file.path)?, at: 0, given_back: 0, task: task.clone() };
+        let mapped = MappedFile { map: files.map(&file.path)?, at: 0, given_back: 0, task: task.clone() };
         let mut source: Box<dyn BufRead + Send> =
             if file.compressed { Box::new(BufReader::new(MultiGzDecoder::new(mapped))) } else { Box::new(mapped) };
         let beginning = source.fill_buf().map_err(|e| unreadable(shown, &e))?;

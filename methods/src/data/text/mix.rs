@@ -3,7 +3,7 @@
 use crate::base::{Result, Task};
 use crate::data::{Document, Documents};
 
-struct Share {
+struct MixShare {
     documents: Box<dyn Documents>,
     weight: f64,
     /// Bytes returned so far, divided by the weight.
@@ -14,15 +14,15 @@ struct Share {
 }
 
 /// Documents of several texts: the next one is of the text that has returned the fewest bytes for its weight.
-pub struct Mixed {
-    shares: Vec<Share>,
+pub struct MixedDocuments {
+    shares: Vec<MixShare>,
     /// The text whose document is being read.
     turn: Option<usize>,
 }
 
-impl Mixed {
+impl MixedDocuments {
     pub fn new(parts: Vec<(Box<dyn Documents>, f64)>) -> Self {
-        let share = |(documents, weight)| Share { documents, weight, given: 0.0, ended: false, ahead: None };
+        let share = |(documents, weight)| MixShare { documents, weight, given: 0.0, ended: false, ahead: None };
         Self { shares: parts.into_iter().map(share).collect(), turn: None }
     }
 
@@ -33,7 +33,7 @@ impl Mixed {
     }
 }
 
-impl Documents for Mixed {
+impl Documents for MixedDocuments {
     fn next(&mut self, task: &Task) -> Result<Option<Document>> {
         loop {
             let Some(turn) = self.turn.or_else(|| self.due()) else { return Ok(None) };

@@ -30,7 +30,7 @@ pub use tally::Tally;
 pub use tokenizer::TextTokenizerOptions;
 
 use super::grammar::{Grammar, Mix, Split};
-use super::sample::{self, Kept, Passages, Settings, TextCache, TextSamplingOptions, Written};
+use super::sample::{self, Passages, SampledGroups, Settings, TextCache, TextCaches, TextSamplingOptions};
 use super::{Document, Documents};
 use crate::base::files::Files;
 use crate::base::{Error, Result, Table, Task};
@@ -38,12 +38,12 @@ use crate::err;
 use crate::model::decoder::Decoder;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::{self, hub, load};
-use data_set::{DataSet, Wanted};
-use labelled::Labelled;
-use mix::Mixed;
-use reading::{Counted, DocumentRules, FileDocuments, Given, GivenIds, Shelf};
-use split::{Parted, Share};
-use tally::Shared;
+use data_set::{DataSet, SplitRequest};
+use labelled::LabelledDocuments;
+use mix::MixedDocuments;
+use reading::{CountedDocuments, DocumentRules, FileDocuments, GivenDocuments, GivenIds, Shelf};
+use split::{HashShare, PartDocuments};
+use tally::SharedTally;
 
 /// The sources that need no file.
 pub const SOURCES: [&str; 2] = [GRAMMAR, SAMPLE];
@@ -60,8 +60,8 @@ const EMPTY: &str = "empty documents";
 pub const ONE_IN: u64 = 20;
 
 /// Documents of one file.
-trait Reader: Send {
-    fn next(&mut self, tally: &Shared, task: &Task) -> Result<Option<Document>>;
+trait DocumentReader: Send {
+    fn next(&mut self, tally: &SharedTally, task: &Task) -> Result<Option<Document>>;
 }
 
 #[derive(Clone)]
@@ -73,19 +73,19 @@ enum TextSource {
     Given(Arc<[String]>),
     GivenIds(Arc<[Arc<[u32]>]>),
     Grammar(Box<Grammar>),
-    Sample(Box<Sample>),
+    Sample(Box<SampledSource>),
     Mix(Arc<[(Text, f64)]>),
     /// Documents of another text, without those that its split gives to other parts.
-    Part(Box<Text>, Share),
+    Part(Box<Text>, HashShare),
 }
 
 /// A model that generates text.
 #[derive(Clone)]
-struct Sample {
+struct SampledSource {
     decoder: Arc<Decoder>,
     tokenizer: Tokenizer,
     settings: Settings,
-    written: Written,
+    written: TextCaches,
 }
 
 /// A text: where its documents come from. Clones are cheap, and share the report of what was read.
@@ -96,7 +96,7 @@ pub struct Text {
     identity: Arc<str>,
     rules: Arc<DocumentRules>,
     options: Arc<TextOptions>,
-    tally: Shared,
+    tally: SharedTally,
 }
 
 impl Text {
@@ -112,7 +112,7 @@ impl Text {
             }
             SAMPLE => Self::of_tiny(files, options.text, task)?,
             _ if data_set::is_on_hub(source) => {
-                return Self::of_hub(files, &hub::Settings::from_env(), source, options, task);
+                return Self::of_hub(files, &hub::HubSettings::from_env(), source, options, task);
             }
             _ => {
                 let shelf = Shelf::Here(find::files(files, source, task).map_err(|e| e.about("source"))?.into());
@@ -125,13 +125,13 @@ impl Text {
     /// Opens a split of a data set of the hub, `hf://datasets/org/name`, whose files are fetched one by one as they are read.
     pub fn of_hub(
         files: &Files,
-        settings: &hub::Settings,
+        settings: &hub::HubSettings,
         source: &str,
         options: SourceOptions,
         task: &Task,
     ) -> Result<Self> {
         let rules = options.rules(source)?;
-        let wanted = Wanted { split: options.split.as_deref(), subset: options.subset.as_deref() };
+        let wanted = SplitRequest { split: options.split.as_deref(), subset: options.subset.as_deref() };
         let set = DataSet::open(files, settings, source, &wanted, task).map_err(|e| e.about("source"))?;
         let identity = set.identity().into();
         let shelf = Shelf::Hub(set.into());
@@ -181,11 +181,11 @@ impl Text {
 
     /// Builds a text that the model inside the binary generates.
     pub fn of_tiny(files: &Files, options: TextOptions, task: &Task) -> Result<Self> {
-        let model = model::Model::load(files, load::INSIDE, &load::Loading::default(), task)?;
+        let model = model::Model::load(files, load::INSIDE, &load::LoadSettings::default(), task)?;
         let tokenizer = model.tokenizer.ok_or_else(|| err!(Bug, "the model inside has no tokenizer"))?;
         let settings = Settings { seed: options.seed(), ..Settings::default() };
-        let kept = Kept::inside(settings.seed);
-        let written = Written { stored: Some(sample::stored()?), kept, cache: None };
+        let kept = SampledGroups::inside(settings.seed);
+        let written = TextCaches { stored: Some(sample::stored()?), kept, cache: None };
         Ok(Self::sample(SAMPLE, (model.decoder, tokenizer), settings, written, options))
     }
 
@@ -197,7 +197,7 @@ impl Text {
         })?;
         let stored = if model.is_inside() { Some(sample::stored()?) } else { None };
         let settings = sampling.settings(options.seed());
-        let written = Written { stored, ..Written::default() };
+        let written = TextCaches { stored, ..TextCaches::default() };
         Ok(Self::sample(&name, (model.decoder.clone(), tokenizer), settings, written, options))
     }
 
@@ -206,11 +206,11 @@ impl Text {
         name: &str,
         (decoder, tokenizer): (Arc<Decoder>, Tokenizer),
         settings: Settings,
-        written: Written,
+        written: TextCaches,
         options: TextOptions,
     ) -> Self {
         let identity = format!("{name}, {settings:?}");
-        let source = TextSource::Sample(Box::new(Sample { decoder, tokenizer, settings, written }));
+        let source = TextSource::Sample(Box::new(SampledSource { decoder, tokenizer, settings, written }));
         Self { identity: identity.into(), ..Self::new(source, name, options) }
     }
 
@@ -244,7 +244,7 @@ impl Text {
         let name: Arc<str> = name.into();
         let rules = Arc::default();
         let options = options.into();
-        let tally = Shared::default();
+        let tally = SharedTally::default();
         Self { source, identity: name.clone(), name, rules, options, tally }
     }
 
@@ -321,18 +321,20 @@ impl Text {
 
     /// Refuses a text in tokens, for what reads or counts characters.
     pub fn expect_characters(&self) -> Result<()> {
-        match self.has_ids() {
-            false => Ok(()),
-            true => Err(err!(Argument, "expected a text of characters, found one of token ids")
-                .hint("text.ids(m) has the rows that a model reads; data::texts takes strings, too")),
+        if self.has_ids() {
+            Err(err!(Argument, "expected a text of characters, found one of token ids")
+                .hint("text.ids(m) has the rows that a model reads; data::texts takes strings, too"))
+        } else {
+            Ok(())
         }
     }
 
     /// Refuses a text that has no end and no limit of tokens.
     pub fn expect_end(&self) -> Result<()> {
-        match self.options.tokens.is_none() && self.is_endless() {
-            true => Err(self.has_no_end().hint("limit it with the option `tokens`")),
-            false => Ok(()),
+        if self.options.tokens.is_none() && self.is_endless() {
+            Err(self.has_no_end().hint("limit it with the option `tokens`"))
+        } else {
+            Ok(())
         }
     }
 
@@ -347,9 +349,10 @@ impl Text {
             )
             .hint("leave `tokens` out of the options of the text"));
         }
-        match self.is_endless() {
-            true => Err(self.has_no_end().hint("data::texts(text.documents(1000).map(|d| d.text)) has one")),
-            false => self.documents(task),
+        if self.is_endless() {
+            Err(self.has_no_end().hint("data::texts(text.documents(1000).map(|d| d.text)) has one"))
+        } else {
+            self.documents(task)
         }
     }
 
@@ -372,7 +375,7 @@ impl Text {
     pub fn documents(&self, task: &Task) -> Result<Box<dyn Documents>> {
         task.check()?;
         let documents = self.unlabelled(task)?;
-        Ok(if self.options.labels { Box::new(Labelled(documents)) } else { documents })
+        Ok(if self.options.labels { Box::new(LabelledDocuments(documents)) } else { documents })
     }
 
     fn unlabelled(&self, task: &Task) -> Result<Box<dyn Documents>> {
@@ -384,25 +387,27 @@ impl Text {
             }
             TextSource::Given(texts) => {
                 let tally = &self.tally;
-                Box::new(Counted::new(Given::new(texts.clone(), tally.clone()), tally.clone()))
+                Box::new(CountedDocuments::new(GivenDocuments::new(texts.clone(), tally.clone()), tally.clone()))
             }
             TextSource::GivenIds(ids) => {
                 let tally = &self.tally;
-                Box::new(Counted::new(GivenIds::new(ids.clone(), tally.clone()), tally.clone()))
+                Box::new(CountedDocuments::new(GivenIds::new(ids.clone(), tally.clone()), tally.clone()))
             }
-            TextSource::Grammar(grammar) => Box::new(Counted::new(grammar.as_ref().clone(), self.tally.clone())),
+            TextSource::Grammar(grammar) => {
+                Box::new(CountedDocuments::new(grammar.as_ref().clone(), self.tally.clone()))
+            }
             TextSource::Sample(model) => {
-                let Sample { decoder, tokenizer, settings, written } = model.as_ref().clone();
+                let SampledSource { decoder, tokenizer, settings, written } = model.as_ref().clone();
                 let passages = Passages::new(decoder, tokenizer, settings, written, task)?;
-                Box::new(Counted::new(passages, self.tally.clone()))
+                Box::new(CountedDocuments::new(passages, self.tally.clone()))
             }
             TextSource::Mix(parts) => {
                 let opened = parts.iter().map(|(text, weight)| Ok((text.documents(task)?, *weight)));
-                Box::new(Mixed::new(opened.collect::<Result<_>>()?))
+                Box::new(MixedDocuments::new(opened.collect::<Result<_>>()?))
             }
             TextSource::Part(whole, share) => {
-                let counted = Parted::new(whole.unlabelled(task)?, *share);
-                Box::new(Counted::new(counted, self.tally.clone()))
+                let counted = PartDocuments::new(whole.unlabelled(task)?, *share);
+                Box::new(CountedDocuments::new(counted, self.tally.clone()))
             }
         })
     }

@@ -2,9 +2,9 @@
 
 use std::convert::Infallible;
 
-use super::Reader;
+use super::DocumentReader;
 use super::find::TextFile;
-use super::tally::Shared;
+use super::tally::SharedTally;
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task};
 use crate::data::Document;
@@ -18,8 +18,8 @@ impl Table {
     }
 }
 
-impl Reader for Table {
-    fn next(&mut self, _tally: &Shared, _task: &Task) -> Result<Option<Document>> {
+impl DocumentReader for Table {
+    fn next(&mut self, _tally: &SharedTally, _task: &Task) -> Result<Option<Document>> {
         match self.0 {}
     }
 }

@@ -8,8 +8,8 @@ use parquet::data_type::{ByteArray, ByteArrayType};
 
 use super::cut::Pieces;
 use super::find::TextFile;
-use super::tally::Shared;
-use super::{EMPTY, Reader};
+use super::tally::SharedTally;
+use super::{DocumentReader, EMPTY};
 use crate::base::files::Files;
 use crate::base::{Result, Task, names};
 use crate::data::Document;
@@ -68,7 +68,7 @@ impl Table {
     }
 
     /// Reads more rows; returns whether there were any.
-    fn read(&mut self, tally: &Shared) -> Result<bool> {
+    fn read(&mut self, tally: &SharedTally) -> Result<bool> {
         loop {
             if self.values.is_none() {
                 self.values = self.next_group()?;
@@ -89,7 +89,7 @@ impl Table {
     }
 
     /// Assigns values to rows, some of which have none.
-    fn place(&mut self, rows: usize, levels: &[i16], found: Vec<ByteArray>, tally: &Shared) {
+    fn place(&mut self, rows: usize, levels: &[i16], found: Vec<ByteArray>, tally: &SharedTally) {
         let highest = self.file.metadata().file_metadata().schema_descr().column(self.column).max_def_level();
         let mut found = found.into_iter();
         for at in 0..rows {
@@ -113,8 +113,8 @@ fn text(value: &ByteArray) -> Result<String, &'static str> {
     if text.trim().is_empty() { Err(EMPTY) } else { Ok(text.into()) }
 }
 
-impl Reader for Table {
-    fn next(&mut self, tally: &Shared, task: &Task) -> Result<Option<Document>> {
+impl DocumentReader for Table {
+    fn next(&mut self, tally: &SharedTally, task: &Task) -> Result<Option<Document>> {
         loop {
             if let Some(piece) = self.pieces.next() {
                 return Ok(Some(piece));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::cut::{self, PIECE};
 use super::find::TextFile;
 use super::lines::Lines;
-use super::tally::Shared;
-use super::{EMPTY, Reader};
+use super::tally::SharedTally;
+use super::{DocumentReader, EMPTY};
 use crate::base::files::Files;
 use crate::base::{Result, Task};
 use crate::data::Document;
@@ -21,7 +21,7 @@ pub struct Bounds {
     pub starts: Vec<String>,
 }
 
-pub struct Plain {
+pub struct PlainDocuments {
     lines: Lines,
     bounds: Arc<Bounds>,
     /// Text of the document that has been read and not returned yet.
@@ -38,7 +38,7 @@ pub struct Plain {
     ended: bool,
 }
 
-impl Plain {
+impl PlainDocuments {
     pub fn open(files: &Files, file: &TextFile, bounds: Arc<Bounds>, task: &Task) -> Result<Self> {
         let lines = Lines::open(files, file, task)?;
         Ok(Self {
@@ -56,7 +56,7 @@ impl Plain {
     }
 
     /// Reads the next line.
-    fn read(&mut self, tally: &Shared, task: &Task) -> Result<()> {
+    fn read(&mut self, tally: &SharedTally, task: &Task) -> Result<()> {
         let Some(bytes) = self.lines.next(PIECE, task)? else {
             self.ended = true;
             self.finish(tally);
@@ -89,7 +89,7 @@ impl Plain {
     }
 
     /// Ends the document at each separator in the buffer.
-    fn separate(&mut self, tally: &Shared) {
+    fn separate(&mut self, tally: &SharedTally) {
         let bounds = self.bounds.clone();
         let Some(separator) = &bounds.separator else { return };
         // A separator may begin in the part that was searched before.
@@ -136,7 +136,7 @@ impl Plain {
     }
 
     /// Ends the document.
-    fn finish(&mut self, tally: &Shared) {
+    fn finish(&mut self, tally: &SharedTally) {
         self.give_down_to(PIECE, |_| false);
         let text = std::mem::take(&mut self.buffer);
         self.searched = 0;
@@ -155,8 +155,8 @@ impl Plain {
     }
 }
 
-impl Reader for Plain {
-    fn next(&mut self, tally: &Shared, task: &Task) -> Result<Option<Document>> {
+impl DocumentReader for PlainDocuments {
+    fn next(&mut self, tally: &SharedTally, task: &Task) -> Result<Option<Document>> {
         while self.ready.is_empty() && !self.ended {
             task.check()?;
             self.read(tally, task)?;

@@ -8,10 +8,10 @@ use super::data_set::DataSet;
 use super::find::{FileKind, TextFile};
 use super::hold::TextPart;
 use super::parquet::Table;
-use super::plain::{Bounds, Plain};
+use super::plain::{Bounds, PlainDocuments};
 use super::records::Records;
-use super::tally::{Shared, Tally};
-use super::{EMPTY, ONE_IN, Reader};
+use super::tally::{SharedTally, Tally};
+use super::{DocumentReader, EMPTY, ONE_IN};
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task};
 use crate::data::{Document, Documents};
@@ -35,9 +35,9 @@ impl Default for DocumentRules {
 }
 
 impl DocumentRules {
-    fn open(&self, files: &Files, file: &TextFile, task: &Task) -> Result<Box<dyn Reader>> {
+    fn open(&self, files: &Files, file: &TextFile, task: &Task) -> Result<Box<dyn DocumentReader>> {
         Ok(match file.kind {
-            FileKind::Plain => Box::new(Plain::open(files, file, self.bounds.clone(), task)?),
+            FileKind::Plain => Box::new(PlainDocuments::open(files, file, self.bounds.clone(), task)?),
             FileKind::Records => Box::new(Records::of_json(files, file, &self.field, task)?),
             FileKind::Tabs => Box::new(Records::of_tabs(files, file, &self.field, task)?),
             FileKind::Parquet => Box::new(Table::open(files, file, &self.field)?),
@@ -77,15 +77,15 @@ pub struct FileDocuments {
     shelf: Shelf,
     next: usize,
     rules: Arc<DocumentRules>,
-    reader: Option<Box<dyn Reader>>,
+    reader: Option<Box<dyn DocumentReader>>,
     /// Whether the document that is being read is of the part.
     wanted: bool,
-    tally: Shared,
+    tally: SharedTally,
 }
 
 impl FileDocuments {
     /// Begins again, with an empty tally.
-    pub fn new(files: Files, shelf: Shelf, rules: Arc<DocumentRules>, tally: Shared) -> Self {
+    pub fn new(files: Files, shelf: Shelf, rules: Arc<DocumentRules>, tally: SharedTally) -> Self {
         tally.with(|tally| *tally = Tally::default());
         Self { files, shelf, next: 0, rules, reader: None, wanted: false, tally }
     }
@@ -124,9 +124,10 @@ impl FileDocuments {
             [name] => name.clone(),
             names => format!("{} files", names.len()),
         };
-        let reasons = match tally.skipped.is_empty() {
-            true => String::new(),
-            false => format!("; left out: {}", tally.reasons().join("; ")),
+        let reasons = if tally.skipped.is_empty() {
+            String::new()
+        } else {
+            format!("; left out: {}", tally.reasons().join("; "))
         };
         let error = err!(Format, "expected documents in {paths}, found none{reasons}");
         match (self.rules.part, tally.fields.is_empty()) {
@@ -170,20 +171,20 @@ impl Documents for FileDocuments {
 }
 
 /// Strings as documents.
-pub struct Given {
+pub struct GivenDocuments {
     texts: Arc<[String]>,
     next: usize,
     pieces: Pieces,
-    tally: Shared,
+    tally: SharedTally,
 }
 
-impl Given {
-    pub fn new(texts: Arc<[String]>, tally: Shared) -> Self {
+impl GivenDocuments {
+    pub fn new(texts: Arc<[String]>, tally: SharedTally) -> Self {
         Self { texts, next: 0, pieces: Pieces::default(), tally }
     }
 }
 
-impl Documents for Given {
+impl Documents for GivenDocuments {
     fn next(&mut self, task: &Task) -> Result<Option<Document>> {
         loop {
             task.check()?;
@@ -194,9 +195,10 @@ impl Documents for Given {
             let Some(text) = self.texts.get(number) else { return Ok(None) };
             self.next += 1;
             let origin = format!("text {number}");
-            match text.trim().is_empty() {
-                true => self.tally.with(|tally| tally.skip(EMPTY, || origin)),
-                false => self.pieces = Pieces::of(text.clone(), origin.into()),
+            if text.trim().is_empty() {
+                self.tally.with(|tally| tally.skip(EMPTY, || origin))
+            } else {
+                self.pieces = Pieces::of(text.clone(), origin.into());
             }
         }
     }
@@ -206,11 +208,11 @@ impl Documents for Given {
 pub struct GivenIds {
     documents: Arc<[Arc<[u32]>]>,
     next: usize,
-    tally: Shared,
+    tally: SharedTally,
 }
 
 impl GivenIds {
-    pub fn new(documents: Arc<[Arc<[u32]>]>, tally: Shared) -> Self {
+    pub fn new(documents: Arc<[Arc<[u32]>]>, tally: SharedTally) -> Self {
         Self { documents, next: 0, tally }
     }
 }
@@ -234,20 +236,20 @@ impl Documents for GivenIds {
 }
 
 /// Documents that are counted as they are read.
-pub struct Counted<D> {
+pub struct CountedDocuments<D> {
     documents: D,
-    tally: Shared,
+    tally: SharedTally,
 }
 
-impl<D: Documents> Counted<D> {
+impl<D: Documents> CountedDocuments<D> {
     /// Begins again, with an empty tally.
-    pub fn new(documents: D, tally: Shared) -> Self {
+    pub fn new(documents: D, tally: SharedTally) -> Self {
         tally.with(|tally| *tally = Tally::default());
         Self { documents, tally }
     }
 }
 
-impl<D: Documents> Documents for Counted<D> {
+impl<D: Documents> Documents for CountedDocuments<D> {
     fn next(&mut self, task: &Task) -> Result<Option<Document>> {
         let found = self.documents.next(task)?;
         if let Some(document) = &found {

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::cut::Pieces;
 use super::find::TextFile;
 use super::lines::Lines;
-use super::tally::Shared;
-use super::{EMPTY, Reader};
+use super::tally::SharedTally;
+use super::{DocumentReader, EMPTY};
 use crate::base::files::Files;
 use crate::base::{Result, Task, json};
 use crate::data::Document;
@@ -44,7 +44,7 @@ impl Records {
     }
 
     /// Reads the document of the next line that is not skipped; None at the end.
-    fn read(&mut self, tally: &Shared, task: &Task) -> Result<Option<Option<String>>> {
+    fn read(&mut self, tally: &SharedTally, task: &Task) -> Result<Option<Option<String>>> {
         let Some(line) = self.lines.next(LONGEST, task)? else { return Ok(None) };
         if line.len() >= LONGEST - 4 && !line.ends_with(b"\n") {
             tally.with(|tally| tally.skip("lines of more than 16 MiB", || self.lines.place()));
@@ -63,7 +63,7 @@ impl Records {
 }
 
 /// Returns the string in the field, or the reason why there is none.
-fn text(line: &[u8], field: &str, tally: &Shared) -> Result<String, &'static str> {
+fn text(line: &[u8], field: &str, tally: &SharedTally) -> Result<String, &'static str> {
     let line = std::str::from_utf8(line).map_err(|_| "lines of invalid UTF-8")?;
     let mut reason = "lines that do not fit into memory";
     let read = json::read(line.as_bytes(), |e| {
@@ -90,7 +90,7 @@ fn text(line: &[u8], field: &str, tally: &Shared) -> Result<String, &'static str
 }
 
 /// Returns the value in the column, or the reason why there is none.
-fn value(line: &[u8], names: &[String], field: &str, tally: &Shared) -> Result<String, &'static str> {
+fn value(line: &[u8], names: &[String], field: &str, tally: &SharedTally) -> Result<String, &'static str> {
     let line = std::str::from_utf8(line).map_err(|_| "lines of invalid UTF-8")?.trim_end_matches(['\n', '\r']);
     let Some(column) = names.iter().position(|name| name == field) else {
         tally.with(|tally| tally.fields = names.to_vec());
@@ -103,8 +103,8 @@ fn value(line: &[u8], names: &[String], field: &str, tally: &Shared) -> Result<S
     }
 }
 
-impl Reader for Records {
-    fn next(&mut self, tally: &Shared, task: &Task) -> Result<Option<Document>> {
+impl DocumentReader for Records {
+    fn next(&mut self, tally: &SharedTally, task: &Task) -> Result<Option<Document>> {
         loop {
             if let Some(piece) = self.pieces.next() {
                 return Ok(Some(piece));

@@ -16,7 +16,7 @@ const MOST_MIXED: usize = 10_000;
 
 /// The documents whose hash, as a number from 0 to 1, lies in this range.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Share {
+pub struct HashShare {
     from: f64,
     to: f64,
     /// The number of splits before this one. Each uses another hash, since the hashes of a part's documents are all in
@@ -24,7 +24,7 @@ pub struct Share {
     depth: usize,
 }
 
-impl Share {
+impl HashShare {
     fn has(self, beginning: &str) -> bool {
         let own = match self.depth {
             0 => Cow::Borrowed(beginning),
@@ -53,7 +53,7 @@ impl Text {
             before += share;
             // The last part ends at 1, however the sum of shares is rounded.
             let is_last = index + 1 == shares.len();
-            let share = Share { from, to: if is_last { f64::INFINITY } else { before / total }, depth };
+            let share = HashShare { from, to: if is_last { f64::INFINITY } else { before / total }, depth };
             self.part(index, share, (before / total).min(1.0) - from)
         };
         shares.iter().enumerate().map(part).map(Text::checked).collect()
@@ -99,7 +99,7 @@ impl Text {
         }
     }
 
-    fn part(&self, index: usize, share: Share, size: f64) -> Text {
+    fn part(&self, index: usize, share: HashShare, size: f64) -> Text {
         let mut options = self.options().clone();
         options.tokens = options.tokens.map(|tokens| ((tokens as f64 * size).round() as u64).max(1));
         let name = format!("{}, part {}", self.name(), index + 1);
@@ -115,20 +115,20 @@ impl Text {
 
 /// The documents of a part. A long document is divided piece by piece, so that a text of one file has parts, too;
 /// consecutive pieces in a part stay one document.
-pub struct Parted {
+pub struct PartDocuments {
     documents: Box<dyn Documents>,
-    share: Share,
+    share: HashShare,
     /// Place in the document at which the current run of consecutive pieces begins.
     begun: Option<u64>,
 }
 
-impl Parted {
-    pub fn new(documents: Box<dyn Documents>, share: Share) -> Self {
+impl PartDocuments {
+    pub fn new(documents: Box<dyn Documents>, share: HashShare) -> Self {
         Self { documents, share, begun: None }
     }
 }
 
-impl Documents for Parted {
+impl Documents for PartDocuments {
     fn next(&mut self, task: &Task) -> Result<Option<Document>> {
         while let Some(mut document) = self.documents.next(task)? {
             if !self.share.has(&document.text) {

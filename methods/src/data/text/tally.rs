@@ -19,14 +19,14 @@ pub struct Tally {
     /// Documents of the part that is not read.
     pub other_part: u64,
     /// Skipped documents and lines, by reason.
-    pub skipped: BTreeMap<&'static str, Skipped>,
+    pub skipped: BTreeMap<&'static str, SkippedPlaces>,
     /// The fields of the first record without the requested one.
     pub fields: Vec<String>,
 }
 
 /// Number of documents or lines that were skipped for one reason, with the first places.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Skipped {
+pub struct SkippedPlaces {
     pub count: u64,
     /// The first places, `file:line`.
     pub places: Vec<String>,
@@ -68,7 +68,7 @@ impl Tally {
 
     /// Returns a line for each reason, such as "lines of invalid UTF-8: 3 (a.txt:3, a.txt:9, b.txt:1)".
     pub fn reasons(&self) -> Vec<String> {
-        let one = |(reason, skipped): (&&str, &Skipped)| {
+        let one = |(reason, skipped): (&&str, &SkippedPlaces)| {
             format!("{reason}: {} ({})", skipped.count, skipped.places.join(", "))
         };
         self.skipped.iter().map(one).collect()
@@ -97,12 +97,12 @@ impl Tally {
 
 /// The tally of the latest reading of a text, which its clones share.
 #[derive(Debug, Clone, Default)]
-pub struct Shared {
+pub struct SharedTally {
     tally: Arc<Mutex<Tally>>,
     told: Arc<AtomicBool>,
 }
 
-impl Shared {
+impl SharedTally {
     /// Changes the tally. It stays valid if a thread that held it panicked, since it only counts.
     pub fn with<T>(&self, change: impl FnOnce(&mut Tally) -> T) -> T {
         change(&mut self.tally.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
@@ -128,9 +128,9 @@ mod tests {
 
     /// A task's progress that keeps the lines that are reported.
     #[derive(Default)]
-    struct Heard(Mutex<Vec<String>>);
+    struct ReportedLines(Mutex<Vec<String>>);
 
-    impl Progress for Heard {
+    impl Progress for ReportedLines {
         fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
             Silent.begin(label, total)
         }
@@ -142,9 +142,9 @@ mod tests {
 
     #[test]
     fn what_was_left_out_is_said_once() {
-        let heard = Arc::new(Heard::default());
+        let heard = Arc::new(ReportedLines::default());
         let task = Task::new(Arc::default(), heard.clone());
-        let shared = Shared::default();
+        let shared = SharedTally::default();
         shared.tell(&task);
         shared.with(|tally| tally.skip("rows without a value", || "a.parquet:row 3".into()));
         shared.tell(&task);

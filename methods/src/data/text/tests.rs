@@ -6,12 +6,12 @@ use std::path::Path;
 use super::*;
 use crate::base::access::{Access, Rules};
 
-struct Place {
+struct TextFolder {
     folder: tempfile::TempDir,
     files: Files,
 }
 
-impl Place {
+impl TextFolder {
     fn new(contents: &[(&str, &[u8])]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (name, bytes) in contents {
@@ -55,7 +55,7 @@ fn separator(separator: &str) -> SourceOptions {
 
 #[test]
 fn a_plain_file_is_one_document_with_plain_line_ends() {
-    let place = Place::new(&[("a.txt", b"\xEF\xBB\xBFone\r\ntwo\rthree\n\r\nfour")]);
+    let place = TextFolder::new(&[("a.txt", b"\xEF\xBB\xBFone\r\ntwo\rthree\n\r\nfour")]);
     let found = all(&place.open("a.txt", SourceOptions::default()).unwrap()).unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].text, "one\ntwo\rthree\n\nfour");
@@ -64,7 +64,7 @@ fn a_plain_file_is_one_document_with_plain_line_ends() {
 
 #[test]
 fn lines_that_are_no_text_are_left_out_and_counted() {
-    let place = Place::new(&[("a.txt", b"one\nt\xFFwo\nthree\n\xC3")]);
+    let place = TextFolder::new(&[("a.txt", b"one\nt\xFFwo\nthree\n\xC3")]);
     let text = place.open("a.txt", SourceOptions::default()).unwrap();
     assert_eq!(texts(&text), ["one\nthree\n"]);
     let tally = text.tally();
@@ -75,7 +75,7 @@ fn lines_that_are_no_text_are_left_out_and_counted() {
 
 #[test]
 fn separators_and_first_lines_divide_a_file() {
-    let place = Place::new(&[
+    let place = TextFolder::new(&[
         ("a.txt", b"one\n%%\n\n%%\ntwo %%\nthree"),
         ("b.txt", b"front\n\nPEP: 1\nPEP: of it\n\n\nPEP: 2\nend"),
         ("c.txt", b"a\n\n\nb\n\nc\n\n\n\nd"),
@@ -96,7 +96,7 @@ fn long_documents_come_in_pieces_that_make_them() {
     let paragraph = "A line of some words, and é.\n".repeat(40) + "\n";
     let long = paragraph.repeat(80);
     let unbroken = "x".repeat(100_000) + "%%yyyyyyyyyy";
-    let place = Place::new(&[("a.txt", long.as_bytes()), ("b.txt", unbroken.as_bytes())]);
+    let place = TextFolder::new(&[("a.txt", long.as_bytes()), ("b.txt", unbroken.as_bytes())]);
     let found = all(&place.open("a.txt", SourceOptions::default()).unwrap()).unwrap();
     assert!(found.len() > 2 && found.iter().all(|piece| piece.text.len() <= cut::PIECE));
     assert!(found.iter().skip(1).all(|piece| piece.text.starts_with("\n\nA line") && piece.at > 0));
@@ -106,7 +106,7 @@ fn long_documents_come_in_pieces_that_make_them() {
     assert_eq!(parts, [(0, 32_768), (32_768, 32_768), (65_536, 32_768), (98_304, 1_696), (0, 10)]);
     // A word longer than a piece stays whole, in a file as in a text that is given.
     let words = format!("{} and\n{}\nend", "x".repeat(100_000), "y".repeat(70_000));
-    let place = Place::new(&[("c.txt", words.as_bytes())]);
+    let place = TextFolder::new(&[("c.txt", words.as_bytes())]);
     let found = texts(&place.open("c.txt", SourceOptions::default()).unwrap());
     let lengths: Vec<usize> = found.iter().map(String::len).collect();
     assert_eq!((found.concat(), lengths), (words.clone(), vec![100_000, 4, 70_001, 4]));
@@ -120,7 +120,7 @@ fn bad_records_are_counted_and_the_good_ones_read() {
                          {\"text\": \" \"}\n{\"text\": \"tw\\no\"}";
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     gz.write_all(lines).unwrap();
-    let place = Place::new(&[("a.jsonl", lines), ("b.jsonl.gz", &gz.finish().unwrap())]);
+    let place = TextFolder::new(&[("a.jsonl", lines), ("b.jsonl.gz", &gz.finish().unwrap())]);
     for name in ["a.jsonl", "b.jsonl.gz"] {
         let text = place.open(name, SourceOptions::default()).unwrap();
         let found = all(&text).unwrap();
@@ -144,7 +144,7 @@ fn bad_records_are_counted_and_the_good_ones_read() {
 #[test]
 fn tab_separated_values_are_read_by_the_name_of_their_column() {
     let table: &[u8] = b"id\tsentence\r\n1\tone \"1\r\n2\n3\t \n\xFF\tx\n4\ttwo";
-    let place = Place::new(&[("a.tsv", table)]);
+    let place = TextFolder::new(&[("a.tsv", table)]);
     let of = |field: &str| SourceOptions { field: Some(field.into()), ..SourceOptions::default() };
     let text = place.open("a.tsv", of("sentence")).unwrap();
     let found = all(&text).unwrap();
@@ -158,7 +158,7 @@ fn tab_separated_values_are_read_by_the_name_of_their_column() {
 
 #[test]
 fn a_source_without_documents_says_what_was_looked_for() {
-    let place = Place::new(&[
+    let place = TextFolder::new(&[
         ("a.jsonl", b"{\"content\": \"one\"}\n"),
         ("b.txt", b" \n"),
         ("c.txt", b""),
@@ -194,7 +194,7 @@ fn a_source_without_documents_says_what_was_looked_for() {
 
 #[test]
 fn folders_and_patterns_give_their_files_in_order() {
-    let place = Place::new(&[
+    let place = TextFolder::new(&[
         ("b.md", b"b"),
         ("a/z.txt", b"az"),
         ("a.txt", b"a"),
@@ -216,7 +216,7 @@ fn folders_and_patterns_give_their_files_in_order() {
 #[test]
 fn parts_share_no_document_and_are_together_whole() {
     let lines: String = (0..300).map(|i| format!("doc {i}\n%\n")).collect();
-    let place = Place::new(&[("a.txt", lines.as_bytes())]);
+    let place = TextFolder::new(&[("a.txt", lines.as_bytes())]);
     let read = |part| {
         texts(
             &place
@@ -250,7 +250,7 @@ fn a_model_writes_the_same_text_again() {
             "small",
             (decoder.clone(), tokenizer.clone()),
             settings,
-            Written::default(),
+            TextCaches::default(),
             TextOptions::default(),
         )
     };
@@ -311,7 +311,7 @@ fn table(path: &Path, groups: &[&[Option<&[u8]>]]) {
 
 #[test]
 fn a_column_of_a_table_is_read_through_all_row_groups() {
-    let place = Place::new(&[]);
+    let place = TextFolder::new(&[]);
     let path = place.folder.path().join("a.parquet");
     let many: Vec<String> = (0..150).map(|i| format!("text {i}")).collect();
     let many: Vec<Option<&[u8]>> = many.iter().map(|text| Some(text.as_bytes())).collect();
@@ -332,7 +332,7 @@ fn a_column_of_a_table_is_read_through_all_row_groups() {
 
 #[test]
 fn a_damaged_table_is_refused() {
-    let place = Place::new(&[]);
+    let place = TextFolder::new(&[]);
     let path = place.folder.path().join("a.parquet");
     table(&path, &[&[Some(&b"one"[..]); 50]]);
     let whole = std::fs::read(&path).unwrap();
@@ -354,7 +354,7 @@ fn a_damaged_table_is_refused() {
 #[cfg(unix)]
 #[test]
 fn links_that_lead_nowhere_are_left_out_and_said() {
-    let place = Place::new(&[("a.txt", b"a"), ("deep/b.txt", b"b")]);
+    let place = TextFolder::new(&[("a.txt", b"a"), ("deep/b.txt", b"b")]);
     for (link, target) in [("lost.txt", "nowhere"), ("deep/up", ".."), (".hidden", "nowhere"), ("c.txt", "deep/b.txt")]
     {
         std::os::unix::fs::symlink(target, place.folder.path().join(link)).unwrap();
@@ -367,7 +367,7 @@ fn links_that_lead_nowhere_are_left_out_and_said() {
 /// Checks that thousands of stars are refused, and not reported as an internal error, as they once were.
 #[test]
 fn a_pattern_that_comes_to_too_much_is_refused() {
-    let place = Place::new(&[("a.txt", b"a")]);
+    let place = TextFolder::new(&[("a.txt", b"a")]);
     for pattern in ["*".repeat(100_000), "*".repeat(3_000), "{".repeat(3_000), "{a,*}".repeat(600), "[!a]*".repeat(600)]
     {
         match place.open(&pattern, SourceOptions::default()) {
@@ -379,10 +379,10 @@ fn a_pattern_that_comes_to_too_much_is_refused() {
 
 #[test]
 fn separators_without_number_divide_one_line() {
-    let place = Place::new(&[("a.txt", "one,two,,three,é,\nfour,".as_bytes())]);
+    let place = TextFolder::new(&[("a.txt", "one,two,,three,é,\nfour,".as_bytes())]);
     assert_eq!(texts(&place.open("a.txt", separator(",")).unwrap()), ["one", "two", "three", "é", "\nfour"]);
     let many: String = (0..40_000).map(|number| format!("{number},")).collect();
-    let place = Place::new(&[("a.txt", many.as_bytes())]);
+    let place = TextFolder::new(&[("a.txt", many.as_bytes())]);
     let found = texts(&place.open("a.txt", separator(",")).unwrap());
     assert_eq!(found.len(), 40_000);
     assert!(found.iter().enumerate().all(|(number, text)| *text == number.to_string()));
@@ -409,7 +409,7 @@ fn an_interruption_is_heard_within_a_line_that_does_not_end_and_before_one_that_
     let letters = again_and_again(&vec![b'a'; 32 << 20], 200);
     let nothing = again_and_again(&[], 1 << 20);
     for packed in [letters, nothing] {
-        let place = Place::new(&[("a.jsonl.gz", &packed), ("a.txt.gz", &packed)]);
+        let place = TextFolder::new(&[("a.jsonl.gz", &packed), ("a.txt.gz", &packed)]);
         for name in ["a.jsonl.gz", "a.txt.gz"] {
             let text = place.open(name, SourceOptions::default()).unwrap();
             let task = Task::default();
@@ -447,7 +447,7 @@ fn nested(depth: usize) -> Vec<u8> {
 
 #[test]
 fn groups_within_groups_do_not_overflow_the_stack_of_a_worker() {
-    let place = Place::new(&[("a.parquet", &nested(100_000))]);
+    let place = TextFolder::new(&[("a.parquet", &nested(100_000))]);
     let text = place.open("a.parquet", SourceOptions::default()).unwrap();
     let worker = std::thread::Builder::new().stack_size(1 << 20).spawn(move || all(&text).unwrap_err().message);
     let refused = worker.unwrap().join().unwrap();

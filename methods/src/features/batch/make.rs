@@ -59,7 +59,7 @@ pub fn batches(
     let files = (HELD / positions.max(1) / IN_FILE).max(1);
     let bar = task.begin("computing features", Some(features.len() as u64));
     for group in features.chunks(files * IN_FILE) {
-        let read = Codes::of(model, (sae, group), rows, task)?;
+        let read = BlockCodes::of(model, (sae, group), rows, task)?;
         for (number, part) in group.chunks(IN_FILE).enumerate() {
             let columns: Vec<usize> = (number * IN_FILE..number * IN_FILE + part.len()).collect();
             let maker = Maker { model, sae, rows, read: &read, columns: &columns, options };
@@ -81,7 +81,7 @@ pub fn batches(
 }
 
 /// The activations of some features at all positions, feature by feature, and sums over positions.
-struct Codes {
+struct BlockCodes {
     codes: Vec<Vec<f32>>,
     /// The sum and the sum of squares of each entry of the dictionary's input.
     entries: Vec<[f64; 2]>,
@@ -89,7 +89,7 @@ struct Codes {
     products: Vec<Vec<f64>>,
 }
 
-impl Codes {
+impl BlockCodes {
     fn of(model: &Model, (sae, features): (&Sae, &[usize]), rows: &[Vec<u32>], task: &Task) -> Result<Self> {
         let place = place(model, sae)?;
         let wide = sae.d_in();
@@ -166,7 +166,7 @@ struct Maker<'a> {
     model: &'a Model,
     sae: &'a Sae,
     rows: &'a [Vec<u32>],
-    read: &'a Codes,
+    read: &'a BlockCodes,
     /// The features of the file among those that were read.
     columns: &'a [usize],
     options: &'a BatchOptions,

@@ -2,8 +2,9 @@
 //! that they can be read back.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use kit::far;
 use serde_json::Value;
 
 use super::*;
@@ -15,20 +16,18 @@ use crate::model::{Model, load};
 use crate::sae::Sae;
 use crate::sae::load::LoadOptions;
 use crate::tensor::DType;
-use crate::tensor::files::safetensors;
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/dashboard")
+    kit::fixture("dashboard")
 }
 
 fn fixture() -> (Model, Sae, Vec<Vec<u32>>, Batch) {
     let out = tempfile::tempdir().unwrap();
     let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
     let name = |part: &str| folder().join(part).display().to_string();
-    let model = Model::load(&files, &name("model"), &load::Loading::default(), &Task::default()).unwrap();
+    let model = Model::load(&files, &name("model"), &load::LoadSettings::default(), &Task::default()).unwrap();
     let sae = Sae::load(&files, &name("sae"), &LoadOptions::default(), &Task::default()).unwrap();
-    let bytes = std::fs::read(folder().join("tokens.safetensors")).unwrap();
-    let tensors = safetensors::Reader::new(bytes).unwrap().all().unwrap().tensors;
+    let tensors = kit::tensors("dashboard/tokens.safetensors");
     let rows = tensors["tokens"].to_dtype(DType::U32).unwrap().to_vec2().unwrap();
     let theirs = parse(&std::fs::read(folder().join("batch-0.json")).unwrap()).unwrap();
     (model, sae, rows, theirs)
@@ -60,8 +59,7 @@ fn ours(features: &[usize]) -> Vec<Batch> {
 
 /// Asserts that numbers agree to the digits to which the reference is rounded; ours come from other sums.
 fn close(found: &[f64], expected: &[f64], digits: i32, what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    let far = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let far = far(found, expected);
     assert!(far < 1.5 * 10_f64.powi(-digits), "{what}: {far}: {found:?} {expected:?}");
 }
 

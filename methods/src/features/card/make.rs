@@ -7,7 +7,7 @@ use crate::features::contexts::{self, Context};
 use crate::features::feature::{check_feature, place};
 use crate::features::histogram::class_name;
 use crate::features::survey::{Moment, Spread, Survey, Tally, Window, Windows};
-use crate::features::{logits, near};
+use crate::features::{logits, neighbours};
 use crate::model::Model;
 use crate::model::site::Place;
 use crate::sae::Sae;
@@ -65,7 +65,7 @@ impl CardPlan {
 
 /// A survey, and the index of one of its dictionaries.
 #[derive(Debug, Clone, Copy)]
-pub struct Surveyed<'a> {
+pub struct SurveyedDictionary<'a> {
     pub survey: &'a Survey,
     pub dictionary: usize,
 }
@@ -75,7 +75,7 @@ pub struct Surveyed<'a> {
 pub fn card(
     (sae, feature): (&Sae, usize),
     model: Option<&Model>,
-    surveyed: Option<Surveyed>,
+    surveyed: Option<SurveyedDictionary>,
     plan: &CardPlan,
     task: &Task,
 ) -> Result<FeatureCard> {
@@ -91,14 +91,11 @@ pub fn card(
         }
     }
     if let Some(model) = model {
-        let promoted = match writes_to_stream(model, sae) {
-            true => Some(logits::promoted(model, sae, feature)?),
-            false => None,
-        };
+        let promoted = if writes_to_stream(model, sae) { Some(logits::promoted(model, sae, feature)?) } else { None };
         direct(&mut card, model, promoted.as_deref(), plan.options.rows);
     }
-    let found = near::by_direction((sae, feature), None, plan.options.rows)?;
-    card.tables.push(near::directions(NEAREST, &found));
+    let found = neighbours::by_direction((sae, feature), None, plan.options.rows)?;
+    card.tables.push(neighbours::directions(NEAREST, &found));
     Ok(card)
 }
 
@@ -106,19 +103,16 @@ pub fn card(
 pub fn cards(
     (sae, features): (&Sae, &[usize]),
     model: &Model,
-    surveyed: Surveyed,
+    surveyed: SurveyedDictionary,
     plan: &CardPlan,
     task: &Task,
 ) -> Result<Vec<FeatureCard>> {
     features.iter().try_for_each(|feature| check_feature(sae, *feature))?;
-    let promoted = match writes_to_stream(model, sae) {
-        true => Some(logits::promoted_by(model, sae, features)?),
-        false => None,
-    };
+    let promoted = if writes_to_stream(model, sae) { Some(logits::promoted_by(model, sae, features)?) } else { None };
     let rows = plan.options.rows;
     // What is compared grows with both numbers; of a dictionary this large only a few have neighbours.
     let is_small = features.len().saturating_mul(sae.d_sae()) <= MOST_COSINES;
-    let nearest = if is_small { Some(near::nearest(sae, features, rows)?) } else { None };
+    let nearest = if is_small { Some(neighbours::nearest(sae, features, rows)?) } else { None };
     parallel::try_map(features.len(), &|place| {
         task.check()?;
         let feature = features[place];
@@ -127,7 +121,7 @@ pub fn cards(
         let promoted = promoted.as_ref().and_then(|all| all.get(place)).map(Vec::as_slice);
         direct(&mut card, model, promoted, rows);
         match nearest.as_ref().and_then(|all| all.get(place)) {
-            Some(found) => card.tables.push(near::directions(NEAREST, found)),
+            Some(found) => card.tables.push(neighbours::directions(NEAREST, found)),
             None => card.notes.push(format!("Not compared with the directions of {} others.", sae.d_sae())),
         }
         Ok(card)
@@ -191,11 +185,11 @@ impl<'a> Maker<'a> {
     fn new(
         model: &'a Model,
         (sae, feature): (&'a Sae, usize),
-        surveyed: Surveyed<'a>,
+        surveyed: SurveyedDictionary<'a>,
         plan: &'a CardPlan,
         task: &'a Task,
     ) -> Result<Self> {
-        let Surveyed { survey, dictionary: number } = surveyed;
+        let SurveyedDictionary { survey, dictionary: number } = surveyed;
         let tally = survey.dictionaries.get(number).and_then(|tallies| tallies.get(feature));
         let spread = survey.spreads.get(number).and_then(|spreads| spreads.get(feature));
         let (Some(tally), Some(spread)) = (tally, spread) else {
@@ -346,7 +340,10 @@ impl<'a> Maker<'a> {
     /// Returns a table of the co-activation at random positions.
     fn company(&self, active: &[Vec<u32>]) -> Table {
         let density = |feature: usize| self.survey.density(self.number, feature);
-        let found = near::by_company(self.feature, active, &density, self.plan.options.rows);
-        near::companions(&format!("Active together, at {} of its positions drawn at random", active.len()), &found)
+        let found = neighbours::by_company(self.feature, active, &density, self.plan.options.rows);
+        neighbours::companions(
+            &format!("Active together, at {} of its positions drawn at random", active.len()),
+            &found,
+        )
     }
 }

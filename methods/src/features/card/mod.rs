@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Card, HeatText, Table};
 
-pub use make::{CardOptions, CardPlan, Surveyed, card, cards};
+pub use make::{CardOptions, CardPlan, SurveyedDictionary, card, cards};
 
 /// The card of one feature. An unknown part is empty, and `notes` give the reason.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

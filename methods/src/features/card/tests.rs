@@ -21,7 +21,7 @@ fn surveyed(sae: &Sae, documents: usize) -> Survey {
 }
 
 fn made(sae: &Sae, feature: usize, survey: Option<&Survey>, plan: CardPlan) -> FeatureCard {
-    let surveyed = survey.map(|survey| Surveyed { survey, dictionary: 0 });
+    let surveyed = survey.map(|survey| SurveyedDictionary { survey, dictionary: 0 });
     card((sae, feature), Some(&model()), surveyed, &plan, &Task::default()).unwrap()
 }
 

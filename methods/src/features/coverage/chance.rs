@@ -56,7 +56,7 @@ fn standardised(mut values: Vec<f32>) -> Vec<f32> {
 mod tests {
     use rand::RngExt;
 
-    use super::super::rules::Rows;
+    use super::super::rules::HeldOutRows;
     use super::*;
 
     /// The starts of forty rows of ten tokens.
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn the_label_itself_is_found_and_chance_is_not() {
-        let rows = Rows::of(&STARTS);
+        let rows = HeldOutRows::of(&STARTS);
         let label = holds(0);
         let bits = rows.bits(&label);
         let mut all = vec![places(&label)];
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn what_is_the_same_at_each_position_of_all_rows_is_no_finding() {
-        let rows = Rows::of(&STARTS);
+        let rows = HeldOutRows::of(&STARTS);
         let first: Vec<bool> = (0..400).map(|token| token % 10 == 0).collect();
         let found = corrected(&[(&places(&first), &rows.bits(&first))], 40, 1, &Task::default()).unwrap();
         assert_eq!(found, [1.0]);

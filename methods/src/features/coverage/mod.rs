@@ -14,7 +14,7 @@ mod tests;
 use std::collections::BTreeSet;
 
 use super::evaluate::codes::Active;
-use super::evaluate::reading::{Reading, ReadingOptions, Tokens};
+use super::evaluate::reading::{EvaluationReading, EvaluationTokens, ReadingOptions};
 use super::evaluate::score::{Evaluation, Score};
 use crate::base::bootstrap::intervals;
 use crate::base::{Cell, Result, Table, Task, parallel};
@@ -24,7 +24,7 @@ use crate::model::Model;
 use crate::probes::measures::{auroc, runs};
 use crate::sae::Sae;
 use chance::{PERMUTATIONS, corrected};
-use rules::{BestRules, Bits, Counted, Counts, Rows, Rule, TokenLabels};
+use rules::{BestRules, Bits, CoverageRule, HeldOutRows, RuleMeasures, RuleRows, TokenLabels};
 
 /// The number of tokens that a label needs in either half, and as many without it.
 const FEWEST: usize = 20;
@@ -34,8 +34,8 @@ const LEVEL: f64 = 0.05;
 
 /// Measures how much of the labels of a text a dictionary covers.
 pub fn coverage(model: &Model, sae: &Sae, text: &Text, options: &ReadingOptions, task: &Task) -> Result<Evaluation> {
-    let tokens = Tokens::of(model, sae, text, options, task)?;
-    let reading = Reading::of(tokens, (model, sae), &BTreeSet::new(), options.seed.draws(), task)?;
+    let tokens = EvaluationTokens::of(model, sae, text, options, task)?;
+    let reading = EvaluationReading::of(tokens, (model, sae), &BTreeSet::new(), options.seed.draws(), task)?;
     let found = Coverage::of(&reading, options.seed.draws(), task)?;
     let site = reading.tokens.place.to_string();
     let count = reading.own.measures.rows;
@@ -45,19 +45,19 @@ pub fn coverage(model: &Model, sae: &Sae, text: &Text, options: &ReadingOptions,
 
 /// A rule with its counts on the second half.
 #[derive(Debug, Clone)]
-struct Judged {
-    rule: Rule,
-    counts: Counts,
+struct JudgedRule {
+    rule: CoverageRule,
+    counts: RuleMeasures,
     /// The p value, corrected for the number of rules.
     p: f64,
 }
 
 /// The best feature of a label.
 #[derive(Debug, Clone)]
-struct Covered {
+struct LabelCoverage {
     label: String,
     /// The best rule; none where no feature is active at a token with the label.
-    best: Option<Judged>,
+    best: Option<JudgedRule>,
     interval: Option<[f64; 2]>,
     /// The AUROC of the best feature, whatever its threshold.
     auroc: f64,
@@ -68,8 +68,8 @@ struct Covered {
 /// The coverage of a dictionary, and of random directions.
 #[derive(Debug, Clone)]
 pub struct Coverage {
-    labels: Vec<Covered>,
-    features: Vec<Judged>,
+    labels: Vec<LabelCoverage>,
+    features: Vec<JudgedRule>,
     /// The number of features that are active in the first half, of the dictionary and of random directions; `named` is
     /// that of features that stand for a label.
     alive: [usize; 2],
@@ -79,7 +79,7 @@ pub struct Coverage {
 
 /// The labels of the second half.
 struct Truth<'a> {
-    rows: Rows<'a>,
+    rows: HeldOutRows<'a>,
     names: Vec<String>,
     holds: Vec<&'a [bool]>,
     bits: Vec<Bits>,
@@ -87,29 +87,29 @@ struct Truth<'a> {
 }
 
 /// The rules of one dictionary, and their counts.
-struct Found {
-    of_label: Vec<Option<Judged>>,
-    counted: Vec<Option<Counted>>,
+struct DictionaryRules {
+    of_label: Vec<Option<JudgedRule>>,
+    counted: Vec<Option<RuleRows>>,
     aurocs: Vec<f64>,
-    of_feature: Vec<Judged>,
+    of_feature: Vec<JudgedRule>,
     alive: usize,
 }
 
 impl Coverage {
-    pub fn of(reading: &Reading, seed: u64, task: &Task) -> Result<Self> {
+    pub fn of(reading: &EvaluationReading, seed: u64, task: &Task) -> Result<Self> {
         let truth = Truth::of(reading)?;
-        let own = Found::of(&truth, &reading.own.codes.by_feature(), seed, task)?;
-        let random = Found::of(&truth, &reading.random.codes.by_feature(), seed, task)?;
+        let own = DictionaryRules::of(&truth, &reading.own.codes.by_feature(), seed, task)?;
+        let random = DictionaryRules::of(&truth, &reading.random.codes.by_feature(), seed, task)?;
         let count = truth.names.len();
         // The F1 of each label on the same draws of rows, and their mean.
         let mut intervals = intervals(truth.rows.count(), seed, count + 1, |drawn| {
-            let f1 = |one: &Option<Counted>| one.as_ref().map_or(0.0, |one| one.f1(drawn.iter().copied()));
+            let f1 = |one: &Option<RuleRows>| one.as_ref().map_or(0.0, |one| one.f1(drawn.iter().copied()));
             let mut all: Vec<f64> = own.counted.iter().map(f1).collect();
             all.push(all.iter().sum::<f64>() / count as f64);
             all
         });
         let interval = intervals.pop().flatten();
-        let labels = (0..count).map(|label| Covered {
+        let labels = (0..count).map(|label| LabelCoverage {
             label: truth.names[label].clone(),
             best: own.of_label[label].clone(),
             interval: intervals[label],
@@ -117,7 +117,7 @@ impl Coverage {
             random: random.of_label[label].as_ref().map_or(0.0, |one| one.counts.f1),
             random_auroc: random.aurocs[label],
         });
-        let named = |found: &Found| found.of_feature.iter().filter(|one| one.p < LEVEL).count();
+        let named = |found: &DictionaryRules| found.of_feature.iter().filter(|one| one.p < LEVEL).count();
         Ok(Self {
             labels: labels.collect(),
             alive: [own.alive, random.alive],
@@ -173,11 +173,11 @@ impl Coverage {
             "p",
             "random, F1",
         ];
-        let row = |one: &Covered| {
+        let row = |one: &LabelCoverage| {
             let mut row = vec![one.label.as_str().into()];
             match &one.best {
                 None => row.extend(vec![Cell::Missing; 11]),
-                Some(Judged { rule, counts, p }) => {
+                Some(JudgedRule { rule, counts, p }) => {
                     row.extend([counts.labelled.into(), rule.feature.into(), f64::from(rule.threshold).into()]);
                     row.extend([rule.chosen_by, counts.f1].map(Cell::Float));
                     row.extend(one.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float)));
@@ -187,8 +187,8 @@ impl Coverage {
             row.push(one.random.into());
             row
         };
-        let mut labels: Vec<&Covered> = self.labels.iter().collect();
-        let f1 = |one: &Covered| one.best.as_ref().map_or(0.0, |one| one.counts.f1);
+        let mut labels: Vec<&LabelCoverage> = self.labels.iter().collect();
+        let f1 = |one: &LabelCoverage| one.best.as_ref().map_or(0.0, |one| one.counts.f1);
         labels.sort_by(|a, b| f1(b).total_cmp(&f1(a)));
         Table {
             title: "the best feature of each label".into(),
@@ -199,14 +199,14 @@ impl Coverage {
 
     fn of_features(&self) -> Table {
         let columns = ["feature", "label", "threshold", "F1 where chosen", "F1", "precision", "recall", "p", "tokens"];
-        let row = |one: &Judged| -> Vec<Cell> {
-            let Judged { rule, counts, p } = one;
+        let row = |one: &JudgedRule| -> Vec<Cell> {
+            let JudgedRule { rule, counts, p } = one;
             let label = self.labels.get(rule.label).map_or("", |one| one.label.as_str());
             let first = vec![rule.feature.into(), label.into(), f64::from(rule.threshold).into()];
             let numbers = [rule.chosen_by, counts.f1, counts.precision, counts.recall, *p].map(Cell::Float);
             [first, numbers.to_vec(), vec![counts.active.into()]].concat()
         };
-        let mut features: Vec<&Judged> = self.features.iter().collect();
+        let mut features: Vec<&JudgedRule> = self.features.iter().collect();
         features.sort_by(|a, b| b.counts.f1.total_cmp(&a.counts.f1));
         Table {
             title: "the best label of each feature".into(),
@@ -217,7 +217,7 @@ impl Coverage {
 }
 
 impl<'a> Truth<'a> {
-    fn of(reading: &'a Reading) -> Result<Self> {
+    fn of(reading: &'a EvaluationReading) -> Result<Self> {
         let tokens = &reading.tokens;
         let half = reading.tokens.rows.len() / 2;
         let halves = tokens.halves();
@@ -236,7 +236,7 @@ impl<'a> Truth<'a> {
             .hint("read more text with `tokens`; the text \"grammar\" has labels of its own")
             .about("text"));
         }
-        let rows = Rows::of(&tokens.text.starts[half..]);
+        let rows = HeldOutRows::of(&tokens.text.starts[half..]);
         let holds: Vec<&[bool]> = facts.iter().map(|fact| fact.holds.as_slice()).collect();
         Ok(Self {
             names: facts.iter().map(|fact| fact.text.clone()).collect(),
@@ -248,21 +248,27 @@ impl<'a> Truth<'a> {
     }
 
     /// Judges rules together, and returns each with its counts.
-    fn judged(&self, rules: &[Rule], active: &[Active], seed: u64, task: &Task) -> Result<Vec<(Judged, Counted)>> {
+    fn judged(
+        &self,
+        rules: &[CoverageRule],
+        active: &[Active],
+        seed: u64,
+        task: &Task,
+    ) -> Result<Vec<(JudgedRule, RuleRows)>> {
         let places: Vec<Vec<(u32, u32)>> =
             rules.iter().map(|rule| self.rows.places(rule, &active[rule.feature])).collect();
         let family: Vec<(&[(u32, u32)], &Bits)> =
             rules.iter().zip(&places).map(|(rule, places)| (places.as_slice(), &self.bits[rule.label])).collect();
         let chances = corrected(&family, self.rows.count(), seed, task)?;
         let judged = rules.iter().zip(&places).zip(chances).map(|((rule, places), p)| {
-            let counted = Counted::of(places, &self.bits[rule.label], &self.rows);
-            (Judged { rule: *rule, counts: counted.judged(), p }, counted)
+            let counted = RuleRows::of(places, &self.bits[rule.label], &self.rows);
+            (JudgedRule { rule: *rule, counts: counted.judged(), p }, counted)
         });
         Ok(judged.collect())
     }
 
     /// Returns the AUROC of a feature's activation for a label on the second half.
-    fn auroc(&self, active: &[(u32, f32)], rule: &Rule) -> f64 {
+    fn auroc(&self, active: &[(u32, f32)], rule: &CoverageRule) -> f64 {
         let first = self.rows.starts[0];
         let holds = self.holds[rule.label];
         let mut scores = vec![0.0; holds.len() - first];
@@ -273,20 +279,21 @@ impl<'a> Truth<'a> {
     }
 }
 
-impl Found {
+impl DictionaryRules {
     fn of(truth: &Truth, active: &[Active], seed: u64, task: &Task) -> Result<Self> {
         let best = BestRules::of(active, &truth.first, task)?;
-        let rules: Vec<Rule> = best.of_label.iter().flatten().copied().collect();
-        let mut of_label: Vec<Option<Judged>> = vec![None; truth.names.len()];
-        let mut counted: Vec<Option<Counted>> = truth.names.iter().map(|_| None).collect();
+        let rules: Vec<CoverageRule> = best.of_label.iter().flatten().copied().collect();
+        let mut of_label: Vec<Option<JudgedRule>> = vec![None; truth.names.len()];
+        let mut counted: Vec<Option<RuleRows>> = truth.names.iter().map(|_| None).collect();
         for (judged, counts) in truth.judged(&rules, active, seed, task)? {
             let label = judged.rule.label;
             (of_label[label], counted[label]) = (Some(judged), Some(counts));
         }
         // A label that no feature is active at has no rule.
-        let of_rule = |rule: &Option<Rule>| rule.as_ref().map_or(0.5, |rule| truth.auroc(&active[rule.feature], rule));
+        let of_rule =
+            |rule: &Option<CoverageRule>| rule.as_ref().map_or(0.5, |rule| truth.auroc(&active[rule.feature], rule));
         let aurocs = parallel::map(best.of_label.len(), &|at| of_rule(&best.of_label[at]));
-        let rules: Vec<Rule> = best.of_feature.iter().flatten().copied().collect();
+        let rules: Vec<CoverageRule> = best.of_feature.iter().flatten().copied().collect();
         let of_feature = truth.judged(&rules, active, seed, task)?.into_iter().map(|(judged, _)| judged).collect();
         let middle = truth.rows.starts[0];
         let is_alive = |of: &&Active| of.first().is_some_and(|(token, _)| (*token as usize) < middle);

@@ -32,7 +32,7 @@ impl TokenLabels {
 
 /// A rule: the tokens at which a feature's activation is at least `threshold`; or at most, where that is below 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rule {
+pub struct CoverageRule {
     pub feature: usize,
     pub threshold: f32,
     pub label: usize,
@@ -40,7 +40,7 @@ pub struct Rule {
     pub chosen_by: f64,
 }
 
-impl Rule {
+impl CoverageRule {
     pub fn holds(&self, code: f32) -> bool {
         if self.threshold > 0.0 { code >= self.threshold } else { code <= self.threshold }
     }
@@ -48,8 +48,8 @@ impl Rule {
 
 /// The best rules on one half: that of each label, and that of each feature; none where no token has both.
 pub struct BestRules {
-    pub of_label: Vec<Option<Rule>>,
-    pub of_feature: Vec<Option<Rule>>,
+    pub of_label: Vec<Option<CoverageRule>>,
+    pub of_feature: Vec<Option<CoverageRule>>,
 }
 
 impl BestRules {
@@ -64,7 +64,7 @@ impl BestRules {
             Ok(of_feature(feature, first, labels))
         })?;
         bar.advance(active.len() as u64);
-        let better = |best: &mut Option<Rule>, rule: Rule| {
+        let better = |best: &mut Option<CoverageRule>, rule: CoverageRule| {
             if best.is_none_or(|best| rule.chosen_by > best.chosen_by) {
                 *best = Some(rule);
             }
@@ -80,8 +80,8 @@ impl BestRules {
 
 /// Returns the best rule of one feature for each label that any token at which it is active has. F1 = 2 tp / (active +
 /// labelled) only rises where one more token with the label is in, so only these thresholds are tried.
-fn of_feature(feature: usize, active: &[(u32, f32)], labels: &TokenLabels) -> Vec<Rule> {
-    let mut best: Vec<Option<Rule>> = vec![None; labels.counts.len()];
+fn of_feature(feature: usize, active: &[(u32, f32)], labels: &TokenLabels) -> Vec<CoverageRule> {
+    let mut best: Vec<Option<CoverageRule>> = vec![None; labels.counts.len()];
     for sign in [1.0, -1.0] {
         let mut side: Vec<(u32, f32)> = active.iter().filter(|(_, code)| code * sign > 0.0).copied().collect();
         side.sort_by(|a, b| (b.1 * sign).total_cmp(&(a.1 * sign)));
@@ -94,7 +94,7 @@ fn of_feature(feature: usize, active: &[(u32, f32)], labels: &TokenLabels) -> Ve
             for label in found().map(|label| *label as usize) {
                 let f1 = 2.0 * both[label] as f64 / (inside + labels.counts[label]) as f64;
                 if best[label].is_none_or(|best| f1 > best.chosen_by) {
-                    best[label] = Some(Rule { feature, threshold: equal[0].1, label, chosen_by: f1 });
+                    best[label] = Some(CoverageRule { feature, threshold: equal[0].1, label, chosen_by: f1 });
                 }
             }
         }
@@ -109,13 +109,13 @@ pub struct Bits {
 }
 
 /// The rows of the other half.
-pub struct Rows<'a> {
+pub struct HeldOutRows<'a> {
     /// The first token of each row, and the end of the last.
     pub starts: &'a [usize],
     longest: usize,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> HeldOutRows<'a> {
     pub fn of(starts: &'a [usize]) -> Self {
         Self { starts, longest: starts.array_windows().map(|[from, to]| to - from).max().unwrap_or(0) }
     }
@@ -141,7 +141,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Returns the row and the position of each token at which a rule holds.
-    pub fn places(&self, rule: &Rule, active: &[(u32, f32)]) -> Vec<(u32, u32)> {
+    pub fn places(&self, rule: &CoverageRule, active: &[(u32, f32)]) -> Vec<(u32, u32)> {
         let from = active.partition_point(|(token, _)| (*token as usize) < self.first());
         let mut row = 0;
         let mut places = Vec::new();
@@ -168,10 +168,10 @@ impl Bits {
 }
 
 /// A rule counted in each row: tokens with both the rule and the label, with the rule, and with the label.
-pub struct Counted(Vec<[f64; 3]>);
+pub struct RuleRows(Vec<[f64; 3]>);
 
-impl Counted {
-    pub fn of(places: &[(u32, u32)], label: &Bits, rows: &Rows) -> Self {
+impl RuleRows {
+    pub fn of(places: &[(u32, u32)], label: &Bits, rows: &HeldOutRows) -> Self {
         let mut counts: Vec<[f64; 3]> = (0..rows.count()).map(|row| [0.0, 0.0, label.in_row(row)]).collect();
         for (row, position) in places {
             counts[*row as usize][0] += f64::from(u8::from(label.has(*row, *position)));
@@ -192,9 +192,9 @@ impl Counted {
 
     /// Computes F1, precision and recall over all rows, and counts the tokens with the label; the precision is 0 where
     /// the rule never holds.
-    pub fn judged(&self) -> Counts {
+    pub fn judged(&self) -> RuleMeasures {
         let [both, inside, labelled] = self.sums(0..self.0.len());
-        Counts {
+        RuleMeasures {
             f1: self.f1(0..self.0.len()),
             precision: if inside > 0.0 { both / inside } else { 0.0 },
             recall: both / labelled,
@@ -206,7 +206,7 @@ impl Counted {
 
 /// The measures of a rule on the half that it was not chosen on.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Counts {
+pub struct RuleMeasures {
     pub f1: f64,
     pub precision: f64,
     pub recall: f64,
@@ -235,7 +235,7 @@ mod tests {
         for (label, holds) in labels.iter().enumerate() {
             let labelled = holds.iter().filter(|holds| **holds).count();
             let f1 = |feature: usize, threshold: f32| {
-                let rule = Rule { feature, threshold, label, chosen_by: 0.0 };
+                let rule = CoverageRule { feature, threshold, label, chosen_by: 0.0 };
                 let inside: Vec<usize> =
                     (0..60).filter(|t| code(feature, *t) != 0.0 && rule.holds(code(feature, *t))).collect();
                 2.0 * inside.iter().filter(|t| holds[**t]).count() as f64 / (inside.len() + labelled) as f64
@@ -252,14 +252,14 @@ mod tests {
     #[test]
     fn rules_are_counted_on_the_other_half_alone() {
         let starts = [4, 8, 12];
-        let rows = Rows::of(&starts);
+        let rows = HeldOutRows::of(&starts);
         let mut holds = vec![true; 12];
         holds[4..].copy_from_slice(&[true, false, false, true, false, false, true, true]);
-        let rule = Rule { feature: 0, threshold: 2.0, label: 0, chosen_by: 0.0 };
+        let rule = CoverageRule { feature: 0, threshold: 2.0, label: 0, chosen_by: 0.0 };
         let active = [(1, 9.0), (4, 2.0), (5, 3.0), (7, 1.0), (10, 5.0), (11, 2.5)];
         let places = rows.places(&rule, &active);
         assert_eq!(places, [(0, 0), (0, 1), (1, 2), (1, 3)]);
-        let counted = Counted::of(&places, &rows.bits(&holds), &rows);
+        let counted = RuleRows::of(&places, &rows.bits(&holds), &rows);
         let found = counted.judged();
         assert_eq!((found.f1, found.precision, found.recall, found.labelled), (0.75, 0.75, 0.75, 4));
         assert_eq!(counted.f1([1, 1].into_iter()), 1.0);

@@ -1,14 +1,14 @@
 //! The data of a dashboard: a line for every feature of some dictionaries, and cards for the requested ones, all from
 //! one pass over a text. `report::dashboard` writes its pages.
 
-mod said;
+mod descriptions;
 
 #[cfg(test)]
 mod tests;
 
 use sha2::{Digest, Sha256};
 
-use super::card::{CardOptions, CardPlan, Description, FeatureCard, Surveyed, cards};
+use super::card::{CardOptions, CardPlan, Description, FeatureCard, SurveyedDictionary, cards};
 use super::contexts::quoted;
 use super::feature::check_feature;
 use super::survey::{KeptPositions, Survey};
@@ -21,7 +21,7 @@ use crate::model::Model;
 use crate::sae::Sae;
 use crate::tensor::{DType, Tensor};
 
-pub use said::Said;
+pub use descriptions::Said;
 
 /// The largest number of features that have cards by default.
 pub const MOST_CARDS: usize = 1 << 15;
@@ -60,7 +60,7 @@ pub struct Dashboard {
 
 /// A feature in the index.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct IndexEntry {
     pub dictionary: usize,
     pub feature: usize,
     pub fired: u64,
@@ -113,14 +113,14 @@ impl Dashboard {
         self.shown.get(dictionary).is_some_and(|features| features.binary_search(&feature).is_ok())
     }
 
-    pub fn entry(&self, dictionary: usize, feature: usize) -> Result<Entry> {
+    pub fn entry(&self, dictionary: usize, feature: usize) -> Result<IndexEntry> {
         let tally = self.survey.dictionaries.get(dictionary).and_then(|all| all.get(feature));
         let spread = self.survey.spreads.get(dictionary).and_then(|all| all.get(feature));
         let (Some(tally), Some(spread)) = (tally, spread) else {
             return Err(err!(Bug, "feature {feature} of a dictionary that was not surveyed"));
         };
         let strongest = spread.tokens.strongest();
-        Ok(Entry {
+        Ok(IndexEntry {
             dictionary,
             feature,
             fired: tally.fired,
@@ -136,7 +136,7 @@ impl Dashboard {
     /// Makes the cards of some features of one dictionary.
     pub fn cards(&self, dictionary: usize, features: &[usize], task: &Task) -> Result<Vec<FeatureCard>> {
         let sae = self.saes.get(dictionary).ok_or_else(|| err!(Bug, "a dictionary that was not read"))?;
-        let surveyed = Surveyed { survey: &self.survey, dictionary };
+        let surveyed = SurveyedDictionary { survey: &self.survey, dictionary };
         let mut made = cards((sae, features), &self.model, surveyed, &self.plan, task)?;
         for card in &mut made {
             card.description = self.said(&self.descriptions, dictionary, card.feature);

@@ -45,7 +45,7 @@ fn cards_of_one_pass_are_those_of_a_pass_for_each() {
         let features: Vec<usize> = (0..24).collect();
         // The same survey without windows, so that each card runs the model.
         let plain = Survey { windows: Vec::new(), ..found.survey.clone() };
-        let surveyed = Surveyed { survey: &plain, dictionary: number };
+        let surveyed = SurveyedDictionary { survey: &plain, dictionary: number };
         let each = |feature| card((sae, feature), Some(&model()), Some(surveyed), &plan, &Task::default()).unwrap();
         for (card, feature) in found.cards(number, &features, &Task::default()).unwrap().iter().zip(features) {
             alike(card, &each(feature));
@@ -98,10 +98,10 @@ fn the_key_follows_what_the_pages_show() {
 fn logits_and_neighbours_of_many_are_those_of_each() {
     let sae = dictionary("resid_post.1", 1);
     let features = [5, 0, 23];
-    let all = crate::features::near::nearest(&sae, &features, 4).unwrap();
+    let all = crate::features::neighbours::nearest(&sae, &features, 4).unwrap();
     let logits = crate::features::logits::promoted_by(&model(), &sae, &features).unwrap();
     for (place, feature) in features.into_iter().enumerate() {
-        let alone = crate::features::near::by_direction((&sae, feature), None, 4).unwrap();
+        let alone = crate::features::neighbours::by_direction((&sae, feature), None, 4).unwrap();
         let numbers = |found: &[(usize, f64)]| found.iter().map(|(feature, _)| *feature).collect::<Vec<_>>();
         assert_eq!(numbers(&all[place]), numbers(&alone));
         let alone = crate::features::logits::promoted(&model(), &sae, feature).unwrap();
@@ -111,7 +111,7 @@ fn logits_and_neighbours_of_many_are_those_of_each() {
         cards(
             (&sae, &[24]),
             &model(),
-            Surveyed { survey: &made(vec![sae.clone()], None).survey, dictionary: 0 },
+            SurveyedDictionary { survey: &made(vec![sae.clone()], None).survey, dictionary: 0 },
             &CardPlan::brief(),
             &Task::default()
         )

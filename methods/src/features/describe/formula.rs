@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::features::facts::{Fact, Role};
+use crate::features::facts::{Fact, FactRole};
 
 /// The rise of the correlation from which a further condition is added.
 const WORTH: f64 = 0.03;
@@ -74,10 +74,10 @@ impl Formula {
                 // "token is "J", "I" or "L""
                 (_, Join::Or) if only_or && let Some(list) = listed(&said, &first.text, &fact.text) => list,
                 // "capital letters inside a bracket"
-                (0, Join::And) if first.role != Role::Where && fact.role == Role::Where => {
+                (0, Join::And) if first.role != FactRole::Where && fact.role == FactRole::Where => {
                     format!("{said} {}", fact.text)
                 }
-                (0, Join::And) if first.role == Role::Where && fact.role != Role::Where => {
+                (0, Join::And) if first.role == FactRole::Where && fact.role != FactRole::Where => {
                     format!("{} {said}", fact.text)
                 }
                 (0, Join::And | Join::Or) => format!("{said} {} {}", join.word(), fact.text),
@@ -139,7 +139,7 @@ impl Mask {
 }
 
 /// The activations that descriptions are compared with.
-pub struct Codes {
+pub struct CodeColumn {
     count: f64,
     sum: f64,
     squares: f64,
@@ -147,7 +147,7 @@ pub struct Codes {
     active: Vec<(usize, f64)>,
 }
 
-impl Codes {
+impl CodeColumn {
     pub fn of(codes: &[f32]) -> Self {
         let active: Vec<(usize, f64)> = codes
             .iter()
@@ -180,7 +180,7 @@ impl Codes {
 }
 
 /// Returns the formula with the highest correlation, if any is above 0, and the number tried.
-pub fn best(codes: &Codes, masks: &[&Mask]) -> (Option<Formula>, usize) {
+pub fn best(codes: &CodeColumn, masks: &[&Mask]) -> (Option<Formula>, usize) {
     let single = |fact: usize| (codes.correlation(masks[fact]), Formula { first: fact, more: Vec::new() });
     let mut tried = masks.len();
     let singles = strongest((0..masks.len()).map(single).collect(), FACTS);
@@ -223,19 +223,19 @@ fn strongest(mut scored: Vec<(f64, Formula)>, count: usize) -> Vec<(f64, Formula
 mod tests {
     use super::*;
 
-    fn fact(text: &str, role: Role, holds: &str) -> Fact {
+    fn fact(text: &str, role: FactRole, holds: &str) -> Fact {
         Fact::new(text, role, holds.chars().map(|c| c == 'x').collect())
     }
 
     fn found(codes: &[f32], facts: &[&Fact]) -> String {
         let masks: Vec<Mask> = facts.iter().map(|fact| Mask::of(fact, 0..codes.len())).collect();
-        let (formula, _) = best(&Codes::of(codes), &masks.iter().collect::<Vec<_>>());
+        let (formula, _) = best(&CodeColumn::of(codes), &masks.iter().collect::<Vec<_>>());
         formula.map_or(String::new(), |formula| formula.text(facts))
     }
 
     #[test]
     fn the_shortest_formula_that_tells_the_codes_is_found() {
-        use Role::*;
+        use FactRole::*;
         let inside = fact("inside a bracket", Where, "..xxxx..xxxx....");
         let capitals = fact("capital letters", What, ".x.x.....x....x.");
         let opens = fact("opens a bracket", Clause, "..x.....x.......");
@@ -253,8 +253,8 @@ mod tests {
 
     #[test]
     fn names_of_tokens_make_a_list() {
-        let [a, b, c] = ["J", "I", "L"].map(|name| fact(&format!("token is {name:?}"), Role::What, ""));
-        let after = fact("after \"[\"", Role::Where, "");
+        let [a, b, c] = ["J", "I", "L"].map(|name| fact(&format!("token is {name:?}"), FactRole::What, ""));
+        let after = fact("after \"[\"", FactRole::Where, "");
         let said = |more: Vec<(Join, usize)>| Formula { first: 0, more }.text(&[&a, &b, &c, &after]);
         assert_eq!(said(vec![(Join::Or, 1)]), "token is \"J\" or \"I\"");
         assert_eq!(said(vec![(Join::Or, 1), (Join::Or, 2)]), "token is \"J\", \"I\" or \"L\"");
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_mask_is_its_fact() {
-        let of = |count: usize| Fact::new("", Role::What, (0..count).map(|i| i % 3 == 1).collect());
+        let of = |count: usize| Fact::new("", FactRole::What, (0..count).map(|i| i % 3 == 1).collect());
         let fact = of(200);
         let mask = Mask::of(&fact, 7..177);
         assert!((0..170).all(|at| mask.is_true(at) == fact.holds[at + 7]) && !mask.is_true(170));
@@ -279,11 +279,11 @@ mod tests {
     fn the_correlation_is_pearsons() {
         let codes = [0.0, 2.0, 0.0, 1.0, 3.0];
         let holds = [false, true, false, false, true];
-        let found = Codes::of(&codes).correlation_with(5, |at| holds[at]);
+        let found = CodeColumn::of(&codes).correlation_with(5, |at| holds[at]);
         // Means 1.2 and 0.4: 2.6 / sqrt(6.8 * 1.2).
         assert!((found - 2.6 / (6.8_f64 * 1.2).sqrt()).abs() < 1e-12, "{found}");
-        let mask = Mask::of(&Fact::new("", Role::What, holds.to_vec()), 0..5);
-        assert_eq!(Codes::of(&codes).correlation(&mask), found);
-        assert_eq!(Codes::of(&codes).correlation_with(5, |_| true), 0.0);
+        let mask = Mask::of(&Fact::new("", FactRole::What, holds.to_vec()), 0..5);
+        assert_eq!(CodeColumn::of(&codes).correlation(&mask), found);
+        assert_eq!(CodeColumn::of(&codes).correlation_with(5, |_| true), 0.0);
     }
 }

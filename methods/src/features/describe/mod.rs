@@ -19,7 +19,7 @@ use crate::base::{Cell, Result, Table, Task, parallel};
 use crate::data::Text;
 use crate::err;
 use crate::model::Model;
-use formula::{Codes, Formula, Mask, best};
+use formula::{CodeColumn, Formula, Mask, best};
 
 pub use rule::{KnownFacts, Rule};
 
@@ -44,7 +44,7 @@ crate::options! {
 
 /// The description of a feature by facts.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Described {
+pub struct FeatureDescription {
     /// The description, or "unclear" where its score is low.
     pub text: String,
     /// The best description, whatever its score; empty where the feature is inactive.
@@ -60,14 +60,14 @@ pub struct Described {
     pub tried: usize,
 }
 
-impl Described {
+impl FeatureDescription {
     pub fn is_clear(&self) -> bool {
         self.score >= CLEAR
     }
 }
 
 /// Facts, with the tokens at which they are true in the half for selection.
-type Masked = Vec<(Fact, Mask)>;
+type MaskedFacts = Vec<(Fact, Mask)>;
 
 /// Describes features by the tokens at which they are active in a text.
 pub fn describe(
@@ -76,13 +76,13 @@ pub fn describe(
     text: &Text,
     options: &DescribeOptions,
     task: &Task,
-) -> Result<Vec<Described>> {
+) -> Result<Vec<FeatureDescription>> {
     let read = TextCodes::of(model, &list.saes, &list.features, text, options.text.limits(), task)?;
     of_codes(&read, options.seed.draws(), task).map_err(|e| e.about("text"))
 }
 
 /// Describes the features that were read. The seed is that of the fragments that are drawn.
-pub fn of_codes(read: &TextCodes, seed: u64, task: &Task) -> Result<Vec<Described>> {
+pub fn of_codes(read: &TextCodes, seed: u64, task: &Task) -> Result<Vec<FeatureDescription>> {
     let rows = read.starts.len().saturating_sub(1);
     if rows < 2 {
         return Err(err!(
@@ -95,9 +95,9 @@ pub fn of_codes(read: &TextCodes, seed: u64, task: &Task) -> Result<Vec<Describe
     let pieces = fragments(read, rows / 2);
     selected(read, middle, task, |number, codes, facts, formula| match formula {
         Some(formula) => judge(formula, facts, (codes, middle..codes.len()), (&pieces, seed, number)),
-        None => Described { text: "unclear".into(), ..Described::default() },
+        None => FeatureDescription { text: "unclear".into(), ..FeatureDescription::default() },
     })
-    .map(|found| found.into_iter().map(|(described, tried)| Described { tried, ..described }).collect())
+    .map(|found| found.into_iter().map(|(described, tried)| FeatureDescription { tried, ..described }).collect())
 }
 
 /// Finds the rule that best predicts where each feature is active among the first `until` tokens, and its words; none
@@ -124,13 +124,13 @@ fn selected<T: Send>(
         let facts: Vec<&(Fact, Mask)> = common.iter().chain(&own).collect();
         let chosen = codes.get(..until).ok_or_else(|| err!(Bug, "fewer codes than tokens"))?;
         let masks: Vec<&Mask> = facts.iter().map(|(_, mask)| mask).collect();
-        let (formula, tried) = best(&Codes::of(chosen), &masks);
+        let (formula, tried) = best(&CodeColumn::of(chosen), &masks);
         let facts: Vec<&Fact> = facts.iter().map(|(fact, _)| fact).collect();
         Ok((make(number, codes, &facts, formula.as_ref()), tried))
     })
 }
 
-fn masked(facts: Vec<Fact>, range: Range<usize>) -> Masked {
+fn masked(facts: Vec<Fact>, range: Range<usize>) -> MaskedFacts {
     let mask = |fact: Fact| {
         let mask = Mask::of(&fact, range.clone());
         (fact, mask)
@@ -149,11 +149,11 @@ fn judge(
     facts: &[&Fact],
     (codes, judged): (&[f32], Range<usize>),
     (pieces, seed, number): (&[Range<usize>], u64, usize),
-) -> Described {
+) -> FeatureDescription {
     let on = |places: &[usize]| {
         let there: Vec<f32> = places.iter().filter_map(|at| codes.get(*at)).copied().collect();
         let holds = |at: usize| places.get(at).is_some_and(|at| formula.holds(facts, *at));
-        (!there.is_empty()).then(|| Codes::of(&there).correlation_with(there.len(), holds))
+        (!there.is_empty()).then(|| CodeColumn::of(&there).correlation_with(there.len(), holds))
     };
     let largest =
         |piece: &Range<usize>| codes.get(piece.clone()).unwrap_or_default().iter().copied().fold(0.0, f32::max);
@@ -167,16 +167,17 @@ fn judge(
     let score = on(&judged.collect::<Vec<_>>()).unwrap_or_default();
     let best = formula.text(facts);
     let text = if score < CLEAR { "unclear".into() } else { best.clone() };
-    Described { text, best, score, top: on(&places(&active)), random: on(&places(drawn)), tried: 0 }
+    FeatureDescription { text, best, score, top: on(&places(&active)), random: on(&places(drawn)), tried: 0 }
 }
 
 /// Returns descriptions as rows of a table, with the names of their features.
-pub fn table(names: &[String], described: &[Described]) -> Table {
+pub fn table(names: &[String], described: &[FeatureDescription]) -> Table {
     let columns = ["feature", "description", "score", "top", "random", "tried"];
-    let row = |(name, found): (&String, &Described)| {
-        let text = match found.is_clear() || found.best.is_empty() {
-            true => found.text.clone(),
-            false => format!("unclear (best: {})", found.best),
+    let row = |(name, found): (&String, &FeatureDescription)| {
+        let text = if found.is_clear() || found.best.is_empty() {
+            found.text.clone()
+        } else {
+            format!("unclear (best: {})", found.best)
         };
         let [top, random] = [found.top, found.random].map(|score| score.map_or(Cell::Missing, Cell::Float));
         vec![name.as_str().into(), text.into(), found.score.into(), top, random, found.tried.into()]
@@ -215,7 +216,7 @@ mod tests {
         }
     }
 
-    fn described(code: &dyn Fn(&[u32], usize) -> f32) -> Described {
+    fn described(code: &dyn Fn(&[u32], usize) -> f32) -> FeatureDescription {
         of_codes(&read(&[code]), 0, &Task::default()).unwrap().remove(0)
     }
 

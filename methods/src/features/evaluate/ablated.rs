@@ -3,8 +3,8 @@
 
 use super::codes::TokenCodes;
 use super::probing::{fitted, scores};
-use super::questions::Sample;
-use super::reading::{Coded, KeptActivations};
+use super::questions::BalancedTokens;
+use super::reading::{DictionaryCodes, KeptActivations};
 use crate::base::{Result, Task};
 use crate::probes::Probe;
 use crate::sae::Scaling;
@@ -16,7 +16,7 @@ pub struct ProbeOnFeatures {
 }
 
 /// Returns the vectors that a dictionary writes with an activation of 1, before a normalisation of its input is undone.
-pub fn written(coded: &Coded) -> Result<Tensor> {
+pub fn written(coded: &DictionaryCodes) -> Result<Tensor> {
     let parts = coded.sae.parts();
     if !parts.rescaled {
         return Ok(parts.decoder.clone());
@@ -27,7 +27,7 @@ pub fn written(coded: &Coded) -> Result<Tensor> {
 
 /// Returns the factor of the activations that a dictionary writes at each token: 1 for dictionaries that do not
 /// normalise their input.
-pub fn factors(coded: &Coded, kept: &KeptActivations, tokens: &[u32]) -> Result<Vec<f64>> {
+pub fn factors(coded: &DictionaryCodes, kept: &KeptActivations, tokens: &[u32]) -> Result<Vec<f64>> {
     if tokens.is_empty() {
         return Ok(Vec::new());
     }
@@ -57,7 +57,7 @@ impl ProbeOnFeatures {
 
     /// Returns how much each feature separates the two sides of a sample through the probe: the difference of its mean
     /// activations, times what it adds.
-    pub fn effects(&self, codes: &TokenCodes, sample: &Sample) -> Vec<f64> {
+    pub fn effects(&self, codes: &TokenCodes, sample: &BalancedTokens) -> Vec<f64> {
         let [without, with] = [false, true].map(|side| codes.means(sample.side(side)));
         let effect = |((with, without), product): ((&f64, &f64), &f64)| (with - without) * product;
         with.iter().zip(&without).zip(&self.products).map(effect).collect()
@@ -92,7 +92,12 @@ pub fn largest(values: &[f64], n: usize) -> Vec<bool> {
 }
 
 /// Fits a probe on the activations of a sample, and returns it with its scores on those of another.
-pub fn probe_on(kept: &KeptActivations, train: &Sample, test: &Sample, task: &Task) -> Result<(Probe, Vec<f64>)> {
+pub fn probe_on(
+    kept: &KeptActivations,
+    train: &BalancedTokens,
+    test: &BalancedTokens,
+    task: &Task,
+) -> Result<(Probe, Vec<f64>)> {
     let probe = fitted(kept.matrix(&train.tokens)?.as_ref(), train, task)?;
     let said = scores(&probe, kept.matrix(&test.tokens)?.as_ref());
     Ok((probe, said))

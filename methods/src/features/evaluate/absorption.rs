@@ -6,8 +6,8 @@
 use super::ablated::{factors, stretches, weights, written};
 use super::codes::TokenCodes;
 use super::probing::{scores, sparse};
-use super::questions::Question;
-use super::reading::{Coded, Reading};
+use super::questions::ProbeQuestion;
+use super::reading::{DictionaryCodes, EvaluationReading};
 use crate::base::{Cell, Result, Table, Task, parallel};
 use crate::err;
 use crate::probes::Probe;
@@ -31,21 +31,21 @@ const JUMP: f64 = 0.03;
 const MOST: usize = 10;
 
 /// Products of a probe's direction with a dictionary: for each feature d_f . u, and the cosine.
-pub struct Along {
+pub struct ProbeProducts {
     products: Vec<f64>,
     cosines: Vec<f64>,
 }
 
 /// The absorption of a label at one token.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Absorbed {
+pub struct TokenAbsorption {
     /// The share of the label that other features write.
     pub fraction: f64,
     /// Whether none of the label's own features is active, and one other writes it.
     pub full: bool,
 }
 
-impl Along {
+impl ProbeProducts {
     /// Computes the products of directions `[features, d]`, as they are written with an activation of 1, and a unit
     /// direction.
     pub fn of(directions: &Tensor, unit: &[f64]) -> Result<Self> {
@@ -59,7 +59,7 @@ impl Along {
 
     /// Returns the absorption at a token with given activations, whose site activation projects `whole`, if `main` are
     /// the features of the label.
-    pub fn absorbed(&self, (features, codes): (&[u32], &[f32]), whole: f64, main: &[usize]) -> Absorbed {
+    pub fn absorbed(&self, (features, codes): (&[u32], &[f32]), whole: f64, main: &[usize]) -> TokenAbsorption {
         let mut own = 0.0;
         let mut is_silent = true;
         let mut others: Vec<f64> = Vec::new();
@@ -90,12 +90,12 @@ impl Along {
             absorbing / (absorbing + own)
         };
         let full = is_silent && whole >= 0.0 && top.1 >= FULL_COSINE && top.0 / whole >= SHARE;
-        Absorbed { fraction, full }
+        TokenAbsorption { fraction, full }
     }
 }
 
 /// Returns the features of a label: those of the sparse probe that another feature does not improve.
-pub fn main_features(codes: &TokenCodes, question: &Question, task: &Task) -> Result<Vec<usize>> {
+pub fn main_features(codes: &TokenCodes, question: &ProbeQuestion, task: &Task) -> Result<Vec<usize>> {
     let mut best = sparse(codes, question, 1, task)?;
     for k in 2..=MOST.min(codes.d_sae()) {
         let next = sparse(codes, question, k, task)?;
@@ -125,15 +125,15 @@ pub struct AbsorbedLabel {
 
 /// Measures the absorption of labels, each with its probe.
 pub fn absorbed(
-    reading: &Reading,
-    questions: &[Question],
+    reading: &EvaluationReading,
+    questions: &[ProbeQuestion],
     probes: &[(&Probe, f64)],
     task: &Task,
 ) -> Result<Vec<AbsorbedLabel>> {
     let bar = task.begin("absorption", Some(questions.len() as u64));
     let own = written(&reading.own)?;
     let random = written(&reading.random)?;
-    let of = |(question, (probe, accuracy)): (&Question, &(&Probe, f64))| {
+    let of = |(question, (probe, accuracy)): (&ProbeQuestion, &(&Probe, f64))| {
         task.check()?;
         let test = &question.test;
         let said = scores(probe, reading.kept.matrix(&test.tokens)?.as_ref());
@@ -162,14 +162,14 @@ pub fn absorbed(
 
 /// Returns the main features, the mean fraction and the share of full absorption; NaN without tokens.
 fn of_dictionary(
-    reading: &Reading,
-    (coded, written): (&Coded, &Tensor),
-    question: &Question,
+    reading: &EvaluationReading,
+    (coded, written): (&DictionaryCodes, &Tensor),
+    question: &ProbeQuestion,
     (tokens, unit): (&[u32], &[f64]),
     task: &Task,
 ) -> Result<(Vec<usize>, [f64; 2])> {
     let main = main_features(&coded.codes, question, task)?;
-    let along = Along::of(written, unit)?;
+    let along = ProbeProducts::of(written, unit)?;
     let mut sums = [0.0; 2];
     for (token, factor) in tokens.iter().zip(factors(coded, &reading.kept, tokens)?) {
         let whole: f64 = reading.kept.row(*token)?.iter().zip(unit).map(|(x, unit)| f64::from(*x) * unit).sum();
@@ -181,7 +181,7 @@ fn of_dictionary(
 }
 
 /// Activations that all have a label, with what is already known of them, so that no text is read.
-pub struct Labelled<'a> {
+pub struct LabelledActivations<'a> {
     /// The vectors that each feature writes with an activation of 1, `[features, d]`; `scaling` is how the dictionary
     /// normalises its input.
     pub directions: &'a Tensor,
@@ -195,11 +195,11 @@ pub struct Labelled<'a> {
     pub main: &'a [usize],
 }
 
-impl Labelled<'_> {
+impl LabelledActivations<'_> {
     /// Returns a table of the absorption at each of the activations.
     pub fn absorbed(&self, task: &Task) -> Result<Table> {
         let (count, unit) = self.checked()?;
-        let along = Along::of(self.directions, &unit)?;
+        let along = ProbeProducts::of(self.directions, &unit)?;
         let x = floats(&dtype::convert(self.x, DType::F64)?)?;
         let codes = dtype::convert(self.codes, DType::F32)?;
         let mut read = TokenCodes::new(codes.dim(1)?);
@@ -272,23 +272,21 @@ pub fn table(title: &str, found: &[AbsorbedLabel]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::files::safetensors::Reader;
     use crate::tensor::ints;
 
     #[test]
     fn absorption_is_that_of_sae_bench() {
-        let reader =
-            Reader::new(&include_bytes!("../../../../tests/fixtures/scores/absorption.safetensors")[..]).unwrap();
-        let of = |name: &str| floats(&reader.tensor(name).unwrap()).unwrap();
+        let truth = kit::tensors("scores/absorption.safetensors");
+        let of = |name: &str| floats(&truth[name]).unwrap();
         let acts = of("acts");
         let codes = of("codes");
         let probe = of("probe");
         let length = probe.iter().map(|x| x * x).sum::<f64>().sqrt();
         let unit: Vec<f64> = probe.iter().map(|x| x / length).collect();
-        let along = Along::of(&reader.tensor("W_dec").unwrap(), &unit).unwrap();
+        let along = ProbeProducts::of(&truth["W_dec"], &unit).unwrap();
         let projections = of("probe_projection");
         let fractions = of("absorption_fraction");
-        let full = ints(&reader.tensor("is_full_absorption").unwrap()).unwrap();
+        let full = ints(&truth["is_full_absorption"]).unwrap();
         let mut rows = TokenCodes::new(20);
         codes.chunks(20).for_each(|row| rows.push(&row.iter().map(|code| *code as f32).collect::<Vec<_>>()));
         for (word, x) in acts.chunks(12).enumerate() {
@@ -303,10 +301,10 @@ mod tests {
     #[test]
     fn a_label_that_its_own_feature_writes_is_not_absorbed_and_one_that_another_writes_is() {
         let directions = Tensor::new(&[[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]], &crate::tensor::Device::Cpu).unwrap();
-        let along = Along::of(&directions, &[1.0, 0.0]).unwrap();
-        let none = Absorbed { fraction: 0.0, full: false };
+        let along = ProbeProducts::of(&directions, &[1.0, 0.0]).unwrap();
+        let none = TokenAbsorption { fraction: 0.0, full: false };
         assert_eq!(along.absorbed((&[0, 2], &[2.0, 5.0]), 2.0, &[0]), none);
-        assert_eq!(along.absorbed((&[1], &[2.5]), 2.0, &[0]), Absorbed { fraction: 1.0, full: true });
+        assert_eq!(along.absorbed((&[1], &[2.5]), 2.0, &[0]), TokenAbsorption { fraction: 1.0, full: true });
         // Own 1 of 2, and the other feature the rest.
         let half = along.absorbed((&[0, 1], &[1.0, 1.25]), 2.0, &[0]);
         assert!((half.fraction - 0.5).abs() < 1e-9 && !half.full);

@@ -1,23 +1,23 @@
 //! The core measures of a dictionary: explained variance, sparsity, and the loss of the model with it spliced in, each
 //! with an interval over rows of the text and compared with random directions.
 
-use super::reading::{Coded, Reading};
+use super::reading::{DictionaryCodes, EvaluationReading};
 use super::score::Score;
 use crate::base::bootstrap::bootstrap;
 use crate::base::{Result, Task};
 use crate::model::Model;
 use crate::sae::SitePair;
-use crate::sae::metrics::{Effect, Judged, Losses, effects};
+use crate::sae::metrics::{Effect, EvaluationText, Losses, effects};
 
 /// The share of tokens above which an active feature is dense.
 const DENSE: f64 = 0.1;
 
 /// Computes explained variance, L0, and the shares of dead and dense features.
-pub fn of_activations(reading: &Reading, seed: u64) -> Vec<Score> {
+pub fn of_activations(reading: &EvaluationReading, seed: u64) -> Vec<Score> {
     let both = [&reading.own, &reading.random];
     let rows = reading.own.rows.len();
     let tokens = reading.own.measures.rows as usize;
-    let score = |name: &str, value: fn(&Coded) -> Option<f64>, interval, (n, of), formula: String| {
+    let score = |name: &str, value: fn(&DictionaryCodes) -> Option<f64>, interval, (n, of), formula: String| {
         let [own, random] = both.map(value);
         Score { name: name.into(), value: own, interval, random, n, of, formula }
     };
@@ -40,21 +40,27 @@ pub fn of_activations(reading: &Reading, seed: u64) -> Vec<Score> {
     ]
 }
 
-fn dense_share(coded: &Coded) -> f64 {
+fn dense_share(coded: &DictionaryCodes) -> f64 {
     let densities = coded.measures.features.densities();
     densities.iter().filter(|density| **density > DENSE).count() as f64 / densities.len() as f64
 }
 
 /// Computes the loss recovered with the dictionary spliced in, on the first rows of the text: CE and KL recovered.
-pub fn of_predictions(reading: &Reading, model: &Model, rows: usize, seed: u64, task: &Task) -> Result<Vec<Score>> {
+pub fn of_predictions(
+    reading: &EvaluationReading,
+    model: &Model,
+    rows: usize,
+    seed: u64,
+    task: &Task,
+) -> Result<Vec<Score>> {
     let tokens = &reading.tokens;
     let judged = |(number, start): (usize, &usize)| {
         let ids = tokens.rows[number].ids.clone();
         let left_out = tokens.counts[*start..start + ids.len()].iter().map(|counts| !counts).collect();
         // Each row is a class of its own, so that the bootstrap can draw rows.
-        Judged { classes: vec![number as u32; ids.len()], ids, left_out }
+        EvaluationText { classes: vec![number as u32; ids.len()], ids, left_out }
     };
-    let judged: Vec<Judged> =
+    let judged: Vec<EvaluationText> =
         tokens.text.starts[..tokens.rows.len()].iter().enumerate().take(rows).map(judged).collect();
     let site = tokens.place.to_string();
     let saes = [&reading.own.sae, &reading.random.sae];

@@ -1,16 +1,16 @@
 //! Accuracy in the tasks of a language with a dictionary spliced in: the share of pairs of prompts whose right answers
 //! the model finds likelier than the wrong ones.
 
-use super::reading::Reading;
+use super::reading::EvaluationReading;
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::pairs::tokens::{PairTokenOptions, Prompt, TokenPair, token_pairs};
 use crate::data::pairs::{PairOptions, TASKS};
 use crate::intervene::metric::{Measure, MetricPlan, pairs_at_once};
 use crate::model::Model;
-use crate::model::hooks::{At, Bound, Chain, Edit};
+use crate::model::hooks::{At, BoundHook, Chain, Edit};
 use crate::model::site::Place;
 use crate::sae::Sae;
-use crate::sae::splice::{Rest, Splice, masked};
+use crate::sae::splice::{ErrorTreatment, Splice, masked};
 use crate::tensor::{Device, Tensor, floats};
 
 /// The label column of a text of the labelled language, whose tasks the model may know.
@@ -44,7 +44,13 @@ impl Edit for Zeros {
 }
 
 /// Measures the tasks of the labelled language; none of another text.
-pub fn of_tasks(reading: &Reading, model: &Model, n: usize, seed: i64, task: &Task) -> Result<Vec<TaskAccuracy>> {
+pub fn of_tasks(
+    reading: &EvaluationReading,
+    model: &Model,
+    n: usize,
+    seed: i64,
+    task: &Task,
+) -> Result<Vec<TaskAccuracy>> {
     if reading.tokens.text.label(OF_THE_LANGUAGE).is_none() || n == 0 {
         return Ok(Vec::new());
     }
@@ -69,7 +75,13 @@ pub fn of_tasks(reading: &Reading, model: &Model, n: usize, seed: i64, task: &Ta
 }
 
 /// Returns the share of pairs whose logit difference is above 0.
-fn accuracy(reading: &Reading, model: &Model, pairs: &[TokenPair], put: Replacement, task: &Task) -> Result<f64> {
+fn accuracy(
+    reading: &EvaluationReading,
+    model: &Model,
+    pairs: &[TokenPair],
+    put: Replacement,
+    task: &Task,
+) -> Result<f64> {
     let config = model.decoder.config();
     let site = reading.tokens.place.to_string();
     let numbers: Vec<usize> = (0..pairs.len()).collect();
@@ -82,9 +94,9 @@ fn accuracy(reading: &Reading, model: &Model, pairs: &[TokenPair], put: Replacem
         let hooks = match &put {
             Replacement::Nothing => Vec::new(),
             Replacement::Dictionary(sae) => {
-                vec![Splice::new((*sae).clone(), Rest::Dropped).only(mask).at(config, &site, None)?]
+                vec![Splice::new((*sae).clone(), ErrorTreatment::Dropped).only(mask).at(config, &site, None)?]
             }
-            Replacement::Zeros => vec![Bound::new(config, &site, None, None, Box::new(Zeros(mask)))?],
+            Replacement::Zeros => vec![BoundHook::new(config, &site, None, None, Box::new(Zeros(mask)))?],
         };
         let values = floats(&plan.run(&model.decoder, &mut Chain { hooks, ..Chain::default() }, task)?)?;
         right += values.iter().filter(|value| **value > 0.0).count();

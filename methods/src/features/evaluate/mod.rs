@@ -29,8 +29,8 @@ use crate::data::Text;
 use crate::model::Model;
 use crate::probes::Probe;
 use crate::sae::Sae;
-use questions::{Question, QuestionOptions};
-use reading::{Reading, ReadingOptions, Tokens};
+use questions::{ProbeQuestion, QuestionOptions};
+use reading::{EvaluationReading, EvaluationTokens, ReadingOptions};
 use score::{Evaluation, Score};
 
 crate::options! {
@@ -50,7 +50,7 @@ crate::options! {
 pub fn evaluate(model: &Model, sae: &Sae, text: &Text, options: &EvaluateOptions, task: &Task) -> Result<Evaluation> {
     let seed = options.reading.seed.sample();
     let draws = options.reading.seed.draws();
-    let tokens = Tokens::of(model, sae, text, &options.reading, task)?;
+    let tokens = EvaluationTokens::of(model, sae, text, &options.reading, task)?;
     let labels = questions::of_labels(&tokens, &options.questions, seed);
     let letters = questions::of_letters(&tokens, &options.questions, seed);
     let classes = perturbation::of_classes(&tokens, &options.questions, seed);
@@ -58,7 +58,7 @@ pub fn evaluate(model: &Model, sae: &Sae, text: &Text, options: &EvaluateOptions
     let of_classes = classes.iter().flat_map(|classes| &classes.questions);
     let asked = labels.iter().chain(&letters).chain(of_classes).flat_map(sampled);
     let wanted: BTreeSet<u32> = asked.chain(pairs.iter().flat_map(|pair| pair.tokens())).collect();
-    let reading = Reading::of(tokens, (model, sae), &wanted, draws, task)?;
+    let reading = EvaluationReading::of(tokens, (model, sae), &wanted, draws, task)?;
 
     let mut scores = core::of_activations(&reading, draws);
     scores.extend(core::of_predictions(&reading, model, options.rows, draws, task)?);
@@ -94,12 +94,12 @@ pub fn evaluate(model: &Model, sae: &Sae, text: &Text, options: &EvaluateOptions
     Ok(Evaluation { title, scores, parts })
 }
 
-fn sampled(question: &Question) -> impl Iterator<Item = u32> + '_ {
+fn sampled(question: &ProbeQuestion) -> impl Iterator<Item = u32> + '_ {
     question.train.tokens.iter().chain(&question.test.tokens).copied()
 }
 
-fn of_probing(found: &[probing::Probed]) -> Vec<Score> {
-    let accuracies = |of: &dyn Fn(&probing::Probed) -> f64| found.iter().map(of).collect::<Vec<f64>>();
+fn of_probing(found: &[probing::ProbeScores]) -> Vec<Score> {
+    let accuracies = |of: &dyn Fn(&probing::ProbeScores) -> f64| found.iter().map(of).collect::<Vec<f64>>();
     let mut scores: Vec<Score> = (0..)
         .zip(probing::KS)
         .map(|(at, k)| {
@@ -115,7 +115,11 @@ fn of_probing(found: &[probing::Probed]) -> Vec<Score> {
     scores
 }
 
-fn absorbed_letters(reading: &Reading, letters: &[Question], task: &Task) -> Result<Vec<absorption::AbsorbedLabel>> {
+fn absorbed_letters(
+    reading: &EvaluationReading,
+    letters: &[ProbeQuestion],
+    task: &Task,
+) -> Result<Vec<absorption::AbsorbedLabel>> {
     let probes: Vec<(Probe, f64)> =
         letters.iter().map(|letter| probing::on_activations(&reading.kept, letter, task)).collect::<Result<_>>()?;
     let probes: Vec<(&Probe, f64)> = probes.iter().map(|(probe, accuracy)| (probe, *accuracy)).collect();
@@ -147,13 +151,14 @@ fn of_absorption(what: &'static str, found: &[absorption::AbsorbedLabel]) -> [Sc
 /// The index in [`perturbation::OUT`] of the number of features that are removed for the TPP and SCR shown.
 const SHOWN: usize = 3;
 
-fn of_ablation(perturbed: &[perturbation::Perturbed], removed: &[spurious::Removed]) -> [Score; 2] {
+fn of_ablation(perturbed: &[perturbation::LabelPerturbation], removed: &[spurious::SpuriousRemoval]) -> [Score; 2] {
     let n = perturbation::OUT[SHOWN];
-    let of_tpp = |of: fn(&perturbation::Perturbed) -> &Vec<f64>| {
+    let of_tpp = |of: fn(&perturbation::LabelPerturbation) -> &Vec<f64>| {
         perturbed.iter().map(|one| of(one)[SHOWN]).collect::<Vec<f64>>()
     };
-    let of_scr =
-        |of: fn(&spurious::Removed) -> &Vec<f64>| removed.iter().map(|one| of(one)[SHOWN]).collect::<Vec<f64>>();
+    let of_scr = |of: fn(&spurious::SpuriousRemoval) -> &Vec<f64>| {
+        removed.iter().map(|one| of(one)[SHOWN]).collect::<Vec<f64>>()
+    };
     let tpp = "accuracy that the probe of a class loses without its features, less the mean loss of other classes' probes; \
                unreliable (arXiv 2605.18229)";
     let scr = "share of the accuracy lost to a correlated label that is regained without that label's features; unreliable \

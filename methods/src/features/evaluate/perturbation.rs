@@ -5,10 +5,10 @@
 //! over i of d_ii less the mean of d_ij over j != i. Reruns of it differ more than dictionaries do (arXiv 2605.18229).
 
 use super::ablated::{ProbeOnFeatures, factors, largest, probe_on, written};
-use super::questions::{Question, QuestionOptions};
-use super::reading::{Coded, Reading, Tokens};
+use super::questions::{ProbeQuestion, QuestionOptions};
+use super::reading::{DictionaryCodes, EvaluationReading, EvaluationTokens};
 use crate::base::{Cell, Result, Table, Task, parallel};
-use crate::model::labels::Values;
+use crate::model::labels::ColumnKind;
 use crate::probes::Probe;
 
 /// Numbers of features that are removed.
@@ -17,7 +17,7 @@ pub const OUT: [usize; 7] = [2, 5, 10, 20, 50, 100, 500];
 /// The classes of one label, each against the others.
 pub struct Classes {
     pub label: &'static str,
-    pub questions: Vec<Question>,
+    pub questions: Vec<ProbeQuestion>,
 }
 
 /// The numbers of classes that a label needs, since of two one is the other's opposite, and of those that are used at
@@ -25,20 +25,20 @@ pub struct Classes {
 const CLASSES: [usize; 2] = [3, 5];
 
 /// Returns the labels of a text with several classes.
-pub fn of_classes(tokens: &Tokens, options: &QuestionOptions, seed: u64) -> Vec<Classes> {
+pub fn of_classes(tokens: &EvaluationTokens, options: &QuestionOptions, seed: u64) -> Vec<Classes> {
     let halves = tokens.halves();
     let mut found = Vec::new();
     for (column, values) in &tokens.text.labels {
-        let Values::Kind(kinds) = &column.values else { continue };
+        let ColumnKind::Kind(kinds) = &column.values else { continue };
         let question = |(kind, name): (u32, &&str)| {
             let parts = halves.clone().map(|half| {
                 let labelled = half.into_iter().filter(|token| values[*token as usize] > 0);
                 let (with, without) = labelled.partition(|token| values[*token as usize] == kind);
                 [with, without]
             });
-            Question::drawn(format!("{} {name}", column.name), parts, [options.train, options.test], seed)
+            ProbeQuestion::drawn(format!("{} {name}", column.name), parts, [options.train, options.test], seed)
         };
-        let mut questions: Vec<Question> = (1..).zip(kinds).filter_map(question).collect();
+        let mut questions: Vec<ProbeQuestion> = (1..).zip(kinds).filter_map(question).collect();
         questions.sort_by_key(|question| std::cmp::Reverse(question.train.tokens.len()));
         questions.truncate(CLASSES[1]);
         if questions.len() >= CLASSES[0] {
@@ -50,7 +50,7 @@ pub fn of_classes(tokens: &Tokens, options: &QuestionOptions, seed: u64) -> Vec<
 
 /// TPP of the classes of one label.
 #[derive(Debug, Clone)]
-pub struct Perturbed {
+pub struct LabelPerturbation {
     pub label: &'static str,
     pub classes: usize,
     /// The mean accuracy of the probes on untouched activations.
@@ -60,14 +60,14 @@ pub struct Perturbed {
     pub random: Vec<f64>,
 }
 
-pub fn perturbed(reading: &Reading, all: &[Classes], task: &Task) -> Result<Vec<Perturbed>> {
+pub fn perturbed(reading: &EvaluationReading, all: &[Classes], task: &Task) -> Result<Vec<LabelPerturbation>> {
     let bar = task.begin("targeted perturbation", Some(all.len() as u64));
     let of = |classes: &Classes| {
-        let fitted = |question: &Question| probe_on(&reading.kept, &question.train, &question.test, task);
+        let fitted = |question: &ProbeQuestion| probe_on(&reading.kept, &question.train, &question.test, task);
         let probes = parallel::try_map(classes.questions.len(), &|at| fitted(&classes.questions[at]))?;
-        let accuracy = |(question, (_, said)): (&Question, &(Probe, Vec<f64>))| question.test.accuracy(said);
+        let accuracy = |(question, (_, said)): (&ProbeQuestion, &(Probe, Vec<f64>))| question.test.accuracy(said);
         let accuracies: Vec<f64> = classes.questions.iter().zip(&probes).map(accuracy).collect();
-        let found = Perturbed {
+        let found = LabelPerturbation {
             label: classes.label,
             classes: probes.len(),
             accuracy: accuracies.iter().sum::<f64>() / accuracies.len() as f64,
@@ -81,8 +81,8 @@ pub fn perturbed(reading: &Reading, all: &[Classes], task: &Task) -> Result<Vec<
 }
 
 fn of_dictionary(
-    reading: &Reading,
-    coded: &Coded,
+    reading: &EvaluationReading,
+    coded: &DictionaryCodes,
     classes: &Classes,
     probes: &[(Probe, Vec<f64>)],
     task: &Task,
@@ -132,10 +132,10 @@ pub fn targeted(drops: &[Vec<f64>]) -> f64 {
 }
 
 /// Returns a table with a row for each label.
-pub fn table(found: &[Perturbed]) -> Table {
+pub fn table(found: &[LabelPerturbation]) -> Table {
     let named = |whose: &str| OUT.map(|n| format!("{whose}{n} out"));
     let columns = ["label", "classes", "accuracy"].map(String::from).into_iter();
-    let row = |one: &Perturbed| {
+    let row = |one: &LabelPerturbation| {
         let first: [Cell; 3] = [one.label.into(), one.classes.into(), one.accuracy.into()];
         first.into_iter().chain(one.own.iter().chain(&one.random).map(|value| Cell::Float(*value))).collect()
     };

@@ -4,8 +4,8 @@
 use faer::MatRef;
 
 use super::codes::TokenCodes;
-use super::questions::{Question, Sample};
-use super::reading::{KeptActivations, Reading};
+use super::questions::{BalancedTokens, ProbeQuestion};
+use super::reading::{EvaluationReading, KeptActivations};
 use crate::base::{Cell, Result, Table, Task, parallel};
 use crate::probes::fit::most_different;
 use crate::probes::{Probe, ProbeOptions};
@@ -15,7 +15,7 @@ pub const KS: [usize; 3] = [1, 2, 5];
 
 /// The answers to one question.
 #[derive(Debug, Clone)]
-pub struct Probed {
+pub struct ProbeScores {
     pub name: String,
     pub train: usize,
     pub test: usize,
@@ -28,15 +28,15 @@ pub struct Probed {
 }
 
 /// Measures the accuracies on all questions. Half of each sample has the label, so that the random baseline is 0.5.
-pub fn probed(reading: &Reading, questions: &[Question], task: &Task) -> Result<Vec<Probed>> {
+pub fn probed(reading: &EvaluationReading, questions: &[ProbeQuestion], task: &Task) -> Result<Vec<ProbeScores>> {
     let bar = task.begin("probing", Some(questions.len() as u64));
-    let of = |question: &Question| {
+    let of = |question: &ProbeQuestion| {
         task.check()?;
         let (probe, activations) = on_activations(&reading.kept, question, task)?;
         let accuracies = |codes: &TokenCodes| -> Result<Vec<f64>> {
             KS.iter().map(|k| Ok(sparse(codes, question, *k, task)?.accuracy)).collect()
         };
-        Ok(Probed {
+        Ok(ProbeScores {
             name: question.name.clone(),
             train: question.train.tokens.len(),
             test: question.test.tokens.len(),
@@ -52,7 +52,7 @@ pub fn probed(reading: &Reading, questions: &[Question], task: &Task) -> Result<
 }
 
 /// Fits the probe on the activations themselves, and returns it with its accuracy.
-pub fn on_activations(kept: &KeptActivations, question: &Question, task: &Task) -> Result<(Probe, f64)> {
+pub fn on_activations(kept: &KeptActivations, question: &ProbeQuestion, task: &Task) -> Result<(Probe, f64)> {
     let probe = fitted(kept.matrix(&question.train.tokens)?.as_ref(), &question.train, task)?;
     let accuracy = question.test.accuracy(&scores(&probe, kept.matrix(&question.test.tokens)?.as_ref()));
     Ok((probe, accuracy))
@@ -69,8 +69,8 @@ pub struct SparseProbe {
 
 /// Fits logistic regression (C = 1) on the `k` features with the largest |mean with the label - mean without| on the
 /// sample to fit on; all features, where there are fewer.
-pub fn sparse(codes: &TokenCodes, question: &Question, k: usize, task: &Task) -> Result<SparseProbe> {
-    let Question { train, test, .. } = question;
+pub fn sparse(codes: &TokenCodes, question: &ProbeQuestion, k: usize, task: &Task) -> Result<SparseProbe> {
+    let ProbeQuestion { train, test, .. } = question;
     let [without, with] = [false, true].map(|side| codes.means(train.side(side)));
     let means = [without, with].concat();
     let means = MatRef::from_row_major_slice(&means, 2, codes.d_sae());
@@ -81,7 +81,7 @@ pub fn sparse(codes: &TokenCodes, question: &Question, k: usize, task: &Task) ->
     Ok(SparseProbe { accuracy, f1: train.f1(&scores(&probe, on_train.as_ref())), features })
 }
 
-pub fn fitted(x: MatRef<'_, f64>, sample: &Sample, task: &Task) -> Result<Probe> {
+pub fn fitted(x: MatRef<'_, f64>, sample: &BalancedTokens, task: &Task) -> Result<Probe> {
     Probe::of_matrix(x, &sample.labels(), &ProbeOptions::default(), task)
 }
 
@@ -92,11 +92,11 @@ pub fn scores(probe: &Probe, x: MatRef<'_, f64>) -> Vec<f64> {
 }
 
 /// Returns a table with a row for each question.
-pub fn table(found: &[Probed]) -> Table {
+pub fn table(found: &[ProbeScores]) -> Table {
     let names = |whose: &str| KS.map(|k| format!("{whose}k = {k}"));
     let columns = ["label", "fitted on", "judged on"].map(String::from).into_iter();
     let columns = columns.chain(names("")).chain(names("random, ")).chain(["activations".into()]);
-    let row = |one: &Probed| {
+    let row = |one: &ProbeScores| {
         let numbers = one.own.iter().chain(&one.random).chain([&one.activations]).map(|value| Cell::Float(*value));
         let first: [Cell; 3] = [one.name.as_str().into(), one.train.into(), one.test.into()];
         first.into_iter().chain(numbers).collect()
@@ -111,25 +111,22 @@ pub fn table(found: &[Probed]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::files::safetensors::Reader;
     use crate::tensor::{floats, ints};
 
     #[test]
     fn accuracies_are_those_of_sae_bench() {
-        let bytes = include_bytes!("../../../../tests/fixtures/probes/sparse_probing.safetensors");
-        let reader = Reader::new(&bytes[..]).unwrap();
-        let expected: serde_json::Value =
-            serde_json::from_str(include_str!("../../../../tests/fixtures/scores/sparse_probing.json")).unwrap();
-        let n = ints(&reader.tensor("n_train").unwrap()).unwrap()[0] as u32;
-        let x = floats(&reader.tensor("codes").unwrap()).unwrap();
-        let y = ints(&reader.tensor("labels").unwrap()).unwrap();
+        let truth = kit::tensors("probes/sparse_probing.safetensors");
+        let expected = kit::json("scores/sparse_probing.json");
+        let n = ints(&truth["n_train"]).unwrap()[0] as u32;
+        let x = floats(&truth["codes"]).unwrap();
+        let y = ints(&truth["labels"]).unwrap();
         let mut codes = TokenCodes::new(30);
         x.chunks(30).for_each(|row| codes.push(&row.iter().map(|code| *code as f32).collect::<Vec<_>>()));
-        let part = |range: std::ops::Range<u32>| Sample {
+        let part = |range: std::ops::Range<u32>| BalancedTokens {
             has_it: range.clone().map(|row| y[row as usize] == 1).collect(),
             tokens: range.collect(),
         };
-        let question = Question { name: "y".into(), train: part(0..n), test: part(n..2 * n) };
+        let question = ProbeQuestion { name: "y".into(), train: part(0..n), test: part(n..2 * n) };
         for k in [1, 2, 5, 30] {
             let found = sparse(&codes, &question, k, &Task::default()).unwrap();
             let theirs = &expected[format!("k{k}")];
@@ -145,12 +142,12 @@ mod tests {
             let noise = (token * 7919 % 101) as f32;
             codes.push(&[if token % 2 == 0 { 3.0 } else { 0.0 }, noise]);
         }
-        let part = |range: std::ops::Range<u32>, of: fn(u32) -> bool| Sample {
+        let part = |range: std::ops::Range<u32>, of: fn(u32) -> bool| BalancedTokens {
             has_it: range.clone().map(of).collect(),
             tokens: range.collect(),
         };
         let ask = |of: fn(u32) -> bool| {
-            let question = Question { name: "q".into(), train: part(0..200, of), test: part(200..400, of) };
+            let question = ProbeQuestion { name: "q".into(), train: part(0..200, of), test: part(200..400, of) };
             sparse(&codes, &question, 1, &Task::default()).unwrap()
         };
         assert_eq!((ask(|t| t % 2 == 0).accuracy, ask(|t| t % 2 == 0).features), (1.0, vec![0]));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rand::seq::SliceRandom;
 
-use super::reading::Tokens;
+use super::reading::EvaluationTokens;
 use crate::base::random::stream;
 use crate::probes::{ClassLabels, ClassName};
 
@@ -33,12 +33,12 @@ const HELD_EVERY: usize = 4;
 
 /// Tokens, and whether each has the label: half of them do.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Sample {
+pub struct BalancedTokens {
     pub tokens: Vec<u32>,
     pub has_it: Vec<bool>,
 }
 
-impl Sample {
+impl BalancedTokens {
     pub fn labels(&self) -> ClassLabels {
         ClassLabels {
             classes: vec![ClassName::Flag(false), ClassName::Flag(true)],
@@ -75,13 +75,13 @@ impl Sample {
 
 /// A question with its samples.
 #[derive(Debug, Clone)]
-pub struct Question {
+pub struct ProbeQuestion {
     pub name: String,
-    pub train: Sample,
-    pub test: Sample,
+    pub train: BalancedTokens,
+    pub test: BalancedTokens,
 }
 
-impl Question {
+impl ProbeQuestion {
     /// Draws balanced samples from the tokens with and without the label, in the part to fit on and the part to judge
     /// on. None where there are too few.
     pub fn drawn(name: String, parts: [[Vec<u32>; 2]; 2], sizes: [usize; 2], seed: u64) -> Option<Self> {
@@ -94,7 +94,7 @@ impl Question {
             let mut random = stream(seed, &format!("sample of {name}"), turn);
             let mut side = |mut tokens: Vec<u32>| tokens.partial_shuffle(&mut random, count).0.to_vec();
             let tokens = [side(with), side(without)].concat();
-            samples.push(Sample { tokens, has_it: [vec![true; count], vec![false; count]].concat() });
+            samples.push(BalancedTokens { tokens, has_it: [vec![true; count], vec![false; count]].concat() });
         }
         let test = samples.pop()?;
         Some(Self { name, train: samples.pop()?, test })
@@ -103,16 +103,16 @@ impl Question {
 
 /// Builds a question for each label of the text: fitted on the first half of its rows, judged on the second. At most as
 /// many as the options allow, spread evenly over the list of labels.
-pub fn of_labels(tokens: &Tokens, options: &QuestionOptions, seed: u64) -> Vec<Question> {
+pub fn of_labels(tokens: &EvaluationTokens, options: &QuestionOptions, seed: u64) -> Vec<ProbeQuestion> {
     let halves = tokens.halves();
     let question = |fact: &crate::features::facts::Fact| {
         let sides = halves.clone().map(|half| {
             let (with, without) = half.into_iter().partition(|token| fact.holds[*token as usize]);
             [with, without]
         });
-        Question::drawn(fact.text.clone(), sides, [options.train, options.test], seed)
+        ProbeQuestion::drawn(fact.text.clone(), sides, [options.train, options.test], seed)
     };
-    let all: Vec<Question> = tokens.facts.iter().filter_map(question).collect();
+    let all: Vec<ProbeQuestion> = tokens.facts.iter().filter_map(question).collect();
     let count = all.len();
     let wanted = options.labels.min(all.len());
     let mut chosen = vec![false; count];
@@ -122,7 +122,7 @@ pub fn of_labels(tokens: &Tokens, options: &QuestionOptions, seed: u64) -> Vec<Q
 
 /// Builds a question for each letter that words of the vocabulary begin with, a word being a token of a blank and a
 /// letter at least: fitted on three quarters of the words and judged on the others (Chanin et al. 2024).
-pub fn of_letters(tokens: &Tokens, options: &QuestionOptions, seed: u64) -> Vec<Question> {
+pub fn of_letters(tokens: &EvaluationTokens, options: &QuestionOptions, seed: u64) -> Vec<ProbeQuestion> {
     let letters: BTreeMap<u32, char> =
         tokens.text.texts.iter().filter_map(|(id, text)| Some((*id, first_letter(text)?))).collect();
     let mut words: Vec<u32> = letters.keys().copied().collect();
@@ -146,7 +146,7 @@ pub fn of_letters(tokens: &Tokens, options: &QuestionOptions, seed: u64) -> Vec<
                 of_part().filter(|(_, found, _)| (*found == letter) == wanted).map(|(token, ..)| *token).collect()
             })
         });
-        Question::drawn(format!("begins with {letter}"), parts, [options.train, options.test], seed)
+        ProbeQuestion::drawn(format!("begins with {letter}"), parts, [options.train, options.test], seed)
     };
     ('a'..='z').filter_map(question).collect()
 }
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn samples_are_balanced_and_of_their_parts() {
         let part = |from: u32| [(from..from + 30).collect(), (from + 30..from + 100).collect()];
-        let found = Question::drawn("a label".into(), [part(0), part(1000)], [44, 1000], 1).unwrap();
+        let found = ProbeQuestion::drawn("a label".into(), [part(0), part(1000)], [44, 1000], 1).unwrap();
         assert_eq!((found.train.tokens.len(), found.test.tokens.len()), (44, 60));
         assert_eq!(found.train.side(true).count(), 22);
         assert!(found.train.side(true).all(|token| token < 30));
@@ -174,13 +174,16 @@ mod tests {
         each.sort_unstable();
         each.dedup();
         assert_eq!(each.len(), 60);
-        assert_eq!(Question::drawn("a label".into(), [part(0), part(1000)], [44, 1000], 1).unwrap().train, found.train);
-        assert!(Question::drawn("a label".into(), [part(0), part(1000)], [30, 1000], 1).is_none());
+        assert_eq!(
+            ProbeQuestion::drawn("a label".into(), [part(0), part(1000)], [44, 1000], 1).unwrap().train,
+            found.train
+        );
+        assert!(ProbeQuestion::drawn("a label".into(), [part(0), part(1000)], [30, 1000], 1).is_none());
     }
 
     #[test]
     fn accuracy_and_f1_are_their_formulas() {
-        let sample = Sample { tokens: vec![0, 1, 2, 3], has_it: vec![true, true, false, false] };
+        let sample = BalancedTokens { tokens: vec![0, 1, 2, 3], has_it: vec![true, true, false, false] };
         assert_eq!((sample.accuracy(&[1.0, -1.0, 1.0, -1.0]), sample.f1(&[1.0, -1.0, 1.0, -1.0])), (0.5, 0.5));
         assert_eq!((sample.accuracy(&[1.0, 2.0, 0.0, -1.0]), sample.f1(&[1.0, 2.0, 0.0, -1.0])), (1.0, 1.0));
     }

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use super::ablated::written;
-use super::reading::{Coded, Reading};
+use super::reading::{DictionaryCodes, EvaluationReading};
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::pairs::PairOptions;
 use crate::data::pairs::tokens::{PairTokenOptions, Prompt, TokenPair, token_pairs};
@@ -19,7 +19,7 @@ use crate::intervene::metric::{Measure, MetricPlan, values};
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::decoder::Logits;
-use crate::model::hooks::{At, Bound, Chain, Edit};
+use crate::model::hooks::{At, BoundHook, Chain, Edit};
 use crate::model::run::Ask;
 use crate::model::site::Place;
 use crate::tensor::{DType, Device, Tensor, dtype, floats};
@@ -59,9 +59,9 @@ struct Facts {
 }
 
 /// A hook that adds numbers to an activation.
-struct Added(Tensor);
+struct ActivationShift(Tensor);
 
-impl Edit for Added {
+impl Edit for ActivationShift {
     fn edit(&mut self, _at: &At, _place: Place, _positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
         let added = dtype::convert(&self.0, x.dtype())?.reshape(x.shape())?;
         Ok(Some((x + added)?))
@@ -69,7 +69,13 @@ impl Edit for Added {
 }
 
 /// Measures the attributes that the model knows of enough entities; none for another text than the labelled language's.
-pub fn of_attributes(reading: &Reading, model: &Model, n: usize, seed: i64, task: &Task) -> Result<Vec<Attribute>> {
+pub fn of_attributes(
+    reading: &EvaluationReading,
+    model: &Model,
+    n: usize,
+    seed: i64,
+    task: &Task,
+) -> Result<Vec<Attribute>> {
     if n == 0 || reading.tokens.text.label("fact").is_none() {
         return Ok(Vec::new());
     }
@@ -90,7 +96,7 @@ pub fn of_attributes(reading: &Reading, model: &Model, n: usize, seed: i64, task
                 let cause = flipped(reading, model, &judged_on, change, task)?;
                 Ok([cause, 1.0 - flipped(reading, model, &judged_apart, change, task)?])
             };
-            let of_dictionary = |coded: &Coded| -> Result<Vec<[f64; 2]>> {
+            let of_dictionary = |coded: &DictionaryCodes| -> Result<Vec<[f64; 2]>> {
                 let ranked = ranked(coded, &chosen_on, &chosen_apart)?;
                 let of_number = |n: &usize| judge(&|facts| change(coded, facts, &ranked[..(*n).min(ranked.len())]));
                 PATCHED.iter().map(of_number).collect()
@@ -114,7 +120,7 @@ fn half_of(all: &[Facts], half: usize) -> Vec<&Facts> {
 
 /// Returns the pairs that the model answers right in both prompts, by their attribute: attributes with enough of them.
 fn known(
-    reading: &Reading,
+    reading: &EvaluationReading,
     model: &Model,
     n: usize,
     seed: i64,
@@ -177,13 +183,13 @@ impl Facts {
 }
 
 /// Returns (c' - c) of every feature at each of the entity's tokens, `[positions, features]`.
-fn difference(coded: &Coded, facts: &Facts) -> Result<Tensor> {
+fn difference(coded: &DictionaryCodes, facts: &Facts) -> Result<Tensor> {
     let read = |x: &Tensor| coded.sae.encode(&dtype::convert(x, coded.sae.parts().encoder.dtype())?);
     Ok((read(&facts.other)? - read(&facts.clean)?)?)
 }
 
 /// Returns what features write in the other prompt less what they write in the clean one, `[positions, d]`.
-fn change(coded: &Coded, facts: &Facts, features: &[u32]) -> Result<Tensor> {
+fn change(coded: &DictionaryCodes, facts: &Facts, features: &[u32]) -> Result<Tensor> {
     if features.is_empty() {
         return Ok(facts.clean.zeros_like()?);
     }
@@ -194,7 +200,7 @@ fn change(coded: &Coded, facts: &Facts, features: &[u32]) -> Result<Tensor> {
 
 /// Ranks the features by their estimated effect on the attribute, the loss of the right answer, less the mean size of
 /// that on the others; those above 0.
-fn ranked(coded: &Coded, of_it: &[&Facts], of_others: &[&Facts]) -> Result<Vec<u32>> {
+fn ranked(coded: &DictionaryCodes, of_it: &[&Facts], of_others: &[&Facts]) -> Result<Vec<u32>> {
     let directions = written(coded)?.to_dtype(DType::F64)?.t()?.contiguous()?;
     let mean = |all: &[&Facts]| -> Result<Vec<f64>> {
         let mut sums = vec![0.0; coded.sae.d_sae()];
@@ -218,7 +224,7 @@ fn ranked(coded: &Coded, of_it: &[&Facts], of_others: &[&Facts]) -> Result<Vec<u
 
 /// Returns the share of pairs whose answer becomes the other one's where the entity's tokens are changed.
 fn flipped(
-    reading: &Reading,
+    reading: &EvaluationReading,
     model: &Model,
     all: &[&Facts],
     change: &dyn Fn(&Facts) -> Result<Tensor>,
@@ -241,7 +247,7 @@ fn flipped(
         }
     }
     let added = Tensor::from_vec(added, (rows, columns, d), &Device::Cpu)?;
-    let hook = Bound::new(config, &site, None, None, Box::new(Added(added)))?;
+    let hook = BoundHook::new(config, &site, None, None, Box::new(ActivationShift(added)))?;
     let found = floats(&plan.run(&model.decoder, &mut Chain { hooks: vec![hook], ..Chain::default() }, task)?)?;
     Ok(found.iter().filter(|value| **value < 0.0).count() as f64 / found.len() as f64)
 }

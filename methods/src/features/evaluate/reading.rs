@@ -20,8 +20,8 @@ use crate::model::batch::Batch;
 use crate::model::run::Ask;
 use crate::model::site::Place;
 use crate::sae::Sae;
-use crate::sae::baselines::{Moments, random_about};
-use crate::sae::metrics::{MeasureOptions, Measures, Meter, Seen};
+use crate::sae::baselines::{CovarianceMoments, random_about};
+use crate::sae::metrics::{CodedBatch, MeasureOptions, Measures, Meter};
 use crate::tensor::{DType, Device, Tensor, dtype};
 
 /// The number of tokens in a batch of the model, about.
@@ -46,7 +46,7 @@ crate::options! {
 }
 
 /// The tokens of a text, before any model ran.
-pub struct Tokens {
+pub struct EvaluationTokens {
     pub place: Place,
     pub text: TextCodes,
     pub rows: Vec<Row>,
@@ -59,7 +59,7 @@ pub struct Tokens {
 }
 
 /// A dictionary, with its activations and measures on the text.
-pub struct Coded {
+pub struct DictionaryCodes {
     pub sae: Sae,
     pub codes: TokenCodes,
     pub measures: Measures,
@@ -112,16 +112,16 @@ pub struct KeptActivations {
 }
 
 /// A text that a dictionary and random directions have read.
-pub struct Reading {
-    pub tokens: Tokens,
+pub struct EvaluationReading {
+    pub tokens: EvaluationTokens,
     /// The dictionary.
-    pub own: Coded,
+    pub own: DictionaryCodes,
     /// The control: as many random directions, thresholded to the same L0.
-    pub random: Coded,
+    pub random: DictionaryCodes,
     pub kept: KeptActivations,
 }
 
-impl Tokens {
+impl EvaluationTokens {
     pub fn of(model: &Model, sae: &Sae, text: &Text, options: &ReadingOptions, task: &Task) -> Result<Self> {
         sae.check_writes_what_it_reads()?;
         let place = place(model, sae)?;
@@ -192,14 +192,14 @@ impl KeptActivations {
 }
 
 /// A dictionary while it reads.
-struct Reader {
+struct DictionaryReader {
     sae: Sae,
     codes: TokenCodes,
     meter: Meter,
     rows: Vec<RowSums>,
 }
 
-impl Reader {
+impl DictionaryReader {
     fn new(sae: Sae, rows: usize) -> Result<Self> {
         let meter = Meter::new(sae.d_out(), sae.d_sae(), MeasureOptions::default())?;
         Ok(Self { codes: TokenCodes::new(sae.d_sae()), sae, meter, rows: vec![RowSums::default(); rows] })
@@ -221,7 +221,7 @@ impl Reader {
             let part = part.index_select(&Tensor::new(counted, &Device::Cpu)?, 0)?;
             let part = dtype::convert(&part, self.sae.parts().encoder.dtype())?;
             let (codes, x_hat) = self.sae.encode_and_reconstruct(&part)?;
-            self.meter.add(Seen { x: &part, codes: &codes, x_hat: &x_hat, positions: None }, task)?;
+            self.meter.add(CodedBatch { x: &part, codes: &codes, x_hat: &x_hat, positions: None }, task)?;
             let [x, codes, x_hat] = [&part, &codes, &x_hat].map(numbers);
             let x = x?;
             let codes = codes?;
@@ -243,7 +243,7 @@ impl Reader {
         Ok(())
     }
 
-    fn finish(self) -> Result<Coded> {
+    fn finish(self) -> Result<DictionaryCodes> {
         let width = self.sae.d_in();
         let count: f64 = self.rows.iter().map(|row| row.tokens).sum();
         let mut mean = vec![0.0; width];
@@ -251,7 +251,13 @@ impl Reader {
             mean.iter_mut().zip(&row.sum).for_each(|(mean, sum)| *mean += sum / count);
         }
         let spreads = self.rows.iter().map(|row| row.spread(&mean)).collect();
-        Ok(Coded { sae: self.sae, codes: self.codes, measures: self.meter.finish()?, rows: self.rows, spreads })
+        Ok(DictionaryCodes {
+            sae: self.sae,
+            codes: self.codes,
+            measures: self.meter.finish()?,
+            rows: self.rows,
+            spreads,
+        })
     }
 }
 
@@ -259,10 +265,10 @@ fn numbers(x: &Tensor) -> Result<Vec<f32>> {
     Ok(dtype::convert(x, DType::F32)?.flatten_all()?.to_vec1()?)
 }
 
-impl Reading {
+impl EvaluationReading {
     /// Runs the model once on the text and keeps the activations of the `wanted` tokens.
     pub fn of(
-        tokens: Tokens,
+        tokens: EvaluationTokens,
         (model, sae): (&Model, &Sae),
         wanted: &BTreeSet<u32>,
         seed: u64,
@@ -270,7 +276,7 @@ impl Reading {
     ) -> Result<Self> {
         let width = sae.d_in();
         let mut kept = KeptActivations::of(wanted, width)?;
-        let mut readers: Option<[Reader; 2]> = None;
+        let mut readers: Option<[DictionaryReader; 2]> = None;
         let longest = tokens.rows.iter().map(|row| row.ids.len()).max().unwrap_or(1).max(1);
         let bar = task.begin("reading features", Some(tokens.text.len() as u64));
         let mut first_row = 0;
@@ -310,10 +316,11 @@ impl Reading {
 
 /// Returns the readers of the dictionary and of as many random directions about the mean of the first tokens,
 /// thresholded to the dictionary's L0 there.
-fn begun(sae: &Sae, first: &Tensor, rows: usize, seed: u64, task: &Task) -> Result<[Reader; 2]> {
+fn begun(sae: &Sae, first: &Tensor, rows: usize, seed: u64, task: &Task) -> Result<[DictionaryReader; 2]> {
     let codes = sae.encode_sparse(&dtype::convert(first, sae.parts().encoder.dtype())?, task)?;
     let l0 = (codes.count() as f64 / codes.rows() as f64).round() as usize;
     let k = Some(l0.clamp(1, sae.d_sae()));
-    let random = random_about(&Moments::of(first, task)?, sae.d_sae(), k, &mut stream(seed, "random directions", 0))?;
-    Ok([Reader::new(sae.clone(), rows)?, Reader::new(random, rows)?])
+    let random =
+        random_about(&CovarianceMoments::of(first, task)?, sae.d_sae(), k, &mut stream(seed, "random directions", 0))?;
+    Ok([DictionaryReader::new(sae.clone(), rows)?, DictionaryReader::new(random, rows)?])
 }

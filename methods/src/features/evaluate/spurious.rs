@@ -7,10 +7,10 @@
 
 use super::ablated::{ProbeOnFeatures, factors, largest, probe_on, written};
 use super::perturbation::OUT;
-use super::questions::{Question, QuestionOptions, Sample};
-use super::reading::{Coded, Reading, Tokens};
+use super::questions::{BalancedTokens, ProbeQuestion, QuestionOptions};
+use super::reading::{DictionaryCodes, EvaluationReading, EvaluationTokens};
 use crate::base::{Cell, Result, Table, Task, parallel};
-use crate::model::labels::Values;
+use crate::model::labels::ColumnKind;
 
 /// The largest number of pairs of labels, those with the most tokens.
 const PAIRS: usize = 6;
@@ -24,10 +24,10 @@ pub struct Spurious {
     pub name: String,
     /// The question with all four combinations equally often: the label to predict; `other` is that of the other label,
     /// on the same tokens.
-    wanted: Question,
-    other: Question,
+    wanted: ProbeQuestion,
+    other: ProbeQuestion,
     /// The two combinations in which the labels agree.
-    together: Sample,
+    together: BalancedTokens,
 }
 
 /// Two kinds of one label and two of another, with the tokens of the four combinations in either half.
@@ -43,14 +43,14 @@ impl Cells {
 }
 
 /// Returns both directions of the pairs of labels whose four combinations are frequent enough.
-pub fn of_pairs(tokens: &Tokens, options: &QuestionOptions, seed: u64) -> Vec<Spurious> {
+pub fn of_pairs(tokens: &EvaluationTokens, options: &QuestionOptions, seed: u64) -> Vec<Spurious> {
     let halves = tokens.halves();
     let columns: Vec<(&str, &Vec<&'static str>, &Vec<u32>)> = tokens
         .text
         .labels
         .iter()
         .filter_map(|(column, values)| match &column.values {
-            Values::Kind(kinds) if kinds.len() >= 2 => Some((column.name, kinds, values)),
+            ColumnKind::Kind(kinds) if kinds.len() >= 2 => Some((column.name, kinds, values)),
             _ => None,
         })
         .collect();
@@ -121,7 +121,7 @@ impl Spurious {
         // A question for either value of the other label, and both as one.
         let of_other = |is_other: usize| {
             let parts = cells.clone().map(|[a, b, c, d]| if is_other == 1 { [d, b] } else { [c, a] });
-            Question::drawn(format!("{name} {is_other}"), parts, sizes, seed)
+            ProbeQuestion::drawn(format!("{name} {is_other}"), parts, sizes, seed)
         };
         let mut without = of_other(0)?;
         let mut with = of_other(1)?;
@@ -131,11 +131,11 @@ impl Spurious {
             a.shorten(count);
             b.shorten(count);
         }
-        let joined = |a: &Sample, b: &Sample| Sample {
+        let joined = |a: &BalancedTokens, b: &BalancedTokens| BalancedTokens {
             tokens: [a.tokens.clone(), b.tokens.clone()].concat(),
             has_it: [a.has_it.clone(), b.has_it.clone()].concat(),
         };
-        let is_other = |a: &Sample, b: &Sample| Sample {
+        let is_other = |a: &BalancedTokens, b: &BalancedTokens| BalancedTokens {
             has_it: [vec![false; a.tokens.len()], vec![true; b.tokens.len()]].concat(),
             ..joined(a, b)
         };
@@ -145,17 +145,17 @@ impl Spurious {
             of_a.map(|token| (token, false)).chain(of_b.map(|token| (token, true))).unzip()
         };
         Some(Self {
-            wanted: Question {
+            wanted: ProbeQuestion {
                 name: wanted.into(),
                 train: joined(&without.train, &with.train),
                 test: joined(&without.test, &with.test),
             },
-            other: Question {
+            other: ProbeQuestion {
                 name: other.into(),
                 train: is_other(&without.train, &with.train),
                 test: is_other(&without.test, &with.test),
             },
-            together: Sample { tokens: together.0, has_it: together.1 },
+            together: BalancedTokens { tokens: together.0, has_it: together.1 },
             name,
         })
     }
@@ -168,7 +168,7 @@ impl Spurious {
 
 /// SCR of one label and one that is correlated with it.
 #[derive(Debug, Clone)]
-pub struct Removed {
+pub struct SpuriousRemoval {
     pub name: String,
     /// The accuracy of the probe fitted where the labels agree; `clean` is that of the probe fitted where they are
     /// independent.
@@ -179,7 +179,7 @@ pub struct Removed {
     pub random: Vec<f64>,
 }
 
-pub fn removed(reading: &Reading, all: &[Spurious], task: &Task) -> Result<Vec<Removed>> {
+pub fn removed(reading: &EvaluationReading, all: &[Spurious], task: &Task) -> Result<Vec<SpuriousRemoval>> {
     let bar = task.begin("spurious correlations", Some(all.len() as u64));
     let of = |pair: &Spurious| {
         task.check()?;
@@ -189,7 +189,7 @@ pub fn removed(reading: &Reading, all: &[Spurious], task: &Task) -> Result<Vec<R
         let (other, _) = probe_on(&reading.kept, &pair.other.train, test, task)?;
         let before = test.accuracy(&said);
         let clean = test.accuracy(&of_clean);
-        let of_dictionary = |coded: &Coded| -> Result<Vec<f64>> {
+        let of_dictionary = |coded: &DictionaryCodes| -> Result<Vec<f64>> {
             let directions = written(coded)?;
             let on_biased = ProbeOnFeatures::of(&directions, &biased)?;
             let on_other = ProbeOnFeatures::of(&directions, &other)?;
@@ -203,7 +203,7 @@ pub fn removed(reading: &Reading, all: &[Spurious], task: &Task) -> Result<Vec<R
             };
             Ok(OUT.iter().map(of_number).collect())
         };
-        Ok(Removed {
+        Ok(SpuriousRemoval {
             name: pair.name.clone(),
             biased: before,
             clean,
@@ -222,10 +222,10 @@ fn regained(found: f64, before: f64, clean: f64) -> f64 {
 }
 
 /// Returns a table with a row for each pair.
-pub fn table(found: &[Removed]) -> Table {
+pub fn table(found: &[SpuriousRemoval]) -> Table {
     let named = |whose: &str| OUT.map(|n| format!("{whose}{n} out"));
     let columns = ["label, with another", "biased", "clean"].map(String::from).into_iter();
-    let row = |one: &Removed| {
+    let row = |one: &SpuriousRemoval| {
         let first: [Cell; 3] = [one.name.as_str().into(), one.biased.into(), one.clean.into()];
         first.into_iter().chain(one.own.iter().chain(&one.random).map(|value| Cell::Float(*value))).collect()
     };

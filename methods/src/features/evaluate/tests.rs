@@ -1,21 +1,19 @@
 //! Tests of the core measures against SAEBench's recorded ones, and of an evaluation as a whole.
 
-use std::path::PathBuf;
-
 use serde_json::Value;
 
 use super::*;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::features::text_codes::tests::{WORDS, model};
-use crate::model::load::Loading;
-use crate::sae::metrics::{Judged, KlPositions, MeasureOptions, effect, measured};
+use crate::model::load::LoadSettings;
+use crate::sae::metrics::{EvaluationText, KlPositions, MeasureOptions, effect, measured};
 use crate::sae::{About, Activation, Parts, Scaling, SitePair};
-use crate::tensor::files::safetensors::Reader;
+use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::ints;
 
 /// Builds the dictionary of the fixture.
-fn recorded(reader: &Reader<&[u8]>) -> Sae {
+fn recorded(reader: &SafetensorsFile<&[u8]>) -> Sae {
     let tensor = |name: &str| reader.tensor(name).unwrap();
     let parts = Parts {
         encoder: tensor("W_enc").t().unwrap().contiguous().unwrap(),
@@ -34,11 +32,10 @@ fn recorded(reader: &Reader<&[u8]>) -> Sae {
 
 #[test]
 fn the_core_measures_are_those_of_sae_bench_with_the_right_variance() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/scores");
+    let folder = kit::fixture("scores");
     let bytes = std::fs::read(folder.join("saebench_core.safetensors")).unwrap();
-    let reader = Reader::new(&bytes[..]).unwrap();
-    let expected: Value =
-        serde_json::from_str(&std::fs::read_to_string(folder.join("saebench_core.json")).unwrap()).unwrap();
+    let reader = SafetensorsFile::new(&bytes[..]).unwrap();
+    let expected = kit::json("scores/saebench_core.json");
     let near = |found: f64, path: &str, tolerance: f64| {
         let wanted = expected.pointer(path).and_then(Value::as_f64).unwrap();
         assert!((found - wanted).abs() < tolerance, "{path}: {found} {wanted}");
@@ -64,11 +61,11 @@ fn the_core_measures_are_those_of_sae_bench_with_the_right_variance() {
 
     let files = Files::new(Access::new(&folder, &Rules::default()).unwrap(), false);
     let name = folder.join("model").display().to_string();
-    let model = Model::load(&files, &name, &Loading::default(), &task).unwrap();
+    let model = Model::load(&files, &name, &LoadSettings::default(), &task).unwrap();
     let ids = ints(&reader.tensor("tokens").unwrap()).unwrap();
-    let texts: Vec<Judged> = ids
+    let texts: Vec<EvaluationText> = ids
         .chunks(10)
-        .map(|row| Judged { ids: row.iter().map(|id| *id as u32).collect(), ..Judged::default() })
+        .map(|row| EvaluationText { ids: row.iter().map(|id| *id as u32).collect(), ..EvaluationText::default() })
         .collect();
     let sites = SitePair { reads: "resid_post.1", writes: "resid_post.1" };
     let lost = effect(&model.decoder, sites, &sae, (&texts, KlPositions::All), &task).unwrap();

@@ -13,9 +13,9 @@ use crate::model::predict::likeliest;
 const LIKELIEST: usize = 15;
 
 /// A loaded model that answers questions.
-pub struct Continuing<'a>(pub &'a Model);
+pub struct ModelAnswerer<'a>(pub &'a Model);
 
-impl Continuing<'_> {
+impl ModelAnswerer<'_> {
     fn answer(&self, question: &Question, task: &Task) -> Result<Reply> {
         let model = self.0;
         let context = self.0.decoder.config().context;
@@ -57,7 +57,7 @@ impl Continuing<'_> {
     }
 }
 
-impl Answers for Continuing<'_> {
+impl Answers for ModelAnswerer<'_> {
     fn name(&self) -> String {
         self.0.origin.clone()
     }

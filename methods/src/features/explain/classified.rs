@@ -3,10 +3,10 @@
 
 use rand::seq::SliceRandom;
 
-use super::explanation::{By, Explanation};
+use super::explanation::{Answerer, Explanation};
 use super::fragments::{Fragments, Half};
 use super::simulated::holds;
-use super::verdicts::{self, Verdict};
+use super::verdicts::{self, TextVerdict};
 use super::words::marked;
 use crate::base::bootstrap::bootstrap;
 use crate::base::questions::Question;
@@ -31,7 +31,7 @@ const SEED: u64 = 0;
 
 /// A context that a judge sees.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
+pub struct JudgedContext {
     pub fragment: usize,
     pub is_active: bool,
     /// The tokens that fuzzing marks.
@@ -40,7 +40,7 @@ pub struct Sample {
 
 /// Returns the contexts that a feature is judged on, shuffled: as many with it, over the tenths of its range, as
 /// without it. None where there are too few.
-pub fn samples(fragments: &Fragments, feature: usize, count: usize) -> Option<Vec<Sample>> {
+pub fn samples(fragments: &Fragments, feature: usize, count: usize) -> Option<Vec<JudgedContext>> {
     let (active, silent) = fragments.sorted(feature, Half::Judge);
     if active.len() < FEWEST || silent.len() < FEWEST {
         return None;
@@ -51,9 +51,9 @@ pub fn samples(fragments: &Fragments, feature: usize, count: usize) -> Option<Ve
         let of = active.get(tenth(quantile)).unwrap_or_default().to_vec();
         fragments.drawn(of, each, feature, "contexts to judge")
     };
-    let active: Vec<Sample> = (0..QUANTILES)
+    let active: Vec<JudgedContext> = (0..QUANTILES)
         .flat_map(chosen)
-        .map(|fragment| Sample { fragment, is_active: true, marks: marks(&fragments.codes(feature, fragment)) })
+        .map(|fragment| JudgedContext { fragment, is_active: true, marks: marks(&fragments.codes(feature, fragment)) })
         .collect();
     // As many marks as other contexts have active tokens on average.
     let tokens: usize = active
@@ -66,9 +66,9 @@ pub fn samples(fragments: &Fragments, feature: usize, count: usize) -> Option<Ve
         let length = fragments.places(fragment).len();
         let mut marks: Vec<bool> = (0..length).map(|at| at < marked).collect();
         marks.shuffle(&mut random);
-        Sample { fragment, is_active: false, marks }
+        JudgedContext { fragment, is_active: false, marks }
     });
-    let mut all: Vec<Sample> = silent.collect();
+    let mut all: Vec<JudgedContext> = silent.collect();
     all.extend(active);
     all.shuffle(&mut random);
     Some(all)
@@ -84,17 +84,17 @@ pub fn marks(codes: &[f64]) -> Vec<bool> {
 /// why there is none.
 pub fn verdicts(
     fragments: &Fragments,
-    asked: &[(&Explanation, &[Sample])],
-    (by, is_fuzzing): (By, bool),
+    asked: &[(&Explanation, &[JudgedContext])],
+    (by, is_fuzzing): (Answerer, bool),
     task: &Task,
-) -> Result<Vec<Vec<Result<Verdict>>>> {
+) -> Result<Vec<Vec<Result<TextVerdict>>>> {
     match by {
-        By::Rules => {
+        Answerer::Rules => {
             let known = KnownFacts::of(&fragments.read);
-            let of = |(explanation, samples): &(&Explanation, &[Sample])| {
+            let of = |(explanation, samples): &(&Explanation, &[JudgedContext])| {
                 task.check()?;
                 let holds = holds(explanation, &known)?;
-                let verdict = |sample: &Sample| {
+                let verdict = |sample: &JudgedContext| {
                     let there = holds.get(fragments.places(sample.fragment)).unwrap_or_default();
                     Ok(by_rule(there, is_fuzzing.then_some(&sample.marks)))
                 };
@@ -102,12 +102,12 @@ pub fn verdicts(
             };
             asked.iter().map(of).collect()
         }
-        By::Words(answers) => {
-            let text = |sample: &Sample| {
+        Answerer::Words(answers) => {
+            let text = |sample: &JudgedContext| {
                 let marks: &[bool] = if is_fuzzing { &sample.marks } else { &[] };
                 marked(&fragments.tokens(sample.fragment), marks)
             };
-            let batch = |explanation: &Explanation, samples: &[Sample]| {
+            let batch = |explanation: &Explanation, samples: &[JudgedContext]| {
                 let texts: Vec<String> = samples.iter().map(text).collect();
                 verdicts::question(&explanation.text, &texts.iter().map(String::as_str).collect::<Vec<_>>(), is_fuzzing)
             };
@@ -116,7 +116,7 @@ pub fn verdicts(
                 .flat_map(|(explanation, samples)| samples.chunks(AT_ONCE).map(|some| batch(explanation, some)))
                 .collect();
             let mut replies = answers.answers(&questions, task)?.into_iter();
-            let mut read = |some: &[Sample]| {
+            let mut read = |some: &[JudgedContext]| {
                 let reply = replies.next().unwrap_or_else(|| Err(crate::err!(Bug, "fewer answers than questions")));
                 match reply.and_then(|reply| verdicts::read(&reply, some.len())) {
                     Ok(found) => found.into_iter().map(Ok).collect(),
@@ -129,7 +129,7 @@ pub fn verdicts(
 }
 
 /// Returns the verdict of a rule: on a context whether it is true anywhere, and on marks for which share of them.
-fn by_rule(holds: &[bool], marks: Option<&Vec<bool>>) -> Verdict {
+fn by_rule(holds: &[bool], marks: Option<&Vec<bool>>) -> TextVerdict {
     let chance = match marks {
         None => f64::from(u8::from(holds.contains(&true))),
         Some(marks) => {
@@ -137,7 +137,7 @@ fn by_rule(holds: &[bool], marks: Option<&Vec<bool>>) -> Verdict {
             marked().filter(|(holds, _)| **holds).count() as f64 / marked().count().max(1) as f64
         }
     };
-    Verdict { is_active: chance >= 0.5, chance: Some(chance) }
+    TextVerdict { is_active: chance >= 0.5, chance: Some(chance) }
 }
 
 /// Counts of right and wrong verdicts.
@@ -195,19 +195,19 @@ fn share(some: usize, all: usize) -> Option<f64> {
 }
 
 /// Returns the verdicts that could be read, with the truth.
-pub fn answered(samples: &[Sample], verdicts: &[Result<Verdict>]) -> Vec<(bool, Verdict)> {
+pub fn answered(samples: &[JudgedContext], verdicts: &[Result<TextVerdict>]) -> Vec<(bool, TextVerdict)> {
     let read =
         samples.iter().zip(verdicts).filter_map(|(sample, verdict)| Some((sample.is_active, *verdict.as_ref().ok()?)));
     read.collect()
 }
 
 /// Counts verdicts against the truth.
-pub fn confusion(answered: &[(bool, Verdict)]) -> Confusion {
+pub fn confusion(answered: &[(bool, TextVerdict)]) -> Confusion {
     Confusion::of(answered.iter().map(|(truth, verdict)| (*truth, verdict.is_active)))
 }
 
 /// Returns the interval of the balanced accuracy, by the bootstrap over contexts.
-pub fn interval(answered: &[(bool, Verdict)]) -> Option<[f64; 2]> {
+pub fn interval(answered: &[(bool, TextVerdict)]) -> Option<[f64; 2]> {
     bootstrap(answered.len(), SEED, |drawn| {
         let some = drawn.iter().filter_map(|at| answered.get(*at)).map(|(truth, verdict)| (*truth, verdict.is_active));
         Confusion::of(some).balanced().unwrap_or(f64::NAN)
@@ -216,8 +216,8 @@ pub fn interval(answered: &[(bool, Verdict)]) -> Option<[f64; 2]> {
 
 /// Returns the probability that a context with the feature gets a larger probability than one without it, ties counted
 /// half; a verdict without a probability counts as 0 or 1.
-pub fn auc(answered: &[(bool, Verdict)]) -> Option<f64> {
-    let chance = |verdict: &Verdict| verdict.chance.unwrap_or(f64::from(u8::from(verdict.is_active)));
+pub fn auc(answered: &[(bool, TextVerdict)]) -> Option<f64> {
+    let chance = |verdict: &TextVerdict| verdict.chance.unwrap_or(f64::from(u8::from(verdict.is_active)));
     let of =
         |wanted: bool| answered.iter().filter(move |(truth, _)| *truth == wanted).map(|(_, verdict)| chance(verdict));
     let wins = of(true).flat_map(|with| {
@@ -233,7 +233,7 @@ pub fn auc(answered: &[(bool, Verdict)]) -> Option<f64> {
 
 /// Returns the balanced accuracy of a random baseline: each context with the verdict on another, a mean over all cyclic
 /// shifts.
-pub fn shuffled(answered: &[(bool, Verdict)]) -> Option<f64> {
+pub fn shuffled(answered: &[(bool, TextVerdict)]) -> Option<f64> {
     let turned = |by: usize| {
         let others = answered.iter().cycle().skip(by);
         let said = answered.iter().zip(others).map(|((truth, _), (_, verdict))| (*truth, verdict.is_active));

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::simulation::MOST;
-use super::verdicts::Verdict;
+use super::verdicts::TextVerdict;
 use crate::base::questions::Reply;
 use crate::base::{Result, json};
 use crate::err;
@@ -13,7 +13,7 @@ use crate::err;
 ///
 /// The list, the first that ends in the line in which it begins, must have as many entries as texts could be shown,
 /// also where fewer were. A token with "0" in it stands for 0, "10" too, and one with "1" for 1.
-pub fn verdicts(reply: &Reply, shown: usize) -> Result<Vec<Verdict>> {
+pub fn verdicts(reply: &Reply, shown: usize) -> Result<Vec<TextVerdict>> {
     let in_brackets = |line: &str| {
         let from = line.find('[')?;
         let length = line.get(from..)?.find(']')?;
@@ -32,7 +32,7 @@ pub fn verdicts(reply: &Reply, shown: usize) -> Result<Vec<Verdict>> {
     };
     let bits = list.iter().map(bit).collect::<Result<Vec<bool>>>()?;
     if reply.chances.is_empty() {
-        return Ok(bits.into_iter().map(|is_active| Verdict { is_active, chance: None }).collect());
+        return Ok(bits.into_iter().map(|is_active| TextVerdict { is_active, chance: None }).collect());
     }
     let named = reply.chances.iter().filter(|chances| chances.token.contains(['0', '1']));
     let chances: Vec<f64> = named.map(|chances| yes(&chances.top)).collect();
@@ -40,7 +40,11 @@ pub fn verdicts(reply: &Reply, shown: usize) -> Result<Vec<Verdict>> {
         let found = chances.len();
         return Err(err!(Format, "expected {shown} tokens with a 0 or a 1 in the answer, found {found}"));
     }
-    Ok(bits.into_iter().zip(chances).map(|(is_active, chance)| Verdict { is_active, chance: Some(chance) }).collect())
+    Ok(bits
+        .into_iter()
+        .zip(chances)
+        .map(|(is_active, chance)| TextVerdict { is_active, chance: Some(chance) })
+        .collect())
 }
 
 /// Returns P(1) / (P(0) + P(1)); 0 where none of the likeliest tokens has either digit.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::explanation::{By, Explanation};
+use super::explanation::{Answerer, Explanation};
 use super::fragments::{FragmentOptions, Fragments, Half};
 use super::simulation::MOST;
 use super::words::{marked, one_line, shown};
@@ -41,7 +41,7 @@ pub fn explain(
     model: &Model,
     list: &FeatureList,
     text: &Text,
-    by: By,
+    by: Answerer,
     options: &ExplainOptions,
     task: &Task,
 ) -> Result<Vec<Explanation>> {
@@ -50,21 +50,21 @@ pub fn explain(
 }
 
 /// Explains features by fragments that were read.
-pub fn of_fragments(fragments: &Fragments, by: By, task: &Task) -> Result<Vec<Explanation>> {
+pub fn of_fragments(fragments: &Fragments, by: Answerer, task: &Task) -> Result<Vec<Explanation>> {
     let features = 0..fragments.read.codes.len();
     let strongest: Vec<Vec<usize>> =
         features.map(|feature| every_second(&fragments.sorted(feature, Half::Explainer).0, SHOWN)).collect();
     let is_enough = |feature: &usize| strongest.get(*feature).is_some_and(|of| of.len() == SHOWN);
     let mut found = vec![Explanation::in_words(""); strongest.len()];
     match by {
-        By::Rules => {
+        Answerer::Rules => {
             let until = fragments.places(fragments.half(Half::Judge).start).start;
             let rules = describe::rules(&fragments.read, until, task)?;
             for (feature, rule) in rules.into_iter().enumerate().filter(|(feature, _)| is_enough(feature)) {
                 found[feature] = Explanation { text: rule.as_ref().map_or_else(String::new, |r| r.text.clone()), rule };
             }
         }
-        By::Words(answers) => {
+        Answerer::Words(answers) => {
             let active: Vec<usize> = (0..strongest.len()).filter(is_enough).collect();
             let questions: Vec<Question> =
                 active.iter().map(|feature| question(fragments, *feature, &strongest[*feature])).collect();

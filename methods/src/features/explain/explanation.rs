@@ -21,7 +21,7 @@ impl Explanation {
 
 /// Explainers and judges of features.
 #[derive(Clone, Copy)]
-pub enum By<'a> {
+pub enum Answerer<'a> {
     /// Rules over facts of tokens, without a language model. They see tokens, what is directly before them, their form
     /// and their labels; not meaning, nothing further back, and not how strongly a feature is active.
     Rules,
@@ -29,12 +29,12 @@ pub enum By<'a> {
     Words(&'a dyn Answers),
 }
 
-impl By<'_> {
+impl Answerer<'_> {
     /// Returns the name in titles of tables.
     pub fn name(&self) -> String {
         match self {
-            By::Rules => "rules".into(),
-            By::Words(answers) => answers.name(),
+            Answerer::Rules => "rules".into(),
+            Answerer::Words(answers) => answers.name(),
         }
     }
 }

@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use crate::base::random::{Seed, stream};
 use crate::base::{Result, Task};
 use crate::data::Text;
-use crate::data::pack::{Encoded, Encoder, Row};
+use crate::data::pack::{EncodedDocument, Encoder, Row};
 use crate::err;
 use crate::features::TextCodes;
 use crate::features::feature::{FeatureList, tokenizer};
@@ -187,7 +187,7 @@ fn rows(
     Ok((explaining, middle))
 }
 
-fn cut(document: &Encoded, start: usize, length: usize) -> Row {
+fn cut(document: &EncodedDocument, start: usize, length: usize) -> Row {
     let range = start..start + length;
     let of = |values: &Vec<u32>| values.get(range.clone()).unwrap_or_default().to_vec();
     let labels = document

@@ -2,9 +2,9 @@
 //! averaged, a row for each.
 
 use super::explainer::{self, LENGTH};
-use super::explanation::By;
+use super::explanation::Answerer;
 use super::fragments::Fragments;
-use super::score::{self, Details, ScoreOptions, Scored};
+use super::score::{self, Details, ExplanationScore, ScoreOptions};
 use crate::base::bootstrap::bootstrap;
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
@@ -19,7 +19,7 @@ pub fn interpretability(
     model: &Model,
     groups: &[(String, FeatureList)],
     text: &Text,
-    (explainer, judge): (By, By),
+    (explainer, judge): (Answerer, Answerer),
     options: &ScoreOptions,
     task: &Task,
 ) -> Result<Table> {
@@ -27,9 +27,10 @@ pub fn interpretability(
     let to_explain = Fragments::of(model, &all, text, (&options.fragments, LENGTH, options.seed), task)?;
     let explanations = explainer::of_fragments(&to_explain, explainer, task)?;
     let usual = options.method.length();
-    let to_judge = match usual == LENGTH {
-        true => to_explain,
-        false => Fragments::of(model, &all, text, (&options.fragments, usual, options.seed), task)?,
+    let to_judge = if usual == LENGTH {
+        to_explain
+    } else {
+        Fragments::of(model, &all, text, (&options.fragments, usual, options.seed), task)?
     };
     let mut rows = Vec::new();
     let mut first = 0;
@@ -59,9 +60,9 @@ fn together(groups: &[(String, FeatureList)]) -> FeatureList {
     all
 }
 
-fn row(name: &str, scored: &[Scored]) -> Vec<Cell> {
+fn row(name: &str, scored: &[ExplanationScore]) -> Vec<Cell> {
     let own: Vec<f64> = scored.iter().filter_map(|one| one.score).collect();
-    let of = |value: &dyn Fn(&Scored) -> Option<f64>| mean(scored.iter().filter_map(value));
+    let of = |value: &dyn Fn(&ExplanationScore) -> Option<f64>| mean(scored.iter().filter_map(value));
     let drawn = |drawn: &[usize]| drawn.iter().filter_map(|at| own.get(*at)).sum::<f64>() / drawn.len() as f64;
     let [low, high] =
         bootstrap(own.len(), SEED, drawn).map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));

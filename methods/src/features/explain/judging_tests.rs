@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::fragments::{FragmentOptions, Fragments, Half};
 use super::score::Details;
-use super::{By, ExplainOptions, Explanation, Method, ScoreOptions, Scored, explain, score};
+use super::{Answerer, ExplainOptions, Explanation, ExplanationScore, Method, ScoreOptions, explain, score};
 use crate::base::questions::{Answers, Question, Reply};
 use crate::base::random::{Caller, Randomness, Seed};
 use crate::base::{Result, Task};
@@ -53,12 +53,12 @@ fn options(method: Method) -> ScoreOptions {
 }
 
 /// A judge that answers by the question's list of texts or tokens.
-struct Judge<'a> {
+struct ListJudge<'a> {
     answer: &'a dyn Fn(&Value) -> Result<String>,
     asked: Cell<usize>,
 }
 
-impl Answers for Judge<'_> {
+impl Answers for ListJudge<'_> {
     fn name(&self) -> String {
         "a judge".into()
     }
@@ -73,11 +73,12 @@ impl Answers for Judge<'_> {
     }
 }
 
-fn scored(method: Method, answer: &dyn Fn(&Value) -> Result<String>) -> (Vec<Scored>, usize) {
+fn scored(method: Method, answer: &dyn Fn(&Value) -> Result<String>) -> (Vec<ExplanationScore>, usize) {
     let (model, list, text) = sample();
-    let judge = Judge { answer, asked: Cell::new(0) };
+    let judge = ListJudge { answer, asked: Cell::new(0) };
     let words = ["one", "another"].map(Explanation::in_words);
-    let found = score(&model, &list, &words, &text, By::Words(&judge), &options(method), &Task::default()).unwrap();
+    let found =
+        score(&model, &list, &words, &text, Answerer::Words(&judge), &options(method), &Task::default()).unwrap();
     (found, judge.asked.get())
 }
 
@@ -179,12 +180,12 @@ fn rules_explain_and_judge_without_asking_anybody() {
     let (model, list, text) = sample();
     let options = options(Method::Simulation);
     let asked = ExplainOptions { fragments: options.fragments.clone(), ..ExplainOptions::default() };
-    let words = explain(&model, &list, &text, By::Rules, &asked, &Task::default()).unwrap();
-    let found = score(&model, &list, &words, &text, By::Rules, &options, &Task::default()).unwrap();
+    let words = explain(&model, &list, &text, Answerer::Rules, &asked, &Task::default()).unwrap();
+    let found = score(&model, &list, &words, &text, Answerer::Rules, &options, &Task::default()).unwrap();
     assert!(found.iter().zip(&words).all(|(found, words)| found.score.is_some() != words.text.is_empty()), "{found:?}");
-    let again = score(&model, &list, &words, &text, By::Rules, &options, &Task::default()).unwrap();
+    let again = score(&model, &list, &words, &text, Answerer::Rules, &options, &Task::default()).unwrap();
     assert_eq!(again, found);
     let own = [Explanation::in_words("mine"), words[1].clone()];
-    let error = score(&model, &list, &own, &text, By::Rules, &options, &Task::default()).unwrap_err();
+    let error = score(&model, &list, &own, &text, Answerer::Rules, &options, &Task::default()).unwrap_err();
     assert_eq!(error.about.as_deref(), Some("explanation"));
 }

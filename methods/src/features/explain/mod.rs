@@ -25,8 +25,8 @@ mod recorded_tests;
 #[cfg(test)]
 mod tests;
 
-pub use by_model::Continuing;
+pub use by_model::ModelAnswerer;
 pub use explainer::{ExplainOptions, explain};
-pub use explanation::{By, Explanation};
+pub use explanation::{Answerer, Explanation};
 pub use interpretability::interpretability;
-pub use score::{Method, ScoreOptions, Scored, score, table};
+pub use score::{ExplanationScore, Method, ScoreOptions, score, table};

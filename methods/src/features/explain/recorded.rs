@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::classified;
 use super::delphi;
 use super::explanation::Explanation;
-use super::score::{self, Method, Scored};
-use super::simulated::{self, Predicted, Simulated, Sums};
+use super::score::{self, ExplanationScore, Method};
+use super::simulated::{self, CorrelationSums, FragmentPrediction, SimulationScores};
 use super::simulation;
-use super::verdicts::{self, Verdict};
+use super::verdicts::{self, TextVerdict};
 use super::words;
 use crate::base::files::Files;
 use crate::base::questions::{Reply, TokenChances};
@@ -110,7 +110,7 @@ impl TryFrom<Value> for Top {
 }
 
 /// The truth about each text of an exchange, and the verdict on it.
-type Verdicts = (Vec<bool>, Vec<Result<Verdict>>);
+type Verdicts = (Vec<bool>, Vec<Result<TextVerdict>>);
 
 /// The activations of an exchange, and the simulated ones.
 type Simulation = (Vec<f64>, Result<Vec<f64>>);
@@ -129,9 +129,10 @@ impl Exchange {
         if values.is_empty() {
             return Err(err!(Argument, "expected at least one exchange, found none").hint(HINT));
         }
-        let of = |(at, value): (usize, &Value)| match value.is_object() {
-            true => Self::deserialize(value).map_err(|e| err!(Format, "exchange {at}: {e}").hint(HINT)),
-            false => {
+        let of = |(at, value): (usize, &Value)| {
+            if value.is_object() {
+                Self::deserialize(value).map_err(|e| err!(Format, "exchange {at}: {e}").hint(HINT))
+            } else {
                 let beginning: String = value.to_string().chars().take(60).collect();
                 Err(err!(Format, "expected exchange {at} to be a map, found {beginning}").hint(HINT))
             }
@@ -176,7 +177,7 @@ impl Exchange {
                 same_length("chances", chances.len(), "said", said.len())?;
                 let verdict = |(said, chance): (&Option<bool>, Option<f64>)| {
                     let is_active = said.ok_or_else(|| err!(Format, "nothing was said of the text"))?;
-                    Ok(Verdict { is_active, chance })
+                    Ok(TextVerdict { is_active, chance })
                 };
                 said.iter().zip(chances).map(verdict).collect()
             }
@@ -276,22 +277,22 @@ fn by_feature(exchanges: &[Exchange]) -> Vec<(String, Vec<usize>)> {
 /// feature's explanation, but the same answers in another order.
 pub fn scores(exchanges: &[Exchange], options: &AnswerOptions, task: &Task) -> Result<Table> {
     let groups = by_feature(exchanges);
-    let mut scored: Vec<Scored> = Vec::with_capacity(groups.len());
+    let mut scored: Vec<ExplanationScore> = Vec::with_capacity(groups.len());
     match options.method {
         Method::Simulation => {
             // Where one side is constant delphi has no correlation.
             let correlation = match options.read_as {
-                ReadAs::Ours => Sums::correlation_or_0,
-                ReadAs::Delphi => Sums::correlation,
+                ReadAs::Ours => CorrelationSums::correlation_or_0,
+                ReadAs::Delphi => CorrelationSums::correlation,
             };
             let all = all_simulations(exchanges, options.read_as)?;
             for (_, members) in &groups {
                 task.check()?;
                 let own: Vec<Result<Vec<f64>>> = members.iter().map(|at| all[*at].1.clone()).collect();
                 let beside = |(at, own): (&usize, _)| beside(&all[*at].0, own);
-                let read: Vec<Predicted> = members.iter().zip(&own).filter_map(beside).collect();
-                let found = Simulated { top: None, random: None, ..Simulated::of(&read, correlation) };
-                scored.push(Scored::of_simulation(&found, &own, simulated::shuffled(&read)));
+                let read: Vec<FragmentPrediction> = members.iter().zip(&own).filter_map(beside).collect();
+                let found = SimulationScores { top: None, random: None, ..SimulationScores::of(&read, correlation) };
+                scored.push(ExplanationScore::of_simulation(&found, &own, simulated::shuffled(&read)));
             }
         }
         Method::Detection | Method::Fuzzing => {
@@ -299,10 +300,10 @@ pub fn scores(exchanges: &[Exchange], options: &AnswerOptions, task: &Task) -> R
             for (_, members) in &groups {
                 task.check()?;
                 let truth = members.iter().flat_map(|at| &all[*at].0);
-                let own: Vec<Result<Verdict>> = members.iter().flat_map(|at| all[*at].1.clone()).collect();
-                let answered = |(truth, said): (&bool, &Result<Verdict>)| Some((*truth, *said.as_ref().ok()?));
-                let answered: Vec<(bool, Verdict)> = truth.zip(&own).filter_map(answered).collect();
-                scored.push(Scored::of_verdicts(&answered, &own, classified::shuffled(&answered)));
+                let own: Vec<Result<TextVerdict>> = members.iter().flat_map(|at| all[*at].1.clone()).collect();
+                let answered = |(truth, said): (&bool, &Result<TextVerdict>)| Some((*truth, *said.as_ref().ok()?));
+                let answered: Vec<(bool, TextVerdict)> = truth.zip(&own).filter_map(answered).collect();
+                scored.push(ExplanationScore::of_verdicts(&answered, &own, classified::shuffled(&answered)));
             }
         }
     }
@@ -321,8 +322,8 @@ pub fn scores(exchanges: &[Exchange], options: &AnswerOptions, task: &Task) -> R
 }
 
 /// Pairs a prediction that could be read with the activations.
-fn beside<'a>(codes: &[f64], own: &'a Result<Vec<f64>>) -> Option<Predicted<'a>> {
-    Some(Predicted { is_top: false, predicted: own.as_ref().ok()?, codes: codes.to_vec() })
+fn beside<'a>(codes: &[f64], own: &'a Result<Vec<f64>>) -> Option<FragmentPrediction<'a>> {
+    Some(FragmentPrediction { is_top: false, predicted: own.as_ref().ok()?, codes: codes.to_vec() })
 }
 
 /// Returns a table of what was read from each answer: a row for each text that was judged, or each token that was

@@ -29,8 +29,7 @@ fn column(table: &Table, name: &str) -> Vec<Cell> {
 }
 
 fn fixture(name: &str) -> Value {
-    let place = format!("{}/../tests/fixtures/scores/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_str(&std::fs::read_to_string(place).unwrap()).unwrap()
+    kit::json(format!("scores/{name}.json"))
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use super::classified::{self, Confusion};
 use super::explainer;
-use super::explanation::{By, Explanation};
+use super::explanation::{Answerer, Explanation};
 use super::fragments::{FragmentOptions, Fragments};
-use super::simulated::{self, Judged, Simulated, Sums};
-use super::verdicts::Verdict;
+use super::simulated::{self, CorrelationSums, JudgedFragment, SimulationScores};
+use super::verdicts::TextVerdict;
 use crate::base::random::{OF_CALL, Seed};
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
@@ -50,7 +50,7 @@ crate::options! {
 
 /// The score of an explanation.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Scored {
+pub struct ExplanationScore {
     /// The correlation over the strongest and the drawn fragments, in simulation; the balanced accuracy, in detection
     /// and fuzzing. None for a feature that is too seldom active, and where no answer could be read.
     pub score: Option<f64>,
@@ -80,9 +80,9 @@ impl Default for Details {
     }
 }
 
-impl Scored {
+impl ExplanationScore {
     /// Builds the score of a simulation with given predictions and its baseline.
-    pub fn of_simulation(found: &Simulated, own: &[Result<Vec<f64>>], by_other: Option<f64>) -> Self {
+    pub fn of_simulation(found: &SimulationScores, own: &[Result<Vec<f64>>], by_other: Option<f64>) -> Self {
         Self {
             score: found.both,
             interval: found.interval,
@@ -95,7 +95,7 @@ impl Scored {
     }
 
     /// Builds the score of verdicts: `answered` are those that could be read, with the truth; `own` are all of them.
-    pub fn of_verdicts(answered: &[(bool, Verdict)], own: &[Result<Verdict>], by_other: Option<f64>) -> Self {
+    pub fn of_verdicts(answered: &[(bool, TextVerdict)], own: &[Result<TextVerdict>], by_other: Option<f64>) -> Self {
         let confusion = classified::confusion(answered);
         Self {
             score: confusion.balanced(),
@@ -115,10 +115,10 @@ pub fn score(
     list: &FeatureList,
     explanations: &[Explanation],
     text: &Text,
-    by: By,
+    by: Answerer,
     options: &ScoreOptions,
     task: &Task,
-) -> Result<Vec<Scored>> {
+) -> Result<Vec<ExplanationScore>> {
     let features = list.features.len();
     let found = explanations.len();
     if features != found {
@@ -136,9 +136,9 @@ pub fn of_fragments(
     fragments: &Fragments,
     first: usize,
     explanations: &[Explanation],
-    (by, options): (By, &ScoreOptions),
+    (by, options): (Answerer, &ScoreOptions),
     task: &Task,
-) -> Result<Vec<Scored>> {
+) -> Result<Vec<ExplanationScore>> {
     let found = match options.method {
         Method::Simulation => by_simulation(fragments, first, explanations, by, task)?,
         method => by_verdicts(fragments, first, explanations, (by, method == Method::Fuzzing, options.contexts), task)?,
@@ -148,7 +148,7 @@ pub fn of_fragments(
 }
 
 /// Reports how many answers were left out, and why the first of them was.
-pub fn say_failures(scored: &[Scored], task: &Task) {
+pub fn say_failures(scored: &[ExplanationScore], task: &Task) {
     let failed: usize = scored.iter().map(|one| one.failed).sum();
     if let Some(why) = scored.iter().find_map(|one| one.why.as_ref()) {
         task.say(&format!("{failed} answers could not be read and are left out; of the first: {why}"));
@@ -168,13 +168,14 @@ fn by_simulation(
     fragments: &Fragments,
     first: usize,
     explanations: &[Explanation],
-    by: By,
+    by: Answerer,
     task: &Task,
-) -> Result<Vec<Scored>> {
+) -> Result<Vec<ExplanationScore>> {
     let judged = |(at, explanation): (usize, &Explanation)| {
         if explanation.text.is_empty() { None } else { simulated::judged(fragments, first + at) }
     };
-    let judged: Vec<Vec<Judged>> = explanations.iter().enumerate().map(|one| judged(one).unwrap_or_default()).collect();
+    let judged: Vec<Vec<JudgedFragment>> =
+        explanations.iter().enumerate().map(|one| judged(one).unwrap_or_default()).collect();
     let others = others(explanations);
     let mut asked = Vec::new();
     for ((explanation, other), judged) in explanations.iter().zip(&others).zip(&judged) {
@@ -186,7 +187,7 @@ fn by_simulation(
     let mut scored = Vec::new();
     for (at, (judged, other)) in judged.iter().zip(&others).enumerate() {
         if judged.is_empty() {
-            scored.push(Scored::default());
+            scored.push(ExplanationScore::default());
             continue;
         }
         let own: Vec<_> = predicted.by_ref().take(judged.len()).collect();
@@ -195,11 +196,15 @@ fn by_simulation(
             Some(_) => {
                 let of_other: Vec<_> = predicted.by_ref().take(judged.len()).collect();
                 let read = simulated::read(fragments, first + at, judged, &of_other);
-                Simulated::of(&read, Sums::correlation_or_0).both
+                SimulationScores::of(&read, CorrelationSums::correlation_or_0).both
             }
             None => simulated::shuffled(&read),
         };
-        scored.push(Scored::of_simulation(&Simulated::of(&read, Sums::correlation_or_0), &own, by_other));
+        scored.push(ExplanationScore::of_simulation(
+            &SimulationScores::of(&read, CorrelationSums::correlation_or_0),
+            &own,
+            by_other,
+        ));
     }
     Ok(scored)
 }
@@ -208,9 +213,9 @@ fn by_verdicts(
     fragments: &Fragments,
     first: usize,
     explanations: &[Explanation],
-    (by, is_fuzzing, contexts): (By, bool, usize),
+    (by, is_fuzzing, contexts): (Answerer, bool, usize),
     task: &Task,
-) -> Result<Vec<Scored>> {
+) -> Result<Vec<ExplanationScore>> {
     let samples = |(at, explanation): (usize, &Explanation)| {
         if explanation.text.is_empty() { None } else { classified::samples(fragments, first + at, contexts) }
     };
@@ -227,7 +232,7 @@ fn by_verdicts(
     for (samples, other) in samples.iter().zip(&others) {
         if samples.is_empty() {
             let details = Details::Verdicts { confusion: Confusion::default(), auc: None };
-            scored.push(Scored { details, ..Scored::default() });
+            scored.push(ExplanationScore { details, ..ExplanationScore::default() });
             continue;
         }
         let own = verdicts.next().unwrap_or_default();
@@ -239,7 +244,7 @@ fn by_verdicts(
             }
             None => classified::shuffled(&answered),
         };
-        scored.push(Scored::of_verdicts(&answered, &own, by_other));
+        scored.push(ExplanationScore::of_verdicts(&answered, &own, by_other));
     }
     Ok(scored)
 }
@@ -249,7 +254,13 @@ fn first_failure<T>(found: &[Result<T>]) -> Option<String> {
 }
 
 /// Returns scores as rows of a table, with the names of their features and of the judge.
-pub fn table(names: &[String], explanations: &[Explanation], scored: &[Scored], by: &str, method: Method) -> Table {
+pub fn table(
+    names: &[String],
+    explanations: &[Explanation],
+    scored: &[ExplanationScore],
+    by: &str,
+    method: Method,
+) -> Table {
     let (what, own): (&str, &[&str]) = match method {
         Method::Simulation => ("correlation of simulated and real codes", &["top", "random", "fragments"]),
         Method::Detection => {
@@ -261,7 +272,7 @@ pub fn table(names: &[String], explanations: &[Explanation], scored: &[Scored], 
     };
     let columns = [&["feature", "explanation", "score", "low", "high", "by another's"], own, &["failed"]].concat();
     let number = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Float);
-    let row = |((name, explanation), found): ((&String, &Explanation), &Scored)| {
+    let row = |((name, explanation), found): ((&String, &Explanation), &ExplanationScore)| {
         let [low, high] = [0, 1].map(|end| number(found.interval.map(|ends| ends[end])));
         let mut row = vec![
             name.as_str().into(),

@@ -1,7 +1,7 @@
 //! The score of simulation: the correlation of simulated with real activations over all tokens of some fragments.
 
 use super::explainer::every_second;
-use super::explanation::{By, Explanation};
+use super::explanation::{Answerer, Explanation};
 use super::fragments::{Fragments, Half};
 use super::simulation::{self, MOST};
 use crate::base::bootstrap::bootstrap;
@@ -18,7 +18,7 @@ const SEED: u64 = 0;
 
 /// A fragment that is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Judged {
+pub struct JudgedFragment {
     pub fragment: usize,
     /// Whether the fragment is one of the strongest; else it was drawn.
     pub is_top: bool,
@@ -26,7 +26,7 @@ pub struct Judged {
 
 /// Returns every second one of the ten strongest fragments of the judge's half, and as many others, drawn from those in
 /// which the feature is active; none where it is active in less than ten.
-pub fn judged(fragments: &Fragments, feature: usize) -> Option<Vec<Judged>> {
+pub fn judged(fragments: &Fragments, feature: usize) -> Option<Vec<JudgedFragment>> {
     let (mut active, _) = fragments.sorted(feature, Half::Judge);
     if active.len() < 2 * OF_EACH {
         return None;
@@ -34,7 +34,8 @@ pub fn judged(fragments: &Fragments, feature: usize) -> Option<Vec<Judged>> {
     let rest = active.split_off((2 * OF_EACH).min(active.len() / 2));
     let top = every_second(&active, OF_EACH);
     let random = fragments.drawn(rest, OF_EACH, feature, "fragments to judge");
-    let of = |fragments: Vec<usize>, is_top| fragments.into_iter().map(move |fragment| Judged { fragment, is_top });
+    let of =
+        |fragments: Vec<usize>, is_top| fragments.into_iter().map(move |fragment| JudgedFragment { fragment, is_top });
     Some(of(top, true).chain(of(random, false)).collect())
 }
 
@@ -42,11 +43,11 @@ pub fn judged(fragments: &Fragments, feature: usize) -> Option<Vec<Judged>> {
 pub fn predictions(
     fragments: &Fragments,
     asked: &[(&Explanation, usize)],
-    by: By,
+    by: Answerer,
     task: &Task,
 ) -> Result<Vec<Result<Vec<f64>>>> {
     match by {
-        By::Rules => {
+        Answerer::Rules => {
             let known = KnownFacts::of(&fragments.read);
             let mut found = Vec::with_capacity(asked.len());
             // All fragments of an explanation come together.
@@ -63,7 +64,7 @@ pub fn predictions(
             }
             Ok(found)
         }
-        By::Words(answers) => {
+        Answerer::Words(answers) => {
             let tokens: Vec<Vec<&str>> = asked.iter().map(|(_, fragment)| fragments.tokens(*fragment)).collect();
             let question = |((explanation, _), tokens): (&(&Explanation, usize), &Vec<&str>)| {
                 simulation::question(&explanation.text, tokens)
@@ -87,7 +88,7 @@ pub fn holds(explanation: &Explanation, known: &KnownFacts) -> Result<Vec<bool>>
 
 /// The correlations of simulated and real activations.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Simulated {
+pub struct SimulationScores {
     /// The correlation over the strongest fragments and the drawn ones together; none where all answers failed.
     pub both: Option<f64>,
     /// The interval by the bootstrap over fragments.
@@ -99,7 +100,7 @@ pub struct Simulated {
 }
 
 /// The prediction for a fragment, and its real activations.
-pub struct Predicted<'a> {
+pub struct FragmentPrediction<'a> {
     pub is_top: bool,
     pub predicted: &'a [f64],
     pub codes: Vec<f64>,
@@ -109,28 +110,28 @@ pub struct Predicted<'a> {
 pub fn read<'a>(
     fragments: &Fragments,
     feature: usize,
-    judged: &[Judged],
+    judged: &[JudgedFragment],
     predicted: &'a [Result<Vec<f64>, Error>],
-) -> Vec<Predicted<'a>> {
-    let of = |(judged, found): (&Judged, &'a Result<Vec<f64>, Error>)| {
+) -> Vec<FragmentPrediction<'a>> {
+    let of = |(judged, found): (&JudgedFragment, &'a Result<Vec<f64>, Error>)| {
         let predicted = found.as_ref().ok()?;
         let codes = fragments.codes(feature, judged.fragment);
-        Some(Predicted { is_top: judged.is_top, predicted, codes })
+        Some(FragmentPrediction { is_top: judged.is_top, predicted, codes })
     };
     judged.iter().zip(predicted).filter_map(of).collect()
 }
 
-impl Simulated {
+impl SimulationScores {
     /// Computes the scores of predictions; `score` computes one from the sums over some fragments.
-    pub fn of(read: &[Predicted], score: fn(Sums) -> Option<f64>) -> Self {
-        let sums: Vec<(bool, Sums)> =
-            read.iter().map(|one| (one.is_top, Sums::of(one.predicted, &one.codes))).collect();
+    pub fn of(read: &[FragmentPrediction], score: fn(CorrelationSums) -> Option<f64>) -> Self {
+        let sums: Vec<(bool, CorrelationSums)> =
+            read.iter().map(|one| (one.is_top, CorrelationSums::of(one.predicted, &one.codes))).collect();
         let of = |wanted: &dyn Fn(bool) -> bool| {
             let some = sums.iter().filter(|(is_top, _)| wanted(*is_top)).map(|(_, sums)| *sums);
-            some.reduce(Sums::and).and_then(score)
+            some.reduce(CorrelationSums::and).and_then(score)
         };
         let drawn = |drawn: &[usize]| {
-            let all = drawn.iter().filter_map(|at| sums.get(*at)).map(|(_, sums)| *sums).reduce(Sums::and);
+            let all = drawn.iter().filter_map(|at| sums.get(*at)).map(|(_, sums)| *sums).reduce(CorrelationSums::and);
             all.and_then(score).unwrap_or(f64::NAN)
         };
         Self {
@@ -145,18 +146,18 @@ impl Simulated {
 
 /// Returns the score of a random baseline: each fragment judged by the predictions of another one, a mean over all
 /// cyclic shifts.
-pub fn shuffled(read: &[Predicted]) -> Option<f64> {
+pub fn shuffled(read: &[FragmentPrediction]) -> Option<f64> {
     let turned = |by: usize| {
         let others = read.iter().cycle().skip(by);
-        let sums = read.iter().zip(others).map(|(one, other)| Sums::of(other.predicted, &one.codes));
-        sums.reduce(Sums::and).and_then(Sums::correlation).unwrap_or_default()
+        let sums = read.iter().zip(others).map(|(one, other)| CorrelationSums::of(other.predicted, &one.codes));
+        sums.reduce(CorrelationSums::and).and_then(CorrelationSums::correlation).unwrap_or_default()
     };
     (read.len() > 1).then(|| (1..read.len()).map(turned).sum::<f64>() / (read.len() - 1) as f64)
 }
 
 /// Sums that a correlation is computed from, so that those of fragments add up.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sums {
+pub struct CorrelationSums {
     n: f64,
     x: f64,
     y: f64,
@@ -165,7 +166,7 @@ pub struct Sums {
     xy: f64,
 }
 
-impl Sums {
+impl CorrelationSums {
     pub fn of(x: &[f64], y: &[f64]) -> Self {
         let sum = |of: &dyn Fn(f64, f64) -> f64| x.iter().zip(y).map(|(x, y)| of(*x, *y)).sum();
         Self {

@@ -1,19 +1,19 @@
 //! Tests that scores equal those of delphi from the same recorded answers (tests/fixtures/scores, made by the library
 //! itself), but for its errors, which are named where they show.
 
+use kit::assert_near;
 use serde_json::Value;
 
-use super::classified::{Confusion, Sample, answered, auc, confusion, marks};
-use super::simulated::Sums;
-use super::verdicts::{self, Verdict};
+use super::classified::{Confusion, JudgedContext, answered, auc, confusion, marks};
+use super::simulated::CorrelationSums;
+use super::verdicts::{self, TextVerdict};
 use super::words::marked;
 use super::{simulation, words};
 use crate::base::Result;
 use crate::base::questions::{Reply, TokenChances};
 
 fn fixture(name: &str) -> Value {
-    let place = format!("{}/../tests/fixtures/scores/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_str(&std::fs::read_to_string(place).unwrap()).unwrap()
+    kit::json(format!("scores/{name}.json"))
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -26,11 +26,6 @@ fn numbers(value: &Value) -> Vec<f64> {
 
 fn texts(value: &Value) -> Vec<&str> {
     list(value).iter().map(|text| text.as_str().unwrap()).collect()
-}
-
-fn close(found: f64, expected: &Value) {
-    let expected = expected.as_f64().unwrap();
-    assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
 }
 
 fn reply(call: &Value) -> Reply {
@@ -48,11 +43,11 @@ fn reply(call: &Value) -> Reply {
 }
 
 /// Returns the verdicts of the recorded calls, and the truth about their texts.
-fn judged(of: &Value) -> (Vec<Sample>, Vec<Result<Verdict>>) {
+fn judged(of: &Value) -> (Vec<JudgedContext>, Vec<Result<TextVerdict>>) {
     let shown = of["n_examples_shown"].as_u64().unwrap() as usize;
     let truth =
-        |row: &Value| Sample { fragment: 0, is_active: row["activating"].as_bool().unwrap(), marks: Vec::new() };
-    let samples: Vec<Sample> = list(&of["results"]).iter().map(truth).collect();
+        |row: &Value| JudgedContext { fragment: 0, is_active: row["activating"].as_bool().unwrap(), marks: Vec::new() };
+    let samples: Vec<JudgedContext> = list(&of["results"]).iter().map(truth).collect();
     let mut found = Vec::new();
     for (call, some) in list(&of["calls"]).iter().zip(samples.chunks(shown)) {
         // The library wants five entries of its last call, too, which shows three texts, and drops the last two.
@@ -73,7 +68,7 @@ fn detection_and_fuzzing_have_the_numbers_of_the_library() {
             match found {
                 Ok(verdict) => {
                     assert_eq!(row["prediction"].as_bool(), Some(verdict.is_active));
-                    close(verdict.chance.unwrap(), &row["probability"]);
+                    assert_near(verdict.chance.unwrap(), &row["probability"], 1e-9);
                 }
                 Err(_) => assert!(row["prediction"].is_null()),
             }
@@ -90,12 +85,12 @@ fn detection_and_fuzzing_have_the_numbers_of_the_library() {
             false_negatives: count("false_negatives"),
         };
         assert_eq!(counts, expected);
-        close(counts.precision().unwrap(), &metrics["precision"]);
-        close(counts.recall().unwrap(), &metrics["recall"]);
-        close(counts.f1().unwrap(), &metrics["f1_score"]);
-        close(auc(&answered).unwrap(), &of["auc"]);
+        assert_near(counts.precision().unwrap(), &metrics["precision"], 1e-9);
+        assert_near(counts.recall().unwrap(), &metrics["recall"], 1e-9);
+        assert_near(counts.f1().unwrap(), &metrics["f1_score"], 1e-9);
+        assert_near(auc(&answered).unwrap(), &of["auc"], 1e-9);
         // What the library calls accuracy is the balanced one; the share of right verdicts is another number.
-        close(counts.balanced().unwrap(), &metrics["accuracy"]);
+        assert_near(counts.balanced().unwrap(), &metrics["accuracy"], 1e-9);
         let right = (expected.true_positives + expected.true_negatives) as f64 / 18.0;
         assert_eq!(counts.accuracy(), Some(right));
         // It counts no failures, and the answer [1, 0, 1] for five texts is one.
@@ -119,7 +114,8 @@ fn contexts_are_shown_and_marked_as_the_library_does() {
 #[test]
 fn simulations_have_the_correlations_of_the_library() {
     let of = fixture("simulation");
-    let mut groups: std::collections::BTreeMap<String, (Sums, Vec<Option<f64>>)> = std::collections::BTreeMap::new();
+    let mut groups: std::collections::BTreeMap<String, (CorrelationSums, Vec<Option<f64>>)> =
+        std::collections::BTreeMap::new();
     let mut differ = 0;
     for sequence in list(&of["sequences"]) {
         let mut found = Vec::new();
@@ -128,29 +124,29 @@ fn simulations_have_the_correlations_of_the_library() {
                 top.as_object().unwrap().iter().map(|(token, p)| (token.clone(), p.as_f64().unwrap())).collect();
             // The library keeps one probability of "3" and " 3", the last one; the right sum has both.
             let last: Vec<(String, f64)> = top.iter().filter(|(token, _)| token != "3").cloned().collect();
-            close(simulation::expected(&last).unwrap(), expected);
+            assert_near(simulation::expected(&last).unwrap(), expected, 1e-9);
             let right = simulation::expected(&top).unwrap();
             differ += usize::from((right - expected.as_f64().unwrap()).abs() > 1e-9);
             found.push(expected.as_f64().unwrap());
         }
-        let sums = Sums::of(&found, &numbers(&sequence["true"]));
+        let sums = CorrelationSums::of(&found, &numbers(&sequence["true"]));
         let mut groups_of = vec!["0".to_string()];
         if let Some(quantile) = sequence["quantile"].as_i64().filter(|quantile| *quantile > 0) {
             groups_of.push((quantile + 1).to_string());
         }
         for group in groups_of {
-            let known = groups.entry(group).or_insert((Sums::of(&[], &[]), Vec::new()));
+            let known = groups.entry(group).or_insert((CorrelationSums::of(&[], &[]), Vec::new()));
             *known = (known.0.and(sums), [known.1.clone(), vec![sums.correlation()]].concat());
         }
     }
     assert!(differ > 100, "{differ}");
     for (name, theirs) in of["groups"].as_object().unwrap() {
         let (sums, each) = &groups[name];
-        close(sums.correlation().unwrap(), &theirs["correlation"]);
+        assert_near(sums.correlation().unwrap(), &theirs["correlation"], 1e-9);
         assert_eq!(each.len() as u64, theirs["sequences"].as_u64().unwrap());
         for (found, expected) in each.iter().zip(list(&theirs["per_sequence"])) {
             match found {
-                Some(found) => close(*found, expected),
+                Some(found) => assert_near(*found, expected, 1e-9),
                 None => assert!(expected.is_null()),
             }
         }
@@ -185,9 +181,10 @@ fn plain_answers_are_read_as_by_the_library_and_those_that_fail_are_no_zeros() {
 fn with_chances(pieces: &[&str], at: usize, top: &[(&str, f64)]) -> Reply {
     let chances = |(place, token): (usize, &&str)| TokenChances {
         token: token.to_string(),
-        top: match place == at {
-            true => top.iter().map(|(token, p)| (token.to_string(), p.ln())).collect(),
-            false => vec![(token.to_string(), 0.0)],
+        top: if place == at {
+            top.iter().map(|(token, p)| (token.to_string(), p.ln())).collect()
+        } else {
+            vec![(token.to_string(), 0.0)]
         },
     };
     Reply { text: pieces.concat(), chances: pieces.iter().enumerate().map(chances).collect() }

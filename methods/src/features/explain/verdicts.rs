@@ -18,7 +18,7 @@ const FUZZING: &str = "A feature of a neural network is active at some tokens of
 
 /// The verdict of a judge on one text.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Verdict {
+pub struct TextVerdict {
     pub is_active: bool,
     /// The probability P(1) / (P(0) + P(1)), where the answer has the probabilities of its tokens.
     pub chance: Option<f64>,
@@ -35,7 +35,7 @@ pub fn question(explanation: &str, texts: &[&str], is_fuzzing: bool) -> Question
 }
 
 /// Reads the verdicts of an answer: the first list in it, which must have as many entries as there were texts.
-pub fn read(reply: &Reply, texts: usize) -> Result<Vec<Verdict>> {
+pub fn read(reply: &Reply, texts: usize) -> Result<Vec<TextVerdict>> {
     let list = reply.text.split_once('[').and_then(|(_, after)| Some(after.split_once(']')?.0));
     let list = list.ok_or_else(|| err!(Format, "expected a list of {texts} numbers, found none in the answer"))?;
     let bit = |entry: &str| match entry.trim() {
@@ -51,7 +51,11 @@ pub fn read(reply: &Reply, texts: usize) -> Result<Vec<Verdict>> {
     let named: Vec<&TokenChances> = reply.chances.iter().filter(|chances| digit(&chances.token).is_some()).collect();
     let is_same = named.iter().map(|chances| digit(&chances.token)).eq(bits.iter().map(|bit| Some(*bit)));
     let chance = |at: usize| if is_same { yes(&named.get(at)?.top) } else { None };
-    Ok(bits.iter().enumerate().map(|(at, is_active)| Verdict { is_active: *is_active, chance: chance(at) }).collect())
+    Ok(bits
+        .iter()
+        .enumerate()
+        .map(|(at, is_active)| TextVerdict { is_active: *is_active, chance: chance(at) })
+        .collect())
 }
 
 /// Returns the digit of a token, alone or with the signs of a list around it.

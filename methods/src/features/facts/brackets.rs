@@ -1,9 +1,9 @@
 //! Facts about round brackets: what opens and closes them, what is inside, and where one is due to close.
 
 use super::tokens::is_capitals;
-use super::{Fact, Role};
+use super::{Fact, FactRole};
 use crate::features::TextCodes;
-use crate::model::labels::{Column, Values};
+use crate::model::labels::{Column, ColumnKind};
 
 /// The contents of a bracket, by kinds of the labelled language (docs/grammar.md).
 const HELD: [(&str, &[&str]); 3] = [
@@ -16,8 +16,8 @@ pub fn facts(read: &TextCodes) -> Vec<Fact> {
     let sign = |id: &u32| read.texts.get(id).map_or(0, |text| opened(text));
     let signs: Vec<i64> = read.ids.iter().map(sign).collect();
     let mut facts = vec![
-        Fact::new("opens a bracket", Role::Clause, signs.iter().map(|sign| *sign > 0).collect()),
-        Fact::new("closes a bracket", Role::Clause, signs.iter().map(|sign| *sign < 0).collect()),
+        Fact::new("opens a bracket", FactRole::Clause, signs.iter().map(|sign| *sign > 0).collect()),
+        Fact::new("closes a bracket", FactRole::Clause, signs.iter().map(|sign| *sign < 0).collect()),
     ];
     let Some(depth) = read.label("depth") else { return facts };
     let inside: Vec<bool> = depth.iter().zip(&signs).map(|(depth, sign)| *depth > 0 && *sign == 0).collect();
@@ -25,9 +25,9 @@ pub fn facts(read: &TextCodes) -> Vec<Fact> {
         Some((column, values)) => held(column, values, &inside),
         None => by_looks(read, &inside),
     });
-    facts.insert(2, Fact::new("inside a bracket", Role::Where, inside));
+    facts.insert(2, Fact::new("inside a bracket", FactRole::Where, inside));
     if let Some(due) = read.label("due") {
-        facts.push(Fact::new("bracket due", Role::Clause, due.iter().map(|due| *due > 0).collect()));
+        facts.push(Fact::new("bracket due", FactRole::Clause, due.iter().map(|due| *due > 0).collect()));
     }
     facts
 }
@@ -39,14 +39,14 @@ fn opened(text: &str) -> i64 {
 
 /// Returns facts by the kind of the bracket, where it is known.
 fn held(column: &Column, values: &[u32], inside: &[bool]) -> Vec<Fact> {
-    let Values::Kind(kinds) = &column.values else { return Vec::new() };
+    let ColumnKind::Kind(kinds) = &column.values else { return Vec::new() };
     let fact = |(text, wanted): &(&str, &[&str])| {
         let is_wanted = |value: &u32| {
             let kind = (*value as usize).checked_sub(1).and_then(|kind| kinds.get(kind));
             kind.is_some_and(|kind| wanted.contains(kind))
         };
         let holds = values.iter().zip(inside).map(|(value, inside)| *inside && is_wanted(value));
-        Fact::new(*text, Role::Clause, holds.collect())
+        Fact::new(*text, FactRole::Clause, holds.collect())
     };
     HELD.iter().map(fact).collect()
 }
@@ -59,10 +59,10 @@ fn by_looks(read: &TextCodes, inside: &[bool]) -> Vec<Fact> {
         .iter()
         .zip(inside)
         .map(|(id, inside)| *inside && read.texts.get(id).is_some_and(|text| is_capitals(text)));
-    let mut facts = vec![Fact::new("acronym in a bracket", Role::Clause, capitals.collect())];
+    let mut facts = vec![Fact::new("acronym in a bracket", FactRole::Clause, capitals.collect())];
     if let Some(numeral) = read.label("numeral") {
         let year = numeral.iter().zip(inside).map(|(numeral, inside)| *inside && *numeral == YEAR);
-        facts.push(Fact::new("date in a bracket", Role::Clause, year.collect()));
+        facts.push(Fact::new("date in a bracket", FactRole::Clause, year.collect()));
     }
     facts
 }
@@ -94,8 +94,12 @@ mod tests {
     #[test]
     fn brackets_of_the_labelled_language_are_told_by_their_kind() {
         let kinds = vec!["acronym", "span", "date", "gloss"];
-        let column = Column { name: "paren_kind", of: crate::model::labels::Of::First, values: Values::Kind(kinds) };
-        let number = |name| Column { name, of: crate::model::labels::Of::First, values: Values::Number };
+        let column = Column {
+            name: "paren_kind",
+            of: crate::model::labels::DecidingByte::First,
+            values: ColumnKind::Kind(kinds),
+        };
+        let number = |name| Column { name, of: crate::model::labels::DecidingByte::First, values: ColumnKind::Number };
         let read = TextCodes {
             ids: vec![0, 1, 2, 0, 1],
             texts: [(0, " (".to_string()), (1, "x".into()), (2, "),".into())].into(),

@@ -10,7 +10,7 @@ use super::TextCodes;
 
 /// The part of a sentence that a fact is, so that several combine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum FactRole {
     /// The nature of the token: "a number".
     What,
     /// The surroundings of the token: "inside a bracket".
@@ -23,13 +23,13 @@ pub enum Role {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fact {
     pub text: String,
-    pub role: Role,
+    pub role: FactRole,
     /// Whether the fact is true of each token.
     pub holds: Vec<bool>,
 }
 
 impl Fact {
-    pub fn new(text: impl Into<String>, role: Role, holds: Vec<bool>) -> Self {
+    pub fn new(text: impl Into<String>, role: FactRole, holds: Vec<bool>) -> Self {
         Self { text: text.into(), role, holds }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::{Fact, Role};
+use super::{Fact, FactRole};
 use crate::features::TextCodes;
 
 /// A function that tells whether a token's text looks like something.
@@ -47,11 +47,11 @@ pub fn is_capitals(text: &str) -> bool {
 
 /// Returns facts on the form of all tokens and of those before them, which are the same for every feature.
 pub fn looks(read: &TextCodes) -> Vec<Fact> {
-    let mut facts = vec![Fact::new("first of its row", Role::What, first_of_rows(read))];
+    let mut facts = vec![Fact::new("first of its row", FactRole::What, first_of_rows(read))];
     for (text, looks) in LOOKS {
         let here = tokens(read, looks);
-        facts.push(Fact::new(format!("after {text}"), Role::Where, shifted(read, &here)));
-        facts.push(Fact::new(text, Role::What, here));
+        facts.push(Fact::new(format!("after {text}"), FactRole::Where, shifted(read, &here)));
+        facts.push(Fact::new(text, FactRole::What, here));
     }
     facts
 }
@@ -107,9 +107,9 @@ fn strongest<K: Ord + Copy>(sums: BTreeMap<K, f64>, count: usize) -> Vec<K> {
 fn named(read: &TextCodes, is_before: bool, verb: &str, what: &str, holds: impl Fn(&str) -> bool) -> Fact {
     let here = tokens(read, holds);
     match (is_before, verb) {
-        (false, _) => Fact::new(format!("token {verb} {what}"), Role::What, here),
-        (true, "is") => Fact::new(format!("after {what}"), Role::Where, shifted(read, &here)),
-        (true, _) => Fact::new(format!("after a token with {what}"), Role::Where, shifted(read, &here)),
+        (false, _) => Fact::new(format!("token {verb} {what}"), FactRole::What, here),
+        (true, "is") => Fact::new(format!("after {what}"), FactRole::Where, shifted(read, &here)),
+        (true, _) => Fact::new(format!("after a token with {what}"), FactRole::Where, shifted(read, &here)),
     }
 }
 

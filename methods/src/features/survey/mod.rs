@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 
 use crate::base::{Result, Task, memory, parallel};
 use crate::data::Text;
-use crate::data::harvest::{Block, HarvestOptions as Harvesting, Skipped, Streamed, TextReading};
+use crate::data::harvest::{ActivationBlock, FunctionSink, HarvestOptions as Harvesting, Skipped, TextReading};
 use crate::data::pack;
 use crate::err;
 use crate::features::feature::{site, tokenizer};
@@ -21,9 +21,9 @@ use crate::features::text_codes::TextCodes;
 use crate::model::Model;
 use crate::sae::{Sae, SparseCodes};
 
-pub use sizes::Sizes;
+pub use sizes::SizeClasses;
 pub use tally::{Moment, Tally};
-pub use tokens::{AtToken, Tokens};
+pub use tokens::{AtToken, TopTokens};
 pub use windows::{Window, Windows};
 
 /// The number of parallel parts of a dictionary's features, whatever the number of threads.
@@ -78,8 +78,8 @@ pub type Watch<'a> = (Window, &'a dyn Fn(usize, usize) -> bool);
 /// The distribution of a feature's activations over sizes, tokens and positions.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Spread {
-    pub sizes: Sizes,
-    pub tokens: Tokens,
+    pub sizes: SizeClasses,
+    pub tokens: TopTokens,
     /// The number of activations in each class of positions, and their sum there.
     pub positions: Vec<(u64, f64)>,
 }
@@ -144,7 +144,7 @@ impl Survey {
         }
         let mut survey = Self::begun(text.name(), saes, watch);
         let mut tidy_at = MANY_ROWS;
-        let mut sink = Streamed(|block: Block| {
+        let mut sink = FunctionSink(|block: ActivationBlock| {
             survey.note(&block);
             for (number, (sae, place)) in saes.iter().zip(&order).enumerate() {
                 task.check()?;
@@ -179,7 +179,8 @@ impl Survey {
         let is_read = |number, feature| codes.contains_key(&(number, feature));
         let mut survey = Self::begun(name, saes, Some((window, &is_read)));
         let ids = read.ids.clone();
-        let mut block = Block { activations: Vec::new(), tokens: ids, rows: Vec::new(), positions: Vec::new() };
+        let mut block =
+            ActivationBlock { activations: Vec::new(), tokens: ids, rows: Vec::new(), positions: Vec::new() };
         for (row, [start, end]) in read.starts.array_windows().enumerate() {
             block.rows.extend(std::iter::repeat_n(row as u32, end - start));
             block.positions.extend(0..(end - start) as u32);
@@ -209,8 +210,8 @@ impl Survey {
         }
     }
 
-    fn counts(&mut self, number: usize, feature: usize) -> Option<Counts<'_>> {
-        Some(Counts {
+    fn counts(&mut self, number: usize, feature: usize) -> Option<FeatureCounts<'_>> {
+        Some(FeatureCounts {
             tally: self.dictionaries.get_mut(number)?.get_mut(feature)?,
             spread: self.spreads.get_mut(number)?.get_mut(feature)?,
             windows: self.windows.get_mut(number)?.get_mut(feature)?,
@@ -233,7 +234,7 @@ impl Survey {
     }
 
     /// Counts the tokens of a block.
-    fn note(&mut self, block: &Block) {
+    fn note(&mut self, block: &ActivationBlock) {
         self.positions += block.len() as u64;
         for ((row, position), token) in block.rows.iter().zip(&block.positions).zip(&block.tokens) {
             *slot(&mut self.occurrences, *token as usize) += 1;
@@ -243,7 +244,7 @@ impl Survey {
     }
 
     /// Counts the activations of one dictionary.
-    fn take(&mut self, number: usize, codes: &SparseCodes, block: &Block, kept: KeptPositions) -> Result<()> {
+    fn take(&mut self, number: usize, codes: &SparseCodes, block: &ActivationBlock, kept: KeptPositions) -> Result<()> {
         let (Some(tallies), Some(spreads), Some(windows)) =
             (self.dictionaries.get_mut(number), self.spreads.get_mut(number), self.windows.get_mut(number))
         else {
@@ -254,9 +255,9 @@ impl Survey {
         let parts = tallies.chunks_mut(width).zip(spreads.chunks_mut(width)).zip(windows.chunks_mut(width));
         parallel::of_each(parts.enumerate(), &|(part, ((tallies, spreads), windows))| {
             let first = part * width;
-            let turned = Turned::of(codes, first, tallies.len());
+            let turned = CodesByFeature::of(codes, first, tallies.len());
             for (within, ((tally, spread), windows)) in tallies.iter_mut().zip(spreads).zip(windows).enumerate() {
-                let counts = Counts { tally, spread, windows };
+                let counts = FeatureCounts { tally, spread, windows };
                 counts.take(turned.feature(within), first + within, block, kept);
             }
         });
@@ -290,15 +291,15 @@ impl Survey {
 }
 
 /// Counts of one feature.
-struct Counts<'a> {
+struct FeatureCounts<'a> {
     tally: &'a mut Tally,
     spread: &'a mut Spread,
     windows: &'a mut Windows,
 }
 
-impl Counts<'_> {
+impl FeatureCounts<'_> {
     /// Counts its codes in a block, in order.
-    fn take(self, places: &[(usize, f32)], feature: usize, block: &Block, kept: KeptPositions) {
+    fn take(self, places: &[(usize, f32)], feature: usize, block: &ActivationBlock, kept: KeptPositions) {
         let Self { tally, spread, windows } = self;
         for (index, (at, code)) in places.iter().enumerate() {
             let (Some(row), Some(column), Some(token)) =
@@ -319,12 +320,12 @@ impl Counts<'_> {
 
 /// The activations of some features, feature after feature, each with its position in the block: a feature's counts are
 /// fetched once a block, not for each of its activations.
-struct Turned {
+struct CodesByFeature {
     starts: Vec<usize>,
     places: Vec<(usize, f32)>,
 }
 
-impl Turned {
+impl CodesByFeature {
     fn of(codes: &SparseCodes, first: usize, count: usize) -> Self {
         let each = || {
             (0..codes.rows()).flat_map(move |at| {
@@ -371,7 +372,7 @@ fn slot<T: Default + Clone>(list: &mut Vec<T>, at: usize) -> &mut T {
 }
 
 /// Refuses activations that are not finite, which would count as the strongest.
-fn finite(codes: &SparseCodes, block: &Block) -> Result<()> {
+fn finite(codes: &SparseCodes, block: &ActivationBlock) -> Result<()> {
     if codes.codes().iter().all(|code| code.is_finite()) {
         return Ok(());
     }

@@ -11,12 +11,12 @@ const KEPT: usize = 2;
 
 /// The sizes of activations above and below zero.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Sizes {
+pub struct SizeClasses {
     above: Side,
     below: Side,
 }
 
-impl Sizes {
+impl SizeClasses {
     /// Takes an activation that is not 0, with a number drawn for it, and returns whether its position is kept.
     pub fn take(&mut self, moment: Moment, draw: u64) -> bool {
         let side = if moment.code > 0.0 { &mut self.above } else { &mut self.below };
@@ -146,8 +146,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn taken(codes: &[f32]) -> Sizes {
-        let mut sizes = Sizes::default();
+    fn taken(codes: &[f32]) -> SizeClasses {
+        let mut sizes = SizeClasses::default();
         for (row, code) in codes.iter().enumerate() {
             sizes.take(Moment { row: row as u32, column: 0, code: *code }, mixed(row as u64));
         }
@@ -183,9 +183,9 @@ mod tests {
             let found = sizes.histogram();
             prop_assert_eq!(found.counts.iter().sum::<u64>(), codes.len() as u64);
             for (edges, count) in found.edges.windows(2).zip(&found.counts) {
-                let within = |code: &&f32| match **code > 0.0 {
-                    true => f64::from(**code) >= edges[0] && f64::from(**code) < edges[1],
-                    false => f64::from(**code) > edges[0] && f64::from(**code) <= edges[1],
+                let within = |code: &&f32| {
+                    let size = f64::from(**code);
+                    if size > 0.0 { size >= edges[0] && size < edges[1] } else { size > edges[0] && size <= edges[1] }
                 };
                 prop_assert_eq!(codes.iter().filter(within).count() as u64, *count);
             }

@@ -21,7 +21,7 @@ pub struct AtToken {
 /// The tokens with the largest sums, by the Space-Saving algorithm (Metwally et al. 2005) with activations as weights.
 /// A token that has more than the 32nd part of the whole sum is among them.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Tokens {
+pub struct TopTokens {
     /// The ids by themselves, since they are searched at every activation; no token has the largest id.
     ids: Vec<u32>,
     /// The largest sum that each token can have; 0 for a free slot.
@@ -29,7 +29,7 @@ pub struct Tokens {
     found: Vec<AtToken>,
 }
 
-impl Tokens {
+impl TopTokens {
     pub fn take(&mut self, token: u32, code: f32) {
         if self.ids.is_empty() {
             let none = AtToken { token: u32::MAX, fired: 0, sum: 0.0, missed: 0.0 };
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn few_tokens_are_counted_exactly() {
-        let mut tokens = Tokens::default();
+        let mut tokens = TopTokens::default();
         for i in 0..300_u32 {
             tokens.take(i % 30, if i % 30 == 7 { 2.0 } else { 1.0 });
         }
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn among_many_a_frequent_one_is_found_and_bounded() {
-        let mut tokens = Tokens::default();
+        let mut tokens = TopTokens::default();
         let mut whole = 0.0;
         for i in 0..20_000_u32 {
             let (token, code) = if i % 10 == 3 { (5, -3.0) } else { (100 + i * 7919 % 1000, 1.0) };

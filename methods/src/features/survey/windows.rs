@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::tally::Moment;
-use crate::data::harvest::Block;
+use crate::data::harvest::ActivationBlock;
 
 /// The number of tokens shown around a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,14 +25,14 @@ impl Window {
 const MANY: usize = 64;
 
 /// Activations around a position, by column.
-type Codes = Box<[(u32, f32)]>;
+type WindowCodes = Box<[(u32, f32)]>;
 
 /// The activations of one feature around its kept positions, by row and column.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Windows {
     /// The window; none where it was not requested.
     window: Option<Window>,
-    found: HashMap<(u32, u32), Codes>,
+    found: HashMap<(u32, u32), WindowCodes>,
     tidy_at: usize,
 }
 
@@ -47,7 +47,7 @@ impl Windows {
 
     /// Takes the activations around one of a feature's places in a block, which are in order. A row is never divided
     /// between two blocks.
-    pub fn take(&mut self, places: &[(usize, f32)], index: usize, block: &Block) {
+    pub fn take(&mut self, places: &[(usize, f32)], index: usize, block: &ActivationBlock) {
         let Some(window) = self.window else { return };
         let at = |place: &(usize, f32)| Some((*block.rows.get(place.0)?, *block.positions.get(place.0)?, place.1));
         let Some((row, column, _)) = places.get(index).and_then(at) else { return };

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::costs::{Costs, costs};
-use super::reading::{Erased, ErasureOptions, LabelledRows, picked};
+use super::reading::{ErasureOptions, LabelledRows, LabelledSite, picked};
 use super::{EraseOptions, Eraser, EraserKind, FittedWith};
 use crate::base::random::Seed;
 use crate::base::{Cell, Result, Table, Task};
@@ -32,7 +32,7 @@ struct Variant {
 /// and judged on those of others, with its interval over documents; the edit size, the sum of squared changes there
 /// over the sum of squared deviations from the mean; the rise of the loss of the tokens that are predicted; and
 /// KL(clean || erased) elsewhere, in nats.
-pub fn erasure(of: &Erased, options: &ErasureOptions, task: &Task) -> Result<Table> {
+pub fn erasure(of: &LabelledSite, options: &ErasureOptions, task: &Task) -> Result<Table> {
     if options.methods.contains(&EraserKind::Oracle) {
         return Err(
             err!(Argument, "expected methods that need no labels in the model, found \"oracle\"").about("methods")
@@ -72,8 +72,8 @@ pub fn erasure(of: &Erased, options: &ErasureOptions, task: &Task) -> Result<Tab
             let erased = variant.eraser.apply(&read.x, None)?;
             sum.push((probed(&read, Some(&erased), options, task)?, edit_size(&read, &erased)?, *cost));
         }
-        let mean = |of: &dyn Fn(&(Probed, f64, Costs)) -> f64| sum.iter().map(of).sum::<f64>() / same as f64;
-        let probed = Probed {
+        let mean = |of: &dyn Fn(&(ProbeAccuracy, f64, Costs)) -> f64| sum.iter().map(of).sum::<f64>() / same as f64;
+        let probed = ProbeAccuracy {
             accuracy: mean(&|one| one.0.accuracy),
             interval: if same == 1 { sum[0].0.interval } else { None },
             majority: sum[0].0.majority,
@@ -87,7 +87,7 @@ pub fn erasure(of: &Erased, options: &ErasureOptions, task: &Task) -> Result<Tab
     Ok(table)
 }
 
-fn line(name: &str, size: usize, probed: &Probed, edit: f64, loss: Cell, kl: f64) -> Vec<Cell> {
+fn line(name: &str, size: usize, probed: &ProbeAccuracy, edit: f64, loss: Cell, kl: f64) -> Vec<Cell> {
     let [low, high] = probed.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
     vec![
         name.into(),
@@ -143,13 +143,18 @@ fn variants(
 }
 
 /// The accuracy of a probe on held-out documents.
-struct Probed {
+struct ProbeAccuracy {
     accuracy: f64,
     interval: Option<[f64; 2]>,
     majority: f64,
 }
 
-fn probed(read: &LabelledRows, erased: Option<&Tensor>, options: &ErasureOptions, task: &Task) -> Result<Probed> {
+fn probed(
+    read: &LabelledRows,
+    erased: Option<&Tensor>,
+    options: &ErasureOptions,
+    task: &Task,
+) -> Result<ProbeAccuracy> {
     let x = erased.unwrap_or(&read.x);
     let RowSplit { train, held_out } = &read.split;
     let probe = Probe::fit(&picked(x, train)?, &read.labels.picked(train), &ProbeOptions::default(), task)?;
@@ -162,7 +167,7 @@ fn probed(read: &LabelledRows, erased: Option<&Tensor>, options: &ErasureOptions
         _ => None,
     };
     let interval = value(0, 2).zip(value(0, 3)).map(|(low, high)| [low, high]);
-    Ok(Probed { accuracy: value(0, 1).unwrap_or(f64::NAN), interval, majority: value(1, 1).unwrap_or(f64::NAN) })
+    Ok(ProbeAccuracy { accuracy: value(0, 1).unwrap_or(f64::NAN), interval, majority: value(1, 1).unwrap_or(f64::NAN) })
 }
 
 /// Returns the sum of squared changes over that of squared deviations from the mean, on held-out documents.

@@ -5,7 +5,7 @@ use super::reading::{LabelledRows, batch_of, batches};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::Model;
-use crate::model::hooks::Bound;
+use crate::model::hooks::BoundHook;
 use crate::model::reading::compare::kl;
 use crate::tensor::floats;
 
@@ -41,7 +41,7 @@ pub fn costs(model: &Model, read: &LabelledRows, site: &str, erasers: &[&Eraser]
         bar.advance(rows.len() as u64);
         for (eraser, sum) in erasers.iter().zip(&mut sums) {
             task.check()?;
-            let hook = Bound::new(model.decoder.config(), site, None, None, Box::new(Eraser::clone(eraser)))?;
+            let hook = BoundHook::new(model.decoder.config(), site, None, None, Box::new(Eraser::clone(eraser)))?;
             let erased = model.decoder.logits_at_points(&batch, &places, vec![hook], task)?;
             for (at, (row, position)) in places.iter().enumerate() {
                 let clean = floats(&clean.get(at)?)?;

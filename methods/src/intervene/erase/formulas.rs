@@ -52,10 +52,7 @@ pub fn leace(
     let z = centred(z.as_ref(), &means(z.as_ref()));
     let cross = covariance(&x, &z);
     let all = centred(all, &means(all));
-    let own = match shrinkage {
-        true => shrunk(&all),
-        false => covariance(&all, &all),
-    };
+    let own = if shrinkage { shrunk(&all) } else { covariance(&all, &all) };
     let (whitening, unwhitening) = whitening(own.as_ref())?;
     let (u, sizes, _) = singular(product(whitening.as_ref(), cross.as_ref()).as_ref())
         .map_err(|error| error.within("the covariance of rows and labels"))?;
@@ -122,9 +119,10 @@ pub fn without_labels(x: MatRef<'_, f64>, labels: &ClassLabels, coefficient: &Ma
 pub fn mean_differences(x: MatRef<'_, f64>, labels: &ClassLabels) -> Result<Mat<f64>> {
     let of_classes = class_means(x, labels);
     let found = centred(of_classes.as_ref(), &means(of_classes.as_ref()));
-    match found.norm_max() > 0.0 {
-        true => Ok(found),
-        false => Err(err!(Numeric, "expected classes with different means, found one mean").about("x")),
+    if found.norm_max() > 0.0 {
+        Ok(found)
+    } else {
+        Err(err!(Numeric, "expected classes with different means, found one mean").about("x"))
     }
 }
 

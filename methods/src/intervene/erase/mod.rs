@@ -19,12 +19,12 @@ mod reading;
 mod tests;
 
 pub use compare::erasure;
-pub use reading::{Erased, ErasureOptions};
+pub use reading::{ErasureOptions, LabelledSite};
 
 use faer::Mat;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::base::options::Declared;
+use crate::base::options::OptionGroup;
 use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Result, Task};
 use crate::err;
@@ -97,7 +97,7 @@ pub struct FittedWith<'a> {
 
 /// Changes that an eraser makes.
 #[derive(Debug, Clone)]
-enum Erasing {
+enum Erasure {
     Projection(Projection),
     Oracle { coefficient: Mat<f64>, mean: Vec<f64> },
     Features { sae: Sae, features: Vec<u32> },
@@ -112,16 +112,16 @@ pub struct Eraser {
     pub rows: usize,
     /// The numbers in a row.
     pub width: usize,
-    erasing: Erasing,
+    erasing: Erasure,
 }
 
 impl Eraser {
     /// Returns the numbers that the eraser uses in a hook; none for the oracle, which needs labels.
     pub fn numbers(&self) -> Vec<Tensor> {
         match &self.erasing {
-            Erasing::Projection(projection) => projection.numbers(),
-            Erasing::Oracle { .. } => Vec::new(),
-            Erasing::Features { sae, features } => sae.numbers(features),
+            Erasure::Projection(projection) => projection.numbers(),
+            Erasure::Oracle { .. } => Vec::new(),
+            Erasure::Features { sae, features } => sae.numbers(features),
         }
     }
 
@@ -150,33 +150,36 @@ impl Eraser {
             check_width(all.as_ref(), rows.ncols(), "the labelled rows").map_err(|e| e.about("background"))?;
         }
         let all = background.as_ref().unwrap_or(&rows);
-        let centred = |projection: Projection| match options.affine.unwrap_or(true) {
-            true => projection.about(vector(&means(all.as_ref()))?),
-            false => Ok(projection),
+        let centred = |projection: Projection| {
+            if options.affine.unwrap_or(true) {
+                projection.about(vector(&means(all.as_ref()))?)
+            } else {
+                Ok(projection)
+            }
         };
         let erasing = match options.kind {
             EraserKind::Leace => {
                 let is_shrunk = options.shrinkage.unwrap_or(all.nrows() < FEW * all.ncols());
                 let (left, right) = formulas::leace(rows.as_ref(), labels, all.as_ref(), is_shrunk)?;
                 let to = |m: &Mat<f64>| tensor(m.as_ref(), DType::F64);
-                Erasing::Projection(centred(Projection::new(to(&left)?, to(&right)?, None)?)?)
+                Erasure::Projection(centred(Projection::new(to(&left)?, to(&right)?, None)?)?)
             }
             EraserKind::Oracle => {
                 let (coefficient, mean) = formulas::oracle(rows.as_ref(), labels)?;
-                Erasing::Oracle { coefficient, mean }
+                Erasure::Oracle { coefficient, mean }
             }
             EraserKind::MeanProjection => {
                 let directions = formulas::mean_differences(rows.as_ref(), labels)?;
-                Erasing::Projection(centred(Projection::without(&tensor(directions.as_ref(), DType::F64)?)?)?)
+                Erasure::Projection(centred(Projection::removing(&tensor(directions.as_ref(), DType::F64)?)?)?)
             }
             EraserKind::Inlp => {
                 let rounds = options.rounds.unwrap_or(3);
                 let directions = formulas::inlp(rows.as_ref(), labels, rounds, options.l2, task)?;
-                Erasing::Projection(centred(Projection::without(&tensor(directions.as_ref(), DType::F64)?)?)?)
+                Erasure::Projection(centred(Projection::removing(&tensor(directions.as_ref(), DType::F64)?)?)?)
             }
             EraserKind::Random => {
                 let directions = random(rows.ncols(), options.k.unwrap_or(few), options.seed.draws())?;
-                Erasing::Projection(centred(Projection::without(&directions)?)?)
+                Erasure::Projection(centred(Projection::removing(&directions)?)?)
             }
             EraserKind::Features => {
                 let sae = dictionary.ok_or_else(|| {
@@ -187,7 +190,7 @@ impl Eraser {
                 sae.check_writes_what_it_reads()?;
                 check_width(rows.as_ref(), sae.d_in(), "the dictionary")?;
                 let features = formulas::most_different_features(sae, x, labels, options.k.unwrap_or(few), task)?;
-                Erasing::Features { sae: sae.clone(), features }
+                Erasure::Features { sae: sae.clone(), features }
             }
         };
         let count = rows.nrows();
@@ -198,20 +201,20 @@ impl Eraser {
     /// Returns the number of directions that the eraser removes; none if it is no projection.
     pub fn rank(&self) -> Option<usize> {
         match &self.erasing {
-            Erasing::Projection(projection) => Some(projection.rank()),
-            Erasing::Oracle { .. } | Erasing::Features { .. } => None,
+            Erasure::Projection(projection) => Some(projection.rank()),
+            Erasure::Oracle { .. } | Erasure::Features { .. } => None,
         }
     }
 
     /// Returns the features that the eraser sets to 0.
     pub fn features(&self) -> Option<&[u32]> {
-        if let Erasing::Features { features, .. } = &self.erasing { Some(features) } else { None }
+        if let Erasure::Features { features, .. } = &self.erasing { Some(features) } else { None }
     }
 
     /// Erases the concept from rows `[.., width]`. The oracle gets the labels of rows `[n, width]`, the others do not.
     pub fn apply(&self, x: &Tensor, names: Option<&[ClassName]>) -> Result<Tensor> {
         match (&self.erasing, names) {
-            (Erasing::Oracle { coefficient, mean }, Some(names)) => {
+            (Erasure::Oracle { coefficient, mean }, Some(names)) => {
                 let rows = matrix(x).map_err(|e| e.about("x"))?;
                 check_width(rows.as_ref(), self.width, "the eraser").map_err(|e| e.about("x"))?;
                 let labels = ClassLabels::among(names, &self.classes).map_err(|e| e.about("y"))?;
@@ -219,15 +222,15 @@ impl Eraser {
                 let found = formulas::without_labels(rows.as_ref(), &labels, coefficient, mean);
                 tensor(found.as_ref(), dtype::float_for(x.dtype()))
             }
-            (Erasing::Oracle { .. }, None) => Err(err!(Argument, "expected the labels of the rows for the oracle")
+            (Erasure::Oracle { .. }, None) => Err(err!(Argument, "expected the labels of the rows for the oracle")
                 .hint("e.apply(x, y); of the kinds that need no labels, \"leace\" changes the rows least")),
             (_, Some(_)) => {
                 Err(err!(Argument, "expected no labels for an eraser of kind \"{}\"", self.kind.word()).about("y"))
             }
-            (Erasing::Projection(projection), None) => {
+            (Erasure::Projection(projection), None) => {
                 projection.apply(&dtype::convert(x, dtype::float_for(x.dtype()))?).map_err(|e| e.about("x"))
             }
-            (Erasing::Features { sae, features }, None) => {
+            (Erasure::Features { sae, features }, None) => {
                 let rows = heads_joined(&dtype::convert(x, sae.parts().encoder.dtype())?, self.width)?;
                 let features = Tensor::from_slice(features, features.len(), x.device())?;
                 let codes = sae.encode(&rows)?;
@@ -242,7 +245,7 @@ impl Eraser {
     /// Refuses to be a hook if the eraser needs the labels of rows, which a model does not have.
     pub fn check_hook(&self) -> Result<()> {
         match self.erasing {
-            Erasing::Oracle { .. } => {
+            Erasure::Oracle { .. } => {
                 Err(err!(Argument, "expected an eraser that needs no labels for a hook, found the oracle")
                     .hint("\"leace\" is the one that changes activations least without them"))
             }

@@ -46,7 +46,7 @@ crate::options! {
 }
 
 /// A site of a model on a labelled text, on which erasers are compared.
-pub struct Erased<'a> {
+pub struct LabelledSite<'a> {
     pub model: &'a Model,
     pub site: &'a str,
     pub text: &'a Text,
@@ -71,7 +71,7 @@ pub struct LabelledRows {
 }
 
 impl LabelledRows {
-    pub fn of(of: &Erased, options: &ErasureOptions, task: &Task) -> Result<Self> {
+    pub fn of(of: &LabelledSite, options: &ErasureOptions, task: &Task) -> Result<Self> {
         let model = of.model;
         let config = of.model.decoder.config();
         let place = one_site(config, of.site, "erase at one site, such as \"resid_post.1\"")?;

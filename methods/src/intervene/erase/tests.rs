@@ -1,5 +1,8 @@
 //! Tests of erasers against concept-erasure 0.2.4 and scikit-learn, and against their guarantees.
 
+use std::collections::BTreeMap;
+
+use kit::{far_relative, tensors};
 use proptest::prelude::*;
 use rand::RngExt;
 
@@ -7,19 +10,17 @@ use super::*;
 use crate::probes::optimum::Solver;
 use crate::probes::{Probe, ProbeOptions};
 use crate::sae::baselines;
-use crate::tensor::files::safetensors::Reader;
 use crate::tensor::{floats, ints};
 
-struct Fixture(Reader<&'static [u8]>);
+struct ErasureFixture(BTreeMap<String, Tensor>);
 
-impl Fixture {
+impl ErasureFixture {
     fn new() -> Self {
-        let bytes = include_bytes!("../../../../tests/fixtures/erasure/erasure.safetensors");
-        Self(Reader::new(&bytes[..]).unwrap())
+        Self(tensors("erasure/erasure.safetensors"))
     }
 
     fn get(&self, name: &str) -> Tensor {
-        self.0.tensor(name).unwrap()
+        self.0[name].clone()
     }
 
     fn names(&self, case: &str) -> Vec<ClassName> {
@@ -34,15 +35,8 @@ impl Fixture {
     /// Returns how far an eraser's erasure of the test rows is from the reference, relative to the largest number.
     fn far(&self, case: &str, theirs: &str, options: &EraseOptions) -> f64 {
         let ours = self.eraser(case, options).apply(&self.get(&format!("{case}.x_test")), None).unwrap();
-        far(&ours, &self.get(&format!("{case}.{theirs}")))
+        far_relative(&ours, &self.get(&format!("{case}.{theirs}")))
     }
-}
-
-fn far(a: &Tensor, b: &Tensor) -> f64 {
-    let a = floats(a).unwrap();
-    let b = floats(b).unwrap();
-    let most = b.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
-    a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) / most
 }
 
 fn of_kind(kind: EraserKind) -> EraseOptions {
@@ -51,7 +45,7 @@ fn of_kind(kind: EraserKind) -> EraseOptions {
 
 #[test]
 fn erasers_agree_with_concept_erasure_and_scikit_learn() {
-    let fixture = Fixture::new();
+    let fixture = ErasureFixture::new();
     let leace = EraseOptions::default();
     for case in ["binary", "three"] {
         let shrunk = EraseOptions { shrinkage: Some(true), ..leace.clone() };
@@ -72,7 +66,7 @@ fn erasers_agree_with_concept_erasure_and_scikit_learn() {
             let asked = EraseOptions { rounds: Some(rounds), affine: Some(false), ..of_kind(EraserKind::Inlp) };
             let identity = Tensor::eye(12, DType::F64, &Device::Cpu).unwrap();
             let ours = fixture.eraser(case, &asked).apply(&identity, None).unwrap();
-            let found = far(&ours, &fixture.get(&format!("{case}.inlp.P{rounds}")));
+            let found = far_relative(&ours, &fixture.get(&format!("{case}.inlp.P{rounds}")));
             assert!(found < 1e-3, "{case} {rounds}: {found:e}");
         }
     }

@@ -41,7 +41,7 @@ fn with_all_neurons_the_patched_run_is_the_corrupt_one() {
 }
 
 /// Searches as the paper does: one candidate at a time, each by a whole run.
-fn plain(runs: &Runs, thresholds: &[f64], random: &mut ChaCha8Rng) -> Vec<Vec<usize>> {
+fn plain(runs: &PatchRuns, thresholds: &[f64], random: &mut ChaCha8Rng) -> Vec<Vec<usize>> {
     let task = Task::default();
     let mut patched: Vec<usize> = (0..runs.features.len()).collect();
     let kl = |places: &[usize]| runs.kls(&[runs.change(places).unwrap()], &task).unwrap()[0];
@@ -69,7 +69,7 @@ fn sets_are_those_of_one_evaluation_at_a_time() {
     let place = one_site(model.config(), "resid_post.0", "").unwrap();
     let thresholds = [1e-4, 1e-3, 1e-2, 0.1, 1.0];
     for seed in 0..3 {
-        let runs = Runs::new(&model, (&sae, place), &pairs(), &Task::default()).unwrap();
+        let runs = PatchRuns::new(&model, (&sae, place), &pairs(), &Task::default()).unwrap();
         let expected = plain(&runs, &thresholds, &mut stream(seed, "feature patching", 0));
         let found = search(&runs, &thresholds, &mut stream(seed, "feature patching", 0), &Task::default()).unwrap();
         assert_eq!(found.len(), thresholds.len() + 2);

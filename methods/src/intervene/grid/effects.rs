@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use super::groups::{Group, PatchDirection};
+use super::groups::{PairGroup, PatchDirection};
 use crate::base::Result;
 use crate::err;
 use crate::intervene::metric::Normaliser;
 
 /// The effects of one patch, as far as they are known.
 #[derive(Debug, Clone, Copy, Default)]
-struct Sum {
+struct EffectSums {
     sum: f64,
     squares: f64,
     count: usize,
 }
 
-impl Sum {
+impl EffectSums {
     fn join(&mut self, other: Self) {
         self.sum += other.sum;
         self.squares += other.squares;
@@ -40,7 +40,7 @@ pub struct BothRuns {
 
 impl BothRuns {
     /// Refuses a metric that is NaN without any patch.
-    pub fn check(&self, group: &Group) -> Result<()> {
+    pub fn check(&self, group: &PairGroup) -> Result<()> {
         let each = self.run.iter().zip(&self.from).zip(&group.numbers);
         match each.into_iter().find(|((run, from), _)| run.is_nan() || from.is_nan()) {
             Some((_, number)) => Err(err!(Numeric, "the metric of pair {number} is NaN").about("pairs")),
@@ -51,25 +51,25 @@ impl BothRuns {
 
 /// The effects of patches on pairs.
 #[derive(Debug, Clone)]
-pub struct Effects<K> {
-    sums: BTreeMap<K, Sum>,
+pub struct PatchEffects<K> {
+    sums: BTreeMap<K, EffectSums>,
     both: BothRuns,
 }
 
-impl<K: Ord + Display> Effects<K> {
+impl<K: Ord + Display> PatchEffects<K> {
     pub fn new(pairs: usize) -> Self {
         let unknown = vec![f64::NAN; pairs];
         Self { sums: BTreeMap::new(), both: BothRuns { run: unknown.clone(), from: unknown } }
     }
 
     /// Adds the change of each pair of a group by a patch.
-    pub fn add(&mut self, group: &Group, patch: K, effects: impl Iterator<Item = f64>) -> Result<()> {
-        let mut here = Sum::default();
+    pub fn add(&mut self, group: &PairGroup, patch: K, effects: impl Iterator<Item = f64>) -> Result<()> {
+        let mut here = EffectSums::default();
         for (effect, number) in effects.zip(&group.numbers) {
             if effect.is_nan() {
                 return Err(err!(Numeric, "the metric of pair {number} is NaN where {patch} is patched").about("pairs"));
             }
-            here.join(Sum { sum: effect, squares: effect * effect, count: 1 });
+            here.join(EffectSums { sum: effect, squares: effect * effect, count: 1 });
         }
         self.sums.entry(patch).or_default().join(here);
         Ok(())
@@ -83,7 +83,7 @@ impl<K: Ord + Display> Effects<K> {
     }
 
     /// Notes the metric of a group without any patch.
-    pub fn unpatched(&mut self, group: &Group, both: &BothRuns) {
+    pub fn unpatched(&mut self, group: &PairGroup, both: &BothRuns) {
         for (at, number) in group.numbers.iter().enumerate() {
             (self.both.run[*number], self.both.from[*number]) = (both.run[at], both.from[at]);
         }
@@ -97,7 +97,7 @@ impl<K: Ord + Display> Effects<K> {
             PatchDirection::Noise => (&self.both.run, &self.both.from),
         };
         let scale = if normalised { Normaliser::new(clean, corrupt)?.distance() } else { 1.0 };
-        let mean = |Sum { sum, squares, count }: Sum| {
+        let mean = |EffectSums { sum, squares, count }: EffectSums| {
             let n = count as f64;
             let mean = sum / n / scale;
             let variance = (squares - sum * sum / n).max(0.0) / (n - 1.0);

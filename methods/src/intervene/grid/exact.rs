@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
-use super::effects::{BothRuns, Effects};
-use super::groups::Group;
+use super::effects::{BothRuns, PatchEffects};
+use super::groups::PairGroup;
 use super::parts::PatchPart;
 use super::replace::Replace;
 use crate::base::{Result, Task};
@@ -30,7 +30,7 @@ const NEIGHBOURS: usize = 8;
 const ENOUGH: usize = 256;
 
 /// A run with the activations that are needed from it.
-pub struct Recorded<'a> {
+pub struct RecordedRun<'a> {
     pub plan: MetricPlan<'a>,
     pub cache: Cache,
     past: Past,
@@ -38,7 +38,7 @@ pub struct Recorded<'a> {
     pub values: Vec<f64>,
 }
 
-impl<'a> Recorded<'a> {
+impl<'a> RecordedRun<'a> {
     pub fn new(model: &Decoder, plan: MetricPlan<'a>, places: Vec<Place>, task: &Task) -> Result<Self> {
         let recorder = Recorder::new(model.config().clone(), places, plan.batch().lengths(), None);
         let mut chain = Chain { recorder: Some(recorder), ..Chain::default() };
@@ -54,22 +54,22 @@ impl<'a> Recorded<'a> {
 
 /// The run that is patched and the one whose activations are patched in, with the activations that are needed from
 /// them.
-pub struct Runs<'a> {
-    pub group: &'a Group,
+pub struct RunPair<'a> {
+    pub group: &'a PairGroup,
     decoder: &'a Decoder,
-    base: Recorded<'a>,
-    source: Recorded<'a>,
+    base: RecordedRun<'a>,
+    source: RecordedRun<'a>,
     /// The first position at which the runs differ.
     pub first: usize,
     /// Whether each variant is run as a whole.
     is_whole: bool,
 }
 
-impl<'a> Runs<'a> {
+impl<'a> RunPair<'a> {
     /// Records the `own` sites of the run that is patched, and the `other` ones of the run that is patched in.
     pub fn new(
         model: &'a Model,
-        group: &'a Group,
+        group: &'a PairGroup,
         measure: Measure<'a>,
         own: &[Place],
         other: &[Place],
@@ -86,8 +86,8 @@ impl<'a> Runs<'a> {
         if group.is_aligned() {
             recorded.extend(other);
         }
-        let base = Recorded::new(decoder, plan(run)?, recorded, task)?;
-        let source = Recorded::new(decoder, plan(from)?, other.to_vec(), task)?;
+        let base = RecordedRun::new(decoder, plan(run)?, recorded, task)?;
+        let source = RecordedRun::new(decoder, plan(from)?, other.to_vec(), task)?;
         let first = if is_whole { 0 } else { group.first_change() };
         let runs = Self { group, decoder, base, source, first, is_whole };
         runs.both().check(group)?;
@@ -134,22 +134,22 @@ impl<'a> Runs<'a> {
     }
 
     /// Returns variants of the run that change from a layer on.
-    pub fn changing(&self, layer: usize) -> Changing<'_> {
-        Changing { decoder: self.decoder, base: &self.base, layer, first: self.first, is_whole: self.is_whole }
+    pub fn changing(&self, layer: usize) -> ChangedVariants<'_> {
+        ChangedVariants { decoder: self.decoder, base: &self.base, layer, first: self.first, is_whole: self.is_whole }
     }
 }
 
 /// Adds the effects of some parts for the pairs of a group.
 pub fn effects(
     model: &Model,
-    group: &Group,
+    group: &PairGroup,
     measure: Measure,
     parts: &[PatchPart],
-    effects: &mut Effects<PatchPart>,
+    effects: &mut PatchEffects<PatchPart>,
     task: &Task,
 ) -> Result<BothRuns> {
     let sites: Vec<Place> = sites(parts).map(|site| Place { site, head: None }).collect();
-    let runs = Runs::new(model, group, measure, &[], &sites, task)?;
+    let runs = RunPair::new(model, group, measure, &[], &sites, task)?;
     for place in &sites {
         let source = runs.other(*place)?;
         let here = parts.iter().filter(|part| part.place.site == place.site);
@@ -175,9 +175,10 @@ pub fn effects(
 
 /// Returns the site of the residual stream before a block; the last one is that which is unembedded.
 fn stream_before(block: usize, layers: usize) -> Place {
-    let site = match block < layers {
-        true => Site::new(SiteKind::ResidPre, block),
-        false => Site::new(SiteKind::ResidPost, layers.saturating_sub(1)),
+    let site = if block < layers {
+        Site::new(SiteKind::ResidPre, block)
+    } else {
+        Site::new(SiteKind::ResidPost, layers.saturating_sub(1))
     };
     Place { site, head: None }
 }
@@ -198,9 +199,9 @@ fn sites(parts: &[PatchPart]) -> impl Iterator<Item = Site> {
 }
 
 /// Variants of a run that change from one layer on.
-pub struct Changing<'a> {
+pub struct ChangedVariants<'a> {
     pub decoder: &'a Decoder,
-    pub base: &'a Recorded<'a>,
+    pub base: &'a RecordedRun<'a>,
     pub layer: usize,
     /// The first position at which the runs differ.
     pub first: usize,
@@ -208,7 +209,7 @@ pub struct Changing<'a> {
     pub is_whole: bool,
 }
 
-impl Changing<'_> {
+impl ChangedVariants<'_> {
     /// Returns how many variants are computed at once.
     pub fn at_once(&self) -> usize {
         let batch = self.base.plan.batch();
@@ -240,9 +241,10 @@ impl Changing<'_> {
     fn changed(&self, site: Site, parts: &[PatchPart]) -> Range<usize> {
         let starts = || parts.iter().map(|part| part.start(self.first));
         let width = self.base.plan.batch().width();
-        let ends = match stays_in_column(site.kind) {
-            true => parts.iter().map(|part| if part.is_position() { part.start(0) + 1 } else { width }).max(),
-            false => None,
+        let ends = if stays_in_column(site.kind) {
+            parts.iter().map(|part| if part.is_position() { part.start(0) + 1 } else { width }).max()
+        } else {
+            None
         };
         starts().min().unwrap_or(0)..ends.unwrap_or(width)
     }
@@ -262,10 +264,8 @@ impl Changing<'_> {
             // Nothing reads these columns.
             return Ok(vec![self.base.values.clone(); count]);
         }
-        let logits = match self.is_whole {
-            true => self.whole(count, hooks, task)?,
-            false => self.behind(count, changed, hooks, task)?,
-        };
+        let logits =
+            if self.is_whole { self.whole(count, hooks, task)? } else { self.behind(count, changed, hooks, task)? };
         let points = self.base.plan.points().len();
         let each =
             (0..count).map(|number| floats(&self.base.plan.values(&logits.narrow(0, number * points, points)?)?));
@@ -313,9 +313,10 @@ impl Changing<'_> {
             x = Tensor::cat(&[x, stream(block, changed.end..width)?], 1)?;
         }
         let columns = width - needed;
-        let last = match block < layers {
-            true => self.decoder.behind_hooks(given, (first, needed), x, block..layers, hooks, task)?,
-            false => x.narrow(1, needed - first, columns)?.contiguous()?,
+        let last = if block < layers {
+            self.decoder.behind_hooks(given, (first, needed), x, block..layers, hooks, task)?
+        } else {
+            x.narrow(1, needed - first, columns)?.contiguous()?
         };
         let place = |variant: usize| {
             let at = move |(row, column): &(usize, usize)| ((variant * texts + row) * columns + column - needed) as u32;

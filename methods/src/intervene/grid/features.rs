@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 
 use super::GridOptions;
-use super::effects::{BothRuns, Effects};
-use super::exact::Runs;
-use super::groups::Group;
-use super::parts::{Part, PatchPart};
+use super::effects::{BothRuns, PatchEffects};
+use super::exact::RunPair;
+use super::groups::PairGroup;
+use super::parts::{PatchPart, SitePart};
 use crate::base::{Result, Task};
 use crate::data::harvest::width;
 use crate::err;
@@ -129,7 +129,7 @@ impl<'a> FeatureChanges<'a> {
     }
 
     fn part(&self, feature: usize) -> PatchPart {
-        PatchPart { place: self.place, part: Part::Feature(feature) }
+        PatchPart { place: self.place, part: SitePart::Feature(feature) }
     }
 
     /// Returns the parts that differ.
@@ -148,14 +148,14 @@ impl<'a> FeatureChanges<'a> {
 /// Adds the effects of all features, by running what comes after each patch.
 pub fn effects(
     model: &Model,
-    group: &Group,
+    group: &PairGroup,
     measure: Measure,
     saes: &[(Place, Sae)],
-    effects: &mut Effects<PatchPart>,
+    effects: &mut PatchEffects<PatchPart>,
     task: &Task,
 ) -> Result<BothRuns> {
     let places: Vec<Place> = saes.iter().map(|(place, _)| *place).collect();
-    let runs = Runs::new(model, group, measure, &places, &places, task)?;
+    let runs = RunPair::new(model, group, measure, &places, &places, task)?;
     for (place, sae) in saes {
         let found =
             FeatureChanges::new((*place, sae), &runs.own(*place)?, &runs.other(*place)?, &runs.lengths(), task)?;
@@ -166,7 +166,7 @@ pub fn effects(
         for some in found.features().chunks(changing.at_once()) {
             task.check()?;
             let written = some.iter().map(|feature| found.written(&[*feature])).collect::<Result<Vec<_>>>()?;
-            let mut added = Added { place: *place, change: Tensor::cat(&written, 0)? };
+            let mut added = SiteAddition { place: *place, change: Tensor::cat(&written, 0)? };
             let values = changing.values(some.len(), runs.later(), &mut added, task)?;
             for (feature, values) in some.iter().zip(values) {
                 let differs = |pair: usize| {
@@ -182,13 +182,13 @@ pub fn effects(
 }
 
 /// A hook that adds to a site.
-struct Added {
+struct SiteAddition {
     place: Place,
     /// The change `[rows, pos, ..]`, at all positions.
     change: Tensor,
 }
 
-impl Hooks for Added {
+impl Hooks for SiteAddition {
     fn wants(&self, site: Site) -> bool {
         site == self.place.site
     }

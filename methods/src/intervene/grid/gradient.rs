@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::effects::{BothRuns, Effects};
+use super::effects::{BothRuns, PatchEffects};
 use super::features::FeatureChanges;
-use super::groups::Group;
-use super::parts::{Part, PatchPart};
+use super::groups::PairGroup;
+use super::parts::{PatchPart, SitePart};
 use super::patterns::PatternChanges;
 use super::{GridMethod, GridOptions};
 use crate::base::{Result, Task};
@@ -23,15 +23,15 @@ use crate::model::Model;
 use crate::model::cache::{Cache, Recorder};
 use crate::model::config::Config;
 use crate::model::decoder::{Decoder, Logits, Pass};
-use crate::model::hooks::{Action, At, Bound, Chain, Edit};
+use crate::model::hooks::{Action, At, BoundHook, Chain, Edit};
 use crate::model::site::{Heads, Place, Site, SiteKind};
 use crate::sae::Sae;
 use crate::tensor::{DType, Tensor, floats};
 
 /// A hook that keeps the activation at a site.
-struct Keeping(Rc<RefCell<BTreeMap<Site, Tensor>>>);
+struct KeepActivation(Rc<RefCell<BTreeMap<Site, Tensor>>>);
 
-impl Edit for Keeping {
+impl Edit for KeepActivation {
     fn edit(&mut self, at: &At, _: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
         self.0.borrow_mut().insert(at.site, x.detach());
         Ok(None)
@@ -39,19 +39,21 @@ impl Edit for Keeping {
 }
 
 /// A hook that passes no gradient.
-struct Dropping;
+struct StopGradient;
 
-impl Edit for Dropping {
+impl Edit for StopGradient {
     fn edit(&mut self, _: &At, _: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(x.detach()))
     }
 }
 
 /// Returns hooks that pass no gradient through what a layer writes.
-pub fn dropping(config: &Arc<Config>, layer: usize) -> Result<Vec<Bound<'static>>> {
+pub fn dropping(config: &Arc<Config>, layer: usize) -> Result<Vec<BoundHook<'static>>> {
     let kinds =
         [SiteKind::AttnOut, SiteKind::MlpOut, SiteKind::LayerOut].into_iter().filter(|kind| kind.exists(config));
-    kinds.map(|kind| Bound::new(config, &Site::new(kind, layer).to_string(), None, None, Box::new(Dropping))).collect()
+    kinds
+        .map(|kind| BoundHook::new(config, &Site::new(kind, layer).to_string(), None, None, Box::new(StopGradient)))
+        .collect()
 }
 
 /// Changes that patching makes at one site.
@@ -65,11 +67,11 @@ enum Changes<'a> {
 /// Adds the estimated effects of some parts, or of the features of dictionaries, for the pairs of a group.
 pub fn effects(
     model: &Model,
-    group: &Group,
+    group: &PairGroup,
     measure: Measure,
     options: &GridOptions,
     (parts, saes): (&[PatchPart], &[(Place, Sae)]),
-    effects: &mut Effects<PatchPart>,
+    effects: &mut PatchEffects<PatchPart>,
     task: &Task,
 ) -> Result<BothRuns> {
     let decoder = model.decoder.as_ref();
@@ -80,7 +82,7 @@ pub fn effects(
     places.sort();
     places.dedup();
     let (source, from) = recorded(decoder, &plan(from)?, &places, task)?;
-    let slopes = Slopes { decoder, plan: &plan(run)?, options, task };
+    let slopes = GradientPasses { decoder, plan: &plan(run)?, options, task };
     let is_star = options.method == GridMethod::AtpStar;
     let turned = |place: &Place| is_star && PatternChanges::are_of(decoder.config(), place.site);
     // Where the gradient is needed, and what else of the run.
@@ -173,7 +175,7 @@ impl Estimates<'_> {
     fn of(&self, changes: &Changes, part: &PatchPart, are_sizes: bool, task: &Task) -> Result<Vec<f64>> {
         let made = match (changes, part.part) {
             (Changes::Site(way), _) => piece(way, part)?,
-            (Changes::Features(found), Part::Feature(feature)) => found.written(&[feature])?,
+            (Changes::Features(found), SitePart::Feature(feature)) => found.written(&[feature])?,
             (Changes::Patterns(found), _) => found.change(part, task)?,
             (Changes::Features(_), _) => return Err(err!(Bug, "{part} is no feature")),
         };
@@ -201,9 +203,9 @@ fn piece(x: &Tensor, part: &PatchPart) -> Result<Tensor> {
         here = here.narrow(heads, head, 1)?;
     }
     match part.part {
-        Part::Position(position) => Ok(here.narrow(positions, position, 1)?),
-        Part::Neuron(neuron) => Ok(here.narrow(here.rank() - 1, neuron, 1)?),
-        Part::All | Part::Head(_) | Part::Feature(_) => Ok(here),
+        SitePart::Position(position) => Ok(here.narrow(positions, position, 1)?),
+        SitePart::Neuron(neuron) => Ok(here.narrow(here.rank() - 1, neuron, 1)?),
+        SitePart::All | SitePart::Head(_) | SitePart::Feature(_) => Ok(here),
     }
 }
 
@@ -218,7 +220,7 @@ fn recorded(model: &Decoder, plan: &MetricPlan, places: &[Place], task: &Task) -
 }
 
 /// Gradients of the sum of a metric over pairs.
-struct Slopes<'a> {
+struct GradientPasses<'a> {
     decoder: &'a Decoder,
     plan: &'a MetricPlan<'a>,
     options: &'a GridOptions,
@@ -226,13 +228,13 @@ struct Slopes<'a> {
 }
 
 /// A backward pass: gradients, activations that were kept, and the metric.
-struct Slope {
+struct BackwardPass {
     values: Vec<f64>,
     gradients: Cache,
     activations: BTreeMap<Site, Tensor>,
 }
 
-impl Slope {
+impl BackwardPass {
     fn activation(&self, place: Place) -> Result<Tensor> {
         let whole = self.activations.get(&place.site).ok_or_else(|| err!(Bug, "`{place}` was not passed"))?;
         match place.head {
@@ -242,16 +244,16 @@ impl Slope {
     }
 }
 
-impl Slopes<'_> {
+impl GradientPasses<'_> {
     /// Returns the gradient at some sites, with the activations of those that are kept.
-    fn at(&self, mut hooks: Vec<Bound>, kept_places: &[Place], places: &[Place]) -> Result<Slope> {
+    fn at(&self, mut hooks: Vec<BoundHook>, kept_places: &[Place], places: &[Place]) -> Result<BackwardPass> {
         let kept = Rc::new(RefCell::new(BTreeMap::new()));
         let mut sites: Vec<Site> = kept_places.iter().map(|place| place.site).collect();
         sites.sort();
         sites.dedup();
         for site in sites {
-            let keeping = Box::new(Keeping(kept.clone()));
-            hooks.push(Bound::new(self.decoder.config(), &site.to_string(), None, None, keeping)?);
+            let keeping = Box::new(KeepActivation(kept.clone()));
+            hooks.push(BoundHook::new(self.decoder.config(), &site.to_string(), None, None, keeping)?);
         }
         let mut values = Vec::new();
         let mut metric = |logits: &Tensor| {
@@ -262,7 +264,7 @@ impl Slopes<'_> {
         let wanted = Logits::Points(self.plan.points());
         let found = self.decoder.grads(self.plan.batch(), hooks, places, wanted, &mut metric, self.task)?;
         let activations = kept.take();
-        Ok(Slope { values, gradients: found.cache, activations })
+        Ok(BackwardPass { values, gradients: found.cache, activations })
     }
 
     /// Returns the gradients with what each layer in turn writes held constant, at the sites outside of that layer.
@@ -285,7 +287,7 @@ impl Slopes<'_> {
         let mut sum = way.zeros_like()?;
         for step in 0..steps {
             let action = Action::Add { vector: way.clone(), scale: step as f64 / steps as f64 };
-            let hook = Bound::new(self.decoder.config(), &place.to_string(), None, None, Box::new(action.begin()))?;
+            let hook = BoundHook::new(self.decoder.config(), &place.to_string(), None, None, Box::new(action.begin()))?;
             sum = (sum + self.at(vec![hook], &[], &[place])?.gradients.at(place)?)?;
         }
         Ok((sum / steps as f64)?)

@@ -44,7 +44,7 @@ impl PatchDirection {
 }
 
 /// Pairs whose prompts all have the same two lengths, with their numbers among all pairs.
-pub struct Group {
+pub struct PairGroup {
     pub pairs: Vec<TokenPair>,
     pub numbers: Vec<usize>,
     pub direction: PatchDirection,
@@ -53,7 +53,7 @@ pub struct Group {
     beside: Option<Vec<Vec<Option<usize>>>>,
 }
 
-impl Group {
+impl PairGroup {
     /// Splits the pairs into groups that go into one pass each. `share` is the part of a usual pass that each may take.
     pub fn of(
         model: &Model,
@@ -96,13 +96,12 @@ impl Group {
                     Alignment::Tokens => by_tokens(run, from),
                     Alignment::End | Alignment::None => by_ends(run.len(), from.len()),
                 };
-                match beside.iter().any(Option::is_some) {
-                    true => Ok(beside),
-                    false => {
-                        Err(err!(Argument, "the prompts of pair {number} have no tokens in common to be aligned by")
-                            .hint("align: \"end\" aligns the last tokens, whatever they are")
-                            .about("pairs"))
-                    }
+                if beside.iter().any(Option::is_some) {
+                    Ok(beside)
+                } else {
+                    Err(err!(Argument, "the prompts of pair {number} have no tokens in common to be aligned by")
+                        .hint("align: \"end\" aligns the last tokens, whatever they are")
+                        .about("pairs"))
                 }
             });
             group.beside = Some(each.collect::<Result<_>>()?);

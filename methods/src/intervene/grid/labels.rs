@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::effects::MeanEffect;
 use super::groups::Alignment;
-use super::parts::{Part, PatchPart};
+use super::parts::{PatchPart, SitePart};
 use super::{GridBy, GridMethod, GridOptions};
 use crate::base::Grid;
 use crate::base::counts::count;
@@ -13,13 +13,13 @@ use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::model::Model;
 
 /// The labels of a grid.
-pub struct Labels<'a> {
+pub struct GridLabels<'a> {
     pub model: &'a Model,
     pub pairs: &'a [TokenPair],
     pub options: &'a GridOptions,
 }
 
-impl Labels<'_> {
+impl GridLabels<'_> {
     pub fn grid(&self, means: &BTreeMap<PatchPart, MeanEffect>, quantity: String) -> Grid {
         let mut rows: Vec<String> = Vec::new();
         let mut columns = 0;
@@ -66,13 +66,15 @@ impl Labels<'_> {
     /// Returns the label of the row, and the column, of a part.
     fn cell(&self, part: &PatchPart) -> (String, usize) {
         match part.part {
-            Part::All if self.options.by == GridBy::Layer => {
+            SitePart::All if self.options.by == GridBy::Layer => {
                 let kind = part.place.site.kind.name();
                 let row = part.place.head.map_or_else(|| kind.to_string(), |head| format!("{kind}, head {head}"));
                 (row, part.place.site.layer)
             }
-            Part::All => (part.place.to_string(), 0),
-            Part::Position(at) | Part::Head(at) | Part::Neuron(at) | Part::Feature(at) => (part.place.to_string(), at),
+            SitePart::All => (part.place.to_string(), 0),
+            SitePart::Position(at) | SitePart::Head(at) | SitePart::Neuron(at) | SitePart::Feature(at) => {
+                (part.place.to_string(), at)
+            }
         }
     }
 
@@ -83,14 +85,14 @@ impl Labels<'_> {
             return column.to_string();
         }
         // Spans and tokens are those of clean prompts, unless positions are those of another.
-        let which = match self.pairs.iter().all(|pair| pair.clean.len() == pair.corrupt.len()) {
-            true => Prompt::Clean,
-            false => self.options.direction.prompts().0,
+        let which = if self.pairs.iter().all(|pair| pair.clean.len() == pair.corrupt.len()) {
+            Prompt::Clean
+        } else {
+            self.options.direction.prompts().0
         };
         let is_from_end = self.options.align == Alignment::End;
-        let position = |pair: &TokenPair| match is_from_end {
-            true => (pair.prompt(which)?.len() + column).checked_sub(columns),
-            false => Some(column),
+        let position = |pair: &TokenPair| {
+            if is_from_end { (pair.prompt(which)?.len() + column).checked_sub(columns) } else { Some(column) }
         };
         let number = if is_from_end { format!("-{}", columns - column) } else { column.to_string() };
         let mut tokens = self.pairs.iter().map(|pair| pair.prompt(which)?.get(position(pair)?).copied());

@@ -25,12 +25,12 @@ use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::site::{Place, SiteKind, places};
 use crate::sae::Sae;
-use effects::Effects;
-use labels::Labels;
+use effects::PatchEffects;
+use labels::GridLabels;
 use parts::parts_of;
 
 pub use gradient::dropping;
-pub use groups::{Alignment, Group, PatchDirection};
+pub use groups::{Alignment, PairGroup, PatchDirection};
 
 crate::choices! {
     /// Parts that are patched at once, the columns of a grid.
@@ -127,13 +127,13 @@ pub fn grid(
     let saes = if options.by == GridBy::Feature { features::placed(model, saes, options)? } else { Vec::new() };
     // AtP* holds the gradients of a pass for each layer.
     let share = if options.method == GridMethod::AtpStar { 4 * config.layers.max(1) } else { 4 };
-    let groups = Group::of(model, pairs, measure, (options.direction, options.align), share)?;
-    let longest = groups.iter().map(Group::length).max().unwrap_or(0);
-    let mut effects = Effects::new(pairs.len());
+    let groups = PairGroup::of(model, pairs, measure, (options.direction, options.align), share)?;
+    let longest = groups.iter().map(PairGroup::length).max().unwrap_or(0);
+    let mut effects = PatchEffects::new(pairs.len());
     let bar = task.begin("patching", Some(pairs.len() as u64));
     for group in &groups {
         let parts = parts_of(config, &places, options.by, group.length())?;
-        let mut found = Effects::new(pairs.len());
+        let mut found = PatchEffects::new(pairs.len());
         let both = match (options.method, options.by) {
             (GridMethod::Exact, GridBy::Feature) => features::effects(model, group, measure, &saes, &mut found, task)?,
             (GridMethod::Exact, _) => exact::effects(model, group, measure, &parts, &mut found, task)?,
@@ -147,7 +147,7 @@ pub fn grid(
     }
     let means = effects.means(options.direction, normalised)?;
     let sizes = if options.method == GridMethod::AtpStar { "size of the change" } else { "change" };
-    Ok(Labels { model, pairs, options }.grid(&means, quantity(sizes, measure, normalised)))
+    Ok(GridLabels { model, pairs, options }.grid(&means, quantity(sizes, measure, normalised)))
 }
 
 /// Returns the name of the quantity that the numbers of a grid are.

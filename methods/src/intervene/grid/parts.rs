@@ -10,7 +10,7 @@ use crate::model::site::{Heads, Place, SiteKind};
 
 /// The part of a site that is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
+pub enum SitePart {
     /// The whole site, at all positions.
     All,
     Position(usize),
@@ -26,17 +26,17 @@ pub enum Part {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PatchPart {
     pub place: Place,
-    pub part: Part,
+    pub part: SitePart,
 }
 
 impl fmt::Display for PatchPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, number) = match self.part {
-            Part::All => return write!(f, "`{}`", self.place),
-            Part::Position(position) => ("position", position),
-            Part::Head(head) => ("head", head),
-            Part::Neuron(neuron) => ("neuron", neuron),
-            Part::Feature(feature) => ("feature", feature),
+            SitePart::All => return write!(f, "`{}`", self.place),
+            SitePart::Position(position) => ("position", position),
+            SitePart::Head(head) => ("head", head),
+            SitePart::Neuron(neuron) => ("neuron", neuron),
+            SitePart::Feature(feature) => ("feature", feature),
         };
         write!(f, "{what} {number} of `{}`", self.place)
     }
@@ -46,7 +46,7 @@ impl PatchPart {
     /// Returns the head that is replaced, where it is one alone.
     pub fn head(&self) -> Option<usize> {
         match self.part {
-            Part::Head(head) => Some(head),
+            SitePart::Head(head) => Some(head),
             _ => self.place.head,
         }
     }
@@ -54,19 +54,19 @@ impl PatchPart {
     /// Returns the part with its position counted from `by` positions earlier.
     pub fn later(self, by: usize) -> Self {
         match self.part {
-            Part::Position(position) => Self { part: Part::Position(position + by), ..self },
+            SitePart::Position(position) => Self { part: SitePart::Position(position + by), ..self },
             _ => self,
         }
     }
 
     pub fn is_position(&self) -> bool {
-        matches!(self.part, Part::Position(_))
+        matches!(self.part, SitePart::Position(_))
     }
 
     /// Returns the first position that the part changes, where activations are the same before `first`.
     pub fn start(&self, first: usize) -> usize {
         match self.part {
-            Part::Position(position) => position,
+            SitePart::Position(position) => position,
             _ => first,
         }
     }
@@ -76,11 +76,11 @@ impl PatchPart {
 pub fn parts_of(config: &Config, places: &[Place], by: GridBy, length: usize) -> Result<Vec<PatchPart>> {
     let mut all = Vec::new();
     for place in places {
-        let of: Vec<Part> = match by {
-            GridBy::Layer => vec![Part::All],
-            GridBy::Position => (0..length).map(Part::Position).collect(),
-            GridBy::Head => (0..heads(config, *place)?).map(Part::Head).collect(),
-            GridBy::Neuron => (0..coordinates(config, *place)?).map(Part::Neuron).collect(),
+        let of: Vec<SitePart> = match by {
+            GridBy::Layer => vec![SitePart::All],
+            GridBy::Position => (0..length).map(SitePart::Position).collect(),
+            GridBy::Head => (0..heads(config, *place)?).map(SitePart::Head).collect(),
+            GridBy::Neuron => (0..coordinates(config, *place)?).map(SitePart::Neuron).collect(),
             GridBy::Feature => Vec::new(),
         };
         all.extend(of.into_iter().map(|part| PatchPart { place: *place, part }));

@@ -1,6 +1,6 @@
 //! Variants of runs in which parts of one site are replaced by those of other runs.
 
-use super::parts::{Part, PatchPart};
+use super::parts::{PatchPart, SitePart};
 use crate::base::Result;
 use crate::model::hooks::{At, Hooks};
 use crate::model::site::{Heads, Site};
@@ -26,13 +26,13 @@ impl Replace<'_> {
             (axis, one)
         };
         let mut only = Vec::new();
-        if let Part::Position(position) = part.part {
+        if let SitePart::Position(position) = part.part {
             only.push(chosen(positions, position.wrapping_sub(at.columns.start)));
         }
         if let Some(head) = part.head() {
             only.push(chosen(heads, head));
         }
-        if let Part::Neuron(neuron) = part.part {
+        if let SitePart::Neuron(neuron) = part.part {
             only.push(chosen(dims.len() - 1, neuron));
         }
         let count: usize = shape.iter().product();

@@ -1,6 +1,6 @@
 //! Tests that fast grids equal plain ones, that estimates are first orders, and that all match PyTorch on the fixtures.
 
-use std::path::Path;
+use kit::{close, far};
 
 use super::*;
 use crate::base::access::{Access, Rules};
@@ -10,9 +10,8 @@ use crate::data::pairs::tokens::Prompt;
 use crate::fixtures::{configs, decoder};
 use crate::intervene::fixtures::{model, pairs};
 use crate::model::hooks::KeptHook;
-use crate::model::load::Loading;
+use crate::model::load::LoadSettings;
 use crate::sae::baselines::random;
-use crate::tensor::files::safetensors;
 use crate::tensor::{DType, Tensor, floats, ints};
 
 fn found(model: &Model, measure: Measure, options: &GridOptions) -> Grid {
@@ -21,9 +20,7 @@ fn found(model: &Model, measure: Measure, options: &GridOptions) -> Grid {
 
 fn near(a: &Grid, b: &Grid, far: f64) {
     assert_eq!((&a.rows, &a.columns), (&b.rows, &b.columns));
-    for (x, y) in a.values.iter().zip(&b.values) {
-        assert!(x.is_nan() && y.is_nan() || (x - y).abs() < far * (1.0 + y.abs()), "{:?}\n{:?}", a.values, b.values);
-    }
+    assert!(close(&a.values, &b.values, far), "{:?}\n{:?}", a.values, b.values);
 }
 
 /// Returns the model with a kept hook that does nothing, so that it runs as a whole.
@@ -177,10 +174,9 @@ fn grids_are_those_of_pytorch_on_every_family() {
     let out = tempfile::tempdir().unwrap();
     let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
     for family in ["gpt2", "gpt_neox", "llama", "gemma2"] {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models").join(family);
-        let bytes = std::fs::read(folder.join("interventions.safetensors")).unwrap();
-        let truth = safetensors::Reader::new(bytes).unwrap().all().unwrap().tensors;
-        let model = Model::load(&files, &folder.display().to_string(), &Loading::default(), &task).unwrap();
+        let folder = kit::fixture("models").join(family);
+        let truth = kit::tensors(folder.join("interventions.safetensors"));
+        let model = Model::load(&files, &folder.display().to_string(), &LoadSettings::default(), &task).unwrap();
         let ids = |name: &str| ints(&truth[name]).unwrap().into_iter().map(|id| id as u32).collect::<Vec<_>>();
         let answers = ids("answers");
         let pair = TokenPair {
@@ -193,11 +189,9 @@ fn grids_are_those_of_pytorch_on_every_family() {
         let corrupt = floats(&truth["m_corrupt"]).unwrap()[0];
         let check = |name: &str, before: f64, measure: Measure, options: GridOptions| {
             let found = grid(&model, std::slice::from_ref(&pair), (measure, false), &[], &options, &task).unwrap();
-            let expected = floats(&truth[name] as &Tensor).unwrap();
-            assert_eq!(found.values.len(), expected.len());
-            for (a, b) in found.values.iter().zip(&expected) {
-                assert!((before + a - b).abs() < 1e-4, "{family}, {name}: {} and {b}", before + a);
-            }
+            let found: Vec<f64> = found.values.iter().map(|value| before + value).collect();
+            let off = far(found, floats(&truth[name] as &Tensor).unwrap());
+            assert!(off < 1e-4, "{family}, {name}: off by {off}");
         };
         let of = |by, method| GridOptions { by, method, ..GridOptions::default() };
         check("patch_resid", corrupt, Measure::LogitDiff, of(GridBy::Position, GridMethod::Exact));

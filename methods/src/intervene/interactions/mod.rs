@@ -11,7 +11,7 @@ mod tests;
 
 use rand::seq::SliceRandom;
 
-use super::features::{OnFeatures, Which};
+use super::features::{FeatureChoice, OnFeatures};
 use super::metric::OwnMeasure;
 use super::rerun::Reruns;
 use crate::base::bootstrap::bootstrap;
@@ -21,10 +21,10 @@ use crate::base::{Cell, Grid, Result, Table, Task};
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits};
-use crate::model::hooks::{At, Bound, Edit};
+use crate::model::hooks::{At, BoundHook, Edit};
 use crate::model::run::token_losses;
 use crate::model::site::{Place, one_site};
-use crate::sae::splice::Rest;
+use crate::sae::splice::ErrorTreatment;
 use crate::sae::{Sae, site_of};
 use crate::tensor::normalise::{divergences, log_probabilities};
 use crate::tensor::{Tensor, floats, gather};
@@ -212,8 +212,15 @@ pub fn interactions(
     let mut own = Vec::new();
     let mut shuffled = Vec::new();
     for (number, ids) in &text {
-        let row =
-            Row { model, levels: &levels, sets: &sets, ids, measure, seed: options.seed.draws(), number: *number };
+        let row = AblatedRow {
+            model,
+            levels: &levels,
+            sets: &sets,
+            ids,
+            measure,
+            seed: options.seed.draws(),
+            number: *number,
+        };
         own.push(row.effects(false, task)?);
         shuffled.push(row.effects(true, task)?);
         bar.advance(1);
@@ -243,14 +250,14 @@ fn sets(count: usize) -> Vec<Vec<usize>> {
 }
 
 /// A dictionary at its site, with the features that are ablated there and the unit of each.
-struct Level {
+struct AblatedLevel {
     sae: Sae,
     place: Place,
     features: Vec<usize>,
     units: Vec<usize>,
 }
 
-fn levels(model: &Decoder, saes: &[Sae], units: &[FeatureUnit]) -> Result<Vec<Level>> {
+fn levels(model: &Decoder, saes: &[Sae], units: &[FeatureUnit]) -> Result<Vec<AblatedLevel>> {
     let mut levels = Vec::new();
     for (number, sae) in saes.iter().enumerate() {
         sae.check_writes_what_it_reads()?;
@@ -269,15 +276,15 @@ fn levels(model: &Decoder, saes: &[Sae], units: &[FeatureUnit]) -> Result<Vec<Le
         }
         let site = site_of(sae)?;
         let place = one_site(model.config(), &site, "features are ablated at one site each")?;
-        levels.push(Level { sae: sae.clone(), place, features, units: of });
+        levels.push(AblatedLevel { sae: sae.clone(), place, features, units: of });
     }
     Ok(levels)
 }
 
 /// A row of text.
-struct Row<'a> {
+struct AblatedRow<'a> {
     model: &'a Decoder,
-    levels: &'a [Level],
+    levels: &'a [AblatedLevel],
     sets: &'a [Vec<usize>],
     ids: &'a [u32],
     measure: SetMeasure<'a>,
@@ -285,7 +292,7 @@ struct Row<'a> {
     number: usize,
 }
 
-impl Row<'_> {
+impl AblatedRow<'_> {
     /// Returns the effect of each set.
     fn effects(&self, is_shuffled: bool, task: &Task) -> Result<Vec<f64>> {
         let batch = Batch::new(vec![self.ids.to_vec()])?;
@@ -328,7 +335,7 @@ impl Row<'_> {
     }
 
     /// Returns the ablations of one dictionary, a set in each copy.
-    fn hook(&self, level: &Level, sets: &[Vec<usize>], is_shuffled: bool) -> Result<Bound<'static>> {
+    fn hook(&self, level: &AblatedLevel, sets: &[Vec<usize>], is_shuffled: bool) -> Result<BoundHook<'static>> {
         let device = level.sae.directions().device();
         let copies = sets.len();
         let count = level.features.len();
@@ -336,9 +343,9 @@ impl Row<'_> {
             sets.iter().flat_map(|set| level.units.iter().map(move |unit| f32::from(u8::from(set.contains(unit)))));
         let taken = Tensor::from_vec(taken.collect::<Vec<f32>>(), (copies, 1, count), device)?;
         let order = if is_shuffled { Some(self.order(level, copies)?) } else { None };
-        let edit = Taken { taken, order };
-        let features = Which::Only(level.features.clone());
-        OnFeatures::new(level.sae.clone(), &features, Rest::Kept, Box::new(edit))?.at(
+        let edit = CodeSubtraction { taken, order };
+        let features = FeatureChoice::Only(level.features.clone());
+        OnFeatures::new(level.sae.clone(), &features, ErrorTreatment::Kept, Box::new(edit))?.at(
             self.model.config(),
             &level.place.to_string(),
             None,
@@ -347,7 +354,7 @@ impl Row<'_> {
 
     /// Returns for each copy, position and feature the position whose activation is subtracted: an order of its own for
     /// each feature, the same in all copies.
-    fn order(&self, level: &Level, copies: usize) -> Result<Tensor> {
+    fn order(&self, level: &AblatedLevel, copies: usize) -> Result<Tensor> {
         let width = self.ids.len();
         let orders: Vec<Vec<u32>> = level
             .features
@@ -366,12 +373,12 @@ impl Row<'_> {
 }
 
 /// A hook that subtracts activations, or those of other positions.
-struct Taken {
+struct CodeSubtraction {
     taken: Tensor,
     order: Option<Tensor>,
 }
 
-impl Edit for Taken {
+impl Edit for CodeSubtraction {
     fn edit(&mut self, _: &At, _: Place, _: Option<&[i64]>, codes: &Tensor) -> Result<Option<Tensor>> {
         let off = match &self.order {
             Some(order) => gather::gather(codes, 1, order)?,

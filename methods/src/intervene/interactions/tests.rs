@@ -31,7 +31,7 @@ fn loss(model: &Decoder, saes: &[Sae], features: &[(usize, usize)]) -> f64 {
         let each = saes.iter().enumerate().map(|(number, sae)| {
             let here = features.iter().filter(|(sae, _)| *sae == number).map(|(_, feature)| *feature).collect();
             let zero = Box::new(Action::Zero.begin());
-            let hook = OnFeatures::new(sae.clone(), &Which::Only(here), Rest::Kept, zero).unwrap();
+            let hook = OnFeatures::new(sae.clone(), &FeatureChoice::Only(here), ErrorTreatment::Kept, zero).unwrap();
             hook.at(model.config(), &sae.parts().about.sites[0], None).unwrap()
         });
         each.collect::<Vec<_>>()
@@ -96,14 +96,14 @@ fn a_metric_of_ones_own_reads_the_logits_after_each_row() {
     let units = units(&[&[(0, 3), (0, 5)], &[(0, 7)]]);
     let own = |number: usize, logits: &Tensor| -> Result<Tensor> { Ok(logits.get(text()[number][0] as usize)?) };
     let found = found(&model, &saes, &units, SetMeasure::Of(&own));
-    let last = |ids: &Vec<u32>, hooks: Vec<Bound>| -> f64 {
+    let last = |ids: &Vec<u32>, hooks: Vec<BoundHook>| -> f64 {
         let logits = model.logits(&Batch::new(vec![ids.clone()]).unwrap(), hooks, &Task::default()).unwrap();
         let last = logits.get(0).unwrap().get(ids.len() - 1).unwrap();
         floats(&last).unwrap()[ids[0] as usize]
     };
     let effect = |ids: &Vec<u32>| {
         let zero = Box::new(Action::Zero.begin());
-        let hook = OnFeatures::new(saes[0].clone(), &Which::Only(vec![7]), Rest::Kept, zero).unwrap();
+        let hook = OnFeatures::new(saes[0].clone(), &FeatureChoice::Only(vec![7]), ErrorTreatment::Kept, zero).unwrap();
         last(ids, vec![hook.at(model.config(), "resid_post.0", None).unwrap()]) - last(ids, Vec::new())
     };
     let expected = text().iter().map(effect).sum::<f64>() / 3.0;

@@ -1,5 +1,7 @@
 //! Tests of every metric by its formula, from whole runs of single prompts.
 
+use kit::{assert_close, assert_near};
+
 use super::*;
 use crate::fixtures::{config, configs, decoder};
 use crate::model::decoder::Decoder;
@@ -40,14 +42,6 @@ fn found(measure: Measure, model: &Decoder, which: Prompt) -> Vec<f64> {
     floats(&values(measure, (model, model), &pairs(), which, vec![], &Task::default()).unwrap()).unwrap()
 }
 
-fn near(found: &[f64], expected: impl Iterator<Item = f64>) {
-    let expected: Vec<f64> = expected.collect();
-    assert_eq!(found.len(), expected.len());
-    for (a, b) in found.iter().zip(&expected) {
-        assert!((a - b).abs() < 1e-4 * (1.0 + b.abs()), "{found:?} and {expected:?}");
-    }
-}
-
 #[test]
 fn metrics_of_answers_are_their_formulas_in_every_shape_of_model() {
     for config in configs() {
@@ -57,9 +51,17 @@ fn metrics_of_answers_are_their_formulas_in_every_shape_of_model() {
             let text = |pair: &TokenPair| pair.prompt(which).unwrap().to_vec();
             let right = |pair: &TokenPair| log_sum(&model, &text(pair), &pair.answers);
             let wrong = |pair: &TokenPair| log_sum(&model, &text(pair), &pair.wrong);
-            near(&found(Measure::LogProb, &model, which), all.iter().map(right));
-            near(&found(Measure::Prob, &model, which), all.iter().map(|pair| right(pair).exp()));
-            near(&found(Measure::LogitDiff, &model, which), all.iter().map(|pair| right(pair) - wrong(pair)));
+            assert_close(found(Measure::LogProb, &model, which), all.iter().map(right).collect::<Vec<_>>(), 1e-4);
+            assert_close(
+                found(Measure::Prob, &model, which),
+                all.iter().map(|pair| right(pair).exp()).collect::<Vec<_>>(),
+                1e-4,
+            );
+            assert_close(
+                found(Measure::LogitDiff, &model, which),
+                all.iter().map(|pair| right(pair) - wrong(pair)).collect::<Vec<_>>(),
+                1e-4,
+            );
         }
     }
 }
@@ -71,7 +73,7 @@ fn the_difference_of_single_tokens_is_that_of_their_logits() {
     let batch = Batch::new(vec![pair.clean.clone()]).unwrap();
     let last = model.logits(&batch, vec![], &Task::default()).unwrap().get(0).unwrap().get(2).unwrap();
     let logits = floats(&last).unwrap();
-    near(&found(Measure::LogitDiff, &model, Prompt::Clean)[..1], [logits[2] - logits[5]].into_iter());
+    assert_close(&found(Measure::LogitDiff, &model, Prompt::Clean)[..1], [logits[2] - logits[5]], 1e-4);
 }
 
 #[test]
@@ -87,7 +89,7 @@ fn a_rank_counts_the_likelier_tokens() {
         };
         pair.answers.iter().map(answer).min().unwrap() as f64
     };
-    near(&found(Measure::Rank, &model, Prompt::Clean), pairs().iter().map(of));
+    assert_close(found(Measure::Rank, &model, Prompt::Clean), pairs().iter().map(of).collect::<Vec<_>>(), 1e-4);
 }
 
 #[test]
@@ -100,9 +102,7 @@ fn no_part_of_a_metric_is_narrower_than_the_model() {
         let ids = &pair.clean;
         (1..ids.len()).map(|at| -log_p(&model, &ids[..at], ids[at])).sum::<f64>() / (ids.len() - 1) as f64
     };
-    let losses = found(Measure::Loss, &model, Prompt::Clean);
-    let far = losses.iter().zip(&pairs()).map(|(found, pair)| (found - loss(pair)).abs()).fold(0.0, f64::max);
-    assert!(far < 1e-12, "{far}");
+    assert_near(found(Measure::Loss, &model, Prompt::Clean), pairs().iter().map(loss).collect::<Vec<_>>(), 1e-12);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn losses_and_divergences_are_of_whole_texts_and_of_last_positions() {
         let ids = &pair.corrupt;
         (1..ids.len()).map(|at| -log_p(&model, &ids[..at], ids[at])).sum::<f64>() / (ids.len() - 1) as f64
     };
-    near(&found(Measure::Loss, &model, Prompt::Corrupt), pairs().iter().map(loss));
+    assert_close(found(Measure::Loss, &model, Prompt::Corrupt), pairs().iter().map(loss).collect::<Vec<_>>(), 1e-4);
     let kl = |pair: &TokenPair| {
         (0..vocab)
             .map(|token| {
@@ -122,8 +122,12 @@ fn losses_and_divergences_are_of_whole_texts_and_of_last_positions() {
             })
             .sum::<f64>()
     };
-    near(&found(Measure::Kl(Prompt::Clean), &model, Prompt::Corrupt), pairs().iter().map(kl));
-    near(&found(Measure::Kl(Prompt::Clean), &model, Prompt::Clean), [0.0; 3].into_iter());
+    assert_close(
+        found(Measure::Kl(Prompt::Clean), &model, Prompt::Corrupt),
+        pairs().iter().map(kl).collect::<Vec<_>>(),
+        1e-4,
+    );
+    assert_close(found(Measure::Kl(Prompt::Clean), &model, Prompt::Clean), [0.0; 3], 1e-4);
 }
 
 #[test]
@@ -134,7 +138,7 @@ fn a_measure_of_ones_own_has_the_last_logits_of_its_pair() {
         Ok(normalise::log_softmax(logits, 0)?.get(token)?)
     };
     let expected = pairs().into_iter().map(|pair| log_p(&model, &pair.clean, pair.answers[0][0]));
-    near(&found(Measure::Of(&own), &model, Prompt::Clean), expected);
+    assert_close(found(Measure::Of(&own), &model, Prompt::Clean), expected.collect::<Vec<_>>(), 1e-4);
     let wide = |_: usize, logits: &Tensor| -> Result<Tensor> { Ok(logits.clone()) };
     let error =
         values(Measure::Of(&wide), (&model, &model), &pairs(), Prompt::Clean, vec![], &Task::default()).unwrap_err();
@@ -160,7 +164,7 @@ fn hooks_act_and_gradients_pass() {
     let d = model.config().d_model;
     let of = |vector: Tensor| {
         let action = Box::new(Action::Add { vector, scale: 1.0 }.begin());
-        let hook = Bound::new(model.config(), "resid_pre.1", None, None, action).unwrap();
+        let hook = BoundHook::new(model.config(), "resid_pre.1", None, None, action).unwrap();
         values(Measure::LogitDiff, (&model, &model), &pairs(), Prompt::Clean, vec![hook], &task).unwrap()
     };
     let vector = candle_core::Var::zeros(d, DType::F32, model.device()).unwrap();

@@ -8,8 +8,8 @@ use crate::base::{Result, Task};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::model::generate::Choice;
-use crate::model::hooks::{At, Bound, Edit};
+use crate::model::generate::SamplingSettings;
+use crate::model::hooks::{At, BoundHook, Edit};
 use crate::model::run::Ask;
 use crate::model::site::Place;
 use crate::tensor::Tensor;
@@ -122,15 +122,15 @@ impl Monitor {
         let by_place = Self::by_place(&self.places(model)?);
         let heard = Arc::new(Mutex::new(Vec::new()));
         let listen = |(place, which): (&Place, &Vec<usize>)| {
-            let ear = Listening { monitor: self, which: which.clone(), heard: heard.clone() };
-            Bound::new(config, &place.to_string(), None, None, Box::new(ear))
+            let ear = MonitorHook { monitor: self, which: which.clone(), heard: heard.clone() };
+            BoundHook::new(config, &place.to_string(), None, None, Box::new(ear))
         };
         let hooks = by_place.iter().map(listen).collect::<Result<Vec<_>>>()?;
-        let choice = Choice {
+        let choice = SamplingSettings {
             temperature: options.temperature,
             seed,
             stops: config.eos.clone(),
-            ..Choice::greedy(options.tokens)
+            ..SamplingSettings::greedy(options.tokens)
         };
         let has_alarm = || !heard.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
         let mut stopped = false;
@@ -154,13 +154,13 @@ impl Monitor {
 }
 
 /// A hook that scores the activations of one text at one site, and changes nothing.
-struct Listening<'a> {
+struct MonitorHook<'a> {
     monitor: &'a Monitor,
     which: Vec<usize>,
     heard: Arc<Mutex<Vec<Alarm>>>,
 }
 
-impl Edit for Listening<'_> {
+impl Edit for MonitorHook<'_> {
     fn edit(&mut self, at: &At, _: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
         let found = self.monitor.scores_at(&self.which, x)?;
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -178,15 +178,14 @@ impl Edit for Listening<'_> {
 /// Returns the largest score of each text, sensor by sensor: `[sensor][text]`. Refuses scores that are not numbers.
 pub fn largest(scores: &[Vec<Vec<f64>>], sensors: usize) -> Result<Vec<Vec<f64>>> {
     let of = |sensor: usize| {
-        let most =
-            |(text, scores): (usize, &Vec<Vec<f64>>)| {
-                let scores = &scores[sensor];
-                match scores.iter().any(|score| score.is_nan()) || scores.is_empty() {
-                    true => Err(err!(Numeric, "expected a score for each position of text {text}, found none or NaN")
-                        .about("x")),
-                    false => Ok(scores.iter().copied().fold(f64::NEG_INFINITY, f64::max)),
-                }
-            };
+        let most = |(text, scores): (usize, &Vec<Vec<f64>>)| {
+            let scores = &scores[sensor];
+            if scores.iter().any(|score| score.is_nan()) || scores.is_empty() {
+                Err(err!(Numeric, "expected a score for each position of text {text}, found none or NaN").about("x"))
+            } else {
+                Ok(scores.iter().copied().fold(f64::NEG_INFINITY, f64::max))
+            }
+        };
         scores.iter().enumerate().map(most).collect::<Result<Vec<f64>>>()
     };
     (0..sensors).map(of).collect()

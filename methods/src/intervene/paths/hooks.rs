@@ -8,7 +8,7 @@ use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::Tensor;
 
 /// The first pass: senders of one site write what they do in the other run, and everything after them is frozen.
-pub struct Frozen<'a> {
+pub struct FrozenPass<'a> {
     pub senders: &'a [Place],
     /// The senders' site in the other run, `[texts, pos, ..]`.
     pub other: &'a Tensor,
@@ -21,7 +21,7 @@ pub struct Frozen<'a> {
     pub found: BTreeMap<Site, Tensor>,
 }
 
-impl Frozen<'_> {
+impl FrozenPass<'_> {
     fn site(&self) -> Site {
         self.senders.first().map_or(Site::new(SiteKind::Embed, 0), |place| place.site)
     }
@@ -66,7 +66,7 @@ impl Frozen<'_> {
     }
 }
 
-impl Hooks for Frozen<'_> {
+impl Hooks for FrozenPass<'_> {
     fn wants(&self, site: Site) -> bool {
         site == self.patched_at() || self.is_held(site) || self.wanted.contains(&site)
     }
@@ -91,7 +91,7 @@ impl Hooks for Frozen<'_> {
 }
 
 /// The second pass: receivers get the noted inputs.
-pub struct Received<'a> {
+pub struct ReceiverPass<'a> {
     pub places: &'a [Place],
     /// The noted inputs: `[senders * texts, pos, ..]`.
     pub found: &'a BTreeMap<Site, Tensor>,
@@ -99,7 +99,7 @@ pub struct Received<'a> {
     pub last: (Site, Tensor),
 }
 
-impl Hooks for Received<'_> {
+impl Hooks for ReceiverPass<'_> {
     fn wants(&self, site: Site) -> bool {
         self.places.iter().any(|place| place.site == site)
     }

@@ -14,9 +14,9 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::grid::effects::{Effects, MeanEffect};
-use super::grid::exact::Runs;
-use super::grid::groups::Group;
+use super::grid::effects::{MeanEffect, PatchEffects};
+use super::grid::exact::RunPair;
+use super::grid::groups::PairGroup;
 use super::grid::{Alignment, PatchDirection, quantity};
 use super::metric::Measure;
 use crate::base::counts::count;
@@ -27,7 +27,7 @@ use crate::err;
 use crate::model::Model;
 use crate::model::config::{Config, Order};
 use crate::model::site::{Place, Site, SiteKind, select};
-use hooks::{Frozen, Received};
+use hooks::{FrozenPass, ReceiverPass};
 
 crate::choices! {
     /// Outputs of the MLPs between a sender and a receiver.
@@ -92,8 +92,8 @@ pub fn paths(
     let config = model.decoder.config();
     let senders = senders(config, options)?;
     let receivers = receivers(config, options)?;
-    let groups = Group::of(model, pairs, measure, (options.direction, options.align), 4)?;
-    let mut effects = Effects::new(pairs.len());
+    let groups = PairGroup::of(model, pairs, measure, (options.direction, options.align), 4)?;
+    let mut effects = PatchEffects::new(pairs.len());
     let bar = task.begin("patching paths", Some((groups.len() * senders.len()) as u64));
     for group in &groups {
         let own = written(config).chain([last_stream(config)]).map(|site| Place { site, head: None });
@@ -101,8 +101,8 @@ pub fn paths(
         let mut sites: Vec<Place> = senders.iter().map(|place| Place { head: None, ..*place }).collect();
         sites.dedup();
         own.extend(sites.iter().filter(|place| place.site.kind == SiteKind::Embed));
-        let runs = Runs::new(model, group, measure, &own, &sites, task)?;
-        let all = Paths { config, runs: &runs, senders: &senders, receivers: &receivers, mlps: options.mlps };
+        let runs = RunPair::new(model, group, measure, &own, &sites, task)?;
+        let all = GroupPaths { config, runs: &runs, senders: &senders, receivers: &receivers, mlps: options.mlps };
         let numbers: Vec<usize> = (0..senders.len()).collect();
         // Senders of one site begin to matter at the same place, and lie before the same receivers.
         for alike in numbers.chunk_by(|a, b| senders[*a].site == senders[*b].site) {
@@ -180,9 +180,10 @@ fn receivers(config: &Config, options: &PathOptions) -> Result<Vec<Receiver>> {
             _ => all.push(Receiver { name: names.join(" + "), places }),
         }
     }
-    match all.iter().any(|receiver| receiver.places.is_empty()) || all.is_empty() {
-        true => Err(err!(Argument, "expected at least one receiver, found none").about("receivers")),
-        false => Ok(all),
+    if all.iter().any(|receiver| receiver.places.is_empty()) || all.is_empty() {
+        Err(err!(Argument, "expected at least one receiver, found none").about("receivers"))
+    } else {
+        Ok(all)
     }
 }
 
@@ -199,17 +200,17 @@ fn reaches(config: &Config, sender: Site, receiver: Site) -> bool {
 }
 
 /// The paths of one group of pairs.
-struct Paths<'a> {
+struct GroupPaths<'a> {
     config: &'a Config,
-    runs: &'a Runs<'a>,
+    runs: &'a RunPair<'a>,
     senders: &'a [Place],
     receivers: &'a [Receiver],
     mlps: PathMlps,
 }
 
-impl Paths<'_> {
+impl GroupPaths<'_> {
     /// Adds the effects of the paths from some senders of one site.
-    fn patched(&self, numbers: &[usize], effects: &mut Effects<Path>, task: &Task) -> Result<()> {
+    fn patched(&self, numbers: &[usize], effects: &mut PatchEffects<Path>, task: &Task) -> Result<()> {
         let senders: Vec<Place> = numbers.iter().map(|number| self.senders[*number]).collect();
         let Some(site) = senders.first().map(|place| place.site) else { return Ok(()) };
         let place = Place { site, head: None };
@@ -217,7 +218,7 @@ impl Paths<'_> {
         let own = written(self.config).chain((site.kind == SiteKind::Embed).then_some(site));
         let own = own.map(|site| Ok((site, self.runs.own(Place { site, head: None })?)));
         let wanted = self.receivers.iter().flat_map(|receiver| &receiver.places).map(|place| self.read_at(*place));
-        let mut frozen = Frozen {
+        let mut frozen = FrozenPass {
             senders: &senders,
             other: &other,
             own: own.collect::<Result<BTreeMap<_, _>>>()?,
@@ -266,7 +267,7 @@ impl Paths<'_> {
         let layer = inputs.iter().map(|place| place.site.layer).min().unwrap_or(0);
         let last = last_stream(self.config);
         let mut hooks =
-            Received { places: &inputs, found, last: (last, self.runs.own(Place { site: last, head: None })?) };
+            ReceiverPass { places: &inputs, found, last: (last, self.runs.own(Place { site: last, head: None })?) };
         self.runs.changing(layer).values(count, self.runs.later(), &mut hooks, task)
     }
 }

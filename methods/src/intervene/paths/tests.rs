@@ -7,7 +7,7 @@ use crate::intervene::fixtures::{model, pairs};
 use crate::intervene::grid::{GridBy, GridOptions, grid};
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
-use crate::model::hooks::{Action, Bound, PatchSource};
+use crate::model::hooks::{Action, BoundHook, PatchSource};
 use crate::model::run::Ask;
 use crate::tensor::{DType, Tensor, floats};
 
@@ -25,14 +25,14 @@ fn found(model: &Model, measure: Measure, options: &PathOptions) -> Grid {
 }
 
 /// The two passes as whole runs of one pair, with a hook for each site.
-struct Plain<'a> {
+struct PlainPasses<'a> {
     model: &'a Decoder,
     run: Batch,
     own: std::sync::Arc<crate::model::cache::Cache>,
     other: std::sync::Arc<crate::model::cache::Cache>,
 }
 
-impl<'a> Plain<'a> {
+impl<'a> PlainPasses<'a> {
     fn new(model: &'a Decoder, pair: &TokenPair) -> Self {
         let cached = |ids: &Vec<u32>| {
             let places = Site::all(model.config()).into_iter().map(|site| Place { site, head: None }).collect();
@@ -43,9 +43,9 @@ impl<'a> Plain<'a> {
         Self { model, run, own: cached(&pair.corrupt), other: cached(&pair.clean) }
     }
 
-    fn hook(&self, name: &str, cache: &std::sync::Arc<crate::model::cache::Cache>) -> Bound<'static> {
+    fn hook(&self, name: &str, cache: &std::sync::Arc<crate::model::cache::Cache>) -> BoundHook<'static> {
         let action = Action::Patch(PatchSource::Cache(cache.clone())).begin();
-        Bound::new(self.model.config(), name, None, None, Box::new(action)).unwrap()
+        BoundHook::new(self.model.config(), name, None, None, Box::new(action)).unwrap()
     }
 
     /// Returns the logits after the last token.
@@ -68,12 +68,12 @@ impl<'a> Plain<'a> {
             return first.get("logits").unwrap();
         }
         let hooks = receivers.iter().filter(|name| **name != "logits").map(|name| self.hook(name, &first));
-        let mut hooks: Vec<Bound> = hooks.collect();
+        let mut hooks: Vec<BoundHook> = hooks.collect();
         if receivers.contains(&"logits") {
             let last = Place { site: last_stream(config), head: None };
             let vector = (first.at(last).unwrap() - self.own.at(last).unwrap()).unwrap();
             let action = Action::Add { vector, scale: 1.0 }.begin();
-            hooks.push(Bound::new(config, &last.to_string(), None, None, Box::new(action)).unwrap());
+            hooks.push(BoundHook::new(config, &last.to_string(), None, None, Box::new(action)).unwrap());
         }
         self.model.logits(&self.run, hooks, &Task::default()).unwrap()
     }
@@ -84,7 +84,7 @@ fn paths_are_those_of_plain_hooks_in_every_shape_of_model() {
     for config in configs() {
         let model = model(decoder(config.clone(), DType::F32));
         let pairs = &pairs()[..1];
-        let plain = Plain::new(&model.decoder, &pairs[0]);
+        let plain = PlainPasses::new(&model.decoder, &pairs[0]);
         // The logit of a token after the prompt.
         let read = |number: usize, logits: &Tensor| {
             assert_eq!(number, 0);

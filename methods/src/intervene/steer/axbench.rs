@@ -11,7 +11,7 @@
 
 use super::label::LabelShare;
 use super::measure::repetition;
-use super::sweep::{Pushed, Sweep, figure};
+use super::sweep::{SteeringSweep, SweepStrength, figure};
 use crate::base::{Cell, Result, Table, Task};
 use crate::err;
 use crate::model::Model;
@@ -58,15 +58,15 @@ const COLUMNS: [&str; 16] = [
 
 /// Grades what is written at each strength, and computes the harmonic mean, each with its mean and the 95 % bootstrap
 /// interval over prompts. `failed` counts the texts that a judge gave no grade.
-pub fn axbench(sweep: &Sweep, grader: &Grader, task: &Task) -> Result<Table> {
+pub fn axbench(sweep: &SteeringSweep, grader: &Grader, task: &Task) -> Result<Table> {
     if sweep.options.tokens == 0 {
         return Err(err!(Argument, "expected tokens to write, which are graded, found 0").about("tokens"));
     }
     let own = match grader {
         Grader::Judge { .. } => None,
-        Grader::Label(_) => Some(Unsteered::new(sweep, task)?),
+        Grader::Label(_) => Some(BaselineLoss::new(sweep, task)?),
     };
-    let mut measure = |pushed: &Pushed| -> Result<Vec<Vec<f64>>> {
+    let mut measure = |pushed: &SweepStrength| -> Result<Vec<Vec<f64>>> {
         let grades = match (grader, &own) {
             (Grader::Judge { concept, ask }, _) => judged(sweep, (concept, *ask), pushed, task)?,
             (Grader::Label(share), Some(own)) => own.grades(sweep, share, pushed, task)?,
@@ -77,7 +77,7 @@ pub fn axbench(sweep: &Sweep, grader: &Grader, task: &Task) -> Result<Table> {
         Ok([score].into_iter().chain(each).collect())
     };
     let found = sweep.run(&mut measure, task)?;
-    let row = |line: &super::sweep::Swept| -> Vec<Cell> {
+    let row = |line: &super::sweep::SweepLine| -> Vec<Cell> {
         let mut cells: Vec<Cell> = vec![line.direction.into(), line.strength.into(), line.values[0].len().into()];
         line.values.iter().for_each(|values| cells.extend(figure(values, sweep.seed)));
         cells.push(line.failed.into());
@@ -92,10 +92,7 @@ pub fn axbench(sweep: &Sweep, grader: &Grader, task: &Task) -> Result<Table> {
 
 /// Returns the harmonic mean, or 0 where a grade is 0.
 fn harmonic(grades: &[f64; 3]) -> f64 {
-    match grades.contains(&0.0) {
-        true => 0.0,
-        false => 3.0 / grades.iter().map(|grade| grade.recip()).sum::<f64>(),
-    }
+    if grades.contains(&0.0) { 0.0 } else { 3.0 / grades.iter().map(|grade| grade.recip()).sum::<f64>() }
 }
 
 /// Returns the questions about each text for a judge.
@@ -145,7 +142,12 @@ fn rating(answer: &str) -> Option<f64> {
 }
 
 /// Returns the grades of a language model; NaN for a text without all three.
-fn judged(sweep: &Sweep, (concept, ask): (&str, Ask), pushed: &Pushed, task: &Task) -> Result<Vec<[f64; 3]>> {
+fn judged(
+    sweep: &SteeringSweep,
+    (concept, ask): (&str, Ask),
+    pushed: &SweepStrength,
+    task: &Task,
+) -> Result<Vec<[f64; 3]>> {
     let made = sweep.written(pushed, true, task)?;
     let tokenizer = sweep.model.tokenizer()?;
     let bar = task.begin("asking the judge", Some(made.texts.len() as u64));
@@ -176,21 +178,21 @@ fn judged(sweep: &Sweep, (concept, ask): (&str, Ask), pushed: &Pushed, task: &Ta
 }
 
 /// The losses of the unsteered model on what is written.
-struct Unsteered<'a> {
+struct BaselineLoss<'a> {
     model: &'a Model,
     /// The mean loss of what the model writes itself.
     usual: f64,
 }
 
-impl<'a> Unsteered<'a> {
-    fn new(sweep: &Sweep<'a>, task: &Task) -> Result<Self> {
+impl<'a> BaselineLoss<'a> {
+    fn new(sweep: &SteeringSweep<'a>, task: &Task) -> Result<Self> {
         let prompts = sweep.prompts.rows();
         if prompts.len() < 2 {
             return Err(err!(Argument, "expected at least two prompts, by which a text is told apart, found 1")
                 .about("prompts"));
         }
         let unsteered = Self { model: sweep.model, usual: f64::NAN };
-        let made = sweep.written(&Pushed { strength: 0.0, others: None }, false, task)?;
+        let made = sweep.written(&SweepStrength { strength: 0.0, others: None }, false, task)?;
         let each: Vec<(&[u32], &[u32])> = pairs(prompts, &made.ids).collect();
         let losses: Vec<f64> = unsteered.losses(&each, task)?.into_iter().filter(|loss| loss.is_finite()).collect();
         if losses.is_empty() {
@@ -220,7 +222,13 @@ impl<'a> Unsteered<'a> {
         Ok(found)
     }
 
-    fn grades(&self, sweep: &Sweep, share: &LabelShare, pushed: &Pushed, task: &Task) -> Result<Vec<[f64; 3]>> {
+    fn grades(
+        &self,
+        sweep: &SteeringSweep,
+        share: &LabelShare,
+        pushed: &SweepStrength,
+        task: &Task,
+    ) -> Result<Vec<[f64; 3]>> {
         let made = sweep.written(pushed, false, task)?;
         let prompts = sweep.prompts.rows();
         let own = self.losses(&pairs(prompts, &made.ids).collect::<Vec<_>>(), task)?;

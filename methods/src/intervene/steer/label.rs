@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::base::{Result, names};
 use crate::data::labels;
 use crate::err;
-use crate::model::labels::{Column, Values};
+use crate::model::labels::{Column, ColumnKind};
 use crate::model::tokenizer::Tokenizer;
 
 /// A label, and its value that counts; any value but none by default.
@@ -50,7 +50,7 @@ impl LabelShare {
 /// Returns the number of a value of a column.
 fn value_of(column: &Column, value: &str) -> Result<u32> {
     let name = column.name;
-    let Values::Kind(kinds) = &column.values else {
+    let ColumnKind::Kind(kinds) = &column.values else {
         return Err(err!(Argument, "expected no `value` for the label `{name}`, which is a number")
             .hint("tokens count where it is above 0")
             .about("value"));

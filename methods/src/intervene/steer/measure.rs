@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::label::LabelShare;
-use super::sweep::{Pushed, Sweep, figure};
+use super::sweep::{SteeringSweep, SweepStrength, figure};
 use crate::base::{Cell, Result, Table, Task};
 use crate::err;
 use crate::intervene::rerun::Reruns;
@@ -29,19 +29,19 @@ const GRAM: usize = 3;
 /// Measures the sweep as a table: for each strength the effect on the prompts, and on a text the loss, KL(clean ||
 /// steered) and how repetitive the written text is, each with its mean and the 95 % bootstrap interval over prompts or
 /// rows. `random` rows are the mean of directions drawn at random, whose change is as long at every position.
-pub fn steer(sweep: &Sweep, text: &[Vec<u32>], effect: &mut Effect, task: &Task) -> Result<Table> {
+pub fn steer(sweep: &SteeringSweep, text: &[Vec<u32>], effect: &mut Effect, task: &Task) -> Result<Table> {
     if !matches!(effect, Effect::Tokens(_)) && sweep.options.tokens == 0 {
         return Err(
             err!(Argument, "expected tokens to write, by which the effect is measured, found 0").about("tokens")
         );
     }
-    let mut measure = |pushed: &Pushed| -> Result<Vec<Vec<f64>>> {
+    let mut measure = |pushed: &SweepStrength| -> Result<Vec<Vec<f64>>> {
         let (loss, kl) = damage(sweep, text, pushed, task)?;
         let (effects, repetition) = effects(sweep, effect, pushed, task)?;
         Ok(vec![effects, loss, kl, repetition])
     };
     let found = sweep.run(&mut measure, task)?;
-    let row = |line: &super::sweep::Swept| -> Vec<Cell> {
+    let row = |line: &super::sweep::SweepLine| -> Vec<Cell> {
         let figure = |quantity: usize| figure(&line.values[quantity], sweep.seed);
         let mut cells: Vec<Cell> = vec![line.direction.into(), line.strength.into(), line.values[0].len().into()];
         cells.extend(figure(0));
@@ -76,7 +76,12 @@ const COLUMNS: [&str; 16] = [
 ];
 
 /// Measures the effect on each prompt, and how repetitive what is written after it is.
-fn effects(sweep: &Sweep, effect: &mut Effect, pushed: &Pushed, task: &Task) -> Result<(Vec<f64>, Vec<f64>)> {
+fn effects(
+    sweep: &SteeringSweep,
+    effect: &mut Effect,
+    pushed: &SweepStrength,
+    task: &Task,
+) -> Result<(Vec<f64>, Vec<f64>)> {
     let mut found = Vec::new();
     if let Effect::Tokens(tokens) = effect {
         let decoder = &sweep.model.decoder;
@@ -100,7 +105,12 @@ fn effects(sweep: &Sweep, effect: &mut Effect, pushed: &Pushed, task: &Task) -> 
 }
 
 /// Measures the loss of each row of the text, and KL(clean || steered).
-fn damage(sweep: &Sweep, text: &[Vec<u32>], pushed: &Pushed, task: &Task) -> Result<(Vec<f64>, Vec<f64>)> {
+fn damage(
+    sweep: &SteeringSweep,
+    text: &[Vec<u32>],
+    pushed: &SweepStrength,
+    task: &Task,
+) -> Result<(Vec<f64>, Vec<f64>)> {
     let mut losses = Vec::new();
     let mut kls = Vec::new();
     for ids in text {

@@ -14,7 +14,7 @@ pub use axbench::{Grader, axbench};
 pub use label::LabelShare;
 pub use measure::{Effect, steer};
 pub use push::{Direction, Push, PushOptions, StrengthUnit};
-pub use sweep::{SteerOptions, Sweep};
+pub use sweep::{SteerOptions, SteeringSweep};
 pub use vector::{VectorMethod, VectorOptions, steering_vector};
 
 use crate::base::{Cell, Result, Table, Task, memory};
@@ -77,8 +77,9 @@ pub fn rows(model: &Model, text: &Text, context: Option<usize>, count: usize, ta
     let context = context.unwrap_or(config.row_length()).min(config.context);
     let found = crate::data::pack::gathered(text, model.tokenizer()?, context, Some(count), task, |row| Ok(row.ids));
     let found = found.map_err(|e| e.about("text"))?;
-    match found.is_empty() {
-        true => Err(err!(Argument, "expected a text with tokens, found none in {}", text.name()).about("text")),
-        false => Ok(found),
+    if found.is_empty() {
+        Err(err!(Argument, "expected a text with tokens, found none in {}", text.name()).about("text"))
+    } else {
+        Ok(found)
     }
 }

@@ -5,7 +5,7 @@ use crate::data::harvest::width;
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
-use crate::model::hooks::{At, Bound, Edit};
+use crate::model::hooks::{At, BoundHook, Edit};
 use crate::model::run::Ask;
 use crate::model::site::{Place, SiteKind, one_site};
 use crate::sae::splice::heads_joined;
@@ -41,11 +41,11 @@ crate::options! {
 #[derive(Debug, Clone)]
 pub struct Direction {
     site: String,
-    what: What,
+    what: DirectionKind,
 }
 
 #[derive(Debug, Clone)]
-enum What {
+enum DirectionKind {
     /// A vector `[d]`.
     Vector(Tensor),
     Features {
@@ -63,18 +63,18 @@ impl Direction {
             return Err(err!(Numeric, "expected a vector of finite length above 0 at `{site}`, found {length}")
                 .about("direction"));
         }
-        Ok(Self { site: site.into(), what: What::Vector(vector) })
+        Ok(Self { site: site.into(), what: DirectionKind::Vector(vector) })
     }
 
     /// Builds a direction from features of one dictionary.
     pub fn of_features(sae: &Sae, features: &[usize], site: Option<&str>) -> Result<Self> {
         sae.check_writes_what_it_reads()?;
-        let features = crate::intervene::features::Which::Only(features.to_vec()).indices(sae.d_sae())?;
+        let features = crate::intervene::features::FeatureChoice::Only(features.to_vec()).indices(sae.d_sae())?;
         if features.is_empty() {
             return Err(err!(Argument, "expected at least one feature, found none").about("direction"));
         }
         let site = site.map_or_else(|| site_of(sae), |site| Ok(site.to_string()))?;
-        Ok(Self { site, what: What::Features { sae: Box::new(sae.clone()), features } })
+        Ok(Self { site, what: DirectionKind::Features { sae: Box::new(sae.clone()), features } })
     }
 }
 
@@ -84,7 +84,7 @@ fn length(vector: &Tensor) -> Result<f64> {
 
 /// Directions in a model, with the meaning of a strength of 1.
 pub struct Push {
-    parts: Vec<(Place, What)>,
+    parts: Vec<(Place, DirectionKind)>,
     /// The unit of each direction: the factor of a vector at a strength of 1, or the activation of each feature.
     units: Vec<Vec<f64>>,
     clamp: bool,
@@ -105,28 +105,28 @@ impl Push {
             let place = one_site(model.config(), &site, "give a vector for each site").map_err(|e| of_key(&site, e))?;
             let wanted = width(model.config(), place)?;
             match &what {
-                What::Vector(vector) if vector.elem_count() != wanted => {
+                DirectionKind::Vector(vector) if vector.elem_count() != wanted => {
                     let found = vector.elem_count();
                     return Err(err!(Shape, "expected a vector of {wanted} numbers at `{place}`, found {found}")
                         .about("direction"));
                 }
-                What::Vector(_) if clamp => {
+                DirectionKind::Vector(_) if clamp => {
                     return Err(
                         err!(Argument, "expected features to clamp, found a vector at `{place}`").about("clamp")
                     );
                 }
-                What::Vector(_) => {}
-                What::Features { sae, .. } => sae.check_width(wanted, "this model", &place.to_string())?,
+                DirectionKind::Vector(_) => {}
+                DirectionKind::Features { sae, .. } => sae.check_width(wanted, "this model", &place.to_string())?,
             }
             let units = match (&what, options.unit) {
-                (What::Vector(_), StrengthUnit::Own) => vec![1.0],
-                (What::Vector(vector), StrengthUnit::Median) => {
+                (DirectionKind::Vector(_), StrengthUnit::Own) => vec![1.0],
+                (DirectionKind::Vector(vector), StrengthUnit::Median) => {
                     vec![median_length(model, (place, wanted), text, task)? / length(vector)?]
                 }
-                (What::Features { sae, features }, StrengthUnit::Own) => {
+                (DirectionKind::Features { sae, features }, StrengthUnit::Own) => {
                     largest(model, place, (sae, features), text, task)?
                 }
-                (What::Features { sae, features }, StrengthUnit::Median) => {
+                (DirectionKind::Features { sae, features }, StrengthUnit::Median) => {
                     let median = median_length(model, (place, wanted), text, task)?;
                     features.iter().map(|f| Ok(median / written_length(sae, *f)?)).collect::<Result<_>>()?
                 }
@@ -151,24 +151,24 @@ impl Push {
 
     /// Returns the width of each site.
     pub fn widths(&self) -> Vec<usize> {
-        let width = |what: &What| match what {
-            What::Vector(vector) => vector.elem_count(),
-            What::Features { sae, .. } => sae.d_out(),
+        let width = |what: &DirectionKind| match what {
+            DirectionKind::Vector(vector) => vector.elem_count(),
+            DirectionKind::Features { sae, .. } => sae.d_out(),
         };
         self.parts.iter().map(|(_, what)| width(what)).collect()
     }
 
     /// Returns hooks of one strength. With `others`, a unit vector for each site, each change keeps its length and
     /// takes that direction: the control.
-    pub fn hooks<'a>(&self, model: &Decoder, strength: f64, others: Option<&[Tensor]>) -> Result<Vec<Bound<'a>>> {
+    pub fn hooks<'a>(&self, model: &Decoder, strength: f64, others: Option<&[Tensor]>) -> Result<Vec<BoundHook<'a>>> {
         let each = self.parts.iter().enumerate().map(|(number, (place, what))| {
-            let edit = Pushing {
+            let edit = SitePush {
                 what: what.clone(),
                 amounts: self.units[number].iter().map(|unit| (strength * unit) as f32).collect(),
                 clamp: self.clamp,
                 other: others.and_then(|others| others.get(number)).cloned(),
             };
-            Bound::new(model.config(), &place.to_string(), None, None, Box::new(edit))
+            BoundHook::new(model.config(), &place.to_string(), None, None, Box::new(edit))
         });
         each.collect()
     }
@@ -179,11 +179,12 @@ impl Push {
 fn of_key(site: &str, error: Error) -> Error {
     let is_word = site.chars().all(|c| c.is_alphanumeric() || c == '_');
     let is_like_none = names::nearest(site, SiteKind::all().map(SiteKind::name)).is_none();
-    let error = match is_word && is_like_none {
-        true => error.hint(format!(
+    let error = if is_word && is_like_none {
+        error.hint(format!(
             "its key is this word and not what a variable holds, which is a key after `map[{site}] = vector`"
-        )),
-        false => error,
+        ))
+    } else {
+        error
     };
     Error { about: Some("direction".into()), ..error }
 }
@@ -235,10 +236,7 @@ fn written_length(sae: &Sae, feature: u32) -> Result<f64> {
         .about("unit"));
     }
     let found = length(&sae.directions().get(feature as usize)?.to_dtype(DType::F32)?)?;
-    match found > 0.0 {
-        true => Ok(found),
-        false => Err(err!(Numeric, "feature {feature} writes nothing").about("direction")),
-    }
+    if found > 0.0 { Ok(found) } else { Err(err!(Numeric, "feature {feature} writes nothing").about("direction")) }
 }
 
 /// Returns the largest activation of each feature on a text.
@@ -266,8 +264,8 @@ fn largest(
 }
 
 /// A push at one site.
-struct Pushing {
-    what: What,
+struct SitePush {
+    what: DirectionKind,
     /// The factor of a vector; or what is added to the activations of features, or what they are set to.
     amounts: Vec<f32>,
     clamp: bool,
@@ -275,16 +273,16 @@ struct Pushing {
     other: Option<Tensor>,
 }
 
-impl Pushing {
+impl SitePush {
     /// Returns the change of rows `[.., d]`.
     fn change(&self, x: &Tensor) -> Result<Tensor> {
         match &self.what {
-            What::Vector(vector) => {
+            DirectionKind::Vector(vector) => {
                 let amount = self.amounts.first().copied().unwrap_or_default();
                 let change = (vector * f64::from(amount))?.to_device(x.device())?;
                 Ok(change.broadcast_as(x.shape())?.contiguous()?)
             }
-            What::Features { sae, features } => {
+            DirectionKind::Features { sae, features } => {
                 let input = dtype::convert(x, sae.parts().encoder.dtype())?;
                 let features = Tensor::new(features.as_slice(), x.device())?;
                 let codes = sae.encode(&input)?.contiguous()?;
@@ -298,11 +296,11 @@ impl Pushing {
     }
 }
 
-impl Edit for Pushing {
+impl Edit for SitePush {
     fn edit(&mut self, _: &At, _: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
         let width = match &self.what {
-            What::Vector(vector) => vector.elem_count(),
-            What::Features { sae, .. } => sae.d_in(),
+            DirectionKind::Vector(vector) => vector.elem_count(),
+            DirectionKind::Features { sae, .. } => sae.d_in(),
         };
         let rows = heads_joined(x, width)?.to_dtype(DType::F32)?;
         let mut change = self.change(&rows)?;

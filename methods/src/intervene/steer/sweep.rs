@@ -7,8 +7,8 @@ use crate::base::{Cell, Result, Task};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::model::generate::{GenerateOptions, Generated};
-use crate::model::hooks::Bound;
+use crate::model::generate::{Continuations, GenerateOptions};
+use crate::model::hooks::BoundHook;
 use crate::tensor::{DType, Tensor, create};
 
 crate::options! {
@@ -33,7 +33,7 @@ crate::options! {
 }
 
 /// A sweep to measure: the model, the push, the prompts and the options.
-pub struct Sweep<'a> {
+pub struct SteeringSweep<'a> {
     pub model: &'a Model,
     pub push: &'a Push,
     pub prompts: &'a Batch,
@@ -45,7 +45,7 @@ pub struct Sweep<'a> {
 type Quantities = Vec<Vec<f64>>;
 
 /// A line of a sweep. Of random directions the values are means over them.
-pub struct Swept {
+pub struct SweepLine {
     pub direction: &'static str,
     pub strength: f64,
     pub values: Quantities,
@@ -54,14 +54,18 @@ pub struct Swept {
 }
 
 /// A strength in the own direction, or in other directions: a unit vector for each site.
-pub struct Pushed<'a> {
+pub struct SweepStrength<'a> {
     pub strength: f64,
     pub others: Option<&'a [Tensor]>,
 }
 
-impl Sweep<'_> {
+impl SteeringSweep<'_> {
     /// Measures each strength, in the own direction and in random ones, whose changes are as long at every position.
-    pub fn run(&self, measure: &mut dyn FnMut(&Pushed) -> Result<Quantities>, task: &Task) -> Result<Vec<Swept>> {
+    pub fn run(
+        &self,
+        measure: &mut dyn FnMut(&SweepStrength) -> Result<Quantities>,
+        task: &Task,
+    ) -> Result<Vec<SweepLine>> {
         if let Some(strength) = self.options.strengths.iter().find(|strength| !strength.is_finite()) {
             return Err(err!(Argument, "expected finite strengths, found {strength}").about("strengths"));
         }
@@ -72,11 +76,11 @@ impl Sweep<'_> {
             let mut of = |direction, others: &[Option<&Vec<Tensor>>]| -> Result<()> {
                 let mut all = Vec::new();
                 for others in others {
-                    all.push(measure(&Pushed { strength: *strength, others: others.map(Vec::as_slice) })?);
+                    all.push(measure(&SweepStrength { strength: *strength, others: others.map(Vec::as_slice) })?);
                     bar.advance(1);
                 }
                 if !all.is_empty() {
-                    found.push(Swept { direction, strength: *strength, failed: failed(&all), values: mean(&all) });
+                    found.push(SweepLine { direction, strength: *strength, failed: failed(&all), values: mean(&all) });
                 }
                 Ok(())
             };
@@ -86,12 +90,12 @@ impl Sweep<'_> {
         Ok(found)
     }
 
-    pub fn hooks<'h>(&self, pushed: &Pushed) -> Result<Vec<Bound<'h>>> {
+    pub fn hooks<'h>(&self, pushed: &SweepStrength) -> Result<Vec<BoundHook<'h>>> {
         self.push.hooks(&self.model.decoder, pushed.strength, pushed.others)
     }
 
     /// Returns what the steered model writes after the prompts; as texts, too, if `in_words`.
-    pub fn written(&self, pushed: &Pushed, in_words: bool, task: &Task) -> Result<Generated> {
+    pub fn written(&self, pushed: &SweepStrength, in_words: bool, task: &Task) -> Result<Continuations> {
         let tokens = self.options.tokens;
         let temperature = Some(self.options.temperature);
         let options = GenerateOptions { tokens, temperature, ..GenerateOptions::default() };

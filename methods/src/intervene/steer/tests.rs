@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use kit::far;
+
 use super::measure::repetition;
-use super::sweep::Pushed;
+use super::sweep::SweepStrength;
 use super::*;
 use crate::fixtures::{config, decoder};
 use crate::model::site::select;
@@ -38,7 +40,7 @@ fn column(table: &Table, name: &str) -> Vec<f64> {
 
 fn sweep(model: &Model, directions: Vec<Direction>, options: &SteerOptions, token: u32) -> Result<Table> {
     let push = Push::new(&model.decoder, directions, &text(), &options.push, &Task::default())?;
-    let sweep = Sweep { model, push: &push, prompts: &prompts(), options, seed: 3 };
+    let sweep = SteeringSweep { model, push: &push, prompts: &prompts(), options, seed: 3 };
     steer(&sweep, &text(), &mut Effect::Tokens(vec![token]), &Task::default())
 }
 
@@ -70,9 +72,9 @@ fn the_random_directions_of_one_call_differ() {
     let direction = vec![Direction::of_vector("resid_post.1", &row).unwrap()];
     let push = Push::new(&model.decoder, direction, &text(), &PushOptions::default(), &Task::default()).unwrap();
     let options = SteerOptions { strengths: vec![1.0], random: 6, ..SteerOptions::default() };
-    let sweep = Sweep { model: &model, push: &push, prompts: &prompts(), options: &options, seed: 3 };
+    let sweep = SteeringSweep { model: &model, push: &push, prompts: &prompts(), options: &options, seed: 3 };
     let mut drawn = Vec::new();
-    let mut measure = |pushed: &Pushed| {
+    let mut measure = |pushed: &SweepStrength| {
         drawn.extend(pushed.others.map(|others| floats(&others[0]).unwrap()));
         Ok(vec![vec![0.0]])
     };
@@ -125,8 +127,7 @@ fn vectors_are_differences_and_their_common_component() {
     let row = |id: usize| model.decoder.weights().embed.row(id).unwrap();
     let expected = ((((row(1) + row(2)).unwrap() - row(3)).unwrap() - row(4)).unwrap() / 2.0).unwrap();
     let mean = of(VectorMethod::Mean);
-    let far = (&mean - &expected).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
-    assert!(far < 1e-6);
+    assert!(far(&mean, &expected) < 1e-6);
     let pca = of(VectorMethod::Pca);
     let dot = (&pca * &mean).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
     let size = pca.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();

@@ -1,12 +1,12 @@
 //! The pairs of an interchange, and runs of their base texts with the activations of their sources.
 
-use super::interchange::{InterchangeAccuracy, Interchanging};
+use super::interchange::{InterchangeAccuracy, InterchangeHook};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::intervene::rerun::begin;
 use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits, Pass};
-use crate::model::hooks::{Bound, Chain};
+use crate::model::hooks::{BoundHook, Chain};
 use crate::model::run::Ask;
 use crate::model::site::{Place, Site};
 use crate::tensor::{DType, Device, Tensor, ints};
@@ -23,7 +23,7 @@ pub struct Interchange {
 }
 
 /// Pairs with what is computed once for all interchanges.
-pub struct Prepared<'a> {
+pub struct PreparedPairs<'a> {
     model: &'a Decoder,
     place: Place,
     pos: i64,
@@ -35,7 +35,7 @@ pub struct Prepared<'a> {
     start: Option<(Site, Tensor)>,
 }
 
-impl<'a> Prepared<'a> {
+impl<'a> PreparedPairs<'a> {
     pub fn new(model: &'a Decoder, place: Place, pos: i64, pairs: &[Interchange], task: &Task) -> Result<Self> {
         let outputs = model.config().outputs();
         if let Some((number, pair)) = pairs.iter().enumerate().find(|(_, pair)| pair.answer as usize >= outputs) {
@@ -78,10 +78,10 @@ impl<'a> Prepared<'a> {
         let mut hooks = Vec::new();
         if let Some((basis, mask)) = change {
             let sources = self.sources.index_select(&chosen, 0)?;
-            let edit = Interchanging { sources, basis: basis.clone(), mask: mask.cloned() };
+            let edit = InterchangeHook { sources, basis: basis.clone(), mask: mask.cloned() };
             let config = self.model.config();
             let site = self.place.to_string();
-            hooks.push(Bound::new(config, &site, None, Some(vec![self.pos]), Box::new(edit))?);
+            hooks.push(BoundHook::new(config, &site, None, Some(vec![self.pos]), Box::new(edit))?);
         }
         let mut chain = Chain { hooks, ..Chain::default() };
         let logits = match &self.start {

@@ -49,13 +49,13 @@ pub fn boundless_mask(boundary: &Tensor, d: usize, temperature: f64) -> Result<T
 }
 
 /// A hook that interchanges with given sources.
-pub struct Interchanging {
+pub struct InterchangeHook {
     pub sources: Tensor,
     pub basis: Tensor,
     pub mask: Option<Tensor>,
 }
 
-impl Edit for Interchanging {
+impl Edit for InterchangeHook {
     fn edit(&mut self, _: &At, _: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
         let base = x.reshape(self.sources.dims())?.to_dtype(DType::F32)?;
         let changed = interchanged(&base, &self.sources, &self.basis, self.mask.as_ref())?;

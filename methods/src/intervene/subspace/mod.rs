@@ -28,7 +28,7 @@ use crate::tensor::{DType, Device, Tensor, Values, create, floats, linalg};
 use crate::training::descent::{
     Descent, DescentOptions, DescentRule, ParameterChoice, ParameterRanges, Steps, descend,
 };
-use data::Prepared;
+use data::PreparedPairs;
 
 crate::options! {
     /// Options of the search for a subspace.
@@ -112,7 +112,7 @@ impl Subspace {
 
     /// Measures the share of other pairs whose answer the interchange gives.
     pub fn accuracy(&self, model: &Decoder, pairs: &[Interchange], task: &Task) -> Result<InterchangeAccuracy> {
-        let data = Prepared::new(model, self.place, self.pos, pairs, task)?;
+        let data = PreparedPairs::new(model, self.place, self.pos, pairs, task)?;
         let all: Vec<usize> = (0..pairs.len()).collect();
         data.accuracy("subspace", &all, Some((&self.basis, self.mask.as_ref())), task)
     }
@@ -122,7 +122,7 @@ impl Subspace {
 pub fn das(model: &Decoder, pairs: &[Interchange], options: &DasOptions, task: &Task) -> Result<Subspace> {
     let missing = || err!(Argument, "expected `site`, found none").hint("#{ site: \"resid_post.0\" }").about("site");
     let place = one_site(model.config(), options.site.as_deref().ok_or_else(missing)?, "a subspace is at one site")?;
-    let data = Prepared::new(model, place, options.pos, pairs, task)?;
+    let data = PreparedPairs::new(model, place, options.pos, pairs, task)?;
     let d = data.width();
     let given = given_basis(options, (place, d))?;
     let random = |purpose: &str, columns: usize| random_basis(d, columns, options.seed.draws(), purpose);
@@ -134,7 +134,7 @@ pub fn das(model: &Decoder, pairs: &[Interchange], options: &DasOptions, task: &
         (first, (0..pairs.len()).collect(), Vec::new())
     } else {
         let (fitted, held_out) = split(pairs.len(), options)?;
-        let mut search = Search::new(&data, (first, mask.as_ref()), fitted, options)?;
+        let mut search = SubspaceSearch::new(&data, (first, mask.as_ref()), fitted, options)?;
         let steps = Steps { count: options.steps as u64, label: "searching a subspace", left: "the subspace as it is" };
         let losses = descend(steps, || search.step(task), task)?;
         (search.found()?, held_out, losses)
@@ -198,11 +198,12 @@ fn given_basis(options: &DasOptions, (place, d): (Place, usize)) -> Result<Optio
     let basis = basis.tensor("basis", DType::F32)?.to_device(&Device::Cpu)?.contiguous()?;
     let products = basis.t()?.matmul(&basis)?;
     let far = (products - create::eye(columns, columns, DType::F32)?)?;
-    match floats(&far)?.iter().all(|far| far.abs() <= ORTHONORMAL) {
-        true => Ok(Some(basis)),
-        false => Err(err!(Argument, "expected orthonormal columns in `basis`, found others")
+    if floats(&far)?.iter().all(|far| far.abs() <= ORTHONORMAL) {
+        Ok(Some(basis))
+    } else {
+        Err(err!(Argument, "expected orthonormal columns in `basis`, found others")
             .hint("`w.qr().q` has orthonormal columns that span the same")
-            .about("basis")),
+            .about("basis"))
     }
 }
 
@@ -248,8 +249,8 @@ const BASIS: &str = "basis";
 const BOUNDARY: &str = "boundary";
 
 /// A running search.
-struct Search<'a> {
-    data: &'a Prepared<'a>,
+struct SubspaceSearch<'a> {
+    data: &'a PreparedPairs<'a>,
     options: &'a DasOptions,
     /// The mask that was given.
     mask: Option<&'a Tensor>,
@@ -260,9 +261,9 @@ struct Search<'a> {
     random: ChaCha8Rng,
 }
 
-impl<'a> Search<'a> {
+impl<'a> SubspaceSearch<'a> {
     fn new(
-        data: &'a Prepared<'a>,
+        data: &'a PreparedPairs<'a>,
         (basis, mask): (Tensor, Option<&'a Tensor>),
         fitted: Vec<usize>,
         options: &'a DasOptions,

@@ -1,7 +1,8 @@
 //! Tests of subspaces: interchanges against pyvene, and a planted variable that is found.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+
+use kit::far;
 
 use super::*;
 use crate::base::access::{Access, Rules};
@@ -11,22 +12,13 @@ use crate::model::config::{Config, Positions};
 use crate::model::site::select;
 use crate::model::{Model, load};
 use crate::tensor::Device;
-use crate::tensor::files::safetensors;
 
 fn folder() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/subspaces")
+    kit::fixture("subspaces")
 }
 
 fn truth() -> BTreeMap<String, Tensor> {
-    let bytes = std::fs::read(folder().join("subspaces.safetensors")).unwrap();
-    safetensors::Reader::new(bytes).unwrap().all().unwrap().tensors
-}
-
-fn far(a: &Tensor, b: &Tensor) -> f64 {
-    let a = floats(a).unwrap();
-    let b = floats(b).unwrap();
-    assert_eq!(a.len(), b.len());
-    a.iter().zip(&b).fold(0.0_f64, |far, (a, b)| far.max((a - b).abs()))
+    kit::tensors("subspaces/subspaces.safetensors")
 }
 
 #[test]
@@ -54,12 +46,12 @@ fn an_interchange_in_a_model_is_that_of_pyvene() {
     let out = tempfile::tempdir().unwrap();
     let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
     let name = folder().join("model").display().to_string();
-    let model = Model::load(&files, &name, &load::Loading::default(), &Task::default()).unwrap().decoder;
+    let model = Model::load(&files, &name, &load::LoadSettings::default(), &Task::default()).unwrap().decoder;
     let ids = |name: &str| truth[name].to_dtype(DType::U32).unwrap().to_vec2::<u32>().unwrap();
     let pairs = ids("model.base_ids").into_iter().zip(ids("model.source_ids"));
     let pairs: Vec<Interchange> = pairs.map(|(base, source)| Interchange { base, source, answer: 0 }).collect();
     let place = select(model.config(), "resid_post.1").unwrap()[0];
-    let data = Prepared::new(&model, place, -1, &pairs, &Task::default()).unwrap();
+    let data = PreparedPairs::new(&model, place, -1, &pairs, &Task::default()).unwrap();
     let basis = truth["model.R"].narrow(1, 0, 5).unwrap().contiguous().unwrap();
     let found = data.logits(&[0, 1, 2], Some((&basis, None)), &Task::default()).unwrap();
     assert!(far(&found, &truth["model.logits"]) < 1e-4);
@@ -80,7 +72,7 @@ fn a_basis_of_pyvene_is_judged_as_it_is() {
     let out = tempfile::tempdir().unwrap();
     let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
     let name = folder().join("model").display().to_string();
-    let model = Model::load(&files, &name, &load::Loading::default(), &Task::default()).unwrap().decoder;
+    let model = Model::load(&files, &name, &load::LoadSettings::default(), &Task::default()).unwrap().decoder;
     let ids = |name: &str| truth[name].to_dtype(DType::U32).unwrap().to_vec2::<u32>().unwrap();
     // What the model of pyvene says after the interchange.
     let answers = truth["model.logits"].argmax(1).unwrap().to_vec1::<u32>().unwrap();

@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use super::{Moments, Principal, components, noted, of_unit_norm, parts};
+use super::{CovarianceMoments, Principal, components, noted, of_unit_norm, parts};
 use crate::base::{Result, Task, memory, parallel};
 use crate::err;
 use crate::sae::{Activation, Sae, rows};
@@ -41,7 +41,7 @@ pub fn ica(x: &Tensor, options: &Ica, draws: &mut impl Rng, task: &Task) -> Resu
         let tolerance = options.tolerance;
         return Err(err!(Argument, "expected rounds and a tolerance above 0, found {rounds} and {tolerance}"));
     }
-    let moments = Moments::of(x, task)?;
+    let moments = CovarianceMoments::of(x, task)?;
     let principal = Principal::of(&moments, task)?;
     let count = components(options.components, principal.rank(), "there are as many as directions with variance")?;
     let axes = principal.axes.narrow(0, 0, count)?;
@@ -60,7 +60,7 @@ pub fn ica(x: &Tensor, options: &Ica, draws: &mut impl Rng, task: &Task) -> Resu
 }
 
 /// Returns the whitened activations in parts, in f32.
-fn whitened(x: &Tensor, moments: &Moments, whitening: &Tensor, task: &Task) -> Result<Vec<Tensor>> {
+fn whitened(x: &Tensor, moments: &CovarianceMoments, whitening: &Tensor, task: &Task) -> Result<Vec<Tensor>> {
     let x = rows::matrix(x, moments.width(), "activations")?.to_device(&Device::Cpu)?;
     let count = x.dim(0)?;
     let wide = whitening.dim(0)?;
@@ -76,13 +76,13 @@ fn whitened(x: &Tensor, moments: &Moments, whitening: &Tensor, task: &Task) -> R
 }
 
 /// Directions among whitened activations, orthonormal rows in f64.
-struct Turned {
+struct Rotation {
     directions: Tensor,
     rounds: usize,
     at_rest: bool,
 }
 
-fn turned(white: &[Tensor], options: &Ica, draws: &mut impl Rng, task: &Task) -> Result<Turned> {
+fn turned(white: &[Tensor], options: &Ica, draws: &mut impl Rng, task: &Task) -> Result<Rotation> {
     let wide = white.first().map_or(0, |part| part.dims()[1]);
     let mut directions = decorrelated(&create::randn(&[wide, wide], DType::F64, draws)?, task)?;
     let bar = task.begin("finding independent components", Some(options.rounds as u64));
@@ -94,10 +94,10 @@ fn turned(white: &[Tensor], options: &Ica, draws: &mut impl Rng, task: &Task) ->
         bar.advance(1);
         bar.note(&format!("turning by {far:.1e}"));
         if far < options.tolerance {
-            return Ok(Turned { directions, rounds: round, at_rest: true });
+            return Ok(Rotation { directions, rounds: round, at_rest: true });
         }
     }
-    Ok(Turned { directions, rounds: options.rounds, at_rest: false })
+    Ok(Rotation { directions, rounds: options.rounds, at_rest: false })
 }
 
 /// Computes E[g(W z) z^T] - diag(E[g'(W z)]) W with g = tanh. Parts are added up in their order.
@@ -144,6 +144,8 @@ fn by_length(lengths: &Tensor) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
+    use kit::far;
+
     use super::*;
     use crate::base::random::stream;
 
@@ -172,8 +174,7 @@ mod tests {
             assert!(cosine(found, truth).abs() > 0.99, "{found:?} is not {truth:?}");
         }
         assert!(found.iter().all(|row| (row.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-5));
-        let far = (sae.reconstruct(&x).unwrap() - &x).unwrap().abs().unwrap().flatten_all().unwrap();
-        assert!(far.max(0).unwrap().to_scalar::<f32>().unwrap() < 1e-4);
+        assert!(far(sae.reconstruct(&x).unwrap(), &x) < 1e-4);
         assert_eq!(fit().directions().to_vec2::<f32>().unwrap(), found);
     }
 

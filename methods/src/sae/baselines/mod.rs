@@ -11,7 +11,7 @@ mod random;
 mod signs;
 
 pub use ica::{Ica, ica};
-pub use moments::Moments;
+pub use moments::CovarianceMoments;
 pub use nmf::{Nmf, nmf};
 pub use pca::pca;
 pub use random::{GAIN, random, random_about, with_gain};
@@ -136,7 +136,7 @@ struct Principal {
 const ROUNDING: f64 = 1e-10;
 
 impl Principal {
-    fn of(moments: &Moments, task: &crate::base::Task) -> Result<Self> {
+    fn of(moments: &CovarianceMoments, task: &crate::base::Task) -> Result<Self> {
         let covariance = moments.covariance()?;
         let cost = 10.0 * (moments.width() as f64).powi(3);
         let (values, vectors) = task.heavy(cost, move || linalg::eigh(&covariance))?;

@@ -10,7 +10,7 @@ const ROWS: usize = 1024;
 
 /// Sums in f64 about the mean so far (Chan, Golub & LeVeque 1983), so that a large mean costs no digits.
 #[derive(Debug, Clone)]
-pub struct Moments {
+pub struct CovarianceMoments {
     width: usize,
     count: u64,
     /// Mean of the rows: `[1, d]`.
@@ -19,7 +19,7 @@ pub struct Moments {
     scatter: Tensor,
 }
 
-impl Moments {
+impl CovarianceMoments {
     pub fn new(width: usize) -> Result<Self> {
         memory::check(3 * 8 * (width as u128).pow(2), || format!("the covariance of {width} dimensions"))?;
         let zeros = |rows| Tensor::zeros((rows, width), DType::F64, &Device::Cpu);
@@ -99,7 +99,7 @@ mod tests {
     fn in_parts_they_are_those_of_the_whole_even_far_from_zero() {
         let task = Task::default();
         let x = create::randn(&[50, 4], DType::F32, &mut stream(1, "x", 0)).unwrap().affine(1.0, 1000.0).unwrap();
-        let mut moments = Moments::new(4).unwrap();
+        let mut moments = CovarianceMoments::new(4).unwrap();
         assert!(moments.mean().is_err());
         for (start, count) in [(0, 1), (1, 30), (31, 19)] {
             moments.add(&x.narrow(0, start, count).unwrap(), &task).unwrap();
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn nan_is_named_with_its_row_of_all() {
         let task = Task::default();
-        let mut moments = Moments::new(2).unwrap();
+        let mut moments = CovarianceMoments::new(2).unwrap();
         moments.add(&Tensor::zeros((3, 2), DType::F32, &Device::Cpu).unwrap(), &task).unwrap();
         let broken = Tensor::new(&[[0.0_f32, 0.0], [0.0, f32::NAN]], &Device::Cpu).unwrap();
         let error = moments.add(&broken, &task).unwrap_err();

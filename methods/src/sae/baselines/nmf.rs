@@ -79,7 +79,7 @@ struct Factors {
 }
 
 /// The sums by which the features are improved.
-struct Sums {
+struct NmfProducts {
     /// The product C^T C.
     codes: Vec<Vec<f64>>,
     /// The product C^T Y.
@@ -90,7 +90,7 @@ struct Sums {
 
 impl Factors {
     /// Updates the codes of all rows, and adds up the sums that update the features, part by part in order.
-    fn coded(&mut self, x: &Tensor, task: &Task) -> Result<Sums> {
+    fn coded(&mut self, x: &Tensor, task: &Task) -> Result<NmfProducts> {
         let components = self.features.dim(0)?;
         let features = self.features.to_dtype(DType::F32)?;
         let gram = Gram::new(&self.features.matmul(&self.features.t()?)?)?;
@@ -110,11 +110,11 @@ impl Factors {
             products = (products + codes.t()?.matmul(&y)?)?;
             total += y.sqr()?.sum_all()?.to_scalar::<f64>()?;
         }
-        Ok(Sums { codes: of_codes.to_vec2()?, products: products.to_vec2()?, total })
+        Ok(NmfProducts { codes: of_codes.to_vec2()?, products: products.to_vec2()?, total })
     }
 
     /// Sets each feature in turn to its best value; gives |Y - C W|².
-    fn improved(&mut self, sums: &Sums) -> Result<f64> {
+    fn improved(&mut self, sums: &NmfProducts) -> Result<f64> {
         let mut features = self.features.to_vec2::<f64>()?;
         for (feature, (codes, products)) in sums.codes.iter().zip(&sums.products).enumerate() {
             let size = codes[feature];

@@ -1,13 +1,13 @@
 //! Principal components as a dictionary.
 
-use super::{Moments, Principal, components, noted, parts};
+use super::{CovarianceMoments, Principal, components, noted, parts};
 use crate::base::{Result, Task};
 use crate::sae::{Activation, Sae};
 use crate::tensor::DType;
 
 /// Finds the directions of the largest variance, all or the first ones, and keeps of their codes the k of the largest
 /// absolute value. `explained_variance` in its metadata has the share of each direction, in order.
-pub fn pca(moments: &Moments, count: Option<usize>, k: Option<usize>, task: &Task) -> Result<Sae> {
+pub fn pca(moments: &CovarianceMoments, count: Option<usize>, k: Option<usize>, task: &Task) -> Result<Sae> {
     let count = components(count, moments.width(), "there are as many as the activations have dimensions")?;
     let principal = Principal::of(moments, task)?;
     let axes = principal.axes.narrow(0, 0, count)?.to_dtype(DType::F32)?;
@@ -21,12 +21,14 @@ pub fn pca(moments: &Moments, count: Option<usize>, k: Option<usize>, task: &Tas
 
 #[cfg(test)]
 mod tests {
+    use kit::far;
+
     use super::*;
     use crate::base::random::stream;
     use crate::tensor::{Device, Tensor, create};
 
     fn fitted(x: &Tensor, count: Option<usize>, k: Option<usize>) -> Result<Sae> {
-        pca(&Moments::of(x, &Task::default())?, count, k, &Task::default())
+        pca(&CovarianceMoments::of(x, &Task::default())?, count, k, &Task::default())
     }
 
     #[test]
@@ -48,9 +50,7 @@ mod tests {
         for (share, expected) in shares.iter().zip([0.9, 0.1, 0.0]) {
             assert!((share - expected).abs() < 1e-6, "{shares:?}");
         }
-        let back = sae.reconstruct(&x).unwrap();
-        let far = (back - &x).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
-        assert!(far.to_scalar::<f32>().unwrap() < 1e-5);
+        assert!(far(sae.reconstruct(&x).unwrap(), &x) < 1e-5);
         assert_eq!(fitted(&x, Some(2), None).unwrap().d_sae(), 2);
         assert!(fitted(&x, Some(4), None).is_err() && fitted(&x, Some(0), None).is_err());
     }

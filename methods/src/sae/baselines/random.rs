@@ -9,7 +9,7 @@
 
 use rand::Rng;
 
-use super::{Moments, noted, of_unit_norm, parts};
+use super::{CovarianceMoments, noted, of_unit_norm, parts};
 use crate::base::Result;
 use crate::base::random::stream;
 use crate::err;
@@ -28,7 +28,12 @@ pub fn random(width: usize, features: usize, k: Option<usize>, draws: &mut impl 
 }
 
 /// Draws random directions about the mean of activations, which is subtracted before encoding and added after decoding.
-pub fn random_about(moments: &Moments, features: usize, k: Option<usize>, draws: &mut impl Rng) -> Result<Sae> {
+pub fn random_about(
+    moments: &CovarianceMoments,
+    features: usize,
+    k: Option<usize>,
+    draws: &mut impl Rng,
+) -> Result<Sae> {
     let mean = moments.mean()?.to_dtype(DType::F32)?;
     drawn(moments.width(), features, k, Some(mean), draws)
 }
@@ -113,7 +118,7 @@ mod tests {
         let scales = Tensor::from_iter((0..24).map(|i| 4.0 / (1.0 + i as f32)), &crate::tensor::Device::Cpu).unwrap();
         let x = create::randn(&[600, 24], DType::F32, &mut seeded("x")).unwrap().broadcast_mul(&scales).unwrap();
         let x = (x + 5.0).unwrap();
-        let moments = Moments::of(&x, &Task::default()).unwrap();
+        let moments = CovarianceMoments::of(&x, &Task::default()).unwrap();
         let all = random_about(&moments, 192, None, &mut seeded("random")).unwrap();
         let mut last = 0.0;
         for k in [1, 8, 32, 192] {

@@ -35,25 +35,26 @@ pub fn split_signs(sae: &Sae) -> Result<Sae> {
 
 #[cfg(test)]
 mod tests {
+    use kit::far;
+
     use super::*;
     use crate::base::Task;
     use crate::base::random::stream;
-    use crate::sae::baselines::{Moments, neurons_relu, pca};
+    use crate::sae::baselines::{CovarianceMoments, neurons_relu, pca};
     use crate::tensor::{DType, create};
 
     #[test]
     fn the_halves_reconstruct_what_the_whole_does() {
         let x = create::randn(&[50, 4], DType::F32, &mut stream(1, "x", 0)).unwrap();
         let x = (x + 2.0).unwrap();
-        let moments = Moments::of(&x, &Task::default()).unwrap();
+        let moments = CovarianceMoments::of(&x, &Task::default()).unwrap();
         for k in [None, Some(2)] {
             let whole = pca(&moments, None, k, &Task::default()).unwrap();
             let halves = split_signs(&whole).unwrap();
             assert_eq!((halves.d_sae(), halves.parts().about.kind.as_str()), (8, "pca_signs"));
             let codes = halves.encode(&x).unwrap().min_all().unwrap().to_scalar::<f32>().unwrap();
             assert!(codes >= 0.0);
-            let far = (halves.reconstruct(&x).unwrap() - whole.reconstruct(&x).unwrap()).unwrap().abs().unwrap();
-            assert!(far.max_all().unwrap().to_scalar::<f32>().unwrap() < 1e-5);
+            assert!(far(halves.reconstruct(&x).unwrap(), whole.reconstruct(&x).unwrap()) < 1e-5);
         }
         assert!(split_signs(&neurons_relu(4, None).unwrap()).is_err());
     }

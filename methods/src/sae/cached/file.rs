@@ -6,7 +6,7 @@ use std::io::Write;
 
 use sha2::{Digest, Sha256};
 
-use super::key::Key;
+use super::key::FitKey;
 use super::transcoders;
 use crate::base::files::hex;
 use crate::base::{Result, Task};
@@ -14,10 +14,10 @@ use crate::err;
 use crate::model::layout::TensorSource;
 use crate::sae::crosscoder::MODELS;
 use crate::sae::fit::history::{self, FitHistory};
-use crate::sae::fit::{Fitted, Trained};
-use crate::sae::formats::{self, Beside, Format};
+use crate::sae::fit::{FitProduct, FitResult};
+use crate::sae::formats::{self, Format, SideDescription};
 use crate::sae::{Parts, Sae};
-use crate::tensor::files::{Named, safetensors};
+use crate::tensor::files::{NamedTensors, safetensors};
 use crate::tensor::{DType, Tensor};
 
 /// The tensor of the history among those of the dictionary.
@@ -30,35 +30,35 @@ const ROWS_PER_STEP: &str = "rows_per_step";
 /// Number of digits of a hash.
 const DIGITS: usize = 64;
 
-pub(super) fn written(key: &Key, made: &Trained, history: &FitHistory) -> Result<Named> {
-    let Named { mut tensors, mut metadata } = match made {
-        Trained::Dictionary(sae) => {
+pub(super) fn written(key: &FitKey, made: &FitProduct, history: &FitHistory) -> Result<NamedTensors> {
+    let NamedTensors { mut tensors, mut metadata } = match made {
+        FitProduct::Dictionary(sae) => {
             let written = formats::write(Format::Microtome, sae.parts())?;
-            Named { tensors: written.tensors.1, metadata: written.metadata }
+            NamedTensors { tensors: written.tensors.1, metadata: written.metadata }
         }
-        Trained::CrossLayer(made) => transcoders::written(made)?,
+        FitProduct::CrossLayer(made) => transcoders::written(made)?,
     };
     tensors.insert(HISTORY.into(), history::to_tensor(history)?);
     metadata.insert(KEY.into(), key.text().into());
     metadata.insert(MODEL.into(), key.models().join(", "));
     metadata.insert(ROWS_PER_STEP.into(), history.read_per_step.to_string());
-    Ok(Named { tensors, metadata })
+    Ok(NamedTensors { tensors, metadata })
 }
 
 /// Writes the tensors, followed by the hash.
-pub(super) fn write(named: &Named, to: &mut dyn Write) -> Result<()> {
-    let mut hashing = Hashing { to, hash: Sha256::new() };
+pub(super) fn write(named: &NamedTensors, to: &mut dyn Write) -> Result<()> {
+    let mut hashing = HashingWriter { to, hash: Sha256::new() };
     safetensors::write(named, &mut hashing)?;
     let digits = hex(&hashing.hash.finalize());
     to.write_all(digits.as_bytes()).map_err(|e| err!(File, "cannot write a cached dictionary: {e}"))
 }
 
-struct Hashing<'a> {
+struct HashingWriter<'a> {
     to: &'a mut dyn Write,
     hash: Sha256,
 }
 
-impl Write for Hashing<'_> {
+impl Write for HashingWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let written = self.to.write(bytes)?;
         self.hash.update(bytes.get(..written).unwrap_or_default());
@@ -71,7 +71,7 @@ impl Write for Hashing<'_> {
 }
 
 /// Reads what was cached under a key, and refuses it unless it is bit for bit what was written.
-pub(super) fn read(bytes: &[u8], key: &Key, task: &Task) -> Result<Fitted> {
+pub(super) fn read(bytes: &[u8], key: &FitKey, task: &Task) -> Result<FitResult> {
     let reader = opened(bytes)?;
     let said = reader.metadata();
     if said.get(KEY).is_none_or(|text| text != key.text()) {
@@ -80,16 +80,16 @@ pub(super) fn read(bytes: &[u8], key: &Key, task: &Task) -> Result<Fitted> {
     let rows = said.get(ROWS_PER_STEP).and_then(|rows| rows.parse().ok());
     let rows = rows.ok_or_else(|| err!(Format, "expected `{ROWS_PER_STEP}` in the metadata, found none"))?;
     let history = history::from_tensor(&reader.tensor(HISTORY)?, rows)?;
-    let stored = Stored(&reader);
-    let made = match stored.said(transcoders::SAID) {
-        Some(said) => Trained::CrossLayer(transcoders::read(&stored, said, key.models(), task)?),
-        None => Trained::Dictionary(dictionary(&stored, key.models(), task)?),
+    let stored = CachedTensors(&reader);
+    let made = match stored.value(transcoders::SAID) {
+        Some(said) => FitProduct::CrossLayer(transcoders::read(&stored, said, key.models(), task)?),
+        None => FitProduct::Dictionary(dictionary(&stored, key.models(), task)?),
     };
-    Ok(Fitted { made, history, is_whole: true, failed: None })
+    Ok(FitResult { made, history, is_whole: true, failed: None })
 }
 
 /// Reads a dictionary. `models` are the names that the models have now: their weights may have been loaded from elsewhere.
-fn dictionary(stored: &Stored, models: &[String], task: &Task) -> Result<Sae> {
+fn dictionary(stored: &CachedTensors, models: &[String], task: &Task) -> Result<Sae> {
     let mut parts = parts(stored, task)?;
     parts.about.model = Some(models.join(", "));
     if models.len() > 1 {
@@ -99,12 +99,12 @@ fn dictionary(stored: &Stored, models: &[String], task: &Task) -> Result<Sae> {
 }
 
 /// Opens the tensors of a file whose hash is right.
-fn opened(bytes: &[u8]) -> Result<safetensors::Reader<&[u8]>> {
+fn opened(bytes: &[u8]) -> Result<safetensors::SafetensorsFile<&[u8]>> {
     let (content, digits) = halves(bytes)?;
     if hex(&Sha256::digest(content)).as_bytes() != digits {
         return Err(err!(Format, "its bytes have changed since it was written"));
     }
-    safetensors::Reader::new(content)
+    safetensors::SafetensorsFile::new(content)
 }
 
 fn halves(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
@@ -112,28 +112,28 @@ fn halves(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
     halves.ok_or_else(|| err!(Format, "expected a cached dictionary, found {} bytes", bytes.len()))
 }
 
-fn parts(stored: &Stored, task: &Task) -> Result<Parts> {
-    let config = formats::said_in_metadata(Format::Microtome).and_then(|key| stored.said(key));
-    let beside = Beside { config, place: "what is kept", ignore: &[], judge: &|_, _| Ok(()) };
+fn parts(stored: &CachedTensors, task: &Task) -> Result<Parts> {
+    let config = formats::said_in_metadata(Format::Microtome).and_then(|key| stored.value(key));
+    let beside = SideDescription { config, place: "what is kept", ignore: &[], judge: &|_, _| Ok(()) };
     formats::read(Format::Microtome, &beside, stored, DType::F32, task)
 }
 
 /// Reads the metadata of a dictionary's file, without its tensors.
-pub(super) fn said(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
-    Ok(safetensors::Reader::new(halves(bytes)?.0)?.metadata().clone())
+pub(super) fn metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
+    Ok(safetensors::SafetensorsFile::new(halves(bytes)?.0)?.metadata().clone())
 }
 
 /// The tensors of a cached file without those of its history.
-pub(super) struct Stored<'a>(&'a safetensors::Reader<&'a [u8]>);
+pub(super) struct CachedTensors<'a>(&'a safetensors::SafetensorsFile<&'a [u8]>);
 
-impl Stored<'_> {
+impl CachedTensors<'_> {
     /// Returns the metadata under a key.
-    fn said(&self, key: &str) -> Option<&str> {
+    fn value(&self, key: &str) -> Option<&str> {
         self.0.metadata().get(key).map(String::as_str)
     }
 }
 
-impl TensorSource for Stored<'_> {
+impl TensorSource for CachedTensors<'_> {
     fn names(&self) -> Vec<String> {
         self.0.names().filter(|name| *name != HISTORY).map(String::from).collect()
     }

@@ -17,7 +17,7 @@ use crate::tensor::DType;
 const FITTING: u32 = 5;
 
 /// The part of a key that all fits on a text of a model share: what they read.
-pub struct Reads {
+pub struct ReadingKey {
     /// The model, the text and the options of the reading.
     made: Value,
     contents: Contents,
@@ -39,7 +39,7 @@ pub struct RowOrder<'a> {
     pub seed: u64,
 }
 
-impl Reads {
+impl ReadingKey {
     /// Describes a reading. `harvest` is one of it, whose sites do not matter.
     pub fn new(reading: TextReading, harvest: Harvest, task: &Task) -> Result<Self> {
         let made = Made::new(reading, &harvest, (DType::F32, 0), task)?;
@@ -67,14 +67,14 @@ impl Reads {
 
 /// The key of one dictionary.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key {
+pub struct FitKey {
     hash: String,
     text: String,
     models: Vec<String>,
     site: String,
 }
 
-impl Key {
+impl FitKey {
     /// Hashes all that a fit depends on:
     ///
     /// - the program and [`FITTING`]: another may fit otherwise;
@@ -85,7 +85,7 @@ impl Key {
     /// - every option of the fit, the seed among them, and the number of features.
     ///
     /// The paths of model and dictionary are left out.
-    pub fn new(reads: &Reads, rows: &RowOrder, recipe: &Recipe) -> Self {
+    pub fn new(reads: &ReadingKey, rows: &RowOrder, recipe: &Recipe) -> Self {
         let mut made = reads.made.clone();
         made["sites"] = json!(rows.site);
         made["at_once"] = json!(rows.at_once);

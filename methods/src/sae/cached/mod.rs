@@ -13,10 +13,10 @@ mod transcoders;
 
 use std::path::{Path, PathBuf};
 
-pub use key::{Key, Reads, RowOrder};
-pub use listed::{COLUMNS, Listed, listed};
+pub use key::{FitKey, ReadingKey, RowOrder};
+pub use listed::{COLUMNS, CachedDictionary, listed};
 
-use super::fit::{FitHistory, Fitted, Trained};
+use super::fit::{FitHistory, FitProduct, FitResult};
 use crate::base::access::Access;
 use crate::base::files::{self, Files};
 use crate::base::{Result, Task};
@@ -47,7 +47,7 @@ impl DictionaryCache {
     }
 
     /// Reads what is cached under a key, if anything; an error if it is damaged.
-    pub fn find(&self, key: &Key, task: &Task) -> Result<Option<Fitted>> {
+    pub fn find(&self, key: &FitKey, task: &Task) -> Result<Option<FitResult>> {
         let place = self.place(key);
         if !place.exists() {
             return Ok(None);
@@ -59,7 +59,7 @@ impl DictionaryCache {
     }
 
     /// Caches what a fit made, in the place of what has the same key.
-    pub fn put(&self, key: &Key, made: &Trained, history: &FitHistory) -> Result<()> {
+    pub fn put(&self, key: &FitKey, made: &FitProduct, history: &FitHistory) -> Result<()> {
         let written = file::written(key, made, history)?;
         let saved = self.files.save(&self.place(key), |w| file::write(&written, w));
         // The run goes on for long, and needs the folder no more.
@@ -67,7 +67,7 @@ impl DictionaryCache {
         saved.map(|_| ())
     }
 
-    fn place(&self, key: &Key) -> PathBuf {
+    fn place(&self, key: &FitKey) -> PathBuf {
         self.folder.join(key.hash()).join(FILE)
     }
 }

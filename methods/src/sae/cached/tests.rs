@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::base::access::Rules as Allowed;
-use crate::base::cache::{Cleared, clear};
+use crate::base::cache::{ClearedFolders, clear};
 use crate::base::random::stream;
 use crate::data::harvest::{HarvestOptions, Skipped, TextReading};
 use crate::data::{Text, text};
@@ -19,7 +19,7 @@ use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::tokenizer::Tokenizer;
 use crate::sae::fit::tests::kind;
-use crate::sae::fit::{Counting, Dead, FitRun, OfTensor, Recipe, follows};
+use crate::sae::fit::{Dead, ErrorNormalisation, FitRun, OfTensor, Recipe, follows};
 use crate::sae::{About, Activation};
 use crate::tensor::{DType, create};
 use crate::training::{Schedule, ScheduleShape};
@@ -40,10 +40,10 @@ fn words(words: &[&str], tokens: Option<u64>) -> Text {
     Text::given(words.iter().map(ToString::to_string).collect(), options).unwrap()
 }
 
-fn reads(model: &Model, text: &Text, options: &HarvestOptions) -> Reads {
+fn reads(model: &Model, text: &Text, options: &HarvestOptions) -> ReadingKey {
     let task = Task::default();
     let reading = TextReading::new(model, text, options);
-    Reads::new(reading, reading.harvest(&["resid_post.*"], &task).unwrap(), &task).unwrap()
+    ReadingKey::new(reading, reading.harvest(&["resid_post.*"], &task).unwrap(), &task).unwrap()
 }
 
 fn recipe(name: &str, options: Value) -> Recipe {
@@ -60,7 +60,7 @@ fn recipe(name: &str, options: Value) -> Recipe {
         eps: 1e-8,
         clip: Some(1.0),
         sparsity_warmup: 0,
-        counting: Counting::Normalised,
+        counting: ErrorNormalisation::Normalised,
         dead: Dead::AuxK { k: 2, weight: 1.0 / 3.0 },
         dead_after: 32,
         scaled: true,
@@ -76,11 +76,11 @@ fn topk() -> Recipe {
 
 const ROWS: RowOrder = RowOrder { site: "resid_post.0", at_once: 512, buffer: None, seed: 3 };
 
-fn key(recipe: &Recipe) -> Key {
-    Key::new(&reads(&plain(), &words(&["abcdefgh", "hgfedcba"], None), &HarvestOptions::default()), &ROWS, recipe)
+fn key(recipe: &Recipe) -> FitKey {
+    FitKey::new(&reads(&plain(), &words(&["abcdefgh", "hgfedcba"], None), &HarvestOptions::default()), &ROWS, recipe)
 }
 
-fn fitted(recipe: &Recipe) -> (Trained, FitHistory) {
+fn fitted(recipe: &Recipe) -> (FitProduct, FitHistory) {
     let x = create::randn(&[64, 5], DType::F32, &mut stream(1, "x", 0)).unwrap();
     let rows = Box::new(OfTensor::new(&x, 3).unwrap());
     let about = About { model: Some("sample".into()), sites: vec!["resid_post.0".into()], ..About::default() };
@@ -99,7 +99,7 @@ fn cache(folder: &Path) -> DictionaryCache {
 }
 
 /// Returns every number of a dictionary by its bits, and its metadata.
-fn bits(made: &Trained) -> (Vec<Vec<u32>>, String) {
+fn bits(made: &FitProduct) -> (Vec<Vec<u32>>, String) {
     let sae = made.clone().dictionary().unwrap();
     let parts = sae.parts();
     let mut all = vec![&parts.encoder, &parts.decoder];
@@ -143,7 +143,7 @@ fn a_key_is_of_all_that_the_numbers_depend_on_and_of_nothing_else() {
     let text = words(&["abcdefgh", "hgfedcba"], None);
     let plain = plain();
     let of = |model: &Model, text: &Text, options: &HarvestOptions| {
-        Key::new(&reads(model, text, options), &ROWS, &topk()).hash().to_string()
+        FitKey::new(&reads(model, text, options), &ROWS, &topk()).hash().to_string()
     };
     let base = of(&plain, &text, &HarvestOptions::default());
     let moved = Model { origin: "elsewhere".into(), ..plain.clone() };
@@ -166,7 +166,7 @@ fn a_key_is_of_all_that_the_numbers_depend_on_and_of_nothing_else() {
         ("a buffer", RowOrder { buffer: Some(8), ..ROWS }),
         ("another order", RowOrder { seed: 4, ..ROWS }),
     ] {
-        is_new(what, Key::new(&reads, &rows, &topk()).hash().to_string());
+        is_new(what, FitKey::new(&reads, &rows, &topk()).hash().to_string());
     }
     for (what, recipe) in [
         ("k", recipe("topk", json!({ "k": 3 }))),
@@ -176,9 +176,9 @@ fn a_key_is_of_all_that_the_numbers_depend_on_and_of_nothing_else() {
         ("steps", Recipe { steps: 7, ..topk() }),
         ("dead", Recipe { dead: Dead::Leave, ..topk() }),
     ] {
-        is_new(what, Key::new(&reads, &ROWS, &recipe).hash().to_string());
+        is_new(what, FitKey::new(&reads, &ROWS, &recipe).hash().to_string());
     }
-    is_new("d_sae", Key::new(&reads, &ROWS, &Recipe { d_sae: 13, ..topk() }).hash().to_string());
+    is_new("d_sae", FitKey::new(&reads, &ROWS, &Recipe { d_sae: 13, ..topk() }).hash().to_string());
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn what_is_kept_is_listed_and_cleared_by_its_last_use() {
     fs::remove_dir(cache.folder.join("a".repeat(64))).unwrap();
     assert_eq!(clear(&cache.folder, Some(9), now).unwrap().count, 1);
     assert!(!cache.place(&old).exists() && cache.place(&new).exists());
-    assert_eq!(clear(&cache.folder, Some(9), now).unwrap(), Cleared::default());
+    assert_eq!(clear(&cache.folder, Some(9), now).unwrap(), ClearedFolders::default());
     let cleared = clear(&cache.folder, None, now).unwrap();
     assert!(cleared.count == 1 && cleared.bytes > 1000);
     assert!(!cache.place(&new).exists() && cache.folder.join("mine").exists());

@@ -9,7 +9,7 @@ use crate::err;
 use crate::model::layout::TensorSource;
 use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes};
 use crate::tensor::Tensor;
-use crate::tensor::files::Named;
+use crate::tensor::files::NamedTensors;
 
 /// The key of the metadata.
 pub(super) const SAID: &str = "transcoders";
@@ -24,7 +24,7 @@ struct Said {
 }
 
 /// Returns the tensors and the metadata of transcoders.
-pub(super) fn written(made: &Transcoders) -> Result<Named> {
+pub(super) fn written(made: &Transcoders) -> Result<NamedTensors> {
     let mut tensors = BTreeMap::new();
     let mut top = Vec::new();
     for (number, layer) in made.layers().iter().enumerate() {
@@ -48,7 +48,7 @@ pub(super) fn written(made: &Transcoders) -> Result<Named> {
     }
     let said = Said { reads: made.reads, writes: made.writes, top };
     let said = serde_json::to_string(&said).map_err(|e| err!(Bug, "transcoders that cannot be written: {e}"))?;
-    Ok(Named { tensors, metadata: BTreeMap::from([(SAID.to_string(), said)]) })
+    Ok(NamedTensors { tensors, metadata: BTreeMap::from([(SAID.to_string(), said)]) })
 }
 
 /// Reads transcoders of which the metadata says `said`; `models` is the name that the model has now.

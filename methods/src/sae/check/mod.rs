@@ -5,16 +5,16 @@
 //! Users of other libraries cannot tell a wrong site from a bad dictionary (SAELens #410, #445), nor a TopK dictionary that was
 //! read as ReLU (#553): all that they see is a large error.
 
+mod attempts;
 mod rows;
 mod sample;
-mod tried;
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
-use super::belongs::check_is_for;
+use super::compatibility::check_is_for;
 use super::metrics::measured_rows;
 use super::{Activation, Sae, SiteOptions, one_place, writes_of};
 use crate::base::{Result, Task};
@@ -25,7 +25,7 @@ use crate::data::text::TextOptions;
 use crate::model::Model;
 use crate::model::site::{NAME_ONE, one_site};
 use crate::tensor::Tensor;
-use rows::{Rows, Spot};
+use rows::{DictionarySpot, PlaceRows};
 
 crate::options! {
     /// Options of the check of a dictionary.
@@ -51,7 +51,7 @@ const L0_FAR: f64 = 3.0;
 
 /// The share of variance that a dictionary explains, and the number of features it takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Explained {
+pub struct ExplainedVariance {
     /// The fraction of variance explained; NaN where there is no variance.
     pub fve: f64,
     pub l0: f64,
@@ -61,11 +61,11 @@ pub struct Explained {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wrong {
     /// Another site, which the dictionary is of.
-    Site { place: String, with: Explained },
+    Site { place: String, with: ExplainedVariance },
     /// Inputs times a constant, which the dictionary is of.
-    Scale { factor: f64, convention: Option<&'static str>, with: Explained },
+    Scale { factor: f64, convention: Option<&'static str>, with: ExplainedVariance },
     /// Codes of which the dictionary keeps the k largest of each row.
-    TopK { k: usize, with: Explained },
+    TopK { k: usize, with: ExplainedVariance },
     /// First tokens of texts, which the dictionary is not of.
     First { is_bos: bool, fve: f64 },
     /// Another mistake.
@@ -81,7 +81,7 @@ pub struct Checked {
     pub is_stated: bool,
     /// Variance explained and L0 without the first token of each text, whose activations are hundreds of times as large in
     /// many models.
-    pub explained: Explained,
+    pub explained: ExplainedVariance,
     /// The L0 that it was published with, if it says so.
     pub l0: Option<f64>,
     pub wrong: Option<Wrong>,
@@ -112,7 +112,7 @@ impl fmt::Display for Checked {
         let l0 = format!("L0 {}{stated}", features(explained.l0));
         let fve = share(explained.fve);
         let unstated = if self.is_stated { "" } else { "says no site; " };
-        let said = |with: &Explained| format!("FVE {}, L0 {}", share(with.fve), features(with.l0));
+        let said = |with: &ExplainedVariance| format!("FVE {}, L0 {}", share(with.fve), features(with.l0));
         match &self.wrong {
             None if self.is_stated => write!(f, "fits {place}: FVE {fve}, {l0}"),
             None => write!(f, "{unstated}fits {place} best: FVE {fve}, {l0}"),
@@ -169,9 +169,10 @@ pub fn check_on(sae: &Sae, model: &Model, text: Option<&Text>, options: &CheckOp
         check_is_for(model, about, (sae.d_in(), sae.d_out()))?;
     }
     let writes = writes_of(sae, options.writes.as_deref())?;
-    let stated = match is_stated || writes.is_some() {
-        true => Some(stated_spot(sae, model, &options.reads.of(sae)?, writes)?),
-        false => None,
+    let stated = if is_stated || writes.is_some() {
+        Some(stated_spot(sae, model, &options.reads.of(sae)?, writes)?)
+    } else {
+        None
     };
     let own;
     let text = match text {
@@ -181,12 +182,12 @@ pub fn check_on(sae: &Sae, model: &Model, text: Option<&Text>, options: &CheckOp
             &own
         }
     };
-    let trial = tried::Trial { sae, model, text, l0: stated_l0(sae), task };
+    let trial = attempts::CheckSubject { sae, model, text, l0: stated_l0(sae), task };
     let spot = match stated {
         Some(spot) => spot,
         None => trial.best_spot()?,
     };
-    let rows = Rows::read(model, &[spot], text, TOKENS, task)?;
+    let rows = PlaceRows::read(model, &[spot], text, TOKENS, task)?;
     let explained = measured(sae, &rows.rest(&spot, TOKENS)?, task)?;
     let mut checked = Checked { place: spot.to_string(), is_stated, explained, l0: trial.l0, wrong: None };
     let is_good = explained.fve >= GOOD && trial.is_sparse(explained.l0, L0_NEAR);
@@ -205,13 +206,13 @@ pub fn check_on(sae: &Sae, model: &Model, text: Option<&Text>, options: &CheckOp
 }
 
 /// Returns the place that a dictionary reads, and the place that it writes.
-fn stated_spot(sae: &Sae, model: &Model, reads: &str, writes: Option<String>) -> Result<Spot> {
+fn stated_spot(sae: &Sae, model: &Model, reads: &str, writes: Option<String>) -> Result<DictionarySpot> {
     let config = model.decoder.config();
     let reads = one_site(config, reads, NAME_ONE)?;
     sae.check_width(width(config, reads)?, &model.origin, &reads.to_string())?;
     Ok(match writes {
-        Some(writes) => Spot { reads, writes: one_place(config, &writes)? },
-        None => Spot::of(reads),
+        Some(writes) => DictionarySpot { reads, writes: one_place(config, &writes)? },
+        None => DictionarySpot::of(reads),
     })
 }
 
@@ -238,7 +239,7 @@ fn stated_l0(sae: &Sae) -> Option<f64> {
 }
 
 /// Measures how much a dictionary explains of rows that should be written, given those that are read.
-fn measured(sae: &Sae, (reads, writes): &(Tensor, Tensor), task: &Task) -> Result<Explained> {
+fn measured(sae: &Sae, (reads, writes): &(Tensor, Tensor), task: &Task) -> Result<ExplainedVariance> {
     let found = measured_rows(sae, (reads, writes), task)?;
-    Ok(Explained { fve: found.fve.unwrap_or(f64::NAN), l0: found.l0 })
+    Ok(ExplainedVariance { fve: found.fve.unwrap_or(f64::NAN), l0: found.l0 })
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use crate::base::{Result, Task};
 use crate::data::Text;
-use crate::data::harvest::{Block, HarvestOptions, Streamed, TextReading, width};
+use crate::data::harvest::{ActivationBlock, FunctionSink, HarvestOptions, TextReading, width};
 use crate::err;
 use crate::model::Model;
 use crate::model::config::Config;
@@ -17,21 +17,18 @@ const CONTEXT: usize = 128;
 
 /// The place that a dictionary reads, and the place that it should reconstruct: one place for all but transcoders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spot {
+pub struct DictionarySpot {
     pub reads: Place,
     pub writes: Place,
 }
 
-impl fmt::Display for Spot {
+impl fmt::Display for DictionarySpot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.reads == self.writes {
-            true => self.reads.fmt(f),
-            false => write!(f, "{} to {}", self.reads, self.writes),
-        }
+        if self.reads == self.writes { self.reads.fmt(f) } else { write!(f, "{} to {}", self.reads, self.writes) }
     }
 }
 
-impl Spot {
+impl DictionarySpot {
     /// Returns the spot of a dictionary that writes what it reads.
     pub fn of(place: Place) -> Self {
         Self { reads: place, writes: place }
@@ -39,30 +36,31 @@ impl Spot {
 
     /// Lists the spots of a model where a dictionary of these widths could be, too: those of its own kinds in all
     /// layers, and for one that writes where it reads all other sites of its width.
-    pub fn others(own: Option<Spot>, config: &Config, (d_in, d_out): (usize, usize)) -> Vec<Spot> {
+    pub fn others(own: Option<DictionarySpot>, config: &Config, (d_in, d_out): (usize, usize)) -> Vec<DictionarySpot> {
         let all = Site::all(config);
-        let found: Vec<Spot> = match own {
+        let found: Vec<DictionarySpot> = match own {
             Some(own) if own.reads != own.writes => all.iter().filter_map(|site| moved(own, *site)).collect(),
-            Some(Spot { reads: Place { head: Some(_), site }, .. }) => {
+            Some(DictionarySpot { reads: Place { head: Some(_), site }, .. }) => {
                 let layers = all.iter().filter(|other| other.kind == site.kind);
-                layers.flat_map(|site| heads(*site, config)).map(Spot::of).collect()
+                layers.flat_map(|site| heads(*site, config)).map(DictionarySpot::of).collect()
             }
-            _ => all.iter().filter(|site| is_its_own(**site)).map(|site| Spot::of(place(*site))).collect(),
+            _ => all.iter().filter(|site| is_its_own(**site)).map(|site| DictionarySpot::of(place(*site))).collect(),
         };
         let fits = |place: Place, wanted: usize| width(config, place).is_ok_and(|width| width == wanted);
-        let is_there = |spot: &Spot| fits(spot.reads, d_in) && fits(spot.writes, d_out);
+        let is_there = |spot: &DictionarySpot| fits(spot.reads, d_in) && fits(spot.writes, d_out);
         found.into_iter().filter(|spot| Some(*spot) != own && is_there(spot)).collect()
     }
 
     /// Returns whether this is a neighbour of another spot: of the same kind in the next layer, or in the residual
     /// stream of the same layer.
-    pub fn is_near(&self, other: &Spot) -> bool {
+    pub fn is_near(&self, other: &DictionarySpot) -> bool {
         let site = self.reads.site;
         let of = other.reads.site;
         let in_stream = |kind: SiteKind| matches!(kind, SiteKind::ResidPre | SiteKind::ResidMid | SiteKind::ResidPost);
-        match site.kind == of.kind {
-            true => site.layer.abs_diff(of.layer) == 1 && self.reads.head == other.reads.head,
-            false => site.layer == of.layer && in_stream(site.kind) && in_stream(of.kind),
+        if site.kind == of.kind {
+            site.layer.abs_diff(of.layer) == 1 && self.reads.head == other.reads.head
+        } else {
+            site.layer == of.layer && in_stream(site.kind) && in_stream(of.kind)
         }
     }
 }
@@ -83,15 +81,15 @@ fn is_its_own(site: Site) -> bool {
 
 /// Moves a transcoder's spot to another place to read: of the same kind or before the MLP in any layer, as far from
 /// what is written.
-fn moved(own: Spot, site: Site) -> Option<Spot> {
+fn moved(own: DictionarySpot, site: Site) -> Option<DictionarySpot> {
     let kinds = [own.reads.site.kind, SiteKind::ResidMid, SiteKind::MlpIn];
     let layer = (own.writes.site.layer + site.layer).checked_sub(own.reads.site.layer)?;
     let writes = Place { site: Site::new(own.writes.site.kind, layer), ..own.writes };
-    kinds.contains(&site.kind).then(|| Spot { reads: place(site), writes })
+    kinds.contains(&site.kind).then(|| DictionarySpot { reads: place(site), writes })
 }
 
 /// Rows of activations at several places.
-pub struct Rows {
+pub struct PlaceRows {
     places: Vec<Place>,
     activations: Vec<Tensor>,
     /// Rows that are not of the first token of a text, nor of a BOS token within one.
@@ -100,9 +98,9 @@ pub struct Rows {
     pub begins_with_bos: bool,
 }
 
-impl Rows {
+impl PlaceRows {
     /// Reads the activations at the places of these spots on the first tokens of a text.
-    pub fn read(model: &Model, spots: &[Spot], text: &Text, tokens: usize, task: &Task) -> Result<Self> {
+    pub fn read(model: &Model, spots: &[DictionarySpot], text: &Text, tokens: usize, task: &Task) -> Result<Self> {
         let mut places: Vec<Place> = spots.iter().flat_map(|spot| [spot.reads, spot.writes]).collect();
         places.sort_unstable();
         places.dedup();
@@ -117,7 +115,7 @@ impl Rows {
         let mut rest = Vec::new();
         let mut begins_with_bos = true;
         let mut count = 0;
-        let mut sink = Streamed(|block: Block| {
+        let mut sink = FunctionSink(|block: ActivationBlock| {
             for (position, token) in block.positions.iter().zip(&block.tokens) {
                 let is_bos = Some(*token) == bos;
                 begins_with_bos &= is_bos || *position > 0;
@@ -140,7 +138,7 @@ impl Rows {
     }
 
     /// Returns the activations that are read and those that should be written at a spot, in all rows.
-    pub fn all(&self, spot: &Spot) -> Result<(Tensor, Tensor)> {
+    pub fn all(&self, spot: &DictionarySpot) -> Result<(Tensor, Tensor)> {
         let at = |place: Place| {
             let found = self.places.iter().position(|other| *other == place).and_then(|at| self.activations.get(at));
             found.cloned().ok_or_else(|| err!(Bug, "activations at `{place}` that were not read"))
@@ -149,7 +147,7 @@ impl Rows {
     }
 
     /// Returns the activations at a spot without the first token of each text, and of at most so many rows.
-    pub fn rest(&self, spot: &Spot, most: usize) -> Result<(Tensor, Tensor)> {
+    pub fn rest(&self, spot: &DictionarySpot, most: usize) -> Result<(Tensor, Tensor)> {
         let (reads, writes) = self.all(spot)?;
         let kept = self.rest.get(..most.min(self.rest.len())).unwrap_or_default();
         let kept = Tensor::new(kept, &Device::Cpu)?;

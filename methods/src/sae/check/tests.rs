@@ -5,13 +5,13 @@ use crate::fixtures::config;
 use crate::model::site::{Place, Site, SiteKind};
 
 fn checked(wrong: Option<Wrong>) -> Checked {
-    let explained = Explained { fve: 0.912, l0: 67.6 };
+    let explained = ExplainedVariance { fve: 0.912, l0: 67.6 };
     Checked { place: "resid_post.12".into(), is_stated: true, explained, l0: Some(71.0), wrong }
 }
 
 #[test]
 fn one_line_says_whether_it_fits_or_what_is_wrong() {
-    let with = Explained { fve: 0.904, l0: 3.25 };
+    let with = ExplainedVariance { fve: 0.904, l0: 3.25 };
     let line = |wrong| checked(Some(wrong)).to_string();
     assert_eq!(checked(None).to_string(), "fits resid_post.12: FVE .91, L0 68 of 71");
     let unstated = Checked { l0: None, is_stated: false, ..checked(None) };
@@ -43,24 +43,25 @@ fn numbers_are_short() {
 #[test]
 fn other_spots_have_the_widths_of_the_dictionary() {
     let config = config();
-    let spot = |kind, layer| Spot::of(Place { site: Site::new(kind, layer), head: None });
+    let spot = |kind, layer| DictionarySpot::of(Place { site: Site::new(kind, layer), head: None });
     let own = spot(SiteKind::ResidPost, 1);
     let d = config.d_model;
-    let others = Spot::others(Some(own), &config, (d, d));
+    let others = DictionarySpot::others(Some(own), &config, (d, d));
     assert!(!others.contains(&own) && others.contains(&spot(SiteKind::ResidPost, 0)));
     assert!(others.contains(&spot(SiteKind::MlpIn, 1)) && others.contains(&spot(SiteKind::ResidPre, 0)));
     // The input of a layer is the output of the one before.
     assert!(!others.contains(&spot(SiteKind::ResidPre, 1)));
-    let near: Vec<String> = others.iter().filter(|other| other.is_near(&own)).map(Spot::to_string).collect();
+    let near: Vec<String> = others.iter().filter(|other| other.is_near(&own)).map(DictionarySpot::to_string).collect();
     assert!(near.contains(&"resid_post.0".into()) && near.contains(&"resid_mid.1".into()), "{near:?}");
     assert!(!near.iter().any(|name| name.starts_with("mlp")), "{near:?}");
-    assert_eq!(Spot::others(Some(own), &config, (d + 1, d + 1)), []);
-    let transcoder = Spot { reads: spot(SiteKind::MlpIn, 1).reads, writes: spot(SiteKind::MlpOut, 1).reads };
+    assert_eq!(DictionarySpot::others(Some(own), &config, (d + 1, d + 1)), []);
+    let transcoder = DictionarySpot { reads: spot(SiteKind::MlpIn, 1).reads, writes: spot(SiteKind::MlpOut, 1).reads };
     assert_eq!(transcoder.to_string(), "mlp_in.1 to mlp_out.1");
-    let others: Vec<String> = Spot::others(Some(transcoder), &config, (d, d)).iter().map(Spot::to_string).collect();
+    let others: Vec<String> =
+        DictionarySpot::others(Some(transcoder), &config, (d, d)).iter().map(DictionarySpot::to_string).collect();
     assert!(others.contains(&"mlp_in.0 to mlp_out.0".into()), "{others:?}");
     assert!(others.contains(&"resid_mid.1 to mlp_out.1".into()), "{others:?}");
-    let head = |head| Spot::of(Place { site: Site::new(SiteKind::Z, 0), head: Some(head) });
-    let others = Spot::others(Some(head(0)), &config, (config.d_head_of(0), config.d_head_of(0)));
+    let head = |head| DictionarySpot::of(Place { site: Site::new(SiteKind::Z, 0), head: Some(head) });
+    let others = DictionarySpot::others(Some(head(0)), &config, (config.d_head_of(0), config.d_head_of(0)));
     assert!(others.contains(&head(1)) && !others.contains(&head(0)));
 }

@@ -39,7 +39,7 @@ const RECONSTRUCTIONS: f64 = 0.5;
 
 /// The share of a feature that each of two models has.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Scaled {
+pub struct LatentScaling {
     pub feature: usize,
     /// The model in which its direction is longer.
     pub of: usize,
@@ -53,7 +53,7 @@ pub struct Scaled {
     pub reconstructions: [f64; 2],
 }
 
-impl Scaled {
+impl LatentScaling {
     /// Returns beta of the other model over that of its own, for the errors; None where its own is not above 0.
     pub fn ratio_of_errors(&self) -> Option<f64> {
         self.ratio(self.errors)
@@ -81,7 +81,7 @@ impl Scaled {
 /// The features of a crosscoder of two models that are active in a text, those of one model alone first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diff {
-    pub features: Vec<Scaled>,
+    pub features: Vec<LatentScaling>,
     /// The number of rows that were read.
     pub rows: usize,
 }
@@ -90,7 +90,7 @@ impl Diff {
     /// Returns a table with a row for each feature.
     pub fn table(&self) -> Table {
         let number = |x: Option<f64>| x.map_or(Cell::Missing, Cell::from);
-        let row = |one: &Scaled| -> Vec<Cell> {
+        let row = |one: &LatentScaling| -> Vec<Cell> {
             let mut row: Vec<Cell> = vec![one.feature.into(), one.of.into(), one.share.into()];
             row.push((one.fired as f64 / self.rows as f64).into());
             row.extend(one.errors.map(Cell::from));
@@ -128,12 +128,12 @@ impl Diff {
             row.extend(wilson(count, living).map(|end| if living > 0 { Cell::from(end) } else { Cell::Missing }));
             row
         };
-        let count = |model: usize, is_one: &dyn Fn(&Scaled) -> bool| {
+        let count = |model: usize, is_one: &dyn Fn(&LatentScaling) -> bool| {
             self.features.iter().filter(|one| one.of == model && is_one(one)).count()
         };
         let of_model = |model: usize| {
             let by_share = count(model, &|one| one.share > SHARE);
-            let by_scaling = count(model, &Scaled::is_own);
+            let by_scaling = count(model, &LatentScaling::is_own);
             [row(model, "by the share of norms", by_share), row(model, "by latent scaling, too", by_scaling)]
         };
         Table {
@@ -153,7 +153,7 @@ pub fn diff(sae: &Sae, models: [&Model; 2], text: &Text, options: &HarvestOption
         .iter()
         .map(|model| TextReading::new(model, text, options).harvest(&sites, task))
         .collect::<Result<Vec<_>>>()?;
-    let mut sums = Sums::new(sae, harvests.first().map_or(0, |harvest| harvest.widths().iter().sum()))?;
+    let mut sums = ScalingSums::new(sae, harvests.first().map_or(0, |harvest| harvest.widths().iter().sum()))?;
     let bar = task.begin(&format!("comparing on {}", text.name()), text.options().tokens);
     loop {
         let blocks = harvests.iter_mut().map(|harvest| harvest.next(task)).collect::<Result<Vec<_>>>()?;
@@ -174,21 +174,21 @@ pub fn diff(sae: &Sae, models: [&Model; 2], text: &Text, options: &HarvestOption
 /// concatenated.
 pub fn diff_of_rows(sae: &Sae, x: &Tensor, task: &Task) -> Result<Diff> {
     sae.sites_of_models(2)?;
-    let mut sums = Sums::new(sae, sae.d_in() / 2)?;
+    let mut sums = ScalingSums::new(sae, sae.d_in() / 2)?;
     sums.add(&rows::matrix(x, sae.d_in(), "activations")?, task)?;
     sums.finish()
 }
 
 /// The sums that the betas of one feature are made of: d . sum f y for each target y.
 #[derive(Debug, Clone, Default)]
-struct Sum {
+struct BetaSums {
     fired: usize,
     squares: f64,
     errors: [f64; 2],
     reconstructions: [f64; 2],
 }
 
-struct Sums<'a> {
+struct ScalingSums<'a> {
     sae: &'a Sae,
     factors: Vec<f32>,
     /// Directions that the features write, and the bias, in units of the training.
@@ -198,11 +198,11 @@ struct Sums<'a> {
     width: usize,
     shares: Vec<f64>,
     of: Vec<usize>,
-    sums: Vec<Sum>,
+    sums: Vec<BetaSums>,
     rows: usize,
 }
 
-impl<'a> Sums<'a> {
+impl<'a> ScalingSums<'a> {
     fn new(sae: &'a Sae, width: usize) -> Result<Self> {
         let parts = sae.parts();
         if 2 * width != sae.d_in() {
@@ -230,7 +230,7 @@ impl<'a> Sums<'a> {
         };
         let shares: Vec<f64> = directions.chunks_exact(2 * width).map(share_of_first).collect();
         Ok(Self {
-            sums: vec![Sum::default(); sae.d_sae()],
+            sums: vec![BetaSums::default(); sae.d_sae()],
             of: shares.iter().map(|share| usize::from(*share <= 0.5)).collect(),
             shares,
             sae,
@@ -291,7 +291,7 @@ impl<'a> Sums<'a> {
         if self.rows == 0 {
             return Err(err!(Argument, "expected activations to compare on, found none").about("text"));
         }
-        let of_feature = |(feature, sum): (usize, &Sum)| {
+        let of_feature = |(feature, sum): (usize, &BetaSums)| {
             let of = self.of[feature];
             let own = self.direction(feature, of);
             let length = norm(own).powi(2);
@@ -302,7 +302,7 @@ impl<'a> Sums<'a> {
             }
             let itself = |model: usize| f64::from(dot(arch(), own, self.direction(feature, model))) / length;
             let share = self.shares[feature];
-            Some(Scaled {
+            Some(LatentScaling {
                 feature,
                 of,
                 share: if of == 0 { share } else { 1.0 - share },
@@ -311,7 +311,7 @@ impl<'a> Sums<'a> {
                 reconstructions: sum.reconstructions.map(|sum| sum / size),
             })
         };
-        let mut features: Vec<Scaled> = self.sums.iter().enumerate().filter_map(of_feature).collect();
+        let mut features: Vec<LatentScaling> = self.sums.iter().enumerate().filter_map(of_feature).collect();
         features.sort_by(|a, b| b.is_own().cmp(&a.is_own()).then(b.share.total_cmp(&a.share)));
         Ok(Diff { features, rows: self.rows })
     }

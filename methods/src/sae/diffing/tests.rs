@@ -43,7 +43,7 @@ fn codes() -> Tensor {
     create::randn(&[300, 4], DType::F32, &mut stream(1, "codes", 0)).unwrap().relu().unwrap()
 }
 
-fn of(sae: &Sae, x: &Tensor) -> Vec<Scaled> {
+fn of(sae: &Sae, x: &Tensor) -> Vec<LatentScaling> {
     let mut found = diff_of_rows(sae, x, &Task::default()).unwrap().features;
     found.sort_by_key(|one| one.feature);
     found

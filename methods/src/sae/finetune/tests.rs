@@ -13,10 +13,10 @@ fn tuning() -> FineTuneOptions {
 }
 
 /// Makes texts, of which the first token of one is left out.
-fn texts() -> Vec<Judged> {
+fn texts() -> Vec<EvaluationText> {
     let text = |ids: &[u32], first: bool| {
         let left_out = (0..ids.len()).map(|position| first && position == 0).collect();
-        Judged { ids: ids.to_vec(), left_out, classes: Vec::new() }
+        EvaluationText { ids: ids.to_vec(), left_out, classes: Vec::new() }
     };
     vec![text(&[3, 1, 4, 1, 5], true), text(&[9, 2, 6], false)]
 }
@@ -61,7 +61,7 @@ fn gradients_are_those_of_finite_differences() {
     for (sites, sae) in [(SITES, sae(DType::F64, Activation::Relu)), (sites, Sae::new(parts).unwrap())] {
         let tuner = Tuner::new(&model, sites, &sae, &texts, &tuning).unwrap();
         let lesson = tuner.lesson(&texts.iter().collect::<Vec<_>>(), sae.parts(), &task).unwrap();
-        let weights = Weights::new(sae.parts()).unwrap();
+        let weights = FinetuneWeights::new(sae.parts()).unwrap();
         let found = tuner.loss(&Sae::new(weights.parts().unwrap()).unwrap(), &lesson, &task).unwrap();
         let store = found.total.backward().unwrap();
         for weight in &weights.all {
@@ -77,7 +77,7 @@ fn gradients_are_those_of_finite_differences() {
                     number(&tuner.loss(&Sae::new(parts).unwrap(), &lesson, &task).unwrap().total).unwrap()
                 };
                 let mut expected = (at(1e-5) - at(-1e-5)) / 2e-5;
-                if weight.name == Slot::Decoder {
+                if weight.name == WeightSlot::Decoder {
                     // Lengths are taken as they are in the penalty.
                     let held = |by: f64| {
                         let mut decoder = start.clone();
@@ -119,7 +119,7 @@ fn predictions_come_nearer_and_directions_keep_their_lengths() {
 #[test]
 fn what_cannot_be_tuned_is_refused() {
     let model = fixtures::decoder(fixtures::config(), DType::F32);
-    let tune = |sites, sae: &Sae, texts: &[Judged], tuning| {
+    let tune = |sites, sae: &Sae, texts: &[EvaluationText], tuning| {
         fine_tune(&model, sites, sae, texts, &tuning, &Task::default()).err().unwrap().message
     };
     let relu = sae(DType::F32, Activation::Relu);

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::coefficient::Price;
 use super::history::{self, FitHistory};
 use super::plan::Recipe;
-use super::price::Price;
-use super::state::State;
+use super::state::FitState;
 use crate::base::{Result, json};
 use crate::err;
-use crate::tensor::files::Named;
+use crate::tensor::files::NamedTensors;
 use crate::tensor::{DType, Device, Tensor};
 use crate::training::{CheckpointFormat, CheckpointReader, with_way_out};
 
@@ -39,14 +39,14 @@ struct Metadata {
 
 /// Fit that a checkpoint belongs to: no other one resumes it.
 #[derive(Clone, Copy)]
-pub struct Whose<'a> {
+pub struct CheckpointOwner<'a> {
     pub recipe: &'a Recipe,
     /// The description of the data.
     pub data: &'a str,
     pub is_of_layers: bool,
 }
 
-impl Whose<'_> {
+impl CheckpointOwner<'_> {
     pub fn format(self) -> &'static CheckpointFormat {
         if self.is_of_layers { &OF_LAYERS } else { &FORMAT }
     }
@@ -57,8 +57,8 @@ impl Whose<'_> {
     }
 
     /// Returns the content of a checkpoint.
-    pub fn saved(self, states: &[State], history: &FitHistory) -> Result<Named> {
-        let mut all = Named { tensors: BTreeMap::new(), metadata: BTreeMap::new() };
+    pub fn saved(self, states: &[FitState], history: &FitHistory) -> Result<NamedTensors> {
+        let mut all = NamedTensors { tensors: BTreeMap::new(), metadata: BTreeMap::new() };
         for (layer, state) in states.iter().enumerate() {
             let before = self.before(layer);
             let mut tensors = BTreeMap::new();
@@ -84,7 +84,7 @@ impl Whose<'_> {
     }
 
     /// Restores states and history from a checkpoint of the same fit; returns its step.
-    pub fn restore(self, states: &mut [State], history: &mut FitHistory, file: &CheckpointReader) -> Result<u64> {
+    pub fn restore(self, states: &mut [FitState], history: &mut FitHistory, file: &CheckpointReader) -> Result<u64> {
         let mut step = 0;
         for (layer, state) in states.iter_mut().enumerate() {
             step = self.restore_layer(state, history, (file, &self.before(layer)))?;
@@ -94,7 +94,7 @@ impl Whose<'_> {
 
     fn restore_layer(
         self,
-        state: &mut State,
+        state: &mut FitState,
         history: &mut FitHistory,
         (file, before): (&CheckpointReader, &str),
     ) -> Result<u64> {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::rows::{Abreast, OfTensor, Rows};
+use super::rows::{ActivationRows, OfTensor, PairedRows};
 use crate::base::counts::count;
 use crate::base::files::hex;
 use crate::base::{Kind, Result, Task, memory};
-use crate::data::harvest::{Block, Passes, Streamed, TextReading};
-use crate::data::store::{Made, ModelMark, Shuffle, Shuffled, Store};
+use crate::data::harvest::{ActivationBlock, FunctionSink, Passes, TextReading};
+use crate::data::store::{Made, ModelMark, Shuffle, ShuffledStore, Store};
 use crate::err;
 use crate::sae::About;
 use crate::tensor::{DType, Device, Tensor};
@@ -51,7 +51,7 @@ crate::options! {
 
 /// Activations of one site, or of several row by row.
 pub struct FitData {
-    pub rows: Box<dyn Rows>,
+    pub rows: Box<dyn ActivationRows>,
     /// The number of rows in an epoch.
     pub count: usize,
     /// The width of each site.
@@ -106,7 +106,7 @@ impl FitData {
             }
             let model = [all.about.model, data.about.model].into_iter().flatten().collect::<Vec<_>>().join(", ");
             Ok(Self {
-                rows: Box::new(Abreast::new(all.rows, data.rows)),
+                rows: Box::new(PairedRows::new(all.rows, data.rows)),
                 count: all.count,
                 widths: [all.widths, data.widths].concat(),
                 about: About { model: Some(model), ..all.about },
@@ -118,7 +118,7 @@ impl FitData {
 
 /// The rows of a store, in constant memory.
 struct OfStore {
-    shuffled: Shuffled,
+    shuffled: ShuffledStore,
     about: String,
 }
 
@@ -130,7 +130,7 @@ impl OfStore {
     }
 }
 
-impl Rows for OfStore {
+impl ActivationRows for OfStore {
     fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>> {
         self.shuffled.next(rows, task)
     }
@@ -165,7 +165,7 @@ impl OfModel {
     }
 }
 
-impl Rows for OfModel {
+impl ActivationRows for OfModel {
     fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>> {
         self.passes.next(rows, task)
     }
@@ -194,7 +194,7 @@ pub fn harvested(reading: TextReading, sites: &[&str], task: &Task) -> Result<Ve
     let tokens = usize::try_from(text.options().tokens.unwrap_or_default()).unwrap_or_default();
     let mut found: Vec<Vec<f32>> =
         widths.iter().map(|width| Vec::with_capacity(tokens.saturating_mul(*width))).collect();
-    let mut sink = Streamed(|block: Block| {
+    let mut sink = FunctionSink(|block: ActivationBlock| {
         for (all, x) in found.iter_mut().zip(&block.activations) {
             let numbers = x.flatten_all()?.to_vec1::<f32>()?;
             memory::check(4 * numbers.len() as u128, || "more activations of this text".into())?;

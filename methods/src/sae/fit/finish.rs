@@ -1,7 +1,7 @@
 //! The end of a fit: a dictionary that reads unscaled activations, with directions of norm 1 and codes in the
 //! activations' own units.
 
-use super::params::{Name, Params, unit_rows};
+use super::params::{ParamName, Params, unit_rows};
 use super::plan::Recipe;
 use crate::base::Result;
 use crate::sae::{About, Activation, Parts, Sae, Scaling, Span};
@@ -9,13 +9,13 @@ use crate::tensor::Tensor;
 
 /// The normalisation of activations during training: `(x - centre) * scale`.
 #[derive(Debug, Clone)]
-pub struct Input {
+pub struct SiteScale {
     /// `[d]`.
     pub centre: Tensor,
     pub scale: f64,
 }
 
-impl Input {
+impl SiteScale {
     pub fn of(&self, x: &Tensor) -> Result<Tensor> {
         Ok(kernels::centred(x, &self.centre, self.scale)?)
     }
@@ -30,18 +30,18 @@ pub fn finished(
     recipe: &Recipe,
     params: &Params,
     threshold: Option<f64>,
-    read: &Input,
-    written: Option<&Input>,
+    read: &SiteScale,
+    written: Option<&SiteScale>,
     about: About,
 ) -> Result<Sae> {
     let kind = recipe.kind.as_ref();
     let get = |name| Ok::<_, crate::base::Error>(params.get(name)?.as_detached_tensor());
-    let encoder = if kind.is_tied() { unit_rows(&get(Name::Encoder)?)? } else { get(Name::Encoder)? };
-    let decoder = if kind.is_tied() { encoder.clone() } else { get(Name::Decoder)? };
+    let encoder = if kind.is_tied() { unit_rows(&get(ParamName::Encoder)?)? } else { get(ParamName::Encoder)? };
+    let decoder = if kind.is_tied() { encoder.clone() } else { get(ParamName::Decoder)? };
     let over = |t: &Tensor| Ok::<_, crate::base::Error>((t / read.scale)?);
     let is_same = written.is_none();
     let written = written.unwrap_or(read);
-    let bias = match params.maybe(Name::DecoderBias) {
+    let bias = match params.maybe(ParamName::DecoderBias) {
         Some(bias) => bias.as_detached_tensor(),
         None => written.centre.zeros_like()?,
     };
@@ -49,7 +49,7 @@ pub fn finished(
     let decoder = (decoder * (read.scale / written.scale))?;
     let decoder_bias = ((bias / written.scale)? + &written.centre)?;
     let centred = is_same && (kind.is_centred() || kind.is_tied());
-    let encoder_bias = over(&get(Name::EncoderBias)?)?;
+    let encoder_bias = over(&get(ParamName::EncoderBias)?)?;
     let offset = |bias: &Tensor| -> Result<Tensor> {
         // Where the decoder bias does not centre the input, its mean is folded in here.
         Ok(bias.sub(&encoder.matmul(&read.centre.unsqueeze(1)?)?.squeeze(1)?)?)
@@ -67,7 +67,7 @@ pub fn finished(
         (Activation::Gated { .. }, false) => Some(offset(&encoder_bias.zeros_like()?)?),
         (_, false) => Some(offset(&encoder_bias)?),
     };
-    let skip = match params.maybe(Name::Skip) {
+    let skip = match params.maybe(ParamName::Skip) {
         Some(skip) => Some((skip.as_detached_tensor() * (read.scale / written.scale))?),
         None => None,
     };

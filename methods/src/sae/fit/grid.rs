@@ -30,7 +30,7 @@ impl Setting for KindNames {
 crate::options! {
     /// The axes that every grid has. Those of kinds are `l1`, `l0`, `target` and `k`.
     #[derive(Debug, Clone)]
-    pub struct GridOptions {
+    pub struct FitGridOptions {
         /// Kind of dictionary, or an array of kinds.
         kind: KindNames = KindNames(vec!["topk".into()]);
         /// Number of features, or an array of numbers.
@@ -47,7 +47,12 @@ pub const AXES_OF_KINDS: [&str; 4] = ["l1", "l0", "target", "k"];
 
 /// Returns a plan for each cell of a grid, in the order of the kinds; the last axis varies fastest. `own` are options of the
 /// kinds, lists where they are axes; a kind gets those that it has.
-pub fn grid(of: TargetName, axes: &GridOptions, options: &FitOptions, own: &[(&str, Plain)]) -> Result<Vec<FitPlan>> {
+pub fn grid(
+    of: TargetName,
+    axes: &FitGridOptions,
+    options: &FitOptions,
+    own: &[(&str, Plain)],
+) -> Result<Vec<FitPlan>> {
     let named = &axes.kind.0;
     let kinds = named.iter().map(|name| kinds::options_of(name)).collect::<Result<Vec<_>>>()?;
     let has = |fields: &[Field], name: &str| fields.iter().any(|field| field.name == name);
@@ -64,9 +69,10 @@ pub fn grid(of: TargetName, axes: &GridOptions, options: &FitOptions, own: &[(&s
             }
         }
     }
-    match plans.is_empty() {
-        true => Err(err!(Argument, "expected values to sweep over, found an empty list").about("options")),
-        false => Ok(plans),
+    if plans.is_empty() {
+        Err(err!(Argument, "expected values to sweep over, found an empty list").about("options"))
+    } else {
+        Ok(plans)
     }
 }
 
@@ -85,7 +91,7 @@ fn cells_of_kind(own: Vec<(&str, Plain)>) -> Vec<Vec<(&str, Plain)>> {
 }
 
 /// Returns the options of all kinds for each combination of their values.
-fn cells_of_all(axes: &GridOptions, options: FitOptions) -> Vec<FitOptions> {
+fn cells_of_all(axes: &FitGridOptions, options: FitOptions) -> Vec<FitOptions> {
     let mut cells = vec![options];
     if let Some(values) = &axes.d_sae {
         cells = with_each(cells, values, |cell, value| cell.d_sae = Some(*value));
@@ -116,18 +122,18 @@ pub fn with_each<T: Clone, V>(cells: Vec<T>, values: &[V], set: impl Fn(&mut T, 
 mod tests {
     use super::*;
 
-    fn cells(axes: &GridOptions, own: &[(&str, Plain)]) -> Result<Vec<String>> {
+    fn cells(axes: &FitGridOptions, own: &[(&str, Plain)]) -> Result<Vec<String>> {
         let plans = grid(TargetName::Dictionary, axes, &FitOptions::default(), own)?;
         Ok(plans.iter().map(|plan| plan.recipe(64, 4).folder()).collect())
     }
 
     #[test]
     fn the_last_axis_varies_fastest_and_a_kind_gets_its_own_options() {
-        let axes = GridOptions {
+        let axes = FitGridOptions {
             kind: KindNames(vec!["topk".into(), "tied".into()]),
             d_sae: Some(vec![8, 12]),
             seed: Some(vec![3]),
-            ..GridOptions::default()
+            ..FitGridOptions::default()
         };
         let own = [("k", Plain::List(vec![Plain::Integer(1), Plain::Integer(2)])), ("l1", Plain::Float(0.5))];
         let expected = [
@@ -143,12 +149,12 @@ mod tests {
 
     #[test]
     fn strays_and_empty_axes_are_refused() {
-        let of = |axes: GridOptions, own: &[(&str, Plain)]| cells(&axes, own).unwrap_err().message;
+        let of = |axes: FitGridOptions, own: &[(&str, Plain)]| cells(&axes, own).unwrap_err().message;
         let k = [("k", Plain::Integer(2))];
-        assert_eq!(of(GridOptions::default(), &[("l1", Plain::Float(0.5))]), "expected no `l1` for topk");
-        let unknown = GridOptions { kind: KindNames(vec!["tide".into()]), ..GridOptions::default() };
+        assert_eq!(of(FitGridOptions::default(), &[("l1", Plain::Float(0.5))]), "expected no `l1` for topk");
+        let unknown = FitGridOptions { kind: KindNames(vec!["tide".into()]), ..FitGridOptions::default() };
         assert_eq!(of(unknown, &k), "unknown kind of dictionary `tide`");
-        let empty = GridOptions { seed: Some(Vec::new()), ..GridOptions::default() };
+        let empty = FitGridOptions { seed: Some(Vec::new()), ..FitGridOptions::default() };
         assert_eq!(of(empty, &k), "expected values to sweep over, found an empty list");
     }
 }

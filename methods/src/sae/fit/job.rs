@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::data::{FitData, RowBuffer};
-use super::joined::Joined;
+use super::joined::JoinedRows;
 use super::plan::{FitPlan, Recipe};
-use super::run::{FitRun, Fitted, Trained};
+use super::run::{FitProduct, FitResult, FitRun};
 use super::sites::{SiteData, SitesTogether, texts};
-use super::storage::{Done, FitCache, FitStorage};
+use super::storage::{FitCache, FitStorage, OnFitted};
 use super::target::Target;
 use crate::base::counts::count;
 use crate::base::{Result, Task};
@@ -17,7 +17,7 @@ use crate::data::harvest::TextReading;
 use crate::data::store::Store;
 use crate::err;
 use crate::sae::About;
-use crate::sae::cached::{Key, Reads, RowOrder};
+use crate::sae::cached::{FitKey, ReadingKey, RowOrder};
 use crate::sae::crosscoder::unscaled;
 use crate::tensor::Tensor;
 
@@ -53,24 +53,24 @@ enum Lots<'a> {
 }
 
 /// A lot by its number, and a plan for it.
-type Wanted<'a> = (usize, &'a FitPlan);
+type PlannedLot<'a> = (usize, &'a FitPlan);
 
 impl<'a> Job<'a> {
     /// Fits each plan to each lot, or loads what is cached. The sites of a model come in the order of the computation,
     /// and the plans of each site in their own.
-    pub fn run(&self, task: &Task) -> Result<Vec<Fitted>> {
+    pub fn run(&self, task: &Task) -> Result<Vec<FitResult>> {
         let first = self.plans.first();
         let first = first.ok_or_else(|| err!(Argument, "expected at least one dictionary to fit, found none"))?;
         let lots = self.lots(first.buffer(), task)?;
         let wanted = (0..lots.count()).flat_map(|lot| self.plans.iter().map(move |plan| (lot, plan)));
-        let wanted: Vec<Wanted> = wanted.collect();
+        let wanted: Vec<PlannedLot> = wanted.collect();
         let is_cached = matches!(self.source, Source::Text(_));
         let Some(cache) = is_cached.then(|| FitCache::open(self.storage, task)).flatten() else {
             return self.fit(&lots, &wanted, &mut |_| (), task);
         };
         let keys = self.keys(&lots, &wanted, task)?;
         cache.completed(&keys, |missing, done| {
-            let missing: Vec<Wanted> = missing.iter().filter_map(|number| wanted.get(*number).copied()).collect();
+            let missing: Vec<PlannedLot> = missing.iter().filter_map(|number| wanted.get(*number).copied()).collect();
             self.fit(&lots, &missing, done, task)
         })
     }
@@ -94,20 +94,20 @@ impl<'a> Job<'a> {
     }
 
     /// Returns the cache keys of plans for lots of a text.
-    fn keys(&self, lots: &Lots, wanted: &[Wanted], task: &Task) -> Result<Vec<Key>> {
+    fn keys(&self, lots: &Lots, wanted: &[PlannedLot], task: &Task) -> Result<Vec<FitKey>> {
         let reads = lots.reads(task)?;
         let rows = usize::try_from(reads.rows()).map_err(|_| err!(Memory, "more rows than can be counted"))?;
-        let key = |(lot, plan): &Wanted| -> Result<Key> {
+        let key = |(lot, plan): &PlannedLot| -> Result<FitKey> {
             let (order, widths) = lots.order(*lot)?;
             let recipe = self.target.recipe(plan, rows, widths)?;
             // The label of the sites says whether there is a skip connection.
-            Ok(Key::new(&reads, &order, &Recipe { skip: false, ..recipe }))
+            Ok(FitKey::new(&reads, &order, &Recipe { skip: false, ..recipe }))
         };
         wanted.iter().map(key).collect()
     }
 
     /// Fits plans lot by lot, and calls `done` with each result.
-    fn fit(&self, lots: &Lots, wanted: &[Wanted], done: Done, task: &Task) -> Result<Vec<Fitted>> {
+    fn fit(&self, lots: &Lots, wanted: &[PlannedLot], done: OnFitted, task: &Task) -> Result<Vec<FitResult>> {
         let mut numbers: Vec<usize> = wanted.iter().map(|(lot, _)| *lot).collect();
         numbers.dedup();
         let several = numbers.len() > 1;
@@ -140,7 +140,7 @@ impl<'a> Job<'a> {
         plans: impl Iterator<Item = &'p FitPlan>,
         inside: &str,
         task: &Task,
-    ) -> Result<Vec<Fitted>> {
+    ) -> Result<Vec<FitResult>> {
         let mut recipes = Vec::new();
         for plan in plans {
             let recipe = self.target.recipe(plan, data.count, &data.widths)?;
@@ -151,12 +151,12 @@ impl<'a> Job<'a> {
         let about = self.target.about(data.about);
         let found = match self.target {
             Target::Crosscoder(_) => {
-                let rows = Joined::new(rows, task)?;
+                let rows = JoinedRows::new(rows, task)?;
                 let spans = rows.spans().to_vec();
                 let scaled = FitRun::new(recipes, Box::new(rows), None, task)?.run(&about, task)?;
-                let unscaled = |fitted: Fitted| {
-                    let made = Trained::Dictionary(unscaled(&fitted.made.dictionary()?, &spans)?);
-                    Ok(Fitted { made, ..fitted })
+                let unscaled = |fitted: FitResult| {
+                    let made = FitProduct::Dictionary(unscaled(&fitted.made.dictionary()?, &spans)?);
+                    Ok(FitResult { made, ..fitted })
                 };
                 scaled.into_iter().map(unscaled).collect::<Result<_>>()?
             }
@@ -180,7 +180,7 @@ impl Lots<'_> {
     }
 
     /// Returns what all lots read, for keys of the cache.
-    fn reads(&self, task: &Task) -> Result<Reads> {
+    fn reads(&self, task: &Task) -> Result<ReadingKey> {
         match self {
             Lots::Sites(sites) => sites.reads(task),
             Lots::Together(together) => together.reads(task),
@@ -215,12 +215,12 @@ impl Lots<'_> {
 }
 
 /// Reports the fits that failed; of an interruption the training has told.
-fn tell(found: &[Fitted], task: &Task) {
+fn tell(found: &[FitResult], task: &Task) {
     for fitted in found {
         if let Some(error) = &fitted.failed {
             let what = match &fitted.made {
-                Trained::Dictionary(sae) => format!("a {} dictionary", sae.parts().about.kind),
-                Trained::CrossLayer(_) => "a cross-layer transcoder".into(),
+                FitProduct::Dictionary(sae) => format!("a {} dictionary", sae.parts().about.kind),
+                FitProduct::CrossLayer(_) => "a cross-layer transcoder".into(),
             };
             let made = count(fitted.history.steps.len(), "step");
             task.say(&format!("{what} stopped after {made}: {error}"));

@@ -1,6 +1,6 @@
 //! Rows of crosscoders: several sites of a model, or the same sites of several models, concatenated row by row.
 
-use super::rows::Rows;
+use super::rows::ActivationRows;
 use crate::base::{Result, Task};
 use crate::err;
 use crate::sae::Span;
@@ -11,15 +11,15 @@ use crate::tensor::{DType, Device, Tensor};
 const LOOKED_AT: usize = 1 << 14;
 
 /// The concatenated rows of several sites, each scaled so that none counts more than another.
-pub struct Joined<'a> {
-    rows: Box<dyn Rows + 'a>,
+pub struct JoinedRows<'a> {
+    rows: Box<dyn ActivationRows + 'a>,
     spans: Vec<Span>,
     factors: Tensor,
 }
 
-impl<'a> Joined<'a> {
+impl<'a> JoinedRows<'a> {
     /// Consumes the first rows to compute the scales: a coordinate of each site gets mean square 1 about its mean.
-    pub fn new(mut rows: Box<dyn Rows + 'a>, task: &Task) -> Result<Self> {
+    pub fn new(mut rows: Box<dyn ActivationRows + 'a>, task: &Task) -> Result<Self> {
         let span = |x: &Tensor| -> Result<Span> {
             let wide = x.to_dtype(DType::F64)?;
             let spread = wide.broadcast_sub(&wide.mean_keepdim(0)?)?.sqr()?.mean_all()?.to_scalar::<f64>()?;
@@ -41,7 +41,7 @@ impl<'a> Joined<'a> {
     }
 }
 
-impl Rows for Joined<'_> {
+impl ActivationRows for JoinedRows<'_> {
     fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>> {
         Ok(vec![Tensor::cat(&self.rows.next(rows, task)?, 1)?.broadcast_mul(&self.factors)?])
     }

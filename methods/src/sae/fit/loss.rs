@@ -1,21 +1,21 @@
 //! The loss of a fit: reconstruction error, sparsity penalty, and the auxiliary loss that revives dead features.
 
-use super::kinds::{Pass, Progress, powers, product};
-use super::params::{Name, Params, unit_rows};
-use super::plan::{Counting, Dead, Recipe};
+use super::kinds::{FitProgress, KindPass, powers, product};
+use super::params::{ParamName, Params, unit_rows};
+use super::plan::{Dead, ErrorNormalisation, Recipe};
 use crate::base::Result;
 use crate::sae::select::{greater, largest};
 use crate::tensor::{DType, Tensor, elementwise};
 
 /// Activations of one step, scaled.
-pub struct Batch {
+pub struct FitBatch {
     /// `[rows, d_in]`.
     pub x: Tensor,
     /// The target, where that is not `x`: `[rows, d_out]`.
     pub target: Option<Tensor>,
 }
 
-impl Batch {
+impl FitBatch {
     pub fn target(&self) -> &Tensor {
         self.target.as_ref().unwrap_or(&self.x)
     }
@@ -37,7 +37,7 @@ pub struct Loss {
 
 /// The state before a step.
 #[derive(Debug, Clone, Copy)]
-pub struct Before<'a> {
+pub struct StepState<'a> {
     /// Number of steps made.
     pub step: u64,
     /// Rows since each feature was last active.
@@ -48,25 +48,25 @@ pub struct Before<'a> {
 }
 
 /// Computes the loss of a batch at a step.
-pub fn loss(recipe: &Recipe, params: &Params, batch: &Batch, before: Before) -> Result<Loss> {
-    let Before { step, silent, memory, price } = before;
+pub fn loss(recipe: &Recipe, params: &Params, batch: &FitBatch, before: StepState) -> Result<Loss> {
+    let StepState { step, silent, memory, price } = before;
     let kind = recipe.kind.as_ref();
-    let encoder = params.get(Name::Encoder)?.as_tensor();
+    let encoder = params.get(ParamName::Encoder)?.as_tensor();
     let encoder = if kind.is_tied() { unit_rows(encoder)? } else { encoder.clone() };
-    let decoder = match params.maybe(Name::Decoder) {
+    let decoder = match params.maybe(ParamName::Decoder) {
         Some(decoder) => decoder.as_tensor().clone(),
         None => encoder.clone(),
     };
-    let bias = params.maybe(Name::DecoderBias).map(|bias| bias.as_tensor());
+    let bias = params.maybe(ParamName::DecoderBias).map(|bias| bias.as_tensor());
     let x = match bias.filter(|_| kind.is_centred() && batch.target.is_none()) {
         Some(bias) => batch.x.broadcast_sub(bias)?,
         None => batch.x.clone(),
     };
-    let pre = kernels::linear(&x, &encoder, Some(params.get(Name::EncoderBias)?.as_tensor()))?;
-    let progress = Progress { step, steps: recipe.steps, memory };
-    let pass = Pass { params, x: &x, pre: &pre, decoder: &decoder, progress };
+    let pre = kernels::linear(&x, &encoder, Some(params.get(ParamName::EncoderBias)?.as_tensor()))?;
+    let progress = FitProgress { step, steps: recipe.steps, memory };
+    let pass = KindPass { params, x: &x, pre: &pre, decoder: &decoder, progress };
     let codes = kind.codes(&pass)?;
-    let around = match params.maybe(Name::Skip) {
+    let around = match params.maybe(ParamName::Skip) {
         Some(skip) => Some(kernels::linear(&batch.x, skip, None)?),
         None => None,
     };
@@ -126,13 +126,13 @@ pub(super) fn since(before: &[u64], codes: &Tensor) -> Result<Vec<u64>> {
 }
 
 /// Computes the reconstruction error, as the recipe counts it.
-pub fn counted(rest: &Tensor, target: &Tensor, counting: Counting) -> Result<Tensor> {
+pub fn counted(rest: &Tensor, target: &Tensor, counting: ErrorNormalisation) -> Result<Tensor> {
     let sum = rest.sqr()?.sum_all()?;
     let (rows, width) = rest.dims2()?;
     Ok(match counting {
-        Counting::Mean => (sum / (rows * width) as f64)?,
-        Counting::Sum => (sum / rows as f64)?,
-        Counting::Normalised => sum.div(&variance(target)?)?,
+        ErrorNormalisation::Mean => (sum / (rows * width) as f64)?,
+        ErrorNormalisation::Sum => (sum / rows as f64)?,
+        ErrorNormalisation::Normalised => sum.div(&variance(target)?)?,
     })
 }
 
@@ -145,7 +145,7 @@ fn variance(rows: &Tensor) -> Result<Tensor> {
 /// Computes the AuxK loss: the error of the k largest dead features of a row on the residual of the living ones,
 /// relative to the variance of that residual (Gao et al. 2024, section A.2, whose code scales both by the variance of
 /// their own targets).
-pub(super) fn of_the_dead(pass: &Pass, rest: &Tensor, dead: &Tensor, k: usize) -> Result<Tensor> {
+pub(super) fn of_the_dead(pass: &KindPass, rest: &Tensor, dead: &Tensor, k: usize) -> Result<Tensor> {
     let codes = elementwise::relu(pass.pre)?.broadcast_mul(dead)?;
     let count = dead.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()? as usize;
     // The living ones have -1, so that an inactive dead one comes before them.

@@ -1,6 +1,7 @@
 //! Training dictionaries: kinds, the loss in candle's operations, steps, and the end of a fit.
 
 mod checkpoint;
+mod coefficient;
 mod cross_layer;
 mod data;
 mod finish;
@@ -16,7 +17,6 @@ mod median;
 mod on_device;
 mod params;
 mod plan;
-mod price;
 mod reading;
 mod resample;
 mod rows;
@@ -31,18 +31,18 @@ pub(super) mod tests;
 
 pub use cross_layer::{CrossLayerShape, CrossLayerState};
 pub use data::{FitData, RowBuffer, StoreSiteOptions};
-pub use finish::{Input, finished};
-pub use grid::{AXES_OF_KINDS, GridOptions, KindNames, grid, with_each};
+pub use finish::{SiteScale, finished};
+pub use grid::{AXES_OF_KINDS, FitGridOptions, KindNames, grid, with_each};
 pub use history::{FitHistory, FitStep};
 pub use job::{Job, Source};
-pub use joined::Joined;
+pub use joined::JoinedRows;
 pub use kinds::KindName;
-pub use loss::Batch;
+pub use loss::FitBatch;
 pub use median::geometric_median;
-pub use params::{Params, Shape};
-pub use plan::{Counting, Dead, DeadOption, FitOptions, FitPlan, Recipe, TargetName, follows};
-pub use rows::{Abreast, OfTensor, Rows};
-pub use run::{FitRun, Fitted, SETTINGS, Trained};
-pub use state::State;
+pub use params::{DictionaryShape, Params};
+pub use plan::{Dead, DeadOption, ErrorNormalisation, FitOptions, FitPlan, Recipe, TargetName, follows};
+pub use rows::{ActivationRows, OfTensor, PairedRows};
+pub use run::{FitProduct, FitResult, FitRun, SETTINGS};
+pub use state::FitState;
 pub use storage::FitStorage;
 pub use target::{CrossLayerOptions, CrossLayerReads, CrosscoderOptions, Target, TargetOptions, TranscoderOptions};

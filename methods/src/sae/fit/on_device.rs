@@ -4,51 +4,52 @@
 
 use kernels::device::rows::{SparseRows, has};
 
-use super::fused::Computed;
-use super::kinds::{Choice, Progress};
-use super::loss::{Batch, Before, number};
-use super::params::{Name, Params};
+use super::fused::FusedResult;
+use super::kinds::{CodeChoice, FitProgress};
+use super::loss::{FitBatch, StepState, number};
+use super::params::{ParamName, Params};
 use super::plan::{Dead, Recipe};
 use crate::base::Result;
 use crate::tensor::{DType, Tensor};
 
 /// The gradients of a dictionary's weights, by their names.
-pub type Found = Vec<(Name, Tensor)>;
+pub type NamedGradients = Vec<(ParamName, Tensor)>;
 
 /// Computes the loss of a batch and its gradients; None where this is left to the reference implementation.
 pub fn compute(
-    (params, before): (&Params, Before),
-    batch: &Batch,
+    (params, before): (&Params, StepState),
+    batch: &FitBatch,
     recipe: &Recipe,
-) -> Result<Option<(Computed, Found)>> {
-    let progress = Progress { step: before.step, steps: recipe.steps, memory: before.memory };
+) -> Result<Option<(FusedResult, NamedGradients)>> {
+    let progress = FitProgress { step: before.step, steps: recipe.steps, memory: before.memory };
     let kind = recipe.kind.as_ref();
     let (k, of_all) = match kind.choice(progress) {
-        Some(Choice::LargestOfRows(k)) => (k, false),
-        Some(Choice::LargestOfAll(k)) => (k, true),
+        Some(CodeChoice::LargestOfRows(k)) => (k, false),
+        Some(CodeChoice::LargestOfAll(k)) => (k, true),
         _ => return Ok(None),
     };
     let has_own_decoder = !kind.is_tied() && kind.nested().is_empty();
-    let Some(decoder) = params.maybe(Name::Decoder).filter(|_| has_own_decoder) else { return Ok(None) };
-    let encoder = params.get(Name::Encoder)?;
+    let Some(decoder) = params.maybe(ParamName::Decoder).filter(|_| has_own_decoder) else { return Ok(None) };
+    let encoder = params.get(ParamName::Encoder)?;
     if !has(&[encoder, decoder, &batch.x, batch.target()]) {
         return Ok(None);
     }
     let detached = |name| params.maybe(name).map(|weight| weight.as_detached_tensor());
     let encoder = encoder.as_detached_tensor();
     let decoder = decoder.as_detached_tensor();
-    let bias = detached(Name::DecoderBias);
-    let skip = detached(Name::Skip);
-    let of_encoder = params.get(Name::EncoderBias)?.as_detached_tensor();
+    let bias = detached(ParamName::DecoderBias);
+    let skip = detached(ParamName::Skip);
+    let of_encoder = params.get(ParamName::EncoderBias)?.as_detached_tensor();
     let is_centred = kind.is_centred() && batch.target.is_none();
     let x = match bias.as_ref().filter(|_| is_centred) {
         Some(bias) => batch.x.broadcast_sub(bias)?,
         None => batch.x.contiguous()?,
     };
     let rows = x.dims()[0];
-    let codes = match of_all {
-        true => SparseRows::largest_of_all(&x.matmul(&encoder.t()?)?, Some(&of_encoder), k * rows)?,
-        false => SparseRows::largest_of_product(&x, &encoder, &of_encoder, k)?,
+    let codes = if of_all {
+        SparseRows::largest_of_all(&x.matmul(&encoder.t()?)?, Some(&of_encoder), k * rows)?
+    } else {
+        SparseRows::largest_of_product(&x, &encoder, &of_encoder, k)?
     };
     let mut found = codes.times(&decoder)?;
     if let Some(bias) = &bias {
@@ -62,7 +63,7 @@ pub fn compute(
     let spread = spread(batch.target())?;
     let weight = recipe.counting.weight(rows, rest.dims()[1], spread);
     let slope = (&rest * (-2.0 * weight))?;
-    let mut part = Part::of(&codes, &slope, &x, &decoder)?;
+    let mut part = CodeGradients::of(&codes, &slope, &x, &decoder)?;
     let since = |(silent, fired): (&u64, &u32)| if *fired > 0 { 0 } else { silent + rows as u64 };
     let silent: Vec<u64> = before.silent.iter().zip(&part.counts).map(since).collect();
     let mut total = squares * weight;
@@ -76,21 +77,21 @@ pub fn compute(
     let values = codes.values.to_vec1::<f32>()?;
     let fired = || values.iter().copied().filter(|code| *code > 0.0);
     let powers = |p: f64| Ok(fired().map(|code| f64::from(code).powf(p)).sum::<f64>() / rows as f64);
-    let mut gradients = vec![(Name::Encoder, part.encoder), (Name::Decoder, part.decoder)];
+    let mut gradients = vec![(ParamName::Encoder, part.encoder), (ParamName::Decoder, part.decoder)];
     if bias.is_some() {
         let mut of_bias = sum_of_rows(&slope)?;
         if is_centred {
             let through_codes = part.encoder_bias.unsqueeze(0)?.matmul(&encoder)?.squeeze(0)?;
             of_bias = (of_bias - through_codes)?;
         }
-        gradients.push((Name::DecoderBias, of_bias));
+        gradients.push((ParamName::DecoderBias, of_bias));
     }
     if skip.is_some() {
-        gradients.push((Name::Skip, slope.t()?.matmul(&batch.x)?));
+        gradients.push((ParamName::Skip, slope.t()?.matmul(&batch.x)?));
     }
-    gradients.push((Name::EncoderBias, part.encoder_bias));
+    gradients.push((ParamName::EncoderBias, part.encoder_bias));
     let smallest = of_all.then(|| fired().reduce(f32::min).map_or(0.0, f64::from));
-    let computed = Computed {
+    let computed = FusedResult {
         total,
         error: squares * weight,
         l0: fired().count() as f64 / rows as f64,
@@ -103,14 +104,14 @@ pub fn compute(
 }
 
 /// Gradients of the weights by the codes, and the number of rows in which each feature is active.
-struct Part {
+struct CodeGradients {
     encoder: Tensor,
     encoder_bias: Tensor,
     decoder: Tensor,
     counts: Vec<u32>,
 }
 
-impl Part {
+impl CodeGradients {
     /// Computes the gradients of the encoder and the decoder. `slope`: the gradient of what the codes write.
     fn of(codes: &SparseRows, slope: &Tensor, x: &Tensor, decoder: &Tensor) -> Result<Self> {
         let by_column = codes.by_column()?;

@@ -11,7 +11,7 @@ use crate::training::Parameter;
 
 /// The widths of a dictionary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
+pub struct DictionaryShape {
     pub d_in: usize,
     pub d_sae: usize,
     pub d_out: usize,
@@ -19,7 +19,7 @@ pub struct Shape {
 
 /// The weights that a kind may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Name {
+pub enum ParamName {
     /// `[d_sae, d_in]`.
     Encoder,
     /// `[d_sae]`.
@@ -39,36 +39,36 @@ pub enum Name {
 }
 
 /// The names of weights in a checkpoint.
-impl fmt::Display for Name {
+impl fmt::Display for ParamName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Name::Encoder => "encoder",
-            Name::EncoderBias => "encoder_bias",
-            Name::Decoder => "decoder",
-            Name::DecoderBias => "decoder_bias",
-            Name::Threshold => "threshold",
-            Name::Gate => "gate",
-            Name::LogScale => "log_scale",
-            Name::Skip => "skip",
+            ParamName::Encoder => "encoder",
+            ParamName::EncoderBias => "encoder_bias",
+            ParamName::Decoder => "decoder",
+            ParamName::DecoderBias => "decoder_bias",
+            ParamName::Threshold => "threshold",
+            ParamName::Gate => "gate",
+            ParamName::LogScale => "log_scale",
+            ParamName::Skip => "skip",
         })
     }
 }
 
 pub struct Params {
-    pub all: Vec<Parameter<Name>>,
+    pub all: Vec<Parameter<ParamName>>,
 }
 
 impl Params {
-    pub fn new(weights: Vec<(Name, Tensor)>) -> Result<Self> {
+    pub fn new(weights: Vec<(ParamName, Tensor)>) -> Result<Self> {
         let parameter = |(name, weight)| Parameter::new(name, &weight);
         Ok(Self { all: weights.into_iter().map(parameter).collect::<Result<_>>()? })
     }
 
-    pub fn maybe(&self, name: Name) -> Option<&Var> {
+    pub fn maybe(&self, name: ParamName) -> Option<&Var> {
         self.all.iter().find(|parameter| parameter.name == name).map(|parameter| &parameter.weight)
     }
 
-    pub fn get(&self, name: Name) -> Result<&Var> {
+    pub fn get(&self, name: ParamName) -> Result<&Var> {
         self.maybe(name).ok_or_else(|| err!(Bug, "a dictionary without its {name}"))
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::data::RowBuffer;
 use super::kinds::{self, DictionaryKind, KindName};
-use super::params::Shape;
+use super::params::DictionaryShape;
 use crate::base::Result;
 use crate::base::options::Plain;
 use crate::base::random::{OF_CALL, Seed};
@@ -21,7 +21,7 @@ use crate::training::{Optimizer, Schedule, ScheduleShape};
 
 crate::choices! {
     /// Normalisation of the reconstruction error.
-    pub enum Counting {
+    pub enum ErrorNormalisation {
         /// The mean over rows and dimensions, as Cunningham et al. 2023 have it.
         Mean = "mean",
         /// The mean over rows of the sum over dimensions, as most others do.
@@ -32,13 +32,13 @@ crate::choices! {
     }
 }
 
-impl Counting {
+impl ErrorNormalisation {
     /// Returns the weight of a squared error of a target; `spread` is the target's sum of squares about its mean.
     pub fn weight(self, rows: usize, width: usize, spread: f64) -> f64 {
         match self {
-            Counting::Mean => 1.0 / (rows * width) as f64,
-            Counting::Sum => 1.0 / rows as f64,
-            Counting::Normalised => 1.0 / spread,
+            ErrorNormalisation::Mean => 1.0 / (rows * width) as f64,
+            ErrorNormalisation::Sum => 1.0 / rows as f64,
+            ErrorNormalisation::Normalised => 1.0 / spread,
         }
     }
 }
@@ -87,7 +87,7 @@ crate::options! {
         /// Steps of sparsity penalty warm-up.
         sparsity_warmup: usize = 0;
         /// Squared error: relative to the variance, its mean over dimensions, or its sum.
-        counting: Option<Counting> = None => called("loss").usually("\"normalised\", or \"mean\" for \"tied\"");
+        counting: Option<ErrorNormalisation> = None => called("loss").usually("\"normalised\", or \"mean\" for \"tied\"");
         /// Whether directions are kept at norm 1.
         unit: Option<bool> = None => usually("true, but for \"tied\" and where a penalty is weighted");
         /// Treatment of dead features: they learn from the residual (AuxK loss), are re-initialised as badly
@@ -177,11 +177,12 @@ impl FitPlan {
         let d_sae = options.d_sae.unwrap_or((options.ratio * width as f64).round() as usize);
         let batch = options.batch.min(rows);
         let steps = options.steps.unwrap_or((options.passes * rows as f64 / batch as f64).ceil() as usize) as u64;
-        let of_kind = if kind.is_as_cunningham() { Counting::Mean } else { Counting::Normalised };
+        let of_kind =
+            if kind.has_cunningham_defaults() { ErrorNormalisation::Mean } else { ErrorNormalisation::Normalised };
         let counting = options.counting.unwrap_or(of_kind);
         // A sum over dimensions has gradients as many times as long.
-        let clip = if counting == Counting::Sum { CLIP * width as f64 } else { CLIP };
-        let (dead, dead_after) = options.dead(kind.is_as_cunningham(), (width, d_sae), rows, (steps, batch));
+        let clip = if counting == ErrorNormalisation::Sum { CLIP * width as f64 } else { CLIP };
+        let (dead, dead_after) = options.dead(kind.has_cunningham_defaults(), (width, d_sae), rows, (steps, batch));
         Recipe {
             d_sae,
             steps,
@@ -214,7 +215,7 @@ impl FitOptions {
     /// Returns the treatment of dead features, and the number of rows without activation after which a feature is dead.
     fn dead(
         &self,
-        is_as_cunningham: bool,
+        has_cunningham_defaults: bool,
         (width, d_sae): (usize, usize),
         rows: usize,
         (steps, batch): (u64, usize),
@@ -230,7 +231,7 @@ impl FitOptions {
                 (Dead::Resample { after }, (distance * batch as u64 / 2).max(1))
             }
             // Gao et al. 2024, section A.2; a tied dictionary is as Cunningham et al. 2023 have it.
-            DeadOption::AuxK if !is_as_cunningham => {
+            DeadOption::AuxK if !has_cunningham_defaults => {
                 let k = self.k_aux.unwrap_or(width / 2).clamp(1, d_sae.max(1));
                 (Dead::AuxK { k, weight: self.aux.unwrap_or(1.0 / 32.0) }, dead_after)
             }
@@ -293,7 +294,7 @@ pub struct Recipe {
     pub clip: Option<f64>,
     /// Steps of linear sparsity warm-up.
     pub sparsity_warmup: u64,
-    pub counting: Counting,
+    pub counting: ErrorNormalisation,
     /// Whether directions are kept at norm 1, with the gradient along them removed (Bricken et al. 2023).
     pub unit: bool,
     pub dead: Dead,
@@ -350,7 +351,7 @@ impl Recipe {
     }
 
     /// Refuses invalid settings, by the names of the script's options.
-    pub fn checked(self, shape: Shape) -> Result<Self> {
+    pub fn checked(self, shape: DictionaryShape) -> Result<Self> {
         self.optimizer().check()?;
         for (name, size) in [("batch", self.batch), ("d_sae", self.d_sae)] {
             if size == 0 {

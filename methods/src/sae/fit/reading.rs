@@ -1,8 +1,8 @@
 //! Reading data for fits: each batch is read, centred and scaled once, for any number of dictionaries.
 
-use super::finish::Input;
-use super::loss::Batch;
-use super::rows::Rows;
+use super::finish::SiteScale;
+use super::loss::FitBatch;
+use super::rows::ActivationRows;
 use crate::base::{Result, Task};
 use crate::err;
 use crate::tensor::{DType, Tensor};
@@ -12,19 +12,24 @@ const LOOKED_AT: usize = 1 << 14;
 
 /// Rows, and what is done to them before they are fitted. They are of one site, or of two for each layer: what is read
 /// there and what is to be written.
-pub struct Reading<'a> {
-    rows: Box<dyn Rows + 'a>,
+pub struct FitReading<'a> {
+    rows: Box<dyn ActivationRows + 'a>,
     batch: usize,
     /// Centre and scale of what is read in each layer.
-    pub read: Vec<Input>,
+    pub read: Vec<SiteScale>,
     /// Centre and scale of what is to be written in each layer; none where that is what is read.
-    pub written: Vec<Input>,
+    pub written: Vec<SiteScale>,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> FitReading<'a> {
     /// Begins a reading in batches of this many rows; returns with it the first rows of each layer, from which fits are
     /// initialised.
-    pub fn new(mut rows: Box<dyn Rows + 'a>, batch: usize, is_scaled: bool, task: &Task) -> Result<(Self, Vec<Batch>)> {
+    pub fn new(
+        mut rows: Box<dyn ActivationRows + 'a>,
+        batch: usize,
+        is_scaled: bool,
+        task: &Task,
+    ) -> Result<(Self, Vec<FitBatch>)> {
         let looked_at = rows.next(LOOKED_AT.max(batch), task)?;
         let mut read = Vec::new();
         let mut written = Vec::new();
@@ -40,18 +45,18 @@ impl<'a> Reading<'a> {
         Ok((reading, first))
     }
 
-    fn scaled(&self, found: &[Tensor]) -> Result<Vec<Batch>> {
-        let of_layer = |(layer, read): (usize, &Input)| {
+    fn scaled(&self, found: &[Tensor]) -> Result<Vec<FitBatch>> {
+        let of_layer = |(layer, read): (usize, &SiteScale)| {
             let x = found.get(2 * layer).ok_or_else(|| err!(Bug, "rows of no site"))?;
             let target = found.get(2 * layer + 1).zip(self.written.get(layer));
             let target = target.map(|(target, written)| written.of(target)).transpose()?;
-            Ok(Batch { x: read.of(x)?, target })
+            Ok(FitBatch { x: read.of(x)?, target })
         };
         self.read.iter().enumerate().map(of_layer).collect()
     }
 
     /// Returns the next batch of each layer.
-    pub fn next(&mut self, task: &Task) -> Result<Vec<Batch>> {
+    pub fn next(&mut self, task: &Task) -> Result<Vec<FitBatch>> {
         let found = self.rows.next(self.batch, task)?;
         self.scaled(&found)
     }
@@ -68,9 +73,9 @@ impl<'a> Reading<'a> {
 
 /// Computes the mean of rows, and one over the root of their mean square about it, so that a coordinate has mean square
 /// 1.
-fn input(x: &Tensor, is_scaled: bool) -> Result<Input> {
+fn input(x: &Tensor, is_scaled: bool) -> Result<SiteScale> {
     if !is_scaled {
-        return Ok(Input { centre: Tensor::zeros(x.dims2()?.1, DType::F32, x.device())?, scale: 1.0 });
+        return Ok(SiteScale { centre: Tensor::zeros(x.dims2()?.1, DType::F32, x.device())?, scale: 1.0 });
     }
     let wide = x.to_dtype(DType::F64)?;
     let centre = wide.mean(0)?;
@@ -80,5 +85,5 @@ fn input(x: &Tensor, is_scaled: bool) -> Result<Input> {
     }
     // Without variance there is nothing to scale.
     let scale = if spread > 0.0 { 1.0 / spread.sqrt() } else { 1.0 };
-    Ok(Input { centre: centre.to_dtype(DType::F32)?, scale })
+    Ok(SiteScale { centre: centre.to_dtype(DType::F32)?, scale })
 }

@@ -4,10 +4,10 @@
 use candle_core::Var;
 use rand::{Rng, RngExt};
 
-use super::loss::Batch;
-use super::params::{Name, unit_rows};
+use super::loss::FitBatch;
+use super::params::{ParamName, unit_rows};
 use super::plan::Recipe;
-use super::state::State;
+use super::state::FitState;
 use crate::base::Result;
 use crate::base::random::stream;
 use crate::tensor::{Tensor, floats};
@@ -15,11 +15,11 @@ use crate::tensor::{Tensor, floats};
 /// The norm of a resampled feature's encoder row, relative to those of the living.
 const SHARE: f64 = 0.2;
 
-impl State {
+impl FitState {
     /// Gives dead features the directions of rows that are drawn with a probability proportional to the square of their
     /// loss, each row once; where there are more dead features than rows, the others stay dead. Returns the number of
     /// resampled features.
-    pub fn resample(&mut self, batch: &Batch, recipe: &Recipe) -> Result<usize> {
+    pub fn resample(&mut self, batch: &FitBatch, recipe: &Recipe) -> Result<usize> {
         let dead: Vec<u32> = (0..)
             .zip(&self.silent)
             .filter(|(_, rows)| **rows >= recipe.dead_after)
@@ -32,10 +32,13 @@ impl State {
         let lengths = |x: &Tensor| floats(&x.sqr()?.sum(1)?);
         let read = lengths(&batch.x)?;
         let written = lengths(batch.target())?;
-        let weight = |((loss, read), written): ((f64, f64), f64)| match read > 0.0 && written > 0.0 {
-            true => loss * loss,
-            // A row of zeros is no direction.
-            false => 0.0,
+        let weight = |((loss, read), written): ((f64, f64), f64)| {
+            if read > 0.0 && written > 0.0 {
+                loss * loss
+            } else {
+                // A row of zeros is no direction.
+                0.0
+            }
         };
         let weights: Vec<f64> = losses.into_iter().zip(read).zip(written).map(weight).collect();
         let rows = drawn(&weights, dead.len(), &mut stream(recipe.seed, "resampling", self.step));
@@ -45,7 +48,7 @@ impl State {
 
     /// Gives the first of the dead features the directions of these rows, one each, with an encoder row of a fifth of
     /// the mean norm of those of the living, a bias of 0, and moments of 0.
-    pub(super) fn begin_anew(&mut self, dead: &[u32], rows: &[u32], batch: &Batch, recipe: &Recipe) -> Result<()> {
+    pub(super) fn begin_anew(&mut self, dead: &[u32], rows: &[u32], batch: &FitBatch, recipe: &Recipe) -> Result<()> {
         let some = &dead[..rows.len().min(dead.len())];
         let device = batch.x.device();
         if some.is_empty() {
@@ -59,9 +62,9 @@ impl State {
         for parameter in &self.params.all {
             let weight = parameter.weight.as_detached_tensor();
             let anew = match parameter.name {
-                Name::Encoder => (directions(&batch.x)? * length)?,
-                Name::Decoder => directions(batch.target())?,
-                Name::DecoderBias | Name::Skip => continue,
+                ParamName::Encoder => (directions(&batch.x)? * length)?,
+                ParamName::Decoder => directions(batch.target())?,
+                ParamName::DecoderBias | ParamName::Skip => continue,
                 name => {
                     let start = starts.iter().find(|(known, _)| *known == name).map_or(0.0, |(_, start)| *start);
                     Tensor::full(start as f32, some.len(), device)?
@@ -82,7 +85,7 @@ impl State {
 
     /// Computes the mean norm of the other encoder rows; 1 where there are none.
     fn mean_length_of_others(&self, dead: &[u32]) -> Result<f64> {
-        let lengths = floats(&self.params.get(Name::Encoder)?.as_detached_tensor().sqr()?.sum(1)?.sqrt()?)?;
+        let lengths = floats(&self.params.get(ParamName::Encoder)?.as_detached_tensor().sqr()?.sum(1)?.sqrt()?)?;
         let others = (0..).zip(lengths).filter(|(feature, _)| dead.binary_search(feature).is_err());
         let others: Vec<f64> = others.map(|(_, length)| length).collect();
         Ok(if others.is_empty() { 1.0 } else { others.iter().sum::<f64>() / others.len() as f64 })

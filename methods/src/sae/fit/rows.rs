@@ -12,7 +12,7 @@ use crate::err;
 use crate::tensor::{DType, Device, Tensor, dtype};
 
 /// An endless stream of rows of activations, in its own order.
-pub trait Rows {
+pub trait ActivationRows {
     /// Reads the next rows: `[rows, width]` in f32, of each site.
     fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>>;
 
@@ -24,18 +24,18 @@ pub trait Rows {
 }
 
 /// Two sources in the same order, side by side.
-pub struct Abreast {
-    first: Box<dyn Rows>,
-    second: Box<dyn Rows>,
+pub struct PairedRows {
+    first: Box<dyn ActivationRows>,
+    second: Box<dyn ActivationRows>,
 }
 
-impl Abreast {
-    pub fn new(first: Box<dyn Rows>, second: Box<dyn Rows>) -> Self {
+impl PairedRows {
+    pub fn new(first: Box<dyn ActivationRows>, second: Box<dyn ActivationRows>) -> Self {
         Self { first, second }
     }
 }
 
-impl Rows for Abreast {
+impl ActivationRows for PairedRows {
     fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>> {
         let mut sites = self.first.next(rows, task)?;
         sites.extend(self.second.next(rows, task)?);
@@ -54,17 +54,17 @@ impl Rows for Abreast {
 
 /// A source whose rows are copied to a device, a batch at a time. Rows that are there already are not copied.
 pub struct OnDevice<'a> {
-    rows: Box<dyn Rows + 'a>,
+    rows: Box<dyn ActivationRows + 'a>,
     device: Device,
 }
 
 impl<'a> OnDevice<'a> {
-    pub fn new(rows: Box<dyn Rows + 'a>, device: Device) -> Self {
+    pub fn new(rows: Box<dyn ActivationRows + 'a>, device: Device) -> Self {
         Self { rows, device }
     }
 }
 
-impl Rows for OnDevice<'_> {
+impl ActivationRows for OnDevice<'_> {
     fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>> {
         self.rows.next(rows, task)?.iter().map(|x| Ok(x.to_device(&self.device)?)).collect()
     }
@@ -149,7 +149,7 @@ fn matrix(x: &Tensor) -> Result<Tensor> {
     Ok(x.detach().to_dtype(DType::F32)?.reshape(((), width))?.contiguous()?)
 }
 
-impl Rows for OfTensor {
+impl ActivationRows for OfTensor {
     fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>> {
         let mut chosen = Vec::with_capacity(rows);
         while chosen.len() < rows {

@@ -5,16 +5,16 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::checkpoint::Whose;
+use super::checkpoint::CheckpointOwner;
 use super::cross_layer::{self, CrossLayerShape, CrossLayerState};
 use super::finish::finished;
 use super::history::{FitHistory, FitStep};
-use super::loss::Batch;
-use super::params::{Params, Shape};
+use super::loss::FitBatch;
+use super::params::{DictionaryShape, Params};
 use super::plan::Recipe;
-use super::reading::Reading;
-use super::rows::Rows;
-use super::state::State;
+use super::reading::FitReading;
+use super::rows::ActivationRows;
+use super::state::FitState;
 use crate::base::random::stream;
 use crate::base::{Error, Kind, Result, Task, memory};
 use crate::sae::transcoders::{Reads, Transcoders};
@@ -28,13 +28,13 @@ pub const SETTINGS: &str = "fit";
 
 /// Product of a fit.
 #[derive(Debug, Clone)]
-pub enum Trained {
+pub enum FitProduct {
     /// A dictionary, a transcoder or a crosscoder.
     Dictionary(Sae),
     CrossLayer(Transcoders),
 }
 
-impl Trained {
+impl FitProduct {
     /// Returns the dictionary; a cross-layer transcoder is refused.
     pub fn dictionary(self) -> Result<Sae> {
         match self {
@@ -62,8 +62,8 @@ impl Trained {
 
 /// Result of a fit.
 #[derive(Debug, Clone)]
-pub struct Fitted {
-    pub made: Trained,
+pub struct FitResult {
+    pub made: FitProduct,
     /// Numbers of each step. For a cross-layer transcoder, L0 and dead features are sums over layers, and FVE is a
     /// mean.
     pub history: FitHistory,
@@ -75,7 +75,7 @@ pub struct Fitted {
 
 /// Fits that are ready to run. Each ends bit for bit as it would alone on the same rows.
 pub struct FitRun<'a> {
-    reading: Reading<'a>,
+    reading: FitReading<'a>,
     members: Vec<Member<'a>>,
     /// Input of the features of cross-layer transcoders; none where dictionaries are fitted.
     of_layers: Option<Reads>,
@@ -91,28 +91,25 @@ impl<'a> FitRun<'a> {
     /// to be written: of one layer, or of each layer where `of_layers` is given.
     pub fn new(
         recipes: Vec<(Recipe, Option<CheckpointFolder<'a>>)>,
-        rows: Box<dyn Rows + 'a>,
+        rows: Box<dyn ActivationRows + 'a>,
         of_layers: Option<Reads>,
         task: &Task,
     ) -> Result<Self> {
         let (batch, is_scaled) = shared(&recipes)?;
-        let (mut reading, first) = Reading::new(rows, batch, is_scaled, task)?;
+        let (mut reading, first) = FitReading::new(rows, batch, is_scaled, task)?;
         let mut ready = Vec::with_capacity(recipes.len());
         for (recipe, keep) in recipes {
             let shapes = shapes(&first, recipe.d_sae, of_layers.is_some())?;
             ready.push((recipe.checked(shapes[0])?, keep, shapes));
         }
-        let sizes: Vec<(usize, &[Shape])> =
+        let sizes: Vec<(usize, &[DictionaryShape])> =
             ready.iter().map(|(recipe, _, shapes)| (recipe.batch, shapes.as_slice())).collect();
         room(&sizes, first[0].x.device(), of_layers.is_some())?;
-        let data = match ready.iter().any(|(_, keep, _)| keep.is_some()) {
-            true => reading.about(),
-            false => String::new(),
-        };
+        let data = if ready.iter().any(|(_, keep, _)| keep.is_some()) { reading.about() } else { String::new() };
         let mut members = Vec::with_capacity(ready.len());
         for (recipe, keep, shapes) in ready {
             task.check()?;
-            let weights = Weights::draw(&recipe, &shapes, of_layers.is_some(), first[0].x.device())?;
+            let weights = MemberWeights::draw(&recipe, &shapes, of_layers.is_some(), first[0].x.device())?;
             members.push(Member::begin((recipe, keep), weights, &first, &data, task)?);
         }
         let at = members.iter().map(Member::made).min().unwrap_or(0);
@@ -124,7 +121,7 @@ impl<'a> FitRun<'a> {
 
     /// Fits to the end. An interruption ends it early and is cleared: the result is what was fitted so far. One whose
     /// loss becomes NaN ends in the state before; it is an error if all of them do.
-    pub fn run(mut self, about: &About, task: &Task) -> Result<Vec<Fitted>> {
+    pub fn run(mut self, about: &About, task: &Task) -> Result<Vec<FitResult>> {
         training::run(&mut self, task)?;
         let Self { reading, members, of_layers, .. } = self;
         members.into_iter().map(|member| member.finish(&reading, of_layers, about.clone())).collect()
@@ -143,7 +140,7 @@ impl<'a> FitRun<'a> {
 impl Trainer for FitRun<'_> {
     fn label(&self) -> String {
         match self.members.as_slice() {
-            [Member { weights: Weights::Layers(state), .. }] => {
+            [Member { weights: MemberWeights::Layers(state), .. }] => {
                 format!("fitting a cross-layer transcoder of {} layers", state.layers.len())
             }
             [_] => "fitting".into(),
@@ -220,28 +217,29 @@ impl Trainer for FitRun<'_> {
 }
 
 /// Weights of a member, with their state of training.
-enum Weights {
-    One(Box<State>),
+enum MemberWeights {
+    One(Box<FitState>),
     Layers(CrossLayerState),
 }
 
-impl Weights {
-    fn draw(recipe: &Recipe, shapes: &[Shape], is_of_layers: bool, device: &Device) -> Result<Self> {
+impl MemberWeights {
+    fn draw(recipe: &Recipe, shapes: &[DictionaryShape], is_of_layers: bool, device: &Device) -> Result<Self> {
         let random = &mut stream(recipe.seed, "dictionary", 0);
-        Ok(match is_of_layers {
-            true => Self::Layers(CrossLayerState::draw(recipe, shapes, random, device)?),
-            false => Self::One(Box::new(State::new(Params::draw(recipe, shapes[0], random, device)?, recipe.d_sae))),
+        Ok(if is_of_layers {
+            Self::Layers(CrossLayerState::draw(recipe, shapes, random, device)?)
+        } else {
+            Self::One(Box::new(FitState::new(Params::draw(recipe, shapes[0], random, device)?, recipe.d_sae)))
         })
     }
 
-    fn states(&self) -> &[State] {
+    fn states(&self) -> &[FitState] {
         match self {
             Self::One(state) => std::slice::from_ref(state),
             Self::Layers(state) => &state.layers,
         }
     }
 
-    fn states_mut(&mut self) -> &mut [State] {
+    fn states_mut(&mut self) -> &mut [FitState] {
         match self {
             Self::One(state) => std::slice::from_mut(state),
             Self::Layers(state) => &mut state.layers,
@@ -249,14 +247,14 @@ impl Weights {
     }
 
     /// Initialises a fit from its first rows.
-    fn start(&mut self, first: &[Batch], recipe: &Recipe, task: &Task) -> Result<()> {
+    fn start(&mut self, first: &[FitBatch], recipe: &Recipe, task: &Task) -> Result<()> {
         match self {
             Self::One(state) => state.start(&first[0], recipe, task),
             Self::Layers(state) => state.start(first, recipe, task),
         }
     }
 
-    fn advance(&mut self, batch: &[Batch], recipe: &Recipe) -> Result<FitStep> {
+    fn advance(&mut self, batch: &[FitBatch], recipe: &Recipe) -> Result<FitStep> {
         match self {
             Self::One(state) => state.advance(&batch[0], recipe),
             Self::Layers(state) => state.advance(batch, recipe),
@@ -268,7 +266,7 @@ impl Weights {
 struct Member<'a> {
     recipe: Recipe,
     checkpoints: Option<Checkpoints<'a>>,
-    weights: Weights,
+    weights: MemberWeights,
     history: FitHistory,
     /// The error of a step; the state before it stays.
     failed: Option<Error>,
@@ -278,13 +276,14 @@ impl<'a> Member<'a> {
     /// Begins from the `first` rows, or resumes from the checkpoint. `data` describes what is read.
     fn begin(
         (recipe, keep): (Recipe, Option<CheckpointFolder<'a>>),
-        mut weights: Weights,
-        first: &[Batch],
+        mut weights: MemberWeights,
+        first: &[FitBatch],
         data: &str,
         task: &Task,
     ) -> Result<Self> {
         let mut history = FitHistory { read_per_step: recipe.batch as u64, ..FitHistory::default() };
-        let whose = Whose { recipe: &recipe, data, is_of_layers: matches!(weights, Weights::Layers(_)) };
+        let whose =
+            CheckpointOwner { recipe: &recipe, data, is_of_layers: matches!(weights, MemberWeights::Layers(_)) };
         let mut checkpoints = keep.map(|folder| Checkpoints::open(folder, whose.format())).transpose()?;
         match &mut checkpoints {
             Some(checkpoints) if checkpoints.has_one()? => {
@@ -305,7 +304,7 @@ impl<'a> Member<'a> {
     }
 
     /// Makes one step. A NaN loss ends this member, and no other.
-    fn advance(&mut self, batch: &[Batch]) -> Result<()> {
+    fn advance(&mut self, batch: &[FitBatch]) -> Result<()> {
         match self.weights.advance(batch, &self.recipe) {
             Ok(found) => self.history.steps.push(found),
             Err(error) if error.kind == Kind::Numeric => self.failed = Some(error),
@@ -317,30 +316,30 @@ impl<'a> Member<'a> {
     fn save(&mut self, data: &str) -> Result<()> {
         let made = self.made();
         let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
-        let is_of_layers = matches!(self.weights, Weights::Layers(_));
-        let whose = Whose { recipe: &self.recipe, data, is_of_layers };
+        let is_of_layers = matches!(self.weights, MemberWeights::Layers(_));
+        let whose = CheckpointOwner { recipe: &self.recipe, data, is_of_layers };
         checkpoints.save(made, || whose.saved(self.weights.states(), &self.history))
     }
 
     /// Returns what was made so far.
-    fn finish(self, reading: &Reading, of_layers: Option<Reads>, mut about: About) -> Result<Fitted> {
+    fn finish(self, reading: &FitReading, of_layers: Option<Reads>, mut about: About) -> Result<FitResult> {
         let made = self.made();
         let Self { recipe, weights, history, failed, .. } = self;
         let is_whole = made >= recipe.steps;
         let made = match (&weights, of_layers) {
-            (Weights::Layers(state), Some(reads)) => {
+            (MemberWeights::Layers(state), Some(reads)) => {
                 let inputs = (reading.read.as_slice(), reading.written.as_slice());
-                Trained::CrossLayer(cross_layer::finished(&recipe, state, inputs, (reads, about.model))?)
+                FitProduct::CrossLayer(cross_layer::finished(&recipe, state, inputs, (reads, about.model))?)
             }
             _ => {
                 let read = &reading.read[0];
                 let written = reading.written.first();
                 about.more.insert(SETTINGS.into(), settings(&recipe, made, read.scale));
-                let State { params, threshold, .. } = &weights.states()[0];
-                Trained::Dictionary(finished(&recipe, params, *threshold, read, written, about)?)
+                let FitState { params, threshold, .. } = &weights.states()[0];
+                FitProduct::Dictionary(finished(&recipe, params, *threshold, read, written, about)?)
             }
         };
-        Ok(Fitted { made, history, is_whole, failed })
+        Ok(FitResult { made, history, is_whole, failed })
     }
 }
 
@@ -358,19 +357,20 @@ fn shared(recipes: &[(Recipe, Option<CheckpointFolder>)]) -> Result<(usize, bool
         bail!(Argument, "expected at least one dictionary to fit, found none");
     };
     let of = |recipe: &Recipe| (recipe.batch, recipe.scaled);
-    match recipes.iter().all(|(recipe, _)| of(recipe) == of(first)) {
-        true => Ok(of(first)),
-        false => Err(err!(Argument, "the fits of a sweep share one `batch` and one `scaled`")),
+    if recipes.iter().all(|(recipe, _)| of(recipe) == of(first)) {
+        Ok(of(first))
+    } else {
+        Err(err!(Argument, "the fits of a sweep share one `batch` and one `scaled`"))
     }
 }
 
 /// Returns what the features of each layer read and write; a dictionary has one layer.
-fn shapes(first: &[Batch], d_sae: usize, is_of_layers: bool) -> Result<Vec<Shape>> {
-    let widths = |batch: &Batch| Ok::<_, Error>((batch.x.dims2()?.1, batch.target().dims2()?.1));
+fn shapes(first: &[FitBatch], d_sae: usize, is_of_layers: bool) -> Result<Vec<DictionaryShape>> {
+    let widths = |batch: &FitBatch| Ok::<_, Error>((batch.x.dims2()?.1, batch.target().dims2()?.1));
     match first {
         [only] if !is_of_layers => {
             let (d_in, d_out) = widths(only)?;
-            Ok(vec![Shape { d_in, d_sae, d_out }])
+            Ok(vec![DictionaryShape { d_in, d_sae, d_out }])
         }
         [any, ..] if is_of_layers => {
             let (d_in, d_out) = widths(any)?;
@@ -382,10 +382,10 @@ fn shapes(first: &[Batch], d_sae: usize, is_of_layers: bool) -> Result<Vec<Shape
 }
 
 /// Refuses fits that do not fit into memory. Each member is its batch and the shapes of its layers.
-fn room(members: &[(usize, &[Shape])], device: &Device, is_of_layers: bool) -> Result<()> {
-    let weights = |shape: &Shape| shape.d_sae as u128 * (shape.d_in + shape.d_out) as u128;
+fn room(members: &[(usize, &[DictionaryShape])], device: &Device, is_of_layers: bool) -> Result<()> {
+    let weights = |shape: &DictionaryShape| shape.d_sae as u128 * (shape.d_in + shape.d_out) as u128;
     let all: u128 = members.iter().flat_map(|(_, shapes)| *shapes).map(weights).sum();
-    let codes = |shapes: &[Shape]| shapes.iter().map(|shape| shape.d_sae as u128).sum::<u128>();
+    let codes = |shapes: &[DictionaryShape]| shapes.iter().map(|shape| shape.d_sae as u128).sum::<u128>();
     let widest = members.iter().map(|(batch, shapes)| *batch as u128 * codes(shapes)).max().unwrap_or(0);
     // Weights, two moments and gradients of all; pre-activations, codes and their gradient graph of one.
     memory::check_on(device, 4 * (4 * all + 6 * widest), || match (members.len(), is_of_layers) {

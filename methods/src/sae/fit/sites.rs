@@ -8,7 +8,7 @@ use crate::data::harvest::{Harvest, TextReading, at_once};
 use crate::err;
 use crate::model::site::Place;
 use crate::sae::About;
-use crate::sae::cached::{Reads, RowOrder};
+use crate::sae::cached::{ReadingKey, RowOrder};
 use crate::sae::crosscoder::{MODELS, site_of_model};
 use crate::tensor::Tensor;
 
@@ -76,9 +76,9 @@ impl<'a> SiteData<'a> {
     }
 
     /// Returns what all sites read, for the keys of the cache.
-    pub fn reads(&self, task: &Task) -> Result<Reads> {
+    pub fn reads(&self, task: &Task) -> Result<ReadingKey> {
         let harvest = self.reading.harvest(&texts(&self.names), task)?;
-        Reads::new(self.reading, harvest, task)
+        ReadingKey::new(self.reading, harvest, task)
     }
 
     /// Returns the order of the rows of a site, and their width.
@@ -145,9 +145,10 @@ impl<'a> SitesTogether<'a> {
     }
 
     /// Returns what all models read, for the keys of the cache.
-    pub fn reads(&self, task: &Task) -> Result<Reads> {
+    pub fn reads(&self, task: &Task) -> Result<ReadingKey> {
         let names = texts(&self.sites);
-        let mut reads = self.readings.iter().map(|reading| Reads::new(*reading, reading.harvest(&names, task)?, task));
+        let mut reads =
+            self.readings.iter().map(|reading| ReadingKey::new(*reading, reading.harvest(&names, task)?, task));
         let first = reads.next().ok_or_else(|| err!(Bug, "no model to read"))??;
         reads.try_fold(first, |all, reads| Ok(all.beside(reads?)))
     }

@@ -2,12 +2,13 @@
 
 use rand::Rng;
 
-use super::loss::{Batch, number};
+use super::coefficient::Price;
+use super::kinds::InitialCoefficient;
+use super::loss::{FitBatch, number};
 use super::median::geometric_median;
-use super::params::{Name, Params, Shape, unit_rows};
-use super::plan::{Counting, Recipe};
-use super::price::Price;
-use super::state::State;
+use super::params::{DictionaryShape, ParamName, Params, unit_rows};
+use super::plan::{ErrorNormalisation, Recipe};
+use super::state::FitState;
 use crate::base::{Error, Result, Task};
 use crate::tensor::{DType, Device, Number, Tensor, create, linalg};
 
@@ -19,42 +20,43 @@ const RIDGE: f64 = 0.1;
 impl Params {
     /// Draws initial weights: random directions of norm 1, an encoder equal to the decoder, biases of 0 (Gao et al.
     /// 2024, section A.1). They are drawn on the CPU, so that they are the same on every device.
-    pub fn draw(recipe: &Recipe, shape: Shape, random: &mut impl Rng, device: &Device) -> Result<Self> {
-        let Shape { d_in, d_sae, d_out } = shape;
+    pub fn draw(recipe: &Recipe, shape: DictionaryShape, random: &mut impl Rng, device: &Device) -> Result<Self> {
+        let DictionaryShape { d_in, d_sae, d_out } = shape;
         let kind = recipe.kind.as_ref();
         let zeros = |width: usize| create::zeros(&[width], DType::F32);
         let mut weights = Vec::new();
         if kind.is_tied() {
             // Xavier uniform initialisation, as in the paper.
             let bound = (6.0 / (d_in + d_sae) as f64).sqrt();
-            weights.push((Name::Encoder, create::uniform(&[d_sae, d_in], -bound, bound, DType::F32, random)?));
-            weights.push((Name::EncoderBias, zeros(d_sae)?));
+            weights.push((ParamName::Encoder, create::uniform(&[d_sae, d_in], -bound, bound, DType::F32, random)?));
+            weights.push((ParamName::EncoderBias, zeros(d_sae)?));
         } else {
             let decoder = unit_rows(&create::randn(&[d_sae, d_out], DType::F32, random)?)?;
-            let encoder = match d_in == d_out {
-                true => decoder.clone(),
-                false => unit_rows(&create::randn(&[d_sae, d_in], DType::F32, random)?)?,
+            let encoder = if d_in == d_out {
+                decoder.clone()
+            } else {
+                unit_rows(&create::randn(&[d_sae, d_in], DType::F32, random)?)?
             };
-            weights.push((Name::Encoder, encoder));
-            weights.push((Name::EncoderBias, zeros(d_sae)?));
-            weights.push((Name::Decoder, decoder));
-            weights.push((Name::DecoderBias, zeros(d_out)?));
+            weights.push((ParamName::Encoder, encoder));
+            weights.push((ParamName::EncoderBias, zeros(d_sae)?));
+            weights.push((ParamName::Decoder, decoder));
+            weights.push((ParamName::DecoderBias, zeros(d_out)?));
         }
         for (name, start) in kind.more() {
             weights.push((name, create::full(&[d_sae], Number::Float(start), DType::F32)?));
         }
         if recipe.skip {
-            weights.push((Name::Skip, create::zeros(&[d_out, d_in], DType::F32)?));
+            weights.push((ParamName::Skip, create::zeros(&[d_out, d_in], DType::F32)?));
         }
-        let placed = |(name, weight): (Name, Tensor)| Ok((name, weight.to_device(device)?));
+        let placed = |(name, weight): (ParamName, Tensor)| Ok((name, weight.to_device(device)?));
         Self::new(weights.into_iter().map(placed).collect::<Result<_>>()?)
     }
 }
 
-impl State {
+impl FitState {
     /// Initialises a fit from its first rows.
-    pub fn start(&mut self, first: &Batch, recipe: &Recipe, task: &Task) -> Result<()> {
-        if let Some(bias) = self.params.maybe(Name::DecoderBias) {
+    pub fn start(&mut self, first: &FitBatch, recipe: &Recipe, task: &Task) -> Result<()> {
+        if let Some(bias) = self.params.maybe(ParamName::DecoderBias) {
             bias.set(&geometric_median(first.target(), task)?)?;
         }
         if let Some(target) = &first.target {
@@ -70,8 +72,8 @@ impl State {
     /// predicts of the target, as a code of other dictionaries begins as the part of the input itself. (With an encoder
     /// that equals the decoder, 100 steps explain .852 of an MLP's output instead of .870.)
     fn start_predicting(&mut self, x: &Tensor, target: &Tensor) -> Result<()> {
-        let encoder = self.params.get(Name::Encoder)?;
-        let Some(decoder) = self.params.maybe(Name::Decoder) else { return Ok(()) };
+        let encoder = self.params.get(ParamName::Encoder)?;
+        let Some(decoder) = self.params.maybe(ParamName::Decoder) else { return Ok(()) };
         let centred = |t: &Tensor| Ok::<_, Error>(t.broadcast_sub(&t.mean_keepdim(0)?)?);
         let x = centred(x)?;
         let target = centred(target)?;
@@ -88,16 +90,16 @@ impl State {
 
     /// Gives a row `target` codes on average: all features become active at the same pre-activation. An adaptive
     /// penalty begins at the value of such a code.
-    pub(super) fn start_sparse(&mut self, first: &Batch, recipe: &Recipe, target: f64) -> Result<()> {
+    pub(super) fn start_sparse(&mut self, first: &FitBatch, recipe: &Recipe, target: f64) -> Result<()> {
         let rows = first.x.dims()[0].min(LOOKED_AT);
         let x = first.x.narrow(0, 0, rows)?;
         let kind = recipe.kind.as_ref();
-        let centre = self.params.maybe(Name::DecoderBias).filter(|_| kind.is_centred() && first.target.is_none());
+        let centre = self.params.maybe(ParamName::DecoderBias).filter(|_| kind.is_centred() && first.target.is_none());
         let x = match centre {
             Some(centre) => x.broadcast_sub(centre)?,
             None => x,
         };
-        let encoder = self.params.get(Name::Encoder)?.as_detached_tensor();
+        let encoder = self.params.get(ParamName::Encoder)?.as_detached_tensor();
         let encoder = if kind.is_tied() { unit_rows(&encoder)? } else { encoder };
         let pre = kernels::linear(&x, &encoder, None)?.to_dtype(DType::F32)?.flatten_all()?;
         let mut pre = pre.to_vec1::<f32>()?;
@@ -105,15 +107,16 @@ impl State {
         let (_, from, _) = pre.select_nth_unstable_by(count, |a, b| b.total_cmp(a));
         let from = f64::from(*from).max(f64::MIN_POSITIVE);
         let gate = self.params.get(kind.gate())?;
-        let start = if kind.gate() == Name::Threshold { from } else { -from };
+        let start = if kind.gate() == ParamName::Threshold { from } else { -from };
         gate.set(&(gate.zeros_like()? + start)?)?;
-        if let Some(said) = kind.seeks() {
-            let counts = if recipe.counting == Counting::Sum { 1.0 } else { 1.0 / first.target().dims()[1] as f64 };
-            self.price = Price::from(match said {
-                Some(_) => 1.0,
+        if let Some(source) = kind.adapted_from() {
+            let counts =
+                if recipe.counting == ErrorNormalisation::Sum { 1.0 } else { 1.0 / first.target().dims()[1] as f64 };
+            self.price = Price::from(match source {
+                InitialCoefficient::Given => 1.0,
                 // By how much a code of this size, or its first infinitesimal part, lowers the error of a row.
-                None if kind.gate() == Name::Threshold => from * from * counts,
-                None => 2.0 * from * counts,
+                InitialCoefficient::Estimated if kind.gate() == ParamName::Threshold => from * from * counts,
+                InitialCoefficient::Estimated => 2.0 * from * counts,
             });
         }
         Ok(())

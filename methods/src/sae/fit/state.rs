@@ -2,18 +2,18 @@
 
 use kernels::{device, sparse};
 
-use super::fused::{self, Computed, Gradients};
+use super::coefficient::{self, Price};
+use super::fused::{self, FusedGradients, FusedResult};
 use super::history::FitStep;
-use super::loss::{Batch, Before, Loss, loss, number};
-use super::params::{Name, Params, unit_rows};
-use super::plan::{Counting, Recipe};
-use super::price::{self, Price};
+use super::loss::{FitBatch, Loss, StepState, loss, number};
+use super::params::{ParamName, Params, unit_rows};
+use super::plan::{ErrorNormalisation, Recipe};
 use crate::base::Result;
 use crate::err;
 use crate::tensor::{DType, Tensor};
 use crate::training::Parameter;
 
-pub struct State {
+pub struct FitState {
     pub step: u64,
     pub params: Params,
     /// Rows since each feature was last active.
@@ -24,19 +24,19 @@ pub struct State {
     /// The weight of the penalty, relative to the recipe's.
     pub price: Price,
     /// Memory that each step reuses.
-    pub(super) room: Gradients,
+    pub(super) room: FusedGradients,
 }
 
-impl State {
+impl FitState {
     pub fn new(params: Params, d_sae: usize) -> Self {
         let silent = vec![0; d_sae];
-        let room = Gradients::default();
+        let room = FusedGradients::default();
         Self { step: 0, params, silent, threshold: None, memory: Vec::new(), price: Price::default(), room }
     }
 
     /// Makes one step, by the fused loops or the kernels of a device where they support the kind. A step that fails
     /// changes nothing.
-    pub fn advance(&mut self, batch: &Batch, recipe: &Recipe) -> Result<FitStep> {
+    pub fn advance(&mut self, batch: &FitBatch, recipe: &Recipe) -> Result<FitStep> {
         let found = self.advance_fused(batch, recipe, fused::MOST)?;
         #[cfg(feature = "cuda")]
         let found = match found {
@@ -54,17 +54,17 @@ impl State {
     }
 
     /// Computes the loss of a batch in candle's operations, and all that belongs to it.
-    pub fn loss(&self, batch: &Batch, recipe: &Recipe) -> Result<Loss> {
+    pub fn loss(&self, batch: &FitBatch, recipe: &Recipe) -> Result<Loss> {
         loss(recipe, &self.params, batch, self.before())
     }
 
-    pub(super) fn before(&self) -> Before<'_> {
-        Before { step: self.step, silent: &self.silent, memory: &self.memory, price: self.price.factor() }
+    pub(super) fn before(&self) -> StepState<'_> {
+        StepState { step: self.step, silent: &self.silent, memory: &self.memory, price: self.price.factor() }
     }
 
     /// Makes one step by the fused loops; None where it is left to the reference implementation. `most`: the maximum
     /// share of codes above 0.
-    pub fn advance_fused(&mut self, batch: &Batch, recipe: &Recipe, most: f64) -> Result<Option<FitStep>> {
+    pub fn advance_fused(&mut self, batch: &FitBatch, recipe: &Recipe, most: f64) -> Result<Option<FitStep>> {
         let mut room = std::mem::take(&mut self.room);
         let computed = fused::compute((&self.params, self.before()), batch, recipe, most, &mut room)?;
         if let Some((computed, norm)) = &computed {
@@ -76,11 +76,11 @@ impl State {
     }
 
     /// Updates the weights by gradients that have this norm, with those of other weights where there are some.
-    pub(super) fn update_fused(&self, room: &Gradients, norm: f64, recipe: &Recipe) -> Result<()> {
+    pub(super) fn update_fused(&self, room: &FusedGradients, norm: f64, recipe: &Recipe) -> Result<()> {
         let settings = recipe.optimizer().update(self.step, norm);
         for parameter in &self.params.all {
             let Some(gradient) = room.of(parameter.name) else { continue };
-            let unit = recipe.unit && parameter.name == Name::Decoder;
+            let unit = recipe.unit && parameter.name == ParamName::Decoder;
             let [first, second] = &parameter.moments;
             sparse::adam_rows(&parameter.weight, gradient, [first, second], settings, unit)?;
         }
@@ -89,10 +89,10 @@ impl State {
 
     /// Makes one step by the kernels of a device; None where it is left to the reference implementation.
     #[cfg(feature = "cuda")]
-    fn advance_on_device(&mut self, batch: &Batch, recipe: &Recipe) -> Result<Option<FitStep>> {
+    fn advance_on_device(&mut self, batch: &FitBatch, recipe: &Recipe) -> Result<Option<FitStep>> {
         let found = super::on_device::compute((&self.params, self.before()), batch, recipe)?;
         let Some((computed, mut found)) = found else { return Ok(None) };
-        let mut of = |parameter: &Parameter<Name>| {
+        let mut of = |parameter: &Parameter<ParamName>| {
             let place = found.iter().position(|(name, _)| *name == parameter.name)?;
             Some(found.swap_remove(place).1)
         };
@@ -101,13 +101,13 @@ impl State {
     }
 
     /// Makes one step in candle's operations.
-    pub fn advance_plain(&mut self, batch: &Batch, recipe: &Recipe) -> Result<FitStep> {
+    pub fn advance_plain(&mut self, batch: &FitBatch, recipe: &Recipe) -> Result<FitStep> {
         let found = self.loss(batch, recipe)?;
         let mut store = found.total.backward()?;
         let gradients = self.gradients(&mut |parameter| store.remove(&parameter.weight), recipe)?;
-        let unexplained = number(&super::loss::counted(&found.rest, batch.target(), Counting::Normalised)?)?;
+        let unexplained = number(&super::loss::counted(&found.rest, batch.target(), ErrorNormalisation::Normalised)?)?;
         let l0 = number(&found.codes.ne(0.0)?.to_dtype(DType::F32)?.sum_all()?)? / found.codes.dims()[0] as f64;
-        let computed = Computed {
+        let computed = FusedResult {
             total: number(&found.total)?,
             error: number(&found.error)?,
             l0,
@@ -120,26 +120,26 @@ impl State {
     }
 
     /// Updates the weights by gradients that are candle's tensors, and ends the step.
-    fn take(&mut self, computed: Computed, gradients: &[Option<Tensor>], recipe: &Recipe) -> Result<FitStep> {
+    fn take(&mut self, computed: FusedResult, gradients: &[Option<Tensor>], recipe: &Recipe) -> Result<FitStep> {
         let norm = kernels::global_norm(gradients.iter().flatten())?;
         self.refuse_unless_finite(computed.total, norm)?;
         self.update_plain(gradients, norm, recipe)?;
         self.end(computed, recipe)
     }
 
-    fn end(&mut self, computed: Computed, recipe: &Recipe) -> Result<FitStep> {
-        let Computed { total, error, l0, fve, silent, smallest, memory } = computed;
+    fn end(&mut self, computed: FusedResult, recipe: &Recipe) -> Result<FitStep> {
+        let FusedResult { total, error, l0, fve, silent, smallest, memory } = computed;
         self.memory = memory;
         let dead = self.finish(recipe, silent, smallest, l0)?;
         Ok(FitStep { loss: total, error, l0, fve, dead })
     }
 
-    /// Updates the weights, as [`State::update_fused`] does, with gradients as candle has them.
+    /// Updates the weights, as [`FitState::update_fused`] does, with gradients as candle has them.
     pub(super) fn update_plain(&self, gradients: &[Option<Tensor>], norm: f64, recipe: &Recipe) -> Result<()> {
         let settings = recipe.optimizer().update(self.step, norm);
         for (parameter, gradient) in self.params.all.iter().zip(gradients) {
             let Some(gradient) = gradient else { continue };
-            let unit = recipe.unit && parameter.name == Name::Decoder;
+            let unit = recipe.unit && parameter.name == ParamName::Decoder;
             let [first, second] = &parameter.moments;
             if unit && device::adam(&parameter.weight, gradient, [first, second], settings, unit)? {
                 continue;
@@ -176,7 +176,7 @@ impl State {
                 None => smallest,
             });
         }
-        if let (Some(_), Some(target)) = (recipe.kind.seeks(), recipe.kind.target()) {
+        if let (Some(_), Some(target)) = (recipe.kind.adapted_from(), recipe.kind.target()) {
             self.follow(l0, target)?;
         }
         self.step += 1;
@@ -185,11 +185,11 @@ impl State {
 
     /// Adapts to the target L0: by the weight of the penalty, or by the thresholds.
     fn follow(&mut self, l0: f64, target: f64) -> Result<()> {
-        let Some(threshold) = self.params.maybe(Name::Threshold) else {
+        let Some(threshold) = self.params.maybe(ParamName::Threshold) else {
             self.price.hear(l0, target);
             return Ok(());
         };
-        let moved = (threshold.as_detached_tensor() * price::moved(l0, target))?;
+        let moved = (threshold.as_detached_tensor() * coefficient::moved(l0, target))?;
         // The penalty on a code stays the value of one at the threshold: the square of its size.
         let before = number(&threshold.sqr()?.mean_all()?)?;
         let after = number(&moved.sqr()?.mean_all()?)?;
@@ -203,14 +203,14 @@ impl State {
     /// Returns the gradients of all weights; where directions are kept at norm 1, without the part along them.
     pub(super) fn gradients(
         &self,
-        of: &mut dyn FnMut(&Parameter<Name>) -> Option<Tensor>,
+        of: &mut dyn FnMut(&Parameter<ParamName>) -> Option<Tensor>,
         recipe: &Recipe,
     ) -> Result<Vec<Option<Tensor>>> {
         let mut all = Vec::new();
         for parameter in &self.params.all {
             let gradient = of(parameter).map(|gradient| gradient.detach());
             all.push(match gradient {
-                Some(gradient) if recipe.unit && parameter.name == Name::Decoder => {
+                Some(gradient) if recipe.unit && parameter.name == ParamName::Decoder => {
                     let directions = parameter.weight.as_detached_tensor();
                     Some(match device::across(&gradient, &directions)? {
                         Some(gradient) => gradient,

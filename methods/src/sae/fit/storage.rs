@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::rows::{OnDevice, Rows};
-use super::run::Fitted;
+use super::rows::{ActivationRows, OnDevice};
+use super::run::FitResult;
 use crate::base::files::Files;
 use crate::base::{Kind, Result, Task};
 use crate::err;
-use crate::sae::cached::{DictionaryCache, Key};
+use crate::sae::cached::{DictionaryCache, FitKey};
 use crate::tensor::Device;
 use crate::training::{CheckpointFolder, CheckpointOptions};
 
@@ -32,7 +32,7 @@ impl<'a> FitStorage<'a> {
     }
 
     /// Moves activations to the device of the fits.
-    pub fn placed<'r>(&self, rows: Box<dyn Rows + 'r>) -> Box<dyn Rows + 'r> {
+    pub fn placed<'r>(&self, rows: Box<dyn ActivationRows + 'r>) -> Box<dyn ActivationRows + 'r> {
         match &self.device {
             Device::Cpu => rows,
             device => Box::new(OnDevice::new(rows, device.clone())),
@@ -57,7 +57,7 @@ pub struct FitCache<'a> {
 }
 
 /// A function that is called with each dictionary when it has been fitted.
-pub type Done<'a> = &'a mut dyn FnMut(&Fitted);
+pub type OnFitted<'a> = &'a mut dyn FnMut(&FitResult);
 
 impl<'a> FitCache<'a> {
     /// Opens the cache; None where nothing is cached: there is no folder for it, or none that may be used; or the fits
@@ -76,9 +76,9 @@ impl<'a> FitCache<'a> {
     /// of the missing ones, and reports each in their order when it is done, which is cached at once.
     pub fn completed(
         &self,
-        keys: &[Key],
-        fit: impl FnOnce(&[usize], Done) -> Result<Vec<Fitted>>,
-    ) -> Result<Vec<Fitted>> {
+        keys: &[FitKey],
+        fit: impl FnOnce(&[usize], OnFitted) -> Result<Vec<FitResult>>,
+    ) -> Result<Vec<FitResult>> {
         let found = keys.iter().map(|key| self.find(key)).collect::<Result<Vec<_>>>()?;
         let loaded = keys.iter().zip(&found).filter(|(_, found)| found.is_some()).map(|(key, _)| key.site());
         self.tell(&loaded.collect::<Vec<_>>());
@@ -103,14 +103,14 @@ impl<'a> FitCache<'a> {
         all.ok_or_else(|| err!(Bug, "fewer dictionaries than were to be fitted"))
     }
 
-    fn find(&self, key: &Key) -> Result<Option<Fitted>> {
+    fn find(&self, key: &FitKey) -> Result<Option<FitResult>> {
         // What is to end early is not what a whole fit has cached.
         if self.fresh || self.task.ends_next_piece() {
             return Ok(None);
         }
         match self.cache.find(key, self.task) {
             Ok(None) => Ok(None),
-            Ok(Some(found)) => Ok(Some(Fitted { made: found.made.to_device(&self.device)?, ..found })),
+            Ok(Some(found)) => Ok(Some(FitResult { made: found.made.to_device(&self.device)?, ..found })),
             Err(error) if error.kind == Kind::Interrupted => Err(error),
             Err(error) => {
                 let site = key.site();
@@ -135,7 +135,7 @@ impl<'a> FitCache<'a> {
     }
 
     /// Caches what has been fitted to its end. If it cannot be cached, that is no reason to stop.
-    fn put(&self, key: &Key, fitted: &Fitted) {
+    fn put(&self, key: &FitKey, fitted: &FitResult) {
         if let Err(error) = self.cache.put(key, &fitted.made, &fitted.history) {
             self.task.say(&format!("{} is not cached: {}", key.site(), error.message));
         }

@@ -222,9 +222,10 @@ impl Target<'_> {
 /// Refuses kinds whose codes are of a reconstruction of what is read.
 fn refuse_reconstructing(recipe: &Recipe, wanted: &str) -> Result<()> {
     let kind = recipe.kind.name();
-    match recipe.kind.only_reconstructs() {
-        true => Err(err!(Argument, "expected {wanted}, found \"{kind}\"").about("kind")),
-        false => Ok(()),
+    if recipe.kind.only_reconstructs() {
+        Err(err!(Argument, "expected {wanted}, found \"{kind}\"").about("kind"))
+    } else {
+        Ok(())
     }
 }
 

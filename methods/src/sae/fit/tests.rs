@@ -5,11 +5,12 @@ mod steps;
 
 use std::sync::Arc;
 
+use kit::within;
 use serde_json::{Value, json};
 
 use super::kinds::{self, DictionaryKind};
-use super::loss::{Batch, Before, loss};
-use super::params::{Name, Params, unit_rows};
+use super::loss::{FitBatch, StepState, loss};
+use super::params::{ParamName, Params, unit_rows};
 use super::*;
 use crate::base::Task;
 use crate::base::access::{Access, Rules};
@@ -19,7 +20,7 @@ use crate::sae::About;
 use crate::tensor::{DType, Device, Tensor, create, floats};
 use crate::training::{CheckpointFolder, Schedule, ScheduleShape};
 
-const SHAPE: Shape = Shape { d_in: 5, d_sae: 12, d_out: 5 };
+const SHAPE: DictionaryShape = DictionaryShape { d_in: 5, d_sae: 12, d_out: 5 };
 
 /// A kind by its name, with its options as JSON.
 pub(in crate::sae) fn kind(name: &str, options: Value) -> Arc<dyn DictionaryKind> {
@@ -29,6 +30,12 @@ pub(in crate::sae) fn kind(name: &str, options: Value) -> Arc<dyn DictionaryKind
 fn of_json(name: &str, options: Value) -> crate::base::Result<Arc<dyn DictionaryKind>> {
     let options = options.as_object().unwrap();
     kinds::kind(name, &options.iter().map(|(key, value)| (key.as_str(), value.into())).collect::<Vec<_>>())
+}
+
+/// Asserts that a number is as near to another way of computing it as the rounding of a step leaves it.
+#[track_caller]
+pub(super) fn close(found: f64, expected: f64, what: &str) {
+    assert!(within(found, expected, 2e-4, 2e-6), "{what}: {found} instead of {expected}");
 }
 
 fn all_kinds() -> Vec<Arc<dyn DictionaryKind>> {
@@ -50,7 +57,7 @@ fn all_kinds() -> Vec<Arc<dyn DictionaryKind>> {
     ]
 }
 
-pub(super) fn recipe(kind: Arc<dyn DictionaryKind>, counting: Counting) -> Recipe {
+pub(super) fn recipe(kind: Arc<dyn DictionaryKind>, counting: ErrorNormalisation) -> Recipe {
     Recipe {
         unit: !kind.is_tied(),
         kind,
@@ -79,7 +86,7 @@ pub(super) fn rows(count: usize, dtype: DType) -> Tensor {
 }
 
 /// Returns weights in double precision, shaken so that no bias is 0.
-fn shaken(recipe: &Recipe) -> Vec<(Name, Tensor)> {
+fn shaken(recipe: &Recipe) -> Vec<(ParamName, Tensor)> {
     let mut random = stream(2, "weights", 0);
     let params = Params::draw(recipe, SHAPE, &mut random, &Device::Cpu).unwrap();
     let shake = |t: &Tensor, random: &mut _| {
@@ -93,18 +100,18 @@ fn shaken(recipe: &Recipe) -> Vec<(Name, Tensor)> {
 fn gradients_are_those_of_finite_differences() {
     for kind in all_kinds() {
         // Straight-through estimates and what counts as fixed are shown by no difference.
-        let is_estimated = |name: Name| match kind.name() {
-            "jumprelu" => name == Name::Threshold,
-            "gated" => matches!(name, Name::Decoder | Name::DecoderBias),
+        let is_estimated = |name: ParamName| match kind.name() {
+            "jumprelu" => name == ParamName::Threshold,
+            "gated" => matches!(name, ParamName::Decoder | ParamName::DecoderBias),
             _ => false,
         };
-        for counting in [Counting::Mean, Counting::Sum, Counting::Normalised] {
+        for counting in [ErrorNormalisation::Mean, ErrorNormalisation::Sum, ErrorNormalisation::Normalised] {
             let recipe = recipe(kind.clone(), counting);
             let weights = shaken(&recipe);
-            let batch = Batch { x: rows(9, DType::F64), target: None };
-            let at = |weights: &[(Name, Tensor)]| {
+            let batch = FitBatch { x: rows(9, DType::F64), target: None };
+            let at = |weights: &[(ParamName, Tensor)]| {
                 let params = Params::new(weights.to_vec()).unwrap();
-                let before = Before { step: 60, silent: &[0; 12], memory: &[0.05], price: 0.7 };
+                let before = StepState { step: 60, silent: &[0; 12], memory: &[0.05], price: 0.7 };
                 let found = loss(&recipe, &params, &batch, before).unwrap();
                 (found.total, params)
             };
@@ -138,13 +145,13 @@ fn gradients_are_those_of_finite_differences() {
 #[test]
 fn every_kind_learns_and_ends_as_a_dictionary_that_does_the_same() {
     for kind in all_kinds() {
-        let recipe = recipe(kind.clone(), Counting::Sum).checked(SHAPE).unwrap();
+        let recipe = recipe(kind.clone(), ErrorNormalisation::Sum).checked(SHAPE).unwrap();
         let params = Params::draw(&recipe, SHAPE, &mut stream(3, "draw", 0), &Device::Cpu).unwrap();
-        let mut state = State::new(params, SHAPE.d_sae);
+        let mut state = FitState::new(params, SHAPE.d_sae);
         let x = rows(64, DType::F32);
         let centre = x.mean(0).unwrap();
-        let input = Input { centre, scale: 0.4 };
-        let batch = Batch { x: input.of(&x).unwrap(), target: None };
+        let input = SiteScale { centre, scale: 0.4 };
+        let batch = FitBatch { x: input.of(&x).unwrap(), target: None };
         let losses: Vec<f64> = (0..200).map(|_| state.advance(&batch, &recipe).unwrap().error).collect();
         assert!(losses[199] < 0.6 * losses[0], "{}: {} to {}", kind.name(), losses[0], losses[199]);
         let sae = finished(&recipe, &state.params, state.threshold, &input, None, About::default()).unwrap();
@@ -164,17 +171,17 @@ fn every_kind_learns_and_ends_as_a_dictionary_that_does_the_same() {
 fn dead_features_are_counted_and_learn_from_what_is_left() {
     // How far the encoder's rows of dead features move in twenty steps.
     let moved = |dead: Dead| {
-        let recipe = Recipe { dead, ..recipe(kind("topk", json!({ "k": 1 })), Counting::Sum) };
+        let recipe = Recipe { dead, ..recipe(kind("topk", json!({ "k": 1 })), ErrorNormalisation::Sum) };
         let params = Params::draw(&recipe, SHAPE, &mut stream(3, "draw", 0), &Device::Cpu).unwrap();
-        let mut state = State::new(params, SHAPE.d_sae);
-        let batch = Batch { x: unit_rows(&rows(4, DType::F32)).unwrap(), target: None };
-        let step = |state: &mut State| state.advance(&batch, &recipe).unwrap().dead;
+        let mut state = FitState::new(params, SHAPE.d_sae);
+        let batch = FitBatch { x: unit_rows(&rows(4, DType::F32)).unwrap(), target: None };
+        let step = |state: &mut FitState| state.advance(&batch, &recipe).unwrap().dead;
         let counts: Vec<usize> = (0..8).map(|_| step(&mut state)).collect();
         assert_eq!(counts[..7], [0; 7]);
         assert!(counts[7] >= 8, "{counts:?}");
-        let before = state.params.get(Name::Encoder).unwrap().as_detached_tensor().copy().unwrap();
+        let before = state.params.get(ParamName::Encoder).unwrap().as_detached_tensor().copy().unwrap();
         (0..20).for_each(|_| assert!(step(&mut state) >= 6));
-        let after = state.params.get(Name::Encoder).unwrap().as_detached_tensor();
+        let after = state.params.get(ParamName::Encoder).unwrap().as_detached_tensor();
         let difference = floats(&(after - before).unwrap().abs().unwrap().sum(1).unwrap()).unwrap();
         (0..12).filter(|i| state.silent[*i] >= 32).map(|i| difference[i]).sum::<f64>()
     };
@@ -187,22 +194,22 @@ fn dead_features_are_counted_and_learn_from_what_is_left() {
 fn every_kind_begins_dead_features_anew() {
     for kind in all_kinds() {
         let dead = Dead::Resample { after: vec![3] };
-        let recipe = Recipe { dead, dead_after: 0, lr: 1e-9, ..recipe(kind, Counting::Sum) };
+        let recipe = Recipe { dead, dead_after: 0, lr: 1e-9, ..recipe(kind, ErrorNormalisation::Sum) };
         let mut state =
-            State::new(Params::draw(&recipe, SHAPE, &mut stream(3, "draw", 0), &Device::Cpu).unwrap(), SHAPE.d_sae);
-        let batch = Batch { x: rows(8, DType::F32), target: None };
+            FitState::new(Params::draw(&recipe, SHAPE, &mut stream(3, "draw", 0), &Device::Cpu).unwrap(), SHAPE.d_sae);
+        let batch = FitBatch { x: rows(8, DType::F32), target: None };
         for _ in 0..3 {
             state.advance(&batch, &recipe).unwrap();
         }
         // All are dead, and the eight rows are given to the first of them.
-        let name = if recipe.kind.is_tied() { Name::Encoder } else { Name::Decoder };
+        let name = if recipe.kind.is_tied() { ParamName::Encoder } else { ParamName::Decoder };
         let of = |name| unit_rows(&state.params.get(name).unwrap().as_detached_tensor()).unwrap();
         let same = of(name).matmul(&unit_rows(&batch.x).unwrap().t().unwrap()).unwrap().to_vec2::<f32>().unwrap();
         let mut given: Vec<usize> =
             same.iter().take(8).filter_map(|row| row.iter().position(|cosine| *cosine > 0.99999)).collect();
         given.sort_unstable();
         assert_eq!(given, [0, 1, 2, 3, 4, 5, 6, 7], "{}", recipe.kind.name());
-        for parameter in state.params.all.iter().filter(|p| !matches!(p.name, Name::DecoderBias)) {
+        for parameter in state.params.all.iter().filter(|p| !matches!(p.name, ParamName::DecoderBias)) {
             let first = parameter.moments[0].as_detached_tensor().narrow(0, 0, 8).unwrap();
             assert!(floats(&first).unwrap().iter().all(|x| *x == 0.0), "{:?}", parameter.name);
         }
@@ -215,7 +222,7 @@ fn options_that_a_kind_has_not_are_refused() {
     assert_eq!(error("tpk", json!({})).message, "unknown kind of dictionary `tpk`");
     assert_eq!(error("topk", json!({ "k": 3, "l1": 1 })).message, "expected no `l1` for the kind \"topk\"");
     assert_eq!(error("topk", json!({})).message, "expected an integer of at least 0 for `k`, found nothing");
-    let wide = recipe(kind("topk", json!({ "k": 13 })), Counting::Sum).checked(SHAPE).unwrap_err();
+    let wide = recipe(kind("topk", json!({ "k": 13 })), ErrorNormalisation::Sum).checked(SHAPE).unwrap_err();
     assert_eq!(wide.message, "expected `k` from 1 to 12, the number of features, found 13");
 }
 
@@ -232,17 +239,17 @@ fn the_geometric_median_is_not_moved_by_one_far_row() {
 
 #[test]
 fn a_fit_that_is_resumed_ends_with_the_same_bytes() {
-    let plain = recipe(kind("batch_topk", json!({ "k": 2 })), Counting::Sum);
+    let plain = recipe(kind("batch_topk", json!({ "k": 2 })), ErrorNormalisation::Sum);
     let falling = json!({ "l1": 0.03, "anneal_start": 1, "updates": 5 });
     let dead = Dead::Resample { after: vec![4, 7] };
-    let resampled = Recipe { dead, dead_after: 16, ..recipe(kind("topk", json!({ "k": 1 })), Counting::Sum) };
-    for recipe in [plain, recipe(kind("p_anneal", falling), Counting::Sum), resampled] {
+    let resampled = Recipe { dead, dead_after: 16, ..recipe(kind("topk", json!({ "k": 1 })), ErrorNormalisation::Sum) };
+    for recipe in [plain, recipe(kind("p_anneal", falling), ErrorNormalisation::Sum), resampled] {
         resumes(Recipe { steps: 9, ..recipe });
     }
 }
 
 /// Makes one fit by itself, without checkpoints.
-pub(super) fn alone(recipe: Recipe, rows: Box<dyn Rows + '_>) -> crate::base::Result<Fitted> {
+pub(super) fn alone(recipe: Recipe, rows: Box<dyn ActivationRows + '_>) -> crate::base::Result<FitResult> {
     let task = Task::default();
     Ok(FitRun::new(vec![(recipe, None)], rows, None, &task)?.run(&About::default(), &task)?.remove(0))
 }
@@ -267,7 +274,7 @@ fn resumes(recipe: Recipe) {
     assert!(whole == resumed);
     assert_eq!(fitted.history, again.history);
     assert_eq!(fitted.history.steps.len(), 9);
-    let codes = |fitted: Fitted| floats(&fitted.made.dictionary().unwrap().encode(&x).unwrap()).unwrap();
+    let codes = |fitted: FitResult| floats(&fitted.made.dictionary().unwrap().encode(&x).unwrap()).unwrap();
     assert_eq!(codes(fitted), codes(again));
     let other = Recipe { steps: 10, ..recipe };
     let keep = CheckpointFolder { files: &files, folder: "whole".into(), every: 1, fresh: false };
@@ -282,7 +289,7 @@ pub(super) struct Stops {
     pub(super) left: u64,
 }
 
-impl Rows for Stops {
+impl ActivationRows for Stops {
     fn next(&mut self, rows: usize, task: &Task) -> crate::base::Result<Vec<Tensor>> {
         if self.left == 0 {
             return Err(crate::err!(File, "cannot read on"));
@@ -319,7 +326,7 @@ fn rows_of_a_tensor_come_once_an_epoch_and_are_left_out_alike() {
 #[test]
 fn constant_activations_and_one_row_are_fitted_and_nan_is_refused() {
     let fit = |x: &Tensor| {
-        let recipe = Recipe { steps: 5, batch: 4, ..recipe(kind("topk", json!({ "k": 2 })), Counting::Sum) };
+        let recipe = Recipe { steps: 5, batch: 4, ..recipe(kind("topk", json!({ "k": 2 })), ErrorNormalisation::Sum) };
         alone(recipe, Box::new(OfTensor::new(x, 0).unwrap()))
     };
     let constant = Tensor::full(3f32, (6, 5), &candle_core::Device::Cpu).unwrap();

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::take::Said;
-use super::{Beside, Format, row, sites};
+use super::reading::FileStatements;
+use super::{Format, SideDescription, row, sites};
 use crate::base::Result;
 use crate::err;
 use crate::model::family::keys::Keys;
@@ -13,10 +13,10 @@ use crate::model::layout::TensorSource;
 const HARMLESS: [&str; 4] = ["scan", "transcoders", "repo_id", "subfolder"];
 
 /// Reads what a config and the name of a file say.
-pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
+pub fn statements(beside: &SideDescription, source: &dyn TensorSource) -> Result<FileStatements> {
     let has_threshold = source.shape("activation_function.threshold").is_some();
     let name = if has_threshold { "jump_relu" } else { "relu" };
-    let mut said = Said::new(row(Format::CircuitTracer, name)?);
+    let mut said = FileStatements::new(row(Format::CircuitTracer, name)?);
     let Some(text) = beside.config else { return Ok(said) };
     let config = top_level(text)?;
     let mut keys = Keys::new(&config)?;
@@ -31,7 +31,7 @@ pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
             )
             .hint("`sae::transcoders` reads all transcoders of such a set"));
         }
-        said = Said { k: Some(k.k), ..Said::new(row(Format::CircuitTracer, "topk")?) };
+        said = FileStatements { k: Some(k.k), ..FileStatements::new(row(Format::CircuitTracer, "topk")?) };
     }
     match keys.word("model_kind")? {
         None | Some("transcoder_set") => {}

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::own::{self, Own};
-use super::take::Said;
-use super::{Beside, Format, Given, json as config_json, row, sites, table};
+use super::own::{self, OwnMetadata};
+use super::reading::FileStatements;
+use super::{Format, FormatTensors, SideDescription, json as config_json, row, sites, table};
 use crate::base::Result;
 use crate::err;
 use crate::model::family::keys::Keys;
@@ -12,9 +12,9 @@ use crate::model::layout::TensorSource;
 use crate::sae::Parts;
 
 /// Reads the contents of a config; without one the names of the tensors decide.
-pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
+pub fn statements(beside: &SideDescription, source: &dyn TensorSource) -> Result<FileStatements> {
     if beside.config.is_none() {
-        return Ok(Said::new(by_names(source)?));
+        return Ok(FileStatements::new(by_names(source)?));
     }
     let config = config_json(beside)?;
     let mut keys = Keys::new(&config)?;
@@ -25,7 +25,7 @@ pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
         Some(class) => row(Format::DictionaryLearning, class)?,
         None => by_names(source)?,
     };
-    let mut said = Said::new(row);
+    let mut said = FileStatements::new(row);
     said.d_in = trainer.maybe_size("activation_dim", None)?;
     said.d_sae = trainer.maybe_size("dict_size", None)?;
     if row.line(table::DictionaryPart::K).is_some() {
@@ -36,7 +36,7 @@ pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
     let layer = trainer.value("layer").and_then(Value::as_u64).and_then(|layer| usize::try_from(layer).ok());
     said.about.sites = trainer.word("submodule_name")?.map(|name| site(name, layer)).into_iter().collect();
     said.about.more = more(&config);
-    said.own = keys.value(own::KEY).map(Own::from_json).transpose()?;
+    said.own = keys.value(own::KEY).map(OwnMetadata::from_json).transpose()?;
     keys.value("buffer");
     keys.finish_beside(&[], beside.ignore)?;
     Ok(said)
@@ -78,7 +78,7 @@ fn site(name: &str, layer: Option<usize>) -> String {
 }
 
 /// Writes the config of a dictionary.
-pub fn config(given: &Given, parts: &Parts) -> Value {
+pub fn config(given: &FormatTensors, parts: &Parts) -> Value {
     let about = &parts.about;
     let place = about.sites.first().and_then(|site| sites::parse(site));
     let name = match place {
@@ -94,9 +94,9 @@ pub fn config(given: &Given, parts: &Parts) -> Value {
         "lm_name": about.model,
         "submodule_name": name,
     });
-    if let Some(k) = super::give::k(parts).filter(|_| given.row.line(table::DictionaryPart::K).is_some()) {
+    if let Some(k) = super::writing::k(parts).filter(|_| given.row.line(table::DictionaryPart::K).is_some()) {
         trainer["k"] = json!(k);
     }
-    let own = Own { about: about.clone(), absent: given.absent.clone() };
+    let own = OwnMetadata { about: about.clone(), absent: given.absent.clone() };
     json!({ "trainer": trainer, "buffer": {}, own::KEY: own.to_json() })
 }

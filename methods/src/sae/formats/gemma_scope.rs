@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::take::Said;
-use super::{Beside, Format, json, row, sites};
+use super::reading::FileStatements;
+use super::{Format, SideDescription, json, row, sites};
 use crate::base::Result;
 use crate::err;
 use crate::model::family::keys::Keys;
@@ -27,11 +27,11 @@ const MODULES: [(&str, SiteKind); 4] = [
 const L0: &str = "l0";
 
 /// Reads what the path and a config, where there is one, say.
-pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
+pub fn statements(beside: &SideDescription, source: &dyn TensorSource) -> Result<FileStatements> {
     if source.shape("w_enc").is_some() {
         return second(beside);
     }
-    let mut said = Said::new(row(Format::GemmaScope, "jumprelu")?);
+    let mut said = FileStatements::new(row(Format::GemmaScope, "jumprelu")?);
     let repository = beside.place.split('/').find(|part| part.starts_with("gemma-scope-"));
     if let Some(name) = repository.and_then(|part| part.strip_prefix("gemma-scope-")) {
         said.about.model = model(name);
@@ -82,7 +82,7 @@ pub fn second_model_of(place: &str) -> Option<String> {
     Some(second_model(&format!("google/gemma-3-{name}")))
 }
 
-fn second(beside: &Beside) -> Result<Said> {
+fn second(beside: &SideDescription) -> Result<FileStatements> {
     let config = match beside.config {
         Some(_) => json(beside)?,
         None => Value::Object(Map::new()),
@@ -106,7 +106,8 @@ fn second(beside: &Beside) -> Result<Said> {
                 .hint("sae::transcoders reads the cross-layer transcoders of Gemma Scope 2"));
         }
     };
-    let mut said = Said::new(row(Format::GemmaScope, if transcodes { "jump_relu transcoder" } else { "jump_relu" })?);
+    let mut said =
+        FileStatements::new(row(Format::GemmaScope, if transcodes { "jump_relu transcoder" } else { "jump_relu" })?);
     said.about.model = keys.word("model_name")?.map(second_model).or_else(|| second_model_of(beside.place));
     let reads = reads.and_then(module);
     if transcodes {

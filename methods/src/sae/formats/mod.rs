@@ -7,15 +7,15 @@ mod circuit_tracer;
 mod dictionary_learning;
 pub mod find;
 mod gemma_scope;
-mod give;
 mod own;
+mod reading;
 mod saelens;
 mod saelens_keys;
 mod sites;
 mod sparsify;
 mod table;
-mod take;
 mod whole;
+mod writing;
 
 use std::collections::BTreeMap;
 
@@ -29,9 +29,9 @@ use crate::tensor::{DType, Tensor};
 
 pub(super) use circuit_tracer::{TopK, top_k, top_level};
 pub(super) use gemma_scope::{second_model as scope_model, second_model_of as scope_model_of};
-use give::Given;
+use reading::FileStatements;
 pub(super) use sites::{is_before_weights, parse as parsed_site};
-use take::Said;
+use writing::FormatTensors;
 
 crate::choices! {
     /// The format of a dictionary.
@@ -62,10 +62,10 @@ impl Format {
 }
 
 /// Looks at what a file says of itself, and at the widths that it reads and writes, before its weights are read.
-pub type Judge<'a> = dyn Fn(&About, (usize, usize)) -> Result<()> + 'a;
+pub type HeaderCheck<'a> = dyn Fn(&About, (usize, usize)) -> Result<()> + 'a;
 
 /// The description of a dictionary beside its tensors.
-pub struct Beside<'a> {
+pub struct SideDescription<'a> {
     /// The text of its config, or of the metadata in its place.
     pub config: Option<&'a str>,
     /// Path of the dictionary, which may name the site that it reads: a path, or `org/name/path`.
@@ -73,39 +73,45 @@ pub struct Beside<'a> {
     /// Config keys to ignore.
     pub ignore: &'a [String],
     /// Refuses a dictionary by what it says and by the widths that it reads and writes, before its tensors are read.
-    pub judge: &'a Judge<'a>,
+    pub judge: &'a HeaderCheck<'a>,
 }
 
 /// Reads a dictionary.
-pub fn read(format: Format, beside: &Beside, source: &dyn TensorSource, wanted: DType, task: &Task) -> Result<Parts> {
+pub fn read(
+    format: Format,
+    beside: &SideDescription,
+    source: &dyn TensorSource,
+    wanted: DType,
+    task: &Task,
+) -> Result<Parts> {
     match format {
         Format::Microtome => whole::read(beside, source, wanted, task),
-        _ => take::parts(said(format, beside, source)?, source, wanted, beside, task),
+        _ => reading::parts(statements(format, beside, source)?, source, wanted, beside, task),
     }
 }
 
 /// Checks a dictionary as far as is known before its tensors are read.
-pub fn check(format: Format, beside: &Beside, source: &dyn TensorSource) -> Result<()> {
+pub fn check(format: Format, beside: &SideDescription, source: &dyn TensorSource) -> Result<()> {
     match format {
         Format::Microtome => whole::check(beside, source),
-        _ => take::check(&said(format, beside, source)?, source, beside),
+        _ => reading::check(&statements(format, beside, source)?, source, beside),
     }
 }
 
-fn said(format: Format, beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
+fn statements(format: Format, beside: &SideDescription, source: &dyn TensorSource) -> Result<FileStatements> {
     Ok(match format {
-        Format::SaeLens => saelens::said(&json(beside)?, beside.ignore)?,
-        Format::DictionaryLearning => dictionary_learning::said(beside, source)?,
-        Format::Sparsify => sparsify::said(&json(beside)?, beside, source)?,
-        Format::GemmaScope => gemma_scope::said(beside, source)?,
-        Format::CircuitTracer => circuit_tracer::said(beside, source)?,
-        Format::Tied => Said::new(row(format, "tied")?),
+        Format::SaeLens => saelens::statements(&json(beside)?, beside.ignore)?,
+        Format::DictionaryLearning => dictionary_learning::statements(beside, source)?,
+        Format::Sparsify => sparsify::statements(&json(beside)?, beside, source)?,
+        Format::GemmaScope => gemma_scope::statements(beside, source)?,
+        Format::CircuitTracer => circuit_tracer::statements(beside, source)?,
+        Format::Tied => FileStatements::new(row(format, "tied")?),
         Format::Microtome => return Err(err!(Bug, "our own format has its description in its metadata")),
     })
 }
 
 /// A dictionary as files of a format: the tensors with their metadata and the config, by their names.
-pub struct Written {
+pub struct FormatFiles {
     pub tensors: (&'static str, BTreeMap<String, Tensor>),
     pub metadata: BTreeMap<String, String>,
     /// Name and content of the config; None where the metadata says all.
@@ -113,14 +119,14 @@ pub struct Written {
 }
 
 /// Makes the files of a dictionary.
-pub fn write(format: Format, parts: &Parts) -> Result<Written> {
-    let config: fn(&Given, &Parts) -> Value = match format {
+pub fn write(format: Format, parts: &Parts) -> Result<FormatFiles> {
+    let config: fn(&FormatTensors, &Parts) -> Value = match format {
         Format::SaeLens => saelens::config,
         Format::DictionaryLearning => dictionary_learning::config,
         Format::Sparsify => sparsify::config,
         Format::Microtome => {
             let (tensors, metadata) = whole::written(parts)?;
-            return Ok(Written { tensors: (whole::FILE, tensors), metadata, config: None });
+            return Ok(FormatFiles { tensors: (whole::FILE, tensors), metadata, config: None });
         }
         Format::GemmaScope | Format::CircuitTracer | Format::Tied => {
             return Err(err!(Argument, "dictionaries of the format {} can be loaded, but not saved", format.word())
@@ -132,15 +138,15 @@ pub fn write(format: Format, parts: &Parts) -> Result<Written> {
         Format::DictionaryLearning => ("ae.safetensors", "config.json"),
         _ => ("sae.safetensors", "cfg.json"),
     };
-    let given = give::given(format, parts)?;
+    let given = writing::named_tensors(format, parts)?;
     let config = config(&given, parts);
     // Other programs ask for this before they read the file.
     let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
-    Ok(Written { tensors: (names.0, given.tensors), metadata, config: Some((names.1, config)) })
+    Ok(FormatFiles { tensors: (names.0, given.tensors), metadata, config: Some((names.1, config)) })
 }
 
 /// Reads the config as JSON; these formats have one.
-fn json(beside: &Beside) -> Result<Value> {
+fn json(beside: &SideDescription) -> Result<Value> {
     match beside.config {
         Some(text) => base::json::read(text.as_bytes(), |e| err!(Format, "expected JSON in its config, found: {e}")),
         None => Err(err!(File, "expected a config beside the tensors, found none")

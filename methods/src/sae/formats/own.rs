@@ -12,13 +12,13 @@ pub const KEY: &str = "microtome";
 
 /// The content of the key.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Own {
+pub struct OwnMetadata {
     pub about: About,
     /// Tensors that the format wants and the dictionary does not have: they are written as zeros.
     pub absent: Vec<String>,
 }
 
-impl Own {
+impl OwnMetadata {
     pub fn to_json(&self) -> Value {
         let About { kind, model, sites, writes, spans, prefixes, more } = &self.about;
         let mut said = json!({

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::own::{self, Own};
-use super::take::Said;
-use super::{Format, Given, row, saelens_keys, sites, table, torch_name};
+use super::own::{self, OwnMetadata};
+use super::reading::FileStatements;
+use super::{Format, FormatTensors, row, saelens_keys, sites, table, torch_name};
 use crate::base::{Error, Result, names};
 use crate::err;
 use crate::model::family::keys::Keys;
@@ -26,18 +26,20 @@ const HOOK_Z: &str = "hook_z";
 const NORMALIZE: &str = "normalize_activations";
 
 /// Reads what a config says.
-pub fn said(config: &Value, ignore: &[String]) -> Result<Said> {
+pub fn statements(config: &Value, ignore: &[String]) -> Result<FileStatements> {
     let mut keys = Keys::new(config)?;
     let metadata = keys.nested("metadata")?.is_some();
     let stated = keys.word("architecture")?;
-    let name = match metadata {
-        true => stated.ok_or_else(|| err!(Format, "expected the config key `architecture`, found none"))?,
+    let name = if metadata {
+        stated.ok_or_else(|| err!(Format, "expected the config key `architecture`, found none"))?
+    } else if keys.value("activation_fn_kwargs").is_some() && is_topk(&mut keys)? {
         // Before version 6 top-k was an activation of the standard one.
-        false if keys.value("activation_fn_kwargs").is_some() && is_topk(&mut keys)? => "topk",
-        false => stated.unwrap_or("standard"),
+        "topk"
+    } else {
+        stated.unwrap_or("standard")
     };
     let row = architecture(name)?;
-    let mut said = Said::new(row);
+    let mut said = FileStatements::new(row);
     said.ones = Some("scaling_factor");
     said.d_in = Some(keys.needed_size("d_in")?);
     said.d_sae = keys.maybe_size("d_sae", None)?;
@@ -109,9 +111,9 @@ fn unfolded() -> Error {
 }
 
 /// Reads model, site and the rest of a map of metadata.
-fn about(said: &mut Said, metadata: Option<&Map<String, Value>>, reshape: Option<&str>) -> Result<()> {
+fn about(said: &mut FileStatements, metadata: Option<&Map<String, Value>>, reshape: Option<&str>) -> Result<()> {
     let Some(metadata) = metadata else { return Ok(()) };
-    said.own = metadata.get(own::KEY).map(Own::from_json).transpose()?;
+    said.own = metadata.get(own::KEY).map(OwnMetadata::from_json).transpose()?;
     let mut more = metadata.clone();
     let fields = Value::Object(metadata.clone());
     let mut keys = Keys::new(&fields)?;
@@ -126,7 +128,7 @@ fn about(said: &mut Said, metadata: Option<&Map<String, Value>>, reshape: Option
 }
 
 /// Checks that heads are flattened at a site that has some, and nowhere else.
-fn reshaped(said: &Said, reshape: Option<&str>) -> Result<()> {
+fn reshaped(said: &FileStatements, reshape: Option<&str>) -> Result<()> {
     match (reshape, said.about.sites.first().map(|site| (site, sites::parse(site)))) {
         (None | Some("none"), _) | (Some(HOOK_Z), None) => Ok(()),
         (Some(HOOK_Z), Some((_, Some(place)))) if place.site.kind.heads() != Heads::None => Ok(()),
@@ -156,7 +158,7 @@ fn old_k(keys: &mut Keys) -> Result<Option<usize>> {
 
 /// Reads the keys that stood at the top before version 6.
 fn before_version_6(
-    said: &mut Said,
+    said: &mut FileStatements,
     mut keys: Keys,
     config: &Value,
     reshape: Option<&str>,
@@ -193,7 +195,7 @@ fn before_version_6(
 }
 
 /// Writes the config of a dictionary.
-pub fn config(given: &Given, parts: &Parts) -> Value {
+pub fn config(given: &FormatTensors, parts: &Parts) -> Value {
     let row = given.row;
     let scaling = parts.scaling;
     let centred = parts.centred;
@@ -228,7 +230,7 @@ fn folds_heads(parts: &Parts) -> bool {
     place.is_some_and(|place| place.site.kind == SiteKind::Z && place.head.is_none())
 }
 
-fn metadata(given: &Given, parts: &Parts) -> Value {
+fn metadata(given: &FormatTensors, parts: &Parts) -> Value {
     let about = &parts.about;
     let mut metadata = about.more.clone();
     metadata.retain(|key, _| !SAID.contains(&key.as_str()));
@@ -246,7 +248,7 @@ fn metadata(given: &Given, parts: &Parts) -> Value {
         let hook = sites::parse(site).map_or_else(|| site.clone(), |place| place.site.lens_name());
         metadata.insert("hook_name_out".into(), hook.into());
     }
-    let own = Own { about: about.clone(), absent: given.absent.clone() };
+    let own = OwnMetadata { about: about.clone(), absent: given.absent.clone() };
     metadata.insert(own::KEY.into(), own.to_json());
     Value::Object(metadata)
 }

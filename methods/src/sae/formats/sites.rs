@@ -37,10 +37,7 @@ fn by_our_name(text: &str) -> Option<Place> {
     let mut parts = text.split('.');
     let name = parts.next()?;
     let kind = SiteKind::all().find(|kind| kind.name() == name)?;
-    let layer = match kind.in_blocks() {
-        true => number(parts.next()?)?,
-        false => 0,
-    };
+    let layer = if kind.in_blocks() { number(parts.next()?)? } else { 0 };
     let head = match parts.next() {
         Some(head) if kind.heads() != Heads::None => Some(number(head)?),
         Some(_) => return None,

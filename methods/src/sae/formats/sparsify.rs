@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::own::{self, Own};
-use super::take::Said;
-use super::{Beside, Format, Given, row, sites};
+use super::own::{self, OwnMetadata};
+use super::reading::FileStatements;
+use super::{Format, FormatTensors, SideDescription, row, sites};
 use crate::base::Result;
 use crate::err;
 use crate::model::family::keys::Keys;
@@ -16,7 +16,7 @@ use crate::sae::{Activation, Parts};
 const TRAINING: [&str; 3] = ["multi_topk", "normalize_decoder", "signed"];
 
 /// Reads what a config says.
-pub fn said(config: &Value, beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
+pub fn statements(config: &Value, beside: &SideDescription, source: &dyn TensorSource) -> Result<FileStatements> {
     let mut keys = Keys::new(config)?;
     let transcodes = keys.flag("transcode", false)?;
     match keys.word("activation")? {
@@ -27,7 +27,7 @@ pub fn said(config: &Value, beside: &Beside, source: &dyn TensorSource) -> Resul
         }
     }
     keys.only("signed", false)?;
-    let mut said = Said::new(row(Format::Sparsify, if transcodes { "topk transcoder" } else { "topk" })?);
+    let mut said = FileStatements::new(row(Format::Sparsify, if transcodes { "topk transcoder" } else { "topk" })?);
     let d_in = keys.needed_size("d_in")?;
     said.d_in = Some(d_in);
     said.d_out = Some(d_in);
@@ -44,7 +44,7 @@ pub fn said(config: &Value, beside: &Beside, source: &dyn TensorSource) -> Resul
             .hint("the config and the weights do not match"));
     }
     said.about.sites = site(beside.place, transcodes).into_iter().collect();
-    said.own = keys.value(own::KEY).map(Own::from_json).transpose()?;
+    said.own = keys.value(own::KEY).map(OwnMetadata::from_json).transpose()?;
     keys.finish_beside(&TRAINING, beside.ignore)?;
     Ok(said)
 }
@@ -70,14 +70,14 @@ fn site(place: &str, transcodes: bool) -> Option<String> {
 }
 
 /// Writes the config of a dictionary.
-pub fn config(given: &Given, parts: &Parts) -> Value {
+pub fn config(given: &FormatTensors, parts: &Parts) -> Value {
     let d_sae = parts.encoder.dims().first();
     let d_in = parts.encoder.dims().last();
     let k = match parts.activation {
         Activation::TopK(k) => Some(k),
         _ => None,
     };
-    let own = Own { about: parts.about.clone(), absent: given.absent.clone() };
+    let own = OwnMetadata { about: parts.about.clone(), absent: given.absent.clone() };
     json!({
         "activation": "topk",
         "expansion_factor": d_sae.zip(d_in).and_then(|(d_sae, d_in)| d_sae.checked_div(*d_in)),

@@ -24,7 +24,7 @@ pub enum DictionaryPart {
 
 /// The activation function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
+pub enum ActivationRule {
     Relu,
     TopK,
     AbsTopK,
@@ -34,7 +34,7 @@ pub enum Activation {
 
 /// The subtraction of the decoder bias from the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Centred {
+pub enum Centring {
     Always,
     Never,
     /// Subtraction if the config says so.
@@ -43,7 +43,7 @@ pub enum Centred {
 
 /// A tensor of a file.
 #[derive(Debug)]
-pub struct Line {
+pub struct TensorLine {
     pub part: DictionaryPart,
     pub name: &'static str,
     /// Whether the file has it transposed.
@@ -58,8 +58,8 @@ pub struct Architecture {
     pub name: &'static str,
     /// The kind of such a dictionary, where it is not stated.
     pub kind: &'static str,
-    pub activation: Activation,
-    pub centred: Centred,
+    pub activation: ActivationRule,
+    pub centred: Centring,
     /// Whether it writes to another site than it reads.
     pub transcodes: bool,
     /// Whether input and output may have different widths.
@@ -68,18 +68,18 @@ pub struct Architecture {
     pub rescales: bool,
     /// Whether it may normalise each input.
     pub scales: bool,
-    pub lines: &'static [Line],
+    pub lines: &'static [TensorLine],
 }
 
 impl Architecture {
-    pub fn line(&self, part: DictionaryPart) -> Option<&'static Line> {
+    pub fn line(&self, part: DictionaryPart) -> Option<&'static TensorLine> {
         self.lines.iter().find(|line| line.part == part)
     }
 
     /// Returns whether a file with these tensors may be of this architecture.
     pub fn may_hold(&self, names: &[String]) -> bool {
         let known = |name: &String| self.lines.iter().any(|line| line.name == name);
-        let there = |line: &Line| line.optional || names.iter().any(|name| name == line.name);
+        let there = |line: &TensorLine| line.optional || names.iter().any(|name| name == line.name);
         names.iter().all(known) && self.lines.iter().all(there)
     }
 }
@@ -89,25 +89,25 @@ pub fn of(format: Format) -> impl Iterator<Item = &'static Architecture> + Clone
     TABLE.iter().filter(move |row| row.format == format)
 }
 
-const fn line(part: DictionaryPart, name: &'static str) -> Line {
-    Line { part, name, turned: false, optional: false }
+const fn line(part: DictionaryPart, name: &'static str) -> TensorLine {
+    TensorLine { part, name, turned: false, optional: false }
 }
 
-const fn turned(part: DictionaryPart, name: &'static str) -> Line {
-    Line { turned: true, ..line(part, name) }
+const fn turned(part: DictionaryPart, name: &'static str) -> TensorLine {
+    TensorLine { turned: true, ..line(part, name) }
 }
 
-const fn maybe(part: DictionaryPart, name: &'static str) -> Line {
-    Line { optional: true, ..line(part, name) }
+const fn maybe(part: DictionaryPart, name: &'static str) -> TensorLine {
+    TensorLine { optional: true, ..line(part, name) }
 }
 
 const fn row(
     format: Format,
     name: &'static str,
     kind: &'static str,
-    activation: Activation,
-    centred: Centred,
-    lines: &'static [Line],
+    activation: ActivationRule,
+    centred: Centring,
+    lines: &'static [TensorLine],
 ) -> Architecture {
     Architecture {
         format,
@@ -124,19 +124,24 @@ const fn row(
 }
 
 /// Makes an architecture of SAELens: any scaling, and centred as the config says.
-const fn lens(name: &'static str, kind: &'static str, activation: Activation, lines: &'static [Line]) -> Architecture {
-    let rescales = matches!(activation, Activation::TopK | Activation::AbsTopK);
-    let row = row(Format::SaeLens, name, kind, activation, Centred::Stated, lines);
+const fn lens(
+    name: &'static str,
+    kind: &'static str,
+    activation: ActivationRule,
+    lines: &'static [TensorLine],
+) -> Architecture {
+    let rescales = matches!(activation, ActivationRule::TopK | ActivationRule::AbsTopK);
+    let row = row(Format::SaeLens, name, kind, activation, Centring::Stated, lines);
     Architecture { rescales, scales: true, ..row }
 }
 
 const fn lens_transcoder(
     name: &'static str,
     kind: &'static str,
-    activation: Activation,
-    lines: &'static [Line],
+    activation: ActivationRule,
+    lines: &'static [TensorLine],
 ) -> Architecture {
-    let row = transcoder(row(Format::SaeLens, name, kind, activation, Centred::Never, lines));
+    let row = transcoder(row(Format::SaeLens, name, kind, activation, Centring::Never, lines));
     Architecture { widens: true, ..row }
 }
 
@@ -144,27 +149,27 @@ const fn transcoder(row: Architecture) -> Architecture {
     Architecture { transcodes: true, ..row }
 }
 
-const PLAIN: &[Line] = &[
+const PLAIN: &[TensorLine] = &[
     turned(DictionaryPart::Encoder, "W_enc"),
     line(DictionaryPart::EncoderBias, "b_enc"),
     line(DictionaryPart::Decoder, "W_dec"),
     line(DictionaryPart::DecoderBias, "b_dec"),
 ];
-const WITH_THRESHOLD: &[Line] = &[
+const WITH_THRESHOLD: &[TensorLine] = &[
     turned(DictionaryPart::Encoder, "W_enc"),
     line(DictionaryPart::EncoderBias, "b_enc"),
     line(DictionaryPart::Decoder, "W_dec"),
     line(DictionaryPart::DecoderBias, "b_dec"),
     line(DictionaryPart::Threshold, "threshold"),
 ];
-const WITH_SKIP: &[Line] = &[
+const WITH_SKIP: &[TensorLine] = &[
     turned(DictionaryPart::Encoder, "W_enc"),
     line(DictionaryPart::EncoderBias, "b_enc"),
     line(DictionaryPart::Decoder, "W_dec"),
     line(DictionaryPart::DecoderBias, "b_dec"),
     line(DictionaryPart::Skip, "W_skip"),
 ];
-const WITH_BOTH: &[Line] = &[
+const WITH_BOTH: &[TensorLine] = &[
     turned(DictionaryPart::Encoder, "W_enc"),
     line(DictionaryPart::EncoderBias, "b_enc"),
     line(DictionaryPart::Decoder, "W_dec"),
@@ -172,7 +177,7 @@ const WITH_BOTH: &[Line] = &[
     line(DictionaryPart::Threshold, "threshold"),
     line(DictionaryPart::Skip, "W_skip"),
 ];
-const GATED: &[Line] = &[
+const GATED: &[TensorLine] = &[
     turned(DictionaryPart::Encoder, "W_enc"),
     line(DictionaryPart::Gate, "b_gate"),
     line(DictionaryPart::Magnitude, "b_mag"),
@@ -181,7 +186,7 @@ const GATED: &[Line] = &[
     line(DictionaryPart::DecoderBias, "b_dec"),
 ];
 /// dictionary_learning's top-k and batch top-k have tensors of the same names.
-const WITH_K: &[Line] = &[
+const WITH_K: &[TensorLine] = &[
     line(DictionaryPart::Encoder, "encoder.weight"),
     line(DictionaryPart::EncoderBias, "encoder.bias"),
     turned(DictionaryPart::Decoder, "decoder.weight"),
@@ -189,36 +194,36 @@ const WITH_K: &[Line] = &[
     line(DictionaryPart::K, "k"),
     line(DictionaryPart::OneThreshold, "threshold"),
 ];
-const SPARSIFY: &[Line] = &[
+const SPARSIFY: &[TensorLine] = &[
     line(DictionaryPart::Encoder, "encoder.weight"),
     line(DictionaryPart::EncoderBias, "encoder.bias"),
     line(DictionaryPart::Decoder, "W_dec"),
     line(DictionaryPart::DecoderBias, "b_dec"),
     maybe(DictionaryPart::Skip, "W_skip"),
 ];
-const GEMMA_2: &[Line] = &[
+const GEMMA_2: &[TensorLine] = &[
     turned(DictionaryPart::Encoder, "w_enc"),
     line(DictionaryPart::EncoderBias, "b_enc"),
     line(DictionaryPart::Decoder, "w_dec"),
     line(DictionaryPart::DecoderBias, "b_dec"),
     line(DictionaryPart::Threshold, "threshold"),
 ];
-const GEMMA_2_TRANSCODER: &[Line] = &[
+const GEMMA_2_TRANSCODER: &[TensorLine] = &[
     turned(DictionaryPart::Encoder, "w_enc"),
     line(DictionaryPart::EncoderBias, "b_enc"),
     line(DictionaryPart::Decoder, "w_dec"),
     line(DictionaryPart::DecoderBias, "b_dec"),
     line(DictionaryPart::Threshold, "threshold"),
-    Line { part: DictionaryPart::Skip, name: "affine_skip_connection", turned: true, optional: true },
+    TensorLine { part: DictionaryPart::Skip, name: "affine_skip_connection", turned: true, optional: true },
 ];
-const TRACER: &[Line] = &[
+const TRACER: &[TensorLine] = &[
     line(DictionaryPart::Encoder, "W_enc"),
     line(DictionaryPart::EncoderBias, "b_enc"),
     line(DictionaryPart::Decoder, "W_dec"),
     line(DictionaryPart::DecoderBias, "b_dec"),
     maybe(DictionaryPart::Skip, "W_skip"),
 ];
-const TRACER_WITH_THRESHOLD: &[Line] = &[
+const TRACER_WITH_THRESHOLD: &[TensorLine] = &[
     line(DictionaryPart::Encoder, "W_enc"),
     line(DictionaryPart::EncoderBias, "b_enc"),
     line(DictionaryPart::Decoder, "W_dec"),
@@ -229,21 +234,21 @@ const TRACER_WITH_THRESHOLD: &[Line] = &[
 
 /// All architectures. Where several rows of a format can represent a dictionary, the first one is written.
 static TABLE: &[Architecture] = &[
-    lens("standard", "relu", Activation::Relu, PLAIN),
-    lens("gated", "gated", Activation::Gated, GATED),
-    lens("jumprelu", "jumprelu", Activation::Threshold, WITH_THRESHOLD),
-    lens("topk", "topk", Activation::TopK, PLAIN),
-    lens("abstopk", "abstopk", Activation::AbsTopK, PLAIN),
-    lens_transcoder("transcoder", "transcoder", Activation::Relu, PLAIN),
-    lens_transcoder("skip_transcoder", "skip_transcoder", Activation::Relu, WITH_SKIP),
-    lens_transcoder("jumprelu_transcoder", "transcoder", Activation::Threshold, WITH_THRESHOLD),
-    lens_transcoder("jumprelu_skip_transcoder", "skip_transcoder", Activation::Threshold, WITH_BOTH),
+    lens("standard", "relu", ActivationRule::Relu, PLAIN),
+    lens("gated", "gated", ActivationRule::Gated, GATED),
+    lens("jumprelu", "jumprelu", ActivationRule::Threshold, WITH_THRESHOLD),
+    lens("topk", "topk", ActivationRule::TopK, PLAIN),
+    lens("abstopk", "abstopk", ActivationRule::AbsTopK, PLAIN),
+    lens_transcoder("transcoder", "transcoder", ActivationRule::Relu, PLAIN),
+    lens_transcoder("skip_transcoder", "skip_transcoder", ActivationRule::Relu, WITH_SKIP),
+    lens_transcoder("jumprelu_transcoder", "transcoder", ActivationRule::Threshold, WITH_THRESHOLD),
+    lens_transcoder("jumprelu_skip_transcoder", "skip_transcoder", ActivationRule::Threshold, WITH_BOTH),
     row(
         Format::DictionaryLearning,
         "AutoEncoder",
         "relu",
-        Activation::Relu,
-        Centred::Always,
+        ActivationRule::Relu,
+        Centring::Always,
         &[
             line(DictionaryPart::DecoderBias, "bias"),
             line(DictionaryPart::Encoder, "encoder.weight"),
@@ -255,8 +260,8 @@ static TABLE: &[Architecture] = &[
         Format::DictionaryLearning,
         "AutoEncoderNew",
         "relu",
-        Activation::Relu,
-        Centred::Never,
+        ActivationRule::Relu,
+        Centring::Never,
         &[
             line(DictionaryPart::Encoder, "encoder.weight"),
             line(DictionaryPart::EncoderBias, "encoder.bias"),
@@ -264,13 +269,13 @@ static TABLE: &[Architecture] = &[
             line(DictionaryPart::DecoderBias, "decoder.bias"),
         ],
     ),
-    row(Format::DictionaryLearning, "AutoEncoderTopK", "topk", Activation::TopK, Centred::Always, WITH_K),
+    row(Format::DictionaryLearning, "AutoEncoderTopK", "topk", ActivationRule::TopK, Centring::Always, WITH_K),
     row(
         Format::DictionaryLearning,
         "MatryoshkaBatchTopKSAE",
         "matryoshka",
-        Activation::Threshold,
-        Centred::Always,
+        ActivationRule::Threshold,
+        Centring::Always,
         &[
             turned(DictionaryPart::Encoder, "W_enc"),
             line(DictionaryPart::EncoderBias, "b_enc"),
@@ -281,21 +286,21 @@ static TABLE: &[Architecture] = &[
             line(DictionaryPart::Groups, "group_sizes"),
         ],
     ),
-    row(Format::DictionaryLearning, "BatchTopKSAE", "batch_topk", Activation::Threshold, Centred::Always, WITH_K),
+    row(Format::DictionaryLearning, "BatchTopKSAE", "batch_topk", ActivationRule::Threshold, Centring::Always, WITH_K),
     row(
         Format::DictionaryLearning,
         "JumpReluAutoEncoder",
         "jumprelu",
-        Activation::Threshold,
-        Centred::Never,
+        ActivationRule::Threshold,
+        Centring::Never,
         WITH_THRESHOLD,
     ),
     row(
         Format::DictionaryLearning,
         "GatedAutoEncoder",
         "gated",
-        Activation::Gated,
-        Centred::Always,
+        ActivationRule::Gated,
+        Centring::Always,
         &[
             line(DictionaryPart::DecoderBias, "decoder_bias"),
             line(DictionaryPart::Encoder, "encoder.weight"),
@@ -305,34 +310,34 @@ static TABLE: &[Architecture] = &[
             turned(DictionaryPart::Decoder, "decoder.weight"),
         ],
     ),
-    row(Format::Sparsify, "topk", "topk", Activation::TopK, Centred::Always, SPARSIFY),
-    transcoder(row(Format::Sparsify, "topk transcoder", "transcoder", Activation::TopK, Centred::Never, SPARSIFY)),
-    row(Format::GemmaScope, "jumprelu", "jumprelu", Activation::Threshold, Centred::Never, WITH_THRESHOLD),
-    row(Format::GemmaScope, "jump_relu", "jumprelu", Activation::Threshold, Centred::Never, GEMMA_2),
+    row(Format::Sparsify, "topk", "topk", ActivationRule::TopK, Centring::Always, SPARSIFY),
+    transcoder(row(Format::Sparsify, "topk transcoder", "transcoder", ActivationRule::TopK, Centring::Never, SPARSIFY)),
+    row(Format::GemmaScope, "jumprelu", "jumprelu", ActivationRule::Threshold, Centring::Never, WITH_THRESHOLD),
+    row(Format::GemmaScope, "jump_relu", "jumprelu", ActivationRule::Threshold, Centring::Never, GEMMA_2),
     transcoder(row(
         Format::GemmaScope,
         "jump_relu transcoder",
         "transcoder",
-        Activation::Threshold,
-        Centred::Never,
+        ActivationRule::Threshold,
+        Centring::Never,
         GEMMA_2_TRANSCODER,
     )),
-    transcoder(row(Format::CircuitTracer, "relu", "transcoder", Activation::Relu, Centred::Never, TRACER)),
-    transcoder(row(Format::CircuitTracer, "topk", "transcoder", Activation::TopK, Centred::Never, TRACER)),
+    transcoder(row(Format::CircuitTracer, "relu", "transcoder", ActivationRule::Relu, Centring::Never, TRACER)),
+    transcoder(row(Format::CircuitTracer, "topk", "transcoder", ActivationRule::TopK, Centring::Never, TRACER)),
     transcoder(row(
         Format::CircuitTracer,
         "jump_relu",
         "transcoder",
-        Activation::Threshold,
-        Centred::Never,
+        ActivationRule::Threshold,
+        Centring::Never,
         TRACER_WITH_THRESHOLD,
     )),
     row(
         Format::Tied,
         "tied",
         "tied",
-        Activation::Relu,
-        Centred::Never,
+        ActivationRule::Relu,
+        Centring::Never,
         &[line(DictionaryPart::Encoder, "encoder"), line(DictionaryPart::EncoderBias, "encoder_bias")],
     ),
 ];

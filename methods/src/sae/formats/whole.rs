@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::Beside;
-use super::own::Own;
-use super::take::finite;
+use super::SideDescription;
+use super::own::OwnMetadata;
+use super::reading::finite;
 use crate::base::{self, Result, Task, memory};
 use crate::err;
 use crate::model::family::keys::Keys;
@@ -36,7 +36,7 @@ pub fn written(parts: &Parts) -> Result<(BTreeMap<String, Tensor>, BTreeMap<Stri
     let said = json!({
         "version": VERSION, "activation": parts.activation.name(), "k": k, "centred": parts.centred,
         "rescaled": parts.rescaled, "scaling": scaling,
-        "about": Own { about: parts.about.clone(), absent: Vec::new() }.to_json(),
+        "about": OwnMetadata { about: parts.about.clone(), absent: Vec::new() }.to_json(),
     });
     let mut tensors = BTreeMap::new();
     for (name, tensor) in named(parts) {
@@ -62,12 +62,12 @@ fn named(parts: &Parts) -> Vec<(&'static str, &Tensor)> {
 }
 
 /// The description of a dictionary in the metadata.
-struct Described<'a> {
+struct MetadataDescription<'a> {
     keys: Keys<'a>,
     about: About,
 }
 
-impl<'a> Described<'a> {
+impl<'a> MetadataDescription<'a> {
     fn of(said: &'a Value) -> Result<Self> {
         let mut keys = Keys::new(said)?;
         match keys.word("version")? {
@@ -78,12 +78,12 @@ impl<'a> Described<'a> {
             }
         }
         let about = keys.value("about").ok_or_else(|| err!(Format, "expected the key `about`, found none"))?;
-        Ok(Self { about: Own::from_json(about)?.about, keys })
+        Ok(Self { about: OwnMetadata::from_json(about)?.about, keys })
     }
 }
 
 /// Reads the metadata of a file as JSON.
-fn metadata(beside: &Beside) -> Result<Value> {
+fn metadata(beside: &SideDescription) -> Result<Value> {
     let Some(said) = beside.config else {
         return Err(err!(Format, "expected `{SAID}` in the metadata of the file, found none")
             .hint("our own format describes its tensors there; is the file of another format?"));
@@ -92,11 +92,11 @@ fn metadata(beside: &Beside) -> Result<Value> {
 }
 
 /// Checks what the metadata says and the widths of the tensors that a file lists, which are not read.
-pub fn check(beside: &Beside, source: &dyn TensorSource) -> Result<()> {
-    judged(&Described::of(&metadata(beside)?)?.about, beside, source)
+pub fn check(beside: &SideDescription, source: &dyn TensorSource) -> Result<()> {
+    judged(&MetadataDescription::of(&metadata(beside)?)?.about, beside, source)
 }
 
-fn judged(about: &About, beside: &Beside, source: &dyn TensorSource) -> Result<()> {
+fn judged(about: &About, beside: &SideDescription, source: &dyn TensorSource) -> Result<()> {
     let width = |name: &str| source.shape(name).and_then(|shape| shape.get(1).copied());
     // A file without these matrices is refused where they are read.
     match (width("encoder"), width("decoder")) {
@@ -106,16 +106,16 @@ fn judged(about: &About, beside: &Beside, source: &dyn TensorSource) -> Result<(
 }
 
 /// Reads a dictionary; `beside.config` is what its metadata says.
-pub fn read(beside: &Beside, source: &dyn TensorSource, wanted: DType, task: &Task) -> Result<Parts> {
+pub fn read(beside: &SideDescription, source: &dyn TensorSource, wanted: DType, task: &Task) -> Result<Parts> {
     let said = metadata(beside)?;
-    let Described { mut keys, about } = Described::of(&said)?;
+    let MetadataDescription { mut keys, about } = MetadataDescription::of(&said)?;
     judged(&about, beside, source)?;
     let sizes = source.names().into_iter().filter_map(|name| source.shape(&name));
     let numbers: u128 = sizes.map(|shape| shape.iter().map(|size| *size as u128).product::<u128>()).sum();
     memory::check(numbers.saturating_mul(wanted.size_in_bytes() as u128), || {
         format!("the dictionary {}", beside.place)
     })?;
-    let mut take = Take { source, wanted, task, known: BTreeSet::new() };
+    let mut take = WholeReader { source, wanted, task, known: BTreeSet::new() };
     let k = keys.maybe_size("k", None)?;
     let activation = activation(keys.word("activation")?, k, &mut take)?;
     let scaling = keys.word("scaling")?;
@@ -138,7 +138,7 @@ pub fn read(beside: &Beside, source: &dyn TensorSource, wanted: DType, task: &Ta
     Ok(parts)
 }
 
-fn activation(name: Option<&str>, k: Option<usize>, take: &mut Take) -> Result<Activation> {
+fn activation(name: Option<&str>, k: Option<usize>, take: &mut WholeReader) -> Result<Activation> {
     let the_k = || k.ok_or_else(|| err!(Format, "expected `k`, the number of features that are kept, found none"));
     let (found, has_k) = match name {
         Some("relu") => (Activation::Relu, false),
@@ -161,7 +161,7 @@ fn activation(name: Option<&str>, k: Option<usize>, take: &mut Take) -> Result<A
     }
 }
 
-struct Take<'a> {
+struct WholeReader<'a> {
     source: &'a dyn TensorSource,
     wanted: DType,
     task: &'a Task,
@@ -169,7 +169,7 @@ struct Take<'a> {
     known: BTreeSet<&'static str>,
 }
 
-impl Take<'_> {
+impl WholeReader<'_> {
     fn maybe(&mut self, name: &'static str) -> Result<Option<Tensor>> {
         self.known.insert(name);
         self.task.check()?;

@@ -5,8 +5,13 @@ use crate::base::{Result, Task};
 /// Assigns to each row of `costs`, which has `rows` rows and at least as many columns, the column that makes the sum of
 /// the costs least, each column taken at most once: the Hungarian method by shortest paths (Jonker & Volgenant 1987).
 pub fn assigned(costs: &[f64], rows: usize, columns: usize, task: &Task) -> Result<Vec<usize>> {
-    let mut search =
-        Search { costs, columns, row_price: vec![0.0; rows], price: vec![0.0; columns], taken: vec![None; columns] };
+    let mut search = AssignmentSearch {
+        costs,
+        columns,
+        row_price: vec![0.0; rows],
+        price: vec![0.0; columns],
+        taken: vec![None; columns],
+    };
     let bar = task.begin("matching directions", Some(rows as u64));
     for row in 0..rows {
         search.place(row, task)?;
@@ -21,7 +26,7 @@ pub fn assigned(costs: &[f64], rows: usize, columns: usize, task: &Task) -> Resu
     Ok(found)
 }
 
-struct Search<'a> {
+struct AssignmentSearch<'a> {
     costs: &'a [f64],
     columns: usize,
     row_price: Vec<f64>,
@@ -30,7 +35,7 @@ struct Search<'a> {
     taken: Vec<Option<usize>>,
 }
 
-impl Search<'_> {
+impl AssignmentSearch<'_> {
     /// Finds a column for one more row, along the cheapest chain of rows that give way to each other.
     fn place(&mut self, row: usize, task: &Task) -> Result<()> {
         let mut far = vec![f64::INFINITY; self.columns];

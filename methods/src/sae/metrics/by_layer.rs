@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{MeasureOptions, Measures, Meter, Seen};
+use super::{CodedBatch, MeasureOptions, Measures, Meter};
 use crate::base::{Cell, Result, Table, Task, memory};
-use crate::data::harvest::{Block, Blocks, Streamed, TextReading};
+use crate::data::harvest::{ActivationBlock, Blocks, FunctionSink, TextReading};
 use crate::data::store::Store;
 use crate::err;
 use crate::model::site::{Site, SiteKind};
@@ -38,7 +38,7 @@ pub fn measured_by_layer(
     let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
     let mut meters = LayerMeters::new(transcoders, options)?;
     let harvest = reading.harvest(&sites, task)?;
-    let mut sink = Streamed(|block: Block| {
+    let mut sink = FunctionSink(|block: ActivationBlock| {
         meters.add(&block, task)?;
         Ok(ControlFlow::Continue(()))
     });
@@ -77,7 +77,7 @@ impl<'a> LayerMeters<'a> {
     }
 
     /// Adds rows of what is read and what is written in each layer.
-    fn add(&mut self, block: &Block, task: &Task) -> Result<()> {
+    fn add(&mut self, block: &ActivationBlock, task: &Task) -> Result<()> {
         let rows = block.activations.first().map_or(Ok(0), |x| x.dim(0))?;
         for start in (0..rows).step_by(ROWS) {
             let size = ROWS.min(rows - start);
@@ -88,7 +88,7 @@ impl<'a> LayerMeters<'a> {
             let found = reconstructed(self.transcoders, &self.decoders, &read, task)?;
             let positions = block.positions.get(start..start + size);
             for (meter, ((_, x), (codes, x_hat))) in self.meters.iter_mut().zip(written.iter().zip(&found)) {
-                meter.add(Seen { x, codes, x_hat, positions }, task)?;
+                meter.add(CodedBatch { x, codes, x_hat, positions }, task)?;
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 /// The sums of one dimension of x and of the error e = x - x_hat (Welford 1962).
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Along {
+pub struct DimensionSums {
     pub mean: f64,
     /// Sum of (x - mean)².
     pub spread: f64,
@@ -13,7 +13,7 @@ pub struct Along {
     pub error: f64,
 }
 
-impl Along {
+impl DimensionSums {
     /// Takes in row `1 / share`.
     pub fn add(&mut self, x: f64, x_hat: f64, share: f64) {
         let error = x - x_hat;
@@ -28,7 +28,7 @@ impl Along {
 
 /// The sums of the rows at one position.
 #[derive(Debug, Clone, Default)]
-pub struct Group {
+pub struct PositionSums {
     pub count: u64,
     means: Vec<f64>,
     /// Sum of |x - mean of the position|².
@@ -36,7 +36,7 @@ pub struct Group {
     pub error: f64,
 }
 
-impl Group {
+impl PositionSums {
     pub fn add(&mut self, x: &[f32], error: f64) {
         self.count += 1;
         self.means.resize(x.len(), 0.0);

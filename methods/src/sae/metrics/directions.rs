@@ -57,9 +57,8 @@ fn matched(a: &Tensor, b: &Tensor, alike: fn(f32) -> f32, task: &Task) -> Result
     cosines(few, many, task, |row| costs.extend(row.iter().map(|cosine| 1.0 - f64::from(alike(*cosine)))))?;
     let found = assigned(&costs, rows, columns, task)?;
     let cosine = |row: usize, column: usize| 1.0 - costs[row * columns + column];
-    let pair = |(row, column): (usize, usize)| match turned {
-        true => (column, row, cosine(row, column)),
-        false => (row, column, cosine(row, column)),
+    let pair = |(row, column): (usize, usize)| {
+        if turned { (column, row, cosine(row, column)) } else { (row, column, cosine(row, column)) }
     };
     let mut pairs: Vec<(usize, usize, f64)> = found.into_iter().enumerate().map(pair).collect();
     pairs.sort_unstable_by_key(|(row, _, _)| *row);
@@ -105,13 +104,11 @@ fn cosines(a: &Tensor, b: &Tensor, task: &Task, mut see: impl FnMut(&[f32])) -> 
 
 #[cfg(test)]
 mod tests {
+    use kit::assert_near;
+
     use super::*;
     use crate::base::random::stream;
     use crate::tensor::create;
-
-    fn near(found: f64, expected: f64) {
-        assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
-    }
 
     #[test]
     fn a_dictionary_is_itself_however_it_is_scaled_and_sorted() {
@@ -119,9 +116,9 @@ mod tests {
         let a = create::randn(&[300, 8], DType::F32, &mut stream(1, "a", 0)).unwrap();
         let order = Tensor::from_iter((0..300_u32).rev(), &Device::Cpu).unwrap();
         let b = a.index_select(&order, 0).unwrap().affine(3.0, 0.0).unwrap();
-        near(mmcs(&a, &b, &task).unwrap(), 1.0);
+        assert_near(mmcs(&a, &b, &task).unwrap(), 1.0, 1e-6);
         let found = matches(&a, &b, &task).unwrap();
-        near(found.mean, 1.0);
+        assert_near(found.mean, 1.0, 1e-6);
         assert_eq!(found.share_above, 1.0);
         assert!(found.pairs.iter().enumerate().all(|(row, (a, b, _))| *a == row && *b == 299 - row));
     }
@@ -131,13 +128,13 @@ mod tests {
         let task = Task::default();
         let a = Tensor::new(&[[1.0_f32, 0.0], [0.6, 0.8]], &Device::Cpu).unwrap();
         let b = Tensor::new(&[[2.0_f32, 0.0], [-1.0, 0.0], [0.0, 0.0]], &Device::Cpu).unwrap();
-        near(mmcs(&a, &b, &task).unwrap(), 0.8);
+        assert_near(mmcs(&a, &b, &task).unwrap(), 0.8, 1e-6);
         // 1, -1 and 0 at best.
-        near(mmcs(&b, &a, &task).unwrap(), (1.0 - 0.6 + 0.0) / 3.0);
+        assert_near(mmcs(&b, &a, &task).unwrap(), (1.0 - 0.6 + 0.0) / 3.0, 1e-6);
         let found = matches(&a, &b, &task).unwrap();
         assert_eq!(found.pairs.iter().map(|(a, b, _)| (*a, *b)).collect::<Vec<_>>(), [(0, 0), (1, 2)]);
-        near(found.mean, 0.5);
-        near(found.share_above, 0.5);
+        assert_near(found.mean, 0.5, 1e-6);
+        assert_near(found.share_above, 0.5, 1e-6);
         let other = matches(&b, &a, &task).unwrap();
         assert_eq!(other.pairs.iter().map(|(b, a, _)| (*b, *a)).collect::<Vec<_>>(), [(0, 0), (2, 1)]);
         let wide = Tensor::zeros((2, 3), DType::F32, &Device::Cpu).unwrap();

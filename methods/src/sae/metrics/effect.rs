@@ -6,17 +6,17 @@ use super::predictions::{Cost, Effect, Losses, Predictions, judged};
 use crate::base::{Result, Task};
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
-use crate::model::hooks::{At, Bound, Edit};
+use crate::model::hooks::{At, BoundHook, Edit};
 use crate::model::run::Ask;
 use crate::model::site::{Heads, Place, one_site};
-use crate::sae::splice::{Rest, Splice, masked};
+use crate::sae::splice::{ErrorTreatment, Splice, masked};
 use crate::sae::{Sae, SitePair, rows};
 use crate::tensor::{Device, Tensor, dtype};
 use crate::{bail, err};
 
 /// A text for the evaluation.
 #[derive(Debug, Clone, Default)]
-pub struct Judged {
+pub struct EvaluationText {
     pub ids: Vec<u32>,
     /// Tokens that are skipped, such as BOS: their activations stay as they are, and no prediction at them or of them
     /// counts. Empty where none is.
@@ -50,7 +50,7 @@ pub fn effect(
     model: &Decoder,
     sites: SitePair,
     sae: &Sae,
-    (texts, kl): (&[Judged], KlPositions),
+    (texts, kl): (&[EvaluationText], KlPositions),
     task: &Task,
 ) -> Result<Effect> {
     let found = effects_over(model, sites, &[sae], (texts, kl), task)?;
@@ -58,7 +58,13 @@ pub fn effect(
 }
 
 /// Measures the effects of several dictionaries in turn; what does not depend on them is run once.
-pub fn effects(model: &Decoder, sites: SitePair, saes: &[&Sae], texts: &[Judged], task: &Task) -> Result<Vec<Effect>> {
+pub fn effects(
+    model: &Decoder,
+    sites: SitePair,
+    saes: &[&Sae],
+    texts: &[EvaluationText],
+    task: &Task,
+) -> Result<Vec<Effect>> {
     effects_over(model, sites, saes, (texts, KlPositions::Predicted), task)
 }
 
@@ -66,16 +72,16 @@ fn effects_over(
     model: &Decoder,
     sites: SitePair,
     saes: &[&Sae],
-    (texts, kl): (&[Judged], KlPositions),
+    (texts, kl): (&[EvaluationText], KlPositions),
     task: &Task,
 ) -> Result<Vec<Effect>> {
     texts.iter().enumerate().try_for_each(|(index, text)| text.check(index))?;
     one_place(model, sites.reads)?;
     let place = one_place(model, sites.writes)?;
     let sums = saes.iter().map(|sae| (*sae, Predictions::default())).collect();
-    let mut judge = Judge { model, sites, place, mean: None, kl, sums };
+    let mut judge = SpliceJudge { model, sites, place, mean: None, kl, sums };
     let long: usize = texts.iter().map(|text| text.ids.len()).max().unwrap_or(1);
-    let parts: Vec<&[Judged]> = texts.chunks((TOKENS / long.max(1)).max(1)).collect();
+    let parts: Vec<&[EvaluationText]> = texts.chunks((TOKENS / long.max(1)).max(1)).collect();
     judge.mean = Some(judge.mean_of(&parts, task)?);
     let bar = task.begin("splicing", Some(texts.len() as u64));
     for part in parts {
@@ -93,7 +99,7 @@ fn one_place(model: &Decoder, site: &str) -> Result<Place> {
     Ok(place)
 }
 
-impl Judged {
+impl EvaluationText {
     fn check(&self, index: usize) -> Result<()> {
         for (what, found) in [("marks of what is left out", self.left_out.len()), ("classes", self.classes.len())] {
             if found != 0 && found != self.ids.len() {
@@ -109,24 +115,24 @@ impl Judged {
     }
 
     /// Lists the positions where the runs are compared.
-    fn targets(&self, kl: KlPositions) -> impl Iterator<Item = Target> {
+    fn targets(&self, kl: KlPositions) -> impl Iterator<Item = ComparedPosition> {
         let counted = (0..self.ids.len()).filter(|position| self.counts(*position));
         counted.filter_map(move |position| {
             let next = self.ids.get(position + 1).copied().filter(|_| self.counts(position + 1));
             let class = self.classes.get(position + 1).copied();
-            (next.is_some() || kl == KlPositions::All).then_some(Target { position, next, class })
+            (next.is_some() || kl == KlPositions::All).then_some(ComparedPosition { position, next, class })
         })
     }
 }
 
 /// A position where the runs are compared, with the token that comes next, if it counts, and its class.
-struct Target {
+struct ComparedPosition {
     position: usize,
     next: Option<u32>,
     class: Option<u32>,
 }
 
-struct Judge<'a> {
+struct SpliceJudge<'a> {
     model: &'a Decoder,
     sites: SitePair<'a>,
     place: Place,
@@ -137,9 +143,9 @@ struct Judge<'a> {
     sums: Vec<(&'a Sae, Predictions)>,
 }
 
-impl Judge<'_> {
+impl SpliceJudge<'_> {
     /// Computes the mean of the site over all tokens that count.
-    fn mean_of(&self, parts: &[&[Judged]], task: &Task) -> Result<Tensor> {
+    fn mean_of(&self, parts: &[&[EvaluationText]], task: &Task) -> Result<Tensor> {
         let mut mean = Mean::default();
         for part in parts {
             let ask = Ask { places: vec![self.place], ..Ask::default() };
@@ -151,7 +157,7 @@ impl Judge<'_> {
         mean.finish()
     }
 
-    fn add(&mut self, texts: &[Judged], task: &Task) -> Result<()> {
+    fn add(&mut self, texts: &[EvaluationText], task: &Task) -> Result<()> {
         let batch = batch(texts)?;
         let mask = mask(texts)?;
         let mut passes = vec![Vec::new(), self.constant(&mask, None)?, self.constant(&mask, self.mean.clone())?];
@@ -160,7 +166,7 @@ impl Judge<'_> {
         }
         let kl = self.kl;
         let each = texts.iter().enumerate();
-        let targets: Vec<(usize, Target)> =
+        let targets: Vec<(usize, ComparedPosition)> =
             each.flat_map(|(row, text)| text.targets(kl).map(move |target| (row, target))).collect();
         let points: Vec<(usize, usize)> = targets.iter().map(|(row, target)| (*row, target.position)).collect();
         let mut costs = vec![Vec::with_capacity(points.len()); passes.len()];
@@ -194,15 +200,15 @@ impl Judge<'_> {
         Ok(())
     }
 
-    fn spliced<'b>(&self, sae: &Sae, mask: &Tensor) -> Result<Vec<Bound<'b>>> {
-        let splice = Splice::new(sae.clone(), Rest::Dropped).only(mask.clone());
+    fn spliced<'b>(&self, sae: &Sae, mask: &Tensor) -> Result<Vec<BoundHook<'b>>> {
+        let splice = Splice::new(sae.clone(), ErrorTreatment::Dropped).only(mask.clone());
         splice.between(self.model.config(), self.sites.reads, self.sites.writes, None)
     }
 
     /// Returns the hook that sets the site to one value everywhere: zeros by default.
-    fn constant<'b>(&self, mask: &Tensor, value: Option<Tensor>) -> Result<Vec<Bound<'b>>> {
+    fn constant<'b>(&self, mask: &Tensor, value: Option<Tensor>) -> Result<Vec<BoundHook<'b>>> {
         let edit = Constant { value, mask: mask.clone() };
-        Ok(vec![Bound::new(self.model.config(), self.sites.writes, None, None, Box::new(edit))?])
+        Ok(vec![BoundHook::new(self.model.config(), self.sites.writes, None, None, Box::new(edit))?])
     }
 }
 
@@ -216,7 +222,7 @@ struct Mean {
 
 impl Mean {
     /// Adds the activations of a text.
-    fn add(&mut self, x: &Tensor, text: &Judged) -> Result<()> {
+    fn add(&mut self, x: &Tensor, text: &EvaluationText) -> Result<()> {
         let x = x.narrow(0, 0, text.ids.len())?;
         self.shape = x.dims().get(1..).unwrap_or_default().to_vec();
         let width: usize = self.shape.iter().product();
@@ -238,12 +244,12 @@ impl Mean {
     }
 }
 
-fn batch(texts: &[Judged]) -> Result<Batch> {
+fn batch(texts: &[EvaluationText]) -> Result<Batch> {
     Batch::new(texts.iter().map(|text| text.ids.clone()).collect())
 }
 
 /// Marks the tokens that count: `[batch, pos]` in u8; padding does not.
-fn mask(texts: &[Judged]) -> Result<Tensor> {
+fn mask(texts: &[EvaluationText]) -> Result<Tensor> {
     let width = texts.iter().map(|text| text.ids.len()).max().unwrap_or(0);
     let marks = texts.iter().flat_map(|text| (0..width).map(|position| u8::from(text.counts(position))));
     Ok(Tensor::from_vec(marks.collect::<Vec<u8>>(), (texts.len(), width), &Device::Cpu)?)
@@ -277,8 +283,8 @@ mod tests {
 
     const SITE: SitePair<'static> = SitePair { reads: "resid_post.0", writes: "resid_post.0" };
 
-    fn texts() -> Vec<Judged> {
-        let text = |ids: &[u32]| Judged {
+    fn texts() -> Vec<EvaluationText> {
+        let text = |ids: &[u32]| EvaluationText {
             ids: ids.to_vec(),
             left_out: (0..ids.len()).map(|position| position == 0).collect(),
             classes: ids.iter().map(|id| id % 2).collect(),
@@ -286,7 +292,7 @@ mod tests {
         vec![text(&[0, 3, 1, 4, 1, 5]), text(&[0, 9, 2, 6]), text(&[0, 5, 3])]
     }
 
-    fn judged_on(texts: &[Judged], sae: &Sae, sites: SitePair) -> Result<Effect> {
+    fn judged_on(texts: &[EvaluationText], sae: &Sae, sites: SitePair) -> Result<Effect> {
         let model = fixtures::decoder(fixtures::config(), DType::F32);
         effect(&model, sites, sae, (texts, KlPositions::Predicted), &Task::default())
     }
@@ -322,7 +328,7 @@ mod tests {
         assert!((all.ce.spliced - predicted.ce.spliced).abs() < 1e-6 && all.classes.len() == predicted.classes.len());
         // By hand, of the rows' last positions.
         let batch = batch(&texts()).unwrap();
-        let splice = Splice::new(scaled(0.5), Rest::Dropped).only(mask(&texts()).unwrap());
+        let splice = Splice::new(scaled(0.5), ErrorTreatment::Dropped).only(mask(&texts()).unwrap());
         let hooks = splice.between(model.config(), SITE.reads, SITE.writes, None).unwrap();
         let run = |hooks| model.logits_at(&batch, &[-1], hooks, &Task::default()).unwrap().squeeze(1).unwrap();
         let targets: Vec<(usize, u32)> = (0..3).map(|row| (row, 0)).collect();
@@ -376,9 +382,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_judged_is_refused_in_words() {
-        let short = Judged { ids: vec![1], ..Judged::default() };
+        let short = EvaluationText { ids: vec![1], ..EvaluationText::default() };
         assert!(judged_on(&[short], &scaled(1.0), SITE).unwrap_err().message.contains("expected predictions"));
-        let odd = Judged { ids: vec![1, 2], left_out: vec![true], ..Judged::default() };
+        let odd = EvaluationText { ids: vec![1, 2], left_out: vec![true], ..EvaluationText::default() };
         let error = judged_on(&[odd], &scaled(1.0), SITE).unwrap_err();
         assert_eq!(error.message, "expected marks of what is left out for each of the 2 tokens of text 0, found 1");
         let many = SitePair { reads: "resid_post.*", writes: "resid_post.*" };

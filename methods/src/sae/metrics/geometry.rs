@@ -28,7 +28,7 @@ crate::options! {
 
 /// One direction among the others.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Placed {
+pub struct DirectionGeometry {
     pub length: f64,
     /// The largest |cosine| with another direction, with that cosine's sign, and which one it is.
     pub nearest: Option<(f64, usize)>,
@@ -42,9 +42,9 @@ pub struct Placed {
 /// Directions among each other; None for those of length 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Geometry {
-    pub placed: Vec<Option<Placed>>,
+    pub placed: Vec<Option<DirectionGeometry>>,
     /// Measures of as many random directions of these lengths, uniform on the sphere.
-    pub random: Vec<Option<Placed>>,
+    pub random: Vec<Option<DirectionGeometry>>,
     width: usize,
     p: f64,
 }
@@ -67,7 +67,7 @@ pub fn geometry(directions: &Tensor, options: GeometryOptions, seed: u64, task: 
     Ok(Geometry { placed, random: self::placed(&random, task)?, width, p: options.p })
 }
 
-fn placed(directions: &Tensor, task: &Task) -> Result<Vec<Option<Placed>>> {
+fn placed(directions: &Tensor, task: &Task) -> Result<Vec<Option<DirectionGeometry>>> {
     let (count, width) = directions.dims2()?;
     let mut squares = Tensor::zeros((width, width), DType::F64, &Device::Cpu)?;
     let mut unit_squares = squares.clone();
@@ -92,7 +92,7 @@ fn placed(directions: &Tensor, task: &Task) -> Result<Vec<Option<Placed>>> {
         let all_unit = along(&unit_squares)?;
         let lengths = lengths.flatten_all()?.to_vec1::<f64>()?;
         found.extend(lengths.into_iter().zip(all.into_iter().zip(all_unit)).map(|(length, (all, all_unit))| {
-            (length > 0.0).then(|| Placed {
+            (length > 0.0).then(|| DirectionGeometry {
                 length,
                 nearest: None,
                 // A sum of squares is not below 0 but by rounding.
@@ -117,7 +117,7 @@ fn placed(directions: &Tensor, task: &Task) -> Result<Vec<Option<Placed>>> {
 }
 
 /// Computes the means of numbers over directions, with 95 % intervals by the bootstrap over them.
-fn means(placed: &[Option<Placed>], p: f64, task: &Task) -> Result<[(f64, Option<[f64; 2]>); 3]> {
+fn means(placed: &[Option<DirectionGeometry>], p: f64, task: &Task) -> Result<[(f64, Option<[f64; 2]>); 3]> {
     let all: Vec<[f64; 3]> = placed.iter().flatten().map(|one| numbers(one, p)).collect();
     let of = |at: usize, all: &mut dyn Iterator<Item = &[f64; 3]>, count: usize| {
         all.map(|numbers| numbers[at]).sum::<f64>() / count as f64
@@ -138,12 +138,12 @@ fn means(placed: &[Option<Placed>], p: f64, task: &Task) -> Result<[(f64, Option
 }
 
 /// Returns the numbers whose means are taken: the largest |cosine|, the interference at density p, the dimensions.
-fn numbers(one: &Placed, p: f64) -> [f64; 3] {
+fn numbers(one: &DirectionGeometry, p: f64) -> [f64; 3] {
     [one.nearest.map_or(0.0, |(cosine, _)| cosine.abs()), p * one.interference, one.dimensions]
 }
 
 /// Computes the largest |cosine| of all pairs.
-fn coherence(placed: &[Option<Placed>]) -> f64 {
+fn coherence(placed: &[Option<DirectionGeometry>]) -> f64 {
     placed.iter().flatten().filter_map(|one| one.nearest).map(|(cosine, _)| cosine.abs()).fold(0.0, f64::max)
 }
 
@@ -200,7 +200,7 @@ impl Geometry {
 
     /// Tabulates the measures feature by feature.
     pub fn table(&self) -> Table {
-        let row = |(feature, one): (usize, &Option<Placed>)| -> Vec<Cell> {
+        let row = |(feature, one): (usize, &Option<DirectionGeometry>)| -> Vec<Cell> {
             let Some(one) = one else {
                 return [vec![feature.into(), 0.0.into()], vec![Cell::Missing; 4]].concat();
             };

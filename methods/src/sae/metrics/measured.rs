@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use super::{MeasureOptions, Measures, Meter, Seen};
+use super::{CodedBatch, MeasureOptions, Measures, Meter};
 use crate::base::{Result, Task};
-use crate::data::harvest::{Block, Streamed, TextReading};
+use crate::data::harvest::{ActivationBlock, FunctionSink, TextReading};
 use crate::err;
 use crate::model::site::one_site;
 use crate::sae::{Sae, SitePair, check_writes_behind, one_place, rows};
@@ -41,7 +41,7 @@ pub fn measured_on(
     one_site(reading.model.decoder.config(), site, "measure at each by itself, such as `resid_post.0`")?;
     let harvest = reading.harvest(&[site], task)?;
     let mut meters = Meters::new(saes, options)?;
-    let mut sink = Streamed(|block: Block| {
+    let mut sink = FunctionSink(|block: ActivationBlock| {
         if let Some(x) = block.activations.first() {
             meters.add(x, Some(&block.positions), task, |_| {})?;
         }
@@ -64,7 +64,7 @@ pub fn measured_between(
     check_writes_behind(one_place(config, sites.reads)?, one_place(config, sites.writes)?)?;
     let harvest = reading.harvest(&[sites.reads, sites.writes], task)?;
     let mut meters = Meters::new(&[sae], options)?;
-    let mut sink = Streamed(|block: Block| {
+    let mut sink = FunctionSink(|block: ActivationBlock| {
         // A harvest has its sites in the order of the computation, and this one is of two.
         if let [read, written] = block.activations.as_slice() {
             meters.add_written((read, written), Some(&block.positions), task, |_| {})?;
@@ -107,7 +107,7 @@ impl<'a> Meters<'a> {
                 task.check()?;
                 let part = |x: &Tensor| dtype::convert(&x.narrow(0, start, size)?, sae.parts().encoder.dtype());
                 let (codes, x_hat) = sae.encode_and_reconstruct(&part(x)?)?;
-                meter.add(Seen { x: &part(written)?, codes: &codes, x_hat: &x_hat, positions }, task)?;
+                meter.add(CodedBatch { x: &part(written)?, codes: &codes, x_hat: &x_hat, positions }, task)?;
             }
             done(size as u64);
         }

@@ -1,6 +1,6 @@
 //! The metrics of a dictionary on a set of activations, with the formula of each number.
 
-use super::dimensions::{Along, Group};
+use super::dimensions::{DimensionSums, PositionSums};
 use super::features::Features;
 use crate::base::results::{Cell, Table};
 use crate::base::{Result, names};
@@ -8,7 +8,7 @@ use crate::err;
 
 /// Sums over all rows.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Sums {
+pub struct MeasureSums {
     pub rows: u64,
     pub l1: f64,
     /// Sums of |x|², |x_hat|² and x . x_hat.
@@ -21,7 +21,7 @@ pub struct Sums {
     with_length: u64,
 }
 
-impl Sums {
+impl MeasureSums {
     /// Takes in |x|², |x_hat|² and x . x_hat of a row.
     pub fn add(&mut self, size: f64, size_hat: f64, product: f64) {
         self.size += size;
@@ -92,15 +92,15 @@ pub struct Measures {
 }
 
 impl Measures {
-    pub(super) fn of(sums: &Sums, along: &[Along], groups: &[Group], features: Features) -> Self {
+    pub(super) fn of(sums: &MeasureSums, along: &[DimensionSums], groups: &[PositionSums], features: Features) -> Self {
         let rows = sums.rows as f64;
         let error: f64 = along.iter().map(|along| along.error).sum();
         let spread: f64 = along.iter().map(|along| along.spread).sum();
         let shared: f64 = along.iter().map(|along| along.shared).sum();
         let fired: f64 = features.fired.iter().map(|fired| *fired as f64).sum();
         let dimension =
-            |along: &Along| Dimension { mse: along.error / rows, fve: explained(along.error, along.spread) };
-        let position = |(position, group): (usize, &Group)| {
+            |along: &DimensionSums| Dimension { mse: along.error / rows, fve: explained(along.error, along.spread) };
+        let position = |(position, group): (usize, &PositionSums)| {
             let spread = group.spread_about(along.iter().map(|along| along.mean));
             Position { position, rows: group.count, fve: explained(group.error, spread) }
         };

@@ -1,8 +1,8 @@
 //! Accumulates metrics batch by batch.
 
-use super::dimensions::{Along, Group};
+use super::dimensions::{DimensionSums, PositionSums};
 use super::features::Features;
-use super::measures::{Measures, Sums};
+use super::measures::{MeasureSums, Measures};
 use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::sae::rows;
@@ -19,7 +19,7 @@ crate::options! {
 
 /// A batch: activations, codes and reconstructions. All axes but the last are flattened to rows.
 #[derive(Debug, Clone, Copy)]
-pub struct Seen<'a> {
+pub struct CodedBatch<'a> {
     /// The activations; for a transcoder its target.
     pub x: &'a Tensor,
     pub codes: &'a Tensor,
@@ -38,10 +38,10 @@ const POSITIONS: u32 = 1 << 24;
 #[derive(Debug, Clone)]
 pub struct Meter {
     options: MeasureOptions,
-    along: Vec<Along>,
+    along: Vec<DimensionSums>,
     fired: Vec<u64>,
-    positions: Vec<Group>,
-    sums: Sums,
+    positions: Vec<PositionSums>,
+    sums: MeasureSums,
 }
 
 impl Meter {
@@ -49,19 +49,19 @@ impl Meter {
         if width == 0 || features == 0 {
             return Err(err!(Argument, "expected a width and features to measure, found {width} and {features}"));
         }
-        let bytes = size_of::<Along>() as u128 * width as u128 + 8 * features as u128;
+        let bytes = size_of::<DimensionSums>() as u128 * width as u128 + 8 * features as u128;
         memory::check(bytes, || format!("the measures of {width} dimensions and {features} features"))?;
         Ok(Self {
             options,
-            along: vec![Along::default(); width],
+            along: vec![DimensionSums::default(); width],
             fired: vec![0; features],
             positions: Vec::new(),
-            sums: Sums::default(),
+            sums: MeasureSums::default(),
         })
     }
 
     /// Adds a batch. NaN and infinity are refused with their position among all rows so far.
-    pub fn add(&mut self, seen: Seen, task: &Task) -> Result<()> {
+    pub fn add(&mut self, seen: CodedBatch, task: &Task) -> Result<()> {
         let x = rows::matrix(seen.x, self.along.len(), "activations")?;
         let x_hat = rows::matrix(seen.x_hat, self.along.len(), "reconstructions")?;
         let codes = rows::matrix(seen.codes, self.fired.len(), "codes")?;
@@ -77,7 +77,7 @@ impl Meter {
             task.check()?;
             let size = ROWS.min(count - start);
             let part = |t: &Tensor, what| rows::finite(&t.narrow(0, start, size)?, what, self.sums.rows);
-            let part = Part {
+            let part = PlainRows {
                 x: part(&x, "activations")?,
                 codes: part(&codes, "codes")?,
                 x_hat: part(&x_hat, "reconstructions")?,
@@ -87,7 +87,7 @@ impl Meter {
         Ok(())
     }
 
-    fn add_part(&mut self, part: &Part, positions: Option<&[u32]>) {
+    fn add_part(&mut self, part: &PlainRows, positions: Option<&[u32]>) {
         let width = self.along.len();
         let pairs = part.x.chunks_exact(width).zip(part.x_hat.chunks_exact(width));
         for (row, (x, x_hat)) in pairs.enumerate() {
@@ -134,7 +134,7 @@ impl Meter {
         let needed = (*last as usize + 1).max(self.positions.len());
         let bytes = 8 * (needed - self.positions.len()) as u128 * self.along.len() as u128;
         memory::check(bytes, || format!("the measures of {needed} positions"))?;
-        self.positions.resize_with(needed, Group::default);
+        self.positions.resize_with(needed, PositionSums::default);
         Ok(())
     }
 
@@ -149,7 +149,7 @@ impl Meter {
 }
 
 /// Rows as plain numbers.
-struct Part {
+struct PlainRows {
     x: Vec<f32>,
     codes: Vec<f32>,
     x_hat: Vec<f32>,

@@ -1,6 +1,5 @@
 //! Metrics of dictionaries: reconstruction, sparsity, dead features, and what a model loses.
 
-mod again;
 mod assignment;
 mod by_layer;
 mod classes;
@@ -15,6 +14,7 @@ mod measures;
 mod meter;
 mod pareto;
 mod predictions;
+mod recovered;
 mod recovery;
 mod splitting;
 mod stored;
@@ -22,12 +22,11 @@ mod suppression;
 mod texts;
 mod universality;
 
-pub use again::{Again, SAME, again};
 pub use by_layer::{layer_table, measured_by_layer, measured_by_layer_in};
 pub use classes::{CLASSES, classes};
 pub(super) use directions::cosines_of;
 pub use directions::{Matches, matches, mmcs};
-pub use effect::{Judged, KlPositions, effect, effects};
+pub use effect::{EvaluationText, KlPositions, effect, effects};
 pub use features::Features;
 pub use geometry::{Geometry, GeometryOptions, geometry};
 pub use in_model::{
@@ -36,12 +35,13 @@ pub use in_model::{
 };
 pub use measured::{measured, measured_between, measured_on, measured_rows};
 pub use measures::{Dimension, Measures, Position};
-pub use meter::{MeasureOptions, Meter, Seen};
+pub use meter::{CodedBatch, MeasureOptions, Meter};
 pub use pareto::{Pareto, Point};
 pub use predictions::{ByClass, Effect, Losses};
+pub use recovered::{RecoveredFeatures, SAME, again};
 pub use recovery::{Recovery, recovery};
-pub use splitting::{Family, Splitting, splitting};
+pub use splitting::{FeatureFamily, Splitting, splitting};
 pub use stored::{MeasureStoreOptions, measured_at, measured_in};
 pub use suppression::{Suppression, SuppressionOptions, suppression};
 pub use texts::{JudgedRowsOptions, judged_rows};
-pub use universality::{Alike, Universality, UniversalityOptions, universality};
+pub use universality::{FeatureMatch, Universality, UniversalityOptions, universality};

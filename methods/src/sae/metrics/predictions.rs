@@ -82,12 +82,11 @@ impl Effect {
         let row =
             |name: &str, losses: &Losses| [Cell::from(name)].into_iter().chain(losses.cells()).collect::<Vec<_>>();
         Table {
-            title: match self.positions == self.predictions {
-                true => format!("what is lost over {} predictions, in nats", self.predictions),
-                false => {
-                    let Self { predictions, positions, .. } = self;
-                    format!("what is lost over {predictions} predictions, KL over {positions} positions, in nats")
-                }
+            title: if self.positions == self.predictions {
+                format!("what is lost over {} predictions, in nats", self.predictions)
+            } else {
+                let Self { predictions, positions, .. } = self;
+                format!("what is lost over {predictions} predictions, KL over {positions} positions, in nats")
             },
             columns: ["measure"].into_iter().chain(COLUMNS).map(String::from).collect(),
             rows: vec![row("cross-entropy", &self.ce), row("KL(clean || changed)", &self.kl)],

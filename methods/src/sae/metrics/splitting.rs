@@ -6,8 +6,8 @@
 
 use rand::Rng;
 
-use super::again::SAME;
 use super::directions::cosines_of;
+use super::recovered::SAME;
 use crate::base::bootstrap::wilson;
 use crate::base::{Cell, Result, Table, Task};
 use crate::err;
@@ -18,7 +18,7 @@ use crate::tensor::Tensor;
 
 /// A feature of the smaller dictionary, with its children.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Family {
+pub struct FeatureFamily {
     pub parent: usize,
     /// The children with the cosines to their parent, the nearest first.
     pub children: Vec<(usize, f64)>,
@@ -34,7 +34,7 @@ pub struct Family {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Splitting {
     /// Families by parents, the largest first.
-    pub families: Vec<Family>,
+    pub families: Vec<FeatureFamily>,
     /// Features of the larger dictionary that fire, and those of them without a parent.
     pub larger: usize,
     pub new: usize,
@@ -76,7 +76,7 @@ impl Splitting {
     }
 
     pub fn table(&self) -> Table {
-        let row = |family: &Family| -> Vec<Cell> {
+        let row = |family: &FeatureFamily| -> Vec<Cell> {
             let children: Vec<String> = family.children.iter().map(|(child, _)| child.to_string()).collect();
             let share = |share: Option<f64>| share.map_or(Cell::Missing, Cell::from);
             vec![
@@ -120,8 +120,8 @@ pub fn splitting(small: &Sae, large: &Sae, x: &Tensor, draws: &mut impl Rng, tas
     let parents = living(nearest(large.directions(), small.directions(), &fires, task)?);
     let drawn = random(small.d_out(), large.d_sae(), None, draws)?;
     let by_chance = living(nearest(drawn.directions(), small.directions(), &fires, task)?);
-    let mut families: Vec<Family> = (0..small.d_sae())
-        .map(|parent| Family { parent, children: Vec::new(), fires: fires[parent], covered: None, within: None })
+    let mut families: Vec<FeatureFamily> = (0..small.d_sae())
+        .map(|parent| FeatureFamily { parent, children: Vec::new(), fires: fires[parent], covered: None, within: None })
         .collect();
     for (child, parent) in parents.iter().enumerate() {
         if let Some(Nearest { of, cosine }) = parent {
@@ -177,7 +177,7 @@ fn nearest(directions: &Tensor, to: &Tensor, fires: &[usize], task: &Task) -> Re
 
 /// Counts the rows in which parents and their children fire together.
 fn overlaps(
-    families: &mut [Family],
+    families: &mut [FeatureFamily],
     (small, large): (&SparseCodes, &SparseCodes),
     parents: &[Option<Nearest>],
     task: &Task,

@@ -34,7 +34,7 @@ crate::options! {
 
 /// The sums over the rows of one feature of u = c d . e and v = c² |d|².
 #[derive(Debug, Clone, Copy, Default)]
-struct Sums {
+struct ProjectionSums {
     rows: usize,
     u: f64,
     v: f64,
@@ -43,7 +43,7 @@ struct Sums {
     vv: f64,
 }
 
-impl Sums {
+impl ProjectionSums {
     fn add(&mut self, u: f64, v: f64) {
         self.rows += 1;
         self.u += u;
@@ -68,7 +68,7 @@ impl Sums {
 
 /// A feature with the share of its best codes that is kept.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Kept {
+pub struct FeatureSuppression {
     pub feature: usize,
     /// Rows where it is active.
     pub rows: usize,
@@ -82,7 +82,7 @@ pub struct Kept {
 /// The features of a dictionary that are active in enough rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Suppression {
-    pub kept: Vec<Kept>,
+    pub kept: Vec<FeatureSuppression>,
     /// Share that is kept of all codes together: the best factor on all of them.
     pub together: Option<f64>,
     features: usize,
@@ -107,9 +107,9 @@ pub fn suppression(
     let directions = directions(sae)?;
     let direction = |feature: u32| &directions[feature as usize * width..(feature as usize + 1) * width];
     let lengths: Vec<f64> = directions.chunks_exact(width).map(|row| dot(row, row)).collect();
-    let mut own = vec![Sums::default(); sae.d_sae()];
-    let mut chance = vec![Sums::default(); sae.d_sae()];
-    let mut all = Sums::default();
+    let mut own = vec![ProjectionSums::default(); sae.d_sae()];
+    let mut chance = vec![ProjectionSums::default(); sae.d_sae()];
+    let mut all = ProjectionSums::default();
     let bar = task.begin("suppression", Some(count as u64));
     for start in (0..count).step_by(ROWS) {
         let part = x.narrow(0, start, ROWS.min(count - start))?;
@@ -147,7 +147,7 @@ pub fn suppression(
     let enough = own.iter().zip(&chance).enumerate().filter(|(_, (own, _))| own.rows >= options.fewest && own.v > 0.0);
     let kept = enough.map(|(feature, (own, chance))| {
         let (share, interval) = own.kept();
-        Kept { feature, rows: own.rows, share, interval, by_chance: chance.kept().1 }
+        FeatureSuppression { feature, rows: own.rows, share, interval, by_chance: chance.kept().1 }
     });
     let together = if all.v > 0.0 { all.kept().0 } else { None };
     Ok(Suppression { kept: kept.collect(), together, features: sae.d_sae() })
@@ -157,9 +157,10 @@ pub fn suppression(
 fn directions(sae: &Sae) -> Result<Vec<f32>> {
     let parts = sae.parts();
     let decoder = parts.decoder.to_dtype(DType::F32)?;
-    let decoder = match parts.rescaled {
-        true => decoder.broadcast_div(&codes::norms(&decoder)?.maximum(f32::MIN_POSITIVE)?.unsqueeze(1)?)?,
-        false => decoder,
+    let decoder = if parts.rescaled {
+        decoder.broadcast_div(&codes::norms(&decoder)?.maximum(f32::MIN_POSITIVE)?.unsqueeze(1)?)?
+    } else {
+        decoder
     };
     Ok(decoder.flatten_all()?.to_vec1()?)
 }
@@ -204,7 +205,7 @@ impl Suppression {
             1.0.into(),
         ];
         let share = |name: &str, is_one: fn([f64; 2]) -> bool| -> Vec<Cell> {
-            let count = |interval: fn(&Kept) -> Option<[f64; 2]>| {
+            let count = |interval: fn(&FeatureSuppression) -> Option<[f64; 2]>| {
                 self.kept.iter().filter(|kept| interval(kept).is_some_and(is_one)).count()
             };
             let own = count(|kept| kept.interval);
@@ -228,12 +229,12 @@ impl Suppression {
 
     /// Tabulates the features, the most suppressed first.
     pub fn table(&self) -> Table {
-        let mut kept: Vec<&Kept> = self.kept.iter().collect();
+        let mut kept: Vec<&FeatureSuppression> = self.kept.iter().collect();
         kept.sort_by(|a, b| {
-            let share = |kept: &Kept| kept.share.unwrap_or(f64::INFINITY);
+            let share = |kept: &FeatureSuppression| kept.share.unwrap_or(f64::INFINITY);
             share(a).total_cmp(&share(b))
         });
-        let row = |kept: &&Kept| -> Vec<Cell> {
+        let row = |kept: &&FeatureSuppression| -> Vec<Cell> {
             let number = |x: Option<f64>| x.map_or(Cell::Missing, Cell::from);
             let end = |at: usize| number(kept.interval.map(|ends| ends[at]));
             vec![kept.feature.into(), kept.rows.into(), number(kept.share), end(0), end(1)]

@@ -1,12 +1,12 @@
 //! The rows of a text that a model with a spliced dictionary is evaluated on.
 
-use super::effect::Judged;
+use super::effect::EvaluationText;
 use super::{CLASSES, classes};
 use crate::base::{Result, Task, names};
 use crate::data::{Text, pack};
 use crate::err;
 use crate::model::Model;
-use crate::model::labels::Values;
+use crate::model::labels::ColumnKind;
 
 crate::options! {
     /// Options of the rows of a text that are read, and of their predictions that count.
@@ -26,7 +26,7 @@ pub fn judged_rows(
     context: Option<usize>,
     options: &JudgedRowsOptions,
     task: &Task,
-) -> Result<Vec<Judged>> {
+) -> Result<Vec<EvaluationText>> {
     each_row(model, text, context, options, task, |_| Ok(Vec::new()))
 }
 
@@ -38,7 +38,7 @@ pub fn classified_rows(
     options: &JudgedRowsOptions,
     label: Option<&str>,
     task: &Task,
-) -> Result<(Vec<Judged>, Vec<String>)> {
+) -> Result<(Vec<EvaluationText>, Vec<String>)> {
     let Some(label) = label else {
         let of_tokens = classes(model.text_tokenizer()?)?;
         let class = |id: &u32| of_tokens.get(*id as usize).copied().unwrap_or(0);
@@ -61,7 +61,7 @@ fn each_row(
     options: &JudgedRowsOptions,
     task: &Task,
     mut classes: impl FnMut(&pack::Row) -> Result<Vec<u32>>,
-) -> Result<Vec<Judged>> {
+) -> Result<Vec<EvaluationText>> {
     let tokenizer = model.text_tokenizer()?;
     let config = model.decoder.config();
     let mut rows = pack::rows(text, tokenizer, context.unwrap_or(config.row_length()).min(config.context), task)?;
@@ -72,7 +72,7 @@ fn each_row(
     {
         let left_out = row.ids.iter().map(|id| options.without_bos && marks.contains(&Some(*id))).collect();
         let classes = classes(&row)?;
-        judged.push(Judged { ids: row.ids, left_out, classes });
+        judged.push(EvaluationText { ids: row.ids, left_out, classes });
     }
     Ok(judged)
 }
@@ -88,8 +88,8 @@ fn labelled(row: &pack::Row, label: &str) -> Result<(Vec<u32>, Vec<String>)> {
         return Err(err!(Name, "unknown label `{label}`").maybe_hint(names::suggestion(label, known)).about("label"));
     };
     let names = match &column.values {
-        Values::Kind(kinds) => std::iter::once("none").chain(kinds.iter().copied()).map(String::from).collect(),
-        Values::Number | Values::Since => Vec::new(),
+        ColumnKind::Kind(kinds) => std::iter::once("none").chain(kinds.iter().copied()).map(String::from).collect(),
+        ColumnKind::Number | ColumnKind::Since => Vec::new(),
     };
     Ok((values.to_vec(), names))
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use rand::seq::SliceRandom;
 
-use super::again::SAME;
 use super::directions::cosines_of;
+use super::recovered::SAME;
 use crate::base::bootstrap::{bootstrap, wilson};
 use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Cell, Result, Table, Task, memory};
@@ -35,7 +35,7 @@ crate::options! {
 
 /// A feature with the one of another dictionary whose codes correlate most with its own.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Alike {
+pub struct FeatureMatch {
     pub feature: usize,
     pub other: usize,
     pub correlation: f64,
@@ -49,7 +49,7 @@ pub struct Alike {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Universality {
     /// Features that are active at positions that both have, the most alike first.
-    pub features: Vec<Alike>,
+    pub features: Vec<FeatureMatch>,
     /// Cosines of dictionaries that write equally wide: the largest of each of these features' directions with a
     /// direction of the other dictionary, and with one of as many random directions.
     pub cosines: Option<Vec<[f64; 2]>>,
@@ -69,7 +69,7 @@ impl Universality {
             let [low, high] = ends;
             vec![what.into(), of(own).into(), low, high, of(chance).into(), n.into()]
         };
-        let column = |of: fn(&Alike) -> f64| self.features.iter().map(of).collect::<Vec<f64>>();
+        let column = |of: fn(&FeatureMatch) -> f64| self.features.iter().map(of).collect::<Vec<f64>>();
         let own = column(|one| one.correlation);
         let chance = column(|one| one.shuffled);
         let mut rows = vec![mean("mean of the largest correlation", &own, &chance)];
@@ -89,7 +89,7 @@ impl Universality {
     }
 
     pub fn table(&self) -> Table {
-        let row = |one: &Alike| -> Vec<Cell> {
+        let row = |one: &FeatureMatch| -> Vec<Cell> {
             let density = one.fired as f64 / self.positions as f64;
             vec![one.feature.into(), one.other.into(), one.correlation.into(), one.shuffled.into(), density.into()]
         };
@@ -111,8 +111,8 @@ pub fn universality(
     task: &Task,
 ) -> Result<Universality> {
     let reading = HarvestOptions::from(options.positions.clone());
-    let ours = Read::of(TextReading::new(of_a, text, &reading), a, task)?;
-    let theirs = Read::of(TextReading::new(of_b, text, &reading), b, task)?;
+    let ours = PositionCodes::of(TextReading::new(of_a, text, &reading), a, task)?;
+    let theirs = PositionCodes::of(TextReading::new(of_b, text, &reading), b, task)?;
     let (at, there) = aligned(&ours.ends, &theirs.ends);
     if at.is_empty() {
         return Err(err!(
@@ -140,7 +140,7 @@ pub fn of_codes((a, b): (&SparseCodes, &SparseCodes), seed: u64, task: &Task) ->
     let mut order: Vec<usize> = (0..b.rows()).collect();
     order.shuffle(&mut stream(seed, "universality", 0));
     let chance = largest(a, &b.picked(&order), task)?;
-    let mut features: Vec<Alike> = own
+    let mut features: Vec<FeatureMatch> = own
         .into_iter()
         .zip(chance)
         .enumerate()
@@ -149,7 +149,7 @@ pub fn of_codes((a, b): (&SparseCodes, &SparseCodes), seed: u64, task: &Task) ->
             let chance = chance?;
             let other = own.other;
             let correlation = own.correlation;
-            Some(Alike { feature, other, correlation, fired: own.fired, shuffled: chance.correlation })
+            Some(FeatureMatch { feature, other, correlation, fired: own.fired, shuffled: chance.correlation })
         })
         .collect();
     if features.is_empty() {
@@ -169,16 +169,16 @@ fn nearest(a: &Sae, b: &Sae, task: &Task) -> Result<Vec<f64>> {
 }
 
 /// The end of a token: its document, and the byte.
-type End = (Arc<str>, u64);
+type TokenEnd = (Arc<str>, u64);
 
 /// The codes of a dictionary at the positions of a text.
-struct Read {
+struct PositionCodes {
     codes: SparseCodes,
     /// End of the token at each position; None for those that were added.
-    ends: Vec<Option<End>>,
+    ends: Vec<Option<TokenEnd>>,
 }
 
-impl Read {
+impl PositionCodes {
     fn of(reading: TextReading, sae: &Sae, task: &Task) -> Result<Self> {
         let TextReading { model, text, options } = reading;
         let site = site_of(sae)?;
@@ -210,7 +210,7 @@ impl Read {
 }
 
 /// Returns the end of the token at a position of a row.
-fn end(row: &pack::Row, position: usize) -> Option<End> {
+fn end(row: &pack::Row, position: usize) -> Option<TokenEnd> {
     let span = row.spans.get(position).filter(|span| !span.is_empty())?;
     let stretch = row.stretches.iter().find(|stretch| stretch.positions.contains(&position))?;
     Some((stretch.origin.clone(), span.end))
@@ -218,8 +218,8 @@ fn end(row: &pack::Row, position: usize) -> Option<End> {
 
 /// Finds the positions of two readings at which both have read the same characters. Where several tokens end together,
 /// as those of one character do, it is the last.
-fn aligned(a: &[Option<End>], b: &[Option<End>]) -> (Vec<usize>, Vec<usize>) {
-    let places = |ends: &[Option<End>]| -> HashMap<End, usize> {
+fn aligned(a: &[Option<TokenEnd>], b: &[Option<TokenEnd>]) -> (Vec<usize>, Vec<usize>) {
+    let places = |ends: &[Option<TokenEnd>]| -> HashMap<TokenEnd, usize> {
         ends.iter().enumerate().filter_map(|(at, end)| Some((end.clone()?, at))).collect()
     };
     let ours = places(a);
@@ -259,9 +259,9 @@ fn largest(a: &SparseCodes, b: &SparseCodes, task: &Task) -> Result<Vec<Option<L
     let n = a.rows() as f64;
     let of_a = sums(a);
     let of_b = sums(b);
-    let spread = |sums: &Sums| (n * sums.squares - sums.sum * sums.sum).max(0.0).sqrt();
+    let spread = |sums: &CodeSums| (n * sums.squares - sums.sum * sums.sum).max(0.0).sqrt();
     let spreads: Vec<f64> = of_b.iter().map(spread).collect();
-    let best = |(products, own): (&[f64], &Sums)| -> Option<Largest> {
+    let best = |(products, own): (&[f64], &CodeSums)| -> Option<Largest> {
         let size = spread(own);
         let correlations =
             products.iter().zip(&of_b).zip(&spreads).enumerate().filter_map(|(other, ((product, sums), spread))| {
@@ -275,15 +275,15 @@ fn largest(a: &SparseCodes, b: &SparseCodes, task: &Task) -> Result<Vec<Option<L
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Sums {
+struct CodeSums {
     sum: f64,
     squares: f64,
     fired: usize,
 }
 
 /// Sums the codes of each feature.
-fn sums(codes: &SparseCodes) -> Vec<Sums> {
-    let mut sums = vec![Sums::default(); codes.d_sae()];
+fn sums(codes: &SparseCodes) -> Vec<CodeSums> {
+    let mut sums = vec![CodeSums::default(); codes.d_sae()];
     for (feature, code) in codes.features().iter().zip(codes.codes()) {
         let sum = &mut sums[*feature as usize];
         let code = f64::from(*code);
@@ -350,7 +350,7 @@ mod tests {
         // "to be or": one reads "to", " be", " or", the other "t", "o be", " ", "or", and another document before it.
         let mine: Arc<str> = "text 1".into();
         let other: Arc<str> = "text 0".into();
-        let ends = |document: &Arc<str>, ends: &[u64]| -> Vec<Option<End>> {
+        let ends = |document: &Arc<str>, ends: &[u64]| -> Vec<Option<TokenEnd>> {
             ends.iter().map(|end| Some((document.clone(), *end))).collect()
         };
         let a = [vec![None], ends(&mine, &[2, 5, 8])].concat();

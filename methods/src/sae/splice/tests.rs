@@ -1,6 +1,6 @@
 //! Tests of splicing: results in real families, and gradients.
 
-use std::path::Path;
+use kit::far;
 
 use super::*;
 use crate::base::access::{Access, Rules};
@@ -10,18 +10,12 @@ use crate::fixtures;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits};
-use crate::model::load::Loading;
+use crate::model::load::LoadSettings;
 use crate::model::site::select;
 use crate::sae::{About, Activation, Parts, Scaling, baselines};
-use crate::tensor::files::Tree;
-use crate::tensor::{DType, create, files};
+use crate::tensor::{DType, create};
 
 const SITE: &str = "resid_pre.1";
-
-fn far(a: &Tensor, b: &Tensor) -> f32 {
-    assert_eq!(a.dims(), b.dims());
-    (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
-}
 
 fn spliced(model: &Decoder, batch: &Batch, splice: Splice, site: &str) -> Result<Tensor> {
     let hook = splice.at(model.config(), site, None)?;
@@ -42,16 +36,12 @@ fn half(width: usize) -> Sae {
 #[test]
 fn logits_are_those_of_the_reference_on_every_family() {
     for family in ["gpt2", "gpt_neox", "llama", "gemma2"] {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models").join(family);
+        let folder = kit::fixture("models").join(family);
         let reads = Files::new(Access::new(&folder, &Rules::default()).unwrap(), false);
         let name = folder.display().to_string();
-        let model = Model::load(&reads, &name, &Loading::default(), &Task::default()).unwrap();
-        let opened = files::open(&reads, &folder.join("interventions.safetensors")).unwrap();
-        let Tree::Map(truth) = opened.read().unwrap() else { panic!("one tensor") };
-        let of = |name: &str| match &truth[name] {
-            Tree::Tensor(tensor) => tensor.clone(),
-            _ => panic!("{name} is no tensor"),
-        };
+        let model = Model::load(&reads, &name, &LoadSettings::default(), &Task::default()).unwrap();
+        let truth = kit::tensors(folder.join("interventions.safetensors"));
+        let of = |name: &str| truth[name].clone();
         let parts = Parts {
             encoder: of("sae1.W_enc").t().unwrap().contiguous().unwrap(),
             encoder_bias: Some(of("sae1.b_enc")),
@@ -67,11 +57,11 @@ fn logits_are_those_of_the_reference_on_every_family() {
         let sae = Sae::new(parts).unwrap();
         let ids = of("clean_ids").to_dtype(DType::U32).unwrap().to_vec2::<u32>().unwrap();
         let batch = Batch::new(ids).unwrap();
-        let found = spliced(&model.decoder, &batch, Splice::new(sae.clone(), Rest::Dropped), SITE).unwrap();
+        let found = spliced(&model.decoder, &batch, Splice::new(sae.clone(), ErrorTreatment::Dropped), SITE).unwrap();
         let gap = far(&found.squeeze(0).unwrap(), &of("splice_logits"));
         assert!(gap < 1e-4, "{family}: {gap}");
         let clean = model.decoder.logits(&batch, Vec::new(), &Task::default()).unwrap();
-        let kept = spliced(&model.decoder, &batch, Splice::new(sae, Rest::Kept), SITE).unwrap();
+        let kept = spliced(&model.decoder, &batch, Splice::new(sae, ErrorTreatment::Kept), SITE).unwrap();
         assert!(far(&kept, &clean) < 1e-4 && far(&found, &clean) > 1e-2, "{family}");
     }
 }
@@ -88,9 +78,9 @@ fn gradients_pass_through_the_dictionary_and_not_through_the_error() {
     };
     let clean = gradient(None);
     let whole = baselines::identity(16).unwrap();
-    assert!(far(&gradient(Some(Splice::new(whole, Rest::Dropped))), &clean) < 1e-5);
+    assert!(far(&gradient(Some(Splice::new(whole, ErrorTreatment::Dropped))), &clean) < 1e-5);
     // The value is the clean one, and half of the gradient came through the dictionary.
-    let kept = gradient(Some(Splice::new(half(16), Rest::Kept)));
+    let kept = gradient(Some(Splice::new(half(16), ErrorTreatment::Kept)));
     assert!(far(&kept, &clean.affine(0.5, 0.0).unwrap()) < 1e-5);
     assert!(far(&kept, &clean) > 1e-3);
 }
@@ -99,7 +89,7 @@ fn gradients_pass_through_the_dictionary_and_not_through_the_error() {
 fn what_is_not_meant_stays_as_it_is() {
     let (model, batch) = small();
     // Negative values are lost, which no norm makes up for.
-    let splice = || Splice::new(baselines::neurons_relu(16, None).unwrap(), Rest::Dropped);
+    let splice = || Splice::new(baselines::neurons_relu(16, None).unwrap(), ErrorTreatment::Dropped);
     let clean = model.logits(&batch, Vec::new(), &Task::default()).unwrap();
     let all = spliced(&model, &batch, splice(), "resid_post.1").unwrap();
     let gap = |a: &Tensor, b: &Tensor, row, column| {
@@ -122,11 +112,13 @@ fn what_is_not_meant_stays_as_it_is() {
 fn heads_are_read_together_and_widths_that_do_not_fit_are_refused() {
     let (model, batch) = small();
     let clean = model.logits(&batch, Vec::new(), &Task::default()).unwrap();
-    let joined = spliced(&model, &batch, Splice::new(baselines::identity(16).unwrap(), Rest::Dropped), "z.0").unwrap();
+    let joined =
+        spliced(&model, &batch, Splice::new(baselines::identity(16).unwrap(), ErrorTreatment::Dropped), "z.0").unwrap();
     assert!(far(&joined, &clean) < 1e-6);
-    let head = spliced(&model, &batch, Splice::new(baselines::identity(4).unwrap(), Rest::Dropped), "z.0.2").unwrap();
+    let head = spliced(&model, &batch, Splice::new(baselines::identity(4).unwrap(), ErrorTreatment::Dropped), "z.0.2")
+        .unwrap();
     assert!(far(&head, &clean) < 1e-6);
-    let wide = Splice::new(baselines::identity(20).unwrap(), Rest::Dropped);
+    let wide = Splice::new(baselines::identity(20).unwrap(), ErrorTreatment::Dropped);
     let error = spliced(&model, &batch, wide, "resid_post.0").unwrap_err();
     assert_eq!(error.message, "at `resid_post.0`: expected activations of width 20, found the shape [2, 5, 16]");
 }
@@ -142,7 +134,7 @@ fn a_transcoder_reads_one_site_and_writes_another() {
         places: ["mlp_in.0", "mlp_out.0"].map(|name| select(model.config(), name).unwrap()[0]).to_vec(),
         positions: None,
     };
-    let splice = Splice::new(transcoder, Rest::Dropped);
+    let splice = Splice::new(transcoder, ErrorTreatment::Dropped);
     let hooks = splice.clone().between(model.config(), "mlp_in.0", "mlp_out.0", None).unwrap();
     let cache = model.cache(&batch, ask(hooks), &Task::default()).unwrap();
     let read = cache.get("mlp_in.0").unwrap();

@@ -8,7 +8,7 @@ use super::{Fires, Reads, TranscoderLayer, Transcoders, Writes};
 use crate::base::Result;
 use crate::base::files::Files;
 use crate::err;
-use crate::tensor::files::{Named, safetensors};
+use crate::tensor::files::{NamedTensors, safetensors};
 use crate::tensor::{DType, Device, Tensor};
 
 impl Transcoders {
@@ -21,7 +21,7 @@ impl Transcoders {
         let mut written = Vec::new();
         for (number, layer) in self.layers.iter().enumerate() {
             for (name, tensors) in self.tensors(number, layer)? {
-                let named = Named { tensors, metadata: BTreeMap::new() };
+                let named = NamedTensors { tensors, metadata: BTreeMap::new() };
                 written.push(files.save(&folder.join(name), |file| safetensors::write(&named, file))?);
             }
         }

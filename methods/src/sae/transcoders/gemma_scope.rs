@@ -18,7 +18,7 @@ use crate::base::{Result, Task, json, memory};
 use crate::err;
 use crate::model::family::keys::Keys;
 use crate::sae::formats::{scope_model, scope_model_of};
-use crate::tensor::files::safetensors::Reader;
+use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::{DType, Tensor, elementwise};
 
 pub const CONFIG: &str = "config.json";
@@ -46,11 +46,12 @@ pub fn load(
     ignore: &[String],
     task: &Task,
 ) -> Result<Transcoders> {
-    let config = match files.names(folder).iter().any(|name| name == CONFIG) {
-        true => Some(files.text(&folder.join(CONFIG))?),
-        false => None,
+    let config = if files.names(folder).iter().any(|name| name == CONFIG) {
+        Some(files.text(&folder.join(CONFIG))?)
+    } else {
+        None
     };
-    let Said { model, skips } = said(config.as_deref(), place, ignore)?;
+    let GemmaScopeConfig { model, skips } = config_of(config.as_deref(), place, ignore)?;
     let layers = found.last().map_or(0, |last| last + 1);
     if let Some(missing) = (0..layers).find(|layer| !found.contains(layer)) {
         return Err(err!(
@@ -59,10 +60,10 @@ pub fn load(
             layers - 1
         ));
     }
-    let open = |layer: &usize| -> Result<Arc<Reader<Mmap>>> {
+    let open = |layer: &usize| -> Result<Arc<SafetensorsFile<Mmap>>> {
         let name = format!("{PARAMS}{layer}.safetensors");
         let map = files.map(&folder.join(&name))?;
-        let file = Reader::new(map).map_err(|e| e.within(&name))?;
+        let file = SafetensorsFile::new(map).map_err(|e| e.within(&name))?;
         check(&file, (*layer, layers), skips).map_err(|e| e.within(&name))?;
         Ok(Arc::new(file))
     };
@@ -79,19 +80,20 @@ pub fn load(
 }
 
 /// The description of the transcoders.
-struct Said {
+struct GemmaScopeConfig {
     model: Option<String>,
     /// Whether there is a linear connection from what is read to what is written, where that is said.
     skips: Option<bool>,
 }
 
 /// Reads what the config says; without one the folder has to say what it is, as for SAELens.
-fn said(config: Option<&str>, place: &str, ignore: &[String]) -> Result<Said> {
+fn config_of(config: Option<&str>, place: &str, ignore: &[String]) -> Result<GemmaScopeConfig> {
     let Some(config) = config else {
-        return match place.split(['/', '\\']).any(|part| part == FOLDER) {
-            true => Ok(Said { model: scope_model_of(place), skips: None }),
-            false => Err(err!(File, "expected {CONFIG} beside {PARAMS}0.safetensors, found none")
-                .hint("it says whether these are cross-layer transcoders; a folder below `clt` may be without it")),
+        return if place.split(['/', '\\']).any(|part| part == FOLDER) {
+            Ok(GemmaScopeConfig { model: scope_model_of(place), skips: None })
+        } else {
+            Err(err!(File, "expected {CONFIG} beside {PARAMS}0.safetensors, found none")
+                .hint("it says whether these are cross-layer transcoders; a folder below `clt` may be without it"))
         };
     };
     let config = json::read(config.as_bytes(), |e| err!(Format, "expected JSON, found: {e}").within(CONFIG))?;
@@ -113,11 +115,11 @@ fn said(config: Option<&str>, place: &str, ignore: &[String]) -> Result<Said> {
     let is_stated = keys.value("affine_connection").is_some();
     let skips = keys.flag("affine_connection", false)?;
     keys.finish_beside(&["l0", "width"], ignore).map_err(|e| e.within(CONFIG))?;
-    Ok(Said { model, skips: is_stated.then_some(skips) })
+    Ok(GemmaScopeConfig { model, skips: is_stated.then_some(skips) })
 }
 
 /// Refuses a file with other tensors, or of other shapes.
-fn check(file: &Reader<Mmap>, (layer, layers): (usize, usize), skips: Option<bool>) -> Result<()> {
+fn check(file: &SafetensorsFile<Mmap>, (layer, layers): (usize, usize), skips: Option<bool>) -> Result<()> {
     if let Some(stray) = file.names().find(|name| !TENSORS.contains(name)) {
         return Err(err!(Format, "found a tensor that such a transcoder does not have: `{stray}`")
             .hint("without it the transcoder would compute something else"));
@@ -153,7 +155,7 @@ fn check(file: &Reader<Mmap>, (layer, layers): (usize, usize), skips: Option<boo
     }
 }
 
-fn layer(file: Arc<Reader<Mmap>>, (layer, layers): (usize, usize)) -> Result<TranscoderLayer> {
+fn layer(file: Arc<SafetensorsFile<Mmap>>, (layer, layers): (usize, usize)) -> Result<TranscoderLayer> {
     let tensor = |name: &str| -> Result<Tensor> {
         let numbers: u128 = file.shape(name).unwrap_or(&[]).iter().map(|size| *size as u128).product();
         memory::check(4 * numbers, || format!("the tensor `{name}`"))?;
@@ -180,7 +182,11 @@ fn layer(file: Arc<Reader<Mmap>>, (layer, layers): (usize, usize)) -> Result<Tra
 }
 
 /// Refuses a decoder whose features write to layers before their own, by some of its rows.
-fn check_begins_at(file: &Reader<Mmap>, layer: usize, (features, layers, d): (usize, usize, usize)) -> Result<()> {
+fn check_begins_at(
+    file: &SafetensorsFile<Mmap>,
+    layer: usize,
+    (features, layers, d): (usize, usize, usize),
+) -> Result<()> {
     let step = features.div_ceil(LOOKED_AT).max(1);
     let looked: Vec<u32> = (0..features).step_by(step).map(|feature| feature as u32).collect();
     let rows = file.rows("w_dec", &looked, DType::F32)?.reshape((looked.len(), layers, d))?;

@@ -14,10 +14,10 @@ use crate::base::files::Files;
 use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::model::family::keys::Keys;
-use crate::model::hub::{self, Name, Settings};
+use crate::model::hub::{self, HubSettings, Name};
 use crate::sae::formats::{TopK, top_k, top_level};
 use crate::sae::releases;
-use crate::tensor::files::safetensors::Reader;
+use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::{DType, Tensor};
 
 pub const CONFIG: &str = "config.yaml";
@@ -32,7 +32,7 @@ crate::options! {
 }
 
 /// The description of the transcoders in a config.
-struct Said {
+struct TranscoderConfig {
     crosses: bool,
     reads: Reads,
     writes: Writes,
@@ -51,20 +51,20 @@ impl Transcoders {
         }
         let is_name = !source.starts_with(['.', '/', '~']);
         if is_name && let Some(name) = releases::on_hub(source)? {
-            return Self::from_hub(files, &Settings::from_env(), &name, options, task);
+            return Self::from_hub(files, &HubSettings::from_env(), &name, options, task);
         }
         let Some(name) = Name::parse(source).ok().filter(|_| is_name) else {
             let error = files.open(path).err();
             let error = error.unwrap_or_else(|| err!(File, "expected a folder of transcoders, found a file: {source}"));
             return Err(error.maybe_hint(Some("it has a config and a file for each layer".into())));
         };
-        Self::from_hub(files, &Settings::from_env(), &name, options, task).map_err(hub::nor_here)
+        Self::from_hub(files, &HubSettings::from_env(), &name, options, task).map_err(hub::nor_here)
     }
 
     /// Loads transcoders of a hub.
     pub fn from_hub(
         files: &Files,
-        settings: &Settings,
+        settings: &HubSettings,
         name: &Name,
         options: &TranscodersOptions,
         task: &Task,
@@ -74,13 +74,14 @@ impl Transcoders {
             let mine = listed.iter().filter(|path| path.strip_prefix(&inside).is_some_and(is_part));
             let all: BTreeSet<String> = mine.cloned().collect();
             let says = |name: &str| name == CONFIG || number(name, gemma_scope::PARAMS).is_some();
-            match all.iter().any(|path| path.strip_prefix(&inside).is_some_and(says)) {
-                true => Ok(all),
-                false => Err(err!(
+            if all.iter().any(|path| path.strip_prefix(&inside).is_some_and(says)) {
+                Ok(all)
+            } else {
+                Err(err!(
                     File,
                     "expected transcoders in {name}, found no {CONFIG} and no {}0.safetensors there",
                     gemma_scope::PARAMS
-                )),
+                ))
             }
         };
         let snapshot = hub::fetch_files(files, task, settings, name, &wanted)?;
@@ -114,7 +115,7 @@ fn folder(files: &Files, folder: &Path, place: &str, options: &TranscodersOption
     if !theirs.is_empty() && !names.iter().any(|name| name == CONFIG) {
         return gemma_scope::load(files, folder, (place, &theirs), &options.ignore, task);
     }
-    let said = said(&files.text(&folder.join(CONFIG))?, &options.ignore).map_err(|e| e.within(CONFIG))?;
+    let said = config_of(&files.text(&folder.join(CONFIG))?, &options.ignore).map_err(|e| e.within(CONFIG))?;
     let before = if said.crosses { "W_enc_" } else { "layer_" };
     let found = layers(&names, before);
     let Some(last) = found.last().copied() else {
@@ -130,19 +131,16 @@ fn folder(files: &Files, folder: &Path, place: &str, options: &TranscodersOption
     let mut layers = Vec::with_capacity(last + 1);
     for layer in 0..=last {
         task.check()?;
-        let open = |name: String| -> Result<Arc<Reader<Mmap>>> {
-            Ok(Arc::new(Reader::new(files.map(&folder.join(&name))?).map_err(|e| e.within(&name))?))
+        let open = |name: String| -> Result<Arc<SafetensorsFile<Mmap>>> {
+            Ok(Arc::new(SafetensorsFile::new(files.map(&folder.join(&name))?).map_err(|e| e.within(&name))?))
         };
-        let read = match said.crosses {
-            false => {
-                let file = open(format!("layer_{layer}.safetensors"))?;
-                Layer { encoder: file.clone(), decoder: file, after: String::new(), said: &said }.read(1)
-            }
-            true => {
-                let encoder = open(format!("W_enc_{layer}.safetensors"))?;
-                let decoder = open(format!("W_dec_{layer}.safetensors"))?;
-                Layer { encoder, decoder, after: format!("_{layer}"), said: &said }.read(last + 1 - layer)
-            }
+        let read = if said.crosses {
+            let encoder = open(format!("W_enc_{layer}.safetensors"))?;
+            let decoder = open(format!("W_dec_{layer}.safetensors"))?;
+            Layer { encoder, decoder, after: format!("_{layer}"), said: &said }.read(last + 1 - layer)
+        } else {
+            let file = open(format!("layer_{layer}.safetensors"))?;
+            Layer { encoder: file.clone(), decoder: file, after: String::new(), said: &said }.read(1)
         };
         layers.push(read.map_err(|e| e.within(format!("layer {layer}")))?);
         bar.advance(1);
@@ -150,7 +148,7 @@ fn folder(files: &Files, folder: &Path, place: &str, options: &TranscodersOption
     Ok(Transcoders { model: said.model, scan: said.scan, ..Transcoders::new(layers, said.reads, said.writes)? })
 }
 
-fn said(text: &str, ignore: &[String]) -> Result<Said> {
+fn config_of(text: &str, ignore: &[String]) -> Result<TranscoderConfig> {
     let config = top_level(text)?;
     let mut keys = Keys::new(&config)?;
     let unknown = |key: &str, found: Option<&str>, wanted: &str| {
@@ -186,23 +184,24 @@ fn said(text: &str, ignore: &[String]) -> Result<Said> {
     let model = keys.word("model_name")?.map(str::to_string);
     let scan = keys.word("scan")?.map(str::to_string);
     keys.finish_beside(&["repo_id", "subfolder", "revision", "transcoders"], ignore)?;
-    Ok(Said { crosses, reads, writes, top_k, model, scan })
+    Ok(TranscoderConfig { crosses, reads, writes, top_k, model, scan })
 }
 
 /// The files of one layer, and what follows the names of their tensors.
 struct Layer<'a> {
-    encoder: Arc<Reader<Mmap>>,
-    decoder: Arc<Reader<Mmap>>,
+    encoder: Arc<SafetensorsFile<Mmap>>,
+    decoder: Arc<SafetensorsFile<Mmap>>,
     after: String,
-    said: &'a Said,
+    said: &'a TranscoderConfig,
 }
 
 impl Layer<'_> {
     fn read(self, written: usize) -> Result<TranscoderLayer> {
         let named = |name: &str| format!("{name}{}", self.after);
-        let (threshold, skip) = match self.said.crosses {
-            true => (named("threshold"), None),
-            false => ("activation_function.threshold".to_string(), Some("W_skip")),
+        let (threshold, skip) = if self.said.crosses {
+            (named("threshold"), None)
+        } else {
+            ("activation_function.threshold".to_string(), Some("W_skip"))
         };
         let known = [named("W_enc"), named("b_enc"), named("W_dec"), named("b_dec"), threshold.clone()];
         for name in self.encoder.names().chain(self.decoder.names()) {

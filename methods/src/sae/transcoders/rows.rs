@@ -6,7 +6,7 @@ use std::sync::Arc;
 use memmap2::Mmap;
 
 use crate::base::{Result, memory};
-use crate::tensor::files::safetensors::Reader;
+use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::{DType, Tensor};
 
 /// The decoder of all features: `[features, written layers, d]`, in memory or in a file.
@@ -14,7 +14,7 @@ use crate::tensor::{DType, Tensor};
 pub enum DecoderRows {
     Held(Tensor),
     Mapped {
-        file: Arc<Reader<Mmap>>,
+        file: Arc<SafetensorsFile<Mmap>>,
         name: String,
         shape: [usize; 3],
         /// Number of layers that stand in a row of the file before the first that is written.

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
+use kit::{far, fixture};
+
 use super::*;
 use crate::base::Task;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::sae::load::LoadOptions;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
-use crate::tensor::{DType, Device};
-
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/graphs");
+use crate::tensor::Device;
 
 /// Makes files of which those below a folder may be written.
 fn files(folder: &Path) -> Files {
@@ -29,7 +29,7 @@ fn numbers(x: &Tensor) -> Vec<f32> {
 #[test]
 fn every_layout_is_written_and_read_again() {
     for (name, crosses) in [("gpt2-topk", false), ("llama-relu-skip", false), ("llama-clt-jumprelu", true)] {
-        let first = load(&Path::new(FIXTURES).join(name).join("transcoder"), &[]).unwrap();
+        let first = load(&fixture("graphs").join(name).join("transcoder"), &[]).unwrap();
         assert_eq!(first.crosses(), crosses, "{name}");
         let folder = tempfile::tempdir().unwrap();
         first.save(&files(folder.path()), folder.path()).unwrap();
@@ -48,7 +48,7 @@ fn every_layout_is_written_and_read_again() {
 
 #[test]
 fn one_by_one_they_have_the_codes_that_they_have_together() {
-    let loaded = |name: &str| load(&Path::new(FIXTURES).join(name).join("transcoder"), &[]).unwrap();
+    let loaded = |name: &str| load(&fixture("graphs").join(name).join("transcoder"), &[]).unwrap();
     let refused = loaded("gpt2-topk").one_by_one().unwrap_err().message;
     assert!(refused.contains("before its weights, which is no site"), "{refused}");
     for name in ["gpt2-relu", "llama-relu-skip", "llama-clt-jumprelu"] {
@@ -75,7 +75,7 @@ fn one_by_one_they_have_the_codes_that_they_have_together() {
 
 #[test]
 fn what_is_not_understood_is_refused_by_name() {
-    let from = Path::new(FIXTURES).join("gpt2-relu/transcoder");
+    let from = fixture("graphs/gpt2-relu/transcoder");
     let folder = tempfile::tempdir().unwrap();
     let copy = |name: &str| std::fs::copy(from.join(name), folder.path().join(name)).unwrap();
     copy("layer_0.safetensors");
@@ -145,9 +145,9 @@ fn transcoders_of_every_kind_are_in_a_set_what_they_are_alone() {
             let rows = layer.decoder.rows(&[0, 1, 2, 3, 4]).unwrap().squeeze(1).unwrap();
             let skip = x.matmul(&layer.skip.as_ref().unwrap().t().unwrap()).unwrap();
             let found = (codes.matmul(&rows).unwrap() + skip).unwrap();
-            let found = numbers(&found.broadcast_add(layer.decoder_bias.as_ref().unwrap()).unwrap());
-            let expected = numbers(&alone.reconstruct(&x).unwrap().to_dtype(DType::F32).unwrap());
-            let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let found = found.broadcast_add(layer.decoder_bias.as_ref().unwrap()).unwrap();
+            let expected = alone.reconstruct(&x).unwrap();
+            let worst = far(found, expected);
             assert!(worst < 1e-5, "{}: {worst}", kind.name());
         }
         assert!(fired > 4, "{}: {fired} codes", kind.name());
@@ -189,9 +189,7 @@ fn a_layer_of_a_saved_top_k_set_is_the_transcoder_that_it_was() {
     for (layer, alone) in saes.iter().enumerate() {
         let again = load(layer).unwrap();
         assert!(matches!(again.parts().activation, Activation::TopK(2)), "{}", again.parts().activation.name());
-        let found = again.reconstruct(&x).unwrap();
-        let expected = alone.reconstruct(&x).unwrap();
-        let worst = numbers(&found).iter().zip(numbers(&expected)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let worst = far(again.reconstruct(&x).unwrap(), alone.reconstruct(&x).unwrap());
         assert!(worst < 1e-5, "{layer}: {worst}");
     }
     // circuit-tracer's own top-k also keeps what is below 0, which a dictionary cannot be.

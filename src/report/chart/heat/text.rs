@@ -141,9 +141,10 @@ fn column_names(names: &[String], wide: usize, margin: usize, room: usize) -> Op
 fn bar(grid: &Grid, margin: usize, wide: usize, map: &ColourMap, screen: &Screen) -> Vec<String> {
     let steps = if screen.width < 50 { 8 } else { 20 };
     let value = |step: usize| map.value((step as f64 + 0.5) / steps as f64);
-    let colours: String = match screen.colour {
-        true => (0..steps).map(|step| screen.ink("█", map.colour(value(step)))).collect(),
-        false => (0..steps).step_by(wide.min(2)).map(|step| shade(value(step), wide.min(2), map)).collect(),
+    let colours: String = if screen.colour {
+        (0..steps).map(|step| screen.ink("█", map.colour(value(step)))).collect()
+    } else {
+        (0..steps).step_by(wide.min(2)).map(|step| shade(value(step), wide.min(2), map)).collect()
     };
     let ends = [number::digits(map.low(), 3), number::digits(map.high(), 3)];
     let used = screen::width(&ends[0]) + screen::width(&ends[1]) + steps + 4;

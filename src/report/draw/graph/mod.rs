@@ -94,9 +94,10 @@ impl<'a> Sheet<'a> {
         let size = if by_position { Size::in_columns(columns::count(view)) } else { Size::in_rows(view) };
         let texts: Vec<Text> = (0..view.boxes.len()).map(|at| Text::of(view, at, size, &names)).collect();
         let heights: Vec<f64> = texts.iter().map(Text::height).collect();
-        let placed = match by_position {
-            true => columns::placed(view, &heights, left + 20.0, size.width),
-            false => Placed::of(view, &heights, left, size.width),
+        let placed = if by_position {
+            columns::placed(view, &heights, left + 20.0, size.width)
+        } else {
+            Placed::of(view, &heights, left, size.width)
         };
         let weight = match (by_position, view.edges.len()) {
             (true, VERY_MANY..) => Weight::FAINT,

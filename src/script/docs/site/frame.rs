@@ -48,9 +48,10 @@ fn list(page: &Page, gathered: &Gathered, groups: &Groups) -> String {
         let item = |path: &String| {
             let link = places::link(&file, &places::file(path));
             let title = escape::text(&gathered.title(path));
-            match path == page.path {
-                true => format!("<li><a href=\"{link}\" aria-current=\"page\">{title}</a>{}</li>\n", headings(page)),
-                false => format!("<li><a href=\"{link}\">{title}</a></li>\n"),
+            if path == page.path {
+                format!("<li><a href=\"{link}\" aria-current=\"page\">{title}</a>{}</li>\n", headings(page))
+            } else {
+                format!("<li><a href=\"{link}\">{title}</a></li>\n")
             }
         };
         let items: String = paths.iter().map(item).collect();

@@ -95,10 +95,9 @@ fn written(gathered: &Gathered, described: &Docs, docs: &Docs) -> Site {
         let (title, inside, sections) = match content {
             Content::Page(text) => {
                 let link = |target: &str| {
-                    gathered.place(path, target).map(|place| match place.contains("://") {
-                        true => place,
-                        false => places::link(&file, &place),
-                    })
+                    gathered
+                        .place(path, target)
+                        .map(|place| if place.contains("://") { place } else { places::link(&file, &place) })
                 };
                 let sections = markdown::sections(text);
                 search::add(&mut index, &gathered.title(path), &file, &sections);

@@ -1,17 +1,12 @@
 //! `m.attention` and `m.attention_map`: the attention pattern of a head.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
-
 use super::names;
-use crate::base::{Grid, HeatText};
 use crate::model::cache::Cache;
 use crate::model::reading::attention;
 use crate::model::run::Ask;
 use crate::model::site::{NAME_ONE, Place, one_site};
-use crate::script::engine::options::{options, taken};
-use crate::script::engine::value::{Any, Fallible, Options};
-use crate::script::model::{AttentionOptions, InputOptions, Model};
+use crate::script::model::{AttentionOptions, InputOptions};
+use crate::script::prelude::*;
 
 /// Records the pattern of a head on one text, and returns it with the ids of the text.
 fn recorded(

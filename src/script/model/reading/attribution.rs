@@ -1,27 +1,12 @@
 //! `m.attribution`: direct logit attribution, and its parts.
 
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
 use super::names;
-use crate::base::options::Setting;
-use crate::base::{Cell, Grid, Result, Table};
-use crate::err;
 use crate::model::reading::attribution::{Attribution as Core, Target, attribute_texts, mean};
 use crate::model::tokens::TokenName;
-use crate::report::chart::Chart;
-use crate::report::json::number;
 use crate::report::picture::Picture;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::handle::handle;
-use crate::script::engine::options::options;
-use crate::script::engine::show::{mapped, saved};
-use crate::script::engine::value::{Any, Fallible, Options, from_json, given, plain};
-use crate::script::model::{AttributionOptions, InputOptions, Model};
+use crate::script::engine::value::plain;
+use crate::script::model::{AttributionOptions, InputOptions};
+use crate::script::prelude::*;
 
 #[derive(Clone)]
 pub struct Attribution(Arc<Split>);

@@ -1,17 +1,9 @@
 //! Readings of a fitted lens and of the logit lens on the same texts.
 
-use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
 use super::lens::Lens;
-use crate::base::Result;
 use crate::model::reading::fitted::LensKind;
 use crate::model::reading::lens::LOGIT_LENS;
-use crate::report::{Item, Screen};
-use crate::script::engine::handle::handle;
-use crate::script::engine::show::{mapped, saved};
-use crate::script::engine::value::Fallible;
+use crate::script::prelude::*;
 
 /// A fitted lens beside the logit lens, on the same texts.
 #[derive(Clone)]

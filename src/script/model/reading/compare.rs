@@ -1,25 +1,12 @@
 //! `m.compare`: the differences of two runs.
 
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
 use super::names;
-use crate::base::{Card, Grid, Result, Table};
-use crate::model::reading::compare::{Comparison as Core, Difference, compare as compared};
+use crate::model::reading::compare::{Difference, RunComparison as Core, compare as compared};
 use crate::model::run::Run as Recorded;
-use crate::report::chart::Chart;
-use crate::report::json::{number, numbers};
+use crate::report::json::numbers;
 use crate::report::picture::Picture;
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::handle::handle;
-use crate::script::engine::show::{mapped, saved};
-use crate::script::engine::value::Fallible;
-use crate::script::model::{Model, Run};
+use crate::script::model::Run;
+use crate::script::prelude::*;
 
 #[derive(Clone)]
 pub struct Comparison(Arc<Sides>);
@@ -50,9 +37,12 @@ impl Comparison {
 
 /// Labels each position: its token, or both tokens where the texts differ.
 fn columns(m: &Model, a: &[u32], b: &[u32]) -> Vec<String> {
-    let column = |(at, (a, b)): (usize, (&u32, &u32))| match a == b {
-        true => names::placed(m.core(), at, *a),
-        false => format!("{} / {}", names::placed(m.core(), at, *a), names::label(m.core(), *b)),
+    let column = |(at, (a, b)): (usize, (&u32, &u32))| {
+        if a == b {
+            names::placed(m.core(), at, *a)
+        } else {
+            format!("{} / {}", names::placed(m.core(), at, *a), names::label(m.core(), *b))
+        }
     };
     a.iter().zip(b).enumerate().map(column).collect()
 }

@@ -1,29 +1,14 @@
 //! A fitted lens, how it reads, and its parts.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
-use serde_json::{Value, json};
-
 use super::both_lenses::BothLenses;
 use super::lens::Lens;
-use crate::base::options::Setting;
-use crate::base::{Card, Cell, Result};
-use crate::err;
 use crate::model::reading::fitted::{self as core, LensKind};
 use crate::model::reading::lens::{LOGIT_LENS, LensOptions};
 use crate::model::tokens::TokenName;
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::options::options;
-use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Any, Fallible, Int, Options, from_json, given, plain};
+use crate::script::engine::value::plain;
 use crate::script::model::look::places;
-use crate::script::model::{Cache, InputOptions, Model};
-use crate::tensor::Tensor;
+use crate::script::model::{Cache, InputOptions};
+use crate::script::prelude::*;
 
 /// A fitted lens.
 #[derive(Clone)]

@@ -1,20 +1,10 @@
 //! `m.jacobian_lens` and `m.tuned_lens`: lenses are fitted, judged and loaded.
 
-use std::path::Path;
-
-use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
-
 use super::fitted::FittedLens;
-use crate::base::{Result, Table};
-use crate::data::Text;
 use crate::data::pack::gathered;
 use crate::model::reading::fitted::{self as core, JacobianLensOptions, JudgeLensOptions, LensKind, TunedLensOptions};
-use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Options};
-use crate::script::model::Model;
 use crate::script::model::input::texts;
+use crate::script::prelude::*;
 
 /// Reads the first tokens of the first prompts of an argument.
 fn prompts(ctx: &NativeCallContext, m: &Model, x: &Dynamic, (context, most): (usize, usize)) -> Result<Vec<Vec<u32>>> {

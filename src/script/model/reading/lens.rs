@@ -1,29 +1,14 @@
 //! `m.lens`: the logit lens, and its parts.
 
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
 use super::names;
-use crate::base::{Cell, Grid, Result, Table, names::suggestion};
-use crate::err;
+use crate::base::names::suggestion;
 use crate::model::reading::lens::{self as core, Guess, LensReading};
 use crate::model::site::{NAME_ONE, one_site};
-use crate::report::chart::Chart;
-use crate::report::json::number;
 use crate::report::picture::Picture;
-use crate::report::symbols::count;
 use crate::report::terminal::screen;
-use crate::report::{Item, Screen};
-use crate::script::engine::handle::handle;
-use crate::script::engine::options::options;
-use crate::script::engine::show::{mapped, saved};
-use crate::script::engine::value::{Any, Fallible, Int, Options, from_json, given};
 use crate::script::model::look::places;
-use crate::script::model::{Input, InputOptions, LensOptions, Model};
-use crate::tensor::Tensor;
+use crate::script::model::{Input, InputOptions, LensOptions};
+use crate::script::prelude::*;
 
 #[derive(Clone)]
 pub struct Lens(Arc<Seen>);
@@ -317,9 +302,10 @@ pub mod parts {
     pub fn guesses(lens: &mut Lens, site: &str) -> Fallible<Dynamic> {
         let reading = lens.reading(site)?;
         let texts = 0..lens.0.texts.len();
-        Ok(match lens.0.several {
-            true => Dynamic::from_array(texts.map(|text| from_json(lens.guesses(reading, text))).collect()),
-            false => from_json(lens.guesses(reading, 0)),
+        Ok(if lens.0.several {
+            Dynamic::from_array(texts.map(|text| from_json(lens.guesses(reading, text))).collect())
+        } else {
+            from_json(lens.guesses(reading, 0))
         })
     }
 

@@ -1,24 +1,10 @@
 //! `m.verify`: a model's activations beside those that another program recorded, or that candle computes.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
-use serde_json::{Value, json};
-
-use crate::base::{Result, Table};
 use crate::model::batch::Batch;
 use crate::model::reading::second_opinion::{self, Sources};
-use crate::model::reading::verify::{Compared, Dump, Verification as Core};
-use crate::report::json::number;
-use crate::report::symbols::count;
-use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
-use crate::script::engine::handle::handle;
-use crate::script::engine::show::{mapped, saved};
-use crate::script::engine::value::{Any, Fallible};
-use crate::script::model::{InputOptions, Model};
+use crate::model::reading::verify::{ComparedActivation, Dump, Verification as Core};
+use crate::script::model::InputOptions;
+use crate::script::prelude::*;
 
 /// A model's activations beside those of a dump, or of another implementation.
 #[derive(Clone)]
@@ -51,7 +37,7 @@ impl Item for Verification {
     }
 
     fn data(&self) -> Result<Value> {
-        let compared = |one: &Compared| {
+        let compared = |one: &ComparedActivation| {
             let mut found = json!({
                 "activation": one.name,
                 "theirs": number(one.theirs),

@@ -1,17 +1,10 @@
 //! Data that scripts train on: texts, ids with their targets, or a function that makes them.
 
-use rhai::{Array, Dynamic, FnPtr, Map};
-
-use crate::base::options::{Plain, Setting};
-use crate::base::{Error, Result, Task};
-use crate::data::Text;
-use crate::err;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::train::{Batches, Examples, HeldOut, Tables, TrainOptions};
-use crate::script::engine::calls::Calls;
-use crate::script::engine::options::options;
-use crate::script::engine::value::{Given, given, handle};
-use crate::tensor::{DType, Tensor, dtype};
+use crate::script::engine::value::handle;
+use crate::script::prelude::*;
+use crate::tensor::{DType, dtype};
 
 /// Data that a script gives as an option, as it gave them.
 #[derive(Clone)]
@@ -153,9 +146,10 @@ fn ids(given: &Given) -> Result<Vec<Vec<u32>>> {
         }
         return rows(dtype::cast(&tensor, DType::I64)?.to_vec2::<i64>()?);
     }
-    match given.value().is::<Array>() {
-        true => rows(given.elements().iter().map(Given::integers).collect::<Result<_>>()?),
-        false => Err(given.refuse("a tensor of ids [rows, pos] or an array of arrays of ids")),
+    if given.value().is::<Array>() {
+        rows(given.elements().iter().map(Given::integers).collect::<Result<_>>()?)
+    } else {
+        Err(given.refuse("a tensor of ids [rows, pos] or an array of arrays of ids"))
     }
 }
 
@@ -168,9 +162,10 @@ fn numbers(given: &Given) -> Result<Vec<Vec<f32>>> {
         return Ok(dtype::cast(&tensor, DType::F32)?.to_vec2::<f32>()?);
     }
     let row = |given: &Given| Ok(given.numbers()?.into_iter().map(|x| x as f32).collect());
-    match given.value().is::<Array>() {
-        true => given.elements().iter().map(row).collect(),
-        false => Err(given.refuse("a tensor [rows, pos] or an array of arrays of numbers")),
+    if given.value().is::<Array>() {
+        given.elements().iter().map(row).collect()
+    } else {
+        Err(given.refuse("a tensor [rows, pos] or an array of arrays of numbers"))
     }
 }
 

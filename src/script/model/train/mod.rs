@@ -2,20 +2,13 @@
 
 mod data;
 
-use rhai::plugin::*;
-use rhai::{Dynamic, Map, NativeCallContext};
-
+use super::TrainOptions;
 use super::load::NewTokenizer;
-use super::{Model, TrainOptions};
-use crate::base::{Error, Result, Table, Task};
-use crate::err;
 use crate::model::init;
 use crate::model::train::{self, Trainee, TrainingData};
-use crate::report::chart::{Axis, Chart, Series};
-use crate::script::engine::calls::Calls;
-use crate::script::engine::env::{Env, env};
-use crate::script::engine::options::options;
-use crate::script::engine::value::{Any, Fallible, Options, given, json};
+use crate::report::chart::{Axis, Series};
+use crate::script::engine::value::json;
+use crate::script::prelude::*;
 use data::DataReader;
 
 pub use data::HeldData;
@@ -26,11 +19,12 @@ fn trainee(value: &Dynamic) -> Result<Trainee> {
         model.core().decoder.check_keeps_none("training").map_err(|e| Error { about: Some("config".into()), ..e })?;
         return Ok(Trainee::Model(model.core().clone()));
     }
-    match value.is::<Map>() {
-        true => init::described(&json(value, &Task::default())?)
+    if value.is::<Map>() {
+        init::described(&json(value, &Task::default())?)
             .map(|described| Trainee::New(described.into()))
-            .map_err(|e| e.about("config")),
-        false => Err(given("config", value).refuse("a map or a model")),
+            .map_err(|e| e.about("config"))
+    } else {
+        Err(given("config", value).refuse("a map or a model"))
     }
 }
 

@@ -1,9 +1,9 @@
 //! A language model behind an OpenAI-compatible address.
 
 mod chat;
-mod connected;
-mod kept;
-pub mod listed;
+mod connection;
+mod exchanges;
+pub mod listing;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +13,7 @@ use super::{is_here, named};
 use crate::base::Result;
 use crate::err;
 
-pub use connected::Connected;
+pub use connection::EndpointConnection;
 
 /// The variable whose value is sent as the key, unless an endpoint names another one.
 const KEY: &str = "MICROTOME_ENDPOINT_KEY";

@@ -1,10 +1,11 @@
 //! Endpoints on loopback: slow, busy, refusing, lying, and gone half-way.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufReader, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+use kit::http::{Request, answer, serve};
 
 use super::*;
 use crate::base::access::{Access, Rules};
@@ -13,46 +14,37 @@ use crate::base::{Error, Kind, Result, Task};
 
 /// The server's answer to a request.
 enum Act {
-    Send(String),
+    Send(Vec<u8>),
     /// A beginning, after which the server closes.
-    Cut(String),
+    Cut(Vec<u8>),
     /// An open connection on which nothing is sent.
     Stall,
 }
 
-struct Server {
+struct ChatServer {
     address: String,
     asked: Arc<AtomicUsize>,
 }
 
-impl Server {
-    /// Starts a server; `act` is given the number of the request, and its head and body.
-    fn new(act: impl Fn(usize, &str) -> Act + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://127.0.0.1:{}/v1", listener.local_addr().unwrap().port());
+impl ChatServer {
+    /// Starts a server; `act` is given the number of the request, and the request.
+    fn new(act: impl Fn(usize, &Request) -> Act + Send + Sync + 'static) -> Self {
         let asked = Arc::new(AtomicUsize::new(0));
         let act = Arc::new(act);
         let counter = asked.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let counter = counter.clone();
-                let act = act.clone();
-                std::thread::spawn(move || {
-                    let mut stream = stream;
-                    let Some(request) = request(&mut stream) else { return };
-                    let text = match act(counter.fetch_add(1, Ordering::SeqCst), &request) {
-                        Act::Send(text) | Act::Cut(text) => text,
-                        Act::Stall => {
-                            std::thread::sleep(Duration::from_secs(60));
-                            return;
-                        }
-                    };
-                    // The client may be gone.
-                    let _sent = stream.write_all(text.as_bytes());
-                });
-            }
+        let port = serve(move |mut stream| {
+            let Some(request) = Request::read(&mut BufReader::new(&stream)) else { return };
+            let bytes = match act(counter.fetch_add(1, Ordering::SeqCst), &request) {
+                Act::Send(bytes) | Act::Cut(bytes) => bytes,
+                Act::Stall => {
+                    std::thread::sleep(Duration::from_secs(60));
+                    return;
+                }
+            };
+            // The client may be gone.
+            let _sent = stream.write_all(&bytes);
         });
-        Self { address, asked }
+        Self { address: format!("http://127.0.0.1:{port}/v1"), asked }
     }
 
     fn asked(&self) -> usize {
@@ -60,47 +52,28 @@ impl Server {
     }
 }
 
-fn request(stream: &mut TcpStream) -> Option<String> {
-    let mut all = Vec::new();
-    let mut part = [0; 4096];
-    loop {
-        let text = String::from_utf8_lossy(&all).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length =
-                head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-            if body.len() >= length.unwrap_or(0) {
-                return Some(text);
-            }
-        }
-        match stream.read(&mut part).ok()? {
-            0 => return None,
-            read => all.extend_from_slice(&part[..read]),
-        }
-    }
-}
-
-fn with_status(status: &str, headers: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+fn with_status(status: &str, headers: &[(&str, &str)], body: &str) -> Act {
+    Act::Send(answer(status, headers, body.as_bytes()))
 }
 
 fn said(text: &str) -> Act {
     let body = serde_json::json!({ "choices": [{ "message": { "content": text } }], "usage": { "total_tokens": 100 } });
-    Act::Send(with_status("200 OK", "", &body.to_string()))
+    with_status("200 OK", &[], &body.to_string())
 }
 
 /// Answers with the last word of the question.
-fn echo(request: &str) -> Act {
-    let body: serde_json::Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+fn echo(request: &Request) -> Act {
+    let body = request.json();
     let messages = body["messages"].as_array().unwrap();
     said(messages.last().unwrap()["content"].as_str().unwrap())
 }
 
 /// A cache of its own, and rules that allow this machine.
-struct Place {
+struct TestCache {
     folder: tempfile::TempDir,
 }
 
-impl Place {
+impl TestCache {
     fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
@@ -126,7 +99,7 @@ impl Place {
         let cache = self.folder.path().join("cache");
         let question = |n| Question { system: "Repeat.".into(), user: format!("word {n}"), tokens: 50, chances: true };
         let questions: Vec<Question> = (0..count).map(question).collect();
-        Connected::new(&endpoint, &access, Some(&cache)).unwrap().answers(&questions, task)
+        EndpointConnection::new(&endpoint, &access, Some(&cache)).unwrap().answers(&questions, task)
     }
 
     /// Returns all that was written.
@@ -150,11 +123,11 @@ fn once() -> EndpointOptions {
 #[test]
 fn answers_come_in_the_order_of_their_questions_and_are_kept() {
     // Later questions are answered earlier.
-    let server = Server::new(|number, request| {
+    let server = ChatServer::new(|number, request| {
         std::thread::sleep(Duration::from_millis(40_u64.saturating_sub(number as u64 * 2)));
         echo(request)
     });
-    let place = Place::new();
+    let place = TestCache::new();
     let expected: Vec<String> = (0..20).map(|n| format!("word {n}")).collect();
     assert_eq!(texts(&place.ask(&server.address, once(), 20).unwrap()), expected);
     assert_eq!((server.asked(), place.kept().len()), (20, 20));
@@ -175,81 +148,81 @@ fn no_more_than_so_many_are_asked_at_once() {
     let most = Arc::new(AtomicUsize::new(0));
     let counter = now;
     let highest = most.clone();
-    let server = Server::new(move |_, request| {
+    let server = ChatServer::new(move |_, request| {
         highest.fetch_max(counter.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(15));
         counter.fetch_sub(1, Ordering::SeqCst);
         echo(request)
     });
-    Place::new().ask(&server.address, EndpointOptions { parallel: 3, ..once() }, 18).unwrap();
+    TestCache::new().ask(&server.address, EndpointOptions { parallel: 3, ..once() }, 18).unwrap();
     assert_eq!(most.load(Ordering::SeqCst), 3);
 }
 
 #[test]
 fn a_busy_server_is_asked_again_when_it_says() {
-    let server = Server::new(|number, request| match number {
-        0 => Act::Send(with_status("429 Too Many", "Retry-After: 1\r\n", "")),
-        1 => Act::Send(with_status("503 Busy", "Retry-After: 0\r\n", "")),
+    let server = ChatServer::new(|number, request| match number {
+        0 => with_status("429 Too Many", &[("Retry-After", "1")], ""),
+        1 => with_status("503 Busy", &[("Retry-After", "0")], ""),
         _ => echo(request),
     });
     let since = Instant::now();
-    let found = Place::new().ask(&server.address, EndpointOptions::default(), 1).unwrap();
+    let found = TestCache::new().ask(&server.address, EndpointOptions::default(), 1).unwrap();
     assert_eq!((texts(&found), server.asked()), (vec!["word 0".to_string()], 3));
     assert!(since.elapsed() >= Duration::from_secs(1));
     // A wait of days is none.
-    let server = Server::new(|_, _| Act::Send(with_status("429 Too Many", "Retry-After: 99999\r\n", "")));
-    let error = Place::new().ask(&server.address, EndpointOptions::default(), 1).unwrap_err();
+    let server = ChatServer::new(|_, _| with_status("429 Too Many", &[("Retry-After", "99999")], ""));
+    let error = TestCache::new().ask(&server.address, EndpointOptions::default(), 1).unwrap_err();
     assert!(error.message.ends_with("asks to be left alone for 99999 seconds"), "{error}");
-    let server = Server::new(|_, _| Act::Send(with_status("429 Too Many", "Retry-After: 0\r\n", "slowly")));
-    let error = Place::new().ask(&server.address, EndpointOptions { retries: 2, ..once() }, 1).unwrap_err();
+    let server = ChatServer::new(|_, _| with_status("429 Too Many", &[("Retry-After", "0")], "slowly"));
+    let error = TestCache::new().ask(&server.address, EndpointOptions { retries: 2, ..once() }, 1).unwrap_err();
     assert_eq!((server.asked(), error.message.ends_with("answered 429: slowly")), (3, true));
 }
 
 #[test]
 fn what_was_paid_for_is_kept_when_the_server_dies() {
-    let server = Server::new(|number, request| match number {
+    let server = ChatServer::new(|number, request| match number {
         0..7 => echo(request),
         _ => Act::Cut("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"choices\"".into()),
     });
-    let place = Place::new();
+    let place = TestCache::new();
     let error = place.ask(&server.address, EndpointOptions { parallel: 1, ..once() }, 20).unwrap_err();
     assert_eq!((error.kind, place.kept().len()), (Kind::Network, 7));
     assert!(error.hint.unwrap().ends_with("7 of 20 answers are kept, and the next call asks for the others only"));
     // It is back at another time: only the others are asked.
     let asked = server.asked();
     assert!(place.ask(&server.address, once(), 7).is_ok() && asked == 8 && server.asked() == 0);
-    let gone = Place::new().ask("http://127.0.0.1:1/v1", once(), 1).unwrap_err();
+    let gone = TestCache::new().ask("http://127.0.0.1:1/v1", once(), 1).unwrap_err();
     assert_eq!(gone.kind, Kind::Network);
 }
 
 #[test]
 fn refusals_say_what_to_do_and_end_the_work() {
     for (status, hint) in [("401 No", "it wants a key: set MICROTOME_ENDPOINT_KEY"), ("403 No", "it wants a key")] {
-        let server = Server::new(move |_, _| Act::Send(with_status(status, "", "go away")));
-        let error = Place::new().ask(&server.address, EndpointOptions { parallel: 2, ..once() }, 50).unwrap_err();
+        let server = ChatServer::new(move |_, _| with_status(status, &[], "go away"));
+        let error = TestCache::new().ask(&server.address, EndpointOptions { parallel: 2, ..once() }, 50).unwrap_err();
         assert!(error.hint.unwrap().starts_with(hint) && server.asked() <= 2);
     }
-    let server = Server::new(|_, _| Act::Send(with_status("400 No", "", "unknown field logprobs")));
-    let error = Place::new().ask(&server.address, once(), 1).unwrap_err();
+    let server = ChatServer::new(|_, _| with_status("400 No", &[], "unknown field logprobs"));
+    let error = TestCache::new().ask(&server.address, once(), 1).unwrap_err();
     assert!(error.hint.unwrap().contains("logprobs: false"));
     // A redirection is not followed: the question and the key are for this server.
-    let server = Server::new(|_, _| Act::Send(with_status("307 There", "Location: http://elsewhere.invalid/\r\n", "")));
-    assert!(Place::new().ask(&server.address, once(), 1).unwrap_err().message.contains("answered 307"));
+    let server = ChatServer::new(|_, _| with_status("307 There", &[("Location", "http://elsewhere.invalid/")], ""));
+    assert!(TestCache::new().ask(&server.address, once(), 1).unwrap_err().message.contains("answered 307"));
 }
 
 #[test]
 fn answers_that_are_none_fail_one_by_one_and_alike_when_repeated() {
-    let server = Server::new(|_, request| {
-        let ok = |body: &str| Act::Send(with_status("200 OK", "", body));
+    let server = ChatServer::new(|_, request| {
+        let ok = |body: &str| with_status("200 OK", &[], body);
         match request {
-            r if r.contains("word 0") => ok("{}"),
-            r if r.contains("word 1") => ok("<html><script>alert(1)</script>"),
-            r if r.contains("word 2") => ok(r#"{"choices": [{"message": {"content": 3}}]}"#),
-            r if r.contains("word 3") => ok(r#"{"choices": [{"logprobs": NaN}]}"#),
+            r if r.says("word 0") => ok("{}"),
+            r if r.says("word 1") => ok("<html><script>alert(1)</script>"),
+            r if r.says("word 2") => ok(r#"{"choices": [{"message": {"content": 3}}]}"#),
+            r if r.says("word 3") => ok(r#"{"choices": [{"logprobs": NaN}]}"#),
             r => echo(r),
         }
     });
-    let place = Place::new();
+    let place = TestCache::new();
     let first = place.ask(&server.address, once(), 6).unwrap();
     assert_eq!(first.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, false, false, false, true, true]);
     assert!(first[0].as_ref().unwrap_err().message.starts_with("expected an answer in `choices[0].message.content`"));
@@ -265,21 +238,21 @@ fn probabilities_are_read_and_those_that_are_none_left_out() {
     let body = format!(
         r#"{{"choices": [{{"message": {{"content": "1"}}, "logprobs": {{"content": [{{"token": "1", "logprob": -0.5, "top_logprobs": {top}}}]}}}}]}}"#
     );
-    let server = Server::new(move |_, request| {
-        assert!(request.contains("\"top_logprobs\":15"));
-        Act::Send(with_status("200 OK", "", &body))
+    let server = ChatServer::new(move |_, request| {
+        assert!(request.says("\"top_logprobs\":15"));
+        with_status("200 OK", &[], &body)
     });
-    let found = Place::new().ask(&server.address, once(), 1).unwrap().remove(0).unwrap();
+    let found = TestCache::new().ask(&server.address, once(), 1).unwrap().remove(0).unwrap();
     assert_eq!((found.chances[0].token.as_str(), found.chances[0].top.clone()), ("1", vec![("1".into(), -0.5)]));
-    let server = Server::new(|_, request| if request.contains("logprobs") { Act::Stall } else { echo(request) });
-    assert!(Place::new().ask(&server.address, EndpointOptions { logprobs: false, ..once() }, 1).is_ok());
+    let server = ChatServer::new(|_, request| if request.says("logprobs") { Act::Stall } else { echo(request) });
+    assert!(TestCache::new().ask(&server.address, EndpointOptions { logprobs: false, ..once() }, 1).is_ok());
 }
 
 #[test]
 fn a_budget_ends_the_work_before_it_is_exceeded() {
     // Each exchange says that it took 100 tokens; 50 are set aside for an answer, and some for the question.
-    let server = Server::new(|_, request| echo(request));
-    let place = Place::new();
+    let server = ChatServer::new(|_, request| echo(request));
+    let place = TestCache::new();
     let options = EndpointOptions { budget: Some(470), parallel: 1, ..once() };
     let error = place.ask(&server.address, options.clone(), 20).unwrap_err();
     assert!(error.message.starts_with("expected 20 questions to take at most 470 tokens"), "{error}");
@@ -288,13 +261,13 @@ fn a_budget_ends_the_work_before_it_is_exceeded() {
     place.ask(&server.address, options, 20).unwrap_err();
     assert_eq!(place.kept().len(), 10);
     let small = EndpointOptions { budget: Some(1), ..once() };
-    assert!(Place::new().ask(&server.address, small, 1).is_err() && server.asked() == 5);
+    assert!(TestCache::new().ask(&server.address, small, 1).is_err() && server.asked() == 5);
 }
 
 #[test]
 fn an_interruption_waits_for_no_answer() {
-    let server = Server::new(|number, request| if number < 3 { echo(request) } else { Act::Stall });
-    let place = Place::new();
+    let server = ChatServer::new(|number, request| if number < 3 { echo(request) } else { Act::Stall });
+    let place = TestCache::new();
     let task = Task::default();
     let flag = task.flag().clone();
     let asked = server.asked.clone();
@@ -317,8 +290,8 @@ fn an_interruption_waits_for_no_answer() {
 
 #[test]
 fn an_interruption_does_not_wait_until_a_busy_server_may_be_asked_again() {
-    let server = Server::new(|_, _| Act::Send(with_status("429 Too Many Requests", "Retry-After: 60\r\n", "")));
-    let place = Place::new();
+    let server = ChatServer::new(|_, _| with_status("429 Too Many Requests", &[("Retry-After", "60")], ""));
+    let place = TestCache::new();
     let task = Task::default();
     let flag = task.flag().clone();
     let asked = server.asked.clone();
@@ -342,12 +315,14 @@ fn keys_go_to_the_server_and_nowhere_else() {
     const SECRET: &str = "sk-secret-of-the-tests";
     // SAFETY: no other thread reads these names.
     unsafe { std::env::set_var("MICROTOME_TEST_KEY", SECRET) };
-    let server = Server::new(|number, request| match request.contains(&format!("Bearer {SECRET}")) {
-        true if number == 0 => said(&format!("your key is {SECRET}")),
-        true => Act::Send(with_status("403 No", "", &format!("wrong key: {SECRET}"))),
-        false => Act::Send(with_status("401 No", "", "")),
+    let server = ChatServer::new(|number, request| {
+        match request.header("authorization") == Some(format!("Bearer {SECRET}").as_str()) {
+            true if number == 0 => said(&format!("your key is {SECRET}")),
+            true => with_status("403 No", &[], &format!("wrong key: {SECRET}")),
+            false => with_status("401 No", &[], ""),
+        }
     });
-    let place = Place::new();
+    let place = TestCache::new();
     let options = EndpointOptions { key: "MICROTOME_TEST_KEY".into(), parallel: 1, ..once() };
     let error = place.ask(&server.address, options.clone(), 2).unwrap_err();
     assert!(error.message.ends_with("answered 403: wrong key: <key>"), "{error}");
@@ -365,10 +340,10 @@ fn keys_go_to_the_server_and_nowhere_else() {
 
 #[test]
 fn an_endpoint_has_an_address_that_may_be_asked() {
-    let place = Place::new();
+    let place = TestCache::new();
     let endpoint = Endpoint::new("http://127.0.0.1:9/v1", EndpointOptions::default()).unwrap();
     let access = place.access(&[]);
-    let connected = Connected::new(&endpoint, &access, None).unwrap();
+    let connected = EndpointConnection::new(&endpoint, &access, None).unwrap();
     assert_eq!(connected.answer("?", &Task::default()).unwrap_err().kind, Kind::Access);
     for wrong in ["here", "file:///etc", "data:text"] {
         assert!(Endpoint::new(wrong, EndpointOptions::default()).unwrap_err().message.contains("such as"), "{wrong}");
@@ -382,8 +357,8 @@ fn an_endpoint_has_an_address_that_may_be_asked() {
 
 #[test]
 fn a_damaged_exchange_is_named() {
-    let server = Server::new(|_, request| echo(request));
-    let place = Place::new();
+    let server = ChatServer::new(|_, request| echo(request));
+    let place = TestCache::new();
     place.ask(&server.address, once(), 1).unwrap();
     let mut files = walkdir::WalkDir::new(place.folder.path()).into_iter().flatten();
     let kept = files.find(|f| f.path().extension().is_some_and(|e| e == "json")).unwrap();

@@ -87,10 +87,7 @@ impl HttpService for Connection {
 fn most(answer: &http::response::Parts) -> u64 {
     let told = answer.headers.get(http::header::CONTENT_LENGTH);
     let told = told.and_then(|length| length.to_str().ok()?.parse().ok());
-    match answer.status.is_success() {
-        true => told.unwrap_or(UNTOLD),
-        false => told.unwrap_or(ABOUT_FAILURE).min(ABOUT_FAILURE),
-    }
+    if answer.status.is_success() { told.unwrap_or(UNTOLD) } else { told.unwrap_or(ABOUT_FAILURE).min(ABOUT_FAILURE) }
 }
 
 /// Returns the error of a request with its kind, which decides whether it is tried again: connections that failed or
@@ -111,7 +108,7 @@ pub fn ours(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
 }
 
 /// Returns an error and its cause, on one line.
-pub fn told(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn error_and_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let text = match error.source() {
         Some(source) => source.to_string(),
         None => error.to_string(),
@@ -161,7 +158,8 @@ fn within(access: &Access) -> redirect::Policy {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::TcpListener;
+
+    use kit::http::serve;
 
     use super::*;
     use crate::base::access::Rules;
@@ -170,22 +168,17 @@ mod tests {
     /// Answers each connection with `head`, and then with as much of `body` as is taken, `times` times. Gives back its address.
     fn server(head: String, body: &[u8], times: usize) -> String {
         let body = body.to_vec();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        std::thread::spawn(move || {
-            for connection in listener.incoming() {
-                let mut connection = connection.unwrap();
-                let mut asked = [0; 4096];
-                let _asked = connection.read(&mut asked);
-                let _sent = connection.write_all(head.as_bytes());
-                for _ in 0..times {
-                    if connection.write_all(&body).is_err() {
-                        break;
-                    }
+        let port = serve(move |mut connection| {
+            let mut asked = [0; 4096];
+            let _asked = connection.read(&mut asked);
+            let _sent = connection.write_all(head.as_bytes());
+            for _ in 0..times {
+                if connection.write_all(&body).is_err() {
+                    break;
                 }
             }
         });
-        address
+        format!("http://127.0.0.1:{port}")
     }
 
     /// Returns the body of the answer to a signed request.

@@ -37,7 +37,7 @@ pub fn is_remote(path: &Path) -> bool {
 pub type Show<'a> = dyn FnMut(usize, &[u8], u64) -> Result<()> + 'a;
 
 /// A folder in a bucket.
-pub struct Remote {
+pub struct BucketFolder {
     store: Box<dyn ObjectStore>,
     /// The connections live in it. Whoever asks waits for the answer.
     runtime: Mutex<Option<Runtime>>,
@@ -48,7 +48,7 @@ pub struct Remote {
 }
 
 /// A small file, and which of its versions it is.
-pub struct Found {
+pub struct VersionedFile {
     pub bytes: Vec<u8>,
     pub version: Version,
 }
@@ -58,12 +58,12 @@ pub struct Version(UpdateVersion);
 
 /// The size and the hash of what was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
+pub struct WrittenFile {
     pub bytes: u64,
     pub sha256: String,
 }
 
-impl Remote {
+impl BucketFolder {
     /// Makes the folder at an address such as `s3://bucket/folder`. Nothing is asked yet.
     pub fn new(files: &Files, address: &Path) -> Result<Self> {
         let wrong = |what: &str| {
@@ -93,7 +93,7 @@ impl Remote {
     }
 
     /// Reads a file of at most `most` bytes; None if there is none.
-    pub fn whole(&self, name: &str, most: u64) -> Result<Option<Found>> {
+    pub fn whole(&self, name: &str, most: u64) -> Result<Option<VersionedFile>> {
         let Some(found) = self.there(name, self.ask(self.store.get(&self.key(name)))?)? else { return Ok(None) };
         if found.meta.size > most {
             return Err(err!(
@@ -105,7 +105,7 @@ impl Remote {
         }
         let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
         let bytes = self.ask(found.bytes())?.map_err(|e| self.failed(name, e))?;
-        Ok(Some(Found { bytes: bytes.into(), version: Version(version) }))
+        Ok(Some(VersionedFile { bytes: bytes.into(), version: Version(version) }))
     }
 
     /// Returns the length of a file; None if there is none.
@@ -147,7 +147,7 @@ impl Remote {
     }
 
     /// Writes a file piece by piece, as `fill` gives it, and asks whether it is there. What is not complete never appears.
-    pub fn write(&self, name: &str, fill: impl FnOnce(&mut dyn std::io::Write) -> Result<()>) -> Result<Written> {
+    pub fn write(&self, name: &str, fill: impl FnOnce(&mut dyn std::io::Write) -> Result<()>) -> Result<WrittenFile> {
         let mut upload = Upload::new(self, name);
         let filled = fill(&mut upload);
         let written = match upload.failure() {
@@ -233,14 +233,14 @@ impl Remote {
             }
             other => match connection::ours(&other) {
                 Some(refusal) => refusal,
-                None => err!(Network, "{what}: {}", connection::told(&other))
+                None => err!(Network, "{what}: {}", connection::error_and_cause(&other))
                     .hint("check the address, the region or endpoint, and the network connection"),
             },
         }
     }
 }
 
-impl Drop for Remote {
+impl Drop for BucketFolder {
     fn drop(&mut self) {
         // Never waits: a name lookup of the system cannot be cancelled.
         let held = self.runtime.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -248,7 +248,7 @@ impl Drop for Remote {
     }
 }
 
-impl std::fmt::Debug for Remote {
+impl std::fmt::Debug for BucketFolder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.address)
     }

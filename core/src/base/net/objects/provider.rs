@@ -23,10 +23,10 @@ const AMAZON: &str = "http://169.254.169.254";
 const GOOGLE: &str = "http://metadata.google.internal";
 
 type Variables = Vec<(String, String)>;
-type Open = fn(&str, Variables, Connection) -> Result<Box<dyn ObjectStore>>;
+type OpenStore = fn(&str, Variables, Connection) -> Result<Box<dyn ObjectStore>>;
 
 /// Returns how a bucket of the storage with this scheme is opened.
-pub fn of(scheme: &str) -> Option<Open> {
+pub fn of(scheme: &str) -> Option<OpenStore> {
     match scheme {
         "s3" => Some(amazon),
         "gs" => Some(google),
@@ -61,7 +61,7 @@ fn check_machine(connection: &Connection, bucket: &str, machine: &str) -> Result
 }
 
 fn wrong(bucket: &str, error: &object_store::Error) -> Error {
-    err!(Argument, "the bucket {bucket} cannot be opened: {}", connection::told(error)).hint(VARIABLES)
+    err!(Argument, "the bucket {bucket} cannot be opened: {}", connection::error_and_cause(error)).hint(VARIABLES)
 }
 
 fn is_yes(value: Option<String>) -> bool {

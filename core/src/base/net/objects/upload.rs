@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use object_store::{MultipartUpload, ObjectStoreExt, WriteMultipart};
 use sha2::{Digest, Sha256};
 
-use super::{Remote, Written};
+use super::{BucketFolder, WrittenFile};
 use crate::base::files::hex;
 use crate::base::{Error, Result};
 
@@ -15,7 +15,7 @@ const PART: usize = 8 << 20;
 const PARTS: usize = 4;
 
 pub struct Upload<'a> {
-    remote: &'a Remote,
+    remote: &'a BucketFolder,
     name: &'a str,
     /// Bytes that are not sent while they may still be all of the file.
     first: Vec<u8>,
@@ -26,7 +26,7 @@ pub struct Upload<'a> {
 }
 
 impl<'a> Upload<'a> {
-    pub fn new(remote: &'a Remote, name: &'a str) -> Self {
+    pub fn new(remote: &'a BucketFolder, name: &'a str) -> Self {
         Self { remote, name, first: Vec::new(), parts: None, hash: Sha256::new(), bytes: 0, failure: None }
     }
 
@@ -36,7 +36,7 @@ impl<'a> Upload<'a> {
     }
 
     /// Sends what is left, and waits until the storage has all of it.
-    pub fn finish(&mut self) -> Result<Written> {
+    pub fn finish(&mut self) -> Result<WrittenFile> {
         let remote = self.remote;
         let name = self.name;
         let sent = match self.parts.take() {
@@ -47,7 +47,7 @@ impl<'a> Upload<'a> {
             Some(parts) => remote.ask(parts.finish())?,
         };
         sent.map_err(|e| remote.failed(name, e))?;
-        Ok(Written { bytes: self.bytes, sha256: hex(&self.hash.clone().finalize()) })
+        Ok(WrittenFile { bytes: self.bytes, sha256: hex(&self.hash.clone().finalize()) })
     }
 
     /// Tells the storage to forget the parts that it has. What it does not hear of, its own rules remove.

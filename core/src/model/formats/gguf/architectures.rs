@@ -1,8 +1,8 @@
 //! Architectures of GGUF files: what each computes, read from the metadata.
 
-use super::super::base::{Sizes, llama as llama_like};
+use super::super::base::{ModelSizes, llama as llama_like};
 use super::common::{rms, rotary, window};
-use super::keys::Keys;
+use super::keys::GgufKeys;
 use super::{gemma, rope, unknown};
 use crate::base::Result;
 use crate::model::config::{Activation, Config, NormKind, Order, Positions, QkNorm, Scaling};
@@ -27,7 +27,7 @@ pub(super) struct Architecture {
     pub ignored: Vec<String>,
 }
 
-pub(super) fn read(keys: &Keys, source: &dyn TensorSource) -> Result<Architecture> {
+pub(super) fn read(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Architecture> {
     if !KNOWN.contains(&keys.architecture) {
         return Err(unknown::refused(keys, source, &KNOWN));
     }
@@ -49,7 +49,7 @@ pub(super) fn read(keys: &Keys, source: &dyn TensorSource) -> Result<Architectur
 }
 
 /// Reads what the llama-like architectures have in common; the others change it.
-fn common(keys: &Keys, source: &dyn TensorSource) -> Result<Config> {
+fn common(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Config> {
     let layers = keys.size("block_count")?;
     let d_model = keys.size("embedding_length")?;
     let heads = keys.size("attention.head_count")?;
@@ -61,7 +61,7 @@ fn common(keys: &Keys, source: &dyn TensorSource) -> Result<Config> {
         bail!(Format, "expected at least one head and one dimension, found {heads} and {d_model}");
     }
     let here = |name: &str| source.shape(name).is_some();
-    let sizes = Sizes {
+    let sizes = ModelSizes {
         layers,
         d_model,
         heads,
@@ -84,7 +84,7 @@ fn common(keys: &Keys, source: &dyn TensorSource) -> Result<Config> {
     })
 }
 
-fn ends(keys: &Keys) -> Result<Vec<u32>> {
+fn ends(keys: &GgufKeys) -> Result<Vec<u32>> {
     let mut ends = Vec::new();
     for id in ENDS.iter().map(|name| keys.token(name)).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
         if !ends.contains(&id) {
@@ -94,7 +94,7 @@ fn ends(keys: &Keys) -> Result<Vec<u32>> {
     Ok(ends)
 }
 
-fn head_size(keys: &Keys, d_model: usize, heads: usize) -> Result<usize> {
+fn head_size(keys: &GgufKeys, d_model: usize, heads: usize) -> Result<usize> {
     let stated = keys.maybe_size("attention.key_length")?;
     let values = keys.maybe_size("attention.value_length")?;
     let size = match stated {
@@ -111,7 +111,7 @@ fn head_size(keys: &Keys, d_model: usize, heads: usize) -> Result<usize> {
     }
 }
 
-fn vocab(keys: &Keys, source: &dyn TensorSource) -> Result<usize> {
+fn vocab(keys: &GgufKeys, source: &dyn TensorSource) -> Result<usize> {
     const NAME: &str = "token_embd.weight";
     let found = match source.shape(NAME).as_deref() {
         Some(&[vocab, _]) => vocab,
@@ -130,12 +130,12 @@ fn vocab(keys: &Keys, source: &dyn TensorSource) -> Result<usize> {
 }
 
 /// Returns the same window for every layer, where the file states one.
-fn same_window(keys: &Keys, layers: usize) -> Result<Vec<Option<usize>>> {
+fn same_window(keys: &GgufKeys, layers: usize) -> Result<Vec<Option<usize>>> {
     Ok(window(keys, None)?.map_or(Vec::new(), |window| vec![Some(window); layers]))
 }
 
 /// Sets what GPT-2 and GPT-NeoX share: layer norms and biases everywhere, an MLP without a gate.
-fn gpt(keys: &Keys, found: &mut Architecture) -> Result<()> {
+fn gpt(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
     found.fused_qkv = true;
     let config = &mut found.config;
     config.norm = Some(NormKind::Layer);
@@ -145,14 +145,14 @@ fn gpt(keys: &Keys, found: &mut Architecture) -> Result<()> {
     Ok(())
 }
 
-fn gpt2(keys: &Keys, found: &mut Architecture) -> Result<()> {
+fn gpt2(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
     gpt(keys, found)?;
     found.config.act = Activation::GeluTanh;
     found.config.positions = Positions::Learned;
     Ok(())
 }
 
-fn gpt_neox(keys: &Keys, found: &mut Architecture) -> Result<()> {
+fn gpt_neox(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
     gpt(keys, found)?;
     let config = &mut found.config;
     config.family = "gpt_neox".into();
@@ -169,7 +169,7 @@ fn gpt_neox(keys: &Keys, found: &mut Architecture) -> Result<()> {
 ///
 /// The window of Mistral's first model is not written by the converter; where another writer states it, it is obeyed,
 /// as its training did, which llama.cpp does not do.
-fn llama(keys: &Keys, source: &dyn TensorSource, found: &mut Architecture) -> Result<()> {
+fn llama(keys: &GgufKeys, source: &dyn TensorSource, found: &mut Architecture) -> Result<()> {
     const FACTORS: &str = "rope_freqs.weight";
     if let Some(experts) = keys.maybe_size("expert_count")?
         && experts > 0
@@ -194,7 +194,7 @@ fn llama(keys: &Keys, source: &dyn TensorSource, found: &mut Architecture) -> Re
     Ok(())
 }
 
-fn qwen(keys: &Keys, found: &mut Architecture) -> Result<()> {
+fn qwen(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
     let config = &mut found.config;
     rms(keys, config)?;
     config.rotary = Some(rotary(keys, config.d_head, false)?);
@@ -204,7 +204,7 @@ fn qwen(keys: &Keys, found: &mut Architecture) -> Result<()> {
     Ok(())
 }
 
-fn phi3(keys: &Keys, found: &mut Architecture) -> Result<()> {
+fn phi3(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
     found.fused_qkv = true;
     found.fused_gate = true;
     let config = &mut found.config;

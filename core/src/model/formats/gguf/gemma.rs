@@ -1,7 +1,7 @@
 //! Gemma 1 to 3 in GGUF files, whose converter has added the 1 of gemma's norms to their weights.
 
 use super::common::{rms, rotary, window};
-use super::keys::Keys;
+use super::keys::GgufKeys;
 use crate::base::Result;
 use crate::model::config::{Activation, Config, QkNorm, Rotary, Scaling};
 
@@ -9,7 +9,7 @@ use crate::model::config::{Activation, Config, QkNorm, Rotary, Scaling};
 /// llama.cpp knows them by their numbers of layers.
 const LARGEST: [(&str, usize); 2] = [("gemma2", 46), ("gemma3", 62)];
 
-pub(super) fn gemma(keys: &Keys, config: &mut Config) -> Result<()> {
+pub(super) fn gemma(keys: &GgufKeys, config: &mut Config) -> Result<()> {
     rms(keys, config)?;
     config.rotary = Some(rotary(keys, config.d_head, false)?);
     config.act = Activation::GeluTanh;
@@ -19,7 +19,7 @@ pub(super) fn gemma(keys: &Keys, config: &mut Config) -> Result<()> {
 
 /// Reads what gemma 2 adds: norms on both sides of attention and MLP, capped scores and logits, a window in every other
 /// layer.
-pub(super) fn gemma2(keys: &Keys, config: &mut Config) -> Result<()> {
+pub(super) fn gemma2(keys: &GgufKeys, config: &mut Config) -> Result<()> {
     later(keys, config)?;
     config.score_cap = cap(keys, "attn_logit_softcapping", Some(50.0))?;
     config.logit_cap = cap(keys, "final_logit_softcapping", Some(30.0))?;
@@ -33,7 +33,7 @@ pub(super) fn gemma2(keys: &Keys, config: &mut Config) -> Result<()> {
 
 /// Reads what gemma 3 adds: norms of queries and keys in place of the caps, a window in five of six layers, with
 /// another rotation.
-pub(super) fn gemma3(keys: &Keys, config: &mut Config) -> Result<()> {
+pub(super) fn gemma3(keys: &GgufKeys, config: &mut Config) -> Result<()> {
     later(keys, config)?;
     config.family = "gemma3_text".into();
     config.qk_norm = QkNorm::Head;
@@ -46,7 +46,7 @@ pub(super) fn gemma3(keys: &Keys, config: &mut Config) -> Result<()> {
     Ok(())
 }
 
-fn later(keys: &Keys, config: &mut Config) -> Result<()> {
+fn later(keys: &GgufKeys, config: &mut Config) -> Result<()> {
     gemma(keys, config)?;
     config.post_norm = true;
     if LARGEST.contains(&(keys.architecture, config.layers)) {
@@ -56,12 +56,12 @@ fn later(keys: &Keys, config: &mut Config) -> Result<()> {
 }
 
 /// Reads a soft cap; 0 stands for none.
-fn cap(keys: &Keys, key: &str, usual: Option<f64>) -> Result<Option<f64>> {
+fn cap(keys: &GgufKeys, key: &str, usual: Option<f64>) -> Result<Option<f64>> {
     Ok(keys.maybe_float(key)?.or(usual).filter(|cap| *cap != 0.0))
 }
 
 /// Reads the window of each layer; by default every layer whose number, from 1, is a multiple of `pattern` has none.
-fn windows(keys: &Keys, layers: usize, window: Option<usize>, pattern: usize) -> Result<Vec<Option<usize>>> {
+fn windows(keys: &GgufKeys, layers: usize, window: Option<usize>, pattern: usize) -> Result<Vec<Option<usize>>> {
     let slides = keys.layers("attention.sliding_window_pattern", layers, pattern)?;
     Ok(slides.into_iter().map(|slides| window.filter(|_| slides)).collect())
 }

@@ -45,13 +45,13 @@ const MEANINGS: [&str; 27] = [
     "vocab_size",
 ];
 
-pub(super) struct Keys<'a> {
+pub(super) struct GgufKeys<'a> {
     metadata: &'a BTreeMap<String, Value>,
     pub architecture: &'a str,
     read: RefCell<BTreeSet<String>>,
 }
 
-impl<'a> Keys<'a> {
+impl<'a> GgufKeys<'a> {
     pub fn new(metadata: &'a BTreeMap<String, Value>) -> Result<Self> {
         const KEY: &str = "general.architecture";
         let value = metadata.get(KEY).ok_or_else(|| err!(Format, "expected `{KEY}` in the metadata, found none"))?;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::architectures::{self, Architecture};
-use super::keys::Keys;
-use super::{File, Value, names};
+use super::keys::GgufKeys;
+use super::{GgufFile, Value, names};
 use crate::base::Result;
 use crate::model::config::Config;
 use crate::model::layout::{Layout, TensorSource, WeightFrom};
 use crate::{bail, err};
 
-impl<B: AsRef<[u8]>> File<B> {
+impl<B: AsRef<[u8]>> GgufFile<B> {
     /// Reads the config that the metadata state, and where the file has its weights.
     pub fn layout(&self) -> Result<Layout> {
         if let Some(split) = self.split()? {
@@ -21,7 +21,7 @@ impl<B: AsRef<[u8]>> File<B> {
 }
 
 pub(super) fn layout(metadata: &BTreeMap<String, Value>, source: &dyn TensorSource) -> Result<Layout> {
-    let architecture = architectures::read(&Keys::new(metadata)?, source)?;
+    let architecture = architectures::read(&GgufKeys::new(metadata)?, source)?;
     let mut weights = BTreeMap::new();
     for (name, _) in architecture.config.parameters()? {
         let from = place(&name, &architecture).ok_or_else(|| {

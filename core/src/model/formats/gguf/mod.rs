@@ -16,10 +16,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use kernels::Packed;
+use kernels::PackedMatrix;
 
-pub use self::parts::{Parts, Split, part_names};
-use self::quantised::Kind;
+pub use self::parts::{GgufModel, ShardPlace, part_names};
+use self::quantised::TensorKind;
 pub use self::value::Value;
 use crate::base::budget::Budget;
 use crate::base::{self, Result, Task};
@@ -37,7 +37,7 @@ const ALIGNMENT: u64 = 32;
 const MOST_AXES: u32 = 4;
 
 /// A file with a parsed and checked header, whose tensors are read one by one.
-pub struct File<B> {
+pub struct GgufFile<B> {
     bytes: B,
     pub version: u32,
     pub metadata: BTreeMap<String, Value>,
@@ -52,12 +52,12 @@ pub struct File<B> {
 struct Info {
     /// The slowest axis first, as everywhere else in this program; the file has the fastest first.
     shape: Vec<usize>,
-    kind: Kind,
+    kind: TensorKind,
     /// Byte range of the tensor in the file.
     place: Range<usize>,
 }
 
-impl<B: AsRef<[u8]>> File<B> {
+impl<B: AsRef<[u8]>> GgufFile<B> {
     /// Parses the header: every count and every offset is checked against the length of the file.
     pub fn new(bytes: B) -> Result<Self> {
         Self::within(bytes, Budget::of_header())
@@ -95,7 +95,7 @@ impl<B: AsRef<[u8]>> File<B> {
     }
 }
 
-impl<B: AsRef<[u8]>> TensorSource for File<B> {
+impl<B: AsRef<[u8]>> TensorSource for GgufFile<B> {
     fn names(&self) -> Vec<String> {
         self.tensors.keys().cloned().collect()
     }
@@ -110,11 +110,11 @@ impl<B: AsRef<[u8]>> TensorSource for File<B> {
         info.kind.tensor(data, &info.shape, &self.task).map_err(|e| e.within(name))
     }
 
-    fn packed(&self, name: &str) -> Option<Packed> {
+    fn packed(&self, name: &str) -> Option<PackedMatrix> {
         let info = self.tensors.get(name)?;
         let bytes = self.staying.clone()?;
         let &[rows, inner] = info.shape.as_slice() else { return None };
-        Packed::new(info.kind.packing()?, [rows, inner], bytes, info.place.start)
+        PackedMatrix::new(info.kind.packing()?, [rows, inner], bytes, info.place.start)
     }
 }
 
@@ -159,13 +159,13 @@ fn metadata(reader: &mut ByteReader, pairs: u64, budget: &mut Budget) -> Result<
 }
 
 /// A tensor's entry in the header: name, shape, kind, and offset from the end of the header.
-type Described = (String, Vec<usize>, Kind, u64);
+type TensorEntry = (String, Vec<usize>, TensorKind, u64);
 
-fn infos(reader: &mut ByteReader, tensors: u64, budget: &mut Budget) -> Result<Vec<Described>> {
+fn infos(reader: &mut ByteReader, tensors: u64, budget: &mut Budget) -> Result<Vec<TensorEntry>> {
     // The length of a name, the number of axes, the kind, the offset.
     countable(reader, tensors, 8 + 4 + 4 + 8, "tensors")?;
     // They are listed, and then sorted by their names.
-    let each = 2 * (size_of::<Described>() + size_of::<(String, Info)>()) + 8 * MOST_AXES as usize;
+    let each = 2 * (size_of::<TensorEntry>() + size_of::<(String, Info)>()) + 8 * MOST_AXES as usize;
     budget.take(u128::from(tensors) * each as u128, || "the list of tensors of a GGUF file".into())?;
     let mut infos = Vec::new();
     for _ in 0..tensors {
@@ -176,7 +176,7 @@ fn infos(reader: &mut ByteReader, tensors: u64, budget: &mut Budget) -> Result<V
     Ok(infos)
 }
 
-fn described(reader: &mut ByteReader) -> Result<(Vec<usize>, Kind, u64)> {
+fn described(reader: &mut ByteReader) -> Result<(Vec<usize>, TensorKind, u64)> {
     let axes = reader.u32()?;
     if axes > MOST_AXES {
         bail!(Format, "expected at most {MOST_AXES} axes, found {axes}");
@@ -187,7 +187,7 @@ fn described(reader: &mut ByteReader) -> Result<(Vec<usize>, Kind, u64)> {
     };
     let mut shape = (0..axes).map(|_| size(reader)).collect::<Result<Vec<usize>>>()?;
     shape.reverse();
-    Ok((shape, Kind::of(reader.u32()?)?, reader.u64()?))
+    Ok((shape, TensorKind::of(reader.u32()?)?, reader.u64()?))
 }
 
 fn alignment(metadata: &BTreeMap<String, Value>) -> Result<u64> {
@@ -201,7 +201,7 @@ fn alignment(metadata: &BTreeMap<String, Value>) -> Result<u64> {
 }
 
 /// Resolves and checks the byte range of every tensor, in a file of `length` bytes whose data begin at `start`.
-fn placed(infos: Vec<Described>, start: u64, alignment: u64, length: usize) -> Result<BTreeMap<String, Info>> {
+fn placed(infos: Vec<TensorEntry>, start: u64, alignment: u64, length: usize) -> Result<BTreeMap<String, Info>> {
     let mut tensors = BTreeMap::new();
     for (name, shape, kind, offset) in infos {
         let place = place(&shape, kind, offset, start, alignment, length).map_err(|e| e.within(&name))?;
@@ -213,7 +213,14 @@ fn placed(infos: Vec<Described>, start: u64, alignment: u64, length: usize) -> R
     Ok(tensors)
 }
 
-fn place(shape: &[usize], kind: Kind, offset: u64, start: u64, alignment: u64, length: usize) -> Result<Range<usize>> {
+fn place(
+    shape: &[usize],
+    kind: TensorKind,
+    offset: u64,
+    start: u64,
+    alignment: u64,
+    length: usize,
+) -> Result<Range<usize>> {
     let size = kind.size(shape)?;
     if !offset.is_multiple_of(alignment) {
         bail!(Format, "expected an offset that is a multiple of {alignment}, found {offset}");

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::quantized::GgmlDType;
+use kit::{far, largest};
 
-use super::{File, Value, writer};
+use super::{GgufFile, Value, writer};
 use crate::base::Task;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
@@ -13,7 +14,7 @@ use crate::base::random::stream;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits};
-use crate::model::load::{self, LoadOptions, Loading, Precision};
+use crate::model::load::{self, LoadOptions, LoadSettings, Precision};
 use crate::model::run::Ask;
 use crate::model::site::{Place, Site, SiteKind};
 use crate::model::weight::Weight;
@@ -30,7 +31,7 @@ const SIZES: [(&str, u64); 7] = [
 ];
 
 /// Writes a small llama of random numbers whose matrices are of one kind.
-fn file(kind: writer::Kind) -> Vec<u8> {
+fn file(kind: writer::GgmlKind) -> Vec<u8> {
     let mut metadata = vec![("general.architecture".to_string(), Value::Text("llama".into()))];
     metadata.extend(SIZES.iter().map(|(key, size)| (format!("llama.{key}"), Value::Unsigned(*size))));
     metadata.push(("llama.attention.layer_norm_rms_epsilon".into(), Value::Single(1e-5)));
@@ -50,16 +51,16 @@ fn file(kind: writer::Kind) -> Vec<u8> {
         let all = create::randn(shape, DType::F32, &mut stream(7, name, 0)).unwrap();
         (all * 0.08).unwrap()
     };
-    let mut named: BTreeMap<String, (Tensor, writer::Kind)> =
+    let mut named: BTreeMap<String, (Tensor, writer::GgmlKind)> =
         shapes.iter().map(|(name, shape)| (name.clone(), (numbers(shape, name), kind))).collect();
     named.extend(norms.iter().map(|name| (name.clone(), ((numbers(&[256], name) + 1.0).unwrap(), writer::F32))));
     writer::file(&metadata, &named)
 }
 
 fn dequantised(bytes: &[u8]) -> Decoder {
-    let file = File::new(bytes).unwrap();
+    let file = GgufFile::new(bytes).unwrap();
     let layout = file.layout().unwrap();
-    let weights = load::weights(&layout, &file, "a test", &Loading::default(), &Task::default()).unwrap();
+    let weights = load::weights(&layout, &file, "a test", &LoadSettings::default(), &Task::default()).unwrap();
     Decoder::new(layout.config, weights)
 }
 
@@ -146,10 +147,8 @@ fn gradients_and_hooks_are_those_of_the_file_in_f32() {
     for place in places {
         let found = found.cache.at(place).unwrap();
         let expected = expected.cache.at(place).unwrap();
-        let found = floats(&found).unwrap();
-        let expected = floats(&expected).unwrap();
-        let largest = expected.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
-        let off = found.iter().zip(&expected).fold(0.0_f64, |most, (a, b)| most.max((a - b).abs()));
+        let largest = largest(&expected);
+        let off = far(&found, &expected);
         assert!(largest > 0.0 && off < 1e-5 * largest, "{place}: {off} of {largest}");
     }
 }
@@ -202,7 +201,7 @@ fn what_reads_weights_has_them_in_f32() {
     let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
     let place = folder.path().join("saved");
     model.save(&files, &place, &Task::default()).unwrap();
-    let again = Model::load(&files, place.to_str().unwrap(), &Loading::default(), &Task::default()).unwrap();
+    let again = Model::load(&files, place.to_str().unwrap(), &LoadSettings::default(), &Task::default()).unwrap();
     assert!(again.decoder.weights().packings().is_empty());
     assert_eq!(all_of(&again.decoder), all_of(&expected));
 }

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::quantized::GgmlDType;
+use kit::far;
 use serde_json::{Value as Json, json};
 
 use super::rope::recognised;
-use super::{File, Value, writer};
+use super::{GgufFile, Value, writer};
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::{Result, Task};
@@ -17,19 +18,18 @@ use crate::model::config::{Rotary, Scaling};
 use crate::model::decoder::Decoder;
 use crate::model::family;
 use crate::model::layout::{Layout, TensorSource};
-use crate::model::load::{self, Loading};
+use crate::model::load::{self, LoadSettings};
 use crate::model::reading::second_opinion::{Sources, verify};
-use crate::tensor::files::safetensors::Reader;
 use crate::tensor::{DType, Device, Tensor};
 
 type Tensors = BTreeMap<String, Tensor>;
 
 fn fixture(family: &str, file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models").join(family).join(file)
+    kit::fixture("models").join(family).join(file)
 }
 
 fn tensors(family: &str, file: &str) -> Tensors {
-    Reader::new(std::fs::read(fixture(family, file)).unwrap()).unwrap().all().unwrap().tensors
+    kit::tensors(fixture(family, file))
 }
 
 /// Permutes the rows of each head so that rotated pairs, one of each half, become adjacent.
@@ -163,8 +163,8 @@ fn metadata(config: &Json, architecture: &str) -> Vec<(String, Value)> {
 fn named(
     family: &str,
     tensors: &Tensors,
-    kind: impl Fn(&str) -> writer::Kind,
-) -> BTreeMap<String, (Tensor, writer::Kind)> {
+    kind: impl Fn(&str) -> writer::GgmlKind,
+) -> BTreeMap<String, (Tensor, writer::GgmlKind)> {
     let mut named = BTreeMap::new();
     for (name, t) in tensors {
         let name = renamed(family, name);
@@ -178,12 +178,12 @@ fn named(
     named
 }
 
-fn file(metadata: &[(String, Value)], tensors: &BTreeMap<String, (Tensor, writer::Kind)>) -> Vec<u8> {
+fn file(metadata: &[(String, Value)], tensors: &BTreeMap<String, (Tensor, writer::GgmlKind)>) -> Vec<u8> {
     let metadata: Vec<(&str, Value)> = metadata.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
     writer::file(&metadata, tensors)
 }
 
-fn rewritten(family: &str, architecture: &str, kind: impl Fn(&str) -> writer::Kind) -> Vec<u8> {
+fn rewritten(family: &str, architecture: &str, kind: impl Fn(&str) -> writer::GgmlKind) -> Vec<u8> {
     let tensors = named(family, &tensors(family, "model.safetensors"), kind);
     file(&metadata(&config(family), architecture), &tensors)
 }
@@ -205,19 +205,14 @@ fn divisors(dims: usize, original: f64) -> Tensor {
 }
 
 fn logits(bytes: Vec<u8>, ids: &Tensor) -> Tensor {
-    let file = File::new(bytes).unwrap();
+    let file = GgufFile::new(bytes).unwrap();
     logits_of(file.layout().unwrap(), &file, ids)
 }
 
 fn logits_of(layout: Layout, source: &dyn TensorSource, ids: &Tensor) -> Tensor {
-    let weights = load::weights(&layout, source, "a test", &Loading::default(), &Task::default()).unwrap();
+    let weights = load::weights(&layout, source, "a test", &LoadSettings::default(), &Task::default()).unwrap();
     let batch = Batch::new(ids.to_dtype(DType::U32).unwrap().to_vec2().unwrap()).unwrap();
     Decoder::new(layout.config, weights).logits(&batch, Vec::new(), &Task::default()).unwrap()
-}
-
-fn distance(a: &Tensor, b: &Tensor) -> f32 {
-    assert_eq!(a.dims(), b.dims());
-    (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
 }
 
 const FAMILIES: [(&str, &str); 12] = [
@@ -240,7 +235,7 @@ fn models_in_f32_compute_what_they_were_published_to() {
     for (family, architecture) in FAMILIES {
         let expected = tensors(family, "expected.safetensors");
         let bytes = rewritten(family, architecture, |_| writer::F32);
-        let off = distance(&logits(bytes, &expected["input_ids"]), &expected["logits"]);
+        let off = far(&logits(bytes, &expected["input_ids"]), &expected["logits"]);
         assert!(off < 1e-4, "{family} is off by {off}");
     }
 }
@@ -248,13 +243,13 @@ fn models_in_f32_compute_what_they_were_published_to() {
 #[test]
 fn quantised_models_compute_nearly_the_same() {
     let expected = tensors("llama", "expected.safetensors");
-    let scale = distance(&expected["logits"], &expected["logits"].zeros_like().unwrap());
+    let scale = far(&expected["logits"], &expected["logits"].zeros_like().unwrap());
     let halves = [((1, GgmlDType::F16), 0.01), ((30, GgmlDType::BF16), 0.02)];
     for (kind, most) in halves.into_iter().chain([((8, GgmlDType::Q8_0), 0.05), ((2, GgmlDType::Q4_0), 0.6)]) {
         // Rows of 56 are not whole blocks; converters do not quantise such tensors, nor norms.
         let quantised = |name: &str| !name.contains("norm") && !name.contains("ffn_down");
         let bytes = rewritten("llama", "llama", |name| if quantised(name) { kind } else { writer::F32 });
-        let off = distance(&logits(bytes, &expected["input_ids"]), &expected["logits"]) / scale;
+        let off = far(&logits(bytes, &expected["input_ids"]), &expected["logits"]) / scale;
         assert!(off > 0.0 && off < most, "{:?} is off by {off} of the largest logit", kind.1);
     }
 }
@@ -264,7 +259,7 @@ fn quantised_models_compute_nearly_the_same() {
 fn second_opinion(
     family: &str,
     architecture: &str,
-    kind: writer::Kind,
+    kind: writer::GgmlKind,
     theta: Option<f64>,
 ) -> Vec<(String, f64, bool)> {
     let mut pairs = metadata(&config(family), architecture);
@@ -278,10 +273,10 @@ fn second_opinion(
     std::fs::write(folder.path().join("model.gguf"), &bytes).unwrap();
     let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
     let gguf = Some(Arc::new(files.map(Path::new("model.gguf")).unwrap()));
-    let read = File::new(bytes).unwrap();
+    let read = GgufFile::new(bytes).unwrap();
     let layout = read.layout().unwrap();
     let task = Task::default();
-    let weights = load::weights(&layout, &read, "a test", &Loading::default(), &task).unwrap();
+    let weights = load::weights(&layout, &read, "a test", &LoadSettings::default(), &task).unwrap();
     let mut ours = layout.config;
     if let (Some(rotary), Some(theta)) = (&mut ours.rotary, theta) {
         rotary.theta = theta;
@@ -324,9 +319,9 @@ fn the_factors_of_llama_3_are_recognised_and_others_refused() {
 }
 
 /// Tensors in memory, as a folder has them.
-struct Made(Tensors);
+struct MemoryTensors(Tensors);
 
-impl TensorSource for Made {
+impl TensorSource for MemoryTensors {
     fn names(&self) -> Vec<String> {
         self.0.keys().cloned().collect()
     }
@@ -341,7 +336,7 @@ impl TensorSource for Made {
 }
 
 /// Repeats the layers of a fixture until there are as many.
-fn deeper(family: &str, layers: usize) -> Made {
+fn deeper(family: &str, layers: usize) -> MemoryTensors {
     let all = tensors(family, "model.safetensors");
     let mut made = Tensors::new();
     for (name, t) in &all {
@@ -354,12 +349,12 @@ fn deeper(family: &str, layers: usize) -> Made {
             made.insert(format!("model.layers.{copy}.{rest}"), (t * (1.0 - copy as f64 / 100.0)).unwrap());
         }
     }
-    Made(made)
+    MemoryTensors(made)
 }
 
 /// Computes how far a GGUF file with these changes to its metadata is from a folder of the same weights with these
 /// changes to its config.json.
-fn off(family: &str, architecture: &str, layers: usize, config_json: Json, changes: &[(&str, Value)]) -> f32 {
+fn off(family: &str, architecture: &str, layers: usize, config_json: Json, changes: &[(&str, Value)]) -> f64 {
     let ids = tensors(family, "expected.safetensors").remove("input_ids").unwrap();
     let mut config = config(family);
     let fields = config.as_object_mut().unwrap();
@@ -375,7 +370,7 @@ fn off(family: &str, architecture: &str, layers: usize, config_json: Json, chang
     }
     let bytes = file(&metadata, &named(family, &made.0, |_| writer::F32));
     let expected = logits_of(family::read(&config, &[]).unwrap(), &made, &ids);
-    distance(&logits(bytes, &ids), &expected)
+    far(&logits(bytes, &ids), &expected)
 }
 
 #[test]
@@ -426,7 +421,7 @@ fn caps_and_windows_of_gemma_2_have_the_values_of_llama_cpp_by_default() {
         .filter(|(key, _)| !key.ends_with("softcapping") && !key.ends_with("sliding_window"))
         .collect();
     let tensors = named("gemma2", &tensors("gemma2", "model.safetensors"), |_| writer::F32);
-    let config = File::new(file(&pairs, &tensors)).unwrap().layout().unwrap().config;
+    let config = GgufFile::new(file(&pairs, &tensors)).unwrap().layout().unwrap().config;
     assert_eq!((config.score_cap, config.logit_cap), (Some(50.0), Some(30.0)));
     assert_eq!(config.windows, [Some(4096), None, Some(4096)]);
 }
@@ -444,7 +439,7 @@ fn refused(change: impl Fn(&mut Vec<(String, Value)>)) -> String {
     let mut pairs = metadata(&config("llama"), "llama");
     change(&mut pairs);
     let tensors = named("llama", &tensors("llama", "model.safetensors"), |_| writer::F32);
-    File::new(file(&pairs, &tensors)).unwrap().layout().unwrap_err().message
+    GgufFile::new(file(&pairs, &tensors)).unwrap().layout().unwrap_err().message
 }
 
 #[test]
@@ -455,7 +450,7 @@ fn an_architecture_that_is_not_known_is_refused_by_what_has_no_meaning_here() {
         pairs.extend(keys.iter().map(size));
         let one = Tensor::new(&[1_f32], &Device::Cpu).unwrap();
         let tensors = tensors.iter().map(|name| (name.to_string(), (one.clone(), writer::F32))).collect();
-        File::new(file(&pairs, &tensors)).unwrap().layout().unwrap_err()
+        GgufFile::new(file(&pairs, &tensors)).unwrap().layout().unwrap_err()
     };
     let mamba = other(
         "mamba",

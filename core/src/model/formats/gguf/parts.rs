@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use kernels::Packed;
+use kernels::PackedMatrix;
 
-use super::File;
+use super::GgufFile;
 use super::layout::layout;
 use crate::base::{Result, names};
 use crate::model::layout::{Layout, TensorSource};
@@ -20,7 +20,7 @@ const DIGITS: usize = 5;
 
 /// The place of a file among the parts of a model, as it says itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Split {
+pub struct ShardPlace {
     /// Number of the part, from 0.
     pub number: usize,
     pub count: usize,
@@ -28,14 +28,14 @@ pub struct Split {
     tensors: usize,
 }
 
-impl<B> File<B> {
+impl<B> GgufFile<B> {
     /// Reads the place of this file among the parts of a model; None for a whole model.
-    pub fn split(&self) -> Result<Option<Split>> {
+    pub fn split(&self) -> Result<Option<ShardPlace>> {
         let Some(count) = self.stated("split.count")?.filter(|count| *count > 1) else { return Ok(None) };
         let needed = |key: &str| {
             self.stated(key)?.ok_or_else(|| err!(Format, "expected `{key}` in a part of a model, found none"))
         };
-        let split = Split { number: needed("split.no")?, count, tensors: needed("split.tensors.count")? };
+        let split = ShardPlace { number: needed("split.no")?, count, tensors: needed("split.tensors.count")? };
         if split.number >= count {
             bail!(Format, "expected `split.no` below `split.count`, {count}, found {}", split.number);
         }
@@ -65,24 +65,24 @@ pub fn part_names(name: &str) -> Option<(usize, Vec<String>)> {
 }
 
 /// A model in one file or in several, as one source of tensors.
-pub struct Parts<B> {
+pub struct GgufModel<B> {
     /// Files in their order, with their names.
-    files: Vec<(String, File<B>)>,
+    files: Vec<(String, GgufFile<B>)>,
     /// The number of the file that has each tensor, by its name.
     holder: BTreeMap<String, usize>,
 }
 
-impl<B: AsRef<[u8]>> Parts<B> {
+impl<B: AsRef<[u8]>> GgufModel<B> {
     /// Joins all files of one model, in their order and with their names. That they belong together is checked as far
     /// as they say it.
-    pub fn new(files: Vec<(String, File<B>)>) -> Result<Self> {
+    pub fn new(files: Vec<(String, GgufFile<B>)>) -> Result<Self> {
         let mut parts = Self { files: Vec::new(), holder: BTreeMap::new() };
         let count = files.len();
         for (number, (name, file)) in files.into_iter().enumerate() {
             match file.split().map_err(|e| e.within(&name))? {
                 None if count == 1 => {}
                 Some(split) if (split.number, split.count) == (number, count) => {}
-                Some(Split { number: found, count: of, .. }) => {
+                Some(ShardPlace { number: found, count: of, .. }) => {
                     bail!(Format, "expected part {} of {count} in {name}, found part {} of {of}", number + 1, found + 1)
                 }
                 None => bail!(Format, "expected part {} of {count} in {name}, found a whole model", number + 1),
@@ -92,7 +92,7 @@ impl<B: AsRef<[u8]>> Parts<B> {
         parts.complete()
     }
 
-    fn add(&mut self, name: String, file: File<B>) -> Result<()> {
+    fn add(&mut self, name: String, file: GgufFile<B>) -> Result<()> {
         let place = self.files.len();
         for tensor in file.tensors.keys() {
             if let Some(other) = self.holder.insert(tensor.clone(), place) {
@@ -116,7 +116,7 @@ impl<B: AsRef<[u8]>> Parts<B> {
     }
 
     /// Returns the file with the metadata.
-    pub fn first(&self) -> Result<&File<B>> {
+    pub fn first(&self) -> Result<&GgufFile<B>> {
         self.files.first().map(|(_, file)| file).ok_or_else(|| err!(Bug, "a model without a file"))
     }
 
@@ -125,12 +125,12 @@ impl<B: AsRef<[u8]>> Parts<B> {
         layout(&self.first()?.metadata, self)
     }
 
-    fn of(&self, tensor: &str) -> Option<&(String, File<B>)> {
+    fn of(&self, tensor: &str) -> Option<&(String, GgufFile<B>)> {
         self.files.get(*self.holder.get(tensor)?)
     }
 }
 
-impl<B: AsRef<[u8]>> TensorSource for Parts<B> {
+impl<B: AsRef<[u8]>> TensorSource for GgufModel<B> {
     fn names(&self) -> Vec<String> {
         self.holder.keys().cloned().collect()
     }
@@ -147,7 +147,7 @@ impl<B: AsRef<[u8]>> TensorSource for Parts<B> {
         file.tensor(name)
     }
 
-    fn packed(&self, name: &str) -> Option<Packed> {
+    fn packed(&self, name: &str) -> Option<PackedMatrix> {
         self.of(name)?.1.packed(name)
     }
 }

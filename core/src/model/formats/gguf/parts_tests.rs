@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{File, Parts, Value, part_names, writer};
+use super::{GgufFile, GgufModel, Value, part_names, writer};
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task};
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::model::load::Loading;
+use crate::model::load::LoadSettings;
 use crate::tensor::{DType, create, floats};
 use crate::{base::random::stream, tensor::Tensor};
 
@@ -23,7 +23,7 @@ const SIZES: [(&str, u64); 6] = [
 ];
 
 /// Draws a small model with matrices in Q8_0, which stay in the maps of their files.
-fn tensors() -> BTreeMap<String, (Tensor, writer::Kind)> {
+fn tensors() -> BTreeMap<String, (Tensor, writer::GgmlKind)> {
     let drawn = |name: &str, shape: &[usize]| create::randn(shape, DType::F32, &mut stream(3, name, 0)).unwrap();
     let shapes = [
         ("token_embd", vec![40, 64]),
@@ -53,7 +53,7 @@ fn metadata() -> Vec<(String, Value)> {
     metadata
 }
 
-fn file(metadata: &[(String, Value)], tensors: BTreeMap<String, (Tensor, writer::Kind)>) -> Vec<u8> {
+fn file(metadata: &[(String, Value)], tensors: BTreeMap<String, (Tensor, writer::GgmlKind)>) -> Vec<u8> {
     let metadata: Vec<(&str, Value)> = metadata.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
     writer::file(&metadata, &tensors)
 }
@@ -85,7 +85,7 @@ fn folder() -> tempfile::TempDir {
 
 fn load(folder: &Path, name: &str) -> Result<Model> {
     let files = Files::new(Access::new(folder, &Rules::default()).unwrap(), false);
-    Model::load(&files, folder.join(name).to_str().unwrap(), &Loading::default(), &Task::default())
+    Model::load(&files, folder.join(name).to_str().unwrap(), &LoadSettings::default(), &Task::default())
 }
 
 fn refused(folder: &Path) -> Error {
@@ -156,11 +156,13 @@ fn a_part_that_is_missing_or_wrong_is_named() {
 #[test]
 fn parts_have_each_tensor_once_and_all_of_them() {
     let parts = |last: Vec<u8>| {
-        let all = [part(0, 3), part(1, 3), last].map(|bytes| File::new(bytes).unwrap());
-        Parts::new(["a", "b", "c"].map(String::from).into_iter().zip(all).collect()).err().map(|error| error.message)
+        let all = [part(0, 3), part(1, 3), last].map(|bytes| GgufFile::new(bytes).unwrap());
+        GgufModel::new(["a", "b", "c"].map(String::from).into_iter().zip(all).collect())
+            .err()
+            .map(|error| error.message)
     };
     assert_eq!(parts(part(2, 3)), None);
-    let with = |tensors: BTreeMap<String, (Tensor, writer::Kind)>| {
+    let with = |tensors: BTreeMap<String, (Tensor, writer::GgmlKind)>| {
         let numbers = [("split.no", 2), ("split.count", 3), ("split.tensors.count", 11)];
         file(&numbers.map(|(key, number)| (key.to_string(), Value::Unsigned(number))), tensors)
     };

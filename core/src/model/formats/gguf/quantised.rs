@@ -12,7 +12,7 @@ use crate::tensor::{self, DType, Device, Tensor};
 use crate::{bail, err};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum TensorKind {
     Plain(DType),
     /// Blocks of numbers that share a scale.
     Blocks(GgmlDType),
@@ -21,7 +21,7 @@ pub(super) enum Kind {
 /// Blocks that one thread dequantises at a time, between two checks for an interruption.
 const PIECE: usize = 1 << 12;
 
-impl Kind {
+impl TensorKind {
     /// Returns the kind with this number in ggml's list.
     pub fn of(number: u32) -> Result<Self> {
         Ok(match number {
@@ -86,7 +86,7 @@ impl Kind {
         }
     }
 
-    /// Makes the tensor of these bytes, whose number is [`Kind::size`].
+    /// Makes the tensor of these bytes, whose number is [`TensorKind::size`].
     pub fn tensor(self, data: &[u8], shape: &[usize], task: &Task) -> Result<Tensor> {
         let dtype = if let Self::Plain(dtype) = self { dtype } else { DType::F32 };
         let count = tensor::room(shape, dtype)?;

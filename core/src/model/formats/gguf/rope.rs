@@ -1,13 +1,13 @@
 //! The scaling of rotary positions in a GGUF file: by metadata, or by a tensor of factors (Llama 3).
 
-use super::keys::Keys;
+use super::keys::GgufKeys;
 use crate::base::Result;
 use crate::model::config::{Rotary, Scaling};
 use crate::tensor::{DType, Tensor};
 use crate::{bail, err};
 
 /// Reads the scaling that the metadata state.
-pub(super) fn scaling(keys: &Keys) -> Result<Scaling> {
+pub(super) fn scaling(keys: &GgufKeys) -> Result<Scaling> {
     let legacy = keys.maybe_float("rope.scale_linear")?;
     let factor = keys.maybe_float("rope.scaling.factor")?.or(legacy);
     let kind = keys.maybe_text("rope.scaling.type")?;

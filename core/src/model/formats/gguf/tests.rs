@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::quantized::{GgmlDType, QTensor};
+use kit::far;
 
 use super::*;
 use crate::tensor::{DType, Device};
@@ -32,7 +33,7 @@ fn metadata() -> Vec<(&'static str, Value)> {
 
 #[test]
 fn metadata_come_back_with_their_types() {
-    let file = File::new(writer::file(&metadata(), &BTreeMap::new())).unwrap();
+    let file = GgufFile::new(writer::file(&metadata(), &BTreeMap::new())).unwrap();
     let expected: BTreeMap<String, Value> = metadata().into_iter().map(|(k, v)| (k.to_string(), v)).collect();
     assert_eq!(file.metadata, expected);
     assert_eq!(file.version, 3);
@@ -67,12 +68,12 @@ fn every_kind_of_tensor_comes_back_as_candle_quantised_it() {
         let mut bytes = vec![0];
         bytes.extend(writer::file(&[], &named));
         // Blocks are read correctly at an odd address, too.
-        let file = File::new(&bytes[1..]).unwrap();
+        let file = GgufFile::new(&bytes[1..]).unwrap();
         let read = file.tensor("t").unwrap();
         let expected = QTensor::quantize(&tensor, kind.1).unwrap().dequantize(&Device::Cpu).unwrap();
         assert_eq!(file.shape("t").unwrap(), [3, 256 * 180]);
         assert_eq!(floats(&read), floats(&expected), "{:?}", kind.1);
-        let worst = floats(&read).iter().zip(floats(&tensor)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let worst = far(&read, &tensor);
         assert!(worst < 0.7, "{:?}: {worst}", kind.1);
     }
 }
@@ -81,7 +82,7 @@ fn every_kind_of_tensor_comes_back_as_candle_quantised_it() {
 fn an_interruption_is_heeded_within_one_tensor() {
     let named = BTreeMap::from([("t".to_string(), (ramp(&[3, 256]), (2, GgmlDType::Q4_0)))]);
     let task = Task::default();
-    let file = File::new(writer::file(&[], &named)).unwrap().with_task(&task);
+    let file = GgufFile::new(writer::file(&[], &named)).unwrap().with_task(&task);
     assert!(file.tensor("t").is_ok());
     task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(file.tensor("t").unwrap_err().kind, crate::base::Kind::Interrupted);
@@ -90,7 +91,7 @@ fn an_interruption_is_heeded_within_one_tensor() {
 #[test]
 fn halves_keep_their_dtype() {
     let named = BTreeMap::from([("t".to_string(), (ramp(&[2, 3]), (1, GgmlDType::F16)))]);
-    let file = File::new(writer::file(&[], &named)).unwrap();
+    let file = GgufFile::new(writer::file(&[], &named)).unwrap();
     assert_eq!(file.tensor("t").unwrap().dtype(), DType::F16);
 }
 
@@ -107,7 +108,7 @@ fn place_of(bytes: &[u8], what: &[u8]) -> usize {
 }
 
 fn refused(bytes: &[u8]) -> String {
-    File::new(bytes).err().unwrap().message
+    GgufFile::new(bytes).err().unwrap().message
 }
 
 #[test]
@@ -162,14 +163,14 @@ fn a_stated_alignment_is_obeyed_and_checked() {
         bytes.resize(start.next_multiple_of(64), 0);
         bytes.extend(data);
     }
-    assert_eq!(floats(&File::new(bytes).unwrap().tensor("t").unwrap()), floats(&ramp(&[8])));
+    assert_eq!(floats(&GgufFile::new(bytes).unwrap().tensor("t").unwrap()), floats(&ramp(&[8])));
     let odd = writer::file(&[("general.alignment", Value::Unsigned(24))], &named);
     assert!(refused(&odd).starts_with("general.alignment: expected a power of two"));
 }
 
 #[test]
 fn a_name_that_is_not_there_is_answered_with_the_nearest() {
-    let error = File::new(two()).unwrap().tensor("frist").unwrap_err();
+    let error = GgufFile::new(two()).unwrap().tensor("frist").unwrap_err();
     assert_eq!(error.hint.unwrap(), "did you mean `first`?");
 }
 
@@ -180,14 +181,14 @@ fn arrays_are_counted_together() {
         (0..8).map(|number| (format!("a.{number}"), Value::Array(vec![Value::Bool(true); 1000]))).collect();
     let arrays: Vec<(&str, Value)> = arrays.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
     let bytes = writer::file(&arrays, &BTreeMap::new());
-    let within = |most: usize| File::within(bytes.as_slice(), Budget::within(most as u64, u64::MAX));
+    let within = |most: usize| GgufFile::within(bytes.as_slice(), Budget::within(most as u64, u64::MAX));
     let each = 2000 * size_of::<Value>();
     assert_eq!(within(9 * each).unwrap().metadata.len(), 8);
     let error = within(5 * each).err().unwrap();
     assert_eq!(error.kind, crate::base::Kind::Format);
     assert!(error.message.contains("expected the metadata of a GGUF file to take at most"), "{error}");
     // And so are texts and tensors.
-    assert!(File::within(two().as_slice(), Budget::within(100, u64::MAX)).is_err());
+    assert!(GgufFile::within(two().as_slice(), Budget::within(100, u64::MAX)).is_err());
     let many = [b"GGUF\x03\0\0\0".as_slice(), &(1_u64 << 22).to_le_bytes(), &[0; 8]].concat();
     let sparse = [many, vec![0; 24 << 22]].concat();
     assert!(refused(&sparse).contains("the list of tensors of a GGUF file to take at most"));
@@ -200,7 +201,7 @@ fn an_empty_tensor_has_as_many_rows_as_there_is_memory_for() {
     let place = place_of(&bytes, b"t\x02\0\0\0") + 5;
     let mut with = |fastest: u64| {
         bytes[place..place + 16].copy_from_slice(&[fastest.to_le_bytes(), [0; 8]].concat());
-        File::new(bytes.as_slice()).unwrap().tensor("t")
+        GgufFile::new(bytes.as_slice()).unwrap().tensor("t")
     };
     assert_eq!(with(8).unwrap().dims(), [0, 8]);
     let error = with(1 << 40).unwrap_err();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::keys::Keys;
+use super::keys::GgufKeys;
 use super::names;
 use crate::base::Error;
 use crate::err;
@@ -12,7 +12,7 @@ use crate::model::layout::TensorSource;
 const LISTED: usize = 6;
 
 /// Builds the error about an architecture that is not among the `known` ones.
-pub(super) fn refused(keys: &Keys, source: &dyn TensorSource, known: &[&str]) -> Error {
+pub(super) fn refused(keys: &GgufKeys, source: &dyn TensorSource, known: &[&str]) -> Error {
     let tensors: BTreeSet<String> =
         source.names().iter().map(|name| part(name)).filter(|part| !names::is_known(part)).map(String::from).collect();
     let lacking: Vec<String> =

@@ -8,12 +8,12 @@ use super::Value;
 use crate::tensor::Tensor;
 
 /// The form in which a tensor is written: the number in ggml's list, and candle's name for it.
-pub type Kind = (u32, GgmlDType);
+pub type GgmlKind = (u32, GgmlDType);
 
-pub const F32: Kind = (0, GgmlDType::F32);
+pub const F32: GgmlKind = (0, GgmlDType::F32);
 
 /// Writes a file of version 3.
-pub fn file(metadata: &[(&str, Value)], tensors: &BTreeMap<String, (Tensor, Kind)>) -> Vec<u8> {
+pub fn file(metadata: &[(&str, Value)], tensors: &BTreeMap<String, (Tensor, GgmlKind)>) -> Vec<u8> {
     let mut out = b"GGUF".to_vec();
     out.extend(3_u32.to_le_bytes());
     out.extend((tensors.len() as u64).to_le_bytes());

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::super::base::{Sizes, llama};
-use super::given::{Given, wrong};
-use super::{Age, EMBED};
+use super::super::base::{ModelSizes, llama};
+use super::options::{StateOptions, wrong};
+use super::{EMBED, MatrixLayout};
 use crate::base::{Error, Result, names};
 use crate::model::config::{Activation, Config, NormKind, Order, Positions, Rotary, Scaling};
 use crate::model::layout::TensorSource;
@@ -16,7 +16,7 @@ const EPS: f64 = 1e-5;
 /// TransformerLens' default base of rotary positions.
 const THETA: f64 = 10_000.0;
 
-pub(super) fn config(source: &dyn TensorSource, given: &Given) -> Result<Config> {
+pub(super) fn config(source: &dyn TensorSource, given: &StateOptions) -> Result<Config> {
     let here = |name: &str| source.shape(name).is_some();
     let sizes = sizes(source, given)?;
     let layers = sizes.layers;
@@ -45,7 +45,7 @@ pub(super) fn config(source: &dyn TensorSource, given: &Given) -> Result<Config>
     config.checked()
 }
 
-fn mlp(source: &dyn TensorSource, given: &Given, config: &mut Config) -> Result<()> {
+fn mlp(source: &dyn TensorSource, given: &StateOptions, config: &mut Config) -> Result<()> {
     let here = |name: &str| source.shape(name).is_some();
     config.gated = here("blocks.0.mlp.W_gate");
     config.mlp_bias = here("blocks.0.mlp.b_in") && !config.gated;
@@ -62,7 +62,7 @@ fn mlp(source: &dyn TensorSource, given: &Given, config: &mut Config) -> Result<
 }
 
 /// Reads the number of logits: small models often have fewer than tokens.
-fn outputs(source: &dyn TensorSource, given: &Given, config: &mut Config) -> Result<()> {
+fn outputs(source: &dyn TensorSource, given: &StateOptions, config: &mut Config) -> Result<()> {
     let shown = shape::<2>(source, "unembed.W_U")?.map_or(config.vocab, |[_, out]| out);
     let out = agreed(given, "d_vocab_out", shown)?;
     config.vocab_out = (out != config.vocab).then_some(out);
@@ -70,8 +70,8 @@ fn outputs(source: &dyn TensorSource, given: &Given, config: &mut Config) -> Res
     Ok(())
 }
 
-fn sizes(source: &dyn TensorSource, given: &Given) -> Result<Sizes> {
-    let early = Age::of(source) == Age::Early;
+fn sizes(source: &dyn TensorSource, given: &StateOptions) -> Result<ModelSizes> {
+    let early = MatrixLayout::of(source) == MatrixLayout::Early;
     let Some([vocab, d_model]) = shape::<2>(source, EMBED)?.map(|embed| turned(embed, early)) else {
         return Err(err!(Format, "expected the tensor `{EMBED}`, found none")
             .hint("this is no state dictionary of TransformerLens"));
@@ -97,7 +97,7 @@ fn sizes(source: &dyn TensorSource, given: &Given) -> Result<Sizes> {
     let d_mlp = shape::<2>(source, "blocks.0.mlp.W_in")?.map_or(0, |inner| turned(inner, early)[1]);
     // A config may state the width of an MLP that an attention-only model does not have.
     let d_mlp = if d_mlp == 0 { 0 } else { agreed(given, "d_mlp", d_mlp)? };
-    Ok(Sizes {
+    Ok(ModelSizes {
         layers: agreed(given, "n_layers", layers)?,
         d_model,
         heads: agreed(given, "n_heads", heads)?,
@@ -114,7 +114,7 @@ fn turned([a, b]: [usize; 2], early: bool) -> [usize; 2] {
 }
 
 /// Returns a size from the shapes of the tensors; if it is also given, both must agree.
-fn agreed(given: &Given, key: &str, shown: usize) -> Result<usize> {
+fn agreed(given: &StateOptions, key: &str, shown: usize) -> Result<usize> {
     match given.size(key)? {
         Some(size) if size != shown => bail!(Format, "{key}: expected {shown}, as the tensors show, found {size}"),
         _ => Ok(shown),
@@ -122,7 +122,7 @@ fn agreed(given: &Given, key: &str, shown: usize) -> Result<usize> {
 }
 
 /// Infers the context: the number of position embeddings, or the size of the rotary tables and masks.
-fn context(source: &dyn TensorSource, given: &Given) -> Result<usize> {
+fn context(source: &dyn TensorSource, given: &StateOptions) -> Result<usize> {
     if let Some([rows, _]) = shape::<2>(source, "pos_embed.W_pos")? {
         return agreed(given, "n_ctx", rows);
     }
@@ -135,7 +135,7 @@ fn context(source: &dyn TensorSource, given: &Given) -> Result<usize> {
     }
 }
 
-fn activation(given: &Given) -> Result<Activation> {
+fn activation(given: &StateOptions) -> Result<Activation> {
     const KNOWN: [&str; 7] = ["relu", "gelu", "gelu_new", "gelu_fast", "gelu_tanh", "gelu_pytorch_tanh", "silu"];
     match given.text("act_fn")? {
         None => Err(missing("act_fn", "the activation function of the MLP", "\"gelu\"")),
@@ -151,7 +151,7 @@ fn activation(given: &Given) -> Result<Activation> {
 /// The kind of the norms, and whether they have weights.
 type Norms = (Option<NormKind>, bool);
 
-fn norms(source: &dyn TensorSource, given: &Given, config: &mut Config) -> Result<()> {
+fn norms(source: &dyn TensorSource, given: &StateOptions, config: &mut Config) -> Result<()> {
     let here = |name: &str| source.shape(name).is_some();
     let weight = here("blocks.0.ln1.w");
     let bias = here("blocks.0.ln1.b");
@@ -182,7 +182,7 @@ fn norms(source: &dyn TensorSource, given: &Given, config: &mut Config) -> Resul
 }
 
 /// Reads the norms from the options. Our option names do not tell whether they have weights, so the tensors do.
-fn stated_norms(given: &Given, weight: bool) -> Result<Option<Norms>> {
+fn stated_norms(given: &StateOptions, weight: bool) -> Result<Option<Norms>> {
     Ok(match given.text("normalization_type")? {
         None => given.has("normalization_type").then_some((None, false)),
         Some("none") => Some((None, false)),
@@ -196,7 +196,7 @@ fn stated_norms(given: &Given, weight: bool) -> Result<Option<Norms>> {
     })
 }
 
-fn positions(source: &dyn TensorSource, given: &Given, config: &mut Config) -> Result<()> {
+fn positions(source: &dyn TensorSource, given: &StateOptions, config: &mut Config) -> Result<()> {
     let learned = source.shape("pos_embed.W_pos").is_some();
     let table = shape::<2>(source, "blocks.0.attn.rotary_sin")?.map(|[_, dims]| dims);
     let stated = match given.text("positional_embedding_type")? {
@@ -222,7 +222,7 @@ fn positions(source: &dyn TensorSource, given: &Given, config: &mut Config) -> R
     Ok(())
 }
 
-fn rotary(given: &Given, d_head: usize, table: Option<usize>) -> Result<Rotary> {
+fn rotary(given: &StateOptions, d_head: usize, table: Option<usize>) -> Result<Rotary> {
     let dims = match table {
         Some(dims) => agreed(given, "rotary_dim", dims)?,
         None => given.size("rotary_dim")?.unwrap_or(d_head),
@@ -233,7 +233,7 @@ fn rotary(given: &Given, d_head: usize, table: Option<usize>) -> Result<Rotary> 
 }
 
 /// Returns the factor of scores; TransformerLens states the divisor.
-fn score_scale(given: &Given, d_head: usize) -> Result<f64> {
+fn score_scale(given: &StateOptions, d_head: usize) -> Result<f64> {
     if given.flag("use_attn_scale")? == Some(false) {
         return Ok(1.0);
     }
@@ -245,7 +245,7 @@ fn score_scale(given: &Given, d_head: usize) -> Result<f64> {
     }
 }
 
-fn causal(given: &Given) -> Result<bool> {
+fn causal(given: &StateOptions) -> Result<bool> {
     match (given.text("attention_dir")?, given.flag("causal")?) {
         (Some(_), Some(_)) => bail!(Argument, "expected one of `attention_dir` and `causal`, found both"),
         (None, causal) => Ok(causal.unwrap_or(true)),
@@ -256,7 +256,7 @@ fn causal(given: &Given) -> Result<bool> {
 }
 
 /// Reads the attention window of each layer: `attn_types` names the local ones.
-fn windows(given: &Given, layers: usize) -> Result<Vec<Option<usize>>> {
+fn windows(given: &StateOptions, layers: usize) -> Result<Vec<Option<usize>>> {
     if !given.flag("use_local_attn")?.unwrap_or(false) {
         return Ok(Vec::new());
     }

@@ -3,16 +3,16 @@
 //! They contain no config. It is inferred from shapes and names, and from options by TransformerLens' names or ours;
 //! what neither tells has TransformerLens' default, or is asked for in an error.
 
-mod given;
+mod export;
 mod infer;
-mod named;
+mod options;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use self::given::Given;
-pub use self::named::{names, weight};
+pub use self::export::{names, weight};
+use self::options::StateOptions;
 use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;
@@ -26,7 +26,7 @@ const BUFFERS: [&str; 4] =
 
 /// The layout of the matrices of a state dictionary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Age {
+enum MatrixLayout {
     /// Matrices as all versions of TransformerLens have them.
     Now,
     /// Matrices as the code that TransformerLens grew out of has them (Nanda et al. 2023, "Progress measures for
@@ -35,10 +35,10 @@ enum Age {
     Early,
 }
 
-impl Age {
+impl MatrixLayout {
     fn of(source: &dyn TensorSource) -> Self {
         let axes = source.shape("blocks.0.attn.W_O").map(|shape| shape.len());
-        if axes == Some(2) { Age::Early } else { Age::Now }
+        if axes == Some(2) { MatrixLayout::Early } else { MatrixLayout::Now }
     }
 }
 
@@ -49,13 +49,13 @@ pub fn is_state_dict(source: &dyn TensorSource) -> bool {
 
 /// Reads the config of a state dictionary, completed by options, and where each weight is.
 pub fn layout(source: &dyn TensorSource, options: &Map<String, Value>) -> Result<Layout> {
-    let given = Given::new(options)?;
+    let given = StateOptions::new(options)?;
     let config = infer::config(source, &given)?;
     let mut ignored: Vec<String> = BUFFERS.map(str::to_string).into();
     if config.gated {
         ignored.extend(infer::empty_biases(source, &config)?);
     }
-    let age = Age::of(source);
+    let age = MatrixLayout::of(source);
     let mut weights = BTreeMap::new();
     for (name, _) in config.parameters()? {
         let from = place(&name, &config, age)
@@ -66,7 +66,7 @@ pub fn layout(source: &dyn TensorSource, options: &Map<String, Value>) -> Result
 }
 
 /// Returns where the weight with this name of ours is.
-fn place(name: &str, config: &Config, age: Age) -> Option<WeightFrom> {
+fn place(name: &str, config: &Config, age: MatrixLayout) -> Option<WeightFrom> {
     let from = match name {
         "embed" => WeightFrom::Same(EMBED.into()),
         "pos_embed" => WeightFrom::Same("pos_embed.W_pos".into()),
@@ -79,7 +79,7 @@ fn place(name: &str, config: &Config, age: Age) -> Option<WeightFrom> {
             of_block(&format!("blocks.{layer}."), part, config)?
         }
     };
-    Some(if age == Age::Early { turned_early(from) } else { from })
+    Some(if age == MatrixLayout::Early { turned_early(from) } else { from })
 }
 
 /// Returns where a weight is in the layout of the early code.

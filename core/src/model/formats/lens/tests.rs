@@ -1,8 +1,7 @@
 //! Tests of state dictionaries: they compute what TransformerLens computes with them, and ask for what cannot be
 //! inferred.
 
-use std::path::{Path, PathBuf};
-
+use kit::{far, fixture};
 use serde_json::{Value, json};
 
 use super::*;
@@ -10,22 +9,22 @@ use crate::base::Task;
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
 use crate::model::formats::pickle;
-use crate::model::load::{self, Loading};
-use crate::tensor::files::safetensors::Reader;
+use crate::model::load::{self, LoadSettings};
+use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::{DType, Tensor, floats};
 
-fn fixture(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/formats/lens").join(file)
+fn bytes(file: &str) -> Vec<u8> {
+    std::fs::read(fixture("formats/lens").join(file)).unwrap()
 }
 
 fn tensors(file: &str) -> BTreeMap<String, Tensor> {
-    Reader::new(std::fs::read(fixture(file)).unwrap()).unwrap().all().unwrap().tensors
+    SafetensorsFile::new(bytes(file)).unwrap().all().unwrap().tensors
 }
 
 /// Tensors in memory, to be removed and changed.
-struct Held(BTreeMap<String, Tensor>);
+struct MemoryTensors(BTreeMap<String, Tensor>);
 
-impl TensorSource for Held {
+impl TensorSource for MemoryTensors {
     fn names(&self) -> Vec<String> {
         self.0.keys().cloned().collect()
     }
@@ -39,32 +38,30 @@ impl TensorSource for Held {
     }
 }
 
-fn held(name: &str) -> Held {
+fn held(name: &str) -> MemoryTensors {
     if name == "gelu" {
-        return Held(tensors("gelu.safetensors"));
+        return MemoryTensors(tensors("gelu.safetensors"));
     }
-    let file = pickle::File::new(std::fs::read(fixture(&format!("{name}.pt"))).unwrap()).unwrap().weights().unwrap();
-    Held(file.names().into_iter().map(|name| (name.clone(), file.tensor(&name).unwrap())).collect())
+    let file = pickle::PickleFile::new(bytes(&format!("{name}.pt"))).unwrap().weights().unwrap();
+    MemoryTensors(file.names().into_iter().map(|name| (name.clone(), file.tensor(&name).unwrap())).collect())
 }
 
 fn options(options: Value) -> Map<String, Value> {
     options.as_object().unwrap().clone()
 }
 
-fn decoder(source: &Held, given: Value) -> Decoder {
+fn decoder(source: &MemoryTensors, given: Value) -> Decoder {
     let layout = layout(source, &options(given)).unwrap();
-    let weights = load::weights(&layout, source, "a test", &Loading::default(), &Task::default()).unwrap();
+    let weights = load::weights(&layout, source, "a test", &LoadSettings::default(), &Task::default()).unwrap();
     Decoder::new(layout.config, weights)
 }
 
 /// Computes the largest difference of the logits from those of TransformerLens.
-fn off(name: &str, given: Value) -> f32 {
+fn off(name: &str, given: Value) -> f64 {
     let expected = tensors(&format!("{name}.expected.safetensors"));
     let batch = Batch::new(expected["input_ids"].to_dtype(DType::U32).unwrap().to_vec2().unwrap()).unwrap();
     let logits = decoder(&held(name), given).logits(&batch, Vec::new(), &Task::default()).unwrap();
-    assert_eq!(logits.dims(), expected["logits"].dims());
-    let difference = (logits - &expected["logits"]).unwrap().abs().unwrap();
-    difference.flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
+    far(logits, &expected["logits"])
 }
 
 #[test]
@@ -118,9 +115,10 @@ fn the_early_layout_computes_the_same() {
     };
     let now = held("gelu");
     let given = json!({"act": "gelu"});
-    let early = Held(now.0.iter().map(turned).collect());
+    let early = MemoryTensors(now.0.iter().map(turned).collect());
     let batch = Batch::new(vec![vec![3, 1, 4, 1, 5]]).unwrap();
-    let logits = |held: &Held| decoder(held, given.clone()).logits(&batch, Vec::new(), &Task::default()).unwrap();
+    let logits =
+        |held: &MemoryTensors| decoder(held, given.clone()).logits(&batch, Vec::new(), &Task::default()).unwrap();
     assert_eq!(floats(&logits(&early)).unwrap(), floats(&logits(&now)).unwrap());
     // Only the heads of the queries are transposed.
     let mut mixed = held("gelu");
@@ -129,7 +127,7 @@ fn the_early_layout_computes_the_same() {
     assert!(layout(&mixed, &options(given)).unwrap_err().hint.unwrap().contains("`transpose`"));
 }
 
-fn refused(source: &Held, given: Value) -> String {
+fn refused(source: &MemoryTensors, given: Value) -> String {
     layout(source, &options(given)).unwrap_err().message
 }
 
@@ -206,6 +204,6 @@ fn what_is_not_known_is_refused_by_name() {
         gelu(json!({"act": "gelu", "positional_embedding_type": "alibi"})).message,
         "positional_embedding_type: the kind `alibi` is not known here"
     );
-    assert!(!is_state_dict(&Held(BTreeMap::new())));
-    assert_eq!(refused(&Held(BTreeMap::new()), json!({})), "expected the tensor `embed.W_E`, found none");
+    assert!(!is_state_dict(&MemoryTensors(BTreeMap::new())));
+    assert_eq!(refused(&MemoryTensors(BTreeMap::new()), json!({})), "expected the tensor `embed.W_E`, found none");
 }

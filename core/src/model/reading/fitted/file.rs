@@ -9,7 +9,7 @@ use super::{AffineMap, FittedLens, LensKind};
 use crate::base::files::Files;
 use crate::base::{Result, Task};
 use crate::err;
-use crate::tensor::files::{self, Content, Named, Tree};
+use crate::tensor::files::{self, FileContent, NamedTensors, TensorTree};
 use crate::tensor::{DType, Device, Tensor, ints};
 
 /// The largest number of f16.
@@ -55,7 +55,7 @@ impl FittedLens {
                 tensors.insert(format!("{name}.{layer}"), self.kind.stored(part, *layer)?.to_device(&Device::Cpu)?);
             }
         }
-        files::save(files, path, &Content::Named(Named { tensors, metadata: BTreeMap::new() }), task)
+        files::save(files, path, &FileContent::Named(NamedTensors { tensors, metadata: BTreeMap::new() }), task)
     }
 
     /// Reads a safetensors file, or for a Jacobian lens a PyTorch file.
@@ -65,8 +65,8 @@ impl FittedLens {
         Self::of_tree(kind, tree).map_err(|e| e.within(path.display()))
     }
 
-    pub(super) fn of_tree(kind: LensKind, tree: Tree<Tensor>) -> Result<Self> {
-        let Tree::Map(fields) = tree else {
+    pub(super) fn of_tree(kind: LensKind, tree: TensorTree<Tensor>) -> Result<Self> {
+        let TensorTree::Map(fields) = tree else {
             return Err(err!(Format, "expected the parts of a {} by name, found one value", kind.name()));
         };
         let mut found: BTreeMap<&str, BTreeMap<usize, Tensor>> = BTreeMap::new();
@@ -75,7 +75,7 @@ impl FittedLens {
         for (name, part) in fields {
             let (begin, layer) = name.split_once('.').map_or((name.as_str(), None), |(a, b)| (a, Some(b)));
             match (known(begin), layer, part) {
-                (Some(of), None, Tree::Map(layers)) => {
+                (Some(of), None, TensorTree::Map(layers)) => {
                     for (layer, part) in layers {
                         found.entry(of).or_default().insert(layer_of(&layer)?, tensor(&layer, part)?);
                     }
@@ -129,20 +129,20 @@ fn layer_of(name: &str) -> Result<usize> {
     name.parse().map_err(|_| err!(Format, "expected a layer in a lens, found `{name}`"))
 }
 
-fn tensor(layer: &str, part: Tree<Tensor>) -> Result<Tensor> {
+fn tensor(layer: &str, part: TensorTree<Tensor>) -> Result<Tensor> {
     match part {
-        Tree::Tensor(found) => Ok(found),
+        TensorTree::Tensor(found) => Ok(found),
         _ => Err(err!(Format, "expected a tensor for layer {layer}, found something else")),
     }
 }
 
 /// Reads whole numbers: one, a list of them, or a tensor.
-fn whole(part: &Tree<Tensor>) -> Option<Vec<i64>> {
+fn whole(part: &TensorTree<Tensor>) -> Option<Vec<i64>> {
     match part {
-        Tree::Int(number) => Some(vec![*number]),
-        Tree::Tensor(numbers) => ints(numbers).ok(),
-        Tree::List(parts) => {
-            let one = |part: &Tree<Tensor>| if let Tree::Int(number) = part { Some(*number) } else { None };
+        TensorTree::Int(number) => Some(vec![*number]),
+        TensorTree::Tensor(numbers) => ints(numbers).ok(),
+        TensorTree::List(parts) => {
+            let one = |part: &TensorTree<Tensor>| if let TensorTree::Int(number) = part { Some(*number) } else { None };
             parts.iter().map(one).collect()
         }
         _ => None,

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::Var;
-use kernels::Taped;
+use kernels::TapedTensor;
 
 use super::prompts::{cut, layers};
 use super::{AffineMap, FittedLens, LensKind};
@@ -141,7 +141,7 @@ fn of_prompt(
 /// A forward pass from whose last residual stream gradients are taken.
 struct Streams {
     /// The output of the last layer, `[copies, pos, d_model]`.
-    last: Taped,
+    last: TapedTensor,
     /// Variable of zeros that was added to the output of each layer: its gradient is that of the residual stream.
     variables: Vec<Var>,
 }
@@ -150,7 +150,7 @@ impl Streams {
     fn of(model: &Decoder, batch: &Batch, layers: &[usize], task: &Task) -> Result<Self> {
         let last = Site::new(SiteKind::ResidPost, model.config().layers - 1);
         let mut hooked = StreamHooks { layers, last, variables: Vec::new(), found: None };
-        let last = Taped::of_tensor(|| -> Result<Tensor> {
+        let last = TapedTensor::of_tensor(|| -> Result<Tensor> {
             model.forward(batch, Pass { hooks: &mut hooked, past: None, logits: Logits::Last, task })?;
             hooked.found.take().ok_or_else(|| err!(Bug, "a pass that did not come to the last layer"))
         })?;

@@ -2,7 +2,7 @@
 //! lens.
 
 use super::prompts::cut;
-use super::tuned::Seen;
+use super::tuned::PromptActivations;
 use super::{FittedLens, output};
 use crate::base::bootstrap::bootstrap;
 use crate::base::{Cell, Result, Table, Task};
@@ -48,7 +48,7 @@ impl FittedLens {
         let bar = task.begin("judging a lens", Some(prompts.len() as u64));
         for some in prompts.chunks(AT_ONCE) {
             let batch = Batch::new(some.iter().map(|ids| ids.to_vec()).collect())?;
-            let seen = Seen::of(model, batch, places.clone(), task)?;
+            let seen = PromptActivations::of(model, batch, places.clone(), task)?;
             for (place, sums) in places.iter().zip(&mut sums) {
                 let stream = seen.stream(*place)?;
                 let carried = self.carried(*place, &stream, last)?;

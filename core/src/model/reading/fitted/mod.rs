@@ -25,7 +25,7 @@ use crate::err;
 use crate::model::batch::Batch;
 use crate::model::cache::Cache;
 use crate::model::decoder::Decoder;
-use crate::model::hooks::Bound;
+use crate::model::hooks::BoundHook;
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::{DType, Tensor};
 
@@ -173,7 +173,7 @@ impl FittedLens {
         batch: &Batch,
         places: &[Place],
         options: &LensOptions,
-        hooks: Vec<Bound>,
+        hooks: Vec<BoundHook>,
         task: &Task,
     ) -> Result<BothLenses> {
         self.check(model)?;

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kit::far_relative;
+
 use super::*;
 use crate::base::Cell;
 use crate::base::access::{Access, Rules};
@@ -13,65 +15,55 @@ use crate::model::fixtures::{config, decoder};
 use crate::model::run::Ask;
 use crate::model::weights::Weights;
 use crate::model::{Model, load};
-use crate::tensor::files::Tree;
-use crate::tensor::files::safetensors;
+use crate::tensor::files::TensorTree;
 use crate::tensor::{Device, create, floats};
 
 const FAMILIES: [&str; 2] = ["gpt2", "llama"];
 
 fn folder(family: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/jlens").join(family)
+    kit::fixture("jlens").join(family)
 }
 
 fn files(out: &Path) -> Files {
     Files::new(Access::new(out, &Rules::default()).unwrap(), false)
 }
 
-struct Fixture {
+struct LensFixture {
     model: Arc<Decoder>,
     truth: BTreeMap<String, Tensor>,
     prompts: Vec<Vec<u32>>,
 }
 
-fn fixture(family: &str) -> Fixture {
+fn fixture(family: &str) -> LensFixture {
     let out = tempfile::tempdir().unwrap();
     let name = folder(family).join("model").display().to_string();
-    let model = Model::load(&files(out.path()), &name, &load::Loading::default(), &Task::default()).unwrap().decoder;
-    let bytes = std::fs::read(folder(family).join("jlens.safetensors")).unwrap();
-    let truth = safetensors::Reader::new(bytes).unwrap().all().unwrap().tensors;
+    let model =
+        Model::load(&files(out.path()), &name, &load::LoadSettings::default(), &Task::default()).unwrap().decoder;
+    let truth = kit::tensors(folder(family).join("jlens.safetensors"));
     let prompts = truth["input_ids"].to_dtype(DType::U32).unwrap().to_vec2().unwrap();
-    Fixture { model, truth, prompts }
+    LensFixture { model, truth, prompts }
 }
 
 fn options(skip_first: usize) -> JacobianLensOptions {
     JacobianLensOptions { skip_first, ..JacobianLensOptions::default() }
 }
 
-/// Computes the largest difference, as a share of the largest number.
-fn far(found: &Tensor, expected: &Tensor) -> f64 {
-    assert_eq!(found.dims(), expected.dims());
-    let found = floats(found).unwrap();
-    let expected = floats(expected).unwrap();
-    let most = expected.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
-    found.iter().zip(&expected).fold(0.0_f64, |far, (a, b)| far.max((a - b).abs())) / most
-}
-
 #[test]
 fn it_is_the_reference_on_both_families() {
     for family in FAMILIES {
-        let Fixture { model, truth, prompts } = fixture(family);
+        let LensFixture { model, truth, prompts } = fixture(family);
         let skip = floats(&truth["skip_first"]).unwrap()[0] as usize;
         let lens = fit_jacobian(&model, &prompts, &options(skip), &Task::default()).unwrap();
         assert_eq!((lens.prompts(), lens.layers().collect::<Vec<_>>()), (3, vec![0, 1]), "{family}");
         for layer in 0..2 {
-            let error = far(&lens.map(layer).unwrap().matrix, &truth["J"].get(layer).unwrap());
+            let error = far_relative(&lens.map(layer).unwrap().matrix, &truth["J"].get(layer).unwrap());
             assert!(error < 1e-4, "{family}, layer {layer}: {error}");
         }
         for (number, ids) in prompts.iter().enumerate() {
             let alone = fit_jacobian(&model, std::slice::from_ref(ids), &options(skip), &Task::default()).unwrap();
             for layer in 0..2 {
                 let expected = truth["J_per_prompt"].get(layer).unwrap().get(number).unwrap();
-                assert!(far(&alone.map(layer).unwrap().matrix, &expected) < 1e-4, "{family}, prompt {number}");
+                assert!(far_relative(&alone.map(layer).unwrap().matrix, &expected) < 1e-4, "{family}, prompt {number}");
             }
         }
         let batch = Batch::new(vec![prompts[0].clone()]).unwrap();
@@ -80,15 +72,15 @@ fn it_is_the_reference_on_both_families() {
         let cache = model.cache(&batch, ask, &Task::default()).unwrap();
         for (layer, place) in places.iter().enumerate().take(2) {
             let logits = lens.logits(&model, &cache, *place, &Task::default()).unwrap();
-            let error = far(&logits.get(0).unwrap(), &truth["lens_logits"].get(layer).unwrap());
+            let error = far_relative(&logits.get(0).unwrap(), &truth["lens_logits"].get(layer).unwrap());
             assert!(error < 1e-4, "{family}, logits of layer {layer}: {error}");
         }
         let both = lens.read(&model, &batch, &places, &LensOptions::default(), Vec::new(), &Task::default()).unwrap();
         for layer in 0..2 {
             let logit = both.logit[layer].logits.get(0).unwrap();
-            assert!(far(&logit, &truth["logit_lens"].get(layer).unwrap()) < 1e-4, "{family}, layer {layer}");
+            assert!(far_relative(&logit, &truth["logit_lens"].get(layer).unwrap()) < 1e-4, "{family}, layer {layer}");
         }
-        assert!(far(&both.fitted[2].logits.get(0).unwrap(), &truth["logits"]) < 1e-4, "{family}");
+        assert!(far_relative(&both.fitted[2].logits.get(0).unwrap(), &truth["logits"]) < 1e-4, "{family}");
     }
 }
 
@@ -123,11 +115,11 @@ fn without_nonlinearity_it_is_the_identity_and_what_the_layer_adds() {
     let attn = model.weights().blocks[1].attention().unwrap();
     let added = attn.o.weight.tensor().unwrap().matmul(&attn.values().unwrap().weight.tensor().unwrap()).unwrap();
     let expected = (create::eye(16, 16, DType::F32).unwrap() + added).unwrap();
-    assert!(far(&lens.map(0).unwrap().matrix, &expected) < 1e-5);
+    assert!(far_relative(&lens.map(0).unwrap().matrix, &expected) < 1e-5);
     // Its logits for a token are then those of its direction.
     let direction = lens.direction(&model, 0, 7).unwrap();
     let row = model.weights().unembed.weight.row(7).unwrap().unsqueeze(0).unwrap();
-    assert!(far(&direction, &row.matmul(&expected).unwrap().squeeze(0).unwrap()) < 1e-5);
+    assert!(far_relative(&direction, &row.matmul(&expected).unwrap().squeeze(0).unwrap()) < 1e-5);
 }
 
 #[test]
@@ -138,7 +130,7 @@ fn rows_of_any_number_of_copies_are_the_same() {
     let fitted = fit_jacobian(&model, std::slice::from_ref(&short), &options(2), &Task::default()).unwrap();
     let wide = Arc::new(decoder(config(), DType::F64));
     let expected = fit_jacobian(&wide, &[short], &options(2), &Task::default()).unwrap();
-    assert!(far(&fitted.map(0).unwrap().matrix, &expected.map(0).unwrap().matrix) < 1e-4);
+    assert!(far_relative(&fitted.map(0).unwrap().matrix, &expected.map(0).unwrap().matrix) < 1e-4);
 }
 
 #[test]
@@ -152,28 +144,31 @@ fn saved_lenses_are_read_again_to_the_precision_of_f16() {
     lens.save(&files, path, &task).unwrap();
     let again = FittedLens::load(LensKind::Jacobian, &files, path, &task).unwrap();
     assert_eq!((again.prompts(), again.d_model()), (1, 16));
-    assert!(far(&again.map(0).unwrap().matrix, &lens.map(0).unwrap().matrix) < 1e-3);
+    assert!(far_relative(&again.map(0).unwrap().matrix, &lens.map(0).unwrap().matrix) < 1e-3);
     let error = lens.save(&files, Path::new("lens.pt"), &task).unwrap_err();
     assert_eq!(error.message, "expected a path that ends in .safetensors, found `lens.pt`");
 }
 
 #[test]
 fn the_dictionary_of_pytorch_files_is_understood() {
-    let part = |layer: usize| Tree::Tensor(Tensor::full(layer as f32, (2, 2), &Device::Cpu).unwrap());
+    let part = |layer: usize| TensorTree::Tensor(Tensor::full(layer as f32, (2, 2), &Device::Cpu).unwrap());
     let of = |layers: Vec<i64>, width: i64| {
         let fields = [
-            ("J", Tree::Map([("0".to_string(), part(0)), ("10".to_string(), part(10))].into())),
-            ("n_prompts", Tree::Int(7)),
-            ("source_layers", Tree::List(layers.into_iter().map(Tree::Int).collect())),
-            ("d_model", Tree::Int(width)),
+            ("J", TensorTree::Map([("0".to_string(), part(0)), ("10".to_string(), part(10))].into())),
+            ("n_prompts", TensorTree::Int(7)),
+            ("source_layers", TensorTree::List(layers.into_iter().map(TensorTree::Int).collect())),
+            ("d_model", TensorTree::Int(width)),
         ];
-        FittedLens::of_tree(LensKind::Jacobian, Tree::Map(fields.map(|(name, part)| (name.to_string(), part)).into()))
+        FittedLens::of_tree(
+            LensKind::Jacobian,
+            TensorTree::Map(fields.map(|(name, part)| (name.to_string(), part)).into()),
+        )
     };
     let lens = of(vec![0, 10], 2).unwrap();
     assert_eq!((lens.prompts(), lens.layers().collect::<Vec<_>>()), (7, vec![0, 10]));
     assert_eq!(of(vec![0], 2).unwrap_err().message, "expected the layers [0] in J, found [0, 10]");
     assert_eq!(of(vec![10, 0], 3).unwrap_err().message, "expected d_model 2, as in J, found [3]");
-    assert!(FittedLens::of_tree(LensKind::Jacobian, Tree::Nothing).is_err());
+    assert!(FittedLens::of_tree(LensKind::Jacobian, TensorTree::Nothing).is_err());
 }
 
 #[test]
@@ -228,7 +223,7 @@ fn before_its_training_a_tuned_lens_is_the_logit_lens() {
 #[test]
 fn a_tuned_lens_predicts_the_end_better_than_the_logit_lens_on_other_prompts() {
     for family in FAMILIES {
-        let Fixture { model, .. } = fixture(family);
+        let LensFixture { model, .. } = fixture(family);
         let options = TunedLensOptions { steps: 150, lr: 3e-3, ..TunedLensOptions::default() };
         let lens = train_tuned(&model, &counting(64, 0), &options, &Task::default()).unwrap();
         assert_eq!((lens.prompts(), lens.layers().collect::<Vec<_>>()), (64, vec![0, 1]));
@@ -243,7 +238,7 @@ fn a_tuned_lens_predicts_the_end_better_than_the_logit_lens_on_other_prompts() {
 
 #[test]
 fn the_divergence_of_a_lens_is_that_of_its_logits() {
-    let Fixture { model, .. } = fixture("gpt2");
+    let LensFixture { model, .. } = fixture("gpt2");
     let options = TunedLensOptions { steps: 5, ..TunedLensOptions::default() };
     let lens = train_tuned(&model, &counting(8, 0), &options, &Task::default()).unwrap();
     // One text is shorter than the other.
@@ -266,7 +261,7 @@ fn the_divergence_of_a_lens_is_that_of_its_logits() {
 
 #[test]
 fn an_interrupted_training_leaves_the_lens_so_far() {
-    let Fixture { model, .. } = fixture("gpt2");
+    let LensFixture { model, .. } = fixture("gpt2");
     let task = Task::default();
     let options = TunedLensOptions { steps: 1_000_000, ..TunedLensOptions::default() };
     let flag = task.flag().clone();
@@ -278,7 +273,7 @@ fn an_interrupted_training_leaves_the_lens_so_far() {
     let lens = train_tuned(&model, &counting(8, 0), &options, &task).unwrap();
     assert!(begun.elapsed().as_secs() < 30 && !task.is_interrupted());
     let d = lens.d_model();
-    assert!(far(&lens.map(0).unwrap().matrix, &create::eye(d, d, DType::F32).unwrap()) > 0.0);
+    assert!(far_relative(&lens.map(0).unwrap().matrix, &create::eye(d, d, DType::F32).unwrap()) > 0.0);
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl Training<'_> {
     fn step(&mut self, task: &Task) -> Result<f64> {
         let rows = self.next_rows().into_iter().map(|row| self.prompts[row].to_vec()).collect();
         let places: Vec<Place> = self.layers.keys().map(|layer| output(*layer)).collect();
-        let seen = Arc::new(Seen::of(self.model, Batch::new(rows)?, places, task)?);
+        let seen = Arc::new(PromptActivations::of(self.model, Batch::new(rows)?, places, task)?);
         let mut sum = 0.0;
         for (layer, descent) in &mut self.layers {
             let model = self.model.clone();
@@ -135,7 +135,7 @@ impl Training<'_> {
 }
 
 /// Activations and predictions of the model at every token of some prompts.
-pub(super) struct Seen {
+pub(super) struct PromptActivations {
     cache: Cache,
     /// The tokens, as places in `batch * pos`.
     tokens: Tensor,
@@ -143,7 +143,7 @@ pub(super) struct Seen {
     last: Tensor,
 }
 
-impl Seen {
+impl PromptActivations {
     pub(super) fn of(model: &Decoder, batch: Batch, places: Vec<Place>, task: &Task) -> Result<Self> {
         let width = batch.width();
         let outputs = model.config().outputs();

@@ -23,15 +23,15 @@ use crate::tensor::{DType, Device, Tensor};
 pub type Next = Box<dyn FnMut(&Tensor, usize) -> candle_core::Result<Tensor> + Send>;
 
 /// A constructor from a config.json and weights.
-type Make = fn(Value, VarBuilder) -> candle_core::Result<Next>;
+type Constructor = fn(Value, VarBuilder) -> candle_core::Result<Next>;
 
 /// A family that candle implements.
-pub struct Family {
+pub struct CandleFamily {
     /// Name in `model_type`.
     name: &'static str,
     /// The config that candle's implementation computes, given a model's.
     computes: fn(&Config) -> Config,
-    pub make: Make,
+    pub make: Constructor,
 }
 
 /// Constructor of models that keep their KV cache themselves.
@@ -66,34 +66,38 @@ macro_rules! made_of_llama {
     };
 }
 
-const FAMILIES: &[Family] = &[
-    Family { name: "gemma", computes: gemma, make: made_of_gemma!(gemma::Model, gemma::Config) },
-    Family { name: "gemma2", computes: gemma2, make: made_of_gemma!(gemma2::Model, gemma2::Config) },
-    Family { name: "gemma3_text", computes: gemma3, make: made_of_gemma!(gemma3::Model, gemma3::Config) },
-    Family {
+const FAMILIES: &[CandleFamily] = &[
+    CandleFamily { name: "gemma", computes: gemma, make: made_of_gemma!(gemma::Model, gemma::Config) },
+    CandleFamily { name: "gemma2", computes: gemma2, make: made_of_gemma!(gemma2::Model, gemma2::Config) },
+    CandleFamily { name: "gemma3_text", computes: gemma3, make: made_of_gemma!(gemma3::Model, gemma3::Config) },
+    CandleFamily {
         name: "granite",
         computes: llama_of_one_rotation,
         make: made_of_llama!(granite, granite::Granite, granite::GraniteConfig),
     },
-    Family { name: "llama", computes: llama, make: made_of_llama!(llama, llama::Llama, llama::LlamaConfig) },
-    Family { name: "mistral", computes: mistral, make: made!(mistral::Model, mistral::Config) },
-    Family { name: "mixtral", computes: mixtral, make: made!(mixtral::Model, mixtral::Config) },
-    Family { name: "olmo2", computes: olmo2, make: made!(olmo2::Model, olmo2::Config) },
-    Family { name: "phi", computes: phi, make: make_phi },
-    Family { name: "phi3", computes: phi3, make: made!(phi3::Model, phi3::Config) },
-    Family { name: "qwen2", computes: qwen2, make: made!(qwen2::ModelForCausalLM, qwen2::Config) },
-    Family { name: "qwen2_moe", computes: qwen2_moe, make: made!(qwen2_moe::Model, qwen2_moe::Config) },
-    Family { name: "qwen3", computes: qwen3, make: made!(qwen3::ModelForCausalLM, qwen3::Config) },
-    Family { name: "qwen3_moe", computes: qwen3_moe, make: made!(qwen3_moe::ModelForCausalLM, qwen3_moe::Config) },
-    Family { name: "smollm3", computes: smollm3, make: made!(smollm3::ModelForCausalLM, smollm3::Config) },
-    Family { name: "stablelm", computes: stablelm, make: made!(stable_lm::Model, stable_lm::Config) },
+    CandleFamily { name: "llama", computes: llama, make: made_of_llama!(llama, llama::Llama, llama::LlamaConfig) },
+    CandleFamily { name: "mistral", computes: mistral, make: made!(mistral::Model, mistral::Config) },
+    CandleFamily { name: "mixtral", computes: mixtral, make: made!(mixtral::Model, mixtral::Config) },
+    CandleFamily { name: "olmo2", computes: olmo2, make: made!(olmo2::Model, olmo2::Config) },
+    CandleFamily { name: "phi", computes: phi, make: make_phi },
+    CandleFamily { name: "phi3", computes: phi3, make: made!(phi3::Model, phi3::Config) },
+    CandleFamily { name: "qwen2", computes: qwen2, make: made!(qwen2::ModelForCausalLM, qwen2::Config) },
+    CandleFamily { name: "qwen2_moe", computes: qwen2_moe, make: made!(qwen2_moe::Model, qwen2_moe::Config) },
+    CandleFamily { name: "qwen3", computes: qwen3, make: made!(qwen3::ModelForCausalLM, qwen3::Config) },
+    CandleFamily {
+        name: "qwen3_moe",
+        computes: qwen3_moe,
+        make: made!(qwen3_moe::ModelForCausalLM, qwen3_moe::Config),
+    },
+    CandleFamily { name: "smollm3", computes: smollm3, make: made!(smollm3::ModelForCausalLM, smollm3::Config) },
+    CandleFamily { name: "stablelm", computes: stablelm, make: made!(stable_lm::Model, stable_lm::Config) },
 ];
 
 /// Hint for a model that candle does not implement.
 const OTHERWISE: &str = "compare it with what another program records: m.verify(\"dump.safetensors\")";
 
 /// Returns candle's family of a model, if candle's implementation computes the same.
-pub fn family(config: &Config) -> Result<&'static Family> {
+pub fn family(config: &Config) -> Result<&'static CandleFamily> {
     let name = &config.family;
     let Some(family) = FAMILIES.iter().find(|family| family.name == name) else {
         let known: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();

@@ -22,22 +22,22 @@ use std::sync::Arc;
 use memmap2::Mmap;
 use serde_json::Value;
 
-use super::compare::{Sums, log_sum_exp};
+use super::compare::{DifferenceSums, log_sum_exp};
 use super::lens::lens;
-use super::verify::{Compared, Limit, Verification};
+use super::verify::{ComparedActivation, Limit, Verification};
 use crate::base::{Error, Kind, Result, Task};
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::family::layout;
-use crate::model::hooks::Bound;
+use crate::model::hooks::BoundHook;
 use crate::model::layout::Layout;
 use crate::model::run::{Ask, token_losses};
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::{DType, Device, Tensor, floats};
 use crate::{bail, err};
-use families::{Family, Next};
+use families::{CandleFamily, Next};
 use weights::Theirs;
 
 /// Name by which scripts ask for a second opinion.
@@ -82,14 +82,14 @@ pub fn verify(
     model: &Decoder,
     sources: Sources,
     batch: &Batch,
-    hooks: Vec<Bound>,
+    hooks: Vec<BoundHook>,
     task: &Task,
 ) -> Result<Verification> {
     let config = model.config();
     let family = families::family(config)?;
     let no_names = || err!(Bug, "{} has no published names", config.family);
     let layout = layout(config)?.ok_or_else(no_names)?;
-    Second::new(model, family, layout, sources, batch, task)?.verify(model, batch, hooks, task)
+    CandleModel::new(model, family, layout, sources, batch, task)?.verify(model, batch, hooks, task)
 }
 
 /// Returns the sites of the residual stream after which a model of candle can end.
@@ -126,20 +126,20 @@ fn bound(config: &Config, blocks: usize, tokens: usize) -> f64 {
 }
 
 /// Candle's implementation of a model.
-struct Second<'a> {
+struct CandleModel<'a> {
     config: &'a Config,
-    family: &'static Family,
+    family: &'static CandleFamily,
     sources: Sources<'a>,
     weights: Theirs,
     /// Length of the longest text.
     tokens: usize,
 }
 
-impl<'a> Second<'a> {
+impl<'a> CandleModel<'a> {
     /// Arranges the weights by a layout of the family's published files.
     fn new(
         model: &'a Decoder,
-        family: &'static Family,
+        family: &'static CandleFamily,
         layout: Layout,
         sources: Sources<'a>,
         batch: &Batch,
@@ -161,7 +161,7 @@ impl<'a> Second<'a> {
         Ok(Self { config: model.config(), family, sources, weights, tokens: batch.width() })
     }
 
-    fn verify(&self, model: &Decoder, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Verification> {
+    fn verify(&self, model: &Decoder, batch: &Batch, hooks: Vec<BoundHook>, task: &Task) -> Result<Verification> {
         let places = streams(self.config);
         let mut unknown = Vec::new();
         let mut readings = vec![AllPositions::new("", self.bound(self.config.layers), Box::new(|_| self.whole()))];
@@ -185,7 +185,7 @@ impl<'a> Second<'a> {
         let cache = model.logits_in_parts(batch, ask, take, task)?;
         let mut compared = Vec::new();
         for (place, reading) in places.iter().zip(lens(model, &cache, &places, None, 1, task)?) {
-            let mut apart = Apart::default();
+            let mut apart = SeriesDifference::default();
             for (text, ids) in batch.rows().iter().enumerate() {
                 let theirs = self.behind(*place)?.step(ids, task)?;
                 apart.add((text, ids.len() - 1), &theirs, &floats(&reading.logits.get(text)?)?);
@@ -204,9 +204,9 @@ impl<'a> Second<'a> {
             let blocks = self.config.layers;
             let bound = self.bound(blocks) + found.coarse * ((blocks + 1) as f64).sqrt();
             let mut first = Some(self.begun(found.next));
-            let again = move |last: Option<Steps>| {
+            let again = move |last: Option<ModelInText>| {
                 let steps = last.or_else(|| first.take()).ok_or_else(|| err!(Bug, "a text without a model"))?;
-                Ok(Steps { before: 0, ..steps })
+                Ok(ModelInText { before: 0, ..steps })
             };
             AllPositions::new(OF_FILE, bound, Box::new(again))
         });
@@ -222,13 +222,13 @@ impl<'a> Second<'a> {
     }
 
     /// Builds the model that ends at a site of the residual stream.
-    fn behind(&self, place: Place) -> Result<Steps> {
+    fn behind(&self, place: Place) -> Result<ModelInText> {
         let silent = (place.site.kind == SiteKind::ResidMid).then_some(place.site.layer);
         self.made(blocks_of(place), silent)
     }
 
     /// Builds a model of the first blocks, with an MLP that writes zeros in the `silent` layer.
-    fn made(&self, blocks: usize, silent: Option<usize>) -> Result<Steps> {
+    fn made(&self, blocks: usize, silent: Option<usize>) -> Result<ModelInText> {
         let json = families::config_json(self.config, blocks, self.tokens);
         let json = match self.sources.config_json {
             Some(published) => families::as_stated(json, published),
@@ -238,23 +238,23 @@ impl<'a> Second<'a> {
         Ok(self.begun(made.map_err(|e| Error::from(e).within(self.name()))?))
     }
 
-    fn whole(&self) -> Result<Steps> {
+    fn whole(&self) -> Result<ModelInText> {
         self.made(self.config.layers, None)
     }
 
-    fn begun(&self, next: Next) -> Steps {
-        Steps { next: Some(next), before: 0, name: self.name() }
+    fn begun(&self, next: Next) -> ModelInText {
+        ModelInText { next: Some(next), before: 0, name: self.name() }
     }
 }
 
 /// A model of candle in the middle of a text.
-struct Steps {
+struct ModelInText {
     next: Option<Next>,
     before: usize,
     name: String,
 }
 
-impl Steps {
+impl ModelInText {
     /// Reads the next tokens and returns the logits of the last one.
     fn step(&mut self, ids: &[u32], task: &Task) -> Result<Vec<f64>> {
         let Some(mut next) = self.next.take() else { bail!(Bug, "{} was interrupted", self.name) };
@@ -274,13 +274,13 @@ impl Steps {
 
 /// Difference of two series of numbers, and where it is largest.
 #[derive(Default)]
-struct Apart {
-    sums: Sums,
+struct SeriesDifference {
+    sums: DifferenceSums,
     /// Text and position of the largest difference.
     most: Option<(usize, usize)>,
 }
 
-impl Apart {
+impl SeriesDifference {
     /// Adds numbers of a text and a position.
     fn add(&mut self, place: (usize, usize), theirs: &[f64], ours: &[f64]) {
         let before = self.sums.largest;
@@ -292,10 +292,10 @@ impl Apart {
         }
     }
 
-    fn compared(self, name: String, bound: f64) -> Compared {
+    fn compared(self, name: String, bound: f64) -> ComparedActivation {
         let (text, position) = self.most.unwrap_or_default();
         let limit = Limit { bound, text, position };
-        Compared { limit: Some(limit), ..Compared::of(name, &self.sums) }
+        ComparedActivation { limit: Some(limit), ..ComparedActivation::of(name, &self.sums) }
     }
 }
 
@@ -303,7 +303,7 @@ impl Apart {
 const OF_FILE: &str = " of the file as candle reads it";
 
 /// Beginning of a text, given the model at the end of the text before it.
-type Begin<'a> = Box<dyn FnMut(Option<Steps>) -> Result<Steps> + 'a>;
+type Begin<'a> = Box<dyn FnMut(Option<ModelInText>) -> Result<ModelInText> + 'a>;
 
 /// Differences of logits and losses at all positions, for one way to build candle's model.
 struct AllPositions<'a> {
@@ -311,9 +311,9 @@ struct AllPositions<'a> {
     whose: &'static str,
     bound: f64,
     begin: Begin<'a>,
-    steps: Option<Steps>,
-    logits: Apart,
-    losses: Apart,
+    steps: Option<ModelInText>,
+    logits: SeriesDifference,
+    losses: SeriesDifference,
     /// Number of losses.
     count: usize,
     /// Largest magnitude of candle's logits.
@@ -327,8 +327,8 @@ impl<'a> AllPositions<'a> {
             bound,
             begin,
             steps: None,
-            logits: Apart::default(),
-            losses: Apart::default(),
+            logits: SeriesDifference::default(),
+            losses: SeriesDifference::default(),
             count: 0,
             largest: 0.0,
         }
@@ -358,7 +358,7 @@ impl<'a> AllPositions<'a> {
         Ok(())
     }
 
-    fn compared(self) -> Vec<Compared> {
+    fn compared(self) -> Vec<ComparedActivation> {
         let mut all = vec![self.logits.compared(format!("logits{}", self.whose), self.bound)];
         if self.count > 0 {
             // A loss is a difference of two logarithms of the size of logits, each off by at most the bound times the

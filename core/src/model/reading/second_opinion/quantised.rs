@@ -18,7 +18,7 @@ use crate::model::config::{Activation, Config, Rotary};
 use crate::tensor::{Device, Tensor};
 
 /// A model of candle that was read from a file.
-pub struct Quantised {
+pub struct QuantisedModel {
     /// The model, which forgets what it has read when it is at position 0 again.
     pub next: Next,
     /// Relative error of one block beyond that of f32.
@@ -26,7 +26,7 @@ pub struct Quantised {
 }
 
 /// A family of GGUF files that candle implements.
-struct Family {
+struct GgufFamily {
     /// Name in our configs.
     name: &'static str,
     /// The config that candle's implementation computes, given a model's.
@@ -46,11 +46,11 @@ macro_rules! made {
     };
 }
 
-const FAMILIES: &[Family] = &[
-    Family { name: "llama", computes: llama, make: made!(quantized_llama), has_half_rope: false },
-    Family { name: "phi3", computes: phi3, make: made!(quantized_phi3, false), has_half_rope: false },
-    Family { name: "qwen2", computes: qwen2, make: made!(quantized_qwen2), has_half_rope: false },
-    Family { name: "qwen3", computes: qwen3, make: make_qwen3, has_half_rope: true },
+const FAMILIES: &[GgufFamily] = &[
+    GgufFamily { name: "llama", computes: llama, make: made!(quantized_llama), has_half_rope: false },
+    GgufFamily { name: "phi3", computes: phi3, make: made!(quantized_phi3, false), has_half_rope: false },
+    GgufFamily { name: "qwen2", computes: qwen2, make: made!(quantized_qwen2), has_half_rope: false },
+    GgufFamily { name: "qwen3", computes: qwen3, make: make_qwen3, has_half_rope: true },
 ];
 
 fn make_qwen3(content: Content, file: &mut Cursor<&[u8]>) -> candle_core::Result<Next> {
@@ -73,7 +73,7 @@ const OF_INT8: f64 = 1.0 / 32.0;
 const OF_HALF: f64 = 1.0 / 2048.0;
 
 /// Reads the file of a model with candle, for texts of this many tokens.
-pub fn read(config: &Config, file: Arc<Mmap>, tokens: usize, task: &Task) -> Result<Quantised> {
+pub fn read(config: &Config, file: Arc<Mmap>, tokens: usize, task: &Task) -> Result<QuantisedModel> {
     let name = &config.family;
     let Some(family) = FAMILIES.iter().find(|family| family.name == name) else {
         return Err(err!(Argument, "candle reads no GGUF files of {name}, or computes something else of them"));
@@ -82,13 +82,13 @@ pub fn read(config: &Config, file: Arc<Mmap>, tokens: usize, task: &Task) -> Res
     let embedding = config.vocab * config.d_model * 4;
     memory::check((file.len() + embedding) as u128, || "the file as candle has it".into())?;
     let make = family.make;
-    let turning = if family.has_half_rope { OF_HALF * (tokens + 1) as f64 } else { 0.0 };
-    let read = move || -> candle_core::Result<Quantised> {
+    let rotary = if family.has_half_rope { OF_HALF * (tokens + 1) as f64 } else { 0.0 };
+    let read = move || -> candle_core::Result<QuantisedModel> {
         let mut cursor = Cursor::new(&file[..]);
         let content = Content::read(&mut cursor)?;
         let is_plain = |dtype| matches!(dtype, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16);
         let rounding = if content.tensor_infos.values().all(|info| is_plain(info.ggml_dtype)) { 0.0 } else { OF_INT8 };
-        Ok(Quantised { next: make(content, &mut cursor)?, coarse: rounding + turning })
+        Ok(QuantisedModel { next: make(content, &mut cursor)?, coarse: rounding + rotary })
     };
     task.apart(move || read().map_err(Error::from))
 }

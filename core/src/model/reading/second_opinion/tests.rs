@@ -1,6 +1,6 @@
 //! Second opinions on tiny checkpoints: they agree within the bound, and what was changed is found.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::*;
 use crate::base::access::{Access, Rules};
@@ -9,7 +9,7 @@ use crate::base::random::stream;
 use crate::model::config::{Experts, Rotary, Scaling};
 use crate::model::hooks::Action;
 use crate::model::init;
-use crate::model::load::{self, LoadOptions, Loaded};
+use crate::model::load::{self, LoadOptions, LoadedModel};
 use crate::model::weights::Weights;
 
 /// The fixtures of families that candle has, and computes the same as.
@@ -35,17 +35,17 @@ const FAMILIES: [&str; 15] = [
 const IDS: [u32; 8] = [3, 141, 59, 26, 5, 35, 89, 79];
 
 fn fixture(family: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models").join(family)
+    kit::fixture("models").join(family)
 }
 
-fn loaded_in(family: &str, dtype: DType) -> Loaded {
+fn loaded_in(family: &str, dtype: DType) -> LoadedModel {
     let place = fixture(family);
     let files = Files::new(Access::new(&place, &Rules::default()).unwrap(), false);
     let loading = LoadOptions { dtype: dtype.into(), ..LoadOptions::default() }.onto(Device::Cpu);
     load::folder(&files, &place, &loading, &Task::default()).unwrap()
 }
 
-fn loaded(family: &str) -> Loaded {
+fn loaded(family: &str) -> LoadedModel {
     loaded_in(family, DType::F32)
 }
 
@@ -54,7 +54,7 @@ fn texts() -> Batch {
 }
 
 /// Returns the verdict on a checkpoint which is read as another config.
-fn read_as(found: &Loaded, config: Config) -> Result<Verification> {
+fn read_as(found: &LoadedModel, config: Config) -> Result<Verification> {
     let config_json = found.published.as_ref().map(|published| &published.config_json);
     let sources = Sources { config_json, gguf: None };
     verify(&Decoder::new(config, found.weights.clone()), sources, &texts(), Vec::new(), &Task::default())
@@ -164,7 +164,7 @@ fn a_wrong_map_of_names_is_found_since_candle_undoes_it() {
     names.weights.insert("blocks.1.mlp.gate.weight".into(), up);
     let family = families::family(&found.config).unwrap();
     let task = Task::default();
-    let second = Second::new(&model, family, names, Sources::default(), &texts(), &task).unwrap();
+    let second = CandleModel::new(&model, family, names, Sources::default(), &texts(), &task).unwrap();
     let verification = second.verify(&model, &texts(), Vec::new(), &task).unwrap();
     assert_eq!(first_apart(&verification), "logits from resid_post.1");
 }
@@ -174,7 +174,7 @@ fn the_place_of_the_largest_difference_is_told() {
     let found = loaded("mistral");
     let model = Decoder::new(found.config.clone(), found.weights.clone());
     let action = Box::new(Action::Scale(1.5).begin());
-    let hook = Bound::new(&found.config, "mlp_out.2", None, Some(vec![4]), action).unwrap();
+    let hook = BoundHook::new(&found.config, "mlp_out.2", None, Some(vec![4]), action).unwrap();
     let batch = Batch::new(vec![IDS.to_vec()]).unwrap();
     let verification = verify(&model, Sources::default(), &batch, vec![hook], &Task::default()).unwrap();
     let logits = verification.compared.iter().find(|one| one.name == "logits").unwrap();
@@ -184,7 +184,7 @@ fn the_place_of_the_largest_difference_is_told() {
 
 #[test]
 fn what_candle_does_not_compute_is_refused() {
-    let refused = |found: &Loaded, config: Config| read_as(found, config).unwrap_err().message;
+    let refused = |found: &LoadedModel, config: Config| read_as(found, config).unwrap_err().message;
     let granite = loaded("granite");
     assert_eq!(
         refused(&granite, granite.config.clone()),

@@ -10,8 +10,8 @@ use tokenizers::{AddedToken, Tokenizer as Engine};
 use super::super::failed;
 use super::super::library::check_stretches;
 use super::super::{Tokenizer, alphabet, bytelevel};
-use super::cutting::{cutting, pieces};
-use super::forced::Forced;
+use super::forced_joins::ForcedJoins;
+use super::pre_tokenizer::{cutting, pieces};
 use super::{TextReader, TokenizerOptions, nothing_read};
 use crate::base::{Result, Task, parallel};
 use crate::err;
@@ -27,7 +27,7 @@ const MOST_BYTES: u64 = i32::MAX as u64;
 
 pub fn train(texts: &mut TextReader, options: &TokenizerOptions, task: &Task) -> Result<Tokenizer> {
     let cut = cutting(options)?;
-    let forced = Forced::new(options)?;
+    let forced = ForcedJoins::new(options)?;
     let least = options.special.len() + 256 + forced.tokens();
     if options.vocab < least {
         let special = options.special.len();
@@ -97,14 +97,19 @@ pub fn parts(text: &str) -> impl Iterator<Item = &str> {
 
 /// The result of the crate's trainer, in its own order.
 #[derive(Deserialize)]
-struct Learned {
+struct LearnedMerges {
     vocab: HashMap<String, u32>,
     merges: Vec<(String, String)>,
 }
 
 /// Joins the most frequent pair of neighbours until the vocabulary is full; of equally frequent pairs the one with the
 /// lower ids.
-fn learn(counts: HashMap<String, u64>, forced: &Forced, options: &TokenizerOptions, task: &Task) -> Result<Learned> {
+fn learn(
+    counts: HashMap<String, u64>,
+    forced: &ForcedJoins,
+    options: &TokenizerOptions,
+    task: &Task,
+) -> Result<LearnedMerges> {
     let bar = task.begin("joining bytes to tokens", None);
     bar.note(&format!("{} different pieces", counts.len()));
     let joined: HashMap<String, u64> = counts.into_iter().map(|(piece, count)| (forced.apply(&piece), count)).collect();
@@ -127,7 +132,12 @@ fn learn(counts: HashMap<String, u64>, forced: &Forced, options: &TokenizerOptio
 }
 
 /// Builds the tokenizer, with the forced joins before the learned ones.
-fn assembled(learned: Learned, cut: Sequence, forced: &Forced, options: &TokenizerOptions) -> Result<Tokenizer> {
+fn assembled(
+    learned: LearnedMerges,
+    cut: Sequence,
+    forced: &ForcedJoins,
+    options: &TokenizerOptions,
+) -> Result<Tokenizer> {
     let vocab: Ids = learned.vocab.into_iter().map(|(name, id)| (forced.spelled(&name), id)).collect();
     let own = learned.merges.iter().map(|(left, right)| (forced.spelled(left), forced.spelled(right)));
     let merges = forced.merges().chain(own).collect();

@@ -1,17 +1,17 @@
 //! Training tokenizers on texts: byte-level BPE, words, characters.
 
 mod bpe;
-mod cutting;
-mod forced;
-mod listed;
+mod forced_joins;
+mod pre_tokenizer;
+mod word_level;
 
 #[cfg(test)]
 mod tests;
 
-pub(super) use cutting::is_ours;
+pub(super) use pre_tokenizer::is_ours;
 
 use super::Tokenizer;
-use crate::base::options::Declared;
+use crate::base::options::OptionGroup;
 use crate::base::task::Bar;
 use crate::base::{Error, Result, Task};
 use crate::err;
@@ -62,7 +62,7 @@ pub fn train(texts: Texts, options: &TokenizerOptions, task: &Task) -> Result<To
     let mut reader = TextReader::new(texts, task);
     let trained = match options.kind {
         TokenizerKind::Bpe => bpe::train(&mut reader, options, task),
-        TokenizerKind::Words | TokenizerKind::Characters => listed::train(&mut reader, options),
+        TokenizerKind::Words | TokenizerKind::Characters => word_level::train(&mut reader, options),
     };
     // After an error or an interruption the tokenizer was trained on a part of the texts only.
     match reader.failed {

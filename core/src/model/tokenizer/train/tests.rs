@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
-use super::super::keep::Origin;
+use super::super::saving::Origin;
 use super::*;
 
 const MARKS: &str = "()[]{}<>\"'`‘’“”";

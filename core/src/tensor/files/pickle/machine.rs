@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::reader::ByteReader;
-use super::object::{Builtin, Global, Id, Object, Storage, View};
+use super::object::{Builtin, Global, Id, Object, Storage, TensorView};
 use crate::base::budget::Budget;
 use crate::base::{Error, Result};
 use crate::{bail, err};
@@ -33,7 +33,7 @@ pub(super) fn run(pickle: &[u8], budget: Budget) -> Result<Objects> {
     let mut machine =
         Machine { objects: Vec::new(), stack: Vec::new(), marks: Vec::new(), memory: BTreeMap::new(), budget };
     // Besides its object, an operation adds at most one entry to the stack, the marks or the memo.
-    machine.budget.take(pickle.len() as u128 * PLACE, told)?;
+    machine.budget.take(pickle.len() as u128 * PLACE, budget_label)?;
     let mut reader = ByteReader::new(pickle);
     loop {
         let place = reader.place();
@@ -50,7 +50,7 @@ pub(super) fn run(pickle: &[u8], budget: Budget) -> Result<Objects> {
 const PLACE: u128 = 32;
 
 /// Returns the name of what the budget counts, for its error.
-pub(super) fn told() -> String {
+pub(super) fn budget_label() -> String {
     "what the pickle tells".into()
 }
 
@@ -123,7 +123,7 @@ impl Machine {
     fn push(&mut self, object: Object) -> Result<()> {
         // The list of objects grows by doubling.
         let bytes = 2 * size_of::<Object>() + object.held();
-        self.budget.take(bytes as u128, told)?;
+        self.budget.take(bytes as u128, budget_label)?;
         self.stack.push(self.objects.len());
         self.objects.push(object);
         Ok(())
@@ -328,7 +328,7 @@ impl Machine {
 
     /// Makes a view of the arguments storage, offset, size, stride, requires_grad, hooks, and in newer files a map of
     /// flags.
-    fn view(&self, arguments: &[Id]) -> Result<View> {
+    fn view(&self, arguments: &[Id]) -> Result<TensorView> {
         let (&[storage, offset, size, stride, _requires_grad, hooks], flags) =
             arguments.split_first_chunk::<6>().ok_or_else(odd_tensor)?;
         if flags.len() > 1 || !self.is_empty(hooks) || !flags.iter().all(|flags| self.is_empty(*flags)) {
@@ -337,7 +337,7 @@ impl Machine {
         let Object::Storage(storage) = self.object(storage) else { return Err(odd_tensor()) };
         let shape = self.sizes(size)?;
         let strides = self.sizes(stride)?;
-        Ok(View { storage: storage.clone(), offset: self.size(offset)?, shape, strides })
+        Ok(TensorView { storage: storage.clone(), offset: self.size(offset)?, shape, strides })
     }
 
     /// Returns whether an object is an empty dictionary, or None.

@@ -12,8 +12,8 @@ mod tree;
 use std::collections::BTreeMap;
 
 use self::archive::Archive;
-use self::strided::Strided;
-use super::Tree;
+use self::strided::StridedTensor;
+use super::TensorTree;
 use crate::base::budget::Budget;
 use crate::base::{Result, memory, names};
 use crate::err;
@@ -23,21 +23,21 @@ use crate::tensor::Tensor;
 const WEIGHTS: [&str; 3] = ["model", "state_dict", "model_state_dict"];
 
 /// A file with a parsed and checked pickle, whose tensors are read one by one.
-pub struct File<B> {
+pub struct PickleFile<B> {
     bytes: B,
-    tensors: BTreeMap<String, Held>,
+    tensors: BTreeMap<String, PickledTensor>,
     /// The whole content, with names in place of the tensors.
-    root: Tree<String>,
+    root: TensorTree<String>,
 }
 
 /// A tensor, and the keys of the dictionaries that it is in.
 #[derive(Debug, Clone, PartialEq)]
-struct Held {
+struct PickledTensor {
     within: String,
-    tensor: Strided,
+    tensor: StridedTensor,
 }
 
-impl<B: AsRef<[u8]>> File<B> {
+impl<B: AsRef<[u8]>> PickleFile<B> {
     pub fn new(bytes: B) -> Result<Self> {
         let archive = Archive::new(bytes.as_ref())?;
         let objects = machine::run(archive.pickle(bytes.as_ref())?, Budget::of_header())?;
@@ -73,9 +73,9 @@ impl<B: AsRef<[u8]>> File<B> {
     }
 }
 
-impl<B: AsRef<[u8]>> File<B> {
+impl<B: AsRef<[u8]>> PickleFile<B> {
     /// Reads the whole content of the file, with its tensors.
-    pub fn read(self) -> Result<Tree<Tensor>> {
+    pub fn read(self) -> Result<TensorTree<Tensor>> {
         let mut budget = Budget::of_content(memory::available());
         for held in self.tensors.values() {
             budget.take(held.tensor.bytes(), || "the tensors of the file".into())?;

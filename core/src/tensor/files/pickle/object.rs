@@ -19,7 +19,7 @@ pub(super) enum Object {
     Dict(Vec<(Id, Id)>),
     Global(Global),
     Storage(Storage),
-    Tensor(View),
+    Tensor(TensorView),
 }
 
 impl Object {
@@ -110,7 +110,7 @@ pub(super) struct Storage {
 
 /// A tensor: a strided view of a storage.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct View {
+pub(super) struct TensorView {
     pub storage: Storage,
     pub offset: usize,
     pub shape: Vec<usize>,

@@ -3,13 +3,13 @@
 use std::ops::Range;
 
 use super::super::reader::elements;
-use super::object::View;
+use super::object::TensorView;
 use crate::base::Result;
 use crate::tensor::{self, DType, Device, Tensor};
 use crate::{bail, err};
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Strided {
+pub(super) struct StridedTensor {
     pub dtype: DType,
     pub shape: Vec<usize>,
     strides: Vec<usize>,
@@ -19,9 +19,9 @@ pub(super) struct Strided {
     place: Range<usize>,
 }
 
-impl Strided {
+impl StridedTensor {
     /// Checks that the tensor lies within its storage, whose bytes are at `storage`.
-    pub fn new(view: &View, storage: Range<usize>) -> Result<Self> {
+    pub fn new(view: &TensorView, storage: Range<usize>) -> Result<Self> {
         let dtype = view.storage.dtype;
         let width = dtype.size_in_bytes();
         if view.storage.count.checked_mul(width) != Some(storage.len()) {

@@ -1,7 +1,6 @@
 //! The reader of `.pt` files, on files that PyTorch wrote and on malicious pickles.
 
 use std::io::Write;
-use std::path::Path;
 
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
@@ -11,33 +10,33 @@ use super::*;
 use crate::tensor::DType;
 
 fn fixture(name: &str) -> Vec<u8> {
-    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/formats/pt").join(name)).unwrap()
+    std::fs::read(kit::fixture("formats/pt").join(name)).unwrap()
 }
 
-fn open(name: &str) -> File<Vec<u8>> {
-    File::new(fixture(name)).unwrap()
+fn open(name: &str) -> PickleFile<Vec<u8>> {
+    PickleFile::new(fixture(name)).unwrap()
 }
 
 /// Returns the content as JSON, with names in place of the tensors.
-fn values(tree: &Tree<String>) -> Value {
+fn values(tree: &TensorTree<String>) -> Value {
     match tree {
-        Tree::Nothing => Value::Null,
-        Tree::Bool(value) => json!(value),
-        Tree::Int(value) => json!(value),
-        Tree::Float(value) if value.is_finite() => json!(value),
-        Tree::Float(value) => json!(value.to_string()),
-        Tree::Text(text) | Tree::Tensor(text) => json!(text),
-        Tree::Bytes(bytes) => json!(bytes),
-        Tree::List(parts) => parts.iter().map(values).collect(),
-        Tree::Map(fields) => fields.iter().map(|(name, part)| (name.clone(), values(part))).collect(),
+        TensorTree::Nothing => Value::Null,
+        TensorTree::Bool(value) => json!(value),
+        TensorTree::Int(value) => json!(value),
+        TensorTree::Float(value) if value.is_finite() => json!(value),
+        TensorTree::Float(value) => json!(value.to_string()),
+        TensorTree::Text(text) | TensorTree::Tensor(text) => json!(text),
+        TensorTree::Bytes(bytes) => json!(bytes),
+        TensorTree::List(parts) => parts.iter().map(values).collect(),
+        TensorTree::Map(fields) => fields.iter().map(|(name, part)| (name.clone(), values(part))).collect(),
     }
 }
 
 fn refused(bytes: Vec<u8>) -> String {
-    File::new(bytes).err().unwrap().message
+    PickleFile::new(bytes).err().unwrap().message
 }
 
-fn floats(file: &File<Vec<u8>>, name: &str) -> Vec<f64> {
+fn floats(file: &PickleFile<Vec<u8>>, name: &str) -> Vec<f64> {
     let t = file.tensor(name).unwrap();
     t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
@@ -99,8 +98,8 @@ fn lists_number_their_tensors_and_need_a_choice() {
     let file = open("list.pt");
     assert_eq!(file.names(), ["0", "1.a"]);
     assert_eq!(values(&file.root), json!(["0", {"a": "1.a"}]));
-    let Tree::List(parts) = open("list.pt").read().unwrap() else { panic!("no list") };
-    assert!(matches!(&parts[0], Tree::Tensor(one) if one.dims() == [2]));
+    let TensorTree::List(parts) = open("list.pt").read().unwrap() else { panic!("no list") };
+    assert!(matches!(&parts[0], TensorTree::Tensor(one) if one.dims() == [2]));
     let error = file.weights().err().unwrap();
     assert_eq!(error.message, "expected one dictionary of tensors, found several: the top, 1");
     assert_eq!(open("protocol4.pt").weights().unwrap().names(), ["w"]);
@@ -146,7 +145,7 @@ fn one_tensor(count: u8, offset: u8, size: &[u8], stride: &[u8]) -> Vec<u8> {
 
 #[test]
 fn views_are_held_to_their_storage() {
-    let file = File::new(stored(&one_tensor(1, 0, &[1], &[1]))).unwrap();
+    let file = PickleFile::new(stored(&one_tensor(1, 0, &[1], &[1]))).unwrap();
     assert_eq!(floats(&file, "w"), [1.0]);
     let refused = |count, offset, size: &[u8], stride: &[u8]| refused(stored(&one_tensor(count, offset, size, stride)));
     assert_eq!(refused(2, 0, &[1], &[1]), "w: expected 2 elements of f32 in the storage `0`, found 4 bytes");
@@ -207,7 +206,7 @@ fn trees_that_contain_themselves_or_grow_without_bound_are_refused() {
 
 #[test]
 fn numbers_keep_their_sign_and_infinities_are_written_out() {
-    let of = |pickle: &[u8]| values(&File::new(stored(pickle)).unwrap().root);
+    let of = |pickle: &[u8]| values(&PickleFile::new(stored(pickle)).unwrap().root);
     assert_eq!(of(b"\x8a\x00."), json!(0));
     assert_eq!(of(b"\x8a\x01\xff."), json!(-1));
     assert_eq!(of(b"\x8a\x02\xff\x00."), json!(255));
@@ -253,10 +252,10 @@ fn sets_bytes_and_default_dictionaries_are_values() {
         &text("k"),
         b"K\x03su.",
     ];
-    let file = File::new(stored(&two.concat())).unwrap();
+    let file = PickleFile::new(stored(&two.concat())).unwrap();
     assert_eq!(values(&file.root), json!({"s": [1, 2], "f": [], "b": [97, 255], "e": [], "d": {"k": 3}}));
     // As protocol 4 has them.
-    let of = |pickle: &[u8]| values(&File::new(stored(pickle)).unwrap().root);
+    let of = |pickle: &[u8]| values(&PickleFile::new(stored(pickle)).unwrap().root);
     assert_eq!(of(b"\x80\x04\x8f(K\x01K\x02\x90."), json!([1, 2]));
     assert_eq!(of(b"\x80\x04(K\x01\x91."), json!([1]));
     assert_eq!(of(b"\x80\x04C\x02a\xff."), json!([97, 255]));
@@ -279,7 +278,7 @@ fn shapes_and_devices_are_values() {
         &text("cpu"),
         b"\x85Rs.",
     ];
-    let file = File::new(stored(&pickle.concat())).unwrap();
+    let file = PickleFile::new(stored(&pickle.concat())).unwrap();
     assert_eq!(values(&file.root), json!({"shape": [2, 3], "device": "cuda:1", "x": "cpu"}));
     assert!(refused(stored(b"\x80\x02ctorch\nSize\nK\x02\x85R.")).contains("the sizes of a torch.Size"));
 }

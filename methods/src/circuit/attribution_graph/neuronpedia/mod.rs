@@ -103,9 +103,8 @@ impl AttributionGraph {
         let plain: Vec<String> = nodes.iter().zip(indices).map(|(node, index)| self.id(node, *index)).collect();
         let features: BTreeSet<&String> =
             nodes.iter().zip(&plain).filter_map(|(node, id)| node.feature().map(|_| id)).collect();
-        let unique = |(node, id): (&Node, &String)| match node.part == Part::Error && features.contains(id) {
-            true => format!("{id}_error"),
-            false => id.clone(),
+        let unique = |(node, id): (&Node, &String)| {
+            if node.part == Part::Error && features.contains(id) { format!("{id}_error") } else { id.clone() }
         };
         nodes.iter().zip(&plain).map(unique).collect()
     }
@@ -174,7 +173,7 @@ pub fn parse(value: &Value) -> Result<Graph> {
     let list = |of: &Value, key: &str| -> Result<Vec<Value>> {
         of.get(key).and_then(Value::as_array).cloned().ok_or_else(|| err!(Format, "expected an array as `{key}`"))
     };
-    let read: Vec<Read> = list(value, "nodes")?.iter().map(Read::of).collect::<Result<_>>()?;
+    let read: Vec<FileNode> = list(value, "nodes")?.iter().map(FileNode::of).collect::<Result<_>>()?;
     let layers =
         read.iter().filter(|node| node.kind != LOGIT).filter_map(|node| node.layer).max().map_or(0, |last| last + 1);
     let sites = sites(layers, Reads::MlpIn);
@@ -223,7 +222,7 @@ pub fn parse(value: &Value) -> Result<Graph> {
 }
 
 /// A node as it stands in a file.
-struct Read {
+struct FileNode {
     id: String,
     kind: String,
     layer: Option<usize>,
@@ -231,7 +230,7 @@ struct Read {
     fields: Map<String, Value>,
 }
 
-impl Read {
+impl FileNode {
     fn of(value: &Value) -> Result<Self> {
         let Value::Object(fields) = value else {
             return Err(err!(Format, "expected a node as an object, found {value}"));

@@ -16,7 +16,7 @@ mod run;
 use rand_chacha::ChaCha8Rng;
 
 use super::runs::EdgeRuns;
-use super::{EdgeAblation, graph_of, told};
+use super::{EdgeAblation, graph_of, provenance};
 use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Cell, Result, Task};
 use crate::circuit::graph::Graph;
@@ -72,7 +72,7 @@ pub fn edge_pruning(model: &Model, pairs: &[TokenPair], options: &EdgePruningOpt
     graph.is_whole = losses.len() == options.steps;
     let own = [("target", options.target.into()), ("steps", losses.len().into()), ("lr", options.lr.into())];
     graph.made = own.map(|(name, value): (&str, Cell)| (name.to_string(), value)).to_vec();
-    graph.made.extend(told(Measure::Kl(Prompt::Clean), pairs, options.ablation, model));
+    graph.made.extend(provenance(Measure::Kl(Prompt::Clean), pairs, options.ablation, model));
     Ok(graph)
 }
 

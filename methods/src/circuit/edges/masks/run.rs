@@ -1,27 +1,28 @@
-//! Runs in which every edge has a mask, with gradients of the masks: slower than a wave, and the plain definition.
+//! Runs in which every edge has a mask, with gradients of the masks: slower than a propagation, and the plain definition.
 
 use std::ops::Range;
 
 use crate::base::{Result, Task};
 use crate::circuit::Port;
-use crate::circuit::edges::texts::Texts;
+use crate::circuit::edges::texts::EdgeTexts;
 use crate::circuit::edges::wiring::{Extent, Receiver, Wiring};
-use crate::model::decoder::Columns;
+use crate::model::decoder::TextColumns;
 use crate::model::site::SiteKind;
 use crate::tensor::Tensor;
 
 /// Differences between what senders write in this run and in the clean one, as far as computed: in order, senders that
 /// write together in one tensor, `[senders, texts, pos, d_model]`.
-struct Written {
+struct SenderDifferences {
     parts: Vec<Tensor>,
     count: usize,
 }
 
-impl Texts<'_> {
+impl EdgeTexts<'_> {
     /// Returns the metric of each pair, with the masks of all edges: `[pairs]`.
     pub fn masked(&self, wiring: &Wiring, masks: &Tensor, task: &Task) -> Result<Tensor> {
         let decoder = &self.decoder;
-        let mut written = Written { parts: vec![self.clean.outputs[0].zeros_like()?.unsqueeze(0)?], count: 1 };
+        let mut written =
+            SenderDifferences { parts: vec![self.clean.outputs[0].zeros_like()?.unsqueeze(0)?], count: 1 };
         for layer in 0..wiring.layers {
             task.check()?;
             // The heads' queries come first, then all keys, then all values.
@@ -36,7 +37,7 @@ impl Texts<'_> {
             let k = port(Port::K, SiteKind::K)?;
             let v = port(Port::V, SiteKind::V)?;
             let gap = self.gap(1);
-            let columns = Columns { gap: gap.as_ref(), ..Columns::default() };
+            let columns = TextColumns { gap: gap.as_ref(), ..TextColumns::default() };
             let heads: Vec<usize> = (0..wiring.heads).collect();
             let z = decoder.attended((layer, &heads), [&q, &k, &v], columns, task)?;
             written.add(decoder.each_head_out(layer, &z)?, &self.clean.outputs)?;
@@ -55,7 +56,13 @@ impl Texts<'_> {
 
     /// Returns what receivers with the same senders read, `[receivers, texts, pos, d_model]`: the clean residual
     /// stream, and the sum over senders u of m (own - clean) + (1 - m) (other - clean).
-    fn read(&self, wiring: &Wiring, receivers: Range<usize>, written: &Written, masks: &Tensor) -> Result<Tensor> {
+    fn read(
+        &self,
+        wiring: &Wiring,
+        receivers: Range<usize>,
+        written: &SenderDifferences,
+        masks: &Tensor,
+    ) -> Result<Tensor> {
         let before = wiring.before(receivers.start);
         let count = receivers.len();
         let clean = &self.clean.inputs[receivers.start];
@@ -70,7 +77,7 @@ impl Texts<'_> {
     }
 }
 
-impl Written {
+impl SenderDifferences {
     fn add(&mut self, own: Tensor, clean: &[Tensor]) -> Result<()> {
         let count = own.dim(0)?;
         let clean = Tensor::stack(&clean[self.count..self.count + count], 0)?;

@@ -125,13 +125,13 @@ fn thresholds_that_keep_all_or_nothing() {
 }
 
 /// A bar that interrupts after some steps.
-struct Interrupting {
+struct InterruptingWatch {
     flag: Arc<AtomicBool>,
 }
 
 struct InterruptingBar(Arc<AtomicBool>);
 
-impl Progress for Interrupting {
+impl Progress for InterruptingWatch {
     fn begin(&self, _: &str, _: Option<u64>) -> Box<dyn Bar> {
         Box::new(InterruptingBar(self.flag.clone()))
     }
@@ -150,7 +150,7 @@ impl Bar for InterruptingBar {
 #[test]
 fn what_an_interrupted_search_has_is_kept_and_marked() {
     let flag = Arc::new(AtomicBool::new(false));
-    let task = Task::new(flag.clone(), Arc::new(Interrupting { flag }));
+    let task = Task::new(flag.clone(), Arc::new(InterruptingWatch { flag }));
     let model = model(decoder(config(), DType::F32));
     let all = Wiring::new(model.decoder.config()).unwrap().edges();
     let options =

@@ -1,6 +1,6 @@
 //! Tests of edges.
 
+mod atp_star;
 mod limits;
 mod plain;
 mod reference;
-mod star;

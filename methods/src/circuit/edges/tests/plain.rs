@@ -3,14 +3,14 @@
 use crate::base::Task;
 use crate::circuit::Port;
 use crate::circuit::edges::acdc::search;
-use crate::circuit::edges::texts::{Texts, outputs};
+use crate::circuit::edges::texts::{EdgeTexts, outputs};
 use crate::circuit::edges::wiring::{Receiver, Sender, Wiring};
 use crate::circuit::edges::*;
 use crate::fixtures::{config, configs, decoder};
 use crate::intervene::fixtures::{model, pairs};
 use crate::intervene::metric::MetricPlan;
 use crate::model::config::{Config, QkNorm};
-use crate::model::decoder::{Columns, Decoder};
+use crate::model::decoder::{Decoder, TextColumns};
 use crate::model::hooks::NoHooks;
 use crate::model::site::SiteKind;
 use crate::tensor::{DType, Tensor, floats};
@@ -32,7 +32,7 @@ fn shapes() -> Vec<Config> {
 
 /// Computes the metric of the pairs of some texts with edges cut, node by node and column by column, without any known
 /// run.
-fn plain(texts: &Texts, other: &Tensor, kept: &[bool], task: &Task) -> Vec<f64> {
+fn plain(texts: &EdgeTexts, other: &Tensor, kept: &[bool], task: &Task) -> Vec<f64> {
     let model = &texts.decoder;
     let wiring = &texts.wiring;
     let own_embed = &texts.clean.outputs[0];
@@ -47,7 +47,7 @@ fn plain(texts: &Texts, other: &Tensor, kept: &[bool], task: &Task) -> Vec<f64> 
         })
     };
     let gap = texts.gap(1);
-    let columns = Columns { first: 0, gap: gap.as_ref() };
+    let columns = TextColumns { first: 0, gap: gap.as_ref() };
     for layer in 0..wiring.layers {
         let mlp = wiring.receiver(Receiver::Mlp { layer });
         let before = mlp.filter(|_| !wiring.is_serial).map(|mlp| read(&own, &constant, mlp));
@@ -78,7 +78,7 @@ fn plain(texts: &Texts, other: &Tensor, kept: &[bool], task: &Task) -> Vec<f64> 
 }
 
 /// Returns what cut edges carry in some texts.
-fn carried(texts: &Texts, pairs: &[TokenPair], measure: Measure, ablation: EdgeAblation, task: &Task) -> Tensor {
+fn carried(texts: &EdgeTexts, pairs: &[TokenPair], measure: Measure, ablation: EdgeAblation, task: &Task) -> Tensor {
     let pairs: Vec<TokenPair> = texts.numbers.iter().map(|number| pairs[*number].clone()).collect();
     let plan = MetricPlan::new(measure, &texts.decoder, &pairs, (Prompt::Corrupt, &texts.numbers), task).unwrap();
     let found = outputs(&texts.decoder, &texts.wiring, &plan, task).unwrap().0;
@@ -167,9 +167,10 @@ fn exact_scores_and_acdc_are_as_with_a_whole_run_for_each_edge() {
                 if (expected - loss - threshold).abs() > 4e-4 {
                     assert_eq!(trial.is_kept, expected - loss >= threshold, "{config:?}");
                 }
-                match trial.is_kept {
-                    true => kept[trial.edge] = true,
-                    false => loss = expected,
+                if trial.is_kept {
+                    kept[trial.edge] = true;
+                } else {
+                    loss = expected;
                 }
             }
         }
@@ -210,7 +211,7 @@ fn a_mean_is_over_all_corrupt_prompts_at_each_position() {
     let pairs = pairs();
     let model = model(decoder(config(), DType::F32));
     let runs = EdgeRuns::new(&model, &pairs, Measure::Kl(Prompt::Clean), EdgeAblation::Mean, &task).unwrap();
-    let shift = |texts: &Texts, sender: usize, row: usize, column: usize| -> Vec<f64> {
+    let shift = |texts: &EdgeTexts, sender: usize, row: usize, column: usize| -> Vec<f64> {
         let all = texts.shifts(crate::circuit::edges::wiring::Extent::Everywhere).get(sender).unwrap();
         let own = texts.clean.outputs[sender].get(row).unwrap().get(column).unwrap();
         floats(&(all.get(row).unwrap().get(column).unwrap() + own).unwrap()).unwrap()

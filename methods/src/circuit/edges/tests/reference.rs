@@ -1,7 +1,7 @@
 //! Tests against the reference results: scores, circuits, their faithfulness, and the decisions of ACDC.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -10,27 +10,27 @@ use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::circuit::Circuit;
 use crate::circuit::ablations::Ablations;
-use crate::circuit::edges::acdc::{Trial, search};
+use crate::circuit::edges::acdc::{EdgeTrial, search};
 use crate::circuit::edges::*;
 use crate::circuit::subgraph::{SubgraphOptions, top};
 use crate::model::Model;
-use crate::model::load::Loading;
+use crate::model::load::LoadSettings;
 
 const FAMILIES: [&str; 2] = ["gpt2", "llama"];
 
 fn folder(family: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/edges").join(family)
+    kit::fixture("edges").join(family)
 }
 
 fn read(family: &str, name: &str) -> Value {
-    serde_json::from_slice(&std::fs::read(folder(family).join(name)).unwrap()).unwrap()
+    kit::json(folder(family).join(name))
 }
 
 fn model(family: &str) -> Model {
     let out = tempfile::tempdir().unwrap();
     let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
     let name = folder(family).join("model").display().to_string();
-    Model::load(&files, &name, &Loading::default(), &Task::default()).unwrap()
+    Model::load(&files, &name, &LoadSettings::default(), &Task::default()).unwrap()
 }
 
 fn ids(value: &Value) -> Vec<Vec<u32>> {
@@ -147,7 +147,8 @@ fn acdc_decides_as_the_reference_where_numbers_are_far_enough_apart() {
             let kept: Vec<&String> =
                 order.iter().zip(&trials).filter(|(_, trial)| trial.is_kept).map(|(name, _)| name).collect();
             let steps = run["kl_steps"].as_array().unwrap();
-            let far = trials.iter().zip(steps).map(|(Trial { loss, .. }, step)| (loss - step.as_f64().unwrap()).abs());
+            let far =
+                trials.iter().zip(steps).map(|(EdgeTrial { loss, .. }, step)| (loss - step.as_f64().unwrap()).abs());
             let is_sure = run["margin"].as_f64().unwrap() > 1e-5;
             let same = serde_json::to_value(&kept).unwrap() == run["kept"];
             let far: Vec<f64> = far.collect();

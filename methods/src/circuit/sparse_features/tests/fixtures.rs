@@ -1,47 +1,42 @@
 //! Effects, edges and faithfulness of two small models, computed with PyTorch in f64 (formulas of Marks et al. 2024).
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+
+use kit::{far, largest, tensors};
 
 use crate::base::Task;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::circuit::Ablations;
 use crate::circuit::sparse_features::cases::Cases;
-use crate::circuit::sparse_features::effects::{Effects, Search};
+use crate::circuit::sparse_features::effects::{SearchInputs, UnitEffects};
 use crate::circuit::sparse_features::find::{SHARE, others};
-use crate::circuit::sparse_features::placed::Placed;
+use crate::circuit::sparse_features::placed::PlacedDictionary;
 use crate::circuit::sparse_features::units::{Unit, Units};
 use crate::circuit::sparse_features::*;
 use crate::data::pairs::tokens::TokenPair;
 use crate::intervene::metric::Measure;
 use crate::model::Model;
-use crate::model::load::Loading;
+use crate::model::load::LoadSettings;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
-use crate::tensor::files::safetensors;
 use crate::tensor::{DType, Tensor, floats, ints};
 
-struct Fixture {
+struct PairFixture {
     model: Model,
     saes: Vec<Sae>,
     sites: Vec<String>,
     pairs: Vec<TokenPair>,
-    effects: HashMap<String, Tensor>,
-    edges: HashMap<String, Tensor>,
+    effects: BTreeMap<String, Tensor>,
+    edges: BTreeMap<String, Tensor>,
 }
 
-fn tensors(path: PathBuf) -> HashMap<String, Tensor> {
-    let found = safetensors::Reader::new(std::fs::read(path).unwrap()).unwrap().all().unwrap().tensors;
-    found.into_iter().collect()
-}
-
-impl Fixture {
+impl PairFixture {
     fn of(kind: &str) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/sfc").join(kind);
+        let folder = kit::fixture("sfc").join(kind);
         let out = tempfile::tempdir().unwrap();
         let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
         let path = folder.join("model").display().to_string();
-        let model = Model::load(&files, &path, &Loading::default(), &Task::default()).unwrap();
+        let model = Model::load(&files, &path, &LoadSettings::default(), &Task::default()).unwrap();
         let effects = tensors(folder.join("effects.safetensors"));
         let edges = tensors(folder.join("edges.safetensors"));
         let parts = tensors(folder.join("dictionaries.safetensors"));
@@ -92,17 +87,17 @@ impl Fixture {
         &self,
         pair: usize,
         (ablation, search): (NodeAblation, SparseFeatureOptions),
-        work: impl FnOnce(&Search, &Effects) -> T,
+        work: impl FnOnce(&SearchInputs, &UnitEffects) -> T,
     ) -> T {
         let task = Task::default();
         let pairs = &self.pairs[pair..=pair];
-        let placed = Placed::all(&self.model, &self.saes).unwrap();
+        let placed = PlacedDictionary::all(&self.model, &self.saes).unwrap();
         let cases = Cases::of_pairs(&self.model, pairs, (Measure::LogitDiff, false), SHARE, &task).unwrap();
         let positions = Some(cases.length().unwrap());
         let units = Units::new(&placed, positions);
         let texts = cases.prompts();
         let others = others(&self.model, &placed, &cases, ablation, (&texts, positions), &task).unwrap();
-        let search = Search {
+        let search = SearchInputs {
             model: &self.model,
             placed: &placed,
             cases: &cases,
@@ -114,22 +109,21 @@ impl Fixture {
         work(&search, &found)
     }
 
-    fn level(search: &Search, site: &str) -> usize {
+    fn level(search: &SearchInputs, site: &str) -> usize {
         search.placed.iter().position(|placed| placed.name() == site).unwrap()
     }
 }
 
 /// Asserts that two lists agree within 1e-4 of the largest expected value.
 fn near(found: &[f64], expected: &[f64], name: &str) {
-    assert_eq!(found.len(), expected.len(), "{name}");
-    let largest = expected.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
-    let far = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let far = far(found, expected);
+    let largest = largest(expected);
     assert!(far <= 1e-4 * largest.max(1e-3), "{name}: {far} of {largest}");
 }
 
 /// Returns the effects of a site as the fixture has them: features by position, and errors.
-fn of_site(search: &Search, effects: &[f64], site: &str) -> (Vec<f64>, Vec<f64>) {
-    let level = Fixture::level(search, site);
+fn of_site(search: &SearchInputs, effects: &[f64], site: &str) -> (Vec<f64>, Vec<f64>) {
+    let level = PairFixture::level(search, site);
     let wide = search.units.features(level) + 1;
     let rows: Vec<&[f64]> = effects[search.units.numbers(level)].chunks(wide).collect();
     (rows.iter().flat_map(|row| row[..wide - 1].to_vec()).collect(), rows.iter().map(|row| row[wide - 1]).collect())
@@ -138,7 +132,7 @@ fn of_site(search: &Search, effects: &[f64], site: &str) -> (Vec<f64>, Vec<f64>)
 #[test]
 fn effects_are_the_references() {
     for kind in ["gpt2", "llama"] {
-        let fixture = Fixture::of(kind);
+        let fixture = PairFixture::of(kind);
         for pair in 0..2 {
             for (ablation, tag) in [(NodeAblation::Patch, "patch"), (NodeAblation::Zero, "zero")] {
                 for (method, name) in [(EffectMethod::Attribution, "attrib"), (EffectMethod::Integrated, "ig")] {
@@ -166,7 +160,7 @@ fn effects_are_the_references() {
 #[test]
 fn edges_are_the_references() {
     for kind in ["gpt2", "llama"] {
-        let fixture = Fixture::of(kind);
+        let fixture = PairFixture::of(kind);
         let threshold = floats(&fixture.edges["threshold"]).unwrap()[0];
         for pair in 0..2 {
             let options = SparseFeatureOptions::default();
@@ -180,8 +174,8 @@ fn edges_are_the_references() {
                 let mut compared = 0;
                 for (name, expected) in &fixture.edges {
                     let Some((up, down)) = name.split_once("->") else { continue };
-                    let from = Fixture::level(search, up);
-                    let to = Fixture::level(search, down);
+                    let from = PairFixture::level(search, up);
+                    let to = PairFixture::level(search, down);
                     let targets = &fixture.edges[&format!("down.{down}")];
                     let own = ints(targets).unwrap();
                     let numbers = own.chunks(3).zip(
@@ -215,7 +209,7 @@ fn edges_are_the_references() {
                     all.map(|own| own.chunks(3).filter(|target| target[0] as usize == pair).count())
                 };
                 for site in &fixture.sites {
-                    let level = Fixture::level(search, site);
+                    let level = PairFixture::level(search, site);
                     let count = units.numbers(level).filter(|number| strong[*number]).count();
                     assert!(down(site).is_none_or(|expected| expected == count), "{site}");
                 }
@@ -227,7 +221,7 @@ fn edges_are_the_references() {
 #[test]
 fn what_a_circuit_keeps_is_the_references() {
     for kind in ["gpt2", "llama"] {
-        let fixture = Fixture::of(kind);
+        let fixture = PairFixture::of(kind);
         let task = Task::default();
         let metric = (Measure::LogitDiff, false);
         let how = (NodeAblation::Mean, NodePositions::Each);

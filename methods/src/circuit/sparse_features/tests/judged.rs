@@ -34,13 +34,13 @@ fn found(model: &Model, pairs: &[TokenPair], node_threshold: f64) -> Result<Grap
 
 /// A hook in which every activation becomes what its dictionary decodes from activations of this run where they are
 /// kept, of the corrupt run elsewhere, with the error of either.
-struct Plainly<'a> {
+struct PlainHook<'a> {
     saes: &'a [Sae],
     corrupt: &'a [Tensor],
     kept: &'a dyn Fn(&str, Part) -> bool,
 }
 
-impl Hooks for Plainly<'_> {
+impl Hooks for PlainHook<'_> {
     fn wants(&self, site: Site) -> bool {
         SITES.contains(&site.to_string().as_str())
     }
@@ -86,7 +86,7 @@ fn faithfulness_and_completeness_are_those_of_dictionaries_that_are_spliced_plai
     let corrupt: Vec<Tensor> = places.iter().map(|place| cache.at(*place).unwrap()).collect();
     let plan = MetricPlan::new(Measure::LogitDiff, &model.decoder, &pairs, (Prompt::Clean, &[0, 1]), &task).unwrap();
     let mean = |kept: &dyn Fn(&str, Part) -> bool| {
-        let mut hooks = Plainly { saes: &saes, corrupt: &corrupt, kept };
+        let mut hooks = PlainHook { saes: &saes, corrupt: &corrupt, kept };
         floats(&plan.run(&model.decoder, &mut hooks, &task).unwrap()).unwrap().iter().sum::<f64>() / 2.0
     };
     let has = |site: &str, part: Part| graph.nodes.iter().any(|node| node.site == site && node.part == part);

@@ -46,11 +46,11 @@ fn options(method: EffectMethod, node_threshold: f64) -> PairCircuitOptions {
 /// Computes the metric's mean, in a model changed by what is added at a site.
 fn metric(model: &Model, added: Option<(&str, Tensor)>) -> f64 {
     use crate::model::batch::Batch;
-    use crate::model::hooks::{Action, Bound};
+    use crate::model::hooks::{Action, BoundHook};
     let batch = Batch::new(pairs().into_iter().map(|pair| pair.clean).collect()).unwrap();
     let hook = added.map(|(site, vector)| {
         let action = Action::Add { vector, scale: 1.0 }.begin();
-        Bound::new(model.decoder.config(), site, None, None, Box::new(action)).unwrap()
+        BoundHook::new(model.decoder.config(), site, None, None, Box::new(action)).unwrap()
     });
     let logits = model.decoder.logits_at(&batch, &[-1], hook.into_iter().collect(), &Task::default()).unwrap();
     let rows = logits.squeeze(1).unwrap().to_dtype(DType::F32).unwrap().to_vec2::<f32>().unwrap();

@@ -15,7 +15,7 @@ use crate::intervene::fixtures::{model, pairs};
 use crate::intervene::metric;
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::model::hooks::{Action, Bound, PatchSource};
+use crate::model::hooks::{Action, BoundHook, PatchSource};
 use crate::model::run::Ask;
 use crate::model::site::one_site;
 use crate::sae::Activation;
@@ -53,7 +53,7 @@ fn by_hooks(model: &Model, pairs: &[TokenPair], places: &[&str], ablation: EdgeA
             EdgeAblation::Zero => Action::Zero,
             _ => Action::Patch(PatchSource::Cache(cache.clone())),
         };
-        Bound::new(config, name, None, None, Box::new(action.begin())).unwrap()
+        BoundHook::new(config, name, None, None, Box::new(action.begin())).unwrap()
     };
     let of = |hooks| {
         let both = (model.decoder.as_ref(), model.decoder.as_ref());
@@ -71,10 +71,7 @@ fn a_group_of_heads_and_mlps_is_as_with_hooks_in_every_shape_of_model() {
     let pairs = short();
     let task = Task::default();
     for config in configs().into_iter().filter(|config| crate::circuit::edges::Wiring::new(config).is_ok()) {
-        let names = match config.has_mlp() {
-            true => vec!["z.0.1", "mlp_out.0", "z.1.0"],
-            false => vec!["z.0.1", "z.1.0"],
-        };
+        let names = if config.has_mlp() { vec!["z.0.1", "mlp_out.0", "z.1.0"] } else { vec!["z.0.1", "z.1.0"] };
         let model = model(decoder(config.clone(), DType::F32));
         for ablation in [EdgeAblation::Corrupt, EdgeAblation::Zero] {
             let graph = grouped(&scored(&model, &pairs, ablation), &names);

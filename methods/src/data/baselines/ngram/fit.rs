@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::Ngram;
-use super::level::{LONGEST, Level, key, last};
+use super::level::{LONGEST, NgramLevel, key, last};
 use crate::base::{Result, Task, memory, parallel};
 use crate::{bail, err};
 
@@ -28,7 +28,7 @@ impl Ngram {
             bail!(Argument, "expected a vocabulary of 1 to {MOST_TOKENS} tokens, found {vocab}");
         }
         let bar = task.begin("counting tokens", None);
-        let mut found = Found { longest: Vec::new(), beginnings: vec![Vec::new(); order] };
+        let mut found = NgramLists { longest: Vec::new(), beginnings: vec![Vec::new(); order] };
         while let Some(ids) = texts()? {
             task.check()?;
             if let Some(strange) = ids.iter().find(|id| **id as usize >= vocab) {
@@ -45,14 +45,14 @@ impl Ngram {
     }
 }
 
-struct Found {
+struct NgramLists {
     /// The n-grams of the maximum length, once for each occurrence.
     longest: Vec<u128>,
     /// Beginnings of texts, by length: they are not the end of a longer n-gram.
     beginnings: Vec<Vec<u128>>,
 }
 
-impl Found {
+impl NgramLists {
     fn add(&mut self, ids: &[u32], order: usize) -> Result<()> {
         let tokens = (self.longest.len() + ids.len()) as u128;
         if tokens >= u128::from(u32::MAX) {
@@ -72,13 +72,13 @@ impl Found {
     /// Computes the levels, beginning with the shortest. The longest n-grams count their occurrences; each shorter one
     /// counts the longer ones that end with it, that is, the different tokens before it, and one more if a text begins
     /// with it.
-    fn levels(mut self) -> Vec<Level> {
+    fn levels(mut self) -> Vec<NgramLevel> {
         let order = self.beginnings.len();
         self.longest.par_sort_unstable();
         let (keys, counts) = counted(self.longest);
-        let mut levels = vec![Level::new(keys, counts)];
+        let mut levels = vec![NgramLevel::new(keys, counts)];
         for length in (1..order).rev() {
-            let longer = levels.last().map(Level::keys).unwrap_or_default();
+            let longer = levels.last().map(NgramLevel::keys).unwrap_or_default();
             let mut shorter: Vec<u128> = parallel::map(longer.len(), &|at| last(longer[at], length));
             if let Some(beginnings) = self.beginnings.get_mut(length - 1) {
                 beginnings.sort_unstable();
@@ -87,7 +87,7 @@ impl Found {
             }
             shorter.par_sort_unstable();
             let (keys, counts) = counted(shorter);
-            levels.push(Level::new(keys, counts));
+            levels.push(NgramLevel::new(keys, counts));
         }
         levels.reverse();
         levels

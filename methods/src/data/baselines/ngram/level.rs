@@ -17,7 +17,7 @@ pub fn last(key: u128, length: usize) -> u128 {
 }
 
 #[derive(Debug, PartialEq)]
-pub struct Level {
+pub struct NgramLevel {
     keys: Vec<u128>,
     counts: Vec<u32>,
     contexts: Vec<u128>,
@@ -30,7 +30,7 @@ pub struct Level {
     discounts: [f64; 3],
 }
 
-impl Level {
+impl NgramLevel {
     /// Builds a level of sorted, distinct n-grams with their counts, fewer than 2^32.
     pub fn new(keys: Vec<u128>, counts: Vec<u32>) -> Self {
         let discounts = discounts(&counts);
@@ -63,10 +63,10 @@ impl Level {
     }
 
     /// Returns the continuations of a context.
-    pub fn after(&self, context: u128) -> Option<Seen<'_>> {
+    pub fn after(&self, context: u128) -> Option<NextTokens<'_>> {
         let at = self.contexts.binary_search(&context).ok()?;
         let place = *self.starts.get(at)? as usize..*self.starts.get(at + 1)? as usize;
-        Some(Seen {
+        Some(NextTokens {
             keys: self.keys.get(place.clone())?,
             counts: self.counts.get(place)?,
             total: f64::from(*self.totals.get(at)?),
@@ -77,7 +77,7 @@ impl Level {
 }
 
 /// The tokens seen after a context.
-pub struct Seen<'a> {
+pub struct NextTokens<'a> {
     keys: &'a [u128],
     counts: &'a [u32],
     total: f64,
@@ -85,7 +85,7 @@ pub struct Seen<'a> {
     discounts: &'a [f64; 3],
 }
 
-impl Seen<'_> {
+impl NextTokens<'_> {
     /// Returns the probability mass of the shorter context.
     pub fn rest(&self) -> f64 {
         self.taken / self.total
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn shares_and_the_rest_are_the_whole() {
-        let level = Level::new(vec![key(&[1, 2]), key(&[1, 4]), key(&[3, 2])], vec![1, 3, 2]);
+        let level = NgramLevel::new(vec![key(&[1, 2]), key(&[1, 4]), key(&[3, 2])], vec![1, 3, 2]);
         let seen = level.after(1).unwrap();
         let all: f64 = seen.shares().map(|(_, share)| share).sum();
         assert!((all + seen.rest() - 1.0).abs() < 1e-7);

@@ -15,7 +15,7 @@ mod on_texts;
 #[cfg(test)]
 mod tests;
 
-use self::level::{Level, key};
+use self::level::{NgramLevel, key};
 use crate::base::{Result, Task, memory, parallel};
 use crate::model::predict::{Prediction, likeliest};
 use crate::tensor::{Device, Tensor};
@@ -45,7 +45,7 @@ crate::options! {
 pub struct Ngram {
     vocab: usize,
     /// The n-grams of one token, of two, ..
-    levels: Vec<Level>,
+    levels: Vec<NgramLevel>,
 }
 
 impl Ngram {
@@ -59,7 +59,7 @@ impl Ngram {
 
     /// Returns the number of distinct n-grams of each length.
     pub fn sizes(&self) -> Vec<usize> {
-        self.levels.iter().map(Level::len).collect()
+        self.levels.iter().map(NgramLevel::len).collect()
     }
 
     /// Returns the log of the probability of every token to come next, in nats.
@@ -136,7 +136,7 @@ impl Ngram {
     }
 
     /// Returns each level with its part of the context. If one has not been seen, longer ones have not either.
-    fn contexts<'a>(&'a self, context: &'a [u32]) -> impl Iterator<Item = (&'a Level, u128)> {
+    fn contexts<'a>(&'a self, context: &'a [u32]) -> impl Iterator<Item = (&'a NgramLevel, u128)> {
         self.levels.iter().enumerate().map_while(|(length, level)| {
             let from = context.len().checked_sub(length)?;
             Some((level, key(context.get(from..)?)))

@@ -27,7 +27,7 @@ const KNOWN: [(&str, usize); 16] = [
 
 /// A function that may be called: its name, and its number of arguments.
 #[derive(Clone)]
-struct Function {
+struct CodeFunction {
     name: String,
     arity: usize,
 }
@@ -37,7 +37,7 @@ fn open(pen: &mut Pen, kind: &str) {
 }
 
 /// Writes a call with arguments, which may be calls up to this depth.
-fn call(pen: &mut Pen, own: &[Function], depth: usize) {
+fn call(pen: &mut Pen, own: &[CodeFunction], depth: usize) {
     let known = pen.any(&KNOWN).unwrap_or_default();
     let (name, arity) = match own.get(pen.below(own.len().max(1))) {
         Some(function) if pen.chance(40) => (function.name.as_str(), function.arity),
@@ -53,7 +53,7 @@ fn call(pen: &mut Pen, own: &[Function], depth: usize) {
     pen.out.close();
 }
 
-fn argument(pen: &mut Pen, own: &[Function], depth: usize) {
+fn argument(pen: &mut Pen, own: &[CodeFunction], depth: usize) {
     match pen.below(100) {
         0..28 if depth > 0 => call(pen, own, depth - 1),
         28..36 => list(pen),
@@ -120,7 +120,7 @@ fn group(pen: &mut Pen) {
     pen.out.close();
 }
 
-fn expression(pen: &mut Pen, own: &[Function]) {
+fn expression(pen: &mut Pen, own: &[CodeFunction]) {
     match pen.below(100) {
         0..50 => call(pen, own, 2),
         50..62 => {
@@ -153,7 +153,7 @@ fn comment(pen: &mut Pen) {
 }
 
 /// Writes a statement on its own line, or two if the first one requires a block.
-fn statement(pen: &mut Pen, own: &[Function], indent: &str) {
+fn statement(pen: &mut Pen, own: &[CodeFunction], indent: &str) {
     pen.out.push(indent);
     match pen.below(100) {
         0..40 => {
@@ -191,7 +191,7 @@ fn statement(pen: &mut Pen, own: &[Function], indent: &str) {
 }
 
 /// Writes a colon and a block of one line.
-fn block(pen: &mut Pen, own: &[Function], indent: &str) {
+fn block(pen: &mut Pen, own: &[CodeFunction], indent: &str) {
     pen.out.push(":\n");
     pen.out.push(indent);
     pen.out.push("    ");
@@ -201,7 +201,7 @@ fn block(pen: &mut Pen, own: &[Function], indent: &str) {
 }
 
 /// Writes the definition of a function whose name the split allows.
-fn definition(pen: &mut Pen, own: &[Function]) -> Function {
+fn definition(pen: &mut Pen, own: &[CodeFunction]) -> CodeFunction {
     let name = loop {
         let parts = [pen.word(&VERBS), pen.word(&OBJECTS)];
         let name = parts.join("_");
@@ -209,7 +209,7 @@ fn definition(pen: &mut Pen, own: &[Function]) -> Function {
             break name;
         }
     };
-    let function = Function { name, arity: 1 + pen.below(3) };
+    let function = CodeFunction { name, arity: 1 + pen.below(3) };
     pen.out.push("def ");
     pen.out.push(&function.name);
     open(pen, "parameters");
@@ -245,7 +245,7 @@ pub fn assignment(pen: &mut Pen) {
 /// Writes a program of about this many bytes.
 pub fn document(pen: &mut Pen, bytes: usize) {
     let from = pen.out.marks();
-    let mut own: Vec<Function> = Vec::new();
+    let mut own: Vec<CodeFunction> = Vec::new();
     while pen.out.len() < bytes {
         if !own.is_empty() {
             pen.out.push("\n");

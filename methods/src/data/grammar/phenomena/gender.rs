@@ -9,7 +9,7 @@ use crate::data::grammar::shapes;
 use crate::data::grammar::slot::Slot;
 
 /// A person whose gender is known from the name or the role.
-pub struct Person {
+pub struct GenderedPerson {
     pub text: &'static str,
     pub female: bool,
     /// Whether the text is a role, which takes an article.
@@ -18,7 +18,7 @@ pub struct Person {
 
 /// Draws a person that the split allows in this template. Every training name occurs, since the gender of a name can
 /// only be learned from its occurrences.
-pub fn person(pen: &mut Pen, template: usize) -> Person {
+pub fn person(pen: &mut Pen, template: usize) -> GenderedPerson {
     loop {
         let female = pen.chance(50);
         let role = pen.chance(45);
@@ -28,7 +28,7 @@ pub fn person(pen: &mut Pen, template: usize) -> Person {
             (false, _) => people::known_given(pen, female),
         };
         if pen.allowed(&[text, &template.to_string()]) {
-            return Person { text, female, role };
+            return GenderedPerson { text, female, role };
         }
     }
 }
@@ -46,7 +46,7 @@ pub fn first_pronouns(template: &str) -> [&'static str; 2] {
 }
 
 /// Writes a sentence about a person.
-pub fn write(pen: &mut Pen, template: &str, person: &Person) {
+pub fn write(pen: &mut Pen, template: &str, person: &GenderedPerson) {
     let gender = value(&GENDERS, if person.female { "female" } else { "male" });
     let forms = pronouns(person.female);
     let pronoun = |name, form, kind: &str| {

@@ -95,9 +95,9 @@ fn below_configs(card: &str) -> Result<Option<Value>> {
         if indent == 0 && !is_item(text) {
             break;
         }
-        below.push(Line { number, indent, text: text.trim_end() });
+        below.push(CardLine { number, indent, text: text.trim_end() });
     }
-    let mut reader = Reader { lines: below, at: 0 };
+    let mut reader = CardReader { lines: below, at: 0 };
     let Some(first) = reader.lines.first().map(|line| line.indent) else { return Ok(None) };
     let value = reader.block(first, 0)?;
     match reader.lines.get(reader.at) {
@@ -117,13 +117,13 @@ fn is_item(text: &str) -> bool {
 }
 
 #[derive(Clone, Copy)]
-struct Line<'a> {
+struct CardLine<'a> {
     number: usize,
     indent: usize,
     text: &'a str,
 }
 
-impl Line<'_> {
+impl CardLine<'_> {
     fn wrong(&self, expected: &str) -> Error {
         wrong(expected, self.text, self.number)
     }
@@ -134,13 +134,13 @@ fn wrong(expected: &str, found: &str, number: usize) -> Error {
     err!(Format, "{expected} on line {number} of the card, found `{}`", found.escape_debug())
 }
 
-struct Reader<'a> {
-    lines: Vec<Line<'a>>,
+struct CardReader<'a> {
+    lines: Vec<CardLine<'a>>,
     at: usize,
 }
 
-impl<'a> Reader<'a> {
-    fn line(&self) -> Option<Line<'a>> {
+impl<'a> CardReader<'a> {
+    fn line(&self) -> Option<CardLine<'a>> {
         self.lines.get(self.at).copied()
     }
 
@@ -171,7 +171,7 @@ impl<'a> Reader<'a> {
             }
             // What follows the dash begins a block of its own there.
             let inner = indent + line.text.len() - rest.len();
-            self.lines[self.at] = Line { indent: inner, text: rest, ..line };
+            self.lines[self.at] = CardLine { indent: inner, text: rest, ..line };
             items.push(self.block(inner, depth + 1)?);
         }
         Ok(Value::Array(items))
@@ -182,13 +182,14 @@ impl<'a> Reader<'a> {
         while let Some(line) = self.line().filter(|line| line.indent == indent && !is_item(line.text)) {
             let (name, rest) = key(line.text).ok_or_else(|| line.wrong("expected a key and a colon"))?;
             self.at += 1;
-            let value = match is_empty(rest) {
-                false => scalar(rest.trim(), line.number)?,
+            let value = if is_empty(rest) {
                 // A list may begin below its key without being moved to the right.
-                true => match self.line() {
+                match self.line() {
                     Some(next) if next.indent == indent && is_item(next.text) => self.list(indent, depth + 1)?,
                     _ => self.below(indent, depth)?,
-                },
+                }
+            } else {
+                scalar(rest.trim(), line.number)?
             };
             fields.insert(name, value);
         }

@@ -25,7 +25,7 @@ const KINDS: [FileKind; 4] = [FileKind::Parquet, FileKind::Records, FileKind::Ta
 
 /// The source of what is known about splits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Layout {
+pub enum DataSetLayout {
     Card(Vec<Config>),
     /// The names of folders and files.
     Names,
@@ -35,18 +35,18 @@ pub enum Layout {
 
 /// A split and its files, in the order in which they are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Split {
+pub struct DataSetSplit {
     pub name: String,
     pub files: Vec<String>,
 }
 
-impl Layout {
+impl DataSetLayout {
     /// Returns the names of the subsets.
     pub fn subsets(&self, listed: &[String]) -> Vec<String> {
         match self {
-            Layout::Card(configs) => configs.iter().map(|config| config.name.clone()).collect(),
-            Layout::Names => vec![DEFAULT.into()],
-            Layout::Converted => {
+            DataSetLayout::Card(configs) => configs.iter().map(|config| config.name.clone()).collect(),
+            DataSetLayout::Names => vec![DEFAULT.into()],
+            DataSetLayout::Converted => {
                 let folders = listed.iter().filter_map(|path| Some(path.split_once('/')?.0));
                 let mut names: Vec<String> = folders.filter(|name| !name.starts_with('.')).map(String::from).collect();
                 names.sort();
@@ -59,8 +59,10 @@ impl Layout {
     /// Returns the subset that is read unless another is asked for, if there is one.
     pub fn usual(&self, subsets: &[String]) -> Option<String> {
         let marked = match self {
-            Layout::Card(configs) => configs.iter().find(|config| config.is_default).map(|config| config.name.clone()),
-            Layout::Names | Layout::Converted => None,
+            DataSetLayout::Card(configs) => {
+                configs.iter().find(|config| config.is_default).map(|config| config.name.clone())
+            }
+            DataSetLayout::Names | DataSetLayout::Converted => None,
         };
         let named = || subsets.iter().find(|name| *name == DEFAULT).cloned();
         let only = || if let [one] = subsets { Some(one.clone()) } else { None };
@@ -68,20 +70,20 @@ impl Layout {
     }
 
     /// Finds the splits of a subset that have files of a format that is read here.
-    pub fn splits(&self, subset: &str, listed: &[String], task: &Task) -> Result<Vec<Split>> {
+    pub fn splits(&self, subset: &str, listed: &[String], task: &Task) -> Result<Vec<DataSetSplit>> {
         let listed: Vec<&str> = listed.iter().map(String::as_str).filter(|path| is_data(path)).collect();
         let found = match self {
-            Layout::Card(configs) => match configs.iter().find(|config| config.name == subset) {
+            DataSetLayout::Card(configs) => match configs.iter().find(|config| config.name == subset) {
                 Some(config) => of_config(config, &listed, task)?,
                 None => Vec::new(),
             },
-            Layout::Names => by_names("", &listed),
-            Layout::Converted => {
+            DataSetLayout::Names => by_names("", &listed),
+            DataSetLayout::Converted => {
                 let inside = |path: &&str| path.strip_prefix(subset).is_some_and(|rest| rest.starts_with('/'));
                 by(listed.iter().copied().filter(inside), |path| path.split('/').nth(1))
             }
         };
-        let found = found.into_iter().map(|split| Split { files: of_one_kind(split.files), ..split });
+        let found = found.into_iter().map(|split| DataSetSplit { files: of_one_kind(split.files), ..split });
         Ok(found.filter(|split| !split.files.is_empty()).collect())
     }
 }
@@ -93,7 +95,7 @@ fn is_data(path: &str) -> bool {
 }
 
 /// Finds the splits of a subset of the card.
-fn of_config(config: &Config, listed: &[&str], task: &Task) -> Result<Vec<Split>> {
+fn of_config(config: &Config, listed: &[&str], task: &Task) -> Result<Vec<DataSetSplit>> {
     let folder = config.folder.as_deref().map_or("", |folder| folder.trim_start_matches("./").trim_matches('/'));
     let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     if config.splits.is_empty() {
@@ -110,7 +112,7 @@ fn of_config(config: &Config, listed: &[&str], task: &Task) -> Result<Vec<Split>
             of_pattern.sort_unstable();
             files.extend(of_pattern.into_iter().map(String::from));
         }
-        found.push(Split { name: name.clone(), files: each_once(files) });
+        found.push(DataSetSplit { name: name.clone(), files: each_once(files) });
     }
     Ok(found)
 }
@@ -125,7 +127,7 @@ fn matcher(pattern: &str) -> Result<GlobSet> {
 
 /// Finds the splits that the names of files below a folder say: `data/NAME-00000-of-00002`, else folders that are named like a
 /// split, else such names of files, else all files as `train`.
-fn by_names(folder: &str, listed: &[&str]) -> Vec<Split> {
+fn by_names(folder: &str, listed: &[&str]) -> Vec<DataSetSplit> {
     let shards = by(listed.iter().copied(), |path| shard_of(path.strip_prefix(folder)?));
     if !shards.is_empty() {
         return shards;
@@ -145,13 +147,13 @@ fn by_names(folder: &str, listed: &[&str]) -> Vec<Split> {
 }
 
 /// Groups paths by the split that each of them names, in the order of the names of splits and of paths.
-fn by<'a>(paths: impl Iterator<Item = &'a str>, split: impl Fn(&'a str) -> Option<&'a str>) -> Vec<Split> {
-    let mut found: Vec<Split> = Vec::new();
+fn by<'a>(paths: impl Iterator<Item = &'a str>, split: impl Fn(&'a str) -> Option<&'a str>) -> Vec<DataSetSplit> {
+    let mut found: Vec<DataSetSplit> = Vec::new();
     for path in paths {
         let Some(name) = split(path) else { continue };
         match found.iter_mut().find(|known| known.name == name) {
             Some(known) => known.files.push(path.into()),
-            None => found.push(Split { name: name.into(), files: vec![path.into()] }),
+            None => found.push(DataSetSplit { name: name.into(), files: vec![path.into()] }),
         }
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -194,7 +196,7 @@ mod tests {
     use super::super::card::configs;
     use super::*;
 
-    fn splits(layout: &Layout, subset: &str, listed: &[&str]) -> Vec<(String, Vec<String>)> {
+    fn splits(layout: &DataSetLayout, subset: &str, listed: &[&str]) -> Vec<(String, Vec<String>)> {
         let listed: Vec<String> = listed.iter().map(|path| path.to_string()).collect();
         let found = layout.splits(subset, &listed, &Task::default()).unwrap();
         found.into_iter().map(|split| (split.name, split.files)).collect()
@@ -205,7 +207,7 @@ mod tests {
     }
 
     fn by_name(listed: &[&str]) -> String {
-        said(&splits(&Layout::Names, DEFAULT, listed))
+        said(&splits(&DataSetLayout::Names, DEFAULT, listed))
     }
 
     #[test]
@@ -245,7 +247,7 @@ mod tests {
         let card = "---\nconfigs:\n- config_name: en\n  data_files:\n  - split: train\n    path: en/**/*.parquet\n  - split: dev\n    \
                     path: [b.jsonl, b.jsonl, a.jsonl, none.jsonl]\n- config_name: de\n  data_dir: de\n  default: true\n- \
                     config_name: csv\n  data_files: x.csv\n---";
-        let layout = Layout::Card(configs(card).unwrap());
+        let layout = DataSetLayout::Card(configs(card).unwrap());
         let listed =
             ["a.jsonl", "b.jsonl", "en/2.parquet", "en/1/1.parquet", "de/test.jsonl", "de/train.jsonl", "x.csv"];
         assert_eq!(said(&splits(&layout, "en", &listed)), "train: en/1/1.parquet en/2.parquet; dev: b.jsonl a.jsonl");
@@ -267,12 +269,15 @@ mod tests {
         ]
         .map(String::from)
         .into();
-        assert_eq!(Layout::Converted.subsets(&listed), ["en", "x"]);
-        assert_eq!(Layout::Converted.usual(&Layout::Converted.subsets(&listed)), None);
-        let found = Layout::Converted.splits("en", &listed, &Task::default()).unwrap();
+        assert_eq!(DataSetLayout::Converted.subsets(&listed), ["en", "x"]);
+        assert_eq!(DataSetLayout::Converted.usual(&DataSetLayout::Converted.subsets(&listed)), None);
+        let found = DataSetLayout::Converted.splits("en", &listed, &Task::default()).unwrap();
         assert_eq!(
             found[1],
-            Split { name: "train".into(), files: vec!["en/train/0000.parquet".into(), "en/train/0001.parquet".into()] }
+            DataSetSplit {
+                name: "train".into(),
+                files: vec!["en/train/0000.parquet".into(), "en/train/0001.parquet".into()]
+            }
         );
         assert_eq!(found[0].name, "test");
     }

@@ -10,8 +10,8 @@ use super::find::TextFile;
 use crate::base::files::Files;
 use crate::base::{Error, Kind, Result, Task, names};
 use crate::err;
-use crate::model::hub::{Name, Repository, Settings};
-use layout::{Layout, Split};
+use crate::model::hub::{HubSettings, Name, Repository};
+use layout::{DataSetLayout, DataSetSplit};
 
 /// Beginning of the address of anything on the hub.
 const HUB: &str = "hf://";
@@ -36,7 +36,7 @@ pub fn is_on_hub(source: &str) -> bool {
 }
 
 /// A request for a split of a data set.
-pub struct Wanted<'a> {
+pub struct SplitRequest<'a> {
     pub split: Option<&'a str>,
     pub subset: Option<&'a str>,
 }
@@ -50,7 +50,13 @@ pub struct DataSet {
 
 impl DataSet {
     /// Finds the files of a split, and fetches none of them yet.
-    pub fn open(files: &Files, settings: &Settings, source: &str, wanted: &Wanted, task: &Task) -> Result<Self> {
+    pub fn open(
+        files: &Files,
+        settings: &HubSettings,
+        source: &str,
+        wanted: &SplitRequest,
+        task: &Task,
+    ) -> Result<Self> {
         let name = source.strip_prefix(DATA_SETS).ok_or_else(|| {
             err!(Argument, "expected the address of a data set of the hub, found `{source}`")
                 .hint("hf://datasets/org/name, or hf://datasets/org/name@revision")
@@ -76,12 +82,17 @@ impl DataSet {
                 _ => error,
             })?;
         task.say(&format!("{name} is read as the hub converted it to Parquet, since {why}"));
-        let found = Self::chosen(converted, &Layout::Converted, wanted, task)?;
+        let found = Self::chosen(converted, &DataSetLayout::Converted, wanted, task)?;
         found.ok_or_else(|| none(", and what the hub converted has none either"))
     }
 
     /// Finds the files of the split that is asked for; none if no split has files that are read here.
-    fn chosen(repository: Repository, layout: &Layout, wanted: &Wanted, task: &Task) -> Result<Option<Self>> {
+    fn chosen(
+        repository: Repository,
+        layout: &DataSetLayout,
+        wanted: &SplitRequest,
+        task: &Task,
+    ) -> Result<Option<Self>> {
         let name = repository.name();
         let listed = repository.names();
         let subset = subset(layout, wanted.subset, name, listed)?;
@@ -90,7 +101,8 @@ impl DataSet {
             return Ok(None);
         }
         let wanted = wanted.split.unwrap_or(SPLIT);
-        let Some(Split { name: split, files: shards }) = splits.iter().find(|split| split.name == wanted).cloned()
+        let Some(DataSetSplit { name: split, files: shards }) =
+            splits.iter().find(|split| split.name == wanted).cloned()
         else {
             let all = splits.iter().map(|split| split.name.as_str());
             return Err(among(err!(Name, "{name} has no split `{wanted}`"), wanted, all).about("split"));
@@ -131,17 +143,17 @@ impl DataSet {
 }
 
 /// Reads what says which files are a split.
-fn layout(repository: &Repository, files: &Files, task: &Task) -> Result<Layout> {
+fn layout(repository: &Repository, files: &Files, task: &Task) -> Result<DataSetLayout> {
     if !repository.names().iter().any(|name| name == CARD) {
-        return Ok(Layout::Names);
+        return Ok(DataSetLayout::Names);
     }
     let place = repository.fetch(CARD, task)?;
     let configs = card::configs(&files.text(&place)?)?;
-    Ok(if configs.is_empty() { Layout::Names } else { Layout::Card(configs) })
+    Ok(if configs.is_empty() { DataSetLayout::Names } else { DataSetLayout::Card(configs) })
 }
 
 /// Returns the subset that is asked for, or the usual one.
-fn subset(layout: &Layout, wanted: Option<&str>, name: &Name, listed: &[String]) -> Result<String> {
+fn subset(layout: &DataSetLayout, wanted: Option<&str>, name: &Name, listed: &[String]) -> Result<String> {
     let subsets = layout.subsets(listed);
     match wanted {
         Some(wanted) if subsets.iter().any(|subset| subset == wanted) => Ok(wanted.into()),

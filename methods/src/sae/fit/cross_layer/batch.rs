@@ -2,10 +2,10 @@
 //! results of a layer.
 
 use kernels::sparse::spread;
-use kernels::{Numbers, flat};
+use kernels::{FlatNumbers, flat};
 
 use crate::base::Result;
-use crate::sae::fit::params::Shape;
+use crate::sae::fit::params::DictionaryShape;
 use crate::sae::fit::plan::Recipe;
 use crate::tensor::{DType, Device, Tensor};
 
@@ -22,9 +22,9 @@ pub struct CrossLayerShape {
 impl CrossLayerShape {
     /// Returns the shape of each layer: its features read one input, and write the output of their own layer and of all
     /// later ones.
-    pub fn of_layers(self) -> Vec<Shape> {
+    pub fn of_layers(self) -> Vec<DictionaryShape> {
         let Self { layers, d_in, d_sae, d_out } = self;
-        (0..layers).map(|layer| Shape { d_in, d_sae, d_out: (layers - layer) * d_out }).collect()
+        (0..layers).map(|layer| DictionaryShape { d_in, d_sae, d_out: (layers - layer) * d_out }).collect()
     }
 }
 
@@ -50,7 +50,7 @@ pub fn of_layer(recipe: &Recipe, rows: usize, width: usize, spread: f64) -> f64 
 pub fn spread_of(target: &Tensor) -> Result<f64> {
     let (_, width) = target.dims2()?;
     let numbers = flat(&target.detach().to_dtype(DType::F32)?.to_device(&Device::Cpu)?)?;
-    Ok(spread(Numbers::of(&numbers)?.slice(), width))
+    Ok(spread(FlatNumbers::of(&numbers)?.slice(), width))
 }
 
 /// Returns weights relative to their mean, and that mean.

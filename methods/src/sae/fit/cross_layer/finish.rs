@@ -4,8 +4,8 @@ use super::state::CrossLayerState;
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
-use crate::sae::fit::finish::Input;
-use crate::sae::fit::params::Name;
+use crate::sae::fit::finish::SiteScale;
+use crate::sae::fit::params::ParamName;
 use crate::sae::fit::plan::Recipe;
 use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes};
 use crate::tensor::Tensor;
@@ -18,16 +18,16 @@ use crate::tensor::Tensor;
 pub fn finished(
     recipe: &Recipe,
     state: &CrossLayerState,
-    (read, written): (&[Input], &[Input]),
+    (read, written): (&[SiteScale], &[SiteScale]),
     (reads, model): (Reads, Option<String>),
 ) -> Result<Transcoders> {
     let bias = state.bias()?.as_detached_tensor();
     let mut layers = Vec::new();
     for (number, (of_layer, (read, output))) in state.layers.iter().zip(read.iter().zip(written)).enumerate() {
         let get = |name| Ok::<_, crate::base::Error>(of_layer.params.get(name)?.as_detached_tensor());
-        let encoder = get(Name::Encoder)?;
+        let encoder = get(ParamName::Encoder)?;
         let offset = encoder.matmul(&read.centre.unsqueeze(1)?)?.squeeze(1)?;
-        let encoder_bias = ((get(Name::EncoderBias)? / read.scale)? - offset)?;
+        let encoder_bias = ((get(ParamName::EncoderBias)? / read.scale)? - offset)?;
         let fires = match recipe.kind.activation(&of_layer.params, of_layer.threshold)? {
             Activation::Relu => Fires::Relu,
             Activation::TopK(k) => Fires::TopK { k, signed: false },
@@ -38,7 +38,7 @@ pub fn finished(
         let width = output.centre.dims1()?;
         let scales: Vec<f32> = written[number..].iter().map(|later| (read.scale / later.scale) as f32).collect();
         let scales = Tensor::new(scales, encoder.device())?.reshape((1, (), 1))?;
-        let decoder = get(Name::Decoder)?.reshape((encoder.dims()[0], (), width))?.broadcast_mul(&scales)?;
+        let decoder = get(ParamName::Decoder)?.reshape((encoder.dims()[0], (), width))?.broadcast_mul(&scales)?;
         let own = bias.narrow(0, number * width, width)?;
         layers.push(TranscoderLayer {
             encoder,

@@ -4,11 +4,11 @@
 use super::batch::{LayerStep, explained, layer_weights, of_layer, spread_of};
 use crate::base::Result;
 use crate::err;
-use crate::sae::fit::kinds::{Pass, Progress};
-use crate::sae::fit::loss::{Batch, number, of_the_dead, since};
-use crate::sae::fit::params::Name;
+use crate::sae::fit::kinds::{FitProgress, KindPass};
+use crate::sae::fit::loss::{FitBatch, number, of_the_dead, since};
+use crate::sae::fit::params::ParamName;
 use crate::sae::fit::plan::{Dead, Recipe};
-use crate::sae::fit::state::State;
+use crate::sae::fit::state::FitState;
 use crate::tensor::{DType, Tensor};
 
 /// The loss of a batch, with its gradient graph.
@@ -21,29 +21,29 @@ pub struct CrossLayerLoss {
 /// Computes the loss: the sum over layers of the reconstruction error of what is written there, and over those that
 /// read of the penalty and of the AuxK loss, in which dead features reconstruct what is left of the layers that they
 /// write, each weighted as in the error.
-pub fn plain_loss(states: &[State], batch: &[Batch], recipe: &Recipe) -> Result<CrossLayerLoss> {
+pub fn plain_loss(states: &[FitState], batch: &[FitBatch], recipe: &Recipe) -> Result<CrossLayerLoss> {
     let kind = recipe.kind.as_ref();
     let mut pre = Vec::new();
     let mut decoders = Vec::new();
-    for (layer, Batch { x, .. }) in states.iter().zip(batch) {
-        let bias = layer.params.get(Name::EncoderBias)?.as_tensor();
-        pre.push(kernels::linear(x, layer.params.get(Name::Encoder)?.as_tensor(), Some(bias))?);
-        decoders.push(layer.params.get(Name::Decoder)?.as_tensor().clone());
+    for (layer, FitBatch { x, .. }) in states.iter().zip(batch) {
+        let bias = layer.params.get(ParamName::EncoderBias)?.as_tensor();
+        pre.push(kernels::linear(x, layer.params.get(ParamName::Encoder)?.as_tensor(), Some(bias))?);
+        decoders.push(layer.params.get(ParamName::Decoder)?.as_tensor().clone());
     }
     let read = batch.iter().zip(pre.iter().zip(&decoders));
-    let passes = states.iter().zip(read).map(|(layer, (Batch { x, .. }, (pre, decoder)))| {
-        let progress = Progress { step: layer.step, steps: recipe.steps, memory: &layer.memory };
-        Pass { params: &layer.params, x, pre, decoder, progress }
+    let passes = states.iter().zip(read).map(|(layer, (FitBatch { x, .. }, (pre, decoder)))| {
+        let progress = FitProgress { step: layer.step, steps: recipe.steps, memory: &layer.memory };
+        KindPass { params: &layer.params, x, pre, decoder, progress }
     });
-    let passes: Vec<Pass> = passes.collect();
+    let passes: Vec<KindPass> = passes.collect();
     let codes = passes.iter().map(|pass| kind.codes(pass)).collect::<Result<Vec<_>>>()?;
     let first = states.first().ok_or_else(|| err!(Bug, "a cross-layer transcoder without layers"))?;
-    let bias = first.params.get(Name::DecoderBias)?.as_tensor();
+    let bias = first.params.get(ParamName::DecoderBias)?.as_tensor();
     let left = left(&codes, &decoders, bias, batch)?;
     let mut total = Tensor::zeros((), bias.dtype(), bias.device())?;
     let mut counts = Vec::new();
     let mut fves = Vec::new();
-    for (left, target) in left.iter().zip(batch.iter().map(Batch::target)) {
+    for (left, target) in left.iter().zip(batch.iter().map(FitBatch::target)) {
         let (rows, width) = target.dims2()?;
         let spread = spread_of(target)?;
         let squares = left.sqr()?.sum_all()?;
@@ -77,10 +77,10 @@ pub fn plain_loss(states: &[State], batch: &[Batch], recipe: &Recipe) -> Result<
 }
 
 /// Computes what is left of each layer's target.
-fn left(codes: &[Tensor], decoders: &[Tensor], bias: &Tensor, batch: &[Batch]) -> Result<Vec<Tensor>> {
+fn left(codes: &[Tensor], decoders: &[Tensor], bias: &Tensor, batch: &[FitBatch]) -> Result<Vec<Tensor>> {
     let mut all = Vec::new();
     let mut start = 0;
-    for (written, target) in batch.iter().map(Batch::target).enumerate() {
+    for (written, target) in batch.iter().map(FitBatch::target).enumerate() {
         let width = target.dims2()?.1;
         let mut found = bias.narrow(0, start, width)?.broadcast_as(target.dims())?.contiguous()?;
         for (codes, decoder) in codes.iter().zip(decoders).take(written + 1) {

@@ -6,37 +6,37 @@ use super::batch::LayerStep;
 use super::plain::plain_loss;
 use crate::base::{Result, Task};
 use crate::err;
-use crate::sae::fit::fused::{self, Gradients};
+use crate::sae::fit::fused::{self, FusedGradients};
 use crate::sae::fit::history::FitStep;
-use crate::sae::fit::loss::{Batch, number};
+use crate::sae::fit::loss::{FitBatch, number};
 use crate::sae::fit::median::geometric_median;
-use crate::sae::fit::params::{Name, Params, Shape};
+use crate::sae::fit::params::{DictionaryShape, ParamName, Params};
 use crate::sae::fit::plan::Recipe;
-use crate::sae::fit::state::State;
+use crate::sae::fit::state::FitState;
 use crate::tensor::{Device, Tensor};
 
 /// One state for each layer. Rows of a decoder have what a feature writes to its own and to all later layers,
 /// concatenated; the decoder bias of all layers is among the weights of the first.
 pub struct CrossLayerState {
-    pub layers: Vec<State>,
+    pub layers: Vec<FitState>,
 }
 
 impl CrossLayerState {
     /// Draws initial weights, in each layer those of a dictionary.
-    pub fn draw(recipe: &Recipe, shapes: &[Shape], random: &mut impl Rng, device: &Device) -> Result<Self> {
-        let layer = |(layer, shape): (usize, &Shape)| {
+    pub fn draw(recipe: &Recipe, shapes: &[DictionaryShape], random: &mut impl Rng, device: &Device) -> Result<Self> {
+        let layer = |(layer, shape): (usize, &DictionaryShape)| {
             let mut params = Params::draw(recipe, *shape, random, device)?;
             if layer > 0 {
-                params.all.retain(|parameter| parameter.name != Name::DecoderBias);
+                params.all.retain(|parameter| parameter.name != ParamName::DecoderBias);
             }
-            Ok(State::new(params, shape.d_sae))
+            Ok(FitState::new(params, shape.d_sae))
         };
         Ok(Self { layers: shapes.iter().enumerate().map(layer).collect::<Result<_>>()? })
     }
 
     /// Initialises a fit from its first rows.
-    pub fn start(&mut self, first: &[Batch], recipe: &Recipe, task: &Task) -> Result<()> {
-        let targets: Vec<&Tensor> = first.iter().map(Batch::target).collect();
+    pub fn start(&mut self, first: &[FitBatch], recipe: &Recipe, task: &Task) -> Result<()> {
+        let targets: Vec<&Tensor> = first.iter().map(FitBatch::target).collect();
         self.bias()?.set(&geometric_median(&Tensor::cat(&targets, 1)?, task)?)?;
         let Some(target) = recipe.kind.target().filter(|_| recipe.kind.starts_sparse()) else { return Ok(()) };
         for (state, batch) in self.layers.iter_mut().zip(first) {
@@ -49,7 +49,7 @@ impl CrossLayerState {
     /// Returns the decoder bias of all layers.
     pub fn bias(&self) -> Result<&candle_core::Var> {
         let first = self.layers.first().ok_or_else(|| err!(Bug, "a cross-layer transcoder without layers"))?;
-        first.params.get(Name::DecoderBias)
+        first.params.get(ParamName::DecoderBias)
     }
 
     /// Returns the number of steps made.
@@ -58,7 +58,7 @@ impl CrossLayerState {
     }
 
     /// Makes one step, by the fused loops where codes are sparse. A step that fails changes nothing.
-    pub fn advance(&mut self, batch: &[Batch], recipe: &Recipe) -> Result<FitStep> {
+    pub fn advance(&mut self, batch: &[FitBatch], recipe: &Recipe) -> Result<FitStep> {
         match self.advance_fused(batch, recipe, fused::MOST)? {
             Some(found) => Ok(found),
             None => self.advance_plain(batch, recipe),
@@ -67,8 +67,9 @@ impl CrossLayerState {
 
     /// Makes one step by the fused loops; None where it is left to the reference implementation. `most`: the maximum
     /// share of codes above 0.
-    pub fn advance_fused(&mut self, batch: &[Batch], recipe: &Recipe, most: f64) -> Result<Option<FitStep>> {
-        let mut rooms: Vec<Gradients> = self.layers.iter_mut().map(|layer| std::mem::take(&mut layer.room)).collect();
+    pub fn advance_fused(&mut self, batch: &[FitBatch], recipe: &Recipe, most: f64) -> Result<Option<FitStep>> {
+        let mut rooms: Vec<FusedGradients> =
+            self.layers.iter_mut().map(|layer| std::mem::take(&mut layer.room)).collect();
         let before: Vec<_> = self.layers.iter().map(|layer| (&layer.params, layer.before())).collect();
         let computed = fused::cross_layer::compute(&before, batch, recipe, most, &mut rooms)?;
         if let Some(computed) = &computed
@@ -85,7 +86,7 @@ impl CrossLayerState {
     }
 
     /// Makes one step in candle's operations.
-    pub fn advance_plain(&mut self, batch: &[Batch], recipe: &Recipe) -> Result<FitStep> {
+    pub fn advance_plain(&mut self, batch: &[FitBatch], recipe: &Recipe) -> Result<FitStep> {
         let found = plain_loss(&self.layers, batch, recipe)?;
         let total = number(&found.total)?;
         let mut store = found.total.backward()?;

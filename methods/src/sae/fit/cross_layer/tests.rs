@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use kit::{far, largest};
 use serde_json::json;
 
 use super::plain::plain_loss;
@@ -13,11 +14,11 @@ use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::sae::About;
 use crate::sae::fit::checkpoint::OF_LAYERS;
-use crate::sae::fit::finish::Input;
+use crate::sae::fit::finish::SiteScale;
 use crate::sae::fit::kinds::DictionaryKind;
-use crate::sae::fit::params::{Name, Params};
-use crate::sae::fit::tests::{Stops, kind, recipe};
-use crate::sae::fit::{Batch, Counting, Dead, FitRun, OfTensor, Recipe, State};
+use crate::sae::fit::params::{ParamName, Params};
+use crate::sae::fit::tests::{Stops, close, kind, recipe};
+use crate::sae::fit::{Dead, ErrorNormalisation, FitBatch, FitRun, FitState, OfTensor, Recipe};
 use crate::sae::transcoders::{Reads, TranscoderLayer};
 use crate::tensor::{DType, Device, Tensor, create, floats};
 use crate::training::CheckpointFolder;
@@ -39,37 +40,29 @@ fn drawn(dims: &[usize], turn: u64) -> Tensor {
     create::randn(dims, DType::F32, &mut stream(7, "rows", turn)).unwrap().affine(0.8, 0.2).unwrap()
 }
 
-fn batch(shape: CrossLayerShape, rows: usize, turn: u64) -> Vec<Batch> {
+fn batch(shape: CrossLayerShape, rows: usize, turn: u64) -> Vec<FitBatch> {
     let each = |width: usize, from: u64| {
         (0..shape.layers as u64).map(|layer| drawn(&[rows, width], 100 * turn + from + layer)).collect::<Vec<_>>()
     };
     // Outputs of different sizes, so that an error relative to the variance is another sum than one that is not.
     let targets = each(shape.d_out, 50).into_iter().enumerate().map(|(i, t)| (t * (1.0 + i as f64)).unwrap());
-    each(shape.d_in, 0).into_iter().zip(targets).map(|(x, target)| Batch { x, target: Some(target) }).collect()
+    each(shape.d_in, 0).into_iter().zip(targets).map(|(x, target)| FitBatch { x, target: Some(target) }).collect()
 }
 
 /// Builds a state in which no bias is 0.
 fn started(recipe: &Recipe, shape: CrossLayerShape) -> CrossLayerState {
     let mut random = stream(2, "weights", 0);
     let state = CrossLayerState::draw(recipe, &shape.of_layers(), &mut random, &Device::Cpu).unwrap();
-    for parameter in state.layers.iter().flat_map(|layer| &layer.params.all).filter(|p| p.name != Name::Decoder) {
+    for parameter in state.layers.iter().flat_map(|layer| &layer.params.all).filter(|p| p.name != ParamName::Decoder) {
         let noise = create::randn(parameter.weight.dims(), DType::F32, &mut random).unwrap();
         parameter.weight.set(&(parameter.weight.as_tensor() + (noise * 0.05).unwrap()).unwrap()).unwrap();
     }
     state
 }
 
-fn close(found: f64, expected: f64, what: &str) {
-    assert!((found - expected).abs() < 2e-4 * (0.01 + expected.abs()), "{what}: {found} instead of {expected}");
-}
-
-fn worst(a: &Tensor, b: &Tensor) -> f64 {
-    floats(&(a - b).unwrap()).unwrap().into_iter().fold(0.0, |worst, difference| worst.max(difference.abs()))
-}
-
 /// Makes some steps from one start by the fused loops and by candle's operations, and compares them.
 #[track_caller]
-fn agree(recipe: &Recipe, shape: CrossLayerShape, batches: &[Vec<Batch>]) {
+fn agree(recipe: &Recipe, shape: CrossLayerShape, batches: &[Vec<FitBatch>]) {
     let mut fast = started(recipe, shape);
     let mut plain = started(recipe, shape);
     for (step, batch) in batches.iter().enumerate() {
@@ -87,9 +80,12 @@ fn agree(recipe: &Recipe, shape: CrossLayerShape, batches: &[Vec<Batch>]) {
             close(fast.threshold.unwrap_or_default(), plain.threshold.unwrap_or_default(), &what);
             for (fast, plain) in fast.params.all.iter().zip(&plain.params.all) {
                 for (fast, plain) in [(&fast.weight, &plain.weight), (&fast.moments[0], &plain.moments[0])] {
-                    let worst = worst(&fast.as_detached_tensor(), &plain.as_detached_tensor());
-                    let largest = floats(plain).unwrap().into_iter().fold(1.0, |largest: f64, x| largest.max(x.abs()));
-                    assert!(worst < 1e-4 * largest, "{what}: {:?} differs by {worst}", plain.dims());
+                    let worst = far(&fast.as_detached_tensor(), &plain.as_detached_tensor());
+                    assert!(
+                        worst < 1e-4 * largest(plain.as_tensor()).max(1.0),
+                        "{what}: {:?} differs by {worst}",
+                        plain.dims()
+                    );
                 }
             }
         }
@@ -102,9 +98,9 @@ fn the_fused_step_is_the_twins() {
         let batches: Vec<_> = (0..6).map(|turn| batch(shape, 37, turn)).collect();
         for kind in all_kinds() {
             // With a smaller epsilon Adam divides gradients that are rounding error by rounding error.
-            let plain = Recipe { dead_after: 64, eps: 1e-4, ..recipe(kind, Counting::Normalised) };
+            let plain = Recipe { dead_after: 64, eps: 1e-4, ..recipe(kind, ErrorNormalisation::Normalised) };
             let others = [
-                Recipe { counting: Counting::Sum, clip: None, ..plain.clone() },
+                Recipe { counting: ErrorNormalisation::Sum, clip: None, ..plain.clone() },
                 Recipe { unit: plain.kind.needs_unit(), dead: Dead::Leave, ..plain.clone() },
                 // Every feature is dead, also those that fire.
                 Recipe { dead_after: 0, dead: Dead::AuxK { k: 5, weight: 0.5 }, ..plain.clone() },
@@ -117,7 +113,7 @@ fn the_fused_step_is_the_twins() {
 
 #[test]
 fn a_layer_that_writes_the_same_everywhere_counts_nothing() {
-    let recipe = recipe(kind("topk", json!({ "k": 3 })), Counting::Normalised);
+    let recipe = recipe(kind("topk", json!({ "k": 3 })), ErrorNormalisation::Normalised);
     let mut silent = batch(SHAPE, 37, 0);
     silent[1].target = Some(Tensor::full(0.7f32, (37, 5), &candle_core::Device::Cpu).unwrap());
     agree(&recipe, SHAPE, &[silent]);
@@ -126,22 +122,22 @@ fn a_layer_that_writes_the_same_everywhere_counts_nothing() {
 #[test]
 fn gradients_are_those_of_finite_differences() {
     for kind in all_kinds() {
-        let recipe = Recipe { dead: Dead::Leave, ..recipe(kind, Counting::Normalised) };
+        let recipe = Recipe { dead: Dead::Leave, ..recipe(kind, ErrorNormalisation::Normalised) };
         let mut state = started(&recipe, SHAPE);
         let mut batch = batch(SHAPE, 9, 3);
-        for Batch { x, target } in &mut batch {
+        for FitBatch { x, target } in &mut batch {
             *x = x.to_dtype(DType::F64).unwrap();
             *target = target.as_ref().map(|target| target.to_dtype(DType::F64).unwrap());
         }
         for layer in &mut state.layers {
-            let wide = |p: &crate::training::Parameter<Name>| (p.name, p.weight.to_dtype(DType::F64).unwrap());
+            let wide = |p: &crate::training::Parameter<ParamName>| (p.name, p.weight.to_dtype(DType::F64).unwrap());
             layer.params = Params::new(layer.params.all.iter().map(wide).collect()).unwrap();
         }
         let total = |state: &CrossLayerState| plain_loss(&state.layers, &batch, &recipe).unwrap().total;
         let store = total(&state).backward().unwrap();
         for (layer, of_layer) in state.layers.iter().enumerate() {
             // Thresholds have estimates, which no difference shows.
-            for parameter in of_layer.params.all.iter().filter(|parameter| parameter.name != Name::Threshold) {
+            for parameter in of_layer.params.all.iter().filter(|parameter| parameter.name != ParamName::Threshold) {
                 let gradient = store.get(&parameter.weight).map(|g| floats(g).unwrap());
                 let start = floats(&parameter.weight).unwrap();
                 for place in [0, start.len() / 2, start.len() - 1] {
@@ -171,17 +167,17 @@ fn gradients_are_those_of_finite_differences() {
 fn one_layer_is_a_transcoder() {
     let shape = CrossLayerShape { layers: 1, ..SHAPE };
     for kind in all_kinds() {
-        let recipe = recipe(kind, Counting::Normalised);
+        let recipe = recipe(kind, ErrorNormalisation::Normalised);
         let mut crossing = started(&recipe, shape);
         let weights = crossing.layers[0].params.all.iter().map(|p| (p.name, p.weight.as_detached_tensor())).collect();
-        let mut alone = State::new(Params::new(weights).unwrap(), shape.d_sae);
+        let mut alone = FitState::new(Params::new(weights).unwrap(), shape.d_sae);
         for turn in 0..4 {
             let batch = batch(shape, 21, turn);
             let found = crossing.advance_fused(&batch, &recipe, 1.1).unwrap().unwrap();
             let expected = alone.advance_fused(&batch[0], &recipe, 1.1).unwrap().unwrap();
             close(found.loss, expected.loss, recipe.kind.name());
             for (found, expected) in crossing.layers[0].params.all.iter().zip(&alone.params.all) {
-                let worst = worst(&found.weight.as_detached_tensor(), &expected.weight.as_detached_tensor());
+                let worst = far(&found.weight.as_detached_tensor(), &expected.weight.as_detached_tensor());
                 assert!(worst < 1e-5, "{}: {worst}", recipe.kind.name());
             }
         }
@@ -190,9 +186,9 @@ fn one_layer_is_a_transcoder() {
 
 #[test]
 fn numbers_that_are_not_finite_end_a_step_and_change_nothing() {
-    let recipe = recipe(kind("topk", json!({ "k": 3 })), Counting::Normalised);
+    let recipe = recipe(kind("topk", json!({ "k": 3 })), ErrorNormalisation::Normalised);
     let mut state = started(&recipe, SHAPE);
-    let weights = |state: &CrossLayerState| floats(state.layers[2].params.get(Name::Encoder).unwrap()).unwrap();
+    let weights = |state: &CrossLayerState| floats(state.layers[2].params.get(ParamName::Encoder).unwrap()).unwrap();
     let before = weights(&state);
     let mut bad = batch(SHAPE, 8, 0);
     bad[1].target = Some((bad[1].target() * f64::NAN).unwrap());
@@ -224,21 +220,23 @@ fn reconstructed(layers: &[TranscoderLayer], x: &[Tensor]) -> Result<Vec<Tensor>
 #[test]
 fn it_learns_and_ends_as_transcoders_that_do_the_same_in_the_models_units() {
     for kind in all_kinds() {
-        let recipe = recipe(kind.clone(), Counting::Normalised);
+        let recipe = recipe(kind.clone(), ErrorNormalisation::Normalised);
         let shape = CrossLayerShape { d_out: 6, ..SHAPE };
         let mut state =
             CrossLayerState::draw(&recipe, &shape.of_layers(), &mut stream(3, "draw", 0), &Device::Cpu).unwrap();
         let raw = batch(shape, 40, 0);
-        let input =
-            |(i, x): (usize, &Tensor), from: f64| Input { centre: x.mean(0).unwrap(), scale: from + 0.3 * i as f64 };
+        let input = |(i, x): (usize, &Tensor), from: f64| SiteScale {
+            centre: x.mean(0).unwrap(),
+            scale: from + 0.3 * i as f64,
+        };
         let raw_x: Vec<Tensor> = raw.iter().map(|layer| layer.x.clone()).collect();
-        let read: Vec<Input> = raw_x.iter().enumerate().map(|x| input(x, 0.5)).collect();
-        let written: Vec<Input> = raw.iter().map(Batch::target).enumerate().map(|x| input(x, 0.8)).collect();
-        let scaled = raw.iter().zip(read.iter().zip(&written)).map(|(layer, (read, written))| Batch {
+        let read: Vec<SiteScale> = raw_x.iter().enumerate().map(|x| input(x, 0.5)).collect();
+        let written: Vec<SiteScale> = raw.iter().map(FitBatch::target).enumerate().map(|x| input(x, 0.8)).collect();
+        let scaled = raw.iter().zip(read.iter().zip(&written)).map(|(layer, (read, written))| FitBatch {
             x: read.of(&layer.x).unwrap(),
             target: Some(written.of(layer.target()).unwrap()),
         });
-        let batch: Vec<Batch> = scaled.collect();
+        let batch: Vec<FitBatch> = scaled.collect();
         state.start(&batch, &recipe, &Task::default()).unwrap();
         let errors: Vec<f64> = (0..150).map(|_| state.advance(&batch, &recipe).unwrap().error).collect();
         assert!(errors[149] < 0.8 * errors[0], "{}: {} to {}", kind.name(), errors[0], errors[149]);
@@ -248,7 +246,7 @@ fn it_learns_and_ends_as_transcoders_that_do_the_same_in_the_models_units() {
         if kind.name() == "batch_topk" {
             continue;
         }
-        for ((found, target), step) in found.iter().zip(raw.iter().map(Batch::target)).zip(&expected.layers) {
+        for ((found, target), step) in found.iter().zip(raw.iter().map(FitBatch::target)).zip(&expected.layers) {
             let left = (target - found).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
             let about = target.broadcast_sub(&target.mean_keepdim(0).unwrap()).unwrap();
             let about = about.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
@@ -266,7 +264,7 @@ fn a_fit_that_is_resumed_ends_with_the_same_bytes() {
         let mut last = None;
         for stop in stops.iter().chain(&[u64::MAX]) {
             let kind = kind("batch_topk", json!({ "k": 2 }));
-            let recipe = Recipe { steps, d_sae: 12, ..recipe(kind, Counting::Normalised) };
+            let recipe = Recipe { steps, d_sae: 12, ..recipe(kind, ErrorNormalisation::Normalised) };
             let keep = CheckpointFolder { files: &files, folder: dir.into(), every: 1, fresh: false };
             let rows = Box::new(Stops { rows: OfTensor::several(&sites, 5).unwrap(), left: *stop });
             let run = FitRun::new(vec![(recipe, Some(keep))], rows, Some(Reads::MlpIn), &Task::default())?;

@@ -1,14 +1,14 @@
 //! The AuxK loss: dead features reconstruct the residual of the living ones (Gao et al. 2024, section A.2).
 
 use super::inputs::Inputs;
-use super::reconstruct::{Left, reconstruct};
+use super::reconstruct::{Residual, reconstruct};
 use crate::base::Result;
-use kernels::sparse::{Product, Sizes, SparseRows, spread};
+use kernels::sparse::{Product, ScoreSizes, SparseRows, spread};
 
 /// The codes of dead features, and their residual.
-pub struct Helped {
+pub struct AuxiliaryCodes {
     pub codes: SparseRows,
-    pub left: Left,
+    pub left: Residual,
     /// The AuxK error, with its weight.
     pub loss: f64,
     /// Weight of a number of `left` in the gradient of the AuxK error.
@@ -17,7 +17,7 @@ pub struct Helped {
 
 /// Computes the AuxK error of dead features on the residual; None where the residual has no variance, or no feature is
 /// dead.
-pub fn help(inputs: &Inputs, rest: &[f32], dead: &[u32], k: usize, weight: f64) -> Result<Option<Helped>> {
+pub fn help(inputs: &Inputs, rest: &[f32], dead: &[u32], k: usize, weight: f64) -> Result<Option<AuxiliaryCodes>> {
     let k = k.min(dead.len());
     if k == 0 {
         return Ok(None);
@@ -28,12 +28,12 @@ pub fn help(inputs: &Inputs, rest: &[f32], dead: &[u32], k: usize, weight: f64) 
     }
     let weights: Vec<f32> = dead.iter().flat_map(|feature| inputs.encoder_row(*feature as usize)).copied().collect();
     let bias: Vec<f32> = dead.iter().map(|feature| inputs.encoder_bias[*feature as usize]).collect();
-    let sizes = Sizes { rows: inputs.rows, inner: inputs.shape.d_in, columns: dead.len() };
+    let sizes = ScoreSizes { rows: inputs.rows, inner: inputs.shape.d_in, columns: dead.len() };
     let product = Product { x: inputs.x, weights: &weights, bias: &bias, sizes };
     let mut codes = product.largest_of_rows(k)?;
     codes.columns.iter_mut().for_each(|column| *column = dead[*column as usize]);
     let factor = (-2.0 * weight / whole) as f32;
-    let left = reconstruct(inputs, (rest, None), &codes, factor, Left::default());
+    let left = reconstruct(inputs, (rest, None), &codes, factor, Residual::default());
     let loss = weight * left.squares / whole;
-    Ok(Some(Helped { codes, left, loss, factor }))
+    Ok(Some(AuxiliaryCodes { codes, left, loss, factor }))
 }

@@ -5,20 +5,20 @@
 //! the end of a row of all outputs, and its gradient is a sum of such ends.
 
 use super::inputs::{Inputs, StepTensors};
-use super::reconstruct::{Left, PIECE};
-use super::{Choice, Chosen, Gradients, Step, choose, l0};
+use super::reconstruct::{PIECE, Residual};
+use super::{ChosenCodes, CodeChoice, FusedGradients, FusedStep, choose, l0};
 use crate::base::{Result, parallel};
 use crate::sae::fit::cross_layer::batch::{LayerStep, explained, layer_weights, of_layer, spread_of};
-use crate::sae::fit::kinds::Progress;
-use crate::sae::fit::loss::{Batch, Before};
+use crate::sae::fit::kinds::FitProgress;
+use crate::sae::fit::loss::{FitBatch, StepState};
 use crate::sae::fit::params::Params;
 use crate::sae::fit::plan::Recipe;
 use crate::tensor::Tensor;
 use kernels::sparse::{add, add_columns, add_rows, dots_with_rows, scale, squares};
-use kernels::{Numbers, arch, flat};
+use kernels::{FlatNumbers, arch, flat};
 
 /// The results of a step before it changes anything.
-pub struct Computed {
+pub struct CrossLayerResult {
     pub total: f64,
     pub error: f64,
     /// The norm of all gradients together.
@@ -29,21 +29,21 @@ pub struct Computed {
 /// Computes the loss and, into `rooms`, its gradients, one for each layer; None where this is left to the reference
 /// implementation. `most`: the maximum share of codes above 0.
 pub fn compute(
-    layers: &[(&Params, Before)],
-    batch: &[Batch],
+    layers: &[(&Params, StepState)],
+    batch: &[FitBatch],
     recipe: &Recipe,
     most: f64,
-    rooms: &mut [Gradients],
-) -> Result<Option<Computed>> {
-    let Some(Before { step, memory, .. }) = layers.first().map(|(_, before)| *before) else { return Ok(None) };
-    let Some(choice) = recipe.kind.choice(Progress { step, steps: recipe.steps, memory }) else { return Ok(None) };
-    if matches!(choice, Choice::Gated { .. }) || !recipe.kind.nested().is_empty() {
+    rooms: &mut [FusedGradients],
+) -> Result<Option<CrossLayerResult>> {
+    let Some(StepState { step, memory, .. }) = layers.first().map(|(_, before)| *before) else { return Ok(None) };
+    let Some(choice) = recipe.kind.choice(FitProgress { step, steps: recipe.steps, memory }) else { return Ok(None) };
+    if matches!(choice, CodeChoice::Gated { .. }) || !recipe.kind.nested().is_empty() {
         return Ok(None);
     }
-    let width = |batch: &Batch| batch.target().dims().last().copied().unwrap_or(0);
+    let width = |batch: &FitBatch| batch.target().dims().last().copied().unwrap_or(0);
     let widths: Vec<usize> = batch.iter().map(width).collect();
     let mut tensors = Vec::with_capacity(layers.len());
-    for (layer, ((params, _), Batch { x, .. })) in layers.iter().zip(batch).enumerate() {
+    for (layer, ((params, _), FitBatch { x, .. })) in layers.iter().zip(batch).enumerate() {
         let d_out = widths.iter().skip(layer).sum();
         let Some(found) = StepTensors::of_layer(params, x, d_out, recipe)? else { return Ok(None) };
         tensors.push(found);
@@ -61,8 +61,8 @@ pub fn compute(
     let spreads = targets.iter().map(spread_of).collect::<Result<_>>()?;
     let all = Layers { inputs, spreads, widths, choice, recipe };
     let target = flat(&Tensor::cat(&targets, 1)?)?;
-    let befores: Vec<Before> = layers.iter().map(|(_, before)| *before).collect();
-    all.compute(Numbers::of(&target)?.slice(), &codes, &befores, rooms).map(Some)
+    let befores: Vec<StepState> = layers.iter().map(|(_, before)| *before).collect();
+    all.compute(FlatNumbers::of(&target)?.slice(), &codes, &befores, rooms).map(Some)
 }
 
 /// The inputs and settings that all parts of a step share.
@@ -71,7 +71,7 @@ struct Layers<'a> {
     /// The sums of squares of the targets about their mean.
     spreads: Vec<f64>,
     widths: Vec<usize>,
-    choice: Choice<'a>,
+    choice: CodeChoice<'a>,
     recipe: &'a Recipe,
 }
 
@@ -90,10 +90,10 @@ impl Layers<'_> {
     fn compute(
         &self,
         target: &[f32],
-        codes: &[Chosen],
-        befores: &[Before],
-        rooms: &mut [Gradients],
-    ) -> Result<Computed> {
+        codes: &[ChosenCodes],
+        befores: &[StepState],
+        rooms: &mut [FusedGradients],
+    ) -> Result<CrossLayerResult> {
         let rows = self.inputs.first().map_or(0, |inputs| inputs.rows);
         let counts = self.spreads.iter().zip(&self.widths);
         let counts: Vec<f64> = counts.map(|(spread, width)| of_layer(self.recipe, rows, *width, *spread)).collect();
@@ -107,13 +107,13 @@ impl Layers<'_> {
         // From the last layer, so that the first, whose features write everything, takes what is left as it is.
         for (layer, (inputs, room)) in self.inputs.iter().zip(rooms.iter_mut()).enumerate().rev() {
             let chosen = &codes[layer];
-            let step = Step::of(inputs, self.choice, self.recipe, befores[layer]);
+            let step = FusedStep::of(inputs, self.choice, self.recipe, befores[layer]);
             let (rest, sums) = match layer {
                 0 => (std::mem::take(&mut left.rest), std::mem::take(&mut left.sums)),
                 _ => (self.ends(&left.rest, layer, std::mem::take(&mut room.left.rest)), Vec::new()),
             };
             let slopes = std::mem::take(&mut left.slopes[layer]);
-            let mut end = Left { rest, sums, slopes, ..Left::default() };
+            let mut end = Residual { rest, sums, slopes, ..Residual::default() };
             let backward = step.backward(chosen, None, &mut end, factor, room)?;
             room.left = end;
             loss += backward.loss;
@@ -127,14 +127,14 @@ impl Layers<'_> {
         }
         layers.reverse();
         let error = left.squares.iter().zip(&counts).map(|(squares, count)| squares * count).sum::<f64>();
-        Ok(Computed { total: error + loss, error, norm: squares.sqrt(), layers })
+        Ok(CrossLayerResult { total: error + loss, error, norm: squares.sqrt(), layers })
     }
 
     /// Subtracts what all features write, and the bias, from the targets. `rest`: memory to write to.
     fn reconstruct(
         &self,
         target: &[f32],
-        codes: &[Chosen],
+        codes: &[ChosenCodes],
         (weights, factor): (&[f64], f32),
         mut rest: Vec<f32>,
     ) -> LeftOfAll {

@@ -2,7 +2,7 @@
 //! et al. 2024a, equations 6 to 8).
 
 use super::inputs::Inputs;
-use super::reconstruct::{Left, reconstruct};
+use super::reconstruct::{Residual, reconstruct};
 use kernels::sparse::SparseRows;
 
 /// The open gates of a batch.
@@ -15,7 +15,7 @@ pub struct Gates {
 
 /// The residual of a target that the open gates leave by themselves, and its loss.
 pub struct GatesLeft {
-    pub left: Left,
+    pub left: Residual,
     /// Error of the gates' reconstruction, and the penalty.
     pub loss: f64,
 }
@@ -43,7 +43,7 @@ impl Gates {
     /// `counts`, the weight of a squared error.
     pub fn reconstruct(&self, inputs: &Inputs, price: f64, counts: f64) -> GatesLeft {
         let target = (inputs.whole, inputs.decoder_bias);
-        let mut left = reconstruct(inputs, target, &self.open, (-2.0 * counts) as f32, Left::default());
+        let mut left = reconstruct(inputs, target, &self.open, (-2.0 * counts) as f32, Residual::default());
         left.slopes.iter_mut().for_each(|slope| *slope += price as f32);
         let cost = self.open.values.iter().map(|open| f64::from(*open)).sum::<f64>() * price;
         GatesLeft { loss: left.squares * counts + cost, left }

@@ -5,9 +5,9 @@ use pulp::Arch;
 
 use super::inputs::Inputs;
 use super::lengths_of;
-use super::reconstruct::{Left, block};
+use super::reconstruct::{Residual, block};
 use crate::base::{Result, memory, parallel};
-use crate::sae::fit::params::Name;
+use crate::sae::fit::params::ParamName;
 use crate::tensor::{Device, Tensor};
 use kernels::arch;
 use kernels::sparse::{ByColumn, RowGradients, add_rows, dot, scale, squares};
@@ -19,7 +19,7 @@ const SHORTEST: f32 = 1e-8;
 
 /// The gradients of a step. Their memory is reused by the next one.
 #[derive(Default)]
-pub struct Gradients {
+pub struct FusedGradients {
     encoder: Vec<f32>,
     /// Gradient of the decoder; empty where the encoder is the decoder.
     decoder: Vec<f32>,
@@ -36,7 +36,7 @@ pub struct Gradients {
     /// Gradient of a linear skip connection; empty where there is none.
     pub skip: Vec<f32>,
     /// Residual of the target, and with nested prefixes that of each prefix.
-    pub left: Left,
+    pub left: Residual,
     /// The input minus the decoder bias.
     pub centred: Vec<f32>,
     widths: [usize; 2],
@@ -45,7 +45,7 @@ pub struct Gradients {
 /// Codes that take part in an error, by features, with the residual of the target and its factor.
 pub struct ErrorTerm<'a> {
     pub codes: &'a ByColumn,
-    pub felt: Felt<'a>,
+    pub felt: CodeGradient<'a>,
     pub factor: f32,
     /// Factor of a slope for the encoder, for each feature; 1 where there are none.
     pub scales: &'a [f32],
@@ -55,7 +55,7 @@ pub struct ErrorTerm<'a> {
 
 /// The residual that gives the directions their gradients.
 #[derive(Clone, Copy)]
-pub enum Felt<'a> {
+pub enum CodeGradient<'a> {
     /// One residual for all features: `[rows, d_out]`.
     Alike(&'a [f32]),
     /// A residual for the features of each block: `[rows, blocks, d_out]`.
@@ -66,7 +66,7 @@ pub enum Felt<'a> {
 
 impl<'a> ErrorTerm<'a> {
     pub fn of(codes: &'a ByColumn, rest: &'a [f32], factor: f32) -> Self {
-        Self { codes, felt: Felt::Alike(rest), factor, scales: &[], of_gates: false }
+        Self { codes, felt: CodeGradient::Alike(rest), factor, scales: &[], of_gates: false }
     }
 
     fn scale(&self, feature: usize) -> f32 {
@@ -78,16 +78,16 @@ impl<'a> ErrorTerm<'a> {
         let places = self.codes.column(feature);
         let factor = self.factor;
         match self.felt {
-            Felt::Alike(rest) => {
+            CodeGradient::Alike(rest) => {
                 add_rows(arch, row, rest, places.len(), |i| (places[i].row, factor * places[i].value));
             }
-            Felt::Blocks(felt, ends) => {
+            CodeGradient::Blocks(felt, ends) => {
                 let count = ends.len() as u32;
                 let block = block(ends, feature) as u32;
                 let pick = |i: usize| (places[i].row * count + block, factor * places[i].value);
                 add_rows(arch, row, felt, places.len(), pick);
             }
-            Felt::Nothing => {}
+            CodeGradient::Nothing => {}
         }
     }
 }
@@ -103,7 +103,7 @@ pub struct Directions<'a> {
 }
 
 /// The rows of some features.
-struct Piece<'a> {
+struct GradientChunk<'a> {
     arch: Arch,
     first: usize,
     encoder: &'a mut [f32],
@@ -114,16 +114,16 @@ struct Piece<'a> {
 }
 
 /// The results of a chunk: the sum of the squares of its gradients, and the gradient through centring.
-struct Sums {
+struct ChunkGradient {
     squares: f64,
     through: Vec<f32>,
 }
 
-impl Gradients {
+impl FusedGradients {
     /// Computes those of encoder and decoder, and of the biases of both; gives the sum of all their squares.
     pub fn sweep(&mut self, inputs: &Inputs, terms: &[ErrorTerm], feel: Directions<'_>) -> Result<f64> {
         self.make_room(inputs)?;
-        let pieces = parallel::of_each(self.pieces(inputs), &|piece: Piece| piece.sweep(inputs, terms, feel));
+        let pieces = parallel::of_each(self.pieces(inputs), &|piece: GradientChunk| piece.sweep(inputs, terms, feel));
         let squares: f64 = pieces.iter().map(|piece| piece.squares).sum();
         if !inputs.is_centred {
             return Ok(squares);
@@ -139,14 +139,14 @@ impl Gradients {
 
     /// Adds the gradient of a skip connection, where there is one: residual times input. It writes to every prefix, so
     /// of blocks it has the residual of the first.
-    pub fn feel_skip(&mut self, inputs: &Inputs, felt: Felt, factor: f32) -> Result<()> {
+    pub fn feel_skip(&mut self, inputs: &Inputs, felt: CodeGradient, factor: f32) -> Result<()> {
         self.skip.clear();
         let rows = inputs.rows;
         let shape = inputs.shape;
         let (felt, blocks) = match felt {
-            Felt::Alike(rest) => (rest, 1),
-            Felt::Blocks(felt, ends) => (felt, ends.len()),
-            Felt::Nothing => return Ok(()),
+            CodeGradient::Alike(rest) => (rest, 1),
+            CodeGradient::Blocks(felt, ends) => (felt, ends.len()),
+            CodeGradient::Nothing => return Ok(()),
         };
         if inputs.has_skip {
             let felt = Tensor::from_slice(felt, (rows, blocks, shape.d_out), &Device::Cpu)?;
@@ -172,13 +172,13 @@ impl Gradients {
         Ok(())
     }
 
-    fn pieces(&mut self, inputs: &Inputs) -> Vec<Piece<'_>> {
+    fn pieces(&mut self, inputs: &Inputs) -> Vec<GradientChunk<'_>> {
         let mut encoder = self.encoder.chunks_mut(PIECE * inputs.shape.d_in);
         let mut decoder = self.decoder.chunks_mut(PIECE * inputs.shape.d_out);
         let arch = arch();
         let biases = self.encoder_bias.chunks_mut(PIECE).zip(self.gate.chunks_mut(PIECE));
         let rows = self.there.chunks_mut(PIECE).zip(biases);
-        let piece = |(index, (there, (bias, gate)))| Piece {
+        let piece = |(index, (there, (bias, gate)))| GradientChunk {
             arch,
             first: index * PIECE,
             encoder: encoder.next().unwrap_or_default(),
@@ -191,25 +191,29 @@ impl Gradients {
     }
 
     /// Returns the gradient of a weight; None where the step has none.
-    pub fn of<'a>(&'a self, name: Name) -> Option<RowGradients<'a>> {
+    pub fn of<'a>(&'a self, name: ParamName) -> Option<RowGradients<'a>> {
         const WHOLE: &[bool] = &[true];
         let whole = |numbers: &'a [f32]| Some(RowGradients { numbers, width: numbers.len(), there: WHOLE });
         match name {
-            Name::Encoder => Some(RowGradients { numbers: &self.encoder, width: self.widths[0], there: &self.there }),
-            Name::Decoder => Some(RowGradients { numbers: &self.decoder, width: self.widths[1], there: &self.there }),
-            Name::EncoderBias => whole(&self.encoder_bias),
-            Name::DecoderBias => whole(&self.decoder_bias),
-            Name::Threshold => whole(&self.threshold),
-            Name::Skip => whole(&self.skip).filter(|_| !self.skip.is_empty()),
-            Name::Gate => whole(&self.gate),
-            Name::LogScale => whole(&self.log_scale),
+            ParamName::Encoder => {
+                Some(RowGradients { numbers: &self.encoder, width: self.widths[0], there: &self.there })
+            }
+            ParamName::Decoder => {
+                Some(RowGradients { numbers: &self.decoder, width: self.widths[1], there: &self.there })
+            }
+            ParamName::EncoderBias => whole(&self.encoder_bias),
+            ParamName::DecoderBias => whole(&self.decoder_bias),
+            ParamName::Threshold => whole(&self.threshold),
+            ParamName::Skip => whole(&self.skip).filter(|_| !self.skip.is_empty()),
+            ParamName::Gate => whole(&self.gate),
+            ParamName::LogScale => whole(&self.log_scale),
         }
     }
 }
 
-impl Piece<'_> {
-    fn sweep(mut self, inputs: &Inputs, terms: &[ErrorTerm], feel: Directions<'_>) -> Sums {
-        let mut sums = Sums { squares: 0.0, through: vec![0.0; inputs.shape.d_in] };
+impl GradientChunk<'_> {
+    fn sweep(mut self, inputs: &Inputs, terms: &[ErrorTerm], feel: Directions<'_>) -> ChunkGradient {
+        let mut sums = ChunkGradient { squares: 0.0, through: vec![0.0; inputs.shape.d_in] };
         for index in 0..self.there.len() {
             let feature = self.first + index;
             let is_there = terms.iter().any(|term| !term.codes.column(feature).is_empty());
@@ -248,10 +252,7 @@ impl Piece<'_> {
         }
         let is_tied = inputs.is_tied();
         // A tied feature has one row, which gets both gradients.
-        let row = match is_tied {
-            true => &mut *encoder,
-            false => &mut self.decoder[index * d_out..(index + 1) * d_out],
-        };
+        let row = if is_tied { &mut *encoder } else { &mut self.decoder[index * d_out..(index + 1) * d_out] };
         if !is_tied {
             row.fill(0.0);
         }

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use crate::base::{Result, parallel};
 use crate::err;
-use crate::sae::fit::loss::Batch;
-use crate::sae::fit::params::{Name, Params, Shape};
+use crate::sae::fit::loss::FitBatch;
+use crate::sae::fit::params::{DictionaryShape, ParamName, Params};
 use crate::sae::fit::plan::Recipe;
 use crate::tensor::{DType, Tensor};
 use kernels::sparse::{scale, squares};
-use kernels::{Numbers, arch, flat};
+use kernels::{FlatNumbers, arch, flat};
 
 /// Minimum norm that an encoder row is divided by.
 const SHORTEST: f32 = 1e-8;
@@ -20,9 +20,9 @@ pub struct StepTensors {
     target: Option<Tensor>,
     /// The target of the features after a skip connection, where there is one.
     rest: Option<Tensor>,
-    weights: Vec<(Name, Tensor)>,
+    weights: Vec<(ParamName, Tensor)>,
     rows: usize,
-    shape: Shape,
+    shape: DictionaryShape,
     /// Whether the decoder bias is subtracted from what is read.
     is_centred: bool,
     is_tied: bool,
@@ -31,23 +31,23 @@ pub struct StepTensors {
 /// The tensors of a step, locked for reading.
 pub struct StepNumbers<'a> {
     tensors: &'a StepTensors,
-    x: Numbers<'a>,
-    target: Option<Numbers<'a>>,
-    rest: Option<Numbers<'a>>,
-    weights: Vec<(Name, Numbers<'a>)>,
+    x: FlatNumbers<'a>,
+    target: Option<FlatNumbers<'a>>,
+    rest: Option<FlatNumbers<'a>>,
+    weights: Vec<(ParamName, FlatNumbers<'a>)>,
 }
 
 impl StepTensors {
     /// Takes the tensors of a step; None where a tensor is not in f32 on the CPU, where shapes do not match (the
     /// reference implementation reports which), or where sizes overflow the index type.
-    pub fn of(params: &Params, batch: &Batch, recipe: &Recipe) -> Result<Option<Self>> {
+    pub fn of(params: &Params, batch: &FitBatch, recipe: &Recipe) -> Result<Option<Self>> {
         let (&[rows, _], &[others, d_out]) = (batch.x.dims(), batch.target().dims()) else { return Ok(None) };
         let target = batch.target.as_ref();
         if rows != others || !target.is_none_or(is_here) {
             return Ok(None);
         }
         let Some(of_layer) = Self::of_layer(params, &batch.x, d_out, recipe)? else { return Ok(None) };
-        let rest = match params.maybe(Name::Skip) {
+        let rest = match params.maybe(ParamName::Skip) {
             Some(skip) => {
                 let around = kernels::linear(&batch.x, &skip.as_detached_tensor(), None)?;
                 Some(flat(&(batch.target() - around)?)?)
@@ -64,9 +64,9 @@ impl StepTensors {
         let weights = params.all.iter().map(|parameter| (parameter.name, parameter.weight.as_detached_tensor()));
         let weights: Vec<_> = weights.collect();
         let are_here = weights.iter().map(|(_, weight)| weight).chain(std::iter::once(x)).all(is_here);
-        let d_sae = params.get(Name::EncoderBias)?.elem_count();
+        let d_sae = params.get(ParamName::EncoderBias)?.elem_count();
         let &[rows, d_in] = x.dims() else { return Ok(None) };
-        let shape = Shape { d_in, d_sae, d_out };
+        let shape = DictionaryShape { d_in, d_sae, d_out };
         let fit = weights.iter().all(|(name, weight)| fits(*name, weight.dims(), shape));
         let scores = rows.saturating_mul(d_sae);
         if !are_here || !fit || scores == 0 || d_in * d_out == 0 || u32::try_from(scores).is_err() {
@@ -82,12 +82,12 @@ impl StepTensors {
     }
 
     pub fn locked(&self) -> Result<StepNumbers<'_>> {
-        let weights = self.weights.iter().map(|(name, weight)| Ok((*name, Numbers::of(weight)?)));
+        let weights = self.weights.iter().map(|(name, weight)| Ok((*name, FlatNumbers::of(weight)?)));
         Ok(StepNumbers {
             tensors: self,
-            x: Numbers::of(&self.x)?,
-            target: self.target.as_ref().map(Numbers::of).transpose()?,
-            rest: self.rest.as_ref().map(Numbers::of).transpose()?,
+            x: FlatNumbers::of(&self.x)?,
+            target: self.target.as_ref().map(FlatNumbers::of).transpose()?,
+            rest: self.rest.as_ref().map(FlatNumbers::of).transpose()?,
             weights: weights.collect::<Result<_>>()?,
         })
     }
@@ -98,23 +98,23 @@ impl StepNumbers<'_> {
     pub fn inputs<'a>(&'a self, room: &'a mut Vec<f32>) -> Result<Inputs<'a>> {
         let StepTensors { rows, shape, is_centred, is_tied, .. } = *self.tensors;
         let maybe = |name| self.weights.iter().find(|(known, _)| *known == name).map(|(_, numbers)| numbers.slice());
-        let get = |name: Name| maybe(name).ok_or_else(|| err!(Bug, "a dictionary without its {name}"));
-        let encoder = get(Name::Encoder)?;
-        let encoder_bias = get(Name::EncoderBias)?;
-        let decoder_bias = maybe(Name::DecoderBias);
+        let get = |name: ParamName| maybe(name).ok_or_else(|| err!(Bug, "a dictionary without its {name}"));
+        let encoder = get(ParamName::Encoder)?;
+        let encoder_bias = get(ParamName::EncoderBias)?;
+        let decoder_bias = maybe(ParamName::DecoderBias);
         let (encoder, lengths) = if is_tied { unit(encoder, shape.d_in) } else { (Cow::Borrowed(encoder), Vec::new()) };
         let x = self.x.slice();
         let whole = self.target.as_ref().unwrap_or(&self.x).slice();
         Ok(Inputs {
             x: decoder_bias.filter(|_| is_centred).map_or(x, |centre| less(x, centre, room)),
             whole,
-            target: self.rest.as_ref().map_or(whole, Numbers::slice),
-            decoder: if is_tied { None } else { Some(get(Name::Decoder)?) },
+            target: self.rest.as_ref().map_or(whole, FlatNumbers::slice),
+            decoder: if is_tied { None } else { Some(get(ParamName::Decoder)?) },
             encoder_bias,
             decoder_bias,
-            threshold: maybe(Name::Threshold),
-            gate: maybe(Name::Gate),
-            log_scale: maybe(Name::LogScale),
+            threshold: maybe(ParamName::Threshold),
+            gate: maybe(ParamName::Gate),
+            log_scale: maybe(ParamName::LogScale),
             encoder,
             lengths,
             is_centred,
@@ -151,7 +151,7 @@ pub struct Inputs<'a> {
     pub is_centred: bool,
     pub has_skip: bool,
     pub rows: usize,
-    pub shape: Shape,
+    pub shape: DictionaryShape,
 }
 
 impl Inputs<'_> {
@@ -173,14 +173,14 @@ impl Inputs<'_> {
     }
 }
 
-fn fits(name: Name, dims: &[usize], shape: Shape) -> bool {
-    let Shape { d_in, d_sae, d_out } = shape;
+fn fits(name: ParamName, dims: &[usize], shape: DictionaryShape) -> bool {
+    let DictionaryShape { d_in, d_sae, d_out } = shape;
     match name {
-        Name::Encoder => dims == [d_sae, d_in],
-        Name::Decoder => dims == [d_sae, d_out],
-        Name::DecoderBias => dims == [d_out],
-        Name::Skip => dims == [d_out, d_in],
-        Name::EncoderBias | Name::Threshold | Name::Gate | Name::LogScale => dims == [d_sae],
+        ParamName::Encoder => dims == [d_sae, d_in],
+        ParamName::Decoder => dims == [d_sae, d_out],
+        ParamName::DecoderBias => dims == [d_out],
+        ParamName::Skip => dims == [d_out, d_in],
+        ParamName::EncoderBias | ParamName::Threshold | ParamName::Gate | ParamName::LogScale => dims == [d_sae],
     }
 }
 

@@ -1,10 +1,10 @@
 //! JumpReLU's thresholds: the codes that they pass, and their gradients (Rajamanoharan et al. 2024b).
 
-use crate::sae::fit::kinds::{Estimate, Jump};
+use crate::sae::fit::kinds::{Jump, SlopeEstimator};
 use kernels::sparse::SparseRows;
 
 /// The effect of thresholds on pre-activations.
-pub struct Jumped {
+pub struct ThresholdEffect {
     /// The penalty, and its derivative by the mean number of codes of a row.
     pub penalty: [f64; 2],
     /// Whether each kept pre-activation is near its threshold.
@@ -22,7 +22,7 @@ impl Jump {
     }
 
     /// Turns pre-activations, all that are not below their floors, into codes; those that are only near become 0.
-    pub fn jump(&self, pre: &mut SparseRows, thresholds: &[f32]) -> Jumped {
+    pub fn jump(&self, pre: &mut SparseRows, thresholds: &[f32]) -> ThresholdEffect {
         let half = (self.bandwidth / 2.0) as f32;
         let rows = pre.rows() as f64;
         let nears = |number: f32, threshold: f32| half > (number - threshold).abs();
@@ -31,8 +31,10 @@ impl Jump {
         // Rows that were not kept have a code of 0, which may be near, too.
         let at_zero = |threshold: &f32| f64::from(u8::from(nears(0.0, *threshold)));
         let mut feeling: Vec<f64> = match self.estimate {
-            Estimate::Paper => vec![0.0; thresholds.len()],
-            Estimate::DictionaryLearning => thresholds.iter().map(|threshold| rows * at_zero(threshold)).collect(),
+            SlopeEstimator::Paper => vec![0.0; thresholds.len()],
+            SlopeEstimator::DictionaryLearning => {
+                thresholds.iter().map(|threshold| rows * at_zero(threshold)).collect()
+            }
         };
         for (value, column) in pre.values.iter_mut().zip(&pre.columns) {
             let feature = *column as usize;
@@ -44,11 +46,11 @@ impl Jump {
             is_near.push(nears(pre, threshold));
             let felt = |is_felt: bool| f64::from(u8::from(is_felt));
             feeling[feature] += match self.estimate {
-                Estimate::Paper => felt(nears(pre, threshold)),
-                Estimate::DictionaryLearning => felt(nears(*value, threshold)) - at_zero(&threshold),
+                SlopeEstimator::Paper => felt(nears(pre, threshold)),
+                SlopeEstimator::DictionaryLearning => felt(nears(*value, threshold)) - at_zero(&threshold),
             };
         }
-        Jumped { penalty: self.penalty(fires as f64 / rows), is_near, feeling }
+        ThresholdEffect { penalty: self.penalty(fires as f64 / rows), is_near, feeling }
     }
 
     fn penalty(&self, count: f64) -> [f64; 2] {
@@ -61,7 +63,7 @@ impl Jump {
     /// removed here, since only thresholds have that gradient. `weight`: the weight of the penalty.
     pub fn gradient(
         &self,
-        jumped: &Jumped,
+        jumped: &ThresholdEffect,
         codes: &SparseRows,
         slopes: &mut [f32],
         thresholds: &[f32],

@@ -1,7 +1,7 @@
 //! A fused step on the CPU in f32: one dense product, whose result is never stored, and everything after it sparse.
 //!
 //! The step equals the reference implementation in candle's operations up to rounding. A kind takes part by stating how
-//! its codes are selected ([`Choice`]); a batch with many codes is left to the reference implementation.
+//! its codes are selected ([`CodeChoice`]); a batch with many codes is left to the reference implementation.
 
 mod auxiliary;
 pub mod cross_layer;
@@ -13,19 +13,19 @@ mod reconstruct;
 #[cfg(test)]
 mod tests;
 
-use super::kinds::{Choice, Cost, Progress};
-use super::loss::{Batch, Before};
+use super::kinds::{CodeChoice, Cost, FitProgress};
+use super::loss::{FitBatch, StepState};
 use super::params::Params;
 use super::plan::{Dead, Recipe};
 use crate::base::Result;
 use gates::{Gates, GatesLeft};
-pub use gradients::Gradients;
-use gradients::{Directions, ErrorTerm, Felt};
+pub use gradients::FusedGradients;
+use gradients::{CodeGradient, Directions, ErrorTerm};
 use inputs::{Inputs, StepTensors};
-use jump::Jumped;
+use jump::ThresholdEffect;
 use kernels::arch;
-use kernels::sparse::{AtLeast, ByColumn, Product, Sizes, SparseRows, spread, squares};
-use reconstruct::{Left, reconstruct, reconstruct_nested};
+use kernels::sparse::{AtLeast, ByColumn, Product, ScoreSizes, SparseRows, spread, squares};
+use reconstruct::{Residual, reconstruct, reconstruct_nested};
 
 /// The share of codes above 0 from which on the dense products of the reference implementation are faster. (Measured at
 /// 4,096 features of 512: with 19 % above 0 a fused step takes two thirds of the time of the reference implementation,
@@ -35,7 +35,7 @@ pub const MOST: f64 = 0.25;
 const SHORTEST: f32 = 1e-16;
 
 /// The results of a step before it changes anything.
-pub struct Computed {
+pub struct FusedResult {
     pub total: f64,
     pub error: f64,
     pub l0: f64,
@@ -50,13 +50,13 @@ pub struct Computed {
 /// Computes the loss and, into `room`, its gradients, with the norm of all of them together; None where this is left to
 /// the reference implementation. `most`: the maximum share of codes above 0.
 pub fn compute(
-    (params, before): (&Params, Before),
-    batch: &Batch,
+    (params, before): (&Params, StepState),
+    batch: &FitBatch,
     recipe: &Recipe,
     most: f64,
-    room: &mut Gradients,
-) -> Result<Option<(Computed, f64)>> {
-    let progress = Progress { step: before.step, steps: recipe.steps, memory: before.memory };
+    room: &mut FusedGradients,
+) -> Result<Option<(FusedResult, f64)>> {
+    let progress = FitProgress { step: before.step, steps: recipe.steps, memory: before.memory };
     let Some(choice) = recipe.kind.choice(progress) else { return Ok(None) };
     let Some(tensors) = StepTensors::of(params, batch, recipe)? else { return Ok(None) };
     let numbers = tensors.locked()?;
@@ -66,8 +66,8 @@ pub fn compute(
     let computed = chosen.map(|chosen| {
         let powers = |p: f64| Ok(powers(&chosen.codes, p));
         let memory = recipe.kind.remembered(progress, &powers)?;
-        let step = Step::of(&inputs, choice, recipe, before);
-        step.compute(&chosen, room).map(|(computed, norm)| (Computed { memory, ..computed }, norm))
+        let step = FusedStep::of(&inputs, choice, recipe, before);
+        step.compute(&chosen, room).map(|(computed, norm)| (FusedResult { memory, ..computed }, norm))
     });
     drop(inputs);
     room.centred = centred;
@@ -75,45 +75,45 @@ pub fn compute(
 }
 
 /// The codes of a batch.
-struct Chosen {
+struct ChosenCodes {
     codes: SparseRows,
     /// The effect of thresholds on the codes.
-    jumped: Option<Jumped>,
+    jumped: Option<ThresholdEffect>,
     /// Gates that the codes passed.
     gates: Option<Gates>,
 }
 
-impl From<SparseRows> for Chosen {
+impl From<SparseRows> for ChosenCodes {
     fn from(codes: SparseRows) -> Self {
         Self { codes, jumped: None, gates: None }
     }
 }
 
 /// Computes the codes of a batch; None where they are too many.
-fn choose(inputs: &Inputs, choice: Choice<'_>, most: f64) -> Result<Option<Chosen>> {
+fn choose(inputs: &Inputs, choice: CodeChoice<'_>, most: f64) -> Result<Option<ChosenCodes>> {
     let rows = inputs.rows;
     let d_sae = inputs.shape.d_sae;
     if !choice.fits(d_sae) {
         return Ok(None);
     }
-    let sizes = Sizes { rows, inner: inputs.shape.d_in, columns: d_sae };
+    let sizes = ScoreSizes { rows, inner: inputs.shape.d_in, columns: d_sae };
     let product = Product { x: inputs.x, weights: &inputs.encoder, bias: inputs.encoder_bias, sizes };
     Ok(match choice {
-        Choice::LargestOfRows(k) => Some(product.largest_of_rows(k)?.into()),
-        Choice::LargestOfAll(k) => Some(product.largest_of_all(k * rows)?.into()),
-        Choice::Positive { .. } => product.few(AtLeast::Positive, most).map(Chosen::from),
-        Choice::Above(jump) => {
+        CodeChoice::LargestOfRows(k) => Some(product.largest_of_rows(k)?.into()),
+        CodeChoice::LargestOfAll(k) => Some(product.largest_of_all(k * rows)?.into()),
+        CodeChoice::Positive { .. } => product.few(AtLeast::Positive, most).map(ChosenCodes::from),
+        CodeChoice::Above(jump) => {
             let thresholds = inputs.threshold.unwrap_or_default();
             product.few(AtLeast::Floors(&jump.floors(thresholds)), most).map(|mut codes| {
                 let jumped = Some(jump.jump(&mut codes, thresholds));
-                Chosen { jumped, ..codes.into() }
+                ChosenCodes { jumped, ..codes.into() }
             })
         }
-        Choice::Gated { .. } => {
+        CodeChoice::Gated { .. } => {
             let product = Product { bias: inputs.gate.unwrap_or_default(), ..product };
             product.few(AtLeast::Positive, most).map(|open| {
                 let gates = Gates::of(open, inputs);
-                Chosen { codes: gates.codes(inputs), jumped: None, gates: Some(gates) }
+                ChosenCodes { codes: gates.codes(inputs), jumped: None, gates: Some(gates) }
             })
         }
     })
@@ -142,9 +142,9 @@ pub fn lengths_of<'a>(direction: &'a [f32], parts: &'a [usize]) -> impl Iterator
 }
 
 /// The inputs and settings that all parts of a step share.
-struct Step<'a> {
+struct FusedStep<'a> {
     inputs: &'a Inputs<'a>,
-    choice: Choice<'a>,
+    choice: CodeChoice<'a>,
     recipe: &'a Recipe,
     /// The weight of the penalty at this step.
     sparsity: f64,
@@ -162,13 +162,13 @@ struct Backward {
     silent: Vec<u64>,
 }
 
-impl<'a> Step<'a> {
-    fn of(inputs: &'a Inputs<'a>, choice: Choice<'a>, recipe: &'a Recipe, before: Before<'a>) -> Self {
+impl<'a> FusedStep<'a> {
+    fn of(inputs: &'a Inputs<'a>, choice: CodeChoice<'a>, recipe: &'a Recipe, before: StepState<'a>) -> Self {
         let sparsity = recipe.sparsity(before.step) * before.price;
         Self { inputs, choice, recipe, sparsity, nested: recipe.kind.nested(), silent: before.silent }
     }
 
-    fn compute(&self, chosen: &Chosen, room: &mut Gradients) -> Result<(Computed, f64)> {
+    fn compute(&self, chosen: &ChosenCodes, room: &mut FusedGradients) -> Result<(FusedResult, f64)> {
         let inputs = self.inputs;
         let rows = inputs.rows;
         let d_out = inputs.shape.d_out;
@@ -183,7 +183,7 @@ impl<'a> Step<'a> {
         };
         let of_gates = chosen.gates.as_ref().map(|gates| gates.reconstruct(inputs, self.price(), counts));
         let backward = self.backward(chosen, of_gates.as_ref(), &mut left, factor, room)?;
-        let found = Computed {
+        let found = FusedResult {
             total: left.weighted * counts + of_gates.map_or(0.0, |gates| gates.loss) + backward.loss,
             error: left.squares * counts,
             l0: l0(&chosen.codes),
@@ -200,11 +200,11 @@ impl<'a> Step<'a> {
     /// a residual in the gradient of the error.
     fn backward(
         &self,
-        chosen: &Chosen,
+        chosen: &ChosenCodes,
         of_gates: Option<&GatesLeft>,
-        left: &mut Left,
+        left: &mut Residual,
         factor: f32,
-        room: &mut Gradients,
+        room: &mut FusedGradients,
     ) -> Result<Backward> {
         let inputs = self.inputs;
         let d_sae = self.inputs.shape.d_sae;
@@ -219,8 +219,8 @@ impl<'a> Step<'a> {
         let gates = chosen.gates.as_ref().zip(of_gates);
         let by_gate = gates.map(|(gates, found)| ByColumn::of(&gates.open, &found.left.slopes, d_sae));
         let felt = match self.nested.as_slice() {
-            [] => Felt::Alike(&left.rest),
-            prefixes => Felt::Blocks(&left.felt, prefixes),
+            [] => CodeGradient::Alike(&left.rest),
+            prefixes => CodeGradient::Blocks(&left.felt, prefixes),
         };
         let scales = chosen.gates.as_ref().map_or(&[][..], |gates| &gates.scales);
         let mut terms = vec![ErrorTerm { felt, scales, ..ErrorTerm::of(&by_feature, &left.rest, factor) }];
@@ -228,7 +228,7 @@ impl<'a> Step<'a> {
             terms.push(ErrorTerm::of(codes, &helped.left.rest, helped.factor));
         }
         if let Some(codes) = &by_gate {
-            terms.push(ErrorTerm { codes, felt: Felt::Nothing, factor, scales: &[], of_gates: true });
+            terms.push(ErrorTerm { codes, felt: CodeGradient::Nothing, factor, scales: &[], of_gates: true });
         }
         let bias = |sum: &f64| (sum * f64::from(factor)) as f32;
         room.decoder_bias = match inputs.decoder_bias {
@@ -249,13 +249,15 @@ impl<'a> Step<'a> {
     /// Returns the smallest code above 0, where the kind tracks it.
     fn smallest(&self, codes: &SparseRows) -> Option<f64> {
         let fired = codes.values.iter().copied().filter(|code| *code != 0.0);
-        matches!(self.choice, Choice::LargestOfAll(_)).then(|| fired.reduce(f32::min).map_or(0.0, f64::from))
+        matches!(self.choice, CodeChoice::LargestOfAll(_)).then(|| fired.reduce(f32::min).map_or(0.0, f64::from))
     }
 
     /// Returns the weight of a code in the penalty, for a direction of length 1.
     fn price(&self) -> f64 {
         match self.choice {
-            Choice::Positive { price, .. } | Choice::Gated { price } => self.sparsity * price / self.inputs.rows as f64,
+            CodeChoice::Positive { price, .. } | CodeChoice::Gated { price } => {
+                self.sparsity * price / self.inputs.rows as f64
+            }
             _ => 0.0,
         }
     }
@@ -263,27 +265,27 @@ impl<'a> Step<'a> {
     /// Returns the parts of a direction whose lengths are penalised; `whole` is one part that is all of it.
     fn parts<'b>(&'b self, whole: &'b [usize]) -> &'b [usize] {
         match self.choice {
-            Choice::Positive { cost: Cost::Length, .. } => whole,
-            Choice::Positive { cost: Cost::Parts(widths), .. } => widths,
+            CodeChoice::Positive { cost: Cost::Length, .. } => whole,
+            CodeChoice::Positive { cost: Cost::Parts(widths), .. } => widths,
             _ => &[],
         }
     }
 
     /// Computes the penalty with its weight; its gradient by codes is added to their slopes, and by thresholds to their
     /// gradient. Gates have theirs in their own loss.
-    fn penalty(&self, chosen: &Chosen, slopes: &mut [f32], room: &mut Gradients) -> f64 {
-        let Chosen { codes, jumped, gates } = chosen;
+    fn penalty(&self, chosen: &ChosenCodes, slopes: &mut [f32], room: &mut FusedGradients) -> f64 {
+        let ChosenCodes { codes, jumped, gates } = chosen;
         room.threshold.clear();
         room.log_scale.clear();
         if let Some(gates) = gates {
             room.log_scale = gates.gradient(codes, slopes, self.inputs);
         }
-        if let (Choice::Above(jump), Some(jumped)) = (self.choice, jumped) {
+        if let (CodeChoice::Above(jump), Some(jumped)) = (self.choice, jumped) {
             let thresholds = self.inputs.threshold.unwrap_or_default();
             room.threshold = jump.gradient(jumped, codes, slopes, thresholds, self.sparsity);
             return self.sparsity * jumped.penalty[0];
         }
-        let Choice::Positive { cost, .. } = self.choice else { return 0.0 };
+        let CodeChoice::Positive { cost, .. } = self.choice else { return 0.0 };
         let price = self.price();
         let mut sum = 0.0;
         if let Cost::Power(p) = cost {

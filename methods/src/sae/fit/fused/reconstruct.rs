@@ -12,7 +12,7 @@ pub const PIECE: usize = 64;
 
 /// The residual of a target.
 #[derive(Default)]
-pub struct Left {
+pub struct Residual {
     /// `[rows, d_out]`.
     pub rest: Vec<f32>,
     /// Sum of the squares of the residual.
@@ -29,7 +29,7 @@ pub struct Left {
 }
 
 /// The rows of a chunk, and what is found in them.
-struct Piece<'a> {
+struct ResidualChunk<'a> {
     rest: &'a mut [f32],
     felt: &'a mut [f32],
     squares: f64,
@@ -44,12 +44,12 @@ pub fn reconstruct(
     (target, bias): (&[f32], Option<&[f32]>),
     codes: &SparseRows,
     factor: f32,
-    room: Left,
-) -> Left {
+    room: Residual,
+) -> Residual {
     let arch = arch();
     let width = inputs.shape.d_out;
     let directions = inputs.directions();
-    let row = |row: usize, place: usize, piece: &mut Piece| {
+    let row = |row: usize, place: usize, piece: &mut ResidualChunk| {
         let range = codes.range(row);
         let rest = &mut piece.rest[place * width..(place + 1) * width];
         rest.copy_from_slice(&target[row * width..(row + 1) * width]);
@@ -66,7 +66,7 @@ pub fn reconstruct(
         add_columns(arch, &mut piece.sums, rest);
     };
     let left = in_pieces((target.len(), width, 0), factor, room, row);
-    Left { weighted: left.squares, ..left }
+    Residual { weighted: left.squares, ..left }
 }
 
 /// Reconstructs nested prefixes of features, each with its end and the weight of its error (Bussmann et al. 2025): a
@@ -77,13 +77,13 @@ pub fn reconstruct_nested(
     codes: &SparseRows,
     prefixes: &[(usize, f64)],
     factor: f32,
-    room: Left,
-) -> Left {
+    room: Residual,
+) -> Residual {
     let arch = arch();
     let width = inputs.shape.d_out;
     let directions = inputs.directions();
     let count = prefixes.len();
-    let row = |row: usize, place: usize, piece: &mut Piece| {
+    let row = |row: usize, place: usize, piece: &mut ResidualChunk| {
         let range = codes.range(row);
         let columns = &codes.columns[range.clone()];
         let values = &codes.values[range];
@@ -141,15 +141,15 @@ pub fn block(prefixes: &[(usize, f64)], feature: usize) -> usize {
 fn in_pieces(
     (numbers, width, prefixes): (usize, usize, usize),
     factor: f32,
-    room: Left,
-    row: impl Fn(usize, usize, &mut Piece) + Sync,
-) -> Left {
+    room: Residual,
+    row: impl Fn(usize, usize, &mut ResidualChunk) + Sync,
+) -> Residual {
     let arch = arch();
-    let Left { mut rest, mut felt, .. } = room;
+    let Residual { mut rest, mut felt, .. } = room;
     rest.resize(numbers, 0.0);
     felt.resize(numbers * prefixes, 0.0);
     let mut each_felt = felt.chunks_mut((PIECE * width * prefixes).max(1));
-    let piece = |rest| Piece {
+    let piece = |rest| ResidualChunk {
         rest,
         felt: each_felt.next().unwrap_or_default(),
         squares: 0.0,
@@ -157,7 +157,7 @@ fn in_pieces(
         sums: vec![0.0; width],
         slopes: Vec::new(),
     };
-    let mut pieces: Vec<Piece> = rest.chunks_mut(PIECE * width).map(piece).collect();
+    let mut pieces: Vec<ResidualChunk> = rest.chunks_mut(PIECE * width).map(piece).collect();
     parallel::of_each(pieces.iter_mut().enumerate(), &|(index, piece)| {
         (0..piece.rest.len() / width).for_each(|place| row(index * PIECE + place, place, piece));
         scale(arch, &mut piece.slopes, factor);
@@ -172,5 +172,5 @@ fn in_pieces(
         add(&mut sums, &piece.sums);
         slopes.extend(piece.slopes);
     }
-    Left { rest, squares, sums, slopes, felt, weighted }
+    Residual { rest, squares, sums, slopes, felt, weighted }
 }

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use crate::base::random::stream;
 use crate::sae::fit::kinds::DictionaryKind;
-use crate::sae::fit::params::{Name, Params, unit_rows};
-use crate::sae::fit::tests::kind;
-use crate::sae::fit::{Batch, Counting, Dead, FitStep, Recipe, Shape, State};
+use crate::sae::fit::params::{ParamName, Params, unit_rows};
+use crate::sae::fit::tests::{close, kind};
+use crate::sae::fit::{Dead, DictionaryShape, ErrorNormalisation, FitBatch, FitState, FitStep, Recipe};
 use crate::tensor::{DType, Device, Tensor, create, floats};
 use crate::training::{Schedule, ScheduleShape};
-use kernels::Level;
+use kernels::InstructionSet;
 
 fn kinds_that_take_part(d_sae: usize) -> Vec<Arc<dyn DictionaryKind>> {
     let jump = |more: Value| {
@@ -60,7 +60,7 @@ fn recipe(kind: Arc<dyn DictionaryKind>) -> Recipe {
         eps: 1e-8,
         clip: Some(1.0),
         sparsity_warmup: 4,
-        counting: Counting::Sum,
+        counting: ErrorNormalisation::Sum,
         dead: Dead::AuxK { k: 2, weight: 0.5 },
         dead_after: 64,
         scaled: false,
@@ -70,23 +70,19 @@ fn recipe(kind: Arc<dyn DictionaryKind>) -> Recipe {
     }
 }
 
-fn started(recipe: &Recipe, shape: Shape) -> State {
+fn started(recipe: &Recipe, shape: DictionaryShape) -> FitState {
     let mut random = stream(2, "weights", 0);
     let params = Params::draw(recipe, shape, &mut random, &Device::Cpu).unwrap();
-    for parameter in params.all.iter().filter(|parameter| parameter.name != Name::Decoder) {
+    for parameter in params.all.iter().filter(|parameter| parameter.name != ParamName::Decoder) {
         let noise = create::randn(parameter.weight.dims(), DType::F32, &mut random).unwrap();
         parameter.weight.set(&(parameter.weight.as_tensor() + (noise * 0.05).unwrap()).unwrap()).unwrap();
     }
-    State::new(params, shape.d_sae)
+    FitState::new(params, shape.d_sae)
 }
 
 fn rows(seed: u64, count: usize, width: usize) -> Tensor {
     let x = create::randn(&[count, width], DType::F32, &mut stream(seed, "rows", 0)).unwrap();
     x.affine(0.8, 0.2).unwrap()
-}
-
-fn close(found: f64, expected: f64, what: &str) {
-    assert!((found - expected).abs() < 2e-4 * (0.01 + expected.abs()), "{what}: {found} instead of {expected}");
 }
 
 #[track_caller]
@@ -99,7 +95,7 @@ fn same_step(found: FitStep, expected: FitStep, what: &str) {
 
 /// Makes some steps from one start by the fused loops and by candle's operations, and compares them.
 #[track_caller]
-fn agree(recipe: &Recipe, shape: Shape, batches: &[Batch]) {
+fn agree(recipe: &Recipe, shape: DictionaryShape, batches: &[FitBatch]) {
     let mut fast = started(recipe, shape);
     let mut plain = started(recipe, shape);
     for (step, batch) in batches.iter().enumerate() {
@@ -126,13 +122,14 @@ fn agree(recipe: &Recipe, shape: Shape, batches: &[Batch]) {
     }
 }
 
-fn batches(count: usize, rows_of_each: usize, width: usize) -> Vec<Batch> {
-    (0..count).map(|i| Batch { x: rows(i as u64, rows_of_each, width), target: None }).collect()
+fn batches(count: usize, rows_of_each: usize, width: usize) -> Vec<FitBatch> {
+    (0..count).map(|i| FitBatch { x: rows(i as u64, rows_of_each, width), target: None }).collect()
 }
 
 #[test]
 fn every_kind_steps_as_its_twin_does() {
-    let shapes = [Shape { d_in: 5, d_sae: 14, d_out: 5 }, Shape { d_in: 37, d_sae: 131, d_out: 37 }];
+    let shapes =
+        [DictionaryShape { d_in: 5, d_sae: 14, d_out: 5 }, DictionaryShape { d_in: 37, d_sae: 131, d_out: 37 }];
     for shape in shapes {
         for kind in kinds_that_take_part(shape.d_sae) {
             agree(&recipe(kind), shape, &batches(8, 17, shape.d_in));
@@ -142,7 +139,7 @@ fn every_kind_steps_as_its_twin_does() {
 
 #[test]
 fn a_step_of_many_features_is_the_twins_too() {
-    let shape = Shape { d_in: 64, d_sae: 520, d_out: 64 };
+    let shape = DictionaryShape { d_in: 64, d_sae: 520, d_out: 64 };
     for kind in kinds_that_take_part(shape.d_sae) {
         agree(&recipe(kind), shape, &batches(2, 50, shape.d_in));
     }
@@ -150,12 +147,12 @@ fn a_step_of_many_features_is_the_twins_too() {
 
 #[test]
 fn what_a_recipe_asks_for_is_done_alike() {
-    let shape = Shape { d_in: 9, d_sae: 40, d_out: 9 };
+    let shape = DictionaryShape { d_in: 9, d_sae: 40, d_out: 9 };
     for kind in kinds_that_take_part(shape.d_sae) {
         let plain = recipe(kind.clone());
         let recipes = [
-            Recipe { counting: Counting::Mean, clip: None, ..plain.clone() },
-            Recipe { counting: Counting::Normalised, dead: Dead::Leave, ..plain.clone() },
+            Recipe { counting: ErrorNormalisation::Mean, clip: None, ..plain.clone() },
+            Recipe { counting: ErrorNormalisation::Normalised, dead: Dead::Leave, ..plain.clone() },
             Recipe { unit: kind.needs_unit(), betas: [0.0, 0.9], ..plain.clone() },
             // Every feature is dead, also those that fire.
             Recipe { dead_after: 0, dead: Dead::AuxK { k: 50, weight: 0.5 }, ..plain },
@@ -168,18 +165,18 @@ fn what_a_recipe_asks_for_is_done_alike() {
 
 #[test]
 fn a_transcoder_steps_as_its_twin_does() {
-    let shape = Shape { d_in: 6, d_sae: 21, d_out: 11 };
+    let shape = DictionaryShape { d_in: 6, d_sae: 21, d_out: 11 };
     for kind in kinds_that_take_part(shape.d_sae).into_iter().filter(|kind| !kind.is_tied()) {
-        let batch = |i| Batch { x: rows(i, 10, 6), target: Some(rows(i + 9, 10, 11)) };
+        let batch = |i| FitBatch { x: rows(i, 10, 6), target: Some(rows(i + 9, 10, 11)) };
         let batches: Vec<_> = (0..3).map(batch).collect();
         agree(&recipe(kind.clone()), shape, &batches);
-        agree(&Recipe { skip: true, counting: Counting::Normalised, ..recipe(kind) }, shape, &batches);
+        agree(&Recipe { skip: true, counting: ErrorNormalisation::Normalised, ..recipe(kind) }, shape, &batches);
     }
 }
 
 #[test]
 fn a_crosscoder_steps_as_its_twin_does() {
-    let shape = Shape { d_in: 9, d_sae: 30, d_out: 9 };
+    let shape = DictionaryShape { d_in: 9, d_sae: 30, d_out: 9 };
     for options in [json!({ "l1": 0.05, "widths": [2, 7] }), json!({ "target": 3.0, "widths": [3, 3, 3] })] {
         let recipe = Recipe { unit: false, ..recipe(kind("crosscoder", options)) };
         agree(&recipe, shape, &batches(6, 20, shape.d_in));
@@ -188,7 +185,7 @@ fn a_crosscoder_steps_as_its_twin_does() {
 
 #[test]
 fn of_equal_codes_both_take_the_first() {
-    let shape = Shape { d_in: 4, d_sae: 40, d_out: 4 };
+    let shape = DictionaryShape { d_in: 4, d_sae: 40, d_out: 4 };
     // 3 of each of 7 equal rows; 21 of all, which the first row has.
     for (name, count) in [("topk", 3), ("batch_topk", 21)] {
         let recipe = recipe(kind(name, json!({ "k": 3 })));
@@ -205,7 +202,7 @@ fn of_equal_codes_both_take_the_first() {
             state
         });
         let [mut fast, mut plain] = states;
-        let batch = Batch { x, target: None };
+        let batch = FitBatch { x, target: None };
         fast.advance_fused(&batch, &recipe, 1.0).unwrap().unwrap();
         plain.advance_plain(&batch, &recipe).unwrap();
         assert_eq!(fast.silent, plain.silent, "{name}");
@@ -215,7 +212,7 @@ fn of_equal_codes_both_take_the_first() {
 
 #[test]
 fn a_step_is_the_same_again_and_with_fewer_instructions() {
-    let shape = Shape { d_in: 19, d_sae: 70, d_out: 19 };
+    let shape = DictionaryShape { d_in: 19, d_sae: 70, d_out: 19 };
     for kind in kinds_that_take_part(shape.d_sae) {
         let recipe = recipe(kind);
         let weights = || {
@@ -223,12 +220,12 @@ fn a_step_is_the_same_again_and_with_fewer_instructions() {
             for batch in batches(3, 33, shape.d_in) {
                 state.advance_fused(&batch, &recipe, 1.1).unwrap().unwrap();
             }
-            let encoder = state.params.get(Name::Encoder).unwrap().as_detached_tensor();
+            let encoder = state.params.get(ParamName::Encoder).unwrap().as_detached_tensor();
             encoder.flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
         let best = weights();
         assert_eq!(weights(), best);
-        for level in Level::ALL {
+        for level in InstructionSet::ALL {
             let fewer = level.limit(weights);
             assert!(fewer.iter().zip(&best).all(|(a, b)| (a - b).abs() < 1e-4), "{level:?}");
         }
@@ -240,14 +237,14 @@ fn numbers_that_are_not_finite_end_a_step_and_change_nothing() {
     for kind in kinds_that_take_part(14) {
         for bad in [f32::NAN, f32::INFINITY] {
             let recipe = recipe(kind.clone());
-            let mut state = started(&recipe, Shape { d_in: 5, d_sae: 14, d_out: 5 });
-            let before = floats(state.params.get(Name::Encoder).unwrap()).unwrap();
+            let mut state = started(&recipe, DictionaryShape { d_in: 5, d_sae: 14, d_out: 5 });
+            let before = floats(state.params.get(ParamName::Encoder).unwrap()).unwrap();
             let mut numbers = vec![0.5; 40];
             numbers[17] = bad;
             let x = Tensor::from_vec(numbers, (8, 5), &candle_core::Device::Cpu).unwrap();
-            let error = state.advance_fused(&Batch { x, target: None }, &recipe, 1.1).unwrap_err();
+            let error = state.advance_fused(&FitBatch { x, target: None }, &recipe, 1.1).unwrap_err();
             assert!(error.message.contains("at step 1"), "{}", error.message);
-            assert_eq!(floats(state.params.get(Name::Encoder).unwrap()).unwrap(), before);
+            assert_eq!(floats(state.params.get(ParamName::Encoder).unwrap()).unwrap(), before);
             assert_eq!((state.step, state.silent), (0, vec![0; 14]));
         }
     }
@@ -255,14 +252,14 @@ fn numbers_that_are_not_finite_end_a_step_and_change_nothing() {
 
 #[test]
 fn constant_rows_and_zeros_are_fitted_too() {
-    let shape = Shape { d_in: 5, d_sae: 14, d_out: 5 };
+    let shape = DictionaryShape { d_in: 5, d_sae: 14, d_out: 5 };
     for kind in kinds_that_take_part(shape.d_sae) {
         for number in [0.0, 0.7f32] {
             let recipe = Recipe { dead_after: 8, ..recipe(kind.clone()) };
             let x = Tensor::full(number, (8, 5), &candle_core::Device::Cpu).unwrap();
             let mut state = started(&recipe, shape);
             for _ in 0..4 {
-                let batch = Batch { x: x.clone(), target: None };
+                let batch = FitBatch { x: x.clone(), target: None };
                 let found = state.advance_fused(&batch, &recipe, 1.1).unwrap().unwrap();
                 assert!(found.loss.is_finite());
             }
@@ -272,7 +269,7 @@ fn constant_rows_and_zeros_are_fitted_too() {
 
 #[test]
 fn many_codes_are_left_to_the_twin() {
-    let shape = Shape { d_in: 5, d_sae: 14, d_out: 5 };
+    let shape = DictionaryShape { d_in: 5, d_sae: 14, d_out: 5 };
     let recipe = recipe(kind("relu", json!({ "l1": 0.03 })));
     let mut state = started(&recipe, shape);
     let batch = &batches(1, 17, 5)[0];
@@ -285,7 +282,7 @@ fn many_codes_are_left_to_the_twin() {
 #[test]
 fn rows_that_do_not_fit_are_the_twins_to_refuse() {
     let recipe = recipe(kind("topk", json!({ "k": 3 })));
-    let mut state = started(&recipe, Shape { d_in: 5, d_sae: 14, d_out: 5 });
+    let mut state = started(&recipe, DictionaryShape { d_in: 5, d_sae: 14, d_out: 5 });
     assert!(state.advance_fused(&batches(1, 17, 6)[0], &recipe, 1.0).unwrap().is_none());
     assert!(state.advance(&batches(1, 17, 6)[0], &recipe).is_err());
 }

@@ -4,12 +4,12 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::choice::Choice;
+use super::choice::CodeChoice;
 use super::k_schedule::KSchedule;
-use super::{DictionaryKind, Pass, Progress};
+use super::{DictionaryKind, FitProgress, KindPass};
 use crate::base::Result;
 use crate::sae::Activation;
-use crate::sae::fit::params::{Params, Shape};
+use crate::sae::fit::params::{DictionaryShape, Params};
 use crate::sae::select::largest;
 use crate::tensor::{Tensor, elementwise};
 
@@ -42,11 +42,11 @@ impl DictionaryKind for BatchTopK {
         true
     }
 
-    fn check(&self, shape: Shape) -> Result<()> {
+    fn check(&self, shape: DictionaryShape) -> Result<()> {
         self.schedule().check(shape)
     }
 
-    fn codes(&self, pass: &Pass) -> Result<Tensor> {
+    fn codes(&self, pass: &KindPass) -> Result<Tensor> {
         of_all_rows(pass.pre, self.schedule().at(pass.progress))
     }
 
@@ -54,8 +54,8 @@ impl DictionaryKind for BatchTopK {
         smallest(codes).map(Some)
     }
 
-    fn choice(&self, progress: Progress) -> Option<Choice<'_>> {
-        Some(Choice::LargestOfAll(self.schedule().at(progress)))
+    fn choice(&self, progress: FitProgress) -> Option<CodeChoice<'_>> {
+        Some(CodeChoice::LargestOfAll(self.schedule().at(progress)))
     }
 
     fn activation(&self, params: &Params, threshold: Option<f64>) -> Result<Activation> {
@@ -84,6 +84,6 @@ pub fn smallest(codes: &Tensor) -> Result<f64> {
 
 /// Returns an activation function with one threshold for all features.
 pub fn threshold_for_all(params: &Params, threshold: Option<f64>) -> Result<Activation> {
-    let like = params.get(super::Name::EncoderBias)?.as_detached_tensor().zeros_like()?;
+    let like = params.get(super::ParamName::EncoderBias)?.as_detached_tensor().zeros_like()?;
     Ok(Activation::Threshold((like + threshold.unwrap_or(0.0))?))
 }

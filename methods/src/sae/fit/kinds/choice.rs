@@ -2,7 +2,7 @@
 
 /// The selection of a kind's codes, and their penalty.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Choice<'a> {
+pub enum CodeChoice<'a> {
     /// The k largest of each row.
     LargestOfRows(usize),
     /// The k x rows largest of all rows.
@@ -30,7 +30,7 @@ pub enum Cost<'a> {
     Power(f64),
 }
 
-impl Choice<'_> {
+impl CodeChoice<'_> {
     /// Returns whether a dictionary of this many features has so many codes.
     pub fn fits(self, d_sae: usize) -> bool {
         match self {
@@ -46,12 +46,12 @@ pub struct Jump {
     pub l0: f64,
     pub target: Option<f64>,
     pub bandwidth: f64,
-    pub estimate: Estimate,
+    pub estimate: SlopeEstimator,
 }
 
 crate::choices! {
     /// Estimators of the penalty's gradient, which differ in the pre-activations that are near a threshold.
-    pub enum Estimate {
+    pub enum SlopeEstimator {
         /// Pre-activations on either side of a threshold (equation 12).
         Paper = "paper",
         /// Codes, which are on one side of a threshold only, as the code of dictionary_learning has it.

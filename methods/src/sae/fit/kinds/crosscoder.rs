@@ -6,12 +6,12 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::choice::{Choice, Cost};
-use super::{DictionaryKind, Pass, Progress, l1_or_price, penalised};
+use super::choice::{CodeChoice, Cost};
+use super::{DictionaryKind, FitProgress, InitialCoefficient, KindPass, initial_coefficient, penalised};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
-use crate::sae::fit::params::{Params, Shape};
+use crate::sae::fit::params::{DictionaryShape, Params};
 use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "crosscoder";
@@ -62,7 +62,7 @@ impl DictionaryKind for Crosscoder {
         false
     }
 
-    fn check(&self, shape: Shape) -> Result<()> {
+    fn check(&self, shape: DictionaryShape) -> Result<()> {
         let sum = self.widths.iter().try_fold(0_usize, |sum, width| sum.checked_add(*width));
         if sum != Some(shape.d_out) || self.widths.contains(&0) {
             let widths = &self.widths;
@@ -76,21 +76,21 @@ impl DictionaryKind for Crosscoder {
         self.target
     }
 
-    fn seeks(&self) -> Option<Option<f64>> {
-        self.target.map(|_| self.l1)
+    fn adapted_from(&self) -> Option<InitialCoefficient> {
+        self.target.map(|_| InitialCoefficient::of(self.l1))
     }
 
-    fn choice(&self, _progress: Progress) -> Option<Choice<'_>> {
-        Some(Choice::Positive { price: l1_or_price(self.l1), cost: Cost::Parts(&self.widths) })
+    fn choice(&self, _progress: FitProgress) -> Option<CodeChoice<'_>> {
+        Some(CodeChoice::Positive { price: initial_coefficient(self.l1), cost: Cost::Parts(&self.widths) })
     }
 
-    fn codes(&self, pass: &Pass) -> Result<Tensor> {
+    fn codes(&self, pass: &KindPass) -> Result<Tensor> {
         elementwise::relu(pass.pre)
     }
 
-    fn penalty(&self, pass: &Pass, codes: &Tensor) -> Result<Option<Tensor>> {
+    fn penalty(&self, pass: &KindPass, codes: &Tensor) -> Result<Option<Tensor>> {
         let costs = codes.broadcast_mul(&self.lengths(pass.decoder)?)?;
-        Ok(Some((costs.sum(1)?.mean(0)? * l1_or_price(self.l1))?))
+        Ok(Some((costs.sum(1)?.mean(0)? * initial_coefficient(self.l1))?))
     }
 
     fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {

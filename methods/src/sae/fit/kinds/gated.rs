@@ -3,11 +3,11 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::choice::Choice;
-use super::{DictionaryKind, Name, Pass, Progress, l1_or_price, penalised};
+use super::choice::CodeChoice;
+use super::{DictionaryKind, FitProgress, InitialCoefficient, KindPass, ParamName, initial_coefficient, penalised};
 use crate::base::Result;
 use crate::sae::Activation;
-use crate::sae::fit::params::{Params, Shape};
+use crate::sae::fit::params::{DictionaryShape, Params};
 use crate::sae::select::greater;
 use crate::tensor::{Tensor, elementwise};
 
@@ -25,9 +25,9 @@ crate::options! {
 
 impl Gated {
     /// Computes the gate pre-activations. The encoder bias, which is part of `pre`, is that of the magnitudes.
-    fn gates(&self, pass: &Pass) -> Result<Tensor> {
-        let magnitude = pass.params.get(Name::EncoderBias)?;
-        let gate = pass.params.get(Name::Gate)?;
+    fn gates(&self, pass: &KindPass) -> Result<Tensor> {
+        let magnitude = pass.params.get(ParamName::EncoderBias)?;
+        let gate = pass.params.get(ParamName::Gate)?;
         Ok(pass.pre.broadcast_sub(magnitude)?.broadcast_add(gate)?)
     }
 }
@@ -37,11 +37,11 @@ impl DictionaryKind for Gated {
         NAME
     }
 
-    fn more(&self) -> Vec<(Name, f64)> {
-        vec![(Name::Gate, 0.0), (Name::LogScale, 0.0)]
+    fn more(&self) -> Vec<(ParamName, f64)> {
+        vec![(ParamName::Gate, 0.0), (ParamName::LogScale, 0.0)]
     }
 
-    fn check(&self, _shape: Shape) -> Result<()> {
+    fn check(&self, _shape: DictionaryShape) -> Result<()> {
         penalised(["l1", "target"], [self.l1, self.target])
     }
 
@@ -49,17 +49,17 @@ impl DictionaryKind for Gated {
         self.target
     }
 
-    fn seeks(&self) -> Option<Option<f64>> {
-        self.target.map(|_| self.l1)
+    fn adapted_from(&self) -> Option<InitialCoefficient> {
+        self.target.map(|_| InitialCoefficient::of(self.l1))
     }
 
-    fn gate(&self) -> Name {
-        Name::Gate
+    fn gate(&self) -> ParamName {
+        ParamName::Gate
     }
 
-    fn codes(&self, pass: &Pass) -> Result<Tensor> {
-        let magnitude = pass.params.get(Name::EncoderBias)?;
-        let log_scale = pass.params.get(Name::LogScale)?;
+    fn codes(&self, pass: &KindPass) -> Result<Tensor> {
+        let magnitude = pass.params.get(ParamName::EncoderBias)?;
+        let log_scale = pass.params.get(ParamName::LogScale)?;
         let gate = self.gates(pass)?;
         let open = greater(&gate, &gate.zeros_like()?)?;
         let inner = pass.pre.broadcast_sub(magnitude)?;
@@ -67,25 +67,25 @@ impl DictionaryKind for Gated {
         Ok(elementwise::relu(&size)?.mul(&open)?)
     }
 
-    fn penalty(&self, pass: &Pass, _codes: &Tensor) -> Result<Option<Tensor>> {
+    fn penalty(&self, pass: &KindPass, _codes: &Tensor) -> Result<Option<Tensor>> {
         let through = elementwise::relu(&self.gates(pass)?)?;
-        Ok(Some((through.sum(1)?.mean(0)? * l1_or_price(self.l1))?))
+        Ok(Some((through.sum(1)?.mean(0)? * initial_coefficient(self.l1))?))
     }
 
     /// Returns the gates, which reconstruct, too, in an auxiliary loss from which they learn.
-    fn auxiliary(&self, pass: &Pass) -> Result<Option<Tensor>> {
+    fn auxiliary(&self, pass: &KindPass) -> Result<Option<Tensor>> {
         Ok(Some(elementwise::relu(&self.gates(pass)?)?))
     }
 
-    fn choice(&self, _progress: Progress) -> Option<Choice<'_>> {
-        Some(Choice::Gated { price: l1_or_price(self.l1) })
+    fn choice(&self, _progress: FitProgress) -> Option<CodeChoice<'_>> {
+        Some(CodeChoice::Gated { price: initial_coefficient(self.l1) })
     }
 
     fn activation(&self, params: &Params, _threshold: Option<f64>) -> Result<Activation> {
         let part = |name| Ok::<_, crate::base::Error>(params.get(name)?.as_detached_tensor());
-        let gate = part(Name::Gate)?;
-        let magnitude = part(Name::EncoderBias)?;
-        let log_scale = part(Name::LogScale)?;
+        let gate = part(ParamName::Gate)?;
+        let magnitude = part(ParamName::EncoderBias)?;
+        let log_scale = part(ParamName::LogScale)?;
         Ok(Activation::Gated { gate, magnitude, log_scale })
     }
 

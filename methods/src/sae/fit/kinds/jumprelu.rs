@@ -4,12 +4,12 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::choice::{Choice, Estimate, Jump};
-use super::{DictionaryKind, Name, Pass, Progress, l1_or_price, penalised};
+use super::choice::{CodeChoice, Jump, SlopeEstimator};
+use super::{DictionaryKind, FitProgress, InitialCoefficient, KindPass, ParamName, initial_coefficient, penalised};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
-use crate::sae::fit::params::{Params, Shape};
+use crate::sae::fit::params::{DictionaryShape, Params};
 use crate::sae::select::greater;
 use crate::tensor::{Tensor, elementwise};
 
@@ -28,7 +28,7 @@ crate::options! {
         /// Initial threshold.
         threshold: Option<f64> = None => usually("0.001, or with a `target` the one that leaves as many codes");
         /// Estimator of the penalty's gradient for thresholds.
-        estimate: Estimate = Estimate::Paper;
+        estimate: SlopeEstimator = SlopeEstimator::Paper;
     }
 }
 
@@ -49,7 +49,7 @@ impl JumpRelu {
     }
 
     /// Gives a quantity a gradient of its own for the thresholds: `value - (threshold - the same number) * slope`.
-    fn felt(value: &Tensor, threshold: &Tensor, slope: &Tensor) -> Result<Tensor> {
+    fn with_threshold_gradient(value: &Tensor, threshold: &Tensor, slope: &Tensor) -> Result<Tensor> {
         let nothing = (threshold - threshold.detach())?;
         Ok(value.sub(&slope.broadcast_mul(&nothing)?)?)
     }
@@ -64,11 +64,11 @@ impl DictionaryKind for JumpRelu {
         false
     }
 
-    fn more(&self) -> Vec<(Name, f64)> {
-        vec![(Name::Threshold, self.threshold.unwrap_or(THRESHOLD))]
+    fn more(&self) -> Vec<(ParamName, f64)> {
+        vec![(ParamName::Threshold, self.threshold.unwrap_or(THRESHOLD))]
     }
 
-    fn check(&self, _shape: Shape) -> Result<()> {
+    fn check(&self, _shape: DictionaryShape) -> Result<()> {
         if !(self.bandwidth.is_finite() && self.bandwidth > 0.0) {
             return Err(err!(Argument, "expected a number above 0 as `bandwidth`, found {}", self.bandwidth));
         }
@@ -83,47 +83,47 @@ impl DictionaryKind for JumpRelu {
         self.target.is_some() && self.threshold.is_none()
     }
 
-    fn seeks(&self) -> Option<Option<f64>> {
-        (self.target.is_some() && self.l0.is_none()).then_some(None)
+    fn adapted_from(&self) -> Option<InitialCoefficient> {
+        (self.target.is_some() && self.l0.is_none()).then_some(InitialCoefficient::Estimated)
     }
 
-    fn gate(&self) -> Name {
-        Name::Threshold
+    fn gate(&self) -> ParamName {
+        ParamName::Threshold
     }
 
     /// Equations 10 and 11: d/d threshold = -(threshold / bandwidth) where the threshold is near.
-    fn codes(&self, pass: &Pass) -> Result<Tensor> {
-        let threshold = pass.params.get(Name::Threshold)?.as_tensor();
+    fn codes(&self, pass: &KindPass) -> Result<Tensor> {
+        let threshold = pass.params.get(ParamName::Threshold)?.as_tensor();
         let codes = elementwise::relu(pass.pre)?.mul(&greater(pass.pre, threshold)?)?;
         let slope = self.near(pass.pre, threshold)?.broadcast_mul(&(threshold.detach() / self.bandwidth)?)?;
-        Self::felt(&codes, threshold, &slope)
+        Self::with_threshold_gradient(&codes, threshold, &slope)
     }
 
     /// Computes the penalty, whose gradient is that of equation 12: d/d threshold of a feature's activity = -1 /
     /// bandwidth where the threshold is near.
-    fn penalty(&self, pass: &Pass, codes: &Tensor) -> Result<Option<Tensor>> {
-        let threshold = pass.params.get(Name::Threshold)?.as_tensor();
+    fn penalty(&self, pass: &KindPass, codes: &Tensor) -> Result<Option<Tensor>> {
+        let threshold = pass.params.get(ParamName::Threshold)?.as_tensor();
         let fires = greater(pass.pre, threshold)?;
         let near = match self.estimate {
-            Estimate::Paper => self.near(pass.pre, threshold)?,
-            Estimate::DictionaryLearning => self.near(codes, threshold)?,
+            SlopeEstimator::Paper => self.near(pass.pre, threshold)?,
+            SlopeEstimator::DictionaryLearning => self.near(codes, threshold)?,
         };
         let slope = (near / self.bandwidth)?;
-        let count = Self::felt(&fires, threshold, &slope)?.sum(1)?.mean(0)?;
+        let count = Self::with_threshold_gradient(&fires, threshold, &slope)?.sum(1)?.mean(0)?;
         let count = match self.square() {
             Some(target) => ((count / target)? - 1.0)?.sqr()?,
             None => count,
         };
-        Ok(Some((count * l1_or_price(self.l0))?))
+        Ok(Some((count * initial_coefficient(self.l0))?))
     }
 
-    fn choice(&self, _progress: Progress) -> Option<Choice<'_>> {
+    fn choice(&self, _progress: FitProgress) -> Option<CodeChoice<'_>> {
         let Self { bandwidth, estimate, .. } = *self;
-        Some(Choice::Above(Jump { l0: l1_or_price(self.l0), target: self.square(), bandwidth, estimate }))
+        Some(CodeChoice::Above(Jump { l0: initial_coefficient(self.l0), target: self.square(), bandwidth, estimate }))
     }
 
     fn activation(&self, params: &Params, _threshold: Option<f64>) -> Result<Activation> {
-        Ok(Activation::Threshold(params.get(Name::Threshold)?.as_detached_tensor()))
+        Ok(Activation::Threshold(params.get(ParamName::Threshold)?.as_detached_tensor()))
     }
 
     fn options(&self) -> Value {

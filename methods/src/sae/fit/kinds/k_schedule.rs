@@ -1,10 +1,10 @@
 //! The number of codes of a row over a fit: constant, or annealed from a larger one, so that all features learn before
 //! few are active (Minder et al. 2025 begin at 1,024 and reach 100 after 2,000 steps).
 
-use super::Progress;
+use super::FitProgress;
 use crate::base::Result;
 use crate::err;
-use crate::sae::fit::params::Shape;
+use crate::sae::fit::params::DictionaryShape;
 
 /// `k`, reached linearly from `start` within `steps`; by default in a tenth of all steps.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,14 +16,14 @@ pub struct KSchedule {
 
 impl KSchedule {
     /// Returns the k of a step.
-    pub fn at(self, progress: Progress) -> usize {
+    pub fn at(self, progress: FitProgress) -> usize {
         let Some(start) = self.start else { return self.k };
         let steps = self.steps.map_or(progress.steps / 10, |steps| steps as u64).max(1);
         let share = (progress.step as f64 / steps as f64).min(1.0);
         (start as f64 + (self.k as f64 - start as f64) * share).round() as usize
     }
 
-    pub fn check(self, shape: Shape) -> Result<()> {
+    pub fn check(self, shape: DictionaryShape) -> Result<()> {
         few(self.k, shape)?;
         let k = self.k;
         let features = shape.d_sae;
@@ -41,7 +41,7 @@ impl KSchedule {
 }
 
 /// Refuses a k that no row of codes has.
-pub fn few(k: usize, shape: Shape) -> Result<()> {
+pub fn few(k: usize, shape: DictionaryShape) -> Result<()> {
     if k == 0 || k > shape.d_sae {
         let features = shape.d_sae;
         return Err(err!(Argument, "expected `k` from 1 to {features}, the number of features, found {k}").about("k"));
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     fn at(schedule: KSchedule, step: u64) -> usize {
-        schedule.at(Progress { step, steps: 100, memory: &[] })
+        schedule.at(FitProgress { step, steps: 100, memory: &[] })
     }
 
     #[test]
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_annealed_is_refused() {
-        let shape = Shape { d_in: 4, d_sae: 60, d_out: 4 };
+        let shape = DictionaryShape { d_in: 4, d_sae: 60, d_out: 4 };
         let schedule = |start, steps| KSchedule { k: 10, start, steps }.check(shape);
         assert!(
             schedule(Some(60), None).is_ok() && schedule(Some(10), Some(3)).is_ok() && schedule(None, None).is_ok()

@@ -5,9 +5,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::k_schedule::few;
-use super::{DictionaryKind, Pass};
+use super::{DictionaryKind, KindPass};
 use crate::base::Result;
-use crate::sae::fit::params::{Params, Shape};
+use crate::sae::fit::params::{DictionaryShape, Params};
 use crate::sae::{Activation, pursuit};
 use crate::tensor::Tensor;
 
@@ -30,7 +30,7 @@ impl DictionaryKind for MatchingPursuit {
         true
     }
 
-    fn is_as_cunningham(&self) -> bool {
+    fn has_cunningham_defaults(&self) -> bool {
         false
     }
 
@@ -42,11 +42,11 @@ impl DictionaryKind for MatchingPursuit {
         false
     }
 
-    fn check(&self, shape: Shape) -> Result<()> {
+    fn check(&self, shape: DictionaryShape) -> Result<()> {
         few(self.k, shape)
     }
 
-    fn codes(&self, pass: &Pass) -> Result<Tensor> {
+    fn codes(&self, pass: &KindPass) -> Result<Tensor> {
         pursuit::codes(pass.x, pass.decoder, self.k)
     }
 

@@ -5,13 +5,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::batch_topk::{of_all_rows, smallest, threshold_for_all};
-use super::choice::Choice;
+use super::choice::CodeChoice;
 use super::k_schedule::KSchedule;
-use super::{DictionaryKind, Pass, Progress};
+use super::{DictionaryKind, FitProgress, KindPass};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
-use crate::sae::fit::params::{Params, Shape};
+use crate::sae::fit::params::{DictionaryShape, Params};
 use crate::tensor::{Tensor, device};
 
 pub const NAME: &str = "matryoshka";
@@ -47,7 +47,7 @@ impl DictionaryKind for Matryoshka {
         true
     }
 
-    fn check(&self, shape: Shape) -> Result<()> {
+    fn check(&self, shape: DictionaryShape) -> Result<()> {
         self.schedule().check(shape)?;
         let rises = self.prefixes.windows(2).all(|pair| pair[0] < pair[1]);
         if !rises || self.prefixes.first() == Some(&0) || self.prefixes.last() != Some(&shape.d_sae) {
@@ -68,11 +68,11 @@ impl DictionaryKind for Matryoshka {
         Ok(())
     }
 
-    fn codes(&self, pass: &Pass) -> Result<Tensor> {
+    fn codes(&self, pass: &KindPass) -> Result<Tensor> {
         of_all_rows(pass.pre, self.schedule().at(pass.progress))
     }
 
-    fn reconstructions(&self, pass: &Pass, codes: &Tensor) -> Result<Vec<(Tensor, f64)>> {
+    fn reconstructions(&self, pass: &KindPass, codes: &Tensor) -> Result<Vec<(Tensor, f64)>> {
         let mut found = Vec::new();
         let mut sum = None::<Tensor>;
         let mut start = 0;
@@ -95,8 +95,8 @@ impl DictionaryKind for Matryoshka {
         smallest(codes).map(Some)
     }
 
-    fn choice(&self, progress: Progress) -> Option<Choice<'_>> {
-        Some(Choice::LargestOfAll(self.schedule().at(progress)))
+    fn choice(&self, progress: FitProgress) -> Option<CodeChoice<'_>> {
+        Some(CodeChoice::LargestOfAll(self.schedule().at(progress)))
     }
 
     fn activation(&self, params: &Params, threshold: Option<f64>) -> Result<Activation> {

@@ -19,7 +19,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 pub use batch_topk::BatchTopK;
-pub use choice::{Choice, Cost, Estimate, Jump};
+pub use choice::{CodeChoice, Cost, Jump, SlopeEstimator};
 pub use crosscoder::Crosscoder;
 pub use gated::Gated;
 pub use jumprelu::JumpRelu;
@@ -29,8 +29,8 @@ pub use p_anneal::{PAnneal, powers};
 pub use relu::Relu;
 use serde_json::Value;
 
-use super::params::{Name, Params, Shape};
-use crate::base::options::{Declared, Field, Plain, Setting, one_of};
+use super::params::{DictionaryShape, ParamName, Params};
+use crate::base::options::{Field, OptionGroup, Plain, Setting, one_of};
 use crate::base::{Result, names};
 use crate::err;
 use crate::sae::Activation;
@@ -39,7 +39,7 @@ pub use tied::Tied;
 pub use topk::TopK;
 
 /// The inputs of a step's forward pass.
-pub struct Pass<'a> {
+pub struct KindPass<'a> {
     pub params: &'a Params,
     /// Rows that are read, centred where the kind is: `[rows, d_in]`.
     pub x: &'a Tensor,
@@ -47,17 +47,33 @@ pub struct Pass<'a> {
     pub pre: &'a Tensor,
     /// The directions, as used in this step.
     pub decoder: &'a Tensor,
-    pub progress: Progress<'a>,
+    pub progress: FitProgress<'a>,
 }
 
 /// The progress of a fit.
 #[derive(Debug, Clone, Copy)]
-pub struct Progress<'a> {
+pub struct FitProgress<'a> {
     /// Number of the step, from 0.
     pub step: u64,
     pub steps: u64,
     /// The kind's own state after the steps before; None before the first.
     pub memory: &'a [f64],
+}
+
+/// Source of the initial value of a sparsity coefficient that is adapted during training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InitialCoefficient {
+    /// The option of the kind.
+    Given,
+    /// The size of the codes at the start.
+    Estimated,
+}
+
+impl InitialCoefficient {
+    /// Returns the source for an option.
+    fn of(option: Option<f64>) -> Self {
+        if option.is_some() { Self::Given } else { Self::Estimated }
+    }
 }
 
 /// One kind of dictionary.
@@ -70,7 +86,7 @@ pub trait DictionaryKind: Debug + Send + Sync {
     }
 
     /// Returns whether by default errors are means and dead features are left alone, as Cunningham et al. 2023 have it.
-    fn is_as_cunningham(&self) -> bool {
+    fn has_cunningham_defaults(&self) -> bool {
         self.is_tied()
     }
 
@@ -97,35 +113,35 @@ pub trait DictionaryKind: Debug + Send + Sync {
     }
 
     /// Returns further weights, one number for each feature, and their initial values.
-    fn more(&self) -> Vec<(Name, f64)> {
+    fn more(&self) -> Vec<(ParamName, f64)> {
         Vec::new()
     }
 
     /// Refuses what does not fit a width.
-    fn check(&self, _shape: Shape) -> Result<()> {
+    fn check(&self, _shape: DictionaryShape) -> Result<()> {
         Ok(())
     }
 
     /// Computes the codes, `[rows, d_sae]`, with gradients.
-    fn codes(&self, pass: &Pass) -> Result<Tensor>;
+    fn codes(&self, pass: &KindPass) -> Result<Tensor>;
 
     /// Computes the sparsity penalty, times its weight; it is warmed up.
-    fn penalty(&self, _pass: &Pass, _codes: &Tensor) -> Result<Option<Tensor>> {
+    fn penalty(&self, _pass: &KindPass, _codes: &Tensor) -> Result<Option<Tensor>> {
         Ok(None)
     }
 
     /// Reconstructions whose errors count, with their weights: all features at once by default.
-    fn reconstructions(&self, pass: &Pass, codes: &Tensor) -> Result<Vec<(Tensor, f64)>> {
+    fn reconstructions(&self, pass: &KindPass, codes: &Tensor) -> Result<Vec<(Tensor, f64)>> {
         Ok(vec![(product(codes, pass.decoder, self.most(pass.progress))?, 1.0)])
     }
 
     /// Returns the maximum number of codes in a row, where it has one.
-    fn most(&self, _progress: Progress) -> Option<usize> {
+    fn most(&self, _progress: FitProgress) -> Option<usize> {
         None
     }
 
     /// Computes auxiliary codes that reconstruct on their own, through detached directions.
-    fn auxiliary(&self, _pass: &Pass) -> Result<Option<Tensor>> {
+    fn auxiliary(&self, _pass: &KindPass) -> Result<Option<Tensor>> {
         Ok(None)
     }
 
@@ -136,12 +152,12 @@ pub trait DictionaryKind: Debug + Send + Sync {
 
     /// Returns the kind's own state for the next step, given the codes of this one. `powers` gives the mean over rows
     /// of the sum of these to some power.
-    fn remembered(&self, _progress: Progress, _powers: &dyn Fn(f64) -> Result<f64>) -> Result<Vec<f64>> {
+    fn remembered(&self, _progress: FitProgress, _powers: &dyn Fn(f64) -> Result<f64>) -> Result<Vec<f64>> {
         Ok(Vec::new())
     }
 
     /// Returns how the codes are selected, where the fused step supports it.
-    fn choice(&self, _progress: Progress) -> Option<Choice<'_>> {
+    fn choice(&self, _progress: FitProgress) -> Option<CodeChoice<'_>> {
         None
     }
 
@@ -150,8 +166,8 @@ pub trait DictionaryKind: Debug + Send + Sync {
         None
     }
 
-    /// Returns whether the sparsity coefficient is adapted during training; and its initial value, where given.
-    fn seeks(&self) -> Option<Option<f64>> {
+    /// Returns where the initial sparsity coefficient comes from, for kinds that adapt it during training.
+    fn adapted_from(&self) -> Option<InitialCoefficient> {
         None
     }
 
@@ -161,8 +177,8 @@ pub trait DictionaryKind: Debug + Send + Sync {
     }
 
     /// Returns the weight that decides where a feature becomes active: a bias, or a threshold.
-    fn gate(&self) -> Name {
-        Name::EncoderBias
+    fn gate(&self) -> ParamName {
+        ParamName::EncoderBias
     }
 
     /// Returns the activation function of the trained dictionary; `threshold` is the running mean of the smallest
@@ -199,7 +215,7 @@ pub fn product(codes: &Tensor, decoder: &Tensor, most: Option<usize>) -> Result<
 }
 
 /// Returns the initial weight of a penalty that is adapted during training.
-fn l1_or_price(l1: Option<f64>) -> f64 {
+fn initial_coefficient(l1: Option<f64>) -> f64 {
     l1.unwrap_or(1.0)
 }
 
@@ -214,25 +230,25 @@ fn penalised(names: [&str; 2], [penalty, target]: [Option<f64>; 2]) -> Result<()
 }
 
 /// A constructor of a kind from the values of its options.
-type Make = fn(&[(&str, Plain)]) -> Result<Arc<dyn DictionaryKind>>;
+type KindMaker = fn(&[(&str, Plain)]) -> Result<Arc<dyn DictionaryKind>>;
 
-fn make<K: DictionaryKind + Declared + 'static>(options: &[(&str, Plain)]) -> Result<Arc<dyn DictionaryKind>> {
+fn make<K: DictionaryKind + OptionGroup + 'static>(options: &[(&str, Plain)]) -> Result<Arc<dyn DictionaryKind>> {
     let find = |name: &str| options.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
     Ok(Arc::new(K::given(find)?))
 }
 
 /// A kind by the name that scripts give.
-struct Row {
+struct KindRow {
     name: &'static str,
     fields: fn() -> &'static [Field],
-    make: Make,
+    make: KindMaker,
 }
 
-const fn kind_of<K: DictionaryKind + Declared + 'static>(name: &'static str) -> Row {
-    Row { name, fields: K::fields, make: make::<K> }
+const fn kind_of<K: DictionaryKind + OptionGroup + 'static>(name: &'static str) -> KindRow {
+    KindRow { name, fields: K::fields, make: make::<K> }
 }
 
-const KINDS: [Row; 10] = [
+const KINDS: [KindRow; 10] = [
     kind_of::<Tied>(tied::NAME),
     kind_of::<Relu>(relu::NAME),
     kind_of::<TopK>(topk::NAME),
@@ -298,7 +314,7 @@ pub fn kind(name: &str, options: &[(&str, Plain)]) -> Result<Arc<dyn DictionaryK
     (row.make)(options)
 }
 
-fn row(name: &str) -> Result<&'static Row> {
+fn row(name: &str) -> Result<&'static KindRow> {
     KINDS.iter().find(|row| row.name == name).ok_or_else(|| {
         let suggestion = names::suggestion(name, NAMES);
         err!(Name, "unknown kind of dictionary `{name}`")

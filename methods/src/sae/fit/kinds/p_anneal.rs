@@ -4,12 +4,12 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::choice::{Choice, Cost};
-use super::{DictionaryKind, Pass, Progress, l1_or_price, penalised};
+use super::choice::{CodeChoice, Cost};
+use super::{DictionaryKind, FitProgress, InitialCoefficient, KindPass, initial_coefficient, penalised};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
-use crate::sae::fit::params::{Params, Shape};
+use crate::sae::fit::params::{DictionaryShape, Params};
 use crate::sae::select::greater;
 use crate::tensor::{Tensor, elementwise};
 
@@ -64,8 +64,8 @@ impl PAnneal {
         Power { now: value(passed), next: Some(value((passed + 1).min(last))), ends }
     }
 
-    fn coefficient(&self, progress: Progress) -> f64 {
-        progress.memory.first().copied().unwrap_or(l1_or_price(self.l1))
+    fn coefficient(&self, progress: FitProgress) -> f64 {
+        progress.memory.first().copied().unwrap_or(initial_coefficient(self.l1))
     }
 }
 
@@ -82,7 +82,7 @@ impl DictionaryKind for PAnneal {
         NAME
     }
 
-    fn check(&self, _shape: Shape) -> Result<()> {
+    fn check(&self, _shape: DictionaryShape) -> Result<()> {
         if !(self.p_end > 0.0 && self.p_end <= 1.0) {
             return Err(err!(Argument, "expected a number above 0 and at most 1 as `p_end`, found {}", self.p_end));
         }
@@ -96,26 +96,26 @@ impl DictionaryKind for PAnneal {
         self.target
     }
 
-    fn seeks(&self) -> Option<Option<f64>> {
-        self.target.map(|_| self.l1)
+    fn adapted_from(&self) -> Option<InitialCoefficient> {
+        self.target.map(|_| InitialCoefficient::of(self.l1))
     }
 
-    fn choice(&self, progress: Progress) -> Option<Choice<'_>> {
+    fn choice(&self, progress: FitProgress) -> Option<CodeChoice<'_>> {
         let power = self.power(progress.step, progress.steps).now;
-        Some(Choice::Positive { price: self.coefficient(progress), cost: Cost::Power(power) })
+        Some(CodeChoice::Positive { price: self.coefficient(progress), cost: Cost::Power(power) })
     }
 
-    fn codes(&self, pass: &Pass) -> Result<Tensor> {
+    fn codes(&self, pass: &KindPass) -> Result<Tensor> {
         elementwise::relu(pass.pre)
     }
 
-    fn penalty(&self, pass: &Pass, codes: &Tensor) -> Result<Option<Tensor>> {
+    fn penalty(&self, pass: &KindPass, codes: &Tensor) -> Result<Option<Tensor>> {
         let power = self.power(pass.progress.step, pass.progress.steps);
         Ok(Some((powers(codes, power.now)? * self.coefficient(pass.progress))?))
     }
 
     /// Returns the coefficient, then pairs of penalties by this p and by the next one, of the last steps.
-    fn remembered(&self, progress: Progress, powers: &dyn Fn(f64) -> Result<f64>) -> Result<Vec<f64>> {
+    fn remembered(&self, progress: FitProgress, powers: &dyn Fn(f64) -> Result<f64>) -> Result<Vec<f64>> {
         let power = self.power(progress.step, progress.steps);
         let Some(next) = power.next else { return Ok(vec![self.coefficient(progress)]) };
         let mut pairs = progress.memory.get(1..).unwrap_or_default().to_vec();

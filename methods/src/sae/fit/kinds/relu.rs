@@ -4,11 +4,11 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::choice::{Choice, Cost};
-use super::{DictionaryKind, Pass, Progress, l1_or_price, penalised};
+use super::choice::{CodeChoice, Cost};
+use super::{DictionaryKind, FitProgress, InitialCoefficient, KindPass, initial_coefficient, penalised};
 use crate::base::Result;
 use crate::sae::Activation;
-use crate::sae::fit::params::{Params, Shape};
+use crate::sae::fit::params::{DictionaryShape, Params};
 use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "relu";
@@ -35,7 +35,7 @@ impl DictionaryKind for Relu {
         !self.weighted
     }
 
-    fn check(&self, _shape: Shape) -> Result<()> {
+    fn check(&self, _shape: DictionaryShape) -> Result<()> {
         penalised(["l1", "target"], [self.l1, self.target])
     }
 
@@ -43,25 +43,23 @@ impl DictionaryKind for Relu {
         self.target
     }
 
-    fn seeks(&self) -> Option<Option<f64>> {
-        self.target.map(|_| self.l1)
+    fn adapted_from(&self) -> Option<InitialCoefficient> {
+        self.target.map(|_| InitialCoefficient::of(self.l1))
     }
 
-    fn codes(&self, pass: &Pass) -> Result<Tensor> {
+    fn codes(&self, pass: &KindPass) -> Result<Tensor> {
         elementwise::relu(pass.pre)
     }
 
-    fn penalty(&self, pass: &Pass, codes: &Tensor) -> Result<Option<Tensor>> {
-        let codes = match self.weighted {
-            true => codes.broadcast_mul(&pass.decoder.sqr()?.sum(1)?.sqrt()?)?,
-            false => codes.clone(),
-        };
-        Ok(Some((codes.sum(1)?.mean(0)? * l1_or_price(self.l1))?))
+    fn penalty(&self, pass: &KindPass, codes: &Tensor) -> Result<Option<Tensor>> {
+        let codes =
+            if self.weighted { codes.broadcast_mul(&pass.decoder.sqr()?.sum(1)?.sqrt()?)? } else { codes.clone() };
+        Ok(Some((codes.sum(1)?.mean(0)? * initial_coefficient(self.l1))?))
     }
 
-    fn choice(&self, _progress: Progress) -> Option<Choice<'_>> {
+    fn choice(&self, _progress: FitProgress) -> Option<CodeChoice<'_>> {
         let cost = if self.weighted { Cost::Length } else { Cost::Size };
-        Some(Choice::Positive { price: l1_or_price(self.l1), cost })
+        Some(CodeChoice::Positive { price: initial_coefficient(self.l1), cost })
     }
 
     fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {

@@ -3,12 +3,12 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::choice::Choice;
+use super::choice::CodeChoice;
 use super::k_schedule::KSchedule;
-use super::{DictionaryKind, Pass, Progress};
+use super::{DictionaryKind, FitProgress, KindPass};
 use crate::base::Result;
 use crate::sae::Activation;
-use crate::sae::fit::params::{Params, Shape};
+use crate::sae::fit::params::{DictionaryShape, Params};
 use crate::sae::select::largest;
 use crate::tensor::{Tensor, elementwise};
 
@@ -41,21 +41,21 @@ impl DictionaryKind for TopK {
         true
     }
 
-    fn check(&self, shape: Shape) -> Result<()> {
+    fn check(&self, shape: DictionaryShape) -> Result<()> {
         self.schedule().check(shape)
     }
 
-    fn codes(&self, pass: &Pass) -> Result<Tensor> {
+    fn codes(&self, pass: &KindPass) -> Result<Tensor> {
         let codes = elementwise::relu(pass.pre)?;
         largest(&codes, &codes, self.schedule().at(pass.progress))
     }
 
-    fn most(&self, progress: Progress) -> Option<usize> {
+    fn most(&self, progress: FitProgress) -> Option<usize> {
         Some(self.schedule().at(progress))
     }
 
-    fn choice(&self, progress: Progress) -> Option<Choice<'_>> {
-        Some(Choice::LargestOfRows(self.schedule().at(progress)))
+    fn choice(&self, progress: FitProgress) -> Option<CodeChoice<'_>> {
+        Some(CodeChoice::LargestOfRows(self.schedule().at(progress)))
     }
 
     fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {

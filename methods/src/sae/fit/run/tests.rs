@@ -8,7 +8,7 @@ use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::sae::fit::checkpoint::FORMAT;
 use crate::sae::fit::tests::{Stops, kind, recipe, rows};
-use crate::sae::fit::{Counting, OfTensor};
+use crate::sae::fit::{ErrorNormalisation, OfTensor};
 use crate::tensor::{DType, Tensor, floats};
 
 /// Returns recipes that differ in all that a sweep may vary.
@@ -20,10 +20,10 @@ fn several() -> Vec<Recipe> {
         ..recipe(kind(name, options), counting)
     };
     vec![
-        of(7, "tied", json!({ "l1": 0.01 }), Counting::Mean, 0),
-        of(12, "topk", json!({ "k": 2 }), Counting::Sum, 0),
-        of(12, "topk", json!({ "k": 3 }), Counting::Sum, 4),
-        of(9, "batch_topk", json!({ "k": 2 }), Counting::Normalised, 1),
+        of(7, "tied", json!({ "l1": 0.01 }), ErrorNormalisation::Mean, 0),
+        of(12, "topk", json!({ "k": 2 }), ErrorNormalisation::Sum, 0),
+        of(12, "topk", json!({ "k": 3 }), ErrorNormalisation::Sum, 4),
+        of(9, "batch_topk", json!({ "k": 2 }), ErrorNormalisation::Normalised, 1),
     ]
 }
 
@@ -36,17 +36,17 @@ fn reader(left: u64) -> Box<Stops> {
 }
 
 /// Fits recipes together, without checkpoints.
-fn run(recipes: Vec<Recipe>, rows: Box<dyn Rows + '_>, task: &Task) -> Result<Vec<Fitted>> {
+fn run(recipes: Vec<Recipe>, rows: Box<dyn ActivationRows + '_>, task: &Task) -> Result<Vec<FitResult>> {
     let recipes = recipes.into_iter().map(|recipe| (recipe, None)).collect();
     FitRun::new(recipes, rows, None, task)?.run(&About::default(), task)
 }
 
-fn sae(fitted: &Fitted) -> Sae {
+fn sae(fitted: &FitResult) -> Sae {
     fitted.made.clone().dictionary().unwrap()
 }
 
 /// Returns the complete result of a fit, as numbers.
-fn told(fitted: &Fitted) -> (FitHistory, Vec<f64>) {
+fn told(fitted: &FitResult) -> (FitHistory, Vec<f64>) {
     let codes = floats(&sae(fitted).encode(&x()).unwrap()).unwrap();
     (fitted.history.clone(), [codes, floats(sae(fitted).directions()).unwrap()].concat())
 }
@@ -114,7 +114,7 @@ fn one_that_diverges_ends_where_it_was_and_the_others_go_on() {
 fn an_interruption_keeps_what_all_have_come_to() {
     let task = Task::default();
     let flag = task.flag().clone();
-    let rows = Interrupting { rows: OfTensor::new(&x(), 5).unwrap(), left: 4, flag };
+    let rows = InterruptingRows { rows: OfTensor::new(&x(), 5).unwrap(), left: 4, flag };
     let found = run(several(), Box::new(rows), &task).unwrap();
     assert!(!task.is_interrupted());
     assert_eq!(found.iter().map(|fitted| fitted.history.steps.len()).collect::<Vec<_>>(), [3; 4]);
@@ -122,13 +122,13 @@ fn an_interruption_keeps_what_all_have_come_to() {
 }
 
 /// Rows during which Ctrl-C is pressed.
-struct Interrupting {
+struct InterruptingRows {
     rows: OfTensor,
     left: u64,
     flag: Arc<std::sync::atomic::AtomicBool>,
 }
 
-impl Rows for Interrupting {
+impl ActivationRows for InterruptingRows {
     fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>> {
         let found = self.rows.next(rows, task)?;
         match self.left.checked_sub(1) {

@@ -6,13 +6,16 @@ use super::{alone, kind, recipe};
 use crate::base::Task;
 use crate::base::random::stream;
 use crate::sae::crosscoder::unscaled;
-use crate::sae::fit::loss::{Before, loss};
-use crate::sae::fit::params::{Name, Params, unit_rows};
-use crate::sae::fit::{Batch, Counting, Dead, Input, Joined, OfTensor, Recipe, Rows, Shape, State, finished};
+use crate::sae::fit::loss::{StepState, loss};
+use crate::sae::fit::params::{ParamName, Params, unit_rows};
+use crate::sae::fit::{
+    ActivationRows, Dead, DictionaryShape, ErrorNormalisation, FitBatch, FitState, JoinedRows, OfTensor, Recipe,
+    SiteScale, finished,
+};
 use crate::sae::{About, Sae};
 use crate::tensor::{DType, Device, Tensor, create, floats};
 
-const SHAPE: Shape = Shape { d_in: 4, d_sae: 10, d_out: 3 };
+const SHAPE: DictionaryShape = DictionaryShape { d_in: 4, d_sae: 10, d_out: 3 };
 
 fn drawn(dims: &[usize], turn: u64) -> Tensor {
     create::randn(dims, DType::F64, &mut stream(7, "rows", turn)).unwrap()
@@ -28,7 +31,7 @@ fn transcoders() -> Vec<Recipe> {
     let recipe = |(skip, kind): (bool, &std::sync::Arc<_>)| Recipe {
         skip,
         dead: Dead::Leave,
-        ..recipe(std::sync::Arc::clone(kind), Counting::Sum)
+        ..recipe(std::sync::Arc::clone(kind), ErrorNormalisation::Sum)
     };
     [false, true].into_iter().flat_map(|skip| kinds.iter().map(move |kind| (skip, kind))).map(recipe).collect()
 }
@@ -42,11 +45,11 @@ fn gradients_of_transcoders_are_those_of_finite_differences() {
         };
         let tensors = params.all.iter().map(|p| p.weight.as_detached_tensor()).collect::<Vec<_>>();
         let tensors: Vec<Tensor> = (10..).zip(&tensors).map(shaken).collect();
-        let names: Vec<Name> = params.all.iter().map(|p| p.name).collect();
-        let batch = Batch { x: drawn(&[9, 4], 0), target: Some(drawn(&[9, 3], 1)) };
+        let names: Vec<ParamName> = params.all.iter().map(|p| p.name).collect();
+        let batch = FitBatch { x: drawn(&[9, 4], 0), target: Some(drawn(&[9, 3], 1)) };
         let at = |tensors: &[Tensor]| {
             let params = Params::new(names.iter().copied().zip(tensors.iter().cloned()).collect()).unwrap();
-            let before = Before { step: 3, silent: &[0; 10], memory: &[], price: 1.0 };
+            let before = StepState { step: 3, silent: &[0; 10], memory: &[], price: 1.0 };
             (loss(&recipe, &params, &batch, before).unwrap().total, params)
         };
         let (total, params) = at(&tensors);
@@ -54,8 +57,8 @@ fn gradients_of_transcoders_are_those_of_finite_differences() {
         for (index, parameter) in params.all.iter().enumerate() {
             let name = recipe.kind.name();
             // What is estimated or held fixed is shown by no difference.
-            let held = matches!(parameter.name, Name::Decoder | Name::DecoderBias) && name == "gated";
-            if parameter.name == Name::Threshold || held {
+            let held = matches!(parameter.name, ParamName::Decoder | ParamName::DecoderBias) && name == "gated";
+            if parameter.name == ParamName::Threshold || held {
                 continue;
             }
             let gradient = store.get(&parameter.weight).map(|g| floats(g).unwrap());
@@ -82,11 +85,12 @@ fn a_transcoder_ends_as_one_that_does_the_same_in_the_models_units() {
     let x = drawn(&[64, 4], 0).affine(3.0, 1.0).unwrap();
     let target = drawn(&[64, 4], 0).narrow(1, 0, 3).unwrap();
     let [x, target] = [x, target.affine(0.5, -2.0).unwrap()].map(|t| t.to_dtype(DType::F32).unwrap());
-    let read = Input { centre: x.mean(0).unwrap(), scale: 0.3 };
-    let written = Input { centre: target.mean(0).unwrap(), scale: 2.0 };
+    let read = SiteScale { centre: x.mean(0).unwrap(), scale: 0.3 };
+    let written = SiteScale { centre: target.mean(0).unwrap(), scale: 2.0 };
     for recipe in transcoders() {
-        let mut state = State::new(Params::draw(&recipe, SHAPE, &mut stream(3, "draw", 0), &Device::Cpu).unwrap(), 10);
-        let batch = Batch { x: read.of(&x).unwrap(), target: Some(written.of(&target).unwrap()) };
+        let mut state =
+            FitState::new(Params::draw(&recipe, SHAPE, &mut stream(3, "draw", 0), &Device::Cpu).unwrap(), 10);
+        let batch = FitBatch { x: read.of(&x).unwrap(), target: Some(written.of(&target).unwrap()) };
         let errors: Vec<f64> = (0..150).map(|_| state.advance(&batch, &recipe).unwrap().error).collect();
         let what = format!("{} skip {}", recipe.kind.name(), recipe.skip);
         assert!(errors[149] < 0.6 * errors[0], "{what}: {} to {}", errors[0], errors[149]);
@@ -115,14 +119,14 @@ fn rows_of_several_sites_stay_together() {
     let short = OfTensor::several(&[a.clone(), b.narrow(0, 0, 5).unwrap()], 3).err().unwrap();
     assert_eq!(short.message, "expected activations of the same rows at each site, found [6, 5] rows");
     // Joined, each site has the same spread, and what is left out is left out of both.
-    let mut joined = Joined::new(Box::new(OfTensor::several(&[a.clone(), b.clone()], 3).unwrap()), &task).unwrap();
+    let mut joined = JoinedRows::new(Box::new(OfTensor::several(&[a.clone(), b.clone()], 3).unwrap()), &task).unwrap();
     let spans = joined.spans().to_vec();
     assert_eq!((spans[0].width, spans[1].width), (2, 1));
     assert!((spans[0].scale / spans[1].scale - 10.0).abs() < 1e-5);
-    let mut other = Joined::new(Box::new(OfTensor::several(&[a, b], 3).unwrap()), &task).unwrap();
+    let mut other = JoinedRows::new(Box::new(OfTensor::several(&[a, b], 3).unwrap()), &task).unwrap();
     joined.next(7, &task).unwrap();
     other.skip(7, &task).unwrap();
-    let next = |rows: &mut Joined| floats(&rows.next(5, &task).unwrap()[0]).unwrap();
+    let next = |rows: &mut JoinedRows| floats(&rows.next(5, &task).unwrap()[0]).unwrap();
     assert_eq!(next(&mut joined), next(&mut other));
 }
 
@@ -145,7 +149,7 @@ fn crosscoder(kind: std::sync::Arc<dyn crate::sae::fit::kinds::DictionaryKind>) 
     let x = strengths.matmul(&atoms()).unwrap();
     let second = (x.narrow(1, 6, 6).unwrap() * 30.0).unwrap();
     let sites = [x.narrow(1, 0, 6).unwrap(), second];
-    let joined = Joined::new(Box::new(OfTensor::several(&sites, 4).unwrap()), &task).unwrap();
+    let joined = JoinedRows::new(Box::new(OfTensor::several(&sites, 4).unwrap()), &task).unwrap();
     let spans = joined.spans().to_vec();
     let recipe = Recipe {
         unit: kind.likes_unit(),
@@ -154,7 +158,7 @@ fn crosscoder(kind: std::sync::Arc<dyn crate::sae::fit::kinds::DictionaryKind>) 
         batch: 128,
         dead: Dead::Leave,
         clip: None,
-        ..recipe(kind, Counting::Sum)
+        ..recipe(kind, ErrorNormalisation::Sum)
     };
     let fitted = alone(recipe, Box::new(joined)).unwrap().made.dictionary().unwrap();
     (unscaled(&fitted, &spans).unwrap(), Tensor::cat(&sites, 1).unwrap())
@@ -210,32 +214,32 @@ fn a_crosscoder_reads_and_writes_in_the_models_units() {
     }
     let wrong = kind("crosscoder", json!({ "l1": 0.3, "widths": [6, 5] }));
     let rows = Box::new(OfTensor::new(&x, 0).unwrap());
-    let wrong = Recipe { d_sae: 24, ..recipe(wrong, Counting::Sum) };
+    let wrong = Recipe { d_sae: 24, ..recipe(wrong, ErrorNormalisation::Sum) };
     let error = alone(wrong, rows).err().unwrap();
     assert_eq!(error.message, "expected `widths` of sites that are 12 together, found [6, 5]");
 }
 
 #[test]
 fn codes_of_a_transcoder_begin_as_parts_of_what_is_predicted_linearly() {
-    let shape = Shape { d_in: 4, d_sae: 7, d_out: 3 };
-    let recipe = recipe(kind("topk", json!({ "k": 2 })), Counting::Normalised);
+    let shape = DictionaryShape { d_in: 4, d_sae: 7, d_out: 3 };
+    let recipe = recipe(kind("topk", json!({ "k": 2 })), ErrorNormalisation::Normalised);
     let params = Params::draw(&recipe, shape, &mut stream(3, "draw", 0), &Device::Cpu).unwrap();
-    let mut state = State::new(params, shape.d_sae);
+    let mut state = FitState::new(params, shape.d_sae);
     // Each input by itself, up and down, so that the sums of squares are 2, and the ridge is a tenth of that.
     let one = Tensor::eye(4, DType::F32, &Device::Cpu).unwrap();
     let x = Tensor::cat(&[&one, &one.neg().unwrap()], 0).unwrap();
     let map = create::randn(&[4, 3], DType::F32, &mut stream(5, "map", 0)).unwrap();
     let offset = create::randn(&[1, 3], DType::F32, &mut stream(6, "offset", 0)).unwrap();
     let target = x.matmul(&map).unwrap().broadcast_add(&offset).unwrap();
-    state.start(&Batch { x, target: Some(target) }, &recipe, &Task::default()).unwrap();
+    state.start(&FitBatch { x, target: Some(target) }, &recipe, &Task::default()).unwrap();
     let weight = |name| state.params.get(name).unwrap().as_detached_tensor();
-    let expected = (weight(Name::Decoder).matmul(&map.t().unwrap()).unwrap() / 1.1).unwrap();
-    let difference = floats(&(weight(Name::Encoder) - expected).unwrap()).unwrap();
+    let expected = (weight(ParamName::Decoder).matmul(&map.t().unwrap()).unwrap() / 1.1).unwrap();
+    let difference = floats(&(weight(ParamName::Encoder) - expected).unwrap()).unwrap();
     assert!(difference.iter().all(|d| d.abs() < 1e-5), "{difference:?}");
     // Inputs that say nothing leave the encoder as it was drawn.
     let constant = Tensor::ones((8, 4), DType::F32, &Device::Cpu).unwrap();
     let target = Tensor::ones((8, 3), DType::F32, &Device::Cpu).unwrap();
-    let before = floats(&weight(Name::Encoder)).unwrap();
-    state.start(&Batch { x: constant, target: Some(target) }, &recipe, &Task::default()).unwrap();
-    assert_eq!(floats(&state.params.get(Name::Encoder).unwrap().as_detached_tensor()).unwrap(), before);
+    let before = floats(&weight(ParamName::Encoder)).unwrap();
+    state.start(&FitBatch { x: constant, target: Some(target) }, &recipe, &Task::default()).unwrap();
+    assert_eq!(floats(&state.params.get(ParamName::Encoder).unwrap().as_detached_tensor()).unwrap(), before);
 }

@@ -6,14 +6,14 @@ use serde_json::json;
 
 use super::{kind, recipe};
 use crate::sae::fit::kinds::DictionaryKind;
-use crate::sae::fit::params::{Name, Params};
-use crate::sae::fit::{Batch, Counting, Dead, Recipe, State};
-use crate::tensor::files::safetensors::Reader;
+use crate::sae::fit::params::{ParamName, Params};
+use crate::sae::fit::{Dead, ErrorNormalisation, FitBatch, FitState, Recipe};
+use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::{DType, floats};
 use crate::training::{Schedule, ScheduleShape};
 
 /// One case of tests/saes/steps.py, whose result is the fixture.
-struct Case {
+struct StepCase {
     name: &'static str,
     kind: Arc<dyn DictionaryKind>,
     betas: [f64; 2],
@@ -27,7 +27,7 @@ const STEPS: &[u8] = include_bytes!("../../../../../tests/fixtures/saes/steps.sa
 
 #[test]
 fn steps_are_those_of_dictionary_learning() {
-    let topk = |name, kind, dead_after| Case {
+    let topk = |name, kind, dead_after| StepCase {
         name,
         kind,
         betas: [0.9, 0.999],
@@ -36,7 +36,7 @@ fn steps_are_those_of_dictionary_learning() {
         median: true,
         dead_after,
     };
-    let penalised = |name, kind, betas, clip| Case {
+    let penalised = |name, kind, betas, clip| StepCase {
         name,
         kind,
         betas,
@@ -61,22 +61,22 @@ fn steps_are_those_of_dictionary_learning() {
         penalised("gated", kind("gated", json!({ "l1": 0.2 })), [0.0, 0.999], None),
         penalised("jumprelu", kind("jumprelu", jumprelu), [0.0, 0.999], Some(1.0)),
     ];
-    let file = Reader::new(STEPS).unwrap();
+    let file = SafetensorsFile::new(STEPS).unwrap();
     for case in cases {
         agrees(&file, case);
     }
 }
 
-fn agrees(file: &Reader<&[u8]>, case: Case) {
-    let Case { name, kind, betas, clip, sparsity_warmup, median, dead_after } = case;
+fn agrees(file: &SafetensorsFile<&[u8]>, case: StepCase) {
+    let StepCase { name, kind, betas, clip, sparsity_warmup, median, dead_after } = case;
     let names = [
-        Name::Encoder,
-        Name::EncoderBias,
-        Name::Decoder,
-        Name::DecoderBias,
-        Name::Threshold,
-        Name::Gate,
-        Name::LogScale,
+        ParamName::Encoder,
+        ParamName::EncoderBias,
+        ParamName::Decoder,
+        ParamName::DecoderBias,
+        ParamName::Threshold,
+        ParamName::Gate,
+        ParamName::LogScale,
     ];
     let tensor = |key: String| file.tensor(&key).ok();
     let start: Vec<_> = names.iter().filter_map(|n| Some((*n, tensor(format!("{name}.before.{}", n))?))).collect();
@@ -90,13 +90,13 @@ fn agrees(file: &Reader<&[u8]>, case: Case) {
         // Half the width, as the library has it; the weight of its auxiliary error.
         dead: Dead::AuxK { k: 3, weight: 1.0 / 32.0 },
         dead_after,
-        ..recipe(kind, Counting::Sum)
+        ..recipe(kind, ErrorNormalisation::Sum)
     };
-    let mut state = State::new(Params::new(start).unwrap(), 16);
+    let mut state = FitState::new(Params::new(start).unwrap(), 16);
     let x = tensor(format!("{name}.x")).unwrap();
     let losses = tensor(format!("{name}.losses")).unwrap();
     for (step, expected) in floats(&losses).unwrap().into_iter().enumerate() {
-        let batch = Batch { x: x.get(step).unwrap(), target: None };
+        let batch = FitBatch { x: x.get(step).unwrap(), target: None };
         if step == 0 && median {
             state.start(&batch, &recipe, &crate::base::Task::default()).unwrap();
         }
@@ -119,10 +119,10 @@ fn agrees(file: &Reader<&[u8]>, case: Case) {
 
 #[test]
 fn dead_features_begin_anew_where_rows_are_badly_reconstructed() {
-    let file = Reader::new(STEPS).unwrap();
+    let file = SafetensorsFile::new(STEPS).unwrap();
     let tensor = |key: &str| file.tensor(&format!("resample.{key}")).unwrap();
     let ints = |key: &str| tensor(key).to_dtype(DType::U32).unwrap().to_vec1::<u32>().unwrap();
-    let names = [Name::Encoder, Name::EncoderBias, Name::Decoder, Name::DecoderBias];
+    let names = [ParamName::Encoder, ParamName::EncoderBias, ParamName::Decoder, ParamName::DecoderBias];
     let start: Vec<_> = names.iter().map(|n| (*n, tensor(&format!("before.{}", n)))).collect();
     let recipe = Recipe {
         steps: 8,
@@ -132,13 +132,13 @@ fn dead_features_begin_anew_where_rows_are_badly_reconstructed() {
         sparsity_warmup: 4,
         dead: Dead::Leave,
         dead_after: 72,
-        ..recipe(kind("relu", json!({ "l1": 0.2 })), Counting::Sum)
+        ..recipe(kind("relu", json!({ "l1": 0.2 })), ErrorNormalisation::Sum)
     };
-    let mut state = State::new(Params::new(start).unwrap(), 16);
+    let mut state = FitState::new(Params::new(start).unwrap(), 16);
     let x = tensor("x");
     let losses = floats(&tensor("losses")).unwrap();
     for (step, expected) in losses.into_iter().enumerate() {
-        let batch = Batch { x: x.get(step).unwrap(), target: None };
+        let batch = FitBatch { x: x.get(step).unwrap(), target: None };
         let found = state.advance(&batch, &recipe).unwrap();
         assert!((found.loss - expected).abs() < 2e-5 * expected, "step {step}: {} {expected}", found.loss);
         // dictionary_learning resamples every fourth step, the first of them with nothing dead.

@@ -1,10 +1,11 @@
 //! Tests of the measures: identities, and batches cut anywhere.
 
+use kit::assert_near;
 use proptest::prelude::*;
 
 use super::*;
 use crate::base::{Task, random::stream};
-use crate::sae::metrics::{MeasureOptions, Meter, Seen};
+use crate::sae::metrics::{CodedBatch, MeasureOptions, Meter};
 use crate::tensor::{DType, Device, Tensor, create};
 
 fn drawn(rows: usize, width: usize, seed: u64) -> Tensor {
@@ -15,12 +16,8 @@ fn drawn(rows: usize, width: usize, seed: u64) -> Tensor {
 fn measured(x: &Tensor, codes: &Tensor, x_hat: &Tensor) -> Result<Measures> {
     let positions: Vec<u32> = (0..x.dim(0)? as u32).map(|row| row % 3).collect();
     let mut meter = Meter::new(x.dim(1)?, codes.dim(1)?, MeasureOptions::default())?;
-    meter.add(Seen { x, codes, x_hat, positions: Some(&positions) }, &Task::default())?;
+    meter.add(CodedBatch { x, codes, x_hat, positions: Some(&positions) }, &Task::default())?;
     meter.finish()
-}
-
-fn near(found: Option<f64>, expected: f64) {
-    assert!(found.is_some_and(|found| (found - expected).abs() < 1e-5), "{found:?} is not {expected}");
 }
 
 #[test]
@@ -28,9 +25,9 @@ fn the_identity_is_perfect_and_the_mean_explains_nothing() {
     let x = drawn(50, 4, 1);
     let same = measured(&x, &x, &x).unwrap();
     assert_eq!((same.mse, same.fve, same.fve_raw, same.slope), (0.0, Some(1.0), Some(1.0), Some(1.0)));
-    near(Some(same.cosine), 1.0);
-    near(same.norm_ratio, 1.0);
-    near(same.relative_bias, 1.0);
+    assert_near(Some(same.cosine), 1.0, 1e-5);
+    assert_near(same.norm_ratio, 1.0, 1e-5);
+    assert_near(same.relative_bias, 1.0, 1e-5);
     assert!(same.dimensions.iter().all(|along| *along == Dimension { mse: 0.0, fve: Some(1.0) }));
     assert!(same.positions.iter().all(|at| at.fve == Some(1.0)));
     assert_eq!(same.by_dimension().rows[3], [Cell::Int(3), Cell::Float(0.0), Cell::Float(1.0)]);
@@ -41,15 +38,15 @@ fn the_identity_is_perfect_and_the_mean_explains_nothing() {
 
     let mean = x.mean_keepdim(0).unwrap().broadcast_as(x.shape()).unwrap().contiguous().unwrap();
     let flat = measured(&x, &x.zeros_like().unwrap(), &mean).unwrap();
-    near(flat.fve, 0.0);
-    near(flat.slope, 0.0);
-    flat.dimensions.iter().for_each(|along| near(along.fve, 0.0));
-    flat.positions.iter().for_each(|at| near(at.fve, 0.0));
+    assert_near(flat.fve, 0.0, 1e-5);
+    assert_near(flat.slope, 0.0, 1e-5);
+    flat.dimensions.iter().for_each(|along| assert_near(along.fve, 0.0, 1e-5));
+    flat.positions.iter().for_each(|at| assert_near(at.fve, 0.0, 1e-5));
     assert!(flat.fve_raw.unwrap() > 0.98);
     assert_eq!((flat.l0, flat.l1, flat.features.dead_share()), (0.0, 0.0, 1.0));
 
     let nothing = measured(&x, &x, &x.zeros_like().unwrap()).unwrap();
-    near(nothing.fve_raw, 0.0);
+    assert_near(nothing.fve_raw, 0.0, 1e-5);
     assert_eq!((nothing.cosine, nothing.norm_ratio, nothing.relative_bias), (0.0, Some(0.0), None));
 }
 
@@ -64,12 +61,12 @@ fn numbers_are_those_of_their_formulas() {
     assert_eq!((found.mse, found.fve, found.fve_raw), (1.25, Some(0.5), Some(1.0 - 5.0 / 26.0)));
     assert_eq!(found.dimensions[0], Dimension { mse: 0.0, fve: Some(1.0) });
     assert_eq!(found.dimensions[1], Dimension { mse: 2.5, fve: Some(1.0 - 5.0 / 8.0) });
-    near(Some(found.cosine), (1.0 / 2.0_f64.sqrt() + 17.0 / (5.0 * 13.0_f64.sqrt())) / 2.0);
-    near(found.norm_ratio, (2.0_f64.sqrt() + 13.0_f64.sqrt() / 5.0) / 2.0);
+    assert_near(Some(found.cosine), (1.0 / 2.0_f64.sqrt() + 17.0 / (5.0 * 13.0_f64.sqrt())) / 2.0, 1e-5);
+    assert_near(found.norm_ratio, (2.0_f64.sqrt() + 13.0_f64.sqrt() / 5.0) / 2.0, 1e-5);
     assert_eq!((found.l0, found.l1), (1.5, 2.75));
     // (-1)(-1) + (-2)(-0.5) + 1 * 1 + 2 * 0.5 = 4, of 10.
-    near(found.slope, 0.4);
-    near(found.relative_bias, 15.0 / 18.0);
+    assert_near(found.slope, 0.4, 1e-5);
+    assert_near(found.relative_bias, 15.0 / 18.0, 1e-5);
     assert_eq!((found.features.fired.clone(), found.features.dead()), (vec![1, 2, 0], 1));
     assert_eq!(found.table().rows.len(), 12);
 }
@@ -80,8 +77,8 @@ fn half_as_far_from_the_mean_has_half_the_slope() {
     let mean = x.mean_keepdim(0).unwrap();
     let x_hat = x.broadcast_add(&mean).unwrap().affine(0.5, 0.0).unwrap();
     let found = measured(&x, &x, &x_hat).unwrap();
-    near(found.slope, 0.5);
-    near(found.fve, 0.75);
+    assert_near(found.slope, 0.5, 1e-5);
+    assert_near(found.fve, 0.75, 1e-5);
 }
 
 proptest! {
@@ -102,7 +99,7 @@ proptest! {
             let x = part(&x);
             let codes = part(&codes);
             let x_hat = part(&x_hat);
-            let seen = Seen { x: &x, codes: &codes, x_hat: &x_hat, positions: Some(&positions) };
+            let seen = CodedBatch { x: &x, codes: &codes, x_hat: &x_hat, positions: Some(&positions) };
             meter.add(seen, &Task::default()).unwrap();
             start += count;
         }
@@ -129,7 +126,7 @@ fn a_large_mean_costs_no_digits() {
     let spread = [-1.0_f32, 1.0, -1.0, 1.0];
     let x = Tensor::from_vec(spread.map(|s| 1e6 + s).to_vec(), (4, 1), &Device::Cpu).unwrap();
     let x_hat = Tensor::from_vec(spread.map(|s| 1e6 + s / 2.0).to_vec(), (4, 1), &Device::Cpu).unwrap();
-    near(measured(&x, &x, &x_hat).unwrap().fve, 0.75);
+    assert_near(measured(&x, &x, &x_hat).unwrap().fve, 0.75, 1e-5);
 }
 
 #[test]

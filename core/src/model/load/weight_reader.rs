@@ -1,0 +1,163 @@
+//! Reading the weights from a source, one tensor at a time.
+
+use std::collections::BTreeMap;
+
+use kernels::PackedMatrix;
+
+use super::{LoadSettings, Precision, tensor_check};
+use crate::base::{Error, Result, Task, memory};
+use crate::err;
+use crate::model::layout::{Layout, TensorSource, WeightFrom};
+use crate::model::weight::Weight;
+use crate::model::weights::Weights;
+use crate::tensor::{DType, Tensor};
+
+/// Small matrices that route tokens, which int8 leaves alone: an error of theirs is another expert.
+const ROUTING: [&str; 2] = [".router.weight", ".shared_gate.weight"];
+
+/// Number of rows that are compared at once.
+const ROWS: usize = 1024;
+
+/// Reads every weight that the layout's config requires, in the requested dtype and on the requested device. `label` is
+/// the user's name of the model.
+pub fn weights(
+    layout: &Layout,
+    source: &dyn TensorSource,
+    label: &str,
+    loading: &LoadSettings,
+    task: &Task,
+) -> Result<Weights> {
+    let parameters = layout.config.parameters()?;
+    tensor_check::check(layout, &parameters, source)?;
+    let width = loading.options.dtype.of_numbers().size_in_bytes();
+    let size = |shape: &[usize]| shape.iter().product::<usize>() * width;
+    let mut shelf = PendingTensors::new(layout, &parameters, source, loading)?;
+    // Blocks stay where they are, in the map of their file.
+    let mut bytes = 0;
+    for (ours, shape) in &parameters {
+        bytes += if shelf.staying(ours)?.is_some() { 0 } else { size(shape) as u128 };
+    }
+    // Of int8, one tensor is held in f32 at a time.
+    let bytes = if loading.options.dtype == Precision::Q8 { bytes * 34 / 32 / 4 } else { bytes };
+    memory::check_on(&loading.device, bytes, || format!("the weights of {label}"))?;
+    let all: usize = parameters.iter().map(|(_, shape)| size(shape)).sum();
+    let bar = task.begin(&format!("loading {label}"), Some(all as u64));
+    Weights::taken(&layout.config, &mut |ours, shape| {
+        task.check()?;
+        let weight = shelf.take(ours)?;
+        bar.advance(size(shape) as u64);
+        match weight {
+            Weight::Numbers(numbers) => {
+                if ours == "embed" && layout.config.tied {
+                    same_unembedding(layout, source, &numbers, loading, task)?;
+                }
+                shelf.stored(ours, numbers)
+            }
+            packed @ Weight::Packed(_) => Ok(packed),
+        }
+    })
+}
+
+/// Tensors of the file that are still needed for more of ours.
+struct PendingTensors<'a> {
+    layout: &'a Layout,
+    source: &'a dyn TensorSource,
+    loading: &'a LoadSettings,
+    /// The number of our weights still to be sliced from each.
+    awaited: BTreeMap<&'a str, usize>,
+    held: BTreeMap<&'a str, Tensor>,
+}
+
+impl<'a> PendingTensors<'a> {
+    fn new(
+        layout: &'a Layout,
+        parameters: &[(String, Vec<usize>)],
+        source: &'a dyn TensorSource,
+        loading: &'a LoadSettings,
+    ) -> Result<Self> {
+        let mut awaited = BTreeMap::new();
+        for (ours, _) in parameters {
+            *awaited.entry(tensor_check::place(layout, ours)?.name()).or_insert(0) += 1;
+        }
+        Ok(Self { layout, source, loading, awaited, held: BTreeMap::new() })
+    }
+
+    /// Returns the blocks of a quantised matrix that computes as it is: in f32, in CPU memory, and not transposed.
+    fn staying(&self, ours: &str) -> Result<Option<PackedMatrix>> {
+        let computes = self.loading.options.dtype.of_numbers() == DType::F32 && self.loading.device.is_cpu();
+        let from = tensor_check::place(self.layout, ours)?;
+        let Some(packed) = self.source.packed(from.name()).filter(|_| computes) else { return Ok(None) };
+        Ok(match from {
+            WeightFrom::Same(_) => Some(packed),
+            WeightFrom::Rows { start, count, .. } => Some(packed.rows(*start, *count)?),
+            _ => None,
+        })
+    }
+
+    /// Converts a weight that was read to the form in which it computes.
+    fn stored(&self, ours: &str, numbers: Tensor) -> Result<Weight> {
+        let is_map = numbers.rank() == 2 && ours != "pos_embed" && !ROUTING.iter().any(|part| ours.ends_with(part));
+        if self.loading.options.dtype == Precision::Q8 && is_map {
+            if !self.loading.device.is_cpu() {
+                return Err(err!(Argument, "expected the processor for int8, found another device")
+                    .hint("load it with #{ dtype: \"bf16\" } there")
+                    .about("dtype"));
+            }
+            if let Some(packed) = PackedMatrix::int8(&numbers).map_err(|e| Error::from(e).within(ours))? {
+                return Ok(Weight::Packed(packed));
+            }
+        }
+        Ok(Weight::Numbers(numbers.to_device(&self.loading.device)?))
+    }
+
+    fn take(&mut self, ours: &str) -> Result<Weight> {
+        if let Some(packed) = self.staying(ours)? {
+            return Ok(Weight::Packed(packed));
+        }
+        let from = tensor_check::place(self.layout, ours)?;
+        let name = from.name();
+        let whole = match self.held.remove(name) {
+            Some(whole) => whole,
+            None => self.source.tensor_as(name, self.loading.options.dtype.of_numbers())?,
+        };
+        let weight = from.cut(&whole)?;
+        let awaited = self.awaited.entry(name).or_insert(1);
+        *awaited = awaited.saturating_sub(1);
+        if *awaited > 0 {
+            self.held.insert(name, whole);
+        }
+        Ok(Weight::Numbers(weight))
+    }
+}
+
+/// Checks an unembedding that a file has although the config says that it is tied: it must equal the embedding.
+fn same_unembedding(
+    layout: &Layout,
+    source: &dyn TensorSource,
+    embed: &Tensor,
+    loading: &LoadSettings,
+    task: &Task,
+) -> Result<()> {
+    let Some(from) = layout.weights.get("unembed.weight") else { return Ok(()) };
+    let Some(shape) = source.shape(from.name()) else { return Ok(()) };
+    let differs = || {
+        err!(Format, "tensor `{}` is not the embedding, and the config says that it is", from.name())
+            .hint("set `tie_word_embeddings` to false in the config.json if the model was trained that way")
+    };
+    let dtype = loading.options.dtype.of_numbers();
+    let expected = from.whole_shape(embed.dims(), layout.config.d_head, 0)?;
+    if shape != expected {
+        return Err(differs());
+    }
+    let unembed = from.cut(&source.tensor_as(from.name(), dtype)?)?;
+    let rows = embed.dim(0)?;
+    for start in (0..rows).step_by(ROWS) {
+        task.check()?;
+        let count = ROWS.min(rows - start);
+        let equal = embed.narrow(0, start, count)?.eq(&unembed.narrow(0, start, count)?)?;
+        if equal.flatten_all()?.min(0)?.to_scalar::<u8>()? == 0 {
+            return Err(differs());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! Rows quantised to bytes, each with its own step, packed in the order in which tiles read them.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use crate::sparse::wanted::Product;
+use crate::sparse::{AtLeast, squares};
+
+/// Rows of a tile.
+pub const TILE: usize = 6;
+/// Columns of a panel, four registers wide; its bytes stay in the L1 cache for all rows.
+pub const PANEL: usize = 64;
+/// Numbers of a register.
+pub const LANES: usize = 16;
+/// Bytes that an instruction multiplies and adds at a time.
+const TOGETHER: usize = 4;
+/// The largest magnitude of a byte.
+const LARGEST: f32 = 127.0;
+/// The offset that makes bytes of one factor positive, as the instruction requires.
+const LIFT: u8 = 128;
+/// Magnitude up to which rows are quantised to zeros.
+const SMALLEST: f32 = 1e-30;
+/// A number whose addition leaves the nearest integer in the lowest bits.
+const ROUNDS: f32 = 12_582_912.0;
+
+/// A register of words of four bytes each.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C, align(64))]
+pub struct WordRegister(pub [u32; LANES]);
+
+/// A register of numbers.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C, align(64))]
+pub struct FloatRegister(pub [f32; LANES]);
+
+/// The constants of the columns of a panel.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PanelHead {
+    /// Starting values of the sums, which compensate the offset of the other factor.
+    pub starts: [WordRegister; PANEL / LANES],
+    pub steps: [FloatRegister; PANEL / LANES],
+    /// The bias minus the floor of the column; minus infinity if there is no column.
+    pub bias: [FloatRegister; PANEL / LANES],
+}
+
+/// Quantised weights.
+pub struct Panels {
+    /// Words of a panel: those of all columns for each four numbers of a row.
+    pub words: Vec<[WordRegister; PANEL / LANES]>,
+    pub heads: Vec<PanelHead>,
+    /// The largest step, and the largest length of a row.
+    pub step: f32,
+    pub length: f32,
+    /// Words of a row.
+    pub inner: usize,
+    /// Number from which on scores minus their floors are kept.
+    pub lowest: f32,
+}
+
+impl Panels {
+    /// Quantises the weights of a product; None if a number is not finite.
+    pub fn of(arch: Arch, product: &Product, floors: AtLeast) -> Option<Self> {
+        let columns = product.sizes.columns;
+        let numbers = product.sizes.inner;
+        // A score of 0 is kept only if a floor allows it.
+        let lowest = if matches!(floors, AtLeast::Positive) { f32::MIN_POSITIVE } else { 0.0 };
+        let count = columns.div_ceil(PANEL);
+        let inner = numbers.div_ceil(TOGETHER);
+        let mut words = vec![[WordRegister::default(); PANEL / LANES]; count * inner];
+        let panel = |(panel, words): (usize, &mut [[WordRegister; PANEL / LANES]])| {
+            let mut head =
+                PanelHead { bias: [FloatRegister([f32::NEG_INFINITY; LANES]); PANEL / LANES], ..PanelHead::default() };
+            let mut step = 0f32;
+            let mut length = 0f32;
+            let mut bytes = vec![0; inner * TOGETHER];
+            for column in panel * PANEL..columns.min((panel + 1) * PANEL) {
+                let row = &product.weights[column * numbers..(column + 1) * numbers];
+                let rounded = round(arch, row, &mut bytes)?;
+                let register = column % PANEL / LANES;
+                let lane = column % LANES;
+                for (words, bytes) in words.iter_mut().zip(bytes.as_chunks::<TOGETHER>().0) {
+                    words[register].0[lane] = u32::from_le_bytes(*bytes);
+                }
+                head.starts[register].0[lane] = (-i32::from(LIFT) * rounded.sum) as u32;
+                head.steps[register].0[lane] = rounded.step;
+                let bias = product.bias[column] - floors.at(column);
+                if !bias.is_finite() {
+                    return None;
+                }
+                head.bias[register].0[lane] = bias;
+                (step, length) = (step.max(rounded.step), length.max(rounded.length));
+            }
+            Some((head, step, length))
+        };
+        let found: Option<Vec<_>> = words.par_chunks_mut(inner.max(1)).enumerate().map(panel).collect();
+        let mut panels = Self { words, heads: Vec::with_capacity(count), step: 0.0, length: 0.0, inner, lowest };
+        for (head, step, length) in found? {
+            panels.heads.push(head);
+            (panels.step, panels.length) = (panels.step.max(step), panels.length.max(length));
+        }
+        Some(panels)
+    }
+}
+
+/// Quantised rows, padded with zeros to whole tiles.
+#[derive(Default)]
+pub struct Tiles {
+    /// Words of a tile: those of all its rows for each four numbers of a row.
+    pub words: Vec<[u32; TILE]>,
+    pub steps: Vec<f32>,
+    pub lengths: Vec<f32>,
+    bytes: Vec<u8>,
+}
+
+impl Tiles {
+    /// Quantises rows; returns false if a number is not finite.
+    pub fn fill(&mut self, arch: Arch, rows: &[f32], numbers: usize) -> bool {
+        let inner = numbers.div_ceil(TOGETHER);
+        let tiles = (rows.len() / numbers).div_ceil(TILE);
+        self.words.clear();
+        self.words.resize(tiles * inner, [u32::from_ne_bytes([LIFT; TOGETHER]); TILE]);
+        self.bytes.clear();
+        self.bytes.resize(inner * TOGETHER, 0);
+        self.steps.clear();
+        self.lengths.clear();
+        for (index, row) in rows.chunks_exact(numbers).enumerate() {
+            let Some(rounded) = round(arch, row, &mut self.bytes) else { return false };
+            let tile = &mut self.words[index / TILE * inner..(index / TILE + 1) * inner];
+            for (words, bytes) in tile.iter_mut().zip(self.bytes.as_chunks::<TOGETHER>().0) {
+                words[index % TILE] = u32::from_le_bytes(bytes.map(|byte| byte ^ LIFT));
+            }
+            self.steps.push(rounded.step);
+            self.lengths.push(rounded.length);
+        }
+        true
+    }
+
+    pub fn rows(&self) -> usize {
+        self.steps.len()
+    }
+}
+
+/// The properties of a quantised row.
+struct QuantisedRow {
+    step: f32,
+    length: f32,
+    /// The sum of the row's bytes.
+    sum: i32,
+}
+
+/// Writes a row as bytes of a step's size, numbers below 0 as two's complements.
+fn round(arch: Arch, row: &[f32], bytes: &mut [u8]) -> Option<QuantisedRow> {
+    let length = squares(arch, row).sqrt();
+    if !length.is_finite() {
+        return None;
+    }
+    let (largest, sum) = arch.dispatch(Round { row, bytes });
+    let step = if largest > SMALLEST { largest / LARGEST } else { 0.0 };
+    Some(QuantisedRow { step, length, sum })
+}
+
+struct Round<'a> {
+    row: &'a [f32],
+    bytes: &'a mut [u8],
+}
+
+impl WithSimd for Round<'_> {
+    /// The largest number by its size, and the sum of the bytes.
+    type Output = (f32, i32);
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> (f32, i32) {
+        let (whole, rest) = S::as_simd_f32s(self.row);
+        let mut most = simd.splat_f32s(0.0);
+        for x in whole {
+            most = simd.max_f32s(most, simd.abs_f32s(*x));
+        }
+        let largest = rest.iter().fold(simd.reduce_max_f32s(most), |largest, x| largest.max(x.abs()));
+        let factor = if largest > SMALLEST { LARGEST / largest } else { 0.0 };
+        for (byte, x) in self.bytes.iter_mut().zip(self.row) {
+            *byte = (x * factor + ROUNDS).to_bits() as u8;
+        }
+        let sum = self.bytes.iter().map(|byte| i32::from(*byte as i8)).sum();
+        (largest, sum)
+    }
+}

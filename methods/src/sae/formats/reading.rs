@@ -1,0 +1,362 @@
+//! Reading a dictionary: names and shapes are checked against the table before any tensor is read, numbers after.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::SideDescription;
+use super::own::OwnMetadata;
+use super::table::{ActivationRule as Kind, Architecture, Centring, DictionaryPart, TensorLine};
+use crate::base::{Error, Result, Task, memory, names};
+use crate::err;
+use crate::model::layout::TensorSource;
+use crate::sae::{About, Activation, Parts, Scaling};
+use crate::tensor::{DType, Tensor, dtype, floats, ints};
+
+/// The statements of the config and the path of a file about a dictionary.
+#[derive(Debug)]
+pub struct FileStatements {
+    pub row: &'static Architecture,
+    pub d_in: Option<usize>,
+    pub d_sae: Option<usize>,
+    pub d_out: Option<usize>,
+    pub k: Option<usize>,
+    pub centred: bool,
+    pub rescaled: bool,
+    pub scaling: Scaling,
+    pub about: About,
+    /// Metadata of this program, which takes precedence.
+    pub own: Option<OwnMetadata>,
+    /// A tensor that may be there, if it is all ones.
+    pub ones: Option<&'static str>,
+}
+
+impl FileStatements {
+    pub fn new(row: &'static Architecture) -> Self {
+        Self {
+            row,
+            d_in: None,
+            d_sae: None,
+            d_out: None,
+            k: None,
+            centred: row.centred == Centring::Always,
+            rescaled: false,
+            scaling: Scaling::None,
+            about: About { kind: row.kind.to_string(), ..About::default() },
+            own: None,
+            ones: None,
+        }
+    }
+}
+
+/// The widths of a dictionary.
+#[derive(Debug, Clone, Copy)]
+struct FileWidths {
+    d_in: usize,
+    d_sae: usize,
+    d_out: usize,
+}
+
+/// Reads the dictionary that a file has, in a dtype of its own.
+pub fn parts(
+    said: FileStatements,
+    source: &dyn TensorSource,
+    wanted: DType,
+    beside: &SideDescription,
+    task: &Task,
+) -> Result<Parts> {
+    let widths = judged(&said, source, beside)?;
+    let label = beside.place;
+    let numbers = |shape: Vec<usize>| shape.iter().map(|size| *size as u128).product::<u128>();
+    let sizes = source.names().into_iter().filter_map(|name| source.shape(&name)).map(numbers);
+    let bytes = sizes.sum::<u128>().saturating_mul(wanted.size_in_bytes() as u128);
+    memory::check(bytes, || format!("the dictionary {label}"))?;
+    let bar = task.begin(&format!("loading {label}"), u64::try_from(bytes).ok());
+    let mut take = FormatReader { said: &said, source, wanted, task, read: &mut |bytes| bar.advance(bytes) };
+    let parts = take.all(widths)?;
+    parts.check()?;
+    Ok(parts)
+}
+
+/// Checks what a config says and the tensors that a file lists, which are not read.
+pub fn check(said: &FileStatements, source: &dyn TensorSource, beside: &SideDescription) -> Result<()> {
+    judged(said, source, beside).map(|_| ())
+}
+
+/// Returns the widths of a file that fits what is said of it, and whose dictionary is wanted.
+fn judged(said: &FileStatements, source: &dyn TensorSource, beside: &SideDescription) -> Result<FileWidths> {
+    let widths = fit(said, source)?;
+    let about = said.own.as_ref().map_or(&said.about, |own| &own.about);
+    (beside.judge)(about, (widths.d_in, widths.d_out))?;
+    Ok(widths)
+}
+
+/// Checks that every tensor is there, of the right shape, and none too many.
+fn fit(said: &FileStatements, source: &dyn TensorSource) -> Result<FileWidths> {
+    let row = said.row;
+    let present = source.names();
+    let known = |name: &str| row.lines.iter().any(|line| line.name == name) || said.ones == Some(name);
+    let unknown: BTreeSet<&str> = present.iter().map(String::as_str).filter(|name| !known(name)).collect();
+    for line in row.lines.iter().filter(|line| !line.optional) {
+        if source.shape(line.name).is_none() {
+            return Err(missing(row, line.name, &unknown));
+        }
+    }
+    if let Some(stray) = unknown.first() {
+        let all: Vec<&str> = row.lines.iter().map(|line| line.name).collect();
+        return Err(err!(Format, "found a tensor that {} `{}` does not have: `{stray}`", row.format.word(), row.name)
+            .hint(format!(
+                "it has {}; without this tensor the dictionary would compute something else",
+                all.join(", ")
+            )));
+    }
+    let widths = widths(said, source)?;
+    for line in row.lines {
+        let Some(found) = source.shape(line.name) else { continue };
+        let expected = shape(line, widths);
+        if expected.as_ref().is_some_and(|expected| *expected != found) {
+            let expected = expected.unwrap_or_default();
+            return Err(err!(Shape, "tensor `{}`: expected shape {expected:?}, found {found:?}", line.name)
+                .hint(format!("{} features of {} wide activations", widths.d_sae, widths.d_in)));
+        }
+    }
+    Ok(widths)
+}
+
+fn missing(row: &Architecture, name: &str, unknown: &BTreeSet<&str>) -> Error {
+    let what = format!("{} `{}`", row.format.word(), row.name);
+    let hint = match names::nearest(name, unknown.iter().copied()) {
+        Some(near) => format!("the file has `{near}`, which {what} does not have"),
+        None => format!("{what} has it; perhaps the config belongs to another dictionary"),
+    };
+    err!(Format, "expected a tensor `{name}`, found none of that name").hint(hint)
+}
+
+/// Reads the widths of the file's matrices, checked against the config.
+fn widths(said: &FileStatements, source: &dyn TensorSource) -> Result<FileWidths> {
+    let row = said.row;
+    let (d_sae, d_in, encoder) = rows_and_columns(row, DictionaryPart::Encoder, source)?;
+    // A dictionary without a decoder has the output width of its input.
+    let (_, d_out, decoder) = match row.line(DictionaryPart::Decoder) {
+        Some(_) => rows_and_columns(row, DictionaryPart::Decoder, source)?,
+        None => (d_sae, d_in, encoder),
+    };
+    let stated = [("d_in", said.d_in, d_in, encoder), ("d_sae", said.d_sae, d_sae, encoder)];
+    for (key, stated, found, tensor) in stated.into_iter().chain([("d_out", said.d_out, d_out, decoder)]) {
+        if let Some(stated) = stated.filter(|stated| *stated != found) {
+            return Err(err!(Shape, "expected {key} {stated}, as the config says, found {found} in tensor `{tensor}`")
+                .hint("the config and the weights do not match"));
+        }
+    }
+    Ok(FileWidths { d_in, d_sae, d_out })
+}
+
+fn rows_and_columns(
+    row: &Architecture,
+    part: DictionaryPart,
+    source: &dyn TensorSource,
+) -> Result<(usize, usize, &'static str)> {
+    let Some(line) = row.line(part) else { return Err(err!(Bug, "{} has no {part:?}", row.name)) };
+    match (source.shape(line.name).as_deref(), line.turned) {
+        (Some(&[rows, columns]), false) | (Some(&[columns, rows]), true) => Ok((rows, columns, line.name)),
+        (found, _) => {
+            Err(err!(Shape, "expected a matrix in tensor `{}`, found the shape {:?}", line.name, found.unwrap_or(&[])))
+        }
+    }
+}
+
+/// Returns the shape that a tensor of the file has to have; None where it may be of several lengths.
+fn shape(line: &TensorLine, widths: FileWidths) -> Option<Vec<usize>> {
+    let FileWidths { d_in, d_sae, d_out } = widths;
+    let mut shape = match line.part {
+        DictionaryPart::Encoder => vec![d_sae, d_in],
+        DictionaryPart::Decoder => vec![d_sae, d_out],
+        DictionaryPart::Skip => vec![d_out, d_in],
+        DictionaryPart::DecoderBias => vec![d_out],
+        DictionaryPart::EncoderBias
+        | DictionaryPart::Threshold
+        | DictionaryPart::Gate
+        | DictionaryPart::Magnitude
+        | DictionaryPart::LogScale => vec![d_sae],
+        DictionaryPart::OneThreshold | DictionaryPart::K => vec![],
+        DictionaryPart::Groups => return None,
+    };
+    if line.turned {
+        shape.reverse();
+    }
+    Some(shape)
+}
+
+/// The reader of the tensors of a file that fits.
+struct FormatReader<'a> {
+    said: &'a FileStatements,
+    source: &'a dyn TensorSource,
+    wanted: DType,
+    task: &'a Task,
+    /// Told how many bytes were read.
+    read: &'a mut dyn FnMut(u64),
+}
+
+impl FormatReader<'_> {
+    fn all(&mut self, widths: FileWidths) -> Result<Parts> {
+        let said = self.said;
+        if let Some(name) = said.ones.filter(|name| self.source.shape(name).is_some()) {
+            self.all_ones(name)?;
+        }
+        let mut about = said.about.clone();
+        let mut encoder = self.needed(DictionaryPart::Encoder)?;
+        let decoder = match said.row.line(DictionaryPart::Decoder) {
+            Some(_) => self.needed(DictionaryPart::Decoder)?,
+            None => {
+                encoder = unit_rows(&encoder)?;
+                encoder.clone()
+            }
+        };
+        let skip = self.maybe(DictionaryPart::Skip)?;
+        if skip.is_some() && about.kind == "transcoder" {
+            about.kind = "skip_transcoder".into();
+        }
+        about.prefixes = self.prefixes()?;
+        let activation = self.activation(widths, &mut about)?;
+        Ok(Parts {
+            encoder_bias: self.bias(DictionaryPart::EncoderBias)?,
+            decoder_bias: self.bias(DictionaryPart::DecoderBias)?,
+            encoder,
+            decoder,
+            activation,
+            centred: said.centred,
+            rescaled: said.rescaled,
+            skip,
+            scaling: said.scaling,
+            about: said.own.as_ref().map_or(about, |own| own.about.clone()),
+        })
+    }
+
+    fn activation(&mut self, widths: FileWidths, about: &mut About) -> Result<Activation> {
+        let k = self.k()?;
+        let one = self.one_threshold()?;
+        let the_k = || k.ok_or_else(|| err!(Format, "expected `k`, the number of features that are kept, found none"));
+        Ok(match self.said.row.activation {
+            Kind::Relu => Activation::Relu,
+            Kind::AbsTopK => Activation::Linear(Some(the_k()?)),
+            Kind::TopK => {
+                // The library uses the threshold on request; unset it is -1.
+                if let Some(one) = one.filter(|one| *one != -1.0) {
+                    about.more.insert("threshold".into(), Value::from(one));
+                }
+                Activation::TopK(the_k()?)
+            }
+            Kind::Threshold => {
+                if let Some(k) = k {
+                    about.more.insert("k".into(), Value::from(k));
+                }
+                Activation::Threshold(match one {
+                    Some(one) => filled(one, widths.d_sae, self.wanted)?,
+                    None => self.needed(DictionaryPart::Threshold)?,
+                })
+            }
+            Kind::Gated => Activation::Gated {
+                gate: self.needed(DictionaryPart::Gate)?,
+                magnitude: self.needed(DictionaryPart::Magnitude)?,
+                log_scale: self.needed(DictionaryPart::LogScale)?,
+            },
+        })
+    }
+
+    fn k(&self) -> Result<Option<usize>> {
+        let Some(line) = self.line(DictionaryPart::K) else { return Ok(self.said.k) };
+        let found = ints(&self.source.tensor(line.name)?)?.first().copied().unwrap_or_default();
+        let found = usize::try_from(found).map_err(|_| err!(Format, "expected a size in `k`, found {found}"))?;
+        match self.said.k {
+            Some(stated) if stated != found => {
+                Err(err!(Format, "the config says that k is {stated}, and the tensor `k` is {found}")
+                    .hint("the config and the weights do not match"))
+            }
+            _ => Ok(Some(found)),
+        }
+    }
+
+    fn one_threshold(&self) -> Result<Option<f64>> {
+        let Some(line) = self.line(DictionaryPart::OneThreshold) else { return Ok(None) };
+        let tensor = self.source.tensor(line.name)?;
+        finite(line.name, &tensor)?;
+        Ok(floats(&tensor)?.first().copied())
+    }
+
+    /// Reads the ends of the groups.
+    fn prefixes(&self) -> Result<Vec<usize>> {
+        let Some(line) = self.line(DictionaryPart::Groups) else { return Ok(Vec::new()) };
+        let mut end = 0_usize;
+        let sizes = ints(&self.source.tensor(line.name)?)?;
+        let ends = sizes.iter().map(|size| {
+            end = usize::try_from(*size).ok().filter(|size| *size > 0).and_then(|size| end.checked_add(size))?;
+            Some(end)
+        });
+        ends.collect::<Option<_>>().ok_or_else(|| err!(Format, "expected sizes in `{}`, found {sizes:?}", line.name))
+    }
+
+    /// Returns a line whose tensor is there.
+    fn line(&self, part: DictionaryPart) -> Option<&'static TensorLine> {
+        self.said.row.line(part).filter(|line| self.source.shape(line.name).is_some())
+    }
+
+    fn needed(&mut self, part: DictionaryPart) -> Result<Tensor> {
+        self.maybe(part)?.ok_or_else(|| err!(Bug, "{} has no {part:?}", self.said.row.name))
+    }
+
+    fn maybe(&mut self, part: DictionaryPart) -> Result<Option<Tensor>> {
+        let Some(line) = self.line(part) else { return Ok(None) };
+        self.task.check()?;
+        let tensor = self.source.tensor_as(line.name, self.wanted)?;
+        finite(line.name, &tensor)?;
+        (self.read)(tensor.elem_count() as u64 * self.wanted.size_in_bytes() as u64);
+        Ok(Some(if line.turned { tensor.t()?.contiguous()? } else { tensor }))
+    }
+
+    /// Reads a bias; None where zeros were written for one that is not there.
+    fn bias(&mut self, part: DictionaryPart) -> Result<Option<Tensor>> {
+        let Some(bias) = self.maybe(part)? else { return Ok(None) };
+        let name = self.line(part).map(|line| line.name);
+        let absent = self.said.own.as_ref().is_some_and(|own| own.absent.iter().any(|one| Some(one.as_str()) == name));
+        let wanted = part == DictionaryPart::DecoderBias && self.said.centred;
+        let dropped = absent && !wanted && floats(&bias)?.iter().all(|x| *x == 0.0);
+        Ok((!dropped).then_some(bias))
+    }
+
+    fn all_ones(&self, name: &str) -> Result<()> {
+        match floats(&self.source.tensor(name)?)?.iter().find(|x| **x != 1.0) {
+            None => Ok(()),
+            Some(other) => Err(err!(Format, "expected ones in tensor `{name}`, found {other}")
+                .hint("fold it into the decoder's rows, and save the dictionary without it")),
+        }
+    }
+}
+
+/// Makes a vector of one number.
+fn filled(value: f64, length: usize, wanted: DType) -> Result<Tensor> {
+    let one = Tensor::new(value, &crate::tensor::Device::Cpu)?;
+    dtype::convert(&one.broadcast_as(length)?.contiguous()?, wanted)
+}
+
+/// Divides rows by their lengths, as the tied dictionaries of Cunningham et al. have them.
+fn unit_rows(rows: &Tensor) -> Result<Tensor> {
+    let lengths = rows.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-8)?;
+    Ok(rows.broadcast_div(&lengths)?)
+}
+
+/// Refuses NaN and infinities, and says where the first one stands.
+pub fn finite(name: &str, tensor: &Tensor) -> Result<()> {
+    // Zero times anything finite is zero.
+    let sum = dtype::convert(&tensor.affine(0.0, 0.0)?.sum_all()?, DType::F64)?.to_scalar::<f64>()?;
+    if sum == 0.0 {
+        return Ok(());
+    }
+    let numbers = floats(tensor)?;
+    let Some((place, odd)) = numbers.iter().enumerate().find(|(_, x)| !x.is_finite()) else { return Ok(()) };
+    let place = match *tensor.dims() {
+        [_, columns] if columns > 0 => format!("[{}, {}]", place / columns, place % columns),
+        _ => format!("[{place}]"),
+    };
+    Err(err!(Numeric, "expected numbers in tensor `{name}`, found {odd} at {place}")
+        .hint("the dictionary's fit has diverged, or the file is damaged"))
+}

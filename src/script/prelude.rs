@@ -1,0 +1,45 @@
+//! The names that most files of bindings use: the engine's own, the arguments and options of a call, plain results and
+//! how they are shown, and the types of models, texts and tensors.
+//!
+//! A file's own definition, or an import by its name, takes precedence over a name from here.
+
+pub use std::path::Path;
+pub use std::rc::Rc;
+pub use std::sync::Arc;
+
+pub use rhai::plugin::*;
+pub use rhai::{Array, FnPtr, Map, exported_manifest};
+pub use serde_json::{Value, json};
+
+// Results without a model, and their errors.
+pub use crate::base::options::{Plain, Setting};
+pub use crate::base::random::Seed;
+pub use crate::base::{Card, Cell, Error, Grid, HeatText, Result, Table, Task};
+pub use crate::{bail, err};
+
+// How they are drawn.
+pub use crate::report::chart::Chart;
+pub use crate::report::json::number;
+pub use crate::report::symbols::{count, visible};
+pub use crate::report::{Item, Screen};
+
+// A call: its arguments, its options, and what it needs beside these.
+pub use crate::script::engine::calls::Calls;
+pub use crate::script::engine::env::{Env, env};
+pub use crate::script::engine::options::{options, taken};
+pub use crate::script::engine::value::{Any, Fallible, Given, Int, Num, Options, from_json, given};
+
+// A result that scripts hold, and the lists in which a room declares its types and its groups of options.
+pub use crate::script::docs::declared::{Group, fields};
+pub(in crate::script) use crate::script::engine::handle::handle;
+pub use crate::script::engine::handle::{Handle, HandleType, handle_type, large};
+pub use crate::script::engine::show::{mapped, saved};
+
+// What most calls are about.
+pub use crate::data::Text;
+pub use crate::script::circuit::Circuit;
+pub use crate::script::features::Feature;
+pub use crate::script::model::Model;
+pub use crate::script::sae::Sae;
+pub(in crate::script) use crate::script::tensor::values;
+pub use crate::tensor::{Device, Tensor};

@@ -1,0 +1,10 @@
+//! What the tests of all crates share: comparisons of numbers, fixtures, and servers on loopback.
+//!
+//! It depends on no crate of the workspace: a crate under test is compiled a second time, so its types would be others here.
+
+mod compare;
+mod fixtures;
+pub mod http;
+
+pub use compare::{Numbers, assert_close, assert_near, close, far, far_relative, largest, within};
+pub use fixtures::{fixture, json, tensors};
