@@ -16,7 +16,7 @@ lint:
 
 # Documentation: `cargo doc` of the crates, and the site of all pages and the reference in target/site
 docs:
-    cargo doc --locked --no-deps --workspace
+    cargo doc --locked --no-deps
     cargo run --locked -- doc --html target/site
 
 # All experiments, with every figure compared: `just experiments --seeds 0,1,2 --control true`

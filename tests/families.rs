@@ -76,7 +76,7 @@ fn a_text_beside_a_longer_one_is_read_as_if_alone() {
         let logits = |rows| decoder.logits(&Batch::new(rows).unwrap(), Vec::new(), &Task::default()).unwrap();
         let alone = logits(vec![short.clone()]);
         let both = logits(vec![long, short]);
-        let off = far(&alone, &both.narrow(0, 1, 1).unwrap().narrow(1, 0, 7).unwrap());
+        let off = far(&alone, both.narrow(0, 1, 1).unwrap().narrow(1, 0, 7).unwrap());
         assert!(off < 1e-4, "{family}: off by {off}");
     }
 }

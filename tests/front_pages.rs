@@ -54,7 +54,7 @@ fn examples_of_the_front_pages_are_those_of_this_file() {
 }
 
 #[test]
-fn a_head_is_ablated() -> microtome_methods::base::Result<()> {
+fn an_attention_layer_is_ablated() -> microtome_methods::base::Result<()> {
     use microtome_methods::model::predict::predicted;
     use microtome_methods::prelude::*;
 
@@ -71,7 +71,7 @@ fn a_head_is_ablated() -> microtome_methods::base::Result<()> {
     let config = model.decoder.config();
     let ablated = BoundHook::new(config, "attn_out.3", None, None, Box::new(Action::Zero.begin()))?;
     let without = predicted(&model.decoder, &batch, (-1, 5), vec![ablated], &task)?;
-    assert!(without[0].probability < 0.5);
+    assert_ne!(without[0].id, likely[0].id);
     Ok(())
 }
 
@@ -148,7 +148,7 @@ mod dictionaries {
 
     /// Returns the model inside, and a short text of its own.
     fn tiny(files: &Files, task: &Task) -> Result<(Model, Text)> {
-        let options = TextOptions { tokens: Some(2_048), ..Default::default() };
+        let options = TextOptions { tokens: Some(512), ..Default::default() };
         Ok((Model::load(files, "tiny", &LoadSettings::default(), task)?, Text::of_tiny(files, options, task)?))
     }
 

@@ -141,9 +141,9 @@ fn logits_and_64_greedy_tokens_are_those_of_llama_cpp_within_its_distance_from_f
         let theirs = |what: &str| peers[&format!("{what}{text}")].unsqueeze(0).unwrap();
         let f32 = &expected[&format!("logits{text}")];
         let ours = logits(&start);
-        let own = far(&theirs("llama"), f32);
-        let off = far(&theirs("llama"), &ours);
-        let off_plain = far(&theirs("plain"), &ours);
+        let own = far(theirs("llama"), f32);
+        let off = far(theirs("llama"), &ours);
+        let off_plain = far(theirs("plain"), &ours);
         let all = row(&peers[&format!("greedy{text}")]);
         let read = &all[..all.len() - 1];
         let wanted = &all[start.len()..];

@@ -1,5 +1,5 @@
 //! The names that most files of bindings use: the engine's own, the arguments and options of a call, plain results and
-//! how they are shown, and the types of models, texts and tensors.
+//! how they are shown, texts and tensors. It names no room of the language, since the lowest of them read it, too.
 //!
 //! A file's own definition, or an import by its name, takes precedence over a name from here.
 
@@ -37,9 +37,4 @@ pub use crate::script::engine::show::{mapped, saved};
 
 // What most calls are about.
 pub use crate::data::Text;
-pub use crate::script::circuit::Circuit;
-pub use crate::script::features::Feature;
-pub use crate::script::model::Model;
-pub use crate::script::sae::Sae;
-pub(in crate::script) use crate::script::tensor::values;
 pub use crate::tensor::{Device, Tensor};

@@ -319,6 +319,7 @@ const EXCUSED: &[(&str, &str)] = &[
     ("Model.attention", ONE),
     ("Model.attention_map", ONE),
     ("Model.predict", ONE),
+    ("Model.token_texts", ONE),
     ("Model.tokens", ONE),
     ("Model.tuned_lens", DESCENDS),
     ("Model.verify", "it compares a run, which is compared, with a dump"),

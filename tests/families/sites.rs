@@ -132,7 +132,7 @@ fn every_site_is_there_and_the_stream_is_the_sum_of_what_is_written() {
         // f64.
         let most = if family.starts_with("gemma4") { 1e-4 } else { 1e-5 };
         for name in named {
-            let off = far(&run.cache.get(name).unwrap(), &expected[name]);
+            let off = far(run.cache.get(name).unwrap(), &expected[name]);
             assert!(off < most, "{family}: {name} is off by {off}");
         }
         for layer in 0..config.layers {
@@ -144,10 +144,10 @@ fn every_site_is_there_and_the_stream_is_the_sum_of_what_is_written() {
             if let Some(scale) = &decoder.weights().blocks[layer].scale {
                 sum = sum.broadcast_mul(scale).unwrap();
             }
-            let off = far(&sum, &at(&run, SiteKind::ResidPost, layer));
+            let off = far(&sum, at(&run, SiteKind::ResidPost, layer));
             assert!(off < 1e-4, "{family}: layer {layer} is off by {off}");
             if layer > 0 {
-                assert_eq!(far(&at(&run, SiteKind::ResidPre, layer), &at(&run, SiteKind::ResidPost, layer - 1)), 0.0);
+                assert_eq!(far(at(&run, SiteKind::ResidPre, layer), at(&run, SiteKind::ResidPost, layer - 1)), 0.0);
             }
         }
     }

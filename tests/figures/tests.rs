@@ -99,7 +99,7 @@ fn figures_of_runs_are_ranges_over_seeds_and_changed_ones_are_seen() {
     // A record of another script is none of this one.
     let record = out.join("das/seed-0/das/run.json");
     let text = std::fs::read_to_string(&record).unwrap();
-    std::fs::write(&record, text.replacen("let d = 12", "let d = 13", 1)).unwrap();
+    std::fs::write(&record, text.replacen("let d_model = 12", "let d_model = 13", 1)).unwrap();
     let none = Runs::read(&out).unwrap();
     assert!(none.checks("das", &block).unwrap().is_none() && none.stale()[0].contains("was changed"));
 }

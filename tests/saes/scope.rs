@@ -154,7 +154,7 @@ fn dictionaries_are_found_by_their_release_and_by_their_path() {
         let folder = kit::fixture("saes").join(fixture);
         let all = tensors(&folder.join("params.safetensors"));
         let expected = tensors(&folder.join("expected.safetensors"));
-        assert!(far(&by_release.reconstruct(&expected["x"]).unwrap(), &expected["recon"]) < 1e-5);
+        assert!(far(by_release.reconstruct(&expected["x"]).unwrap(), &expected["recon"]) < 1e-5);
         let x = expected["x"].get(0).unwrap();
         let (codes, written) = by_hand(&all, &numbers(&x));
         assert!(far(&codes, numbers(&by_release.encode(&x).unwrap())) < 1e-5, "{path}");
@@ -211,7 +211,7 @@ fn cross_layer_transcoders_write_to_their_own_and_later_layers() {
     for (layer, transcoder) in found.layers().iter().enumerate() {
         let x = expected["x"].get(layer).unwrap();
         let codes = transcoder.fired(&transcoder.pre(&x).unwrap()).unwrap();
-        assert!(far(&codes, &expected["codes"].get(layer).unwrap()) < 1e-5, "layer {layer}");
+        assert!(far(&codes, expected["codes"].get(layer).unwrap()) < 1e-5, "layer {layer}");
         assert_eq!(transcoder.written(), layers - layer);
         let features: Vec<u32> = (0..transcoder.features() as u32).collect();
         let decoder = transcoder.decoder.rows(&features).unwrap();

@@ -324,13 +324,13 @@ mod tests {
             &sae,
             vec![hook(&model, &sae, FeatureChoice::Only(vec![2]), ErrorTreatment::Kept, Action::Zero)],
         );
-        assert!(far(&zeroed, &(&x - one(2)).unwrap()) < 1e-5);
+        assert!(far(&zeroed, (&x - one(2)).unwrap()) < 1e-5);
         let (grown, _) = ran(
             &model,
             &sae,
             vec![hook(&model, &sae, FeatureChoice::Only(vec![5, 2]), ErrorTreatment::Kept, Action::Scale(3.0))],
         );
-        assert!(far(&grown, &(&x + ((one(2) + one(5)).unwrap() * 2.0).unwrap()).unwrap()) < 1e-4);
+        assert!(far(&grown, (&x + ((one(2) + one(5)).unwrap() * 2.0).unwrap()).unwrap()) < 1e-4);
     }
 
     #[test]
@@ -343,9 +343,9 @@ mod tests {
         let mut kept = vec![0.0_f32; sae.d_sae()];
         kept[1] = 1.0;
         let kept = codes.broadcast_mul(&Tensor::new(kept, &Device::Cpu).unwrap()).unwrap();
-        assert!(far(&found, &sae.decode(&kept).unwrap()) < 1e-4);
+        assert!(far(&found, sae.decode(&kept).unwrap()) < 1e-4);
         let nothing = hook(&model, &sae, FeatureChoice::Only(vec![0]), ErrorTreatment::Dropped, Action::Scale(1.0));
-        assert!(far(&ran(&model, &sae, vec![nothing]).0, &sae.reconstruct(&x).unwrap()) < 1e-5);
+        assert!(far(&ran(&model, &sae, vec![nothing]).0, sae.reconstruct(&x).unwrap()) < 1e-5);
     }
 
     #[test]
@@ -359,7 +359,7 @@ mod tests {
         let source = Action::Patch(PatchSource::Cache(cache.clone()));
         // All activations of another run, and none of this one's error, give its reconstruction.
         let (found, _) = ran(&model, &sae, vec![hook(&model, &sae, all.clone(), ErrorTreatment::Dropped, source)]);
-        assert!(far(&found, &sae.reconstruct(&cache.get(SITE).unwrap()).unwrap()) < 1e-4);
+        assert!(far(&found, sae.reconstruct(&cache.get(SITE).unwrap()).unwrap()) < 1e-4);
         let mean = Action::Mean { cache: cache.clone(), by_position: false };
         let (found, _) = ran(&model, &sae, vec![hook(&model, &sae, all, ErrorTreatment::Dropped, mean)]);
         let mean = sae.encode(&cache.get(SITE).unwrap()).unwrap().mean((0, 1)).unwrap();

@@ -7,6 +7,8 @@ use crate::circuit::attribution_graph::{
     AttributionGraph as Core, AttributionGraphOptions, PruneOptions, attribution_graph, predict,
 };
 use crate::features::FeatureCard;
+use crate::script::circuit::Circuit;
+use crate::script::model::Model;
 use crate::script::model::input::one_text;
 use crate::script::prelude::*;
 use crate::script::sae::Transcoders;

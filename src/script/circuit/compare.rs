@@ -2,6 +2,7 @@
 
 use super::runs::{maybe, maybe_json};
 use crate::circuit::faithfulness::{self as core, SharedParts};
+use crate::script::circuit::Circuit;
 use crate::script::prelude::*;
 
 /// The common part of two circuits, and their differences.

@@ -2,7 +2,9 @@
 
 use crate::circuit;
 use crate::circuit::compiled as core;
+use crate::script::circuit::Circuit;
 use crate::script::data::pairs::map;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// A compiled model.

@@ -6,6 +6,8 @@ use crate::circuit::ablations::NodeAblations;
 use crate::circuit::faithfulness::{self as core, CurveOptions};
 use crate::intervene::metric::Measure;
 use crate::report::chart::{Axis, Series};
+use crate::script::circuit::Circuit;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// Faithfulness over the size of a circuit.

@@ -1,6 +1,8 @@
 //! Descriptions of the nodes of a circuit.
 
 use crate::features::describe::DescribeOptions;
+use crate::script::circuit::Circuit;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 #[export_module(manifest)]

@@ -2,7 +2,9 @@
 
 use crate::circuit;
 use crate::circuit::edges::masks::{self, EdgePruningOptions};
+use crate::script::circuit::Circuit;
 use crate::script::data::pairs::read_pairs;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 #[export_module(manifest)]

@@ -5,8 +5,10 @@ use crate::circuit::edges::acdc::{AcdcOptions, acdc as searched};
 use crate::circuit::edges::{EdgeOptions, edges as scored};
 use crate::circuit::graph::Graph;
 use crate::circuit::subgraph::{self, SubgraphOptions};
+use crate::script::circuit::Circuit;
 use crate::script::data::pairs::read_pairs;
 use crate::script::intervene::metric::Metric;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 crate::options! {

@@ -11,7 +11,9 @@ use crate::report::html::{escape, figure};
 use crate::report::number::digits;
 use crate::report::picture::Picture;
 use crate::report::terminal::screen::wrapped;
+use crate::script::circuit::Circuit;
 use crate::script::engine::value::handle as handle_of;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// The sufficiency of a selection's features, and of those of graphs beside it.

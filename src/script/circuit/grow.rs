@@ -2,6 +2,9 @@
 
 use super::{cores, dictionaries};
 use crate::circuit::tree;
+use crate::script::circuit::Circuit;
+use crate::script::features::Feature;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 #[export_module(manifest)]

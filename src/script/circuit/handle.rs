@@ -7,7 +7,9 @@ use crate::circuit::{self, Edge, Graph, Node, Part};
 use crate::features;
 use crate::report::picture::Picture;
 use crate::script::engine::show::saved as written;
+use crate::script::features::Feature;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 
 /// A circuit, with what scripts know of its dictionaries.
 #[derive(Clone)]

@@ -2,7 +2,9 @@
 
 use crate::circuit::judge::{self, JudgeOptions, Judgement as Core, labelled_language};
 use crate::report::number::digits;
+use crate::script::circuit::Circuit;
 use crate::script::engine::value::handle as handle_of;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// The evaluation of a tree: how well it explains its target.

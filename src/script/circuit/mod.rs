@@ -45,6 +45,7 @@ use crate::circuit::supernodes::RandomGroupOptions;
 use crate::circuit::tree::TreeOptions;
 use crate::sae;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 use edges::{AcdcCall, EdgeCall};
 use enough::EnoughCall;
 use judge::JudgeCall;

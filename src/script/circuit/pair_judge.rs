@@ -4,6 +4,8 @@ use super::runs::{both, maybe, maybe_json, with_runs};
 use crate::circuit::ablations::NodeAblations;
 use crate::circuit::faithfulness::{self as core, PairJudgeOptions};
 use crate::intervene::metric::Measure;
+use crate::script::circuit::Circuit;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// The evaluation of a circuit: how well it explains a task.

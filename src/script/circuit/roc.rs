@@ -2,6 +2,8 @@
 
 use crate::circuit::faithfulness as core;
 use crate::report::chart::Series;
+use crate::script::circuit::Circuit;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// The ROC curve of scores that tell a known circuit from the rest.

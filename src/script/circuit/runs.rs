@@ -6,8 +6,10 @@ use crate::circuit::edges::{EdgeAblation, EdgeRuns};
 use crate::circuit::graph::Units;
 use crate::circuit::sparse_features::{FeatureAblations, NodeAblation};
 use crate::intervene::metric::Measure;
+use crate::script::circuit::Circuit;
 use crate::script::data::pairs::read_pairs;
 use crate::script::intervene::Metric;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 crate::options! {

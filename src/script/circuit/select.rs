@@ -5,7 +5,11 @@ use crate::circuit::attribution::select as selected;
 use crate::circuit::selection::{ScoredFeature, Selection as Core};
 use crate::report::html::escape;
 use crate::report::terminal::screen::wrapped;
+use crate::script::circuit::Circuit;
+use crate::script::features::Feature;
+use crate::script::model::Model;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 
 /// The number of features shown.
 const SHOWN: usize = 20;

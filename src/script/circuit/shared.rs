@@ -1,6 +1,8 @@
 //! Stability of trees: the features that two of them share.
 
 use crate::circuit::{self, shared};
+use crate::script::circuit::Circuit;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 #[export_module(manifest)]

@@ -4,6 +4,8 @@
 use super::{cores, dictionaries};
 use crate::circuit;
 use crate::circuit::minimal::{self, MinimalOptions, ShareOptions};
+use crate::script::circuit::Circuit;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 #[export_module(manifest)]

@@ -2,8 +2,10 @@
 
 use super::{cores, dictionaries};
 use crate::circuit::sparse_features::{PairCircuitOptions, TextCircuitOptions, of_pairs, of_text};
+use crate::script::circuit::Circuit;
 use crate::script::data::pairs::read_pairs;
 use crate::script::intervene::Metric;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 crate::options! {

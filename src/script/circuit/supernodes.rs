@@ -6,6 +6,8 @@ use crate::circuit::attribution_graph::intervene::{Freeze, InterveneOptions};
 use crate::circuit::graph::{Graph, Supernode};
 use crate::circuit::supernodes::{RandomGroupOptions, ablate, intervene};
 use crate::intervene::metric::Measure;
+use crate::script::circuit::Circuit;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 crate::options! {

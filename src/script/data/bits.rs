@@ -2,6 +2,7 @@
 
 use super::text::text_of;
 use crate::data::bits::{BitsOptions, bits};
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 #[export_module(manifest)]

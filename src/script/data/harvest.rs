@@ -2,6 +2,7 @@
 
 use super::store::Store;
 use crate::data::store::StoreOptions;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 #[export_module(manifest)]

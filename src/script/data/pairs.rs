@@ -5,6 +5,7 @@ use crate::data::pairs::tokens::{PairTokenOptions, TokenPair, answer_ids, token_
 use crate::data::pairs::{Pair, PairOptions, pairs};
 use crate::model::tokens::token_id;
 use crate::script::engine::value::described;
+use crate::script::model::Model;
 use crate::script::model::input::one_text;
 use crate::script::prelude::*;
 

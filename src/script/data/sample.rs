@@ -2,6 +2,7 @@
 
 use super::text::text_of;
 use crate::data::sample::{self, DrawOptions, SampledText};
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// Sampled text.

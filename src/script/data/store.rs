@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::data::store::{self, ModelMark};
 use crate::script::engine::value::handle;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// Activations on disk, and the folder as the script named it.

@@ -2,6 +2,7 @@
 
 use crate::data::text::TextOptions;
 use crate::model::tokens::Tokens;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 use crate::tensor::{DType, dtype};
 

@@ -3,6 +3,7 @@
 use crate::data::text::TextTokenizerOptions;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::tokens::Tokens;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// The number of example tokens on a card.

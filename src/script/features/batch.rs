@@ -6,7 +6,9 @@ use crate::features::batch::{self, BatchOptions};
 use crate::features::feature::tokenizer;
 use crate::features::text_codes::FeatureTextOptions;
 use crate::script::engine::options::options as reader;
+use crate::script::model::Model;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 
 crate::options! {
     /// Options of writing batch files: their folder, and the features that are written.

@@ -5,6 +5,8 @@ use crate::features::contexts::{heat, on as codes_on};
 use crate::features::feature::place;
 use crate::features::{FeatureCard, card};
 use crate::report::symbols::elided;
+use crate::script::features::Feature;
+use crate::script::model::Model;
 use crate::script::model::input::one_text;
 use crate::script::prelude::*;
 use crate::script::sae::ModelAndText;

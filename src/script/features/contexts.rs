@@ -2,7 +2,10 @@
 
 use crate::features::{FeatureCard, Overview};
 use crate::sae;
+use crate::script::features::Feature;
+use crate::script::model::Model;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 
 /// The number of features shown at once.
 const SHOWN: usize = 12;

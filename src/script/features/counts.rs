@@ -4,6 +4,8 @@ use crate::features::histogram::{
     Count, CountOptions, FeatureHistogramOptions, PositionClasses, counted, sizes, table,
 };
 use crate::report::chart::{Axis, Bars, Counts};
+use crate::script::features::Feature;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 fn classes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, by: &str) -> Result<Vec<(String, Count)>> {

@@ -3,6 +3,7 @@
 use super::several::features;
 use crate::features::describe::{self, DescribeOptions};
 use crate::features::labels::{self, LabelOptions};
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 #[export_module(manifest)]

@@ -3,7 +3,10 @@
 use crate::features::contexts::name;
 use crate::features::logits::{self, LogitsOptions};
 use crate::features::neighbours::{self, NearOptions};
+use crate::script::features::Feature;
+use crate::script::model::Model;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 
 #[export_module(manifest)]
 pub mod functions {

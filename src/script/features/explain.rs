@@ -7,6 +7,7 @@ use crate::features::FeatureList;
 use crate::features::explain::{self, Answerer, ExplainOptions, Method, ModelAnswerer, ScoreOptions};
 use crate::script::engine::value::handle;
 use crate::script::model::Endpoint;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// The explanation of a feature, as scripts hold it.

@@ -3,6 +3,7 @@
 use crate::features::{self, FeatureCard, card};
 use crate::script::prelude::*;
 use crate::script::sae::ModelAndText;
+use crate::script::sae::Sae;
 use crate::script::tensor::arrays::{nested, range};
 use crate::tensor::axes::from_end;
 

@@ -3,7 +3,10 @@
 use crate::features::for_label::{ForLabelOptions, Separators};
 use crate::report::html::escape;
 use crate::report::terminal::screen::wrapped;
+use crate::script::features::Feature;
+use crate::script::model::Model;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 
 /// Features ranked by how well their codes separate a label.
 #[derive(Clone)]

@@ -6,7 +6,10 @@ use crate::report::html::escape;
 use crate::report::number::digits;
 use crate::report::terminal::screen::wrapped;
 use crate::script::engine::value::plain;
+use crate::script::features::Feature;
+use crate::script::model::Model;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 
 /// The notes of a ranking show at most this many tokens.
 const SHOWN: usize = 10;

@@ -1,6 +1,7 @@
 //! Features as an argument: one, or an array of them.
 
 use crate::features::FeatureList;
+use crate::script::features::Feature;
 use crate::script::prelude::*;
 
 /// Reads a feature, or an array of them, of one dictionary or of several.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::base::options::Foreign;
 use crate::sae::Sae;
 use crate::script::engine::value::handle;
+use crate::script::features::Feature;
 use crate::script::prelude::*;
 
 /// The features that are asked for.

@@ -6,7 +6,9 @@ use crate::model::cache::Cache as Recorded;
 use crate::model::hooks::{Action, HookOptions, MeanOptions, PatchSource, Projection};
 use crate::sae::{Sae, site_of};
 use crate::script::engine::options::OptionReader;
+use crate::script::features::Feature;
 use crate::script::prelude::*;
+use crate::script::tensor::values;
 
 /// The groups of options that doc comments here name.
 pub const OPTIONS: &[Group] = &[

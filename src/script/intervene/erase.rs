@@ -4,9 +4,12 @@ use crate::base::error::both;
 use crate::intervene::erase::{self as core, EraseOptions, EraserKind, ErasureOptions, FittedWith, LabelledSite};
 use crate::probes::{ClassLabels, ClassName};
 use crate::script::engine::value::handle as handle_of;
+use crate::script::model::Model;
 use crate::script::model::{Hook, What};
 use crate::script::prelude::*;
 use crate::script::probes::class_names;
+use crate::script::sae::Sae;
+use crate::script::tensor::values;
 
 /// An eraser as scripts hold it.
 #[derive(Clone)]

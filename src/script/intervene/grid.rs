@@ -4,6 +4,7 @@ use super::erase::DictionarySetting;
 use super::metric::Metric;
 use crate::intervene::grid::{GridOptions, grid as core};
 use crate::script::data::pairs::read_pairs;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 crate::options! {

@@ -5,6 +5,8 @@ use super::steer::rows;
 use crate::features::FeatureList;
 use crate::intervene::interactions::{self as core, FeatureUnit, InteractionOptions, SetMeasure};
 use crate::intervene::metric::Measure;
+use crate::script::features::Feature;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// Interactions of features.

@@ -5,6 +5,7 @@ use crate::intervene::metric::{self as core, Measure, Normaliser};
 use crate::script::data::pairs::read_pairs;
 use crate::script::engine::value::{described, handle};
 use crate::script::model::Hook;
+use crate::script::model::Model;
 use crate::script::model::input::InputOptions;
 use crate::script::prelude::*;
 use crate::tensor::floats;

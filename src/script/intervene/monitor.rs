@@ -3,6 +3,8 @@
 use crate::intervene::monitor::{self as core, Alarm, MonitorRunOptions, Sensor};
 use crate::model::batch::Batch;
 use crate::probes::ClassLabels;
+use crate::script::features::Feature;
+use crate::script::model::Model;
 use crate::script::model::input::texts;
 use crate::script::prelude::*;
 use crate::script::probes::{Probe, class_names};

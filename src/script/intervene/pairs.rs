@@ -2,6 +2,7 @@
 
 use crate::model::tokens::TokenName;
 use crate::script::engine::value::plain;
+use crate::script::model::Model;
 use crate::script::model::input::one_text;
 use crate::script::prelude::*;
 

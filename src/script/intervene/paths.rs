@@ -3,6 +3,7 @@
 use super::metric::Metric;
 use crate::intervene::paths::{PathOptions, paths as core};
 use crate::script::data::pairs::read_pairs;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 crate::options! {

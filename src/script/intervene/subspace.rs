@@ -2,6 +2,7 @@
 
 use super::pairs::{maps, text, token};
 use crate::intervene::subspace::{self as core, DasOptions, Interchange};
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// A subspace that was found.

@@ -8,6 +8,7 @@ use crate::model::cache::Cache as Core;
 use crate::model::grads::MetricGradients;
 use crate::model::run::Ask;
 use crate::model::site::{NAME_ONE, Place, one_site};
+use crate::script::model::Model;
 use crate::script::prelude::*;
 use crate::tensor::files::{FileContent, NamedTensors, save as write_file};
 

@@ -4,6 +4,7 @@ use super::{GenerateOptions, Input, InputOptions};
 use crate::base::task::Silent;
 use crate::model::generate::Continuations;
 use crate::script::engine::console::Console;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// Continues texts; with texts if `in_words`.

@@ -3,6 +3,7 @@
 use super::look::places;
 use super::{Cache, InputOptions, LogitsOptions};
 use crate::script::engine::value::described;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// Returns the metric's result as a tensor that knows how it was computed.

@@ -8,6 +8,7 @@ use crate::model::tokenizer::Tokenizer;
 pub use crate::model::tokens::token_id;
 use crate::model::tokens::{Tokens, TokensOptions};
 use crate::script::engine::value::handle;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 use crate::tensor::{DType, dtype};
 

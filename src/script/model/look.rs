@@ -3,6 +3,7 @@
 use crate::model::config::Config;
 use crate::model::formats::lens;
 use crate::model::site::{self, Place, Site, SiteKind};
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// Lists the places that one name or several stand for.

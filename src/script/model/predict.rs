@@ -2,6 +2,7 @@
 
 use super::InputOptions;
 use crate::model::predict::{PredictOptions, USUAL_COUNT, predicted as predict, table};
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 fn predicted(ctx: &NativeCallContext, m: &Model, x: &Dynamic, k: &Dynamic, map: Options) -> Fallible<Table> {

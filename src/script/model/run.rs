@@ -5,6 +5,7 @@ use super::{Input, InputOptions, LogitsOptions, LossOptions, RunOptions};
 use crate::model::batch::Batch;
 use crate::model::padding::{blanked, stacked};
 use crate::model::run::{Ask, Run as Core, mean_of_losses};
+use crate::script::model::Model;
 use crate::script::prelude::*;
 use crate::tensor::reduce::{Reduction, reduce};
 use crate::tensor::shape;

@@ -4,6 +4,7 @@ use super::input::{one_in_tokens, one_text};
 use crate::model::tokens::{Tokens, TokensOptions};
 use crate::report::symbols::elided;
 use crate::script::engine::value;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 impl Handle for Tokens {

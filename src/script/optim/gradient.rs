@@ -3,6 +3,7 @@
 use super::parameters::Parameters;
 use crate::base::error::both;
 use crate::script::prelude::*;
+use crate::script::tensor::values;
 use crate::tensor::derivative::{self, TensorFunction, ValueAndGradients};
 
 /// Computes `work` of a function of the script and its parameters.

@@ -7,6 +7,7 @@ use crate::probes::probe;
 use crate::probes::selectivity::{self, SelectivityOptions};
 use crate::probes::split::{RowSplit, SplitOptions};
 use crate::script::prelude::*;
+use crate::script::tensor::values;
 
 /// Selects elements of an argument that has one for each row: a tensor or an array.
 fn rows_of(value: &Dynamic, rows: &[usize]) -> Result<Dynamic> {

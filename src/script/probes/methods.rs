@@ -4,6 +4,7 @@ use super::{Probe, class_names, class_value};
 use crate::probes::judge::JudgeProbeOptions;
 use crate::probes::measures::JudgedRows;
 use crate::script::prelude::*;
+use crate::script::tensor::values;
 
 /// Runs work of a probe on rows: on a thread of its own where they are many, so that Ctrl-C is heard.
 fn on_rows<T: Send + 'static>(

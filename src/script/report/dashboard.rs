@@ -4,10 +4,13 @@ use crate::circuit;
 use crate::features::dashboard::{Dashboard, DashboardOptions};
 use crate::report::dashboard::{check_folder, write};
 use crate::sae;
+use crate::script::circuit::Circuit;
 use crate::script::engine::options::options as reader;
 use crate::script::engine::value::handle;
 use crate::script::features::Wanted;
+use crate::script::model::Model;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 
 crate::options! {
     /// Values of scripts that a dashboard takes.

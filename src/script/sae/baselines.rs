@@ -7,6 +7,8 @@ use crate::sae::baselines::{
     self, ComponentOptions, CovarianceMoments, Ica, IcaOptions, KeptCodesOptions, NeuronsOptions, Nmf, RandomOptions,
 };
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
+use crate::script::tensor::values;
 
 /// Returns a baseline's own random stream: with the seed of a tensor it must not draw that tensor's numbers again as
 /// directions.

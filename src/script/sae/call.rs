@@ -12,6 +12,8 @@ use crate::script::data::Store;
 use crate::script::engine::options::OptionReader;
 use crate::script::engine::value::plain;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
+use crate::script::tensor::values;
 use crate::training::CheckpointOptions;
 
 /// A call of a function that fits.

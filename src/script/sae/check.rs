@@ -1,7 +1,9 @@
 //! Checks of whether a dictionary fits a model, in one line.
 
 use crate::sae::check::{Checked, check_on};
+use crate::script::model::Model;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 
 impl Handle for Checked {
     const NAME: &'static str = "Checked";

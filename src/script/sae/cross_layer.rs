@@ -7,6 +7,7 @@ use crate::data::harvest::TextReading;
 use crate::sae::fit::{CrossLayerOptions, FitResult, Source, Target, TargetName};
 use crate::sae::metrics::{self, MeasureOptions};
 use crate::script::data::Store;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// Returns the only cross-layer transcoder.

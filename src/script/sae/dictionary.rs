@@ -6,7 +6,9 @@ use crate::sae::check::{CheckOptions, check_on};
 use crate::sae::fit::FitHistory;
 use crate::sae::from_tensors::{GivenOptions, of_tensors};
 use crate::sae::load::{LoadOptions, SaveOptions};
+use crate::script::model::Model;
 use crate::script::prelude::*;
+use crate::script::tensor::values;
 use crate::tensor::dtype;
 
 /// A dictionary, with the history of its fit where it was fitted in this run.

@@ -2,7 +2,9 @@
 
 use super::rows::keeping;
 use crate::sae::diffing;
+use crate::script::model::Model;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 
 #[export_module(manifest)]
 pub mod functions {

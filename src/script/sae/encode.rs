@@ -2,6 +2,7 @@
 
 use crate::sae::SparseCodes;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 
 /// Returns three tensors, with one element for each code.
 fn columns(found: &SparseCodes) -> Result<Map> {

@@ -1,7 +1,9 @@
 //! Fine-tuning dictionaries end to end, with the model's own loss.
 
 use crate::sae::finetune::{FineTuneOptions, fine_tune_on};
+use crate::script::model::Model;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 
 #[export_module(manifest)]
 pub mod methods {

@@ -7,7 +7,9 @@ use crate::data::harvest::TextReading;
 use crate::model::site::one_site;
 use crate::sae::fit::{Source, Target, TargetName};
 use crate::script::data::Store;
+use crate::script::model::Model;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 
 /// Fits a dictionary to each site, with the model and text on which its features are looked at.
 fn of_sites(mut call: FitCall, m: &Model, sites: &[&str], text: &Text) -> Result<Vec<Sae>> {

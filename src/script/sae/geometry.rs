@@ -5,6 +5,8 @@ use super::measure::directions;
 use crate::sae::map::{self, MapOptions};
 use crate::sae::metrics::{self, GeometryOptions, SuppressionOptions};
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
+use crate::script::tensor::values;
 
 /// Returns two tables by their names.
 fn tables(summary: Table, table: Table) -> Map {

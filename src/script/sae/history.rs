@@ -3,6 +3,7 @@
 use crate::base::results::MISSING;
 use crate::report::chart::{Axis, Series};
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 
 #[export_module(manifest)]
 pub mod methods {

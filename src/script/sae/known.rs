@@ -7,6 +7,7 @@ use crate::data::text::TextOptions;
 use crate::features::survey::KeptPositions;
 use crate::features::{FeatureCard, Survey, card};
 use crate::sae;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// The number of tokens of the text that are read for the cards of features.

@@ -8,8 +8,11 @@ use crate::sae::metrics::{self, EffectByClassOptions, EffectOptions, MeasureOnOp
 use crate::sae::splice::{Splice, SpliceOptions};
 use crate::sae::writes_of;
 use crate::script::data::Store;
+use crate::script::model::Model;
 use crate::script::model::{Hook, What};
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
+use crate::script::tensor::values;
 
 /// Reads the directions of a dictionary, or of a tensor `[features, d]`.
 pub(super) fn directions(name: &str, value: &Dynamic) -> Result<Tensor> {

@@ -5,7 +5,10 @@ use crate::data::harvest::TextReading;
 use crate::report::pareto;
 use crate::sae;
 use crate::sae::metrics::{Pareto, ParetoOptions, pareto_in_model, pareto_on};
+use crate::script::model::Model;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
+use crate::script::tensor::values;
 
 impl Handle for Pareto {
     const NAME: &'static str = "Pareto";

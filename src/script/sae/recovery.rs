@@ -2,6 +2,8 @@
 
 use crate::sae::metrics;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
+use crate::script::tensor::values;
 
 /// Reads a tensor of the map that `data::toy` returns.
 fn part(toy: &Map, name: &str) -> Result<Tensor> {

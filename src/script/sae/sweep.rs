@@ -6,6 +6,7 @@ use super::transcode::models;
 use crate::data::harvest::TextReading;
 use crate::sae::fit::{SETTINGS, Source};
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 
 /// Returns the settings of a fit, with the options of its kind among the others.
 fn settings(sae: &Sae) -> Dynamic {

@@ -6,7 +6,9 @@ use crate::data::harvest::TextReading;
 use crate::sae::SitePair;
 use crate::sae::fit::{Source, Target, TargetName, TranscoderOptions};
 use crate::script::data::Store;
+use crate::script::model::Model;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 
 /// Reads models that read the same tokens, as one argument.
 pub(super) fn models(value: &Dynamic) -> Result<Vec<Model>> {

@@ -4,6 +4,7 @@ use crate::sae;
 use crate::sae::fit::FitHistory;
 use crate::sae::transcoders::TranscodersOptions;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 
 /// Transcoders of all layers, with the dictionaries that they were made of, where they were made of some.
 #[derive(Clone)]

@@ -1,7 +1,9 @@
 //! `sae::universality`: the features of one dictionary in another, of any site and model.
 
 use crate::sae::metrics::{self, UniversalityOptions};
+use crate::script::model::Model;
 use crate::script::prelude::*;
+use crate::script::sae::Sae;
 
 #[export_module(manifest)]
 pub mod functions {

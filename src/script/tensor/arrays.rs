@@ -6,6 +6,7 @@ use super::{heavy, number_arg, operand, tensor_arg};
 use crate::base::memory;
 use crate::script::engine::value::{Numbers, tensor_numbers};
 use crate::script::prelude::*;
+use crate::script::tensor::values;
 use crate::tensor::{DType, Number, compare, create, dtype, einsum, fourier, index, matmul, normalise, shape, steps};
 
 /// The deepest nesting of arrays that becomes a tensor.

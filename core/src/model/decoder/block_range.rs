@@ -161,11 +161,11 @@ mod tests {
             let last = run.cache.get(&format!("resid_post.{}", layers - 1)).unwrap();
             let found = model.behind(&batch, first.clone(), 0..layers, &task).unwrap();
             for row in 0..2 {
-                assert!(far(&of_row(&found, row), &of_row(&last, row)) < 1e-4, "{:?}", model.config());
+                assert!(far(of_row(&found, row), of_row(&last, row)) < 1e-4, "{:?}", model.config());
                 let logits = model.read_out(&of_row(&last, row), &task).unwrap();
-                assert!(far(&logits, &of_row(&run.logits, row)) < 1e-4, "{:?}", model.config());
+                assert!(far(&logits, of_row(&run.logits, row)) < 1e-4, "{:?}", model.config());
             }
-            assert_eq!(far(&model.behind(&batch, first.clone(), 1..1, &task).unwrap(), &first), 0.0);
+            assert_eq!(far(model.behind(&batch, first.clone(), 1..1, &task).unwrap(), &first), 0.0);
             assert!(model.behind(&batch, first, 0..layers + 1, &task).is_err());
         }
     }

@@ -324,7 +324,7 @@ mod tests {
         let (first, memory) = read(&part(0, 33), None);
         let (second, memory) = read(&part(33, 6), Some(memory));
         let (third, memory) = read(&part(39, 1), Some(memory));
-        assert!(far(&whole, &Tensor::cat(&[first, second, third], 1).unwrap()) < 1e-12);
+        assert!(far(&whole, Tensor::cat(&[first, second, third], 1).unwrap()) < 1e-12);
         assert!(far(&end, &memory) < 1e-12);
     }
 
@@ -333,12 +333,12 @@ mod tests {
         let x = create::randn(&[2, 4, 3], DType::F64, &mut stream(1, "delta", 0)).unwrap();
         let weight = create::randn(&[3, 1, 3], DType::F64, &mut stream(2, "delta", 0)).unwrap();
         let (_, recent) = convolved(&x, &weight, None, &[4, 1]).unwrap();
-        assert_eq!(far(&recent.get(0).unwrap(), &x.get(0).unwrap().narrow(0, 2, 2).unwrap()), 0.0);
+        assert_eq!(far(recent.get(0).unwrap(), x.get(0).unwrap().narrow(0, 2, 2).unwrap()), 0.0);
         let only = recent.get(1).unwrap();
-        assert_eq!(far(&only.narrow(0, 1, 1).unwrap(), &x.get(1).unwrap().narrow(0, 0, 1).unwrap()), 0.0);
+        assert_eq!(far(only.narrow(0, 1, 1).unwrap(), x.get(1).unwrap().narrow(0, 0, 1).unwrap()), 0.0);
         assert_eq!(only.get(0).unwrap().to_vec1::<f64>().unwrap(), [0.0; 3]);
         let kept = only_real(&x, &[4, 1]).unwrap();
-        assert_eq!(far(&kept.get(0).unwrap(), &x.get(0).unwrap()), 0.0);
+        assert_eq!(far(kept.get(0).unwrap(), x.get(0).unwrap()), 0.0);
         assert_eq!(largest(kept.get(1).unwrap().narrow(0, 1, 3).unwrap()), 0.0);
     }
 }

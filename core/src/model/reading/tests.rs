@@ -196,7 +196,7 @@ fn two_runs_differ_from_where_the_hook_is() {
     // Three times itself: the difference is twice its norm, in the same direction.
     assert!((site.relative - 2.0).abs() < 1e-12 && (site.cosine - 1.0).abs() < 1e-12);
     let own = floats(&plain.cache.get("attn_out.1").unwrap().get(1).unwrap()).unwrap();
-    let real = largest(&plain.cache.get("attn_out.1").unwrap().get(0).unwrap());
+    let real = largest(plain.cache.get("attn_out.1").unwrap().get(0).unwrap());
     let padded = own[..6 * 16].iter().fold(real, |most, value| most.max(value.abs()));
     assert!((site.largest - 2.0 * padded).abs() < 1e-9, "what fills up texts does not count");
     assert!(found.kl.iter().flatten().all(|kl| *kl > 0.0));

@@ -167,7 +167,7 @@ mod tests {
             ];
             for change in changes {
                 let found = change.of(&sae, &means, &x, &Task::default()).unwrap();
-                assert!(far(&found, &plainly(&sae, &means, &x, &change)) < 1e-5, "{change:?}");
+                assert!(far(&found, plainly(&sae, &means, &x, &change)) < 1e-5, "{change:?}");
             }
         }
         assert!(LevelChange::Zero(vec![]).is_none() && !LevelChange::Only(vec![], ErrorTreatment::Kept).is_none());

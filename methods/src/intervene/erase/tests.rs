@@ -35,7 +35,7 @@ impl ErasureFixture {
     /// Returns how far an eraser's erasure of the test rows is from the reference, relative to the largest number.
     fn far(&self, case: &str, theirs: &str, options: &EraseOptions) -> f64 {
         let ours = self.eraser(case, options).apply(&self.get(&format!("{case}.x_test")), None).unwrap();
-        far_relative(&ours, &self.get(&format!("{case}.{theirs}")))
+        far_relative(&ours, self.get(&format!("{case}.{theirs}")))
     }
 }
 
@@ -66,7 +66,7 @@ fn erasers_agree_with_concept_erasure_and_scikit_learn() {
             let asked = EraseOptions { rounds: Some(rounds), affine: Some(false), ..of_kind(EraserKind::Inlp) };
             let identity = Tensor::eye(12, DType::F64, &Device::Cpu).unwrap();
             let ours = fixture.eraser(case, &asked).apply(&identity, None).unwrap();
-            let found = far_relative(&ours, &fixture.get(&format!("{case}.inlp.P{rounds}")));
+            let found = far_relative(&ours, fixture.get(&format!("{case}.inlp.P{rounds}")));
             assert!(found < 1e-3, "{case} {rounds}: {found:e}");
         }
     }

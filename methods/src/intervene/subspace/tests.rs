@@ -60,8 +60,8 @@ fn an_interchange_in_a_model_is_that_of_pyvene() {
     assert!(far(&found, &truth["model.source_logits"]) > 1e-4, "earlier positions differ, too");
     assert!(
         far(
-            &data.logits(&[2, 0], None, &Task::default()).unwrap().narrow(0, 1, 1).unwrap(),
-            &truth["model.base_logits"].narrow(0, 0, 1).unwrap()
+            data.logits(&[2, 0], None, &Task::default()).unwrap().narrow(0, 1, 1).unwrap(),
+            truth["model.base_logits"].narrow(0, 0, 1).unwrap()
         ) < 1e-4
     );
 }

@@ -58,7 +58,7 @@ fn logits_are_those_of_the_reference_on_every_family() {
         let ids = of("clean_ids").to_dtype(DType::U32).unwrap().to_vec2::<u32>().unwrap();
         let batch = Batch::new(ids).unwrap();
         let found = spliced(&model.decoder, &batch, Splice::new(sae.clone(), ErrorTreatment::Dropped), SITE).unwrap();
-        let gap = far(&found.squeeze(0).unwrap(), &of("splice_logits"));
+        let gap = far(found.squeeze(0).unwrap(), of("splice_logits"));
         assert!(gap < 1e-4, "{family}: {gap}");
         let clean = model.decoder.logits(&batch, Vec::new(), &Task::default()).unwrap();
         let kept = spliced(&model.decoder, &batch, Splice::new(sae, ErrorTreatment::Kept), SITE).unwrap();
@@ -78,10 +78,10 @@ fn gradients_pass_through_the_dictionary_and_not_through_the_error() {
     };
     let clean = gradient(None);
     let whole = baselines::identity(16).unwrap();
-    assert!(far(&gradient(Some(Splice::new(whole, ErrorTreatment::Dropped))), &clean) < 1e-5);
+    assert!(far(gradient(Some(Splice::new(whole, ErrorTreatment::Dropped))), &clean) < 1e-5);
     // The value is the clean one, and half of the gradient came through the dictionary.
     let kept = gradient(Some(Splice::new(half(16), ErrorTreatment::Kept)));
-    assert!(far(&kept, &clean.affine(0.5, 0.0).unwrap()) < 1e-5);
+    assert!(far(&kept, clean.affine(0.5, 0.0).unwrap()) < 1e-5);
     assert!(far(&kept, &clean) > 1e-3);
 }
 
@@ -94,7 +94,7 @@ fn what_is_not_meant_stays_as_it_is() {
     let all = spliced(&model, &batch, splice(), "resid_post.1").unwrap();
     let gap = |a: &Tensor, b: &Tensor, row, column| {
         let at = |t: &Tensor| t.get(row).unwrap().get(column).unwrap();
-        far(&at(a), &at(b))
+        far(at(a), at(b))
     };
     assert!(gap(&all, &clean, 0, 2) > 1e-2 && gap(&all, &clean, 0, 4) > 1e-2 && gap(&all, &clean, 1, 2) > 1e-2);
     let mask = Tensor::new(&[[0_u8, 1, 1, 1, 1], [0, 1, 0, 0, 0]], model.device()).unwrap();
@@ -139,7 +139,7 @@ fn a_transcoder_reads_one_site_and_writes_another() {
     let cache = model.cache(&batch, ask(hooks), &Task::default()).unwrap();
     let read = cache.get("mlp_in.0").unwrap();
     let expected = read.reshape(((), 16)).unwrap().matmul(&map).unwrap().reshape(read.shape()).unwrap();
-    assert!(far(&cache.get("mlp_out.0").unwrap(), &expected) < 1e-5);
+    assert!(far(cache.get("mlp_out.0").unwrap(), &expected) < 1e-5);
     let error = splice.between(model.config(), "mlp_out.0", "mlp_in.0", None).err().unwrap();
     assert_eq!(
         error.message,

@@ -5,6 +5,7 @@ use crate::model::cache::Cache;
 use crate::model::reading::attention;
 use crate::model::run::Ask;
 use crate::model::site::{NAME_ONE, Place, one_site};
+use crate::script::model::Model;
 use crate::script::model::{AttentionOptions, InputOptions};
 use crate::script::prelude::*;
 

@@ -5,6 +5,7 @@ use crate::model::reading::attribution::{Attribution as Core, Target, attribute_
 use crate::model::tokens::TokenName;
 use crate::report::picture::Picture;
 use crate::script::engine::value::plain;
+use crate::script::model::Model;
 use crate::script::model::{AttributionOptions, InputOptions};
 use crate::script::prelude::*;
 

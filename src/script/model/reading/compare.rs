@@ -5,6 +5,7 @@ use crate::model::reading::compare::{Difference, RunComparison as Core, compare 
 use crate::model::run::Run as Recorded;
 use crate::report::json::numbers;
 use crate::report::picture::Picture;
+use crate::script::model::Model;
 use crate::script::model::Run;
 use crate::script::prelude::*;
 

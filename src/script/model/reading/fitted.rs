@@ -6,6 +6,7 @@ use crate::model::reading::fitted::{self as core, LensKind};
 use crate::model::reading::lens::{LOGIT_LENS, LensOptions};
 use crate::model::tokens::TokenName;
 use crate::script::engine::value::plain;
+use crate::script::model::Model;
 use crate::script::model::look::places;
 use crate::script::model::{Cache, InputOptions};
 use crate::script::prelude::*;

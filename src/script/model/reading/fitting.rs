@@ -3,6 +3,7 @@
 use super::fitted::FittedLens;
 use crate::data::pack::gathered;
 use crate::model::reading::fitted::{self as core, JacobianLensOptions, JudgeLensOptions, LensKind, TunedLensOptions};
+use crate::script::model::Model;
 use crate::script::model::input::texts;
 use crate::script::prelude::*;
 

@@ -6,6 +6,7 @@ use crate::model::reading::lens::{self as core, Guess, LensReading};
 use crate::model::site::{NAME_ONE, one_site};
 use crate::report::picture::Picture;
 use crate::report::terminal::screen;
+use crate::script::model::Model;
 use crate::script::model::look::places;
 use crate::script::model::{Input, InputOptions, LensOptions};
 use crate::script::prelude::*;

@@ -4,6 +4,7 @@ use crate::model::batch::Batch;
 use crate::model::reading::second_opinion::{self, Sources};
 use crate::model::reading::verify::{ComparedActivation, Dump, Verification as Core};
 use crate::script::model::InputOptions;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// A model's activations beside those of a dump, or of another implementation.

@@ -8,6 +8,7 @@ use crate::model::init;
 use crate::model::train::{self, Trainee, TrainingData};
 use crate::report::chart::{Axis, Series};
 use crate::script::engine::value::json;
+use crate::script::model::Model;
 use crate::script::prelude::*;
 use data::DataReader;
 

@@ -235,7 +235,7 @@ fn models_in_f32_compute_what_they_were_published_to() {
     for (family, architecture) in FAMILIES {
         let expected = tensors(family, "expected.safetensors");
         let bytes = rewritten(family, architecture, |_| writer::F32);
-        let off = far(&logits(bytes, &expected["input_ids"]), &expected["logits"]);
+        let off = far(logits(bytes, &expected["input_ids"]), &expected["logits"]);
         assert!(off < 1e-4, "{family} is off by {off}");
     }
 }
@@ -243,13 +243,13 @@ fn models_in_f32_compute_what_they_were_published_to() {
 #[test]
 fn quantised_models_compute_nearly_the_same() {
     let expected = tensors("llama", "expected.safetensors");
-    let scale = far(&expected["logits"], &expected["logits"].zeros_like().unwrap());
+    let scale = far(&expected["logits"], expected["logits"].zeros_like().unwrap());
     let halves = [((1, GgmlDType::F16), 0.01), ((30, GgmlDType::BF16), 0.02)];
     for (kind, most) in halves.into_iter().chain([((8, GgmlDType::Q8_0), 0.05), ((2, GgmlDType::Q4_0), 0.6)]) {
         // Rows of 56 are not whole blocks; converters do not quantise such tensors, nor norms.
         let quantised = |name: &str| !name.contains("norm") && !name.contains("ffn_down");
         let bytes = rewritten("llama", "llama", |name| if quantised(name) { kind } else { writer::F32 });
-        let off = far(&logits(bytes, &expected["input_ids"]), &expected["logits"]) / scale;
+        let off = far(logits(bytes, &expected["input_ids"]), &expected["logits"]) / scale;
         assert!(off > 0.0 && off < most, "{:?} is off by {off} of the largest logit", kind.1);
     }
 }
@@ -370,7 +370,7 @@ fn off(family: &str, architecture: &str, layers: usize, config_json: Json, chang
     }
     let bytes = file(&metadata, &named(family, &made.0, |_| writer::F32));
     let expected = logits_of(family::read(&config, &[]).unwrap(), &made, &ids);
-    far(&logits(bytes, &ids), &expected)
+    far(logits(bytes, &ids), &expected)
 }
 
 #[test]

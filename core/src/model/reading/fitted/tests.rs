@@ -56,7 +56,7 @@ fn it_is_the_reference_on_both_families() {
         let lens = fit_jacobian(&model, &prompts, &options(skip), &Task::default()).unwrap();
         assert_eq!((lens.prompts(), lens.layers().collect::<Vec<_>>()), (3, vec![0, 1]), "{family}");
         for layer in 0..2 {
-            let error = far_relative(&lens.map(layer).unwrap().matrix, &truth["J"].get(layer).unwrap());
+            let error = far_relative(&lens.map(layer).unwrap().matrix, truth["J"].get(layer).unwrap());
             assert!(error < 1e-4, "{family}, layer {layer}: {error}");
         }
         for (number, ids) in prompts.iter().enumerate() {
@@ -72,15 +72,15 @@ fn it_is_the_reference_on_both_families() {
         let cache = model.cache(&batch, ask, &Task::default()).unwrap();
         for (layer, place) in places.iter().enumerate().take(2) {
             let logits = lens.logits(&model, &cache, *place, &Task::default()).unwrap();
-            let error = far_relative(&logits.get(0).unwrap(), &truth["lens_logits"].get(layer).unwrap());
+            let error = far_relative(logits.get(0).unwrap(), truth["lens_logits"].get(layer).unwrap());
             assert!(error < 1e-4, "{family}, logits of layer {layer}: {error}");
         }
         let both = lens.read(&model, &batch, &places, &LensOptions::default(), Vec::new(), &Task::default()).unwrap();
         for layer in 0..2 {
             let logit = both.logit[layer].logits.get(0).unwrap();
-            assert!(far_relative(&logit, &truth["logit_lens"].get(layer).unwrap()) < 1e-4, "{family}, layer {layer}");
+            assert!(far_relative(&logit, truth["logit_lens"].get(layer).unwrap()) < 1e-4, "{family}, layer {layer}");
         }
-        assert!(far_relative(&both.fitted[2].logits.get(0).unwrap(), &truth["logits"]) < 1e-4, "{family}");
+        assert!(far_relative(both.fitted[2].logits.get(0).unwrap(), &truth["logits"]) < 1e-4, "{family}");
     }
 }
 
@@ -119,7 +119,7 @@ fn without_nonlinearity_it_is_the_identity_and_what_the_layer_adds() {
     // Its logits for a token are then those of its direction.
     let direction = lens.direction(&model, 0, 7).unwrap();
     let row = model.weights().unembed.weight.row(7).unwrap().unsqueeze(0).unwrap();
-    assert!(far_relative(&direction, &row.matmul(&expected).unwrap().squeeze(0).unwrap()) < 1e-5);
+    assert!(far_relative(&direction, row.matmul(&expected).unwrap().squeeze(0).unwrap()) < 1e-5);
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn an_interrupted_training_leaves_the_lens_so_far() {
     let lens = train_tuned(&model, &counting(8, 0), &options, &task).unwrap();
     assert!(begun.elapsed().as_secs() < 30 && !task.is_interrupted());
     let d = lens.d_model();
-    assert!(far_relative(&lens.map(0).unwrap().matrix, &create::eye(d, d, DType::F32).unwrap()) > 0.0);
+    assert!(far_relative(&lens.map(0).unwrap().matrix, create::eye(d, d, DType::F32).unwrap()) > 0.0);
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn agree(recipe: &Recipe, shape: CrossLayerShape, batches: &[Vec<FitBatch>]) {
             close(fast.threshold.unwrap_or_default(), plain.threshold.unwrap_or_default(), &what);
             for (fast, plain) in fast.params.all.iter().zip(&plain.params.all) {
                 for (fast, plain) in [(&fast.weight, &plain.weight), (&fast.moments[0], &plain.moments[0])] {
-                    let worst = far(&fast.as_detached_tensor(), &plain.as_detached_tensor());
+                    let worst = far(fast.as_detached_tensor(), plain.as_detached_tensor());
                     assert!(
                         worst < 1e-4 * largest(plain.as_tensor()).max(1.0),
                         "{what}: {:?} differs by {worst}",
@@ -177,7 +177,7 @@ fn one_layer_is_a_transcoder() {
             let expected = alone.advance_fused(&batch[0], &recipe, 1.1).unwrap().unwrap();
             close(found.loss, expected.loss, recipe.kind.name());
             for (found, expected) in crossing.layers[0].params.all.iter().zip(&alone.params.all) {
-                let worst = far(&found.weight.as_detached_tensor(), &expected.weight.as_detached_tensor());
+                let worst = far(found.weight.as_detached_tensor(), expected.weight.as_detached_tensor());
                 assert!(worst < 1e-5, "{}: {worst}", recipe.kind.name());
             }
         }
