@@ -74,9 +74,8 @@ const SENTENCES: &str = "One run each of `scripts/parenthesis_circuit.rhai` (dic
 fn kept(page: &str) -> Rows {
     let day = page.split_once(" threads), ").and_then(|(_, rest)| rest.get(..10)).unwrap_or_default();
     let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "));
-    let told = |found: &str| match found.contains("measured on") {
-        true => found.to_string(),
-        false => format!("{found}, measured on {day}"),
+    let told = |found: &str| {
+        if found.contains("measured on") { found.to_string() } else { format!("{found}, measured on {day}") }
     };
     rows.filter(|(what, _)| what.starts_with(GEMMA)).map(|(what, found)| (what.into(), told(found))).collect()
 }

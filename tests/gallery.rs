@@ -13,32 +13,20 @@ use microtome::base::files::Files;
 use microtome::base::task::Silent;
 use microtome::script::Session;
 use microtome::script::engine::env::Env;
+use microtome::script::engine::tokens::{Kind, Token, tokens};
 
 use crate::support;
 
-/// Finds a line on which code follows a semicolon, outside strings and comments.
+/// Finds a line on which code follows a semicolon.
 fn crowded(text: &str) -> Option<&str> {
-    // A string of several lines goes on in the next one.
-    let mut quote = None;
-    for line in text.lines() {
-        let mut is_ended = false;
-        let mut chars = line.chars().peekable();
-        while let Some(c) = chars.next() {
-            match quote {
-                Some(_) if c == '\\' => {
-                    chars.next();
-                }
-                Some(open) if c == open => quote = None,
-                Some(_) => {}
-                None if c == '/' && chars.peek() == Some(&'/') => break,
-                None if is_ended && !c.is_whitespace() => return Some(line),
-                None if c == ';' => is_ended = true,
-                None if matches!(c, '"' | '`' | '\'') => quote = Some(c),
-                None => {}
-            }
-        }
-    }
-    None
+    let tokens = tokens(text);
+    let is_crowded = |pair: &[Token]| {
+        let is_on_one_line = !text[pair[0].end..pair[1].start].contains('\n');
+        pair[0].is_symbol(text, &[";"]) && pair[1].kind != Kind::Comment && is_on_one_line
+    };
+    let pair = tokens.windows(2).find(|pair| is_crowded(pair))?;
+    let lines_before = text[..pair[1].start].matches('\n').count();
+    text.lines().nth(lines_before)
 }
 
 /// What is wrong with a script as a page of the gallery.

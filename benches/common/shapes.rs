@@ -8,20 +8,16 @@ use microtome::model::family;
 use microtome::model::weights::Weights;
 use microtome::tensor::{DType, Device, create};
 
-/// The shape in a script.
+/// The shape as a map of a script; behind its `#` stands the config.json.
 pub const PYTHIA: &str = r#"#{
-    model_type: "gpt_neox", num_hidden_layers: 6, hidden_size: 512, num_attention_heads: 8, intermediate_size: 2048,
-    hidden_act: "gelu", vocab_size: 50304, max_position_embeddings: 2048, rotary_pct: 0.25, rotary_emb_base: 10000,
-    layer_norm_eps: 1e-5, use_parallel_residual: true, tie_word_embeddings: false,
+    "model_type": "gpt_neox", "num_hidden_layers": 6, "hidden_size": 512, "num_attention_heads": 8,
+    "intermediate_size": 2048, "hidden_act": "gelu", "vocab_size": 50304, "max_position_embeddings": 2048,
+    "rotary_pct": 0.25, "rotary_emb_base": 10000, "layer_norm_eps": 1e-5, "use_parallel_residual": true,
+    "tie_word_embeddings": false
 }"#;
 
 pub fn pythia() -> Config {
-    let json = serde_json::json!({
-        "model_type": "gpt_neox", "num_hidden_layers": 6, "hidden_size": 512, "num_attention_heads": 8,
-        "intermediate_size": 2048, "hidden_act": "gelu", "vocab_size": 50304, "max_position_embeddings": 2048,
-        "rotary_pct": 0.25, "rotary_emb_base": 10000, "layer_norm_eps": 1e-5, "use_parallel_residual": true,
-        "tie_word_embeddings": false,
-    });
+    let json = serde_json::from_str(PYTHIA.trim_start_matches('#')).unwrap();
     family::read(&json, &[]).unwrap().config
 }
 

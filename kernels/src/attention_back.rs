@@ -116,11 +116,9 @@ impl BackwardWork<'_> {
         let scale = self.scale as f32;
         slopes.resize(queries * width, 0.0);
         let gradient = rows(&self.gradient, row, first, head);
-        let (q, k, v) = (
-            rows(&self.q, row, first, head),
-            rows(&self.k, row, run.start, shared),
-            rows(&self.v, row, run.start, shared),
-        );
+        let q = rows(&self.q, row, first, head);
+        let k = rows(&self.k, row, run.start, shared);
+        let v = rows(&self.v, row, run.start, shared);
         // SAFETY: as large as the sizes say; see below for the results.
         unsafe {
             multiply(slopes.as_mut_ptr(), width, [queries, width, size], 1.0, gradient, v.turned(), Onto::Nothing);

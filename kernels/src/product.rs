@@ -258,14 +258,14 @@ pub(super) unsafe fn multiply(
     let step = step as isize;
     let read = onto == Onto::WhatIsThere;
     let old = if read { 1.0 } else { 0.0 };
-    let (a, a_row, a_column) = (a.numbers.as_ptr(), a.row, a.column);
-    let (b, b_row, b_column) = (b.numbers.as_ptr(), b.row, b.column);
+    let left = a.numbers.as_ptr();
+    let right = b.numbers.as_ptr();
     let none = Parallelism::None;
     // SAFETY: as above; the target is read only where it is added to.
     unsafe {
         gemm::gemm(
-            m, n, k, target, 1, step, read, a, a_column, a_row, b, b_column, b_row, old, scale, false, false, false,
-            none,
+            m, n, k, target, 1, step, read, left, a.column, a.row, right, b.column, b.row, old, scale, false, false,
+            false, none,
         );
     }
 }

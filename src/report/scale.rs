@@ -20,8 +20,11 @@ pub struct Tick {
 impl Scale {
     /// Builds the range from `low` to `high`, widened where they are too close to tell apart in double precision.
     pub fn new(low: f64, high: f64, log: bool) -> Self {
-        let (low, high) = (low.min(high), low.max(high));
-        let (low, high) = if log { (low.max(f64::MIN_POSITIVE), high.max(f64::MIN_POSITIVE)) } else { (low, high) };
+        let smaller = low.min(high);
+        let larger = low.max(high);
+        let least = |end: f64| if log { end.max(f64::MIN_POSITIVE) } else { end };
+        let low = least(smaller);
+        let high = least(larger);
         let largest = low.abs().max(high.abs());
         if high / 2.0 - low / 2.0 > largest * 1e-12 && largest > 1e-290 {
             return Self { low, high, log };

@@ -69,7 +69,8 @@ pub fn work(folder: &Folder, id: &str, device: &Device, task: &Task) -> Result<(
         let harvest = harvest.clone();
         Box::new(move || gather_activations(folder, &harvest, device, task))
     } else if let Some(cell) = sweep.cells.iter().find(|one| one.id() == id) {
-        let (cell, store) = (cell.clone(), sweep.harvest(cell)?.id());
+        let store = sweep.harvest(cell)?.id();
+        let cell = cell.clone();
         Box::new(move || fit(folder, &cell, &store, device, task))
     } else {
         return Err(err!(Argument, "the sweep in {} has no task {id}", folder.root.display())

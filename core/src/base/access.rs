@@ -158,11 +158,9 @@ impl Access {
     /// Returns the place where `path` is written: below the output folder if it is relative.
     pub fn to_write(&self, path: &Path) -> Result<PathBuf> {
         // An empty path names no file, also below a folder.
-        if path.is_relative() && !path.as_os_str().is_empty() {
-            self.judged(path, &self.out.join(path), "write", &self.write)
-        } else {
-            self.judged(path, path, "write", &self.write)
-        }
+        let is_below_out = path.is_relative() && !path.as_os_str().is_empty();
+        let place = if is_below_out { self.out.join(path) } else { path.to_path_buf() };
+        self.judged(path, &place, "write", &self.write)
     }
 
     /// Returns whether a path may be seen at all: what may not be read is left out of listings. `is_link`: all links

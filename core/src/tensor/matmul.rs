@@ -18,7 +18,9 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         )
         .hint("multiply by a number with `*`"));
     }
-    let (a, b) = (&device::on_device_of(a, b)?, &device::on_device_of(b, a)?);
+    let there = device::on_device_of(a, b)?;
+    let b = &device::on_device_of(b, a)?;
+    let a = &there;
     let left = if a.rank() == 1 { backward::reshaped(a, &[1, a.elem_count()])? } else { a.clone() };
     let right = if b.rank() == 1 { backward::reshaped(b, &[b.elem_count(), 1])? } else { b.clone() };
     let dims = product_dims(&left, &right, a, b)?;

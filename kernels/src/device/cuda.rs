@@ -85,7 +85,9 @@ pub(super) use launch;
 
 /// Returns the component of each row of a gradient that is orthogonal to a row of directions.
 pub fn across(gradient: &Tensor, directions: &Tensor) -> Result<Tensor> {
-    let (gradient, directions, (rows, width)) = (gradient.contiguous()?, directions.contiguous()?, gradient.dims2()?);
+    let (rows, width) = gradient.dims2()?;
+    let gradient = gradient.contiguous()?;
+    let directions = directions.contiguous()?;
     let device = device(&gradient)?;
     let found = written::<f32>(&device, &[rows, width])?;
     let given = at::<f32>(&gradient)?;

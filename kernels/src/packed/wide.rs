@@ -58,8 +58,8 @@ fn decoded(packing: Packing, blocks: &[u8], numbers: &mut [f32]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
 fn product(simd: V4, packing: Packing, blocks: &[u8], x: &[f32]) -> f32 {
     let (of_block, bytes) = packing.block();
-    let (blocks, ahead) =
-        (&blocks[..blocks.len().min(x.len() / of_block * bytes)], blocks.as_ptr().wrapping_add(AHEAD));
+    let ahead = blocks.as_ptr().wrapping_add(AHEAD);
+    let blocks = &blocks[..blocks.len().min(x.len() / of_block * bytes)];
     for line in (0..blocks.len()).step_by(64) {
         _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line).cast());
     }

@@ -57,7 +57,8 @@ fn gain(random: &Parts) -> Result<f64> {
     let plain = Sae::new(parts("random", directions.clone(), directions, random.activation.clone(), None))?;
     let x = create::randn(&[ROWS, plain.d_in()], DType::F32, &mut stream(0, "gain", 0))?;
     let x = of_unit_norm(&x)?.0.to_device(random.decoder.device())?;
-    let (x, found) = (x.to_dtype(DType::F64)?, plain.reconstruct(&x)?.to_dtype(DType::F64)?);
+    let found = plain.reconstruct(&x)?.to_dtype(DType::F64)?;
+    let x = x.to_dtype(DType::F64)?;
     let sum = |a: &Tensor, b: &Tensor| -> Result<f64> { Ok((a * b)?.sum_all()?.to_scalar::<f64>()?) };
     let together = sum(&x, &found)?;
     let written = sum(&found, &found)?;
