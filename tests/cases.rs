@@ -53,7 +53,7 @@ fn no_result_depends_on_the_order_of_a_hash_map() {
         "core/src/model/tokenizer/token_list.rs",
         "core/src/model/tokenizer/train/bpe.rs",
         "core/src/model/tokenizer/vocab.rs",
-        "kernels/src/tape.rs",
+        "kernels/src/tape/mod.rs",
         "methods/src/data/table/rows.rs",
         "methods/src/data/text/data_set/layout.rs",
         "methods/src/features/explain/recorded.rs",

@@ -92,6 +92,22 @@ const PARTS: &[&str] = &[
 /// The list of all parts, from which the engine is built.
 const LIST_OF_PARTS: &str = "script/session/build.rs";
 
+/// The folders of the kernels, lowest first; `lib.rs` hands on what they make.
+const ROOMS: &[&str] = &[
+    "base",
+    "numbers",
+    "tape",
+    "arguments",
+    "device",
+    "linear",
+    "rows",
+    "norm",
+    "attention",
+    "losses",
+    "optimiser",
+    "sparse",
+];
+
 /// A Rust path in segments; that of another crate begins with `::`.
 type Parts = Vec<String>;
 
@@ -355,6 +371,32 @@ fn parts_of_the_language_import_from_those_below_only() {
         let here = part_of(&source.module);
         for path in spoken(source) {
             if part_of(path).is_some_and(|above| here.is_none_or(|here| above > here)) {
+                arrows.insert(format!("{} names {}", source.file, path.join("::")));
+            }
+        }
+    }
+    let arrows: Vec<String> = arrows.into_iter().collect();
+    assert!(arrows.is_empty(), "\n{}", arrows.join("\n"));
+}
+
+fn room_of(module: &[String]) -> Option<usize> {
+    match module {
+        [floor, room, ..] if floor == "kernels" => ROOMS.iter().position(|known| known == room),
+        _ => None,
+    }
+}
+
+/// Each folder of the kernels imports from those below only, and from `lib.rs` nothing that it hands on.
+#[test]
+fn rooms_of_the_kernels_import_from_those_below_only() {
+    let mut arrows = BTreeSet::new();
+    for source in sources().iter().filter(|source| source.module.len() > 1 && source.module[0] == "kernels") {
+        let Some(here) = room_of(&source.module) else {
+            arrows.insert(format!("{} is in no room", source.file));
+            continue;
+        };
+        for path in spoken(source).filter(|path| path.len() > 1 && path[0] == "kernels") {
+            if room_of(path).is_none_or(|above| above > here) {
                 arrows.insert(format!("{} names {}", source.file, path.join("::")));
             }
         }

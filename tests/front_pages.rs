@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use kernels as microtome_kernels;
 use microtome_methods as microtome_core;
 
 /// Files whose documentation has an example.
@@ -328,7 +329,7 @@ fn a_norm_is_ablated() -> microtome_core::base::Result<()> {
 #[test]
 fn an_activation_function_is_applied() -> kernels::Result<()> {
     use candle_core::{Device, Tensor};
-    use kernels::{Activation, Error, activate};
+    use microtome_kernels::{Activation, Error, activate};
 
     let x = Tensor::new(&[-1f32, 0.0, 2.0], &Device::Cpu)?;
     assert_eq!(activate(&x, Activation::Relu)?.to_vec1::<f32>()?, [0.0, 0.0, 2.0]);

@@ -30,7 +30,7 @@ extern "C" __global__ void reject_rows(const float *gradients, const float *dire
 }
 
 // One step of Adam in one pass over weights, gradients and moments (Kingma & Ba 2015; Loshchilov & Hutter 2019), as the
-// processor has it in adamw.rs. A block has one row, which `unit` then scales to norm 1.
+// processor has it in optimiser/mod.rs. A block has one row, which `unit` then scales to norm 1.
 extern "C" __global__ void adam_rows(float *weights, float *means, float *squares, const float *gradients, size_t count, unsigned width,
                                      float shrink, float b1, float r1, float b2, float r2, float correction, float eps, float rate,
                                      float keep, unsigned unit, float shortest) {

@@ -6,71 +6,47 @@
 //!
 //! ```rust,no_run
 //! use candle_core::{Device, Tensor};
-//! use kernels::{Activation, Error, activate};
+//! use microtome_kernels::{Activation, Error, activate};
 //!
 //! let x = Tensor::new(&[-1f32, 0.0, 2.0], &Device::Cpu)?;
 //! assert_eq!(activate(&x, Activation::Relu)?.to_vec1::<f32>()?, [0.0, 0.0, 2.0]);
 //! # Ok::<(), Error>(())
 //! ```
 
-mod act;
-mod activation;
-mod adam;
-mod adamw;
+mod arguments;
 mod attention;
-mod attention_back;
-mod attention_blocks;
-mod attention_plain;
-mod cross_entropy;
+mod base;
 pub mod device;
-mod dots;
-mod elementwise;
-mod embed;
-pub mod error;
-mod half_precision;
-mod in_place;
-mod instructions;
 mod linear;
 mod losses;
-mod math;
-pub mod memory;
 mod norm;
-mod norm_back;
-mod norm_rows;
 mod numbers;
-mod packed;
-pub mod parallel;
-mod product;
-mod reach;
-mod record;
-mod rotary;
-mod rotation;
+mod optimiser;
 mod rows;
-mod softmax;
 pub mod sparse;
 mod tape;
-mod thread_pool;
 
-pub use act::Activation;
-pub use activation::{activate, activate_gated};
-pub use adam::AdamW;
-pub use adamw::{adamw_step, global_norm};
+pub use arguments::activation::Activation;
+pub use arguments::adam::AdamW;
+pub use arguments::norm::NormKind;
+pub use arguments::reach::{Gap, Reach};
+pub use arguments::rotation::Rotation;
+pub use attention::rotary::rotate;
 pub use attention::{attention, mix, pattern, pattern_with_sinks, scores};
-pub use cross_entropy::cross_entropy;
-pub use embed::look_up;
-pub use error::{Error, Kind, Result};
-pub use instructions::{InstructionSet, arch};
+pub use base::error::{Error, Kind, Result};
+pub use base::instructions::{InstructionSet, arch};
+pub use base::{error, memory, parallel};
+pub use linear::activation::{activate, activate_gated};
+pub use linear::packed::{PackedMatrix, Packing, linear_packed};
 pub use linear::{add, linear, linear_activated};
+pub use losses::cross_entropy::cross_entropy;
 pub use losses::token_losses;
 pub use norm::{norm, norm_gradient, norm_scale, norm_with_scale};
-pub use norm_rows::NormKind;
 pub use numbers::{FlatNumbers, flat};
-pub use packed::{PackedMatrix, Packing, linear_packed};
-pub use reach::{Gap, Reach};
-pub use record::{on_tape, with_gradient};
-pub use rotary::rotate;
-pub use rotation::Rotation;
+pub use optimiser::{adamw_step, global_norm};
+pub use rows::embed::look_up;
 pub use rows::{centred, picked};
+pub use tape::record::{on_tape, with_gradient};
 pub use tape::{ArgumentGradients, Gradients, TapedTensor, reshape, without_tape};
 
 #[cfg(test)]

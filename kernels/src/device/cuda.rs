@@ -5,9 +5,8 @@ use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage};
 use candle_core::op::BackpropOp;
 use candle_core::{DType, Device, Storage, Tensor, Var};
 
-use super::super::adam::{AdamW, Factors, SHORTEST};
-use crate::Result;
-use crate::error::{bail, err};
+use crate::arguments::adam::{AdamW, Factors, SHORTEST};
+use crate::base::error::{Result, bail, err};
 
 pub mod ptx {
     include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
@@ -78,7 +77,8 @@ macro_rules! launch {
         let mut call = function.builder();
         candle_core::builder_arg!(call, $($argument),+);
         // SAFETY: the arguments are those that the kernel declares, and the shapes were checked by its caller.
-        unsafe { call.launch($config) }.map_err(|e| $crate::error::err!(Argument, "{} on the device: {e}", $name))?;
+        unsafe { call.launch($config) }
+            .map_err(|e| $crate::base::error::err!(Argument, "{} on the device: {e}", $name))?;
     }};
 }
 pub(super) use launch;

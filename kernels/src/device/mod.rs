@@ -14,12 +14,13 @@ pub mod rows;
 
 use candle_core::{Device, Tensor, Var};
 
-use super::act::Activation;
-use super::adam::AdamW;
-use super::norm_rows::{Affine, NormKind};
-use super::reach::{Gap, Reach};
-use super::rotation::Rotation;
-use crate::{Result, memory};
+use crate::arguments::activation::Activation;
+use crate::arguments::adam::AdamW;
+use crate::arguments::norm::{Affine, NormKind};
+use crate::arguments::reach::{Gap, Reach};
+use crate::arguments::rotation::Rotation;
+use crate::base::error::Result;
+use crate::base::memory;
 
 /// Returns the bytes that are free on a device; None for the CPU, and where the number is not known.
 pub fn free(device: &Device) -> Result<Option<u64>> {

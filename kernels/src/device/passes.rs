@@ -7,15 +7,14 @@ use candle_core::op::BackpropOp;
 use candle_core::{DType, Device, Storage, Tensor};
 use half::{bf16, f16};
 
-use super::super::act::Activation;
-use super::super::norm_rows::{Affine, NormKind, row_width};
-use super::super::reach::{Gap, Reach};
-use super::super::record::with_gradient_of;
-use super::super::rotation::Rotation;
-use super::super::tape::ArgumentGradients;
 use super::cuda::{NOTHING, THREADS, WARPS, at, by_blocks, device, launch, ptx, size};
-use crate::Result;
-use crate::error::bail;
+use crate::arguments::activation::Activation;
+use crate::arguments::norm::{Affine, NormKind, row_width};
+use crate::arguments::reach::{Gap, Reach};
+use crate::arguments::rotation::Rotation;
+use crate::base::error::{Error, Result, bail};
+use crate::tape::ArgumentGradients;
+use crate::tape::record::with_gradient_of;
 
 /// The number that stands for no activation.
 const NONE: u32 = 4;
@@ -374,7 +373,7 @@ pub fn biased(x: &Tensor, bias: Option<&Tensor>, act: Option<Activation>) -> Res
     let out = activated(x, bias, None, act)?;
     let asked: Vec<bool> = arguments.iter().map(|t| t.track_op()).collect();
     // The sum is computed again in the backward pass, where an activation needs it.
-    let held = act.map(|act| Ok::<_, crate::Error>((act, plain(x)?, bias.map(plain).transpose()?))).transpose()?;
+    let held = act.map(|act| Ok::<_, Error>((act, plain(x)?, bias.map(plain).transpose()?))).transpose()?;
     let back = move |_: &Tensor, gradient: &Tensor| {
         let found = match &held {
             Some((act, x, None)) => slope(x, gradient, None, *act)?,
@@ -400,8 +399,7 @@ pub fn gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Option<Tenso
     let back = move |_: &Tensor, gradient: &Tensor| {
         let gradient = plain(gradient)?;
         let of_gate = asked[0].then(|| slope(&gates, &gradient, Some(&ups), act)).transpose()?;
-        let of_up =
-            asked[1].then(|| Ok::<_, crate::Error>(activated(&gates, None, Some(&gradient), Some(act))?.tensor()));
+        let of_up = asked[1].then(|| Ok::<_, Error>(activated(&gates, None, Some(&gradient), Some(act))?.tensor()));
         Ok(vec![of_gate, of_up.transpose()?])
     };
     out.of("gated", &[gate, up], back).map(Some)

@@ -7,8 +7,7 @@ use candle_core::cuda_backend::cudarc::driver::sys::{
     cuMemPoolSetAttribute,
 };
 
-use crate::Result;
-use crate::error::err;
+use crate::base::error::{Result, err};
 
 /// Returns the pool that allocations come from; None where the driver has none.
 fn pool(device: &CudaDevice) -> Result<Option<CUmemoryPool>> {

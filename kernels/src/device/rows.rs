@@ -7,10 +7,9 @@ use candle_core::cuda_backend::cudarc::cublas::sys;
 use candle_core::cuda_backend::cudarc::driver::PushKernelArg;
 use candle_core::{Device, Tensor};
 
-use super::super::record::with_gradient;
 use super::cuda::{NOTHING, THREADS, WARPS, at, by_blocks, device, launch, ptx, room, size, written};
-use crate::Result;
-use crate::error::err;
+use crate::base::error::{Result, err};
+use crate::tape::record::with_gradient;
 
 pub use super::cuda::has;
 

@@ -4,12 +4,11 @@ use candle_core::Var;
 use rayon::prelude::*;
 
 use super::{scale, squares};
-use crate::Result;
-use crate::adam::{AdamW, Factors, SHORTEST};
-use crate::adamw::UpdatePiece;
-use crate::error::bail;
-use crate::in_place::in_place;
-use crate::instructions::arch;
+use crate::arguments::adam::{AdamW, Factors, SHORTEST};
+use crate::base::error::{Result, bail};
+use crate::base::instructions::arch;
+use crate::optimiser::UpdatePiece;
+use crate::optimiser::in_place::in_place;
 
 /// Numbers in a piece of work; where pieces begin depends on the sizes only.
 const PIECE: usize = 1 << 14;
@@ -23,7 +22,7 @@ pub struct RowGradients<'a> {
     pub there: &'a [bool],
 }
 
-/// Makes a step like [`adamw_step`](crate::adamw_step); `unit`: rows are scaled to norm 1.
+/// Makes a step like [`adamw_step`](crate::optimiser::adamw_step); `unit`: rows are scaled to norm 1.
 pub fn adam_rows(weight: &Var, gradient: RowGradients, moments: [&Var; 2], settings: AdamW, unit: bool) -> Result<()> {
     let RowGradients { numbers, width, there } = gradient;
     let count = weight.elem_count();

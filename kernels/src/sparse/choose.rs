@@ -5,7 +5,8 @@ use rayon::prelude::*;
 use super::collectors::{AboveFloor, LargestOfAll, LargestOfRows};
 use super::wanted::WantedScores;
 use super::{AtLeast, Product, ScoreSizes, SparseRows};
-use crate::{Result, memory};
+use crate::base::error::Result;
+use crate::base::memory;
 
 /// Number of rows of which one is sampled to estimate the floor of the largest scores.
 const ONE_OF: usize = 16;

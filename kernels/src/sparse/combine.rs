@@ -2,7 +2,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::elementwise::{Replace, Times};
+use crate::numbers::elementwise::{Replace, Times};
 
 /// Rows that are added in one pass over the result.
 const TOGETHER: usize = 4;

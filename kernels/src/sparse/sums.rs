@@ -3,7 +3,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::instructions::arch;
+use crate::base::instructions::arch;
 
 /// Rows in a piece of work; where pieces begin depends on nothing else.
 const PIECE: usize = 64;

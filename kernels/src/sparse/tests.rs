@@ -4,7 +4,9 @@ use candle_core::{Device, Tensor, Var};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{AdamW, InstructionSet, adamw_step, arch};
+use crate::arguments::adam::AdamW;
+use crate::base::instructions::{InstructionSet, arch};
+use crate::optimiser::adamw_step;
 
 /// Returns small whole numbers, so that sums are exact and many are equal.
 fn numbers(len: usize, turn: usize) -> Vec<f32> {
@@ -148,7 +150,7 @@ fn rows_are_added_and_multiplied() {
         let vector = numbers(width, 2);
         let rows = [8u32, 0, 3, 3, 5, 1, 7];
         at_every_level(|| {
-            let arch = crate::arch();
+            let arch = crate::base::instructions::arch();
             let mut sum = vector.clone();
             let mut products = [0.0; 7];
             add_rows(arch, &mut sum, &matrix, rows.len(), |i| (rows[i], i as f32));

@@ -2,9 +2,9 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::super::attention_plain::{attention_plain, mix_plain, pattern_plain, scores_plain};
 use super::super::*;
 use super::{assert_close, at_every_level, list, numbers, strided};
+use crate::attention::plain::{attention_plain, mix_plain, pattern_plain, scores_plain};
 
 pub(super) fn reaches(gap: &Gap) -> Vec<Reach<'_>> {
     let whole = Reach { causal: true, window: None, past: 0, gap: None };

@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor, Var};
 
 use super::super::*;
 use super::{LENGTHS, assert_close, at_every_level, list, numbers, strided};
-use crate::Result;
+use crate::base::error::Result;
 
 /// Compares the gradients of all arguments. The result's numbers are weighed, so that all have gradients of their own.
 #[track_caller]
@@ -25,7 +25,8 @@ fn check(arguments: &[Tensor], tolerance: f32, floor: f32, f: impl Fn(&[Tensor])
     let variables: Vec<Var> = arguments.iter().map(|x| Var::from_tensor(x).unwrap()).collect();
     let tensors: Vec<Tensor> = variables.iter().map(|x| x.as_tensor().clone()).collect();
     // The objective itself is an island after the operation.
-    let taped = TapedTensor::of(|| Ok::<_, crate::Error>(objective(&tensors))).unwrap().backward().unwrap();
+    let taped =
+        TapedTensor::of(|| Ok::<_, crate::base::error::Error>(objective(&tensors))).unwrap().backward().unwrap();
     let by_tape = variables.iter().map(|x| taped.get(x).unwrap().clone());
     for (by_tape, by_candle) in by_tape.zip(gradients(DType::F32)) {
         assert_eq!(list(&by_tape), list(&by_candle));
@@ -228,13 +229,13 @@ fn what_a_tape_refuses_and_what_it_gives_back() {
     let x = Var::from_tensor(&numbers(&[3], 1.0, 1)).unwrap();
     let several = TapedTensor::of(|| activate(&x, Activation::Silu)).err().unwrap();
     assert_eq!(several.message, "expected one number to take the gradient of, found shape [3]");
-    let failed = TapedTensor::of(|| crate::error::bail!(Argument, "no")).err().unwrap();
+    let failed = TapedTensor::of(|| crate::base::error::bail!(Argument, "no")).err().unwrap();
     assert_eq!(failed.message, "no");
     // Both tapes have ended, so this goes to candle's graph.
     let sum = activate(&x, Activation::Relu).unwrap().sum_all().unwrap();
     assert!(sum.backward().unwrap().get(&x).is_some());
     let other = Var::from_tensor(&numbers(&[3], 1.0, 2)).unwrap();
-    let taped = TapedTensor::of(|| Ok::<_, crate::Error>(add(&x, &x)?.sum_all()?)).unwrap();
+    let taped = TapedTensor::of(|| Ok::<_, crate::base::error::Error>(add(&x, &x)?.sum_all()?)).unwrap();
     assert_eq!(list(&taped.number()), list(&(x.sum_all().unwrap() * 2.0).unwrap()));
     let mut gradients = taped.backward().unwrap();
     assert!(gradients.get(&other).is_none());

@@ -2,10 +2,10 @@
 
 use candle_core::{DType, Tensor};
 
-use super::super::activation::activate_plain;
 use super::super::linear::linear_plain;
 use super::super::*;
 use super::{LENGTHS, assert_close, at_every_level, list, numbers, strided};
+use crate::linear::activation::activate_plain;
 
 #[track_caller]
 fn compare(x: &Tensor, weight: &Tensor, bias: &Tensor) {

@@ -2,10 +2,10 @@
 
 use pulp::Simd;
 
-use super::super::elementwise::{UnaryFunction, map};
-use super::super::instructions::arch;
-use super::super::math;
 use super::at_every_level;
+use crate::base::instructions::arch;
+use crate::numbers::elementwise::{UnaryFunction, map};
+use crate::numbers::math;
 
 macro_rules! functions {
     ($($name:ident),*) => {$(

@@ -10,7 +10,7 @@ mod rows;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::InstructionSet;
+use crate::base::instructions::InstructionSet;
 
 /// Lengths around those of registers and of unrolled loops.
 const LENGTHS: [usize; 9] = [1, 2, 3, 15, 17, 63, 64, 65, 130];

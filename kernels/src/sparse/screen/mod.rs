@@ -20,7 +20,7 @@ use quantised::{Panels, Tiles};
 
 use super::wanted::{KeepScores, Product, WantedScores};
 use super::{AtLeast, dots_with_rows};
-use crate::instructions::arch;
+use crate::base::instructions::arch;
 
 /// The margin for the rounding error of a product, in standard deviations.
 const DEVIATIONS: f32 = 6.0;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::{ScoreSizes, SparseRows};
 use super::*;
-use crate::InstructionSet;
+use crate::base::instructions::InstructionSet;
 
 /// Returns numbers around 0, whose scale differs between rows, with some outlier coordinates.
 fn numbers(rows: usize, width: usize, turn: u64, larger: f32) -> Vec<f32> {

@@ -1,0 +1,186 @@
+//! The gradients of attention, a few queries at a time, from queries, keys and values alone.
+//!
+//! The pattern P = softmax(s Q K^T) is recomputed, since it is large and fast to compute. With dO the gradient of the result:
+//! dV = P^T dO, dP = dO V^T, dS = P (dP - sum of P dP over the keys), dQ = s dS K, dK = s dS^T Q.
+
+use candle_core::{DType, Tensor};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::blocks::{AttentionSizes, QueryBlock};
+use crate::arguments::reach::{Gap, Reach};
+use crate::base::error::Result;
+use crate::base::instructions::arch;
+use crate::linear::product::{Factor, Onto, multiply};
+use crate::numbers::{Fresh, OutputPointer, StridedNumbers, with_whole_heads};
+use crate::tape::ArgumentGradients;
+
+/// The arguments of attention, without a cap.
+pub(super) struct AttentionArguments {
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    sizes: AttentionSizes,
+    scale: f64,
+    reach: Reach<'static>,
+    gap: Option<Gap>,
+    /// Whether q, k and v need gradients.
+    asked: [bool; 3],
+}
+
+impl AttentionArguments {
+    pub fn of([q, k, v]: [&Tensor; 3], sizes: AttentionSizes, scale: f64, reach: &Reach) -> Result<Self> {
+        let asked = [q, k, v].map(Tensor::track_op);
+        let q = with_whole_heads(q)?;
+        let k = with_whole_heads(k)?;
+        let v = with_whole_heads(v)?;
+        let gap = reach.gap.cloned();
+        let reach = Reach { causal: reach.causal, window: reach.window, past: reach.past, gap: None };
+        Ok(Self { q, k, v, sizes, scale, reach, gap, asked })
+    }
+
+    /// Computes the gradients of q, k and v, given that of the result.
+    pub fn gradients(&self, gradient: &Tensor) -> Result<ArgumentGradients> {
+        let sizes = self.sizes;
+        let gradient = with_whole_heads(gradient)?;
+        let of_queries = self.q.elem_count();
+        let of_keys = self.k.elem_count();
+        let mut results = [Fresh::new(of_queries)?, Fresh::new(of_keys)?, Fresh::new(of_keys)?];
+        let [q, k, v] = &mut results;
+        let work = BackwardWork {
+            arch: arch(),
+            sizes,
+            scale: self.scale,
+            reach: Reach { gap: self.gap.as_ref(), ..self.reach.clone() },
+            q: StridedNumbers::of(&self.q)?,
+            k: StridedNumbers::of(&self.k)?,
+            v: StridedNumbers::of(&self.v)?,
+            gradient: StridedNumbers::of(&gradient)?,
+            out: [q.pointer(), k.pointer(), v.pointer()],
+            asked: self.asked,
+        };
+        let shared = sizes.heads / sizes.sharing;
+        (0..sizes.rows * shared)
+            .into_par_iter()
+            .for_each_init(Default::default, |buffers, head| work.head(head / shared, head % shared, buffers));
+        let tensors = results.into_iter().zip([&self.q, &self.k, &self.v]).zip(self.asked);
+        tensors.map(|((fresh, of), asked)| asked.then(|| fresh.tensor(of.dims(), DType::F32)).transpose()).collect()
+    }
+}
+
+struct BackwardWork<'a> {
+    arch: Arch,
+    sizes: AttentionSizes,
+    scale: f64,
+    reach: Reach<'a>,
+    q: StridedNumbers<'a>,
+    k: StridedNumbers<'a>,
+    v: StridedNumbers<'a>,
+    gradient: StridedNumbers<'a>,
+    out: [OutputPointer; 3],
+    asked: [bool; 3],
+}
+
+/// Memory for the pattern of some queries, and for its gradient.
+type Buffers = [Vec<f32>; 2];
+
+impl BackwardWork<'_> {
+    /// Adds the gradients of one head of keys and values, and of the query heads that read it.
+    fn head(&self, row: usize, shared: usize, buffers: &mut Buffers) {
+        let sizes = &self.sizes;
+        for out in &self.out[1..] {
+            for key in 0..sizes.keys {
+                // SAFETY: this head of this row, which nobody else writes.
+                unsafe { out.part(self.key_place(row, key, shared), sizes.size).fill(0.0) };
+            }
+        }
+        for head in shared * sizes.sharing..(shared + 1) * sizes.sharing {
+            for first in (0..sizes.columns).step_by(sizes.queries()) {
+                let queries = sizes.queries().min(sizes.columns - first);
+                self.block(QueryBlock { row, head, first, queries }, shared, buffers);
+            }
+        }
+    }
+
+    fn key_place(&self, row: usize, key: usize, shared: usize) -> usize {
+        let sizes = &self.sizes;
+        ((row * sizes.keys + key) * (sizes.heads / sizes.sharing) + shared) * sizes.size
+    }
+
+    fn block(&self, block: QueryBlock, shared: usize, [pattern, slopes]: &mut Buffers) {
+        let sizes = &self.sizes;
+        let QueryBlock { row, head, first, queries } = block;
+        let run = block.pattern(self.arch, sizes, (&self.q, &self.k), (self.scale, None), &self.reach, pattern);
+        let size = sizes.size;
+        let width = run.len();
+        let scale = self.scale as f32;
+        slopes.resize(queries * width, 0.0);
+        let gradient = rows(&self.gradient, row, first, head);
+        let q = rows(&self.q, row, first, head);
+        let k = rows(&self.k, row, run.start, shared);
+        let v = rows(&self.v, row, run.start, shared);
+        // SAFETY: as large as the sizes say; see below for the results.
+        unsafe {
+            multiply(slopes.as_mut_ptr(), width, [queries, width, size], 1.0, gradient, v.turned(), Onto::Nothing);
+        }
+        let [of_q, of_k, of_v] = self.out;
+        let weights = Factor { numbers: pattern, row: width as isize, column: 1 };
+        let step = sizes.heads / sizes.sharing * size;
+        let place = self.key_place(row, run.start, shared);
+        if self.asked[2] {
+            let sizes = [width, size, queries];
+            // SAFETY: this head of the keys of this row, which nobody else writes and which is filled with zeros.
+            unsafe { multiply(of_v.at(place), step, sizes, 1.0, weights.turned(), gradient, Onto::WhatIsThere) };
+        }
+        for (weights, slopes) in pattern.chunks_exact(width.max(1)).zip(slopes.chunks_exact_mut(width.max(1))) {
+            self.arch.dispatch(ScoreGradients { slopes, weights });
+        }
+        let slopes = Factor { numbers: slopes, row: width as isize, column: 1 };
+        if self.asked[0] {
+            let place = ((row * sizes.columns + first) * sizes.heads + head) * size;
+            let step = sizes.heads * size;
+            let sizes = [queries, size, width];
+            // SAFETY: this head of these columns, which nobody else writes.
+            unsafe { multiply(of_q.at(place), step, sizes, scale, slopes, k, Onto::Nothing) };
+        }
+        if self.asked[1] {
+            let sizes = [width, size, queries];
+            // SAFETY: as for the values.
+            unsafe { multiply(of_k.at(place), step, sizes, scale, slopes.turned(), q, Onto::WhatIsThere) };
+        }
+    }
+}
+
+/// Returns a head from a column on, with a row for each column.
+fn rows<'a>(x: &'a StridedNumbers, row: usize, column: usize, head: usize) -> Factor<'a> {
+    Factor { numbers: x.from(row, column, head), row: x.step(), column: 1 }
+}
+
+/// Conversion of the gradient of a row of a pattern into that of its scores.
+struct ScoreGradients<'a> {
+    slopes: &'a mut [f32],
+    weights: &'a [f32],
+}
+
+impl WithSimd for ScoreGradients<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (weights, weights_rest) = S::as_simd_f32s(self.weights);
+        let (slopes, slopes_rest) = S::as_mut_simd_f32s(self.slopes);
+        let mut sum = simd.splat_f32s(0.0);
+        for (weight, slope) in weights.iter().zip(slopes.iter()) {
+            sum = simd.mul_add_e_f32s(*weight, *slope, sum);
+        }
+        let rest = weights_rest.iter().zip(slopes_rest.iter());
+        let sum = rest.fold(simd.reduce_sum_f32s(sum), |sum, (weight, slope)| sum + weight * slope);
+        let sums = simd.splat_f32s(sum);
+        for (weight, slope) in weights.iter().zip(slopes) {
+            *slope = simd.mul_f32s(*weight, simd.sub_f32s(*slope, sums));
+        }
+        for (weight, slope) in weights_rest.iter().zip(slopes_rest) {
+            *slope = weight * (*slope - sum);
+        }
+    }
+}

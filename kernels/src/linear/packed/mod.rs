@@ -1,0 +1,150 @@
+//! Matrices that stay quantised while they compute: blocks of small integers that share a scale, as GGUF files have them.
+//!
+//! The integers become f32 a strip at a time, in the cache, by the same arithmetic as on loading, so that a product has the
+//! numbers that it would have with the whole matrix in f32, in a fraction of its memory.
+
+mod blocks;
+mod map;
+mod pack;
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+mod wide;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::{DType, Tensor};
+use pulp::Arch;
+
+use crate::base::error::{Result, bail};
+use crate::base::instructions::arch;
+use crate::numbers::Fresh;
+pub use blocks::Packing;
+pub use map::linear_packed;
+
+/// A matrix `[out, in]` in blocks along its rows.
+#[derive(Clone)]
+pub struct PackedMatrix {
+    packing: Packing,
+    inner: usize,
+    /// Memory, or a mapped file, which lives as long as this does.
+    all: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    place: Range<usize>,
+    /// A power of two that all numbers of the matrix are multiplied with; 1 for a matrix of a file.
+    factor: f32,
+}
+
+impl PackedMatrix {
+    /// Returns the matrix of `rows` rows of `inner` numbers whose blocks begin at `begin`; None if rows are no whole
+    /// blocks, or if the memory ends before.
+    pub fn new(
+        packing: Packing,
+        [rows, inner]: [usize; 2],
+        all: Arc<dyn AsRef<[u8]> + Send + Sync>,
+        begin: usize,
+    ) -> Option<Self> {
+        let bytes = rows.checked_mul(packing.row(inner)?)?;
+        let end = begin.checked_add(bytes)?;
+        let fits = inner > 0 && end <= (*all).as_ref().len();
+        fits.then_some(Self { packing, inner, all, place: begin..end, factor: 1.0 })
+    }
+
+    pub fn packing(&self) -> Packing {
+        self.packing
+    }
+
+    /// Returns the shape `[out, in]`.
+    pub fn dims(&self) -> [usize; 2] {
+        [self.place.len() / self.row(), self.inner]
+    }
+
+    /// Returns the size of the blocks.
+    pub fn bytes(&self) -> usize {
+        self.place.len()
+    }
+
+    /// Returns some of the matrix's rows, in the memory of the whole.
+    pub fn rows(&self, start: usize, count: usize) -> Result<Self> {
+        let [rows, _] = self.dims();
+        if start.checked_add(count).is_none_or(|end| end > rows) {
+            bail!(Bug, "expected rows of {rows}, found {count} from {start} on");
+        }
+        let begin = self.place.start + start * self.row();
+        Ok(Self { place: begin..begin + count * self.row(), ..self.clone() })
+    }
+
+    /// Returns the whole matrix as f32, `[out, in]`.
+    pub fn tensor(&self) -> Result<Tensor> {
+        let [rows, inner] = self.dims();
+        let mut numbers = Fresh::new(rows * inner)?;
+        let arch = arch();
+        numbers.write(inner, inner, |first, numbers| self.decode(arch, first, numbers));
+        numbers.tensor(&[rows, inner], DType::F32)
+    }
+
+    /// Returns the rows `ids`, u32: `[ids, in]`.
+    pub fn look_up(&self, ids: &Tensor) -> Result<Tensor> {
+        let [rows, inner] = self.dims();
+        let ids = ids.to_vec1::<u32>()?;
+        if let Some(id) = ids.iter().find(|id| **id as usize >= rows) {
+            bail!(Argument, "expected rows below {rows}, found {id}");
+        }
+        let mut numbers = Fresh::new(ids.len() * inner)?;
+        let arch = arch();
+        numbers.write(inner, inner, |first, numbers| {
+            for (id, row) in ids[first..].iter().zip(numbers.chunks_exact_mut(inner)) {
+                self.decode(arch, *id as usize, row);
+            }
+        });
+        numbers.tensor(&[ids.len(), inner], DType::F32)
+    }
+
+    /// Writes the numbers of whole rows from the row `first` on.
+    pub(crate) fn decode(&self, arch: Arch, first: usize, numbers: &mut [f32]) {
+        let begin = self.place.start + first * self.row();
+        let bytes = numbers.len() / self.inner * self.row();
+        let all = (*self.all).as_ref();
+        // A mapped file that another program cut short has fewer bytes than it had: the system ends us before this does.
+        let packing = self.packing;
+        let blocks = &all[begin..begin + bytes];
+        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+        let is_done = matches!(arch, Arch::V4(_)) && wide::decode(packing, blocks, numbers);
+        #[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
+        let is_done = false;
+        if !is_done {
+            arch.dispatch(blocks::Decode { packing, blocks, numbers });
+        }
+        if self.factor != 1.0 {
+            numbers.iter_mut().for_each(|x| *x *= self.factor);
+        }
+    }
+
+    /// Calls `put(row, dot product of x with it)` for some rows; false if there is no faster way for that than through f32 in
+    /// memory, whose bits it has.
+    pub(crate) fn dot(&self, arch: Arch, rows: Range<usize>, x: &[f32], mut put: impl FnMut(usize, f32)) -> bool {
+        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+        if let Arch::V4(simd) = arch {
+            let begin = self.place.start;
+            let row = self.row();
+            let blocks = &(*self.all).as_ref()[begin + rows.start * row..begin + rows.end * row];
+            return wide::dot(simd, self.packing, blocks, x, |row, sum| put(row, sum * self.factor));
+        }
+        let _ = (arch, rows, x, &mut put);
+        false
+    }
+
+    /// Returns the bytes of a row.
+    fn row(&self) -> usize {
+        let (numbers, bytes) = self.packing.block();
+        self.inner / numbers * bytes
+    }
+}
+
+impl fmt::Debug for PackedMatrix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.packing.name(), self.dims())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,323 @@
+//! Packed numbers by AVX-512: four or five bits choose among the numbers of a group, which are computed once.
+//!
+//! A table has the bits that [`super::blocks`] computes, since every number of a group is the same operations on one of 16 or 32
+//! integers.
+
+use std::arch::x86_64::*;
+use std::hint::black_box;
+
+use pulp::{Simd, x86::V4};
+
+use super::Packing;
+
+/// Returns whether the CPU has the instructions.
+fn is_there() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("f16c")
+}
+
+/// Writes the numbers of whole blocks; returns false if the CPU cannot.
+pub(super) fn decode(packing: Packing, blocks: &[u8], numbers: &mut [f32]) -> bool {
+    let can = is_there();
+    if can {
+        // SAFETY: the CPU has these instructions.
+        unsafe { decoded(packing, blocks, numbers) };
+    }
+    can
+}
+
+/// Bytes that are prefetched ahead: some rows.
+const AHEAD: usize = 4096;
+/// Numbers of a row that are added in parallel sums, as many as [`crate::linear::dots`] has and in its order.
+const ROUND: usize = 8 * 16;
+
+/// Calls `put(row, dot product of x with it)` for whole rows; false if the CPU cannot, or rows are of another length. The
+/// products have the bits of [`crate::linear::dots`] with the rows in f32, which are never in memory.
+pub(super) fn dot(simd: V4, packing: Packing, blocks: &[u8], x: &[f32], mut put: impl FnMut(usize, f32)) -> bool {
+    let Some(row) = packing.row(x.len()).filter(|_| is_there() && x.len().is_multiple_of(ROUND)) else { return false };
+    for (at, blocks) in blocks.chunks_exact(row).enumerate() {
+        // SAFETY: the CPU has these instructions.
+        put(at, unsafe { product(simd, packing, blocks, x) });
+    }
+    true
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
+fn decoded(packing: Packing, blocks: &[u8], numbers: &mut [f32]) {
+    let (of_block, bytes) = packing.block();
+    let blocks = &blocks[..blocks.len().min(numbers.len() / of_block * bytes)];
+    let numbers = numbers.as_mut_ptr();
+    each(packing, blocks, |at, found| {
+        // SAFETY: there is room for the numbers of all blocks.
+        unsafe { _mm512_storeu_ps(numbers.add(16 * at), found) }
+    });
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
+fn product(simd: V4, packing: Packing, blocks: &[u8], x: &[f32]) -> f32 {
+    let (of_block, bytes) = packing.block();
+    let ahead = blocks.as_ptr().wrapping_add(AHEAD);
+    let blocks = &blocks[..blocks.len().min(x.len() / of_block * bytes)];
+    for line in (0..blocks.len()).step_by(64) {
+        _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line).cast());
+    }
+    let x = x.as_ptr();
+    let mut sums = [_mm512_setzero_ps(); 8];
+    each(packing, blocks, |at, found| {
+        // SAFETY: x has as many numbers as the blocks.
+        let x = unsafe { _mm512_loadu_ps(x.add(16 * at)) };
+        sums[at % 8] = _mm512_fmadd_ps(x, found, sums[at % 8]);
+    });
+    let mut total = sums[0];
+    for more in &sums[1..] {
+        total = _mm512_add_ps(total, *more);
+    }
+    simd.reduce_sum_f32s(pulp::cast(total))
+}
+
+/// Calls `take(at, numbers 16 at to 16 at + 15)` for all numbers of whole blocks. Blocks of 32 come four at a time, so that
+/// the compiler knows what `at` leaves when it is divided by eight.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
+fn each(packing: Packing, blocks: &[u8], mut take: impl FnMut(usize, __m512)) {
+    macro_rules! small {
+        ($bytes:literal, $decode:path) => {{
+            let (fours, rest) = blocks.as_chunks::<{ 4 * $bytes }>();
+            for (four, blocks) in fours.iter().enumerate() {
+                for (at, block) in blocks.as_chunks::<$bytes>().0.iter().enumerate() {
+                    let found = $decode(block);
+                    take(8 * four + 2 * at, found[0]);
+                    take(8 * four + 2 * at + 1, found[1]);
+                }
+            }
+            for (at, block) in rest.as_chunks::<$bytes>().0.iter().enumerate() {
+                let found = $decode(block);
+                take(8 * fours.len() + 2 * at, found[0]);
+                take(8 * fours.len() + 2 * at + 1, found[1]);
+            }
+        }};
+    }
+    macro_rules! large {
+        ($bytes:literal, $decode:path) => {{
+            for (at, block) in blocks.as_chunks::<$bytes>().0.iter().enumerate() {
+                $decode(block, |chunk, found| take(16 * at + chunk, found));
+            }
+        }};
+    }
+    match packing {
+        Packing::Q4_0 => small!(18, q4_0),
+        Packing::Q4_1 => small!(20, q4_1),
+        Packing::Q5_0 => small!(22, q5_0),
+        Packing::Q5_1 => small!(24, q5_1),
+        Packing::Q8_0 => small!(34, q8_0),
+        Packing::Q4K => large!(144, q4_k),
+        Packing::Q5K => large!(176, q5_k),
+        Packing::Q6K => large!(210, q6_k),
+    }
+}
+
+/// Returns 0 to 15.
+#[target_feature(enable = "avx512f")]
+fn integers() -> __m512 {
+    _mm512_setr_ps(0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.)
+}
+
+/// Returns the half-precision number at this place.
+#[target_feature(enable = "f16c")]
+fn half(block: &[u8], at: usize) -> f32 {
+    let bits = u16::from_le_bytes([block[at], block[at + 1]]);
+    _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits))))
+}
+
+/// Returns 16 bytes as integers of 32 bits.
+#[target_feature(enable = "avx512f")]
+fn widened(bytes: &[u8; 16]) -> __m512i {
+    // SAFETY: 16 bytes, which may have any address.
+    _mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
+}
+
+/// Returns the numbers of 16 bytes of two each: of the lower halves, and of the upper ones.
+#[target_feature(enable = "avx512f")]
+fn halves(bytes: &[u8; 16], low: __m512, high: __m512) -> [__m512; 2] {
+    let both = widened(bytes);
+    // Of an index, the instruction reads the lowest four bits.
+    [_mm512_permutexvar_ps(both, low), _mm512_permutexvar_ps(_mm512_srli_epi32::<4>(both), high)]
+}
+
+#[target_feature(enable = "avx512f,f16c")]
+fn q4_0(block: &[u8; 18]) -> [__m512; 2] {
+    let table = _mm512_mul_ps(_mm512_sub_ps(integers(), _mm512_set1_ps(8.0)), _mm512_set1_ps(half(block, 0)));
+    halves(&block[2..].as_chunks().0[0], table, table)
+}
+
+#[target_feature(enable = "avx512f,f16c")]
+fn q4_1(block: &[u8; 20]) -> [__m512; 2] {
+    let table = _mm512_mul_ps(integers(), _mm512_set1_ps(half(block, 0)));
+    let table = _mm512_add_ps(table, _mm512_set1_ps(half(block, 2)));
+    halves(&block[4..].as_chunks().0[0], table, table)
+}
+
+/// Returns 32 numbers, which five bits of each byte choose from two tables.
+#[target_feature(enable = "avx512f,avx512vl")]
+fn chosen(fives: __m256i, [first, second]: [__m512; 2]) -> [__m512; 2] {
+    let parts = [_mm256_castsi256_si128(fives), _mm256_extracti128_si256::<1>(fives)];
+    parts.map(|part| _mm512_permutex2var_ps(first, _mm512_cvtepu8_epi32(part), second))
+}
+
+/// Returns the five bits of 32 numbers: four in half a byte each, first all lower halves, and one in `bits`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn fives(bytes: &[u8], bits: &[u8]) -> __m256i {
+    // SAFETY: 16 bytes, which may have any address.
+    let both = unsafe { _mm_loadu_si128(bytes.as_chunks::<16>().0[0].as_ptr().cast()) };
+    let high = _mm_srli_epi16::<4>(both);
+    let fours = _mm256_and_si256(_mm256_set_m128i(high, both), _mm256_set1_epi8(15));
+    let bits = u32::from_le_bytes(bits.as_chunks::<4>().0[0]);
+    _mm256_or_si256(fours, _mm256_maskz_set1_epi8(bits, 16))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
+fn q5_0(block: &[u8; 22]) -> [__m512; 2] {
+    let scale = _mm512_set1_ps(half(block, 0));
+    let table = |least: f32| _mm512_mul_ps(_mm512_add_ps(integers(), _mm512_set1_ps(least)), scale);
+    chosen(fives(&block[6..], &block[2..6]), [table(-16.0), table(0.0)])
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
+fn q5_1(block: &[u8; 24]) -> [__m512; 2] {
+    let scale = _mm512_set1_ps(half(block, 0));
+    let least = _mm512_set1_ps(half(block, 2));
+    let table = |from: f32| {
+        let integers = _mm512_add_ps(integers(), _mm512_set1_ps(from));
+        _mm512_add_ps(_mm512_mul_ps(integers, scale), least)
+    };
+    chosen(fives(&block[8..], &block[4..8]), [table(0.0), table(16.0)])
+}
+
+#[target_feature(enable = "avx512f,f16c")]
+fn q8_0(block: &[u8; 34]) -> [__m512; 2] {
+    let scale = _mm512_set1_ps(half(block, 0));
+    let part = |at: usize| {
+        let bytes: &[u8; 16] = &block[at..].as_chunks().0[0];
+        // SAFETY: 16 bytes, which may have any address.
+        let integers = _mm512_cvtepi8_epi32(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) });
+        _mm512_mul_ps(_mm512_cvtepi32_ps(integers), scale)
+    };
+    [part(2), part(18)]
+}
+
+/// Returns the scales of eight groups, and then their least numbers: six bits each in twelve bytes, times those of the
+/// block. All are computed in vectors, since numbers that cross over from the scalar side take the port that the tables
+/// need.
+#[target_feature(enable = "avx512f,avx512vl,f16c")]
+fn of_groups(block: &[u8]) -> [f32; 16] {
+    let bytes: &[u8; 20] = &block.as_chunks().0[0];
+    // SAFETY: 16 bytes from the fourth on, and 8 from the first on.
+    let (words, of_block) = unsafe {
+        (_mm_loadu_si128(bytes.as_ptr().add(4).cast()), _mm_cvtph_ps(_mm_loadl_epi64(bytes.as_ptr().cast())))
+    };
+    // Words 0 and 1 have six bits of groups 0 to 3 in each byte, and above them two bits of groups 4 to 7, whose other four
+    // are in the halves of word 2.
+    let lower = _mm_shuffle_epi32::<0b10_01_10_00>(words);
+    let lower = _mm_srlv_epi32(lower, _mm_setr_epi32(0, 0, 0, 4));
+    let lower = _mm_and_si128(lower, _mm_setr_epi32(0x3f3f_3f3f, 0x0f0f_0f0f, 0x3f3f_3f3f, 0x0f0f_0f0f));
+    let upper = _mm_srli_epi32::<2>(_mm_shuffle_epi32::<0b01_01_00_00>(words));
+    let upper = _mm_and_si128(upper, _mm_setr_epi32(0, 0x3030_3030, 0, 0x3030_3030));
+    let own = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_or_si128(lower, upper)));
+    let which = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    let found = _mm512_mul_ps(own, _mm512_permutexvar_ps(which, _mm512_castps128_ps512(of_block)));
+    let mut list = [0.0; 16];
+    // SAFETY: room for 16 numbers.
+    unsafe { _mm512_storeu_ps(list.as_mut_ptr(), found) };
+    list
+}
+
+/// Returns a group's numbers for the integers from `from` on. A scale has at most 17 bits, 11 of its block's and 6 of
+/// its own, and an integer 5: their product is exact, so that fusing it with the subtraction changes no bit.
+#[target_feature(enable = "avx512f")]
+fn table(from: f32, scale: f32, least: f32) -> __m512 {
+    let integers = _mm512_add_ps(integers(), _mm512_set1_ps(from));
+    _mm512_fmsub_ps(_mm512_set1_ps(scale), integers, _mm512_set1_ps(least))
+}
+
+#[target_feature(enable = "avx512f,avx512vl,f16c")]
+fn q4_k(block: &[u8; 144], mut take: impl FnMut(usize, __m512)) {
+    // Behind an address that the compiler knows nothing of, so that each number is spread by its load, not by shuffles, which
+    // the tables need all time for.
+    let groups = of_groups(block);
+    let groups = black_box(&groups);
+    let (bytes, _) = block[16..].as_chunks::<16>();
+    for pair in 0..4 {
+        let of = |group: usize| table(0.0, groups[group], groups[8 + group]);
+        let low = of(2 * pair);
+        let high = of(2 * pair + 1);
+        for half in 0..2 {
+            let found = halves(&bytes[2 * pair + half], low, high);
+            take(4 * pair + half, found[0]);
+            take(4 * pair + 2 + half, found[1]);
+        }
+    }
+}
+
+/// Loads 32 bytes from a place of a block on.
+#[target_feature(enable = "avx512f")]
+fn load(block: &[u8], at: usize) -> __m256i {
+    let bytes: &[u8; 32] = &block[at..].as_chunks().0[0];
+    // SAFETY: 32 bytes, which may have any address.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
+fn q5_k(block: &[u8; 176], mut take: impl FnMut(usize, __m512)) {
+    let groups = of_groups(block);
+    let groups = black_box(&groups);
+    let mut bits = load(block, 16);
+    let fifteen = _mm256_set1_epi8(15);
+    let sixteen = _mm256_set1_epi8(16);
+    for pair in 0..4 {
+        let of = |group: usize| [0.0, 16.0].map(|from| table(from, groups[group], groups[8 + group]));
+        let both = load(block, 48 + 32 * pair);
+        // The two lowest bits of every byte belong to this pair; shifts of 16 bits bring in others, which are masked.
+        let low = _mm256_and_si256(_mm256_slli_epi16::<4>(bits), sixteen);
+        let high = _mm256_and_si256(_mm256_slli_epi16::<3>(bits), sixteen);
+        bits = _mm256_srli_epi16::<2>(bits);
+        let upper = _mm256_and_si256(_mm256_srli_epi16::<4>(both), fifteen);
+        let low = chosen(_mm256_or_si256(_mm256_and_si256(both, fifteen), low), of(2 * pair));
+        let high = chosen(_mm256_or_si256(upper, high), of(2 * pair + 1));
+        for half in 0..2 {
+            take(4 * pair + half, low[half]);
+            take(4 * pair + 2 + half, high[half]);
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
+fn q6_k(block: &[u8; 210], mut take: impl FnMut(usize, __m512)) {
+    // The scales of all parts of 16, each times that of the block.
+    let bytes: &[u8; 16] = &block[192..].as_chunks().0[0];
+    // SAFETY: 16 bytes, which may have any address.
+    let own = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }));
+    let mut scales = [0.0_f32; 16];
+    // SAFETY: room for 16 numbers.
+    unsafe { _mm512_storeu_ps(scales.as_mut_ptr(), _mm512_mul_ps(_mm512_set1_ps(half(block, 208)), own)) };
+    let scales = black_box(&scales);
+    let fifteen = _mm256_set1_epi8(15);
+    let upper = _mm256_set1_epi8(0x30);
+    for part in 0..2 {
+        let low = [load(block, 64 * part), load(block, 64 * part + 32)];
+        let high = load(block, 128 + 32 * part);
+        let fours = [low[0], low[1], _mm256_srli_epi16::<4>(low[0]), _mm256_srli_epi16::<4>(low[1])];
+        let twos = [_mm256_slli_epi16::<4>(high), _mm256_slli_epi16::<2>(high), high, _mm256_srli_epi16::<2>(high)];
+        for quarter in 0..4 {
+            let six =
+                _mm256_or_si256(_mm256_and_si256(fours[quarter], fifteen), _mm256_and_si256(twos[quarter], upper));
+            let signed = _mm256_sub_epi8(six, _mm256_set1_epi8(32));
+            let parts = [_mm256_castsi256_si128(signed), _mm256_extracti128_si256::<1>(signed)];
+            for (at, bytes) in parts.into_iter().enumerate() {
+                let chunk = 8 * part + 2 * quarter + at;
+                let integers = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+                take(chunk, _mm512_mul_ps(_mm512_set1_ps(scales[chunk]), integers));
+            }
+        }
+    }
+}
