@@ -12,6 +12,9 @@ use syn::{Attribute, Item, UseTree, Visibility};
 const FLOORS: &[&str] = &[
     "kernels",
     "base",
+    "options",
+    "net",
+    "questions",
     "tensor",
     "training",
     "probes",
@@ -37,7 +40,7 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("rustyline", &["repl"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
-    ("reqwest", &["base"]),
+    ("reqwest", &["net"]),
     ("axum", &["explorer"]),
     ("hf_hub", &["model"]),
     ("candle_transformers", &["model"]),
@@ -66,10 +69,10 @@ const MAY_OPEN: &[&str] = &[
     "base/files/lock.rs",
     "base/files/own.rs",
     "base/files/plain.rs",
-    "base/net.rs",
-    "base/net/listen.rs",
-    "base/net/objects/connection.rs",
-    "base/net/partial.rs",
+    "net/listen.rs",
+    "net/mod.rs",
+    "net/objects/connection.rs",
+    "net/partial.rs",
 ];
 
 /// The parts of the language, one folder for each floor of the core, lowest first. The folders `engine`, `docs`,

@@ -242,7 +242,7 @@ fn codes_found_by_tensor_cores_are_the_largest() {
 /// A step by the kernels of a device beside the same one in candle's operations there: transcoders, skips, dead features.
 #[test]
 fn a_step_by_kernels_is_that_of_candles_operations() {
-    use microtome::base::options::Plain;
+    use microtome::options::Plain;
     use microtome::sae::fit::{Dead, DictionaryShape, ErrorNormalisation, FitBatch, FitState, Params, Recipe, kinds};
     use microtome::training::{Schedule, ScheduleShape};
     let Some((device, _turn)) = gpu() else { return };
@@ -389,7 +389,7 @@ fn fifty_steps_of_every_kind_have_the_losses_of_the_processor() {
     ];
     for (kind, own) in kinds {
         let fit = |device: &Device| -> FitHistory {
-            use microtome::base::options::Plain;
+            use microtome::options::Plain;
             let kind_name = microtome::sae::fit::kinds::NAMES.into_iter().find(|name| name == kind).unwrap();
             let options = FitOptions {
                 kind: microtome::sae::fit::KindName(kind_name),

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 const DONE: &[&str] = &[
     "kernels/src",
     "core/src/base",
+    "core/src/options",
+    "core/src/net",
+    "core/src/questions",
     "core/src/tensor",
     "core/src/training",
     "core/src/probes",

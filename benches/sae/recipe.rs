@@ -1,6 +1,6 @@
 //! The recipe by which a benchmark fits a dictionary.
 
-use microtome::base::options::Plain;
+use microtome::options::Plain;
 use microtome::sae::fit::{Dead, ErrorNormalisation, Recipe, kinds};
 use microtome::training::{Schedule, ScheduleShape};
 

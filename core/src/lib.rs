@@ -6,6 +6,8 @@
 //! | [`probes`] | linear classifiers of rows of numbers |
 //! | [`training`] | training loops, schedules, checkpoints, gradient descent on any parameters |
 //! | [`tensor`] | checked functions over candle's tensors, linear algebra, files of tensors |
+//! | [`questions`], [`net`] | questions to language models behind an address; fetching, and stores of objects |
+//! | [`options`](mod@options) | structs of options: their defaults, checks and conversion |
 //! | [`base`] | errors, access to files and hosts, tasks, plain results |
 //!
 //! Dictionaries, interventions and circuits are in `microtome-methods`, which hands this crate on.
@@ -39,6 +41,12 @@
 //! ```
 
 pub mod base;
+
+pub mod options;
+
+pub mod net;
+
+pub mod questions;
 
 pub mod tensor;
 

@@ -9,7 +9,8 @@
 //! | [`intervene`] | activation and path patching, hooks on features, steering, erasure, subspaces, monitors |
 //! | [`features`] | max-activating examples, logit effects, cards, dashboards, explanations and their scores |
 //! | [`circuit`] | causal trees, edges, feature circuits, attribution graphs, and their evaluation |
-//! | [`base`], [`tensor`], [`training`], [`probes`] | errors, files and access; tensors; training loops; linear probes |
+//! | [`base`], [`options`](mod@options), [`net`], [`questions`] | errors, files and access; options; fetching; language models behind an address |
+//! | [`tensor`], [`training`], [`probes`] | tensors; training loops; linear probes |
 //!
 //! The crate `microtome` puts scripts, reports, a prompt and a command line above this one, and computes nothing that this
 //! one does not.
@@ -58,7 +59,7 @@
 
 pub use microtome_core::{bail, choices, err, options};
 #[doc(inline)]
-pub use microtome_core::{base, model, probes, tensor, training};
+pub use microtome_core::{base, model, net, probes, questions, tensor, training};
 
 pub mod data;
 

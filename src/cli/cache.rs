@@ -4,16 +4,15 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::args::{Cache, CacheAction, Clearable, Options};
-use super::setup;
-use super::{Exit, run, tell};
+use super::{Exit, run, setup, tell};
 use crate::base::access::{Access, Rules};
 use crate::base::cache::{self, CachedFolder, VARIABLE, days_ago};
 use crate::base::files::Files;
-use crate::base::net::endpoint::listing as exchanges;
 use crate::base::{Cell, Result, Table, memory};
 use crate::data::sample as texts;
 use crate::err;
 use crate::model::hub::{self, RepoKind};
+use crate::questions::endpoint::listing as exchanges;
 use crate::report::Item;
 use crate::report::symbols::count;
 use crate::sae::cached;

@@ -1,4 +1,4 @@
-//! Floor 15: the command line. One file per subcommand.
+//! Floor 18: the command line. One file per subcommand.
 
 mod add;
 mod again;

@@ -1,8 +1,9 @@
-//! Floor 11: the explorer, one page on loopback that answers while a person looks at features.
+//! Floor 14: the explorer, one page on loopback that answers while a person looks at features.
 //!
-//! `answers` is what it knows: plain functions of a model and dictionaries, without HTTP. `state` holds these, `last_read`
-//! what is known of the text that one types at, `slots` and `shared` decide what runs, `speech` is how an answer is sent
-//! line by line, `gate` who may ask, `routes` which address is what, and `server` puts them behind a socket.
+//! `answers` is what it knows: plain functions of a model and dictionaries, without HTTP. `state` holds these,
+//! `last_read` what is known of the text that one types at, `slots` and `shared` decide what runs, `speech` is how an
+//! answer is sent line by line, `gate` who may ask, `routes` which address is what, and `server` puts them behind a
+//! socket.
 
 pub mod answers;
 mod gate;

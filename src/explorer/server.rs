@@ -12,9 +12,9 @@ use tokio::sync::Semaphore;
 use super::gate::Gate;
 use super::routes::{Service, router};
 use super::state::Explorer;
-use crate::base::net::{self, Listener};
 use crate::base::{Result, Task};
 use crate::err;
+use crate::net::{self, Listener};
 
 /// Connections at a time. A browser opens six for a page; each takes a descriptor of the system.
 pub(super) const CONNECTIONS: usize = 64;

@@ -5,7 +5,6 @@
 use super::cursor::{Before, Callee};
 use super::names::is_speakable;
 use super::{shape, signature};
-use crate::base::options::Setting;
 use crate::base::{Card, Table};
 use crate::circuit::compiled;
 use crate::data::{Text, pack, synth};
@@ -14,6 +13,7 @@ use crate::model::formats::lens;
 use crate::model::hub::{self, RepoKind};
 use crate::model::load::INSIDE;
 use crate::model::site::Site;
+use crate::options::Setting;
 use crate::sae::releases;
 use crate::script::Session;
 use crate::script::circuit::Circuit;

@@ -1,4 +1,4 @@
-//! Floor 14: the prompt. Line editor, completion, colours, hints, history, and the commands that begin with a colon.
+//! Floor 17: the prompt. Line editor, completion, colours, hints, history, and the commands that begin with a colon.
 
 mod choices;
 pub mod commands;

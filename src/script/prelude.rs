@@ -12,9 +12,9 @@ pub use rhai::{Array, FnPtr, Map, exported_manifest};
 pub use serde_json::{Value, json};
 
 // Results without a model, and their errors.
-pub use crate::base::options::{Plain, Setting};
 pub use crate::base::random::Seed;
 pub use crate::base::{Card, Cell, Error, Grid, HeatText, Result, Table, Task};
+pub use crate::options::{Plain, Setting};
 pub use crate::{bail, err};
 
 // How they are drawn.

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::base::options::{Field, OptionGroup, Plain};
 use crate::base::settings::MOST_THREADS;
 use crate::base::{Result, names};
 use crate::data::store::StoreOptions;
 use crate::data::text::SourceOptions;
 use crate::err;
+use crate::options::{Field, OptionGroup, Plain};
 use crate::sae::fit::{AXES_OF_KINDS, FitOptions, FitPlan, TargetName, kinds, with_each};
 
 /// Options with their values, as they were given.

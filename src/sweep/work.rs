@@ -11,13 +11,13 @@ use super::folder::{Folder, State};
 use super::known;
 use super::plan::{TextWords, fit_plan};
 use crate::base::files::{self, Files};
-use crate::base::options::{OptionGroup, Plain};
 use crate::base::{Error, Kind, Result, Table, Task};
 use crate::data::Text;
 use crate::data::harvest::{HarvestOptions, TextReading};
 use crate::data::store::{Store, StoreOptions};
 use crate::err;
 use crate::model::Model;
+use crate::options::{OptionGroup, Plain};
 use crate::sae::fit::{FitProduct, FitResult, FitStorage, Job, Source, TargetName};
 use crate::sae::formats::Format;
 use crate::sae::metrics::{

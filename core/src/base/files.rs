@@ -3,7 +3,7 @@
 
 mod lock;
 mod own;
-pub(super) mod plain;
+pub(crate) mod plain;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -365,7 +365,7 @@ fn read_whole(mut file: impl Read, length: u64, path: &Path, task: &Task) -> Res
 }
 
 /// Reads a file to its end, piece by piece.
-pub(super) fn pieces(
+pub(crate) fn pieces(
     file: &mut impl Read,
     task: &Task,
     path: &Path,

@@ -8,8 +8,6 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use sha2::{Digest, Sha256};
 
-use super::options::{Plain, Setting};
-
 /// The seed of a call that states none: another one in each call.
 pub const OF_CALL: &str = "the call's own, which follows from the run's";
 
@@ -24,6 +22,11 @@ impl Seed {
     /// Returns a seed that the call states.
     pub const fn of(seed: i64) -> Self {
         Self { stated: Some(seed), own: 0 }
+    }
+
+    /// Returns the seed that the call states.
+    pub fn stated(self) -> Option<i64> {
+        self.stated
     }
 
     pub fn is_stated(self) -> bool {
@@ -45,28 +48,6 @@ impl Seed {
 impl From<Option<i64>> for Seed {
     fn from(stated: Option<i64>) -> Self {
         Self { stated, own: 0 }
-    }
-}
-
-impl Setting for Seed {
-    fn wanted() -> String {
-        i64::wanted()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        <i64 as Setting>::of(value).map(Self::of)
-    }
-
-    fn written(&self) -> String {
-        self.stated.map_or_else(|| OF_CALL.into(), |seed| seed.written())
-    }
-}
-
-crate::options! {
-    #[derive(Debug, Clone)]
-    pub struct SeedOptions {
-        /// The seed of this call.
-        seed: Seed = Seed::default() => usually(OF_CALL);
     }
 }
 

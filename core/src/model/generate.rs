@@ -9,9 +9,10 @@ use super::batch::Batch;
 use super::decoder::{Decoder, Logits, Pass, Past};
 use super::hooks::{BoundHook, Chain, checks};
 use super::tokenizer::Stream;
-use crate::base::options::{Plain, Setting};
-use crate::base::random::{SeedOptions, stream};
+use crate::base::random::stream;
 use crate::base::{Result, Task};
+use crate::options::seed::SeedOptions;
+use crate::options::{Plain, Setting};
 use crate::tensor::{DType, Tensor};
 use crate::{bail, err};
 

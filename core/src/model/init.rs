@@ -13,8 +13,8 @@ use super::family::{self, spelling, with_head_size};
 use super::load::PublishedForm;
 use super::tokenizer::Tokenizer;
 use super::weights::Weights;
-use crate::base::random::SeedOptions;
 use crate::base::{Result, Task, memory, names};
+use crate::options::seed::SeedOptions;
 use crate::tensor::{DType, Device, Tensor};
 use crate::{bail, err};
 

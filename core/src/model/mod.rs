@@ -1,4 +1,4 @@
-//! Floor 4: models. Configs of families, weights and where they come from, tokenizers, sites, hooks, one decoder.
+//! Floor 7: models. Configs of families, weights and where they come from, tokenizers, sites, hooks, one decoder.
 //!
 //! ```rust,no_run
 //! use microtome_core::base::access::{Access, Rules};

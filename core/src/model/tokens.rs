@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::tokenizer::Vocab;
 use crate::base::Result;
-use crate::base::options::{Plain, Setting};
 use crate::err;
+use crate::options::{Plain, Setting};
 
 crate::options! {
     /// Options of how a text is split into tokens.

@@ -6,9 +6,9 @@ use super::labels::ClassLabels;
 use super::matrix::{columns, matrix, product};
 use super::optimum::{Solver, optimum};
 use super::probe::{Probe, ProbeKind};
-use crate::base::options::OptionGroup;
 use crate::base::{Result, Task};
 use crate::err;
+use crate::options::OptionGroup;
 use crate::tensor::Tensor;
 
 crate::options! {

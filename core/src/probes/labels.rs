@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::base::Result;
-use crate::base::options::{Plain, Setting};
+use crate::options::{Plain, Setting};
 use crate::tensor::{Tensor, ints};
 use crate::{bail, err};
 

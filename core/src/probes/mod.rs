@@ -1,4 +1,4 @@
-//! Floor 3: probes: linear classifiers of rows of numbers, how they are fitted, saved, and judged on held-out rows.
+//! Floor 6: probes: linear classifiers of rows of numbers, how they are fitted, saved, and judged on held-out rows.
 //!
 //! A probe knows neither models nor texts: its rows are activations or codes, whatever they are of.
 //!

@@ -6,7 +6,7 @@ use rand_distr::StandardNormal;
 
 use super::{Number, dtype, element};
 use crate::base::Result;
-use crate::base::random::SeedOptions;
+use crate::options::seed::SeedOptions;
 use crate::{bail, err};
 
 crate::options! {

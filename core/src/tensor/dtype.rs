@@ -3,8 +3,8 @@
 use candle_core::{DType, Tensor};
 
 use super::element;
-use crate::base::options::{Plain, Setting};
 use crate::base::{Result, names};
+use crate::options::{Plain, Setting};
 use crate::{bail, err};
 
 /// All dtypes that scripts may use.

@@ -1,9 +1,9 @@
-//! Floor 1: tensors. Indexing, reductions, linear algebra, statistics, summaries, and tensor files in and out.
+//! Floor 4: tensors. Indexing, reductions, linear algebra, statistics, summaries, and tensor files in and out.
 //!
 //! The type is candle's [`Tensor`]; here are functions over it that check their arguments in our words, are exact where
-//! candle is not (integers, sums, NaN, ties), and cover what it lacks. Every result has its gradient, by candle's operations
-//! or by a backward pass here (`backward.rs`), but for those that are constant almost everywhere (masks, counts, indices,
-//! rounding) and those that refuse a tensor that tracks gradients, by name.
+//! candle is not (integers, sums, NaN, ties), and cover what it lacks. Every result has its gradient, by candle's
+//! operations or by a backward pass here (`backward.rs`), but for those that are constant almost everywhere (masks,
+//! counts, indices, rounding) and those that refuse a tensor that tracks gradients, by name.
 //!
 //! Nothing here polls for Ctrl-C: callers put calls on large tensors into [`crate::base::Task::heavy`].
 //!

@@ -9,8 +9,8 @@ use candle_core::{DType, Tensor};
 
 use super::element::{self, BLOCK, Element, dispatch};
 use super::{Number, axes, dtype, walk};
-use crate::base::options::{Plain, Setting};
 use crate::base::{Result, parallel};
+use crate::options::{Plain, Setting};
 use crate::{bail, err};
 
 crate::options! {

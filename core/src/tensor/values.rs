@@ -2,7 +2,7 @@
 
 use super::{DType, Tensor, create, dtype, element};
 use crate::base::Result;
-use crate::base::options::{Foreign, Plain, Setting};
+use crate::options::{Foreign, Plain, Setting};
 
 /// The deepest nesting of arrays that is read.
 const DEEPEST: usize = 8;

@@ -1,4 +1,4 @@
-//! Floor 2: the parts of every training, of a model or of a dictionary: the learning rate schedule, Adam with gradient
+//! Floor 5: the parts of every training, of a model or of a dictionary: the learning rate schedule, Adam with gradient
 //! clipping, the loop with progress, interruption and checkpoints, and the history of steps; and gradient descent on
 //! any parameters.
 //!

@@ -1,4 +1,4 @@
-//! Floor 5: texts and their sources, with labels where known, their packing into rows of tokens, the activations of
+//! Floor 8: texts and their sources, with labels where known, their packing into rows of tokens, the activations of
 //! models on them, and tables as data.
 //!
 //! ```rust,no_run

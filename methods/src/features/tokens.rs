@@ -1,9 +1,9 @@
 //! Tokens whose probability is measured, by a text that they begin with or by their ids.
 
-use crate::base::options::{Plain, Setting};
 use crate::base::{Error, Result};
 use crate::err;
 use crate::model::Model;
+use crate::options::{Plain, Setting};
 
 /// Tokens by a text or an id.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,12 +5,12 @@ use serde_json::Value;
 use super::compatibility::{check_is_for, check_writes_behind, one_place};
 use super::formats::parsed_site;
 use super::{About, Activation, Parts, Sae, Scaling};
-use crate::base::options::OptionGroup;
 use crate::base::{Error, Result, names};
 use crate::err;
 use crate::model::Model;
 use crate::model::hooks::checks::finite;
 use crate::model::site::SiteKind;
+use crate::options::OptionGroup;
 use crate::tensor::{DType, Tensor, Values};
 
 crate::choices! {

@@ -1,4 +1,4 @@
-//! Floor 6: dictionaries (sparse autoencoders, transcoders, crosscoders, linear baselines), which encode activations as
+//! Floor 9: dictionaries (sparse autoencoders, transcoders, crosscoders, linear baselines), which encode activations as
 //! codes of features.
 //!
 //! A dictionary is one type, [`Sae`], whatever its kind and library: its [`Parts`] are the mathematics as data. Every

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::state::Explorer;
 use super::tokens::name;
-use crate::base::random::{Seed, SeedOptions};
+use crate::base::random::Seed;
 use crate::base::task::Silent;
 use crate::base::{Result, Task};
 use crate::err;
@@ -16,6 +16,7 @@ use crate::model::batch::Batch;
 use crate::model::generate::GenerateOptions;
 use crate::model::hooks::{Action, BoundHook, PatchSource};
 use crate::model::reading::compare::kl;
+use crate::options::seed::SeedOptions;
 use crate::sae::site_of;
 use crate::tensor::{DType, Device, Tensor, normalise};
 

@@ -11,9 +11,9 @@ use super::super::state::Explorer;
 use super::proceed::{Change, Way};
 use super::read::Reading;
 use super::{OfCard, OfFeature, Question, tree};
-use crate::base::options::number_text;
 use crate::base::{Result, Task};
 use crate::err;
+use crate::options::number_text;
 
 /// The folder below the output folder.
 const FOLDER: &str = "explore";

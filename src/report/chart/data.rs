@@ -1,9 +1,9 @@
 //! Data of charts as they are given: lists, tensors, and maps of either.
 
 use super::*;
-use crate::base::options::{Foreign, Setting};
 use crate::base::results::MISSING;
 use crate::base::{Error, memory};
+use crate::options::{Foreign, Setting};
 use crate::tensor::{DType, Device, Tensor, dtype};
 
 /// One argument or option that holds data.

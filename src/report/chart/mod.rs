@@ -25,15 +25,14 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::draw::canvas::{Canvas, Drawing, Point};
-use super::json;
-use super::palette;
 use super::picture::Picture;
 use super::scale::{self, Scale};
 use super::symbols::{count, elided, token, visible};
 use super::terminal::Screen;
-use crate::base::options::Plain;
+use super::{json, palette};
 use crate::base::results::is_missing;
 use crate::base::{Grid, Result, Task};
+use crate::options::Plain;
 use crate::{bail, err};
 use legend::Key;
 use plot::Plot;

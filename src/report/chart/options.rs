@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::data::{Named, inside, values};
 use super::*;
-use crate::base::options::{ElementFault, Setting, number_text};
+use crate::options::{ElementFault, Setting, number_text};
 use crate::tensor::Tensor;
 
 /// The sizes of a chart, in CSS pixels.
@@ -263,7 +263,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use crate::base::options::Foreign;
+    use crate::options::Foreign;
     use crate::tensor::Device;
 
     #[test]

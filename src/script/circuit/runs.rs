@@ -1,11 +1,11 @@
 //! The runs that circuits are judged by, from the options of a call.
 
-use crate::base::options::OptionGroup;
 use crate::circuit::ablations::{NodeAblations, naming_weights};
 use crate::circuit::edges::{EdgeAblation, EdgeRuns};
 use crate::circuit::graph::Units;
 use crate::circuit::sparse_features::{FeatureAblations, NodeAblation};
 use crate::intervene::metric::Measure;
+use crate::options::OptionGroup;
 use crate::script::circuit::Circuit;
 use crate::script::data::pairs::read_pairs;
 use crate::script::intervene::Metric;

@@ -2,12 +2,12 @@
 
 use super::text::text_of;
 use super::tokenizer::tokenizer_of;
-use crate::base::options::chosen;
 use crate::data::baselines::{self, NgramOptions, NgramPredictOptions, Program};
 use crate::model::padding::stacked;
 use crate::model::predict::{USUAL_COUNT, table};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::tokens::Tokens;
+use crate::options::chosen;
 use crate::script::model::input::{Reads, texts};
 use crate::script::prelude::*;
 

@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use crate::base::options::{Field, OptionGroup};
+use crate::options::{Field, OptionGroup};
 use crate::sae::fit::kinds;
 
 /// A line of the list under `# Options`: "- `key` = default: meaning"; or one of a group, "- [fit]", that the core declares.

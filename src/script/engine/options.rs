@@ -2,9 +2,9 @@
 
 use rhai::{Dynamic, Map};
 
-use crate::base::options::OptionGroup;
 use crate::base::{Result, names};
 use crate::err;
+use crate::options::OptionGroup;
 use crate::script::engine::value::{Given, given, plain};
 
 /// The options of one call while they are read. Every key that is asked for counts as known; [`OptionReader::finish`]

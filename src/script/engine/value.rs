@@ -9,19 +9,17 @@ use rhai::{Array, Dynamic, FnPtr, Map};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use crate::base::files::hex;
-pub use crate::base::options::number_text;
-use crate::base::options::{Foreign, Plain};
 use crate::base::{Error, Result, Task, json, memory};
 use crate::err;
+pub use crate::options::number_text;
+use crate::options::{Foreign, Plain};
 use crate::report::json::number;
 use crate::report::symbols::count;
-use crate::script::engine::handle;
 use crate::script::engine::paper::Paper;
-use crate::script::engine::pointers;
 use crate::script::engine::steps::Steps;
-use crate::tensor::Tensor;
+use crate::script::engine::{handle, pointers};
 use crate::tensor::axes::from_end;
-use crate::tensor::{dtype, floats, ints, steps};
+use crate::tensor::{Tensor, dtype, floats, ints, steps};
 
 /// Any value of a script, for floors that do not know the engine.
 pub type Value = Dynamic;

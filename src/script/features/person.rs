@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use crate::base::questions::{Answers, Question, Reply};
+use crate::questions::{Answers, Question, Reply};
 use crate::script::engine::typed;
 use crate::script::prelude::*;
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::base::options::Foreign;
+use crate::options::Foreign;
 use crate::sae::Sae;
 use crate::script::engine::value::handle;
 use crate::script::features::Feature;

@@ -305,7 +305,7 @@ fn fetched(ctx: &NativeCallContext, address: &str, map: rhai::Map) -> Result<Str
     let to = options.get("to", |given| given.text())?;
     let hash = options.get("sha256", |given| given.text())?;
     options.finish()?;
-    let place = crate::base::net::fetch(&env.files, &env.task, address, to.as_deref(), hash.as_deref())?;
+    let place = crate::net::fetch(&env.files, &env.task, address, to.as_deref(), hash.as_deref())?;
     Ok(place.display().to_string())
 }
 

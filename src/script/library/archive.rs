@@ -13,7 +13,7 @@ use crate::base::access::Access;
 use crate::base::cache::VARIABLE;
 use crate::base::files::{Files, hex, utf8};
 use crate::base::memory::human;
-use crate::base::net::{self, Server};
+use crate::net::{self, Server};
 use crate::script::prelude::*;
 
 /// Limits on an archive: its bytes, those of its content, and its files.

@@ -1,6 +1,7 @@
 //! `model::endpoint`: a language model behind an address, which judges and describes.
 
-use crate::base::net::{self, EndpointConnection};
+use crate::net;
+use crate::questions::endpoint::EndpointConnection;
 use crate::script::engine::value::handle;
 use crate::script::prelude::*;
 

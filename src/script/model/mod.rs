@@ -28,7 +28,6 @@ pub use load::Model;
 pub use reading::{Attribution, BothLenses, Comparison, FittedLens, Lens, Verification};
 pub use run::Run;
 
-use crate::base::net::EndpointOptions;
 use crate::model::cache::MeanOptions;
 use crate::model::chat::ChatOptions;
 use crate::model::generate::GenerateOptions;
@@ -42,6 +41,7 @@ use crate::model::reading::lens::LensOptions;
 use crate::model::run::{LogitsOptions, LossOptions, RecordOptions, RunOptions};
 use crate::model::tokens::TokensOptions;
 use crate::model::train::TrainOptions;
+use crate::questions::endpoint::EndpointOptions;
 use input::{Input, InputOptions};
 use load::NewTokenizer;
 use train::HeldData;

@@ -2,7 +2,7 @@
 
 use super::rows::{no_text_options, of_text_only};
 use super::transcoders::Transcoders;
-use crate::base::options::OptionGroup;
+use crate::options::OptionGroup;
 use crate::sae::fit::{
     AXES_OF_KINDS, CrossLayerOptions, CrosscoderOptions, FitGridOptions, FitOptions, FitPlan, FitProduct, FitResult,
     FitStorage, Job, KindNames, Source, StoreSiteOptions, Target, TargetName, TargetOptions, TranscoderOptions, grid,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rhai::{AST, Shared};
 
 use crate::base::names;
-use crate::base::options::one_of;
+use crate::options::one_of;
 use crate::script::Session;
 use crate::script::docs::{Docs, Entry, OptionDoc};
 use crate::script::engine::failure::Failure;

@@ -1,7 +1,8 @@
 //! New tensors: from arrays, filled, ranges, and random ones.
 
 use super::{arrays, heavy, number_arg};
-use crate::base::random::{SeedOptions, generator};
+use crate::base::random::generator;
+use crate::options::seed::SeedOptions;
 use crate::script::engine::value::Ints;
 use crate::script::prelude::*;
 use crate::tensor::create;

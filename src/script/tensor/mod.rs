@@ -20,7 +20,7 @@ pub mod statistics;
 
 use rhai::plugin::ModuleManifest;
 
-use crate::base::random::SeedOptions;
+use crate::options::seed::SeedOptions;
 use crate::report::items::Item;
 use crate::script::engine::handle::PAGE;
 use crate::script::prelude::*;

@@ -1,6 +1,6 @@
 //! Models and data sets from a hub: found in the cache or downloaded into it, with the layout that other programs share.
 //!
-//! All requests go through `base::net`. The hf-hub crate fetches large files through another library, whose hosts
+//! All requests go through `net`. The hf-hub crate fetches large files through another library, whose hosts
 //! cannot be checked; it does not resume downloads, does not compare hashes, does not see the hash of a file on another
 //! server, and reads an answer of any length.
 
@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use crate::base::files::Files;
-use crate::base::{Error, Kind, Result, Task, net};
-use crate::err;
+use crate::base::{Error, Kind, Result, Task};
 use crate::tensor::files::safetensors::Header;
+use crate::{err, net};
 use cache::RepositoryCache;
 use choice::Choice;
 use remote::Remote;

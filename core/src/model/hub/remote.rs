@@ -8,8 +8,8 @@ use super::cache::RepositoryCache;
 use super::name::{Name, is_commit, is_path};
 use super::settings::HubSettings;
 use crate::base::access::{Access, host_of};
-use crate::base::net::{self, Answer, Download, Server};
 use crate::base::{Error, Kind, Result, Task, json};
+use crate::net::{self, Answer, Download, Server};
 use crate::{bail, err};
 
 /// The timeout of a short answer.

@@ -8,7 +8,8 @@ use super::remote::Remote;
 use super::settings::HubSettings;
 use super::{about_the_cache, bring, kept_hint, may_ask, without};
 use crate::base::files::Files;
-use crate::base::{Result, Task, net};
+use crate::base::{Result, Task};
+use crate::net;
 
 /// A repository whose files are fetched one at a time. Its commit is that of its revision when it was opened, so that all
 /// that is read of it belongs together.

@@ -23,8 +23,8 @@ use super::layout::Layout;
 use super::tokenizer::Tokenizer;
 use super::weights::Weights;
 use crate::base::files::Files;
-use crate::base::options::{Plain, Setting};
 use crate::base::{Result, Task, names};
+use crate::options::{Plain, Setting};
 use crate::tensor::{DType, Device, dtype};
 use crate::{bail, err};
 

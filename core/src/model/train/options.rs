@@ -1,7 +1,7 @@
 //! The options of a model's training, and the recipe that they make.
 
 use super::recipe::Recipe;
-use crate::base::random::SeedOptions;
+use crate::options::seed::SeedOptions;
 use crate::training::{CheckpointOptions, Schedule, ScheduleShape};
 
 /// The default number of rows of a forward and backward pass.

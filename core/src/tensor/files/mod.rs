@@ -18,8 +18,8 @@ use memmap2::Mmap;
 
 use super::element::{self, dispatch};
 use crate::base::files::Files;
-use crate::base::options::{Plain, Setting};
 use crate::base::{Result, Task, names};
+use crate::options::{Plain, Setting};
 use crate::{bail, err};
 
 /// Strings by name.

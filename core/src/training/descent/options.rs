@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::options::{Plain, Setting};
+use crate::options::{Plain, Setting};
 use crate::training::schedule::ScheduleShape;
 
 crate::options! {

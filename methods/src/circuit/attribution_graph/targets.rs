@@ -1,11 +1,11 @@
 //! Targets of an attribution graph: logits, differences of two, or directions after the final norm, all at the last
 //! position.
 
-use crate::base::options::{Plain, Setting};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::Model;
 use crate::model::tokens::TokenName;
+use crate::options::{Plain, Setting};
 use crate::tensor::Tensor;
 
 use super::AttributionGraphOptions;

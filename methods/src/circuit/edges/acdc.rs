@@ -14,7 +14,6 @@ use super::runs::EdgeRuns;
 use super::texts::RunState;
 use super::wiring::Extent;
 use super::{EdgeAblation, check_values, completed, provenance, scale};
-use crate::base::options::{Plain, Setting};
 use crate::base::task::{Bar, InterruptibleWork};
 use crate::base::{Result, Task};
 use crate::circuit::graph::Graph;
@@ -23,6 +22,7 @@ use crate::err;
 use crate::intervene::grid::quantity;
 use crate::intervene::metric::Measure;
 use crate::model::Model;
+use crate::options::{Plain, Setting};
 
 /// A threshold, or a list of them.
 #[derive(Debug, Clone, PartialEq)]

@@ -91,7 +91,7 @@ impl Write for ByteCounter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::options::chosen;
+    use crate::options::chosen;
 
     #[test]
     fn what_repeats_becomes_small_and_noise_does_not() {

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HarvestOptions, Skipped};
-use crate::base::options::{Plain, Setting};
 use crate::base::{Error, Result, Task, names};
-use crate::data::Text;
-use crate::data::pack;
+use crate::data::{Text, pack};
 use crate::err;
 use crate::model::Model;
 use crate::model::labels::{Column, ColumnKind};
+use crate::options::{Plain, Setting};
 
 crate::options! {
     /// The positions of a text that are read.

@@ -13,12 +13,12 @@ use super::numbers::NumberList;
 use super::place::StorePlace;
 use super::{POSITIONS, ROWS, TOKENS, changed};
 use crate::base::files::{Files, hex};
-use crate::base::net::BucketFolder;
 use crate::base::{Result, Task, memory, names};
 use crate::data::harvest::{Moments, Progress};
 use crate::err;
 use crate::model::config::Config;
 use crate::model::site::{NAME_ONE, one_site};
+use crate::net::BucketFolder;
 use crate::tensor::DType;
 use crate::tensor::files::safetensors::Header;
 

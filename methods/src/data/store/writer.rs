@@ -10,10 +10,10 @@ use super::numbers::NumberList;
 use super::place::StorePlace;
 use super::{POSITIONS, ROWS, TOKENS};
 use crate::base::files::Files;
-use crate::base::net::Version;
 use crate::base::{Result, Task, memory};
 use crate::data::harvest::{ActivationBlock, Progress, Sink};
 use crate::err;
+use crate::net::Version;
 use crate::tensor::files::{NamedTensors, safetensors};
 use crate::tensor::{DType, Device, Tensor};
 

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::base::files::Files;
-use crate::base::options::{Plain, Setting};
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::table;
 use crate::err;
 use crate::features::card::Description;
+use crate::options::{Plain, Setting};
 use crate::sae::Sae;
 
 /// Names of the columns that may have the words; `SCORES` are those that may have the score.

@@ -1,6 +1,5 @@
 //! A loaded model that answers questions: it continues them, and its own logits are the probabilities of its tokens.
 
-use crate::base::questions::{Answers, Question, Reply, TokenChances};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::features::feature::tokenizer;
@@ -8,6 +7,7 @@ use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::generate::GenerateOptions;
 use crate::model::predict::likeliest;
+use crate::questions::{Answers, Question, Reply, TokenChances};
 
 /// The number of likeliest tokens whose probabilities are returned.
 const LIKELIEST: usize = 15;

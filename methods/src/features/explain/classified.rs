@@ -9,10 +9,10 @@ use super::simulated::holds;
 use super::verdicts::{self, TextVerdict};
 use super::words::marked;
 use crate::base::bootstrap::bootstrap;
-use crate::base::questions::Question;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::features::describe::KnownFacts;
+use crate::questions::Question;
 
 /// The length of contexts, which are drawn from tenths of a feature's range, five of them to a question (Paulo et al.
 /// 2024).

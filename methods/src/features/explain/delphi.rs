@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use super::simulation::MOST;
 use super::verdicts::TextVerdict;
-use crate::base::questions::Reply;
 use crate::base::{Result, json};
 use crate::err;
+use crate::questions::Reply;
 
 /// Reads the verdicts of an answer to a question that could show `shown` texts.
 ///

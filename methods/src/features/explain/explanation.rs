@@ -1,7 +1,7 @@
 //! An explanation of a feature, and the explainers and judges.
 
-use crate::base::questions::Answers;
 use crate::features::describe::Rule;
+use crate::questions::Answers;
 
 /// The meaning of a feature, in words.
 #[derive(Debug, Clone, PartialEq)]

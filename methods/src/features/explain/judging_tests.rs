@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use super::fragments::{FragmentOptions, Fragments, Half};
 use super::score::Details;
 use super::{Answerer, ExplainOptions, Explanation, ExplanationScore, Method, ScoreOptions, explain, score};
-use crate::base::questions::{Answers, Question, Reply};
 use crate::base::random::{Caller, Randomness, Seed};
 use crate::base::{Result, Task};
 use crate::data::Text;
@@ -18,6 +17,7 @@ use crate::err;
 use crate::features::feature::{Feature, FeatureList};
 use crate::features::text_codes::tests::{WORDS, model};
 use crate::model::Model;
+use crate::questions::{Answers, Question, Reply};
 use crate::sae::{About, Activation, Parts, Sae};
 
 /// Builds a model of words, 120 documents of 14 words, and two features that are active in some of them.

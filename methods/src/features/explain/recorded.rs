@@ -6,19 +6,16 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::classified;
-use super::delphi;
 use super::explanation::Explanation;
 use super::score::{self, ExplanationScore, Method};
 use super::simulated::{self, CorrelationSums, FragmentPrediction, SimulationScores};
-use super::simulation;
 use super::verdicts::{self, TextVerdict};
-use super::words;
+use super::{classified, delphi, simulation, words};
 use crate::base::files::Files;
-use crate::base::questions::{Reply, TokenChances};
 use crate::base::{Cell, Error, Result, Table, Task, json, memory};
 use crate::data::table::select;
 use crate::err;
+use crate::questions::{Reply, TokenChances};
 
 /// The hint of errors about exchanges.
 const HINT: &str = "of detection, an exchange is #{ active: [true, false], answer: \"[1, 0]\" }; of simulation, \

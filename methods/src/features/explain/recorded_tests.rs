@@ -8,8 +8,8 @@ use super::recorded::{AnswerOptions, Exchange, ReadAs, read, scores};
 use super::score::Method;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
-use crate::base::questions::{Reply, TokenChances};
 use crate::base::{Cell, Table, Task};
+use crate::questions::{Reply, TokenChances};
 
 fn options(method: Method, read_as: ReadAs) -> AnswerOptions {
     AnswerOptions { method, read_as }

@@ -5,10 +5,10 @@ use super::explanation::{Answerer, Explanation};
 use super::fragments::{Fragments, Half};
 use super::simulation::{self, MOST};
 use crate::base::bootstrap::bootstrap;
-use crate::base::questions::Question;
 use crate::base::{Error, Result, Task};
 use crate::err;
 use crate::features::describe::KnownFacts;
+use crate::questions::Question;
 
 /// The number of fragments of each sort, the strongest and random ones (Cunningham et al. 2023).
 pub const OF_EACH: usize = 5;

@@ -5,9 +5,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::words::shown;
-use crate::base::questions::{Question, Reply};
 use crate::base::{Result, json as reading};
 use crate::err;
+use crate::questions::{Question, Reply};
 
 /// The largest value that is simulated.
 pub const MOST: f64 = 10.0;

@@ -10,7 +10,7 @@ use super::verdicts::{self, TextVerdict};
 use super::words::marked;
 use super::{simulation, words};
 use crate::base::Result;
-use crate::base::questions::{Reply, TokenChances};
+use crate::questions::{Reply, TokenChances};
 
 fn fixture(name: &str) -> Value {
     kit::json(format!("scores/{name}.json"))

@@ -4,8 +4,8 @@
 use serde_json::json;
 
 use crate::base::Result;
-use crate::base::questions::{Question, Reply, TokenChances};
 use crate::err;
+use crate::questions::{Question, Reply, TokenChances};
 
 const DETECTION: &str = "A feature of a neural network is active at some tokens of a text, and an explanation says at which. \
     You are given the explanation and some texts. For every text, say whether the feature is active anywhere in it: 1 for \

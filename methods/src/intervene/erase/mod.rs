@@ -24,12 +24,12 @@ pub use reading::{ErasureOptions, LabelledSite};
 use faer::Mat;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::base::options::OptionGroup;
 use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::hooks::{At, Edit, Projection};
 use crate::model::site::Place;
+use crate::options::OptionGroup;
 use crate::probes::matrix::{check_width, matrix, means, tensor};
 use crate::probes::{ClassLabels, ClassName};
 use crate::sae::Sae;

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Monitor;
-use crate::base::random::SeedOptions;
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::Model;
@@ -12,6 +11,7 @@ use crate::model::generate::SamplingSettings;
 use crate::model::hooks::{At, BoundHook, Edit};
 use crate::model::run::Ask;
 use crate::model::site::Place;
+use crate::options::seed::SeedOptions;
 use crate::tensor::Tensor;
 
 /// The number of tokens in a batch of the model, about.

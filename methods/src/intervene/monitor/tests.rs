@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::base::Task;
-use crate::base::random::SeedOptions;
 use crate::fixtures::{config, decoder};
 use crate::model::batch::Batch;
 use crate::model::run::Ask;
 use crate::model::site::select;
+use crate::options::seed::SeedOptions;
 use crate::probes::{ClassLabels, ClassName, ProbeOptions};
 use crate::sae::{About, Parts, baselines};
 

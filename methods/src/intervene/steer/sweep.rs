@@ -2,13 +2,14 @@
 
 use super::push::{Push, PushOptions};
 use crate::base::bootstrap::bootstrap;
-use crate::base::random::{SeedOptions, stream};
+use crate::base::random::stream;
 use crate::base::{Cell, Result, Task};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::generate::{Continuations, GenerateOptions};
 use crate::model::hooks::BoundHook;
+use crate::options::seed::SeedOptions;
 use crate::tensor::{DType, Tensor, create};
 
 crate::options! {

@@ -3,9 +3,9 @@
 use super::kinds;
 use super::plan::{FitOptions, FitPlan, TargetName};
 use crate::base::Result;
-use crate::base::options::{Field, Plain, Setting};
 use crate::base::random::{OF_CALL, Seed};
 use crate::err;
+use crate::options::{Field, Plain, Setting};
 
 /// The names of the kinds of a grid.
 #[derive(Debug, Clone, PartialEq, Eq)]

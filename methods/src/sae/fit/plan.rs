@@ -14,9 +14,9 @@ use super::data::RowBuffer;
 use super::kinds::{self, DictionaryKind, KindName};
 use super::params::DictionaryShape;
 use crate::base::Result;
-use crate::base::options::Plain;
 use crate::base::random::{OF_CALL, Seed};
 use crate::err;
+use crate::options::Plain;
 use crate::training::{Optimizer, Schedule, ScheduleShape};
 
 crate::choices! {

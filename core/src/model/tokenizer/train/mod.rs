@@ -11,10 +11,10 @@ mod tests;
 pub(super) use pre_tokenizer::is_ours;
 
 use super::Tokenizer;
-use crate::base::options::OptionGroup;
 use crate::base::task::Bar;
 use crate::base::{Error, Result, Task};
 use crate::err;
+use crate::options::OptionGroup;
 
 crate::choices! {
     /// The kind of tokens.

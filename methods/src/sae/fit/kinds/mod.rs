@@ -30,9 +30,9 @@ pub use relu::Relu;
 use serde_json::Value;
 
 use super::params::{DictionaryShape, ParamName, Params};
-use crate::base::options::{Field, OptionGroup, Plain, Setting, one_of};
 use crate::base::{Result, names};
 use crate::err;
+use crate::options::{Field, OptionGroup, Plain, Setting, one_of};
 use crate::sae::Activation;
 use crate::tensor::Tensor;
 pub use tied::Tied;

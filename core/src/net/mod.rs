@@ -1,9 +1,10 @@
-//! The only place where connections are opened: every host, those of redirections included, is checked first.
+//! Floor 2: the net. Fetching, downloads that resume, stores of objects, and listening on loopback.
+//!
+//! Connections are opened here and nowhere else: every host, those of redirections included, is checked first.
 
 mod disk_space;
-pub mod endpoint;
 mod listen;
-#[cfg_attr(not(feature = "objects"), path = "net/no_objects.rs")]
+#[cfg_attr(not(feature = "objects"), path = "no_objects.rs")]
 mod objects;
 mod partial;
 #[cfg(test)]
@@ -19,15 +20,14 @@ use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, LOCATION};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use sha2::{Digest, Sha256};
 
-use super::access::Access;
-use super::files::{Files, hex};
-use super::memory::human;
-use super::task::Bar;
-use super::{Error, Result, Task};
+use crate::base::access::Access;
+use crate::base::files::{Files, hex};
+use crate::base::memory::human;
+use crate::base::task::Bar;
+use crate::base::{Error, Result, Task};
 use crate::{bail, err};
 
 use disk_space::DiskSpace;
-pub use endpoint::{Endpoint, EndpointConnection, EndpointOptions};
 pub use listen::{Listener, listen};
 pub use objects::{BucketFolder, Version, is_remote};
 pub use partial::Download;
@@ -252,12 +252,12 @@ fn judge(access: &Access, url: &Url) -> Result<()> {
 }
 
 /// Returns whether a URL is an address of this machine, where nobody else reads what is sent.
-fn is_here(url: &Url) -> bool {
+pub(crate) fn is_here(url: &Url) -> bool {
     matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"))
 }
 
 /// Returns the URL as messages show it, without a password.
-fn named(url: &Url) -> String {
+pub(crate) fn named(url: &Url) -> String {
     let mut shown = url.clone();
     if !shown.username().is_empty() || shown.password().is_some() {
         // This fails only for addresses without a host, which have been refused before.

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::EndpointOptions;
-use crate::base::questions::{Question, Reply, TokenChances};
 use crate::base::{Result, json as reading};
 use crate::err;
+use crate::questions::{Question, Reply, TokenChances};
 
 /// The likeliest tokens that are asked for at each place: the eleven values of a simulation, and some more.
 const LIKELIEST: usize = 15;

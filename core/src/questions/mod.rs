@@ -1,6 +1,9 @@
-//! Questions in words, and their answers by a language model behind an address, one that was loaded, or a person.
+//! Floor 3: questions in words, and their answers by a language model behind an address, one that was loaded, or a
+//! person.
 
-use super::{Result, Task};
+pub mod endpoint;
+
+use crate::base::{Result, Task};
 
 /// A question to a language model.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use std::time::Duration;
 use super::exchanges::ExchangeCache;
 use super::{Endpoint, chat};
 use crate::base::access::Access;
-use crate::base::net::{Answer, Server, patiently, wait_for};
-use crate::base::questions::{Answers, Question, Reply};
 use crate::base::{Error, Kind, Result, Task};
 use crate::err;
+use crate::net::{Answer, Server, patiently, wait_for};
+use crate::questions::{Answers, Question, Reply};
 
 /// Bytes of an answer, at most.
 const MOST: u64 = 16 << 20;

@@ -1,17 +1,18 @@
-//! Options of a call, declared once: a struct whose fields each have a sentence, a default, and the values that they
-//! take.
+//! Floor 1: the options of a call, declared once: a struct whose fields each have a sentence, a default, and the values
+//! that they take.
 //!
-//! [`options!`](crate::options) makes of one declaration the struct, its `Default`, the conversion from what a script gives,
-//! the table that help and the reference show, and what Tab offers. [`choices!`](crate::choices) does so for a setting that
-//! is one of several words.
+//! [`options!`](crate::options!) makes of one declaration the struct, its `Default`, the conversion from what a script
+//! gives, the table that help and the reference show, and what Tab offers. [`choices!`](crate::choices) does so for a
+//! setting that is one of several words.
+
+pub mod seed;
 
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::rc::Rc;
 
-use super::names;
-use super::{Error, Result};
+use crate::base::{Error, Result, names};
 use crate::err;
 
 /// A value as it was given for an option, whatever language it was written in.
@@ -601,28 +602,28 @@ macro_rules! options {
             }
         }
 
-        impl $crate::base::options::OptionGroup for $name {
-            fn fields() -> &'static [$crate::base::options::Field] {
-                static FIELDS: std::sync::OnceLock<Vec<$crate::base::options::Field>> = std::sync::OnceLock::new();
+        impl $crate::options::OptionGroup for $name {
+            fn fields() -> &'static [$crate::options::Field] {
+                static FIELDS: std::sync::OnceLock<Vec<$crate::options::Field>> = std::sync::OnceLock::new();
                 FIELDS.get_or_init(|| {
                     let default = Self::default();
                     let own = vec![$(
-                        $crate::base::options::Field::new(stringify!($field), &[$($doc),+], &default.$field)
+                        $crate::options::Field::new(stringify!($field), &[$($doc),+], &default.$field)
                             $($(.$clause($($argument),*))+)?,
                     )*];
-                    let groups: &[&[$crate::base::options::Field]] =
-                        &[$(<$of as $crate::base::options::OptionGroup>::fields()),*];
+                    let groups: &[&[$crate::options::Field]] =
+                        &[$(<$of as $crate::options::OptionGroup>::fields()),*];
                     own.into_iter().chain(groups.concat()).collect()
                 })
             }
 
             fn written(&self) -> Vec<String> {
-                let own = vec![$($crate::base::options::Setting::written(&self.$field),)*];
-                let groups: &[Vec<String>] = &[$($crate::base::options::OptionGroup::written(&self.$group)),*];
+                let own = vec![$($crate::options::Setting::written(&self.$field),)*];
+                let groups: &[Vec<String>] = &[$($crate::options::OptionGroup::written(&self.$group)),*];
                 own.into_iter().chain(groups.concat()).collect()
             }
 
-            fn set(&mut self, number: usize, value: &$crate::base::options::Plain) -> $crate::base::Result<()> {
+            fn set(&mut self, number: usize, value: &$crate::options::Plain) -> $crate::base::Result<()> {
                 let Some(field) = Self::fields().get(number) else { return Ok(()) };
                 let mut place = 0;
                 $(
@@ -632,9 +633,9 @@ macro_rules! options {
                     place += 1;
                 )*
                 $(
-                    let length = <$of as $crate::base::options::OptionGroup>::fields().len();
+                    let length = <$of as $crate::options::OptionGroup>::fields().len();
                     if (place..place + length).contains(&number) {
-                        $crate::base::options::OptionGroup::set(&mut self.$group, number - place, value)?;
+                        $crate::options::OptionGroup::set(&mut self.$group, number - place, value)?;
                     }
                     place += length;
                 )*
@@ -673,15 +674,15 @@ macro_rules! choices {
             }
         }
 
-        impl $crate::base::options::Setting for $name {
+        impl $crate::options::Setting for $name {
             const CHOICES: &'static [&'static str] = &[$($word),*];
 
             fn wanted() -> String {
-                $crate::base::options::one_of(Self::CHOICES)
+                $crate::options::one_of(Self::CHOICES)
             }
 
-            fn of(value: &$crate::base::options::Plain) -> Option<Self> {
-                let $crate::base::options::Plain::Text(text) = value else { return None };
+            fn of(value: &$crate::options::Plain) -> Option<Self> {
+                let $crate::options::Plain::Text(text) = value else { return None };
                 Self::ALL.iter().find(|(word, _)| word == text).map(|(_, choice)| *choice)
             }
 

@@ -9,9 +9,9 @@ mod tests;
 
 use url::Url;
 
-use super::{is_here, named};
 use crate::base::Result;
 use crate::err;
+use crate::net::{is_here, named};
 
 pub use connection::EndpointConnection;
 

@@ -9,8 +9,8 @@ use kit::http::{Request, answer, serve};
 
 use super::*;
 use crate::base::access::{Access, Rules};
-use crate::base::questions::{Answers, Question, Reply};
 use crate::base::{Error, Kind, Result, Task};
+use crate::questions::{Answers, Question, Reply};
 
 /// The server's answer to a request.
 enum Act {

@@ -163,7 +163,7 @@ mod tests {
 
     use super::*;
     use crate::base::access::Rules;
-    use crate::base::net::wait_for;
+    use crate::net::wait_for;
 
     /// Answers each connection with `head`, and then with as much of `body` as is taken, `times` times. Gives back its address.
     fn server(head: String, body: &[u8], times: usize) -> String {

@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use super::super::access::Rules;
 use super::*;
+use crate::base::access::Rules;
 
 /// Starts a server on loopback that gives each connection the next of `answers`; returns its address.
 fn server(answers: Vec<String>) -> String {
