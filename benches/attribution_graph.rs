@@ -11,16 +11,15 @@ use std::path::Path;
 use common::peers::Peers;
 use common::shapes::PYTHIA;
 use common::{Page, Rows, eval, in_session, milliseconds, timed};
-use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
-use microtome::base::memory;
 use microtome::base::random::stream;
+use microtome::base::{Task, memory};
+use microtome::checkpoint::load::LoadSettings;
 use microtome::circuit::attribution_graph::{
     AttributionGraph, AttributionGraphOptions, PruneOptions, attribution_graph,
 };
 use microtome::model::Model;
-use microtome::model::load::LoadSettings;
 use microtome::sae::Transcoders;
 use microtome::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, TranscodersOptions, Writes};
 use microtome::script::engine::thread::with_large_stack;

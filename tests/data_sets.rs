@@ -9,9 +9,9 @@ use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::task::{Bar, Progress, Silent};
 use microtome::base::{Cell, Error, Kind, Result, Table, Task};
+use microtome::checkpoint::hub::HubSettings;
 use microtome::data::text::SourceOptions;
 use microtome::data::{Document, Text, table};
-use microtome::model::hub::HubSettings;
 
 /// Rows of a shard: enough that the hub has it in its store of large files, and more bytes of text than are read at a time.
 const ROWS: usize = 1100;

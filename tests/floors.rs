@@ -18,7 +18,9 @@ const FLOORS: &[&str] = &[
     "tensor",
     "training",
     "probes",
+    "tokenizer",
     "model",
+    "checkpoint",
     "data",
     "sae",
     "intervene",
@@ -42,8 +44,8 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("reqwest", &["net"]),
     ("axum", &["explorer"]),
-    ("hf_hub", &["model"]),
-    ("candle_transformers", &["model"]),
+    ("hf_hub", &["checkpoint"]),
+    ("candle_transformers", &["model", "checkpoint"]),
     ("pulldown_cmark", &["script"]),
 ];
 
@@ -75,7 +77,7 @@ const MAY_OPEN: &[&str] = &[
     "net/partial.rs",
 ];
 
-/// The parts of the language, one folder for each floor of the core, lowest first. The folders `engine`, `docs`,
+/// The parts of the language, a folder for one floor of the core or several, lowest first. The folders `engine`, `docs`,
 /// `language` and `session` are below them.
 const PARTS: &[&str] = &[
     "tensor",

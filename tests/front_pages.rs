@@ -226,9 +226,9 @@ fn activations_are_recorded() -> microtome_core::base::Result<()> {
     use microtome_core::base::access::{Access, Rules};
     use microtome_core::base::files::Files;
     use microtome_core::base::{Error, Task};
+    use microtome_core::checkpoint::load::LoadSettings;
     use microtome_core::model::Model;
     use microtome_core::model::batch::Batch;
-    use microtome_core::model::load::LoadSettings;
     use microtome_core::model::run::Ask;
     use microtome_core::model::site::select;
 
@@ -309,10 +309,10 @@ fn a_norm_is_ablated() -> microtome_core::base::Result<()> {
     use microtome_core::base::access::{Access, Rules};
     use microtome_core::base::files::Files;
     use microtome_core::base::{Error, Task};
+    use microtome_core::checkpoint::load::LoadSettings;
     use microtome_core::model::Model;
     use microtome_core::model::batch::Batch;
     use microtome_core::model::hooks::{Action, BoundHook};
-    use microtome_core::model::load::LoadSettings;
 
     let task = Task::default();
     let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);

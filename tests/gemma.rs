@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 
 use kit::{far, far_relative};
 use microtome::base::Task;
-use microtome::model::Model;
+use microtome::checkpoint::load::LoadSettings;
 use microtome::model::batch::Batch;
 use microtome::model::generate::SamplingSettings;
-use microtome::model::load::LoadSettings;
 use microtome::model::run::Ask;
-use microtome::model::site;
+use microtome::model::{Model, site};
 use microtome::tensor::Tensor;
 
 use crate::families::files::{files, ids, tensors};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use microtome::model::formats::gguf::Value;
+use microtome::tensor::files::gguf_value::Value;
 
 use crate::support::{on_large_stack, session};
 use crate::torture::samples::{gguf, gguf_with};

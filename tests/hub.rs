@@ -11,7 +11,7 @@ use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::task::{Bar, Progress};
 use microtome::base::{Error, Kind, Result, Task};
-use microtome::model::hub::{self, HubSettings, Name, Snapshot};
+use microtome::checkpoint::hub::{self, HubSettings, Name, Snapshot};
 
 fn large(seed: u8) -> Vec<u8> {
     (0..200_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 ^ seed).collect()

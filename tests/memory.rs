@@ -8,7 +8,7 @@ use std::path::Path;
 use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
-use microtome::model::load::{self, LoadSettings};
+use microtome::checkpoint::load::{self, LoadSettings};
 use serde_json::{Map, Value, json};
 
 use crate::support::apart;

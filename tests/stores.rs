@@ -11,9 +11,9 @@ use std::time::Instant;
 use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
+use microtome::checkpoint::described;
 use microtome::data::harvest::{ActivationBlock, Progress, Sink};
 use microtome::data::store::{Made, ModelMark, Shuffle, Store, StoreWriter, Width};
-use microtome::model::init;
 use microtome::tensor::{DType, Device, Tensor};
 use serde_json::json;
 
@@ -55,7 +55,8 @@ const WIDTH: usize = 512;
 const ALLOWED: u64 = 25 << 20;
 
 fn write_a_large_store(folder: &Path) {
-    let config = init::config(&json!({"layers": 1, "d_model": 16, "heads": 2, "vocab": 27, "context": 8})).unwrap();
+    let config =
+        described::config(&json!({"layers": 1, "d_model": 16, "heads": 2, "vocab": 27, "context": 8})).unwrap();
     let config = serde_json::to_value(&config).unwrap();
     let made = Made {
         by: "test".into(),

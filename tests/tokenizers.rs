@@ -7,9 +7,9 @@ use kit::fixture;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::{Error, Task};
-use microtome::model::formats::gguf;
-use microtome::model::tokenizer::{Gguf, Tokenizer};
-use microtome::model::tokens::Tokens;
+use microtome::checkpoint::formats::gguf;
+use microtome::tokenizer::tokens::Tokens;
+use microtome::tokenizer::{Gguf, Tokenizer};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -1,10 +1,10 @@
 //! The shape of Pythia-70M, with random weights.
 
 use microtome::base::random::stream;
+use microtome::checkpoint::family;
 use microtome::model::batch::Batch;
 use microtome::model::config::Config;
 use microtome::model::decoder::Decoder;
-use microtome::model::family;
 use microtome::model::weights::Weights;
 use microtome::tensor::{DType, Device, create};
 

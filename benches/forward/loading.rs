@@ -6,8 +6,8 @@ use std::path::Path;
 use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
+use microtome::checkpoint::{family, load};
 use microtome::model::config::Config;
-use microtome::model::{family, load};
 use microtome::tensor::{DType, Device, Tensor};
 
 use super::common::{Rows, child, human, most_memory, shapes};

@@ -5,9 +5,9 @@ use std::path::Path;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::random::stream;
+use microtome::checkpoint::described;
 use microtome::data::harvest::{ActivationBlock, Progress, Sink};
 use microtome::data::store::{Made, ModelMark, StoreWriter, Width};
-use microtome::model::init;
 use microtome::tensor::{DType, Device, Tensor, create};
 use serde_json::json;
 
@@ -24,7 +24,7 @@ pub fn files(folder: &Path) -> Files {
 
 pub fn make(folder: &Path, rows: usize, width: usize) {
     let config = json!({"layers": 1, "d_model": width, "heads": 2, "vocab": 10, "context": 8});
-    let config = serde_json::to_value(init::config(&config).unwrap()).unwrap();
+    let config = serde_json::to_value(described::config(&config).unwrap()).unwrap();
     let made = Made {
         by: "bench".into(),
         model: ModelMark { origin: "none".into(), weights: "0".into(), dtype: "f32".into(), config },

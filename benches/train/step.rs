@@ -2,8 +2,8 @@
 
 use microtome::base::Task;
 use microtome::base::random::stream;
+use microtome::checkpoint::family;
 use microtome::model::config::Config;
-use microtome::model::family;
 use microtome::model::init::init;
 use microtome::model::train::{Examples, Recipe, TrainingState};
 use microtome::tensor::{DType, Device};

@@ -2,7 +2,9 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`model`] | checkpoints of many families, tokenizers, activations by name, hooks, gradients, generation, training |
+//! | [`checkpoint`] | models from files and into files: families, formats, the hub |
+//! | [`model`] | activations by name, hooks, gradients, generation, reading runs, training |
+//! | [`tokenizer`] | text to token ids and back; labels of tokens |
 //! | [`probes`] | linear classifiers of rows of numbers |
 //! | [`training`] | training loops, schedules, checkpoints, gradient descent on any parameters |
 //! | [`tensor`] | checked functions over candle's tensors, linear algebra, files of tensors |
@@ -20,9 +22,9 @@
 //! use microtome_core::base::access::{Access, Rules};
 //! use microtome_core::base::files::Files;
 //! use microtome_core::base::{Error, Task};
+//! use microtome_core::checkpoint::load::LoadSettings;
 //! use microtome_core::model::Model;
 //! use microtome_core::model::batch::Batch;
-//! use microtome_core::model::load::LoadSettings;
 //! use microtome_core::model::run::Ask;
 //! use microtome_core::model::site::select;
 //!
@@ -54,4 +56,8 @@ pub mod training;
 
 pub mod probes;
 
+pub mod tokenizer;
+
 pub mod model;
+
+pub mod checkpoint;

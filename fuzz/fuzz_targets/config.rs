@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use microtome::model::family;
+use microtome::checkpoint::family;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(config) = serde_json::from_slice(bytes) else { return };

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use microtome::model::formats::gguf::GgufFile;
+use microtome::checkpoint::formats::gguf::GgufFile;
 use microtome::model::layout::TensorSource;
 
 fuzz_target!(|bytes: &[u8]| {

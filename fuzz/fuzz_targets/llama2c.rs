@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use microtome::model::formats::llama2c::Checkpoint;
+use microtome::checkpoint::formats::llama2c::Checkpoint;
 use microtome::model::layout::TensorSource;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -2,7 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use microtome::model::formats::{lens, pickle::PickleFile};
+use microtome::checkpoint::formats::lens;
+use microtome::checkpoint::formats::pickle::PickleFile;
 use microtome::model::layout::TensorSource;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -3,7 +3,9 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`model`] | checkpoints of many families, tokenizers, activations by name, hooks, gradients, generation, training |
+//! | [`checkpoint`] | models from files and into files: families, formats, the hub |
+//! | [`model`] | activations by name, hooks, gradients, generation, reading runs, training |
+//! | [`tokenizer`] | text to token ids and back; labels of tokens |
 //! | [`data`] | texts and their sources, labels, pairs of prompts, activations on texts, in memory and in stores |
 //! | [`sae`] | dictionaries: fitting, reading those of other libraries, metrics, splicing into models |
 //! | [`intervene`] | activation and path patching, hooks on features, steering, erasure, subspaces, monitors |
@@ -59,7 +61,7 @@
 
 pub use microtome_core::{bail, choices, err, options};
 #[doc(inline)]
-pub use microtome_core::{base, model, net, probes, questions, tensor, training};
+pub use microtome_core::{base, checkpoint, model, net, probes, questions, tensor, tokenizer, training};
 
 pub mod data;
 

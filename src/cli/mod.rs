@@ -1,4 +1,4 @@
-//! Floor 18: the command line. One file per subcommand.
+//! Floor 20: the command line. One file per subcommand.
 
 mod add;
 mod again;

@@ -1,4 +1,4 @@
-//! Floor 13: drawing. Charts, heat maps and heat text as pictures, in the terminal, and on self-contained pages.
+//! Floor 15: drawing. Charts, heat maps and heat text as pictures, in the terminal, and on self-contained pages.
 
 pub mod chart;
 mod clip;

@@ -1,4 +1,4 @@
-//! Floor 16: the language. Bindings of the floors below, one file each of the same name; values, options and errors;
+//! Floor 18: the language. Bindings of the floors below, one file each of the same name; values, options and errors;
 //! the reference; libraries; sessions.
 //!
 //! # How a binding is written

@@ -3,7 +3,7 @@
 use super::{Call, Found, Joined, is_all};
 use crate::families::files::{FAMILIES, files, fixture, load};
 use crate::support;
-use microtome::model::load::LoadSettings;
+use microtome::checkpoint::load::LoadSettings;
 use microtome::model::site::{Heads, Site, SiteKind};
 
 /// Rounding in f32 is 6e-8 of a number; texts beside others are multiplied in other tiles, and in three layers that adds up to a

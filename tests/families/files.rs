@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
+use microtome::checkpoint::load::{self, LoadSettings};
 use microtome::model::decoder::Decoder;
-use microtome::model::load::{self, LoadSettings};
-use microtome::tensor::files::safetensors;
-use microtome::tensor::files::{NamedTensors, TensorTree, open};
+use microtome::tensor::files::{NamedTensors, TensorTree, open, safetensors};
 use microtome::tensor::{DType, Tensor};
 
 pub const FAMILIES: [&str; 29] = [

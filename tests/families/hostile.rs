@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::files::{config_json, files, fixture, tensors, write};
 use microtome::base::task::{Bar, Progress};
 use microtome::base::{Error, Kind, Task};
-use microtome::model::load::{self, LoadSettings};
+use microtome::checkpoint::load::{self, LoadSettings};
 use microtome::tensor::{DType, Device, Tensor};
 
 const WEIGHTS: &str = "model.safetensors";

@@ -3,8 +3,8 @@
 use super::files::floats;
 use super::{FAMILIES, expected, files, fixture, ids, load};
 use microtome::base::Task;
+use microtome::checkpoint::load::{LoadOptions, Precision};
 use microtome::model::batch::Batch;
-use microtome::model::load::{LoadOptions, Precision};
 use microtome::tensor::{DType, Device};
 
 /// How far `found` is from `expected`, beside the length of that.

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::files::{FAMILIES, config_json, files, fixture, floats, ids, load, tensors, write};
 use microtome::base::Task;
+use microtome::checkpoint::load::{LoadOptions, LoadSettings};
 use microtome::model::batch::Batch;
-use microtome::model::load::{LoadOptions, LoadSettings};
 use microtome::tensor::{DType, Device, Tensor};
 
 /// Moves a key, if it is there.

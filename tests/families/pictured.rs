@@ -7,10 +7,10 @@ use kit::{far, fixture};
 use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
+use microtome::checkpoint::load::LoadSettings;
 use microtome::model::Model;
 use microtome::model::batch::Batch;
 use microtome::model::decoder::Decoder;
-use microtome::model::load::LoadSettings;
 use microtome::tensor::{DType, Device, Tensor};
 
 use super::files::{files, ids, load, tensors, write};
@@ -101,6 +101,7 @@ fn a_tensor_of_no_part_is_refused() {
     let mut all: BTreeMap<String, Tensor> = tensors(&whole("gemma3").join("model.safetensors"));
     all.insert("audio_tower.weight".into(), Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap());
     write(&folder.path().join("model.safetensors"), all);
-    let error = microtome::model::load::folder(&files(), folder.path(), &LoadSettings::default(), &Task::default());
+    let error =
+        microtome::checkpoint::load::folder(&files(), folder.path(), &LoadSettings::default(), &Task::default());
     assert!(error.unwrap_err().message.contains("`audio_tower.weight`"));
 }

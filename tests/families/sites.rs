@@ -3,9 +3,9 @@
 use super::{FAMILIES, expected, files, fixture, ids, load};
 use kit::far;
 use microtome::base::Task;
+use microtome::checkpoint::load::LoadSettings;
 use microtome::model::batch::Batch;
 use microtome::model::config::{Config, Order, Positions, QkNorm};
-use microtome::model::load::LoadSettings;
 use microtome::model::run::{Ask, Run};
 use microtome::model::site::{Place, Site, SiteKind};
 use microtome::tensor::Tensor;

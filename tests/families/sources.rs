@@ -10,9 +10,10 @@ use super::files::{fixture, floats};
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::{Result, Task};
+use microtome::checkpoint::load::{LoadOptions, LoadSettings};
 use microtome::model::Model;
 use microtome::model::batch::Batch;
-use microtome::model::load::{ConfigFields, LoadOptions, LoadSettings};
+use microtome::options::fields::ConfigFields;
 
 /// The path of a fixture, as options have it.
 fn named(name: &str) -> String {

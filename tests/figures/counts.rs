@@ -1,8 +1,8 @@
 //! Numbers that the code knows.
 
+use microtome::checkpoint::family;
 use microtome::circuit::compiled;
 use microtome::data::pairs::TASKS;
-use microtome::model::family;
 use microtome::sae::fit::kinds;
 
 use super::root;

@@ -4,11 +4,11 @@ use std::alloc::{GlobalAlloc, Layout as Piece, System};
 use std::cell::Cell;
 
 use microtome::base::{Result, Task, random};
+use microtome::checkpoint::family;
+use microtome::checkpoint::formats::{gguf, lens, llama2c, pickle};
+use microtome::checkpoint::load::{self, LoadSettings};
 use microtome::model::decoder::Decoder;
-use microtome::model::family;
-use microtome::model::formats::{gguf, lens, llama2c, pickle};
 use microtome::model::layout::{Layout, TensorSource};
-use microtome::model::load::{self, LoadSettings};
 use microtome::tensor::files::safetensors;
 use rand::{Rng, RngExt};
 

@@ -1,12 +1,12 @@
 //! The small model that came with llama2.c generates the story that was published for it.
 
 use microtome::base::Task;
+use microtome::checkpoint::formats::llama2c::Checkpoint;
+use microtome::checkpoint::load::{self, LoadSettings};
 use microtome::model::batch::Batch;
 use microtome::model::decoder::Decoder;
-use microtome::model::formats::llama2c::Checkpoint;
 use microtome::model::generate::SamplingSettings;
-use microtome::model::load::{self, LoadSettings};
-use microtome::model::tokenizer::Tokenizer;
+use microtome::tokenizer::Tokenizer;
 
 /// What llama2.c prints at temperature 0, as published with the model.
 const PUBLISHED: &str = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball. She wanted to play with it, but it was too high.

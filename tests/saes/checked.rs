@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 
 use microtome::base::Task;
 use microtome::base::random::stream;
+use microtome::checkpoint::load::{INSIDE, LoadSettings};
 use microtome::data::Text;
 use microtome::data::text::TextOptions;
 use microtome::model::Model;
-use microtome::model::load::{INSIDE, LoadSettings};
 use microtome::sae::check::{CheckOptions, Checked, Wrong, check_on};
 use microtome::sae::{Activation, Parts, Sae, SiteOptions};
 use microtome::tensor::{DType, Tensor, create};

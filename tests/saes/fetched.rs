@@ -6,7 +6,7 @@ use std::path::Path;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::{Result, Task};
-use microtome::model::hub::{HubSettings, Name};
+use microtome::checkpoint::hub::{HubSettings, Name};
 use microtome::sae::Sae;
 use microtome::sae::load::{LoadOptions, Loader};
 

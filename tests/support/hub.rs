@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use kit::http::{self, Request};
-use microtome::model::hub::HubSettings;
+use microtome::checkpoint::hub::HubSettings;
 use sha2::{Digest, Sha256};
 
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";

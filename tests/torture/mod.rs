@@ -25,13 +25,13 @@ pub mod terminal;
 mod tests;
 mod values;
 pub mod watch;
-#[path = "../../core/src/model/formats/gguf/writer.rs"]
+#[path = "../../core/src/checkpoint/formats/gguf/writer.rs"]
 mod writer;
 
 use std::time::Duration;
 
 // The writer of GGUF files imports these from its place in the crate.
-use microtome::model::formats::gguf::Value;
+use microtome::tensor::files::gguf_value::Value;
 
 use watch::Limits;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::quantized::GgmlDType;
-use microtome::model::formats::gguf::Value;
+use microtome::tensor::files::gguf_value::Value;
 use microtome::tensor::{Device, Tensor};
 
 use super::writer::{self, F32, GgmlKind};

@@ -15,12 +15,12 @@ use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use serde_json::{Map, Value};
 
 use super::Model;
-use super::load::ConfigFields;
-use super::tokenizer::{Chats, DEFAULT};
-use super::tokens::Tokens;
 use crate::base::names::suggestion;
 use crate::base::{Error, Result, Task};
 use crate::err;
+use crate::options::fields::ConfigFields;
+use crate::tokenizer::tokens::Tokens;
+use crate::tokenizer::{Chats, DEFAULT};
 
 crate::options! {
     /// Options of a chat: how messages become a text.

@@ -8,12 +8,12 @@ use super::Model;
 use super::batch::Batch;
 use super::decoder::{Decoder, Logits, Pass, Past};
 use super::hooks::{BoundHook, Chain, checks};
-use super::tokenizer::Stream;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::options::seed::SeedOptions;
 use crate::options::{Plain, Setting};
 use crate::tensor::{DType, Tensor};
+use crate::tokenizer::Stream;
 use crate::{bail, err};
 
 /// The end of a continuation: a text, or the id of a token.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kernels::PackedMatrix;
+use serde_json::Value;
 
 use super::config::Config;
 use crate::base::Result;
@@ -105,4 +106,11 @@ pub struct Layout {
     pub weights: BTreeMap<String, WeightFrom>,
     /// Known names without learned weights (mask buffers, rotary tables). `*` stands for a layer.
     pub ignored: Vec<String>,
+}
+
+/// The published form of a model, in which it can be saved again.
+#[derive(Debug, Clone)]
+pub struct PublishedForm {
+    pub config_json: Value,
+    pub layout: Layout,
 }

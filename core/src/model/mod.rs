@@ -1,13 +1,13 @@
-//! Floor 7: models. Configs of families, weights and where they come from, tokenizers, sites, hooks, one decoder.
+//! Floor 8: models. Their configs and weights, sites, hooks, one decoder, and what is done with its runs.
 //!
 //! ```rust,no_run
 //! use microtome_core::base::access::{Access, Rules};
 //! use microtome_core::base::files::Files;
 //! use microtome_core::base::{Error, Task};
+//! use microtome_core::checkpoint::load::LoadSettings;
 //! use microtome_core::model::Model;
 //! use microtome_core::model::batch::Batch;
 //! use microtome_core::model::hooks::{Action, BoundHook};
-//! use microtome_core::model::load::LoadSettings;
 //!
 //! let task = Task::default();
 //! let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
@@ -26,24 +26,16 @@ pub mod cache;
 pub mod chat;
 pub mod config;
 pub mod decoder;
-pub mod family;
-pub mod formats;
 pub mod generate;
 pub mod grads;
 pub mod hooks;
-pub mod hub;
 pub mod init;
-pub mod labels;
 pub mod layout;
-pub mod load;
 pub mod padding;
 pub mod predict;
 pub mod reading;
 pub mod run;
-pub mod save;
 pub mod site;
-pub mod tokenizer;
-pub mod tokens;
 pub mod train;
 pub mod weight;
 pub mod weights;
@@ -52,9 +44,9 @@ use std::sync::Arc;
 
 use crate::base::{Result, Task};
 use crate::err;
+use crate::tokenizer::Tokenizer;
+use crate::tokenizer::tokens::{TokenName, token_id};
 use decoder::Decoder;
-use tokenizer::Tokenizer;
-use tokens::{TokenName, token_id};
 
 /// Text between the origin of a model and the hooks that it keeps.
 pub const KEEPING: &str = ", with ";
@@ -68,7 +60,7 @@ pub struct Model {
     /// The source of the model: a path, `org/name@commit`, or `init` and a seed.
     pub origin: String,
     /// The format of its files, if it was loaded, so that it is saved in the same one.
-    pub published: Option<Arc<load::PublishedForm>>,
+    pub published: Option<Arc<layout::PublishedForm>>,
     /// History of the training, where the model was trained here.
     pub history: Option<Arc<train::ModelHistory>>,
 }
@@ -102,11 +94,6 @@ impl Model {
             TokenName::Text(text) => self.tokenizer()?.token(text, task),
             TokenName::Id(id) => token_id(*id, self.decoder.config().outputs()),
         }
-    }
-
-    /// Returns whether the model is the one inside the binary.
-    pub fn is_inside(&self) -> bool {
-        self.origin == load::INSIDE
     }
 
     /// Returns the tokenizer of a model that reads text.

@@ -3,10 +3,10 @@
 use super::batch::Batch;
 use super::decoder::Decoder;
 use super::hooks::{BoundHook, checks};
-use super::tokenizer::Tokenizer;
 use crate::base::{Cell, Result, Table, Task};
 use crate::tensor::axes::from_end;
 use crate::tensor::{DType, Tensor, normalise, order};
+use crate::tokenizer::Tokenizer;
 use crate::{bail, err};
 
 /// The default number of predicted tokens.

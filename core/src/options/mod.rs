@@ -5,6 +5,7 @@
 //! gives, the table that help and the reference show, and what Tab offers. [`choices!`](crate::choices) does so for a
 //! setting that is one of several words.
 
+pub mod fields;
 pub mod seed;
 
 use std::any::Any;

@@ -7,9 +7,9 @@ use crate::features::survey::KeptPositions;
 use crate::fixtures::{config, decoder};
 use crate::model::Model;
 use crate::model::config::Config;
-use crate::model::tokenizer::Tokenizer;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
 use crate::tensor::{DType, Device, Tensor};
+use crate::tokenizer::Tokenizer;
 
 /// The number of features of the dictionaries.
 pub const FEATURES: usize = 24;

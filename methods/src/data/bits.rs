@@ -7,8 +7,8 @@ use crate::data::pack::{EncodedDocument, Encoder, beginning};
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
-use crate::model::tokenizer::Tokenizer;
 use crate::tensor::{DType, dtype};
+use crate::tokenizer::Tokenizer;
 
 /// Maximum number of logits and of windows computed at once.
 const LOGITS: usize = 1 << 25;

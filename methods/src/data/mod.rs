@@ -1,4 +1,4 @@
-//! Floor 8: texts and their sources, with labels where known, their packing into rows of tokens, the activations of
+//! Floor 10: texts and their sources, with labels where known, their packing into rows of tokens, the activations of
 //! models on them, and tables as data.
 //!
 //! ```rust,no_run
@@ -43,7 +43,7 @@ mod whole;
 use std::sync::Arc;
 
 use crate::base::{Result, Task};
-use crate::model::labels::Marks;
+use crate::tokenizer::labels::Marks;
 
 pub use text::Text;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Text;
 use super::pack::{EncodedDocument, Encoder};
 use crate::base::{Result, Task};
-use crate::model::tokenizer::Tokenizer;
+use crate::tokenizer::Tokenizer;
 
 /// The tokenized documents of a text, each in one list.
 pub struct Whole {

@@ -6,8 +6,8 @@ use crate::base::Result;
 use crate::err;
 use crate::model::Model;
 use crate::model::site::{Place, select};
-use crate::model::tokenizer::Tokenizer;
 use crate::sae::Sae;
+use crate::tokenizer::Tokenizer;
 
 /// A feature and its dictionary.
 #[derive(Debug, Clone)]

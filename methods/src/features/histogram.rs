@@ -8,11 +8,10 @@ use super::survey::{Moment, SizeClasses, class};
 use super::text_codes::TextCodes;
 use crate::base::results::Histogram;
 use crate::base::{Cell, Result, Table, Task};
-use crate::data::Text;
-use crate::data::pack;
+use crate::data::{Text, pack};
 use crate::model::Model;
-use crate::model::labels::{Column, ColumnKind};
 use crate::sae::Sae;
+use crate::tokenizer::labels::{Column, ColumnKind};
 
 crate::options! {
     #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! Floor 11: features: the tokens at which they are active, their effects, and their meaning.
+//! Floor 13: features: the tokens at which they are active, their effects, and their meaning.
 //!
 //! ```rust,no_run
 //! use microtome_methods::features::overview::OverviewOptions;

@@ -7,9 +7,9 @@ use crate::data::Text;
 use crate::data::text::TextOptions;
 use crate::model::Model;
 use crate::model::config::Config;
-use crate::model::tokenizer::Tokenizer;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
 use crate::tensor::{DType, Device, Tensor};
+use crate::tokenizer::Tokenizer;
 
 /// Builds a model of two layers that reads letters.
 pub fn model() -> Model {

@@ -9,11 +9,11 @@ use crate::data::{Text, harvest};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::model::labels::Column;
 use crate::model::run::Ask;
 use crate::model::site::Place;
 use crate::sae::Sae;
 use crate::tensor::{DType, Device, Tensor};
+use crate::tokenizer::labels::Column;
 
 /// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
@@ -233,8 +233,8 @@ pub(super) mod tests {
     use crate::data::text::TextOptions;
     use crate::fixtures::{config, decoder};
     use crate::model::site::select;
-    use crate::model::tokenizer::Tokenizer;
     use crate::sae::{Parts, baselines};
+    use crate::tokenizer::Tokenizer;
 
     pub const WORDS: [&str; 20] = [
         "the", "cat", "(", ")", "NASA", "1843", "sat", "dog", "a", "on", "mat", "B", "c", "d", "e", "f", "g", "h", "i",

@@ -1,4 +1,4 @@
-//! Floor 10: interventions on a model, through the features of its dictionaries, along directions of its residual
+//! Floor 12: interventions on a model, through the features of its dictionaries, along directions of its residual
 //! stream, or from one prompt's run to another's; and the metrics and monitors that judge them.
 //!
 //! ```rust,no_run

@@ -1,5 +1,5 @@
-//! Floor 9: dictionaries (sparse autoencoders, transcoders, crosscoders, linear baselines), which encode activations as
-//! codes of features.
+//! Floor 11: dictionaries (sparse autoencoders, transcoders, crosscoders, linear baselines), which encode activations
+//! as codes of features.
 //!
 //! A dictionary is one type, [`Sae`], whatever its kind and library: its [`Parts`] are the mathematics as data. Every
 //! kind of training ends in such parts; a format is a reader and a writer of them.

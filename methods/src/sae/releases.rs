@@ -4,8 +4,8 @@
 //! SAELens holds them in a table (`pretrained_saes.yaml`) of which the releases here are regular parts.
 
 use crate::base::{Result, names};
+use crate::checkpoint::hub::Name;
 use crate::err;
-use crate::model::hub::Name;
 
 /// The releases of the two editions of Gemma Scope, and how their paths begin, are made of these.
 const SIZES: [&str; 5] = ["270m", "1b", "4b", "12b", "27b"];

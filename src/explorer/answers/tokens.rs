@@ -9,8 +9,8 @@ use crate::base::{Result, Task};
 use crate::features::contexts;
 use crate::model::batch::Batch;
 use crate::model::run::Ask;
-use crate::model::tokens::Tokens;
 use crate::sae::SparseCodes;
+use crate::tokenizer::tokens::Tokens;
 
 /// A token: its text, and the UTF-16 units of the characters that it is of, which is how a page counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -5,11 +5,11 @@ use super::tokenizer::tokenizer_of;
 use crate::data::baselines::{self, NgramOptions, NgramPredictOptions, Program};
 use crate::model::padding::stacked;
 use crate::model::predict::{USUAL_COUNT, table};
-use crate::model::tokenizer::Tokenizer;
-use crate::model::tokens::Tokens;
 use crate::options::chosen;
 use crate::script::model::input::{Reads, texts};
 use crate::script::prelude::*;
+use crate::tokenizer::Tokenizer;
+use crate::tokenizer::tokens::Tokens;
 
 /// Tokens in the rows that a text is read in.
 const ROW: usize = 256;

@@ -26,8 +26,8 @@ use crate::data::store::StoreOptions;
 use crate::data::synth::SynthOptions;
 use crate::data::text::{SourceOptions, TextOptions, TextTokenizerOptions};
 use crate::data::toy::ToyOptions;
-use crate::model::tokenizer::Tokenizer;
 use crate::script::prelude::*;
+use crate::tokenizer::Tokenizer;
 
 /// The groups of options that the module's doc comments list.
 pub const OPTIONS: &[Group] = &[

@@ -3,11 +3,11 @@
 use super::store::GivenModel;
 use crate::data::pairs::tokens::{PairTokenOptions, TokenPair, answer_ids, token_pairs};
 use crate::data::pairs::{Pair, PairOptions, pairs};
-use crate::model::tokens::token_id;
 use crate::script::engine::value::described;
 use crate::script::model::Model;
 use crate::script::model::input::one_text;
 use crate::script::prelude::*;
+use crate::tokenizer::tokens::token_id;
 
 crate::options! {
     /// The model in whose tokens pairs are made.

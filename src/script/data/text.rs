@@ -1,10 +1,10 @@
 //! Texts: their sources, and their methods.
 
 use crate::data::text::TextOptions;
-use crate::model::tokens::Tokens;
 use crate::script::model::Model;
 use crate::script::prelude::*;
 use crate::tensor::{DType, dtype};
+use crate::tokenizer::tokens::Tokens;
 
 impl Handle for Text {
     const NAME: &'static str = "Text";

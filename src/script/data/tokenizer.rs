@@ -1,10 +1,10 @@
 //! Training tokenizers, and the methods of tokenizers.
 
 use crate::data::text::TextTokenizerOptions;
-use crate::model::tokenizer::Tokenizer;
-use crate::model::tokens::Tokens;
 use crate::script::model::Model;
 use crate::script::prelude::*;
+use crate::tokenizer::Tokenizer;
+use crate::tokenizer::tokens::Tokens;
 
 /// The number of example tokens on a card.
 const SHOWN: usize = 24;

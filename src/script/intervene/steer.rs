@@ -7,14 +7,13 @@ use crate::intervene::steer::{
 };
 use crate::model::batch::Batch;
 use crate::model::site::{NAME_ONE, one_site};
-use crate::model::tokens::TokenName;
 use crate::script::engine::value::{described, handle};
 use crate::script::features::Feature;
-use crate::script::model::Endpoint;
-use crate::script::model::Model;
 use crate::script::model::input::{one_text, texts};
+use crate::script::model::{Endpoint, Model};
 use crate::script::prelude::*;
 use crate::script::tensor::values;
+use crate::tokenizer::tokens::TokenName;
 
 /// A function of the script.
 #[derive(Clone)]

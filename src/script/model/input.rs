@@ -4,13 +4,13 @@ use super::Hook;
 use crate::data::pack::gathered;
 use crate::model::batch::Batch;
 use crate::model::hooks::BoundHook;
-use crate::model::tokenizer::Tokenizer;
-pub use crate::model::tokens::token_id;
-use crate::model::tokens::{Tokens, TokensOptions};
 use crate::script::engine::value::handle;
 use crate::script::model::Model;
 use crate::script::prelude::*;
 use crate::tensor::{DType, dtype};
+use crate::tokenizer::Tokenizer;
+pub use crate::tokenizer::tokens::token_id;
+use crate::tokenizer::tokens::{Tokens, TokensOptions};
 
 /// Texts as ids, and whether the script gave an array of them or one alone.
 pub struct Input {

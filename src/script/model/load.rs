@@ -2,13 +2,13 @@
 
 use super::{Hook, InitOptions, LoadOptions};
 use crate::base::random::generator;
+use crate::checkpoint::described::TokenListOptions;
 use crate::model;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
-use crate::model::init::TokenListOptions;
-use crate::model::tokenizer::Tokenizer;
 use crate::script::engine::value::{handle, json as json_of};
 use crate::script::prelude::*;
+use crate::tokenizer::Tokenizer;
 
 /// A model, and the hooks that it keeps. The core's model keeps those, too, but cannot call functions of a script: calls
 /// that run the model with hooks bind all of them to the plain one.

@@ -1,7 +1,7 @@
 //! A model's config, sites and weights.
 
+use crate::checkpoint::formats::lens;
 use crate::model::config::Config;
-use crate::model::formats::lens;
 use crate::model::site::{self, Place, Site, SiteKind};
 use crate::script::model::Model;
 use crate::script::prelude::*;

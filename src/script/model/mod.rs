@@ -18,8 +18,8 @@ mod train;
 #[cfg(test)]
 mod tests;
 
-use crate::model::tokens::Tokens;
 use crate::script::prelude::*;
+use crate::tokenizer::tokens::Tokens;
 
 pub use cache::Cache;
 pub use endpoint::Endpoint;
@@ -28,20 +28,20 @@ pub use load::Model;
 pub use reading::{Attribution, BothLenses, Comparison, FittedLens, Lens, Verification};
 pub use run::Run;
 
+use crate::checkpoint::described::InitOptions;
+use crate::checkpoint::load::LoadOptions;
 use crate::model::cache::MeanOptions;
 use crate::model::chat::ChatOptions;
 use crate::model::generate::GenerateOptions;
-use crate::model::init::InitOptions;
-use crate::model::load::LoadOptions;
 use crate::model::predict::PredictOptions;
 use crate::model::reading::attention::AttentionOptions;
 use crate::model::reading::attribution::AttributionOptions;
 use crate::model::reading::fitted::{JacobianLensOptions, JudgeLensOptions, TunedLensOptions};
 use crate::model::reading::lens::LensOptions;
 use crate::model::run::{LogitsOptions, LossOptions, RecordOptions, RunOptions};
-use crate::model::tokens::TokensOptions;
 use crate::model::train::TrainOptions;
 use crate::questions::endpoint::EndpointOptions;
+use crate::tokenizer::tokens::TokensOptions;
 use input::{Input, InputOptions};
 use load::NewTokenizer;
 use train::HeldData;

@@ -1,11 +1,11 @@
 //! Tokenized texts: `m.tokens(text)` and its parts, and back to text.
 
 use super::input::{one_in_tokens, one_text};
-use crate::model::tokens::{Tokens, TokensOptions};
 use crate::report::symbols::elided;
 use crate::script::engine::value;
 use crate::script::model::Model;
 use crate::script::prelude::*;
+use crate::tokenizer::tokens::{Tokens, TokensOptions};
 
 impl Handle for Tokens {
     const NAME: &'static str = "Tokens";

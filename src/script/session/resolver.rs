@@ -9,7 +9,7 @@ use rhai::{AST, FnNamespace, ModuleResolver, Scope, Shared};
 
 use crate::base::access::permissions::Permissions;
 use crate::base::{Kind, names};
-use crate::model::hub;
+use crate::checkpoint::hub;
 use crate::script::docs::stdlib::{PREFIX, STDLIB, stdlib};
 use crate::script::engine::env::Code;
 use crate::script::engine::lexical::{self, Reach};

@@ -9,8 +9,8 @@ use crate::base::Kind;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::model::fixtures::{config, decoder};
-use crate::model::tokenizer::Tokenizer;
 use crate::tensor::DType;
+use crate::tokenizer::Tokenizer;
 
 fn files(folder: &Path) -> Files {
     Files::new(Access::new(folder, &Rules::default()).unwrap(), false)

@@ -18,9 +18,9 @@ use crate::model::decoder::Decoder;
 use crate::model::hooks::BoundHook;
 use crate::model::run::Ask;
 use crate::model::site::{Place, Site, SiteKind};
-use crate::model::tokens::TokenName;
 use crate::model::weights::{Attention, Block, Norm};
 use crate::tensor::{Tensor, floats};
+use crate::tokenizer::tokens::TokenName;
 use crate::{bail, err};
 
 crate::choices! {

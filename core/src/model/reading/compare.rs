@@ -146,7 +146,7 @@ fn real(cache: &Cache, place: Place, x: &Tensor, row: usize) -> Result<Tensor> {
 
 /// Sums over the numbers of two activations, a and b.
 #[derive(Default)]
-pub(super) struct DifferenceSums {
+pub(crate) struct DifferenceSums {
     /// Largest difference, max |a - b|; NaN if one of them has a NaN that the other has not.
     pub largest: f64,
     /// Sum of squares of a - b.
@@ -222,7 +222,7 @@ pub fn kl(a: &[f64], b: &[f64]) -> f64 {
     terms.sum()
 }
 
-pub(super) fn log_sum_exp(logits: &[f64]) -> f64 {
+pub(crate) fn log_sum_exp(logits: &[f64]) -> f64 {
     let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     most + logits.iter().map(|logit| (logit - most).exp()).sum::<f64>().ln()
 }

@@ -6,7 +6,6 @@ pub mod attribution;
 pub mod compare;
 pub mod fitted;
 pub mod lens;
-pub mod second_opinion;
 pub mod verify;
 
 #[cfg(test)]

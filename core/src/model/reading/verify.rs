@@ -17,9 +17,9 @@ use crate::model::decoder::Decoder;
 use crate::model::hooks::BoundHook;
 use crate::model::run::Ask;
 use crate::model::site::{NORMED, Place, Site, SiteKind, one_site};
-use crate::model::tokens::token_id;
 use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::{DType, Tensor, dtype, floats};
+use crate::tokenizer::tokens::token_id;
 use crate::{bail, err};
 
 /// The names under which a dump has its ids.
@@ -73,7 +73,7 @@ pub struct Limit {
 }
 
 impl ComparedActivation {
-    pub(super) fn of(name: String, sums: &DifferenceSums) -> Self {
+    pub(crate) fn of(name: String, sums: &DifferenceSums) -> Self {
         Self {
             name,
             theirs: sums.aa.sqrt(),

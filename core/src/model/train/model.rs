@@ -9,9 +9,9 @@ use crate::base::counts::count;
 use crate::base::{Result, Task, memory, task};
 use crate::model::Model;
 use crate::model::config::Config;
-use crate::model::load::PublishedForm;
-use crate::model::tokenizer::Tokenizer;
+use crate::model::layout::PublishedForm;
 use crate::tensor::Device;
+use crate::tokenizer::Tokenizer;
 use crate::training::{CheckpointFolder, Trainer};
 
 /// The model of a training: a new one, or an existing one.

@@ -3,6 +3,7 @@
 //! Headers are checked against the file's length before anything is allocated, unknown content is refused by name, and the
 //! same tensors always give the same bytes: sorted names, no timestamps.
 
+pub mod gguf_value;
 pub mod npy;
 pub mod npz;
 pub mod pickle;

@@ -121,7 +121,7 @@ fn a_target_that_nothing_reaches_has_no_replacement_score() {
 #[test]
 fn targets_are_tokens_differences_and_directions() {
     let first = fixture("gpt2-relu", 0);
-    let token = |id: i64| crate::model::tokens::TokenName::Id(id);
+    let token = |id: i64| crate::tokenizer::tokens::TokenName::Id(id);
     let of = |targets: Vec<TargetName>| {
         let options = AttributionGraphOptions { targets, ..Default::default() };
         attribution_graph(&first.model, &first.transcoders, &first.prompt(), &options, &Task::default()).unwrap()

@@ -4,9 +4,9 @@
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::Model;
-use crate::model::tokens::TokenName;
 use crate::options::{Plain, Setting};
 use crate::tensor::Tensor;
+use crate::tokenizer::tokens::TokenName;
 
 use super::AttributionGraphOptions;
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::base::Task;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
-use crate::model::load::LoadSettings;
+use crate::checkpoint::load::LoadSettings;
 use crate::sae::transcoders::TranscodersOptions;
 use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::{floats, ints};

@@ -6,12 +6,12 @@ use serde_json::Value;
 use super::*;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
+use crate::checkpoint::load::LoadSettings;
 use crate::circuit::dictionaries::Circuit;
 use crate::circuit::edges::{EdgeAblation, EdgeRuns, eap_file};
 use crate::data::pairs::tokens::TokenPair;
 use crate::intervene::metric::Measure;
 use crate::model::Model;
-use crate::model::load::LoadSettings;
 
 fn floats(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()

@@ -8,15 +8,14 @@ use super::JudgeOptions;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::circuit::tree::{CodeReader, ParentReading, Stage};
-use crate::data::Text;
-use crate::data::pack;
+use crate::data::{Text, pack};
 use crate::err;
 use crate::features::Survey;
 use crate::features::feature::tokenizer;
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::model::labels::Column;
 use crate::model::run::Ask;
+use crate::tokenizer::labels::Column;
 
 /// Maximum number of positions in a row where none of the tokens is due, and in unrelated rows.
 pub const OF_ROW: usize = 4;

@@ -8,7 +8,7 @@ use super::figures::{Figure, MeasuredRows};
 use super::runs::{JudgedRuns, RunMeasure, RunValues};
 use super::sets::{AblatedSet, KeptAlone, Sets};
 use crate::base::{Cell, Table, parallel};
-use crate::model::labels::ColumnKind;
+use crate::tokenizer::labels::ColumnKind;
 
 /// The share of the clean value below which the difference to explain is rounding error.
 const NOTHING: f64 = 1e-6;

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use super::topics::TOPICS;
 use super::weights::PHENOMENA;
 use super::world::RELATIONS;
-use crate::model::labels::{Column, ColumnKind, DecidingByte};
+use crate::tokenizer::labels::{Column, ColumnKind, DecidingByte};
 
 /// The columns, in the order of [`columns`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::is_held;
 use super::lexicon::names::{FEMALE, MALE};
 use super::*;
-use crate::model::labels::{Column, ColumnKind, DecidingByte, Mark};
+use crate::tokenizer::labels::{Column, ColumnKind, DecidingByte, Mark};
 
 fn documents(split: Split, count: u64) -> Vec<Document> {
     let grammar = Grammar::new(0, &Mix::default(), split);

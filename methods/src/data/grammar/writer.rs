@@ -1,7 +1,7 @@
 //! A writer of text together with its marks.
 
 use super::labels::{APOSTROPHES, BRACKETS, Col, NUMERALS, QUOTES, value};
-use crate::model::labels::{Mark, Marks};
+use crate::tokenizer::labels::{Mark, Marks};
 
 /// An open bracket or quotation, and the place in the list where its marks begin.
 struct OpenMark {

@@ -7,8 +7,8 @@ use crate::base::{Error, Result, Task, names};
 use crate::data::{Text, pack};
 use crate::err;
 use crate::model::Model;
-use crate::model::labels::{Column, ColumnKind};
 use crate::options::{Plain, Setting};
+use crate::tokenizer::labels::{Column, ColumnKind};
 
 crate::options! {
     /// The positions of a text that are read.

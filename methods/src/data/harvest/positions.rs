@@ -8,8 +8,8 @@ use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::pack::{self, Row};
 use crate::err;
-use crate::model::labels::Column;
-use crate::model::tokenizer::Tokenizer;
+use crate::tokenizer::Tokenizer;
+use crate::tokenizer::labels::Column;
 
 /// The positions that are skipped. Padding always is; by default nothing else.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,10 +8,10 @@ use super::*;
 use crate::data::text;
 use crate::fixtures;
 use crate::model::config::Config;
-use crate::model::labels::Column;
 use crate::model::run::Ask;
-use crate::model::tokenizer::Tokenizer;
 use crate::tensor::DType;
+use crate::tokenizer::Tokenizer;
+use crate::tokenizer::labels::Column;
 
 pub const CONTEXT: usize = 8;
 const BOS: u32 = 26;

@@ -16,7 +16,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::base::Result;
 use crate::err;
-use crate::model::labels::{Column, ColumnKind, DecidingByte, Mark, Marks};
+use crate::tokenizer::labels::{Column, ColumnKind, DecidingByte, Mark, Marks};
 
 /// The columns, in the order of [`columns`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,10 +14,10 @@ pub use packed::{Row, Stretch, TokenRows, rows};
 use crate::base::{Result, Task, memory, names};
 use crate::data::Text;
 use crate::err;
-use crate::model::labels::{Column, ColumnKind};
-use crate::model::tokenizer::Tokenizer;
 use crate::model::train::Batches;
 use crate::tensor::{Device, Tensor};
+use crate::tokenizer::Tokenizer;
+use crate::tokenizer::labels::{Column, ColumnKind};
 
 impl Text {
     /// Returns an endless stream of rows of `context` tokens and their targets: whole epochs, each shuffled anew and

@@ -12,8 +12,8 @@ use crate::base::random::stream;
 use crate::base::{Result, Task, memory};
 use crate::data::Text;
 use crate::err;
-use crate::model::labels::Labels;
-use crate::model::tokenizer::Tokenizer;
+use crate::tokenizer::Tokenizer;
+use crate::tokenizer::labels::Labels;
 
 /// The size of the shuffle buffer, in rows.
 const WINDOW: usize = 1024;

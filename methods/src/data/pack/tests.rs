@@ -101,7 +101,7 @@ fn a_mixture_draws_rows_by_weight_and_shuffling_loses_none() {
 
 #[test]
 fn labels_go_with_their_tokens() {
-    use crate::model::labels::{Column, ColumnKind, DecidingByte, Labels, Mark, Marks};
+    use crate::tokenizer::labels::{Column, ColumnKind, DecidingByte, Labels, Mark, Marks};
     struct MarkedDocuments(Vec<Document>);
     impl crate::data::Documents for MarkedDocuments {
         fn next(&mut self, _task: &Task) -> Result<Option<Document>> {

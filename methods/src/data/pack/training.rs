@@ -14,8 +14,8 @@ use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::err;
-use crate::model::tokenizer::Tokenizer;
 use crate::model::train::{Batches, Examples, room};
+use crate::tokenizer::Tokenizer;
 
 /// Stretches of tokens for one row each: one more than the context, since the target of each is the next.
 trait Stretches {

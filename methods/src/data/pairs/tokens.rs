@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::{Draw, Pair, PairOptions};
 use crate::base::{Error, Kind, Result, Task};
 use crate::err;
-use crate::model::tokenizer::Tokenizer;
+use crate::tokenizer::Tokenizer;
 
 crate::choices! {
     /// A prompt of a pair: the clean or the corrupt one.

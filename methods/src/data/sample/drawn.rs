@@ -7,8 +7,8 @@ use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::err;
 use crate::model::decoder::Decoder;
-use crate::model::tokenizer::Tokenizer;
 use crate::tensor::{Device, Tensor};
+use crate::tokenizer::Tokenizer;
 
 crate::options! {
     #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use super::Asset;
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::whole::Whole;
-use crate::model::tokenizer::Tokenizer;
+use crate::tokenizer::Tokenizer;
 
 /// Number of tokens processed between two checks for an interruption.
 const PORTION: usize = 1 << 14;

@@ -5,12 +5,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Asset, SampledGroups, Sampler, Settings, TextCache, TextKey, fingerprint};
-use crate::base::Task;
-use crate::base::{Kind, Result};
+use crate::base::{Kind, Result, Task};
 use crate::data::{Document, Documents, labels};
 use crate::err;
 use crate::model::decoder::Decoder;
-use crate::model::tokenizer::Tokenizer;
+use crate::tokenizer::Tokenizer;
 
 /// Parts of a text that have been written before.
 #[derive(Clone, Default)]

@@ -19,8 +19,9 @@ mod tests {
     use crate::base::Task;
     use crate::base::access::{Access, Rules};
     use crate::base::files::Files;
+    use crate::checkpoint::load;
     use crate::data::sample::{Settings, fingerprint};
-    use crate::model::{Model, load};
+    use crate::model::Model;
 
     #[test]
     fn what_is_stored_was_drawn_from_the_model_inside() {

@@ -13,19 +13,20 @@ use crate::base::cache::clear;
 use crate::base::files::Files;
 use crate::base::random::stream;
 use crate::base::task::{Bar, Progress, Silent};
+use crate::checkpoint::described;
 use crate::data::{Document, Documents};
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
 use crate::model::generate::SamplingSettings;
 use crate::model::init;
-use crate::model::tokenizer::Tokenizer;
 use crate::tensor::{DType, Device};
+use crate::tokenizer::Tokenizer;
 
 const CONTEXT: usize = 12;
 
 fn decoder() -> Arc<Decoder> {
     let config = json!({ "layers": 1, "d_model": 8, "heads": 2, "vocab": 5, "context": CONTEXT });
-    let config = init::config(&config).unwrap();
+    let config = described::config(&config).unwrap();
     let weights = init::init(&config, &mut stream(3, "test", 0), DType::F32, &Device::Cpu, &Task::default()).unwrap();
     Arc::new(Decoder::new(config, weights))
 }

@@ -34,10 +34,10 @@ use super::sample::{self, Passages, SampledGroups, Settings, TextCache, TextCach
 use super::{Document, Documents};
 use crate::base::files::Files;
 use crate::base::{Error, Result, Table, Task};
-use crate::err;
+use crate::checkpoint::{hub, load};
 use crate::model::decoder::Decoder;
-use crate::model::tokenizer::Tokenizer;
-use crate::model::{self, hub, load};
+use crate::tokenizer::Tokenizer;
+use crate::{err, model};
 use data_set::{DataSet, SplitRequest};
 use labelled::LabelledDocuments;
 use mix::MixedDocuments;

@@ -3,8 +3,8 @@
 use super::Text;
 use crate::base::{Result, Task};
 use crate::err;
-use crate::model::tokenizer::Tokenizer;
-use crate::model::tokenizer::train::{TokenizerOptions, train};
+use crate::tokenizer::Tokenizer;
+use crate::tokenizer::train::{TokenizerOptions, train};
 
 crate::options! {
     #[derive(Debug, Clone)]

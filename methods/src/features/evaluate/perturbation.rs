@@ -8,8 +8,8 @@ use super::ablated::{ProbeOnFeatures, factors, largest, probe_on, written};
 use super::questions::{ProbeQuestion, QuestionOptions};
 use super::reading::{DictionaryCodes, EvaluationReading, EvaluationTokens};
 use crate::base::{Cell, Result, Table, Task, parallel};
-use crate::model::labels::ColumnKind;
 use crate::probes::Probe;
+use crate::tokenizer::labels::ColumnKind;
 
 /// Numbers of features that are removed.
 pub const OUT: [usize; 7] = [2, 5, 10, 20, 50, 100, 500];

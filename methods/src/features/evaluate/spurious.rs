@@ -10,7 +10,7 @@ use super::perturbation::OUT;
 use super::questions::{BalancedTokens, ProbeQuestion, QuestionOptions};
 use super::reading::{DictionaryCodes, EvaluationReading, EvaluationTokens};
 use crate::base::{Cell, Result, Table, Task, parallel};
-use crate::model::labels::ColumnKind;
+use crate::tokenizer::labels::ColumnKind;
 
 /// The largest number of pairs of labels, those with the most tokens.
 const PAIRS: usize = 6;

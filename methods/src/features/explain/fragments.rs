@@ -13,9 +13,9 @@ use crate::err;
 use crate::features::TextCodes;
 use crate::features::feature::{FeatureList, tokenizer};
 use crate::model::Model;
-use crate::model::labels::Labels;
-use crate::model::tokenizer::Tokenizer;
 use crate::sae::{About, Parts, Sae};
+use crate::tokenizer::Tokenizer;
+use crate::tokenizer::labels::Labels;
 
 /// The largest number of documents that are read for each fragment; a document that is shorter than a fragment is
 /// skipped.

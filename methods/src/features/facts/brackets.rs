@@ -3,7 +3,7 @@
 use super::tokens::is_capitals;
 use super::{Fact, FactRole};
 use crate::features::TextCodes;
-use crate::model::labels::{Column, ColumnKind};
+use crate::tokenizer::labels::{Column, ColumnKind};
 
 /// The contents of a bracket, by kinds of the labelled language (docs/grammar.md).
 const HELD: [(&str, &[&str]); 3] = [
@@ -96,10 +96,11 @@ mod tests {
         let kinds = vec!["acronym", "span", "date", "gloss"];
         let column = Column {
             name: "paren_kind",
-            of: crate::model::labels::DecidingByte::First,
+            of: crate::tokenizer::labels::DecidingByte::First,
             values: ColumnKind::Kind(kinds),
         };
-        let number = |name| Column { name, of: crate::model::labels::DecidingByte::First, values: ColumnKind::Number };
+        let number =
+            |name| Column { name, of: crate::tokenizer::labels::DecidingByte::First, values: ColumnKind::Number };
         let read = TextCodes {
             ids: vec![0, 1, 2, 0, 1],
             texts: [(0, " (".to_string()), (1, "x".into()), (2, "),".into())].into(),

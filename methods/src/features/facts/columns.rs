@@ -1,7 +1,7 @@
 //! Columns of labels as facts, each with the words for it.
 
 use super::{Fact, FactRole};
-use crate::model::labels::{Column, ColumnKind};
+use crate::tokenizer::labels::{Column, ColumnKind};
 
 /// The words for the kinds of a column; `{}` stands for the kind's own name.
 const KINDS: [(&str, &str, FactRole); 22] = [
@@ -92,7 +92,7 @@ fn of_kind(column: &str, kind: &str) -> (String, FactRole) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::labels::DecidingByte;
+    use crate::tokenizer::labels::DecidingByte;
 
     fn of(name: &'static str, values: ColumnKind, found: &[u32]) -> Vec<(String, Vec<bool>)> {
         let facts = facts(&Column { name, of: DecidingByte::First, values }, found);

@@ -6,11 +6,11 @@ use super::*;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::random::stream;
+use crate::checkpoint::load::LoadSettings;
 use crate::data::pairs::tokens::Prompt;
 use crate::fixtures::{configs, decoder};
 use crate::intervene::fixtures::{model, pairs};
 use crate::model::hooks::KeptHook;
-use crate::model::load::LoadSettings;
 use crate::sae::baselines::random;
 use crate::tensor::{DType, Tensor, floats, ints};
 

@@ -5,8 +5,8 @@ use std::ops::Range;
 use crate::base::{Result, names};
 use crate::data::labels;
 use crate::err;
-use crate::model::labels::{Column, ColumnKind};
-use crate::model::tokenizer::Tokenizer;
+use crate::tokenizer::Tokenizer;
+use crate::tokenizer::labels::{Column, ColumnKind};
 
 /// A label, and its value that counts; any value but none by default.
 #[derive(Debug, Clone)]

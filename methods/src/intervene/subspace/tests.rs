@@ -7,10 +7,11 @@ use kit::far;
 use super::*;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
+use crate::checkpoint::load;
 use crate::fixtures::{config, decoder};
+use crate::model::Model;
 use crate::model::config::{Config, Positions};
 use crate::model::site::select;
-use crate::model::{Model, load};
 use crate::tensor::Device;
 
 fn folder() -> std::path::PathBuf {

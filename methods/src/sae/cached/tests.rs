@@ -17,11 +17,11 @@ use crate::data::{Text, text};
 use crate::fixtures;
 use crate::model::Model;
 use crate::model::config::Config;
-use crate::model::tokenizer::Tokenizer;
 use crate::sae::fit::tests::kind;
 use crate::sae::fit::{Dead, ErrorNormalisation, FitRun, OfTensor, Recipe, follows};
 use crate::sae::{About, Activation};
 use crate::tensor::{DType, create};
+use crate::tokenizer::Tokenizer;
 use crate::training::{Schedule, ScheduleShape};
 
 fn model(config: Config) -> Model {

@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 use super::reading::FileStatements;
 use super::{Format, SideDescription, row, sites};
 use crate::base::Result;
+use crate::checkpoint::family::keys::Keys;
 use crate::err;
-use crate::model::family::keys::Keys;
 use crate::model::layout::TensorSource;
 
 /// Keys of file locations and of display.

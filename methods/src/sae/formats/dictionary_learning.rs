@@ -6,8 +6,8 @@ use super::own::{self, OwnMetadata};
 use super::reading::FileStatements;
 use super::{Format, FormatTensors, SideDescription, json as config_json, row, sites, table};
 use crate::base::Result;
+use crate::checkpoint::family::keys::Keys;
 use crate::err;
-use crate::model::family::keys::Keys;
 use crate::model::layout::TensorSource;
 use crate::sae::Parts;
 

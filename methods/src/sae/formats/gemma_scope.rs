@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 use super::reading::FileStatements;
 use super::{Format, SideDescription, json, row, sites};
 use crate::base::Result;
+use crate::checkpoint::family::keys::Keys;
 use crate::err;
-use crate::model::family::keys::Keys;
 use crate::model::layout::TensorSource;
 use crate::model::site::{Site, SiteKind};
 

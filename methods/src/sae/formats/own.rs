@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::base::Result;
-use crate::model::family::keys::Keys;
+use crate::checkpoint::family::keys::Keys;
 use crate::sae::{About, Span};
 use crate::{bail, err};
 

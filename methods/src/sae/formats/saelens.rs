@@ -6,8 +6,8 @@ use super::own::{self, OwnMetadata};
 use super::reading::FileStatements;
 use super::{Format, FormatTensors, row, saelens_keys, sites, table, torch_name};
 use crate::base::{Error, Result, names};
+use crate::checkpoint::family::keys::Keys;
 use crate::err;
-use crate::model::family::keys::Keys;
 use crate::model::site::{Heads, SiteKind};
 use crate::sae::{Activation, Parts, Scaling};
 

@@ -1,7 +1,7 @@
 //! Classes of tokens by their text, so that losses can be grouped for every text and every vocabulary.
 
 use crate::base::Result;
-use crate::model::tokenizer::Tokenizer;
+use crate::tokenizer::Tokenizer;
 
 /// The classes, in the order of their numbers.
 pub const CLASSES: [&str; 6] = ["word", "rest of a word", "number", "sign", "blank", "other"];

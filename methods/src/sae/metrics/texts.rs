@@ -6,7 +6,7 @@ use crate::base::{Result, Task, names};
 use crate::data::{Text, pack};
 use crate::err;
 use crate::model::Model;
-use crate::model::labels::ColumnKind;
+use crate::tokenizer::labels::ColumnKind;
 
 crate::options! {
     /// Options of the rows of a text that are read, and of their predictions that count.

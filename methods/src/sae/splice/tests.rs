@@ -3,14 +3,15 @@
 use kit::far;
 
 use super::*;
+use crate::base::Task;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
-use crate::base::{Task, random::stream};
+use crate::base::random::stream;
+use crate::checkpoint::load::LoadSettings;
 use crate::fixtures;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits};
-use crate::model::load::LoadSettings;
 use crate::model::site::select;
 use crate::sae::{About, Activation, Parts, Scaling, baselines};
 use crate::tensor::{DType, create};

@@ -2,12 +2,11 @@
 
 use super::names;
 use crate::model::reading::attribution::{Attribution as Core, Target, attribute_texts, mean};
-use crate::model::tokens::TokenName;
 use crate::report::picture::Picture;
 use crate::script::engine::value::plain;
-use crate::script::model::Model;
-use crate::script::model::{AttributionOptions, InputOptions};
+use crate::script::model::{AttributionOptions, InputOptions, Model};
 use crate::script::prelude::*;
+use crate::tokenizer::tokens::TokenName;
 
 #[derive(Clone)]
 pub struct Attribution(Arc<Split>);

@@ -4,12 +4,11 @@ use super::both_lenses::BothLenses;
 use super::lens::Lens;
 use crate::model::reading::fitted::{self as core, LensKind};
 use crate::model::reading::lens::{LOGIT_LENS, LensOptions};
-use crate::model::tokens::TokenName;
 use crate::script::engine::value::plain;
-use crate::script::model::Model;
 use crate::script::model::look::places;
-use crate::script::model::{Cache, InputOptions};
+use crate::script::model::{Cache, InputOptions, Model};
 use crate::script::prelude::*;
+use crate::tokenizer::tokens::TokenName;
 
 /// A fitted lens.
 #[derive(Clone)]

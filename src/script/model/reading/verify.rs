@@ -1,10 +1,9 @@
 //! `m.verify`: a model's activations beside those that another program recorded, or that candle computes.
 
+use crate::checkpoint::second_opinion::{self, Sources};
 use crate::model::batch::Batch;
-use crate::model::reading::second_opinion::{self, Sources};
 use crate::model::reading::verify::{ComparedActivation, Dump, Verification as Core};
-use crate::script::model::InputOptions;
-use crate::script::model::Model;
+use crate::script::model::{InputOptions, Model};
 use crate::script::prelude::*;
 
 /// A model's activations beside those of a dump, or of another implementation.

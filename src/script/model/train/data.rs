@@ -1,10 +1,10 @@
 //! Data that scripts train on: texts, ids with their targets, or a function that makes them.
 
-use crate::model::tokenizer::Tokenizer;
 use crate::model::train::{Batches, Examples, HeldOut, Tables, TrainOptions};
 use crate::script::engine::value::handle;
 use crate::script::prelude::*;
 use crate::tensor::{DType, dtype};
+use crate::tokenizer::Tokenizer;
 
 /// Data that a script gives as an option, as it gave them.
 #[derive(Clone)]

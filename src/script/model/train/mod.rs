@@ -4,7 +4,7 @@ mod data;
 
 use super::TrainOptions;
 use super::load::NewTokenizer;
-use crate::model::init;
+use crate::checkpoint::described;
 use crate::model::train::{self, Trainee, TrainingData};
 use crate::report::chart::{Axis, Series};
 use crate::script::engine::value::json;
@@ -21,7 +21,7 @@ fn trainee(value: &Dynamic) -> Result<Trainee> {
         return Ok(Trainee::Model(model.core().clone()));
     }
     if value.is::<Map>() {
-        init::described(&json(value, &Task::default())?)
+        described::described(&json(value, &Task::default())?)
             .map(|described| Trainee::New(described.into()))
             .map_err(|e| e.about("config"))
     } else {

@@ -10,11 +10,12 @@ use super::*;
 use crate::base::Cell;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
+use crate::checkpoint::load;
+use crate::model::Model;
 use crate::model::config::{Config, Positions};
 use crate::model::fixtures::{config, decoder};
 use crate::model::run::Ask;
 use crate::model::weights::Weights;
-use crate::model::{Model, load};
 use crate::tensor::files::TensorTree;
 use crate::tensor::{Device, create, floats};
 

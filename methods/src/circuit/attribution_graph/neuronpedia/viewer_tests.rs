@@ -80,7 +80,7 @@ fn conforms(object: &Value, fields: Fields) {
 /// Builds a graph with what the schema leaves open: custom targets, and a group.
 fn with_group() -> (AttributionGraph, Graph) {
     let mut fixture = fixture("llama-clt-jumprelu", 0);
-    let token = |id: i64| crate::model::tokens::TokenName::Id(id);
+    let token = |id: i64| crate::tokenizer::tokens::TokenName::Id(id);
     let direction = TargetName::Direction(vec![0.5; 24]);
     fixture.options.targets = vec![TargetName::Difference(token(4), token(9)), direction];
     let graph = fixture.graph();

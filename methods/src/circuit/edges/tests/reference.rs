@@ -8,13 +8,13 @@ use serde_json::Value;
 use crate::base::Task;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
+use crate::checkpoint::load::LoadSettings;
 use crate::circuit::Circuit;
 use crate::circuit::ablations::Ablations;
 use crate::circuit::edges::acdc::{EdgeTrial, search};
 use crate::circuit::edges::*;
 use crate::circuit::subgraph::{SubgraphOptions, top};
 use crate::model::Model;
-use crate::model::load::LoadSettings;
 
 const FAMILIES: [&str; 2] = ["gpt2", "llama"];
 

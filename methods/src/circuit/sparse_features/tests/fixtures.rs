@@ -7,6 +7,7 @@ use kit::{far, largest, tensors};
 use crate::base::Task;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
+use crate::checkpoint::load::LoadSettings;
 use crate::circuit::Ablations;
 use crate::circuit::sparse_features::cases::Cases;
 use crate::circuit::sparse_features::effects::{SearchInputs, UnitEffects};
@@ -17,7 +18,6 @@ use crate::circuit::sparse_features::*;
 use crate::data::pairs::tokens::TokenPair;
 use crate::intervene::metric::Measure;
 use crate::model::Model;
-use crate::model::load::LoadSettings;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
 use crate::tensor::{DType, Tensor, floats, ints};
 

@@ -7,7 +7,7 @@ use crate::data::bits::Bits;
 use crate::data::pack::beginning;
 use crate::data::whole::Whole;
 use crate::err;
-use crate::model::tokenizer::Tokenizer;
+use crate::tokenizer::Tokenizer;
 
 impl Ngram {
     /// Counts the n-grams of a text's documents, each between two EOS tokens.

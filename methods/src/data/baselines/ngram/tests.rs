@@ -81,7 +81,7 @@ proptest! {
 fn a_text_is_read_document_by_document() {
     use crate::data::Text;
     use crate::data::text::TextOptions;
-    use crate::model::tokenizer::Tokenizer;
+    use crate::tokenizer::Tokenizer;
 
     let names: Vec<String> = ["<end>", "a", "b", "é"].map(String::from).into();
     let tokenizer = Tokenizer::characters(names, Some("<end>"), None).unwrap().or_marks(None, Some(0));

@@ -9,8 +9,8 @@ mod layout;
 use super::find::TextFile;
 use crate::base::files::Files;
 use crate::base::{Error, Kind, Result, Task, names};
+use crate::checkpoint::hub::{HubSettings, Name, Repository};
 use crate::err;
-use crate::model::hub::{HubSettings, Name, Repository};
 use layout::{DataSetLayout, DataSetSplit};
 
 /// Beginning of the address of anything on the hub.

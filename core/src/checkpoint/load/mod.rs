@@ -1,0 +1,232 @@
+//! Loading models from a folder, one file, or the hub: the file's names are mapped to ours, and each weight is read
+//! once.
+
+mod embedded;
+mod file;
+mod folder;
+mod mapped;
+mod shards;
+mod slicing;
+mod tensor_check;
+mod weight_reader;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::hub::{self, HubSettings, Name};
+use crate::base::files::Files;
+use crate::base::{Result, Task, names};
+use crate::model::Model;
+use crate::model::config::Config;
+use crate::model::decoder::Decoder;
+use crate::model::layout::PublishedForm;
+use crate::model::weights::Weights;
+use crate::options::fields::ConfigFields;
+use crate::options::{Plain, Setting};
+use crate::tensor::{DType, Device, dtype};
+use crate::tokenizer::Tokenizer;
+use crate::{bail, err};
+
+pub use embedded::NAME as INSIDE;
+pub use folder::folder;
+pub use shards::Shards;
+pub use slicing::together;
+pub use tensor_check::place;
+pub use weight_reader::weights;
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct LoadOptions {
+        /// The dtype of the computation, or "q8": in f32, with matrices that are stored as int8, 32 numbers to a scale.
+        dtype: Precision = Precision::Dtype(DType::F32);
+        /// Keys of config.json to ignore, where an unknown one is refused.
+        ignore: Vec<String> = Vec::new() => usually("none");
+        /// A map of what the file of a TransformerLens model does not say of its config.
+        config: ConfigFields = ConfigFields::default() => usually("none");
+        /// The file or folder of another tokenizer.
+        tokenizer: Option<String> = None => usually("the one in or beside the file");
+    }
+}
+
+/// The form of weights in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// Numbers that are computed with as they are. Matrices that a file has quantised stay so where this is f32, which
+    /// gives the same numbers.
+    Dtype(DType),
+    /// Matrices of int8, and the rest in f32.
+    Q8,
+}
+
+impl Precision {
+    /// Returns the dtype of weights that are not quantised.
+    pub fn of_numbers(self) -> DType {
+        match self {
+            Self::Dtype(dtype) => dtype,
+            Self::Q8 => DType::F32,
+        }
+    }
+}
+
+impl From<DType> for Precision {
+    fn from(dtype: DType) -> Self {
+        Self::Dtype(dtype)
+    }
+}
+
+impl Setting for Precision {
+    const CHOICES: &'static [&'static str] = &["f32", "f64", "f16", "bf16", "q8"];
+
+    fn wanted() -> String {
+        "a dtype of floats, or \"q8\"".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        match value {
+            Plain::Text(name) if name == Q8 => Some(Self::Q8),
+            Plain::Text(name) => dtype::parse(name).ok().filter(|found| dtype::is_float(*found)).map(Self::Dtype),
+            _ => None,
+        }
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Self::Dtype(dtype) => format!("{:?}", dtype.as_str()),
+            Self::Q8 => format!("{Q8:?}"),
+        }
+    }
+}
+
+const Q8: &str = "q8";
+
+/// Options of loading a model, and the device onto which it is loaded.
+#[derive(Debug, Clone)]
+pub struct LoadSettings {
+    pub options: LoadOptions,
+    pub device: Device,
+}
+
+impl Default for LoadSettings {
+    fn default() -> Self {
+        LoadOptions::default().onto(Device::Cpu)
+    }
+}
+
+impl LoadSettings {
+    /// Refuses a `config` that would be ignored.
+    fn expect_no_config(&self) -> Result<()> {
+        if self.options.config.0.is_empty() {
+            return Ok(());
+        }
+        bail!(Argument, "expected no `config` for a model whose files state it, found one")
+    }
+}
+
+impl LoadOptions {
+    pub fn onto(self, device: Device) -> LoadSettings {
+        LoadSettings { options: self, device }
+    }
+}
+
+/// A model as its files have it.
+#[derive(Debug)]
+pub struct LoadedModel {
+    pub config: Config,
+    pub weights: Weights,
+    /// The published form; None for formats that we do not write.
+    pub published: Option<PublishedForm>,
+    /// The tokenizer inside the file of the weights, or in the folder beside them.
+    pub tokenizer: Option<Tokenizer>,
+}
+
+impl Model {
+    /// Returns whether the model is the one inside the binary.
+    pub fn is_inside(&self) -> bool {
+        self.origin == INSIDE
+    }
+
+    /// Loads the model of a folder or a file, or of the hub where there is neither: `org/name`, `org/name@revision`.
+    /// `tiny` is the one inside the binary; a folder of that name is `./tiny`.
+    pub fn load(files: &Files, name: &str, loading: &LoadSettings, task: &Task) -> Result<Self> {
+        if name == embedded::NAME {
+            return finished(files, embedded::embedded(loading, task)?, name.to_string(), loading, task);
+        }
+        let path = Path::new(name);
+        let place = files.access().to_read(path);
+        if place.as_ref().is_ok_and(|place| place.exists()) {
+            return local(files, path, name.to_string(), loading, task);
+        }
+        // A path deeper than a hub name, in a folder that exists, is a mistyped path.
+        let beside = |place: &PathBuf| place.parent().is_some_and(Path::is_dir);
+        let nested = path.components().count() > 2 && place.as_ref().is_ok_and(beside);
+        let Some(on_hub) = Name::parse(name).ok().filter(|on_hub| !nested && may_be_a_model(on_hub)) else {
+            // The reason why it cannot be read, with the nearest existing name.
+            let error = files.open(path).err().unwrap_or_else(|| err!(File, "cannot read {name}"));
+            return Err(if error.hint.is_none() { error.hint(elsewhere(name)) } else { error });
+        };
+        let snapshot = hub::fetch(files, task, &HubSettings::from_env(), &on_hub).map_err(hub::nor_here)?;
+        let file = on_hub.file.as_ref().map(|file| format!("/{file}")).unwrap_or_default();
+        let origin = format!("{}{file}@{}", on_hub.repo(), snapshot.commit);
+        local(files, snapshot.path(), origin, loading, task)
+    }
+}
+
+/// Suggests what to write for a name that is neither here nor a name of the hub. Other tools know some models by short
+/// names.
+fn elsewhere(name: &str) -> String {
+    const OWNERS: &[(&str, &str)] = &[("gpt2", "openai-community"), ("pythia-", "EleutherAI")];
+    if names::nearest(name, [embedded::NAME]).is_some() {
+        return format!("did you mean `{}`, the model inside the program?", embedded::NAME);
+    }
+    match OWNERS.iter().find(|(start, _)| name.starts_with(start)) {
+        Some((_, owner)) if !name.contains('/') => format!("on the hub it is `{owner}/{name}`"),
+        _ => "expected a folder, a file, or a model of the hub as `org/name`".into(),
+    }
+}
+
+/// Returns whether a name may be that of a model on the hub: a single file there has an extension, a path to a folder
+/// has none.
+fn may_be_a_model(name: &Name) -> bool {
+    name.file.as_ref().is_none_or(|file| Path::new(file).extension().is_some())
+}
+
+fn local(files: &Files, path: &Path, origin: String, loading: &LoadSettings, task: &Task) -> Result<Model> {
+    let is_folder = files.access().to_read(path)?.is_dir();
+    let load = if is_folder { folder::folder } else { file::file };
+    finished(files, load(files, path, loading, task)?, origin, loading, task)
+}
+
+/// Joins the model with its tokenizer: the one that the user chose, or that came with it.
+fn finished(files: &Files, loaded: LoadedModel, origin: String, loading: &LoadSettings, task: &Task) -> Result<Model> {
+    let config = &loaded.config;
+    let tokenizer = match &loading.options.tokenizer {
+        Some(stated) => Some(tokenizer(files, Path::new(stated), config.vocab, task)?),
+        None => loaded.tokenizer,
+    };
+    let tokenizer = tokenizer.map(|tokenizer| tokenizer.or_marks(config.bos, config.eos.first().copied()));
+    let decoder = Arc::new(Decoder::new(loaded.config, loaded.weights));
+    Ok(Model { decoder, tokenizer, origin, published: loaded.published.map(Arc::new), history: None })
+}
+
+/// Reads the tokenizer of a file or a folder, for a model with this many tokens.
+fn tokenizer(files: &Files, path: &Path, tokens: usize, task: &Task) -> Result<Tokenizer> {
+    let shown = path.display();
+    if files.access().to_read(path)?.is_dir() {
+        let found = tokenizer_of_folder(files, path, task)?;
+        return found.ok_or_else(|| err!(File, "expected a tokenizer in {shown}, found none"));
+    }
+    let bytes = files.bytes(path)?;
+    let is_llama2c = path.extension().is_some_and(|ending| ending == "bin");
+    let read = task.apart(move || {
+        if is_llama2c { Tokenizer::from_llama2c(&bytes, Some(tokens)) } else { Tokenizer::from_json(&bytes) }
+    });
+    read.map_err(|e| e.within(shown))
+}
+
+/// Reads the tokenizer of a folder, if it has one. It is built on another thread, since the largest take a second or
+/// two without a check for interruptions.
+fn tokenizer_of_folder(files: &Files, folder: &Path, task: &Task) -> Result<Option<Tokenizer>> {
+    let files = files.clone();
+    let folder = folder.to_path_buf();
+    task.apart(move || Tokenizer::from_folder(&files, &folder))
+}

@@ -1,0 +1,354 @@
+//! The tokenizer inside a GGUF file: SentencePiece's (`llama`) and the byte-level one (`gpt2`).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::alphabet::letter;
+use super::library::Library;
+use super::limits::Limits;
+use super::merges::{MergeSettings, Merges};
+use super::metadata::{Gguf, GgufMetadata};
+use super::saving::{Origin, Ours};
+use super::spelling::hexadecimal;
+use super::vocab::{Vocab, VocabEntry};
+use super::{Chats, Tokenizer, bytelevel, splits};
+use crate::base::{Result, Task};
+use crate::{bail, err};
+
+/// The type of a token in `tokenizer.ggml.token_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TokenType {
+    Plain,
+    /// A token that no text yields: the unknown token and control tokens.
+    Special,
+    /// A token that is matched in a text before anything else.
+    Whole,
+    Byte,
+}
+
+impl Tokenizer {
+    /// Reads the tokenizer in the metadata of a GGUF file, if there is one. It is made on another thread, since the
+    /// largest take a second or two without a check for interruptions.
+    pub fn from_metadata(metadata: &GgufMetadata, task: &Task) -> Result<Option<Self>> {
+        let Some(parts) = Gguf::read(metadata)? else { return Ok(None) };
+        let ids = [
+            ("bos_token", parts.bos_token_id),
+            ("eos_token", parts.eos_token_id),
+            ("unk_token", parts.unknown_token_id),
+        ];
+        let tokenizer = task.apart(move || Self::from_gguf(parts))?;
+        // SentencePiece has its usual ids where a file states none.
+        let usual = [tokenizer.bos, tokenizer.eos, None];
+        let named = ids.into_iter().zip(usual).filter_map(|((key, stated), usual)| {
+            let piece = tokenizer.vocab.piece(stated.or(usual)?).ok()?;
+            Some((key.to_string(), piece.name.as_str().into()))
+        });
+        let chats = Chats::of_metadata(metadata, named.collect())?.map(Arc::new);
+        Ok(Some(Self { chats, ..tokenizer }))
+    }
+
+    /// Makes a tokenizer of the metadata. If the file does not state the EOS token and, for SentencePiece, the BOS
+    /// token, llama.cpp's defaults are used. The names of special tokens in a text are plain text.
+    pub fn from_gguf(parts: Gguf) -> Result<Self> {
+        Self::of_parts(parts).map_err(|e| e.within("tokenizer.ggml"))
+    }
+
+    fn of_parts(parts: Gguf) -> Result<Self> {
+        let kinds = kinds(&parts)?;
+        match parts.model.as_str() {
+            "llama" => sentencepiece(parts, &kinds),
+            "gpt2" => byte_level(parts, &kinds),
+            other => Err(err!(Format, "expected a tokenizer of the kind llama or gpt2, found `{other}`")
+                .hint("load the model from a folder with a tokenizer.json")),
+        }
+    }
+}
+
+fn kinds(parts: &Gguf) -> Result<Vec<TokenType>> {
+    if parts.token_type.is_empty() {
+        return Ok(vec![TokenType::Plain; parts.tokens.len()]);
+    }
+    if parts.token_type.len() != parts.tokens.len() {
+        bail!(Format, "expected a type for each of {} tokens, found {}", parts.tokens.len(), parts.token_type.len());
+    }
+    let kind = |(id, kind): (usize, &i64)| match kind {
+        1 | 5 => Ok(TokenType::Plain),
+        2 | 3 => Ok(TokenType::Special),
+        4 => Ok(TokenType::Whole),
+        6 => Ok(TokenType::Byte),
+        other => Err(err!(Format, "expected a type from 1 to 6 for token {id}, found {other}")),
+    };
+    parts.token_type.iter().enumerate().map(kind).collect()
+}
+
+/// Pre-tokenizer of SentencePiece in `pre`: texts are not cut before their characters are joined.
+const UNCUT: &str = "default";
+
+fn sentencepiece(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
+    if let Some(pre) = parts.pre.as_ref().filter(|pre| *pre != UNCUT) {
+        return Err(err!(Format, "expected `{UNCUT}` as `pre` of a SentencePiece tokenizer, found `{pre}`")
+            .hint("texts are cut for byte-level tokenizers only, whose model is `gpt2`: convert the model again"));
+    }
+    let typed = !parts.token_type.is_empty();
+    let mut bytes = HashMap::new();
+    let mut pieces = Vec::with_capacity(parts.tokens.len());
+    for (id, (name, kind)) in (0..).zip(parts.tokens.iter().zip(kinds)) {
+        let byte = hexadecimal(name).filter(|_| *kind == TokenType::Byte || !typed);
+        pieces.push(match (kind, byte) {
+            (_, Some(byte)) => {
+                bytes.insert(byte, id);
+                VocabEntry { name: name.clone(), bytes: vec![byte], special: false }
+            }
+            (TokenType::Byte, None) => bail!(Format, "expected a byte such as <0x0A> for token {id}, found `{name}`"),
+            (TokenType::Special, None) => VocabEntry::special(name.clone()),
+            (TokenType::Whole, None) => VocabEntry::plain(name.clone()),
+            (TokenType::Plain, None) => {
+                VocabEntry { name: name.clone(), bytes: name.replace('▁', " ").into_bytes(), special: false }
+            }
+        });
+    }
+    let prefix = parts.add_space_prefix.unwrap_or(true);
+    let vocab = Arc::new(Vocab::new((0..).zip(pieces), prefix)?);
+    // SentencePiece's default ids, if there are as many tokens.
+    let given = |stated: Option<u32>, usual: u32| stated.or(Some(usual).filter(|id| vocab.piece(*id).is_ok()));
+    let parts_of_merges = MergeSettings {
+        scores: parts.scores.clone(),
+        bytes,
+        unknown: given(parts.unknown_token_id, 0),
+        space: '▁',
+        prefix,
+        whole: of_kind(kinds, TokenType::Whole),
+    };
+    let merges = Merges::new(&vocab, parts_of_merges)?;
+    let bos = given(parts.bos_token_id, 1);
+    let eos = given(parts.eos_token_id, 2);
+    let add_bos = parts.add_bos_token.unwrap_or(true);
+    let add_eos = parts.add_eos_token.unwrap_or(false);
+    Tokenizer::new(vocab, Arc::new(merges), Origin::Ours(Ours::Gguf(Box::new(parts))))
+        .marked(bos, eos)?
+        .adding(add_bos, add_eos)
+}
+
+fn byte_level(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
+    let Some(pre) = &parts.pre else {
+        return Err(err!(Format, "expected the name of a pre-tokenizer in `pre`, found none")
+            .hint("the file is from before April 2024, when texts were split wrongly; convert the model again"));
+    };
+    let cut = splits::cut(pre)?;
+    if parts.merges.is_empty() {
+        bail!(Format, "expected the merges of a byte-level tokenizer in `merges`, found none");
+    }
+    // Gemma 4's tokenizer and others like it have the same kind of merges and names with SentencePiece's space.
+    let has = |name: &str| parts.tokens.iter().any(|token| token == name);
+    if has("▁") && !has(&letter(b' ').to_string()) {
+        return Err(err!(
+            Format,
+            "expected tokens in the letters of bytes, as `{pre}` cuts texts for them, found `▁` for a space"
+        )
+        .hint("the pre-tokenizer's name does not fit the tokenizer: convert the model again"));
+    }
+    let piece = |(name, kind): (&String, &TokenType)| match kind {
+        TokenType::Plain | TokenType::Byte => bytelevel::piece(name),
+        TokenType::Special => VocabEntry::special(name.clone()),
+        TokenType::Whole => VocabEntry::plain(name.clone()),
+    };
+    let pieces: Vec<VocabEntry> = parts.tokens.iter().zip(kinds).map(piece).collect();
+    let vocab = Arc::new(Vocab::new((0..).zip(pieces), false)?);
+    let whole: Vec<&str> = of_kind(kinds, TokenType::Whole)
+        .into_iter()
+        .filter_map(|id| vocab.piece(id).ok())
+        .map(|piece| piece.name.as_str())
+        .collect();
+    let engine = bytelevel::engine(&vocab, &parts.merges, cut, &whole)?;
+    let split = Library::new(engine, vocab.clone(), true, Limits::KNOWN)?;
+    let bos = parts.bos_token_id;
+    let eos = parts.eos_token_id;
+    let add_bos = parts.add_bos_token.unwrap_or(cut.adds_bos);
+    let add_eos = parts.add_eos_token.unwrap_or(false);
+    Tokenizer::new(vocab, Arc::new(split), Origin::Ours(Ours::Gguf(Box::new(parts))))
+        .marked(bos, eos)?
+        .adding(add_bos, add_eos)
+}
+
+fn of_kind(kinds: &[TokenType], wanted: TokenType) -> Vec<u32> {
+    (0..).zip(kinds).filter(|(_, kind)| **kind == wanted).map(|(id, _)| id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::access::{Access, Rules};
+    use crate::base::files::Files;
+    use crate::tensor::files::gguf_value::Value;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| name.to_string()).collect()
+    }
+
+    fn pieces() -> Gguf {
+        Gguf {
+            model: "llama".into(),
+            tokens: names(&["<unk>", "<s>", "</s>", "<0x0A>", "▁", "a", "▁a", "<tool>", "s", "<", ">", "<s", "s>"]),
+            scores: vec![0.0; 13],
+            token_type: vec![2, 3, 3, 6, 1, 1, 1, 4, 1, 1, 1, 1, 1],
+            ..Gguf::default()
+        }
+    }
+
+    fn ids(tokenizer: &Tokenizer, text: &str, bos: Option<bool>) -> Vec<u32> {
+        tokenizer.encode(text, bos, &Task::default()).unwrap().ids
+    }
+
+    #[test]
+    fn sentencepiece_adds_what_llama_cpp_adds_unless_the_file_says_otherwise() {
+        let usual = Tokenizer::from_gguf(pieces()).unwrap();
+        assert_eq!(ids(&usual, "a a", None), [1, 6, 6]);
+        assert_eq!(ids(&usual, "a a", Some(false)), [6, 6]);
+        assert_eq!(ids(&usual, "", None), [1]);
+        assert_eq!(usual.decode(&[1, 6, 6]).unwrap(), "<s>a a");
+        let stated = Gguf { add_bos_token: Some(false), add_space_prefix: Some(false), ..pieces() };
+        let stated = Tokenizer::from_gguf(stated).unwrap();
+        assert_eq!(ids(&stated, "a a", None), [5, 6]);
+        assert_eq!(stated.decode(&[6, 6]).unwrap(), " a a");
+    }
+
+    #[test]
+    fn special_names_in_a_text_are_text_and_whole_tokens_are_taken_whole() {
+        let tokenizer = Tokenizer::from_gguf(Gguf { add_bos_token: Some(false), ..pieces() }).unwrap();
+        assert_eq!(ids(&tokenizer, "<s>", None), [4, 11, 10]);
+        let tokens = tokenizer.encode("a<tool>a\n", None, &Task::default()).unwrap();
+        assert_eq!(tokens.ids, [6, 7, 6, 3]);
+        assert_eq!(tokens.offsets, [0..1, 1..7, 7..8, 8..9]);
+    }
+
+    #[test]
+    fn a_tokenizer_like_gemmas_takes_line_breaks_and_runs_of_spaces_whole() {
+        let special = ["<pad>", "<eos>", "<bos>", "<unk>"];
+        let whole = ["\n", "\n\n", "  ", "<b>"];
+        let plain = ["▁", "a", "b", "▁a", "ab", "▁ab"];
+        let bytes: Vec<String> = (0..=255).map(|byte| format!("<0x{byte:02X}>")).collect();
+        let types = [vec![3; 4], vec![4; 4], vec![1; 6], vec![6; 256]].concat();
+        let parts = Gguf {
+            pre: Some("default".into()),
+            scores: (0..270).map(|id| if id < 8 { -1000.0 } else { 8.0 - id as f32 }).collect(),
+            tokens: [names(&special), names(&whole), names(&plain), bytes].concat(),
+            token_type: types,
+            bos_token_id: Some(2),
+            eos_token_id: Some(1),
+            unknown_token_id: Some(3),
+            add_bos_token: Some(true),
+            add_space_prefix: Some(false),
+            ..pieces()
+        };
+        let gemma = Tokenizer::from_gguf(parts).unwrap();
+        let byte = |byte: u32| 14 + byte;
+        let text = "ab  ab\n\n\n ab é<b>";
+        let found = [2, 12, 6, 12, 5, 4, 13, 8, byte(0xc3), byte(0xa9), 7];
+        assert_eq!(ids(&gemma, text, None), found);
+        assert_eq!(gemma.decode(&found[1..]).unwrap(), text);
+        // Byte by byte, what has no token.
+        assert_eq!(ids(&gemma, "\t", Some(false)), [byte(9)]);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_by_name() {
+        let refused = |parts: Gguf| Tokenizer::from_gguf(parts).unwrap_err().message;
+        assert!(refused(Gguf { model: "t5".into(), ..pieces() }).ends_with("found `t5`"));
+        assert!(refused(Gguf { token_type: vec![1; 3], ..pieces() }).ends_with("13 tokens, found 3"));
+        assert!(refused(Gguf { token_type: vec![9; 13], ..pieces() }).ends_with("for token 0, found 9"));
+        assert!(refused(Gguf { token_type: vec![6; 13], ..pieces() }).ends_with("for token 0, found `<unk>`"));
+        assert!(refused(Gguf { scores: vec![], ..pieces() }).ends_with("13 tokens, found 0"));
+        assert!(refused(Gguf { bos_token_id: Some(13), ..pieces() }).ends_with("below 13, found 13"));
+        assert!(refused(Gguf { tokens: vec![], token_type: vec![], ..pieces() }).contains("no token"));
+        let bytes = Gguf { model: "gpt2".into(), ..pieces() };
+        assert!(refused(bytes.clone()).contains("`pre`"));
+        assert!(refused(Gguf { pre: Some("tokken".into()), ..bytes.clone() }).contains("`tokken`"));
+        let with = |merges: &[&str]| Gguf { pre: Some("gpt-2".into()), merges: names(merges), ..bytes.clone() };
+        assert!(refused(with(&[])).ends_with("in `merges`, found none"));
+        assert!(refused(with(&["< s"])).ends_with("as `gpt-2` cuts texts for them, found `▁` for a space"));
+        let cut = refused(Gguf { pre: Some("llama-bpe".into()), ..pieces() });
+        assert!(cut.ends_with("expected `default` as `pre` of a SentencePiece tokenizer, found `llama-bpe`"));
+        assert!(Tokenizer::from_gguf(Gguf { pre: Some("default".into()), ..pieces() }).is_ok());
+        let bytes = Gguf { tokens: [names(&["Ġ"]), bytes.tokens[1..].to_vec()].concat(), ..bytes };
+        let lone = Gguf { pre: Some("gpt-2".into()), merges: names(&["a"]), ..bytes.clone() };
+        assert!(refused(lone).contains("merge 0: expected two tokens"));
+        let strange = Gguf { pre: Some("gpt-2".into()), merges: names(&["a s"]), ..bytes };
+        assert!(refused(strange).contains("merge 0: expected tokens of the vocabulary, found `as`"));
+    }
+
+    #[test]
+    fn byte_level_tokens_are_joined_in_the_order_of_the_merges() {
+        let mut tokens: Vec<String> = (0..=255).map(|byte| super::super::alphabet::letter(byte).to_string()).collect();
+        tokens.extend(names(&["ab", "bc", "Ġab", "<|end|>"]));
+        let parts = Gguf {
+            model: "gpt2".into(),
+            pre: Some("gpt-2".into()),
+            token_type: [vec![1; 259], vec![3]].concat(),
+            merges: names(&["b c", "a b", "Ġ ab"]),
+            tokens,
+            eos_token_id: Some(259),
+            ..Gguf::default()
+        };
+        let tokenizer = Tokenizer::from_gguf(parts.clone()).unwrap();
+        assert_eq!(ids(&tokenizer, "abc ab", None), [u32::from(b'a'), 257, 258]);
+        assert_eq!(ids(&tokenizer, "<|end|>", None).len(), 7);
+        assert_eq!(tokenizer.decode(&[258, 259]).unwrap(), " ab<|end|>");
+        let asked = tokenizer.encode("a", Some(true), &Task::default()).unwrap_err();
+        assert!(asked.message.contains("no token that marks the beginning"));
+        let wanting = Tokenizer::from_gguf(Gguf { add_bos_token: Some(true), ..parts.clone() }).unwrap_err();
+        assert!(wanting.message.contains("a token for the beginning"));
+        let mut fewer = parts;
+        fewer.tokens[255] = "ÿÿ".into();
+        let fewer = Tokenizer::from_gguf(fewer).unwrap();
+        assert_eq!(ids(&fewer, "ÿ", None).len(), 2);
+    }
+
+    fn with_chats() -> GgufMetadata {
+        let texts = |texts: &[&str]| Value::Array(texts.iter().map(|text| Value::Text(text.to_string())).collect());
+        [
+            ("ggml.model", Value::Text("llama".into())),
+            ("ggml.tokens", texts(&["<unk>", "<s>", "</s>", "▁a", "<", "s", ">", "a", "▁", "<s", "s>", "<s><s>"])),
+            ("ggml.scores", Value::Array(vec![Value::Single(0.0); 12])),
+            ("ggml.token_type", Value::Array([2, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 3].map(Value::Signed).to_vec())),
+            (
+                "chat_template",
+                Value::Text("{{ bos_token }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}".into()),
+            ),
+            ("chat_template.tools", Value::Text("tools".into())),
+            ("chat_templates", texts(&["tools"])),
+        ]
+        .map(|(key, value)| (format!("tokenizer.{key}"), value))
+        .into()
+    }
+
+    #[test]
+    fn a_file_has_its_chat_templates_inside() {
+        let tokenizer = Tokenizer::from_metadata(&with_chats(), &Task::default()).unwrap().unwrap();
+        let chats = tokenizer.chats().unwrap();
+        assert_eq!(chats.templates.keys().collect::<Vec<_>>(), ["default", "tools"]);
+        assert_eq!(chats.marks["bos_token"], "<s>");
+        assert_eq!((&chats.marks["eos_token"], chats.marks.get("unk_token")), (&"</s>".into(), None));
+        // Kept beside the tokenizer.
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+        tokenizer.save(&files, folder.path()).unwrap();
+        let again = Tokenizer::from_folder(&files, folder.path()).unwrap().unwrap();
+        assert_eq!(again.chats().unwrap().templates, chats.templates);
+        assert_eq!(again.chats().unwrap().marks, chats.marks);
+        let wrong =
+            [with_chats(), [("tokenizer.chat_template".to_string(), Value::Bool(true))].into()].into_iter().flatten();
+        let refused = Tokenizer::from_metadata(&wrong.collect(), &Task::default()).unwrap_err();
+        assert_eq!(refused.message, "tokenizer.chat_template: expected a text, found true");
+    }
+
+    #[test]
+    fn a_chat_names_its_special_tokens_and_the_longest_is_meant() {
+        let tokenizer = Tokenizer::from_metadata(&with_chats(), &Task::default()).unwrap().unwrap();
+        let tokens = tokenizer.encode_chat("<s>a</s>a<s><s><s", &Task::default()).unwrap();
+        // What follows a special token is a text of its own, which begins with SentencePiece's space.
+        assert_eq!(tokens.ids, [1, 3, 2, 3, 11, 8, 9]);
+        assert_eq!(tokens.offsets[..5], [0..3, 3..4, 4..8, 8..9, 9..15]);
+        assert_eq!(tokenizer.encode("<s>", Some(false), &Task::default()).unwrap().ids, [8, 9, 6]);
+        assert!(tokenizer.encode_chat("", &Task::default()).unwrap().ids.is_empty());
+    }
+}
