@@ -7,6 +7,7 @@
 //! files. These stay in `target/quality`, so that an interrupted benchmark does not fit them again; remove it to
 //! measure anew.
 
+mod common;
 #[path = "quality/jobs.rs"]
 mod jobs;
 #[path = "quality/ours.rs"]
@@ -98,9 +99,11 @@ fn publish(site: &str, table: &[String]) {
     let names = LIBRARIES.map(|name| name.replace('_', " ")).join(" | ");
     let bar = "---|".repeat(LIBRARIES.len() + 2);
     let section = format!(
-        "`{site}`\n\n{}, {} threads; rates of the libraries {}.\n\n| | ours | {names} |\n|{bar}\n{}\n",
+        "`{site}`\n\n{}, {} threads, {}{}; rates of the libraries {}.\n\n| | ours | {names} |\n|{bar}\n{}\n",
         memory::processor(),
         std::thread::available_parallelism().map_or(1, |n| n.get()),
+        common::said(Command::new("date").arg("+%F")).unwrap_or_default(),
+        common::peers::beside("quality").map_or(String::new(), |peers| format!(", beside {peers}")),
         RATES.join(", "),
         table.join("\n")
     );

@@ -59,7 +59,18 @@ fn times(text: &str) -> BTreeMap<String, Duration> {
 /// The versions of what the scripts of peers of a benchmark import, if they ran beside it.
 pub fn beside(bench: &str) -> Option<String> {
     let folder = root().join("benches/peers");
-    let script = folder.join(bench).with_extension("py");
-    let python = std::env::var_os("MICROTOME_PEER_PYTHON").filter(|_| script.exists())?;
-    said(Command::new(python).arg(folder.join("versions.py")).arg(script))
+    let scripts = scripts(bench).into_iter().map(|name| folder.join(name).with_extension("py"));
+    let scripts: Vec<_> = scripts.filter(|script| script.exists()).collect();
+    let python = std::env::var_os("MICROTOME_PEER_PYTHON").filter(|_| !scripts.is_empty())?;
+    said(Command::new(python).arg(folder.join("versions.py")).args(scripts))
+}
+
+/// The names of the scripts of peers that a benchmark runs.
+fn scripts(bench: &str) -> Vec<&str> {
+    match bench {
+        "circuit" => vec!["circuit", "predicting"],
+        "real" => vec!["real", "sae"],
+        "workbench" => vec!["sample"],
+        _ => vec![bench],
+    }
 }
