@@ -160,11 +160,13 @@ impl Runs {
         let Some((seed, told)) = self.experiments.get(name).and_then(|found| found.seeds.first_key_value()) else {
             return Ok(None);
         };
-        let lines =
-            told.printed.lines().skip_while(|line| line.trim() != title).take_while(|line| !line.trim().is_empty());
-        let table: Vec<&str> = lines.map(str::trim_end).collect();
-        if table.is_empty() {
-            return Err(format!("{name} printed no table called `{title}`"));
+        // Below its title all lines of a table begin with a blank, or with the rule below its head.
+        let mut lines = told.printed.lines().skip_while(|line| line.trim() != title);
+        let title = lines.next();
+        let rows = lines.take_while(|line| line.starts_with([' ', '─']));
+        let table: Vec<&str> = title.into_iter().chain(rows).map(str::trim_end).collect();
+        if table.len() < 2 {
+            return Err(format!("{name} printed no table like `{about}`"));
         }
         Ok(Some(format!("Seed {seed}:\n\n```\n{}\n```", table.join("\n"))))
     }

@@ -83,6 +83,13 @@ struct Answers {
     seeds: Vec<Vec<String>>,
 }
 
+impl Answers {
+    /// The last of the seeds, which begin with 0.
+    fn last_seed(&self) -> usize {
+        self.seeds.len().saturating_sub(1)
+    }
+}
+
 /// The answers to the lines of pages over seeds.
 #[derive(Default)]
 pub struct Sessions(BTreeMap<String, Answers>);
@@ -126,7 +133,7 @@ impl Sessions {
         let Some(answers) = self.0.get(page) else { return Ok(None) };
         let all: Vec<&str> = answers.seeds.iter().map(|answers| answers[at].trim()).collect();
         let merged = ranges::merged(&all).ok_or(format!("{about}: the answers differ in more than numbers"))?;
-        Ok(Some(format!("{merged} over seeds 0 to {}", SEEDS - 1)))
+        Ok(Some(format!("{merged} over seeds 0 to {}", answers.last_seed())))
     }
 
     /// The README with the range over seeds that each line has whose comment states one.
@@ -143,7 +150,8 @@ impl Sessions {
             let digits = shown.decimals as usize;
             let behind = after.split_once(&format!("over seeds 0 to {}", shown.last_seed.unwrap_or_default()));
             let behind = behind.map_or("", |(_, behind)| behind);
-            let range = format!("{low:.digits$} to {high:.digits$} over seeds 0 to {}", SEEDS - 1);
+            let last_seed = answers.last_seed();
+            let range = format!("{low:.digits$} to {high:.digits$} over seeds 0 to {last_seed}");
             out = out.replace(line, &format!("{before}\" with {range}{behind}"));
         }
         Ok(out)

@@ -37,12 +37,23 @@ const WORKBENCH: &str = "\
 | a native call from a script | {/one native call, `t.rank` n} to {/one native call, `t + 1`, 2 x 2 n} ns |
 | from Ctrl-C to the end of the process, in a loop / in a 4000 x 4000 SVD | {/from Ctrl-C to the end of the process in an endless loop ms} / {/from Ctrl-C to the end of the process in a singular value decomposition, 4000 x 4000 ms} |";
 
+const GPU: &str = "\
+| | ours, ms | beside, ms |
+|---|---|---|
+| reading 64 texts of 256 tokens, Pythia-70M's shape, all logits | {gpu/forward with all logits, f32 inner}; bf16 {gpu/forward with all logits, bf16 inner} | {gpu@TransformerLens}: {gpu/forward with all logits, f32+1 inner} and {gpu/forward with all logits, bf16+1 inner}; {gpu@transformers}: {gpu/forward with all logits, f32+2 inner} and {gpu/forward with all logits, bf16+2 inner} |
+| harvest of `resid_post.3` of the same | {gpu/harvest of `resid_post.3`, f32 inner}; bf16 {gpu/harvest of `resid_post.3`, bf16 inner} | TransformerLens: {gpu/harvest of `resid_post.3`, f32+1 inner} and {gpu/harvest of `resid_post.3`, bf16+1 inner} |
+| a step of `topk` on 8,192 rows of 512, 16,384 features | {gpu/`topk`, 16384 features of 512, f32 inner} | {gpu@sparsify}: {gpu/`topk`, 16384 features of 512, f32+7 inner} in f32, {gpu/`topk`, 16384 features of 512, f32+5 inner} with products in bf16, {gpu/`topk`, 16384 features of 512, f32+6 inner} in bf16; {gpu@dictionary_learning}: {gpu/`topk`, 16384 features of 512, f32+1 inner}; {gpu@SAELens}: {gpu/`topk`, 16384 features of 512, f32+3 inner} |
+| the same with 131,072 features | {gpu/`topk`, 131072 features of 512, f32 inner} | sparsify: {gpu/`topk`, 131072 features of 512, f32+7 inner}, {gpu/`topk`, 131072 features of 512, f32+5 inner}, {gpu/`topk`, 131072 features of 512, f32+6 inner}; dictionary_learning: {gpu/`topk`, 131072 features of 512, f32+1 inner}; SAELens: {gpu/`topk`, 131072 features of 512, f32+3 inner} |
+| rows of 2,048, 131,072 features | {gpu/`topk`, 131072 features of 2048, f32 inner} | sparsify: {gpu/`topk`, 131072 features of 2048, f32+7 inner}, {gpu/`topk`, 131072 features of 2048, f32+5 inner}, {gpu/`topk`, 131072 features of 2048, f32+6 inner}; dictionary_learning: {gpu/`topk`, 131072 features of 2048, f32+1 inner}; SAELens: {gpu/`topk`, 131072 features of 2048, f32+3 inner} |
+| a training step, the embedded model's shape, 32 x 128 and 16 x 256 tokens | {gpu/training, 32 texts of 128 tokens, f32 inner} and {gpu/training, 16 texts of 256 tokens, f32 inner} | {gpu@torch}: {gpu/training, 32 texts of 128 tokens, f32+1 inner} and {gpu/training, 16 texts of 256 tokens, f32+1 inner} |";
+
 /// A table of this name with its numbers.
 pub fn table(name: &str) -> Result<String, String> {
     let template = match name {
         "README" => README,
         "forward" => FORWARD,
         "workbench" => WORKBENCH,
+        "gpu" => GPU,
         _ => return Err(format!("there is no table of speed called `{name}`")),
     };
     let mut out = String::new();
@@ -85,31 +96,32 @@ fn page(file: &str) -> Result<String, String> {
 /// `Written by .. on MACHINE (2 threads), DAY, beside PEER 1.0, PEER 2.0.`.
 fn measured(page: &str, peer: &str) -> Option<String> {
     let line = page.lines().find(|line| line.starts_with("Written by "))?;
-    let (machine, rest) = line.split_once("` on ")?.1.split_once(" (2 threads)")?;
+    let (machine, rest) = line.split_once("` on ")?.1.split_once(" threads)")?;
+    let (machine, _threads) = machine.rsplit_once(" (")?;
     if peer.is_empty() {
         let day = rest.strip_prefix(", ")?.get(..10)?;
         return Some(format!("{machine}, {day}"));
     }
     let peers = rest.split_once(", beside ").map(|(_, peers)| peers.split(". ").next().unwrap_or(peers));
-    // A package may be called `transformer-lens`.
+    // A package may be called `transformer-lens`, or `eai-sparsify`.
     let bare = |name: &str| name.to_lowercase().replace(['-', '_'], "");
     let mut named = peers.into_iter().flat_map(|peers| peers.split(", ")).filter_map(|found| found.split_once(' '));
-    let version = named.find(|(name, _)| bare(name) == bare(peer)).map(|(_, version)| version);
+    let version = named.find(|(name, _)| bare(name).ends_with(&bare(peer))).map(|(_, version)| version);
     Some(version.map_or(peer.into(), |version| format!("{peer} {version}")))
 }
 
-/// The first number of a cell, or behind its ratio, as the tables show it.
+/// The first number of a cell, the one in brackets, or that of its ratio, as the tables show it.
 fn shown(cell: &str, unit: &str) -> Option<String> {
     let after = |words: &str| cell.split_once(words).map(|(_, rest)| rest);
-    let text = if matches!(unit, "times" | "times2" | "x") {
-        after("ours is ").or_else(|| after("ours takes "))?
-    } else {
-        cell
+    let text = match unit {
+        "times" | "times2" | "x" => after("ours is ").or_else(|| after("ours takes "))?,
+        "inner" => after("(")?,
+        _ => cell,
     };
     let digits: String = text.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
     let number: f64 = digits.parse().ok()?;
     Some(match unit {
-        "x" | "n" => digits,
+        "x" | "n" | "inner" => digits,
         "times" => format!("{number:.0}"),
         "times2" => grouped(two_digits(number)),
         "ms" if number < 100.0 => format!("{number} ms"),

@@ -96,6 +96,18 @@ fn figures_of_runs_are_ranges_over_seeds_and_changed_ones_are_seen() {
     let changed = block.replacen("cosine 0", "cosine 7", 1).replacen("cosine 1", "cosine 7", 1);
     assert!(one.checks("das", &changed).unwrap().unwrap().starts_with("Seed 0:\n"));
 
+    // A table that was printed ends where other lines begin.
+    let told = out.join("das/seed-0/das/told.json");
+    let mut changed: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&told).unwrap()).unwrap();
+    changed["printed"] = "before\nA table\n a  b \n──────\n 1  2\ncheck holds: it is\n".into();
+    std::fs::write(&told, changed.to_string()).unwrap();
+    let printed = Runs::read(&out).unwrap();
+    let table = printed.printed("das: A table").unwrap().unwrap();
+    assert_eq!(table, "Seed 0:\n\n```\nA table\n a  b\n──────\n 1  2\n```");
+    assert!(
+        printed.printed("das: Another table").is_err() && printed.printed("superposition: A table").unwrap().is_none()
+    );
+
     // A record of another script is none of this one.
     let record = out.join("das/seed-0/das/run.json");
     let text = std::fs::read_to_string(&record).unwrap();
