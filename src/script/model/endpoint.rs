@@ -1,13 +1,12 @@
 //! `model::endpoint`: a language model behind an address, which judges and describes.
 
-use crate::net;
-use crate::questions::endpoint::EndpointConnection;
+use crate::questions::endpoint::{self, EndpointConnection};
 use crate::script::engine::value::handle;
 use crate::script::prelude::*;
 
 /// A language model behind an address, as scripts hold it.
 #[derive(Debug, Clone)]
-pub struct Endpoint(net::Endpoint);
+pub struct Endpoint(endpoint::Endpoint);
 
 impl Endpoint {
     /// Asks a question and returns the answer.
@@ -71,7 +70,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn endpoint(_ctx: NativeCallContext, address: &str, options: Options) -> Fallible<Endpoint> {
-        Ok(Endpoint(net::Endpoint::new(address, taken(options)?)?))
+        Ok(Endpoint(endpoint::Endpoint::new(address, taken(options)?)?))
     }
 }
 
