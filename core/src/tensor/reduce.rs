@@ -92,6 +92,27 @@ pub enum Reduction {
 
 use Reduction::*;
 
+impl Reduction {
+    /// Names what is taken of the elements, for errors.
+    fn word(self) -> &'static str {
+        match self {
+            Sum => "sum",
+            Prod => "prod",
+            Mean => "mean",
+            Var { .. } => "var",
+            Std { .. } => "std",
+            Min => "min",
+            Max => "max",
+            Any => "any",
+            All => "all",
+            Norm { .. } => "norm",
+            LogSumExp => "logsumexp",
+            Median => "median",
+            Quantile { .. } => "quantile",
+        }
+    }
+}
+
 /// Reduces a tensor over axes. Sums of integers are i64, extremes keep the dtype, all others of integers are f32.
 pub fn reduce(t: &Tensor, how: Reduction, over: Option<&[i64]>, keepdim: bool) -> Result<Tensor> {
     let over = axes::axes(over, t.rank())?;
@@ -144,8 +165,7 @@ fn check(t: &Tensor, how: Reduction, over: &[usize]) -> Result<()> {
     let count: usize = over.iter().map(|a| t.dims()[*a]).product();
     let answers_for_nothing = matches!(how, Sum | Prod | Any | All | Norm { .. });
     if count == 0 && !answers_for_nothing {
-        let name = format!("{how:?}").split(' ').next().unwrap_or_default().to_lowercase();
-        bail!(Numeric, "expected elements to take the {name} of, found none: shape {:?}", t.dims());
+        bail!(Numeric, "expected elements to take the {} of, found none: shape {:?}", how.word(), t.dims());
     }
     match how {
         Var { correction } | Std { correction } => {
