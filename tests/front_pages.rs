@@ -141,7 +141,7 @@ mod dictionaries {
 
     /// Computes the activations of a dictionary's features, `[1, pos, features]`, where the model reads these tokens.
     fn codes(model: &Model, sae: &Sae, tokens: Tokens, task: &Task) -> Result<Tensor> {
-        let site = &sae.parts().about.sites[0];
+        let site = &sae.parts().about.sites[0].name;
         let ask = Ask { places: select(model.decoder.config(), site)?, ..Default::default() };
         let cache = model.decoder.cache(&Batch::new(vec![tokens.ids])?, ask, task)?;
         sae.encode(&cache.get(site)?)

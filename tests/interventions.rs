@@ -79,7 +79,7 @@ fn dictionary(truth: &BTreeMap<String, Tensor>, number: usize) -> Sae {
         rescaled: false,
         skip: None,
         scaling: Scaling::None,
-        about: About { kind: "relu".into(), sites: vec![format!("resid_pre.{number}")], ..About::default() },
+        about: About { kind: "relu".into(), sites: vec![format!("resid_pre.{number}").into()], ..About::default() },
     })
     .unwrap()
 }

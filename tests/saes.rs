@@ -41,18 +41,18 @@ fn dictionaries_of_other_libraries_compute_what_they_compute_there() {
 fn what_their_makers_say_of_them_is_kept() {
     let about = |name: &str| load(&fixture("saes").join(name)).unwrap().parts().about.clone();
     let lens = about("saelens-topk");
-    assert_eq!((lens.kind.as_str(), lens.model.as_deref()), ("topk", Some("pythia-70m-deduped")));
-    assert_eq!(lens.sites, ["resid_post.3"]);
+    assert_eq!((lens.kind.as_str(), lens.model().as_deref()), ("topk", Some("pythia-70m-deduped")));
+    assert_eq!(lens.site(), "resid_post.3");
     assert_eq!(lens.more["sae_lens_version"], "6.54.12");
     let learned = about("dictionary_learning-MatryoshkaBatchTopKSAE");
     assert_eq!(
-        (learned.kind.as_str(), learned.model.as_deref()),
+        (learned.kind.as_str(), learned.model().as_deref()),
         ("matryoshka", Some("EleutherAI/pythia-70m-deduped"))
     );
-    assert_eq!((learned.sites, learned.prefixes), (vec!["resid_post.3".to_string()], vec![32, 96]));
+    assert_eq!((learned.site().as_str(), learned.prefixes), ("resid_post.3", vec![32, 96]));
     assert_eq!((&learned.more["k"], &learned.more["buffer"]["n_ctxs"]), (&8.into(), &100.into()));
-    assert_eq!(about("sparsify-transcoder-skip").kind, "skip_transcoder");
-    assert_eq!(about("gemma-scope-jumprelu").kind, "jumprelu");
+    assert_eq!(about("sparsify-transcoder-skip").kind.as_str(), "skip_transcoder");
+    assert_eq!(about("gemma-scope-jumprelu").kind.as_str(), "jumprelu");
     assert_eq!(about("cunningham-tied").kind, "tied");
 }
 
@@ -80,9 +80,9 @@ fn a_name_that_says_nothing_is_known_by_its_tensors_or_by_the_option() {
         folder.path().join(to)
     };
     let tied = put("cunningham-tied/dict.safetensors", "mine.safetensors");
-    assert_eq!(load(&tied).unwrap().parts().about.kind, "tied");
+    assert_eq!(load(&tied).unwrap().parts().about.kind.as_str(), "tied");
     let new = put("dictionary_learning-AutoEncoderNew/ae.pt", "mine.pt");
-    assert_eq!(load(&new).unwrap().parts().about.kind, "relu");
+    assert_eq!(load(&new).unwrap().parts().about.kind.as_str(), "relu");
     // Top-k and batch top-k have the same tensors and different codes.
     let error = load(&put("dictionary_learning-BatchTopKSAE/ae.pt", "other.pt")).unwrap_err();
     assert!(error.hint.unwrap().contains("AutoEncoderTopK or BatchTopKSAE"), "{}", error.message);
@@ -91,7 +91,7 @@ fn a_name_that_says_nothing_is_known_by_its_tensors_or_by_the_option() {
     assert!(error.hint.unwrap().starts_with("say the format: one of saelens, "), "{}", error.message);
     put("saelens-jumprelu/cfg.json", "cfg.json");
     let options = LoadOptions { format: Some(Format::SaeLens), ..LoadOptions::default() };
-    assert_eq!(load_as(&lens, &options).unwrap().parts().about.kind, "jumprelu");
+    assert_eq!(load_as(&lens, &options).unwrap().parts().about.kind.as_str(), "jumprelu");
 }
 
 #[test]
@@ -177,10 +177,10 @@ fn any_parts() -> impl Strategy<Value = Parts> {
             parts.skip = flags[6].then(|| samples::matrix(seed, d_out, D));
             parts.scaling = [Scaling::None, Scaling::ConstantNorm, Scaling::LayerNorm][scaling];
             parts.about.kind = kind.into();
-            parts.about.model = flags[7].then(|| "a \"model\"".to_string());
+            parts.about.models = flags[7].then(|| "a \"model\"".into()).into_iter().collect();
             parts.about.sites = ["resid_post.1", "z.0", "z.0.2", "somewhere else"][..site.min(1)]
                 .iter()
-                .map(|s| s.to_string())
+                .map(|site| (*site).into())
                 .collect();
             if kind == "matryoshka" {
                 parts.about.prefixes = vec![1, F];

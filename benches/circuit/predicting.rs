@@ -39,7 +39,7 @@ fn texts() -> Vec<Vec<u32>> {
 /// The drop in probability of the tokens without each feature, on average over the texts.
 fn falls(model: &Model, sae: &Sae, texts: &[Vec<u32>], features: &[usize]) -> Vec<f64> {
     let task = Task::default();
-    let site = &sae.parts().about.sites[0];
+    let site = &sae.parts().about.sites[0].name;
     let place = select(model.decoder.config(), site).unwrap()[0];
     let of = |feature: usize| (0..texts.len()).map(move |row| Ablation { row, feature, columns: vec![LENGTH - 1] });
     let ablations: Vec<Ablation> = features.iter().flat_map(|feature| of(*feature)).collect();
@@ -58,7 +58,7 @@ fn falls(model: &Model, sae: &Sae, texts: &[Vec<u32>], features: &[usize]) -> Ve
 /// Those that are active at the ends of most texts.
 fn features(model: &Model, sae: &Sae, texts: &[Vec<u32>]) -> Vec<usize> {
     let task = Task::default();
-    let site = &sae.parts().about.sites[0];
+    let site = &sae.parts().about.sites[0].name;
     let place = select(model.decoder.config(), site).unwrap()[0];
     let codes = microtome::features::contexts::codes(model, (sae, place), texts, &task).unwrap();
     let mut fired = vec![0; sae.d_sae()];

@@ -92,14 +92,14 @@ impl Explorer {
         if saes.is_empty() {
             return Err(err!(Argument, "expected at least one dictionary, found none"));
         }
-        let sites: Vec<String> = saes.iter().map(|(_, sae)| sae.parts().about.sites.join(", ")).collect();
+        let sites: Vec<String> = saes.iter().map(|(_, sae)| sae.parts().about.site()).collect();
         let mut dictionaries = Vec::new();
         for ((source, sae), site) in saes.into_iter().zip(&sites) {
             let fits = || {
                 let place = place(&model, &sae)?;
                 let width = width(model.decoder.config(), place)?;
-                sae.check_fits(width, &model.origin, site)?;
-                sae.check_model(&model.origin)?;
+                sae.check_fits(width, &model.name(), site)?;
+                sae.check_model(&model.name())?;
                 Ok(place)
             };
             let place = fits().map_err(|e: crate::base::Error| e.within(&source))?;
@@ -129,7 +129,7 @@ impl Explorer {
     pub fn start(&self) -> Value {
         let dictionary = |of: &Dictionary| {
             let kind = &of.sae.parts().about.kind;
-            let site = of.sae.parts().about.sites.join(", ");
+            let site = of.sae.parts().about.site();
             let words = self.said.of_site(&site);
             let words: Map<String, Value> =
                 words.map(|(feature, said)| (feature.to_string(), json!([said.text, said.score]))).collect();

@@ -58,7 +58,7 @@ fn a_repository_may_be_a_dictionary_or_hold_several() {
     assert_eq!(spelled(fetched("org/one").unwrap().parts()), spelled(local("saelens-gated").parts()));
     let inside = fetched("org/several/blocks.3.hook_resid_post").unwrap();
     assert_eq!(spelled(inside.parts()), spelled(local("saelens-topk").parts()));
-    assert_eq!(fetched("org/several/layers.3").unwrap().parts().about.sites, ["resid_post.3"]);
+    assert_eq!(fetched("org/several/layers.3").unwrap().parts().about.site_names(), ["resid_post.3"]);
     let error = fetched("org/several").unwrap_err();
     assert_eq!(error.message, "expected one dictionary, found 3 in org/several");
     assert_eq!(
@@ -74,8 +74,8 @@ fn the_place_on_the_hub_says_model_and_site() {
     let hub = hub();
     let folder = tempfile::tempdir().unwrap();
     let sae = fetch(&hub, folder.path(), false, "google/gemma-scope-2b-pt-res/layer_3").unwrap();
-    assert_eq!(sae.parts().about.model.as_deref(), Some("google/gemma-2-2b"));
-    assert_eq!(sae.parts().about.sites, ["resid_post.3"]);
+    assert_eq!(sae.parts().about.model().as_deref(), Some("google/gemma-2-2b"));
+    assert_eq!(sae.parts().about.site_names(), ["resid_post.3"]);
 }
 
 #[test]

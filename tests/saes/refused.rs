@@ -198,8 +198,8 @@ fn configs_of_saelens_before_version_6() {
     });
     let sae = load(plain.path()).unwrap();
     let about = &sae.parts().about;
-    assert_eq!((about.kind.as_str(), about.model.as_deref()), ("relu", Some("gpt2-small")));
-    assert_eq!(about.sites, ["resid_pre.8"]);
+    assert_eq!((about.kind.as_str(), about.model().as_deref()), ("relu", Some("gpt2-small")));
+    assert_eq!(about.site_names(), ["resid_pre.8"]);
     assert_eq!(about.more["dataset_path"], "org/text");
     assert!(sae.parts().centred);
     let topk = old(|flat| {
@@ -211,7 +211,7 @@ fn configs_of_saelens_before_version_6() {
         flat.insert("hook_point".into(), json!("blocks.8.attn.hook_q"));
         flat.insert("hook_point_head_index".into(), json!(3));
     });
-    assert_eq!(load(head.path()).unwrap().parts().about.sites, ["q.8.3"]);
+    assert_eq!(load(head.path()).unwrap().parts().about.site_names(), ["q.8.3"]);
     let scaled = old(|_| {}).tensors(|all| {
         all.insert("scaling_factor".into(), zeros(&[96]));
     });
@@ -253,7 +253,7 @@ fn transcoders_of_circuit_tracer_lie_side_by_side() {
     assert!(error.hint.unwrap().ends_with("layer_0.safetensors, layer_1.safetensors"));
     let first = load(&folder.path().join("layer_0.safetensors")).unwrap();
     assert_eq!((first.parts().about.kind.as_str(), first.parts().activation.name()), ("transcoder", "relu"));
-    assert_eq!(first.parts().about.sites, ["mlp_in.0"]);
+    assert_eq!(first.parts().about.site_names(), ["mlp_in.0"]);
     let second = load(&folder.path().join("layer_1.safetensors")).unwrap();
     assert_eq!((second.parts().about.kind.as_str(), second.parts().activation.name()), ("skip_transcoder", "jumprelu"));
     std::fs::write(folder.path().join("config.yaml"), yaml("cross_layer_transcoder")).unwrap();
@@ -279,7 +279,7 @@ fn a_second_edition_of_gemma_scope_is_read() {
     // The only dictionary below a folder is loaded.
     let sae = load(folder.path()).unwrap();
     let about = &sae.parts().about;
-    assert_eq!((about.model.as_deref(), about.sites.as_slice()), (Some("gemma-3"), &["resid_post.3".to_string()][..]));
+    assert_eq!((about.model().as_deref(), about.site()), (Some("gemma-3"), "resid_post.3".to_string()));
     assert_eq!((sae.d_in(), sae.d_sae()), (D, F));
 }
 
@@ -333,7 +333,7 @@ fn places_without_a_dictionary_say_what_would_be_one() {
     let all = load(&kit::fixture("saes")).unwrap_err();
     assert!(all.message.contains("expected one dictionary, found 26"), "{}", all.message);
     let other = LoadOptions { format: Some(Format::Tied), ..LoadOptions::default() };
-    assert_eq!(load_as(&kit::fixture("saes"), &other).unwrap().parts().about.kind, "tied");
+    assert_eq!(load_as(&kit::fixture("saes"), &other).unwrap().parts().about.kind.as_str(), "tied");
 }
 
 /// Whatever a file contains, loading it returns a dictionary or an error.

@@ -95,7 +95,7 @@ pub fn plain(seed: u64, d_out: usize) -> Parts {
         scaling: Scaling::None,
         about: About {
             kind: "relu".into(),
-            model: Some("org/small".into()),
+            models: vec!["org/small".into()],
             sites: vec!["resid_post.3".into()],
             more: json!({ "lr": 0.1, "steps": [1, 2], "nested": { "a": null } }).as_object().unwrap().clone(),
             ..About::default()

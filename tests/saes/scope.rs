@@ -144,10 +144,10 @@ fn dictionaries_are_found_by_their_release_and_by_their_path() {
         let by_path = place.load(&format!("{REPO}/{path}/{layer}{ending}")).unwrap();
         assert_eq!(spelled(by_release.parts()), spelled(by_path.parts()));
         let about = &by_release.parts().about;
-        assert_eq!(about.model.as_deref(), Some("google/gemma-3-270m"));
+        assert_eq!(about.model().as_deref(), Some("google/gemma-3-270m"));
         assert_eq!(
-            (about.sites.clone(), about.writes.as_deref()),
-            (sites.iter().map(|s| s.to_string()).collect(), writes)
+            (about.site_names(), about.writes.as_deref()),
+            (sites.iter().map(ToString::to_string).collect(), writes)
         );
         assert_eq!((&about.more["l0"], by_release.parts().centred), (&60.into(), false));
         let fixture = format!("gemma-scope-2-{}{}", path.trim_end_matches("_all"), ending.replace('_', "-"));
@@ -194,7 +194,7 @@ fn a_canonical_one_is_that_of_the_nearest_l0() {
     let place = Place::new(&hub);
     let sae = place.load("gemma-scope-2b-pt-res-canonical/layer_3/width_16k/canonical").unwrap();
     let about = &sae.parts().about;
-    assert_eq!((about.sites[0].as_str(), &about.more["l0"]), ("resid_post.3", &71.into()));
+    assert_eq!((about.sites[0].name.as_str(), &about.more["l0"]), ("resid_post.3", &71.into()));
 }
 
 #[test]
@@ -202,7 +202,10 @@ fn cross_layer_transcoders_write_to_their_own_and_later_layers() {
     let hub = hub();
     let place = Place::new(&hub);
     let found = place.transcoders("gemma-scope-2-270m-pt-clt/width_262k_l0_medium_affine").unwrap();
-    assert_eq!((found.kind(), found.model.as_deref()), ("cross-layer transcoder", Some("google/gemma-3-270m")));
+    assert_eq!(
+        (found.kind(), found.model.as_ref().map(ToString::to_string).as_deref()),
+        ("cross-layer transcoder", Some("google/gemma-3-270m"))
+    );
     let expected = tensors(&clt().join("expected.safetensors"));
     let (layers, rows, d) = expected["x"].dims3().unwrap();
     let all: Vec<BTreeMap<String, Tensor>> =

@@ -31,6 +31,7 @@ pub mod grads;
 pub mod hooks;
 pub mod init;
 pub mod layout;
+mod name;
 pub mod padding;
 pub mod predict;
 pub mod reading;
@@ -47,9 +48,7 @@ use crate::err;
 use crate::tokenizer::Tokenizer;
 use crate::tokenizer::tokens::{TokenName, token_id};
 use decoder::Decoder;
-
-/// Text between the origin of a model and the hooks that it keeps.
-pub const KEEPING: &str = ", with ";
+pub use name::ModelName;
 
 /// A model: its decoder, its tokenizer, and where it is from.
 #[derive(Debug, Clone)]
@@ -82,10 +81,13 @@ impl Model {
 
     /// Returns this model with these hooks kept, and no others.
     pub fn keeping(&self, hooks: Vec<hooks::KeptHook>) -> Self {
-        let told: Vec<&str> = hooks.iter().map(hooks::KeptHook::told).collect();
-        let origin =
-            if told.is_empty() { self.origin.clone() } else { [&self.origin, KEEPING, &told.join("; ")].concat() };
-        Self { decoder: Arc::new(self.decoder.keeping(hooks)), origin, ..self.clone() }
+        Self { decoder: Arc::new(self.decoder.keeping(hooks)), ..self.clone() }
+    }
+
+    /// Returns the name by which the model is shown and recorded: its origin, and the hooks that it keeps.
+    pub fn name(&self) -> ModelName {
+        let hooks = self.decoder.kept().iter().map(|hook| hook.told().to_string()).collect();
+        ModelName { origin: self.origin.clone(), hooks }
     }
 
     /// Returns the id of a token among those that the model predicts.

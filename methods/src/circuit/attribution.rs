@@ -91,7 +91,7 @@ fn ranked(model: &Model, saes: &[Sae], survey: &Survey, target: usize, due: &Due
     let effects = attribution(model, before, &means, due, task)?;
     Ok(Selection {
         by: "attribution".into(),
-        model: model.origin.clone(),
+        model: model.name().to_string(),
         saes: saes.to_vec(),
         sites: stages.iter().map(|stage| stage.place.to_string()).collect(),
         target,

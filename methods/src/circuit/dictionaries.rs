@@ -168,5 +168,5 @@ impl Circuit {
 
 /// Returns the site of a dictionary, as graphs name it.
 fn site(sae: &Sae) -> String {
-    sae.parts().about.sites.join(", ")
+    sae.parts().about.site()
 }

@@ -97,7 +97,7 @@ pub fn recorded(
     let x = dtype::convert(&cache.at(place)?, DType::F32)?.to_device(&Device::Cpu)?;
     let positions = batch.rows().len() * batch.width();
     let wide = x.elem_count() / positions.max(1);
-    sae.check_fits(wide, &model.origin, &place.to_string())?;
+    sae.check_fits(wide, &model.name(), &place.to_string())?;
     let x = x.contiguous()?.reshape((positions, wide))?;
     finite(&x, place, (batch.rows(), batch.width()))?;
     sae.encode_sparse(&dtype::convert(&x, sae.parts().encoder.dtype())?, task)

@@ -25,10 +25,9 @@ impl Feature {
 
     /// Returns the feature's site and index, as in `resid_post.3/1044`.
     pub fn name(&self) -> String {
-        match self.sae.parts().about.sites.as_slice() {
-            [] => format!("?/{}", self.index),
-            sites => format!("{}/{}", sites.join(", "), self.index),
-        }
+        let about = &self.sae.parts().about;
+        let site = if about.sites.is_empty() { "?".into() } else { about.site() };
+        format!("{site}/{}", self.index)
     }
 }
 
@@ -65,17 +64,15 @@ pub fn check_feature(sae: &Sae, feature: usize) -> Result<()> {
     if feature < count {
         return Ok(());
     }
-    let place = match sae.parts().about.sites.as_slice() {
-        [] => String::new(),
-        sites => format!(" of {}", sites.join(", ")),
-    };
+    let about = &sae.parts().about;
+    let place = if about.sites.is_empty() { String::new() } else { format!(" of {}", about.site()) };
     Err(err!(Argument, "expected a feature below {count}{place}, found {feature}"))
 }
 
 /// Returns the one site that a dictionary reads.
 pub fn site(sae: &Sae) -> Result<&str> {
     match sae.parts().about.sites.as_slice() {
-        [site] => Ok(site),
+        [site] => Ok(&site.name),
         sites => Err(err!(Argument, "expected a dictionary of one site, found one of {} sites", sites.len())
             .hint("a dictionary that was fitted on activations alone does not say where they are from")),
     }

@@ -86,7 +86,7 @@ impl Separators {
     ) -> Result<Self> {
         let place = place(model, sae)?;
         let width = harvest::width(model.decoder.config(), place)?;
-        sae.check_fits(width, &model.origin, &place.to_string())?;
+        sae.check_fits(width, &model.name(), &place.to_string())?;
         let text = text.labelled();
         let column = pack::column(&text, label, task).map_err(|e| e.about("label"))?;
         let kinds = pack::kinds(&column).map_err(|e| e.about("label"))?;

@@ -101,7 +101,7 @@ pub fn by_activity(
         return Err(err!(Bug, "a site that was not harvested"));
     };
     for (sae, (name, at)) in [sae, among].into_iter().zip(names.into_iter().zip([of_one, of_other])) {
-        sae.check_fits(harvest.widths().get(at).copied().unwrap_or_default(), &model.origin, name)?;
+        sae.check_fits(harvest.widths().get(at).copied().unwrap_or_default(), &model.name(), name)?;
     }
     let mut counts =
         CoactivationCounts { both: vec![0; among.d_sae()], fired: vec![0; among.d_sae()], active: 0, positions: 0 };

@@ -65,7 +65,7 @@ impl Overview {
 
     fn row(&self, model: &Model, number: usize, feature: usize) -> Vec<Cell> {
         let tally = &self.survey.dictionaries[number][feature];
-        let sites = self.saes.get(number).map(|sae| sae.parts().about.sites.join(", ")).unwrap_or_default();
+        let sites = self.saes.get(number).map(|sae| sae.parts().about.site()).unwrap_or_default();
         let where_active = |value: f64| if tally.fired == 0 { Cell::Missing } else { Cell::from(value) };
         let strongest = self.survey.spreads[number][feature].tokens.strongest();
         let tokens = strongest.iter().take(3).map(|at| quoted(model, at.token));

@@ -114,7 +114,7 @@ fn ranked(
 ) -> Result<Promoters> {
     let place = place(model, sae)?;
     // Its output reaches the logits through the residual stream.
-    sae.check_fits(model.decoder.config().d_model, &model.origin, &place.to_string())?;
+    sae.check_fits(model.decoder.config().d_model, &model.name(), &place.to_string())?;
     sae.check_writes_what_it_reads()?;
     let sums = read(model, (sae, place), rows, tokens, task)?;
     let direct = direct(model, sae, tokens)?;

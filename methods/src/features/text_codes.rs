@@ -211,7 +211,7 @@ fn dictionaries<'a>(model: &Model, saes: &'a [Sae], features: &[(usize, usize)])
     let of = |(sae, mut features): (usize, Vec<(u32, usize)>)| {
         let sae = &saes[sae];
         let place = place(model, sae)?;
-        sae.check_fits(harvest::width(config, place)?, &model.origin, &place.to_string())?;
+        sae.check_fits(harvest::width(config, place)?, &model.name(), &place.to_string())?;
         features.sort_unstable();
         Ok(OfDictionary { sae, place, features })
     };

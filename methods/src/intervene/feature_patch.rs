@@ -136,7 +136,7 @@ impl<'a> PatchRuns<'a> {
             .hint("all positions are patched: choose pairs whose texts have as many tokens")
             .about("pairs"));
         }
-        sae.check_width(width(model.config(), place)?, "this model", &place.to_string())
+        sae.check_width(width(model.config(), place)?, &"this model", &place.to_string())
             .map_err(|e| e.about("dictionaries"))?;
         let batch = |of: fn(&PatchPair) -> &Vec<u32>| Batch::new(pairs.iter().map(|pair| of(pair).clone()).collect());
         let clean = batch(|pair| &pair.clean).map_err(|e| e.about("pairs"))?;

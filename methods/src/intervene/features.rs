@@ -212,7 +212,7 @@ impl FeatureHook {
         if !self.is_named {
             // Whoever names the site knows in which model it is.
             let hint = "load one that was fitted on it; where both are one model, say so by naming the option `site`";
-            self.sae.check_model(&model.origin).map_err(|e| e.hint(hint))?;
+            self.sae.check_model(&model.name()).map_err(|e| e.hint(hint))?;
         }
         let config = model.decoder.config();
         OnFeatures::new(self.sae.clone(), &self.which, self.rest, edit)?.at(config, &self.site, positions)
@@ -253,7 +253,7 @@ fn check_place(sae: &Sae, model: &Model, site: &str, named: bool) -> Result<()> 
     select(config, site)?.into_iter().try_for_each(|place| {
         let width = width(config, place)?;
         let place = place.to_string();
-        if named { sae.check_width(width, &model.origin, &place) } else { sae.check_fits(width, &model.origin, &place) }
+        if named { sae.check_width(width, &model.name(), &place) } else { sae.check_fits(width, &model.name(), &place) }
     })
 }
 

@@ -1,7 +1,8 @@
 //! Encoding and decoding in candle's operations, which are differentiable.
 
+use super::activation::Activation;
 use super::nonnegative;
-use super::parts::{Activation, Parts};
+use super::parts::Parts;
 use super::pursuit;
 use super::select::{greater, largest};
 use crate::base::Result;

@@ -1,8 +1,7 @@
 //! Sites of a dictionary, and checks that it fits the activations of a model.
 
-use serde_json::Value;
+use std::fmt::Display;
 
-use super::crosscoder::MODELS;
 use super::formats::is_before_weights;
 use super::{About, Sae};
 use crate::base::{Error, Result};
@@ -10,7 +9,7 @@ use crate::data::harvest::width;
 use crate::err;
 use crate::model::config::Config;
 use crate::model::site::{NAME_ONE, Place, Site, one_site};
-use crate::model::{KEEPING, Model};
+use crate::model::{Model, ModelName};
 
 crate::options! {
     /// Options of the site that a dictionary reads in a model.
@@ -54,19 +53,19 @@ pub fn site_of(sae: &Sae) -> Result<String> {
     match sae.parts().about.sites.as_slice() {
         [site] => {
             check_has_weights(sae)?;
-            Ok(site.clone())
+            Ok(site.to_string())
         }
         [] => {
             Err(err!(Argument, "the dictionary does not say which site it reads")
                 .hint("name it with the option `site`"))
         }
-        several => Err(err!(Argument, "expected a dictionary of one site, found one of {}", several.join(", "))),
+        _ => Err(err!(Argument, "expected a dictionary of one site, found one of {}", sae.parts().about.site())),
     }
 }
 
 /// Refuses a dictionary of what a norm gives before its weights: no site has that.
 fn check_has_weights(sae: &Sae) -> Result<()> {
-    match sae.parts().about.sites.iter().find(|site| is_before_weights(site)) {
+    match sae.parts().about.sites.iter().find(|site| is_before_weights(&site.name)) {
         None => Ok(()),
         Some(site) => Err(err!(
             Argument,
@@ -80,10 +79,8 @@ fn check_has_weights(sae: &Sae) -> Result<()> {
 pub fn writes_of(sae: &Sae, named: Option<&str>) -> Result<Option<String>> {
     let about = &sae.parts().about;
     match named.or(about.writes.as_deref()) {
-        None if about.kind.contains("transcoder") => {
-            Err(err!(Argument, "the transcoder does not say which site it writes")
-                .hint("name it with the option `writes`, such as `mlp_out.3`"))
-        }
+        None if about.kind.is_transcoder() => Err(err!(Argument, "the transcoder does not say which site it writes")
+            .hint("name it with the option `writes`, such as `mlp_out.3`")),
         found => Ok(found.map(String::from)),
     }
 }
@@ -93,8 +90,7 @@ pub fn check_is_for(model: &Model, about: &About, (d_in, d_out): (usize, usize))
     let config = model.decoder.config();
     let at = |site: &str| -> Result<usize> {
         let place = one_site(config, site, NAME_ONE).map_err(|e| {
-            let whose = about.model.as_ref().map(|of| format!(" of {of}")).unwrap_or_default();
-            let read = format!("the dictionary is of {site}{whose}, which {} has not", model.origin);
+            let read = format!("the dictionary is of {site}{}, which {} has not", whose(about), model.name());
             Error { message: format!("{read}: {}", e.message), about: None, ..e }
         })?;
         width(config, place)
@@ -109,21 +105,21 @@ pub fn check_is_for(model: &Model, about: &About, (d_in, d_out): (usize, usize))
             return Err(err!(
                 Shape,
                 "expected a dictionary of a width that {} has ({named}), found one of width {d_in}",
-                model.origin
+                model.name()
             ));
         }
     } else {
-        let widths = about.sites.iter().map(|site| at(site)).collect::<Result<Vec<_>>>()?;
+        let widths = about.sites.iter().map(|site| at(&site.to_string())).collect::<Result<Vec<_>>>()?;
         let sum: usize = widths.iter().sum();
         if sum != d_in {
-            return Err(of_other_width(about, d_in, (sum, &model.origin, &about.sites.join(", "))));
+            return Err(of_other_width(about, d_in, (sum, &model.name(), &about.site())));
         }
     }
     match &about.writes {
         Some(site) if at(site)? != d_out => Err(err!(
             Shape,
             "expected a dictionary that writes {site} of {}, of width {}, found one that writes a width of {d_out}",
-            model.origin,
+            model.name(),
             at(site)?
         )
         .hint("load one that was fitted on this model")),
@@ -132,23 +128,30 @@ pub fn check_is_for(model: &Model, about: &About, (d_in, d_out): (usize, usize))
 }
 
 /// Makes the error of a dictionary of width `found` where a site of a model has the width `d`.
-fn of_other_width(about: &About, found: usize, (d, model, site): (usize, &str, &str)) -> Error {
-    let read = about.sites.join(", ");
+fn of_other_width(about: &About, found: usize, (d, model, site): (usize, &dyn Display, &str)) -> Error {
+    let read = about.site();
     let place = if read.is_empty() { String::new() } else { format!(" at {read}") };
-    let whose = about.model.as_ref().map(|model| format!(" of {model}")).unwrap_or_default();
+    let whose = whose(about);
     err!(Shape, "expected a dictionary for {site} of {model}, of width {d}, found one of width {found}{place}{whose}")
         .hint("load one that was fitted on this site of this model")
 }
 
+/// Returns the models of a dictionary as errors name them; nothing where they are unknown.
+fn whose(about: &About) -> String {
+    about.model().map(|model| format!(" of {model}")).unwrap_or_default()
+}
+
 impl Sae {
-    /// Refuses a dictionary of other activations than those of a site of a model, of width `d`; the names of several
-    /// sites are joined, as in `resid_post.0, resid_post.1`.
-    pub fn check_fits(&self, d: usize, model: &str, site: &str) -> Result<()> {
+    /// Refuses a dictionary of other activations than those of a site of a model, of width `d`; `model` is its name for
+    /// errors.
+    pub fn check_fits(&self, d: usize, model: &dyn Display, site: &str) -> Result<()> {
         self.check_width(d, model, site)?;
         check_has_weights(self)?;
-        let read = self.parts().about.sites.join(", ");
-        if !read.is_empty() && read != site {
-            let whose = self.whose();
+        let about = &self.parts().about;
+        let is_read = matches!(about.sites.as_slice(), [read] if read.to_string() == site);
+        if !about.sites.is_empty() && !is_read {
+            let read = about.site();
+            let whose = whose(about);
             return Err(err!(
                 Argument,
                 "expected a dictionary for {site} of {model}, found one that reads {read}{whose}"
@@ -159,7 +162,7 @@ impl Sae {
     }
 
     /// Refuses a dictionary that reads another width than that of a site of a model.
-    pub fn check_width(&self, d: usize, model: &str, site: &str) -> Result<()> {
+    pub fn check_width(&self, d: usize, model: &dyn Display, site: &str) -> Result<()> {
         if self.d_in() == d {
             return Ok(());
         }
@@ -167,41 +170,41 @@ impl Sae {
     }
 
     /// Refuses a dictionary that says that it is of another model. A model has as many names as places that it is
-    /// loaded from: the last part of each is compared, without a revision.
-    pub fn check_model(&self, model: &str) -> Result<()> {
-        match &self.parts().about.model {
-            Some(of) if plain_name(of) != plain_name(model) => {
-                Err(err!(Argument, "expected a dictionary of {model}, found one of {of}")
-                    .hint("load one that was fitted on this model"))
-            }
-            _ => Ok(()),
+    /// loaded from: the last part of each is compared, without a revision and without the hooks that it keeps.
+    pub fn check_model(&self, model: &ModelName) -> Result<()> {
+        let about = &self.parts().about;
+        match (about.models.as_slice(), about.model()) {
+            ([of], _) if plain_name(of) == plain_name(model) => Ok(()),
+            (_, Some(of)) => Err(err!(Argument, "expected a dictionary of {model}, found one of {of}")
+                .hint("load one that was fitted on this model")),
+            (_, None) => Ok(()),
         }
     }
 
     /// Refuses a crosscoder of several models that says that it is of others, or of these in another order.
-    pub fn check_models(&self, models: &[&str]) -> Result<()> {
-        let Some(Value::Array(known)) = self.parts().about.more.get(MODELS) else { return Ok(()) };
-        let known: Vec<&str> = known.iter().filter_map(Value::as_str).collect();
+    pub fn check_models(&self, models: &[ModelName]) -> Result<()> {
+        let known = &self.parts().about.models;
+        // One alone says nothing of the others.
+        if known.len() < 2 {
+            return Ok(());
+        }
         let same = known.iter().zip(models).all(|(a, b)| plain_name(a) == plain_name(b));
         if known.len() == models.len() && same {
             return Ok(());
         }
-        let [wanted, found] = [models, &known].map(|names| names.join("` and `"));
+        let joined = |names: &[ModelName]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join("` and `");
+        let [wanted, found] = [models, known].map(joined);
         Err(err!(Argument, "expected a crosscoder of `{wanted}`, found one of `{found}`")
             .hint("give the models in the order in which it was fitted"))
-    }
-
-    fn whose(&self) -> String {
-        self.parts().about.model.as_ref().map(|model| format!(" of {model}")).unwrap_or_default()
     }
 
     /// Refuses a dictionary that writes to another site than it reads: its output is not a reconstruction of its input.
     pub fn check_writes_what_it_reads(&self) -> Result<()> {
         let about = &self.parts().about;
-        if about.writes.is_none() && !about.kind.contains("transcoder") {
+        if about.writes.is_none() && !about.kind.is_transcoder() {
             return Ok(());
         }
-        let reads = about.sites.join(", ");
+        let reads = about.site();
         let writes = about.writes.as_deref().unwrap_or("another site");
         Err(err!(
             Argument,
@@ -212,9 +215,8 @@ impl Sae {
 }
 
 /// Shortens the name of a model: `pythia-70m` for `EleutherAI/pythia-70m@main`.
-fn plain_name(model: &str) -> String {
-    let without_hooks = model.split_once(KEEPING).map_or(model, |(name, _)| name);
-    let without_revision = without_hooks.split_once('@').map_or(without_hooks, |(name, _)| name);
+fn plain_name(model: &ModelName) -> String {
+    let without_revision = model.origin.split_once('@').map_or(model.origin.as_str(), |(name, _)| name);
     let last = without_revision.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next();
     let name = last.unwrap_or_default().to_lowercase();
     // TransformerLens calls it so, and with it SAELens.
@@ -229,17 +231,17 @@ mod tests {
     #[test]
     fn a_dictionary_of_another_model_is_refused_with_both_names() {
         let mut parts = baselines::identity(3).unwrap().parts().clone();
-        parts.about = About { model: Some("EleutherAI/pythia-70m-deduped".into()), ..parts.about };
+        parts.about = About { models: vec!["EleutherAI/pythia-70m-deduped".into()], ..parts.about };
         let sae = Sae::new(parts).unwrap();
         for same in ["EleutherAI/pythia-70m-deduped@e93a9fa", "pythia-70m-deduped", "models/Pythia-70m-deduped/"] {
-            assert_eq!(sae.check_model(same), Ok(()));
+            assert_eq!(sae.check_model(&same.into()), Ok(()));
         }
-        let error = sae.check_model("EleutherAI/pythia-70m@main").unwrap_err();
+        let error = sae.check_model(&"EleutherAI/pythia-70m@main".into()).unwrap_err();
         assert_eq!(
             error.message,
             "expected a dictionary of EleutherAI/pythia-70m@main, found one of EleutherAI/pythia-70m-deduped"
         );
-        assert_eq!(plain_name("gpt2-small"), plain_name("openai-community/gpt2"));
-        assert_eq!(baselines::identity(3).unwrap().check_model("anything"), Ok(()));
+        assert_eq!(plain_name(&"gpt2-small".into()), plain_name(&"openai-community/gpt2".into()));
+        assert_eq!(baselines::identity(3).unwrap().check_model(&"anything".into()), Ok(()));
     }
 }

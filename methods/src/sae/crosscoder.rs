@@ -1,7 +1,7 @@
 //! Crosscoders: dictionaries that read and write several sites at once, or one site of several models (Lindsey et al.
 //! 2024). They are dictionaries of rows in which the sites are concatenated.
 
-use super::{About, Activation, Parts, Sae, Span};
+use super::{About, Activation, Parts, ReadSite, Sae, Span};
 use crate::base::{Cell, Result, Table};
 use crate::err;
 use crate::tensor::{DType, Tensor, dtype, floats};
@@ -9,24 +9,15 @@ use crate::tensor::{DType, Tensor, dtype, floats};
 /// A feature whose share at a site is more than this belongs to that site alone.
 const OWN: f64 = 0.9;
 
-/// The metadata key for the models of a crosscoder of several, in the order of its sites.
-pub const MODELS: &str = "models";
-
-/// Names a site of one of several models.
-pub fn site_of_model(site: &str, model: usize) -> String {
-    format!("{site} of model {model}")
-}
-
 impl Sae {
     /// Returns the sites that a crosscoder of so many models reads in each of them.
     pub fn sites_of_models(&self, models: usize) -> Result<Vec<String>> {
         let about = &self.parts().about;
-        let ending = site_of_model("", 0);
-        let sites: Vec<String> =
-            about.sites.iter().filter_map(|site| site.strip_suffix(&ending)).map(String::from).collect();
-        let named = (0..models).flat_map(|model| sites.iter().map(move |site| site_of_model(site, model)));
+        let of_first = about.sites.iter().filter(|site| site.model == Some(0));
+        let sites: Vec<String> = of_first.map(|site| site.name.clone()).collect();
+        let named = (0..models).flat_map(|model| sites.iter().map(move |site| ReadSite::of_model(site, model)));
         if sites.is_empty() || about.spans.len() != about.sites.len() || !named.eq(about.sites.iter().cloned()) {
-            let found = if about.sites.is_empty() { "one that names none".into() } else { about.sites.join(", ") };
+            let found = if about.sites.is_empty() { "one that names none".into() } else { about.site() };
             return Err(err!(Argument, "expected a crosscoder of {models} models, found {found}")
                 .hint("`sae::crosscoder([base, tuned], site, text)` fits one"));
         }
@@ -65,7 +56,7 @@ impl Sae {
     pub fn sites_table(&self) -> Result<Table> {
         let about = &self.parts().about;
         let shares = self.shares()?;
-        let name = |site: usize| about.sites.get(site).cloned().unwrap_or_else(|| format!("site {site}"));
+        let name = |site: usize| about.sites.get(site).map_or_else(|| format!("site {site}"), ToString::to_string);
         let rows = (0..about.spans.len()).map(|site| {
             let column = floats(&shares.narrow(1, site, 1)?)?;
             let own = column.iter().filter(|share| **share > OWN).count();
@@ -106,9 +97,9 @@ pub fn unscaled(sae: &Sae, spans: &[Span]) -> Result<Sae> {
 /// Names the kind crosscoder, and keeps the kind of the training in the metadata.
 fn named(mut about: About) -> About {
     const NAME: &str = "crosscoder";
-    if about.kind != NAME {
+    if about.kind.as_str() != NAME {
         let kind = std::mem::replace(&mut about.kind, NAME.into());
-        about.more.insert("fitted_as".into(), kind.into());
+        about.more.insert("fitted_as".into(), kind.as_str().into());
     }
     about
 }

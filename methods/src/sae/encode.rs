@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use super::activation::Activation;
 use super::codes;
-use super::parts::{Activation, Parts};
+use super::parts::Parts;
 use super::{Sae, rows};
 use crate::base::{Result, Task, memory};
 use crate::err;

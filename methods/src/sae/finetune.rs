@@ -151,7 +151,7 @@ pub fn fine_tune(
     let mut tuning = FineTuning { tuner, weights, texts, order: Vec::new(), steps: Vec::new() };
     let ended = training::run(&mut tuning, task)?;
     let mut parts = tuning.weights.finished()?;
-    if parts.about.kind == "tied" {
+    if parts.about.kind.as_str() == "tied" {
         // Encoder and decoder are no longer tied.
         parts.about.kind = "relu".into();
     }

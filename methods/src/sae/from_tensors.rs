@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::compatibility::{check_is_for, check_writes_behind, one_place};
 use super::formats::parsed_site;
-use super::{About, Activation, Parts, Sae, Scaling};
+use super::{About, Activation, KindLabel, Parts, ReadSite, Sae, Scaling};
 use crate::base::{Error, Result, names};
 use crate::err;
 use crate::model::Model;
@@ -262,9 +262,9 @@ impl GivenReader<'_> {
         let writes = writes.filter(|writes| Some(writes) != site.as_ref());
         let transcodes = writes.is_some() || given.skip.is_some() || self.widths.d_in != self.widths.d_out;
         let mut about = About {
-            kind: self.kind(transcodes).into(),
-            model: model.map(|model| model.origin.clone()),
-            sites: site.into_iter().collect(),
+            kind: self.kind(transcodes),
+            models: model.map(Model::name).into_iter().collect(),
+            sites: site.into_iter().map(ReadSite::from).collect(),
             writes,
             prefixes: given.prefixes.clone(),
             ..About::default()
@@ -278,12 +278,11 @@ impl GivenReader<'_> {
         Ok(about)
     }
 
-    fn kind(&self, transcodes: bool) -> &'static str {
-        match (transcodes, self.given.skip.is_some(), self.given.activation) {
-            (true, true, _) => "skip_transcoder",
-            (true, false, _) => "transcoder",
-            (false, _, GivenActivation::BatchTopK) if !self.given.prefixes.is_empty() => "matryoshka",
-            (false, _, activation) => activation.word(),
+    fn kind(&self, transcodes: bool) -> KindLabel {
+        match self.given.activation {
+            _ if transcodes => KindLabel::of_transcoders(self.given.skip.is_some()),
+            GivenActivation::BatchTopK if !self.given.prefixes.is_empty() => "matryoshka".into(),
+            activation => activation.word().into(),
         }
     }
 
@@ -438,7 +437,7 @@ mod tests {
 
     #[test]
     fn what_writes_elsewhere_is_a_transcoder() {
-        let kind = |given: GivenOptions| of_tensors(&given, None).unwrap().parts().about.kind.clone();
+        let kind = |given: GivenOptions| of_tensors(&given, None).unwrap().parts().about.kind.to_string();
         assert_eq!(kind(given()), "relu");
         let at = |writes: &str| GivenOptions { site: Some("mlp_in.1".into()), writes: Some(writes.into()), ..given() };
         assert_eq!(kind(at("mlp_in.1")), "relu");

@@ -23,7 +23,7 @@
 //!
 //! /// Computes the activations of a dictionary's features, `[1, pos, features]`, where the model reads these tokens.
 //! fn codes(model: &Model, sae: &Sae, tokens: Tokens, task: &Task) -> Result<Tensor> {
-//!     let site = &sae.parts().about.sites[0];
+//!     let site = &sae.parts().about.sites[0].name;
 //!     let ask = Ask { places: select(model.decoder.config(), site)?, ..Default::default() };
 //!     let cache = model.decoder.cache(&Batch::new(vec![tokens.ids])?, ask, task)?;
 //!     sae.encode(&cache.get(site)?)
@@ -46,6 +46,8 @@ pub mod releases;
 pub mod splice;
 pub mod transcoders;
 
+mod about;
+mod activation;
 mod codes;
 mod compatibility;
 mod encode;
@@ -60,10 +62,12 @@ mod sparser;
 
 use std::sync::Arc;
 
+pub use about::{About, KindLabel, ReadSite, Span};
+pub use activation::Activation;
 pub use compatibility::{SiteOptions, SitePair, check_writes_behind, one_place, site_of, writes_of};
 pub use encode::SparseCodes;
 pub use formats::Format;
-pub use parts::{About, Activation, Parts, Span};
+pub use parts::Parts;
 pub use scaling::Scaling;
 pub use transcoders::{Transcoders, site_layer};
 
@@ -229,9 +233,7 @@ impl Sae {
 
     /// Returns the dictionary's sites in brackets, for errors; empty where they are unknown.
     fn place(&self) -> String {
-        match self.parts.about.sites.as_slice() {
-            [] => String::new(),
-            sites => format!(" ({})", sites.join(", ")),
-        }
+        let about = &self.parts.about;
+        if about.sites.is_empty() { String::new() } else { format!(" ({})", about.site()) }
     }
 }

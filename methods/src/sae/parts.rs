@@ -1,7 +1,7 @@
 //! Parts of a dictionary: its computation as data.
 
-use serde_json::{Map, Value};
-
+use super::about::About;
+use super::activation::{Activation, ActivationPart};
 use super::scaling::Scaling;
 use crate::base::Result;
 use crate::err;
@@ -33,103 +33,15 @@ pub struct Parts {
     pub about: About,
 }
 
-/// The activation function.
-#[derive(Debug, Clone)]
-pub enum Activation {
-    Relu,
-    /// The k largest of each row, those above 0.
-    TopK(usize),
-    /// Codes above 0 and above a threshold, one a feature: `[d_sae]`.
-    Threshold(Tensor),
-    /// pre = x W_enc^T: where pre + gate > 0, relu(exp(log_scale) pre + magnitude); each `[d_sae]` (Rajamanoharan 2024).
-    Gated {
-        gate: Tensor,
-        magnitude: Tensor,
-        log_scale: Tensor,
-    },
-    /// k steps of matching pursuit: each adds a code of what those before have left of the input (see `pursuit.rs`). The
-    /// encoder is the decoder, whose directions have norm 1.
-    MatchingPursuit(usize),
-    /// Codes that may be below 0: all of them, or the k largest by their absolute value.
-    Linear(Option<usize>),
-    /// Codes c >= 0 with the least |[relu(x), relu(-x)] - c W|, all of them or the k largest. Of the nonnegative W =
-    /// [P, N] the encoder has P - N, which is what is written, and `sum` has P + N: `[d_sae, d_in]`.
-    Nonnegative {
-        sum: Tensor,
-        k: Option<usize>,
-    },
-}
-
-impl Activation {
-    /// Returns the maximum number of active features, where it has one.
-    fn most(&self) -> Option<usize> {
-        match self {
-            Activation::TopK(k) | Activation::MatchingPursuit(k) => Some(*k),
-            Activation::Linear(k) | Activation::Nonnegative { k, .. } => *k,
-            Activation::Relu | Activation::Threshold(_) | Activation::Gated { .. } => None,
-        }
-    }
-
-    /// Names the activation function as descriptions of dictionaries do.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Activation::Relu => "relu",
-            Activation::TopK(_) => "topk",
-            Activation::Threshold(_) => "jumprelu",
-            Activation::Gated { .. } => "gated",
-            Activation::MatchingPursuit(_) => "matching_pursuit",
-            Activation::Linear(_) => "linear",
-            Activation::Nonnegative { .. } => "nonnegative",
-        }
-    }
-}
-
-/// The source of a dictionary.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct About {
-    /// Kind of the dictionary: `topk`, `tied`, `pca`.
-    pub kind: String,
-    /// The model whose activations it reads, as its maker calls it.
-    pub model: Option<String>,
-    /// The sites that it reads, concatenated, by our names; by its library's, where we have none.
-    pub sites: Vec<String>,
-    /// The site that it writes, where that is another than it reads, as for transcoders.
-    pub writes: Option<String>,
-    /// The span of each of several sites in a row, for crosscoders; empty for one site.
-    pub spans: Vec<Span>,
-    /// The ends of the nested prefixes (Matryoshka): each reconstructs by itself.
-    pub prefixes: Vec<usize>,
-    /// Other metadata.
-    pub more: Map<String, Value>,
-}
-
-/// A site of several concatenated ones.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Span {
-    pub width: usize,
-    /// The scale of its activations during training, so that no site counts more than another.
-    pub scale: f64,
-}
-
 impl Parts {
     /// Moves the parts to another device.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         let moved = |tensor: &Tensor| tensor.to_device(device);
         let maybe = |tensor: &Option<Tensor>| tensor.as_ref().map(moved).transpose();
-        let activation = match &self.activation {
-            Activation::Threshold(threshold) => Activation::Threshold(moved(threshold)?),
-            Activation::Gated { gate, magnitude, log_scale } => {
-                Activation::Gated { gate: moved(gate)?, magnitude: moved(magnitude)?, log_scale: moved(log_scale)? }
-            }
-            Activation::Nonnegative { sum, k } => Activation::Nonnegative { sum: moved(sum)?, k: *k },
-            Activation::Relu | Activation::TopK(_) | Activation::MatchingPursuit(_) | Activation::Linear(_) => {
-                self.activation.clone()
-            }
-        };
         Ok(Self {
             encoder: moved(&self.encoder)?,
             encoder_bias: maybe(&self.encoder_bias)?,
-            activation,
+            activation: self.activation.changed(|one| Ok(moved(one.tensor)?))?,
             decoder: moved(&self.decoder)?,
             decoder_bias: maybe(&self.decoder_bias)?,
             skip: maybe(&self.skip)?,
@@ -151,15 +63,9 @@ impl Parts {
         given.push(("encoder's bias", self.encoder_bias.as_ref(), vec![d_sae]));
         given.push(("decoder's bias", self.decoder_bias.as_ref(), vec![d_out]));
         given.push(("skip", self.skip.as_ref(), vec![d_out, d_in]));
-        match &self.activation {
-            Activation::Threshold(threshold) => given.push(("threshold", Some(threshold), vec![d_sae])),
-            Activation::Gated { gate, magnitude, log_scale } => {
-                for (name, tensor) in [("gate", gate), ("magnitude", magnitude), ("log_scale", log_scale)] {
-                    given.push((name, Some(tensor), vec![d_sae]));
-                }
-            }
-            Activation::Nonnegative { sum, .. } => given.push(("sum", Some(sum), vec![d_sae, d_in])),
-            Activation::Relu | Activation::TopK(_) | Activation::MatchingPursuit(_) | Activation::Linear(_) => {}
+        for one in self.activation.tensors() {
+            let wanted = if one.part == ActivationPart::Rows { vec![d_sae, d_in] } else { vec![d_sae] };
+            given.push((one.name, Some(one.tensor), wanted));
         }
         if let Some(k) = self.activation.most()
             && (k == 0 || k > d_sae)
@@ -251,17 +157,10 @@ impl Parts {
         let norms = (norms + zero)?;
         let rows = norms.unsqueeze(1)?;
         let times = |t: &Tensor| -> Result<Tensor> { Ok(t.mul(&norms)?) };
-        let activation = match self.activation {
-            Activation::Threshold(threshold) => Activation::Threshold(times(&threshold)?),
-            Activation::Gated { gate, magnitude, log_scale } => {
-                Activation::Gated { gate: times(&gate)?, magnitude: times(&magnitude)?, log_scale }
-            }
-            other => other,
-        };
         Ok(Self {
             encoder: self.encoder.broadcast_mul(&rows)?,
             encoder_bias: self.encoder_bias.as_ref().map(times).transpose()?,
-            activation,
+            activation: self.activation.with_offsets(times)?,
             decoder: self.decoder.broadcast_div(&rows)?,
             ..self
         })

@@ -1,6 +1,6 @@
 //! A dictionary with fewer codes: only the largest of each row are kept.
 
-use super::{Activation, Parts, Sae, baselines};
+use super::{Parts, Sae, baselines};
 use crate::base::Result;
 use crate::err;
 
@@ -9,19 +9,9 @@ impl Sae {
     /// codes by thresholds or gates refuses.
     pub fn keeping(&self, k: usize) -> Result<Self> {
         let parts = self.parts().clone();
-        let activation = match parts.activation {
-            Activation::Relu | Activation::TopK(_) => Activation::TopK(k),
-            Activation::MatchingPursuit(_) => Activation::MatchingPursuit(k),
-            Activation::Linear(_) => Activation::Linear(Some(k)),
-            Activation::Nonnegative { sum, .. } => Activation::Nonnegative { sum, k: Some(k) },
-            Activation::Threshold(_) | Activation::Gated { .. } => {
-                return Err(err!(
-                    Argument,
-                    "a {} dictionary selects its codes by thresholds or gates",
-                    parts.activation.name()
-                ));
-            }
-        };
+        let activation = parts.activation.keeping(k).ok_or_else(|| {
+            err!(Argument, "a {} dictionary selects its codes by thresholds or gates", parts.activation.name())
+        })?;
         let parts = Parts { activation, ..parts };
         // Random directions have another gain for another number of codes.
         if parts.about.more.contains_key(baselines::GAIN) { baselines::with_gain(parts) } else { Self::new(parts) }

@@ -39,10 +39,10 @@ pub fn index(data: &str) -> String {
 pub fn about(dashboard: &Dashboard, circuits: &[CircuitPage]) -> Value {
     let (features, cards, silent) = dashboard.counts();
     let dictionary =
-        |sae: &Sae| json!({ "site": site(sae), "kind": shown(&sae.parts().about.kind), "features": sae.d_sae() });
+        |sae: &Sae| json!({ "site": site(sae), "kind": shown(sae.parts().about.kind.as_str()), "features": sae.d_sae() });
     let circuit = |page: &CircuitPage| json!({ "title": shown(&page.title), "nodes": page.nodes });
     json!({
-        "title": format!("{} of {}", count(features, "feature"), shown(&dashboard.model.origin)),
+        "title": format!("{} of {}", count(features, "feature"), shown(&dashboard.model.name().to_string())),
         "text": shown(&dashboard.survey.name),
         "positions": dashboard.survey.positions,
         "cards": cards,
@@ -53,7 +53,7 @@ pub fn about(dashboard: &Dashboard, circuits: &[CircuitPage]) -> Value {
 }
 
 fn site(sae: &Sae) -> String {
-    shown(&sae.parts().about.sites.join(", "))
+    shown(&sae.parts().about.site())
 }
 
 /// A circuit's page in a dashboard.
@@ -88,6 +88,6 @@ fn title(graph: &Graph) -> String {
 /// Returns a node's feature by dictionary and index, as addresses name it, where it has a card.
 fn name(dashboard: &Dashboard, node: &Node) -> Option<String> {
     let feature = node.feature()?;
-    let dictionary = dashboard.saes.iter().position(|sae| sae.parts().about.sites.join(", ") == node.site)?;
+    let dictionary = dashboard.saes.iter().position(|sae| sae.parts().about.site() == node.site)?;
     dashboard.has_card(dictionary, feature).then(|| format!("{dictionary}/{feature}"))
 }

@@ -59,7 +59,7 @@ pub fn write(dashboard: &Dashboard, circuits: &[Circuit], dir: &Path, files: &Fi
     let mark = |made: usize| {
         let mark = json!({
             "made by": "microtome", "data": data, "complete": made == all, "cards": all, "cards made": made,
-            "text": dashboard.survey.name, "tokens": dashboard.survey.positions, "model": dashboard.model.origin,
+            "text": dashboard.survey.name, "tokens": dashboard.survey.positions, "model": dashboard.model.name(),
         });
         files.save_whole(&dir.join(MARK), format!("{mark:#}\n"))
     };

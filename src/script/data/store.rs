@@ -21,7 +21,7 @@ impl Store {
         let text = made.text.get("name").and_then(Value::as_str).unwrap_or_default();
         let seed = made.text.get("seed").and_then(Value::as_i64);
         let fields: [(&str, Cell); 11] = [
-            ("model", made.model.origin.as_str().into()),
+            ("model", made.model.origin.to_string().into()),
             ("weights", made.model.weights.as_str().into()),
             ("sites", self.core.site_names().join(", ").into()),
             ("text", text.into()),
@@ -77,7 +77,7 @@ impl Setting for GivenModel {
     }
 
     fn written(&self) -> String {
-        self.0.core().origin.clone()
+        self.0.core().name().to_string()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 
-use crate::model::Model;
+use crate::model::{Model, ModelName};
 
 /// Models that scripts still hold; it holds none of them itself.
 #[derive(Default)]
@@ -16,9 +16,9 @@ impl Loaded {
         known.push(Arc::downgrade(model));
     }
 
-    /// Returns the latest model of this origin.
-    pub fn called(&self, origin: &str) -> Option<Arc<Model>> {
+    /// Returns the latest model of this name.
+    pub fn called(&self, name: &ModelName) -> Option<Arc<Model>> {
         let known = self.0.borrow();
-        known.iter().rev().filter_map(Weak::upgrade).find(|model| model.origin == origin)
+        known.iter().rev().filter_map(Weak::upgrade).find(|model| model.name() == *name)
     }
 }

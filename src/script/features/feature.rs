@@ -54,8 +54,8 @@ impl Feature {
 
     /// Names the sites that the feature's dictionary reads; None where unknown.
     pub fn site(&self) -> Option<String> {
-        let sites = &self.sae.core.parts().about.sites;
-        (!sites.is_empty()).then(|| sites.join(", "))
+        let about = &self.sae.core.parts().about;
+        (!about.sites.is_empty()).then(|| about.site())
     }
 
     /// Makes the feature's card, from the text that its dictionary was fitted on where that is known.

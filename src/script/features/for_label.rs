@@ -17,7 +17,7 @@ pub struct LabelRanking {
 
 impl LabelRanking {
     fn table(&self) -> Table {
-        let sites = self.sae.core.parts().about.sites.join(", ");
+        let sites = self.sae.core.parts().about.site();
         self.found.table(format!("features of {sites} where {}, against {}", self.found.label, self.found.against))
     }
 

@@ -23,7 +23,7 @@ pub struct Ranking {
 
 impl Ranking {
     fn table(&self) -> Table {
-        let sites = self.sae.core.parts().about.sites.join(", ");
+        let sites = self.sae.core.parts().about.site();
         self.found.table(format!("what promotes {} in {sites}", self.promoted()))
     }
 

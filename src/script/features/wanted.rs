@@ -59,7 +59,7 @@ impl One {
             }
             Self::Name(name) => {
                 let parts = name.rsplit_once('/').and_then(|(site, index)| Some((site, index.parse::<i64>().ok()?)));
-                let of = |site: &str| saes.iter().position(|sae| sae.parts().about.sites.join(", ") == site);
+                let of = |site: &str| saes.iter().position(|sae| sae.parts().about.site() == site);
                 match parts.and_then(|(site, index)| Some((of(site)?, index))) {
                     Some((dictionary, index)) => within(dictionary, index),
                     None => Err(err!(Argument, "expected features such as \"resid_post.3/12\", found {name:?}")),

@@ -17,7 +17,7 @@ fn pairs(ctx: &NativeCallContext, m: &Model, pairs: &Dynamic) -> Result<Vec<Patc
 /// Reads one dictionary, or several by name.
 fn dictionaries(value: &Dynamic) -> Result<Vec<(String, Sae)>> {
     if let Some(sae) = value.read_lock::<Sae>() {
-        return Ok(vec![(sae.core.parts().about.kind.clone(), sae.clone())]);
+        return Ok(vec![(sae.core.parts().about.kind.to_string(), sae.clone())]);
     }
     let wanted = || given("dictionaries", value).refuse("a dictionary or a map of dictionaries");
     let map = value.read_lock::<Map>().ok_or_else(wanted)?;

@@ -100,7 +100,7 @@ impl Model {
         let parameters: usize = weights.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
         let tokenizer = self.core().tokenizer.as_ref().map(|tokenizer| format!("{tokenizer:?}"));
         let about: [(&str, Cell); 4] = [
-            ("from", self.core().origin.clone().into()),
+            ("from", self.core().name().to_string().into()),
             ("parameters", parameters.into()),
             ("dtype", self.computing().into()),
             ("tokenizer", tokenizer.map_or(Cell::Missing, Cell::from)),
@@ -139,7 +139,7 @@ impl Handle for Model {
     }
 
     fn json(&self) -> Result<Value> {
-        Ok(json!({ "origin": self.core().origin, "config": written(self.config())? }))
+        Ok(json!({ "origin": self.core().name(), "config": written(self.config())? }))
     }
 
     fn item(&self) -> Result<Option<Rc<dyn Item>>> {

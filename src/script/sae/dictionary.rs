@@ -61,9 +61,9 @@ impl Sae {
         let about = &self.core.parts().about;
         let text = |text: &str| if text.is_empty() { Cell::Missing } else { Cell::from(text) };
         let fields: [(&str, Cell); 9] = [
-            ("kind", text(&about.kind)),
-            ("model", about.model.as_deref().map_or(Cell::Missing, Cell::from)),
-            ("sites", text(&about.sites.join(", "))),
+            ("kind", text(about.kind.as_str())),
+            ("model", about.model().map_or(Cell::Missing, Cell::from)),
+            ("sites", text(&about.site())),
             ("writes", about.writes.as_deref().map_or(Cell::Missing, Cell::from)),
             ("d_in", self.core.d_in().into()),
             ("d_out", self.core.d_out().into()),
@@ -80,7 +80,7 @@ impl Handle for Sae {
 
     fn short(&self) -> String {
         let about = &self.core.parts().about;
-        let place = if about.sites.is_empty() { String::new() } else { format!(" for {}", about.sites.join(", ")) };
+        let place = if about.sites.is_empty() { String::new() } else { format!(" for {}", about.site()) };
         format!("{} dictionary of {}{place}", about.kind, count(self.core.d_sae(), "feature"))
     }
 
@@ -92,10 +92,10 @@ impl Handle for Sae {
         let parts = self.core.parts();
         let about = &self.core.parts().about;
         Ok(json!({
-            "kind": about.kind, "model": about.model, "sites": about.sites, "writes": about.writes,
+            "kind": about.kind, "model": about.model(), "sites": about.sites, "writes": about.writes,
             "prefixes": about.prefixes,
             "d_in": self.core.d_in(), "d_out": self.core.d_out(), "d_sae": self.core.d_sae(),
-            "activation": parts.activation.name(), "more": about.more,
+            "activation": parts.activation.name(), "more": about.metadata(),
         }))
     }
 }
@@ -282,7 +282,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "kind", pure)]
     pub fn kind(s: &mut Sae) -> String {
-        s.core.parts().about.kind.clone()
+        s.core.parts().about.kind.to_string()
     }
 
     /// Returns the sites whose activations the dictionary reads, concatenated in this order; empty where unknown.
@@ -293,7 +293,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "sites", pure)]
     pub fn sites(s: &mut Sae) -> Array {
-        s.core.parts().about.sites.iter().map(|site| Dynamic::from(site.clone())).collect()
+        s.core.parts().about.site_names().into_iter().map(Dynamic::from).collect()
     }
 
     /// Returns other metadata, such as how the dictionary was fitted, as a map.
@@ -304,7 +304,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "more", pure)]
     pub fn more(s: &mut Sae) -> Dynamic {
-        from_json(Value::Object(s.core.parts().about.more.clone()))
+        from_json(Value::Object(s.core.parts().about.metadata()))
     }
 
     /// Saves the dictionary into a folder, in our own format or that of another library; returns the paths of the

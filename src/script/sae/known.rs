@@ -32,7 +32,8 @@ impl ModelAndText {
     /// inside the binary the text "sample".
     pub fn found(sae: &sae::Sae, env: &Env) -> Result<Option<Rc<Self>>> {
         let about = &sae.parts().about;
-        let model = about.model.as_deref().filter(|_| about.sites.len() == 1).and_then(|name| env.models.called(name));
+        let name = if let ([name], [_]) = (&about.models[..], &about.sites[..]) { Some(name) } else { None };
+        let model = name.and_then(|name| env.models.called(name));
         model.map(|model| Self::of(model.into(), env)).transpose()
     }
 

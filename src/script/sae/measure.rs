@@ -159,7 +159,7 @@ pub mod methods {
         let MeasureStoreOptions { site, measure } = taken(options)?;
         let site = match (site, s.core.parts().about.sites.as_slice()) {
             (Some(site), _) => site,
-            (None, [site]) => site.clone(),
+            (None, [site]) => site.to_string(),
             (None, _) => store.core.only_site()?,
         };
         let found = metrics::measured_in(&s.core, (&store.core, &site), measure, &env(&ctx)?.task);

@@ -24,7 +24,7 @@ fn site_number(s: &Sae, site: &Dynamic) -> Result<usize> {
         return given.size();
     }
     let name = given.text()?;
-    let sites = &s.core.parts().about.sites;
+    let sites = s.core.parts().about.site_names();
     sites.iter().position(|known| *known == name).ok_or_else(|| given.refuse(&format!("one of {}", sites.join(", "))))
 }
 

@@ -55,9 +55,8 @@ impl Handle for Transcoders {
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
-        let text = |text: &Option<String>| text.as_deref().map_or(Cell::Missing, Cell::from);
         let fields: [(&str, Cell); 4] = [
-            ("model", text(&self.core.model)),
+            ("model", self.core.model.as_ref().map_or(Cell::Missing, |model| model.to_string().into())),
             ("reads", format!("{:?}", self.core.reads).into()),
             ("writes", format!("{:?}", self.core.writes).into()),
             ("width", self.core.width().into()),

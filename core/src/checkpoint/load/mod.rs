@@ -140,9 +140,9 @@ pub struct LoadedModel {
 }
 
 impl Model {
-    /// Returns whether the model is the one inside the binary.
+    /// Returns whether the model is the one inside the binary, without hooks that change it.
     pub fn is_inside(&self) -> bool {
-        self.origin == INSIDE
+        self.origin == INSIDE && self.decoder.kept().is_empty()
     }
 
     /// Loads the model of a folder or a file, or of the hub where there is neither: `org/name`, `org/name@revision`.

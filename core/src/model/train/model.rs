@@ -41,7 +41,7 @@ impl Trainee {
             Trainee::New(described) => {
                 (format!("trained here, {}", count(steps, "step")), described.1.clone().map(Arc::new))
             }
-            Trainee::Model(model) => (format!("{}, trained on", model.origin), model.published.clone()),
+            Trainee::Model(model) => (format!("{}, trained on", model.name()), model.published.clone()),
         }
     }
 }

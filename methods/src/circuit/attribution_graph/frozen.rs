@@ -250,7 +250,7 @@ pub fn check(model: &Decoder, name: &str, transcoders: &Transcoders) -> Result<(
     }
     if transcoders.width() != config.d_model {
         let found = transcoders.width();
-        let of = transcoders.model.as_deref().unwrap_or("another model");
+        let of = transcoders.model.as_ref().map_or_else(|| "another model".into(), ToString::to_string);
         return Err(err!(
             Shape,
             "expected transcoders for {name}, of width {}, found some of width {found} for {of}",

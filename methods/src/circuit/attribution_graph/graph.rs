@@ -111,7 +111,7 @@ impl AttributionGraph {
             }
         };
         Ok(Self {
-            model: model.origin.clone(),
+            model: model.name().to_string(),
             scan: transcoders.scan.clone(),
             reads: transcoders.reads,
             layers: sources.layers,

@@ -82,7 +82,7 @@ pub fn intervene(
 ) -> Result<InterventionRun> {
     let decoder = &model.decoder;
     let transcoders = &transcoders.to_device(decoder.device())?;
-    frozen::check(decoder, &model.origin, transcoders)?;
+    frozen::check(decoder, &model.name().to_string(), transcoders)?;
     for change in changes {
         check_change(change, transcoders, prompt.len())?;
     }

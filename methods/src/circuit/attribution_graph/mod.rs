@@ -67,7 +67,7 @@ pub fn attribution_graph(
     let decoder = &model.decoder;
     let given = transcoders;
     let transcoders = &given.to_device(decoder.device())?;
-    frozen::check(decoder, &model.origin, transcoders)?;
+    frozen::check(decoder, &model.name().to_string(), transcoders)?;
     let batch = Batch::new(vec![prompt.to_vec()]).map_err(|e| e.about("prompt"))?;
     let config = decoder.config();
     // The patterns of all layers, and of one of them its steps to what is held in its place.

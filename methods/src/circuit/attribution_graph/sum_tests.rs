@@ -165,8 +165,11 @@ fn dictionaries(model: &Decoder, activation: &Activation) -> Vec<Sae> {
     let of_layer = |layer: usize| {
         let seed = 10 * layer as u64;
         let site = |kind| Site::new(kind, layer).to_string();
-        let about =
-            About { sites: vec![site(SiteKind::MlpIn)], writes: Some(site(SiteKind::MlpOut)), ..About::default() };
+        let about = About {
+            sites: vec![site(SiteKind::MlpIn).into()],
+            writes: Some(site(SiteKind::MlpOut)),
+            ..About::default()
+        };
         let parts = Parts {
             encoder: random(&[12, d], seed + 1),
             encoder_bias: Some(random(&[12], seed + 5)),

@@ -219,7 +219,7 @@ impl Algorithm {
         let edges = self.edges.iter().map(edge).collect::<Result<Vec<_>>>()?;
         Ok(Graph {
             title: format!("the circuit of `{}`", self.name),
-            model: model.origin.clone(),
+            model: model.name().to_string(),
             sites,
             nodes: all,
             edges,

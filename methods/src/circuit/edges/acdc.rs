@@ -103,7 +103,7 @@ pub fn acdc(
         let kept = gains.iter().enumerate().filter_map(|(edge, gain)| gain.map(|gain| (edge, gain)));
         let mut graph = graph_of(&runs.wiring, kept);
         graph.title = format!("ACDC at {threshold}, {} ablation", options.ablation.word());
-        graph.model = model.origin.clone();
+        graph.model = model.name().to_string();
         graph.quantity = Some(quantity("worse by", measure, normalised));
         graph.is_whole = is_whole;
         graph.made = vec![("threshold".into(), (*threshold).into())];

@@ -105,7 +105,7 @@ pub fn edges(
     let scored = found.scores.iter().enumerate().filter_map(|(edge, score)| score.map(|score| (edge, scale * score)));
     let mut graph = graph_of(&wiring, scored);
     graph.title = format!("edges by {}, {} ablation", options.method.word(), options.ablation.word());
-    graph.model = model.origin.clone();
+    graph.model = model.name().to_string();
     let sizes = if options.method == EdgeMethod::AtpStar { "size of the change" } else { "change" };
     graph.quantity = Some(quantity(sizes, measure, normalised));
     graph.is_whole = found.is_whole;

@@ -177,7 +177,7 @@ pub fn nodes(model: &Model, placed: &[PlacedDictionary], units: &Units, (effects
     let kept = (0..kept.len()).filter(|number| kept[*number]).map(of_unit);
     let nodes = [Node::new("logits", placed.len(), Part::Whole)].into_iter().chain(kept).collect();
     sites.push("logits".into());
-    Graph { model: model.origin.clone(), sites, nodes, is_whole: true, ..Graph::default() }
+    Graph { model: model.name().to_string(), sites, nodes, is_whole: true, ..Graph::default() }
 }
 
 /// Returns the edges above the threshold.

@@ -49,8 +49,8 @@ impl PlacedDictionary {
         let config = model.decoder.config();
         let site = site_of(sae)?;
         let reads = one_place(config, &site)?;
-        sae.check_fits(width(config, reads)?, &model.origin, &site)?;
-        sae.check_model(&model.origin)?;
+        sae.check_fits(width(config, reads)?, &model.name(), &site)?;
+        sae.check_model(&model.name())?;
         let writes = match writes_of(sae, None)? {
             Some(site) => one_place(config, &site)?,
             None => reads,

@@ -124,10 +124,10 @@ pub fn sufficiency(
 /// Refuses a circuit with other dictionaries than the selection's.
 fn check_beside(selection: &Selection, circuit: &Circuit) -> Result<()> {
     for sae in circuit.dictionaries()? {
-        let sites = &sae.parts().about.sites;
-        let same_site = selection.saes.iter().find(|own| &own.parts().about.sites == sites);
+        let about = &sae.parts().about;
+        let same_site = selection.saes.iter().find(|own| own.parts().about.sites == about.sites);
         if !same_site.is_some_and(|own| is_same(own, sae)) {
-            let sites = sites.join(", ");
+            let sites = about.site();
             return Err(err!(
                 Argument,
                 "expected a tree of the selection's dictionaries, found one of another at {sites}"

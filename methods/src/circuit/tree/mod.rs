@@ -160,7 +160,7 @@ pub fn from_survey(
     }
     Ok(Graph {
         title: format!("causal tree of feature {target} of {}", last.place),
-        model: model.origin.clone(),
+        model: model.name().to_string(),
         sites: stages.iter().map(|stage| stage.place.to_string()).collect(),
         nodes,
         edges,

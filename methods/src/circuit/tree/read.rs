@@ -44,21 +44,11 @@ impl CodeReader {
 /// Returns the dictionary with one feature only, where activations do not depend on other features.
 fn alone(parts: &Parts, feature: usize, read: ParentReading) -> Result<Option<Parts>> {
     let of = |tensor: &Tensor| tensor.narrow(0, feature, 1);
-    let activation = match (&parts.activation, read) {
-        (_, ParentReading::Pre) | (Activation::Linear(None), _) => Activation::Linear(None),
-        (Activation::Relu, _) => Activation::Relu,
-        (Activation::Threshold(threshold), _) => Activation::Threshold(of(threshold)?),
-        (Activation::Gated { gate, magnitude, log_scale }, _) => {
-            Activation::Gated { gate: of(gate)?, magnitude: of(magnitude)?, log_scale: of(log_scale)? }
-        }
-        (
-            Activation::TopK(_)
-            | Activation::MatchingPursuit(_)
-            | Activation::Linear(Some(_))
-            | Activation::Nonnegative { .. },
-            _,
-        ) => return Ok(None),
+    let activation = match read {
+        ParentReading::Pre => Some(Activation::Linear(None)),
+        ParentReading::Code => parts.activation.alone(feature)?,
     };
+    let Some(activation) = activation else { return Ok(None) };
     Ok(Some(Parts {
         encoder: of(&parts.encoder)?,
         encoder_bias: parts.encoder_bias.as_ref().map(of).transpose()?,

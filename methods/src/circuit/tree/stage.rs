@@ -41,8 +41,8 @@ impl Stage {
                 .hint("a causal tree goes from block to block: fit dictionaries on `resid_post.*`"));
             }
         };
-        sae.check_fits(config.d_model, &model.origin, site)?;
-        sae.check_model(&model.origin)?;
+        sae.check_fits(config.d_model, &model.name(), &site.to_string())?;
+        sae.check_model(&model.name())?;
         Ok(Self { sae: sae.clone(), place, block })
     }
 

@@ -192,7 +192,7 @@ fn what_makes_no_tree_is_refused() {
     assert_eq!(twice.message, "expected dictionaries of different layers, found resid_post.1 and resid_post.1");
     let wrong = leading_to(&model, &saes, &other).unwrap_err();
     assert!(wrong.message.contains("another dictionary (relu of 24 features)"), "{}", wrong.message);
-    let names = |saes: Vec<Sae>| saes.iter().map(|sae| sae.parts().about.sites[0].clone()).collect::<Vec<_>>();
+    let names = |saes: Vec<Sae>| saes.iter().map(|sae| sae.parts().about.site()).collect::<Vec<_>>();
     // Those after the target are left out, their order does not matter, and layers may be missing.
     let [a, _, c] = [0, 1, 2].map(|i| saes[i].clone());
     assert_eq!(names(leading_to(&model, &[c.clone(), a.clone()], &saes[1]).unwrap()), ["resid_post.0", "resid_post.1"]);

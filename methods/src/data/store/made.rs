@@ -9,7 +9,7 @@ use crate::data::Text;
 use crate::data::harvest::{Harvest, Skipped, TextReading};
 use crate::data::sample::fingerprint;
 use crate::err;
-use crate::model::Model;
+use crate::model::{Model, ModelName};
 use crate::tensor::DType;
 
 /// The program that writes stores.
@@ -19,8 +19,8 @@ const WRITER: &str = concat!("microtome ", env!("CARGO_PKG_VERSION"));
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelMark {
-    /// The source of the model: a path, or `org/name@commit`.
-    pub origin: String,
+    /// The source of the model, a path, or `org/name@commit`, and the hooks that it keeps.
+    pub origin: ModelName,
     /// The SHA-256 of all weights as f32, with their names and shapes.
     pub weights: String,
     /// The dtype that the model computed in.
@@ -60,7 +60,7 @@ impl ModelMark {
     pub fn of(model: &Model, task: &Task) -> Result<Self> {
         let config = serde_json::to_value(model.decoder.config().as_ref());
         Ok(Self {
-            origin: model.origin.clone(),
+            origin: model.name(),
             weights: hex(&fingerprint(&model.decoder, task)?),
             dtype: model.decoder.dtype().as_str().into(),
             config: config.map_err(|e| err!(Bug, "a config that cannot be written: {e}"))?,

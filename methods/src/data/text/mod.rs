@@ -191,7 +191,7 @@ impl Text {
 
     /// Builds a text that a model generates, without end. Some text of the model inside the binary is stored.
     pub fn generated(model: &model::Model, sampling: &TextSamplingOptions, options: TextOptions) -> Result<Self> {
-        let name = format!("what {} wrote", model.origin);
+        let name = format!("what {} wrote", model.name());
         let tokenizer = model.tokenizer.clone().ok_or_else(|| {
             err!(Argument, "expected a model with a tokenizer to generate text, found one that reads token ids")
         })?;

@@ -68,7 +68,7 @@ pub fn batches(
                 maker.feature(part[at], columns[at], part)
             })?;
             each(Batch {
-                model_id: options.model_id.clone().unwrap_or_else(|| model.origin.clone()),
+                model_id: options.model_id.clone().unwrap_or_else(|| model.name().to_string()),
                 layer: site_layer(site(sae)?).map_or(0, |layer| layer as i64),
                 sae_set: options.sae_set.clone(),
                 sae_id_suffix: None,
@@ -112,7 +112,7 @@ impl BlockCodes {
             let batch = Rows::new(part.to_vec())?;
             let cache = model.decoder.cache(&batch, Ask { places: vec![place], ..Ask::default() }, task)?;
             let x = dtype::convert(&cache.at(place)?, DType::F32)?.to_device(&Device::Cpu)?;
-            sae.check_fits(x.dim(2)?, &model.origin, &place.to_string())?;
+            sae.check_fits(x.dim(2)?, &model.name(), &place.to_string())?;
             let x = x.contiguous()?.reshape((part.len() * batch.width(), wide))?;
             let codes = sae.encode_sparse(&dtype::convert(&x, sae.parts().encoder.dtype())?, task)?;
             let x = x.to_vec2::<f32>()?;

@@ -135,7 +135,7 @@ const MOST_COSINES: usize = 1 << 27;
 
 /// Returns a card with its title and the facts of the dictionary only.
 fn begun(sae: &Sae, feature: usize) -> FeatureCard {
-    let site = sae.parts().about.sites.join(", ");
+    let site = sae.parts().about.site();
     let title = match site.as_str() {
         "" => format!("feature {feature}"),
         site => format!("feature {feature} of {site}"),
@@ -146,7 +146,7 @@ fn begun(sae: &Sae, feature: usize) -> FeatureCard {
 
 fn of_dictionary(sae: &Sae) -> Vec<(String, Cell)> {
     let about = &sae.parts().about;
-    let model = about.model.as_deref().map_or(Cell::Missing, Cell::from);
+    let model = about.model().map_or(Cell::Missing, Cell::from);
     let dictionary = format!("{} of {} features", about.kind, sae.d_sae());
     vec![("dictionary".into(), dictionary.trim().into()), ("model".into(), model)]
 }

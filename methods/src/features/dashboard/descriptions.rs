@@ -62,7 +62,7 @@ impl Said {
     pub fn check(&self, saes: &[Sae]) -> Result<()> {
         let sites: BTreeSet<&str> = self.0.keys().map(|(site, _)| site.as_str()).collect();
         for site in sites {
-            let of_site = saes.iter().filter(|sae| sae.parts().about.sites.join(", ") == site).count();
+            let of_site = saes.iter().filter(|sae| sae.parts().about.site() == site).count();
             if of_site != 1 {
                 return Err(err!(
                     Argument,

@@ -146,7 +146,7 @@ impl Dashboard {
 
     fn said(&self, said: &Option<Said>, dictionary: usize, feature: usize) -> Option<Description> {
         let about = &self.saes.get(dictionary)?.parts().about;
-        said.as_ref()?.of(&about.sites.join(", "), feature).cloned()
+        said.as_ref()?.of(&about.site(), feature).cloned()
     }
 
     /// Returns a hash of all that the pages are made of.

@@ -125,7 +125,7 @@ impl EvaluationTokens {
     pub fn of(model: &Model, sae: &Sae, text: &Text, options: &ReadingOptions, task: &Task) -> Result<Self> {
         sae.check_writes_what_it_reads()?;
         let place = place(model, sae)?;
-        sae.check_fits(harvest::width(model.decoder.config(), place)?, &model.origin, &place.to_string())?;
+        sae.check_fits(harvest::width(model.decoder.config(), place)?, &model.name(), &place.to_string())?;
         let limits = (Some(options.tokens), options.context);
         let (text, rows) = TextCodes::tokens(model, text, limits, task)?;
         if rows.len() < 2 {

@@ -59,7 +59,7 @@ impl ModelAnswerer<'_> {
 
 impl Answers for ModelAnswerer<'_> {
     fn name(&self) -> String {
-        self.0.origin.clone()
+        self.0.name().to_string()
     }
 
     fn answers(&self, questions: &[Question], task: &Task) -> Result<Vec<Result<Reply>>> {

@@ -140,7 +140,7 @@ impl Survey {
             .ok_or_else(|| err!(Bug, "a site that was not harvested"))?;
         for ((sae, name), place) in saes.iter().zip(&names).zip(&order) {
             let width = harvest.widths().get(*place).copied().unwrap_or_default();
-            sae.check_fits(width, &model.origin, name)?;
+            sae.check_fits(width, &model.name(), name)?;
         }
         let mut survey = Self::begun(text.name(), saes, watch);
         let mut tidy_at = MANY_ROWS;

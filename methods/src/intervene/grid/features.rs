@@ -40,7 +40,7 @@ pub fn placed(model: &Model, saes: &[Sae], options: &GridOptions) -> Result<Vec<
         let named = options.sites.as_ref().map(|sites| sites[number].clone());
         let site = named.map_or_else(|| site_of(sae), Ok)?;
         let place = one_site(config, &site, "a dictionary is patched at one site")?;
-        sae.check_width(width(config, place)?, &model.origin, &place.to_string())?;
+        sae.check_width(width(config, place)?, &model.name(), &place.to_string())?;
         Ok((place, sae.clone()))
     };
     let found = saes.iter().enumerate().map(one).collect::<Result<Vec<_>>>();

@@ -32,7 +32,7 @@ fn loss(model: &Decoder, saes: &[Sae], features: &[(usize, usize)]) -> f64 {
             let here = features.iter().filter(|(sae, _)| *sae == number).map(|(_, feature)| *feature).collect();
             let zero = Box::new(Action::Zero.begin());
             let hook = OnFeatures::new(sae.clone(), &FeatureChoice::Only(here), ErrorTreatment::Kept, zero).unwrap();
-            hook.at(model.config(), &sae.parts().about.sites[0], None).unwrap()
+            hook.at(model.config(), &sae.parts().about.sites[0].name, None).unwrap()
         });
         each.collect::<Vec<_>>()
     };

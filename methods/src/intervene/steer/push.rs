@@ -116,7 +116,7 @@ impl Push {
                     );
                 }
                 DirectionKind::Vector(_) => {}
-                DirectionKind::Features { sae, .. } => sae.check_width(wanted, "this model", &place.to_string())?,
+                DirectionKind::Features { sae, .. } => sae.check_width(wanted, &"this model", &place.to_string())?,
             }
             let units = match (&what, options.unit) {
                 (DirectionKind::Vector(_), StrengthUnit::Own) => vec![1.0],

@@ -22,7 +22,7 @@ pub fn split_signs(sae: &Sae) -> Result<Sae> {
     let activation = k.map_or(Activation::Relu, Activation::TopK);
     let made = parts("", both(&given.encoder)?, both(&given.decoder)?, activation, None);
     let mut about = given.about.clone();
-    about.kind = format!("{}_signs", given.about.kind);
+    about.kind = given.about.kind.with_signs();
     about.more.clear();
     let bias = given.encoder_bias.as_ref().map(|bias| -> Result<Tensor> { Ok(Tensor::cat(&[bias, &bias.neg()?], 0)?) });
     let encoder_bias = bias.transpose()?;

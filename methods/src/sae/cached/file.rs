@@ -11,8 +11,8 @@ use super::transcoders;
 use crate::base::files::hex;
 use crate::base::{Result, Task};
 use crate::err;
+use crate::model::ModelName;
 use crate::model::layout::TensorSource;
-use crate::sae::crosscoder::MODELS;
 use crate::sae::fit::history::{self, FitHistory};
 use crate::sae::fit::{FitProduct, FitResult};
 use crate::sae::formats::{self, Format, SideDescription};
@@ -40,7 +40,7 @@ pub(super) fn written(key: &FitKey, made: &FitProduct, history: &FitHistory) -> 
     };
     tensors.insert(HISTORY.into(), history::to_tensor(history)?);
     metadata.insert(KEY.into(), key.text().into());
-    metadata.insert(MODEL.into(), key.models().join(", "));
+    metadata.insert(MODEL.into(), ModelName::joined(key.models()));
     metadata.insert(ROWS_PER_STEP.into(), history.read_per_step.to_string());
     Ok(NamedTensors { tensors, metadata })
 }
@@ -89,12 +89,9 @@ pub(super) fn read(bytes: &[u8], key: &FitKey, task: &Task) -> Result<FitResult>
 }
 
 /// Reads a dictionary. `models` are the names that the models have now: their weights may have been loaded from elsewhere.
-fn dictionary(stored: &CachedTensors, models: &[String], task: &Task) -> Result<Sae> {
+fn dictionary(stored: &CachedTensors, models: &[ModelName], task: &Task) -> Result<Sae> {
     let mut parts = parts(stored, task)?;
-    parts.about.model = Some(models.join(", "));
-    if models.len() > 1 {
-        parts.about.more.insert(MODELS.into(), models.into());
-    }
+    parts.about.models = models.to_vec();
     Sae::new(parts)
 }
 

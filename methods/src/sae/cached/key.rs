@@ -9,6 +9,7 @@ use crate::data::harvest::{Contents, Harvest, TextReading};
 use crate::data::sample::machine;
 use crate::data::store::Made;
 use crate::err;
+use crate::model::ModelName;
 use crate::sae::fit::Recipe;
 use crate::tensor::DType;
 
@@ -22,7 +23,7 @@ pub struct ReadingKey {
     made: Value,
     contents: Contents,
     /// Source of each model, which is its name in dictionaries.
-    models: Vec<String>,
+    models: Vec<ModelName>,
     /// Readings of the other models, where several read the same text.
     beside: Vec<Value>,
     machine: Value,
@@ -47,7 +48,7 @@ impl ReadingKey {
         // The model's content counts, not where it was loaded from.
         made["model"]["origin"] = Value::Null;
         let machine = machine(reading.model.decoder.device());
-        let models = vec![reading.model.origin.clone()];
+        let models = vec![reading.model.name()];
         Ok(Self { made, contents: harvest.contents(task)?, models, beside: Vec::new(), machine })
     }
 
@@ -70,7 +71,7 @@ impl ReadingKey {
 pub struct FitKey {
     hash: String,
     text: String,
-    models: Vec<String>,
+    models: Vec<ModelName>,
     site: String,
 }
 
@@ -118,7 +119,7 @@ impl FitKey {
     }
 
     /// Returns the names that the models have now.
-    pub fn models(&self) -> &[String] {
+    pub fn models(&self) -> &[ModelName] {
         &self.models
     }
 

@@ -83,7 +83,7 @@ fn key(recipe: &Recipe) -> FitKey {
 fn fitted(recipe: &Recipe) -> (FitProduct, FitHistory) {
     let x = create::randn(&[64, 5], DType::F32, &mut stream(1, "x", 0)).unwrap();
     let rows = Box::new(OfTensor::new(&x, 3).unwrap());
-    let about = About { model: Some("sample".into()), sites: vec!["resid_post.0".into()], ..About::default() };
+    let about = About { models: vec!["sample".into()], sites: vec!["resid_post.0".into()], ..About::default() };
     let task = Task::default();
     let run = FitRun::new(vec![(recipe.clone(), None)], rows, None, &task).unwrap();
     let found = run.run(&about, &task).unwrap().remove(0);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Result, Task, json};
 use crate::err;
+use crate::model::ModelName;
 use crate::model::layout::TensorSource;
 use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes};
 use crate::tensor::Tensor;
@@ -52,7 +53,7 @@ pub(super) fn written(made: &Transcoders) -> Result<NamedTensors> {
 }
 
 /// Reads transcoders of which the metadata says `said`; `models` is the name that the model has now.
-pub(super) fn read(stored: &dyn TensorSource, said: &str, models: &[String], task: &Task) -> Result<Transcoders> {
+pub(super) fn read(stored: &dyn TensorSource, said: &str, models: &[ModelName], task: &Task) -> Result<Transcoders> {
     let said: Said = json::read(said.as_bytes(), |e| err!(Format, "expected what transcoders are: {e}"))?;
     let layer = |(number, top): (usize, Option<(usize, bool)>)| -> Result<TranscoderLayer> {
         task.check()?;
@@ -76,6 +77,6 @@ pub(super) fn read(stored: &dyn TensorSource, said: &str, models: &[String], tas
     };
     let layers = said.top.into_iter().enumerate().map(layer).collect::<Result<_>>()?;
     let mut read = Transcoders::new(layers, said.reads, said.writes)?;
-    read.model = Some(models.join(", "));
+    read.model = models.first().cloned();
     Ok(read)
 }

@@ -1,12 +1,12 @@
 //! Mistakes that are possible about a dictionary at its site, tried one by one.
 
 use super::rows::{DictionarySpot, PlaceRows};
-use super::{Activation, ExplainedVariance, TOKENS, Wrong, measured};
+use super::{ExplainedVariance, TOKENS, Wrong, measured};
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::err;
 use crate::model::Model;
-use crate::sae::{Parts, Sae};
+use crate::sae::{Activation, Parts, Sae};
 use crate::tensor::Tensor;
 
 /// Multiplications that trying may take, about, and the fewest and most rows of one try.

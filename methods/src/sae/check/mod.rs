@@ -16,7 +16,7 @@ use std::fmt;
 
 use super::compatibility::check_is_for;
 use super::metrics::measured_rows;
-use super::{Activation, Sae, SiteOptions, one_place, writes_of};
+use super::{Sae, SiteOptions, one_place, writes_of};
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::harvest::width;
@@ -209,7 +209,7 @@ pub fn check_on(sae: &Sae, model: &Model, text: Option<&Text>, options: &CheckOp
 fn stated_spot(sae: &Sae, model: &Model, reads: &str, writes: Option<String>) -> Result<DictionarySpot> {
     let config = model.decoder.config();
     let reads = one_site(config, reads, NAME_ONE)?;
-    sae.check_width(width(config, reads)?, &model.origin, &reads.to_string())?;
+    sae.check_width(width(config, reads)?, &model.name(), &reads.to_string())?;
     Ok(match writes {
         Some(writes) => DictionarySpot { reads, writes: one_place(config, &writes)? },
         None => DictionarySpot::of(reads),
@@ -231,11 +231,8 @@ fn own_text(sae: &Sae, model: &Model) -> Result<Text> {
 /// Returns the L0 that a dictionary says it has: its own k, or a key of its config.
 fn stated_l0(sae: &Sae) -> Option<f64> {
     let parts = sae.parts();
-    match parts.activation {
-        Activation::TopK(k) | Activation::MatchingPursuit(k) | Activation::Linear(Some(k)) => Some(k as f64),
-        Activation::Nonnegative { k, .. } => k.map(|k| k as f64),
-        _ => ["l0", "k", "target_l0"].into_iter().find_map(|key| parts.about.more.get(key)?.as_f64()),
-    }
+    let stated = || ["l0", "k", "target_l0"].into_iter().find_map(|key| parts.about.more.get(key)?.as_f64());
+    parts.activation.most().map(|k| k as f64).or_else(stated)
 }
 
 /// Measures how much a dictionary explains of rows that should be written, given those that are read.

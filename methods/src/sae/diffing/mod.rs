@@ -147,7 +147,7 @@ impl Diff {
 /// Measures how much of each feature of a crosscoder of two models either has, on a text.
 pub fn diff(sae: &Sae, models: [&Model; 2], text: &Text, options: &HarvestOptions, task: &Task) -> Result<Diff> {
     let sites = sae.sites_of_models(2).map_err(|e| e.about("s"))?;
-    sae.check_models(&models.map(|model| model.origin.as_str())).map_err(|e| e.about("s"))?;
+    sae.check_models(&models.map(Model::name)).map_err(|e| e.about("s"))?;
     let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
     let mut harvests = models
         .iter()

@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::base::random::stream;
-use crate::sae::crosscoder::site_of_model;
-use crate::sae::{About, Activation, Parts, Scaling, Span};
+use crate::sae::{About, Activation, Parts, ReadSite, Scaling, Span};
 use crate::tensor::{Device, create};
 
 /// Makes a crosscoder of two models of width 4 whose features read and write these halves.
@@ -14,7 +13,7 @@ fn crosscoder(halves: &[[[f32; 4]; 2]], scales: [f64; 2]) -> Sae {
     let encoder = decoder.broadcast_div(&decoder.sqr().unwrap().sum_keepdim(1).unwrap()).unwrap();
     let about = About {
         spans: scales.map(|scale| Span { width: 4, scale }).to_vec(),
-        sites: [0, 1].map(|model| site_of_model("resid_post.0", model)).to_vec(),
+        sites: [0, 1].map(|model| ReadSite::of_model("resid_post.0", model)).to_vec(),
         ..About::default()
     };
     Sae::new(Parts {

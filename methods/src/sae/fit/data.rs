@@ -13,7 +13,8 @@ use crate::base::{Kind, Result, Task, memory};
 use crate::data::harvest::{ActivationBlock, FunctionSink, Passes, TextReading};
 use crate::data::store::{Made, ModelMark, Shuffle, ShuffledStore, Store};
 use crate::err;
-use crate::sae::About;
+use crate::model::ModelName;
+use crate::sae::{About, ReadSite};
 use crate::tensor::{DType, Device, Tensor};
 
 /// Activations of a text are held in memory during training if they take no more than this, in bytes: all layers of a
@@ -76,8 +77,8 @@ impl FitData {
         let rows = OfStore::new(store, sites, buffer.of_store())?;
         let made = store.made();
         let named = sites.iter().map(|site| Ok(made.sites.get(store.site(site)?).map(|width| width.site.clone())));
-        let sites = named.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
-        let about = About { model: Some(made.model.origin.clone()), sites, ..About::default() };
+        let sites = named.collect::<Result<Vec<_>>>()?.into_iter().flatten().map(ReadSite::new).collect();
+        let about = About { models: vec![made.model.origin.clone()], sites, ..About::default() };
         let count = usize::try_from(store.len()).map_err(|_| err!(Memory, "more rows than can be counted"))?;
         Ok(Self { widths: rows.shuffled.widths().to_vec(), rows: Box::new(rows), count, about, is_held: false })
     }
@@ -88,8 +89,8 @@ impl FitData {
         let widths = reading.harvest(sites, task)?.widths().to_vec();
         let shuffle = Shuffle { seed: buffer.seed, buffer: buffer.rows_of(&widths) };
         let rows = OfModel::new(reading, sites, shuffle, task)?;
-        let sites = sites.iter().map(ToString::to_string).collect();
-        let about = About { model: Some(reading.model.origin.clone()), sites, ..About::default() };
+        let sites = sites.iter().map(|site| ReadSite::new(*site)).collect();
+        let about = About { models: vec![reading.model.name()], sites, ..About::default() };
         let count = usize::try_from(rows.passes.rows()).map_err(|_| err!(Memory, "more rows than can be counted"))?;
         let is_held = rows.passes.fillings() == 1;
         Ok(Self { widths: rows.passes.widths(), rows: Box::new(rows), count, about, is_held })
@@ -104,12 +105,12 @@ impl FitData {
                 return Err(err!(Memory, "the activations of several models do not fit into the buffer")
                     .hint("read less text, or give a larger `buffer`, in rows"));
             }
-            let model = [all.about.model, data.about.model].into_iter().flatten().collect::<Vec<_>>().join(", ");
+            let models = [all.about.models, data.about.models].concat();
             Ok(Self {
                 rows: Box::new(PairedRows::new(all.rows, data.rows)),
                 count: all.count,
                 widths: [all.widths, data.widths].concat(),
-                about: About { model: Some(model), ..all.about },
+                about: About { models, ..all.about },
                 is_held: true,
             })
         })
@@ -157,7 +158,7 @@ impl OfModel {
         let made = reading.harvest(sites, task)?;
         let made = Made::new(reading, &made, (DType::F32, shuffle.buffer), task)?;
         // The model's content counts, not where it was loaded from.
-        let made = Made { model: ModelMark { origin: String::new(), ..made.model }, ..made };
+        let made = Made { model: ModelMark { origin: ModelName::default(), ..made.model }, ..made };
         let made = hex(&Sha256::digest(json!(made).to_string()));
         let passes = Passes::new(reading, sites, (shuffle.seed, shuffle.buffer), task)?;
         let about = format!("{sites:?} of the tokens {} as {made} has them, {shuffle:?}", passes.tokens());

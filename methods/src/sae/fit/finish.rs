@@ -4,7 +4,7 @@
 use super::params::{ParamName, Params, unit_rows};
 use super::plan::Recipe;
 use crate::base::Result;
-use crate::sae::{About, Activation, Parts, Sae, Scaling, Span};
+use crate::sae::{About, Activation, KindLabel, Parts, Sae, Scaling, Span};
 use crate::tensor::Tensor;
 
 /// The normalisation of activations during training: `(x - centre) * scale`.
@@ -54,13 +54,7 @@ pub fn finished(
         // Where the decoder bias does not centre the input, its mean is folded in here.
         Ok(bias.sub(&encoder.matmul(&read.centre.unsqueeze(1)?)?.squeeze(1)?)?)
     };
-    let activation = match kind.activation(params, threshold)? {
-        Activation::Threshold(threshold) => Activation::Threshold(over(&threshold)?),
-        Activation::Gated { gate, magnitude, log_scale } => {
-            Activation::Gated { gate: over(&gate)?, magnitude: over(&magnitude)?, log_scale }
-        }
-        other => other,
-    };
+    let activation = kind.activation(params, threshold)?.with_offsets(over)?;
     let encoder_bias = match (&activation, centred) {
         (Activation::Gated { .. } | Activation::MatchingPursuit(_), true) => None,
         (_, true) => Some(encoder_bias),
@@ -111,12 +105,7 @@ fn spans(widths: &[usize]) -> Vec<Span> {
 /// Names the kind: its own name; for transcoders "transcoder", with the kind beside it.
 fn named(mut about: About, recipe: &Recipe, is_same: bool) -> About {
     let kind = recipe.kind.name();
-    about.kind = match (is_same, recipe.skip) {
-        (true, _) => kind,
-        (false, false) => "transcoder",
-        (false, true) => "skip_transcoder",
-    }
-    .into();
+    about.kind = if is_same { kind.into() } else { KindLabel::of_transcoders(recipe.skip) };
     if !is_same {
         about.more.insert("fitted_as".into(), kind.into());
     }

@@ -121,7 +121,7 @@ impl<'a> Job<'a> {
         for (number, data) in numbers.iter().zip(lots.each(&numbers, reading)) {
             task.check()?;
             let data = data?;
-            let site = if several { data.about.sites.join(", ") } else { String::new() };
+            let site = if several { data.about.site() } else { String::new() };
             if several {
                 task.say(&format!("fitting {site}"));
             }

@@ -329,7 +329,7 @@ impl<'a> Member<'a> {
         let made = match (&weights, of_layers) {
             (MemberWeights::Layers(state), Some(reads)) => {
                 let inputs = (reading.read.as_slice(), reading.written.as_slice());
-                FitProduct::CrossLayer(cross_layer::finished(&recipe, state, inputs, (reads, about.model))?)
+                FitProduct::CrossLayer(cross_layer::finished(&recipe, state, inputs, (reads, about.models.pop()))?)
             }
             _ => {
                 let read = &reading.read[0];

@@ -7,9 +7,8 @@ use crate::base::{Result, Task};
 use crate::data::harvest::{Harvest, TextReading, at_once};
 use crate::err;
 use crate::model::site::Place;
-use crate::sae::About;
 use crate::sae::cached::{ReadingKey, RowOrder};
-use crate::sae::crosscoder::{MODELS, site_of_model};
+use crate::sae::{About, ReadSite};
 use crate::tensor::Tensor;
 
 /// The sites of a model that some names stand for, in the order of the computation, and how they are read. As many as
@@ -111,7 +110,8 @@ impl<'a> SiteData<'a> {
             return Ok(vec![FitData::of_model(self.reading, &names, self.buffer, task)?]);
         }
         let held = |(site, x): (String, Tensor)| {
-            let about = About { model: Some(self.reading.model.origin.clone()), sites: vec![site], ..About::default() };
+            let sites = vec![ReadSite::new(site)];
+            let about = About { models: vec![self.reading.model.name()], sites, ..About::default() };
             FitData::of_tensors(&[x], self.buffer.seed, about)
         };
         let found = group.sites.clone().zip(harvested(self.reading, &names, task)?);
@@ -167,10 +167,8 @@ impl<'a> SitesTogether<'a> {
         let of_model = |reading: &TextReading| FitData::of_model(*reading, &names, buffer, task);
         let mut data = FitData::joined(self.readings.iter().map(of_model).collect::<Result<_>>()?)?;
         if self.readings.len() > 1 {
-            let of_model = |model| self.sites.iter().map(move |site| site_of_model(site, model));
+            let of_model = |model| self.sites.iter().map(move |site| ReadSite::of_model(site, model));
             data.about.sites = (0..self.readings.len()).flat_map(of_model).collect();
-            let origins: Vec<&str> = self.readings.iter().map(|reading| reading.model.origin.as_str()).collect();
-            data.about.more.insert(MODELS.into(), origins.into());
         }
         Ok(data)
     }

@@ -15,9 +15,8 @@ use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::site::{Place, Site, SiteKind, select};
 use crate::options::{Plain, Setting};
-use crate::sae::crosscoder::site_of_model;
 use crate::sae::transcoders::Reads;
-use crate::sae::{About, SitePair, check_writes_behind, one_place};
+use crate::sae::{About, ReadSite, SitePair, check_writes_behind, one_place};
 
 crate::options! {
     /// The options that only transcoders have.
@@ -200,7 +199,9 @@ impl Target<'_> {
                     for place in places(model, sites).map_err(|e| e.about("sites"))? {
                         width(model.decoder.config(), place).map_err(|e| e.about("sites"))?;
                         let site = place.to_string();
-                        named.push(if readings.len() == 1 { site } else { site_of_model(&site, number) });
+                        let is_alone = readings.len() == 1;
+                        let site = if is_alone { ReadSite::new(site) } else { ReadSite::of_model(site, number) };
+                        named.push(site.to_string());
                     }
                 }
                 several(&texts(&named), "at least two sites, or several models")?;
@@ -215,7 +216,8 @@ impl Target<'_> {
     pub fn about(self, about: About) -> About {
         let Target::Transcoder { .. } = self else { return about };
         let mut sites = about.sites.into_iter();
-        About { sites: sites.next().into_iter().collect(), writes: sites.next(), ..about }
+        let reads = sites.next().into_iter().collect();
+        About { sites: reads, writes: sites.next().map(|site| site.name), ..about }
     }
 }
 

@@ -7,7 +7,9 @@ use super::{Format, SideDescription, row, sites};
 use crate::base::Result;
 use crate::checkpoint::family::keys::Keys;
 use crate::err;
+use crate::model::ModelName;
 use crate::model::layout::TensorSource;
+use crate::sae::ReadSite;
 
 /// Keys of file locations and of display.
 const HARMLESS: [&str; 4] = ["scan", "transcoders", "repo_id", "subfolder"];
@@ -40,10 +42,10 @@ pub fn statements(beside: &SideDescription, source: &dyn TensorSource) -> Result
                 .hint("`sae::transcoders` reads a cross-layer transcoder, and all transcoders of a set"));
         }
     }
-    said.about.model = keys.word("model_name")?.map(str::to_string);
+    said.about.models = keys.word("model_name")?.map(ModelName::from).into_iter().collect();
     let layer = sites::number_after(beside.place, "layer_");
     if let Some((hook, layer)) = keys.word("feature_input_hook")?.zip(layer) {
-        said.about.sites = vec![site(hook, layer)];
+        said.about.sites = vec![ReadSite::new(site(hook, layer))];
     }
     for key in ["feature_input_hook", "feature_output_hook", "scan"] {
         if let Some(value) = keys.value(key) {

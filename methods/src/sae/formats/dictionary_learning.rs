@@ -8,8 +8,9 @@ use super::{Format, FormatTensors, SideDescription, json as config_json, row, si
 use crate::base::Result;
 use crate::checkpoint::family::keys::Keys;
 use crate::err;
+use crate::model::ModelName;
 use crate::model::layout::TensorSource;
-use crate::sae::Parts;
+use crate::sae::{Parts, ReadSite};
 
 /// Reads the contents of a config; without one the names of the tensors decide.
 pub fn statements(beside: &SideDescription, source: &dyn TensorSource) -> Result<FileStatements> {
@@ -31,10 +32,11 @@ pub fn statements(beside: &SideDescription, source: &dyn TensorSource) -> Result
     if row.line(table::DictionaryPart::K).is_some() {
         said.k = trainer.maybe_size("k", None)?;
     }
-    said.about.model = trainer.word("lm_name")?.map(str::to_string);
+    said.about.models = trainer.word("lm_name")?.map(ModelName::from).into_iter().collect();
     // A name with a layer in it needs no other layer, whatever the config says.
     let layer = trainer.value("layer").and_then(Value::as_u64).and_then(|layer| usize::try_from(layer).ok());
-    said.about.sites = trainer.word("submodule_name")?.map(|name| site(name, layer)).into_iter().collect();
+    said.about.sites =
+        trainer.word("submodule_name")?.map(|name| ReadSite::new(site(name, layer))).into_iter().collect();
     said.about.more = more(&config);
     said.own = keys.value(own::KEY).map(OwnMetadata::from_json).transpose()?;
     keys.value("buffer");
@@ -80,10 +82,10 @@ fn site(name: &str, layer: Option<usize>) -> String {
 /// Writes the config of a dictionary.
 pub fn config(given: &FormatTensors, parts: &Parts) -> Value {
     let about = &parts.about;
-    let place = about.sites.first().and_then(|site| sites::parse(site));
+    let place = about.sites.first().and_then(|site| sites::parse(&site.name));
     let name = match place {
         Some(place) if place.site.kind.in_blocks() => format!("{}_layer_{}", place.site.kind.name(), place.site.layer),
-        _ => about.sites.first().cloned().unwrap_or_default(),
+        _ => about.sites.first().map(ToString::to_string).unwrap_or_default(),
     };
     let mut trainer = json!({
         "trainer_class": "microtome",
@@ -91,7 +93,7 @@ pub fn config(given: &FormatTensors, parts: &Parts) -> Value {
         "activation_dim": parts.encoder.dims().last(),
         "dict_size": parts.encoder.dims().first(),
         "layer": place.map(|place| place.site.layer),
-        "lm_name": about.model,
+        "lm_name": about.model(),
         "submodule_name": name,
     });
     if let Some(k) = super::writing::k(parts).filter(|_| given.row.line(table::DictionaryPart::K).is_some()) {

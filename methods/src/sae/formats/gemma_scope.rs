@@ -7,8 +7,10 @@ use super::{Format, SideDescription, json, row, sites};
 use crate::base::Result;
 use crate::checkpoint::family::keys::Keys;
 use crate::err;
+use crate::model::ModelName;
 use crate::model::layout::TensorSource;
 use crate::model::site::{Site, SiteKind};
+use crate::sae::ReadSite;
 
 /// The sites of the first edition stand in the name of the repository.
 const FIRST: [(&str, SiteKind); 3] = [("-res", SiteKind::ResidPost), ("-mlp", SiteKind::MlpOut), ("-att", SiteKind::Z)];
@@ -34,9 +36,9 @@ pub fn statements(beside: &SideDescription, source: &dyn TensorSource) -> Result
     let mut said = FileStatements::new(row(Format::GemmaScope, "jumprelu")?);
     let repository = beside.place.split('/').find(|part| part.starts_with("gemma-scope-"));
     if let Some(name) = repository.and_then(|part| part.strip_prefix("gemma-scope-")) {
-        said.about.model = model(name);
+        said.about.models = model(name).map(ModelName::from).into_iter().collect();
         let kind = FIRST.into_iter().find(|(ending, _)| name.trim_end_matches("-canonical").ends_with(ending));
-        said.about.sites = site(beside.place, kind);
+        said.about.sites = site(beside.place, kind).into_iter().map(ReadSite::new).collect();
     }
     said.about.more.extend(sites::number_after(beside.place, "average_l0_").map(|l0| (L0.to_string(), l0.into())));
     Ok(said)
@@ -108,17 +110,19 @@ fn second(beside: &SideDescription) -> Result<FileStatements> {
     };
     let mut said =
         FileStatements::new(row(Format::GemmaScope, if transcodes { "jump_relu transcoder" } else { "jump_relu" })?);
-    said.about.model = keys.word("model_name")?.map(second_model).or_else(|| second_model_of(beside.place));
+    let model = keys.word("model_name")?.map(second_model).or_else(|| second_model_of(beside.place));
+    said.about.models = model.map(ModelName::from).into_iter().collect();
     let reads = reads.and_then(module);
     if transcodes {
         // A file without a config is of the sites that the others say, as SAELens has it.
         let layer = sites::number_after(beside.place, "layer_").filter(|_| beside.config.is_none());
         let of = |kind: SiteKind| layer.map(|layer| Site::new(kind, layer).to_string());
-        said.about.sites = reads.or_else(|| of(SiteKind::MlpIn)).into_iter().collect();
+        said.about.sites = reads.or_else(|| of(SiteKind::MlpIn)).into_iter().map(ReadSite::new).collect();
         said.about.writes = writes.and_then(module).or_else(|| of(SiteKind::MlpOut));
     } else {
         let folder = SECOND.into_iter().find(|(word, _)| beside.place.contains(word));
-        said.about.sites = reads.map_or_else(|| site(beside.place, folder), |site| vec![site]);
+        let sites = reads.map_or_else(|| site(beside.place, folder), |site| vec![site]);
+        said.about.sites = sites.into_iter().map(ReadSite::new).collect();
     }
     // The other keys are training settings: everything that matters is in the tensors.
     said.about.more = config.as_object().cloned().unwrap_or_default();

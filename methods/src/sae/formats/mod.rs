@@ -21,7 +21,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::parts::{About, Parts};
+use super::about::About;
+use super::parts::Parts;
 use crate::base::{self, Result, Task, names};
 use crate::err;
 use crate::model::layout::TensorSource;

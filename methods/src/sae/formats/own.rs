@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::base::Result;
 use crate::checkpoint::family::keys::Keys;
-use crate::sae::{About, Span};
+use crate::sae::{About, ReadSite, Span};
 use crate::{bail, err};
 
 /// The key in a config that is ours.
@@ -20,9 +20,10 @@ pub struct OwnMetadata {
 
 impl OwnMetadata {
     pub fn to_json(&self) -> Value {
-        let About { kind, model, sites, writes, spans, prefixes, more } = &self.about;
+        let About { kind, models: _, sites, writes, spans, prefixes, more: _ } = &self.about;
         let mut said = json!({
-            "kind": kind, "model": model, "sites": sites, "prefixes": prefixes, "more": more, "absent": self.absent,
+            "kind": kind, "model": self.about.model(), "sites": sites, "prefixes": prefixes,
+            "more": self.about.metadata(), "absent": self.absent,
         });
         if let Some(writes) = writes {
             said["writes"] = writes.as_str().into();
@@ -40,17 +41,17 @@ impl OwnMetadata {
     fn read(value: &Value) -> Result<Self> {
         let mut keys = Keys::new(value)?;
         let Some(kind) = keys.word("kind")? else { bail!(Format, "expected the key `kind`, found none") };
-        let texts = |found: Option<Vec<&str>>| found.unwrap_or_default().into_iter().map(str::to_string).collect();
+        let model = keys.word("model")?;
         let about = About {
-            kind: kind.to_string(),
-            model: keys.word("model")?.map(str::to_string),
-            sites: texts(keys.words("sites")?),
+            kind: kind.into(),
+            sites: keys.words("sites")?.unwrap_or_default().into_iter().map(ReadSite::from).collect(),
             writes: keys.word("writes")?.map(str::to_string),
             spans: spans(keys.value("spans"))?,
             prefixes: sizes(keys.value("prefixes"))?,
-            more: more(keys.value("more"))?,
+            ..About::default()
         };
-        let absent = texts(keys.words("absent")?);
+        let about = about.with_metadata(model, more(keys.value("more"))?);
+        let absent = keys.words("absent")?.unwrap_or_default().into_iter().map(str::to_string).collect();
         keys.finish_beside(&[], &[])?;
         Ok(Self { about, absent })
     }

@@ -10,7 +10,7 @@ use super::table::{ActivationRule as Kind, Architecture, Centring, DictionaryPar
 use crate::base::{Error, Result, Task, memory, names};
 use crate::err;
 use crate::model::layout::TensorSource;
-use crate::sae::{About, Activation, Parts, Scaling};
+use crate::sae::{About, Activation, KindLabel, Parts, Scaling};
 use crate::tensor::{DType, Tensor, dtype, floats, ints};
 
 /// The statements of the config and the path of a file about a dictionary.
@@ -42,7 +42,7 @@ impl FileStatements {
             centred: row.centred == Centring::Always,
             rescaled: false,
             scaling: Scaling::None,
-            about: About { kind: row.kind.to_string(), ..About::default() },
+            about: About { kind: row.kind.into(), ..About::default() },
             own: None,
             ones: None,
         }
@@ -213,8 +213,8 @@ impl FormatReader<'_> {
             }
         };
         let skip = self.maybe(DictionaryPart::Skip)?;
-        if skip.is_some() && about.kind == "transcoder" {
-            about.kind = "skip_transcoder".into();
+        if skip.is_some() && about.kind.as_str() == "transcoder" {
+            about.kind = KindLabel::of_transcoders(true);
         }
         about.prefixes = self.prefixes()?;
         let activation = self.activation(widths, &mut about)?;

@@ -8,8 +8,9 @@ use super::{Format, FormatTensors, row, saelens_keys, sites, table, torch_name};
 use crate::base::{Error, Result, names};
 use crate::checkpoint::family::keys::Keys;
 use crate::err;
+use crate::model::ModelName;
 use crate::model::site::{Heads, SiteKind};
-use crate::sae::{Activation, Parts, Scaling};
+use crate::sae::{Activation, Parts, ReadSite, Scaling};
 
 /// The version whose layout is written: SAELens looks at it to know how to read a config.
 const VERSION: &str = "6.54.12";
@@ -117,9 +118,9 @@ fn about(said: &mut FileStatements, metadata: Option<&Map<String, Value>>, resha
     let mut more = metadata.clone();
     let fields = Value::Object(metadata.clone());
     let mut keys = Keys::new(&fields)?;
-    said.about.model = keys.word("model_name")?.map(str::to_string);
+    said.about.models = keys.word("model_name")?.map(ModelName::from).into_iter().collect();
     let head = keys.maybe_size("hook_head_index", None)?;
-    said.about.sites = keys.word("hook_name")?.map(|hook| sites::ours(hook, head)).into_iter().collect();
+    said.about.sites = keys.word("hook_name")?.map(|hook| ReadSite::new(sites::ours(hook, head))).into_iter().collect();
     // A transcoder's config has it, and some others have a null.
     said.about.writes = keys.word("hook_name_out")?.map(|hook| sites::ours(hook, None));
     more.retain(|key, _| !SAID.contains(&key.as_str()));
@@ -129,7 +130,7 @@ fn about(said: &mut FileStatements, metadata: Option<&Map<String, Value>>, resha
 
 /// Checks that heads are flattened at a site that has some, and nowhere else.
 fn reshaped(said: &FileStatements, reshape: Option<&str>) -> Result<()> {
-    match (reshape, said.about.sites.first().map(|site| (site, sites::parse(site)))) {
+    match (reshape, said.about.sites.first().map(|site| (&site.name, sites::parse(&site.name)))) {
         (None | Some("none"), _) | (Some(HOOK_Z), None) => Ok(()),
         (Some(HOOK_Z), Some((_, Some(place)))) if place.site.kind.heads() != Heads::None => Ok(()),
         (Some(HOOK_Z), Some((_, None))) => Ok(()),
@@ -226,21 +227,21 @@ pub fn config(given: &FormatTensors, parts: &Parts) -> Value {
 
 /// Returns whether a dictionary reads all heads of `z`, concatenated.
 fn folds_heads(parts: &Parts) -> bool {
-    let place = parts.about.sites.first().and_then(|site| sites::parse(site));
+    let place = parts.about.sites.first().and_then(|site| sites::parse(&site.name));
     place.is_some_and(|place| place.site.kind == SiteKind::Z && place.head.is_none())
 }
 
 fn metadata(given: &FormatTensors, parts: &Parts) -> Value {
     let about = &parts.about;
-    let mut metadata = about.more.clone();
+    let mut metadata = about.metadata();
     metadata.retain(|key, _| !SAID.contains(&key.as_str()));
     metadata.insert("sae_lens_version".into(), VERSION.into());
-    if let Some(model) = &about.model {
-        metadata.insert("model_name".into(), model.as_str().into());
+    if let Some(model) = about.model() {
+        metadata.insert("model_name".into(), model.into());
     }
     if let Some(site) = about.sites.first() {
-        let place = sites::parse(site);
-        let hook = place.map_or_else(|| site.clone(), |place| place.site.lens_name());
+        let place = sites::parse(&site.name);
+        let hook = place.map_or_else(|| site.to_string(), |place| place.site.lens_name());
         metadata.insert("hook_name".into(), hook.into());
         metadata.insert("hook_head_index".into(), place.and_then(|place| place.head).into());
     }

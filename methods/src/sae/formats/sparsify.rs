@@ -10,7 +10,7 @@ use crate::checkpoint::family::keys::Keys;
 use crate::err;
 use crate::model::layout::TensorSource;
 use crate::model::site::{Site, SiteKind};
-use crate::sae::{Activation, Parts};
+use crate::sae::{Activation, Parts, ReadSite};
 
 /// Keys that say how it was fitted.
 const TRAINING: [&str; 3] = ["multi_topk", "normalize_decoder", "signed"];
@@ -43,7 +43,7 @@ pub fn statements(config: &Value, beside: &SideDescription, source: &dyn TensorS
         return Err(err!(Format, "the config key `skip_connection` is {}, and of a tensor `W_skip` {found}", !skips)
             .hint("the config and the weights do not match"));
     }
-    said.about.sites = site(beside.place, transcodes).into_iter().collect();
+    said.about.sites = site(beside.place, transcodes).map(ReadSite::new).into_iter().collect();
     said.own = keys.value(own::KEY).map(OwnMetadata::from_json).transpose()?;
     keys.finish_beside(&TRAINING, beside.ignore)?;
     Ok(said)

@@ -28,13 +28,8 @@ const SCALINGS: [(&str, Scaling); 3] =
 /// Returns the tensors of a dictionary, and the content of the metadata.
 pub fn written(parts: &Parts) -> Result<(BTreeMap<String, Tensor>, BTreeMap<String, String>)> {
     let scaling = SCALINGS.iter().find(|(_, scaling)| *scaling == parts.scaling).map(|(name, _)| *name);
-    let k = match &parts.activation {
-        Activation::TopK(k) | Activation::MatchingPursuit(k) => Some(*k),
-        Activation::Linear(k) | Activation::Nonnegative { k, .. } => *k,
-        Activation::Relu | Activation::Threshold(_) | Activation::Gated { .. } => None,
-    };
     let said = json!({
-        "version": VERSION, "activation": parts.activation.name(), "k": k, "centred": parts.centred,
+        "version": VERSION, "activation": parts.activation.name(), "k": parts.activation.most(), "centred": parts.centred,
         "rescaled": parts.rescaled, "scaling": scaling,
         "about": OwnMetadata { about: parts.about.clone(), absent: Vec::new() }.to_json(),
     });
@@ -50,14 +45,7 @@ fn named(parts: &Parts) -> Vec<(&'static str, &Tensor)> {
     all.extend(parts.encoder_bias.as_ref().map(|bias| ("encoder_bias", bias)));
     all.extend(parts.decoder_bias.as_ref().map(|bias| ("decoder_bias", bias)));
     all.extend(parts.skip.as_ref().map(|skip| ("skip", skip)));
-    match &parts.activation {
-        Activation::Threshold(threshold) => all.push(("threshold", threshold)),
-        Activation::Gated { gate, magnitude, log_scale } => {
-            all.extend([("gate", gate), ("magnitude", magnitude), ("log_scale", log_scale)]);
-        }
-        Activation::Nonnegative { sum, .. } => all.push(("sum", sum)),
-        Activation::Relu | Activation::TopK(_) | Activation::MatchingPursuit(_) | Activation::Linear(_) => {}
-    }
+    all.extend(parts.activation.tensors().into_iter().map(|one| (one.name, one.tensor)));
     all
 }
 
@@ -117,7 +105,7 @@ pub fn read(beside: &SideDescription, source: &dyn TensorSource, wanted: DType, 
     })?;
     let mut take = WholeReader { source, wanted, task, known: BTreeSet::new() };
     let k = keys.maybe_size("k", None)?;
-    let activation = activation(keys.word("activation")?, k, &mut take)?;
+    let activation = Activation::read(keys.word("activation")?, k, |name| take.needed(name))?;
     let scaling = keys.word("scaling")?;
     let scaling = SCALINGS.iter().find(|(name, _)| Some(*name) == scaling).map(|(_, scaling)| *scaling);
     let parts = Parts {
@@ -136,29 +124,6 @@ pub fn read(beside: &SideDescription, source: &dyn TensorSource, wanted: DType, 
     take.finish()?;
     parts.check()?;
     Ok(parts)
-}
-
-fn activation(name: Option<&str>, k: Option<usize>, take: &mut WholeReader) -> Result<Activation> {
-    let the_k = || k.ok_or_else(|| err!(Format, "expected `k`, the number of features that are kept, found none"));
-    let (found, has_k) = match name {
-        Some("relu") => (Activation::Relu, false),
-        Some("topk") => (Activation::TopK(the_k()?), true),
-        Some("jumprelu") => (Activation::Threshold(take.needed("threshold")?), false),
-        Some("gated") => {
-            let gate = take.needed("gate")?;
-            let magnitude = take.needed("magnitude")?;
-            (Activation::Gated { gate, magnitude, log_scale: take.needed("log_scale")? }, false)
-        }
-        Some("matching_pursuit") => (Activation::MatchingPursuit(the_k()?), true),
-        Some("linear") => (Activation::Linear(k), true),
-        Some("nonnegative") => (Activation::Nonnegative { sum: take.needed("sum")?, k }, true),
-        Some(other) => return Err(err!(Format, "expected a known `activation`, found {other:?}")),
-        None => return Err(err!(Format, "expected an `activation`, found none")),
-    };
-    match k {
-        Some(k) if !has_k => Err(err!(Format, "expected no `k` for the activation {}, found {k}", found.name())),
-        _ => Ok(found),
-    }
 }
 
 struct WholeReader<'a> {

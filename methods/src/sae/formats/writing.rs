@@ -54,7 +54,7 @@ fn architecture(format: Format, parts: &Parts) -> Result<&'static Architecture> 
 
 fn no_place(format: Format, parts: &Parts, nearest: Option<Obstacle>) -> Error {
     let kind = &parts.about.kind;
-    let called = if kind.is_empty() { parts.activation.name() } else { kind };
+    let called = if kind.as_str().is_empty() { parts.activation.name() } else { kind.as_str() };
     let why = nearest.map(|nearest| format!(": {}", nearest.why)).unwrap_or_default();
     let all: Vec<&str> = table::of(format).map(|row| row.name).collect();
     err!(Argument, "{} has no architecture for this `{called}` dictionary{why}", format.word())
@@ -70,7 +70,7 @@ struct Obstacle {
 fn obstacle(row: &Architecture, parts: &Parts) -> Result<Option<Obstacle>> {
     let name = row.name;
     let widens = parts.encoder.dims().last() != parts.decoder.dims().last();
-    let transcodes = widens || parts.about.kind.contains("transcoder");
+    let transcodes = widens || parts.about.kind.is_transcoder();
     let lacks = |part: DictionaryPart, there: bool| there && row.line(part).is_none();
     let hindrances = [
         (parts.about.sites.len() > 1 || !parts.about.spans.is_empty(), "it has no place for several sites".to_string()),
@@ -115,7 +115,7 @@ fn kind(activation: &Activation) -> Option<Kind> {
         Activation::Threshold(_) => Some(Kind::Threshold),
         Activation::Gated { .. } => Some(Kind::Gated),
         Activation::Linear(Some(_)) => Some(Kind::AbsTopK),
-        Activation::Linear(None) | Activation::MatchingPursuit(_) | Activation::Nonnegative { .. } => None,
+        _ => None,
     }
 }
 

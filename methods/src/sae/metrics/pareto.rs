@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::measures::cell;
 use super::{Effect, Measures};
 use crate::base::{Cell, Table};
+use crate::sae::Sae;
 use crate::sae::fit::SETTINGS;
-use crate::sae::{Activation, Sae};
 
 /// One dictionary among others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub struct Point {
 impl Point {
     pub fn of(sae: &Sae, measures: &Measures, effect: Option<&Effect>) -> Self {
         Self {
-            kind: sae.parts().about.kind.clone(),
+            kind: sae.parts().about.kind.to_string(),
             settings: settings(sae),
             features: sae.d_sae(),
             l0: measures.l0,
@@ -53,12 +53,7 @@ fn settings(sae: &Sae) -> String {
     if let Some(seed) = said.and_then(|said| said.get("seed")) {
         parts.push(format!("seed {seed}"));
     }
-    let most = match &sae.parts().activation {
-        Activation::TopK(k) | Activation::MatchingPursuit(k) => Some(*k),
-        Activation::Linear(k) | Activation::Nonnegative { k, .. } => *k,
-        Activation::Relu | Activation::Threshold(_) | Activation::Gated { .. } => None,
-    };
-    match (parts.is_empty(), most) {
+    match (parts.is_empty(), sae.parts().activation.most()) {
         (true, Some(k)) => format!("k {k}"),
         _ => parts.join(", "),
     }

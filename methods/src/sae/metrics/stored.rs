@@ -39,7 +39,8 @@ pub fn measured_in(
 /// Measures a transcoder or a crosscoder on all rows of a store, at the sites that it reads and writes, with those by position.
 pub fn measured_at(sae: &Sae, store: &Arc<Store>, options: MeasureOptions, task: &Task) -> Result<Measures> {
     let about = &sae.parts().about;
-    let sites: Vec<&str> = about.sites.iter().chain(&about.writes).map(String::as_str).collect();
+    let names = [about.site_names(), about.writes.iter().cloned().collect()].concat();
+    let sites: Vec<&str> = names.iter().map(String::as_str).collect();
     measured_of(sae, (store, &sites), options, task)
 }
 

@@ -184,7 +184,7 @@ impl PositionCodes {
         let site = site_of(sae)?;
         let mut harvest = reading.harvest(&[&site], task)?;
         let width = harvest.widths().iter().sum();
-        sae.check_fits(width, &model.origin, &site)?;
+        sae.check_fits(width, &model.name(), &site)?;
         let mut rows =
             pack::rows(text, model.text_tokenizer()?, context(model.decoder.config(), options.context)?, task)?;
         let mut codes = Vec::new();

@@ -6,7 +6,7 @@ use crate::err;
 use crate::model::site::{Site, SiteKind};
 use crate::sae::codes::norms;
 use crate::sae::formats::{is_before_weights, parsed_site};
-use crate::sae::{About, Activation, Parts, Sae, Scaling};
+use crate::sae::{About, Activation, KindLabel, Parts, ReadSite, Sae, Scaling};
 use crate::tensor::{DType, Tensor};
 
 /// The key of what circuit-tracer's config says of the place that is written.
@@ -44,7 +44,7 @@ impl Transcoders {
             ));
         }
         let layers = found.iter().map(|(layer, .., sae)| self::layer(*layer, sae.parts())).collect::<Result<_>>()?;
-        let model = found.iter().find_map(|(.., sae)| sae.parts().about.model.clone());
+        let model = found.iter().find_map(|(.., sae)| sae.parts().about.models.first().cloned());
         Ok(Self { model, ..Self::new(layers, reads, writes)? })
     }
 
@@ -68,9 +68,9 @@ impl Transcoders {
                 Writes::Inner => (None, Some((OUTPUT.to_string(), INNER.into()))),
             };
             let about = About {
-                kind: self.kind().trim_end_matches('s').into(),
-                model: self.model.clone(),
-                sites: vec![Site::new(reads, layer).to_string()],
+                kind: KindLabel::transcoder(self.kind().trim_end_matches('s')),
+                models: self.model.iter().cloned().collect(),
+                sites: vec![ReadSite::new(Site::new(reads, layer).to_string())],
                 writes,
                 more: hook.into_iter().collect(),
                 ..About::default()
@@ -100,16 +100,16 @@ impl Transcoders {
 fn reads(parts: &Parts) -> Result<(usize, Reads)> {
     let said = match parts.about.sites.as_slice() {
         [] => "nothing that it says".to_string(),
-        sites => sites.join(", "),
+        _ => parts.about.site(),
     };
     let place = match parts.about.sites.as_slice() {
-        [site] => parsed_site(site),
+        [site] => parsed_site(&site.name),
         _ => None,
     };
     match place.map(|place| place.site) {
         Some(Site { kind: SiteKind::ResidMid, layer }) => Ok((layer, Reads::ResidMid)),
         Some(Site { kind: SiteKind::MlpIn, layer }) => {
-            let is_normed = parts.about.sites.iter().any(|site| is_before_weights(site));
+            let is_normed = parts.about.sites.iter().any(|site| is_before_weights(&site.name));
             Ok((layer, if is_normed { Reads::Normed } else { Reads::MlpIn }))
         }
         _ => Err(err!(Argument, "expected a transcoder that reads an MLP's input, found one that reads {said}")

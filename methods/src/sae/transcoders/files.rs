@@ -70,7 +70,7 @@ impl Transcoders {
         let mut lines = Vec::new();
         let mut line = |key: &str, value: &str| lines.push(format!("{key}: {value}"));
         if let Some(model) = &self.model {
-            line("model_name", &quoted(model));
+            line("model_name", &quoted(&model.to_string()));
         }
         line("model_kind", if self.crosses() { "cross_layer_transcoder" } else { "transcoder_set" });
         line(
@@ -88,7 +88,8 @@ impl Transcoders {
                 Writes::Inner => "mlp.hook_out",
             },
         );
-        line("scan", &quoted(self.scan.as_deref().or(self.model.as_deref()).unwrap_or("none")));
+        let model = self.model.as_ref().map(ToString::to_string);
+        line("scan", &quoted(self.scan.as_deref().or(model.as_deref()).unwrap_or("none")));
         if let Some(Fires::TopK { k, signed }) = self.layers.first().map(|layer| &layer.fires) {
             line("topk", &k.to_string());
             if !signed {

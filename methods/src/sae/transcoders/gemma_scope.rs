@@ -17,6 +17,7 @@ use crate::base::files::Files;
 use crate::base::{Result, Task, json, memory};
 use crate::checkpoint::family::keys::Keys;
 use crate::err;
+use crate::model::ModelName;
 use crate::sae::formats::{scope_model, scope_model_of};
 use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::{DType, Tensor, elementwise};
@@ -81,7 +82,7 @@ pub fn load(
 
 /// The description of the transcoders.
 struct GemmaScopeConfig {
-    model: Option<String>,
+    model: Option<ModelName>,
     /// Whether there is a linear connection from what is read to what is written, where that is said.
     skips: Option<bool>,
 }
@@ -90,7 +91,7 @@ struct GemmaScopeConfig {
 fn config_of(config: Option<&str>, place: &str, ignore: &[String]) -> Result<GemmaScopeConfig> {
     let Some(config) = config else {
         return if place.split(['/', '\\']).any(|part| part == FOLDER) {
-            Ok(GemmaScopeConfig { model: scope_model_of(place), skips: None })
+            Ok(GemmaScopeConfig { model: scope_model_of(place).map(ModelName::from), skips: None })
         } else {
             Err(err!(File, "expected {CONFIG} beside {PARAMS}0.safetensors, found none")
                 .hint("it says whether these are cross-layer transcoders; a folder below `clt` may be without it"))
@@ -111,7 +112,7 @@ fn config_of(config: Option<&str>, place: &str, ignore: &[String]) -> Result<Gem
             }
         }
     }
-    let model = keys.word("model_name")?.map(scope_model);
+    let model = keys.word("model_name")?.map(|name| scope_model(name).into());
     let is_stated = keys.value("affine_connection").is_some();
     let skips = keys.flag("affine_connection", false)?;
     keys.finish_beside(&["l0", "width"], ignore).map_err(|e| e.within(CONFIG))?;

@@ -20,6 +20,7 @@ pub use rows::DecoderRows;
 use super::select::largest;
 use crate::base::Result;
 use crate::err;
+use crate::model::ModelName;
 use crate::model::hooks::checks::first_nan;
 use crate::tensor::{Device, Tensor, elementwise};
 
@@ -77,7 +78,7 @@ pub struct Transcoders {
     pub reads: Reads,
     pub writes: Writes,
     /// The model that they are of, as their maker calls it.
-    pub model: Option<String>,
+    pub model: Option<ModelName>,
     /// Name of the transcoders in viewers, which find their features by it.
     pub scan: Option<String>,
 }

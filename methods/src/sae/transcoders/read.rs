@@ -15,6 +15,7 @@ use crate::base::{Result, Task, memory};
 use crate::checkpoint::family::keys::Keys;
 use crate::checkpoint::hub::{self, HubSettings, Name};
 use crate::err;
+use crate::model::ModelName;
 use crate::sae::formats::{TopK, top_k, top_level};
 use crate::sae::releases;
 use crate::tensor::files::safetensors::SafetensorsFile;
@@ -37,7 +38,7 @@ struct TranscoderConfig {
     reads: Reads,
     writes: Writes,
     top_k: Option<TopK>,
-    model: Option<String>,
+    model: Option<ModelName>,
     scan: Option<String>,
 }
 
@@ -181,7 +182,7 @@ fn config_of(text: &str, ignore: &[String]) -> Result<TranscoderConfig> {
             .hint("load each layer with sae::load, and give the array of all of them to sae::transcoders"));
     }
     let top_k = top_k(&mut keys)?;
-    let model = keys.word("model_name")?.map(str::to_string);
+    let model = keys.word("model_name")?.map(ModelName::from);
     let scan = keys.word("scan")?.map(str::to_string);
     keys.finish_beside(&["repo_id", "subfolder", "revision", "transcoders"], ignore)?;
     Ok(TranscoderConfig { crosses, reads, writes, top_k, model, scan })

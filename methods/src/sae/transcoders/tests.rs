@@ -58,7 +58,7 @@ fn one_by_one_they_have_the_codes_that_they_have_together() {
         assert_eq!(saes.len(), all.layers().len());
         for (number, (sae, layer)) in saes.iter().zip(all.layers()).enumerate() {
             let site = if all.reads == Reads::ResidMid { "resid_mid" } else { "mlp_in" };
-            assert_eq!(sae.parts().about.sites, [format!("{site}.{number}")], "{name}");
+            assert_eq!(sae.parts().about.site_names(), [format!("{site}.{number}")], "{name}");
             let fired = numbers(&layer.fired(&layer.pre(&x).unwrap()).unwrap());
             // A top-k transcoder of circuit-tracer has codes below 0, which are no activity.
             let fired: Vec<f32> = fired.iter().map(|code| code.max(0.0)).collect();
@@ -114,7 +114,7 @@ fn one(layer: usize, parts: impl FnOnce(&mut Parts)) -> Sae {
         scaling: Scaling::None,
         about: About {
             kind: "transcoder".into(),
-            sites: vec![format!("mlp_in.{layer}")],
+            sites: vec![format!("mlp_in.{layer}").into()],
             writes: Some(format!("mlp_out.{layer}")),
             ..About::default()
         },

@@ -67,7 +67,7 @@ pub fn edge_pruning(model: &Model, pairs: &[TokenPair], options: &EdgePruningOpt
     let scores = floats(&concrete::remaining(&masks)?)?;
     let mut graph = graph_of(&runs.wiring, scores.into_iter().enumerate());
     graph.title = format!("edges by optimised masks, {} ablation", options.ablation.word());
-    graph.model = model.origin.clone();
+    graph.model = model.name().to_string();
     graph.quantity = Some("probability that the edge remains".into());
     graph.is_whole = losses.len() == options.steps;
     let own = [("target", options.target.into()), ("steps", losses.len().into()), ("lr", options.lr.into())];

@@ -45,7 +45,7 @@ impl PairFixture {
         sites.sort();
         let sae = |site: &String| {
             let part = |name: &str| parts[&format!("{site}.{name}")].clone();
-            let about = About { kind: "relu".into(), sites: vec![site.clone()], ..About::default() };
+            let about = About { kind: "relu".into(), sites: vec![site.as_str().into()], ..About::default() };
             Sae::new(Parts {
                 encoder: part("W_enc").t().unwrap().contiguous().unwrap(),
                 encoder_bias: Some(part("b_enc")),

@@ -72,7 +72,7 @@ fn exact_effects_are_whole_runs_and_estimates_their_slopes_in_every_shape_of_mod
         let model = model(config);
         let saes = dictionaries(model.decoder.config());
         let site = if has_mlp { "mlp_out.0" } else { "attn_out.0" };
-        let sae = saes.iter().find(|sae| sae.parts().about.sites == [site]).unwrap();
+        let sae = saes.iter().find(|sae| sae.parts().about.site() == site).unwrap();
         let exact = found(
             &model,
             &saes,

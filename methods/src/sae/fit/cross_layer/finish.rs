@@ -3,6 +3,7 @@
 use super::state::CrossLayerState;
 use crate::base::Result;
 use crate::err;
+use crate::model::ModelName;
 use crate::sae::Activation;
 use crate::sae::fit::finish::SiteScale;
 use crate::sae::fit::params::ParamName;
@@ -19,7 +20,7 @@ pub fn finished(
     recipe: &Recipe,
     state: &CrossLayerState,
     (read, written): (&[SiteScale], &[SiteScale]),
-    (reads, model): (Reads, Option<String>),
+    (reads, model): (Reads, Option<ModelName>),
 ) -> Result<Transcoders> {
     let bias = state.bias()?.as_detached_tensor();
     let mut layers = Vec::new();

@@ -100,7 +100,7 @@ fn a_transcoder_ends_as_one_that_does_the_same_in_the_models_units() {
         let difference = floats(&(sae.reconstruct(&x).unwrap() - expected).unwrap()).unwrap();
         assert!(difference.iter().all(|d| d.abs() < 1e-4), "{what}: {difference:?}");
         let about = &sae.parts().about;
-        assert_eq!(about.kind, if recipe.skip { "skip_transcoder" } else { "transcoder" });
+        assert_eq!(about.kind.as_str(), if recipe.skip { "skip_transcoder" } else { "transcoder" });
         assert_eq!(about.more["fitted_as"], recipe.kind.name());
         let norms = floats(&sae.directions().sqr().unwrap().sum(1).unwrap()).unwrap();
         assert!(norms.iter().all(|norm| (norm - 1.0).abs() < 1e-5), "{what}");

@@ -1,0 +1,174 @@
+//! Activation functions of dictionaries.
+
+use crate::base::Result;
+use crate::err;
+use crate::tensor::Tensor;
+
+/// The activation function.
+#[derive(Debug, Clone)]
+pub enum Activation {
+    Relu,
+    /// The k largest of each row, those above 0.
+    TopK(usize),
+    /// Codes above 0 and above a threshold, one a feature: `[d_sae]`.
+    Threshold(Tensor),
+    /// pre = x W_enc^T: where pre + gate > 0, relu(exp(log_scale) pre + magnitude); each `[d_sae]` (Rajamanoharan 2024).
+    Gated {
+        gate: Tensor,
+        magnitude: Tensor,
+        log_scale: Tensor,
+    },
+    /// k steps of matching pursuit: each adds a code of what those before have left of the input (see `pursuit.rs`). The
+    /// encoder is the decoder, whose directions have norm 1.
+    MatchingPursuit(usize),
+    /// Codes that may be below 0: all of them, or the k largest by their absolute value.
+    Linear(Option<usize>),
+    /// Codes c >= 0 with the least |[relu(x), relu(-x)] - c W|, all of them or the k largest. Of the nonnegative W =
+    /// [P, N] the encoder has P - N, which is what is written, and `sum` has P + N: `[d_sae, d_in]`.
+    Nonnegative {
+        sum: Tensor,
+        k: Option<usize>,
+    },
+}
+
+/// The meaning of a tensor of an activation function, which says what becomes of it when codes are scaled or moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActivationPart {
+    /// A number a feature in units of its pre-activation, `[d_sae]`.
+    Offset,
+    /// A number a feature without a unit, `[d_sae]`.
+    Factor,
+    /// A row a feature of what is read, `[d_sae, d_in]`.
+    Rows,
+}
+
+/// A tensor of an activation function.
+pub struct ActivationTensor<'a> {
+    /// Its name in files and errors.
+    pub name: &'static str,
+    pub part: ActivationPart,
+    pub tensor: &'a Tensor,
+}
+
+impl Activation {
+    /// Returns the maximum number of active features, where it has one.
+    pub fn most(&self) -> Option<usize> {
+        match self {
+            Activation::TopK(k) | Activation::MatchingPursuit(k) => Some(*k),
+            Activation::Linear(k) | Activation::Nonnegative { k, .. } => *k,
+            Activation::Relu | Activation::Threshold(_) | Activation::Gated { .. } => None,
+        }
+    }
+
+    /// Names the activation function as descriptions of dictionaries do.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Activation::Relu => "relu",
+            Activation::TopK(_) => "topk",
+            Activation::Threshold(_) => "jumprelu",
+            Activation::Gated { .. } => "gated",
+            Activation::MatchingPursuit(_) => "matching_pursuit",
+            Activation::Linear(_) => "linear",
+            Activation::Nonnegative { .. } => "nonnegative",
+        }
+    }
+
+    /// Returns the tensors of the function.
+    pub fn tensors(&self) -> Vec<ActivationTensor<'_>> {
+        let of = |name, part, tensor| ActivationTensor { name, part, tensor };
+        match self {
+            Activation::Threshold(threshold) => vec![of("threshold", ActivationPart::Offset, threshold)],
+            Activation::Gated { gate, magnitude, log_scale } => vec![
+                of("gate", ActivationPart::Offset, gate),
+                of("magnitude", ActivationPart::Offset, magnitude),
+                of("log_scale", ActivationPart::Factor, log_scale),
+            ],
+            Activation::Nonnegative { sum, .. } => vec![of("sum", ActivationPart::Rows, sum)],
+            Activation::Relu | Activation::TopK(_) | Activation::MatchingPursuit(_) | Activation::Linear(_) => {
+                Vec::new()
+            }
+        }
+    }
+
+    /// Returns the function with each of its tensors changed.
+    pub fn changed(&self, change: impl Fn(&ActivationTensor) -> Result<Tensor>) -> Result<Self> {
+        let mut changed = self.tensors().iter().map(change).collect::<Result<Vec<_>>>()?.into_iter();
+        let mut made = self.clone();
+        for tensor in made.tensors_mut() {
+            if let Some(changed) = changed.next() {
+                *tensor = changed;
+            }
+        }
+        Ok(made)
+    }
+
+    /// Returns the function with each offset changed, as where codes are scaled.
+    pub fn with_offsets(&self, change: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Self> {
+        self.changed(|one| if one.part == ActivationPart::Offset { change(one.tensor) } else { Ok(one.tensor.clone()) })
+    }
+
+    /// Returns the function of the k largest codes of those that this one gives; None where it selects them by thresholds
+    /// or gates.
+    pub fn keeping(&self, k: usize) -> Option<Self> {
+        match self {
+            Activation::Relu | Activation::TopK(_) => Some(Activation::TopK(k)),
+            Activation::MatchingPursuit(_) => Some(Activation::MatchingPursuit(k)),
+            Activation::Linear(_) => Some(Activation::Linear(Some(k))),
+            Activation::Nonnegative { sum, .. } => Some(Activation::Nonnegative { sum: sum.clone(), k: Some(k) }),
+            Activation::Threshold(_) | Activation::Gated { .. } => None,
+        }
+    }
+
+    /// Returns the function of one feature by itself; None where its codes depend on those of others.
+    pub fn alone(&self, feature: usize) -> Result<Option<Self>> {
+        match self {
+            Activation::Relu | Activation::Threshold(_) | Activation::Gated { .. } | Activation::Linear(None) => {
+                self.changed(|one| Ok(one.tensor.narrow(0, feature, 1)?)).map(Some)
+            }
+            Activation::TopK(_)
+            | Activation::MatchingPursuit(_)
+            | Activation::Linear(Some(_))
+            | Activation::Nonnegative { .. } => Ok(None),
+        }
+    }
+
+    /// Makes the function that a file names, of its k and its tensors, which `take` reads by their names.
+    pub fn read(
+        name: Option<&str>,
+        k: Option<usize>,
+        mut take: impl FnMut(&'static str) -> Result<Tensor>,
+    ) -> Result<Self> {
+        let the_k = || k.ok_or_else(|| err!(Format, "expected `k`, the number of features that are kept, found none"));
+        let (found, has_k) = match name {
+            Some("relu") => (Activation::Relu, false),
+            Some("topk") => (Activation::TopK(the_k()?), true),
+            Some("jumprelu") => (Activation::Threshold(take("threshold")?), false),
+            Some("gated") => {
+                let gate = take("gate")?;
+                let magnitude = take("magnitude")?;
+                (Activation::Gated { gate, magnitude, log_scale: take("log_scale")? }, false)
+            }
+            Some("matching_pursuit") => (Activation::MatchingPursuit(the_k()?), true),
+            Some("linear") => (Activation::Linear(k), true),
+            Some("nonnegative") => (Activation::Nonnegative { sum: take("sum")?, k }, true),
+            Some(other) => return Err(err!(Format, "expected a known `activation`, found {other:?}")),
+            None => return Err(err!(Format, "expected an `activation`, found none")),
+        };
+        match k {
+            Some(k) if !has_k => Err(err!(Format, "expected no `k` for the activation {}, found {k}", found.name())),
+            _ => Ok(found),
+        }
+    }
+
+    /// Returns the places of the tensors, in the order of [`Activation::tensors`].
+    fn tensors_mut(&mut self) -> Vec<&mut Tensor> {
+        match self {
+            Activation::Threshold(threshold) => vec![threshold],
+            Activation::Gated { gate, magnitude, log_scale } => vec![gate, magnitude, log_scale],
+            Activation::Nonnegative { sum, .. } => vec![sum],
+            Activation::Relu | Activation::TopK(_) | Activation::MatchingPursuit(_) | Activation::Linear(_) => {
+                Vec::new()
+            }
+        }
+    }
+}
