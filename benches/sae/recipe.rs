@@ -16,7 +16,7 @@ pub fn recipe(kind: &str, share: f64, seed: u64) -> Recipe {
     };
     let kind = kinds::kind(kind, &options).unwrap();
     Recipe {
-        unit: !kind.is_tied(),
+        unit: !kind.properties().is_tied,
         kind,
         d_sae: 0,
         steps: 1000,

@@ -43,7 +43,7 @@ impl Fit {
     fn with(kind: &str, features: usize, share: f64, seed: u64) -> Self {
         let from = tail(share);
         let recipe = recipe(kind, share, seed);
-        let has_threshold = !recipe.kind.more().is_empty() || recipe.kind.needs_unit();
+        let has_threshold = !recipe.kind.properties().more.is_empty() || recipe.kind.properties().needs_unit;
         let mut random = stream(seed, "bench", 0);
         let params =
             Params::draw(&recipe, DictionaryShape { d_in: D, d_sae: features, d_out: D }, &mut random, &Device::Cpu)

@@ -49,7 +49,7 @@ fn reads(model: &Model, text: &Text, options: &HarvestOptions) -> ReadingKey {
 fn recipe(name: &str, options: Value) -> Recipe {
     let kind = kind(name, options);
     Recipe {
-        unit: kind.likes_unit(),
+        unit: kind.properties().likes_unit,
         kind,
         d_sae: 12,
         steps: 6,

@@ -35,9 +35,10 @@ pub fn finished(
     about: About,
 ) -> Result<Sae> {
     let kind = recipe.kind.as_ref();
+    let properties = kind.properties();
     let get = |name| Ok::<_, crate::base::Error>(params.get(name)?.as_detached_tensor());
-    let encoder = if kind.is_tied() { unit_rows(&get(ParamName::Encoder)?)? } else { get(ParamName::Encoder)? };
-    let decoder = if kind.is_tied() { encoder.clone() } else { get(ParamName::Decoder)? };
+    let encoder = if properties.is_tied { unit_rows(&get(ParamName::Encoder)?)? } else { get(ParamName::Encoder)? };
+    let decoder = if properties.is_tied { encoder.clone() } else { get(ParamName::Decoder)? };
     let over = |t: &Tensor| Ok::<_, crate::base::Error>((t / read.scale)?);
     let is_same = written.is_none();
     let written = written.unwrap_or(read);
@@ -48,7 +49,7 @@ pub fn finished(
     // In units of what is read; a transcoder's directions take up how differently the two sides were scaled.
     let decoder = (decoder * (read.scale / written.scale))?;
     let decoder_bias = ((bias / written.scale)? + &written.centre)?;
-    let centred = is_same && (kind.is_centred() || kind.is_tied());
+    let centred = is_same && (properties.is_centred || properties.is_tied);
     let encoder_bias = over(&get(ParamName::EncoderBias)?)?;
     let offset = |bias: &Tensor| -> Result<Tensor> {
         // Where the decoder bias does not centre the input, its mean is folded in here.
@@ -70,8 +71,8 @@ pub fn finished(
         None => decoder_bias,
     };
     let about = About {
-        prefixes: kind.nested().into_iter().map(|(end, _)| end).collect(),
-        spans: if is_same { spans(kind.widths()) } else { Vec::new() },
+        prefixes: properties.nested.into_iter().map(|(end, _)| end).collect(),
+        spans: if is_same { spans(&properties.widths) } else { Vec::new() },
         ..about
     };
     let fitted = Parts {

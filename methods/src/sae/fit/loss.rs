@@ -51,14 +51,15 @@ pub struct StepState<'a> {
 pub fn loss(recipe: &Recipe, params: &Params, batch: &FitBatch, before: StepState) -> Result<Loss> {
     let StepState { step, silent, memory, price } = before;
     let kind = recipe.kind.as_ref();
+    let properties = kind.properties();
     let encoder = params.get(ParamName::Encoder)?.as_tensor();
-    let encoder = if kind.is_tied() { unit_rows(encoder)? } else { encoder.clone() };
+    let encoder = if properties.is_tied { unit_rows(encoder)? } else { encoder.clone() };
     let decoder = match params.maybe(ParamName::Decoder) {
         Some(decoder) => decoder.as_tensor().clone(),
         None => encoder.clone(),
     };
     let bias = params.maybe(ParamName::DecoderBias).map(|bias| bias.as_tensor());
-    let x = match bias.filter(|_| kind.is_centred() && batch.target.is_none()) {
+    let x = match bias.filter(|_| properties.is_centred && batch.target.is_none()) {
         Some(bias) => batch.x.broadcast_sub(bias)?,
         None => batch.x.clone(),
     };
@@ -108,7 +109,7 @@ pub fn loss(recipe: &Recipe, params: &Params, batch: &FitBatch, before: StepStat
         let dead = Tensor::new(dead, codes.device())?.to_dtype(codes.dtype())?;
         total = (total + (of_the_dead(&pass, &rest.detach(), &dead, k)? * weight)?)?;
     }
-    let smallest = kind.smallest(&codes)?;
+    let smallest = kind.smallest(progress, &codes)?;
     let codes = codes.detach();
     let memory = kind.remembered(pass.progress, &|p| number(&powers(&codes, p)?))?;
     Ok(Loss { total, error, codes, rest: rest.detach(), smallest, silent, memory })

@@ -28,7 +28,8 @@ pub fn compute(
         Some(CodeChoice::LargestOfAll(k)) => (k, true),
         _ => return Ok(None),
     };
-    let has_own_decoder = !kind.is_tied() && kind.nested().is_empty();
+    let properties = kind.properties();
+    let has_own_decoder = !properties.is_tied && properties.nested.is_empty();
     let Some(decoder) = params.maybe(ParamName::Decoder).filter(|_| has_own_decoder) else { return Ok(None) };
     let encoder = params.get(ParamName::Encoder)?;
     if !has(&[encoder, decoder, &batch.x, batch.target()]) {
@@ -40,7 +41,7 @@ pub fn compute(
     let bias = detached(ParamName::DecoderBias);
     let skip = detached(ParamName::Skip);
     let of_encoder = params.get(ParamName::EncoderBias)?.as_detached_tensor();
-    let is_centred = kind.is_centred() && batch.target.is_none();
+    let is_centred = properties.is_centred && batch.target.is_none();
     let x = match bias.as_ref().filter(|_| is_centred) {
         Some(bias) => batch.x.broadcast_sub(bias)?,
         None => batch.x.contiguous()?,

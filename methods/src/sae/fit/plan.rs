@@ -133,7 +133,7 @@ pub struct FitPlan {
 impl FitPlan {
     /// Builds a plan for one kind of dictionary: `FitPlan::new(kinds::TopK { k: 8, ..Default::default() }, ..)`.
     pub fn new(kind: impl DictionaryKind + 'static, options: FitOptions) -> Self {
-        Self { options: FitOptions { kind: KindName(kind.name()), ..options }, kind: Arc::new(kind) }
+        Self { options: FitOptions { kind: KindName(kind.properties().name), ..options }, kind: Arc::new(kind) }
     }
 
     /// Builds a plan for the kind that the options name, with the options that this kind has of its own. The widths of
@@ -174,15 +174,16 @@ impl FitPlan {
     pub fn recipe(&self, rows: usize, width: usize) -> Recipe {
         let options = &self.options;
         let kind = self.kind.clone();
+        let properties = kind.properties();
         let d_sae = options.d_sae.unwrap_or((options.ratio * width as f64).round() as usize);
         let batch = options.batch.min(rows);
         let steps = options.steps.unwrap_or((options.passes * rows as f64 / batch as f64).ceil() as usize) as u64;
         let of_kind =
-            if kind.has_cunningham_defaults() { ErrorNormalisation::Mean } else { ErrorNormalisation::Normalised };
+            if properties.averages_errors { ErrorNormalisation::Mean } else { ErrorNormalisation::Normalised };
         let counting = options.counting.unwrap_or(of_kind);
         // A sum over dimensions has gradients as many times as long.
         let clip = if counting == ErrorNormalisation::Sum { CLIP * width as f64 } else { CLIP };
-        let (dead, dead_after) = options.dead(kind.has_cunningham_defaults(), (width, d_sae), rows, (steps, batch));
+        let (dead, dead_after) = options.dead(properties.leaves_dead, (width, d_sae), rows, (steps, batch));
         Recipe {
             d_sae,
             steps,
@@ -199,7 +200,7 @@ impl FitPlan {
             clip: options.clip.unwrap_or(Some(clip)),
             sparsity_warmup: options.sparsity_warmup as u64,
             counting,
-            unit: options.unit.unwrap_or(kind.likes_unit()),
+            unit: options.unit.unwrap_or(properties.likes_unit),
             dead,
             dead_after: options.dead_after.map_or(dead_after, |rows| rows as u64),
             scaled: options.scaled,
@@ -215,7 +216,7 @@ impl FitOptions {
     /// Returns the treatment of dead features, and the number of rows without activation after which a feature is dead.
     fn dead(
         &self,
-        has_cunningham_defaults: bool,
+        leaves_dead: bool,
         (width, d_sae): (usize, usize),
         rows: usize,
         (steps, batch): (u64, usize),
@@ -231,7 +232,7 @@ impl FitOptions {
                 (Dead::Resample { after }, (distance * batch as u64 / 2).max(1))
             }
             // Gao et al. 2024, section A.2; a tied dictionary is as Cunningham et al. 2023 have it.
-            DeadOption::AuxK if !has_cunningham_defaults => {
+            DeadOption::AuxK if !leaves_dead => {
                 let k = self.k_aux.unwrap_or(width / 2).clamp(1, d_sae.max(1));
                 (Dead::AuxK { k, weight: self.aux.unwrap_or(1.0 / 32.0) }, dead_after)
             }
@@ -358,7 +359,7 @@ impl Recipe {
                 return Err(err!(Argument, "expected at least 1 as `{name}`, found 0").about(name));
             }
         }
-        if self.kind.is_tied() && shape.d_in != shape.d_out {
+        if self.kind.properties().is_tied && shape.d_in != shape.d_out {
             return Err(err!(
                 Argument,
                 "a tied dictionary reconstructs its input: expected the same width, found {} and {}",
@@ -366,7 +367,7 @@ impl Recipe {
                 shape.d_out
             ));
         }
-        if !self.unit && self.kind.needs_unit() {
+        if !self.unit && self.kind.properties().needs_unit {
             return Err(err!(
                 Argument,
                 "the kind \"{}\" compares codes of different features: its directions have norm 1",

@@ -58,7 +58,7 @@ impl FitState {
         let places = Tensor::new(some, device)?;
         let directions = |x: &Tensor| unit_rows(&x.index_select(&rows, 0)?);
         let length = self.mean_length_of_others(dead)? * SHARE;
-        let starts = recipe.kind.more();
+        let starts = recipe.kind.properties().more;
         for parameter in &self.params.all {
             let weight = parameter.weight.as_detached_tensor();
             let anew = match parameter.name {

@@ -22,10 +22,10 @@ impl Params {
     /// 2024, section A.1). They are drawn on the CPU, so that they are the same on every device.
     pub fn draw(recipe: &Recipe, shape: DictionaryShape, random: &mut impl Rng, device: &Device) -> Result<Self> {
         let DictionaryShape { d_in, d_sae, d_out } = shape;
-        let kind = recipe.kind.as_ref();
+        let properties = recipe.kind.properties();
         let zeros = |width: usize| create::zeros(&[width], DType::F32);
         let mut weights = Vec::new();
-        if kind.is_tied() {
+        if properties.is_tied {
             // Xavier uniform initialisation, as in the paper.
             let bound = (6.0 / (d_in + d_sae) as f64).sqrt();
             weights.push((ParamName::Encoder, create::uniform(&[d_sae, d_in], -bound, bound, DType::F32, random)?));
@@ -42,7 +42,7 @@ impl Params {
             weights.push((ParamName::Decoder, decoder));
             weights.push((ParamName::DecoderBias, zeros(d_out)?));
         }
-        for (name, start) in kind.more() {
+        for (name, start) in properties.more {
             weights.push((name, create::full(&[d_sae], Number::Float(start), DType::F32)?));
         }
         if recipe.skip {
@@ -62,8 +62,9 @@ impl FitState {
         if let Some(target) = &first.target {
             self.start_predicting(&first.x, target)?;
         }
-        match recipe.kind.target() {
-            Some(target) if recipe.kind.starts_sparse() => self.start_sparse(first, recipe, target),
+        let properties = recipe.kind.properties();
+        match properties.target {
+            Some(target) if properties.starts_sparse => self.start_sparse(first, recipe, target),
             _ => Ok(()),
         }
     }
@@ -93,29 +94,30 @@ impl FitState {
     pub(super) fn start_sparse(&mut self, first: &FitBatch, recipe: &Recipe, target: f64) -> Result<()> {
         let rows = first.x.dims()[0].min(LOOKED_AT);
         let x = first.x.narrow(0, 0, rows)?;
-        let kind = recipe.kind.as_ref();
-        let centre = self.params.maybe(ParamName::DecoderBias).filter(|_| kind.is_centred() && first.target.is_none());
+        let properties = recipe.kind.properties();
+        let is_centred = properties.is_centred && first.target.is_none();
+        let centre = self.params.maybe(ParamName::DecoderBias).filter(|_| is_centred);
         let x = match centre {
             Some(centre) => x.broadcast_sub(centre)?,
             None => x,
         };
         let encoder = self.params.get(ParamName::Encoder)?.as_detached_tensor();
-        let encoder = if kind.is_tied() { unit_rows(&encoder)? } else { encoder };
+        let encoder = if properties.is_tied { unit_rows(&encoder)? } else { encoder };
         let pre = kernels::linear(&x, &encoder, None)?.to_dtype(DType::F32)?.flatten_all()?;
         let mut pre = pre.to_vec1::<f32>()?;
         let count = ((target * rows as f64).round() as usize).clamp(1, pre.len()) - 1;
         let (_, from, _) = pre.select_nth_unstable_by(count, |a, b| b.total_cmp(a));
         let from = f64::from(*from).max(f64::MIN_POSITIVE);
-        let gate = self.params.get(kind.gate())?;
-        let start = if kind.gate() == ParamName::Threshold { from } else { -from };
+        let gate = self.params.get(properties.gate)?;
+        let start = if properties.gate == ParamName::Threshold { from } else { -from };
         gate.set(&(gate.zeros_like()? + start)?)?;
-        if let Some(source) = kind.adapted_from() {
+        if let Some(source) = properties.adapted_from {
             let counts =
                 if recipe.counting == ErrorNormalisation::Sum { 1.0 } else { 1.0 / first.target().dims()[1] as f64 };
             self.price = Price::from(match source {
                 InitialCoefficient::Given => 1.0,
                 // By how much a code of this size, or its first infinitesimal part, lowers the error of a row.
-                InitialCoefficient::Estimated if kind.gate() == ParamName::Threshold => from * from * counts,
+                InitialCoefficient::Estimated if properties.gate == ParamName::Threshold => from * from * counts,
                 InitialCoefficient::Estimated => 2.0 * from * counts,
             });
         }

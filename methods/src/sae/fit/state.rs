@@ -176,7 +176,8 @@ impl FitState {
                 None => smallest,
             });
         }
-        if let (Some(_), Some(target)) = (recipe.kind.adapted_from(), recipe.kind.target()) {
+        let properties = recipe.kind.properties();
+        if let (Some(_), Some(target)) = (properties.adapted_from, properties.target) {
             self.follow(l0, target)?;
         }
         self.step += 1;

@@ -224,7 +224,7 @@ impl Target<'_> {
 /// Refuses kinds whose codes are of a reconstruction of what is read.
 fn refuse_reconstructing(recipe: &Recipe, wanted: &str) -> Result<()> {
     let kind = recipe.kind.name();
-    if recipe.kind.only_reconstructs() {
+    if recipe.kind.properties().only_reconstructs {
         Err(err!(Argument, "expected {wanted}, found \"{kind}\"").about("kind"))
     } else {
         Ok(())

@@ -59,7 +59,7 @@ fn all_kinds() -> Vec<Arc<dyn DictionaryKind>> {
 
 pub(super) fn recipe(kind: Arc<dyn DictionaryKind>, counting: ErrorNormalisation) -> Recipe {
     Recipe {
-        unit: !kind.is_tied(),
+        unit: !kind.properties().is_tied,
         kind,
         d_sae: 12,
         steps: 100,
@@ -202,7 +202,7 @@ fn every_kind_begins_dead_features_anew() {
             state.advance(&batch, &recipe).unwrap();
         }
         // All are dead, and the eight rows are given to the first of them.
-        let name = if recipe.kind.is_tied() { ParamName::Encoder } else { ParamName::Decoder };
+        let name = if recipe.kind.properties().is_tied { ParamName::Encoder } else { ParamName::Decoder };
         let of = |name| unit_rows(&state.params.get(name).unwrap().as_detached_tensor()).unwrap();
         let same = of(name).matmul(&unit_rows(&batch.x).unwrap().t().unwrap()).unwrap().to_vec2::<f32>().unwrap();
         let mut given: Vec<usize> =

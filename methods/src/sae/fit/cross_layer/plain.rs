@@ -71,7 +71,12 @@ pub fn plain_loss(states: &[FitState], batch: &[FitBatch], recipe: &Recipe) -> R
             total = (total + (of_the_dead(pass, &rest, &dead, k)? * weight)?)?;
         }
         let fired = number(&codes.ne(0.0)?.to_dtype(DType::F32)?.sum_all()?)?;
-        layers.push(LayerStep { l0: fired / codes.dims()[0] as f64, fve, silent, smallest: kind.smallest(codes)? });
+        layers.push(LayerStep {
+            l0: fired / codes.dims()[0] as f64,
+            fve,
+            silent,
+            smallest: kind.smallest(pass.progress, codes)?,
+        });
     }
     Ok(CrossLayerLoss { total, error, layers })
 }

@@ -38,7 +38,8 @@ impl CrossLayerState {
     pub fn start(&mut self, first: &[FitBatch], recipe: &Recipe, task: &Task) -> Result<()> {
         let targets: Vec<&Tensor> = first.iter().map(FitBatch::target).collect();
         self.bias()?.set(&geometric_median(&Tensor::cat(&targets, 1)?, task)?)?;
-        let Some(target) = recipe.kind.target().filter(|_| recipe.kind.starts_sparse()) else { return Ok(()) };
+        let properties = recipe.kind.properties();
+        let Some(target) = properties.target.filter(|_| properties.starts_sparse) else { return Ok(()) };
         for (state, batch) in self.layers.iter_mut().zip(first) {
             task.check()?;
             state.start_sparse(batch, recipe, target)?;

@@ -101,7 +101,7 @@ fn the_fused_step_is_the_twins() {
             let plain = Recipe { dead_after: 64, eps: 1e-4, ..recipe(kind, ErrorNormalisation::Normalised) };
             let others = [
                 Recipe { counting: ErrorNormalisation::Sum, clip: None, ..plain.clone() },
-                Recipe { unit: plain.kind.needs_unit(), dead: Dead::Leave, ..plain.clone() },
+                Recipe { unit: plain.kind.properties().needs_unit, dead: Dead::Leave, ..plain.clone() },
                 // Every feature is dead, also those that fire.
                 Recipe { dead_after: 0, dead: Dead::AuxK { k: 5, weight: 0.5 }, ..plain.clone() },
             ];

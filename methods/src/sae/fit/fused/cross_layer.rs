@@ -37,7 +37,7 @@ pub fn compute(
 ) -> Result<Option<CrossLayerResult>> {
     let Some(StepState { step, memory, .. }) = layers.first().map(|(_, before)| *before) else { return Ok(None) };
     let Some(choice) = recipe.kind.choice(FitProgress { step, steps: recipe.steps, memory }) else { return Ok(None) };
-    if matches!(choice, CodeChoice::Gated { .. }) || !recipe.kind.nested().is_empty() {
+    if matches!(choice, CodeChoice::Gated { .. }) || !recipe.kind.properties().nested.is_empty() {
         return Ok(None);
     }
     let width = |batch: &FitBatch| batch.target().dims().last().copied().unwrap_or(0);

@@ -54,7 +54,7 @@ impl StepTensors {
             }
             None => None,
         };
-        let is_centred = recipe.kind.is_centred() && target.is_none();
+        let is_centred = recipe.kind.properties().is_centred && target.is_none();
         Ok(Some(Self { target: target.map(flat).transpose()?, rest, is_centred, ..of_layer }))
     }
 
@@ -74,7 +74,7 @@ impl StepTensors {
         }
         let flat = |(name, weight)| Ok((name, flat(&weight)?));
         let weights = weights.into_iter().map(flat).collect::<Result<_>>()?;
-        let is_tied = recipe.kind.is_tied();
+        let is_tied = recipe.kind.properties().is_tied;
         let target = None;
         let rest = None;
         let x = kernels::flat(x)?;

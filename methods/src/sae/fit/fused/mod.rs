@@ -165,7 +165,7 @@ struct Backward {
 impl<'a> FusedStep<'a> {
     fn of(inputs: &'a Inputs<'a>, choice: CodeChoice<'a>, recipe: &'a Recipe, before: StepState<'a>) -> Self {
         let sparsity = recipe.sparsity(before.step) * before.price;
-        Self { inputs, choice, recipe, sparsity, nested: recipe.kind.nested(), silent: before.silent }
+        Self { inputs, choice, recipe, sparsity, nested: recipe.kind.properties().nested, silent: before.silent }
     }
 
     fn compute(&self, chosen: &ChosenCodes, room: &mut FusedGradients) -> Result<(FusedResult, f64)> {

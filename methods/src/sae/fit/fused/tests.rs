@@ -49,7 +49,7 @@ fn kinds_that_take_part(d_sae: usize) -> Vec<Arc<dyn DictionaryKind>> {
 
 fn recipe(kind: Arc<dyn DictionaryKind>) -> Recipe {
     Recipe {
-        unit: !kind.is_tied(),
+        unit: !kind.properties().is_tied,
         kind,
         d_sae: 0,
         steps: 20,
@@ -153,7 +153,7 @@ fn what_a_recipe_asks_for_is_done_alike() {
         let recipes = [
             Recipe { counting: ErrorNormalisation::Mean, clip: None, ..plain.clone() },
             Recipe { counting: ErrorNormalisation::Normalised, dead: Dead::Leave, ..plain.clone() },
-            Recipe { unit: kind.needs_unit(), betas: [0.0, 0.9], ..plain.clone() },
+            Recipe { unit: kind.properties().needs_unit, betas: [0.0, 0.9], ..plain.clone() },
             // Every feature is dead, also those that fire.
             Recipe { dead_after: 0, dead: Dead::AuxK { k: 50, weight: 0.5 }, ..plain },
         ];
@@ -166,7 +166,7 @@ fn what_a_recipe_asks_for_is_done_alike() {
 #[test]
 fn a_transcoder_steps_as_its_twin_does() {
     let shape = DictionaryShape { d_in: 6, d_sae: 21, d_out: 11 };
-    for kind in kinds_that_take_part(shape.d_sae).into_iter().filter(|kind| !kind.is_tied()) {
+    for kind in kinds_that_take_part(shape.d_sae).into_iter().filter(|kind| !kind.properties().is_tied) {
         let batch = |i| FitBatch { x: rows(i, 10, 6), target: Some(rows(i + 9, 10, 11)) };
         let batches: Vec<_> = (0..3).map(batch).collect();
         agree(&recipe(kind.clone()), shape, &batches);

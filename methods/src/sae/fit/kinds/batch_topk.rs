@@ -2,11 +2,10 @@
 //! smallest selected code (Bussmann et al. 2024).
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::choice::CodeChoice;
 use super::k_schedule::KSchedule;
-use super::{DictionaryKind, FitProgress, KindPass};
+use super::{DictionaryKind, FitProgress, KindPass, KindProperties};
 use crate::base::Result;
 use crate::sae::Activation;
 use crate::sae::fit::params::{DictionaryShape, Params};
@@ -34,12 +33,8 @@ impl BatchTopK {
 }
 
 impl DictionaryKind for BatchTopK {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn needs_unit(&self) -> bool {
-        true
+    fn properties(&self) -> KindProperties {
+        KindProperties { needs_unit: true, ..KindProperties::of(NAME) }
     }
 
     fn check(&self, shape: DictionaryShape) -> Result<()> {
@@ -50,20 +45,12 @@ impl DictionaryKind for BatchTopK {
         of_all_rows(pass.pre, self.schedule().at(pass.progress))
     }
 
-    fn smallest(&self, codes: &Tensor) -> Result<Option<f64>> {
-        smallest(codes).map(Some)
-    }
-
     fn choice(&self, progress: FitProgress) -> Option<CodeChoice<'_>> {
         Some(CodeChoice::LargestOfAll(self.schedule().at(progress)))
     }
 
     fn activation(&self, params: &Params, threshold: Option<f64>) -> Result<Activation> {
         threshold_for_all(params, threshold)
-    }
-
-    fn options(&self) -> Value {
-        json!(self)
     }
 }
 

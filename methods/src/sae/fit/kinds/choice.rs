@@ -31,6 +31,14 @@ pub enum Cost<'a> {
 }
 
 impl CodeChoice<'_> {
+    /// Returns the maximum number of codes in a row, where it has one.
+    pub fn most(self) -> Option<usize> {
+        match self {
+            Self::LargestOfRows(k) => Some(k),
+            _ => None,
+        }
+    }
+
     /// Returns whether a dictionary of this many features has so many codes.
     pub fn fits(self, d_sae: usize) -> bool {
         match self {

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::choice::{CodeChoice, Cost};
-use super::{DictionaryKind, FitProgress, InitialCoefficient, KindPass, initial_coefficient, penalised};
+use super::{DictionaryKind, FitProgress, KindPass, KindProperties, initial_coefficient, penalised};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
@@ -49,17 +48,14 @@ impl Crosscoder {
 }
 
 impl DictionaryKind for Crosscoder {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn is_centred(&self) -> bool {
-        false
-    }
-
-    /// Returns false, since the penalty takes the norms of directions into account.
-    fn likes_unit(&self) -> bool {
-        false
+    fn properties(&self) -> KindProperties {
+        KindProperties {
+            is_centred: false,
+            // The penalty takes the norms of directions into account.
+            likes_unit: false,
+            widths: self.widths.clone(),
+            ..KindProperties::penalised(NAME, self.l1, self.target)
+        }
     }
 
     fn check(&self, shape: DictionaryShape) -> Result<()> {
@@ -70,14 +66,6 @@ impl DictionaryKind for Crosscoder {
             return Err(err!(Argument, "expected `widths` of sites that are {d} together, found {widths:?}"));
         }
         penalised(["l1", "target"], [self.l1, self.target])
-    }
-
-    fn target(&self) -> Option<f64> {
-        self.target
-    }
-
-    fn adapted_from(&self) -> Option<InitialCoefficient> {
-        self.target.map(|_| InitialCoefficient::of(self.l1))
     }
 
     fn choice(&self, _progress: FitProgress) -> Option<CodeChoice<'_>> {
@@ -97,15 +85,7 @@ impl DictionaryKind for Crosscoder {
         Ok(Activation::Relu)
     }
 
-    fn widths(&self) -> &[usize] {
-        &self.widths
-    }
-
     fn of_widths(&self, widths: &[usize]) -> Option<Arc<dyn DictionaryKind>> {
         Some(Arc::new(Self { widths: widths.to_vec(), ..*self }))
-    }
-
-    fn options(&self) -> Value {
-        json!(self)
     }
 }

@@ -1,10 +1,9 @@
 //! `gated`: gate and magnitude of a feature are separate, with the same directions (Rajamanoharan et al. 2024a).
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::choice::CodeChoice;
-use super::{DictionaryKind, FitProgress, InitialCoefficient, KindPass, ParamName, initial_coefficient, penalised};
+use super::{DictionaryKind, FitProgress, KindPass, KindProperties, ParamName, initial_coefficient, penalised};
 use crate::base::Result;
 use crate::sae::Activation;
 use crate::sae::fit::params::{DictionaryShape, Params};
@@ -33,28 +32,16 @@ impl Gated {
 }
 
 impl DictionaryKind for Gated {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn more(&self) -> Vec<(ParamName, f64)> {
-        vec![(ParamName::Gate, 0.0), (ParamName::LogScale, 0.0)]
+    fn properties(&self) -> KindProperties {
+        KindProperties {
+            more: vec![(ParamName::Gate, 0.0), (ParamName::LogScale, 0.0)],
+            gate: ParamName::Gate,
+            ..KindProperties::penalised(NAME, self.l1, self.target)
+        }
     }
 
     fn check(&self, _shape: DictionaryShape) -> Result<()> {
         penalised(["l1", "target"], [self.l1, self.target])
-    }
-
-    fn target(&self) -> Option<f64> {
-        self.target
-    }
-
-    fn adapted_from(&self) -> Option<InitialCoefficient> {
-        self.target.map(|_| InitialCoefficient::of(self.l1))
-    }
-
-    fn gate(&self) -> ParamName {
-        ParamName::Gate
     }
 
     fn codes(&self, pass: &KindPass) -> Result<Tensor> {
@@ -87,9 +74,5 @@ impl DictionaryKind for Gated {
         let magnitude = part(ParamName::EncoderBias)?;
         let log_scale = part(ParamName::LogScale)?;
         Ok(Activation::Gated { gate, magnitude, log_scale })
-    }
-
-    fn options(&self) -> Value {
-        json!(self)
     }
 }

@@ -2,10 +2,12 @@
 //! et al. 2024b).
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::choice::{CodeChoice, Jump, SlopeEstimator};
-use super::{DictionaryKind, FitProgress, InitialCoefficient, KindPass, ParamName, initial_coefficient, penalised};
+use super::{
+    DictionaryKind, FitProgress, InitialCoefficient, KindPass, KindProperties, ParamName, initial_coefficient,
+    penalised,
+};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
@@ -56,16 +58,17 @@ impl JumpRelu {
 }
 
 impl DictionaryKind for JumpRelu {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn is_centred(&self) -> bool {
-        false
-    }
-
-    fn more(&self) -> Vec<(ParamName, f64)> {
-        vec![(ParamName::Threshold, self.threshold.unwrap_or(THRESHOLD))]
+    fn properties(&self) -> KindProperties {
+        let is_adapted = self.target.is_some() && self.l0.is_none();
+        KindProperties {
+            is_centred: false,
+            more: vec![(ParamName::Threshold, self.threshold.unwrap_or(THRESHOLD))],
+            gate: ParamName::Threshold,
+            target: self.target,
+            starts_sparse: self.target.is_some() && self.threshold.is_none(),
+            adapted_from: is_adapted.then_some(InitialCoefficient::Estimated),
+            ..KindProperties::of(NAME)
+        }
     }
 
     fn check(&self, _shape: DictionaryShape) -> Result<()> {
@@ -73,22 +76,6 @@ impl DictionaryKind for JumpRelu {
             return Err(err!(Argument, "expected a number above 0 as `bandwidth`, found {}", self.bandwidth));
         }
         penalised(["l0", "target"], [self.l0, self.target])
-    }
-
-    fn target(&self) -> Option<f64> {
-        self.target
-    }
-
-    fn starts_sparse(&self) -> bool {
-        self.target.is_some() && self.threshold.is_none()
-    }
-
-    fn adapted_from(&self) -> Option<InitialCoefficient> {
-        (self.target.is_some() && self.l0.is_none()).then_some(InitialCoefficient::Estimated)
-    }
-
-    fn gate(&self) -> ParamName {
-        ParamName::Threshold
     }
 
     /// Equations 10 and 11: d/d threshold = -(threshold / bandwidth) where the threshold is near.
@@ -124,9 +111,5 @@ impl DictionaryKind for JumpRelu {
 
     fn activation(&self, params: &Params, _threshold: Option<f64>) -> Result<Activation> {
         Ok(Activation::Threshold(params.get(ParamName::Threshold)?.as_detached_tensor()))
-    }
-
-    fn options(&self) -> Value {
-        json!(self)
     }
 }

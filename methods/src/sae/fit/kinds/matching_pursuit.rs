@@ -2,10 +2,9 @@
 //! the encoder (MP-SAE; Costa et al. 2025).
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::k_schedule::few;
-use super::{DictionaryKind, KindPass};
+use super::{DictionaryKind, KindPass, KindProperties};
 use crate::base::Result;
 use crate::sae::fit::params::{DictionaryShape, Params};
 use crate::sae::{Activation, pursuit};
@@ -22,24 +21,14 @@ crate::options! {
 }
 
 impl DictionaryKind for MatchingPursuit {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn is_tied(&self) -> bool {
-        true
-    }
-
-    fn has_cunningham_defaults(&self) -> bool {
-        false
-    }
-
-    fn only_reconstructs(&self) -> bool {
-        true
-    }
-
-    fn is_centred(&self) -> bool {
-        false
+    fn properties(&self) -> KindProperties {
+        KindProperties {
+            is_tied: true,
+            is_centred: false,
+            only_reconstructs: true,
+            likes_unit: false,
+            ..KindProperties::of(NAME)
+        }
     }
 
     fn check(&self, shape: DictionaryShape) -> Result<()> {
@@ -52,9 +41,5 @@ impl DictionaryKind for MatchingPursuit {
 
     fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {
         Ok(Activation::MatchingPursuit(self.k))
-    }
-
-    fn options(&self) -> Value {
-        json!(self)
     }
 }

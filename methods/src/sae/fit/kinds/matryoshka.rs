@@ -2,17 +2,16 @@
 //! 2025).
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
-use super::batch_topk::{of_all_rows, smallest, threshold_for_all};
+use super::batch_topk::{of_all_rows, threshold_for_all};
 use super::choice::CodeChoice;
 use super::k_schedule::KSchedule;
-use super::{DictionaryKind, FitProgress, KindPass};
+use super::{DictionaryKind, FitProgress, KindPass, KindProperties};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
 use crate::sae::fit::params::{DictionaryShape, Params};
-use crate::tensor::{Tensor, device};
+use crate::tensor::Tensor;
 
 pub const NAME: &str = "matryoshka";
 
@@ -39,12 +38,15 @@ impl Matryoshka {
 }
 
 impl DictionaryKind for Matryoshka {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn needs_unit(&self) -> bool {
-        true
+    fn properties(&self) -> KindProperties {
+        let alike = 1.0 / self.prefixes.len() as f64;
+        // Weights of another number are refused by the check.
+        let weight = |index: usize| match &self.weights {
+            Some(weights) => weights.get(index).copied().unwrap_or_default(),
+            None => alike,
+        };
+        let nested = self.prefixes.iter().enumerate().map(|(index, end)| (*end, weight(index))).collect();
+        KindProperties { needs_unit: true, nested, ..KindProperties::of(NAME) }
     }
 
     fn check(&self, shape: DictionaryShape) -> Result<()> {
@@ -72,44 +74,11 @@ impl DictionaryKind for Matryoshka {
         of_all_rows(pass.pre, self.schedule().at(pass.progress))
     }
 
-    fn reconstructions(&self, pass: &KindPass, codes: &Tensor) -> Result<Vec<(Tensor, f64)>> {
-        let mut found = Vec::new();
-        let mut sum = None::<Tensor>;
-        let mut start = 0;
-        for (end, weight) in self.nested() {
-            let codes = codes.narrow(1, start, end - start)?;
-            let decoder = pass.decoder.narrow(0, start, end - start)?;
-            let part = device::multipliable(&codes)?.matmul(&decoder)?;
-            let next = match &sum {
-                Some(sum) => (sum + part)?,
-                None => part,
-            };
-            found.push((next.clone(), weight));
-            sum = Some(next);
-            start = end;
-        }
-        Ok(found)
-    }
-
-    fn smallest(&self, codes: &Tensor) -> Result<Option<f64>> {
-        smallest(codes).map(Some)
-    }
-
     fn choice(&self, progress: FitProgress) -> Option<CodeChoice<'_>> {
         Some(CodeChoice::LargestOfAll(self.schedule().at(progress)))
     }
 
     fn activation(&self, params: &Params, threshold: Option<f64>) -> Result<Activation> {
         threshold_for_all(params, threshold)
-    }
-
-    fn nested(&self) -> Vec<(usize, f64)> {
-        let alike = 1.0 / self.prefixes.len() as f64;
-        let weight = |index: usize| self.weights.as_ref().map_or(alike, |weights| weights[index]);
-        self.prefixes.iter().enumerate().map(|(index, end)| (*end, weight(index))).collect()
-    }
-
-    fn options(&self) -> Value {
-        json!(self)
     }
 }

@@ -27,14 +27,15 @@ pub use matching_pursuit::MatchingPursuit;
 pub use matryoshka::Matryoshka;
 pub use p_anneal::{PAnneal, powers};
 pub use relu::Relu;
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::params::{DictionaryShape, ParamName, Params};
 use crate::base::{Result, names};
 use crate::err;
 use crate::options::{Field, OptionGroup, Plain, Setting, one_of};
 use crate::sae::Activation;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, device};
 pub use tied::Tied;
 pub use topk::TopK;
 
@@ -76,46 +77,85 @@ impl InitialCoefficient {
     }
 }
 
+/// The answers of a kind that are the same in every step.
+#[derive(Debug, Clone)]
+pub struct KindProperties {
+    pub name: &'static str,
+    /// Whether the normalised encoder rows are the directions.
+    pub is_tied: bool,
+    /// Whether the decoder bias is subtracted from the input.
+    pub is_centred: bool,
+    /// Whether the codes only serve to reconstruct what is read, so that the kind is neither one of transcoders, nor of
+    /// crosscoders, whose sites are scaled.
+    pub only_reconstructs: bool,
+    /// Whether codes of different features are compared with each other, so that their directions need the same norm.
+    pub needs_unit: bool,
+    /// Whether directions are kept at norm 1 by default.
+    pub likes_unit: bool,
+    /// Whether by default errors are means over coordinates, and not parts of the variance.
+    pub averages_errors: bool,
+    /// Whether by default dead features are left alone.
+    pub leaves_dead: bool,
+    /// Further weights, one number for each feature, and their initial values.
+    pub more: Vec<(ParamName, f64)>,
+    /// The weight that decides where a feature becomes active: a bias, or a threshold.
+    pub gate: ParamName,
+    /// The L0 to reach, where a penalty adapts to it.
+    pub target: Option<f64>,
+    /// Whether training begins at about the target L0, and not with half of all features.
+    pub starts_sparse: bool,
+    /// The source of the initial sparsity coefficient, for kinds that adapt it during training.
+    pub adapted_from: Option<InitialCoefficient>,
+    /// The ends of nested prefixes of features that each reconstruct, with the weights of their errors; none where only
+    /// all features together do.
+    pub nested: Vec<(usize, f64)>,
+    /// The widths of the sites that a direction has parts for, for crosscoders.
+    pub widths: Vec<usize>,
+}
+
+impl KindProperties {
+    /// Returns what is so of most kinds.
+    pub fn of(name: &'static str) -> Self {
+        Self {
+            name,
+            is_tied: false,
+            is_centred: true,
+            only_reconstructs: false,
+            needs_unit: false,
+            likes_unit: true,
+            averages_errors: false,
+            leaves_dead: false,
+            more: Vec::new(),
+            gate: ParamName::EncoderBias,
+            target: None,
+            starts_sparse: false,
+            adapted_from: None,
+            nested: Vec::new(),
+            widths: Vec::new(),
+        }
+    }
+
+    /// Returns what is so of kinds with a penalty whose coefficient is adapted to a target, if there is one.
+    pub fn penalised(name: &'static str, coefficient: Option<f64>, target: Option<f64>) -> Self {
+        let adapted_from = target.map(|_| InitialCoefficient::of(coefficient));
+        Self { target, starts_sparse: target.is_some(), adapted_from, ..Self::of(name) }
+    }
+}
+
+/// The options of a kind, as a checkpoint has them.
+pub trait KindOptions {
+    fn options(&self) -> Value;
+}
+
+impl<K: Serialize> KindOptions for K {
+    fn options(&self) -> Value {
+        json!(self)
+    }
+}
+
 /// One kind of dictionary.
-pub trait DictionaryKind: Debug + Send + Sync {
-    fn name(&self) -> &'static str;
-
-    /// Returns whether the normalised encoder rows are the directions.
-    fn is_tied(&self) -> bool {
-        false
-    }
-
-    /// Returns whether by default errors are means and dead features are left alone, as Cunningham et al. 2023 have it.
-    fn has_cunningham_defaults(&self) -> bool {
-        self.is_tied()
-    }
-
-    /// Returns whether the codes only serve to reconstruct what is read, so that the kind is neither one of
-    /// transcoders, nor of crosscoders, whose sites are scaled.
-    fn only_reconstructs(&self) -> bool {
-        false
-    }
-
-    /// Returns whether the decoder bias is subtracted from the input.
-    fn is_centred(&self) -> bool {
-        true
-    }
-
-    /// Returns whether codes of different features are compared with each other, so that their directions need the same
-    /// norm.
-    fn needs_unit(&self) -> bool {
-        false
-    }
-
-    /// Returns whether directions are kept at norm 1 by default.
-    fn likes_unit(&self) -> bool {
-        !self.is_tied()
-    }
-
-    /// Returns further weights, one number for each feature, and their initial values.
-    fn more(&self) -> Vec<(ParamName, f64)> {
-        Vec::new()
-    }
+pub trait DictionaryKind: KindOptions + Debug + Send + Sync {
+    fn properties(&self) -> KindProperties;
 
     /// Refuses what does not fit a width.
     fn check(&self, _shape: DictionaryShape) -> Result<()> {
@@ -130,23 +170,8 @@ pub trait DictionaryKind: Debug + Send + Sync {
         Ok(None)
     }
 
-    /// Reconstructions whose errors count, with their weights: all features at once by default.
-    fn reconstructions(&self, pass: &KindPass, codes: &Tensor) -> Result<Vec<(Tensor, f64)>> {
-        Ok(vec![(product(codes, pass.decoder, self.most(pass.progress))?, 1.0)])
-    }
-
-    /// Returns the maximum number of codes in a row, where it has one.
-    fn most(&self, _progress: FitProgress) -> Option<usize> {
-        None
-    }
-
     /// Computes auxiliary codes that reconstruct on their own, through detached directions.
     fn auxiliary(&self, _pass: &KindPass) -> Result<Option<Tensor>> {
-        Ok(None)
-    }
-
-    /// Returns the smallest code selected in this step, for kinds whose threshold is its running mean.
-    fn smallest(&self, _codes: &Tensor) -> Result<Option<f64>> {
         Ok(None)
     }
 
@@ -161,48 +186,59 @@ pub trait DictionaryKind: Debug + Send + Sync {
         None
     }
 
-    /// Returns the L0 to reach, where a penalty adapts to it.
-    fn target(&self) -> Option<f64> {
-        None
-    }
-
-    /// Returns where the initial sparsity coefficient comes from, for kinds that adapt it during training.
-    fn adapted_from(&self) -> Option<InitialCoefficient> {
-        None
-    }
-
-    /// Returns whether training begins at about the target L0, and not with half of all features.
-    fn starts_sparse(&self) -> bool {
-        self.target().is_some()
-    }
-
-    /// Returns the weight that decides where a feature becomes active: a bias, or a threshold.
-    fn gate(&self) -> ParamName {
-        ParamName::EncoderBias
-    }
-
     /// Returns the activation function of the trained dictionary; `threshold` is the running mean of the smallest
     /// selected code.
     fn activation(&self, params: &Params, threshold: Option<f64>) -> Result<Activation>;
-
-    /// Returns the ends of nested prefixes of features that each reconstruct, with the weights of their errors; none
-    /// where only all features together do.
-    fn nested(&self) -> Vec<(usize, f64)> {
-        Vec::new()
-    }
-
-    /// Returns the widths of the sites that a direction has parts for, for crosscoders.
-    fn widths(&self) -> &[usize] {
-        &[]
-    }
 
     /// Returns the kind with parts of these widths, where its parts are the sites of a crosscoder.
     fn of_widths(&self, _widths: &[usize]) -> Option<Arc<dyn DictionaryKind>> {
         None
     }
+}
 
-    /// Returns the options, as a checkpoint has them.
-    fn options(&self) -> Value;
+impl dyn DictionaryKind {
+    pub fn name(&self) -> &'static str {
+        self.properties().name
+    }
+
+    /// Computes the reconstructions whose errors count, with their weights: that of all features, or of each prefix.
+    pub fn reconstructions(&self, pass: &KindPass, codes: &Tensor) -> Result<Vec<(Tensor, f64)>> {
+        match self.properties().nested.as_slice() {
+            [] => {
+                let most = self.choice(pass.progress).and_then(CodeChoice::most);
+                Ok(vec![(product(codes, pass.decoder, most)?, 1.0)])
+            }
+            prefixes => of_prefixes(pass, codes, prefixes),
+        }
+    }
+
+    /// Returns the smallest code selected in a step, for kinds whose threshold is its running mean.
+    pub fn smallest(&self, progress: FitProgress, codes: &Tensor) -> Result<Option<f64>> {
+        match self.choice(progress) {
+            Some(CodeChoice::LargestOfAll(_)) => batch_topk::smallest(codes).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Computes the reconstruction by each of several nested prefixes of features.
+fn of_prefixes(pass: &KindPass, codes: &Tensor, prefixes: &[(usize, f64)]) -> Result<Vec<(Tensor, f64)>> {
+    let mut found = Vec::new();
+    let mut sum = None::<Tensor>;
+    let mut start = 0;
+    for (end, weight) in prefixes {
+        let codes = codes.narrow(1, start, end - start)?;
+        let decoder = pass.decoder.narrow(0, start, end - start)?;
+        let part = device::multipliable(&codes)?.matmul(&decoder)?;
+        let next = match &sum {
+            Some(sum) => (sum + part)?,
+            None => part,
+        };
+        found.push((next.clone(), *weight));
+        sum = Some(next);
+        start = *end;
+    }
+    Ok(found)
 }
 
 /// Computes the product of codes with a decoder, where each row has at most `most` codes, if that is known.

@@ -2,10 +2,9 @@
 //! (Karvonen et al. 2024).
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::choice::{CodeChoice, Cost};
-use super::{DictionaryKind, FitProgress, InitialCoefficient, KindPass, initial_coefficient, penalised};
+use super::{DictionaryKind, FitProgress, KindPass, KindProperties, initial_coefficient, penalised};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
@@ -78,8 +77,8 @@ pub fn powers(codes: &Tensor, p: f64) -> Result<Tensor> {
 }
 
 impl DictionaryKind for PAnneal {
-    fn name(&self) -> &'static str {
-        NAME
+    fn properties(&self) -> KindProperties {
+        KindProperties::penalised(NAME, self.l1, self.target)
     }
 
     fn check(&self, _shape: DictionaryShape) -> Result<()> {
@@ -90,14 +89,6 @@ impl DictionaryKind for PAnneal {
             return Err(err!(Argument, "expected at least 2 as `updates`, found {}", self.updates));
         }
         penalised(["l1", "target"], [self.l1, self.target])
-    }
-
-    fn target(&self) -> Option<f64> {
-        self.target
-    }
-
-    fn adapted_from(&self) -> Option<InitialCoefficient> {
-        self.target.map(|_| InitialCoefficient::of(self.l1))
     }
 
     fn choice(&self, progress: FitProgress) -> Option<CodeChoice<'_>> {
@@ -128,10 +119,6 @@ impl DictionaryKind for PAnneal {
 
     fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {
         Ok(Activation::Relu)
-    }
-
-    fn options(&self) -> Value {
-        json!(self)
     }
 }
 

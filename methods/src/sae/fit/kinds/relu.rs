@@ -2,10 +2,9 @@
 //! directions (Conerly et al. 2024).
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::choice::{CodeChoice, Cost};
-use super::{DictionaryKind, FitProgress, InitialCoefficient, KindPass, initial_coefficient, penalised};
+use super::{DictionaryKind, FitProgress, KindPass, KindProperties, initial_coefficient, penalised};
 use crate::base::Result;
 use crate::sae::Activation;
 use crate::sae::fit::params::{DictionaryShape, Params};
@@ -26,25 +25,13 @@ crate::options! {
 }
 
 impl DictionaryKind for Relu {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    /// Returns whether the penalty has no weights: with directions of norm 1 they would all be equal.
-    fn likes_unit(&self) -> bool {
-        !self.weighted
+    fn properties(&self) -> KindProperties {
+        // With directions of norm 1 the weights of the penalty would all be equal.
+        KindProperties { likes_unit: !self.weighted, ..KindProperties::penalised(NAME, self.l1, self.target) }
     }
 
     fn check(&self, _shape: DictionaryShape) -> Result<()> {
         penalised(["l1", "target"], [self.l1, self.target])
-    }
-
-    fn target(&self) -> Option<f64> {
-        self.target
-    }
-
-    fn adapted_from(&self) -> Option<InitialCoefficient> {
-        self.target.map(|_| InitialCoefficient::of(self.l1))
     }
 
     fn codes(&self, pass: &KindPass) -> Result<Tensor> {
@@ -64,9 +51,5 @@ impl DictionaryKind for Relu {
 
     fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {
         Ok(Activation::Relu)
-    }
-
-    fn options(&self) -> Value {
-        json!(self)
     }
 }

@@ -1,10 +1,9 @@
 //! `tied`: the normalised encoder rows are the directions; an L1 penalty (Cunningham et al. 2023, equations 1 to 4).
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::choice::{CodeChoice, Cost};
-use super::{DictionaryKind, FitProgress, InitialCoefficient, KindPass, initial_coefficient, penalised};
+use super::{DictionaryKind, FitProgress, KindPass, KindProperties, initial_coefficient, penalised};
 use crate::base::Result;
 use crate::sae::Activation;
 use crate::sae::fit::params::{DictionaryShape, Params};
@@ -23,28 +22,19 @@ crate::options! {
 }
 
 impl DictionaryKind for Tied {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn is_tied(&self) -> bool {
-        true
-    }
-
-    fn is_centred(&self) -> bool {
-        false
+    fn properties(&self) -> KindProperties {
+        KindProperties {
+            is_tied: true,
+            is_centred: false,
+            likes_unit: false,
+            averages_errors: true,
+            leaves_dead: true,
+            ..KindProperties::penalised(NAME, self.l1, self.target)
+        }
     }
 
     fn check(&self, _shape: DictionaryShape) -> Result<()> {
         penalised(["l1", "target"], [self.l1, self.target])
-    }
-
-    fn target(&self) -> Option<f64> {
-        self.target
-    }
-
-    fn adapted_from(&self) -> Option<InitialCoefficient> {
-        self.target.map(|_| InitialCoefficient::of(self.l1))
     }
 
     fn codes(&self, pass: &KindPass) -> Result<Tensor> {
@@ -61,9 +51,5 @@ impl DictionaryKind for Tied {
 
     fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {
         Ok(Activation::Relu)
-    }
-
-    fn options(&self) -> Value {
-        json!(self)
     }
 }

@@ -1,11 +1,10 @@
 //! `topk`: the k largest codes of each row (Gao et al. 2024).
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::choice::CodeChoice;
 use super::k_schedule::KSchedule;
-use super::{DictionaryKind, FitProgress, KindPass};
+use super::{DictionaryKind, FitProgress, KindPass, KindProperties};
 use crate::base::Result;
 use crate::sae::Activation;
 use crate::sae::fit::params::{DictionaryShape, Params};
@@ -33,12 +32,8 @@ impl TopK {
 }
 
 impl DictionaryKind for TopK {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn needs_unit(&self) -> bool {
-        true
+    fn properties(&self) -> KindProperties {
+        KindProperties { needs_unit: true, ..KindProperties::of(NAME) }
     }
 
     fn check(&self, shape: DictionaryShape) -> Result<()> {
@@ -50,19 +45,11 @@ impl DictionaryKind for TopK {
         largest(&codes, &codes, self.schedule().at(pass.progress))
     }
 
-    fn most(&self, progress: FitProgress) -> Option<usize> {
-        Some(self.schedule().at(progress))
-    }
-
     fn choice(&self, progress: FitProgress) -> Option<CodeChoice<'_>> {
         Some(CodeChoice::LargestOfRows(self.schedule().at(progress)))
     }
 
     fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {
         Ok(Activation::TopK(self.k))
-    }
-
-    fn options(&self) -> Value {
-        json!(self)
     }
 }

@@ -152,7 +152,7 @@ fn crosscoder(kind: std::sync::Arc<dyn crate::sae::fit::kinds::DictionaryKind>) 
     let joined = JoinedRows::new(Box::new(OfTensor::several(&sites, 4).unwrap()), &task).unwrap();
     let spans = joined.spans().to_vec();
     let recipe = Recipe {
-        unit: kind.likes_unit(),
+        unit: kind.properties().likes_unit,
         d_sae: 24,
         steps: 600,
         batch: 128,
