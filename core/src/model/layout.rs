@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::config::Config;
 use crate::base::Result;
 use crate::err;
-use crate::tensor::{DType, Tensor, dtype};
+use crate::tensor::{DType, Device, Tensor, dtype};
 
 /// Tensors by name, as a file has them, read one at a time.
 pub trait TensorSource {
@@ -31,6 +31,22 @@ pub trait TensorSource {
     /// Returns the blocks of a quantised matrix `[out, in]`, if it is one that can compute as it is.
     fn packed(&self, _name: &str) -> Option<PackedMatrix> {
         None
+    }
+}
+
+/// Tensors in memory. What they are still part of, as variables of candle are, is left behind.
+impl TensorSource for BTreeMap<String, Tensor> {
+    fn names(&self) -> Vec<String> {
+        self.keys().cloned().collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        Some(self.get(name)?.dims().to_vec())
+    }
+
+    fn tensor(&self, name: &str) -> Result<Tensor> {
+        let found = self.get(name).ok_or_else(|| err!(Name, "this file has no array `{name}`"))?;
+        Ok(found.detach().to_device(&Device::Cpu)?)
     }
 }
 

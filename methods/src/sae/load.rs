@@ -1,7 +1,7 @@
 //! Loading dictionaries from a folder, a file, or the hub, in any known format.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::compatibility::check_is_for;
@@ -346,7 +346,7 @@ fn with_source<T>(
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("npz") => {
             let map = files.map(path)?;
-            read(&Arrays(task.apart(move || npz::parse(&map))?))
+            read(&task.apart(move || npz::parse(&map))?)
         }
         Some("pt" | "pth") => {
             let map = files.map(path)?;
@@ -357,23 +357,6 @@ fn with_source<T>(
             let folder: PathBuf = path.parent().map(Path::to_path_buf).unwrap_or_default();
             read(&Shards::open(files, &folder, &[name], task)?)
         }
-    }
-}
-
-/// Tensors that were read together.
-struct Arrays(BTreeMap<String, Tensor>);
-
-impl TensorSource for Arrays {
-    fn names(&self) -> Vec<String> {
-        self.0.keys().cloned().collect()
-    }
-
-    fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        Some(self.0.get(name)?.dims().to_vec())
-    }
-
-    fn tensor(&self, name: &str) -> Result<Tensor> {
-        self.0.get(name).cloned().ok_or_else(|| err!(Name, "this file has no array `{name}`"))
     }
 }
 

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::hub::{self, HubSettings, Name};
+use super::layout::TensorSource;
 use crate::base::files::Files;
 use crate::base::{Result, Task, names};
 use crate::model::Model;
@@ -169,6 +170,22 @@ impl Model {
         let origin = format!("{}{file}@{}", on_hub.repo(), snapshot.commit);
         local(files, snapshot.path(), origin, loading, task)
     }
+
+    /// Builds the model of these tensors and the config.json that belongs to them; both have the names that published files
+    /// of the family have. `origin` is what the model is called. A program of candle has such tensors in a `VarMap`, or from
+    /// `candle_core::safetensors::load`.
+    pub fn of_tensors(
+        files: &Files,
+        config_json: Value,
+        tensors: &dyn TensorSource,
+        origin: &str,
+        loading: &LoadSettings,
+        task: &Task,
+    ) -> Result<Self> {
+        loading.expect_no_config()?;
+        let loaded = folder::of_config(config_json, tensors, folder::CONFIG, origin, loading, task)?;
+        finished(files, loaded, origin.to_string(), loading, task)
+    }
 }
 
 /// Suggests what to write for a name that is neither here nor a name of the hub. Other tools know some models by short
@@ -229,4 +246,38 @@ fn tokenizer_of_folder(files: &Files, folder: &Path, task: &Task) -> Result<Opti
     let files = files.clone();
     let folder = folder.to_path_buf();
     task.apart(move || Tokenizer::from_folder(&files, &folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use candle_nn::VarMap;
+
+    use super::*;
+    use crate::base::access::{Access, Rules};
+    use crate::model::batch::Batch;
+    use crate::tensor::{Tensor, floats};
+
+    #[test]
+    fn variables_of_candle_make_the_model_of_their_folder() {
+        let task = Task::default();
+        let settings = LoadSettings::default();
+        let files = Files::new(Access::new(Path::new("out"), &Rules::default()).unwrap(), false);
+        let variables = VarMap::new();
+        let mut named = variables.data().lock().unwrap();
+        for (name, t) in kit::tensors("models/llama/model.safetensors") {
+            named.insert(name, candle_core::Var::from_tensor(&t).unwrap());
+        }
+        let tensors: BTreeMap<String, Tensor> =
+            named.iter().map(|(name, var)| (name.clone(), (**var).clone())).collect();
+        let config = kit::json("models/llama/config.json");
+        let made = Model::of_tensors(&files, config, &tensors, "variables", &settings, &task).unwrap();
+        let folder = kit::fixture("models/llama").display().to_string();
+        let read = Model::load(&files, &folder, &settings, &task).unwrap();
+        let batch = Batch::new(vec![vec![3, 1, 4, 1, 5]]).unwrap();
+        let logits = |model: &Model| model.decoder.logits(&batch, Vec::new(), &task).unwrap();
+        assert_eq!(floats(&logits(&made)).unwrap(), floats(&logits(&read)).unwrap());
+        assert!(!logits(&made).track_op());
+    }
 }

@@ -12,9 +12,9 @@ use super::rope::recognised;
 use super::{GgufFile, writer};
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
-use crate::base::{Result, Task};
-use crate::checkpoint::family;
-use crate::checkpoint::load::{self, LoadSettings};
+use crate::base::Task;
+use crate::checkpoint::{family, load};
+use crate::checkpoint::load::LoadSettings;
 use crate::checkpoint::second_opinion::{Sources, verify};
 use crate::model::batch::Batch;
 use crate::model::config::{Rotary, Scaling};
@@ -319,25 +319,8 @@ fn the_factors_of_llama_3_are_recognised_and_others_refused() {
     assert!(recognised(&odd, &rotary(4)).unwrap_err().message.starts_with("expected 2 factors"));
 }
 
-/// Tensors in memory, as a folder has them.
-struct MemoryTensors(Tensors);
-
-impl TensorSource for MemoryTensors {
-    fn names(&self) -> Vec<String> {
-        self.0.keys().cloned().collect()
-    }
-
-    fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        self.0.get(name).map(|t| t.dims().to_vec())
-    }
-
-    fn tensor(&self, name: &str) -> Result<Tensor> {
-        Ok(self.0[name].clone())
-    }
-}
-
 /// Repeats the layers of a fixture until there are as many.
-fn deeper(family: &str, layers: usize) -> MemoryTensors {
+fn deeper(family: &str, layers: usize) -> Tensors {
     let all = tensors(family, "model.safetensors");
     let mut made = Tensors::new();
     for (name, t) in &all {
@@ -350,7 +333,7 @@ fn deeper(family: &str, layers: usize) -> MemoryTensors {
             made.insert(format!("model.layers.{copy}.{rest}"), (t * (1.0 - copy as f64 / 100.0)).unwrap());
         }
     }
-    MemoryTensors(made)
+    made
 }
 
 /// Computes how far a GGUF file with these changes to its metadata is from a folder of the same weights with these
@@ -369,7 +352,7 @@ fn off(family: &str, architecture: &str, layers: usize, config_json: Json, chang
         metadata.retain(|(other, _)| *other != key);
         metadata.push((key, value.clone()));
     }
-    let bytes = file(&metadata, &named(family, &made.0, |_| writer::F32));
+    let bytes = file(&metadata, &named(family, &made, |_| writer::F32));
     let expected = logits_of(family::read(&config, &[]).unwrap(), &made, &ids);
     far(logits(bytes, &ids), &expected)
 }

@@ -17,40 +17,25 @@ fn bytes(file: &str) -> Vec<u8> {
     std::fs::read(fixture("formats/lens").join(file)).unwrap()
 }
 
-fn tensors(file: &str) -> BTreeMap<String, Tensor> {
+type Tensors = BTreeMap<String, Tensor>;
+
+fn tensors(file: &str) -> Tensors {
     SafetensorsFile::new(bytes(file)).unwrap().all().unwrap().tensors
 }
 
-/// Tensors in memory, to be removed and changed.
-struct MemoryTensors(BTreeMap<String, Tensor>);
-
-impl TensorSource for MemoryTensors {
-    fn names(&self) -> Vec<String> {
-        self.0.keys().cloned().collect()
-    }
-
-    fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        Some(self.0.get(name)?.dims().to_vec())
-    }
-
-    fn tensor(&self, name: &str) -> Result<Tensor> {
-        Ok(self.0[name].clone())
-    }
-}
-
-fn held(name: &str) -> MemoryTensors {
+fn held(name: &str) -> Tensors {
     if name == "gelu" {
-        return MemoryTensors(tensors("gelu.safetensors"));
+        return tensors("gelu.safetensors");
     }
     let file = pickle::PickleFile::new(bytes(&format!("{name}.pt"))).unwrap().weights().unwrap();
-    MemoryTensors(file.names().into_iter().map(|name| (name.clone(), file.tensor(&name).unwrap())).collect())
+    file.names().into_iter().map(|name| (name.clone(), file.tensor(&name).unwrap())).collect()
 }
 
 fn options(options: Value) -> Map<String, Value> {
     options.as_object().unwrap().clone()
 }
 
-fn decoder(source: &MemoryTensors, given: Value) -> Decoder {
+fn decoder(source: &Tensors, given: Value) -> Decoder {
     let layout = layout(source, &options(given)).unwrap();
     let weights = load::weights(&layout, source, "a test", &LoadSettings::default(), &Task::default()).unwrap();
     Decoder::new(layout.config, weights)
@@ -115,19 +100,18 @@ fn the_early_layout_computes_the_same() {
     };
     let now = held("gelu");
     let given = json!({"act": "gelu"});
-    let early = MemoryTensors(now.0.iter().map(turned).collect());
+    let early: Tensors = now.iter().map(turned).collect();
     let batch = Batch::new(vec![vec![3, 1, 4, 1, 5]]).unwrap();
-    let logits =
-        |held: &MemoryTensors| decoder(held, given.clone()).logits(&batch, Vec::new(), &Task::default()).unwrap();
+    let logits = |held: &Tensors| decoder(held, given.clone()).logits(&batch, Vec::new(), &Task::default()).unwrap();
     assert_eq!(floats(&logits(&early)).unwrap(), floats(&logits(&now)).unwrap());
     // Only the heads of the queries are transposed.
     let mut mixed = held("gelu");
-    let queries = mixed.0["blocks.0.attn.W_Q"].transpose(1, 2).unwrap();
-    mixed.0.insert("blocks.0.attn.W_Q".into(), queries);
+    let queries = mixed["blocks.0.attn.W_Q"].transpose(1, 2).unwrap();
+    mixed.insert("blocks.0.attn.W_Q".into(), queries);
     assert!(layout(&mixed, &options(given)).unwrap_err().hint.unwrap().contains("`transpose`"));
 }
 
-fn refused(source: &MemoryTensors, given: Value) -> String {
+fn refused(source: &Tensors, given: Value) -> String {
     layout(source, &options(given)).unwrap_err().message
 }
 
@@ -139,7 +123,7 @@ fn what_the_tensors_do_not_show_is_asked_for_by_name() {
         "expected `normalization_type` in the option `config`, found nothing"
     );
     let mut bare = held("rotary");
-    bare.0.retain(|name, _| !name.contains("rotary_"));
+    bare.retain(|name, _| !name.contains("rotary_"));
     let asked = layout(&bare, &options(json!({"act": "gelu_new"}))).unwrap_err();
     assert_eq!(asked.message, "expected `n_ctx` in the option `config`, found nothing");
     assert!(asked.hint.unwrap().ends_with("give it as #{ config: #{ n_ctx: 1024 } }"));
@@ -182,8 +166,8 @@ fn what_contradicts_the_tensors_is_refused() {
         "expected one of `context` and `n_ctx`, found both"
     );
     let mut biased = held("gated");
-    let bias = biased.0["blocks.1.mlp.b_in"].ones_like().unwrap();
-    biased.0.insert("blocks.1.mlp.b_in".into(), bias);
+    let bias = biased["blocks.1.mlp.b_in"].ones_like().unwrap();
+    biased.insert("blocks.1.mlp.b_in".into(), bias);
     assert_eq!(
         refused(&biased, json!({"act": "silu"})),
         "blocks.1.mlp.b_in: a bias in a gated MLP whose gate has none is not known here"
@@ -204,6 +188,6 @@ fn what_is_not_known_is_refused_by_name() {
         gelu(json!({"act": "gelu", "positional_embedding_type": "alibi"})).message,
         "positional_embedding_type: the kind `alibi` is not known here"
     );
-    assert!(!is_state_dict(&MemoryTensors(BTreeMap::new())));
-    assert_eq!(refused(&MemoryTensors(BTreeMap::new()), json!({})), "expected the tensor `embed.W_E`, found none");
+    assert!(!is_state_dict(&Tensors::new()));
+    assert_eq!(refused(&Tensors::new(), json!({})), "expected the tensor `embed.W_E`, found none");
 }
