@@ -169,6 +169,26 @@ mod dictionaries {
         Ok(())
     }
 
+    mod composed {
+        use candle_core::{Module, Tensor};
+        use microtome_methods::prelude::Sae;
+
+        /// Computes what a module's dictionary misses of what the module writes.
+        fn missed(module: &impl Module, sae: &Sae, x: &Tensor) -> candle_core::Result<Tensor> {
+            let written = x.apply(module)?;
+            &written - written.apply(sae)?
+        }
+
+        #[test]
+        fn a_dictionary_is_a_module() -> microtome_methods::base::Result<()> {
+            let sae = microtome_methods::sae::baselines::identity(2)?;
+            let x = Tensor::new(&[[1f32, -2.0]], &candle_core::Device::Cpu)?;
+            assert_eq!(missed(&|x: &Tensor| x * 2.0, &sae, &x)?.to_vec2::<f32>()?, [[0.0, 0.0]]);
+            assert!(x.narrow(1, 0, 1)?.apply(&sae).is_err());
+            Ok(())
+        }
+    }
+
     mod features {
         use microtome_methods::features::overview::OverviewOptions;
         use microtome_methods::features::predicting::{PredictingOptions, predicting};

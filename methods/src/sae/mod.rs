@@ -29,6 +29,20 @@
 //!     sae.encode(&cache.get(site)?)
 //! }
 //! ```
+//!
+//! To programs of candle a dictionary is a module, which reconstructs what it reads, and a transcoder one that computes
+//! what another writes:
+//!
+//! ```rust,no_run
+//! use candle_core::{Module, Tensor};
+//! use microtome_methods::prelude::Sae;
+//!
+//! /// Computes what a module's dictionary misses of what the module writes.
+//! fn missed(module: &impl Module, sae: &Sae, x: &Tensor) -> candle_core::Result<Tensor> {
+//!     let written = x.apply(module)?;
+//!     &written - written.apply(sae)?
+//! }
+//! ```
 
 pub mod baselines;
 pub mod cached;
@@ -70,6 +84,8 @@ pub use formats::Format;
 pub use parts::Parts;
 pub use scaling::Scaling;
 pub use transcoders::{Transcoders, site_layer};
+
+use candle_core::Module;
 
 use crate::base::Result;
 use crate::err;
@@ -235,5 +251,12 @@ impl Sae {
     fn place(&self) -> String {
         let about = &self.parts.about;
         if about.sites.is_empty() { String::new() } else { format!(" ({})", about.site()) }
+    }
+}
+
+/// The reconstruction, for programs that compose modules of candle.
+impl Module for Sae {
+    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        self.reconstruct(x).map_err(candle_core::Error::wrap)
     }
 }
