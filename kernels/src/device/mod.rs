@@ -1,10 +1,12 @@
-//! Kernels of our own for GPUs, where candle's are slow or pass through CPU memory.
+//! Kernels for GPUs: of our own for NVIDIA's, where candle's are slow or pass through CPU memory, and of candle-nn for
+//! Metal.
 //!
-//! Each function gives None where it has no kernel: on the CPU, for other dtypes, and in a build without the feature
-//! `cuda`. It is tested against its reference implementation in candle's operations, which its caller then takes.
+//! Each function gives None where it has no kernel: on the CPU, for other dtypes, and in a build without the feature of
+//! the device. It is tested against its reference implementation in candle's operations, which its caller then takes.
 
 #[cfg(feature = "cuda")]
 mod cuda;
+pub(super) mod metal;
 #[cfg(feature = "cuda")]
 mod passes;
 #[cfg(feature = "cuda")]
@@ -89,8 +91,7 @@ pub(super) fn norm(x: &Tensor, kind: NormKind, eps: f64, affine: Affine) -> Resu
     if let Some(found) = passes::norm(x, kind, eps, affine)? {
         return Ok(Some(found));
     }
-    let _elsewhere = (x, kind, eps, affine);
-    Ok(None)
+    if x.device().is_metal() { metal::norm(x, kind, eps, affine) } else { Ok(None) }
 }
 
 /// Applies rotary position embeddings, where the table has every position.
@@ -99,8 +100,7 @@ pub(super) fn rotate(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&
     if let Some(found) = passes::rotate(x, rotation, past, gap)? {
         return Ok(Some(found));
     }
-    let _elsewhere = (x, rotation, past, gap);
-    Ok(None)
+    if x.device().is_metal() { metal::rotate(x, rotation, past, gap) } else { Ok(None) }
 }
 
 /// Computes the softmax of scores, times a scale and capped, over the keys that a query attends to.

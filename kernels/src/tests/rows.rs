@@ -1,7 +1,8 @@
 //! Activations, norms, rotary positions, sums and losses against their reference implementations.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 
+use super::super::device::metal;
 use super::super::losses::token_losses_plain;
 use super::super::norm::{norm_scale_plain, norm_with_scale_plain};
 use super::super::rows::centred_plain;
@@ -118,6 +119,40 @@ fn rotations() {
             }
         }
     });
+}
+
+/// On the CPU the same calls run as on a device of Metal.
+#[test]
+fn candle_norms_and_rotates_as_the_fused_loops_do() {
+    for length in LENGTHS {
+        let x = numbers(&[2, 3, length], 3.0, length as u64);
+        let weight = numbers(&[length], 1.0, 7);
+        for x in [&x, &strided(&x)] {
+            for (weight, plus_one) in [(None, false), (Some(&weight), false), (Some(&weight), true)] {
+                let affine = Affine { weight, plus_one, bias: None };
+                let found = metal::norm(x, NormKind::Rms, 1e-5, affine).unwrap().unwrap();
+                assert_close(&found, &norm(x, NormKind::Rms, 1e-5, weight, plus_one, None).unwrap(), 2e-6, 1.0);
+            }
+        }
+        assert!(metal::norm(&x, NormKind::Layer, 1e-5, Affine::default()).unwrap().is_none());
+        let biased = Affine { bias: Some(&weight), ..Affine::default() };
+        assert!(metal::norm(&x, NormKind::Rms, 1e-5, biased).unwrap().is_none());
+    }
+    let gap = Gap { lengths: vec![2, 3], width: 3 };
+    for (half, neighbours) in [(1, false), (8, false), (17, false), (1, true), (8, true), (17, true)] {
+        let x = numbers(&[2, 3, 5, 2 * half], 2.0, half as u64);
+        let frequencies: Vec<f32> = (0..half).map(|i| 0.7_f32.powi(i as i32)).collect();
+        let rotation = Rotation::new(&frequencies, 12, neighbours, &Device::Cpu).unwrap();
+        for (x, past) in [(&x, 0), (&x, 5), (&strided(&x), 9)] {
+            let found = metal::rotate(x, &rotation, past, None).unwrap().unwrap();
+            assert_close(&found, &rotate(x, &rotation, past, None).unwrap(), 1e-6, 1.0);
+        }
+        assert!(metal::rotate(&x, &rotation, 0, Some(&gap)).unwrap().is_none());
+        let wider = numbers(&[2, 3, 5, 2 * half + 1], 2.0, 1);
+        assert!(metal::rotate(&wider, &rotation, 0, None).unwrap().is_none());
+        let variable = Var::from_tensor(&x).unwrap();
+        assert!(metal::rotate(&variable, &rotation, 0, None).unwrap().is_none());
+    }
 }
 
 #[test]
