@@ -46,7 +46,7 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("axum", &["explorer"]),
     ("hf_hub", &["checkpoint"]),
     ("candle_transformers", &["model", "checkpoint"]),
-    ("pulldown_cmark", &["script"]),
+    ("pulldown_cmark", &["report", "script"]),
 ];
 
 /// Errors as scripts catch them, where the crate of their type is.

@@ -1,4 +1,4 @@
-//! Pages: escaping, simple markdown, and the frame around the items of a report.
+//! Pages: escaping, Markdown, and the frame around the items of a report.
 
 pub mod escape;
 pub mod markdown;

@@ -1,10 +1,10 @@
-//! Paragraphs between the results, written in a little markdown.
+//! Paragraphs between the results, written in Markdown.
 
 use serde_json::Value;
 
 use super::Item;
 use crate::base::Result;
-use crate::report::html::markdown::{self, Block};
+use crate::report::html::markdown::{self, Block, BlockKind};
 use crate::report::terminal::screen::{self, Screen};
 
 /// Text with headings, lists, code and emphasis.
@@ -18,8 +18,19 @@ impl Item for Text {
 
     fn terminal(&self, screen: &Screen) -> Result<String> {
         let room = screen.width.min(100);
-        let blocks: Vec<String> = markdown::blocks(&self.0).iter().map(|block| written(block, room, screen)).collect();
-        Ok(blocks.join("\n\n") + "\n")
+        let blocks = markdown::blocks(&self.0);
+        let mut out = String::new();
+        let mut before: Option<&Block> = None;
+        for block in &blocks {
+            out += match before {
+                None => "",
+                Some(before) if !before.mark.is_empty() && !block.mark.is_empty() => "\n",
+                Some(_) => "\n\n",
+            };
+            out += &written(block, room, screen);
+            before = Some(block);
+        }
+        Ok(out + "\n")
     }
 
     fn html(&self) -> Result<String> {
@@ -31,20 +42,14 @@ impl Item for Text {
     }
 }
 
-fn written(block: &Block, room: usize, screen: &Screen) -> String {
-    match block {
-        Block::Heading(_, text) => screen.bold(&screen::wrapped(&markdown::plain(text), room).join("\n")),
-        Block::Paragraph(text) => screen::wrapped(&markdown::plain(text), room).join("\n"),
-        Block::Code(text) => text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n"),
-        Block::List { numbered, items } => {
-            let item = |(i, text): (usize, &String)| {
-                let key = if *numbered { format!("{}. ", i + 1) } else { "- ".into() };
-                let indent = " ".repeat(key.len());
-                let lines = screen::wrapped(&markdown::plain(text), room.saturating_sub(4));
-                format!("{key}{}", lines.join(&format!("\n{indent}")))
-            };
-            items.iter().enumerate().map(item).collect::<Vec<_>>().join("\n")
-        }
+fn written(Block { kind, mark, text }: &Block, room: usize, screen: &Screen) -> String {
+    // As wide for all marks of a list that is not within another.
+    let room = if mark.is_empty() { room } else { room.saturating_sub(mark.len().max(4)) };
+    let lines = || screen::wrapped(text, room);
+    match kind {
+        BlockKind::Heading => screen.bold(&lines().join("\n")),
+        BlockKind::Paragraph => format!("{mark}{}", lines().join(&format!("\n{}", " ".repeat(mark.len())))),
+        BlockKind::Code => text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n"),
     }
 }
 

@@ -43,7 +43,7 @@ pub mod functions {
     /// Makes a report: text and results on one page that needs nothing else, with the data as JSON and the pictures
     /// beside it.
     ///
-    /// Items are strings (in a little markdown: headings, lists, code, emphasis), charts, tables, cards, grids, heat
+    /// Items are strings (in Markdown: headings, lists, code, emphasis; links and HTML stay text), charts, tables, cards, grids, heat
     /// text, and any other value; lists of items are taken apart. `save` writes the page beside the record of the run.
     ///
     /// # Example
