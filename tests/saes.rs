@@ -53,7 +53,7 @@ fn what_their_makers_say_of_them_is_kept() {
     assert_eq!((&learned.more["k"], &learned.more["buffer"]["n_ctxs"]), (&8.into(), &100.into()));
     assert_eq!(about("sparsify-transcoder-skip").kind.as_str(), "skip_transcoder");
     assert_eq!(about("gemma-scope-jumprelu").kind.as_str(), "jumprelu");
-    assert_eq!(about("cunningham-tied").kind, "tied");
+    assert_eq!(about("cunningham-tied").kind.as_str(), "tied");
 }
 
 #[test]
@@ -108,17 +108,17 @@ fn another_dtype_is_computed_in_and_saved() {
 #[test]
 fn a_dictionary_that_fits_no_site_says_both() {
     let sae = load(&fixture("saes").join("saelens-topk")).unwrap();
-    sae.check_fits(32, "pythia", "resid_post.3").unwrap();
-    let wide = sae.check_fits(64, "pythia-160m", "resid_post.3").unwrap_err().message;
+    sae.check_fits(32, &"pythia", "resid_post.3").unwrap();
+    let wide = sae.check_fits(64, &"pythia-160m", "resid_post.3").unwrap_err().message;
     assert_eq!(
         wide,
         "expected a dictionary for resid_post.3 of pythia-160m, of width 64, found one of width 32 at \
          resid_post.3 of pythia-70m-deduped"
     );
-    let site = sae.check_fits(32, "pythia", "mlp_out.3").unwrap_err().message;
+    let site = sae.check_fits(32, &"pythia", "mlp_out.3").unwrap_err().message;
     assert!(site.contains("for mlp_out.3 of pythia, found one that reads resid_post.3"), "{site}");
     let unknown = load(&fixture("saes").join("cunningham-tied")).unwrap();
-    unknown.check_fits(32, "pythia", "mlp_out.3").unwrap();
+    unknown.check_fits(32, &"pythia", "mlp_out.3").unwrap();
 }
 
 /// The script `tests/saes/with_libraries.py` has loaded these folders with the libraries of their formats.

@@ -30,9 +30,6 @@ mod writer;
 
 use std::time::Duration;
 
-// The writer of GGUF files imports these from its place in the crate.
-use microtome::tensor::files::gguf_value::Value;
-
 use watch::Limits;
 
 /// The names of all parts.

@@ -7,10 +7,10 @@
 use candle_core::{DType, Tensor};
 use candle_nn::{ops, rotary_emb};
 
-use super::super::norm_rows::{Affine, NormKind, row_width};
-use super::super::reach::Gap;
-use super::super::rotation::Rotation;
-use crate::Result;
+use crate::arguments::norm::{Affine, NormKind, row_width};
+use crate::arguments::reach::Gap;
+use crate::arguments::rotation::Rotation;
+use crate::base::error::Result;
 
 fn has(tensors: &[&Tensor]) -> bool {
     tensors.iter().all(|t| t.dtype() == DType::F32 && !t.track_op() && t.elem_count() > 0)

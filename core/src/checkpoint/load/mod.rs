@@ -13,14 +13,15 @@ mod weight_reader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::hub::{self, HubSettings, Name};
-use super::layout::TensorSource;
 use crate::base::files::Files;
 use crate::base::{Result, Task, names};
 use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
-use crate::model::layout::PublishedForm;
+use crate::model::layout::{PublishedForm, TensorSource};
 use crate::model::weights::Weights;
 use crate::options::fields::ConfigFields;
 use crate::options::{Plain, Setting};
