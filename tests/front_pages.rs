@@ -65,13 +65,13 @@ fn an_attention_layer_is_ablated() -> microtome_methods::base::Result<()> {
 
     let tokens = model.tokenizer()?.encode("The committee (which had met in March", None, &task)?;
     let batch = Batch::new(vec![tokens.ids])?;
-    let likely = predicted(&model.decoder, &batch, (-1, 5), Vec::new(), &task)?;
+    let likely = predicted(&model.decoder, &batch, -1, 5, Vec::new(), &task)?;
     assert_eq!(likely[0].id, model.token(&TokenName::Text(")".into()), &task)?);
     assert!(likely[0].probability > 0.9);
 
     let config = model.decoder.config();
     let ablated = BoundHook::new(config, "attn_out.3", None, None, Box::new(Action::Zero.begin()))?;
-    let without = predicted(&model.decoder, &batch, (-1, 5), vec![ablated], &task)?;
+    let without = predicted(&model.decoder, &batch, -1, 5, vec![ablated], &task)?;
     assert_ne!(without[0].id, likely[0].id);
     Ok(())
 }
@@ -115,7 +115,7 @@ fn activations_are_patched() -> microtome_methods::base::Result<()> {
     let drawn = token_pairs("parenthesis", &options, &form, model.tokenizer()?, &task)?;
     let pairs: Vec<TokenPair> = drawn.into_iter().map(|(_, tokens)| tokens).collect();
     let by_layer = GridOptions { by: GridBy::Layer, ..Default::default() };
-    let effects = grid(&model, &pairs, (Measure::LogitDiff, true), &[], &by_layer, &task)?;
+    let effects = grid(&model, &pairs, Measure::LogitDiff, true, &[], &by_layer, &task)?;
 
     // The embeddings have all of it.
     assert!((effects.values[0] - 1.0).abs() < 1e-3);

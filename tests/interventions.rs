@@ -8,7 +8,7 @@ use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::checkpoint::load;
-use microtome::circuit::tree::{ParentReading, Stage, TreeIntervention, effects};
+use microtome::circuit::tree::{Stage, TreeOptions, effects};
 use microtome::model::Model;
 use microtome::sae::{About, Activation, Format, Parts, Sae, Scaling};
 use microtome::script::Session;
@@ -43,8 +43,8 @@ fn effects_of_a_tree_are_those_of_full_forwards_on_every_family() {
         let texts: Vec<Vec<u32>> =
             truth["clean_ids"].to_dtype(microtome::tensor::DType::U32).unwrap().to_vec2().unwrap();
         let target: Vec<i64> = truth["tree_target"].to_vec1().unwrap();
-        let ways = (TreeIntervention::Ablate, ParentReading::Code);
-        let found = effects(&model, (&from, &to), target[0] as usize, &texts, ways, &Task::default()).unwrap();
+        let options = TreeOptions::default();
+        let found = effects(&model, &from, &to, target[0] as usize, &texts, &options, &Task::default()).unwrap();
         let expected: Vec<f32> = truth["tree_effect"].to_vec1().unwrap();
         assert_eq!(found.mean.len(), expected.len());
         for (feature, (found, expected)) in found.mean.iter().zip(&expected).enumerate() {

@@ -48,7 +48,7 @@ fn falls(model: &Model, sae: &Sae, texts: &[Vec<u32>], features: &[usize]) -> Ve
         without[number] = together(logits, &TOKENS)?[0];
         Ok(())
     };
-    logits(model, (sae, place), (texts, &ablations), &mut take, &task).unwrap();
+    logits(model, sae, place, texts, &ablations, &mut take, &task).unwrap();
     let pass = Pass { hooks: &mut NoHooks, past: None, logits: Logits::Last, task: &task };
     let clean = model.decoder.forward(&Batch::new(texts.to_vec()).unwrap(), pass).unwrap().unwrap();
     let clean: f64 = together(&clean, &TOKENS).unwrap().iter().sum();
@@ -60,7 +60,7 @@ fn features(model: &Model, sae: &Sae, texts: &[Vec<u32>]) -> Vec<usize> {
     let task = Task::default();
     let site = &sae.parts().about.sites[0].name;
     let place = select(model.decoder.config(), site).unwrap()[0];
-    let codes = microtome::features::contexts::codes(model, (sae, place), texts, &task).unwrap();
+    let codes = microtome::features::contexts::codes(model, sae, place, texts, &task).unwrap();
     let mut fired = vec![0; sae.d_sae()];
     for text in 0..texts.len() {
         codes.row((text + 1) * LENGTH - 1).0.iter().for_each(|feature| fired[*feature as usize] += 1);

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use microtome::base::Task;
 use microtome::base::task::human as human_time;
-use microtome::circuit::tree::{
-    Depth, Effects, ParentReading, Stage, TreeIntervention, TreeOptions, effects, from_survey,
-};
+use microtome::circuit::tree::{Depth, Effects, Stage, TreeOptions, effects, from_survey};
 use microtome::circuit::{Graph, Node};
 use microtome::features::Survey;
 use microtome::features::survey::{KeptPositions, Moment, Tally};
@@ -82,10 +80,7 @@ pub fn rows(rows: &mut Rows) {
     assert!(contexts.len() == CONTEXTS && contexts.iter().all(|context| context.len() == LENGTH));
 
     let stages = [saes.len() - 2, saes.len() - 1].map(|at| Stage::new(&model, &saes[at]).unwrap());
-    let node = || {
-        let ways = (TreeIntervention::Ablate, ParentReading::Code);
-        effects(&model, (&stages[0], &stages[1]), target, &contexts, ways, &task).unwrap()
-    };
+    let node = || effects(&model, &stages[0], &stages[1], target, &contexts, &TreeOptions::default(), &task).unwrap();
     let each = timed(|| drop(node()), RUNS);
     let found = node();
 

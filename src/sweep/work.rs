@@ -192,13 +192,13 @@ fn judge(
     let measures = match judged {
         Some(reading) => measured_in_model(sae, reading, &MeasureOnOptions::default(), task)?,
         None if cell.target.is_some() => measured_at(sae, store, MeasureOptions::default(), task)?,
-        None => measured_in(sae, (store, &cell.site), MeasureOptions::default(), task)?,
+        None => measured_in(sae, store, &cell.site, MeasureOptions::default(), task)?,
     };
     let effect = match &read {
         Some((model, text)) if *effect_rows > 0 => {
             let rows = JudgedRowsOptions { rows: *effect_rows, ..JudgedRowsOptions::default() };
             let options = EffectOptions { rows, ..EffectOptions::default() };
-            Some(effect_on_text(sae, (model, text), &options, task)?)
+            Some(effect_on_text(sae, model, text, &options, task)?)
         }
         _ => None,
     };

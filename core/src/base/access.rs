@@ -125,7 +125,7 @@ impl Access {
     pub fn permissions(&self, library: &str, manifest: &str, touches: &Touches, models: &Path) -> Result<Permissions> {
         let roots: Vec<&Path> =
             [Path::new(".")].into_iter().chain(self.read_below.iter().map(PathBuf::as_path)).collect();
-        Permissions::new((library, manifest), touches, &roots, &self.out, models)
+        Permissions::new(library, manifest, touches, &roots, &self.out, models)
     }
 
     /// Narrows these rules to the permissions of a library, for its code.

@@ -123,6 +123,13 @@ impl GenerateOptions {
     }
 }
 
+/// The seed that new tokens are drawn with, and whether they are decoded.
+#[derive(Debug, Clone, Copy)]
+pub struct Drawn {
+    pub seed: u64,
+    pub in_words: bool,
+}
+
 /// New tokens of each text and, if requested, their texts.
 #[derive(Debug)]
 pub struct Continuations {
@@ -137,19 +144,19 @@ struct ContinuationText<'a> {
 }
 
 impl Model {
-    /// Continues every text of the batch; decoded if `in_words`. `heard` receives each new piece of text when it is
+    /// Continues every text of the batch. `heard` receives each new piece of text when it is
     /// complete.
     pub fn generate(
         &self,
         batch: &Batch,
         options: &GenerateOptions,
-        (seed, in_words): (u64, bool),
+        drawn: Drawn,
         hooks: Vec<BoundHook>,
         heard: &mut dyn FnMut(&str),
         task: &Task,
     ) -> Result<Continuations> {
-        let choice = options.choice(self, seed)?;
-        let mut writers = if in_words || options.stops_at_texts() { self.writers(batch)? } else { Vec::new() };
+        let choice = options.choice(self, drawn.seed)?;
+        let mut writers = if drawn.in_words || options.stops_at_texts() { self.writers(batch)? } else { Vec::new() };
         let mut said = |row: usize, token: u32| -> Result<bool> {
             let Some(writer) = writers.get_mut(row) else { return Ok(true) };
             let new = writer.stream.push(token)?;

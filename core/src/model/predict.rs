@@ -40,7 +40,8 @@ pub fn likeliest(logits: &Tensor, position: i64, k: usize) -> Result<Vec<Predict
 pub fn predicted(
     decoder: &Decoder,
     batch: &Batch,
-    (position, k): (i64, usize),
+    position: i64,
+    k: usize,
     hooks: Vec<BoundHook>,
     task: &Task,
 ) -> Result<Vec<Prediction>> {

@@ -70,7 +70,7 @@ pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256
             let expected = response.content_length();
             let room = DiskSpace::of(&place);
             room.check(expected.unwrap_or(0), &named(&url))?;
-            let received = copy(task, &url, &mut response, &mut hash, (file, &room), bar.as_ref()).await?;
+            let received = copy(task, &url, &mut response, &mut hash, file, &room, bar.as_ref()).await?;
             if let Some(expected) = expected.filter(|expected| *expected != received) {
                 bail!(Network, "{} ended early: received {received} of {expected} bytes", named(&url));
             }
@@ -289,7 +289,8 @@ async fn copy(
     url: &Url,
     response: &mut Response,
     hash: &mut Sha256,
-    (file, room): (&mut dyn std::io::Write, &DiskSpace),
+    file: &mut dyn std::io::Write,
+    room: &DiskSpace,
     bar: &dyn Bar,
 ) -> Result<u64> {
     let mut received = 0;

@@ -86,7 +86,7 @@ fn a_server_cannot_fill_the_disk() {
         let mut response = client.get(url.clone()).send().await.map_err(|e| failed(&url, e))?;
         assert_eq!(response.content_length(), None);
         let bar = task.begin("x", None);
-        copy(&task, &url, &mut response, &mut Sha256::new(), (&mut received, &room), bar.as_ref()).await
+        copy(&task, &url, &mut response, &mut Sha256::new(), &mut received, &room, bar.as_ref()).await
     });
     assert!(copied.unwrap_err().message.contains("the disk would be full"));
     assert!(received.len() < 1 << 20);

@@ -392,12 +392,13 @@ pub struct Field {
 impl Field {
     /// Declares an option with this doc comment and default.
     pub fn new<T: Setting>(name: &'static str, docs: &[&str], default: &T) -> Self {
-        Self::of((name, docs), default.written(), T::CHOICES, T::wanted())
+        Self::of(name, docs, default.written(), T::CHOICES, T::wanted())
     }
 
     /// Declares an option. Code that is not generic is apart, since every option is of some type.
     fn of(
-        (name, docs): (&'static str, &[&str]),
+        name: &'static str,
+        docs: &[&str],
         default: String,
         choices: &'static [&'static str],
         wanted: String,
@@ -472,13 +473,13 @@ impl Field {
     fn refusal(&self, value: &Plain, fault: Option<ElementFault>, wrong: Option<(usize, &Plain)>) -> Error {
         match (fault, wrong) {
             (Some(ElementFault { place, wanted, found }), _) => {
-                refused((self.name, &place), &wanted, self.choices, found)
+                refused(self.name, &place, &wanted, self.choices, found)
             }
             (None, Some((i, element))) => {
                 let wanted = self.wanted().replacen(OR_SEVERAL, "", 1);
-                refused((self.name, &format!("[{i}]")), &wanted, self.choices, element)
+                refused(self.name, &format!("[{i}]"), &wanted, self.choices, element)
             }
-            (None, None) => refused((self.name, ""), &self.wanted(), self.choices, value),
+            (None, None) => refused(self.name, "", &self.wanted(), self.choices, value),
         }
     }
 
@@ -495,7 +496,7 @@ impl Field {
     }
 }
 
-fn refused((name, place): (&str, &str), wanted: &str, choices: &'static [&'static str], value: &Plain) -> Error {
+fn refused(name: &str, place: &str, wanted: &str, choices: &'static [&'static str], value: &Plain) -> Error {
     let near = match value {
         Plain::Text(text) => names::suggestion(text, choices.iter().copied()),
         _ => None,
@@ -506,7 +507,7 @@ fn refused((name, place): (&str, &str), wanted: &str, choices: &'static [&'stati
 /// Converts an argument that is one of several words.
 pub fn chosen<T: Setting>(name: &str, word: &str) -> Result<T> {
     let value = Plain::Text(word.into());
-    T::of(&value).ok_or_else(|| refused((name, ""), &T::wanted(), T::CHOICES, &value))
+    T::of(&value).ok_or_else(|| refused(name, "", &T::wanted(), T::CHOICES, &value))
 }
 
 /// Names that help texts begin with.

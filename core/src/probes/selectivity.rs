@@ -60,7 +60,7 @@ pub fn selectivity(x: &Tensor, names: &[ClassName], options: &SelectivityOptions
     let bar = task.begin("control tasks", Some(options.draws as u64));
     let mut controls = Vec::new();
     for draw in 0..options.draws {
-        let control = control(&labels, &types, &split.train, (options.seed.draws(), draw as u64))?;
+        let control = control(&labels, &types, &split.train, options.seed.draws(), draw as u64)?;
         controls.push(judged(&control)?);
         bar.advance(1);
     }
@@ -85,7 +85,7 @@ pub fn selectivity(x: &Tensor, names: &[ClassName], options: &SelectivityOptions
 }
 
 /// Draws a random label for each type from the labels of the rows.
-fn control(labels: &ClassLabels, types: &RowGroups, train: &[usize], (seed, draw): (u64, u64)) -> Result<ClassLabels> {
+fn control(labels: &ClassLabels, types: &RowGroups, train: &[usize], seed: u64, draw: u64) -> Result<ClassLabels> {
     for attempt in 0..TRIES {
         let mut random = stream(seed, "control task", draw * TRIES + attempt);
         let label = |_| labels.of_row.choose(&mut random).copied().unwrap_or_default();
@@ -111,7 +111,7 @@ mod tests {
         let types = RowGroups::of(0..40);
         let train: Vec<usize> = (0..30).collect();
         let tasks: Vec<Vec<usize>> =
-            (0..20).map(|draw| control(&labels, &types, &train, (3, draw)).unwrap().of_row).collect();
+            (0..20).map(|draw| control(&labels, &types, &train, 3, draw).unwrap().of_row).collect();
         assert!((0..20).all(|at| !tasks[..at].contains(&tasks[at])), "{tasks:?}");
         assert!(tasks.iter().all(|task| (0..2).all(|class| task[..30].contains(&class))));
     }

@@ -124,7 +124,7 @@ pub fn rem(a: &Operand, b: &Operand) -> Result<Tensor> {
 pub fn pow(a: &Operand, b: &Operand) -> Result<Tensor> {
     if float_or_int(a, b)?.is_none() {
         let exponents = b.tensor(DType::I64, a)?;
-        if element::extent(&exponents)?.0 >= 0.0 {
+        if element::extent(&exponents)?.least >= 0.0 {
             return whole(a, b, "**", |x, y| x.checked_pow(u32::try_from(y).ok()?));
         }
         return each(a, b, DType::F32, f64::powf);

@@ -122,7 +122,7 @@ pub fn cast(t: &Tensor, to: DType) -> Result<Tensor> {
     }
     if let Some((below, above)) = bounds(to) {
         element::detached(&format!("to(\"{}\")", to.as_str()), t)?;
-        let (least, most, nans) = element::extent(t)?;
+        let element::Extent { least, most, nans } = element::extent(t)?;
         if nans > 0 {
             bail!(Argument, "expected numbers that fit {}, found {nans} NaN", to.as_str());
         }

@@ -216,17 +216,35 @@ pub fn steps_of(dims: &[usize]) -> usize {
     dims.iter().fold(1_usize, |product, dim| product.saturating_mul((*dim).max(1)))
 }
 
-/// Returns the smallest and largest number, and the number of NaN; (inf, -inf, n) if there is no number.
-pub fn extent(t: &Tensor) -> Result<(f64, f64, usize)> {
+/// The smallest and largest number of a tensor, and the number of NaN.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Extent {
+    /// The smallest number; infinity if there is none.
+    pub least: f64,
+    /// The largest number; -infinity if there is none.
+    pub most: f64,
+    pub nans: usize,
+}
+
+impl Extent {
+    const EMPTY: Self = Self { least: f64::INFINITY, most: f64::NEG_INFINITY, nans: 0 };
+
+    /// Returns the extent of two parts together.
+    fn join(self, other: Self) -> Self {
+        Self { least: self.least.min(other.least), most: self.most.max(other.most), nans: self.nans + other.nans }
+    }
+}
+
+/// Returns the extent of a tensor.
+pub fn extent(t: &Tensor) -> Result<Extent> {
     let t = workable(t)?;
     dispatch!(t.dtype(), T => with_slice::<T, _>(&t, |x| {
-        let part = |x: &[T]| x.iter().fold((f64::INFINITY, f64::NEG_INFINITY, 0), |(least, most, nans), x| {
+        let part = |x: &[T]| x.iter().fold(Extent::EMPTY, |found, x| {
             let x = x.float();
-            (least.min(x), most.max(x), nans + usize::from(x.is_nan()))
+            found.join(Extent { least: x, most: x, nans: usize::from(x.is_nan()) })
         });
-        let join = |a: (f64, f64, usize), b: (f64, f64, usize)| (a.0.min(b.0), a.1.max(b.1), a.2 + b.2);
         let parts = parallel::map(x.len().div_ceil(BLOCK), &|block| part(blocked(x, block)));
-        Ok(parts.into_iter().fold((f64::INFINITY, f64::NEG_INFINITY, 0), join))
+        Ok(parts.into_iter().fold(Extent::EMPTY, Extent::join))
     }))
 }
 

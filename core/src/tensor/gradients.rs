@@ -178,11 +178,11 @@ const ALGEBRA: &[NamedFunction] = &[
     ("pinv", |x| linalg::pinv(x, None)),
     ("pinv of lower rank", |x| linalg::pinv(&matmul::outer(&x.get(0)?, &x.get(1)?)?, None)),
     ("cholesky", |x| linalg::cholesky(&definite(x)?)),
-    ("svd u", |x| Ok(linalg::svd(&weighted(x)?)?.0)),
-    ("svd s", |x| Ok(linalg::svd(x)?.1)),
-    ("svd vt", |x| Ok(linalg::svd(&weighted(x)?)?.2)),
+    ("svd u", |x| Ok(linalg::svd(&weighted(x)?)?.u)),
+    ("svd s", |x| Ok(linalg::svd(x)?.s)),
+    ("svd vt", |x| Ok(linalg::svd(&weighted(x)?)?.vt)),
     ("svd of a tall matrix", |x| {
-        let (u, s, vt) = linalg::svd(&shape::transpose(x, 0, 1)?)?;
+        let linalg::SvdTensors { u, s, vt } = linalg::svd(&shape::transpose(x, 0, 1)?)?;
         sum_of([
             matmul::matmul(&u, &constant(&[2, 3], 16))?,
             matmul::matmul(&arithmetic::mul(&vt.into(), &s.into())?, &constant(&[2], 17))?,
@@ -322,6 +322,6 @@ fn vectors_that_are_not_determined_refuse_a_gradient() {
         let mut function = |p: &[Tensor]| reduce(&f(&p[0])?, Reduction::Sum, None, false);
         derivative::value_and_gradients(&mut function, &[eye], &Task::default()).map(|_| ()).unwrap_err().message
     };
-    assert!(refused(|x| Ok(linalg::svd(x)?.0)).contains("equal singular values"));
+    assert!(refused(|x| Ok(linalg::svd(x)?.u)).contains("equal singular values"));
     assert!(refused(|x| Ok(linalg::eigh(x)?.1)).contains("equal eigenvalues"));
 }

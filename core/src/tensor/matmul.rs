@@ -111,7 +111,7 @@ fn noted(left: &Tensor, right: &Tensor) -> Result<Tensor> {
 /// Multiplies integers through f64, which is exact as long as no sum can exceed 2^53.
 fn whole(left: &Tensor, right: &Tensor, dims: &[usize]) -> Result<Tensor> {
     let size = |t: &Tensor| -> Result<f64> {
-        let (least, most, _) = element::extent(t)?;
+        let element::Extent { least, most, .. } = element::extent(t)?;
         Ok(if t.elem_count() == 0 { 0.0 } else { least.abs().max(most.abs()) })
     };
     let inner = left.dims()[left.rank() - 1] as f64;

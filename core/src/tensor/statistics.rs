@@ -87,15 +87,15 @@ pub struct LeftOut {
 
 /// Counts elements in evenly spaced bins over `range`, or over all finite elements. The last bin includes its upper
 /// edge; NaN, infinities and elements outside the range are in no bin, and counted apart.
-pub fn histogram(t: &Tensor, bins: usize, range: Option<(f64, f64)>) -> Result<(Histogram, LeftOut)> {
+pub fn histogram(t: &Tensor, bins: usize, range: Option<[f64; 2]>) -> Result<(Histogram, LeftOut)> {
     if bins == 0 {
         bail!(Argument, "expected at least one bin, found 0");
     }
     element::detached("histogram", t)?;
     memory::check(bins as u128 * BIN, || format!("a histogram of {bins} bins"))?;
     let (low, high) = match range {
-        Some((low, high)) if low.is_finite() && high.is_finite() && low < high => (low, high),
-        Some((low, high)) => bail!(Argument, "expected a finite range with low < high, found {low} and {high}"),
+        Some([low, high]) if low.is_finite() && high.is_finite() && low < high => (low, high),
+        Some([low, high]) => bail!(Argument, "expected a finite range with low < high, found {low} and {high}"),
         None => span(t)?,
     };
     let width = high / bins as f64 - low / bins as f64;
@@ -248,12 +248,12 @@ mod tests {
         let (h, left) = histogram(&x, 2, None).unwrap();
         assert_eq!((h.edges, h.counts), (vec![0.0, 0.5, 1.0], vec![2, 2]));
         assert_eq!(left, LeftOut { nan: 1, infinite: 2, outside: 0 });
-        let (h, left) = histogram(&x, 1, Some((0.3, 0.45))).unwrap();
+        let (h, left) = histogram(&x, 1, Some([0.3, 0.45])).unwrap();
         assert_eq!((h.counts, left), (vec![1], LeftOut { nan: 1, infinite: 2, outside: 3 }));
         let (same, _) = histogram(&t(&[3.0; 4], &[4], DType::U8), 4, None).unwrap();
         assert_eq!((same.edges[0], same.counts.iter().sum::<u64>()), (2.5, 4));
         assert_eq!(histogram(&t(&[], &[0], DType::F32), 3, None).unwrap().0.counts, [0, 0, 0]);
-        assert!(histogram(&x, 0, None).is_err() && histogram(&x, 2, Some((1.0, 1.0))).is_err());
+        assert!(histogram(&x, 0, None).is_err() && histogram(&x, 2, Some([1.0, 1.0])).is_err());
         assert_eq!(histogram(&x, usize::MAX / 32, None).unwrap_err().kind, crate::base::Kind::Memory);
         let wide = t(&[-f64::MAX, f64::MAX], &[2], DType::F64);
         assert_eq!(histogram(&wide, 2, None).unwrap().0.counts.iter().sum::<u64>(), 2);

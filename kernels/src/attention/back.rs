@@ -7,13 +7,14 @@ use candle_core::{DType, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::blocks::{AttentionSizes, QueryBlock};
 use crate::arguments::reach::{Gap, Reach};
 use crate::base::error::Result;
 use crate::base::instructions::arch;
 use crate::linear::product::{Factor, Onto, multiply};
 use crate::numbers::{Fresh, OutputPointer, StridedNumbers, with_whole_heads};
 use crate::tape::ArgumentGradients;
+use super::attention_blocks::Scoring;
+use super::blocks::{AttentionSizes, QueryBlock};
 
 /// The arguments of attention, without a cap.
 pub(super) struct AttentionArguments {
@@ -110,7 +111,8 @@ impl BackwardWork<'_> {
     fn block(&self, block: QueryBlock, shared: usize, [pattern, slopes]: &mut Buffers) {
         let sizes = &self.sizes;
         let QueryBlock { row, head, first, queries } = block;
-        let run = block.pattern(self.arch, sizes, (&self.q, &self.k), (self.scale, None), &self.reach, pattern);
+        let scoring = Scoring { queries: &self.q, keys: &self.k, scale: self.scale, cap: None };
+        let run = block.pattern(self.arch, sizes, &scoring, &self.reach, pattern);
         let size = sizes.size;
         let width = run.len();
         let scale = self.scale as f32;

@@ -73,6 +73,16 @@ impl AttentionSizes {
     }
 }
 
+/// The numbers that scores are computed from.
+pub(super) struct Scoring<'a> {
+    pub queries: &'a StridedNumbers<'a>,
+    pub keys: &'a StridedNumbers<'a>,
+    /// Factor of the products.
+    pub scale: f64,
+    /// The soft cap of the scores.
+    pub cap: Option<f64>,
+}
+
 /// Some queries of one head in one row.
 #[derive(Clone, Copy)]
 pub(super) struct QueryBlock {
@@ -93,8 +103,7 @@ impl QueryBlock {
         self,
         arch: Arch,
         sizes: &AttentionSizes,
-        strided: (&StridedNumbers, &StridedNumbers),
-        scaling: (f64, Option<f64>),
+        scoring: &Scoring,
         reach: &Reach,
         pattern: &mut Vec<f32>,
     ) -> Range<usize> {
@@ -104,7 +113,7 @@ impl QueryBlock {
         let end = runs().map(|run| run.end).max().unwrap_or(0);
         let width = end - begin;
         pattern.resize(self.queries * width, 0.0);
-        self.scores(arch, sizes, strided, begin..end, scaling, pattern);
+        self.scores(arch, sizes, scoring, begin..end, pattern);
         for (query, row) in pattern.chunks_exact_mut(width.max(1)).enumerate() {
             let within = |at: usize| at.clamp(begin, end) - begin;
             let seen = seen(query).map(|run| within(run.start)..within(run.end));
@@ -114,15 +123,8 @@ impl QueryBlock {
     }
 
     /// Writes the scores of these queries for a run of keys.
-    pub fn scores(
-        self,
-        arch: Arch,
-        sizes: &AttentionSizes,
-        (queries, keys): (&StridedNumbers, &StridedNumbers),
-        run: Range<usize>,
-        (scale, cap): (f64, Option<f64>),
-        scores: &mut [f32],
-    ) {
+    pub fn scores(self, arch: Arch, sizes: &AttentionSizes, scoring: &Scoring, run: Range<usize>, scores: &mut [f32]) {
+        let Scoring { queries, keys, scale, cap } = *scoring;
         let q = Factor { numbers: queries.from(self.row, self.first, self.head), row: queries.step(), column: 1 };
         let numbers = keys.from(self.row, run.start, self.head / sizes.sharing);
         let k = Factor { numbers, row: 1, column: keys.step() };

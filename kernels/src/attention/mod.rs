@@ -10,15 +10,16 @@ pub(crate) mod rotary;
 
 use candle_core::Tensor;
 
+use back::AttentionArguments;
+use blocks::AttentionSizes;
 use crate::arguments::reach::Reach;
 use crate::base::error::Result;
 use crate::base::instructions::arch;
-use crate::numbers::softmax::Softmax;
 use crate::numbers::{FlatNumbers, Fresh, Implementation, StridedNumbers, flat, fusible, with_whole_heads};
+use crate::numbers::softmax::Softmax;
 use crate::tape::record::record;
-use back::AttentionArguments;
-use blocks::AttentionSizes;
 use plain::{attention_plain, mix_plain, pattern_plain, scores_plain};
+use super::attention_blocks::Scoring;
 
 /// Computes scale * q . k, soft-capped by `cap * tanh(scores / cap)` where there is a cap. Nothing is masked.
 pub fn scores(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>) -> Result<Tensor> {
@@ -30,13 +31,14 @@ pub fn scores(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>) -> Result<Te
     let k_whole = with_whole_heads(k)?;
     let queries = StridedNumbers::of(&q_whole)?;
     let keys = StridedNumbers::of(&k_whole)?;
+    let scoring = Scoring { queries: &queries, keys: &keys, scale, cap };
     let mut out = Fresh::new(sizes.rows * sizes.heads * sizes.columns * sizes.keys)?;
     let place = out.pointer();
     sizes.each_block(sizes.queries(), |block, _| {
         let len = block.queries * sizes.keys;
         // SAFETY: the scores of these queries, which nobody else writes.
         let scores = unsafe { place.part(block.number(&sizes) * sizes.keys, len) };
-        block.scores(arch, &sizes, (&queries, &keys), 0..sizes.keys, (scale, cap), scores);
+        block.scores(arch, &sizes, &scoring, 0..sizes.keys, scores);
     });
     out.tensor(&[sizes.rows, sizes.heads, sizes.columns, sizes.keys], q.dtype())
 }
@@ -94,18 +96,24 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, cap: Option<f64
     let sizes = AttentionSizes::of(q, k).filter(|sizes| v.dims() == k.dims() && sizes.keys > 0);
     match (sizes, Implementation::of(&[q, k, v])) {
         (Some(sizes), Implementation::Fused) => {
-            fused([q, k, v], &sizes, (scale, cap), reach)?.tensor(q.dims(), q.dtype())
+            fused([q, k, v], &sizes, scale, cap, reach)?.tensor(q.dims(), q.dtype())
         }
         (Some(sizes), Implementation::Recorded) if cap.is_none() => {
             let attended = AttentionArguments::of([q, k, v], sizes, scale, reach)?;
-            let result = fused([q, k, v], &sizes, (scale, cap), reach)?;
+            let result = fused([q, k, v], &sizes, scale, cap, reach)?;
             record("attention", result, q.dims(), &[q, k, v], move |_, gradient| attended.gradients(gradient))
         }
         _ => attention_plain(q, k, v, scale, cap, reach),
     }
 }
 
-fn fused([q, k, v]: [&Tensor; 3], sizes: &AttentionSizes, scaling: (f64, Option<f64>), reach: &Reach) -> Result<Fresh> {
+fn fused(
+    [q, k, v]: [&Tensor; 3],
+    sizes: &AttentionSizes,
+    scale: f64,
+    cap: Option<f64>,
+    reach: &Reach,
+) -> Result<Fresh> {
     let arch = arch();
     let q = with_whole_heads(q)?;
     let k = with_whole_heads(k)?;
@@ -113,10 +121,11 @@ fn fused([q, k, v]: [&Tensor; 3], sizes: &AttentionSizes, scaling: (f64, Option<
     let queries = StridedNumbers::of(&q)?;
     let keys = StridedNumbers::of(&k)?;
     let values = StridedNumbers::of(&v)?;
+    let scoring = Scoring { queries: &queries, keys: &keys, scale, cap };
     let mut out = Fresh::new(sizes.rows * sizes.columns * sizes.heads * sizes.size)?;
     let place = out.pointer();
     sizes.each_block(sizes.queries(), |block, buffer| {
-        let run = block.pattern(arch, sizes, (&queries, &keys), scaling, reach, buffer);
+        let run = block.pattern(arch, sizes, &scoring, reach, buffer);
         block.mix(sizes, buffer, &values, run, place);
     });
     Ok(out)

@@ -29,7 +29,7 @@ fn scaled(products: Tensor, scale: f64, cap: Option<f64>) -> Result<Tensor> {
 /// Computes the pattern; `sinks` has one more score of each head, `[heads]`, which takes its share and attends to
 /// nothing.
 pub(crate) fn pattern_plain(scores: &Tensor, reach: &Reach, sinks: Option<&Tensor>) -> Result<Tensor> {
-    if let Some(found) = device::pattern(scores, (1.0, None), reach, sinks)? {
+    if let Some(found) = device::pattern(scores, 1.0, None, reach, sinks)? {
         return Ok(found);
     }
     let (rows, _, columns, keys) = scores.dims4()?;
@@ -76,7 +76,7 @@ pub(crate) fn attention_plain(
     reach: &Reach,
 ) -> Result<Tensor> {
     let products = products(q, k)?;
-    let pattern = match device::pattern(&products, (scale, cap), reach, None)? {
+    let pattern = match device::pattern(&products, scale, cap, reach, None)? {
         Some(found) => found,
         None => pattern_plain(&scaled(products, scale, cap)?, reach, None)?,
     };

@@ -95,14 +95,15 @@ impl WithSimd for HeadRotation<'_> {
                 }
             } else {
                 let (first, second) = out.split_at_mut(half);
-                turn_halves(simd, [first, second], x.split_at(half), self.cos, self.sin);
+                let (a, b) = x.split_at(half);
+                turn_halves(simd, [first, second], a, b, self.cos, self.sin);
             }
         }
     }
 }
 
 #[inline(always)]
-fn turn_halves<S: Simd>(simd: S, out: [&mut [f32]; 2], (a, b): (&[f32], &[f32]), cos: &[f32], sin: &[f32]) {
+fn turn_halves<S: Simd>(simd: S, out: [&mut [f32]; 2], a: &[f32], b: &[f32], cos: &[f32], sin: &[f32]) {
     let [first, second] = out;
     let (first, first_rest) = S::as_mut_simd_f32s(first);
     let (second, second_rest) = S::as_mut_simd_f32s(second);

@@ -106,15 +106,16 @@ pub(super) fn rotate(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&
 /// Computes the softmax of scores, times a scale and capped, over the keys that a query attends to.
 pub(super) fn pattern(
     scores: &Tensor,
-    scaling: (f64, Option<f64>),
+    scale: f64,
+    cap: Option<f64>,
     reach: &Reach,
     sinks: Option<&Tensor>,
 ) -> Result<Option<Tensor>> {
     #[cfg(feature = "cuda")]
-    if let Some(found) = passes::pattern(scores, scaling, reach, sinks)? {
+    if let Some(found) = passes::pattern(scores, scale, cap, reach, sinks)? {
         return Ok(Some(found));
     }
-    let _elsewhere = (scores, scaling, reach, sinks);
+    let _elsewhere = (scores, scale, cap, reach, sinks);
     Ok(None)
 }
 

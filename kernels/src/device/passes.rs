@@ -285,7 +285,8 @@ fn turned(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>, turn:
 /// gradient here.
 pub fn pattern(
     scores: &Tensor,
-    (scale, cap): (f64, Option<f64>),
+    scale: f64,
+    cap: Option<f64>,
     reach: &Reach,
     sinks: Option<&Tensor>,
 ) -> Result<Option<Tensor>> {

@@ -14,14 +14,16 @@ pub fn look_up(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     if Implementation::of(&[table]) != Implementation::Recorded {
         return Ok(if table.track_op() { table.index_select(ids, 0)? } else { found });
     }
-    let shape = table.dims2()?;
+    let (rows, width) = table.dims2()?;
     let ids = ids.to_vec1::<u32>()?;
     let result = Fresh::from(found.flatten_all()?.to_vec1()?);
-    record("look_up", result, found.dims(), &[table], move |_, gradient| Ok(vec![Some(back(gradient, &ids, shape)?)]))
+    record("look_up", result, found.dims(), &[table], move |_, gradient| {
+        Ok(vec![Some(back(gradient, &ids, rows, width)?)])
+    })
 }
 
 /// Sums the gradients of each row of the table, in the order of the ids.
-fn back(gradient: &Tensor, ids: &[u32], (rows, width): (usize, usize)) -> Result<Tensor> {
+fn back(gradient: &Tensor, ids: &[u32], rows: usize, width: usize) -> Result<Tensor> {
     /// Rows of the table in one piece of work.
     const ROWS: usize = 256;
     let gradient = flat(gradient)?;

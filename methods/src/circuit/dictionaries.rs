@@ -106,7 +106,7 @@ impl Circuit {
         let list = FeatureList { names, ..FeatureList::of(&self.features()?) };
         let read = TextCodes::of(model, &list.saes, &list.features, text, options.text.limits(), task)?;
         let found = describe::of_codes(&read, options.seed.draws(), task).map_err(|e| e.about("text"))?;
-        let made = self.missing_cards(model, (&numbers, &list), (text.name(), &read), task)?;
+        let made = self.missing_cards(model, &numbers, &list, text.name(), &read, task)?;
         self.cards.resize(self.graph.nodes.len(), None);
         for (number, card) in made {
             self.cards[number] = Some(card);
@@ -130,8 +130,10 @@ impl Circuit {
     fn missing_cards(
         &self,
         model: &Model,
-        (numbers, list): (&[usize], &FeatureList),
-        (name, read): (&str, &TextCodes),
+        numbers: &[usize],
+        list: &FeatureList,
+        name: &str,
+        read: &TextCodes,
         task: &Task,
     ) -> Result<Vec<(usize, FeatureCard)>> {
         let has_none = |(number, _): &(&usize, &(usize, usize))| !matches!(self.cards.get(**number), Some(Some(_)));
@@ -142,7 +144,7 @@ impl Circuit {
         let plan = CardPlan::brief();
         let kept = KeptPositions { top: plan.options.top, some: plan.options.random, seed: 0 };
         let window = plan.options.window();
-        let survey = Survey::of_codes(name, &list.saes, (&list.features, read), (kept, window), task)?;
+        let survey = Survey::of_codes(name, &list.saes, &list.features, read, kept, window, task)?;
         let bar = task.begin("looking at the features", Some(lacking.len() as u64));
         let mut found = Vec::new();
         for (dictionary, sae) in list.saes.iter().enumerate() {
@@ -154,7 +156,7 @@ impl Circuit {
             // The effects on all logits are computed together, and are many where the vocabulary is large.
             for some in features.chunks(AT_ONCE) {
                 let surveyed = SurveyedDictionary { survey: &survey, dictionary };
-                let cards = cards_of((sae, some), model, surveyed, &plan, task)?;
+                let cards = cards_of(sae, some, model, surveyed, &plan, task)?;
                 for (feature, card) in some.iter().zip(cards) {
                     let numbers = nodes.get(feature).map(Vec::as_slice).unwrap_or_default();
                     found.extend(numbers.iter().map(|number| (*number, card.clone())));

@@ -3,6 +3,7 @@
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
 use crate::err;
+use crate::features::text_codes::TextLimits;
 use crate::features::{FeatureList, TextCodes};
 use crate::model::Model;
 use crate::tensor::normalise::cosine;
@@ -51,17 +52,18 @@ pub fn matches(
 ) -> Result<Vec<Match>> {
     b.dictionaries().map_err(|e| e.about("other"))?;
     let read = |circuit| read(model, circuit, text, options, task);
-    matched((a, &read(a)?), (b, &read(b)?))
+    matched(a, &read(a)?, b, &read(b)?)
 }
 
 /// Returns the activations of all nodes over a text.
 fn read(model: &Model, circuit: &Circuit, text: &Text, options: &SharedOptions, task: &Task) -> Result<Vec<Vec<f32>>> {
     let list = FeatureList::of(&circuit.features()?);
-    Ok(TextCodes::of(model, &list.saes, &list.features, text, (Some(options.tokens), None), task)?.codes)
+    let limits = TextLimits { tokens: Some(options.tokens), context: None };
+    Ok(TextCodes::of(model, &list.saes, &list.features, text, limits, task)?.codes)
 }
 
 /// Matches circuits whose activations over one text are known.
-fn matched((a, of_a): (&Circuit, &[Vec<f32>]), (b, of_b): (&Circuit, &[Vec<f32>])) -> Result<Vec<Match>> {
+fn matched(a: &Circuit, of_a: &[Vec<f32>], b: &Circuit, of_b: &[Vec<f32>]) -> Result<Vec<Match>> {
     let mut found = Vec::new();
     for (node, at) in a.graph.nodes.iter().enumerate() {
         let mut best: Option<Match> = None;
@@ -147,7 +149,7 @@ pub fn stability(model: &Model, all: &[&Circuit], text: &Text, options: &SharedO
     for (i, (a, of_a)) in all.iter().zip(&codes).enumerate() {
         for (j, (b, of_b)) in all.iter().zip(&codes).enumerate().filter(|(j, _)| *j != i) {
             task.check()?;
-            let shared = matched((a, of_a), (b, of_b))?.iter().filter(|found| found.is_shared()).count();
+            let shared = matched(a, of_a, b, of_b)?.iter().filter(|found| found.is_shared()).count();
             let nodes = a.graph.nodes.len();
             let share = if nodes == 0 { Cell::Missing } else { (shared as f64 / nodes as f64).into() };
             rows.push(vec![i.into(), j.into(), nodes.into(), shared.into(), share]);

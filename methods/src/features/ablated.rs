@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::contexts::code_of;
 use super::text_codes::finite;
 use crate::base::{Result, Task};
 use crate::err;
@@ -12,7 +11,7 @@ use crate::intervene::features::FeatureChoice;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::config::{Config, Order};
-use crate::model::decoder::Past;
+use crate::model::decoder::{BegunTexts, Past};
 use crate::model::hooks::Action;
 use crate::model::run::Ask;
 use crate::model::site::{Place, Site, SiteKind, select};
@@ -48,8 +47,10 @@ impl Ablation {
 /// columns.
 pub fn logits(
     model: &Model,
-    (sae, place): (&Sae, Place),
-    (rows, ablations): (&[Vec<u32>], &[Ablation]),
+    sae: &Sae,
+    place: Place,
+    rows: &[Vec<u32>],
+    ablations: &[Ablation],
     found: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
     task: &Task,
 ) -> Result<()> {
@@ -57,7 +58,7 @@ pub fn logits(
     let bar = task.begin("running without features", Some(ablations.len() as u64));
     let Some((stream, block)) = in_stream(config, place)? else {
         for (number, ablation) in ablations.iter().enumerate() {
-            found(number, &whole(model, (sae, place), rows, ablation, task)?)?;
+            found(number, &whole(model, sae, place, rows, ablation, task)?)?;
             bar.advance(1);
         }
         return Ok(());
@@ -141,7 +142,7 @@ struct Variant<'a> {
 
 impl CleanRow {
     fn variant<'a>(&self, number: usize, ablation: &'a Ablation) -> Variant<'a> {
-        let codes = (0..self.codes.rows()).map(|column| (column, code_of(self.codes.row(column), ablation.feature)));
+        let codes = (0..self.codes.rows()).map(|column| (column, self.codes.code(column, ablation.feature)));
         let changes: Vec<(usize, f32)> = codes.filter(|(_, code)| *code != 0.0).collect();
         let first = changes.first().map(|(column, _)| *column);
         let start = ablation.columns.iter().copied().chain(first).min().unwrap_or_default();
@@ -216,7 +217,8 @@ impl LaterBlocks<'_> {
             _ => decoder.remembered(&text.batch, text.stream.unsqueeze(0)?, blocks.clone(), self.task)?,
         };
         let which = vec![0; x.dim(0)?];
-        decoder.behind_from((&text.batch, &past, &which), start, x, blocks, self.task)
+        let begun = BegunTexts { batch: &text.batch, past: &past, which: &which, start };
+        decoder.behind_from(&begun, x, blocks, self.task)
     }
 
     /// Returns the residual stream of a text with what takes its place below it, variant by variant; and where that of
@@ -249,7 +251,8 @@ impl LaterBlocks<'_> {
 /// Computes the logits by a hook and a pass of the whole model, for any site.
 fn whole(
     model: &Model,
-    (sae, place): (&Sae, Place),
+    sae: &Sae,
+    place: Place,
     rows: &[Vec<u32>],
     ablation: &Ablation,
     task: &Task,
@@ -329,7 +332,7 @@ mod tests {
                 let mut seen = vec![0; ablations.len()];
                 let mut compare = |number: usize, logits: &Tensor| {
                     seen[number] += 1;
-                    let expected = whole(&model, (&sae, place), &rows, &ablations[number], &task)?;
+                    let expected = whole(&model, &sae, place, &rows, &ablations[number], &task)?;
                     let gap: f32 = (logits - &expected)?.abs()?.max_all()?.to_scalar()?;
                     let most: f32 = expected.abs()?.max_all()?.to_scalar()?;
                     assert!(
@@ -343,7 +346,7 @@ mod tests {
                     changed += usize::from((clean - expected.get(0)?)?.abs()?.max_all()?.to_scalar::<f32>()? > 1e-3);
                     Ok(())
                 };
-                logits(&model, (&sae, place), (&rows, &ablations), &mut compare, &task).unwrap();
+                logits(&model, &sae, place, &rows, &ablations, &mut compare, &task).unwrap();
                 assert!(seen.iter().all(|times| *times == 1), "{seen:?}");
                 in_stream += usize::from(super::in_stream(&config, place).unwrap().is_some());
             }

@@ -1,5 +1,6 @@
 //! The tokens around positions where a feature is active, with its activation at each of them.
 
+use super::feature::place;
 use super::survey::{Moment, Window};
 use crate::base::{HeatText, Result, Task};
 use crate::err;
@@ -29,27 +30,28 @@ pub struct Context {
 /// where its context ends, since activations depend on what comes before.
 pub fn around(
     model: &Model,
-    (sae, place): (&Sae, Place),
+    sae: &Sae,
     feature: usize,
     rows: &[Vec<u32>],
-    (moments, window): (&[Moment], Window),
+    moments: &[Moment],
+    window: Window,
     task: &Task,
 ) -> Result<Vec<Context>> {
+    let place = place(model, sae)?;
     let mut cuts = moments.iter().map(|moment| RowPrefix::of(*moment, rows, window)).collect::<Result<Vec<_>>>()?;
     // Rows of similar lengths share a batch, so that there is little padding.
     cuts.sort_by_key(|cut| (cut.row.len(), cut.moment.row, cut.moment.column));
     let bar = task.begin("reading contexts", Some(cuts.len() as u64));
     let mut found = Vec::new();
     for part in cuts.chunks(AT_ONCE) {
-        let codes = codes(model, (sae, place), &part.iter().map(|cut| cut.row.to_vec()).collect::<Vec<_>>(), task)?;
+        let codes = codes(model, sae, place, &part.iter().map(|cut| cut.row.to_vec()).collect::<Vec<_>>(), task)?;
         let width = part.iter().map(|cut| cut.row.len()).max().unwrap_or_default();
         for (number, cut) in part.iter().enumerate() {
-            let at = |column: usize| codes.row(number * width + column);
             found.push(Context {
                 moment: cut.moment,
                 ids: cut.row.get(cut.start..).unwrap_or_default().to_vec(),
-                codes: (cut.start..cut.row.len()).map(|column| code_of(at(column), feature)).collect(),
-                active: at(cut.moment.column as usize).0.to_vec(),
+                codes: (cut.start..cut.row.len()).map(|column| codes.code(number * width + column, feature)).collect(),
+                active: codes.row(number * width + cut.moment.column as usize).0.to_vec(),
             });
         }
         bar.advance(part.len() as u64);
@@ -80,16 +82,17 @@ impl<'a> RowPrefix<'a> {
 }
 
 /// Returns the activations of all features for padded rows of tokens: position by position, row by row.
-pub fn codes(model: &Model, (sae, place): (&Sae, Place), rows: &[Vec<u32>], task: &Task) -> Result<SparseCodes> {
+pub fn codes(model: &Model, sae: &Sae, place: Place, rows: &[Vec<u32>], task: &Task) -> Result<SparseCodes> {
     let batch = Batch::new(rows.to_vec())?;
     let cache = model.decoder.cache(&batch, Ask { places: vec![place], ..Ask::default() }, task)?;
-    recorded(model, (sae, place), &batch, &cache, task)
+    recorded(model, sae, place, &batch, &cache, task)
 }
 
 /// Returns the activations of all features from what a run has recorded at the site.
 pub fn recorded(
     model: &Model,
-    (sae, place): (&Sae, Place),
+    sae: &Sae,
+    place: Place,
     batch: &Batch,
     cache: &Cache,
     task: &Task,
@@ -99,12 +102,12 @@ pub fn recorded(
     let wide = x.elem_count() / positions.max(1);
     sae.check_fits(wide, &model.name(), &place.to_string())?;
     let x = x.contiguous()?.reshape((positions, wide))?;
-    finite(&x, place, (batch.rows(), batch.width()))?;
+    finite(&x, place, batch.rows(), batch.width())?;
     sae.encode_sparse(&dtype::convert(&x, sae.parts().encoder.dtype())?, task)
 }
 
 /// Refuses activations that are not finite, whose encoding would be meaningless.
-fn finite(x: &Tensor, place: Place, (rows, width): (&[Vec<u32>], usize)) -> Result<()> {
+fn finite(x: &Tensor, place: Place, rows: &[Vec<u32>], width: usize) -> Result<()> {
     let wide = x.dim(1)?;
     let numbers = x.flatten_all()?.to_vec1::<f32>()?;
     for (at, numbers) in numbers.chunks(wide.max(1)).enumerate() {
@@ -122,24 +125,18 @@ fn finite(x: &Tensor, place: Place, (rows, width): (&[Vec<u32>], usize)) -> Resu
     Ok(())
 }
 
-/// Returns the activation of a feature among those of a position.
-pub fn code_of((features, codes): (&[u32], &[f32]), feature: usize) -> f32 {
-    let at = features.binary_search_by(|other| (*other as usize).cmp(&feature)).ok();
-    at.and_then(|at| codes.get(at).copied()).unwrap_or_default()
-}
-
 /// Returns a feature's activations at the tokens of one text, which is split into rows of the model's context.
-pub fn on(model: &Model, (sae, place): (&Sae, Place), feature: usize, ids: &[u32], task: &Task) -> Result<Vec<f32>> {
+pub fn on(model: &Model, sae: &Sae, place: Place, feature: usize, ids: &[u32], task: &Task) -> Result<Vec<f32>> {
     if ids.is_empty() {
         return Err(err!(Argument, "expected a text of at least one token, found none"));
     }
     let mut found = Vec::with_capacity(ids.len());
     for rows in ids.chunks(model.decoder.config().context).collect::<Vec<_>>().chunks(AT_ONCE) {
         let rows: Vec<Vec<u32>> = rows.iter().map(|row| row.to_vec()).collect();
-        let codes = codes(model, (sae, place), &rows, task)?;
+        let codes = codes(model, sae, place, &rows, task)?;
         // Only the last row may be shorter, so that no padding comes before a real position.
         let real: usize = rows.iter().map(Vec::len).sum();
-        found.extend((0..real).map(|at| code_of(codes.row(at), feature)));
+        found.extend((0..real).map(|at| codes.code(at, feature)));
     }
     Ok(found)
 }
@@ -193,7 +190,7 @@ mod tests {
             .map(|(row, ids)| Moment { row: row as u32, column: ids.len() as u32 / 2, code: row as f32 })
             .collect();
         let window = Window { before: 2, after: 1 };
-        let found = around(&model, (&sae, place(&model)), 4, &rows, (&moments, window), &Task::default()).unwrap();
+        let found = around(&model, &sae, 4, &rows, &moments, window, &Task::default()).unwrap();
         for (context, moment) in found.iter().zip(&moments) {
             assert_eq!(context.moment, *moment);
             let row = &rows[moment.row as usize];
@@ -216,13 +213,13 @@ mod tests {
         let sae = dictionary("resid_post.1", 1);
         for length in [1, 11, 12, 13, 30] {
             let ids: Vec<u32> = (0..length).map(|i| (i * 7) % 28).collect();
-            let found = on(&model, (&sae, place(&model)), 2, &ids, &Task::default()).unwrap();
+            let found = on(&model, &sae, place(&model), 2, &ids, &Task::default()).unwrap();
             let expected: Vec<f32> =
                 ids.chunks(12).flat_map(|row| plain(&model, &sae, row).into_iter().map(|codes| codes[2])).collect();
             assert_eq!(found.len(), ids.len());
             assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4), "{found:?} {expected:?}");
         }
-        assert!(on(&model, (&sae, place(&model)), 2, &[], &Task::default()).is_err());
+        assert!(on(&model, &sae, place(&model), 2, &[], &Task::default()).is_err());
     }
 
     #[test]
@@ -230,9 +227,9 @@ mod tests {
         let model = model();
         let huge = Tensor::new(&[[1.0_f32, 2.0], [f32::NAN, 0.0]], &Device::Cpu).unwrap();
         let rows = [vec![1], vec![2]];
-        let error = finite(&huge, place(&model), (&rows, 1)).unwrap_err();
+        let error = finite(&huge, place(&model), &rows, 1).unwrap_err();
         assert!(error.message.contains("found NaN at position 0 of text 1"), "{}", error.message);
         // Padding is not an activation.
-        assert!(finite(&huge, place(&model), (&[vec![1], vec![]], 1)).is_ok());
+        assert!(finite(&huge, place(&model), &[vec![1], vec![]], 1).is_ok());
     }
 }

@@ -80,7 +80,8 @@ impl Separators {
         model: &Model,
         sae: &Sae,
         text: &Text,
-        (label, value): (&str, &str),
+        label: &str,
+        value: &str,
         options: &ForLabelOptions,
         task: &Task,
     ) -> Result<Self> {
@@ -113,15 +114,15 @@ impl Separators {
             finite(&x, place)?;
             let found = sae.encode_sparse(&x, task)?;
             for (number, row) in part.iter().enumerate() {
-                codes.take(row, start + number, (&pack::values(row, &column)?, wanted, other), |position| {
+                codes.take(row, start + number, &pack::values(row, &column)?, wanted, other, |position| {
                     found.row(number * batch.width() + position)
                 });
             }
             start += part.len();
             bar.advance(part.len() as u64);
         }
-        let names = (format!("{label} is {value}"), other.map(|other| format!("{label} is {}", kinds[other as usize])));
-        codes.separators(rows.len() / 2, names, options.count, task)
+        let against = other.map(|other| format!("{label} is {}", kinds[other as usize]));
+        codes.separators(rows.len() / 2, format!("{label} is {value}"), against, options.count, task)
     }
 
     pub fn table(&self, title: String) -> Table {
@@ -149,7 +150,9 @@ impl LabelCodes {
         &mut self,
         row: &Row,
         number: usize,
-        (values, wanted, other): (&[u32], u32, Option<u32>),
+        values: &[u32],
+        wanted: u32,
+        other: Option<u32>,
         codes: impl Fn(usize) -> (&'a [u32], &'a [f32]),
     ) {
         for (position, value) in values.iter().enumerate().take(row.ids.len()) {
@@ -170,7 +173,8 @@ impl LabelCodes {
     fn separators(
         &self,
         middle: usize,
-        (label, against): (String, Option<String>),
+        label: String,
+        against: Option<String>,
         count: usize,
         task: &Task,
     ) -> Result<Separators> {
@@ -261,8 +265,8 @@ mod tests {
 
     #[test]
     fn the_feature_of_the_label_comes_first_and_its_opposite_last() {
-        let names = ("number is plural".to_string(), None);
-        let found = codes().separators(5, names, 10, &Task::default()).unwrap();
+        let label = "number is plural".to_string();
+        let found = codes().separators(5, label, None, 10, &Task::default()).unwrap();
         assert_eq!(found.found.iter().map(|one| one.feature).collect::<Vec<_>>(), [0, 2, 1]);
         let first = &found.found[0];
         assert_eq!(
@@ -279,7 +283,7 @@ mod tests {
     fn a_half_without_the_label_is_refused() {
         let mut codes = codes();
         codes.has_it[100..].fill(false);
-        let error = codes.separators(5, ("number is plural".into(), None), 3, &Task::default()).unwrap_err();
+        let error = codes.separators(5, "number is plural".into(), None, 3, &Task::default()).unwrap_err();
         assert!(
             error.message.ends_with("in the second half of the text, found none where number is plural"),
             "{error}"

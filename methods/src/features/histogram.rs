@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::contexts;
 use super::survey::{Moment, SizeClasses, class};
-use super::text_codes::TextCodes;
+use super::text_codes::{TextCodes, TextLimits};
 use crate::base::results::Histogram;
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::{Text, pack};
@@ -94,7 +94,8 @@ impl Count {
 /// Counts classes of positions: tokens with the largest sum first, all others in their order.
 pub fn counted(
     model: &Model,
-    (sae, feature): (&Sae, usize),
+    sae: &Sae,
+    feature: usize,
     text: &Text,
     by: &PositionClasses,
     task: &Task,
@@ -104,7 +105,7 @@ pub fn counted(
         PositionClasses::Label(name) => Some(pack::column(&text.labelled(), name, task).map_err(|e| e.about("by"))?),
         PositionClasses::Token | PositionClasses::Position => None,
     };
-    let read = TextCodes::of(model, std::slice::from_ref(sae), &[(0, feature)], text, (None, None), task)?;
+    let read = TextCodes::of(model, std::slice::from_ref(sae), &[(0, feature)], text, TextLimits::default(), task)?;
     let keys: Vec<u32> = match by {
         PositionClasses::Label(name) => read.label(name).unwrap_or_default().to_vec(),
         PositionClasses::Position => columns(&read.starts).map(|column| class(column as u32) as u32).collect(),
@@ -127,8 +128,8 @@ pub fn counted(
 }
 
 /// Returns the histogram of nonzero activations.
-pub fn sizes(model: &Model, (sae, feature): (&Sae, usize), text: &Text, task: &Task) -> Result<Histogram> {
-    let read = TextCodes::of(model, std::slice::from_ref(sae), &[(0, feature)], text, (None, None), task)?;
+pub fn sizes(model: &Model, sae: &Sae, feature: usize, text: &Text, task: &Task) -> Result<Histogram> {
+    let read = TextCodes::of(model, std::slice::from_ref(sae), &[(0, feature)], text, TextLimits::default(), task)?;
     let mut sizes = SizeClasses::default();
     for code in read.codes.iter().flatten().filter(|code| **code != 0.0) {
         sizes.take(Moment { row: 0, column: 0, code: *code }, 0);
@@ -206,7 +207,7 @@ mod tests {
                 PositionClasses::Label("depth".into()),
                 PositionClasses::Label("bracket".into()),
             ] {
-                let found = counted(&model, (&sae, feature), &text, &by, &task).unwrap();
+                let found = counted(&model, &sae, feature, &text, &by, &task).unwrap();
                 let all = found.iter().fold(Count::default(), |all, (_, count)| all.and(*count));
                 assert_eq!((all.positions, all.fired), (survey.positions, tally.fired), "{by:?}");
                 assert!((all.sum - tally.sum).abs() < 1e-3 * (1.0 + tally.sum), "{by:?}");
@@ -215,7 +216,7 @@ mod tests {
                     assert!((all.most - f64::from(first.code)).abs() < 1e-4);
                 }
             }
-            let histogram = sizes(&model, (&sae, feature), &text, &task).unwrap();
+            let histogram = sizes(&model, &sae, feature, &text, &task).unwrap();
             assert_eq!(histogram.counts.iter().sum::<u64>(), tally.fired);
         }
     }
@@ -226,13 +227,13 @@ mod tests {
         let sae = dictionary("resid_post.0", 1);
         let labelled = text(30, TextOptions { labels: true, ..TextOptions::default() });
         let by = |name: &str| PositionClasses::Label(name.into());
-        let found = counted(&model, (&sae, 1), &labelled, &by("bracket"), &Task::default()).unwrap();
+        let found = counted(&model, &sae, 1, &labelled, &by("bracket"), &Task::default()).unwrap();
         assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["none", "round"]);
-        let error = counted(&model, (&sae, 1), &labelled, &by("brakcet"), &Task::default()).unwrap_err();
+        let error = counted(&model, &sae, 1, &labelled, &by("brakcet"), &Task::default()).unwrap_err();
         assert_eq!(error.hint.as_deref(), Some("did you mean `bracket`?"));
         // Rules find the labels of a text that has none.
         let plain = text(30, TextOptions::default());
-        assert_eq!(counted(&model, (&sae, 1), &plain, &by("bracket"), &Task::default()).unwrap(), found);
+        assert_eq!(counted(&model, &sae, 1, &plain, &by("bracket"), &Task::default()).unwrap(), found);
     }
 
     #[test]

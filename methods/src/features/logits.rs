@@ -120,7 +120,8 @@ pub struct TokenEffect {
 /// Measures the effect of a feature's ablation at its strongest positions in a text, and returns it with their number.
 pub fn ablation_effects(
     model: &Model,
-    (sae, feature): (&Sae, usize),
+    sae: &Sae,
+    feature: usize,
     text: &Text,
     options: &LogitsOptions,
     task: &Task,
@@ -136,14 +137,15 @@ pub fn ablation_effects(
             .about("text"));
     }
     let count = texts.len();
-    Ok((ablated(model, (sae, place), feature, texts, task)?, count))
+    Ok((ablated(model, sae, place, feature, texts, task)?, count))
 }
 
 /// Returns the model's predictions after some texts when a feature is zero-ablated at all of their positions, the
 /// reconstruction error kept; token by token.
 pub fn ablated(
     model: &Model,
-    (sae, place): (&Sae, Place),
+    sae: &Sae,
+    place: Place,
     feature: usize,
     texts: Vec<Vec<u32>>,
     task: &Task,
@@ -164,7 +166,7 @@ pub fn ablated(
         without[number] = log_probabilities(logits)?.squeeze(0)?.to_vec1()?;
         Ok(())
     };
-    ablated::logits(model, (sae, place), (&texts, &ablations), &mut take, task)?;
+    ablated::logits(model, sae, place, &texts, &ablations, &mut take, task)?;
     let with = last(model, texts, task)?;
     let sums = |rows: &[Vec<f64>], of: fn(f64) -> f64| -> Vec<f64> {
         let vocab = rows.first().map_or(0, Vec::len);
@@ -267,7 +269,7 @@ mod tests {
         let place = select(model.decoder.config(), "resid_post.1").unwrap()[0];
         let texts = vec![vec![1, 2, 3, 4], vec![5, 6]];
         let found: Vec<Vec<TokenEffect>> = (0..sae.d_sae())
-            .map(|f| ablated(&model, (&sae, place), f, texts.clone(), &Task::default()).unwrap())
+            .map(|f| ablated(&model, &sae, place, f, texts.clone(), &Task::default()).unwrap())
             .collect();
         for changes in &found {
             assert!((changes.iter().map(|c| c.with).sum::<f64>() - 1.0).abs() < 1e-6);

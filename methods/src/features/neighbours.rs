@@ -1,9 +1,9 @@
 //! The features nearest to one: by direction, and by co-activation.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::contexts::code_of;
 use super::feature::site;
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
@@ -21,9 +21,28 @@ crate::options! {
     }
 }
 
+/// A feature with a direction near that of another one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Neighbour {
+    pub feature: usize,
+    /// The cosine of the directions of both.
+    pub cosine: f64,
+}
+
+impl Neighbour {
+    fn new(feature: usize, cosine: f32) -> Self {
+        Self { feature, cosine: f64::from(cosine) }
+    }
+
+    /// Compares neighbours by their order: the largest cosine first, and of equal ones the first feature.
+    fn order(&self, other: &Self) -> Ordering {
+        other.cosine.total_cmp(&self.cosine).then(self.feature.cmp(&other.feature))
+    }
+}
+
 /// Returns the features of a dictionary whose directions have the largest cosine with that of a feature, without
 /// itself. A direction of norm 0 has a cosine of 0 with all.
-pub fn by_direction((sae, feature): (&Sae, usize), other: Option<&Sae>, count: usize) -> Result<Vec<(usize, f64)>> {
+pub fn by_direction(sae: &Sae, feature: usize, other: Option<&Sae>, count: usize) -> Result<Vec<Neighbour>> {
     let among = other.unwrap_or(sae);
     if among.d_out() != sae.d_out() {
         return Err(err!(
@@ -36,28 +55,27 @@ pub fn by_direction((sae, feature): (&Sae, usize), other: Option<&Sae>, count: u
     }
     let one = unit(&sae.directions().narrow(0, feature, 1)?)?;
     let cosines = unit(among.directions())?.matmul(&one.t()?)?.squeeze(1)?.to_vec1::<f32>()?;
-    let mut found: Vec<(usize, f64)> =
-        cosines.into_iter().map(f64::from).enumerate().filter(|(f, _)| other.is_some() || *f != feature).collect();
-    found.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    let all = cosines.into_iter().enumerate().map(|(feature, cosine)| Neighbour::new(feature, cosine));
+    let mut found: Vec<Neighbour> = all.filter(|one| other.is_some() || one.feature != feature).collect();
+    found.sort_by(Neighbour::order);
     found.truncate(count);
     Ok(found)
 }
 
 /// Returns the nearest features by direction for several features of a dictionary, one after the other.
-pub fn nearest(sae: &Sae, features: &[usize], count: usize) -> Result<Vec<Vec<(usize, f64)>>> {
+pub fn nearest(sae: &Sae, features: &[usize], count: usize) -> Result<Vec<Vec<Neighbour>>> {
     let all = unit(sae.directions())?;
     let numbers: Vec<u32> = features.iter().map(|feature| *feature as u32).collect();
     let chosen = all.index_select(&Tensor::new(numbers, all.device())?, 0)?;
     let cosines = chosen.matmul(&all.t()?)?.to_vec2::<f32>()?;
     let of = |(feature, cosines): (&usize, &Vec<f32>)| {
-        let mut found: Vec<(usize, f64)> =
-            cosines.iter().map(|cosine| f64::from(*cosine)).enumerate().filter(|(other, _)| other != feature).collect();
-        let order = |a: &(usize, f64), b: &(usize, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        let all = cosines.iter().enumerate().map(|(other, cosine)| Neighbour::new(other, *cosine));
+        let mut found: Vec<Neighbour> = all.filter(|one| one.feature != *feature).collect();
         if count > 0 && count < found.len() {
-            found.select_nth_unstable_by(count - 1, order);
+            found.select_nth_unstable_by(count - 1, Neighbour::order);
         }
         found.truncate(count);
-        found.sort_by(order);
+        found.sort_by(Neighbour::order);
         found
     };
     Ok(features.iter().zip(&cosines).map(of).collect())
@@ -82,17 +100,28 @@ pub struct Coactivation {
     pub correlation: f64,
 }
 
+/// Features that are active where one is, and the positions of the text that they were counted at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Coactivations {
+    /// The features, largest correlation first.
+    pub found: Vec<Coactivation>,
+    /// The number of positions.
+    pub positions: u64,
+    /// The number of positions at which the feature itself is active.
+    pub active: u64,
+}
+
 /// Returns the features of a dictionary, the feature's own or another one, that are active most where a feature is, by
-/// the correlation of being active, counted exactly in one pass over a text; the number of positions; and the number of
-/// them at which the feature itself is active.
+/// the correlation of being active, counted exactly in one pass over a text.
 pub fn by_activity(
     model: &Model,
-    (sae, feature): (&Sae, usize),
+    sae: &Sae,
+    feature: usize,
     other: Option<&Sae>,
     text: &Text,
     count: usize,
     task: &Task,
-) -> Result<(Vec<Coactivation>, u64, u64)> {
+) -> Result<Coactivations> {
     let among = other.unwrap_or(sae);
     let names = [site(sae)?, site(among)?];
     let harvest = TextReading::new(model, text, &HarvestOptions::default()).harvest(&names, task)?;
@@ -122,7 +151,7 @@ pub fn by_activity(
     found.retain(|together| other.is_some() || together.feature != feature);
     found.sort_by(|a, b| b.correlation.total_cmp(&a.correlation).then(a.feature.cmp(&b.feature)));
     found.truncate(count);
-    Ok((found, counts.positions, counts.active))
+    Ok(Coactivations { found, positions: counts.positions, active: counts.active })
 }
 
 /// Counts of a feature's activations, and of other features' together with it.
@@ -137,7 +166,7 @@ impl CoactivationCounts {
     fn take(&mut self, feature: usize, one: &SparseCodes, others: &SparseCodes) {
         self.positions += one.rows() as u64;
         for at in 0..one.rows() {
-            let is_active = code_of(one.row(at), feature) != 0.0;
+            let is_active = one.code(at, feature) != 0.0;
             self.active += u64::from(is_active);
             for other in others.row(at).0 {
                 if let (Some(fired), Some(both)) =
@@ -196,8 +225,8 @@ pub fn by_company(feature: usize, at: &[Vec<u32>], density: &dyn Fn(usize) -> f6
 }
 
 /// Returns neighbours by direction as a table.
-pub fn directions(title: &str, found: &[(usize, f64)]) -> Table {
-    let rows = found.iter().map(|(feature, cosine)| vec![(*feature).into(), (*cosine).into()]);
+pub fn directions(title: &str, found: &[Neighbour]) -> Table {
+    let rows = found.iter().map(|one| vec![one.feature.into(), one.cosine.into()]);
     Table { title: title.into(), columns: ["feature", "cosine"].map(String::from).to_vec(), rows: rows.collect() }
 }
 
@@ -235,7 +264,8 @@ mod tests {
             survey.dictionaries[number][feature].top.iter().map(|moment| (moment.row, moment.column)).collect()
         };
         for (other, number) in [(None, 0), (Some(&saes[1]), 1)] {
-            let (found, positions, active) = by_activity(&model, (&saes[0], 5), other, &text, 99, &task).unwrap();
+            let Coactivations { found, positions, active } =
+                by_activity(&model, &saes[0], 5, other, &text, 99, &task).unwrap();
             let of_one = at(0, 5);
             assert_eq!((positions, active), (survey.positions, of_one.len() as u64));
             assert!(found.len() > 2 && found.windows(2).all(|pair| pair[0].correlation >= pair[1].correlation));
@@ -247,7 +277,7 @@ mod tests {
             }
         }
         // Every feature goes with itself.
-        let (found, ..) = by_activity(&model, (&saes[0], 5), Some(&saes[0]), &text, 1, &task).unwrap();
+        let found = by_activity(&model, &saes[0], 5, Some(&saes[0]), &text, 1, &task).unwrap().found;
         assert_eq!((found[0].feature, found[0].both), (5, found[0].fired));
         assert!((found[0].correlation - 1.0).abs() < 1e-12);
     }
@@ -255,11 +285,12 @@ mod tests {
     #[test]
     fn the_nearest_comes_first_and_a_feature_is_not_its_own_neighbour() {
         let sae = with_directions(&[[1.0, 0.0], [0.6, 0.8], [0.0, 0.0], [-2.0, 0.0]]);
-        let found = by_direction((&sae, 0), None, 9).unwrap();
-        assert_eq!(found.iter().map(|(f, _)| *f).collect::<Vec<_>>(), [1, 2, 3]);
-        assert!((found[0].1 - 0.6).abs() < 1e-6 && found[1].1 == 0.0 && (found[2].1 + 1.0).abs() < 1e-6);
+        let found = by_direction(&sae, 0, None, 9).unwrap();
+        assert_eq!(found.iter().map(|one| one.feature).collect::<Vec<_>>(), [1, 2, 3]);
+        let cosines: Vec<f64> = found.iter().map(|one| one.cosine).collect();
+        assert!((cosines[0] - 0.6).abs() < 1e-6 && cosines[1] == 0.0 && (cosines[2] + 1.0).abs() < 1e-6);
         let other = with_directions(&[[0.0, 1.0], [3.0, 0.0]]);
-        assert_eq!(by_direction((&sae, 0), Some(&other), 1).unwrap(), [(1, 1.0)]);
+        assert_eq!(by_direction(&sae, 0, Some(&other), 1).unwrap(), [Neighbour { feature: 1, cosine: 1.0 }]);
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Overview {
     pub fn card(&self, model: &Model, dictionary: usize, feature: usize, task: &Task) -> Result<FeatureCard> {
         let sae = self.saes.get(dictionary).ok_or_else(|| err!(Bug, "a dictionary that was not read"))?;
         let surveyed = SurveyedDictionary { survey: &self.survey, dictionary };
-        card((sae, feature), Some(model), Some(surveyed), &self.plan, task)
+        card(sae, feature, Some(model), Some(surveyed), &self.plan, task)
     }
 
     /// Returns a table of features with their counts, those that are active most often first.

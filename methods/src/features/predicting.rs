@@ -116,7 +116,7 @@ fn ranked(
     // Its output reaches the logits through the residual stream.
     sae.check_fits(model.decoder.config().d_model, &model.name(), &place.to_string())?;
     sae.check_writes_what_it_reads()?;
-    let sums = read(model, (sae, place), rows, tokens, task)?;
+    let sums = read(model, sae, place, rows, tokens, task)?;
     let direct = direct(model, sae, tokens)?;
     let mut found: Vec<Promoter> = (0..sae.d_sae())
         .filter(|feature| sums.tallies[*feature].fired > 0)
@@ -133,7 +133,7 @@ fn ranked(
     }
     let tried = found.len();
     keep_candidates(&mut found, candidates);
-    ablate(model, (sae, place), &mut found, &sums, (rows, tokens), task)?;
+    ablate(model, sae, &mut found, &sums, rows, tokens, task)?;
     // What the ablation of a single feature takes from P depends on what else promotes the tokens there; the
     // correlation with P over the whole text is more reliable.
     let is_needed = |promoter: &Promoter| promoter.ablation > 0.0;
@@ -191,7 +191,8 @@ impl Promoters {
 
 fn read(
     model: &Model,
-    (sae, place): (&Sae, Place),
+    sae: &Sae,
+    place: Place,
     rows: &[Vec<u32>],
     tokens: &[u32],
     task: &Task,
@@ -270,10 +271,11 @@ impl PredictionSums {
 /// Measures how much the probability of the tokens falls at the strongest positions of each feature when it is ablated.
 fn ablate(
     model: &Model,
-    (sae, place): (&Sae, Place),
+    sae: &Sae,
     found: &mut [Promoter],
     sums: &PredictionSums,
-    (rows, tokens): (&[Vec<u32>], &[u32]),
+    rows: &[Vec<u32>],
+    tokens: &[u32],
     task: &Task,
 ) -> Result<()> {
     let top = |promoter: &Promoter| &sums.tallies[promoter.feature].top;
@@ -284,7 +286,7 @@ fn ablate(
         without[number] = together(logits, tokens)?.iter().sum();
         Ok(())
     };
-    ablated::logits(model, (sae, place), (rows, &ablations), &mut take, task)?;
+    ablated::logits(model, sae, place(model, sae)?, rows, &ablations, &mut take, task)?;
     for promoter in found {
         let p = |moment: &Moment| sums.chances.get(moment.row as usize)?.get(moment.column as usize).copied();
         let read = |moment: &Moment| p(moment).ok_or_else(|| err!(Bug, "a position that was not read"));

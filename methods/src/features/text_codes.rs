@@ -29,10 +29,19 @@ crate::options! {
     }
 }
 
+/// The part of a text that is read, and the rows that it is read in.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TextLimits {
+    /// The approximate number of tokens; all without one.
+    pub tokens: Option<usize>,
+    /// The number of tokens in a row; without one as many as the model reads.
+    pub context: Option<usize>,
+}
+
 impl FeatureTextOptions {
-    /// Returns the number of tokens, and of those in a row, as [`TextCodes::of`] takes them.
-    pub fn limits(&self) -> (Option<usize>, Option<usize>) {
-        (Some(self.tokens), self.context)
+    /// Returns the part of the text that [`TextCodes::of`] reads.
+    pub fn limits(&self) -> TextLimits {
+        TextLimits { tokens: Some(self.tokens), context: self.context }
     }
 }
 
@@ -61,17 +70,16 @@ struct OfDictionary<'a> {
 }
 
 impl TextCodes {
-    /// Reads about `most` tokens of the text, or all of it, in rows of `context`, or as long as the model reads. A
-    /// feature is given by the index of its dictionary in `saes`, and its index there.
+    /// Reads the text up to its limits. A feature is given by the index of its dictionary in `saes`, and its index there.
     pub fn of(
         model: &Model,
         saes: &[Sae],
         features: &[(usize, usize)],
         text: &Text,
-        (most, context): (Option<usize>, Option<usize>),
+        limits: TextLimits,
         task: &Task,
     ) -> Result<Self> {
-        let rows = rows(model, text, (most, context), task)?;
+        let rows = rows(model, text, limits, task)?;
         Self::of_rows(model, saes, features, &rows, task)
     }
 
@@ -91,13 +99,8 @@ impl TextCodes {
     }
 
     /// Reads the tokens and their labels without any activations, and returns them with their rows.
-    pub fn tokens(
-        model: &Model,
-        text: &Text,
-        (most, context): (Option<usize>, Option<usize>),
-        task: &Task,
-    ) -> Result<(Self, Vec<Row>)> {
-        let rows = rows(model, text, (most, context), task)?;
+    pub fn tokens(model: &Model, text: &Text, limits: TextLimits, task: &Task) -> Result<(Self, Vec<Row>)> {
+        let rows = rows(model, text, limits, task)?;
         Ok((Self::tokens_of(model, &rows)?, rows))
     }
 
@@ -219,11 +222,11 @@ fn dictionaries<'a>(model: &Model, saes: &'a [Sae], features: &[(usize, usize)])
 }
 
 /// Returns the rows of a text with labels.
-fn rows(model: &Model, text: &Text, (most, context): (Option<usize>, Option<usize>), task: &Task) -> Result<Vec<Row>> {
+fn rows(model: &Model, text: &Text, limits: TextLimits, task: &Task) -> Result<Vec<Row>> {
     let text = text.labelled();
-    let context = harvest::context(model.decoder.config(), context)?;
+    let context = harvest::context(model.decoder.config(), limits.context)?;
     // At least two rows, so that one half can be scored on the other.
-    let count = most.map(|tokens| tokens.div_ceil(context).max(2));
+    let count = limits.tokens.map(|tokens| tokens.div_ceil(context).max(2));
     pack::gathered(&text, tokenizer(model)?, context, count, task, Ok)
 }
 
@@ -258,8 +261,15 @@ pub(super) mod tests {
         let words = "the cat ( NASA ) sat on a mat the dog sat ( 1843 ) on the cat a mat ( B c )";
         let text = Text::given(vec![words.into()], TextOptions::default()).unwrap();
         let features = [(0, 3), (0, 9), (0, 3)];
-        let found = TextCodes::of(&model, std::slice::from_ref(&sae), &features, &text, (None, None), &Task::default())
-            .unwrap();
+        let found = TextCodes::of(
+            &model,
+            std::slice::from_ref(&sae),
+            &features,
+            &text,
+            TextLimits::default(),
+            &Task::default(),
+        )
+        .unwrap();
         assert_eq!(found.starts, [0, 8, 16, 24]);
         assert_eq!((found.texts[&2].trim(), found.label("depth").unwrap()[2..5].to_vec()), ("(", vec![1, 1, 1]));
         assert_eq!(found.codes[0], found.codes[2]);
@@ -275,11 +285,18 @@ pub(super) mod tests {
             }
         }
         assert!(found.codes[0].iter().any(|code| *code > 0.0));
-        let some =
-            TextCodes::of(&model, std::slice::from_ref(&sae), &features, &text, (Some(9), None), &Task::default())
-                .unwrap();
+        let some = TextCodes::of(
+            &model,
+            std::slice::from_ref(&sae),
+            &features,
+            &text,
+            TextLimits { tokens: Some(9), context: None },
+            &Task::default(),
+        )
+        .unwrap();
         assert_eq!(some.codes[1], found.codes[1][..16]);
-        let error = TextCodes::of(&model, &[sae], &[(0, 16)], &text, (None, None), &Task::default()).unwrap_err();
+        let error =
+            TextCodes::of(&model, &[sae], &[(0, 16)], &text, TextLimits::default(), &Task::default()).unwrap_err();
         assert_eq!(error.message, "expected a feature below 16 of resid_post.1, found 16");
     }
 

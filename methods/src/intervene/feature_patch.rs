@@ -92,7 +92,7 @@ pub fn feature_patch(
 ) -> Result<Vec<PatchedSet>> {
     sae.check_writes_what_it_reads().map_err(|e| e.about("dictionaries"))?;
     let place = one_site(model.config(), &options.reads.of(sae)?, "feature patching is at one site")?;
-    let runs = PatchRuns::new(model, (sae, place), pairs, task)?;
+    let runs = PatchRuns::new(model, sae, place, pairs, task)?;
     match options.order {
         PatchOrder::Paper => {
             let thresholds = options.thresholds.clone().unwrap_or_else(paper_thresholds);
@@ -124,7 +124,7 @@ struct PatchRuns<'a> {
 }
 
 impl<'a> PatchRuns<'a> {
-    fn new(model: &'a Decoder, (sae, place): (&'a Sae, Place), pairs: &[PatchPair], task: &Task) -> Result<Self> {
+    fn new(model: &'a Decoder, sae: &'a Sae, place: Place, pairs: &[PatchPair], task: &Task) -> Result<Self> {
         if let Some(number) = pairs.iter().position(|pair| pair.clean.len() != pair.corrupt.len()) {
             let PatchPair { clean, corrupt } = &pairs[number];
             return Err(err!(

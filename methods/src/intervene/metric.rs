@@ -116,7 +116,8 @@ impl<'a> MetricPlan<'a> {
         measure: Measure<'a>,
         model: &Decoder,
         pairs: &[TokenPair],
-        (which, numbers): (Prompt, &[usize]),
+        which: Prompt,
+        numbers: &[usize],
         task: &Task,
     ) -> Result<Self> {
         let mut texts = MetricTexts { is_causal: model.config().causal, ..MetricTexts::default() };
@@ -126,7 +127,7 @@ impl<'a> MetricPlan<'a> {
             scored.push(texts.add(measure, at, prompt, pair).map_err(|e| e.within(format!("pair {number}")))?);
         }
         let reference = match measure {
-            Measure::Kl(reference) => Some(log_probabilities(model, pairs, (reference, numbers), task)?),
+            Measure::Kl(reference) => Some(log_probabilities(model, pairs, reference, numbers, task)?),
             _ => None,
         };
         let MetricTexts { rows, pair_of, points, spans, .. } = texts;
@@ -378,7 +379,8 @@ fn log_sums(x: &Tensor, counts: &[usize]) -> Result<Tensor> {
 fn log_probabilities(
     model: &Decoder,
     pairs: &[TokenPair],
-    (which, numbers): (Prompt, &[usize]),
+    which: Prompt,
+    numbers: &[usize],
     task: &Task,
 ) -> Result<Tensor> {
     let rows = pairs.iter().zip(numbers).map(|(pair, number)| Ok(prompt(pair, which, *number)?.to_vec()));
@@ -418,7 +420,8 @@ pub fn pairs_at_once(model: &Decoder, pairs: &[TokenPair], measure: Measure) -> 
 /// the hooks, and the second, which keeps its own, is the reference of a divergence.
 pub fn values(
     measure: Measure,
-    (model, reference): (&Decoder, &Decoder),
+    model: &Decoder,
+    reference: &Decoder,
     pairs: &[TokenPair],
     which: Prompt,
     hooks: Vec<BoundHook>,
@@ -433,7 +436,7 @@ pub fn values(
     let numbers: Vec<usize> = (0..pairs.len()).collect();
     for (part, numbers) in pairs.chunks(at_once).zip(numbers.chunks(at_once)) {
         task.check()?;
-        let plan = MetricPlan::new(measure, reference, part, (which, numbers), task)?;
+        let plan = MetricPlan::new(measure, reference, part, which, numbers, task)?;
         found.push(plan.run(model, &mut chain, task)?);
     }
     Ok(Tensor::cat(&found, 0)?)
@@ -466,7 +469,7 @@ impl Normaliser {
 
     /// Builds the normalisation of a model without changes.
     pub fn of(measure: Measure, model: &Decoder, pairs: &[TokenPair], task: &Task) -> Result<Self> {
-        let of = |which| floats(&values(measure, (model, model), pairs, which, Vec::new(), task)?);
+        let of = |which| floats(&values(measure, model, model, pairs, which, Vec::new(), task)?);
         Self::new(&of(Prompt::Clean)?, &of(Prompt::Corrupt)?)
     }
 

@@ -17,7 +17,7 @@
 //! let drawn = token_pairs("parenthesis", &options, &form, model.tokenizer()?, &task)?;
 //! let pairs: Vec<TokenPair> = drawn.into_iter().map(|(_, tokens)| tokens).collect();
 //! let by_layer = GridOptions { by: GridBy::Layer, ..Default::default() };
-//! let effects = grid(&model, &pairs, (Measure::LogitDiff, true), &[], &by_layer, &task)?;
+//! let effects = grid(&model, &pairs, Measure::LogitDiff, true, &[], &by_layer, &task)?;
 //!
 //! // The embeddings have all of it.
 //! assert!((effects.values[0] - 1.0).abs() < 1e-3);

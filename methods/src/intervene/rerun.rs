@@ -54,7 +54,7 @@ impl<'a> Reruns<'a> {
                 let bytes = (copies * stream.elem_count() * stream.dtype().size_in_bytes()) as u128;
                 memory::check(4 * bytes, || "copies of a batch".into())?;
                 let stream = if copies == 1 { stream.clone() } else { stream.repeat((copies, 1, 1))? };
-                self.model.resumed(&batch, (*site, &stream), &mut chain, wanted, task)?
+                self.model.resumed(&batch, *site, &stream, &mut chain, wanted, task)?
             }
             None => {
                 let pass = Pass { hooks: &mut chain, past: None, logits: wanted, task };

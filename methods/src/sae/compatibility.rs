@@ -86,7 +86,7 @@ pub fn writes_of(sae: &Sae, named: Option<&str>) -> Result<Option<String>> {
 }
 
 /// Refuses a dictionary that reads or writes where a model has no such site, or another width there.
-pub fn check_is_for(model: &Model, about: &About, (d_in, d_out): (usize, usize)) -> Result<()> {
+pub fn check_is_for(model: &Model, about: &About, d_in: usize, d_out: usize) -> Result<()> {
     let config = model.decoder.config();
     let at = |site: &str| -> Result<usize> {
         let place = one_site(config, site, NAME_ONE).map_err(|e| {
@@ -112,7 +112,7 @@ pub fn check_is_for(model: &Model, about: &About, (d_in, d_out): (usize, usize))
         let widths = about.sites.iter().map(|site| at(&site.to_string())).collect::<Result<Vec<_>>>()?;
         let sum: usize = widths.iter().sum();
         if sum != d_in {
-            return Err(of_other_width(about, d_in, (sum, &model.name(), &about.site())));
+            return Err(of_other_width(about, d_in, sum, &model.name(), &about.site()));
         }
     }
     match &about.writes {
@@ -128,7 +128,7 @@ pub fn check_is_for(model: &Model, about: &About, (d_in, d_out): (usize, usize))
 }
 
 /// Makes the error of a dictionary of width `found` where a site of a model has the width `d`.
-fn of_other_width(about: &About, found: usize, (d, model, site): (usize, &dyn Display, &str)) -> Error {
+fn of_other_width(about: &About, found: usize, d: usize, model: &dyn Display, site: &str) -> Error {
     let read = about.site();
     let place = if read.is_empty() { String::new() } else { format!(" at {read}") };
     let whose = whose(about);
@@ -166,7 +166,7 @@ impl Sae {
         if self.d_in() == d {
             return Ok(());
         }
-        Err(of_other_width(&self.parts().about, self.d_in(), (d, model, site)))
+        Err(of_other_width(&self.parts().about, self.d_in(), d, model, site))
     }
 
     /// Refuses a dictionary that says that it is of another model. A model has as many names as places that it is

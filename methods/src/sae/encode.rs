@@ -50,6 +50,13 @@ impl SparseCodes {
         (&self.rows.columns[range.clone()], &self.rows.values[range])
     }
 
+    /// Returns the activation of a feature in a row.
+    pub fn code(&self, row: usize, feature: usize) -> f32 {
+        let (features, codes) = self.row(row);
+        let at = features.binary_search_by(|other| (*other as usize).cmp(&feature)).ok();
+        at.and_then(|at| codes.get(at).copied()).unwrap_or_default()
+    }
+
     /// Returns the features of all rows, concatenated.
     pub fn features(&self) -> &[u32] {
         &self.rows.columns

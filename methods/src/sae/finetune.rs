@@ -113,7 +113,7 @@ struct Tuner<'a> {
 const INTERVALS: usize = 20;
 
 /// Tunes a dictionary end to end on a text, with a record of that in its metadata.
-pub fn fine_tune_on(sae: &Sae, (model, text): (&Model, &Text), options: &FineTuneOptions, task: &Task) -> Result<Sae> {
+pub fn fine_tune_on(sae: &Sae, model: &Model, text: &Text, options: &FineTuneOptions, task: &Task) -> Result<Sae> {
     let reads = options.reads.of(sae)?;
     let writes = writes_of(sae, None)?.unwrap_or_else(|| reads.clone());
     let rows = JudgedRowsOptions { rows: options.rows, without_bos: options.without_bos };

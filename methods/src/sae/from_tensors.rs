@@ -120,7 +120,7 @@ pub fn of_tensors(given: &GivenOptions, model: Option<&Model>) -> Result<Sae> {
     take.check_together(&parts)?;
     if let Some(model) = model {
         let name = if parts.about.sites.is_empty() { "model" } else { "site" };
-        check_is_for(model, &parts.about, (widths.d_in, widths.d_out)).map_err(|e| e.about(name))?;
+        check_is_for(model, &parts.about, widths.d_in, widths.d_out).map_err(|e| e.about(name))?;
     }
     Sae::new(parts)
 }

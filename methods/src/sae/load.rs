@@ -233,7 +233,7 @@ impl Loader<'_> {
             (None, Some(key)) => header.metadata().get(key).cloned(),
             (None, None) => None,
         };
-        let judge = |about: &About, widths| self.judge(about, widths);
+        let judge = |about: &About, d_in, d_out| self.judge(about, d_in, d_out);
         let beside =
             SideDescription { config: config.as_deref(), place: origin, ignore: &self.options.ignore, judge: &judge };
         formats::check(found.format, &beside, &HeaderOnly(header)).map_err(|e| placed(e, origin))
@@ -246,7 +246,7 @@ impl Loader<'_> {
             (None, Some(key)) => metadata(self.files, &weights, key).map_err(|e| e.within(origin))?,
             (None, None) => None,
         };
-        let judge = |about: &About, widths| self.judge(about, widths);
+        let judge = |about: &About, d_in, d_out| self.judge(about, d_in, d_out);
         let beside =
             SideDescription { config: config.as_deref(), place: origin, ignore: &self.options.ignore, judge: &judge };
         let parts = with_source(self.files, &weights, self.task, |source| {
@@ -256,8 +256,8 @@ impl Loader<'_> {
     }
 
     /// Refuses a dictionary that is none for the model.
-    fn judge(&self, about: &About, widths: (usize, usize)) -> Result<()> {
-        self.model.map_or(Ok(()), |model| check_is_for(model, about, widths))
+    fn judge(&self, about: &About, d_in: usize, d_out: usize) -> Result<()> {
+        self.model.map_or(Ok(()), |model| check_is_for(model, about, d_in, d_out))
     }
 }
 

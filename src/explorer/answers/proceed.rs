@@ -13,7 +13,7 @@ use crate::base::{Result, Task};
 use crate::err;
 use crate::intervene::{FeatureHook, FeatureHookOptions};
 use crate::model::batch::Batch;
-use crate::model::generate::GenerateOptions;
+use crate::model::generate::{Drawn, GenerateOptions};
 use crate::model::hooks::{Action, BoundHook, PatchSource};
 use crate::model::reading::compare::kl;
 use crate::options::seed::SeedOptions;
@@ -123,7 +123,8 @@ pub fn proceed(explorer: &Explorer, proceeding: &Proceeding, say: &mut dyn FnMut
         let hooks = hooks(explorer, changes, task)?;
         // The pieces are the progress.
         let quiet = Task::new(task.flag().clone(), Arc::new(Silent));
-        let found = explorer.model.generate(&batch, &options, (*seed as u64, true), hooks, &mut heard, &quiet)?;
+        let drawn = Drawn { seed: *seed as u64, in_words: true };
+        let found = explorer.model.generate(&batch, &options, drawn, hooks, &mut heard, &quiet)?;
         // What is left is of a character that the last token did not finish.
         let rest = found.texts.first().and_then(|text| text.get(said..)).unwrap_or_default();
         if !rest.is_empty() {

@@ -8,7 +8,7 @@ use super::super::last_read::LastRead;
 use super::super::state::{Dictionary, Explorer};
 use super::tokens::{Spot, Strength, name, spots, strengths, tokens};
 use crate::base::{Result, Task};
-use crate::features::contexts::{self, code_of};
+use crate::features::contexts;
 use crate::features::feature::check_feature;
 use crate::model::batch::Batch;
 use crate::model::predict::likeliest;
@@ -87,7 +87,7 @@ pub fn read(explorer: &Explorer, reading: &Reading, task: &Task) -> Result<Read>
         features: (0..tokens.len()).map(strongest).collect(),
         next: next.into_iter().map(|next| (name(explorer, next.id), next.probability)).collect(),
         active,
-        codes: reading.chosen.map(|chosen| (0..tokens.len()).map(|row| code_of(codes.row(row), chosen)).collect()),
+        codes: reading.chosen.map(|chosen| (0..tokens.len()).map(|row| codes.code(row, chosen)).collect()),
         cut,
     })
 }
@@ -120,7 +120,7 @@ fn read_on(explorer: &Explorer, of: &Dictionary, ids: &[u32], task: &Task) -> Re
     };
     let whole = Batch::new(vec![ids.to_vec()])?;
     let cache = run.cache.holding([(of.place, activations.clone())]);
-    let codes = contexts::recorded(&explorer.model, (&of.sae, of.place), &whole, &cache, task)?;
+    let codes = contexts::recorded(&explorer.model, &of.sae, of.place, &whole, &cache, task)?;
     let read = LastRead { place: of.place, ids: ids.to_vec(), past, activations, losses: losses.clone() };
     *explorer.last_read.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(read));
     Ok((codes, losses, logits))

@@ -19,7 +19,7 @@ use crate::features::{Feature, Overview};
 use crate::intervene::{FeatureHook, FeatureHookOptions};
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::model::generate::GenerateOptions;
+use crate::model::generate::{Drawn, GenerateOptions};
 use crate::model::hooks::Action;
 use crate::model::predict::likeliest;
 use crate::model::reading::compare::kl;
@@ -254,7 +254,9 @@ fn a_text_goes_on_as_with_plain_hooks() {
         let options =
             GenerateOptions { tokens: 6, temperature: Some(0.7), windowed: true, ..GenerateOptions::default() };
         let heard: String = said.iter().filter_map(|line| line[side].as_str()).collect();
-        let plain = model.generate(&batch, &options, (5, true), hooks(is_changed), &mut |_| {}, &task()).unwrap();
+        let plain = model
+            .generate(&batch, &options, Drawn { seed: 5, in_words: true }, hooks(is_changed), &mut |_| {}, &task())
+            .unwrap();
         assert_eq!(heard, plain.texts[0]);
     }
 }
@@ -294,7 +296,7 @@ fn a_card_is_that_of_a_dashboard() {
     assert!(read(true) < read(false) && read(false) as usize == overview.survey.positions as usize);
     for feature in [0, 7, 23] {
         let plain =
-            card((&of.sae, feature), Some(&explorer.model), Some(surveyed), &CardPlan::default(), &task()).unwrap();
+            card(&of.sae, feature, Some(&explorer.model), Some(surveyed), &CardPlan::default(), &task()).unwrap();
         let found = found(&explorer, "card", json!({ "dictionary": 1, "feature": feature }));
         assert_eq!(found["card"], dashboard::card(&plain));
     }

@@ -9,6 +9,7 @@ use super::data::shown;
 use crate::base::Result;
 use crate::circuit::{Circuit, Graph, Node};
 use crate::features::Dashboard;
+use crate::features::dashboard::FeatureCounts;
 use crate::report::html::page;
 use crate::report::items::circuit_html;
 use crate::report::symbols::count;
@@ -37,7 +38,7 @@ pub fn index(data: &str) -> String {
 
 /// Returns what the page says about the whole dashboard, but for how much of it is there.
 pub fn about(dashboard: &Dashboard, circuits: &[CircuitPage]) -> Value {
-    let (features, cards, silent) = dashboard.counts();
+    let FeatureCounts { all: features, cards, silent } = dashboard.counts();
     let dictionary =
         |sae: &Sae| json!({ "site": site(sae), "kind": shown(sae.parts().about.kind.as_str()), "features": sae.d_sae() });
     let circuit = |page: &CircuitPage| json!({ "title": shown(&page.title), "nodes": page.nodes });

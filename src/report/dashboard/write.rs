@@ -55,7 +55,7 @@ pub fn write(dashboard: &Dashboard, circuits: &[Circuit], dir: &Path, files: &Fi
     let before = check_folder(dir, files)?;
     let data = format!("data-{}", dashboard.key()?.get(..16).unwrap_or_default());
     let writer = Writer { dashboard, files, task, dir, data: &data };
-    let all = dashboard.counts().1;
+    let all = dashboard.counts().cards;
     let mark = |made: usize| {
         let mark = json!({
             "made by": "microtome", "data": data, "complete": made == all, "cards": all, "cards made": made,

@@ -69,7 +69,7 @@ pub mod functions {
         let calls = Calls::new(&ctx);
         let task = &env(&ctx)?.task;
         let found = metric.with_measure(&calls, &maps, |measure| {
-            scored(m.core(), &pairs, (measure, metric.is_normalised()), &edges, task)
+            scored(m.core(), &pairs, measure, metric.is_normalised(), &edges, task)
         });
         calls.outcome(found.map(circuit))
     }
@@ -102,7 +102,7 @@ pub mod functions {
         let calls = Calls::new(&ctx);
         let task = &env(&ctx)?.task;
         let found = metric.with_measure(&calls, &maps, |measure| {
-            searched(m.core(), &pairs, (measure, metric.is_normalised()), &acdc, task)
+            searched(m.core(), &pairs, measure, metric.is_normalised(), &acdc, task)
         });
         let mut circuits: Array =
             calls.outcome(found)?.into_iter().map(|graph| Dynamic::from(circuit(graph))).collect();

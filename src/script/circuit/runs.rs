@@ -52,8 +52,8 @@ pub fn with_runs<T>(
         Units::Nodes => {
             let saes = circuit.core.dictionaries()?;
             let positions = FeatureAblations::positions(circuit.graph());
-            let how = (NodeAblation::from(*ablation), positions);
-            work(&FeatureAblations::of_pairs(m.core(), saes, &pairs, (measure, false), how, task)?, measure)
+            let ablation = NodeAblation::from(*ablation);
+            work(&FeatureAblations::of_pairs(m.core(), saes, &pairs, measure, ablation, positions, task)?, measure)
         }
     });
     calls.outcome(found.map_err(|e| naming_weights(e, m.core())))

@@ -73,7 +73,7 @@ pub mod functions {
         let calls = Calls::new(&ctx);
         let task = &env(&ctx)?.task;
         let found = metric.with_measure(&calls, &maps, |measure| {
-            of_pairs(m.core(), &cores(&saes), &pairs, (measure, metric.is_normalised()), &circuit, task)
+            of_pairs(m.core(), &cores(&saes), &pairs, measure, metric.is_normalised(), &circuit, task)
         });
         Ok(said(Circuit::new(calls.outcome(found)?, &saes), task))
     }

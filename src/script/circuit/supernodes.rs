@@ -4,7 +4,7 @@ use super::runs::{both, with_runs};
 use crate::circuit::ablations::NodeAblations;
 use crate::circuit::attribution_graph::intervene::{Freeze, InterveneOptions};
 use crate::circuit::graph::{Graph, Supernode};
-use crate::circuit::supernodes::{RandomGroupOptions, ablate, intervene};
+use crate::circuit::supernodes::{GraphGroup, RandomGroupOptions, ablate, intervene};
 use crate::intervene::metric::Measure;
 use crate::script::circuit::Circuit;
 use crate::script::model::Model;
@@ -44,8 +44,9 @@ fn changed(
     };
     let env = env(ctx)?;
     let found = env.drawing(ctx, function, random.seed, |seed| {
-        let options = (change, &RandomGroupOptions { seed, ..random.clone() });
-        intervene((m.core(), transcoders), core, (circuit.graph(), name), options, &env.task)
+        let random = RandomGroupOptions { seed, ..random.clone() };
+        let group = GraphGroup { graph: circuit.graph(), name };
+        intervene(m.core(), transcoders, core, group, change, &random, &env.task)
     });
     Ok(found?.table())
 }
@@ -124,7 +125,7 @@ pub mod methods {
         let found = env.drawing(&ctx, "Circuit.ablate", random.seed, |seed| {
             let random = RandomGroupOptions { seed, ..random };
             let work = |runs: &dyn NodeAblations, measure: Measure| {
-                ablate((graph, name), (runs, measure, ablation), &random, &env.task)
+                ablate(GraphGroup { graph, name }, runs, measure, ablation, &random, &env.task)
             };
             super::with_runs(&ctx, (circuit, &m), &pairs, &runs, work)
         });

@@ -17,7 +17,7 @@ fn gathered<T>(
 ) -> Result<Vec<T>> {
     let (tokenizer, model) = tokenizer_of("m", m)?;
     let own = model.map(|model| model.config().row_length());
-    options.gathered(text, (&tokenizer, own), &env(ctx)?.task, keep)
+    options.gathered(text, &tokenizer, own, &env(ctx)?.task, keep)
 }
 
 /// Converts a row into a map.

@@ -4,7 +4,7 @@ use super::wanted::Wanted;
 use crate::data::{harvest, pack};
 use crate::features::batch::{self, BatchOptions};
 use crate::features::feature::tokenizer;
-use crate::features::text_codes::FeatureTextOptions;
+use crate::features::text_codes::{FeatureTextOptions, TextLimits};
 use crate::script::engine::options::options as reader;
 use crate::script::model::Model;
 use crate::script::prelude::*;
@@ -61,7 +61,7 @@ pub mod functions {
         };
         features.sort_unstable();
         features.dedup();
-        let (tokens, context) = asked.text.limits();
+        let TextLimits { tokens, context } = asked.text.limits();
         let context = harvest::context(m.decoder().config(), context)?;
         let count = tokens.map(|tokens| tokens.div_ceil(context));
         let rows = pack::gathered(&text, tokenizer(m.core())?, context, count, &env.task, |row| Ok(row.ids))?;
@@ -75,7 +75,7 @@ pub mod functions {
         };
         env.drawing(&ctx, "features::save_batches", options.seed, |seed| {
             let options = BatchOptions { seed, ..options };
-            batch::batches(m.core(), (&s.core, &features), &rows, &options, &mut take, &env.task)
+            batch::batches(m.core(), &s.core, &features, &rows, &options, &mut take, &env.task)
         })?;
         Ok(written)
     }

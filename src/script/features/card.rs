@@ -29,7 +29,7 @@ impl Feature {
     fn on(&self, ctx: &NativeCallContext, m: &Model, text: &Dynamic) -> Result<HeatText> {
         let ids = one_text(ctx, m, "text", text)?;
         let place = place(m.core(), &self.sae.core)?;
-        let codes = codes_on(m.core(), (&self.sae.core, place), self.index, &ids, &env(ctx)?.task)?;
+        let codes = codes_on(m.core(), &self.sae.core, place, self.index, &ids, &env(ctx)?.task)?;
         let title = format!("feature {} of {place}", self.index);
         Ok(heat(m.core(), title, &ids, &codes))
     }

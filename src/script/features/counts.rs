@@ -9,12 +9,12 @@ use crate::script::model::Model;
 use crate::script::prelude::*;
 
 fn classes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, by: &str) -> Result<Vec<(String, Count)>> {
-    counted(m.core(), (&f.sae.core, f.index), text, &PositionClasses::named(by), &env(ctx)?.task)
+    counted(m.core(), &f.sae.core, f.index, text, &PositionClasses::named(by), &env(ctx)?.task)
 }
 
 /// Draws the histogram of a feature's activations.
 fn of_codes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text) -> Result<Chart> {
-    let found = sizes(m.core(), (&f.sae.core, f.index), text, &env(ctx)?.task)?;
+    let found = sizes(m.core(), &f.sae.core, f.index, text, &env(ctx)?.task)?;
     let counts = Counts { name: "positions".into(), counts: found.counts, ..Counts::default() };
     Ok(Chart { x: label("code"), y: label("positions"), ..Chart::histogram(found.edges, vec![counts]) })
 }

@@ -2,7 +2,7 @@
 
 use crate::features::contexts::name;
 use crate::features::logits::{self, LogitsOptions};
-use crate::features::neighbours::{self, NearOptions};
+use crate::features::neighbours::{self, Coactivations, NearOptions};
 use crate::script::features::Feature;
 use crate::script::model::Model;
 use crate::script::prelude::*;
@@ -50,8 +50,8 @@ pub mod functions {
     pub fn logits_on(ctx: NativeCallContext, m: Model, f: Feature, text: Text, options: Options) -> Fallible<Table> {
         let env = env(&ctx)?;
         let options: LogitsOptions = taken(options)?;
-        let feature = (&f.sae.core, f.index);
-        let (changes, positions) = logits::ablation_effects(m.core(), feature, &text, &options, &env.task)?;
+        let (changes, positions) =
+            logits::ablation_effects(m.core(), &f.sae.core, f.index, &text, &options, &env.task)?;
         let title = format!("without {}, at {positions} of its strongest positions", f.short());
         Ok(logits::changed(&title, &changes, &|id| name(m.core(), id), options.rows))
     }
@@ -106,7 +106,7 @@ pub mod functions {
 
 fn nearest(f: &Feature, other: Option<&Sae>, map: Options) -> Result<Table> {
     let NearOptions { rows } = taken(map)?;
-    let found = neighbours::by_direction((&f.sae.core, f.index), other.map(|other| &other.core), rows)?;
+    let found = neighbours::by_direction(&f.sae.core, f.index, other.map(|other| &other.core), rows)?;
     let title = match other {
         Some(other) => format!("nearest to {} in a {}", f.short(), other.short()),
         None => format!("nearest to {}", f.short()),
@@ -123,9 +123,9 @@ fn together(
 ) -> Result<Table> {
     let env = env(ctx)?;
     let NearOptions { rows } = taken(map)?;
-    let one = (&f.sae.core, f.index);
     let other = other.map(|other| &other.core);
-    let (found, positions, active) = neighbours::by_activity(m.core(), one, other, text, rows, &env.task)?;
+    let Coactivations { found, positions, active } =
+        neighbours::by_activity(m.core(), &f.sae.core, f.index, other, text, rows, &env.task)?;
     let title = format!("active where {} is, at {active} of {positions} positions of {}", f.short(), text.name());
     Ok(neighbours::activities(&title, &found))
 }

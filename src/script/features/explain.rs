@@ -272,7 +272,7 @@ pub mod functions {
             super::with(judge.judge.as_ref(), &env, |judge| {
                 env.drawing(&ctx, "features::interpretability", options.seed, |seed| {
                     let options = ScoreOptions { seed, ..options };
-                    super::explain::interpretability(m.core(), &groups, &text, (explainer, judge), &options, &env.task)
+                    super::explain::interpretability(m.core(), &groups, &text, explainer, judge, &options, &env.task)
                 })
             })
         });

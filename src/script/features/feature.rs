@@ -62,7 +62,7 @@ impl Feature {
     pub fn card(&self) -> Result<FeatureCard> {
         match &self.sae.known {
             Some(known) => known.card(&self.sae.core, self.index),
-            None => card::card((&self.sae.core, self.index), None, None, &card::CardPlan::default(), &Task::default()),
+            None => card::card(&self.sae.core, self.index, None, None, &card::CardPlan::default(), &Task::default()),
         }
     }
 

@@ -104,7 +104,7 @@ pub mod functions {
     ) -> Fallible<LabelRanking> {
         let env = env(&ctx)?;
         let options: ForLabelOptions = taken(options)?;
-        let found = Separators::of(m.core(), &s.core, &text, (label, value), &options, &env.task)?;
+        let found = Separators::of(m.core(), &s.core, &text, label, value, &options, &env.task)?;
         Ok(LabelRanking { sae: s, found: found.into() })
     }
 }

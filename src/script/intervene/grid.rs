@@ -60,7 +60,7 @@ pub mod functions {
         let calls = Calls::new(&ctx);
         let task = &env(&ctx)?.task;
         let found = metric.with_measure(&calls, &maps, |measure| {
-            core(m.core(), &pairs, (measure, metric.is_normalised()), &saes, &grid, task)
+            core(m.core(), &pairs, measure, metric.is_normalised(), &saes, &grid, task)
         });
         calls.outcome(found)
     }

@@ -163,7 +163,7 @@ pub mod functions {
         let found = env.drawing(&ctx, "intervene::interactions", options.seed, |seed| {
             let options = InteractionOptions { seed, ..options };
             let found = |measure: SetMeasure| {
-                core::interactions(&m.core().decoder, &saes, &units, &rows, (measure, &options), &env.task)
+                core::interactions(&m.core().decoder, &saes, &units, &rows, measure, &options, &env.task)
             };
             calls.outcome(match measure {
                 EffectMeasure::Loss => found(SetMeasure::Loss),

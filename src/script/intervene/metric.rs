@@ -344,8 +344,8 @@ pub mod methods {
         let calls = Calls::new(&ctx);
         InputOptions { hooks, ..InputOptions::default() }.run_with(&calls, &ctx, &m, |hooks, task| {
             metric.with_measure(&calls, &maps, |measure| {
-                let models = (m.decoder(), m.core().decoder.as_ref());
-                let found = core::values(measure, models, &pairs, prompts, hooks, task)?;
+                let reference = m.core().decoder.as_ref();
+                let found = core::values(measure, m.decoder(), reference, &pairs, prompts, hooks, task)?;
                 no_nan(&found)?;
                 if !metric.normalised {
                     return Ok(found);

@@ -47,7 +47,7 @@ pub mod functions {
         let calls = Calls::new(&ctx);
         let task = &env(&ctx)?.task;
         let found = metric.with_measure(&calls, &maps, |measure| {
-            core(m.core(), &pairs, (measure, metric.is_normalised()), &paths, task)
+            core(m.core(), &pairs, measure, metric.is_normalised(), &paths, task)
         });
         calls.outcome(found)
     }

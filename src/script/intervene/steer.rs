@@ -2,7 +2,7 @@
 
 use crate::base::error::both;
 use crate::intervene::steer::{
-    self as core, Direction, Effect, Grader, LabelShare, PinnedOptions, Push, SteerOptions, SteeringSweep,
+    self as core, Direction, Effect, Grader, HeldFeature, LabelShare, PinnedOptions, Push, SteerOptions, SteeringSweep,
     VectorOptions,
 };
 use crate::model::batch::Batch;
@@ -205,7 +205,7 @@ pub mod functions {
         let (with, without) = both(named("with", &with), named("without", &without))?;
         let with = with.batch;
         let without = without.batch;
-        Ok(core::steering_vector(&m.core().decoder, (&with, &without), place, &options, &env(&ctx)?.task)?)
+        Ok(core::steering_vector(&m.core().decoder, &with, &without, place, &options, &env(&ctx)?.task)?)
     }
 
     /// Steers a model by features or vectors at several strengths, and sets the effect beside the damage.
@@ -374,7 +374,8 @@ pub mod functions {
         // What takes the likeliest token each time draws nothing.
         let seed = if options.generate.is_greedy() { Seed::of(0) } else { options.generate.seed.seed };
         let found = env.drawing(&ctx, "intervene::pinned", seed, |seed| {
-            core::pinned(m.core(), (&f.sae.core, f.index), (&prompt, &rows), &options, seed.draws(), &env.task)
+            let held = HeldFeature { sae: &f.sae.core, feature: f.index };
+            core::pinned(m.core(), held, &prompt, &rows, &options, seed.draws(), &env.task)
         });
         Ok(found?)
     }

@@ -2,7 +2,7 @@
 
 use super::{GenerateOptions, Input, InputOptions};
 use crate::base::task::Silent;
-use crate::model::generate::Continuations;
+use crate::model::generate::{Continuations, Drawn};
 use crate::script::engine::console::Console;
 use crate::script::model::Model;
 use crate::script::prelude::*;
@@ -31,9 +31,9 @@ fn generated(
         }
     };
     let outcome = env.drawing(ctx, function, seed, |seed| {
-        let how = (seed.draws(), in_words);
+        let drawn = Drawn { seed: seed.draws(), in_words };
         asked.run(ctx, m, |hooks, task| {
-            m.plain().generate(&batch, &options, how, hooks, &mut heard, &beside(task, voice))
+            m.plain().generate(&batch, &options, drawn, hooks, &mut heard, &beside(task, voice))
         })
     });
     if let Some(console) = voice {

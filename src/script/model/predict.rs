@@ -13,7 +13,7 @@ fn predicted(ctx: &NativeCallContext, m: &Model, x: &Dynamic, k: &Dynamic, map: 
     let k = given("k", k).size()?;
     let input = asked.input(ctx, m, x)?;
     input.batch.only_row()?;
-    let found = asked.run(ctx, m, |hooks, task| predict(m.decoder(), &input.batch, (pos, k), hooks, task))?;
+    let found = asked.run(ctx, m, |hooks, task| predict(m.decoder(), &input.batch, pos, k, hooks, task))?;
     Ok(table(m.core().tokenizer.as_ref(), found))
 }
 

@@ -1,7 +1,7 @@
 //! `features::dashboard`: pages of many features.
 
 use crate::circuit;
-use crate::features::dashboard::{Dashboard, DashboardOptions};
+use crate::features::dashboard::{Dashboard, DashboardOptions, FeatureCounts};
 use crate::report::dashboard::{check_folder, write};
 use crate::sae;
 use crate::script::circuit::Circuit;
@@ -87,7 +87,7 @@ pub mod functions {
         let found = Dashboard::of(m.core(), saes, &text, shown.as_deref(), &options, &env.task)?;
         let circuits: Vec<circuit::Circuit> = asked.circuits.into_iter().flatten().map(|beside| beside.0).collect();
         let written = write(&found, &circuits, dir, &env.files, &env.task)?;
-        let (features, cards, silent) = found.counts();
+        let FeatureCounts { all: features, cards, silent } = found.counts();
         let fields: Vec<(&str, Cell)> = vec![
             ("page", written.page.display().to_string().into()),
             ("features", features.into()),

@@ -31,7 +31,7 @@ pub mod methods {
         let env = env(&ctx)?;
         let options: FineTuneOptions = taken(options)?;
         let found = env.drawing(&ctx, "Sae.fine_tune", options.seed, |seed| {
-            fine_tune_on(&s.core, (m.core(), &text), &FineTuneOptions { seed, ..options.clone() }, &env.task)
+            fine_tune_on(&s.core, m.core(), &text, &FineTuneOptions { seed, ..options.clone() }, &env.task)
         })?;
         Ok(found.into())
     }

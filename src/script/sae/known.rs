@@ -66,6 +66,6 @@ impl ModelAndText {
     pub fn card(&self, sae: &sae::Sae, feature: usize) -> Result<FeatureCard> {
         let survey = self.survey(sae)?;
         let surveyed = survey.as_deref().map(|survey| card::SurveyedDictionary { survey, dictionary: 0 });
-        card::card((sae, feature), Some(self.model.core()), surveyed, &card::CardPlan::default(), &self.task)
+        card::card(sae, feature, Some(self.model.core()), surveyed, &card::CardPlan::default(), &self.task)
     }
 }

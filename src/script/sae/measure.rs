@@ -118,8 +118,8 @@ pub mod functions {
     pub fn matches(ctx: NativeCallContext, a: Any, b: Any) -> Fallible<Map> {
         let (a, b) = both(super::directions("a", &a), super::directions("b", &b))?;
         let found = metrics::matches(&a, &b, &env(&ctx)?.task)?;
-        let pair = |(row, other, cosine): (usize, usize, f64)| -> Dynamic {
-            vec![Dynamic::from(row as i64), Dynamic::from(other as i64), super::rounded(cosine).into()].into()
+        let pair = |pair: metrics::DirectionPair| -> Dynamic {
+            vec![Dynamic::from(pair.a as i64), Dynamic::from(pair.b as i64), super::rounded(pair.cosine).into()].into()
         };
         let pairs: Vec<Dynamic> = found.pairs.into_iter().map(pair).collect();
         let fields: [(&str, Dynamic); 3] = [
@@ -162,7 +162,7 @@ pub mod methods {
             (None, [site]) => site.to_string(),
             (None, _) => store.core.only_site()?,
         };
-        let found = metrics::measured_in(&s.core, (&store.core, &site), measure, &env(&ctx)?.task);
+        let found = metrics::measured_in(&s.core, &store.core, &site, measure, &env(&ctx)?.task);
         Ok(found.map_err(|e| e.about("store"))?)
     }
 
@@ -218,7 +218,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn effect(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text, options: Options) -> Fallible<Table> {
         let options: EffectOptions = taken(options)?;
-        Ok(metrics::effect_on_text(&s.core, (m.core(), &text), &options, &env(&ctx)?.task)?.table())
+        Ok(metrics::effect_on_text(&s.core, m.core(), &text, &options, &env(&ctx)?.task)?.table())
     }
 
     /// Measures next-token cross-entropy by the class of that token, in the runs that `effect` compares.
@@ -245,7 +245,7 @@ pub mod methods {
         options: Options,
     ) -> Fallible<Table> {
         let options: EffectByClassOptions = taken(options)?;
-        Ok(metrics::effect_by_class(&s.core, (m.core(), &text), &options, &env(&ctx)?.task)?)
+        Ok(metrics::effect_by_class(&s.core, m.core(), &text, &options, &env(&ctx)?.task)?)
     }
 
     /// Returns a hook that replaces the activations at the dictionary's site by its reconstruction.

@@ -38,7 +38,7 @@ pub mod methods {
         let x = x?;
         let codes = codes?;
         let directions = directions?;
-        let found = metrics::recovery(&s.core, &x, (&codes, &directions), &env(&ctx)?.task)?;
+        let found = metrics::recovery(&s.core, &x, &codes, &directions, &env(&ctx)?.task)?;
         let fields: [(&str, Dynamic); 8] = [
             ("f1", found.f1.into()),
             ("mcc", found.mcc.into()),

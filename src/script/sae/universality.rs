@@ -39,11 +39,10 @@ pub mod functions {
         options: Options,
     ) -> Fallible<Map> {
         let options: UniversalityOptions = taken(options)?;
-        let a = (&a.core, of_a.core());
-        let b = (&b.core, of_b.core());
         let env = env(&ctx)?;
         let found = env.drawing(&ctx, "sae::universality", options.seed, |seed| {
-            metrics::universality(a, b, &text, &UniversalityOptions { seed, ..options }, &env.task)
+            let options = UniversalityOptions { seed, ..options };
+            metrics::universality(&a.core, of_a.core(), &b.core, of_b.core(), &text, &options, &env.task)
         })?;
         let tables = [("summary", found.summary()), ("table", found.table())];
         Ok(tables.into_iter().map(|(name, table)| (name.into(), Dynamic::from(table))).collect())

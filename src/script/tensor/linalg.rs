@@ -87,7 +87,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn svd(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<Map> {
-        let (u, s, vt) = super::solved(&ctx, a, linalg::svd)?;
+        let linalg::SvdTensors { u, s, vt } = super::solved(&ctx, a, linalg::svd)?;
         Ok(super::named([("u", u), ("s", s), ("vt", vt)]))
     }
 

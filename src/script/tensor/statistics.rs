@@ -66,8 +66,7 @@ pub mod methods {
     pub fn histogram(ctx: NativeCallContext, t: &mut Tensor, bins: Int, options: Options) -> Fallible<Map> {
         let HistogramOptions { range } = taken(options)?;
         let bins = given("bins", &bins).size()?;
-        let (found, left) =
-            growing(&ctx, t, bins, move |t| statistics::histogram(t, bins, range.map(|[low, high]| (low, high))))?;
+        let (found, left) = growing(&ctx, t, bins, move |t| statistics::histogram(t, bins, range))?;
         let task = &env(&ctx)?.task;
         let edges = arrays::heard(found.edges.into_iter().map(|edge| Ok(edge.into())), task)?;
         let counts = arrays::heard(found.counts.into_iter().map(|count| Ok((count as i64).into())), task)?;

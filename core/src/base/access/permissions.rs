@@ -56,7 +56,8 @@ impl Permissions {
     /// Builds the permissions of a library in a run that reads below the folders `roots` and writes below `out`.
     /// Whoever may fetch models from the hub may read them in its cache, `models`.
     pub(super) fn new(
-        (library, manifest): (&str, &str),
+        library: &str,
+        manifest: &str,
         touches: &Touches,
         roots: &[&Path],
         out: &Path,
@@ -157,7 +158,7 @@ mod tests {
         let access = Access::new(&out, &Rules::default()).unwrap();
         let models = folder.join("hub");
         let permissions =
-            Permissions::new(("heads", "microtome.toml"), touches, &[folder], access.out(), &models).unwrap();
+            Permissions::new("heads", "microtome.toml", touches, &[folder], access.out(), &models).unwrap();
         access.under(Arc::new(permissions.calling("load_text")))
     }
 

@@ -50,7 +50,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     let window = if keys.flag("use_sliding_window", false)? { stated } else { None };
     let windows = windows(keys, config.layers, window, |layer| layer % 2 == 0 && layer < first)?;
     let shared = Some(keys.size("shared_expert_intermediate_size", 5632)?);
-    let experts = experts(keys, &config, (60, 4, 1408), shared)?;
+    let experts = experts(keys, &config, 60, 4, 1408, shared)?;
     let qkv_bias = keys.flag("qkv_bias", true)?;
     let config = Config { kv_heads, gated: true, experts, windows, qkv_bias, ..config };
     let config = with_head_size(config, keys.maybe_size("head_dim", None)?);
@@ -61,7 +61,9 @@ fn read(keys: &mut Keys) -> Result<Config> {
 pub(super) fn experts(
     keys: &mut Keys,
     config: &Config,
-    (count, chosen, d_mlp): (usize, usize, usize),
+    count: usize,
+    chosen: usize,
+    d_mlp: usize,
     shared: Option<usize>,
 ) -> Result<Option<Experts>> {
     let listed = keys.sizes("mlp_only_layers")?.unwrap_or_default();

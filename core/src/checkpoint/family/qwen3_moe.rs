@@ -24,7 +24,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     // Published configs have it, and transformers reads nothing from it.
     keys.value("max_window_layers");
     let biases = keys.flag("attention_bias", false)?;
-    let experts = qwen2_moe::experts(keys, &config, (128, 8, 768), None)?;
+    let experts = qwen2_moe::experts(keys, &config, 128, 8, 768, None)?;
     let qk_norm = QkNorm::Head;
     let config =
         Config { kv_heads, gated: true, experts, windows, qkv_bias: biases, out_bias: biases, qk_norm, ..config };

@@ -177,7 +177,7 @@ impl<'a> CandleModel<'a> {
         let take = &mut |(text, column): (usize, usize), logits: &Tensor| {
             let row = batch.rows().get(text).ok_or_else(|| err!(Bug, "logits of no text"))?;
             for reading in &mut readings {
-                reading.take(row, (text, column), logits, task)?;
+                reading.take(row, text, column, logits, task)?;
             }
             bar.advance(logits.dim(0)? as u64);
             Ok(())
@@ -335,7 +335,7 @@ impl<'a> AllPositions<'a> {
     }
 
     /// Adds our logits of a text from a column on.
-    fn take(&mut self, row: &[u32], (text, column): (usize, usize), logits: &Tensor, task: &Task) -> Result<()> {
+    fn take(&mut self, row: &[u32], text: usize, column: usize, logits: &Tensor, task: &Task) -> Result<()> {
         if column == 0 {
             self.steps = Some((self.begin)(self.steps.take())?);
         }

@@ -31,7 +31,7 @@ impl Decoder {
         let q = self.heads(flow, SiteKind::Q, layer, &asking, &weights.q, heads)?;
         let asked = std::mem::replace(&mut flow.columns, all.clone());
         let own = match &weights.k {
-            Some(keys) => Some(self.keys_and_values(flow, layer, (keys, weights.v.as_ref()), kv_heads, x)?),
+            Some(keys) => Some(self.keys_and_values(flow, layer, keys, weights.v.as_ref(), kv_heads, x)?),
             None => None,
         };
         flow.columns = asked.clone();
@@ -92,7 +92,8 @@ impl Decoder {
         &self,
         flow: &mut Flow,
         layer: usize,
-        (keys, values): (&Linear, Option<&Linear>),
+        keys: &Linear,
+        values: Option<&Linear>,
         heads: usize,
         x: &Tensor,
     ) -> FlowResult<(Tensor, Tensor)> {

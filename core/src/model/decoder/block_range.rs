@@ -16,6 +16,17 @@ use kernels::Gap;
 /// Name of what these functions do, for an error.
 pub(super) const PARTS: &str = "a computation of parts of a pass";
 
+/// Texts whose first columns were computed, and which of them each of some variants continues.
+pub struct BegunTexts<'a> {
+    pub batch: &'a Batch,
+    /// The keys and values of the texts.
+    pub past: &'a Past,
+    /// The text of each variant.
+    pub which: &'a [u32],
+    /// The first column that variants have of their own.
+    pub start: usize,
+}
+
 impl Decoder {
     /// Computes the residual stream after some blocks, from the stream before the first of them:
     /// `[batch, pos, d_model]`.
@@ -41,18 +52,10 @@ impl Decoder {
         Ok(past)
     }
 
-    /// Computes the residual stream after some blocks in variants of texts that equal these before column `start`: from
-    /// their streams from there on, `[variants, columns, d_model]`. `past` has the keys and values of the texts, and
-    /// `which` the text of each variant.
-    pub fn behind_from(
-        &self,
-        given: (&Batch, &Past, &[u32]),
-        start: usize,
-        x: Tensor,
-        blocks: Range<usize>,
-        task: &Task,
-    ) -> Result<Tensor> {
-        self.behind_hooks(given, (start, start), x, blocks, &mut NoHooks, task)
+    /// Computes the residual stream after some blocks in variants of texts that equal these before a column: from
+    /// their streams from there on, `[variants, columns, d_model]`.
+    pub fn behind_from(&self, begun: &BegunTexts, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Tensor> {
+        self.behind_hooks(begun, begun.start, x, blocks, &mut NoHooks, task)
     }
 
     /// Computes what [`Self::behind_from`] does, with hooks, whose `at.batch` is that of the texts while activations
@@ -60,14 +63,15 @@ impl Decoder {
     /// only.
     pub fn behind_hooks(
         &self,
-        (texts, past, which): (&Batch, &Past, &[u32]),
-        (start, needed): (usize, usize),
+        begun: &BegunTexts,
+        needed: usize,
         x: Tensor,
         blocks: Range<usize>,
         hooks: &mut dyn Hooks,
         task: &Task,
     ) -> Result<Tensor> {
         self.check_keeps_none(PARTS)?;
+        let BegunTexts { batch: texts, past, which, start } = *begun;
         let columns = start..start + x.dim(1)?;
         let mut past = past.beginning(start, columns.end, which, &blocks)?;
         let side_inputs = self.side_inputs(texts, blocks.clone(), Some(which), task)?;
@@ -187,8 +191,8 @@ mod tests {
             for start in [0, 1, 3] {
                 let changed = Tensor::randn(0.0_f32, 1.0, (3, 6 - start, d), clean.device()).unwrap();
                 let which = [0, 1, 0];
-                let given = (&texts, &past, which.as_slice());
-                let found = model.behind_from(given, start, changed.clone(), 1..layers, &task).unwrap();
+                let begun = BegunTexts { batch: &texts, past: &past, which: &which, start };
+                let found = model.behind_from(&begun, changed.clone(), 1..layers, &task).unwrap();
                 for (variant, of) in which.iter().map(|of| *of as usize).enumerate() {
                     let own = changed.narrow(0, variant, 1).unwrap().narrow(1, 0, lengths[of] - start).unwrap();
                     let clean = clean.narrow(0, of, 1).unwrap().narrow(1, 0, start).unwrap();

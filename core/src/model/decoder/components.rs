@@ -89,13 +89,14 @@ impl Decoder {
     /// attention reads, `[rows, pos, d_model]`. The model is an ungrouped one.
     pub fn port(
         &self,
-        (kind, layer): (SiteKind, usize),
+        kind: SiteKind,
+        layer: usize,
         heads: &[usize],
         x: &Tensor,
         columns: TextColumns,
         task: &Task,
     ) -> Result<Tensor> {
-        let (map, norm) = self.port_map((kind, layer))?;
+        let (map, norm) = self.port_map(kind, layer)?;
         let y = linear(task, x, &self.rows_of(map, heads)?)?;
         let (rows, width, _) = x.dims3()?;
         let y = y.reshape((rows, width, heads.len(), self.config.d_head))?;
@@ -107,8 +108,8 @@ impl Decoder {
 
     /// Computes queries, keys or values of all heads, each from a stream of its own, `[heads, rows, pos, d_model]` as
     /// attention reads it.
-    pub fn port_of_each(&self, (kind, layer): (SiteKind, usize), x: &Tensor, task: &Task) -> Result<Tensor> {
-        let (map, norm) = self.port_map((kind, layer))?;
+    pub fn port_of_each(&self, kind: SiteKind, layer: usize, x: &Tensor, task: &Task) -> Result<Tensor> {
+        let (map, norm) = self.port_map(kind, layer)?;
         let (heads, rows, width, d) = x.dims4()?;
         let size = self.config.d_head;
         let maps =
@@ -124,7 +125,7 @@ impl Decoder {
         self.alone(TextColumns::default(), width, task, |flow| self.turn(flow, layer, norm, y))
     }
 
-    fn port_map(&self, (kind, layer): (SiteKind, usize)) -> Result<(&Linear, Option<&Norm>)> {
+    fn port_map(&self, kind: SiteKind, layer: usize) -> Result<(&Linear, Option<&Norm>)> {
         let attn = self.block_at(layer)?.attention()?;
         Ok(match kind {
             SiteKind::Q => (&attn.q, attn.q_norm.as_ref()),
@@ -135,8 +136,8 @@ impl Decoder {
 
     /// Computes the gradients at what attention reads, head by head, from those at queries, keys or values before their
     /// norm and rotation, `[rows, pos, heads, d_head]`: `[heads, rows, pos, d_model]`.
-    pub fn port_gradients(&self, (kind, layer): (SiteKind, usize), of: &Tensor) -> Result<Tensor> {
-        let (map, _) = self.port_map((kind, layer))?;
+    pub fn port_gradients(&self, kind: SiteKind, layer: usize, of: &Tensor) -> Result<Tensor> {
+        let (map, _) = self.port_map(kind, layer)?;
         let (rows, width, heads, size) = of.dims4()?;
         let d = self.config.d_model;
         let by_head = of.reshape((rows * width, heads, size))?.transpose(0, 1)?.contiguous()?;
@@ -148,7 +149,8 @@ impl Decoder {
     /// `[rows, pos, heads, d_head]`. Queries begin at the first of the columns, keys and values at 0.
     pub fn attended(
         &self,
-        (layer, heads): (usize, &[usize]),
+        layer: usize,
+        heads: &[usize],
         [q, k, v]: [&Tensor; 3],
         columns: TextColumns,
         task: &Task,

@@ -10,7 +10,7 @@ use super::past::DeltaState;
 use super::{Decoder, Past, linear};
 use crate::base::{Result, Task};
 use crate::err;
-use crate::model::config::{Activation, DeltaNets, NormKind};
+use crate::model::config::{Activation, NormKind};
 use crate::model::site::SiteKind;
 use crate::model::weights::DeltaNet;
 use crate::tensor::elementwise::sigmoid;
@@ -30,11 +30,12 @@ impl Decoder {
         &self,
         flow: &mut Flow,
         layer: usize,
-        (weights, sizes): (&DeltaNet, &DeltaNets),
+        weights: &DeltaNet,
         x: &Tensor,
         past: Option<&mut Past>,
         from: usize,
     ) -> FlowResult<Tensor> {
+        let sizes = self.config.delta_of(layer).ok_or_else(|| err!(Bug, "layer {layer} has no delta net"))?;
         let (rows, columns, _) = x.dims3()?;
         let before = past.as_ref().and_then(|past| past.state(layer)).cloned();
         let real = real_columns(flow, rows);

@@ -20,7 +20,8 @@ impl Decoder {
         &self,
         flow: &mut Flow,
         layer: usize,
-        (mixture, experts): (&'a Mixture, &Experts),
+        mixture: &'a Mixture,
+        experts: &Experts,
         stream: &Tensor,
     ) -> FlowResult<(Tensor, &'a ParallelExperts)> {
         let Some(beside) = &mixture.beside else {
@@ -31,7 +32,7 @@ impl Decoder {
         let kind = self.config.norm.unwrap_or(NormKind::Rms);
         let asked = kernels::norm(stream, kind, self.config.norm_eps, Some(&beside.router_scale), false, None)?;
         let asked = (asked * (self.config.d_model as f64).powf(-0.5))?;
-        let out = self.mixture(flow, layer, (mixture, experts), &x, &asked)?;
+        let out = self.mixture(flow, layer, mixture, experts, &x, &asked)?;
         let out = self.plainly_normed(beside.post_norm.as_ref(), &out)?;
         Ok((flow.see(SiteKind::ExpertsOut, layer, out)?, beside))
     }
@@ -42,7 +43,8 @@ impl Decoder {
         &self,
         flow: &mut Flow,
         layer: usize,
-        (mixture, experts): (&Mixture, &Experts),
+        mixture: &Mixture,
+        experts: &Experts,
         x: &Tensor,
         asked: &Tensor,
     ) -> FlowResult<Tensor> {

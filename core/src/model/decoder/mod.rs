@@ -27,6 +27,7 @@ use flow::{Flow, FlowResult, Stop};
 use kernels::Gap;
 use rope::RotaryTable;
 
+pub use block_range::BegunTexts;
 pub use components::TextColumns;
 pub(super) use flow::at_points;
 pub use past::Past;
@@ -172,14 +173,15 @@ impl Decoder {
 
     fn through(&self, flow: &mut Flow, past: Option<&mut Past>, wanted: Logits) -> FlowResult<Tensor> {
         let x = self.embedded(flow)?;
-        self.through_blocks(flow, (0, x), past, wanted)
+        self.through_blocks(flow, 0, x, past, wanted)
     }
 
     /// Computes the blocks from the first on that reads this stream, and what follows them.
     fn through_blocks(
         &self,
         flow: &mut Flow,
-        (first, mut x): (usize, Tensor),
+        first: usize,
+        mut x: Tensor,
         mut past: Option<&mut Past>,
         wanted: Logits,
     ) -> FlowResult<Tensor> {
@@ -257,9 +259,9 @@ impl Decoder {
         let attn_in = flow.see(SiteKind::AttnIn, layer, normed.clone())?;
         let x = flow.tail(&x, from)?;
         let normed = flow.tail(&normed, from)?;
-        let attn = match (&block.attn, &block.delta, self.config.delta_of(layer)) {
-            (Some(attn), None, _) => self.attention(flow, layer, attn, &attn_in, past, from)?,
-            (None, Some(delta), Some(sizes)) => self.delta_net(flow, layer, (delta, sizes), &attn_in, past, from)?,
+        let attn = match (&block.attn, &block.delta) {
+            (Some(attn), None) => self.attention(flow, layer, attn, &attn_in, past, from)?,
+            (None, Some(delta)) => self.delta_net(flow, layer, delta, &attn_in, past, from)?,
             _ => return Err(err!(Bug, "layer {layer} has neither attention nor a delta net").into()),
         };
         self.behind_attention(flow, layer, block, x, normed, attn)
@@ -309,9 +311,9 @@ impl Decoder {
         let x = flow.see(SiteKind::MlpIn, layer, x)?;
         let out = match (&block.mlp, &block.mixture, self.config.experts_of(layer)) {
             (Some(mlp), None, _) => self.mlp(flow, layer, mlp, &x)?,
-            (None, Some(mixture), Some(experts)) => self.mixture(flow, layer, (mixture, experts), &x, &x)?,
+            (None, Some(mixture), Some(experts)) => self.mixture(flow, layer, mixture, experts, &x, &x)?,
             (Some(mlp), Some(mixture), Some(experts)) => {
-                let (of_experts, beside) = self.experts_beside(flow, layer, (mixture, experts), stream)?;
+                let (of_experts, beside) = self.experts_beside(flow, layer, mixture, experts, stream)?;
                 let own = self.plainly_normed(beside.mlp_post_norm.as_ref(), &self.mlp(flow, layer, mlp, &x)?)?;
                 kernels::add(&flow.see(SiteKind::MlpOwn, layer, own)?, &of_experts)?
             }

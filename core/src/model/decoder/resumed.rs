@@ -16,7 +16,8 @@ impl Decoder {
     pub fn resumed(
         &self,
         batch: &Batch,
-        (site, stream): (Site, &Tensor),
+        site: Site,
+        stream: &Tensor,
         hooks: &mut dyn Hooks,
         logits: Logits,
         task: &Task,
@@ -37,7 +38,7 @@ impl Decoder {
             SiteKind::ResidPost => flow.see(SiteKind::ResidPost, site.layer, stream.clone()).map(|x| (first, x)),
             _ => return Err(err!(Bug, "a pass cannot begin at `{site}`")),
         };
-        match begun.and_then(|begun| self.through_blocks(&mut flow, begun, None, logits)) {
+        match begun.and_then(|(first, x)| self.through_blocks(&mut flow, first, x, None, logits)) {
             Ok(logits) => Ok(Some(logits)),
             Err(Stop::Done) => Ok(None),
             Err(Stop::Failed(error)) => Err(error),
@@ -70,7 +71,7 @@ mod tests {
                 let place = Place { site, head: None };
                 let stream = model.cache(&batch, Ask { places: vec![place], ..Ask::default() }, &task).unwrap();
                 let stream = stream.at(place).unwrap();
-                let found = model.resumed(&batch, (site, &stream), &mut NoHooks, Logits::At(&[-1]), &task);
+                let found = model.resumed(&batch, site, &stream, &mut NoHooks, Logits::At(&[-1]), &task);
                 assert!(far(found.unwrap().unwrap(), &whole) < 1e-5, "{site}");
             }
         }

@@ -61,8 +61,8 @@ fn frequencies(rotary: &Rotary) -> Vec<f32> {
             plain.enumerate().map(|(pair, f)| if pair < pairs { f / factor as f32 } else { 0.0 }).collect()
         }
         Scaling::Yarn { factor, slow, fast, original, rounded, .. } => {
-            let bounds = yarn_bounds(rotary, (slow, fast), original, rounded);
-            plain.enumerate().map(|(pair, f)| yarn(f, pair, factor as f32, bounds)).collect()
+            let (first, last) = yarn_bounds(rotary, slow, fast, original, rounded);
+            plain.enumerate().map(|(pair, f)| yarn(f, pair, factor as f32, first, last)).collect()
         }
     }
 }
@@ -83,7 +83,7 @@ fn llama3(frequency: f32, factor: f32, low: f32, high: f32, original: f32) -> f3
 
 /// Computes the pairs between which frequencies are interpolated: those that turn `fast` times and `slow` times within
 /// the original context.
-fn yarn_bounds(rotary: &Rotary, (slow, fast): (f64, f64), original: usize, rounded: bool) -> (f32, f32) {
+fn yarn_bounds(rotary: &Rotary, slow: f64, fast: f64, original: usize, rounded: bool) -> (f32, f32) {
     let dims = rotary.dims as f64;
     let pair =
         |turns: f64| dims * (original as f64 / (turns * 2.0 * std::f64::consts::PI)).ln() / (2.0 * rotary.theta.ln());
@@ -95,7 +95,7 @@ fn yarn_bounds(rotary: &Rotary, (slow, fast): (f64, f64), original: usize, round
 }
 
 /// Scales the frequency of a pair between the two bounds: kept before the first, divided behind the last.
-fn yarn(frequency: f32, pair: usize, factor: f32, (first, last): (f32, f32)) -> f32 {
+fn yarn(frequency: f32, pair: usize, factor: f32, first: f32, last: f32) -> f32 {
     let divided = ((pair as f32 - first) / (last - first)).clamp(0.0, 1.0);
     frequency / factor * divided + frequency * (1.0 - divided)
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::attention::heads_joined;
 use super::flow::{Flow, FlowResult, Stop};
-use super::{Decoder, linear};
+use super::{BegunTexts, Decoder, linear};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::batch::Batch;
@@ -132,7 +132,7 @@ impl Decoder {
         let is_sum = |attn: &&Attention| attn.gate.is_none() && self.config.beyond_sums().is_none();
         let found = match self.weights.blocks[last].attn.as_ref().filter(is_sum) {
             Some(attn) if blocks.start == last => {
-                self.last_column(&batch, variants.places, &rows, (last, attn), task).map_err(Stop::into_error)?
+                self.last_column(&batch, variants.places, &rows, last, attn, task).map_err(Stop::into_error)?
             }
             _ => self.behind_first_changes(&batch, variants, &rows, blocks, task)?,
         };
@@ -165,8 +165,9 @@ impl Decoder {
             let read =
                 group.iter().flat_map(|variant| rows.read[variant * columns + start..][..columns - start].iter());
             let x = chosen(&all, &read.copied().collect::<Vec<u32>>())?.reshape((group.len(), columns - start, d))?;
-            let given = (text, &past, &*vec![0; group.len()]);
-            found.push(self.behind_hooks(given, (start, columns - 1), x, blocks.clone(), &mut NoHooks, task)?);
+            let which = vec![0; group.len()];
+            let begun = BegunTexts { batch: text, past: &past, which: &which, start };
+            found.push(self.behind_hooks(&begun, columns - 1, x, blocks.clone(), &mut NoHooks, task)?);
         }
         let mut place = vec![0; variants.count];
         for (at, variant) in order.iter().enumerate() {
@@ -182,7 +183,8 @@ impl Decoder {
         batch: &Batch,
         places: &[(usize, usize)],
         rows: &VariantRows,
-        (layer, attn): (usize, &Attention),
+        layer: usize,
+        attn: &Attention,
         task: &Task,
     ) -> FlowResult<Tensor> {
         let block = &self.weights.blocks[layer];
@@ -190,8 +192,8 @@ impl Decoder {
         let mut hooks = NoHooks;
         let mut whole = Flow::of(&mut hooks, batch, 0..columns, task);
         let normed = self.normed(&mut whole, block.attn_norm.as_ref(), &rows.x, SiteKind::NormScale, layer)?;
-        let maps = (attn.keys()?, attn.v.as_ref());
-        let (k, v) = self.keys_and_values(&mut whole, layer, maps, self.config.kv_heads, &normed)?;
+        let (k, v) =
+            self.keys_and_values(&mut whole, layer, attn.keys()?, attn.v.as_ref(), self.config.kv_heads, &normed)?;
         let k = self.turn(&whole, layer, attn.k_norm.as_ref(), k)?;
         let ends = rows.ends()?;
         let x = ends.of(&rows.x)?;
@@ -213,7 +215,7 @@ impl Decoder {
             cap: self.config.score_cap,
         };
         task.check()?;
-        let z = asking.of_changed((&q, &k, &v), &rows.read, places)?;
+        let z = asking.of_changed(&q, &k, &v, &rows.read, places)?;
         let attn = self.scaled_write(linear(task, &heads_joined(&z)?, &attn.o)?)?;
         let order = self.config.order;
         if !self.config.has_mlp() || order == Order::Serial {
@@ -247,7 +249,9 @@ impl LastColumnAttention<'_> {
     /// with the clean values, plus p_c (V' - V)_c for each of its changes.
     fn of_changed(
         &self,
-        (q, k, v): (&Tensor, &Tensor, &Tensor),
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
         read: &[u32],
         places: &[(usize, usize)],
     ) -> Result<Tensor> {

@@ -70,8 +70,7 @@ impl Edit for RunningAction {
             Action::Add { vector, scale } => (x + (stretched(place, vector, x)? * *scale)?)?,
             Action::Patch(PatchSource::Tensor(values)) => stretched(place, values, x)?,
             Action::Patch(PatchSource::Cache(cache)) => {
-                let whole = (cache.at(place)?, cache.lengths());
-                let part = same_positions(at, place, cache, whole, positions)?;
+                let part = same_positions(at, place, cache, cache.at(place)?, cache.lengths(), positions)?;
                 stretched(place, &part, x)?
             }
             Action::Mean { cache, by_position } => {
@@ -83,7 +82,7 @@ impl Edit for RunningAction {
                 // At each position the mean is over the texts that are long enough.
                 let longest = cache.lengths().iter().copied().max().unwrap_or(0);
                 let mean =
-                    if *by_position { same_positions(at, place, cache, (mean, &[longest]), positions)? } else { mean };
+                    if *by_position { same_positions(at, place, cache, mean, &[longest], positions)? } else { mean };
                 stretched(place, &mean, x)?
             }
         };
@@ -109,7 +108,8 @@ fn same_positions(
     at: &At,
     place: Place,
     cache: &Cache,
-    (recorded, lengths): (Tensor, &[usize]),
+    recorded: Tensor,
+    lengths: &[usize],
     positions: Option<&[i64]>,
 ) -> Result<Tensor> {
     let is_square = place.site.kind.heads() == Heads::Square;

@@ -32,7 +32,7 @@ impl Projection {
             _ => bail!(Shape, "expected a vector or several, [n, width], found shape {:?}", directions.dims()),
         };
         // In f64 a basis of their span, whatever the vectors' length: those that depend on others add nothing.
-        let (_, sizes, basis) = linalg::svd(&rows.to_dtype(DType::F64)?)?;
+        let linalg::SvdTensors { s: sizes, vt: basis, .. } = linalg::svd(&rows.to_dtype(DType::F64)?)?;
         let sizes = sizes.to_vec1::<f64>()?;
         let largest = sizes.first().copied().unwrap_or_default();
         if largest == 0.0 {

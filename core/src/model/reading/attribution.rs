@@ -278,7 +278,7 @@ impl TextPosition<'_> {
                 }
                 By::Part => parts.push((ResidualWriter::Attention(layer), written(SiteKind::AttnOut, layer)?)),
                 By::Head => match &block.attn {
-                    Some(attn) => self.heads(layer, (block, attn), direction, &mut parts)?,
+                    Some(attn) => self.heads(layer, block, attn, direction, &mut parts)?,
                     None => parts.push((ResidualWriter::Attention(layer), written(SiteKind::AttnOut, layer)?)),
                 },
             }
@@ -306,7 +306,8 @@ impl TextPosition<'_> {
     fn heads(
         &self,
         layer: usize,
-        (block, attn): (&Block, &Attention),
+        block: &Block,
+        attn: &Attention,
         direction: &[f64],
         parts: &mut Vec<(ResidualWriter, f64)>,
     ) -> Result<()> {

@@ -4,18 +4,26 @@ use candle_core::Tensor;
 use faer::linalg::solvers::Llt;
 use faer::{Mat, MatRef, Side};
 
-use super::{eigen, gradient, matrix, over_batch, precision, shaped, singular, square, tensor};
+use super::{SvdMatrices, eigen, gradient, matrix, over_batch, precision, shaped, singular, square, tensor};
 use crate::base::Result;
 use crate::err;
 
+/// A singular value decomposition, a = U diag(s) Vt.
+#[derive(Debug, Clone)]
+pub struct SvdTensors {
+    pub u: Tensor,
+    pub s: Tensor,
+    pub vt: Tensor,
+}
+
 /// Computes the thin singular value decomposition, a = U diag(s) Vt, with s in descending order. In each column of U
 /// the entry of largest magnitude is positive.
-pub fn svd(a: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
-    over_batch(a, one_svd).map(|[u, s, vt]| (u, s, vt))
+pub fn svd(a: &Tensor) -> Result<SvdTensors> {
+    over_batch(a, one_svd).map(|[u, s, vt]| SvdTensors { u, s, vt })
 }
 
 fn one_svd(a: &Tensor) -> Result<[Tensor; 3]> {
-    let (mut u, s, mut v) = singular(matrix(a)?.as_ref())?;
+    let SvdMatrices { mut u, s, mut v } = singular(matrix(a)?.as_ref())?;
     for k in 0..s.len() {
         if largest_is_negative(u.as_ref(), k) {
             negate(&mut u, k);

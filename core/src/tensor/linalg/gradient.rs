@@ -9,7 +9,7 @@ use candle_core::Tensor;
 use faer::linalg::solvers::{PartialPivLu, Solve};
 use faer::{Mat, MatRef};
 
-use super::{columns, matrix, shaped, singular, tensor};
+use super::{SvdMatrices, columns, matrix, shaped, singular, tensor};
 use crate::base::Result;
 use crate::err;
 use crate::tensor::backward::{like, with_gradient};
@@ -195,7 +195,7 @@ pub fn of_inverse(a: &Tensor, result: Tensor, x: M) -> Result<Tensor> {
 /// other s) V^T times the sign of det(U V), so that singular matrices have it, too.
 pub fn of_det(a: &Tensor, result: Tensor, m: M) -> Result<Tensor> {
     noted("det", a, result, move |g| {
-        let (u, s, v) = singular(m.as_ref())?;
+        let SvdMatrices { u, s, v } = singular(m.as_ref())?;
         let sign = if s.is_empty() { 1.0 } else { u.determinant().signum() * v.determinant().signum() };
         let others = |k: usize| s.iter().enumerate().filter(|(i, _)| *i != k).map(|(_, s)| s).product::<f64>();
         Ok(scaled(&u, |_, k| others(k) * sign * g[(0, 0)]) * v.transpose())

@@ -7,7 +7,7 @@ mod decompose;
 mod gradient;
 mod solve;
 
-pub use decompose::{cholesky, eigh, qr, svd};
+pub use decompose::{SvdTensors, cholesky, eigh, qr, svd};
 pub use solve::{RcondOptions, det, inverse, lstsq, pinv, rank, solve};
 
 use candle_core::{DType, Tensor};
@@ -97,18 +97,25 @@ fn shaped(m: MatRef<'_, f64>, dims: &[usize], like: &Tensor) -> Result<Tensor> {
     element::tensor(values, dims, dtype::float_for(like.dtype()), like.device())
 }
 
+/// A singular value decomposition of a matrix, A = U diag(s) V^T.
+pub struct SvdMatrices {
+    pub u: Mat<f64>,
+    pub s: Vec<f64>,
+    pub v: Mat<f64>,
+}
+
 /// Computes U, the singular values and V, with faer's signs. This and [`eigen`] are compiled here and nowhere else,
 /// since they are the largest functions that there are.
-pub fn singular(a: MatRef<'_, f64>) -> Result<(Mat<f64>, Vec<f64>, Mat<f64>)> {
+pub fn singular(a: MatRef<'_, f64>) -> Result<SvdMatrices> {
     let k = a.nrows().min(a.ncols());
     if k == 0 {
-        return Ok((Mat::zeros(a.nrows(), 0), Vec::new(), Mat::zeros(a.ncols(), 0)));
+        return Ok(SvdMatrices { u: Mat::zeros(a.nrows(), 0), s: Vec::new(), v: Mat::zeros(a.ncols(), 0) });
     }
     let svd = Svd::new_thin(a).map_err(|_| {
         err!(Numeric, "the singular values of this {} by {} matrix do not converge", a.nrows(), a.ncols())
     })?;
     let s = (0..k).map(|i| svd.S()[i]).collect();
-    Ok((svd.U().to_owned(), s, svd.V().to_owned()))
+    Ok(SvdMatrices { u: svd.U().to_owned(), s, v: svd.V().to_owned() })
 }
 
 /// Computes the eigenvalues of a symmetric matrix, of which the lower half is read, in ascending order, and the

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use faer::Mat;
 use faer::linalg::solvers::{PartialPivLu, Solve};
 
-use super::{columns, gradient, joined, matrix, over_batch, precision, shaped, singular, square, tensor};
+use super::{SvdMatrices, columns, gradient, joined, matrix, over_batch, precision, shaped, singular, square, tensor};
 use crate::base::Result;
 use crate::tensor::index::{self, AxisIndex};
 use crate::tensor::matmul::matmul;
@@ -123,7 +123,7 @@ pub fn pinv(a: &Tensor, rcond: Option<f64>) -> Result<Tensor> {
 }
 
 fn pseudo(m: &Mat<f64>, cutoff: f64) -> Result<Mat<f64>> {
-    let (u, s, v) = singular(m.as_ref())?;
+    let SvdMatrices { u, s, v } = singular(m.as_ref())?;
     let least = cutoff * s.first().copied().unwrap_or_default();
     let scaled = Mat::from_fn(v.nrows(), s.len(), |i, k| if s[k] > least { v[(i, k)] / s[k] } else { 0.0 });
     Ok(scaled * u.transpose())
@@ -131,7 +131,7 @@ fn pseudo(m: &Mat<f64>, cutoff: f64) -> Result<Mat<f64>> {
 
 /// Counts the singular values above `rcond` times the largest.
 pub fn rank(a: &Tensor, rcond: Option<f64>) -> Result<usize> {
-    let (_, s, _) = singular(matrix(a)?.as_ref())?;
+    let s = singular(matrix(a)?.as_ref())?.s;
     let least = cutoff(a, rcond)? * s.first().copied().unwrap_or_default();
     Ok(s.iter().filter(|s| **s > least).count())
 }

@@ -32,7 +32,7 @@ proptest! {
     #[test]
     fn decompositions_reconstruct(rows in 1_usize..7, columns in 1_usize..7, seed in any::<u64>()) {
         let a = random(&[rows, columns], seed);
-        let (u, s, vt) = svd(&a).unwrap();
+        let SvdTensors { u, s, vt } = svd(&a).unwrap();
         prop_assert!(same(&matmul(&matmul(&u, &shape::diag_embed(&s, 0).unwrap()).unwrap(), &vt).unwrap(), &a));
         prop_assert!(same(&matmul(&transposed(&u), &u).unwrap(), &create::eye(s.elem_count(), s.elem_count(), DType::F64).unwrap()));
         let sizes = element::floats(&s).unwrap();
@@ -69,7 +69,7 @@ proptest! {
 #[test]
 fn signs_are_fixed() {
     let a = t(&[-2.0, 0.0, 0.0, -3.0], &[2, 2]);
-    let (u, s, _) = svd(&a).unwrap();
+    let SvdTensors { u, s, .. } = svd(&a).unwrap();
     assert_eq!(element::floats(&u).unwrap(), [0.0, 1.0, 1.0, 0.0]);
     assert_eq!(element::floats(&s).unwrap(), [3.0, 2.0]);
     let (values, vectors) = eigh(&a).unwrap();
@@ -112,7 +112,7 @@ fn what_has_no_answer_is_refused() {
 #[test]
 fn empty_matrices() {
     let none = t(&[], &[0, 3]);
-    let (u, s, vt) = svd(&none).unwrap();
+    let SvdTensors { u, s, vt } = svd(&none).unwrap();
     assert_eq!((u.dims(), s.dims(), vt.dims()), (&[0, 0][..], &[0][..], &[0, 3][..]));
     let zero = t(&[], &[0, 0]);
     assert_eq!(element::floats(&det(&zero).unwrap()).unwrap(), [1.0]);
@@ -134,7 +134,7 @@ fn a_batch_is_each_of_its_matrices() {
     assert!(same(&one(&lstsq(&a, &b).unwrap()), &lstsq(&one(&a), &one(&b)).unwrap()));
     assert!(same(&one(&pinv(&a, None).unwrap()), &pinv(&one(&a), None).unwrap()));
     assert!(same(&one(&det(&a).unwrap()), &det(&one(&a)).unwrap()));
-    let (u, s, vt) = svd(&a).unwrap();
+    let SvdTensors { u, s, vt } = svd(&a).unwrap();
     assert_eq!((u.dims(), s.dims(), vt.dims()), (&[2, 3, 4, 4][..], &[2, 3, 4][..], &[2, 3, 4, 4][..]));
     let refused = solve(&a, &random(&[3, 4], 3)).unwrap_err().message;
     assert_eq!(refused, "expected a right side for each matrix of the batch [2, 3], found shape [3, 4]");

@@ -105,7 +105,7 @@ fn an_orthogonal_descent_finds_the_procrustes_rotation() {
     let task = Task::default();
     let options = DescentOptions { lr: 0.05, orthogonal: ParameterChoice::All, ..Default::default() };
     let rule = DescentRule::Sgd { momentum: 0.0, weight_decay: 0.0 };
-    let (u, s, vt) = linalg::svd(&aim).unwrap();
+    let linalg::SvdTensors { u, s, vt } = linalg::svd(&aim).unwrap();
     let best = matmul::matmul(&u, &vt).unwrap();
     // From the same component of the group as the best, which no continuous path leaves.
     let begun = matmul::matmul(

@@ -80,9 +80,9 @@ impl Backward {
         let heads = kernels::linear(&self.rows, &block.into_heads, None)?;
         task.check()?;
         let rows = match &self.own {
-            Some(own) => spread(&self.rows, &heads, own, (block, frozen))?,
+            Some(own) => spread(&self.rows, &heads, own, block, frozen)?,
             None => {
-                let back = mixed(&heads, (block, frozen))?;
+                let back = mixed(&heads, block, frozen)?;
                 task.check()?;
                 (kernels::linear(&back, &block.out_together, None)? + self.rows)?
             }
@@ -93,12 +93,7 @@ impl Backward {
 
 /// Takes the gradients of targets that are read at one position each to before attention: `[positions, targets, d]`.
 /// Each head spreads one vector over its keys, so that no product is as large as that of all positions.
-fn spread(
-    rows: &Tensor,
-    heads: &Tensor,
-    own: &[usize],
-    (block, frozen): (&FrozenBlock, &FrozenModel),
-) -> Result<Tensor> {
+fn spread(rows: &Tensor, heads: &Tensor, own: &[usize], block: &FrozenBlock, frozen: &FrozenModel) -> Result<Tensor> {
     let (targets, d) = rows.dims2()?;
     let Some(last) = own.iter().max() else { return Err(err!(Bug, "a gradient of no targets")) };
     let positions = last + 1;
@@ -122,7 +117,7 @@ fn with_own(spread: &Tensor, rows: &Tensor, own: &[usize]) -> Result<Tensor> {
 }
 
 /// Returns the gradients at the values of all heads: `[positions, targets, kv_heads * d_head]`.
-fn mixed(heads: &Tensor, (block, frozen): (&FrozenBlock, &FrozenModel)) -> Result<Tensor> {
+fn mixed(heads: &Tensor, block: &FrozenBlock, frozen: &FrozenModel) -> Result<Tensor> {
     let (positions, targets, _) = heads.dims3()?;
     let all = frozen.heads;
     let kv = frozen.kv_heads;

@@ -135,7 +135,7 @@ impl FrozenModel {
         let blocks = weights.blocks.iter().zip(transcoders.layers()).enumerate();
         let blocks = blocks.map(|(layer, (block, features))| {
             let skip = features.skip.as_ref();
-            FrozenBlock::of(model, cache, (layer, block), (transcoders, skip))
+            FrozenBlock::of(model, cache, layer, block, transcoders, skip)
                 .map_err(|e| e.within(format!("layer {layer}")))
         });
         let last = Site::new(SiteKind::FinalNormScale, 0);
@@ -155,8 +155,10 @@ impl FrozenBlock {
     fn of(
         model: &Decoder,
         cache: &mut Cache,
-        (layer, block): (usize, &Block),
-        (transcoders, skip): (&Transcoders, Option<&Tensor>),
+        layer: usize,
+        block: &Block,
+        transcoders: &Transcoders,
+        skip: Option<&Tensor>,
     ) -> Result<Self> {
         let config = model.config();
         let site = Site::new(SiteKind::Pattern, layer);

@@ -1,10 +1,9 @@
 //! The attribution graph of a prompt, unpruned, and the circuit that pruning leaves of it.
 
-use std::collections::BTreeMap;
-
+use super::InfluenceSearch;
 use super::influence::{self, InfluenceMatrix, NodeCounts, PrunedGraph};
 use super::layer_writes::ActiveFeature;
-use super::sources::{ContributionRow, GraphSources};
+use super::sources::ContributionRow;
 use super::targets::GraphTarget;
 use crate::base::{Cell, Result, memory};
 use crate::circuit::graph::{Edge, Graph, Node, Part};
@@ -67,13 +66,16 @@ pub(super) fn sites(layers: usize, reads: Reads) -> Vec<String> {
 }
 
 impl AttributionGraph {
+    /// Builds the graph of a search: the nodes that were found, and their rows.
     pub(super) fn assembled(
         model: &Model,
         transcoders: &Transcoders,
-        (prompt, targets): (&[u32], Vec<GraphTarget>),
-        (sources, rows, found): (&GraphSources, Vec<ContributionRow>, BTreeMap<usize, usize>),
+        prompt: &[u32],
+        targets: Vec<GraphTarget>,
+        search: InfluenceSearch,
         is_whole: bool,
     ) -> Result<Self> {
+        let InfluenceSearch { sources, rows, found, .. } = search;
         let features: Vec<ActiveFeature> = found.keys().map(|feature| sources.active[*feature]).collect();
         // The node of each source; features that were not computed are none.
         let mut rows: Vec<Option<ContributionRow>> = rows.into_iter().map(Some).collect();
@@ -157,7 +159,7 @@ impl AttributionGraph {
     }
 
     pub fn pruned(&self, options: PruneOptions) -> PrunedGraph {
-        influence::prune(&self.matrix, &self.weights(), self.counts(), (options.nodes, options.edges))
+        influence::prune(&self.matrix, &self.weights(), self.counts(), options.nodes, options.edges)
     }
 
     /// Returns all edges as a tensor whose rows are targets and whose columns are sources.

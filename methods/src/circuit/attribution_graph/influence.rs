@@ -130,7 +130,7 @@ pub struct PrunedGraph {
 /// Keeps the nodes with a share of the influence, and of the edges between them those with a share of their scores, a
 /// score being the edge's share of its target's inputs times the target's influence and weight. Nodes and edges that
 /// then lead nowhere, or come from nowhere, are removed, too.
-pub fn prune(matrix: &InfluenceMatrix, weights: &[f64], counts: NodeCounts, (nodes, edges): (f64, f64)) -> PrunedGraph {
+pub fn prune(matrix: &InfluenceMatrix, weights: &[f64], counts: NodeCounts, nodes: f64, edges: f64) -> PrunedGraph {
     let free = counts.first_token();
     let influence = matrix.influence(weights);
     let least = threshold(&influence, nodes);

@@ -132,7 +132,8 @@ impl LayerWrites {
     pub fn of(
         layers: &[Layer],
         features: &TranscoderLayer,
-        (x, wanted): (&Tensor, &Tensor),
+        x: &Tensor,
+        wanted: &Tensor,
         writing: &FrozenNorm,
     ) -> Result<Self> {
         let (tokens, d) = x.dims2()?;

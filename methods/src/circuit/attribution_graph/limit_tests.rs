@@ -202,13 +202,11 @@ fn bytes(model: &Model, transcoders: &Transcoders, prompt: &[u32], nodes: usize)
     };
     search.of_targets(&[last], &random(&[1, held.d], 5)).unwrap();
     assert!(search.of_features(&[1.0], &options).unwrap());
-    let InfluenceSearch { rows, found, .. } = search;
-    assert_eq!(rows.len(), 1 + nodes.min(sources.active.len()));
-    let of_rows: usize = rows.iter().map(|row| row.values.len()).sum();
+    assert_eq!(search.rows.len(), 1 + nodes.min(sources.active.len()));
+    let of_rows: usize = search.rows.iter().map(|row| row.values.len()).sum();
     let stated = needed(&sources, 1, nodes);
     let target = GraphTarget { token: None, pair: None, label: "direction".into(), weight: 1.0 };
-    let made = (&sources, rows, found);
-    let graph = AttributionGraph::assembled(model, transcoders, (prompt, vec![target]), made, true).unwrap();
+    let graph = AttributionGraph::assembled(model, transcoders, prompt, vec![target], search, true).unwrap();
     let of_matrix: usize = graph.matrix.rows.iter().map(Vec::len).sum();
     // The work of one step does not grow with the prompt.
     for positions in [1, 64, 1000, 100_000] {

@@ -91,8 +91,7 @@ pub fn attribution_graph(
     search.of_targets(&at, &reading)?;
     let weights: Vec<f64> = targets.iter().map(|target| target.weight).collect();
     let is_whole = search.of_features(&weights, options)?;
-    let InfluenceSearch { rows, found, .. } = search;
-    AttributionGraph::assembled(model, given, (prompt, targets), (&sources, rows, found), is_whole)
+    AttributionGraph::assembled(model, given, prompt, targets, search, is_whole)
 }
 
 /// Returns an upper bound on the bytes of a graph's rows, those of the largest cones, and of the matrix that is made of
@@ -126,7 +125,7 @@ impl InfluenceSearch<'_> {
         let count = rows::at_once(self.held, tokens);
         for (number, part) in targets.chunks(count).enumerate() {
             let reading = reading.narrow(0, number * count, part.len())?;
-            self.rows.extend(rows::rows((self.held, self.sources), (part, &reading), self.task)?);
+            self.rows.extend(rows::rows(self.held, self.sources, part, &reading, self.task)?);
         }
         Ok(())
     }
@@ -177,7 +176,7 @@ impl InfluenceSearch<'_> {
             };
             let reading =
                 layer.encoder.index_select(&Tensor::from_vec(rows_of, part.len(), layer.encoder.device())?, 0)?;
-            let found = rows::rows((self.held, self.sources), (&at, &reading), self.task)?;
+            let found = rows::rows(self.held, self.sources, &at, &reading, self.task)?;
             for (feature, row) in part.iter().zip(found) {
                 self.found.insert(*feature, self.rows.len());
                 self.rows.push(row);

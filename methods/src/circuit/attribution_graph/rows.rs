@@ -21,8 +21,10 @@ pub fn at_once(frozen: &FrozenModel, positions: usize) -> usize {
 /// Computes the rows of targets of one layer. `reading` are the vectors that they read with, `[targets, d]`, in their
 /// order.
 pub fn rows(
-    (frozen, sources): (&FrozenModel, &GraphSources),
-    (targets, reading): (&[ReadPosition], &Tensor),
+    frozen: &FrozenModel,
+    sources: &GraphSources,
+    targets: &[ReadPosition],
+    reading: &Tensor,
     task: &Task,
 ) -> Result<Vec<ContributionRow>> {
     let Some(first) = targets.first() else { return Ok(Vec::new()) };

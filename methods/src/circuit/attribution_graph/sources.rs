@@ -57,7 +57,7 @@ impl GraphSources {
             let x = reading(config, cache, transcoders.reads, layer)?;
             layers.push(Layer::of(layer, features, &x).map_err(within)?);
             let wanted = target(model, cache, transcoders.writes, layer)?;
-            written.push(LayerWrites::of(&layers, features, (&x, &wanted), &frozen.blocks[layer].writing)?);
+            written.push(LayerWrites::of(&layers, features, &x, &wanted, &frozen.blocks[layer].writing)?);
             for (from, earlier) in layers.iter_mut().enumerate() {
                 earlier.let_go(layer - from)?;
             }

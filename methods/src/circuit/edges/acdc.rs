@@ -83,7 +83,8 @@ pub struct EdgeTrial {
 pub fn acdc(
     model: &Model,
     pairs: &[TokenPair],
-    (measure, normalised): (Measure, bool),
+    measure: Measure,
+    normalised: bool,
     options: &AcdcOptions,
     task: &Task,
 ) -> Result<Vec<Graph>> {
@@ -91,7 +92,7 @@ pub fn acdc(
         return Err(err!(Argument, "expected finite thresholds, found {wrong}").about("threshold"));
     }
     let runs = EdgeRuns::new(model, pairs, measure, options.ablation, task)?;
-    let scale = scale(model, pairs, (measure, normalised), task)?.abs();
+    let scale = scale(model, pairs, measure, normalised, task)?.abs();
     let bar = task.begin("trying edges", Some((runs.wiring.edges() * options.threshold.values.len()) as u64));
     let mut found = Vec::new();
     for threshold in &options.threshold.values {

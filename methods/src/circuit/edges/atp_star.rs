@@ -46,7 +46,8 @@ impl<'a> HeadPasses<'a> {
     pub fn new(
         slopes: &'a EdgeGradients<'a>,
         plan: &'a MetricPlan<'a>,
-        (shifts, clean): (&'a Tensor, &'a RunGradients),
+        shifts: &'a Tensor,
+        clean: &'a RunGradients,
     ) -> Result<Self> {
         let decoder = slopes.decoder;
         let wiring = slopes.wiring;
@@ -76,7 +77,7 @@ impl<'a> HeadPasses<'a> {
             if let Some(receiver) = self.wiring.receiver(Receiver::Mlp { layer }) {
                 let read =
                     |slope: &RunGradients| Ok(slope.gradients.at(whole(SiteKind::MlpIn, layer))?.unsqueeze(0)?);
-                self.products(receiver, Some((SiteKind::MlpIn, layer)), &read, sums)?;
+                self.products(receiver, Some(Site::new(SiteKind::MlpIn, layer)), &read, sums)?;
             }
         }
         let last = self.wiring.receivers.len() - 1;
@@ -118,10 +119,10 @@ impl<'a> HeadPasses<'a> {
         let stream = self.stream(self.wiring.receivers[query])?;
         let of = |kind: SiteKind, stream: &Tensor| -> Result<Tensor> {
             let read = decoder.input_of(SiteKind::AttnIn, layer, stream)?;
-            decoder.port((kind, layer), &heads, &read, columns, task)
+            decoder.port(kind, layer, &heads, &read, columns, task)
         };
         let [q, k, v] = [of(SiteKind::Q, stream)?, of(SiteKind::K, stream)?, of(SiteKind::V, stream)?];
-        let z = decoder.attended((layer, &heads), [&q, &k, &v], columns, task)?;
+        let z = decoder.attended(layer, &heads, [&q, &k, &v], columns, task)?;
         let slopes = self.slopes(Some(layer));
         let gradients = slopes.iter().map(|slope| slope.gradients.at(whole(SiteKind::Z, layer)));
         let gradients = gradients.collect::<Result<Vec<_>>>()?;
@@ -129,8 +130,8 @@ impl<'a> HeadPasses<'a> {
         for sender in self.wiring.before(query).filter(|sender| moving[*sender]) {
             task.check()?;
             let cut = (stream + self.shifts.get(sender)?.to_dtype(stream.dtype())?)?;
-            let with_query = decoder.attended((layer, &heads), [&of(SiteKind::Q, &cut)?, &k, &v], columns, task)?;
-            let with_key = decoder.attended((layer, &heads), [&q, &of(SiteKind::K, &cut)?, &v], columns, task)?;
+            let with_query = decoder.attended(layer, &heads, [&of(SiteKind::Q, &cut)?, &k, &v], columns, task)?;
+            let with_key = decoder.attended(layer, &heads, [&q, &of(SiteKind::K, &cut)?, &v], columns, task)?;
             for (first, changed) in [(query, with_query), (key, with_key)] {
                 let change = wide(&(changed - &z)?)?;
                 for gradient in &gradients {
@@ -150,9 +151,9 @@ impl<'a> HeadPasses<'a> {
     fn values(&self, layer: usize, sums: &mut [f64]) -> Result<()> {
         let read = |slope: &RunGradients| {
             let gradient = slope.gradients.at(whole(SiteKind::V, layer))?;
-            self.decoder.port_gradients((SiteKind::V, layer), &gradient)
+            self.decoder.port_gradients(SiteKind::V, layer, &gradient)
         };
-        self.products(self.first(layer, Port::V)?, Some((SiteKind::AttnIn, layer)), &read, sums)
+        self.products(self.first(layer, Port::V)?, Some(Site::new(SiteKind::AttnIn, layer)), &read, sums)
     }
 
     /// Adds the sizes of the edges into some consecutive receivers, from gradients at what they read, `[receivers,
@@ -160,18 +161,18 @@ impl<'a> HeadPasses<'a> {
     fn products(
         &self,
         first: usize,
-        reader: Option<(SiteKind, usize)>,
+        reader: Option<Site>,
         read: &dyn Fn(&RunGradients) -> Result<Tensor>,
         sums: &mut [f64],
     ) -> Result<()> {
         let senders = self.wiring.before(first);
         let shifts = wide(&self.shifts.narrow(0, 0, senders.len())?)?;
-        let slopes = self.slopes(reader.map(|(_, layer)| layer));
+        let slopes = self.slopes(reader.map(|site| site.layer));
         for slope in &slopes {
             let mut gradients = read(slope)?;
-            if let Some((kind, layer)) = reader {
+            if let Some(site) = reader {
                 let x = self.stream(self.wiring.receivers[first])?;
-                gradients = self.decoder.input_gradients(kind, layer, x, &gradients)?;
+                gradients = self.decoder.input_gradients(site.kind, site.layer, x, &gradients)?;
             }
             let gradients = wide(&gradients)?;
             let receivers = gradients.dim(0)?;

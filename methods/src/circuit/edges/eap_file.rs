@@ -70,7 +70,7 @@ fn wiring(sizes: &Sizes, has_mlp: bool) -> Result<Wiring> {
     const MOST_NODES: usize = 1 << 13;
     match sizes.n_layers.checked_mul(sizes.n_heads.saturating_add(1)) {
         Some(nodes) if nodes <= MOST_NODES => {
-            Ok(Wiring::of((sizes.n_layers, sizes.n_heads), has_mlp, !sizes.parallel_attn_mlp))
+            Ok(Wiring::of(sizes.n_layers, sizes.n_heads, has_mlp, !sizes.parallel_attn_mlp))
         }
         _ => Err(err!(
             Format,

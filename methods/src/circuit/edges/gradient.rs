@@ -35,7 +35,7 @@ pub fn scores(
     // AtP* holds the gradients of a pass for each layer.
     let passes = if options.method == EdgeMethod::AtpStar { wiring.layers.max(1) } else { 1 };
     let groups = groups(model, pairs, measure, passes * SHARE)?;
-    let means = means((&decoder, &wiring), &groups, measure, options.ablation, task)?;
+    let means = means(&decoder, &wiring, &groups, measure, options.ablation, task)?;
     let others = others(options.ablation, &means);
     let mut sums = vec![0.0; wiring.edges()];
     let mut read = 0;
@@ -96,8 +96,8 @@ impl EdgeGradients<'_> {
                 }
                 Ok(())
             }
-            EdgeMethod::EapIgActivations => self.by_layers(&plan, (&shifts, &clean), options.steps, sums),
-            EdgeMethod::AtpStar => HeadPasses::new(self, &plan, (&shifts, &clean))?.add(sums),
+            EdgeMethod::EapIgActivations => self.by_layers(&plan, &shifts, &clean, options.steps, sums),
+            EdgeMethod::AtpStar => HeadPasses::new(self, &plan, &shifts, &clean)?.add(sums),
             EdgeMethod::Exact => Err(err!(Bug, "exact effects from gradients")),
         }
     }
@@ -108,7 +108,8 @@ impl EdgeGradients<'_> {
     fn by_layers(
         &self,
         plan: &MetricPlan,
-        (shifts, clean): (&Tensor, &RunGradients),
+        shifts: &Tensor,
+        clean: &RunGradients,
         steps: usize,
         sums: &mut [f64],
     ) -> Result<()> {
@@ -139,12 +140,12 @@ impl EdgeGradients<'_> {
             let Some(first) = wiring.receiver(Receiver::Port { layer, head: 0, port: Port::Q }) else { continue };
             let [q, k, v] = Port::ALL.map(|port| {
                 let at = self.read_at(Receiver::Port { layer, head: 0, port });
-                self.decoder.port_gradients((at.site.kind, layer), &slope.gradients.at(at)?)
+                self.decoder.port_gradients(at.site.kind, layer, &slope.gradients.at(at)?)
             });
-            self.into(first, (SiteKind::AttnIn, layer), &Tensor::cat(&[q?, k?, v?], 0)?, (from, slope), sums)?;
+            self.into(first, Site::new(SiteKind::AttnIn, layer), &Tensor::cat(&[q?, k?, v?], 0)?, from, slope, sums)?;
             if let Some(receiver) = wiring.receiver(Receiver::Mlp { layer }) {
                 let gradient = slope.gradients.at(self.read_at(Receiver::Mlp { layer }))?.unsqueeze(0)?;
-                self.into(receiver, (SiteKind::MlpIn, layer), &gradient, (from, slope), sums)?;
+                self.into(receiver, Site::new(SiteKind::MlpIn, layer), &gradient, from, slope, sums)?;
             }
         }
         let last = slope.gradients.at(self.read_at(Receiver::Logits))?.unsqueeze(0)?;
@@ -157,14 +158,15 @@ impl EdgeGradients<'_> {
     fn into(
         &self,
         first: usize,
-        (reader, layer): (SiteKind, usize),
+        reader: Site,
         read: &Tensor,
-        (from, slope): (&Differences, &RunGradients),
+        from: &Differences,
+        slope: &RunGradients,
         sums: &mut [f64],
     ) -> Result<()> {
         let stream = stream_of(self.wiring, self.wiring.receivers[first]);
         let x = slope.notes.get(&stream.site).ok_or_else(|| err!(Bug, "`{stream}` was not passed"))?;
-        self.product(first, &self.decoder.input_gradients(reader, layer, x, read)?, from, sums)
+        self.product(first, &self.decoder.input_gradients(reader.kind, reader.layer, x, read)?, from, sums)
     }
 
     fn product(&self, first: usize, gradients: &Tensor, from: &Differences, sums: &mut [f64]) -> Result<()> {

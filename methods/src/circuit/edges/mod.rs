@@ -88,14 +88,15 @@ pub struct Scores {
 pub fn edges(
     model: &Model,
     pairs: &[TokenPair],
-    (measure, normalised): (Measure, bool),
+    measure: Measure,
+    normalised: bool,
     options: &EdgeOptions,
     task: &Task,
 ) -> Result<Graph> {
     check(model, pairs)?;
     check_slope(measure, options)?;
     let wiring = Wiring::new(model.decoder.config())?;
-    let scale = scale(model, pairs, (measure, normalised), task)?;
+    let scale = scale(model, pairs, measure, normalised, task)?;
     let found = match options.method {
         EdgeMethod::Exact => exact::scores(model, pairs, measure, options.ablation, task)?,
         _ => gradient::scores(model, pairs, measure, options, task).map_err(|e| naming_weights(e, model))?,
@@ -164,7 +165,7 @@ fn check_slope(measure: Measure, options: &EdgeOptions) -> Result<()> {
 }
 
 /// Returns the factor of scores.
-fn scale(model: &Model, pairs: &[TokenPair], (measure, normalised): (Measure, bool), task: &Task) -> Result<f64> {
+fn scale(model: &Model, pairs: &[TokenPair], measure: Measure, normalised: bool, task: &Task) -> Result<f64> {
     if normalised { Ok(1.0 / Normaliser::of(measure, &model.decoder, pairs, task)?.distance()) } else { Ok(1.0) }
 }
 
@@ -173,7 +174,7 @@ const SHARE: usize = 32;
 
 /// Splits the pairs into groups that are run together, each `share` times smaller than a usual pass.
 fn groups(model: &Model, pairs: &[TokenPair], measure: Measure, share: usize) -> Result<Vec<PairGroup>> {
-    PairGroup::of(model, pairs, measure, (PatchDirection::Noise, Alignment::None), share)
+    PairGroup::of(model, pairs, measure, PatchDirection::Noise, Alignment::None, share)
 }
 
 /// Refuses a metric that is NaN.

@@ -36,15 +36,15 @@ impl<'a> EdgeRuns<'a> {
         let decoder = Arc::new(model.decoder.ungrouped()?);
         let groups = groups(model, pairs, measure, SHARE)?;
         check_memory(&decoder, &wiring, &groups)?;
-        let means = means((&decoder, &wiring), &groups, measure, ablation, task)?;
+        let means = means(&decoder, &wiring, &groups, measure, ablation, task)?;
         let others = others(ablation, &means);
         let mut texts = Vec::new();
         for group in &groups {
             task.check()?;
-            let plan = |which| MetricPlan::new(measure, &decoder, &group.pairs, (which, &group.numbers), task);
+            let plan = |which| MetricPlan::new(measure, &decoder, &group.pairs, which, &group.numbers, task);
             let clean = plan(Prompt::Clean)?;
             let corrupt = plan(Prompt::Corrupt)?;
-            let found = EdgeTexts::new((&decoder, &wiring), clean, group.numbers.clone(), (&others, &corrupt), task)?;
+            let found = EdgeTexts::new(&decoder, &wiring, clean, group.numbers.clone(), &others, &corrupt, task)?;
             check_values(&found.clean.values, &group.numbers, &String::new).map_err(|e| naming_weights(e, model))?;
             texts.push(found);
         }
@@ -80,7 +80,8 @@ pub fn others<'a>(ablation: EdgeAblation, means: &'a [crate::tensor::Tensor]) ->
 
 /// Returns the means of what senders write in all corrupt runs; empty where they are not needed.
 pub fn means(
-    (decoder, wiring): (&Decoder, &Wiring),
+    decoder: &Decoder,
+    wiring: &Wiring,
     groups: &[PairGroup],
     measure: Measure,
     ablation: EdgeAblation,
@@ -91,7 +92,7 @@ pub fn means(
     }
     let mut means = Means::default();
     for group in groups {
-        let plan = MetricPlan::new(measure, decoder, &group.pairs, (Prompt::Corrupt, &group.numbers), task)?;
+        let plan = MetricPlan::new(measure, decoder, &group.pairs, Prompt::Corrupt, &group.numbers, task)?;
         means.add(decoder, wiring, &plan, task)?;
     }
     means.finish()

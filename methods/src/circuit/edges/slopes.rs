@@ -55,7 +55,7 @@ pub struct EdgeGradients<'a> {
 impl EdgeGradients<'_> {
     pub fn plan(&self, which: Prompt) -> Result<MetricPlan<'_>> {
         let Self { decoder, measure, group, task, .. } = self;
-        MetricPlan::new(*measure, decoder, &group.pairs, (which, &group.numbers), task)
+        MetricPlan::new(*measure, decoder, &group.pairs, which, &group.numbers, task)
     }
 
     /// Runs one forward and backward pass, with replacements for the activations at some sites.

@@ -57,10 +57,12 @@ pub enum CutValues<'a> {
 impl<'a> EdgeTexts<'a> {
     /// Runs the clean prompts, whose plan is given, and the corrupt ones where cut edges carry their activations.
     pub fn new(
-        (decoder, wiring): (&Arc<Decoder>, &Arc<Wiring>),
+        decoder: &Arc<Decoder>,
+        wiring: &Arc<Wiring>,
         plan: MetricPlan<'a>,
         numbers: Vec<usize>,
-        (others, corrupt): (&CutValues, &MetricPlan),
+        others: &CutValues,
+        corrupt: &MetricPlan,
         task: &Task,
     ) -> Result<Self> {
         let clean = clean_state(decoder, wiring, &plan, task)?;

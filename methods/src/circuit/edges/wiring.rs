@@ -72,11 +72,11 @@ impl Wiring {
             .hint("`intervene::grid` patches heads and MLPs of such models, and `circuit::sparse_features` finds circuits of features")
             .about("m"));
         }
-        Ok(Self::of((config.layers, config.heads), config.has_mlp(), config.order == Order::Serial))
+        Ok(Self::of(config.layers, config.heads, config.has_mlp(), config.order == Order::Serial))
     }
 
     /// Builds the edges by sizes. In a model that is not serial the MLP reads what attention reads.
-    pub fn of((layers, heads): (usize, usize), has_mlp: bool, is_serial: bool) -> Self {
+    pub fn of(layers: usize, heads: usize, has_mlp: bool, is_serial: bool) -> Self {
         let mut senders = vec![Sender::Embed];
         let mut receivers = Vec::new();
         let mut before = Vec::new();
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn every_edge_has_one_number() {
         for (has_mlp, is_serial) in [(true, true), (true, false), (false, true)] {
-            let wiring = Wiring::of((3, 2), has_mlp, is_serial);
+            let wiring = Wiring::of(3, 2, has_mlp, is_serial);
             for edge in 0..wiring.edges() {
                 let (sender, receiver) = wiring.ends(edge);
                 assert!(wiring.before(receiver).contains(&sender));
@@ -209,13 +209,13 @@ mod tests {
             assert_eq!(listed, (0..wiring.edges()).collect::<Vec<_>>());
         }
         // As in Pythia-70M: 55 senders, 151 receivers.
-        let wiring = Wiring::of((6, 8), true, false);
+        let wiring = Wiring::of(6, 8, true, false);
         assert_eq!((wiring.senders.len(), wiring.receivers.len(), wiring.edges()), (55, 151, 3580));
     }
 
     #[test]
     fn what_is_needed_follows_from_what_is_kept() {
-        let wiring = Wiring::of((2, 1), true, true);
+        let wiring = Wiring::of(2, 1, true, true);
         let embed = 0;
         let a0 = 1;
         let a1 = 3;

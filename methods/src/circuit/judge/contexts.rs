@@ -10,8 +10,8 @@ use crate::base::{Result, Task};
 use crate::circuit::tree::{CodeReader, ParentReading, Stage};
 use crate::data::{Text, pack};
 use crate::err;
-use crate::features::Survey;
 use crate::features::feature::tokenizer;
+use crate::features::survey::Tally;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::run::Ask;
@@ -87,13 +87,30 @@ pub struct MeasureGroup {
 /// A row: its tokens, and its measured columns.
 struct MeasuredRow {
     ids: Vec<u32>,
-    spots: Vec<(usize, bool, u32)>,
+    spots: Vec<RowSpot>,
+}
+
+/// A measured column of a row.
+#[derive(Clone, Copy)]
+struct RowSpot {
+    column: usize,
+    /// Whether one of the tokens comes next.
+    is_due: bool,
+    /// The value of the label there.
+    label: u32,
+}
+
+impl RowSpot {
+    /// Returns a spot without a label, where none of the tokens comes next.
+    fn elsewhere(column: usize) -> Self {
+        Self { column, is_due: false, label: 0 }
+    }
 }
 
 impl MeasuredRow {
     /// Builds a row, or none without a position.
-    fn of(ids: &[u32], spots: Vec<(usize, bool, u32)>) -> Option<Self> {
-        let last = spots.iter().map(|(column, ..)| *column).max()?;
+    fn of(ids: &[u32], spots: Vec<RowSpot>) -> Option<Self> {
+        let last = spots.iter().map(|spot| spot.column).max()?;
         Some(Self { ids: ids.iter().take(last + 1).copied().collect(), spots })
     }
 }
@@ -107,12 +124,12 @@ impl MeasureGroup {
         let mut parts = Vec::new();
         for (number, rows) in rows.chunks(count).enumerate() {
             let spots = rows.iter().enumerate().flat_map(|(within, row)| {
-                let spot = move |(column, is_due, label): &(usize, bool, u32)| MeasuredSpot {
+                let spot = move |spot: &RowSpot| MeasuredSpot {
                     row: number * count + within,
                     within,
-                    column: *column,
-                    is_due: *is_due,
-                    label: *label,
+                    column: spot.column,
+                    is_due: spot.is_due,
+                    label: spot.label,
                 };
                 row.spots.iter().map(spot)
             });
@@ -126,6 +143,15 @@ impl MeasureGroup {
     pub fn spots(&self) -> impl Iterator<Item = &MeasuredSpot> {
         self.parts.iter().flat_map(|part| &part.spots)
     }
+}
+
+/// The feature that a circuit is of.
+pub struct JudgedFeature<'a> {
+    /// The dictionary, and its place in the model.
+    pub stage: &'a Stage,
+    pub feature: usize,
+    /// The positions of a text where the feature is active, if the text was surveyed for it.
+    pub tally: Option<&'a Tally>,
 }
 
 /// The contexts of an evaluation.
@@ -149,13 +175,13 @@ pub struct Contexts {
 impl Contexts {
     pub fn of(
         model: &Model,
-        stage: &Stage,
-        (level, feature): (usize, usize),
-        (survey, rows): (&Survey, &TextRows),
-        (tokens, options): (&[u32], &JudgeOptions),
+        target: &JudgedFeature,
+        rows: &TextRows,
+        tokens: &[u32],
+        options: &JudgeOptions,
         task: &Task,
     ) -> Result<Self> {
-        let tally = survey.dictionaries.get(level).and_then(|tallies| tallies.get(feature));
+        let JudgedFeature { stage, feature, tally } = *target;
         let Some(tally) = tally.filter(|tally| !tally.some.is_empty()) else {
             return Err(err!(
                 Argument,
@@ -175,16 +201,17 @@ impl Contexts {
         }
         let due = due.into_iter().filter_map(|number| {
             let (due, elsewhere) = split_by_next(rows.row(number), tokens);
-            let spots = due.into_iter().map(|column| (column, true, rows.label(number, column)));
-            let spots = spots.chain(elsewhere.into_iter().map(|column| (column, false, 0)));
+            let spots =
+                due.into_iter().map(|column| RowSpot { column, is_due: true, label: rows.label(number, column) });
+            let spots = spots.chain(elsewhere.into_iter().map(RowSpot::elsewhere));
             MeasuredRow::of(rows.row(number), spots.collect())
         });
-        let mut active: BTreeMap<usize, Vec<(usize, bool, u32)>> = BTreeMap::new();
+        let mut active: BTreeMap<usize, Vec<RowSpot>> = BTreeMap::new();
         for moment in tally.some.iter().take(ACTIVE) {
-            active.entry(moment.row as usize).or_default().push((moment.column as usize, false, 0));
+            active.entry(moment.row as usize).or_default().push(RowSpot::elsewhere(moment.column as usize));
         }
         let active = active.into_iter().filter_map(|(number, spots)| MeasuredRow::of(rows.row(number), spots));
-        let others = others(model, stage, feature, rows, (tokens, options), task)?;
+        let others = others(model, target, rows, tokens, options, task)?;
         Ok(Self {
             tokens: MeasureGroup::of(due.collect())?,
             target: MeasureGroup::of(active.collect())?,
@@ -223,10 +250,10 @@ fn spread(positions: &[usize]) -> Vec<usize> {
 /// Draws unrelated rows from all of them.
 fn others(
     model: &Model,
-    stage: &Stage,
-    feature: usize,
+    target: &JudgedFeature,
     rows: &TextRows,
-    (tokens, options): (&[u32], &JudgeOptions),
+    tokens: &[u32],
+    options: &JudgeOptions,
     task: &Task,
 ) -> Result<Vec<MeasuredRow>> {
     let has = |number: usize| rows.row(number).iter().any(|id| tokens.contains(id));
@@ -240,12 +267,13 @@ fn others(
         if found.len() >= options.unrelated {
             break;
         }
-        let is_silent = silent(model, stage, feature, numbers.iter().map(|n| rows.row(*n).to_vec()).collect(), task)?;
+        let some = numbers.iter().map(|number| rows.row(*number).to_vec()).collect();
+        let is_silent = silent(model, target.stage, target.feature, some, task)?;
         let before = found.len();
         for (number, _) in numbers.iter().zip(is_silent).filter(|(_, is_silent)| *is_silent) {
             let ids = rows.row(*number);
             let columns: Vec<usize> = (0..ids.len() - 1).collect();
-            found.extend(MeasuredRow::of(ids, spread(&columns).into_iter().map(|column| (column, false, 0)).collect()));
+            found.extend(MeasuredRow::of(ids, spread(&columns).into_iter().map(RowSpot::elsewhere).collect()));
         }
         bar.advance((found.len() - before) as u64);
     }
@@ -286,7 +314,8 @@ mod tests {
     #[test]
     fn rows_end_where_the_last_position_is_and_come_in_parts_of_about_one_length() {
         let row = |length: u32, columns: &[usize]| {
-            MeasuredRow::of(&(0..length).collect::<Vec<_>>(), columns.iter().map(|column| (*column, true, 0)).collect())
+            let spot = |column: &usize| RowSpot { column: *column, is_due: true, label: 0 };
+            MeasuredRow::of(&(0..length).collect::<Vec<_>>(), columns.iter().map(spot).collect())
         };
         assert!(row(5, &[]).is_none());
         let rows = || [row(9, &[6]), row(4, &[0, 2]), row(3, &[1])].into_iter().flatten().collect::<Vec<_>>();

@@ -12,7 +12,7 @@ use crate::features::chance::together;
 use crate::features::{Survey, Tally};
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::model::decoder::Past;
+use crate::model::decoder::{BegunTexts, Past};
 use crate::model::run::Ask;
 use crate::sae::SparseCodes;
 use crate::tensor::{DType, Tensor, normalise};
@@ -114,7 +114,8 @@ impl<'a> JudgedRuns<'a> {
         model: &'a Model,
         stages: &'a [Stage],
         survey: &'a Survey,
-        (level, feature): (usize, usize),
+        level: usize,
+        feature: usize,
         tokens: &'a [u32],
         contexts: Contexts,
     ) -> Result<Self> {
@@ -309,7 +310,8 @@ impl<'a> JudgedRuns<'a> {
         match some.clean.past.as_ref().filter(|_| some.start > 0) {
             Some(past) => {
                 let which: Vec<u32> = some.rows.iter().map(|row| *row as u32).collect();
-                self.model.decoder.behind_from((some.part, past, &which), some.start, x, blocks, task)
+                let begun = BegunTexts { batch: some.part, past, which: &which, start: some.start };
+                self.model.decoder.behind_from(&begun, x, blocks, task)
             }
             None => self.model.decoder.behind(&some.batch, x, blocks, task),
         }

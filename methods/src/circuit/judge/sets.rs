@@ -61,7 +61,7 @@ impl Sets {
         sets.keep(pool, features, draws);
         sets.ablate_all(pool, features, draws, task)?;
         for level in (0..features.len()).filter(|level| !features[*level].is_empty()) {
-            sets.ablate_level(pool, features, (level, runs.name(level)), draws);
+            sets.ablate_level(pool, features, level, runs.name(level), draws);
         }
         for node in nodes.into_iter().flat_map(|graph| graph.nodes.iter().skip(1)) {
             let mut one = vec![Vec::new(); features.len()];
@@ -123,7 +123,7 @@ impl Sets {
         Ok(())
     }
 
-    fn ablate_level(&mut self, pool: &Pool, features: &[Vec<usize>], (level, name): (usize, String), draws: usize) {
+    fn ablate_level(&mut self, pool: &Pool, features: &[Vec<usize>], level: usize, name: String, draws: usize) {
         let alone = |set: &[Vec<usize>]| {
             let mut one = vec![Vec::new(); set.len()];
             one[level] = set[level].clone();

@@ -32,6 +32,14 @@ pub struct Evaluation<'a> {
     seed: u64,
 }
 
+/// A measure of what changes in a run, with the rows that it is a mean over.
+#[derive(Clone, Copy)]
+struct RunChange<'a> {
+    name: &'static str,
+    measure: RunMeasure,
+    rows: &'a MeasuredRows,
+}
+
 impl<'a> Evaluation<'a> {
     pub fn new(runs: &'a JudgedRuns, sets: &'a Sets, clean: &'a RunValues, found: &'a [RunValues], seed: u64) -> Self {
         let of = |measure, is_meant: fn(&MeasuredSpot) -> bool| MeasuredRows::of(runs.group(measure), seed, is_meant);
@@ -49,18 +57,19 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Returns the measures of a change, each with its rows.
-    fn changes(&self) -> [(&'static str, RunMeasure, &MeasuredRows); 4] {
+    fn changes(&self) -> [RunChange<'_>; 4] {
         [
-            (CODE, RunMeasure::Code, &self.code),
-            (DUE, RunMeasure::Chance, &self.due),
-            (ELSEWHERE, RunMeasure::Chance, &self.elsewhere),
-            (KL, RunMeasure::Kl, &self.kl),
+            RunChange { name: CODE, measure: RunMeasure::Code, rows: &self.code },
+            RunChange { name: DUE, measure: RunMeasure::Chance, rows: &self.due },
+            RunChange { name: ELSEWHERE, measure: RunMeasure::Chance, rows: &self.elsewhere },
+            RunChange { name: KL, measure: RunMeasure::Kl, rows: &self.kl },
         ]
     }
 
     /// Computes the mean difference of some runs from the clean run: as a share of the activation, else as a mean over
     /// positions. The clean value of KL is 0.
-    fn change(&self, runs: &[&RunValues], (_, measure, rows): (&str, RunMeasure, &MeasuredRows)) -> Option<Figure> {
+    fn change(&self, runs: &[&RunValues], change: RunChange) -> Option<Figure> {
+        let RunChange { measure, rows, .. } = change;
         let clean = self.clean.of(measure);
         let runs: Vec<&[f64]> = runs.iter().map(|found| found.of(measure)).filter(|all| !all.is_empty()).collect();
         if runs.is_empty() {
@@ -122,11 +131,11 @@ impl<'a> Evaluation<'a> {
         let mut rows = Vec::new();
         for change in self.changes() {
             for AblatedSet { name, features, runs } in &self.sets.whole {
-                let found = self.of_set(runs.clone(), change.1);
+                let found = self.of_set(runs.clone(), change.measure);
                 let Some(figure) = self.change(&found, change) else { continue };
                 let each: Vec<f64> =
                     found.iter().filter_map(|one| self.change(&[*one], change)).map(|one| one.value).collect();
-                let mut row: Vec<Cell> = vec![change.0.into(), name.as_str().into(), (*features).into()];
+                let mut row: Vec<Cell> = vec![change.name.into(), name.as_str().into(), (*features).into()];
                 row.extend(Figure::cells(Some(figure)));
                 row.extend(ends(&each));
                 row.push(each.len().into());
@@ -146,11 +155,11 @@ impl<'a> Evaluation<'a> {
         let mut rows = Vec::new();
         for (AblatedSet { name, features, runs }, others) in &self.sets.levels {
             for change in self.changes() {
-                let Some(figure) = self.change(&self.of_set(runs.clone(), change.1), change) else { continue };
-                let others = self.of_set(others.clone(), change.1);
+                let Some(figure) = self.change(&self.of_set(runs.clone(), change.measure), change) else { continue };
+                let others = self.of_set(others.clone(), change.measure);
                 let others: Vec<f64> =
                     others.iter().filter_map(|one| self.change(&[*one], change)).map(|one| one.value).collect();
-                let mut row: Vec<Cell> = vec![name.as_str().into(), (*features).into(), change.0.into()];
+                let mut row: Vec<Cell> = vec![name.as_str().into(), (*features).into(), change.name.into()];
                 row.extend(Figure::cells(Some(figure)));
                 row.push(average(&others));
                 row.extend(ends(&others));
@@ -169,9 +178,7 @@ impl<'a> Evaluation<'a> {
     /// Returns a table of what is lost without each node alone, sorted by how much unrelated text changes.
     pub fn nodes(&self) -> Table {
         let figures = |node: &AblatedSet| {
-            let of = |change: (&str, RunMeasure, &MeasuredRows)| {
-                self.change(&self.of_set(node.runs.clone(), change.1), change)
-            };
+            let of = |change: RunChange| self.change(&self.of_set(node.runs.clone(), change.measure), change);
             let kl = self.found.get(node.runs.start).map(|found| found.kl.as_slice()).unwrap_or_default();
             let touched: BTreeSet<usize> = self
                 .runs
@@ -218,7 +225,7 @@ impl<'a> Evaluation<'a> {
         let whole = self.sets.whole.first()?;
         let rows = values.into_iter().map(|value| {
             let those = MeasuredRows::of(group, self.seed, |spot| spot.is_due && spot.label == value);
-            let of = (DUE, RunMeasure::Chance, &those);
+            let of = RunChange { name: DUE, measure: RunMeasure::Chance, rows: &those };
             let figure = self.change(&self.of_set(whole.runs.clone(), RunMeasure::Chance), of);
             let mut row = vec![name(value)];
             row.extend(Figure::cells(those.mean(|at| self.clean.chance[at])));

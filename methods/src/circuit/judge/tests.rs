@@ -95,10 +95,9 @@ fn with_runs(check: impl FnOnce(&JudgedRuns, &Model, &[Sae], &Survey)) {
     let options = options();
     let stages = Stage::all(&model, &saes).unwrap();
     let rows = TextRows::of(&model, &text(), CONTEXT, None, &Task::default()).unwrap();
-    let contexts =
-        Contexts::of(&model, &stages[2], (2, target), (&survey, &rows), (&TOKEN_IDS, &options), &Task::default())
-            .unwrap();
-    let runs = JudgedRuns::of(&model, &stages, &survey, (2, target), &TOKEN_IDS, contexts).unwrap();
+    let judged = JudgedFeature { stage: &stages[2], feature: target, tally: survey.dictionaries[2].get(target) };
+    let contexts = Contexts::of(&model, &judged, &rows, &TOKEN_IDS, &options, &Task::default()).unwrap();
+    let runs = JudgedRuns::of(&model, &stages, &survey, 2, target, &TOKEN_IDS, contexts).unwrap();
     check(&runs, &model, &saes, &survey);
 }
 

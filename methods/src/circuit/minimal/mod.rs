@@ -94,7 +94,7 @@ pub fn minimal_circuits(
     let tokens = token_ids(model, &options.token)?;
     let limited = text.limited(options.tokens.max(1) as u64);
     let context = row_length(model, options.context, CONTEXT);
-    let ablations = FeatureAblations::of_text(model, saes, &limited, (&tokens, context), NodeAblation::Mean, task)?;
+    let ablations = FeatureAblations::of_text(model, saes, &limited, &tokens, context, NodeAblation::Mean, task)?;
     let search = MinimalSearch::new(&ablations, options, task)?;
     let found = options.share.iter().map(|share| {
         let found = search.smallest(*share, task)?;

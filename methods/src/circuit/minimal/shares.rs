@@ -52,7 +52,7 @@ pub fn shares(model: &Model, circuits: &[Circuit], text: &Text, options: &ShareO
     let saes = first.dictionaries().map_err(|e| e.about("circuits"))?;
     let text = text.limited(options.tokens.max(1) as u64);
     let context = row_length(model, options.context, CONTEXT);
-    let ablations = FeatureAblations::of_text(model, saes, &text, (&tokens, context), NodeAblation::Mean, task)?;
+    let ablations = FeatureAblations::of_text(model, saes, &text, &tokens, context, NodeAblation::Mean, task)?;
     let kept = circuits.iter().map(|circuit| ablations.kept(&circuit.graph)).collect::<Result<Vec<_>>>();
     let kept = kept.map_err(|e| e.about("circuits"))?;
     check_draws(options.draws, kept.len() * ablations.units() / 64)?;

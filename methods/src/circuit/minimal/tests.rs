@@ -18,7 +18,7 @@ fn with(work: impl FnOnce(&FeatureAblations, &MinimalOptions)) {
     let of = |layer: usize| dictionary(d, FEATURES, Activation::Relu, &format!("resid_post.{layer}"));
     let saes = [of(0), of(1)];
     let task = Task::default();
-    let of = FeatureAblations::of_text(&model, &saes, &text(), (&[0, 2], 8), NodeAblation::Mean, &task).unwrap();
+    let of = FeatureAblations::of_text(&model, &saes, &text(), &[0, 2], 8, NodeAblation::Mean, &task).unwrap();
     work(&of, &MinimalOptions::default());
 }
 
@@ -103,7 +103,7 @@ fn circuits_are_judged_beside_random_ones_of_their_kind() {
 fn a_tree_is_judged_by_its_features_below_the_target() {
     let (model, saes, _) = found();
     let task = Task::default();
-    let of = FeatureAblations::of_text(&model, &saes[..2], &text(), (&[0], 8), NodeAblation::Mean, &task).unwrap();
+    let of = FeatureAblations::of_text(&model, &saes[..2], &text(), &[0], 8, NodeAblation::Mean, &task).unwrap();
     let node = |level: usize| Node::new(format!("resid_post.{level}"), level, Part::Feature(1));
     let sites = (0..3).map(|level| format!("resid_post.{level}")).collect();
     let mut tree = Graph { sites, nodes: vec![node(2), node(1), node(0)], ..Graph::default() };

@@ -124,7 +124,8 @@ impl CorruptValues {
     pub fn new(
         model: &Model,
         placed: &[PlacedDictionary],
-        (cases, others): (&Cases, &AblatedValues),
+        cases: &Cases,
+        others: &AblatedValues,
         most: usize,
         task: &Task,
     ) -> Result<Self> {
@@ -135,7 +136,7 @@ impl CorruptValues {
             let numbers: usize = placed.iter().map(|placed| placed.features() + placed.sae.d_out()).sum();
             let bytes = 4 * numbers * run.batch().rows().len() * run.batch().width();
             let is_held = matches!(others, AblatedValues::Corrupt) && bytes <= free;
-            held.push(is_held.then(|| corrupt(model, placed, (cases, part), task)).transpose()?);
+            held.push(is_held.then(|| corrupt(model, placed, cases, part, task)).transpose()?);
             free -= if is_held { bytes } else { 0 };
         }
         Ok(Self(held))
@@ -146,7 +147,8 @@ impl CorruptValues {
 fn corrupt(
     model: &Model,
     placed: &[PlacedDictionary],
-    (cases, part): (&Cases, usize),
+    cases: &Cases,
+    part: usize,
     task: &Task,
 ) -> Result<Vec<DictionaryValues>> {
     task.check()?;
@@ -183,7 +185,7 @@ impl AblationRuns<'_> {
     fn others(&self, part: usize, width: usize, task: &Task) -> Result<Vec<DictionaryValues>> {
         match (self.others, self.held.0.get(part)) {
             (AblatedValues::Corrupt, Some(Some(held))) => Ok(held.clone()),
-            (AblatedValues::Corrupt, _) => corrupt(self.model, self.placed, (self.cases, part), task),
+            (AblatedValues::Corrupt, _) => corrupt(self.model, self.placed, self.cases, part, task),
             (AblatedValues::Fixed(_), _) => {
                 let each = self.placed.iter().enumerate();
                 each.map(|(level, placed)| self.others.of(level, placed, None, width)).collect()

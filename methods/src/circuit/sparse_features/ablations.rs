@@ -39,18 +39,19 @@ impl<'a> FeatureAblations<'a> {
         model: &'a Model,
         saes: &[Sae],
         pairs: &'a [TokenPair],
-        (measure, is_normalised): (Measure<'a>, bool),
-        (ablation, positions): (NodeAblation, NodePositions),
+        measure: Measure<'a>,
+        ablation: NodeAblation,
+        positions: NodePositions,
         task: &Task,
     ) -> Result<Self> {
         let placed = PlacedDictionary::all(model, saes)?;
-        let cases = Cases::of_pairs(model, pairs, (measure, is_normalised), SHARE, task)?;
+        let cases = Cases::of_pairs(model, pairs, measure, false, SHARE, task)?;
         let positions = match positions {
             NodePositions::Summed => None,
             NodePositions::Each => Some(cases.length()?),
         };
         let texts = cases.prompts();
-        Self::new(model, placed, cases, (ablation, positions), &texts, task)
+        Self::new(model, placed, cases, ablation, positions, &texts, task)
     }
 
     /// Prepares the ablations of the probability of some tokens where they are due in a text, over which means are
@@ -59,7 +60,8 @@ impl<'a> FeatureAblations<'a> {
         model: &'a Model,
         saes: &[Sae],
         text: &Text,
-        (tokens, context): (&[u32], usize),
+        tokens: &[u32],
+        context: usize,
         ablation: NodeAblation,
         task: &Task,
     ) -> Result<Self> {
@@ -67,24 +69,25 @@ impl<'a> FeatureAblations<'a> {
         let due = Due::of(model, text, tokens, context, task).map_err(|e| e.about("text"))?;
         let rows = rows(model, text, context, task)?;
         let cases = Cases::of_due(model, &due)?;
-        Self::new(model, placed, cases, (ablation, None), &rows, task)
+        Self::new(model, placed, cases, ablation, None, &rows, task)
     }
 
     fn new(
         model: &'a Model,
         placed: Vec<PlacedDictionary>,
         cases: Cases<'a>,
-        (ablation, positions): (NodeAblation, Option<usize>),
+        ablation: NodeAblation,
+        positions: Option<usize>,
         texts: &[Vec<u32>],
         task: &Task,
     ) -> Result<Self> {
         let units = Units::new(&placed, positions);
-        let others = others(model, &placed, &cases, ablation, (texts, positions), task)?;
+        let others = others(model, &placed, &cases, ablation, texts, positions, task)?;
         let options = SparseFeatureOptions { method: EffectMethod::Exact, edges: false, ..Default::default() };
         let search =
             SearchInputs { model, placed: &placed, cases: &cases, others: &others, units: &units, options: &options };
         let activity = search.activity(task)?;
-        let held = CorruptValues::new(model, &placed, (&cases, &others), CorruptValues::MOST, task)?;
+        let held = CorruptValues::new(model, &placed, &cases, &others, CorruptValues::MOST, task)?;
         Ok(Self { model, placed, cases, others, held, units, activity })
     }
 
@@ -116,7 +119,7 @@ impl<'a> FeatureAblations<'a> {
 
     /// Returns the circuit of kept units, with their effects.
     pub fn circuit(&self, effects: &[f64], kept: &[bool]) -> Circuit {
-        let graph = nodes(self.model, &self.placed, &self.units, (effects, kept));
+        let graph = nodes(self.model, &self.placed, &self.units, effects, kept);
         let saes = self.placed.iter().map(|placed| placed.sae.clone()).collect();
         Circuit { saes, ..Circuit::without_dictionaries(graph) }
     }
@@ -226,15 +229,16 @@ mod tests {
             ..TokenPair::default()
         };
         let pairs = [pair(&[1, 2, 3, 0], &[1, 4, 3, 0]), pair(&[2, 0, 1], &[2, 3, 1]), pair(&[7, 7], &[7, 1])];
-        let how = (NodeAblation::Patch, NodePositions::Summed);
+        let patch = NodeAblation::Patch;
+        let summed = NodePositions::Summed;
         for measure in [Measure::LogitDiff, Measure::Kl(Prompt::Clean)] {
-            let mut runs = FeatureAblations::of_pairs(&model, &saes, &pairs, (measure, false), how, &task).unwrap();
+            let mut runs = FeatureAblations::of_pairs(&model, &saes, &pairs, measure, patch, summed, &task).unwrap();
             let kept: Vec<bool> = (0..runs.units()).map(|unit| unit % 3 != 1).collect();
             let held = runs.values(&kept, &task).unwrap();
             assert!(held.iter().any(|value| value.abs() > 1e-3));
             // Nothing is held, or one pass.
             for most in [0, 4 * 2 * (10 + d) * 4] {
-                runs.held = CorruptValues::new(&model, &runs.placed, (&runs.cases, &runs.others), most, &task).unwrap();
+                runs.held = CorruptValues::new(&model, &runs.placed, &runs.cases, &runs.others, most, &task).unwrap();
                 assert_eq!(runs.values(&kept, &task).unwrap(), held);
             }
         }

@@ -46,7 +46,8 @@ impl<'a> Cases<'a> {
     pub fn of_pairs(
         model: &'a Model,
         pairs: &'a [TokenPair],
-        (measure, is_normalised): (Measure<'a>, bool),
+        measure: Measure<'a>,
+        is_normalised: bool,
         share: usize,
         task: &Task,
     ) -> Result<Self> {
@@ -60,7 +61,7 @@ impl<'a> Cases<'a> {
         let same = |a: &usize, b: &usize| pairs[*a].clean.len() == pairs[*b].clean.len();
         let parts: Vec<Vec<usize>> =
             numbers.chunk_by(same).flat_map(|part| part.chunks(at_once).map(<[usize]>::to_vec)).collect();
-        let plan = |numbers: &Vec<usize>| planned((model, pairs, measure), (Prompt::Clean, numbers), task);
+        let plan = |numbers: &Vec<usize>| planned(model, pairs, measure, Prompt::Clean, numbers, task);
         let clean = parts.iter().map(plan).collect::<Result<_>>()?;
         Ok(Self { model, about: About::Pairs { pairs, measure, normaliser }, parts, clean })
     }
@@ -115,8 +116,8 @@ impl<'a> Cases<'a> {
         match &self.about {
             About::Pairs { pairs, measure, .. } => {
                 let clean = self.clean.get(part).filter(|_| which == Prompt::Clean).cloned();
-                let of = (self.model, *pairs, *measure);
-                Ok(Portion::Pairs(clean.map_or_else(|| planned(of, (which, self.numbers(part)), task), Ok)?))
+                let plan = || planned(self.model, pairs, *measure, which, self.numbers(part), task);
+                Ok(Portion::Pairs(clean.map_or_else(plan, Ok)?))
             }
             About::Due { tokens, batches, .. } => match batches.get(part) {
                 Some(batch) => Ok(Portion::Due(batch, tokens)),
@@ -205,13 +206,16 @@ impl<'a> Cases<'a> {
 
 /// Returns the plan of some of the pairs.
 fn planned<'a>(
-    (model, pairs, measure): (&Model, &[TokenPair], Measure<'a>),
-    (which, numbers): (Prompt, &[usize]),
+    model: &Model,
+    pairs: &[TokenPair],
+    measure: Measure<'a>,
+    which: Prompt,
+    numbers: &[usize],
     task: &Task,
 ) -> Result<Rc<MetricPlan<'a>>> {
     task.check()?;
     let some: Vec<TokenPair> = numbers.iter().map(|number| pairs[*number].clone()).collect();
-    Ok(Rc::new(MetricPlan::new(measure, &model.decoder, &some, (which, numbers), task)?))
+    Ok(Rc::new(MetricPlan::new(measure, &model.decoder, &some, which, numbers, task)?))
 }
 
 impl Portion<'_> {

@@ -44,6 +44,7 @@ pub fn reaching(placed: &[PlacedDictionary], to: Option<usize>) -> Range<usize> 
 struct EdgeWork<'t> {
     piece: InterruptibleWork<'t>,
     done: u64,
+    bar: &'t dyn Bar,
 }
 
 impl SearchInputs<'_> {
@@ -52,12 +53,12 @@ impl SearchInputs<'_> {
         let mut edges = Edges { effects: BTreeMap::new(), is_whole: true };
         let count = kept.iter().filter(|kept| **kept).count();
         let bar = task.begin("edges of features", Some((count * found.passes.len()) as u64));
-        let mut parts = EdgeWork { piece: task.piece(), done: 0 };
+        let mut parts = EdgeWork { piece: task.piece(), done: 0, bar: bar.as_ref() };
         let scale = self.cases.scale() / found.weight;
         for pass in &found.passes {
             let all = [None].into_iter().chain((0..self.placed.len()).map(Some));
             for to in all {
-                match self.into(pass, to, kept, &mut edges.effects, (&mut parts, bar.as_ref()), task) {
+                match self.into(pass, to, kept, &mut edges, &mut parts, task) {
                     Err(error) if error.kind == Kind::Interrupted => {
                         parts.piece.answer(parts.done);
                         edges.is_whole = false;
@@ -80,8 +81,8 @@ impl SearchInputs<'_> {
         pass: &NodeChanges,
         to: Option<usize>,
         kept: &[bool],
-        edges: &mut BTreeMap<(usize, usize), f64>,
-        (parts, bar): (&mut EdgeWork, &dyn Bar),
+        edges: &mut Edges,
+        parts: &mut EdgeWork,
         task: &Task,
     ) -> Result<()> {
         let from = reaching(self.placed, to);
@@ -100,14 +101,14 @@ impl SearchInputs<'_> {
             let run = self.cases.portion(pass.part, Prompt::Clean, task)?;
             let tapping = GradientSites { tapped: from, cuts: true, moved: None };
             let slopes = WriteGradients::of(&self.model.decoder, self.placed, &run, tapping, task)?;
-            let rows = (0, run.batch().rows().len());
+            let rows = 0..run.batch().rows().len();
             self.note(&slopes.gradients, &deltas, rows, kept, self.units.count(), edges)?;
             parts.done += 1;
             return Ok(());
         };
         let targets: Vec<usize> = self.units.numbers(to).filter(|number| kept[*number]).collect();
         if targets.is_empty() || deltas.is_empty() {
-            bar.advance(targets.len() as u64);
+            parts.bar.advance(targets.len() as u64);
             return Ok(());
         }
         let rows = pass.batch.rows().len();
@@ -117,7 +118,7 @@ impl SearchInputs<'_> {
         let wide = config.layers * KEPT * config.d_model + 6 * self.placed[to].features();
         memory::check(4 * (copies * rows * width * wide) as u128, || "the copies of a pass".into())?;
         let texts = (0..copies).flat_map(|_| pass.batch.rows().iter().cloned()).collect();
-        let pullback = Pullback::of(&self.model.decoder, self.placed, &Batch::new(texts)?, (from, to), task)?;
+        let pullback = Pullback::of(&self.model.decoder, self.placed, &Batch::new(texts)?, from, to, task)?;
         let weights = NodeWeights::of(self, pass, to)?;
         for targets in targets.chunks(copies) {
             parts.piece.check(parts.done)?;
@@ -127,10 +128,10 @@ impl SearchInputs<'_> {
                 task.apart(move || pullback.back(&seeds))?
             };
             for (copy, target) in targets.iter().enumerate() {
-                self.note(&pulled, &deltas, (copy * rows, rows), kept, *target, edges)?;
+                self.note(&pulled, &deltas, copy * rows..(copy + 1) * rows, kept, *target, edges)?;
             }
             parts.done += 1;
-            bar.advance(targets.len() as u64);
+            parts.bar.advance(targets.len() as u64);
         }
         Ok(())
     }
@@ -156,15 +157,15 @@ impl SearchInputs<'_> {
         &self,
         gradients: &BTreeMap<usize, Tensor>,
         deltas: &BTreeMap<usize, Deltas>,
-        (first, rows): (usize, usize),
+        rows: Range<usize>,
         kept: &[bool],
         target: usize,
-        edges: &mut BTreeMap<(usize, usize), f64>,
+        edges: &mut Edges,
     ) -> Result<()> {
         for (level, deltas) in deltas {
             // What is not in the gradients is not reached: in parallel blocks the MLP does not read attention.
             let Some(gradient) = gradients.get(level) else { continue };
-            let products = deltas.products(&gradient.narrow(0, first, rows)?)?;
+            let products = deltas.products(&gradient.narrow(0, rows.start, rows.len())?)?;
             let start = self.units.start(*level);
             let wide = self.units.features(*level) + 1;
             let codes = products.codes.sum(0)?.to_vec2::<f32>()?;
@@ -175,7 +176,7 @@ impl SearchInputs<'_> {
                 let features = deltas.features.iter().map(|feature| *feature as usize).chain([wide - 1]);
                 for (part, effect) in features.zip(codes.iter().chain([error])) {
                     if kept[of_row + part] && *effect != 0.0 {
-                        *edges.entry((of_row + part, target)).or_default() += f64::from(*effect);
+                        *edges.effects.entry((of_row + part, target)).or_default() += f64::from(*effect);
                     }
                 }
             }

@@ -34,18 +34,19 @@ pub fn of_pairs(
     model: &Model,
     saes: &[Sae],
     pairs: &[TokenPair],
-    (measure, is_normalised): (Measure, bool),
+    measure: Measure,
+    is_normalised: bool,
     options: &PairCircuitOptions,
     task: &Task,
 ) -> Result<Circuit> {
     let placed = PlacedDictionary::all(model, saes)?;
-    let cases = Cases::of_pairs(model, pairs, (measure, is_normalised), SHARE, task)?;
+    let cases = Cases::of_pairs(model, pairs, measure, is_normalised, SHARE, task)?;
     let positions = match options.positions {
         NodePositions::Summed => None,
         NodePositions::Each => Some(cases.length()?),
     };
     let units = Units::new(&placed, positions);
-    let others = others(model, &placed, &cases, options.ablation, (&cases.prompts(), positions), task)?;
+    let others = others(model, &placed, &cases, options.ablation, &cases.prompts(), positions, task)?;
     let search = SearchInputs {
         model,
         placed: &placed,
@@ -78,7 +79,7 @@ pub fn of_text(model: &Model, saes: &[Sae], text: &Text, options: &TextCircuitOp
     let cases = Cases::of_due(model, &due)?;
     let units = Units::new(&placed, None);
     let rows = rows(model, &text, context, task)?;
-    let others = others(model, &placed, &cases, options.ablation, (&rows, None), task)?;
+    let others = others(model, &placed, &cases, options.ablation, &rows, None, task)?;
     let search = SearchInputs {
         model,
         placed: &placed,
@@ -110,7 +111,8 @@ pub fn others(
     placed: &[PlacedDictionary],
     cases: &Cases,
     ablation: NodeAblation,
-    (texts, positions): (&[Vec<u32>], Option<usize>),
+    texts: &[Vec<u32>],
+    positions: Option<usize>,
     task: &Task,
 ) -> Result<AblatedValues> {
     match ablation {
@@ -142,7 +144,7 @@ fn circuit(search: &SearchInputs, quantity: &str, made: &[(&str, Cell)], task: &
         ("node_threshold", options.node_threshold.into()),
         ("edge_threshold", options.edge_threshold.into()),
     ];
-    let mut graph = nodes(search.model, search.placed, search.units, (&found.effects, &kept));
+    let mut graph = nodes(search.model, search.placed, search.units, &found.effects, &kept);
     for node in &mut graph.nodes {
         node.value = number_of(search, node).map(|number| found.activity[number]);
     }
@@ -166,7 +168,7 @@ fn number_of(search: &SearchInputs, node: &Node) -> Option<usize> {
 
 /// Builds the graph of kept units without edges: the logits first, then units in the order of the computation, with
 /// their effects.
-pub fn nodes(model: &Model, placed: &[PlacedDictionary], units: &Units, (effects, kept): (&[f64], &[bool])) -> Graph {
+pub fn nodes(model: &Model, placed: &[PlacedDictionary], units: &Units, effects: &[f64], kept: &[bool]) -> Graph {
     let mut sites: Vec<String> = placed.iter().map(PlacedDictionary::name).collect();
     let of_unit = |number: usize| {
         let unit = units.unit(number);

@@ -176,7 +176,8 @@ impl Pullback {
         model: &Decoder,
         placed: &[PlacedDictionary],
         batch: &Batch,
-        (from, to): (Range<usize>, usize),
+        from: Range<usize>,
+        to: usize,
         task: &Task,
     ) -> Result<Arc<Self>> {
         let mut taps =

@@ -12,6 +12,13 @@ use crate::err;
 pub use on_pairs::{GroupAblation, ablate};
 pub use on_prompt::{GroupIntervention, intervene};
 
+/// A group of nodes of a graph, or one node, by name.
+#[derive(Clone, Copy)]
+pub struct GraphGroup<'a> {
+    pub graph: &'a Graph,
+    pub name: &'a str,
+}
+
 crate::options! {
     /// Random groups that a group is compared with.
     #[derive(Debug, Clone)]

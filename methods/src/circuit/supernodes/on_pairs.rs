@@ -1,7 +1,7 @@
 //! A group of nodes ablated on pairs of prompts: the change of the metric, compared with the sum of the graph's
 //! effects, and with random groups of as many nodes of the same kinds.
 
-use super::RandomGroupOptions;
+use super::{GraphGroup, RandomGroupOptions};
 use crate::base::bootstrap::bootstrap;
 use crate::base::counts::count;
 use crate::base::{Cell, Result, Table, Task};
@@ -35,11 +35,14 @@ pub struct GroupAblation {
 /// Ablates a supernode of a graph, or one node, in the whole model: all that its nodes write is replaced as `ablation`
 /// says. The runs are those of this metric and ablation.
 pub fn ablate(
-    (graph, name): (&Graph, &str),
-    (runs, measure, ablation): (&dyn NodeAblations, Measure, EdgeAblation),
+    group: GraphGroup,
+    runs: &dyn NodeAblations,
+    measure: Measure,
+    ablation: EdgeAblation,
     options: &RandomGroupOptions,
     task: &Task,
 ) -> Result<GroupAblation> {
+    let GraphGroup { graph, name } = group;
     let members = graph.members(name).map_err(|e| e.about("name"))?;
     let classes = runs.node_classes();
     check_draws(options.draws, classes.len())?;
@@ -68,7 +71,7 @@ pub fn ablate(
     Ok(GroupAblation {
         name: name.into(),
         nodes: chosen.iter().filter(|chosen| **chosen).count(),
-        predicted: predicted(graph, &members, (&quantity, ablation)),
+        predicted: predicted(graph, &members, &quantity, ablation),
         quantity,
         measured: mean(&found),
         interval: bootstrap(found.len(), seed, of),
@@ -79,7 +82,7 @@ pub fn ablate(
 
 /// Returns the prediction of a graph: the sum of the effects of edges that lead out of the group, or of its nodes. None
 /// where effects are of another quantity or another ablation.
-fn predicted(graph: &Graph, members: &[usize], (quantity, ablation): (&str, EdgeAblation)) -> Option<f64> {
+fn predicted(graph: &Graph, members: &[usize], quantity: &str, ablation: EdgeAblation) -> Option<f64> {
     let words = [ablation.word(), NodeAblation::from(ablation).word()];
     let is_of = |made: &(String, Cell)| {
         made.0 == "ablation" && matches!(&made.1, Cell::Text(word) if words.contains(&word.as_str()))

@@ -1,14 +1,14 @@
 //! A group of features of an attribution graph set to other values on the graph's prompt: the change of the targets,
 //! compared with the prediction of the graph, and with random groups of as many active features of the same layers.
 
-use super::RandomGroupOptions;
+use super::{GraphGroup, RandomGroupOptions};
 use crate::base::{Cell, Result, Table, Task};
 use crate::circuit::attribution_graph::AttributionGraph;
 use crate::circuit::attribution_graph::intervene::{self as change, FeatureChange, InterveneOptions};
 use crate::circuit::attribution_graph::predict::EffectPrediction;
 use crate::circuit::check_draws;
 use crate::circuit::faithfulness::{UnitClasses, mean};
-use crate::circuit::graph::{Graph, Node};
+use crate::circuit::graph::Node;
 use crate::err;
 use crate::model::Model;
 use crate::sae::Transcoders;
@@ -23,15 +23,17 @@ pub struct GroupIntervention {
 
 /// Sets a supernode of a graph, or one feature, as the options say, and then random groups.
 pub fn intervene(
-    (model, transcoders): (&Model, &Transcoders),
+    model: &Model,
+    transcoders: &Transcoders,
     attributed: &AttributionGraph,
-    (graph, name): (&Graph, &str),
-    (options, random): (&InterveneOptions, &RandomGroupOptions),
+    group: GraphGroup,
+    options: &InterveneOptions,
+    random: &RandomGroupOptions,
     task: &Task,
 ) -> Result<GroupIntervention> {
     let features = &attributed.features;
     check_draws(random.draws, features.len())?;
-    let chosen = chosen(attributed, (graph, name))?;
+    let chosen = chosen(attributed, group)?;
     let bar = task.begin("changing a group", Some(1 + random.draws as u64));
     let changed = |chosen: &[bool]| -> Result<Vec<EffectPrediction>> {
         let of = features.iter().zip(chosen).filter(|(_, chosen)| **chosen).map(|(one, _)| {
@@ -55,7 +57,8 @@ pub fn intervene(
 }
 
 /// Returns which of the features are members of a group.
-fn chosen(attributed: &AttributionGraph, (graph, name): (&Graph, &str)) -> Result<Vec<bool>> {
+fn chosen(attributed: &AttributionGraph, group: GraphGroup) -> Result<Vec<bool>> {
+    let GraphGroup { graph, name } = group;
     let mut chosen = vec![false; attributed.features.len()];
     for member in graph.members(name).map_err(|e| e.about("name"))? {
         let wanted = graph.nodes.get(member).map(Node::name).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Effects of features of an earlier dictionary on a feature of a later one: its fall when they are ablated (Cunningham
 //! et al. 2023, section 5 and its notebook dictionaries_across_layers).
 
-use super::options::{ParentReading, TreeIntervention};
+use super::options::{TreeIntervention, TreeOptions};
 use super::read::CodeReader;
 use super::stage::Stage;
 use crate::base::{Result, Task, parallel};
@@ -35,17 +35,21 @@ pub struct Effects {
 
 /// Computes how much feature `target` of `to` at the last token of each text depends on each feature of `from`.
 ///
-/// A feature that is not active in a text has exactly no effect there, and is not computed. A text in which the target
+/// Of the options, `way` says how a feature is changed, and `read` how the target is read. A feature that is not active
+/// in a text has exactly no effect there, and is not computed. A text in which the target
 /// is not active counts as one without effects.
 pub fn effects(
     model: &Model,
-    (from, to): (&Stage, &Stage),
+    from: &Stage,
+    to: &Stage,
     target: usize,
     texts: &[Vec<u32>],
-    (way, read): (TreeIntervention, ParentReading),
+    options: &TreeOptions,
     task: &Task,
 ) -> Result<Effects> {
-    let search = EffectSearch { model, from, to, reader: CodeReader::new(&to.sae, target, read)?, way, task };
+    let way = options.way;
+    let reader = CodeReader::new(&to.sae, target, options.read)?;
+    let search = EffectSearch { model, from, to, reader, way, task };
     let streams = streams(model, from, texts, task)?;
     let of_texts = parallel::of_each(texts.iter().zip(&streams), &|(tokens, stream)| {
         Task::in_place(|| ActiveText::of(&search, tokens, stream)?.read())

@@ -102,7 +102,7 @@ fn cards(model: &Model, saes: &[Sae], survey: &Survey, graph: &Graph, task: &Tas
         let nodes: Vec<usize> = (0..graph.nodes.len()).filter(|node| graph.nodes[*node].level == level).collect();
         let features = nodes.iter().map(|node| graph.nodes[*node].needed_feature()).collect::<Result<Vec<_>>>()?;
         let surveyed = SurveyedDictionary { survey, dictionary: level };
-        for (node, card) in nodes.iter().zip(cards_of((sae, &features), model, surveyed, &CardPlan::brief(), task)?) {
+        for (node, card) in nodes.iter().zip(cards_of(sae, &features, model, surveyed, &CardPlan::brief(), task)?) {
             found[*node] = Some(card);
         }
         bar.advance(nodes.len() as u64);
@@ -186,7 +186,7 @@ impl TreeSearch<'_> {
         strongest.take(self.options.contexts).map(|moment| self.survey.up_to(moment)).collect()
     }
 
-    fn cosine(&self, (from, child): (usize, usize), (to, feature): (usize, usize)) -> Result<f64> {
+    fn cosine(&self, from: usize, child: usize, to: usize, feature: usize) -> Result<f64> {
         let a = self.stages[from].sae.directions().get(child)?.to_dtype(DType::F64)?;
         let b = self.stages[to].sae.directions().get(feature)?.to_dtype(DType::F64)?;
         Ok(cosine(&a, &b, 0)?.to_scalar::<f64>()?)
@@ -257,7 +257,7 @@ impl GrowingTree<'_> {
         let texts = self.search.texts(level, feature);
         let from = &stages[level - 1];
         let to = &stages[level];
-        let effects = effects(model, (from, to), feature, &texts, (options.way, options.read), task)?;
+        let effects = effects(model, from, to, feature, &texts, options, task)?;
         let (followed, shown) = options.chosen(&effects.mean);
         let most = if is_all { followed.len() } else { 1 };
         for (i, child) in followed.iter().chain(&shown).enumerate() {
@@ -290,7 +290,7 @@ impl GrowingTree<'_> {
         for child in found {
             let Some(share) = shares.get(&child.feature) else { continue };
             let feature = self.nodes[child.of].needed_feature()?;
-            let cosine = Some(self.search.cosine((level - 1, child.feature), (level, feature))?);
+            let cosine = Some(self.search.cosine(level - 1, child.feature, level, feature)?);
             let from = self.node(level - 1, child.feature)?;
             self.edges.push(Edge { from, to: child.of, port: None, effect: child.effect, cosine });
             if child.is_followed {

@@ -58,15 +58,8 @@ fn effects_are_those_of_a_loop_over_all_features_in_every_shape_of_model() {
             let from = of(&sites[place].0);
             let to = of(&sites[place].1);
             let target = active(&model, &to);
-            let found = effects(
-                &model,
-                (&from, &to),
-                target,
-                &texts(),
-                (TreeIntervention::Ablate, ParentReading::Code),
-                &Task::default(),
-            )
-            .unwrap();
+            let found =
+                effects(&model, &from, &to, target, &texts(), &TreeOptions::default(), &Task::default()).unwrap();
             for feature in 0..FEATURES {
                 let mut expected = 0.0;
                 for text in texts() {
@@ -111,8 +104,8 @@ fn a_tree_goes_down_level_by_level_and_has_each_feature_once() {
     // An edge says what the effect is at the max-activating examples of the later feature.
     let stages = Stage::all(&model, &saes).unwrap();
     let texts: Vec<_> = survey.dictionaries[2][target].top.iter().take(3).map(|moment| survey.up_to(moment)).collect();
-    let ways = (TreeIntervention::Ablate, ParentReading::Code);
-    let expected = effects(&model, (&stages[1], &stages[2]), target, &texts, ways, &Task::default()).unwrap();
+    let expected =
+        effects(&model, &stages[1], &stages[2], target, &texts, &TreeOptions::default(), &Task::default()).unwrap();
     for edge in tree.into_node(0) {
         assert_eq!(edge.effect, expected.mean[tree.nodes[edge.from].feature().unwrap()]);
     }

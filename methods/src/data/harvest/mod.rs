@@ -76,7 +76,7 @@ impl<'a> TextReading<'a> {
         Ok(Harvest {
             decoder: model.decoder.clone(),
             at_once: at_once(&model.decoder, &places, context),
-            kept_positions: options.skip.resolved(text, tokenizer, (context, config.vocab), task)?,
+            kept_positions: options.skip.resolved(text, tokenizer, context, config.vocab, task)?,
             rows: pack::rows(text, tokenizer, context, task)?,
             progress: Progress::new(&widths),
             total: text.options().tokens,
@@ -291,7 +291,7 @@ impl Harvest {
                 flat.push((number * batch.width() + position) as u32);
             }
         }
-        let found = activations(&self.decoder, (&self.places, &self.widths), batch, flat, task)?;
+        let found = activations(&self.decoder, &self.places, &self.widths, batch, flat, task)?;
         for (number, rows) in found.into_iter().enumerate() {
             let (Some(place), Some(width)) = (self.places.get(number), self.widths.get(number)) else { continue };
             finite(*place, *width, &rows, &block)?;
@@ -324,7 +324,8 @@ impl Blocks for Harvest {
 /// Runs one forward pass, on a separate thread, so that an interruption does not wait for it.
 fn activations(
     decoder: &Arc<Decoder>,
-    (places, widths): (&[Place], &[usize]),
+    places: &[Place],
+    widths: &[usize],
     batch: Batch,
     kept: Vec<u32>,
     task: &Task,

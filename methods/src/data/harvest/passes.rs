@@ -57,7 +57,7 @@ struct LoadedFilling {
 impl Passes {
     /// Prepares the rows. `buffer` is the approximate number of rows in memory at once: at least those of one batch of
     /// the model.
-    pub fn new(reading: TextReading, sites: &[&str], (seed, buffer): (u64, usize), task: &Task) -> Result<Self> {
+    pub fn new(reading: TextReading, sites: &[&str], seed: u64, buffer: usize, task: &Task) -> Result<Self> {
         let mut harvest = reading.harvest(sites, task)?;
         let order = sites.iter().map(|site| harvest.standing(site)).collect::<Result<Vec<_>>>()?;
         let fillings = fillings(&mut harvest, buffer, task)?;
@@ -215,7 +215,7 @@ mod tests {
     fn passes(buffer: usize, options: &HarvestOptions) -> Passes {
         let model = model(fixtures::config());
         let text = letters(1400, text::TextOptions::default());
-        Passes::new(TextReading::new(&model, &text, options), &SITES, (3, buffer), &Task::default()).unwrap()
+        Passes::new(TextReading::new(&model, &text, options), &SITES, 3, buffer, &Task::default()).unwrap()
     }
 
     fn read(passes: &mut Passes, rows: usize) -> Vec<Vec<Vec<f32>>> {
@@ -278,7 +278,7 @@ mod tests {
         let options = HarvestOptions { skip: keep, ..HarvestOptions::default() };
         let model = model(fixtures::config());
         let text = letters(3, text::TextOptions::default());
-        let found = Passes::new(TextReading::new(&model, &text, &options), &SITES, (3, 100), &Task::default());
+        let found = Passes::new(TextReading::new(&model, &text, &options), &SITES, 3, 100, &Task::default());
         assert!(found.is_err_and(|e| e.message.starts_with("expected activations to keep, found none in ")));
     }
 }

@@ -40,7 +40,8 @@ impl Skipped {
         &self,
         text: &Text,
         tokenizer: &Tokenizer,
-        (context, vocab): (usize, usize),
+        context: usize,
+        vocab: usize,
         task: &Task,
     ) -> Result<KeptPositions> {
         if self.without_first >= context {

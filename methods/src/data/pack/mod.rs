@@ -44,7 +44,8 @@ impl RowOptions {
     pub fn gathered<T>(
         &self,
         text: &Text,
-        (tokenizer, own): (&Tokenizer, Option<usize>),
+        tokenizer: &Tokenizer,
+        own: Option<usize>,
         task: &Task,
         keep: impl Fn(Row) -> Result<T>,
     ) -> Result<Vec<T>> {

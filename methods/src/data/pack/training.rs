@@ -54,7 +54,7 @@ impl TrainingRows {
             let stretches: Box<dyn Stretches> = if text.is_endless() && part.most.is_none() {
                 Box::new(Endless { identity: text.identity().into(), flow, context, ready: VecDeque::new() })
             } else {
-                Box::new(Epochs::new(part, flow, (context, seed, number as u64), task)?)
+                Box::new(Epochs::new(part, flow, context, seed, number as u64, task)?)
             };
             Ok(TrainingText { stretches, front })
         });
@@ -212,7 +212,9 @@ impl Epochs {
     fn new(
         part: &MixturePart,
         mut flow: TokenFlow,
-        (context, seed, number): (usize, u64, u64),
+        context: usize,
+        seed: u64,
+        number: u64,
         task: &Task,
     ) -> Result<Self> {
         let text = part.text;

@@ -160,7 +160,7 @@ pub fn token_pairs(
     let fits = |tokens: &TokenPair| layout.is_none() || tokens.layout() == layout;
     let mut draw = Draw::new(name, options)?;
     let single = form.single_token.then_some(SingleTokenCounts::default());
-    drawn(&mut draw, options.n, (single, fits), tokenizer, task)
+    drawn(&mut draw, options.n, single, fits, tokenizer, task)
 }
 
 /// Counts of answers and words that are to be one token each.
@@ -176,7 +176,8 @@ struct SingleTokenCounts {
 fn drawn(
     draw: &mut Draw,
     n: usize,
-    (mut single, fits): (Option<SingleTokenCounts>, impl Fn(&TokenPair) -> bool),
+    mut single: Option<SingleTokenCounts>,
+    fits: impl Fn(&TokenPair) -> bool,
     tokenizer: &Tokenizer,
     task: &Task,
 ) -> Result<Vec<(Pair, TokenPair)>> {
@@ -267,7 +268,7 @@ mod tests {
         let refused = |name: &str, n: usize| {
             let mut draw = Draw::new(name, &PairOptions::default()).unwrap();
             let found =
-                drawn(&mut draw, n, (Some(SingleTokenCounts::default()), |_: &TokenPair| true), &tokenizer, &task);
+                drawn(&mut draw, n, Some(SingleTokenCounts::default()), |_: &TokenPair| true, &tokenizer, &task);
             (found.err().and_then(|error| error.about), draw.seen.len())
         };
         assert_eq!(refused("ioi", 1), (Some("single_token".into()), CUT_FROM));

@@ -81,7 +81,8 @@ impl Made {
     pub fn new(
         TextReading { model, text, options }: TextReading,
         harvest: &Harvest,
-        (dtype, shard_rows): (DType, usize),
+        dtype: DType,
+        shard_rows: usize,
         task: &Task,
     ) -> Result<Self> {
         let sites = harvest.places().iter().zip(harvest.widths());

@@ -105,7 +105,7 @@ impl StoreOptions {
             err!(Argument, "expected `dir`, the folder of the store").hint("#{ dir: \"activations\" }").about("dir")
         })?;
         let folder = PathBuf::from(dir);
-        let store = harvest((files, &folder), TextReading::new(model, text, &options), sites, self.storing(), task)?;
+        let store = harvest(files, &folder, TextReading::new(model, text, &options), sites, self.storing(), task)?;
         Ok((store, folder))
     }
 }
@@ -113,7 +113,8 @@ impl StoreOptions {
 /// Harvests into a folder. An interrupted harvest resumes after its last complete shard, and ends with the same bytes;
 /// one that is complete is opened. A store of anything else is refused.
 pub fn harvest(
-    (files, folder): (&Files, &Path),
+    files: &Files,
+    folder: &Path,
     reading: TextReading,
     sites: &[&str],
     storing: StoreSettings,
@@ -126,7 +127,7 @@ pub fn harvest(
         return Err(err!(Argument, "expected shards of at least one row, found 0").about("shard_rows"));
     }
     numbers::NumberList::new(storing.dtype)?;
-    let made = Made::new(reading, &harvest, (storing.dtype, shard_rows), task)?;
+    let made = Made::new(reading, &harvest, storing.dtype, shard_rows, task)?;
     let mut writer = StoreWriter::begin(files, folder, made)?;
     harvest.go_on(writer.progress().clone(), task).map_err(|e| e.within(folder.display()))?;
     if writer.is_complete() {

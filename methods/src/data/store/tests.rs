@@ -38,7 +38,8 @@ fn stored(folder: &Path, sites: &[&str], text: &Text, storing: StoreSettings) ->
     let files = files(folder);
     let model = model(fixtures::config());
     harvest(
-        (&files, folder),
+        &files,
+        folder,
         TextReading::new(&model, text, &HarvestOptions::default()),
         sites,
         storing,
@@ -122,7 +123,7 @@ fn stop_after(blocks: usize, folder: &Path, shard_rows: usize) -> u64 {
     let task = Task::default();
     let options = HarvestOptions::default();
     let mut harvest = TextReading::new(&model, &text, &options).harvest(&SITES, &task).unwrap();
-    let made = Made::new(TextReading::new(&model, &text, &options), &harvest, (DType::F32, shard_rows), &task).unwrap();
+    let made = Made::new(TextReading::new(&model, &text, &options), &harvest, DType::F32, shard_rows, &task).unwrap();
     let mut writer = StoreWriter::begin(&files, folder, made).unwrap();
     let went_on = writer.progress().kept;
     harvest.go_on(writer.progress().clone(), &task).unwrap();
@@ -181,7 +182,7 @@ fn what_was_made_from_something_else_is_refused_and_both_are_told() {
     let other = model(Config { d_mlp: 20, ..fixtures::config() });
     let options = HarvestOptions::default();
     let error =
-        harvest((&files, place), TextReading::new(&other, &text(), &options), &SITES, small(), &task).unwrap_err();
+        harvest(&files, place, TextReading::new(&other, &text(), &options), &SITES, small(), &task).unwrap_err();
     assert!(error.message.contains("expected the model that the store was made from, sample (weights "), "{error}");
     assert!(error.message.contains("found sample (weights "), "{error}");
     let store = Store::open(&files, place).unwrap();
@@ -192,7 +193,7 @@ fn what_was_made_from_something_else_is_refused_and_both_are_told() {
     assert!(store.site("resid_pots.1").is_err() && store.site("resid_post.*").is_err());
     let keep = HarvestOptions { skip: Skipped { without_bos: true, ..Skipped::default() }, ..options };
     let error =
-        harvest((&files, place), TextReading::new(&model(fixtures::config()), &text(), &keep), &SITES, small(), &task);
+        harvest(&files, place, TextReading::new(&model(fixtures::config()), &text(), &keep), &SITES, small(), &task);
     assert!(error.unwrap_err().message.contains("`keep.without_bos` as the store has it, false, found true"));
 }
 
@@ -207,7 +208,7 @@ fn two_harvests_in_one_folder_are_refused() {
     let task = Task::default();
     let made = || {
         let harvest = TextReading::new(&model, &text, &options).harvest(&SITES, &task).unwrap();
-        Made::new(TextReading::new(&model, &text, &options), &harvest, (DType::F32, 700), &task).unwrap()
+        Made::new(TextReading::new(&model, &text, &options), &harvest, DType::F32, 700, &task).unwrap()
     };
     let writer = StoreWriter::begin(&first, folder.path(), made()).unwrap();
     let error = StoreWriter::begin(&second, folder.path(), made()).err().unwrap();

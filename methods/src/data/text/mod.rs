@@ -186,7 +186,7 @@ impl Text {
         let settings = Settings { seed: options.seed(), ..Settings::default() };
         let kept = SampledGroups::inside(settings.seed);
         let written = TextCaches { stored: Some(sample::stored()?), kept, cache: None };
-        Ok(Self::sample(SAMPLE, (model.decoder, tokenizer), settings, written, options))
+        Ok(Self::sample(SAMPLE, model.decoder, tokenizer, settings, written, options))
     }
 
     /// Builds a text that a model generates, without end. Some text of the model inside the binary is stored.
@@ -198,13 +198,14 @@ impl Text {
         let stored = if model.is_inside() { Some(sample::stored()?) } else { None };
         let settings = sampling.settings(options.seed());
         let written = TextCaches { stored, ..TextCaches::default() };
-        Ok(Self::sample(&name, (model.decoder.clone(), tokenizer), settings, written, options))
+        Ok(Self::sample(&name, model.decoder.clone(), tokenizer, settings, written, options))
     }
 
     /// Builds a text that a model generates, without end; what was generated of it before is read from `written`.
     pub fn sample(
         name: &str,
-        (decoder, tokenizer): (Arc<Decoder>, Tokenizer),
+        decoder: Arc<Decoder>,
+        tokenizer: Tokenizer,
         settings: Settings,
         written: TextCaches,
         options: TextOptions,

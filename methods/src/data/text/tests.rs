@@ -248,7 +248,8 @@ fn a_model_writes_the_same_text_again() {
         let settings = Settings { seed, ..Settings::default() };
         Text::sample(
             "small",
-            (decoder.clone(), tokenizer.clone()),
+            decoder.clone(),
+            tokenizer.clone(),
             settings,
             TextCaches::default(),
             TextOptions::default(),

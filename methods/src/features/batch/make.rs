@@ -48,7 +48,8 @@ crate::options! {
 /// Makes the files of some features of a dictionary, one after the other.
 pub fn batches(
     model: &Model,
-    (sae, features): (&Sae, &[usize]),
+    sae: &Sae,
+    features: &[usize],
     rows: &[Vec<u32>],
     options: &BatchOptions,
     each: &mut dyn FnMut(Batch) -> Result<()>,
@@ -59,7 +60,7 @@ pub fn batches(
     let files = (HELD / positions.max(1) / IN_FILE).max(1);
     let bar = task.begin("computing features", Some(features.len() as u64));
     for group in features.chunks(files * IN_FILE) {
-        let read = BlockCodes::of(model, (sae, group), rows, task)?;
+        let read = BlockCodes::of(model, sae, group, rows, task)?;
         for (number, part) in group.chunks(IN_FILE).enumerate() {
             let columns: Vec<usize> = (number * IN_FILE..number * IN_FILE + part.len()).collect();
             let maker = Maker { model, sae, rows, read: &read, columns: &columns, options };
@@ -89,17 +90,24 @@ struct BlockCodes {
     products: Vec<Vec<f64>>,
 }
 
+/// The column of a feature among those of a block, and the norm of its direction.
+#[derive(Clone, Copy)]
+struct BatchColumn {
+    number: usize,
+    length: f32,
+}
+
 impl BlockCodes {
-    fn of(model: &Model, (sae, features): (&Sae, &[usize]), rows: &[Vec<u32>], task: &Task) -> Result<Self> {
+    fn of(model: &Model, sae: &Sae, features: &[usize], rows: &[Vec<u32>], task: &Task) -> Result<Self> {
         let place = place(model, sae)?;
         let wide = sae.d_in();
         let positions: usize = rows.iter().map(Vec::len).sum();
         memory::check(4 * positions as u128 * features.len() as u128, || {
             format!("the codes of {} features", features.len())
         })?;
-        let mut column = vec![None; sae.d_sae()];
+        let mut column: Vec<Option<BatchColumn>> = vec![None; sae.d_sae()];
         for (number, feature) in features.iter().enumerate() {
-            column[*feature] = Some((number, length(sae, *feature)? as f32));
+            column[*feature] = Some(BatchColumn { number, length: length(sae, *feature)? as f32 });
         }
         let mut found = Self {
             codes: vec![vec![0.0; positions]; features.len()],
@@ -119,7 +127,8 @@ impl BlockCodes {
             for (row, ids) in part.iter().enumerate() {
                 for at in 0..ids.len() {
                     let place = row * batch.width() + at;
-                    found.take(start + at, &x[place], codes.row(place), &column);
+                    let (features, codes) = codes.row(place);
+                    found.take(start + at, &x[place], features, codes, &column);
                 }
                 start += ids.len();
             }
@@ -127,13 +136,13 @@ impl BlockCodes {
         Ok(found)
     }
 
-    fn take(&mut self, at: usize, x: &[f32], (features, codes): (&[u32], &[f32]), column: &[Option<(usize, f32)>]) {
+    fn take(&mut self, at: usize, x: &[f32], features: &[u32], codes: &[f32], column: &[Option<BatchColumn>]) {
         for (sums, x) in self.entries.iter_mut().zip(x) {
             sums[0] += f64::from(*x);
             sums[1] += f64::from(*x) * f64::from(*x);
         }
         for (feature, code) in features.iter().zip(codes) {
-            let Some(Some((number, length))) = column.get(*feature as usize) else { continue };
+            let Some(Some(BatchColumn { number, length })) = column.get(*feature as usize) else { continue };
             let code = code * length;
             self.codes[*number][at] = code;
             self.products[*number].iter_mut().zip(x).for_each(|(sum, x)| *sum += f64::from(code) * f64::from(*x));

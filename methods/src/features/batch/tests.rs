@@ -54,7 +54,7 @@ fn ours(features: &[usize]) -> Vec<Batch> {
         found.push(batch);
         Ok(())
     };
-    batches(&model, (&sae, features), &rows, &options(), &mut take, &Task::default()).unwrap();
+    batches(&model, &sae, features, &rows, &options(), &mut take, &Task::default()).unwrap();
     found
 }
 
@@ -188,7 +188,7 @@ fn features_that_are_never_active_and_many_features_are_written() {
         found.extend(batch.features);
         Ok(())
     };
-    batches(&model, (&sae, &all), &rows, &options(), &mut take, &Task::default()).unwrap();
+    batches(&model, &sae, &all, &rows, &options(), &mut take, &Task::default()).unwrap();
     assert_eq!(found.iter().map(|feature| feature.feature_index).collect::<Vec<_>>(), all);
     let silent: Vec<&BatchFeature> = found.iter().filter(|feature| feature.frac_nonzero == 0.0).collect();
     assert!(!silent.is_empty() && silent.len() < 24);

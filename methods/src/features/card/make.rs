@@ -73,7 +73,8 @@ pub struct SurveyedDictionary<'a> {
 /// Makes the card of a feature. Without a model it has only what the dictionary contains, without a survey only what
 /// needs no text; notes name what is missing.
 pub fn card(
-    (sae, feature): (&Sae, usize),
+    sae: &Sae,
+    feature: usize,
     model: Option<&Model>,
     surveyed: Option<SurveyedDictionary>,
     plan: &CardPlan,
@@ -83,7 +84,7 @@ pub fn card(
     let mut card = begun(sae, feature);
     match (model, surveyed) {
         (Some(model), Some(surveyed)) => {
-            Maker::new(model, (sae, feature), surveyed, plan, task)?.fill(&mut card)?;
+            Maker::new(model, sae, feature, surveyed, plan, task)?.fill(&mut card)?;
         }
         (Some(_), None) => card.notes.push("No text has been read, so where it is active is unknown.".into()),
         (None, _) => {
@@ -94,14 +95,15 @@ pub fn card(
         let promoted = if writes_to_stream(model, sae) { Some(logits::promoted(model, sae, feature)?) } else { None };
         direct(&mut card, model, promoted.as_deref(), plan.options.rows);
     }
-    let found = neighbours::by_direction((sae, feature), None, plan.options.rows)?;
+    let found = neighbours::by_direction(sae, feature, None, plan.options.rows)?;
     card.tables.push(neighbours::directions(NEAREST, &found));
     Ok(card)
 }
 
 /// Makes the cards of some features of one dictionary: what all of them need is computed once.
 pub fn cards(
-    (sae, features): (&Sae, &[usize]),
+    sae: &Sae,
+    features: &[usize],
     model: &Model,
     surveyed: SurveyedDictionary,
     plan: &CardPlan,
@@ -117,7 +119,7 @@ pub fn cards(
         task.check()?;
         let feature = features[place];
         let mut card = begun(sae, feature);
-        Maker::new(model, (sae, feature), surveyed, plan, task)?.fill(&mut card)?;
+        Maker::new(model, sae, feature, surveyed, plan, task)?.fill(&mut card)?;
         let promoted = promoted.as_ref().and_then(|all| all.get(place)).map(Vec::as_slice);
         direct(&mut card, model, promoted, rows);
         match nearest.as_ref().and_then(|all| all.get(place)) {
@@ -184,7 +186,8 @@ struct Maker<'a> {
 impl<'a> Maker<'a> {
     fn new(
         model: &'a Model,
-        (sae, feature): (&'a Sae, usize),
+        sae: &'a Sae,
+        feature: usize,
         surveyed: SurveyedDictionary<'a>,
         plan: &'a CardPlan,
         task: &'a Task,
@@ -271,8 +274,8 @@ impl<'a> Maker<'a> {
         if let Some(windows) = self.windows {
             return Ok(all.iter().filter_map(|moment| self.kept(windows, moment)).collect());
         }
-        let window = (all.as_slice(), self.plan.options.window());
-        contexts::around(self.model, (self.sae, self.place), self.feature, &self.survey.rows, window, self.task)
+        let window = self.plan.options.window();
+        contexts::around(self.model, self.sae, self.feature, &self.survey.rows, &all, window, self.task)
     }
 
     fn kept(&self, windows: &Windows, moment: &Moment) -> Option<Context> {
@@ -331,7 +334,7 @@ impl<'a> Maker<'a> {
         let strongest = self.tally.top.iter().take(self.plan.ablated_at);
         let texts: Vec<Vec<u32>> = strongest.map(|moment| self.survey.up_to(moment)).collect();
         let title = format!("Without it, at its {} strongest positions", texts.len());
-        let changes = logits::ablated(self.model, (self.sae, self.place), self.feature, texts, self.task)?;
+        let changes = logits::ablated(self.model, self.sae, self.place, self.feature, texts, self.task)?;
         let name = |token: u32| contexts::quoted(self.model, token);
         card.tables.push(logits::changed(&title, &changes, &name, self.plan.options.rows));
         Ok(())

@@ -22,7 +22,7 @@ fn surveyed(sae: &Sae, documents: usize) -> Survey {
 
 fn made(sae: &Sae, feature: usize, survey: Option<&Survey>, plan: CardPlan) -> FeatureCard {
     let surveyed = survey.map(|survey| SurveyedDictionary { survey, dictionary: 0 });
-    card((sae, feature), Some(&model()), surveyed, &plan, &Task::default()).unwrap()
+    card(sae, feature, Some(&model()), surveyed, &plan, &Task::default()).unwrap()
 }
 
 fn fact(card: &FeatureCard, name: &str) -> Option<Cell> {
@@ -76,10 +76,10 @@ fn without_a_model_or_a_text_it_is_said_what_is_missing() {
     let without_text = made(&sae, 0, None, CardPlan::default());
     assert_eq!(without_text.tables.len(), 2);
     assert!(without_text.notes[0].starts_with("No text has been read"));
-    let alone = card((&sae, 0), None, None, &CardPlan::default(), &Task::default()).unwrap();
+    let alone = card(&sae, 0, None, None, &CardPlan::default(), &Task::default()).unwrap();
     assert_eq!(alone.tables.iter().map(|table| table.title.as_str()).collect::<Vec<_>>(), ["Nearest by direction"]);
     assert!(alone.notes[0].starts_with("Its model is unknown"));
-    assert!(card((&sae, 24), None, None, &CardPlan::default(), &Task::default()).is_err());
+    assert!(card(&sae, 24, None, None, &CardPlan::default(), &Task::default()).is_err());
 }
 
 #[test]

@@ -35,7 +35,7 @@ const LEVEL: f64 = 0.05;
 /// Measures how much of the labels of a text a dictionary covers.
 pub fn coverage(model: &Model, sae: &Sae, text: &Text, options: &ReadingOptions, task: &Task) -> Result<Evaluation> {
     let tokens = EvaluationTokens::of(model, sae, text, options, task)?;
-    let reading = EvaluationReading::of(tokens, (model, sae), &BTreeSet::new(), options.seed.draws(), task)?;
+    let reading = EvaluationReading::of(tokens, model, sae, &BTreeSet::new(), options.seed.draws(), task)?;
     let found = Coverage::of(&reading, options.seed.draws(), task)?;
     let site = reading.tokens.place.to_string();
     let count = reading.own.measures.rows;

@@ -73,6 +73,16 @@ pub struct IndexEntry {
     pub label: Option<Description>,
 }
 
+/// The numbers of features of a dashboard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeatureCounts {
+    pub all: usize,
+    /// The number of features with cards.
+    pub cards: usize,
+    /// The number of dead features.
+    pub silent: usize,
+}
+
 impl Dashboard {
     /// Makes the data from one pass over a text. `shown` are the features that have cards, each by its dictionary and
     /// its index; without it all have, unless they are more than [`MOST_CARDS`].
@@ -96,17 +106,17 @@ impl Dashboard {
         };
         let watch = (card.window(), &is_shown as &dyn Fn(usize, usize) -> bool);
         let harvesting = options.positions.clone().into();
-        let survey = Survey::watching(model, &saes, text, &harvesting, (kept, Some(watch)), task)?;
+        let survey = Survey::watching(model, &saes, text, &harvesting, kept, Some(watch), task)?;
         let descriptions = options.descriptions.clone();
         let labels = options.labels.clone();
         Ok(Self { model: model.clone(), saes, survey, shown, descriptions, labels, plan })
     }
 
-    /// Returns the number of features, of those with cards, and of dead ones.
-    pub fn counts(&self) -> (usize, usize, usize) {
+    /// Counts the features.
+    pub fn counts(&self) -> FeatureCounts {
         let all = || self.survey.dictionaries.iter().flatten();
         let silent = all().filter(|tally| tally.fired == 0).count();
-        (all().count(), self.shown.iter().map(Vec::len).sum(), silent)
+        FeatureCounts { all: all().count(), cards: self.shown.iter().map(Vec::len).sum(), silent }
     }
 
     pub fn has_card(&self, dictionary: usize, feature: usize) -> bool {
@@ -137,7 +147,7 @@ impl Dashboard {
     pub fn cards(&self, dictionary: usize, features: &[usize], task: &Task) -> Result<Vec<FeatureCard>> {
         let sae = self.saes.get(dictionary).ok_or_else(|| err!(Bug, "a dictionary that was not read"))?;
         let surveyed = SurveyedDictionary { survey: &self.survey, dictionary };
-        let mut made = cards((sae, features), &self.model, surveyed, &self.plan, task)?;
+        let mut made = cards(sae, features, &self.model, surveyed, &self.plan, task)?;
         for card in &mut made {
             card.description = self.said(&self.descriptions, dictionary, card.feature);
         }

@@ -4,6 +4,7 @@ use super::*;
 use crate::base::Table;
 use crate::data::text::TextOptions;
 use crate::features::card::{card, cards};
+use crate::features::neighbours::{self, Neighbour};
 use crate::features::samples::{dictionary, dictionary_of, model, text};
 
 fn options() -> DashboardOptions {
@@ -46,7 +47,7 @@ fn cards_of_one_pass_are_those_of_a_pass_for_each() {
         // The same survey without windows, so that each card runs the model.
         let plain = Survey { windows: Vec::new(), ..found.survey.clone() };
         let surveyed = SurveyedDictionary { survey: &plain, dictionary: number };
-        let each = |feature| card((sae, feature), Some(&model()), Some(surveyed), &plan, &Task::default()).unwrap();
+        let each = |feature| card(sae, feature, Some(&model()), Some(surveyed), &plan, &Task::default()).unwrap();
         for (card, feature) in found.cards(number, &features, &Task::default()).unwrap().iter().zip(features) {
             alike(card, &each(feature));
             active += usize::from(!card.contexts.is_empty());
@@ -58,7 +59,7 @@ fn cards_of_one_pass_are_those_of_a_pass_for_each() {
 #[test]
 fn only_features_that_are_shown_have_windows_and_all_have_entries() {
     let found = made(vec![dictionary("resid_post.1", 1)], Some(&[(0, 7), (0, 3), (0, 7)]));
-    assert_eq!((found.shown.as_slice(), found.counts().1), ([vec![3, 7]].as_slice(), 2));
+    assert_eq!((found.shown.as_slice(), found.counts().cards), ([vec![3, 7]].as_slice(), 2));
     assert!(found.has_card(0, 3) && !found.has_card(0, 4) && !found.has_card(1, 3));
     let watched: Vec<usize> = (0..24).filter(|feature| found.survey.windows[0][*feature].are_wanted()).collect();
     assert_eq!(watched, [3, 7]);
@@ -98,18 +99,19 @@ fn the_key_follows_what_the_pages_show() {
 fn logits_and_neighbours_of_many_are_those_of_each() {
     let sae = dictionary("resid_post.1", 1);
     let features = [5, 0, 23];
-    let all = crate::features::neighbours::nearest(&sae, &features, 4).unwrap();
+    let all = neighbours::nearest(&sae, &features, 4).unwrap();
     let logits = crate::features::logits::promoted_by(&model(), &sae, &features).unwrap();
     for (place, feature) in features.into_iter().enumerate() {
-        let alone = crate::features::neighbours::by_direction((&sae, feature), None, 4).unwrap();
-        let numbers = |found: &[(usize, f64)]| found.iter().map(|(feature, _)| *feature).collect::<Vec<_>>();
+        let alone = neighbours::by_direction(&sae, feature, None, 4).unwrap();
+        let numbers = |found: &[Neighbour]| found.iter().map(|one| one.feature).collect::<Vec<_>>();
         assert_eq!(numbers(&all[place]), numbers(&alone));
         let alone = crate::features::logits::promoted(&model(), &sae, feature).unwrap();
         assert!(logits[place].iter().zip(&alone).all(|(a, b)| (a - b).abs() < 1e-5));
     }
     assert!(
         cards(
-            (&sae, &[24]),
+            &sae,
+            &[24],
             &model(),
             SurveyedDictionary { survey: &made(vec![sae.clone()], None).survey, dictionary: 0 },
             &CardPlan::brief(),
@@ -128,7 +130,7 @@ fn a_dictionary_of_very_many_features_has_an_entry_for_each_and_cards_on_demand(
         Dashboard::of(&model(), vec![many.clone()], &text, shown, &options(), &Task::default()).unwrap()
     };
     let found = of(None);
-    let (all, cards, silent) = found.counts();
+    let FeatureCounts { all, cards, silent } = found.counts();
     assert_eq!((all, cards), (features, 0));
     // Three at each position are active, and what is never active takes next to nothing.
     let active: Vec<usize> = (0..features).filter(|at| found.survey.dictionaries[0][*at].fired > 0).collect();

@@ -94,7 +94,7 @@ pub fn of_codes(read: &TextCodes, seed: u64, task: &Task) -> Result<Vec<FeatureD
     let middle = read.starts.get(rows / 2).copied().unwrap_or_default();
     let pieces = fragments(read, rows / 2);
     selected(read, middle, task, |number, codes, facts, formula| match formula {
-        Some(formula) => judge(formula, facts, (codes, middle..codes.len()), (&pieces, seed, number)),
+        Some(formula) => judge(formula, facts, codes, middle..codes.len(), &pieces, seed, number),
         None => FeatureDescription { text: "unclear".into(), ..FeatureDescription::default() },
     })
     .map(|found| found.into_iter().map(|(described, tried)| FeatureDescription { tried, ..described }).collect())
@@ -147,8 +147,11 @@ fn fragments(read: &TextCodes, from: usize) -> Vec<Range<usize>> {
 fn judge(
     formula: &Formula,
     facts: &[&Fact],
-    (codes, judged): (&[f32], Range<usize>),
-    (pieces, seed, number): (&[Range<usize>], u64, usize),
+    codes: &[f32],
+    judged: Range<usize>,
+    pieces: &[Range<usize>],
+    seed: u64,
+    number: usize,
 ) -> FeatureDescription {
     let on = |places: &[usize]| {
         let there: Vec<f32> = places.iter().filter_map(|at| codes.get(*at)).copied().collect();

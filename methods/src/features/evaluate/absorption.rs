@@ -59,7 +59,7 @@ impl ProbeProducts {
 
     /// Returns the absorption at a token with given activations, whose site activation projects `whole`, if `main` are
     /// the features of the label.
-    pub fn absorbed(&self, (features, codes): (&[u32], &[f32]), whole: f64, main: &[usize]) -> TokenAbsorption {
+    pub fn absorbed(&self, features: &[u32], codes: &[f32], whole: f64, main: &[usize]) -> TokenAbsorption {
         let mut own = 0.0;
         let mut is_silent = true;
         let mut others: Vec<f64> = Vec::new();
@@ -143,8 +143,8 @@ pub fn absorbed(
         let weights = weights(probe);
         let length = weights.iter().map(|weight| weight * weight).sum::<f64>().sqrt();
         let unit: Vec<f64> = weights.iter().map(|weight| weight / length).collect();
-        let ours = of_dictionary(reading, (&reading.own, &own), question, (&tokens, &unit), task)?;
-        let control = of_dictionary(reading, (&reading.random, &random), question, (&tokens, &unit), task)?;
+        let ours = of_dictionary(reading, &reading.own, &own, question, &tokens, &unit, task)?;
+        let control = of_dictionary(reading, &reading.random, &random, question, &tokens, &unit, task)?;
         Ok(AbsorbedLabel {
             name: question.name.clone(),
             main: ours.0,
@@ -163,9 +163,11 @@ pub fn absorbed(
 /// Returns the main features, the mean fraction and the share of full absorption; NaN without tokens.
 fn of_dictionary(
     reading: &EvaluationReading,
-    (coded, written): (&DictionaryCodes, &Tensor),
+    coded: &DictionaryCodes,
+    written: &Tensor,
     question: &ProbeQuestion,
-    (tokens, unit): (&[u32], &[f64]),
+    tokens: &[u32],
+    unit: &[f64],
     task: &Task,
 ) -> Result<(Vec<usize>, [f64; 2])> {
     let main = main_features(&coded.codes, question, task)?;
@@ -173,7 +175,8 @@ fn of_dictionary(
     let mut sums = [0.0; 2];
     for (token, factor) in tokens.iter().zip(factors(coded, &reading.kept, tokens)?) {
         let whole: f64 = reading.kept.row(*token)?.iter().zip(unit).map(|(x, unit)| f64::from(*x) * unit).sum();
-        let found = along.absorbed(coded.codes.row(*token), whole / factor, &main);
+        let (features, codes) = coded.codes.row(*token);
+        let found = along.absorbed(features, codes, whole / factor, &main);
         sums[0] += found.fraction;
         sums[1] += f64::from(u8::from(found.full));
     }
@@ -211,7 +214,8 @@ impl LabelledActivations<'_> {
         for ((at, x), factor) in (0..).zip(x.chunks_exact(unit.len())).zip(stretches(self.scaling, self.x)?) {
             task.check()?;
             let whole: f64 = x.iter().zip(&unit).map(|(x, unit)| x * unit).sum();
-            let found = along.absorbed(read.row(at), whole / factor, self.main);
+            let (features, codes) = read.row(at);
+            let found = along.absorbed(features, codes, whole / factor, self.main);
             rows.push(vec![(at as usize).into(), whole.into(), found.fraction.into(), found.full.into()]);
         }
         let main = self.main.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
@@ -292,7 +296,8 @@ mod tests {
         for (word, x) in acts.chunks(12).enumerate() {
             let whole: f64 = x.iter().zip(&unit).map(|(x, unit)| x * unit).sum();
             assert!((whole - projections[word]).abs() < 1e-5);
-            let found = along.absorbed(rows.row(word as u32), whole, &[0, 1]);
+            let (features, codes) = rows.row(word as u32);
+            let found = along.absorbed(features, codes, whole, &[0, 1]);
             assert!((found.fraction - fractions[word]).abs() < 1e-5, "{word}: {found:?} {}", fractions[word]);
             assert_eq!(i64::from(found.full), full[word], "{word}");
         }
@@ -303,11 +308,11 @@ mod tests {
         let directions = Tensor::new(&[[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]], &crate::tensor::Device::Cpu).unwrap();
         let along = ProbeProducts::of(&directions, &[1.0, 0.0]).unwrap();
         let none = TokenAbsorption { fraction: 0.0, full: false };
-        assert_eq!(along.absorbed((&[0, 2], &[2.0, 5.0]), 2.0, &[0]), none);
-        assert_eq!(along.absorbed((&[1], &[2.5]), 2.0, &[0]), TokenAbsorption { fraction: 1.0, full: true });
+        assert_eq!(along.absorbed(&[0, 2], &[2.0, 5.0], 2.0, &[0]), none);
+        assert_eq!(along.absorbed(&[1], &[2.5], 2.0, &[0]), TokenAbsorption { fraction: 1.0, full: true });
         // Own 1 of 2, and the other feature the rest.
-        let half = along.absorbed((&[0, 1], &[1.0, 1.25]), 2.0, &[0]);
+        let half = along.absorbed(&[0, 1], &[1.0, 1.25], 2.0, &[0]);
         assert!((half.fraction - 0.5).abs() < 1e-9 && !half.full);
-        assert_eq!(along.absorbed((&[2], &[9.0]), 2.0, &[0]), none);
+        assert_eq!(along.absorbed(&[2], &[9.0], 2.0, &[0]), none);
     }
 }

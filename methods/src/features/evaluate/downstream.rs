@@ -89,7 +89,7 @@ fn accuracy(
     let mut right = 0;
     for (part, numbers) in pairs.chunks(at_once).zip(numbers.chunks(at_once)) {
         task.check()?;
-        let plan = MetricPlan::new(Measure::LogitDiff, &model.decoder, part, (Prompt::Clean, numbers), task)?;
+        let plan = MetricPlan::new(Measure::LogitDiff, &model.decoder, part, Prompt::Clean, numbers, task)?;
         let mask = mask(model, plan.batch().rows())?;
         let hooks = match &put {
             Replacement::Nothing => Vec::new(),

@@ -58,7 +58,7 @@ pub fn evaluate(model: &Model, sae: &Sae, text: &Text, options: &EvaluateOptions
     let of_classes = classes.iter().flat_map(|classes| &classes.questions);
     let asked = labels.iter().chain(&letters).chain(of_classes).flat_map(sampled);
     let wanted: BTreeSet<u32> = asked.chain(pairs.iter().flat_map(|pair| pair.tokens())).collect();
-    let reading = EvaluationReading::of(tokens, (model, sae), &wanted, draws, task)?;
+    let reading = EvaluationReading::of(tokens, model, sae, &wanted, draws, task)?;
 
     let mut scores = core::of_activations(&reading, draws);
     scores.extend(core::of_predictions(&reading, model, options.rows, draws, task)?);

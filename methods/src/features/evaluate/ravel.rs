@@ -129,8 +129,8 @@ fn known(
     let options = PairOptions { n: n.saturating_mul(4), seed, ..PairOptions::default() };
     let drawn = token_pairs("facts", &options, &PairTokenOptions::default(), model.text_tokenizer()?, task)?;
     let all: Vec<TokenPair> = drawn.iter().map(|(_, tokens)| tokens.clone()).collect();
-    let models = (model.decoder.as_ref(), model.decoder.as_ref());
-    let said = |which| floats(&values(Measure::LogitDiff, models, &all, which, Vec::new(), task)?);
+    let decoder = model.decoder.as_ref();
+    let said = |which| floats(&values(Measure::LogitDiff, decoder, decoder, &all, which, Vec::new(), task)?);
     let clean = said(Prompt::Clean)?;
     let corrupt = said(Prompt::Corrupt)?;
     let bar = task.begin("facts", Some(all.len() as u64));
@@ -167,7 +167,7 @@ impl Facts {
         let clean = read(&pair.clean)?;
         let other = read(&pair.corrupt)?;
         let one = std::slice::from_ref(&pair);
-        let plan = MetricPlan::new(Measure::LogitDiff, &model.decoder, one, (Prompt::Clean, &[0]), task)?;
+        let plan = MetricPlan::new(Measure::LogitDiff, &model.decoder, one, Prompt::Clean, &[0], task)?;
         let mut metric = |logits: &Tensor| Ok(plan.values(logits)?.sum_all()?);
         let points = Logits::Points(plan.points());
         let found = model.decoder.grads(plan.batch(), Vec::new(), &[place], points, &mut metric, task)?;
@@ -234,7 +234,7 @@ fn flipped(
     let site = reading.tokens.place.to_string();
     let pairs: Vec<TokenPair> = all.iter().map(|facts| facts.pair.clone()).collect();
     let numbers: Vec<usize> = (0..pairs.len()).collect();
-    let plan = MetricPlan::new(Measure::LogitDiff, &model.decoder, &pairs, (Prompt::Clean, &numbers), task)?;
+    let plan = MetricPlan::new(Measure::LogitDiff, &model.decoder, &pairs, Prompt::Clean, &numbers, task)?;
     let rows = plan.batch().rows().len();
     let columns = plan.batch().width();
     let d = reading.own.sae.d_out();

@@ -14,7 +14,7 @@ use crate::data::{Text, harvest};
 use crate::err;
 use crate::features::facts::{Fact, of_labels};
 use crate::features::feature::place;
-use crate::features::text_codes::{TextCodes, finite};
+use crate::features::text_codes::{TextCodes, TextLimits, finite};
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::run::Ask;
@@ -126,7 +126,7 @@ impl EvaluationTokens {
         sae.check_writes_what_it_reads()?;
         let place = place(model, sae)?;
         sae.check_fits(harvest::width(model.decoder.config(), place)?, &model.name(), &place.to_string())?;
-        let limits = (Some(options.tokens), options.context);
+        let limits = TextLimits { tokens: Some(options.tokens), context: options.context };
         let (text, rows) = TextCodes::tokens(model, text, limits, task)?;
         if rows.len() < 2 {
             return Err(err!(
@@ -269,7 +269,8 @@ impl EvaluationReading {
     /// Runs the model once on the text and keeps the activations of the `wanted` tokens.
     pub fn of(
         tokens: EvaluationTokens,
-        (model, sae): (&Model, &Sae),
+        model: &Model,
+        sae: &Sae,
         wanted: &BTreeSet<u32>,
         seed: u64,
         task: &Task,

@@ -68,7 +68,7 @@ fn the_core_measures_are_those_of_sae_bench_with_the_right_variance() {
         .map(|row| EvaluationText { ids: row.iter().map(|id| *id as u32).collect(), ..EvaluationText::default() })
         .collect();
     let sites = SitePair { reads: "resid_post.1", writes: "resid_post.1" };
-    let lost = effect(&model.decoder, sites, &sae, (&texts, KlPositions::All), &task).unwrap();
+    let lost = effect(&model.decoder, sites, &sae, &texts, KlPositions::All, &task).unwrap();
     near(lost.ce.clean, "/reconstruction/ce_loss_without_sae", 1e-4);
     near(lost.ce.spliced, "/reconstruction/ce_loss_with_sae", 1e-4);
     near(lost.ce.zero, "/reconstruction/ce_loss_with_ablation", 1e-4);
@@ -76,7 +76,7 @@ fn the_core_measures_are_those_of_sae_bench_with_the_right_variance() {
     near(lost.kl.spliced, "/reconstruction/kl_div_with_sae", 1e-4);
     near(lost.kl.zero, "/reconstruction/kl_div_with_ablation", 1e-4);
     near(lost.kl.recovered().unwrap(), "/reconstruction/kl_div_score", 1e-4);
-    let predicted = effect(&model.decoder, sites, &sae, (&texts, KlPositions::Predicted), &task).unwrap();
+    let predicted = effect(&model.decoder, sites, &sae, &texts, KlPositions::Predicted, &task).unwrap();
     assert!((predicted.kl.spliced - lost.kl.spliced).abs() > 1e-3);
     assert!((predicted.ce.spliced - lost.ce.spliced).abs() < 1e-6);
 }

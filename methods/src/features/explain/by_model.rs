@@ -5,7 +5,7 @@ use crate::err;
 use crate::features::feature::tokenizer;
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::model::generate::GenerateOptions;
+use crate::model::generate::{Drawn, GenerateOptions};
 use crate::model::predict::likeliest;
 use crate::questions::{Answers, Question, Reply, TokenChances};
 
@@ -32,7 +32,8 @@ impl ModelAnswerer<'_> {
         }
         let options = GenerateOptions { tokens: left, ..GenerateOptions::default() };
         let batch = Batch::new(vec![ids.clone()])?;
-        let mut found = model.generate(&batch, &options, (0, true), Vec::new(), &mut |_| {}, task)?;
+        let mut found =
+            model.generate(&batch, &options, Drawn { seed: 0, in_words: true }, Vec::new(), &mut |_| {}, task)?;
         let new = found.ids.pop().unwrap_or_default();
         let text = found.texts.pop().unwrap_or_default();
         let chances = if question.chances { self.chances(&ids, &new, task)? } else { Vec::new() };

@@ -85,7 +85,8 @@ pub fn marks(codes: &[f64]) -> Vec<bool> {
 pub fn verdicts(
     fragments: &Fragments,
     asked: &[(&Explanation, &[JudgedContext])],
-    (by, is_fuzzing): (Answerer, bool),
+    by: Answerer,
+    is_fuzzing: bool,
     task: &Task,
 ) -> Result<Vec<Vec<Result<TextVerdict>>>> {
     match by {
@@ -194,32 +195,45 @@ fn share(some: usize, all: usize) -> Option<f64> {
     (all > 0).then(|| some as f64 / all as f64)
 }
 
+/// A verdict that could be read, with the truth.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct JudgedVerdict {
+    /// Whether the feature is active in the text.
+    pub truth: bool,
+    pub verdict: TextVerdict,
+}
+
+impl JudgedVerdict {
+    /// Returns the verdict on a text, if it could be read.
+    pub fn of(truth: bool, verdict: &Result<TextVerdict>) -> Option<Self> {
+        Some(Self { truth, verdict: *verdict.as_ref().ok()? })
+    }
+}
+
 /// Returns the verdicts that could be read, with the truth.
-pub fn answered(samples: &[JudgedContext], verdicts: &[Result<TextVerdict>]) -> Vec<(bool, TextVerdict)> {
-    let read =
-        samples.iter().zip(verdicts).filter_map(|(sample, verdict)| Some((sample.is_active, *verdict.as_ref().ok()?)));
-    read.collect()
+pub fn answered(samples: &[JudgedContext], verdicts: &[Result<TextVerdict>]) -> Vec<JudgedVerdict> {
+    let both = samples.iter().zip(verdicts);
+    both.filter_map(|(sample, verdict)| JudgedVerdict::of(sample.is_active, verdict)).collect()
 }
 
 /// Counts verdicts against the truth.
-pub fn confusion(answered: &[(bool, TextVerdict)]) -> Confusion {
-    Confusion::of(answered.iter().map(|(truth, verdict)| (*truth, verdict.is_active)))
+pub fn confusion(answered: &[JudgedVerdict]) -> Confusion {
+    Confusion::of(answered.iter().map(|one| (one.truth, one.verdict.is_active)))
 }
 
 /// Returns the interval of the balanced accuracy, by the bootstrap over contexts.
-pub fn interval(answered: &[(bool, TextVerdict)]) -> Option<[f64; 2]> {
+pub fn interval(answered: &[JudgedVerdict]) -> Option<[f64; 2]> {
     bootstrap(answered.len(), SEED, |drawn| {
-        let some = drawn.iter().filter_map(|at| answered.get(*at)).map(|(truth, verdict)| (*truth, verdict.is_active));
+        let some = drawn.iter().filter_map(|at| answered.get(*at)).map(|one| (one.truth, one.verdict.is_active));
         Confusion::of(some).balanced().unwrap_or(f64::NAN)
     })
 }
 
 /// Returns the probability that a context with the feature gets a larger probability than one without it, ties counted
 /// half; a verdict without a probability counts as 0 or 1.
-pub fn auc(answered: &[(bool, TextVerdict)]) -> Option<f64> {
+pub fn auc(answered: &[JudgedVerdict]) -> Option<f64> {
     let chance = |verdict: &TextVerdict| verdict.chance.unwrap_or(f64::from(u8::from(verdict.is_active)));
-    let of =
-        |wanted: bool| answered.iter().filter(move |(truth, _)| *truth == wanted).map(|(_, verdict)| chance(verdict));
+    let of = |wanted: bool| answered.iter().filter(move |one| one.truth == wanted).map(|one| chance(&one.verdict));
     let wins = of(true).flat_map(|with| {
         of(false).map(move |without| match with.total_cmp(&without) {
             std::cmp::Ordering::Greater => 1.0,
@@ -233,10 +247,10 @@ pub fn auc(answered: &[(bool, TextVerdict)]) -> Option<f64> {
 
 /// Returns the balanced accuracy of a random baseline: each context with the verdict on another, a mean over all cyclic
 /// shifts.
-pub fn shuffled(answered: &[(bool, TextVerdict)]) -> Option<f64> {
+pub fn shuffled(answered: &[JudgedVerdict]) -> Option<f64> {
     let turned = |by: usize| {
         let others = answered.iter().cycle().skip(by);
-        let said = answered.iter().zip(others).map(|((truth, _), (_, verdict))| (*truth, verdict.is_active));
+        let said = answered.iter().zip(others).map(|(one, other)| (one.truth, other.verdict.is_active));
         Confusion::of(said).balanced()
     };
     let all: Option<Vec<f64>> = (1..answered.len()).map(turned).collect();

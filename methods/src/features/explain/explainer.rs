@@ -45,7 +45,7 @@ pub fn explain(
     options: &ExplainOptions,
     task: &Task,
 ) -> Result<Vec<Explanation>> {
-    let fragments = Fragments::of(model, list, text, (&options.fragments, LENGTH, Seed::of(options.seed)), task)?;
+    let fragments = Fragments::of(model, list, text, &options.fragments, LENGTH, Seed::of(options.seed), task)?;
     of_fragments(&fragments, by, task)
 }
 

@@ -59,7 +59,9 @@ impl Fragments {
         model: &Model,
         list: &FeatureList,
         text: &Text,
-        (options, usual, seed): (&FragmentOptions, usize, Seed),
+        options: &FragmentOptions,
+        usual: usize,
+        seed: Seed,
         task: &Task,
     ) -> Result<Self> {
         let context = model.decoder.config().context;
@@ -71,8 +73,8 @@ impl Fragments {
             )
             .about("length"));
         }
-        let size = (options.fragments, length);
-        let (rows, explaining) = rows(&text.labelled(), tokenizer(model)?, size, seed.sample(), task)?;
+        let (rows, explaining) =
+            rows(&text.labelled(), tokenizer(model)?, options.fragments, length, seed.sample(), task)?;
         let saes = list.saes.iter().map(|sae| placed(sae, options.site.as_deref())).collect::<Result<Vec<Sae>>>()?;
         let read = TextCodes::of_rows(model, &saes, &list.features, &rows, task)?;
         let numbers = list.features.iter().map(|(_, feature)| *feature as u64).collect();
@@ -142,7 +144,8 @@ fn placed(sae: &Sae, site: Option<&str>) -> Result<Sae> {
 fn rows(
     text: &Text,
     tokenizer: &Tokenizer,
-    (count, length): (usize, usize),
+    count: usize,
+    length: usize,
     seed: u64,
     task: &Task,
 ) -> Result<(Vec<Row>, usize)> {

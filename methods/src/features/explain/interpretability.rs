@@ -19,24 +19,25 @@ pub fn interpretability(
     model: &Model,
     groups: &[(String, FeatureList)],
     text: &Text,
-    (explainer, judge): (Answerer, Answerer),
+    explainer: Answerer,
+    judge: Answerer,
     options: &ScoreOptions,
     task: &Task,
 ) -> Result<Table> {
     let all = together(groups);
-    let to_explain = Fragments::of(model, &all, text, (&options.fragments, LENGTH, options.seed), task)?;
+    let to_explain = Fragments::of(model, &all, text, &options.fragments, LENGTH, options.seed, task)?;
     let explanations = explainer::of_fragments(&to_explain, explainer, task)?;
     let usual = options.method.length();
     let to_judge = if usual == LENGTH {
         to_explain
     } else {
-        Fragments::of(model, &all, text, (&options.fragments, usual, options.seed), task)?
+        Fragments::of(model, &all, text, &options.fragments, usual, options.seed, task)?
     };
     let mut rows = Vec::new();
     let mut first = 0;
     for (name, list) in groups {
         let own = explanations.get(first..first + list.features.len()).unwrap_or_default();
-        let scored = score::of_fragments(&to_judge, first, own, (judge, options), task)?;
+        let scored = score::of_fragments(&to_judge, first, own, judge, options, task)?;
         rows.push(row(name, &scored));
         first += list.features.len();
     }

@@ -44,7 +44,7 @@ fn sample() -> (Model, FeatureList, Text) {
 
 fn fragments(model: &Model, list: &FeatureList, text: &Text) -> Fragments {
     let options = options(Method::Detection);
-    Fragments::of(model, list, text, (&options.fragments, 6, options.seed), &Task::default()).unwrap()
+    Fragments::of(model, list, text, &options.fragments, 6, options.seed, &Task::default()).unwrap()
 }
 
 fn options(method: Method) -> ScoreOptions {
@@ -146,7 +146,7 @@ fn nobody_sees_what_he_is_judged_on() {
     let (model, list, text) = sample();
     let read = |length: usize, seed: Seed| {
         let options = FragmentOptions { fragments: 120, length: Some(length), ..FragmentOptions::default() };
-        Fragments::of(&model, &list, &text, (&options, length, seed), &Task::default()).unwrap()
+        Fragments::of(&model, &list, &text, &options, length, seed, &Task::default()).unwrap()
     };
     // Two calls that state no seed, each with its own.
     let run = Randomness::new(0);

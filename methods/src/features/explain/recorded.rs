@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::classified::JudgedVerdict;
 use super::explanation::Explanation;
 use super::score::{self, ExplanationScore, Method};
 use super::simulated::{self, CorrelationSums, FragmentPrediction, SimulationScores};
@@ -298,8 +299,8 @@ pub fn scores(exchanges: &[Exchange], options: &AnswerOptions, task: &Task) -> R
                 task.check()?;
                 let truth = members.iter().flat_map(|at| &all[*at].0);
                 let own: Vec<Result<TextVerdict>> = members.iter().flat_map(|at| all[*at].1.clone()).collect();
-                let answered = |(truth, said): (&bool, &Result<TextVerdict>)| Some((*truth, *said.as_ref().ok()?));
-                let answered: Vec<(bool, TextVerdict)> = truth.zip(&own).filter_map(answered).collect();
+                let answered = truth.zip(&own).filter_map(|(truth, said)| JudgedVerdict::of(*truth, said));
+                let answered: Vec<JudgedVerdict> = answered.collect();
                 scored.push(ExplanationScore::of_verdicts(&answered, &own, classified::shuffled(&answered)));
             }
         }

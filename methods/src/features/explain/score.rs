@@ -1,6 +1,6 @@
 //! Scores of explanations, each compared with another feature's explanation, and as a table.
 
-use super::classified::{self, Confusion};
+use super::classified::{self, Confusion, JudgedVerdict};
 use super::explainer;
 use super::explanation::{Answerer, Explanation};
 use super::fragments::{FragmentOptions, Fragments};
@@ -95,7 +95,7 @@ impl ExplanationScore {
     }
 
     /// Builds the score of verdicts: `answered` are those that could be read, with the truth; `own` are all of them.
-    pub fn of_verdicts(answered: &[(bool, TextVerdict)], own: &[Result<TextVerdict>], by_other: Option<f64>) -> Self {
+    pub fn of_verdicts(answered: &[JudgedVerdict], own: &[Result<TextVerdict>], by_other: Option<f64>) -> Self {
         let confusion = classified::confusion(answered);
         Self {
             score: confusion.balanced(),
@@ -125,9 +125,9 @@ pub fn score(
         return Err(err!(Argument, "expected one explanation for each of {features} features, found {found}")
             .about("explanation"));
     }
-    let asked = (&options.fragments, options.method.length(), options.seed);
-    let fragments = Fragments::of(model, list, text, asked, task)?;
-    of_fragments(&fragments, 0, explanations, (by, options), task)
+    let length = options.method.length();
+    let fragments = Fragments::of(model, list, text, &options.fragments, length, options.seed, task)?;
+    of_fragments(&fragments, 0, explanations, by, options, task)
 }
 
 /// Computes the scores of explanations on fragments that were read; the explanations are of the features from `first`
@@ -136,12 +136,13 @@ pub fn of_fragments(
     fragments: &Fragments,
     first: usize,
     explanations: &[Explanation],
-    (by, options): (Answerer, &ScoreOptions),
+    by: Answerer,
+    options: &ScoreOptions,
     task: &Task,
 ) -> Result<Vec<ExplanationScore>> {
     let found = match options.method {
         Method::Simulation => by_simulation(fragments, first, explanations, by, task)?,
-        method => by_verdicts(fragments, first, explanations, (by, method == Method::Fuzzing, options.contexts), task)?,
+        method => by_verdicts(fragments, first, explanations, by, method == Method::Fuzzing, options.contexts, task)?,
     };
     say_failures(&found, task);
     Ok(found)
@@ -213,7 +214,9 @@ fn by_verdicts(
     fragments: &Fragments,
     first: usize,
     explanations: &[Explanation],
-    (by, is_fuzzing, contexts): (Answerer, bool, usize),
+    by: Answerer,
+    is_fuzzing: bool,
+    contexts: usize,
     task: &Task,
 ) -> Result<Vec<ExplanationScore>> {
     let samples = |(at, explanation): (usize, &Explanation)| {
@@ -227,7 +230,7 @@ fn by_verdicts(
             asked.extend(std::iter::once(explanation).chain(*other).map(|one| (one, samples.as_slice())));
         }
     }
-    let mut verdicts = classified::verdicts(fragments, &asked, (by, is_fuzzing), task)?.into_iter();
+    let mut verdicts = classified::verdicts(fragments, &asked, by, is_fuzzing, task)?.into_iter();
     let mut scored = Vec::new();
     for (samples, other) in samples.iter().zip(&others) {
         if samples.is_empty() {

@@ -70,6 +70,7 @@ fn by_looks(read: &TextCodes, inside: &[bool]) -> Vec<Fact> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::features::text_codes::TextLimits;
     use crate::features::text_codes::tests::model;
     use crate::{base::Task, data::Text, data::text::TextOptions};
 
@@ -82,7 +83,7 @@ mod tests {
     fn brackets_of_real_text_are_told_by_rules() {
         let (model, sae) = model();
         let text = Text::given(vec!["the ( NASA ) sat ( 1843 )".into()], TextOptions::default()).unwrap();
-        let read = TextCodes::of(&model, &[sae], &[], &text, (None, None), &Task::default()).unwrap();
+        let read = TextCodes::of(&model, &[sae], &[], &text, TextLimits::default(), &Task::default()).unwrap();
         let facts = facts(&read);
         assert_eq!(true_at(&facts, "opens a bracket"), [1, 5]);
         assert_eq!(true_at(&facts, "closes a bracket"), [3, 7]);

@@ -116,7 +116,7 @@ impl Survey {
         kept: KeptPositions,
         task: &Task,
     ) -> Result<Self> {
-        Self::watching(model, saes, text, harvesting, (kept, None), task)
+        Self::watching(model, saes, text, harvesting, kept, None, task)
     }
 
     /// Surveys all dictionaries, and keeps of some features the activations around the kept positions.
@@ -125,7 +125,8 @@ impl Survey {
         saes: &[Sae],
         text: &Text,
         harvesting: &Harvesting,
-        (kept, watch): (KeptPositions, Option<Watch>),
+        kept: KeptPositions,
+        watch: Option<Watch>,
         task: &Task,
     ) -> Result<Self> {
         let names = saes.iter().map(site).collect::<Result<Vec<&str>>>()?;
@@ -170,8 +171,10 @@ impl Survey {
     pub fn of_codes(
         name: &str,
         saes: &[Sae],
-        (features, read): (&[(usize, usize)], &TextCodes),
-        (kept, window): (KeptPositions, Window),
+        features: &[(usize, usize)],
+        read: &TextCodes,
+        kept: KeptPositions,
+        window: Window,
         task: &Task,
     ) -> Result<Self> {
         // A feature that is asked for twice counts once.

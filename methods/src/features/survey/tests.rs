@@ -3,6 +3,7 @@
 use super::*;
 use crate::data::text::TextOptions;
 use crate::features::samples::{dictionary, model, text};
+use crate::features::text_codes::TextLimits;
 use crate::model::batch::Batch;
 use crate::model::run::Ask;
 use crate::model::site::select;
@@ -72,10 +73,10 @@ fn codes_that_were_read_before_are_counted_as_those_of_a_pass() {
     let window = Window { before: 4, after: 2 };
     let features = [(0, 3), (1, 11), (0, 3), (1, 0)];
     let is_shown = |number, feature| features.contains(&(number, feature));
-    let watch = (kept, Some((window, &is_shown as &dyn Fn(usize, usize) -> bool)));
-    let all = Survey::watching(&model, &saes, &text, &Harvesting::default(), watch, &task).unwrap();
-    let read = TextCodes::of(&model, &saes, &features, &text, (None, None), &task).unwrap();
-    let some = Survey::of_codes(&all.name, &saes, (&features, &read), (kept, window), &task).unwrap();
+    let watch = Some((window, &is_shown as &dyn Fn(usize, usize) -> bool));
+    let all = Survey::watching(&model, &saes, &text, &Harvesting::default(), kept, watch, &task).unwrap();
+    let read = TextCodes::of(&model, &saes, &features, &text, TextLimits::default(), &task).unwrap();
+    let some = Survey::of_codes(&all.name, &saes, &features, &read, kept, window, &task).unwrap();
     assert_eq!((&some.rows, some.positions, &some.classes), (&all.rows, all.positions, &all.classes));
     assert_eq!(some.occurrences, all.occurrences);
     for (number, feature) in features {

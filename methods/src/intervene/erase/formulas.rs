@@ -10,7 +10,7 @@ use crate::probes::matrix::{means, product};
 use crate::probes::optimum::optimum;
 use crate::sae::Sae;
 use crate::tensor::Tensor;
-use crate::tensor::linalg::{eigen, singular};
+use crate::tensor::linalg::{SvdMatrices, eigen, singular};
 
 /// The singular value of W Sxz below which all is rounding. The scale is that of the labels alone, which are 0 and 1.
 const COVARIES: f64 = 1e-9;
@@ -54,7 +54,7 @@ pub fn leace(
     let all = centred(all, &means(all));
     let own = if shrinkage { shrunk(&all) } else { covariance(&all, &all) };
     let (whitening, unwhitening) = whitening(own.as_ref())?;
-    let (u, sizes, _) = singular(product(whitening.as_ref(), cross.as_ref()).as_ref())
+    let SvdMatrices { u, s: sizes, .. } = singular(product(whitening.as_ref(), cross.as_ref()).as_ref())
         .map_err(|error| error.within("the covariance of rows and labels"))?;
     let count = sizes.iter().filter(|size| **size > COVARIES).count();
     let u = u.as_ref().subcols(0, count);
@@ -161,7 +161,8 @@ fn without(x: &Mat<f64>, basis: &Mat<f64>) -> Mat<f64> {
 
 /// Returns orthonormal rows that span those of a matrix.
 fn row_basis(rows: &Mat<f64>) -> Result<Mat<f64>> {
-    let (_, sizes, v) = singular(rows.as_ref()).map_err(|error| error.within("the directions to erase"))?;
+    let SvdMatrices { s: sizes, v, .. } =
+        singular(rows.as_ref()).map_err(|error| error.within("the directions to erase"))?;
     let count = sizes.iter().filter(|size| **size > DEPENDS * sizes[0] && **size > 0.0).count();
     Ok(transposed(v.as_ref().subcols(0, count)))
 }

@@ -69,7 +69,7 @@ fn sets_are_those_of_one_evaluation_at_a_time() {
     let place = one_site(model.config(), "resid_post.0", "").unwrap();
     let thresholds = [1e-4, 1e-3, 1e-2, 0.1, 1.0];
     for seed in 0..3 {
-        let runs = PatchRuns::new(&model, (&sae, place), &pairs(), &Task::default()).unwrap();
+        let runs = PatchRuns::new(&model, &sae, place, &pairs(), &Task::default()).unwrap();
         let expected = plain(&runs, &thresholds, &mut stream(seed, "feature patching", 0));
         let found = search(&runs, &thresholds, &mut stream(seed, "feature patching", 0), &Task::default()).unwrap();
         assert_eq!(found.len(), thresholds.len() + 2);

@@ -16,7 +16,7 @@ use crate::intervene::metric::{Measure, MetricPlan};
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::cache::{Cache, Recorder};
-use crate::model::decoder::{Decoder, Logits, Pass, Past};
+use crate::model::decoder::{BegunTexts, Decoder, Logits, Pass, Past};
 use crate::model::hooks::{Chain, Hooks};
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::{Tensor, floats};
@@ -77,7 +77,7 @@ impl<'a> RunPair<'a> {
     ) -> Result<Self> {
         let decoder = model.decoder.as_ref();
         let (run, from) = group.direction.prompts();
-        let plan = |which| MetricPlan::new(measure, decoder, &group.pairs, (which, &group.numbers), task);
+        let plan = |which| MetricPlan::new(measure, decoder, &group.pairs, which, &group.numbers, task);
         let is_whole = !decoder.config().continues_anywhere() || !decoder.kept().is_empty();
         let layers = decoder.config().layers;
         let blocks = own.iter().chain(other).flat_map(|place| [place.site.layer, place.site.layer + 1]);
@@ -303,18 +303,18 @@ impl ChangedVariants<'_> {
             let stream = self.base.cache.at(stream_before(block, layers))?;
             Ok(stream.narrow(1, columns.start, columns.len())?.contiguous()?.index_select(&of_variants, 0)?)
         };
-        let given = (plan.batch(), &self.base.past, which.as_slice());
+        let begun = BegunTexts { batch: plan.batch(), past: &self.base.past, which: &which, start: first };
         let mut x = stream(self.layer, first..changed.end)?;
         let mut block = self.layer;
         if changed.end < width {
             // Behind this block, later columns are those of the run.
-            x = self.decoder.behind_hooks(given, (first, first), x, block..block + 1, hooks, task)?;
+            x = self.decoder.behind_hooks(&begun, first, x, block..block + 1, hooks, task)?;
             block += 1;
             x = Tensor::cat(&[x, stream(block, changed.end..width)?], 1)?;
         }
         let columns = width - needed;
         let last = if block < layers {
-            self.decoder.behind_hooks(given, (first, needed), x, block..layers, hooks, task)?
+            self.decoder.behind_hooks(&begun, needed, x, block..layers, hooks, task)?
         } else {
             x.narrow(1, needed - first, columns)?.contiguous()?
         };

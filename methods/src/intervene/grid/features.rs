@@ -24,7 +24,7 @@ use crate::tensor::{Tensor, dtype, floats};
 const FEATURES_AT_ONCE: usize = 256;
 
 /// Returns dictionaries with their sites, in the order of the computation: those that `sites` names, or their own.
-pub fn placed(model: &Model, saes: &[Sae], options: &GridOptions) -> Result<Vec<(Place, Sae)>> {
+pub fn placed(model: &Model, saes: &[Sae], options: &GridOptions) -> Result<Vec<SiteDictionary>> {
     if saes.is_empty() {
         return Err(err!(Argument, "expected a dictionary whose features are patched, found none")
             .hint("#{ by: \"feature\", dictionaries: s }, or an array of dictionaries at different sites")
@@ -35,23 +35,30 @@ pub fn placed(model: &Model, saes: &[Sae], options: &GridOptions) -> Result<Vec<
         return Err(err!(Argument, "expected a site for each of {} dictionaries, found {}", saes.len(), sites.len())
             .about("sites"));
     }
-    let one = |(number, sae): (usize, &Sae)| -> Result<(Place, Sae)> {
+    let one = |(number, sae): (usize, &Sae)| -> Result<SiteDictionary> {
         sae.check_writes_what_it_reads()?;
         let named = options.sites.as_ref().map(|sites| sites[number].clone());
         let site = named.map_or_else(|| site_of(sae), Ok)?;
         let place = one_site(config, &site, "a dictionary is patched at one site")?;
         sae.check_width(width(config, place)?, &model.name(), &place.to_string())?;
-        Ok((place, sae.clone()))
+        Ok(SiteDictionary { place, sae: sae.clone() })
     };
     let found = saes.iter().enumerate().map(one).collect::<Result<Vec<_>>>();
     let mut found = found.map_err(|e| e.about("dictionaries"))?;
-    found.sort_by_key(|(place, _)| *place);
-    match found.windows(2).find(|two| two[0].0 == two[1].0) {
-        Some(two) => Err(err!(Argument, "expected dictionaries at different sites, found two at `{}`", two[0].0)
+    found.sort_by_key(|known| known.place);
+    match found.windows(2).find(|two| two[0].place == two[1].place) {
+        Some(two) => Err(err!(Argument, "expected dictionaries at different sites, found two at `{}`", two[0].place)
             .hint("make a grid for each")
             .about("dictionaries")),
         None => Ok(found),
     }
+}
+
+/// A dictionary and the site of a model that it reads.
+#[derive(Debug, Clone)]
+pub struct SiteDictionary {
+    pub place: Place,
+    pub sae: Sae,
 }
 
 /// Differences between the feature activations of two runs at the site of a dictionary.
@@ -68,7 +75,8 @@ pub struct FeatureChanges<'a> {
 impl<'a> FeatureChanges<'a> {
     /// Computes the differences. `own` and `other` are activations `[texts, pos, ..]` of both runs.
     pub fn new(
-        (place, sae): (Place, &'a Sae),
+        place: Place,
+        sae: &'a Sae,
         own: &Tensor,
         other: &Tensor,
         lengths: &[usize],
@@ -150,15 +158,14 @@ pub fn effects(
     model: &Model,
     group: &PairGroup,
     measure: Measure,
-    saes: &[(Place, Sae)],
+    saes: &[SiteDictionary],
     effects: &mut PatchEffects<PatchPart>,
     task: &Task,
 ) -> Result<BothRuns> {
-    let places: Vec<Place> = saes.iter().map(|(place, _)| *place).collect();
+    let places: Vec<Place> = saes.iter().map(|known| known.place).collect();
     let runs = RunPair::new(model, group, measure, &places, &places, task)?;
-    for (place, sae) in saes {
-        let found =
-            FeatureChanges::new((*place, sae), &runs.own(*place)?, &runs.other(*place)?, &runs.lengths(), task)?;
+    for SiteDictionary { place, sae } in saes {
+        let found = FeatureChanges::new(*place, sae, &runs.own(*place)?, &runs.other(*place)?, &runs.lengths(), task)?;
         for part in found.same() {
             effects.add(group, part, group.pairs.iter().map(|_| 0.0))?;
         }

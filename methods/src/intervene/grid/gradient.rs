@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::effects::{BothRuns, PatchEffects};
-use super::features::FeatureChanges;
+use super::features::{FeatureChanges, SiteDictionary};
 use super::groups::PairGroup;
 use super::parts::{PatchPart, SitePart};
 use super::patterns::PatternChanges;
@@ -25,7 +25,6 @@ use crate::model::config::Config;
 use crate::model::decoder::{Decoder, Logits, Pass};
 use crate::model::hooks::{Action, At, BoundHook, Chain, Edit};
 use crate::model::site::{Heads, Place, Site, SiteKind};
-use crate::sae::Sae;
 use crate::tensor::{DType, Tensor, floats};
 
 /// A hook that keeps the activation at a site.
@@ -64,21 +63,29 @@ enum Changes<'a> {
     Patterns(PatternChanges<'a>),
 }
 
+/// The parts of sites that a grid patches, or the dictionaries whose features it patches.
+#[derive(Clone, Copy)]
+pub struct PatchedParts<'a> {
+    pub parts: &'a [PatchPart],
+    pub saes: &'a [SiteDictionary],
+}
+
 /// Adds the estimated effects of some parts, or of the features of dictionaries, for the pairs of a group.
 pub fn effects(
     model: &Model,
     group: &PairGroup,
     measure: Measure,
     options: &GridOptions,
-    (parts, saes): (&[PatchPart], &[(Place, Sae)]),
+    patched: PatchedParts,
     effects: &mut PatchEffects<PatchPart>,
     task: &Task,
 ) -> Result<BothRuns> {
+    let PatchedParts { parts, saes } = patched;
     let decoder = model.decoder.as_ref();
     let (run, from) = group.direction.prompts();
-    let plan = |which| MetricPlan::new(measure, decoder, &group.pairs, (which, &group.numbers), task);
+    let plan = |which| MetricPlan::new(measure, decoder, &group.pairs, which, &group.numbers, task);
     let mut places: Vec<Place> = parts.iter().map(|part| Place { head: None, ..part.place }).collect();
-    places.extend(saes.iter().map(|(place, _)| *place));
+    places.extend(saes.iter().map(|known| known.place));
     places.sort();
     places.dedup();
     let (source, from) = recorded(decoder, &plan(from)?, &places, task)?;
@@ -97,11 +104,11 @@ pub fn effects(
     for (place, at) in places.iter().zip(&gradients_at) {
         let own = once.activation(*place)?;
         let other = group.aligned(*place, &source.at(*place)?, &own, slopes.plan.pair_of())?.to_dtype(own.dtype())?;
-        let sae = saes.iter().find(|(known, _)| known == place).map(|(_, sae)| sae);
+        let sae = saes.iter().find(|known| known.place == *place).map(|known| &known.sae);
         let changes = match sae {
             Some(sae) => {
                 let lengths = slopes.plan.batch().lengths();
-                Changes::Features(FeatureChanges::new((*place, sae), &own, &other, &lengths, task)?)
+                Changes::Features(FeatureChanges::new(*place, sae, &own, &other, &lengths, task)?)
             }
             None if turned(place) => Changes::Patterns(PatternChanges {
                 model: decoder,

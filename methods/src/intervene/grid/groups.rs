@@ -59,7 +59,8 @@ impl PairGroup {
         model: &Model,
         pairs: &[TokenPair],
         measure: Measure,
-        (direction, align): (PatchDirection, Alignment),
+        direction: PatchDirection,
+        align: Alignment,
         share: usize,
     ) -> Result<Vec<Self>> {
         let mut by_length: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();

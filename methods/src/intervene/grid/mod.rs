@@ -116,7 +116,8 @@ impl GridOptions {
 pub fn grid(
     model: &Model,
     pairs: &[TokenPair],
-    (measure, normalised): (Measure, bool),
+    measure: Measure,
+    normalised: bool,
     saes: &[Sae],
     options: &GridOptions,
     task: &Task,
@@ -127,7 +128,7 @@ pub fn grid(
     let saes = if options.by == GridBy::Feature { features::placed(model, saes, options)? } else { Vec::new() };
     // AtP* holds the gradients of a pass for each layer.
     let share = if options.method == GridMethod::AtpStar { 4 * config.layers.max(1) } else { 4 };
-    let groups = PairGroup::of(model, pairs, measure, (options.direction, options.align), share)?;
+    let groups = PairGroup::of(model, pairs, measure, options.direction, options.align, share)?;
     let longest = groups.iter().map(PairGroup::length).max().unwrap_or(0);
     let mut effects = PatchEffects::new(pairs.len());
     let bar = task.begin("patching", Some(pairs.len() as u64));
@@ -137,7 +138,10 @@ pub fn grid(
         let both = match (options.method, options.by) {
             (GridMethod::Exact, GridBy::Feature) => features::effects(model, group, measure, &saes, &mut found, task)?,
             (GridMethod::Exact, _) => exact::effects(model, group, measure, &parts, &mut found, task)?,
-            _ => gradient::effects(model, group, measure, options, (&parts, &saes), &mut found, task)?,
+            _ => {
+                let patched = gradient::PatchedParts { parts: &parts, saes: &saes };
+                gradient::effects(model, group, measure, options, patched, &mut found, task)?
+            }
         };
         // Positions that are counted from the end meet at the end.
         let later = if options.align == Alignment::End { longest - group.length() } else { 0 };

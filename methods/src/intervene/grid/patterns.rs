@@ -38,8 +38,8 @@ impl PatternChanges<'_> {
     pub fn change(&self, part: &PatchPart, task: &Task) -> Result<Tensor> {
         let replace = Replace { site: self.site, parts: std::slice::from_ref(part), source: &self.source };
         let mut hooks = UntilPattern { replace, pattern: Site::new(SiteKind::Pattern, self.site.layer), found: None };
-        let start = (Site::new(SiteKind::ResidPre, self.site.layer), &self.stream);
-        self.model.resumed(self.batch, start, &mut hooks, Logits::Last, task)?;
+        let start = Site::new(SiteKind::ResidPre, self.site.layer);
+        self.model.resumed(self.batch, start, &self.stream, &mut hooks, Logits::Last, task)?;
         let found = hooks.found.ok_or_else(|| err!(Bug, "a pass without its pattern"))?;
         Ok((found - &self.pattern)?)
     }

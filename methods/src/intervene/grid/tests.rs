@@ -15,7 +15,7 @@ use crate::sae::baselines::random;
 use crate::tensor::{DType, Tensor, floats, ints};
 
 fn found(model: &Model, measure: Measure, options: &GridOptions) -> Grid {
-    grid(model, &pairs(), (measure, false), &[], options, &Task::default()).unwrap()
+    grid(model, &pairs(), measure, false, &[], options, &Task::default()).unwrap()
 }
 
 fn near(a: &Grid, b: &Grid, far: f64) {
@@ -66,7 +66,7 @@ fn patching_all_of_the_stream_brings_the_other_run_back() {
         let model = model(decoder(config, DType::F32));
         let options = GridOptions { by: GridBy::Layer, ..GridOptions::default() };
         let same: Vec<TokenPair> = pairs();
-        let normalised = grid(&model, &same, (Measure::LogitDiff, true), &[], &options, &Task::default()).unwrap();
+        let normalised = grid(&model, &same, Measure::LogitDiff, true, &[], &options, &Task::default()).unwrap();
         assert!((normalised.values[0] - 1.0).abs() < 1e-3, "{:?}", normalised.values);
     }
 }
@@ -120,7 +120,7 @@ fn features_behind_a_change_are_as_whole_runs_have_them_in_every_shape_of_model(
                 ..GridOptions::default()
             };
             let of = |model: &Model| {
-                grid(model, &pairs(), (Measure::LogitDiff, false), &saes, &options, &Task::default()).unwrap()
+                grid(model, &pairs(), Measure::LogitDiff, false, &saes, &options, &Task::default()).unwrap()
             };
             near(&of(&model), &of(&as_a_whole(&model)), 1e-4);
         }
@@ -137,7 +137,7 @@ fn where_attention_saturates_atp_star_is_nearer_than_attribution() {
             let options =
                 GridOptions { by: GridBy::Head, method, sites: Some(vec![site.into()]), ..GridOptions::default() };
             let each = pairs().into_iter().map(|pair| {
-                grid(&model, &[pair], (Measure::LogProb, false), &[], &options, &Task::default()).unwrap().values
+                grid(&model, &[pair], Measure::LogProb, false, &[], &options, &Task::default()).unwrap().values
             });
             each.flatten().map(f64::abs).collect()
         };
@@ -154,7 +154,7 @@ fn where_attention_saturates_atp_star_is_nearer_than_attribution() {
 fn what_does_not_fit_is_named() {
     let model = model(decoder(crate::fixtures::config(), DType::F32));
     let refused = |pairs: &[TokenPair], measure: Measure, options: GridOptions| {
-        grid(&model, pairs, (measure, false), &[], &options, &Task::default()).unwrap_err().message
+        grid(&model, pairs, measure, false, &[], &options, &Task::default()).unwrap_err().message
     };
     let mut longer = pairs();
     longer[1].corrupt.push(1);
@@ -188,7 +188,7 @@ fn grids_are_those_of_pytorch_on_every_family() {
         };
         let corrupt = floats(&truth["m_corrupt"]).unwrap()[0];
         let check = |name: &str, before: f64, measure: Measure, options: GridOptions| {
-            let found = grid(&model, std::slice::from_ref(&pair), (measure, false), &[], &options, &task).unwrap();
+            let found = grid(&model, std::slice::from_ref(&pair), measure, false, &[], &options, &task).unwrap();
             let found: Vec<f64> = found.values.iter().map(|value| before + value).collect();
             let off = far(found, floats(&truth[name] as &Tensor).unwrap());
             assert!(off < 1e-4, "{family}, {name}: off by {off}");

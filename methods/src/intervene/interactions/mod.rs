@@ -194,7 +194,8 @@ pub fn interactions(
     saes: &[Sae],
     units: &[FeatureUnit],
     text: &[Vec<u32>],
-    (measure, options): (SetMeasure, &InteractionOptions),
+    measure: SetMeasure,
+    options: &InteractionOptions,
     task: &Task,
 ) -> Result<Interactions> {
     let count = units.len();

@@ -22,7 +22,7 @@ fn text() -> Vec<Vec<u32>> {
 }
 
 fn found(model: &Decoder, saes: &[Sae], units: &[FeatureUnit], measure: SetMeasure) -> Interactions {
-    interactions(model, saes, units, &text(), (measure, &InteractionOptions::default()), &Task::default()).unwrap()
+    interactions(model, saes, units, &text(), measure, &InteractionOptions::default(), &Task::default()).unwrap()
 }
 
 /// Computes the loss without features, by the hooks that scripts use.
@@ -117,7 +117,7 @@ fn too_little_is_refused() {
     let saes = [dictionary("resid_post.0")];
     let refused = |units: &[FeatureUnit], text: &[Vec<u32>]| {
         let options = InteractionOptions::default();
-        interactions(&model, &saes, units, text, (SetMeasure::Loss, &options), &Task::default()).unwrap_err().message
+        interactions(&model, &saes, units, text, SetMeasure::Loss, &options, &Task::default()).unwrap_err().message
     };
     assert_eq!(refused(&units(&[&[(0, 1)]]), &text()), "expected at least two features or groups, found 1");
     assert_eq!(refused(&units(&[&[(0, 1)], &[(0, 1)]]), &text()), "expected each feature once, found feature 1 twice");

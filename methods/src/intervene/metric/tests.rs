@@ -39,7 +39,7 @@ fn log_sum(model: &Decoder, prompt: &[u32], answers: &[Vec<u32>]) -> f64 {
 }
 
 fn found(measure: Measure, model: &Decoder, which: Prompt) -> Vec<f64> {
-    floats(&values(measure, (model, model), &pairs(), which, vec![], &Task::default()).unwrap()).unwrap()
+    floats(&values(measure, model, model, &pairs(), which, vec![], &Task::default()).unwrap()).unwrap()
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_measure_of_ones_own_has_the_last_logits_of_its_pair() {
     assert_close(found(Measure::Of(&own), &model, Prompt::Clean), expected.collect::<Vec<_>>(), 1e-4);
     let wide = |_: usize, logits: &Tensor| -> Result<Tensor> { Ok(logits.clone()) };
     let error =
-        values(Measure::Of(&wide), (&model, &model), &pairs(), Prompt::Clean, vec![], &Task::default()).unwrap_err();
+        values(Measure::Of(&wide), &model, &model, &pairs(), Prompt::Clean, vec![], &Task::default()).unwrap_err();
     assert!(error.message.starts_with("expected one number from the metric of pair 0, found shape"));
 }
 
@@ -150,7 +150,7 @@ fn normalised_metrics_are_0_for_corrupt_prompts_and_1_for_clean_ones() {
     let model = decoder(config(), DType::F32);
     let normaliser = Normaliser::of(Measure::LogitDiff, &model, &pairs(), &Task::default()).unwrap();
     let mean = |which| {
-        let values = values(Measure::LogitDiff, (&model, &model), &pairs(), which, vec![], &Task::default()).unwrap();
+        let values = values(Measure::LogitDiff, &model, &model, &pairs(), which, vec![], &Task::default()).unwrap();
         floats(&normaliser.values(&values).unwrap()).unwrap().iter().sum::<f64>() / 3.0
     };
     assert!(mean(Prompt::Corrupt).abs() < 1e-6 && (mean(Prompt::Clean) - 1.0).abs() < 1e-5);
@@ -165,7 +165,7 @@ fn hooks_act_and_gradients_pass() {
     let of = |vector: Tensor| {
         let action = Box::new(Action::Add { vector, scale: 1.0 }.begin());
         let hook = BoundHook::new(model.config(), "resid_pre.1", None, None, action).unwrap();
-        values(Measure::LogitDiff, (&model, &model), &pairs(), Prompt::Clean, vec![hook], &task).unwrap()
+        values(Measure::LogitDiff, &model, &model, &pairs(), Prompt::Clean, vec![hook], &task).unwrap()
     };
     let vector = candle_core::Var::zeros(d, DType::F32, model.device()).unwrap();
     let sum = of(vector.as_tensor().clone()).sum_all().unwrap();
@@ -186,7 +186,7 @@ fn what_a_metric_lacks_is_named_with_its_pair() {
     let error = |change: fn(&mut TokenPair), measure: Measure| {
         let mut all = pairs();
         change(&mut all[2]);
-        values(measure, (&model, &model), &all, Prompt::Corrupt, vec![], &Task::default()).unwrap_err().message
+        values(measure, &model, &model, &all, Prompt::Corrupt, vec![], &Task::default()).unwrap_err().message
     };
     assert!(
         error(|pair| pair.wrong.clear(), Measure::LogitDiff).starts_with("pair 2: `logit_diff` needs wrong answers")
@@ -198,5 +198,5 @@ fn what_a_metric_lacks_is_named_with_its_pair() {
     assert!(
         error(|pair| pair.corrupt.truncate(1), Measure::Loss).starts_with("pair 2: expected a prompt of at least two")
     );
-    assert!(values(Measure::Prob, (&model, &model), &[], Prompt::Clean, vec![], &Task::default()).is_err());
+    assert!(values(Measure::Prob, &model, &model, &[], Prompt::Clean, vec![], &Task::default()).is_err());
 }

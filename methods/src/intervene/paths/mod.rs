@@ -82,7 +82,8 @@ struct Receiver {
 pub fn paths(
     model: &Model,
     pairs: &[TokenPair],
-    (measure, normalised): (Measure, bool),
+    measure: Measure,
+    normalised: bool,
     options: &PathOptions,
     task: &Task,
 ) -> Result<Grid> {
@@ -92,7 +93,7 @@ pub fn paths(
     let config = model.decoder.config();
     let senders = senders(config, options)?;
     let receivers = receivers(config, options)?;
-    let groups = PairGroup::of(model, pairs, measure, (options.direction, options.align), 4)?;
+    let groups = PairGroup::of(model, pairs, measure, options.direction, options.align, 4)?;
     let mut effects = PatchEffects::new(pairs.len());
     let bar = task.begin("patching paths", Some((groups.len() * senders.len()) as u64));
     for group in &groups {
@@ -115,7 +116,7 @@ pub fn paths(
         effects.unpatched(group, &runs.both());
     }
     let means = effects.means(options.direction, normalised)?;
-    Ok(labelled(&means, (&senders, &receivers), pairs.len(), options, quantity("change", measure, normalised)))
+    Ok(labelled(&means, &senders, &receivers, pairs.len(), options, quantity("change", measure, normalised)))
 }
 
 /// Returns the output sites of attention and MLPs, and those of the inputs of layers.
@@ -274,7 +275,8 @@ impl GroupPaths<'_> {
 
 fn labelled(
     means: &BTreeMap<Path, MeanEffect>,
-    (senders, receivers): (&[Place], &[Receiver]),
+    senders: &[Place],
+    receivers: &[Receiver],
     pairs: usize,
     options: &PathOptions,
     quantity: String,

@@ -21,7 +21,7 @@ fn options(senders: &[&str], receivers: &[&[&str]], mlps: PathMlps) -> PathOptio
 }
 
 fn found(model: &Model, measure: Measure, options: &PathOptions) -> Grid {
-    paths(model, &pairs(), (measure, false), options, &Task::default()).unwrap()
+    paths(model, &pairs(), measure, false, options, &Task::default()).unwrap()
 }
 
 /// The two passes as whole runs of one pair, with a hook for each site.
@@ -108,13 +108,8 @@ fn paths_are_those_of_plain_hooks_in_every_shape_of_model() {
             receivers.extend([["mlp_in.1"].as_slice(), &["mlp_in.0"], &["mlp_in.1", "logits"]]);
         }
         for mlps in [PathMlps::Frozen, PathMlps::Recomputed] {
-            let grid = paths(
-                &model,
-                pairs,
-                (Measure::Of(&read), false),
-                &options(&senders, &receivers, mlps),
-                &Task::default(),
-            );
+            let grid =
+                paths(&model, pairs, Measure::Of(&read), false, &options(&senders, &receivers, mlps), &Task::default());
             let grid = grid.unwrap();
             for (row, sender) in grid.rows.iter().enumerate() {
                 for (column, names) in receivers.iter().enumerate() {
@@ -155,7 +150,7 @@ fn all_paths_together_are_the_whole_patch() {
             let paths = found(&model, measure, &options(&[senders], &[receivers], PathMlps::Frozen));
             let (by, site) = if senders.starts_with('z') { (GridBy::Head, "z.0") } else { (GridBy::Layer, senders) };
             let options = GridOptions { by, sites: Some(vec![site.into()]), ..GridOptions::default() };
-            let whole = grid(&model, &pairs(), (measure, false), &[], &options, &Task::default()).unwrap();
+            let whole = grid(&model, &pairs(), measure, false, &[], &options, &Task::default()).unwrap();
             assert_eq!(paths.values.len(), whole.values.len());
             for (a, b) in paths.values.iter().zip(&whole.values) {
                 assert!((a - b).abs() < 1e-4 * (1.0 + b.abs()), "{senders}: {a} and {b}");
@@ -185,7 +180,7 @@ fn what_is_no_sender_or_receiver_is_named() {
     let model = model(decoder(config(), DType::F32));
     let refused = |senders: &[&str], receivers: &[&[&str]]| {
         let options = options(senders, receivers, PathMlps::Frozen);
-        paths(&model, &pairs(), (Measure::LogitDiff, false), &options, &Task::default()).unwrap_err().message
+        paths(&model, &pairs(), Measure::LogitDiff, false, &options, &Task::default()).unwrap_err().message
     };
     assert_eq!(refused(&["q.0.1"], &[&["logits"]]), "expected senders that write into the stream, found `q.0.1`");
     assert_eq!(refused(&["z.0.1"], &[&["z.1.1"]]), "expected receivers that read the stream, found `z.1.1`");

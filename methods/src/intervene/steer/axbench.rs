@@ -68,7 +68,7 @@ pub fn axbench(sweep: &SteeringSweep, grader: &Grader, task: &Task) -> Result<Ta
     };
     let mut measure = |pushed: &SweepStrength| -> Result<Vec<Vec<f64>>> {
         let grades = match (grader, &own) {
-            (Grader::Judge { concept, ask }, _) => judged(sweep, (concept, *ask), pushed, task)?,
+            (Grader::Judge { concept, ask }, _) => judged(sweep, concept, *ask, pushed, task)?,
             (Grader::Label(share), Some(own)) => own.grades(sweep, share, pushed, task)?,
             (Grader::Label(_), None) => return Err(err!(Bug, "grades without the unsteered texts")),
         };
@@ -144,7 +144,8 @@ fn rating(answer: &str) -> Option<f64> {
 /// Returns the grades of a language model; NaN for a text without all three.
 fn judged(
     sweep: &SteeringSweep,
-    (concept, ask): (&str, Ask),
+    concept: &str,
+    ask: Ask,
     pushed: &SweepStrength,
     task: &Task,
 ) -> Result<Vec<[f64; 3]>> {

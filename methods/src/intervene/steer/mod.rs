@@ -22,7 +22,7 @@ use crate::data::Text;
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::model::generate::GenerateOptions;
+use crate::model::generate::{Drawn, GenerateOptions};
 use crate::sae::Sae;
 
 crate::options! {
@@ -39,18 +39,27 @@ crate::options! {
     }
 }
 
+/// A feature of a dictionary that is held at a strength.
+#[derive(Clone, Copy)]
+pub struct HeldFeature<'a> {
+    pub sae: &'a Sae,
+    pub feature: usize,
+}
+
 /// Continues a prompt while a feature is held at multiples of its maximum on a text, at every position; 0 ablates it.
 pub fn pinned(
     model: &Model,
-    (sae, feature): (&Sae, usize),
-    (prompt, text): (&[u32], &[Vec<u32>]),
+    held: HeldFeature,
+    prompt: &[u32],
+    text: &[Vec<u32>],
     options: &PinnedOptions,
     seed: u64,
     task: &Task,
 ) -> Result<Table> {
+    let HeldFeature { sae, feature } = held;
     let direction = Direction::of_features(sae, &[feature], options.site.as_deref())?;
-    let held = PushOptions { clamp: true, ..PushOptions::default() };
-    let push = Push::new(&model.decoder, vec![direction], text, &held, task)?;
+    let clamped = PushOptions { clamp: true, ..PushOptions::default() };
+    let push = Push::new(&model.decoder, vec![direction], text, &clamped, task)?;
     let room = (options.samples as u128).saturating_mul(size_of_val(prompt) as u128 + size_of::<Vec<u32>>() as u128);
     memory::check(room, || format!("{} samples", options.samples)).map_err(|e| e.about("samples"))?;
     let batch = Batch::new(vec![prompt.to_vec(); options.samples])?;
@@ -58,7 +67,8 @@ pub fn pinned(
     let mut rows: Vec<Vec<Cell>> = Vec::new();
     for strength in &options.strengths {
         let hooks = push.hooks(&model.decoder, *strength, None)?;
-        let made = model.generate(&batch, &options.generate, (seed, true), hooks, &mut |_| {}, task)?;
+        let made =
+            model.generate(&batch, &options.generate, Drawn { seed, in_words: true }, hooks, &mut |_| {}, task)?;
         for text in made.texts {
             rows.push(vec![(*strength).into(), (strength * push.unit()).into(), text.into()]);
         }

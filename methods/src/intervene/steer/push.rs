@@ -121,13 +121,13 @@ impl Push {
             let units = match (&what, options.unit) {
                 (DirectionKind::Vector(_), StrengthUnit::Own) => vec![1.0],
                 (DirectionKind::Vector(vector), StrengthUnit::Median) => {
-                    vec![median_length(model, (place, wanted), text, task)? / length(vector)?]
+                    vec![median_length(model, place, wanted, text, task)? / length(vector)?]
                 }
                 (DirectionKind::Features { sae, features }, StrengthUnit::Own) => {
-                    largest(model, place, (sae, features), text, task)?
+                    largest(model, place, sae, features, text, task)?
                 }
                 (DirectionKind::Features { sae, features }, StrengthUnit::Median) => {
-                    let median = median_length(model, (place, wanted), text, task)?;
+                    let median = median_length(model, place, wanted, text, task)?;
                     features.iter().map(|f| Ok(median / written_length(sae, *f)?)).collect::<Result<_>>()?
                 }
             };
@@ -192,7 +192,8 @@ fn of_key(site: &str, error: Error) -> Error {
 /// Shows the activations of each row of a text at a site, `[pos, width]`.
 fn each_row(
     model: &Decoder,
-    (place, width): (Place, usize),
+    place: Place,
+    width: usize,
     text: &[Vec<u32>],
     task: &Task,
     see: &mut dyn FnMut(&Tensor) -> Result<()>,
@@ -211,16 +212,16 @@ fn each_row(
 }
 
 /// Returns the median length of the activations of a text.
-fn median_length(model: &Decoder, at: (Place, usize), text: &[Vec<u32>], task: &Task) -> Result<f64> {
+fn median_length(model: &Decoder, place: Place, width: usize, text: &[Vec<u32>], task: &Task) -> Result<f64> {
     let mut lengths = Vec::new();
-    each_row(model, at, text, task, &mut |x| {
+    each_row(model, place, width, text, task, &mut |x| {
         lengths.extend(floats(&x.to_dtype(DType::F32)?.sqr()?.sum(1)?.sqrt()?)?);
         Ok(())
     })?;
     lengths.sort_by(f64::total_cmp);
     match lengths.get(lengths.len() / 2) {
         Some(median) if median.is_finite() && *median > 0.0 => Ok(*median),
-        _ => Err(err!(Numeric, "expected activations of finite length above 0 at `{}` to take the median of", at.0)
+        _ => Err(err!(Numeric, "expected activations of finite length above 0 at `{place}` to take the median of")
             .about("unit")),
     }
 }
@@ -243,12 +244,13 @@ fn written_length(sae: &Sae, feature: u32) -> Result<f64> {
 fn largest(
     model: &Decoder,
     place: Place,
-    (sae, features): (&Sae, &[u32]),
+    sae: &Sae,
+    features: &[u32],
     text: &[Vec<u32>],
     task: &Task,
 ) -> Result<Vec<f64>> {
     let mut found = vec![0.0_f64; features.len()];
-    each_row(model, (place, sae.d_in()), text, task, &mut |x| {
+    each_row(model, place, sae.d_in(), text, task, &mut |x| {
         let codes = sae.encode(&dtype::convert(x, sae.parts().encoder.dtype())?)?.contiguous()?;
         let codes = codes.index_select(&Tensor::new(features, codes.device())?, 1)?;
         let most = floats(&codes.max(0)?)?;

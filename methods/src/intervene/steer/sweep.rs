@@ -7,7 +7,7 @@ use crate::base::{Cell, Result, Task};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::model::generate::{Continuations, GenerateOptions};
+use crate::model::generate::{Continuations, Drawn, GenerateOptions};
 use crate::model::hooks::BoundHook;
 use crate::options::seed::SeedOptions;
 use crate::tensor::{DType, Tensor, create};
@@ -100,7 +100,14 @@ impl SteeringSweep<'_> {
         let tokens = self.options.tokens;
         let temperature = Some(self.options.temperature);
         let options = GenerateOptions { tokens, temperature, ..GenerateOptions::default() };
-        self.model.generate(self.prompts, &options, (self.seed, in_words), self.hooks(pushed)?, &mut |_| {}, task)
+        self.model.generate(
+            self.prompts,
+            &options,
+            Drawn { seed: self.seed, in_words },
+            self.hooks(pushed)?,
+            &mut |_| {},
+            task,
+        )
     }
 
     /// Draws a random unit vector for each site.

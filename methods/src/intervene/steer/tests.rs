@@ -122,7 +122,7 @@ fn vectors_are_differences_and_their_common_component() {
         let with = Batch::new(vec![vec![1], vec![2]]).unwrap();
         let without = Batch::new(vec![vec![3], vec![4]]).unwrap();
         let options = VectorOptions { method, ..VectorOptions::default() };
-        steering_vector(&model.decoder, (&with, &without), place, &options, &Task::default()).unwrap()
+        steering_vector(&model.decoder, &with, &without, place, &options, &Task::default()).unwrap()
     };
     let row = |id: usize| model.decoder.weights().embed.row(id).unwrap();
     let expected = ((((row(1) + row(2)).unwrap() - row(3)).unwrap() - row(4)).unwrap() / 2.0).unwrap();

@@ -35,7 +35,8 @@ crate::options! {
 /// where the mean difference does, and is as long as that is along it.
 pub fn steering_vector(
     model: &Decoder,
-    (with, without): (&Batch, &Batch),
+    with: &Batch,
+    without: &Batch,
     place: Place,
     options: &VectorOptions,
     task: &Task,
@@ -60,11 +61,11 @@ pub fn steering_vector(
         .about("method"));
     }
     let differences = (with - without)?;
-    let (_, _, axes) = task.heavy(1e8, {
+    let found = task.heavy(1e8, {
         let differences = differences.clone();
         move || linalg::svd(&differences)
     })?;
-    let axis = axes.get(0)?;
+    let axis = found.vt.get(0)?;
     let along = (&axis * differences.mean(0)?)?.sum_all()?;
     Ok(axis.broadcast_mul(&along)?)
 }

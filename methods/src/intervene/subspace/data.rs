@@ -22,6 +22,13 @@ pub struct Interchange {
     pub answer: u32,
 }
 
+/// The basis of a subspace that is interchanged, `[d, k]`, and the share of each of its directions.
+#[derive(Clone, Copy)]
+pub struct InterchangeBasis<'a> {
+    pub basis: &'a Tensor,
+    pub mask: Option<&'a Tensor>,
+}
+
 /// Pairs with what is computed once for all interchanges.
 pub struct PreparedPairs<'a> {
     model: &'a Decoder,
@@ -72,11 +79,11 @@ impl<'a> PreparedPairs<'a> {
     }
 
     /// Returns the logits after the base texts of some pairs, `[rows, vocab]`, with an interchange if there is a basis.
-    pub fn logits(&self, rows: &[usize], change: Option<(&Tensor, Option<&Tensor>)>, task: &Task) -> Result<Tensor> {
+    pub fn logits(&self, rows: &[usize], change: Option<InterchangeBasis>, task: &Task) -> Result<Tensor> {
         let batch = Batch::new(rows.iter().map(|row| self.pairs[*row].base.clone()).collect())?;
         let chosen = Tensor::from_iter(rows.iter().map(|row| *row as u32), self.sources.device())?;
         let mut hooks = Vec::new();
-        if let Some((basis, mask)) = change {
+        if let Some(InterchangeBasis { basis, mask }) = change {
             let sources = self.sources.index_select(&chosen, 0)?;
             let edit = InterchangeHook { sources, basis: basis.clone(), mask: mask.cloned() };
             let config = self.model.config();
@@ -87,7 +94,7 @@ impl<'a> PreparedPairs<'a> {
         let logits = match &self.start {
             Some((site, streams)) => {
                 let stream = streams.index_select(&chosen, 0)?.narrow(1, 0, batch.width())?.contiguous()?;
-                self.model.resumed(&batch, (*site, &stream), &mut chain, Logits::Last, task)?
+                self.model.resumed(&batch, *site, &stream, &mut chain, Logits::Last, task)?
             }
             None => {
                 let pass = Pass { hooks: &mut chain, past: None, logits: Logits::Last, task };
@@ -99,7 +106,7 @@ impl<'a> PreparedPairs<'a> {
 
     /// Returns the mean of -log p(answer) under an interchange.
     pub fn loss(&self, rows: &[usize], basis: &Tensor, mask: Option<&Tensor>, task: &Task) -> Result<Tensor> {
-        let logits = self.logits(rows, Some((basis, mask)), task)?.to_dtype(DType::F32)?;
+        let logits = self.logits(rows, Some(InterchangeBasis { basis, mask }), task)?.to_dtype(DType::F32)?;
         let answers: Vec<u32> = rows.iter().map(|row| self.pairs[*row].answer).collect();
         Ok(kernels::token_losses(&logits, &answers)?.mean_all()?)
     }
@@ -109,7 +116,7 @@ impl<'a> PreparedPairs<'a> {
         &self,
         what: &'static str,
         rows: &[usize],
-        change: Option<(&Tensor, Option<&Tensor>)>,
+        change: Option<InterchangeBasis>,
         task: &Task,
     ) -> Result<InterchangeAccuracy> {
         let mut right = 0;

@@ -28,7 +28,7 @@ use crate::tensor::{DType, Device, Tensor, Values, create, floats, linalg};
 use crate::training::descent::{
     Descent, DescentOptions, DescentRule, ParameterChoice, ParameterRanges, Steps, descend,
 };
-use data::PreparedPairs;
+use data::{InterchangeBasis, PreparedPairs};
 
 crate::options! {
     /// Options of the search for a subspace.
@@ -114,7 +114,7 @@ impl Subspace {
     pub fn accuracy(&self, model: &Decoder, pairs: &[Interchange], task: &Task) -> Result<InterchangeAccuracy> {
         let data = PreparedPairs::new(model, self.place, self.pos, pairs, task)?;
         let all: Vec<usize> = (0..pairs.len()).collect();
-        data.accuracy("subspace", &all, Some((&self.basis, self.mask.as_ref())), task)
+        data.accuracy("subspace", &all, Some(InterchangeBasis { basis: &self.basis, mask: self.mask.as_ref() }), task)
     }
 }
 
@@ -124,7 +124,7 @@ pub fn das(model: &Decoder, pairs: &[Interchange], options: &DasOptions, task: &
     let place = one_site(model.config(), options.site.as_deref().ok_or_else(missing)?, "a subspace is at one site")?;
     let data = PreparedPairs::new(model, place, options.pos, pairs, task)?;
     let d = data.width();
-    let given = given_basis(options, (place, d))?;
+    let given = given_basis(options, place, d)?;
     let random = |purpose: &str, columns: usize| random_basis(d, columns, options.seed.draws(), purpose);
     let columns = if options.boundless { d } else { options.k };
     let first = given.map_or_else(|| random("das", columns), Ok)?.to_device(data.device())?;
@@ -134,7 +134,7 @@ pub fn das(model: &Decoder, pairs: &[Interchange], options: &DasOptions, task: &
         (first, (0..pairs.len()).collect(), Vec::new())
     } else {
         let (fitted, held_out) = split(pairs.len(), options)?;
-        let mut search = SubspaceSearch::new(&data, (first, mask.as_ref()), fitted, options)?;
+        let mut search = SubspaceSearch::new(&data, first, mask.as_ref(), fitted, options)?;
         let steps = Steps { count: options.steps as u64, label: "searching a subspace", left: "the subspace as it is" };
         let losses = descend(steps, || search.step(task), task)?;
         (search.found()?, held_out, losses)
@@ -143,9 +143,9 @@ pub fn das(model: &Decoder, pairs: &[Interchange], options: &DasOptions, task: &
     let whole = create::eye(d, d, DType::F32)?;
     let mask = mask.as_ref();
     let accuracies = vec![
-        data.accuracy("subspace", &judging, Some((&basis, mask)), task)?,
-        data.accuracy("random subspace", &judging, Some((&random, mask)), task)?,
-        data.accuracy("whole activation", &judging, Some((&whole, None)), task)?,
+        data.accuracy("subspace", &judging, Some(InterchangeBasis { basis: &basis, mask }), task)?,
+        data.accuracy("random subspace", &judging, Some(InterchangeBasis { basis: &random, mask }), task)?,
+        data.accuracy("whole activation", &judging, Some(InterchangeBasis { basis: &whole, mask: None }), task)?,
         data.accuracy("nothing", &judging, None, task)?,
     ];
     Ok(Subspace { place, pos: options.pos, basis, mask: mask.cloned(), by_all, losses, accuracies })
@@ -155,7 +155,7 @@ pub fn das(model: &Decoder, pairs: &[Interchange], options: &DasOptions, task: &
 const ORTHONORMAL: f64 = 1e-2;
 
 /// Returns the basis that was given, if it is one of the site.
-fn given_basis(options: &DasOptions, (place, d): (Place, usize)) -> Result<Option<Tensor>> {
+fn given_basis(options: &DasOptions, place: Place, d: usize) -> Result<Option<Tensor>> {
     let k = options.k;
     let Some(basis) = &options.basis else {
         return match (options.steps, k > d) {
@@ -264,7 +264,8 @@ struct SubspaceSearch<'a> {
 impl<'a> SubspaceSearch<'a> {
     fn new(
         data: &'a PreparedPairs<'a>,
-        (basis, mask): (Tensor, Option<&'a Tensor>),
+        basis: Tensor,
+        mask: Option<&'a Tensor>,
         fitted: Vec<usize>,
         options: &'a DasOptions,
     ) -> Result<Self> {

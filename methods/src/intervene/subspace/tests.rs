@@ -54,10 +54,12 @@ fn an_interchange_in_a_model_is_that_of_pyvene() {
     let place = select(model.config(), "resid_post.1").unwrap()[0];
     let data = PreparedPairs::new(&model, place, -1, &pairs, &Task::default()).unwrap();
     let basis = truth["model.R"].narrow(1, 0, 5).unwrap().contiguous().unwrap();
-    let found = data.logits(&[0, 1, 2], Some((&basis, None)), &Task::default()).unwrap();
+    let found =
+        data.logits(&[0, 1, 2], Some(InterchangeBasis { basis: &basis, mask: None }), &Task::default()).unwrap();
     assert!(far(&found, &truth["model.logits"]) < 1e-4);
     let whole = create::eye(24, 24, DType::F32).unwrap();
-    let found = data.logits(&[0, 1, 2], Some((&whole, None)), &Task::default()).unwrap();
+    let found =
+        data.logits(&[0, 1, 2], Some(InterchangeBasis { basis: &whole, mask: None }), &Task::default()).unwrap();
     assert!(far(&found, &truth["model.source_logits"]) > 1e-4, "earlier positions differ, too");
     assert!(
         far(

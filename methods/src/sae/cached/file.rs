@@ -111,7 +111,7 @@ fn halves(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
 
 fn parts(stored: &CachedTensors, task: &Task) -> Result<Parts> {
     let config = formats::said_in_metadata(Format::Microtome).and_then(|key| stored.value(key));
-    let beside = SideDescription { config, place: "what is kept", ignore: &[], judge: &|_, _| Ok(()) };
+    let beside = SideDescription { config, place: "what is kept", ignore: &[], judge: &|_, _, _| Ok(()) };
     formats::read(Format::Microtome, &beside, stored, DType::F32, task)
 }
 

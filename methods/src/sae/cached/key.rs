@@ -43,7 +43,7 @@ pub struct RowOrder<'a> {
 impl ReadingKey {
     /// Describes a reading. `harvest` is one of it, whose sites do not matter.
     pub fn new(reading: TextReading, harvest: Harvest, task: &Task) -> Result<Self> {
-        let made = Made::new(reading, &harvest, (DType::F32, 0), task)?;
+        let made = Made::new(reading, &harvest, DType::F32, 0, task)?;
         let mut made = serde_json::to_value(made).map_err(|e| err!(Bug, "a key that cannot be written: {e}"))?;
         // The model's content counts, not where it was loaded from.
         made["model"]["origin"] = Value::Null;

@@ -1,7 +1,7 @@
 //! Mistakes that are possible about a dictionary at its site, tried one by one.
 
-use super::rows::{DictionarySpot, PlaceRows};
 use super::{ExplainedVariance, TOKENS, Wrong, measured};
+use super::rows::{DictionarySpot, PlaceRows, SpotRows};
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::err;
@@ -42,7 +42,8 @@ impl CheckSubject<'_> {
     /// Finds the mistake at a spot where this much is explained, if anything explains far more.
     pub fn wrong(
         &self,
-        (stated, spot): (Option<DictionarySpot>, DictionarySpot),
+        stated: Option<DictionarySpot>,
+        spot: DictionarySpot,
         rows: &PlaceRows,
         own: ExplainedVariance,
         is_good: bool,
@@ -53,7 +54,7 @@ impl CheckSubject<'_> {
         }
         if !is_good {
             found.extend(self.top_k(&rows.rest(&spot, TOKENS)?, own)?);
-            found.extend(self.scale((rows, &spot), own)?);
+            found.extend(self.scale(rows, &spot, own)?);
         }
         let best = found.into_iter().max_by(|(_, a), (_, b)| a.fve.total_cmp(&b.fve));
         Ok(best.map(|(wrong, _)| wrong))
@@ -67,8 +68,7 @@ impl CheckSubject<'_> {
 
     /// Finds the spot of the model where the dictionary explains most.
     pub fn best_spot(&self) -> Result<DictionarySpot> {
-        let widths = (self.sae.d_in(), self.sae.d_out());
-        let spots = DictionarySpot::others(None, self.model.decoder.config(), widths);
+        let spots = DictionarySpot::others(None, self.model.decoder.config(), self.sae.d_in(), self.sae.d_out());
         let best = self.best_of(&spots)?.map(|(spot, _)| spot);
         best.ok_or_else(|| err!(Argument, "expected a dictionary of a site of {}, found none", self.model.origin))
     }
@@ -97,8 +97,8 @@ impl CheckSubject<'_> {
         own: ExplainedVariance,
         is_good: bool,
     ) -> Result<Option<(Wrong, ExplainedVariance)>> {
-        let widths = (self.sae.d_in(), self.sae.d_out());
-        let mut spots = DictionarySpot::others(Some(*spot), self.model.decoder.config(), widths);
+        let mut spots =
+            DictionarySpot::others(Some(*spot), self.model.decoder.config(), self.sae.d_in(), self.sae.d_out());
         if is_good {
             spots.retain(|other| other.is_near(spot));
         }
@@ -114,14 +114,16 @@ impl CheckSubject<'_> {
     /// Finds a constant that inputs are to be multiplied by, with which far more is explained.
     fn scale(
         &self,
-        (rows, spot): (&PlaceRows, &DictionarySpot),
+        rows: &PlaceRows,
+        spot: &DictionarySpot,
         own: ExplainedVariance,
     ) -> Result<Option<(Wrong, ExplainedVariance)>> {
         let most = self.at_most(POWERS.count() + 2 * STEPS.len());
         let few = rows.rest(spot, most)?;
         // The share of the variance is the same in units of the scaled inputs.
-        let times = |rows: &(Tensor, Tensor), factor: f64| -> Result<ExplainedVariance> {
-            measured(self.sae, &((&rows.0 * factor)?, (&rows.1 * factor)?), self.task)
+        let times = |rows: &SpotRows, factor: f64| -> Result<ExplainedVariance> {
+            let scaled = SpotRows { reads: (&rows.reads * factor)?, writes: (&rows.writes * factor)? };
+            measured(self.sae, &scaled, self.task)
         };
         let unscaled = times(&few, 1.0)?;
         let mut best = (1.0, unscaled);
@@ -146,13 +148,13 @@ impl CheckSubject<'_> {
         }
         let all = rows.rest(spot, TOKENS)?;
         let with = times(&all, factor)?;
-        let convention = convention(&all.0, factor)?;
+        let convention = convention(&all.reads, factor)?;
         let is_better = self.is_better(with, own, 0.5);
         Ok(is_better.then_some((Wrong::Scale { factor, convention, with }, with)))
     }
 
     /// Finds the number of codes that are to be kept of each row, with which far more is explained.
-    fn top_k(&self, rows: &(Tensor, Tensor), own: ExplainedVariance) -> Result<Option<(Wrong, ExplainedVariance)>> {
+    fn top_k(&self, rows: &SpotRows, own: ExplainedVariance) -> Result<Option<(Wrong, ExplainedVariance)>> {
         let parts = self.sae.parts();
         if !matches!(parts.activation, Activation::Relu | Activation::Threshold(_)) {
             return Ok(None);

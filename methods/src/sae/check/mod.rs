@@ -24,8 +24,7 @@ use crate::data::sample::TextSamplingOptions;
 use crate::data::text::TextOptions;
 use crate::model::Model;
 use crate::model::site::{NAME_ONE, one_site};
-use crate::tensor::Tensor;
-use rows::{DictionarySpot, PlaceRows};
+use rows::{DictionarySpot, PlaceRows, SpotRows};
 
 crate::options! {
     /// Options of the check of a dictionary.
@@ -166,7 +165,7 @@ pub fn check_on(sae: &Sae, model: &Model, text: Option<&Text>, options: &CheckOp
     let about = &sae.parts().about;
     let is_stated = options.reads.site.is_some() || !about.sites.is_empty();
     if options.reads.site.is_none() {
-        check_is_for(model, about, (sae.d_in(), sae.d_out()))?;
+        check_is_for(model, about, sae.d_in(), sae.d_out())?;
     }
     let writes = writes_of(sae, options.writes.as_deref())?;
     let stated = if is_stated || writes.is_some() {
@@ -191,7 +190,7 @@ pub fn check_on(sae: &Sae, model: &Model, text: Option<&Text>, options: &CheckOp
     let explained = measured(sae, &rows.rest(&spot, TOKENS)?, task)?;
     let mut checked = Checked { place: spot.to_string(), is_stated, explained, l0: trial.l0, wrong: None };
     let is_good = explained.fve >= GOOD && trial.is_sparse(explained.l0, L0_NEAR);
-    checked.wrong = trial.wrong((stated, spot), &rows, explained, is_good)?;
+    checked.wrong = trial.wrong(stated, spot, &rows, explained, is_good)?;
     if checked.wrong.is_none() {
         let all = measured(sae, &rows.all(&spot)?, task)?;
         let is_worse = all.fve < explained.fve - 0.1 && 1.0 - all.fve > 2.0 * (1.0 - explained.fve);
@@ -236,7 +235,7 @@ fn stated_l0(sae: &Sae) -> Option<f64> {
 }
 
 /// Measures how much a dictionary explains of rows that should be written, given those that are read.
-fn measured(sae: &Sae, (reads, writes): &(Tensor, Tensor), task: &Task) -> Result<ExplainedVariance> {
-    let found = measured_rows(sae, (reads, writes), task)?;
+fn measured(sae: &Sae, rows: &SpotRows, task: &Task) -> Result<ExplainedVariance> {
+    let found = measured_rows(sae, &rows.reads, &rows.writes, task)?;
     Ok(ExplainedVariance { fve: found.fve.unwrap_or(f64::NAN), l0: found.l0 })
 }

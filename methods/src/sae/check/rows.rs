@@ -36,7 +36,7 @@ impl DictionarySpot {
 
     /// Lists the spots of a model where a dictionary of these widths could be, too: those of its own kinds in all
     /// layers, and for one that writes where it reads all other sites of its width.
-    pub fn others(own: Option<DictionarySpot>, config: &Config, (d_in, d_out): (usize, usize)) -> Vec<DictionarySpot> {
+    pub fn others(own: Option<DictionarySpot>, config: &Config, d_in: usize, d_out: usize) -> Vec<DictionarySpot> {
         let all = Site::all(config);
         let found: Vec<DictionarySpot> = match own {
             Some(own) if own.reads != own.writes => all.iter().filter_map(|site| moved(own, *site)).collect(),
@@ -86,6 +86,12 @@ fn moved(own: DictionarySpot, site: Site) -> Option<DictionarySpot> {
     let layer = (own.writes.site.layer + site.layer).checked_sub(own.reads.site.layer)?;
     let writes = Place { site: Site::new(own.writes.site.kind, layer), ..own.writes };
     kinds.contains(&site.kind).then(|| DictionarySpot { reads: place(site), writes })
+}
+
+/// Rows of activations that a dictionary reads, and those that it should write.
+pub struct SpotRows {
+    pub reads: Tensor,
+    pub writes: Tensor,
 }
 
 /// Rows of activations at several places.
@@ -138,19 +144,19 @@ impl PlaceRows {
     }
 
     /// Returns the activations that are read and those that should be written at a spot, in all rows.
-    pub fn all(&self, spot: &DictionarySpot) -> Result<(Tensor, Tensor)> {
+    pub fn all(&self, spot: &DictionarySpot) -> Result<SpotRows> {
         let at = |place: Place| {
             let found = self.places.iter().position(|other| *other == place).and_then(|at| self.activations.get(at));
             found.cloned().ok_or_else(|| err!(Bug, "activations at `{place}` that were not read"))
         };
-        Ok((at(spot.reads)?, at(spot.writes)?))
+        Ok(SpotRows { reads: at(spot.reads)?, writes: at(spot.writes)? })
     }
 
     /// Returns the activations at a spot without the first token of each text, and of at most so many rows.
-    pub fn rest(&self, spot: &DictionarySpot, most: usize) -> Result<(Tensor, Tensor)> {
-        let (reads, writes) = self.all(spot)?;
+    pub fn rest(&self, spot: &DictionarySpot, most: usize) -> Result<SpotRows> {
+        let SpotRows { reads, writes } = self.all(spot)?;
         let kept = self.rest.get(..most.min(self.rest.len())).unwrap_or_default();
         let kept = Tensor::new(kept, &Device::Cpu)?;
-        Ok((reads.index_select(&kept, 0)?, writes.index_select(&kept, 0)?))
+        Ok(SpotRows { reads: reads.index_select(&kept, 0)?, writes: writes.index_select(&kept, 0)? })
     }
 }

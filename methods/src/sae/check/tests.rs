@@ -46,7 +46,7 @@ fn other_spots_have_the_widths_of_the_dictionary() {
     let spot = |kind, layer| DictionarySpot::of(Place { site: Site::new(kind, layer), head: None });
     let own = spot(SiteKind::ResidPost, 1);
     let d = config.d_model;
-    let others = DictionarySpot::others(Some(own), &config, (d, d));
+    let others = DictionarySpot::others(Some(own), &config, d, d);
     assert!(!others.contains(&own) && others.contains(&spot(SiteKind::ResidPost, 0)));
     assert!(others.contains(&spot(SiteKind::MlpIn, 1)) && others.contains(&spot(SiteKind::ResidPre, 0)));
     // The input of a layer is the output of the one before.
@@ -54,14 +54,14 @@ fn other_spots_have_the_widths_of_the_dictionary() {
     let near: Vec<String> = others.iter().filter(|other| other.is_near(&own)).map(DictionarySpot::to_string).collect();
     assert!(near.contains(&"resid_post.0".into()) && near.contains(&"resid_mid.1".into()), "{near:?}");
     assert!(!near.iter().any(|name| name.starts_with("mlp")), "{near:?}");
-    assert_eq!(DictionarySpot::others(Some(own), &config, (d + 1, d + 1)), []);
+    assert_eq!(DictionarySpot::others(Some(own), &config, d + 1, d + 1), []);
     let transcoder = DictionarySpot { reads: spot(SiteKind::MlpIn, 1).reads, writes: spot(SiteKind::MlpOut, 1).reads };
     assert_eq!(transcoder.to_string(), "mlp_in.1 to mlp_out.1");
     let others: Vec<String> =
-        DictionarySpot::others(Some(transcoder), &config, (d, d)).iter().map(DictionarySpot::to_string).collect();
+        DictionarySpot::others(Some(transcoder), &config, d, d).iter().map(DictionarySpot::to_string).collect();
     assert!(others.contains(&"mlp_in.0 to mlp_out.0".into()), "{others:?}");
     assert!(others.contains(&"resid_mid.1 to mlp_out.1".into()), "{others:?}");
     let head = |head| DictionarySpot::of(Place { site: Site::new(SiteKind::Z, 0), head: Some(head) });
-    let others = DictionarySpot::others(Some(head(0)), &config, (config.d_head_of(0), config.d_head_of(0)));
+    let others = DictionarySpot::others(Some(head(0)), &config, config.d_head_of(0), config.d_head_of(0));
     assert!(others.contains(&head(1)) && !others.contains(&head(0)));
 }

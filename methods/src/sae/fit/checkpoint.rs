@@ -87,7 +87,7 @@ impl CheckpointOwner<'_> {
     pub fn restore(self, states: &mut [FitState], history: &mut FitHistory, file: &CheckpointReader) -> Result<u64> {
         let mut step = 0;
         for (layer, state) in states.iter_mut().enumerate() {
-            step = self.restore_layer(state, history, (file, &self.before(layer)))?;
+            step = self.restore_layer(state, history, file, &self.before(layer))?;
         }
         Ok(step)
     }
@@ -96,7 +96,8 @@ impl CheckpointOwner<'_> {
         self,
         state: &mut FitState,
         history: &mut FitHistory,
-        (file, before): (&CheckpointReader, &str),
+        file: &CheckpointReader,
+        before: &str,
     ) -> Result<u64> {
         let named = |name: &str| format!("{before}{name}");
         let text = file.metadata().get(&named("fit"));

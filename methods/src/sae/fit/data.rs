@@ -156,11 +156,11 @@ impl OfModel {
     /// Opens one site, or several that are read together, in the order given.
     fn new(reading: TextReading, sites: &[&str], shuffle: Shuffle, task: &Task) -> Result<Self> {
         let made = reading.harvest(sites, task)?;
-        let made = Made::new(reading, &made, (DType::F32, shuffle.buffer), task)?;
+        let made = Made::new(reading, &made, DType::F32, shuffle.buffer, task)?;
         // The model's content counts, not where it was loaded from.
         let made = Made { model: ModelMark { origin: ModelName::default(), ..made.model }, ..made };
         let made = hex(&Sha256::digest(json!(made).to_string()));
-        let passes = Passes::new(reading, sites, (shuffle.seed, shuffle.buffer), task)?;
+        let passes = Passes::new(reading, sites, shuffle.seed, shuffle.buffer, task)?;
         let about = format!("{sites:?} of the tokens {} as {made} has them, {shuffle:?}", passes.tokens());
         Ok(Self { passes, about })
     }

@@ -88,7 +88,8 @@ impl<'a> Job<'a> {
                 return Err(error.hint("only crosscoders read several").about("m"));
             }
             (Source::Text(readings), target) => {
-                Lots::Together(SitesTogether::new(readings, target.together(readings, task)?, buffer, task)?)
+                let (sites, label) = target.together(readings, task)?;
+                Lots::Together(SitesTogether::new(readings, sites, label, buffer, task)?)
             }
         })
     }

@@ -17,7 +17,8 @@ pub type NamedGradients = Vec<(ParamName, Tensor)>;
 
 /// Computes the loss of a batch and its gradients; None where this is left to the reference implementation.
 pub fn compute(
-    (params, before): (&Params, StepState),
+    params: &Params,
+    before: StepState,
     batch: &FitBatch,
     recipe: &Recipe,
 ) -> Result<Option<(FusedResult, NamedGradients)>> {
@@ -72,7 +73,7 @@ pub fn compute(
         let dead = |(_, rows): &(u32, &u64)| **rows >= recipe.dead_after;
         let dead: Vec<u32> = (0..).zip(&silent).filter(dead).map(|(feature, _)| feature).collect();
         if !dead.is_empty() {
-            total += part.add_dead(dead, (&rest, &x), [&encoder, &of_encoder, &decoder], k, weight)?;
+            total += part.add_dead(dead, &rest, &x, [&encoder, &of_encoder, &decoder], k, weight)?;
         }
     }
     let values = codes.values.to_vec1::<f32>()?;
@@ -130,7 +131,8 @@ impl CodeGradients {
     fn add_dead(
         &mut self,
         dead: Vec<u32>,
-        (rest, x): (&Tensor, &Tensor),
+        rest: &Tensor,
+        x: &Tensor,
         weights: [&Tensor; 3],
         k: usize,
         weight: f64,

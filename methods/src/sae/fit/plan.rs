@@ -183,7 +183,7 @@ impl FitPlan {
         let counting = options.counting.unwrap_or(of_kind);
         // A sum over dimensions has gradients as many times as long.
         let clip = if counting == ErrorNormalisation::Sum { CLIP * width as f64 } else { CLIP };
-        let (dead, dead_after) = options.dead(properties.leaves_dead, (width, d_sae), rows, (steps, batch));
+        let (dead, dead_after) = options.dead(properties.leaves_dead, width, d_sae, rows, steps, batch);
         Recipe {
             d_sae,
             steps,
@@ -217,9 +217,11 @@ impl FitOptions {
     fn dead(
         &self,
         leaves_dead: bool,
-        (width, d_sae): (usize, usize),
+        width: usize,
+        d_sae: usize,
         rows: usize,
-        (steps, batch): (u64, usize),
+        steps: u64,
+        batch: usize,
     ) -> (Dead, u64) {
         // Gao et al. 2024 wait for 10 million tokens; a quarter of an epoch where there are fewer.
         let dead_after = (rows / 4).clamp(1, 10_000_000) as u64;

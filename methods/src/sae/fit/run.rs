@@ -110,7 +110,7 @@ impl<'a> FitRun<'a> {
         for (recipe, keep, shapes) in ready {
             task.check()?;
             let weights = MemberWeights::draw(&recipe, &shapes, of_layers.is_some(), first[0].x.device())?;
-            members.push(Member::begin((recipe, keep), weights, &first, &data, task)?);
+            members.push(Member::begin(recipe, keep, weights, &first, &data, task)?);
         }
         let at = members.iter().map(Member::made).min().unwrap_or(0);
         if at > 0 {
@@ -275,7 +275,8 @@ struct Member<'a> {
 impl<'a> Member<'a> {
     /// Begins from the `first` rows, or resumes from the checkpoint. `data` describes what is read.
     fn begin(
-        (recipe, keep): (Recipe, Option<CheckpointFolder<'a>>),
+        recipe: Recipe,
+        keep: Option<CheckpointFolder<'a>>,
         mut weights: MemberWeights,
         first: &[FitBatch],
         data: &str,
@@ -328,8 +329,9 @@ impl<'a> Member<'a> {
         let is_whole = made >= recipe.steps;
         let made = match (&weights, of_layers) {
             (MemberWeights::Layers(state), Some(reads)) => {
-                let inputs = (reading.read.as_slice(), reading.written.as_slice());
-                FitProduct::CrossLayer(cross_layer::finished(&recipe, state, inputs, (reads, about.models.pop()))?)
+                let model = about.models.pop();
+                let finished = cross_layer::finished(&recipe, state, &reading.read, &reading.written, reads, model);
+                FitProduct::CrossLayer(finished?)
             }
             _ => {
                 let read = &reading.read[0];

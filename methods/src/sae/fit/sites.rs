@@ -133,7 +133,8 @@ pub struct SitesTogether<'a> {
 impl<'a> SitesTogether<'a> {
     pub fn new(
         readings: &'a [TextReading<'a>],
-        (sites, label): (Vec<String>, String),
+        sites: Vec<String>,
+        label: String,
         buffer: RowBuffer,
         task: &Task,
     ) -> Result<Self> {

@@ -66,7 +66,7 @@ impl FitState {
     /// share of codes above 0.
     pub fn advance_fused(&mut self, batch: &FitBatch, recipe: &Recipe, most: f64) -> Result<Option<FitStep>> {
         let mut room = std::mem::take(&mut self.room);
-        let computed = fused::compute((&self.params, self.before()), batch, recipe, most, &mut room)?;
+        let computed = fused::compute(&self.params, self.before(), batch, recipe, most, &mut room)?;
         if let Some((computed, norm)) = &computed {
             self.refuse_unless_finite(computed.total, *norm)?;
             self.update_fused(&room, *norm, recipe)?;
@@ -90,7 +90,7 @@ impl FitState {
     /// Makes one step by the kernels of a device; None where it is left to the reference implementation.
     #[cfg(feature = "cuda")]
     fn advance_on_device(&mut self, batch: &FitBatch, recipe: &Recipe) -> Result<Option<FitStep>> {
-        let found = super::on_device::compute((&self.params, self.before()), batch, recipe)?;
+        let found = super::on_device::compute(&self.params, self.before(), batch, recipe)?;
         let Some((computed, mut found)) = found else { return Ok(None) };
         let mut of = |parameter: &Parameter<ParamName>| {
             let place = found.iter().position(|(name, _)| *name == parameter.name)?;

@@ -63,7 +63,7 @@ impl Format {
 }
 
 /// Looks at what a file says of itself, and at the widths that it reads and writes, before its weights are read.
-pub type HeaderCheck<'a> = dyn Fn(&About, (usize, usize)) -> Result<()> + 'a;
+pub type HeaderCheck<'a> = dyn Fn(&About, usize, usize) -> Result<()> + 'a;
 
 /// The description of a dictionary beside its tensors.
 pub struct SideDescription<'a> {

@@ -87,7 +87,7 @@ pub fn check(said: &FileStatements, source: &dyn TensorSource, beside: &SideDesc
 fn judged(said: &FileStatements, source: &dyn TensorSource, beside: &SideDescription) -> Result<FileWidths> {
     let widths = fit(said, source)?;
     let about = said.own.as_ref().map_or(&said.about, |own| &own.about);
-    (beside.judge)(about, (widths.d_in, widths.d_out))?;
+    (beside.judge)(about, widths.d_in, widths.d_out)?;
     Ok(widths)
 }
 

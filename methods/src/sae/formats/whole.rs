@@ -88,7 +88,7 @@ fn judged(about: &About, beside: &SideDescription, source: &dyn TensorSource) ->
     let width = |name: &str| source.shape(name).and_then(|shape| shape.get(1).copied());
     // A file without these matrices is refused where they are read.
     match (width("encoder"), width("decoder")) {
-        (Some(d_in), Some(d_out)) => (beside.judge)(about, (d_in, d_out)),
+        (Some(d_in), Some(d_out)) => (beside.judge)(about, d_in, d_out),
         _ => Ok(()),
     }
 }

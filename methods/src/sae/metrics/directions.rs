@@ -13,11 +13,19 @@ const COSINES: usize = 1 << 23;
 /// Cosines above this count as the same direction (Cunningham et al. 2023).
 const SAME: f64 = 0.9;
 
+/// A row of one matrix that is matched with a row of another one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DirectionPair {
+    pub a: usize,
+    pub b: usize,
+    pub cosine: f64,
+}
+
 /// A one-to-one matching of directions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matches {
-    /// A row of a, a row of b, and their cosine; in the order of the rows of a. Unmatched rows are left out.
-    pub pairs: Vec<(usize, usize, f64)>,
+    /// The pairs in the order of the rows of a. Unmatched rows are left out.
+    pub pairs: Vec<DirectionPair>,
     /// The mean of the cosines.
     pub mean: f64,
     /// The share of the pairs with a cosine above 0.9.
@@ -58,13 +66,14 @@ fn matched(a: &Tensor, b: &Tensor, alike: fn(f32) -> f32, task: &Task) -> Result
     let found = assigned(&costs, rows, columns, task)?;
     let cosine = |row: usize, column: usize| 1.0 - costs[row * columns + column];
     let pair = |(row, column): (usize, usize)| {
-        if turned { (column, row, cosine(row, column)) } else { (row, column, cosine(row, column)) }
+        let (a, b) = if turned { (column, row) } else { (row, column) };
+        DirectionPair { a, b, cosine: cosine(row, column) }
     };
-    let mut pairs: Vec<(usize, usize, f64)> = found.into_iter().enumerate().map(pair).collect();
-    pairs.sort_unstable_by_key(|(row, _, _)| *row);
+    let mut pairs: Vec<DirectionPair> = found.into_iter().enumerate().map(pair).collect();
+    pairs.sort_unstable_by_key(|pair| pair.a);
     let count = pairs.len() as f64;
-    let mean = pairs.iter().map(|(_, _, cosine)| cosine).sum::<f64>() / count;
-    let above = pairs.iter().filter(|(_, _, cosine)| *cosine > SAME).count();
+    let mean = pairs.iter().map(|pair| pair.cosine).sum::<f64>() / count;
+    let above = pairs.iter().filter(|pair| pair.cosine > SAME).count();
     Ok(Matches { mean, share_above: above as f64 / count, pairs })
 }
 
@@ -120,7 +129,7 @@ mod tests {
         let found = matches(&a, &b, &task).unwrap();
         assert_near(found.mean, 1.0, 1e-6);
         assert_eq!(found.share_above, 1.0);
-        assert!(found.pairs.iter().enumerate().all(|(row, (a, b, _))| *a == row && *b == 299 - row));
+        assert!(found.pairs.iter().enumerate().all(|(row, pair)| pair.a == row && pair.b == 299 - row));
     }
 
     #[test]
@@ -132,11 +141,11 @@ mod tests {
         // 1, -1 and 0 at best.
         assert_near(mmcs(&b, &a, &task).unwrap(), (1.0 - 0.6 + 0.0) / 3.0, 1e-6);
         let found = matches(&a, &b, &task).unwrap();
-        assert_eq!(found.pairs.iter().map(|(a, b, _)| (*a, *b)).collect::<Vec<_>>(), [(0, 0), (1, 2)]);
+        assert_eq!(found.pairs.iter().map(|pair| (pair.a, pair.b)).collect::<Vec<_>>(), [(0, 0), (1, 2)]);
         assert_near(found.mean, 0.5, 1e-6);
         assert_near(found.share_above, 0.5, 1e-6);
         let other = matches(&b, &a, &task).unwrap();
-        assert_eq!(other.pairs.iter().map(|(b, a, _)| (*b, *a)).collect::<Vec<_>>(), [(0, 0), (2, 1)]);
+        assert_eq!(other.pairs.iter().map(|pair| (pair.a, pair.b)).collect::<Vec<_>>(), [(0, 0), (2, 1)]);
         let wide = Tensor::zeros((2, 3), DType::F32, &Device::Cpu).unwrap();
         assert!(mmcs(&a, &wide, &task).is_err());
     }

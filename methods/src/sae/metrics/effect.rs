@@ -50,10 +50,11 @@ pub fn effect(
     model: &Decoder,
     sites: SitePair,
     sae: &Sae,
-    (texts, kl): (&[EvaluationText], KlPositions),
+    texts: &[EvaluationText],
+    kl: KlPositions,
     task: &Task,
 ) -> Result<Effect> {
-    let found = effects_over(model, sites, &[sae], (texts, kl), task)?;
+    let found = effects_over(model, sites, &[sae], texts, kl, task)?;
     found.into_iter().next().ok_or_else(|| err!(Bug, "a dictionary without an effect"))
 }
 
@@ -65,14 +66,15 @@ pub fn effects(
     texts: &[EvaluationText],
     task: &Task,
 ) -> Result<Vec<Effect>> {
-    effects_over(model, sites, saes, (texts, KlPositions::Predicted), task)
+    effects_over(model, sites, saes, texts, KlPositions::Predicted, task)
 }
 
 fn effects_over(
     model: &Decoder,
     sites: SitePair,
     saes: &[&Sae],
-    (texts, kl): (&[EvaluationText], KlPositions),
+    texts: &[EvaluationText],
+    kl: KlPositions,
     task: &Task,
 ) -> Result<Vec<Effect>> {
     texts.iter().enumerate().try_for_each(|(index, text)| text.check(index))?;
@@ -294,7 +296,7 @@ mod tests {
 
     fn judged_on(texts: &[EvaluationText], sae: &Sae, sites: SitePair) -> Result<Effect> {
         let model = fixtures::decoder(fixtures::config(), DType::F32);
-        effect(&model, sites, sae, (texts, KlPositions::Predicted), &Task::default())
+        effect(&model, sites, sae, texts, KlPositions::Predicted, &Task::default())
     }
 
     fn scaled(factor: f64) -> Sae {
@@ -321,7 +323,7 @@ mod tests {
     #[test]
     fn the_last_position_of_each_row_has_a_divergence_too() {
         let model = fixtures::decoder(fixtures::config(), DType::F32);
-        let over = |kl| effect(&model, SITE, &scaled(0.5), (&texts(), kl), &Task::default()).unwrap();
+        let over = |kl| effect(&model, SITE, &scaled(0.5), &texts(), kl, &Task::default()).unwrap();
         let predicted = over(KlPositions::Predicted);
         let all = over(KlPositions::All);
         assert_eq!((predicted.positions, all.positions, all.predictions), (7, 10, 7));

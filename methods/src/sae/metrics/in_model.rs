@@ -76,23 +76,19 @@ pub fn measured_in_model(sae: &Sae, reading: TextReading, options: &MeasureOnOpt
 }
 
 /// Measures what a model loses when the dictionary is spliced in, on the first rows of a text.
-pub fn effect_on_text(
-    sae: &Sae,
-    (model, text): (&Model, &Text),
-    options: &EffectOptions,
-    task: &Task,
-) -> Result<Effect> {
+pub fn effect_on_text(sae: &Sae, model: &Model, text: &Text, options: &EffectOptions, task: &Task) -> Result<Effect> {
     let reads = options.reads.of(sae)?;
     let writes = writes_of(sae, options.writes.as_deref())?;
     let rows = judged_rows(model, text, options.context, &options.rows, task)?;
     let sites = SitePair { reads: &reads, writes: writes.as_deref().unwrap_or(&reads) };
-    effect(&model.decoder, sites, sae, (&rows, options.kl), task)
+    effect(&model.decoder, sites, sae, &rows, options.kl, task)
 }
 
 /// Measures what a model loses by the class of the token that comes next, as a table.
 pub fn effect_by_class(
     sae: &Sae,
-    (model, text): (&Model, &Text),
+    model: &Model,
+    text: &Text,
     options: &EffectByClassOptions,
     task: &Task,
 ) -> Result<Table> {
@@ -100,7 +96,7 @@ pub fn effect_by_class(
     let writes = writes_of(sae, None)?;
     let (rows, names) = classified_rows(model, text, &options.rows, options.label.as_deref(), task)?;
     let sites = SitePair { reads: &reads, writes: writes.as_deref().unwrap_or(&reads) };
-    let found = effect(&model.decoder, sites, sae, (&rows, KlPositions::Predicted), task)?;
+    let found = effect(&model.decoder, sites, sae, &rows, KlPositions::Predicted, task)?;
     Ok(found.by_class(&names.iter().map(String::as_str).collect::<Vec<_>>()))
 }
 

@@ -24,9 +24,9 @@ pub fn measured(saes: &[&Sae], x: &Tensor, options: MeasureOptions, task: &Task)
 }
 
 /// Measures a dictionary on rows that it reads, `[rows, d_in]`, and those that it should write, `[rows, d_out]`.
-pub fn measured_rows(sae: &Sae, read_and_written: (&Tensor, &Tensor), task: &Task) -> Result<Measures> {
+pub fn measured_rows(sae: &Sae, read: &Tensor, written: &Tensor, task: &Task) -> Result<Measures> {
     let mut meters = Meters::new(&[sae], MeasureOptions::default())?;
-    meters.add_written(read_and_written, None, task, |_| {})?;
+    meters.add_written(read, written, None, task, |_| {})?;
     meters.finish()?.pop().ok_or_else(|| err!(Bug, "a dictionary without measures"))
 }
 
@@ -67,7 +67,7 @@ pub fn measured_between(
     let mut sink = FunctionSink(|block: ActivationBlock| {
         // A harvest has its sites in the order of the computation, and this one is of two.
         if let [read, written] = block.activations.as_slice() {
-            meters.add_written((read, written), Some(&block.positions), task, |_| {})?;
+            meters.add_written(read, written, Some(&block.positions), task, |_| {})?;
         }
         Ok(ControlFlow::Continue(()))
     });
@@ -86,13 +86,14 @@ impl<'a> Meters<'a> {
 
     /// Adds rows `[rows, d_in]`; `done` is told of those that all dictionaries have read.
     pub(super) fn add(&mut self, x: &Tensor, positions: Option<&[u32]>, task: &Task, done: impl Fn(u64)) -> Result<()> {
-        self.add_written((x, x), positions, task, done)
+        self.add_written(x, x, positions, task, done)
     }
 
     /// Adds input rows `[rows, d_in]`, with their targets `[rows, d_out]`.
     pub(super) fn add_written(
         &mut self,
-        (x, written): (&Tensor, &Tensor),
+        x: &Tensor,
+        written: &Tensor,
         positions: Option<&[u32]>,
         task: &Task,
         done: impl Fn(u64),

@@ -25,7 +25,7 @@ mod universality;
 pub use by_layer::{layer_table, measured_by_layer, measured_by_layer_in};
 pub use classes::{CLASSES, classes};
 pub(super) use directions::cosines_of;
-pub use directions::{Matches, matches, mmcs};
+pub use directions::{DirectionPair, Matches, matches, mmcs};
 pub use effect::{EvaluationText, KlPositions, effect, effects};
 pub use features::Features;
 pub use geometry::{Geometry, GeometryOptions, geometry};

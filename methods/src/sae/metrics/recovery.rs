@@ -28,7 +28,7 @@ pub struct Recovery {
 
 /// Compares a dictionary with true directions `[features, d]`, on rows `x` `[rows, d]` whose true codes are `codes`
 /// `[rows, features]`.
-pub fn recovery(sae: &Sae, x: &Tensor, (codes, directions): (&Tensor, &Tensor), task: &Task) -> Result<Recovery> {
+pub fn recovery(sae: &Sae, x: &Tensor, codes: &Tensor, directions: &Tensor, task: &Task) -> Result<Recovery> {
     let (count, truth) = rows::extent(codes, "codes")?;
     let x = rows::matrix(x, sae.d_in(), "activations")?;
     let directions = rows::matrix(directions, sae.d_out(), "directions")?;
@@ -110,12 +110,12 @@ mod tests {
         let x = codes.matmul(&truth).unwrap();
         let task = Task::default();
         let own =
-            recovery(&dictionary(&[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]), &x, (&codes, &truth), &task);
+            recovery(&dictionary(&[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]), &x, &codes, &truth, &task);
         let own = own.unwrap();
         assert_eq!((own.f1, own.precision, own.recall, own.unique, own.dead_share), (1.0, 1.0, 1.0, 1.0, 0.0));
         assert!((own.mcc - 1.0).abs() < 1e-6);
         // Active where either of two is: 40 of 60 rows of the second, and 10 more of the first, which it is taken for.
-        let mixed = recovery(&dictionary(&[[1.0, 0.9, 0.0], [-1.0, 0.0, 0.0]]), &x, (&codes, &truth), &task).unwrap();
+        let mixed = recovery(&dictionary(&[[1.0, 0.9, 0.0], [-1.0, 0.0, 0.0]]), &x, &codes, &truth, &task).unwrap();
         assert!((mixed.precision - 0.5 * 30.0 / 50.0).abs() < 1e-9 && (mixed.recall - 0.5).abs() < 1e-9);
         assert!((mixed.f1 - 0.5 * 60.0 / 80.0).abs() < 1e-9);
         // Signs do not matter to directions. One of the two gets the second true one, which it is near to.
@@ -130,7 +130,7 @@ mod tests {
         let x = Tensor::new(&[[1.0_f32, 0.0, 0.0]], &Device::Cpu).unwrap();
         let codes = Tensor::new(&[[1.0_f32, 0.0]], &Device::Cpu).unwrap();
         let sae = dictionary(&[[1.0, 0.0, 0.0]]);
-        let error = recovery(&sae, &x, (&codes, &truth), &Task::default()).unwrap_err();
+        let error = recovery(&sae, &x, &codes, &truth, &Task::default()).unwrap_err();
         assert!(error.message.starts_with("expected codes of 1 features for each of 1 activations"), "{error}");
     }
 }

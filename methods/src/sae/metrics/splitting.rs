@@ -128,7 +128,7 @@ pub fn splitting(small: &Sae, large: &Sae, x: &Tensor, draws: &mut impl Rng, tas
             families[*of].children.push((child, *cosine));
         }
     }
-    overlaps(&mut families, (&of_small, &of_large), &parents, task)?;
+    overlaps(&mut families, &of_small, &of_large, &parents, task)?;
     families.retain(|family| family.fires > 0);
     families.iter_mut().for_each(|family| family.children.sort_by(|a, b| b.1.total_cmp(&a.1)));
     families.sort_by_key(|family| std::cmp::Reverse(family.children.len()));
@@ -178,7 +178,8 @@ fn nearest(directions: &Tensor, to: &Tensor, fires: &[usize], task: &Task) -> Re
 /// Counts the rows in which parents and their children fire together.
 fn overlaps(
     families: &mut [FeatureFamily],
-    (small, large): (&SparseCodes, &SparseCodes),
+    small: &SparseCodes,
+    large: &SparseCodes,
     parents: &[Option<Nearest>],
     task: &Task,
 ) -> Result<()> {

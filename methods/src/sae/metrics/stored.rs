@@ -27,13 +27,14 @@ const ROWS: usize = 4096;
 /// Measures a dictionary on all rows of a site of a store, also by position. A dictionary of another site is refused.
 pub fn measured_in(
     sae: &Sae,
-    (store, site): (&Arc<Store>, &str),
+    store: &Arc<Store>,
+    site: &str,
     options: MeasureOptions,
     task: &Task,
 ) -> Result<Measures> {
     let listed = store.made().sites.get(store.site(site)?).ok_or_else(|| err!(Bug, "a site that is not listed"))?;
     sae.check_fits(listed.width, &store.made().model.origin, &listed.site)?;
-    measured_of(sae, (store, &[site]), options, task)
+    measured_of(sae, store, &[site], options, task)
 }
 
 /// Measures a transcoder or a crosscoder on all rows of a store, at the sites that it reads and writes, with those by position.
@@ -41,12 +42,13 @@ pub fn measured_at(sae: &Sae, store: &Arc<Store>, options: MeasureOptions, task:
     let about = &sae.parts().about;
     let names = [about.site_names(), about.writes.iter().cloned().collect()].concat();
     let sites: Vec<&str> = names.iter().map(String::as_str).collect();
-    measured_of(sae, (store, &sites), options, task)
+    measured_of(sae, store, &sites, options, task)
 }
 
 fn measured_of(
     sae: &Sae,
-    (store, sites): (&Arc<Store>, &[&str]),
+    store: &Arc<Store>,
+    sites: &[&str],
     options: MeasureOptions,
     task: &Task,
 ) -> Result<Measures> {
@@ -57,8 +59,8 @@ fn measured_of(
     while let Some(block) = blocks.next(task)? {
         let (read, written) = block.activations.split_at(read);
         let read = if let [only] = read { only.clone() } else { Tensor::cat(read, 1)? };
-        let pair = (&read, written.first().unwrap_or(&read));
-        meters.add_written(pair, Some(&block.positions), task, |rows| bar.advance(rows))?;
+        let written = written.first().unwrap_or(&read);
+        meters.add_written(&read, written, Some(&block.positions), task, |rows| bar.advance(rows))?;
     }
     meters.finish()?.pop().ok_or_else(|| err!(Bug, "a dictionary without measures"))
 }

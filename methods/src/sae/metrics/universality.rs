@@ -104,8 +104,10 @@ impl Universality {
 /// Finds the features of a dictionary `a` of one model in a dictionary `b` of the same or another model, on a text that
 /// both read.
 pub fn universality(
-    (a, of_a): (&Sae, &Model),
-    (b, of_b): (&Sae, &Model),
+    a: &Sae,
+    of_a: &Model,
+    b: &Sae,
+    of_b: &Model,
     text: &Text,
     options: &UniversalityOptions,
     task: &Task,
@@ -122,8 +124,7 @@ pub fn universality(
         .hint("a text in which a token of either ends at the same character")
         .about("text"));
     }
-    let codes = (&ours.codes.picked(&at), &theirs.codes.picked(&there));
-    let mut found = of_codes(codes, options.seed.draws(), task)?;
+    let mut found = of_codes(&ours.codes.picked(&at), &theirs.codes.picked(&there), options.seed.draws(), task)?;
     if a.d_out() == b.d_out() {
         let drawn = random(b.d_out(), b.d_sae(), None, &mut stream(options.seed.draws(), "universality", 1))?;
         let [own, chance] = [b, &drawn].map(|other| nearest(a, other, task));
@@ -135,7 +136,7 @@ pub fn universality(
 }
 
 /// Compares features by codes of the same positions.
-pub fn of_codes((a, b): (&SparseCodes, &SparseCodes), seed: u64, task: &Task) -> Result<Universality> {
+pub fn of_codes(a: &SparseCodes, b: &SparseCodes, seed: u64, task: &Task) -> Result<Universality> {
     let own = largest(a, b, task)?;
     let mut order: Vec<usize> = (0..b.rows()).collect();
     order.shuffle(&mut stream(seed, "universality", 0));
@@ -310,7 +311,7 @@ mod tests {
         let draw = |seed| baselines::random(6, 9, Some(3), &mut stream(seed, "d", 0)).unwrap();
         let a = encoded(&draw(1), &x);
         let b = encoded(&draw(2), &x);
-        let found = of_codes((&a, &b), 0, &Task::default()).unwrap();
+        let found = of_codes(&a, &b, 0, &Task::default()).unwrap();
         let dense_a = a.dense().unwrap();
         let dense_b = b.dense().unwrap();
         let column =
@@ -337,7 +338,7 @@ mod tests {
         let x = create::randn(&[3000, 8], DType::F32, &mut stream(1, "x", 0)).unwrap();
         let sae = baselines::random(8, 30, Some(3), &mut stream(2, "d", 0)).unwrap();
         let codes = encoded(&sae, &x);
-        let found = of_codes((&codes, &codes), 0, &Task::default()).unwrap();
+        let found = of_codes(&codes, &codes, 0, &Task::default()).unwrap();
         assert!(found.features.iter().all(|one| one.feature == one.other && (one.correlation - 1.0).abs() < 1e-9));
         assert!(found.features.iter().all(|one| one.shuffled < 0.2), "{found:?}");
         let rows = found.summary().rows;
@@ -364,7 +365,7 @@ mod tests {
     fn features_that_never_fire_are_left_out() {
         let x = Tensor::new(&[[1.0_f32, 0.0], [2.0, 0.0], [0.0, 0.0]], &Device::Cpu).unwrap();
         let codes = encoded(&baselines::neurons_relu(2, None).unwrap(), &x);
-        let found = of_codes((&codes, &codes), 0, &Task::default()).unwrap();
+        let found = of_codes(&codes, &codes, 0, &Task::default()).unwrap();
         assert_eq!(found.features.len(), 1);
         assert_eq!((found.features[0].feature, found.features[0].fired), (0, 2));
     }

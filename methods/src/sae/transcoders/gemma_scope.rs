@@ -43,7 +43,8 @@ const ROUNDING: f32 = 1e-3;
 pub fn load(
     files: &Files,
     folder: &Path,
-    (place, found): (&str, &BTreeSet<usize>),
+    place: &str,
+    found: &BTreeSet<usize>,
     ignore: &[String],
     task: &Task,
 ) -> Result<Transcoders> {
@@ -65,7 +66,7 @@ pub fn load(
         let name = format!("{PARAMS}{layer}.safetensors");
         let map = files.map(&folder.join(&name))?;
         let file = SafetensorsFile::new(map).map_err(|e| e.within(&name))?;
-        check(&file, (*layer, layers), skips).map_err(|e| e.within(&name))?;
+        check(&file, *layer, layers, skips).map_err(|e| e.within(&name))?;
         Ok(Arc::new(file))
     };
     // All headers are checked before the first tensor is read.
@@ -74,7 +75,7 @@ pub fn load(
     let mut read = Vec::with_capacity(layers);
     for (layer, file) in opened.into_iter().enumerate() {
         task.check()?;
-        read.push(self::layer(file, (layer, layers)).map_err(|e| e.within(format!("layer {layer}")))?);
+        read.push(self::layer(file, layer, layers).map_err(|e| e.within(format!("layer {layer}")))?);
         bar.advance(1);
     }
     Ok(Transcoders { model, ..Transcoders::new(read, Reads::MlpIn, Writes::MlpOut)? })
@@ -120,7 +121,7 @@ fn config_of(config: Option<&str>, place: &str, ignore: &[String]) -> Result<Gem
 }
 
 /// Refuses a file with other tensors, or of other shapes.
-fn check(file: &SafetensorsFile<Mmap>, (layer, layers): (usize, usize), skips: Option<bool>) -> Result<()> {
+fn check(file: &SafetensorsFile<Mmap>, layer: usize, layers: usize, skips: Option<bool>) -> Result<()> {
     if let Some(stray) = file.names().find(|name| !TENSORS.contains(name)) {
         return Err(err!(Format, "found a tensor that such a transcoder does not have: `{stray}`")
             .hint("without it the transcoder would compute something else"));
@@ -156,7 +157,7 @@ fn check(file: &SafetensorsFile<Mmap>, (layer, layers): (usize, usize), skips: O
     }
 }
 
-fn layer(file: Arc<SafetensorsFile<Mmap>>, (layer, layers): (usize, usize)) -> Result<TranscoderLayer> {
+fn layer(file: Arc<SafetensorsFile<Mmap>>, layer: usize, layers: usize) -> Result<TranscoderLayer> {
     let tensor = |name: &str| -> Result<Tensor> {
         let numbers: u128 = file.shape(name).unwrap_or(&[]).iter().map(|size| *size as u128).product();
         memory::check(4 * numbers, || format!("the tensor `{name}`"))?;
@@ -165,7 +166,7 @@ fn layer(file: Arc<SafetensorsFile<Mmap>>, (layer, layers): (usize, usize)) -> R
     let turned = |name: &str| -> Result<Tensor> { Ok(tensor(name)?.t()?.contiguous()?) };
     let encoder = turned("w_enc")?;
     let (features, d) = encoder.dims2()?;
-    check_begins_at(&file, layer, (features, layers, d))?;
+    check_begins_at(&file, layer, features, layers, d)?;
     Ok(TranscoderLayer {
         encoder,
         encoder_bias: Some(tensor("b_enc")?),
@@ -183,11 +184,7 @@ fn layer(file: Arc<SafetensorsFile<Mmap>>, (layer, layers): (usize, usize)) -> R
 }
 
 /// Refuses a decoder whose features write to layers before their own, by some of its rows.
-fn check_begins_at(
-    file: &SafetensorsFile<Mmap>,
-    layer: usize,
-    (features, layers, d): (usize, usize, usize),
-) -> Result<()> {
+fn check_begins_at(file: &SafetensorsFile<Mmap>, layer: usize, features: usize, layers: usize, d: usize) -> Result<()> {
     let step = features.div_ceil(LOOKED_AT).max(1);
     let looked: Vec<u32> = (0..features).step_by(step).map(|feature| feature as u32).collect();
     let rows = file.rows("w_dec", &looked, DType::F32)?.reshape((looked.len(), layers, d))?;

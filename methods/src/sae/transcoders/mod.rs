@@ -133,7 +133,7 @@ impl TranscoderLayer {
         self.decoder.shape()[1]
     }
 
-    fn check(&self, (layer, layers): (usize, usize), d: usize) -> Result<()> {
+    fn check(&self, layer: usize, layers: usize, d: usize) -> Result<()> {
         let features = self.features();
         let place = |what: &str| format!("the {what} of layer {layer}");
         if self.encoder.dims() != [features, d] || features == 0 {
@@ -192,7 +192,7 @@ impl Transcoders {
             return Err(err!(Argument, "expected transcoders of at least one layer, found none"));
         };
         let count = layers.len();
-        layers.iter().enumerate().try_for_each(|(layer, one)| one.check((layer, count), d))?;
+        layers.iter().enumerate().try_for_each(|(layer, one)| one.check(layer, count, d))?;
         Ok(Self { layers: Arc::new(layers), reads, writes, model: None, scan: None })
     }
 

@@ -114,7 +114,7 @@ fn folder(files: &Files, folder: &Path, place: &str, options: &TranscodersOption
     let names = files.names(folder);
     let theirs = layers(&names, gemma_scope::PARAMS);
     if !theirs.is_empty() && !names.iter().any(|name| name == CONFIG) {
-        return gemma_scope::load(files, folder, (place, &theirs), &options.ignore, task);
+        return gemma_scope::load(files, folder, place, &theirs, &options.ignore, task);
     }
     let said = config_of(&files.text(&folder.join(CONFIG))?, &options.ignore).map_err(|e| e.within(CONFIG))?;
     let before = if said.crosses { "W_enc_" } else { "layer_" };

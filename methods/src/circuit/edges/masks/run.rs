@@ -31,7 +31,7 @@ impl EdgeTexts<'_> {
             let x = decoder.input_of(SiteKind::AttnIn, layer, &read)?;
             let port = |port: Port, kind: SiteKind| -> Result<Tensor> {
                 let x = x.narrow(0, port as usize * wiring.heads, wiring.heads)?.contiguous()?;
-                decoder.port_of_each((kind, layer), &x, task)
+                decoder.port_of_each(kind, layer, &x, task)
             };
             let q = port(Port::Q, SiteKind::Q)?;
             let k = port(Port::K, SiteKind::K)?;
@@ -39,7 +39,7 @@ impl EdgeTexts<'_> {
             let gap = self.gap(1);
             let columns = TextColumns { gap: gap.as_ref(), ..TextColumns::default() };
             let heads: Vec<usize> = (0..wiring.heads).collect();
-            let z = decoder.attended((layer, &heads), [&q, &k, &v], columns, task)?;
+            let z = decoder.attended(layer, &heads, [&q, &k, &v], columns, task)?;
             written.add(decoder.each_head_out(layer, &z)?, &self.clean.outputs)?;
             if let Some(receiver) = wiring.receiver(Receiver::Mlp { layer }) {
                 let x = self.read(wiring, receiver..receiver + 1, &written, masks)?.squeeze(0)?;

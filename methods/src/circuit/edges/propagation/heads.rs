@@ -41,7 +41,7 @@ impl Propagation<'_> {
                 if heads.is_empty() {
                     continue;
                 }
-                let x = texts.decoder.port((kind(port), layer), &heads, &normed, columns, task)?;
+                let x = texts.decoder.port(kind(port), layer, &heads, &normed, columns, task)?;
                 made.push(HeadInputs { port, heads, extent: class.extent, x });
             }
             self.note_inputs(class, x)?;
@@ -59,9 +59,9 @@ impl Propagation<'_> {
             if heads.is_empty() {
                 continue;
             }
-            let [q, k, v] = Port::ALL.map(|port| self.assembled((layer, port), &heads, extent, &made));
+            let [q, k, v] = Port::ALL.map(|port| self.assembled(layer, port, &heads, extent, &made));
             let columns = TextColumns { first: texts.first(extent), gap: gap.as_ref() };
-            let z = texts.decoder.attended((layer, &heads), [&q?, &k?, &v?], columns, task)?;
+            let z = texts.decoder.attended(layer, &heads, [&q?, &k?, &v?], columns, task)?;
             for group in self.alike(layer, &heads) {
                 let each = group.iter().filter_map(|head| heads.iter().position(|known| known == head));
                 let z = if group.len() == heads.len() { z.clone() } else { picked(&z, each)? };
@@ -77,7 +77,8 @@ impl Propagation<'_> {
     /// run. Keys and values are needed in all columns.
     fn assembled(
         &self,
-        (layer, port): (usize, Port),
+        layer: usize,
+        port: Port,
         heads: &[usize],
         extent: Extent,
         made: &[HeadInputs],

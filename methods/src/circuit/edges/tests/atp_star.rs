@@ -20,7 +20,7 @@ use crate::tensor::{DType, Tensor, floats};
 
 fn scored(model: &Model, pairs: &[TokenPair], method: EdgeMethod, ablation: EdgeAblation) -> Graph {
     let options = EdgeOptions { method, ablation, ..EdgeOptions::default() };
-    edges(model, pairs, (Measure::LogitDiff, false), &options, &Task::default()).unwrap()
+    edges(model, pairs, Measure::LogitDiff, false, &options, &Task::default()).unwrap()
 }
 
 fn at(kind: SiteKind, layer: usize) -> Place {
@@ -95,7 +95,7 @@ fn sizes_are_those_of_patterns_computed_again_and_gradients_dropped_layer_by_lay
         for pair in pairs() {
             let one = [pair];
             let graph = scored(&model, &one, EdgeMethod::AtpStar, EdgeAblation::Corrupt);
-            let plan = |which| MetricPlan::new(Measure::LogitDiff, &apart, &one, (which, &[0]), &task).unwrap();
+            let plan = |which| MetricPlan::new(Measure::LogitDiff, &apart, &one, which, &[0], &task).unwrap();
             let clean = plan(Prompt::Clean);
             let corrupt = plan(Prompt::Corrupt);
             let written = |plan: &MetricPlan| outputs(&apart, &wiring, plan, &task).unwrap().0;
@@ -115,7 +115,7 @@ fn sizes_are_those_of_patterns_computed_again_and_gradients_dropped_layer_by_lay
                     Receiver::Port { layer, head, port: Port::V } => {
                         let slope = plain.slope(layer, SiteKind::AttnIn, SiteKind::ResidPre, &shift);
                         let value =
-                            |x: &Tensor| apart.port((SiteKind::V, layer), &[head], x, TextColumns::default(), &task);
+                            |x: &Tensor| apart.port(SiteKind::V, layer, &[head], x, TextColumns::default(), &task);
                         let none = value(&slope.zeros_like().unwrap()).unwrap();
                         let change = (value(&slope).unwrap() - none).unwrap();
                         let gradients = plain.gradients(at(SiteKind::V, layer), |dropped| dropped != layer);

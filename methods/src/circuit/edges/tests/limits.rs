@@ -25,7 +25,7 @@ fn at(threshold: f64) -> AcdcOptions {
 
 fn scored(model: &Model, pairs: &[TokenPair], method: EdgeMethod) -> Result<Graph> {
     let options = EdgeOptions { method, ..EdgeOptions::default() };
-    edges(model, pairs, (Measure::LogitDiff, false), &options, &Task::default())
+    edges(model, pairs, Measure::LogitDiff, false, &options, &Task::default())
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_single_pair_of_prompts_of_one_token() {
         let same = scored(&model, &[pair(3, 3)], method).unwrap();
         assert!(same.edges.iter().all(|edge| edge.effect == 0.0), "{method:?}");
     }
-    let found = acdc(&model, &[pair(3, 4)], (KL, false), &at(1e-4), &Task::default()).unwrap();
+    let found = acdc(&model, &[pair(3, 4)], KL, false, &at(1e-4), &Task::default()).unwrap();
     assert!(!found[0].edges.is_empty() && found[0].is_whole);
 }
 
@@ -67,12 +67,12 @@ fn what_cannot_be_done_is_refused_with_its_reason() {
     assert!(scored(&model, &uneven, EdgeMethod::Exact).unwrap_err().message.contains("same length"));
     let of = |measure, method, ablation| {
         let options = EdgeOptions { method, ablation, ..EdgeOptions::default() };
-        edges(&model, &pairs, (measure, false), &options, &Task::default()).unwrap_err().about
+        edges(&model, &pairs, measure, false, &options, &Task::default()).unwrap_err().about
     };
     assert_eq!(of(KL, EdgeMethod::Eap, EdgeAblation::Corrupt).as_deref(), Some("method"));
     assert_eq!(of(Measure::Rank, EdgeMethod::EapIg, EdgeAblation::Corrupt).as_deref(), Some("method"));
     assert_eq!(of(KL, EdgeMethod::CleanCorrupted, EdgeAblation::Zero).as_deref(), Some("ablation"));
-    let error = acdc(&model, &pairs, (KL, false), &at(f64::NAN), &Task::default()).unwrap_err();
+    let error = acdc(&model, &pairs, KL, false, &at(f64::NAN), &Task::default()).unwrap_err();
     assert_eq!(error.about.as_deref(), Some("threshold"));
 }
 
@@ -88,7 +88,7 @@ fn a_model_that_computes_nan_is_an_error() {
         assert_eq!(error.message, "the metric of pair 0 is NaN");
         assert_eq!(error.hint.as_deref(), Some("the weight `unembed.weight` has numbers that are not finite"));
     }
-    let found = acdc(&model, &pairs(), (KL, false), &at(0.1), &Task::default());
+    let found = acdc(&model, &pairs(), KL, false, &at(0.1), &Task::default());
     assert_eq!(found.unwrap_err().kind, Kind::Numeric);
 }
 
@@ -102,7 +102,7 @@ fn a_model_in_f64_gives_the_numbers_of_one_in_f32() {
         }
     }
     let found = [&narrow, &wide].map(|model| {
-        let found = acdc(model, &pairs(), (KL, false), &at(0.05), &Task::default()).unwrap();
+        let found = acdc(model, &pairs(), KL, false, &at(0.05), &Task::default()).unwrap();
         found[0].edges.iter().map(|edge| (edge.from, edge.to, edge.port)).collect::<Vec<_>>()
     });
     assert_eq!(found[0], found[1]);
@@ -114,7 +114,7 @@ fn thresholds_that_keep_all_or_nothing() {
     let task = Task::default();
     let options =
         AcdcOptions { threshold: Thresholds { values: vec![-1e9, 1e9], is_one: false }, ..AcdcOptions::default() };
-    let found = acdc(&model, &pairs(), (KL, false), &options, &task).unwrap();
+    let found = acdc(&model, &pairs(), KL, false, &options, &task).unwrap();
     let all = Wiring::new(model.decoder.config()).unwrap().edges();
     assert_eq!(found.iter().map(|graph| graph.edges.len()).collect::<Vec<_>>(), [all, 0]);
     assert!(found[1].nodes.is_empty());
@@ -155,19 +155,19 @@ fn what_an_interrupted_search_has_is_kept_and_marked() {
     let all = Wiring::new(model.decoder.config()).unwrap().edges();
     let options =
         AcdcOptions { threshold: Thresholds { values: vec![1e9, 1.0], is_one: false }, ..AcdcOptions::default() };
-    let found = acdc(&model, &pairs(), (KL, false), &options, &task).unwrap();
+    let found = acdc(&model, &pairs(), KL, false, &options, &task).unwrap();
     // The edges into the logits were tried and went.
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].edges.len(), found[0].is_whole), (all - 11, false));
     let options = EdgeOptions { method: EdgeMethod::Exact, ..EdgeOptions::default() };
-    let exact = edges(&model, &pairs(), (Measure::LogitDiff, false), &options, &task).unwrap();
+    let exact = edges(&model, &pairs(), Measure::LogitDiff, false, &options, &task).unwrap();
     assert_eq!((exact.edges.len(), exact.is_whole), (11, false));
     assert!(!task.is_interrupted());
 }
 
 #[test]
 fn a_graph_of_more_than_100_000_edges() {
-    let wiring = Wiring::of((20, 14), true, true);
+    let wiring = Wiring::of(20, 14, true, true);
     let mut graph = graph_of(&wiring, (0..wiring.edges()).map(|edge| (edge, edge as f64)));
     assert!(graph.edges.len() > 100_000);
     graph.made = [("layers", 20_usize), ("heads", 14), ("d_model", 8)].map(|(k, v)| (k.into(), v.into())).to_vec();

@@ -57,9 +57,9 @@ fn plain(texts: &EdgeTexts, other: &Tensor, kept: &[bool], task: &Task) -> Vec<f
                 let x = read(&own, &constant, receiver);
                 let x = model.input_of(SiteKind::AttnIn, layer, &x).unwrap();
                 let kind = [SiteKind::Q, SiteKind::K, SiteKind::V][port as usize];
-                model.port((kind, layer), &[head], &x, columns, task).unwrap()
+                model.port(kind, layer, &[head], &x, columns, task).unwrap()
             });
-            let z = model.attended((layer, &[head]), [&q, &k, &v], columns, task).unwrap();
+            let z = model.attended(layer, &[head], [&q, &k, &v], columns, task).unwrap();
             own.push(model.heads_out(layer, &[head], &z, task).unwrap());
         }
         if let Some(bias) = &model.weights().blocks[layer].attention().unwrap().o.bias {
@@ -80,7 +80,7 @@ fn plain(texts: &EdgeTexts, other: &Tensor, kept: &[bool], task: &Task) -> Vec<f
 /// Returns what cut edges carry in some texts.
 fn carried(texts: &EdgeTexts, pairs: &[TokenPair], measure: Measure, ablation: EdgeAblation, task: &Task) -> Tensor {
     let pairs: Vec<TokenPair> = texts.numbers.iter().map(|number| pairs[*number].clone()).collect();
-    let plan = MetricPlan::new(measure, &texts.decoder, &pairs, (Prompt::Corrupt, &texts.numbers), task).unwrap();
+    let plan = MetricPlan::new(measure, &texts.decoder, &pairs, Prompt::Corrupt, &texts.numbers, task).unwrap();
     let found = outputs(&texts.decoder, &texts.wiring, &plan, task).unwrap().0;
     if ablation == EdgeAblation::Zero { found.zeros_like().unwrap() } else { found }
 }
@@ -96,7 +96,7 @@ fn an_uncut_run_is_that_of_the_model() {
     for config in shapes() {
         let whole = decoder(config, DType::F32);
         let apart = whole.ungrouped().unwrap();
-        let plan = MetricPlan::new(Measure::LogitDiff, &whole, &pairs()[..1], (Prompt::Clean, &[0]), &task).unwrap();
+        let plan = MetricPlan::new(Measure::LogitDiff, &whole, &pairs()[..1], Prompt::Clean, &[0], &task).unwrap();
         let of = |model: &Decoder| floats(&plan.run(model, &mut NoHooks, &task).unwrap()).unwrap()[0];
         assert!((of(&whole) - of(&apart)).abs() < 1e-5, "{:?}", whole.config());
     }
@@ -145,7 +145,7 @@ fn exact_scores_and_acdc_are_as_with_a_whole_run_for_each_edge() {
                 values.sum::<f64>() / pairs.len() as f64
             };
             let options = EdgeOptions { method: EdgeMethod::Exact, ablation, ..EdgeOptions::default() };
-            let graph = edges(&model, &pairs, (measure, false), &options, &task).unwrap();
+            let graph = edges(&model, &pairs, measure, false, &options, &task).unwrap();
             let mut kept = vec![true; runs.wiring.edges()];
             let clean = mean(&kept);
             for (edge, found) in graph.edges.iter().enumerate() {
@@ -194,7 +194,7 @@ fn estimates_on_a_stretch_of_the_way_add_up_where_a_model_is_linear() {
         pairs().into_iter().filter(|pair| pair.answers.iter().all(|ids| ids.len() == 1)).collect();
     let of = |method| {
         let options = EdgeOptions { method, ..EdgeOptions::default() };
-        edges(&model, &single, (Measure::LogitDiff, false), &options, &task).unwrap().edges
+        edges(&model, &single, Measure::LogitDiff, false, &options, &task).unwrap().edges
     };
     let exact = of(EdgeMethod::Exact);
     assert!(exact.iter().any(|edge| edge.effect.abs() > 1e-2));

@@ -83,7 +83,7 @@ fn scores_and_circuits_are_the_reference_on_both_families() {
         let runs = EdgeRuns::new(&model, &pairs, Measure::LogitDiff, EdgeAblation::Corrupt, &task).unwrap();
         for (name, method, ablation) in REFERENCE {
             let options = options(method, ablation);
-            let graph = edges(&model, &pairs, (Measure::LogitDiff, false), &options, &task).unwrap();
+            let graph = edges(&model, &pairs, Measure::LogitDiff, false, &options, &task).unwrap();
             let all = Circuit::without_dictionaries(graph);
             let count = all.graph.edges.len();
             assert_eq!((count, runs.units()), (172, 172));

@@ -92,11 +92,11 @@ impl PairFixture {
         let task = Task::default();
         let pairs = &self.pairs[pair..=pair];
         let placed = PlacedDictionary::all(&self.model, &self.saes).unwrap();
-        let cases = Cases::of_pairs(&self.model, pairs, (Measure::LogitDiff, false), SHARE, &task).unwrap();
+        let cases = Cases::of_pairs(&self.model, pairs, Measure::LogitDiff, false, SHARE, &task).unwrap();
         let positions = Some(cases.length().unwrap());
         let units = Units::new(&placed, positions);
         let texts = cases.prompts();
-        let others = others(&self.model, &placed, &cases, ablation, (&texts, positions), &task).unwrap();
+        let others = others(&self.model, &placed, &cases, ablation, &texts, positions, &task).unwrap();
         let search = SearchInputs {
             model: &self.model,
             placed: &placed,
@@ -223,10 +223,12 @@ fn what_a_circuit_keeps_is_the_references() {
     for kind in ["gpt2", "llama"] {
         let fixture = PairFixture::of(kind);
         let task = Task::default();
-        let metric = (Measure::LogitDiff, false);
-        let how = (NodeAblation::Mean, NodePositions::Each);
+        let measure = Measure::LogitDiff;
+        let mean = NodeAblation::Mean;
+        let each = NodePositions::Each;
         let ablations =
-            FeatureAblations::of_pairs(&fixture.model, &fixture.saes, &fixture.pairs, metric, how, &task).unwrap();
+            FeatureAblations::of_pairs(&fixture.model, &fixture.saes, &fixture.pairs, measure, mean, each, &task)
+                .unwrap();
         let effects: Vec<Vec<f64>> = (0..2)
             .map(|pair| {
                 let of = (NodeAblation::Patch, SparseFeatureOptions::default());

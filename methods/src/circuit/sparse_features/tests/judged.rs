@@ -29,7 +29,7 @@ fn found(model: &Model, pairs: &[TokenPair], node_threshold: f64) -> Result<Grap
     let search = SparseFeatureOptions { node_threshold, edges: false, ..SparseFeatureOptions::default() };
     let options = PairCircuitOptions { search, ..PairCircuitOptions::default() };
     let saes = dictionaries(model);
-    Ok(of_pairs(model, &saes, pairs, (Measure::LogitDiff, false), &options, &Task::default())?.graph)
+    Ok(of_pairs(model, &saes, pairs, Measure::LogitDiff, false, &options, &Task::default())?.graph)
 }
 
 /// A hook in which every activation becomes what its dictionary decodes from activations of this run where they are
@@ -76,15 +76,17 @@ fn faithfulness_and_completeness_are_those_of_dictionaries_that_are_spliced_plai
     sizes.sort_by(f64::total_cmp);
     let graph = found(&model, &pairs, sizes[sizes.len() / 2]).unwrap();
     assert!(graph.nodes.len() > 4 && graph.nodes.len() < all.nodes.len());
-    let how = ((Measure::LogitDiff, false), (NodeAblation::Patch, NodePositions::Summed));
-    let runs = FeatureAblations::of_pairs(&model, &saes, &pairs, how.0, how.1, &task).unwrap();
+    let measure = Measure::LogitDiff;
+    let patch = NodeAblation::Patch;
+    let summed = NodePositions::Summed;
+    let runs = FeatureAblations::of_pairs(&model, &saes, &pairs, measure, patch, summed, &task).unwrap();
     let judged = judge(&graph, &runs, &PairJudgeOptions::default(), &task).unwrap();
 
     let batch = Batch::new(pairs.iter().map(|pair| pair.corrupt.clone()).collect()).unwrap();
     let places: Vec<_> = SITES.iter().map(|site| one_site(model.decoder.config(), site, "").unwrap()).collect();
     let cache = model.decoder.cache(&batch, Ask { places: places.clone(), ..Ask::default() }, &task).unwrap();
     let corrupt: Vec<Tensor> = places.iter().map(|place| cache.at(*place).unwrap()).collect();
-    let plan = MetricPlan::new(Measure::LogitDiff, &model.decoder, &pairs, (Prompt::Clean, &[0, 1]), &task).unwrap();
+    let plan = MetricPlan::new(Measure::LogitDiff, &model.decoder, &pairs, Prompt::Clean, &[0, 1], &task).unwrap();
     let mean = |kept: &dyn Fn(&str, Part) -> bool| {
         let mut hooks = PlainHook { saes: &saes, corrupt: &corrupt, kept };
         floats(&plan.run(&model.decoder, &mut hooks, &task).unwrap()).unwrap().iter().sum::<f64>() / 2.0
@@ -111,8 +113,10 @@ fn a_single_pair_of_prompts_of_one_token_is_judged() {
     let task = Task::default();
     let one = [TokenPair { clean: vec![1], corrupt: vec![4], ..pairs()[0].clone() }];
     let graph = found(&model, &one, 0.0).unwrap();
-    let how = ((Measure::LogitDiff, false), (NodeAblation::Patch, NodePositions::Summed));
-    let runs = FeatureAblations::of_pairs(&model, &dictionaries(&model), &one, how.0, how.1, &task).unwrap();
+    let measure = Measure::LogitDiff;
+    let patch = NodeAblation::Patch;
+    let summed = NodePositions::Summed;
+    let runs = FeatureAblations::of_pairs(&model, &dictionaries(&model), &one, measure, patch, summed, &task).unwrap();
     let judged = judge(&graph, &runs, &PairJudgeOptions::default(), &task).unwrap();
     assert!((judged.faithfulness().unwrap() - 1.0).abs() < 1e-4 && judged.circuit.share.interval.is_none());
     // A threshold that keeps nothing.
@@ -136,10 +140,12 @@ fn nan_in_a_weight_is_named() {
     assert_eq!(error.hint.as_deref(), Some("the weight `blocks.1.mlp.down.weight` has numbers that are not finite"));
     // The judgement of a circuit that another model has.
     let graph = found(&model(config()), &pairs(), 0.0).unwrap();
-    let how = ((Measure::LogitDiff, false), (NodeAblation::Patch, NodePositions::Summed));
+    let measure = Measure::LogitDiff;
+    let patch = NodeAblation::Patch;
+    let summed = NodePositions::Summed;
     let task = Task::default();
     let pairs = pairs();
-    let runs = FeatureAblations::of_pairs(&broken, &dictionaries(&broken), &pairs, how.0, how.1, &task);
+    let runs = FeatureAblations::of_pairs(&broken, &dictionaries(&broken), &pairs, measure, patch, summed, &task);
     let error = runs.and_then(|runs| judge(&graph, &runs, &PairJudgeOptions::default(), &task)).unwrap_err();
     assert!(error.kind == Kind::Numeric && error.message.contains("NaN"), "{}", error.message);
 }
@@ -168,8 +174,7 @@ fn dictionaries_whose_features_never_fire_leave_their_errors() {
     let saes = [silent("resid_post.0"), silent("resid_post.1")];
     let search = SparseFeatureOptions { node_threshold: 0.0, edge_threshold: 0.0, ..SparseFeatureOptions::default() };
     let options = PairCircuitOptions { search, ..PairCircuitOptions::default() };
-    let graph =
-        of_pairs(&model, &saes, &pairs(), (Measure::LogitDiff, false), &options, &Task::default()).unwrap().graph;
+    let graph = of_pairs(&model, &saes, &pairs(), Measure::LogitDiff, false, &options, &Task::default()).unwrap().graph;
     let parts: Vec<Part> = graph.nodes[1..].iter().map(|node| node.part).collect();
     assert_eq!((parts, graph.is_whole), (vec![Part::Error, Part::Error], true));
 }

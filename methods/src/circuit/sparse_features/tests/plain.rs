@@ -35,7 +35,7 @@ fn dictionaries(config: &Config) -> Vec<Sae> {
 }
 
 fn found(model: &Model, saes: &[Sae], pairs: &[TokenPair], options: &PairCircuitOptions) -> Graph {
-    of_pairs(model, saes, pairs, (Measure::LogitDiff, false), options, &Task::default()).unwrap().graph
+    of_pairs(model, saes, pairs, Measure::LogitDiff, false, options, &Task::default()).unwrap().graph
 }
 
 fn options(method: EffectMethod, node_threshold: f64) -> PairCircuitOptions {
@@ -171,18 +171,18 @@ fn transcoders_are_nodes_that_read_one_site_and_write_another() {
     let graph = found(&model, &saes, &pairs(), &options(EffectMethod::Attribution, 0.0));
     assert_eq!(graph.sites, ["embed", "mlp_in.0", "resid_post.1", "logits"]);
     let all = NodePositions::Summed;
-    let metric = (Measure::LogitDiff, false);
+    let measure = Measure::LogitDiff;
     let pairs = pairs();
     let ablations =
-        FeatureAblations::of_pairs(&model, &saes, &pairs, metric, (NodeAblation::Patch, all), &Task::default())
-            .unwrap();
+        FeatureAblations::of_pairs(&model, &saes, &pairs, measure, NodeAblation::Patch, all, &Task::default()).unwrap();
     // With nothing kept every dictionary has the corrupt run's values, and the last one decides.
     let values = ablations.values(&vec![false; ablations.units()], &Task::default()).unwrap();
     let corrupt: Vec<TokenPair> =
         pairs.iter().map(|pair| TokenPair { clean: pair.corrupt.clone(), ..pair.clone() }).collect();
     let truth = crate::intervene::metric::values(
         Measure::LogitDiff,
-        (&model.decoder, &model.decoder),
+        &model.decoder,
+        &model.decoder,
         &corrupt,
         crate::data::pairs::tokens::Prompt::Clean,
         Vec::new(),
@@ -198,10 +198,11 @@ fn what_is_kept_is_found_among_the_units() {
     let model = model(config());
     let saes = dictionaries(model.decoder.config());
     let all = pairs();
-    let metric = (Measure::LogitDiff, false);
+    let measure = Measure::LogitDiff;
+    let mean = NodeAblation::Mean;
     for positions in [NodePositions::Summed, NodePositions::Each] {
-        let of = (NodeAblation::Mean, positions);
-        let ablations = FeatureAblations::of_pairs(&model, &saes, &all, metric, of, &Task::default()).unwrap();
+        let ablations =
+            FeatureAblations::of_pairs(&model, &saes, &all, measure, mean, positions, &Task::default()).unwrap();
         let options = PairCircuitOptions { positions, ..options(EffectMethod::Attribution, 1e-3) };
         let graph = found(&model, &saes, &all, &options);
         let kept = ablations.kept(&graph).unwrap();
@@ -240,7 +241,7 @@ fn what_does_not_fit_is_refused() {
     let model = model(config());
     let saes = dictionaries(model.decoder.config());
     let refused = |saes: &[Sae], pairs: &[TokenPair], measure: Measure, options: PairCircuitOptions| {
-        of_pairs(&model, saes, pairs, (measure, false), &options, &Task::default()).unwrap_err().message
+        of_pairs(&model, saes, pairs, measure, false, &options, &Task::default()).unwrap_err().message
     };
     let usual = PairCircuitOptions::default;
     let twice = [saes[0].clone(), saes[0].clone()];
@@ -270,7 +271,7 @@ fn an_interrupted_search_gives_what_it_has() {
     let task = Task::default();
     task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
     let of = |task: &Task, measure: Measure| {
-        of_pairs(&model, &saes, &pairs(), (measure, false), &options(EffectMethod::Attribution, 0.0), task)
+        of_pairs(&model, &saes, &pairs(), measure, false, &options(EffectMethod::Attribution, 0.0), task)
     };
     assert_eq!(of(&task, Measure::LogitDiff).unwrap_err().kind, Kind::Interrupted);
     // The metric is read twice of each pair: for effects, and then for the edges to it.

@@ -31,7 +31,7 @@ fn short() -> Vec<TokenPair> {
 
 fn scored(model: &Model, pairs: &[TokenPair], ablation: EdgeAblation) -> Graph {
     let options = EdgeOptions { method: EdgeMethod::Exact, ablation, ..EdgeOptions::default() };
-    edges(model, pairs, (MEASURE, false), &options, &Task::default()).unwrap()
+    edges(model, pairs, MEASURE, false, &options, &Task::default()).unwrap()
 }
 
 fn grouped(graph: &Graph, names: &[&str]) -> Graph {
@@ -56,14 +56,14 @@ fn by_hooks(model: &Model, pairs: &[TokenPair], places: &[&str], ablation: EdgeA
         BoundHook::new(config, name, None, None, Box::new(action.begin())).unwrap()
     };
     let of = |hooks| {
-        let both = (model.decoder.as_ref(), model.decoder.as_ref());
-        floats(&metric::values(MEASURE, both, pairs, Prompt::Clean, hooks, &task).unwrap()).unwrap()
+        let decoder = model.decoder.as_ref();
+        floats(&metric::values(MEASURE, decoder, decoder, pairs, Prompt::Clean, hooks, &task).unwrap()).unwrap()
     };
     mean(&of(places.iter().map(hook).collect())) - mean(&of(Vec::new()))
 }
 
 fn ablated(graph: &Graph, name: &str, runs: &dyn NodeAblations, ablation: EdgeAblation) -> Result<GroupAblation> {
-    ablate((graph, name), (runs, MEASURE, ablation), &RandomGroupOptions::default(), &Task::default())
+    ablate(GraphGroup { graph, name }, runs, MEASURE, ablation, &RandomGroupOptions::default(), &Task::default())
 }
 
 #[test]
@@ -103,8 +103,9 @@ fn predictions_are_sums_of_effects_of_the_same_quantity() {
     let zero = EdgeRuns::new(&model, &pairs, MEASURE, EdgeAblation::Zero, &task).unwrap();
     assert_eq!(ablated(&graph, "mlp_out.1", &zero, EdgeAblation::Zero).unwrap().predicted, None);
     let prob = EdgeRuns::new(&model, &pairs, Measure::Prob, EdgeAblation::Corrupt, &task).unwrap();
-    let of = (&prob as &dyn NodeAblations, Measure::Prob, EdgeAblation::Corrupt);
-    let other = ablate((&graph, "mlp_out.1"), of, &RandomGroupOptions::default(), &task).unwrap();
+    let group = GraphGroup { graph: &graph, name: "mlp_out.1" };
+    let options = RandomGroupOptions::default();
+    let other = ablate(group, &prob, Measure::Prob, EdgeAblation::Corrupt, &options, &task).unwrap();
     assert_eq!((other.predicted, other.quantity.as_str()), (None, "change of probability of the answers"));
     for wrong in ["logits", "z.1.9"] {
         assert_eq!(ablated(&graph, wrong, &runs, EdgeAblation::Corrupt).unwrap_err().about.as_deref(), Some("name"));
@@ -149,9 +150,10 @@ fn a_group_of_features_is_ablated_together() {
         ..SparseFeatureOptions::default()
     };
     let options = PairCircuitOptions { search, ..PairCircuitOptions::default() };
-    let graph = of_pairs(&model, &saes, &pairs, (MEASURE, false), &options, &task).unwrap().graph;
-    let how = ((MEASURE, false), (NodeAblation::Patch, NodePositions::Summed));
-    let runs = FeatureAblations::of_pairs(&model, &saes, &pairs, how.0, how.1, &task).unwrap();
+    let graph = of_pairs(&model, &saes, &pairs, MEASURE, false, &options, &task).unwrap().graph;
+    let runs =
+        FeatureAblations::of_pairs(&model, &saes, &pairs, MEASURE, NodeAblation::Patch, NodePositions::Summed, &task)
+            .unwrap();
     let ablation = EdgeAblation::Corrupt;
     let named: Vec<String> = graph.nodes[1..].iter().map(crate::circuit::Node::name).collect();
     assert!(named.len() > 4);

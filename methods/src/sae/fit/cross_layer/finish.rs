@@ -19,8 +19,10 @@ use crate::tensor::Tensor;
 pub fn finished(
     recipe: &Recipe,
     state: &CrossLayerState,
-    (read, written): (&[SiteScale], &[SiteScale]),
-    (reads, model): (Reads, Option<ModelName>),
+    read: &[SiteScale],
+    written: &[SiteScale],
+    reads: Reads,
+    model: Option<ModelName>,
 ) -> Result<Transcoders> {
     let bias = state.bias()?.as_detached_tensor();
     let mut layers = Vec::new();

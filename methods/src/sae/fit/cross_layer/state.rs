@@ -83,7 +83,7 @@ impl CrossLayerState {
         }
         self.layers.iter_mut().zip(rooms).for_each(|(layer, room)| layer.room = room);
         let Some(computed) = computed else { return Ok(None) };
-        self.finish(recipe, (computed.total, computed.error), computed.layers).map(Some)
+        self.finish(recipe, computed.total, computed.error, computed.layers).map(Some)
     }
 
     /// Makes one step in candle's operations.
@@ -101,11 +101,11 @@ impl CrossLayerState {
             layer.refuse_unless_finite(total, norm)?;
             layer.update_plain(gradients, norm, recipe)?;
         }
-        self.finish(recipe, (total, found.error), found.layers)
+        self.finish(recipe, total, found.error, found.layers)
     }
 
     /// Ends a step: the means over layers of FVE, and the sums of codes and of dead features.
-    fn finish(&mut self, recipe: &Recipe, (loss, error): (f64, f64), layers: Vec<LayerStep>) -> Result<FitStep> {
+    fn finish(&mut self, recipe: &Recipe, loss: f64, error: f64, layers: Vec<LayerStep>) -> Result<FitStep> {
         let fves: Vec<f64> = layers.iter().filter_map(|layer| layer.fve).collect();
         let fve = fves.iter().sum::<f64>() / fves.len() as f64;
         let mut step = FitStep { loss, error, l0: 0.0, fve, dead: 0 };

@@ -240,7 +240,7 @@ fn it_learns_and_ends_as_transcoders_that_do_the_same_in_the_models_units() {
         state.start(&batch, &recipe, &Task::default()).unwrap();
         let errors: Vec<f64> = (0..150).map(|_| state.advance(&batch, &recipe).unwrap().error).collect();
         assert!(errors[149] < 0.8 * errors[0], "{}: {} to {}", kind.name(), errors[0], errors[149]);
-        let made = finished(&recipe, &state, (&read, &written), (Reads::MlpIn, None)).unwrap();
+        let made = finished(&recipe, &state, &read, &written, Reads::MlpIn, None).unwrap();
         let found = reconstructed(made.layers(), &raw_x).unwrap();
         let expected = plain_loss(&state.layers, &batch, &recipe).unwrap();
         if kind.name() == "batch_topk" {

@@ -33,7 +33,7 @@ pub fn help(inputs: &Inputs, rest: &[f32], dead: &[u32], k: usize, weight: f64) 
     let mut codes = product.largest_of_rows(k)?;
     codes.columns.iter_mut().for_each(|column| *column = dead[*column as usize]);
     let factor = (-2.0 * weight / whole) as f32;
-    let left = reconstruct(inputs, (rest, None), &codes, factor, Residual::default());
+    let left = reconstruct(inputs, rest, None, &codes, factor, Residual::default());
     let loss = weight * left.squares / whole;
     Ok(Some(AuxiliaryCodes { codes, left, loss, factor }))
 }

@@ -100,7 +100,7 @@ impl Layers<'_> {
         let (weights, factor) = layer_weights(&counts);
         let factor = (-2.0 * factor) as f32;
         let memory = rooms.first_mut().map(|room| std::mem::take(&mut room.left.rest)).unwrap_or_default();
-        let mut left = self.reconstruct(target, codes, (&weights, factor), memory);
+        let mut left = self.reconstruct(target, codes, &weights, factor, memory);
         let mut loss = 0.0;
         let mut squares = 0.0;
         let mut layers = Vec::with_capacity(codes.len());
@@ -135,7 +135,8 @@ impl Layers<'_> {
         &self,
         target: &[f32],
         codes: &[ChosenCodes],
-        (weights, factor): (&[f64], f32),
+        weights: &[f64],
+        factor: f32,
         mut rest: Vec<f32>,
     ) -> LeftOfAll {
         let arch = arch();

@@ -42,8 +42,14 @@ impl Gates {
     /// Reconstructs the target by the gates alone, with fixed directions and bias, given the sparsity coefficient and
     /// `counts`, the weight of a squared error.
     pub fn reconstruct(&self, inputs: &Inputs, price: f64, counts: f64) -> GatesLeft {
-        let target = (inputs.whole, inputs.decoder_bias);
-        let mut left = reconstruct(inputs, target, &self.open, (-2.0 * counts) as f32, Residual::default());
+        let mut left = reconstruct(
+            inputs,
+            inputs.whole,
+            inputs.decoder_bias,
+            &self.open,
+            (-2.0 * counts) as f32,
+            Residual::default(),
+        );
         left.slopes.iter_mut().for_each(|slope| *slope += price as f32);
         let cost = self.open.values.iter().map(|open| f64::from(*open)).sum::<f64>() * price;
         GatesLeft { loss: left.squares * counts + cost, left }

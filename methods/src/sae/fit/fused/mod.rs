@@ -50,7 +50,8 @@ pub struct FusedResult {
 /// Computes the loss and, into `room`, its gradients, with the norm of all of them together; None where this is left to
 /// the reference implementation. `most`: the maximum share of codes above 0.
 pub fn compute(
-    (params, before): (&Params, StepState),
+    params: &Params,
+    before: StepState,
     batch: &FitBatch,
     recipe: &Recipe,
     most: f64,
@@ -175,11 +176,12 @@ impl<'a> FusedStep<'a> {
         let spread_of_target = spread(inputs.whole, d_out);
         let counts = self.recipe.counting.weight(rows, d_out, spread_of_target);
         let factor = (-2.0 * counts) as f32;
-        let target = (inputs.target, inputs.decoder_bias);
+        let target = inputs.target;
+        let bias = inputs.decoder_bias;
         let memory = std::mem::take(&mut room.left);
         let mut left = match self.nested.as_slice() {
-            [] => reconstruct(inputs, target, &chosen.codes, factor, memory),
-            prefixes => reconstruct_nested(inputs, target, &chosen.codes, prefixes, factor, memory),
+            [] => reconstruct(inputs, target, bias, &chosen.codes, factor, memory),
+            prefixes => reconstruct_nested(inputs, target, bias, &chosen.codes, prefixes, factor, memory),
         };
         let of_gates = chosen.gates.as_ref().map(|gates| gates.reconstruct(inputs, self.price(), counts));
         let backward = self.backward(chosen, of_gates.as_ref(), &mut left, factor, room)?;

@@ -41,7 +41,8 @@ struct ResidualChunk<'a> {
 /// Subtracts the decoded codes, and a bias where there is one, from a target. `room`: memory to write to.
 pub fn reconstruct(
     inputs: &Inputs,
-    (target, bias): (&[f32], Option<&[f32]>),
+    target: &[f32],
+    bias: Option<&[f32]>,
     codes: &SparseRows,
     factor: f32,
     room: Residual,
@@ -65,7 +66,7 @@ pub fn reconstruct(
         piece.squares += f64::from(squares(arch, rest));
         add_columns(arch, &mut piece.sums, rest);
     };
-    let left = in_pieces((target.len(), width, 0), factor, room, row);
+    let left = in_pieces(target.len(), width, 0, factor, room, row);
     Residual { weighted: left.squares, ..left }
 }
 
@@ -73,7 +74,8 @@ pub fn reconstruct(
 /// feature writes to its own prefix and to all larger ones, so its gradient comes from the residuals of all of these.
 pub fn reconstruct_nested(
     inputs: &Inputs,
-    (target, bias): (&[f32], Option<&[f32]>),
+    target: &[f32],
+    bias: Option<&[f32]>,
     codes: &SparseRows,
     prefixes: &[(usize, f64)],
     factor: f32,
@@ -128,7 +130,7 @@ pub fn reconstruct_nested(
         order.iter().zip(slopes).for_each(|(index, slope)| piece.slopes[begin + index] = slope);
         add_columns(arch, &mut piece.sums, &felt[..width]);
     };
-    in_pieces((target.len(), width, count), factor, room, row)
+    in_pieces(target.len(), width, count, factor, room, row)
 }
 
 /// Returns the number of the first prefix that has a feature.
@@ -139,7 +141,9 @@ pub fn block(prefixes: &[(usize, f64)], feature: usize) -> usize {
 /// Goes through all rows in chunks; `row` is given the number of a row, its place in its chunk, and the chunk.
 /// `prefixes`: 0 where all features have one residual.
 fn in_pieces(
-    (numbers, width, prefixes): (usize, usize, usize),
+    numbers: usize,
+    width: usize,
+    prefixes: usize,
     factor: f32,
     room: Residual,
     row: impl Fn(usize, usize, &mut ResidualChunk) + Sync,
