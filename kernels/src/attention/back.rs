@@ -13,8 +13,7 @@ use crate::base::instructions::arch;
 use crate::linear::product::{Factor, Onto, multiply};
 use crate::numbers::{Fresh, OutputPointer, StridedNumbers, with_whole_heads};
 use crate::tape::ArgumentGradients;
-use super::attention_blocks::Scoring;
-use super::blocks::{AttentionSizes, QueryBlock};
+use super::blocks::{AttentionSizes, QueryBlock, Scoring};
 
 /// The arguments of attention, without a cap.
 pub(super) struct AttentionArguments {

@@ -11,7 +11,7 @@ pub(crate) mod rotary;
 use candle_core::Tensor;
 
 use back::AttentionArguments;
-use blocks::AttentionSizes;
+use blocks::{AttentionSizes, Scoring};
 use crate::arguments::reach::Reach;
 use crate::base::error::Result;
 use crate::base::instructions::arch;
@@ -19,7 +19,6 @@ use crate::numbers::{FlatNumbers, Fresh, Implementation, StridedNumbers, flat, f
 use crate::numbers::softmax::Softmax;
 use crate::tape::record::record;
 use plain::{attention_plain, mix_plain, pattern_plain, scores_plain};
-use super::attention_blocks::Scoring;
 
 /// Computes scale * q . k, soft-capped by `cap * tanh(scores / cap)` where there is a cap. Nothing is masked.
 pub fn scores(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>) -> Result<Tensor> {
