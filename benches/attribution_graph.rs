@@ -10,7 +10,7 @@ use std::path::Path;
 
 use common::peers::Peers;
 use common::shapes::PYTHIA;
-use common::{Page, Rows, eval, in_session, milliseconds, timed};
+use common::{BenchPage, Rows, eval, in_session, milliseconds, timed};
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::random::stream;
@@ -35,7 +35,7 @@ const FEATURES: usize = 4096;
 const BIAS: f32 = -2.43;
 
 fn main() {
-    Page::new("Benchmarks of attribution graphs", "attribution_graph", SENTENCES).run(|folder| {
+    BenchPage::new("Benchmarks of attribution graphs", "attribution_graph", SENTENCES).run(|folder| {
         // The model is saved for the peer.
         in_session(folder, |session| eval(session, &format!("model::init({PYTHIA}, #{{ seed: 0 }}).save(\"neox\");")));
         let prompt: Vec<u32> = (0..TOKENS).map(|i| (i * 977) % 50000).collect();

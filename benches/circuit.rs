@@ -15,7 +15,7 @@ mod survey;
 #[path = "circuit/tree.rs"]
 mod tree;
 
-use common::{Page, Rows, child};
+use common::{BenchPage, Rows, child};
 use microtome::base::memory;
 
 const LAYERS: usize = 6;
@@ -48,7 +48,7 @@ fn main() {
         predicting::SENTENCE,
         survey::SENTENCE
     );
-    Page::new("Benchmarks of circuits", "circuit", sentences).publish(&rows);
+    BenchPage::new("Benchmarks of circuits", "circuit", sentences).publish(&rows);
 }
 
 fn human(bytes: Option<u64>) -> String {

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use common::peers::Peers;
-use common::{Page, Rows, child, eval, human, in_session, most_memory, seconds};
+use common::{BenchPage, Rows, child, eval, human, in_session, most_memory, seconds};
 use microtome::base::memory;
 use microtome::script::Session;
 
@@ -27,7 +27,7 @@ fn main() {
         let played = in_session(&folder, move |session| play(session, &part));
         return println!("{played}");
     }
-    Page::new("Benchmarks of dashboards", "dashboard", SENTENCES).run(|folder| {
+    BenchPage::new("Benchmarks of dashboards", "dashboard", SENTENCES).run(|folder| {
         in_session(folder, |session| eval(session, &prepare()));
         let ours = child::time_and_memory("whole", folder);
         let large = child::time_and_memory("large", folder);

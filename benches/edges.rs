@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::peers::Peers;
 use common::shapes::PYTHIA;
-use common::{Page, Rows, eval, human, in_session, milliseconds, most_memory, timed};
+use common::{BenchPage, Rows, eval, human, in_session, milliseconds, most_memory, timed};
 use microtome::script::Session;
 
 const RUNS: usize = 5;
@@ -18,7 +18,7 @@ const RUNS: usize = 5;
 const FEW: usize = 1;
 
 fn main() {
-    Page::new("Benchmarks of edges", "edges", SENTENCES).run(|folder| {
+    BenchPage::new("Benchmarks of edges", "edges", SENTENCES).run(|folder| {
         // The prompts differ in their second token, so that nothing but the first position can be skipped.
         let prompts = |vocab: u32, length: u32| {
             let clean: Vec<u32> = (0..length).map(|i| (i * 977 + 13) % vocab).collect();

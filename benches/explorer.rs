@@ -9,7 +9,7 @@ mod common;
 use std::time::Duration;
 
 use common::server::Server;
-use common::{Page, Rows, eval, in_session, milliseconds};
+use common::{BenchPage, Rows, eval, in_session, milliseconds};
 use serde_json::json;
 
 const TOKENS: usize = 50;
@@ -24,7 +24,7 @@ const PREPARE: &str = r#"
 "#;
 
 fn main() {
-    Page::new("Benchmarks of the explorer", "explorer", SENTENCES).run(|folder| {
+    BenchPage::new("Benchmarks of the explorer", "explorer", SENTENCES).run(|folder| {
         in_session(folder, |session| eval(session, PREPARE));
         let mut rows = Rows::new();
         for (name, features) in [("usual", 1536), ("wide", 16384)] {

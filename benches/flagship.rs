@@ -11,8 +11,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use common::child::{Most, most};
-use common::{Page, Rows, gemma, human, root};
+use common::child::{PeakMemory, most};
+use common::{BenchPage, Rows, gemma, human, root};
 
 /// Its vocabulary is Pythia's, which the output costs; the ids that it reads are the embedded model's.
 const REAL: &str = r#"
@@ -27,7 +27,7 @@ const REAL: &str = r#"
 const GEMMA: &str = "Gemma 3 270M";
 
 fn main() {
-    let page = Page::new("Benchmarks of the parenthesis experiment", "flagship", SENTENCES);
+    let page = BenchPage::new("Benchmarks of the parenthesis experiment", "flagship", SENTENCES);
     let folder = common::folder("flagship");
     run(&folder, &["-e", REAL]);
     let real = folder.join("out/real").display().to_string();
@@ -89,7 +89,7 @@ fn script(name: &str) -> String {
 const CHECK_FAILED: i32 = 3;
 
 /// Runs the binary in a folder, with a cache of its own; returns its peak memory. A check that fails is no reason to stop.
-fn run(folder: &Path, words: &[&str]) -> Most {
+fn run(folder: &Path, words: &[&str]) -> PeakMemory {
     let mut child = Command::new(env!("CARGO_BIN_EXE_microtome"))
         .args(words)
         .current_dir(folder)

@@ -16,7 +16,7 @@ mod products;
 use std::time::Duration;
 
 use common::peers::Peers;
-use common::{Page, Rows, child, milliseconds, rate, shapes, timed};
+use common::{BenchPage, Rows, child, milliseconds, rate, shapes, timed};
 use microtome::base::{Task, memory};
 use microtome::model::batch::Batch;
 use microtome::model::config::Config;
@@ -51,7 +51,7 @@ fn main() {
          (6 layers of 512, 8 heads, MLP of 2048, vocabulary 50304) and random weights in f32; it reads {TEXTS} texts of \
          {LENGTH} tokens, and writes {GENERATED} tokens after {PROMPT}."
     );
-    Page::new("Benchmarks of the forward pass", "forward", sentences).in_file(file).publish(&rows);
+    BenchPage::new("Benchmarks of the forward pass", "forward", sentences).in_file(file).publish(&rows);
 }
 
 /// What TransformerLens records by default.

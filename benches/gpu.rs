@@ -16,7 +16,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::peers::Peers;
-use common::{Page, Rows, milliseconds, rate, said, shapes, timed};
+use common::{BenchPage, Rows, milliseconds, rate, said, shapes, timed};
 use kernels::device::most_since;
 use kernels::device::rows::SparseRows;
 use microtome::base::random::stream;
@@ -60,7 +60,7 @@ fn main() {
          model has the shape of Pythia-70M and reads {TEXTS} texts of {LENGTH} tokens, with all logits; a harvest stops at \
          `resid_post.3`. Dictionaries have {K} codes in a row and read batches of {ROWS} rows; the weights of ours are f32."
     );
-    Page::new("Benchmarks on a GPU", "gpu", sentences).publish(&bench.rows);
+    BenchPage::new("Benchmarks on a GPU", "gpu", sentences).publish(&bench.rows);
 }
 
 struct Bench {

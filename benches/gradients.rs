@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::peers::Peers;
-use common::{Page, Rows, eval, in_session, microseconds, timed};
+use common::{BenchPage, Rows, eval, in_session, microseconds, timed};
 
 const RUNS: usize = 9;
 /// Steps in a run, whose time is divided by them.
@@ -33,7 +33,7 @@ fn main() {
          steps; ours is all of `subspace::das`, the activations of all sources and the judgement of the result included, \
          divided by the steps; the peer has its sources' activations beforehand, and only its steps are timed."
     );
-    Page::new("Benchmarks of gradients in scripts", "gradients", sentences).run(|folder| {
+    BenchPage::new("Benchmarks of gradients in scripts", "gradients", sentences).run(|folder| {
         let numbers = [RUNS, STEPS, ROWS, FEATURES, DIMS, DAS_STEPS, PAIRS, BATCH, LENGTH];
         let peers = Peers::measure("gradients.py", &numbers);
         let mut rows = Rows::new();

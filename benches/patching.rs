@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::peers::Peers;
 use common::shapes::PYTHIA;
-use common::{Page, Rows, eval, in_session, milliseconds, timed};
+use common::{BenchPage, Rows, eval, in_session, milliseconds, timed};
 use microtome::script::Session;
 
 const RUNS: usize = 5;
@@ -30,7 +30,7 @@ const GRIDS: [(&str, &str, &str); 4] = [
 ];
 
 fn main() {
-    Page::new("Benchmarks of patching", "patching", SENTENCES).run(|folder| {
+    BenchPage::new("Benchmarks of patching", "patching", SENTENCES).run(|folder| {
         // The prompts differ in their second token, so that nothing but the first position can be skipped.
         let clean: Vec<u32> = (0..50).map(|i| (i * 977 + 13) % 50000).collect();
         let mut corrupt = clean.clone();

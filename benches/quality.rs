@@ -16,9 +16,9 @@ mod ours;
 use std::path::Path;
 use std::process::Command;
 
-use jobs::{Job, LIBRARIES, RATES, jobs};
+use jobs::{LIBRARIES, QualityJob, RATES, jobs};
 use microtome::base::memory;
-use ours::{Judged, Rows};
+use ours::{FitScores, Rows};
 
 const BATCH: usize = 2048;
 /// Where what was read in the tables begins.
@@ -52,7 +52,7 @@ fn measure() {
 }
 
 /// The best of a library over its learning rates, by FVE, among those near the target L0; all of them where none is near.
-fn best(rows: &Rows, job: &Job, library: &str, folder: &Path) -> Vec<Judged> {
+fn best(rows: &Rows, job: &QualityJob, library: &str, folder: &Path) -> Vec<FitScores> {
     let Ok(python) = std::env::var("MICROTOME_PEER_PYTHON") else { return Vec::new() };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/quality.py");
     let words = job.words(library);
@@ -71,9 +71,9 @@ fn best(rows: &Rows, job: &Job, library: &str, folder: &Path) -> Vec<Judged> {
         let seconds = line.rsplit(' ').next()?;
         let saved = rest.strip_suffix(seconds)?.trim_end();
         let rate = word.rsplit(':').next().unwrap_or_default();
-        Some(Judged { rate: rate.into(), seconds: seconds.parse().ok()?, ..rows.judged_file(saved) })
+        Some(FitScores { rate: rate.into(), seconds: seconds.parse().ok()?, ..rows.judged_file(saved) })
     });
-    let mut judged: Vec<Judged> = judged.collect();
+    let mut judged: Vec<FitScores> = judged.collect();
     if judged.iter().any(|found| job.is_near(found.l0)) {
         judged.retain(|found| job.is_near(found.l0));
         judged.sort_by(|a, b| b.fve.total_cmp(&a.fve));
@@ -82,9 +82,9 @@ fn best(rows: &Rows, job: &Job, library: &str, folder: &Path) -> Vec<Judged> {
     judged
 }
 
-fn told(all: &[Judged]) -> String {
-    let one = |found: &Judged| {
-        let Judged { fve, ce, l0, dead, seconds, rate } = found;
+fn told(all: &[FitScores]) -> String {
+    let one = |found: &FitScores| {
+        let FitScores { fve, ce, l0, dead, seconds, rate } = found;
         let ce = ce.map_or(String::new(), |ce| format!(", CE {ce:.3}"));
         let rate = if rate.is_empty() { String::new() } else { format!(", rate {rate}") };
         format!("{fve:.4}{ce}, L0 {l0:.1}, dead {:.1} %, {seconds:.0} s{rate}", 100.0 * dead)

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use common::child::{self, limited};
 use common::peers::Peers;
-use common::{Page, Rows, human, milliseconds, rate, timed};
+use common::{BenchPage, Rows, human, milliseconds, rate, timed};
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::random::stream;
@@ -82,7 +82,7 @@ fn main() {
          features to them. The limit is the system's (`ulimit -d`): all memory that the process may write to counts, the mapped \
          file does not."
     );
-    Page::new("Quantised weights on a small machine", "quantised", sentences).publish(&rows);
+    BenchPage::new("Quantised weights on a small machine", "quantised", sentences).publish(&rows);
 }
 
 /// Layers of the model that is computed in other dtypes.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use common::child::{self, limited};
 use common::peers::Peers;
 use common::server::Server;
-use common::{Page, Rows, gemma, human, milliseconds, rate, timed};
+use common::{BenchPage, Rows, gemma, human, milliseconds, rate, timed};
 use microtome::base::memory;
 use microtome::script::Session;
 use microtome::script::engine::env::Env;
@@ -53,7 +53,7 @@ fn main() {
 
 /// Writes down what was measured so far: all of it takes long.
 fn written(rows: &Rows) {
-    Page::new("Benchmarks of a real model", "real", SENTENCES).publish(rows);
+    BenchPage::new("Benchmarks of a real model", "real", SENTENCES).publish(rows);
 }
 
 const SENTENCES: &str = "Gemma 3 270M (18 layers of 640, a vocabulary of 262,144), from its Q4_K_M file: both read it as it is, \

@@ -18,7 +18,7 @@ mod step;
 use std::time::Duration;
 
 use common::peers::Peers;
-use common::{Page, Rows, milliseconds, rate, timed};
+use common::{BenchPage, Rows, milliseconds, rate, timed};
 use microtome::base::memory;
 use microtome::sae::fit::FitBatch;
 use step::{CrossLayerFit, Fit, LAYER_WIDTH, LAYERS};
@@ -71,7 +71,7 @@ fn main() {
          `batch_topk` take {K} codes a row; the biases of the others leave about {L0}, which changes nothing for the \
          libraries. {real}"
     );
-    Page::new("Benchmarks of dictionaries", "sae", sentences).in_file(file).publish(&rows);
+    BenchPage::new("Benchmarks of dictionaries", "sae", sentences).in_file(file).publish(&rows);
 }
 
 /// Steps of each kind, and codes.

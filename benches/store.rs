@@ -10,8 +10,8 @@ mod made;
 use std::path::Path;
 use std::time::Instant;
 
-use common::child::{self, Limited, limited};
-use common::{Page, Rows, human};
+use common::child::{self, LimitedRun, limited};
+use common::{BenchPage, Rows, human};
 use microtome::base::{Task, memory};
 use microtome::data::store::{Shuffle, Store};
 use microtome::script::Session;
@@ -40,7 +40,7 @@ fn main() {
     let whole = limited("whole", place.path(), ALLOWED);
     rows.push(("asking for room for the whole store, under that limit".into(), whole.said));
     for (part, what) in [("read", "reading every row once, shuffled"), ("fit", "fitting on every row once")] {
-        let Limited { said, most } = limited(part, place.path(), ALLOWED);
+        let LimitedRun { said, most } = limited(part, place.path(), ALLOWED);
         rows.push((what.into(), said));
         rows.push((format!("peak memory of its own, to {part}"), human(most.own)));
         rows.push((format!("peak memory to {part}, the program and pages of files included"), human(most.all)));
@@ -52,7 +52,7 @@ fn main() {
          1,024 features, {BATCH} rows a step.",
         Shuffle::default().buffer
     );
-    Page::new("A store ten times the memory", "store", sentences).publish(&rows);
+    BenchPage::new("A store ten times the memory", "store", sentences).publish(&rows);
 }
 
 fn play(part: &str, folder: &Path) -> String {

@@ -8,7 +8,7 @@ mod common;
 mod step;
 
 use common::peers::Peers;
-use common::{Page, Rows, human, milliseconds, most_memory, rate, timed};
+use common::{BenchPage, Rows, human, milliseconds, most_memory, rate, timed};
 use microtome::tensor::Device;
 use step::Trainer;
 
@@ -21,7 +21,7 @@ fn main() {
          of 192, 6 heads, MLP of 768, vocabulary 4096, tied) and random weights in f32; a step is forward, backward, clipping \
          and AdamW."
     );
-    Page::new("Benchmarks of training", "train", sentences).run(|_| {
+    BenchPage::new("Benchmarks of training", "train", sentences).run(|_| {
         let mut rows = Rows::new();
         let numbers: Vec<usize> = [RUNS].into_iter().chain(SHAPES.into_iter().flat_map(|(a, b)| [a, b])).collect();
         let peers = Peers::measure("train.py", &numbers);

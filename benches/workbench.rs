@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::peers::Peers;
-use common::{Page, Rows, anywhere, eval, median, microseconds, milliseconds, rate, root, timed};
+use common::{BenchPage, Rows, anywhere, eval, median, microseconds, milliseconds, rate, root, timed};
 use microtome::script::Session;
 use microtome::script::engine::env::Env;
 
@@ -23,7 +23,7 @@ fn main() {
     interruptions(&mut rows);
     size(&mut rows);
     let sentence = "Times are medians; ratios are of medians of the same run.";
-    Page::new("Benchmarks of the workbench", "workbench", sentence).in_file("benchmarks.md").publish(&rows);
+    BenchPage::new("Benchmarks of the workbench", "workbench", sentence).in_file("benchmarks.md").publish(&rows);
 }
 
 fn command(program: &str, words: &[&str]) -> bool {

@@ -3,7 +3,7 @@
 //!
 //! The pages are not in the library, which would be built anew whenever one of them changes.
 
-use microtome::script::docs::guide::File;
+use microtome::script::docs::guide::EmbeddedFile;
 
 macro_rules! files {
     ($($folder:literal: $($name:literal)+;)+) => {
@@ -11,7 +11,7 @@ macro_rules! files {
     };
 }
 
-pub const PAGES: &[File] = files! {
+pub const PAGES: &[EmbeddedFile] = files! {
     "":
         "ARCHITECTURE.md" "CHANGELOG.md" "CONTRIBUTING.md" "README.md" "SECURITY.md";
     "assets/":

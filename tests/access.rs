@@ -11,7 +11,7 @@ fn every_primitive_that_takes_a_path_is_judged() {
     let calls = support::on_large_stack(|| {
         let folder = tempfile::tempdir().unwrap();
         let docs = support::session(folder.path()).docs();
-        let takes_path = |e: &&microtome::script::docs::Entry| {
+        let takes_path = |e: &&microtome::script::docs::ReferenceEntry| {
             e.overloads.iter().any(|o| o.parameters.iter().any(|(name, _)| name == "path" || name == "folder"))
         };
         docs.own().filter(takes_path).map(|e| e.path()).collect::<Vec<_>>()

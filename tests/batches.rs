@@ -15,7 +15,7 @@ use rhai::{Array, Dynamic, Map};
 
 /// How a result for several texts follows from those for each alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Joined {
+enum CombinationRule {
     /// An array with an entry for each text.
     Each,
     /// The mean over texts.
@@ -25,21 +25,21 @@ enum Joined {
 }
 
 /// What is computed of texts, `x`, as a function of a script.
-struct Call<'a> {
+struct BatchCall<'a> {
     group: &'a str,
-    joined: Joined,
+    joined: CombinationRule,
     code: &'a str,
 }
 
 /// The numbers that were compared, by group.
 #[derive(Default)]
-struct Found {
-    groups: BTreeMap<String, Group>,
+struct BatchFindings {
+    groups: BTreeMap<String, GroupCounts>,
     complaints: Vec<String>,
 }
 
 #[derive(Default)]
-struct Group {
+struct GroupCounts {
     comparisons: usize,
     numbers: usize,
     refused: usize,
@@ -47,10 +47,10 @@ struct Group {
     largest: f64,
 }
 
-impl Found {
+impl BatchFindings {
     /// Compares what a session says of `x` with what it says of each of its entries. `most` is how far they may be apart, beside
     /// the largest number of the result or 1.
-    fn compare(&mut self, session: &mut Session, about: &str, call: &Call, most: f64) {
+    fn compare(&mut self, session: &mut Session, about: &str, call: &BatchCall, most: f64) {
         let group = self.groups.entry(call.group.to_string()).or_default();
         let about = format!("{}, {about}: {}", call.group, call.code);
         let begun = format!("let of = {};", call.code);
@@ -77,9 +77,9 @@ impl Found {
             (0..alone[0].len()).map(|at| of(alone.iter().map(|one| one[at]).collect())).collect()
         };
         let expected: Vec<f64> = match call.joined {
-            Joined::Each => alone.concat(),
-            Joined::Mean => over_texts(&|all| all.iter().sum::<f64>() / all.len() as f64),
-            Joined::Largest => over_texts(&|all| all.into_iter().fold(f64::NEG_INFINITY, f64::max)),
+            CombinationRule::Each => alone.concat(),
+            CombinationRule::Mean => over_texts(&|all| all.iter().sum::<f64>() / all.len() as f64),
+            CombinationRule::Largest => over_texts(&|all| all.into_iter().fold(f64::NEG_INFINITY, f64::max)),
         };
         if expected.is_empty() || together.len() != expected.len() {
             let found = (together.len(), expected.len());
@@ -102,7 +102,7 @@ impl Found {
     /// Prints the figures, and fails with all complaints.
     fn judged(self) {
         let all = self.groups.values().map(|group| group.comparisons).sum::<usize>();
-        for (name, Group { comparisons, numbers, refused, largest }) in &self.groups {
+        for (name, GroupCounts { comparisons, numbers, refused, largest }) in &self.groups {
             println!(
                 "{name}: {comparisons} comparisons of {numbers} numbers, at most {largest:.1e} apart, {refused} refused"
             );

@@ -61,8 +61,8 @@ fn no_result_depends_on_the_order_of_a_hash_map() {
         "methods/src/intervene/steer/measure.rs",
         "methods/src/sae/metrics/universality.rs",
         "src/repl/history.rs",
-        "src/report/thin.rs",
-        "src/script/engine/marks.rs",
+        "src/report/point_thinning.rs",
+        "src/script/engine/variable_reads.rs",
     ];
     let is_test = |path: &Path| path.components().any(|part| part.as_os_str().to_string_lossy().contains("test"));
     let hashes = |(path, text): &(PathBuf, String)| {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use microtome::script::Session;
-use microtome::script::docs::Entry;
+use microtome::script::docs::ReferenceEntry;
 use microtome::script::engine::env::Env;
 use microtome::script::engine::thread::with_large_stack;
 
@@ -224,11 +224,11 @@ const SHIFTS: [(&str, i64); 2] = [("v1", 1001), ("v2", 1101)];
 
 #[test]
 fn every_function_of_the_reference_that_takes_one_is_tried() {
-    let takes_function = |entry: &&Entry| {
+    let takes_function = |entry: &&ReferenceEntry| {
         entry.overloads.iter().any(|overload| overload.parameters.iter().any(|(_, kind)| kind == "function"))
     };
     let docs = session(Path::new(".")).docs();
-    let found: BTreeSet<String> = docs.entries().iter().filter(takes_function).map(Entry::path).collect();
+    let found: BTreeSet<String> = docs.entries().iter().filter(takes_function).map(ReferenceEntry::path).collect();
     let tried: BTreeSet<String> = TRIED.iter().map(|(path, _)| path.to_string()).collect();
     assert_eq!(found, tried, "functions of the reference that take a function, and those that are tried");
     for (path, named) in TRIED {

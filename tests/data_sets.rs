@@ -96,9 +96,9 @@ fn hub() -> Hub {
 
 /// Keeps the lines that are shown.
 #[derive(Default)]
-struct Heard(Mutex<Vec<String>>);
+struct MessageLog(Mutex<Vec<String>>);
 
-impl Progress for Heard {
+impl Progress for MessageLog {
     fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
         Silent.begin(label, total)
     }
@@ -109,18 +109,18 @@ impl Progress for Heard {
 }
 
 /// A cache of its own, the hub's settings, and what was said.
-struct Place {
+struct DataSetCache {
     folder: tempfile::TempDir,
     settings: HubSettings,
-    heard: Arc<Heard>,
+    heard: Arc<MessageLog>,
     task: Task,
 }
 
-impl Place {
+impl DataSetCache {
     fn new(hub: &Hub) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = hub.settings(folder.path());
-        let heard = Arc::new(Heard::default());
+        let heard = Arc::new(MessageLog::default());
         let task = Task::new(Arc::default(), heard.clone());
         Self { folder, settings, heard, task }
     }
@@ -178,7 +178,7 @@ fn column(column: &str) -> SourceOptions {
 #[test]
 fn shards_are_fetched_as_they_are_read_and_then_found() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = DataSetCache::new(&hub);
     let text = place.open("books", usual()).unwrap();
     assert_eq!(text.file_names().len(), 3);
     assert!(text.paths().is_empty() && hub.asked_of_store().is_empty());
@@ -217,7 +217,7 @@ fn shards_are_fetched_as_they_are_read_and_then_found() {
 
 #[test]
 fn the_card_says_which_files_are_a_split() {
-    let place = Place::new(&hub());
+    let place = DataSetCache::new(&hub());
     let of = |subset: &str, split: Option<&str>| SourceOptions {
         subset: Some(subset.into()),
         split: split.map(String::from),
@@ -233,7 +233,7 @@ fn the_card_says_which_files_are_a_split() {
 
 #[test]
 fn names_of_folders_say_it_where_the_card_does_not() {
-    let place = Place::new(&hub());
+    let place = DataSetCache::new(&hub());
     assert_eq!(place.texts("plain", usual()), ["that is the question"]);
     assert_eq!(place.texts("plain", split("validation")), ["to be or not to be"]);
 }
@@ -241,7 +241,7 @@ fn names_of_folders_say_it_where_the_card_does_not() {
 #[test]
 fn what_is_not_there_is_said_with_what_is() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = DataSetCache::new(&hub);
     let subset = |subset: &str| SourceOptions { subset: Some(subset.into()), ..usual() };
     for (name, options, kind, message, hint) in [
         (
@@ -296,7 +296,7 @@ fn what_is_not_there_is_said_with_what_is() {
 #[test]
 fn what_the_hub_converted_is_read_where_nothing_else_can_be() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = DataSetCache::new(&hub);
     let text = place.open("converted", split("test")).unwrap();
     assert_eq!(place.some(&text, 1).unwrap()[0].text, row(8, 0));
     assert!(text.identity().contains(CONVERTED), "{}", text.identity());
@@ -313,7 +313,7 @@ fn what_the_hub_converted_is_read_where_nothing_else_can_be() {
 #[test]
 fn a_gated_data_set_wants_a_token_which_only_the_hub_sees() {
     let hub = hub();
-    let mut place = Place::new(&hub);
+    let mut place = DataSetCache::new(&hub);
     let error = place.refusal("gated", usual());
     assert_eq!(error.message, "org/gated is gated: it requires a login");
     let page =
@@ -329,7 +329,7 @@ fn a_gated_data_set_wants_a_token_which_only_the_hub_sees() {
 #[test]
 fn without_a_network_what_is_in_the_cache_is_read_and_no_less() {
     let hub = hub();
-    let mut place = Place::new(&hub);
+    let mut place = DataSetCache::new(&hub);
     place.settings.offline = true;
     let cache = place.settings.cache.display().to_string();
     let error = place.refusal("books", usual());
@@ -360,7 +360,7 @@ fn without_a_network_what_is_in_the_cache_is_read_and_no_less() {
 #[test]
 fn after_a_cut_connection_only_the_rest_of_a_shard_is_asked_for() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = DataSetCache::new(&hub);
     let text = place.open("books", usual()).unwrap();
     hub.fail_once(Fault::Cut(700));
     let error = place.all(&text).unwrap_err();
@@ -377,7 +377,7 @@ fn after_a_cut_connection_only_the_rest_of_a_shard_is_asked_for() {
 #[test]
 fn access_is_asked_for() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = DataSetCache::new(&hub);
     let books = "hf://datasets/org/books";
     let error = place.open_under(Rules::default(), &[], books, usual()).unwrap_err();
     assert_eq!(error.kind, Kind::Access);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use microtome::script::Session;
 use microtome::script::docs::reference;
 use microtome::script::docs::stdlib::stdlib_path;
-use microtome::script::docs::{Docs, Entry, Role};
+use microtome::script::docs::{Docs, ReferenceEntry, Role};
 
 fn docs() -> Docs {
     support::on_large_stack(|| {
@@ -19,7 +19,7 @@ fn docs() -> Docs {
 }
 
 /// The example with the imports of stdlib modules that it needs.
-fn example(entry: &Entry) -> String {
+fn example(entry: &ReferenceEntry) -> String {
     match stdlib_path(&entry.module) {
         Some(path) => format!("import \"{path}\" as {};\n{}", entry.module, entry.doc.example),
         None => entry.doc.example.clone(),
@@ -133,13 +133,13 @@ fn one_and_one_point_zero_are_alike() {
 }
 
 /// The byte offsets of the ends of integer literals that are numeric arguments of the entry's own calls.
-fn numeric_arguments(example: &str, entry: &Entry) -> Vec<usize> {
+fn numeric_arguments(example: &str, entry: &ReferenceEntry) -> Vec<usize> {
     let found = literal_arguments(example, entry).into_iter();
     found.filter(|(parameter, _)| takes_number(entry, *parameter)).map(|(_, end)| end).collect()
 }
 
 /// Integer literals in the calls of the entry in its example: the parameter of each, and the offset of its end.
-fn literal_arguments(example: &str, entry: &Entry) -> Vec<(usize, usize)> {
+fn literal_arguments(example: &str, entry: &ReferenceEntry) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     let mut start = 0;
     for line in example.split_inclusive('\n') {
@@ -165,7 +165,7 @@ fn literal_arguments(example: &str, entry: &Entry) -> Vec<(usize, usize)> {
 }
 
 /// Whether the parameter is a number; one of any type may pass it on unconverted.
-fn takes_number(entry: &Entry, argument: usize) -> bool {
+fn takes_number(entry: &ReferenceEntry, argument: usize) -> bool {
     entry.overloads.iter().filter_map(|o| o.parameters.get(argument)).any(|(_, kind)| kind != "any" && kind != "array")
 }
 
@@ -247,7 +247,7 @@ fn documented_options_are_the_options_taken() {
 }
 
 /// Whether a later call in the example, which may be of another form of the function, gives this answer.
-fn is_of_another_form(entry: &Entry, key: &str, wanted: &str) -> bool {
+fn is_of_another_form(entry: &ReferenceEntry, key: &str, wanted: &str) -> bool {
     let calls = (1..).map_while(|nth| with_option(entry, key, nth));
     calls.into_iter().any(|(before, call)| {
         let folder = tempfile::tempdir().unwrap();
@@ -264,7 +264,7 @@ fn answer(session: &mut Session, code: &str) -> String {
 }
 
 /// The code before a call of the entry in its example, and that call with `#{ key: 0 }` as the options.
-fn with_option(entry: &Entry, key: &str, nth: usize) -> Option<(String, String)> {
+fn with_option(entry: &ReferenceEntry, key: &str, nth: usize) -> Option<(String, String)> {
     let call = if entry.receiver.is_empty() { format!("{}(", entry.path()) } else { format!(".{}(", entry.name) };
     let text = example(entry);
     let at = text.match_indices(&call).nth(nth)?.0 + call.len();
@@ -433,7 +433,7 @@ fn links_of_the_pages_lead_somewhere() {
 #[test]
 fn functions_that_the_pages_name_exist() {
     let docs = docs();
-    let known: BTreeSet<String> = docs.own().map(Entry::path).collect();
+    let known: BTreeSet<String> = docs.own().map(ReferenceEntry::path).collect();
     let modules: BTreeSet<&str> = docs.own().map(|entry| entry.module.as_str()).filter(|m| !m.is_empty()).collect();
     let methods: BTreeSet<&str> = docs.entries().iter().map(|entry| entry.name.as_str()).collect();
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';

@@ -10,7 +10,7 @@ use microtome::base::random::OF_CALL;
 use microtome::base::settings::Settings;
 use microtome::base::task::Task;
 use microtome::script::Session;
-use microtome::script::docs::Entry;
+use microtome::script::docs::ReferenceEntry;
 use microtome::script::engine::env::Env;
 use microtome::script::engine::value::{Value, json};
 
@@ -417,12 +417,12 @@ fn documented() -> Vec<(String, String)> {
     support::on_large_stack(|| {
         let folder = tempfile::tempdir().unwrap();
         let docs = support::session(folder.path()).docs();
-        let options = |entry: &Entry| {
+        let options = |entry: &ReferenceEntry| {
             let seeds = entry.doc.options.iter().filter(|option| option.key == "seed");
             seeds.map(|option| (entry.path(), option.default.clone())).collect::<Vec<_>>()
         };
         // Functions of scripts say their options in words: "`seed` (its default)".
-        let in_words = |entry: &Entry| {
+        let in_words = |entry: &ReferenceEntry| {
             let words = format!("{}\n{}", entry.doc.summary, entry.doc.body).replace('\n', " ");
             let seed = words.split_once("`seed` (").and_then(|(_, rest)| rest.split_once(')'));
             seed.map(|(default, _)| (entry.path(), default.to_string()))

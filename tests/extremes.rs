@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use microtome::script::Session;
-use microtome::script::docs::{Docs, Entry, OptionDoc, Role};
-use microtome::script::engine::tokens::{CLOSING, Kind, OPENING, tokens};
+use microtome::script::docs::{Docs, OptionDoc, ReferenceEntry, Role};
+use microtome::script::engine::tokens::{CLOSING, OPENING, TokenKind, tokens};
 use microtome::script::engine::value::Value;
 use microtome::tensor::{DType, Device, Tensor};
 
@@ -189,7 +189,7 @@ fn statements(example: &str) -> Vec<String> {
         open.push_str(&format!("{line}\n"));
         let words = tokens(&open);
         let depth = words.iter().fold(0, |depth, token| token.depth_after(&open, depth));
-        let last = words.iter().rfind(|token| token.kind != Kind::Comment);
+        let last = words.iter().rfind(|token| token.kind != TokenKind::Comment);
         if depth == 0 && last.is_some_and(|token| token.is_symbol(&open, &[";", "}"])) {
             all.push(std::mem::take(&mut open));
         }
@@ -210,7 +210,7 @@ fn numbers(statement: &str) -> Vec<Range<usize>> {
             open.push(word);
         } else if token.is_symbol(statement, CLOSING) {
             open.pop();
-        } else if token.kind == Kind::Number && word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_') {
+        } else if token.kind == TokenKind::Number && word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_') {
             let is_element = open.last() == Some(&"[");
             if !is_element || listed < 2 {
                 found.push(token.start..token.end);
@@ -230,7 +230,7 @@ struct Case {
 /// The example with one of its numbers replaced by an extreme one, for each number, and the first call in it with one
 /// extreme option, for each option that may be a number. What many examples begin with is tried once: `tried` has the
 /// statements so far.
-fn enlarged(entry: &Entry, tried: &mut BTreeSet<String>) -> Vec<Case> {
+fn enlarged(entry: &ReferenceEntry, tried: &mut BTreeSet<String>) -> Vec<Case> {
     let statements = statements(&entry.doc.example);
     let call = if entry.receiver.is_empty() { format!("{}(", entry.path()) } else { format!(".{}(", entry.name) };
     let first = statements.iter().position(|statement| statement.contains(&call));

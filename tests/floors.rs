@@ -117,7 +117,7 @@ const ROOMS: &[&str] = &[
 type Parts = Vec<String>;
 
 /// A file of the library, without its tests.
-struct Source {
+struct SourceFile {
     /// From `src`, `methods/src` or `core/src`; `kernels/..` from `kernels/src`.
     file: String,
     module: Parts,
@@ -171,12 +171,12 @@ fn is_test(attributes: &[Attribute]) -> bool {
 }
 
 /// The library's sources; tests and what only they use are left out.
-fn sources() -> &'static [Source] {
-    static READ: OnceLock<Vec<Source>> = OnceLock::new();
+fn sources() -> &'static [SourceFile] {
+    static READ: OnceLock<Vec<SourceFile>> = OnceLock::new();
     READ.get_or_init(read)
 }
 
-fn read() -> Vec<Source> {
+fn read() -> Vec<SourceFile> {
     let mut parsed = Vec::new();
     let mut tests: BTreeSet<Parts> = BTreeSet::new();
     for (file, path) in all_files() {
@@ -193,9 +193,9 @@ fn read() -> Vec<Source> {
     }
     parsed.retain(|(_, module, _)| !(1..=module.len()).any(|length| tests.contains(&module[..length])));
     let read = |(file, module, syntax): (String, Parts, syn::File)| {
-        let mut reader = Reader { here: module.clone(), children: BTreeSet::new(), ..Reader::default() };
+        let mut reader = PathCollector { here: module.clone(), children: BTreeSet::new(), ..PathCollector::default() };
         reader.visit_file(&syntax);
-        Source { file, module, named: reader.named, handed_on: reader.handed_on }
+        SourceFile { file, module, named: reader.named, handed_on: reader.handed_on }
     };
     parsed.into_iter().map(read).collect()
 }
@@ -206,7 +206,7 @@ fn child(module: &[String], name: &str) -> Parts {
 
 /// Collects the paths that a file names.
 #[derive(Default)]
-struct Reader {
+struct PathCollector {
     here: Parts,
     /// Modules within the current module.
     children: BTreeSet<String>,
@@ -214,7 +214,7 @@ struct Reader {
     handed_on: Vec<(String, Parts)>,
 }
 
-impl Reader {
+impl PathCollector {
     /// A path from the root of a crate; None if it begins with a local name.
     fn absolute(&self, path: &[String]) -> Option<Parts> {
         let (first, rest) = path.split_first()?;
@@ -255,7 +255,7 @@ impl Reader {
     }
 }
 
-impl<'ast> Visit<'ast> for Reader {
+impl<'ast> Visit<'ast> for PathCollector {
     fn visit_file(&mut self, file: &'ast syn::File) {
         self.children = modules(&file.items);
         visit::visit_file(self, file);
@@ -342,7 +342,7 @@ fn floor_of(module: &[String]) -> Option<usize> {
 }
 
 /// Everything that a file names, its re-exports included.
-fn spoken(source: &Source) -> impl Iterator<Item = &Parts> {
+fn spoken(source: &SourceFile) -> impl Iterator<Item = &Parts> {
     source.named.iter().chain(source.handed_on.iter().map(|(_, path)| path))
 }
 
@@ -463,7 +463,7 @@ fn every_file_says_what_it_is_for() {
 }
 
 /// The files that each file depends on: those that define what it names, re-exports resolved.
-fn arrows(sources: &[Source]) -> Vec<BTreeSet<usize>> {
+fn arrows(sources: &[SourceFile]) -> Vec<BTreeSet<usize>> {
     let of_module: BTreeMap<&[String], usize> =
         sources.iter().enumerate().map(|(number, source)| (source.module.as_slice(), number)).collect();
     let target = |path: &[String]| {
@@ -483,7 +483,7 @@ fn arrows(sources: &[Source]) -> Vec<BTreeSet<usize>> {
         }
         None
     };
-    let needs = |source: &Source| {
+    let needs = |source: &SourceFile| {
         // A folder's mod.rs and its files are one module.
         let is_own = |other: &usize| source.module.starts_with(&sources[*other].module);
         source.named.iter().filter_map(|path| target(path)).filter(|other| !is_own(other)).collect()

@@ -7,7 +7,7 @@ use std::process::Command;
 use microtome::script::Session;
 use microtome::script::engine::drawing;
 use microtome::script::engine::env::Env;
-use microtome::script::engine::tokens::{Kind, tokens};
+use microtome::script::engine::tokens::{TokenKind, tokens};
 
 use crate::support;
 
@@ -73,7 +73,7 @@ fn shaken(text: &str, dice: &mut impl FnMut(usize) -> usize) -> String {
             out.push_str(&" ".repeat(if breaks == 0 { 1 + dice(3) } else { dice(9) }));
         }
         out.push_str(token.of(text));
-        ends_line = token.kind == Kind::Comment && token.of(text).starts_with("//");
+        ends_line = token.kind == TokenKind::Comment && token.of(text).starts_with("//");
         end = token.end;
     }
     out

@@ -13,7 +13,7 @@ use microtome::base::files::Files;
 use microtome::base::task::Silent;
 use microtome::script::Session;
 use microtome::script::engine::env::Env;
-use microtome::script::engine::tokens::{Kind, Token, tokens};
+use microtome::script::engine::tokens::{Token, TokenKind, tokens};
 
 use crate::support;
 
@@ -22,7 +22,7 @@ fn crowded(text: &str) -> Option<&str> {
     let tokens = tokens(text);
     let is_crowded = |pair: &[Token]| {
         let is_on_one_line = !text[pair[0].end..pair[1].start].contains('\n');
-        pair[0].is_symbol(text, &[";"]) && pair[1].kind != Kind::Comment && is_on_one_line
+        pair[0].is_symbol(text, &[";"]) && pair[1].kind != TokenKind::Comment && is_on_one_line
     };
     let pair = tokens.windows(2).find(|pair| is_crowded(pair))?;
     let lines_before = text[..pair[1].start].matches('\n').count();

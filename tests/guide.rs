@@ -15,53 +15,53 @@ fn page(name: &str) -> PathBuf {
 }
 
 /// A command or a line at the prompt, with what the page says that it answers.
-struct Step {
+struct GuideStep {
     typed: String,
     answer: Vec<String>,
 }
 
 /// The pieces of the page, in order.
-enum Piece {
+enum GuidePiece {
     Text(String),
     /// A file that the reader writes: its name, and what is in it.
     File(String, String),
-    Steps(Vec<Step>),
+    Steps(Vec<GuideStep>),
 }
 
-fn pieces(page: &str) -> Vec<Piece> {
+fn pieces(page: &str) -> Vec<GuidePiece> {
     let mut found = Vec::new();
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
-        found.push(Piece::Text(format!("{line}\n")));
+        found.push(GuidePiece::Text(format!("{line}\n")));
         let Some(about) = line.strip_prefix("```") else { continue };
         let inside: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
         found.push(match about.split_once(' ') {
-            None if about == "console" => Piece::Steps(steps(&inside)),
-            Some((_, name)) => Piece::File(name.into(), inside.join("\n") + "\n"),
-            None => Piece::Text(inside.join("\n") + "\n"),
+            None if about == "console" => GuidePiece::Steps(steps(&inside)),
+            Some((_, name)) => GuidePiece::File(name.into(), inside.join("\n") + "\n"),
+            None => GuidePiece::Text(inside.join("\n") + "\n"),
         });
-        found.push(Piece::Text("```\n".into()));
+        found.push(GuidePiece::Text("```\n".into()));
     }
     found
 }
 
-fn steps(lines: &[&str]) -> Vec<Step> {
-    let mut found: Vec<Step> = Vec::new();
+fn steps(lines: &[&str]) -> Vec<GuideStep> {
+    let mut found: Vec<GuideStep> = Vec::new();
     for line in lines {
         match found.last_mut() {
             Some(step) if !line.starts_with(['>', '$']) => step.answer.push(line.to_string()),
-            _ => found.push(Step { typed: line.to_string(), answer: Vec::new() }),
+            _ => found.push(GuideStep { typed: line.to_string(), answer: Vec::new() }),
         }
     }
     found
 }
 
 /// A reader's machine: an empty home, an empty folder, and the program on the path.
-struct Reader {
+struct ReaderMachine {
     folder: tempfile::TempDir,
 }
 
-impl Reader {
+impl ReaderMachine {
     /// What a shell says to a command, in the order in which it was said.
     fn answer(&self, command: &str, typed: &str) -> String {
         let folder = self.folder.path();
@@ -135,7 +135,7 @@ fn shown(wanted: &[String], found: &str) -> Vec<String> {
 
 /// The page with the answers of today.
 fn typed_anew(text: &str, examples: &[PathBuf]) -> (String, Vec<String>) {
-    let reader = Reader { folder: tempfile::tempdir().unwrap() };
+    let reader = ReaderMachine { folder: tempfile::tempdir().unwrap() };
     let work = reader.folder.path().join("work");
     std::fs::create_dir(&work).unwrap();
     for example in examples {
@@ -144,15 +144,15 @@ fn typed_anew(text: &str, examples: &[PathBuf]) -> (String, Vec<String>) {
     let mut pieces = pieces(text);
     // A file is there when the page comes to it; a conversation goes on over all blocks up to the next command.
     for piece in &pieces {
-        if let Piece::File(name, content) = piece {
+        if let GuidePiece::File(name, content) = piece {
             let place = reader.folder.path().join("work").join(name);
             std::fs::create_dir_all(place.parent().unwrap()).unwrap();
             std::fs::write(place, content).unwrap();
         }
     }
-    let mut steps: Vec<&mut Step> = pieces
+    let mut steps: Vec<&mut GuideStep> = pieces
         .iter_mut()
-        .flat_map(|piece| if let Piece::Steps(steps) = piece { steps.iter_mut() } else { Default::default() })
+        .flat_map(|piece| if let GuidePiece::Steps(steps) = piece { steps.iter_mut() } else { Default::default() })
         .collect();
     let mut complaints = Vec::new();
     let mut at = 0;
@@ -183,13 +183,13 @@ fn typed_anew(text: &str, examples: &[PathBuf]) -> (String, Vec<String>) {
     (written(&pieces), complaints)
 }
 
-fn written(pieces: &[Piece]) -> String {
-    let step = |step: &Step| -> String {
+fn written(pieces: &[GuidePiece]) -> String {
+    let step = |step: &GuideStep| -> String {
         std::iter::once(&step.typed).chain(&step.answer).map(|line| format!("{line}\n")).collect()
     };
-    let piece = |piece: &Piece| match piece {
-        Piece::Text(text) | Piece::File(_, text) => text.clone(),
-        Piece::Steps(steps) => steps.iter().map(step).collect::<String>(),
+    let piece = |piece: &GuidePiece| match piece {
+        GuidePiece::Text(text) | GuidePiece::File(_, text) => text.clone(),
+        GuidePiece::Steps(steps) => steps.iter().map(step).collect::<String>(),
     };
     pieces.iter().map(piece).collect()
 }
@@ -219,7 +219,7 @@ fn the_first_hour_goes_as_the_guide_says() {
 #[test]
 fn the_first_session_goes_as_the_readme_says() {
     let lines = session::lines();
-    let reader = Reader { folder: tempfile::tempdir().unwrap() };
+    let reader = ReaderMachine { folder: tempfile::tempdir().unwrap() };
     std::fs::create_dir(reader.folder.path().join("work")).unwrap();
     let answers = reader.conversation("microtome", &lines);
     let mut compared = 0;

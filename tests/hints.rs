@@ -7,13 +7,13 @@ use std::path::Path;
 use walkdir::WalkDir;
 
 /// A text in the sources that has a piece of code between backticks.
-struct Text {
+struct HintText {
     place: String,
     text: String,
 }
 
 /// The texts between double quotes in Rust sources, comments and unit tests left out.
-fn texts() -> Vec<Text> {
+fn texts() -> Vec<HintText> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     for folder in ["src", "core/src", "methods/src", "kernels/src"] {
@@ -23,7 +23,7 @@ fn texts() -> Vec<Text> {
                 let source = std::fs::read_to_string(entry.path()).unwrap();
                 let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
                 let texts = literals(source).into_iter().filter(|text| pieces(text).iter().any(|piece| is_code(piece)));
-                found.extend(texts.map(|text| Text { place: name.clone(), text }));
+                found.extend(texts.map(|text| HintText { place: name.clone(), text }));
             }
         }
     }
@@ -136,13 +136,13 @@ fn has(text: &str, parts: &[String]) -> bool {
 }
 
 /// A hint that the suite states, and the lines behind it in its section.
-struct Stated {
+struct StatedHint {
     place: String,
     hint: String,
     after: String,
 }
 
-fn stated() -> Vec<Stated> {
+fn stated() -> Vec<StatedHint> {
     let mut found = Vec::new();
     let text = include_str!("suite/hints.rhai");
     for section in text.split("\n// == ") {
@@ -152,7 +152,7 @@ fn stated() -> Vec<Stated> {
             let after: Vec<String> =
                 section.lines().skip(at + 1).filter(|line| !line.starts_with("//")).map(code).collect();
             let name = section.lines().next().unwrap_or_default();
-            found.push(Stated { place: name.into(), hint: hint.into(), after: dense(&after.join("\n")) });
+            found.push(StatedHint { place: name.into(), hint: hint.into(), after: dense(&after.join("\n")) });
         }
     }
     found
@@ -168,12 +168,12 @@ fn every_suggestion_of_an_error_is_stated_or_excused() {
     let texts = texts();
     let stated = stated();
     assert!(texts.len() > 150, "only {} texts with code", texts.len());
-    let is_stated = |text: &Text| {
+    let is_stated = |text: &HintText| {
         let parts = without_placeholders(&text.text);
         stated.iter().any(|one| has(&one.hint, &parts))
     };
     let excused: BTreeSet<&str> = EXCUSED.iter().flat_map(|(texts, _)| texts.iter().copied()).collect();
-    let is_excused = |text: &Text| excused.contains(text.text.as_str()) || is_no_hint(text);
+    let is_excused = |text: &HintText| excused.contains(text.text.as_str()) || is_no_hint(text);
     let missing: Vec<String> = texts
         .iter()
         .filter(|text| !is_stated(text) && !is_excused(text))
@@ -211,7 +211,7 @@ const SIGNATURES: [&str; 8] =
     [": ", " -> ", "::function(..)", "\"path\"", "\"org/name\"", "\"release/id\"", "+ - * /", "save(\"x.json\")"];
 
 /// Texts that suggest nothing to write in a script: messages, pages, templates, and what programs are told.
-fn is_no_hint(text: &Text) -> bool {
+fn is_no_hint(text: &HintText) -> bool {
     let pages = [
         "src/script/docs/",
         "src/explorer/",

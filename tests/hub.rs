@@ -54,12 +54,12 @@ fn hub() -> Hub {
 }
 
 /// A cache of its own, and the hub's settings.
-struct Place {
+struct HubCache {
     folder: tempfile::TempDir,
     settings: HubSettings,
 }
 
-impl Place {
+impl HubCache {
     fn new(hub: &Hub) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = hub.settings(folder.path());
@@ -110,7 +110,7 @@ fn read(path: PathBuf) -> Vec<u8> {
 #[test]
 fn a_model_is_fetched_once_and_then_found() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = HubCache::new(&hub);
     let found = place.fetch("org/tiny").unwrap();
     assert_eq!(found.commit, COMMIT);
     assert_eq!(found.path(), place.settings.cache.join("models--org--tiny/snapshots").join(COMMIT));
@@ -136,7 +136,7 @@ fn a_model_is_fetched_once_and_then_found() {
 #[test]
 fn shards_are_those_that_the_index_names() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = HubCache::new(&hub);
     let found = place.fetch("org/shards@v1").unwrap();
     assert_eq!(read(found.path().join("m-1.safetensors")), large(2));
     assert_eq!(read(found.path().join("m-2.safetensors")), large(3));
@@ -145,7 +145,7 @@ fn shards_are_those_that_the_index_names() {
 #[test]
 fn one_file_alone() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = HubCache::new(&hub);
     let found = place.fetch("org/files/q/x.gguf").unwrap();
     assert_eq!(read(found.path().to_path_buf()), large(4));
     assert_eq!(found.path(), found.folder.join("q/x.gguf"));
@@ -155,7 +155,7 @@ fn one_file_alone() {
 #[test]
 fn what_is_not_there_is_said_with_what_is() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = HubCache::new(&hub);
     for (name, kind, message, hint) in [
         (
             "org/tiny/model.gguf",
@@ -192,7 +192,7 @@ fn what_is_not_there_is_said_with_what_is() {
 #[test]
 fn a_gated_model_wants_a_token_which_only_the_hub_sees() {
     let hub = hub();
-    let mut place = Place::new(&hub);
+    let mut place = HubCache::new(&hub);
     let error = place.refusal("org/gated");
     assert_eq!(error.message, "org/gated is gated: it requires a login");
     assert!(error.hint.unwrap().contains("HF_TOKEN"));
@@ -215,7 +215,7 @@ fn a_gated_model_wants_a_token_which_only_the_hub_sees() {
 #[test]
 fn after_a_cut_connection_only_the_rest_is_asked_for() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = HubCache::new(&hub);
     hub.fail_once(Fault::Cut(70_000));
     let error = place.refusal("org/tiny");
     assert_eq!(error.message, "the download of model.safetensors stopped after 70000 of 200000 bytes");
@@ -234,7 +234,7 @@ fn after_a_cut_connection_only_the_rest_is_asked_for() {
 #[test]
 fn a_server_that_knows_no_parts_sends_all_of_it() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = HubCache::new(&hub);
     hub.fail_once(Fault::Cut(70_000));
     place.refusal("org/tiny");
     hub.fail_once(Fault::NoRanges);
@@ -245,7 +245,7 @@ fn a_server_that_knows_no_parts_sends_all_of_it() {
 #[test]
 fn a_file_with_a_wrong_bit_or_a_byte_too_many_is_refused_and_removed() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = HubCache::new(&hub);
     for (fault, said) in [(Fault::Flipped, "expected SHA-256"), (Fault::TooMany, "expected 200000 bytes, found more")] {
         hub.fail_once(fault);
         let error = place.refusal("org/tiny");
@@ -260,7 +260,7 @@ fn a_file_with_a_wrong_bit_or_a_byte_too_many_is_refused_and_removed() {
 #[test]
 fn a_part_that_is_of_something_else_is_found_out() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = HubCache::new(&hub);
     let part = place.settings.cache.join(format!("models--org--tiny/blobs/{}.incomplete", digits_of(&large(1))));
     std::fs::create_dir_all(part.parent().unwrap()).unwrap();
     std::fs::write(&part, [7; 1000]).unwrap();
@@ -277,7 +277,7 @@ fn a_part_that_is_of_something_else_is_found_out() {
 #[test]
 fn without_leave_or_a_network_only_the_cache_is_used() {
     let hub = hub();
-    let mut place = Place::new(&hub);
+    let mut place = HubCache::new(&hub);
     place.settings.offline = true;
     let error = place.refusal("org/tiny");
     let cache = place.settings.cache.display().to_string();
@@ -308,7 +308,7 @@ fn without_leave_or_a_network_only_the_cache_is_used() {
 #[test]
 fn where_the_hub_sends_us_on_to_is_judged_too() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = HubCache::new(&hub);
     let error = place.fetch_with(&["127.0.0.1"], &Task::default(), "org/tiny").unwrap_err();
     assert_eq!((error.kind, error.message.as_str()), (Kind::Access, "this script may not connect to localhost"));
     assert!(hub.asked_of_store().is_empty());
@@ -317,7 +317,7 @@ fn where_the_hub_sends_us_on_to_is_judged_too() {
 #[test]
 fn where_there_is_no_network_the_way_to_the_cache_is_shown() {
     let hub = hub();
-    let mut place = Place::new(&hub);
+    let mut place = HubCache::new(&hub);
     place.fetch("org/tiny").unwrap();
     // A port without a listener: it was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -332,7 +332,7 @@ fn where_there_is_no_network_the_way_to_the_cache_is_shown() {
 #[test]
 fn an_interruption_is_heard_at_once_and_keeps_what_has_come() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = HubCache::new(&hub);
     hub.fail_once(Fault::Stall(50_000));
     let task = Task::default();
     let flag = task.flag().clone();
@@ -357,11 +357,11 @@ fn an_interruption_is_heard_at_once_and_keeps_what_has_come() {
 }
 
 /// A bar's total, and the sum of its progress.
-type Told = (Option<u64>, Arc<AtomicU64>);
+type BarSum = (Option<u64>, Arc<AtomicU64>);
 
 /// All bars, by their label.
 #[derive(Default)]
-struct Sums(Mutex<BTreeMap<String, Told>>);
+struct Sums(Mutex<BTreeMap<String, BarSum>>);
 
 struct Sum(Arc<AtomicU64>);
 
@@ -385,7 +385,7 @@ impl Bar for Sum {
 #[test]
 fn progress_counts_what_had_come_before() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = HubCache::new(&hub);
     hub.fail_once(Fault::Cut(70_000));
     place.refusal("org/tiny");
     let sums = Arc::new(Sums::default());
@@ -399,7 +399,7 @@ fn progress_counts_what_had_come_before() {
 #[test]
 fn names_that_a_hub_makes_up_stay_in_the_cache() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = HubCache::new(&hub);
     assert!(place.refusal("org/hostile").message.contains("gave no hash of config.json of org/hostile"));
     // The file outside is not even listed.
     let hint = place.refusal("org/files/y.gguf").hint.unwrap();
@@ -482,7 +482,7 @@ fn a_path_that_is_not_there_is_no_question_to_the_hub() {
 #[test]
 fn a_denial_holds_for_the_cache() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = HubCache::new(&hub);
     let task = Task::default();
     let under = |deny_write: &Path, name: &str| {
         let rules = Rules { deny_write: vec![deny_write.into()], ..Rules::default() };
@@ -512,7 +512,7 @@ fn a_denial_holds_for_the_cache() {
 #[test]
 fn a_cache_that_may_not_be_read_is_not_looked_into() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = HubCache::new(&hub);
     place.fetch("org/tiny").unwrap();
     let words = |name: &str| {
         let rules = Rules { deny_read: vec![place.settings.cache.clone()], ..Rules::default() };
@@ -528,7 +528,7 @@ fn a_cache_that_may_not_be_read_is_not_looked_into() {
 #[test]
 fn what_has_the_name_of_a_part_or_a_lock_is_not_written() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = HubCache::new(&hub);
     let digits = digits_of(&large(1));
     let part = place.settings.cache.join(format!("models--org--tiny/blobs/{digits}.incomplete"));
     let lock = place.settings.cache.join(format!(".locks/models--org--tiny/{digits}.lock"));
@@ -565,7 +565,7 @@ fn what_has_the_name_of_a_part_or_a_lock_is_not_written() {
 #[test]
 fn an_answer_without_an_end_is_refused() {
     let hub = hub();
-    let error = Place::new(&hub).refusal("org/endless");
+    let error = HubCache::new(&hub).refusal("org/endless");
     assert_eq!(
         (error.kind, error.message.as_str()),
         (Kind::Format, "expected an answer of at most 64.0 MiB about org/endless from 127.0.0.1, found more")
@@ -575,7 +575,7 @@ fn an_answer_without_an_end_is_refused() {
 #[test]
 fn a_hub_in_trouble_is_asked_once_more() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = HubCache::new(&hub);
     place.fetch("org/troubled").unwrap();
     let error = place.refusal("org/closed");
     assert_eq!((error.kind, error.message.as_str()), (Kind::Network, "127.0.0.1 answered 503 for org/closed"));

@@ -24,12 +24,12 @@ const FIT: &str = r#"
     print(`${d.history.to_map().rows[-1]} ${d.directions.abs().sum()}`);
 "#;
 
-struct Place {
+struct StoreFolder {
     folder: tempfile::TempDir,
     buckets: Buckets,
 }
 
-impl Place {
+impl StoreFolder {
     fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), buckets: Buckets::new() }
     }
@@ -89,7 +89,7 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 #[test]
 fn a_store_in_a_bucket_has_the_bytes_of_one_in_a_folder_and_is_read_in_parts() {
-    let place = Place::new();
+    let place = StoreFolder::new();
     let local = place.printed(HARVEST, "acts", "local");
     let fitted = place.printed(FIT, "out/acts", "fit");
     let files = contents(&place.folder.path().join("out/acts"));
@@ -119,7 +119,7 @@ fn a_store_in_a_bucket_has_the_bytes_of_one_in_a_folder_and_is_read_in_parts() {
 
 #[test]
 fn a_harvest_that_was_refused_midway_goes_on_after_its_last_shard() {
-    let place = Place::new();
+    let place = StoreFolder::new();
     place.printed(HARVEST, "acts", "local");
     let files = contents(&place.folder.path().join("out/acts"));
     for storage in STORAGES {
@@ -150,7 +150,7 @@ fn a_harvest_that_was_refused_midway_goes_on_after_its_last_shard() {
 
 #[test]
 fn what_a_storage_does_wrong_is_said_or_mended() {
-    let place = Place::new();
+    let place = StoreFolder::new();
     let local = place.printed(HARVEST, "acts", "local");
     for storage in STORAGES {
         let dir = format!("{storage}://bucket/acts");
@@ -191,7 +191,7 @@ fn what_a_storage_does_wrong_is_said_or_mended() {
 /// A shard of more than one part is sent in parts, and an upload that fails leaves none.
 #[test]
 fn large_files_go_up_in_parts() {
-    let place = Place::new();
+    let place = StoreFolder::new();
     let code = r#"
         let letters = "abcdefghijklmnop";
         let t = data::tokenizer(letters, #{ kind: "characters", min_frequency: 1 });
@@ -230,7 +230,7 @@ fn large_files_go_up_in_parts() {
 
 #[test]
 fn a_header_that_is_longer_than_what_is_asked_for_first_is_asked_for_again() {
-    let place = Place::new();
+    let place = StoreFolder::new();
     let code = r#"
         let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
         let m = model::init(
@@ -251,7 +251,7 @@ fn a_header_that_is_longer_than_what_is_asked_for_first_is_asked_for_again() {
 
 #[test]
 fn only_allowed_hosts_and_known_places_are_asked() {
-    let place = Place::new();
+    let place = StoreFolder::new();
     let run = |dir: &str, net: &[&str], without: &str| {
         let mut command = place.command(HARVEST, dir, "refused", net);
         command.envs(place.buckets.variables());

@@ -15,9 +15,9 @@ use sha2::{Digest, Sha256};
 use crate::torture::terminal::{CTRL_C, CTRL_D, Terminal};
 
 /// A folder with a project in `work`, and a cache of its own.
-struct Place(tempfile::TempDir);
+struct PackageFolder(tempfile::TempDir);
 
-impl Place {
+impl PackageFolder {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         std::fs::create_dir(place.path("work")).unwrap();
@@ -93,7 +93,7 @@ const READER: &str = "fn text(path) { run::load_text(path) } fn reader() { |path
 
 #[test]
 fn arguments_checks_and_the_course_of_draws_are_the_scripts_own() {
-    let place = Place::new();
+    let place = PackageFolder::new();
     place.library(
         "heads",
         "",
@@ -126,7 +126,7 @@ fn arguments_checks_and_the_course_of_draws_are_the_scripts_own() {
 
 #[test]
 fn a_library_reads_and_writes_what_it_was_granted_and_no_more() {
-    let place = Place::new();
+    let place = PackageFolder::new();
     place.library("heads", "[touches]\nread = [\"data\"]\nwrite = [\"made\"]", READER);
     for file in ["work/data/a.txt", "work/secret.txt"] {
         place.write(file, "some words");
@@ -170,7 +170,7 @@ fn a_library_reads_and_writes_what_it_was_granted_and_no_more() {
 /// The stdlib, plain files, other libraries and the loading of a module lend nobody their leave.
 #[test]
 fn nobody_lends_a_library_leave() {
-    let place = Place::new();
+    let place = PackageFolder::new();
     place.write("work/secret.txt", "some words");
     let reads = "[touches]\nread = [\".\"]\n";
     // `open` may read everything; `sly` nothing, and tries by way of it.
@@ -252,7 +252,7 @@ const CALLED: &[[&str; 2]] = &[
 
 #[test]
 fn closures_of_one_text_have_the_leave_of_their_own_library() {
-    let place = Place::new();
+    let place = PackageFolder::new();
     place.library("a", "[touches]\nread = [\"data\"]\nwrite = [\"made\"]", CLOSURES);
     place.library("b", "", CLOSURES);
     place.write("work/data/a.txt", "some words");
@@ -286,7 +286,7 @@ fn closures_of_one_text_have_the_leave_of_their_own_library() {
 
 #[test]
 fn modules_import_each_other_and_a_declared_name_wins() {
-    let place = Place::new();
+    let place = PackageFolder::new();
     place.library("heads", "", "import \"deep/a\" as a; import \"heads/deep/b\" as b; fn all() { [a::f(), b::f()] }");
     place.write(
         "heads/deep/a.rhai",
@@ -309,7 +309,7 @@ fn modules_import_each_other_and_a_declared_name_wins() {
 
 #[test]
 fn a_new_library_passes_its_tests_and_overwrites_nothing() {
-    let place = Place::new();
+    let place = PackageFolder::new();
     place.said(0, &["new", "lib", "mine"]);
     let said = place.said(0, &["test", "mine"]);
     holds(&said, &["example of share_above", "test_all_or_nothing", "3 tests passed, 0 failed"]);
@@ -323,7 +323,7 @@ fn a_new_library_passes_its_tests_and_overwrites_nothing() {
 
 #[test]
 fn failed_tests_are_drawn_and_have_their_exit_codes() {
-    let place = Place::new();
+    let place = PackageFolder::new();
     place.write("work/checks.rhai", "fn test_it() { run::check(1 == 2, \"one is two\"); }");
     holds(&place.said(3, &["test"]), &["FAILED", "check FAILED: one is two", "0 tests passed, 1 failed"]);
     place.write("work/throws.rhai", "fn test_it() {\n    throw \"no\";\n}");
@@ -337,7 +337,7 @@ fn failed_tests_are_drawn_and_have_their_exit_codes() {
 
 #[test]
 fn the_leave_is_shown_agreed_to_and_locked() {
-    let place = Place::new();
+    let place = PackageFolder::new();
     place.library("rates", "[touches]\nnet = [\"example.org\"]", "fn f() { 1 }");
     place.library(
         "heads",
@@ -378,7 +378,7 @@ fn the_leave_is_shown_agreed_to_and_locked() {
 
 #[test]
 fn a_person_is_asked_and_only_yes_is_yes() {
-    let place = Place::new();
+    let place = PackageFolder::new();
     place.library("rates", "[touches]\nnet = [\"example.org\"]", "fn f() { 1 }");
     let cache = place.path("cache");
     for (answer, code) in [("n\r", 1), ("\r", 1), ("yess\r", 1), (CTRL_D, 1), (CTRL_C, 130), ("y\r", 0)] {
@@ -399,7 +399,7 @@ fn a_person_is_asked_and_only_yes_is_yes() {
 
 #[test]
 fn control_c_ends_the_tests() {
-    let place = Place::new();
+    let place = PackageFolder::new();
     place.write(
         "work/slow.rhai",
         "fn test_a() { print(\"begun\"); loop {} }\nfn test_b() { loop {} }\nfn test_c() { loop {} }",
@@ -416,7 +416,7 @@ fn control_c_ends_the_tests() {
 
 #[test]
 fn conflicts_and_circles_are_refused_by_name() {
-    let place = Place::new();
+    let place = PackageFolder::new();
     place.library("rates", "", "");
     place.write("old/microtome.toml", "name = \"rates\"\nversion = \"0.0.9\"\n");
     place.library("a", "[dependencies]\nrates = { path = \"../rates\" }", "");
@@ -490,7 +490,7 @@ fn an_archive_is_fetched_once_and_kept_by_its_hash() {
         ("/large.tar.gz", Ok(vec![0; (16 << 20) + 1])),
         ("/page.tar.gz", Ok(b"<html>".to_vec())),
     ]);
-    let place = Place::new();
+    let place = PackageFolder::new();
     let at = |path: &str| format!("{}{path}", forge.address);
     holds(&place.said(1, &["add", &at("/none.tar.gz"), "--yes"]), &["there is nothing at"]);
     holds(&place.said(1, &["add", &at("/large.tar.gz"), "--yes"]), &["at most 16.0 MiB"]);
@@ -530,7 +530,7 @@ fn an_archive_is_fetched_once_and_kept_by_its_hash() {
 /// The record of a run has the texts of its libraries: it is repeated without them.
 #[test]
 fn a_recorded_run_is_repeated_without_its_libraries() {
-    let place = Place::new();
+    let place = PackageFolder::new();
     place.library(
         "heads",
         "[touches]\nwrite = [\"made\"]",
@@ -548,7 +548,7 @@ fn a_recorded_run_is_repeated_without_its_libraries() {
 /// The library in `examples/library` passes its tests, on a copy of it, twice with the same bytes.
 #[test]
 fn the_example_library_passes_its_tests() {
-    let place = Place::new();
+    let place = PackageFolder::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/library");
     for entry in walkdir::WalkDir::new(&root).into_iter().flatten().filter(|entry| entry.file_type().is_file()) {
         let name = entry.path().strip_prefix(&root).unwrap().display().to_string();
@@ -562,7 +562,7 @@ fn the_example_library_passes_its_tests() {
 
 #[test]
 fn who_imports_what_is_not_there_hears_of_add() {
-    let place = Place::new();
+    let place = PackageFolder::new();
     let said = place.refused("import \"heads\" as heads;");
     holds(&said, &["cannot find the library `heads`", "`microtome add` fetches what others have written"]);
 }
@@ -570,7 +570,7 @@ fn who_imports_what_is_not_there_hears_of_add() {
 /// A library that is refused prints no lines of its own, either.
 #[test]
 fn what_a_refused_manifest_says_is_visible() {
-    let place = Place::new();
+    let place = PackageFolder::new();
     for (more, said) in [
         (
             "[touches]\nread = [\"../x\\n  reads nothing\\u200b\"]",

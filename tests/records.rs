@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-struct Place(tempfile::TempDir);
+struct RecordFolder(tempfile::TempDir);
 
-impl Place {
+impl RecordFolder {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -54,7 +54,7 @@ const RECORD: &str = "out/x/run.json";
 /// Whatever a report is called, it stands in the folder of its run: there itself under the script's name, else in one within.
 #[test]
 fn the_record_and_the_reports_of_a_run_lie_in_one_folder() {
-    let place = Place::new();
+    let place = RecordFolder::new();
     place.write("x.rhai", "report(\"x\", [\"mine\"]).save(); report(\"other\", [\"more\"]).save();");
     place.write("both.rhai", "run::script(\"x.rhai\", #{ out: \"inner\" }); report(\"both\", [\"all\"]).save();");
     let files = |folder: &str| -> Vec<String> {
@@ -80,7 +80,7 @@ fn the_record_and_the_reports_of_a_run_lie_in_one_folder() {
 
 #[test]
 fn a_script_that_is_another_one_by_now_is_told_and_not_run() {
-    let place = Place::new();
+    let place = RecordFolder::new();
     place.write("lib.rhai", "fn half(x) {\n    x / 2.0\n}\n");
     place.write("x.rhai", "import \"lib\" as lib;\nprint(lib::half(3));\n");
     place.said(0, &["run", "x.rhai"]);
@@ -104,7 +104,7 @@ fn a_script_that_is_another_one_by_now_is_told_and_not_run() {
 
 #[test]
 fn another_version_and_other_inputs_are_told() {
-    let place = Place::new();
+    let place = RecordFolder::new();
     place.write("data.txt", "one");
     place.write("x.rhai", "print(run::load_text(\"data.txt\").len);\nrun::check(true, \"0.5 is there\");\n");
     place.said(0, &["run", "x.rhai"]);
@@ -120,7 +120,7 @@ fn another_version_and_other_inputs_are_told() {
 /// What is taken from the cache would be compared with itself.
 #[test]
 fn a_run_that_is_repeated_takes_no_dictionary_from_the_cache() {
-    let place = Place::new();
+    let place = RecordFolder::new();
     place.write("text.txt", &"to be or not to be ".repeat(20));
     place.write(
         "x.rhai",
@@ -160,7 +160,7 @@ fn a_run_that_is_repeated_takes_no_dictionary_from_the_cache() {
 
 #[test]
 fn two_runs_are_compared() {
-    let place = Place::new();
+    let place = RecordFolder::new();
     let script = "let n = arg(\"n\", 1);\nprint(`loss ${0.5 * n}, site resid_post.${n}`);\nrun::check(n < 2, `n is ${n}`);\n\
                   run::save_text(\"x/n.txt\", n.to_string());\nrun::save_text(\"x/same.txt\", \"\");\n";
     place.write("x.rhai", script);
@@ -211,7 +211,7 @@ fn two_runs_are_compared() {
 
 #[test]
 fn records_that_are_damaged_or_are_none_are_refused() {
-    let place = Place::new();
+    let place = RecordFolder::new();
     place.write("x.rhai", "print(1);\nrun::check(true, \"it is\");\n");
     place.said(0, &["run", "x.rhai"]);
     let whole = fs::read_to_string(place.path().join(RECORD)).unwrap();
@@ -247,7 +247,7 @@ fn records_that_are_damaged_or_are_none_are_refused() {
 
 #[test]
 fn a_record_of_an_earlier_version_is_compared_by_what_it_has() {
-    let place = Place::new();
+    let place = RecordFolder::new();
     place.write("x.rhai", "print(1);\nrun::check(true, \"it is\");\n");
     place.said(0, &["run", "x.rhai"]);
     fs::create_dir_all(place.path().join("old/x")).unwrap();

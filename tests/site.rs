@@ -8,7 +8,7 @@ use microtome::base::Result;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::script::Session;
-use microtome::script::docs::site::{self, Site};
+use microtome::script::docs::site::{self, SiteFiles};
 use microtome::script::engine::env::Env;
 
 use crate::page::{browse, chromium, photograph, title};
@@ -144,7 +144,7 @@ fn the_search_finds_a_function_and_opens_it() {
 }
 
 /// The site of a folder with these files, made without the program.
-fn made(written: &[(&str, &str)]) -> Result<Site> {
+fn made(written: &[(&str, &str)]) -> Result<SiteFiles> {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in written {
         let place = folder.path().join(name);
@@ -156,7 +156,7 @@ fn made(written: &[(&str, &str)]) -> Result<Site> {
     site::of(folder.path(), session.engine(), &session.docs(), &files, &[])
 }
 
-fn text(site: &Site, name: &str) -> String {
+fn text(site: &SiteFiles, name: &str) -> String {
     let (_, bytes) = site.files.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("{name} is missing"));
     String::from_utf8(bytes.clone()).unwrap()
 }

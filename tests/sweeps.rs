@@ -59,14 +59,14 @@ const LONG: &str = r#"
 "#;
 
 /// A folder with plans, and the program in it.
-struct Place {
+struct SweepFolder {
     folder: tempfile::TempDir,
     /// The search path, where it is another one than ours.
     path: Option<String>,
     more: Vec<(String, PathBuf)>,
 }
 
-impl Place {
+impl SweepFolder {
     fn new(plans: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (name, plan) in plans {
@@ -158,8 +158,8 @@ fn inodes(folder: &Path) -> BTreeMap<PathBuf, u64> {
 
 #[test]
 fn any_number_of_processes_gives_the_same_bytes_and_what_is_done_stays() {
-    let one = Place::new(&[("plan", PLAN)]);
-    let three = Place::new(&[("plan", PLAN)]);
+    let one = SweepFolder::new(&[("plan", PLAN)]);
+    let three = SweepFolder::new(&[("plan", PLAN)]);
     let (code, text) = one.run("sweep plan.rhai --jobs 1");
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("4 cells: 4 done") && text.contains("report/index.html"), "{text}");
@@ -211,7 +211,7 @@ fn transcoders_and_crosscoders_are_cells_as_dictionaries_are() {
         ("joint", plan("crosscoder", r#"["resid_post.0", "resid_post.1"]"#, "l1: 0.01"), "crosscoder l1 0.01"),
         ("all", plan("cross_layer", r#""mlp_in.*""#, "k: 4"), "mlp_in.* batch_topk k 4"),
     ];
-    let place = Place::new(&plans.each_ref().map(|(name, plan, _)| (*name, plan.as_str())));
+    let place = SweepFolder::new(&plans.each_ref().map(|(name, plan, _)| (*name, plan.as_str())));
     for (name, _, label) in &plans {
         let (code, text) = place.run(&format!("sweep {name}.rhai --jobs 1"));
         assert_eq!(code, 0, "{name}: {text}");
@@ -230,7 +230,7 @@ fn transcoders_and_crosscoders_are_cells_as_dictionaries_are() {
 
 #[test]
 fn a_cell_that_fails_is_named_and_the_others_go_on() {
-    let place = Place::new(&[("plan", FAILING)]);
+    let place = SweepFolder::new(&[("plan", FAILING)]);
     let (code, text) = place.run("sweep plan.rhai --jobs 1");
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("2 cells: 1 done, 1 failed"), "{text}");
@@ -246,7 +246,7 @@ fn a_cell_that_fails_is_named_and_the_others_go_on() {
 
 #[test]
 fn a_harvest_that_fails_is_named_and_no_cell_begins() {
-    let place = Place::new(&[]);
+    let place = SweepFolder::new(&[]);
     std::fs::write(place.folder.path().join("text.txt"), "to be or not to be\n").unwrap();
     let plan = FAILING.replace("source: \"sample\", tokens: 600", "source: \"text.txt\"");
     let plan = plan.replace("steps: 3", "without_first: 64, steps: 3");
@@ -259,8 +259,8 @@ fn a_harvest_that_fails_is_named_and_no_cell_begins() {
 
 #[test]
 fn a_sweep_that_is_killed_leaves_nobody_behind_and_ends_with_the_same_bytes() {
-    let place = Place::new(&[("plan", PLAN)]);
-    let undisturbed = Place::new(&[("plan", PLAN)]);
+    let place = SweepFolder::new(&[("plan", PLAN)]);
+    let undisturbed = SweepFolder::new(&[("plan", PLAN)]);
     assert_eq!(undisturbed.run("--quiet sweep plan.rhai").0, 0);
     let mut child = place.start("--quiet sweep plan.rhai --jobs 2");
     until("a cell is done", || place.out().join("plan/sweep.json").exists() && place.count("plan", "done") > 0);
@@ -276,7 +276,7 @@ fn a_sweep_that_is_killed_leaves_nobody_behind_and_ends_with_the_same_bytes() {
 
 #[test]
 fn of_two_in_one_folder_the_second_is_refused_and_a_cancelled_one_ends() {
-    let place = Place::new(&[("plan", LONG)]);
+    let place = SweepFolder::new(&[("plan", LONG)]);
     let child = place.start("sweep plan.rhai");
     until("the cell runs", || place.out().join("plan/sweep.json").exists() && place.count("plan", "running") == 1);
     let (code, text) = place.run("sweep plan.rhai");
@@ -298,7 +298,7 @@ fn of_two_in_one_folder_the_second_is_refused_and_a_cancelled_one_ends() {
 /// The terminal interrupts the sweep and its tasks at once; a signal to the sweep alone ends them, too.
 #[test]
 fn what_ctrl_c_ends_is_interrupted_and_not_lost() {
-    let place = Place::new(&[("plan", LONG)]);
+    let place = SweepFolder::new(&[("plan", LONG)]);
     for target in ["-", ""] {
         let child = place.command("sweep plan.rhai").process_group(0).spawn().unwrap();
         until("the cell runs", || place.out().join("plan/sweep.json").exists() && place.count("plan", "running") == 1);
@@ -314,7 +314,7 @@ fn what_ctrl_c_ends_is_interrupted_and_not_lost() {
 
 #[test]
 fn a_task_that_is_killed_is_lost_and_said() {
-    let place = Place::new(&[("plan", LONG)]);
+    let place = SweepFolder::new(&[("plan", LONG)]);
     let child = place.start("sweep plan.rhai");
     until("the cell runs", || place.out().join("plan/sweep.json").exists() && place.count("plan", "running") == 1);
     let task = children(child.id());
@@ -334,7 +334,7 @@ fn children(process: u32) -> Vec<u32> {
 /// A limit on the size of files stands in for a full disk.
 #[test]
 fn what_cannot_be_written_is_said_and_nothing_half_written_counts() {
-    let place = Place::new(&[("plan", FAILING)]);
+    let place = SweepFolder::new(&[("plan", FAILING)]);
     let limited = format!(
         "ulimit -f 40; trap '' XFSZ; exec {} --quiet sweep plan.rhai --jobs 1",
         env!("CARGO_BIN_EXE_microtome")
@@ -350,7 +350,7 @@ fn what_cannot_be_written_is_said_and_nothing_half_written_counts() {
 
 #[test]
 fn a_plan_that_says_nothing_of_use_is_refused_before_anything_is_written() {
-    let place = Place::new(&[
+    let place = SweepFolder::new(&[
         ("number", "1 + 1"),
         ("wrong", "#{ model: \"tiny\", text: \"sample\", sites: \"resid.0\", k: 4 }"),
     ]);

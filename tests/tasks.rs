@@ -7,7 +7,7 @@ use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::explorer::answers::{Question, answer};
-use microtome::explorer::{Explorer, Plan};
+use microtome::explorer::{Explorer, ExplorerInputs};
 use microtome::tensor::Device;
 use serde_json::json;
 
@@ -139,7 +139,7 @@ fn the_saved_script_of_a_task_is_what_the_explorer_saves() {
         }
         let task = Task::default();
         let files = Files::new(Access::new(&place.join("out"), &Rules::default()).unwrap(), false);
-        let plan = Plan {
+        let plan = ExplorerInputs {
             model: "tiny".into(),
             dictionaries: vec!["explored/dictionary".into()],
             text: "sample".into(),

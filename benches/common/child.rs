@@ -30,19 +30,19 @@ pub fn time_and_memory(part: &str, folder: &Path) -> (Duration, u64) {
 
 /// The peak memory of a process, in bytes.
 #[derive(Default)]
-pub struct Most {
+pub struct PeakMemory {
     /// Memory without a file behind it.
     pub own: u64,
     pub all: u64,
 }
 
-pub struct Limited {
+pub struct LimitedRun {
     pub said: String,
-    pub most: Most,
+    pub most: PeakMemory,
 }
 
 /// Runs a part in a process that may have this many bytes of private memory.
-pub fn limited(part: &str, folder: &Path, allowed: u64) -> Limited {
+pub fn limited(part: &str, folder: &Path, allowed: u64) -> LimitedRun {
     let program = std::env::current_exe().unwrap();
     let shell = format!("ulimit -d {}; exec {}", allowed / 1024, program.display());
     let mut command = Command::new("bash");
@@ -51,12 +51,12 @@ pub fn limited(part: &str, folder: &Path, allowed: u64) -> Limited {
     let most = most(&mut child);
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{part}: {}", output.status);
-    Limited { said: String::from_utf8(output.stdout).unwrap().trim().into(), most }
+    LimitedRun { said: String::from_utf8(output.stdout).unwrap().trim().into(), most }
 }
 
 /// The peak memory of a process, which is waited for.
-pub fn most(child: &mut Child) -> Most {
-    let mut most = Most::default();
+pub fn most(child: &mut Child) -> PeakMemory {
+    let mut most = PeakMemory::default();
     while child.try_wait().unwrap().is_none() {
         // The process may end between two measurements.
         if let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", child.id())) {

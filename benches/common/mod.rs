@@ -20,14 +20,14 @@ use microtome::script::engine::thread::with_large_stack;
 pub type Rows = Vec<(String, String)>;
 
 /// A page of measurements in `docs`.
-pub struct Page {
+pub struct BenchPage {
     title: &'static str,
     bench: &'static str,
     file: String,
     sentences: String,
 }
 
-impl Page {
+impl BenchPage {
     /// The page of a benchmark. `sentences` precede its table, after the one that names the machine, the day and the peers:
     /// `tests/figures/speed.rs` reads that one and the table.
     pub fn new(title: &'static str, bench: &'static str, sentences: impl Into<String>) -> Self {

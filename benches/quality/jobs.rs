@@ -21,7 +21,7 @@ const NEAR: f64 = 0.25;
 /// The steps of a long fit.
 const LONG: usize = 3200;
 
-pub struct Job {
+pub struct QualityJob {
     pub kind: &'static str,
     pub codes: usize,
     pub steps: usize,
@@ -31,9 +31,9 @@ pub struct Job {
 }
 
 /// Few and many steps for top-k, and 400 for the other kinds on the middle layer; few steps where activations are wide.
-pub fn jobs(site: &str) -> Vec<Job> {
+pub fn jobs(site: &str) -> Vec<QualityJob> {
     let is_middle = site == "resid_post.3";
-    let job = |kind, steps| Job { kind, codes: 32, steps, features: 1536, is_middle };
+    let job = |kind, steps| QualityJob { kind, codes: 32, steps, features: 1536, is_middle };
     match site {
         "resid_post.3" => {}
         "mlp_hidden.3" => return vec![job("topk", 100)],
@@ -43,12 +43,12 @@ pub fn jobs(site: &str) -> Vec<Job> {
         "resid_post.3, seed 1" => return vec![job("topk", 400)],
         _ => return vec![job("topk", 100), job("topk", 400)],
     }
-    let mut all: Vec<Job> = [100, 400, LONG].map(|steps| job("topk", steps)).into();
+    let mut all: Vec<QualityJob> = [100, 400, LONG].map(|steps| job("topk", steps)).into();
     all.extend(["batch_topk", "matryoshka", "jumprelu", "relu", "gated", "p_anneal"].map(|kind| job(kind, 400)));
     all
 }
 
-impl Job {
+impl QualityJob {
     pub fn told(&self) -> String {
         format!("{} of {}, {} steps of `{}`", self.codes, self.features, self.steps, self.kind)
     }

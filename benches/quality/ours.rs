@@ -8,7 +8,7 @@ use microtome::script::engine::env::Env;
 use rhai::Dynamic;
 
 use super::BATCH;
-use super::jobs::Job;
+use super::jobs::QualityJob;
 
 pub const SENTENCES: &str = "Each is fitted on the same 200,000 rows with batches of 2,048 and seed 0 (where none is named), a warm-up of a fiftieth \
     of the steps and a fall over the last fifth, and judged here on 20,000 rows of held-out text: FVE, then the \
@@ -23,15 +23,15 @@ pub const SENTENCES: &str = "Each is fitted on the same 200,000 rows with batche
     are its own steps, by sign and without a schedule.";
 
 /// What dictionaries are fitted to.
-pub struct Site {
+pub struct FitSite {
     pub name: String,
     model: String,
-    rows: What,
+    rows: RowSource,
     seed: u64,
 }
 
 /// Which activations are the rows.
-enum What {
+enum RowSource {
     Site(&'static str),
     /// Those of a site, with some dimensions made large.
     Outliers(&'static str),
@@ -43,26 +43,27 @@ enum What {
 
 /// What is fitted, and what is held out.
 const TEXT: &str = r#"["train", "held"].map(|part| data::text("sample", #{ tokens: if part == "held" { 40_000 } else { 420_000 }, part: part, seed: 0 }))"#;
-pub fn sites() -> Vec<Site> {
-    let of = |name: &str, model: &str, rows| Site { name: name.into(), model: model.into(), rows, seed: 0 };
+pub fn sites() -> Vec<FitSite> {
+    let of = |name: &str, model: &str, rows| FitSite { name: name.into(), model: model.into(), rows, seed: 0 };
     let tiny = r#"model::load("tiny")"#;
     let folder = "tests/fixtures/stories260K";
     let stories = format!(r#"model::load("{folder}/stories260K.bin", #{{ tokenizer: "{folder}/tok512.bin" }})"#);
     let middle = "resid_post.3";
-    let mut all: Vec<Site> =
-        ["resid_post.1", middle, "resid_post.5", "mlp_hidden.3"].map(|site| of(site, tiny, What::Site(site))).into();
-    all.push(of("stories260K", &stories, What::Site(middle)));
-    all.push(of("outliers", tiny, What::Outliers(middle)));
-    all.push(Site { seed: 1, ..of("resid_post.3, seed 1", tiny, What::Site(middle)) });
-    all.push(of("crosscoder", tiny, What::Several(&["resid_post.1", "resid_post.3", "resid_post.5"])));
-    all.push(of("transcoder", tiny, What::Transcoder("mlp_in.3", "mlp_out.3")));
+    let mut all: Vec<FitSite> = ["resid_post.1", middle, "resid_post.5", "mlp_hidden.3"]
+        .map(|site| of(site, tiny, RowSource::Site(site)))
+        .into();
+    all.push(of("stories260K", &stories, RowSource::Site(middle)));
+    all.push(of("outliers", tiny, RowSource::Outliers(middle)));
+    all.push(FitSite { seed: 1, ..of("resid_post.3, seed 1", tiny, RowSource::Site(middle)) });
+    all.push(of("crosscoder", tiny, RowSource::Several(&["resid_post.1", "resid_post.3", "resid_post.5"])));
+    all.push(of("transcoder", tiny, RowSource::Transcoder("mlp_in.3", "mlp_out.3")));
     if let Ok(wide) = std::env::var("MICROTOME_WIDE") {
-        all.push(of("wide", &format!("model::load({wide:?})"), What::Site(middle)));
+        all.push(of("wide", &format!("model::load({wide:?})"), RowSource::Site(middle)));
     }
     all
 }
 
-pub struct Judged {
+pub struct FitScores {
     pub fve: f64,
     /// Of the model with the reconstruction in its place; None where the rows are not a model's.
     pub ce: Option<f64>,
@@ -76,7 +77,7 @@ pub struct Judged {
 /// The rows of a site, in a session that holds the model.
 pub struct Rows<'a> {
     session: RefCell<Session>,
-    site: &'a Site,
+    site: &'a FitSite,
     pub seed: u64,
     /// The file of the rows to fit: `train`, and for a transcoder `target`.
     pub path: String,
@@ -115,7 +116,7 @@ const ROWS: &str = r#"
 const TOKENS_OF_TRANSCODER: usize = 200_704;
 
 impl<'a> Rows<'a> {
-    pub fn of(site: &'a Site, folder: &Path) -> Self {
+    pub fn of(site: &'a FitSite, folder: &Path) -> Self {
         let env = Env::in_memory(folder).unwrap();
         let path = folder.join(format!("{}.safetensors", site.name)).display().to_string();
         let rows = Self { session: RefCell::new(Session::new(env)), site, seed: site.seed, path };
@@ -125,14 +126,14 @@ impl<'a> Rows<'a> {
             rows.run(&format!("let train = {}; let held = {};", of(0, 200_000), of(1, 20_000)));
         };
         match site.rows {
-            What::Site(site) => both(&|part, count| format!("rows(m, parts[{part}], {site:?}, {count})")),
-            What::Outliers(site) => {
+            RowSource::Site(site) => both(&|part, count| format!("rows(m, parts[{part}], {site:?}, {count})")),
+            RowSource::Outliers(site) => {
                 both(&|part, count| format!("with_outliers(rows(m, parts[{part}], {site:?}, {count}))"));
             }
-            What::Several(sites) => {
+            RowSource::Several(sites) => {
                 rows.run(&format!("let both = several(m, parts, {sites:?}); let train = both[0]; let held = both[1];"));
             }
-            What::Transcoder(reads, writes) => {
+            RowSource::Transcoder(reads, writes) => {
                 rows.run(&format!(
                     "let some = data::text(\"sample\", #{{ tokens: {TOKENS_OF_TRANSCODER}, part: \"train\", seed: 0 }});
                      let store = data::harvest(m, [{reads:?}, {writes:?}], some, #{{ dir: {:?}, without_first: 1 }});
@@ -157,18 +158,18 @@ impl<'a> Rows<'a> {
     }
 
     /// Ours, with only kind, codes, steps, batch and seed set.
-    pub fn fitted(&self, job: &Job) -> Judged {
-        let Job { kind, codes, steps, features, .. } = job;
+    pub fn fitted(&self, job: &QualityJob) -> FitScores {
+        let QualityJob { kind, codes, steps, features, .. } = job;
         let more = match (*kind, &self.site.rows) {
             ("matryoshka", _) => format!(", prefixes: [{}, {}, {features}]", features / 8, features / 2),
-            ("crosscoder", What::Several(sites)) => {
+            ("crosscoder", RowSource::Several(sites)) => {
                 let widths = format!("range(0, {}).map(|site| m.config.d_model)", sites.len());
                 format!(", widths: {widths}")
             }
             _ => String::new(),
         };
         let (fit, of) = match self.site.rows {
-            What::Transcoder(reads, writes) => ("transcoder", format!("store, {reads:?}, {writes:?}")),
+            RowSource::Transcoder(reads, writes) => ("transcoder", format!("store, {reads:?}, {writes:?}")),
             _ => ("fit", "train".into()),
         };
         let begun = processor_time();
@@ -178,21 +179,21 @@ impl<'a> Rows<'a> {
             self.seed
         ));
         let seconds = processor_time() - begun;
-        Judged { seconds, ..self.judged() }
+        FitScores { seconds, ..self.judged() }
     }
 
     /// A dictionary that a library has saved.
-    pub fn judged_file(&self, folder: &str) -> Judged {
+    pub fn judged_file(&self, folder: &str) -> FitScores {
         self.run(&format!("let s = sae::load({folder:?});"));
         self.judged()
     }
 
-    fn judged(&self) -> Judged {
+    fn judged(&self) -> FitScores {
         let numbers = |code: &str| self.eval(code).into_typed_array::<f64>().unwrap();
         let (measure, place) = match self.site.rows {
-            What::Site(site) => ("s.measure(held)".into(), Some(format!("site: {site:?}"))),
-            What::Outliers(_) | What::Several(_) => ("s.measure(held)".into(), None),
-            What::Transcoder(reads, writes) => {
+            RowSource::Site(site) => ("s.measure(held)".into(), Some(format!("site: {site:?}"))),
+            RowSource::Outliers(_) | RowSource::Several(_) => ("s.measure(held)".into(), None),
+            RowSource::Transcoder(reads, writes) => {
                 let place = format!("site: {reads:?}, writes: {writes:?}");
                 (format!("s.measure_on(m, texts[1], #{{ {place}, without_first: 1 }})"), Some(place))
             }
@@ -200,7 +201,7 @@ impl<'a> Rows<'a> {
         let found = numbers(&format!(r#"let w = {measure}; [w["fve"], w["l0"], w["dead_share"]]"#));
         let effect = |place| format!("[s.effect(m, texts[1], #{{ {place}, rows: 32 }}).to_map().rows[0][2]]");
         let ce = place.map(|place| numbers(&effect(place))[0]);
-        Judged { fve: found[0], ce, l0: found[1], dead: found[2], seconds: 0.0, rate: String::new() }
+        FitScores { fve: found[0], ce, l0: found[1], dead: found[2], seconds: 0.0, rate: String::new() }
     }
 }
 

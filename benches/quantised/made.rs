@@ -18,14 +18,14 @@ const F32: u32 = 0;
 const Q4_K: u32 = 12;
 const Q6_K: u32 = 14;
 
-struct Entry {
+struct MadeTensor {
     name: String,
     rows: usize,
     inner: usize,
     kind: u32,
 }
 
-impl Entry {
+impl MadeTensor {
     fn bytes(&self) -> usize {
         match self.kind {
             F32 => 4 * self.rows * self.inner,
@@ -77,8 +77,8 @@ fn scaled(block: &mut [u8], kind: u32) {
     }
 }
 
-fn entries() -> Vec<Entry> {
-    let entry = |name: String, rows: usize, inner: usize, kind: u32| Entry { name, rows, inner, kind };
+fn entries() -> Vec<MadeTensor> {
+    let entry = |name: String, rows: usize, inner: usize, kind: u32| MadeTensor { name, rows, inner, kind };
     let mut all = vec![
         entry("token_embd.weight".into(), VOCAB, D_MODEL, Q6_K),
         entry("output_norm.weight".into(), 1, D_MODEL, F32),
@@ -101,7 +101,7 @@ fn entries() -> Vec<Entry> {
 }
 
 /// The metadata and the list of tensors, padded.
-fn header(entries: &[Entry]) -> Vec<u8> {
+fn header(entries: &[MadeTensor]) -> Vec<u8> {
     let sizes = [
         ("llama.block_count", LAYERS),
         ("llama.context_length", 4096),

@@ -3,30 +3,30 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use super::args::{Add, Options};
-use super::setup::{self, Wants};
+use super::args::{AddArguments, CommonArguments};
+use super::setup::{self, SessionNeeds};
 use super::{Exit, run, tell};
 use crate::base::files::Files;
 use crate::base::{Result, Task};
 use crate::err;
 use crate::script::engine::drawing;
 use crate::script::engine::failure::{Failure, Sources};
-use crate::script::engine::typed;
-use crate::script::library::add::{Ground, Plan, Wish, hosts};
-use crate::script::library::manifest::Mistake;
+use crate::script::engine::typed_line;
+use crate::script::library::add::{AddPlan, AddedLibrary, ProjectFolder, hosts};
+use crate::script::library::manifest::ManifestError;
 use crate::script::library::{LOCK, MANIFEST, project};
 
-pub fn run(options: &Options, add: &Add) -> Result<Exit> {
+pub fn run(options: &CommonArguments, add: &AddArguments) -> Result<Exit> {
     // What the user names on the command line, and in the project's own manifest, is theirs to write and to fetch.
     let mut options = options.clone();
     let root = root(&options)?;
     options.allow_write.push(root.clone());
     let manifest = Files::new(setup::access(&options)?, false).script(&root.join(MANIFEST)).ok();
     options.allow_net.extend(hosts(add.place.as_deref(), manifest.as_deref()));
-    let env = setup::env(&options, Wants::default())?;
+    let env = setup::env(&options, SessionNeeds::default())?;
     let cache = env.settings.cache.as_deref();
-    let ground = Ground { root, files: &env.files, cache, task: &env.task };
-    let plan = match ground.plan(&Wish { place: add.place.as_deref(), hash: add.hash.as_deref() }) {
+    let ground = ProjectFolder { root, files: &env.files, cache, task: &env.task };
+    let plan = match ground.plan(&AddedLibrary { place: add.place.as_deref(), hash: add.hash.as_deref() }) {
         Ok(plan) => plan,
         Err(mistake) => return mistaken(*mistake),
     };
@@ -34,7 +34,7 @@ pub fn run(options: &Options, add: &Add) -> Result<Exit> {
         tell(&format!("{MANIFEST} names no libraries"));
         return Ok(Exit::Done);
     }
-    let shown = run::to_stdout(&plan.said());
+    let shown = run::to_stdout(&plan.text());
     if shown != Exit::Done {
         return Ok(shown);
     }
@@ -48,12 +48,12 @@ pub fn run(options: &Options, add: &Add) -> Result<Exit> {
     }
     let kept = kept(&env.files, cache)?;
     ground.carry_out(&plan, &kept)?;
-    told(&plan);
+    print_plan(&plan);
     Ok(Exit::Done)
 }
 
 /// Returns the folder of the project: that of the nearest manifest above, or the current one.
-fn root(options: &Options) -> Result<PathBuf> {
+fn root(options: &CommonArguments) -> Result<PathBuf> {
     let files = Files::new(setup::access(options)?, false);
     let found = project::found(Path::new(""), &|path| files.script_if_there(path))?;
     let here = || std::env::current_dir().map_err(|e| crate::base::Error::io("find", Path::new("."), &e));
@@ -76,20 +76,20 @@ fn agreed(task: &Task) -> Result<bool> {
     }
     let mut out = std::io::stderr();
     let _reader_may_be_gone = write!(out, "May they? [y/N] ").and_then(|()| out.flush());
-    let Some(answer) = typed::line(task)? else {
+    let Some(answer) = typed_line::line(task)? else {
         let _reader_may_be_gone = writeln!(out);
         return Ok(false);
     };
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-fn told(plan: &Plan) {
+fn print_plan(plan: &AddPlan) {
     let names: Vec<&str> = plan.lock.libraries.iter().map(|locked| locked.name.as_str()).collect();
     tell(&format!("wrote {MANIFEST} and {LOCK}: {}", names.join(", ")));
 }
 
 /// Draws a mistake in a file under its line.
-fn mistaken(mistake: Mistake) -> Result<Exit> {
+fn mistaken(mistake: ManifestError) -> Result<Exit> {
     let Some((file, ..)) = &mistake.place else { return Err(mistake.error) };
     let sources = Sources::default();
     sources.add(file, &mistake.text);

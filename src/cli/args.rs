@@ -18,7 +18,7 @@ use crate::base::settings::MOST_THREADS;
 )]
 pub struct Cli {
     #[command(flatten)]
-    pub options: Options,
+    pub options: CommonArguments,
 
     /// Evaluate CODE and print its value.
     #[arg(short = 'e', value_name = "CODE", allow_hyphen_values = true)]
@@ -30,7 +30,7 @@ pub struct Cli {
 
 /// Options that stand before the command and hold for all of them.
 #[derive(Args, Clone)]
-pub struct Options {
+pub struct CommonArguments {
     /// Print the value of the last expression as JSON on standard output, and nothing else there.
     #[arg(long)]
     pub json: bool,
@@ -88,34 +88,34 @@ pub struct Options {
 #[derive(Subcommand)]
 pub enum Command {
     /// Run a script, or repeat a recorded run and compare.
-    Run(Run),
+    Run(RunArguments),
     /// Show the differences of two recorded runs.
     #[command(after_help = "Exit codes: 0 the same, 1 different, 2 an error.")]
-    Diff(Diff),
+    Diff(DiffArguments),
     /// Find mistakes in a script without running it.
-    Check(Check),
+    Check(CheckArguments),
     /// Format scripts in place: indentation, blanks, commas at the end of lists.
-    Fmt(Fmt),
+    Fmt(FmtArguments),
     /// Make a new library.
-    New(New),
+    New(NewArguments),
     /// Add a library to the project of this folder, once it is said what it may touch.
-    Add(Add),
+    Add(AddArguments),
     /// Run the tests of scripts and libraries.
-    Test(Test),
+    Test(TestArguments),
     /// Look at features while typing: a page for the browser, on this machine alone.
-    Explore(Explore),
+    Explore(ExploreArguments),
     /// Fit dictionaries over a grid, on this machine or on a cluster.
-    Sweep(Sweep),
+    Sweep(SweepArguments),
     /// Show the reference and the guide: a name, or the places that speak of something.
-    Doc(Doc),
+    Doc(DocArguments),
     /// List what the cache has, or clear it.
-    Cache(Cache),
+    Cache(CacheArguments),
     /// Print a completion script for a shell.
-    Completions(Completions),
+    Completions(CompletionsArguments),
 }
 
 #[derive(Args)]
-pub struct Run {
+pub struct RunArguments {
     /// The script, or - for standard input.
     #[arg(value_name = "FILE", required_unless_present = "again")]
     pub file: Option<String>,
@@ -135,7 +135,7 @@ pub struct Run {
 }
 
 #[derive(Args)]
-pub struct Diff {
+pub struct DiffArguments {
     /// The record of the first run, out/NAME/run.json.
     #[arg(value_name = "RUN.JSON")]
     pub before: PathBuf,
@@ -146,14 +146,14 @@ pub struct Diff {
 }
 
 #[derive(Args)]
-pub struct Check {
+pub struct CheckArguments {
     /// The scripts to be checked.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 }
 
 #[derive(Args)]
-pub struct Fmt {
+pub struct FmtArguments {
     /// Scripts, folders of them, or - for standard input.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<String>,
@@ -164,13 +164,13 @@ pub struct Fmt {
 }
 
 #[derive(Args)]
-pub struct New {
+pub struct NewArguments {
     #[command(subcommand)]
-    pub what: NewWhat,
+    pub what: NewAction,
 }
 
 #[derive(Subcommand)]
-pub enum NewWhat {
+pub enum NewAction {
     /// A folder with a library that others can add: microtome.toml, a module, a test.
     Lib {
         /// The library's name, which is that of the folder, too.
@@ -179,7 +179,7 @@ pub enum NewWhat {
 }
 
 #[derive(Args)]
-pub struct Add {
+pub struct AddArguments {
     /// A folder, or the address of a .tar.gz as forges give it for a tag or a commit; if left out, all that
     /// microtome.toml names.
     pub place: Option<String>,
@@ -194,7 +194,7 @@ pub struct Add {
 }
 
 #[derive(Args)]
-pub struct Test {
+pub struct TestArguments {
     /// A folder, with those below it, or one script.
     #[arg(value_name = "DIR", default_value = ".")]
     pub place: PathBuf,
@@ -213,7 +213,7 @@ pub struct Test {
 }
 
 #[derive(Args)]
-pub struct Explore {
+pub struct ExploreArguments {
     /// The model, as `model::load` takes it [default: the one that the run has saved, or tiny].
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
@@ -246,7 +246,7 @@ pub struct Explore {
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub struct Sweep {
+pub struct SweepArguments {
     /// The plan: a script whose value is a map, as docs/sweeps.md has it. Tasks that are done are skipped.
     #[arg(value_name = "PLAN", required = true)]
     pub plan: Option<PathBuf>,
@@ -256,7 +256,7 @@ pub struct Sweep {
 
     /// The engine that does the work: processes on this machine, or jobs of a cluster.
     #[arg(long, value_enum, default_value = "local")]
-    pub engine: Engine,
+    pub engine: SweepEngine,
 
     /// Number of processes that run at a time [default: one for each of the plan's threads that this machine has].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_THREADS)))]
@@ -296,7 +296,7 @@ pub struct Sweep {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Engine {
+pub enum SweepEngine {
     /// Processes of this program.
     Local,
     /// Job arrays, by sbatch.
@@ -338,7 +338,7 @@ pub enum SweepAction {
 }
 
 #[derive(Args)]
-pub struct Doc {
+pub struct DocArguments {
     /// A name or a page, or words to search for; the whole reference if left out.
     pub words: Vec<String>,
 
@@ -357,7 +357,7 @@ pub struct Doc {
 }
 
 #[derive(Args)]
-pub struct Cache {
+pub struct CacheArguments {
     #[command(subcommand)]
     pub action: Option<CacheAction>,
 }
@@ -371,7 +371,7 @@ pub enum CacheAction {
     Clear {
         /// Kind of cached data that is removed.
         #[arg(value_enum, value_name = "WHAT", default_value = "dictionaries")]
-        what: Clearable,
+        what: CachePart,
 
         /// Only data that was not used for this many days.
         #[arg(long, value_name = "DAYS")]
@@ -380,7 +380,7 @@ pub enum CacheAction {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Clearable {
+pub enum CachePart {
     /// Cached dictionaries and transcoders.
     Dictionaries,
     /// Cached texts that models wrote.
@@ -390,7 +390,7 @@ pub enum Clearable {
 }
 
 #[derive(Args)]
-pub struct Completions {
+pub struct CompletionsArguments {
     /// The shell that the script is for.
     pub shell: Shell,
 }

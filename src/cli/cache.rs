@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::args::{Cache, CacheAction, Clearable, Options};
+use super::args::{CacheAction, CacheArguments, CachePart, CommonArguments};
 use super::{Exit, run, setup, tell};
 use crate::base::access::{Access, Rules};
 use crate::base::cache::{self, CachedFolder, VARIABLE, days_ago};
@@ -14,10 +14,10 @@ use crate::data::sample as texts;
 use crate::err;
 use crate::questions::endpoint::listing as exchanges;
 use crate::report::Item;
-use crate::report::symbols::count;
+use crate::report::visible_text::count;
 use crate::sae::cached;
 
-pub fn run(options: &Options, cache: &Cache) -> Result<Exit> {
+pub fn run(options: &CommonArguments, cache: &CacheArguments) -> Result<Exit> {
     match cache.action {
         None | Some(CacheAction::List) => list(options),
         Some(CacheAction::Clear { what, older_than }) => clear(options, what, older_than),
@@ -28,7 +28,7 @@ fn folder() -> Result<PathBuf> {
     cache::folder().ok_or_else(|| err!(File, "there is no cache folder").hint(format!("set {VARIABLE} to a folder")))
 }
 
-fn list(options: &Options) -> Result<Exit> {
+fn list(options: &CommonArguments) -> Result<Exit> {
     let cache = folder()?;
     let hub = hub::HubSettings::from_env();
     let folder = cached::folder(&cache);
@@ -72,22 +72,22 @@ fn shown(title: &str, (table, bytes): (Table, u64)) -> Result<String> {
     Ok(Table { title, ..table }.terminal(&setup::screen(&std::io::stdout()))? + "\n")
 }
 
-fn clear(options: &Options, what: Clearable, older_than: Option<u64>) -> Result<Exit> {
+fn clear(options: &CommonArguments, what: CachePart, older_than: Option<u64>) -> Result<Exit> {
     let cache = folder()?;
     let now = SystemTime::now();
     let (cleared, one, several) = match what {
-        Clearable::Dictionaries => {
+        CachePart::Dictionaries => {
             (cache::clear(&cached::folder(&cache), older_than, now)?, "dictionary", "dictionaries")
         }
-        Clearable::Texts => (cache::clear(&texts::folder(&cache), older_than, now)?, "text", "texts"),
-        Clearable::Exchanges => (exchanges::clear(&cache, older_than, now)?, "answer", "answers"),
+        CachePart::Texts => (cache::clear(&texts::folder(&cache), older_than, now)?, "text", "texts"),
+        CachePart::Exchanges => (exchanges::clear(&cache, older_than, now)?, "answer", "answers"),
     };
     if options.quiet {
         return Ok(Exit::Done);
     }
     let name = if cleared.count == 1 { one } else { several };
     tell(&format!("removed {} {name}, {}", cleared.count, memory::human(u128::from(cleared.bytes))));
-    let stay = if what == Clearable::Exchanges { 0 } else { exchanges::count(&cache) };
+    let stay = if what == CachePart::Exchanges { 0 } else { exchanges::count(&cache) };
     if stay > 0 {
         tell(&format!("kept: {}, which go by `microtome cache clear exchanges`", count(stay, "answer")));
     }

@@ -1,14 +1,14 @@
 //! `microtome check FILE`: finds mistakes without running the script.
 
-use super::args::{Check, Options};
-use super::setup::{self, Wants};
+use super::args::{CheckArguments, CommonArguments};
+use super::setup::{self, SessionNeeds};
 use super::{Exit, show_failure, tell};
 use crate::base::Result;
-use crate::report::symbols::count;
+use crate::report::visible_text::count;
 use crate::script::Session;
 
-pub fn run(options: &Options, check: &Check) -> Result<Exit> {
-    let session = Session::new(setup::env(options, Wants::default())?);
+pub fn run(options: &CommonArguments, check: &CheckArguments) -> Result<Exit> {
+    let session = Session::new(setup::env(options, SessionNeeds::default())?);
     let mut found = 0;
     for file in &check.files {
         let text = session.env().files.script(file)?;

@@ -1,23 +1,23 @@
 //! `microtome diff A/run.json B/run.json`: shows the differences of two recorded runs.
 
-use super::args::{Diff, Options};
+use super::args::{CommonArguments, DiffArguments};
 use super::run::to_stdout;
-use super::{Exit, again, tell, tell_error};
+use super::{Exit, replay, tell, tell_error};
 use crate::base::Result;
 use crate::report::json;
 use crate::script::session::differences;
 
 /// Compares two records. It ends with 0 if they are the same, 1 if they differ, and 2 after an error, as `diff` does.
-pub fn run(options: &Options, diff: &Diff) -> Result<Exit> {
+pub fn run(options: &CommonArguments, diff: &DiffArguments) -> Result<Exit> {
     compared(options, diff).or_else(|error| {
         tell_error(&error);
         Ok(Exit::Usage)
     })
 }
 
-fn compared(options: &Options, diff: &Diff) -> Result<Exit> {
-    let before = again::read(options, &diff.before)?;
-    let now = again::read(options, &diff.now)?;
+fn compared(options: &CommonArguments, diff: &DiffArguments) -> Result<Exit> {
+    let before = replay::read(options, &diff.before)?;
+    let now = replay::read(options, &diff.now)?;
     let differences = differences::between(&before, &now);
     let exit = if differences.is_empty() { Exit::Done } else { Exit::Failed };
     let text = match (options.json, exit) {

@@ -3,21 +3,21 @@
 use std::path::{Component, Path};
 
 use super::Exit;
-use super::args::{Doc, Options};
-use super::setup::{self, Wants};
+use super::args::{CommonArguments, DocArguments};
+use super::setup::{self, SessionNeeds};
 use crate::base::Result;
 use crate::script::Session;
 use crate::script::docs::reference;
 use crate::script::docs::site;
 use crate::script::docs::text;
 
-pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
+pub fn run(options: &CommonArguments, doc: &DocArguments) -> Result<Exit> {
     // What the user names on the command line is theirs to write, unlike what a script names.
     let mut options = options.clone();
     options.allow_write.extend(doc.definitions.clone());
     options.allow_write.extend(doc.markdown.clone());
     options.allow_write.extend(doc.html.clone());
-    let session = Session::new(setup::env(&options, Wants::default())?);
+    let session = Session::new(setup::env(&options, SessionNeeds::default())?);
     if let Some(folder) = &doc.definitions {
         for (name, content) in reference::definitions(session.engine()) {
             save(&session, &folder.join(name), &content)?;

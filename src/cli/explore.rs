@@ -4,19 +4,19 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::Exit;
-use super::args::{Explore, Options};
-use super::setup::{self, Wants};
+use super::args::{CommonArguments, ExploreArguments};
+use super::setup::{self, SessionNeeds};
 use crate::base::files::{self, Files};
 use crate::base::{Kind, Result};
 use crate::checkpoint::load::INSIDE;
 use crate::err;
-use crate::explorer::{Explorer, Plan, serve};
+use crate::explorer::{Explorer, ExplorerInputs, serve};
 use crate::sae::formats::find;
 use crate::script::engine::env::Env;
 use crate::script::session::record::{self, Record};
 
-pub fn run(options: &Options, explore: &Explore) -> Result<Exit> {
-    let env = setup::env(options, Wants::default())?;
+pub fn run(options: &CommonArguments, explore: &ExploreArguments) -> Result<Exit> {
+    let env = setup::env(options, SessionNeeds::default())?;
     let saved = explore.run.as_deref().map(|folder| saved(&env.files, folder)).transpose()?.unwrap_or_default();
     let dictionaries = [explore.dictionary.clone(), saved.dictionaries].concat();
     if let (Some(run), []) = (&explore.run, dictionaries.as_slice()) {
@@ -24,7 +24,7 @@ pub fn run(options: &Options, explore: &Explore) -> Result<Exit> {
             .hint("let its script save what it fits, `s.save(\"NAME\")`, or name a dictionary with --dictionary"));
     }
     let model = explore.model.clone().or(saved.model).unwrap_or_else(|| INSIDE.into());
-    let plan = Plan {
+    let plan = ExplorerInputs {
         model,
         dictionaries,
         text: explore.text.clone(),
@@ -47,19 +47,19 @@ pub fn run(options: &Options, explore: &Explore) -> Result<Exit> {
     }
 }
 
-fn opened(env: &Env, plan: Plan) -> Result<Explorer> {
+fn opened(env: &Env, plan: ExplorerInputs) -> Result<Explorer> {
     Explorer::load(plan, &env.files, &env.device, &env.task)
 }
 
 /// The model and the dictionaries that a run has saved.
 #[derive(Debug, Default)]
-struct Saved {
+struct SavedModels {
     model: Option<String>,
     dictionaries: Vec<String>,
 }
 
 /// Finds the dictionaries and the model among the files that a run has written, by its record.
-fn saved(files: &Files, folder: &Path) -> Result<Saved> {
+fn saved(files: &Files, folder: &Path) -> Result<SavedModels> {
     let path = folder.join(record::FILE);
     let text = files.text(&path).map_err(|e| {
         e.within("the record of the run")
@@ -85,7 +85,7 @@ fn saved(files: &Files, folder: &Path) -> Result<Saved> {
         }
     };
     let dictionaries: Vec<String> = find::all(&written).iter().map(|found| shown(&found.weights)).collect();
-    Ok(Saved { model, dictionaries })
+    Ok(SavedModels { model, dictionaries })
 }
 
 /// Returns the path from the current folder on, if it stands below it.

@@ -2,20 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use super::args::{Fmt, Options};
+use super::args::{CommonArguments, FmtArguments};
 use super::run::{STDIN, standard_input, to_stdout};
-use super::setup::{self, Wants};
+use super::setup::{self, SessionNeeds};
 use super::{Exit, show_failure, tell};
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::{Error, Result};
 use crate::err;
-use crate::report::symbols::count;
+use crate::report::visible_text::count;
 use crate::script::Session;
-use crate::script::session::changes;
+use crate::script::session::line_changes;
 
-pub fn run(options: &Options, fmt: &Fmt) -> Result<Exit> {
-    let session = Session::for_reading(setup::env(options, Wants::default())?);
+pub fn run(options: &CommonArguments, fmt: &FmtArguments) -> Result<Exit> {
+    let session = Session::for_reading(setup::env(options, SessionNeeds::default())?);
     let mut seen = 0;
     let mut changed = 0;
     let mut failed = 0;
@@ -29,7 +29,7 @@ pub fn run(options: &Options, fmt: &Fmt) -> Result<Exit> {
             };
             changed += usize::from(new != text);
             let written = if fmt.check {
-                let changes = changes::between(&text, &new);
+                let changes = line_changes::between(&text, &new);
                 to_stdout(&changes.iter().map(|change| change.shown(&name)).collect::<String>())
             } else if name == STDIN {
                 to_stdout(&new)

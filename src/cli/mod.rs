@@ -1,7 +1,7 @@
 //! Floor 20: the command line. One file per subcommand.
 
 mod add;
-mod again;
+mod replay;
 // What a build leaves out has its arguments all the same, so that it can be named.
 #[cfg_attr(not(all(feature = "explorer", feature = "sweep")), allow(dead_code))]
 mod args;
@@ -14,9 +14,9 @@ mod eval;
 #[cfg_attr(not(feature = "explorer"), path = "no_explore.rs")]
 mod explore;
 mod fmt;
-mod log;
 mod new;
 mod progress;
+mod progress_log;
 mod repl;
 mod run;
 mod setup;
@@ -36,7 +36,7 @@ use crate::script::engine::console::to_stderr;
 use crate::script::engine::drawing;
 use crate::script::engine::failure::Failure;
 
-use args::{Cli, Command, Run};
+use args::{Cli, Command, RunArguments};
 
 /// Exit codes, which are part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +106,7 @@ fn dispatch(cli: Cli) -> Exit {
         }
         (None, Some(code)) => eval::run(&cli.options, code),
         (None, None) => repl::run(&cli.options),
-        (Some(Command::Run(Run { again: Some(record), .. })), _) => again::run(&cli.options, record),
+        (Some(Command::Run(RunArguments { again: Some(record), .. })), _) => replay::run(&cli.options, record),
         (Some(Command::Diff(diff)), _) => diff::run(&cli.options, diff),
         (Some(Command::Run(run)), _) => run::run(&cli.options, run),
         (Some(Command::Check(check)), _) => check::run(&cli.options, check),

@@ -1,14 +1,14 @@
 //! `microtome new lib NAME`: a folder with a library whose tests pass at once.
 
-use super::args::{New, NewWhat, Options};
+use super::args::{CommonArguments, NewAction, NewArguments};
 use super::{Exit, setup, tell};
 use crate::base::Result;
 use crate::base::files::Files;
 use crate::err;
 use crate::script::library::{manifest, skeleton};
 
-pub fn run(options: &Options, new: &New) -> Result<Exit> {
-    let NewWhat::Lib { name } = &new.what;
+pub fn run(options: &CommonArguments, new: &NewArguments) -> Result<Exit> {
+    let NewAction::Lib { name } = &new.what;
     manifest::check_name(name)?;
     let folder = std::path::absolute(name).map_err(|e| crate::base::Error::io("make", name.as_ref(), &e))?;
     if folder.symlink_metadata().is_ok() {

@@ -9,26 +9,26 @@ use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::base::task::{Bar, Progress, human, time_left};
 use crate::report::number::{digits, fixed};
-use crate::report::symbols::visible;
+use crate::report::visible_text::visible;
 use crate::script::engine::console::to_stderr;
 
 #[derive(Default)]
-pub struct Bars {
+pub struct ProgressBars {
     all: MultiProgress,
 }
 
-struct Shown {
+struct TerminalBar {
     bar: ProgressBar,
     /// The part of the work that was done before.
     had: Arc<AtomicU64>,
 }
 
-impl Progress for Bars {
+impl Progress for ProgressBars {
     fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
         let had = Arc::new(AtomicU64::new(0));
         let bar = self.labelled(label, total, &had);
         bar.enable_steady_tick(Duration::from_millis(100));
-        Box::new(Shown { bar, had })
+        Box::new(TerminalBar { bar, had })
     }
 
     fn say(&self, line: &str) {
@@ -36,7 +36,7 @@ impl Progress for Bars {
     }
 }
 
-impl Bars {
+impl ProgressBars {
     fn labelled(&self, label: &str, total: Option<u64>, had: &Arc<AtomicU64>) -> ProgressBar {
         let bar = match total {
             Some(total) => self.all.add(ProgressBar::new(total)).with_style(
@@ -81,7 +81,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-impl Bar for Shown {
+impl Bar for TerminalBar {
     fn advance(&self, by: u64) {
         self.bar.inc(by);
     }
@@ -96,7 +96,7 @@ impl Bar for Shown {
     }
 }
 
-impl Drop for Shown {
+impl Drop for TerminalBar {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
@@ -113,9 +113,9 @@ mod tests {
 
     #[test]
     fn a_label_is_one_line_without_codes() {
-        let bar = Bars::default().labelled("read a\x1b]52;c;x\x07\n.txt", Some(3), &Arc::default());
+        let bar = ProgressBars::default().labelled("read a\x1b]52;c;x\x07\n.txt", Some(3), &Arc::default());
         assert_eq!(bar.prefix(), "read a␛]52;c;x␇↵.txt");
-        let shown = Shown { bar, had: Arc::default() };
+        let shown = TerminalBar { bar, had: Arc::default() };
         shown.note("\x1b[2J");
         assert_eq!(shown.bar.message(), "␛[2J");
     }

@@ -3,20 +3,20 @@
 use std::io::IsTerminal;
 
 use super::Exit;
-use super::args::Options;
-use super::setup::{self, Wants};
+use super::args::CommonArguments;
+use super::setup::{self, SessionNeeds};
 use crate::base::Result;
 use crate::err;
 use crate::repl::{Ending, Repl};
 use crate::script::Session;
 
-pub fn run(options: &Options) -> Result<Exit> {
+pub fn run(options: &CommonArguments) -> Result<Exit> {
     if options.json {
         return Err(err!(Argument, "expected a script with `--json`, found none")
             .hint("`microtome --json run FILE`, with - for standard input, or `microtome --json -e CODE`"));
     }
     let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let session = Session::new(setup::env(options, Wants { interactive, ..Wants::default() })?);
+    let session = Session::new(setup::env(options, SessionNeeds { interactive, ..SessionNeeds::default() })?);
     let repl = Repl::new(session, setup::screen(&std::io::stderr()).colour);
     let ending = if interactive { repl.converse()? } else { repl.read(std::io::stdin().lock())? };
     Ok(match ending {

@@ -3,8 +3,8 @@
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
-use super::args::{Options, Run};
-use super::setup::{self, Wants};
+use super::args::{CommonArguments, RunArguments};
+use super::setup::{self, SessionNeeds};
 use super::{Exit, show_failure, tell};
 use crate::base::files::utf8;
 use crate::base::memory::human;
@@ -24,12 +24,12 @@ pub const STDIN: &str = "<stdin>";
 /// Maximum length of a script, in bytes.
 const LONGEST: u64 = 64 << 20;
 
-pub fn run(options: &Options, run: &Run) -> Result<Exit> {
+pub fn run(options: &CommonArguments, run: &RunArguments) -> Result<Exit> {
     let file = run.file.as_deref().unwrap_or("-");
     // Named after the script.
     let folder = record::folder(if file == "-" { STDIN } else { file });
     let arguments = Arguments::parse(&run.arguments)?;
-    let wants = Wants { arguments, recording: true, folder: folder.clone(), ..Wants::default() };
+    let wants = SessionNeeds { arguments, recording: true, folder: folder.clone(), ..SessionNeeds::default() };
     // Behind the script it may be meant for the script, and is not taken from it.
     if run.fresh {
         return Err(err!(Argument, "expected `--fresh` before the word `run`, found it behind").hint(format!(
@@ -106,7 +106,7 @@ pub fn standard_input(session: &Session) -> Result<String> {
 /// Tells how the run ended, and prints the value if that is wanted.
 pub fn finish(
     session: &Session,
-    options: &Options,
+    options: &CommonArguments,
     outcome: std::result::Result<Value, Failure>,
     print: bool,
 ) -> Result<Exit> {
@@ -125,7 +125,7 @@ pub fn finish(
         }
         Ok(value) => {
             if print && options.json {
-                let text = value::json_text(&value, value::Layout::Line, &session.env().task)? + "\n";
+                let text = value::json_text(&value, value::NumberLayout::Line, &session.env().task)? + "\n";
                 let written = to_stdout(&text);
                 if written != Exit::Done {
                     return Ok(written);

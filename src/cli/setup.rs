@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::args::Options;
-use super::log::Lines;
-use super::progress::Bars;
+use super::args::CommonArguments;
+use super::progress::ProgressBars;
+use super::progress_log::ProgressLog;
 use crate::base::access::{Access, Rules};
 use crate::base::files::{self, Files};
 use crate::base::settings::Settings;
@@ -24,7 +24,7 @@ use crate::tensor::device;
 
 /// Needs of a command in its session beside the common options.
 #[derive(Default)]
-pub struct Wants {
+pub struct SessionNeeds {
     pub arguments: Arguments,
     /// Whether what is read is hashed and what is printed kept, for the record of a run.
     pub recording: bool,
@@ -36,7 +36,7 @@ pub struct Wants {
     pub interactive: bool,
 }
 
-pub fn env(options: &Options, wants: Wants) -> Result<Env> {
+pub fn env(options: &CommonArguments, wants: SessionNeeds) -> Result<Env> {
     let settings = settings(options);
     let (recorded, before, screen_before) = match wants.again {
         Some((record, out)) => (record.sources, Some(out), Some(record.screen)),
@@ -49,8 +49,8 @@ pub fn env(options: &Options, wants: Wants) -> Result<Env> {
     let interrupted = listen_for_interruption(wants.interactive)?;
     let progress: Arc<dyn Progress> = match (settings.quiet, std::io::stderr().is_terminal()) {
         (true, _) => Arc::new(Silent),
-        (false, true) => Arc::new(Bars::default()),
-        (false, false) => Arc::new(Lines::default()),
+        (false, true) => Arc::new(ProgressBars::default()),
+        (false, false) => Arc::new(ProgressLog::default()),
     };
     let here = if options.json { screen(&std::io::stderr()) } else { screen(&std::io::stdout()) };
     let console = match screen_before {
@@ -73,14 +73,14 @@ pub fn env(options: &Options, wants: Wants) -> Result<Env> {
 
 /// Settings that the sessions of tests have in common; made once, before the first of them.
 #[derive(Clone)]
-pub struct Tests {
+pub struct TestSettings {
     settings: Settings,
-    options: Options,
+    options: CommonArguments,
     interrupted: Arc<AtomicBool>,
 }
 
-impl Tests {
-    pub fn new(options: &Options) -> Result<Self> {
+impl TestSettings {
+    pub fn new(options: &CommonArguments) -> Result<Self> {
         let interrupted = listen_for_interruption(false)?;
         Ok(Self { settings: settings(options), options: options.clone(), interrupted })
     }
@@ -92,7 +92,7 @@ impl Tests {
     /// Builds an environment that prints into memory and writes below `out`.
     pub fn env(&self, out: &std::path::Path) -> Result<Env> {
         let settings = Settings { out: out.to_path_buf(), quiet: true, ..self.settings.clone() };
-        let access = access(&Options { out: out.to_path_buf(), ..self.options.clone() })?;
+        let access = access(&CommonArguments { out: out.to_path_buf(), ..self.options.clone() })?;
         let task = Task::new(self.interrupted.clone(), Arc::new(Silent));
         let colour = screen(&std::io::stdout()).colour;
         let screen = Screen { width: 80, height: 24, colour, graphics: Graphics::Text };
@@ -103,7 +103,7 @@ impl Tests {
 }
 
 /// Builds the access rules of scripts. The user's tokens are for the hub alone.
-pub fn access(options: &Options) -> Result<Access> {
+pub fn access(options: &CommonArguments) -> Result<Access> {
     let rules = Rules {
         allow_read: options.allow_read.clone(),
         deny_read: options.deny_read.clone(),
@@ -116,7 +116,7 @@ pub fn access(options: &Options) -> Result<Access> {
     hub::HubSettings::tokens().iter().try_fold(access, |access, place| access.hiding(place))
 }
 
-fn settings(options: &Options) -> Settings {
+fn settings(options: &CommonArguments) -> Settings {
     let mut settings = Settings {
         seed: options.seed,
         out: options.out.clone(),

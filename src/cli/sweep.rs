@@ -5,22 +5,22 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::args::{Engine, Options, Sweep as Arguments, SweepAction};
-use super::setup::{self, Wants};
+use super::args::{CommonArguments, SweepAction, SweepArguments as Arguments, SweepEngine};
+use super::setup::{self, SessionNeeds};
 use super::{Exit, run, show_failure, tell};
 use crate::base::{Error, Kind, Result};
 use crate::err;
 use crate::report::Item;
 use crate::script::Session;
 use crate::script::engine::env::Env;
-use crate::script::engine::value::{Layout, json_text};
+use crate::script::engine::value::{NumberLayout, json_text};
 use crate::sweep::slurm::{self, Resources, Slurm};
-use crate::sweep::{Folder, Launch, Plan, Status, Sweep, gather, local, look, status, tie, work};
+use crate::sweep::{Folder, Launch, Status, Sweep, SweepPlan, gather, load_plan_sources, local, run_task, status, tie};
 
 /// Time between two looks of `watch`.
 const WATCHED: Duration = Duration::from_secs(2);
 
-pub fn run(options: &Options, arguments: &Arguments) -> Result<Exit> {
+pub fn run(options: &CommonArguments, arguments: &Arguments) -> Result<Exit> {
     let slurm = Slurm { patience: Duration::from_secs(arguments.patience) };
     match (&arguments.action, &arguments.plan) {
         (Some(SweepAction::Status { dir }), _) => {
@@ -38,7 +38,7 @@ pub fn run(options: &Options, arguments: &Arguments) -> Result<Exit> {
                 tie()?;
             }
             let (folder, env) = opened(options, dir)?;
-            work(&folder, task, &env.device, &env.task).map(|()| Exit::Done)
+            run_task(&folder, task, &env.device, &env.task).map(|()| Exit::Done)
         }
         (None, Some(plan)) => planned(options, arguments, plan, &slurm),
         (None, None) => Err(err!(Argument, "expected a plan, found nothing").hint("microtome sweep plan.rhai")),
@@ -46,16 +46,16 @@ pub fn run(options: &Options, arguments: &Arguments) -> Result<Exit> {
 }
 
 /// Opens the folder of a sweep, which may be written to.
-fn opened(options: &Options, dir: &Path) -> Result<(Folder, Env)> {
-    let env = setup::env(&Options { out: dir.to_path_buf(), ..options.clone() }, Wants::default())?;
+fn opened(options: &CommonArguments, dir: &Path) -> Result<(Folder, Env)> {
+    let env = setup::env(&CommonArguments { out: dir.to_path_buf(), ..options.clone() }, SessionNeeds::default())?;
     Ok((Folder::new(&env.files, dir)?, env))
 }
 
-fn planned(options: &Options, arguments: &Arguments, path: &Path, slurm: &Slurm) -> Result<Exit> {
+fn planned(options: &CommonArguments, arguments: &Arguments, path: &Path, slurm: &Slurm) -> Result<Exit> {
     let name = path.file_stem().ok_or_else(|| err!(Argument, "expected a file, found {}", path.display()))?;
     let dir = options.out.join(name);
-    let inner = Options { out: dir.clone(), ..options.clone() };
-    let mut session = Session::new(setup::env(&inner, Wants::default())?);
+    let inner = CommonArguments { out: dir.clone(), ..options.clone() };
+    let mut session = Session::new(setup::env(&inner, SessionNeeds::default())?);
     let shown_as = path.display().to_string();
     let text = session.env().files.script(path)?;
     let value = match session.eval(&shown_as, &text) {
@@ -67,10 +67,10 @@ fn planned(options: &Options, arguments: &Arguments, path: &Path, slurm: &Slurm)
         }
     };
     let env = session.env().clone();
-    let text = json_text(&value, Layout::Line, &env.task)?;
+    let text = json_text(&value, NumberLayout::Line, &env.task)?;
     let value = crate::base::json::read_content(text.as_bytes(), |e| err!(Format, "the value of the plan: {e}"))?;
-    let plan = Plan::read(&value, options.seed).map_err(|e| e.within(&shown_as))?;
-    let known = look(&plan, &env.files, &env.device, &env.task).map_err(|e| e.within(&shown_as))?;
+    let plan = SweepPlan::read(&value, options.seed).map_err(|e| e.within(&shown_as))?;
+    let known = load_plan_sources(&plan, &env.files, &env.device, &env.task).map_err(|e| e.within(&shown_as))?;
     let sweep = Sweep::expand(&plan, &known, &options.device);
     let folder = Folder::new(&env.files, &dir)?;
     folder.lock()?;
@@ -78,7 +78,7 @@ fn planned(options: &Options, arguments: &Arguments, path: &Path, slurm: &Slurm)
     folder.save_sweep(&sweep)?;
     let launch = launch(options, plan.options.threads)?;
     match arguments.engine {
-        Engine::Local => {
+        SweepEngine::Local => {
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
             let jobs = arguments.jobs.map_or((threads / plan.options.threads).max(1), usize::from);
             local::run(&folder, &sweep, &launch, jobs, &env.task)?;
@@ -95,7 +95,7 @@ fn planned(options: &Options, arguments: &Arguments, path: &Path, slurm: &Slurm)
                 unwritten => unwritten,
             })
         }
-        Engine::Slurm => submitted(options, arguments, &folder, &sweep, (&launch, slurm), &env),
+        SweepEngine::Slurm => submitted(options, arguments, &folder, &sweep, (&launch, slurm), &env),
     }
 }
 
@@ -104,7 +104,7 @@ fn expect_no_jobs_of_another(folder: &Folder, sweep: &Sweep, slurm: &Slurm, env:
     if folder.known_sweep()?.is_none_or(|before| before == *sweep) {
         return Ok(());
     }
-    match slurm::Jobs::read(folder)?.live(slurm, &env.task)?.jobs.as_slice() {
+    match slurm::SlurmJobs::read(folder)?.live(slurm, &env.task)?.jobs.as_slice() {
         [] => Ok(()),
         jobs => Err(err!(Argument, "another plan's jobs still run in this folder: {}", jobs.join(", "))
             .hint("wait for them, cancel them with `microtome sweep cancel`, or give this plan another name")),
@@ -112,7 +112,7 @@ fn expect_no_jobs_of_another(folder: &Folder, sweep: &Sweep, slurm: &Slurm, env:
 }
 
 fn submitted(
-    options: &Options,
+    options: &CommonArguments,
     arguments: &Arguments,
     folder: &Folder,
     sweep: &Sweep,
@@ -143,7 +143,7 @@ fn submitted(
 }
 
 /// Builds the command that starts tasks: this program with the options of this call that tasks have, too.
-fn launch(options: &Options, threads: usize) -> Result<Launch> {
+fn launch(options: &CommonArguments, threads: usize) -> Result<Launch> {
     let program = std::env::current_exe().map_err(|e| err!(File, "cannot find this program's own file: {e}"))?;
     let mut words: Vec<OsString> =
         vec!["--quiet".into(), "--threads".into(), threads.to_string().into(), "--device".into()];
@@ -164,7 +164,7 @@ fn launch(options: &Options, threads: usize) -> Result<Launch> {
 }
 
 /// Gathers the cells that are done, and shows the table.
-fn gathered(folder: &Folder, options: &Options, env: &Env) -> Result<Exit> {
+fn gathered(folder: &Folder, options: &CommonArguments, env: &Env) -> Result<Exit> {
     let Some(found) = gather(folder, &env.task)? else { return Ok(Exit::Done) };
     if options.json || options.quiet {
         return Ok(Exit::Done);
@@ -173,13 +173,13 @@ fn gathered(folder: &Folder, options: &Options, env: &Env) -> Result<Exit> {
     Ok(run::to_stdout(&format!("{table}{}\n", found.page.display())))
 }
 
-fn shown(options: &Options, status: &Status) -> Result<Exit> {
+fn shown(options: &CommonArguments, status: &Status) -> Result<Exit> {
     let text = if options.json { format!("{}\n", status.json()) } else { status.text() };
     Ok(run::to_stdout(&text))
 }
 
 /// Shows the progress of a sweep until nobody works on it any more.
-fn watch(options: &Options, dir: &Path, slurm: &Slurm) -> Result<Exit> {
+fn watch(options: &CommonArguments, dir: &Path, slurm: &Slurm) -> Result<Exit> {
     let (folder, env) = opened(options, dir)?;
     let mut before = String::new();
     loop {
@@ -206,7 +206,7 @@ fn watch(options: &Options, dir: &Path, slurm: &Slurm) -> Result<Exit> {
     }
 }
 
-fn cancel(options: &Options, dir: &Path, slurm: &Slurm) -> Result<Exit> {
+fn cancel(options: &CommonArguments, dir: &Path, slurm: &Slurm) -> Result<Exit> {
     let (folder, env) = opened(options, dir)?;
     folder.sweep()?;
     let mut said = Vec::new();

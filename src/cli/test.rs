@@ -5,21 +5,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::args::{Options, Test as Arguments};
-use super::setup::Tests;
+use super::args::{CommonArguments, TestArguments as Arguments};
+use super::setup::TestSettings;
 use super::{Exit, run, tell};
 use crate::base::{Error, Result};
 use crate::err;
-use crate::report::symbols::count;
+use crate::report::visible_text::count;
 use crate::script::Session;
 use crate::script::engine::thread::with_large_stack;
-use crate::script::session::suite::{self, Outcome, Test, Verdict};
+use crate::script::session::suite::{self, TestCase, TestOutcome, Verdict};
 
 /// The outcome of a test, and how long it took.
-type Ran = (Result<Outcome>, Duration);
+type TimedOutcome = (Result<TestOutcome>, Duration);
 
-pub fn run(options: &Options, arguments: &Arguments) -> Result<Exit> {
-    let common = Tests::new(options)?;
+pub fn run(options: &CommonArguments, arguments: &Arguments) -> Result<Exit> {
+    let common = TestSettings::new(options)?;
     let tests = found(&common, arguments)?;
     if tests.is_empty() {
         return Err(err!(File, "there are no tests in {}", arguments.place.display())
@@ -32,7 +32,7 @@ pub fn run(options: &Options, arguments: &Arguments) -> Result<Exit> {
     let begun = Instant::now();
     let next = AtomicUsize::new(0);
     let mut counts = BTreeMap::new();
-    let (sender, receiver) = mpsc::channel::<(usize, Ran)>();
+    let (sender, receiver) = mpsc::channel::<(usize, TimedOutcome)>();
     let mut drawn = String::new();
     let closed = std::thread::scope(|scope| {
         for _ in 0..jobs.min(tests.len()) {
@@ -79,13 +79,13 @@ pub fn run(options: &Options, arguments: &Arguments) -> Result<Exit> {
     Ok(summed_up(&counts, &drawn, begun.elapsed()))
 }
 
-fn following<'t>(next: &AtomicUsize, tests: &'t [Test]) -> Option<(usize, &'t Test)> {
+fn following<'t>(next: &AtomicUsize, tests: &'t [TestCase]) -> Option<(usize, &'t TestCase)> {
     let number = next.fetch_add(1, Ordering::Relaxed);
     tests.get(number).map(|test| (number, test))
 }
 
 /// Finds the tests that are wanted, in the order of their files.
-fn found(common: &Tests, arguments: &Arguments) -> Result<Vec<Test>> {
+fn found(common: &TestSettings, arguments: &Arguments) -> Result<Vec<TestCase>> {
     let scratch = scratch()?;
     let session = Session::new(common.env(scratch.path())?);
     let place = arguments.place.strip_prefix(".").unwrap_or(&arguments.place);
@@ -105,7 +105,7 @@ fn scratch() -> Result<tempfile::TempDir> {
     tempfile::tempdir().map_err(|e| Error::io("make", &std::env::temp_dir(), &e))
 }
 
-fn ran(common: &Tests, test: &Test, again: bool) -> Result<Outcome> {
+fn ran(common: &TestSettings, test: &TestCase, again: bool) -> Result<TestOutcome> {
     let first = once(common, test)?;
     if !again || first.verdict != Verdict::Passed {
         return Ok(first);
@@ -121,12 +121,12 @@ fn ran(common: &Tests, test: &Test, again: bool) -> Result<Outcome> {
         Ok(first)
     } else {
         let drawn = format!("error: the second run differs in {}\n", unlike.join(", "));
-        Ok(Outcome { verdict: Verdict::Failed, drawn, ..second })
+        Ok(TestOutcome { verdict: Verdict::Failed, drawn, ..second })
     }
 }
 
 /// Runs a test on a thread with a large stack, in a session and an output folder of its own.
-fn once(common: &Tests, test: &Test) -> Result<Outcome> {
+fn once(common: &TestSettings, test: &TestCase) -> Result<TestOutcome> {
     let scratch = scratch()?;
     let common = common.clone();
     let test = test.clone();
@@ -135,7 +135,7 @@ fn once(common: &Tests, test: &Test) -> Result<Outcome> {
 }
 
 /// Returns the word for how a test ended, and its line. What went wrong is added to `drawn`.
-fn line(test: &Test, (outcome, took): Ran, drawn: &mut String) -> (&'static str, String) {
+fn line(test: &TestCase, (outcome, took): TimedOutcome, drawn: &mut String) -> (&'static str, String) {
     let title = format!("{}: {}", test.file, test.name);
     let word = match &outcome {
         Ok(outcome) if outcome.verdict == Verdict::Passed => "passed",

@@ -5,15 +5,15 @@
 //! answer is sent line by line, `gate` who may ask, `routes` which address is what, and `server` puts them behind a
 //! socket.
 
+mod answer_stream;
 pub mod answers;
 mod gate;
 mod last_read;
 mod page;
 mod routes;
 mod server;
-mod shared;
+mod shared_value;
 mod slots;
-mod speech;
 mod state;
 
 #[cfg(test)]
@@ -22,4 +22,4 @@ mod samples;
 mod tests;
 
 pub use server::serve;
-pub use state::{Explorer, Plan};
+pub use state::{Explorer, ExplorerInputs};

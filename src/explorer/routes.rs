@@ -13,10 +13,10 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::answer_stream::{self, AnswerProgress, AnswerReceiver, AnswerSender};
 use super::answers::{ASKS, Question};
 use super::gate::{self, Gate};
-use super::slots::{Slot, Slots, Turn};
-use super::speech::{self, Listener, Speaker, Told};
+use super::slots::{Slot, SlotQuestion, Slots};
 use super::state::Explorer;
 use super::{answers, page};
 use crate::base::task::STACK;
@@ -47,14 +47,14 @@ impl Service {
     }
 
     /// Begins to answer, on a thread of its own.
-    fn ask(&self, ask: &str, body: &[u8]) -> Result<Listener> {
+    fn ask(&self, ask: &str, body: &[u8]) -> Result<AnswerReceiver> {
         let wrong = |e: serde_json::Error| err!(Format, "expected a question in JSON, found another text: {e}");
         let value: Value = json::read(body, wrong)?;
         let Asker { page, slot } = Asker::deserialize(&value)
             .map_err(|e| err!(Format, "expected a question with a `page` and a `slot`, found another one: {e}"))?;
         let question = Question::parse(ask, value)?;
         let turn = self.slots.take(Slot::new(page, slot)?)?;
-        let (speaker, listener) = speech::speech(turn.flag());
+        let (speaker, listener) = answer_stream::channel(turn.flag());
         let explorer = self.explorer.clone();
         // Models and readers recurse, so every thread of ours has a large stack.
         let thread = std::thread::Builder::new().name("answer".into()).stack_size(STACK);
@@ -65,8 +65,8 @@ impl Service {
 }
 
 /// Answers a question when its turn has come.
-fn work(explorer: &Arc<Explorer>, question: Question, turn: &Turn, speaker: &Speaker) {
-    let task = Task::new(turn.flag().clone(), Arc::new(Told::by(speaker)));
+fn work(explorer: &Arc<Explorer>, question: Question, turn: &SlotQuestion, speaker: &AnswerSender) {
+    let task = Task::new(turn.flag().clone(), Arc::new(AnswerProgress::by(speaker)));
     let _computing = turn.begin();
     let answered = std::panic::catch_unwind(AssertUnwindSafe(|| {
         task.check()?;
@@ -115,6 +115,6 @@ async fn asked(
     };
     match service.ask(&ask, &body) {
         Ok(listener) => listener.response().await,
-        Err(error) => speech::refusal(&error),
+        Err(error) => answer_stream::refusal(&error),
     }
 }

@@ -4,7 +4,7 @@ use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::data::Text;
 use crate::data::text::TextOptions;
-use crate::explorer::{Explorer, Plan};
+use crate::explorer::{Explorer, ExplorerInputs};
 use crate::features::dashboard::Said;
 use crate::samples::{dictionary, model, text};
 
@@ -24,7 +24,7 @@ pub fn slow() -> Explorer {
 }
 
 fn of(sites: &[&str], text: Text) -> Explorer {
-    let plan = Plan {
+    let plan = ExplorerInputs {
         model: "sample".into(),
         dictionaries: Vec::new(),
         text: "given".into(),

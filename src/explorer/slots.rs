@@ -36,12 +36,12 @@ impl Slot {
 /// The slots that are taken.
 #[derive(Debug, Default)]
 pub struct Slots {
-    taken: Mutex<BTreeMap<Slot, Newest>>,
+    taken: Mutex<BTreeMap<Slot, NewestQuestion>>,
     count: AtomicUsize,
 }
 
 #[derive(Debug, Clone)]
-struct Newest {
+struct NewestQuestion {
     flag: Arc<AtomicBool>,
     /// Lock of the question that computes; a newer one waits for it.
     computing: Arc<Mutex<()>>,
@@ -49,7 +49,7 @@ struct Newest {
 
 impl Slots {
     /// Takes a slot, and cancels the question that has it.
-    pub fn take(self: &Arc<Self>, slot: Slot) -> Result<Turn> {
+    pub fn take(self: &Arc<Self>, slot: Slot) -> Result<SlotQuestion> {
         if self.count.fetch_add(1, Ordering::Relaxed) >= MOST {
             self.count.fetch_sub(1, Ordering::Relaxed);
             return Err(err!(Argument, "more than {MOST} questions at once").hint("wait for the answers"));
@@ -60,9 +60,9 @@ impl Slots {
             older.flag.store(true, Ordering::Relaxed);
             older.computing
         });
-        let newest = Newest { flag: Arc::default(), computing: computing.unwrap_or_default() };
+        let newest = NewestQuestion { flag: Arc::default(), computing: computing.unwrap_or_default() };
         taken.insert(slot.clone(), newest.clone());
-        Ok(Turn { slots: self.clone(), slot, newest })
+        Ok(SlotQuestion { slots: self.clone(), slot, newest })
     }
 
     /// Returns how many questions compute or wait.
@@ -78,13 +78,13 @@ impl Slots {
 }
 
 /// A question in its slot, until it is dropped.
-pub struct Turn {
+pub struct SlotQuestion {
     slots: Arc<Slots>,
     slot: Slot,
-    newest: Newest,
+    newest: NewestQuestion,
 }
 
-impl Turn {
+impl SlotQuestion {
     /// Returns the flag that is raised when the question is cancelled.
     pub fn flag(&self) -> &Arc<AtomicBool> {
         &self.newest.flag
@@ -96,7 +96,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for SlotQuestion {
     fn drop(&mut self) {
         self.slots.count.fetch_sub(1, Ordering::Relaxed);
         let mut taken = held(&self.slots.taken);
@@ -120,7 +120,7 @@ mod tests {
         Slot::new(page.into(), name.into()).unwrap()
     }
 
-    fn is_cancelled(turn: &Turn) -> bool {
+    fn is_cancelled(turn: &SlotQuestion) -> bool {
         turn.flag().load(Ordering::Relaxed)
     }
 
@@ -154,7 +154,8 @@ mod tests {
     #[test]
     fn a_flood_of_slots_is_refused() {
         let slots = Arc::new(Slots::default());
-        let turns: Vec<Turn> = (0..MOST).map(|page| slots.take(slot(&page.to_string(), "read")).unwrap()).collect();
+        let turns: Vec<SlotQuestion> =
+            (0..MOST).map(|page| slots.take(slot(&page.to_string(), "read")).unwrap()).collect();
         assert!(slots.take(slot("another", "read")).is_err());
         drop(turns);
         assert!(slots.take(slot("another", "read")).is_ok());

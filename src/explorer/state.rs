@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Map, Value, json};
 
 use super::last_read::LastRead;
-use super::shared::Shared;
+use super::shared_value::SharedValue;
 use crate::base::files::Files;
 use crate::base::{Result, Task};
 use crate::checkpoint::load::LoadSettings;
@@ -26,7 +26,7 @@ use crate::tensor::Device;
 
 /// Model, dictionaries and text to be explored, by the names on the command line.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct ExplorerInputs {
     pub model: String,
     pub dictionaries: Vec<String>,
     /// The text that cards and trees are made from, and how much of it.
@@ -44,14 +44,14 @@ pub struct Dictionary {
     pub sae: Sae,
     pub place: Place,
     /// Surveys of the text by the dictionary: at all positions, and at all but the first of every row.
-    pub(super) overviews: [Shared<Overview>; 2],
+    pub(super) overviews: [SharedValue<Overview>; 2],
     /// The text as the dictionaries of its trees read it.
-    pub(super) tree: Shared<TreeText>,
+    pub(super) tree: SharedValue<TreeText>,
 }
 
 /// Model, dictionaries and texts that the answers are made from.
 pub struct Explorer {
-    pub plan: Plan,
+    pub plan: ExplorerInputs,
     pub model: Model,
     pub dictionaries: Vec<Dictionary>,
     pub text: Text,
@@ -63,7 +63,7 @@ pub struct Explorer {
 
 impl Explorer {
     /// Loads what the plan names. Refuses a dictionary that does not fit.
-    pub fn load(plan: Plan, files: &Files, device: &Device, task: &Task) -> Result<Self> {
+    pub fn load(plan: ExplorerInputs, files: &Files, device: &Device, task: &Task) -> Result<Self> {
         let loading = LoadSettings { device: device.clone(), ..LoadSettings::default() };
         let model = Model::load(files, &plan.model, &loading, task).map_err(|e| e.about("model"))?;
         let load = |source: &String| -> Result<(String, Sae)> {
@@ -80,7 +80,7 @@ impl Explorer {
     /// Builds an explorer of what is loaded already: each dictionary with its source. Refuses a dictionary that does
     /// not fit.
     pub fn of(
-        plan: Plan,
+        plan: ExplorerInputs,
         model: Model,
         saes: Vec<(String, Sae)>,
         text: Text,

@@ -13,11 +13,11 @@ use super::Explorer;
 use super::routes::Service;
 use super::samples::{explorer, slow};
 use super::server::{CONNECTIONS, serve_with};
-use super::shared::Shared;
+use super::shared_value::SharedValue;
 use crate::base::{Kind, Result, Task};
 
 /// A server that ends with the test.
-struct Running {
+struct TestServer {
     /// Host with its port: `127.0.0.1:PORT`.
     host: String,
     /// Path with the token: `/TOKEN/`.
@@ -27,7 +27,7 @@ struct Running {
     thread: Option<JoinHandle<Result<()>>>,
 }
 
-impl Running {
+impl TestServer {
     fn new(explorer: Explorer) -> Self {
         let service = Arc::new(Service::new(explorer));
         let task = Task::default();
@@ -87,11 +87,11 @@ impl Running {
 
     fn is_idle(&self) -> bool {
         let surveys = self.service.explorer.dictionaries.iter();
-        self.service.slots.count() == 0 && surveys.clone().all(|of| of.overviews.iter().all(Shared::is_missing))
+        self.service.slots.count() == 0 && surveys.clone().all(|of| of.overviews.iter().all(SharedValue::is_missing))
     }
 }
 
-impl Drop for Running {
+impl Drop for TestServer {
     fn drop(&mut self) {
         self.task.flag().store(true, Ordering::Relaxed);
         let ended = self.thread.take().map(JoinHandle::join);
@@ -120,7 +120,7 @@ fn patiently(what: &str, until: impl Fn() -> bool) {
 
 #[test]
 fn requests_that_are_never_finished_keep_nobody_out() {
-    let running = Running::new(explorer());
+    let running = TestServer::new(explorer());
     // As many as are let in at a time; none of them says the token.
     let _stalled: Vec<_> = (0..CONNECTIONS).map(|_| running.send("GET / HTTP/1.1\r\nHost: ")).collect();
     let (status, page) = running.answer(&format!("GET {}", running.path), &[&running.host()], "");
@@ -129,7 +129,7 @@ fn requests_that_are_never_finished_keep_nobody_out() {
 
 #[test]
 fn the_page_is_served_with_its_protection() {
-    let server = Running::new(explorer());
+    let server = TestServer::new(explorer());
     let (status, text) = server.answer(&format!("GET {}", server.path), &[&server.host()], "");
     assert_eq!(status, 200, "{text}");
     for header in [
@@ -155,7 +155,7 @@ fn the_page_is_served_with_its_protection() {
 
 #[test]
 fn strangers_are_refused_and_told_nothing() {
-    let server = Running::new(explorer());
+    let server = TestServer::new(explorer());
     let host = server.host();
     let start = format!("GET {}start", server.path);
     let port = server.host.split(':').nth(1).unwrap();
@@ -187,7 +187,7 @@ fn strangers_are_refused_and_told_nothing() {
 
 #[test]
 fn bad_questions_are_answered_with_what_is_wrong() {
-    let server = Running::new(explorer());
+    let server = TestServer::new(explorer());
     let host = server.host();
     let kind = "Content-Type: application/json";
     let post = |body: &str| server.answer(&format!("POST {}read", server.path), &[&host, kind], body);
@@ -212,7 +212,7 @@ fn bad_questions_are_answered_with_what_is_wrong() {
 
 #[test]
 fn garbage_and_silence_stop_nobody() {
-    let server = Running::new(explorer());
+    let server = TestServer::new(explorer());
     let waiting: Vec<_> = ["", "POST /", "GET / HTTP/1.1\r\nHost:"].iter().map(|begun| server.send(begun)).collect();
     let slow = format!(
         "POST {}read HTTP/1.1\r\n{}\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{",
@@ -236,7 +236,7 @@ fn garbage_and_silence_stop_nobody() {
 
 #[test]
 fn a_newer_question_cancels_a_long_one_and_other_slots_are_answered_beside_it() {
-    let server = Running::new(slow());
+    let server = TestServer::new(slow());
     let mut card = server.begin("card", "page", "card", json!({ "dictionary": 0, "feature": 1 }));
     let first = lines(&mut card).next().unwrap();
     assert!(first["progress"].is_array(), "{first}");
@@ -255,7 +255,7 @@ fn a_newer_question_cancels_a_long_one_and_other_slots_are_answered_beside_it() 
 
 #[test]
 fn a_closed_connection_cancels() {
-    let server = Running::new(slow());
+    let server = TestServer::new(slow());
     let mut card = server.begin("card", "page", "card", json!({ "dictionary": 1, "feature": 1 }));
     assert!(lines(&mut card).next().unwrap()["progress"].is_array());
     assert!(!server.is_idle());
@@ -266,8 +266,8 @@ fn a_closed_connection_cancels() {
 
 #[test]
 fn two_explorers_at_once_do_not_know_each_other() {
-    let a = Running::new(explorer());
-    let b = Running::new(explorer());
+    let a = TestServer::new(explorer());
+    let b = TestServer::new(explorer());
     assert_ne!((&a.host, &a.path), (&b.host, &b.path));
     let (status, _) = b.answer(&format!("GET {}start", a.path), &[&b.host()], "");
     assert_eq!(status, 404);
@@ -283,7 +283,7 @@ fn two_explorers_at_once_do_not_know_each_other() {
 
 #[test]
 fn an_interruption_ends_it_at_once_with_a_page_open() {
-    let server = Running::new(slow());
+    let server = TestServer::new(slow());
     let mut card = server.begin("card", "page", "card", json!({ "dictionary": 0, "feature": 1 }));
     assert!(lines(&mut card).next().is_some());
     let begin = Instant::now();

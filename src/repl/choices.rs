@@ -2,9 +2,9 @@
 //! model, labels of a text, columns of a table, tasks, and the words that the reference says of an argument or an
 //! option.
 
-use super::cursor::{Before, Callee};
-use super::names::is_speakable;
-use super::{shape, signature};
+use super::candidates::is_speakable;
+use super::cursor::{Callee, CursorText};
+use super::{signature, value_shape};
 use crate::base::{Card, Table};
 use crate::checkpoint::formats::lens;
 use crate::checkpoint::hub::{self, RepoKind};
@@ -18,8 +18,8 @@ use crate::sae::releases;
 use crate::script::Session;
 use crate::script::circuit::Circuit;
 use crate::script::data::Store;
-use crate::script::docs::Entry;
-use crate::script::engine::tokens::Kind;
+use crate::script::docs::ReferenceEntry;
+use crate::script::engine::tokens::TokenKind;
 use crate::script::engine::value::Value;
 use crate::script::model::{Cache, Model};
 use crate::script::sae::Sae;
@@ -51,7 +51,7 @@ impl Choices {
     }
 }
 
-pub fn at(text: &Before, token: usize, session: &Session) -> Choices {
+pub fn at(text: &CursorText, token: usize, session: &Session) -> Choices {
     if let Some(words) = token.checked_sub(1).and_then(|open| index(text, open, session)) {
         return Choices::only(words);
     }
@@ -60,7 +60,7 @@ pub fn at(text: &Before, token: usize, session: &Session) -> Choices {
 }
 
 /// Returns the sites of a cache that is indexed, the columns of a table, or the facts of a card.
-fn index(text: &Before, open: usize, session: &Session) -> Option<Vec<String>> {
+fn index(text: &CursorText, open: usize, session: &Session) -> Option<Vec<String>> {
     if !text.is_symbol(open, &["[", "?["]) {
         return None;
     }
@@ -106,7 +106,7 @@ fn history(value: &Value) -> Option<Vec<String>> {
 }
 
 /// Returns the value of an option that is being written.
-fn option(text: &Before, session: &Session) -> Option<Choices> {
+fn option(text: &CursorText, session: &Session) -> Option<Choices> {
     let (map, callee) = text.map_of_options()?;
     let key = *text.keys(map).last()?;
     let docs = session.docs();
@@ -135,7 +135,7 @@ fn option(text: &Before, session: &Session) -> Option<Choices> {
 }
 
 /// Returns an argument of a call that is being written.
-fn argument(text: &Before, session: &Session) -> Option<Choices> {
+fn argument(text: &CursorText, session: &Session) -> Option<Choices> {
     let call = text.call()?;
     let docs = session.docs();
     let receiver = receiver(text, &call.callee, session);
@@ -184,14 +184,14 @@ fn downloaded(session: &Session, kind: RepoKind) -> Vec<String> {
 }
 
 /// Returns whether a parameter is the first text of an overload, which the summary speaks of.
-fn is_first_text(entry: &Entry, name: &str) -> bool {
+fn is_first_text(entry: &ReferenceEntry, name: &str) -> bool {
     entry.overloads.iter().any(|overload| {
         overload.parameters.iter().find(|(_, kind)| kind == "string").is_some_and(|(first, _)| first == name)
     })
 }
 
 /// Returns the words for parameters that have one meaning everywhere.
-fn named(name: &str, text: &Before, session: &Session) -> Option<Vec<String>> {
+fn named(name: &str, text: &CursorText, session: &Session) -> Option<Vec<String>> {
     match name {
         "site" | "reads" | "writes" => model(text, session).map(|model| sites(&model, false)),
         // Where a hook acts.
@@ -225,7 +225,7 @@ fn sites(model: &Model, with_sets: bool) -> Vec<String> {
     words
 }
 
-fn columns(text: &Before, session: &Session) -> Vec<String> {
+fn columns(text: &CursorText, session: &Session) -> Vec<String> {
     let Some(read) = meant::<Text>(text, session) else { return Vec::new() };
     // A text that cannot be read has no columns to offer; reading it will say why.
     let found = pack::columns(&read, &session.env().task).unwrap_or_default();
@@ -233,34 +233,34 @@ fn columns(text: &Before, session: &Session) -> Vec<String> {
 }
 
 /// Returns the values of the label that the text before names last.
-fn kinds(text: &Before, session: &Session) -> Vec<String> {
+fn kinds(text: &CursorText, session: &Session) -> Vec<String> {
     let Some(read) = meant::<Text>(text, session) else { return Vec::new() };
     let columns = pack::columns(&read, &session.env().task).unwrap_or_default();
-    let strings = (0..text.tokens.len()).rev().filter(|at| text.kind(*at) == Some(Kind::Text));
+    let strings = (0..text.tokens.len()).rev().filter(|at| text.kind(*at) == Some(TokenKind::Text));
     let mut named =
         strings.filter_map(|at| columns.iter().find(|column| text.word(at).trim_matches('"') == column.name));
     let kinds = named.next().and_then(|column| pack::kinds(column).ok()).unwrap_or_default();
     kinds.into_iter().skip(1).map(String::from).collect()
 }
 
-fn model(text: &Before, session: &Session) -> Option<Model> {
+fn model(text: &CursorText, session: &Session) -> Option<Model> {
     meant::<Model>(text, session)
 }
 
 /// Finds a value of a type: the last that the text names, or else the newest of the session.
-fn meant<T: Clone + 'static>(text: &Before, session: &Session) -> Option<T> {
+fn meant<T: Clone + 'static>(text: &CursorText, session: &Session) -> Option<T> {
     let take = |value: &Value| value.read_lock::<T>().map(|handle| handle.clone());
-    let in_text = (0..text.tokens.len()).rev().filter(|at| text.kind(*at) == Some(Kind::Word));
+    let in_text = (0..text.tokens.len()).rev().filter(|at| text.kind(*at) == Some(TokenKind::Word));
     let mut named = in_text.filter_map(|at| session.variable(text.word(at)).and_then(take));
     named.next().or_else(|| session.variables().iter().rev().find_map(|(_, value)| take(value)))
 }
 
-fn variable<'s>(text: &Before, at: usize, session: &'s Session) -> Option<&'s Value> {
+fn variable<'s>(text: &CursorText, at: usize, session: &'s Session) -> Option<&'s Value> {
     session.variable(text.word(at)).filter(|_| text.is_name(at))
 }
 
-fn receiver(text: &Before, callee: &Callee, session: &Session) -> Option<String> {
-    callee.dot.and_then(|dot| shape::before(text, dot, session)).map(|shape| shape.kind)
+fn receiver(text: &CursorText, callee: &Callee, session: &Session) -> Option<String> {
+    callee.dot.and_then(|dot| value_shape::before(text, dot, session)).map(|shape| shape.kind)
 }
 
 /// Returns the words between double quotes.

@@ -3,15 +3,15 @@
 
 mod files;
 pub mod help;
-mod look;
-mod measure;
+mod inspect;
+mod timing;
 
-use super::{Flow, Repl, Trouble, suggestion};
+use super::{LineFailure, PromptFlow, Repl, suggestion};
 use crate::err;
 
 /// The kind of text after a command's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Takes {
+pub enum CommandArgument {
     Nothing,
     Code,
     /// A name of the reference.
@@ -20,123 +20,123 @@ pub enum Takes {
     Command,
 }
 
-pub struct Command {
+pub struct PromptCommand {
     pub name: &'static str,
     /// The arguments as usage shows them.
     pub arguments: &'static str,
-    pub takes: Takes,
+    pub takes: CommandArgument,
     pub summary: &'static str,
     /// Sentences that go on where the summary ends.
     pub help: &'static str,
-    run: fn(&mut Repl, &str) -> std::result::Result<Flow, Trouble>,
+    run: fn(&mut Repl, &str) -> std::result::Result<PromptFlow, LineFailure>,
 }
 
 /// Every command, in the order of help.
-pub static TABLE: &[Command] = &[
-    Command {
+pub static TABLE: &[PromptCommand] = &[
+    PromptCommand {
         name: "help",
         arguments: "[COMMAND]",
-        takes: Takes::Command,
+        takes: CommandArgument::Command,
         summary: "list the commands, or explain one",
         help: "`?name` explains a function, method, type or module instead, and `??name` shows its source.",
-        run: look::help,
+        run: inspect::help,
     },
-    Command {
+    PromptCommand {
         name: "doc",
         arguments: "NAME",
-        takes: Takes::Name,
+        takes: CommandArgument::Name,
         summary: "show the reference entry of a name, as `?NAME` does",
         help: "A name is a function (`zeros`, `tensor::zeros`), a method or property (`Tensor.sum`), a type, a module, or a variable.",
-        run: look::doc,
+        run: inspect::doc,
     },
-    Command {
+    PromptCommand {
         name: "vars",
         arguments: "",
-        takes: Takes::Nothing,
+        takes: CommandArgument::Nothing,
         summary: "list the variables with their types and values",
         help: "Long values are cut to the width of the terminal; type the name of a variable to see all of it.",
-        run: look::vars,
+        run: inspect::vars,
     },
-    Command {
+    PromptCommand {
         name: "type",
         arguments: "EXPR",
-        takes: Takes::Code,
+        takes: CommandArgument::Code,
         summary: "evaluate and tell the type of the value",
         help: "The type is named as in signatures. The session stays as it is: its variables, `ans`, and what is drawn next.",
-        run: look::type_of,
+        run: inspect::type_of,
     },
-    Command {
+    PromptCommand {
         name: "time",
         arguments: "EXPR",
-        takes: Takes::Code,
+        takes: CommandArgument::Code,
         summary: "evaluate once and tell how long it took",
         help: "The code runs like any other line: its variables stay, and `:save` includes it.",
-        run: measure::time,
+        run: timing::time,
     },
-    Command {
+    PromptCommand {
         name: "bench",
         arguments: "EXPR",
-        takes: Takes::Code,
+        takes: CommandArgument::Code,
         summary: "evaluate repeatedly and tell the median and the fastest time",
         help: "The first run is a warm-up and is not counted; then the code runs for about a second, at least 3 and at most 10000 times. The session stays as it is: its variables, and what is drawn next.",
-        run: measure::bench,
+        run: timing::bench,
     },
-    Command {
+    PromptCommand {
         name: "load",
         arguments: "FILE",
-        takes: Takes::File,
+        takes: CommandArgument::File,
         summary: "evaluate a file in this session, as if it were typed",
         help: "Its variables, functions and imports stay in the session, and `:save` writes them out with it.",
         run: files::load,
     },
-    Command {
+    PromptCommand {
         name: "run",
         arguments: "FILE [--name value ..]",
-        takes: Takes::File,
+        takes: CommandArgument::File,
         summary: "run a script as `microtome run` does, beside this session",
         help: "The script starts from the seed with nothing defined, reads its arguments with `arg`, and leaves this session's variables alone; to have what a file defines, `:load` it. No run record is written.",
         run: files::run,
     },
-    Command {
+    PromptCommand {
         name: "save",
         arguments: "FILE",
-        takes: Takes::File,
+        takes: CommandArgument::File,
         summary: "write the session as a script that runs",
         help: "The script contains the lines that were evaluated, starting with the rc file; lines that failed become comments. Run, it gives what the session had. A relative path is below the output folder.",
         run: files::save,
     },
-    Command {
+    PromptCommand {
         name: "out",
         arguments: "",
-        takes: Takes::Nothing,
+        takes: CommandArgument::Nothing,
         summary: "show the output folder and what this session wrote",
         help: "The folder is chosen with --out when microtome starts.",
         run: files::out,
     },
-    Command {
+    PromptCommand {
         name: "reset",
         arguments: "",
-        takes: Takes::Nothing,
+        takes: CommandArgument::Nothing,
         summary: "forget variables, functions and imports, and start from the seed again",
         help: "The rc file is evaluated again. The history is kept.",
-        run: look::reset,
+        run: inspect::reset,
     },
-    Command {
+    PromptCommand {
         name: "quit",
         arguments: "",
-        takes: Takes::Nothing,
+        takes: CommandArgument::Nothing,
         summary: "leave, as Ctrl-D does",
         help: "It leaves without asking; to keep the session, `:save` it first.",
-        run: |_, _| Ok(Flow::Quit),
+        run: |_, _| Ok(PromptFlow::Quit),
     },
 ];
 
-pub fn find(name: &str) -> Option<&'static Command> {
+pub fn find(name: &str) -> Option<&'static PromptCommand> {
     TABLE.iter().find(|command| command.name == name)
 }
 
 /// Runs `name arguments`, the colon left off.
-pub fn run(repl: &mut Repl, line: &str) -> std::result::Result<Flow, Trouble> {
+pub fn run(repl: &mut Repl, line: &str) -> std::result::Result<PromptFlow, LineFailure> {
     let (name, rest) = parts(line);
     let Some(command) = find(name) else {
         let all: Vec<String> = TABLE.iter().map(|command| format!(":{}", command.name)).collect();
@@ -146,7 +146,7 @@ pub fn run(repl: &mut Repl, line: &str) -> std::result::Result<Flow, Trouble> {
     if rest.is_empty() && !optional {
         return Err(err!(Argument, "expected `:{name} {}`", command.arguments).hint(command.summary).into());
     }
-    if !rest.is_empty() && command.takes == Takes::Nothing {
+    if !rest.is_empty() && command.takes == CommandArgument::Nothing {
         return Err(err!(Argument, "expected nothing after `:{name}`, found `{rest}`").into());
     }
     (command.run)(repl, rest)
@@ -155,7 +155,7 @@ pub fn run(repl: &mut Repl, line: &str) -> std::result::Result<Flow, Trouble> {
 /// Returns the code after the name of a command that takes some.
 pub fn code_of(line: &str) -> Option<&str> {
     let (name, rest) = parts(line);
-    find(name).filter(|command| command.takes == Takes::Code).map(|_| rest)
+    find(name).filter(|command| command.takes == CommandArgument::Code).map(|_| rest)
 }
 
 fn parts(line: &str) -> (&str, &str) {
@@ -171,6 +171,6 @@ pub fn about(name: &str) -> Option<String> {
 
 /// Lists each command as it is typed, with its summary, for the reference.
 pub fn summaries() -> Vec<(String, String)> {
-    let typed = |command: &Command| format!(":{} {}", command.name, command.arguments).trim_end().to_string();
+    let typed = |command: &PromptCommand| format!(":{} {}", command.name, command.arguments).trim_end().to_string();
     TABLE.iter().map(|command| (typed(command), command.summary.to_string())).collect()
 }

@@ -1,17 +1,17 @@
 //! Completion, without a terminal: what may stand at the cursor, from the session's variables and the reference.
 
+use super::candidates::{self, Candidate, is_speakable};
 use super::choices::{self, Paths};
-use super::commands::{self, Takes};
-use super::cursor::{Before, Callee, Spot};
-use super::names::{self, Candidate, is_speakable};
-use super::shape::{self, Shape};
+use super::commands::{self, CommandArgument};
+use super::cursor::{Callee, CompletionSpot, CursorText};
 use super::signature;
+use super::value_shape::{self, ValueShape};
 use crate::script::Session;
 use crate::script::docs::site::unescaped;
 use crate::script::docs::stdlib::STDLIB;
 use crate::script::docs::text::option_head;
-use crate::script::docs::{Entry, Role};
-use crate::script::engine::tokens::{KEYWORDS, Kind};
+use crate::script::docs::{ReferenceEntry, Role};
+use crate::script::engine::tokens::{KEYWORDS, TokenKind};
 use crate::script::engine::value::type_name;
 use crate::script::session::resolver::Resolver;
 
@@ -24,7 +24,7 @@ pub fn complete(line: &str, cursor: usize, session: &Session) -> (usize, Vec<Can
         Some(':') => command(before, indent + 1, rest, session),
         Some('?') => {
             let start = indent + before[indent..].bytes().take_while(|b| *b == b'?').count();
-            (start, names::of_reference(&before[start..], session))
+            (start, candidates::of_reference(&before[start..], session))
         }
         _ => code(before, rest, session),
     };
@@ -41,43 +41,47 @@ fn command(before: &str, start: usize, rest: &str, session: &Session) -> (usize,
     };
     let from = start + name.len() + 1;
     match commands::find(name).map(|command| command.takes) {
-        Some(Takes::Code) => {
+        Some(CommandArgument::Code) => {
             let (start, candidates) = code(&before[from..], rest, session);
             (from + start, candidates)
         }
-        Some(Takes::Name) => (from, names::of_reference(&before[from..], session)),
-        Some(Takes::File) => {
-            let (start, candidates) = names::of_files(&before[from..], session);
+        Some(CommandArgument::Name) => (from, candidates::of_reference(&before[from..], session)),
+        Some(CommandArgument::File) => {
+            let (start, candidates) = candidates::of_files(&before[from..], session);
             (from + start, candidates)
         }
-        Some(Takes::Command) => (from, commands::TABLE.iter().map(|command| Candidate::plain(command.name)).collect()),
-        Some(Takes::Nothing) | None => (before.len(), Vec::new()),
+        Some(CommandArgument::Command) => {
+            (from, commands::TABLE.iter().map(|command| Candidate::plain(command.name)).collect())
+        }
+        Some(CommandArgument::Nothing) | None => (before.len(), Vec::new()),
     }
 }
 
-fn command_candidate(command: &commands::Command) -> Candidate {
-    let space = if command.takes == Takes::Nothing { "" } else { " " };
+fn command_candidate(command: &commands::PromptCommand) -> Candidate {
+    let space = if command.takes == CommandArgument::Nothing { "" } else { " " };
     let shown = format!(":{} {}", command.name, command.arguments);
     Candidate::new(format!("{}{space}", command.name), format!("{:<22} {}", shown.trim_end(), command.summary))
 }
 
 fn code(before: &str, rest: &str, session: &Session) -> (usize, Vec<Candidate>) {
-    let text = Before::new(before);
+    let text = CursorText::new(before);
     match text.spot() {
-        Spot::Nowhere => (before.len(), Vec::new()),
-        Spot::Text { token, start } => in_text(&text, token, start, rest, session),
-        Spot::Module { path, start } => (start, module_members(path, rest, session)),
-        Spot::Member { dot, start } => (start, members(shape::before(&text, dot, session), rest, session)),
-        Spot::Key { map, start } => (start, keys(&text, map, session)),
-        Spot::Name { start } => (start, known_names(&text, rest, session)),
+        CompletionSpot::Nowhere => (before.len(), Vec::new()),
+        CompletionSpot::Text { token, start } => in_text(&text, token, start, rest, session),
+        CompletionSpot::Module { path, start } => (start, module_members(path, rest, session)),
+        CompletionSpot::Member { dot, start } => {
+            (start, members(value_shape::before(&text, dot, session), rest, session))
+        }
+        CompletionSpot::Key { map, start } => (start, keys(&text, map, session)),
+        CompletionSpot::Name { start } => (start, known_names(&text, rest, session)),
     }
 }
 
 /// Completes a string: the keys of a map that it indexes, the words of an argument or an option, libraries, or files.
-fn in_text(text: &Before, token: usize, start: usize, rest: &str, session: &Session) -> (usize, Vec<Candidate>) {
+fn in_text(text: &CursorText, token: usize, start: usize, rest: &str, session: &Session) -> (usize, Vec<Candidate>) {
     let before = token.checked_sub(1);
     if let Some(open) = before.filter(|open| text.is_symbol(*open, &["[", "?["]))
-        && let Some(shape) = shape::before(text, open, session).filter(|shape| shape.kind == "map")
+        && let Some(shape) = value_shape::before(text, open, session).filter(|shape| shape.kind == "map")
     {
         let quote = text.word(token).chars().next().unwrap_or('"');
         let closing = if rest.starts_with(quote) { String::new() } else { format!("{quote}]") };
@@ -95,7 +99,7 @@ fn in_text(text: &Before, token: usize, start: usize, rest: &str, session: &Sess
     if is_word_alone || choices.paths == Paths::Never {
         return (start, fitting);
     }
-    let (from, mut candidates) = names::of_files(written, session);
+    let (from, mut candidates) = candidates::of_files(written, session);
     if !fitting.is_empty() {
         // Names begin where the string does, and the last part of a path behind its folder.
         let folder = &written[..from];
@@ -126,7 +130,7 @@ fn module_members(path: &str, rest: &str, session: &Session) -> Vec<Candidate> {
 
 /// Lists keys, properties and methods of a value; of a value that nothing is known about, every method of microtome's
 /// own.
-fn members(shape: Option<Shape>, rest: &str, session: &Session) -> Vec<Candidate> {
+fn members(shape: Option<ValueShape>, rest: &str, session: &Session) -> Vec<Candidate> {
     let docs = session.docs();
     let Some(shape) = shape else {
         let mut all: Vec<Candidate> =
@@ -141,7 +145,7 @@ fn members(shape: Option<Shape>, rest: &str, session: &Session) -> Vec<Candidate
     all
 }
 
-fn member(entry: &Entry, receiver: Option<&str>, rest: &str) -> Option<Candidate> {
+fn member(entry: &ReferenceEntry, receiver: Option<&str>, rest: &str) -> Option<Candidate> {
     match entry.role {
         Role::Property => Some(Candidate::new(&entry.name, signature::short(entry, receiver))),
         Role::Method | Role::Function => Some(callable(entry, receiver, rest)),
@@ -149,7 +153,7 @@ fn member(entry: &Entry, receiver: Option<&str>, rest: &str) -> Option<Candidate
     }
 }
 
-fn callable(entry: &Entry, receiver: Option<&str>, rest: &str) -> Candidate {
+fn callable(entry: &ReferenceEntry, receiver: Option<&str>, rest: &str) -> Candidate {
     let brackets = if rest.starts_with('(') {
         ""
     } else if signature::takes_nothing(entry, receiver) {
@@ -161,17 +165,17 @@ fn callable(entry: &Entry, receiver: Option<&str>, rest: &str) -> Candidate {
 }
 
 /// Lists keys of the options that the call takes, those left out that are written already.
-fn keys(text: &Before, map: usize, session: &Session) -> Vec<Candidate> {
+fn keys(text: &CursorText, map: usize, session: &Session) -> Vec<Candidate> {
     let Some(callee) = text.call_of_map(map) else { return Vec::new() };
     let docs = session.docs();
-    let receiver = callee.dot.and_then(|dot| shape::before(text, dot, session));
+    let receiver = callee.dot.and_then(|dot| value_shape::before(text, dot, session));
     let receiver = receiver.as_ref().map(|shape| shape.kind.as_str());
     options(docs.entries(), &callee, receiver, &text.keys(map), text.text_of_key(map, "kind"))
 }
 
 /// Lists the options that are not written yet; of those that only some kinds have, those of the kind that is written.
 fn options(
-    entries: &[Entry],
+    entries: &[ReferenceEntry],
     callee: &Callee,
     receiver: Option<&str>,
     written: &[&str],
@@ -189,7 +193,7 @@ fn options(
 }
 
 /// Lists variables, the names that the line itself makes, functions known everywhere, modules and keywords.
-fn known_names(text: &Before, rest: &str, session: &Session) -> Vec<Candidate> {
+fn known_names(text: &CursorText, rest: &str, session: &Session) -> Vec<Candidate> {
     let mut all: Vec<Candidate> = session
         .variables()
         .into_iter()
@@ -209,7 +213,7 @@ fn known_names(text: &Before, rest: &str, session: &Session) -> Vec<Candidate> {
 }
 
 /// Lists names that are made in the text before the cursor: by `let`, `const`, `for`, and as parameters.
-fn local_names<'t>(text: &Before<'t>) -> Vec<&'t str> {
+fn local_names<'t>(text: &CursorText<'t>) -> Vec<&'t str> {
     let mut names: Vec<&str> = Vec::new();
     // The word at the cursor is being written; it is no name yet.
     for index in 1..text.tokens.len().saturating_sub(1) {
@@ -225,12 +229,12 @@ fn local_names<'t>(text: &Before<'t>) -> Vec<&'t str> {
 }
 
 /// Returns whether the bracket or the comma stands in the list of parameters of a function or a closure.
-fn is_parameter(text: &Before, separator: usize) -> bool {
+fn is_parameter(text: &CursorText, separator: usize) -> bool {
     for index in (0..=separator).rev() {
         match text.word(index) {
             "(" => return index >= 2 && text.word(index - 2) == "fn",
             "|" => return true,
-            _ if text.kind(index) == Some(Kind::Word) || text.word(index) == "," => {}
+            _ if text.kind(index) == Some(TokenKind::Word) || text.word(index) == "," => {}
             _ => return false,
         }
     }

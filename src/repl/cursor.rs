@@ -1,16 +1,16 @@
 //! The place of the cursor: a name, a member after a dot, a key of options, a string; and the call that it is in.
 
-use crate::script::engine::tokens::{self, CLOSING, KEYWORDS, Kind, OPENING, Token};
+use crate::script::engine::tokens::{self, CLOSING, KEYWORDS, OPENING, Token, TokenKind};
 
 /// The text up to the cursor, cut into tokens.
-pub struct Before<'t> {
+pub struct CursorText<'t> {
     pub text: &'t str,
     pub tokens: Vec<Token>,
 }
 
 /// The kind of text that may be completed, and where it begins (byte offset into the text).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Spot<'t> {
+pub enum CompletionSpot<'t> {
     /// A comment, or the end of a number, where nothing is completed.
     Nowhere,
     /// The string that token `token` opens.
@@ -49,13 +49,13 @@ pub struct Callee<'t> {
 
 /// A call that the cursor stands in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call<'t> {
+pub struct CursorCall<'t> {
     pub callee: Callee<'t>,
     /// The number of the argument that is being written, from 0.
     pub argument: usize,
 }
 
-impl<'t> Before<'t> {
+impl<'t> CursorText<'t> {
     pub fn new(text: &'t str) -> Self {
         Self { text, tokens: tokens::tokens(text) }
     }
@@ -64,7 +64,7 @@ impl<'t> Before<'t> {
         self.tokens.get(index).map_or("", |token| token.of(self.text))
     }
 
-    pub fn kind(&self, index: usize) -> Option<Kind> {
+    pub fn kind(&self, index: usize) -> Option<TokenKind> {
         self.tokens.get(index).map(|token| token.kind)
     }
 
@@ -74,39 +74,42 @@ impl<'t> Before<'t> {
 
     /// Returns whether a name that is not a keyword stands at a token.
     pub fn is_name(&self, index: usize) -> bool {
-        self.kind(index) == Some(Kind::Word) && !KEYWORDS.contains(&self.word(index))
+        self.kind(index) == Some(TokenKind::Word) && !KEYWORDS.contains(&self.word(index))
     }
 
-    pub fn spot(&self) -> Spot<'t> {
+    pub fn spot(&self) -> CompletionSpot<'t> {
         let end = self.text.len();
-        let Some(last) = self.tokens.len().checked_sub(1) else { return Spot::Name { start: end } };
+        let Some(last) = self.tokens.len().checked_sub(1) else { return CompletionSpot::Name { start: end } };
         let token = self.tokens[last];
         let touches = token.end == end;
         match token.kind {
-            Kind::Comment if token.open || touches && self.word(last).starts_with("//") => return Spot::Nowhere,
-            Kind::Text if token.open => {
-                let quote = self.word(last).find(['"', '\'', '`']).map_or(0, |at| at + 1);
-                return Spot::Text { token: last, start: token.start + quote };
+            TokenKind::Comment if token.open || touches && self.word(last).starts_with("//") => {
+                return CompletionSpot::Nowhere;
             }
-            Kind::Number | Kind::Text if touches => return Spot::Nowhere,
+            TokenKind::Text if token.open => {
+                let quote = self.word(last).find(['"', '\'', '`']).map_or(0, |at| at + 1);
+                return CompletionSpot::Text { token: last, start: token.start + quote };
+            }
+            TokenKind::Number | TokenKind::Text if touches => return CompletionSpot::Nowhere,
             _ => {}
         }
-        let (start, next) = if token.kind == Kind::Word && touches { (token.start, last) } else { (end, last + 1) };
-        let Some(before) = next.checked_sub(1) else { return Spot::Name { start } };
+        let (start, next) =
+            if token.kind == TokenKind::Word && touches { (token.start, last) } else { (end, last + 1) };
+        let Some(before) = next.checked_sub(1) else { return CompletionSpot::Name { start } };
         if self.is_symbol(before, &["::"]) {
             return match before.checked_sub(1).filter(|module| self.is_name(*module)) {
-                Some(module) => Spot::Module { path: self.word(module), start },
-                None => Spot::Nowhere,
+                Some(module) => CompletionSpot::Module { path: self.word(module), start },
+                None => CompletionSpot::Nowhere,
             };
         }
         if self.is_symbol(before, &[".", "?."]) {
-            return Spot::Member { dot: before, start };
+            return CompletionSpot::Member { dot: before, start };
         }
         match self.open_brackets(next).last() {
             Some(map) if self.word(*map) == "#{" && (before == *map || self.is_symbol(before, &[","])) => {
-                Spot::Key { map: *map, start }
+                CompletionSpot::Key { map: *map, start }
             }
-            _ => Spot::Name { start },
+            _ => CompletionSpot::Name { start },
         }
     }
 
@@ -163,7 +166,7 @@ impl<'t> Before<'t> {
     }
 
     /// Returns the innermost call around the cursor. A block of code, as of a closure, is a world of its own.
-    pub fn call(&self) -> Option<Call<'t>> {
+    pub fn call(&self) -> Option<CursorCall<'t>> {
         let open = self.open_brackets(self.tokens.len());
         for (level, &bracket) in open.iter().enumerate().rev() {
             if self.is_symbol(bracket, &["{", "${"]) {
@@ -171,7 +174,7 @@ impl<'t> Before<'t> {
             }
             if let Some(callee) = self.callee(bracket) {
                 let end = open.get(level + 1).copied().unwrap_or(self.tokens.len());
-                return Some(Call { callee, argument: self.commas(bracket, end) });
+                return Some(CursorCall { callee, argument: self.commas(bracket, end) });
             }
         }
         None
@@ -194,7 +197,7 @@ impl<'t> Before<'t> {
     pub fn text_of_key(&self, map: usize, key: &str) -> Option<&'t str> {
         let is_colon = |index: &usize| self.is_symbol(*index, &[":"]) && self.word(index - 1).trim_matches('"') == key;
         let value = self.within(map, self.tokens.len()).find(is_colon)? + 1;
-        let whole = self.tokens.get(value).is_some_and(|token| token.kind == Kind::Text && !token.open);
+        let whole = self.tokens.get(value).is_some_and(|token| token.kind == TokenKind::Text && !token.open);
         whole.then(|| self.word(value).trim_matches(['"', '`']))
     }
 
@@ -225,33 +228,34 @@ impl<'t> Before<'t> {
 mod tests {
     use super::*;
 
-    fn spot(text: &str) -> Spot<'_> {
-        Before::new(text).spot()
+    fn spot(text: &str) -> CompletionSpot<'_> {
+        CursorText::new(text).spot()
     }
 
     #[test]
     fn every_kind_of_spot_is_told() {
-        assert_eq!(spot(""), Spot::Name { start: 0 });
-        assert_eq!(spot("let x = fo"), Spot::Name { start: 8 });
-        assert_eq!(spot("tensor::ze"), Spot::Module { path: "tensor", start: 8 });
-        assert_eq!(spot("f(tensor::"), Spot::Module { path: "tensor", start: 10 });
-        assert_eq!(spot("x.sh"), Spot::Member { dot: 1, start: 2 });
-        assert_eq!(spot("x .\n"), Spot::Member { dot: 1, start: 4 });
-        assert_eq!(spot("f(x, #{ "), Spot::Key { map: 4, start: 8 });
-        assert_eq!(spot("f(x, #{ a: 1, b"), Spot::Key { map: 4, start: 14 });
-        assert_eq!(spot("f(x, #{ a: b"), Spot::Name { start: 11 });
-        assert_eq!(spot("f(x, #{ a: [b, c"), Spot::Name { start: 15 });
-        assert_eq!(spot("load(\"da"), Spot::Text { token: 2, start: 6 });
-        assert_eq!(spot("`a ${x."), Spot::Member { dot: 3, start: 7 });
-        assert_eq!(spot("// x."), Spot::Nowhere);
-        assert_eq!(spot("12"), Spot::Nowhere);
-        assert_eq!(spot("0..n"), Spot::Name { start: 3 });
-        assert_eq!(spot("\"whole\""), Spot::Nowhere);
+        assert_eq!(spot(""), CompletionSpot::Name { start: 0 });
+        assert_eq!(spot("let x = fo"), CompletionSpot::Name { start: 8 });
+        assert_eq!(spot("tensor::ze"), CompletionSpot::Module { path: "tensor", start: 8 });
+        assert_eq!(spot("f(tensor::"), CompletionSpot::Module { path: "tensor", start: 10 });
+        assert_eq!(spot("x.sh"), CompletionSpot::Member { dot: 1, start: 2 });
+        assert_eq!(spot("x .\n"), CompletionSpot::Member { dot: 1, start: 4 });
+        assert_eq!(spot("f(x, #{ "), CompletionSpot::Key { map: 4, start: 8 });
+        assert_eq!(spot("f(x, #{ a: 1, b"), CompletionSpot::Key { map: 4, start: 14 });
+        assert_eq!(spot("f(x, #{ a: b"), CompletionSpot::Name { start: 11 });
+        assert_eq!(spot("f(x, #{ a: [b, c"), CompletionSpot::Name { start: 15 });
+        assert_eq!(spot("load(\"da"), CompletionSpot::Text { token: 2, start: 6 });
+        assert_eq!(spot("`a ${x."), CompletionSpot::Member { dot: 3, start: 7 });
+        assert_eq!(spot("// x."), CompletionSpot::Nowhere);
+        assert_eq!(spot("12"), CompletionSpot::Nowhere);
+        assert_eq!(spot("0..n"), CompletionSpot::Name { start: 3 });
+        assert_eq!(spot("\"whole\""), CompletionSpot::Nowhere);
     }
 
     #[test]
     fn the_call_and_its_argument_are_found() {
-        let call = |text| Before::new(text).call().map(|call| (call.callee.module, call.callee.name, call.argument));
+        let call =
+            |text| CursorText::new(text).call().map(|call| (call.callee.module, call.callee.name, call.argument));
         assert_eq!(call("tensor::zeros("), Some(("tensor", "zeros", 0)));
         assert_eq!(call("f(1, [2, 3], g(4), "), Some(("", "f", 3)));
         assert_eq!(call("f(1, [2, "), Some(("", "f", 1)));
@@ -266,11 +270,11 @@ mod tests {
 
     #[test]
     fn the_keys_of_a_map_are_read() {
-        let before = Before::new("f(x, #{ a: 1, \"b\": #{ c: 2 }, d: ");
+        let before = CursorText::new("f(x, #{ a: 1, \"b\": #{ c: 2 }, d: ");
         let (map, callee) = before.map_of_options().unwrap();
         assert_eq!((map, callee.name), (4, "f"));
         assert_eq!(before.keys(map), ["a", "b", "d"]);
-        let before = Before::new("f(x, #{ kind: \"topk\", n: 1, ");
+        let before = CursorText::new("f(x, #{ kind: \"topk\", n: 1, ");
         assert_eq!([before.text_of_key(4, "kind"), before.text_of_key(4, "n")], [Some("topk"), None]);
     }
 }

@@ -1,6 +1,6 @@
 //! Functions that a text defines, with the place of each: for `??name`, and for saving a session.
 
-use crate::script::engine::tokens::{Kind, Token, tokens};
+use crate::script::engine::tokens::{Token, TokenKind, tokens};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {
@@ -19,7 +19,7 @@ pub fn of(text: &str) -> Vec<Definition> {
     let mut index = 0;
     while index < tokens.len() {
         match tokens[index].of(text) {
-            "fn" if depth == 0 && tokens[index].kind == Kind::Word => {
+            "fn" if depth == 0 && tokens[index].kind == TokenKind::Word => {
                 if let Some((definition, last)) = definition(text, &tokens, index) {
                     found.push(definition);
                     index = last;
@@ -37,7 +37,7 @@ fn definition(text: &str, tokens: &[Token], at: usize) -> Option<(Definition, us
     let name = tokens.get(at + 1)?.of(text);
     let open = at + 1 + tokens.get(at + 1..)?.iter().position(|token| token.of(text) == "(")?;
     let close = open + tokens[open..].iter().position(|token| token.of(text) == ")")?;
-    let parameters = tokens[open + 1..close].iter().filter(|token| token.kind == Kind::Word).count();
+    let parameters = tokens[open + 1..close].iter().filter(|token| token.kind == TokenKind::Word).count();
     let mut depth = 0;
     let last = (close + 1..tokens.len()).find(|index| {
         depth = tokens[*index].depth_after(text, depth);

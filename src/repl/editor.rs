@@ -15,11 +15,11 @@ use rustyline::history::{History, MemHistory};
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{ColorMode, CompletionType, Config, Context, Editor, Helper};
 
-use super::{complete, highlight, history, is_unfinished, names, signature};
+use super::{candidates, complete, highlight, history, is_unfinished, signature};
 use crate::base::{Error, Result};
 use crate::err;
-use crate::report::symbols::elided;
 use crate::report::terminal::Screen;
+use crate::report::visible_text::elided;
 use crate::script::Session;
 
 /// Maximum number of candidates, more than anybody reads through; the editor cannot list more than 65535.
@@ -138,7 +138,7 @@ struct Help {
 
 impl Helper for Help {}
 
-impl completion::Candidate for names::Candidate {
+impl completion::Candidate for candidates::Candidate {
     fn display(&self) -> &str {
         &self.shown
     }
@@ -149,14 +149,14 @@ impl completion::Candidate for names::Candidate {
 }
 
 impl Completer for Help {
-    type Candidate = names::Candidate;
+    type Candidate = candidates::Candidate;
 
     fn complete(
         &self,
         line: &str,
         cursor: usize,
         _: &Context<'_>,
-    ) -> rustyline::Result<(usize, Vec<names::Candidate>)> {
+    ) -> rustyline::Result<(usize, Vec<candidates::Candidate>)> {
         let (start, mut candidates) = complete::complete(line, cursor, &self.session.borrow());
         candidates.truncate(MOST_CANDIDATES);
         for candidate in &mut candidates {
@@ -167,9 +167,9 @@ impl Completer for Help {
 }
 
 /// A hint to be read, not to be taken into the line.
-struct Shown(String);
+struct PromptHint(String);
 
-impl Hint for Shown {
+impl Hint for PromptHint {
     fn display(&self) -> &str {
         &self.0
     }
@@ -180,15 +180,15 @@ impl Hint for Shown {
 }
 
 impl Hinter for Help {
-    type Hint = Shown;
+    type Hint = PromptHint;
 
-    fn hint(&self, line: &str, cursor: usize, _: &Context<'_>) -> Option<Shown> {
+    fn hint(&self, line: &str, cursor: usize, _: &Context<'_>) -> Option<PromptHint> {
         let before = line.get(..cursor)?;
         if before.trim_start().starts_with('?') {
             return None;
         }
         let hint = signature::hint(before, &self.session.borrow())?;
-        Some(Shown(format!("\n{}", elided(&hint, self.width.saturating_sub(1)))))
+        Some(PromptHint(format!("\n{}", elided(&hint, self.width.saturating_sub(1)))))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::commands;
 use crate::script::Session;
-use crate::script::docs::paint::{Paint, paint};
-use crate::script::engine::tokens::{CLOSING, Kind, OPENING, Token, tokens};
+use crate::script::docs::syntax_colours::{Paint, paint};
+use crate::script::engine::tokens::{CLOSING, OPENING, Token, TokenKind, tokens};
 
 /// Returns the terminal's own code of a colour, so that it suits its ground; never red, which is for errors.
 fn code_of(paint: Paint) -> &'static str {
@@ -52,7 +52,7 @@ pub fn spans(line: &str, cursor: Option<usize>, session: &Session) -> Vec<(Token
 /// Returns `:command` or `?` at the beginning of the line, and where the code after it begins. A question has no code.
 fn head(line: &str) -> (Option<(Token, Paint)>, usize) {
     let start = line.len() - line.trim_start().len();
-    let token = |end: usize| Token { kind: Kind::Word, start, end, open: false };
+    let token = |end: usize| Token { kind: TokenKind::Word, start, end, open: false };
     if let Some(rest) = line[start..].strip_prefix(':') {
         let name = rest.split_whitespace().next().unwrap_or_default();
         let end = start + 1 + if rest.starts_with(name) { name.len() } else { 0 };

@@ -1,5 +1,6 @@
 //! Floor 19: the prompt. Line editor, completion, colours, hints, history, and the commands that begin with a colon.
 
+mod candidates;
 mod choices;
 pub mod commands;
 pub mod complete;
@@ -8,10 +9,9 @@ mod definitions;
 mod editor;
 mod highlight;
 mod history;
-mod names;
 mod saving;
-mod shape;
 mod signature;
+mod value_shape;
 
 use std::cell::{Ref, RefCell, RefMut};
 use std::io::BufRead;
@@ -30,7 +30,7 @@ use crate::script::engine::tokens;
 use crate::script::engine::value::Value;
 use crate::script::session::resolver;
 use editor::{Input, LineEditor};
-use saving::{Done, Outcome};
+use saving::{EvaluatedText, LineOutcome};
 
 const PROMPT: &str = "> ";
 const RC: &str = "MICROTOME_RC";
@@ -50,25 +50,25 @@ pub enum Ending {
 
 /// The prompt's next step: another line, or the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
+pub enum PromptFlow {
     Continue,
     Quit,
 }
 
 /// The failure of a line, and the texts to draw it under.
-pub struct Trouble {
+pub struct LineFailure {
     failure: Box<Failure>,
     /// Sources of a session beside this one; None means the session's own.
     sources: Option<Sources>,
 }
 
-impl From<Failure> for Trouble {
+impl From<Failure> for LineFailure {
     fn from(failure: Failure) -> Self {
         Self { failure: failure.into(), sources: None }
     }
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for LineFailure {
     fn from(error: Error) -> Self {
         Failure::from(error).into()
     }
@@ -77,7 +77,7 @@ impl From<Error> for Trouble {
 /// A session at the prompt: the session itself, and what `:save` and `??` know of its lines.
 pub struct Repl {
     session: Rc<RefCell<Session>>,
-    done: Vec<Done>,
+    done: Vec<EvaluatedText>,
     /// Number of lines so far; errors call a line by its number.
     lines: usize,
     /// Whether errors are drawn in colour.
@@ -126,8 +126,8 @@ impl Repl {
                 return Ok(Ending::Closed);
             }
             match outcome {
-                Ok(Flow::Continue) => {}
-                Ok(Flow::Quit) => return Ok(Ending::Done),
+                Ok(PromptFlow::Continue) => {}
+                Ok(PromptFlow::Quit) => return Ok(Ending::Done),
                 Err(trouble) => self.draw(&trouble),
             }
         }
@@ -139,13 +139,13 @@ impl Repl {
         let mut failed = false;
         self.begin();
         while let Some(text) = self.next_text(&mut input)? {
-            let outcome = text.map_err(Trouble::from).and_then(|text| self.submit(&text));
+            let outcome = text.map_err(LineFailure::from).and_then(|text| self.submit(&text));
             if self.session().env().console.closed().is_some() {
                 return Ok(Ending::Closed);
             }
             match outcome {
-                Ok(Flow::Continue) => {}
-                Ok(Flow::Quit) => break,
+                Ok(PromptFlow::Continue) => {}
+                Ok(PromptFlow::Quit) => break,
                 Err(trouble) => {
                     self.draw(&trouble);
                     if trouble.failure.is_interrupted() {
@@ -215,21 +215,21 @@ impl Repl {
     }
 
     /// Answers one line: a question, a command, or code.
-    pub fn submit(&mut self, input: &str) -> std::result::Result<Flow, Trouble> {
+    pub fn submit(&mut self, input: &str) -> std::result::Result<PromptFlow, LineFailure> {
         let line = input.trim();
         let outcome = if let Some(question) = line.strip_prefix('?') {
-            commands::help::answer(self, question).map(|()| Flow::Continue)
+            commands::help::answer(self, question).map(|()| PromptFlow::Continue)
         } else if let Some(command) = line.strip_prefix(':') {
             commands::run(self, command)
         } else {
-            self.answer(line).map(|()| Flow::Continue)
+            self.answer(line).map(|()| PromptFlow::Continue)
         };
         self.session().env().files.release();
         outcome
     }
 
     /// Evaluates code and shows its value, unless a semicolon mutes it.
-    fn answer(&mut self, text: &str) -> std::result::Result<(), Trouble> {
+    fn answer(&mut self, text: &str) -> std::result::Result<(), LineFailure> {
         let name = self.next_name();
         let value = self.evaluate(&name, text);
         let spoken = self.session().env().console.take_spoken();
@@ -241,7 +241,7 @@ impl Repl {
     }
 
     /// Evaluates a text in the session and keeps book of it; `ans` becomes its value, if it has one.
-    fn evaluate(&mut self, name: &str, text: &str) -> std::result::Result<Value, Trouble> {
+    fn evaluate(&mut self, name: &str, text: &str) -> std::result::Result<Value, LineFailure> {
         let (drawn, pieces) = {
             let session = self.session();
             (session.env().random.counts(), session.env().task.pieces())
@@ -254,8 +254,8 @@ impl Repl {
         });
         let how = match &outcome {
             Err(failure) => self.failed_as(failure, name, text),
-            Ok(value) if value.is_unit() => Outcome::Silent,
-            Ok(_) => Outcome::Answered,
+            Ok(value) if value.is_unit() => LineOutcome::Silent,
+            Ok(_) => LineOutcome::Answered,
         };
         let (ended, drawn) = {
             let session = self.session();
@@ -263,19 +263,19 @@ impl Repl {
             now.retain(|caller, count| drawn.get(caller) != Some(count));
             (session.env().task.ended_early(pieces), now)
         };
-        self.done.push(Done { text: text.into(), outcome: how, ended, drawn });
+        self.done.push(EvaluatedText { text: text.into(), outcome: how, ended, drawn });
         Ok(outcome?)
     }
 
     /// Tells how a text failed.
-    fn failed_as(&self, failure: &Failure, name: &str, text: &str) -> Outcome {
+    fn failed_as(&self, failure: &Failure, name: &str, text: &str) -> LineOutcome {
         // A text that cannot be compiled has not run.
         if self.session().compile(name, text).is_err() {
-            return Outcome::Refused;
+            return LineOutcome::Refused;
         }
         let calls = failure.frames.iter().map(|frame| &frame.place).chain(&failure.place);
         let at = calls.into_iter().find(|place| place.source == name).map_or(0, |place| place.offset(text));
-        Outcome::Failed { at, is_catchable: !failure.is_interrupted() && failure.kind != base::Kind::Memory.name() }
+        LineOutcome::Failed { at, is_catchable: !failure.is_interrupted() && failure.kind != base::Kind::Memory.name() }
     }
 
     /// Returns the name that errors in the next line call it by.
@@ -301,7 +301,7 @@ impl Repl {
         }
     }
 
-    fn draw(&self, trouble: &Trouble) {
+    fn draw(&self, trouble: &LineFailure) {
         if trouble.failure.is_interrupted() {
             return to_stderr("interrupted\n");
         }
@@ -340,8 +340,8 @@ fn is_text(value: &Value, spoken: &str) -> bool {
 
 /// Returns whether the code ends in a semicolon, a comment after it not counted.
 fn is_muted(text: &str) -> bool {
-    use crate::script::engine::tokens::{Kind, tokens};
-    tokens(text).iter().rfind(|token| token.kind != Kind::Comment).is_some_and(|token| token.of(text) == ";")
+    use crate::script::engine::tokens::{TokenKind, tokens};
+    tokens(text).iter().rfind(|token| token.kind != TokenKind::Comment).is_some_and(|token| token.of(text) == ";")
 }
 
 /// Suggests "did you mean ..?" among names that need not stand in one list.

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::definitions;
 use crate::base::random::Caller;
-use crate::script::engine::tokens::{Kind, Token, tokens};
+use crate::script::engine::tokens::{Token, TokenKind, tokens};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum LineOutcome {
     /// A text with a value, which `ans` took.
     Answered,
     /// A text without a value.
@@ -24,9 +24,9 @@ pub enum Outcome {
 
 /// A text that was evaluated in the session.
 #[derive(Debug, Clone)]
-pub struct Done {
+pub struct EvaluatedText {
     pub text: String,
-    pub outcome: Outcome,
+    pub outcome: LineOutcome,
     /// Number of steps after which Ctrl-C ended trainings and searches of the text, in their order.
     pub ended: Vec<Option<u64>>,
     /// Number of draws of each function that drew in the text, by its end.
@@ -34,7 +34,7 @@ pub struct Done {
 }
 
 /// A script, and the parts of the session that it lacks.
-pub struct Saved {
+pub struct SessionScript {
     pub text: String,
     pub remarks: Vec<String>,
 }
@@ -43,7 +43,7 @@ pub struct Saved {
 /// function that was defined twice keeps its last form, a value that a later line calls `ans` gets that name, and what
 /// failed becomes a comment, or, where it may have done something before, a `try`. A line in which Ctrl-C ended a
 /// training says after how many steps, and what a line that failed drew stays drawn.
-pub fn script(done: &[Done], seed: u64) -> Saved {
+pub fn script(done: &[EvaluatedText], seed: u64) -> SessionScript {
     let last_forms = last_forms(done);
     let mut script = String::from("// A microtome session, written by :save.\n");
     if seed != 0 {
@@ -60,11 +60,11 @@ pub fn script(done: &[Done], seed: u64) -> Saved {
             ));
         }
         match line.outcome {
-            Outcome::Refused => {
+            LineOutcome::Refused => {
                 script.push_str(&format!("\n{}", commented(FAILED, &line.text)));
                 continue;
             }
-            Outcome::Failed { at, is_catchable } => {
+            LineOutcome::Failed { at, is_catchable } => {
                 let text = failed(&line.text, at, is_catchable, |name, parameters| {
                     last_forms.get(&(name.into(), parameters)) == Some(&index)
                 });
@@ -85,10 +85,10 @@ pub fn script(done: &[Done], seed: u64) -> Saved {
                 }
                 continue;
             }
-            Outcome::Answered | Outcome::Silent => {}
+            LineOutcome::Answered | LineOutcome::Silent => {}
         }
         let mut text = without_old_forms(index, &line.text, &last_forms);
-        if line.outcome == Outcome::Answered && is_asked_for(&done[index + 1..]) {
+        if line.outcome == LineOutcome::Answered && is_asked_for(&done[index + 1..]) {
             text = named(&text);
         }
         let text = ended(text.trim());
@@ -99,7 +99,7 @@ pub fn script(done: &[Done], seed: u64) -> Saved {
     for name in called_before_their_last_form(done, &last_forms) {
         remarks.push(format!("lines called forms of `{name}` that it no longer has: the script has the last one"));
     }
-    Saved { text: script, remarks }
+    SessionScript { text: script, remarks }
 }
 
 /// Returns the beginning of a text, for a remark.
@@ -112,12 +112,15 @@ fn short(text: &str) -> String {
 }
 
 /// Finds functions that a line calls and a later one defines anew.
-fn called_before_their_last_form(done: &[Done], last_forms: &BTreeMap<(String, usize), usize>) -> BTreeSet<String> {
+fn called_before_their_last_form(
+    done: &[EvaluatedText],
+    last_forms: &BTreeMap<(String, usize), usize>,
+) -> BTreeSet<String> {
     let mut known: BTreeSet<(String, usize)> = BTreeSet::new();
     let mut called = BTreeSet::new();
-    for (index, line) in done.iter().enumerate().filter(|(_, line)| line.outcome != Outcome::Refused) {
+    for (index, line) in done.iter().enumerate().filter(|(_, line)| line.outcome != LineOutcome::Refused) {
         known.extend(definitions::of(&line.text).into_iter().map(|d| (d.name, d.parameters)));
-        let words = tokens(&line.text).into_iter().filter(|token| token.kind == Kind::Word);
+        let words = tokens(&line.text).into_iter().filter(|token| token.kind == TokenKind::Word);
         let words: BTreeSet<&str> = words.map(|token| token.of(&line.text)).collect();
         let old = known.iter().filter(|form| last_forms.get(*form).is_some_and(|last| *last > index));
         let own: BTreeSet<String> = definitions::of(&line.text).into_iter().map(|d| d.name).collect();
@@ -166,7 +169,7 @@ fn commented(why: &str, text: &str) -> String {
 }
 
 /// A statement at the top of a text, or a function.
-struct Piece<'t> {
+struct Statement<'t> {
     of: &'t str,
     /// The byte of the text at which the piece ends.
     end: usize,
@@ -174,10 +177,10 @@ struct Piece<'t> {
 }
 
 /// Splits a text into statements and functions, comments with what stands behind them.
-fn pieces(text: &str) -> Vec<Piece<'_>> {
+fn pieces(text: &str) -> Vec<Statement<'_>> {
     let tokens = tokens(text);
     let functions = definitions::of(text);
-    let mut pieces: Vec<Piece> = Vec::new();
+    let mut pieces: Vec<Statement> = Vec::new();
     let mut start = 0;
     let mut depth = 0;
     for (index, token) in tokens.iter().enumerate() {
@@ -188,22 +191,22 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
             None => depth == 0 && (token.is_symbol(text, &[";"]) || ends_block(text, &tokens, index)),
         };
         if ends {
-            pieces.push(Piece { of: &text[start..token.end], end: token.end, is_function: function.is_some() });
+            pieces.push(Statement { of: &text[start..token.end], end: token.end, is_function: function.is_some() });
             start = token.end;
         }
     }
     if has_code(&tokens.iter().filter(|token| token.start >= start).copied().collect::<Vec<_>>()) {
-        pieces.push(Piece { of: &text[start..], end: text.len(), is_function: false });
+        pieces.push(Statement { of: &text[start..], end: text.len(), is_function: false });
     }
     pieces
 }
 
 /// Returns whether a brace closes a statement that needs no semicolon: another one begins behind it.
 fn ends_block(text: &str, tokens: &[Token], index: usize) -> bool {
-    let next = tokens[index + 1..].iter().find(|token| token.kind != Kind::Comment);
+    let next = tokens[index + 1..].iter().find(|token| token.kind != TokenKind::Comment);
     tokens[index].is_symbol(text, &["}"])
         && next.is_some_and(|next| {
-            next.kind == Kind::Word && !matches!(next.of(text), "else" | "catch" | "while" | "until" | "in")
+            next.kind == TokenKind::Word && !matches!(next.of(text), "else" | "catch" | "while" | "until" | "in")
         })
 }
 
@@ -215,16 +218,16 @@ fn has_block(code: &str) -> bool {
 fn has_method(code: &str) -> bool {
     let tokens = tokens(code);
     let is = |at: usize, symbol: &str| tokens.get(at).is_some_and(|token| token.is_symbol(code, &[symbol]));
-    (1..tokens.len()).any(|at| is(at - 1, ".") && tokens[at].kind == Kind::Word && is(at + 1, "("))
+    (1..tokens.len()).any(|at| is(at - 1, ".") && tokens[at].kind == TokenKind::Word && is(at + 1, "("))
 }
 
 fn is_import(code: &str) -> bool {
-    tokens(code).iter().find(|token| token.kind != Kind::Comment).is_some_and(|first| first.of(code) == "import")
+    tokens(code).iter().find(|token| token.kind != TokenKind::Comment).is_some_and(|first| first.of(code) == "import")
 }
 
 /// Returns the line of the last definition of each function, by name and number of parameters.
-fn last_forms(done: &[Done]) -> BTreeMap<(String, usize), usize> {
-    let good = done.iter().enumerate().filter(|(_, line)| line.outcome != Outcome::Refused);
+fn last_forms(done: &[EvaluatedText]) -> BTreeMap<(String, usize), usize> {
+    let good = done.iter().enumerate().filter(|(_, line)| line.outcome != LineOutcome::Refused);
     good.flat_map(|(index, line)| definitions::of(&line.text).into_iter().map(move |d| ((d.name, d.parameters), index)))
         .collect()
 }
@@ -240,12 +243,12 @@ fn without_old_forms(index: usize, text: &str, last_forms: &BTreeMap<(String, us
 }
 
 /// Returns whether a line uses `ans` before another one sets it.
-fn is_asked_for(later: &[Done]) -> bool {
-    for line in later.iter().filter(|line| line.outcome != Outcome::Refused) {
-        if tokens(&line.text).iter().any(|token| token.kind == Kind::Word && token.of(&line.text) == "ans") {
+fn is_asked_for(later: &[EvaluatedText]) -> bool {
+    for line in later.iter().filter(|line| line.outcome != LineOutcome::Refused) {
+        if tokens(&line.text).iter().any(|token| token.kind == TokenKind::Word && token.of(&line.text) == "ans") {
             return true;
         }
-        if line.outcome == Outcome::Answered {
+        if line.outcome == LineOutcome::Answered {
             return false;
         }
     }
@@ -264,19 +267,19 @@ fn named(text: &str) -> String {
             start = start.max(token.end);
         }
     }
-    let first = tokens.iter().find(|token| token.start >= start && token.kind != Kind::Comment);
+    let first = tokens.iter().find(|token| token.start >= start && token.kind != TokenKind::Comment);
     first
         .map_or_else(|| text.to_string(), |first| format!("{}let ans = {}", &text[..first.start], &text[first.start..]))
 }
 
 fn has_code(tokens: &[Token]) -> bool {
-    tokens.iter().any(|token| token.kind != Kind::Comment)
+    tokens.iter().any(|token| token.kind != TokenKind::Comment)
 }
 
 /// Closes the last statement, so that another may follow.
 fn ended(text: &str) -> String {
     let tokens = tokens(text);
-    let Some(last) = tokens.iter().rfind(|token| token.kind != Kind::Comment) else { return text.into() };
+    let Some(last) = tokens.iter().rfind(|token| token.kind != TokenKind::Comment) else { return text.into() };
     let is_function = definitions::of(text).last().is_some_and(|definition| definition.end == last.end);
     if last.of(text) == ";" || is_function {
         return text.into();
@@ -288,20 +291,20 @@ fn ended(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn saved(lines: &[(&str, Outcome)]) -> String {
-        let done: Vec<Done> = lines.iter().map(|(text, outcome)| line(text, *outcome)).collect();
+    fn saved(lines: &[(&str, LineOutcome)]) -> String {
+        let done: Vec<EvaluatedText> = lines.iter().map(|(text, outcome)| line(text, *outcome)).collect();
         shown(&script(&done, 0))
     }
 
-    fn line(text: &str, outcome: Outcome) -> Done {
-        Done { text: text.to_string(), outcome, ended: Vec::new(), drawn: BTreeMap::new() }
+    fn line(text: &str, outcome: LineOutcome) -> EvaluatedText {
+        EvaluatedText { text: text.to_string(), outcome, ended: Vec::new(), drawn: BTreeMap::new() }
     }
 
-    fn shown(saved: &Saved) -> String {
+    fn shown(saved: &SessionScript) -> String {
         saved.text.split_once('\n').unwrap().1.replace("\n\n", "\n").trim().to_string()
     }
 
-    use Outcome::*;
+    use LineOutcome::*;
 
     #[test]
     fn lines_stand_in_their_order_and_end_as_statements() {
@@ -362,8 +365,8 @@ mod tests {
         let failed = Failed { at: 0, is_catchable: true };
         let drawn = BTreeMap::from([(Caller::from("tensor::randn"), 3), (Caller::from("std/toy tensor::randn"), 1)]);
         let lines = [
-            Done { ended: vec![None, Some(37)], ..line("let s = fit(); let t = fit();", Silent) },
-            Done { drawn, ..line("boom(tensor::randn([2]))", failed) },
+            EvaluatedText { ended: vec![None, Some(37)], ..line("let s = fit(); let t = fit();", Silent) },
+            EvaluatedText { drawn, ..line("boom(tensor::randn([2]))", failed) },
         ];
         let saved = script(&lines, 7);
         assert_eq!(

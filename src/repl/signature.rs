@@ -1,22 +1,22 @@
 //! Signatures while one types: beside the candidates of completion, and as the hint line under a call.
 
-use super::cursor::{Before, Callee};
-use super::shape;
+use super::cursor::{Callee, CursorText};
+use super::value_shape;
 use crate::script::Session;
 use crate::script::docs::site::unescaped;
 use crate::script::docs::text::option_head;
-use crate::script::docs::{Entry, Overload, Role};
+use crate::script::docs::{Overload, ReferenceEntry, Role};
 
 /// Numeric types that scripts have no literals for; the language's own functions take them, too.
 const EXOTIC: &[&str] = &["i8", "i16", "i32", "i128", "u8", "u16", "u32", "u64", "u128", "f32"];
 
 /// Returns the entries that a call may mean, those of the receiver's type where that is known.
 pub fn called<'d>(
-    entries: &'d [Entry],
+    entries: &'d [ReferenceEntry],
     callee: &Callee,
     receiver: Option<&str>,
-) -> impl Iterator<Item = &'d Entry> + use<'d> {
-    let mut fitting: Vec<&Entry> = entries
+) -> impl Iterator<Item = &'d ReferenceEntry> + use<'d> {
+    let mut fitting: Vec<&ReferenceEntry> = entries
         .iter()
         .filter(|e| e.name == callee.name && e.module == callee.module)
         .filter(|e| match (callee.dot, receiver) {
@@ -31,7 +31,7 @@ pub fn called<'d>(
 }
 
 /// Returns whether `x.name` may mean this entry when x is of that type.
-pub fn is_member(entry: &Entry, kind: &str) -> bool {
+pub fn is_member(entry: &ReferenceEntry, kind: &str) -> bool {
     match entry.role {
         Role::Method | Role::Property => entry.receiver == kind || entry.receiver == "any",
         // A function that is known everywhere is called as a method of its first argument, too.
@@ -45,7 +45,7 @@ fn takes_first(overload: &Overload, kind: &str) -> bool {
 }
 
 /// Returns the overloads that a script can reach, the others only where there are none such.
-fn overloads(entry: &Entry) -> impl Iterator<Item = &Overload> {
+fn overloads(entry: &ReferenceEntry) -> impl Iterator<Item = &Overload> {
     let reachable = |o: &&Overload| o.parameters.iter().all(|(_, kind)| !EXOTIC.contains(&kind.as_str()));
     let any = entry.overloads.iter().any(|o| reachable(&o));
     entry.overloads.iter().filter(move |o| !any || reachable(o))
@@ -53,7 +53,7 @@ fn overloads(entry: &Entry) -> impl Iterator<Item = &Overload> {
 
 /// Writes `name(a: integer, b: any) -> Tensor` and how many more overloads there are; called on a value of type
 /// `receiver`, a function known everywhere has lost its first parameter.
-pub fn short(entry: &Entry, receiver: Option<&str>) -> String {
+pub fn short(entry: &ReferenceEntry, receiver: Option<&str>) -> String {
     let skipped = usize::from(receiver.is_some() && entry.role == Role::Function);
     let mut fitting: Vec<&Overload> =
         overloads(entry).filter(|o| skipped == 0 || receiver.is_some_and(|kind| takes_first(o, kind))).collect();
@@ -71,7 +71,7 @@ pub fn short(entry: &Entry, receiver: Option<&str>) -> String {
 }
 
 /// Returns whether every overload takes no arguments.
-pub fn takes_nothing(entry: &Entry, receiver: Option<&str>) -> bool {
+pub fn takes_nothing(entry: &ReferenceEntry, receiver: Option<&str>) -> bool {
     let skipped = usize::from(receiver.is_some() && entry.role == Role::Function);
     entry.overloads.iter().all(|o| o.parameters.len() <= skipped)
 }
@@ -88,7 +88,7 @@ fn returns(overload: &Overload) -> String {
 }
 
 /// Returns the name of the parameter that argument `argument` of a call is, in some overload.
-pub fn parameter_at<'e>(entry: &'e Entry, callee: &Callee, argument: usize) -> Option<&'e str> {
+pub fn parameter_at<'e>(entry: &'e ReferenceEntry, callee: &Callee, argument: usize) -> Option<&'e str> {
     let skipped = usize::from(callee.dot.is_some() && entry.role == Role::Function);
     let mut all: Vec<&Overload> = overloads(entry).collect();
     // Where overloads differ, one that takes a string there is meant: that is what is being written.
@@ -99,13 +99,13 @@ pub fn parameter_at<'e>(entry: &'e Entry, callee: &Callee, argument: usize) -> O
 /// Returns the hint for the text before the cursor: the option that is being written, or the signature of the call,
 /// with the parameter at the cursor between ‹ and ›.
 pub fn hint(before_cursor: &str, session: &Session) -> Option<String> {
-    let text = Before::new(before_cursor);
+    let text = CursorText::new(before_cursor);
     if text.tokens.last().is_some_and(|last| last.open && last.of(before_cursor).starts_with('/')) {
         return None;
     }
     let call = text.call()?;
     let docs = session.docs();
-    let receiver = call.callee.dot.and_then(|dot| shape::before(&text, dot, session));
+    let receiver = call.callee.dot.and_then(|dot| value_shape::before(&text, dot, session));
     let receiver = receiver.as_ref().map(|shape| shape.kind.as_str());
     let mut entries = called(docs.entries(), &call.callee, receiver);
     let entry = entries.next()?;
@@ -113,7 +113,7 @@ pub fn hint(before_cursor: &str, session: &Session) -> Option<String> {
 }
 
 /// Describes the option whose value is being written.
-fn option_hint(text: &Before, entry: &Entry) -> Option<String> {
+fn option_hint(text: &CursorText, entry: &ReferenceEntry) -> Option<String> {
     let (map, callee) = text.map_of_options()?;
     if callee.name != entry.name || text.is_symbol(text.tokens.len() - 1, &[","]) {
         return None;
@@ -123,7 +123,7 @@ fn option_hint(text: &Before, entry: &Entry) -> Option<String> {
     Some(format!("{}: {}", option_head(option), unescaped(&option.meaning)))
 }
 
-fn call_hint(entry: &Entry, argument: usize, as_method: bool, receiver: Option<&str>) -> String {
+fn call_hint(entry: &ReferenceEntry, argument: usize, as_method: bool, receiver: Option<&str>) -> String {
     let skipped = usize::from(as_method && entry.role == Role::Function);
     let mut all: Vec<&Overload> = overloads(entry).collect();
     all.sort_by_key(|o| (skipped == 1 && !receiver.is_some_and(|kind| takes_first(o, kind)), o.parameters.len()));

@@ -347,7 +347,7 @@ fn commands_do_what_their_help_says() {
     assert_eq!(said(&mut repl, ":vars"), "x    integer  3\nans  integer  3\ns    string   \"text\"");
     assert_eq!(said(&mut repl, ":reset"), "cleared variables, functions and imports");
     assert!(said(&mut repl, "x").starts_with("error: unknown variable `x`"));
-    assert!(matches!(repl.submit(":quit"), Ok(Flow::Quit)));
+    assert!(matches!(repl.submit(":quit"), Ok(PromptFlow::Quit)));
     assert_eq!(said(&mut repl, ":tiem 1"), "error: unknown command `:tiem`, hint: Some(\"did you mean `:time`?\")");
     assert!(said(&mut repl, ":time").starts_with("error: expected `:time EXPR`"));
     assert!(said(&mut repl, ":vars 1").starts_with("error: expected nothing after `:vars`"));

@@ -2,16 +2,16 @@
 
 /// A rectangle by its lower and upper corner.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Frame {
+pub struct Rectangle {
     pub left: f64,
     pub top: f64,
     pub right: f64,
     pub bottom: f64,
 }
 
-type Point = (f64, f64);
+type ClipPoint = (f64, f64);
 
-impl Frame {
+impl Rectangle {
     pub fn width(&self) -> f64 {
         self.right - self.left
     }
@@ -20,12 +20,12 @@ impl Frame {
         self.bottom - self.top
     }
 
-    pub fn contains(&self, (x, y): Point) -> bool {
+    pub fn contains(&self, (x, y): ClipPoint) -> bool {
         self.left <= x && x <= self.right && self.top <= y && y <= self.bottom
     }
 
     /// Returns the part of a segment inside the frame (Liang and Barsky 1984).
-    pub fn segment(&self, a: Point, b: Point) -> Option<(Point, Point)> {
+    pub fn segment(&self, a: ClipPoint, b: ClipPoint) -> Option<(ClipPoint, ClipPoint)> {
         let dx = b.0 - a.0;
         let dy = b.1 - a.1;
         let mut from = 0.0_f64;
@@ -47,8 +47,8 @@ impl Frame {
     }
 
     /// Returns the parts of a path inside the frame, as paths of their own.
-    pub fn path(&self, points: &[Point]) -> Vec<Vec<Point>> {
-        let mut pieces: Vec<Vec<Point>> = Vec::new();
+    pub fn path(&self, points: &[ClipPoint]) -> Vec<Vec<ClipPoint>> {
+        let mut pieces: Vec<Vec<ClipPoint>> = Vec::new();
         for pair in points.windows(2) {
             let Some((a, b)) = self.segment(pair[0], pair[1]) else { continue };
             match pieces.last_mut() {
@@ -60,8 +60,8 @@ impl Frame {
     }
 
     /// Cuts a shape to its part inside the frame, one side after the other (Sutherland and Hodgman 1974).
-    pub fn polygon(&self, points: &[Point]) -> Vec<Point> {
-        let sides: [fn(&Frame, Point) -> f64; 4] =
+    pub fn polygon(&self, points: &[ClipPoint]) -> Vec<ClipPoint> {
+        let sides: [fn(&Rectangle, ClipPoint) -> f64; 4] =
             [|f, p| p.0 - f.left, |f, p| f.right - p.0, |f, p| p.1 - f.top, |f, p| f.bottom - p.1];
         let mut shape = points.to_vec();
         for side in sides {
@@ -88,7 +88,7 @@ impl Frame {
 mod tests {
     use super::*;
 
-    const UNIT: Frame = Frame { left: 0.0, top: 0.0, right: 1.0, bottom: 1.0 };
+    const UNIT: Rectangle = Rectangle { left: 0.0, top: 0.0, right: 1.0, bottom: 1.0 };
 
     #[test]
     fn segments_are_cut_at_the_sides() {

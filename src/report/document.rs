@@ -61,7 +61,7 @@ impl Report {
 
     /// Writes the report for this screen.
     pub fn terminal(&self, screen: &Screen) -> Result<String> {
-        let mut out = format!("{}\n", screen.bold(&super::symbols::visible(&self.name)));
+        let mut out = format!("{}\n", screen.bold(&super::visible_text::visible(&self.name)));
         for item in &self.items {
             out.push('\n');
             out.push_str(&item.terminal(screen)?);
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
     use crate::base::access::{Access, Rules};
     use crate::base::{Card, HeatText, Table};
-    use crate::report::items::Text;
+    use crate::report::items::MarkdownText;
 
     fn sample() -> Report {
         let evil = "</script><img src=x onerror=alert(1)>--><b>\u{202e}\x1b[2J";
@@ -128,7 +128,7 @@ mod tests {
             HeatText { title: evil.into(), tokens: vec![evil.into()], values: vec![1.0], quantity: evil.into() };
         let grid = crate::report::samples::grid(3, 3, |r, c| r as f64 - c as f64);
         let items: Vec<Rc<dyn Item>> = vec![
-            Rc::new(Text(format!("# {evil}\n{evil}"))),
+            Rc::new(MarkdownText(format!("# {evil}\n{evil}"))),
             Rc::new(chart),
             Rc::new(table),
             Rc::new(card),

@@ -5,6 +5,7 @@ mod clip;
 pub mod dashboard;
 mod document;
 pub mod draw;
+mod grid_pooling;
 pub mod html;
 pub mod items;
 pub mod json;
@@ -12,16 +13,15 @@ pub mod number;
 pub mod palette;
 pub mod pareto;
 pub mod picture;
-mod pool;
+mod point_thinning;
 #[cfg(test)]
 mod samples;
 pub mod scale;
-pub mod symbols;
 pub mod terminal;
 #[cfg(test)]
 mod tests;
-mod thin;
+pub mod visible_text;
 
 pub use document::Report;
-pub use items::{Item, Text};
+pub use items::{Item, MarkdownText};
 pub use terminal::{Graphics, Screen};

@@ -88,14 +88,14 @@ fn cells(values: &[f64]) -> Vec<String> {
 
 /// Format of the numbers of one column, whose points stand under each other.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Column {
+pub enum NumberFormat {
     /// A number of decimals that all numbers have.
     Decimals(usize),
     /// A format of its own for each number: their sizes are too far apart for common decimals.
     Free,
 }
 
-impl Column {
+impl NumberFormat {
     /// Chooses common decimals, if the smallest number keeps three digits within six decimals.
     pub fn of<'a>(cells: impl Iterator<Item = &'a Cell>) -> Self {
         let mut smallest = f64::INFINITY;
@@ -112,13 +112,13 @@ impl Column {
             }
         }
         if largest == 0.0 || whole && largest < 1e6 {
-            return Column::Decimals(0);
+            return NumberFormat::Decimals(0);
         }
         let decimals = (2 - smallest.log10().floor() as i32).max(0);
         if decimals <= 6 && largest < 1e6 && largest / smallest < 1e5 {
-            Column::Decimals(decimals as usize)
+            NumberFormat::Decimals(decimals as usize)
         } else {
-            Column::Free
+            NumberFormat::Free
         }
     }
 
@@ -127,9 +127,9 @@ impl Column {
             (Cell::Missing, _) => NOTHING.into(),
             (Cell::Bool(value), _) => value.to_string(),
             (Cell::Int(value), _) => grouped(&value.to_string()),
-            (Cell::Float(value), Column::Decimals(decimals)) => fixed(*value, decimals),
-            (Cell::Float(value), Column::Free) => digits(*value, 4),
-            (Cell::Text(text), _) => super::symbols::visible_lines(text),
+            (Cell::Float(value), NumberFormat::Decimals(decimals)) => fixed(*value, decimals),
+            (Cell::Float(value), NumberFormat::Free) => digits(*value, 4),
+            (Cell::Text(text), _) => super::visible_text::visible_lines(text),
         }
     }
 }
@@ -209,10 +209,10 @@ mod tests {
     #[test]
     fn a_column_agrees_on_decimals_where_sizes_allow() {
         let floats = |values: &[f64]| values.iter().map(|v| Cell::Float(*v)).collect::<Vec<_>>();
-        assert_eq!(Column::of(floats(&[0.5, 0.0123, 12.0]).iter()), Column::Decimals(4));
-        assert_eq!(Column::of(floats(&[1.0, 20.0]).iter()), Column::Decimals(0));
-        assert_eq!(Column::of(floats(&[1e-9, 20.0]).iter()), Column::Free);
-        assert_eq!(Column::of([].iter()), Column::Decimals(0));
-        assert_eq!(Column::Decimals(3).write(&Cell::Float(2.0)), "2.000");
+        assert_eq!(NumberFormat::of(floats(&[0.5, 0.0123, 12.0]).iter()), NumberFormat::Decimals(4));
+        assert_eq!(NumberFormat::of(floats(&[1.0, 20.0]).iter()), NumberFormat::Decimals(0));
+        assert_eq!(NumberFormat::of(floats(&[1e-9, 20.0]).iter()), NumberFormat::Free);
+        assert_eq!(NumberFormat::of([].iter()), NumberFormat::Decimals(0));
+        assert_eq!(NumberFormat::Decimals(3).write(&Cell::Float(2.0)), "2.000");
     }
 }

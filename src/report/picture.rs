@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use resvg::{tiny_skia, usvg};
 
-use super::clip::Frame;
+use super::clip::Rectangle;
 use super::draw::canvas::{Area, Drawing};
 use super::draw::lettering::{FAMILY, Face};
 use super::html::escape;
@@ -34,19 +34,19 @@ pub fn inline_svg(picture: &dyn Picture) -> Result<String> {
 }
 
 /// A link from a part of a picture: its address, and what is said of it.
-pub struct Link {
+pub struct PictureLink {
     pub address: String,
     pub title: String,
 }
 
 /// Writes SVG as [`inline_svg`] does, with a link over each part that has one, by the number of what it shows.
-pub fn linked_svg(picture: &dyn Picture, links: &[Link]) -> Result<String> {
+pub fn linked_svg(picture: &dyn Picture, links: &[PictureLink]) -> Result<String> {
     let drawing = picture.draw(false)?;
     let over = |area: &Area| {
         let Some(link) = links.get(area.index) else { return String::new() };
         let address = escape::text(&link.address);
         let title = escape::text(&link.title);
-        let Frame { left, top, .. } = area.frame;
+        let Rectangle { left, top, .. } = area.frame;
         let wide = area.frame.width();
         let high = area.frame.height();
         format!(

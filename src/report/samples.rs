@@ -44,9 +44,9 @@ fn lines() -> Vec<(&'static str, Chart)> {
     training.x = axis("step (thousands)", false);
     training.y = axis("loss (nats)", false);
     training.marks = vec![
-        Mark::Horizontal { at: 0.8, text: "loss of the model itself".into() },
-        Mark::Vertical { at: 30.0, text: "warm-up ends".into() },
-        Mark::Text { x: 10.0, y: 2.1, text: "the knee".into() },
+        Annotation::Horizontal { at: 0.8, text: "loss of the model itself".into() },
+        Annotation::Vertical { at: 30.0, text: "warm-up ends".into() },
+        Annotation::Text { x: 10.0, y: 2.1, text: "the knee".into() },
     ];
     let mut pareto = series("topk", 6, |x| 0.95 - 0.5 * (-x).exp());
     pareto.x = vec![4.0, 8.0, 16.0, 32.0, 64.0, 128.0];

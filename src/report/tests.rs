@@ -63,7 +63,7 @@ fn labels_are_text_and_never_markup() {
     let bars = Bars { name: evil.into(), values: vec![1.0], spread: None };
     let mut chart = Chart::bar(vec![evil.into()], vec![bars]).titled(evil);
     (chart.x.label, chart.y.label) = (evil.into(), evil.into());
-    chart.marks = vec![Mark::Horizontal { at: 1.0, text: evil.into() }];
+    chart.marks = vec![Annotation::Horizontal { at: 1.0, text: evil.into() }];
     for picture in [svg(&chart).unwrap(), inline_svg(&chart).unwrap()] {
         assert!(!picture.contains("<script") && picture.matches("</svg>").count() == 1);
         assert!(!picture.contains('\0') && !picture.contains('\u{202e}'));
@@ -81,7 +81,7 @@ fn words() -> impl Strategy<Value = String> {
     prop_oneof![any::<String>(), Just(String::new()), "[a-z ]{0,80}"]
 }
 
-fn content() -> impl Strategy<Value = Content> {
+fn content() -> impl Strategy<Value = ChartContent> {
     let series = (words(), numbers(), numbers(), any::<bool>(), any::<bool>(), words()).prop_map(
         |(name, mut x, mut y, spread, band, label)| {
             let length = x.len().min(y.len());
@@ -95,17 +95,17 @@ fn content() -> impl Strategy<Value = Content> {
     let series = (prop::collection::vec(series, 1..9), any::<bool>());
     prop_oneof![
         series.prop_map(|(series, joined)| if joined {
-            Content::Line(Line { series })
+            ChartContent::Line(LineChart { series })
         } else {
-            Content::Scatter(Scatter { series })
+            ChartContent::Scatter(ScatterChart { series })
         }),
         (prop::collection::vec((words(), any::<f64>()), 0..30), words()).prop_map(|(bars, name)| {
             let (categories, values): (Vec<String>, Vec<f64>) = bars.into_iter().unzip();
-            Content::Bar(Bar { categories, series: vec![Bars { name, values, spread: None }] })
+            ChartContent::Bar(BarChart { categories, series: vec![Bars { name, values, spread: None }] })
         }),
         (numbers(), 0_usize..50, any::<bool>()).prop_map(|(values, count, log)| {
             let made = binned(vec![(String::new(), values)], &BinOptions { bins: Some(count), log, range: None });
-            made.map_or(Content::Line(Line { series: vec![] }), |chart| (*chart.content).clone())
+            made.map_or(ChartContent::Line(LineChart { series: vec![] }), |chart| (*chart.content).clone())
         }),
         (numbers(), 1_usize..8, words(), any::<bool>(), prop::option::of(any::<f64>())).prop_map(
             |(mut values, columns, label, ranged, centre)| {
@@ -113,7 +113,7 @@ fn content() -> impl Strategy<Value = Content> {
                 values.truncate(rows * columns);
                 let grid =
                     Grid { rows: vec![label.clone(); rows], columns: vec![label; columns], values, ..Grid::default() };
-                Content::Heat(Heat { grid, colours: Colours { centre, range: ranged.then_some([-1.0, 1.0]) } })
+                ChartContent::Heat(HeatMap { grid, colours: Colours { centre, range: ranged.then_some([-1.0, 1.0]) } })
             }
         ),
     ]
@@ -125,11 +125,11 @@ fn axis() -> impl Strategy<Value = Axis> {
     (words(), prop::bool::weighted(0.3), range).prop_map(|(label, log, range)| Axis { label, log, range })
 }
 
-fn mark() -> impl Strategy<Value = Mark> {
+fn mark() -> impl Strategy<Value = Annotation> {
     prop_oneof![
-        (0.1..10.0, any::<f64>(), words()).prop_map(|(x, y, text)| Mark::Text { x, y, text }),
-        (any::<f64>(), words()).prop_map(|(at, text)| Mark::Horizontal { at, text }),
-        (0.1..10.0, words()).prop_map(|(at, text)| Mark::Vertical { at, text }),
+        (0.1..10.0, any::<f64>(), words()).prop_map(|(x, y, text)| Annotation::Text { x, y, text }),
+        (any::<f64>(), words()).prop_map(|(at, text)| Annotation::Horizontal { at, text }),
+        (0.1..10.0, words()).prop_map(|(at, text)| Annotation::Vertical { at, text }),
     ]
 }
 

@@ -20,17 +20,17 @@ pub use crate::{bail, err};
 // How they are drawn.
 pub use crate::report::chart::Chart;
 pub use crate::report::json::number;
-pub use crate::report::symbols::{count, visible};
+pub use crate::report::visible_text::{count, visible};
 pub use crate::report::{Item, Screen};
 
 // A call: its arguments, its options, and what it needs beside these.
-pub use crate::script::engine::calls::Calls;
+pub use crate::script::engine::callbacks::Callbacks;
 pub use crate::script::engine::env::{Env, env};
 pub use crate::script::engine::options::{options, taken};
-pub use crate::script::engine::value::{Any, Fallible, Given, Int, Num, Options, from_json, given};
+pub use crate::script::engine::value::{Any, Fallible, GivenValue, Int, Num, Options, from_json, given};
 
 // A result that scripts hold, and the lists in which a room declares its types and its groups of options.
-pub use crate::script::docs::declared::{Group, fields};
+pub use crate::script::docs::option_groups::{NamedOptions, fields};
 pub(in crate::script) use crate::script::engine::handle::handle;
 pub use crate::script::engine::handle::{Handle, HandleType, handle_type, large};
 pub use crate::script::engine::show::{mapped, saved};

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::known::Known;
-use super::plan::{Plan, TextWords, Words, canonical};
+use super::plan::{OptionValues, SweepPlan, TextPlan, canonical};
+use super::plan_sources::PlanSources;
 use crate::base::Result;
 use crate::base::files::hex;
 use crate::err;
@@ -33,7 +33,7 @@ pub struct ModelSource {
 #[serde(deny_unknown_fields)]
 pub struct TextSource {
     pub source: String,
-    pub options: Words,
+    pub options: OptionValues,
     /// The hash of its files, or what identifies a text that is generated.
     pub contents: String,
 }
@@ -41,30 +41,30 @@ pub struct TextSource {
 /// The reading of activations: cells with the same one share a harvest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Reading {
+pub struct HarvestSource {
     pub by: String,
     pub threads: usize,
     pub device: String,
     pub model: ModelSource,
     pub text: TextSource,
-    pub store: Words,
+    pub store: OptionValues,
 }
 
 /// A store of the activations that cells are fitted to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Harvest {
-    pub reading: Reading,
+    pub reading: HarvestSource,
     pub sites: Vec<String>,
 }
 
 /// One dictionary, and how it is judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Cell {
-    pub reading: Reading,
+pub struct SweepCell {
+    pub reading: HarvestSource,
     pub site: String,
-    pub fit: Words,
+    pub fit: OptionValues,
     pub judge: Option<TextSource>,
     pub effect_rows: usize,
     /// Target of the fit, where that is not a dictionary of the site. Cells of dictionaries keep their names.
@@ -86,7 +86,7 @@ pub struct CellTarget {
 #[serde(deny_unknown_fields)]
 pub struct Sweep {
     pub harvests: Vec<Harvest>,
-    pub cells: Vec<Cell>,
+    pub cells: Vec<SweepCell>,
 }
 
 impl Harvest {
@@ -102,7 +102,7 @@ impl Harvest {
     }
 }
 
-impl Cell {
+impl SweepCell {
     /// Returns the name of the cell's folder.
     pub fn id(&self) -> String {
         format!("cells/{}", hash(self))
@@ -134,16 +134,16 @@ impl Cell {
 
 impl Sweep {
     /// Expands every combination of models, sites and fits once, whatever the order in which the plan names them.
-    pub fn expand(plan: &Plan, known: &Known, device: &str) -> Self {
+    pub fn expand(plan: &SweepPlan, known: &PlanSources, device: &str) -> Self {
         let mut sweep = Self { harvests: Vec::new(), cells: Vec::new() };
         let mut seen = BTreeSet::new();
         for model in &known.models {
-            let text = |words: &TextWords, contents: &str| TextSource {
+            let text = |words: &TextPlan, contents: &str| TextSource {
                 source: words.source.clone(),
                 options: words.options.clone(),
                 contents: contents.into(),
             };
-            let reading = Reading {
+            let reading = HarvestSource {
                 by: BY.into(),
                 threads: plan.options.threads,
                 device: device.into(),
@@ -160,7 +160,7 @@ impl Sweep {
             for sites in &model.sites {
                 for fit in &plan.fits {
                     let target = (of != TargetName::Dictionary).then(|| CellTarget { of, sites: sites.clone(), skip });
-                    let cell = Cell {
+                    let cell = SweepCell {
                         reading: reading.clone(),
                         site: sites.join(if of == TargetName::Transcoder { " to " } else { ", " }),
                         fit: fit.clone(),
@@ -183,13 +183,13 @@ impl Sweep {
     }
 
     /// Returns the harvest of a cell.
-    pub fn harvest(&self, cell: &Cell) -> Result<&Harvest> {
+    pub fn harvest(&self, cell: &SweepCell) -> Result<&Harvest> {
         let found = self.harvests.iter().find(|harvest| harvest.reading == cell.reading);
         found.ok_or_else(|| err!(Format, "expected a harvest for the cell {}, found none", cell.label()))
     }
 
     /// Returns the cells of each harvest, by its folder.
-    pub fn by_harvest(&self) -> Vec<(&Harvest, Vec<&Cell>)> {
+    pub fn by_harvest(&self) -> Vec<(&Harvest, Vec<&SweepCell>)> {
         let of = |harvest: &Harvest| self.cells.iter().filter(|cell| cell.reading == harvest.reading).collect();
         self.harvests.iter().map(|harvest| (harvest, of(harvest))).collect()
     }

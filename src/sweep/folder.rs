@@ -25,7 +25,7 @@ const REQUEST: &str = "requested";
 /// The state that a task has noted last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase", deny_unknown_fields)]
-pub enum State {
+pub enum TaskState {
     Started,
     /// The error that ended the task.
     Failed {
@@ -85,7 +85,7 @@ impl Folder {
     }
 
     /// Reads the state of a task; none if it has not begun.
-    pub fn state(&self, id: &str) -> Result<Option<State>> {
+    pub fn state(&self, id: &str) -> Result<Option<TaskState>> {
         let path = self.place(id).join(STATE);
         if !self.files.has(&path)? {
             return Ok(None);
@@ -95,10 +95,10 @@ impl Folder {
     }
 
     pub fn is_done(&self, id: &str) -> Result<bool> {
-        Ok(matches!(self.state(id)?, Some(State::Done { .. })))
+        Ok(matches!(self.state(id)?, Some(TaskState::Done { .. })))
     }
 
-    pub fn set(&self, id: &str, state: &State) -> Result<()> {
+    pub fn set(&self, id: &str, state: &TaskState) -> Result<()> {
         self.write(&self.place(id).join(STATE), state)
     }
 
@@ -106,9 +106,9 @@ impl Folder {
     pub fn set_interrupted(&self, id: &str) {
         // What Ctrl-C ends, this does not.
         let folder = self.apart(&Task::default());
-        if matches!(folder.state(id), Ok(Some(State::Started))) {
+        if matches!(folder.state(id), Ok(Some(TaskState::Started))) {
             // Where that cannot be written the task is a lost one.
-            let _nobody_left_to_tell = folder.set(id, &State::Interrupted);
+            let _nobody_left_to_tell = folder.set(id, &TaskState::Interrupted);
         }
     }
 

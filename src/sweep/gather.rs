@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::cell::{Cell, Sweep};
+use super::cell::{Sweep, SweepCell};
 use super::folder::Folder;
-use super::work::{Judgement, MEASURES};
+use super::run_task::{CellMeasures, MEASURES};
 use crate::base::counts::count;
 use crate::base::{self, Grid, Result, Table, Task, json};
 use crate::err;
 use crate::report::chart::Chart;
-use crate::report::items::{self, Item, Text};
+use crate::report::items::{self, Item, MarkdownText};
 use crate::report::{Report, pareto};
 use crate::sae::metrics::{Pareto, Point};
 
@@ -27,7 +27,7 @@ const MEASURED: [Measure; 4] = [
 ];
 
 /// Gathered results.
-pub struct Gathered {
+pub struct SweepResults {
     /// A row for each cell that is done, in the order of the plan.
     pub table: Table,
     /// The page.
@@ -35,9 +35,9 @@ pub struct Gathered {
 }
 
 /// Writes `table.json` and the page of the cells that are done; returns None if none is.
-pub fn gather(folder: &Folder, task: &Task) -> Result<Option<Gathered>> {
+pub fn gather(folder: &Folder, task: &Task) -> Result<Option<SweepResults>> {
     let sweep = folder.sweep()?;
-    let mut done: Vec<(&Cell, Point)> = Vec::new();
+    let mut done: Vec<(&SweepCell, Point)> = Vec::new();
     for cell in &sweep.cells {
         task.check()?;
         if folder.is_done(&cell.id())? {
@@ -48,14 +48,14 @@ pub fn gather(folder: &Folder, task: &Task) -> Result<Option<Gathered>> {
         return Ok(None);
     }
     let table = table(&done);
-    let mut list: Vec<Rc<dyn Item>> = vec![Rc::new(Text(heading(&sweep, done.len()))), Rc::new(table.clone())];
+    let mut list: Vec<Rc<dyn Item>> = vec![Rc::new(MarkdownText(heading(&sweep, done.len()))), Rc::new(table.clone())];
     list.extend(charts(&done).into_iter().map(|chart| Rc::new(chart) as Rc<dyn Item>));
     items::save(&table, &folder.files, &folder.root.join("table.json"), task)?;
     let page = Report::new(REPORT, list)?.save(&folder.files, Path::new(""), task)?;
-    Ok(Some(Gathered { table, page }))
+    Ok(Some(SweepResults { table, page }))
 }
 
-fn judgement(folder: &Folder, cell: &Cell) -> Result<Judgement> {
+fn judgement(folder: &Folder, cell: &SweepCell) -> Result<CellMeasures> {
     let path = folder.place(&cell.id()).join(Path::new(MEASURES));
     let text = folder.files.bytes(&path)?;
     json::read_content(&text, |e| {
@@ -72,10 +72,10 @@ fn heading(sweep: &Sweep, done: usize) -> String {
     format!("# Sweep\n{done} of {} are done. {judged}", count(sweep.cells.len(), "cell"))
 }
 
-fn table(done: &[(&Cell, Point)]) -> Table {
+fn table(done: &[(&SweepCell, Point)]) -> Table {
     let number = |value: Option<f64>| value.map_or(base::Cell::Missing, base::Cell::Float);
     let has_effects = done.iter().any(|(_, point)| point.recovered.is_some());
-    let row = |(cell, point): &(&Cell, Point)| -> Vec<base::Cell> {
+    let row = |(cell, point): &(&SweepCell, Point)| -> Vec<base::Cell> {
         let seed = cell.fit.get("seed").and_then(serde_json::Value::as_i64);
         let mut row = vec![
             cell.reading.model.source.as_str().into(),
@@ -102,7 +102,7 @@ fn table(done: &[(&Cell, Point)]) -> Table {
 }
 
 /// Draws FVE against L0 at each site, and each measure by site and settings, as a mean over seeds.
-fn charts(done: &[(&Cell, Point)]) -> Vec<Chart> {
+fn charts(done: &[(&SweepCell, Point)]) -> Vec<Chart> {
     let mut places: Vec<(&str, &str)> = Vec::new();
     let mut settings: Vec<String> = Vec::new();
     for (cell, _) in done {
@@ -114,7 +114,7 @@ fn charts(done: &[(&Cell, Point)]) -> Vec<Chart> {
             settings.push(cell.settings());
         }
     }
-    let of = |(model, site): (&str, &str)| -> Vec<&(&Cell, Point)> {
+    let of = |(model, site): (&str, &str)| -> Vec<&(&SweepCell, Point)> {
         done.iter().filter(|(cell, _)| cell.reading.model.source == model && cell.site == site).collect()
     };
     let is_one = places.iter().all(|(model, _)| Some(model) == places.first().map(|(model, _)| model));

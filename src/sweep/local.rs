@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Launch;
 use super::cell::Sweep;
-use super::folder::{Folder, State};
+use super::folder::{Folder, TaskState};
 use crate::base::{Error, Kind, Result, Task};
 use crate::err;
 
@@ -19,15 +19,15 @@ const GLANCE: Duration = Duration::from_millis(20);
 const KEPT: usize = 1 << 14;
 
 /// A task that is due, and the harvest that must be done before.
-struct Due {
+struct PendingTask {
     id: String,
     label: String,
     after: Option<String>,
 }
 
 /// A task that runs. Dropping it ends the process.
-struct Running {
-    due: Due,
+struct TaskProcess {
+    due: PendingTask,
     child: Child,
     said: Arc<Mutex<Vec<u8>>>,
     reader: Option<std::thread::JoinHandle<()>>,
@@ -39,7 +39,7 @@ pub fn run(folder: &Folder, sweep: &Sweep, launch: &Launch, jobs: usize, task: &
     let due = due(folder, sweep)?;
     let mut running = Vec::new();
     let outcome = done(folder, due, &mut running, (launch, jobs), task);
-    let left: Vec<String> = running.iter().map(|one: &Running| one.due.id.clone()).collect();
+    let left: Vec<String> = running.iter().map(|one: &TaskProcess| one.due.id.clone()).collect();
     // Their processes end before anything is said of them.
     drop(running);
     if outcome.as_ref().is_err_and(|error| error.kind == Kind::Interrupted) {
@@ -51,8 +51,8 @@ pub fn run(folder: &Folder, sweep: &Sweep, launch: &Launch, jobs: usize, task: &
 /// Runs the tasks that are due. Processes that are still `running` when this ends were not waited for.
 fn done(
     folder: &Folder,
-    mut due: VecDeque<Due>,
-    running: &mut Vec<Running>,
+    mut due: VecDeque<PendingTask>,
+    running: &mut Vec<TaskProcess>,
     (launch, jobs): (&Launch, usize),
     task: &Task,
 ) -> Result<()> {
@@ -90,7 +90,7 @@ fn done(
 }
 
 /// Lists the tasks that are not done: cells, and the harvests that these need.
-fn due(folder: &Folder, sweep: &Sweep) -> Result<VecDeque<Due>> {
+fn due(folder: &Folder, sweep: &Sweep) -> Result<VecDeque<PendingTask>> {
     let mut all = VecDeque::new();
     for (harvest, cells) in sweep.by_harvest() {
         let mut missing = Vec::new();
@@ -101,10 +101,10 @@ fn due(folder: &Folder, sweep: &Sweep) -> Result<VecDeque<Due>> {
         }
         let is_there = folder.is_done(&harvest.id())?;
         if !missing.is_empty() && !is_there {
-            all.push_back(Due { id: harvest.id(), label: harvest.label(), after: None });
+            all.push_back(PendingTask { id: harvest.id(), label: harvest.label(), after: None });
         }
         let after = (!is_there).then(|| harvest.id());
-        all.extend(missing.iter().map(|cell| Due { id: cell.id(), label: cell.label(), after: after.clone() }));
+        all.extend(missing.iter().map(|cell| PendingTask { id: cell.id(), label: cell.label(), after: after.clone() }));
     }
     Ok(all)
 }
@@ -112,8 +112,8 @@ fn due(folder: &Folder, sweep: &Sweep) -> Result<VecDeque<Due>> {
 /// Starts what may start. Cells whose harvest has ended without a store are left out.
 fn start(
     folder: &Folder,
-    due: &mut VecDeque<Due>,
-    running: &mut Vec<Running>,
+    due: &mut VecDeque<PendingTask>,
+    running: &mut Vec<TaskProcess>,
     launch: &Launch,
     jobs: usize,
 ) -> Result<()> {
@@ -135,14 +135,14 @@ fn start(
             }
         }
         if let Some(one) = due.remove(index) {
-            running.push(Running::start(folder, one, launch)?);
+            running.push(TaskProcess::start(folder, one, launch)?);
         }
     }
     Ok(())
 }
 
-impl Running {
-    fn start(folder: &Folder, due: Due, launch: &Launch) -> Result<Self> {
+impl TaskProcess {
+    fn start(folder: &Folder, due: PendingTask, launch: &Launch) -> Result<Self> {
         let root = folder.root.display().to_string();
         let mut command = std::process::Command::new(&launch.program);
         command.args(launch.words(&["work", "--tied", &root, &due.id]));
@@ -170,7 +170,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for TaskProcess {
     fn drop(&mut self) {
         let _has_ended_already = self.child.kill();
         let _nothing_left_to_wait_for = self.child.wait();
@@ -204,14 +204,14 @@ fn outcome(
     task: &Task,
 ) -> Result<Option<String>> {
     match folder.state(id)? {
-        Some(State::Done { .. }) => return Ok(None),
-        Some(State::Failed { error, .. }) => return Ok(Some(format!("failed: {error}"))),
-        Some(State::Interrupted) => return Ok(Some("interrupted".into())),
+        Some(TaskState::Done { .. }) => return Ok(None),
+        Some(TaskState::Failed { error, .. }) => return Ok(Some(format!("failed: {error}"))),
+        Some(TaskState::Interrupted) => return Ok(Some("interrupted".into())),
         _ => {}
     }
     let (state, why) = match (status.code(), words) {
-        (Some(_), Some(error)) => (State::Failed { error: error.clone(), hint: None }, format!("failed: {error}")),
-        _ => (State::Lost { why: format!("its process ended with {status}") }, format!("lost: {status}")),
+        (Some(_), Some(error)) => (TaskState::Failed { error: error.clone(), hint: None }, format!("failed: {error}")),
+        _ => (TaskState::Lost { why: format!("its process ended with {status}") }, format!("lost: {status}")),
     };
     // On a full disk nothing can be written down; it is said all the same.
     let unwritten = folder.apart(task).set(id, &state).err();

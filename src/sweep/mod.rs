@@ -6,25 +6,25 @@
 mod cell;
 mod folder;
 mod gather;
-mod known;
 pub mod local;
 mod plan;
+mod plan_sources;
+mod run_task;
 pub mod slurm;
 mod status;
 #[cfg(test)]
 mod tests;
-mod work;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-pub use cell::{Cell, CellTarget, Harvest, ModelSource, Reading, Sweep, TextSource};
-pub use folder::{Folder, State};
-pub use gather::{Gathered, gather};
-pub use known::{Known, KnownModel, look};
-pub use plan::{Plan, SweepOptions, TextWords, Words};
-pub use status::{Standing, Status, status};
-pub use work::{tie, work};
+pub use cell::{CellTarget, Harvest, HarvestSource, ModelSource, Sweep, SweepCell, TextSource};
+pub use folder::{Folder, TaskState};
+pub use gather::{SweepResults, gather};
+pub use plan::{OptionValues, SweepOptions, SweepPlan, TextPlan};
+pub use plan_sources::{PlanModel, PlanSources, load_plan_sources};
+pub use run_task::{run_task, tie};
+pub use status::{Status, TaskStatus, status};
 
 /// Command that starts a task: this program, and the options before its subcommand.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use crate::options::{Field, OptionGroup, Plain};
 use crate::sae::fit::{AXES_OF_KINDS, FitOptions, FitPlan, TargetName, kinds, with_each};
 
 /// Options with their values, as they were given.
-pub type Words = Map<String, Value>;
+pub type OptionValues = Map<String, Value>;
 
 crate::options! {
     /// Options of a sweep, beside its texts and the options of its harvests and fits.
@@ -46,25 +46,25 @@ const JUDGE: &str = "judge";
 
 /// A text, by its source and its options.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TextWords {
+pub struct TextPlan {
     pub source: String,
-    pub options: Words,
+    pub options: OptionValues,
 }
 
 /// A parsed plan, with a map of options for each fit.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
+pub struct SweepPlan {
     pub options: SweepOptions,
-    pub text: TextWords,
+    pub text: TextPlan,
     /// The text that dictionaries are judged on, where it is another one.
-    pub judge: Option<TextWords>,
+    pub judge: Option<TextPlan>,
     /// Storage of activations, and positions that are left out.
-    pub store: Words,
+    pub store: OptionValues,
     /// Each combination of kinds, widths, sparsities and seeds once.
-    pub fits: Vec<Words>,
+    pub fits: Vec<OptionValues>,
 }
 
-impl Plan {
+impl SweepPlan {
     /// Reads a plan; `seed` is that of fits where the plan has none.
     pub fn read(value: &Value, seed: u64) -> Result<Self> {
         let Value::Object(words) = whole(value) else {
@@ -89,24 +89,24 @@ impl Plan {
         let of = options.of;
         Ok(Self {
             options,
-            text: TextWords::read(TEXT, text)?,
-            judge: words.get(JUDGE).map(|judge| TextWords::read(JUDGE, judge)).transpose()?,
+            text: TextPlan::read(TEXT, text)?,
+            judge: words.get(JUDGE).map(|judge| TextPlan::read(JUDGE, judge)).transpose()?,
             store,
             fits: fits(&words, of, seed)?,
         })
     }
 }
 
-impl TextWords {
+impl TextPlan {
     fn read(name: &str, value: &Value) -> Result<Self> {
         let (source, options) = match value {
-            Value::String(source) => (Some(source.clone()), Words::new()),
+            Value::String(source) => (Some(source.clone()), OptionValues::new()),
             Value::Object(words) => {
                 let mut words = words.clone();
                 let source = words.remove("source");
                 (source.and_then(|source| source.as_str().map(String::from)), words)
             }
-            _ => (None, Words::new()),
+            _ => (None, OptionValues::new()),
         };
         let source = source.ok_or_else(|| {
             err!(Argument, "expected the source of a text for `{name}`, found {}", Plain::from(value).described())
@@ -129,7 +129,7 @@ impl TextWords {
 }
 
 /// Builds the plan of a fit with these options.
-pub fn fit_plan(of: TargetName, words: &Words) -> Result<FitPlan> {
+pub fn fit_plan(of: TargetName, words: &OptionValues) -> Result<FitPlan> {
     let options = FitOptions::given(|name| words.get(name).map(Plain::from))?;
     let own = kinds::options_of(options.kind.0)?;
     let own: Vec<(&str, Plain)> =
@@ -153,7 +153,7 @@ fn refuse_judges(options: &SweepOptions, has_judge: bool) -> Result<()> {
 
 /// Returns the options of each combination: the kinds in their order, and the last axis varies fastest. A kind gets
 /// those that it has.
-fn fits(words: &Words, of: TargetName, seed: u64) -> Result<Vec<Words>> {
+fn fits(words: &OptionValues, of: TargetName, seed: u64) -> Result<Vec<OptionValues>> {
     let named = kinds_of(words, of)?;
     let of_kinds = named.iter().map(|name| kinds::options_of(name)).collect::<Result<Vec<_>>>();
     let of_kinds = of_kinds.map_err(|e| e.about("kind"))?;
@@ -192,7 +192,7 @@ fn fits(words: &Words, of: TargetName, seed: u64) -> Result<Vec<Words>> {
 }
 
 /// Returns the kinds that a plan names.
-fn kinds_of(words: &Words, of: TargetName) -> Result<Vec<String>> {
+fn kinds_of(words: &OptionValues, of: TargetName) -> Result<Vec<String>> {
     let Some(value) = words.get("kind") else { return Ok(vec![of.usual_kind().0.into()]) };
     let field = Field::new("kind", &["Kinds."], &Vec::<String>::new());
     match field.taken::<Vec<String>>(&Plain::from(value))? {
@@ -202,12 +202,12 @@ fn kinds_of(words: &Words, of: TargetName) -> Result<Vec<String>> {
 }
 
 /// Returns the options that are among the fields.
-fn only(words: &Words, fields: &[Field]) -> Words {
+fn only(words: &OptionValues, fields: &[Field]) -> OptionValues {
     let known = words.iter().filter(|(name, _)| fields.iter().any(|field| field.name == *name));
     known.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-fn refuse_unknown(words: &Words) -> Result<()> {
+fn refuse_unknown(words: &OptionValues) -> Result<()> {
     let of_kinds = kinds::NAMES.iter().filter_map(|kind| kinds::options_of(kind).ok()).flatten();
     let declared = [SweepOptions::fields(), StoreOptions::fields(), FitOptions::fields()].concat();
     let mut known: Vec<&str> = declared.iter().chain(of_kinds).map(|field| field.name).chain([TEXT, JUDGE]).collect();

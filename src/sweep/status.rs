@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::cell::{Cell, Harvest, Sweep};
-use super::folder::{Folder, State};
+use super::cell::{Harvest, Sweep, SweepCell};
+use super::folder::{Folder, TaskState};
 use super::slurm::{self, Slurm};
 use crate::base::counts::count;
 use crate::base::{Result, Task};
 
 /// State of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum TaskStatus {
     Done,
     Running,
     Waiting,
@@ -24,22 +24,22 @@ pub enum Standing {
     Lost(String),
 }
 
-impl Standing {
+impl TaskStatus {
     fn word(&self) -> &'static str {
         match self {
-            Standing::Done => "done",
-            Standing::Running => "running",
-            Standing::Waiting => "waiting",
-            Standing::Interrupted => "interrupted",
-            Standing::Failed(_) => "failed",
-            Standing::Lost(_) => "lost",
+            TaskStatus::Done => "done",
+            TaskStatus::Running => "running",
+            TaskStatus::Waiting => "waiting",
+            TaskStatus::Interrupted => "interrupted",
+            TaskStatus::Failed(_) => "failed",
+            TaskStatus::Lost(_) => "lost",
         }
     }
 
     /// Tells what went wrong.
     pub fn why(&self) -> Option<&str> {
         match self {
-            Standing::Failed(why) | Standing::Lost(why) => Some(why),
+            TaskStatus::Failed(why) | TaskStatus::Lost(why) => Some(why),
             _ => None,
         }
     }
@@ -47,18 +47,18 @@ impl Standing {
 
 /// One task of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
+pub struct TaskProgress {
     pub id: String,
     pub label: String,
-    pub standing: Standing,
+    pub standing: TaskStatus,
 }
 
 /// A sweep at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     pub folder: String,
-    pub harvests: Vec<Progress>,
-    pub cells: Vec<Progress>,
+    pub harvests: Vec<TaskProgress>,
+    pub cells: Vec<TaskProgress>,
     /// Processes and jobs that work on the sweep, in words.
     pub at_work: Vec<String>,
     /// Facts that could not be found out.
@@ -71,13 +71,13 @@ pub fn status(folder: &Folder, slurm: &Slurm, task: &Task) -> Result<Status> {
     let sweep = folder.sweep()?;
     let mut notes = Vec::new();
     let mut at_work = Vec::new();
-    let jobs = slurm::Jobs::read(folder)?;
+    let jobs = slurm::SlurmJobs::read(folder)?;
     let live = match jobs.live(slurm, task) {
         Ok(live) => live,
         Err(error) if error.kind == crate::base::Kind::Interrupted => return Err(error),
         Err(error) => {
             notes.push(format!("what Slurm does is not known: {}", error.message));
-            slurm::Live::default()
+            slurm::QueuedJobs::default()
         }
     };
     if folder.files.is_locked(&folder.root)? {
@@ -86,47 +86,48 @@ pub fn status(folder: &Folder, slurm: &Slurm, task: &Task) -> Result<Status> {
     if !live.jobs.is_empty() {
         at_work.push(format!("Slurm, {} {}", if live.jobs.len() == 1 { "job" } else { "jobs" }, live.jobs.join(", ")));
     }
-    let progress = |id: String, label: String| -> Result<Progress> {
+    let progress = |id: String, label: String| -> Result<TaskProgress> {
         task.check()?;
         let standing = standing(folder, &id, &jobs, &live)?;
-        Ok(Progress { id, label, standing })
+        Ok(TaskProgress { id, label, standing })
     };
     let Sweep { harvests, cells } = &sweep;
-    let mut harvests: Vec<Progress> =
+    let mut harvests: Vec<TaskProgress> =
         harvests.iter().map(|one: &Harvest| progress(one.id(), one.label())).collect::<Result<_>>()?;
-    let cells: Vec<Progress> = cells.iter().map(|one: &Cell| progress(one.id(), one.label())).collect::<Result<_>>()?;
+    let cells: Vec<TaskProgress> =
+        cells.iter().map(|one: &SweepCell| progress(one.id(), one.label())).collect::<Result<_>>()?;
     // A store that was removed when all its cells were done is not needed again.
     let done: BTreeSet<&str> =
-        cells.iter().filter(|cell| cell.standing == Standing::Done).map(|cell| cell.id.as_str()).collect();
+        cells.iter().filter(|cell| cell.standing == TaskStatus::Done).map(|cell| cell.id.as_str()).collect();
     for (progress, (_, of_harvest)) in harvests.iter_mut().zip(sweep.by_harvest()) {
         let is_needed = of_harvest.iter().any(|cell| !done.contains(cell.id().as_str()));
-        if progress.standing == Standing::Waiting && !is_needed {
-            progress.standing = Standing::Done;
+        if progress.standing == TaskStatus::Waiting && !is_needed {
+            progress.standing = TaskStatus::Done;
         }
     }
     Ok(Status { folder: folder.root.display().to_string(), harvests, cells, at_work, notes })
 }
 
-fn standing(folder: &Folder, id: &str, jobs: &slurm::Jobs, live: &slurm::Live) -> Result<Standing> {
+fn standing(folder: &Folder, id: &str, jobs: &slurm::SlurmJobs, live: &slurm::QueuedJobs) -> Result<TaskStatus> {
     let running = || -> Result<bool> { Ok(live.running.contains(id) || folder.files.is_locked(&folder.place(id))?) };
-    if matches!(folder.state(id)?, Some(State::Done { .. })) {
-        return Ok(Standing::Done);
+    if matches!(folder.state(id)?, Some(TaskState::Done { .. })) {
+        return Ok(TaskStatus::Done);
     }
     if running()? {
-        return Ok(Standing::Running);
+        return Ok(TaskStatus::Running);
     }
     // It is read again: whoever ran may have ended since.
     Ok(match folder.state(id)? {
-        Some(State::Done { .. }) => Standing::Done,
+        Some(TaskState::Done { .. }) => TaskStatus::Done,
         // It is tried again.
-        _ if live.waiting.contains(id) => Standing::Waiting,
-        None => Standing::Waiting,
-        Some(State::Interrupted) => Standing::Interrupted,
-        Some(State::Failed { error, .. }) => Standing::Failed(error),
-        Some(State::Lost { why }) => Standing::Lost(why),
+        _ if live.waiting.contains(id) => TaskStatus::Waiting,
+        None => TaskStatus::Waiting,
+        Some(TaskState::Interrupted) => TaskStatus::Interrupted,
+        Some(TaskState::Failed { error, .. }) => TaskStatus::Failed(error),
+        Some(TaskState::Lost { why }) => TaskStatus::Lost(why),
         // Or may have begun.
-        Some(State::Started) if running()? => Standing::Running,
-        Some(State::Started) => Standing::Lost(match jobs.last_words(folder, id) {
+        Some(TaskState::Started) if running()? => TaskStatus::Running,
+        Some(TaskState::Started) => TaskStatus::Lost(match jobs.last_words(folder, id) {
             Some(line) => line,
             None => "it ended without a word: its process was killed, or its machine went down".into(),
         }),
@@ -135,17 +136,18 @@ fn standing(folder: &Folder, id: &str, jobs: &slurm::Jobs, live: &slurm::Live) -
 
 impl Status {
     /// Returns the tasks that went wrong.
-    pub fn wrong(&self) -> impl Iterator<Item = &Progress> {
+    pub fn wrong(&self) -> impl Iterator<Item = &TaskProgress> {
         self.harvests.iter().chain(&self.cells).filter(|one| one.standing.why().is_some())
     }
 
     pub fn is_done(&self) -> bool {
-        self.cells.iter().all(|cell| cell.standing == Standing::Done)
+        self.cells.iter().all(|cell| cell.standing == TaskStatus::Done)
     }
 
     /// Returns whether anybody works on the sweep.
     pub fn is_going(&self) -> bool {
-        !self.at_work.is_empty() || self.harvests.iter().chain(&self.cells).any(|one| one.standing == Standing::Running)
+        !self.at_work.is_empty()
+            || self.harvests.iter().chain(&self.cells).any(|one| one.standing == TaskStatus::Running)
     }
 
     /// Describes the sweep in lines, as people read it.
@@ -170,8 +172,8 @@ impl Status {
     }
 
     pub fn json(&self) -> Value {
-        let tasks = |tasks: &[Progress]| -> Vec<Value> {
-            let task = |one: &Progress| json!({ "id": one.id, "label": one.label, "state": one.standing.word(), "error": one.standing.why() });
+        let tasks = |tasks: &[TaskProgress]| -> Vec<Value> {
+            let task = |one: &TaskProgress| json!({ "id": one.id, "label": one.label, "state": one.standing.word(), "error": one.standing.why() });
             tasks.iter().map(task).collect()
         };
         json!({
@@ -182,7 +184,7 @@ impl Status {
 }
 
 /// Counts tasks by their state: "7 done, 1 failed".
-fn counted(tasks: &[Progress]) -> String {
+fn counted(tasks: &[TaskProgress]) -> String {
     let of = |word: &str| tasks.iter().filter(|one| one.standing.word() == word).count();
     let counts = ["done", "running", "waiting", "interrupted", "failed", "lost"].map(|word| (of(word), word));
     let some = counts.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}"));

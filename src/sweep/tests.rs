@@ -5,22 +5,22 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::known::{Known, KnownModel};
-use super::{Plan, Sweep};
+use super::plan_sources::{PlanModel, PlanSources};
+use super::{Sweep, SweepPlan};
 
-fn known(models: &[&str]) -> Known {
-    let model = |source: &&str| KnownModel {
+fn known(models: &[&str]) -> PlanSources {
+    let model = |source: &&str| PlanModel {
         source: source.to_string(),
         weights: format!("weights of {source}"),
         sites: ["resid_post.0", "resid_post.1"].map(|site| vec![site.to_string()]).to_vec(),
     };
-    Known { models: models.iter().map(model).collect(), text: "contents".into(), judge: None }
+    PlanSources { models: models.iter().map(model).collect(), text: "contents".into(), judge: None }
 }
 
-fn plan(more: Value) -> Plan {
+fn plan(more: Value) -> SweepPlan {
     let mut value = json!({ "model": "tiny", "text": "sample", "sites": "resid_post.*" });
     value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    Plan::read(&value, 0).unwrap()
+    SweepPlan::read(&value, 0).unwrap()
 }
 
 fn sweep(more: Value) -> Sweep {
@@ -28,11 +28,11 @@ fn sweep(more: Value) -> Sweep {
 }
 
 fn ids(sweep: &Sweep) -> Vec<String> {
-    sweep.cells.iter().map(super::Cell::id).collect()
+    sweep.cells.iter().map(super::SweepCell::id).collect()
 }
 
 fn refused(value: Value) -> String {
-    let error = Plan::read(&value, 0).unwrap_err();
+    let error = SweepPlan::read(&value, 0).unwrap_err();
     format!("{}{}", error.message, error.hint.map(|hint| format!(" ({hint})")).unwrap_or_default())
 }
 
@@ -91,7 +91,7 @@ fn other_settings_are_other_cells() {
     // The order of the map, points, and the seed that is there anyway change nothing.
     assert_eq!(one(json!({ "seed": 0.0, "steps": 10.0, "k": [4] })), before);
     let mut changed = known(&["tiny"]);
-    let of = |known: &Known| Sweep::expand(&plan(json!({ "k": 4, "steps": 10 })), known, "cpu").cells[0].id();
+    let of = |known: &PlanSources| Sweep::expand(&plan(json!({ "k": 4, "steps": 10 })), known, "cpu").cells[0].id();
     assert_eq!(of(&changed), before);
     changed.text = "other contents".into();
     assert_ne!(of(&changed), before);
@@ -143,7 +143,7 @@ fn targets_of_several_sites_are_cells() {
     known.models[0].sites = vec![["mlp_in.0", "mlp_out.0"].map(String::from).to_vec()];
     let plan = plan(json!({ "of": "transcoder", "sites": ["mlp_in.*", "mlp_out.*"], "k": [4, 8], "skip": true }));
     let found = Sweep::expand(&plan, &known, "cpu");
-    let labels: Vec<String> = found.cells.iter().map(super::Cell::label).collect();
+    let labels: Vec<String> = found.cells.iter().map(super::SweepCell::label).collect();
     let expected = ["tiny mlp_in.0 to mlp_out.0 topk k 4 seed 0", "tiny mlp_in.0 to mlp_out.0 topk k 8 seed 0"];
     assert_eq!(labels, expected);
     assert_eq!(found.harvests[0].sites, ["mlp_in.0", "mlp_out.0"]);

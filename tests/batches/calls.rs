@@ -5,19 +5,19 @@
 
 use std::collections::BTreeSet;
 
-use super::{Call, Found, Joined};
+use super::{BatchCall, BatchFindings, CombinationRule};
 use crate::support;
-use microtome::script::docs::{Entry, Overload};
+use microtome::script::docs::{Overload, ReferenceEntry};
 
 /// Rounding in f32, as in `hooks.rs`, through two layers and without hooks that make numbers large.
 const MOST: f64 = 1e-5;
 
 /// A session's model, dictionaries and hooks for the calls of a part.
-struct Part {
+struct CallGroup {
     begin: &'static str,
     /// The texts or pairs: `x`.
     texts: &'static str,
-    calls: &'static [(&'static str, Joined, &'static str)],
+    calls: &'static [(&'static str, CombinationRule, &'static str)],
 }
 
 const CUT: &str = "
@@ -44,10 +44,10 @@ const PAIRS: &str = "[#{ clean: [1, 2, 3, 4, 5, 6, 7], corrupt: [1, 2, 9, 4, 5, 
     #{ clean: [8, 9, 10], corrupt: [8, 2, 10], answers: [3], wrong: [5] },
     #{ clean: [11, 12, 13, 14, 15], corrupt: [11, 1, 13, 14, 15], answers: [6], wrong: [16] }]";
 
-use Joined::{Each, Largest, Mean};
+use CombinationRule::{Each, Largest, Mean};
 
-const PARTS: &[Part] = &[
-    Part {
+const PARTS: &[CallGroup] = &[
+    CallGroup {
         begin: "",
         texts: TEXTS,
         calls: &[
@@ -78,7 +78,7 @@ const PARTS: &[Part] = &[
             ("models that keep hooks", Each, "|x| m.with(hooks::add(\"pattern.1\", 0.2)).generate_ids(x, #{ tokens: 6 })"),
         ],
     },
-    Part {
+    CallGroup {
         begin: "let one = |last| (last[[\":\", 4]] - last[[\":\", 5]]).sum();
             let slopes = |sites, hooks, x| m.grads(x, one, sites, #{ pos: -1, hooks: hooks });",
         texts: TEXTS,
@@ -97,7 +97,7 @@ const PARTS: &[Part] = &[
             ),
         ],
     },
-    Part {
+    CallGroup {
         begin: "let cache = m.cache(many, \"resid_post.0\");",
         texts: TEXTS,
         calls: &[
@@ -111,7 +111,7 @@ const PARTS: &[Part] = &[
             ("features", Each, "|x| s.encode(m.cache(x, \"resid_post.0\", #{ pos: [-1, 0] })[\"resid_post.0\"]).to_array()"),
         ],
     },
-    Part {
+    CallGroup {
         begin: "let h = m.cache(many, \"resid_post.0\", #{ pos: -1 })[\"resid_post.0\"][[\":\", 0]];
             let y = [false, true, true, false, true];
             let p = probe::fit(h, y);
@@ -137,7 +137,7 @@ const PARTS: &[Part] = &[
             ("lenses judged", Mean, "|x| { let t = lens.judge(m, x); t[\"KL\"].map(|kl, i| kl * t[\"tokens\"][i] * 10 / x.len) }"),
         ],
     },
-    Part {
+    CallGroup {
         begin: "let grid = |options, x| { let g = intervene::grid(m, x, options); g.tensor };
             let site = #{ site: \"resid_post.0\" };
             let effects = |c| c.edges.map(|edge| edge.effect);",
@@ -168,7 +168,7 @@ const PARTS: &[Part] = &[
             ("edges", Mean, "|x| effects.call(circuit::edges(m, x, #{ method: \"exact\", ablation: \"zero\" }))"),
         ],
     },
-    Part {
+    CallGroup {
         begin: "let v = m.weight(\"unembed.weight\")[7];
             let sweep = |text, prompts, options| intervene::steer(m, #{ \"resid_post.0\": v }, prompts, text, #{ token: 7, strengths: [1, 4], random: 0, tokens: 0, seed: 1 } + options);",
         texts: TEXTS,
@@ -183,7 +183,7 @@ const PARTS: &[Part] = &[
             ("Jacobians", Mean, "|x| m.jacobian_lens(x, #{ skip_first: 0 }).jacobian(0)"),
         ],
     },
-    Part {
+    CallGroup {
         begin: "let t = data::tokenizer(\"a b c d ( )\", #{ kind: \"words\", min_frequency: 1 });
             let m = model::init(#{ layers: 2, d_model: 16, heads: 4, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
             let text = data::texts([\"a b c d d c b a\", \"d a b ( b c ) a\"]);
@@ -244,7 +244,7 @@ const PARTS: &[Part] = &[
             ),
         ],
     },
-    Part {
+    CallGroup {
         begin: "import \"std/tasks\" as tasks;
             let m = model::init(#{ layers: 2, d_model: 16, heads: 4, vocab: 6, context: 16 }, #{ words: [\"the\", \"cat\", \"sat\", \"on\", \"a\", \"mat\"], seed: 1 });",
         texts: "[\"the cat sat on a\", \"a\", \"the mat\"]",
@@ -336,7 +336,7 @@ const EXCUSED: &[(&str, &str)] = &[
 ];
 
 /// Whether a function reads texts, prompts or pairs with a model. `Text` and `string` are types of their own.
-fn reads_texts(entry: &Entry) -> bool {
+fn reads_texts(entry: &ReferenceEntry) -> bool {
     const NAMES: [&str; 8] = ["pairs", "prompts", "prompt", "texts", "text", "x", "with", "without"];
     let is_one =
         |(name, kind): &(String, String)| NAMES.contains(&name.as_str()) && matches!(kind.as_str(), "any" | "array");
@@ -351,14 +351,14 @@ fn every_function_that_takes_texts_is_compared_or_excused() {
     let found: BTreeSet<String> = support::on_large_stack(|| {
         let folder = tempfile::tempdir().unwrap();
         let docs = support::session(folder.path()).docs();
-        docs.entries().iter().filter(|entry| reads_texts(entry)).map(Entry::path).collect()
+        docs.entries().iter().filter(|entry| reads_texts(entry)).map(ReferenceEntry::path).collect()
     });
     let known = TRIED.iter().chain(EXCUSED).map(|(path, _)| path.to_string());
     assert_eq!(known.clone().count(), known.clone().collect::<BTreeSet<_>>().len(), "one stands there twice");
     assert_eq!(found, known.collect(), "functions that take texts, and those that are compared or excused");
     for (path, code) in TRIED {
         let stands =
-            |part: &Part| part.begin.contains(code) || part.calls.iter().any(|(_, _, call)| call.contains(code));
+            |part: &CallGroup| part.begin.contains(code) || part.calls.iter().any(|(_, _, call)| call.contains(code));
         assert!(PARTS.iter().any(stands), "{path}: no part has `{code}`");
     }
 }
@@ -366,14 +366,14 @@ fn every_function_that_takes_texts_is_compared_or_excused() {
 #[test]
 fn every_call_that_takes_texts() {
     support::on_large_stack(|| {
-        let mut found = Found::default();
+        let mut found = BatchFindings::default();
         for part in PARTS {
             let folder = tempfile::tempdir().unwrap();
             let mut session = support::session(folder.path());
             let begin = format!("{MODEL}{CUT}let x = {};{}", part.texts, part.begin);
             let _nothing = session.eval("batches", &begin).unwrap_or_else(|e| panic!("{}: {}", part.begin, e.message));
             for (group, joined, code) in part.calls {
-                found.compare(&mut session, "", &Call { group, joined: *joined, code }, MOST);
+                found.compare(&mut session, "", &BatchCall { group, joined: *joined, code }, MOST);
             }
         }
         found.judged();

@@ -1,6 +1,6 @@
 //! Every family, site and hook.
 
-use super::{Call, Found, Joined, is_all};
+use super::{BatchCall, BatchFindings, CombinationRule, is_all};
 use crate::families::files::{FAMILIES, files, fixture, load};
 use crate::support;
 use microtome::checkpoint::load::LoadSettings;
@@ -107,7 +107,7 @@ fn sites(family: usize, all: &[Site]) -> Vec<Site> {
 #[test]
 fn every_hook_at_every_site_of_every_family() {
     support::on_large_stack(|| {
-        let mut found = Found::default();
+        let mut found = BatchFindings::default();
         let mut number = 0;
         for (at, family) in FAMILIES.iter().enumerate() {
             let all = Site::all(load(&files(), &fixture(family), &LoadSettings::default()).config());
@@ -141,7 +141,7 @@ fn every_hook_at_every_site_of_every_family() {
                             _ => ("1", "\":\", -1"),
                         };
                         let code = code.replace("SITE", &site.to_string()).replace("AXIS", axis).replace("LAST", last);
-                        let call = Call { group: hook.kind, joined: Joined::Each, code: &code };
+                        let call = BatchCall { group: hook.kind, joined: CombinationRule::Each, code: &code };
                         found.compare(&mut session, &format!("{family} in {dtype}"), &call, *most);
                     }
                 }

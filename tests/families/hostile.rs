@@ -183,18 +183,18 @@ fn configs_that_are_not_understood_name_the_file_and_the_key() {
 }
 
 /// Interrupts the task as soon as the first weight is loaded.
-struct Impatient(Arc<AtomicBool>, Arc<AtomicUsize>);
+struct FirstWeightInterrupt(Arc<AtomicBool>, Arc<AtomicUsize>);
 
-impl Progress for Impatient {
+impl Progress for FirstWeightInterrupt {
     fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
         assert!(label.starts_with("loading ") && total.is_some());
-        Box::new(Impatient(self.0.clone(), self.1.clone()))
+        Box::new(FirstWeightInterrupt(self.0.clone(), self.1.clone()))
     }
 
     fn say(&self, _line: &str) {}
 }
 
-impl Bar for Impatient {
+impl Bar for FirstWeightInterrupt {
     fn advance(&self, _by: u64) {
         self.1.fetch_add(1, Ordering::Relaxed);
         self.0.store(true, Ordering::Relaxed);
@@ -207,7 +207,7 @@ impl Bar for Impatient {
 fn an_interruption_ends_the_loading_in_its_middle() {
     let flag = Arc::new(AtomicBool::new(false));
     let weights = Arc::new(AtomicUsize::new(0));
-    let task = Task::new(flag.clone(), Arc::new(Impatient(flag, weights.clone())));
+    let task = Task::new(flag.clone(), Arc::new(FirstWeightInterrupt(flag, weights.clone())));
     let error = load::folder(&files(), &fixture("llama"), &LoadSettings::default(), &task).unwrap_err();
     assert_eq!(error.kind, Kind::Interrupted);
     assert_eq!(weights.load(Ordering::Relaxed), 1);

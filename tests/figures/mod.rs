@@ -52,7 +52,7 @@ fn figure(key: &str, shown: &str, runs: &Runs) -> Result<Option<String>, String>
 const GALLERY: &str = "scripts/README.md";
 
 /// A page or a script, as it is and with the figures of today.
-pub struct Figured {
+pub struct FigurePage {
     pub path: PathBuf,
     pub shown: String,
     pub computed: String,
@@ -61,7 +61,7 @@ pub struct Figured {
 }
 
 /// All pages and experiments of the repository.
-pub fn all(runs: &Runs) -> Result<Vec<Figured>, String> {
+pub fn all(runs: &Runs) -> Result<Vec<FigurePage>, String> {
     paths().into_iter().map(|path| figured(path, runs)).collect()
 }
 
@@ -77,7 +77,7 @@ fn paths() -> Vec<PathBuf> {
     found
 }
 
-fn figured(path: PathBuf, runs: &Runs) -> Result<Figured, String> {
+fn figured(path: PathBuf, runs: &Runs) -> Result<FigurePage, String> {
     let shown = std::fs::read_to_string(root().join(&path)).map_err(|e| format!("{}: {e}", path.display()))?;
     // The gallery is made of headers and pictures by `scripts/all.rhai`, figures apart.
     let made = runs.gallery().filter(|_| path == Path::new(GALLERY)).unwrap_or(&shown);
@@ -116,5 +116,5 @@ fn figured(path: PathBuf, runs: &Runs) -> Result<Figured, String> {
     differences
         .extend(changed.map(|(now, before)| format!("{}:\n  shown     {before}\n  computed  {now}", path.display())));
     let computed = ranged;
-    Ok(Figured { path, shown, computed, differences })
+    Ok(FigurePage { path, shown, computed, differences })
 }

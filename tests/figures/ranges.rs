@@ -2,7 +2,7 @@
 
 /// A word, or a number or range with what stands around it.
 #[derive(Debug, Clone, PartialEq)]
-enum Piece {
+enum SentencePiece {
     Word(String),
     Number { before: String, low: String, high: String, after: String },
 }
@@ -20,7 +20,7 @@ fn number(word: &str) -> Option<(&str, &str, &str)> {
     is_number.then(|| (before, digits, &inner[digits.len()..]))
 }
 
-fn pieces(sentence: &str) -> Vec<Piece> {
+fn pieces(sentence: &str) -> Vec<SentencePiece> {
     let words: Vec<&str> = sentence.split(' ').collect();
     let mut found = Vec::new();
     let mut at = 0;
@@ -34,11 +34,11 @@ fn pieces(sentence: &str) -> Vec<Piece> {
                 let (before, low, after) = first;
                 let (high, after, length) = second(&first).map_or((low, after, 1), |(_, high, after)| (high, after, 3));
                 let [before, low, high, after] = [before, low, high, after].map(String::from);
-                found.push(Piece::Number { before, low, high, after });
+                found.push(SentencePiece::Number { before, low, high, after });
                 at += length;
             }
             None => {
-                found.push(Piece::Word(words[at].into()));
+                found.push(SentencePiece::Word(words[at].into()));
                 at += 1;
             }
         }
@@ -46,23 +46,26 @@ fn pieces(sentence: &str) -> Vec<Piece> {
     found
 }
 
-fn sentence(pieces: &[Piece]) -> String {
-    let text = |piece: &Piece| match piece {
-        Piece::Word(word) => word.clone(),
-        Piece::Number { before, low, high, after } if low == high => format!("{before}{low}{after}"),
-        Piece::Number { before, low, high, after } => format!("{before}{low} to {high}{after}"),
+fn sentence(pieces: &[SentencePiece]) -> String {
+    let text = |piece: &SentencePiece| match piece {
+        SentencePiece::Word(word) => word.clone(),
+        SentencePiece::Number { before, low, high, after } if low == high => format!("{before}{low}{after}"),
+        SentencePiece::Number { before, low, high, after } => format!("{before}{low} to {high}{after}"),
     };
     pieces.iter().map(text).collect::<Vec<_>>().join(" ")
 }
 
-fn both(a: &Piece, b: &Piece) -> Option<Piece> {
+fn both(a: &SentencePiece, b: &SentencePiece) -> Option<SentencePiece> {
     match (a, b) {
-        (Piece::Word(a), Piece::Word(b)) => (a == b).then(|| Piece::Word(a.clone())),
-        (Piece::Number { before, low, high, after }, Piece::Number { before: b, low: l, high: h, after: f }) => {
+        (SentencePiece::Word(a), SentencePiece::Word(b)) => (a == b).then(|| SentencePiece::Word(a.clone())),
+        (
+            SentencePiece::Number { before, low, high, after },
+            SentencePiece::Number { before: b, low: l, high: h, after: f },
+        ) => {
             let least = if value(l) < value(low) { l } else { low };
             let most = if value(h) > value(high) { h } else { high };
             let [before, least, most, after] = [before, least, most, after].map(String::clone);
-            (before == *b && after == *f).then_some(Piece::Number { before, low: least, high: most, after })
+            (before == *b && after == *f).then_some(SentencePiece::Number { before, low: least, high: most, after })
         }
         _ => None,
     }
@@ -81,7 +84,7 @@ pub fn merged(sentences: &[&str]) -> Option<String> {
 
 /// Whether every number of `one` is within the range that `shown` has in its place.
 pub fn is_within(one: &str, shown: &str) -> bool {
-    let inside = |one: &Piece, shown: &Piece| both(one, shown).is_some_and(|both| both == *shown);
+    let inside = |one: &SentencePiece, shown: &SentencePiece| both(one, shown).is_some_and(|both| both == *shown);
     let one = pieces(one);
     let shown = pieces(shown);
     one.len() == shown.len() && one.iter().zip(&shown).all(|(one, shown)| inside(one, shown))

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use microtome::script::engine::env::Check;
 use microtome::script::session::record::{self, Record};
-use microtome::script::session::told::{self, Told};
+use microtome::script::session::run_results::{self, RunResults};
 
 use super::session::Sessions;
 use super::{marks, ranges, root};
@@ -19,8 +19,8 @@ const ON: &str = "on";
 /// An experiment's runs by seed, and its control.
 #[derive(Default)]
 struct Experiment {
-    seeds: BTreeMap<u64, Told>,
-    control: Option<Told>,
+    seeds: BTreeMap<u64, RunResults>,
+    control: Option<RunResults>,
     /// What it was told beside its model and control, as on a command line.
     arguments: String,
 }
@@ -69,11 +69,11 @@ impl Runs {
             for run in folders(&dir.join(&name)) {
                 let place = dir.join(&name).join(&run).join(&name);
                 let read = |file: &str| std::fs::read_to_string(place.join(file)).ok();
-                let (Some(record), Some(told)) = (read(record::FILE), read(told::FILE)) else { continue };
+                let (Some(record), Some(told)) = (read(record::FILE), read(run_results::FILE)) else { continue };
                 let record = Record::parse(&record).map_err(|e| format!("{}: {e}", place.display()))?;
-                let told = Told::parse(&told).ok_or(format!("{}: told.json cannot be read", place.display()))?;
+                let told = RunResults::parse(&told).ok_or(format!("{}: told.json cannot be read", place.display()))?;
                 let source = record.sources.get(&record.script).map(String::as_str).unwrap_or_default();
-                if !told::is_same_code(source, &script) {
+                if !run_results::is_same_code(source, &script) {
                     self.stale.push(format!("{}: the script was changed since it was run", place.display()));
                     continue;
                 }
@@ -128,8 +128,9 @@ impl Runs {
         let Some(found) = self.experiments.get(name).filter(|found| !found.seeds.is_empty()) else { return Ok(None) };
         let is_part =
             found.seeds.len() < seeds_of(shown).len() && found.seeds.keys().all(|s| seeds_of(shown).contains(s));
-        let same =
-            |told: &Told, seed: u64| told.checks.iter().all(|check| shown.lines().any(|line| is_of(check, seed, line)));
+        let same = |told: &RunResults, seed: u64| {
+            told.checks.iter().all(|check| shown.lines().any(|line| is_of(check, seed, line)))
+        };
         if is_part && found.seeds.iter().all(|(seed, told)| same(told, *seed)) {
             return Ok(Some(shown.to_string()));
         }
@@ -142,7 +143,7 @@ impl Runs {
         let script = root().join("scripts").join(name).with_extension("rhai");
         let script = std::fs::read_to_string(script).map_err(|e| format!("{name}: {e}"))?;
         let Some(found) = self.experiments.get(name).filter(|found| !found.seeds.is_empty()) else { return Ok(None) };
-        let of = |told: &Told| {
+        let of = |told: &RunResults| {
             let words: Vec<&str> = told.checks.iter().map(|check| check.words.as_str()).collect();
             ranges::at(pattern, &words).ok_or(format!("no check of {name} has `{pattern}`"))
         };
@@ -248,7 +249,7 @@ fn in_cell(block: &str) -> String {
 }
 
 /// `3 of 4`, with a mark where it is not as it must be: checks hold on seeds, and some fail on a control.
-fn counted(told: &Told, is_control: bool) -> String {
+fn counted(told: &RunResults, is_control: bool) -> String {
     let held = told.checks.iter().filter(|check| check.held).count();
     let is_well = (held == told.checks.len()) != is_control;
     format!("{held} of {}{}", told.checks.len(), if is_well { "" } else { " !" })

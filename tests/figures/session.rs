@@ -11,7 +11,7 @@ use super::{ranges, root};
 
 /// `"TOKEN" with 0.14`, or `"TOKEN" with 0.1 to 0.3 over seeds 0 to 9`, in the comment of a line.
 #[derive(Debug, PartialEq)]
-pub struct Stated {
+pub struct StatedProbability {
     pub token: String,
     pub low: f64,
     pub high: f64,
@@ -31,7 +31,7 @@ pub fn lines() -> Vec<String> {
     session.map_while(|line| line.strip_prefix("    > ")).map(typed).collect()
 }
 
-pub fn stated(line: &str) -> Option<Stated> {
+pub fn stated(line: &str) -> Option<StatedProbability> {
     let (_, words) = line.split_once("// ")?;
     let (before, after) = words.split_once("\" with ")?;
     let token = before.rsplit('"').next()?.to_string();
@@ -44,10 +44,10 @@ pub fn stated(line: &str) -> Option<Stated> {
         ["to", ..] => return None,
         _ => (low, None),
     };
-    Some(Stated { token, low: low.parse().ok()?, high: high.parse().ok()?, decimals, last_seed })
+    Some(StatedProbability { token, low: low.parse().ok()?, high: high.parse().ok()?, decimals, last_seed })
 }
 
-impl Stated {
+impl StatedProbability {
     /// The probability of the token in an answer, to as many digits as the comment has.
     pub fn found(&self, answer: &str) -> Option<f64> {
         let row = answer.lines().find(|row| row.split_whitespace().next() == Some(self.token.as_str()))?;

@@ -22,10 +22,10 @@ thread_local! {
 /// No file here is larger than 1.1 MB, and no correct reader needs an allocation of more than a few times that.
 const MOST: usize = 8 << 20;
 
-struct Watching;
+struct LargestAllocation;
 
 // SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Watching {
+unsafe impl GlobalAlloc for LargestAllocation {
     unsafe fn alloc(&self, piece: Piece) -> *mut u8 {
         // A thread that is ending has none any more.
         let _gone = LARGEST.try_with(|largest| largest.set(largest.get().max(piece.size())));
@@ -38,7 +38,7 @@ unsafe impl GlobalAlloc for Watching {
 }
 
 #[global_allocator]
-static ALLOCATOR: Watching = Watching;
+static ALLOCATOR: LargestAllocation = LargestAllocation;
 
 /// How each damaged copy is made.
 fn damaged(good: &[u8], header: usize, random: &mut impl Rng) -> Vec<u8> {
@@ -135,9 +135,9 @@ fn directories_of_pt_files() {
 }
 
 /// A state dictionary in memory.
-struct Held(safetensors::SafetensorsFile<Vec<u8>>, Vec<(String, Vec<usize>)>);
+struct MemoryStateDict(safetensors::SafetensorsFile<Vec<u8>>, Vec<(String, Vec<usize>)>);
 
-impl Held {
+impl MemoryStateDict {
     fn open(bytes: &[u8]) -> Result<Self> {
         let reader = safetensors::SafetensorsFile::new(bytes.to_vec())?;
         let shapes = reader.all()?.tensors.into_iter().map(|(name, t)| (name, t.dims().to_vec())).collect();
@@ -145,7 +145,7 @@ impl Held {
     }
 }
 
-impl TensorSource for Held {
+impl TensorSource for MemoryStateDict {
     fn names(&self) -> Vec<String> {
         self.1.iter().map(|(name, _)| name.clone()).collect()
     }
@@ -165,7 +165,7 @@ fn state_dictionaries() {
     let header = 8 + u64::from_le_bytes(*good.first_chunk().unwrap()) as usize;
     let options = serde_json::json!({"act": "gelu"});
     survives(&good, header, 2000, |bytes| {
-        let file = Held::open(bytes)?;
+        let file = MemoryStateDict::open(bytes)?;
         let layout = lens::layout(&file, options.as_object().unwrap())?;
         whole(&file, Some(layout))
     });

@@ -65,12 +65,12 @@ fn hub() -> Hub {
     Hub::new(repos.into_iter().map(|(name, files)| (name.to_string(), repo(files))).collect())
 }
 
-struct Place<'a> {
+struct SaeFolder<'a> {
     hub: &'a Hub,
     folder: tempfile::TempDir,
 }
 
-impl<'a> Place<'a> {
+impl<'a> SaeFolder<'a> {
     fn new(hub: &'a Hub) -> Self {
         Self { hub, folder: tempfile::tempdir().unwrap() }
     }
@@ -130,7 +130,7 @@ fn by_hand(tensors: &BTreeMap<String, Tensor>, x: &[f32]) -> (Vec<f32>, Vec<f32>
 #[test]
 fn dictionaries_are_found_by_their_release_and_by_their_path() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = SaeFolder::new(&hub);
     let layer = "layer_12_width_16k_l0_medium";
     let cases = [
         ("res", "resid_post", "", vec!["resid_post.12"], None),
@@ -191,7 +191,7 @@ fn a_script_names_it_as_people_do() {
 #[test]
 fn a_canonical_one_is_that_of_the_nearest_l0() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = SaeFolder::new(&hub);
     let sae = place.load("gemma-scope-2b-pt-res-canonical/layer_3/width_16k/canonical").unwrap();
     let about = &sae.parts().about;
     assert_eq!((about.sites[0].name.as_str(), &about.more["l0"]), ("resid_post.3", &71.into()));
@@ -200,7 +200,7 @@ fn a_canonical_one_is_that_of_the_nearest_l0() {
 #[test]
 fn cross_layer_transcoders_write_to_their_own_and_later_layers() {
     let hub = hub();
-    let place = Place::new(&hub);
+    let place = SaeFolder::new(&hub);
     let found = place.transcoders("gemma-scope-2-270m-pt-clt/width_262k_l0_medium_affine").unwrap();
     assert_eq!(
         (found.kind(), found.model.as_ref().map(ToString::to_string).as_deref()),
@@ -297,7 +297,7 @@ fn what_is_no_cross_layer_transcoder_is_refused_by_name() {
 #[test]
 fn a_cross_layer_transcoder_is_no_dictionary_of_one_site() {
     let hub = hub();
-    let error = Place::new(&hub).load(&format!("{REPO}/clt/width_262k_l0_medium_affine")).unwrap_err();
+    let error = SaeFolder::new(&hub).load(&format!("{REPO}/clt/width_262k_l0_medium_affine")).unwrap_err();
     assert!(error.message.contains("found a cross-layer one"), "{}", error.message);
     let hint = "sae::transcoders(\"google/gemma-scope-2-270m-pt/clt/width_262k_l0_medium_affine\") reads";
     assert!(error.hint.unwrap().starts_with(hint));
@@ -315,7 +315,7 @@ fn another_width_and_another_site_are_refused_before_the_file_is_fetched() {
     let hub = hub();
     let res = "gemma-scope-2-270m-pt-res/layer_12_width_16k_l0_medium";
     let refused = |model: &Model| -> Error {
-        let place = Place::new(&hub);
+        let place = SaeFolder::new(&hub);
         let error = place.load_for(res, Some(model)).unwrap_err();
         // The beginning of the file was asked for, and no more.
         let asked = hub.asked_of_store();
@@ -338,7 +338,7 @@ fn another_width_and_another_site_are_refused_before_the_file_is_fetched() {
         "{}",
         shallow.message
     );
-    let place = Place::new(&hub);
+    let place = SaeFolder::new(&hub);
     let sae = place.load_for(res, Some(&model(14, 16))).unwrap();
     assert_eq!(spelled(sae.parts()), spelled(place.load(res).unwrap().parts()));
 }

@@ -50,7 +50,7 @@ impl Request {
 }
 
 #[derive(Default)]
-struct Kept {
+struct BucketState {
     /// By path, with the number of the write.
     objects: BTreeMap<String, (Vec<u8>, u64)>,
     writes: u64,
@@ -64,12 +64,12 @@ struct Kept {
 
 pub struct Buckets {
     pub port: u16,
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Mutex<BucketState>>,
 }
 
 impl Buckets {
     pub fn new() -> Self {
-        let kept: Arc<Mutex<Kept>> = Arc::default();
+        let kept: Arc<Mutex<BucketState>> = Arc::default();
         let shared = kept.clone();
         let port = http::serve(move |stream| serve(stream, &shared));
         Self { port, kept }
@@ -123,27 +123,27 @@ impl Buckets {
     }
 }
 
-fn held(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+fn held(kept: &Mutex<BucketState>) -> MutexGuard<'_, BucketState> {
     kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-struct Answer {
+struct BucketAnswer {
     status: &'static str,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
 }
 
-fn answer(status: &'static str, headers: Vec<(&'static str, String)>) -> Answer {
-    Answer { status, headers, body: Vec::new() }
+fn answer(status: &'static str, headers: Vec<(&'static str, String)>) -> BucketAnswer {
+    BucketAnswer { status, headers, body: Vec::new() }
 }
 
-fn refusal(status: &'static str, code: &str) -> Answer {
+fn refusal(status: &'static str, code: &str) -> BucketAnswer {
     let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>refused</Message></Error>");
-    Answer { status, headers: Vec::new(), body: body.into_bytes() }
+    BucketAnswer { status, headers: Vec::new(), body: body.into_bytes() }
 }
 
 /// Requests of one connection, one after the other.
-fn serve(stream: TcpStream, kept: &Mutex<Kept>) {
+fn serve(stream: TcpStream, kept: &Mutex<BucketState>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     while let Some(request) = read(&mut reader) {
         let cut = match &held(kept).fault {
@@ -215,7 +215,7 @@ fn is_signed(request: &Request) -> bool {
     by_azure || by_amazon && is_whole || said.trim() == "Bearer"
 }
 
-fn answered(kept: &mut Kept, request: &Request) -> Answer {
+fn answered(kept: &mut BucketState, request: &Request) -> BucketAnswer {
     let mut asked = request.clone();
     asked.sent.body.clear();
     kept.asked.push(asked);
@@ -244,7 +244,7 @@ fn answered(kept: &mut Kept, request: &Request) -> Answer {
     }
 }
 
-fn put(kept: &mut Kept, request: &Request) -> Answer {
+fn put(kept: &mut BucketState, request: &Request) -> BucketAnswer {
     let path = request.path.clone();
     if let (Some(part), Some(id)) = (request.asks("partNumber"), request.asks("uploadId")) {
         let Some((_, parts)) = kept.uploads.get_mut(id) else { return refusal("404 Not Found", "NoSuchUpload") };
@@ -266,7 +266,7 @@ fn put(kept: &mut Kept, request: &Request) -> Answer {
     }
 }
 
-fn post(kept: &mut Kept, request: &Request) -> Answer {
+fn post(kept: &mut BucketState, request: &Request) -> BucketAnswer {
     let path = request.path.clone();
     let mut answer = answer("200 OK", Vec::new());
     if request.asks("uploads").is_some() {
@@ -285,7 +285,7 @@ fn post(kept: &mut Kept, request: &Request) -> Answer {
 }
 
 /// Keeps an object, if what the request demands of the one that is there holds.
-fn keep(kept: &mut Kept, request: &Request, content: Vec<u8>) -> Answer {
+fn keep(kept: &mut BucketState, request: &Request, content: Vec<u8>) -> BucketAnswer {
     let path = request.path.clone();
     if let Some(Fault::Overtake(name)) = kept.fault
         && path.contains(name)
@@ -320,7 +320,7 @@ fn marks(write: u64) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn get(kept: &mut Kept, request: &Request) -> Answer {
+fn get(kept: &mut BucketState, request: &Request) -> BucketAnswer {
     let Some((content, write)) = kept.objects.get(&request.path) else {
         return match request.method() {
             "HEAD" => answer("404 Not Found", Vec::new()),
@@ -334,11 +334,11 @@ fn get(kept: &mut Kept, request: &Request) -> Answer {
     }
     let asked = request.header("range").or(request.header("x-ms-range"));
     let Some((start, end)) = asked.and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) else {
-        return Answer { status: "200 OK", headers, body: content.clone() };
+        return BucketAnswer { status: "200 OK", headers, body: content.clone() };
     };
     let start: usize = start.parse().unwrap();
     let end: usize = end.parse().unwrap_or(usize::MAX);
     let end = end.min(content.len() - 1);
     headers.push(("Content-Range", format!("bytes {start}-{end}/{}", content.len())));
-    Answer { status: "206 Partial Content", headers, body: content[start..=end].to_vec() }
+    BucketAnswer { status: "206 Partial Content", headers, body: content[start..=end].to_vec() }
 }

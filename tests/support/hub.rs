@@ -66,7 +66,7 @@ impl Repo {
     }
 }
 
-struct State {
+struct HubState {
     repos: BTreeMap<String, Repo>,
     store: OnceLock<String>,
     fault: Mutex<Fault>,
@@ -76,12 +76,12 @@ struct State {
 
 pub struct Hub {
     pub address: String,
-    state: Arc<State>,
+    state: Arc<HubState>,
 }
 
 impl Hub {
     pub fn new(repos: BTreeMap<String, Repo>) -> Self {
-        let state = Arc::new(State {
+        let state = Arc::new(HubState {
             repos,
             store: OnceLock::new(),
             fault: Mutex::new(Fault::None),
@@ -115,10 +115,10 @@ impl Hub {
     }
 }
 
-type Answer = fn(&State, &Request, &mut TcpStream) -> std::io::Result<()>;
+type AnswerFunction = fn(&HubState, &Request, &mut TcpStream) -> std::io::Result<()>;
 
 /// One request for each connection.
-fn served(state: Arc<State>, answer: Answer) -> impl Fn(TcpStream) + Clone + Send + 'static {
+fn served(state: Arc<HubState>, answer: AnswerFunction) -> impl Fn(TcpStream) + Clone + Send + 'static {
     move |mut stream: TcpStream| {
         if let Some(request) = Request::read(&mut BufReader::new(stream.try_clone().unwrap())) {
             let _gone = answer(&state, &request, &mut stream);
@@ -139,7 +139,7 @@ fn refuse(stream: &mut TcpStream, status: &str, code: &str) -> std::io::Result<(
     send(stream, status, &[("X-Error-Code", code)], br#"{"error": "\u001b[31mwords that move the cursor"}"#)
 }
 
-fn answer_of_hub(state: &State, request: &Request, stream: &mut TcpStream) -> std::io::Result<()> {
+fn answer_of_hub(state: &HubState, request: &Request, stream: &mut TcpStream) -> std::io::Result<()> {
     state.hub.lock().unwrap().push(request.clone());
     let path = request.target.trim_start_matches('/');
     let path = path.strip_prefix("api/").map_or(path, |path| path.trim_start_matches("models/"));
@@ -190,7 +190,7 @@ fn parts(path: &str) -> Option<(String, String)> {
 }
 
 /// Redirects to the file: large ones to the store, with their hash and size in the headers.
-fn resolved(state: &State, repo: &Repo, name: &str, file: &str, stream: &mut TcpStream) -> std::io::Result<()> {
+fn resolved(state: &HubState, repo: &Repo, name: &str, file: &str, stream: &mut TcpStream) -> std::io::Result<()> {
     let Some((_, file)) = file.split_once('/') else { return refuse(stream, "404 Not Found", "EntryNotFound") };
     let Some(bytes) = repo.file(file) else { return refuse(stream, "404 Not Found", "EntryNotFound") };
     if bytes.len() < 1000 {
@@ -211,7 +211,7 @@ fn resolved(state: &State, repo: &Repo, name: &str, file: &str, stream: &mut Tcp
     send(stream, "302 Found", &headers, b"")
 }
 
-fn answer_of_store(state: &State, request: &Request, stream: &mut TcpStream) -> std::io::Result<()> {
+fn answer_of_store(state: &HubState, request: &Request, stream: &mut TcpStream) -> std::io::Result<()> {
     state.kept.lock().unwrap().push(request.clone());
     let path = request.target.split('?').next().unwrap().trim_start_matches('/');
     let (name, file) = parts(path).unwrap();

@@ -10,7 +10,7 @@ use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::script::Session;
 use microtome::script::engine::env::Env;
-use microtome::script::session::stated;
+use microtome::script::session::stated_results;
 use microtome::tensor::Device;
 
 /// A session that prints into memory and writes below `folder`.
@@ -50,7 +50,7 @@ pub fn on_large_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 
 /// Evaluates code whose comments state its values; a complaint for every result that differs.
 pub fn run_stated(session: &mut Session, name: &str, code: &str) -> Vec<String> {
-    let complaints = stated::run_stated(session, name, code).into_iter();
+    let complaints = stated_results::run_stated(session, name, code).into_iter();
     complaints.map(|complaint| format!("{name}, line {}: {}", complaint.line, complaint.words)).collect()
 }
 

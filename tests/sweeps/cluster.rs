@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{PLAN, Place, contents, until};
+use super::{PLAN, SweepFolder, contents, until};
 
 /// A cluster that ends when it is dropped.
 struct Cluster {
@@ -65,8 +65,8 @@ impl Cluster {
     }
 
     /// A folder whose program talks to this cluster.
-    fn place(&self, plans: &[(&str, &str)]) -> Place {
-        let mut place = Place::new(plans);
+    fn place(&self, plans: &[(&str, &str)]) -> SweepFolder {
+        let mut place = SweepFolder::new(plans);
         place.more.push(("SLURM_CONF".into(), self.conf()));
         place
     }
@@ -106,7 +106,7 @@ const SLOW: &str = r#"
 #[test]
 fn a_cluster_gives_the_same_bytes_and_what_goes_wrong_is_known() {
     let Some(cluster) = Cluster::start() else { return };
-    let here = Place::new(&[("plan", PLAN)]);
+    let here = SweepFolder::new(&[("plan", PLAN)]);
     assert_eq!(here.run("--quiet sweep plan.rhai").0, 0);
     let whole = contents(&here.out().join("plan"));
     the_same_bytes_though_the_node_goes_down(&cluster, &whole);
@@ -118,7 +118,7 @@ fn a_cluster_gives_the_same_bytes_and_what_goes_wrong_is_known() {
 type Contents = BTreeMap<PathBuf, Vec<u8>>;
 
 /// Nothing is there but what the sweep on one machine left, and what the cluster wrote down.
-fn assert_whole(place: &Place, whole: &Contents) {
+fn assert_whole(place: &SweepFolder, whole: &Contents) {
     let found = contents(&place.out().join("plan"));
     for (path, bytes) in whole {
         assert!(found.get(path) == Some(bytes), "{} differs, or is not there", path.display());
@@ -152,9 +152,9 @@ fn the_same_bytes_though_the_node_goes_down(cluster: &Cluster, whole: &Contents)
 }
 
 /// A disk of a few hundred kilobytes, while there is one.
-struct Small(PathBuf);
+struct SmallDisk(PathBuf);
 
-impl Small {
+impl SmallDisk {
     /// None where this may not be mounted.
     fn mount(place: PathBuf, kilobytes: usize) -> Option<Self> {
         std::fs::create_dir_all(&place).unwrap();
@@ -165,7 +165,7 @@ impl Small {
     }
 }
 
-impl Drop for Small {
+impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _best_effort = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
@@ -173,7 +173,7 @@ impl Drop for Small {
 
 fn a_full_disk_is_said_and_what_it_cost_is_done_when_there_is_room(cluster: &Cluster, whole: &Contents) {
     let place = cluster.place(&[("plan", PLAN)]);
-    let Some(_disk) = Small::mount(place.out(), 4096) else {
+    let Some(_disk) = SmallDisk::mount(place.out(), 4096) else {
         let _best_effort =
             writeln!(std::io::stderr(), "SKIPPED: the full disk of tests/sweeps/cluster.rs needs `mount`");
         return;

@@ -2,9 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::{PLAN, Place};
+use super::{PLAN, SweepFolder};
 
-impl Place {
+impl SweepFolder {
     /// Puts a command on the search path that stands in for one of Slurm's.
     fn fake(&mut self, name: &str, script: &str) {
         let bin = self.folder.path().join("bin");
@@ -20,7 +20,7 @@ const ARRAYS: &str = "echo 'MaxArraySize = 1001'";
 
 #[test]
 fn slurm_that_is_not_there_refuses_hangs_or_answers_rubbish_is_named() {
-    let mut place = Place::new(&[("plan", PLAN)]);
+    let mut place = SweepFolder::new(&[("plan", PLAN)]);
     let submit = "sweep plan.rhai --engine slurm --patience 1";
     place.path = Some(place.folder.path().join("empty").display().to_string());
     let (code, text) = place.run(submit);
@@ -43,14 +43,14 @@ fn slurm_that_is_not_there_refuses_hangs_or_answers_rubbish_is_named() {
 }
 
 /// What the fake was called with, a call a line.
-fn calls(place: &Place, name: &str) -> Vec<String> {
+fn calls(place: &SweepFolder, name: &str) -> Vec<String> {
     let log = std::fs::read_to_string(place.folder.path().join("bin").join(name).with_extension("log"));
     log.unwrap_or_default().lines().map(String::from).collect()
 }
 
 #[test]
 fn jobs_are_submitted_once_with_what_was_asked_for_and_cancelled() {
-    let mut place = Place::new(&[("plan", PLAN)]);
+    let mut place = SweepFolder::new(&[("plan", PLAN)]);
     // At most two tasks in an array; jobs are numbered from 11.
     place.fake("scontrol", "echo 'MaxArraySize            = 2'");
     place.fake("sbatch", "echo \"$@\" >>\"${0}.log\"; echo $((10 + $(wc -l <\"${0}.log\")))");
@@ -103,7 +103,7 @@ fn jobs_are_submitted_once_with_what_was_asked_for_and_cancelled() {
 /// One of several jobs is refused: those before it are cancelled, so that nothing runs that nobody knows of.
 #[test]
 fn a_submission_is_whole_or_nothing() {
-    let mut place = Place::new(&[("plan", PLAN)]);
+    let mut place = SweepFolder::new(&[("plan", PLAN)]);
     place.fake("scontrol", ARRAYS);
     place.fake("sbatch", "echo x >>\"${0}.log\"; [ $(wc -l <\"${0}.log\") = 1 ] && echo 7 || { echo 'sbatch: error: no more jobs' >&2; exit 1; }");
     place.fake("squeue", "");

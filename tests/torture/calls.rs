@@ -1,14 +1,14 @@
 //! Random calls of everything in the reference.
 
 use microtome::script::docs::stdlib::stdlib_path;
-use microtome::script::docs::{Docs, Entry, OptionDoc, Overload, Role};
+use microtome::script::docs::{Docs, OptionDoc, Overload, ReferenceEntry, Role};
 
 use super::dice::Dice;
-use super::values::{Values, quoted};
+use super::values::{ValueMaker, quoted};
 
 /// Everything that can be called, and the words in quotation marks in the documentation of each.
 pub struct Calls {
-    entries: Vec<(Entry, Vec<String>)>,
+    entries: Vec<(ReferenceEntry, Vec<String>)>,
     /// Whether tensors are unusual ones.
     odd: bool,
 }
@@ -27,9 +27,9 @@ impl Calls {
         })
     }
 
-    fn of(docs: &Docs, odd: bool, fits: impl Fn(&Entry) -> bool) -> Self {
+    fn of(docs: &Docs, odd: bool, fits: impl Fn(&ReferenceEntry) -> bool) -> Self {
         // A script that sleeps or runs long on purpose does not hang.
-        let wanted = |entry: &&Entry| !matches!(entry.name.as_str(), "sleep" | "exit") && fits(entry);
+        let wanted = |entry: &&ReferenceEntry| !matches!(entry.name.as_str(), "sleep" | "exit") && fits(entry);
         let entries = docs.entries().iter().filter(wanted).map(|entry| (entry.clone(), said(entry)));
         Self { entries: entries.collect(), odd }
     }
@@ -65,7 +65,7 @@ impl Calls {
         }
     }
 
-    fn call(&self, dice: &mut Dice, entry: &Entry, said: &[String], depth: usize) -> String {
+    fn call(&self, dice: &mut Dice, entry: &ReferenceEntry, said: &[String], depth: usize) -> String {
         let overload = dice.pick(&entry.overloads);
         let mut arguments: Vec<String> = overload
             .parameters
@@ -110,7 +110,7 @@ impl Calls {
     fn argument(
         &self,
         dice: &mut Dice,
-        entry: &Entry,
+        entry: &ReferenceEntry,
         said: &[String],
         name: &str,
         kind: &str,
@@ -129,7 +129,7 @@ impl Calls {
     /// A value of a type, sometimes created by a call.
     fn value(&self, dice: &mut Dice, kind: &str, depth: usize) -> String {
         if depth > 0 && dice.chance(0.15) {
-            let gives = |entry: &Entry| {
+            let gives = |entry: &ReferenceEntry| {
                 let functions = matches!(entry.role, Role::Function | Role::Method) && !entry.scripted;
                 functions && entry.overloads.iter().any(|overload| overload.returns == kind)
             };
@@ -142,7 +142,7 @@ impl Calls {
         self.values(dice).of(kind, depth)
     }
 
-    fn options(&self, dice: &mut Dice, entry: &Entry, said: &[String]) -> String {
+    fn options(&self, dice: &mut Dice, entry: &ReferenceEntry, said: &[String]) -> String {
         let count = 1 + dice.below(3.min(entry.doc.options.len()));
         let mut fields = std::collections::BTreeMap::new();
         for _ in 0..count {
@@ -177,13 +177,13 @@ impl Calls {
         }
     }
 
-    fn values<'a>(&self, dice: &'a mut Dice) -> Values<'a> {
-        Values { dice, odd: self.odd }
+    fn values<'a>(&self, dice: &'a mut Dice) -> ValueMaker<'a> {
+        ValueMaker { dice, odd: self.odd }
     }
 }
 
 /// The words in quotation marks in a documentation.
-fn said(entry: &Entry) -> Vec<String> {
+fn said(entry: &ReferenceEntry) -> Vec<String> {
     let mut texts = vec![entry.doc.summary.as_str(), &entry.doc.body, &entry.doc.example];
     texts.extend(entry.doc.options.iter().flat_map(|option| [option.default.as_str(), &option.meaning]));
     let mut found = Vec::new();

@@ -22,7 +22,7 @@ use super::binary::binary;
 use super::calls::Calls;
 use super::dice::Dice;
 use super::examples::{Examples, root};
-use super::readers::{Files, READERS, Reader};
+use super::readers::{FileReader, Files, READERS};
 use super::values::PRELUDE;
 
 /// The prefix of lines that are meant for the parent.
@@ -46,7 +46,7 @@ pub fn found() -> Vec<PathBuf> {
 const BEHIND_PRELUDE: &str = "// behind the prelude\n";
 
 /// The cases that a child runs, in its working directory.
-pub struct Order {
+pub struct ChildOrder {
     pub part: String,
     pub seed: u64,
     pub from: u64,
@@ -54,7 +54,7 @@ pub struct Order {
     pub memory: u64,
 }
 
-impl Order {
+impl ChildOrder {
     pub fn text(&self) -> String {
         format!("{} {} {} {} {}", self.part, self.seed, self.from, self.to, self.memory)
     }
@@ -73,7 +73,7 @@ static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Runs the cases of an order.
-pub fn obey(order: Order) {
+pub fn obey(order: ChildOrder) {
     microtome::base::memory::keep_freed();
     limit_memory(order.memory);
     std::panic::set_hook(Box::new(|info| {
@@ -92,7 +92,7 @@ pub fn obey(order: Order) {
 }
 
 /// How one case ended.
-enum End {
+enum CaseEnd {
     Ran,
     Refused,
     Interrupted,
@@ -100,10 +100,10 @@ enum End {
 }
 
 /// The source of the scripts of a part.
-enum Source {
+enum ScriptSource {
     Calls(Calls),
     Examples(Examples),
-    Reader(&'static Reader, Vec<Files>),
+    Reader(&'static FileReader, Vec<Files>),
     Replay,
     Found(Vec<PathBuf>),
 }
@@ -111,27 +111,27 @@ enum Source {
 struct Child {
     flag: Arc<AtomicBool>,
     session: Session,
-    source: Source,
+    source: ScriptSource,
 }
 
 impl Child {
-    fn new(flag: Arc<AtomicBool>, order: &Order) -> Self {
+    fn new(flag: Arc<AtomicBool>, order: &ChildOrder) -> Self {
         let mut session = session(&flag);
         let source = match order.part.as_str() {
-            "calls" => Source::Calls(Calls::all(&session.docs())),
-            "tensors" => Source::Calls(Calls::on_odd_tensors(&session.docs())),
-            "examples" => Source::Examples(Examples::of(&session.docs())),
-            REPLAY => Source::Replay,
-            FOUND => Source::Found(found()),
+            "calls" => ScriptSource::Calls(Calls::all(&session.docs())),
+            "tensors" => ScriptSource::Calls(Calls::on_odd_tensors(&session.docs())),
+            "examples" => ScriptSource::Examples(Examples::of(&session.docs())),
+            REPLAY => ScriptSource::Replay,
+            FOUND => ScriptSource::Found(found()),
             name => {
                 let reader = READERS.iter().find(|reader| reader.name == name).unwrap();
                 succeed(&mut session, "made", reader.makes);
                 let whole = reader.whole(files_below(Path::new("out/case")));
-                Source::Reader(reader, whole)
+                ScriptSource::Reader(reader, whole)
             }
         };
         let text = std::fs::read_to_string("case.rhai").unwrap_or_default();
-        if matches!(source, Source::Calls(_) | Source::Found(_))
+        if matches!(source, ScriptSource::Calls(_) | ScriptSource::Found(_))
             || text.starts_with(BEHIND_PRELUDE) && order.part == REPLAY
         {
             succeed(&mut session, "prelude", PRELUDE);
@@ -139,24 +139,24 @@ impl Child {
         Self { flag, session, source }
     }
 
-    fn run(mut self, order: &Order) {
+    fn run(mut self, order: &ChildOrder) {
         for number in order.from..order.to {
             let mut dice = Dice::new(order.seed, &order.part, number);
             let (about, files, text) = match &self.source {
-                Source::Calls(calls) => {
+                ScriptSource::Calls(calls) => {
                     let (about, code) = calls.case(number, &mut dice);
                     (about, Files::new(), format!("{BEHIND_PRELUDE}{code}"))
                 }
-                Source::Examples(examples) => {
+                ScriptSource::Examples(examples) => {
                     let (about, text) = examples.case(&mut dice);
                     (about, Files::new(), text)
                 }
-                Source::Reader(reader, whole) => {
+                ScriptSource::Reader(reader, whole) => {
                     let (files, text) = reader.case(whole, number, &mut dice);
                     (order.part.clone(), files, text)
                 }
-                Source::Replay => finding(Path::new("")),
-                Source::Found(found) => {
+                ScriptSource::Replay => finding(Path::new("")),
+                ScriptSource::Found(found) => {
                     let (name, files, text) = finding(&found[number as usize]);
                     // Braces keep its variables from the next one.
                     (name, files, format!("{{\n{text}\n}}"))
@@ -168,18 +168,18 @@ impl Child {
             let is_record = files.iter().any(|(name, _)| name == "x/run.json");
             let (end, said) = if is_record { run_again() } else { self.eval(number, &text) };
             // If the undamaged files are refused, damaged ones prove nothing.
-            let is_whole = matches!(&self.source, Source::Reader(_, whole) if number < whole.len() as u64);
+            let is_whole = matches!(&self.source, ScriptSource::Reader(_, whole) if number < whole.len() as u64);
             let end = match end {
-                End::Refused if is_whole => End::Panicked(format!("whole files are refused: {said}")),
+                CaseEnd::Refused if is_whole => CaseEnd::Panicked(format!("whole files are refused: {said}")),
                 end => end,
             };
             let millis = start.elapsed().as_millis();
             let said = said.replace('\n', " ");
             let (word, said) = match end {
-                End::Ran => ("ran", said),
-                End::Refused => ("refused", said),
-                End::Interrupted => ("interrupted", said),
-                End::Panicked(what) => ("panic", what.replace('\n', " ")),
+                CaseEnd::Ran => ("ran", said),
+                CaseEnd::Refused => ("refused", said),
+                CaseEnd::Interrupted => ("interrupted", said),
+                CaseEnd::Panicked(what) => ("panic", what.replace('\n', " ")),
             };
             println!("{MARK}end {number} {word} {} {millis} {said}", peak());
             if word == "panic" || INTERRUPTED.load(Ordering::Relaxed) {
@@ -190,22 +190,22 @@ impl Child {
     }
 
     /// Evaluates the script, and prints and saves its result.
-    fn eval(&mut self, number: u64, text: &str) -> (End, String) {
+    fn eval(&mut self, number: u64, text: &str) -> (CaseEnd, String) {
         self.flag.store(false, Ordering::Relaxed);
         self.session.env().random.restart(number);
         let (end, said) = match self.session.eval("case", text) {
             Ok(value) => {
                 self.session.set_variable("it", value);
-                let mut end = End::Ran;
+                let mut end = CaseEnd::Ran;
                 for follow in ["show(it)", "repr(it).len()", "to_json(it).len()"] {
                     let flag = self.flag.load(Ordering::Relaxed);
-                    if flag || matches!(end, End::Panicked(_)) {
+                    if flag || matches!(end, CaseEnd::Panicked(_)) {
                         break;
                     }
                     if let Err(failure) = self.session.eval("follow", follow)
-                        && let (End::Panicked(what), _) = judged(&failure)
+                        && let (CaseEnd::Panicked(what), _) = judged(&failure)
                     {
-                        end = End::Panicked(format!("{what} in {follow}"));
+                        end = CaseEnd::Panicked(format!("{what} in {follow}"));
                     }
                 }
                 self.session.set_variable("it", rhai::Dynamic::UNIT);
@@ -218,19 +218,19 @@ impl Child {
         let cleared = catch_unwind(AssertUnwindSafe(|| session.env().files.release()));
         let panics = std::mem::take(&mut *PANICS.lock().unwrap());
         match (panics.first(), cleared) {
-            (Some(first), _) => (End::Panicked(first.clone()), String::new()),
-            (None, Err(_)) => (End::Panicked("while locks were given back".into()), String::new()),
+            (Some(first), _) => (CaseEnd::Panicked(first.clone()), String::new()),
+            (None, Err(_)) => (CaseEnd::Panicked("while locks were given back".into()), String::new()),
             _ => (end, said),
         }
     }
 }
 
-fn judged(failure: &Failure) -> (End, String) {
+fn judged(failure: &Failure) -> (CaseEnd, String) {
     let said = format!("{}: {}", failure.kind, failure.message);
     match failure.kind.as_str() {
-        "bug" => (End::Panicked(failure.message.clone()), said),
-        "interrupted" => (End::Interrupted, said),
-        _ => (End::Refused, said),
+        "bug" => (CaseEnd::Panicked(failure.message.clone()), said),
+        "interrupted" => (CaseEnd::Interrupted, said),
+        _ => (CaseEnd::Refused, said),
     }
 }
 
@@ -298,17 +298,19 @@ pub fn with_fixtures(text: &str) -> String {
 }
 
 /// The record of a run, read by the program itself.
-fn run_again() -> (End, String) {
+fn run_again() -> (CaseEnd, String) {
     let mut command = Command::new(binary());
     command.args(["run", "--again", "out/case/x/run.json"]).env("MICROTOME_CACHE", "").stdin(Stdio::null());
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     match output.status.code() {
-        _ if said.contains("panicked") || said.contains("mistake in microtome") => (End::Panicked(said), String::new()),
-        Some(0) => (End::Ran, said),
-        Some(130) => (End::Interrupted, said),
-        Some(1..=3) => (End::Refused, said),
-        _ => (End::Panicked(format!("{}: {said}", output.status)), String::new()),
+        _ if said.contains("panicked") || said.contains("mistake in microtome") => {
+            (CaseEnd::Panicked(said), String::new())
+        }
+        Some(0) => (CaseEnd::Ran, said),
+        Some(130) => (CaseEnd::Interrupted, said),
+        Some(1..=3) => (CaseEnd::Refused, said),
+        _ => (CaseEnd::Panicked(format!("{}: {said}", output.status)), String::new()),
     }
 }
 

@@ -8,7 +8,7 @@ use super::dice::Dice;
 
 /// Where damage is done so that the first checks do not notice it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Inside {
+pub enum DamageKind {
     /// Any bytes.
     Bytes,
     Json,
@@ -27,19 +27,19 @@ pub enum Inside {
 const LONGEST: usize = 4 << 20;
 
 /// A file with damage at one to four places; `other` is a file of the same kind, to take pieces from.
-pub fn damaged(good: &[u8], other: &[u8], inside: Inside, dice: &mut Dice) -> Vec<u8> {
+pub fn damaged(good: &[u8], other: &[u8], inside: DamageKind, dice: &mut Dice) -> Vec<u8> {
     let mut bytes = good.to_vec();
     let places = 1 + dice.below(2) * dice.below(4);
     for _ in 0..places {
         bytes = match inside {
-            Inside::Bytes => anywhere(bytes, other, dice),
+            DamageKind::Bytes => anywhere(bytes, other, dice),
             _ if dice.chance(0.35) => anywhere(bytes, other, dice),
-            Inside::Json => json(&bytes, dice).unwrap_or_else(|| anywhere(bytes, other, dice)),
-            Inside::Lines => line(bytes, dice),
-            Inside::Safetensors => header(&bytes, dice).unwrap_or_else(|| anywhere(bytes, other, dice)),
-            Inside::Zip => member(&bytes, other, dice).unwrap_or_else(|| anywhere(bytes, other, dice)),
-            Inside::Summed => summed(&bytes, other, dice).unwrap_or_else(|| anywhere(bytes, other, dice)),
-            Inside::Gzip => packed(&bytes, other, dice).unwrap_or_else(|| anywhere(bytes, other, dice)),
+            DamageKind::Json => json(&bytes, dice).unwrap_or_else(|| anywhere(bytes, other, dice)),
+            DamageKind::Lines => line(bytes, dice),
+            DamageKind::Safetensors => header(&bytes, dice).unwrap_or_else(|| anywhere(bytes, other, dice)),
+            DamageKind::Zip => member(&bytes, other, dice).unwrap_or_else(|| anywhere(bytes, other, dice)),
+            DamageKind::Summed => summed(&bytes, other, dice).unwrap_or_else(|| anywhere(bytes, other, dice)),
+            DamageKind::Gzip => packed(&bytes, other, dice).unwrap_or_else(|| anywhere(bytes, other, dice)),
         };
         bytes.truncate(LONGEST);
     }

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use microtome::script::docs::Docs;
 use microtome::script::docs::stdlib::stdlib_path;
-use microtome::script::engine::tokens::{self, Kind};
+use microtome::script::engine::tokens::{self, TokenKind};
 
 use super::dice::Dice;
-use super::values::Values;
+use super::values::ValueMaker;
 
 pub struct Examples {
     /// The origin of each, and its text.
@@ -53,7 +53,7 @@ impl Examples {
 
     fn changed(&self, text: &str, dice: &mut Dice) -> String {
         let words = tokens::tokens(text);
-        let places: Vec<_> = words.iter().filter(|token| token.kind != Kind::Comment).collect();
+        let places: Vec<_> = words.iter().filter(|token| token.kind != TokenKind::Comment).collect();
         if places.is_empty() {
             return text.into();
         }
@@ -77,11 +77,12 @@ impl Examples {
             }
             // A value replaces a value: most of the example stays meaningful.
             _ => {
-                let values: Vec<_> = places.iter().filter(|t| matches!(t.kind, Kind::Number | Kind::Text)).collect();
+                let values: Vec<_> =
+                    places.iter().filter(|t| matches!(t.kind, TokenKind::Number | TokenKind::Text)).collect();
                 let Some(token) = (!values.is_empty()).then(|| dice.pick(&values)) else { return text.into() };
-                let mut made = Values { dice, odd: false };
+                let mut made = ValueMaker { dice, odd: false };
                 let instead = match (token.kind, made.dice.chance(0.7)) {
-                    (Kind::Number, true) => made.number(),
+                    (TokenKind::Number, true) => made.number(),
                     (_, true) => made.text(),
                     _ => made.anything(1),
                 };

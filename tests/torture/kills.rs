@@ -12,7 +12,7 @@ use super::binary::binary;
 use super::dice::Dice;
 
 /// What is run: its preparation, and the part that is killed.
-pub struct Scene {
+pub struct KillScene {
     pub name: &'static str,
     before: &'static str,
     script: &'static str,
@@ -35,16 +35,16 @@ macro_rules! with_model {
 
 const HARVEST: &str = with_model!(r#"data::harvest(m, "resid_post.*", text, #{ dir: "store", shard_rows: 64 });"#);
 
-pub const SCENES: &[Scene] = &[
-    Scene {
+pub const SCENES: &[KillScene] = &[
+    KillScene {
         name: "fits",
         before: HARVEST,
         script: r#"let s = sae::fit(data::store("store"), #{ site: "resid_post.0", k: 2, d_sae: 24, batch: 64, steps: 30, buffer: 300,
             seed: 1, dir: "kept", every: 1 });
             s.save("dictionary");"#,
     },
-    Scene { name: "harvests", before: "", script: HARVEST },
-    Scene {
+    KillScene { name: "harvests", before: "", script: HARVEST },
+    KillScene {
         name: "trainings",
         before: "",
         script: r#"let rows = [[1, 2, 3, 1, 2, 3], [2, 3, 1, 2, 3, 1], [3, 1, 2, 3, 1, 2]];
@@ -53,7 +53,7 @@ pub const SCENES: &[Scene] = &[
             run::save_text("steps.txt", `${m.history.to_map().rows.len()} steps`);
             m.save("model");"#,
     },
-    Scene {
+    KillScene {
         name: "sweeps",
         before: HARVEST,
         script: r#"let all = sae::fit_all(data::store("store"), #{ k: 2, ratio: 2, batch: 64, steps: 30, buffer: 300, seed: 1,
@@ -62,7 +62,7 @@ pub const SCENES: &[Scene] = &[
             for i in 0..more.len() { more[i].save(`swept/${i}`); }
             sae::pareto(more, data::store("store").activations("resid_post.1", 0, 600)).chart().save("front.svg");"#,
     },
-    Scene {
+    KillScene {
         name: "saves",
         before: "",
         script: with_model!(
@@ -83,7 +83,7 @@ pub const SCENES: &[Scene] = &[
             }"#
         ),
     },
-    Scene {
+    KillScene {
         name: "reports",
         before: "",
         script: r#"let items = ["Text"];
@@ -99,13 +99,13 @@ fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// A folder in which a scene runs, and beside it what was prepared for it.
-struct Place {
+struct SceneFolder {
     folder: tempfile::TempDir,
     prepared: BTreeMap<String, Vec<u8>>,
 }
 
-impl Place {
-    fn new(scene: &Scene) -> Result<Self, String> {
+impl SceneFolder {
+    fn new(scene: &KillScene) -> Result<Self, String> {
         let mut place = Self { folder: tempfile::tempdir().unwrap(), prepared: BTreeMap::new() };
         std::fs::write(place.path("scene.rhai"), scene.script).unwrap();
         if !scene.before.is_empty() {
@@ -243,7 +243,7 @@ fn after_writes(child: &mut Child, out: &Path, writes: usize, micros: u64) {
 
 /// The results of killing a scene.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Killed {
+pub struct KillCounts {
     pub kills: usize,
     /// Runs that were killed when some outputs existed and some did not.
     pub in_the_middle: usize,
@@ -252,18 +252,18 @@ pub struct Killed {
 }
 
 /// Kills runs of a scene this many times, at random moments and beside writes.
-pub fn kill(scene: &Scene, count: usize, seed: u64) -> Result<Killed, String> {
+pub fn kill(scene: &KillScene, count: usize, seed: u64) -> Result<KillCounts, String> {
     let mut dice = Dice::new(seed, scene.name, 0);
     // The first run loads the program from disk, so its time is not used.
-    succeed(Place::new(scene)?.start("scene.rhai", |_| ()))?;
-    let undisturbed = Place::new(scene)?;
+    succeed(SceneFolder::new(scene)?.start("scene.rhai", |_| ()))?;
+    let undisturbed = SceneFolder::new(scene)?;
     let start = Instant::now();
     succeed(undisturbed.start("scene.rhai", |_| ()))?;
     let took = start.elapsed();
     let wanted = tree(&undisturbed.out());
-    let place = Place::new(scene)?;
+    let place = SceneFolder::new(scene)?;
     let begun = tree(&place.out());
-    let mut killed = Killed::default();
+    let mut killed = KillCounts::default();
     for number in 0..count {
         let mut child = place.start("scene.rhai", |_| ());
         // Half of them at any time, resumed runs being shorter than the first one; and half beside a write, where a file
@@ -293,15 +293,15 @@ pub fn kill(scene: &Scene, count: usize, seed: u64) -> Result<Killed, String> {
 
 /// A disk that is full at any write of a scene: files cannot grow beyond a limit, from zero to the size of the largest.
 /// The run reports it, or is ended by the system; it leaves only complete files, and resumes once there is space.
-pub fn fill_disk(scene: &Scene, sizes: usize) -> Result<Killed, String> {
-    let undisturbed = Place::new(scene)?;
+pub fn fill_disk(scene: &KillScene, sizes: usize) -> Result<KillCounts, String> {
+    let undisturbed = SceneFolder::new(scene)?;
     succeed(undisturbed.start("scene.rhai", |_| ()))?;
     let wanted = tree(&undisturbed.out());
-    let place = Place::new(scene)?;
+    let place = SceneFolder::new(scene)?;
     let begun = tree(&place.out());
     let written = wanted.iter().filter(|(name, _)| !begun.contains_key(*name));
     let largest = written.map(|(_, bytes)| bytes.len()).max().unwrap_or(0) as u64;
-    let mut filled = Killed::default();
+    let mut filled = KillCounts::default();
     for step in 0..sizes as u64 {
         let limit = largest * step / sizes as u64;
         for is_heard in [true, false] {
@@ -350,21 +350,21 @@ fn limit_files(command: &mut Command, bytes: u64, is_ignored: bool) {
 
 /// The same on a full file system of its own, where a user may mount one: with sizes in KiB from very small up to that
 /// of all files. None where the system does not allow it.
-pub fn fill_file_system(scene: &Scene, sizes: usize) -> Result<Option<Killed>, String> {
+pub fn fill_file_system(scene: &KillScene, sizes: usize) -> Result<Option<KillCounts>, String> {
     let probe = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {
         return Ok(None);
     }
-    let undisturbed = Place::new(scene)?;
+    let undisturbed = SceneFolder::new(scene)?;
     succeed(undisturbed.start("scene.rhai", |_| ()))?;
     let wanted = tree(&undisturbed.out());
     let all = wanted.values().map(|bytes| bytes.len().div_ceil(4096) * 4).sum::<usize>();
-    let place = Place::new(scene)?;
+    let place = SceneFolder::new(scene)?;
     let kept = place.path("before");
     std::fs::create_dir_all(place.out()).unwrap();
     std::fs::rename(place.out(), &kept).unwrap();
     let before = tree(&kept).values().map(|bytes| bytes.len().div_ceil(4096) * 4).sum::<usize>();
-    let mut filled = Killed::default();
+    let mut filled = KillCounts::default();
     for step in 0..sizes {
         // Folders take space, too, and the last files do not fit beside the ones that they replace.
         let kib = before + 8 + (all - before) * step / sizes;
@@ -400,16 +400,16 @@ pub fn fill_file_system(scene: &Scene, sizes: usize) -> Result<Option<Killed>, S
 
 /// A fit has the same result if the cache cannot be written: it reports that and continues.
 pub fn read_only_cache() -> Result<(), String> {
-    let scene = Scene {
+    let scene = KillScene {
         name: "cache",
         before: "",
         script: with_model!(
             r#"sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 }).save("dictionary");"#
         ),
     };
-    let usual = Place::new(&scene)?;
+    let usual = SceneFolder::new(&scene)?;
     succeed(usual.start("scene.rhai", |_| ()))?;
-    let place = Place::new(&scene)?;
+    let place = SceneFolder::new(&scene)?;
     // In a kernel file system not even root can create a folder.
     succeed(place.start("scene.rhai", |command| {
         command.env("MICROTOME_CACHE", "/proc/none");

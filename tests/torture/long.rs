@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
-use super::child::{Order, obey};
-use super::kills::{self, Killed};
+use super::child::{ChildOrder, obey};
+use super::kills::{self, KillCounts};
 use super::table::{Counts, Findings, page, parse};
 use super::watch::{self, Limits, ORDER};
 use super::{LIMITS, parts, session};
 
 #[derive(Parser)]
-struct Words {
+struct LongOptions {
     /// How long each part is tried
     #[arg(long, default_value_t = 60.0)]
     minutes: f64,
@@ -45,7 +45,7 @@ struct Words {
     again: Option<PathBuf>,
 }
 
-impl Words {
+impl LongOptions {
     fn limits(&self) -> Limits {
         Limits { patience: Duration::from_secs_f64(self.patience), ..LIMITS }
     }
@@ -53,10 +53,10 @@ impl Words {
 
 pub fn main() -> ExitCode {
     if let Ok(order) = std::env::var(ORDER) {
-        obey(Order::parse(&order));
+        obey(ChildOrder::parse(&order));
         return ExitCode::SUCCESS;
     }
-    let words = Words::parse();
+    let words = LongOptions::parse();
     if let Some(finding) = &words.again {
         let ended = watch::alone(start, finding, words.limits());
         println!("{}, {} MiB: {}", ended.outcome.word(), ended.peak / 1024, ended.said);
@@ -89,7 +89,7 @@ fn is_meant(part: &str, only: &[String]) -> bool {
 }
 
 /// Prints a line, and appends it to a file beside the table.
-fn tell(words: &Words, line: &str) {
+fn tell(words: &LongOptions, line: &str) {
     use std::io::Write;
     println!("{line}");
     std::fs::create_dir_all(words.log.parent().unwrap()).unwrap();
@@ -99,9 +99,9 @@ fn tell(words: &Words, line: &str) {
 }
 
 /// Runs that are killed, and that run out of disk.
-fn kills_hold(words: &Words) -> bool {
+fn kills_hold(words: &LongOptions) -> bool {
     let mut holds = true;
-    let mut hear = |name: &str, what: &str, came: Result<Option<Killed>, String>| match came {
+    let mut hear = |name: &str, what: &str, came: Result<Option<KillCounts>, String>| match came {
         Ok(Some(k)) => tell(words, &format!("| {name} | {what} | {} | {} | {} |", k.kills, k.in_the_middle, k.resumed)),
         Ok(None) => tell(words, &format!("| {name} | {what} | cannot be tried here | | |")),
         Err(said) => {
@@ -117,12 +117,12 @@ fn kills_hold(words: &Words) -> bool {
         hear(scene.name, "files that do not grow", kills::fill_disk(scene, 40).map(Some));
         hear(scene.name, "a full file system", kills::fill_file_system(scene, 40));
     }
-    hear("a fit", "a cache that is read-only", kills::read_only_cache().map(|()| Some(Killed::default())));
+    hear("a fit", "a cache that is read-only", kills::read_only_cache().map(|()| Some(KillCounts::default())));
     holds
 }
 
 /// A long session at the prompt.
-fn session_holds(words: &Words) -> bool {
+fn session_holds(words: &LongOptions) -> bool {
     // Two hours for ten thousand commands, most of which take no time.
     let pause = Duration::from_secs_f64(2.0 * 3600.0 / 10_000.0);
     let (first, last) = session::session(words.commands, words.seed, pause, &mut |done, has| {
@@ -146,7 +146,7 @@ struct Log {
     written: Instant,
 }
 
-fn long(words: &Words, wanted: Vec<&str>) -> bool {
+fn long(words: &LongOptions, wanted: Vec<&str>) -> bool {
     let folder = words.log.parent().unwrap().to_path_buf();
     std::fs::create_dir_all(&folder).unwrap();
     let before = std::fs::read_to_string(&words.log).unwrap_or_default();
@@ -176,7 +176,7 @@ fn long(words: &Words, wanted: Vec<&str>) -> bool {
 }
 
 /// Runs a part for the rest of its minutes.
-fn try_part(words: &Words, part: &str, log: &Mutex<Log>) {
+fn try_part(words: &LongOptions, part: &str, log: &Mutex<Log>) {
     let before = log.lock().unwrap().counts.get(part).copied().unwrap_or_default();
     let start_time = Instant::now();
     let left = Duration::from_secs_f64((words.minutes - before.minutes).max(0.0) * 60.0);

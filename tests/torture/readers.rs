@@ -10,7 +10,7 @@ use parquet::schema::parser::parse_message_type;
 
 use super::binary::binary;
 use super::child::with_fixtures;
-use super::damage::{Inside, damaged};
+use super::damage::{DamageKind, damaged};
 use super::dice::Dice;
 use super::examples::root;
 use super::samples;
@@ -18,7 +18,7 @@ use super::samples;
 /// Files by name, below the folder `case`.
 pub type Files = Vec<(String, Vec<u8>)>;
 
-pub struct Reader {
+pub struct FileReader {
     pub name: &'static str,
     /// Files and folders of the fixtures, each read alone. A file is renamed to `x`, with its extension.
     fixtures: &'static [&'static str],
@@ -28,13 +28,13 @@ pub struct Reader {
     made: fn() -> Vec<Files>,
     /// The endings of the names of files that are damaged.
     hit: &'static [&'static str],
-    inside: Inside,
+    inside: DamageKind,
     /// Code that reads them, and uses what it has read.
     pub reads: &'static str,
 }
 
-const NONE: Reader =
-    Reader { name: "", fixtures: &[], makes: "", made: Vec::new, hit: &[""], inside: Inside::Bytes, reads: "" };
+const NONE: FileReader =
+    FileReader { name: "", fixtures: &[], makes: "", made: Vec::new, hit: &[""], inside: DamageKind::Bytes, reads: "" };
 
 /// A model for the readers of stores and dictionaries, in front of their code.
 macro_rules! model {
@@ -60,30 +60,30 @@ const LOOK_AT_MODEL: &str = r#"
 const LOOK_AT_DICTIONARY: &str = r#"
     let x = tensor::ones([3, s.d_in]); s.encode(x); s.reconstruct(x); s.directions.sum(); s.settings; s.save("again"); s"#;
 
-pub const READERS: &[Reader] = &[
-    Reader {
+pub const READERS: &[FileReader] = &[
+    FileReader {
         name: "safetensors",
         fixtures: &["formats/lens/gelu.safetensors", "formats/lens/gelu.expected.safetensors"],
         makes: r#"tensor::save("case/x.safetensors", #{ a: tensor([[1, 2], [3, 4]]), b: tensor::zeros([0, 3]), "c d":
             tensor([1, 2], #{ dtype: "bf16" }), e: tensor([7], #{ dtype: "i64" }) }, #{ metadata: #{ by: "us" } });"#,
-        inside: Inside::Safetensors,
+        inside: DamageKind::Safetensors,
         reads: r#"let file = "case/x.safetensors";"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "npy",
         makes: r#"tensor([[1, 2], [3, 4]]).save("case/x.npy");"#,
         reads: r#"let t = tensor::load("case/x.npy"); t.sum(); show(t); t.to("f32").flatten(); t"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "npz",
         makes: r#"tensor::save("case/x.npz", #{ a: tensor([[1, 2], [3, 4]]), b: tensor([1]) });"#,
-        inside: Inside::Zip,
+        inside: DamageKind::Zip,
         reads: r#"let all = tensor::load("case/x.npz"); for name in all.keys() { all[name].sum(); show(all[name]); } all"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "config",
         fixtures: &[
             "models/llama",
@@ -102,64 +102,64 @@ pub const READERS: &[Reader] = &[
             "models/llama3_rope",
         ],
         hit: &["config.json"],
-        inside: Inside::Json,
+        inside: DamageKind::Json,
         reads: r#"let m = model::load("case");"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "sharded",
         made: sharded,
         hit: &["index.json", "index.json", "index.json", ".safetensors"],
-        inside: Inside::Json,
+        inside: DamageKind::Json,
         reads: r#"let m = model::load("case");"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "pytorch",
         made: pytorch,
         hit: &[".bin", ".pt"],
-        inside: Inside::Zip,
+        inside: DamageKind::Zip,
         reads: r#"let m = if "case/x.pt" in names { model::load("case/x.pt", #{ config: #{ act: "gelu" } }) } else
             { model::load("case") };"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "gguf",
         made: || vec![vec![("x.gguf".into(), samples::gguf())]],
         reads: r#"let m = model::load("case/x.gguf"); m.tokens("a b");"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "llama2c",
         made: || [false, true].map(|newer| vec![("x.bin".into(), samples::llama2c(newer))]).to_vec(),
         reads: r#"let m = model::load("case/x.bin");"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "llama2c-tokenizer",
         fixtures: &["stories260K/tok512.bin"],
         reads: r#"let m = model::load("tests/fixtures/stories260K/stories260K.bin", #{ tokenizer: "case/x.bin" });
             let t = m.tokens("Once upon a time\n\U0001f469 1987"); m.text(t.ids); t"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "tokenizer-json",
         made: tokenizer,
         hit: &["tokenizer.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"],
-        inside: Inside::Json,
+        inside: DamageKind::Json,
         reads: r#"let m = model::load("case");
             let t = m.tokens("The cat sat, (1987) it's\n\U0001f469"); m.text(t.ids); m.token_set("a"); t.offsets; t"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "own-tokenizer",
         makes: model!(r#"m.save("case");"#),
         hit: &["token", "vocab", "words", ".json"],
-        inside: Inside::Json,
+        inside: DamageKind::Json,
         reads: r#"let m = model::load("case"); m.tokens("a b c");"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "dictionaries",
         fixtures: &[
             "saes/cunningham-tied",
@@ -180,84 +180,84 @@ pub const READERS: &[Reader] = &[
             "saes/sparsify-transcoder-skip",
         ],
         hit: &["cfg.json", "config.json", ".safetensors", ".pt", ".npz"],
-        inside: Inside::Safetensors,
+        inside: DamageKind::Safetensors,
         reads: r#"let s = sae::load("case");"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "own-dictionary",
         makes: model!(
             r#"sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 2, seed: 1, fresh: true }).save("case/x");"#
         ),
         hit: &[".safetensors"],
-        inside: Inside::Safetensors,
+        inside: DamageKind::Safetensors,
         reads: r#"let s = sae::load("case/x");"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "store",
         makes: model!(r#"data::harvest(m, ["z.0", "resid_post.0"], text, #{ dir: "case/x", shard_rows: 8 });"#),
         hit: &["manifest.json", ".json", ".safetensors"],
-        inside: Inside::Safetensors,
+        inside: DamageKind::Safetensors,
         reads: r#"let x = data::store("case/x"); x.sites; x.rows; x.dtype; x.statistics(); x.activations("z.0", 0, 5);
             x.origins(0, 9); sae::fit(x, #{ site: "z.0", k: 2, ratio: 2, steps: 2, seed: 1 }); x.verify(); x"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "harvest",
         makes: model!(r#"data::harvest(m, "z.0", text, #{ dir: "case/x", shard_rows: 8 });"#),
         hit: &[".json", ".safetensors"],
-        inside: Inside::Safetensors,
+        inside: DamageKind::Safetensors,
         reads: model!(r#"data::harvest(m, "z.0", text, #{ dir: "case/x", shard_rows: 8 })"#),
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "fit",
         makes: r#"sae::fit(tensor::randn([64, 8], #{ seed: 1 }), #{ k: 2, steps: 2, seed: 1, dir: "case/x" });"#,
         hit: &[".safetensors"],
-        inside: Inside::Safetensors,
+        inside: DamageKind::Safetensors,
         reads: r#"sae::fit(tensor::randn([64, 8], #{ seed: 1 }), #{ k: 2, steps: 2, seed: 1, dir: "case/x" })"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "training",
         makes: r#"model::train(#{ layers: 1, d_model: 8, heads: 2, vocab: 4 }, [[1, 2, 3, 1]], #{ steps: 2, seed: 1, dir: "case/x" });"#,
         hit: &[".safetensors", ".json"],
-        inside: Inside::Safetensors,
+        inside: DamageKind::Safetensors,
         reads: r#"model::train(#{ layers: 1, d_model: 8, heads: 2, vocab: 4 }, [[1, 2, 3, 1]], #{ steps: 2, seed: 1, dir: "case/x" })"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "kept",
         makes: model!(r#"sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 2, seed: 1 });"#),
-        inside: Inside::Summed,
+        inside: DamageKind::Summed,
         reads: model!(r#"sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 2, seed: 1 })"#),
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "tree",
         fixtures: &["circuits/tree.json"],
-        inside: Inside::Json,
+        inside: DamageKind::Json,
         reads: r#"let tree = circuit::load("case/x.json"); show(tree); tree.table; tree.edge_table; tree.to_map();
             tree.save("again.svg"); tree.save("again.json"); tree"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "batch-file",
         fixtures: &["dashboard/batch-0.json"],
-        inside: Inside::Json,
+        inside: DamageKind::Json,
         reads: r#"let cards = features::load_batch("case/x.json"); for card in cards { show(card); card.tables; card.to_map(); }
             cards[0].save("again.html"); cards"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "json",
         makes: r#"run::save_json("case/x.json", #{ a: [1, 2.5, (), "x"], b: #{ c: true, d: [[1, 2], [3, 4]] } });"#,
-        inside: Inside::Json,
+        inside: DamageKind::Json,
         reads: r#"let j = run::load_json("case/x.json"); show(j); repr(j); to_json(j); j"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "text",
         made: || {
             vec![plain(
@@ -265,11 +265,11 @@ pub const READERS: &[Reader] = &[
                 "one two\n%\nthree four\n%\n\nfive (six) 1987\nit's \"so\"\r\n".repeat(20).into_bytes(),
             )]
         },
-        inside: Inside::Lines,
+        inside: DamageKind::Lines,
         reads: r#"let text = data::text("case/x.txt", #{ separator: "%\n", labels: true });"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "jsonl",
         made: || {
             vec![plain(
@@ -279,58 +279,58 @@ pub const READERS: &[Reader] = &[
                     .into_bytes(),
             )]
         },
-        inside: Inside::Lines,
+        inside: DamageKind::Lines,
         reads: r#"let text = data::text("case/x.jsonl");"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "gzip",
         made: || vec![plain("x.txt.gz", packed("one two\nthree four\n\n".repeat(200).as_bytes()))],
-        inside: Inside::Gzip,
+        inside: DamageKind::Gzip,
         reads: r#"let text = data::text("case/x.txt.gz");"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "gzip-jsonl",
         made: || vec![plain("x.jsonl.gz", packed("{\"text\": \"one (two) three\"}\n".repeat(100).as_bytes()))],
-        inside: Inside::Gzip,
+        inside: DamageKind::Gzip,
         reads: r#"let text = data::text("case/x.jsonl.gz");"#,
         ..NONE
     },
-    Reader { name: "parquet", made: tables, reads: r#"let text = data::text("case/x.parquet");"#, ..NONE },
-    Reader {
+    FileReader { name: "parquet", made: tables, reads: r#"let text = data::text("case/x.parquet");"#, ..NONE },
+    FileReader {
         name: "table-csv",
         makes: r#"table([#{ a: 1, b: 0.5, c: "x, \"y\"", d: true }, #{ a: 2, c: "" }]).save("case/x.csv");"#,
-        inside: Inside::Lines,
+        inside: DamageKind::Lines,
         reads: r#"let t = data::table("case/x.csv"); show(t); t.head(1); t.rows"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "table-json",
         makes: r#"table([#{ a: 1, b: 0.5, c: "x, \"y\"", d: true }, #{ a: 2, c: "" }]).save("case/x.json");"#,
-        inside: Inside::Json,
+        inside: DamageKind::Json,
         reads: r#"let t = data::table("case/x.json"); show(t); t.head(1); t.rows"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "table-parquet",
         makes: r#"table([#{ a: 1, b: 0.5, c: "x, \"y\"", d: true }, #{ a: 2, c: "" }]).save("case/x.parquet");"#,
         reads: r#"let t = data::table("case/x.parquet"); show(t); t.head(1); t.rows"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "library",
         made: libraries,
         hit: &[".rhai"],
-        inside: Inside::Lines,
+        inside: DamageKind::Lines,
         reads: r#"import "out/case/x" as x; x::f(2)"#,
         ..NONE
     },
-    Reader {
+    FileReader {
         name: "record",
         // The command line reads it: see `child`.
         made: || vec![plain("x/run.json", recorded())],
-        inside: Inside::Json,
+        inside: DamageKind::Json,
         ..NONE
     },
 ];
@@ -348,7 +348,7 @@ fn looked_at(reads: &str) -> String {
     format!("{reads}{}", found.map_or("", |(_, look)| look))
 }
 
-impl Reader {
+impl FileReader {
     /// Its valid files; `made` are those that its code has written.
     pub fn whole(&self, made: Files) -> Vec<Files> {
         let mut all: Vec<Files> = self.fixtures.iter().map(|path| fixture(path)).collect();
@@ -375,9 +375,9 @@ impl Reader {
             let strangers = dice.pick(whole);
             let other = dice.pick(strangers).1.clone();
             let inside = match files[at].0.rsplit('.').next() {
-                Some("json") => Inside::Json,
-                Some("npz" | "pt") if self.inside != Inside::Bytes => Inside::Zip,
-                Some("safetensors") => Inside::Safetensors,
+                Some("json") => DamageKind::Json,
+                Some("npz" | "pt") if self.inside != DamageKind::Bytes => DamageKind::Zip,
+                Some("safetensors") => DamageKind::Safetensors,
                 _ => self.inside,
             };
             files[at].1 = damaged(&files[at].1, &other, inside, dice);

@@ -7,14 +7,14 @@ use super::terminal::{CTRL_C, Terminal};
 
 /// The resources of the process.
 #[derive(Debug, Clone, Copy)]
-pub struct Has {
+pub struct ProcessResources {
     /// KiB.
     pub memory: u64,
     pub files: usize,
     pub threads: u64,
 }
 
-impl Has {
+impl ProcessResources {
     fn of(process: u32) -> Self {
         let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
         let number = |line: &str| {
@@ -67,12 +67,17 @@ const LINES: &[&str] = &[
 ];
 
 /// Types this many commands; returns the resources after the first half of them and at the end.
-pub fn session(commands: usize, seed: u64, pause: Duration, told: &mut dyn FnMut(usize, Has)) -> (Has, Has) {
+pub fn session(
+    commands: usize,
+    seed: u64,
+    pause: Duration,
+    told: &mut dyn FnMut(usize, ProcessResources),
+) -> (ProcessResources, ProcessResources) {
     let folder = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::ready(folder.path());
     let mut dice = Dice::new(seed, "session", 0);
     let mut first = None;
-    let mut last = Has::of(terminal.process());
+    let mut last = ProcessResources::of(terminal.process());
     for number in 0..commands.div_ceil(2) {
         if dice.chance(0.03) {
             // Unique text, since that of an earlier command may still be on the screen.
@@ -89,7 +94,7 @@ pub fn session(commands: usize, seed: u64, pause: Duration, told: &mut dyn FnMut
         // The editor holds two sockets while it waits for a line, and only then.
         terminal.prompt();
         std::thread::sleep(pause);
-        last = Has::of(terminal.process());
+        last = ProcessResources::of(terminal.process());
         // By then, everything that is created once exists.
         if number >= commands / 4 {
             first.get_or_insert(last);

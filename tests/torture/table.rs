@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::child::files_below;
-use super::watch::{Ended, Outcome};
+use super::watch::{CaseOutcome, CaseResult};
 
 /// The results of the cases of a part.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -29,14 +29,14 @@ impl Counts {
         self.panics + self.aborts + self.hangs
     }
 
-    pub fn add(&mut self, ended: &Ended) {
+    pub fn add(&mut self, ended: &CaseResult) {
         let count = match ended.outcome {
-            Outcome::Ran => &mut self.ran,
-            Outcome::Refused => &mut self.refused,
-            Outcome::Interrupted => &mut self.interrupted,
-            Outcome::Panic => &mut self.panics,
-            Outcome::Abort => &mut self.aborts,
-            Outcome::Hang => &mut self.hangs,
+            CaseOutcome::Ran => &mut self.ran,
+            CaseOutcome::Refused => &mut self.refused,
+            CaseOutcome::Interrupted => &mut self.interrupted,
+            CaseOutcome::Panic => &mut self.panics,
+            CaseOutcome::Abort => &mut self.aborts,
+            CaseOutcome::Hang => &mut self.hangs,
         };
         *count += 1;
         self.peak = self.peak.max(ended.peak);
@@ -88,11 +88,11 @@ impl Findings {
     }
 
     /// Keeps a finding, named by a `word`, unless there are three like it; returns its folder.
-    pub fn keep(&mut self, part: &str, word: &str, ended: &Ended, at: &Path) -> Option<PathBuf> {
+    pub fn keep(&mut self, part: &str, word: &str, ended: &CaseResult, at: &Path) -> Option<PathBuf> {
         // Panics are grouped by their source location, everything else by what was called.
         let place = ended.said.split(": ").next().unwrap_or_default();
         let kind = match ended.outcome {
-            Outcome::Panic => place.to_string(),
+            CaseOutcome::Panic => place.to_string(),
             _ => format!("{part} {word} {}", ended.about),
         };
         let seen = self.kinds.entry(kind).or_default();

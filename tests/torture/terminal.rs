@@ -25,10 +25,10 @@ pub struct Terminal {
     child: Box<dyn Child + Send + Sync>,
     master: Option<Box<dyn MasterPty + Send>>,
     keyboard: Option<Box<dyn Write + Send>>,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<TerminalOutput>>,
 }
 
-struct Seen {
+struct TerminalOutput {
     screen: vt100::Parser,
     /// The raw output, escape codes included.
     bytes: Vec<u8>,
@@ -59,7 +59,7 @@ impl Terminal {
         }
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
-        let seen = Arc::new(Mutex::new(Seen {
+        let seen = Arc::new(Mutex::new(TerminalOutput {
             screen: vt100::Parser::new(ROWS, COLUMNS, 0),
             bytes: Vec::new(),
             closed: false,

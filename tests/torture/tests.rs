@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use super::child::{FOUND, Order, found, obey};
-use super::watch::{Limits, ORDER, Outcome, alone, watch};
+use super::child::{ChildOrder, FOUND, found, obey};
+use super::watch::{CaseOutcome, Limits, ORDER, alone, watch};
 use super::{kills, session};
 
 /// The process of the cases: this binary with this one test. By itself it does nothing.
@@ -12,7 +12,7 @@ use super::{kills, session};
 fn child() {
     if let Ok(order) = std::env::var(ORDER) {
         println!();
-        obey(Order::parse(&order));
+        obey(ChildOrder::parse(&order));
     }
 }
 
@@ -32,8 +32,8 @@ fn holds(part: &str, cases: u64, limits: Limits) -> u64 {
     let mut ran = 0;
     let mut refused = 0;
     watch(start, part, 1, 0..cases, None, limits, &mut |ended, at| {
-        ran += u64::from(ended.outcome == Outcome::Ran);
-        refused += u64::from(ended.outcome == Outcome::Refused);
+        ran += u64::from(ended.outcome == CaseOutcome::Ran);
+        refused += u64::from(ended.outcome == CaseOutcome::Refused);
         if ended.outcome.is_bad() {
             let text = std::fs::read_to_string(at.join("case.rhai")).unwrap_or_default();
             bad.push(format!(
@@ -89,13 +89,16 @@ fn ends_are_told_apart() {
         std::fs::write(folder.path().join("case.rhai"), text).unwrap();
         alone(start, folder.path(), Limits { patience: Duration::from_secs(2), ..LIMITS }).outcome
     };
-    assert_eq!(["1 + 1", "oops()", "loop { }"].map(of), [Outcome::Ran, Outcome::Refused, Outcome::Interrupted]);
+    assert_eq!(
+        ["1 + 1", "oops()", "loop { }"].map(of),
+        [CaseOutcome::Ran, CaseOutcome::Refused, CaseOutcome::Interrupted]
+    );
 }
 
 /// Fits, harvests, trainings, sweeps, saves over saves, and reports.
 #[test]
 fn what_is_killed_leaves_whole_files_and_goes_on_to_the_same_bytes() {
-    let killed_well = |scene: &kills::Scene| {
+    let killed_well = |scene: &kills::KillScene| {
         // On a busy machine, the kills at any time may all come before the first file exists.
         let tried = (1..=4).map(|seed| kills::kill(scene, 12, seed).unwrap());
         let tried = tried.inspect(|killed| println!("{}: {killed:?}", scene.name));

@@ -318,13 +318,13 @@ const BY_NAME: &[(&str, &[&str])] = &[
 ];
 
 /// Random values of every type.
-pub struct Values<'a> {
+pub struct ValueMaker<'a> {
     pub dice: &'a mut Dice,
     /// Whether tensors are unusual ones.
     pub odd: bool,
 }
 
-impl Values<'_> {
+impl ValueMaker<'_> {
     /// A value for a parameter of that name and type; `said` are words that its documentation quotes.
     pub fn argument(&mut self, name: &str, kind: &str, said: &[String]) -> String {
         if self.dice.chance(0.08) {

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::child::{MARK, Order, files_below};
+use super::child::{ChildOrder, MARK, files_below};
 
 /// The limits of a case.
 #[derive(Clone, Copy)]
@@ -22,7 +22,7 @@ pub struct Limits {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CaseOutcome {
     Ran,
     /// It returned an error.
     Refused,
@@ -35,7 +35,7 @@ pub enum Outcome {
     Hang,
 }
 
-impl Outcome {
+impl CaseOutcome {
     pub fn is_bad(self) -> bool {
         matches!(self, Self::Panic | Self::Abort | Self::Hang)
     }
@@ -53,11 +53,11 @@ impl Outcome {
 }
 
 /// How a case ended.
-pub struct Ended {
+pub struct CaseResult {
     pub number: u64,
     /// What was called, or which reader read.
     pub about: String,
-    pub outcome: Outcome,
+    pub outcome: CaseOutcome,
     pub said: String,
     /// The peak memory of its process so far, in KiB.
     pub peak: u64,
@@ -85,20 +85,20 @@ pub fn watch(
     cases: std::ops::Range<u64>,
     until: Option<Instant>,
     limits: Limits,
-    ended: &mut dyn FnMut(&Ended, &Path),
+    ended: &mut dyn FnMut(&CaseResult, &Path),
 ) {
     let mut next = cases.start;
     let is_time = || until.is_none_or(|until| Instant::now() < until);
     while next < cases.end && is_time() {
         let folder = tempfile::tempdir().unwrap();
         let to = cases.end.min(next + BATCH);
-        let order = Order { part: part.into(), seed, from: next, to, memory: limits.memory };
-        let mut running = Running::start(start, &order, folder.path());
+        let order = ChildOrder { part: part.into(), seed, from: next, to, memory: limits.memory };
+        let mut running = ChildProcess::start(start, &order, folder.path());
         while next < to && is_time() {
             let Some(end) = running.next(next, limits, folder.path()) else { break };
             next = end.number + 1;
             ended(&end, folder.path());
-            if end.outcome.is_bad() || end.outcome == Outcome::Interrupted {
+            if end.outcome.is_bad() || end.outcome == CaseOutcome::Interrupted {
                 // An interrupted case may still be computing.
                 break;
             }
@@ -107,7 +107,7 @@ pub fn watch(
 }
 
 /// Runs one case alone: the script and the files of a finding.
-pub fn alone(start: Starter, finding: &Path, limits: Limits) -> Ended {
+pub fn alone(start: Starter, finding: &Path, limits: Limits) -> CaseResult {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(finding.join("case.rhai"), folder.path().join("case.rhai")).unwrap();
     for (name, bytes) in files_below(&finding.join("case")) {
@@ -115,17 +115,17 @@ pub fn alone(start: Starter, finding: &Path, limits: Limits) -> Ended {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
     }
-    let order = Order { part: super::child::REPLAY.into(), seed: 0, from: 0, to: 1, memory: limits.memory };
-    Running::start(start, &order, folder.path()).next(0, limits, folder.path()).unwrap()
+    let order = ChildOrder { part: super::child::REPLAY.into(), seed: 0, from: 0, to: 1, memory: limits.memory };
+    ChildProcess::start(start, &order, folder.path()).next(0, limits, folder.path()).unwrap()
 }
 
 /// A running child, which is ended when this is dropped.
-struct Running {
+struct ChildProcess {
     child: Child,
     lines: Receiver<String>,
 }
 
-impl Drop for Running {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         // A child that has ended has been waited for, and its id may belong to another process by now.
         if let Ok(None) = self.child.try_wait() {
@@ -135,8 +135,8 @@ impl Drop for Running {
     }
 }
 
-impl Running {
-    fn start(start: Starter, order: &Order, folder: &Path) -> Self {
+impl ChildProcess {
+    fn start(start: Starter, order: &ChildOrder, folder: &Path) -> Self {
         let mut command = start();
         command
             .env(ORDER, order.text())
@@ -166,28 +166,28 @@ impl Running {
     }
 
     /// How the next case ended; None if the child has run all of its cases.
-    fn next(&mut self, expected: u64, limits: Limits, folder: &Path) -> Option<Ended> {
+    fn next(&mut self, expected: u64, limits: Limits, folder: &Path) -> Option<CaseResult> {
         // The first case waits for the setup: an engine, the prelude, the files of a reader.
         let begun = match self.lines.recv_timeout(SETUP) {
             Ok(line) => line,
-            Err(RecvTimeoutError::Timeout) => return Some(self.dead(expected, "", Outcome::Hang, folder)),
-            Err(RecvTimeoutError::Disconnected) => return Some(self.dead(expected, "", Outcome::Abort, folder)),
+            Err(RecvTimeoutError::Timeout) => return Some(self.dead(expected, "", CaseOutcome::Hang, folder)),
+            Err(RecvTimeoutError::Disconnected) => return Some(self.dead(expected, "", CaseOutcome::Abort, folder)),
         };
         let (number, about) = begun.strip_prefix("begin ")?.split_once(' ').unwrap();
         let number = number.parse().unwrap();
         let line = match self.lines.recv_timeout(limits.patience) {
             Ok(line) => line,
-            Err(RecvTimeoutError::Disconnected) => return Some(self.dead(number, about, Outcome::Abort, folder)),
+            Err(RecvTimeoutError::Disconnected) => return Some(self.dead(number, about, CaseOutcome::Abort, folder)),
             Err(RecvTimeoutError::Timeout) => {
                 signal(&self.child, libc::SIGINT);
                 match self.lines.recv_timeout(limits.hearing) {
                     Ok(line) => {
                         let end = ended(number, about, &line);
-                        let outcome = if end.outcome.is_bad() { end.outcome } else { Outcome::Interrupted };
-                        return Some(Ended { outcome, ..end });
+                        let outcome = if end.outcome.is_bad() { end.outcome } else { CaseOutcome::Interrupted };
+                        return Some(CaseResult { outcome, ..end });
                     }
                     Err(RecvTimeoutError::Disconnected) => {
-                        return Some(self.dead(number, about, Outcome::Abort, folder));
+                        return Some(self.dead(number, about, CaseOutcome::Abort, folder));
                     }
                     Err(RecvTimeoutError::Timeout) => {
                         let since = Instant::now();
@@ -199,7 +199,7 @@ impl Running {
                             ),
                             Err(_) => "unheard".into(),
                         };
-                        return Some(Ended { said: late, ..self.dead(number, about, Outcome::Hang, folder) });
+                        return Some(CaseResult { said: late, ..self.dead(number, about, CaseOutcome::Hang, folder) });
                     }
                 }
             }
@@ -207,28 +207,28 @@ impl Running {
         Some(ended(number, about, &line))
     }
 
-    fn dead(&mut self, number: u64, about: &str, outcome: Outcome, folder: &Path) -> Ended {
-        if outcome == Outcome::Hang {
+    fn dead(&mut self, number: u64, about: &str, outcome: CaseOutcome, folder: &Path) -> CaseResult {
+        if outcome == CaseOutcome::Hang {
             signal(&self.child, libc::SIGKILL);
         }
         let status = self.child.wait().unwrap();
         let stderr = std::fs::read(folder.join("stderr")).unwrap_or_default();
         let tail = String::from_utf8_lossy(&stderr[stderr.len().saturating_sub(600)..]).replace('\n', " ");
         let how = status.signal().map_or(format!("{status}"), |signal| format!("signal {signal}"));
-        Ended { number, about: about.into(), outcome, said: format!("{how}: {tail}"), peak: 0 }
+        CaseResult { number, about: about.into(), outcome, said: format!("{how}: {tail}"), peak: 0 }
     }
 }
 
-fn ended(number: u64, about: &str, line: &str) -> Ended {
+fn ended(number: u64, about: &str, line: &str) -> CaseResult {
     let words: Vec<&str> = line.splitn(6, ' ').collect();
     let outcome = match words[2] {
-        "ran" => Outcome::Ran,
-        "refused" => Outcome::Refused,
-        "interrupted" => Outcome::Interrupted,
-        _ => Outcome::Panic,
+        "ran" => CaseOutcome::Ran,
+        "refused" => CaseOutcome::Refused,
+        "interrupted" => CaseOutcome::Interrupted,
+        _ => CaseOutcome::Panic,
     };
     let said = words.get(5).copied().unwrap_or_default().to_string();
-    Ended { number, about: about.into(), outcome, said, peak: words[3].parse().unwrap() }
+    CaseResult { number, about: about.into(), outcome, said, peak: words[3].parse().unwrap() }
 }
 
 /// Signals the child and its descendants.

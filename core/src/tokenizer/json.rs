@@ -52,7 +52,7 @@ const PRE_TOKENIZERS: [&str; 10] = [
 ];
 
 #[derive(Deserialize)]
-struct File {
+struct TokenizerFile {
     #[serde(default)]
     added_tokens: Vec<Added>,
     #[serde(default)]
@@ -63,7 +63,7 @@ struct File {
     post_processor: Value,
     #[serde(default)]
     decoder: Value,
-    model: Model,
+    model: TokenizerModel,
 }
 
 #[derive(Deserialize)]
@@ -75,7 +75,7 @@ struct Added {
 }
 
 #[derive(Deserialize)]
-struct Model {
+struct TokenizerModel {
     #[serde(default, rename = "type")]
     kind: Option<String>,
     vocab: Entries,
@@ -99,7 +99,7 @@ impl Tokenizer {
     /// Reads a `tokenizer.json`. The name of an added token in a text becomes that token, as in the library that these
     /// files are for.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        let file: File = json::read(bytes, |e| err!(Format, "expected a tokenizer.json: {e}"))?;
+        let file: TokenizerFile = json::read(bytes, |e| err!(Format, "expected a tokenizer.json: {e}"))?;
         // The crate reads it three times: as parts, as values, and as a model.
         memory::check(3 * json::size(bytes), || "the tokenizer".into())?;
         let spelling = Spelling::of(&file.decoder)?;
@@ -126,7 +126,7 @@ impl Tokenizer {
 }
 
 /// Lists all tokens: those of the model, except for the ones that were added again, and the added ones.
-fn vocab(file: File, spelling: &Spelling) -> Result<Vocab> {
+fn vocab(file: TokenizerFile, spelling: &Spelling) -> Result<Vocab> {
     let again: HashSet<&str> = file.added_tokens.iter().map(|token| token.content.as_str()).collect();
     let own = file.model.vocab.0.into_iter().filter(|(name, _)| !again.contains(name.as_str()));
     // The decoder may turn a name into a longer text.
@@ -142,7 +142,7 @@ fn vocab(file: File, spelling: &Spelling) -> Result<Vocab> {
 }
 
 /// Refuses what the crate would silently accept, or crash on.
-fn check(file: &File, spelling: &Spelling) -> Result<Limits> {
+fn check(file: &TokenizerFile, spelling: &Spelling) -> Result<Limits> {
     let model = &file.model;
     limits::added(file.added_tokens.iter().map(|token| token.content.len()).sum())?;
     if model.dropout.is_some_and(|dropout| dropout != 0.0) {
@@ -189,7 +189,7 @@ fn joins(merges: &[Pair], names: &HashMap<&str, u32>, prefix: &str) -> Result<()
 }
 
 /// Refuses a vocabulary with gaps and without an unknown token, with which the crate would drop parts of texts.
-fn falls_back(model: &Model, names: &HashMap<&str, u32>, spelling: &Spelling) -> Result<()> {
+fn falls_back(model: &TokenizerModel, names: &HashMap<&str, u32>, spelling: &Spelling) -> Result<()> {
     let bytes = || (0..=255_u8).all(|byte| names.contains_key(format!("<0x{byte:02X}>").as_str()));
     if model.unk_token.is_some() || spelling.byte_level || model.byte_fallback && bytes() {
         return Ok(());

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::state::Explorer;
-use super::OfCard;
+use super::CardQuestion;
 use crate::base::{Result, Task};
 use crate::data::harvest::PositionOptions;
 use crate::features::Overview;
@@ -12,8 +12,8 @@ use crate::report::dashboard;
 
 /// Returns the card, made from the explorer's text. The first one of a dictionary reads that text for all of its
 /// features, once with the positions 0 of its rows and once without them, as either is asked for.
-pub fn card(explorer: &Explorer, of_card: OfCard, task: &Task) -> Result<Value> {
-    let OfCard { dictionary, feature, without_first } = of_card;
+pub fn card(explorer: &Explorer, of_card: CardQuestion, task: &Task) -> Result<Value> {
+    let CardQuestion { dictionary, feature, without_first } = of_card;
     let of = explorer.with_feature(dictionary, feature)?;
     let model = explorer.model.clone();
     let sae = of.sae.clone();

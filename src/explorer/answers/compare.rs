@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::super::state::Explorer;
-use super::tokens::{Strength, codes, strengths, tokens};
+use super::tokens::{CodeSummary, codes, strengths, tokens};
 use crate::base::{Result, Task};
 
 /// Maximum number of features that are compared.
@@ -13,7 +13,7 @@ const MOST: usize = 200;
 
 /// Two texts, and the dictionary that reads them.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Comparing {
+pub struct CompareQuestion {
     pub texts: [String; 2],
     pub dictionary: usize,
     /// Whether position 0 of both texts counts for nothing.
@@ -23,12 +23,12 @@ pub struct Comparing {
 
 /// The features that differ most: feature, largest codes in both texts, means over the tokens of both.
 #[derive(Debug, Serialize)]
-pub struct Compared {
+pub struct CompareAnswer {
     pub features: Vec<(u32, f32, f32, f64, f64)>,
 }
 
 /// Compares two texts by the mean codes of features. A text without tokens that count has codes of 0.
-pub fn compare(explorer: &Explorer, comparing: &Comparing, task: &Task) -> Result<Compared> {
+pub fn compare(explorer: &Explorer, comparing: &CompareQuestion, task: &Task) -> Result<CompareAnswer> {
     let of = explorer.dictionary(comparing.dictionary)?;
     let without = usize::from(comparing.without_first);
     let mut all: BTreeMap<u32, [(f32, f64); 2]> = BTreeMap::new();
@@ -38,7 +38,7 @@ pub fn compare(explorer: &Explorer, comparing: &Comparing, task: &Task) -> Resul
             continue;
         }
         let codes = codes(explorer, of, &tokens.ids, task)?;
-        for (feature, Strength { largest, sum, .. }) in strengths(&codes, without) {
+        for (feature, CodeSummary { largest, sum, .. }) in strengths(&codes, without) {
             if let Some(place) = all.entry(feature).or_default().get_mut(side) {
                 *place = (largest, sum / (tokens.len() - without) as f64);
             }
@@ -49,5 +49,5 @@ pub fn compare(explorer: &Explorer, comparing: &Comparing, task: &Task) -> Resul
     let apart = |row: &(u32, f32, f32, f64, f64)| (row.3 - row.4).abs();
     features.sort_by(|a, b| apart(b).total_cmp(&apart(a)).then(a.0.cmp(&b.0)));
     features.truncate(MOST);
-    Ok(Compared { features })
+    Ok(CompareAnswer { features })
 }

@@ -2,7 +2,7 @@
 
 mod card;
 mod compare;
-mod proceed;
+mod continuations;
 mod read;
 mod save;
 mod tokens;
@@ -18,10 +18,10 @@ use super::state::Explorer;
 use crate::base::{Result, Task};
 use crate::err;
 
-pub use compare::Comparing;
-pub use proceed::{Change, Proceeding};
-pub use read::Reading;
-pub use save::Saving;
+pub use compare::CompareQuestion;
+pub use continuations::{Change, ContinueQuestion};
+pub use read::ReadQuestion;
+pub use save::SaveQuestion;
 
 /// The questions that can be asked.
 pub const ASKS: [&str; 6] = ["read", "card", "continue", "compare", "tree", "save"];
@@ -30,24 +30,24 @@ pub const ASKS: [&str; 6] = ["read", "card", "continue", "compare", "tree", "sav
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "ask", rename_all = "lowercase")]
 pub enum Question {
-    Read(Reading),
-    Card(OfCard),
-    Continue(Proceeding),
-    Compare(Comparing),
-    Tree(OfFeature),
-    Save(Saving),
+    Read(ReadQuestion),
+    Card(CardQuestion),
+    Continue(ContinueQuestion),
+    Compare(CompareQuestion),
+    Tree(FeatureQuestion),
+    Save(SaveQuestion),
 }
 
 /// A feature of one of the dictionaries.
 #[derive(Debug, Clone, Copy, Deserialize)]
-pub struct OfFeature {
+pub struct FeatureQuestion {
     pub dictionary: usize,
     pub feature: usize,
 }
 
 /// A feature of one of the dictionaries, and whether its card leaves out the positions 0 of the text.
 #[derive(Debug, Clone, Copy, Deserialize)]
-pub struct OfCard {
+pub struct CardQuestion {
     pub dictionary: usize,
     pub feature: usize,
     #[serde(default)]
@@ -68,9 +68,11 @@ pub fn answer(explorer: &Explorer, question: Question, say: &mut dyn FnMut(Value
     match question {
         Question::Read(reading) => data(&read::read(explorer, &reading, task)?),
         Question::Card(of) => card::card(explorer, of, task),
-        Question::Continue(proceeding) => proceed::proceed(explorer, &proceeding, say, task),
+        Question::Continue(proceeding) => continuations::continue_text(explorer, &proceeding, say, task),
         Question::Compare(comparing) => data(&compare::compare(explorer, &comparing, task)?),
-        Question::Tree(OfFeature { dictionary, feature }) => data(&tree::tree(explorer, dictionary, feature, task)?),
+        Question::Tree(FeatureQuestion { dictionary, feature }) => {
+            data(&tree::tree(explorer, dictionary, feature, task)?)
+        }
         Question::Save(saving) => save::save(explorer, &saving, task),
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::last_read::LastRead;
 use super::super::state::{Dictionary, Explorer};
-use super::tokens::{Spot, Strength, name, spots, strengths, tokens};
+use super::tokens::{CodeSummary, PageToken, name, spots, strengths, tokens};
 use crate::base::{Result, Task};
 use crate::features::contexts;
 use crate::features::feature::check_feature;
@@ -21,7 +21,7 @@ const NEXT: usize = 10;
 
 /// A text, and how many features of each token are shown.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Reading {
+pub struct ReadQuestion {
     pub text: String,
     pub dictionary: usize,
     #[serde(default = "usual")]
@@ -40,8 +40,8 @@ fn usual() -> usize {
 
 /// A text as the model and a dictionary read it.
 #[derive(Debug, Default, Serialize)]
-pub struct Read {
-    pub tokens: Vec<Spot>,
+pub struct ReadAnswer {
+    pub tokens: Vec<PageToken>,
     /// -log p of each token, in nats; none for the first.
     pub loss: Vec<Option<f32>>,
     /// The strongest features of each token, with their codes.
@@ -59,19 +59,19 @@ pub struct Read {
 }
 
 /// Reads a text in one forward pass, from where it differs from the text that was read last.
-pub fn read(explorer: &Explorer, reading: &Reading, task: &Task) -> Result<Read> {
+pub fn read(explorer: &Explorer, reading: &ReadQuestion, task: &Task) -> Result<ReadAnswer> {
     let of = explorer.dictionary(reading.dictionary)?;
     reading.chosen.map_or(Ok(()), |chosen| check_feature(&of.sae, chosen))?;
     let (tokens, cut) = tokens(explorer, &reading.text, task)?;
     if tokens.is_empty() {
-        return Ok(Read::default());
+        return Ok(ReadAnswer::default());
     }
     let (codes, losses, logits) = read_on(explorer, of, &tokens.ids, task)?;
     let outputs = explorer.model.decoder.config().outputs();
     let next = likeliest(&logits, -1, NEXT.min(outputs))?;
     let mut active: Vec<_> = strengths(&codes, usize::from(reading.without_first))
         .into_iter()
-        .map(|(feature, Strength { largest, at, count, sum })| (feature, largest, count, sum, at))
+        .map(|(feature, CodeSummary { largest, at, count, sum })| (feature, largest, count, sum, at))
         .collect();
     active.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     let strongest = |row: usize| {
@@ -81,7 +81,7 @@ pub fn read(explorer: &Explorer, reading: &Reading, task: &Task) -> Result<Read>
         all.truncate(reading.top);
         all
     };
-    Ok(Read {
+    Ok(ReadAnswer {
         tokens: spots(&tokens)?,
         loss: std::iter::once(None).chain(losses.into_iter().map(Some)).collect(),
         features: (0..tokens.len()).map(strongest).collect(),

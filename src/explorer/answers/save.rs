@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::state::Explorer;
-use super::proceed::{Change, Way};
-use super::read::Reading;
-use super::{OfCard, OfFeature, Question, tree};
+use super::continuations::{Change, ChangeKind};
+use super::read::ReadQuestion;
+use super::{CardQuestion, FeatureQuestion, Question, tree};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::options::number_text;
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The questions to be asked again, in their order.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Saving {
+pub struct SaveQuestion {
     pub steps: Vec<Question>,
 }
 
@@ -109,7 +109,7 @@ fn proceed(m, text, changes, how) {
 "##;
 
 /// Writes the script, and says where it is.
-pub fn save(explorer: &Explorer, saving: &Saving, task: &Task) -> Result<Value> {
+pub fn save(explorer: &Explorer, saving: &SaveQuestion, task: &Task) -> Result<Value> {
     if saving.steps.is_empty() || saving.steps.len() > MOST {
         let found = saving.steps.len();
         return Err(err!(Argument, "expected from 1 to {MOST} steps to save, found {found}"));
@@ -134,7 +134,7 @@ pub fn save(explorer: &Explorer, saving: &Saving, task: &Task) -> Result<Value> 
 }
 
 /// Writes the script under the first number that is free.
-fn write(explorer: &Explorer, saving: &Saving) -> Result<(PathBuf, String)> {
+fn write(explorer: &Explorer, saving: &SaveQuestion) -> Result<(PathBuf, String)> {
     let mut number = 1;
     let path = |number: usize| Path::new(FOLDER).join(format!("explore-{number}.rhai"));
     while explorer.files.access().to_write(&path(number))?.exists() {
@@ -185,18 +185,18 @@ fn line(explorer: &Explorer, step: &Question) -> Result<String> {
         Ok(format!("m, saes[{dictionary}], {}", quoted(&place)))
     };
     Ok(match step {
-        Question::Read(Reading { dictionary, text, without_first, .. }) => {
+        Question::Read(ReadQuestion { dictionary, text, without_first, .. }) => {
             format!("read({}, {}, {})", at(*dictionary)?, quoted(text), usize::from(*without_first))
         }
         Question::Compare(comparing) => {
             let [a, b] = comparing.texts.each_ref().map(|text| quoted(text));
             format!("compare({}, {a}, {b}, {})", at(comparing.dictionary)?, usize::from(comparing.without_first))
         }
-        Question::Card(OfCard { dictionary, feature: of, without_first }) => {
+        Question::Card(CardQuestion { dictionary, feature: of, without_first }) => {
             let options = if *without_first { ", #{ without_first: 1 }" } else { "" };
             format!("features::card(m, {}, text{options})", feature(*dictionary, *of)?)
         }
-        Question::Tree(OfFeature { dictionary, feature: of }) => {
+        Question::Tree(FeatureQuestion { dictionary, feature: of }) => {
             let tokens = tree::options(explorer).tokens;
             format!("circuit::causal_tree(m, saes, {}, text, #{{ tokens: {tokens} }})", feature(*dictionary, *of)?)
         }
@@ -205,9 +205,9 @@ fn line(explorer: &Explorer, step: &Question) -> Result<String> {
             let hook = |change: &Change| {
                 let of = feature(change.dictionary, change.feature)?;
                 Ok(match change.action {
-                    Way::Ablate => format!("hooks::zero({of})"),
-                    Way::Scale => format!("hooks::scale({of}, {})", number_text(change.amount()?)),
-                    Way::Clamp => format!("hooks::patch({of}, {})", number_text(change.amount()?)),
+                    ChangeKind::Ablate => format!("hooks::zero({of})"),
+                    ChangeKind::Scale => format!("hooks::scale({of}, {})", number_text(change.amount()?)),
+                    ChangeKind::Clamp => format!("hooks::patch({of}, {})", number_text(change.amount()?)),
                 })
             };
             let hooks = going.changes.iter().map(hook).collect::<Result<Vec<String>>>()?.join(", ");

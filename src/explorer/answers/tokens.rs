@@ -14,7 +14,7 @@ use crate::tokenizer::tokens::Tokens;
 
 /// A token: its text, and the UTF-16 units of the characters that it is of, which is how a page counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Spot {
+pub struct PageToken {
     pub text: String,
     pub start: usize,
     pub end: usize,
@@ -30,7 +30,7 @@ pub fn tokens(explorer: &Explorer, text: &str, task: &Task) -> Result<(Tokens, u
 }
 
 /// Returns the places of tokens. A token that is a part of a character covers the character.
-pub fn spots(tokens: &Tokens) -> Result<Vec<Spot>> {
+pub fn spots(tokens: &Tokens) -> Result<Vec<PageToken>> {
     let text = &tokens.text;
     let mut known = (0, 0);
     // Tokens ascend, so the text is walked through once; a character may be of two tokens, so by a step back at most.
@@ -45,7 +45,7 @@ pub fn spots(tokens: &Tokens) -> Result<Vec<Spot>> {
     let texts = tokens.strings()?;
     let spot = |(name, range): (String, &Range<usize>)| {
         let (start, end) = whole(text, range);
-        Spot { text: name, start: units(start), end: units(end) }
+        PageToken { text: name, start: units(start), end: units(end) }
     };
     Ok(texts.into_iter().zip(&tokens.offsets).map(spot).collect())
 }
@@ -76,7 +76,7 @@ pub fn codes(explorer: &Explorer, of: &Dictionary, ids: &[u32], task: &Task) -> 
 
 /// The codes of a feature in a text, in short.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Strength {
+pub struct CodeSummary {
     pub largest: f32,
     /// The token where the code is largest, among those where the feature is active.
     pub at: usize,
@@ -87,7 +87,7 @@ pub struct Strength {
 
 /// Returns the features that are active at any token of a text but for some first ones, in order, each with its
 /// strength.
-pub fn strengths(codes: &SparseCodes, without_first: usize) -> Vec<(u32, Strength)> {
+pub fn strengths(codes: &SparseCodes, without_first: usize) -> Vec<(u32, CodeSummary)> {
     let mut all: Vec<(u32, usize, f32)> = Vec::with_capacity(codes.count());
     for row in without_first..codes.rows() {
         let (features, codes) = codes.row(row);
@@ -99,7 +99,7 @@ pub fn strengths(codes: &SparseCodes, without_first: usize) -> Vec<(u32, Strengt
         // Where it is not active its code is 0.
         let largest = if one.len() + without_first < codes.rows() { largest.max(0.0) } else { largest };
         let sum = one.iter().map(|(.., code)| f64::from(*code)).sum();
-        Some((feature, Strength { largest, at, count: one.len(), sum }))
+        Some((feature, CodeSummary { largest, at, count: one.len(), sum }))
     };
     all.chunk_by(|a, b| a.0 == b.0).filter_map(of).collect()
 }

@@ -8,12 +8,12 @@ use crate::circuit::tree::{TreeOptions, TreeText, leading_to};
 use crate::circuit::{Graph, Node};
 use crate::err;
 use crate::report::items::linked_graph;
-use crate::report::picture::Link;
+use crate::report::picture::PictureLink;
 use crate::sae::Sae;
 
 /// A tree, and its drawing.
 #[derive(Debug, Serialize)]
-pub struct Grown {
+pub struct TreeAnswer {
     pub tree: Tree,
 }
 
@@ -44,7 +44,7 @@ pub fn options(explorer: &Explorer) -> TreeOptions {
 
 /// Builds the tree of a feature over the dictionaries of earlier sites. The first one of a dictionary reads the text
 /// for all of its features.
-pub fn tree(explorer: &Explorer, dictionary: usize, feature: usize, task: &Task) -> Result<Grown> {
+pub fn tree(explorer: &Explorer, dictionary: usize, feature: usize, task: &Task) -> Result<TreeAnswer> {
     let of = explorer.with_feature(dictionary, feature)?;
     let all: Vec<Sae> = explorer.dictionaries.iter().map(|dictionary| dictionary.sae.clone()).collect();
     if leading_to(&explorer.model, &all, &of.sae)?.len() < 2 {
@@ -65,7 +65,7 @@ pub fn tree(explorer: &Explorer, dictionary: usize, feature: usize, task: &Task)
     drawn(explorer, &read.saes, &graph)
 }
 
-fn drawn(explorer: &Explorer, saes: &[Sae], graph: &Graph) -> Result<Grown> {
+fn drawn(explorer: &Explorer, saes: &[Sae], graph: &Graph) -> Result<TreeAnswer> {
     let label = |node: &Node, feature: usize| {
         explorer.said.of(&node.site, feature).map(|said| said.text.clone()).or_else(|| node.meaning.clone())
     };
@@ -80,9 +80,9 @@ fn drawn(explorer: &Explorer, saes: &[Sae], graph: &Graph) -> Result<Grown> {
     let link = |index: usize| {
         let node = nodes.get(index);
         let address = node.map_or_else(String::new, |node| format!("#{}/{}", node.dictionary, node.feature));
-        Link { address, title: node.map_or_else(String::new, |node| node.name.clone()) }
+        PictureLink { address, title: node.map_or_else(String::new, |node| node.name.clone()) }
     };
     let svg = linked_graph(graph, &link)?;
     let edges = graph.edges.iter().map(|edge| (edge.from, edge.to, edge.effect)).collect();
-    Ok(Grown { tree: Tree { nodes, edges, svg } })
+    Ok(TreeAnswer { tree: Tree { nodes, edges, svg } })
 }

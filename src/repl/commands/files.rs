@@ -2,25 +2,26 @@
 
 use std::path::Path;
 
-use super::super::{Flow, Repl, Trouble, saving};
-use crate::report::symbols::visible;
+use super::super::{LineFailure, PromptFlow, Repl, saving};
+use crate::report::visible_text::visible;
 use crate::script::Session;
 use crate::script::engine::env::Arguments;
 
-pub fn load(repl: &mut Repl, file: &str) -> Result<Flow, Trouble> {
+pub fn load(repl: &mut Repl, file: &str) -> Result<PromptFlow, LineFailure> {
     let file = unquoted(file);
     let text = repl.session().env().files.text(Path::new(file))?;
     let _value = repl.evaluate(file, &text)?;
-    Ok(Flow::Continue)
+    Ok(PromptFlow::Continue)
 }
 
-pub fn run(repl: &mut Repl, line: &str) -> Result<Flow, Trouble> {
+pub fn run(repl: &mut Repl, line: &str) -> Result<PromptFlow, LineFailure> {
     let mut words = words(line);
     let file = words.remove(0);
     let mut beside = Session::new(repl.session().env().beside(Arguments::parse(&words)?));
     let text = beside.env().files.text(Path::new(&file))?;
     let outcome = beside.eval(&file, &text);
-    let _value = outcome.map_err(|failure| Trouble { sources: Some(beside.sources().clone()), ..failure.into() })?;
+    let _value =
+        outcome.map_err(|failure| LineFailure { sources: Some(beside.sources().clone()), ..failure.into() })?;
     beside.env().arguments.refuse_unasked()?;
     let checks = &beside.env().checks;
     if checks.failed() > 0 {
@@ -28,13 +29,13 @@ pub fn run(repl: &mut Repl, line: &str) -> Result<Flow, Trouble> {
         // They count for the exit code where nobody sits at the prompt.
         (0..checks.failed()).for_each(|_| repl.session().env().checks.count(false));
     }
-    Ok(Flow::Continue)
+    Ok(PromptFlow::Continue)
 }
 
-pub fn save(repl: &mut Repl, file: &str) -> Result<Flow, Trouble> {
+pub fn save(repl: &mut Repl, file: &str) -> Result<PromptFlow, LineFailure> {
     let file = unquoted(file);
     let seed = repl.session().env().settings.seed;
-    let saving::Saved { text, remarks } = saving::script(&repl.done, seed);
+    let saving::SessionScript { text, remarks } = saving::script(&repl.done, seed);
     let place = repl.session().env().files.save_whole(Path::new(file), &text)?;
     repl.say(&format!("saved {}", place.display()));
     for remark in remarks {
@@ -44,10 +45,10 @@ pub fn save(repl: &mut Repl, file: &str) -> Result<Flow, Trouble> {
     if let Some(failure) = beside.check(file, &text).first() {
         repl.remark(&format!("the saved script has an error: {}", failure.message));
     }
-    Ok(Flow::Continue)
+    Ok(PromptFlow::Continue)
 }
 
-pub fn out(repl: &mut Repl, _: &str) -> Result<Flow, Trouble> {
+pub fn out(repl: &mut Repl, _: &str) -> Result<PromptFlow, LineFailure> {
     let (folder, written) = {
         let session = repl.session();
         let files = &session.env().files;
@@ -58,7 +59,7 @@ pub fn out(repl: &mut Repl, _: &str) -> Result<Flow, Trouble> {
         let below = path.strip_prefix(&folder).unwrap_or(path).display().to_string();
         repl.say(&format!("  {}", visible(&below)));
     }
-    Ok(Flow::Continue)
+    Ok(PromptFlow::Continue)
 }
 
 /// Removes the quotes of a path, which may stand in them as it would in code.

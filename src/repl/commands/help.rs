@@ -1,16 +1,16 @@
 //! `?name` shows what the reference says, `??name` the source.
 
-use super::super::{Repl, Trouble, definitions, rc_place};
-use super::{TABLE, Takes};
+use super::super::{LineFailure, Repl, definitions, rc_place};
+use super::{CommandArgument, TABLE};
 use crate::base::Result;
 use crate::err;
-use crate::report::symbols::visible;
+use crate::report::visible_text::visible;
 use crate::script::docs::stdlib::STDLIB;
 use crate::script::docs::text;
 use crate::script::engine::value::type_name;
 
 /// Answers what stands after the first `?`.
-pub fn answer(repl: &mut Repl, question: &str) -> std::result::Result<(), Trouble> {
+pub fn answer(repl: &mut Repl, question: &str) -> std::result::Result<(), LineFailure> {
     let text = match question.strip_prefix('?') {
         Some(name) => source(repl, name.trim())?,
         None => match question.trim() {
@@ -39,7 +39,7 @@ pub fn overview() -> String {
     }
     for command in TABLE {
         let usage = format!(":{} {}", command.name, command.arguments);
-        let usage = if command.takes == Takes::Nothing { usage.trim_end() } else { &usage };
+        let usage = if command.takes == CommandArgument::Nothing { usage.trim_end() } else { &usage };
         text.push_str(&format!("  {usage:<28} {}\n", command.summary));
     }
     text

@@ -12,7 +12,7 @@ use plotters::style::TRANSPARENT;
 use super::legend::Legend;
 use super::plot::{Ruler, Space};
 use super::*;
-use crate::report::clip::Frame;
+use crate::report::clip::Rectangle;
 use crate::report::draw::canvas::{self, failed, stroke, units};
 use crate::report::draw::layout::{self, LABEL, PAD, TICK, label_room};
 use crate::report::palette::{INK, MUTED, RULE};
@@ -21,8 +21,8 @@ use crate::report::scale::Tick;
 /// Lays out and draws a chart whose data `paint` draws.
 pub fn draw(
     chart: &Chart,
-    view: View,
-    key: Key,
+    view: ChartView,
+    key: LegendSymbol,
     spelling: bool,
     paint: impl FnOnce(&mut Plot) -> Result<()>,
 ) -> Result<Drawing> {
@@ -45,7 +45,7 @@ pub fn draw(
     let ticks = if named.is_some() { Vec::new() } else { ticks_that_fit(&view.x, right - left) };
     let x = Ruler { scale: view.x, ticks };
     let depth = named.as_ref().map_or(20.0, |labels| labels.depth + 8.0);
-    let frame = Frame { left, top, right, bottom: (foot - depth).max(top + 30.0) };
+    let frame = Rectangle { left, top, right, bottom: (foot - depth).max(top + 30.0) };
     canvas::draw(width, height, spelling, |canvas| {
         layout::draw_title(canvas, &title)?;
         legend.draw(canvas, PAD + layout::title_height(&title))?;
@@ -58,13 +58,13 @@ pub fn draw(
         }
         paint(&mut plot)?;
         draw_frame(&mut plot)?;
-        marks::draw(&mut plot, chart)
+        annotations::draw(&mut plot, chart)
     })
 }
 
 /// Draws the lines of the grid and all labels around the frame, those below it with `depth` for its ticks; returns the
 /// map from values to places.
-fn draw_around(canvas: &mut Canvas, chart: &Chart, frame: &Frame, depth: f64, x: Ruler, y: Ruler) -> Result<Space> {
+fn draw_around(canvas: &mut Canvas, chart: &Chart, frame: &Rectangle, depth: f64, x: Ruler, y: Ruler) -> Result<Space> {
     let below = depth + label_room(&chart.x.label);
     // plotters shares a backend of its own, and so it has the sheet for a while.
     let sheet = Rc::new(RefCell::new(std::mem::take(canvas)));

@@ -11,20 +11,20 @@ crate::options! {
     #[derive(Debug, Clone)]
     pub struct BarOptions {
         /// Names of the bars.
-        labels: Option<Labels> = None => usually("0, 1, 2 and so on");
+        labels: Option<LabelList> = None => usually("0, 1, 2 and so on");
         /// Names of the series.
-        names: Option<Labels> = None => usually("their numbers, or the keys of a map");
+        names: Option<LabelList> = None => usually("their numbers, or the keys of a map");
         with intervals: IntervalOptions;
         with label: LabelOptions;
         with y_axis: YAxisOptions;
-        with marks: MarkOptions;
+        with marks: AnnotationOptions;
         with size: SizeOptions;
     }
 }
 
 /// Builds a bar chart: one bar for each value, or several side by side.
 pub fn bar(data: &Plain, options: BarOptions, task: &Task) -> Result<Chart> {
-    let data = Data { name: "data", value: data, task };
+    let data = ChartData { name: "data", value: data, task };
     let (names, named) = match data.pairs() {
         Some((names, values)) => (Some(names), vec![(String::new(), values)]),
         None => (None, data.series()?),
@@ -36,7 +36,7 @@ pub fn bar(data: &Plain, options: BarOptions, task: &Task) -> Result<Chart> {
         data.refuse_beside_map("labels")?;
     }
     let numbered = || (0..length).map(|i| i.to_string()).collect();
-    let categories = options.labels.map(|Labels(labels)| labels).or(names).unwrap_or_else(numbered);
+    let categories = options.labels.map(|LabelList(labels)| labels).or(names).unwrap_or_else(numbered);
     let series = named.into_iter().zip(spreads).map(|((name, values), spread)| Bars { name, values, spread });
     Chart::bar(categories, series.collect())
         .sized(&options.size)
@@ -46,7 +46,7 @@ pub fn bar(data: &Plain, options: BarOptions, task: &Task) -> Result<Chart> {
 
 /// Bars of several series in every category.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Bar {
+pub struct BarChart {
     pub categories: Vec<String>,
     pub series: Vec<Bars>,
 }
@@ -61,7 +61,7 @@ pub struct Bars {
     pub spread: Option<Spread>,
 }
 
-impl Kind for Bar {
+impl ChartKind for BarChart {
     fn name(&self) -> &'static str {
         "bar"
     }
@@ -80,7 +80,7 @@ impl Kind for Bar {
         })
     }
 
-    fn view(&self, chart: &Chart) -> Result<View> {
+    fn view(&self, chart: &Chart) -> Result<ChartView> {
         let values = || self.points().map(|(_, value)| value);
         if !values().any(|v| scale::shows(v, chart.y.log)) {
             return Err(chart.nothing());
@@ -90,7 +90,7 @@ impl Kind for Bar {
         let base = (!chart.y.log).then_some(0.0);
         let y = chart.up_from(base, values().chain(ends))?;
         let x = Scale { low: -0.5, high: self.categories.len() as f64 - 0.5, log: false };
-        let mut view = View { x, y, notes: Vec::new() };
+        let mut view = ChartView { x, y, notes: Vec::new() };
         view.leave_out(self.points(), "value");
         view.leave_out_ends(self.series.iter().map(|s| (s.values.as_slice(), &s.spread)));
         Ok(view)
@@ -105,10 +105,10 @@ impl Kind for Bar {
     }
 
     fn draw(&self, chart: &Chart, spelling: bool) -> Result<Drawing> {
-        axes::draw(chart, chart.view()?, Key::Block, spelling, |plot| self.paint(plot))
+        axes::draw(chart, chart.view()?, LegendSymbol::Block, spelling, |plot| self.paint(plot))
     }
 
-    fn text(&self, chart: &Chart, screen: &Screen) -> Result<Body> {
+    fn text(&self, chart: &Chart, screen: &Screen) -> Result<TextPicture> {
         let mut view = chart.view()?;
         let filling = |index: usize| if screen.colour { "█" } else { FILLINGS[index % FILLINGS.len()] };
         let mut lines = legend(chart, screen, |index| filling(index).into());
@@ -150,7 +150,7 @@ const FILLED: f64 = 0.78;
 /// Largest width of a bar, however few there are.
 const WIDEST: f64 = 72.0;
 
-impl Bar {
+impl BarChart {
     fn paint(&self, plot: &mut Plot) -> Result<()> {
         let each = plot.frame.width() / self.categories.len() as f64 * FILLED / self.series.len() as f64;
         let wide = each.min(WIDEST);
@@ -158,7 +158,7 @@ impl Bar {
             let left = plot.x(category as f64) - wide * self.series.len() as f64 / 2.0;
             for (index, s) in self.series.iter().enumerate() {
                 let from = left + wide * index as f64;
-                bar_of(plot, (from, from + wide), s.values[category], Look::of(index))?;
+                bar_of(plot, (from, from + wide), s.values[category], SeriesStyle::of(index))?;
                 if let Some(spread) = &s.spread {
                     let ends = (spread.low[category], spread.high[category]);
                     whisker(plot, from + wide / 2.0, ends, INK)?;
@@ -169,7 +169,7 @@ impl Bar {
     }
 }
 
-fn bar_of(plot: &mut Plot, (left, right): (f64, f64), value: f64, look: Look) -> Result<()> {
+fn bar_of(plot: &mut Plot, (left, right): (f64, f64), value: f64, look: SeriesStyle) -> Result<()> {
     let y = plot.view.y;
     if !y.shows(value) {
         return Ok(());
@@ -197,7 +197,7 @@ fn texts(s: &Bars, intervals: bool) -> Vec<String> {
 }
 
 /// Draws the bar from the zero of the axis to the value, padded to `room` columns.
-fn blocks(view: &View, value: f64, room: usize, filling: &str) -> String {
+fn blocks(view: &ChartView, value: f64, room: usize, filling: &str) -> String {
     let scale = &view.y;
     if !scale.shows(value) {
         return " ".repeat(room);

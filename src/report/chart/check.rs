@@ -28,9 +28,9 @@ impl Chart {
         for mark in &self.marks {
             let (x, y) = mark.place();
             let option = match mark {
-                Mark::Text { .. } => "texts",
-                Mark::Horizontal { .. } => "horizontal",
-                Mark::Vertical { .. } => "vertical",
+                Annotation::Text { .. } => "texts",
+                Annotation::Horizontal { .. } => "horizontal",
+                Annotation::Vertical { .. } => "vertical",
             };
             for (axis, name, at) in [(&self.x, "x", x), (&self.y, "y", y)] {
                 if let Some(at) = at.filter(|at| !at.is_finite() || axis.log && *at <= 0.0) {
@@ -134,7 +134,7 @@ mod tests {
         let one = Series { x: vec![0.0], y: vec![1.0], ..Series::default() };
         let many = Chart::line(vec![one.clone(); 1001]);
         assert_eq!(message(many), "expected at most 1000 series in a chart, found 1001");
-        let rule = Mark::Horizontal { at: 0.5, text: String::new() };
+        let rule = Annotation::Horizontal { at: 0.5, text: String::new() };
         let ruled = Chart { marks: vec![rule; 1001], ..Chart::line(vec![one]) };
         assert_eq!(message(ruled), "expected at most 1000 annotations in a chart, found 1001");
     }
@@ -150,7 +150,7 @@ mod tests {
             message(Chart { y: log, ..good.clone() }),
             "expected a range above zero for the y axis, found 0 to 1"
         );
-        let lost = vec![Mark::Horizontal { at: f64::NAN, text: String::new() }];
+        let lost = vec![Annotation::Horizontal { at: f64::NAN, text: String::new() }];
         assert_eq!(
             message(Chart { marks: lost, ..good }),
             "expected an annotation at a place on the y axis, found NaN"

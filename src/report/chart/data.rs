@@ -8,14 +8,14 @@ use crate::tensor::{DType, Device, Tensor, dtype};
 
 /// One argument or option that holds data.
 #[derive(Clone, Copy)]
-pub struct Data<'a> {
+pub struct ChartData<'a> {
     pub name: &'a str,
     pub value: &'a Plain,
     pub task: &'a Task,
 }
 
 /// Values under a name, which is empty where there is none.
-pub type Named = (String, Vec<f64>);
+pub type NamedValues = (String, Vec<f64>);
 
 /// Rows, columns, and the values row after row.
 pub type Matrix = (usize, usize, Vec<f64>);
@@ -29,13 +29,13 @@ pub(super) fn inside<T: 'static>(value: &Plain) -> Option<&T> {
     value.downcast_ref()
 }
 
-impl Data<'_> {
+impl ChartData<'_> {
     pub fn refuse(&self, wanted: &str) -> Error {
         err!(Argument, "expected {wanted} for `{}`, found {}", self.name, self.value.described()).about(self.name)
     }
 
-    fn inner<'a>(&'a self, value: &'a Plain) -> Data<'a> {
-        Data { value, ..*self }
+    fn inner<'a>(&'a self, value: &'a Plain) -> ChartData<'a> {
+        ChartData { value, ..*self }
     }
 
     pub fn number(&self) -> Result<f64> {
@@ -69,7 +69,7 @@ impl Data<'_> {
 
     /// Returns one series or several: a list or a one-dimensional tensor is one; a list of lists, the rows of a matrix,
     /// or a map of names to lists are several.
-    pub fn series(&self) -> Result<Vec<Named>> {
+    pub fn series(&self) -> Result<Vec<NamedValues>> {
         match self.value {
             Plain::Map(map) => {
                 map.iter().map(|(name, value)| Ok((name.clone(), self.inner(value).numbers()?))).collect()
@@ -142,7 +142,7 @@ impl Data<'_> {
         match self.value {
             Plain::Map(map) => {
                 let place =
-                    |(name, at): &(String, Plain)| Ok((name.clone(), Data { name, value: at, ..*self }.number()?));
+                    |(name, at): &(String, Plain)| Ok((name.clone(), ChartData { name, value: at, ..*self }.number()?));
                 map.iter().map(place).collect()
             }
             _ => Ok(self.numbers()?.into_iter().map(|at| (String::new(), at)).collect()),
@@ -158,7 +158,7 @@ impl Data<'_> {
     }
 
     /// Returns the values of an option that is shaped like the data: key by key if the data are a map, else in order.
-    pub fn like(&self, data: &Data, series: &[Named]) -> Result<Vec<Vec<f64>>> {
+    pub fn like(&self, data: &ChartData, series: &[NamedValues]) -> Result<Vec<Vec<f64>>> {
         let wanted = data.keys();
         if wanted != self.keys() {
             let shape = wanted
@@ -187,7 +187,7 @@ fn is_list(value: &Plain) -> bool {
 }
 
 /// Returns the lists with their numbers as names, unless there is only one.
-fn numbered(lists: Vec<Vec<f64>>) -> Vec<Named> {
+fn numbered(lists: Vec<Vec<f64>>) -> Vec<NamedValues> {
     let alone = lists.len() == 1;
     let name = |i: usize| if alone { String::new() } else { i.to_string() };
     lists.into_iter().enumerate().map(|(i, values)| (name(i), values)).collect()
@@ -209,8 +209,8 @@ mod tests {
 
     use super::*;
 
-    fn series(value: Plain) -> Result<Vec<Named>> {
-        Data { name: "data", value: &value, task: &Task::default() }.series()
+    fn series(value: Plain) -> Result<Vec<NamedValues>> {
+        ChartData { name: "data", value: &value, task: &Task::default() }.series()
     }
 
     fn list(values: &[f64]) -> Plain {
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn rows_of_different_lengths_are_no_matrix() {
         let ragged = Plain::List(vec![list(&[1.0, 2.0]), list(&[3.0])]);
-        let error = Data { name: "data", value: &ragged, task: &Task::default() }.matrix().unwrap_err();
+        let error = ChartData { name: "data", value: &ragged, task: &Task::default() }.matrix().unwrap_err();
         assert_eq!(error.message, "expected rows of one length, found 2 values in row 0 and 1 in row 1");
     }
 }

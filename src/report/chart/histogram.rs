@@ -30,14 +30,14 @@ crate::options! {
         y: String = "count".into();
         with division: BinOptions;
         with y_axis: YAxisOptions;
-        with marks: MarkOptions;
+        with marks: AnnotationOptions;
         with size: SizeOptions;
     }
 }
 
 /// Builds a histogram of one list of values, or of several over the same edges.
 pub fn histogram(values: &Plain, options: HistogramOptions, task: &Task) -> Result<Chart> {
-    let data = Data { name: "values", value: values, task };
+    let data = ChartData { name: "values", value: values, task };
     let named = match values {
         Plain::Map(_) => data.series()?,
         _ => vec![(String::new(), data.numbers()?)],
@@ -104,8 +104,8 @@ fn suggested(sorted: &[f64], scale: &Scale) -> usize {
     if width > 0.0 { (1.0 / width).ceil().clamp(10.0, 80.0) as usize } else { 20 }
 }
 
-fn counted(name: String, values: &[f64], edges: &[f64], log: bool) -> Counts {
-    let mut found = Counts { name, counts: vec![0; edges.len() - 1], ..Counts::default() };
+fn counted(name: String, values: &[f64], edges: &[f64], log: bool) -> HistogramCounts {
+    let mut found = HistogramCounts { name, counts: vec![0; edges.len() - 1], ..HistogramCounts::default() };
     let last = edges[edges.len() - 1];
     for value in values.iter().filter(|value| !is_missing(**value)) {
         if !value.is_finite() {
@@ -127,12 +127,12 @@ fn counted(name: String, values: &[f64], edges: &[f64], log: bool) -> Counts {
 pub struct Histogram {
     #[serde(serialize_with = "json::serialize")]
     pub edges: Vec<f64>,
-    pub series: Vec<Counts>,
+    pub series: Vec<HistogramCounts>,
 }
 
 /// Numbers of values of one series between the edges, and of those that could not be counted there.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
-pub struct Counts {
+pub struct HistogramCounts {
     pub name: String,
     pub counts: Vec<u64>,
     /// Values that were NaN or infinite.
@@ -143,7 +143,7 @@ pub struct Counts {
     pub outside: usize,
 }
 
-impl Kind for Histogram {
+impl ChartKind for Histogram {
     fn name(&self) -> &'static str {
         "histogram"
     }
@@ -163,14 +163,14 @@ impl Kind for Histogram {
         })
     }
 
-    fn view(&self, chart: &Chart) -> Result<View> {
+    fn view(&self, chart: &Chart) -> Result<ChartView> {
         let x = chart.across(self.edges.iter().copied(), 0.0)?;
         let most = self.points().map(|(_, count)| count).fold(1.0, f64::max);
         let base = if chart.y.log { 1.0 } else { 0.0 };
         let y = chart.up_from(Some(base), std::iter::once(most))?;
-        let sum = |of: fn(&Counts) -> usize| self.series.iter().map(of).sum();
+        let sum = |of: fn(&HistogramCounts) -> usize| self.series.iter().map(of).sum();
         let notes = left_out([sum(|s| s.not_finite), sum(|s| s.not_positive), sum(|s| s.outside)], "value");
-        Ok(View { x, y, notes })
+        Ok(ChartView { x, y, notes })
     }
 
     fn points(&self) -> Box<dyn Iterator<Item = (f64, f64)> + '_> {
@@ -179,10 +179,10 @@ impl Kind for Histogram {
     }
 
     fn draw(&self, chart: &Chart, spelling: bool) -> Result<Drawing> {
-        axes::draw(chart, chart.view()?, Key::Block, spelling, |plot| self.paint(plot))
+        axes::draw(chart, chart.view()?, LegendSymbol::Block, spelling, |plot| self.paint(plot))
     }
 
-    fn text(&self, chart: &Chart, screen: &Screen) -> Result<Body> {
+    fn text(&self, chart: &Chart, screen: &Screen) -> Result<TextPicture> {
         text::plot(chart, screen, "■", |area, view| match self.series.as_slice() {
             [only] => solid(area, view, &self.edges, only),
             several => outlines(area, view, &self.edges, several, text::is_lettered(chart, screen)),
@@ -195,7 +195,7 @@ impl Histogram {
     fn paint(&self, plot: &mut Plot) -> Result<()> {
         let is_alone = self.series.len() == 1;
         for (index, s) in self.series.iter().enumerate() {
-            let look = Look::of(index);
+            let look = SeriesStyle::of(index);
             let outline = outline(plot, &self.edges, &s.counts);
             let opacity = if is_alone { 0.75 } else { 0.3 };
             plot.canvas.polygon(&plot.frame.polygon(&outline), look.colour.faint(opacity))?;
@@ -244,7 +244,7 @@ const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇'
 
 /// Returns the height of the columns at a stretch of the width, as a share of the axis: that of the highest bin that
 /// the stretch touches.
-fn height(view: &View, edges: &[f64], counts: &[u64], from: f64, to: f64) -> f64 {
+fn height(view: &ChartView, edges: &[f64], counts: &[u64], from: f64, to: f64) -> f64 {
     let bin = |share: f64| edges.partition_point(|edge| *edge <= view.x.value(share));
     let first = bin(from).max(1);
     let touched = first..=bin(to).min(counts.len()).max(first);
@@ -252,7 +252,7 @@ fn height(view: &View, edges: &[f64], counts: &[u64], from: f64, to: f64) -> f64
     if most == 0 { 0.0 } else { view.y.share(most as f64).clamp(0.0, 1.0) }
 }
 
-fn solid(area: &Area, view: &View, edges: &[f64], counts: &Counts) -> Cells {
+fn solid(area: &TextArea, view: &ChartView, edges: &[f64], counts: &HistogramCounts) -> PlotCharacters {
     let heights: Vec<f64> = (0..area.columns)
         .map(|column| {
             // The middle of the column decides, so that a bin does not run over into its neighbour's character; only
@@ -268,11 +268,17 @@ fn solid(area: &Area, view: &View, edges: &[f64], counts: &Counts) -> Cells {
         // What is there at all is seen, however little it is.
         let least = usize::from(heights[column] > 0.0 && row == area.rows - 1);
         let text = EIGHTHS[eighths.max(least)];
-        (text != ' ').then_some(Cell { text, colour: Some(palette::series(0)) })
+        (text != ' ').then_some(PlotCharacter { text, colour: Some(palette::series(0)) })
     })
 }
 
-fn outlines(area: &Area, view: &View, edges: &[f64], series: &[Counts], lettered: bool) -> Cells {
+fn outlines(
+    area: &TextArea,
+    view: &ChartView,
+    edges: &[f64],
+    series: &[HistogramCounts],
+    lettered: bool,
+) -> PlotCharacters {
     let mut raster = Braille::new(area.columns, area.rows);
     let frame = raster.frame();
     for (index, s) in series.iter().enumerate() {
@@ -286,19 +292,22 @@ fn outlines(area: &Area, view: &View, edges: &[f64], series: &[Counts], lettered
     }
     area.cells(|column, row| {
         let (dots, owner) = raster.cell(column, row)?;
-        Some(Cell { text: if lettered { text::letter(owner) } else { dots }, colour: Some(palette::series(owner)) })
+        Some(PlotCharacter {
+            text: if lettered { text::letter(owner) } else { dots },
+            colour: Some(palette::series(owner)),
+        })
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Content;
+    use super::super::ChartContent;
     use super::*;
     use crate::base::results::MISSING;
 
-    fn of(values: Vec<f64>, bins: BinOptions) -> (Vec<f64>, Counts) {
+    fn of(values: Vec<f64>, bins: BinOptions) -> (Vec<f64>, HistogramCounts) {
         match binned(vec![(String::new(), values)], &bins).unwrap().content.as_ref() {
-            Content::Histogram(Histogram { edges, series }) => (edges.clone(), series[0].clone()),
+            ChartContent::Histogram(Histogram { edges, series }) => (edges.clone(), series[0].clone()),
             other => panic!("not a histogram: {other:?}"),
         }
     }

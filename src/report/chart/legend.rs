@@ -12,18 +12,18 @@ const MOST_ROWS: usize = 4;
 
 /// Shape of the key beside a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key {
+pub enum LegendSymbol {
     Line,
     Block,
     Point,
 }
 
 pub struct Legend {
-    key: Key,
-    entries: Vec<Entry>,
+    key: LegendSymbol,
+    entries: Vec<LegendEntry>,
 }
 
-struct Entry {
+struct LegendEntry {
     text: String,
     /// The series that the name belongs to; none for "and 12 more" after the last name.
     series: Option<usize>,
@@ -33,7 +33,7 @@ struct Entry {
 
 impl Legend {
     /// Lays out the names that are not empty.
-    pub fn new(names: &[&str], key: Key, width: f64) -> Self {
+    pub fn new(names: &[&str], key: LegendSymbol, width: f64) -> Self {
         let named: Vec<(usize, &&str)> = names.iter().enumerate().filter(|(_, name)| !name.is_empty()).collect();
         let mut legend = Self { key, entries: Vec::new() };
         let mut x = PAD;
@@ -48,13 +48,13 @@ impl Legend {
             let kept = if last_row && at + 1 < named.len() { LABEL.width(&rest) + 6.0 } else { 0.0 };
             if x > PAD && x + wide - 18.0 + kept > room {
                 if last_row {
-                    legend.entries.push(Entry { text: rest, series: None, left: x, row });
+                    legend.entries.push(LegendEntry { text: rest, series: None, left: x, row });
                     break;
                 }
                 x = PAD;
                 row += 1;
             }
-            legend.entries.push(Entry { text: name, series: Some(*index), left: x, row });
+            legend.entries.push(LegendEntry { text: name, series: Some(*index), left: x, row });
             x += wide;
         }
         legend
@@ -66,16 +66,16 @@ impl Legend {
 
     pub fn draw(&self, canvas: &mut Canvas, top: f64) -> Result<()> {
         let middle = |row: usize| top + (row as f64 + 0.5) * ROW;
-        for Entry { text, series, left, row } in &self.entries {
+        for LegendEntry { text, series, left, row } in &self.entries {
             let y = middle(*row);
-            let Some(look) = series.map(Look::of) else {
+            let Some(look) = series.map(SeriesStyle::of) else {
                 canvas.text(text, (*left, y), Anchor::Left, LABEL, INK)?;
                 continue;
             };
             match self.key {
-                Key::Line => look.stroke(canvas, &[(*left, y), (left + KEY, y)])?,
-                Key::Block => canvas.rectangle((left + 5.0, y - 5.0), (left + 16.0, y + 5.0), look.colour)?,
-                Key::Point => marker(canvas, (left + 11.0, y), 4.0, look, 1.0)?,
+                LegendSymbol::Line => look.stroke(canvas, &[(*left, y), (left + KEY, y)])?,
+                LegendSymbol::Block => canvas.rectangle((left + 5.0, y - 5.0), (left + 16.0, y + 5.0), look.colour)?,
+                LegendSymbol::Point => marker(canvas, (left + 11.0, y), 4.0, look, 1.0)?,
             }
             canvas.text(text, (left + KEY + 6.0, y), Anchor::Left, LABEL, INK)?;
         }
@@ -89,15 +89,15 @@ mod tests {
 
     #[test]
     fn names_flow_into_rows_and_the_rest_is_counted() {
-        let few = Legend::new(&["a", "", "b"], Key::Line, 720.0);
+        let few = Legend::new(&["a", "", "b"], LegendSymbol::Line, 720.0);
         assert_eq!((few.entries.len(), few.height()), (2, ROW + 6.0));
         let names: Vec<String> = (0..100).map(|i| format!("a rather long name {i}")).collect();
-        let many = Legend::new(&names.iter().map(String::as_str).collect::<Vec<_>>(), Key::Line, 720.0);
+        let many = Legend::new(&names.iter().map(String::as_str).collect::<Vec<_>>(), LegendSymbol::Line, 720.0);
         let (last, named) = many.entries.split_last().unwrap();
         assert_eq!(
             (last.row, last.series, &last.text),
             (MOST_ROWS - 1, None, &format!("and {} more", 100 - named.len()))
         );
-        assert_eq!(Legend::new(&["", ""], Key::Block, 720.0).height(), 0.0);
+        assert_eq!(Legend::new(&["", ""], LegendSymbol::Block, 720.0).height(), 0.0);
     }
 }

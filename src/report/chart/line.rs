@@ -2,7 +2,7 @@
 
 use super::points::{error_bars, labels, marker, stretches};
 use super::*;
-use crate::report::thin;
+use crate::report::point_thinning;
 
 crate::options! {
     #[derive(Debug, Clone)]
@@ -10,29 +10,29 @@ crate::options! {
         /// Places of the values on the x axis.
         x_values: Option<GivenNumbers> = None => usually("0, 1, 2 and so on");
         /// Names of the series.
-        names: Option<Labels> = None => usually("their numbers, or the keys of a map");
+        names: Option<LabelList> = None => usually("their numbers, or the keys of a map");
         /// Texts beside the points, if there is one series.
-        labels: Option<Labels> = None;
+        labels: Option<LabelList> = None;
         /// Whether intervals are a band behind the line in place of bars.
         band: bool = false;
         with intervals: IntervalOptions;
         with label: LabelOptions;
         with x_axis: XAxisOptions;
         with y_axis: YAxisOptions;
-        with marks: MarkOptions;
+        with marks: AnnotationOptions;
         with size: SizeOptions;
     }
 }
 
 /// Builds a line chart of one series or several.
 pub fn line(data: &Plain, options: LineOptions, task: &Task) -> Result<Chart> {
-    let data = Data { name: "data", value: data, task };
+    let data = ChartData { name: "data", value: data, task };
     let named = data.renamed(data.series()?, options.names)?;
     let x = options.x_values.map(|given| given.named("x_values", task).numbers()).transpose()?;
     if options.labels.is_some() && named.len() != 1 {
         return Err(err!(Argument, "expected one series with `labels`, found {}", named.len()).about("labels"));
     }
-    let labels = options.labels.map_or_else(Vec::new, |Labels(labels)| labels);
+    let labels = options.labels.map_or_else(Vec::new, |LabelList(labels)| labels);
     let spreads = options.intervals.spreads(&data, &named)?;
     let series = named.into_iter().zip(spreads).map(|((name, y), mut spread)| {
         if let Some(spread) = &mut spread {
@@ -50,11 +50,11 @@ pub fn line(data: &Plain, options: LineOptions, task: &Task) -> Result<Chart> {
 
 /// Points that are joined, series by series.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Line {
+pub struct LineChart {
     pub series: Vec<Series>,
 }
 
-impl Kind for Line {
+impl ChartKind for LineChart {
     fn name(&self) -> &'static str {
         "line"
     }
@@ -64,19 +64,19 @@ impl Kind for Line {
     }
 
     fn draw(&self, chart: &Chart, spelling: bool) -> Result<Drawing> {
-        axes::draw(chart, chart.view()?, Key::Line, spelling, |plot| {
+        axes::draw(chart, chart.view()?, LegendSymbol::Line, spelling, |plot| {
             for (index, s) in self.series.iter().enumerate() {
-                intervals(plot, s, Look::of(index))?;
+                intervals(plot, s, SeriesStyle::of(index))?;
             }
             for (index, s) in self.series.iter().enumerate() {
-                line_of(plot, s, Look::of(index))?;
+                line_of(plot, s, SeriesStyle::of(index))?;
                 labels(plot, s, 0..s.y.len())?;
             }
             Ok(())
         })
     }
 
-    fn text(&self, chart: &Chart, screen: &Screen) -> Result<Body> {
+    fn text(&self, chart: &Chart, screen: &Screen) -> Result<TextPicture> {
         series::text(&self.series, true, chart, screen)
     }
 }
@@ -88,7 +88,7 @@ const MOST_VERTICES: usize = 100_000;
 const MOST_ERROR_BARS: usize = 400;
 
 /// Draws the intervals of a series, behind all lines.
-fn intervals(plot: &mut Plot, s: &Series, look: Look) -> Result<()> {
+fn intervals(plot: &mut Plot, s: &Series, look: SeriesStyle) -> Result<()> {
     let Some(spread) = s.spread.as_ref().filter(|spread| spread.band || s.y.len() > MOST_ERROR_BARS) else {
         return error_bars(plot, s, 0..s.y.len(), look);
     };
@@ -96,20 +96,20 @@ fn intervals(plot: &mut Plot, s: &Series, look: Look) -> Result<()> {
     for run in stretches(s.y.len(), shown) {
         let upper: Vec<Point> = run.clone().map(|i| plot.place(s.x[i], spread.high[i])).collect();
         let lower: Vec<Point> = run.map(|i| plot.place(s.x[i], spread.low[i])).collect();
-        let mut shape = thin::path(&upper);
-        shape.extend(thin::path(&lower).into_iter().rev());
+        let mut shape = point_thinning::path(&upper);
+        shape.extend(point_thinning::path(&lower).into_iter().rev());
         plot.canvas.polygon(&plot.frame.polygon(&shape), look.colour.faint(0.18))?;
     }
     Ok(())
 }
 
-fn line_of(plot: &mut Plot, s: &Series, look: Look) -> Result<()> {
+fn line_of(plot: &mut Plot, s: &Series, look: SeriesStyle) -> Result<()> {
     let dotted = s.y.len() <= 24;
     // A value that cannot be shown is a gap.
     let shown = |i: &usize| plot.view.shows(s.x[*i], s.y[*i]);
     for run in stretches(s.y.len(), shown) {
         let run: Vec<Point> = run.map(|i| plot.place(s.x[i], s.y[i])).collect();
-        let path = thin::path(&run);
+        let path = point_thinning::path(&run);
         if path.len() > MOST_VERTICES {
             let error = err!(
                 Argument,

@@ -1,8 +1,9 @@
-//! Charts as plain data, and how they are shown: each kind is a file of its own, behind `Kind`.
+//! Charts as plain data, and how they are shown: each kind is a file of its own, behind `ChartKind`.
 //!
-//! A new kind is one more file here, with its options, its making and its `Kind`, and its line in `Content` and in
-//! `Content::kind`.
+//! A new kind is one more file here, with its options, its making and its `ChartKind`, and its line in `ChartContent`
+//! and in `ChartContent::kind`.
 
+mod annotations;
 mod axes;
 mod bar;
 mod check;
@@ -11,7 +12,6 @@ mod heat;
 mod histogram;
 mod legend;
 mod line;
-mod marks;
 mod options;
 mod plot;
 mod points;
@@ -27,29 +27,29 @@ use serde::Serialize;
 use super::draw::canvas::{Canvas, Drawing, Point};
 use super::picture::Picture;
 use super::scale::{self, Scale};
-use super::symbols::{count, elided, token, visible};
 use super::terminal::Screen;
+use super::visible_text::{count, elided, token, visible};
 use super::{json, palette};
 use crate::base::results::is_missing;
 use crate::base::{Grid, Result, Task};
 use crate::options::Plain;
 use crate::{bail, err};
-use legend::Key;
+use legend::LegendSymbol;
 use plot::Plot;
-use points::Look;
-use text::{Area, Body, Cell, Cells};
+use points::SeriesStyle;
+use text::{PlotCharacter, PlotCharacters, TextArea, TextPicture};
 
-pub use bar::{Bar, BarOptions, Bars, bar};
-pub use data::Data;
-pub use heat::{Colours, GridOptions, Heat, HeatOptions, grid, heat};
-pub use histogram::{BinOptions, Counts, Histogram, HistogramOptions, binned, histogram};
-pub use line::{Line, LineOptions, line};
+pub use bar::{BarChart, BarOptions, Bars, bar};
+pub use data::ChartData;
+pub use heat::{Colours, GridOptions, HeatMap, HeatOptions, grid, heat};
+pub use histogram::{BinOptions, Histogram, HistogramCounts, HistogramOptions, binned, histogram};
+pub use line::{LineChart, LineOptions, line};
 pub use options::{
-    GivenNumbers, IntervalOptions, LabelOptions, Labels, MarkOptions, SizeOptions, XAxisOptions, YAxisOptions,
+    AnnotationOptions, GivenNumbers, IntervalOptions, LabelList, LabelOptions, SizeOptions, XAxisOptions, YAxisOptions,
 };
-pub use scatter::{Scatter, ScatterOptions, scatter};
+pub use scatter::{ScatterChart, ScatterOptions, scatter};
 pub use series::{Series, Spread};
-pub use view::View;
+pub use view::ChartView;
 
 /// A picture of numbers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -59,10 +59,10 @@ pub struct Chart {
     pub y: Axis,
     /// The kind of the chart with its data, shared, since charts are copied and the data may be large.
     #[serde(flatten)]
-    pub content: Arc<Content>,
+    pub content: Arc<ChartContent>,
     /// Annotations, drawn over the data.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub marks: Vec<Mark>,
+    pub marks: Vec<Annotation>,
     /// Whether the names of the series are listed above the plot.
     pub legend: bool,
     /// Size in CSS pixels; heat maps take what their cells need up to this size.
@@ -83,28 +83,28 @@ pub struct Axis {
 /// A kind of chart, with its data.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Content {
-    Line(Line),
-    Scatter(Scatter),
-    Bar(Bar),
+pub enum ChartContent {
+    Line(LineChart),
+    Scatter(ScatterChart),
+    Bar(BarChart),
     Histogram(Histogram),
-    Heat(Heat),
+    Heat(HeatMap),
 }
 
-impl Content {
-    fn kind(&self) -> &dyn Kind {
+impl ChartContent {
+    fn kind(&self) -> &dyn ChartKind {
         match self {
-            Content::Line(line) => line,
-            Content::Scatter(scatter) => scatter,
-            Content::Bar(bar) => bar,
-            Content::Histogram(histogram) => histogram,
-            Content::Heat(heat) => heat,
+            ChartContent::Line(line) => line,
+            ChartContent::Scatter(scatter) => scatter,
+            ChartContent::Bar(bar) => bar,
+            ChartContent::Histogram(histogram) => histogram,
+            ChartContent::Heat(heat) => heat,
         }
     }
 }
 
 /// A kind of chart: its data, its checks, its picture and its version for the terminal.
-trait Kind {
+trait ChartKind {
     /// Returns one word for the kind, as scripts and files spell it.
     fn name(&self) -> &'static str;
 
@@ -129,7 +129,7 @@ trait Kind {
     }
 
     /// Returns the ranges of the axes, and notes on what they leave out.
-    fn view(&self, chart: &Chart) -> Result<View> {
+    fn view(&self, chart: &Chart) -> Result<ChartView> {
         series::view(self.series(), chart)
     }
 
@@ -142,7 +142,7 @@ trait Kind {
     fn draw(&self, chart: &Chart, spelling: bool) -> Result<Drawing>;
 
     /// Draws the chart for the terminal.
-    fn text(&self, chart: &Chart, screen: &Screen) -> Result<Body>;
+    fn text(&self, chart: &Chart, screen: &Screen) -> Result<TextPicture>;
 
     /// Describes the chart in words, of which `short` are some.
     fn described(&self, short: String) -> String {
@@ -153,7 +153,7 @@ trait Kind {
 /// An annotation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "mark", rename_all = "lowercase")]
-pub enum Mark {
+pub enum Annotation {
     /// A text at a point of the data.
     Text { x: f64, y: f64, text: String },
     /// A line across the plot at one value of y, named at its end.
@@ -162,19 +162,19 @@ pub enum Mark {
     Vertical { at: f64, text: String },
 }
 
-impl Mark {
+impl Annotation {
     /// Returns the place of the annotation on each axis that it has one on.
     fn place(&self) -> (Option<f64>, Option<f64>) {
         match self {
-            Mark::Text { x, y, .. } => (Some(*x), Some(*y)),
-            Mark::Horizontal { at, .. } => (None, Some(*at)),
-            Mark::Vertical { at, .. } => (Some(*at), None),
+            Annotation::Text { x, y, .. } => (Some(*x), Some(*y)),
+            Annotation::Horizontal { at, .. } => (None, Some(*at)),
+            Annotation::Vertical { at, .. } => (Some(*at), None),
         }
     }
 }
 
 impl Chart {
-    pub fn new(content: Content) -> Self {
+    pub fn new(content: ChartContent) -> Self {
         let SizeOptions { width, height } = SizeOptions::default();
         Self {
             title: String::new(),
@@ -189,19 +189,19 @@ impl Chart {
     }
 
     pub fn line(series: Vec<Series>) -> Self {
-        Self::new(Content::Line(Line { series }))
+        Self::new(ChartContent::Line(LineChart { series }))
     }
 
     pub fn scatter(series: Vec<Series>) -> Self {
-        Self::new(Content::Scatter(Scatter { series }))
+        Self::new(ChartContent::Scatter(ScatterChart { series }))
     }
 
     pub fn bar(categories: Vec<String>, series: Vec<Bars>) -> Self {
-        Self::new(Content::Bar(Bar { categories, series }))
+        Self::new(ChartContent::Bar(BarChart { categories, series }))
     }
 
-    pub fn histogram(edges: Vec<f64>, series: Vec<Counts>) -> Self {
-        Self::new(Content::Histogram(Histogram { edges, series }))
+    pub fn histogram(edges: Vec<f64>, series: Vec<HistogramCounts>) -> Self {
+        Self::new(ChartContent::Histogram(Histogram { edges, series }))
     }
 
     /// Builds a heat map with the title and axes of the grid. Data of both signs get colours centred on zero.
@@ -213,7 +213,7 @@ impl Chart {
             title: grid.title.clone(),
             x: Axis { label: grid.column_axis.clone(), ..Axis::default() },
             y: Axis { label: grid.row_axis.clone(), ..Axis::default() },
-            ..Self::new(Content::Heat(Heat { grid, colours }))
+            ..Self::new(ChartContent::Heat(HeatMap { grid, colours }))
         }
     }
 
@@ -233,7 +233,7 @@ impl Chart {
     }
 
     /// Checks the chart, and returns the ranges of its axes with notes on what they leave out.
-    pub fn view(&self) -> Result<View> {
+    pub fn view(&self) -> Result<ChartView> {
         self.check()?;
         self.content.kind().view(self)
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::data::{Named, inside, values};
+use super::data::{NamedValues, inside, values};
 use super::*;
 use crate::options::{ElementFault, Setting, number_text};
 use crate::tensor::Tensor;
@@ -16,8 +16,8 @@ pub const LARGEST: u32 = 4000;
 pub struct GivenNumbers(pub Plain);
 
 impl GivenNumbers {
-    pub(super) fn named<'a>(&'a self, name: &'a str, task: &'a Task) -> Data<'a> {
-        Data { name, value: &self.0, task }
+    pub(super) fn named<'a>(&'a self, name: &'a str, task: &'a Task) -> ChartData<'a> {
+        ChartData { name, value: &self.0, task }
     }
 }
 
@@ -58,9 +58,9 @@ fn numbered(value: &Plain) -> Option<Vec<String>> {
 
 /// Names of things: strings, or numbers as they are written.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Labels(pub Vec<String>);
+pub struct LabelList(pub Vec<String>);
 
-impl Setting for Labels {
+impl Setting for LabelList {
     fn wanted() -> String {
         "a name or an array of names".into()
     }
@@ -86,9 +86,9 @@ impl Setting for Labels {
 
 /// Texts at points of the data.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct TextMarks(pub Vec<Mark>);
+pub struct TextAnnotations(pub Vec<Annotation>);
 
-impl Setting for TextMarks {
+impl Setting for TextAnnotations {
     fn wanted() -> String {
         "lists of [x, y, text]".into()
     }
@@ -96,7 +96,7 @@ impl Setting for TextMarks {
     fn of(value: &Plain) -> Option<Self> {
         let mark = |value: &Plain| match value {
             Plain::List(parts) => match parts.as_slice() {
-                [x, y, text] => Some(Mark::Text { x: f64::of(x)?, y: f64::of(y)?, text: String::of(text)? }),
+                [x, y, text] => Some(Annotation::Text { x: f64::of(x)?, y: f64::of(y)?, text: String::of(text)? }),
                 _ => None,
             },
             _ => None,
@@ -155,13 +155,13 @@ crate::options! {
 
 crate::options! {
     #[derive(Debug, Clone)]
-    pub struct MarkOptions {
+    pub struct AnnotationOptions {
         /// Lines across, at a number, a list of numbers, or a map of names to numbers.
         horizontal: Option<GivenNumbers> = None;
         /// Lines up, at a number, a list of numbers, or a map of names to numbers; in a bar chart 0 is the first bar.
         vertical: Option<GivenNumbers> = None;
         /// Annotations, a list of [x, y, text].
-        texts: TextMarks = TextMarks::default();
+        texts: TextAnnotations = TextAnnotations::default();
         /// Whether the names of the series are listed.
         legend: bool = true;
     }
@@ -179,10 +179,10 @@ crate::options! {
     }
 }
 
-impl Data<'_> {
+impl ChartData<'_> {
     /// Returns the series with the names given in place of their numbers. The series of a map have names already.
-    pub(super) fn renamed(&self, series: Vec<Named>, names: Option<Labels>) -> Result<Vec<Named>> {
-        let Some(Labels(names)) = names else { return Ok(series) };
+    pub(super) fn renamed(&self, series: Vec<NamedValues>, names: Option<LabelList>) -> Result<Vec<NamedValues>> {
+        let Some(LabelList(names)) = names else { return Ok(series) };
         self.refuse_beside_map("names")?;
         if names.len() != series.len() {
             let message = format!("expected one name for each series, found {} for {}", names.len(), series.len());
@@ -204,7 +204,7 @@ impl Data<'_> {
 impl IntervalOptions {
     /// Returns the intervals of all series: `error`, the distance to both sides, or `low` and `high`, the ends
     /// themselves.
-    pub(super) fn spreads(&self, data: &Data, series: &[Named]) -> Result<Vec<Option<Spread>>> {
+    pub(super) fn spreads(&self, data: &ChartData, series: &[NamedValues]) -> Result<Vec<Option<Spread>>> {
         match (&self.error, &self.low, &self.high) {
             (None, None, None) => Ok(vec![None; series.len()]),
             (Some(error), None, None) => {
@@ -240,18 +240,24 @@ impl Chart {
     }
 
     /// Returns the chart with its labels, its y axis and its annotations.
-    pub fn dressed(mut self, label: LabelOptions, y: &YAxisOptions, marks: &MarkOptions, task: &Task) -> Result<Self> {
+    pub fn dressed(
+        mut self,
+        label: LabelOptions,
+        y: &YAxisOptions,
+        marks: &AnnotationOptions,
+        task: &Task,
+    ) -> Result<Self> {
         self.title = label.title.unwrap_or(self.title);
         self.x.label = label.x.unwrap_or(self.x.label);
         self.y = Axis { label: label.y.unwrap_or(self.y.label), log: y.log_y, range: y.y_range };
         self.legend = marks.legend;
         if let Some(given) = &marks.horizontal {
             let lines = given.named("horizontal", task).places()?.into_iter();
-            self.marks.extend(lines.map(|(text, at)| Mark::Horizontal { at, text }));
+            self.marks.extend(lines.map(|(text, at)| Annotation::Horizontal { at, text }));
         }
         if let Some(given) = &marks.vertical {
             let lines = given.named("vertical", task).places()?.into_iter();
-            self.marks.extend(lines.map(|(text, at)| Mark::Vertical { at, text }));
+            self.marks.extend(lines.map(|(text, at)| Annotation::Vertical { at, text }));
         }
         self.marks.extend(marks.texts.0.iter().cloned());
         Ok(self)
@@ -269,7 +275,7 @@ mod tests {
     #[test]
     fn labels_are_names_numbers_ranges_and_tensors() {
         let other = |value: Rc<dyn std::any::Any>| Plain::Other(Foreign { what: "a value".into(), value });
-        let labels = |value: Plain| Labels::of(&value).map(|Labels(labels)| labels);
+        let labels = |value: Plain| LabelList::of(&value).map(|LabelList(labels)| labels);
         let three = Some(vec!["0".to_string(), "1".into(), "2".into()]);
         assert_eq!(labels(Plain::List(vec![Plain::Integer(0), Plain::Float(1.0), Plain::Text("2".into())])), three);
         assert_eq!(labels(other(Rc::new(0_i64..3))), three);

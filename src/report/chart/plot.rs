@@ -7,7 +7,7 @@ use plotters::coord::cartesian::Cartesian2d;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 
 use super::*;
-use crate::report::clip::Frame;
+use crate::report::clip::Rectangle;
 use crate::report::draw::canvas::{pixels, units};
 use crate::report::scale::Tick;
 
@@ -50,8 +50,8 @@ pub type Space = Cartesian2d<Ruler, Ruler>;
 /// The part of the sheet between the axes, and what can be seen in it.
 pub struct Plot<'a> {
     pub canvas: &'a mut Canvas,
-    pub frame: Frame,
-    pub view: View,
+    pub frame: Rectangle,
+    pub view: ChartView,
     pub space: Space,
 }
 

@@ -3,19 +3,19 @@
 use std::ops::Range;
 
 use super::*;
-use crate::report::clip::Frame;
+use crate::report::clip::Rectangle;
 use crate::report::draw::canvas::Anchor;
 use crate::report::draw::layout::NOTE;
 use crate::report::palette::{INK, Rgb};
 
 /// Look of a series, which tells it from its neighbours: its colour, and from the seventh on also dashes and a shape.
 #[derive(Debug, Clone, Copy)]
-pub struct Look {
+pub struct SeriesStyle {
     pub colour: Rgb,
     round: usize,
 }
 
-impl Look {
+impl SeriesStyle {
     pub fn of(index: usize) -> Self {
         Self { colour: palette::series(index), round: index / palette::SERIES.len() }
     }
@@ -30,7 +30,7 @@ impl Look {
 }
 
 /// Draws one point of a series: a disc, and from the seventh series on a square or a triangle.
-pub fn marker(canvas: &mut Canvas, (x, y): Point, radius: f64, look: Look, opacity: f64) -> Result<()> {
+pub fn marker(canvas: &mut Canvas, (x, y): Point, radius: f64, look: SeriesStyle, opacity: f64) -> Result<()> {
     let ink = look.colour.faint(opacity);
     let r = radius * 0.9;
     match look.round {
@@ -56,7 +56,7 @@ pub fn stretches(length: usize, shown: impl Fn(&usize) -> bool) -> Vec<Range<usi
 }
 
 /// Draws the intervals of some points of a series as error bars.
-pub fn error_bars(plot: &mut Plot, s: &Series, indices: impl Iterator<Item = usize>, look: Look) -> Result<()> {
+pub fn error_bars(plot: &mut Plot, s: &Series, indices: impl Iterator<Item = usize>, look: SeriesStyle) -> Result<()> {
     let Some(spread) = &s.spread else { return Ok(()) };
     let across = plot.view.x;
     for i in indices.filter(|i| across.shows(s.x[*i]) && across.contains(s.x[*i])) {
@@ -84,7 +84,7 @@ pub fn whisker(plot: &mut Plot, x: f64, (low, high): (f64, f64), colour: Rgb) ->
 
 /// Writes the labels beside some points of a series, leaving out those that would lie upon one already written.
 pub fn labels(plot: &mut Plot, s: &Series, indices: impl Iterator<Item = usize>) -> Result<()> {
-    let mut taken: Vec<Frame> = Vec::new();
+    let mut taken: Vec<Rectangle> = Vec::new();
     for i in indices.filter(|i| plot.view.shows(s.x[*i], s.y[*i])) {
         let at = plot.place(s.x[i], s.y[i]);
         let Some(label) = s.labels.get(i).filter(|label| !label.is_empty()) else { continue };
@@ -94,8 +94,8 @@ pub fn labels(plot: &mut Plot, s: &Series, indices: impl Iterator<Item = usize>)
         let text = elided(&token(label), 24);
         let wide = NOTE.width(&text);
         let left = if at.0 + wide + 8.0 > plot.frame.right { at.0 - wide - 6.0 } else { at.0 + 6.0 };
-        let spot = Frame { left, top: at.1 - 13.0, right: left + wide, bottom: at.1 - 1.0 };
-        let free = |other: &Frame| {
+        let spot = Rectangle { left, top: at.1 - 13.0, right: left + wide, bottom: at.1 - 1.0 };
+        let free = |other: &Rectangle| {
             spot.right < other.left || other.right < spot.left || spot.bottom < other.top || other.bottom < spot.top
         };
         if taken.iter().all(free) {

@@ -4,34 +4,34 @@ use std::collections::BTreeMap;
 
 use super::points::{error_bars, labels, marker};
 use super::*;
-use crate::report::thin;
+use crate::report::point_thinning;
 
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct ScatterOptions {
         /// The name of each point's group, which gives it its colour.
-        groups: Option<Labels> = None;
+        groups: Option<LabelList> = None;
         /// A text beside each point, as far as there is room.
-        labels: Option<Labels> = None;
+        labels: Option<LabelList> = None;
         with label: LabelOptions;
         with x_axis: XAxisOptions;
         with y_axis: YAxisOptions;
-        with marks: MarkOptions;
+        with marks: AnnotationOptions;
         with size: SizeOptions;
     }
 }
 
 /// Builds a scatter plot of points.
 pub fn scatter(xs: &Plain, ys: &Plain, options: ScatterOptions, task: &Task) -> Result<Chart> {
-    let x = Data { name: "xs", value: xs, task }.numbers()?;
-    let y = Data { name: "ys", value: ys, task }.numbers()?;
+    let x = ChartData { name: "xs", value: xs, task }.numbers()?;
+    let y = ChartData { name: "ys", value: ys, task }.numbers()?;
     if x.len() != y.len() {
         return Err(err!(Shape, "expected as many ys as xs, found {} for {}", y.len(), x.len()).about("ys"));
     }
-    let labels = options.labels.map_or_else(Vec::new, |Labels(labels)| labels);
+    let labels = options.labels.map_or_else(Vec::new, |LabelList(labels)| labels);
     let all = Series { x, y, labels, ..Series::default() };
     let series = match options.groups {
-        Some(Labels(groups)) => grouped(&all, &groups).map_err(|e| e.about("groups"))?,
+        Some(LabelList(groups)) => grouped(&all, &groups).map_err(|e| e.about("groups"))?,
         None => vec![all],
     };
     Chart::scatter(series)
@@ -66,11 +66,11 @@ fn grouped(all: &Series, groups: &[String]) -> Result<Vec<Series>> {
 
 /// Points that stand alone, series by series.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Scatter {
+pub struct ScatterChart {
     pub series: Vec<Series>,
 }
 
-impl Kind for Scatter {
+impl ChartKind for ScatterChart {
     fn name(&self) -> &'static str {
         "scatter"
     }
@@ -82,10 +82,10 @@ impl Kind for Scatter {
     fn draw(&self, chart: &Chart, spelling: bool) -> Result<Drawing> {
         let mut view = chart.view()?;
         let kept = self.thinned(chart, &mut view);
-        axes::draw(chart, view, Key::Point, spelling, |plot| self.paint(plot, &kept))
+        axes::draw(chart, view, LegendSymbol::Point, spelling, |plot| self.paint(plot, &kept))
     }
 
-    fn text(&self, chart: &Chart, screen: &Screen) -> Result<Body> {
+    fn text(&self, chart: &Chart, screen: &Screen) -> Result<TextPicture> {
         series::text(&self.series, false, chart, screen)
     }
 }
@@ -93,9 +93,9 @@ impl Kind for Scatter {
 /// Maximum number of marks: more make a file heavy and a picture no richer.
 const MOST_MARKS: usize = 8_000;
 
-impl Scatter {
+impl ScatterChart {
     /// Chooses the points of each series that are drawn; the view gets a note if these are not all that it holds.
-    fn thinned(&self, chart: &Chart, view: &mut View) -> Vec<Vec<usize>> {
+    fn thinned(&self, chart: &Chart, view: &mut ChartView) -> Vec<Vec<usize>> {
         let place =
             |(x, y): (f64, f64)| (view.x.share(x) * f64::from(chart.width), view.y.share(y) * f64::from(chart.height));
         let is_inside = |(x, y): (f64, f64)| view.shows(x, y) && view.contains(x, y);
@@ -105,7 +105,7 @@ impl Scatter {
         let thinned = |(s, shown): (&Series, Vec<usize>)| {
             // Every series keeps its share, so that a small group does not drown in a large one.
             let most = (MOST_MARKS * shown.len()).div_ceil(all.max(1));
-            thin::apart(&shown, |i| place((s.x[i], s.y[i])), most.max(64))
+            point_thinning::apart(&shown, |i| place((s.x[i], s.y[i])), most.max(64))
         };
         let kept: Vec<Vec<usize>> = self.series.iter().zip(shown).map(thinned).collect();
         let drawn: usize = kept.iter().map(Vec::len).sum();
@@ -119,7 +119,7 @@ impl Scatter {
     fn paint(&self, plot: &mut Plot, kept: &[Vec<usize>]) -> Result<()> {
         let all: usize = kept.iter().map(Vec::len).sum();
         for (index, (s, kept)) in self.series.iter().zip(kept).enumerate() {
-            let look = Look::of(index);
+            let look = SeriesStyle::of(index);
             // Many points are drawn smaller and fainter, so that their density shows; beside a great many those of a small
             // group keep their size, that they can be found.
             let (radius, opacity) = match if all <= 3000 { all } else { kept.len() } {

@@ -75,7 +75,7 @@ pub fn check(all: &[Series], kind: &str) -> Result<()> {
 /// The share of an axis left free at both ends of the data.
 const MARGIN: f64 = 0.04;
 
-pub fn view(all: &[Series], chart: &Chart) -> Result<View> {
+pub fn view(all: &[Series], chart: &Chart) -> Result<ChartView> {
     let points = || all.iter().flat_map(Series::points);
     let is_drawn = |(x, y): &(f64, f64)| scale::shows(*x, chart.x.log) && scale::shows(*y, chart.y.log);
     let drawn = || points().filter(is_drawn);
@@ -85,7 +85,7 @@ pub fn view(all: &[Series], chart: &Chart) -> Result<View> {
     let ends = all.iter().flat_map(|s| Spread::ends(&s.spread));
     let x = chart.across(drawn().map(|(x, _)| x), MARGIN)?;
     let y = chart.up(drawn().map(|(_, y)| y).chain(ends), MARGIN)?;
-    let mut view = View { x, y, notes: Vec::new() };
+    let mut view = ChartView { x, y, notes: Vec::new() };
     view.leave_out(points(), "point");
     view.leave_out_ends(all.iter().map(|s| (s.y.as_slice(), &s.spread)));
     Ok(view)
@@ -95,7 +95,7 @@ pub fn view(all: &[Series], chart: &Chart) -> Result<View> {
 const FEW: usize = 200;
 
 /// Draws all series in braille, their points joined or not.
-pub fn text(all: &[Series], joined: bool, chart: &Chart, screen: &Screen) -> Result<Body> {
+pub fn text(all: &[Series], joined: bool, chart: &Chart, screen: &Screen) -> Result<TextPicture> {
     let lettered = text::is_lettered(chart, screen);
     // A single dot of braille is hard to see; where points are few each gets a character of its own.
     let few = !joined && all.iter().map(|s| s.y.len()).sum::<usize>() <= FEW;
@@ -111,12 +111,12 @@ pub fn text(all: &[Series], joined: bool, chart: &Chart, screen: &Screen) -> Res
                 _ if few => '•',
                 _ => dots,
             };
-            Some(Cell { text, colour: Some(palette::series(owner)) })
+            Some(PlotCharacter { text, colour: Some(palette::series(owner)) })
         })
     })
 }
 
-fn strokes(raster: &mut Braille, view: &View, s: &Series, owner: usize, joined: bool) {
+fn strokes(raster: &mut Braille, view: &ChartView, s: &Series, owner: usize, joined: bool) {
     let frame = raster.frame();
     let place = |x: f64, y: f64| (view.x.share(x) * frame.right, (1.0 - view.y.share(y)) * frame.bottom);
     let mut before = None;

@@ -10,7 +10,7 @@ use crate::report::terminal::screen;
 const WIDEST: usize = 100;
 
 /// The body of a picture, line by line, and the notes to stand under it.
-pub type Body = (Vec<String>, Vec<String>);
+pub type TextPicture = (Vec<String>, Vec<String>);
 
 impl Chart {
     /// Draws the chart for this screen: as a picture where the terminal can show one, else as text. The text ends in a
@@ -32,9 +32,14 @@ impl Chart {
 
 /// Draws the body of a chart with axes: `fill` makes the characters between them. Where there are colours, or only one
 /// series, the key beside a name is `sign`.
-pub fn plot(chart: &Chart, screen: &Screen, sign: &str, fill: impl FnOnce(&Area, &View) -> Cells) -> Result<Body> {
+pub fn plot(
+    chart: &Chart,
+    screen: &Screen,
+    sign: &str,
+    fill: impl FnOnce(&TextArea, &ChartView) -> PlotCharacters,
+) -> Result<TextPicture> {
     let mut view = chart.view()?;
-    let area = Area::new(chart, &view, screen);
+    let area = TextArea::new(chart, &view, screen);
     let is_lettered = is_lettered(chart, screen);
     let mut lines = legend(chart, screen, |index| if is_lettered { letter(index).into() } else { sign.into() });
     let mut cells = fill(&area, &view);
@@ -77,26 +82,26 @@ pub fn legend(chart: &Chart, screen: &Screen, key: impl Fn(usize) -> String) -> 
 
 /// A character of a plot.
 #[derive(Clone, Copy)]
-pub struct Cell {
+pub struct PlotCharacter {
     pub text: char,
     pub colour: Option<palette::Rgb>,
 }
 
-const EMPTY: Cell = Cell { text: ' ', colour: None };
+const EMPTY: PlotCharacter = PlotCharacter { text: ' ', colour: None };
 
 /// The characters of a plot, row by row.
-pub type Cells = Vec<Vec<Cell>>;
+pub type PlotCharacters = Vec<Vec<PlotCharacter>>;
 
 /// The part of the screen between the axes.
-pub struct Area {
+pub struct TextArea {
     pub columns: usize,
     pub rows: usize,
     /// Columns that the labels of the y axis take.
     margin: usize,
 }
 
-impl Area {
-    fn new(chart: &Chart, view: &View, screen: &Screen) -> Self {
+impl TextArea {
+    fn new(chart: &Chart, view: &ChartView, screen: &Screen) -> Self {
         let names = usize::from(!chart.title.is_empty()) + usize::from(!chart.x.label.is_empty()) + 6;
         let rows = screen.height.saturating_sub(names).clamp(5, 16);
         let margin = y_ticks(&view.y, rows).iter().map(|t| screen::width(&t.label)).max().unwrap_or(0);
@@ -104,30 +109,30 @@ impl Area {
         Self { columns, rows, margin }
     }
 
-    pub fn cells(&self, at: impl Fn(usize, usize) -> Option<Cell>) -> Cells {
+    pub fn cells(&self, at: impl Fn(usize, usize) -> Option<PlotCharacter>) -> PlotCharacters {
         (0..self.rows).map(|row| (0..self.columns).map(|column| at(column, row).unwrap_or(EMPTY)).collect()).collect()
     }
 
     /// Draws lines across and up where nothing else is drawn, and texts at their points.
-    fn mark(&self, cells: &mut [Vec<Cell>], view: &View, marks: &[Mark]) {
+    fn mark(&self, cells: &mut [Vec<PlotCharacter>], view: &ChartView, marks: &[Annotation]) {
         let column = |x: f64| view.x.contains(x).then(|| self.nearest(view.x.share(x), self.columns));
         let row = |y: f64| view.y.contains(y).then(|| self.nearest(1.0 - view.y.share(y), self.rows));
         for mark in marks {
             match mark {
-                Mark::Horizontal { at, .. } => {
+                Annotation::Horizontal { at, .. } => {
                     let Some(row) = row(*at) else { continue };
                     cells[row].iter_mut().filter(|c| c.text == ' ').for_each(|c| c.text = '╌');
                 }
-                Mark::Vertical { at, .. } => {
+                Annotation::Vertical { at, .. } => {
                     let Some(column) = column(*at) else { continue };
                     cells.iter_mut().map(|row| &mut row[column]).filter(|c| c.text == ' ').for_each(|c| c.text = '┊');
                 }
-                Mark::Text { x, y, text } => {
+                Annotation::Text { x, y, text } => {
                     let Some((column, row)) = column(*x).zip(row(*y)) else { continue };
                     let text = format!("•{}", visible(text));
                     for (cell, c) in cells[row][column..].iter_mut().zip(text.chars()) {
                         // Characters of two columns would push the axis aside.
-                        *cell = Cell {
+                        *cell = PlotCharacter {
                             text: if screen::width(c.encode_utf8(&mut [0; 4])) == 1 { c } else { '?' },
                             colour: None,
                         };
@@ -142,7 +147,7 @@ impl Area {
     }
 
     /// Frames the cells with ticks at the left and below, and the labels of the axes.
-    fn framed(&self, chart: &Chart, view: &View, cells: &[Vec<Cell>], screen: &Screen) -> Vec<String> {
+    fn framed(&self, chart: &Chart, view: &ChartView, cells: &[Vec<PlotCharacter>], screen: &Screen) -> Vec<String> {
         let ticks = y_ticks(&view.y, self.rows);
         let mut lines = Vec::new();
         if !chart.y.label.is_empty() {
@@ -164,7 +169,7 @@ impl Area {
     }
 
     /// Draws the x axis and its labels.
-    fn foot(&self, view: &View) -> [String; 2] {
+    fn foot(&self, view: &ChartView) -> [String; 2] {
         let mut axis = vec!['─'; self.columns];
         let mut labels = vec![' '; self.margin + 2 + self.columns];
         let mut free = 0;
@@ -190,7 +195,7 @@ fn y_ticks(scale: &Scale, rows: usize) -> Vec<Tick> {
 }
 
 /// Writes a row of cells, with one code for each stretch of a colour.
-fn painted(cells: &[Cell], screen: &Screen) -> String {
+fn painted(cells: &[PlotCharacter], screen: &Screen) -> String {
     cells
         .chunk_by(|a, b| a.colour == b.colour)
         .map(|run| {
@@ -204,12 +209,12 @@ fn painted(cells: &[Cell], screen: &Screen) -> String {
 }
 
 /// Tells what the lines across and up stand for, as there is no room beside them.
-pub fn mark_notes(marks: &[Mark]) -> Vec<String> {
-    let line = |mark: &Mark| {
+pub fn mark_notes(marks: &[Annotation]) -> Vec<String> {
+    let line = |mark: &Annotation| {
         let (sign, at, text) = match mark {
-            Mark::Horizontal { at, text } => ('╌', at, text),
-            Mark::Vertical { at, text } => ('┊', at, text),
-            Mark::Text { .. } => return None,
+            Annotation::Horizontal { at, text } => ('╌', at, text),
+            Annotation::Vertical { at, text } => ('┊', at, text),
+            Annotation::Text { .. } => return None,
         };
         (!text.is_empty()).then(|| format!("{sign} {}: {}", number::digits(*at, 4), visible(text)))
     };
@@ -237,7 +242,7 @@ mod tests {
     fn lines_have_gaps_and_annotations() {
         let mut chart = Chart::line(vec![series("loss", &[3.0, 1.0, f64::NAN, 1.0])]).titled("Loss");
         chart.x.label = "step".into();
-        chart.marks = vec![Mark::Horizontal { at: 2.0, text: "target".into() }];
+        chart.marks = vec![Annotation::Horizontal { at: 2.0, text: "target".into() }];
         assert_eq!(
             drawn(&chart),
             "

@@ -5,13 +5,13 @@ use crate::base::Error;
 
 /// The ranges of both axes, and notes to stand under the picture.
 #[derive(Debug, Clone, PartialEq)]
-pub struct View {
+pub struct ChartView {
     pub x: Scale,
     pub y: Scale,
     pub notes: Vec<String>,
 }
 
-impl View {
+impl ChartView {
     /// Returns whether both coordinates can be shown on their kind of axis; they may still lie outside its range.
     pub fn shows(&self, x: f64, y: f64) -> bool {
         self.x.shows(x) && self.y.shows(y)
@@ -121,7 +121,7 @@ fn range(axis: &Axis, values: impl Iterator<Item = f64>, margin: f64) -> Option<
 mod tests {
     use std::sync::Arc;
 
-    use super::super::{Bars, Content, Mark, Series};
+    use super::super::{Annotation, Bars, ChartContent, Series};
     use super::*;
     use crate::base::Grid;
     use crate::base::results::MISSING;
@@ -135,7 +135,7 @@ mod tests {
         let mut chart = line(&[0.0, 10.0], &[0.0, 1.0]);
         let view = chart.view().unwrap();
         assert!((view.x.low + 0.4).abs() < 1e-12 && (view.y.high - 1.04).abs() < 1e-12);
-        chart.marks = vec![Mark::Horizontal { at: 5.0, text: String::new() }];
+        chart.marks = vec![Annotation::Horizontal { at: 5.0, text: String::new() }];
         assert!(chart.view().unwrap().y.contains(5.0));
         chart.y.range = Some([0.0, 0.5]);
         let view = chart.view().unwrap();
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn intervals_without_ends_are_counted() {
         let mut chart = line(&[0.0, 1.0], &[1.0, 2.0]);
-        if let Content::Line(line) = Arc::make_mut(&mut chart.content) {
+        if let ChartContent::Line(line) = Arc::make_mut(&mut chart.content) {
             line.series[0].spread = Some(Spread::symmetric(&[1.0, 2.0], &[f64::NAN, 1.0]));
         }
         assert_eq!(chart.view().unwrap().notes, ["1 interval is without ends that can be shown."]);
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_not_counted_among_what_is_left_out() {
         let mut chart = line(&[0.0, 1.0, 2.0], &[1.0, MISSING, f64::NAN]);
-        if let Content::Line(line) = Arc::make_mut(&mut chart.content) {
+        if let ChartContent::Line(line) = Arc::make_mut(&mut chart.content) {
             line.series[0].spread = Some(Spread::symmetric(&[1.0, MISSING, f64::NAN], &[MISSING; 3]));
         }
         assert_eq!(chart.view().unwrap().notes, ["1 point is NaN or infinite and left out."]);

@@ -11,7 +11,7 @@ use crate::err;
 use crate::features::FeatureCard;
 use crate::features::card::{Description, Group};
 use crate::features::dashboard::IndexEntry;
-use crate::report::symbols::visible;
+use crate::report::visible_text::visible;
 
 /// Maximum numbers of characters that are shown of a token, and of a longer text.
 const TOKEN: usize = 80;
@@ -27,7 +27,7 @@ pub fn script(kind: &str, name: &str, value: &Value) -> Result<String> {
 }
 
 /// Returns a text fit to be shown.
-pub fn shown(text: &str) -> String {
+pub fn cut_text(text: &str) -> String {
     cut(text, TEXT)
 }
 
@@ -52,19 +52,19 @@ fn number(value: f64) -> Value {
     short.map_or_else(|| value.to_string().into(), |short| json!(short))
 }
 
-fn said(said: &Option<Description>) -> [Value; 2] {
-    match said {
+fn description_values(description: &Option<Description>) -> [Value; 2] {
+    match description {
         None => [Value::Null, Value::Null],
-        Some(said) if said.score.is_nan() => [shown(&said.text).into(), Value::Null],
-        Some(said) => [shown(&said.text).into(), number(said.score)],
+        Some(description) if description.score.is_nan() => [cut_text(&description.text).into(), Value::Null],
+        Some(description) => [cut_text(&description.text).into(), number(description.score)],
     }
 }
 
 /// Returns a line of the index: dictionary, feature, density, mean, largest, tokens, description and its score, label
 /// and its score, and whether it has a card.
 pub fn line(entry: &IndexEntry, has_card: bool) -> Value {
-    let [words, score] = said(&entry.description);
-    let [label, label_score] = said(&entry.label);
+    let [words, score] = description_values(&entry.description);
+    let [label, label_score] = description_values(&entry.label);
     let tokens: Vec<String> = entry.tokens.iter().map(|text| token(text)).collect();
     json!([
         entry.dictionary,
@@ -90,19 +90,19 @@ pub fn words(card: &FeatureCard) -> String {
 
 /// Returns a card, as card.js draws it.
 pub fn card(card: &FeatureCard) -> Value {
-    let fields = |(name, value): &(String, Cell)| json!([shown(name), cell(value)]);
+    let fields = |(name, value): &(String, Cell)| json!([cut_text(name), cell(value)]);
     let histogram = card.facts.histogram.as_ref().map(|histogram| {
         let edges: Vec<Value> = histogram.edges.iter().map(|edge| number(*edge)).collect();
         json!([edges, histogram.counts])
     });
     json!({
-        "title": shown(&card.title),
+        "title": cut_text(&card.title),
         "facts": card.facts.fields.iter().map(fields).collect::<Vec<_>>(),
         "histogram": histogram,
-        "said": said(&card.description),
+        "said": description_values(&card.description),
         "contexts": card.contexts.iter().map(group).collect::<Vec<_>>(),
         "tables": card.tables.iter().map(table).collect::<Vec<_>>(),
-        "notes": card.notes.iter().map(|note| shown(note)).collect::<Vec<_>>(),
+        "notes": card.notes.iter().map(|note| cut_text(note)).collect::<Vec<_>>(),
     })
 }
 
@@ -112,14 +112,14 @@ fn group(group: &Group) -> Value {
         let values = text.values.iter().enumerate().filter(|(_, value)| **value != 0.0);
         let values: Vec<Value> = values.map(|(place, value)| json!([place, number(*value)])).collect();
         let tokens: Vec<String> = text.tokens.iter().map(|text| token(text)).collect();
-        json!([shown(&text.title), tokens, values])
+        json!([cut_text(&text.title), tokens, values])
     };
-    json!([shown(&group.name), group.texts.iter().map(context).collect::<Vec<_>>()])
+    json!([cut_text(&group.name), group.texts.iter().map(context).collect::<Vec<_>>()])
 }
 
 fn table(table: &Table) -> Value {
     let row = |row: &Vec<Cell>| row.iter().map(cell).collect::<Vec<_>>();
-    json!([shown(&table.title), table.columns, table.rows.iter().map(row).collect::<Vec<_>>()])
+    json!([cut_text(&table.title), table.columns, table.rows.iter().map(row).collect::<Vec<_>>()])
 }
 
 fn cell(cell: &Cell) -> Value {
@@ -128,7 +128,7 @@ fn cell(cell: &Cell) -> Value {
         Cell::Bool(value) => (*value).into(),
         Cell::Int(value) => (*value).into(),
         Cell::Float(value) => number(*value),
-        Cell::Text(text) => shown(text).into(),
+        Cell::Text(text) => cut_text(text).into(),
     }
 }
 
@@ -141,7 +141,7 @@ mod tests {
         let long = "é".repeat(100_000);
         assert_eq!(token(&long), format!("{}… (99920 more characters)", "é".repeat(80)));
         assert_eq!(token("\u{202e}a\x1b"), "\\u{202e}a␛");
-        assert!(shown(&long).len() < 5000);
+        assert!(cut_text(&long).len() < 5000);
     }
 
     #[test]

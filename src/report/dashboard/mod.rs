@@ -22,4 +22,4 @@ mod write;
 mod tests;
 
 pub use data::card;
-pub use write::{Written, check_folder, write};
+pub use write::{WrittenDashboard, check_folder, write};

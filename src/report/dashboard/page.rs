@@ -5,14 +5,14 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::data::shown;
+use super::data::cut_text;
 use crate::base::Result;
 use crate::circuit::{Circuit, Graph, Node};
 use crate::features::Dashboard;
 use crate::features::dashboard::FeatureCounts;
 use crate::report::html::page;
 use crate::report::items::circuit_html;
-use crate::report::symbols::count;
+use crate::report::visible_text::count;
 use crate::sae::Sae;
 
 static STYLE: &str = include_str!("style.css");
@@ -39,12 +39,11 @@ pub fn index(data: &str) -> String {
 /// Returns what the page says about the whole dashboard, but for how much of it is there.
 pub fn about(dashboard: &Dashboard, circuits: &[CircuitPage]) -> Value {
     let FeatureCounts { all: features, cards, silent } = dashboard.counts();
-    let dictionary =
-        |sae: &Sae| json!({ "site": site(sae), "kind": shown(sae.parts().about.kind.as_str()), "features": sae.d_sae() });
-    let circuit = |page: &CircuitPage| json!({ "title": shown(&page.title), "nodes": page.nodes });
+    let dictionary = |sae: &Sae| json!({ "site": site(sae), "kind": cut_text(sae.parts().about.kind.as_str()), "features": sae.d_sae() });
+    let circuit = |page: &CircuitPage| json!({ "title": cut_text(&page.title), "nodes": page.nodes });
     json!({
-        "title": format!("{} of {}", count(features, "feature"), shown(&dashboard.model.name().to_string())),
-        "text": shown(&dashboard.survey.name),
+        "title": format!("{} of {}", count(features, "feature"), cut_text(&dashboard.model.name().to_string())),
+        "text": cut_text(&dashboard.survey.name),
         "positions": dashboard.survey.positions,
         "cards": cards,
         "silent": silent,
@@ -54,7 +53,7 @@ pub fn about(dashboard: &Dashboard, circuits: &[CircuitPage]) -> Value {
 }
 
 fn site(sae: &Sae) -> String {
-    shown(&sae.parts().about.site())
+    cut_text(&sae.parts().about.site())
 }
 
 /// A circuit's page in a dashboard.

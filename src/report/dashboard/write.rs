@@ -12,7 +12,7 @@ use crate::base::{Result, Task, json as reading, parallel};
 use crate::circuit::Circuit;
 use crate::err;
 use crate::features::{Dashboard, FeatureCard};
-use crate::report::symbols::visible;
+use crate::report::visible_text::visible;
 
 /// Number of lines in a file of the index.
 const LINES: usize = 4096;
@@ -23,7 +23,7 @@ const MARK: &str = "dashboard.json";
 
 /// Result of writing a dashboard.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Written {
+pub struct WrittenDashboard {
     pub page: PathBuf,
     /// The number of cards that were made, and of those that were there already.
     pub made: usize,
@@ -51,10 +51,16 @@ pub fn check_folder(dir: &Path, files: &Files) -> Result<Vec<String>> {
 }
 
 /// Writes the pages below a folder. Cards that are there already, of the same numbers, stay.
-pub fn write(dashboard: &Dashboard, circuits: &[Circuit], dir: &Path, files: &Files, task: &Task) -> Result<Written> {
+pub fn write(
+    dashboard: &Dashboard,
+    circuits: &[Circuit],
+    dir: &Path,
+    files: &Files,
+    task: &Task,
+) -> Result<WrittenDashboard> {
     let before = check_folder(dir, files)?;
     let data = format!("data-{}", dashboard.key()?.get(..16).unwrap_or_default());
-    let writer = Writer { dashboard, files, task, dir, data: &data };
+    let writer = DashboardWriter { dashboard, files, task, dir, data: &data };
     let all = dashboard.counts().cards;
     let mark = |made: usize| {
         let mark = json!({
@@ -104,11 +110,11 @@ pub fn write(dashboard: &Dashboard, circuits: &[Circuit], dir: &Path, files: &Fi
     for other in before.iter().filter(|before| **before != data) {
         files.discard(&dir.join(other))?;
     }
-    Ok(Written { page, made, kept })
+    Ok(WrittenDashboard { page, made, kept })
 }
 
 /// Cards that are made together.
-struct Block {
+struct CardBatch {
     dictionary: usize,
     features: Vec<usize>,
     /// The name of the file with its texts, which is written when its cards are complete.
@@ -116,7 +122,7 @@ struct Block {
     is_made: bool,
 }
 
-struct Writer<'a> {
+struct DashboardWriter<'a> {
     dashboard: &'a Dashboard,
     files: &'a Files,
     task: &'a Task,
@@ -124,7 +130,7 @@ struct Writer<'a> {
     data: &'a str,
 }
 
-impl Writer<'_> {
+impl DashboardWriter<'_> {
     fn save(&self, name: &str, content: &str) -> Result<()> {
         self.files.save_whole(&self.dir.join(self.data).join(name), content).map(drop)
     }
@@ -146,21 +152,21 @@ impl Writer<'_> {
         Ok(all.len().div_ceil(LINES))
     }
 
-    fn blocks(&self) -> Vec<Block> {
+    fn blocks(&self) -> Vec<CardBatch> {
         let of = |(dictionary, features): (usize, &Vec<usize>)| {
             let block = |(number, features): (usize, &[usize])| {
                 let name = format!("{dictionary}/{number}");
                 let path = self.dir.join(self.data).join(format!("words/{name}.js"));
                 let place = self.files.access().to_write(&path);
                 let is_made = place.is_ok_and(|place| self.files.has(&place).is_ok_and(|has| has));
-                Block { dictionary, features: features.to_vec(), name, is_made }
+                CardBatch { dictionary, features: features.to_vec(), name, is_made }
             };
             features.chunks(BLOCK).enumerate().map(block).collect::<Vec<_>>()
         };
         self.dashboard.shown.iter().enumerate().flat_map(of).collect()
     }
 
-    fn block(&self, block: &Block) -> Result<()> {
+    fn block(&self, block: &CardBatch) -> Result<()> {
         let cards = self.dashboard.cards(block.dictionary, &block.features, self.task)?;
         let ready = parallel::try_map(cards.len(), &|at| {
             self.task.check()?;

@@ -11,7 +11,7 @@ use plotters_backend::{BackendColor, BackendCoord, BackendStyle, BackendTextStyl
 use super::lettering::{FAMILY, Face};
 use crate::base::Result;
 use crate::err;
-use crate::report::clip::Frame;
+use crate::report::clip::Rectangle;
 use crate::report::html::escape;
 use crate::report::palette::Rgb;
 
@@ -39,12 +39,12 @@ impl Rgb {
 
 /// Size and weight of a text.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Type {
+pub struct TypeStyle {
     pub size: f64,
     pub face: Face,
 }
 
-impl Type {
+impl TypeStyle {
     pub const fn regular(size: f64) -> Self {
         Self { size, face: Face::Regular }
     }
@@ -93,7 +93,7 @@ pub struct Canvas {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Area {
     /// The frame of the part, in the units of the drawing's coordinates.
-    pub frame: Frame,
+    pub frame: Rectangle,
     /// The number of the thing that the part stands for.
     pub index: usize,
 }
@@ -162,10 +162,10 @@ impl Layers {
 
 impl Canvas {
     /// Records the frame within which thing `index` was drawn.
-    pub fn area(&mut self, frame: Frame, index: usize) {
+    pub fn area(&mut self, frame: Rectangle, index: usize) {
         let [left, top, right, bottom] =
             [frame.left, frame.top, frame.right, frame.bottom].map(|place| f64::from(units(place)));
-        self.areas.push(Area { frame: Frame { left, top, right, bottom }, index });
+        self.areas.push(Area { frame: Rectangle { left, top, right, bottom }, index });
     }
 
     /// Draws a stroke along the points.
@@ -211,19 +211,19 @@ impl Canvas {
     }
 
     /// Writes a line of text whose middle line runs through `at`.
-    pub fn text(&mut self, text: &str, at: Point, side: Anchor, kind: Type, ink: impl Into<Ink>) -> Result<()> {
+    pub fn text(&mut self, text: &str, at: Point, side: Anchor, kind: TypeStyle, ink: impl Into<Ink>) -> Result<()> {
         let style = kind.style(ink).pos(Pos::new(side, VPos::Center));
         self.draw_text(text, &style, fine(at)).map_err(failed)
     }
 
     /// Writes a line of text that reads upwards.
-    pub fn text_upwards(&mut self, text: &str, at: Point, side: Anchor, kind: Type, ink: Rgb) -> Result<()> {
+    pub fn text_upwards(&mut self, text: &str, at: Point, side: Anchor, kind: TypeStyle, ink: Rgb) -> Result<()> {
         let style = kind.style(ink).pos(Pos::new(side, VPos::Center)).transform(FontTransform::Rotate270);
         self.draw_text(text, &style, fine(at)).map_err(failed)
     }
 
     /// Writes a shape, unless nothing of it could be seen.
-    fn shape<S: BackendStyle>(&mut self, shape: Arguments, style: &S, filled: bool) -> Drawn {
+    fn shape<S: BackendStyle>(&mut self, shape: Arguments, style: &S, filled: bool) -> DrawingResult {
         let BackendColor { rgb: (r, g, b), alpha } = style.color();
         let ink = Rgb(r, g, b).hex();
         let paint = if filled {
@@ -239,7 +239,7 @@ impl Canvas {
 }
 
 /// Result of a shape as plotters expects it; drawing a shape cannot fail.
-type Drawn = std::result::Result<(), DrawingErrorKind<Infallible>>;
+type DrawingResult = std::result::Result<(), DrawingErrorKind<Infallible>>;
 
 impl DrawingBackend for Canvas {
     type ErrorType = Infallible;
@@ -248,40 +248,54 @@ impl DrawingBackend for Canvas {
         self.size
     }
 
-    fn ensure_prepared(&mut self) -> Drawn {
+    fn ensure_prepared(&mut self) -> DrawingResult {
         Ok(())
     }
 
-    fn present(&mut self) -> Drawn {
+    fn present(&mut self) -> DrawingResult {
         Ok(())
     }
 
-    fn draw_pixel(&mut self, (x, y): BackendCoord, colour: BackendColor) -> Drawn {
+    fn draw_pixel(&mut self, (x, y): BackendCoord, colour: BackendColor) -> DrawingResult {
         self.draw_rect((x, y), (x + 1, y + 1), &colour, true)
     }
 
-    fn draw_line<S: BackendStyle>(&mut self, from: BackendCoord, to: BackendCoord, style: &S) -> Drawn {
+    fn draw_line<S: BackendStyle>(&mut self, from: BackendCoord, to: BackendCoord, style: &S) -> DrawingResult {
         self.draw_path([from, to], style)
     }
 
-    fn draw_rect<S: BackendStyle>(&mut self, a: BackendCoord, b: BackendCoord, style: &S, filled: bool) -> Drawn {
+    fn draw_rect<S: BackendStyle>(
+        &mut self,
+        a: BackendCoord,
+        b: BackendCoord,
+        style: &S,
+        filled: bool,
+    ) -> DrawingResult {
         let size = format_args!("width=\"{}\" height=\"{}\"", b.0 - a.0, b.1 - a.1);
         self.shape(format_args!("rect x=\"{}\" y=\"{}\" {size}", a.0, a.1), style, filled)
     }
 
-    fn draw_path<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(&mut self, path: I, style: &S) -> Drawn {
+    fn draw_path<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(
+        &mut self,
+        path: I,
+        style: &S,
+    ) -> DrawingResult {
         self.shape(format_args!("polyline points=\"{}\"", points(path)), style, false)
     }
 
-    fn fill_polygon<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(&mut self, path: I, style: &S) -> Drawn {
+    fn fill_polygon<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(
+        &mut self,
+        path: I,
+        style: &S,
+    ) -> DrawingResult {
         self.shape(format_args!("polygon points=\"{}\"", points(path)), style, true)
     }
 
-    fn draw_circle<S: BackendStyle>(&mut self, (x, y): BackendCoord, r: u32, style: &S, filled: bool) -> Drawn {
+    fn draw_circle<S: BackendStyle>(&mut self, (x, y): BackendCoord, r: u32, style: &S, filled: bool) -> DrawingResult {
         self.shape(format_args!("circle cx=\"{x}\" cy=\"{y}\" r=\"{r}\""), style, filled)
     }
 
-    fn draw_text<S: BackendTextStyle>(&mut self, text: &str, style: &S, (x, y): BackendCoord) -> Drawn {
+    fn draw_text<S: BackendTextStyle>(&mut self, text: &str, style: &S, (x, y): BackendCoord) -> DrawingResult {
         let side = match style.anchor().h_pos {
             Anchor::Left => "start",
             Anchor::Center => "middle",

@@ -1,14 +1,14 @@
 //! Layout that all pictures share: their type sizes, their margins, the title above and the notes below.
 
-use super::canvas::{Anchor, Canvas, Type};
+use super::canvas::{Anchor, Canvas, TypeStyle};
 use crate::base::Result;
 use crate::report::palette::{INK, MUTED};
-use crate::report::symbols::visible;
+use crate::report::visible_text::visible;
 
-pub const TITLE: Type = Type::bold(15.0);
-pub const LABEL: Type = Type::regular(12.0);
-pub const TICK: Type = Type::regular(11.0);
-pub const NOTE: Type = Type::regular(10.5);
+pub const TITLE: TypeStyle = TypeStyle::bold(15.0);
+pub const LABEL: TypeStyle = TypeStyle::regular(12.0);
+pub const TICK: TypeStyle = TypeStyle::regular(11.0);
+pub const NOTE: TypeStyle = TypeStyle::regular(10.5);
 
 /// Free space at every side of a picture.
 pub const PAD: f64 = 14.0;
@@ -59,7 +59,7 @@ pub fn label_room(label: &str) -> f64 {
 }
 
 /// Labels of categories along one side: as they are written, whether they read upwards, and how many are skipped.
-pub struct Labels {
+pub struct AxisLabels {
     pub texts: Vec<String>,
     pub upwards: bool,
     /// Number of labels of which one is drawn: 2 where every second one is.
@@ -73,16 +73,17 @@ const TICK_LEADING: f64 = 14.0;
 
 /// Lays out labels under slots of this width: level where all fit, else upwards, and only some where they would
 /// overlap.
-pub fn labels_below(labels: &[String], slot: f64, deepest: f64) -> Labels {
-    let texts: Vec<String> = labels.iter().map(|l| TICK.fitted(&crate::report::symbols::token(l), deepest)).collect();
+pub fn labels_below(labels: &[String], slot: f64, deepest: f64) -> AxisLabels {
+    let texts: Vec<String> =
+        labels.iter().map(|l| TICK.fitted(&crate::report::visible_text::token(l), deepest)).collect();
     let widest = texts.iter().map(|t| TICK.width(t)).fold(0.0, f64::max);
     let upwards = widest > slot - 4.0 && (widest > 28.0 || slot < 8.0);
     let every = if upwards { (TICK_LEADING / slot).ceil() } else { ((widest + 6.0) / slot).ceil() };
     let depth = if upwards { widest } else { TICK_LEADING };
-    Labels { texts, upwards, every: (every as usize).max(1), depth }
+    AxisLabels { texts, upwards, every: (every as usize).max(1), depth }
 }
 
-impl Labels {
+impl AxisLabels {
     /// Draws the labels that have room; `centre` gives the middle of slot `i`, `top` where they begin.
     pub fn draw(&self, canvas: &mut Canvas, top: f64, centre: impl Fn(usize) -> f64) -> Result<()> {
         for (i, text) in self.texts.iter().enumerate().step_by(self.every) {

@@ -1,6 +1,6 @@
 //! Text made harmless in HTML and SVG: nothing in it can open a tag, end an attribute, or turn the reading direction.
 
-use crate::report::symbols::{visible, visible_lines};
+use crate::report::visible_text::{visible, visible_lines};
 
 /// Escapes a text for between tags and between the quotes of an attribute, control characters shown as symbols.
 pub fn text(text: &str) -> String {

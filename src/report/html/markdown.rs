@@ -6,7 +6,7 @@ use std::mem::take;
 use pulldown_cmark::{Alignment, CodeBlockKind, Event, LinkType, Parser, Tag, TagEnd};
 
 use super::escape;
-use crate::report::symbols::{visible, visible_lines};
+use crate::report::visible_text::{visible, visible_lines};
 
 /// What differs from page to page. A page that says nothing has a heading of its own, above those of the text, and no links.
 pub trait MarkdownPage {
@@ -241,7 +241,7 @@ impl Writer<'_> {
 
 /// A paragraph or its like as plain text, control characters made visible.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Block {
+pub struct MarkdownBlock {
     pub kind: BlockKind,
     /// What stands before an item of a list: its number or a hyphen, indented within other lists.
     pub mark: String,
@@ -257,7 +257,7 @@ pub enum BlockKind {
 }
 
 /// Returns the blocks of the text of a report, in order.
-pub fn blocks(text: &str) -> Vec<Block> {
+pub fn blocks(text: &str) -> Vec<MarkdownBlock> {
     let text = without_indent(text);
     let mut events = Parser::new(&text);
     let mut found = Vec::new();
@@ -302,9 +302,9 @@ pub fn blocks(text: &str) -> Vec<Block> {
         };
         let text = visible(take(&mut line).trim());
         if !text.is_empty() || !mark.is_empty() {
-            found.push(Block { kind, mark: take(&mut mark), text });
+            found.push(MarkdownBlock { kind, mark: take(&mut mark), text });
         }
-        found.extend(code.map(|text| Block { kind: BlockKind::Code, mark: String::new(), text }));
+        found.extend(code.map(|text| MarkdownBlock { kind: BlockKind::Code, mark: String::new(), text }));
     }
     found
 }

@@ -5,13 +5,13 @@ use serde_json::Value;
 use super::Item;
 use crate::base::results::Histogram;
 use crate::base::{Card, Cell, Result};
-use crate::report::chart::{Chart, Counts};
+use crate::report::chart::{Chart, HistogramCounts};
 use crate::report::html::{escape, figure};
 use crate::report::json::{cell, json};
-use crate::report::number::{self, Column};
+use crate::report::number::{self, NumberFormat};
 use crate::report::palette;
-use crate::report::symbols::{visible, visible_lines};
 use crate::report::terminal::screen::{self, Screen};
+use crate::report::visible_text::{visible, visible_lines};
 
 /// The columns that a histogram in a line of text takes at most.
 const BLOCKS: usize = 40;
@@ -83,7 +83,7 @@ pub(super) fn inside(card: &Card) -> Result<String> {
 }
 
 fn written(value: &Cell) -> String {
-    Column::Free.write(value)
+    NumberFormat::Free.write(value)
 }
 
 /// Draws the counts in one line of blocks between the outermost edges.
@@ -109,7 +109,7 @@ fn pooled(counts: &[u64], most: usize) -> Vec<u64> {
 
 /// Returns the histogram as a small chart, if it can be drawn.
 fn drawn(histogram: &Histogram) -> Option<Chart> {
-    let counts = Counts { counts: histogram.counts.clone(), ..Counts::default() };
+    let counts = HistogramCounts { counts: histogram.counts.clone(), ..HistogramCounts::default() };
     let mut chart = Chart { width: 420, height: 180, ..Chart::histogram(histogram.edges.clone(), vec![counts]) };
     chart.y.label = "count".into();
     chart.x.label = "value".into();

@@ -10,8 +10,8 @@ use crate::features::card::{Description, Group};
 use crate::report::html::escape;
 use crate::report::json::{json, number};
 use crate::report::number::fixed;
-use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::{self, Screen};
+use crate::report::visible_text::{count, visible};
 
 /// Maximum number of contexts of a group that are shown in the terminal.
 const SHOWN: usize = 5;

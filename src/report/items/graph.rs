@@ -8,15 +8,15 @@ use crate::base::Result;
 use crate::base::files::hex;
 use crate::circuit::{Circuit, Edge, Graph};
 use crate::features::FeatureCard;
-use crate::report::draw::graph::names;
-use crate::report::draw::graph::view::{Shown, View};
+use crate::report::draw::graph::node_names;
+use crate::report::draw::graph::view::{GraphView, NodeBox};
 use crate::report::html::escape;
 use crate::report::html::page::CIRCUIT;
 use crate::report::json::json;
 use crate::report::number::{digits, fixed};
-use crate::report::picture::{self, Link, Picture};
-use crate::report::symbols::count;
+use crate::report::picture::{self, Picture, PictureLink};
 use crate::report::terminal::{Screen, tree};
+use crate::report::visible_text::count;
 
 impl Item for Circuit {
     fn kind(&self) -> &'static str {
@@ -96,9 +96,10 @@ pub fn circuit_html(circuit: &Circuit, addresses: &[Option<String>]) -> Result<(
 }
 
 /// Draws a graph alone, each node of which is a link.
-pub fn linked_graph(graph: &Graph, link: &dyn Fn(usize) -> Link) -> Result<String> {
-    let view = View::of(graph);
-    let links: Vec<Link> = view.boxes.iter().filter_map(|shown| shown.nodes.first()).map(|node| link(*node)).collect();
+pub fn linked_graph(graph: &Graph, link: &dyn Fn(usize) -> PictureLink) -> Result<String> {
+    let view = GraphView::of(graph);
+    let links: Vec<PictureLink> =
+        view.boxes.iter().filter_map(|shown| shown.nodes.first()).map(|node| link(*node)).collect();
     picture::linked_svg(graph, &links)
 }
 
@@ -109,8 +110,8 @@ fn html(
     cards: &[Option<FeatureCard>],
     addresses: &[Option<String>],
 ) -> Result<(String, Vec<Option<String>>)> {
-    let view = View::of(graph);
-    let page = Page::of(graph, &view, addresses)?;
+    let view = GraphView::of(graph);
+    let page = GraphPage::of(graph, &view, addresses)?;
     let mut out = page.figure(&view)?;
     out.push_str(&effects(graph)?);
     for group in 0..graph.supernodes.len() {
@@ -157,7 +158,7 @@ fn key(graph: &Graph) -> Result<String> {
 }
 
 /// A graph on a page.
-struct Page<'a> {
+struct GraphPage<'a> {
     graph: &'a Graph,
     key: String,
     /// Short names, by node.
@@ -173,8 +174,8 @@ struct Page<'a> {
     addresses: &'a [Option<String>],
 }
 
-impl<'a> Page<'a> {
-    fn of(graph: &'a Graph, view: &View, addresses: &'a [Option<String>]) -> Result<Self> {
+impl<'a> GraphPage<'a> {
+    fn of(graph: &'a Graph, view: &GraphView, addresses: &'a [Option<String>]) -> Result<Self> {
         let count = graph.nodes.len();
         let mut from = vec![Vec::new(); count];
         let mut to = vec![Vec::new(); count];
@@ -195,23 +196,23 @@ impl<'a> Page<'a> {
                 left -= 1;
             }
         }
-        let names = names::nodes(graph);
-        let groups = names::groups(graph);
+        let names = node_names::nodes(graph);
+        let groups = node_names::groups(graph);
         Ok(Self { graph, key: key(graph)?, names, from, to, groups, is_listed, addresses })
     }
 
-    fn figure(&self, view: &View) -> Result<String> {
+    fn figure(&self, view: &GraphView) -> Result<String> {
         let key = &self.key;
-        let link = |shown: &Shown| match (shown.group, shown.nodes.first()) {
+        let link = |shown: &NodeBox| match (shown.group, shown.nodes.first()) {
             (Some(group), _) => {
-                Link { address: format!("#{}", self.group_anchor(group)), title: self.spoken_group(group) }
+                PictureLink { address: format!("#{}", self.group_anchor(group)), title: self.spoken_group(group) }
             }
             (None, node) => {
                 let node = node.copied().unwrap_or_default();
-                Link { address: format!("#{}", self.anchor(node)), title: self.spoken(node) }
+                PictureLink { address: format!("#{}", self.anchor(node)), title: self.spoken(node) }
             }
         };
-        let links: Vec<Link> = view.boxes.iter().map(link).collect();
+        let links: Vec<PictureLink> = view.boxes.iter().map(link).collect();
         let svg = picture::linked_svg(self.graph, &links)?;
         let whole = "<label><input type=\"checkbox\" class=\"whole\"> full size</label>";
         Ok(format!("{CIRCUIT} id=\"{key}\">{whole}<div class=\"sheet\">{svg}</div></figure>\n"))
@@ -292,21 +293,21 @@ impl<'a> Page<'a> {
     fn neighbours(&self, node: usize) -> String {
         let known = &self.graph.nodes[node];
         let number = |(name, value): (&str, Option<f64>)| value.map(|value| (name.to_string(), digits(value, 3)));
-        let value = if names::is_logit(known) { "probability" } else { "activation" };
+        let value = if node_names::is_logit(known) { "probability" } else { "activation" };
         let mut rows: Vec<(String, String)> =
             [("own effect", known.effect), (value, known.value)].into_iter().filter_map(number).collect();
         if let Some((group, found)) = self.groups[node].and_then(|i| Some((i, self.graph.supernodes.get(i)?))) {
             let name = escape::text(&found.name);
             rows.push(("group".into(), format!("<a href=\"#{}\">{name}</a>", self.group_anchor(group))));
         }
-        type End = fn(&Edge) -> usize;
-        let leads: End = |edge| edge.to;
-        let comes: End = |edge| edge.from;
+        type EdgeEnd = fn(&Edge) -> usize;
+        let leads: EdgeEnd = |edge| edge.to;
+        let comes: EdgeEnd = |edge| edge.from;
         let ends = [("leads to", &self.from[node], leads), ("comes from", &self.to[node], comes)];
         for (name, edges, other) in ends.into_iter().filter(|(_, edges, _)| !edges.is_empty()) {
             let link = |edge: &&Edge| {
                 let port = edge.port.map(|port| format!(" {port}")).unwrap_or_default();
-                format!("{} {}{port}", self.link(other(edge)), names::effect(self.graph, edge.effect))
+                format!("{} {}{port}", self.link(other(edge)), node_names::effect(self.graph, edge.effect))
             };
             let mut links: Vec<String> = edges.iter().take(MOST_NEIGHBOURS).map(link).collect();
             let more = edges.len().saturating_sub(MOST_NEIGHBOURS);

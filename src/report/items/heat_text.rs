@@ -9,8 +9,8 @@ use crate::report::html::escape;
 use crate::report::json::{json, numbers};
 use crate::report::number;
 use crate::report::palette::{self, BLACK, Rgb, WHITE};
-use crate::report::symbols::visible;
 use crate::report::terminal::screen::{self, Screen};
+use crate::report::visible_text::visible;
 
 /// The grounds of values above and below zero.
 const ABOVE: Rgb = palette::SERIES[1];
@@ -134,7 +134,7 @@ fn key(heat: &HeatText, colour: bool) -> String {
         (false, true) => format!("{quantity}: up to ±{strongest}; [a third of it], [[two thirds]], {{negative}}"),
     };
     if lost > 0 {
-        key.push_str(&format!("; {} without a finite value", crate::report::symbols::count(lost, "token")));
+        key.push_str(&format!("; {} without a finite value", crate::report::visible_text::count(lost, "token")));
     }
     visible(&key)
 }

@@ -1,6 +1,6 @@
 //! Tables in Markdown, as repositories show them.
 
-use crate::report::symbols::visible;
+use crate::report::visible_text::visible;
 
 /// Writes the title as a heading, and the rows; columns of numbers to the right.
 pub fn table(title: &str, columns: &[String], rows: &[Vec<String>], is_numeric: impl Fn(usize) -> bool) -> String {

@@ -20,7 +20,7 @@ pub use card::CardOptions;
 pub use graph::{circuit_html, linked_graph};
 pub use heat_text::HeatTextOptions;
 pub use table::TableOptions;
-pub use text::Text;
+pub use text::MarkdownText;
 
 use super::html::page;
 use super::json::pretty;

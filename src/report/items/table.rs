@@ -7,9 +7,9 @@ use super::{Item, markdown};
 use crate::base::{Cell, Result, Table};
 use crate::report::html::escape;
 use crate::report::json::cell;
-use crate::report::number::Column;
-use crate::report::symbols::{count, visible};
+use crate::report::number::NumberFormat;
 use crate::report::terminal::screen::{self, Screen};
+use crate::report::visible_text::{count, visible};
 
 crate::options! {
     #[derive(Debug, Clone)]
@@ -109,10 +109,10 @@ fn terminal(table: &Table, screen: &Screen) -> String {
 
 /// Writes every cell as text; rows that are too short are filled up.
 fn written(table: &Table) -> Vec<Vec<String>> {
-    let columns: Vec<Column> =
-        (0..table.columns.len()).map(|i| Column::of(table.rows.iter().filter_map(|row| row.get(i)))).collect();
+    let columns: Vec<NumberFormat> =
+        (0..table.columns.len()).map(|i| NumberFormat::of(table.rows.iter().filter_map(|row| row.get(i)))).collect();
     let write = |row: &Vec<Cell>| {
-        let cell = |(i, column): (usize, &Column)| column.write(row.get(i).unwrap_or(&Cell::Missing));
+        let cell = |(i, column): (usize, &NumberFormat)| column.write(row.get(i).unwrap_or(&Cell::Missing));
         columns.iter().enumerate().map(cell).collect()
     };
     table.rows.iter().map(write).collect()
@@ -134,7 +134,7 @@ const SHORTEST: usize = 8;
 const LONGEST: usize = 100;
 
 /// Contents of a column, measured in characters.
-struct Measured {
+struct ColumnSizes {
     is_numeric: bool,
     /// The widest number; 0 in a column of words.
     number: usize,
@@ -148,7 +148,7 @@ struct Measured {
     longest: usize,
 }
 
-impl Measured {
+impl ColumnSizes {
     /// Returns the least width of the column, with words of at most `most` characters. Numbers are never shortened.
     fn least(&self, most: usize) -> usize {
         self.number.max(self.word.min(most))
@@ -187,7 +187,7 @@ impl Measured {
 }
 
 /// A column that has room.
-struct Shown {
+struct VisibleColumn {
     /// The place of the column in the table.
     at: usize,
     is_numeric: bool,
@@ -196,7 +196,7 @@ struct Shown {
 }
 
 struct Widths {
-    shown: Vec<Shown>,
+    shown: Vec<VisibleColumn>,
 }
 
 impl Widths {
@@ -209,7 +209,7 @@ impl Widths {
         between: Option<&str>,
         room: usize,
     ) -> Self {
-        let measured: Vec<Measured> =
+        let measured: Vec<ColumnSizes> =
             (0..names.len()).map(|at| measured(table, names, rows.clone(), between, at)).collect();
         let keys = keys(&measured, room);
         let most_of = |at: usize, most: usize| if at < keys { usize::MAX } else { most };
@@ -228,9 +228,9 @@ impl Widths {
                 (kept, least)
             }
         };
-        let columns: Vec<&Measured> = kept.iter().map(|at| &measured[*at]).collect();
+        let columns: Vec<&ColumnSizes> = kept.iter().map(|at| &measured[*at]).collect();
         let wide = lowest(least, &columns, room);
-        let shown = |(at, wide): (usize, usize)| Shown { at, is_numeric: measured[at].is_numeric, wide };
+        let shown = |(at, wide): (usize, usize)| VisibleColumn { at, is_numeric: measured[at].is_numeric, wide };
         Self { shown: kept.into_iter().zip(wide).map(shown).collect() }
     }
 
@@ -255,7 +255,7 @@ fn measured<'a>(
     rows: impl Iterator<Item = &'a Vec<String>> + Clone,
     between: Option<&str>,
     at: usize,
-) -> Measured {
+) -> ColumnSizes {
     let most = |of: fn(&str) -> usize| {
         rows.clone().filter_map(|row| row.get(at)).map(|cell| of(cell)).max().unwrap_or_default()
     };
@@ -269,7 +269,7 @@ fn measured<'a>(
     let name = names.get(at).map(String::as_str).unwrap_or_default();
     // The line between the first and the last rows stands in the first column.
     let between = between.filter(|_| at == 0).unwrap_or_default();
-    Measured {
+    ColumnSizes {
         is_numeric,
         number,
         word: words.max(word_width(name)).max(word_width(between)),
@@ -305,9 +305,9 @@ fn taken(widths: &[usize]) -> usize {
 
 /// Counts the columns that say which row it is: those before the first number, as far as they leave others a third of
 /// the room.
-fn keys(measured: &[Measured], room: usize) -> usize {
+fn keys(measured: &[ColumnSizes], room: usize) -> usize {
     let mut used = 0;
-    let is_key = |column: &&Measured| {
+    let is_key = |column: &&ColumnSizes| {
         used += column.word + PADDING;
         !column.is_numeric && used <= room * 2 / 3
     };
@@ -359,7 +359,7 @@ const HIGHEST: usize = 24;
 
 /// Returns the widths in which the rows take the fewest lines: what is left is shared alike, or so that no cell takes
 /// more than some number of lines.
-fn lowest(least: Vec<usize>, columns: &[&Measured], room: usize) -> Vec<usize> {
+fn lowest(least: Vec<usize>, columns: &[&ColumnSizes], room: usize) -> Vec<usize> {
     let wanted: Vec<usize> = columns.iter().map(|column| column.wanted()).collect();
     let within = |lines: usize| -> Vec<usize> {
         columns.iter().zip(&least).map(|(column, least)| column.within(lines, *least)).collect()

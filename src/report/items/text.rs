@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use super::Item;
 use crate::base::Result;
-use crate::report::html::markdown::{self, Block, BlockKind};
+use crate::report::html::markdown::{self, BlockKind, MarkdownBlock};
 use crate::report::terminal::screen::{self, Screen};
 
 /// Text with headings, lists, code and emphasis.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Text(pub String);
+pub struct MarkdownText(pub String);
 
-impl Item for Text {
+impl Item for MarkdownText {
     fn kind(&self) -> &'static str {
         "text"
     }
@@ -20,7 +20,7 @@ impl Item for Text {
         let room = screen.width.min(100);
         let blocks = markdown::blocks(&self.0);
         let mut out = String::new();
-        let mut before: Option<&Block> = None;
+        let mut before: Option<&MarkdownBlock> = None;
         for block in &blocks {
             out += match before {
                 None => "",
@@ -42,7 +42,7 @@ impl Item for Text {
     }
 }
 
-fn written(Block { kind, mark, text }: &Block, room: usize, screen: &Screen) -> String {
+fn written(MarkdownBlock { kind, mark, text }: &MarkdownBlock, room: usize, screen: &Screen) -> String {
     // As wide for all marks of a list that is not within another.
     let room = if mark.is_empty() { room } else { room.saturating_sub(mark.len().max(4)) };
     let lines = || screen::wrapped(text, room);
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn markdown_is_read_in_the_terminal_too() {
-        let text = Text("# Title\nSome *words* and `code`.\n\n1. one\n2. two\n\n```\nlet x = 1;\n```".into());
+        let text = MarkdownText("# Title\nSome *words* and `code`.\n\n1. one\n2. two\n\n```\nlet x = 1;\n```".into());
         let expected = "Title\n\nSome words and code.\n\n1. one\n2. two\n\n    let x = 1;\n";
         assert_eq!(text.terminal(&Screen::default()).unwrap(), expected);
     }

@@ -1,8 +1,8 @@
 //! A raster of braille dots, two across and four down in every character.
 
-use crate::report::clip::Frame;
+use crate::report::clip::Rectangle;
 
-type Point = (f64, f64);
+type RasterPoint = (f64, f64);
 
 /// Dots, and which series drew last in each character.
 pub struct Braille {
@@ -21,12 +21,12 @@ impl Braille {
     }
 
     /// Returns the frame through the middles of the outermost dots.
-    pub fn frame(&self) -> Frame {
-        Frame { left: 0.0, top: 0.0, right: (self.columns * 2 - 1) as f64, bottom: (self.rows * 4 - 1) as f64 }
+    pub fn frame(&self) -> Rectangle {
+        Rectangle { left: 0.0, top: 0.0, right: (self.columns * 2 - 1) as f64, bottom: (self.rows * 4 - 1) as f64 }
     }
 
     /// Draws a point, if it is inside of the frame.
-    pub fn dot(&mut self, (x, y): Point, owner: usize) {
+    pub fn dot(&mut self, (x, y): RasterPoint, owner: usize) {
         if !self.frame().contains((x.round(), y.round())) {
             return;
         }
@@ -38,7 +38,7 @@ impl Braille {
     }
 
     /// Draws a straight stroke, cut to the frame.
-    pub fn stroke(&mut self, a: Point, b: Point, owner: usize) {
+    pub fn stroke(&mut self, a: RasterPoint, b: RasterPoint, owner: usize) {
         let Some((a, b)) = self.frame().segment(a, b) else { return };
         let steps = (b.0 - a.0).abs().max((b.1 - a.1).abs()).ceil().max(1.0);
         for step in 0..=steps as usize {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
-use crate::report::symbols::harmless;
+use crate::report::visible_text::harmless;
 
 /// Marks around a code. No text needs them: Unicode keeps them for what programs do within themselves.
 const OPEN: char = '\u{fdd0}';

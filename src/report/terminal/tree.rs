@@ -3,11 +3,11 @@
 
 use super::screen::{self, Screen};
 use crate::circuit::{Edge, Graph};
-use crate::report::draw::graph::names;
-use crate::report::draw::graph::strongest::{self, Way};
+use crate::report::draw::graph::node_names;
+use crate::report::draw::graph::strongest_part::{self, WeightedEdge};
 use crate::report::number::{digits, fixed};
 use crate::report::palette::SERIES;
-use crate::report::symbols::{count, visible};
+use crate::report::visible_text::{count, visible};
 
 /// Maximum number of lines of nodes, the number of rows that are shown of a table.
 const MOST_LINES: usize = 200;
@@ -31,7 +31,7 @@ pub fn written(graph: &Graph, screen: &Screen) -> String {
 
 /// Tells what stands in a line, from left to right.
 fn key(graph: &Graph) -> String {
-    let effect = match (&graph.quantity, names::is_restored(graph)) {
+    let effect = match (&graph.quantity, node_names::is_restored(graph)) {
         (Some(quantity), _) => format!("{} of one below", visible(quantity)),
         (None, true) => "what one below restores of it alone".into(),
         (None, false) => "what it loses when one below is ablated".into(),
@@ -59,7 +59,7 @@ struct Tree<'a> {
 }
 
 /// A line that is still to be written.
-struct Open<'a> {
+struct PendingLine<'a> {
     node: usize,
     edge: Option<&'a Edge>,
     /// Text before the branch of this line, and before those of the lines below it.
@@ -71,10 +71,10 @@ impl<'a> Tree<'a> {
     fn of(graph: &'a Graph) -> Self {
         let count = graph.nodes.len();
         let edges: Vec<&Edge> = graph.edges.iter().filter(|edge| edge.from < count && edge.to < count).collect();
-        let ways: Vec<Way> = edges.iter().map(|edge| (edge.from, edge.to, edge.effect)).collect();
-        let roots = names::roots(count, &ways, &names::targets(graph));
+        let ways: Vec<WeightedEdge> = edges.iter().map(|edge| (edge.from, edge.to, edge.effect)).collect();
+        let roots = node_names::roots(count, &ways, &node_names::targets(graph));
         let room = if count + edges.len() > MOST_LINES { MOST_LINES } else { usize::MAX };
-        let part = strongest::part(count, &ways, &roots, (room, room - roots.len().min(room / 4)));
+        let part = strongest_part::part(count, &ways, &roots, (room, room - roots.len().min(room / 4)));
         let mut below = vec![Vec::new(); count];
         let mut weaker = vec![0; count];
         for (edge, is_shown) in edges.iter().zip(&part.edges) {
@@ -82,17 +82,18 @@ impl<'a> Tree<'a> {
         }
         below.iter_mut().for_each(|edges: &mut Vec<&Edge>| edges.sort_by(|a, b| b.effect.total_cmp(&a.effect)));
         let shown = || below.iter().flatten();
-        let effects = shown().map(|edge| screen::width(&names::effect(graph, edge.effect))).max().unwrap_or(0).max(5);
+        let effects =
+            shown().map(|edge| screen::width(&node_names::effect(graph, edge.effect))).max().unwrap_or(0).max(5);
         let ports = if shown().any(|edge| edge.port.is_some()) { 2 } else { 0 };
         let roots = roots.into_iter().filter(|root| part.nodes[*root]).collect();
-        Self { graph, names: names::nodes(graph), roots, below, weaker, nodes: part.nodes, effects, ports }
+        Self { graph, names: node_names::nodes(graph), roots, below, weaker, nodes: part.nodes, effects, ports }
     }
 
     /// Writes the lines of the tree, without recursion, since a graph from a file may be as deep as it is large.
     fn lines(&self, screen: &Screen) -> Vec<String> {
         let mut shown = vec![false; self.graph.nodes.len()];
-        let root = |node| Open { node, edge: None, margin: String::new(), is_last: true };
-        let mut open: Vec<Open> = self.roots.iter().rev().map(|node| root(*node)).collect();
+        let root = |node| PendingLine { node, edge: None, margin: String::new(), is_last: true };
+        let mut open: Vec<PendingLine> = self.roots.iter().rev().map(|node| root(*node)).collect();
         let mut lines = Vec::new();
         while let Some(next) = open.pop() {
             let below = self.below.get(next.node).map(Vec::as_slice).unwrap_or_default();
@@ -108,7 +109,7 @@ impl<'a> Tree<'a> {
                 (_, true) => format!("{}   ", next.margin),
                 (_, false) => format!("{}│  ", next.margin),
             };
-            let line = |(i, edge): (usize, &&'a Edge)| Open {
+            let line = |(i, edge): (usize, &&'a Edge)| PendingLine {
                 node: edge.from,
                 edge: Some(edge),
                 margin: margin.clone(),
@@ -119,14 +120,14 @@ impl<'a> Tree<'a> {
         lines
     }
 
-    fn line(&self, open: &Open, is_known: bool, screen: &Screen) -> String {
-        let mut line = Line { text: String::new(), left: screen.width };
+    fn line(&self, open: &PendingLine, is_known: bool, screen: &Screen) -> String {
+        let mut line = ScreenLine { text: String::new(), left: screen.width };
         if let Some(edge) = open.edge {
             line.add(&format!("{}{}", open.margin, if open.is_last { "└─ " } else { "├─ " }), |text| {
                 screen.dim(text)
             });
             let colour = if edge.effect < 0.0 { SERIES[1] } else { SERIES[0] };
-            let effect = names::effect(self.graph, edge.effect);
+            let effect = node_names::effect(self.graph, edge.effect);
             line.add(&screen::right(&effect, self.effects), |text| screen.ink(text, colour));
             if self.ports > 0 {
                 let port = edge.port.map(|port| port.to_string()).unwrap_or_default();
@@ -145,7 +146,7 @@ impl<'a> Tree<'a> {
         let above = if is_known && below > 0 { "  (above)" } else { "" };
         let weaker = if !is_known && weaker > 0 { format!("  (and {weaker} weaker)") } else { String::new() };
         let score = node.score.map(|score| format!(" ({})", fixed(score, 2))).unwrap_or_default();
-        let probability = node.value.filter(|_| names::is_logit(node)).map(|p| format!("  p {}", digits(p, 2)));
+        let probability = node.value.filter(|_| node_names::is_logit(node)).map(|p| format!("  p {}", digits(p, 2)));
         let after = format!("{}{score}{outlier}{above}{weaker}", probability.unwrap_or_default());
         if let Some(meaning) = &node.meaning {
             let room = line.left.saturating_sub(screen::width(&after));
@@ -158,7 +159,7 @@ impl<'a> Tree<'a> {
     /// Writes a line for each supernode, with as many of its members as fit.
     fn groups(&self, screen: &Screen) -> Vec<String> {
         let groups = self.graph.supernodes.iter().take(MOST_LINES).map(|group| {
-            let mut line = Line { text: String::new(), left: screen.width };
+            let mut line = ScreenLine { text: String::new(), left: screen.width };
             line.add(&visible(&group.name), |text| screen.bold(text));
             line.add(&format!("  {}: ", count(group.nodes.len(), "node")), |text| screen.dim(text));
             // Beyond the screen's width nothing is seen of them.
@@ -186,12 +187,12 @@ impl<'a> Tree<'a> {
 }
 
 /// A line of a screen, and how much of it is left.
-struct Line {
+struct ScreenLine {
     text: String,
     left: usize,
 }
 
-impl Line {
+impl ScreenLine {
     fn add(&mut self, text: &str, style: impl Fn(&str) -> String) {
         let fitted = screen::fitted(text, self.left);
         self.left -= screen::width(&fitted).min(self.left);

@@ -348,7 +348,7 @@ pub mod methods {
     ) -> Fallible<Array> {
         let env = env(&ctx)?;
         let cards = given("cards", &cards.into()).elements();
-        let card = |card: &Given| card.handle::<FeatureCard>().ok_or_else(|| card.refuse("a card of a feature"));
+        let card = |card: &GivenValue| card.handle::<FeatureCard>().ok_or_else(|| card.refuse("a card of a feature"));
         let cards = cards.iter().map(card).collect::<Result<Vec<_>>>()?;
         let mut written = Array::new();
         for (name, file) in g.core.viewer(circuit.graph(), &cards)? {

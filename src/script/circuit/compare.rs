@@ -1,13 +1,13 @@
 //! Comparison of circuits: `c.compare(other)`, `circuit::stability(circuits)`.
 
-use super::runs::{maybe, maybe_json};
+use super::run_options::{maybe, maybe_json};
 use crate::circuit::faithfulness::{self as core, SharedParts};
 use crate::script::circuit::Circuit;
 use crate::script::prelude::*;
 
 /// The common part of two circuits, and their differences.
 #[derive(Clone)]
-pub struct CircuitComparison(core::Comparison);
+pub struct CircuitComparison(core::CircuitComparison);
 
 impl Item for CircuitComparison {
     fn kind(&self) -> &'static str {

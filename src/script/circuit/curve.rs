@@ -1,6 +1,6 @@
 //! Faithfulness over the size of a circuit: `c.curve(m, pairs)` and its result.
 
-use super::runs::{both, maybe, with_runs};
+use super::run_options::{both, maybe, with_runs};
 use crate::base::results::MISSING;
 use crate::circuit::ablations::NodeAblations;
 use crate::circuit::faithfulness::{self as core, CurveOptions};

@@ -66,7 +66,7 @@ pub mod functions {
     pub fn edges(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Circuit> {
         let EdgeCall { metric, edges } = taken(options)?;
         let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
-        let calls = Calls::new(&ctx);
+        let calls = Callbacks::new(&ctx);
         let task = &env(&ctx)?.task;
         let found = metric.with_measure(&calls, &maps, |measure| {
             scored(m.core(), &pairs, measure, metric.is_normalised(), &edges, task)
@@ -99,7 +99,7 @@ pub mod functions {
     pub fn acdc(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Dynamic> {
         let AcdcCall { metric, acdc } = taken(options)?;
         let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
-        let calls = Calls::new(&ctx);
+        let calls = Callbacks::new(&ctx);
         let task = &env(&ctx)?.task;
         let found = metric.with_measure(&calls, &maps, |measure| {
             searched(m.core(), &pairs, measure, metric.is_normalised(), &acdc, task)

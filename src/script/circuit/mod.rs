@@ -13,12 +13,12 @@ mod handle;
 mod judge;
 mod pair_judge;
 mod roc;
-mod runs;
+mod run_options;
 mod select;
-mod shared;
 mod smallest;
 mod sparse_features;
 mod supernodes;
+mod tree_stability;
 
 pub use attribution_graph::AttributionGraph;
 pub use compare::CircuitComparison;
@@ -49,12 +49,12 @@ use crate::script::sae::Sae;
 use edges::{AcdcCall, EdgeCall};
 use enough::EnoughCall;
 use judge::JudgeCall;
-use runs::RunOptions;
+use run_options::RunOptions;
 use sparse_features::PairCircuitCall;
 use supernodes::AblateOptions;
 
 /// The groups of options that documentation here names.
-pub const OPTIONS: &[Group] = &[
+pub const OPTIONS: &[NamedOptions] = &[
     ("attribution_graph", fields::<AttributionGraphOptions>),
     ("intervene_graph", fields::<InterveneOptions>),
     ("prune", fields::<PruneOptions>),
@@ -103,7 +103,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(attribution_graph::functions),
         exported_manifest!(grow::functions),
         exported_manifest!(select::functions),
-        exported_manifest!(shared::functions),
+        exported_manifest!(tree_stability::functions),
         exported_manifest!(smallest::functions),
         exported_manifest!(sparse_features::functions),
         exported_manifest!(handle::functions),
@@ -124,7 +124,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(roc::methods),
         exported_manifest!(judge::methods),
         exported_manifest!(select::methods),
-        exported_manifest!(shared::methods),
+        exported_manifest!(tree_stability::methods),
         exported_manifest!(supernodes::methods),
         exported_manifest!(handle::methods),
     ]

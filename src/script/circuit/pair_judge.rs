@@ -1,6 +1,6 @@
 //! Judging circuits on pairs of prompts: `c.judge(m, pairs)` and its result.
 
-use super::runs::{both, maybe, maybe_json, with_runs};
+use super::run_options::{both, maybe, maybe_json, with_runs};
 use crate::circuit::ablations::NodeAblations;
 use crate::circuit::faithfulness::{self as core, PairJudgeOptions};
 use crate::intervene::metric::Measure;

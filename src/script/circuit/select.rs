@@ -66,7 +66,7 @@ impl Selection {
         ]
     }
 
-    fn graph(&self, size: &Given) -> Result<Circuit> {
+    fn graph(&self, size: &GivenValue) -> Result<Circuit> {
         let asked = size.size()?;
         let most = self.core.ranking.len();
         if asked > most {

@@ -70,7 +70,7 @@ pub mod functions {
         let PairCircuitCall { metric, circuit } = taken(options)?;
         let saes = dictionaries(&saes)?;
         let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
-        let calls = Calls::new(&ctx);
+        let calls = Callbacks::new(&ctx);
         let task = &env(&ctx)?.task;
         let found = metric.with_measure(&calls, &maps, |measure| {
             of_pairs(m.core(), &cores(&saes), &pairs, measure, metric.is_normalised(), &circuit, task)

@@ -1,6 +1,6 @@
 //! Groups of nodes, and what becomes of the model where one is changed.
 
-use super::runs::{both, with_runs};
+use super::run_options::{both, with_runs};
 use crate::circuit::ablations::NodeAblations;
 use crate::circuit::attribution_graph::intervene::{Freeze, InterveneOptions};
 use crate::circuit::graph::{Graph, Supernode};
@@ -22,7 +22,7 @@ crate::options! {
 
 /// Reads the nodes that an argument names or numbers.
 fn numbered(graph: &Graph, nodes: &Dynamic) -> Result<Vec<usize>> {
-    let one = |one: &crate::script::engine::value::Given| match one.text() {
+    let one = |one: &crate::script::engine::value::GivenValue| match one.text() {
         Ok(name) => graph.numbered(&name).map_err(|e| e.about("nodes")),
         Err(_) => one.size(),
     };

@@ -6,7 +6,7 @@ use crate::data::baselines::{self, NgramOptions, NgramPredictOptions, Program};
 use crate::model::padding::stacked;
 use crate::model::predict::{USUAL_COUNT, table};
 use crate::options::chosen;
-use crate::script::model::input::{Reads, texts};
+use crate::script::model::input::{ReadsTokens, texts};
 use crate::script::prelude::*;
 use crate::tokenizer::Tokenizer;
 use crate::tokenizer::tokens::Tokens;
@@ -21,7 +21,7 @@ pub struct Ngram {
     tokenizer: Tokenizer,
 }
 
-impl Reads for Ngram {
+impl ReadsTokens for Ngram {
     fn tokenizer(&self) -> Result<&Tokenizer> {
         Ok(&self.tokenizer)
     }

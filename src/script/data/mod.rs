@@ -30,7 +30,7 @@ use crate::script::prelude::*;
 use crate::tokenizer::Tokenizer;
 
 /// The groups of options that the module's doc comments list.
-pub const OPTIONS: &[Group] = &[
+pub const OPTIONS: &[NamedOptions] = &[
     ("bits", fields::<BitsOptions>),
     ("draw", fields::<DrawOptions>),
     ("harvest", fields::<StoreOptions>),

@@ -66,7 +66,7 @@ fn of_documents(documents: Array, options: TextOptions) -> Result<Text> {
 }
 
 /// Reads a document as token ids: an array or a tensor of integers, or tokens.
-fn ids(document: &Given) -> Result<Vec<u32>> {
+fn ids(document: &GivenValue) -> Result<Vec<u32>> {
     if let Some(tokens) = document.handle::<Tokens>() {
         return Ok(tokens.ids);
     }
@@ -87,7 +87,7 @@ fn cached(text: Text, env: &Env) -> Text {
 }
 
 /// Reads one part of a mixture: `[text, weight]`, or a map of both.
-fn part(element: &Given) -> Result<(Text, f64)> {
+fn part(element: &GivenValue) -> Result<(Text, f64)> {
     let wanted = "[text, weight]";
     let (text, weight) = match element.map() {
         Ok(mut map) => {

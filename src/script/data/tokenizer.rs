@@ -54,7 +54,7 @@ pub fn tokenizer_of(name: &str, m: &Dynamic) -> Result<(Tokenizer, Option<Model>
 }
 
 /// Reads the ids to decode, each of which must have a token.
-fn ids(given: &Given) -> Result<Vec<u32>> {
+fn ids(given: &GivenValue) -> Result<Vec<u32>> {
     let id =
         |id: usize| u32::try_from(id).map_err(|_| err!(Index, "expected the id of a token, found {id}").about("ids"));
     given.sizes()?.into_iter().map(id).collect()

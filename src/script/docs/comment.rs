@@ -1,7 +1,7 @@
 //! A doc comment taken apart: summary, body, options and example.
 
-use super::declared::{self, OptionDoc};
-use crate::report::symbols::harmless;
+use super::option_groups::{self, OptionDoc};
+use crate::report::visible_text::harmless;
 
 /// The parts of a doc comment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,7 +95,7 @@ fn option_line(line: &str, options: &mut Vec<OptionDoc>) {
     if let Some(name) = text.strip_prefix("- [").and_then(|rest| rest.strip_suffix(']')) {
         // What stands in the comment itself goes before what the group says.
         let written: Vec<String> = options.iter().map(|option| option.key.clone()).collect();
-        options.extend(declared::group(name).into_iter().filter(|option| !written.contains(&option.key)));
+        options.extend(option_groups::group(name).into_iter().filter(|option| !written.contains(&option.key)));
         return;
     }
     match text.strip_prefix("- `") {

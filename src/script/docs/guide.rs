@@ -6,36 +6,36 @@ use std::sync::OnceLock;
 use super::site::{anchors, unescaped, without_comments};
 
 /// A file of the repository by its path.
-pub type File = (&'static str, &'static [u8]);
+pub type EmbeddedFile = (&'static str, &'static [u8]);
 
-static FILES: OnceLock<&'static [File]> = OnceLock::new();
+static FILES: OnceLock<&'static [EmbeddedFile]> = OnceLock::new();
 
 /// Makes the files known that the program has inside, when it starts.
-pub fn register(files: &'static [File]) {
+pub fn register(files: &'static [EmbeddedFile]) {
     FILES.get_or_init(|| files);
 }
 
 /// Pages, and the scripts and pictures that they lead to; none where no program has registered them.
-pub fn files() -> &'static [File] {
+pub fn files() -> &'static [EmbeddedFile] {
     FILES.get().copied().unwrap_or_default()
 }
 
 /// A page for readers, by its path.
-pub struct Page {
+pub struct GuidePage {
     pub path: &'static str,
     pub text: &'static str,
 }
 
 /// Lists the pages for readers: those of how the program is made, and of what has changed, are on the site alone.
-pub fn pages() -> impl Iterator<Item = Page> {
+pub fn pages() -> impl Iterator<Item = GuidePage> {
     let is_read = |path: &str| path.ends_with("README.md") || path.starts_with("docs/") && path.ends_with(".md");
-    let page = |(path, bytes): &File| Some(Page { path, text: std::str::from_utf8(bytes).ok()? });
+    let page = |(path, bytes): &EmbeddedFile| Some(GuidePage { path, text: std::str::from_utf8(bytes).ok()? });
     files().iter().filter(move |(path, _)| is_read(path)).filter_map(page)
 }
 
 /// A heading with the lines below it up to the next one; the lines before the first heading have an empty one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Part {
+pub struct GuideSection {
     pub level: usize,
     pub heading: String,
     pub anchor: String,
@@ -45,8 +45,8 @@ pub struct Part {
 }
 
 /// Splits a page into its parts, in its order.
-pub fn parts(text: &str) -> Vec<Part> {
-    let mut parts = vec![Part::default()];
+pub fn parts(text: &str) -> Vec<GuideSection> {
+    let mut parts = vec![GuideSection::default()];
     let mut in_code = false;
     for (number, line) in (1..).zip(text.lines()) {
         let is_fence = line.starts_with("```");
@@ -56,7 +56,7 @@ pub fn parts(text: &str) -> Vec<Part> {
         let heading = line.get(level..).and_then(|rest| rest.strip_prefix(' ')).filter(|_| level > 0 && !is_code);
         if let Some(heading) = heading {
             let heading = prose(heading).trim().replace('`', "");
-            parts.push(Part { level, heading, ..Part::default() });
+            parts.push(GuideSection { level, heading, ..GuideSection::default() });
         } else if let Some(last) = parts.last_mut() {
             let shown = if is_code { line.to_string() } else { prose(line) };
             if !shown.is_empty() || line.is_empty() {
@@ -101,7 +101,7 @@ pub fn about(name: &str) -> Option<String> {
     Some(text.trim().to_string() + "\n")
 }
 
-fn shown(part: &Part) -> String {
+fn shown(part: &GuideSection) -> String {
     let heading = if part.level > 0 { format!("{} {}\n", "#".repeat(part.level), part.heading) } else { String::new() };
     part.lines.iter().fold(heading, |text, (_, line)| text + line.as_str() + "\n")
 }

@@ -2,13 +2,13 @@
 //! generated pages and the tests of examples all read it from here.
 
 mod comment;
-pub mod declared;
 pub mod guide;
-pub mod paint;
+pub mod option_groups;
 pub mod reference;
 pub mod search;
 pub mod site;
 pub mod stdlib;
+pub mod syntax_colours;
 pub mod text;
 
 use std::cell::RefCell;
@@ -20,10 +20,10 @@ use rhai::Engine;
 use crate::base::names;
 use crate::script::docs::stdlib::STDLIB;
 use crate::script::engine::binding;
-use crate::script::engine::pointers::ANONYMOUS;
+use crate::script::engine::function_names::ANONYMOUS;
 
 pub use comment::{Doc, parse};
-pub use declared::OptionDoc;
+pub use option_groups::OptionDoc;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -43,7 +43,7 @@ pub struct Overload {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct ReferenceEntry {
     /// The module that it is called through; empty for methods and for what is known everywhere.
     pub module: String,
     pub role: Role,
@@ -58,7 +58,7 @@ pub struct Entry {
     pub scripted: bool,
 }
 
-impl Entry {
+impl ReferenceEntry {
     /// Returns the name by which the entry is looked up: `tensor::zeros`, `Tensor.sum`, `show`.
     pub fn path(&self) -> String {
         match (self.role, self.receiver.as_str(), self.module.as_str()) {
@@ -114,12 +114,12 @@ impl Reference {
 
 #[derive(Debug, Clone, Default)]
 pub struct Docs {
-    entries: Vec<Entry>,
+    entries: Vec<ReferenceEntry>,
 }
 
 /// One function as the engine lists it.
 #[derive(Clone)]
-struct Raw {
+struct EngineFunction {
     namespace: String,
     name: String,
     parameters: Vec<(String, String)>,
@@ -129,13 +129,13 @@ struct Raw {
 }
 
 /// The order of the reference: module, receiver, role, name.
-type Place = (String, String, Role, String);
+type EntryKey = (String, String, Role, String);
 
 /// Entries while they are being gathered, one for each name whatever the number of its overloads.
 #[derive(Default)]
-struct Gathered(BTreeMap<Place, Entry>);
+struct EntryCollection(BTreeMap<EntryKey, ReferenceEntry>);
 
-impl Gathered {
+impl EntryCollection {
     /// Adds the functions of a stdlib module, found under its name whether it is imported or not.
     fn add_library(&mut self, engine: &Engine, module: &str, text: &str) {
         // The stdlib is compiled in a test; here a module that does not parse is only left out.
@@ -144,7 +144,7 @@ impl Gathered {
         let mut all: Vec<_> = ast.iter_functions().filter(|f| f.access == rhai::FnAccess::Public).collect();
         all.sort_by(|a, b| a.name.cmp(b.name).then(a.params.len().cmp(&b.params.len())));
         for function in all {
-            let raw = Raw {
+            let raw = EngineFunction {
                 namespace: module.into(),
                 name: function.name.into(),
                 parameters: function.params.iter().map(|p| parameter(p)).collect(),
@@ -156,10 +156,11 @@ impl Gathered {
         }
     }
 
-    fn add(&mut self, raw: Raw, builtin: bool) {
+    fn add(&mut self, raw: EngineFunction, builtin: bool) {
         // Closures have made-up names, and what stands in for a function of the language is documented there.
         let nameless = || raw.comments.is_empty() && raw.parameters.iter().all(|(name, _)| name.is_empty());
-        let stands_in = || crate::script::language::standins::NAMES.contains(&raw.name.as_str()) && nameless();
+        let stands_in =
+            || crate::script::language::builtin_replacements::NAMES.contains(&raw.name.as_str()) && nameless();
         let is_text = || matches!(raw.name.as_str(), "to_string" | "to_debug");
         let is_short = raw.comments == binding::SHORT;
         if is_short || raw.name.starts_with(ANONYMOUS) || stands_in() || !builtin && is_text() {
@@ -190,13 +191,13 @@ impl Gathered {
 impl Docs {
     /// Gathers everything that `engine` knows, microtome's own and the language's.
     pub fn of(engine: &Engine) -> Self {
-        let mut gathered = Gathered::default();
+        let mut gathered = EntryCollection::default();
         let documented = documented();
         for builtin in [false, true] {
             let mut all = list(engine, builtin);
             for raw in &mut all {
                 if let Some(own) = documented.get(&raw.comments) {
-                    *raw = Raw { namespace: std::mem::take(&mut raw.namespace), ..own.clone() };
+                    *raw = EngineFunction { namespace: std::mem::take(&mut raw.namespace), ..own.clone() };
                 }
             }
             // The engine lists functions in the order of their hashes, another one in every process.
@@ -213,19 +214,19 @@ impl Docs {
 
     /// Gathers what the modules of a library have, given by their names and texts.
     pub fn of_library(engine: &Engine, modules: &[(String, String)]) -> Self {
-        let mut gathered = Gathered::default();
+        let mut gathered = EntryCollection::default();
         for (module, text) in modules {
             gathered.add_library(engine, module, text);
         }
         Self { entries: gathered.0.into_values().collect() }
     }
 
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[ReferenceEntry] {
         &self.entries
     }
 
     /// Iterates over microtome's own entries, which the reference lists.
-    pub fn own(&self) -> impl Iterator<Item = &Entry> {
+    pub fn own(&self) -> impl Iterator<Item = &ReferenceEntry> {
         self.entries.iter().filter(|entry| !entry.builtin)
     }
 
@@ -235,14 +236,15 @@ impl Docs {
     }
 
     /// Entries called `name`, wherever they belong.
-    pub fn functions<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Entry> {
+    pub fn functions<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a ReferenceEntry> {
         self.entries.iter().filter(move |e| e.name == name && matches!(e.role, Role::Function | Role::Method))
     }
 
     /// Finds entries that a reader may mean by `name`: a path, a bare name, an operator, or a module.
-    pub fn lookup(&self, name: &str) -> Vec<&Entry> {
+    pub fn lookup(&self, name: &str) -> Vec<&ReferenceEntry> {
         let name = name.trim().trim_start_matches("operator ").trim_end_matches("()");
-        let named = |fits: &dyn Fn(&Entry) -> bool| self.entries.iter().filter(|e| fits(e)).collect::<Vec<_>>();
+        let named =
+            |fits: &dyn Fn(&ReferenceEntry) -> bool| self.entries.iter().filter(|e| fits(e)).collect::<Vec<_>>();
         let exact = named(&|e| e.path() == name);
         if !exact.is_empty() {
             return exact;
@@ -252,20 +254,20 @@ impl Docs {
             Some((_, member)) => named(&|e| e.name == member && !e.receiver.is_empty()),
             None => named(&|e| e.name == name),
         };
-        let own: Vec<&Entry> = bare.iter().copied().filter(|e| !e.builtin).collect();
+        let own: Vec<&ReferenceEntry> = bare.iter().copied().filter(|e| !e.builtin).collect();
         if own.is_empty() { bare } else { own }
     }
 
     /// Returns what a value of type `receiver` has under a name.
-    pub fn member(&self, receiver: &str, name: &str) -> Option<&Entry> {
+    pub fn member(&self, receiver: &str, name: &str) -> Option<&ReferenceEntry> {
         self.entries.iter().find(|e| e.receiver == receiver && e.name == name)
     }
 
     /// Lists signatures of `name` for the reader of an error, those for the receiver's type if there are such.
     pub fn overloads(&self, module: &str, name: &str, receiver: Option<&str>) -> Vec<String> {
-        let named: Vec<&Entry> =
+        let named: Vec<&ReferenceEntry> =
             self.entries.iter().filter(|e| e.name == name && (module.is_empty() || e.module == module)).collect();
-        let fitting: Vec<&Entry> = named
+        let fitting: Vec<&ReferenceEntry> = named
             .iter()
             .copied()
             .filter(|e| module == e.module && (e.receiver.is_empty() || Some(e.receiver.as_str()) == receiver))
@@ -283,12 +285,12 @@ impl Docs {
     /// Suggests "did you mean ..?" for a function that does not exist.
     pub fn nearest_function(&self, module: &str, name: &str, receiver: Option<&str>) -> Option<String> {
         let callable = self.entries.iter().filter(|e| matches!(e.role, Role::Function | Role::Method));
-        let fits = |e: &&Entry| match (module, receiver) {
+        let fits = |e: &&ReferenceEntry| match (module, receiver) {
             ("", Some(receiver)) => e.module.is_empty() && (e.receiver.is_empty() || e.receiver == receiver),
             _ => e.module == module,
         };
         // What belongs to the receiver itself comes before what is known everywhere.
-        let own = |e: &&Entry| receiver.is_some_and(|receiver| module.is_empty() && e.receiver == receiver);
+        let own = |e: &&ReferenceEntry| receiver.is_some_and(|receiver| module.is_empty() && e.receiver == receiver);
         let fitting = || callable.clone().filter(fits);
         for candidates in [fitting().filter(own).collect::<Vec<_>>(), fitting().collect()] {
             let near = names::nearest(name, candidates.iter().map(|e| e.name.as_str()));
@@ -301,7 +303,7 @@ impl Docs {
 
     /// Suggests "did you mean ..?" for a property that does not exist.
     pub fn nearest_member(&self, receiver: &str, name: &str) -> Option<String> {
-        let members: Vec<&Entry> = self.entries.iter().filter(|e| e.receiver == receiver).collect();
+        let members: Vec<&ReferenceEntry> = self.entries.iter().filter(|e| e.receiver == receiver).collect();
         if let Some(method) = members.iter().find(|e| e.name == name && e.role == Role::Method) {
             return Some(format!(
                 "`{name}` is a method: call it as `.{name}(..)`, {}",
@@ -321,14 +323,14 @@ impl Docs {
     }
 }
 
-fn key(raw: &Raw) -> String {
+fn key(raw: &EngineFunction) -> String {
     let types: Vec<&str> = raw.parameters.iter().map(|(_, kind)| kind.as_str()).collect();
     format!("{}::{}({})", raw.namespace, raw.name, types.join(","))
 }
 
 /// Returns the functions of bindings, whose documentation the engine does not hold, by the marks that it holds in its
 /// place.
-fn documented() -> BTreeMap<String, Raw> {
+fn documented() -> BTreeMap<String, EngineFunction> {
     let mut engine = Engine::new_raw();
     for (mark, module) in binding::documented() {
         engine.register_static_module(mark, module.into());
@@ -336,7 +338,7 @@ fn documented() -> BTreeMap<String, Raw> {
     list(&engine, false).into_iter().map(|raw| (raw.namespace.clone(), raw)).collect()
 }
 
-fn list(engine: &Engine, with_language: bool) -> Vec<Raw> {
+fn list(engine: &Engine, with_language: bool) -> Vec<EngineFunction> {
     engine.collect_fn_metadata(
         None,
         |f| {
@@ -345,7 +347,7 @@ fn list(engine: &Engine, with_language: bool) -> Vec<Raw> {
             // The comments of a library's function stand with its text.
             let own = f.script.iter().flat_map(|script| &script.comments).copied();
             let comments: Vec<&str> = f.metadata.comments.iter().map(|c| c.as_str()).chain(own).collect();
-            Some(Raw {
+            Some(EngineFunction {
                 namespace: f.namespace.to_string(),
                 name: f.metadata.name.to_string(),
                 parameters,
@@ -398,8 +400,8 @@ fn readable(kind: &str, scripted: bool) -> String {
     }
 }
 
-fn entry(raw: Raw, builtin: bool) -> Option<(Entry, bool)> {
-    let Raw { namespace, name, mut parameters, mut returns, comments, scripted } = raw;
+fn entry(raw: EngineFunction, builtin: bool) -> Option<(ReferenceEntry, bool)> {
+    let EngineFunction { namespace, name, mut parameters, mut returns, comments, scripted } = raw;
     let doc = parse(&comments);
     let documented = !doc.summary.is_empty();
     let mut receiver = String::new();
@@ -442,7 +444,7 @@ fn entry(raw: Raw, builtin: bool) -> Option<(Entry, bool)> {
         let short = overloads.iter().find_map(without_options);
         overloads.splice(0..0, short);
     }
-    let entry = Entry { module: namespace, role, receiver, name, overloads, doc, builtin, scripted };
+    let entry = ReferenceEntry { module: namespace, role, receiver, name, overloads, doc, builtin, scripted };
     Some((entry, documented))
 }
 
@@ -458,7 +460,7 @@ mod tests {
 
     use super::*;
     use crate::script::engine::env::Env;
-    use crate::script::language::standins;
+    use crate::script::language::builtin_replacements;
     use crate::script::session::Session;
 
     #[test]
@@ -468,10 +470,10 @@ mod tests {
         let paths = |name: &str| docs.lookup(name).iter().map(|entry| entry.path()).collect::<Vec<_>>();
         assert_eq!(paths("replace"), ["string.replace"]);
         assert_eq!(paths("sort_desc"), ["array.sort_desc"]);
-        assert!(standins::NAMES.iter().all(|name| !paths(name).is_empty()));
-        let is_empty = |entry: &&Entry| entry.signatures().contains(&format!("{}()", entry.name));
-        let of_ours = docs.entries().iter().filter(|entry| standins::NAMES.contains(&entry.name.as_str()));
-        assert_eq!(of_ours.filter(is_empty).map(Entry::path).collect::<Vec<_>>(), [] as [&str; 0]);
+        assert!(builtin_replacements::NAMES.iter().all(|name| !paths(name).is_empty()));
+        let is_empty = |entry: &&ReferenceEntry| entry.signatures().contains(&format!("{}()", entry.name));
+        let of_ours = docs.entries().iter().filter(|entry| builtin_replacements::NAMES.contains(&entry.name.as_str()));
+        assert_eq!(of_ours.filter(is_empty).map(ReferenceEntry::path).collect::<Vec<_>>(), [] as [&str; 0]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use rhai::Engine;
 
 use crate::script::docs::stdlib::stdlib_path;
-use crate::script::docs::{Docs, Entry, Role};
+use crate::script::docs::{Docs, ReferenceEntry, Role};
 
 /// Modules in the order of the index, and what it says of each.
 const MODULES: &[(&str, &str)] = &[
@@ -23,12 +23,12 @@ const MODULES: &[(&str, &str)] = &[
 ];
 
 /// A page, by its name below `docs/reference`.
-pub type Page = (String, String);
+pub type ReferencePage = (String, String);
 
 /// Writes the whole reference in Markdown: an index, a page for each module, and one for each type with its methods.
-pub fn markdown(docs: &Docs, commands: &[(String, String)]) -> Vec<Page> {
-    let own: Vec<&Entry> = docs.own().collect();
-    let page = |title: &str, entries: &mut dyn Iterator<Item = &&Entry>| {
+pub fn markdown(docs: &Docs, commands: &[(String, String)]) -> Vec<ReferencePage> {
+    let own: Vec<&ReferenceEntry> = docs.own().collect();
+    let page = |title: &str, entries: &mut dyn Iterator<Item = &&ReferenceEntry>| {
         entries.fold(format!("# {title}\n"), |page, entry| page + describe(entry).as_str())
     };
     let mut index = String::from(
@@ -63,7 +63,7 @@ pub fn markdown(docs: &Docs, commands: &[(String, String)]) -> Vec<Page> {
 }
 
 /// Returns the page on which an entry stands.
-pub fn page_of(entry: &Entry) -> String {
+pub fn page_of(entry: &ReferenceEntry) -> String {
     if entry.receiver.is_empty() { of_module(&entry.module) } else { of_type(&entry.receiver) }
 }
 
@@ -76,7 +76,7 @@ fn of_type(receiver: &str) -> String {
 }
 
 /// Modules in the order of the index, each with its name and what it is for.
-fn modules<'a>(own: &[&'a Entry]) -> Vec<(&'a str, String, String)> {
+fn modules<'a>(own: &[&'a ReferenceEntry]) -> Vec<(&'a str, String, String)> {
     let mut modules: Vec<&str> = own.iter().filter(|e| e.receiver.is_empty()).map(|e| e.module.as_str()).collect();
     modules.sort_unstable();
     modules.dedup();
@@ -93,7 +93,7 @@ fn modules<'a>(own: &[&'a Entry]) -> Vec<(&'a str, String, String)> {
     modules.into_iter().map(described).collect()
 }
 
-fn describe(entry: &Entry) -> String {
+fn describe(entry: &ReferenceEntry) -> String {
     let heading = match entry.role {
         Role::Operator => format!("operator {}", entry.name),
         _ => entry.path(),
@@ -124,7 +124,7 @@ pub fn definitions(engine: &Engine) -> Vec<(String, String)> {
         Some((before, rest)) => format!("{before}-> {};", rest.trim_end_matches([';', '>', ' '])),
         None => line.into(),
     };
-    // Rhai takes a word that it reserves for an operator (`session/words.rs`).
+    // Rhai takes a word that it reserves for an operator (`session/reserved_words.rs`).
     let named = |line: &str| plain(line).replacen("op with(", "fn with(", 1);
     let definitions = engine.definitions();
     definitions

@@ -6,7 +6,7 @@
 
 use super::guide;
 use super::site::unescaped;
-use super::{Docs, Entry};
+use super::{Docs, ReferenceEntry};
 
 /// Number of texts that are shown.
 const MOST: usize = 10;
@@ -39,7 +39,7 @@ const EMPTY: [&str; 26] = [
 
 /// A text that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct SearchHit {
     /// Name that shows the whole text: that of an entry, or of a page and a heading of it.
     pub name: String,
     /// The number of the line in its page; an entry has none.
@@ -49,7 +49,7 @@ pub struct Found {
 }
 
 /// A text that is searched: a function with what is said of it, or what stands below a heading.
-struct Text {
+struct SearchText {
     name: String,
     title: String,
     /// Lines with their numbers in a page, and how much a word in them counts.
@@ -58,9 +58,9 @@ struct Text {
 
 /// Finds the texts that have the words, best first. One word of several parts, such as `top-k` or `sae::fitt`, must be
 /// there as it is.
-pub fn search(docs: &Docs, words: &str) -> Vec<Found> {
+pub fn search(docs: &Docs, words: &str) -> Vec<SearchHit> {
     let wanted = stems(words);
-    let mut texts: Vec<Text> = docs.own().map(of_entry).chain(guide::pages().flat_map(of_page)).collect();
+    let mut texts: Vec<SearchText> = docs.own().map(of_entry).chain(guide::pages().flat_map(of_page)).collect();
     let name = words.trim().to_lowercase();
     if !name.contains(char::is_whitespace) && parts(&name).nth(1).is_some() {
         let has = |line: &str| line.to_lowercase().contains(&name);
@@ -80,7 +80,7 @@ pub fn search(docs: &Docs, words: &str) -> Vec<Found> {
         let there: f64 = counts.iter().zip(&rare).filter(|(count, _)| **count > 0.0).map(|(_, rare)| rare).sum();
         score * there / rare.iter().sum::<f64>()
     };
-    let mut ranked: Vec<(f64, &Text)> =
+    let mut ranked: Vec<(f64, &SearchText)> =
         counted.iter().map(score).zip(&texts).filter(|(score, _)| *score > 0.0).collect();
     ranked.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     let best = ranked.first().map_or(0.0, |(score, _)| *score);
@@ -119,7 +119,7 @@ fn is_meant(word: &str, stem: &str) -> bool {
 }
 
 /// Counts how often a text has each word, weighted by the place, and how many words it has.
-fn counted(text: &Text, wanted: &[String]) -> (Vec<f64>, f64) {
+fn counted(text: &SearchText, wanted: &[String]) -> (Vec<f64>, f64) {
     let mut counts = vec![0.0; wanted.len()];
     let mut length = 0.0;
     let lines = text.lines.iter().map(|(_, line, weight)| (line, *weight));
@@ -135,7 +135,7 @@ fn counted(text: &Text, wanted: &[String]) -> (Vec<f64>, f64) {
 }
 
 /// Finds the first line with the most of the words; of an entry that has them only in its name, the first.
-fn found(text: &Text, wanted: &[String], rare: &[f64]) -> Found {
+fn found(text: &SearchText, wanted: &[String], rare: &[f64]) -> SearchHit {
     let worth = |line: &str| -> f64 {
         let has = |stem: &String| parts(line).any(|word| is_meant(&word, stem));
         wanted.iter().zip(rare).filter(|(stem, _)| has(stem)).map(|(_, rare)| rare).sum()
@@ -150,17 +150,17 @@ fn found(text: &Text, wanted: &[String], rare: &[f64]) -> Found {
     }
     let (number, line) =
         best.map_or((None, String::new()), |(_, (number, line, _))| (*number, line.trim().to_string()));
-    Found { name: text.name.clone(), number, line }
+    SearchHit { name: text.name.clone(), number, line }
 }
 
-fn of_entry(entry: &Entry) -> Text {
+fn of_entry(entry: &ReferenceEntry) -> SearchText {
     let doc = &entry.doc;
     let mut lines: Vec<(Option<usize>, String, f64)> = sentences(&doc.summary, IN_SUMMARY).collect();
     lines.extend(doc.body.lines().flat_map(|line| sentences(line, IN_LINE)));
     let options = doc.options.iter().map(|option| format!("{}: {}", option.key, option.meaning));
     lines.extend(options.map(|option| (None, unescaped(&option), IN_LINE)));
     lines.extend(doc.example.lines().map(|line| (None, line.to_string(), IN_CODE)));
-    Text { name: entry.path(), title: entry.path(), lines }
+    SearchText { name: entry.path(), title: entry.path(), lines }
 }
 
 /// Splits a paragraph into its sentences.
@@ -168,16 +168,16 @@ fn sentences(text: &str, weight: f64) -> impl Iterator<Item = (Option<usize>, St
     text.split_inclusive(". ").map(move |sentence| (None, unescaped(sentence.trim()), weight))
 }
 
-fn of_page(page: guide::Page) -> Vec<Text> {
+fn of_page(page: guide::GuidePage) -> Vec<SearchText> {
     let name = guide::name_of(page.path);
-    let part = |part: guide::Part| {
+    let part = |part: guide::GuideSection| {
         let place = if part.anchor.is_empty() { String::new() } else { format!("#{}", part.anchor) };
         let line = |(number, line): (usize, String)| {
             let weight = if line.starts_with(['|', ' ']) { IN_CODE } else { IN_LINE };
             (Some(number), line, weight)
         };
         let lines = part.lines.into_iter().filter(|(_, line)| !line.starts_with("![")).map(line).collect();
-        Text { name: format!("{name}{place}"), title: part.heading, lines }
+        SearchText { name: format!("{name}{place}"), title: part.heading, lines }
     };
     guide::parts(page.text).into_iter().map(part).collect()
 }
@@ -188,7 +188,7 @@ mod tests {
     use crate::script::docs::{Overload, Role, parse};
 
     fn docs(entries: &[(&str, &str)]) -> Docs {
-        let entry = |(name, comment): &(&str, &str)| Entry {
+        let entry = |(name, comment): &(&str, &str)| ReferenceEntry {
             module: "hooks".into(),
             role: Role::Function,
             receiver: String::new(),
@@ -213,7 +213,7 @@ mod tests {
             ("scale", "/// Scales what a site holds."),
         ]);
         let found = search(&docs, "ablating a feature");
-        assert_eq!(found[0], Found { name: "hooks::zero".into(), number: None, line: "Ablates features.".into() });
+        assert_eq!(found[0], SearchHit { name: "hooks::zero".into(), number: None, line: "Ablates features.".into() });
         assert_eq!(names(&docs, "Scaled sites"), ["hooks::scale"]);
         assert_eq!(search(&docs, "codes")[0].line, "Their codes become zero.");
         assert_eq!(names(&docs, "code"), names(&docs, "What is a code?"));

@@ -3,12 +3,12 @@
 
 use crate::base::{Result, names};
 use crate::err;
-use crate::report::symbols::elided;
 use crate::report::terminal::Screen;
-use crate::script::docs::declared::REQUIRED;
+use crate::report::visible_text::elided;
+use crate::script::docs::option_groups::REQUIRED;
 use crate::script::docs::site::unescaped;
-use crate::script::docs::{Docs, Entry, OptionDoc, guide, search};
-use crate::script::engine::foreign;
+use crate::script::docs::{Docs, OptionDoc, ReferenceEntry, guide, search};
+use crate::script::engine::foreign_names;
 
 const INDENT: &str = "  ";
 
@@ -64,13 +64,13 @@ pub fn about(docs: &Docs, name: &str, screen: &Screen) -> Result<String> {
 /// Returns what to write for a name of another program, or for one of our modules' that another program would have.
 fn of_others(name: &str) -> Option<&'static str> {
     let (module, last) = name.rsplit_once("::").or_else(|| name.rsplit_once('.')).unwrap_or(("", name));
-    let of_module = foreign::in_module(module, last);
-    let of_table = || foreign::of_table(last).filter(|_| module == "Table");
+    let of_module = foreign_names::in_module(module, last);
+    let of_table = || foreign_names::of_table(last).filter(|_| module == "Table");
     of_module
         .or_else(of_table)
-        .or_else(|| foreign::function(last))
-        .or_else(|| foreign::word(name))
-        .or_else(|| foreign::module(name))
+        .or_else(|| foreign_names::function(last))
+        .or_else(|| foreign_names::word(name))
+        .or_else(|| foreign_names::module(name))
 }
 
 /// Suggests "did you mean ..?" among all that can be asked for.
@@ -84,7 +84,7 @@ fn near(docs: &Docs, name: &str) -> Option<String> {
 }
 
 /// Signatures, summary, body, options and example of one entry.
-pub fn entry(entry: &Entry, screen: &Screen) -> String {
+pub fn entry(entry: &ReferenceEntry, screen: &Screen) -> String {
     let mut text = String::new();
     for signature in entry.signatures() {
         line(&mut text, &screen.bold(&signature));
@@ -114,13 +114,13 @@ pub fn entry(entry: &Entry, screen: &Screen) -> String {
 
 /// Lists every function of a module with the first sentence about it.
 pub fn module(docs: &Docs, name: &str, screen: &Screen) -> String {
-    let members: Vec<&Entry> = docs.entries().iter().filter(|e| e.module == name).collect();
+    let members: Vec<&ReferenceEntry> = docs.entries().iter().filter(|e| e.module == name).collect();
     format!("{}\n\n{}", screen.bold(&format!("module {name}")), list(&members, screen))
 }
 
 /// Lists every method, property and index of a type with the first sentence about it; empty if the type has none.
 pub fn of_type(docs: &Docs, name: &str, screen: &Screen) -> String {
-    let members: Vec<&Entry> = docs.entries().iter().filter(|e| e.receiver == name).collect();
+    let members: Vec<&ReferenceEntry> = docs.entries().iter().filter(|e| e.receiver == name).collect();
     if members.is_empty() {
         return String::new();
     }
@@ -139,7 +139,7 @@ pub fn everything(docs: &Docs, screen: &Screen) -> String {
     for name in types {
         line(&mut text, &of_type(docs, name, screen));
     }
-    let global: Vec<&Entry> = docs
+    let global: Vec<&ReferenceEntry> = docs
         .own()
         .filter(|e| e.module.is_empty() && e.receiver.is_empty() && e.name.starts_with(char::is_alphabetic))
         .collect();
@@ -166,7 +166,7 @@ fn first_sentence(text: &str) -> &str {
     whole.next().unwrap_or(text)
 }
 
-fn list(entries: &[&Entry], screen: &Screen) -> String {
+fn list(entries: &[&ReferenceEntry], screen: &Screen) -> String {
     let mut text = String::new();
     for entry in entries {
         if let Some(signature) = entry.signatures().first() {
@@ -223,8 +223,8 @@ mod tests {
     use crate::report::terminal::Graphics;
     use crate::script::docs::{Overload, Role, parse};
 
-    fn example() -> Entry {
-        Entry {
+    fn example() -> ReferenceEntry {
+        ReferenceEntry {
             module: "tensor".into(),
             role: Role::Function,
             receiver: String::new(),

@@ -55,7 +55,7 @@ impl Parameters {
     }
 }
 
-struct Bound {
+struct BoundFunction {
     entry: &'static FnManifestEntry,
     /// Text in place of its documentation in the engine, `bound_17`.
     mark: String,
@@ -63,7 +63,7 @@ struct Bound {
     is_method: bool,
 }
 
-impl Bound {
+impl BoundFunction {
     fn new(number: usize, entry: &'static FnManifestEntry) -> Self {
         let copied = [TypeId::of::<Array>(), TypeId::of::<Map>(), TypeId::of::<Blob>()];
         let is_copied = kinds(entry).first().is_some_and(|kind| copied.contains(kind));
@@ -81,13 +81,13 @@ impl Bound {
 const INDEX_GET: &str = "index$get$";
 const INDEX_SET: &str = "index$set$";
 
-impl PluginFunc for Bound {
+impl PluginFunc for BoundFunction {
     fn call(
         &self,
         context: Option<NativeCallContext>,
         args: &mut [&mut Dynamic],
     ) -> Result<Dynamic, Box<EvalAltResult>> {
-        let _ours = crate::script::engine::room::Ours::begin();
+        let _ours = crate::script::engine::value_memory::NativeCall::begin();
         let Some(outer) = context else {
             return self.entry.func.call(None, args);
         };
@@ -144,11 +144,11 @@ fn kept(context: &NativeCallContext, args: &mut [&mut Dynamic]) -> Result<Dynami
 pub const SHORT: &str = "/// without options";
 
 /// A function called without its options.
-struct Short {
+struct ShortForm {
     whole: &'static (dyn PluginFunc + Send + Sync),
 }
 
-impl PluginFunc for Short {
+impl PluginFunc for ShortForm {
     fn call(
         &self,
         context: Option<NativeCallContext>,
@@ -246,7 +246,7 @@ pub fn module(manifests: &[&'static ModuleManifest]) -> Module {
             }
             // One that is there does something of its own without options.
             if !functions.iter().any(|other| other.entry.name == entry.name && kinds(other.entry) == kinds_of_this) {
-                let short = RhaiFunc::Plugin { func: std::rc::Rc::new(Short { whole: func }) };
+                let short = RhaiFunc::Plugin { func: std::rc::Rc::new(ShortForm { whole: func }) };
                 registration(SHORT).set_into_module_raw(&mut module, &kinds_of_this, short);
             }
         }
@@ -255,13 +255,13 @@ pub fn module(manifests: &[&'static ModuleManifest]) -> Module {
 }
 
 /// The functions of each manifest; made once in the life of the program.
-static MADE: Mutex<BTreeMap<usize, &'static [Bound]>> = Mutex::new(BTreeMap::new());
+static MADE: Mutex<BTreeMap<usize, &'static [BoundFunction]>> = Mutex::new(BTreeMap::new());
 
-fn bound(manifest: &'static ModuleManifest) -> &'static [Bound] {
+fn bound(manifest: &'static ModuleManifest) -> &'static [BoundFunction] {
     let mut made = MADE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let before: usize = made.values().map(|functions| functions.len()).sum();
     made.entry(std::ptr::from_ref(manifest) as usize).or_insert_with(|| {
-        let bound = |(number, entry)| Bound::new(before + number, entry);
+        let bound = |(number, entry)| BoundFunction::new(before + number, entry);
         manifest.functions.iter().enumerate().map(bound).collect::<Vec<_>>().leak()
     })
 }
@@ -269,7 +269,7 @@ fn bound(manifest: &'static ModuleManifest) -> &'static [Bound] {
 /// Lists each bound function by its mark, with its parameters and its documentation, in a module of its own.
 pub fn documented() -> Vec<(&'static str, Module)> {
     let made = MADE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let alone = |bound: &'static Bound| {
+    let alone = |bound: &'static BoundFunction| {
         let mut module = Module::new();
         bound.entry.register_into(&mut module);
         (bound.mark.as_str(), module)

@@ -3,8 +3,8 @@
 use ariadne::{CharSet, Color, Config, IndexType, Label, Report, ReportKind, Source};
 
 use crate::base::Kind;
-use crate::report::symbols::{harmless, visible};
 use crate::report::terminal::codes::code;
+use crate::report::visible_text::{harmless, visible};
 use crate::script::engine::failure::{Failure, SourcePlace, Sources};
 
 /// Draws the failure as text for people; without colour it holds no escape codes.
@@ -328,7 +328,7 @@ mod tests {
         let place =
             SourcePlace { source: name.into(), line: 1, column: 1, arg: None, also: Box::default(), option: None };
         let frame =
-            crate::script::engine::failure::Frame { function: "import \"\x1b[2J\"".into(), place: place.clone() };
+            crate::script::engine::failure::CallFrame { function: "import \"\x1b[2J\"".into(), place: place.clone() };
         let failure = Failure {
             kind: "name".into(),
             message: "unknown".into(),

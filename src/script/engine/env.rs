@@ -20,7 +20,7 @@ use crate::base::{Result, Task, names};
 use crate::err;
 use crate::report::terminal::{Graphics, Screen};
 use crate::script::engine::console::Console;
-pub use crate::script::engine::loaded::Loaded;
+pub use crate::script::engine::loaded_models::LoadedModels;
 
 #[derive(Clone)]
 pub struct Env {
@@ -33,7 +33,7 @@ pub struct Env {
     pub arguments: Rc<Arguments>,
     pub checks: Rc<Checks>,
     /// The models that were loaded, for dictionaries that name one.
-    pub models: Rc<Loaded>,
+    pub models: Rc<LoadedModels>,
     /// Folder of the run's record and reports, below the output folder; empty where no script is run.
     pub folder: PathBuf,
     /// Texts that stand in for files of these names: a recorded run is repeated with its own sources.
@@ -43,16 +43,16 @@ pub struct Env {
     /// Number of scripts that are running this one, each within the one before.
     pub depth: usize,
     /// Function that evaluates a script in a session of its own; set by the session.
-    pub evaluate: OnceCell<Evaluate>,
+    pub evaluate: OnceCell<ScriptEvaluator>,
     /// The names by which modules are imported, by those of their sources.
     pub imported: Rc<RefCell<BTreeMap<String, String>>>,
 }
 
 /// A whole script, by name and text, in a session of its own.
-pub type Evaluate = fn(Env, &str, &str) -> Evaluated;
+pub type ScriptEvaluator = fn(Env, &str, &str) -> ScriptResult;
 
 /// The result of a script in a session of its own.
-pub struct Evaluated {
+pub struct ScriptResult {
     pub env: Rc<Env>,
     /// The texts of the script and of what it imported.
     pub sources: BTreeMap<String, String>,

@@ -3,11 +3,11 @@
 use rhai::{Dynamic, EvalAltResult, Map, Position};
 
 use crate::base::{Error, Kind};
-use crate::script::engine::foreign;
-use crate::script::engine::pointers;
+use crate::script::engine::foreign_names;
+use crate::script::engine::function_names;
 pub use crate::script::engine::sources::Sources;
-pub use crate::script::engine::unknown::Known;
-use crate::script::engine::unknown::{self, Words, article, lower, readable_types};
+pub use crate::script::engine::unknown_names::KnownNames;
+use crate::script::engine::unknown_names::{self, UnplacedFailure, article, lower, readable_types};
 
 /// A point in a script; `line` and `column` count from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl SourcePlace {
 
 /// A call that was on the stack when it happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frame {
+pub struct CallFrame {
     pub function: String,
     pub place: SourcePlace,
 }
@@ -47,7 +47,7 @@ pub struct Failure {
     pub hint: Option<String>,
     pub place: Option<SourcePlace>,
     /// Calls on the stack, the outermost first.
-    pub frames: Vec<Frame>,
+    pub frames: Vec<CallFrame>,
 }
 
 impl Failure {
@@ -64,7 +64,7 @@ impl From<Error> for Failure {
 }
 
 /// Reads the engine's error: `source` is the script that was started.
-pub fn explain(error: &EvalAltResult, source: &str, known: &Known) -> Failure {
+pub fn explain(error: &EvalAltResult, source: &str, known: &KnownNames) -> Failure {
     let mut frames = Vec::new();
     let mut source = source.to_string();
     let mut inner = error;
@@ -72,7 +72,7 @@ pub fn explain(error: &EvalAltResult, source: &str, known: &Known) -> Failure {
         match inner {
             EvalAltResult::ErrorInFunctionCall(function, within, next, position) => {
                 if let Some(place) = place(&source, *position) {
-                    frames.push(Frame { function: called(function), place });
+                    frames.push(CallFrame { function: called(function), place });
                 }
                 if !within.is_empty() {
                     source = within.clone();
@@ -81,7 +81,7 @@ pub fn explain(error: &EvalAltResult, source: &str, known: &Known) -> Failure {
             }
             EvalAltResult::ErrorInModule(module, next, position) => {
                 if let Some(place) = place(&source, *position) {
-                    frames.push(Frame { function: format!("import \"{module}\""), place });
+                    frames.push(CallFrame { function: format!("import \"{module}\""), place });
                 }
                 source = module.clone();
                 inner = next;
@@ -102,7 +102,7 @@ pub fn explain(error: &EvalAltResult, source: &str, known: &Known) -> Failure {
 }
 
 /// Suggests what to write instead of the statement at a place, where it is one of another language.
-fn statement(problem: &rhai::ParseErrorType, place: &SourcePlace, known: &Known) -> Option<String> {
+fn statement(problem: &rhai::ParseErrorType, place: &SourcePlace, known: &KnownNames) -> Option<String> {
     let text = known.sources.text(&place.source)?;
     let at = place.offset(&text);
     let before = text.get(..at)?;
@@ -112,25 +112,25 @@ fn statement(problem: &rhai::ParseErrorType, place: &SourcePlace, known: &Known)
     if let Some(hint) = without_bracket(problem, before, rest, known) {
         return Some(hint);
     }
-    if is_unknown && foreign::is_made_with_others(before, rest) {
-        return Some(foreign::ONE_BY_ONE.into());
+    if is_unknown && foreign_names::is_made_with_others(before, rest) {
+        return Some(foreign_names::ONE_BY_ONE.into());
     }
-    let hint = instead(problem, before, rest).or_else(|| foreign::statement(before, rest)).or_else(|| {
-        let is_made = is_unknown && foreign::is_made(before, rest);
-        is_made.then_some(foreign::MADE).filter(|_| syntax(problem, known).hint.is_none())
+    let hint = instead(problem, before, rest).or_else(|| foreign_names::statement(before, rest)).or_else(|| {
+        let is_made = is_unknown && foreign_names::is_made(before, rest);
+        is_made.then_some(foreign_names::MADE).filter(|_| syntax(problem, known).hint.is_none())
     });
     hint.map(String::from)
 }
 
 /// Suggests how to call a function that stands before its first argument without a bracket.
-fn without_bracket(problem: &rhai::ParseErrorType, before: &str, rest: &str, known: &Known) -> Option<String> {
+fn without_bracket(problem: &rhai::ParseErrorType, before: &str, rest: &str, known: &KnownNames) -> Option<String> {
     use rhai::ParseErrorType as P;
     match problem {
         // Only where such a word is declared it is meant as a name.
-        P::Reserved(word) if is_function(word) && foreign::is_before_value(before, rest) => {
+        P::Reserved(word) if is_function(word) && foreign_names::is_before_value(before, rest) => {
             Some(format!("a call has brackets: `{word}(x)`"))
         }
-        P::VariableUndefined(name) if foreign::is_before_value(before, rest) => {
+        P::VariableUndefined(name) if foreign_names::is_before_value(before, rest) => {
             let is_called = known.docs.functions(name).any(|e| e.module.is_empty() && e.receiver.is_empty());
             let is_module = known.docs.modules().contains(&name.as_str());
             (is_called && is_module).then(|| format!("call it as `{name}(..)`"))
@@ -154,13 +154,17 @@ fn instead(problem: &rhai::ParseErrorType, before: &str, rest: &str) -> Option<&
     let is_closed =
         rest.split_once([']', ')', '}']).is_some_and(|(_, after)| after.trim_start().starts_with([')', ',', '|']));
     match problem {
-        P::VariableExpected | P::AssignmentToInvalidLHS(_) if is_list => Some(foreign::ONE_BY_ONE),
+        P::VariableExpected | P::AssignmentToInvalidLHS(_) if is_list => Some(foreign_names::ONE_BY_ONE),
         P::MissingToken(_, purpose) if is_list && is_closed && purpose.contains("parameters list") => {
-            Some(foreign::ONE_BY_ONE)
+            Some(foreign_names::ONE_BY_ONE)
         }
-        P::MissingToken(token, _) if token == "in" && is_next => Some(foreign::COUNTED),
-        P::MissingToken(token, _) if token == ";" && is_next && foreign::is_name(before) => Some(foreign::ONE_BY_ONE),
-        P::MissingToken(token, _) if token == ")" && is_next && foreign::is_assigned(rest) => Some(foreign::ONE_BY_ONE),
+        P::MissingToken(token, _) if token == "in" && is_next => Some(foreign_names::COUNTED),
+        P::MissingToken(token, _) if token == ";" && is_next && foreign_names::is_name(before) => {
+            Some(foreign_names::ONE_BY_ONE)
+        }
+        P::MissingToken(token, _) if token == ")" && is_next && foreign_names::is_assigned(rest) => {
+            Some(foreign_names::ONE_BY_ONE)
+        }
         P::MissingToken(token, purpose)
             if token == ","
                 && purpose.contains("arguments to function call")
@@ -168,10 +172,10 @@ fn instead(problem: &rhai::ParseErrorType, before: &str, rest: &str) -> Option<&
         {
             Some(NOT_CLOSED)
         }
-        P::PropertyExpected if rest.starts_with('`') => Some(foreign::KEY),
+        P::PropertyExpected if rest.starts_with('`') => Some(foreign_names::KEY),
         P::MissingToken(token, purpose) if purpose.ends_with("object map literal") => {
             let is_key = matches!(token.as_str(), ":" | "}") && !rest.trim().is_empty() && !rest.starts_with(';');
-            is_key.then_some(foreign::KEY)
+            is_key.then_some(foreign_names::KEY)
         }
         _ => None,
     }
@@ -179,7 +183,7 @@ fn instead(problem: &rhai::ParseErrorType, before: &str, rest: &str) -> Option<&
 
 /// Returns the name of a function; a closure's is made up and says nothing.
 fn called(function: &str) -> String {
-    pointers::named(function).unwrap_or("a closure").into()
+    function_names::named(function).unwrap_or("a closure").into()
 }
 
 fn place(source: &str, position: Position) -> Option<SourcePlace> {
@@ -194,20 +198,20 @@ fn place(source: &str, position: Position) -> Option<SourcePlace> {
     })
 }
 
-pub fn words(error: &EvalAltResult, known: &Known) -> Words {
+pub fn words(error: &EvalAltResult, known: &KnownNames) -> UnplacedFailure {
     use EvalAltResult as E;
-    let plain = Words::new;
+    let plain = UnplacedFailure::new;
     match error {
-        E::ErrorParsing(problem, _) => Words { kind: "syntax".into(), ..syntax(problem, known) },
-        E::ErrorVariableNotFound(name, _) => unknown::variable(name, known),
-        E::ErrorFunctionNotFound(signature, _) => unknown::function(signature, known),
-        E::ErrorModuleNotFound(name, _) => unknown::module(name, known),
+        E::ErrorParsing(problem, _) => UnplacedFailure { kind: "syntax".into(), ..syntax(problem, known) },
+        E::ErrorVariableNotFound(name, _) => unknown_names::variable(name, known),
+        E::ErrorFunctionNotFound(signature, _) => unknown_names::function(signature, known),
+        E::ErrorModuleNotFound(name, _) => unknown_names::module(name, known),
         E::ErrorPropertyNotFound(name, _) => plain(
             Kind::Name,
             format!("this map has no key `{name}`"),
             Some(format!("ask with `\"{name}\" in map` whether it is there")),
         ),
-        E::ErrorDotExpr(text, _) => unknown::property(text, known),
+        E::ErrorDotExpr(text, _) => unknown_names::property(text, known),
         E::ErrorIndexingType(text, _) => {
             let (what, by) = text.split_once(" [").unwrap_or((text, ""));
             let by = article(by.trim_end_matches(']'));
@@ -262,7 +266,7 @@ const CHANGEABLE: &str = "a copy in a variable can be changed: `let copy = ..;`"
 
 /// Finds the variable and the place of a call whose closure looks at what it is called on, where the engine says
 /// "argument #1 of function 'retain'".
-pub fn clash(error: &EvalAltResult, known: &Known) -> Option<(String, Position)> {
+pub fn clash(error: &EvalAltResult, known: &KnownNames) -> Option<(String, Position)> {
     let EvalAltResult::ErrorDataRace(subject, _) = error else { return None };
     let (_, method) = subject.strip_prefix("argument #")?.split_once(" of function '")?;
     known.marks.called(method.trim_end_matches('\''))
@@ -270,7 +274,7 @@ pub fn clash(error: &EvalAltResult, known: &Known) -> Option<(String, Position)>
 
 /// Words the failure of a closure that looks at a value which is locked while a method of it runs. Of some the engine
 /// knows the name, `subject`.
-fn in_use(subject: &str, clash: Option<(String, Position)>) -> Words {
+fn in_use(subject: &str, clash: Option<(String, Position)>) -> UnplacedFailure {
     let is_name = |subject: &&str| !subject.is_empty() && !subject.contains(' ');
     let name = clash.map(|(name, _)| name).or_else(|| Some(subject).filter(is_name).map(String::from));
     let message = match &name {
@@ -283,7 +287,7 @@ fn in_use(subject: &str, clash: Option<(String, Position)>) -> Words {
         ),
         None => "let the closure use a second name for the value, made before; or go through the value by `for`".into(),
     };
-    Words::new(Kind::Argument, message, Some(hint))
+    UnplacedFailure::new(Kind::Argument, message, Some(hint))
 }
 
 /// Suggests what may have been meant where a value of another type stands.
@@ -309,11 +313,11 @@ fn without_position(error: &EvalAltResult) -> String {
     lower(text)
 }
 
-fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
+fn syntax(problem: &rhai::ParseErrorType, known: &KnownNames) -> UnplacedFailure {
     use rhai::ParseErrorType as P;
     let hint = match problem {
-        P::VariableUndefined(name) => return unknown::variable(name, known),
-        P::ModuleUndefined(name) => return unknown::module(name, known),
+        P::VariableUndefined(name) => return unknown_names::variable(name, known),
+        P::ModuleUndefined(name) => return unknown_names::module(name, known),
         P::MissingToken(token, purpose) if token == "]" && purpose.contains("index expression") => {
             Some("one element is `t.at([0, 1])`, a part has an index for each axis: `t.at([0..2, 1])`".into())
         }
@@ -335,8 +339,8 @@ fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
         P::MissingToken(token, _) if token == ";" => {
             Some("two statements stand side by side without `;` between them".into())
         }
-        P::Reserved(word) if foreign::word(word).or(foreign::function(word)).is_some() => {
-            foreign::word(word).or(foreign::function(word)).map(String::from)
+        P::Reserved(word) if foreign_names::word(word).or(foreign_names::function(word)).is_some() => {
+            foreign_names::word(word).or(foreign_names::function(word)).map(String::from)
         }
         P::Reserved(word) => {
             Some(format!("`{word}` is a reserved word; choose another name, or quote it as a key: `\"{word}\"`"))
@@ -350,15 +354,15 @@ fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
         P::MissingToken(token, purpose) => format!("expected `{token}` {purpose}"),
         _ => lower(&problem.to_string()),
     };
-    Words { kind: String::new(), message, hint, arg: None, also: Box::default(), option: None }
+    UnplacedFailure { kind: String::new(), message, hint, arg: None, also: Box::default(), option: None }
 }
 
 /// Words what a script threw: one of our own maps, or any value.
-fn thrown(value: &Dynamic) -> Words {
+fn thrown(value: &Dynamic) -> UnplacedFailure {
     if let Some(map) = value.read_lock::<Map>() {
         let text = |key: &str| map.get(key).and_then(|v| v.clone().into_string().ok());
         if let Some(message) = text("message") {
-            return Words {
+            return UnplacedFailure {
                 kind: text("kind").unwrap_or_else(|| "thrown".into()),
                 message,
                 hint: text("hint"),
@@ -376,5 +380,5 @@ fn thrown(value: &Dynamic) -> Words {
         Ok(text) => text,
         Err(_) => crate::script::engine::value::repr(value),
     };
-    Words { kind: "thrown".into(), message, hint: None, arg: None, also: Box::default(), option: None }
+    UnplacedFailure { kind: "thrown".into(), message, hint: None, arg: None, also: Box::default(), option: None }
 }

@@ -33,14 +33,14 @@ pub trait Handle: Clone + 'static {
 }
 
 /// The item that stands for a value in a report, where it has one.
-type Shown = Result<Option<Rc<dyn Item>>>;
+type ReportItem = Result<Option<Rc<dyn Item>>>;
 
 /// One type of handle, for values whose type is known only at run time.
 pub struct HandleType {
     short: fn(&Dynamic) -> Option<String>,
     shown: fn(&Dynamic, &Screen, &Task) -> Option<Result<String>>,
     json: fn(&Dynamic, &Task) -> Option<Result<serde_json::Value>>,
-    item: fn(&Dynamic) -> Option<Shown>,
+    item: fn(&Dynamic) -> Option<ReportItem>,
     inside: fn(&Dynamic) -> Option<Rc<dyn Any>>,
     register: fn(&mut Engine),
 }

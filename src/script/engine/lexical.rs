@@ -29,7 +29,7 @@ use rhai::{
 
 use crate::err;
 use crate::script::engine::env::Code;
-use crate::script::engine::pointers::{ANONYMOUS, named};
+use crate::script::engine::function_names::{ANONYMOUS, named};
 use crate::script::engine::value::Fallible;
 
 /// The name of the hidden first argument of closures, and of its type. No script can write it.
@@ -53,9 +53,9 @@ pub const EARLIER: &str = "earlier$";
 
 /// The meaning of a text's names, as it was where a closure was made.
 #[derive(Clone)]
-pub struct Surroundings(Rc<Around>);
+pub struct Surroundings(Rc<NameScope>);
 
-struct Around {
+struct NameScope {
     functions: Shared<Module>,
     imports: Vec<(ImmutableString, Shared<Module>)>,
     constants: Option<Shared<Locked<BTreeMap<ImmutableString, Dynamic>>>>,
@@ -63,13 +63,13 @@ struct Around {
 
 /// The parts of a closure that is yet to be made: a pointer to its function, and the names that its text imports by.
 #[derive(Clone)]
-struct Making {
+struct PendingClosure {
     pointer: FnPtr,
     imports: Rc<[ImmutableString]>,
 }
 
 /// The body of a function, and the text that it belongs to.
-struct Body {
+struct FunctionBody {
     code: Rc<Code>,
     block: Expr,
     is_closure: bool,
@@ -77,7 +77,7 @@ struct Body {
 
 /// The names that a text may use beside those of the language.
 #[derive(Clone, Copy)]
-pub enum Reach<'a> {
+pub enum NameReach<'a> {
     /// Names that it defines itself, as a module does.
     Own,
     /// Functions of the texts before it in the session, too, and these constants of theirs.
@@ -91,11 +91,15 @@ pub fn register(engine: &mut Engine) {
         Err(ParseError(ParseErrorType::Reserved(FRAME.into()).into(), Position::NONE))
     };
     engine.register_custom_syntax_with_state_raw(FRAME, refuse, false, |context, _, body| {
-        let Some(body) = body.read_lock::<Rc<Body>>().map(|body| body.clone()) else { return Err(unknown_code()) };
+        let Some(body) = body.read_lock::<Rc<FunctionBody>>().map(|body| body.clone()) else {
+            return Err(unknown_code());
+        };
         body.run(context)
     });
     engine.register_custom_syntax_with_state_raw(CLOSURE, refuse, false, |context, _, making| {
-        let Some(Making { mut pointer, imports }) = making.read_lock::<Making>().map(|making| making.clone()) else {
+        let Some(PendingClosure { mut pointer, imports }) =
+            making.read_lock::<PendingClosure>().map(|making| making.clone())
+        else {
             return Err(unknown_code());
         };
         pointer.add_curry(Dynamic::from(Surroundings::of(context, &imports)?));
@@ -127,11 +131,11 @@ impl Surroundings {
         let import =
             |name: &ImmutableString| Some((name.clone(), global.get_shared_import(global.find_import(name)?)?));
         let imports = imports.iter().filter_map(import).collect();
-        Ok(Self(Rc::new(Around { functions, imports, constants: global.constants.clone() })))
+        Ok(Self(Rc::new(NameScope { functions, imports, constants: global.constants.clone() })))
     }
 }
 
-impl Body {
+impl FunctionBody {
     fn run(&self, context: &mut EvalContext) -> Fallible<Dynamic> {
         let block = Expression::from(&self.block);
         if self.code.is_running(context.tag()) {
@@ -167,7 +171,7 @@ impl Body {
 }
 
 /// Binds a text: its functions and closures run as parts of it wherever they are called.
-pub fn bind(engine: &Engine, ast: &AST, code: &Rc<Code>, reach: Reach) -> Fallible<AST> {
+pub fn bind(engine: &Engine, ast: &AST, code: &Rc<Code>, reach: NameReach) -> Fallible<AST> {
     let (imports, constants) = defined(ast);
     let mut binder = Binder { reach, imports, constants, own: BTreeMap::new(), closures: BTreeMap::new() };
     for def in ast.iter_fn_def() {
@@ -216,7 +220,7 @@ pub fn bind_evaluated(ast: &AST, context: &EvalContext) -> Vec<Stmt> {
         pointed.filter_map(|(.., def)| Some(((named(&def.name)?.to_string(), def.params.len() - 1), def.clone())));
     let earlier = BTreeSet::new();
     let binder = Binder {
-        reach: Reach::Session(&earlier),
+        reach: NameReach::Session(&earlier),
         imports: context.iter_imports().map(|(name, _)| name.into()).collect(),
         constants: BTreeSet::new(),
         own: own.collect(),
@@ -318,7 +322,7 @@ impl Frames {
         if !body.walk(&mut Vec::new(), &mut is_bound) {
             return Err(left_unbound());
         }
-        *self.body.borrow_mut() = Dynamic::from(Rc::new(Body { code: code.clone(), block: body, is_closure }));
+        *self.body.borrow_mut() = Dynamic::from(Rc::new(FunctionBody { code: code.clone(), block: body, is_closure }));
         // An interruption there is drawn under the line where the body begins.
         let line = start.line().unwrap_or(1);
         let column = start.position().unwrap_or(1);
@@ -331,7 +335,7 @@ impl Frames {
 
 /// A binder of the parts of one text.
 struct Binder<'a> {
-    reach: Reach<'a>,
+    reach: NameReach<'a>,
     /// The names that the text imports by.
     imports: Rc<[ImmutableString]>,
     /// The constants that it defines.
@@ -345,7 +349,7 @@ struct Binder<'a> {
 impl Binder<'_> {
     /// Makes an expression that makes a closure: a pointer to this function, with what surrounds the place.
     fn making(&self, function: &Shared<ScriptFuncDef>, position: Position) -> Expr {
-        let making = Making { pointer: FnPtr::from(function.clone()), imports: self.imports.clone() };
+        let making = PendingClosure { pointer: FnPtr::from(function.clone()), imports: self.imports.clone() };
         custom(CLOSURE, [], Dynamic::from(making), position)
     }
 
@@ -465,7 +469,7 @@ impl Binder<'_> {
         }
         let is_plain = call.op_token.is_none() && !call.is_qualified() && !call.hashes.is_native_only();
         let is_own = || self.own.contains_key(&(call.name.to_string(), call.args.len()));
-        if matches!(self.reach, Reach::Own) && is_plain && !is_own() {
+        if matches!(self.reach, NameReach::Own) && is_plain && !is_own() {
             call.hashes = FnCallHashes::from_native_only(call.hashes.native());
         }
     }
@@ -480,7 +484,8 @@ impl Binder<'_> {
 
     /// Returns whether `global::name` is a constant of an earlier text.
     fn is_earlier(&self, name: &str) -> bool {
-        matches!(self.reach, Reach::Session(constants) if constants.contains(name)) && !self.constants.contains(name)
+        matches!(self.reach, NameReach::Session(constants) if constants.contains(name))
+            && !self.constants.contains(name)
     }
 
     fn pointed_to(&self, name: &str) -> Option<&Shared<ScriptFuncDef>> {

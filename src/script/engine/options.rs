@@ -5,7 +5,7 @@ use rhai::{Dynamic, Map};
 use crate::base::{Result, names};
 use crate::err;
 use crate::options::OptionGroup;
-use crate::script::engine::value::{Given, given, plain};
+use crate::script::engine::value::{GivenValue, given, plain};
 
 /// The options of one call while they are read. Every key that is asked for counts as known; [`OptionReader::finish`]
 /// refuses the others, so it stands before the work begins.
@@ -36,8 +36,8 @@ impl OptionReader {
         self.map.get(key).cloned()
     }
 
-    /// Reads an option through any of the conversions of [`Given`].
-    pub fn get<T>(&mut self, key: &'static str, convert: impl Fn(&Given) -> Result<T>) -> Result<Option<T>> {
+    /// Reads an option through any of the conversions of [`GivenValue`].
+    pub fn get<T>(&mut self, key: &'static str, convert: impl Fn(&GivenValue) -> Result<T>) -> Result<Option<T>> {
         self.value(key).map(|value| convert(&given(key, &value)).map_err(|error| error.about(key))).transpose()
     }
 
@@ -53,7 +53,7 @@ impl OptionReader {
 
     /// Reads a seed of the call's own, if one is stated.
     pub fn seed(&mut self) -> Result<Option<u64>> {
-        Ok(self.get("seed", Given::integer)?.map(|seed| seed as u64))
+        Ok(self.get("seed", GivenValue::integer)?.map(|seed| seed as u64))
     }
 
     /// Refuses every key that was not asked for, and names the nearest that is known.
@@ -79,8 +79,8 @@ mod tests {
     fn options_take_both_numbers_and_refuse_strangers() {
         let map: Map = [("lr".into(), Dynamic::from(1_i64)), ("stesp".into(), Dynamic::from(5_i64))].into();
         let mut read = options(map);
-        assert_eq!(read.get("lr", Given::number), Ok(Some(1.0)));
-        assert_eq!(read.get("steps", Given::size), Ok(None));
+        assert_eq!(read.get("lr", GivenValue::number), Ok(Some(1.0)));
+        assert_eq!(read.get("steps", GivenValue::size), Ok(None));
         let error = read.finish().unwrap_err();
         assert_eq!(error.message, "unknown option `stesp`");
         assert_eq!(error.hint.as_deref(), Some("did you mean `steps`?"));

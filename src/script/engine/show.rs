@@ -7,14 +7,14 @@ use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use crate::base::{Result, Task};
 use crate::err;
-use crate::report::symbols::visible;
 use crate::report::terminal::Screen;
+use crate::report::visible_text::visible;
 use crate::report::{Item, items};
 use crate::script::engine::console::Console;
 use crate::script::engine::env::{Env, env, signed};
 pub use crate::script::engine::handle::Handle;
 use crate::script::engine::handle::{short, shown_handle};
-use crate::script::engine::value::{Any, Fallible, Layout, from_json, json_text, parsed, written};
+use crate::script::engine::value::{Any, Fallible, NumberLayout, from_json, json_text, parsed, written};
 
 /// Writes a value as the terminal shows it.
 pub fn shown(value: &Dynamic, screen: &Screen, task: &Task) -> Result<String> {
@@ -115,7 +115,7 @@ pub mod globals {
     /// ```
     #[rhai_fn(name = "to_json", return_raw)]
     pub fn json_of(ctx: NativeCallContext, value: Any) -> Fallible<String> {
-        Ok(json_text(&value, Layout::Line, &env(&ctx)?.task)?)
+        Ok(json_text(&value, NumberLayout::Line, &env(&ctx)?.task)?)
     }
 
     /// Returns the value that a JSON text stands for: objects become maps, arrays arrays.

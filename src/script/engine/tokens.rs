@@ -4,7 +4,7 @@
 //! always in error. Places are byte offsets into the text.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum TokenKind {
     /// A name or a keyword.
     Word,
     Number,
@@ -17,7 +17,7 @@ pub enum Kind {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Token {
-    pub kind: Kind,
+    pub kind: TokenKind,
     pub start: usize,
     pub end: usize,
     /// A string or a comment that the text ends before it is closed.
@@ -30,7 +30,7 @@ impl Token {
     }
 
     pub fn is_symbol(&self, text: &str, symbols: &[&str]) -> bool {
-        self.kind == Kind::Symbol && symbols.contains(&self.of(text))
+        self.kind == TokenKind::Symbol && symbols.contains(&self.of(text))
     }
 
     /// Returns the number of brackets that are open after this token, where `depth` were open before it.
@@ -131,7 +131,7 @@ impl Lexer<'_> {
         &self.text[self.at..]
     }
 
-    fn push(&mut self, kind: Kind, length: usize, open: bool) {
+    fn push(&mut self, kind: TokenKind, length: usize, open: bool) {
         let end = self.at + length;
         self.tokens.push(Token { kind, start: self.at, end, open });
         self.at = end;
@@ -144,23 +144,23 @@ impl Lexer<'_> {
             self.at += first.len_utf8();
         } else if rest.starts_with("//") {
             let length = rest.find('\n').unwrap_or(rest.len());
-            self.push(Kind::Comment, length, false);
+            self.push(TokenKind::Comment, length, false);
         } else if rest.starts_with("/*") {
             let (length, open) = block_comment(rest);
-            self.push(Kind::Comment, length, open);
+            self.push(TokenKind::Comment, length, open);
         } else if first == '`' {
             self.backticks(1);
         } else if first == '"' || first == '\'' {
             let (length, open) = quoted(rest, first);
-            self.push(Kind::Text, length, open);
+            self.push(TokenKind::Text, length, open);
         } else if let Some(hashes) = raw_string(rest) {
             let (length, open) = raw(rest, hashes);
-            self.push(Kind::Text, length, open);
+            self.push(TokenKind::Text, length, open);
         } else if first.is_ascii_digit() {
-            self.push(Kind::Number, number(rest), false);
+            self.push(TokenKind::Number, number(rest), false);
         } else if is_word(first) {
             let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-            self.push(Kind::Word, length, false);
+            self.push(TokenKind::Word, length, false);
         } else {
             self.symbol(first);
         }
@@ -170,7 +170,7 @@ impl Lexer<'_> {
         let long = LONG_SYMBOLS.iter().find(|symbol| self.rest().starts_with(**symbol));
         let length = long.map_or(first.len_utf8(), |symbol| symbol.len());
         let closes = first == '}';
-        self.push(Kind::Symbol, length, false);
+        self.push(TokenKind::Symbol, length, false);
         match self.interpolations.last_mut() {
             Some(0) if closes => {
                 self.interpolations.pop();
@@ -188,13 +188,13 @@ impl Lexer<'_> {
         let end = inside.find('`');
         match inside.find("${") {
             Some(hole) if end.is_none_or(|end| hole < end) => {
-                self.push(Kind::Text, skip + hole, false);
-                self.push(Kind::Symbol, 2, false);
+                self.push(TokenKind::Text, skip + hole, false);
+                self.push(TokenKind::Symbol, 2, false);
                 self.interpolations.push(0);
             }
             _ => {
                 let length = skip + end.map_or(inside.len(), |end| end + 1);
-                self.push(Kind::Text, length, end.is_none());
+                self.push(TokenKind::Text, length, end.is_none());
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Values between scripts and the core: one way to take an argument, one way to write a value down.
 //!
-//! Scripts write `1` or `1.0` as they like; every number that a binding takes goes through [`Given`].
+//! Scripts write `1` or `1.0` as they like; every number that a binding takes goes through [`GivenValue`].
 
 use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
@@ -14,10 +14,10 @@ use crate::err;
 pub use crate::options::number_text;
 use crate::options::{Foreign, Plain};
 use crate::report::json::number;
-use crate::report::symbols::count;
-use crate::script::engine::paper::Paper;
-use crate::script::engine::steps::Steps;
-use crate::script::engine::{handle, pointers};
+use crate::report::visible_text::count;
+use crate::script::engine::interrupt_checks::InterruptChecks;
+use crate::script::engine::text_buffer::TextBuffer;
+use crate::script::engine::{function_names, handle};
 use crate::tensor::axes::from_end;
 use crate::tensor::{Tensor, dtype, floats, ints, steps};
 
@@ -40,7 +40,7 @@ pub type Fallible<T> = std::result::Result<T, Box<rhai::EvalAltResult>>;
 
 /// One argument or option, with the name that errors call it by.
 #[derive(Clone)]
-pub struct Given {
+pub struct GivenValue {
     value: Dynamic,
     name: Rc<str>,
     /// Index of the element that this is of the argument, where its elements are taken one by one.
@@ -48,11 +48,11 @@ pub struct Given {
 }
 
 /// Returns the argument or option of this name.
-pub fn given(name: &str, value: &Dynamic) -> Given {
-    Given { value: value.clone(), name: name.into(), element: None }
+pub fn given(name: &str, value: &Dynamic) -> GivenValue {
+    GivenValue { value: value.clone(), name: name.into(), element: None }
 }
 
-impl Given {
+impl GivenValue {
     pub fn value(&self) -> &Dynamic {
         &self.value
     }
@@ -114,7 +114,7 @@ impl Given {
     }
 
     /// Returns the elements of an array, or the value itself where it is none.
-    pub fn elements(&self) -> Vec<Given> {
+    pub fn elements(&self) -> Vec<GivenValue> {
         match self.value.read_lock::<Array>() {
             Some(array) => array.iter().enumerate().map(|(i, element)| self.part(i, element)).collect(),
             None => vec![self.clone()],
@@ -123,17 +123,17 @@ impl Given {
 
     /// Reads integers: one alone, or an array of them.
     pub fn integers(&self) -> Result<Vec<i64>> {
-        self.each("an integer or an array of integers", Given::integer)
+        self.each("an integer or an array of integers", GivenValue::integer)
     }
 
     /// Reads sizes: one alone, or an array of them.
     pub fn sizes(&self) -> Result<Vec<usize>> {
-        self.each("a size or an array of sizes", Given::size)
+        self.each("a size or an array of sizes", GivenValue::size)
     }
 
     /// Reads numbers: one alone, or an array of them.
     pub fn numbers(&self) -> Result<Vec<f64>> {
-        self.each("a number or an array of numbers", Given::number)
+        self.each("a number or an array of numbers", GivenValue::number)
     }
 
     /// Reads two numbers, the low end first.
@@ -143,7 +143,7 @@ impl Given {
 
     /// Reads strings: one alone, or an array of them.
     pub fn texts(&self) -> Result<Vec<String>> {
-        self.each("a string or an array of strings", Given::text)
+        self.each("a string or an array of strings", GivenValue::text)
     }
 
     /// Reads names of things: strings, or numbers as they are written.
@@ -155,7 +155,7 @@ impl Given {
         })
     }
 
-    fn each<T>(&self, wanted: &str, take: impl Fn(&Given) -> Result<T>) -> Result<Vec<T>> {
+    fn each<T>(&self, wanted: &str, take: impl Fn(&GivenValue) -> Result<T>) -> Result<Vec<T>> {
         let Some(array) = self.value.read_lock::<Array>() else {
             return take(self).map(|one| vec![one]).map_err(|_| self.refuse(wanted));
         };
@@ -163,8 +163,8 @@ impl Given {
     }
 
     /// Returns one element of the argument, by itself: a clone of the whole would copy all of the others.
-    fn part(&self, i: usize, element: &Dynamic) -> Given {
-        Given { value: element.clone(), name: Rc::clone(&self.name), element: Some(i) }
+    fn part(&self, i: usize, element: &Dynamic) -> GivenValue {
+        GivenValue { value: element.clone(), name: Rc::clone(&self.name), element: Some(i) }
     }
 }
 
@@ -277,12 +277,12 @@ pub fn repr(value: &Dynamic) -> String {
 
 /// Writes a value of any size. What is nested deeper than anybody reads is left out.
 pub fn written(value: &Dynamic, task: &Task) -> Result<String> {
-    let mut paper = Paper::new(task);
+    let mut paper = TextBuffer::new(task);
     write(value, 0, &mut paper)?;
     Ok(paper.done())
 }
 
-fn write(value: &Dynamic, depth: usize, paper: &mut Paper) -> Result<()> {
+fn write(value: &Dynamic, depth: usize, paper: &mut TextBuffer) -> Result<()> {
     if let Ok(x) = value.as_float() {
         return paper.put(&number_text(x));
     }
@@ -316,7 +316,7 @@ fn write(value: &Dynamic, depth: usize, paper: &mut Paper) -> Result<()> {
         return paper.put(" }");
     }
     if let Some(function) = value.read_lock::<FnPtr>() {
-        return paper.put(&pointers::written(&function));
+        return paper.put(&function_names::written(&function));
     }
     if value.is_unit() {
         return paper.put("()");
@@ -390,20 +390,20 @@ fn check_depth(depth: usize) -> Result<()> {
 
 /// The layout of the JSON of a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
+pub enum NumberLayout {
     Line,
     /// An element a line, as people read it.
     Lines,
 }
 
 /// Writes a value as the text of its JSON, whatever its size: the text of [`json`], written without it.
-pub fn json_text(value: &Dynamic, layout: Layout, task: &Task) -> Result<String> {
-    let mut paper = Paper::new(task);
+pub fn json_text(value: &Dynamic, layout: NumberLayout, task: &Task) -> Result<String> {
+    let mut paper = TextBuffer::new(task);
     write_json(value, layout, 0, &mut paper)?;
     Ok(paper.done())
 }
 
-fn write_json(value: &Dynamic, layout: Layout, depth: usize, paper: &mut Paper) -> Result<()> {
+fn write_json(value: &Dynamic, layout: NumberLayout, depth: usize, paper: &mut TextBuffer) -> Result<()> {
     if let Some(array) = value.read_lock::<Array>() {
         check_depth(depth)?;
         return bracketed(["[", "]"], array.iter(), layout, depth, paper, |paper, element| {
@@ -414,43 +414,43 @@ fn write_json(value: &Dynamic, layout: Layout, depth: usize, paper: &mut Paper) 
         check_depth(depth)?;
         return bracketed(["{", "}"], map.iter(), layout, depth, paper, |paper, (key, value)| {
             paper.put(&serde_json::Value::from(key.as_str()).to_string())?;
-            paper.put(if layout == Layout::Line { ":" } else { ": " })?;
+            paper.put(if layout == NumberLayout::Line { ":" } else { ": " })?;
             write_json(value, layout, depth + 1, paper)
         });
     }
     if let Some(tensor) = value.read_lock::<Tensor>() {
         let axes = tensor.dims();
         return match tensor_numbers(&tensor, paper.task())? {
-            Numbers::Floats(all) => write_axes(&mut all.into_iter().map(number), axes, layout, depth, paper),
-            Numbers::Ints(all) => write_axes(&mut all.into_iter().map(Into::into), axes, layout, depth, paper),
+            TensorNumbers::Floats(all) => write_axes(&mut all.into_iter().map(number), axes, layout, depth, paper),
+            TensorNumbers::Ints(all) => write_axes(&mut all.into_iter().map(Into::into), axes, layout, depth, paper),
         };
     }
     write_plain(&json(value, paper.task())?, layout, depth, paper)
 }
 
 /// The numbers of a tensor, row by row.
-pub(in crate::script) enum Numbers {
+pub(in crate::script) enum TensorNumbers {
     Floats(Vec<f64>),
     Ints(Vec<i64>),
 }
 
-pub(in crate::script) fn tensor_numbers(t: &Tensor, task: &Task) -> Result<Numbers> {
+pub(in crate::script) fn tensor_numbers(t: &Tensor, task: &Task) -> Result<TensorNumbers> {
     memory::check(t.elem_count() as u128 * size_of::<f64>() as u128, || "a list of all elements".into())?;
     let flat = t.clone();
     let cost = steps(t) as f64;
     if dtype::is_float(t.dtype()) {
-        return task.heavy(cost, move || floats(&flat)).map(Numbers::Floats);
+        return task.heavy(cost, move || floats(&flat)).map(TensorNumbers::Floats);
     }
-    task.heavy(cost, move || ints(&flat)).map(Numbers::Ints)
+    task.heavy(cost, move || ints(&flat)).map(TensorNumbers::Ints)
 }
 
 /// Writes the numbers of a tensor as lists in each other, one for each axis.
 fn write_axes(
     numbers: &mut impl Iterator<Item = serde_json::Value>,
     axes: &[usize],
-    layout: Layout,
+    layout: NumberLayout,
     depth: usize,
-    paper: &mut Paper,
+    paper: &mut TextBuffer,
 ) -> Result<()> {
     let Some((length, rest)) = axes.split_first() else {
         return numbers.next().map_or(Ok(()), |number| paper.put(&number.to_string()));
@@ -461,7 +461,7 @@ fn write_axes(
 }
 
 /// Writes what is JSON already: the data of a handle, or one of the simple values.
-fn write_plain(value: &serde_json::Value, layout: Layout, depth: usize, paper: &mut Paper) -> Result<()> {
+fn write_plain(value: &serde_json::Value, layout: NumberLayout, depth: usize, paper: &mut TextBuffer) -> Result<()> {
     use serde_json::Value;
     match value {
         Value::Array(items) => bracketed(["[", "]"], items, layout, depth, paper, |paper, item| {
@@ -469,7 +469,7 @@ fn write_plain(value: &serde_json::Value, layout: Layout, depth: usize, paper: &
         }),
         Value::Object(fields) => bracketed(["{", "}"], fields, layout, depth, paper, |paper, (key, value)| {
             paper.put(&Value::from(key.as_str()).to_string())?;
-            paper.put(if layout == Layout::Line { ":" } else { ": " })?;
+            paper.put(if layout == NumberLayout::Line { ":" } else { ": " })?;
             write_plain(value, layout, depth + 1, paper)
         }),
         plain => paper.put(&plain.to_string()),
@@ -479,12 +479,13 @@ fn write_plain(value: &serde_json::Value, layout: Layout, depth: usize, paper: &
 fn bracketed<T>(
     [open, close]: [&str; 2],
     items: impl IntoIterator<Item = T>,
-    layout: Layout,
+    layout: NumberLayout,
     depth: usize,
-    paper: &mut Paper,
-    mut write: impl FnMut(&mut Paper, T) -> Result<()>,
+    paper: &mut TextBuffer,
+    mut write: impl FnMut(&mut TextBuffer, T) -> Result<()>,
 ) -> Result<()> {
-    let line = |depth: usize| if layout == Layout::Line { String::new() } else { format!("\n{}", "  ".repeat(depth)) };
+    let line =
+        |depth: usize| if layout == NumberLayout::Line { String::new() } else { format!("\n{}", "  ".repeat(depth)) };
     let mut items = items.into_iter().peekable();
     paper.put(open)?;
     if items.peek().is_some() {
@@ -512,30 +513,30 @@ pub fn parsed(
 }
 
 /// A value whose strings, lists and maps nothing else has a part in.
-struct Alone(Dynamic);
+struct UnsharedValue(Dynamic);
 
 // SAFETY: a value is bound to its thread by counted references. Those in this one were made with it, by [`read`], and it
 // has all of them.
-unsafe impl Send for Alone {}
+unsafe impl Send for UnsharedValue {}
 
-fn read(text: &str, wrong: impl FnOnce(serde_json::Error) -> Error, task: &Task) -> Result<Alone> {
-    let steps = Steps::new(task);
+fn read(text: &str, wrong: impl FnOnce(serde_json::Error) -> Error, task: &Task) -> Result<UnsharedValue> {
+    let steps = InterruptChecks::new(task);
     // After an interruption the text is not at fault.
     let refusal = |e: serde_json::Error| task.check().err().unwrap_or_else(|| wrong(e));
-    json::read_content_by(text.as_bytes(), Unfolding(&steps), refusal).map(Alone)
+    json::read_content_by(text.as_bytes(), JsonValueSeed(&steps), refusal).map(UnsharedValue)
 }
 
 /// Converts JSON to a script value: the inverse of [`json`] for everything but the handles.
 pub fn from_json(value: serde_json::Value) -> Dynamic {
     // Nobody can interrupt this task.
-    Unfolding(&Steps::new(&Task::default())).deserialize(value).unwrap_or_default()
+    JsonValueSeed(&InterruptChecks::new(&Task::default())).deserialize(value).unwrap_or_default()
 }
 
 /// A maker of the values of scripts while JSON is read.
 #[derive(Clone, Copy)]
-struct Unfolding<'a>(&'a Steps<'a>);
+struct JsonValueSeed<'a>(&'a InterruptChecks<'a>);
 
-impl<'t> DeserializeSeed<'t> for Unfolding<'_> {
+impl<'t> DeserializeSeed<'t> for JsonValueSeed<'_> {
     type Value = Dynamic;
 
     fn deserialize<D: Deserializer<'t>>(self, content: D) -> std::result::Result<Dynamic, D::Error> {
@@ -544,7 +545,7 @@ impl<'t> DeserializeSeed<'t> for Unfolding<'_> {
     }
 }
 
-impl<'t> Visitor<'t> for Unfolding<'_> {
+impl<'t> Visitor<'t> for JsonValueSeed<'_> {
     type Value = Dynamic;
 
     fn expecting(&self, to: &mut std::fmt::Formatter) -> std::fmt::Result {
@@ -651,8 +652,11 @@ mod tests {
         let value = from_json(serde_json::from_str(text).unwrap());
         let task = Task::default();
         let same = json(&value, &task).unwrap();
-        assert_eq!(json_text(&value, Layout::Line, &task).unwrap(), same.to_string());
-        assert_eq!(json_text(&value, Layout::Lines, &task).unwrap(), serde_json::to_string_pretty(&same).unwrap());
+        assert_eq!(json_text(&value, NumberLayout::Line, &task).unwrap(), same.to_string());
+        assert_eq!(
+            json_text(&value, NumberLayout::Lines, &task).unwrap(),
+            serde_json::to_string_pretty(&same).unwrap()
+        );
         let wrong = |e: serde_json::Error| err!(Format, "{e}");
         assert_eq!(parsed(text.into(), wrong, &task).map(|value| json(&value, &task)), Ok(Ok(same)));
         let large = parsed("[18446744073709551615, -9223372036854775808, 7]".into(), wrong, &task).unwrap();
@@ -678,7 +682,7 @@ mod tests {
         let deep = (0..10_000).fold(Dynamic::from(1_i64), |inner, _| vec![inner].into());
         let task = Task::default();
         assert!(json(&deep, &task).unwrap_err().message.contains("at most 120 deep"));
-        assert!(json_text(&deep, Layout::Line, &task).is_err());
+        assert!(json_text(&deep, NumberLayout::Line, &task).is_err());
         assert!(repr(&deep).contains("[[..]]"));
     }
 }

@@ -1,6 +1,6 @@
 //! `features::save_batches` and `features::load_batch`: the batch files of SAEDashboard and Neuronpedia.
 
-use super::wanted::Wanted;
+use super::feature_selection::FeatureSelection;
 use crate::data::{harvest, pack};
 use crate::features::batch::{self, BatchOptions};
 use crate::features::feature::tokenizer;
@@ -17,7 +17,7 @@ crate::options! {
         /// Folder of the files.
         dir: String = "batches".into();
         /// The features: an array of them or of indices, or a range.
-        features: Option<Wanted> = None => usually("all");
+        features: Option<FeatureSelection> = None => usually("all");
         with text: FeatureTextOptions;
     }
 }

@@ -4,7 +4,7 @@ use super::contexts::read;
 use crate::features::contexts::{heat, on as codes_on};
 use crate::features::feature::place;
 use crate::features::{FeatureCard, card};
-use crate::report::symbols::elided;
+use crate::report::visible_text::elided;
 use crate::script::features::Feature;
 use crate::script::model::Model;
 use crate::script::model::input::one_text;

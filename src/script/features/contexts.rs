@@ -20,7 +20,7 @@ pub struct Contexts {
 
 impl Contexts {
     /// Finds the dictionary and the index that stand in brackets.
-    fn meant(&self, which: &Given) -> Result<(usize, usize)> {
+    fn meant(&self, which: &GivenValue) -> Result<(usize, usize)> {
         if let Some(feature) = which.handle::<Feature>() {
             let found = self.core.saes.iter().position(|sae| sae.is(&feature.sae.core));
             return found.map(|number| (number, feature.index)).ok_or_else(|| {
@@ -35,7 +35,7 @@ impl Contexts {
         }
     }
 
-    fn card(&self, which: &Given) -> Result<FeatureCard> {
+    fn card(&self, which: &GivenValue) -> Result<FeatureCard> {
         let (number, feature) = self.meant(which)?;
         self.card_of(number, feature)
     }

@@ -3,7 +3,7 @@
 use crate::features::histogram::{
     Count, CountOptions, FeatureHistogramOptions, PositionClasses, counted, sizes, table,
 };
-use crate::report::chart::{Axis, Bars, Counts};
+use crate::report::chart::{Axis, Bars, HistogramCounts};
 use crate::script::features::Feature;
 use crate::script::model::Model;
 use crate::script::prelude::*;
@@ -15,7 +15,7 @@ fn classes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, by: &st
 /// Draws the histogram of a feature's activations.
 fn of_codes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text) -> Result<Chart> {
     let found = sizes(m.core(), &f.sae.core, f.index, text, &env(ctx)?.task)?;
-    let counts = Counts { name: "positions".into(), counts: found.counts, ..Counts::default() };
+    let counts = HistogramCounts { name: "positions".into(), counts: found.counts, ..HistogramCounts::default() };
     Ok(Chart { x: label("code"), y: label("positions"), ..Chart::histogram(found.edges, vec![counts]) })
 }
 

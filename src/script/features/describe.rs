@@ -1,6 +1,6 @@
 //! `features::describe` and `features::labels`: what features stand for, in words and by labels.
 
-use super::several::features;
+use super::feature_argument::features;
 use crate::features::describe::{self, DescribeOptions};
 use crate::features::labels::{self, LabelOptions};
 use crate::script::model::Model;

@@ -1,8 +1,8 @@
 //! `features::explain`, `features::score` and `features::interpretability`: explanations of features, and how well they
 //! say where the features are active.
 
+use super::feature_argument::features;
 use super::person::Person;
-use super::several::features;
 use crate::features::FeatureList;
 use crate::features::explain::{self, Answerer, ExplainOptions, Method, ModelAnswerer, ScoreOptions};
 use crate::script::engine::value::handle;
@@ -32,19 +32,19 @@ impl Handle for Explanation {
 
 /// The explainer or judge of features: a language model or a person.
 #[derive(Clone)]
-pub enum Asked {
+pub enum AnswerSource {
     Endpoint(Endpoint),
     Model(Model),
     Person,
 }
 
-impl std::fmt::Debug for Asked {
+impl std::fmt::Debug for AnswerSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.written())
     }
 }
 
-impl Setting for Asked {
+impl Setting for AnswerSource {
     fn wanted() -> String {
         "a language model of `model::endpoint` or `model::load`, or \"person\"".into()
     }
@@ -67,12 +67,12 @@ impl Setting for Asked {
 }
 
 /// Runs `work` with the explainer or judge; with rules where there is none.
-fn with<T>(asked: Option<&Asked>, env: &Env, work: impl FnOnce(Answerer) -> Result<T>) -> Result<T> {
+fn with<T>(asked: Option<&AnswerSource>, env: &Env, work: impl FnOnce(Answerer) -> Result<T>) -> Result<T> {
     match asked {
         None => work(Answerer::Rules),
-        Some(Asked::Endpoint(endpoint)) => work(Answerer::Words(&endpoint.connected(env)?)),
-        Some(Asked::Model(model)) => work(Answerer::Words(&ModelAnswerer(model.core()))),
-        Some(Asked::Person) => work(Answerer::Words(&Person::at_prompt(env)?)),
+        Some(AnswerSource::Endpoint(endpoint)) => work(Answerer::Words(&endpoint.connected(env)?)),
+        Some(AnswerSource::Model(model)) => work(Answerer::Words(&ModelAnswerer(model.core()))),
+        Some(AnswerSource::Person) => work(Answerer::Words(&Person::at_prompt(env)?)),
     }
 }
 
@@ -82,7 +82,7 @@ crate::options! {
     pub struct ExplainerOptions {
         /// Explainer of features: a language model of `model::endpoint` or `model::load`, or "person", who sits at the
         /// prompt.
-        explainer: Option<Asked> = None => usually("rules, as `features::describe` finds them");
+        explainer: Option<AnswerSource> = None => usually("rules, as `features::describe` finds them");
     }
 }
 
@@ -92,7 +92,7 @@ crate::options! {
     pub struct JudgeOptions {
         /// Simulator and judge of explanations: a language model of `model::endpoint` or `model::load`, or "person",
         /// for detection and fuzzing, who sits at the prompt.
-        judge: Option<Asked> = None => usually("rules, which read explanations made by rules alone");
+        judge: Option<AnswerSource> = None => usually("rules, which read explanations made by rules alone");
     }
 }
 
@@ -100,7 +100,7 @@ impl JudgeOptions {
     /// Refuses simulation by a person: nobody types a number for each of 640 tokens.
     fn check(&self, method: Method) -> Result<()> {
         match (&self.judge, method) {
-            (Some(Asked::Person), Method::Simulation) => {
+            (Some(AnswerSource::Person), Method::Simulation) => {
                 Err(err!(Argument, "expected a language model to simulate codes, found a person")
                     .hint("a person judges with #{ method: \"detection\" } or \"fuzzing\"")
                     .about("judge"))
@@ -111,8 +111,8 @@ impl JudgeOptions {
 }
 
 /// Reads one explanation or an array of them, where words stand for themselves.
-fn explanations(given: &Given) -> Result<Vec<explain::Explanation>> {
-    let explanation = |element: &Given| match (element.handle::<Explanation>(), element.text()) {
+fn explanations(given: &GivenValue) -> Result<Vec<explain::Explanation>> {
+    let explanation = |element: &GivenValue| match (element.handle::<Explanation>(), element.text()) {
         (Some(found), _) => Ok(found.0),
         (None, Ok(words)) => Ok(explain::Explanation::in_words(&words)),
         _ => Err(element.refuse("an explanation of `features::explain`, a string, or an array of such")),
@@ -121,7 +121,7 @@ fn explanations(given: &Given) -> Result<Vec<explain::Explanation>> {
 }
 
 /// Reads the groups of features, by their names.
-fn groups(map: &Given) -> Result<Vec<(String, FeatureList)>> {
+fn groups(map: &GivenValue) -> Result<Vec<(String, FeatureList)>> {
     let map = map.map().map_err(|_| map.refuse("a map of arrays of features by their names"))?;
     if map.is_empty() {
         return Err(err!(Argument, "expected at least one group of features, found an empty map").about("groups"));

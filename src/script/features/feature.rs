@@ -19,7 +19,7 @@ pub struct Feature {
 impl Feature {
     /// Returns the feature at an index, a negative one counted from the end, or of a name such as `resid_post.3/12`, as
     /// tables have it.
-    pub fn at(sae: &Sae, index: &Given) -> Result<Self> {
+    pub fn at(sae: &Sae, index: &GivenValue) -> Result<Self> {
         let feature = |index: usize| Self { sae: sae.clone(), index, promotes: None };
         let named = match index.text() {
             Ok(name) => Some(feature(0).named(&name, index)?),
@@ -36,7 +36,7 @@ impl Feature {
     }
 
     /// Reads the index in a name of a feature of this feature's dictionary.
-    fn named(&self, name: &str, given: &Given) -> Result<i64> {
+    fn named(&self, name: &str, given: &GivenValue) -> Result<i64> {
         let site = self.site().unwrap_or_else(|| "?".into());
         let parts = name.rsplit_once('/').and_then(|(of, index)| Some((of, index.parse::<i64>().ok()?)));
         match parts.filter(|(_, index)| *index >= 0) {

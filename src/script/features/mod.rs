@@ -9,19 +9,19 @@ mod effects;
 mod evaluate;
 mod explain;
 mod feature;
+mod feature_argument;
+mod feature_selection;
 mod for_label;
 mod person;
 mod predicting;
-mod recorded;
-mod several;
-mod wanted;
+mod recorded_answers;
 
 pub use contexts::Contexts;
 pub use explain::Explanation;
 pub use feature::Feature;
+pub use feature_selection::FeatureSelection;
 pub use for_label::LabelRanking;
 pub use predicting::Ranking;
-pub use wanted::Wanted;
 
 use crate::features::FeatureCard;
 use crate::features::batch::BatchOptions;
@@ -41,7 +41,7 @@ use crate::features::predicting::PredictingOptions;
 use crate::script::prelude::*;
 
 /// The groups of options that documentation here names.
-pub const OPTIONS: &[Group] = &[
+pub const OPTIONS: &[NamedOptions] = &[
     ("coverage", fields::<ReadingOptions>),
     ("evaluate", fields::<EvaluateOptions>),
     ("batches", fields::<BatchOptions>),
@@ -85,7 +85,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(explain::functions),
         exported_manifest!(for_label::functions),
         exported_manifest!(predicting::functions),
-        exported_manifest!(recorded::functions),
+        exported_manifest!(recorded_answers::functions),
     ]
 }
 

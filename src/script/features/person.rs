@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use crate::questions::{Answers, Question, Reply};
-use crate::script::engine::typed;
+use crate::script::engine::typed_line;
 use crate::script::prelude::*;
 
 /// A longer line is none that somebody typed.
@@ -27,7 +27,7 @@ impl<'a> Person<'a> {
 
     fn answer(&self, question: &str, number: usize, of: usize, task: &Task) -> Result<String> {
         self.env.console.say(&format!("\n{number} of {of}: {question}"));
-        let line = typed::line(task)?;
+        let line = typed_line::line(task)?;
         let line = line.ok_or_else(|| err!(Argument, "expected an answer, found the end of what is typed"))?;
         Ok(line.trim().chars().take(LONGEST).collect())
     }

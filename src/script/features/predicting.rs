@@ -127,7 +127,7 @@ pub mod functions {
         let env = env(&ctx)?;
         let options: PredictingOptions = taken(options)?;
         let pattern =
-            |one: &Given| TokenPattern::of(&plain(one.value())).ok_or_else(|| one.refuse(&TokenPattern::wanted()));
+            |one: &GivenValue| TokenPattern::of(&plain(one.value())).ok_or_else(|| one.refuse(&TokenPattern::wanted()));
         let tokens = given("token", &token).elements().iter().map(pattern).collect::<Result<Vec<_>>>()?;
         let found = super::predicting::predicting(m.core(), &s.core, &text, &tokens, &options, &env.task)?;
         Ok(Ranking { sae: s, found: found.into() })

@@ -1,6 +1,6 @@
 //! `hooks::`: changes of activations during a forward pass, as values that are made before any run.
 
-use super::model::{Cache, Hook, Run, What};
+use super::model::{Cache, Hook, HookAction, Run};
 use crate::intervene::{FeatureHook, FeatureHookOptions};
 use crate::model::cache::Cache as Recorded;
 use crate::model::hooks::{Action, HookOptions, MeanOptions, PatchSource, Projection};
@@ -11,7 +11,7 @@ use crate::script::prelude::*;
 use crate::script::tensor::values;
 
 /// The groups of options that doc comments here name.
-pub const OPTIONS: &[Group] = &[
+pub const OPTIONS: &[NamedOptions] = &[
     ("hook", fields::<HookOptions>),
     ("feature_hook", fields::<FeatureHookOptions>),
     ("mean_hook", fields::<MeanOptions>),
@@ -21,11 +21,11 @@ pub const OPTIONS: &[Group] = &[
 pub const HANDLES: &[HandleType] = &[handle_type::<Hook>()];
 
 /// Makes the hook on the site or the features in the first argument of a call, with the options of both.
-fn hook(ctx: &NativeCallContext, what: What, place: &Dynamic, read: OptionReader) -> Fallible<Hook> {
+fn hook(ctx: &NativeCallContext, what: HookAction, place: &Dynamic, read: OptionReader) -> Fallible<Hook> {
     Ok(placed(what, &given("place", place), read, &env(ctx)?.task)?)
 }
 
-fn placed(what: What, place: &Given, mut options: OptionReader, task: &Task) -> Result<Hook> {
+fn placed(what: HookAction, place: &GivenValue, mut options: OptionReader, task: &Task) -> Result<Hook> {
     let on_features: FeatureHookOptions = options.declared()?;
     let hook = Hook::new(what, "", &mut options)?;
     options.finish()?;
@@ -37,8 +37,8 @@ fn placed(what: What, place: &Given, mut options: OptionReader, task: &Task) -> 
 
 /// Reads an argument as a feature, or as an array of features of one dictionary; None where it is something else, which
 /// takes none of these options.
-fn features(place: &Given, options: &FeatureHookOptions) -> Result<Option<FeatureHook>> {
-    let features: Option<Vec<Feature>> = place.elements().iter().map(Given::handle).collect();
+fn features(place: &GivenValue, options: &FeatureHookOptions) -> Result<Option<FeatureHook>> {
+    let features: Option<Vec<Feature>> = place.elements().iter().map(GivenValue::handle).collect();
     let Some(features) = features.filter(|features| !features.is_empty()) else {
         return match options.given() {
             Some(key) => Err(err!(Argument, "expected features beside the option `{key}`, found a site").about(key)),
@@ -122,7 +122,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn zero(ctx: NativeCallContext, place: Any, options: Options) -> Fallible<Hook> {
-        super::hook(&ctx, What::Act(Action::Zero), &place, super::options(options))
+        super::hook(&ctx, HookAction::Act(Action::Zero), &place, super::options(options))
     }
 
     /// Returns a hook that replaces the activations at a site, or those of features, by their recorded mean (mean
@@ -150,7 +150,7 @@ pub mod functions {
         let mut read = super::options(options);
         let MeanOptions { by_position } = read.declared()?;
         let cache = super::recorded(&data).ok_or_else(|| given("data", &data).refuse("a cache or a run"))?;
-        super::hook(&ctx, What::Act(Action::Mean { cache, by_position }), &place, read)
+        super::hook(&ctx, HookAction::Act(Action::Mean { cache, by_position }), &place, read)
     }
 
     /// Returns a hook that replaces the activations at a site, or those of features, by activations of another run, or
@@ -176,7 +176,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn patch(ctx: NativeCallContext, place: Any, from: Any, options: Options) -> Fallible<Hook> {
-        super::hook(&ctx, What::Act(Action::Patch(super::source(&from)?)), &place, super::options(options))
+        super::hook(&ctx, HookAction::Act(Action::Patch(super::source(&from)?)), &place, super::options(options))
     }
 
     /// Returns a hook that adds a vector or a number, times a scale, to the activations at a site, or to those of
@@ -199,13 +199,13 @@ pub mod functions {
     pub fn add(ctx: NativeCallContext, place: Any, vector: Any, scale: Num, options: Options) -> Fallible<Hook> {
         let vector = super::amount("vector", &vector)?;
         let scale = given("scale", &scale).number()?;
-        super::hook(&ctx, What::Act(Action::Add { vector, scale }), &place, super::options(options))
+        super::hook(&ctx, HookAction::Act(Action::Add { vector, scale }), &place, super::options(options))
     }
 
     #[rhai_fn(name = "add", return_raw)]
     pub fn add_once(ctx: NativeCallContext, place: Any, vector: Any, options: Options) -> Fallible<Hook> {
         let vector = super::amount("vector", &vector)?;
-        super::hook(&ctx, What::Act(Action::Add { vector, scale: 1.0 }), &place, super::options(options))
+        super::hook(&ctx, HookAction::Act(Action::Add { vector, scale: 1.0 }), &place, super::options(options))
     }
 
     /// Returns a hook that multiplies the activations at a site, or those of features, by a number.
@@ -225,7 +225,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn scale(ctx: NativeCallContext, place: Any, factor: Num, options: Options) -> Fallible<Hook> {
         let factor = given("factor", &factor).number()?;
-        super::hook(&ctx, What::Act(Action::Scale(factor)), &place, super::options(options))
+        super::hook(&ctx, HookAction::Act(Action::Scale(factor)), &place, super::options(options))
     }
 
     /// Returns a hook that projects a direction, or several, out of the activations at a site: the rest is orthogonal
@@ -251,7 +251,7 @@ pub mod functions {
     pub fn project_out(ctx: NativeCallContext, place: Any, vector: Any, options: Options) -> Fallible<Hook> {
         let directions = super::values("vector", &vector)?;
         let projection = Projection::removing(&directions).map_err(|e| e.about("vector"))?;
-        super::hook(&ctx, What::Act(Action::Project(projection)), &place, super::options(options))
+        super::hook(&ctx, HookAction::Act(Action::Project(projection)), &place, super::options(options))
     }
 
     /// Returns a hook that replaces the activations at a site, or those of features, by the result of a function.
@@ -285,7 +285,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn edit(ctx: NativeCallContext, place: Any, function: FnPtr, options: Options) -> Fallible<Hook> {
-        super::hook(&ctx, What::Edit(function.into()), &place, super::options(options))
+        super::hook(&ctx, HookAction::Edit(function.into()), &place, super::options(options))
     }
 }
 

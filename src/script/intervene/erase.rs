@@ -5,7 +5,7 @@ use crate::intervene::erase::{self as core, EraseOptions, EraserKind, ErasureOpt
 use crate::probes::{ClassLabels, ClassName};
 use crate::script::engine::value::handle as handle_of;
 use crate::script::model::Model;
-use crate::script::model::{Hook, What};
+use crate::script::model::{Hook, HookAction};
 use crate::script::prelude::*;
 use crate::script::probes::class_names;
 use crate::script::sae::Sae;
@@ -249,7 +249,7 @@ pub mod methods {
     pub fn hook(e: &mut Eraser, site: &str, map: Options) -> Fallible<Hook> {
         e.0.check_hook()?;
         let mut read = options(map);
-        let hook = Hook::new(What::Erase(e.0.clone()), site, &mut read)?;
+        let hook = Hook::new(HookAction::Erase(e.0.clone()), site, &mut read)?;
         read.finish()?;
         Ok(hook)
     }

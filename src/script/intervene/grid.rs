@@ -57,7 +57,7 @@ pub mod functions {
         let GridCall { metric, dictionaries, grid } = taken(options)?;
         let saes: Vec<_> = dictionaries.iter().map(DictionarySetting::core).collect();
         let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
-        let calls = Calls::new(&ctx);
+        let calls = Callbacks::new(&ctx);
         let task = &env(&ctx)?.task;
         let found = metric.with_measure(&calls, &maps, |measure| {
             core(m.core(), &pairs, measure, metric.is_normalised(), &saes, &grid, task)

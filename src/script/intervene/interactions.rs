@@ -159,7 +159,7 @@ pub mod functions {
         let InteractionCall { measure, interactions: options } = taken(options)?;
         let (saes, units) = super::units(&features)?;
         let rows = super::rows(&ctx, &m, &text, (options.context, options.rows))?;
-        let calls = Calls::new(&ctx);
+        let calls = Callbacks::new(&ctx);
         let found = env.drawing(&ctx, "intervene::interactions", options.seed, |seed| {
             let options = InteractionOptions { seed, ..options };
             let found = |measure: SetMeasure| {

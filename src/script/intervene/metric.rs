@@ -43,7 +43,7 @@ crate::options! {
 
 /// The quantity that is measured; a function of the script is called with the logits and the pair.
 #[derive(Clone)]
-enum What {
+enum MetricQuantity {
     LogitDiff,
     Prob,
     LogProb,
@@ -56,25 +56,25 @@ enum What {
 /// A metric of pairs.
 #[derive(Clone)]
 pub struct Metric {
-    what: What,
+    what: MetricQuantity,
     normalised: bool,
 }
 
 impl Default for Metric {
     /// Returns the logit difference.
     fn default() -> Self {
-        Self { what: What::LogitDiff, normalised: false }
+        Self { what: MetricQuantity::LogitDiff, normalised: false }
     }
 }
 
 impl Metric {
-    fn new(what: What, MetricOptions { normalised }: MetricOptions) -> Self {
+    fn new(what: MetricQuantity, MetricOptions { normalised }: MetricOptions) -> Self {
         Self { what, normalised }
     }
 
     /// Returns the KL to the runs of clean prompts.
     pub fn kl() -> Self {
-        Self { what: What::Kl(Prompt::Clean), normalised: false }
+        Self { what: MetricQuantity::Kl(Prompt::Clean), normalised: false }
     }
 
     pub fn is_normalised(&self) -> bool {
@@ -83,35 +83,40 @@ impl Metric {
 
     /// Returns whether the metric is a function of the script.
     pub fn is_own(&self) -> bool {
-        matches!(self.what, What::Own(_))
+        matches!(self.what, MetricQuantity::Own(_))
     }
 
     /// Runs `work` with the core's measure; `pairs` are the second arguments of a function of the script.
-    pub fn with_measure<T>(&self, calls: &Calls, pairs: &Array, work: impl FnOnce(Measure) -> Result<T>) -> Result<T> {
+    pub fn with_measure<T>(
+        &self,
+        calls: &Callbacks,
+        pairs: &Array,
+        work: impl FnOnce(Measure) -> Result<T>,
+    ) -> Result<T> {
         let own = |function: &FnPtr, number: usize, logits: &Tensor| {
             let pair = pairs.get(number).cloned().unwrap_or_default();
             number_of(&calls.call(function, [Dynamic::from(logits.clone()), pair])?, number)
         };
         match &self.what {
-            What::LogitDiff => work(Measure::LogitDiff),
-            What::Prob => work(Measure::Prob),
-            What::LogProb => work(Measure::LogProb),
-            What::Rank => work(Measure::Rank),
-            What::Kl(reference) => work(Measure::Kl(*reference)),
-            What::Loss => work(Measure::Loss),
-            What::Own(function) => work(Measure::Of(&|number, logits| own(function, number, logits))),
+            MetricQuantity::LogitDiff => work(Measure::LogitDiff),
+            MetricQuantity::Prob => work(Measure::Prob),
+            MetricQuantity::LogProb => work(Measure::LogProb),
+            MetricQuantity::Rank => work(Measure::Rank),
+            MetricQuantity::Kl(reference) => work(Measure::Kl(*reference)),
+            MetricQuantity::Loss => work(Measure::Loss),
+            MetricQuantity::Own(function) => work(Measure::Of(&|number, logits| own(function, number, logits))),
         }
     }
 
     fn name(&self) -> String {
         match &self.what {
-            What::LogitDiff => "logit_diff".into(),
-            What::Prob => "prob".into(),
-            What::LogProb => "logprob".into(),
-            What::Rank => "rank".into(),
-            What::Kl(reference) => format!("kl to {} prompts", reference.word()),
-            What::Loss => "loss".into(),
-            What::Own(_) => "of a function".into(),
+            MetricQuantity::LogitDiff => "logit_diff".into(),
+            MetricQuantity::Prob => "prob".into(),
+            MetricQuantity::LogProb => "logprob".into(),
+            MetricQuantity::Rank => "rank".into(),
+            MetricQuantity::Kl(reference) => format!("kl to {} prompts", reference.word()),
+            MetricQuantity::Loss => "loss".into(),
+            MetricQuantity::Own(_) => "of a function".into(),
         }
     }
 }
@@ -192,7 +197,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn logit_diff(options: Options) -> Fallible<Metric> {
-        Ok(Metric::new(What::LogitDiff, taken(options)?))
+        Ok(Metric::new(MetricQuantity::LogitDiff, taken(options)?))
     }
 
     /// Returns the probability of a pair's correct answers as a metric: sum_a exp s(a), with the score s(a) of
@@ -210,7 +215,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn prob(options: Options) -> Fallible<Metric> {
-        Ok(Metric::new(What::Prob, taken(options)?))
+        Ok(Metric::new(MetricQuantity::Prob, taken(options)?))
     }
 
     /// Returns the log probability of a pair's correct answers as a metric: log sum_a exp s(a), with the score s(a) of
@@ -228,7 +233,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn logprob(options: Options) -> Fallible<Metric> {
-        Ok(Metric::new(What::LogProb, taken(options)?))
+        Ok(Metric::new(MetricQuantity::LogProb, taken(options)?))
     }
 
     /// Returns the rank of a pair's best correct answer as a metric: 1 + the number of tokens with a larger logit; for
@@ -247,7 +252,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn rank(options: Options) -> Fallible<Metric> {
-        Ok(Metric::new(What::Rank, taken(options)?))
+        Ok(Metric::new(MetricQuantity::Rank, taken(options)?))
     }
 
     /// Returns the distance of the distribution after the prompt from that of a run without hooks as a metric: KL(p ||
@@ -266,7 +271,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn kl(options: Options) -> Fallible<Metric> {
         let KlOptions { reference, metric } = taken(options)?;
-        Ok(Metric::new(What::Kl(reference), metric))
+        Ok(Metric::new(MetricQuantity::Kl(reference), metric))
     }
 
     /// Returns the loss of a prompt as a metric: the mean of -log p(x_t | x_1 .. x_(t-1)) over its tokens but the
@@ -283,7 +288,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn loss(options: Options) -> Fallible<Metric> {
-        Ok(Metric::new(What::Loss, taken(options)?))
+        Ok(Metric::new(MetricQuantity::Loss, taken(options)?))
     }
 
     /// Returns a metric of your own: a function `|logits, pair|` of the logits after the prompt's last token, [vocab],
@@ -303,7 +308,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn of(function: FnPtr, options: Options) -> Fallible<Metric> {
-        Ok(Metric::new(What::Own(function), taken(options)?))
+        Ok(Metric::new(MetricQuantity::Own(function), taken(options)?))
     }
 }
 
@@ -341,7 +346,7 @@ pub mod methods {
         let ValuesOptions { prompts, hooks } = read.declared()?;
         read.finish()?;
         let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
-        let calls = Calls::new(&ctx);
+        let calls = Callbacks::new(&ctx);
         InputOptions { hooks, ..InputOptions::default() }.run_with(&calls, &ctx, &m, |hooks, task| {
             metric.with_measure(&calls, &maps, |measure| {
                 let reference = m.core().decoder.as_ref();

@@ -27,7 +27,7 @@ use monitor::{MonitorOptions, WatchOptions};
 use steer::{EffectOptions, GraderOptions, PinnedText};
 
 /// The groups of options that doc comments here name.
-pub const OPTIONS: &[Group] = &[
+pub const OPTIONS: &[NamedOptions] = &[
     ("das", fields::<DasOptions>),
     ("erase", fields::<EraseCall>),
     ("erasure", fields::<ErasureCall>),

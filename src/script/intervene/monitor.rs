@@ -58,7 +58,7 @@ impl Handle for Monitor {
 }
 
 /// Reads a feature or a probe.
-fn sensor(given: &Given, site: Option<&str>) -> Result<Sensor> {
+fn sensor(given: &GivenValue, site: Option<&str>) -> Result<Sensor> {
     if let Some(feature) = given.handle::<Feature>() {
         let site = site_of(&feature.sae.core)?;
         return Ok(Sensor::Feature { sae: feature.sae.core, index: feature.index, site });

@@ -44,7 +44,7 @@ pub mod functions {
     pub fn paths(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Grid> {
         let PathCall { metric, paths } = taken(options)?;
         let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
-        let calls = Calls::new(&ctx);
+        let calls = Callbacks::new(&ctx);
         let task = &env(&ctx)?.task;
         let found = metric.with_measure(&calls, &maps, |measure| {
             core(m.core(), &pairs, measure, metric.is_normalised(), &paths, task)

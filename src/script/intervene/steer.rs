@@ -95,7 +95,7 @@ fn directions(value: &Dynamic) -> Result<Vec<Direction>> {
             |(site, vector): (&rhai::Identifier, &Dynamic)| Direction::of_vector(site, &values("direction", vector)?);
         return map.iter().map(one).collect();
     }
-    let feature = |given: &crate::script::engine::value::Given| {
+    let feature = |given: &crate::script::engine::value::GivenValue| {
         given
             .handle::<Feature>()
             .ok_or_else(|| given.refuse("a feature, an array of features, or a map of vectors by site"))
@@ -134,14 +134,14 @@ fn prompts(ctx: &NativeCallContext, m: &Model, prompts: &Dynamic) -> Result<Batc
 }
 
 /// The arguments of calls that steer at several strengths.
-struct Steered {
+struct SteeringArguments {
     prompts: Batch,
     rows: Vec<Vec<u32>>,
     push: Push,
     options: SteerOptions,
 }
 
-impl Steered {
+impl SteeringArguments {
     fn read(
         ctx: &NativeCallContext,
         m: &Model,
@@ -247,9 +247,9 @@ pub mod functions {
         let wanted: EffectOptions = read.declared()?;
         let options: SteerOptions = read.declared()?;
         read.finish()?;
-        let steered = Steered::read(&ctx, &m, [&direction, &prompts, &text], options)?;
+        let steered = SteeringArguments::read(&ctx, &m, [&direction, &prompts, &text], options)?;
         let share = wanted.written.share(&m)?;
-        let calls = Calls::new(&ctx);
+        let calls = Callbacks::new(&ctx);
         let mut of_text = |text: &str| match &wanted.metric {
             Some(metric) => super::number(&calls.call(&metric.0, [Dynamic::from(text.to_string())])?),
             None => Err(err!(Bug, "a text without its metric")),
@@ -315,7 +315,7 @@ pub mod functions {
         let wanted: GraderOptions = read.declared()?;
         let options: SteerOptions = read.declared()?;
         read.finish()?;
-        let steered = Steered::read(&ctx, &m, [&direction, &prompts, &text], options)?;
+        let steered = SteeringArguments::read(&ctx, &m, [&direction, &prompts, &text], options)?;
         let share = wanted.written.share(&m)?;
         let ask = |question: &str| match &wanted.judge {
             Some(judge) => judge.answer(&env, question, &env.task),

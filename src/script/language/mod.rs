@@ -1,18 +1,18 @@
 //! The script language's own functions where they need care: `sleep` that can be interrupted, `pad` and `blob` that
 //! ask for room before they take it.
 
+pub mod builtin_replacements;
 pub mod lists;
 pub mod numbers;
 pub mod ranges;
 pub mod run;
-pub mod standins;
 
 use std::time::{Duration, Instant};
 
 use rhai::Blob;
 
 use crate::base::memory;
-use crate::script::engine::room::weight;
+use crate::script::engine::value_memory::weight;
 use crate::script::prelude::*;
 
 #[export_module(manifest)]

@@ -1,6 +1,6 @@
 //! Functions of numbers. The language has them for floats only; here `4` is as good as `4.0`.
 
-use crate::script::engine::paper::Paper;
+use crate::script::engine::text_buffer::TextBuffer;
 use crate::script::engine::value::number_text;
 use crate::script::prelude::*;
 
@@ -245,11 +245,11 @@ pub mod more {
     #[rhai_fn(global, pure, return_raw)]
     pub fn join(ctx: NativeCallContext, array: &mut Array, separator: &str) -> Fallible<String> {
         let env = env(&ctx)?;
-        let mut paper = Paper::new(&env.task);
+        let mut paper = TextBuffer::new(&env.task);
         paper.list(array.iter(), separator, |paper, element| match element.read_lock::<ImmutableString>() {
             Some(text) => paper.put(&text),
             None if element.is_array() || element.is_map() || element.is_float() => {
-                crate::script::language::standins::write(element, 0, paper)
+                crate::script::language::builtin_replacements::write(element, 0, paper)
             }
             None => paper.put(&element.to_string()),
         })?;

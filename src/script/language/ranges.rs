@@ -243,7 +243,7 @@ of_ranges!(stepped, SteppedRange);
 of_ranges!(stepped_floats, SteppedFloats);
 
 /// The numbers of a range, and how many they are.
-trait Numbers: Clone {
+trait RangeNumbers: Clone {
     type Number: Variant + Clone;
 
     fn count(&self) -> u64;
@@ -251,7 +251,7 @@ trait Numbers: Clone {
     fn all(&self) -> impl Iterator<Item = Self::Number>;
 }
 
-impl Numbers for ExclusiveRange {
+impl RangeNumbers for ExclusiveRange {
     type Number = i64;
 
     fn count(&self) -> u64 {
@@ -263,7 +263,7 @@ impl Numbers for ExclusiveRange {
     }
 }
 
-impl Numbers for InclusiveRange {
+impl RangeNumbers for InclusiveRange {
     type Number = i64;
 
     fn count(&self) -> u64 {
@@ -275,7 +275,7 @@ impl Numbers for InclusiveRange {
     }
 }
 
-impl Numbers for SteppedRange {
+impl RangeNumbers for SteppedRange {
     type Number = i64;
 
     fn count(&self) -> u64 {
@@ -287,7 +287,7 @@ impl Numbers for SteppedRange {
     }
 }
 
-impl Numbers for SteppedFloats {
+impl RangeNumbers for SteppedFloats {
     type Number = f64;
 
     fn count(&self) -> u64 {
@@ -299,11 +299,11 @@ impl Numbers for SteppedFloats {
     }
 }
 
-fn length(range: &impl Numbers) -> i64 {
+fn length(range: &impl RangeNumbers) -> i64 {
     i64::try_from(range.count()).unwrap_or(i64::MAX)
 }
 
-fn numbers(ctx: &NativeCallContext, range: &impl Numbers) -> Fallible<Array> {
+fn numbers(ctx: &NativeCallContext, range: &impl RangeNumbers) -> Fallible<Array> {
     /// Number of elements that are made between two looks at the flag.
     const PIECE: usize = 1 << 12;
     let env = env(ctx)?;
@@ -325,7 +325,7 @@ fn numbers(ctx: &NativeCallContext, range: &impl Numbers) -> Fallible<Array> {
 fn as_list<const N: usize>(
     ctx: &NativeCallContext,
     name: &str,
-    range: &impl Numbers,
+    range: &impl RangeNumbers,
     mut arguments: [Dynamic; N],
 ) -> Fallible<Dynamic> {
     // The numbers, and what becomes of each.

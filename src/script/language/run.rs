@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use crate::script::engine::env::{CHECK_FAILED, CHECK_HOLDS, of_script};
-use crate::script::engine::value::{Layout, json_text, parsed};
-use crate::script::library::project::{cleaned, shown};
+use crate::script::engine::value::{NumberLayout, json_text, parsed};
+use crate::script::library::project::{cleaned, path_text};
 use crate::script::prelude::*;
 
 #[export_module(manifest)]
@@ -126,7 +126,7 @@ pub mod functions {
         let folder = ctx.call_source().and_then(|source| Path::new(source).parent()).unwrap_or_else(|| Path::new(""));
         let whole = std::path::absolute(folder.join(file));
         let whole = whole.map_err(|e| err!(File, "no path leads to `{file}` from here: {e}").about("file"))?;
-        Ok(shown(&cleaned(&whole)))
+        Ok(path_text(&cleaned(&whole)))
     }
 
     /// Writes a value as JSON, below the output folder if the path is relative.
@@ -141,7 +141,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn save_json(ctx: NativeCallContext, path: &str, value: Any) -> Fallible<String> {
-        let text = json_text(&value, Layout::Lines, &env(&ctx)?.task)?;
+        let text = json_text(&value, NumberLayout::Lines, &env(&ctx)?.task)?;
         Ok(super::save_text(&ctx, path, &(text + "\n"))?)
     }
 

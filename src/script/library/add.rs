@@ -6,16 +6,16 @@ use std::path::PathBuf;
 
 use toml_edit::{DocumentMut, InlineTable, Item, Table as TomlTable, Value};
 
-use super::lock::{Lock, Locked};
-use super::manifest::{self, Manifest, Mistake, Source};
-use super::project::{cleaned, relative, said, shown};
+use super::lock::{Lock, LockedLibrary};
+use super::manifest::{self, LibrarySource, Manifest, ManifestError};
+use super::project::{cleaned, path_text, relative, source_text};
 use super::{LOCK, MANIFEST, archive};
 use crate::base::access;
 use crate::base::files::Files;
 use crate::script::prelude::*;
 
 /// The library that is to be added.
-pub struct Wish<'a> {
+pub struct AddedLibrary<'a> {
     /// A folder or an address; without one the libraries that the manifest names.
     pub place: Option<&'a str>,
     /// The SHA-256 that the archive must have.
@@ -23,7 +23,7 @@ pub struct Wish<'a> {
 }
 
 /// The folder of a project, what its files say, and where libraries are kept.
-pub struct Ground<'a> {
+pub struct ProjectFolder<'a> {
     pub root: PathBuf,
     pub files: &'a Files,
     pub cache: Option<&'a Path>,
@@ -31,7 +31,7 @@ pub struct Ground<'a> {
 }
 
 /// The files that adding would write.
-pub struct Plan {
+pub struct AddPlan {
     pub lock: Lock,
     /// Permissions that each library asks for and the lock file does not grant, by name.
     pub more: BTreeMap<String, Vec<String>>,
@@ -43,9 +43,9 @@ pub struct Plan {
     pub is_new: bool,
 }
 
-struct Gathering<'a> {
-    ground: &'a Ground<'a>,
-    found: BTreeMap<String, (Locked, String)>,
+struct DependencySearch<'a> {
+    ground: &'a ProjectFolder<'a>,
+    found: BTreeMap<String, (LockedLibrary, String)>,
     archives: Vec<Vec<u8>>,
 }
 
@@ -53,8 +53,8 @@ struct Gathering<'a> {
 pub fn hosts(place: Option<&str>, manifest: Option<&str>) -> Vec<String> {
     let own = manifest.and_then(|text| Manifest::parse(text, MANIFEST).ok()?.dependencies().ok()).unwrap_or_default();
     let addresses = own.into_values().filter_map(|source| match source {
-        Source::Archive { address, .. } => Some(address),
-        Source::Folder(_) => None,
+        LibrarySource::Archive { address, .. } => Some(address),
+        LibrarySource::Folder(_) => None,
     });
     let typed = place.filter(|place| is_address(place)).map(String::from);
     addresses
@@ -68,7 +68,7 @@ pub fn is_address(place: &str) -> bool {
     place.contains("://")
 }
 
-impl Ground<'_> {
+impl ProjectFolder<'_> {
     /// Reads the text of a file of the project, if it is there.
     pub fn text(&self, name: &str) -> Result<Option<String>> {
         let place = self.root.join(name);
@@ -77,11 +77,11 @@ impl Ground<'_> {
     }
 
     /// Plans what adding a library changes.
-    pub fn plan(&self, wish: &Wish) -> Result<Plan, Box<Mistake>> {
-        self.planned(wish).map_err(Mistake::visible)
+    pub fn plan(&self, wish: &AddedLibrary) -> Result<AddPlan, Box<ManifestError>> {
+        self.planned(wish).map_err(ManifestError::visible)
     }
 
-    fn planned(&self, wish: &Wish) -> Result<Plan, Box<Mistake>> {
+    fn planned(&self, wish: &AddedLibrary) -> Result<AddPlan, Box<ManifestError>> {
         let text = self.text(MANIFEST)?;
         if text.is_none() && wish.place.is_none() {
             return Err(err!(File, "there is no {MANIFEST} in this folder")
@@ -89,13 +89,13 @@ impl Ground<'_> {
                 .into());
         }
         let text = text.unwrap_or_default();
-        let file = shown(&self.root.join(MANIFEST));
+        let file = path_text(&self.root.join(MANIFEST));
         let own = Manifest::parse(&text, &file)?;
         let before = match self.text(LOCK)? {
-            Some(text) => Lock::parse(&text, &shown(&self.root.join(LOCK)))?,
+            Some(text) => Lock::parse(&text, &path_text(&self.root.join(LOCK)))?,
             None => Lock::default(),
         };
-        let mut gathering = Gathering { ground: self, found: BTreeMap::new(), archives: Vec::new() };
+        let mut gathering = DependencySearch { ground: self, found: BTreeMap::new(), archives: Vec::new() };
         let chain = own.name.clone().unwrap_or_else(|| "this project".into());
         let mut dependencies = own.dependencies()?;
         let mut manifest = text.clone();
@@ -108,16 +108,16 @@ impl Ground<'_> {
         for (name, source) in &dependencies {
             gathering.gather(Some(name), source, Some(&self.root), std::slice::from_ref(&chain))?;
         }
-        let libraries: Vec<Locked> = gathering.found.into_values().map(|(locked, _)| locked).collect();
+        let libraries: Vec<LockedLibrary> = gathering.found.into_values().map(|(locked, _)| locked).collect();
         let more = libraries.iter().map(|locked| {
-            let granted = before.get(&locked.name).map(Locked::granted).unwrap_or_default();
+            let granted = before.get(&locked.name).map(LockedLibrary::granted).unwrap_or_default();
             (locked.name.clone(), locked.granted().beyond(&granted))
         });
         let more = more.collect();
         let mut lock = Lock::default();
         lock.libraries = libraries;
         let is_new = lock != before || manifest != text;
-        Ok(Plan { more, locked: lock.text()?, lock, manifest, archives: gathering.archives, is_new })
+        Ok(AddPlan { more, locked: lock.text()?, lock, manifest, archives: gathering.archives, is_new })
     }
 
     /// Finds the source that a place on the command line means.
@@ -125,22 +125,22 @@ impl Ground<'_> {
         &self,
         place: &str,
         hash: Option<&str>,
-        known: &BTreeMap<String, Source>,
+        known: &BTreeMap<String, LibrarySource>,
         before: &Lock,
-        gathering: &mut Gathering,
-    ) -> Result<Source> {
+        gathering: &mut DependencySearch,
+    ) -> Result<LibrarySource> {
         if !is_address(place) {
             if hash.is_some() {
                 return Err(err!(Argument, "a folder has no hash: its files may change").hint("leave `--hash` out"));
             }
             let here = std::path::absolute(place).unwrap_or_else(|_| place.into());
-            return Ok(Source::Folder(relative(&cleaned(&here), &self.root).display().to_string()));
+            return Ok(LibrarySource::Folder(relative(&cleaned(&here), &self.root).display().to_string()));
         }
         manifest::check_address(place)?;
         // One that is known is not fetched again to find out its hash.
         let locked = before.libraries.iter().filter_map(|locked| locked.source().ok());
         let known = known.values().cloned().chain(locked).find_map(|source| match source {
-            Source::Archive { address, hash } if address == place => Some(hash),
+            LibrarySource::Archive { address, hash } if address == place => Some(hash),
             _ => None,
         });
         let hash = match (hash.map(manifest::check_hash).transpose()?, known) {
@@ -152,12 +152,12 @@ impl Ground<'_> {
                 hash
             }
         };
-        Ok(Source::Archive { address: place.into(), hash })
+        Ok(LibrarySource::Archive { address: place.into(), hash })
     }
 
     /// Writes what was planned: archives first, the lock file before the manifest, so that whatever is missing afterwards is
     /// noticed. `kept` are files that may be written in the cache.
-    pub fn carry_out(&self, plan: &Plan, kept: &Files) -> Result<()> {
+    pub fn carry_out(&self, plan: &AddPlan, kept: &Files) -> Result<()> {
         for bytes in &plan.archives {
             archive::keep(kept, self.cache, bytes)?;
         }
@@ -168,13 +168,13 @@ impl Ground<'_> {
     }
 }
 
-impl Gathering<'_> {
+impl DependencySearch<'_> {
     /// Adds a library with all that it needs; `chain` are those that led there, and `base` is the folder that its own is
     /// counted from. Returns its name.
     fn gather(
         &mut self,
         wanted: Option<&str>,
-        source: &Source,
+        source: &LibrarySource,
         base: Option<&Path>,
         chain: &[String],
     ) -> Result<String> {
@@ -183,7 +183,7 @@ impl Gathering<'_> {
         let (manifest, file, folder, exact) = self.opened(source, base, &who)?;
         let (name, version) = manifest.named(&file)?;
         if let Some(wanted) = wanted.filter(|wanted| *wanted != name) {
-            return Err(err!(File, "{who} needs `{wanted}` from {}, and that is `{name}`", said(source))
+            return Err(err!(File, "{who} needs `{wanted}` from {}, and that is `{name}`", source_text(source))
                 .hint(format!("name it `{name}` in the manifest that needs it")));
         }
         if chain.iter().any(|above| above == name) {
@@ -193,18 +193,18 @@ impl Gathering<'_> {
             if known.version == version.to_string() && known.source()? == exact {
                 return Ok(name.into());
             }
-            let known_at = said(&known.source()?);
+            let known_at = source_text(&known.source()?);
             let known = &known.version;
             return Err(err!(
                 File,
                 "two versions of `{name}`: {known} ({known_at}), which {first} needs, and {version} ({}), which {who} needs",
-                said(&exact)
+                source_text(&exact)
             )
             .hint("a project has one version of each library; change one of the two to need the other's"));
         }
         let touches = manifest.touches();
         let dependencies = manifest.dependencies()?;
-        let mut locked = Locked {
+        let mut locked = LockedLibrary {
             name: name.into(),
             version: version.to_string(),
             path: None,
@@ -228,29 +228,29 @@ impl Gathering<'_> {
     /// Opens a source: its manifest, its name, its folder if it has one, and the source as the lock file has it.
     fn opened(
         &mut self,
-        source: &Source,
+        source: &LibrarySource,
         base: Option<&Path>,
         who: &str,
-    ) -> Result<(Manifest, String, Option<PathBuf>, Source)> {
-        let Ground { root, files, task, .. } = self.ground;
+    ) -> Result<(Manifest, String, Option<PathBuf>, LibrarySource)> {
+        let ProjectFolder { root, files, task, .. } = self.ground;
         match source {
-            Source::Folder(path) => {
+            LibrarySource::Folder(path) => {
                 let base = base.ok_or_else(|| {
                     err!(File, "{who} comes from an archive, and needs a folder of this machine, {path}")
                         .hint("its author gives the address of an archive in place of `path`")
                 })?;
                 let folder = cleaned(&base.join(path));
                 let place = folder.join(MANIFEST);
-                let file = shown(&place);
+                let file = path_text(&place);
                 if !(files.has(&place)? && place.is_file()) {
-                    return Err(err!(File, "there is no library in {}: it has no {MANIFEST}", shown(&folder))
+                    return Err(err!(File, "there is no library in {}: it has no {MANIFEST}", path_text(&folder))
                         .hint("`microtome new lib NAME` makes one"));
                 }
                 let manifest = Manifest::parse(&files.script(&place)?, &file)?;
-                let exact = Source::Folder(relative(&folder, root).display().to_string());
+                let exact = LibrarySource::Folder(relative(&folder, root).display().to_string());
                 Ok((manifest, file, Some(folder), exact))
             }
-            Source::Archive { address, hash } => {
+            LibrarySource::Archive { address, hash } => {
                 let bytes = self.archive(address, hash)?;
                 let texts = archive::unpacked(&bytes, task).map_err(|e| e.within(address))?;
                 let file = format!("{address}: {MANIFEST}");
@@ -261,7 +261,7 @@ impl Gathering<'_> {
     }
 
     fn archive(&mut self, address: &str, wanted: &str) -> Result<Vec<u8>> {
-        let Ground { files, cache, task, .. } = self.ground;
+        let ProjectFolder { files, cache, task, .. } = self.ground;
         if let Some(bytes) = self.archives.iter().find(|bytes| archive::hash(bytes) == wanted) {
             return Ok(bytes.clone());
         }
@@ -283,12 +283,12 @@ impl Gathering<'_> {
 }
 
 /// Returns the manifest with a dependency; everything else in it stays as it is written.
-fn with_dependency(text: &str, name: &str, source: &Source) -> Result<String> {
+fn with_dependency(text: &str, name: &str, source: &LibrarySource) -> Result<String> {
     let mut document: DocumentMut = text.parse().map_err(|e| err!(Format, "{MANIFEST}: {e}"))?;
     let mut table = InlineTable::new();
     match source {
-        Source::Folder(path) => drop(table.insert("path", path.as_str().into())),
-        Source::Archive { address, hash } => {
+        LibrarySource::Folder(path) => drop(table.insert("path", path.as_str().into())),
+        LibrarySource::Archive { address, hash } => {
             table.insert("address", address.as_str().into());
             table.insert("hash", format!("sha256:{hash}").into());
         }
@@ -311,9 +311,9 @@ fn with_dependency(text: &str, name: &str, source: &Source) -> Result<String> {
     Ok(document.to_string())
 }
 
-impl Plan {
+impl AddPlan {
     /// Says what each library may touch, and which of that is new.
-    pub fn said(&self) -> String {
+    pub fn text(&self) -> String {
         let mut lines = vec!["What the libraries of this project may touch, of what a run itself may:".to_string()];
         for locked in &self.lock.libraries {
             let from = locked.path.as_ref().or(locked.address.as_ref()).map_or("", String::as_str);
@@ -346,12 +346,12 @@ mod tests {
     #[test]
     fn a_manifest_keeps_what_its_author_wrote() {
         let text = "# mine\nname = \"a\"   # short\n\n[dependencies]\nz = { path = \"../z\" } # last\n";
-        let source = Source::Folder("../b".into());
+        let source = LibrarySource::Folder("../b".into());
         assert_eq!(
             with_dependency(text, "b", &source).unwrap(),
             "# mine\nname = \"a\"   # short\n\n[dependencies]\nz = { path = \"../z\" } # last\nb = { path = \"../b\" }\n"
         );
-        let archive = Source::Archive { address: "https://x.org/b.tar.gz".into(), hash: "ab".repeat(32) };
+        let archive = LibrarySource::Archive { address: "https://x.org/b.tar.gz".into(), hash: "ab".repeat(32) };
         let alone = with_dependency("", "b", &archive).unwrap();
         assert_eq!(Manifest::parse(&alone, "f").unwrap().dependencies().unwrap()["b"], archive);
     }
@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn a_path_draws_no_lines_of_its_own() {
         let evil = "x\n  reads        nothing\u{200b}\r";
-        let locked = Locked {
+        let locked = LockedLibrary {
             name: "heads".into(),
             version: "0.1.0".into(),
             path: Some(evil.into()),
@@ -373,7 +373,7 @@ mod tests {
         };
         let mut lock = Lock::default();
         lock.libraries.push(locked);
-        let plan = Plan {
+        let plan = AddPlan {
             lock,
             locked: String::new(),
             manifest: String::new(),
@@ -381,7 +381,7 @@ mod tests {
             is_new: true,
             more: BTreeMap::new(),
         };
-        let said = plan.said();
+        let said = plan.text();
         assert_eq!(said.lines().filter(|line| line.trim_start().starts_with("reads")).count(), 1, "{said}");
         assert!(
             said.contains("x↵  reads        nothing") && !said.contains('\u{200b}') && !said.contains('\r'),

@@ -11,7 +11,7 @@ use crate::script::prelude::*;
 
 /// The modules of a library, in a folder or in an archive.
 #[derive(Debug)]
-pub enum Content {
+pub enum LibraryContent {
     Folder(PathBuf),
     /// An archive of the cache, which is opened when a module is first needed.
     Archive {
@@ -28,7 +28,7 @@ pub struct Library {
     pub shown: String,
     /// The name of its manifest, for errors.
     pub manifest: String,
-    pub content: Content,
+    pub content: LibraryContent,
     /// The libraries that its modules may import.
     pub needs: BTreeSet<String>,
     pub touches: Touches,
@@ -47,12 +47,12 @@ impl Library {
     pub fn text(&self, module: &str, files: &Files, cache: Option<&Path>, task: &Task) -> Result<Option<String>> {
         let file = format!("{module}.rhai");
         match &self.content {
-            Content::Folder(folder) => {
+            LibraryContent::Folder(folder) => {
                 let place = folder.join(&file);
                 let is_there = files.has(&place)? && place.is_file();
                 is_there.then(|| files.script(&place)).transpose()
             }
-            Content::Archive { hash, texts } => {
+            LibraryContent::Archive { hash, texts } => {
                 if texts.get().is_none() {
                     let bytes = archive::cached(files, cache, hash)?.ok_or_else(|| {
                         err!(File, "the library `{}` is not in the cache (SHA-256 {hash})", self.name)

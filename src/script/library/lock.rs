@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::LOCK;
-use super::manifest::{self, Mistake, Source};
+use super::manifest::{self, LibrarySource, ManifestError};
 use crate::base::access::permissions::Touches;
 use crate::script::prelude::*;
 
@@ -19,7 +19,7 @@ const HEAD: &str = "# Written by `microtome add`: which libraries this project u
 pub struct Lock {
     layout: u32,
     #[serde(default, rename = "library")]
-    pub libraries: Vec<Locked>,
+    pub libraries: Vec<LockedLibrary>,
 }
 
 impl Default for Lock {
@@ -30,7 +30,7 @@ impl Default for Lock {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Locked {
+pub struct LockedLibrary {
     pub name: String,
     pub version: String,
     /// A folder, from that of the lock file.
@@ -52,33 +52,33 @@ pub struct Locked {
     pub needs: Vec<String>,
 }
 
-impl Locked {
+impl LockedLibrary {
     pub fn granted(&self) -> Touches {
         Touches { read: self.read.clone(), write: self.write.clone(), net: self.net.clone() }
     }
 
     /// Returns the library's source; a folder is relative to that of the lock file.
-    pub fn source(&self) -> Result<Source> {
+    pub fn source(&self) -> Result<LibrarySource> {
         match (&self.path, &self.address, &self.hash) {
-            (Some(path), None, None) => Ok(Source::Folder(path.clone())),
+            (Some(path), None, None) => Ok(LibrarySource::Folder(path.clone())),
             (None, Some(address), Some(hash)) => {
-                Ok(Source::Archive { address: address.clone(), hash: manifest::check_hash(hash)? })
+                Ok(LibrarySource::Archive { address: address.clone(), hash: manifest::check_hash(hash)? })
             }
             _ => Err(err!(Format, "{LOCK}: expected a path, or an address with a hash, for `{}`", self.name)
                 .hint("remove the file and run `microtome add`")),
         }
     }
 
-    pub fn place(&mut self, source: Source) {
+    pub fn place(&mut self, source: LibrarySource) {
         (self.path, self.address, self.hash) = match source {
-            Source::Folder(path) => (Some(path), None, None),
-            Source::Archive { address, hash } => (None, Some(address), Some(hash)),
+            LibrarySource::Folder(path) => (Some(path), None, None),
+            LibrarySource::Archive { address, hash } => (None, Some(address), Some(hash)),
         };
     }
 }
 
 impl Lock {
-    pub fn parse(text: &str, file: &str) -> Result<Self, Box<Mistake>> {
+    pub fn parse(text: &str, file: &str) -> Result<Self, Box<ManifestError>> {
         let lock: Self = manifest::read(text, file)?;
         if lock.layout != LAYOUT {
             let found = lock.layout;
@@ -96,7 +96,7 @@ impl Lock {
         Ok(lock)
     }
 
-    pub fn get(&self, name: &str) -> Option<&Locked> {
+    pub fn get(&self, name: &str) -> Option<&LockedLibrary> {
         self.libraries.iter().find(|locked| locked.name == name)
     }
 

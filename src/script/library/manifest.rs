@@ -54,14 +54,14 @@ pub struct Manifest {
     pub authors: Vec<String>,
     pub homepage: Option<String>,
     #[serde(default)]
-    touches: TouchesTable,
+    touches: PermissionsTable,
     #[serde(default)]
     dependencies: BTreeMap<String, DependencyTable>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TouchesTable {
+struct PermissionsTable {
     #[serde(default)]
     read: Vec<String>,
     #[serde(default)]
@@ -80,7 +80,7 @@ struct DependencyTable {
 
 /// The source of a library.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum LibrarySource {
     /// A folder, from the folder of the manifest that names it.
     Folder(String),
     /// The address of a .tar.gz, as forges give it for a commit or a tag, and the SHA-256 of its bytes.
@@ -96,7 +96,7 @@ fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(of: D) -> Result<
 
 /// A mistake in a manifest or a lock file, with its place.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Mistake {
+pub struct ManifestError {
     pub error: Error,
     /// The file, and line and column from 1.
     pub place: Option<(String, usize, usize)>,
@@ -104,7 +104,7 @@ pub struct Mistake {
     pub text: String,
 }
 
-impl Mistake {
+impl ManifestError {
     /// Makes control characters of a file of others visible, so that its words draw no lines of their own.
     pub fn visible(mut self: Box<Self>) -> Box<Self> {
         self.error.message = visible(&self.error.message);
@@ -112,15 +112,15 @@ impl Mistake {
     }
 }
 
-impl From<Error> for Box<Mistake> {
+impl From<Error> for Box<ManifestError> {
     fn from(error: Error) -> Self {
-        Mistake { error, place: None, text: String::new() }.into()
+        ManifestError { error, place: None, text: String::new() }.into()
     }
 }
 
-impl From<Box<Mistake>> for Error {
+impl From<Box<ManifestError>> for Error {
     /// Writes a mistake in one line, for where the file is not shown.
-    fn from(mistake: Box<Mistake>) -> Self {
+    fn from(mistake: Box<ManifestError>) -> Self {
         match mistake.place {
             Some((file, line, column)) => mistake.error.within(format!("{file}:{line}:{column}")),
             None => mistake.error,
@@ -128,9 +128,9 @@ impl From<Box<Mistake>> for Error {
     }
 }
 
-impl From<Box<Mistake>> for Failure {
-    fn from(mistake: Box<Mistake>) -> Self {
-        let Mistake { error, place, .. } = *mistake;
+impl From<Box<ManifestError>> for Failure {
+    fn from(mistake: Box<ManifestError>) -> Self {
+        let ManifestError { error, place, .. } = *mistake;
         let place = place.map(|(source, line, column)| SourcePlace {
             source,
             line,
@@ -146,7 +146,7 @@ impl From<Box<Mistake>> for Failure {
 }
 
 /// Reads a TOML file of ours; `file` is what errors call it.
-pub fn read<T: serde::de::DeserializeOwned>(text: &str, file: &str) -> Result<T, Box<Mistake>> {
+pub fn read<T: serde::de::DeserializeOwned>(text: &str, file: &str) -> Result<T, Box<ManifestError>> {
     if text.len() > LONGEST {
         return Err(err!(Format, "expected a file of at most {LONGEST} bytes, found more").within(file).into());
     }
@@ -162,7 +162,7 @@ pub fn read<T: serde::de::DeserializeOwned>(text: &str, file: &str) -> Result<T,
         };
         let place = e.span().map(|span| position(text, span.start));
         let place = place.map(|(line, column)| (file.to_string(), line, column));
-        Mistake { error, place, text: text.into() }.into()
+        ManifestError { error, place, text: text.into() }.into()
     })
 }
 
@@ -173,24 +173,24 @@ fn position(text: &str, at: usize) -> (usize, usize) {
 }
 
 /// Makes a mistake at the first place where this word stands in quotes, or is a key.
-fn at_word(text: &str, file: &str, word: &str, error: Error) -> Box<Mistake> {
+fn at_word(text: &str, file: &str, word: &str, error: Error) -> Box<ManifestError> {
     let quoted = text.find(&format!("\"{word}\"")).or_else(|| text.find(word));
     let place = quoted.map(|at| position(text, at)).map(|(line, column)| (file.to_string(), line, column));
-    Mistake { error, place, text: text.into() }.into()
+    ManifestError { error, place, text: text.into() }.into()
 }
 
 impl Manifest {
-    pub fn parse(text: &str, file: &str) -> Result<Self, Box<Mistake>> {
-        Self::checked(text, file).map_err(Mistake::visible)
+    pub fn parse(text: &str, file: &str) -> Result<Self, Box<ManifestError>> {
+        Self::checked(text, file).map_err(ManifestError::visible)
     }
 
-    fn checked(text: &str, file: &str) -> Result<Self, Box<Mistake>> {
+    fn checked(text: &str, file: &str) -> Result<Self, Box<ManifestError>> {
         let manifest: Self = read(text, file)?;
         let faulty = |word: &str, error| at_word(text, file, word, error);
         if let Some(name) = &manifest.name {
             check_name(name).map_err(|error| faulty(name, error))?;
         }
-        let TouchesTable { read, write, net } = &manifest.touches;
+        let PermissionsTable { read, write, net } = &manifest.touches;
         for folder in read.iter().chain(write) {
             check_folder(folder).map_err(|error| faulty(folder, error))?;
         }
@@ -212,12 +212,12 @@ impl Manifest {
     }
 
     pub fn touches(&self) -> Touches {
-        let TouchesTable { read, write, net } = self.touches.clone();
+        let PermissionsTable { read, write, net } = self.touches.clone();
         Touches { read, write, net }
     }
 
     /// Returns the libraries that this one needs, by name.
-    pub fn dependencies(&self) -> Result<BTreeMap<String, Source>> {
+    pub fn dependencies(&self) -> Result<BTreeMap<String, LibrarySource>> {
         self.dependencies.iter().map(|(name, table)| Ok((name.clone(), table.source(name)?))).collect()
     }
 
@@ -232,12 +232,12 @@ impl Manifest {
 }
 
 impl DependencyTable {
-    fn source(&self, name: &str) -> Result<Source> {
+    fn source(&self, name: &str) -> Result<LibrarySource> {
         match (&self.path, &self.address, &self.hash) {
-            (Some(path), None, None) => Ok(Source::Folder(path.clone())),
+            (Some(path), None, None) => Ok(LibrarySource::Folder(path.clone())),
             (None, Some(address), Some(hash)) => {
                 check_address(address)?;
-                Ok(Source::Archive { address: address.clone(), hash: check_hash(hash)? })
+                Ok(LibrarySource::Archive { address: address.clone(), hash: check_hash(hash)? })
             }
             (None, Some(_), None) => Err(err!(Format, "the dependency `{name}` has an address and no `hash`")
                 .hint("`microtome add ADDRESS` fetches it and writes its hash")),
@@ -321,8 +321,8 @@ mod tests {
         assert_eq!(manifest.licence.as_deref(), Some("MIT"));
         assert_eq!(manifest.touches().write, ["."]);
         let dependencies = manifest.dependencies().unwrap();
-        assert_eq!(dependencies["a"], Source::Folder("../a".into()));
-        assert_eq!(dependencies["b"], Source::Archive { address: "https://x.org/b.tar.gz".into(), hash });
+        assert_eq!(dependencies["a"], LibrarySource::Folder("../a".into()));
+        assert_eq!(dependencies["b"], LibrarySource::Archive { address: "https://x.org/b.tar.gz".into(), hash });
     }
 
     #[test]

@@ -4,15 +4,15 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, PathBuf};
 
-use super::graph::{Content, Library};
-use super::lock::{Lock, Locked};
-use super::manifest::{Manifest, Mistake, Source};
+use super::graph::{Library, LibraryContent};
+use super::lock::{Lock, LockedLibrary};
+use super::manifest::{LibrarySource, Manifest, ManifestError};
 use super::{LOCK, MANIFEST};
 use crate::base::names;
 use crate::script::prelude::*;
 
 /// A reader of text files, None where there is no file: from the disk, or from the record of a run.
-pub type Reader<'a> = &'a dyn Fn(&Path) -> Result<Option<String>>;
+pub type TextFileReader<'a> = &'a dyn Fn(&Path) -> Result<Option<String>>;
 
 pub struct Project {
     /// The folder of the manifest.
@@ -22,12 +22,12 @@ pub struct Project {
     pub texts: BTreeMap<String, String>,
     own: Option<Rc<Library>>,
     /// The libraries that the project itself may import.
-    needs: BTreeMap<String, Source>,
+    needs: BTreeMap<String, LibrarySource>,
     libraries: BTreeMap<String, Rc<Library>>,
 }
 
 /// Finds the folder with the manifest that a script in `folder` belongs to, and the manifest's text.
-pub fn found(folder: &Path, read: Reader) -> Result<Option<(PathBuf, String)>> {
+pub fn found(folder: &Path, read: TextFileReader) -> Result<Option<(PathBuf, String)>> {
     // An empty path is the current folder, which the system does not know.
     let folder = cleaned(&std::path::absolute(Path::new(".").join(folder)).unwrap_or_else(|_| folder.into()));
     for above in folder.ancestors() {
@@ -40,16 +40,16 @@ pub fn found(folder: &Path, read: Reader) -> Result<Option<(PathBuf, String)>> {
 
 impl Project {
     /// Loads the project with this manifest, and its libraries as the lock file has them.
-    pub fn load(root: PathBuf, text: String, read: Reader) -> Result<Self, Box<Mistake>> {
-        let name = shown(&root.join(MANIFEST));
+    pub fn load(root: PathBuf, text: String, read: TextFileReader) -> Result<Self, Box<ManifestError>> {
+        let name = path_text(&root.join(MANIFEST));
         let manifest = Manifest::parse(&text, &name)?;
         let needs = manifest.dependencies()?;
         let own = manifest.name.as_ref().map(|own| {
             Rc::new(Library {
                 name: own.clone(),
-                shown: shown(&root),
+                shown: path_text(&root),
                 manifest: name.clone(),
-                content: Content::Folder(root.clone()),
+                content: LibraryContent::Folder(root.clone()),
                 needs: needs.keys().cloned().collect(),
                 touches: manifest.touches(),
             })
@@ -62,14 +62,14 @@ impl Project {
         Ok(project)
     }
 
-    fn read_lock(&mut self, read: Reader) -> Result<(), Box<Mistake>> {
+    fn read_lock(&mut self, read: TextFileReader) -> Result<(), Box<ManifestError>> {
         let place = self.root.join(LOCK);
         let text = read(&place)?.ok_or_else(|| {
-            err!(File, "{} is missing, which says what the libraries of {MANIFEST} may touch", shown(&place))
+            err!(File, "{} is missing, which says what the libraries of {MANIFEST} may touch", path_text(&place))
                 .hint("run `microtome add` in that folder")
         })?;
-        let lock = Lock::parse(&text, &shown(&place))?;
-        self.texts.insert(shown(&place), text);
+        let lock = Lock::parse(&text, &path_text(&place))?;
+        self.texts.insert(path_text(&place), text);
         for (name, wanted) in &self.needs {
             agree(&lock, name, wanted, MANIFEST)?;
         }
@@ -88,24 +88,24 @@ impl Project {
         Ok(())
     }
 
-    fn library(&mut self, locked: &Locked, read: Reader) -> Result<Library, Box<Mistake>> {
+    fn library(&mut self, locked: &LockedLibrary, read: TextFileReader) -> Result<Library, Box<ManifestError>> {
         let name = locked.name.clone();
         let version = &locked.version;
         let granted = locked.granted();
         let needs: BTreeSet<String> = locked.needs.iter().cloned().collect();
         let folder = match locked.source()? {
-            Source::Folder(path) => cleaned(&self.root.join(path)),
+            LibrarySource::Folder(path) => cleaned(&self.root.join(path)),
             // Its bytes cannot change, so what it touches is what was granted.
-            Source::Archive { hash, .. } => {
+            LibrarySource::Archive { hash, .. } => {
                 let shown = format!("{name}@{version}");
                 let manifest = format!("{shown}/{MANIFEST}");
                 let texts = OnceCell::new();
-                let content = Content::Archive { hash, texts };
+                let content = LibraryContent::Archive { hash, texts };
                 return Ok(Library { name, shown, manifest, content, needs, touches: granted });
             }
         };
         let place = folder.join(MANIFEST);
-        let file = shown(&place);
+        let file = path_text(&place);
         let text = read(&place)?
             .ok_or_else(|| err!(File, "there is no {file}, where {LOCK} has the library `{name}`").hint(ANEW))?;
         let manifest = Manifest::parse(&text, &file)?;
@@ -128,9 +128,9 @@ impl Project {
             return Err(err!(File, "{LOCK} knows other dependencies of `{name}` than {file}").hint(ANEW).into());
         }
         self.texts.insert(file.clone(), text);
-        let shown = shown(&folder);
+        let shown = path_text(&folder);
         let touches = manifest.touches();
-        Ok(Library { name, shown, manifest: file, content: Content::Folder(folder), needs, touches })
+        Ok(Library { name, shown, manifest: file, content: LibraryContent::Folder(folder), needs, touches })
     }
 
     /// Returns the library that a script of the project means by this name: the project itself, or one that its
@@ -161,7 +161,7 @@ impl Project {
 const ANEW: &str = "run `microtome add`, which writes microtome.lock anew";
 
 /// Refuses a lock file that has another source of a library than the one that is wanted.
-fn agree(lock: &Lock, name: &str, wanted: &Source, who: &str) -> Result<()> {
+fn agree(lock: &Lock, name: &str, wanted: &LibrarySource, who: &str) -> Result<()> {
     let Some(locked) = lock.get(name) else {
         let near = names::nearest(name, lock.libraries.iter().map(|locked| locked.name.as_str()));
         let near = near.map(|near| format!("; it has `{near}`")).unwrap_or_default();
@@ -169,16 +169,21 @@ fn agree(lock: &Lock, name: &str, wanted: &Source, who: &str) -> Result<()> {
     };
     let found = locked.source()?;
     if found != *wanted {
-        bail!(File, "{who} wants `{name}` from {}, and {LOCK} has it from {}; {ANEW}", said(wanted), said(&found));
+        bail!(
+            File,
+            "{who} wants `{name}` from {}, and {LOCK} has it from {}; {ANEW}",
+            source_text(wanted),
+            source_text(&found)
+        );
     }
     Ok(())
 }
 
 /// Writes a source in words.
-pub fn said(source: &Source) -> String {
+pub fn source_text(source: &LibrarySource) -> String {
     match source {
-        Source::Folder(path) => path.clone(),
-        Source::Archive { address, hash } => format!("{address} (SHA-256 {hash})"),
+        LibrarySource::Folder(path) => path.clone(),
+        LibrarySource::Archive { address, hash } => format!("{address} (SHA-256 {hash})"),
     }
 }
 
@@ -196,7 +201,7 @@ pub fn cleaned(path: &Path) -> PathBuf {
 }
 
 /// Writes a path as people see it and records know it: from the working folder.
-pub fn shown(path: &Path) -> String {
+pub fn path_text(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     relative(path, &here).display().to_string()
 }

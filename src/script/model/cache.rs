@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::look::places;
+use super::properties::places;
 use super::{InputOptions, MeanOptions, RecordOptions};
 use crate::model::cache::Cache as Core;
 use crate::model::grads::MetricGradients;
@@ -70,15 +70,15 @@ impl Cache {
 
     /// Tabulates what was recorded, with its shapes. Layers that follow each other and are alike share a row.
     pub fn table(&self, title: String) -> Table {
-        let mut alike: Vec<Alike> = Vec::new();
+        let mut alike: Vec<SiteRange> = Vec::new();
         for (place, tensor) in self.activations.iter() {
             match alike.iter_mut().find(|row| row.goes_on_with(place, tensor)) {
                 Some(row) => row.last = place.site.layer,
-                None => alike.push(Alike { first: place, last: place.site.layer, tensor }),
+                None => alike.push(SiteRange { first: place, last: place.site.layer, tensor }),
             }
         }
         let columns = ["site", "shape", "dtype"].map(String::from).into();
-        Table { title, columns, rows: alike.iter().map(Alike::cells).collect() }
+        Table { title, columns, rows: alike.iter().map(SiteRange::cells).collect() }
     }
 
     /// Returns the tensors under the names of this program.
@@ -89,13 +89,13 @@ impl Cache {
 }
 
 /// One place in several layers that follow each other.
-struct Alike<'a> {
+struct SiteRange<'a> {
     first: &'a Place,
     last: usize,
     tensor: &'a Tensor,
 }
 
-impl Alike<'_> {
+impl SiteRange<'_> {
     fn goes_on_with(&self, place: &Place, tensor: &Tensor) -> bool {
         let same = (self.first.site.kind, self.first.head) == (place.site.kind, place.head);
         let shaped = self.tensor.dims() == tensor.dims() && self.tensor.dtype() == tensor.dtype();

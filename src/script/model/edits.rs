@@ -11,31 +11,31 @@ use crate::script::prelude::*;
 
 /// A function of the script, and whether it takes the activation only, which its first call finds out.
 #[derive(Clone)]
-pub struct Function {
+pub struct ScriptFunction {
     function: FnPtr,
     takes_one: Rc<Cell<bool>>,
 }
 
-impl From<FnPtr> for Function {
+impl From<FnPtr> for ScriptFunction {
     fn from(function: FnPtr) -> Self {
         Self { function, takes_one: Rc::default() }
     }
 }
 
 /// A function of the script as the edit of a hook.
-pub struct Calling<'a> {
-    calls: &'a Calls<'a>,
-    function: Function,
+pub struct FunctionEdit<'a> {
+    calls: &'a Callbacks<'a>,
+    function: ScriptFunction,
 }
 
-impl<'a> Calling<'a> {
-    pub fn new(calls: &'a Calls<'a>, function: Function) -> Self {
+impl<'a> FunctionEdit<'a> {
+    pub fn new(calls: &'a Callbacks<'a>, function: ScriptFunction) -> Self {
         Self { calls, function }
     }
 
     fn called(&self, at: &At, place: Place, texts: Range<usize>, x: &Tensor) -> Result<Dynamic> {
         let x = Dynamic::from(x.clone());
-        let Function { function, takes_one } = &self.function;
+        let ScriptFunction { function, takes_one } = &self.function;
         if takes_one.get() {
             return self.calls.call(function, [x]);
         }
@@ -56,7 +56,7 @@ fn is_unknown(function: &FnPtr, error: &EvalAltResult) -> bool {
     matches!(error, EvalAltResult::ErrorFunctionNotFound(signature, _) if signature.starts_with(function.fn_name()))
 }
 
-impl Edit for Calling<'_> {
+impl Edit for FunctionEdit<'_> {
     /// Edits an activation. Where texts have different lengths, each is edited by itself, so that a function never sees
     /// padding.
     fn edit(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
@@ -81,7 +81,7 @@ impl Edit for Calling<'_> {
     }
 }
 
-impl Calling<'_> {
+impl FunctionEdit<'_> {
     fn edited(&self, at: &At, place: Place, texts: Range<usize>, x: &Tensor) -> Result<Option<Tensor>> {
         let returned = self.called(at, place, texts, x)?;
         if returned.is_unit() {

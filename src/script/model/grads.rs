@@ -1,6 +1,6 @@
 //! Gradients of a metric at any site.
 
-use super::look::places;
+use super::properties::places;
 use super::{Cache, InputOptions, LogitsOptions};
 use crate::script::engine::value::described;
 use crate::script::model::Model;
@@ -56,7 +56,7 @@ pub mod methods {
         read.finish()?;
         let places = super::places(m.config(), &sites)?;
         let input = asked.input(&ctx, m, &x)?;
-        let calls = Calls::new(&ctx);
+        let calls = Callbacks::new(&ctx);
         let mut of = |logits: &Tensor| super::tracked(&calls.call(&metric, [Dynamic::from(wanted.shaped(logits)?)])?);
         let gradients = asked.run_with(&calls, &ctx, m, |hooks, task| {
             m.decoder().grads(&input.batch, hooks, &places, wanted.logits(), &mut of, task)

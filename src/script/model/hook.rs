@@ -1,6 +1,6 @@
 //! A hook as a value of scripts: what it does, where, and how it is bound to a model.
 
-use super::edits::{Calling, Function};
+use super::edits::{FunctionEdit, ScriptFunction};
 use crate::intervene::features::FeatureChoice;
 use crate::intervene::{Eraser, FeatureHook};
 use crate::model::Model;
@@ -14,9 +14,9 @@ use crate::tensor::DType;
 
 /// The action of a hook.
 #[derive(Clone)]
-pub enum What {
+pub enum HookAction {
     Act(Action),
-    Edit(Function),
+    Edit(ScriptFunction),
     /// Replaces the activations by a dictionary's reconstruction.
     Splice(Splice),
     /// Takes out of the activations what probes read.
@@ -25,7 +25,7 @@ pub enum What {
 
 #[derive(Clone)]
 pub struct Hook {
-    what: What,
+    what: HookAction,
     site: String,
     /// The features that it acts on, where it does not act on the activations themselves.
     features: Option<FeatureHook>,
@@ -37,7 +37,7 @@ pub struct Hook {
 
 impl Hook {
     /// Reads the options that every hook has.
-    pub fn new(what: What, site: &str, options: &mut OptionReader) -> Result<Self> {
+    pub fn new(what: HookAction, site: &str, options: &mut OptionReader) -> Result<Self> {
         let HookOptions { pos: positions, heads } = options.declared()?;
         Ok(Self { what, site: site.into(), features: None, reads: None, heads, positions })
     }
@@ -55,7 +55,7 @@ impl Hook {
                 .about("heads"));
         }
         let what = match self.what {
-            What::Act(action) => What::Act(features.action(&action, task)?),
+            HookAction::Act(action) => HookAction::Act(features.action(&action, task)?),
             other => other,
         };
         Ok(Self { what, site: features.site().into(), features: Some(features), ..self })
@@ -90,7 +90,7 @@ impl Hook {
         let numbers = self.numbers();
         let features = self.features.clone();
         let hook = match self.what.clone() {
-            What::Edit(_) => {
+            HookAction::Edit(_) => {
                 // Whatever is wrong with its place is said now.
                 match &features {
                     Some(features) => drop(features.bound(model, Box::new(Action::Zero.begin()), positions)?),
@@ -108,7 +108,7 @@ impl Hook {
                         .about("m"))
                 }));
             }
-            What::Act(action) => {
+            HookAction::Act(action) => {
                 let model = model.clone();
                 KeptHook::new(told, numbers, move || {
                     let edit = Box::new(action.clone().begin());
@@ -118,11 +118,11 @@ impl Hook {
                     }])
                 })
             }
-            What::Erase(eraser) => KeptHook::new(told, numbers, move || {
+            HookAction::Erase(eraser) => KeptHook::new(told, numbers, move || {
                 let edit = Box::new(Eraser::clone(&eraser));
                 Ok(vec![BoundHook::new(&config, &site, heads.as_deref(), positions.clone(), edit)?])
             }),
-            What::Splice(splice) => {
+            HookAction::Splice(splice) => {
                 let reads = self.reads.clone();
                 KeptHook::new(told, numbers, move || match &reads {
                     Some(reads) => splice.clone().between(&config, reads, &site, positions.clone()),
@@ -141,14 +141,14 @@ impl Hook {
     fn numbers(&self) -> Vec<Tensor> {
         let recorded = |cache: &Cache| cache.iter().map(|(_, tensor)| tensor.clone()).collect::<Vec<_>>();
         let own = match &self.what {
-            What::Act(Action::Mean { cache, .. } | Action::Patch(PatchSource::Cache(cache))) => recorded(cache),
-            What::Act(Action::Patch(PatchSource::Tensor(tensor)) | Action::Add { vector: tensor, .. }) => {
+            HookAction::Act(Action::Mean { cache, .. } | Action::Patch(PatchSource::Cache(cache))) => recorded(cache),
+            HookAction::Act(Action::Patch(PatchSource::Tensor(tensor)) | Action::Add { vector: tensor, .. }) => {
                 vec![tensor.clone()]
             }
-            What::Act(Action::Project(projection)) => projection.numbers(),
-            What::Act(Action::Zero | Action::Scale(_)) | What::Edit(_) => Vec::new(),
-            What::Erase(eraser) => eraser.numbers(),
-            What::Splice(splice) => splice.sae().numbers(&[]),
+            HookAction::Act(Action::Project(projection)) => projection.numbers(),
+            HookAction::Act(Action::Zero | Action::Scale(_)) | HookAction::Edit(_) => Vec::new(),
+            HookAction::Erase(eraser) => eraser.numbers(),
+            HookAction::Splice(splice) => splice.sae().numbers(&[]),
         };
         let of_features = self.features.iter().flat_map(|hook| {
             let (FeatureChoice::Only(named) | FeatureChoice::AllBut(named)) = hook.which();
@@ -159,9 +159,9 @@ impl Hook {
     }
 
     /// Binds the hook to one model; its function is called through `calls`.
-    pub fn bound<'a>(&self, model: &Model, calls: &'a Calls<'a>) -> Result<Vec<BoundHook<'a>>> {
+    pub fn bound<'a>(&self, model: &Model, calls: &'a Callbacks<'a>) -> Result<Vec<BoundHook<'a>>> {
         let config = model.decoder.config();
-        if let (What::Splice(splice), Some(reads)) = (&self.what, &self.reads) {
+        if let (HookAction::Splice(splice), Some(reads)) = (&self.what, &self.reads) {
             if self.heads.is_some() {
                 return Err(err!(
                     Argument,
@@ -173,10 +173,10 @@ impl Hook {
             return splice.clone().between(config, reads, &self.site, self.positions.clone());
         }
         let edit: Box<dyn Edit + 'a> = match &self.what {
-            What::Act(action) => Box::new(action.clone().begin()),
-            What::Edit(function) => Box::new(Calling::new(calls, function.clone())),
-            What::Splice(splice) => Box::new(splice.clone()),
-            What::Erase(eraser) => Box::new(Eraser::clone(eraser)),
+            HookAction::Act(action) => Box::new(action.clone().begin()),
+            HookAction::Edit(function) => Box::new(FunctionEdit::new(calls, function.clone())),
+            HookAction::Splice(splice) => Box::new(splice.clone()),
+            HookAction::Erase(eraser) => Box::new(Eraser::clone(eraser)),
         };
         Ok(vec![match &self.features {
             Some(features) => features.bound(model, edit, self.positions.clone())?,
@@ -186,31 +186,37 @@ impl Hook {
 
     fn does(&self) -> String {
         match &self.what {
-            What::Act(Action::Zero) => "zero".into(),
-            What::Act(Action::Mean { by_position: false, .. }) => "mean".into(),
-            What::Act(Action::Mean { by_position: true, .. }) => "mean by position".into(),
-            What::Act(Action::Patch(PatchSource::Cache(_))) => "patch from a run".into(),
-            What::Act(Action::Patch(PatchSource::Tensor(values))) => format!("patch with {}", told(values, 1.0)),
-            What::Act(Action::Add { vector, scale }) => format!("add {}", told(vector, *scale)),
-            What::Act(Action::Scale(factor)) => format!("scale by {}", number_text(*factor)),
-            What::Act(Action::Project(projection)) => format!("project out {}", count(projection.rank(), "direction")),
-            What::Edit(_) => "edit".into(),
-            What::Splice(_) => "splice a dictionary in".into(),
-            What::Erase(eraser) => format!("erase by {}", eraser.kind.word().replace('_', " ")),
+            HookAction::Act(Action::Zero) => "zero".into(),
+            HookAction::Act(Action::Mean { by_position: false, .. }) => "mean".into(),
+            HookAction::Act(Action::Mean { by_position: true, .. }) => "mean by position".into(),
+            HookAction::Act(Action::Patch(PatchSource::Cache(_))) => "patch from a run".into(),
+            HookAction::Act(Action::Patch(PatchSource::Tensor(values))) => {
+                format!("patch with {}", values_text(values, 1.0))
+            }
+            HookAction::Act(Action::Add { vector, scale }) => format!("add {}", values_text(vector, *scale)),
+            HookAction::Act(Action::Scale(factor)) => format!("scale by {}", number_text(*factor)),
+            HookAction::Act(Action::Project(projection)) => {
+                format!("project out {}", count(projection.rank(), "direction"))
+            }
+            HookAction::Edit(_) => "edit".into(),
+            HookAction::Splice(_) => "splice a dictionary in".into(),
+            HookAction::Erase(eraser) => format!("erase by {}", eraser.kind.word().replace('_', " ")),
         }
     }
 
     /// Says what the hook does to the features that it acts on.
     fn does_to(&self, whom: &str) -> String {
         match &self.what {
-            What::Act(Action::Mean { by_position: false, .. }) => format!("mean of {whom}"),
-            What::Act(Action::Mean { by_position: true, .. }) => format!("mean by position of {whom}"),
-            What::Act(Action::Patch(PatchSource::Cache(_))) => format!("patch {whom} from a run"),
-            What::Act(Action::Patch(PatchSource::Tensor(values))) => format!("patch {whom} with {}", told(values, 1.0)),
-            What::Act(Action::Scale(factor)) => format!("scale {whom} by {}", number_text(*factor)),
-            What::Act(Action::Add { .. }) => format!("{} to {whom}", self.does()),
-            What::Act(Action::Project(_)) => format!("{} of the codes of {whom}", self.does()),
-            What::Act(Action::Zero) | What::Edit(_) | What::Splice(_) | What::Erase(_) => {
+            HookAction::Act(Action::Mean { by_position: false, .. }) => format!("mean of {whom}"),
+            HookAction::Act(Action::Mean { by_position: true, .. }) => format!("mean by position of {whom}"),
+            HookAction::Act(Action::Patch(PatchSource::Cache(_))) => format!("patch {whom} from a run"),
+            HookAction::Act(Action::Patch(PatchSource::Tensor(values))) => {
+                format!("patch {whom} with {}", values_text(values, 1.0))
+            }
+            HookAction::Act(Action::Scale(factor)) => format!("scale {whom} by {}", number_text(*factor)),
+            HookAction::Act(Action::Add { .. }) => format!("{} to {whom}", self.does()),
+            HookAction::Act(Action::Project(_)) => format!("{} of the codes of {whom}", self.does()),
+            HookAction::Act(Action::Zero) | HookAction::Edit(_) | HookAction::Splice(_) | HookAction::Erase(_) => {
                 format!("{} {whom}", self.does())
             }
         }
@@ -221,7 +227,7 @@ impl Hook {
 const LISTED: usize = 8;
 
 /// Names the features of a hook: `features 3, 5 of resid_post.3`.
-fn told_features(hook: &FeatureHook) -> String {
+fn features_text(hook: &FeatureHook) -> String {
     let (FeatureChoice::Only(named) | FeatureChoice::AllBut(named)) = hook.which();
     let all_but = if matches!(hook.which(), FeatureChoice::AllBut(_)) { "all but " } else { "" };
     let list = match named.as_slice() {
@@ -233,7 +239,7 @@ fn told_features(hook: &FeatureHook) -> String {
 }
 
 /// Writes values times a scale in a word: a number, or their shape.
-fn told(values: &Tensor, scale: f64) -> String {
+fn values_text(values: &Tensor, scale: f64) -> String {
     let number = values.to_dtype(DType::F64).and_then(|values| values.to_scalar::<f64>());
     match number {
         Ok(number) => number_text(number * scale),
@@ -257,7 +263,7 @@ impl Handle for Hook {
         let positions = part("position", "positions", positions);
         if let Some(features) = &self.features {
             let error = if features.rest() == ErrorTreatment::Kept { "kept" } else { "dropped" };
-            return format!("{}{positions}, error {error}", self.does_to(&told_features(features)));
+            return format!("{}{positions}, error {error}", self.does_to(&features_text(features)));
         }
         let reads = self.reads.as_ref().map(|reads| format!(" for {reads}")).unwrap_or_default();
         format!("{}{reads} at {}{heads}{positions}", self.does(), self.site)

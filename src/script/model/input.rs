@@ -44,7 +44,7 @@ crate::options! {
 impl InputOptions {
     /// Reads the first argument of the call as token ids.
     pub fn input(&self, ctx: &NativeCallContext, model: &Model, x: &Dynamic) -> Result<Input> {
-        Reader { by: model, bos: self.tokens.bos, task: &env(ctx)?.task, name: "x" }.input(x)
+        InputReader { by: model, bos: self.tokens.bos, task: &env(ctx)?.task, name: "x" }.input(x)
     }
 
     /// Runs `work` with the hooks; what a function of the script throws within it is thrown unchanged.
@@ -54,13 +54,13 @@ impl InputOptions {
         model: &Model,
         work: impl FnOnce(Vec<BoundHook>, &Task) -> Result<T>,
     ) -> Fallible<T> {
-        self.run_with(&Calls::new(ctx), ctx, model, work)
+        self.run_with(&Callbacks::new(ctx), ctx, model, work)
     }
 
     /// Runs work as `run` does, where the work calls further functions of the script.
     pub fn run_with<T>(
         &self,
-        calls: &Calls,
+        calls: &Callbacks,
         ctx: &NativeCallContext,
         model: &Model,
         work: impl FnOnce(Vec<BoundHook>, &Task) -> Result<T>,
@@ -73,7 +73,7 @@ impl InputOptions {
 
 /// Reads the ids of one text, given as text, tokens or ids.
 pub fn one_text(ctx: &NativeCallContext, model: &Model, name: &'static str, x: &Dynamic) -> Result<Vec<u32>> {
-    Reader { by: model, bos: None, task: &env(ctx)?.task, name }.row(x)
+    InputReader { by: model, bos: None, task: &env(ctx)?.task, name }.row(x)
 }
 
 /// Reads one text in tokens: a text, ids, whose text is decoded, or tokens, which stay as they are.
@@ -83,7 +83,7 @@ pub fn one_in_tokens(
     (name, x): (&'static str, &Dynamic),
     bos: Option<bool>,
 ) -> Result<Tokens> {
-    let reader = Reader { by: model, bos, task: &env(ctx)?.task, name };
+    let reader = InputReader { by: model, bos, task: &env(ctx)?.task, name };
     if let Some(text) = x.read_lock::<rhai::ImmutableString>() {
         return reader.encoded(&text);
     }
@@ -95,12 +95,12 @@ pub fn one_in_tokens(
 }
 
 /// Reads the first argument of a call for anything that predicts tokens.
-pub fn texts(ctx: &NativeCallContext, by: &dyn Reads, x: &Dynamic) -> Result<Input> {
-    Reader { by, bos: None, task: &env(ctx)?.task, name: "x" }.input(x)
+pub fn texts(ctx: &NativeCallContext, by: &dyn ReadsTokens, x: &Dynamic) -> Result<Input> {
+    InputReader { by, bos: None, task: &env(ctx)?.task, name: "x" }.input(x)
 }
 
 /// A reader of tokens.
-pub trait Reads {
+pub trait ReadsTokens {
     fn tokenizer(&self) -> Result<&Tokenizer>;
     /// Returns the number of tokens of the vocabulary.
     fn vocab(&self) -> usize;
@@ -108,7 +108,7 @@ pub trait Reads {
     fn context(&self) -> usize;
 }
 
-impl Reads for Model {
+impl ReadsTokens for Model {
     fn tokenizer(&self) -> Result<&Tokenizer> {
         Model::tokenizer(self)
     }
@@ -122,14 +122,14 @@ impl Reads for Model {
     }
 }
 
-struct Reader<'a> {
-    by: &'a dyn Reads,
+struct InputReader<'a> {
+    by: &'a dyn ReadsTokens,
     bos: Option<bool>,
     task: &'a Task,
     name: &'static str,
 }
 
-impl Reader<'_> {
+impl InputReader<'_> {
     fn input(&self, x: &Dynamic) -> Result<Input> {
         if let Some(text) = x.read_lock::<Text>() {
             return Ok(Input { batch: self.packed(&text).map_err(|e| e.about(self.name))?, several: true });

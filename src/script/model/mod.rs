@@ -8,8 +8,8 @@ mod grads;
 mod hook;
 pub mod input;
 mod load;
-mod look;
 mod predict;
+mod properties;
 mod reading;
 mod run;
 mod tokens;
@@ -23,7 +23,7 @@ use crate::tokenizer::tokens::Tokens;
 
 pub use cache::Cache;
 pub use endpoint::Endpoint;
-pub use hook::{Hook, What};
+pub use hook::{Hook, HookAction};
 pub use load::Model;
 pub use reading::{Attribution, BothLenses, Comparison, FittedLens, Lens, Verification};
 pub use run::Run;
@@ -47,7 +47,7 @@ use load::NewTokenizer;
 use train::HeldData;
 
 /// The groups of options that documentation here names.
-pub const OPTIONS: &[Group] = &[
+pub const OPTIONS: &[NamedOptions] = &[
     ("attention", fields::<AttentionOptions>),
     ("attribution", fields::<AttributionOptions>),
     ("endpoint", fields::<EndpointOptions>),
@@ -105,7 +105,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(generate::methods),
         exported_manifest!(grads::methods),
         exported_manifest!(load::methods),
-        exported_manifest!(look::methods),
+        exported_manifest!(properties::methods),
         exported_manifest!(predict::methods),
         exported_manifest!(run::methods),
         exported_manifest!(run::losses),

@@ -1,7 +1,7 @@
 //! Tokenized texts: `m.tokens(text)` and its parts, and back to text.
 
 use super::input::{one_in_tokens, one_text};
-use crate::report::symbols::elided;
+use crate::report::visible_text::elided;
 use crate::script::engine::value;
 use crate::script::model::Model;
 use crate::script::prelude::*;

@@ -29,7 +29,7 @@ impl Descent {
     }
 
     /// Makes one step along the gradient of the loss that a function returns.
-    fn step(&self, calls: &Calls, loss: &FnPtr, task: &Task) -> Result<f64> {
+    fn step(&self, calls: &Callbacks, loss: &FnPtr, task: &Task) -> Result<f64> {
         if self.is_stepping.replace(true) {
             return Err(err!(Argument, "expected a loss that makes no step of the same descent")
                 .hint("the parameters change when the loss has been computed"));
@@ -39,7 +39,7 @@ impl Descent {
         found
     }
 
-    fn stepped(&self, calls: &Calls, loss: &FnPtr, task: &Task) -> Result<f64> {
+    fn stepped(&self, calls: &Callbacks, loss: &FnPtr, task: &Task) -> Result<f64> {
         let at = self.core.borrow().parameters();
         let mut function = |arguments: &[Tensor]| self.parameters.call(calls, loss, arguments);
         let found = value_and_gradients(&mut function, &at, task);
@@ -160,7 +160,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn step(ctx: NativeCallContext, opt: &mut Descent, loss: FnPtr) -> Fallible<f64> {
-        let calls = Calls::new(&ctx);
+        let calls = Callbacks::new(&ctx);
         calls.outcome(opt.step(&calls, &loss, &env(&ctx)?.task))
     }
 
@@ -178,7 +178,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn run(ctx: NativeCallContext, opt: &mut Descent, steps: Int, loss: FnPtr) -> Fallible<Tensor> {
         let steps = given("steps", &steps).size()?;
-        let calls = Calls::new(&ctx);
+        let calls = Callbacks::new(&ctx);
         let env = env(&ctx)?;
         let task = &env.task;
         let one = || {

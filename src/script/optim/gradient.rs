@@ -13,7 +13,7 @@ fn differentiated<T>(
     parameters: &Parameters,
     work: impl FnOnce(&mut TensorFunction, &[Tensor], &Task) -> Result<T>,
 ) -> Fallible<T> {
-    let calls = Calls::new(ctx);
+    let calls = Callbacks::new(ctx);
     let mut function = |arguments: &[Tensor]| parameters.call(&calls, f, arguments);
     calls.outcome(work(&mut function, &parameters.tensors, &env(ctx)?.task))
 }

@@ -12,7 +12,7 @@ use crate::script::prelude::*;
 use crate::training::descent::{AdamOptions, AdamWOptions, SgdOptions};
 
 /// The groups of options that doc comments here name.
-pub const OPTIONS: &[Group] =
+pub const OPTIONS: &[NamedOptions] =
     &[("adam", fields::<AdamOptions>), ("adamw", fields::<AdamWOptions>), ("sgd", fields::<SgdOptions>)];
 
 /// The types that scripts hold.

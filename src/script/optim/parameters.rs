@@ -10,14 +10,14 @@ const DEEPEST: usize = 32;
 
 /// The form of parameters, whose tensors stand in a list beside it.
 #[derive(Clone)]
-enum Form {
+enum ParameterForm {
     Tensor,
     Number,
-    List(Vec<Form>),
-    Map(Vec<(String, Form)>),
+    List(Vec<ParameterForm>),
+    Map(Vec<(String, ParameterForm)>),
 }
 
-impl Form {
+impl ParameterForm {
     fn forget_numbers(&mut self) {
         match self {
             Self::Tensor | Self::Number => *self = Self::Tensor,
@@ -30,7 +30,7 @@ impl Form {
 /// Parameters with the names that errors and options call them by: `w`, `block.w`, `layers[2]`.
 #[derive(Clone)]
 pub struct Parameters {
-    form: Form,
+    form: ParameterForm,
     pub names: Vec<String>,
     pub tensors: Vec<Tensor>,
 }
@@ -38,7 +38,7 @@ pub struct Parameters {
 impl Parameters {
     /// Reads an argument by its name, which also names a tensor that stands alone.
     pub fn of(name: &str, value: &Dynamic) -> Result<Self> {
-        let mut all = Self { form: Form::Tensor, names: Vec::new(), tensors: Vec::new() };
+        let mut all = Self { form: ParameterForm::Tensor, names: Vec::new(), tensors: Vec::new() };
         all.form = all.take(name, "", value, 0)?;
         if all.tensors.is_empty() {
             return Err(err!(Argument, "expected at least one tensor for `{name}`, found none").about(name));
@@ -47,27 +47,27 @@ impl Parameters {
         Ok(all)
     }
 
-    fn take(&mut self, argument: &str, path: &str, value: &Dynamic, depth: usize) -> Result<Form> {
+    fn take(&mut self, argument: &str, path: &str, value: &Dynamic, depth: usize) -> Result<ParameterForm> {
         if let Some(tensor) = value.read_lock::<Tensor>() {
             self.push(argument, path, tensor.clone());
-            return Ok(Form::Tensor);
+            return Ok(ParameterForm::Tensor);
         }
         if let Ok(number) = given(argument, value).number() {
             self.push(argument, path, Tensor::new(number, &Device::Cpu)?);
-            return Ok(Form::Number);
+            return Ok(ParameterForm::Number);
         }
         if depth < DEEPEST {
             if let Some(list) = value.read_lock::<Array>() {
                 let of =
                     |(i, element): (usize, &Dynamic)| self.take(argument, &format!("{path}[{i}]"), element, depth + 1);
-                return Ok(Form::List(list.iter().enumerate().map(of).collect::<Result<_>>()?));
+                return Ok(ParameterForm::List(list.iter().enumerate().map(of).collect::<Result<_>>()?));
             }
             if let Some(map) = value.read_lock::<Map>() {
                 let of = |(key, value): (&rhai::Identifier, &Dynamic)| {
                     let inner = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
                     Ok((key.to_string(), self.take(argument, &inner, value, depth + 1)?))
                 };
-                return Ok(Form::Map(map.iter().map(of).collect::<Result<_>>()?));
+                return Ok(ParameterForm::Map(map.iter().map(of).collect::<Result<_>>()?));
             }
         }
         let place = if path.is_empty() { argument } else { path };
@@ -94,7 +94,7 @@ impl Parameters {
 
     /// Calls a function with other tensors in the form of the parameters; it must return a tensor that tracks
     /// gradients.
-    pub fn call(&self, calls: &Calls, function: &FnPtr, tensors: &[Tensor]) -> Result<Tensor> {
+    pub fn call(&self, calls: &Callbacks, function: &FnPtr, tensors: &[Tensor]) -> Result<Tensor> {
         let returned = calls.call(function, [self.like(tensors)?])?;
         let tensor = returned.read_lock::<Tensor>().map(|tensor| tensor.clone());
         tensor.ok_or_else(|| {
@@ -105,14 +105,14 @@ impl Parameters {
     }
 }
 
-fn filled<'a>(form: &Form, tensors: &mut impl Iterator<Item = &'a Tensor>) -> Result<Dynamic> {
+fn filled<'a>(form: &ParameterForm, tensors: &mut impl Iterator<Item = &'a Tensor>) -> Result<Dynamic> {
     let mut next = || tensors.next().cloned().ok_or_else(|| err!(Bug, "fewer tensors than parameters"));
     Ok(match form {
-        Form::Tensor => Dynamic::from(next()?),
-        Form::Number => value_of(next()?.to_dtype(DType::F64)?)?,
-        Form::List(forms) => forms.iter().map(|form| filled(form, tensors)).collect::<Result<Array>>()?.into(),
-        Form::Map(fields) => {
-            let field = |(name, form): &(String, Form)| Ok((name.as_str().into(), filled(form, tensors)?));
+        ParameterForm::Tensor => Dynamic::from(next()?),
+        ParameterForm::Number => value_of(next()?.to_dtype(DType::F64)?)?,
+        ParameterForm::List(forms) => forms.iter().map(|form| filled(form, tensors)).collect::<Result<Array>>()?.into(),
+        ParameterForm::Map(fields) => {
+            let field = |(name, form): &(String, ParameterForm)| Ok((name.as_str().into(), filled(form, tensors)?));
             fields.iter().map(field).collect::<Result<Map>>()?.into()
         }
     })

@@ -5,7 +5,7 @@ use crate::script::engine::value::plain_data;
 use crate::script::prelude::*;
 
 /// The groups of options that the module's doc comments list.
-pub const OPTIONS: &[Group] = &[
+pub const OPTIONS: &[NamedOptions] = &[
     ("line", fields::<LineOptions>),
     ("bar", fields::<BarOptions>),
     ("histogram", fields::<HistogramOptions>),

@@ -27,7 +27,7 @@ impl From<probe::Probe> for Probe {
 }
 
 /// The groups of options that documentation here names.
-pub const OPTIONS: &[Group] = &[
+pub const OPTIONS: &[NamedOptions] = &[
     ("probe", fields::<ProbeOptions>),
     ("probe_judge", fields::<JudgeProbeOptions>),
     ("probe_selectivity", fields::<SelectivityOptions>),

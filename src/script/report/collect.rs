@@ -1,7 +1,7 @@
 //! Conversion of values of a script to the items of a report.
 
 use crate::report::html::escape;
-use crate::report::{Report, Text};
+use crate::report::{MarkdownText, Report};
 use crate::script::engine::handle::{self, PAGE};
 use crate::script::engine::show;
 use crate::script::engine::value::json;
@@ -18,7 +18,7 @@ pub fn report(name: &str, list: &Array, task: &Task) -> Result<Report> {
 fn collect(value: &Dynamic, items: &mut Vec<Rc<dyn Item>>, task: &Task) -> Result<()> {
     task.check()?;
     if let Some(text) = value.read_lock::<ImmutableString>() {
-        items.push(Rc::new(Text(text.to_string())));
+        items.push(Rc::new(MarkdownText(text.to_string())));
         return Ok(());
     }
     if let Some(item) = handle::item(value)? {
@@ -31,7 +31,7 @@ fn collect(value: &Dynamic, items: &mut Vec<Rc<dyn Item>>, task: &Task) -> Resul
     {
         return list.iter().try_for_each(|value| collect(value, items, task));
     }
-    items.push(Rc::new(Other {
+    items.push(Rc::new(OtherValue {
         text: show::shown(value, &Screen { width: PAGE, ..Screen::default() }, task)?,
         data: json(value, task)?,
     }));
@@ -39,12 +39,12 @@ fn collect(value: &Dynamic, items: &mut Vec<Rc<dyn Item>>, task: &Task) -> Resul
 }
 
 /// Any other value, as `show` shows it.
-struct Other {
+struct OtherValue {
     text: String,
     data: Value,
 }
 
-impl Item for Other {
+impl Item for OtherValue {
     fn kind(&self) -> &'static str {
         "value"
     }

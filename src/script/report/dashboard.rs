@@ -7,7 +7,7 @@ use crate::sae;
 use crate::script::circuit::Circuit;
 use crate::script::engine::options::options as reader;
 use crate::script::engine::value::handle;
-use crate::script::features::Wanted;
+use crate::script::features::FeatureSelection;
 use crate::script::model::Model;
 use crate::script::prelude::*;
 use crate::script::sae::Sae;
@@ -17,23 +17,23 @@ crate::options! {
     #[derive(Debug, Clone)]
     pub struct ShownOptions {
         /// Features that have cards: an array of features or of names, of one dictionary also indices or a range.
-        features: Option<Wanted> = None => usually("all, if they are at most 32,768");
+        features: Option<FeatureSelection> = None => usually("all, if they are at most 32,768");
         /// Circuits that are shown with the cards, which their nodes link to.
-        circuits: Option<Vec<Beside>> = None => usually("none");
+        circuits: Option<Vec<CircuitOption>> = None => usually("none");
     }
 }
 
 /// A circuit as an option.
 #[derive(Clone)]
-pub struct Beside(circuit::Circuit);
+pub struct CircuitOption(circuit::Circuit);
 
-impl std::fmt::Debug for Beside {
+impl std::fmt::Debug for CircuitOption {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0.graph.title)
     }
 }
 
-impl Setting for Beside {
+impl Setting for CircuitOption {
     fn wanted() -> String {
         "a circuit".into()
     }
@@ -107,7 +107,7 @@ pub mod functions {
 fn dictionaries(value: &rhai::Dynamic) -> Result<Vec<sae::Sae>> {
     let given = given("s", value);
     let elements = given.elements();
-    let one = |element: &crate::script::engine::value::Given| {
+    let one = |element: &crate::script::engine::value::GivenValue| {
         element
             .handle::<Sae>()
             .map(|sae| sae.core.clone())

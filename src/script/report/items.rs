@@ -1,7 +1,7 @@
 //! Charts, tables, grids, cards, heat text and reports as handles that scripts hold.
 
 use crate::report::Report;
-use crate::report::symbols::elided;
+use crate::report::visible_text::elided;
 use crate::script::prelude::*;
 
 handle!(Chart, "Chart", |chart| chart.short());

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use crate::report::chart::Data;
+use crate::report::chart::ChartData;
 use crate::report::items::{CardOptions, HeatTextOptions, TableOptions};
-use crate::script::engine::steps::Steps;
+use crate::script::engine::interrupt_checks::InterruptChecks;
 use crate::script::engine::value::{plain_data, repr};
 use crate::script::prelude::*;
 
 pub fn table(rows: &Array, map: Map, task: &Task) -> Result<Table> {
     let TableOptions { columns: named, title } = taken(map)?;
-    let steps = Steps::new(task);
+    let steps = InterruptChecks::new(task);
     let (columns, rows) = match (rows.iter().all(Dynamic::is_map), named) {
         (true, named) => by_name(rows, named, &steps)?,
         (false, Some(columns)) => (columns, rows.iter().map(|row| listed(row, &steps)).collect::<Result<_>>()?),
@@ -28,7 +28,7 @@ pub fn table(rows: &Array, map: Map, task: &Task) -> Result<Table> {
 }
 
 /// Collects columns by name, all keys of all rows where none were named.
-fn by_name(maps: &Array, named: Option<Vec<String>>, steps: &Steps) -> Result<(Vec<String>, Vec<Vec<Cell>>)> {
+fn by_name(maps: &Array, named: Option<Vec<String>>, steps: &InterruptChecks) -> Result<(Vec<String>, Vec<Vec<Cell>>)> {
     let columns = match named {
         Some(columns) => columns,
         None => all_keys(maps, steps)?,
@@ -43,7 +43,7 @@ fn by_name(maps: &Array, named: Option<Vec<String>>, steps: &Steps) -> Result<(V
     Ok((columns, rows))
 }
 
-fn all_keys(maps: &Array, steps: &Steps) -> Result<Vec<String>> {
+fn all_keys(maps: &Array, steps: &InterruptChecks) -> Result<Vec<String>> {
     let mut found = BTreeSet::new();
     for map in maps.iter().filter_map(|row| row.read_lock::<Map>()) {
         steps.take(1 + map.len())?;
@@ -56,7 +56,7 @@ fn all_keys(maps: &Array, steps: &Steps) -> Result<Vec<String>> {
     Ok(found.into_iter().collect())
 }
 
-fn listed(row: &Dynamic, steps: &Steps) -> Result<Vec<Cell>> {
+fn listed(row: &Dynamic, steps: &InterruptChecks) -> Result<Vec<Cell>> {
     let cells: Vec<Cell> = given("rows", row).list()?.iter().map(cell).collect();
     steps.take(1 + cells.len())?;
     Ok(cells)
@@ -79,7 +79,7 @@ pub fn cell(value: &Dynamic) -> Cell {
 pub fn heat_text(tokens: Array, values: &Dynamic, map: Map, task: &Task) -> Result<HeatText> {
     let HeatTextOptions { title, quantity } = taken(map)?;
     let tokens = given("tokens", &tokens.into()).texts()?;
-    let values = Data { name: "values", value: &plain_data(values)?, task }.numbers()?;
+    let values = ChartData { name: "values", value: &plain_data(values)?, task }.numbers()?;
     if tokens.is_empty() {
         bail!(Argument, "expected at least one token, found none");
     }

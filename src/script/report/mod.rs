@@ -17,7 +17,7 @@ use crate::script::engine::value::plain_data;
 use crate::script::prelude::*;
 
 /// The groups of options that documentation here names.
-pub const OPTIONS: &[Group] = &[
+pub const OPTIONS: &[NamedOptions] = &[
     ("table", fields::<TableOptions>),
     ("table_join", fields::<JoinOptions>),
     ("table_sort", fields::<SortOptions>),

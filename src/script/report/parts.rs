@@ -3,7 +3,7 @@
 use std::any::TypeId;
 
 use crate::base::names;
-use crate::script::engine::foreign;
+use crate::script::engine::foreign_names;
 use crate::script::prelude::*;
 
 /// Returns one end of each interval.
@@ -33,7 +33,7 @@ fn texts(all: &[String]) -> Array {
 
 /// Suggests what to write where a missing column is a word of another program, which says more than the names of the others.
 fn of_others(error: Error, name: &str) -> Error {
-    match foreign::of_table(name) {
+    match foreign_names::of_table(name) {
         Some(hint) if !error.hint.as_ref().is_some_and(|hint| hint.starts_with("did you mean")) => error.hint(hint),
         _ => error,
     }

@@ -24,7 +24,7 @@ fn print(ctx: NativeCallContext, table: Table) -> Fallible<ImmutableString> {
 }
 
 /// Finds the places of the rows for which a function returns true.
-fn chosen(calls: &Calls, table: &Table, f: &FnPtr) -> Result<Vec<usize>> {
+fn chosen(calls: &Callbacks, table: &Table, f: &FnPtr) -> Result<Vec<usize>> {
     let mut chosen = Vec::new();
     for place in 0..table.rows.len() {
         let answer = calls.call(f, [Dynamic::from_map(row(table, place)?)])?;
@@ -37,7 +37,7 @@ fn chosen(calls: &Calls, table: &Table, f: &FnPtr) -> Result<Vec<usize>> {
 }
 
 /// Makes a row for each group, with what a function of its rows returns.
-fn grouped(calls: &Calls, table: &Table, columns: &[String], f: &FnPtr) -> Result<Table> {
+fn grouped(calls: &Callbacks, table: &Table, columns: &[String], f: &FnPtr) -> Result<Table> {
     let mut found: Vec<(Vec<Cell>, Map)> = Vec::new();
     for group in tables::groups(table, columns).map_err(|e| e.about("columns"))? {
         let answer = calls.call(f, [Dynamic::from(group.rows)])?;
@@ -93,7 +93,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn filter(ctx: NativeCallContext, table: &mut Table, f: FnPtr) -> Fallible<Table> {
-        let calls = Calls::new(&ctx);
+        let calls = Callbacks::new(&ctx);
         let chosen = calls.outcome(super::chosen(&calls, table, &f))?;
         Ok(tables::kept(table, chosen))
     }
@@ -153,7 +153,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn group_by(ctx: NativeCallContext, table: &mut Table, columns: Any, f: FnPtr) -> Fallible<Table> {
-        let calls = Calls::new(&ctx);
+        let calls = Callbacks::new(&ctx);
         let columns = given("columns", &columns).texts()?;
         calls.outcome(super::grouped(&calls, table, &columns, &f))
     }

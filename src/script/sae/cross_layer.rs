@@ -1,6 +1,6 @@
 //! Fitting cross-layer transcoders, and measuring transcoders of all layers.
 
-use super::call::FitCall;
+use super::fit_calls::FitCall;
 use super::rows::keeping;
 use super::transcoders::Transcoders;
 use crate::data::harvest::TextReading;

@@ -1,6 +1,6 @@
 //! Dictionaries as scripts hold them: where they come from, what they compute, and where they go.
 
-use super::known::ModelAndText;
+use super::model_and_text::ModelAndText;
 use crate::sae;
 use crate::sae::check::{CheckOptions, check_on};
 use crate::sae::fit::FitHistory;
@@ -127,7 +127,7 @@ pub mod functions {
     pub fn load(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Sae> {
         let env = env(&ctx)?;
         let mut read = super::options(options);
-        let a_model = |given: &Given| given.handle::<Model>().ok_or_else(|| given.refuse("a model"));
+        let a_model = |given: &GivenValue| given.handle::<Model>().ok_or_else(|| given.refuse("a model"));
         let model = read.get("model", a_model)?;
         let options: LoadOptions = read.declared()?;
         read.finish()?;
@@ -181,7 +181,7 @@ pub mod functions {
     pub fn of(ctx: NativeCallContext, options: Options) -> Fallible<Sae> {
         let env = env(&ctx)?;
         let mut read = super::options(options);
-        let a_model = |given: &Given| given.handle::<Model>().ok_or_else(|| given.refuse("a model"));
+        let a_model = |given: &GivenValue| given.handle::<Model>().ok_or_else(|| given.refuse("a model"));
         let model = read.get("model", a_model)?;
         let given: GivenOptions = read.declared()?;
         read.finish()?;

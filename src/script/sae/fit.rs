@@ -1,7 +1,7 @@
 //! Fitting dictionaries: `sae::fit` and `sae::fit_all`.
 
-use super::call::{FitCall, array, dictionary, one};
-use super::known::ModelAndText;
+use super::fit_calls::{FitCall, array, dictionary, one};
+use super::model_and_text::ModelAndText;
 use super::rows::{choosing, no_text_options, of_text_only};
 use crate::data::harvest::TextReading;
 use crate::model::site::one_site;

@@ -9,7 +9,7 @@ use crate::sae::splice::{Splice, SpliceOptions};
 use crate::sae::writes_of;
 use crate::script::data::Store;
 use crate::script::model::Model;
-use crate::script::model::{Hook, What};
+use crate::script::model::{Hook, HookAction};
 use crate::script::prelude::*;
 use crate::script::sae::Sae;
 use crate::script::tensor::values;
@@ -271,7 +271,7 @@ pub mod methods {
         let writes = writes_of(&s.core, options.writes.as_deref())?;
         let named = writes.as_deref().unwrap_or(reads);
         let splice = Splice::new(s.core.clone(), options.rest());
-        let hook = Hook::new(What::Splice(splice), named, &mut read)?;
+        let hook = Hook::new(HookAction::Splice(splice), named, &mut read)?;
         let hook = hook.reading(writes.is_some().then(|| reads.to_string()));
         read.finish()?;
         site?;

@@ -1,6 +1,6 @@
 //! The metrics of a dictionary, as scripts hold them.
 
-use crate::report::chart::{Axis, Counts};
+use crate::report::chart::{Axis, HistogramCounts};
 use crate::sae::metrics::Measures;
 use crate::script::prelude::*;
 
@@ -24,7 +24,7 @@ impl Handle for Measures {
 /// Draws the histogram of log densities.
 fn densities(measures: &Measures) -> Chart {
     let histogram = measures.features.histogram();
-    let counts = Counts { name: "features".into(), counts: histogram.counts, ..Counts::default() };
+    let counts = HistogramCounts { name: "features".into(), counts: histogram.counts, ..HistogramCounts::default() };
     let silent = measures.features.fired.iter().filter(|fired| **fired == 0).count();
     Chart {
         title: match silent {

@@ -1,7 +1,6 @@
 //! `sae::` and the methods of dictionaries, one file for what is done with them.
 
 mod baselines;
-mod call;
 mod check;
 mod cross_layer;
 mod dictionary;
@@ -9,11 +8,12 @@ mod diffing;
 mod encode;
 mod finetune;
 mod fit;
+mod fit_calls;
 mod geometry;
 mod history;
-mod known;
 mod measure;
 mod measures;
+mod model_and_text;
 mod pareto;
 mod recovery;
 mod rows;
@@ -23,7 +23,7 @@ mod transcoders;
 mod universality;
 
 pub use dictionary::Sae;
-pub use known::ModelAndText;
+pub use model_and_text::ModelAndText;
 pub use rows::{choosing, keeping};
 pub use transcoders::Transcoders;
 
@@ -46,12 +46,12 @@ use crate::sae::metrics::{
 use crate::sae::metrics::{Measures, Pareto};
 use crate::sae::splice::SpliceOptions;
 use crate::sae::transcoders::TranscodersOptions;
-use crate::script::docs::declared::of_kinds;
+use crate::script::docs::option_groups::of_kinds;
 use crate::script::prelude::*;
 use crate::training::CheckpointOptions;
 
 /// The groups of options that the module's doc comments list.
-pub const OPTIONS: &[Group] = &[
+pub const OPTIONS: &[NamedOptions] = &[
     ("fit", fields::<FitOptions>),
     ("kinds", of_kinds),
     ("keep", fields::<CheckpointOptions>),

@@ -32,7 +32,7 @@ fn dictionaries(given_as: &Dynamic) -> Result<Vec<Sae>> {
     if elements.is_empty() {
         return Err(err!(Argument, "expected dictionaries to compare, found none").about("saes"));
     }
-    let dictionary = |one: &Given| {
+    let dictionary = |one: &GivenValue| {
         let sae = one.handle::<Sae>().ok_or_else(|| one.refuse("a dictionary"))?;
         sae.core.check_writes_what_it_reads()?;
         Ok(sae)

@@ -1,6 +1,6 @@
 //! Sweeps: dictionaries, transcoders or crosscoders over a grid of settings; the data is read once for all of them.
 
-use super::call::{FitCall, array};
+use super::fit_calls::{FitCall, array};
 use super::rows::choosing;
 use super::transcode::models;
 use crate::data::harvest::TextReading;

@@ -1,6 +1,6 @@
 //! Transcoders and crosscoders: dictionaries that write to another site, and those of several sites or models.
 
-use super::call::{FitCall, one};
+use super::fit_calls::{FitCall, one};
 use super::rows::keeping;
 use crate::data::harvest::TextReading;
 use crate::sae::SitePair;
@@ -12,7 +12,7 @@ use crate::script::sae::Sae;
 
 /// Reads models that read the same tokens, as one argument.
 pub(super) fn models(value: &Dynamic) -> Result<Vec<Model>> {
-    let one = |given: &Given| given.handle::<Model>().ok_or_else(|| given.refuse("a model or an array of models"));
+    let one = |given: &GivenValue| given.handle::<Model>().ok_or_else(|| given.refuse("a model or an array of models"));
     let models = given("m", value).elements().iter().map(one).collect::<Result<Vec<_>>>()?;
     if models.is_empty() { Err(given("m", value).refuse("at least one model")) } else { Ok(models) }
 }

@@ -32,7 +32,7 @@ impl Transcoders {
         if let Some(all) = given.handle::<Self>() {
             return Ok(all);
         }
-        let one = |one: &crate::script::engine::value::Given| one.handle::<Sae>();
+        let one = |one: &crate::script::engine::value::GivenValue| one.handle::<Sae>();
         let saes: Option<Vec<Sae>> = given.elements().iter().map(one).collect();
         let Some(saes) = saes else { return Err(given.refuse("transcoders, or an array of one for each layer")) };
         let cores: Vec<sae::Sae> = saes.iter().map(|sae| sae.core.clone()).collect();

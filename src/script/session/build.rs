@@ -4,18 +4,18 @@ use rhai::plugin::ModuleManifest;
 use rhai::{EvalContext, Expr, Expression, OptimizationLevel, StmtBlock};
 
 use crate::script::docs::Reference;
-use crate::script::docs::declared;
+use crate::script::docs::option_groups;
 use crate::script::engine::env::Code;
-use crate::script::engine::failure::{Known, Sources};
+use crate::script::engine::failure::{KnownNames, Sources};
 use crate::script::engine::handle;
-use crate::script::engine::marks::Marks;
-use crate::script::engine::room::Room;
-use crate::script::engine::{binding, caught, lexical, show};
-use crate::script::language::{self, lists, numbers, ranges, run, standins};
+use crate::script::engine::value_memory::MemoryCheck;
+use crate::script::engine::variable_reads::VariableReads;
+use crate::script::engine::{binding, caught_errors, lexical, show};
+use crate::script::language::{self, builtin_replacements, lists, numbers, ranges, run};
 use crate::script::prelude::*;
+use crate::script::session::reserved_words;
 use crate::script::session::resolver::Resolver;
 use crate::script::session::scripts;
-use crate::script::session::words;
 use crate::script::{circuit, data, features, hooks, intervene, model, optim, plot, probes, report, sae, tensor};
 
 /// Lists modules that scripts call by name, `run::check(..)`.
@@ -54,7 +54,7 @@ const HANDLES: [&[HandleType]; 11] = [
 ];
 
 /// The groups of options of each part, which doc comments name.
-const OPTIONS: [&[Group]; 12] = [
+const OPTIONS: [&[NamedOptions]; 12] = [
     circuit::OPTIONS,
     data::OPTIONS,
     features::OPTIONS,
@@ -111,7 +111,7 @@ const MAX_DEPTH: usize = 200;
 #[derive(Clone)]
 pub struct Texts {
     pub sources: Sources,
-    pub marks: Marks,
+    pub marks: VariableReads,
     pub reference: Reference,
     /// Names of the modules of the language.
     pub language: Rc<[&'static str]>,
@@ -124,7 +124,12 @@ impl Default for Texts {
         let functions = manifests.flat_map(|manifest| manifest.functions);
         let changing = functions.filter(|entry| entry.func.is_method_call() && !entry.func.is_pure());
         let names = changing.flat_map(|entry| [entry.name.to_string()]);
-        Self { sources: Sources::default(), marks: Marks::new(names), reference: Reference::default(), language }
+        Self {
+            sources: Sources::default(),
+            marks: VariableReads::new(names),
+            reference: Reference::default(),
+            language,
+        }
     }
 }
 
@@ -134,7 +139,7 @@ pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     // Values may be shown while no text runs.
     engine.set_default_tag(Code::new("", env, None).tag());
     lexical::register(&mut engine);
-    words::free_words(&mut engine);
+    reserved_words::free_words(&mut engine);
     engine.set_max_call_levels(MAX_CALLS);
     engine.set_max_expr_depths(MAX_DEPTH, MAX_DEPTH);
     // A name that is not known is found before the first line runs, not after an hour.
@@ -148,7 +153,7 @@ pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     engine.set_module_resolver(Resolver::new(env.clone(), sources, marks, language));
     listen(&mut engine, env, texts);
     handle::register_types(&mut engine, HANDLES.into_iter().flatten());
-    declared::register(OPTIONS.into_iter().flatten());
+    option_groups::register(OPTIONS.into_iter().flatten());
     for (name, manifests) in modules() {
         engine.register_static_module(name, binding::module(&manifests).into());
     }
@@ -158,7 +163,7 @@ pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     engine.register_global_module(report::parts::iteration().into());
     engine.register_global_module(tensor::iteration().into());
     engine.register_global_module(ranges::iteration().into());
-    engine.register_global_module(standins::module().into());
+    engine.register_global_module(builtin_replacements::module().into());
     engine.register_global_module(report::tables::printing().into());
     operators(&mut engine);
     evaluation(&mut engine, texts.marks.clone());
@@ -173,13 +178,13 @@ fn operators(engine: &mut Engine) {
 
 /// Registers `eval(text)`: the language's own compiles the text without the variables around it, which strict names
 /// then miss.
-fn evaluation(engine: &mut Engine, marks: Marks) {
+fn evaluation(engine: &mut Engine, marks: VariableReads) {
     let evaluate = move |context: &mut EvalContext, inputs: &[Expression]| evaluated(context, inputs, &marks);
     // Refused only for words that are none, which `eval` is not; the tests use it.
     let _accepted = engine.register_custom_syntax(["eval", "(", "$expr$", ")"], false, evaluate);
 }
 
-fn evaluated(context: &mut EvalContext, inputs: &[Expression], marks: &Marks) -> Fallible<Dynamic> {
+fn evaluated(context: &mut EvalContext, inputs: &[Expression], marks: &VariableReads) -> Fallible<Dynamic> {
     let Some(argument) = inputs.first() else { return Ok(Dynamic::UNIT) };
     let text = given("text", &context.eval_expression_tree(argument)?).text()?;
     let ast = context
@@ -215,7 +220,7 @@ fn evaluated(context: &mut EvalContext, inputs: &[Expression], marks: &Marks) ->
 /// Connects interruption, memory, variables, and the words that scripts print.
 fn listen(engine: &mut Engine, env: &Rc<Env>, texts: &Texts) {
     let flag = env.task.flag().clone();
-    let room = Rc::new(Room::default());
+    let room = Rc::new(MemoryCheck::default());
     let memory = room.clone();
     engine.on_progress(move |_operations| {
         let stop = flag.load(std::sync::atomic::Ordering::Relaxed) || memory.is_gone();
@@ -228,7 +233,7 @@ fn listen(engine: &mut Engine, env: &Rc<Env>, texts: &Texts) {
         texts.marks.answer(name, index, &mut context, |error, context| {
             let variables = context.scope().iter_raw().map(|(name, ..)| name.to_string()).collect();
             let docs = texts.reference.of(context.engine());
-            caught::put_into_words(error, &Known::new(&docs, variables, &texts.sources, &texts.marks));
+            caught_errors::put_into_words(error, &KnownNames::new(&docs, variables, &texts.sources, &texts.marks));
         })
     });
     let printing = env.clone();

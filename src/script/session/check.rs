@@ -7,11 +7,11 @@ use rhai::{AST, Shared};
 use crate::base::names;
 use crate::options::one_of;
 use crate::script::Session;
-use crate::script::docs::{Docs, Entry, OptionDoc};
+use crate::script::docs::{Docs, OptionDoc, ReferenceEntry};
 use crate::script::engine::failure::Failure;
-use crate::script::engine::marks;
+use crate::script::engine::variable_reads;
 use crate::script::prelude::*;
-use crate::script::session::inspect::{self, Call};
+use crate::script::session::inspect::{self, ScriptCall};
 
 /// Words that look like function calls but belong to the language.
 const BUILT_IN: &[&str] =
@@ -24,7 +24,7 @@ const IN_PLACE: &str = "it changes what it is called on: write it in a line of i
 const EMPTY_MAP: &str = "an empty map is `#{}`";
 
 /// The names that a script's calls are checked against.
-struct Scene<'a> {
+struct ScriptNames<'a> {
     session: &'a Session,
     docs: &'a Docs,
     /// Names and numbers of parameters of the script's own functions.
@@ -49,10 +49,11 @@ impl Session {
         let libraries = self.libraries(name, &ast, &mut failures);
         let own = ast.iter_functions().map(|f| (f.name.to_string(), f.params.len())).collect();
         let variables = self.variables().into_iter().map(|(name, _)| name.to_string()).collect();
-        let scene = Scene { session: self, docs: &docs, own, variables, members: inspect::members(&ast), libraries };
+        let scene =
+            ScriptNames { session: self, docs: &docs, own, variables, members: inspect::members(&ast), libraries };
         failures.extend(inspect::calls(&ast).iter().filter_map(|call| scene.judge(name, call)));
         failures.extend(
-            marks::clashes(&ast)
+            variable_reads::clashes(&ast)
                 .into_iter()
                 .map(|clash| self.explain(name, &EvalAltResult::ErrorDataRace(clash.name, clash.position))),
         );
@@ -83,8 +84,8 @@ impl Session {
     }
 }
 
-impl Scene<'_> {
-    fn judge(&self, source: &str, call: &Call) -> Option<Failure> {
+impl ScriptNames<'_> {
+    fn judge(&self, source: &str, call: &ScriptCall) -> Option<Failure> {
         let fails = |error: EvalAltResult| Some(self.session.explain(source, &error));
         let unknown = |path: &str| fails(EvalAltResult::ErrorFunctionNotFound(format!("{path} ()"), call.position));
         let module = call.module.as_str();
@@ -98,9 +99,9 @@ impl Scene<'_> {
         let path = format!("{module}::{}", call.name);
         if let Some((_, library)) = self.libraries.iter().find(|(alias, _)| alias == module) {
             return match library.as_ref().map(|library| library_function(library, call)) {
-                None | Some(InLibrary::Fits) => None,
-                Some(InLibrary::Nothing) => unknown(&path),
-                Some(InLibrary::TakesOthers) => self.wrong_number(source, call, &path),
+                None | Some(LibraryMatch::Fits) => None,
+                Some(LibraryMatch::Nothing) => unknown(&path),
+                Some(LibraryMatch::TakesOthers) => self.wrong_number(source, call, &path),
             };
         }
         if module == "global" {
@@ -116,7 +117,7 @@ impl Scene<'_> {
         }
     }
 
-    fn is_known(&self, call: &Call) -> bool {
+    fn is_known(&self, call: &ScriptCall) -> bool {
         self.docs.functions(&call.name).next().is_some()
             || self.own.iter().any(|(name, _)| *name == call.name)
             || self.variables.contains(&call.name)
@@ -126,7 +127,7 @@ impl Scene<'_> {
     }
 
     /// Checks a call of a function that only the script defines: it has as many arguments as the function takes.
-    fn own_call(&self, source: &str, call: &Call) -> Option<Failure> {
+    fn own_call(&self, source: &str, call: &ScriptCall) -> Option<Failure> {
         let takes: Vec<usize> =
             self.own.iter().filter(|(name, _)| *name == call.name).map(|(_, takes)| *takes).collect();
         let elsewhere = self.docs.functions(&call.name).next().is_some() || self.variables.contains(&call.name);
@@ -138,26 +139,30 @@ impl Scene<'_> {
 
     /// Checks a call of a function of a module: it has as many arguments as some overload takes, and options that it
     /// has.
-    fn native_call(&self, source: &str, call: &Call, entry: &Entry) -> Option<Failure> {
+    fn native_call(&self, source: &str, call: &ScriptCall, entry: &ReferenceEntry) -> Option<Failure> {
         if !entry.overloads.iter().any(|overload| overload.parameters.len() == call.arguments) {
             return self.wrong_number(source, call, &entry.path());
         }
-        let entries: Vec<&Entry> = self.docs.entries().iter().filter(|other| other.path() == entry.path()).collect();
+        let entries: Vec<&ReferenceEntry> =
+            self.docs.entries().iter().filter(|other| other.path() == entry.path()).collect();
         self.options(source, call, &entries)
     }
 
     /// Checks a call of a method, which is known by its name only: its options are those of all methods of that name.
-    fn method_call(&self, source: &str, call: &Call) -> Option<Failure> {
+    fn method_call(&self, source: &str, call: &ScriptCall) -> Option<Failure> {
         let is_own = self.own.iter().any(|(name, _)| *name == call.name)
             || self.members.contains(&call.name)
             || self.variables.contains(&call.name);
         if !call.method || is_own {
             return None;
         }
-        let all: Vec<&Entry> = self.docs.functions(&call.name).filter(|entry| entry.module.is_empty()).collect();
-        let takes = |entry: &Entry| entry.overloads.iter().any(|overload| overload.parameters.len() == call.arguments);
-        let entries: Vec<&Entry> = all.into_iter().filter(|entry| takes(entry)).collect();
-        let gives_nothing = |entry: &&Entry| entry.overloads.iter().all(|overload| overload.returns == "nothing");
+        let all: Vec<&ReferenceEntry> =
+            self.docs.functions(&call.name).filter(|entry| entry.module.is_empty()).collect();
+        let takes =
+            |entry: &ReferenceEntry| entry.overloads.iter().any(|overload| overload.parameters.len() == call.arguments);
+        let entries: Vec<&ReferenceEntry> = all.into_iter().filter(|entry| takes(entry)).collect();
+        let gives_nothing =
+            |entry: &&ReferenceEntry| entry.overloads.iter().all(|overload| overload.returns == "nothing");
         if call.is_used && !entries.is_empty() && entries.iter().all(gives_nothing) {
             let error = err!(Argument, "`{}` gives nothing, and something is done with it", call.name);
             return self.placed(source, call, error.hint(IN_PLACE));
@@ -167,8 +172,8 @@ impl Scene<'_> {
 
     /// Checks the options of a call: they must be such as its function has, and their values, where they stand there as
     /// strings, words that they take.
-    fn options(&self, source: &str, call: &Call, entries: &[&Entry]) -> Option<Failure> {
-        let takes_options = |entry: &&Entry| {
+    fn options(&self, source: &str, call: &ScriptCall, entries: &[&ReferenceEntry]) -> Option<Failure> {
+        let takes_options = |entry: &&ReferenceEntry| {
             let mut fitting = entry.overloads.iter().filter(|overload| overload.parameters.len() == call.arguments);
             fitting.any(|overload| overload.parameters.last().is_some_and(|(_, kind)| kind == "options"))
         };
@@ -205,7 +210,7 @@ impl Scene<'_> {
         self.placed(source, call, err!(Name, "unknown option `{wrong}`").maybe_hint(hint))
     }
 
-    fn wrong_number(&self, source: &str, call: &Call, path: &str) -> Option<Failure> {
+    fn wrong_number(&self, source: &str, call: &ScriptCall, path: &str) -> Option<Failure> {
         let types = vec!["?"; call.arguments].join(", ");
         let error = EvalAltResult::ErrorFunctionNotFound(format!("{path} ({types})"), call.position);
         let mut failure = self.session.explain(source, &error);
@@ -213,7 +218,7 @@ impl Scene<'_> {
         Some(failure)
     }
 
-    fn placed(&self, source: &str, call: &Call, error: crate::base::Error) -> Option<Failure> {
+    fn placed(&self, source: &str, call: &ScriptCall, error: crate::base::Error) -> Option<Failure> {
         let mut error: Box<EvalAltResult> = error.into();
         error.set_position(call.position);
         Some(self.session.explain(source, &error))
@@ -221,7 +226,7 @@ impl Scene<'_> {
 }
 
 /// Lists the options that a call may have: of those that only some kinds have, those of its kind.
-fn fitting<'d>(all: &[&'d OptionDoc], call: &Call) -> Vec<&'d str> {
+fn fitting<'d>(all: &[&'d OptionDoc], call: &ScriptCall) -> Vec<&'d str> {
     // A kind that is known only when the script runs may be any.
     let said = |option: &str| match call.keys.iter().find(|(key, _)| key == option) {
         Some((_, kind)) => kind.as_deref(),
@@ -232,27 +237,27 @@ fn fitting<'d>(all: &[&'d OptionDoc], call: &Call) -> Vec<&'d str> {
 }
 
 /// The functions that a library has for a call.
-enum InLibrary {
+enum LibraryMatch {
     Fits,
     /// Functions of that name that take another number of arguments.
     TakesOthers,
     Nothing,
 }
 
-fn library_function(library: &Module, call: &Call) -> InLibrary {
+fn library_function(library: &Module, call: &ScriptCall) -> LibraryMatch {
     // A variable may hold a closure.
     if library.contains_var(&call.name) {
-        return InLibrary::Fits;
+        return LibraryMatch::Fits;
     }
-    let mut found = InLibrary::Nothing;
+    let mut found = LibraryMatch::Nothing;
     for (_, _, name, takes, _) in library.iter_script_fn_info() {
         if name != call.name {
             continue;
         }
         if takes == call.arguments {
-            return InLibrary::Fits;
+            return LibraryMatch::Fits;
         }
-        found = InLibrary::TakesOthers;
+        found = LibraryMatch::TakesOthers;
     }
     found
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::changes::{self, Change};
+use super::line_changes::{self, LineChange};
 use super::record::Record;
-use super::told;
+use super::run_results;
 use crate::base::files::Files;
 use crate::report::number::digits;
 use crate::script::engine::env::Check;
@@ -15,7 +15,7 @@ use crate::script::engine::env::Check;
 /// One thing that is not the same in both.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Difference {
-    pub what: What,
+    pub what: DifferenceKind,
     /// The name of what differs: of an argument, a file by its path, a line by its number.
     pub name: String,
     /// Value in the first run; nothing if it has no such thing. A file has its hash here.
@@ -23,12 +23,12 @@ pub struct Difference {
     pub now: Option<String>,
     /// The numbers in which two lines differ that are the same otherwise.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub numbers: Vec<Numbers>,
+    pub numbers: Vec<NumberPair>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum What {
+pub enum DifferenceKind {
     /// The version of microtome, or the model of the CPU.
     Program,
     Setting,
@@ -43,7 +43,7 @@ pub enum What {
 
 /// A number that two lines have in the same place.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Numbers {
+pub struct NumberPair {
     pub before: String,
     pub now: String,
     /// The difference, divided by the size of the first; none if that is zero, or if one of them is not finite.
@@ -51,13 +51,13 @@ pub struct Numbers {
 }
 
 impl Difference {
-    fn new(what: What, name: impl Into<String>, before: Option<&str>, now: Option<&str>) -> Self {
+    fn new(what: DifferenceKind, name: impl Into<String>, before: Option<&str>, now: Option<&str>) -> Self {
         let before = before.map(str::to_string);
         let now = now.map(str::to_string);
         Self { what, name: name.into(), before, now, numbers: Vec::new() }
     }
 
-    fn of_change(what: What, name: &str, change: Change) -> Self {
+    fn of_change(what: DifferenceKind, name: &str, change: LineChange) -> Self {
         let side = |text: String| Some(text).filter(|text| !text.is_empty());
         let name = format!("{name}:{}", change.line);
         Self { what, name, before: side(change.old), now: side(change.new), numbers: Vec::new() }
@@ -65,7 +65,7 @@ impl Difference {
 
     /// Returns whether the difference may explain why results differ, and is no result.
     pub fn is_circumstance(&self) -> bool {
-        self.what == What::Program
+        self.what == DifferenceKind::Program
     }
 
     /// Writes the difference in words; lines of texts stand below, `-` those of the first and `+` those of the second.
@@ -77,17 +77,17 @@ impl Difference {
             _ => "other bytes",
         };
         match what {
-            What::Input => format!("input {name}: {file}"),
-            What::Output => format!("output {name}: {file}"),
-            What::Printed if before.is_none() && now.is_none() => format!("{name}: other bytes"),
-            What::Source | What::Check | What::Printed => {
+            DifferenceKind::Input => format!("input {name}: {file}"),
+            DifferenceKind::Output => format!("output {name}: {file}"),
+            DifferenceKind::Printed if before.is_none() && now.is_none() => format!("{name}: other bytes"),
+            DifferenceKind::Source | DifferenceKind::Check | DifferenceKind::Printed => {
                 let lines = |mark: char, text: &Option<String>| -> String {
                     text.iter().flat_map(|text| text.lines()).map(|line| format!("\n{mark}{line}")).collect()
                 };
-                let numbers = self.numbers.iter().map(Numbers::words).collect::<String>();
+                let numbers = self.numbers.iter().map(NumberPair::words).collect::<String>();
                 format!("{name}{}{}{numbers}", lines('-', before), lines('+', now))
             }
-            What::Program | What::Setting | What::Argument | What::Outcome => {
+            DifferenceKind::Program | DifferenceKind::Setting | DifferenceKind::Argument | DifferenceKind::Outcome => {
                 let side = |side: &Option<String>| side.clone().unwrap_or("not given".into());
                 format!("{name}: was {}, is {}", side(before), side(now))
             }
@@ -95,7 +95,7 @@ impl Difference {
     }
 }
 
-impl Numbers {
+impl NumberPair {
     fn new(before: &str, now: &str) -> Self {
         let number = |text: &str| text.replace(',', "").parse::<f64>();
         let relative = match (number(before), number(now)) {
@@ -114,32 +114,32 @@ impl Numbers {
 /// Lists all in which the second run differs from the first.
 pub fn between(a: &Record, b: &Record) -> Vec<Difference> {
     let mut found = Vec::new();
-    let mut unless_same = |what: What, name: &str, a: &str, b: &str| {
+    let mut unless_same = |what: DifferenceKind, name: &str, a: &str, b: &str| {
         if a != b {
             found.push(Difference::new(what, name, Some(a), Some(b)));
         }
     };
-    unless_same(What::Program, "microtome", &a.version, &b.version);
-    unless_same(What::Program, "processor", &a.processor, &b.processor);
-    unless_same(What::Setting, "threads", &a.threads.to_string(), &b.threads.to_string());
-    unless_same(What::Setting, "device", &a.device, &b.device);
-    unless_same(What::Setting, "seed", &a.seed.to_string(), &b.seed.to_string());
+    unless_same(DifferenceKind::Program, "microtome", &a.version, &b.version);
+    unless_same(DifferenceKind::Program, "processor", &a.processor, &b.processor);
+    unless_same(DifferenceKind::Setting, "threads", &a.threads.to_string(), &b.threads.to_string());
+    unless_same(DifferenceKind::Setting, "device", &a.device, &b.device);
+    unless_same(DifferenceKind::Setting, "seed", &a.seed.to_string(), &b.seed.to_string());
     let screen = |record: &Record| {
         let screen = &record.screen;
         let colour = if screen.colour { ", with colours" } else { "" };
         format!("{} by {}, {:?}{colour}", screen.width, screen.height, screen.graphics).to_lowercase()
     };
-    unless_same(What::Setting, "screen", &screen(a), &screen(b));
-    unless_same(What::Setting, "script", &a.script, &b.script);
+    unless_same(DifferenceKind::Setting, "screen", &screen(a), &screen(b));
+    unless_same(DifferenceKind::Setting, "script", &a.script, &b.script);
     let given = |arguments: &BTreeMap<String, String>| -> BTreeMap<String, String> {
         arguments.iter().map(|(name, value)| (format!("--{name}"), value.clone())).collect()
     };
-    of_maps(What::Argument, &given(&a.arguments), &given(&b.arguments), &mut found);
+    of_maps(DifferenceKind::Argument, &given(&a.arguments), &given(&b.arguments), &mut found);
     of_sources(a, b, &mut found);
-    of_maps(What::Input, &a.read, &b.read, &mut found);
+    of_maps(DifferenceKind::Input, &a.read, &b.read, &mut found);
     let mut unless_same = |name: &str, a: &str, b: &str| {
         if a != b {
-            found.push(Difference::new(What::Outcome, name, Some(a), Some(b)));
+            found.push(Difference::new(DifferenceKind::Outcome, name, Some(a), Some(b)));
         }
     };
     unless_same("outcome", &a.outcome, &b.outcome);
@@ -147,12 +147,12 @@ pub fn between(a: &Record, b: &Record) -> Vec<Difference> {
     unless_same("checks that failed", &a.checks_failed.to_string(), &b.checks_failed.to_string());
     if let (Some(a), Some(b)) = (&a.checks, &b.checks) {
         let lines = |checks: &[Check]| checks.iter().map(in_words).collect::<Vec<_>>();
-        of_lines(What::Check, "check", &lines(a), &lines(b), &mut found);
+        of_lines(DifferenceKind::Check, "check", &lines(a), &lines(b), &mut found);
     }
     if a.printed != b.printed {
         of_printed(a, b, &mut found);
     }
-    of_maps(What::Output, &a.written, &b.written, &mut found);
+    of_maps(DifferenceKind::Output, &a.written, &b.written, &mut found);
     found
 }
 
@@ -160,7 +160,12 @@ fn in_words(check: &Check) -> String {
     format!("{}: {}", if check.held { "holds" } else { "FAILED" }, check.words)
 }
 
-fn of_maps(what: What, a: &BTreeMap<String, String>, b: &BTreeMap<String, String>, found: &mut Vec<Difference>) {
+fn of_maps(
+    what: DifferenceKind,
+    a: &BTreeMap<String, String>,
+    b: &BTreeMap<String, String>,
+    found: &mut Vec<Difference>,
+) {
     let names = a.keys().chain(b.keys().filter(|name| !a.contains_key(*name)));
     for name in names {
         let a = a.get(name);
@@ -184,33 +189,33 @@ fn of_sources(a: &Record, b: &Record, found: &mut Vec<Difference>) {
 }
 
 fn of_texts(name: &str, before: Option<&str>, now: Option<&str>, found: &mut Vec<Difference>) {
-    let changes = changes::between(before.unwrap_or_default(), now.unwrap_or_default());
-    found.extend(changes.into_iter().map(|change| Difference::of_change(What::Source, name, change)));
+    let changes = line_changes::between(before.unwrap_or_default(), now.unwrap_or_default());
+    found.extend(changes.into_iter().map(|change| Difference::of_change(DifferenceKind::Source, name, change)));
 }
 
 fn of_printed(a: &Record, b: &Record, found: &mut Vec<Difference>) {
     let before = found.len();
     if let (Some(a), Some(b)) = (&a.printed_text, &b.printed_text) {
         let lines = |text: &str| text.lines().map(|line| uncoloured(line).into_owned()).collect::<Vec<_>>();
-        of_lines(What::Printed, "printed output", &lines(a), &lines(b), found);
+        of_lines(DifferenceKind::Printed, "printed output", &lines(a), &lines(b), found);
     }
     // Colours and blanks alone, or a record that has the hash alone.
     if found.len() == before {
-        found.push(Difference::new(What::Printed, "printed output", None, None));
+        found.push(Difference::new(DifferenceKind::Printed, "printed output", None, None));
     }
 }
 
 /// Compares lines number by number where they differ in their numbers only, and shows all others.
-fn of_lines(what: What, name: &str, a: &[String], b: &[String], found: &mut Vec<Difference>) {
+fn of_lines(what: DifferenceKind, name: &str, a: &[String], b: &[String], found: &mut Vec<Difference>) {
     let parts = |lines: &[String]| lines.iter().map(|line| parts(line)).unzip();
     let (keys_a, numbers_a): (Vec<String>, Vec<Vec<String>>) = parts(a);
     let (keys_b, numbers_b): (Vec<String>, Vec<Vec<String>>) = parts(b);
-    let pairs = changes::common(&keys_a, &keys_b);
+    let pairs = line_changes::common(&keys_a, &keys_b);
     let mut all = Vec::new();
     for &(i, j) in &pairs {
         let (Some(of_a), Some(of_b)) = (numbers_a.get(i), numbers_b.get(j)) else { continue };
         let other = of_a.iter().zip(of_b).filter(|(a, b)| a != b);
-        let numbers: Vec<Numbers> = other.map(|(a, b)| Numbers::new(a, b)).collect();
+        let numbers: Vec<NumberPair> = other.map(|(a, b)| NumberPair::new(a, b)).collect();
         if !numbers.is_empty() {
             let before = a.get(i).map(String::as_str);
             let now = b.get(j).map(String::as_str);
@@ -218,13 +223,13 @@ fn of_lines(what: What, name: &str, a: &[String], b: &[String], found: &mut Vec<
             all.push((i, Difference { numbers, ..line }));
         }
     }
-    for ((i, j), (to_i, to_j)) in changes::gaps(&pairs, (a.len(), b.len())) {
+    for ((i, j), (to_i, to_j)) in line_changes::gaps(&pairs, (a.len(), b.len())) {
         let text = |lines: &[String], from, to| -> String {
             lines.get(from..to).unwrap_or_default().iter().map(|line| format!("{line}\n")).collect()
         };
         all.push((
             i,
-            Difference::of_change(what, name, Change { line: i + 1, old: text(a, i, to_i), new: text(b, j, to_j) }),
+            Difference::of_change(what, name, LineChange { line: i + 1, old: text(a, i, to_i), new: text(b, j, to_j) }),
         ));
     }
     all.sort_by_key(|(line, _)| *line);
@@ -300,7 +305,7 @@ fn uncoloured(line: &str) -> Cow<'_, str> {
 pub fn of_texts_now(record: &Record, files: &Files) -> Vec<Difference> {
     let mut found = Vec::new();
     for (name, text) in &record.sources {
-        if let Some(now) = told::source(files, name) {
+        if let Some(now) = run_results::source(files, name) {
             of_texts(name, Some(text), Some(&now), &mut found);
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rhai::{AST, ASTFlags, ASTNode, Expr, Position, Stmt};
 
 /// A call as it stands in the text.
-pub struct Call {
+pub struct ScriptCall {
     /// Module path before the name, as in `tensor::zeros`; empty without one.
     pub module: String,
     pub name: String,
@@ -33,7 +33,7 @@ pub struct Import {
     pub top: bool,
 }
 
-pub fn calls(ast: &AST) -> Vec<Call> {
+pub fn calls(ast: &AST) -> Vec<ScriptCall> {
     let mut calls = Vec::new();
     ast.walk(&mut |path: &[ASTNode]| {
         let (call, position, method) = match path.last() {
@@ -43,7 +43,7 @@ pub fn calls(ast: &AST) -> Vec<Call> {
             Some(ASTNode::Expr(Expr::MethodCall(call, position))) => (call, position, true),
             _ => return true,
         };
-        calls.push(Call {
+        calls.push(ScriptCall {
             module: call.namespace.to_string().trim_end_matches("::").to_string(),
             name: call.name.to_string(),
             method,

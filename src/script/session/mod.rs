@@ -1,19 +1,19 @@
 //! A session: one engine, one scope, and the scripts or lines that are evaluated in it one after the other.
 
 pub mod build;
-pub mod changes;
 pub mod check;
 pub mod differences;
-mod formatted;
+mod format_script;
 pub mod inspect;
+pub mod line_changes;
 pub mod record;
+mod reserved_words;
 pub mod resolver;
+pub mod run_results;
+mod script_arguments;
 pub mod scripts;
-pub mod stated;
+pub mod stated_results;
 pub mod suite;
-pub mod told;
-mod whole;
-mod words;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,11 +23,11 @@ use rhai::{AST, Scope};
 
 use crate::base::Kind;
 use crate::script::docs::Docs;
-use crate::script::engine::env::{Code, Evaluated};
-use crate::script::engine::failure::{Failure, Known, Sources, explain};
-use crate::script::engine::lexical::{self, Reach};
+use crate::script::engine::env::{Code, ScriptResult};
+use crate::script::engine::failure::{Failure, KnownNames, Sources, explain};
+use crate::script::engine::lexical::{self, NameReach};
 use crate::script::engine::panics;
-use crate::script::engine::unfinished;
+use crate::script::engine::unfinished_text;
 use crate::script::prelude::*;
 use crate::script::session::build::Texts;
 
@@ -109,7 +109,8 @@ impl Session {
         self.engine.set_default_tag(code.tag());
         let constants = self.scope.iter_raw().filter(|(_, constant, _)| *constant);
         let constants = constants.map(|(name, ..)| name.to_string()).collect();
-        lexical::bind(&self.engine, ast, &code, Reach::Session(&constants)).map_err(|error| self.explain(name, &error))
+        lexical::bind(&self.engine, ast, &code, NameReach::Session(&constants))
+            .map_err(|error| self.explain(name, &error))
     }
 
     /// Drops the values of variables that were defined again, which no later text can reach. The engine keeps them for as
@@ -176,7 +177,7 @@ impl Session {
 
     pub(super) fn explain(&self, name: &str, error: &EvalAltResult) -> Failure {
         let docs = self.docs();
-        let known = Known::new(&docs, self.names(name), &self.texts.sources, &self.texts.marks);
+        let known = KnownNames::new(&docs, self.names(name), &self.texts.sources, &self.texts.marks);
         let mut failure = explain(error, name, &known);
         if failure.is_interrupted() && !self.env.task.is_interrupted() {
             failure.kind = Kind::Memory.name().into();
@@ -245,7 +246,7 @@ impl Session {
 
     /// Returns whether the text is the beginning of something longer, so that a prompt should go on asking.
     pub fn is_unfinished(&self, text: &str) -> bool {
-        unfinished::is_unfinished(text, self.engine.compile_with_scope(&self.scope, text).err())
+        unfinished_text::is_unfinished(text, self.engine.compile_with_scope(&self.scope, text).err())
     }
 
     /// Forgets variables, functions and imports, as if the session had just begun.
@@ -258,11 +259,11 @@ impl Session {
 }
 
 /// Evaluates a script in a session of its own, for the one that runs it.
-fn evaluate(env: Env, name: &str, text: &str) -> Evaluated {
+fn evaluate(env: Env, name: &str, text: &str) -> ScriptResult {
     let mut session = Session::new(env);
     let failure = session.eval_whole(name, text).err();
     let place = failure.as_ref().and_then(|failure| failure.place.as_ref());
-    Evaluated {
+    ScriptResult {
         place: place.map(|place| format!("{}:{}:{}", place.source, place.line, place.column)),
         error: failure.map(|failure| failure.message),
         sources: session.sources().all(),

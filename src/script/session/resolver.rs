@@ -12,10 +12,10 @@ use crate::base::{Kind, names};
 use crate::checkpoint::hub;
 use crate::script::docs::stdlib::{PREFIX, STDLIB, stdlib};
 use crate::script::engine::env::Code;
-use crate::script::engine::lexical::{self, Reach};
-use crate::script::engine::marks::Marks;
-use crate::script::engine::pointers::ANONYMOUS;
+use crate::script::engine::function_names::ANONYMOUS;
+use crate::script::engine::lexical::{self, NameReach};
 use crate::script::engine::sources::Sources;
+use crate::script::engine::variable_reads::VariableReads;
 use crate::script::library::graph::{self, Library};
 use crate::script::library::project::{self, Project};
 use crate::script::library::{LOCK, MAIN};
@@ -25,20 +25,20 @@ use crate::script::session::inspect;
 pub struct Resolver {
     env: Rc<Env>,
     sources: Sources,
-    marks: Marks,
+    marks: VariableReads,
     /// Names of the modules of the language.
     language: Rc<[&'static str]>,
     /// Modules by who owns their code and by the name of their source, so that each is run once. What a library imports
     /// of the stdlib is its own: it has the permissions of that library.
     loaded: RefCell<BTreeMap<(String, String), Shared<Module>>>,
     /// Sources that are being loaded just now, to tell a circle of imports, and whose code imports.
-    loading: RefCell<Vec<Unit>>,
+    loading: RefCell<Vec<ModuleSource>>,
     projects: RefCell<BTreeMap<PathBuf, (String, Rc<Project>)>>,
 }
 
 /// The owner of a module: the user, or a library.
 #[derive(Clone, Default)]
-struct Owner {
+struct ModuleOwner {
     /// Text that decides the permissions of a library; empty for the user's own code.
     key: String,
     /// Permissions that a library was granted.
@@ -47,17 +47,17 @@ struct Owner {
 
 /// A source that an import means.
 #[derive(Clone)]
-struct Unit {
+struct ModuleSource {
     name: String,
     /// Name by which it is imported, the same wherever the script lies.
     import: String,
-    owner: Owner,
+    owner: ModuleOwner,
     /// The project, the library and the name of the module, of a library that people share.
     of: Option<(Rc<Project>, Rc<Library>, String)>,
 }
 
 impl Resolver {
-    pub fn new(env: Rc<Env>, sources: Sources, marks: Marks, language: Rc<[&'static str]>) -> Self {
+    pub fn new(env: Rc<Env>, sources: Sources, marks: VariableReads, language: Rc<[&'static str]>) -> Self {
         Self {
             env,
             sources,
@@ -73,11 +73,11 @@ impl Resolver {
     ///
     /// What begins with `std/` is of the stdlib, and what begins with the name of a dependency is of that library, also if
     /// a file of that name is beside the script: that one is `./name`.
-    fn find(&self, path: &str, from: Option<&str>) -> Result<(Unit, String)> {
+    fn find(&self, path: &str, from: Option<&str>) -> Result<(ModuleSource, String)> {
         let importing = self.loading.borrow().last().cloned();
         let owner = importing.as_ref().map(|unit| unit.owner.clone()).unwrap_or_default();
         if let Some(name) = path.strip_prefix(PREFIX) {
-            let unit = Unit { name: path.to_string(), import: path.to_string(), owner, of: None };
+            let unit = ModuleSource { name: path.to_string(), import: path.to_string(), owner, of: None };
             if let Some(text) = self.env.recorded.get(path) {
                 return Ok((unit, text.clone()));
             }
@@ -87,7 +87,7 @@ impl Resolver {
                     .maybe_hint(names::suggestion(path, stdlib().iter().map(String::as_str)))),
             };
         }
-        if let Some(Unit { of: Some((project, library, module)), .. }) = &importing {
+        if let Some(ModuleSource { of: Some((project, library, module)), .. }) = &importing {
             return self.for_library(path, project, library, module);
         }
         if let Some((name, module)) = graph::taken_apart(path)
@@ -106,7 +106,7 @@ impl Resolver {
         project: &Rc<Project>,
         library: &Rc<Library>,
         module: &str,
-    ) -> Result<(Unit, String)> {
+    ) -> Result<(ModuleSource, String)> {
         if let Some((name, wanted)) = graph::taken_apart(path)
             && let Some(other) = project.wanted_by(library, name)
         {
@@ -125,7 +125,12 @@ impl Resolver {
             )))
     }
 
-    fn module_of(&self, project: &Rc<Project>, library: &Rc<Library>, module: String) -> Result<(Unit, String)> {
+    fn module_of(
+        &self,
+        project: &Rc<Project>,
+        library: &Rc<Library>,
+        module: String,
+    ) -> Result<(ModuleSource, String)> {
         self.module_if_there(project, library, module.clone())?.ok_or_else(|| {
             err!(File, "the library `{}` has no module `{module}`", library.name)
                 .hint(format!("`import \"{}\"` is its main module, {MAIN}.rhai", library.name))
@@ -137,7 +142,7 @@ impl Resolver {
         project: &Rc<Project>,
         library: &Rc<Library>,
         module: String,
-    ) -> Result<Option<(Unit, String)>> {
+    ) -> Result<Option<(ModuleSource, String)>> {
         let name = library.source(&module);
         let text = match self.env.recorded.get(&name) {
             Some(text) => Some(text.clone()),
@@ -150,11 +155,11 @@ impl Resolver {
         }
         let owner = self.owner(library)?;
         let import = format!("{}/{module}", library.name);
-        Ok(Some((Unit { name, import, owner, of: Some((project.clone(), library.clone(), module)) }, text)))
+        Ok(Some((ModuleSource { name, import, owner, of: Some((project.clone(), library.clone(), module)) }, text)))
     }
 
     /// Returns who owns the code of a library: one owner for each library and its permissions.
-    fn owner(&self, library: &Library) -> Result<Owner> {
+    fn owner(&self, library: &Library) -> Result<ModuleOwner> {
         let key = format!("{} {} {:?}", library.name, library.shown, library.touches);
         let access = self.env.files.access();
         let permissions = access.permissions(
@@ -163,7 +168,7 @@ impl Resolver {
             &library.touches,
             &hub::HubSettings::from_env().cache,
         )?;
-        Ok(Owner { key, permissions: Some(permissions.into()) })
+        Ok(ModuleOwner { key, permissions: Some(permissions.into()) })
     }
 
     /// Returns the project that scripts in a folder belong to, read again when its files have changed.
@@ -173,7 +178,7 @@ impl Resolver {
                 self.env.files.script_if_there(path)
             } else {
                 // A recorded run is repeated with the files that it saw.
-                Ok(self.env.recorded.get(&project::shown(path)).cloned())
+                Ok(self.env.recorded.get(&project::path_text(path)).cloned())
             }
         };
         let Some((root, manifest)) = project::found(folder, &read)? else { return Ok(None) };
@@ -190,11 +195,16 @@ impl Resolver {
     }
 
     /// Finds a file beside the script, in the user's library, or on `MICROTOME_PATH`.
-    fn file(&self, path: &str, from: Option<&str>) -> Result<(Unit, String)> {
+    fn file(&self, path: &str, from: Option<&str>) -> Result<(ModuleSource, String)> {
         let unit = |number: usize, place: &Path| {
             // What lies beside a module is named from where that one is.
             let beside = from.filter(|_| number == 0).and_then(|from| self.env.imported.borrow().get(from).cloned());
-            Unit { name: shown(place), import: import_name(path, beside.as_deref()), owner: Owner::default(), of: None }
+            ModuleSource {
+                name: shown(place),
+                import: import_name(path, beside.as_deref()),
+                owner: ModuleOwner::default(),
+                of: None,
+            }
         };
         let mut file = PathBuf::from(path);
         if file.extension().is_none_or(|e| e != "rhai") {
@@ -243,7 +253,12 @@ impl Resolver {
         names::nearest(wanted, names.iter().filter_map(|name| name.strip_suffix(".rhai"))).map(str::to_string)
     }
 
-    fn load(&self, engine: &Engine, unit: Unit, text: &str) -> std::result::Result<Shared<Module>, Box<EvalAltResult>> {
+    fn load(
+        &self,
+        engine: &Engine,
+        unit: ModuleSource,
+        text: &str,
+    ) -> std::result::Result<Shared<Module>, Box<EvalAltResult>> {
         let key = (unit.owner.key.clone(), unit.name.clone());
         if let Some(module) = self.loaded.borrow().get(&key) {
             return Ok(module.clone());
@@ -264,7 +279,12 @@ impl Resolver {
     }
 
     /// Compiles and runs a library; what it defines becomes the module's.
-    fn compile(&self, engine: &Engine, unit: &Unit, text: &str) -> std::result::Result<Module, Box<EvalAltResult>> {
+    fn compile(
+        &self,
+        engine: &Engine,
+        unit: &ModuleSource,
+        text: &str,
+    ) -> std::result::Result<Module, Box<EvalAltResult>> {
         let mut ast = engine.compile(text)?;
         refuse_shadowing(&ast, &self.language)?;
         ast.set_source(&unit.name);
@@ -273,7 +293,7 @@ impl Resolver {
             refuse_late_code(&ast)?;
         }
         let code = Code::new(&unit.name, &self.env, unit.owner.permissions.clone());
-        let ast = lexical::bind(engine, &ast, &code, Reach::Own)?;
+        let ast = lexical::bind(engine, &ast, &code, NameReach::Own)?;
         let mut global = engine.new_global_runtime_state();
         global.tag = code.tag();
         let mut module = Module::eval_ast_as_new_raw(engine, &mut Scope::new(), &mut global, &ast)?;

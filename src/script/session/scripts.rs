@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::record::{self, DONE, Record};
-use super::told::{self, Asked, Told};
+use super::run_results::{self, RunResults, RunSettings};
 use crate::base::files::Files;
 use crate::base::{Kind, task};
 use crate::script::engine::env::Check;
@@ -67,7 +67,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn scripts(ctx: NativeCallContext, list: Array) -> Fallible<Array> {
         let env = env(&ctx)?;
-        let plans = list.iter().map(|value| super::Plan::of(value, &env)).collect::<Result<Vec<_>>>();
+        let plans = list.iter().map(|value| super::ScriptRun::of(value, &env)).collect::<Result<Vec<_>>>();
         let plans = plans.map_err(|e| e.about("list"))?;
         Ok(super::all(&env, plans)?.into_iter().map(Dynamic::from).collect())
     }
@@ -79,12 +79,12 @@ fn one(ctx: &NativeCallContext, path: &str, mut options: Map) -> Fallible<Map> {
         return Err(err!(Name, "unknown option `script`").about("script").into());
     }
     options.insert("script".into(), path.into());
-    let plan = Plan::of(&Dynamic::from(options), &env)?;
+    let plan = ScriptRun::of(&Dynamic::from(options), &env)?;
     Ok(ran(&env, &plan)?)
 }
 
 /// A script that is to be run.
-struct Plan {
+struct ScriptRun {
     script: String,
     text: String,
     arguments: BTreeMap<String, String>,
@@ -95,17 +95,17 @@ struct Plan {
     out: Option<PathBuf>,
 }
 
-impl Plan {
+impl ScriptRun {
     fn of(value: &Dynamic, env: &Env) -> Result<Self> {
         let map = match value.read_lock::<rhai::ImmutableString>() {
             Some(path) => Map::from([("script".into(), Dynamic::from(path.clone()))]),
             None => given("list", value).map()?,
         };
         let mut read = options(map);
-        let script = read.get("script", Given::text)?;
-        let args = read.get("args", Given::map)?.unwrap_or_default();
+        let script = read.get("script", GivenValue::text)?;
+        let args = read.get("args", GivenValue::map)?.unwrap_or_default();
         let seed = read.seed()?.unwrap_or(env.settings.seed);
-        let out = read.get("out", Given::text)?.map(PathBuf::from);
+        let out = read.get("out", GivenValue::text)?.map(PathBuf::from);
         read.finish()?;
         let script = script.ok_or_else(|| err!(Argument, "expected the path of a `script`, found none"))?;
         let arguments = args.iter().map(|(name, value)| Ok((name.to_string(), as_typed(name, value)?)));
@@ -149,7 +149,7 @@ fn as_typed(name: &str, value: &Dynamic) -> Result<String> {
 }
 
 /// Runs all of them; says after each what came out, and how long the others may take.
-fn all(env: &Env, plans: Vec<Plan>) -> Result<Vec<Map>> {
+fn all(env: &Env, plans: Vec<ScriptRun>) -> Result<Vec<Map>> {
     let mut places = BTreeSet::new();
     for plan in &plans {
         let folder = plan.out.clone().unwrap_or_default().join(record::folder(&plan.script));
@@ -194,15 +194,15 @@ fn in_words(map: &Map, seconds: f64, is_recorded: bool) -> String {
 
 /// Estimates how long the rest takes: each script as long as it took with other seeds, others as long as those did on
 /// average.
-fn left(took: &BTreeMap<&str, Vec<f64>>, rest: &[Plan]) -> String {
+fn left(took: &BTreeMap<&str, Vec<f64>>, rest: &[ScriptRun]) -> String {
     let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len().max(1) as f64;
     let means: Vec<f64> = took.values().map(|all| mean(all)).collect();
-    let of = |plan: &Plan| took.get(plan.script.as_str()).map_or(mean(&means), |all| mean(all));
+    let of = |plan: &ScriptRun| took.get(plan.script.as_str()).map_or(mean(&means), |all| mean(all));
     if rest.is_empty() { String::new() } else { format!("; about {} left", task::human(rest.iter().map(of).sum())) }
 }
 
 /// Runs it, or takes its results from its record.
-fn ran(env: &Env, plan: &Plan) -> Result<Map> {
+fn ran(env: &Env, plan: &ScriptRun) -> Result<Map> {
     env.task.check()?;
     if env.depth >= DEEPEST {
         bail!(
@@ -214,14 +214,14 @@ fn ran(env: &Env, plan: &Plan) -> Result<Map> {
     let within = env.within(plan.arguments.clone().into(), plan.seed, plan.out.as_deref())?;
     let inner = Env { folder: record::folder(&plan.script), ..within };
     let out = inner.files.access().out().to_path_buf();
-    let asked = Asked { script: &plan.script, text: &plan.text, arguments: &plan.arguments, seed: plan.seed };
-    let known = if env.settings.fresh { None } else { told::same(env, &out, &asked) };
+    let asked = RunSettings { script: &plan.script, text: &plan.text, arguments: &plan.arguments, seed: plan.seed };
+    let known = if env.settings.fresh { None } else { run_results::same(env, &out, &asked) };
     let is_recorded = known.is_some();
     let (record, told, place) = match known {
         Some((record, told)) => (record, told, None),
         None => made(env, inner, plan)?,
     };
-    let ledger = told::ledger(&record, &out);
+    let ledger = run_results::ledger(&record, &out);
     let files: Array = ledger.written.keys().map(|path| path.display().to_string().into()).collect();
     env.files.note_all(ledger);
     env.ran.borrow_mut().extend(record.sources);
@@ -247,7 +247,7 @@ fn ran(env: &Env, plan: &Plan) -> Result<Map> {
 }
 
 /// Runs it, and writes down what it did. An interruption is passed on: what is not complete has no record.
-fn made(env: &Env, inner: Env, plan: &Plan) -> Result<(Record, Told, Option<String>)> {
+fn made(env: &Env, inner: Env, plan: &ScriptRun) -> Result<(Record, RunResults, Option<String>)> {
     let folder = record::folder(&plan.script);
     // Taken before the first line runs; who denies to write there wants the script run all the same.
     let is_kept = match inner.files.access().to_write(&folder) {
@@ -264,14 +264,14 @@ fn made(env: &Env, inner: Env, plan: &Plan) -> Result<(Record, Told, Option<Stri
     }
     let record = Record::of(&ended.env, ended.sources, &plan.script, ended.error.as_deref());
     let files: &Files = &ended.env.files;
-    let told = Told {
+    let told = RunResults {
         seconds: before.unwrap_or((start.elapsed().as_secs_f64() * 10.0).round() / 10.0),
         checks: ended.env.checks.all(),
         printed: record::without_out(&ended.env.console.kept().unwrap_or_default(), files.access().out()),
     };
     if is_kept {
         // The record comes last, so that one that is there is complete.
-        files.save_whole(&folder.join(told::FILE), told.text()?)?;
+        files.save_whole(&folder.join(run_results::FILE), told.text()?)?;
         files.save_whole(&folder.join(record::FILE), record.text()?)?;
     }
     files.release();
@@ -280,10 +280,10 @@ fn made(env: &Env, inner: Env, plan: &Plan) -> Result<(Record, Told, Option<Stri
 
 /// Returns how long the run took when it is repeated by `--again`, whose results must be the same: as long as the first
 /// time.
-fn seconds_before(env: &Env, plan: &Plan) -> Option<f64> {
+fn seconds_before(env: &Env, plan: &ScriptRun) -> Option<f64> {
     if env.recorded.is_empty() {
         return None;
     }
-    let place = plan.out.clone().unwrap_or_default().join(record::folder(&plan.script)).join(told::FILE);
-    Told::parse(&env.files.script(&place).ok()?).map(|told| told.seconds)
+    let place = plan.out.clone().unwrap_or_default().join(record::folder(&plan.script)).join(run_results::FILE);
+    RunResults::parse(&env.files.script(&place).ok()?).map(|told| told.seconds)
 }

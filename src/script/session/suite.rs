@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::stated::{self, Complaint};
+use super::stated_results::{self, FailedStatement};
 use crate::base::Result;
 use crate::base::files::Files;
 use crate::script::Session;
@@ -23,7 +23,7 @@ const SECTION: &str = "// == ";
 const DEEPEST: usize = 16;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Job {
+enum TestBody {
     Function(String),
     /// Code with statements, every other line of its file left empty, and the imports that it needs.
     Stated {
@@ -35,11 +35,11 @@ enum Job {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Test {
+pub struct TestCase {
     pub file: String,
     pub name: String,
     text: String,
-    job: Job,
+    job: TestBody,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub enum Verdict {
 
 /// The outcome of a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub struct TestOutcome {
     pub verdict: Verdict,
     /// Drawing of what went wrong, under its line.
     pub drawn: String,
@@ -94,24 +94,24 @@ fn below(files: &Files, folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
 }
 
 /// Lists the tests of a script, in the order of its text.
-pub fn tests(session: &Session, file: &str, text: &str) -> Vec<Test> {
-    let test = |name: String, job: Job| Test { file: file.into(), name, text: text.into(), job };
-    let sections: Vec<Test> = sections(text)
+pub fn tests(session: &Session, file: &str, text: &str) -> Vec<TestCase> {
+    let test = |name: String, job: TestBody| TestCase { file: file.into(), name, text: text.into(), job };
+    let sections: Vec<TestCase> = sections(text)
         .into_iter()
-        .map(|(name, code)| test(name, Job::Stated { import: String::new(), code }))
+        .map(|(name, code)| test(name, TestBody::Stated { import: String::new(), code }))
         .collect();
     let Ok(ast) = session.compile(file, text) else {
         // Lines that state values are read one by one, and need no semicolons between them.
-        return if sections.is_empty() { vec![test("syntax".into(), Job::Unreadable)] } else { sections };
+        return if sections.is_empty() { vec![test("syntax".into(), TestBody::Unreadable)] } else { sections };
     };
     let of_tests = ast.iter_functions().filter(|f| f.name.starts_with(PREFIX) && f.params.is_empty());
     let mut names: Vec<&str> = of_tests.map(|function| function.name).collect();
     names.sort_by_key(|name| text.find(&format!("fn {name}(")));
-    let functions = names.into_iter().map(|name| test(name.into(), Job::Function(name.into())));
+    let functions = names.into_iter().map(|name| test(name.into(), TestBody::Function(name.into())));
     let import = import(session, file);
     let examples = examples(text)
         .into_iter()
-        .map(|(name, code)| test(format!("example of {name}"), Job::Stated { import: import.clone(), code }));
+        .map(|(name, code)| test(format!("example of {name}"), TestBody::Stated { import: import.clone(), code }));
     functions.chain(examples).chain(sections).collect()
 }
 
@@ -180,14 +180,15 @@ fn sections(text: &str) -> Vec<(String, String)> {
             code.push('\n');
         }
     }
-    let states = |code: &str| code.lines().any(|line| stated::states(line) && !line.trim_start().starts_with("//="));
+    let states =
+        |code: &str| code.lines().any(|line| stated_results::states(line) && !line.trim_start().starts_with("//="));
     sections.retain(|(_, code)| states(code));
     sections
 }
 
-impl Test {
+impl TestCase {
     /// Runs the test in a session that was made for it.
-    pub fn run(&self, session: &mut Session) -> Outcome {
+    pub fn run(&self, session: &mut Session) -> TestOutcome {
         let mut drawn = Vec::new();
         let mut is_interrupted = false;
         let mut fails = |session: &Session, failure: &Failure| {
@@ -196,25 +197,25 @@ impl Test {
             drawn.push(drawing::draw(failure, session.sources(), session.env().console.screen().colour));
         };
         match &self.job {
-            Job::Function(name) => {
+            TestBody::Function(name) => {
                 let outcome =
                     session.eval(&self.file, &self.text).and_then(|_| session.eval("<test>", &format!("{name}()")));
                 if let Err(failure) = outcome {
                     fails(session, &failure);
                 }
             }
-            Job::Unreadable => {
+            TestBody::Unreadable => {
                 if let Err(failure) = session.eval(&self.file, &self.text) {
                     fails(session, &failure);
                 }
             }
-            Job::Stated { import, code } => {
+            TestBody::Stated { import, code } => {
                 // Beside the file, so that it imports what the file could, and under a name that no module has.
                 let name = format!("{}, {}.rhai", self.file.trim_end_matches(".rhai"), self.name);
                 if let Err(failure) = session.eval(&name, import) {
                     fails(session, &failure);
                 } else {
-                    for complaint in stated::run_stated(session, &name, code) {
+                    for complaint in stated_results::run_stated(session, &name, code) {
                         fails(session, &self.failure(&name, complaint));
                     }
                 }
@@ -232,11 +233,11 @@ impl Test {
             _ => Verdict::Unchecked,
         };
         let printed = without_out(env.console.kept().unwrap_or_default());
-        Outcome { verdict, drawn: drawn.concat(), printed, written }
+        TestOutcome { verdict, drawn: drawn.concat(), printed, written }
     }
 
     /// Makes a complaint a failure at its line of the file.
-    fn failure(&self, name: &str, complaint: Complaint) -> Failure {
+    fn failure(&self, name: &str, complaint: FailedStatement) -> Failure {
         let mut failure = complaint.failure.unwrap_or_else(|| Failure {
             kind: "value".into(),
             message: complaint.words,
@@ -295,7 +296,7 @@ mod tests {
         std::fs::write(&file, TEXT).unwrap();
         let session = || Session::new(Env::in_memory(&folder.path().join("out")).unwrap());
         let all = super::tests(&session(), &file, TEXT);
-        let outcomes: Vec<Outcome> = all.iter().map(|test| test.run(&mut session())).collect();
+        let outcomes: Vec<TestOutcome> = all.iter().map(|test| test.run(&mut session())).collect();
         assert_eq!(
             outcomes.iter().map(|outcome| outcome.verdict).collect::<Vec<_>>(),
             [Verdict::Passed, Verdict::Failed]

@@ -4,7 +4,7 @@ use std::ops::{Range, RangeInclusive};
 
 use super::{heavy, number_arg, operand, tensor_arg};
 use crate::base::memory;
-use crate::script::engine::value::{Numbers, tensor_numbers};
+use crate::script::engine::value::{TensorNumbers, tensor_numbers};
 use crate::script::prelude::*;
 use crate::script::tensor::values;
 use crate::tensor::{DType, Number, compare, create, dtype, einsum, fourier, index, matmul, normalise, shape, steps};
@@ -99,8 +99,8 @@ pub(in crate::script) fn nested(t: &Tensor, task: &Task) -> Result<Dynamic> {
     let bytes = t.elem_count() as u128 * (size_of::<Dynamic>() + size_of::<f64>()) as u128 + lists * LIST as u128;
     memory::check(bytes, || "an array of all elements".into())?;
     match tensor_numbers(t, task)? {
-        Numbers::Floats(all) => fold(&mut all.into_iter(), t.dims(), task),
-        Numbers::Ints(all) => fold(&mut all.into_iter(), t.dims(), task),
+        TensorNumbers::Floats(all) => fold(&mut all.into_iter(), t.dims(), task),
+        TensorNumbers::Ints(all) => fold(&mut all.into_iter(), t.dims(), task),
     }
 }
 

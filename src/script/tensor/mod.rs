@@ -37,7 +37,7 @@ use crate::tensor::statistics::{BincountOptions, HistogramOptions};
 use crate::tensor::{Number, Operand, axes, card, index as core_index, steps, steps_of};
 
 /// The groups of options that doc comments here name.
-pub const OPTIONS: &[Group] = &[
+pub const OPTIONS: &[NamedOptions] = &[
     ("all_close", fields::<AllCloseOptions>),
     ("arange", fields::<ArangeOptions>),
     ("bincount", fields::<BincountOptions>),

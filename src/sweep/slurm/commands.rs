@@ -21,7 +21,7 @@ const ARRAY: usize = 1001;
 
 impl Slurm {
     /// Returns the output of a command, if it succeeds.
-    pub(super) fn said(&self, program: &str, arguments: &[OsString], task: &Task) -> Result<String> {
+    pub(super) fn output(&self, program: &str, arguments: &[OsString], task: &Task) -> Result<String> {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| match e.kind() {
@@ -61,7 +61,7 @@ impl Slurm {
 
     /// Returns the number of tasks that an array may have.
     pub(super) fn largest_array(&self, task: &Task) -> Result<usize> {
-        let said = self.said("scontrol", &["show".into(), "config".into()], task)?;
+        let said = self.output("scontrol", &["show".into(), "config".into()], task)?;
         let line = said.lines().find_map(|line| line.trim().strip_prefix("MaxArraySize"));
         let number = line.and_then(|line| line.trim_start_matches([' ', '=']).trim().parse::<usize>().ok());
         Ok(number.filter(|number| *number > 0).unwrap_or(ARRAY))

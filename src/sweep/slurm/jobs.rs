@@ -17,7 +17,7 @@ const JOBS: &str = "jobs.json";
 /// A job that was submitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Job {
+pub struct SlurmJob {
     pub number: String,
     /// The folder of the job's submission, with its script and the output of its tasks.
     pub place: String,
@@ -29,13 +29,13 @@ pub struct Job {
 /// All jobs that were submitted for a sweep, the latest last.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Jobs {
-    pub jobs: Vec<Job>,
+pub struct SlurmJobs {
+    pub jobs: Vec<SlurmJob>,
 }
 
 /// Jobs and tasks of a sweep that Slurm still has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Live {
+pub struct QueuedJobs {
     /// The numbers of jobs that have not ended.
     pub jobs: Vec<String>,
     /// The tasks of the jobs that have not ended.
@@ -43,7 +43,7 @@ pub struct Live {
     pub waiting: BTreeSet<String>,
 }
 
-impl Jobs {
+impl SlurmJobs {
     pub fn read(folder: &Folder) -> Result<Self> {
         let path = folder.root.join(PLACE).join(JOBS);
         if !folder.files.has(&path)? {
@@ -58,14 +58,14 @@ impl Jobs {
     }
 
     /// Asks Slurm which of the jobs have not ended.
-    pub fn live(&self, slurm: &Slurm, task: &Task) -> Result<Live> {
-        let mut live = Live::default();
+    pub fn live(&self, slurm: &Slurm, task: &Task) -> Result<QueuedJobs> {
+        let mut live = QueuedJobs::default();
         if self.jobs.is_empty() {
             return Ok(live);
         }
         // A job that it does not know any more is an error if asked for, so all of this user's are listed.
         let asked = ["--me", "--noheader", "--array", "--format=%i %T"].map(Into::into);
-        let said = slurm.said("squeue", &asked, task)?;
+        let said = slurm.output("squeue", &asked, task)?;
         for line in said.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let mut words = line.split_whitespace();
             let (Some(name), Some(state)) = (words.next(), words.next()) else {
@@ -101,16 +101,16 @@ impl Jobs {
 mod tests {
     use super::*;
 
-    fn job(number: &str, tasks: &[&str], is_array: bool) -> Job {
+    fn job(number: &str, tasks: &[&str], is_array: bool) -> SlurmJob {
         let tasks = tasks.iter().map(|task| task.to_string()).collect();
-        Job { number: number.into(), place: "slurm/1".into(), tasks, is_array }
+        SlurmJob { number: number.into(), place: "slurm/1".into(), tasks, is_array }
     }
 
     #[test]
     fn jobs_are_written_and_read_as_they_are() {
-        let jobs = Jobs { jobs: vec![job("7", &["stores/a"], false), job("8", &["cells/b", "cells/c"], true)] };
+        let jobs = SlurmJobs { jobs: vec![job("7", &["stores/a"], false), job("8", &["cells/b", "cells/c"], true)] };
         let text = serde_json::to_vec(&jobs).unwrap();
-        let read: Jobs = json::read(&text, |e| err!(Format, "{e}")).unwrap();
+        let read: SlurmJobs = json::read(&text, |e| err!(Format, "{e}")).unwrap();
         assert_eq!(read, jobs);
     }
 }

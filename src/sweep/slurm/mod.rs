@@ -9,8 +9,8 @@ mod submit;
 
 use std::time::Duration;
 
-pub use jobs::{Jobs, Live};
-pub use submit::{Submitted, cancel, submit};
+pub use jobs::{QueuedJobs, SlurmJobs};
+pub use submit::{SubmissionResult, cancel, submit};
 
 /// Access to Slurm's commands.
 #[derive(Debug, Clone)]

@@ -4,17 +4,17 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::commands::job_number;
-use super::jobs::{Job, Jobs, Live, PLACE};
+use super::jobs::{PLACE, QueuedJobs, SlurmJob, SlurmJobs};
 use super::{Resources, Slurm};
 use crate::base::counts::count;
 use crate::base::{Error, Result, Task};
 use crate::sweep::Launch;
-use crate::sweep::cell::{Cell, Sweep};
+use crate::sweep::cell::{Sweep, SweepCell};
 use crate::sweep::folder::Folder;
 
 /// Result of a submission.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Submitted {
+pub struct SubmissionResult {
     /// The numbers of the jobs.
     pub jobs: Vec<String>,
     /// Number of cells that the jobs are to fit.
@@ -32,7 +32,7 @@ struct Submission<'a> {
     threads: usize,
     /// Path from the folder of the sweep on.
     place: String,
-    jobs: Jobs,
+    jobs: SlurmJobs,
     made: Vec<String>,
 }
 
@@ -43,15 +43,15 @@ pub fn submit(
     sweep: &Sweep,
     (launch, resources, slurm): (&Launch, &Resources, &Slurm),
     task: &Task,
-) -> Result<Submitted> {
+) -> Result<SubmissionResult> {
     folder.forget_cancel()?;
-    let jobs = Jobs::read(folder)?;
+    let jobs = SlurmJobs::read(folder)?;
     let live = jobs.live(slurm, task)?;
     let is_live = |id: &String| live.running.contains(id) || live.waiting.contains(id);
     let mut due = Vec::new();
     let mut still = 0;
     for (harvest, cells) in sweep.by_harvest() {
-        let mut missing: Vec<&Cell> = Vec::new();
+        let mut missing: Vec<&SweepCell> = Vec::new();
         for cell in cells {
             if is_live(&cell.id()) {
                 still += 1;
@@ -64,7 +64,7 @@ pub fn submit(
         }
     }
     if due.is_empty() {
-        return Ok(Submitted { live: still, ..Submitted::default() });
+        return Ok(SubmissionResult { live: still, ..SubmissionResult::default() });
     }
     let largest = slurm.largest_array(task)?;
     let threads = due.first().map_or(1, |(harvest, _)| harvest.reading.threads);
@@ -93,14 +93,14 @@ pub fn submit(
         Ok(all)
     };
     match work() {
-        Ok(cells) => Ok(Submitted { jobs: submission.made, cells, live: still }),
+        Ok(cells) => Ok(SubmissionResult { jobs: submission.made, cells, live: still }),
         Err(error) => Err(submission.undone(error)),
     }
 }
 
 /// Returns the job that still has a task.
-fn holder(jobs: &Jobs, live: &Live, id: &str) -> Option<String> {
-    let has = |job: &&Job| live.jobs.contains(&job.number) && job.tasks.iter().any(|task| task == id);
+fn holder(jobs: &SlurmJobs, live: &QueuedJobs, id: &str) -> Option<String> {
+    let has = |job: &&SlurmJob| live.jobs.contains(&job.number) && job.tasks.iter().any(|task| task == id);
     let is_live = live.running.contains(id) || live.waiting.contains(id);
     jobs.jobs.iter().rev().find(has).filter(|_| is_live).map(|job| job.number.clone())
 }
@@ -163,9 +163,9 @@ impl Submission<'_> {
         let mut words: Vec<OsString> = self.common(what, is_array)?;
         words.extend(options.iter().map(OsString::from));
         words.push(script.into());
-        let number = job_number(&self.slurm.said("sbatch", &words, task)?)?;
+        let number = job_number(&self.slurm.output("sbatch", &words, task)?)?;
         self.made.push(number.clone());
-        self.jobs.jobs.push(Job { number: number.clone(), place: self.place.clone(), tasks, is_array });
+        self.jobs.jobs.push(SlurmJob { number: number.clone(), place: self.place.clone(), tasks, is_array });
         self.jobs.save(self.folder)?;
         Ok(number)
     }
@@ -203,7 +203,7 @@ impl Submission<'_> {
         }
         // The user may have pressed Ctrl-C: the jobs are cancelled all the same.
         let words: Vec<OsString> = self.made.iter().map(OsString::from).collect();
-        let left = match self.slurm.said("scancel", &words, &Task::default()) {
+        let left = match self.slurm.output("scancel", &words, &Task::default()) {
             Ok(_) => format!(
                 "{} submitted before {} cancelled",
                 count(self.made.len(), "job"),
@@ -227,10 +227,10 @@ fn quoted(word: &str) -> String {
 
 /// Cancels all jobs of a sweep that have not ended; returns their numbers.
 pub fn cancel(folder: &Folder, slurm: &Slurm, task: &Task) -> Result<Vec<String>> {
-    let live = Jobs::read(folder)?.live(slurm, task)?;
+    let live = SlurmJobs::read(folder)?.live(slurm, task)?;
     if !live.jobs.is_empty() {
         let words: Vec<OsString> = live.jobs.iter().map(OsString::from).collect();
-        slurm.said("scancel", &words, task)?;
+        slurm.output("scancel", &words, task)?;
     }
     Ok(live.jobs)
 }

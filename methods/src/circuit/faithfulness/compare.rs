@@ -44,24 +44,24 @@ impl SharedParts {
 
 /// A comparison of two circuits.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Comparison {
+pub struct CircuitComparison {
     pub title: String,
     pub nodes: SharedParts,
     pub edges: SharedParts,
 }
 
 /// Compares the nodes and edges of two circuits.
-pub fn compare(a: &Graph, b: &Graph) -> Comparison {
+pub fn compare(a: &Graph, b: &Graph) -> CircuitComparison {
     let nodes = |graph: &Graph| graph.nodes.iter().map(|node| (node.name(), node.effect)).collect();
     let edges = |graph: &Graph| graph.edges.iter().map(|edge| (graph.edge_name(edge), Some(edge.effect))).collect();
-    Comparison {
+    CircuitComparison {
         title: format!("{} and {}", a.title, b.title),
         nodes: SharedParts::of(&nodes(a), &nodes(b)),
         edges: SharedParts::of(&edges(a), &edges(b)),
     }
 }
 
-impl Comparison {
+impl CircuitComparison {
     pub fn table(&self) -> Table {
         let row = |name: &str, parts: &SharedParts| -> Vec<Cell> {
             let cell = |value: Option<f64>| value.map_or(Cell::Missing, Cell::from);

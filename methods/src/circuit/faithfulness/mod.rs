@@ -22,7 +22,7 @@ mod fixtures;
 #[cfg(test)]
 mod tests;
 
-pub use compare::{Comparison, SharedParts, compare, stability};
+pub use compare::{CircuitComparison, SharedParts, compare, stability};
 pub use curve::{Areas, Curve, CurveOptions, CurvePoint, curve};
 pub use random::UnitClasses;
 pub use roc::{Roc, roc, units};

@@ -10,15 +10,15 @@ use crate::base::{Error, Result, Task};
 use crate::data::Document;
 
 /// A reader of Parquet, of which there is none.
-pub struct Table(Infallible);
+pub struct ParquetColumn(Infallible);
 
-impl Table {
+impl ParquetColumn {
     pub fn open(_files: &Files, file: &TextFile, _field: &str) -> Result<Self> {
         Err(Error::not_built("reader of Parquet", "parquet").within(&file.shown))
     }
 }
 
-impl DocumentReader for Table {
+impl DocumentReader for ParquetColumn {
     fn next(&mut self, _tally: &SharedTally, _task: &Task) -> Result<Option<Document>> {
         match self.0 {}
     }

@@ -18,7 +18,7 @@ use crate::err;
 
 type Values = ColumnReaderImpl<ByteArrayType>;
 
-pub struct Table {
+pub struct ParquetColumn {
     file: Parquet,
     column: usize,
     /// Whether a row may have no value.
@@ -32,7 +32,7 @@ pub struct Table {
     pieces: Pieces,
 }
 
-impl Table {
+impl ParquetColumn {
     pub fn open(files: &Files, file: &TextFile, field: &str) -> Result<Self> {
         let file = Parquet::open(files, &file.path, &file.shown)?;
         let shown = file.shown();
@@ -113,7 +113,7 @@ fn text(value: &ByteArray) -> Result<String, &'static str> {
     if text.trim().is_empty() { Err(EMPTY) } else { Ok(text.into()) }
 }
 
-impl DocumentReader for Table {
+impl DocumentReader for ParquetColumn {
     fn next(&mut self, tally: &SharedTally, task: &Task) -> Result<Option<Document>> {
         loop {
             if let Some(piece) = self.pieces.next() {

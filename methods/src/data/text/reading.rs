@@ -7,7 +7,7 @@ use super::cut::Pieces;
 use super::data_set::DataSet;
 use super::find::{FileKind, TextFile};
 use super::hold::TextPart;
-use super::parquet::Table;
+use super::parquet::ParquetColumn;
 use super::plain::{Bounds, PlainDocuments};
 use super::records::Records;
 use super::tally::{SharedTally, Tally};
@@ -40,7 +40,7 @@ impl DocumentRules {
             FileKind::Plain => Box::new(PlainDocuments::open(files, file, self.bounds.clone(), task)?),
             FileKind::Records => Box::new(Records::of_json(files, file, &self.field, task)?),
             FileKind::Tabs => Box::new(Records::of_tabs(files, file, &self.field, task)?),
-            FileKind::Parquet => Box::new(Table::open(files, file, &self.field)?),
+            FileKind::Parquet => Box::new(ParquetColumn::open(files, file, &self.field)?),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Mistakes that are possible about a dictionary at its site, tried one by one.
 
-use super::{ExplainedVariance, TOKENS, Wrong, measured};
 use super::rows::{DictionarySpot, PlaceRows, SpotRows};
+use super::{ExplainedVariance, TOKENS, Wrong, measured};
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::err;

@@ -12,9 +12,9 @@ crate::options! {
     #[derive(Debug, Clone)]
     pub struct GridOptions {
         /// The names of the rows.
-        rows: Option<Labels> = None => usually("0, 1, 2 and so on");
+        rows: Option<LabelList> = None => usually("0, 1, 2 and so on");
         /// The names of the columns.
-        columns: Option<Labels> = None => usually("0, 1, 2 and so on");
+        columns: Option<LabelList> = None => usually("0, 1, 2 and so on");
         /// Quantity of the numbers, with its unit; it labels the bar of colours.
         quantity: Option<String> = None;
         /// The line above the grid.
@@ -41,7 +41,7 @@ crate::options! {
 /// Builds a heat map of a matrix or a grid.
 pub fn heat(data: &Plain, options: HeatOptions, task: &Task) -> Result<Chart> {
     let mut chart = Chart::heat(grid(data, options.grid, task)?);
-    if let Content::Heat(Heat { colours, .. }) = Arc::make_mut(&mut chart.content) {
+    if let ChartContent::Heat(HeatMap { colours, .. }) = Arc::make_mut(&mut chart.content) {
         colours.centre = options.centre.or(colours.centre);
         colours.range = options.range;
     }
@@ -50,9 +50,9 @@ pub fn heat(data: &Plain, options: HeatOptions, task: &Task) -> Result<Chart> {
 
 /// Returns a grid, or a matrix with names, as a grid.
 pub fn grid(data: &Plain, options: GridOptions, task: &Task) -> Result<Grid> {
-    let grid = Data { name: "data", value: data, task }.grid()?;
+    let grid = ChartData { name: "data", value: data, task }.grid()?;
     let sizes = (grid.rows.len(), grid.columns.len());
-    let named = |given: Option<Labels>, known: Vec<String>| given.map_or(known, |Labels(names)| names);
+    let named = |given: Option<LabelList>, known: Vec<String>| given.map_or(known, |LabelList(names)| names);
     let grid = Grid {
         rows: named(options.rows, grid.rows),
         columns: named(options.columns, grid.columns),
@@ -76,7 +76,7 @@ pub fn grid(data: &Plain, options: GridOptions, task: &Task) -> Result<Grid> {
 
 /// A grid in colours.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Heat {
+pub struct HeatMap {
     #[serde(serialize_with = "json::serialize_grid")]
     pub grid: Grid,
     pub colours: Colours,
@@ -91,7 +91,7 @@ pub struct Colours {
     pub range: Option<[f64; 2]>,
 }
 
-impl Kind for Heat {
+impl ChartKind for HeatMap {
     fn name(&self) -> &'static str {
         "heat"
     }
@@ -116,17 +116,17 @@ impl Kind for Heat {
         check::range(self.colours.range, false, "the colours").map_err(|e| e.about("range"))
     }
 
-    fn view(&self, _: &Chart) -> Result<View> {
+    fn view(&self, _: &Chart) -> Result<ChartView> {
         let (_, notes) = self.map()?;
         let span = |cells: usize| Scale { low: 0.0, high: cells as f64, log: false };
-        Ok(View { x: span(self.grid.columns.len()), y: span(self.grid.rows.len()), notes })
+        Ok(ChartView { x: span(self.grid.columns.len()), y: span(self.grid.rows.len()), notes })
     }
 
     fn draw(&self, chart: &Chart, spelling: bool) -> Result<Drawing> {
         picture::draw(chart, self, spelling)
     }
 
-    fn text(&self, chart: &Chart, screen: &Screen) -> Result<Body> {
+    fn text(&self, chart: &Chart, screen: &Screen) -> Result<TextPicture> {
         text::grid(chart, self, screen)
     }
 
@@ -137,10 +137,10 @@ impl Kind for Heat {
     }
 }
 
-impl Heat {
+impl HeatMap {
     /// Returns the colours of a heat map's cells, and the notes that stand under it.
     fn map(&self) -> Result<(ColourMap, Vec<String>)> {
-        let Heat { grid, colours } = self;
+        let HeatMap { grid, colours } = self;
         let finite = || grid.values.iter().copied().filter(|v| v.is_finite());
         let scale = Scale::around(finite(), false).ok_or_else(|| {
             err!(Argument, "expected at least one finite value to draw, found none among {}", grid.values.len())
@@ -178,7 +178,7 @@ mod tests {
             values,
             ..Grid::default()
         };
-        let map = |values: Vec<f64>, colours: Colours| Heat { grid: grid(values), colours }.map();
+        let map = |values: Vec<f64>, colours: Colours| HeatMap { grid: grid(values), colours }.map();
         let centred = Colours { centre: Some(0.0), range: None };
         let (map_around, notes) = map(vec![-1.0, 3.0, f64::NAN], centred).unwrap();
         assert_eq!((map_around.low(), map_around.high()), (-3.0, 3.0));

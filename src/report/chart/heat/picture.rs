@@ -2,14 +2,14 @@
 //! colours.
 
 use super::*;
-use crate::report::draw::canvas::{self, Anchor, Type};
-use crate::report::draw::layout::{self, LABEL, Labels, PAD, TICK, label_room};
+use crate::report::draw::canvas::{self, Anchor, TypeStyle};
+use crate::report::draw::layout::{self, AxisLabels, LABEL, PAD, TICK, label_room};
+use crate::report::grid_pooling::pooled;
 use crate::report::number;
 use crate::report::palette::{INK, MUTED, ink_on};
-use crate::report::pool::pooled;
 use crate::report::scale::Tick;
 
-const VALUE: Type = Type::regular(10.0);
+const VALUE: TypeStyle = TypeStyle::regular(10.0);
 
 /// Maximum numbers of rows and columns: smaller cells could not be seen, and the file of more could not be opened.
 const MOST_ROWS: usize = 100;
@@ -27,7 +27,7 @@ const BAR_LEADING: f64 = 15.0;
 /// The lines that the quantity takes before the bar becomes longer for its sake.
 const BAR_LINES: usize = 3;
 
-struct Sheet {
+struct HeatLayout {
     title: Vec<String>,
     notes: Vec<String>,
     /// Upper left corner of the cells.
@@ -37,14 +37,14 @@ struct Sheet {
     cell_height: f64,
     rows: Vec<String>,
     every_row: usize,
-    columns: Labels,
+    columns: AxisLabels,
     width: f64,
     height: f64,
-    bar: Bar,
+    bar: ColourBar,
 }
 
 /// The bar of colours.
-struct Bar {
+struct ColourBar {
     scale: Scale,
     high: f64,
     ticks: Vec<Tick>,
@@ -52,7 +52,7 @@ struct Bar {
     quantity: Vec<String>,
 }
 
-impl Bar {
+impl ColourBar {
     /// Lays out the bar beside cells of this height, no longer than `most` unless the cells are. The quantity is not
     /// cut as long as it has room along `most`.
     fn of(grid: &Grid, map: &ColourMap, cells_high: f64, most: f64) -> Self {
@@ -83,7 +83,7 @@ impl Bar {
     }
 }
 
-pub fn draw(chart: &Chart, heat: &Heat, spelling: bool) -> Result<Drawing> {
+pub fn draw(chart: &Chart, heat: &HeatMap, spelling: bool) -> Result<Drawing> {
     let (map, mut notes) = heat.map()?;
     let (shown, pooling) = pooled(&heat.grid, MOST_ROWS, MOST_COLUMNS);
     notes.extend(pooling);
@@ -97,7 +97,7 @@ pub fn draw(chart: &Chart, heat: &Heat, spelling: bool) -> Result<Drawing> {
     })
 }
 
-fn lay_out(chart: &Chart, grid: &Grid, map: &ColourMap, notes: Vec<String>) -> Sheet {
+fn lay_out(chart: &Chart, grid: &Grid, map: &ColourMap, notes: Vec<String>) -> HeatLayout {
     let most_wide = f64::from(chart.width);
     let most_high = f64::from(chart.height);
     let row_count = grid.rows.len() as f64;
@@ -108,7 +108,7 @@ fn lay_out(chart: &Chart, grid: &Grid, map: &ColourMap, notes: Vec<String>) -> S
     let left = (PAD + label_room(&chart.y.label) + widest + 8.0).ceil();
     let title = layout::title_lines(&chart.title, most_wide);
     let top = (PAD + layout::title_height(&title) + 2.0).ceil();
-    let cells = |bar: &Bar| {
+    let cells = |bar: &ColourBar| {
         let across = (most_wide - left - bar.room() - PAD).max(40.0) / column_count;
         let wide = whole(across.min(CELL_WIDTH));
         let columns = layout::labels_below(&grid.columns, wide, 130.0);
@@ -119,7 +119,7 @@ fn lay_out(chart: &Chart, grid: &Grid, map: &ColourMap, notes: Vec<String>) -> S
         (wide, high, columns, below)
     };
     // The bar is as long as the cells are high, and how high they are depends on the space that it takes.
-    let bar = |high: f64| Bar::of(grid, map, high * row_count, most_high);
+    let bar = |high: f64| ColourBar::of(grid, map, high * row_count, most_high);
     let bar = bar(cells(&bar(CELL_HEIGHT)).1);
     let (cell_width, cell_height, columns, below) = cells(&bar);
     let cells_high = cell_height * row_count;
@@ -128,7 +128,7 @@ fn lay_out(chart: &Chart, grid: &Grid, map: &ColourMap, notes: Vec<String>) -> S
     let notes = layout::note_lines(&notes, width);
     let height = top + (cells_high + below).max(bar.high + 10.0) + layout::notes_height(&notes) + PAD;
     let every_row = (13.0 / cell_height).ceil().max(1.0) as usize;
-    Sheet { title, notes, left, top, cell_width, cell_height, rows, every_row, columns, width, height, bar }
+    HeatLayout { title, notes, left, top, cell_width, cell_height, rows, every_row, columns, width, height, bar }
 }
 
 /// Rounds the side of a cell down to whole pixels, so that no seams show between cells, unless it is too small for
@@ -137,7 +137,7 @@ fn whole(side: f64) -> f64 {
     if side >= 2.0 { side.floor() } else { side.max(0.5) }
 }
 
-fn draw_cells(canvas: &mut Canvas, sheet: &Sheet, grid: &Grid, map: &ColourMap) -> Result<()> {
+fn draw_cells(canvas: &mut Canvas, sheet: &HeatLayout, grid: &Grid, map: &ColourMap) -> Result<()> {
     let wide = sheet.cell_width;
     let high = sheet.cell_height;
     let texts = cell_texts(sheet, grid);
@@ -176,7 +176,7 @@ fn draw_cells(canvas: &mut Canvas, sheet: &Sheet, grid: &Grid, map: &ColourMap) 
 }
 
 /// Returns the values as they are written into the cells, if all of them fit.
-fn cell_texts(sheet: &Sheet, grid: &Grid) -> Option<Vec<String>> {
+fn cell_texts(sheet: &HeatLayout, grid: &Grid) -> Option<Vec<String>> {
     if sheet.cell_height < 15.0 || sheet.cell_width < 20.0 {
         return None;
     }
@@ -184,7 +184,7 @@ fn cell_texts(sheet: &Sheet, grid: &Grid) -> Option<Vec<String>> {
     texts.iter().all(|text| VALUE.width(text) <= sheet.cell_width - 5.0).then_some(texts)
 }
 
-fn draw_labels(canvas: &mut Canvas, chart: &Chart, sheet: &Sheet, grid: &Grid) -> Result<()> {
+fn draw_labels(canvas: &mut Canvas, chart: &Chart, sheet: &HeatLayout, grid: &Grid) -> Result<()> {
     let cells_high = sheet.cell_height * grid.rows.len() as f64;
     let cells_wide = sheet.cell_width * grid.columns.len() as f64;
     for (i, name) in sheet.rows.iter().enumerate().step_by(sheet.every_row) {
@@ -200,7 +200,7 @@ fn draw_labels(canvas: &mut Canvas, chart: &Chart, sheet: &Sheet, grid: &Grid) -
     canvas.text_upwards(&y_label, (PAD + 7.0, sheet.top + cells_high / 2.0), Anchor::Center, LABEL, INK)
 }
 
-fn draw_bar(canvas: &mut Canvas, sheet: &Sheet, grid: &Grid, map: &ColourMap) -> Result<()> {
+fn draw_bar(canvas: &mut Canvas, sheet: &HeatLayout, grid: &Grid, map: &ColourMap) -> Result<()> {
     let left = sheet.left + sheet.cell_width * grid.columns.len() as f64 + BAR_GAP;
     let right = left + BAR_WIDTH;
     let high = sheet.bar.high;
@@ -232,11 +232,11 @@ mod tests {
     use crate::report::picture::Picture;
     use crate::report::samples;
 
-    fn sheet_of(grid: &Grid) -> Sheet {
+    fn sheet_of(grid: &Grid) -> HeatLayout {
         let mut chart = Chart::heat(grid.clone());
         chart.title = "a pattern".into();
         chart.y.label = "query".into();
-        let heat = Heat { grid: grid.clone(), colours: Colours::default() };
+        let heat = HeatMap { grid: grid.clone(), colours: Colours::default() };
         let (map, notes) = heat.map().unwrap();
         lay_out(&chart, grid, &map, notes)
     }

@@ -1,9 +1,9 @@
 //! Heat maps as coloured cells, half blocks where there are many rows, and numbers or shades where there is no colour.
 
 use super::*;
+use crate::report::grid_pooling::pooled;
 use crate::report::number;
 use crate::report::palette::ink_on;
-use crate::report::pool::pooled;
 use crate::report::terminal::screen;
 
 const LONGEST_NAME: usize = 20;
@@ -19,7 +19,7 @@ enum Style {
     Halves,
 }
 
-pub fn grid(chart: &Chart, heat: &Heat, screen: &Screen) -> Result<Body> {
+pub fn grid(chart: &Chart, heat: &HeatMap, screen: &Screen) -> Result<TextPicture> {
     let grid = &heat.grid;
     let (map, mut notes) = heat.map()?;
     let names: Vec<String> = grid.rows.iter().map(|r| screen::fitted(&token(r), LONGEST_NAME)).collect();

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::place::{Column, Level, Placed};
-use super::view::View;
-use crate::report::clip::Frame;
+use super::placement::{BoxColumn, BoxLevel, NodePlacement};
+use super::view::GraphView;
+use crate::report::clip::Rectangle;
 
 /// Space between two boxes of a cell, and between a box and the border of its column.
 const STACK_GAP: f64 = 6.0;
@@ -15,7 +15,7 @@ const LEVEL_GAP: f64 = 40.0;
 const HIGHEST: usize = 5;
 
 /// Counts the columns of a drawing.
-pub fn count(view: &View) -> usize {
+pub fn count(view: &GraphView) -> usize {
     let mut positions: Vec<Option<usize>> = (0..view.boxes.len()).map(|at| position(view, at)).collect();
     positions.sort_unstable();
     positions.dedup();
@@ -23,14 +23,14 @@ pub fn count(view: &View) -> usize {
 }
 
 /// Returns the position of a box. A target without one stands at the last position of all.
-fn position(view: &View, at: usize) -> Option<usize> {
+fn position(view: &GraphView, at: usize) -> Option<usize> {
     let shown = &view.boxes[at];
     let last = || view.boxes.iter().filter_map(|shown| shown.position).max().filter(|_| shown.is_target);
     shown.position.or_else(last)
 }
 
 /// Places all boxes, which are `wide`; those without a position stand in a column of their own at the right.
-pub fn placed(view: &View, heights: &[f64], left: f64, wide: f64) -> Placed {
+pub fn placed(view: &GraphView, heights: &[f64], left: f64, wide: f64) -> NodePlacement {
     let mut cells: BTreeMap<(bool, Option<usize>), BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
     for (at, shown) in view.boxes.iter().enumerate() {
         let position = position(view, at);
@@ -43,11 +43,11 @@ pub fn placed(view: &View, heights: &[f64], left: f64, wide: f64) -> Placed {
     for ((_, position), levels) in &cells {
         let count = levels.values().map(stacks).max().unwrap_or(1) as f64;
         let right = x + count * wide + (count - 1.0) * STACK_GAP + 2.0 * MARGIN;
-        columns.push(Column { position: *position, left: x, right });
+        columns.push(BoxColumn { position: *position, left: x, right });
         x = right;
     }
-    let frame = Frame { left: 0.0, top: 0.0, right: 0.0, bottom: 0.0 };
-    let mut placed = Placed {
+    let frame = Rectangle { left: 0.0, top: 0.0, right: 0.0, bottom: 0.0 };
+    let mut placed = NodePlacement {
         boxes: vec![frame; view.boxes.len()],
         rows: Vec::new(),
         row_of: vec![0; view.boxes.len()],
@@ -74,12 +74,12 @@ pub fn placed(view: &View, heights: &[f64], left: f64, wide: f64) -> Placed {
                 let left = first + i as f64 * (wide + STACK_GAP);
                 let mut y = (top + bottom - high(stack)) / 2.0;
                 for at in stack {
-                    placed.boxes[*at] = Frame { left, top: y, right: left + wide, bottom: y + heights[*at] };
+                    placed.boxes[*at] = Rectangle { left, top: y, right: left + wide, bottom: y + heights[*at] };
                     y += heights[*at] + STACK_GAP;
                 }
             }
         }
-        placed.levels.push(Level { level, top, bottom });
+        placed.levels.push(BoxLevel { level, top, bottom });
         placed.height = bottom;
     }
     placed
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn columns_are_positions_and_rows_are_levels_and_no_two_boxes_overlap() {
         let graph = samples::attribution(12, 6);
-        let view = View::of(&graph);
+        let view = GraphView::of(&graph);
         let heights: Vec<f64> = (0..view.boxes.len()).map(|at| 20.0 + (at % 3) as f64 * 10.0).collect();
         let placed = placed(&view, &heights, 60.0, 90.0);
         assert_eq!((placed.columns.len(), placed.levels.len()), (12, 8));
@@ -110,7 +110,7 @@ mod tests {
             assert_eq!(column.position, node.position);
             let level = placed.levels.iter().find(|level| level.level == shown.level).unwrap();
             assert!(level.top <= a.top && a.bottom <= level.bottom + 1e-9);
-            let apart = |b: &Frame| a.right < b.left || b.right < a.left || a.bottom < b.top || b.bottom < a.top;
+            let apart = |b: &Rectangle| a.right < b.left || b.right < a.left || a.bottom < b.top || b.bottom < a.top;
             assert!(placed.boxes[..at].iter().all(apart), "{a:?}");
         }
         // Tokens are at the bottom, logits at the top on the right.
@@ -124,10 +124,10 @@ mod tests {
         let mut graph = samples::attribution(3, 2);
         let logit = graph.nodes.iter().position(|node| node.site == "logits").unwrap();
         graph.nodes[logit].position = None;
-        assert_eq!(count(&View::of(&graph)), 3);
+        assert_eq!(count(&GraphView::of(&graph)), 3);
         let feature = graph.nodes.iter().position(|node| node.feature().is_some()).unwrap();
         graph.nodes[feature].position = None;
-        let view = View::of(&graph);
+        let view = GraphView::of(&graph);
         let placed = placed(&view, &vec![20.0; view.boxes.len()], 0.0, 90.0);
         assert_eq!(placed.columns.iter().map(|c| c.position).collect::<Vec<_>>(), [Some(0), Some(1), Some(2), None]);
         assert!(

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::EFFECT;
-use super::names::effect;
-use super::place::Placed;
-use super::view::{Drawn, View};
+use super::node_names::effect;
+use super::placement::NodePlacement;
+use super::view::{BoxEdge, GraphView};
 use crate::base::Result;
-use crate::report::clip::Frame;
+use crate::report::clip::Rectangle;
 use crate::report::draw::canvas::{Anchor, Canvas, Point};
 use crate::report::number;
 use crate::report::palette::{INK, MUTED};
@@ -30,20 +30,20 @@ const FEW: usize = 40;
 
 /// Words of a label.
 #[derive(Clone)]
-pub struct Words {
+pub struct EdgeText {
     pub effect: String,
     pub cosine: Option<String>,
 }
 
 /// Words and the plate on which they stand.
-pub struct Label {
+pub struct EdgeLabel {
     /// The edge that it belongs to.
     pub edge: usize,
-    pub words: Words,
-    pub plate: Frame,
+    pub words: EdgeText,
+    pub plate: Rectangle,
 }
 
-impl Words {
+impl EdgeText {
     pub fn width(&self) -> f64 {
         EFFECT.width(&self.effect) + self.cosine.as_ref().map_or(0.0, |cosine| SPACE + EFFECT.width(cosine))
     }
@@ -58,22 +58,22 @@ impl Words {
 
 /// Returns the labels that have room, those of the strongest edges first. Each says the effect and the input of a head
 /// that it acts through, and the cosine of the two directions where that hides nothing.
-pub fn labels(view: &View, placed: &Placed, curves: &[Vec<Point>]) -> Vec<Label> {
+pub fn labels(view: &GraphView, placed: &NodePlacement, curves: &[Vec<Point>]) -> Vec<EdgeLabel> {
     // Between the narrow columns of a text there is room for few.
     if !placed.columns.is_empty() && view.edges.len() > FEW {
         return Vec::new();
     }
-    let points = Points::of(curves);
-    let mut labels: Vec<Label> = Vec::new();
+    let points = CurvePoints::of(curves);
+    let mut labels: Vec<EdgeLabel> = Vec::new();
     for i in view.by_strength().into_iter().rev() {
         let effect = words(view, &view.edges[i]);
         let cosine = view.edges[i].cosine.map(|cosine| number::fixed(cosine, 2));
-        let long = Words { effect: effect.clone(), cosine };
-        let short = Words { effect, cosine: None };
+        let long = EdgeText { effect: effect.clone(), cosine };
+        let short = EdgeText { effect, cosine: None };
         let long = (view.edges.len() <= FEW).then_some((long, 0));
         let found = long.into_iter().chain([(short, HIDDEN)]).find_map(|(words, most)| {
             let plate = free(words.width(), &curves[i], placed, &labels, |plate| points.hidden(plate, i), most)?;
-            Some(Label { edge: i, words, plate })
+            Some(EdgeLabel { edge: i, words, plate })
         });
         labels.extend(found);
     }
@@ -81,7 +81,7 @@ pub fn labels(view: &View, placed: &Placed, curves: &[Vec<Point>]) -> Vec<Label>
 }
 
 /// Writes the effect of an edge, and the input of a head that it ends at.
-fn words(view: &View, edge: &Drawn) -> String {
+fn words(view: &GraphView, edge: &BoxEdge) -> String {
     let port = edge.port.map(|port| format!(" {port}")).unwrap_or_default();
     effect(view.graph, edge.effect) + port.as_str()
 }
@@ -90,18 +90,18 @@ fn words(view: &View, edge: &Drawn) -> String {
 fn free(
     width: f64,
     curve: &[Point],
-    placed: &Placed,
-    labels: &[Label],
-    hidden: impl Fn(&Frame) -> usize,
+    placed: &NodePlacement,
+    labels: &[EdgeLabel],
+    hidden: impl Fn(&Rectangle) -> usize,
     most: usize,
-) -> Option<Frame> {
+) -> Option<Rectangle> {
     let half = width / 2.0 + MARGIN;
     let plates = PLACES.iter().map(|share| {
         let (x, y) = along(curve, *share);
-        Frame { left: x - half, top: y - HALF, right: x + half, bottom: y + HALF }
+        Rectangle { left: x - half, top: y - HALF, right: x + half, bottom: y + HALF }
     });
-    let inside = |plate: &Frame| plate.left >= 0.0 && plate.right <= placed.width;
-    let clear = |plate: &Frame| {
+    let inside = |plate: &Rectangle| plate.left >= 0.0 && plate.right <= placed.width;
+    let clear = |plate: &Rectangle| {
         !placed.boxes.iter().any(|frame| overlap(plate, frame, 3.0))
             && !labels.iter().any(|label| overlap(plate, &label.plate, 2.0))
     };
@@ -109,7 +109,7 @@ fn free(
     open.filter(|(hidden, _)| *hidden <= most).min_by_key(|(hidden, _)| *hidden).map(|(_, plate)| plate)
 }
 
-fn overlap(a: &Frame, b: &Frame, space: f64) -> bool {
+fn overlap(a: &Rectangle, b: &Rectangle, space: f64) -> bool {
     a.left < b.right + space && b.left < a.right + space && a.top < b.bottom + space && b.top < a.bottom + space
 }
 
@@ -129,9 +129,9 @@ fn along(curve: &[Point], share: f64) -> Point {
 }
 
 /// The points of all curves, by where they lie.
-struct Points(BTreeMap<(i64, i64), Vec<(usize, Point)>>);
+struct CurvePoints(BTreeMap<(i64, i64), Vec<(usize, Point)>>);
 
-impl Points {
+impl CurvePoints {
     fn of(curves: &[Vec<Point>]) -> Self {
         let mut points: BTreeMap<(i64, i64), Vec<(usize, Point)>> = BTreeMap::new();
         for (i, curve) in curves.iter().enumerate() {
@@ -143,7 +143,7 @@ impl Points {
     }
 
     /// Counts the points of other curves than `own` that lie below a plate.
-    fn hidden(&self, plate: &Frame, own: usize) -> usize {
+    fn hidden(&self, plate: &Rectangle, own: usize) -> usize {
         let low = square((plate.left, plate.top));
         let high = square((plate.right, plate.bottom));
         let squares = (low.0..=high.0).flat_map(|x| (low.1..=high.1).map(move |y| (x, y)));
@@ -164,8 +164,8 @@ mod tests {
     #[test]
     fn labels_cover_no_box_and_not_each_other_and_the_strongest_edges_have_one() {
         for graph in samples::all() {
-            let view = View::of(&graph);
-            let placed = Placed::of(&view, &vec![50.0; view.boxes.len()], 80.0, 150.0);
+            let view = GraphView::of(&graph);
+            let placed = NodePlacement::of(&view, &vec![50.0; view.boxes.len()], 80.0, 150.0);
             let labels = labels(&view, &placed, &route::curves(&view, &placed));
             for (i, label) in labels.iter().enumerate() {
                 let plate = &label.plate;

@@ -4,37 +4,37 @@
 mod boxes;
 mod columns;
 mod curve;
-mod key;
 mod labels;
-mod look;
-pub mod names;
-mod place;
+mod legend;
+pub mod node_names;
+mod node_style;
+mod placement;
 mod route;
 #[cfg(test)]
 pub mod samples;
 mod stroke;
-pub mod strongest;
+pub mod strongest_part;
 pub mod view;
 
-use super::canvas::{Anchor, Canvas, Drawing, Layers, Point, Type};
+use super::canvas::{Anchor, Canvas, Drawing, Layers, Point, TypeStyle};
 use super::layout::{self, PAD};
 use crate::base::Result;
 use crate::circuit::Graph;
-use crate::report::clip::Frame;
+use crate::report::clip::Rectangle;
 use crate::report::number;
 use crate::report::palette::{GROUND, MUTED, RULE};
 use crate::report::picture::Picture;
-use crate::report::symbols::{count, visible};
-use boxes::{Size, Text};
-use key::Legend;
-use labels::Label;
-use place::Placed;
-use stroke::Weight;
-use view::View;
+use crate::report::visible_text::{count, visible};
+use boxes::{BoxSize, BoxText};
+use labels::EdgeLabel;
+use legend::GraphLegend;
+use placement::NodePlacement;
+use stroke::StrokeStyle;
+use view::GraphView;
 
-const EFFECT: Type = Type::regular(9.5);
-const SITE: Type = Type::bold(11.0);
-const REMARK: Type = Type::bold(11.5);
+const EFFECT: TypeStyle = TypeStyle::regular(9.5);
+const SITE: TypeStyle = TypeStyle::bold(11.0);
+const REMARK: TypeStyle = TypeStyle::bold(11.5);
 const REMARK_LINE: f64 = 18.0;
 
 /// The least room for the title and the legend.
@@ -61,48 +61,48 @@ impl Picture for Graph {
     }
 
     fn draw(&self, spelling: bool) -> Result<Drawing> {
-        Sheet::of(&View::of(self)).drawn(spelling)
+        GraphLayout::of(&GraphView::of(self)).drawn(spelling)
     }
 }
 
 /// A circuit with everything in its place.
-struct Sheet<'a> {
-    view: &'a View<'a>,
+struct GraphLayout<'a> {
+    view: &'a GraphView<'a>,
     sites: Vec<String>,
-    texts: Vec<Text>,
-    placed: Placed,
+    texts: Vec<BoxText>,
+    placed: NodePlacement,
     curves: Vec<Vec<Point>>,
-    labels: Vec<Label>,
-    weight: Weight,
+    labels: Vec<EdgeLabel>,
+    weight: StrokeStyle,
     /// Height at which the boxes begin, below the title and the remarks.
     above: f64,
 }
 
-impl<'a> Sheet<'a> {
-    fn of(view: &'a View<'a>) -> Self {
+impl<'a> GraphLayout<'a> {
+    fn of(view: &'a GraphView<'a>) -> Self {
         let graph = view.graph;
         let site = |site: &Option<usize>| site.and_then(|site| graph.sites.get(site)).map_or("", String::as_str);
         let sites: Vec<String> = view.levels.iter().map(|at| SITE.fitted(&visible(site(at)), 120.0)).collect();
         let left = sites.iter().map(|site| SITE.width(site)).fold(0.0, f64::max);
         let by_position = view.is_by_position();
-        let mut names = names::nodes(graph);
+        let mut names = node_names::nodes(graph);
         if by_position {
             // The column says it.
             let positioned = names.iter_mut().zip(&graph.nodes).filter(|(_, node)| node.position.is_some());
             positioned.for_each(|(name, _)| name.truncate(name.rfind('@').unwrap_or(name.len())));
         }
-        let size = if by_position { Size::in_columns(columns::count(view)) } else { Size::in_rows(view) };
-        let texts: Vec<Text> = (0..view.boxes.len()).map(|at| Text::of(view, at, size, &names)).collect();
-        let heights: Vec<f64> = texts.iter().map(Text::height).collect();
+        let size = if by_position { BoxSize::in_columns(columns::count(view)) } else { BoxSize::in_rows(view) };
+        let texts: Vec<BoxText> = (0..view.boxes.len()).map(|at| BoxText::of(view, at, size, &names)).collect();
+        let heights: Vec<f64> = texts.iter().map(BoxText::height).collect();
         let placed = if by_position {
             columns::placed(view, &heights, left + 20.0, size.width)
         } else {
-            Placed::of(view, &heights, left, size.width)
+            NodePlacement::of(view, &heights, left, size.width)
         };
         let weight = match (by_position, view.edges.len()) {
-            (true, VERY_MANY..) => Weight::FAINT,
-            (true, _) | (_, MANY..) => Weight::THIN,
-            _ => Weight::WIDE,
+            (true, VERY_MANY..) => StrokeStyle::FAINT,
+            (true, _) | (_, MANY..) => StrokeStyle::THIN,
+            _ => StrokeStyle::WIDE,
         };
         let curves = route::curves(view, &placed);
         let labels = labels::labels(view, &placed, &curves);
@@ -118,7 +118,7 @@ impl<'a> Sheet<'a> {
         let width = self.placed.width.max(least) + 2.0 * PAD;
         let title = layout::title_lines(&graph.title, width);
         let notes = layout::note_lines(&notes(graph), width);
-        let legend = Legend::of(self.view, &self.texts, self.weight, !self.labels.is_empty(), width);
+        let legend = GraphLegend::of(self.view, &self.texts, self.weight, !self.labels.is_empty(), width);
         let titled = PAD + layout::title_height(&title);
         self.above = titled + remarks.len() as f64 * REMARK_LINE + BAND;
         let footer = if self.placed.columns.is_empty() { 0.0 } else { POSITIONS };
@@ -146,10 +146,10 @@ impl<'a> Sheet<'a> {
         (x + PAD, y + self.above)
     }
 
-    fn framed(&self, frame: &Frame) -> Frame {
+    fn framed(&self, frame: &Rectangle) -> Rectangle {
         let (left, top) = self.moved((frame.left, frame.top));
         let (right, bottom) = self.moved((frame.right, frame.bottom));
-        Frame { left, top, right, bottom }
+        Rectangle { left, top, right, bottom }
     }
 
     /// Draws a faint ground behind the boxes of each level, cut into columns where there are some, and writes what
@@ -200,7 +200,7 @@ impl<'a> Sheet<'a> {
                 }
             })?;
         }
-        for Label { edge, words, plate } in &self.labels {
+        for EdgeLabel { edge, words, plate } in &self.labels {
             let edge = &view.edges[*edge];
             let plate = self.framed(plate);
             layers.add_about("edge", &[edge.low, edge.high], |canvas| {
@@ -221,7 +221,7 @@ impl<'a> Sheet<'a> {
     }
 
     /// Writes the names of a head's inputs above where their edges end.
-    fn draw_ports(&self, canvas: &mut Canvas, at: usize, frame: &Frame) -> Result<()> {
+    fn draw_ports(&self, canvas: &mut Canvas, at: usize, frame: &Rectangle) -> Result<()> {
         let ends = self.view.edges.iter().zip(&self.curves).filter(|(edge, _)| edge.high == at);
         let mut runs: Vec<(crate::circuit::Port, Vec<f64>)> = Vec::new();
         for (port, x) in ends.filter_map(|(edge, curve)| Some((edge.port?, curve.last()?.0))) {
@@ -239,7 +239,7 @@ impl<'a> Sheet<'a> {
 }
 
 fn notes(graph: &Graph) -> Vec<String> {
-    let made = graph.made.iter().map(|(name, value)| format!("{name} {}", number::Column::Free.write(value)));
+    let made = graph.made.iter().map(|(name, value)| format!("{name} {}", number::NumberFormat::Free.write(value)));
     let made: Vec<String> = made.collect();
     let model = if graph.model.is_empty() { Vec::new() } else { vec![graph.model.clone()] };
     let made = if made.is_empty() { Vec::new() } else { vec![made.join(", ")] };

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::curve;
-use super::place::{Placed, Row};
-use super::view::{Drawn, View};
+use super::placement::{BoxRow, NodePlacement};
+use super::view::{BoxEdge, GraphView};
 use crate::circuit::Port;
-use crate::report::clip::Frame;
+use crate::report::clip::Rectangle;
 use crate::report::draw::canvas::Point;
 
 /// Space between edges that pass beside a row, and between the row and the first of them.
@@ -18,11 +18,11 @@ const PORT: f64 = 26.0;
 const CROWDED: f64 = 8.0;
 
 /// Returns the curves of all edges, in their order, each from the lower box to the upper one.
-pub fn curves(view: &View, placed: &Placed) -> Vec<Vec<Point>> {
+pub fn curves(view: &GraphView, placed: &NodePlacement) -> Vec<Vec<Point>> {
     let passes = passes(view, placed);
     let leaving = ports(view, placed, &passes, true);
     let arriving = ports(view, placed, &passes, false);
-    let curve = |(i, edge): (usize, &Drawn)| {
+    let curve = |(i, edge): (usize, &BoxEdge)| {
         let from = (leaving[i], placed.boxes[edge.low].top);
         let to = (arriving[i], placed.boxes[edge.high].bottom);
         if !placed.columns.is_empty() {
@@ -39,7 +39,7 @@ pub fn curves(view: &View, placed: &Placed) -> Vec<Vec<Point>> {
 }
 
 /// Returns the rows that each edge passes on its way up, and where it passes them.
-fn passes(view: &View, placed: &Placed) -> Vec<Vec<(usize, f64)>> {
+fn passes(view: &GraphView, placed: &NodePlacement) -> Vec<Vec<(usize, f64)>> {
     let mut gaps: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
     // Strong edges choose first.
     for i in view.by_strength().into_iter().rev() {
@@ -65,7 +65,7 @@ fn passes(view: &View, placed: &Placed) -> Vec<Vec<(usize, f64)>> {
 }
 
 /// Returns the place at which the straight line between two nodes crosses a row.
-fn on_line(placed: &Placed, (from, to): (usize, usize), row: usize) -> f64 {
+fn on_line(placed: &NodePlacement, (from, to): (usize, usize), row: usize) -> f64 {
     let from = &placed.boxes[from];
     let to = &placed.boxes[to];
     let row = &placed.rows[row];
@@ -73,19 +73,19 @@ fn on_line(placed: &Placed, (from, to): (usize, usize), row: usize) -> f64 {
     middle(from) + (middle(to) - middle(from)) * share
 }
 
-fn middle(frame: &Frame) -> f64 {
+fn middle(frame: &Rectangle) -> f64 {
     (frame.left + frame.right) / 2.0
 }
 
 /// Returns the ends of a gap of a row: gap 0 lies left of all boxes, the last one right of them, as far as the drawing
 /// goes.
-fn reach(placed: &Placed, row: &Row, gap: usize) -> (f64, f64) {
+fn reach(placed: &NodePlacement, row: &BoxRow, gap: usize) -> (f64, f64) {
     let left = gap.checked_sub(1).and_then(|before| row.nodes.get(before)).map(|node| placed.boxes[*node].right);
     let right = row.nodes.get(gap).map(|node| placed.boxes[*node].left);
     (left.unwrap_or(placed.left), right.unwrap_or(placed.width))
 }
 
-fn nearest_gap(placed: &Placed, row: usize, wanted: f64, crowd: impl Fn(usize) -> usize) -> usize {
+fn nearest_gap(placed: &NodePlacement, row: usize, wanted: f64, crowd: impl Fn(usize) -> usize) -> usize {
     let row = &placed.rows[row];
     let cost = |gap: &usize| {
         let (left, right) = reach(placed, row, *gap);
@@ -115,7 +115,7 @@ fn lanes((left, right): (f64, f64), wanted: &[f64]) -> Vec<f64> {
 
 /// Returns the place at which each edge leaves its lower box, or arrives at its upper one: beside each other, in the
 /// order in which they run, those of one input of a head together.
-fn ports(view: &View, placed: &Placed, passes: &[Vec<(usize, f64)>], leaving: bool) -> Vec<f64> {
+fn ports(view: &GraphView, placed: &NodePlacement, passes: &[Vec<(usize, f64)>], leaving: bool) -> Vec<f64> {
     let mut ends: BTreeMap<usize, Vec<(Option<Port>, f64, usize)>> = BTreeMap::new();
     for (i, edge) in view.edges.iter().enumerate() {
         let (end, other) = if leaving { (edge.low, edge.high) } else { (edge.high, edge.low) };
@@ -143,8 +143,8 @@ mod tests {
     #[test]
     fn edges_run_from_box_to_box_and_through_none() {
         for graph in samples::all() {
-            let view = View::of(&graph);
-            let placed = Placed::of(&view, &vec![50.0; view.boxes.len()], 80.0, 150.0);
+            let view = GraphView::of(&graph);
+            let placed = NodePlacement::of(&view, &vec![50.0; view.boxes.len()], 80.0, 150.0);
             let curves = curves(&view, &placed);
             assert_eq!(curves.len(), view.edges.len());
             for (edge, curve) in view.edges.iter().zip(&curves) {
@@ -153,7 +153,7 @@ mod tests {
                 assert_eq!((first.1, last.1), (placed.boxes[edge.low].top, placed.boxes[edge.high].bottom));
                 assert!(curve.windows(2).all(|pair| pair[0].1 >= pair[1].1), "edges rise");
                 for (x, y) in curve {
-                    let through = |frame: &&Frame| {
+                    let through = |frame: &&Rectangle| {
                         frame.left < *x && *x < frame.right && frame.top + 0.01 < *y && *y < frame.bottom - 0.01
                     };
                     assert!(
@@ -171,8 +171,8 @@ mod tests {
     #[test]
     fn edges_of_one_box_end_beside_each_other_in_the_order_in_which_they_come() {
         let graph = samples::graph(&[5, 1]);
-        let view = View::of(&graph);
-        let placed = Placed::of(&view, &[50.0; 6], 0.0, 150.0);
+        let view = GraphView::of(&graph);
+        let placed = NodePlacement::of(&view, &[50.0; 6], 0.0, 150.0);
         let mut ends: Vec<(f64, f64)> =
             curves(&view, &placed).iter().map(|curve| (curve[0].0, curve[curve.len() - 1].0)).collect();
         ends.sort_by(|a, b| a.0.total_cmp(&b.0));

@@ -13,12 +13,12 @@ const TIP: f64 = 4.0;
 
 /// Width and depth of the strokes of a drawing: of the weakest, and what the strongest has beyond that.
 #[derive(Debug, Clone, Copy)]
-pub struct Weight {
+pub struct StrokeStyle {
     width: (f64, f64),
     depth: (f64, f64),
 }
 
-impl Weight {
+impl StrokeStyle {
     pub const WIDE: Self = Self { width: (0.9, 7.0), depth: (0.4, 0.5) };
     /// Strokes of many edges, or of edges that run behind boxes.
     pub const THIN: Self = Self { width: (0.5, 2.5), depth: (0.28, 0.62) };
@@ -30,7 +30,7 @@ impl Weight {
     }
 }
 
-pub fn draw(canvas: &mut Canvas, points: &[Point], share: f64, weight: Weight) -> Result<()> {
+pub fn draw(canvas: &mut Canvas, points: &[Point], share: f64, weight: StrokeStyle) -> Result<()> {
     let depth = weight.depth.0 + weight.depth.1 * share.abs().sqrt();
     match share {
         share if share < 0.0 => canvas.dashed(points, DASH, weight.of(share), GROWS.faint(depth)),
@@ -39,7 +39,7 @@ pub fn draw(canvas: &mut Canvas, points: &[Point], share: f64, weight: Weight) -
 }
 
 /// Cuts off what runs below an edge beside it, so that crossings are seen as such.
-pub fn clear(canvas: &mut Canvas, points: &[Point], share: f64, weight: Weight) -> Result<()> {
+pub fn clear(canvas: &mut Canvas, points: &[Point], share: f64, weight: StrokeStyle) -> Result<()> {
     canvas.path(points, weight.of(share) + 2.4, GROUND)
 }
 

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::names;
-use super::strongest::{self, Way};
+use super::node_names;
+use super::strongest_part::{self, WeightedEdge};
 use crate::base::counts::count;
 use crate::circuit::{Graph, Port};
 
@@ -15,10 +15,10 @@ const MOST_EDGES: usize = 2000;
 const SOME_NODES: usize = 150;
 const SOME_EDGES: usize = 300;
 
-pub struct View<'a> {
+pub struct GraphView<'a> {
     pub graph: &'a Graph,
-    pub boxes: Vec<Shown>,
-    pub edges: Vec<Drawn>,
+    pub boxes: Vec<NodeBox>,
+    pub edges: Vec<BoxEdge>,
     /// Site of each level, from below; a supernode of several sites stands between them.
     pub levels: Vec<Option<usize>>,
     /// Effect that the thickness of edges is relative to.
@@ -29,7 +29,7 @@ pub struct View<'a> {
 
 /// A box: a node, or a supernode.
 #[derive(Clone)]
-pub struct Shown {
+pub struct NodeBox {
     pub group: Option<usize>,
     /// The node, or the supernode's members.
     pub nodes: Vec<usize>,
@@ -41,7 +41,7 @@ pub struct Shown {
 
 /// An edge between two boxes.
 #[derive(Clone)]
-pub struct Drawn {
+pub struct BoxEdge {
     pub low: usize,
     pub high: usize,
     /// Whether the edge leads from the upper box to the lower one, as edges between supernodes may.
@@ -57,7 +57,7 @@ pub struct Drawn {
 /// Height of a box from below: twice its level, for supernodes of several levels one more, and a place among these.
 type Height = (usize, usize);
 
-impl<'a> View<'a> {
+impl<'a> GraphView<'a> {
     pub fn of(graph: &'a Graph) -> Self {
         let (mut boxes, box_of) = boxes(graph);
         let mut merged = merged(graph, &boxes, &box_of);
@@ -106,16 +106,16 @@ impl<'a> View<'a> {
 
 /// Returns a box for each node that is in no supernode, and one for each supernode where its first member would be; and
 /// the box of each node.
-fn boxes(graph: &Graph) -> (Vec<Shown>, Vec<usize>) {
-    let group_of = names::groups(graph);
-    let targets = names::targets(graph);
-    let mut boxes = Vec::<Shown>::new();
+fn boxes(graph: &Graph) -> (Vec<NodeBox>, Vec<usize>) {
+    let group_of = node_names::groups(graph);
+    let targets = node_names::targets(graph);
+    let mut boxes = Vec::<NodeBox>::new();
     let mut of_group = BTreeMap::new();
     let mut box_of = Vec::with_capacity(graph.nodes.len());
     for (i, group) in group_of.into_iter().enumerate() {
         let at = *group.and_then(|group| of_group.get(&group)).unwrap_or(&boxes.len());
         if at == boxes.len() {
-            let empty = Shown { group, nodes: Vec::new(), level: 0, position: None, is_target: false };
+            let empty = NodeBox { group, nodes: Vec::new(), level: 0, position: None, is_target: false };
             boxes.push(empty);
             of_group.extend(group.map(|group| (group, at)));
         }
@@ -133,9 +133,9 @@ fn boxes(graph: &Graph) -> (Vec<Shown>, Vec<usize>) {
 }
 
 /// Returns the edges between boxes: those that end at one node keep their inputs apart, others are added up.
-fn merged(graph: &Graph, boxes: &[Shown], box_of: &[usize]) -> Vec<Drawn> {
+fn merged(graph: &Graph, boxes: &[NodeBox], box_of: &[usize]) -> Vec<BoxEdge> {
     let mut found: BTreeMap<(usize, usize, Option<Port>), usize> = BTreeMap::new();
-    let mut merged: Vec<Drawn> = Vec::new();
+    let mut merged: Vec<BoxEdge> = Vec::new();
     for edge in &graph.edges {
         let (Some(low), Some(high)) = (box_of.get(edge.from), box_of.get(edge.to)) else { continue };
         if low == high {
@@ -145,7 +145,7 @@ fn merged(graph: &Graph, boxes: &[Shown], box_of: &[usize]) -> Vec<Drawn> {
         let at = *found.entry((*low, *high, port)).or_insert(merged.len());
         match merged.get_mut(at) {
             Some(known) => (known.effect, known.cosine) = (known.effect + edge.effect, None),
-            None => merged.push(Drawn {
+            None => merged.push(BoxEdge {
                 low: *low,
                 high: *high,
                 is_down: false,
@@ -160,15 +160,15 @@ fn merged(graph: &Graph, boxes: &[Shown], box_of: &[usize]) -> Vec<Drawn> {
 }
 
 /// Leaves out all but the strongest part.
-fn keep_strongest(graph: &Graph, boxes: &mut Vec<Shown>, merged: &mut Vec<Drawn>) {
-    let ways: Vec<Way> = merged.iter().map(|edge| (edge.low, edge.high, edge.effect)).collect();
+fn keep_strongest(graph: &Graph, boxes: &mut Vec<NodeBox>, merged: &mut Vec<BoxEdge>) {
+    let ways: Vec<WeightedEdge> = merged.iter().map(|edge| (edge.low, edge.high, edge.effect)).collect();
     let targets: Vec<usize> = (0..boxes.len()).filter(|at| boxes[*at].is_target).collect();
     let own = |at: &usize| {
         boxes[*at].nodes.iter().filter_map(|node| graph.nodes[*node].effect).map(f64::abs).fold(0.0, f64::max)
     };
-    let mut roots = names::roots(boxes.len(), &ways, &targets);
+    let mut roots = node_names::roots(boxes.len(), &ways, &targets);
     roots[targets.len()..].sort_by(|a, b| own(b).total_cmp(&own(a)));
-    let part = strongest::part(boxes.len(), &ways, &roots, (SOME_NODES, SOME_EDGES));
+    let part = strongest_part::part(boxes.len(), &ways, &roots, (SOME_NODES, SOME_EDGES));
     let mut place = vec![0; boxes.len()];
     let mut kept = 0;
     for (at, is_kept) in part.nodes.iter().enumerate().filter(|(_, is_kept)| **is_kept) {
@@ -184,10 +184,10 @@ fn keep_strongest(graph: &Graph, boxes: &mut Vec<Shown>, merged: &mut Vec<Drawn>
 
 /// Gives each box its level, and each level its site. A supernode of several sites stands between them, and no two
 /// that lead to each other beside each other.
-fn stacked(graph: &Graph, boxes: &mut [Shown], merged: &[Drawn]) -> Vec<Option<usize>> {
+fn stacked(graph: &Graph, boxes: &mut [NodeBox], merged: &[BoxEdge]) -> Vec<Option<usize>> {
     let level = |node: &usize| graph.nodes[*node].level;
-    let spans = |shown: &Shown| shown.nodes.iter().any(|node| level(node) != level(&shown.nodes[0]));
-    let mean = |shown: &Shown| shown.nodes.iter().map(level).sum::<usize>() / shown.nodes.len().max(1);
+    let spans = |shown: &NodeBox| shown.nodes.iter().any(|node| level(node) != level(&shown.nodes[0]));
+    let mean = |shown: &NodeBox| shown.nodes.iter().map(level).sum::<usize>() / shown.nodes.len().max(1);
     let mut heights: Vec<Height> = boxes.iter().map(|shown| (2 * mean(shown), 0)).collect();
     let mut between: BTreeMap<Height, Vec<usize>> = BTreeMap::new();
     for at in (0..boxes.len()).filter(|at| spans(&boxes[*at])) {
@@ -224,10 +224,10 @@ mod tests {
             Supernode { name: "middle".into(), nodes: vec![1, 2] },
             Supernode { name: "late and again".into(), nodes: vec![2] },
         ];
-        let view = View::of(&graph);
+        let view = GraphView::of(&graph);
         assert_eq!((view.boxes.len(), view.levels.len()), (5, 3));
         assert_eq!((view.boxes[1].group, view.boxes[1].nodes.as_slice()), (Some(0), &[1, 2][..]));
-        let up: Vec<&Drawn> = view.edges.iter().filter(|edge| edge.high == 0).collect();
+        let up: Vec<&BoxEdge> = view.edges.iter().filter(|edge| edge.high == 0).collect();
         assert!(up.len() == 1 && up[0].low == 1 && (up[0].effect - total).abs() < 1e-12 && up[0].cosine.is_none());
         assert!(view.left_out.is_none() && view.boxes[0].is_target);
     }
@@ -239,7 +239,7 @@ mod tests {
         let all = graph.edges.len();
         graph.supernodes =
             vec![Supernode { name: "a".into(), nodes: vec![1, 5] }, Supernode { name: "b".into(), nodes: vec![2, 6] }];
-        let view = View::of(&graph);
+        let view = GraphView::of(&graph);
         assert!(all > 4 && view.levels.contains(&None));
         assert!(view.edges.iter().all(|edge| view.boxes[edge.low].level < view.boxes[edge.high].level));
         assert!(view.edges.iter().any(|edge| edge.is_down));
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn of_what_would_be_a_tangle_the_strongest_part_is_left_and_said_to_be() {
         let graph = samples::graph(&[200, 101, 1]);
-        let view = View::of(&graph);
+        let view = GraphView::of(&graph);
         assert!(view.boxes.len() <= SOME_NODES && view.edges.len() <= SOME_EDGES && view.boxes[0].is_target);
         let words = view.left_out.unwrap();
         let expected = format!("Drawn: the strongest {} of {} edges", view.edges.len(), graph.edges.len());
@@ -256,7 +256,7 @@ mod tests {
         // Without edges it is the nodes that are strongest.
         let mut alone = Graph { edges: Vec::new(), ..graph.clone() };
         alone.nodes[250].effect = Some(-3.0);
-        let view = View::of(&alone);
+        let view = GraphView::of(&alone);
         assert!(view.boxes.len() == SOME_NODES && view.boxes.iter().any(|shown| shown.nodes == [250]));
         assert_eq!(view.left_out.unwrap(), "Drawn: the strongest 150 of 302 nodes.");
     }
@@ -266,9 +266,9 @@ mod tests {
         let mut graph = samples::graph(&[2, 1]);
         graph.quantity = Some("change".into());
         (graph.edges[0].effect, graph.edges[1].effect) = (f64::NAN, f64::INFINITY);
-        assert!(View::of(&graph).edges.iter().all(|edge| edge.share == 0.0));
+        assert!(GraphView::of(&graph).edges.iter().all(|edge| edge.share == 0.0));
         graph.edges[1].effect = -4.0;
-        let view = View::of(&graph);
+        let view = GraphView::of(&graph);
         assert_eq!((view.largest, view.edges[1].share), (4.0, -1.0));
     }
 }

@@ -2,18 +2,18 @@
 
 use crate::report::html::escape;
 use crate::script::docs::Docs;
-use crate::script::docs::paint::{Paint, module_before, paint};
+use crate::script::docs::syntax_colours::{Paint, module_before, paint};
 use crate::script::engine::tokens::tokens;
 
 /// The functions that code may name, and where a page finds each.
-pub struct Known<'a> {
+pub struct FunctionLinks<'a> {
     pub docs: &'a Docs,
     /// The link to the place of a function, by its path.
     pub link: &'a dyn Fn(&str) -> Option<String>,
 }
 
 /// Writes a block of code. `language` is what stands at its fence; indented code has none.
-pub fn block(code: &str, language: &str, known: &Known) -> String {
+pub fn block(code: &str, language: &str, known: &FunctionLinks) -> String {
     let language = language.split_whitespace().next().unwrap_or_default();
     let inside = match language {
         "rhai" => rhai(code, known),
@@ -36,7 +36,7 @@ fn looks_like_rhai(code: &str) -> bool {
 }
 
 /// Writes a line of a transcript: what was typed is code, what was answered is not.
-fn answer(line: &str, known: &Known) -> String {
+fn answer(line: &str, known: &FunctionLinks) -> String {
     match line.strip_prefix("> ") {
         Some(typed) => format!("<b>&gt;</b> {}", rhai(typed, known)),
         None if line.starts_with("$ ") => format!("<b>{}</b>", escape::text(line)),
@@ -45,12 +45,12 @@ fn answer(line: &str, known: &Known) -> String {
 }
 
 /// Writes a line of a session, in which every line is typed.
-fn session(line: &str, known: &Known) -> String {
+fn session(line: &str, known: &FunctionLinks) -> String {
     if line.starts_with(['>', '$']) { answer(line, known) } else { rhai(line, known) }
 }
 
 /// Writes code of the script language.
-pub fn rhai(code: &str, known: &Known) -> String {
+pub fn rhai(code: &str, known: &FunctionLinks) -> String {
     let all = tokens(code);
     let mut out = String::new();
     let mut at = 0;

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-use super::code::{self, Known};
-use super::places::anchors;
+use super::code::{self, FunctionLinks};
+use super::links::anchors;
 use crate::report::html::markdown::{MarkdownPage, written};
 
 /// A heading, its anchor on the page, and the text below it up to the next.
@@ -60,7 +60,7 @@ pub fn sections(text: &str) -> Vec<Section> {
 }
 
 /// Writes the page's content. `link` says where a target leads from this page.
-pub fn html(text: &str, known: &Known, link: &dyn Fn(&str) -> Option<String>) -> String {
+pub fn html(text: &str, known: &FunctionLinks, link: &dyn Fn(&str) -> Option<String>) -> String {
     let anchors = sections(text).into_iter().filter(|section| section.level > 0).map(|section| section.anchor);
     written(parser(text), &mut SitePage { anchors: anchors.collect(), known, link })
 }
@@ -69,7 +69,7 @@ pub fn html(text: &str, known: &Known, link: &dyn Fn(&str) -> Option<String>) ->
 struct SitePage<'a> {
     /// The anchors of the headings that are still to come.
     anchors: VecDeque<String>,
-    known: &'a Known<'a>,
+    known: &'a FunctionLinks<'a>,
     link: &'a dyn Fn(&str) -> Option<String>,
 }
 

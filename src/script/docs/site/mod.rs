@@ -5,27 +5,27 @@
 //! leads nowhere is an error. Where a folder has no pages, and is no library, the site is of those inside the program.
 
 mod code;
-mod frame;
-mod gather;
+mod links;
 mod markdown;
-mod places;
+mod page_frame;
 mod search;
+mod site_sources;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use rhai::Engine;
 
+pub use self::links::anchors;
 pub use self::markdown::{unescaped, without_comments};
-pub use self::places::anchors;
 
-use self::code::Known;
-use self::gather::{Content, Gathered, Place};
+use self::code::FunctionLinks;
+use self::site_sources::{PageFolder, SiteContent, SiteSource};
 use crate::base::Result;
 use crate::base::files::Files;
 use crate::err;
 use crate::report::html::{escape, page};
-use crate::script::docs::{Docs, Entry, guide, reference};
+use crate::script::docs::{Docs, ReferenceEntry, guide, reference};
 use crate::script::library::manifest::Manifest;
 use crate::script::library::{MAIN, MANIFEST};
 
@@ -33,22 +33,28 @@ use crate::script::library::{MAIN, MANIFEST};
 const REFERENCE: &str = "docs/reference/";
 
 /// The files of a site by their paths below its folder, and the number of pages.
-pub struct Site {
+pub struct SiteFiles {
     pub files: Vec<(String, Vec<u8>)>,
     pub pages: usize,
 }
 
 /// Builds the site of a folder, or of the guide where the folder has no pages. `docs` and `commands` are microtome's
 /// own, which the site of a library leaves out.
-pub fn of(folder: &Path, engine: &Engine, docs: &Docs, files: &Files, commands: &[(String, String)]) -> Result<Site> {
+pub fn of(
+    folder: &Path,
+    engine: &Engine,
+    docs: &Docs,
+    files: &Files,
+    commands: &[(String, String)],
+) -> Result<SiteFiles> {
     let is_library = files.has(&folder.join(MANIFEST))?;
     let own = if is_library { Some(Docs::of_library(engine, &modules(folder, files)?)) } else { None };
     let described = own.as_ref().unwrap_or(docs);
     let reference = reference::markdown(described, if is_library { &[] } else { commands });
     let pages = reference.into_iter().map(|(name, text)| (format!("{REFERENCE}{name}"), text)).collect();
-    let here = Place::Folder(folder, files);
-    let place = if is_library || !here.roots()?.is_empty() { here } else { Place::Inside(guide::files()) };
-    let gathered = gather::pages(&place, pages)?;
+    let here = PageFolder::Folder(folder, files);
+    let place = if is_library || !here.roots()?.is_empty() { here } else { PageFolder::Inside(guide::files()) };
+    let gathered = site_sources::pages(&place, pages)?;
     dead(&gathered)?;
     Ok(written(&gathered, described, docs))
 }
@@ -65,10 +71,10 @@ fn modules(folder: &Path, files: &Files) -> Result<Vec<(String, String)>> {
 }
 
 /// Refuses links that lead nowhere.
-fn dead(gathered: &Gathered) -> Result<()> {
+fn dead(gathered: &SiteSource) -> Result<()> {
     let mut found = Vec::new();
     for (path, content) in &gathered.pages {
-        let Content::Page(text) = content else { continue };
+        let SiteContent::Page(text) = content else { continue };
         let targets = markdown::targets(text).into_iter();
         let dead = targets.filter(|target| gathered.place(path, target).is_none());
         found.extend(dead.map(|target| format!("{path}: {target}")));
@@ -83,46 +89,46 @@ fn dead(gathered: &Gathered) -> Result<()> {
 const HINT: &str = "a link is to a file of this folder, with the anchor of a heading, or begins with https://";
 
 /// Writes all files of the site. Code names functions of `docs`, of which `described` are on its pages.
-fn written(gathered: &Gathered, described: &Docs, docs: &Docs) -> Site {
+fn written(gathered: &SiteSource, described: &Docs, docs: &Docs) -> SiteFiles {
     let places = functions(described);
     let order = gathered.order();
     let mut files: Vec<(String, Vec<u8>)> = gathered.assets.clone();
     let mut index = Vec::new();
     for (path, content) in &gathered.pages {
-        let file = places::file(path);
-        let link_to = |name: &str| places.get(name).map(|place| places::link(&file, place));
-        let known = Known { docs, link: &link_to };
+        let file = links::file(path);
+        let link_to = |name: &str| places.get(name).map(|place| links::link(&file, place));
+        let known = FunctionLinks { docs, link: &link_to };
         let (title, inside, sections) = match content {
-            Content::Page(text) => {
+            SiteContent::Page(text) => {
                 let link = |target: &str| {
                     gathered
                         .place(path, target)
-                        .map(|place| if place.contains("://") { place } else { places::link(&file, &place) })
+                        .map(|place| if place.contains("://") { place } else { links::link(&file, &place) })
                 };
                 let sections = markdown::sections(text);
                 search::add(&mut index, &gathered.title(path), &file, &sections);
                 (gathered.title(path), markdown::html(text, &known, &link), sections)
             }
-            Content::Source(language, text) => {
+            SiteContent::Source(language, text) => {
                 let inside = format!("<h1>{}</h1>\n{}", escape::text(path), code::block(text, language, &known));
                 (path.clone(), inside, Vec::new())
             }
         };
-        let page = frame::Page { path, title: &title, inside: &inside, sections: &sections };
-        files.push((file.clone(), frame::page(&page, gathered, &order).into_bytes()));
+        let page = page_frame::PageFrame { path, title: &title, inside: &inside, sections: &sections };
+        files.push((file.clone(), page_frame::page(&page, gathered, &order).into_bytes()));
     }
     let pages = gathered.pages.len();
     files.push(("site.css".into(), [page::STYLE, include_str!("site.css")].concat().into_bytes()));
     files.push(("site.js".into(), include_bytes!("site.js").to_vec()));
     files.push(("search.js".into(), search::script(&index).into_bytes()));
-    Site { files, pages }
+    SiteFiles { files, pages }
 }
 
 /// Returns the place of each function on the pages of the reference, by its path.
 fn functions(docs: &Docs) -> BTreeMap<String, String> {
-    let place = |entry: &Entry| {
-        let file = places::file(&format!("{REFERENCE}{}", reference::page_of(entry)));
-        (entry.path(), format!("{file}#{}", places::anchor(&entry.path())))
+    let place = |entry: &ReferenceEntry| {
+        let file = links::file(&format!("{REFERENCE}{}", reference::page_of(entry)));
+        (entry.path(), format!("{file}#{}", links::anchor(&entry.path())))
     };
     docs.own().filter(|entry| entry.is_called()).map(place).collect()
 }

@@ -1,14 +1,14 @@
 //! Pieces written into lines: where lines end, how far they are indented, and where a comma belongs.
 
-use super::pieces::{Piece, Role};
+use super::pieces::{FormatPiece, PieceRole};
 use super::spaces;
 
 /// Blanks of a level.
 const LEVEL: usize = 4;
 
 /// A bracket that is open.
-struct Open {
-    role: Role,
+struct OpenBracket {
+    role: PieceRole,
     /// The indentation of the line that it stands on.
     indent: usize,
     /// A block in which some statement begins a line.
@@ -18,8 +18,8 @@ struct Open {
 }
 
 /// Writes the pieces as a text.
-pub fn written(pieces: &[Piece]) -> String {
-    let mut writer = Writer { pieces, open: Vec::new(), out: String::new(), code_ends: 0, indent: 0 };
+pub fn written(pieces: &[FormatPiece]) -> String {
+    let mut writer = LineWriter { pieces, open: Vec::new(), out: String::new(), code_ends: 0, indent: 0 };
     for at in 0..pieces.len() {
         writer.piece(at);
     }
@@ -29,9 +29,9 @@ pub fn written(pieces: &[Piece]) -> String {
     writer.out
 }
 
-struct Writer<'p, 't> {
-    pieces: &'p [Piece<'t>],
-    open: Vec<Open>,
+struct LineWriter<'p, 't> {
+    pieces: &'p [FormatPiece<'t>],
+    open: Vec<OpenBracket>,
     out: String,
     /// End of the last piece that is no comment.
     code_ends: usize,
@@ -39,13 +39,13 @@ struct Writer<'p, 't> {
     indent: usize,
 }
 
-impl<'t> Writer<'_, 't> {
-    fn get(&self, at: usize) -> Option<&Piece<'t>> {
+impl<'t> LineWriter<'_, 't> {
+    fn get(&self, at: usize) -> Option<&FormatPiece<'t>> {
         self.pieces.get(at)
     }
 
     /// Returns the piece before it that is no comment.
-    fn before(&self, at: usize) -> Option<&Piece<'t>> {
+    fn before(&self, at: usize) -> Option<&FormatPiece<'t>> {
         self.pieces.iter().take(at).rev().find(|piece| !piece.is_comment())
     }
 
@@ -75,10 +75,10 @@ impl<'t> Writer<'_, 't> {
             self.code_ends = self.out.len();
         }
         if piece.opens() {
-            self.open.push(Open {
+            self.open.push(OpenBracket {
                 role: piece.role,
                 indent: self.indent,
-                has_lines: piece.role == Role::OpenBlock && self.has_lines(at),
+                has_lines: piece.role == PieceRole::OpenBlock && self.has_lines(at),
                 is_list: self.is_list(at, &piece),
             });
         } else if piece.closes()
@@ -98,16 +98,16 @@ impl<'t> Writer<'_, 't> {
         if last.is_line_comment() {
             return true;
         }
-        if last.text == "}" && matches!(piece.text, "else" | "catch") && piece.role == Role::Keyword {
+        if last.text == "}" && matches!(piece.text, "else" | "catch") && piece.role == PieceRole::Keyword {
             return false;
         }
         if piece.breaks > 0 {
             return true;
         }
-        let is_in_lines = self.open.last().is_none_or(|open| open.role == Role::OpenBlock && open.has_lines);
-        let begins_block = last.role == Role::OpenBlock && is_in_lines;
+        let is_in_lines = self.open.last().is_none_or(|open| open.role == PieceRole::OpenBlock && open.has_lines);
+        let begins_block = last.role == PieceRole::OpenBlock && is_in_lines;
         let ends_block = piece.closes() && is_in_lines && !self.open.is_empty();
-        (last.role == Role::Semicolon || begins_block) && is_in_lines && !piece.is_comment() || ends_block
+        (last.role == PieceRole::Semicolon || begins_block) && is_in_lines && !piece.is_comment() || ends_block
     }
 
     /// Returns whether some statement of a block begins a line.
@@ -129,13 +129,13 @@ impl<'t> Writer<'_, 't> {
 
     /// Returns whether an empty line stands before a piece: at most one, and none at the beginning or the end of a
     /// block.
-    fn is_after_empty_line(&self, at: usize, piece: &Piece) -> bool {
-        let opens = at.checked_sub(1).and_then(|last| self.get(last)).is_some_and(Piece::opens);
+    fn is_after_empty_line(&self, at: usize, piece: &FormatPiece) -> bool {
+        let opens = at.checked_sub(1).and_then(|last| self.get(last)).is_some_and(FormatPiece::opens);
         piece.breaks > 1 && !opens && !piece.closes()
     }
 
     /// Blanks before a line that begins with this piece.
-    fn indentation(&self, at: usize, piece: &Piece) -> usize {
+    fn indentation(&self, at: usize, piece: &FormatPiece) -> usize {
         let inner = self.open.last().map_or(0, |open| open.indent + LEVEL);
         if piece.closes() {
             return self.open.last().map_or(0, |open| open.indent);
@@ -149,36 +149,36 @@ impl<'t> Writer<'_, 't> {
     }
 
     /// Returns whether a line that begins with this piece goes on with the statement or the element of the line before.
-    fn goes_on(&self, at: usize, piece: &Piece) -> bool {
+    fn goes_on(&self, at: usize, piece: &FormatPiece) -> bool {
         let Some(before) = self.before(at) else { return false };
-        if before.opens() || matches!(before.role, Role::Comma | Role::Semicolon) || piece.text == "{" {
+        if before.opens() || matches!(before.role, PieceRole::Comma | PieceRole::Semicolon) || piece.text == "{" {
             return false;
         }
-        if matches!(piece.role, Role::Joint | Role::Binary | Role::Arrow) {
+        if matches!(piece.role, PieceRole::Joint | PieceRole::Binary | PieceRole::Arrow) {
             return true;
         }
         // Behind a value only a word such as `in` goes on; another value begins a line of its own.
-        let is_value = matches!(before.role, Role::Value | Role::Close);
-        !is_value || piece.role == Role::Keyword && matches!(piece.text, "in" | "as")
+        let is_value = matches!(before.role, PieceRole::Value | PieceRole::Close);
+        !is_value || piece.role == PieceRole::Keyword && matches!(piece.text, "in" | "as")
     }
 
     /// Returns whether a comma may end what this bracket holds: the elements of an array or a map, or the arguments of
     /// a call.
-    fn is_list(&self, at: usize, piece: &Piece) -> bool {
+    fn is_list(&self, at: usize, piece: &FormatPiece) -> bool {
         let name = self.before(at);
         let defines = at >= 2 && self.get(at - 2).is_some_and(|word| word.text == "fn");
         match piece.role {
-            Role::OpenArray | Role::OpenMap => true,
+            PieceRole::OpenArray | PieceRole::OpenMap => true,
             // The language's own form takes none.
-            Role::OpenCall => !defines && name.is_some_and(|name| name.text != "eval"),
+            PieceRole::OpenCall => !defines && name.is_some_and(|name| name.text != "eval"),
             _ => false,
         }
     }
 
     /// Writes the comma behind the last element of a list whose closing bracket begins a line.
-    fn comma_before(&mut self, at: usize, piece: &Piece) {
+    fn comma_before(&mut self, at: usize, piece: &FormatPiece) {
         let is_list = piece.closes() && self.open.last().is_some_and(|open| open.is_list);
-        if !is_list || self.before(at).is_none_or(|last| last.opens() || last.role == Role::Comma) {
+        if !is_list || self.before(at).is_none_or(|last| last.opens() || last.role == PieceRole::Comma) {
             return;
         }
         // Comments behind the last element stay behind the comma.
@@ -186,8 +186,8 @@ impl<'t> Writer<'_, 't> {
     }
 
     /// Returns whether a comma stands behind the last element of a list that ends on its line.
-    fn is_needless(&self, at: usize, piece: &Piece) -> bool {
+    fn is_needless(&self, at: usize, piece: &FormatPiece) -> bool {
         let is_last = self.get(at + 1).is_some_and(|next| next.closes() && next.breaks == 0);
-        piece.role == Role::Comma && is_last && self.open.last().is_some_and(|open| open.is_list)
+        piece.role == PieceRole::Comma && is_last && self.open.last().is_some_and(|open| open.is_list)
     }
 }

@@ -7,7 +7,7 @@ mod lines;
 mod pieces;
 mod spaces;
 
-use pieces::Piece;
+use pieces::FormatPiece;
 
 /// Formats a text; what this made stays as it is.
 pub fn formatted(text: &str) -> String {
@@ -18,7 +18,7 @@ pub fn formatted(text: &str) -> String {
 /// it.
 pub fn substance(text: &str) -> Vec<String> {
     let pieces = pieces::pieces(text);
-    let code: Vec<&Piece> = pieces.iter().filter(|piece| !piece.is_comment()).collect();
+    let code: Vec<&FormatPiece> = pieces.iter().filter(|piece| !piece.is_comment()).collect();
     let is_last = |at: usize| code.get(at + 1).is_some_and(|next| next.closes());
     let of_code = code.iter().enumerate().filter(|(at, piece)| !(piece.text == "," && is_last(*at)));
     let comments = pieces.iter().filter(|piece| piece.is_comment());

@@ -1,10 +1,10 @@
 //! A script as pieces that are written as they are, each with its part in the text.
 
-use crate::script::engine::tokens::{KEYWORDS, Kind, Token, tokens};
+use crate::script::engine::tokens::{KEYWORDS, Token, TokenKind, tokens};
 
 /// The role of a piece, as far as the white space around it depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum PieceRole {
     Comment,
     /// A name, a number, a string.
     Value,
@@ -36,18 +36,18 @@ pub enum Role {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub struct Piece<'t> {
+pub struct FormatPiece<'t> {
     pub text: &'t str,
-    pub role: Role,
+    pub role: PieceRole,
     /// Number of line ends before it.
     pub breaks: usize,
     /// Number of characters of white space before it on its line.
     pub gap: usize,
 }
 
-impl Piece<'_> {
+impl FormatPiece<'_> {
     pub fn is_comment(&self) -> bool {
-        self.role == Role::Comment
+        self.role == PieceRole::Comment
     }
 
     /// Returns whether the piece is a comment that ends with its line.
@@ -56,25 +56,25 @@ impl Piece<'_> {
     }
 
     pub fn opens(&self) -> bool {
-        use Role::*;
+        use PieceRole::*;
         matches!(self.role, OpenCall | OpenIndex | OpenGroup | OpenArray | OpenMap | OpenBlock)
     }
 
     pub fn closes(&self) -> bool {
-        self.role == Role::Close
+        self.role == PieceRole::Close
     }
 
     /// Returns whether a value may begin after it, so that a sign there is the sign of that value.
     fn expects_value(&self) -> bool {
-        use Role::*;
+        use PieceRole::*;
         self.opens() || !matches!(self.role, Value | Close | Sign)
     }
 }
 
 /// Cuts a text into its pieces.
-pub fn pieces(text: &str) -> Vec<Piece<'_>> {
+pub fn pieces(text: &str) -> Vec<FormatPiece<'_>> {
     let tokens = tokens(text);
-    let mut pieces: Vec<Piece> = Vec::new();
+    let mut pieces: Vec<FormatPiece> = Vec::new();
     let mut at = 0;
     let mut end = 0;
     let mut bar_is_open = false;
@@ -85,21 +85,21 @@ pub fn pieces(text: &str) -> Vec<Piece<'_>> {
         let written = &text[token.start..stop];
         let before = pieces.iter().rev().find(|piece| !piece.is_comment());
         let next = tokens.get(last + 1).map(|next| next.of(text));
-        let mut piece = Piece {
-            text: if token.kind == Kind::Comment { written.trim_end() } else { written },
-            role: Role::Value,
+        let mut piece = FormatPiece {
+            text: if token.kind == TokenKind::Comment { written.trim_end() } else { written },
+            role: PieceRole::Value,
             breaks: white.matches('\n').count(),
             gap: white.rsplit('\n').next().map_or(0, |gap| gap.chars().count()),
         };
         piece.role = match token.kind {
-            Kind::Comment => Role::Comment,
-            Kind::Word => word(written, before, next),
-            Kind::Number | Kind::Text => Role::Value,
-            Kind::Symbol => symbol(&piece, before, bar_is_open, next),
+            TokenKind::Comment => PieceRole::Comment,
+            TokenKind::Word => word(written, before, next),
+            TokenKind::Number | TokenKind::Text => PieceRole::Value,
+            TokenKind::Symbol => symbol(&piece, before, bar_is_open, next),
         };
         match piece.role {
-            Role::OpenBar => bar_is_open = true,
-            Role::CloseBar => bar_is_open = false,
+            PieceRole::OpenBar => bar_is_open = true,
+            PieceRole::CloseBar => bar_is_open = false,
             _ => {}
         }
         pieces.push(piece);
@@ -153,39 +153,39 @@ fn last_of(text: &str, tokens: &[Token], first: usize) -> usize {
 /// Keywords that stand where a value does.
 const VALUES: [&str; 4] = ["true", "false", "this", "global"];
 
-fn word(text: &str, before: Option<&Piece>, next: Option<&str>) -> Role {
-    let is_name =
-        before.is_some_and(|before| before.role == Role::Joint && !before.text.starts_with("..")) || next == Some(":");
-    if KEYWORDS.contains(&text) && !VALUES.contains(&text) && !is_name { Role::Keyword } else { Role::Value }
+fn word(text: &str, before: Option<&FormatPiece>, next: Option<&str>) -> PieceRole {
+    let is_name = before.is_some_and(|before| before.role == PieceRole::Joint && !before.text.starts_with(".."))
+        || next == Some(":");
+    if KEYWORDS.contains(&text) && !VALUES.contains(&text) && !is_name { PieceRole::Keyword } else { PieceRole::Value }
 }
 
-fn symbol(piece: &Piece, before: Option<&Piece>, bar_is_open: bool, next: Option<&str>) -> Role {
-    let begins = before.is_none_or(Piece::expects_value);
+fn symbol(piece: &FormatPiece, before: Option<&FormatPiece>, bar_is_open: bool, next: Option<&str>) -> PieceRole {
+    let begins = before.is_none_or(FormatPiece::expects_value);
     let after_block = before.is_some_and(|before| before.text == "}");
     // Behind a block a new statement may begin, or the expression goes on.
     let is_apart = piece.breaks > 0 || piece.gap > 0;
     match piece.text {
-        "{" => Role::OpenBlock,
-        "#{" => Role::OpenMap,
-        "(" if begins || after_block && is_apart => Role::OpenGroup,
-        "(" => Role::OpenCall,
-        "[" if begins || after_block && is_apart => Role::OpenArray,
-        "[" | "?[" => Role::OpenIndex,
-        ")" | "]" | "}" => Role::Close,
-        "," => Role::Comma,
-        ";" => Role::Semicolon,
-        ":" => Role::Colon,
-        "=>" => Role::Arrow,
-        "." | "?." | "::" | ".." | "..=" => Role::Joint,
-        "|" if bar_is_open => Role::CloseBar,
-        "|" if begins || after_block && piece.breaks > 0 => Role::OpenBar,
-        "||" if begins || after_block && piece.breaks > 0 => Role::Bars,
-        "!in" => Role::Binary,
+        "{" => PieceRole::OpenBlock,
+        "#{" => PieceRole::OpenMap,
+        "(" if begins || after_block && is_apart => PieceRole::OpenGroup,
+        "(" => PieceRole::OpenCall,
+        "[" if begins || after_block && is_apart => PieceRole::OpenArray,
+        "[" | "?[" => PieceRole::OpenIndex,
+        ")" | "]" | "}" => PieceRole::Close,
+        "," => PieceRole::Comma,
+        ";" => PieceRole::Semicolon,
+        ":" => PieceRole::Colon,
+        "=>" => PieceRole::Arrow,
+        "." | "?." | "::" | ".." | "..=" => PieceRole::Joint,
+        "|" if bar_is_open => PieceRole::CloseBar,
+        "|" if begins || after_block && piece.breaks > 0 => PieceRole::OpenBar,
+        "||" if begins || after_block && piece.breaks > 0 => PieceRole::Bars,
+        "!in" => PieceRole::Binary,
         // A call with the variables around it, `f!(x)`.
-        "!" if !begins && next == Some("(") => Role::Joint,
-        "-" | "+" | "!" if begins => Role::Unary,
-        "-" | "+" if after_block => Role::Sign,
-        "!" => Role::Unary,
-        _ => Role::Binary,
+        "!" if !begins && next == Some("(") => PieceRole::Joint,
+        "-" | "+" | "!" if begins => PieceRole::Unary,
+        "-" | "+" if after_block => PieceRole::Sign,
+        "!" => PieceRole::Unary,
+        _ => PieceRole::Binary,
     }
 }

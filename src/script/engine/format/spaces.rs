@@ -1,9 +1,9 @@
 //! Blanks between two pieces of a line.
 
-use super::pieces::{Piece, Role};
+use super::pieces::{FormatPiece, PieceRole};
 
-pub fn is_between(a: &Piece, b: &Piece) -> bool {
-    use Role::*;
+pub fn is_between(a: &FormatPiece, b: &FormatPiece) -> bool {
+    use PieceRole::*;
     match (a.role, b.role) {
         (Comment, _) | (_, Comment) => true,
         (_, Comma | Semicolon | Colon) => false,

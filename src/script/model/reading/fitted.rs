@@ -5,7 +5,7 @@ use super::lens::Lens;
 use crate::model::reading::fitted::{self as core, LensKind};
 use crate::model::reading::lens::{LOGIT_LENS, LensOptions};
 use crate::script::engine::value::plain;
-use crate::script::model::look::places;
+use crate::script::model::properties::places;
 use crate::script::model::{Cache, InputOptions, Model};
 use crate::script::prelude::*;
 use crate::tokenizer::tokens::TokenName;

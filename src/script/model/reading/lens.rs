@@ -7,30 +7,30 @@ use crate::model::site::{NAME_ONE, one_site};
 use crate::report::picture::Picture;
 use crate::report::terminal::screen;
 use crate::script::model::Model;
-use crate::script::model::look::places;
+use crate::script::model::properties::places;
 use crate::script::model::{Input, InputOptions, LensOptions};
 use crate::script::prelude::*;
 
 #[derive(Clone)]
-pub struct Lens(Arc<Seen>);
+pub struct Lens(Arc<LensTexts>);
 
-struct Seen {
+struct LensTexts {
     model: Arc<crate::model::Model>,
     readings: Vec<LensReading>,
-    texts: Vec<Text>,
+    texts: Vec<LensText>,
     /// Whether the script gave several texts, or one alone.
     several: bool,
 }
 
 /// The lens on one text.
-struct Text {
+struct LensText {
     /// The positions, and the token at each.
     tokens: Vec<(usize, u32)>,
     table: Table,
     grid: Grid,
 }
 
-impl Text {
+impl LensText {
     fn new(
         (m, lens): (&Model, &str),
         readings: &[LensReading],
@@ -58,13 +58,13 @@ impl Lens {
         readings: Vec<LensReading>,
     ) -> Result<Self> {
         let rows = input.batch.rows().iter().enumerate();
-        let texts = rows.map(|(at, ids)| Text::new((m, lens), &readings, input, at, chosen(ids, positions)));
+        let texts = rows.map(|(at, ids)| LensText::new((m, lens), &readings, input, at, chosen(ids, positions)));
         let texts = texts.collect::<Result<Vec<_>>>()?;
-        Ok(Self(Arc::new(Seen { model: m.shared().clone(), readings, texts, several: input.several })))
+        Ok(Self(Arc::new(LensTexts { model: m.shared().clone(), readings, texts, several: input.several })))
     }
 
     /// Returns the text that is meant; one alone need not be named.
-    fn text(&self, wanted: Option<&Dynamic>) -> Result<&Text> {
+    fn text(&self, wanted: Option<&Dynamic>) -> Result<&LensText> {
         let texts = &self.0.texts;
         let index = match (wanted, texts.as_slice()) {
             (None, [alone]) => return Ok(alone),
@@ -98,7 +98,7 @@ impl Lens {
         positions.map(|guesses| guesses.iter().map(guess).collect::<Value>()).collect()
     }
 
-    fn data_of(&self, at: usize, text: &Text) -> Value {
+    fn data_of(&self, at: usize, text: &LensText) -> Value {
         let guesses = self.0.readings.iter().map(|reading| (reading.place.to_string(), self.guesses(reading, at)));
         json!({
             "positions": text.tokens.iter().map(|(position, _)| *position).collect::<Vec<_>>(),

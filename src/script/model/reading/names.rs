@@ -1,7 +1,7 @@
 //! Labels of tokens: their text, or their id where the model has no text for it.
 
 use crate::model::Model;
-use crate::report::symbols;
+use crate::report::visible_text;
 
 /// Returns the text of a token; rows of a model beyond the tokens of its tokenizer have none.
 fn known(model: &Model, id: u32) -> Option<String> {
@@ -15,7 +15,7 @@ pub fn name(model: &Model, id: u32) -> String {
 
 /// Names a token as a label: spaces at its ends are shown.
 pub fn label(model: &Model, id: u32) -> String {
-    symbols::token(&name(model, id))
+    visible_text::token(&name(model, id))
 }
 
 /// Names a token as the label of its position.

@@ -61,7 +61,7 @@ pub struct DataReader<'a> {
     /// The length of the rows that a text is cut into.
     pub context: usize,
     pub seed: u64,
-    pub calls: &'a Calls<'a>,
+    pub calls: &'a Callbacks<'a>,
     pub options: &'a TrainOptions,
     pub task: &'a Task,
 }
@@ -78,7 +78,7 @@ impl<'a> DataReader<'a> {
             return Ok((text.batches(tokenizer, self.context, self.seed, self.task)?, self.options.rows(None)));
         }
         if let Some(function) = value.read_lock::<FnPtr>() {
-            let (made, count) = Made::new(self.calls, name, function.clone())?;
+            let (made, count) = GeneratedExamples::new(self.calls, name, function.clone())?;
             if name == "data" && self.options.batch.is_some() {
                 return Err(err!(Argument, "expected no `batch` where a function makes the rows").about("batch"));
             }
@@ -135,7 +135,7 @@ fn masked(ids: Vec<Vec<u32>>, mask: Option<Vec<Vec<f32>>>) -> Result<Examples> {
 }
 
 /// Reads rows of token ids: a tensor `[rows, pos]`, or an array of arrays.
-fn ids(given: &Given) -> Result<Vec<Vec<u32>>> {
+fn ids(given: &GivenValue) -> Result<Vec<Vec<u32>>> {
     let rows = |rows: Vec<Vec<i64>>| -> Result<Vec<Vec<u32>>> {
         let id = |id: i64| u32::try_from(id).map_err(|_| given.refuse("token ids from 0 on"));
         rows.into_iter().map(|row| row.into_iter().map(id).collect()).collect()
@@ -147,21 +147,21 @@ fn ids(given: &Given) -> Result<Vec<Vec<u32>>> {
         return rows(dtype::cast(&tensor, DType::I64)?.to_vec2::<i64>()?);
     }
     if given.value().is::<Array>() {
-        rows(given.elements().iter().map(Given::integers).collect::<Result<_>>()?)
+        rows(given.elements().iter().map(GivenValue::integers).collect::<Result<_>>()?)
     } else {
         Err(given.refuse("a tensor of ids [rows, pos] or an array of arrays of ids"))
     }
 }
 
 /// Reads the weight of each target: a tensor `[rows, pos]`, or an array of arrays.
-fn numbers(given: &Given) -> Result<Vec<Vec<f32>>> {
+fn numbers(given: &GivenValue) -> Result<Vec<Vec<f32>>> {
     if let Some(tensor) = given.value().read_lock::<Tensor>() {
         if tensor.rank() != 2 {
             return Err(given.refuse("a tensor of shape [rows, pos]"));
         }
         return Ok(dtype::cast(&tensor, DType::F32)?.to_vec2::<f32>()?);
     }
-    let row = |given: &Given| Ok(given.numbers()?.into_iter().map(|x| x as f32).collect());
+    let row = |given: &GivenValue| Ok(given.numbers()?.into_iter().map(|x| x as f32).collect());
     if given.value().is::<Array>() {
         given.elements().iter().map(row).collect()
     } else {
@@ -170,8 +170,8 @@ fn numbers(given: &Given) -> Result<Vec<Vec<f32>>> {
 }
 
 /// Examples that a function of the script makes, from the number of the pass.
-struct Made<'a> {
-    calls: &'a Calls<'a>,
+struct GeneratedExamples<'a> {
+    calls: &'a Callbacks<'a>,
     /// The argument or option that it was given as.
     name: &'static str,
     function: FnPtr,
@@ -179,9 +179,9 @@ struct Made<'a> {
     rows: u64,
 }
 
-impl<'a> Made<'a> {
+impl<'a> GeneratedExamples<'a> {
     /// Makes data of a function, and counts the rows that it makes at a time.
-    fn new(calls: &'a Calls<'a>, name: &'static str, function: FnPtr) -> Result<(Self, usize)> {
+    fn new(calls: &'a Callbacks<'a>, name: &'static str, function: FnPtr) -> Result<(Self, usize)> {
         let mut made = Self { calls, name, function, pass: 0, rows: 1 };
         let rows = made.examples(0)?.ids.len();
         made.rows = rows.max(1) as u64;
@@ -194,7 +194,7 @@ impl<'a> Made<'a> {
     }
 }
 
-impl Batches for Made<'_> {
+impl Batches for GeneratedExamples<'_> {
     fn next(&mut self, rows: usize, task: &Task) -> Result<Examples> {
         task.check()?;
         let made = match self.examples(self.pass) {

@@ -30,14 +30,14 @@ fn trainee(value: &Dynamic) -> Result<Trainee> {
 }
 
 /// The call's options: those of the core, held-out data, and a tokenizer.
-struct Call {
+struct TrainCall {
     options: TrainOptions,
     held: HeldData,
     tokenizer: NewTokenizer,
 }
 
-fn run(config: &Dynamic, data: &Dynamic, call: Call, seed: u64, calls: &Calls, env: &Env) -> Result<Model> {
-    let Call { options, held, tokenizer } = call;
+fn run(config: &Dynamic, data: &Dynamic, call: TrainCall, seed: u64, calls: &Callbacks, env: &Env) -> Result<Model> {
+    let TrainCall { options, held, tokenizer } = call;
     let trainee = trainee(config)?;
     let task = &env.task;
     let tokenizer = match (&trainee, tokenizer.made()?) {
@@ -83,9 +83,9 @@ pub mod functions {
     pub fn train(ctx: NativeCallContext, config: Any, data: Any, options: Options) -> Fallible<Model> {
         let env = env(&ctx)?;
         let mut read = super::options(options);
-        let call = Call { options: read.declared()?, held: read.declared()?, tokenizer: read.declared()? };
+        let call = TrainCall { options: read.declared()?, held: read.declared()?, tokenizer: read.declared()? };
         read.finish()?;
-        let calls = Calls::new(&ctx);
+        let calls = Callbacks::new(&ctx);
         env.drawing(&ctx, "model::train", call.options.seed.seed, |seed| {
             calls.outcome(super::run(&config, &data, call, seed.draws(), &calls, &env))
         })

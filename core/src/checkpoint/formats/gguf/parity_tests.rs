@@ -10,12 +10,12 @@ use serde_json::{Value as Json, json};
 
 use super::rope::recognised;
 use super::{GgufFile, writer};
+use crate::base::Task;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
-use crate::base::Task;
-use crate::checkpoint::{family, load};
 use crate::checkpoint::load::LoadSettings;
 use crate::checkpoint::second_opinion::{Sources, verify};
+use crate::checkpoint::{family, load};
 use crate::model::batch::Batch;
 use crate::model::config::{Rotary, Scaling};
 use crate::model::decoder::Decoder;

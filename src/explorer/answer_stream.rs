@@ -1,0 +1,161 @@
+//! An answer as it is sent: lines of JSON, each at once. Whoever stops listening cancels it.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures_core::Stream;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::base::task::{Bar, Progress};
+use crate::base::{Error, Kind};
+
+/// Minimum time between two lines of progress.
+const PACE: Duration = Duration::from_millis(100);
+
+/// A line, and whether it says that there is no answer.
+struct AnswerLine {
+    text: Bytes,
+    is_failure: bool,
+}
+
+/// Sender of the lines of an answer.
+#[derive(Clone)]
+pub struct AnswerSender(UnboundedSender<AnswerLine>);
+
+/// Receiver of the lines of an answer. What is not heard need not be computed.
+pub struct AnswerReceiver {
+    lines: UnboundedReceiver<AnswerLine>,
+    flag: Arc<AtomicBool>,
+    first: Option<Bytes>,
+}
+
+/// Makes both ends of an answer, which is cancelled by this flag.
+pub fn channel(flag: &Arc<AtomicBool>) -> (AnswerSender, AnswerReceiver) {
+    let (sender, lines) = unbounded_channel();
+    (AnswerSender(sender), AnswerReceiver { lines, flag: flag.clone(), first: None })
+}
+
+impl AnswerSender {
+    pub fn say(&self, line: &Value) {
+        self.send(line, false);
+    }
+
+    /// Sends the last line: the answer, or why there is none.
+    pub fn end(&self, outcome: Result<Value, Error>) {
+        match outcome {
+            Ok(mut answer) => {
+                if let Some(fields) = answer.as_object_mut() {
+                    fields.insert("done".into(), true.into());
+                }
+                self.send(&answer, false);
+            }
+            Err(error) if error.kind == Kind::Interrupted => self.send(&json!({ "cancelled": true }), false),
+            Err(error) => self.send(&failure(&error), true),
+        }
+    }
+
+    fn send(&self, line: &Value, is_failure: bool) {
+        // Nobody may be listening any more.
+        let _unheard = self.0.send(AnswerLine { text: Bytes::from(format!("{line}\n")), is_failure });
+    }
+}
+
+/// Returns an error as the page is told it.
+pub fn failure(error: &Error) -> Value {
+    json!({ "error": { "message": error.message, "hint": error.hint } })
+}
+
+/// Returns the response to an error that came before any line.
+pub fn refusal(error: &Error) -> Response {
+    let kind = [(CONTENT_TYPE, "application/json")];
+    (StatusCode::BAD_REQUEST, kind, format!("{}\n", failure(error))).into_response()
+}
+
+impl AnswerReceiver {
+    /// Returns the response, which begins with the first line: its status says whether that is a failure.
+    pub async fn response(mut self) -> Response {
+        let first = self.lines.recv().await;
+        let status = match &first {
+            Some(line) if line.is_failure => StatusCode::BAD_REQUEST,
+            _ => StatusCode::OK,
+        };
+        self.first = first.map(|line| line.text);
+        (status, [(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(self)).into_response()
+    }
+}
+
+impl Stream for AnswerReceiver {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        self.lines.poll_recv(context).map(|line| line.map(|line| Ok(line.text)))
+    }
+}
+
+impl Drop for AnswerReceiver {
+    fn drop(&mut self) {
+        self.flag.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Progress as lines of the answer.
+pub struct AnswerProgress(Arc<ProgressLines>);
+
+struct ProgressLines {
+    speaker: AnswerSender,
+    last: Mutex<Option<Instant>>,
+}
+
+impl AnswerProgress {
+    pub fn by(speaker: &AnswerSender) -> Self {
+        Self(Arc::new(ProgressLines { speaker: speaker.clone(), last: Mutex::default() }))
+    }
+}
+
+impl ProgressLines {
+    fn tell(&self, done: u64, total: Option<u64>, what: &str) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() >= PACE) {
+            *last = Some(Instant::now());
+            self.speaker.say(&json!({ "progress": [done, total, what] }));
+        }
+    }
+}
+
+impl Progress for AnswerProgress {
+    fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
+        self.0.tell(0, total, label);
+        Box::new(AnswerBar { pace: self.0.clone(), label: label.into(), done: Mutex::default(), total })
+    }
+
+    fn say(&self, _line: &str) {}
+}
+
+struct AnswerBar {
+    pace: Arc<ProgressLines>,
+    label: String,
+    done: Mutex<u64>,
+    total: Option<u64>,
+}
+
+impl Bar for AnswerBar {
+    fn advance(&self, by: u64) {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        *done = done.saturating_add(by);
+        self.pace.tell(*done, self.total, &self.label);
+    }
+
+    fn note(&self, _text: &str) {}
+}

@@ -1,0 +1,68 @@
+//! The runs that circuits are judged by, from the options of a call.
+
+use crate::circuit::ablations::{NodeAblations, naming_weights};
+use crate::circuit::edges::{EdgeAblation, EdgeRuns};
+use crate::circuit::graph::Units;
+use crate::circuit::sparse_features::{FeatureAblations, NodeAblation};
+use crate::intervene::metric::Measure;
+use crate::options::OptionGroup;
+use crate::script::circuit::Circuit;
+use crate::script::data::pairs::read_pairs;
+use crate::script::intervene::Metric;
+use crate::script::model::Model;
+use crate::script::prelude::*;
+
+crate::options! {
+    /// Options of runs that circuits are judged by.
+    pub struct RunOptions {
+        /// Metric of each pair. Faithfulness is a share, so that `normalised` metrics are refused.
+        metric: Metric = Metric::default() => usually("metric::logit_diff()");
+        /// Replacement of all but the circuit: its activations in the run of the pair's corrupt prompt, their mean over
+        /// those runs, or zero.
+        ablation: EdgeAblation = EdgeAblation::Corrupt;
+    }
+}
+
+/// Reads the options of runs, and those of what is done with them.
+pub fn both<T: OptionGroup>(map: Map) -> Result<(RunOptions, T)> {
+    let mut read = options(map);
+    let both = (read.declared()?, read.declared()?);
+    read.finish()?;
+    Ok(both)
+}
+
+/// Runs `work` with the ablations of a circuit's kind, and the measure.
+pub fn with_runs<T>(
+    ctx: &NativeCallContext,
+    (circuit, m): (&Circuit, &Model),
+    pairs: &Array,
+    RunOptions { metric, ablation }: &RunOptions,
+    work: impl FnOnce(&dyn NodeAblations, Measure) -> Result<T>,
+) -> Fallible<T> {
+    if metric.is_normalised() {
+        return Err(err!(Argument, "expected a metric without `normalised`: faithfulness is a share already")
+            .about("metric")
+            .into());
+    }
+    let (pairs, maps) = read_pairs(ctx, m, &pairs.clone().into())?;
+    let calls = Callbacks::new(ctx);
+    let task = &env(ctx)?.task;
+    let found = metric.with_measure(&calls, &maps, |measure| match circuit.graph().units() {
+        Units::Edges => work(&EdgeRuns::new(m.core(), &pairs, measure, *ablation, task)?, measure),
+        Units::Nodes => {
+            let saes = circuit.core.dictionaries()?;
+            let positions = FeatureAblations::positions(circuit.graph());
+            let ablation = NodeAblation::from(*ablation);
+            work(&FeatureAblations::of_pairs(m.core(), saes, &pairs, measure, ablation, positions, task)?, measure)
+        }
+    });
+    calls.outcome(found.map_err(|e| naming_weights(e, m.core())))
+}
+
+pub fn maybe(value: Option<f64>) -> Dynamic {
+    value.map_or(Dynamic::UNIT, Dynamic::from)
+}
+
+pub fn maybe_json(value: Option<f64>) -> Value {
+    value.map_or(Value::Null, number)
+}
