@@ -9,11 +9,12 @@
 //!
 //! - A file begins with `use crate::script::prelude::*`, and imports by name only what few others need.
 //! - A binding converts its arguments with [`engine::value::given`] and [`engine::options::options`], makes one call
-//! into the core, and   lets `?` convert the error. It returns [`engine::value::Fallible`].
+//!   into the core, and lets `?` convert the error. It returns [`engine::value::Fallible`].
 //! - Whatever may be `1` or `1.0` has the type [`engine::value::Num`] or [`engine::value::Int`] (both are `Dynamic`;
-//! the name is what   signatures show). Options are the last parameter, [`engine::value::Options`], in an overload of
-//! the same name. - The doc comment is the documentation: summary, body, `# Options`, `# Example` with `//=> value`;
-//! the first overload   carries it. Tests run every example, with `1` as `1.0` too, and call with unknown options.
+//!   the name is what signatures show). Options are the last parameter, [`engine::value::Options`], in an overload of
+//!   the same name.
+//! - The doc comment is the documentation: summary, body, `# Options`, `# Example` with `//=> value`; the first overload
+//!   carries it. Tests run every example, with `1` as `1.0` too, and call with unknown options.
 //! - A type that scripts hold implements [`engine::handle::Handle`] and stands in `HANDLES` of its folder.
 //! - What a binding needs beside its arguments is in [`engine::env::Env`]: `env(&ctx)?`.
 

@@ -7,13 +7,13 @@ use candle_core::{DType, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::blocks::{AttentionSizes, QueryBlock, Scoring};
 use crate::arguments::reach::{Gap, Reach};
 use crate::base::error::Result;
 use crate::base::instructions::arch;
 use crate::linear::product::{Factor, Onto, multiply};
 use crate::numbers::{Fresh, OutputPointer, StridedNumbers, with_whole_heads};
 use crate::tape::ArgumentGradients;
-use super::blocks::{AttentionSizes, QueryBlock, Scoring};
 
 /// The arguments of attention, without a cap.
 pub(super) struct AttentionArguments {

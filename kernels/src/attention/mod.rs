@@ -10,14 +10,14 @@ pub(crate) mod rotary;
 
 use candle_core::Tensor;
 
-use back::AttentionArguments;
-use blocks::{AttentionSizes, Scoring};
 use crate::arguments::reach::Reach;
 use crate::base::error::Result;
 use crate::base::instructions::arch;
-use crate::numbers::{FlatNumbers, Fresh, Implementation, StridedNumbers, flat, fusible, with_whole_heads};
 use crate::numbers::softmax::Softmax;
+use crate::numbers::{FlatNumbers, Fresh, Implementation, StridedNumbers, flat, fusible, with_whole_heads};
 use crate::tape::record::record;
+use back::AttentionArguments;
+use blocks::{AttentionSizes, Scoring};
 use plain::{attention_plain, mix_plain, pattern_plain, scores_plain};
 
 /// Computes scale * q . k, soft-capped by `cap * tanh(scores / cap)` where there is a cap. Nothing is masked.

@@ -27,13 +27,13 @@ const MOST_LAYERS: i32 = 1 << 12;
 const BOUNDARY: u32 = 1;
 
 /// The shape and the byte range of each tensor.
-type Tensors = BTreeMap<String, (Vec<usize>, Range<usize>)>;
+type TensorPlaces = BTreeMap<String, (Vec<usize>, Range<usize>)>;
 
 /// A file with a parsed and checked header, whose tensors are read one by one.
 pub struct Checkpoint<B> {
     bytes: B,
     config: Config,
-    tensors: Tensors,
+    tensors: TensorPlaces,
 }
 
 impl<B: AsRef<[u8]>> Checkpoint<B> {
@@ -208,7 +208,7 @@ fn unembed(config: &Config) -> Listing {
 }
 
 /// Assigns every tensor its byte range after the header, in order, up to the end of the file.
-fn placed(order: Listing, start: usize, length: usize) -> Result<Tensors> {
+fn placed(order: Listing, start: usize, length: usize) -> Result<TensorPlaces> {
     let mut reached = start;
     let mut tensors = BTreeMap::new();
     for (name, shape) in order {
