@@ -3,7 +3,9 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use super::args::{AddArguments, CommonArguments};
+use clap::Args;
+
+use super::args::CommonArguments;
 use super::setup::{self, SessionNeeds};
 use super::{Exit, run, tell};
 use crate::base::files::Files;
@@ -15,6 +17,21 @@ use crate::script::engine::typed_line;
 use crate::script::library::add::{AddPlan, AddedLibrary, ProjectFolder, hosts};
 use crate::script::library::manifest::ManifestError;
 use crate::script::library::{LOCK, MANIFEST, project};
+
+#[derive(Args)]
+pub struct AddArguments {
+    /// A folder, or the address of a .tar.gz as forges give it for a tag or a commit; if left out, all that
+    /// microtome.toml names.
+    pub place: Option<String>,
+
+    /// The SHA-256 that the archive must have.
+    #[arg(long, requires = "place")]
+    pub hash: Option<String>,
+
+    /// Grant what the libraries want to touch without being asked.
+    #[arg(long)]
+    pub yes: bool,
+}
 
 pub fn run(options: &CommonArguments, add: &AddArguments) -> Result<Exit> {
     // What the user names on the command line, and in the project's own manifest, is theirs to write and to fetch.

@@ -1,32 +1,11 @@
-//! Arguments of the command line.
+//! Arguments that all commands have, and those of the two commands that a build may leave out, which are named there all the
+//! same. Every other command has its arguments in its own file.
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::base::settings::MOST_THREADS;
-
-#[derive(Parser)]
-#[command(
-    name = "microtome",
-    version,
-    about = "A workbench for the interpretability of language models",
-    long_about = "A workbench for the interpretability of language models: tensors, models, dictionaries and circuits, scripted in Rhai.\n\nWithout a command it opens the interactive prompt.",
-    after_help = "Exit codes: 0 done, 1 the script failed, 2 wrong usage, 3 a check of the script failed, 130 interrupted.",
-    subcommand_negates_reqs = true
-)]
-pub struct Cli {
-    #[command(flatten)]
-    pub options: CommonArguments,
-
-    /// Evaluate CODE and print its value.
-    #[arg(short = 'e', value_name = "CODE", allow_hyphen_values = true)]
-    pub eval: Option<String>,
-
-    #[command(subcommand)]
-    pub command: Option<Command>,
-}
 
 /// Options that stand before the command and hold for all of them.
 #[derive(Args, Clone)]
@@ -83,133 +62,6 @@ pub struct CommonArguments {
     /// Do not let scripts download from HOST, not even from the model hub.
     #[arg(long, value_name = "HOST", help_heading = "Access")]
     pub deny_net: Vec<String>,
-}
-
-#[derive(Subcommand)]
-pub enum Command {
-    /// Run a script, or repeat a recorded run and compare.
-    Run(RunArguments),
-    /// Show the differences of two recorded runs.
-    #[command(after_help = "Exit codes: 0 the same, 1 different, 2 an error.")]
-    Diff(DiffArguments),
-    /// Find mistakes in a script without running it.
-    Check(CheckArguments),
-    /// Format scripts in place: indentation, blanks, commas at the end of lists.
-    Fmt(FmtArguments),
-    /// Make a new library.
-    New(NewArguments),
-    /// Add a library to the project of this folder, once it is said what it may touch.
-    Add(AddArguments),
-    /// Run the tests of scripts and libraries.
-    Test(TestArguments),
-    /// Look at features while typing: a page for the browser, on this machine alone.
-    Explore(ExploreArguments),
-    /// Fit dictionaries over a grid, on this machine or on a cluster.
-    Sweep(SweepArguments),
-    /// Show the reference and the guide: a name, or the places that speak of something.
-    Doc(DocArguments),
-    /// List what the cache has, or clear it.
-    Cache(CacheArguments),
-    /// Print a completion script for a shell.
-    Completions(CompletionsArguments),
-}
-
-#[derive(Args)]
-pub struct RunArguments {
-    /// The script, or - for standard input.
-    #[arg(value_name = "FILE", required_unless_present = "again")]
-    pub file: Option<String>,
-
-    /// Repeat this recorded run from its own texts, with nothing from the cache of dictionaries and drawn texts, and
-    /// compare the results byte for byte.
-    #[arg(long, value_name = "RUN.JSON", conflicts_with = "file")]
-    pub again: Option<PathBuf>,
-
-    /// Fit dictionaries and draw texts again, and overwrite the cached ones (--again always does).
-    #[arg(long)]
-    pub fresh: bool,
-
-    /// The script's own arguments, as --name value.
-    #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
-    pub arguments: Vec<String>,
-}
-
-#[derive(Args)]
-pub struct DiffArguments {
-    /// The record of the first run, out/NAME/run.json.
-    #[arg(value_name = "RUN.JSON")]
-    pub before: PathBuf,
-
-    /// The record of the second run, out/NAME/run.json.
-    #[arg(value_name = "RUN.JSON")]
-    pub now: PathBuf,
-}
-
-#[derive(Args)]
-pub struct CheckArguments {
-    /// The scripts to be checked.
-    #[arg(value_name = "FILE", required = true)]
-    pub files: Vec<PathBuf>,
-}
-
-#[derive(Args)]
-pub struct FmtArguments {
-    /// Scripts, folders of them, or - for standard input.
-    #[arg(value_name = "FILE", required = true)]
-    pub files: Vec<String>,
-
-    /// Write nothing; print what would change, and exit with 1 if something would.
-    #[arg(long)]
-    pub check: bool,
-}
-
-#[derive(Args)]
-pub struct NewArguments {
-    #[command(subcommand)]
-    pub what: NewAction,
-}
-
-#[derive(Subcommand)]
-pub enum NewAction {
-    /// A folder with a library that others can add: microtome.toml, a module, a test.
-    Lib {
-        /// The library's name, which is that of the folder, too.
-        name: String,
-    },
-}
-
-#[derive(Args)]
-pub struct AddArguments {
-    /// A folder, or the address of a .tar.gz as forges give it for a tag or a commit; if left out, all that
-    /// microtome.toml names.
-    pub place: Option<String>,
-
-    /// The SHA-256 that the archive must have.
-    #[arg(long, requires = "place")]
-    pub hash: Option<String>,
-
-    /// Grant what the libraries want to touch without being asked.
-    #[arg(long)]
-    pub yes: bool,
-}
-
-#[derive(Args)]
-pub struct TestArguments {
-    /// A folder, with those below it, or one script.
-    #[arg(value_name = "DIR", default_value = ".")]
-    pub place: PathBuf,
-
-    /// Only tests that have this in their file or name.
-    #[arg(long, value_name = "WORD")]
-    pub only: Option<String>,
-
-    /// Number of tests that run at a time [default: one per core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_THREADS)))]
-    pub jobs: Option<u16>,
-
-    /// Run each test twice, and compare what it printed and wrote byte for byte.
-    #[arg(long)]
-    pub again: bool,
 }
 
 #[derive(Args)]
@@ -335,62 +187,4 @@ pub enum SweepAction {
         #[arg(long)]
         tied: bool,
     },
-}
-
-#[derive(Args)]
-pub struct DocArguments {
-    /// A name or a page, or words to search for; the whole reference if left out.
-    pub words: Vec<String>,
-
-    /// Write the whole reference as Markdown pages.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["words", "definitions", "html"])]
-    pub markdown: Option<PathBuf>,
-
-    /// Write a site: the pages of this folder, or else the guide; and the reference, of a library where there is a
-    /// microtome.toml.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["words", "definitions"])]
-    pub html: Option<PathBuf>,
-
-    /// Write definition files for Rhai's language server.
-    #[arg(long, value_name = "DIR", conflicts_with = "words")]
-    pub definitions: Option<PathBuf>,
-}
-
-#[derive(Args)]
-pub struct CacheArguments {
-    #[command(subcommand)]
-    pub action: Option<CacheAction>,
-}
-
-#[derive(Subcommand)]
-pub enum CacheAction {
-    /// List the cache, as `microtome cache` alone does.
-    List,
-    /// Remove cached dictionaries, which can be fitted again; texts and answers of language models go only by their
-    /// name, downloaded models never.
-    Clear {
-        /// Kind of cached data that is removed.
-        #[arg(value_enum, value_name = "WHAT", default_value = "dictionaries")]
-        what: CachePart,
-
-        /// Only data that was not used for this many days.
-        #[arg(long, value_name = "DAYS")]
-        older_than: Option<u64>,
-    },
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CachePart {
-    /// Cached dictionaries and transcoders.
-    Dictionaries,
-    /// Cached texts that models wrote.
-    Texts,
-    /// Kept answers of language models, which were paid for.
-    Exchanges,
-}
-
-#[derive(Args)]
-pub struct CompletionsArguments {
-    /// The shell that the script is for.
-    pub shell: Shell,
 }

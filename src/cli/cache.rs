@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::args::{CacheAction, CacheArguments, CachePart, CommonArguments};
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::args::CommonArguments;
 use super::{Exit, run, setup, tell};
 use crate::base::access::{Access, Rules};
 use crate::base::cache::{self, CachedFolder, VARIABLE, days_ago};
@@ -16,6 +18,39 @@ use crate::questions::endpoint::listing as exchanges;
 use crate::report::Item;
 use crate::report::visible_text::count;
 use crate::sae::cached;
+
+#[derive(Args)]
+pub struct CacheArguments {
+    #[command(subcommand)]
+    pub action: Option<CacheAction>,
+}
+
+#[derive(Subcommand)]
+pub enum CacheAction {
+    /// List the cache, as `microtome cache` alone does.
+    List,
+    /// Remove cached dictionaries, which can be fitted again; texts and answers of language models go only by their
+    /// name, downloaded models never.
+    Clear {
+        /// Kind of cached data that is removed.
+        #[arg(value_enum, value_name = "WHAT", default_value = "dictionaries")]
+        what: CachePart,
+
+        /// Only data that was not used for this many days.
+        #[arg(long, value_name = "DAYS")]
+        older_than: Option<u64>,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CachePart {
+    /// Cached dictionaries and transcoders.
+    Dictionaries,
+    /// Cached texts that models wrote.
+    Texts,
+    /// Kept answers of language models, which were paid for.
+    Exchanges,
+}
 
 pub fn run(options: &CommonArguments, cache: &CacheArguments) -> Result<Exit> {
     match cache.action {

@@ -1,11 +1,22 @@
 //! `microtome check FILE`: finds mistakes without running the script.
 
-use super::args::{CheckArguments, CommonArguments};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::args::CommonArguments;
 use super::setup::{self, SessionNeeds};
 use super::{Exit, show_failure, tell};
 use crate::base::Result;
 use crate::report::visible_text::count;
 use crate::script::Session;
+
+#[derive(Args)]
+pub struct CheckArguments {
+    /// The scripts to be checked.
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+}
 
 pub fn run(options: &CommonArguments, check: &CheckArguments) -> Result<Exit> {
     let session = Session::new(setup::env(options, SessionNeeds::default())?);

@@ -1,13 +1,19 @@
 //! `microtome completions SHELL`: prints a completion script for the shell.
 
-use clap::CommandFactory;
+use clap::{Args, Command};
+use clap_complete::Shell;
 
 use super::Exit;
-use super::args::{Cli, CompletionsArguments};
 use crate::base::Result;
 
-pub fn run(completions: &CompletionsArguments) -> Result<Exit> {
+#[derive(Args)]
+pub struct CompletionsArguments {
+    /// The shell that the script is for.
+    pub shell: Shell,
+}
+
+pub fn run(completions: &CompletionsArguments, mut whole: Command) -> Result<Exit> {
     let mut script = Vec::new();
-    clap_complete::generate(completions.shell, &mut Cli::command(), "microtome", &mut script);
+    clap_complete::generate(completions.shell, &mut whole, "microtome", &mut script);
     Ok(super::run::to_stdout(&String::from_utf8_lossy(&script)))
 }

@@ -1,11 +1,26 @@
 //! `microtome diff A/run.json B/run.json`: shows the differences of two recorded runs.
 
-use super::args::{CommonArguments, DiffArguments};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::args::CommonArguments;
 use super::run::to_stdout;
 use super::{Exit, replay, tell, tell_error};
 use crate::base::Result;
 use crate::report::json;
 use crate::script::session::differences;
+
+#[derive(Args)]
+pub struct DiffArguments {
+    /// The record of the first run, out/NAME/run.json.
+    #[arg(value_name = "RUN.JSON")]
+    pub before: PathBuf,
+
+    /// The record of the second run, out/NAME/run.json.
+    #[arg(value_name = "RUN.JSON")]
+    pub now: PathBuf,
+}
 
 /// Compares two records. It ends with 0 if they are the same, 1 if they differ, and 2 after an error, as `diff` does.
 pub fn run(options: &CommonArguments, diff: &DiffArguments) -> Result<Exit> {

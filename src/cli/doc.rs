@@ -1,15 +1,37 @@
 //! `microtome doc [WORDS]`: the reference and the guide in the terminal, as pages, as a site, and as definition files.
 
+use std::path::PathBuf;
 use std::path::{Component, Path};
 
+use clap::Args;
+
 use super::Exit;
-use super::args::{CommonArguments, DocArguments};
+use super::args::CommonArguments;
 use super::setup::{self, SessionNeeds};
 use crate::base::Result;
 use crate::script::Session;
 use crate::script::docs::reference;
 use crate::script::docs::site;
 use crate::script::docs::text;
+
+#[derive(Args)]
+pub struct DocArguments {
+    /// A name or a page, or words to search for; the whole reference if left out.
+    pub words: Vec<String>,
+
+    /// Write the whole reference as Markdown pages.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["words", "definitions", "html"])]
+    pub markdown: Option<PathBuf>,
+
+    /// Write a site: the pages of this folder, or else the guide; and the reference, of a library where there is a
+    /// microtome.toml.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["words", "definitions"])]
+    pub html: Option<PathBuf>,
+
+    /// Write definition files for Rhai's language server.
+    #[arg(long, value_name = "DIR", conflicts_with = "words")]
+    pub definitions: Option<PathBuf>,
+}
 
 pub fn run(options: &CommonArguments, doc: &DocArguments) -> Result<Exit> {
     // What the user names on the command line is theirs to write, unlike what a script names.

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::args::{CommonArguments, FmtArguments};
+use clap::Args;
+
+use super::args::CommonArguments;
 use super::run::{STDIN, standard_input, to_stdout};
 use super::setup::{self, SessionNeeds};
 use super::{Exit, show_failure, tell};
@@ -13,6 +15,17 @@ use crate::err;
 use crate::report::visible_text::count;
 use crate::script::Session;
 use crate::script::session::line_changes;
+
+#[derive(Args)]
+pub struct FmtArguments {
+    /// Scripts, folders of them, or - for standard input.
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<String>,
+
+    /// Write nothing; print what would change, and exit with 1 if something would.
+    #[arg(long)]
+    pub check: bool,
+}
 
 pub fn run(options: &CommonArguments, fmt: &FmtArguments) -> Result<Exit> {
     let session = Session::for_reading(setup::env(options, SessionNeeds::default())?);

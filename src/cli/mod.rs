@@ -7,6 +7,7 @@ mod replay;
 mod args;
 mod cache;
 mod check;
+mod command;
 mod completions;
 mod diff;
 mod doc;
@@ -27,8 +28,8 @@ mod test;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ContextKind;
+use clap::{CommandFactory, Parser};
 
 use crate::base::{Error, Kind};
 use crate::script::Session;
@@ -36,7 +37,8 @@ use crate::script::engine::console::to_stderr;
 use crate::script::engine::drawing;
 use crate::script::engine::failure::Failure;
 
-use args::{Cli, Command, RunArguments};
+use command::{Cli, Command};
+use run::RunArguments;
 
 /// Exit codes, which are part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +120,7 @@ fn dispatch(cli: Cli) -> Exit {
         (Some(Command::Sweep(sweep)), _) => sweep::run(&cli.options, sweep),
         (Some(Command::Doc(doc)), _) => doc::run(&cli.options, doc),
         (Some(Command::Cache(cache)), _) => cache::run(&cli.options, cache),
-        (Some(Command::Completions(completions)), _) => completions::run(completions),
+        (Some(Command::Completions(completions)), _) => completions::run(completions, Cli::command()),
     };
     outcome.unwrap_or_else(|error| {
         tell_error(&error);

@@ -1,11 +1,28 @@
 //! `microtome new lib NAME`: a folder with a library whose tests pass at once.
 
-use super::args::{CommonArguments, NewAction, NewArguments};
+use clap::{Args, Subcommand};
+
+use super::args::CommonArguments;
 use super::{Exit, setup, tell};
 use crate::base::Result;
 use crate::base::files::Files;
 use crate::err;
 use crate::script::library::{manifest, skeleton};
+
+#[derive(Args)]
+pub struct NewArguments {
+    #[command(subcommand)]
+    pub what: NewAction,
+}
+
+#[derive(Subcommand)]
+pub enum NewAction {
+    /// A folder with a library that others can add: microtome.toml, a module, a test.
+    Lib {
+        /// The library's name, which is that of the folder, too.
+        name: String,
+    },
+}
 
 pub fn run(options: &CommonArguments, new: &NewArguments) -> Result<Exit> {
     let NewAction::Lib { name } = &new.what;

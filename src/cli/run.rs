@@ -1,9 +1,11 @@
 //! `microtome run FILE`: runs a script, and records what it read, wrote and printed.
 
 use std::io::{ErrorKind, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::args::{CommonArguments, RunArguments};
+use clap::Args;
+
+use super::args::CommonArguments;
 use super::setup::{self, SessionNeeds};
 use super::{Exit, show_failure, tell};
 use crate::base::files::utf8;
@@ -17,6 +19,26 @@ use crate::script::engine::failure::Failure;
 use crate::script::engine::show;
 use crate::script::engine::value::{self, Value};
 use crate::script::session::record::{self, Record};
+
+#[derive(Args)]
+pub struct RunArguments {
+    /// The script, or - for standard input.
+    #[arg(value_name = "FILE", required_unless_present = "again")]
+    pub file: Option<String>,
+
+    /// Repeat this recorded run from its own texts, with nothing from the cache of dictionaries and drawn texts, and
+    /// compare the results byte for byte.
+    #[arg(long, value_name = "RUN.JSON", conflicts_with = "file")]
+    pub again: Option<PathBuf>,
+
+    /// Fit dictionaries and draw texts again, and overwrite the cached ones (--again always does).
+    #[arg(long)]
+    pub fresh: bool,
+
+    /// The script's own arguments, as --name value.
+    #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<String>,
+}
 
 /// The name of standard input in errors and records.
 pub const STDIN: &str = "<stdin>";

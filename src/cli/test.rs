@@ -1,13 +1,17 @@
 //! `microtome test [DIR]`: runs the tests of scripts and libraries, several at a time.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::args::{CommonArguments, TestArguments as Arguments};
+use clap::Args;
+
+use super::args::CommonArguments;
 use super::setup::TestSettings;
 use super::{Exit, run, tell};
+use crate::base::settings::MOST_THREADS;
 use crate::base::{Error, Result};
 use crate::err;
 use crate::report::visible_text::count;
@@ -15,10 +19,29 @@ use crate::script::Session;
 use crate::script::engine::thread::with_large_stack;
 use crate::script::session::suite::{self, TestCase, TestOutcome, Verdict};
 
+#[derive(Args)]
+pub struct TestArguments {
+    /// A folder, with those below it, or one script.
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub place: PathBuf,
+
+    /// Only tests that have this in their file or name.
+    #[arg(long, value_name = "WORD")]
+    pub only: Option<String>,
+
+    /// Number of tests that run at a time [default: one per core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_THREADS)))]
+    pub jobs: Option<u16>,
+
+    /// Run each test twice, and compare what it printed and wrote byte for byte.
+    #[arg(long)]
+    pub again: bool,
+}
+
 /// The outcome of a test, and how long it took.
 type TimedOutcome = (Result<TestOutcome>, Duration);
 
-pub fn run(options: &CommonArguments, arguments: &Arguments) -> Result<Exit> {
+pub fn run(options: &CommonArguments, arguments: &TestArguments) -> Result<Exit> {
     let common = TestSettings::new(options)?;
     let tests = found(&common, arguments)?;
     if tests.is_empty() {
@@ -85,7 +108,7 @@ fn following<'t>(next: &AtomicUsize, tests: &'t [TestCase]) -> Option<(usize, &'
 }
 
 /// Finds the tests that are wanted, in the order of their files.
-fn found(common: &TestSettings, arguments: &Arguments) -> Result<Vec<TestCase>> {
+fn found(common: &TestSettings, arguments: &TestArguments) -> Result<Vec<TestCase>> {
     let scratch = scratch()?;
     let session = Session::new(common.env(scratch.path())?);
     let place = arguments.place.strip_prefix(".").unwrap_or(&arguments.place);
