@@ -32,13 +32,13 @@
 //!
 //! let tokens = model.tokenizer()?.encode("The committee (which had met in March", None, &task)?;
 //! let batch = Batch::new(vec![tokens.ids])?;
-//! let likely = predicted(&model.decoder, &batch, (-1, 5), Vec::new(), &task)?;
+//! let likely = predicted(&model.decoder, &batch, -1, 5, Vec::new(), &task)?;
 //! assert_eq!(likely[0].id, model.token(&TokenName::Text(")".into()), &task)?);
 //! assert!(likely[0].probability > 0.9);
 //!
 //! let config = model.decoder.config();
 //! let ablated = BoundHook::new(config, "attn_out.3", None, None, Box::new(Action::Zero.begin()))?;
-//! let without = predicted(&model.decoder, &batch, (-1, 5), vec![ablated], &task)?;
+//! let without = predicted(&model.decoder, &batch, -1, 5, vec![ablated], &task)?;
 //! assert_ne!(without[0].id, likely[0].id);
 //! # Ok::<(), Error>(())
 //! ```

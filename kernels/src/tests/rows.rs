@@ -121,7 +121,7 @@ fn rotations() {
     });
 }
 
-/// On the CPU the same calls run as on a device of Metal.
+/// Checks the calls of Metal on the CPU, where candle has them, too.
 #[test]
 fn candle_norms_and_rotates_as_the_fused_loops_do() {
     for length in LENGTHS {

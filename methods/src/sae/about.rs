@@ -1,4 +1,4 @@
-//! What a dictionary says of itself: its kind, and the models and sites that it is of.
+//! The description of a dictionary: its kind, and the models and sites that it is of.
 //!
 //! Files and scripts have each of these as one text, which is read where it comes in.
 
@@ -140,7 +140,7 @@ impl Serialize for KindLabel {
 /// A site that a dictionary reads: in its model, or in one of several models.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadSite {
-    /// Our name of the site; that of the dictionary's library, where we have none.
+    /// Name of the site here; where it has none, its name in the library that the dictionary is from.
     pub name: String,
     /// Number of the model, for crosscoders of several.
     pub model: Option<usize>,

@@ -44,7 +44,7 @@ pub enum ActivationPart {
 
 /// A tensor of an activation function.
 pub struct ActivationTensor<'a> {
-    /// Its name in files and errors.
+    /// Name of the tensor in files and errors.
     pub name: &'static str,
     pub part: ActivationPart,
     pub tensor: &'a Tensor,

@@ -8,7 +8,7 @@ use pulldown_cmark::{Alignment, CodeBlockKind, Event, LinkType, Parser, Tag, Tag
 use super::escape;
 use crate::report::visible_text::{visible, visible_lines};
 
-/// What differs from page to page. A page that says nothing has a heading of its own, above those of the text, and no links.
+/// The decisions of a page on its Markdown. By default a page has a heading of its own, above those of the text, and no links.
 pub trait MarkdownPage {
     /// Returns the level at which a heading of the text stands, from 1 to 6.
     fn level(&self, level: usize) -> usize {
@@ -125,7 +125,7 @@ struct Writer<'a> {
     out: String,
     page: &'a mut dyn MarkdownPage,
     in_heading: bool,
-    /// What ends the link that is open; there are no links within links.
+    /// End of the link that is open; there are no links within links.
     link_end: String,
     /// Whether this is the first row of a table.
     head: bool,
@@ -243,7 +243,7 @@ impl Writer<'_> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MarkdownBlock {
     pub kind: BlockKind,
-    /// What stands before an item of a list: its number or a hyphen, indented within other lists.
+    /// Mark before an item of a list: its number or a hyphen, indented within other lists.
     pub mark: String,
     pub text: String,
 }

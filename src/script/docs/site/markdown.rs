@@ -86,7 +86,7 @@ impl MarkdownPage for SitePage<'_> {
         (self.link)(target)
     }
 
-    /// The name of a function leads to its place in the reference; a bare word may be anything.
+    /// Returns the place in the reference to which the name of a function leads; a bare word may be anything.
     fn place_of_code(&self, code: &str) -> Option<String> {
         if code.contains(['.', ':']) { (self.known.link)(code.trim_end_matches("()")) } else { None }
     }
