@@ -81,8 +81,10 @@ impl FeatureChoice {
 /// A hook that applies another hook to feature activations. The site, if the inner hook turns the activations c into c',
 /// becomes:
 ///
-///     x + (c' - c) D          where the dictionary's error is kept
-///     x_hat + (c' - c) D      where it is dropped
+/// ```text
+/// x + (c' - c) D          where the dictionary's error is kept
+/// x_hat + (c' - c) D      where it is dropped
+/// ```
 ///
 /// so that a feature whose activation stays the same changes nothing. Gradients pass through x and through the
 /// activations.

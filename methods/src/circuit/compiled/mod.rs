@@ -2,7 +2,7 @@
 //! find circuits are judged by.
 //!
 //! Compiled transformers as ground truth are Lindner et al. 2023 (Tracr); the construction here is our own. The
-//! residual stream is cut into parts with a meaning each ([`plan`]). A head or MLP of the algorithm reads and writes
+//! residual stream is cut into parts with a meaning each (`plan`). A head or MLP of the algorithm reads and writes
 //! only parts of its own, so that an edge between two of them carries either what the algorithm needs or exactly
 //! nothing. All other heads and MLPs are decoys: their weights are random, they read everything, and write where nobody
 //! reads. There are no norms, and no biases but those of receivers, which belong to no edge. Positions are learned

@@ -78,7 +78,7 @@ pub struct FitKey {
 impl FitKey {
     /// Hashes all that a fit depends on:
     ///
-    /// - the program and [`FITTING`]: another may fit otherwise;
+    /// - the program and `FITTING`: another may fit otherwise;
     /// - the CPU, its instructions, threads and device: sums are added up in another order on another;
     /// - each model by a hash of its weights, its config and its dtype: activations are its own;
     /// - the text by its recipe and by a hash of the tokens that were just read: files may have changed;

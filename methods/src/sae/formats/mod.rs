@@ -1,7 +1,7 @@
 //! Formats of dictionaries: a reader for each, and a writer for those that other libraries load.
 //!
-//! A reader turns a config and the path of a file into a [description](take::Said) of a dictionary; the
-//! [table](table::Architecture) says which tensors it then has. What neither knows is refused by name.
+//! A reader turns a config and the path of a file into a description (`reading::FileStatements`) of a dictionary; the
+//! table (`table::Architecture`) says which tensors it then has. What neither knows is refused by name.
 
 mod circuit_tracer;
 mod dictionary_learning;

@@ -1,7 +1,7 @@
 //! Edge pruning by optimised masks (Bhaskar et al. 2024): a number m in [0, 1] for each edge, with which the receiver
 //! reads m times what the sender writes in this run and 1 - m times what cut edges carry.
 //!
-//! Masks are drawn from hard concrete distributions ([`concrete`]). The loss is KL(whole model || masked model) with a
+//! Masks are drawn from hard concrete distributions (`concrete`). The loss is KL(whole model || masked model) with a
 //! penalty on the share s of masks that are not 0, whose target t falls from 1 to the requested share over the first
 //! half of the steps:
 //!
