@@ -52,7 +52,7 @@ fn is(test: &str, name: &str) -> bool {
     test.ends_with(&format!("::{name}"))
 }
 
-/// Those of the named tests that are nowhere.
+/// The named tests that are nowhere.
 fn gone<'p>(root: &Path, named: &BTreeSet<&'p str>) -> Vec<&'p str> {
     let folders = ["tests", "kernels/src", "core/src", "methods/src", "src"];
     let all: Vec<String> = folders.map(|folder| tests(root, folder)).concat();

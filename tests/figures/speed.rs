@@ -103,10 +103,10 @@ fn measured(page: &str, peer: &str) -> Option<String> {
         return Some(format!("{machine}, {day}"));
     }
     let peers = rest.split_once(", beside ").map(|(_, peers)| peers.split(". ").next().unwrap_or(peers));
-    // A package may be called `transformer-lens`, or `eai-sparsify`.
-    let bare = |name: &str| name.to_lowercase().replace(['-', '_'], "");
+    // A package may be called `transformer-lens`, or, with its maker, `eai-sparsify`.
+    let bare = |name: &str| name.trim_start_matches("eai-").to_lowercase().replace(['-', '_'], "");
     let mut named = peers.into_iter().flat_map(|peers| peers.split(", ")).filter_map(|found| found.split_once(' '));
-    let version = named.find(|(name, _)| bare(name).ends_with(&bare(peer))).map(|(_, version)| version);
+    let version = named.find(|(name, _)| bare(name) == bare(peer)).map(|(_, version)| version);
     Some(version.map_or(peer.into(), |version| format!("{peer} {version}")))
 }
 

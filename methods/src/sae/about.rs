@@ -74,66 +74,59 @@ impl About {
 
 /// Returns the several models of a crosscoder that metadata names, where they are those of the model's name.
 fn several_models(model: Option<&str>, more: &Map<String, Value>) -> Option<Vec<ModelName>> {
-    let names = more.get(MODELS)?.as_array()?.iter().map(Value::as_str).collect::<Option<Vec<_>>>()?;
-    let is_named = names.len() > 1 && model == Some(names.join(", ").as_str());
-    is_named.then(|| names.into_iter().map(ModelName::from).collect())
+    let name = |value: &Value| value.as_str().map(ModelName::from);
+    let models = more.get(MODELS)?.as_array()?.iter().map(name).collect::<Option<Vec<_>>>()?;
+    let is_named = models.len() > 1 && model == Some(ModelName::joined(&models).as_str());
+    is_named.then_some(models)
 }
 
 /// The kind of a dictionary in what is shown and recorded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KindLabel {
-    name: String,
-    is_transcoder: bool,
-}
+pub struct KindLabel(String);
 
 impl KindLabel {
-    /// Names a kind of transcoders.
-    pub fn transcoder(name: &str) -> Self {
-        Self { name: name.into(), is_transcoder: true }
-    }
-
     /// Names the transcoders of one layer, which may have a skip connection.
     pub fn of_transcoders(has_skip: bool) -> Self {
-        Self::transcoder(if has_skip { "skip_transcoder" } else { "transcoder" })
+        if has_skip { "skip_transcoder" } else { "transcoder" }.into()
     }
 
     /// Names the dictionary that has the directions of one of this kind by their signs.
     pub fn with_signs(&self) -> Self {
-        Self { name: format!("{}_signs", self.name), ..*self }
+        format!("{}_signs", self.0).into()
     }
 
     pub fn as_str(&self) -> &str {
-        &self.name
+        &self.0
     }
 
-    /// Returns whether dictionaries of this kind write to another site than they read, whether or not they say which.
+    /// Returns whether dictionaries of this kind write to another site than they read, whether or not they say which: the
+    /// kinds that do have the word in their names.
     pub fn is_transcoder(&self) -> bool {
-        self.is_transcoder
+        self.0.contains("transcoder")
     }
 }
 
-/// Reads the kind of a file, or names one of ours that is none of transcoders.
 impl From<&str> for KindLabel {
     fn from(name: &str) -> Self {
-        Self { name: name.into(), is_transcoder: name.contains("transcoder") }
+        Self(name.into())
     }
 }
 
 impl From<String> for KindLabel {
     fn from(name: String) -> Self {
-        name.as_str().into()
+        Self(name)
     }
 }
 
 impl fmt::Display for KindLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        f.write_str(&self.0)
     }
 }
 
 impl Serialize for KindLabel {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.name)
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -35,9 +35,9 @@ pub struct Effects {
 
 /// Computes how much feature `target` of `to` at the last token of each text depends on each feature of `from`.
 ///
-/// Of the options, `way` says how a feature is changed, and `read` how the target is read. A feature that is not active
-/// in a text has exactly no effect there, and is not computed. A text in which the target
-/// is not active counts as one without effects.
+/// The option `way` says how a feature is changed, and `read` how the target is read. A feature that is not active in a
+/// text has exactly no effect there, and is not computed. A text in which the target is not active counts as one without
+/// effects.
 pub fn effects(
     model: &Model,
     from: &Stage,

@@ -6,7 +6,7 @@ use crate::err;
 use crate::model::site::{Site, SiteKind};
 use crate::sae::codes::norms;
 use crate::sae::formats::{is_before_weights, parsed_site};
-use crate::sae::{About, Activation, KindLabel, Parts, ReadSite, Sae, Scaling};
+use crate::sae::{About, Activation, Parts, ReadSite, Sae, Scaling};
 use crate::tensor::{DType, Tensor};
 
 /// The key of what circuit-tracer's config says of the place that is written.
@@ -68,7 +68,7 @@ impl Transcoders {
                 Writes::Inner => (None, Some((OUTPUT.to_string(), INNER.into()))),
             };
             let about = About {
-                kind: KindLabel::transcoder(self.kind().trim_end_matches('s')),
+                kind: self.kind().trim_end_matches('s').into(),
                 models: self.model.iter().cloned().collect(),
                 sites: vec![ReadSite::new(Site::new(reads, layer).to_string())],
                 writes,
