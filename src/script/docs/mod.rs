@@ -98,17 +98,42 @@ impl ReferenceEntry {
     }
 }
 
-/// The reference of a session: gathered when it is first asked for, and again after a line that defined something.
+/// The reference of a session: the language's until a line defines something, and gathered anew when it is asked for after
+/// such a line.
 #[derive(Clone, Default)]
-pub struct Reference(Rc<RefCell<Option<Rc<Docs>>>>);
+pub struct Reference(Rc<RefCell<ReferenceState>>);
+
+#[derive(Default)]
+enum ReferenceState {
+    #[default]
+    Language,
+    Changed,
+    Gathered(Rc<Docs>),
+}
+
+thread_local! {
+    /// The reference of the language alone, which all sessions of a thread share.
+    static LANGUAGE: RefCell<Option<Rc<Docs>>> = const { RefCell::new(None) };
+}
 
 impl Reference {
     pub fn of(&self, engine: &Engine) -> Rc<Docs> {
-        self.0.borrow_mut().get_or_insert_with(|| Rc::new(Docs::of(engine))).clone()
+        let gather = || Rc::new(Docs::of(engine));
+        let mut state = self.0.borrow_mut();
+        let docs = match &*state {
+            ReferenceState::Language => {
+                return LANGUAGE.with_borrow_mut(|language| language.get_or_insert_with(gather).clone());
+            }
+            ReferenceState::Changed => gather(),
+            ReferenceState::Gathered(docs) => docs.clone(),
+        };
+        *state = ReferenceState::Gathered(docs.clone());
+        docs
     }
 
+    /// Notes that a line has defined something.
     pub fn forget(&self) {
-        self.0.replace(None);
+        self.0.replace(ReferenceState::Changed);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The engine: every module that scripts see, in one screen, and the limits that they run under.
 
 use rhai::plugin::ModuleManifest;
-use rhai::{EvalContext, Expr, Expression, OptimizationLevel, StmtBlock};
+use rhai::{EvalContext, Expr, Expression, Module, OptimizationLevel, Shared, StmtBlock};
 
 use crate::script::docs::Reference;
 use crate::script::docs::option_groups;
@@ -102,6 +102,47 @@ fn globals() -> Vec<&'static ModuleManifest> {
     [own, floors.concat(), tensor::globals()].concat()
 }
 
+/// The modules of the language. They hold functions and nothing of a session, so all sessions of a thread share them: making
+/// them takes longer than most lines.
+struct LanguageModules {
+    named: Vec<(&'static str, Shared<Module>)>,
+    everywhere: Vec<Shared<Module>>,
+}
+
+impl LanguageModules {
+    fn new() -> Self {
+        let named = modules().into_iter().map(|(name, manifests)| {
+            let mut module = binding::module(&manifests);
+            // One without an index or a name is copied by each engine.
+            module.build_index();
+            module.set_id(name);
+            (name, module.into())
+        });
+        let bound = globals().into_iter().map(|manifest| binding::module(&[manifest]));
+        let others = [
+            report::parts::iteration(),
+            tensor::iteration(),
+            ranges::iteration(),
+            builtin_replacements::module(),
+            report::tables::printing(),
+        ];
+        Self { named: named.collect(), everywhere: bound.chain(others).map(Into::into).collect() }
+    }
+
+    fn register(&self, engine: &mut Engine) {
+        for (name, module) in &self.named {
+            engine.register_static_module(*name, module.clone());
+        }
+        for module in &self.everywhere {
+            engine.register_global_module(module.clone());
+        }
+    }
+}
+
+thread_local! {
+    static LANGUAGE: LanguageModules = LanguageModules::new();
+}
+
 /// Largest depth of calls; the stack of [`crate::script::engine::thread`] is sized for it.
 pub const MAX_CALLS: usize = 400;
 /// Largest depth of expressions.
@@ -154,17 +195,7 @@ pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     listen(&mut engine, env, texts);
     handle::register_types(&mut engine, HANDLES.into_iter().flatten());
     option_groups::register(OPTIONS.into_iter().flatten());
-    for (name, manifests) in modules() {
-        engine.register_static_module(name, binding::module(&manifests).into());
-    }
-    for manifest in globals() {
-        engine.register_global_module(binding::module(&[manifest]).into());
-    }
-    engine.register_global_module(report::parts::iteration().into());
-    engine.register_global_module(tensor::iteration().into());
-    engine.register_global_module(ranges::iteration().into());
-    engine.register_global_module(builtin_replacements::module().into());
-    engine.register_global_module(report::tables::printing().into());
+    LANGUAGE.with(|language| language.register(&mut engine));
     operators(&mut engine);
     evaluation(&mut engine, texts.marks.clone());
     engine
