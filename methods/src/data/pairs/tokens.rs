@@ -81,10 +81,18 @@ impl TokenPair {
         self.answers.iter().chain(&self.wrong).map(Vec::len).chain(words).all(|length| length == 1)
     }
 
-    /// Returns the number of tokens, and the positions of the spans; none if the prompts differ in length.
-    fn layout(&self) -> Option<(usize, BTreeMap<String, Vec<usize>>)> {
-        (self.clean.len() == self.corrupt.len()).then(|| (self.clean.len(), self.spans.clone()))
+    /// Returns the layout of the prompts; none if they differ in length.
+    fn layout(&self) -> Option<PairLayout> {
+        (self.clean.len() == self.corrupt.len())
+            .then(|| PairLayout { tokens: self.clean.len(), spans: self.spans.clone() })
     }
+}
+
+/// The number of tokens of both prompts of a pair, and the positions of the clean one's spans.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct PairLayout {
+    tokens: usize,
+    spans: BTreeMap<String, Vec<usize>>,
 }
 
 /// Returns the tokens of an answer after a prompt: those that prompt and answer together have beyond the prompt's.
@@ -157,10 +165,9 @@ pub fn token_pairs(
     task: &Task,
 ) -> Result<Vec<(Pair, TokenPair)>> {
     let layout = if form.same_length { Some(usual_layout(name, options, form, tokenizer, task)?) } else { None };
-    let fits = |tokens: &TokenPair| layout.is_none() || tokens.layout() == layout;
     let mut draw = Draw::new(name, options)?;
     let single = form.single_token.then_some(SingleTokenCounts::default());
-    drawn(&mut draw, options.n, single, fits, tokenizer, task)
+    drawn(&mut draw, options.n, single, layout, tokenizer, task)
 }
 
 /// Counts of answers and words that are to be one token each.
@@ -172,17 +179,23 @@ struct SingleTokenCounts {
     pair: bool,
 }
 
-/// Draws the pairs that fit, and whose answers and words are one token each where required.
+/// Draws the pairs of a layout, or of any, whose answers and words are one token each where required.
 fn drawn(
     draw: &mut Draw,
     n: usize,
     mut single: Option<SingleTokenCounts>,
-    fits: impl Fn(&TokenPair) -> bool,
+    layout: Option<PairLayout>,
     tokenizer: &Tokenizer,
     task: &Task,
 ) -> Result<Vec<(Pair, TokenPair)>> {
     let name = draw.name;
     let found = draw.some(n, task, |pair| {
+        // Most pairs of another layout are of another length, which one prompt tells; all texts of a pair are some six.
+        if let Some(layout) = &layout
+            && tokenizer.encode(&pair.clean, None, task)?.ids.len() != layout.tokens
+        {
+            return Ok(None);
+        }
         let tokens = TokenPair::of(name, &pair, tokenizer, task)?;
         if let Some(seen) = &mut single {
             seen.pairs += 1;
@@ -193,7 +206,8 @@ fn drawn(
             }
         }
         let is_cut = single.is_some() && !tokens.is_single();
-        Ok((!is_cut && fits(&tokens)).then_some((pair, tokens)))
+        let fits = layout.is_none() || tokens.layout() == layout;
+        Ok((!is_cut && fits).then_some((pair, tokens)))
     });
     match found {
         Err(error) if error.kind == Kind::Argument && single.is_some_and(|seen| !seen.pair) => Err(no_single(name)),
@@ -208,7 +222,7 @@ fn usual_layout(
     form: &PairTokenOptions,
     tokenizer: &Tokenizer,
     task: &Task,
-) -> Result<(usize, BTreeMap<String, Vec<usize>>)> {
+) -> Result<PairLayout> {
     let mut draw = Draw::new(name, options)?;
     let mut counts = BTreeMap::new();
     for _ in 0..ESTIMATED_FROM {
@@ -267,8 +281,7 @@ mod tests {
         let tokenizer = Tokenizer::characters(printable, None, Some("?")).unwrap();
         let refused = |name: &str, n: usize| {
             let mut draw = Draw::new(name, &PairOptions::default()).unwrap();
-            let found =
-                drawn(&mut draw, n, Some(SingleTokenCounts::default()), |_: &TokenPair| true, &tokenizer, &task);
+            let found = drawn(&mut draw, n, Some(SingleTokenCounts::default()), None, &tokenizer, &task);
             (found.err().and_then(|error| error.about), draw.seen.len())
         };
         assert_eq!(refused("ioi", 1), (Some("single_token".into()), CUT_FROM));
