@@ -122,15 +122,17 @@ fn every_experiment_runs_and_its_checks_hold() {
     let small = small.path().join("out/small").display().to_string();
     for script in scripts {
         let name = script.file_stem().unwrap().to_string_lossy().to_string();
-        let of = |list: &[(&str, &'static str)]| -> Option<Vec<&str>> {
+        let of = |list: &[(&str, &'static str)]| -> Option<Vec<&'static str>> {
             list.iter().find(|(known, _)| *known == name).map(|(_, words)| words.split_whitespace().collect())
         };
-        match (of(SHORT), of(&ON_TEXT)) {
-            (Some(mut words), _) => {
-                let takes_one = std::fs::read_to_string(&script).unwrap().contains(r#"arg("model""#);
-                if takes_one && !words.contains(&"--model") && !ON_TINY.contains(&name.as_str()) {
-                    words.extend(["--model", &small]);
-                }
+        let takes_model = std::fs::read_to_string(&script).unwrap().contains(r#"arg("model""#);
+        let on_small = |words: Vec<&'static str>| -> Vec<&str> {
+            let has_own = words.contains(&"--model") || ON_TINY.contains(&name.as_str());
+            let added: &[&str] = if takes_model && !has_own { &["--model", &small] } else { &[] };
+            [&words, added].concat()
+        };
+        match (of(SHORT).map(on_small), of(&ON_TEXT).map(on_small)) {
+            (Some(words), _) => {
                 let ended = code(&script, &words, Path::new(env!("CARGO_MANIFEST_DIR")));
                 assert!(matches!(ended, 0 | 3), "{name}: {ended}");
             }

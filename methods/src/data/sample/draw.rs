@@ -1,5 +1,7 @@
 //! Sampling rows of tokens from a model, many at a time, with a key-value cache.
 
+use std::cmp::Ordering;
+
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use safetensors::View;
@@ -183,29 +185,52 @@ fn chosen(logits: &[f32], settings: Settings, draw: &mut ChaCha8Rng) -> Result<u
     if logits.iter().any(|logit| logit.is_nan()) {
         bail!(Numeric, "the logits of generated text are NaN");
     }
-    let logit = |id: u32| logits.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
-    let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
-    if settings.top_k < ids.len() {
-        // Of equal logits the lower ids are taken; then all are sorted by id again.
-        ids.select_nth_unstable_by(settings.top_k, |a, b| logit(*b).total_cmp(&logit(*a)).then(a.cmp(b)));
-        ids.truncate(settings.top_k);
-        ids.sort_unstable();
-    }
-    let highest = ids.iter().map(|id| logit(*id)).fold(f32::NEG_INFINITY, f32::max);
-    let weight = |id: &u32| (f64::from(logit(*id) - highest) / settings.temperature).exp();
-    let total: f64 = ids.iter().map(weight).sum();
+    let likeliest = largest(logits, settings.top_k);
+    let highest = likeliest.iter().map(|(_, logit)| *logit).fold(f32::NEG_INFINITY, f32::max);
+    let weight = |logit: f32| (f64::from(logit - highest) / settings.temperature).exp();
+    let total: f64 = likeliest.iter().map(|(_, logit)| weight(*logit)).sum();
     let mut left = draw.random::<f64>() * total;
-    let found = ids.iter().find(|id| {
-        left -= weight(id);
+    let found = likeliest.iter().find(|(_, logit)| {
+        left -= weight(*logit);
         left < 0.0
     });
     // Rounding may leave a remainder.
-    found.or(ids.last()).copied().ok_or_else(|| err!(Bug, "a model that writes no token"))
+    found.or(likeliest.last()).map(|(id, _)| *id).ok_or_else(|| err!(Bug, "a model that writes no token"))
+}
+
+/// Returns the largest logits with their ids, by id; of equal logits those of lower ids.
+fn largest(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
+    let all = (0..).zip(logits.iter().copied());
+    let Some(last) = count.checked_sub(1).filter(|_| count < logits.len()) else { return all.collect() };
+    let mut sorted = logits.to_vec();
+    let (larger, least, _) = sorted.select_nth_unstable_by(last, |a, b| b.total_cmp(a));
+    let mut of_the_least = 1 + larger.iter().filter(|logit| logit.total_cmp(least).is_eq()).count();
+    let is_one = |(_, logit): &(u32, f32)| match logit.total_cmp(least) {
+        Ordering::Greater => true,
+        Ordering::Less => false,
+        Ordering::Equal => {
+            let fits = of_the_least > 0;
+            of_the_least -= usize::from(fits);
+            fits
+        }
+    };
+    all.filter(is_one).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_equal_logits_the_first_are_among_the_largest() {
+        let logits = [1.0, 3.0, -0.0, 2.0, 3.0, 2.0, 2.0, 0.0];
+        let ids = |count| largest(&logits, count).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+        assert_eq!(ids(1), [1]);
+        assert_eq!(ids(4), [1, 3, 4, 5]);
+        // As numbers are ordered in all, zero comes before its negative.
+        assert_eq!(ids(7), [0, 1, 3, 4, 5, 6, 7]);
+        assert_eq!(ids(9).len(), 8);
+    }
 
     #[test]
     fn tokens_are_drawn_by_their_probability_among_the_likeliest() {
