@@ -102,7 +102,7 @@ class read:
                     for batch in stream:
                         if batch.num_rows:
                             yield {name: self._array(batch, name) for name in names}
-            except (pa.ArrowException, KeyError) as error:
+            except (pa.ArrowException, OSError, KeyError) as error:
                 raise FormatError(f"{file}: {error}") from None
 
     def _array(self, batch, name):

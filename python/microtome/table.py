@@ -16,6 +16,8 @@ def read_table(path):
     pa = needed("pyarrow")
     path = Path(path)
     ending = _ending(path)
+    # One that is not there is told apart from one that is damaged.
+    path.stat()
     try:
         if ending in ("arrow", "arrows", "feather"):
             return read_arrow(path.read_bytes())
@@ -32,7 +34,7 @@ def read_table(path):
         )
         names = list(dict.fromkeys(name for row in rows for name in row))
         return pa.table({name: [row.get(name) for row in rows] for name in names})
-    except (pa.ArrowException, ValueError, AttributeError, TypeError) as error:
+    except (pa.ArrowException, OSError, ValueError, AttributeError, TypeError) as error:
         raise FormatError(f"{path}: expected a table as .{ending}: {error}") from None
 
 
@@ -77,7 +79,10 @@ def as_arrow(table):
     if type(table).__module__.partition(".")[0] == "pandas":
         return pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
     if hasattr(table, "__arrow_c_stream__"):
-        return pa.table(table)
+        table = pa.table(table)
+        # Views of texts, which polars has, are not written as .csv by pyarrow, nor read by older programs.
+        plain = [f.with_type(pa.large_string()) if str(f.type) == "string_view" else f for f in table.schema]
+        return table.cast(pa.schema(plain))
     raise TypeError(f"expected a table of pyarrow, pandas or polars, or a map of columns, found {type(table).__name__}")
 
 
