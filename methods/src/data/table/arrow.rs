@@ -15,7 +15,8 @@ use arrow_array::{
     Array, ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, NullArray, RecordBatch, StringArray,
 };
 use arrow_buffer::Buffer;
-use arrow_ipc::reader::StreamDecoder;
+use arrow_ipc::Block;
+use arrow_ipc::reader::FileDecoder;
 use arrow_ipc::writer::{FileWriter, StreamWriter};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 
@@ -28,6 +29,9 @@ use messages::Messages;
 
 /// The number of rows of a record batch.
 const BATCH: usize = 1 << 16;
+
+/// The memory of a row beside its cells, about: its list, twice while that of all rows grows, and what an allocation takes.
+const ROW: u128 = 64;
 
 /// Returns the content of a file with the table, in the format whose batches are found from its end.
 pub fn file(table: &Table, ending: &str) -> Result<Vec<u8>> {
@@ -149,18 +153,21 @@ fn table(bytes: Vec<u8>, shown: &str) -> Result<Table> {
     let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
     let mut reading = Reading {
         rows: Vec::new(),
-        // A column without values takes nothing in a file, and a text of a dictionary stands there once.
+        // A text of a category stands in the file once.
         budget: Budget::of_content(memory::available()),
         shown,
     };
-    let whole = Buffer::from_vec(bytes).slice_with_length(messages.place.start, messages.place.len());
-    let mut decoder = StreamDecoder::new();
-    // A last message without a body is decoded when more bytes follow.
-    for mut part in [whole, Buffer::from_vec(messages::END.to_vec())] {
-        while !part.is_empty() {
-            if let Some(batch) = guarded(|| decoder.decode(&mut part)).map_err(unreadable)? {
-                reading.add(&batch)?;
-            }
+    let bytes = Buffer::from_vec(bytes);
+    let mut decoder = FileDecoder::new(schema.into(), messages.version);
+    for part in messages.parts {
+        let message = bytes.slice_with_length(part.place.start, part.place.len());
+        let too_large = |_| unreadable(err!(Format, "expected messages below 2 GiB, found a larger one"));
+        let metadata = i32::try_from(part.metadata).map_err(too_large)?;
+        let block = Block::new(0, metadata, (part.place.len() - part.metadata) as i64);
+        if part.is_dictionary {
+            guarded(|| decoder.read_dictionary(&block, &message)).map_err(unreadable)?;
+        } else if let Some(batch) = guarded(|| decoder.read_record_batch(&block, &message)).map_err(unreadable)? {
+            reading.add(&batch)?;
         }
     }
     Ok(Table { title: String::new(), columns, rows: reading.rows })
@@ -181,7 +188,8 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T> {
 /// Refuses a column whose values cannot be those of a table.
 fn check(field: &Field) -> Result<()> {
     let kind = match field.data_type() {
-        DataType::Dictionary(_, values) => values,
+        // Categories that are nothing would take no room in a file, however many.
+        DataType::Dictionary(_, values) if !values.is_null() => values,
         plain => plain,
     };
     let found = match kind {
@@ -224,26 +232,34 @@ impl Reading<'_> {
     fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         let start = self.rows.len();
         let width = batch.num_columns();
+        // A file may claim more rows than it has bytes: what they take is known before the first is made.
+        let cells: usize = batch.columns().iter().map(|array| categories(array).unwrap_or(0)).sum();
+        let cells = cells as u128 + batch.num_rows() as u128 * width as u128;
+        let size = batch.num_rows() as u128 * ROW + cells * size_of::<Cell>() as u128;
+        self.budget.take(size, || format!("the table of {}", self.shown))?;
+        self.rows.extend((0..batch.num_rows()).map(|_| Vec::with_capacity(width)));
+        let schema = batch.schema_ref();
         for (place, array) in batch.columns().iter().enumerate() {
-            let mut at = start;
+            let mut rows = self.rows.iter_mut().skip(start);
             let mut put = |cell: Cell| {
-                let size = size_of::<Cell>() + if let Cell::Text(text) = &cell { text.len() } else { 0 };
-                self.budget.take(size as u128, || format!("the table of {}", self.shown))?;
-                if place == 0 {
-                    self.rows.push(Vec::with_capacity(width));
+                if let Cell::Text(text) = &cell {
+                    self.budget.take(text.len() as u128, || format!("the table of {}", self.shown))?;
                 }
                 // All arrays of a batch have one length, which the crate checks.
-                if let Some(row) = self.rows.get_mut(at) {
+                if let Some(row) = rows.next() {
                     row.push(cell);
                 }
-                at += 1;
                 Ok(())
             };
-            let schema = batch.schema_ref();
             each(array, schema.field(place).name(), &mut put).map_err(|e| e.within(self.shown))?;
         }
         Ok(())
     }
+}
+
+/// Returns the number of categories that an array has beside its cells, if it has some.
+fn categories(array: &dyn Array) -> Option<usize> {
+    array.as_any_dictionary_opt().map(|dictionary| dictionary.values().len())
 }
 
 /// Passes the cells of an array to a function, one by one.
