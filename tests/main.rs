@@ -41,6 +41,7 @@ mod method_receivers;
 mod objects;
 mod packages;
 mod page;
+mod python;
 mod reading;
 mod records;
 mod repl;

@@ -56,7 +56,8 @@
 //!
 //! # Features of the crate
 //!
-//! `objects` and `parquet` (on by default) read and write stores of activations in buckets, and texts and tables in Parquet;
+//! `objects`, `parquet` and `arrow` (on by default) read and write stores of activations in buckets, texts and tables in Parquet,
+//! and tables in Arrow;
 //! `avx512` uses AVX-512 where the CPU has it; `cuda` and `metal` build candle's GPU backends, and need their toolkits.
 
 pub use microtome_core::{bail, choices, err, options};

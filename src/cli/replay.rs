@@ -44,6 +44,7 @@ pub fn run(options: &CommonArguments, path: &Path) -> Result<Exit> {
         recording: true,
         folder: record::folder(&record.script),
         again: Some((record.clone(), before)),
+        reserved: false,
         interactive: false,
     };
     let mut session = Session::new(setup::env(&options, wants)?);

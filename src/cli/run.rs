@@ -1,6 +1,6 @@
 //! `microtome run FILE`: runs a script, and records what it read, wrote and printed.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,6 +11,7 @@ use super::{Exit, show_failure, tell};
 use crate::base::files::utf8;
 use crate::base::memory::human;
 use crate::base::{Error, Kind, Result};
+use crate::data::table;
 use crate::err;
 use crate::script::Session;
 use crate::script::engine::console::for_stdout;
@@ -35,6 +36,11 @@ pub struct RunArguments {
     #[arg(long)]
     pub fresh: bool,
 
+    /// Write a table to standard output, as a stream of Arrow, and all else to standard error: the one that the script's
+    /// variable NAME has in the end.
+    #[arg(long, value_name = "NAME", conflicts_with = "again")]
+    pub table: Option<String>,
+
     /// The script's own arguments, as --name value.
     #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<String>,
@@ -51,7 +57,16 @@ pub fn run(options: &CommonArguments, run: &RunArguments) -> Result<Exit> {
     // Named after the script.
     let folder = record::folder(if file == "-" { STDIN } else { file });
     let arguments = Arguments::parse(&run.arguments)?;
-    let wants = SessionNeeds { arguments, recording: true, folder: folder.clone(), ..SessionNeeds::default() };
+    if run.table.is_some() {
+        refuse_reader(options, file)?;
+    }
+    let wants = SessionNeeds {
+        arguments,
+        recording: true,
+        folder: folder.clone(),
+        reserved: run.table.is_some(),
+        ..SessionNeeds::default()
+    };
     // Behind the script it may be meant for the script, and is not taken from it.
     if run.fresh {
         return Err(err!(Argument, "expected `--fresh` before the word `run`, found it behind").hint(format!(
@@ -61,6 +76,9 @@ pub fn run(options: &CommonArguments, run: &RunArguments) -> Result<Exit> {
     let mut session = Session::new(setup::env(options, wants)?);
     let (name, text) = source(&session, file)?;
     session.refuse_unknown_arguments(&name, &text)?;
+    if let Some(table) = &run.table {
+        session.refuse_unknown_table(&name, &text, table)?;
+    }
     // Taken before the first line runs, so that of two runs of one script the second is refused at once.
     let is_recorded = take(&session, &folder)?;
     let outcome = session.eval(&name, &text);
@@ -74,7 +92,41 @@ pub fn run(options: &CommonArguments, run: &RunArguments) -> Result<Exit> {
     };
     // How the script ended is said first: a full disk must not hide what went wrong before.
     let exit = finish(&session, options, outcome, options.json)?;
-    saved.map(|()| exit)
+    saved?;
+    match &run.table {
+        // A check that failed says something of the numbers, which are there all the same.
+        Some(name) if matches!(exit, Exit::Done | Exit::CheckFailed) => {
+            let written = write_table(&session, name)?;
+            Ok(if written == Exit::Done { exit } else { written })
+        }
+        _ => Ok(exit),
+    }
+}
+
+/// Refuses a standard output that cannot carry a table: one that carries something else, or that somebody reads.
+fn refuse_reader(options: &CommonArguments, file: &str) -> Result<()> {
+    if options.json {
+        return Err(err!(Argument, "expected either `--json` or `--table`, found both")
+            .hint("standard output carries the value of the script as JSON, or one of its tables"));
+    }
+    if std::io::stdout().is_terminal() {
+        return Err(err!(Argument, "expected a pipe or a file as standard output, found a terminal").hint(format!(
+            "`microtome run {file} --table NAME > NAME.arrows` writes a file, which `data::table` reads, too"
+        )));
+    }
+    Ok(())
+}
+
+/// Writes the table that a variable of the session has to standard output.
+fn write_table(session: &Session, name: &str) -> Result<Exit> {
+    let table = session.table(name)?;
+    let encode = move || table::encoded(&table, "arrows").unwrap_or_else(|| Err(err!(Bug, "a format that is missing")));
+    let bytes = session.env().task.apart(encode).map_err(|e| e.within(name))?;
+    let mut out = std::io::stdout().lock();
+    Ok(match out.write_all(&bytes).and_then(|()| out.flush()) {
+        Ok(()) => Exit::Done,
+        Err(error) => unwritten(error.kind()),
+    })
 }
 
 /// Takes the folder of the run's record; returns whether there may be one. Who denies to write there wants the script

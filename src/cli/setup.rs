@@ -32,6 +32,8 @@ pub struct SessionNeeds {
     pub folder: PathBuf,
     /// The record of the run that is to be repeated, and the folder that it wrote to.
     pub again: Option<(Record, PathBuf)>,
+    /// Whether standard output carries a result and nothing else, as it does by `--json`.
+    pub reserved: bool,
     /// Whether Ctrl-C belongs to the line editor while it asks, so that the handler must not end the program.
     pub interactive: bool,
 }
@@ -52,11 +54,12 @@ pub fn env(options: &CommonArguments, wants: SessionNeeds) -> Result<Env> {
         (false, true) => Arc::new(ProgressBars::default()),
         (false, false) => Arc::new(ProgressLog::default()),
     };
-    let here = if options.json { screen(&std::io::stderr()) } else { screen(&std::io::stdout()) };
+    let reserved = options.json || wants.reserved;
+    let here = if reserved { screen(&std::io::stderr()) } else { screen(&std::io::stdout()) };
     let console = match screen_before {
         // Output for another screen is compared, but not shown on this one.
         Some(before) if before != here => Console::memory(before),
-        _ if options.json => Console::stderr(here, interrupted.clone()),
+        _ if reserved => Console::stderr(here, interrupted.clone()),
         _ => Console::stdout(here, interrupted.clone()),
     };
     let task = Task::new(interrupted, progress);

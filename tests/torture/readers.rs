@@ -319,6 +319,14 @@ pub const READERS: &[FileReader] = &[
         ..NONE
     },
     FileReader {
+        name: "table-arrow",
+        makes: r#"let t = table([#{ a: 1, b: 0.5, c: "x, \"y\"", d: true }, #{ a: 2, c: "" }]);
+            t.save("case/x.arrow"); t.save("case/x.arrows");"#,
+        reads: r#"let t = data::table(if "case/x.arrow" in names { "case/x.arrow" } else { "case/x.arrows" });
+            show(t); t.head(1); t.rows"#,
+        ..NONE
+    },
+    FileReader {
         name: "library",
         made: libraries,
         hit: &[".rhai"],

@@ -124,7 +124,7 @@ fn unknown_format(item: &dyn Item, found: Option<&str>) -> Error {
     let drawn = item.picture().map_or(&[][..], |_| &["svg", "png"]);
     let dot = item.graphviz().map_or(&[][..], |_| &["dot"]);
     let md = item.markdown().map_or(&[][..], |_| &["md"]);
-    let tables = item.table().map_or(&[][..], |_| &["csv", "parquet"]);
+    let tables = item.table().map_or(&[][..], |_| &data::table::FORMATS);
     let known = [drawn, tables, &["json", "txt", "html"], md, dot].concat();
     let kind = item.kind();
     let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };

@@ -291,7 +291,9 @@ impl Arguments {
                         }
                     }
                 };
-                let own = if OPTIONS.contains(&name.as_str()) {
+                let own = if name == "table" {
+                    "; microtome's own `--table` stands before all arguments of the script".into()
+                } else if OPTIONS.contains(&name.as_str()) {
                     format!("; microtome's own `--{name}` stands before the word `run`")
                 } else {
                     String::new()

@@ -229,7 +229,16 @@ const FUNCTIONS: NameTable = &[
     (&["isinstance", "typeof"], "use `kind_of(x)`"),
     (&["open", "read"], "use `run::load_text(path)`"),
     (
-        &["read_csv", "read_parquet", "read_json", "read_ndjson", "scan_csv", "scan_parquet"],
+        &[
+            "read_csv",
+            "read_parquet",
+            "read_feather",
+            "read_ipc",
+            "read_json",
+            "read_ndjson",
+            "scan_csv",
+            "scan_parquet",
+        ],
         "the table of a file is `data::table(\"x.csv\")`",
     ),
     (&["DataFrame"], "a table is made of maps, one for each row: `table([#{ a: 1 }, #{ a: 2 }])`"),
@@ -249,7 +258,17 @@ const TABLES: NameTable = &[
     ),
     (&["limit", "first", "slice"], "the first rows are `t.head(5)`"),
     (
-        &["write_csv", "to_csv", "write_parquet", "to_parquet", "write_json", "write_ndjson", "to_markdown"],
+        &[
+            "write_csv",
+            "to_csv",
+            "write_parquet",
+            "to_parquet",
+            "to_feather",
+            "write_ipc",
+            "write_json",
+            "write_ndjson",
+            "to_markdown",
+        ],
         "a table is written in the format that the name ends in: `t.save(\"x.csv\")`",
     ),
     (

@@ -198,7 +198,7 @@ pub mod methods {
         contexts.table(usize::MAX)
     }
 
-    /// Writes the table of all features as .csv, .parquet, .json, .txt, .html or .md, by the file's extension. Returns the path
+    /// Writes the table of all features as .csv, .parquet, .arrow, .json, .txt, .html or .md, by the file's extension. Returns the path
     /// of the file.
     ///
     /// # Example

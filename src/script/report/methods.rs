@@ -53,12 +53,14 @@ pub mod methods {
         Ok(mapped(chart)?)
     }
 
-    /// Writes the table as .csv, .parquet, .json, .txt, .html or .md, as the name ends. Returns the path of the file.
+    /// Writes the table as .csv, .parquet, .arrow, .feather, .arrows, .json, .txt, .html or .md, as the name ends. Returns the path
+    /// of the file.
     ///
-    /// `data::table` reads the first three back with the types of the cells, and so do pandas, polars and others. In .csv a missing
-    /// cell is empty, and a text that looks like something else stands in quotes. .json is a list of maps, one for each row; NaN and
-    /// infinities, which JSON lacks, are null there, as a missing cell is. Among floats, integers are written as floats. A column
-    /// of .parquet has one type: numbers, texts or booleans. These three have no title.
+    /// `data::table` reads the first six back with the types of the cells, and so do pandas, polars and others. In .csv a
+    /// missing cell is empty, and a text that looks like something else stands in quotes. .json is a list of maps, one for each row;
+    /// NaN and infinities, which JSON lacks, are null there, as a missing cell is. Among floats, integers are written as floats. A
+    /// column of .parquet and of Arrow has one type: numbers, texts or booleans. Of Arrow, .arrow and .feather are files and .arrows is
+    /// a stream. None of these has a title.
     ///
     /// # Example
     /// ```
@@ -66,7 +68,7 @@ pub mod methods {
     /// runs.save("doc/runs.csv");
     /// run::load_text("doc/runs.csv")  //=> "fve,kind\n0.9,topk\n,l1\n"
     /// run::load_json(runs.save("doc/runs.json"))[0]  //=> #{ fve: 0.9, kind: "topk" }
-    /// data::table(runs.save("doc/runs.parquet")).rows == runs.rows  //=> true
+    /// ["parquet", "arrow"].map(|format| data::table(runs.save(`doc/runs.${format}`)).rows == runs.rows)  //=> [true, true]
     /// ```
     #[rhai_fn(global, name = "save", pure, return_raw)]
     pub fn save_table(ctx: NativeCallContext, table: &mut Table, path: &str) -> Fallible<String> {

@@ -11,6 +11,7 @@ mod reserved_words;
 pub mod resolver;
 pub mod run_results;
 mod script_arguments;
+mod script_tables;
 pub mod scripts;
 pub mod stated_results;
 pub mod suite;

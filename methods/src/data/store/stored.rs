@@ -120,11 +120,13 @@ impl Store {
     /// not have lists those that it has.
     pub fn site(&self, name: &str) -> Result<usize> {
         let sites = &self.made().sites;
-        let config = serde_json::from_value::<Config>(self.made().model.config.clone());
-        let config = config.map_err(|e| err!(Format, "the manifest's config is not valid: {e}"))?;
-        let named = if sites.iter().any(|site| site.site == name) {
+        let config = &self.made().model.config;
+        // A store that another program has made need not know the model, and then has the names that it gives.
+        let named = if config.is_null() || sites.iter().any(|site| site.site == name) {
             name.to_string()
         } else {
+            let config = serde_json::from_value::<Config>(config.clone());
+            let config = config.map_err(|e| err!(Format, "the manifest's config is not valid: {e}"))?;
             one_site(&config, name, NAME_ONE)?.to_string()
         };
         let found = sites.iter().position(|site| site.site == named);

@@ -1,5 +1,7 @@
 //! Tables as data: files that other programs read and write, and operations on a table's rows.
 
+#[cfg_attr(not(feature = "arrow"), path = "no_arrow.rs")]
+mod arrow;
 mod csv;
 mod json;
 #[cfg_attr(not(feature = "parquet"), path = "no_parquet.rs")]
@@ -18,7 +20,10 @@ use crate::base::{Cell, Error, Result, Table, Task, names};
 use crate::err;
 
 /// The endings of the files that a table is read from.
-pub const ENDINGS: [&str; 5] = ["csv", "json", "jsonl", "ndjson", "parquet"];
+pub const ENDINGS: [&str; 8] = ["csv", "json", "jsonl", "ndjson", "parquet", "arrow", "arrows", "feather"];
+
+/// The endings of the files of tables that programs, not people, read, beside .json.
+pub const FORMATS: [&str; 5] = ["csv", "parquet", "arrow", "arrows", "feather"];
 
 /// The type of a column: the type that a file has for all its cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +107,8 @@ pub fn encoded(table: &Table, ending: &str) -> Option<Result<Vec<u8>>> {
         "csv" => csv::written(table).map(String::into_bytes),
         "json" => json::written(table).map(String::into_bytes),
         "parquet" => parquet::written(table),
+        "arrow" | "feather" => arrow::file(table, ending),
+        "arrows" => arrow::stream(table),
         _ => return None,
     })
 }
@@ -117,6 +124,7 @@ pub fn load(files: &Files, path: &Path, task: &Task) -> Result<Table> {
         Some("csv") => |bytes| csv::read(&utf8(bytes)?),
         Some("json" | "jsonl" | "ndjson") => |bytes| json::read(&bytes),
         Some("parquet") => return parquet::read(files, path, task),
+        Some("arrow" | "arrows" | "feather") => return arrow::read(files, path, task),
         other => return Err(unknown(path, other)),
     };
     let bytes = files.bytes(path)?;

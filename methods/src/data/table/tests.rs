@@ -30,7 +30,10 @@ fn again(table: &Table, ending: &str) -> Result<Table> {
 }
 
 /// The formats that are written, too.
-const WRITTEN: [&str; 3] = ["csv", "json", "parquet"];
+const WRITTEN: [&str; 6] = ["csv", "json", "parquet", "arrow", "arrows", "feather"];
+
+/// The formats in which each column has one type.
+const TYPED: [&str; 4] = ["parquet", "arrow", "arrows", "feather"];
 
 /// Loads a file with given content.
 fn loaded(name: &str, content: &[u8]) -> Result<Table> {
@@ -81,7 +84,7 @@ fn what_is_written_is_what_other_programs_read() {
 fn numbers_that_json_lacks_are_kept_by_the_other_formats() {
     let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(Cell::Float);
     let odd = table(vec![("x", odd.to_vec())]);
-    for ending in ["csv", "parquet"] {
+    for ending in ["csv"].into_iter().chain(TYPED) {
         assert_eq!(format!("{:?}", again(&odd, ending).unwrap().rows), format!("{:?}", odd.rows), "{ending}");
     }
     assert_eq!(again(&odd, "json").unwrap().rows, vec![vec![Cell::Missing]; 3]);
@@ -101,25 +104,28 @@ fn texts_among_numbers_are_kept_where_a_format_takes_them() {
     for ending in ["csv", "json"] {
         assert_eq!(again(&mixed, ending), Ok(mixed.clone()), "{ending}");
     }
-    let error = again(&mixed, "parquet").unwrap_err();
-    assert_eq!(error.message, "expected values of one type in each column to save as .parquet, found several in `x`");
-    assert!(error.hint.unwrap().contains(".csv"));
+    for ending in TYPED {
+        let error = again(&mixed, ending).unwrap_err();
+        let expected = format!("expected values of one type in each column to save as .{ending}, found several in `x`");
+        assert_eq!(error.message, expected);
+        assert!(error.hint.unwrap().contains(".csv"));
+    }
 }
 
 #[test]
 fn columns_are_there_and_have_names() {
     let twice = table(vec![("x", vec![1_i64.into()]), ("x", vec![2_i64.into()])]);
     assert_eq!(again(&twice, "csv"), Ok(twice.clone()));
-    for ending in ["json", "parquet"] {
+    for ending in ["json"].into_iter().chain(TYPED) {
         assert!(again(&twice, ending).unwrap_err().message.contains("`x` more than once"), "{ending}");
     }
     let none = Table::default();
-    for ending in ["csv", "parquet"] {
+    for ending in ["csv"].into_iter().chain(TYPED) {
         assert!(again(&none, ending).unwrap_err().message.contains("found one without"), "{ending}");
     }
     assert_eq!(again(&none, "json"), Ok(none));
     let empty = table(vec![("x", Vec::new())]);
-    for ending in ["csv", "parquet"] {
+    for ending in ["csv"].into_iter().chain(TYPED) {
         assert_eq!(again(&empty, ending), Ok(empty.clone()), "{ending}");
     }
     // Columns that JSON names only with a row.
@@ -249,7 +255,130 @@ fn rows_of_several_groups_stand_one_after_the_other() {
         ("n", (0..300_000_i64).map(Cell::Int).collect()),
         ("gap", (0..300_000_i64).map(|n| if n % 3 == 0 { Cell::Missing } else { Cell::Int(n) }).collect()),
     ]);
-    assert_eq!(again(&long, "parquet").map(|found| found == long), Ok(true));
+    for ending in ["parquet", "arrow", "arrows"] {
+        assert_eq!(again(&long, ending).map(|found| found == long), Ok(true), "{ending}");
+    }
+}
+
+#[test]
+fn a_damaged_file_of_arrow_is_an_error_or_another_table_and_never_a_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path());
+    let path = Path::new("a.arrow");
+    for ending in ["arrow", "arrows"] {
+        let whole = encoded(&sample(), ending).unwrap().unwrap();
+        for cut in 0..whole.len() {
+            files.save_whole(path, &whole[..cut]).unwrap();
+            // A stream need not say that it ends, so that it may be cut between two messages.
+            let read = load(&files, path, &Task::default());
+            assert!(read.is_err() || ending == "arrows", "{ending}, {cut}: {read:?}");
+        }
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0xff;
+            files.save_whole(path, &damaged).unwrap();
+            let _any = load(&files, path, &Task::default());
+        }
+    }
+}
+
+#[test]
+fn what_is_no_file_of_arrow_is_refused_with_its_reason() {
+    let whole = encoded(&sample(), "arrow").unwrap().unwrap();
+    let stream = encoded(&sample(), "arrows").unwrap().unwrap();
+    let mut huge = stream.clone();
+    huge[4..8].copy_from_slice(&[0xff; 4]);
+    for (bytes, message) in [
+        (b"".to_vec(), "expected a schema, found nothing"),
+        (b"FEA1....".to_vec(), "expected the second version of Feather, found the first"),
+        (b"ARROW1".to_vec(), "it ends within a message"),
+        (b"PAR1....".to_vec(), "expected the file or the stream of Arrow's IPC format, found other bytes"),
+        (whole[..whole.len() - 1].to_vec(), "it ends within a message"),
+        (huge, "it ends within a message"),
+        ([&stream[..stream.len() - 8], &stream[..]].concat(), "expected one schema, found another behind it"),
+    ] {
+        let found = loaded("a.arrow", &bytes).unwrap_err().message;
+        assert_eq!(found, format!("a.arrow cannot be read as Arrow: {message}"));
+    }
+    // The version 5 is the number 4 in 16 bits somewhere in the first message.
+    let fours = (8..64).filter(|at| stream[*at..at + 2] == [4, 0]);
+    let newer = fours.map(|at| {
+        let mut newer = stream.clone();
+        newer[at] = 5;
+        loaded("a.arrow", &newer).map_err(|e| e.message)
+    });
+    let refused = "a.arrow cannot be read as Arrow: expected version 4 or 5 of Arrow's IPC format, found version 6";
+    assert_eq!(newer.filter(|read| read.as_ref().is_err_and(|message| message == refused)).count(), 1);
+}
+
+/// Tests files as other programs write them: texts of other types, small numbers, categories, compressed buffers.
+#[test]
+fn arrow_of_other_programs_is_read_and_what_is_no_plain_value_is_refused() {
+    use std::sync::Arc;
+
+    use arrow_array::types::Int8Type;
+    use arrow_array::{
+        ArrayRef, Date32Array, DictionaryArray, Float16Array, LargeStringArray, ListArray, RecordBatch,
+        StringViewArray, UInt64Array,
+    };
+    use arrow_ipc::CompressionType;
+    use arrow_ipc::writer::{FileWriter, IpcWriteOptions};
+
+    let file = |column: ArrayRef, compression: Option<CompressionType>| {
+        let batch = RecordBatch::try_from_iter_with_nullable([("x", column, true)]).unwrap();
+        let options = IpcWriteOptions::default().try_with_compression(compression).unwrap();
+        let mut writer = FileWriter::try_new_with_options(Vec::new(), &batch.schema(), options).unwrap();
+        writer.write(&batch).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        writer.into_inner().unwrap()
+    };
+    let long = "a text that is longer than twelve bytes";
+    let texts = [Some("a"), None, Some(long)];
+    let texts_as_cells = [Cell::from("a"), Cell::Missing, long.into()];
+    let columns: [(ArrayRef, [Cell; 3]); 5] = [
+        (Arc::new(LargeStringArray::from_iter(texts)), texts_as_cells.clone()),
+        (Arc::new(StringViewArray::from_iter(texts)), texts_as_cells.clone()),
+        (Arc::new(DictionaryArray::<Int8Type>::from_iter(texts)), texts_as_cells),
+        (
+            Arc::new(UInt64Array::from(vec![Some(7), None, Some(1 << 62)])),
+            [7_i64.into(), Cell::Missing, (1_i64 << 62).into()],
+        ),
+        (
+            Arc::new(Float16Array::from(vec![Some(half::f16::from_f32(0.5)), None, Some(half::f16::INFINITY)])),
+            [0.5.into(), Cell::Missing, f64::INFINITY.into()],
+        ),
+    ];
+    for compression in [None, Some(CompressionType::LZ4_FRAME), Some(CompressionType::ZSTD)] {
+        for (column, cells) in &columns {
+            let found = loaded("a.feather", &file(column.clone(), compression)).unwrap();
+            let twice: Vec<Vec<Cell>> = cells.iter().chain(cells).map(|cell| vec![cell.clone()]).collect();
+            assert_eq!(found.rows, twice, "{compression:?} {:?}", column.data_type());
+        }
+    }
+    let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int8Type, _, _>([Some([Some(1)])]));
+    for (column, message) in [
+        (lists, "a.arrow: expected numbers, texts or booleans in the column `x`, found lists"),
+        (
+            Arc::new(Date32Array::from(vec![1])) as ArrayRef,
+            "a.arrow: expected numbers, texts or booleans in the column `x`, found Date32",
+        ),
+        (
+            Arc::new(UInt64Array::from(vec![u64::MAX])),
+            "a.arrow: expected integers of at most 63 bits in the column `x`, found 18446744073709551615",
+        ),
+    ] {
+        assert_eq!(loaded("a.arrow", &file(column, None)).unwrap_err().message, message);
+    }
+    // Rows without values, more than there is memory for.
+    let nothing = Arc::new(arrow_array::NullArray::new(1 << 50));
+    assert_eq!(loaded("a.arrow", &file(nothing, None)).unwrap_err().kind, crate::base::Kind::Memory);
+    // A compressed buffer that claims a pebibyte.
+    let packed = file(Arc::new(UInt64Array::from(vec![0; 100])), Some(CompressionType::ZSTD));
+    let prefix = packed.windows(8).position(|eight| eight == 800_u64.to_le_bytes()).unwrap();
+    let mut bomb = packed;
+    bomb[prefix..prefix + 8].copy_from_slice(&(1_u64 << 50).to_le_bytes());
+    assert_eq!(loaded("a.arrow", &bomb).unwrap_err().kind, crate::base::Kind::Memory);
 }
 
 /// Tests a file that pandas or another program may have written, with a column that is no plain value.
