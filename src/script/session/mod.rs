@@ -6,6 +6,7 @@ pub mod differences;
 mod format_script;
 pub mod inspect;
 pub mod line_changes;
+pub mod notebook;
 pub mod record;
 mod reserved_words;
 pub mod resolver;
