@@ -23,7 +23,10 @@ fn python() -> Option<String> {
     };
     let found = std::env::var("MICROTOME_PYTHON").ok().filter(has_clients);
     if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "MICROTOME_PYTHON has no clients of Jupyter, and .ci/run installs them");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "MICROTOME_PYTHON has no clients of Jupyter, and .ci/run installs them"
+        );
         let mut shown = std::io::stderr().lock();
         let clients = "jupyter_client, jupyter_kernel_test, nbclient and papermill";
         writeln!(shown, "skipped: set MICROTOME_PYTHON to a Python that has {clients}").unwrap();

@@ -1,7 +1,7 @@
 //! The kernel: requests one after the other, answered by the session of a prompt.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -63,7 +63,8 @@ impl Kernel {
         let (work, running) = transport.start(connection, interrupted.clone())?;
         end_with_parent();
         repl.begin();
-        let mut answering = Answering { repl, cell, progress, outlet, work, waiting: VecDeque::new(), count: 0 };
+        let lines = repl.history();
+        let mut answering = Answering { repl, lines, cell, progress, outlet, work, waiting: VecDeque::new(), count: 0 };
         while let Some(request) = answering.next() {
             // An interruption that came between two requests was meant for neither.
             interrupted.store(false, Ordering::Relaxed);
@@ -96,6 +97,8 @@ fn end_with_parent() {
 /// The kernel while it runs.
 struct Answering {
     repl: Repl,
+    /// Lines of earlier sessions and cells of this one, oldest first.
+    lines: Vec<String>,
     cell: Arc<Cell>,
     progress: Arc<CellProgress>,
     outlet: Arc<Outlet>,
@@ -191,6 +194,7 @@ impl Answering {
         self.cell.publish("execute_input", &json!({ "code": code, "execution_count": self.count }));
         if !is_silent && request.message.setting("store_history", true) && !code.trim().is_empty() {
             self.repl.remember(&code);
+            self.lines.push(code.clone());
         }
         let outcome = match self.repl.answer_cell(&code, self.count) {
             Ok(PromptFlow::Continue) => Ok(()),
@@ -282,10 +286,9 @@ impl Answering {
     fn history(&self, request: &Request) -> Value {
         let message = &request.message;
         let text = |name: &str| message.content.get(name).and_then(Value::as_str).unwrap_or_default();
-        let lines = self.repl.history();
-        let count = message.number("n").unwrap_or(lines.len());
+        let count = message.number("n").unwrap_or(self.lines.len());
         let mut found: Vec<(usize, &String)> =
-            lines.iter().enumerate().map(|(index, line)| (index + 1, line)).collect();
+            self.lines.iter().enumerate().map(|(index, line)| (index + 1, line)).collect();
         match text("hist_access_type") {
             "range" => {
                 let [start, stop] = ["start", "stop"].map(|name| message.number(name));
@@ -293,6 +296,10 @@ impl Answering {
             }
             "search" => {
                 found.retain(|(_, line)| is_like(text("pattern"), line));
+                if message.setting("unique", false) {
+                    let last: BTreeMap<&String, usize> = found.iter().map(|(number, line)| (*line, *number)).collect();
+                    found.retain(|(number, line)| last.get(line) == Some(number));
+                }
                 found.drain(..found.len().saturating_sub(count));
             }
             _ => drop(found.drain(..found.len().saturating_sub(count))),

@@ -246,7 +246,7 @@ impl Repl {
     /// Returns whether a text can be read, whatever its names mean.
     pub fn is_valid(&self, text: &str) -> bool {
         let is_question = text.trim_start().starts_with(['?', ':']);
-        is_question || !self.session().compile("<text>", text).is_err_and(|failure| failure.kind == "syntax")
+        is_question || self.session().is_readable(text)
     }
 
     /// Adds a line to the history of the user.

@@ -250,6 +250,12 @@ impl Session {
         unfinished_text::is_unfinished(text, self.engine.compile_with_scope(&self.scope, text).err())
     }
 
+    /// Returns whether the text can be read, whatever its names mean.
+    pub fn is_readable(&self, text: &str) -> bool {
+        let problem = self.engine.compile_with_scope(&self.scope, text).err();
+        problem.is_none_or(|problem| unfinished_text::is_of_names(&problem))
+    }
+
     /// Forgets variables, functions and imports, as if the session had just begun.
     pub fn reset(&mut self) {
         self.scope = Scope::new();
