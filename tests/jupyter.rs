@@ -98,6 +98,13 @@ fn notebooks_of_the_pages_run_by_nbclient_and_papermill() {
     assert!(said.contains("run\n"), "{said}");
 }
 
+#[test]
+fn clients_that_come_and_go_leave_nothing_behind() {
+    let Some(python) = python() else { return };
+    let said = UserMachine::new().said(&python, include_str!("jupyter/soak.py"), &["200".into()]);
+    assert!(said.contains("soaked"), "{said}");
+}
+
 /// Runs `microtome` in a folder of its own, and returns what it printed and said.
 fn program(folder: &Path, arguments: &[&str]) -> (bool, String, String) {
     let mut command = Command::new(PROGRAM);

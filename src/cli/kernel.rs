@@ -70,8 +70,9 @@ fn words(options: &CommonArguments) -> Result<Vec<OsString>> {
 
 fn served(options: &CommonArguments, file: &Path) -> Result<Exit> {
     let text = Files::new(setup::access(options)?, false).text(file)?;
-    let kernel = Kernel::new(Connection::parse(&text).map_err(|e| e.within(file.display()))?)?;
-    let front = Front { console: kernel.console()?, progress: kernel.progress() };
+    let connection = Connection::parse(&text).map_err(|e| e.within(file.display()))?;
+    let (kernel, console) = Kernel::new(connection)?;
+    let front = Front { console, progress: kernel.progress() };
     let needs = SessionNeeds { interactive: true, front: Some(front), ..SessionNeeds::default() };
     let session = Session::new(setup::env(options, needs)?);
     kernel.run(Repl::new(session, true))?;

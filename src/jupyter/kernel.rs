@@ -1,6 +1,5 @@
 //! The kernel: requests one after the other, answered by the session of a prompt.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,22 +31,17 @@ pub struct Kernel {
     transport: Transport,
     cell: Arc<Cell>,
     progress: Arc<CellProgress>,
-    typed: RefCell<Option<Receiver<Option<String>>>>,
 }
 
 impl Kernel {
-    pub fn new(connection: Connection) -> Result<Self> {
+    /// Makes a kernel, and the console of its session.
+    pub fn new(connection: Connection) -> Result<(Self, Console)> {
         let (transport, typed) = Transport::new(&connection.key)?;
         let cell = Arc::new(Cell::new(transport.outlet.clone()));
         let progress = Arc::new(CellProgress::new(cell.clone()));
-        Ok(Self { connection, transport, cell, progress, typed: RefCell::new(Some(typed)) })
-    }
-
-    /// Returns the console of the session.
-    pub fn console(&self) -> Result<Console> {
-        let typed = self.typed.take().ok_or_else(|| err!(Bug, "a kernel has one console"))?;
         let screen = Screen { width: WIDTH, height: 40, colour: false, graphics: Graphics::Text };
-        Ok(Console::notebook(screen, Rc::new(CellOutput { cell: self.cell.clone(), typed })))
+        let console = Console::notebook(screen, Rc::new(CellOutput { cell: cell.clone(), typed }));
+        Ok((Self { connection, transport, cell, progress }, console))
     }
 
     /// Returns the receiver of the session's progress.
@@ -57,7 +51,7 @@ impl Kernel {
 
     /// Answers requests with a session until the kernel is shut down.
     pub fn run(self, mut repl: Repl) -> Result<()> {
-        let Self { connection, transport, cell, progress, .. } = self;
+        let Self { connection, transport, cell, progress } = self;
         let interrupted = repl.task().flag().clone();
         let outlet = transport.outlet.clone();
         let (work, running) = transport.start(connection, interrupted.clone())?;
@@ -153,7 +147,7 @@ impl Answering {
         if kind == "kernel_info_request" {
             return Ok(requests::kernel_info());
         }
-        request.check()?;
+        request.message.check_version()?;
         match kind {
             "execute_request" => self.execute(request),
             "complete_request" => self.complete(request),

@@ -75,8 +75,9 @@ fn cell_html(title: &str, part: &str) -> String {
     }
     // Rules of a page, within the cell alone.
     let style = page::STYLE.replace(":root", "&").replace("\nbody {", "\n& {");
+    // Named twice, the class comes before rules that the client has for what it shows.
     format!(
-        "<div class=\"microtome-cell\"><style>.microtome-cell {{\n{style}& {{ {COLOURS} }}\n}}</style>\n{part}</div>"
+        "<div class=\"microtome-cell\"><style>.microtome-cell.microtome-cell {{\n{style}& {{ {COLOURS} }}\n}}</style>\n{part}</div>"
     )
 }
 

@@ -11,7 +11,7 @@ use super::connection::{Connection, OpenPort};
 use super::message::{Message, Signer};
 use super::requests;
 use super::zmtp::{Frames, Peer, Socket, SocketKind};
-use crate::base::{Error, Result, files};
+use crate::base::{Result, files};
 use crate::err;
 use crate::net;
 use crate::script::engine::console::to_stderr;
@@ -379,11 +379,4 @@ async fn connections(port: OpenPort, socket: Socket, receiver: Arc<dyn Fn(Peer, 
 /// Says on standard error what is wrong with a peer, which nobody else would hear.
 fn complain(words: &str) {
     to_stderr(&format!("microtome kernel: {words}\n"));
-}
-
-impl Request {
-    /// Refuses a message of another version of the protocol.
-    pub fn check(&self) -> Result<(), Error> {
-        self.message.check_version()
-    }
 }

@@ -273,3 +273,151 @@ async fn write(
         waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, DuplexStream};
+
+    use super::super::handshake::{Greeting, property};
+    use super::*;
+
+    /// What a socket received and what it complained of.
+    #[derive(Clone, Default)]
+    struct Heard {
+        messages: Arc<Mutex<Vec<(Peer, Vec<u8>, Frames)>>>,
+        complaints: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Heard {
+        /// Connects a peer, which has sent its greeting and then these bytes.
+        async fn connect(&self, socket: &Socket, kind: &str, identity: &str, bytes: &[u8]) -> DuplexStream {
+            let (ours, mut theirs) = tokio::io::duplex(1 << 12);
+            let messages = self.messages.clone();
+            let complaints = self.complaints.clone();
+            let receiver: Receiver = Arc::new(move |peer, identity, frames| {
+                messages.lock().unwrap().push((peer, identity.to_vec(), frames));
+            });
+            let complain: Complaint = Arc::new(move |words| complaints.lock().unwrap().push(words.into()));
+            let own = socket.clone();
+            drop(tokio::spawn(async move { own.serve(Box::new(ours), receiver, complain).await }));
+            let ready = [property("Socket-Type", kind), property("Identity", identity)].concat();
+            theirs.write_all(&Greeting::bytes()).await.unwrap();
+            theirs.write_all(&frames::command_frame("READY", &ready)).await.unwrap();
+            let mut greeting = [0; 64];
+            theirs.read_exact(&mut greeting).await.unwrap();
+            assert!(matches!(frames::receive(&mut theirs).await.unwrap(), Some(Received::Command(..))));
+            theirs.write_all(bytes).await.unwrap();
+            settled().await;
+            theirs
+        }
+
+        fn complaints(&self) -> Vec<String> {
+            self.complaints.lock().unwrap().clone()
+        }
+    }
+
+    /// Waits until nothing more happens.
+    async fn settled() {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
+    }
+
+    fn message(texts: &[&str]) -> Frames {
+        texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+    }
+
+    async fn next(peer: &mut DuplexStream) -> Frames {
+        match frames::receive(peer).await.unwrap() {
+            Some(Received::Message(frames)) => frames,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_peer_is_answered_by_itself_and_forgotten_when_it_leaves() {
+        run(async {
+            let socket = Socket::new(SocketKind::Router);
+            let heard = Heard::default();
+            let asked = frames::message(&message(&["a", ""]));
+            let mut one = heard.connect(&socket, "DEALER", "one", &asked).await;
+            let two = heard.connect(&socket, "DEALER", "two", &asked).await;
+            let expected = [(0, b"one".to_vec(), message(&["a", ""])), (1, b"two".to_vec(), message(&["a", ""]))];
+            assert_eq!(*heard.messages.lock().unwrap(), expected);
+            socket.send(0, &message(&["b"]));
+            assert_eq!(next(&mut one).await, message(&["b"]));
+            assert!(socket.send_to(b"one", &message(&["c"])) && !socket.send_to(b"none", &message(&["c"])));
+            assert_eq!(next(&mut one).await, message(&["c"]));
+            drop(two);
+            settled().await;
+            assert_eq!((socket.connections(), heard.complaints().len()), (1, 0));
+            // One that is gone is not written to, and the only one that is left needs no name.
+            socket.send(1, &message(&["d"]));
+            assert!(socket.send_to(b"", &message(&["e"])));
+            assert_eq!(next(&mut one).await, message(&["e"]));
+        });
+    }
+
+    #[test]
+    fn all_are_told_what_they_have_subscribed_to() {
+        run(async {
+            let socket = Socket::new(SocketKind::Pub);
+            let heard = Heard::default();
+            // In both ways in which peers subscribe; an empty subscription is one to everything.
+            let mut all = heard.connect(&socket, "SUB", "", &frames::command_frame("SUBSCRIBE", b"")).await;
+            let mut some = heard.connect(&socket, "SUB", "", &frames::message(&[b"\x01ab".to_vec()])).await;
+            let cancelled = [frames::message(&[b"\x01".to_vec()]), frames::command_frame("CANCEL", b"")].concat();
+            let none = heard.connect(&socket, "SUB", "", &cancelled).await;
+            socket.publish(&message(&["x", "1"]));
+            socket.publish(&message(&["abc", "2"]));
+            assert_eq!(next(&mut all).await, message(&["x", "1"]));
+            assert_eq!(next(&mut all).await, message(&["abc", "2"]));
+            assert_eq!(next(&mut some).await, message(&["abc", "2"]));
+            drop(socket);
+            drop(none);
+        });
+    }
+
+    #[test]
+    fn a_ping_is_answered_and_nonsense_ends_one_connection_alone() {
+        run(async {
+            let socket = Socket::new(SocketKind::Rep);
+            let heard = Heard::default();
+            let mut good = heard.connect(&socket, "REQ", "", &frames::command_frame("PING", b"\0\x0acontext")).await;
+            let Some(Received::Command(name, data)) = frames::receive(&mut good).await.unwrap() else { panic!() };
+            assert_eq!((name.as_str(), data.as_slice()), ("PONG", &b"context"[..]));
+            for bytes in [&b"\xff\x00"[..], b"\x02\xff\xff\xff\xff\xff\xff\xff\xff", b"\x04\x00"] {
+                drop(heard.connect(&socket, "REQ", "", bytes).await);
+            }
+            // In the middle of a frame, and of a message.
+            for bytes in [&b"\x00\x05ab"[..], b"\x01\x01a"] {
+                drop(heard.connect(&socket, "REQ", "", bytes).await);
+            }
+            settled().await;
+            assert_eq!((socket.connections(), heard.complaints().len()), (1, 5), "{:?}", heard.complaints());
+            good.write_all(&frames::message(&message(&["", "still there"]))).await.unwrap();
+            settled().await;
+            assert_eq!(heard.messages.lock().unwrap().len(), 1);
+        });
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_is_left() {
+        run(async {
+            let socket = Socket::new(SocketKind::Router);
+            let heard = Heard::default();
+            let _deaf = heard.connect(&socket, "DEALER", "deaf", b"").await;
+            let bytes = Arc::new(vec![0; WAITING / 4 + 1]);
+            for _ in 0..4 {
+                socket.send_bytes(0, bytes.clone());
+            }
+            settled().await;
+            assert_eq!(heard.complaints(), ["ROUTER socket: a peer did not read 256 MiB, and is left"]);
+            assert_eq!(socket.connections(), 0);
+        });
+    }
+}

@@ -11,11 +11,11 @@ use crate::err;
 const LARGEST: usize = 8 << 20;
 
 /// What stands before the data: they are kept, since they cannot be loaded again.
-const BEFORE: &str = "window.received = Object.assign(new Map(), { delete: () => false });\n\
-                      window.microtome = (kind, name, value) => received.set(`${kind} ${name}`, value);\n";
+const BEFORE: &str = "window.inside = Object.assign(new Map(), { delete: () => false });\n\
+                      window.microtome = (kind, name, value) => inside.set(`${kind} ${name}`, value);\n";
 
 /// What stands behind them: the pages of circuits lie beside the page of files alone.
-const BEHIND: &str = "received.get(\"about \").circuits = [];\n";
+const BEHIND: &str = "inside.get(\"about \").circuits = [];\n";
 
 /// Returns the page of the dashboard in a folder; None if its data are too large for one.
 pub fn single_page(dir: &Path, files: &Files, task: &Task) -> Result<Option<String>> {
