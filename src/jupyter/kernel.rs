@@ -107,7 +107,7 @@ impl Answering {
     /// Returns the next request; None at the end.
     fn next(&mut self) -> Option<Request> {
         match self.waiting.pop_front().or_else(|| self.work.recv().ok()) {
-            Some(Work::Answer(request)) => Some(request),
+            Some(Work::Answer(request)) => Some(*request),
             Some(Work::End) | None => None,
         }
     }
@@ -133,10 +133,14 @@ impl Answering {
             Ok(content) => content,
             Err(error) => refusal(&error),
         };
+        let has_failed = kind == "execute_request" && content["status"] == "error";
+        // Those that wait by now, and not what a client sends once it knows of the failure.
+        let waiting: Vec<Work> = match has_failed && request.message.setting("stop_on_error", true) {
+            true => self.waiting.drain(..).chain(self.work.try_iter()).collect(),
+            false => Vec::new(),
+        };
         self.outlet.reply(request, &reply, &content);
-        if kind == "execute_request" && content["status"] == "error" && request.message.setting("stop_on_error", true) {
-            self.abort_waiting();
-        }
+        self.abort(waiting);
         if kind == "shutdown_request" { PromptFlow::Quit } else { PromptFlow::Continue }
     }
 
@@ -161,9 +165,8 @@ impl Answering {
         }
     }
 
-    /// Answers the cells that wait as not run, since one before them failed.
-    fn abort_waiting(&mut self) {
-        let waiting: Vec<Work> = self.waiting.drain(..).chain(self.work.try_iter()).collect();
+    /// Answers cells as not run, since one before them failed, and leaves what else there is to be done.
+    fn abort(&mut self, waiting: Vec<Work>) {
         for work in waiting {
             match work {
                 Work::Answer(request) if request.message.kind() == "execute_request" => {

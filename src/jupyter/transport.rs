@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::connection::{Connection, OpenPort};
 use super::message::{Message, Signer};
 use super::requests;
-use super::zmtp::{Frames, Peer, Socket, SocketKind};
+use super::zmtp::{Frames, Peer, Receiver, Socket, SocketKind};
 use crate::base::{Result, files};
 use crate::err;
 use crate::net;
@@ -49,7 +49,7 @@ pub struct Request {
 
 /// What the thread of the session has to do.
 pub enum Work {
-    Answer(Request),
+    Answer(Box<Request>),
     /// The kernel is shut down.
     End,
 }
@@ -258,7 +258,7 @@ impl Sockets {
         ];
         for (number, (port, socket)) in ports.into_iter().enumerate() {
             let own = self.clone();
-            let receiver: Arc<dyn Fn(Peer, &[u8], Frames) + Send + Sync> = match number {
+            let receiver: Receiver = match number {
                 0 => Arc::new(move |peer, identity, frames| own.request(Channel::Shell, peer, identity, frames)),
                 1 => Arc::new(move |peer, identity, frames| own.request(Channel::Control, peer, identity, frames)),
                 2 => Arc::new(move |_, _, frames| own.line_typed(frames)),
@@ -312,7 +312,7 @@ impl Sockets {
             && matches!(request.message.kind(), "interrupt_request" | "shutdown_request" | "kernel_info_request");
         if !is_urgent {
             // The thread of the session has ended: so does the kernel.
-            let _ended = self.requests.send(Work::Answer(request));
+            let _ended = self.requests.send(Work::Answer(request.into()));
             return;
         }
         let parent = &request.message.header;
@@ -365,7 +365,7 @@ impl Sockets {
 }
 
 /// Takes the connections of a socket as they come.
-async fn connections(port: OpenPort, socket: Socket, receiver: Arc<dyn Fn(Peer, &[u8], Frames) + Send + Sync>) {
+async fn connections(port: OpenPort, socket: Socket, receiver: Receiver) {
     while let Ok(place) = socket.place().await {
         let stream = port.next().await;
         let (socket, receiver) = (socket.clone(), receiver.clone());

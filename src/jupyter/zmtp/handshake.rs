@@ -2,7 +2,6 @@
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::SocketKind;
 use super::frames::{self, Received};
 use crate::base::Result;
 use crate::{bail, err};
@@ -13,6 +12,36 @@ const MINOR: u8 = 1;
 
 /// Largest number of bytes of the name that a peer gives itself.
 const LONGEST_IDENTITY: usize = 255;
+
+/// Kinds of sockets of a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketKind {
+    /// Answers requests of any number of peers in any order.
+    Router,
+    /// Tells all peers, each what it has subscribed to.
+    Pub,
+    /// Answers each request of a peer before the next.
+    Rep,
+}
+
+impl SocketKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Router => "ROUTER",
+            Self::Pub => "PUB",
+            Self::Rep => "REP",
+        }
+    }
+
+    /// Returns the kinds of sockets that connect to this one.
+    pub fn partners(self) -> &'static [&'static str] {
+        match self {
+            Self::Router => &["DEALER", "REQ", "ROUTER"],
+            Self::Pub => &["SUB", "XSUB"],
+            Self::Rep => &["REQ", "DEALER"],
+        }
+    }
+}
 
 /// The 64 bytes that begin a connection.
 pub struct Greeting;

@@ -9,4 +9,5 @@ mod handshake;
 mod socket;
 
 pub use frames::Frames;
-pub use socket::{Peer, Socket, SocketKind, Stream};
+pub use handshake::SocketKind;
+pub use socket::{Peer, Receiver, Socket, Stream};

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::frames::{self, Frames, Received};
-use super::handshake::greet;
+use super::handshake::{SocketKind, greet};
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -29,35 +29,6 @@ const MOST_SUBSCRIPTIONS: usize = 1024;
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SocketKind {
-    /// Answers requests of any number of peers in any order.
-    Router,
-    /// Tells all peers, each what it has subscribed to.
-    Pub,
-    /// Answers each request of a peer before the next.
-    Rep,
-}
-
-impl SocketKind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Router => "ROUTER",
-            Self::Pub => "PUB",
-            Self::Rep => "REP",
-        }
-    }
-
-    /// Returns the kinds of sockets that connect to this one.
-    pub fn partners(self) -> &'static [&'static str] {
-        match self {
-            Self::Router => &["DEALER", "REQ", "ROUTER"],
-            Self::Pub => &["SUB", "XSUB"],
-            Self::Rep => &["REQ", "DEALER"],
-        }
-    }
-}
 
 /// The number of a connection, which no other one of the socket has had.
 pub type Peer = u64;

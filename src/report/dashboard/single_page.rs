@@ -10,11 +10,11 @@ use crate::err;
 /// Largest number of bytes of the data of such a page.
 const LARGEST: usize = 8 << 20;
 
-/// What stands before the data: they are kept, since they cannot be loaded again.
+/// Script before the data, which are kept, since they cannot be loaded again.
 const BEFORE: &str = "window.inside = Object.assign(new Map(), { delete: () => false });\n\
                       window.microtome = (kind, name, value) => inside.set(`${kind} ${name}`, value);\n";
 
-/// What stands behind them: the pages of circuits lie beside the page of files alone.
+/// Script behind the data: pages of circuits are files beside the page, which this one has not.
 const BEHIND: &str = "inside.get(\"about \").circuits = [];\n";
 
 /// Returns the page of the dashboard in a folder; None if its data are too large for one.

@@ -248,7 +248,7 @@ fn members(text: &str, at: usize) -> Vec<(String, Range<usize>)> {
     let mut found = Vec::new();
     let mut at = blanks_end(text, at) + 1;
     while let Some(key) = value_at(text, at)
-        && let Ok(name) = serde_json::from_str(&text[key.clone()])
+        && let Ok(name) = reading::read_content(text[key.clone()].as_bytes(), |e| err!(Bug, "a key is no text: {e}"))
         && let Some(value) = value_at(text, blanks_end(text, key.end) + 1)
     {
         at = blanks_end(text, value.end) + 1;
