@@ -19,6 +19,9 @@ pub mod script;
 
 pub mod repl;
 
+#[cfg(feature = "jupyter")]
+pub mod jupyter;
+
 pub mod cli;
 
 #[cfg(test)]

@@ -25,11 +25,13 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "dashboards.md" "data-frames.md" "dictionaries-as-wholes.md" "dictionaries.md" "edges.md" "evaluating-dictionaries.md"
         "experiments.md" "explaining-features.md" "explorer.md" "feature-circuits.md" "features-and-circuits.md"
         "from-python.md" "gpu.md" "grammar.md" "guide.md" "interventions.md" "judging-circuits.md" "libraries.md"
-        "model-diffing.md" "models.md" "parenthesis-circuit.md" "probes-and-lenses.md" "reports.md" "scale.md"
+        "model-diffing.md" "models.md" "notebooks.md" "parenthesis-circuit.md" "probes-and-lenses.md" "reports.md" "scale.md"
         "scripts-and-access.md" "showing-circuits.md" "speed.md" "sweeps.md" "tensors.md" "text-and-tasks.md"
         "tiny-model.md" "trust.md" "your-own-model.md";
+    "docs/notebooks/":
+        "circuit.ipynb" "dictionary.ipynb" "first-hour.ipynb";
     "docs/pictures/":
-        "learning.svg" "lens.svg" "losses.svg" "singular-values.svg";
+        "learning.svg" "lens.svg" "losses.svg" "notebook.png" "singular-values.svg";
     "examples/":
         "01_values.rhai" "02_tensors.rhai" "03_linear_algebra.rhai" "04_models.rhai" "05_sites.rhai" "06_hooks.rhai"
         "07_attribution.rhai" "08_report.rhai" "09_libraries.rhai" "10_files_and_errors.rhai" "embed.rs" "figures.rs"

@@ -31,12 +31,13 @@ const FLOORS: &[&str] = &[
     "sweep",
     "script",
     "repl",
+    "jupyter",
     "cli",
 ];
 
 /// Crates, and the floors that may use them; [`THROWN`] may use rhai, too.
 const AT_HOME: &[(&str, &[&str])] = &[
-    ("rhai", &["script", "repl"]),
+    ("rhai", &["script", "repl", "jupyter"]),
     ("plotters", &["report"]),
     ("plotters_backend", &["report"]),
     ("rustyline", &["repl"]),
@@ -44,6 +45,7 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("reqwest", &["net"]),
     ("axum", &["explorer"]),
+    ("hmac", &["jupyter"]),
     ("hf_hub", &["checkpoint"]),
     ("candle_transformers", &["model", "checkpoint"]),
     ("pulldown_cmark", &["report", "script"]),

@@ -35,6 +35,7 @@ mod hints;
 mod hostile;
 mod hub;
 mod interventions;
+mod jupyter;
 mod libraries;
 mod memory;
 mod method_receivers;

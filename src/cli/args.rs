@@ -1,6 +1,7 @@
-//! Arguments that all commands have, and those of the two commands that a build may leave out, which are named there all the
+//! Arguments that all commands have, and those of the commands that a build may leave out, which are named there all the
 //! same. Every other command has its arguments in its own file.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -62,6 +63,59 @@ pub struct CommonArguments {
     /// Do not let scripts download from HOST, not even from the model hub.
     #[arg(long, value_name = "HOST", help_heading = "Access")]
     pub deny_net: Vec<String>,
+}
+
+impl CommonArguments {
+    /// Writes what scripts may touch as words of a command line.
+    pub fn access_words(&self) -> Vec<OsString> {
+        let paths = [
+            ("--allow-read", &self.allow_read),
+            ("--deny-read", &self.deny_read),
+            ("--allow-write", &self.allow_write),
+            ("--deny-write", &self.deny_write),
+        ];
+        let hosts = [("--allow-net", &self.allow_net), ("--deny-net", &self.deny_net)];
+        let mut words: Vec<OsString> = Vec::new();
+        for (name, paths) in paths {
+            words.extend(paths.iter().flat_map(|path| [name.into(), path.clone().into_os_string()]));
+        }
+        for (name, hosts) in hosts {
+            words.extend(hosts.iter().flat_map(|host| [name.into(), OsString::from(host)]));
+        }
+        words
+    }
+}
+
+#[derive(Args)]
+pub struct KernelArguments {
+    #[command(subcommand)]
+    pub action: KernelAction,
+}
+
+#[derive(Subcommand)]
+pub enum KernelAction {
+    /// Tell Jupyter that there is this kernel. Options before the word `kernel` hold for all its notebooks.
+    Install(InstallArguments),
+    /// Answer the clients of a connection file, as Jupyter starts it.
+    Run {
+        /// The connection file.
+        file: PathBuf,
+    },
+}
+
+#[derive(Args)]
+pub struct InstallArguments {
+    /// Install for this user, as without an option.
+    #[arg(long)]
+    pub user: bool,
+
+    /// Install below DIR, which Jupyter or Python is installed in.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["user", "sys_prefix"])]
+    pub prefix: Option<PathBuf>,
+
+    /// Install in the environment of Python that is active.
+    #[arg(long, conflicts_with = "user")]
+    pub sys_prefix: bool,
 }
 
 #[derive(Args)]

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use super::add::AddArguments;
-use super::args::{CommonArguments, ExploreArguments, SweepArguments};
+use super::args::{CommonArguments, ExploreArguments, KernelArguments, SweepArguments};
 use super::cache::CacheArguments;
 use super::check::CheckArguments;
 use super::completions::CompletionsArguments;
@@ -54,6 +54,8 @@ pub enum Command {
     Test(TestArguments),
     /// Look at features while typing: a page for the browser, on this machine alone.
     Explore(ExploreArguments),
+    /// Be a kernel of Jupyter, for notebooks.
+    Kernel(KernelArguments),
     /// Fit dictionaries over a grid, on this machine or on a cluster.
     Sweep(SweepArguments),
     /// Show the reference and the guide: a name, or the places that speak of something.

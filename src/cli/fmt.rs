@@ -1,4 +1,4 @@
-//! `microtome fmt FILE..`: formats scripts in place, or says with `--check` what would change.
+//! `microtome fmt FILE..`: formats scripts and the code of notebooks in place, or says with `--check` what would change.
 
 use std::path::{Path, PathBuf};
 
@@ -14,11 +14,12 @@ use crate::base::{Error, Result};
 use crate::err;
 use crate::report::visible_text::count;
 use crate::script::Session;
-use crate::script::session::line_changes;
+use crate::script::engine::failure::Failure;
+use crate::script::session::{line_changes, notebook};
 
 #[derive(Args)]
 pub struct FmtArguments {
-    /// Scripts, folders of them, or - for standard input.
+    /// Scripts, folders of them, notebooks (.ipynb), or - for standard input.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<String>,
 
@@ -36,10 +37,9 @@ pub fn run(options: &CommonArguments, fmt: &FmtArguments) -> Result<Exit> {
         for (name, text) in texts(&session, file)? {
             session.env().task.check()?;
             seen += 1;
-            let Ok(new) = session.formatted(&name, &text).map_err(|failure| show_failure(&session, &failure)) else {
-                failed += 1;
-                continue;
-            };
+            let (new, failures) = formatted(&session, &name, &text)?;
+            failures.iter().for_each(|failure| show_failure(&session, failure));
+            failed += failures.len();
             changed += usize::from(new != text);
             let written = if fmt.check {
                 let changes = line_changes::between(&text, &new);
@@ -63,6 +63,18 @@ pub fn run(options: &CommonArguments, fmt: &FmtArguments) -> Result<Exit> {
     }
     let is_well = failed == 0 && !(fmt.check && changed > 0);
     Ok(if is_well { Exit::Done } else { Exit::Failed })
+}
+
+/// Formats a script or the code cells of a notebook; what cannot be read stays as it is.
+fn formatted(session: &Session, name: &str, text: &str) -> Result<(String, Vec<Failure>)> {
+    if notebook::is_notebook(name) {
+        let formatted = notebook::formatted(name, text, |cell, text| session.formatted(cell, text))?;
+        return Ok((formatted.text, formatted.failures));
+    }
+    Ok(match session.formatted(name, text) {
+        Ok(new) => (new, Vec::new()),
+        Err(failure) => (text.into(), vec![failure]),
+    })
 }
 
 /// Reads the scripts that a word of the command line means, with their texts.

@@ -1,9 +1,9 @@
-//! Floor 20: the command line. One file per subcommand.
+//! Floor 21: the command line. One file per subcommand.
 
 mod add;
 mod replay;
 // What a build leaves out has its arguments all the same, so that it can be named.
-#[cfg_attr(not(all(feature = "explorer", feature = "sweep")), allow(dead_code))]
+#[cfg_attr(not(all(feature = "explorer", feature = "jupyter", feature = "sweep")), allow(dead_code))]
 mod args;
 mod cache;
 mod check;
@@ -15,6 +15,8 @@ mod eval;
 #[cfg_attr(not(feature = "explorer"), path = "no_explore.rs")]
 mod explore;
 mod fmt;
+#[cfg_attr(not(feature = "jupyter"), path = "no_kernel.rs")]
+mod kernel;
 mod new;
 mod progress;
 mod progress_log;
@@ -118,6 +120,7 @@ fn dispatch(cli: Cli) -> Exit {
         (Some(Command::Test(test)), _) => test::run(&cli.options, test),
         (Some(Command::Explore(explore)), _) => explore::run(&cli.options, explore),
         (Some(Command::Sweep(sweep)), _) => sweep::run(&cli.options, sweep),
+        (Some(Command::Kernel(kernel)), _) => kernel::run(&cli.options, kernel),
         (Some(Command::Doc(doc)), _) => doc::run(&cli.options, doc),
         (Some(Command::Cache(cache)), _) => cache::run(&cli.options, cache),
         (Some(Command::Completions(completions)), _) => completions::run(completions, Cli::command()),

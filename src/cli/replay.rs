@@ -44,11 +44,10 @@ pub fn run(options: &CommonArguments, path: &Path) -> Result<Exit> {
         recording: true,
         folder: record::folder(&record.script),
         again: Some((record.clone(), before)),
-        reserved: false,
-        interactive: false,
+        ..SessionNeeds::default()
     };
     let mut session = Session::new(setup::env(&options, wants)?);
-    let outcome = session.eval(&record.script, &text);
+    let outcome = session.eval_script(&record.script, &text);
     if let Some(kind) = session.env().console.closed() {
         return Ok(super::run::unwritten(kind));
     }

@@ -1,4 +1,4 @@
-//! `microtome run FILE`: runs a script, and records what it read, wrote and printed.
+//! `microtome run FILE`: runs a script or the code of a notebook, and records what it read, wrote and printed.
 
 use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -19,11 +19,12 @@ use crate::script::engine::env::Arguments;
 use crate::script::engine::failure::Failure;
 use crate::script::engine::show;
 use crate::script::engine::value::{self, Value};
+use crate::script::session::notebook::script_text;
 use crate::script::session::record::{self, Record};
 
 #[derive(Args)]
 pub struct RunArguments {
-    /// The script, or - for standard input.
+    /// The script, a notebook (.ipynb), or - for standard input.
     #[arg(value_name = "FILE", required_unless_present = "again")]
     pub file: Option<String>,
 
@@ -81,7 +82,7 @@ pub fn run(options: &CommonArguments, run: &RunArguments) -> Result<Exit> {
     }
     // Taken before the first line runs, so that of two runs of one script the second is refused at once.
     let is_recorded = take(&session, &folder)?;
-    let outcome = session.eval(&name, &text);
+    let outcome = session.eval_script(&name, &text);
     if outcome.is_ok() {
         session.env().arguments.refuse_unasked()?;
     }
@@ -158,7 +159,7 @@ pub fn recorded(session: &Session, script: &str, failure: Option<&Failure>) -> R
 
 fn source(session: &Session, file: &str) -> Result<(String, String)> {
     if file != "-" {
-        return Ok((file.to_string(), session.env().files.script(Path::new(file))?));
+        return Ok((file.to_string(), script_text(&session.env().files, Path::new(file))?));
     }
     Ok((STDIN.into(), standard_input(session)?))
 }

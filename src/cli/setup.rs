@@ -34,8 +34,16 @@ pub struct SessionNeeds {
     pub again: Option<(Record, PathBuf)>,
     /// Whether standard output carries a result and nothing else, as it does by `--json`.
     pub reserved: bool,
+    /// The front end, where it is not the terminal.
+    pub front: Option<Front>,
     /// Whether Ctrl-C belongs to the line editor while it asks, so that the handler must not end the program.
     pub interactive: bool,
+}
+
+/// A front end in place of the terminal.
+pub struct Front {
+    pub console: Console,
+    pub progress: Arc<dyn Progress>,
 }
 
 pub fn env(options: &CommonArguments, wants: SessionNeeds) -> Result<Env> {
@@ -49,16 +57,19 @@ pub fn env(options: &CommonArguments, wants: SessionNeeds) -> Result<Env> {
         access = access.reading_below(before);
     }
     let interrupted = listen_for_interruption(wants.interactive)?;
-    let progress: Arc<dyn Progress> = match (settings.quiet, std::io::stderr().is_terminal()) {
+    let (front, own_progress) = wants.front.map(|front| (front.console, front.progress)).unzip();
+    let progress: Arc<dyn Progress> = match (settings.quiet, own_progress) {
         (true, _) => Arc::new(Silent),
-        (false, true) => Arc::new(ProgressBars::default()),
-        (false, false) => Arc::new(ProgressLog::default()),
+        (false, Some(progress)) => progress,
+        (false, None) if std::io::stderr().is_terminal() => Arc::new(ProgressBars::default()),
+        (false, None) => Arc::new(ProgressLog::default()),
     };
     let reserved = options.json || wants.reserved;
     let here = if reserved { screen(&std::io::stderr()) } else { screen(&std::io::stdout()) };
-    let console = match screen_before {
+    let console = match (front, screen_before) {
+        (Some(console), _) => console,
         // Output for another screen is compared, but not shown on this one.
-        Some(before) if before != here => Console::memory(before),
+        (None, Some(before)) if before != here => Console::memory(before),
         _ if reserved => Console::stderr(here, interrupted.clone()),
         _ => Console::stdout(here, interrupted.clone()),
     };

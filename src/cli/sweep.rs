@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::args::{CommonArguments, SweepAction, SweepArguments as Arguments, SweepEngine};
@@ -148,18 +148,7 @@ fn launch(options: &CommonArguments, threads: usize) -> Result<Launch> {
     let mut words: Vec<OsString> =
         vec!["--quiet".into(), "--threads".into(), threads.to_string().into(), "--device".into()];
     words.push(options.device.clone().into());
-    let mut paths = |name: &str, paths: &[PathBuf]| {
-        words.extend(paths.iter().flat_map(|path| [name.into(), path.clone().into_os_string()]));
-    };
-    paths("--allow-read", &options.allow_read);
-    paths("--deny-read", &options.deny_read);
-    paths("--allow-write", &options.allow_write);
-    paths("--deny-write", &options.deny_write);
-    let mut hosts = |name: &str, hosts: &[String]| {
-        words.extend(hosts.iter().flat_map(|host| [name.into(), OsString::from(host)]));
-    };
-    hosts("--allow-net", &options.allow_net);
-    hosts("--deny-net", &options.deny_net);
+    words.extend(options.access_words());
     Ok(Launch { program, words })
 }
 

@@ -101,8 +101,8 @@ pub static TABLE: &[PromptCommand] = &[
         name: "save",
         arguments: "FILE",
         takes: CommandArgument::File,
-        summary: "write the session as a script that runs",
-        help: "The script contains the lines that were evaluated, starting with the rc file; lines that failed become comments. Run, it gives what the session had. A relative path is below the output folder.",
+        summary: "write the session as a script that runs, or as a notebook",
+        help: "A name that ends in .ipynb makes a notebook, with a cell for each line. The script contains the lines that were evaluated, starting with the rc file; lines that failed become comments. Run, it gives what the session had. A relative path is below the output folder.",
         run: files::save,
     },
     PromptCommand {

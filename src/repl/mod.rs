@@ -9,6 +9,7 @@ mod definitions;
 mod editor;
 mod highlight;
 mod history;
+mod inspection;
 mod saving;
 mod signature;
 mod value_shape;
@@ -19,16 +20,16 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use crate::base::{self, Error, Result};
+use crate::base::{self, Error, Result, Task};
 use crate::err;
 use crate::script::Session;
-use crate::script::engine::console::to_stderr;
 use crate::script::engine::drawing;
 use crate::script::engine::failure::{Failure, Sources};
 use crate::script::engine::show;
 use crate::script::engine::tokens;
 use crate::script::engine::value::Value;
 use crate::script::session::resolver;
+use candidates::Candidate;
 use editor::{Input, LineEditor};
 use saving::{EvaluatedText, LineOutcome};
 
@@ -60,6 +61,17 @@ pub struct LineFailure {
     failure: Box<Failure>,
     /// Sources of a session beside this one; None means the session's own.
     sources: Option<Sources>,
+}
+
+impl LineFailure {
+    /// Returns one word for the kind of the failure.
+    pub fn kind(&self) -> &str {
+        &self.failure.kind
+    }
+
+    pub fn message(&self) -> &str {
+        &self.failure.message
+    }
 }
 
 impl From<Failure> for LineFailure {
@@ -200,8 +212,62 @@ impl Repl {
         self.session.borrow_mut()
     }
 
+    /// Answers a cell of a notebook as a line of this number, unless there have been more lines already.
+    pub fn answer_cell(&mut self, text: &str, number: usize) -> std::result::Result<PromptFlow, LineFailure> {
+        self.lines = self.lines.max(number.saturating_sub(1));
+        self.submit(text)
+    }
+
+    /// Returns a value as it is shown, evaluated beside the session.
+    pub fn aside(&mut self, code: &str) -> std::result::Result<String, LineFailure> {
+        let name = self.next_name();
+        let ast = self.session().compile(&name, code)?;
+        let value = self.session_mut().aside(&name, &ast)?.0;
+        let session = self.session();
+        Ok(show::shown(&value, session.env().console.screen(), &session.env().task)?)
+    }
+
+    /// Returns the candidates for the text at a byte, and where it begins.
+    pub fn completed(&self, code: &str, cursor: usize) -> (usize, Vec<Candidate>) {
+        complete::complete(code, cursor, &self.session())
+    }
+
+    /// Returns what the reference says of the name at a byte, or of the function that is called there.
+    pub fn help_at(&self, code: &str, cursor: usize) -> Option<String> {
+        let name = inspection::name_at(code, cursor, &self.session())?;
+        commands::help::known(self, &name)
+    }
+
+    /// Returns whether more text could follow.
+    pub fn is_unfinished(&self, text: &str) -> bool {
+        is_unfinished(text, &self.session())
+    }
+
+    /// Returns whether a text can be read, whatever its names mean.
+    pub fn is_valid(&self, text: &str) -> bool {
+        let is_question = text.trim_start().starts_with(['?', ':']);
+        is_question || self.session().is_readable(text)
+    }
+
+    /// Adds a line to the history of the user.
+    pub fn remember(&mut self, line: &str) {
+        let added = history::place().map(|place| history::append(&place, line.trim_end()));
+        if let Some(Err(error)) = added {
+            self.remark(&format!("the history cannot be written: {error}"));
+        }
+    }
+
+    /// Returns the lines of this session and of earlier ones, oldest first.
+    pub fn history(&self) -> Vec<String> {
+        history::place().and_then(|place| history::read(&place).ok()).unwrap_or_default()
+    }
+
+    pub fn task(&self) -> Task {
+        self.session().env().task.clone()
+    }
+
     /// Runs the user's own beginning of every session. Its errors are drawn, and the session goes on.
-    fn begin(&mut self) {
+    pub fn begin(&mut self) {
         let asked_for = std::env::var_os(RC).is_some();
         let Some(place) = self.rc.clone().filter(|place| asked_for || place.exists()) else { return };
         let text = self.session().env().files.text(&place);
@@ -297,17 +363,22 @@ impl Repl {
     /// Tells something by the way.
     fn remark(&self, text: &str) {
         if !self.session().env().settings.quiet {
-            to_stderr(&format!("{text}\n"));
+            self.session().env().console.remark(text);
         }
     }
 
     fn draw(&self, trouble: &LineFailure) {
+        self.session().env().console.remark(self.drawn(trouble).trim_end_matches('\n'));
+    }
+
+    /// Draws a failure as the prompt does.
+    pub fn drawn(&self, trouble: &LineFailure) -> String {
         if trouble.failure.is_interrupted() {
-            return to_stderr("interrupted\n");
+            return "interrupted\n".into();
         }
         let session = self.session();
         let sources = trouble.sources.as_ref().unwrap_or(session.sources());
-        to_stderr(&drawing::draw(&trouble.failure, sources, self.colour));
+        drawing::draw(&trouble.failure, sources, self.colour)
     }
 }
 

@@ -33,11 +33,27 @@ pub struct EvaluatedText {
     pub drawn: BTreeMap<Caller, u64>,
 }
 
-/// A script, and the parts of the session that it lacks.
+/// A script in pieces, one for each line of the session that has a part in it, and what it lacks.
 pub struct SessionScript {
-    pub text: String,
+    pub pieces: Vec<String>,
     pub remarks: Vec<String>,
 }
+
+impl SessionScript {
+    /// Returns the script as a text.
+    pub fn text(&self) -> String {
+        let pieces = self.pieces.iter().map(|piece| format!("\n{piece}"));
+        [format!("{TITLE}\n")].into_iter().chain(pieces).collect()
+    }
+
+    /// Returns the pieces as the cells of a notebook.
+    pub fn cells(&self) -> Vec<String> {
+        self.pieces.iter().map(|piece| piece.trim_end().to_string()).collect()
+    }
+}
+
+/// The first line of a script that was saved.
+const TITLE: &str = "// A microtome session, written by :save.";
 
 /// Writes the lines in their order as one script. What only a session can do is put into words that a script has: a
 /// function that was defined twice keeps its last form, a value that a later line calls `ans` gets that name, and what
@@ -45,30 +61,32 @@ pub struct SessionScript {
 /// training says after how many steps, and what a line that failed drew stays drawn.
 pub fn script(done: &[EvaluatedText], seed: u64) -> SessionScript {
     let last_forms = last_forms(done);
-    let mut script = String::from("// A microtome session, written by :save.\n");
+    let mut pieces = Vec::new();
     if seed != 0 {
-        script.push_str(&format!("\nrun::restart({});\n", seed.cast_signed()));
+        pieces.push(format!("run::restart({});\n", seed.cast_signed()));
     }
     let mut remarks = Vec::new();
     for (index, line) in done.iter().enumerate() {
+        let mut script = String::new();
         if line.ended.iter().any(Option::is_some) {
             let steps = line.ended.iter().map(|steps| steps.map_or("()".to_string(), |steps| steps.to_string()));
             let steps: Vec<String> = steps.collect();
             script.push_str(&format!(
-                "\n// Ctrl-C ended this after so many steps:\nrun::end_early([{}]);",
+                "// Ctrl-C ended this after so many steps:\nrun::end_early([{}]);\n",
                 steps.join(", ")
             ));
         }
         match line.outcome {
             LineOutcome::Refused => {
-                script.push_str(&format!("\n{}", commented(FAILED, &line.text)));
+                script.push_str(&commented(FAILED, &line.text));
+                pieces.push(script);
                 continue;
             }
             LineOutcome::Failed { at, is_catchable } => {
                 let text = failed(&line.text, at, is_catchable, |name, parameters| {
                     last_forms.get(&(name.into(), parameters)) == Some(&index)
                 });
-                script.push_str(&format!("\n{text}"));
+                script.push_str(&text);
                 if !is_catchable {
                     remarks.push(format!(
                         "what `{}` had changed when it was stopped is not in the script",
@@ -83,6 +101,7 @@ pub fn script(done: &[EvaluatedText], seed: u64) -> SessionScript {
                         counts.join(", ")
                     ));
                 }
+                pieces.push(script);
                 continue;
             }
             LineOutcome::Answered | LineOutcome::Silent => {}
@@ -93,13 +112,16 @@ pub fn script(done: &[EvaluatedText], seed: u64) -> SessionScript {
         }
         let text = ended(text.trim());
         if !text.is_empty() {
-            script.push_str(&format!("\n{text}\n"));
+            script.push_str(&format!("{text}\n"));
+        }
+        if !script.is_empty() {
+            pieces.push(script);
         }
     }
     for name in called_before_their_last_form(done, &last_forms) {
         remarks.push(format!("lines called forms of `{name}` that it no longer has: the script has the last one"));
     }
-    SessionScript { text: script, remarks }
+    SessionScript { pieces, remarks }
 }
 
 /// Returns the beginning of a text, for a remark.
@@ -301,7 +323,7 @@ mod tests {
     }
 
     fn shown(saved: &SessionScript) -> String {
-        saved.text.split_once('\n').unwrap().1.replace("\n\n", "\n").trim().to_string()
+        saved.text().split_once('\n').unwrap().1.replace("\n\n", "\n").trim().to_string()
     }
 
     use LineOutcome::*;

@@ -1,6 +1,6 @@
-//! The one socket that listens: on loopback, for a browser on this machine.
+//! Sockets that listen: on loopback, for a browser on this machine, and where the program that starts a kernel says.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -26,6 +26,35 @@ impl Listener {
         loop {
             if let Ok((connection, _)) = self.0.accept().await {
                 let _later = connection.set_nodelay(true);
+                return connection;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Listens at an address that the user's own program has named.
+pub async fn listen_at(address: SocketAddr) -> Result<Listener> {
+    let found = TcpListener::bind(address).await;
+    found.map(Listener).map_err(|e| err!(Network, "cannot listen at {address}: {e}"))
+}
+
+/// A socket in the file system on which programs of this machine may ask.
+#[cfg(unix)]
+pub struct LocalListener(tokio::net::UnixListener);
+
+#[cfg(unix)]
+impl LocalListener {
+    /// Listens at a path where nothing is yet.
+    pub fn at(path: &std::path::Path) -> Result<Self> {
+        let found = tokio::net::UnixListener::bind(path);
+        found.map(Self).map_err(|e| err!(Network, "cannot listen at {}: {e}", path.display()))
+    }
+
+    /// Returns the next connection.
+    pub async fn next(&self) -> tokio::net::UnixStream {
+        loop {
+            if let Ok((connection, _)) = self.0.accept().await {
                 return connection;
             }
             tokio::time::sleep(PAUSE).await;

@@ -28,7 +28,9 @@ use crate::base::{Error, Result, Task};
 use crate::{bail, err};
 
 use disk_space::DiskSpace;
-pub use listen::{Listener, listen};
+#[cfg(unix)]
+pub use listen::LocalListener;
+pub use listen::{Listener, listen, listen_at};
 pub use objects::{BucketFolder, Version, is_remote};
 pub use partial::Download;
 

@@ -6,6 +6,7 @@ use super::super::{LineFailure, PromptFlow, Repl, saving};
 use crate::report::visible_text::visible;
 use crate::script::Session;
 use crate::script::engine::env::Arguments;
+use crate::script::session::notebook;
 
 pub fn load(repl: &mut Repl, file: &str) -> Result<PromptFlow, LineFailure> {
     let file = unquoted(file);
@@ -35,14 +36,15 @@ pub fn run(repl: &mut Repl, line: &str) -> Result<PromptFlow, LineFailure> {
 pub fn save(repl: &mut Repl, file: &str) -> Result<PromptFlow, LineFailure> {
     let file = unquoted(file);
     let seed = repl.session().env().settings.seed;
-    let saving::SessionScript { text, remarks } = saving::script(&repl.done, seed);
+    let script = saving::script(&repl.done, seed);
+    let text = if notebook::is_notebook(file) { notebook::written(&script.cells())? } else { script.text() };
     let place = repl.session().env().files.save_whole(Path::new(file), &text)?;
     repl.say(&format!("saved {}", place.display()));
-    for remark in remarks {
-        repl.remark(&remark);
+    for remark in &script.remarks {
+        repl.remark(remark);
     }
     let beside = Session::new(repl.session().env().beside(Arguments::default()));
-    if let Some(failure) = beside.check(file, &text).first() {
+    if let Some(failure) = beside.check(file, &script.text()).first() {
         repl.remark(&format!("the saved script has an error: {}", failure.message));
     }
     Ok(PromptFlow::Continue)

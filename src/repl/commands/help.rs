@@ -62,6 +62,16 @@ fn reference(repl: &Repl, name: &str) -> Result<String> {
     text::answer(&docs, name, |name| format!("?{name}"), screen)
 }
 
+/// Returns the reference of a name, where there is one; the guide and other texts are not searched.
+pub fn known(repl: &Repl, name: &str) -> Option<String> {
+    let session = repl.session();
+    if session.variable(name).is_some() {
+        drop(session);
+        return reference(repl, name).ok();
+    }
+    text::about(&session.docs(), name, session.env().console.screen()).ok()
+}
+
 /// Returns the source of a function of the session, of its libraries or of the stdlib; of native ones the reference.
 fn source(repl: &Repl, name: &str) -> Result<String> {
     if name.is_empty() {

@@ -4,7 +4,7 @@ const at = (id) => document.getElementById(id);
 const from = document.documentElement.dataset.from;
 
 // What the scripts beside the page hand over, by kind and name.
-const received = new Map();
+const received = window.inside || new Map();
 window.microtome = (kind, name, value) => received.set(`${kind} ${name}`, value);
 
 const load = (path, kind, name) => new Promise((found, failed) => {
@@ -187,7 +187,7 @@ const reveal = (place) => {
 };
 
 const close = () => {
-  history.pushState(null, "", location.pathname + location.search);
+  history.pushState(null, "", location.href.split("#")[0]);
   const link = () => at("rows").querySelector("a.open");
   const before = opened;
   document.title = about.title;

@@ -16,10 +16,12 @@
 
 mod data;
 mod page;
+mod single_page;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
 pub use data::card;
+pub use single_page::single_page;
 pub use write::{WrittenDashboard, check_folder, write};

@@ -25,14 +25,20 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'n
 
 /// Writes the page. Everything but the name of the data's folder comes from scripts beside it.
 pub fn index(data: &str) -> String {
-    let hash = STANDARD.encode(Sha256::digest(SCRIPT.as_bytes()));
+    index_with(data, "")
+}
+
+/// Writes the page with a script that runs before its own.
+pub fn index_with(data: &str, before: &str) -> String {
+    let script = format!("{before}{SCRIPT}");
+    let hash = STANDARD.encode(Sha256::digest(script.as_bytes()));
     format!(
         "<!doctype html>\n<html lang=\"en\" data-from=\"{data}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY} 'sha256-{hash}'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>Features</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{BODY}\
-         <script>{SCRIPT}</script>\n</body>\n</html>\n"
+         <script>{script}</script>\n</body>\n</html>\n"
     )
 }
 

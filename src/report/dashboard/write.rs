@@ -19,7 +19,7 @@ const LINES: usize = 4096;
 /// Number of cards that are made at once, and whose texts are in one file.
 const BLOCK: usize = 256;
 /// Name of the file that says whose folder it is.
-const MARK: &str = "dashboard.json";
+pub(super) const MARK: &str = "dashboard.json";
 
 /// Result of writing a dashboard.
 #[derive(Debug, Clone, PartialEq)]

@@ -131,7 +131,8 @@ for (const figure of document.querySelectorAll("figure.circuit")) {
     event.preventDefault();
     enlarge(scale() * Math.exp(-event.deltaY / 400), event.clientX, event.clientY);
   }, { passive: false });
-  addEventListener("resize", tell);
+  // Also where the page is shown after it was made, as in a cell of a notebook.
+  new ResizeObserver(tell).observe(svg);
 
   const tools = document.createElement("div");
   tools.className = "tools";

@@ -24,6 +24,11 @@ static SCRIPT: &str = include_str!("circuit.js");
 
 /// Writes a page with this title around this content, which is HTML already.
 pub fn page(title: &str, content: &str) -> String {
+    bare(title, &format!("<h1>{}</h1>\n{content}", escape::text(title)))
+}
+
+/// Writes a page as [`page`] does, without the title above its content.
+pub fn bare(title: &str, content: &str) -> String {
     let title = escape::text(title);
     let (policy, script) = if content.contains(CIRCUIT) {
         let hash = STANDARD.encode(Sha256::digest(SCRIPT.as_bytes()));
@@ -37,7 +42,7 @@ pub fn page(title: &str, content: &str) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n\
-         <body>\n<main>\n<h1>{title}</h1>\n{content}</main>\n{script}</body>\n</html>\n"
+         <body>\n<main>\n{content}</main>\n{script}</body>\n</html>\n"
     )
 }
 

@@ -1,5 +1,5 @@
-//! The output of `print` and `show`: standard output, standard error when standard output is reserved for JSON, or
-//! memory.
+//! The output of `print` and `show`: standard output, standard error when standard output is reserved for JSON, memory,
+//! or a notebook.
 
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -7,14 +7,33 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rhai::Dynamic;
+
+use super::typed_line;
+use crate::base::{Result, Task};
 use crate::report::terminal::Screen;
 use crate::report::terminal::codes::{obeyed, plain};
+
+/// A notebook in place of a terminal: it takes values as well as text, and asks whoever writes in it.
+pub trait Notebook {
+    /// Takes text that is printed.
+    fn print(&self, text: &str);
+    /// Takes a line by the way, which a terminal has on standard error.
+    fn remark(&self, line: &str);
+    /// Takes a value and its text. The answer of a cell is told from what the cell shows on its way.
+    fn value(&self, value: &Dynamic, text: String, is_answer: bool, task: &Task) -> Result<()>;
+    /// Takes a page that was written and stands on its own: its title and its HTML.
+    fn page(&self, title: &str, html: &str);
+    /// Asks for a line; None if nobody answers.
+    fn ask(&self, task: &Task) -> Result<Option<String>>;
+}
 
 #[derive(Clone)]
 enum Sink {
     Out,
     Err,
     Memory(Rc<RefCell<String>>),
+    Notebook(Rc<dyn Notebook>),
 }
 
 pub struct Console {
@@ -43,6 +62,11 @@ impl Console {
     /// Makes the console of `--json`, where standard output carries the result and nothing else.
     pub fn stderr(screen: Screen, stop: Arc<AtomicBool>) -> Self {
         Self { sink: Sink::Err, obeyed: std::io::stderr().is_terminal(), ..Self::stdout(screen, stop) }
+    }
+
+    /// Makes the console of a notebook, in which somebody writes.
+    pub fn notebook(screen: Screen, notebook: Rc<dyn Notebook>) -> Self {
+        Self { sink: Sink::Notebook(notebook), conversation: Cell::new(true), ..Self::memory(screen) }
     }
 
     pub fn memory(screen: Screen) -> Self {
@@ -77,6 +101,32 @@ impl Console {
 
     pub fn kept(&self) -> Option<String> {
         self.kept.as_ref().map(|kept| kept.borrow().clone())
+    }
+
+    /// Returns the notebook, where there is one.
+    pub fn in_notebook(&self) -> Option<&dyn Notebook> {
+        match &self.sink {
+            Sink::Notebook(notebook) => Some(notebook.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// Tells a line by the way: on standard error, or in the notebook.
+    pub fn remark(&self, line: &str) {
+        match self.in_notebook() {
+            Some(notebook) => notebook.remark(&plain(line)),
+            None => to_stderr(&format!("{line}\n")),
+        }
+    }
+
+    /// Returns whether somebody is there to be asked.
+    pub fn can_ask(&self) -> bool {
+        self.in_notebook().is_some() || self.is_conversation() && std::io::stdin().is_terminal()
+    }
+
+    /// Reads the next line that somebody types; None at the end of what is typed.
+    pub fn ask(&self, task: &Task) -> Result<Option<String>> {
+        self.in_notebook().map_or_else(|| typed_line::line(task), |notebook| notebook.ask(task))
     }
 
     pub fn screen(&self) -> &Screen {
@@ -131,6 +181,10 @@ impl Console {
         let written = match &self.sink {
             Sink::Memory(buffer) => {
                 buffer.borrow_mut().push_str(text);
+                Ok(())
+            }
+            Sink::Notebook(notebook) => {
+                notebook.print(text);
                 Ok(())
             }
             Sink::Out => std::io::stdout().lock().write_all(text.as_bytes()),

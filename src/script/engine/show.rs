@@ -43,14 +43,26 @@ pub fn shown(value: &Dynamic, screen: &Screen, task: &Task) -> Result<String> {
 /// Writes a value to the console, as `show` does.
 pub fn tell_of(ctx: &NativeCallContext, value: &Dynamic, env: &Env) -> Result<()> {
     let text = shown(value, env.console.screen(), &env.task)?;
-    env.console.say(&signed(ctx, text.trim_end_matches('\n').into()));
-    Ok(())
+    let text = signed(ctx, text.trim_end_matches('\n').into());
+    match env.console.in_notebook() {
+        Some(notebook) => notebook.value(value, text.into_owned(), false, &env.task),
+        None => {
+            env.console.say(&text);
+            Ok(())
+        }
+    }
 }
 
 /// Writes a value to the console, as the prompt answers.
 pub fn tell(value: &Dynamic, console: &Console, task: &Task) -> Result<()> {
-    console.say(shown(value, console.screen(), task)?.trim_end_matches('\n'));
-    Ok(())
+    let text = shown(value, console.screen(), task)?;
+    match console.in_notebook() {
+        Some(notebook) => notebook.value(value, text.trim_end_matches('\n').into(), true, task),
+        None => {
+            console.say(text.trim_end_matches('\n'));
+            Ok(())
+        }
+    }
 }
 
 /// Writes a map: one key a line once it is longer than one line.

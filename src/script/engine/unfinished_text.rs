@@ -19,6 +19,11 @@ pub fn is_unfinished(text: &str, problem: Option<ParseError>) -> bool {
     }
 }
 
+/// Returns whether the parser only did not know a name.
+pub fn is_of_names(problem: &ParseError) -> bool {
+    matches!(*problem.0, ParseErrorType::VariableUndefined(_) | ParseErrorType::ModuleUndefined(_))
+}
+
 /// Returns whether a parse error stands at the end of the text, where more text could mend it: past the last word or,
 /// since the parser points at the last word instead where it misses some closing brackets, at it while a bracket is
 /// open.

@@ -1,9 +1,6 @@
 //! A person at the prompt who explains features and judges explanations.
 
-use std::io::IsTerminal;
-
 use crate::questions::{Answers, Question, Reply};
-use crate::script::engine::typed_line;
 use crate::script::prelude::*;
 
 /// A longer line is none that somebody typed.
@@ -17,7 +14,7 @@ pub struct Person<'a> {
 impl<'a> Person<'a> {
     /// Makes a person of the prompt, where questions are seen and answers can be typed.
     pub fn at_prompt(env: &'a Env) -> Result<Self> {
-        if env.console.is_conversation() && std::io::stdin().is_terminal() {
+        if env.console.can_ask() {
             Ok(Self { env })
         } else {
             Err(err!(Argument, "expected a person at the prompt, found a script that runs without one")
@@ -27,7 +24,7 @@ impl<'a> Person<'a> {
 
     fn answer(&self, question: &str, number: usize, of: usize, task: &Task) -> Result<String> {
         self.env.console.say(&format!("\n{number} of {of}: {question}"));
-        let line = typed_line::line(task)?;
+        let line = self.env.console.ask(task)?;
         let line = line.ok_or_else(|| err!(Argument, "expected an answer, found the end of what is typed"))?;
         Ok(line.trim().chars().take(LONGEST).collect())
     }

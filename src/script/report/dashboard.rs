@@ -2,7 +2,7 @@
 
 use crate::circuit;
 use crate::features::dashboard::{Dashboard, DashboardOptions, FeatureCounts};
-use crate::report::dashboard::{check_folder, write};
+use crate::report::dashboard::{check_folder, single_page, write};
 use crate::sae;
 use crate::script::circuit::Circuit;
 use crate::script::engine::options::options as reader;
@@ -87,6 +87,11 @@ pub mod functions {
         let found = Dashboard::of(m.core(), saes, &text, shown.as_deref(), &options, &env.task)?;
         let circuits: Vec<circuit::Circuit> = asked.circuits.into_iter().flatten().map(|beside| beside.0).collect();
         let written = write(&found, &circuits, dir, &env.files, &env.task)?;
+        if let Some(notebook) = env.console.in_notebook()
+            && let Some(page) = single_page(written.page.parent().unwrap_or(dir), &env.files, &env.task)?
+        {
+            notebook.page(&written.page.display().to_string(), &page);
+        }
         let FeatureCounts { all: features, cards, silent } = found.counts();
         let fields: Vec<(&str, Cell)> = vec![
             ("page", written.page.display().to_string().into()),

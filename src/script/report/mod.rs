@@ -1,6 +1,6 @@
 //! Reports and what goes into them: tables, grids, cards and heat text, made by scripts.
 
-mod collect;
+pub mod collect;
 pub mod dashboard;
 mod items;
 mod make;

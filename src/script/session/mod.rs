@@ -6,6 +6,7 @@ pub mod differences;
 mod format_script;
 pub mod inspect;
 pub mod line_changes;
+pub mod notebook;
 pub mod record;
 mod reserved_words;
 pub mod resolver;
@@ -248,6 +249,12 @@ impl Session {
     /// Returns whether the text is the beginning of something longer, so that a prompt should go on asking.
     pub fn is_unfinished(&self, text: &str) -> bool {
         unfinished_text::is_unfinished(text, self.engine.compile_with_scope(&self.scope, text).err())
+    }
+
+    /// Returns whether the text can be read, whatever its names mean.
+    pub fn is_readable(&self, text: &str) -> bool {
+        let problem = self.engine.compile_with_scope(&self.scope, text).err();
+        problem.is_none_or(|problem| unfinished_text::is_of_names(&problem))
     }
 
     /// Forgets variables, functions and imports, as if the session had just begun.

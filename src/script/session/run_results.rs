@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::notebook::script_text;
 use super::record::{self, DONE, Record};
 use crate::base::files::{Files, Ledger};
 use crate::base::json;
@@ -76,7 +77,7 @@ pub fn same(env: &Env, out: &Path, asked: &RunSettings) -> Option<(Record, RunRe
 pub fn source(files: &Files, name: &str) -> Option<String> {
     match stdlib_name(name) {
         Some(module) => STDLIB.iter().find(|(known, _)| *known == module).map(|(_, text)| text.to_string()),
-        None => files.script(Path::new(name)).ok(),
+        None => script_text(files, Path::new(name)).ok(),
     }
 }
 

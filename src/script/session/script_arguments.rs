@@ -22,7 +22,7 @@ impl Session {
     /// Evaluates a script as `microtome run` does.
     pub(super) fn eval_whole(&mut self, name: &str, text: &str) -> Result<(), Failure> {
         self.refuse_unknown_arguments(name, text)?;
-        let _value = self.eval(name, text)?;
+        let _value = self.eval_script(name, text)?;
         Ok(self.env().arguments.refuse_unasked()?)
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Instant;
 
+use super::notebook::script_text;
 use super::record::{self, DONE, Record};
 use super::run_results::{self, RunResults, RunSettings};
 use crate::base::files::Files;
@@ -112,7 +113,7 @@ impl ScriptRun {
         Ok(Self {
             text: match env.recorded.get(&script) {
                 Some(text) => text.clone(),
-                None => env.files.script(Path::new(&script)).map_err(|e| e.about("path"))?,
+                None => script_text(&env.files, Path::new(&script)).map_err(|e| e.about("path"))?,
             },
             arguments: arguments.collect::<Result<_>>().map_err(|e| e.about("args"))?,
             script,

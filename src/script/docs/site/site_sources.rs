@@ -20,6 +20,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("rs", "rust"),
     ("py", "python"),
     ("toml", "toml"),
+    ("ipynb", "json"),
     ("json", "json"),
     ("txt", "text"),
     ("LICENSE", "text"),
