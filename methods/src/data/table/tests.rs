@@ -311,7 +311,7 @@ fn what_is_no_file_of_arrow_is_refused_with_its_reason() {
     assert_eq!(newer.filter(|read| read.as_ref().is_err_and(|message| message == refused)).count(), 1);
 }
 
-/// Tests files as other programs write them: texts of other types, small numbers, categories, compressed buffers.
+/// Tests a file as other programs write it: texts of other types, small numbers, categories, compressed buffers.
 #[test]
 fn arrow_of_other_programs_is_read_and_what_is_no_plain_value_is_refused() {
     use std::sync::Arc;
