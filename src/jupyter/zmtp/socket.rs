@@ -252,10 +252,13 @@ mod tests {
     use super::super::handshake::{Greeting, property};
     use super::*;
 
+    /// A message with the peer that sent it and the name that this gives itself.
+    type ReceivedFrom = (Peer, Vec<u8>, Frames);
+
     /// What a socket received and what it complained of.
     #[derive(Clone, Default)]
     struct Heard {
-        messages: Arc<Mutex<Vec<(Peer, Vec<u8>, Frames)>>>,
+        messages: Arc<Mutex<Vec<ReceivedFrom>>>,
         complaints: Arc<Mutex<Vec<String>>>,
     }
 

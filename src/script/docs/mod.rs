@@ -131,7 +131,7 @@ impl Reference {
         docs
     }
 
-    /// Notes that a line has defined something.
+    /// Forgets what was gathered, since a line has defined something.
     pub fn forget(&self) {
         self.0.replace(ReferenceState::Changed);
     }
