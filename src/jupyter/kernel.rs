@@ -208,9 +208,7 @@ impl Answering {
             Err(failure) => {
                 let error = self.error(&failure);
                 self.cell.publish("error", &error);
-                let mut reply = json!({ "status": "error" });
-                merge(&mut reply, error);
-                reply
+                failed(error)
             }
         };
         reply["execution_count"] = self.count.into();
@@ -235,11 +233,7 @@ impl Answering {
             let code = expression.as_str().unwrap_or_default();
             let answer = match self.repl.aside(code) {
                 Ok(text) => json!({ "status": "ok", "data": { "text/plain": text }, "metadata": {} }),
-                Err(failure) => {
-                    let mut answer = json!({ "status": "error" });
-                    merge(&mut answer, self.error(&failure));
-                    answer
-                }
+                Err(failure) => failed(self.error(&failure)),
             };
             found.insert(name.clone(), answer);
         }
@@ -309,11 +303,10 @@ impl Answering {
     }
 }
 
-/// Adds the members of an object to another one.
-fn merge(into: &mut Value, from: Value) {
-    if let (Value::Object(into), Value::Object(from)) = (into, from) {
-        into.extend(from);
-    }
+/// Returns the answer to what has failed with this error.
+fn failed(mut error: Value) -> Value {
+    error["status"] = "error".into();
+    error
 }
 
 /// Returns the byte of a cursor that is counted in characters; without one the end.
@@ -328,7 +321,8 @@ fn is_like(pattern: &str, line: &str) -> bool {
     let line: Vec<char> = line.chars().collect();
     // The last star, and where what it stands for ends so far.
     let mut star = None;
-    let (mut p, mut l) = (0, 0);
+    let mut p = 0;
+    let mut l = 0;
     while l < line.len() {
         match pattern.get(p) {
             Some('*') => {

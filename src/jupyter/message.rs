@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use chrono::{DateTime, SecondsFormat};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
@@ -157,19 +158,9 @@ fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
 /// Writes a moment as ISO 8601 has it, in UTC.
 fn date(moment: SystemTime) -> String {
     let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = since.as_secs();
-    // Days to a date by eras of 400 years that begin in March: H. Hinnant, "chrono-compatible low-level date algorithms".
-    let days = seconds / 86_400 + 719_468;
-    let era = days / 146_097;
-    let day_of_era = days % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let [hour, minute, second] = [seconds / 3600 % 24, seconds / 60 % 60, seconds % 60];
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z", since.subsec_micros())
+    let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
+    let date = DateTime::from_timestamp(seconds, since.subsec_nanos()).unwrap_or_default();
+    date.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 #[cfg(test)]

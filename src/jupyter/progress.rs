@@ -66,8 +66,8 @@ impl CellProgress {
         let mut shown = self.0.shown();
         let number = shown.begun;
         shown.begun += 1;
-        let (label, note) = (visible(label), String::new());
-        shown.stages.push(Stage { number, label, total, done: 0, had: 0, note, begun, took: None });
+        let label = visible(label);
+        shown.stages.push(Stage { number, label, total, done: 0, had: 0, note: String::new(), begun, took: None });
         drop(shown);
         self.0.update(false);
         Box::new(CellBar { stages: self.0.clone(), number })

@@ -368,7 +368,8 @@ impl Sockets {
 async fn connections(port: OpenPort, socket: Socket, receiver: Receiver) {
     while let Ok(place) = socket.place().await {
         let stream = port.next().await;
-        let (socket, receiver) = (socket.clone(), receiver.clone());
+        let socket = socket.clone();
+        let receiver = receiver.clone();
         drop(tokio::spawn(async move {
             socket.serve(stream, receiver, Arc::new(complain)).await;
             drop(place);
