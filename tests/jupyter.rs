@@ -61,6 +61,7 @@ impl UserMachine {
         command.env("JUPYTER_RUNTIME_DIR", folder.join("runtime")).env("JUPYTER_CONFIG_DIR", folder.join("config"));
         command.env("IPYTHONDIR", folder.join("ipython")).env("MICROTOME_HISTORY", folder.join("history"));
         command.env("MICROTOME_CACHE", folder.join("cache")).env("MICROTOME_RC", "");
+        command.env("PYTHONPATH", Path::new(env!("CARGO_MANIFEST_DIR")).join("python"));
         command
     }
 
