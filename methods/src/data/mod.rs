@@ -22,6 +22,8 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+#[cfg(feature = "arrow")]
+mod arrow;
 pub mod baselines;
 pub mod bits;
 pub mod grammar;

@@ -121,9 +121,10 @@ pub mod functions {
     /// hub such as "hf://datasets/org/name", "grammar" or "sample".
     ///
     /// Plain text (.txt, .md, and any other file that is given by name or pattern), JSON lines (.jsonl),
-    /// tab-separated values (.tsv, whose first line names the columns) and Parquet are streamed in constant memory; all but
-    /// the last may be compressed (.gz). In a folder, files with these extensions are
-    /// read in the order of their paths; names that begin with a dot are skipped. Line ends of plain text become "\n".
+    /// tab-separated values (.tsv, whose first line names the columns), Parquet and Arrow (.arrow, .arrows, .feather, as the
+    /// library `datasets` keeps them on disk) are streamed in constant memory; all but the last two may be compressed (.gz).
+    /// In a folder, files with these extensions are read in the order of their paths; names that begin with a dot are
+    /// skipped, and so are "cache-*.arrow", which `datasets` computes from the files beside them. Line ends of plain text become "\n".
     /// What cannot be read is skipped with a warning, and counted by `text.report()`; only a source without any
     /// document is an error. Nothing is read before it is needed.
     ///

@@ -1,8 +1,5 @@
 //! Arrow: each column of a table as one of the format's plain types, all of them nullable, in files and in streams.
 
-mod messages;
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,9 +11,6 @@ use arrow_array::types::{
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, NullArray, RecordBatch, StringArray,
 };
-use arrow_buffer::Buffer;
-use arrow_ipc::Block;
-use arrow_ipc::reader::FileDecoder;
 use arrow_ipc::writer::{FileWriter, StreamWriter};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 
@@ -24,8 +18,8 @@ use super::{ColumnType, check_names, check_there, kinds};
 use crate::base::budget::Budget;
 use crate::base::files::Files;
 use crate::base::{Cell, Error, Result, Table, Task, memory};
+use crate::data::arrow::Arrow;
 use crate::err;
-use messages::Messages;
 
 /// The number of rows of a record batch.
 const BATCH: usize = 1 << 16;
@@ -137,52 +131,23 @@ fn array<'a>(cells: impl ExactSizeIterator<Item = &'a Cell>, kind: ColumnType, w
 
 /// Reads the table of a file, which may be in the format of files or in that of streams.
 pub fn read(files: &Files, path: &Path, task: &Task) -> Result<Table> {
-    let shown = path.display().to_string();
-    let bytes = files.bytes(path)?;
-    task.apart(move || table(bytes, &shown))
+    let file = Arrow::open(files, path, &path.display().to_string())?;
+    task.apart(move || table(file))
 }
 
-fn table(bytes: Vec<u8>, shown: &str) -> Result<Table> {
-    let unreadable = |error: Error| error.within(format!("{shown} cannot be read as Arrow"));
-    let messages = Messages::of(&bytes).map_err(unreadable)?;
-    let schema = guarded(|| messages.schema(&bytes)).map_err(unreadable)?;
-    if schema.fields().is_empty() {
-        return Err(unreadable(err!(Format, "expected columns, found none")));
+fn table(mut file: Arrow) -> Result<Table> {
+    let fields = file.schema().fields();
+    if fields.is_empty() {
+        return Err(file.unreadable(err!(Format, "expected columns, found none")));
     }
-    schema.fields().iter().try_for_each(|field| check(field)).map_err(|e| e.within(shown))?;
-    let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
-    let mut reading = Reading {
-        rows: Vec::new(),
-        // A text of a category stands in the file once.
-        budget: Budget::of_content(memory::available()),
-        shown,
-    };
-    let bytes = Buffer::from_vec(bytes);
-    let mut decoder = FileDecoder::new(schema.into(), messages.version);
-    for part in messages.parts {
-        let message = bytes.slice_with_length(part.place.start, part.place.len());
-        let too_large = |_| unreadable(err!(Format, "expected messages below 2 GiB, found a larger one"));
-        let metadata = i32::try_from(part.metadata).map_err(too_large)?;
-        let block = Block::new(0, metadata, (part.place.len() - part.metadata) as i64);
-        if part.is_dictionary {
-            guarded(|| decoder.read_dictionary(&block, &message)).map_err(unreadable)?;
-        } else if let Some(batch) = guarded(|| decoder.read_record_batch(&block, &message)).map_err(unreadable)? {
-            reading.add(&batch)?;
-        }
+    fields.iter().try_for_each(|field| check(field)).map_err(|e| e.within(file.shown()))?;
+    let columns = fields.iter().map(|field| field.name().clone()).collect();
+    // A text of a category stands in the file once.
+    let mut reading = Reading { rows: Vec::new(), budget: Budget::of_content(memory::available()) };
+    while let Some(batch) = file.next()? {
+        reading.add(&batch, file.shown())?;
     }
     Ok(Table { title: String::new(), columns, rows: reading.rows })
-}
-
-/// Turns the crate's error or panic for a damaged file into an error. A panic is harmless, since the decoder is not used
-/// any more.
-fn guarded<T>(read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(read) => read.map_err(|e| err!(Format, "{e}")),
-        Err(said) => {
-            let said = said.downcast_ref::<String>().cloned().or(said.downcast_ref::<&str>().map(|s| s.to_string()));
-            Err(err!(Format, "{}", said.unwrap_or_else(|| "it is damaged".into())))
-        }
-    }
 }
 
 /// Refuses a column whose values cannot be those of a table.
@@ -222,28 +187,27 @@ fn check(field: &Field) -> Result<()> {
 }
 
 /// The rows of the batches that were read so far.
-struct Reading<'a> {
+struct Reading {
     rows: Vec<Vec<Cell>>,
     budget: Budget,
-    shown: &'a str,
 }
 
-impl Reading<'_> {
-    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+impl Reading {
+    fn add(&mut self, batch: &RecordBatch, shown: &str) -> Result<()> {
         let start = self.rows.len();
         let width = batch.num_columns();
         // A file may claim more rows than it has bytes: what they take is known before the first is made.
         let cells: usize = batch.columns().iter().map(|array| categories(array).unwrap_or(0)).sum();
         let cells = cells as u128 + batch.num_rows() as u128 * width as u128;
         let size = batch.num_rows() as u128 * ROW + cells * size_of::<Cell>() as u128;
-        self.budget.take(size, || format!("the table of {}", self.shown))?;
+        self.budget.take(size, || format!("the table of {shown}"))?;
         self.rows.extend((0..batch.num_rows()).map(|_| Vec::with_capacity(width)));
         let schema = batch.schema_ref();
         for (place, array) in batch.columns().iter().enumerate() {
             let mut rows = self.rows.iter_mut().skip(start);
             let mut put = |cell: Cell| {
                 if let Cell::Text(text) = &cell {
-                    self.budget.take(text.len() as u128, || format!("the table of {}", self.shown))?;
+                    self.budget.take(text.len() as u128, || format!("the table of {shown}"))?;
                 }
                 // All arrays of a batch have one length, which the crate checks.
                 if let Some(row) = rows.next() {
@@ -251,7 +215,7 @@ impl Reading<'_> {
                 }
                 Ok(())
             };
-            each(array, schema.field(place).name(), &mut put).map_err(|e| e.within(self.shown))?;
+            each(array, schema.field(place).name(), &mut put).map_err(|e| e.within(shown))?;
         }
         Ok(())
     }

@@ -18,14 +18,18 @@ pub enum FileKind {
     /// Tab-separated values.
     Tabs,
     Parquet,
+    Arrow,
 }
 
-const ENDINGS: [(&str, FileKind); 5] = [
+const ENDINGS: [(&str, FileKind); 8] = [
     (".txt", FileKind::Plain),
     (".md", FileKind::Plain),
     (".jsonl", FileKind::Records),
     (".tsv", FileKind::Tabs),
     (".parquet", FileKind::Parquet),
+    (".arrow", FileKind::Arrow),
+    (".arrows", FileKind::Arrow),
+    (".feather", FileKind::Arrow),
 ];
 
 /// Returns the kind of a file by its extension, where that is known, and whether the file is compressed with gzip.
@@ -33,7 +37,7 @@ fn known(path: &Path) -> (Option<FileKind>, bool) {
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let (name, compressed) = name.strip_suffix(".gz").map_or((name.as_str(), false), |name| (name, true));
     let kind = ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, kind)| *kind);
-    (kind.filter(|kind| !compressed || *kind != FileKind::Parquet), compressed)
+    (kind.filter(|kind| !compressed || !matches!(kind, FileKind::Parquet | FileKind::Arrow)), compressed)
 }
 
 /// Returns the format of a file by the extension of its name, if it is known.
@@ -64,7 +68,7 @@ pub fn files(files: &Files, source: &str, task: &Task) -> Result<Vec<PathBuf>> {
     let path = Path::new(source);
     let place = files.access().to_read(path)?;
     if place.is_dir() {
-        let found = below(files, path, task, |path| known(path).0.is_some())?;
+        let found = below(files, path, task, |path| known(path).0.is_some() && !is_cached(path))?;
         return some(found, || {
             let endings = ENDINGS.map(|(ending, _)| ending).join(", ");
             err!(File, "expected files of text in the folder {source}, found none that ends in {endings}, plain or .gz")
@@ -141,6 +145,12 @@ fn below(files: &Files, folder: &Path, task: &Task, wanted: impl Fn(&Path) -> bo
     }
     found.sort();
     Ok(found)
+}
+
+/// Tells whether a file holds what the library `datasets` computed from the files beside it, which is not text of its own.
+fn is_cached(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with("cache-") && name.ends_with(".arrow")
 }
 
 fn is_hidden(path: &Path) -> bool {

@@ -1,5 +1,7 @@
 //! Texts: from files, strings, generators, or mixtures of them. No tokenizer is needed before they are packed.
 
+#[cfg(feature = "arrow")]
+mod arrow;
 mod cut;
 mod data_set;
 mod find;
@@ -8,7 +10,7 @@ mod labelled;
 mod lines;
 mod mix;
 mod options;
-#[cfg_attr(not(feature = "parquet"), path = "no_parquet.rs")]
+#[cfg(feature = "parquet")]
 mod parquet;
 mod plain;
 mod reading;
@@ -55,6 +57,8 @@ pub const SAMPLE: &str = "sample";
 
 /// Reason for which an empty document is skipped.
 const EMPTY: &str = "empty documents";
+/// Reason for which a row of a table is skipped.
+const NO_VALUE: &str = "rows without a value";
 
 /// Number of documents of which one is held out by default.
 pub const ONE_IN: u64 = 20;

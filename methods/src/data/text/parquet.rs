@@ -9,7 +9,7 @@ use parquet::data_type::{ByteArray, ByteArrayType};
 use super::cut::Pieces;
 use super::find::TextFile;
 use super::tally::SharedTally;
-use super::{DocumentReader, EMPTY};
+use super::{DocumentReader, EMPTY, NO_VALUE};
 use crate::base::files::Files;
 use crate::base::{Result, Task, names};
 use crate::data::Document;
@@ -97,7 +97,7 @@ impl ParquetColumn {
             self.row += 1;
             match levels.get(at).is_none_or(|level| *level == highest).then(|| found.next()).flatten() {
                 Some(value) => self.ready.push_back((row, value)),
-                None => tally.with(|tally| tally.skip("rows without a value", || place(self.file.shown(), row))),
+                None => tally.with(|tally| tally.skip(NO_VALUE, || place(self.file.shown(), row))),
             }
         }
     }

@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+#[cfg(feature = "arrow")]
+use super::arrow::ArrowColumn;
 use super::cut::Pieces;
 use super::data_set::DataSet;
 use super::find::{FileKind, TextFile};
 use super::hold::TextPart;
+#[cfg(feature = "parquet")]
 use super::parquet::ParquetColumn;
 use super::plain::{Bounds, PlainDocuments};
 use super::records::Records;
@@ -40,7 +43,14 @@ impl DocumentRules {
             FileKind::Plain => Box::new(PlainDocuments::open(files, file, self.bounds.clone(), task)?),
             FileKind::Records => Box::new(Records::of_json(files, file, &self.field, task)?),
             FileKind::Tabs => Box::new(Records::of_tabs(files, file, &self.field, task)?),
+            #[cfg(feature = "parquet")]
             FileKind::Parquet => Box::new(ParquetColumn::open(files, file, &self.field)?),
+            #[cfg(not(feature = "parquet"))]
+            FileKind::Parquet => return Err(Error::not_built("reader of Parquet", "parquet").within(&file.shown)),
+            #[cfg(feature = "arrow")]
+            FileKind::Arrow => Box::new(ArrowColumn::open(files, file, &self.field)?),
+            #[cfg(not(feature = "arrow"))]
+            FileKind::Arrow => return Err(Error::not_built("reader of Arrow", "arrow").within(&file.shown)),
         })
     }
 }

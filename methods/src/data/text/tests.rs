@@ -282,6 +282,56 @@ fn texts_of_a_mixture_take_turns_by_weight() {
     assert_eq!(order, "xxxbb");
 }
 
+#[test]
+fn a_column_of_arrow_is_read_through_all_batches() {
+    use arrow_array::{ArrayRef, Int64Array, LargeStringArray, RecordBatch, StringArray, StringViewArray};
+    use arrow_ipc::writer::{FileWriter, StreamWriter};
+    let rows = [vec![Some("one"), None, Some(" ")], vec![], vec![Some("two"), Some("last")]];
+    let columns: [fn(Vec<Option<&str>>) -> ArrayRef; 3] = [
+        |rows| Arc::new(StringArray::from(rows)),
+        |rows| Arc::new(LargeStringArray::from(rows)),
+        |rows| Arc::new(StringViewArray::from(rows)),
+    ];
+    for column in columns {
+        let batches = rows.clone().map(|rows| {
+            let numbers: ArrayRef = Arc::new(Int64Array::from(vec![0; rows.len()]));
+            RecordBatch::try_from_iter([("id", numbers), ("text", column(rows))]).unwrap()
+        });
+        let mut file = FileWriter::try_new(Vec::new(), &batches[0].schema()).unwrap();
+        batches.iter().for_each(|batch| file.write(batch).unwrap());
+        let file = file.into_inner().unwrap();
+        let mut stream = StreamWriter::try_new(Vec::new(), &batches[0].schema()).unwrap();
+        batches.iter().for_each(|batch| stream.write(batch).unwrap());
+        let stream = stream.into_inner().unwrap();
+        for whole in [file, stream] {
+            let place = TextFolder::new(&[("set/a.arrow", &whole), ("set/cache-1f.arrow", &whole)]);
+            let text = place.open("set", SourceOptions::default()).unwrap();
+            let found: Vec<(String, String)> =
+                all(&text).unwrap().iter().map(|d| (d.text.clone(), place.short(&d.origin))).collect();
+            let expected = [("one", 0), ("two", 3), ("last", 4)];
+            assert_eq!(found, expected.map(|(text, row)| (text.into(), format!("set/a.arrow:row {row}"))));
+            let counts: Vec<(&str, u64)> =
+                text.tally().skipped.iter().map(|(reason, skipped)| (*reason, skipped.count)).collect();
+            assert_eq!(counts, [(EMPTY, 1), (NO_VALUE, 1)]);
+            assert_eq!(all(&place.open("set/cache-1f.arrow", SourceOptions::default()).unwrap()).unwrap().len(), 3);
+            let field = |field: &str| SourceOptions { field: Some(field.into()), ..SourceOptions::default() };
+            let error = |options| all(&place.open("set", options).unwrap()).unwrap_err();
+            assert_eq!(error(field("txt")).hint.as_deref(), Some("did you mean `text`?"));
+            assert!(error(field("id")).message.contains("found Int64"));
+            let path = place.folder.path().join("b.arrow");
+            // Wherever a byte is wrong, the answer is an error or other text, and never a panic.
+            for at in 0..whole.len() {
+                let mut damaged = whole.clone();
+                damaged[at] ^= 0xFF;
+                std::fs::write(&path, &damaged).unwrap();
+                let _any = place.open("b.arrow", SourceOptions::default()).and_then(|text| all(&text));
+                std::fs::write(&path, &whole[..at]).unwrap();
+                let _any = place.open("b.arrow", SourceOptions::default()).and_then(|text| all(&text));
+            }
+        }
+    }
+}
+
 /// Writes a table of strings in several row groups, as other programs write it.
 fn table(path: &Path, groups: &[&[Option<&[u8]>]]) {
     use ::parquet::basic::Compression;

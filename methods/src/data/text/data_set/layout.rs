@@ -21,7 +21,7 @@ const WORDS: [(&str, &[&str]); 3] = [
 ];
 
 /// Formats in the order of preference, where a split has as many files of several.
-const KINDS: [FileKind; 4] = [FileKind::Parquet, FileKind::Records, FileKind::Tabs, FileKind::Plain];
+const KINDS: [FileKind; 5] = [FileKind::Parquet, FileKind::Arrow, FileKind::Records, FileKind::Tabs, FileKind::Plain];
 
 /// The source of what is known about splits.
 #[derive(Debug, Clone, PartialEq, Eq)]

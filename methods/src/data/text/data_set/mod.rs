@@ -70,8 +70,9 @@ impl DataSet {
             Err(error) => return Err(error),
         };
         let none = |more: &str| {
-            err!(File, "cannot read {name}: {why}{more}")
-                .hint("files that end in .parquet, .jsonl, .tsv or .txt are read, all but the first plain or .gz")
+            err!(File, "cannot read {name}: {why}{more}").hint(
+                "files that end in .parquet, .arrow, .jsonl, .tsv or .txt are read, all but the first two plain or .gz",
+            )
         };
         if !name.is_main() {
             return Err(none(""));
