@@ -1,6 +1,7 @@
 //! The peers' times, from a Python process of the same run.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -17,12 +18,22 @@ impl Peers {
 
     /// The same with other arguments after the number of threads.
     pub fn run(script: &str, arguments: &[String]) -> Self {
+        Self::run_with(script, arguments, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub fn run_with(script: &str, arguments: &[String], variables: &[(&str, PathBuf)]) -> Self {
         let Ok(python) = std::env::var("MICROTOME_PEER_PYTHON") else {
             return Self(Err("not measured: MICROTOME_PEER_PYTHON is not set".into()));
         };
         let script = root().join("benches/peers").join(script);
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).to_string();
-        let output = Command::new(python).arg(script).arg(threads).args(arguments).output();
+        let output = Command::new(python)
+            .arg(script)
+            .arg(threads)
+            .args(arguments)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .output();
         Self(match output {
             Ok(output) if output.status.success() => Ok(times(&String::from_utf8_lossy(&output.stdout))),
             Ok(output) => {
