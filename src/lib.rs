@@ -22,6 +22,9 @@ pub mod repl;
 #[cfg(feature = "jupyter")]
 pub mod jupyter;
 
+#[cfg(feature = "mcp")]
+pub mod mcp;
+
 pub mod cli;
 
 #[cfg(test)]

@@ -32,12 +32,13 @@ const FLOORS: &[&str] = &[
     "script",
     "repl",
     "jupyter",
+    "mcp",
     "cli",
 ];
 
 /// Crates, and the floors that may use them; [`THROWN`] may use rhai, too.
 const AT_HOME: &[(&str, &[&str])] = &[
-    ("rhai", &["script", "repl", "jupyter"]),
+    ("rhai", &["script", "repl", "jupyter", "mcp"]),
     ("plotters", &["report"]),
     ("plotters_backend", &["report"]),
     ("rustyline", &["repl"]),
@@ -46,6 +47,7 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("reqwest", &["net"]),
     ("axum", &["explorer"]),
     ("hmac", &["jupyter"]),
+    ("rmcp", &["mcp"]),
     ("hf_hub", &["checkpoint"]),
     ("candle_transformers", &["model", "checkpoint"]),
     ("pulldown_cmark", &["report", "script"]),

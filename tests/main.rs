@@ -37,6 +37,7 @@ mod hub;
 mod interventions;
 mod jupyter;
 mod libraries;
+mod mcp;
 mod memory;
 mod method_receivers;
 mod objects;
