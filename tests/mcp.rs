@@ -76,7 +76,7 @@ fn repeated(record: &Path, folder: &Path) -> String {
 #[test]
 fn the_sdk_for_python_is_answered_in_both_versions() {
     let Some(python) = python() else { return };
-    for (mode, version) in [("legacy", "2025-11-25"), ("2026-07-28", "2026-07-28")] {
+    for (mode, version) in [("legacy", "2025-11-25"), ("auto", "2026-07-28")] {
         let folder = tempfile::tempdir().unwrap();
         let mut client = command(&python, folder.path());
         client.args(["-W", "ignore", "-c", include_str!("mcp/client.py"), PROGRAM, mode]);

@@ -1,16 +1,17 @@
-//! What answers on the thread of a session: the session of a prompt, and its script and record in the output folder.
+//! The end of a session on its thread: the session of a prompt, with its script and record in the output folder.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::front::{EnvMaker, FrontEnd};
 use super::output::{Collector, Output, ProgressWords};
 use super::results::CallResult;
-use super::session_thread::{SessionLook, SessionState};
-use super::sessions::{EnvMaker, FrontEnd};
+use super::session_state::{SessionLook, SessionState};
 use crate::base::Result;
 use crate::err;
 use crate::repl::commands::inspect::brief;
@@ -21,7 +22,7 @@ use crate::script::Session;
 use crate::script::docs::text;
 use crate::script::engine::console::Console;
 use crate::script::engine::drawing;
-use crate::script::engine::failure::Failure;
+use crate::script::engine::failure::{Failure, Sources};
 use crate::script::engine::value::type_name;
 use crate::script::session::record::{self, Record};
 
@@ -46,8 +47,10 @@ pub struct Desk {
     output: Rc<Collector>,
     progress: Arc<StageProgress<ProgressWords>>,
     state: Arc<SessionState>,
-    /// What scripts printed, as the record has it.
+    /// Printed text of all scripts, as the record has it.
     printed: String,
+    /// Files in which the session itself was saved: no script wrote them.
+    own: BTreeSet<PathBuf>,
     /// Whether something was evaluated since the script and the record were written.
     is_newer: bool,
 }
@@ -56,7 +59,7 @@ pub struct Desk {
 pub struct SavedSession {
     pub script: PathBuf,
     pub record: PathBuf,
-    /// What a script cannot have of the session.
+    /// Remarks on parts of the session that no script can have.
     pub remarks: Vec<String>,
 }
 
@@ -71,7 +74,7 @@ impl Desk {
             folder: state.folder.clone(),
         })?;
         let repl = Repl::new(Session::new(env), false).without_rc();
-        Ok(Self { repl, output, progress, state, printed: String::new(), is_newer: false })
+        Ok(Self { repl, output, progress, state, printed: String::new(), own: BTreeSet::new(), is_newer: false })
     }
 
     /// Evaluates a text as the next line of the session.
@@ -110,7 +113,7 @@ impl Desk {
 
     /// Draws a failure, and returns it as data, too.
     fn drawn(&self, failure: &LineFailure) -> (String, Value) {
-        let mut data = error_data(failure.failure());
+        let mut data = error_data(failure.failure(), self.repl.session().sources());
         if failure.failure().is_interrupted() {
             let reason = self.state.reason().unwrap_or_default();
             data["message"] = reason.words.clone().into();
@@ -142,7 +145,8 @@ impl Desk {
         let session = self.repl.session();
         let failures = session.check(CHECKED, script);
         let drawn: String = failures.iter().map(|failure| drawing::draw(failure, session.sources(), false)).collect();
-        (drawn, failures.iter().map(error_data).collect())
+        let data = failures.iter().map(|failure| error_data(failure, session.sources())).collect();
+        (drawn, data)
     }
 
     /// Returns the pages of the reference.
@@ -209,8 +213,9 @@ impl Desk {
         sources.insert(name.clone(), text);
         let mut record = Record::of(env, sources, &name, None);
         let record_file = folder.join(record::FILE);
-        for own in [&file, &record_file] {
-            let _own = record.written.remove(&own.display().to_string());
+        let own = [&file, &record_file].into_iter().chain(&self.own);
+        for name in own.map(|path| path.display().to_string()) {
+            let _hash = record.written.remove(&name);
         }
         let printed = record::without_out(&self.printed, env.files.access().out());
         record.printed = record::hash(&printed);
@@ -223,6 +228,10 @@ impl Desk {
 
     /// Writes the session as a script or a notebook of this name, too.
     pub fn save_as(&mut self, file: &str) -> Result<String> {
+        if let Ok(place) = self.files().access().to_write(Path::new(file)) {
+            let below = place.strip_prefix(self.files().access().out()).map_or(place.clone(), PathBuf::from);
+            let _is_new = self.own.insert(below);
+        }
         let saved = self.repl.submit(&format!(":save \"{file}\""));
         let said = self.output.take().text;
         match saved {
@@ -235,9 +244,10 @@ impl Desk {
     }
 }
 
-/// Returns a failure as data.
-fn error_data(failure: &Failure) -> Value {
-    let place = failure.place.as_ref();
+/// Returns a failure as data, with the place at which its drawing has the arrow.
+fn error_data(failure: &Failure, sources: &Sources) -> Value {
+    let arrow = drawing::arrow(failure, sources).or_else(|| failure.place.clone());
+    let place = arrow.as_ref();
     json!({
         "kind": failure.kind,
         "message": failure.message,

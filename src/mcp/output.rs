@@ -1,4 +1,4 @@
-//! What a line prints, shows and answers, gathered while it runs.
+//! Text, pictures and value of a line, gathered while it runs.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -41,7 +41,7 @@ pub struct ValueData {
 /// Results of a line.
 #[derive(Default)]
 pub struct Output {
-    /// All that was printed, shown and answered, in its order.
+    /// Printed, shown and answered text, in its order.
     pub text: String,
     /// Whether there was more text than is kept.
     pub is_cut: bool,

@@ -30,7 +30,7 @@ struct Proposal {
     about: &'static str,
     arguments: &'static [ProposalArgument],
     script: &'static str,
-    /// What else is to be done, and said of the result.
+    /// Work that follows on the script, and words that belong to its result.
     then: &'static str,
 }
 

@@ -6,7 +6,9 @@ use rmcp::model::{CallToolResult, ContentBlock};
 use serde_json::{Map, Value, json};
 
 use super::results::{CallResult, PAGE, Page, fitting, pages};
+use crate::base::json::read;
 use crate::base::{Cell, Error, Table};
+use crate::err;
 use crate::report::json::cell;
 
 /// Bytes of JSON that the data of a reply take at most; its text takes at most [`PAGE`].
@@ -92,7 +94,7 @@ pub fn run_reply(session: &str, result: &CallResult) -> Reply {
         match (&value.table, &value.json) {
             (Some(table), _) => data["value"]["table"] = table_data(table),
             (None, Some(json)) if json.len() <= MOST_DATA / 2 => {
-                data["value"]["data"] = serde_json::from_str(json).unwrap_or(Value::Null);
+                data["value"]["data"] = read(json.as_bytes(), |e| err!(Bug, "{e}")).unwrap_or(Value::Null);
             }
             (None, Some(json)) => {
                 data["value"]["bytes"] = json.len().into();

@@ -1,4 +1,4 @@
-//! What can be read: the guide, the reference, the glossary, experiments with their figures, records and reports of runs.
+//! Resources: the guide, the reference, the glossary, experiments with their figures, records and reports of runs.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -7,7 +7,6 @@ use base64::engine::general_purpose::STANDARD;
 use rmcp::model::{ReadResourceResult, Resource, ResourceContents, ResourceTemplate};
 
 use super::desk::Desk;
-use super::server::MOST_RESOURCE;
 use crate::base::files::Files;
 use crate::base::memory::human;
 use crate::base::{Error, Result};
@@ -17,6 +16,9 @@ use crate::script::session::record;
 
 /// The scheme of all addresses.
 const SCHEME: &str = "microtome://";
+
+/// Largest number of bytes of a resource.
+const MOST_RESOURCE: usize = 1 << 20;
 
 /// Largest number of runs that are listed, and how deep folders are searched for reports.
 const MOST_RUNS: usize = 200;

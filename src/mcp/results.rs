@@ -25,7 +25,7 @@ pub const PAGE: usize = 6_000;
 pub struct CallResult {
     pub number: usize,
     pub code: String,
-    /// All that was printed, shown and answered, and the error as it is drawn.
+    /// Printed, shown and answered text, and the error as it is drawn.
     pub text: String,
     /// The error as data.
     pub error: Option<Value>,

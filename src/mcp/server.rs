@@ -1,36 +1,22 @@
 //! The server as clients see it, whatever carries their messages.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, GetPromptRequestParams, GetPromptResponse, Implementation,
     ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    ProgressNotificationParam, ProgressToken, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities,
-    ServerConfig, Tool,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use rmcp::{ErrorData, ServerHandler};
 
-use super::session_thread::{StopReason, Ticket};
-use super::sessions::{EnvMaker, Limits, Sessions};
+use super::asked::Asked;
+use super::front::{EnvMaker, Limits};
+use super::sessions::Sessions;
 use super::{prompts, resources, tools};
 use crate::base::access::Access;
-use crate::base::{Error, Result, memory};
-
-/// Time between two looks at a call that runs.
-const GLANCE: Duration = Duration::from_millis(50);
-
-/// Time after which a call that was stopped is stopped again: a training that ended early gives what it has, and the
-/// script goes on with that.
-const AGAIN: Duration = Duration::from_secs(2);
-
-/// Time that a client has to take a notification.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Largest number of bytes of a resource.
-pub const MOST_RESOURCE: usize = 1 << 20;
+use crate::base::{Error, Result};
 
 /// A server with its sessions. Clones share them, so that each connection of a transport may have one.
 #[derive(Clone)]
@@ -38,7 +24,7 @@ pub struct Server {
     sessions: Arc<Sessions>,
     limits: Limits,
     out: PathBuf,
-    /// What is allowed, in words for agents.
+    /// Permissions, in words for agents.
     permissions: Arc<str>,
 }
 
@@ -59,13 +45,17 @@ impl Server {
         self.sessions.finish();
     }
 
+    fn asked<'a>(&'a self, context: &'a RequestContext<RoleServer>) -> Asked<'a> {
+        Asked { sessions: &self.sessions, limits: self.limits, out: &self.out, context }
+    }
+
     /// Asks the session that knows the reference, for an answer that is no tool's.
     async fn of_desk<T: Send + 'static>(
         &self,
         context: &RequestContext<RoleServer>,
         job: impl FnOnce(&mut super::desk::Desk) -> Result<T> + Send + 'static,
     ) -> std::result::Result<T, ErrorData> {
-        let asked = Asked { server: self, context };
+        let asked = self.asked(context);
         let answered = async {
             let ticket = self.sessions.desk()?.ask(job)?;
             asked.wait(ticket, self.limits.time).await?
@@ -78,89 +68,6 @@ impl Server {
 fn not_found(error: &Error) -> ErrorData {
     let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
     ErrorData::resource_not_found(format!("{}{hint}", error.message), None)
-}
-
-/// A request, and the server that answers it.
-pub struct Asked<'a> {
-    server: &'a Server,
-    context: &'a RequestContext<RoleServer>,
-}
-
-impl Asked<'_> {
-    pub fn sessions(&self) -> &Sessions {
-        &self.server.sessions
-    }
-
-    pub fn shared_sessions(&self) -> Arc<Sessions> {
-        self.server.sessions.clone()
-    }
-
-    pub fn limits(&self) -> Limits {
-        self.server.limits
-    }
-
-    pub fn out(&self) -> &Path {
-        &self.server.out
-    }
-
-    /// Waits for the answer to a call. Meanwhile its progress is told, and it is stopped when it is cancelled, or when it
-    /// takes more than it may.
-    pub async fn wait<T>(&self, mut ticket: Ticket<T>, time: Duration) -> Result<T> {
-        let token = self.context.meta.get_progress_token();
-        let asked = Instant::now();
-        let mut stopped: Option<Instant> = None;
-        loop {
-            tokio::select! {
-                biased;
-                answer = &mut ticket.answer => return answer.map_err(|_| tools::not_answered()),
-                () = self.context.ct.cancelled(), if stopped.is_none() => {
-                    ticket.stop(StopReason::default());
-                    stopped = Some(Instant::now());
-                }
-                () = tokio::time::sleep(GLANCE) => {}
-            }
-            if stopped.is_some_and(|since| since.elapsed() >= AGAIN) {
-                ticket.stop(StopReason::default());
-            }
-            let reason = ticket.running().and_then(|running| {
-                let grown = memory::taken().saturating_sub(running.memory);
-                self.too_much(running.begun.elapsed(), time, grown)
-            });
-            if let Some(reason) = reason.filter(|_| stopped.is_none()) {
-                ticket.stop(reason);
-                stopped = Some(Instant::now());
-            }
-            if let (Some(token), Some(words)) = (&token, ticket.progress()) {
-                self.tell(token, asked.elapsed(), words).await;
-            }
-        }
-    }
-
-    /// Returns why a call is stopped that takes more than it may.
-    fn too_much(&self, took: Duration, time: Duration, grown: u64) -> Option<StopReason> {
-        let limits = self.limits();
-        if took > time {
-            let words =
-                format!("the call was stopped after {} s; what it had done by then is kept", time.as_secs_f64());
-            let hint = "do less in a call, or let whoever starts the server give more with --time";
-            return Some(StopReason { words, hint: Some(hint.into()) });
-        }
-        (grown > limits.memory).then(|| StopReason {
-            words: format!(
-                "the call was stopped when the process had grown by {}, of {} that a call may take",
-                memory::human(u128::from(grown)),
-                memory::human(u128::from(limits.memory))
-            ),
-            hint: Some("do less in a call, or let whoever starts the server give more with --memory".into()),
-        })
-    }
-
-    /// Tells how far a call is. The number that must rise is that of seconds; the words say what was done.
-    async fn tell(&self, token: &ProgressToken, since: Duration, words: String) {
-        let told = ProgressNotificationParam::new(token.clone(), since.as_secs_f64()).with_message(words);
-        // A client that does not read is not waited for.
-        let _unread = tokio::time::timeout(PATIENCE, self.context.peer.notify_progress(told)).await;
-    }
 }
 
 impl ServerHandler for Server {
@@ -191,7 +98,7 @@ impl ServerHandler for Server {
         if !tools::has(&request.name) {
             return Err(ErrorData::invalid_params(format!("there is no tool {:?}", request.name), None));
         }
-        let asked = Asked { server: self, context: &context };
+        let asked = self.asked(&context);
         let reply = tools::answer(&asked, &request.name, request.arguments.unwrap_or_default()).await;
         Ok(reply.result().into())
     }
@@ -240,7 +147,7 @@ impl ServerHandler for Server {
     }
 }
 
-/// What an agent is told of the server when it connects.
+/// Words for an agent that connects.
 const INSTRUCTIONS: &str = "\
 microtome takes language models apart: models with named sites and hooks, sparse autoencoders, circuits, statistics, \
 charts. Scripts are Rhai. `run` evaluates one in a session that persists; end it with an expression to see its value. \

@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::front::EnvMaker;
 use super::results::Results;
-use super::session_thread::{SessionState, SessionThread};
+use super::session_state::SessionState;
+use super::session_thread::SessionThread;
 use crate::base::Result;
 use crate::base::access::Access;
-use crate::base::task::Progress;
 use crate::err;
-use crate::script::engine::console::Console;
-use crate::script::engine::env::Env;
 
 /// The name of the session of calls that name none.
 pub const MAIN: &str = "main";
@@ -30,30 +28,10 @@ const LAST: Duration = Duration::from_millis(1500);
 /// Time between two looks at sessions that are to end.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// What a session needs of its front end.
-pub struct FrontEnd {
-    pub console: Console,
-    pub progress: Arc<dyn Progress>,
-    pub interrupted: Arc<AtomicBool>,
-    /// Folder of its script, record and reports, below the output folder.
-    pub folder: PathBuf,
-}
-
-/// A maker of the environments of sessions, each on its own thread.
-pub type EnvMaker = Arc<dyn Fn(FrontEnd) -> Result<Env> + Send + Sync>;
-
-/// What a call may take at most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    pub time: Duration,
-    /// Bytes by which the memory of the process may grow.
-    pub memory: u64,
-}
-
 /// Sessions side by side.
 pub struct Sessions {
     make: EnvMaker,
-    /// What all of them may touch.
+    /// Permissions of all of them.
     access: Access,
     running: Mutex<BTreeMap<String, Arc<SessionThread>>>,
     /// The session that answers questions on the reference, and has no name.

@@ -66,15 +66,22 @@ impl<R: AsyncRead + Unpin> AsyncRead for Input<R> {
 
 impl<R> Input<R> {
     fn count(&mut self, bytes: &[u8]) {
+        if !bytes.contains(&b'\n') {
+            return self.grow(bytes.len());
+        }
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let was_short = self.line <= MOST;
-            self.line += line.len();
-            if was_short && self.line > MOST {
-                to_stderr(&format!("microtome mcp: a message of more than {} is not read\n", human(MOST as u128)));
-            }
+            self.grow(line.len());
             if line.ends_with(b"\n") {
                 self.line = 0;
             }
+        }
+    }
+
+    fn grow(&mut self, by: usize) {
+        let was_short = self.line <= MOST;
+        self.line += by;
+        if was_short && self.line > MOST {
+            to_stderr(&format!("microtome mcp: a message of more than {} is not read\n", human(MOST as u128)));
         }
     }
 }

@@ -9,12 +9,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::asked::Asked;
 use super::reply::{Reply, run_reply};
 use super::results::page;
-use super::server::Asked;
 use super::session_thread::{SessionThread, Ticket};
 use super::sessions::MAIN;
-use crate::base::{Error, Result, memory};
+use crate::base::{Result, memory};
 use crate::{bail, err};
 
 /// Arguments of the tool `run`.
@@ -246,8 +246,8 @@ fn name_of(session: &Option<String>) -> &str {
 /// Returns a session that there must be.
 fn existing(asked: &Asked<'_>, session: &Option<String>) -> Result<Arc<SessionThread>> {
     let name = name_of(session);
-    asked.sessions().existing(name).ok_or_else(|| {
-        let names: Vec<String> = asked.sessions().all().into_iter().map(|(name, _)| name).collect();
+    asked.sessions.existing(name).ok_or_else(|| {
+        let names: Vec<String> = asked.sessions.all().into_iter().map(|(name, _)| name).collect();
         let hint = match names.as_slice() {
             [] => "there are no sessions; run begins one".into(),
             names => format!("there are {}", names.join(", ")),
@@ -259,8 +259,8 @@ fn existing(asked: &Asked<'_>, session: &Option<String>) -> Result<Arc<SessionTh
 async fn run(asked: &Asked<'_>, arguments: JsonObject) -> Result<Reply> {
     let RunArguments { script, session, seconds } = read(arguments)?;
     let name = name_of(&session).to_string();
-    let time = allowed_time(asked.limits().time, seconds)?;
-    let ticket = asked.sessions().named(&name)?.ask(move |desk| desk.run(&script))?;
+    let time = allowed_time(asked.limits.time, seconds)?;
+    let ticket = asked.sessions.named(&name)?.ask(move |desk| desk.run(&script))?;
     let result = asked.wait(ticket, time).await?;
     Ok(run_reply(&name, &result))
 }
@@ -279,18 +279,18 @@ fn allowed_time(limit: Duration, seconds: Option<f64>) -> Result<Duration> {
 
 async fn help(asked: &Asked<'_>, arguments: JsonObject) -> Result<Reply> {
     let HelpArguments { query, page: number } = read(arguments)?;
-    let ticket = asked.sessions().desk()?.ask(move |desk| desk.help(&query.unwrap_or_default()))?;
-    let text = asked.wait(ticket, asked.limits().time).await??;
+    let ticket = asked.sessions.desk()?.ask(move |desk| desk.help(&query.unwrap_or_default()))?;
+    let text = asked.wait(ticket, asked.limits.time).await??;
     let found = page(&text, number)?;
     Ok(Reply::paged(&found, "help with the same query and", found.place()))
 }
 
 async fn check(asked: &Asked<'_>, arguments: JsonObject) -> Result<Reply> {
     let CheckArguments { script, session } = read(arguments)?;
-    let thread = if session.is_some() { existing(asked, &session)? } else { asked.sessions().desk()? };
+    let thread = if session.is_some() { existing(asked, &session)? } else { asked.sessions.desk()? };
     let ticket = thread.ask(move |desk| desk.check(&script))?;
     drop(thread);
-    let (drawn, found) = asked.wait(ticket, asked.limits().time).await?;
+    let (drawn, found) = asked.wait(ticket, asked.limits.time).await?;
     let text = if found.is_empty() { "no mistakes found".into() } else { drawn };
     Ok(Reply::new(&text, json!({ "mistakes": found })))
 }
@@ -308,7 +308,7 @@ fn look(asked: &Asked<'_>, arguments: JsonObject) -> Result<Reply> {
         })
         .collect();
     if session.is_none() && sessions.is_empty() {
-        let limits = asked.limits();
+        let limits = asked.limits;
         let text = format!(
             "no session has begun; {} are in use, {} are free\n\
              a call may take {} s, and {} of memory\n",
@@ -340,7 +340,7 @@ fn look(asked: &Asked<'_>, arguments: JsonObject) -> Result<Reply> {
     text.push_str(&format!(
         "written: {}\nfolder: {}\n{state}memory of the process: {}, free {}\n",
         if look.written.is_empty() { "nothing".into() } else { look.written.join(", ") },
-        asked.out().join(&thread.state.folder).display(),
+        asked.out.join(&thread.state.folder).display(),
         memory::human(u128::from(memory::taken())),
         memory::human(u128::from(memory::available())),
     ));
@@ -391,7 +391,7 @@ async fn save(asked: &Asked<'_>, arguments: JsonObject) -> Result<Reply> {
         let also = file.map_or(Ok(String::new()), |file| desk.save_as(&file))?;
         Ok((saved, also))
     })?;
-    let (saved, also) = asked.wait(ticket, asked.limits().time).await??;
+    let (saved, also) = asked.wait(ticket, asked.limits.time).await??;
     let shown = |path: &Path| path.display().to_string();
     let mut text = format!("script: {}\nrecord: {}\n{also}", shown(&saved.script), shown(&saved.record));
     saved.remarks.iter().for_each(|remark| text.push_str(&format!("note: {remark}\n")));
@@ -405,21 +405,15 @@ async fn save(asked: &Asked<'_>, arguments: JsonObject) -> Result<Reply> {
 async fn reset(asked: &Asked<'_>, arguments: JsonObject) -> Result<Reply> {
     let SessionArguments { session } = read(arguments)?;
     let name = name_of(&session).to_string();
-    let sessions = asked.shared_sessions();
+    let sessions = asked.sessions.clone();
     // It waits for what runs.
     let ended = tokio::task::spawn_blocking(move || sessions.reset(&name));
     let before = ended.await.map_err(|e| err!(Bug, "the session was not ended: {e}"))??;
     let text = match &before {
         Some(folder) => {
-            format!("the session begins anew; the one before is in {}\n", asked.out().join(folder).display())
+            format!("the session begins anew; the one before is in {}\n", asked.out.join(folder).display())
         }
         None => "there was nothing to forget\n".into(),
     };
     Ok(Reply::new(&text, json!({ "before": before })))
-}
-
-/// Returns the error of a call that a session did not answer.
-pub fn not_answered() -> Error {
-    err!(Interrupted, "the call was not answered: it was cancelled before it began, or its session has ended")
-        .hint("call again; the results of earlier calls are kept")
 }

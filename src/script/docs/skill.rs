@@ -1,4 +1,4 @@
-//! What an agent is to know that works with this tool: how to work honestly, and a cheat sheet of sites and calls, which is
+//! The skill for agents that work with this program: how to work honestly, and a cheat sheet of sites and calls, which is
 //! made of the reference.
 
 use super::site::unescaped;
@@ -45,13 +45,13 @@ const CALLS: &[(&str, &[&str])] = &[
             "sae::evaluate",
         ],
     ),
-    ("Features", &["features::predicting", "Feature.contexts", "Feature.on", "features::explain"]),
+    ("Features", &["features::predicting", "Feature.on", "features::explain"]),
     (
         "Circuits",
         &["circuit::edges", "circuit::attribution_graph", "circuit::causal_tree", "Circuit.curve", "Circuit.judge"],
     ),
     ("Probes", &["probe::fit", "Probe.judge"]),
-    ("Tensors", &["tensor", "Tensor.mean", "Tensor.at", "Tensor.to_array", "einsum"]),
+    ("Tensors", &["tensor", "Tensor.mean", "Tensor.at", "Tensor.to_array", "tensor::einsum"]),
     ("Statistics", &["stats::interval", "stats::bootstrap"]),
     ("Results", &["table", "plot::line", "plot::bar", "plot::heat", "report", "show", "run::check", "run::seed"]),
 ];
