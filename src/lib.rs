@@ -23,6 +23,7 @@ pub mod repl;
 pub mod jupyter;
 
 #[cfg(feature = "mcp")]
+#[cfg_attr(not(feature = "explorer"), allow(dead_code))]
 pub mod mcp;
 
 pub mod cli;

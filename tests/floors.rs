@@ -45,7 +45,7 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("reqwest", &["net"]),
-    ("axum", &["explorer"]),
+    ("axum", &["explorer", "mcp"]),
     ("hmac", &["jupyter"]),
     ("rmcp", &["mcp"]),
     ("hf_hub", &["checkpoint"]),

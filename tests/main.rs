@@ -48,6 +48,7 @@ mod reading;
 mod records;
 mod repl;
 mod saes;
+mod session_view;
 mod site;
 mod stores;
 mod suite;

@@ -161,6 +161,11 @@ pub struct McpArguments {
     #[arg(long, value_enum, value_name = "CLIENT")]
     pub install: Option<McpClient>,
 
+    /// Listen on this port of 127.0.0.1 (0: any that is free), and show a page of what clients do, in place of standard
+    /// input and output.
+    #[arg(long, value_name = "PORT", conflicts_with = "install")]
+    pub http: Option<u16>,
+
     /// Number of seconds that a call may take.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
     pub time: u64,

@@ -11,8 +11,11 @@ use super::setup;
 use crate::base::access::Access;
 use crate::base::files::Files;
 use crate::base::settings::Settings;
-use crate::base::{Error, Result, Task, memory};
+use crate::base::task::Silent;
+use crate::base::{Error, Kind, Result, Task, memory};
 use crate::err;
+#[cfg(feature = "explorer")]
+use crate::mcp::{Addresses, serve_http};
 use crate::mcp::{Client, FrontEnd, Limits, Server, install, serve};
 use crate::script::engine::env::{Env, LoadedModels, SharedModels};
 use crate::tensor::{Device, device};
@@ -55,8 +58,31 @@ fn served(options: &CommonArguments, mcp: &McpArguments) -> Result<Exit> {
     let limits = Limits { time: Duration::from_secs(mcp.time), memory };
     let access = settings.access.clone();
     let make = move |front: FrontEnd| settings.env(front);
-    serve(Server::new(Arc::new(make), access, limits, &permissions(options)))?;
-    Ok(Exit::Done)
+    let server = Server::new(Arc::new(make), access, limits, &permissions(options));
+    match mcp.http {
+        None => serve(server).map(|()| Exit::Done),
+        Some(port) => served_over_http(server, port),
+    }
+}
+
+#[cfg(feature = "explorer")]
+fn served_over_http(server: Server, port: u16) -> Result<Exit> {
+    let task = Task::new(setup::listen_for_interruption(false)?, Arc::new(Silent));
+    let told = |addresses: &Addresses| {
+        let words = format!("page:   {}
+server: {}\n", addresses.page, addresses.server);
+        let _exit = to_stdout(&words);
+    };
+    match serve_http(server, port, told, &task) {
+        // Ctrl-C is how it ends.
+        Err(error) if error.kind == Kind::Interrupted => Ok(Exit::Interrupted),
+        other => other.map(|()| Exit::Done),
+    }
+}
+
+#[cfg(not(feature = "explorer"))]
+fn served_over_http(_server: Server, _port: u16) -> Result<Exit> {
+    Err(Error::not_built("page of sessions", "explorer"))
 }
 
 /// Says what scripts may touch, for agents.

@@ -169,7 +169,7 @@ pub fn screen(stream: &impl IsTerminal) -> Screen {
 }
 
 /// Sets up the flag that Ctrl-C raises. A second Ctrl-C, when the first one was not heeded, ends the program.
-fn listen_for_interruption(interactive: bool) -> Result<Arc<AtomicBool>> {
+pub fn listen_for_interruption(interactive: bool) -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = flag.clone();
     ctrlc::set_handler(move || {

@@ -30,21 +30,22 @@ pub struct Asked<'a> {
     pub limits: Limits,
     /// The output folder.
     pub out: &'a Path,
-    pub context: &'a RequestContext<RoleServer>,
+    /// The request of a client; none of a person who types into the page.
+    pub context: Option<&'a RequestContext<RoleServer>>,
 }
 
 impl Asked<'_> {
     /// Waits for the answer to a call. Meanwhile its progress is told, and it is stopped when it is cancelled, or when it
     /// takes more than it may.
     pub async fn wait<T>(&self, mut ticket: Ticket<T>, time: Duration) -> Result<T> {
-        let token = self.context.meta.get_progress_token();
+        let token = self.context.and_then(|context| context.meta.get_progress_token());
         let asked = Instant::now();
         let mut stopped: Option<Instant> = None;
         loop {
             tokio::select! {
                 biased;
                 answer = &mut ticket.answer => return answer.map_err(|_| not_answered()),
-                () = self.context.ct.cancelled(), if stopped.is_none() => {
+                () = self.cancelled(), if stopped.is_none() => {
                     ticket.stop(StopReason::default());
                     stopped = Some(Instant::now());
                 }
@@ -64,6 +65,14 @@ impl Asked<'_> {
             if let (Some(token), Some(words)) = (&token, ticket.progress()) {
                 self.tell(token, asked.elapsed(), words).await;
             }
+        }
+    }
+
+    /// Waits until the client cancels the call.
+    async fn cancelled(&self) {
+        match self.context {
+            Some(context) => context.ct.cancelled().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -89,8 +98,9 @@ impl Asked<'_> {
     /// Tells how far a call is. The number that must rise is that of seconds; the words say what was done.
     async fn tell(&self, token: &ProgressToken, since: Duration, words: String) {
         let told = ProgressNotificationParam::new(token.clone(), since.as_secs_f64()).with_message(words);
+        let Some(context) = self.context else { return };
         // A client that does not read is not waited for.
-        let _unread = tokio::time::timeout(PATIENCE, self.context.peer.notify_progress(told)).await;
+        let _unread = tokio::time::timeout(PATIENCE, context.peer.notify_progress(told)).await;
     }
 }
 

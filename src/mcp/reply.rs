@@ -1,5 +1,7 @@
 //! Replies of tools: at most 10 kB of text and data, with an index to the rest.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rmcp::model::{CallToolResult, ContentBlock};
@@ -23,6 +25,8 @@ pub struct Reply {
     data: Value,
     pictures: Vec<String>,
     is_error: bool,
+    /// The result of a call that ran a script, for those who look at it otherwise.
+    result: Option<Arc<CallResult>>,
 }
 
 impl Reply {
@@ -30,7 +34,7 @@ impl Reply {
         let (text, is_cut) = shortened(text);
         let data = if is_cut { with(data, "text_is_cut", true.into()) } else { data };
         let data = if data.to_string().len() > MOST_DATA { within(data) } else { data };
-        Self { text, data, pictures: Vec::new(), is_error: false }
+        Self { text, data, pictures: Vec::new(), result: None, is_error: false }
     }
 
     /// Makes the reply of a call that is refused.
@@ -50,7 +54,20 @@ impl Reply {
         if page.count > 1 {
             text.push_str(&format!("\n[page {} of {}; {call} page has the others]\n", page.number, page.count));
         }
-        Self { text, data, pictures: Vec::new(), is_error: false }
+        Self { text, data, pictures: Vec::new(), result: None, is_error: false }
+    }
+
+    /// Returns the reply as that of a call with this result.
+    pub fn of(self, result: Arc<CallResult>) -> Self {
+        Self { result: Some(result), ..self }
+    }
+
+    pub fn is_error(&self) -> bool {
+        self.is_error
+    }
+
+    pub fn ran(&self) -> Option<&Arc<CallResult>> {
+        self.result.as_ref()
     }
 
     pub fn with_pictures(mut self, pictures: &[Vec<u8>]) -> Self {
@@ -106,19 +123,16 @@ pub fn run_reply(session: &str, result: &CallResult) -> Reply {
     if !result.pictures.is_empty() {
         data["pictures"] = result.pictures.len().into();
     }
-    Reply { text, data, pictures: Vec::new(), is_error: result.error.is_some() }.with_pictures(&result.pictures)
+    Reply { text, data, pictures: Vec::new(), result: None, is_error: result.error.is_some() }.with_pictures(&result.pictures)
 }
 
 /// Returns a table as data: the types of its columns, and as many rows as there is room for.
 fn table_data(table: &Table) -> Value {
-    let types: Vec<&str> = (0..table.columns.len()).map(|column| type_of(table, column)).collect();
-    let columns: Vec<Value> =
-        table.columns.iter().zip(&types).map(|(name, kind)| json!({ "name": name, "type": kind })).collect();
-    let mut data = json!({ "title": table.title, "columns": columns, "row_count": table.rows.len() });
+    let mut data = json!({ "title": table.title, "columns": columns(table), "row_count": table.rows.len() });
     let mut room = (MOST_DATA / 2).saturating_sub(data.to_string().len());
     let mut rows = Vec::new();
     for row in &table.rows {
-        let row = Value::Array(row.iter().map(|one| cell(one).unwrap_or_default()).collect());
+        let row = row_data(row);
         let size = row.to_string().len() + 1;
         if size > room {
             break;
@@ -133,6 +147,22 @@ fn table_data(table: &Table) -> Value {
     data["is_cut"] = (rows.len() < table.rows.len()).into();
     data["rows"] = rows.into();
     data
+}
+
+/// Returns a table as data for a page, with its first rows.
+pub fn first_rows(table: &Table, most: usize) -> Value {
+    let rows: Vec<Value> = table.rows.iter().take(most).map(|row| row_data(row)).collect();
+    let is_cut = rows.len() < table.rows.len();
+    json!({ "columns": columns(table), "row_count": table.rows.len(), "rows": rows, "is_cut": is_cut })
+}
+
+fn columns(table: &Table) -> Vec<Value> {
+    let about = |(place, name): (usize, &String)| json!({ "name": name, "type": type_of(table, place) });
+    table.columns.iter().enumerate().map(about).collect()
+}
+
+fn row_data(row: &[Cell]) -> Value {
+    row.iter().map(|one| cell(one).unwrap_or_default()).collect()
 }
 
 /// Names the type that the cells of a column have in common.

@@ -12,6 +12,7 @@ use rmcp::service::{RequestContext, RoleServer};
 use rmcp::{ErrorData, ServerHandler};
 
 use super::asked::Asked;
+use super::call_log::{CallLog, LoggedCall};
 use super::front::{EnvMaker, Limits};
 use super::sessions::Sessions;
 use super::{prompts, resources, tools};
@@ -22,6 +23,7 @@ use crate::base::{Error, Result};
 #[derive(Clone)]
 pub struct Server {
     sessions: Arc<Sessions>,
+    log: Arc<CallLog>,
     limits: Limits,
     out: PathBuf,
     /// Permissions, in words for agents.
@@ -32,7 +34,16 @@ impl Server {
     /// Makes a server whose sessions may touch what `access` allows, which `permissions` says in words.
     pub fn new(make: EnvMaker, access: Access, limits: Limits, permissions: &str) -> Self {
         let out = access.out().to_path_buf();
-        Self { sessions: Arc::new(Sessions::new(make, access)), limits, out, permissions: permissions.into() }
+        Self { sessions: Arc::new(Sessions::new(make, access)), log: Arc::default(), limits, out, permissions: permissions.into() }
+    }
+
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Returns the calls that were answered.
+    pub fn log(&self) -> &CallLog {
+        &self.log
     }
 
     /// Stops all calls, of a client that has gone.
@@ -55,7 +66,7 @@ impl Server {
         context: &RequestContext<RoleServer>,
         job: impl FnOnce(&mut super::desk::Desk) -> Result<T> + Send + 'static,
     ) -> std::result::Result<T, ErrorData> {
-        let asked = self.asked(context);
+        let asked = self.asked(Some(context));
         let answered = async {
             let ticket = self.sessions.desk()?.ask(job)?;
             asked.wait(ticket, self.limits.time).await?
@@ -98,8 +109,12 @@ impl ServerHandler for Server {
         if !tools::has(&request.name) {
             return Err(ErrorData::invalid_params(format!("there is no tool {:?}", request.name), None));
         }
-        let asked = self.asked(&context);
-        let reply = tools::answer(&asked, &request.name, request.arguments.unwrap_or_default()).await;
+        let asked = self.asked(Some(&context));
+        let arguments = request.arguments.unwrap_or_default();
+        let call = LoggedCall::of_agent(&request.name, &arguments);
+        let begun = Instant::now();
+        let reply = tools::answer(&asked, &request.name, arguments).await;
+        self.log.add(call.answered(&reply, begun.elapsed()));
         Ok(reply.result().into())
     }
 

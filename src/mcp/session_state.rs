@@ -136,6 +136,14 @@ impl SessionState {
         }
     }
 
+    /// Stops the call that runs, for a person who looks at it.
+    pub fn stop_running(&self) {
+        if let Some(running) = self.running() {
+            let words = "a person stopped the call; what it had done by then is kept".into();
+            self.stop(running.number, StopReason { words, hint: None });
+        }
+    }
+
     /// Stops the call that runs, and all that wait.
     pub fn stop_all(&self) {
         let mut calls = held(&self.calls);

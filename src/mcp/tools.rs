@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::asked::Asked;
 use super::reply::{Reply, run_reply};
-use super::results::page;
+use super::results::{CallResult, page};
 use super::session_thread::{SessionThread, Ticket};
 use super::sessions::MAIN;
 use crate::base::{Result, memory};
@@ -260,9 +260,14 @@ async fn run(asked: &Asked<'_>, arguments: JsonObject) -> Result<Reply> {
     let RunArguments { script, session, seconds } = read(arguments)?;
     let name = name_of(&session).to_string();
     let time = allowed_time(asked.limits.time, seconds)?;
-    let ticket = asked.sessions.named(&name)?.ask(move |desk| desk.run(&script))?;
-    let result = asked.wait(ticket, time).await?;
-    Ok(run_reply(&name, &result))
+    let result = evaluated(asked, &name, script, time).await?;
+    Ok(run_reply(&name, &result).of(result))
+}
+
+/// Evaluates a script in a session.
+pub async fn evaluated(asked: &Asked<'_>, session: &str, script: String, time: Duration) -> Result<Arc<CallResult>> {
+    let ticket = asked.sessions.named(session)?.ask(move |desk| desk.run(&script))?;
+    asked.wait(ticket, time).await
 }
 
 /// Returns the time of a call, which is not more than the limit.
