@@ -49,8 +49,11 @@ impl Server {
     fn asked(&self, method: &str, path: &str, head: &str, body: &str) -> Answer {
         let mut connection = TcpStream::connect(&self.host).unwrap();
         let length = body.len();
-        write!(connection, "{method} {path} HTTP/1.1\r\n{head}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}")
-            .unwrap();
+        write!(
+            connection,
+            "{method} {path} HTTP/1.1\r\n{head}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
         let mut answer = String::new();
         connection.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -162,7 +165,9 @@ fn a_person_sees_what_an_agent_does_and_types_into_its_session() {
     page.click("#run");
     page.until("!document.querySelector('#stop').disabled");
     page.click("#stop");
-    page.until("[...document.querySelectorAll('article.person')].at(-1).innerText.includes('a person stopped the call')");
+    page.until(
+        "[...document.querySelectorAll('article.person')].at(-1).innerText.includes('a person stopped the call')",
+    );
     page.until("document.querySelector('#stop').disabled");
 
     // Another session is shown by itself.

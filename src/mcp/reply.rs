@@ -123,7 +123,8 @@ pub fn run_reply(session: &str, result: &CallResult) -> Reply {
     if !result.pictures.is_empty() {
         data["pictures"] = result.pictures.len().into();
     }
-    Reply { text, data, pictures: Vec::new(), result: None, is_error: result.error.is_some() }.with_pictures(&result.pictures)
+    Reply { text, data, pictures: Vec::new(), result: None, is_error: result.error.is_some() }
+        .with_pictures(&result.pictures)
 }
 
 /// Returns a table as data: the types of its columns, and as many rows as there is room for.

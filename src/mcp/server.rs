@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, GetPromptRequestParams, GetPromptResponse, Implementation,
@@ -34,7 +35,13 @@ impl Server {
     /// Makes a server whose sessions may touch what `access` allows, which `permissions` says in words.
     pub fn new(make: EnvMaker, access: Access, limits: Limits, permissions: &str) -> Self {
         let out = access.out().to_path_buf();
-        Self { sessions: Arc::new(Sessions::new(make, access)), log: Arc::default(), limits, out, permissions: permissions.into() }
+        Self {
+            sessions: Arc::new(Sessions::new(make, access)),
+            log: Arc::default(),
+            limits,
+            out,
+            permissions: permissions.into(),
+        }
     }
 
     pub fn sessions(&self) -> &Sessions {
@@ -56,7 +63,8 @@ impl Server {
         self.sessions.finish();
     }
 
-    fn asked<'a>(&'a self, context: &'a RequestContext<RoleServer>) -> Asked<'a> {
+    /// Returns a request; one without a context is that of a person who types into the page.
+    pub fn asked<'a>(&'a self, context: Option<&'a RequestContext<RoleServer>>) -> Asked<'a> {
         Asked { sessions: &self.sessions, limits: self.limits, out: &self.out, context }
     }
 

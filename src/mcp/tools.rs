@@ -304,7 +304,7 @@ fn look(asked: &Asked<'_>, arguments: JsonObject) -> Result<Reply> {
     let SessionArguments { session } = read(arguments)?;
     let process = json!({ "memory": memory::taken(), "free": memory::available() });
     let sessions: Vec<Value> = asked
-        .sessions()
+        .sessions
         .all()
         .into_iter()
         .map(|(name, session)| {
