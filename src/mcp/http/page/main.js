@@ -67,6 +67,16 @@ function table(about) {
     return box;
 }
 
+/** Draws what a call printed and answered. */
+function said(result) {
+    const box = element("div");
+    box.append(element("pre", result.text, "said"));
+    if (result.is_cut) {
+        box.append(element("p", "the rest is cut here; `history` has it whole", "cut"));
+    }
+    return box;
+}
+
 function drawn(call) {
     const card = element("article", "", [call.by_person && "person", call.is_error && "wrong"].filter(Boolean).join(" "));
     card.dataset.session = call.session;
@@ -80,14 +90,15 @@ function drawn(call) {
         return card;
     }
     card.append(element("pre", result.code, "code"));
-    // A table is drawn as one, and not as its text.
+    // A table is drawn as one, and a picture is more than its text, which stays at hand.
     if (result.table && !call.is_error) {
         card.append(table(result.table));
+    } else if (result.pictures > 0 && !call.is_error) {
+        const more = element("details");
+        more.append(element("summary", "as text"), said(result));
+        card.append(more);
     } else if (result.text) {
-        card.append(element("pre", result.text, "said"));
-    }
-    if (result.is_cut) {
-        card.append(element("p", "the rest is cut here; `history` has it whole", "cut"));
+        card.append(said(result));
     }
     for (let index = 0; index < result.pictures; index += 1) {
         const figure = element("figure");
