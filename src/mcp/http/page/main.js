@@ -49,6 +49,11 @@ async function picture(session, number, index) {
     });
 }
 
+/** Writes a cell; a number that is no integer has five digits. */
+function short(cell) {
+    return typeof cell === "number" && !Number.isInteger(cell) ? String(Number(cell.toPrecision(5))) : cell ?? "";
+}
+
 function table(about) {
     const box = element("div", "", "table");
     const made = element("table");
@@ -57,7 +62,7 @@ function table(about) {
     made.append(head);
     for (const row of about.rows) {
         const line = element("tr");
-        row.forEach((cell) => line.append(element("td", cell ?? "", typeof cell === "number" ? "number" : "")));
+        row.forEach((cell) => line.append(element("td", short(cell), typeof cell === "number" ? "number" : "")));
         made.append(line);
     }
     box.append(made);
