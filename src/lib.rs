@@ -22,6 +22,10 @@ pub mod repl;
 #[cfg(feature = "jupyter")]
 pub mod jupyter;
 
+#[cfg(feature = "mcp")]
+#[cfg_attr(not(feature = "explorer"), allow(dead_code))]
+pub mod mcp;
+
 pub mod cli;
 
 #[cfg(test)]

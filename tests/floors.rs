@@ -32,20 +32,22 @@ const FLOORS: &[&str] = &[
     "script",
     "repl",
     "jupyter",
+    "mcp",
     "cli",
 ];
 
 /// Crates, and the floors that may use them; [`THROWN`] may use rhai, too.
 const AT_HOME: &[(&str, &[&str])] = &[
-    ("rhai", &["script", "repl", "jupyter"]),
+    ("rhai", &["script", "repl", "jupyter", "mcp"]),
     ("plotters", &["report"]),
     ("plotters_backend", &["report"]),
     ("rustyline", &["repl"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("reqwest", &["net"]),
-    ("axum", &["explorer"]),
+    ("axum", &["explorer", "mcp"]),
     ("hmac", &["jupyter"]),
+    ("rmcp", &["mcp"]),
     ("hf_hub", &["checkpoint"]),
     ("candle_transformers", &["model", "checkpoint"]),
     ("pulldown_cmark", &["report", "script"]),

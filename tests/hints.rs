@@ -229,6 +229,18 @@ fn is_no_hint(text: &HintText) -> bool {
 const EXCUSED: &[(&[&str], &str)] = &[
     (
         &[
+            "{}.\n\nBegin with this script (tool `run`), look at what it says, and go on from there.\n\n```rhai\n{script}```\n\n{}\n",
+            "microtome takes language models apart: models with named sites and hooks, sparse autoencoders, circuits, statistics, \
+             charts. Scripts are Rhai. `run` evaluates one in a session that persists; end it with an expression to see its value. \
+             Look names up with `help` before guessing, and `check` a long script before running it. \
+             `model::load(\"tiny\")` is a small model that is always there. \
+             State a control, held-out text, an interval or n, and the seed beside every number that you report: \
+             the resource microtome://skill says how.",
+        ],
+        "what agents are told before they ask; tests/mcp.rs runs the scripts",
+    ),
+    (
+        &[
             "a vector is no matrix: it may be what you want already, as with `tensor::cosine(a, b)`, which compares row by row; \
              `t.diag_embed()` is the matrix with it as its diagonal",
         ],

@@ -47,6 +47,7 @@ const DONE: &[&str] = &[
     "src/explorer",
     "src/sweep",
     "src/repl",
+    "src/mcp",
     "src/cli",
 ];
 

@@ -2,11 +2,12 @@
 //! same. Every other command has its arguments in its own file.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::base::settings::MOST_THREADS;
+use crate::base::{Error, Result};
 
 /// Options that stand before the command and hold for all of them.
 #[derive(Args, Clone)]
@@ -66,6 +67,42 @@ pub struct CommonArguments {
 }
 
 impl CommonArguments {
+    /// Writes the options as words of a command line, for calls that other programs make elsewhere: what may be touched is
+    /// meant from here, and the output folder from where the program is started.
+    pub fn words(&self) -> Result<Vec<OsString>> {
+        let whole = |paths: &[PathBuf]| -> Result<Vec<PathBuf>> {
+            let one = |path: &PathBuf| std::path::absolute(path).map_err(|e| Error::io("find", path, &e));
+            paths.iter().map(one).collect()
+        };
+        let placed = Self {
+            allow_read: whole(&self.allow_read)?,
+            deny_read: whole(&self.deny_read)?,
+            allow_write: whole(&self.allow_write)?,
+            deny_write: whole(&self.deny_write)?,
+            ..self.clone()
+        };
+        let settings = [
+            ("--seed", self.seed.to_string(), self.seed != 0),
+            ("--device", self.device.clone(), self.device != "cpu"),
+            ("--threads", self.threads.unwrap_or_default().to_string(), self.threads.is_some()),
+        ];
+        let mut words: Vec<OsString> = Vec::new();
+        for (name, value, _) in settings.into_iter().filter(|(.., is_given)| *is_given) {
+            words.extend([name.into(), value.into()]);
+        }
+        if self.out != Path::new("out") {
+            words.extend(["--out".into(), self.out.clone().into_os_string()]);
+        }
+        words.extend(
+            [("--fresh", self.fresh), ("--quiet", self.quiet)]
+                .into_iter()
+                .filter(|(_, is)| *is)
+                .map(|(word, _)| word.into()),
+        );
+        words.extend(placed.access_words());
+        Ok(words)
+    }
+
     /// Writes what scripts may touch as words of a command line.
     pub fn access_words(&self) -> Vec<OsString> {
         let paths = [
@@ -116,6 +153,41 @@ pub struct InstallArguments {
     /// Install in the environment of Python that is active.
     #[arg(long, conflicts_with = "user")]
     pub sys_prefix: bool,
+}
+
+#[derive(Args)]
+pub struct McpArguments {
+    /// Write the server into the settings of CLIENT in this folder, with the options that stand here.
+    #[arg(long, value_enum, value_name = "CLIENT")]
+    pub install: Option<McpClient>,
+
+    /// Listen on this port of 127.0.0.1 (0: any that is free), and show a page of what clients do, in place of standard
+    /// input and output.
+    #[arg(long, value_name = "PORT", conflicts_with = "install")]
+    pub http: Option<u16>,
+
+    /// Number of seconds that a call may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+    pub time: u64,
+
+    /// Gibibytes by which a call may let the process grow [default: half of what is free].
+    #[arg(long, value_name = "GIB", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub memory: Option<u64>,
+}
+
+/// Programs that start servers of the Model Context Protocol.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum McpClient {
+    /// Claude Code.
+    Claude,
+    /// Cursor.
+    Cursor,
+    /// Visual Studio Code.
+    Vscode,
+    /// Zed.
+    Zed,
+    /// Codex.
+    Codex,
 }
 
 #[derive(Args)]

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use super::add::AddArguments;
-use super::args::{CommonArguments, ExploreArguments, KernelArguments, SweepArguments};
+use super::args::{CommonArguments, ExploreArguments, KernelArguments, McpArguments, SweepArguments};
 use super::cache::CacheArguments;
 use super::check::CheckArguments;
 use super::completions::CompletionsArguments;
@@ -56,6 +56,10 @@ pub enum Command {
     Explore(ExploreArguments),
     /// Be a kernel of Jupyter, for notebooks.
     Kernel(KernelArguments),
+    /// Be a server of the Model Context Protocol on standard input and output, for agents.
+    Mcp(McpArguments),
+    /// Print what an agent is to know that works with this program, as a SKILL.md.
+    Skill,
     /// Fit dictionaries over a grid, on this machine or on a cluster.
     Sweep(SweepArguments),
     /// Show the reference and the guide: a name, or the places that speak of something.

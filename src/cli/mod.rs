@@ -1,9 +1,9 @@
-//! Floor 21: the command line. One file per subcommand.
+//! Floor 22: the command line. One file per subcommand.
 
 mod add;
 mod replay;
 // What a build leaves out has its arguments all the same, so that it can be named.
-#[cfg_attr(not(all(feature = "explorer", feature = "jupyter", feature = "sweep")), allow(dead_code))]
+#[cfg_attr(not(all(feature = "explorer", feature = "jupyter", feature = "mcp", feature = "sweep")), allow(dead_code))]
 mod args;
 mod cache;
 mod check;
@@ -17,12 +17,15 @@ mod explore;
 mod fmt;
 #[cfg_attr(not(feature = "jupyter"), path = "no_kernel.rs")]
 mod kernel;
+#[cfg_attr(not(feature = "mcp"), path = "no_mcp.rs")]
+mod mcp;
 mod new;
 mod progress;
 mod progress_log;
 mod repl;
 mod run;
 mod setup;
+mod skill;
 #[cfg_attr(not(feature = "sweep"), path = "no_sweep.rs")]
 mod sweep;
 mod test;
@@ -121,6 +124,8 @@ fn dispatch(cli: Cli) -> Exit {
         (Some(Command::Explore(explore)), _) => explore::run(&cli.options, explore),
         (Some(Command::Sweep(sweep)), _) => sweep::run(&cli.options, sweep),
         (Some(Command::Kernel(kernel)), _) => kernel::run(&cli.options, kernel),
+        (Some(Command::Mcp(mcp)), _) => mcp::run(&cli.options, mcp),
+        (Some(Command::Skill), _) => skill::run(&cli.options),
         (Some(Command::Doc(doc)), _) => doc::run(&cli.options, doc),
         (Some(Command::Cache(cache)), _) => cache::run(&cli.options, cache),
         (Some(Command::Completions(completions)), _) => completions::run(completions, Cli::command()),

@@ -116,21 +116,30 @@ impl TestSettings {
     }
 }
 
-/// Builds the access rules of scripts. The user's tokens are for the hub alone.
+/// Builds the access rules of scripts.
 pub fn access(options: &CommonArguments) -> Result<Access> {
-    let rules = Rules {
+    hiding_tokens(Access::new(&options.out, &rules(options))?)
+}
+
+/// Returns the rules that the command line has.
+pub fn rules(options: &CommonArguments) -> Rules {
+    Rules {
         allow_read: options.allow_read.clone(),
         deny_read: options.deny_read.clone(),
         allow_write: options.allow_write.clone(),
         deny_write: options.deny_write.clone(),
         allow_net: options.allow_net.clone(),
         deny_net: options.deny_net.clone(),
-    };
-    let access = Access::new(&options.out, &rules)?;
+    }
+}
+
+/// Hides the user's tokens, which are for the hub alone, from scripts.
+pub fn hiding_tokens(access: Access) -> Result<Access> {
     hub::HubSettings::tokens().iter().try_fold(access, |access, place| access.hiding(place))
 }
 
-fn settings(options: &CommonArguments) -> Settings {
+/// Builds the settings of sessions. Only the thread of the script may be there by now.
+pub fn settings(options: &CommonArguments) -> Settings {
     let mut settings = Settings {
         seed: options.seed,
         out: options.out.clone(),
@@ -160,7 +169,7 @@ pub fn screen(stream: &impl IsTerminal) -> Screen {
 }
 
 /// Sets up the flag that Ctrl-C raises. A second Ctrl-C, when the first one was not heeded, ends the program.
-fn listen_for_interruption(interactive: bool) -> Result<Arc<AtomicBool>> {
+pub fn listen_for_interruption(interactive: bool) -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = flag.clone();
     ctrlc::set_handler(move || {

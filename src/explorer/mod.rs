@@ -21,5 +21,7 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
-pub use server::serve;
+pub use answer_stream::refusal;
+pub use gate::{Gate, body, watch};
+pub use server::{serve, serve_connections};
 pub use state::{Explorer, ExplorerInputs};

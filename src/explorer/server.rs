@@ -33,14 +33,14 @@ pub(super) fn serve_with(service: Arc<Service>, port: u16, ready: impl FnOnce(&s
         let listener = net::listen(port).await?;
         let gate = Gate::new(listener.port()?)?;
         ready(&gate.address());
-        net::patiently(task, taken(&listener, router(gate, service.clone()))).await?
+        net::patiently(task, serve_connections(&listener, router(gate, service.clone()))).await?
     });
     service.stop();
     served
 }
 
 /// Answers connections as they come. axum's own loop has neither a limit of them nor a time for their heads.
-async fn taken(listener: &Listener, router: Router) -> Result<()> {
+pub async fn serve_connections(listener: &Listener, router: Router) -> Result<()> {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let place = room.clone().acquire_owned().await.map_err(|e| err!(Bug, "the explorer has no room: {e}"))?;

@@ -11,12 +11,13 @@ use serde_json::{Map, Value, json};
 
 use super::cell::{Cell, CellOutput};
 use super::connection::Connection;
-use super::progress::CellProgress;
+use super::progress::CellStages;
 use super::requests::{self, refusal};
 use super::transport::{Outlet, Request, Transport, Work};
 use crate::base::Result;
 use crate::base::task::Progress;
 use crate::err;
+use crate::repl::stages::StageProgress;
 use crate::repl::{LineFailure, PromptFlow, Repl};
 use crate::report::terminal::codes::obeyed;
 use crate::report::terminal::{Graphics, Screen};
@@ -30,7 +31,7 @@ pub struct Kernel {
     connection: Connection,
     transport: Transport,
     cell: Arc<Cell>,
-    progress: Arc<CellProgress>,
+    progress: Arc<StageProgress<CellStages>>,
 }
 
 impl Kernel {
@@ -38,7 +39,7 @@ impl Kernel {
     pub fn new(connection: Connection) -> Result<(Self, Console)> {
         let (transport, typed) = Transport::new(&connection.key)?;
         let cell = Arc::new(Cell::new(transport.outlet.clone()));
-        let progress = Arc::new(CellProgress::new(cell.clone()));
+        let progress = Arc::new(StageProgress::new(CellStages::new(cell.clone())));
         let screen = Screen { width: WIDTH, height: 40, colour: false, graphics: Graphics::Text };
         let console = Console::notebook(screen, Rc::new(CellOutput { cell: cell.clone(), typed }));
         Ok((Self { connection, transport, cell, progress }, console))
@@ -94,7 +95,7 @@ struct Answering {
     /// Lines of earlier sessions and cells of this one, oldest first.
     lines: Vec<String>,
     cell: Arc<Cell>,
-    progress: Arc<CellProgress>,
+    progress: Arc<StageProgress<CellStages>>,
     outlet: Arc<Outlet>,
     work: Receiver<Work>,
     /// Requests that came while others were looked through.
@@ -187,7 +188,8 @@ impl Answering {
             self.count += 1;
         }
         self.cell.begin(request, self.count);
-        self.progress.begin_cell();
+        self.progress.forget();
+        self.progress.display().begin_cell();
         self.cell.publish("execute_input", &json!({ "code": code, "execution_count": self.count }));
         if !is_silent && request.message.setting("store_history", true) && !code.trim().is_empty() {
             self.repl.remember(&code);

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rhai::{Array, Dynamic};
+use rhai::Dynamic;
 use serde_json::{Map, Value};
 
 use crate::base::{Result, Task};
@@ -10,7 +10,7 @@ use crate::report::html::page;
 use crate::report::items::made;
 use crate::report::{Item, Report, picture};
 use crate::script::engine::handle;
-use crate::script::report::collect::report;
+use crate::script::report::collect::shown_items;
 
 /// Height of a page within a cell, in CSS pixels.
 const HEIGHT: usize = 640;
@@ -37,28 +37,15 @@ pub fn bundle(value: &Dynamic, text: String, task: &Task) -> Result<Value> {
             forms.insert("image/svg+xml".into(), svg.into());
             forms.insert("image/png".into(), STANDARD.encode(png).into());
         }
-    } else if let Some(list) = value.read_lock::<Array>()
-        && has_items(&list)?
-    {
-        let report = report("values", &list, task)?;
-        let part = |item: &std::rc::Rc<dyn Item>| made(item.as_ref(), task, |item| item.html());
-        let html: String = report.items().iter().map(part).collect::<Result<_>>()?;
-        forms.insert("text/html".into(), cell_html("values", &html).into());
-    }
-    Ok(Value::Object(forms))
-}
-
-/// Returns whether all of a list are shown one after the other, as results are.
-fn has_items(list: &Array) -> Result<bool> {
-    if list.is_empty() {
-        return Ok(false);
-    }
-    for value in list {
-        if handle::item(value)?.is_none() {
-            return Ok(false);
+    } else {
+        let items = shown_items(value)?;
+        if !items.is_empty() {
+            let part = |item: &std::rc::Rc<dyn Item>| made(item.as_ref(), task, |item| item.html());
+            let html: String = items.iter().map(part).collect::<Result<_>>()?;
+            forms.insert("text/html".into(), cell_html("values", &html).into());
         }
     }
-    Ok(true)
+    Ok(Value::Object(forms))
 }
 
 /// Draws an item as SVG and as PNG, if it is a picture.

@@ -3,7 +3,7 @@
 
 mod files;
 pub mod help;
-mod inspect;
+pub mod inspect;
 mod timing;
 
 use super::{LineFailure, PromptFlow, Repl, suggestion};

@@ -12,6 +12,7 @@ mod history;
 mod inspection;
 mod saving;
 mod signature;
+pub mod stages;
 mod value_shape;
 
 use std::cell::{Ref, RefCell, RefMut};
@@ -32,6 +33,8 @@ use crate::script::session::resolver;
 use candidates::Candidate;
 use editor::{Input, LineEditor};
 use saving::{EvaluatedText, LineOutcome};
+
+pub use saving::SessionScript;
 
 const PROMPT: &str = "> ";
 const RC: &str = "MICROTOME_RC";
@@ -72,6 +75,10 @@ impl LineFailure {
     pub fn message(&self) -> &str {
         &self.failure.message
     }
+
+    pub fn failure(&self) -> &Failure {
+        &self.failure
+    }
 }
 
 impl From<Failure> for LineFailure {
@@ -102,6 +109,11 @@ impl Repl {
     /// Starts a session; `colour` says whether standard error, where failures are drawn, takes colours.
     pub fn new(session: Session, colour: bool) -> Self {
         Self { session: Rc::new(RefCell::new(session)), done: Vec::new(), lines: 0, colour, rc: rc_place() }
+    }
+
+    /// Leaves out the user's own beginning, for a session that is nobody's.
+    pub fn without_rc(self) -> Self {
+        Self { rc: None, ..self }
     }
 
     /// Runs the prompt on a terminal, until Ctrl-D or `:quit`.
@@ -203,8 +215,19 @@ impl Repl {
         }
     }
 
-    fn session(&self) -> Ref<'_, Session> {
+    /// Borrows the session for a look at it.
+    pub fn session(&self) -> Ref<'_, Session> {
         self.session.borrow()
+    }
+
+    /// Returns the session as a script that runs, as `:save` writes it.
+    pub fn script(&self) -> SessionScript {
+        saving::script(&self.done, self.session().env().settings.seed)
+    }
+
+    /// Returns whether no line was evaluated yet.
+    pub fn is_empty(&self) -> bool {
+        self.done.is_empty()
     }
 
     /// Borrows the session for evaluating; nothing that was borrowed from it may still be held.

@@ -72,15 +72,32 @@ impl Access {
     /// Builds the default rules, widened and narrowed by `rules`; `out` is the folder that relative paths are written
     /// below.
     pub fn new(out: &Path, rules: &Rules) -> Result<Self> {
-        let out = resolve(out)?;
         let mut read = Folders::default();
-        let mut write = Folders::default();
         read.set("/".into(), true);
+        let hub = hub_hosts(&std::env::var("HF_ENDPOINT").unwrap_or_default());
+        Self::of(resolve(out)?, read, Hosts::only(&hub)?, rules)
+    }
+
+    /// Builds the rules of a program that acts for somebody else: without `rules` that widen them, it reads below
+    /// `folders` and what it has written, and connects nowhere. A rule that allows the hub allows its stores of large
+    /// files, too.
+    pub fn closed(out: &Path, folders: &[PathBuf], rules: &Rules) -> Result<Self> {
+        let mut read = Folders::default();
+        read.set("/".into(), false);
+        for folder in folders {
+            read.set(resolve(folder)?, true);
+        }
+        let has_hub = rules.allow_net.iter().any(|host| host.trim_end_matches('.').eq_ignore_ascii_case(HUB));
+        let stores: Vec<String> = STORES.into_iter().filter(|_| has_hub).map(String::from).collect();
+        Self::of(resolve(out)?, read, Hosts::only(&stores)?, rules)
+    }
+
+    fn of(out: PathBuf, mut read: Folders, mut net: Hosts, rules: &Rules) -> Result<Self> {
+        let mut write = Folders::default();
         SYSTEM.iter().for_each(|folder| read.set(folder.into(), false));
         // A run may read what it has written, wherever that is.
         read.set(out.clone(), true);
         write.set(out.clone(), true);
-        let mut net = Hosts::only(&hub_hosts(&std::env::var("HF_ENDPOINT").unwrap_or_default()))?;
         read.add(&rules.allow_read, "--allow-read", true)?;
         read.add(&rules.deny_read, "--deny-read", false)?;
         write.add(&rules.allow_write, "--allow-write", true)?;
@@ -338,6 +355,28 @@ mod tests {
         assert!(some.to_read(&within("data/x")).is_ok() && some.to_read(&within("other")).is_err());
         assert!(some.to_read(&within("data/secret/x")).is_err() && some.to_write(&within("elsewhere/x")).is_ok());
         assert!(some.to_write(Path::new("a/x")).is_ok() && some.to_write(Path::new("b")).is_err());
+    }
+
+    #[test]
+    fn closed_rules_say_which_option_would_open_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path().join("here");
+        let closed = |rules: Rules| Access::closed(&folder.path().join("out"), std::slice::from_ref(&here), &rules);
+        let plain = closed(Rules::default()).unwrap();
+        assert!(plain.to_read(&here.join("x")).is_ok() && plain.to_read(&folder.path().join("out/x")).is_ok());
+        for path in [folder.path().join("x"), "/etc/hosts".into(), "/proc/self/environ".into()] {
+            let error = plain.to_read(&path).unwrap_err();
+            assert_eq!(error.kind, crate::base::Kind::Access, "{path:?}");
+            assert!(error.hint.unwrap().contains("allow it with --allow-read"), "{path:?}");
+        }
+        let hub = Url::parse("https://huggingface.co/x").unwrap();
+        let store = Url::parse("https://cas-bridge.xethub.hf.co/x").unwrap();
+        let error = plain.to_fetch(&hub).unwrap_err();
+        assert_eq!(error.hint.unwrap(), "allow it with --allow-net huggingface.co");
+        let open = closed(Rules { allow_net: vec![HUB.into()], ..Rules::default() }).unwrap();
+        assert!(open.to_fetch(&hub).is_ok() && open.to_fetch(&store).is_ok() && plain.to_fetch(&store).is_err());
+        let wider = closed(Rules { allow_read: vec![folder.path().into()], ..Rules::default() }).unwrap();
+        assert!(wider.to_read(&folder.path().join("x")).is_ok());
     }
 
     #[test]

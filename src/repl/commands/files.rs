@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::super::{LineFailure, PromptFlow, Repl, saving};
+use super::super::{LineFailure, PromptFlow, Repl};
 use crate::report::visible_text::visible;
 use crate::script::Session;
 use crate::script::engine::env::Arguments;
@@ -35,8 +35,7 @@ pub fn run(repl: &mut Repl, line: &str) -> Result<PromptFlow, LineFailure> {
 
 pub fn save(repl: &mut Repl, file: &str) -> Result<PromptFlow, LineFailure> {
     let file = unquoted(file);
-    let seed = repl.session().env().settings.seed;
-    let script = saving::script(&repl.done, seed);
+    let script = repl.script();
     let text = if notebook::is_notebook(file) { notebook::written(&script.cells())? } else { script.text() };
     let place = repl.session().env().files.save_whole(Path::new(file), &text)?;
     repl.say(&format!("saved {}", place.display()));

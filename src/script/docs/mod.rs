@@ -7,6 +7,7 @@ pub mod option_groups;
 pub mod reference;
 pub mod search;
 pub mod site;
+pub mod skill;
 pub mod stdlib;
 pub mod syntax_colours;
 pub mod text;

@@ -69,6 +69,11 @@ impl Console {
         Self { sink: Sink::Notebook(notebook), conversation: Cell::new(true), ..Self::memory(screen) }
     }
 
+    /// Makes the console of a program that takes what a line says and shows when the line has ended.
+    pub fn collecting(screen: Screen, notebook: Rc<dyn Notebook>) -> Self {
+        Self { conversation: Cell::new(false), ..Self::notebook(screen, notebook) }
+    }
+
     pub fn memory(screen: Screen) -> Self {
         Self {
             sink: Sink::Memory(Rc::default()),

@@ -60,6 +60,17 @@ fn under_source(failure: &Failure, place: &SourcePlace, sources: &Sources, colou
     Some(text.lines().map(|line| format!("{}\n", line.trim_end())).collect())
 }
 
+/// Returns the place at which the drawing of a failure has its arrow: that of the argument or the option to blame.
+pub fn arrow(failure: &Failure, sources: &Sources) -> Option<SourcePlace> {
+    let place = failure.place.as_ref()?;
+    let text = sources.text(&place.source)?;
+    let start = span(&text, place, &failure.message)?.start;
+    let before: Vec<char> = text.chars().take(start).collect();
+    let line = 1 + before.iter().filter(|letter| **letter == '\n').count();
+    let column = 1 + before.iter().rev().take_while(|letter| **letter != '\n').count();
+    Some(SourcePlace { line, column, ..place.clone() })
+}
+
 /// Writes the colour codes of a text as codes of ours. No others can be in it: all that goes into it was made harmless.
 fn with_codes(text: &str) -> String {
     recoded(text, |attributes| code(&format!("\x1b[{attributes}m")))

@@ -20,7 +20,7 @@ use crate::base::{Result, Task, names};
 use crate::err;
 use crate::report::terminal::{Graphics, Screen};
 use crate::script::engine::console::Console;
-pub use crate::script::engine::loaded_models::LoadedModels;
+pub use crate::script::engine::loaded_models::{LoadedModels, SharedModels};
 
 #[derive(Clone)]
 pub struct Env {

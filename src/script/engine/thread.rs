@@ -1,5 +1,7 @@
 //! A thread with a large stack, on which scripts run: a deep recursion must end in an error, not in a killed process.
 
+use std::thread::JoinHandle;
+
 use crate::base::{Result, memory};
 use crate::err;
 
@@ -16,18 +18,22 @@ fn stack() -> u64 {
 
 /// Runs `work` on a thread with such a stack and waits for it.
 pub fn with_large_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let thread = std::thread::Builder::new()
-        .name("script".into())
+    start("script", work)?.join().map_err(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Starts `work` on a thread with such a stack, for a session beside others.
+pub fn start<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+    std::thread::Builder::new()
+        .name(name.into())
         .stack_size(affordable(stack()) as usize)
         .spawn(work)
-        .map_err(|e| err!(Memory, "cannot start the script's thread: {e}"))?;
-    thread.join().map_err(|panic| std::panic::resume_unwind(panic))
+        .map_err(|e| err!(Memory, "cannot start the script's thread: {e}"))
 }
 
 /// Returns the size of stack that the system gives: this one, or the least where address space is limited.
 fn affordable(size: u64) -> u64 {
     let probe = std::thread::Builder::new().stack_size(size as usize).spawn(|| {});
-    match probe.map(std::thread::JoinHandle::join) {
+    match probe.map(JoinHandle::join) {
         Ok(_) => size,
         Err(_) => LEAST,
     }

@@ -1,6 +1,7 @@
 //! Models as scripts hold them, and where they come from.
 
 use super::{Hook, InitOptions, LoadOptions};
+use crate::base::files::Files;
 use crate::base::random::generator;
 use crate::checkpoint::described::TokenListOptions;
 use crate::model;
@@ -204,11 +205,12 @@ pub mod functions {
     pub fn load(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Model> {
         let env = env(&ctx)?;
         let options: LoadOptions = taken(options)?;
+        let words = format!("{source:?} {options:?}");
         let loading = options.onto(env.device.clone());
-        let model: Model =
-            model::Model::load(&env.files, source, &loading, &env.task).map_err(|e| e.about("source"))?.into();
-        env.models.remember(model.shared());
-        Ok(model)
+        let load = |files: &Files| model::Model::load(files, source, &loading, &env.task);
+        let model = env.models.loaded(&words, &env.files, load).map_err(|e| e.about("source"))?;
+        env.models.remember(&model);
+        Ok(model.into())
     }
 
     /// Makes a model of any size with random weights.

@@ -38,6 +38,18 @@ fn collect(value: &Dynamic, items: &mut Vec<Rc<dyn Item>>, task: &Task) -> Resul
     Ok(())
 }
 
+/// Returns the items that a value is shown as: itself, those of a report, or those of a list that holds nothing else.
+pub fn shown_items(value: &Dynamic) -> Result<Vec<Rc<dyn Item>>> {
+    if let Some(report) = value.read_lock::<Report>() {
+        return Ok(report.items().to_vec());
+    }
+    if let Some(list) = value.read_lock::<Array>() {
+        let items: Option<Vec<_>> = list.iter().map(handle::item).collect::<Result<_>>()?;
+        return Ok(items.unwrap_or_default());
+    }
+    Ok(handle::item(value)?.into_iter().collect())
+}
+
 /// Any other value, as `show` shows it.
 struct OtherValue {
     text: String,

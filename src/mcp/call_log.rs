@@ -1,0 +1,114 @@
+//! The calls of all clients in their order, for a person who looks at what agents do.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rmcp::model::JsonObject;
+
+use super::reply::Reply;
+use super::results::CallResult;
+use super::sessions::MAIN;
+
+/// Number of calls that are kept.
+const MOST: usize = 1_000;
+
+/// Characters of what was asked.
+const LONGEST: usize = 200;
+
+/// A call that was answered.
+#[derive(Clone)]
+pub struct LoggedCall {
+    /// Number of the call among those of all sessions.
+    pub id: u64,
+    pub tool: String,
+    pub session: String,
+    /// The question in a line; nothing where the result says it.
+    pub words: String,
+    /// Whether it was typed into the page, and not asked by an agent.
+    pub by_person: bool,
+    pub is_error: bool,
+    pub took: Duration,
+    /// The result of a call that ran a script.
+    pub result: Option<Arc<CallResult>>,
+}
+
+impl LoggedCall {
+    /// Describes a call of an agent before it is answered.
+    pub fn of_agent(tool: &str, arguments: &JsonObject) -> Self {
+        let word = |name: &str| arguments.get(name).and_then(|value| value.as_str());
+        // Help is of no session.
+        let session = if tool == "help" { "" } else { word("session").unwrap_or(MAIN) };
+        let words = word("query").unwrap_or_default().chars().take(LONGEST).collect();
+        Self {
+            id: 0,
+            tool: tool.into(),
+            session: session.into(),
+            words,
+            by_person: false,
+            is_error: false,
+            took: Duration::ZERO,
+            result: None,
+        }
+    }
+
+    /// Describes what a person ran.
+    pub fn of_person(session: &str, result: Arc<CallResult>) -> Self {
+        Self {
+            id: 0,
+            tool: "run".into(),
+            session: session.into(),
+            words: String::new(),
+            by_person: true,
+            is_error: result.error.is_some(),
+            took: result.took,
+            result: Some(result),
+        }
+    }
+
+    /// Returns the call as it was answered.
+    pub fn answered(self, reply: &Reply, took: Duration) -> Self {
+        Self { is_error: reply.is_error(), result: reply.ran().cloned(), took, ..self }
+    }
+}
+
+/// The calls that were answered, the newest last.
+#[derive(Default)]
+pub struct CallLog(Mutex<VecDeque<LoggedCall>>);
+
+impl CallLog {
+    fn held(&self) -> MutexGuard<'_, VecDeque<LoggedCall>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a call, and gives it its number.
+    pub fn add(&self, call: LoggedCall) {
+        let mut calls = self.held();
+        let id = calls.back().map_or(1, |last| last.id + 1);
+        calls.push_back(LoggedCall { id, ..call });
+        if calls.len() > MOST {
+            let _oldest = calls.pop_front();
+        }
+    }
+
+    /// Returns the calls behind one of them.
+    pub fn since(&self, id: u64) -> Vec<LoggedCall> {
+        self.held().iter().filter(|call| call.id > id).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_numbered_in_their_order_and_the_oldest_are_left_out() {
+        let log = CallLog::default();
+        for _ in 0..MOST + 5 {
+            log.add(LoggedCall::of_agent("look", &JsonObject::default()));
+        }
+        let ids: Vec<u64> = log.since(0).iter().map(|call| call.id).collect();
+        assert_eq!(ids, (6..=MOST as u64 + 5).collect::<Vec<_>>());
+        assert_eq!(log.since(MOST as u64 + 4).len(), 1);
+    }
+}

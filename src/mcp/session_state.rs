@@ -1,0 +1,175 @@
+//! The state of a session that others see while it works: its calls, its results, and what it has.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::output::ProgressWords;
+use super::results::Results;
+use crate::base::{Result, memory};
+use crate::err;
+
+/// Number of jobs that wait for one session at most.
+const MOST_WAITING: usize = 2_000;
+
+/// Variables and files of a session after its last call.
+#[derive(Debug, Clone, Default)]
+pub struct SessionLook {
+    pub variables: Vec<Value>,
+    pub models: Vec<Value>,
+    pub dictionaries: Vec<Value>,
+    /// Files that it wrote, from the output folder.
+    pub written: Vec<String>,
+}
+
+/// Reason why a call was stopped.
+#[derive(Debug, Clone)]
+pub struct StopReason {
+    pub words: String,
+    pub hint: Option<String>,
+}
+
+impl Default for StopReason {
+    fn default() -> Self {
+        Self { words: "the call was cancelled; what it had done by then is kept".into(), hint: None }
+    }
+}
+
+/// The call that runs, and those that are not to.
+#[derive(Default)]
+struct Calls {
+    count: u64,
+    running: Option<RunningCall>,
+    waiting: BTreeSet<u64>,
+    cancelled: BTreeSet<u64>,
+    reason: Option<StopReason>,
+}
+
+/// A call while it runs.
+#[derive(Debug, Clone, Copy)]
+pub struct RunningCall {
+    number: u64,
+    pub begun: Instant,
+    /// Resident memory of the process when it began.
+    pub memory: u64,
+}
+
+/// State that a session shares with whoever waits for it.
+#[derive(Default)]
+pub struct SessionState {
+    /// Folder of its script, record and reports, below the output folder.
+    pub folder: PathBuf,
+    pub interrupted: Arc<AtomicBool>,
+    pub progress: ProgressWords,
+    results: Arc<Mutex<Results>>,
+    look: Mutex<SessionLook>,
+    calls: Mutex<Calls>,
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SessionState {
+    /// Makes the state of a session that goes on with the results of an earlier one.
+    pub fn new(folder: PathBuf, results: Arc<Mutex<Results>>) -> Self {
+        Self { folder, results, ..Self::default() }
+    }
+
+    pub fn results(&self) -> MutexGuard<'_, Results> {
+        held(&self.results)
+    }
+
+    /// Returns the results themselves, for a session in place of this one.
+    pub fn shared_results(&self) -> Arc<Mutex<Results>> {
+        self.results.clone()
+    }
+
+    /// Numbers a new call, which waits from now on.
+    pub fn add(&self) -> Result<u64> {
+        let mut calls = held(&self.calls);
+        if calls.waiting.len() >= MOST_WAITING {
+            return Err(err!(Memory, "expected at most {MOST_WAITING} calls that wait for a session")
+                .hint("wait for answers, or use another session"));
+        }
+        calls.count += 1;
+        let number = calls.count;
+        let _is_new = calls.waiting.insert(number);
+        Ok(number)
+    }
+
+    pub fn look(&self) -> SessionLook {
+        held(&self.look).clone()
+    }
+
+    pub fn set_look(&self, look: SessionLook) {
+        *held(&self.look) = look;
+    }
+
+    /// Returns the reason why the running call was stopped, if it was.
+    pub fn reason(&self) -> Option<StopReason> {
+        held(&self.calls).reason.clone()
+    }
+
+    /// Returns the call that runs.
+    pub fn running(&self) -> Option<RunningCall> {
+        held(&self.calls).running
+    }
+
+    /// Returns the call of this number, if it is the one that runs.
+    pub fn running_as(&self, number: u64) -> Option<RunningCall> {
+        self.running().filter(|running| running.number == number)
+    }
+
+    /// Stops a call: at once if it runs, else before it begins.
+    pub fn stop(&self, number: u64, reason: StopReason) {
+        let mut calls = held(&self.calls);
+        if calls.running.is_some_and(|running| running.number == number) {
+            let _first = calls.reason.get_or_insert(reason);
+            self.interrupted.store(true, Ordering::Relaxed);
+        } else if calls.waiting.contains(&number) {
+            let _is_new = calls.cancelled.insert(number);
+        }
+    }
+
+    /// Stops the call that runs, for a person who looks at it.
+    pub fn stop_running(&self) {
+        if let Some(running) = self.running() {
+            let words = "a person stopped the call; what it had done by then is kept".into();
+            self.stop(running.number, StopReason { words, hint: None });
+        }
+    }
+
+    /// Stops the call that runs, and all that wait.
+    pub fn stop_all(&self) {
+        let mut calls = held(&self.calls);
+        let waiting = std::mem::take(&mut calls.waiting);
+        calls.cancelled.extend(waiting);
+        if calls.running.is_some() {
+            self.interrupted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Begins a call, unless it was cancelled before.
+    pub fn begin(&self, number: u64) -> bool {
+        let mut calls = held(&self.calls);
+        let _was_waiting = calls.waiting.remove(&number);
+        if calls.cancelled.remove(&number) {
+            return false;
+        }
+        // An interruption that came between two calls was meant for neither.
+        self.interrupted.store(false, Ordering::Relaxed);
+        let _words_of_before = self.progress.take();
+        calls.reason = None;
+        calls.running = Some(RunningCall { number, begun: Instant::now(), memory: memory::taken() });
+        true
+    }
+
+    pub fn end(&self) {
+        held(&self.calls).running = None;
+    }
+}

@@ -1,0 +1,112 @@
+//! A session on a thread of its own: jobs for it wait in a line, and each can be cancelled.
+
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use super::desk::Desk;
+use super::front::EnvMaker;
+use super::results::Results;
+use super::session_state::{RunningCall, SessionState, StopReason};
+use crate::base::Result;
+use crate::err;
+use crate::script::engine::thread;
+
+/// The answer to a job, once the session has come to it.
+pub struct Ticket<T> {
+    number: u64,
+    state: Arc<SessionState>,
+    pub answer: oneshot::Receiver<T>,
+}
+
+impl<T> Ticket<T> {
+    /// Returns the call, while it runs.
+    pub fn running(&self) -> Option<RunningCall> {
+        self.state.running_as(self.number)
+    }
+
+    pub fn stop(&self, reason: StopReason) {
+        self.state.stop(self.number, reason);
+    }
+
+    /// Returns new words on how far the call is.
+    pub fn progress(&self) -> Option<String> {
+        self.running().and_then(|_| self.state.progress.take())
+    }
+}
+
+/// Work for a session, with the number of its call.
+struct Job {
+    number: u64,
+    work: Box<dyn FnOnce(&mut Desk) + Send>,
+}
+
+/// A session and its thread.
+pub struct SessionThread {
+    pub state: Arc<SessionState>,
+    jobs: mpsc::Sender<Job>,
+    thread: JoinHandle<()>,
+}
+
+impl SessionThread {
+    /// Starts a session; an error of its environment is that of the first who asks.
+    pub fn start(make: &EnvMaker, state: SessionState) -> Result<Self> {
+        let state = Arc::new(state);
+        let (jobs, work) = mpsc::channel::<Job>();
+        let make = make.clone();
+        let own = state.clone();
+        let (made, is_made) = mpsc::channel();
+        let thread = thread::start("session", move || {
+            let mut desk = match Desk::new(&make, own.clone()) {
+                Ok(desk) => {
+                    // Whoever started this waits for it.
+                    let _heard = made.send(Ok(()));
+                    desk
+                }
+                Err(error) => {
+                    let _heard = made.send(Err(error));
+                    return;
+                }
+            };
+            for job in work {
+                if own.begin(job.number) {
+                    (job.work)(&mut desk);
+                    own.end();
+                    desk.keep();
+                }
+            }
+            desk.keep();
+        })?;
+        is_made.recv().map_err(|e| err!(Bug, "the thread of a session ended: {e}"))??;
+        Ok(Self { state, jobs, thread })
+    }
+
+    /// Gives the session a job; its answer comes when the jobs before it are done.
+    pub fn ask<T: Send + 'static>(&self, job: impl FnOnce(&mut Desk) -> T + Send + 'static) -> Result<Ticket<T>> {
+        let (sender, answer) = oneshot::channel();
+        let number = self.state.add()?;
+        let work: Box<dyn FnOnce(&mut Desk) + Send> = Box::new(move |desk| {
+            // Whoever asked may be gone.
+            let _unheard = sender.send(job(desk));
+        });
+        // A session that ended drops the job, and whoever waits for its answer hears that.
+        let _ended = self.jobs.send(Job { number, work });
+        Ok(Ticket { number, state: self.state.clone(), answer })
+    }
+
+    /// Returns the results, for a session in place of this one.
+    pub fn results(&self) -> Arc<Mutex<Results>> {
+        self.state.shared_results()
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Ends the session: what runs is stopped, and its script and record are written. Returned is its thread.
+    pub fn end(self) -> (Arc<SessionState>, JoinHandle<()>) {
+        self.state.stop_all();
+        (self.state, self.thread)
+    }
+}
