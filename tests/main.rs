@@ -4,6 +4,7 @@
 //! (`support::apart`).
 
 mod access;
+mod agents;
 mod batches;
 mod cached_dictionaries;
 mod cases;
