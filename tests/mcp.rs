@@ -38,7 +38,7 @@ fn skip(what: &str, name: &str) {
 }
 
 /// The Python with the SDK, or None and a word that the test is skipped.
-fn python() -> Option<PathBuf> {
+pub fn python() -> Option<PathBuf> {
     let has_sdk = |python: &String| {
         Command::new(python).args(["-c", "import mcp.client"]).output().is_ok_and(|output| output.status.success())
     };

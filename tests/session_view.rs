@@ -125,6 +125,22 @@ fn who_does_not_know_the_address_hears_nothing() {
     assert_eq!(server.run("1 + 1")["content"][0]["text"], "2\n");
 }
 
+#[test]
+fn the_sdk_for_python_is_answered_over_http() {
+    let Some(python) = super::mcp::python() else { return };
+    for (mode, version) in [("legacy", "2025-11-25"), ("auto", "2026-07-28")] {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::start(folder.path());
+        let page = server.address();
+        let mut client = Command::new(&python);
+        client.args(["-W", "ignore", "-c", include_str!("mcp/http.py"), &format!("{page}mcp"), &page, mode]);
+        let output = client.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.starts_with(version) && said.contains("answered"), "{said}\n{errors}");
+    }
+}
+
 const CALLS: &str = "[...document.querySelectorAll('article:not([hidden])')].map(card => card.innerText).join('|')";
 
 #[test]
