@@ -446,6 +446,49 @@ fn a_script_loads_a_model_by_its_name() {
 }
 
 #[test]
+fn a_script_loads_an_adapter_by_its_name_and_folder() {
+    let read = |name: &str| std::fs::read(kit::fixture(name)).unwrap();
+    let base = repo(&[
+        ("config.json", read("models/llama/config.json")),
+        ("model.safetensors", read("models/llama/model.safetensors")),
+    ]);
+    let adapter = |folder: &str| {
+        let file = |name: &str| (format!("{folder}{name}"), read(&format!("adapters/llama/{name}")));
+        [file("adapter_config.json"), file("adapter_model.safetensors"), (format!("{folder}README.md"), b"me".to_vec())]
+    };
+    let files = adapter("").into_iter().chain(adapter("last/")).collect();
+    let repos = [("org/llama".to_string(), base), ("org/tuned".to_string(), Repo { files, ..Repo::default() })];
+    let hub = Hub::new(BTreeMap::from(repos));
+    let folder = tempfile::tempdir().unwrap();
+    let run = |adapter: &str| {
+        let code = format!(
+            "let m = model::load(\"org/llama\", #{{ adapter: \"{adapter}\" }}); [m.adapter.rank, m.to_map().origin]"
+        );
+        std::process::Command::new(env!("CARGO_BIN_EXE_microtome"))
+            .args(["--allow-net", "localhost", "--json", "-e", &code])
+            .current_dir(folder.path())
+            .env("XDG_CONFIG_HOME", folder.path())
+            .env("HF_HOME", folder.path().join("hf"))
+            .env("HF_ENDPOINT", &hub.address)
+            .env_remove("HF_HUB_OFFLINE")
+            .env_remove("HF_HUB_CACHE")
+            .output()
+            .unwrap()
+    };
+    for (name, origin) in [("org/tuned", "org/tuned"), ("org/tuned/last@main", "org/tuned/last")] {
+        let output = run(name);
+        let said = String::from_utf8_lossy(&output.stdout);
+        let failed = String::from_utf8_lossy(&output.stderr);
+        let expected = format!("[4,\"org/llama@{COMMIT} + {origin}@{COMMIT}\"]");
+        assert_eq!(said.trim(), expected, "{failed}");
+    }
+    let failed = run("org/tuned/first");
+    let said = String::from_utf8_lossy(&failed.stderr).to_string();
+    assert!(said.contains("org/tuned has no first/adapter_config.json at revision main"), "{said}");
+    assert!(!hub.asked().iter().any(|asked| asked.target.contains("README")), "more than the adapter was fetched");
+}
+
+#[test]
 fn a_path_that_is_not_there_is_no_question_to_the_hub() {
     let hub = hub();
     let folder = tempfile::tempdir().unwrap();

@@ -84,6 +84,7 @@ impl Model {
             origin: "made here".into(),
             published: published.map(Arc::new),
             history: None,
+            adapter: None,
         })
     }
 }

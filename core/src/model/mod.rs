@@ -21,11 +21,13 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+pub mod adapter;
 pub mod batch;
 pub mod cache;
 pub mod chat;
 pub mod config;
 pub mod decoder;
+pub mod fingerprint;
 pub mod generate;
 pub mod grads;
 pub mod hooks;
@@ -62,13 +64,16 @@ pub struct Model {
     pub published: Option<Arc<layout::PublishedForm>>,
     /// History of the training, where the model was trained here.
     pub history: Option<Arc<train::ModelHistory>>,
+    /// The adapter beside the weights, where there is one.
+    pub adapter: Option<Arc<adapter::Adapter>>,
 }
 
 impl Model {
     /// Returns this model with keys and values of its own for each query head. The result is no longer what its files
     /// have.
     pub fn ungrouped(&self) -> Result<Self> {
-        Ok(Self { decoder: Arc::new(self.decoder.by_query_head()?), published: None, ..self.clone() })
+        let decoder = Arc::new(self.decoder.by_query_head()?);
+        Ok(Self { decoder, published: None, adapter: None, ..self.clone() })
     }
 
     /// Returns the tokenizer, or an error with what to do without one.

@@ -202,7 +202,7 @@ impl Weights {
         self.blocks.iter().for_each(|block| block.list(&mut all));
         let mut counts = BTreeMap::new();
         for weight in &all {
-            if let Weight::Packed(packed) = weight {
+            if let Some(packed) = weight.packed() {
                 *counts.entry(packed.packing().name()).or_insert(0) += 1;
             }
         }

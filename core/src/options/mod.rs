@@ -155,6 +155,10 @@ pub struct ElementFault<'a> {
 }
 
 impl<'a> ElementFault<'a> {
+    pub fn new(place: String, wanted: String, found: &'a Plain) -> Self {
+        Self { place, wanted, found }
+    }
+
     /// Returns the fault of an element that must be a `T`, if it is not.
     pub fn of<T: Setting>(place: String, value: &'a Plain) -> Option<Self> {
         if T::of(value).is_some() {

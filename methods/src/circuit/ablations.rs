@@ -53,6 +53,10 @@ pub fn naming_weights(error: Error, model: &Model) -> Error {
     let broken = named.iter().find(|(_, weight)| match weight {
         Weight::Numbers(numbers) => kernels::global_norm([numbers]).is_ok_and(|norm| !norm.is_finite()),
         Weight::Packed(_) => false,
+        Weight::Adapted(_) => {
+            let norm = weight.tensor().map(|merged| kernels::global_norm([&merged]));
+            norm.is_ok_and(|norm| norm.is_ok_and(|norm| !norm.is_finite()))
+        }
     });
     match broken {
         Some((name, _)) => error.hint(format!("the weight `{name}` has numbers that are not finite")),

@@ -28,6 +28,7 @@ pub fn model(config: Config) -> Model {
         origin: "a small model".into(),
         published: None,
         history: None,
+        adapter: None,
     }
 }
 

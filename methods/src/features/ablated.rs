@@ -311,6 +311,7 @@ mod tests {
                 origin: String::new(),
                 published: None,
                 history: None,
+                adapter: None,
             };
             let sites = [
                 "embed",

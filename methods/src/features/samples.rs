@@ -17,7 +17,14 @@ pub fn model() -> Model {
     let tokenizer = Tokenizer::characters([letters, vec!["(".into(), ")".into()]].concat(), None, None).unwrap();
     let config = Config { vocab: 28, context: 12, ..config() };
     let decoder = Arc::new(decoder(config, DType::F32));
-    Model { decoder, tokenizer: Some(tokenizer), origin: "sample".into(), published: None, history: None }
+    Model {
+        decoder,
+        tokenizer: Some(tokenizer),
+        origin: "sample".into(),
+        published: None,
+        history: None,
+        adapter: None,
+    }
 }
 
 /// Returns documents of letters and brackets.

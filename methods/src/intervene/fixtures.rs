@@ -13,6 +13,7 @@ pub fn model(decoder: Decoder) -> Model {
         origin: "a small model".into(),
         published: None,
         history: None,
+        adapter: None,
     }
 }
 

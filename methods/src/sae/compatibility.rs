@@ -7,6 +7,7 @@ use super::{About, Sae};
 use crate::base::{Error, Result};
 use crate::data::harvest::width;
 use crate::err;
+use crate::model::adapter::BESIDE;
 use crate::model::config::Config;
 use crate::model::site::{NAME_ONE, Place, Site, one_site};
 use crate::model::{Model, ModelName};
@@ -214,9 +215,11 @@ impl Sae {
     }
 }
 
-/// Shortens the name of a model: `pythia-70m` for `EleutherAI/pythia-70m@main`.
+/// Shortens the name of a model: `pythia-70m` for `EleutherAI/pythia-70m@main`. An adapter is left out, as hooks are: its
+/// model is read with dictionaries of the base.
 fn plain_name(model: &ModelName) -> String {
-    let without_revision = model.origin.split_once('@').map_or(model.origin.as_str(), |(name, _)| name);
+    let base = model.origin.split_once(BESIDE).map_or(model.origin.as_str(), |(base, _)| base);
+    let without_revision = base.split_once('@').map_or(base, |(name, _)| name);
     let last = without_revision.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next();
     let name = last.unwrap_or_default().to_lowercase();
     // TransformerLens calls it so, and with it SAELens.
@@ -233,7 +236,8 @@ mod tests {
         let mut parts = baselines::identity(3).unwrap().parts().clone();
         parts.about = About { models: vec!["EleutherAI/pythia-70m-deduped".into()], ..parts.about };
         let sae = Sae::new(parts).unwrap();
-        for same in ["EleutherAI/pythia-70m-deduped@e93a9fa", "pythia-70m-deduped", "models/Pythia-70m-deduped/"] {
+        let adapted = "models/pythia-70m-deduped + adapters/sycophant x 1.5";
+        for same in ["EleutherAI/pythia-70m-deduped@e93a9fa", "pythia-70m-deduped", "models/Pythia-70m-deduped/", adapted] {
             assert_eq!(sae.check_model(&same.into()), Ok(()));
         }
         let error = sae.check_model(&"EleutherAI/pythia-70m@main".into()).unwrap_err();

@@ -106,6 +106,7 @@ impl Model {
             ("dtype", self.computing().into()),
             ("tokenizer", tokenizer.map_or(Cell::Missing, Cell::from)),
         ];
+        let adapter = self.core().adapter.as_ref().map(|adapter| ("adapter", adapter.to_string().into()));
         let config = self.config();
         let sizes: [(&str, usize); 6] = [
             ("layers", config.layers),
@@ -116,7 +117,8 @@ impl Model {
             ("context", config.context),
         ];
         let sizes = sizes.map(|(name, size)| (name, size.into()));
-        let fields = about.into_iter().chain(sizes).map(|(name, value)| (name.to_string(), value)).collect();
+        let fields =
+            about.into_iter().chain(adapter).chain(sizes).map(|(name, value)| (name.to_string(), value)).collect();
         Ok(Card { title: format!("{} model", config.family), fields, ..Card::default() })
     }
 }
@@ -191,6 +193,10 @@ pub mod functions {
     /// with a config.json beside it or with TransformerLens' names of weights. What is not on disk is downloaded from the hub into its cache: `org/name`,
     /// `org/name@revision`, `org/name/file.gguf`. `HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` are
     /// respected. Weights are used as published: nothing is folded or centred. Unknown settings are refused by name.
+    ///
+    /// `adapter` is a folder that PEFT's `save_pretrained` wrote, of LoRA with any ranks, alphas and rsLoRA, embeddings, biases
+    /// and whole modules; DoRA and other kinds are refused by name, and so is an adapter of another base, before any weight
+    /// is read. Its matrices stay beside the weights: `m.adapter.scale(1.5)` amplifies it, and `m.adapter.merge()` merges it.
     ///
     /// # Options
     /// - [load_model]

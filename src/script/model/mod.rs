@@ -1,5 +1,6 @@
 //! `model::` and the methods of models, one file for each kind of call.
 
+mod adapter;
 mod cache;
 mod edits;
 mod endpoint;
@@ -21,6 +22,7 @@ mod tests;
 use crate::script::prelude::*;
 use crate::tokenizer::tokens::Tokens;
 
+pub use adapter::Adapter;
 pub use cache::Cache;
 pub use endpoint::Endpoint;
 pub use hook::{Hook, HookAction};
@@ -74,6 +76,7 @@ pub const OPTIONS: &[NamedOptions] = &[
 
 /// The types that scripts hold.
 pub const HANDLES: &[HandleType] = &[
+    handle_type::<Adapter>(),
     large::<Attribution>(),
     large::<BothLenses>(),
     handle_type::<Cache>(),
@@ -100,6 +103,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
 /// Lists the methods of models, and of what they give back.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     let own = vec![
+        exported_manifest!(adapter::methods),
         exported_manifest!(cache::methods),
         exported_manifest!(endpoint::methods),
         exported_manifest!(generate::methods),

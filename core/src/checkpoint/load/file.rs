@@ -11,6 +11,7 @@ use super::mapped::MappedSource;
 use super::{LoadSettings, LoadedModel, Shards, tokenizer_of_folder, weight_reader};
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task};
+use crate::checkpoint::adapter;
 use crate::checkpoint::formats::{gguf, lens, llama2c, pickle};
 use crate::err;
 use crate::model::layout::{Layout, TensorSource};
@@ -164,6 +165,7 @@ fn state_dictionary(
     task: &Task,
 ) -> Result<LoadedModel> {
     if lens::is_state_dict(source) {
+        adapter::expect_none(loading.adapter.as_ref(), "the layout of TransformerLens")?;
         let layout = lens::layout(source, &loading.options.config.0)?;
         let weights = weight_reader::weights(&layout, source, &path.display().to_string(), loading, task)?;
         return Ok(LoadedModel { config: layout.config, weights, published: None, tokenizer: None });
@@ -185,6 +187,7 @@ fn unpublished(
     task: &Task,
 ) -> Result<LoadedModel> {
     loading.expect_no_config()?;
+    adapter::expect_none(loading.adapter.as_ref(), "a file of another format")?;
     let weights = weight_reader::weights(&layout, source, &path.display().to_string(), loading, task)?;
     Ok(LoadedModel { config: layout.config, weights, published: None, tokenizer: None })
 }

@@ -11,6 +11,7 @@ use super::mapped::MappedSource;
 use super::{LoadSettings, LoadedModel, Shards, tokenizer_of_folder, weight_reader};
 use crate::base::files::Files;
 use crate::base::{Result, Task, json};
+use crate::checkpoint::adapter;
 use crate::checkpoint::family::{self, multimodal};
 use crate::checkpoint::formats::pickle;
 use crate::model::layout::{Layout, PublishedForm, TensorSource};
@@ -34,7 +35,9 @@ pub fn folder(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) -
                 .hint("the config.json of the same model says what to compute with them"));
         }
         (false, None) => {
-            return Err(err!(File, "expected a folder with {CONFIG} and {ONE}, found neither in {label}"));
+            let error = err!(File, "expected a folder with {CONFIG} and {ONE}, found neither in {label}");
+            let of_adapter = || format!("it has an adapter: model::load(BASE, #{{ adapter: {label:?} }})");
+            return Err(error.maybe_hint(has(adapter::CONFIG).then(of_adapter)));
         }
     };
     let loaded = if found == TORCH {
@@ -80,6 +83,7 @@ pub fn of_config(
     let is_part = text_part.is_some();
     let config_json = text_part.unwrap_or(config_json);
     let layout = family::read(&config_json, ignore).map_err(|e| e.within(place))?.fitted(&present);
+    loading.check_adapter(&layout)?;
     let taken =
         |layout: &Layout| weight_reader::weights(layout, source, label, loading, task).map_err(|e| e.within(label));
     let weights = if is_part {

@@ -15,13 +15,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::adapter::AdapterFile;
 use super::hub::{self, HubSettings, Name};
 use crate::base::files::Files;
 use crate::base::{Result, Task, names};
 use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
-use crate::model::layout::{PublishedForm, TensorSource};
+use crate::model::layout::{Layout, PublishedForm, TensorSource};
 use crate::model::weights::Weights;
 use crate::options::fields::ConfigFields;
 use crate::options::{Plain, Setting};
@@ -47,6 +48,8 @@ crate::options! {
         config: ConfigFields = ConfigFields::default() => usually("none");
         /// The file or folder of another tokenizer.
         tokenizer: Option<String> = None => usually("the one in or beside the file");
+        /// A LoRA adapter of PEFT that is put beside the weights: a folder, or `org/name` on the hub.
+        adapter: Option<String> = None;
     }
 }
 
@@ -106,6 +109,8 @@ const Q8: &str = "q8";
 pub struct LoadSettings {
     pub options: LoadOptions,
     pub device: Device,
+    /// The adapter that the options name, once its files are opened, which loading does.
+    pub adapter: Option<Arc<AdapterFile>>,
 }
 
 impl Default for LoadSettings {
@@ -115,6 +120,22 @@ impl Default for LoadSettings {
 }
 
 impl LoadSettings {
+    /// Opens the adapter that the options name, so that an invalid one is refused before a model is read.
+    fn opened(&self, files: &Files, task: &Task) -> Result<Self> {
+        let LoadOptions { adapter, ignore, .. } = &self.options;
+        let open = |name: &String| AdapterFile::open(files, name, ignore, task).map_err(|e| e.about("adapter"));
+        let adapter = adapter.as_ref().map(open).transpose()?.map(Arc::new);
+        Ok(Self { adapter, ..self.clone() })
+    }
+
+    /// Refuses an adapter of another base than this one, before its weights are read.
+    fn check_adapter(&self, layout: &Layout) -> Result<()> {
+        match &self.adapter {
+            None => Ok(()),
+            Some(adapter) => adapter.check(layout).map_err(|e| e.about("adapter")),
+        }
+    }
+
     /// Refuses a `config` that would be ignored.
     fn expect_no_config(&self) -> Result<()> {
         if self.options.config.0.is_empty() {
@@ -126,7 +147,7 @@ impl LoadSettings {
 
 impl LoadOptions {
     pub fn onto(self, device: Device) -> LoadSettings {
-        LoadSettings { options: self, device }
+        LoadSettings { options: self, device, adapter: None }
     }
 }
 
@@ -150,6 +171,7 @@ impl Model {
     /// Loads the model of a folder or a file, or of the hub where there is neither: `org/name`, `org/name@revision`.
     /// `tiny` is the one inside the binary; a folder of that name is `./tiny`.
     pub fn load(files: &Files, name: &str, loading: &LoadSettings, task: &Task) -> Result<Self> {
+        let loading = &loading.opened(files, task)?;
         if name == embedded::NAME {
             return finished(files, embedded::embedded(loading, task)?, name.to_string(), loading, task);
         }
@@ -184,6 +206,7 @@ impl Model {
         task: &Task,
     ) -> Result<Self> {
         loading.expect_no_config()?;
+        let loading = &loading.opened(files, task)?;
         let loaded = folder::of_config(config_json, tensors, folder::CONFIG, origin, loading, task)?;
         finished(files, loaded, origin.to_string(), loading, task)
     }
@@ -223,7 +246,12 @@ fn finished(files: &Files, loaded: LoadedModel, origin: String, loading: &LoadSe
     };
     let tokenizer = tokenizer.map(|tokenizer| tokenizer.or_marks(config.bos, config.eos.first().copied()));
     let decoder = Arc::new(Decoder::new(loaded.config, loaded.weights));
-    Ok(Model { decoder, tokenizer, origin, published: loaded.published.map(Arc::new), history: None })
+    let published = loaded.published.map(Arc::new);
+    let base = Model { decoder, tokenizer, origin, published, history: None, adapter: None };
+    match &loading.adapter {
+        None => Ok(base),
+        Some(adapter) => adapter.applied(&base, task).map_err(|e| e.about("adapter")),
+    }
 }
 
 /// Reads the tokenizer of a file or a folder, for a model with this many tokens.

@@ -53,7 +53,7 @@ pub fn weights(
                 }
                 shelf.stored(ours, numbers)
             }
-            packed @ Weight::Packed(_) => Ok(packed),
+            staying => Ok(staying),
         }
     })
 }

@@ -76,7 +76,7 @@ fn own_bytes(layout: &Layout, name: &str, weight: &Weight) -> u128 {
     let is_whole = matches!(layout.weights.get(name), Some(WeightFrom::Same(_)));
     let shared = match weight {
         Weight::Numbers(numbers) => is_whole && numbers.dtype() == DType::F32 && numbers.device().is_cpu(),
-        Weight::Packed(_) => false,
+        Weight::Packed(_) | Weight::Adapted(_) => false,
     };
     if shared { 0 } else { weight.dims().iter().product::<usize>() as u128 * 4 }
 }

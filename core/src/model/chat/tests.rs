@@ -32,6 +32,7 @@ fn of_folder(folder: &Path) -> Model {
         origin: "here".into(),
         published: None,
         history: None,
+        adapter: None,
     }
 }
 

@@ -79,6 +79,11 @@ impl Decoder {
         Self { kept, ..Self::new(self.config.as_ref().clone(), self.weights.clone()) }
     }
 
+    /// Returns this model with other weights. Hooks that it keeps stay.
+    pub fn with_weights(&self, weights: Weights) -> Self {
+        Self { kept: self.kept.clone(), ..Self::new(self.config.as_ref().clone(), weights) }
+    }
+
     pub fn kept(&self) -> &[KeptHook] {
         &self.kept
     }

@@ -22,6 +22,8 @@ pub struct Identity<'a> {
     pub config: &'a Config,
     pub recipe: &'a Recipe,
     pub data: String,
+    /// The hash of the model that an adapter is trained for; its own weights are no part of the checkpoint.
+    pub base: Option<&'a str>,
 }
 
 /// Builds the content of a checkpoint.
@@ -43,6 +45,7 @@ pub fn saved(state: &TrainingState, identity: &Identity) -> Result<NamedTensors>
     }
     let json =
         |value: serde_json::Result<String>| value.map_err(|e| err!(Bug, "a checkpoint that cannot be written: {e}"));
+    let base = identity.base.map(|base| ("base".to_string(), base.to_string()));
     let metadata = BTreeMap::from([
         ("step".into(), state.step.to_string()),
         ("tokens_per_step".into(), state.history.read_per_step.to_string()),
@@ -50,7 +53,7 @@ pub fn saved(state: &TrainingState, identity: &Identity) -> Result<NamedTensors>
         ("recipe".into(), json(serde_json::to_string(identity.recipe))?),
         ("data".into(), json(serde_json::to_string(&identity.data))?),
     ]);
-    Ok(NamedTensors { tensors, metadata })
+    Ok(NamedTensors { tensors, metadata: metadata.into_iter().chain(base).collect() })
 }
 
 /// Restores `state` from a checkpoint of the same training; returns its step.
@@ -65,6 +68,12 @@ pub fn restore(state: &mut TrainingState, identity: &Identity, file: &Checkpoint
     if data != *given {
         let error = err!(Argument, "the checkpoint there is of a training on {data}, and this one is on {given}");
         return Err(with_way_out(error, "the same data"));
+    }
+    if let (Some(base), Some(given)) = (metadata.get("base"), identity.base)
+        && base != given
+    {
+        let error = err!(Argument, "the checkpoint there is of an adapter of another model");
+        return Err(with_way_out(error, "the same model"));
     }
     let step: u64 = parsed(metadata, "step")?;
     let tokens: u64 = parsed(metadata, "tokens_per_step")?;

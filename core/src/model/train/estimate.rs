@@ -1,6 +1,7 @@
 //! Estimates of memory and time before the first step of a training.
 
 use crate::base::Result;
+use crate::model::adapter::AdapterParts;
 use crate::model::config::Config;
 
 use super::recipe::Recipe;
@@ -10,7 +11,7 @@ pub struct Estimate {
     pub parameters: u64,
     /// Remaining tokens.
     pub tokens: u64,
-    /// Weights, gradients, both moments, and the activations that the backward pass needs.
+    /// Trained weights, gradients, both moments, and the activations that the backward pass needs.
     pub bytes: u128,
     /// Duration by one measured pass; evaluation and checkpoints not counted.
     pub seconds: f64,
@@ -18,13 +19,25 @@ pub struct Estimate {
 
 impl Estimate {
     /// Estimates the cost of `left` remaining steps with rows of `width` tokens; `pass` is the seconds of a forward and
-    /// backward pass.
-    pub fn new(config: &Config, recipe: &Recipe, width: usize, left: u64, pass: f64) -> Result<Self> {
-        let shapes = config.parameters()?;
-        let parameters: u64 = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum();
+    /// backward pass. Where an adapter is trained, its numbers are all that changes.
+    pub fn new(
+        config: &Config,
+        adapter: Option<&AdapterParts>,
+        recipe: &Recipe,
+        width: usize,
+        left: u64,
+        pass: f64,
+    ) -> Result<Self> {
+        let (parameters, beside) = match adapter {
+            Some(parts) => (parts.parameters() as u64, parts.numbers_per_token()?),
+            None => {
+                let shapes = config.parameters()?;
+                (shapes.iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum(), 0)
+            }
+        };
         let passes = left.saturating_mul(recipe.accumulate as u64);
         let per_pass = (recipe.rows * width) as u64;
-        let remembered = u128::from(per_pass) * numbers_per_token(config) as u128;
+        let remembered = u128::from(per_pass) * (numbers_per_token(config) + beside) as u128;
         let bytes = 4 * (4 * u128::from(parameters) + remembered);
         Ok(Self { parameters, tokens: passes.saturating_mul(per_pass), bytes, seconds: passes as f64 * pass })
     }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::examples::Batches;
 use super::recipe::Recipe;
-use super::run::{HeldOut, InitialWeights, Training};
+use super::run::{HeldOut, InitialWeights, TrainedModel, Training};
 use crate::base::counts::count;
 use crate::base::{Result, Task, memory, task};
+use crate::err;
 use crate::model::Model;
+use crate::model::adapter::AdapterParts;
 use crate::model::config::Config;
 use crate::model::layout::PublishedForm;
 use crate::tensor::Device;
@@ -18,13 +20,18 @@ use crate::training::{CheckpointFolder, Trainer};
 pub enum Trainee {
     New(Box<(Config, Option<PublishedForm>)>),
     Model(Model),
+    /// A model, and the adapter that is trained beside its weights.
+    Adapter {
+        base: Model,
+        parts: AdapterParts,
+    },
 }
 
 impl Trainee {
     pub fn config(&self) -> &Config {
         match self {
             Trainee::New(described) => &described.0,
-            Trainee::Model(model) => model.decoder.config(),
+            Trainee::Model(model) | Trainee::Adapter { base: model, .. } => model.decoder.config(),
         }
     }
 
@@ -32,17 +39,24 @@ impl Trainee {
         match self {
             Trainee::New(described) => InitialWeights::New(&described.0),
             Trainee::Model(model) => InitialWeights::Model(&model.decoder),
+            Trainee::Adapter { base, parts } => InitialWeights::Adapter { base: &base.decoder, parts },
         }
     }
 
-    /// Returns the trained model's origin, and how it is saved.
-    fn origin(&self, steps: usize) -> (String, Option<Arc<PublishedForm>>) {
-        match self {
-            Trainee::New(described) => {
-                (format!("trained here, {}", count(steps, "step")), described.1.clone().map(Arc::new))
-            }
+    /// Makes the model of what was trained.
+    fn trained(&self, trained: TrainedModel, tokenizer: Option<Tokenizer>) -> Result<Model> {
+        let TrainedModel { decoder, adapter, history, .. } = trained;
+        let steps = count(history.steps.len(), "step");
+        let (origin, published) = match self {
+            Trainee::New(described) => (format!("trained here, {steps}"), described.1.clone().map(Arc::new)),
             Trainee::Model(model) => (format!("{}, trained on", model.name()), model.published.clone()),
-        }
+            Trainee::Adapter { base, .. } => {
+                let parts = adapter.ok_or_else(|| err!(Bug, "a training of an adapter without one"))?;
+                let model = base.with_adapter(format!("an adapter trained here, {steps}"), Arc::new(parts), 1.0)?;
+                return Ok(Model { tokenizer, history: Some(Arc::new(history)), ..model });
+            }
+        };
+        Ok(Model { decoder, tokenizer, origin, published, history: Some(Arc::new(history)), adapter: None })
     }
 }
 
@@ -66,9 +80,7 @@ pub fn train(
     let training = Training::new(trainee.beginning(), recipe, rows, held_out, checkpoints, device, task)
         .map_err(|e| e.about("options"))?;
     announce(&training, task);
-    let trained = training.run(task)?;
-    let (origin, published) = trainee.origin(trained.history.steps.len());
-    Ok(Model { decoder: trained.decoder, tokenizer, origin, published, history: Some(Arc::new(trained.history)) })
+    trainee.trained(training.run(task)?, tokenizer)
 }
 
 /// Reports the estimated tokens, memory and time.

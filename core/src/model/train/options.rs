@@ -1,5 +1,6 @@
 //! The options of a model's training, and the recipe that they make.
 
+use super::lora::LoraOptions;
 use super::recipe::Recipe;
 use crate::options::seed::SeedOptions;
 use crate::training::{CheckpointOptions, Schedule, ScheduleShape};
@@ -42,6 +43,9 @@ crate::options! {
         held_every: Option<usize> = None => usually("a twentieth of the steps");
         /// Maximum number of rows in an evaluation.
         held_rows: usize = 64;
+        /// A map of `rank` (8), `alpha` (the rank), `rslora` (false) and `modules`: trains low-rank matrices beside the
+        /// weights of a model (LoRA), in place of the weights.
+        lora: Option<LoraOptions> = None;
         with seed: SeedOptions;
         with checkpoints: CheckpointOptions;
     }
@@ -75,6 +79,7 @@ impl TrainOptions {
             weight_decay: self.weight_decay,
             clip: self.clip,
             dropout: self.dropout,
+            lora: self.lora.clone(),
             seed,
         }
     }

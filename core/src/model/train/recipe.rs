@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::lora::LoraOptions;
 use crate::base::Result;
 use crate::err;
+use crate::options::Setting;
 use crate::training::{Optimizer, Schedule, with_way_out};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +26,9 @@ pub struct Recipe {
     pub clip: Option<f64>,
     /// Dropout probability, on embeddings and on the outputs of attention and MLP.
     pub dropout: f64,
+    /// Low-rank matrices that are trained in place of the weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraOptions>,
     pub seed: u64,
 }
 
@@ -95,6 +100,7 @@ impl Recipe {
             format!("`weight_decay` {}", self.weight_decay),
             format!("`clip` {:?}", self.clip),
             format!("`dropout` {}", self.dropout),
+            format!("`lora` {}", self.lora.written()),
             format!("`seed` {}", self.seed),
         ]
     }

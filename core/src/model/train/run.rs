@@ -11,11 +11,14 @@ use super::history::{ModelHistory, ModelStep};
 use super::loss::mean_loss;
 use super::recipe::Recipe;
 use super::state::TrainingState;
+use crate::base::files::hex;
 use crate::base::random::stream;
 use crate::base::{Result, Task, memory};
 use crate::err;
+use crate::model::adapter::AdapterParts;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
+use crate::model::fingerprint::fingerprint;
 use crate::model::init;
 use crate::tensor::{DType, Device};
 use crate::training::{self, CheckpointFolder, Checkpoints, Trainer, TrainingEnd, mean};
@@ -26,6 +29,8 @@ pub enum InitialWeights<'a> {
     New(&'a Config),
     /// Weights of a model, which itself is not changed.
     Model(&'a Decoder),
+    /// An adapter of a model, whose own weights are not trained.
+    Adapter { base: &'a Arc<Decoder>, parts: &'a AdapterParts },
 }
 
 impl InitialWeights<'_> {
@@ -33,6 +38,7 @@ impl InitialWeights<'_> {
         match self {
             InitialWeights::New(config) => config,
             InitialWeights::Model(decoder) => decoder.config(),
+            InitialWeights::Adapter { base, .. } => base.config(),
         }
     }
 }
@@ -54,12 +60,16 @@ pub struct Training<'a> {
     next: Option<Vec<Examples>>,
     held_out: Option<HeldOut>,
     checkpoints: Option<Checkpoints<'a>>,
+    /// The hash of the base that an adapter belongs to, where checkpoints are saved.
+    base: Option<String>,
     estimate: Estimate,
 }
 
 /// The result of a training.
 pub struct TrainedModel {
     pub decoder: Arc<Decoder>,
+    /// The adapter, if that is what was trained.
+    pub adapter: Option<AdapterParts>,
     pub history: ModelHistory,
     pub ended: TrainingEnd,
 }
@@ -76,6 +86,10 @@ impl<'a> Training<'a> {
     ) -> Result<Self> {
         let recipe = recipe.checked()?;
         let config = beginning.config().clone();
+        let base = match &beginning {
+            InitialWeights::Adapter { base, .. } if folder.is_some() => Some(hex(&fingerprint(base, task)?)),
+            _ => None,
+        };
         let mut state = begun(beginning, &recipe, device, task)?;
         let held_out = match held_out {
             Some(HeldOut { examples, every }) => {
@@ -88,7 +102,7 @@ impl<'a> Training<'a> {
         if let Some(checkpoints) = &mut checkpoints
             && checkpoints.has_one()?
         {
-            let identity = Identity { config: &config, recipe: &recipe, data: data.about() };
+            let identity = Identity { config: &config, recipe: &recipe, data: data.about(), base: base.as_deref() };
             checkpoints.resume(|file| checkpoint::restore(&mut state, &identity, file))?;
             data.skip(state.step * recipe.accumulate as u64 * recipe.rows as u64, task)?;
         }
@@ -96,10 +110,11 @@ impl<'a> Training<'a> {
         let width = next.first().and_then(|examples| examples.ids.first()).map_or(0, Vec::len);
         state.history.read_per_step = next.iter().map(|examples| examples.tokens() as u64).sum();
         let left = recipe.steps.saturating_sub(state.step);
-        let bytes = Estimate::new(&config, &recipe, width, left, 0.0)?.bytes;
+        let bytes = Estimate::new(&config, state.adapter(), &recipe, width, left, 0.0)?.bytes;
         memory::check_on(device, bytes, || "this training".into())?;
-        let estimate = Estimate::new(&config, &recipe, width, left, tried(&state, &next[0], task)?)?;
-        Ok(Self { state, recipe, data, next: Some(next), held_out, checkpoints, estimate })
+        let pass = tried(&state, &next[0], task)?;
+        let estimate = Estimate::new(&config, state.adapter(), &recipe, width, left, pass)?;
+        Ok(Self { state, recipe, data, next: Some(next), held_out, checkpoints, base, estimate })
     }
 
     pub fn estimate(&self) -> &Estimate {
@@ -109,7 +124,9 @@ impl<'a> Training<'a> {
     /// Trains to the end. An interruption ends the training early and is cleared: the result is the model so far.
     pub fn run(mut self, task: &Task) -> Result<TrainedModel> {
         let ended = training::run(&mut self, task)?;
-        Ok(TrainedModel { decoder: self.state.decoder().clone(), history: self.state.history, ended })
+        let decoder = self.state.decoder()?;
+        let adapter = self.state.adapter().cloned();
+        Ok(TrainedModel { decoder, adapter, history: self.state.history, ended })
     }
 
     /// Evaluates the model when it is due, and at the end.
@@ -117,7 +134,8 @@ impl<'a> Training<'a> {
         let Some(held_out) = &self.held_out else { return Ok(()) };
         let step = self.state.step;
         if step.is_multiple_of(held_out.every) || step == self.recipe.steps {
-            let loss = mean_loss(self.state.decoder(), &held_out.examples, self.recipe.rows, task)?;
+            let decoder = self.state.decoder()?;
+            let loss = mean_loss(&decoder, &held_out.examples, self.recipe.rows, task)?;
             self.state.history.held_out.push((step, loss));
         }
         Ok(())
@@ -149,10 +167,7 @@ impl Trainer for Training<'_> {
     fn advance(&mut self, task: &Task) -> Result<()> {
         let examples = match self.next.take() {
             Some(examples) => examples,
-            None => {
-                let config = self.state.decoder().config().clone();
-                passes(self.data.as_mut(), &config, &self.recipe, task)?
-            }
+            None => passes(self.data.as_mut(), self.state.config(), &self.recipe, task)?,
         };
         self.state.advance(&examples, &self.recipe, task)?;
         self.evaluate(task)
@@ -176,8 +191,9 @@ impl Trainer for Training<'_> {
 
     fn save(&mut self) -> Result<()> {
         let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
-        let config = self.state.decoder().config();
-        let identity = Identity { config, recipe: &self.recipe, data: self.data.about() };
+        let data = self.data.about();
+        let base = self.base.as_deref();
+        let identity = Identity { config: self.state.config(), recipe: &self.recipe, data, base };
         checkpoints.save(self.state.step, || checkpoint::saved(&self.state, &identity))
     }
 
@@ -194,17 +210,23 @@ fn begun(beginning: InitialWeights, recipe: &Recipe, device: &Device, task: &Tas
             TrainingState::new(config, &mut |name| weights.get(config, name))
         }
         InitialWeights::Model(decoder) => {
-            if !matches!(decoder.dtype(), DType::F32 | DType::F64) {
-                return Err(err!(
-                    Argument,
-                    "expected a model in f32 or f64 to train, found {}",
-                    decoder.dtype().as_str()
-                )
-                .hint("load it with #{ dtype: \"f32\" }"));
-            }
+            check_dtype(decoder)?;
             TrainingState::new(decoder.config(), &mut |name| decoder.weights().get(decoder.config(), name))
         }
+        InitialWeights::Adapter { base, parts } => {
+            check_dtype(base)?;
+            TrainingState::of_adapter(base.clone(), parts)
+        }
     }
+}
+
+/// Refuses a model in whose dtype small changes of a weight are lost.
+fn check_dtype(decoder: &Decoder) -> Result<()> {
+    if matches!(decoder.dtype(), DType::F32 | DType::F64) {
+        return Ok(());
+    }
+    Err(err!(Argument, "expected a model in f32 or f64 to train, found {}", decoder.dtype().as_str())
+        .hint("load it with #{ dtype: \"f32\" }"))
 }
 
 /// Measures the seconds of one pass; a fast one is measured twice, since the first has cold caches.

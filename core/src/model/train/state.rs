@@ -8,6 +8,7 @@ use super::loss::{Dropout, loss};
 use super::recipe::Recipe;
 use crate::base::{Result, Task};
 use crate::err;
+use crate::model::adapter::AdapterParts;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::weights::Weights;
@@ -19,10 +20,37 @@ pub struct TrainingState {
     pub step: u64,
     pub parameters: Vec<Parameter<String>>,
     pub history: ModelHistory,
-    /// The model whose weights are the variables.
-    tracked: Arc<Decoder>,
-    /// The model with its weights detached.
-    plain: Arc<Decoder>,
+    trained: Trained,
+}
+
+/// The numbers that a training changes, as variables and detached from these.
+#[derive(Clone)]
+enum Trained {
+    /// All weights of a model.
+    Weights { tracked: Arc<Decoder>, plain: Arc<Decoder> },
+    /// Low-rank matrices beside the weights of a model. Rows of them are sliced out for each of its weights, partly as
+    /// copies, so that the model is made anew for every pass.
+    Adapter { base: Arc<Decoder>, tracked: AdapterParts, plain: AdapterParts },
+}
+
+impl Trained {
+    fn tracked(&self) -> Result<Arc<Decoder>> {
+        match self {
+            Self::Weights { tracked, .. } => Ok(tracked.clone()),
+            Self::Adapter { base, tracked, .. } => beside(base, tracked),
+        }
+    }
+
+    fn plain(&self) -> Result<Arc<Decoder>> {
+        match self {
+            Self::Weights { plain, .. } => Ok(plain.clone()),
+            Self::Adapter { base, plain, .. } => beside(base, plain),
+        }
+    }
+}
+
+fn beside(base: &Decoder, parts: &AdapterParts) -> Result<Arc<Decoder>> {
+    Ok(Arc::new(base.with_weights(parts.applied(base.config(), base.weights(), 1.0)?)))
 }
 
 impl TrainingState {
@@ -42,18 +70,46 @@ impl TrainingState {
         })?;
         let tracked = Decoder::new(config.clone(), tracked);
         let plain = Decoder::new(config.clone(), plain);
-        Ok(Self {
-            step: 0,
-            parameters,
-            history: ModelHistory::default(),
-            tracked: Arc::new(tracked),
-            plain: Arc::new(plain),
-        })
+        let trained = Trained::Weights { tracked: Arc::new(tracked), plain: Arc::new(plain) };
+        Ok(Self { step: 0, parameters, history: ModelHistory::default(), trained })
     }
 
-    /// Returns the current model; its weights change with further steps.
-    pub fn decoder(&self) -> &Arc<Decoder> {
-        &self.plain
+    /// Makes the state of a training that begins with this adapter and leaves the base as it is.
+    pub fn of_adapter(base: Arc<Decoder>, parts: &AdapterParts) -> Result<Self> {
+        let mut parameters = Vec::new();
+        let tracked = parts.with(&mut |name, matrix| {
+            let parameter = Parameter::new(name, matrix)?;
+            let tensor = parameter.weight.as_tensor().clone();
+            parameters.push(parameter);
+            Ok(tensor)
+        })?;
+        let mut in_order = parameters.iter();
+        let plain = parts.with(&mut |_, _| match in_order.next() {
+            Some(parameter) => Ok(parameter.weight.as_detached_tensor()),
+            None => Err(err!(Bug, "a matrix that was not there before")),
+        })?;
+        let trained = Trained::Adapter { base, tracked, plain };
+        Ok(Self { step: 0, parameters, history: ModelHistory::default(), trained })
+    }
+
+    /// Returns the current model; its weights may change with further steps.
+    pub fn decoder(&self) -> Result<Arc<Decoder>> {
+        self.trained.plain()
+    }
+
+    pub fn config(&self) -> &Config {
+        match &self.trained {
+            Trained::Weights { plain, .. } => plain.config(),
+            Trained::Adapter { base, .. } => base.config(),
+        }
+    }
+
+    /// Returns the current adapter, if that is what is trained; its matrices change with further steps.
+    pub fn adapter(&self) -> Option<&AdapterParts> {
+        match &self.trained {
+            Trained::Weights { .. } => None,
+            Trained::Adapter { plain, .. } => Some(plain),
+        }
     }
 
     /// Makes one step: the gradient of the mean loss over all passes, clipped, and an update of every weight. A step
@@ -98,11 +154,11 @@ impl TrainingState {
     /// Computes the loss of some examples and its gradients, on a separate thread, so that an interruption need not
     /// wait for them.
     fn pass(&self, examples: &Examples, whole: f64, dropout: Dropout, task: &Task) -> Result<(f64, Gradients)> {
-        let decoder = self.tracked.clone();
+        let trained = self.trained.clone();
         let examples = examples.clone();
         let within = task.clone();
         task.apart(move || {
-            let taped = TapedTensor::of(|| loss(&decoder, &examples, whole, dropout, &within))?;
+            let taped = TapedTensor::of(|| loss(trained.tracked()?.as_ref(), &examples, whole, dropout, &within))?;
             let mean = Number::of(&taped.number().to_dtype(DType::F64)?)?.as_f64();
             Ok((mean, taped.backward()?))
         })

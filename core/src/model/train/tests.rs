@@ -1,15 +1,19 @@
 //! Complete trainings of small models: they learn, they resume bit for bit, and nothing is lost.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::{Kind, Result, Task};
+use crate::model::adapter::AdapterParts;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::fixtures;
+use crate::model::layout::{Layout, WeightFrom};
+use crate::options::{Plain, Setting};
 use crate::tensor::{DType, Device, Tensor};
 use crate::training::{CheckpointFolder, Schedule, ScheduleShape, TrainingEnd};
 
@@ -87,6 +91,16 @@ fn a_training_that_is_resumed_is_the_one_that_was_not_stopped() {
 
 /// Runs a training that is interrupted while it reads the examples of a later step.
 fn stopped_after(steps: u64, recipe: Recipe, keep: CheckpointFolder, task: &Task) -> TrainedModel {
+    stopped_from(InitialWeights::New(&config()), steps, recipe, keep, task)
+}
+
+fn stopped_from(
+    beginning: InitialWeights,
+    steps: u64,
+    recipe: Recipe,
+    keep: CheckpointFolder,
+    task: &Task,
+) -> TrainedModel {
     struct InterruptedBatches {
         rows: Tables,
         left: u64,
@@ -109,9 +123,7 @@ fn stopped_after(steps: u64, recipe: Recipe, keep: CheckpointFolder, task: &Task
     }
     let held_out = HeldOut { examples: counting(3).next(3, task).unwrap(), every: 3 };
     let data = Box::new(InterruptedBatches { rows: counting(9), left: steps, task: task.clone() });
-    let training =
-        Training::new(InitialWeights::New(&config()), recipe, data, Some(held_out), Some(keep), &Device::Cpu, task)
-            .unwrap();
+    let training = Training::new(beginning, recipe, data, Some(held_out), Some(keep), &Device::Cpu, task).unwrap();
     training.run(task).unwrap()
 }
 
@@ -211,5 +223,87 @@ fn what_a_training_takes_is_estimated_before_it_begins() {
     assert_eq!((estimate.parameters, estimate.tokens), (count as u64, 240));
     assert!(estimate.bytes > 16 * count as u128 && estimate.seconds > 0.0);
     let vast = Recipe { rows: 1 << 40, ..recipe(10) };
-    assert!(Estimate::new(&config(), &vast, 6, 10, 0.5).unwrap().bytes > 1 << 42);
+    assert!(Estimate::new(&config(), None, &vast, 6, 10, 0.5).unwrap().bytes > 1 << 42);
+}
+
+/// Makes the adapter that a training begins with.
+fn begun(base: &Decoder, recipe: &Recipe) -> Result<AdapterParts> {
+    let weights = base.config().parameters()?.into_iter().map(|(name, _)| (name.clone(), WeightFrom::Same(name)));
+    let layout = Layout { config: base.config().as_ref().clone(), weights: weights.collect(), ignored: Vec::new() };
+    let options = recipe.lora.clone().unwrap_or_default();
+    AdapterParts::begun(&layout, &options, recipe.seed, DType::F32, &Device::Cpu)
+}
+
+/// Trains low-rank matrices beside the weights of a model.
+fn adapted(base: &Arc<Decoder>, recipe: Recipe, keep: Option<CheckpointFolder>, task: &Task) -> Result<TrainedModel> {
+    let parts = begun(base, &recipe)?;
+    let held_out = HeldOut { examples: counting(3).next(3, task)?, every: 3 };
+    let from = InitialWeights::Adapter { base, parts: &parts };
+    Training::new(from, recipe, Box::new(counting(9)), Some(held_out), keep, &Device::Cpu, task)?.run(task)
+}
+
+fn with_lora(steps: u64, lora: LoraOptions) -> Recipe {
+    Recipe { lora: Some(lora), ..recipe(steps) }
+}
+
+#[test]
+fn low_rank_matrices_learn_and_leave_the_weights_as_they_are() {
+    let base = Arc::new(fixtures::decoder(config(), DType::F32));
+    let before = bits(&base);
+    // A rank as large as the matrices themselves.
+    let trained =
+        adapted(&base, with_lora(60, LoraOptions { rank: 16, ..LoraOptions::default() }), None, &Task::default());
+    let trained = trained.unwrap();
+    let history = &trained.history;
+    let first = history.steps.first().unwrap().loss;
+    assert!(history.recent(5).unwrap().loss < 0.5 * first, "{first} to {:?}", history.recent(5));
+    assert_eq!(bits(&base), before);
+    let parts = trained.adapter.unwrap();
+    let ours: Vec<&str> = parts.modules.iter().filter_map(|module| module.name.strip_prefix("blocks.0.")).collect();
+    assert_eq!(ours, ["attn.q", "attn.k", "attn.v", "attn.o", "mlp.up", "mlp.down"]);
+    assert!(history.held_out.last().unwrap().1 < first);
+}
+
+#[test]
+fn the_training_of_an_adapter_is_resumed_bit_for_bit_on_its_own_base() {
+    let base = Arc::new(fixtures::decoder(config(), DType::F32));
+    let lora = LoraOptions { rank: 2, modules: Some(vec!["attn.q".into(), "up".into()]), ..LoraOptions::default() };
+    let whole = adapted(&base, with_lora(9, lora.clone()), None, &Task::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path());
+    let task = Task::default();
+    let recipe = with_lora(9, lora.clone());
+    let parts = begun(&base, &recipe).unwrap();
+    let from = InitialWeights::Adapter { base: &base, parts: &parts };
+    let stopped = stopped_from(from, 5, recipe, keep(&files, 100), &task);
+    assert_eq!((stopped.ended, stopped.history.steps.len()), (TrainingEnd::Interrupted, 5));
+    let again = adapted(&base, with_lora(9, lora.clone()), Some(keep(&files, 100)), &task).unwrap();
+    assert_eq!(bits(&again.decoder), bits(&whole.decoder));
+    assert_eq!(again.history.steps.len(), 9);
+    let mut weights = base.weights().clone();
+    weights.embed = (weights.embed.tensor().unwrap() * 1.5).unwrap().into();
+    let moved = Arc::new(base.with_weights(weights));
+    let refused = adapted(&moved, with_lora(9, lora.clone()), Some(keep(&files, 100)), &task).err().unwrap();
+    assert!(refused.message.ends_with("the checkpoint there is of an adapter of another model"), "{refused}");
+    let other = LoraOptions { rank: 3, ..lora };
+    let refused = adapted(&base, with_lora(9, other), Some(keep(&files, 100)), &task).err().unwrap();
+    assert!(refused.message.contains("`lora` #{ rank: 2"), "{refused}");
+}
+
+#[test]
+fn modules_that_are_not_there_and_ranks_of_none_are_refused() {
+    let base = Arc::new(fixtures::decoder(config(), DType::F32));
+    let lora = LoraOptions { modules: Some(vec!["attn.query".into()]), ..LoraOptions::default() };
+    let refused = adapted(&base, with_lora(2, lora), None, &Task::default()).err().unwrap();
+    assert_eq!(refused.message, "this model has no linear map whose name ends with `attn.query`");
+    let map = |fields: &[(&str, Plain)]| {
+        Plain::Map(fields.iter().map(|(name, value)| ((*name).to_string(), value.clone())).collect())
+    };
+    let given =
+        LoraOptions::of(&map(&[("rank", Plain::Integer(4)), ("modules", Plain::Text("attn.q".into()))])).unwrap();
+    assert_eq!((given.rank, given.modules), (4, Some(vec!["attn.q".to_string()])));
+    for wrong in [("rank", Plain::Integer(0)), ("ranks", Plain::Integer(4)), ("alpha", Plain::Text("x".into()))] {
+        assert!(LoraOptions::of(&map(std::slice::from_ref(&wrong))).is_none(), "{wrong:?}");
+        assert!(LoraOptions::fault(&map(&[wrong])).is_some());
+    }
 }

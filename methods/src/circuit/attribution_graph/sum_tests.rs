@@ -39,7 +39,14 @@ pub fn made(model: &Decoder, crosses: bool) -> Transcoders {
 }
 
 pub fn plain(decoder: Decoder) -> Model {
-    Model { decoder: Arc::new(decoder), tokenizer: None, origin: "made".into(), published: None, history: None }
+    Model {
+        decoder: Arc::new(decoder),
+        tokenizer: None,
+        origin: "made".into(),
+        published: None,
+        history: None,
+        adapter: None,
+    }
 }
 
 /// The frozen model without its sources: what is left in it are constants.

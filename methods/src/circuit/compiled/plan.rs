@@ -198,6 +198,7 @@ impl WeightPlan {
             origin: format!("compiled: {}", algorithm.name),
             published: None,
             history: None,
+            adapter: None,
         })
     }
 

@@ -4,9 +4,7 @@ use std::cmp::Ordering;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use safetensors::View;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::Settings;
 use crate::base::files::hex;
@@ -15,8 +13,9 @@ use crate::base::{Result, Task, memory, parallel};
 use crate::model::batch::Batch;
 use crate::model::config::Config;
 use crate::model::decoder::{Decoder, Logits, Pass, Past};
+use crate::model::fingerprint::fingerprint;
 use crate::model::hooks::Chain;
-use crate::tensor::{DType, Device, Tensor};
+use crate::tensor::{DType, Device};
 use crate::{bail, err};
 
 /// Maximum bytes of the key-value cache of the rows in a batch.
@@ -113,27 +112,6 @@ impl<'a> Sampler<'a> {
     }
 }
 
-/// Returns a hash of all weights as 32-bit numbers, with their names and shapes, which identifies the model of sampled
-/// text.
-pub fn fingerprint(decoder: &Decoder, task: &Task) -> Result<[u8; 32]> {
-    let mut hash = Sha256::new();
-    let named = decoder.weights().named(decoder.config())?;
-    let bar = task.begin("hashing the weights", Some(named.len() as u64));
-    for (name, weight) in named {
-        task.check()?;
-        hash.update(format!("{name} {:?}\n", weight.dims()));
-        add(&mut hash, &weight.floats()?)?;
-        bar.advance(1);
-    }
-    for hook in decoder.kept() {
-        hash.update(format!("{}\n", hook.told()));
-        for numbers in hook.numbers() {
-            add(&mut hash, numbers)?;
-        }
-    }
-    Ok(hash.finalize().into())
-}
-
 /// Returns the hardware that sums of floating-point numbers depend on, by their order: the CPU, its instructions,
 /// threads, and the device of a model.
 pub fn machine(device: &Device) -> Value {
@@ -144,13 +122,6 @@ pub fn machine(device: &Device) -> Value {
         "threads": rayon::current_num_threads(),
         "device": format!("{:?}", device.location()),
     })
-}
-
-/// Adds all bytes of a tensor to a hash at once: one number after the other took most of a fit's start without
-/// optimisation.
-fn add(hash: &mut Sha256, numbers: &Tensor) -> Result<()> {
-    hash.update(numbers.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.data());
-    Ok(())
 }
 
 /// Samples the first `tokens` tokens of a model's text: concatenated rows of its context.

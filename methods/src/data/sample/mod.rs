@@ -14,12 +14,14 @@ mod tests;
 
 pub use asset::{Asset, read_asset, write_asset};
 pub use cached::{COLUMNS, TextCache, TextKey, folder, listed};
-pub use draw::{Sampler, fingerprint, machine, sample};
+pub use draw::{Sampler, machine, sample};
 pub use drawn::{DrawOptions, SampledText, SharedRun};
 pub use in_memory::SampledGroups;
 pub use overlap::{CommonRun, longest_common_run};
 pub use passages::{Passages, TextCaches};
 pub use stored::stored;
+
+pub use crate::model::fingerprint::fingerprint;
 
 use crate::base::Result;
 use crate::err;

@@ -14,7 +14,7 @@ use crate::tensor::{DType, Device, Tensor, floats};
 
 fn model() -> Model {
     let decoder = Arc::new(decoder(config(), DType::F32));
-    Model { decoder, tokenizer: None, origin: "test".into(), published: None, history: None }
+    Model { decoder, tokenizer: None, origin: "test".into(), published: None, history: None, adapter: None }
 }
 
 fn held() -> PushOptions {

@@ -28,7 +28,14 @@ fn model(config: Config) -> Model {
     let letters = (b'a'..=b'z').map(|letter| char::from(letter).to_string());
     let tokenizer = Tokenizer::characters(letters.collect(), None, None).unwrap();
     let decoder = Arc::new(fixtures::decoder(Config { vocab: 26, context: 8, ..config }, DType::F32));
-    Model { decoder, tokenizer: Some(tokenizer), origin: "sample".into(), published: None, history: None }
+    Model {
+        decoder,
+        tokenizer: Some(tokenizer),
+        origin: "sample".into(),
+        published: None,
+        history: None,
+        adapter: None,
+    }
 }
 
 fn plain() -> Model {

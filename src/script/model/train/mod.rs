@@ -38,10 +38,18 @@ struct TrainCall {
 
 fn run(config: &Dynamic, data: &Dynamic, call: TrainCall, seed: u64, calls: &Callbacks, env: &Env) -> Result<Model> {
     let TrainCall { options, held, tokenizer } = call;
-    let trainee = trainee(config)?;
+    let trainee = match (&options.lora, trainee(config)?) {
+        (None, trainee) => trainee,
+        (Some(lora), Trainee::Model(model)) => Trainee::adapter(model, lora, seed)?,
+        (Some(_), _) => {
+            return Err(err!(Argument, "expected a model, whose weights `lora` leaves as they are, found a config")
+                .hint("model::init(config) makes a model with random weights")
+                .about("config"));
+        }
+    };
     let task = &env.task;
     let tokenizer = match (&trainee, tokenizer.made()?) {
-        (Trainee::Model(model), None) => model.tokenizer.clone(),
+        (Trainee::Model(model) | Trainee::Adapter { base: model, .. }, None) => model.tokenizer.clone(),
         (_, made) => made,
     };
     let context = options.context.unwrap_or(trainee.config().context);
@@ -68,6 +76,10 @@ pub mod functions {
     /// the call returns the model as it is. With `dir`, checkpoints are saved, and the same call resumes bit for bit.
     /// `m.history` and `m.curve` show the course of the training.
     ///
+    /// With `lora`, the weights of a model stay, and low-rank matrices beside them are trained (Hu et al. 2022): of all linear
+    /// maps of its layers, or of `modules`, which are ends of names, of ours (`attn.q`, `mlp.up`) or the published ones (`q_proj`).
+    /// `m.adapter` is what was trained; it may be scaled, merged, and saved for PEFT.
+    ///
     /// # Options
     /// - [train_model]
     /// - [held_data]
@@ -78,6 +90,8 @@ pub mod functions {
     /// let rows = [[1, 2, 3, 1, 2, 3], [2, 3, 1, 2, 3, 1], [3, 1, 2, 3, 1, 2]];
     /// let m = model::train(#{ layers: 1, d_model: 8, heads: 2, vocab: 4 }, rows, #{ steps: 60, lr: 0.02 });
     /// m.generate_ids([1, 2], #{ tokens: 2, temperature: 0 })  //=> [3, 1]
+    /// let tuned = model::train(m, [[3, 2, 1, 3, 2, 1]], #{ steps: 60, lr: 0.02, lora: #{ rank: 4 } });
+    /// tuned.generate_ids([3, 2], #{ tokens: 2, temperature: 0 })  //=> [1, 3]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn train(ctx: NativeCallContext, config: Any, data: Any, options: Options) -> Fallible<Model> {

@@ -16,6 +16,7 @@ fn models() -> Vec<Model> {
         origin: "a small model".into(),
         published: None,
         history: None,
+        adapter: None,
     };
     with_edges.map(model).collect()
 }
