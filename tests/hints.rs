@@ -237,7 +237,7 @@ const EXCUSED: &[(&[&str], &str)] = &[
              State a control, held-out text, an interval or n, and the seed beside every number that you report: \
              the resource microtome://skill says how.",
         ],
-        "what agents are told before they ask; tests/mcp.rs runs the scripts",
+        "what agents are told before they ask; the scripts are checked beside them",
     ),
     (
         &[

@@ -323,6 +323,7 @@ fn a_client_that_dies_leaves_the_script_and_the_record() {
         assert!(took < Duration::from_secs(10), "{took:?}");
         let script = std::fs::read_to_string(folder.path().join("out/main/main.rhai")).unwrap();
         assert!(script.contains("let kept = tensor::randn([2], #{ seed: 1 });"), "{script}");
+        assert_eq!(script.contains("// loop { n += 1; }"), death == "in a call", "{script}");
         let record = folder.path().join("out/main/run.json");
         let said = repeated(&record, folder.path());
         assert!(said.contains("identical"), "{death}: {said}");

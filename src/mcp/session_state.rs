@@ -169,7 +169,10 @@ impl SessionState {
         true
     }
 
+    /// Ends the call that runs; what stopped it is not meant for what follows, such as writing its record.
     pub fn end(&self) {
-        held(&self.calls).running = None;
+        let mut calls = held(&self.calls);
+        calls.running = None;
+        self.interrupted.store(false, Ordering::Relaxed);
     }
 }

@@ -39,8 +39,11 @@ impl<T> Ticket<T> {
 /// Work for a session, with the number of its call.
 struct Job {
     number: u64,
-    work: Box<dyn FnOnce(&mut Desk) + Send>,
+    work: Work,
 }
+
+/// The work itself, which gives back how its answer is told once the call has ended.
+type Work = Box<dyn FnOnce(&mut Desk) -> Box<dyn FnOnce()> + Send>;
 
 /// A session and its thread.
 pub struct SessionThread {
@@ -71,8 +74,9 @@ impl SessionThread {
             };
             for job in work {
                 if own.begin(job.number) {
-                    (job.work)(&mut desk);
+                    let tell = (job.work)(&mut desk);
                     own.end();
+                    tell();
                     desk.keep();
                 }
             }
@@ -86,9 +90,10 @@ impl SessionThread {
     pub fn ask<T: Send + 'static>(&self, job: impl FnOnce(&mut Desk) -> T + Send + 'static) -> Result<Ticket<T>> {
         let (sender, answer) = oneshot::channel();
         let number = self.state.add()?;
-        let work: Box<dyn FnOnce(&mut Desk) + Send> = Box::new(move |desk| {
+        let work: Work = Box::new(move |desk| {
+            let found = job(desk);
             // Whoever asked may be gone.
-            let _unheard = sender.send(job(desk));
+            Box::new(move || drop(sender.send(found)))
         });
         // A session that ended drops the job, and whoever waits for its answer hears that.
         let _ended = self.jobs.send(Job { number, work });

@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rmcp::ServiceExt;
 use rmcp::service::{QuitReason, ServerInitializeError};
@@ -18,6 +19,10 @@ use crate::script::engine::console::to_stderr;
 
 /// Largest number of bytes of a message.
 const MOST: usize = 16 << 20;
+
+/// Time that calls have to end by themselves when the client has gone, and time between two interruptions after that.
+const GRACE: Duration = Duration::from_millis(300);
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// Answers a client on standard input and output until it is gone.
 pub fn serve(server: Server) -> Result<()> {
@@ -55,12 +60,21 @@ impl<R: AsyncRead + Unpin> AsyncRead for Input<R> {
         if let Poll::Ready(outcome) = &read {
             let bytes = into.filled().get(before..).unwrap_or_default();
             if bytes.is_empty() || outcome.is_err() {
-                // What runs is for nobody: it is stopped at once, and the session kept.
-                self.server.stop_all();
+                drop(tokio::spawn(stopped(self.server.clone())));
             }
             self.count(bytes);
         }
         read
+    }
+}
+
+/// Stops what runs for a client that has gone. What takes a moment comes to its end before, for clients that are a pipe;
+/// a training that ends early is stopped in what the script does behind it, too.
+async fn stopped(server: Server) {
+    tokio::time::sleep(GRACE).await;
+    loop {
+        server.stop_all();
+        tokio::time::sleep(AGAIN).await;
     }
 }
 
