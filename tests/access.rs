@@ -49,6 +49,11 @@ fn every_primitive_that_takes_a_path_is_judged() {
         format!("let t = {words}; let m = {m}; let text = {text}; let s = {s}; let sets = {sets}; sets{rest}")
     };
     let values = [
+        (
+            "Adapter",
+            "model::load(\"tests/fixtures/models/llama\", #{ adapter: \"tests/fixtures/adapters/llama\" }).adapter"
+                .to_string(),
+        ),
         ("AttributionGraph", graph),
         ("CircuitCurve", curve.to_string()),
         ("Sae", fitted("s")),

@@ -279,7 +279,7 @@ fn what_is_not_there_is_said_with_what_is() {
             usual(),
             Kind::File,
             "cannot read org/csv: it has no files of a format that is read here, and the hub has not converted it to Parquet",
-            "files that end in .parquet, .jsonl, .tsv or .txt are read, all but the first plain or .gz",
+            "files that end in .parquet, .arrow, .jsonl, .tsv or .txt are read, all but the first two plain or .gz",
         ),
     ] {
         let error = place.refusal(name, options);

@@ -343,7 +343,7 @@ mod tests {
 
     fn far(a: &Tensor, b: &Tensor) -> f64 {
         let pairs = floats(a).unwrap().into_iter().zip(floats(b).unwrap());
-        pairs.map(|(a, b)| f64::from(a - b).abs()).fold(0.0, f64::max)
+        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     }
 
     #[test]

@@ -237,7 +237,9 @@ mod tests {
         parts.about = About { models: vec!["EleutherAI/pythia-70m-deduped".into()], ..parts.about };
         let sae = Sae::new(parts).unwrap();
         let adapted = "models/pythia-70m-deduped + adapters/sycophant x 1.5";
-        for same in ["EleutherAI/pythia-70m-deduped@e93a9fa", "pythia-70m-deduped", "models/Pythia-70m-deduped/", adapted] {
+        for same in
+            ["EleutherAI/pythia-70m-deduped@e93a9fa", "pythia-70m-deduped", "models/Pythia-70m-deduped/", adapted]
+        {
             assert_eq!(sae.check_model(&same.into()), Ok(()));
         }
         let error = sae.check_model(&"EleutherAI/pythia-70m@main".into()).unwrap_err();

@@ -71,14 +71,14 @@ impl<'a> KeyPart<'a> {
             return Err(err!(Format, "expected names of tensors that begin with `{PREFIX}`, found `{key}`")
                 .hint("expected the file that PEFT's `save_pretrained` writes"));
         };
-        let kinds: [(&str, fn(&'a str) -> Self); 4] = [
-            (".lora_A.weight", Self::Down),
-            (".lora_B.weight", Self::Up),
-            (".lora_embedding_A", Self::EmbeddingDown),
-            (".lora_embedding_B", Self::EmbeddingUp),
-        ];
-        if let Some((module, kind)) = kinds.iter().find_map(|(end, kind)| Some((name.strip_suffix(end)?, kind))) {
-            return Ok(kind(module));
+        let ending = |end: &str| name.strip_suffix(end);
+        let part = ending(".lora_A.weight")
+            .map(Self::Down)
+            .or_else(|| ending(".lora_B.weight").map(Self::Up))
+            .or_else(|| ending(".lora_embedding_A").map(Self::EmbeddingDown))
+            .or_else(|| ending(".lora_embedding_B").map(Self::EmbeddingUp));
+        if let Some(part) = part {
+            return Ok(part);
         }
         if name.contains(".lora_magnitude_vector") {
             return Err(err!(Format, "the adapter is a DoRA (it has `{key}`), which is not implemented")
@@ -156,7 +156,7 @@ impl<'a> MatchedAdapter<'a> {
         memory::check_on(device, bytes as u128, || "the adapter".into())?;
         let read = |key: &str| -> Result<Tensor> {
             task.check()?;
-            Ok(self.source.tensor_as(key, dtype)?)
+            self.source.tensor_as(key, dtype)
         };
         let module = |module: &MatchedModule| -> Result<LowRankModule> {
             let first = read(&module.down)?;

@@ -93,7 +93,7 @@ fn logits_are_those_of_peft_beside_merged_and_scaled() {
         let all = [("base", &plain), ("logits", &model), ("merged", &merged), ("scaled", &scaled)];
         // Relative to the largest logit, which is 1 to 11: the same sums in another order differ by a few units in the last place.
         let off = all
-            .map(|(key, model)| kit::far(&logits(model, ids), &expected[key]) / kit::largest(&expected[key]).max(1.0));
+            .map(|(key, model)| kit::far(logits(model, ids), &expected[key]) / kit::largest(&expected[key]).max(1.0));
         assert!(off.iter().all(|off| *off < 1e-5), "{name}: {off:?}");
         let none = model.with_adapter_scale(0.0).unwrap();
         assert_eq!(floats(&logits(&none, ids)).unwrap(), floats(&logits(&plain, ids)).unwrap(), "{name}");

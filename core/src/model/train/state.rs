@@ -30,7 +30,7 @@ enum Trained {
     Weights { tracked: Arc<Decoder>, plain: Arc<Decoder> },
     /// Low-rank matrices beside the weights of a model. Rows of them are sliced out for each of its weights, partly as
     /// copies, so that the model is made anew for every pass.
-    Adapter { base: Arc<Decoder>, tracked: AdapterParts, plain: AdapterParts },
+    Adapter { base: Arc<Decoder>, tracked: Box<AdapterParts>, plain: Box<AdapterParts> },
 }
 
 impl Trained {
@@ -88,7 +88,7 @@ impl TrainingState {
             Some(parameter) => Ok(parameter.weight.as_detached_tensor()),
             None => Err(err!(Bug, "a matrix that was not there before")),
         })?;
-        let trained = Trained::Adapter { base, tracked, plain };
+        let trained = Trained::Adapter { base, tracked: Box::new(tracked), plain: Box::new(plain) };
         Ok(Self { step: 0, parameters, history: ModelHistory::default(), trained })
     }
 
