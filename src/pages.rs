@@ -31,7 +31,7 @@ pub const PAGES: &[EmbeddedFile] = files! {
     "docs/notebooks/":
         "circuit.ipynb" "dictionary.ipynb" "first-hour.ipynb";
     "docs/pictures/":
-        "learning.svg" "lens.svg" "losses.svg" "notebook.png" "singular-values.svg";
+        "learning.svg" "lens.svg" "losses.svg" "notebook.png" "session.png" "singular-values.svg";
     "examples/":
         "01_values.rhai" "02_tensors.rhai" "03_linear_algebra.rhai" "04_models.rhai" "05_sites.rhai" "06_hooks.rhai"
         "07_attribution.rhai" "08_report.rhai" "09_libraries.rhai" "10_files_and_errors.rhai" "embed.rs" "figures.rs"

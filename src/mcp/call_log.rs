@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rmcp::model::JsonObject;
 
@@ -67,8 +67,33 @@ impl LoggedCall {
     }
 
     /// Returns the call as it was answered.
-    pub fn answered(self, reply: &Reply, took: Duration) -> Self {
+    fn answered(self, reply: &Reply, took: Duration) -> Self {
         Self { is_error: reply.is_error(), result: reply.ran().cloned(), took, ..self }
+    }
+}
+
+/// A call that is being answered. One that is dropped before was given up by its client, and is in the list, too.
+pub struct PendingCall<'a> {
+    log: &'a CallLog,
+    call: Option<LoggedCall>,
+    begun: Instant,
+}
+
+impl PendingCall<'_> {
+    /// Adds the call to the list as it was answered.
+    pub fn answer(mut self, reply: &Reply) {
+        if let Some(call) = self.call.take() {
+            self.log.add(call.answered(reply, self.begun.elapsed()));
+        }
+    }
+}
+
+impl Drop for PendingCall<'_> {
+    fn drop(&mut self) {
+        if let Some(call) = self.call.take() {
+            let words = "given up by its client".into();
+            self.log.add(LoggedCall { words, is_error: true, took: self.begun.elapsed(), ..call });
+        }
     }
 }
 
@@ -79,6 +104,11 @@ pub struct CallLog(Mutex<VecDeque<LoggedCall>>);
 impl CallLog {
     fn held(&self) -> MutexGuard<'_, VecDeque<LoggedCall>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to answer a call.
+    pub fn begin(&self, call: LoggedCall) -> PendingCall<'_> {
+        PendingCall { log: self, call: Some(call), begun: Instant::now() }
     }
 
     /// Adds a call, and gives it its number.
@@ -110,5 +140,8 @@ mod tests {
         let ids: Vec<u64> = log.since(0).iter().map(|call| call.id).collect();
         assert_eq!(ids, (6..=MOST as u64 + 5).collect::<Vec<_>>());
         assert_eq!(log.since(MOST as u64 + 4).len(), 1);
+        drop(log.begin(LoggedCall::of_agent("run", &JsonObject::default())));
+        let given_up = &log.since(MOST as u64 + 5)[0];
+        assert!(given_up.is_error && given_up.words.contains("given up"));
     }
 }

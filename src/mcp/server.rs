@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, GetPromptRequestParams, GetPromptResponse, Implementation,
@@ -119,10 +118,9 @@ impl ServerHandler for Server {
         }
         let asked = self.asked(Some(&context));
         let arguments = request.arguments.unwrap_or_default();
-        let call = LoggedCall::of_agent(&request.name, &arguments);
-        let begun = Instant::now();
+        let call = self.log.begin(LoggedCall::of_agent(&request.name, &arguments));
         let reply = tools::answer(&asked, &request.name, arguments).await;
-        self.log.add(call.answered(&reply, begun.elapsed()));
+        call.answer(&reply);
         Ok(reply.result().into())
     }
 

@@ -36,6 +36,14 @@ impl<T> Ticket<T> {
     }
 }
 
+/// An answer that nobody waits for any more need not be computed, and would be watched by nobody. One that was given has
+/// ended its call.
+impl<T> Drop for Ticket<T> {
+    fn drop(&mut self) {
+        self.stop(StopReason::default());
+    }
+}
+
 /// Work for a session, with the number of its call.
 struct Job {
     number: u64,

@@ -72,8 +72,8 @@ pub fn text(docs: &Docs) -> String {
         for entry in names.iter().filter_map(|name| found(docs, name)) {
             let signature = entry.signatures().into_iter().next().unwrap_or_default();
             text.push_str(&format!("- `{signature}`: {}\n", unescaped(&entry.doc.summary)));
-            let code = entry.doc.example.lines().filter(|line| line.contains(&entry.name));
-            if let Some(line) = code.last() {
+            let mut code = entry.doc.example.lines().filter(|line| line.contains(&entry.name));
+            if let Some(line) = code.next_back() {
                 text.push_str(&format!("  `{}`\n", line.trim()));
             }
         }

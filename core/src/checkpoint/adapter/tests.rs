@@ -27,6 +27,9 @@ const ADAPTERS: [(&str, &str); 9] = [
     ("tied", "smollm3"),
 ];
 
+/// A change of the names in the file of an adapter.
+type Rename<'a> = &'a dyn Fn(&mut BTreeMap<String, Tensor>);
+
 fn files() -> Files {
     Files::new(Access::new(&std::env::temp_dir().join("microtome-adapters"), &Rules::default()).unwrap(), false)
 }
@@ -117,7 +120,7 @@ fn an_adapter_that_is_saved_comes_back_to_the_last_bit() {
         let saved = scaled.adapter.as_ref().unwrap().save(&files, folder.path());
         if own.parts.wholes.is_empty() {
             let again = loaded(&base(of), Some(folder.path().display().to_string())).unwrap();
-            assert!(kit::far(&logits(&scaled, ids), &logits(&again, ids)) < 1e-5, "{name}");
+            assert!(kit::far(logits(&scaled, ids), logits(&again, ids)) < 1e-5, "{name}");
         } else {
             assert!(saved.unwrap_err().message.contains("expected scale 1"), "{name}");
         }
@@ -133,9 +136,9 @@ fn an_adapter_beside_quantised_weights_adds_the_same() {
     };
     let model = load(Some(adapter("llama")));
     assert_eq!(model.decoder.weights().packings(), ["Q8_0"]);
-    let off = kit::far(&logits(&model, ids), &logits(&model.merged(&Task::default()).unwrap(), ids));
+    let off = kit::far(logits(&model, ids), logits(&model.merged(&Task::default()).unwrap(), ids));
     assert!(off < 1e-4, "off by {off}");
-    assert!(kit::far(&logits(&model, ids), &logits(&load(None), ids)) > 0.1);
+    assert!(kit::far(logits(&model, ids), logits(&load(None), ids)) > 0.1);
 }
 
 #[test]
@@ -257,11 +260,11 @@ fn names_may_begin_later_or_earlier_than_the_bases() {
             std::mem::take(all).into_iter().map(|(name, t)| (name.replace("base_model.model.model.layers", there), t));
         all.extend(renamed);
     };
-    let renames: [&dyn Fn(&mut BTreeMap<String, Tensor>); 2] = [&short, &longer];
+    let renames: [Rename<'_>; 2] = [&short, &longer];
     for rename in renames {
         let (_folder, place) = changed("llama", |_| {}, |all| rename(all));
         let model = loaded(&base("llama"), Some(place)).unwrap();
-        assert!(kit::far(&logits(&model, &expected["input_ids"]), &expected["logits"]) < 1e-5);
+        assert!(kit::far(logits(&model, &expected["input_ids"]), &expected["logits"]) < 1e-5);
     }
 }
 

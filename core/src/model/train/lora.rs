@@ -6,7 +6,7 @@ use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 use crate::base::random::stream;
-use crate::base::{Result, names};
+use crate::base::{Result, memory, names};
 use crate::err;
 use crate::model::adapter::{AdapterParts, AdapterSettings, EMBEDDINGS, LowRankModule, ModulePlace, ModuleRows};
 use crate::model::layout::Layout;
@@ -101,6 +101,9 @@ impl AdapterParts {
         if chosen.is_empty() {
             return Err(err!(Argument, "expected a model with linear maps to adapt, found none").about("lora"));
         }
+        let widths: u128 = chosen.iter().map(|module| (module.inner + module.out) as u128).sum();
+        let bytes = widths.saturating_mul(options.rank as u128 * dtype.size_in_bytes() as u128);
+        memory::check_on(device, bytes, || "the adapter".into()).map_err(|e| e.about("lora"))?;
         let alpha = options.alpha.unwrap_or(options.rank as f64);
         let mut random = stream(seed, "lora", 0);
         let module = |module: &LinearModule| {

@@ -58,6 +58,7 @@ pub const SAMPLE: &str = "sample";
 /// Reason for which an empty document is skipped.
 const EMPTY: &str = "empty documents";
 /// Reason for which a row of a table is skipped.
+#[cfg(any(feature = "arrow", feature = "parquet"))]
 const NO_VALUE: &str = "rows without a value";
 
 /// Number of documents of which one is held out by default.

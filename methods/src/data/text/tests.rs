@@ -286,8 +286,9 @@ fn texts_of_a_mixture_take_turns_by_weight() {
 fn a_column_of_arrow_is_read_through_all_batches() {
     use arrow_array::{ArrayRef, Int64Array, LargeStringArray, RecordBatch, StringArray, StringViewArray};
     use arrow_ipc::writer::{FileWriter, StreamWriter};
+    type MakeColumn = fn(Vec<Option<&str>>) -> ArrayRef;
     let rows = [vec![Some("one"), None, Some(" ")], vec![], vec![Some("two"), Some("last")]];
-    let columns: [fn(Vec<Option<&str>>) -> ArrayRef; 3] = [
+    let columns: [MakeColumn; 3] = [
         |rows| Arc::new(StringArray::from(rows)),
         |rows| Arc::new(LargeStringArray::from(rows)),
         |rows| Arc::new(StringViewArray::from(rows)),
