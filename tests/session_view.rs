@@ -133,7 +133,7 @@ fn the_sdk_for_python_is_answered_over_http() {
         let server = Server::start(folder.path());
         let page = server.address();
         let mut client = Command::new(&python);
-        client.args(["-W", "ignore", "-c", include_str!("mcp/http.py"), &format!("{page}mcp"), &page, mode]);
+        client.args(["-W", "ignore", "-c", include_str!("mcp/over_http.py"), &format!("{page}mcp"), &page, mode]);
         let output = client.output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
