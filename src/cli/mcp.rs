@@ -69,11 +69,7 @@ fn served(options: &CommonArguments, mcp: &McpArguments) -> Result<Exit> {
 fn served_over_http(server: Server, port: u16) -> Result<Exit> {
     let task = Task::new(setup::listen_for_interruption(false)?, Arc::new(Silent));
     let told = |addresses: &Addresses| {
-        let words = format!(
-            "page:   {}
-server: {}\n",
-            addresses.page, addresses.server
-        );
+        let words = format!("page:   {}\nserver: {}\n", addresses.page, addresses.server);
         let _exit = to_stdout(&words);
     };
     match serve_http(server, port, told, &task) {

@@ -1,7 +1,7 @@
 //! The calls of all clients in their order, for a person who looks at what agents do.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rmcp::model::JsonObject;
@@ -29,8 +29,8 @@ pub struct LoggedCall {
     pub by_person: bool,
     pub is_error: bool,
     pub took: Duration,
-    /// The result of a call that ran a script.
-    pub result: Option<Arc<CallResult>>,
+    /// The number of the result, among those of its session, of a call that ran a script. The session bounds what is kept.
+    pub result: Option<usize>,
 }
 
 impl LoggedCall {
@@ -53,7 +53,7 @@ impl LoggedCall {
     }
 
     /// Describes what a person ran.
-    pub fn of_person(session: &str, result: Arc<CallResult>) -> Self {
+    pub fn of_person(session: &str, result: &CallResult) -> Self {
         Self {
             id: 0,
             tool: "run".into(),
@@ -62,13 +62,13 @@ impl LoggedCall {
             by_person: true,
             is_error: result.error.is_some(),
             took: result.took,
-            result: Some(result),
+            result: Some(result.number),
         }
     }
 
     /// Returns the call as it was answered.
     fn answered(self, reply: &Reply, took: Duration) -> Self {
-        Self { is_error: reply.is_error(), result: reply.ran().cloned(), took, ..self }
+        Self { is_error: reply.is_error(), result: reply.number(), took, ..self }
     }
 }
 

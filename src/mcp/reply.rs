@@ -1,7 +1,5 @@
 //! Replies of tools: at most 10 kB of text and data, with an index to the rest.
 
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rmcp::model::{CallToolResult, ContentBlock};
@@ -25,8 +23,8 @@ pub struct Reply {
     data: Value,
     pictures: Vec<String>,
     is_error: bool,
-    /// The result of a call that ran a script, for those who look at it otherwise.
-    result: Option<Arc<CallResult>>,
+    /// The number of the result of a call that ran a script.
+    number: Option<usize>,
 }
 
 impl Reply {
@@ -34,7 +32,7 @@ impl Reply {
         let (text, is_cut) = shortened(text);
         let data = if is_cut { with(data, "text_is_cut", true.into()) } else { data };
         let data = if data.to_string().len() > MOST_DATA { within(data) } else { data };
-        Self { text, data, pictures: Vec::new(), result: None, is_error: false }
+        Self { text, data, pictures: Vec::new(), number: None, is_error: false }
     }
 
     /// Makes the reply of a call that is refused.
@@ -54,20 +52,15 @@ impl Reply {
         if page.count > 1 {
             text.push_str(&format!("\n[page {} of {}; {call} page has the others]\n", page.number, page.count));
         }
-        Self { text, data, pictures: Vec::new(), result: None, is_error: false }
-    }
-
-    /// Returns the reply as that of a call with this result.
-    pub fn of(self, result: Arc<CallResult>) -> Self {
-        Self { result: Some(result), ..self }
+        Self { text, data, pictures: Vec::new(), number: None, is_error: false }
     }
 
     pub fn is_error(&self) -> bool {
         self.is_error
     }
 
-    pub fn ran(&self) -> Option<&Arc<CallResult>> {
-        self.result.as_ref()
+    pub fn number(&self) -> Option<usize> {
+        self.number
     }
 
     pub fn with_pictures(mut self, pictures: &[Vec<u8>]) -> Self {
@@ -123,7 +116,7 @@ pub fn run_reply(session: &str, result: &CallResult) -> Reply {
     if !result.pictures.is_empty() {
         data["pictures"] = result.pictures.len().into();
     }
-    Reply { text, data, pictures: Vec::new(), result: None, is_error: result.error.is_some() }
+    Reply { text, data, pictures: Vec::new(), number: Some(result.number), is_error: result.error.is_some() }
         .with_pictures(&result.pictures)
 }
 

@@ -261,7 +261,7 @@ async fn run(asked: &Asked<'_>, arguments: JsonObject) -> Result<Reply> {
     let name = name_of(&session).to_string();
     let time = allowed_time(asked.limits.time, seconds)?;
     let result = evaluated(asked, &name, script, time).await?;
-    Ok(run_reply(&name, &result).of(result))
+    Ok(run_reply(&name, &result))
 }
 
 /// Evaluates a script in a session.

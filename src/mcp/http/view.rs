@@ -1,5 +1,7 @@
 //! Questions of the page: the calls since the last one that it has, a picture of a result, and to run a script.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
@@ -34,7 +36,7 @@ struct Wanted {
 
 /// Answers with the calls since the last one that the page has, and with what runs.
 pub async fn calls(State(server): State<Server>, Path((_, after)): Path<(String, u64)>) -> Response {
-    let shown: Vec<Value> = server.log().since(after).iter().map(call).collect();
+    let shown: Vec<Value> = server.log().since(after).iter().map(|logged| call(&server, logged)).collect();
     let sessions: Vec<Value> = server
         .sessions()
         .all()
@@ -51,12 +53,18 @@ fn answer(value: &Value) -> Response {
     ([(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }
 
+/// Returns a result, if its session still has it.
+fn kept(server: &Server, session: &str, number: usize) -> Option<Arc<CallResult>> {
+    server.sessions().existing(session)?.state.results().get(number).ok()
+}
+
 /// Returns a call as the page draws it.
-fn call(call: &LoggedCall) -> Value {
+fn call(server: &Server, call: &LoggedCall) -> Value {
+    let found = call.result.and_then(|number| kept(server, &call.session, number));
     json!({
         "id": call.id, "tool": call.tool, "session": call.session, "words": call.words,
         "by_person": call.by_person, "is_error": call.is_error, "seconds": call.took.as_secs_f64(),
-        "result": call.result.as_deref().map(result),
+        "result": found.as_deref().map(result),
     })
 }
 
@@ -74,7 +82,7 @@ pub async fn picture(
     State(server): State<Server>,
     Path((_, session, number, index)): Path<(String, String, usize, usize)>,
 ) -> Response {
-    let found = server.sessions().existing(&session).and_then(|session| session.state.results().get(number).ok());
+    let found = kept(&server, &session, number);
     match found.as_deref().and_then(|result| result.pictures.get(index)) {
         Some(picture) => ([(CONTENT_TYPE, "image/png")], picture.clone()).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
@@ -98,7 +106,11 @@ pub async fn run(State(server): State<Server>, request: Request) -> Response {
     // A page that is closed does not stop what it began, which is watched to its end.
     let Wanted { session, script } = wanted;
     let running = tokio::spawn(async move { evaluated(&server, &session, script).await });
-    match running.await.unwrap_or_else(|e| Err(err!(Bug, "the call was not answered: {e}"))) {
+    done(running.await.unwrap_or_else(|e| Err(err!(Bug, "the call was not answered: {e}"))))
+}
+
+fn done(outcome: Result<()>) -> Response {
+    match outcome {
         Ok(()) => answer(&json!({ "done": true })),
         Err(error) => refusal(&error),
     }
@@ -108,7 +120,7 @@ pub async fn run(State(server): State<Server>, request: Request) -> Response {
 async fn evaluated(server: &Server, session: &str, script: String) -> Result<()> {
     let asked = server.asked(None);
     let result = tools::evaluated(&asked, session, script, asked.limits.time).await?;
-    server.log().add(LoggedCall::of_person(session, result));
+    server.log().add(LoggedCall::of_person(session, &result));
     Ok(())
 }
 
@@ -118,10 +130,7 @@ pub async fn stop(State(server): State<Server>, request: Request) -> Response {
         Ok(wanted) => wanted,
         Err(refused) => return refused,
     };
-    match stopped(&server, &wanted.session) {
-        Ok(()) => answer(&json!({ "done": true })),
-        Err(error) => refusal(&error),
-    }
+    done(stopped(&server, &wanted.session))
 }
 
 fn stopped(server: &Server, name: &str) -> Result<()> {
