@@ -2,9 +2,10 @@
 //! the time left, and one at its end. A log of half an hour tells what the program is at, and shorter stages say nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use crate::base::locked;
 use crate::base::task::{Bar, Progress, human, time_left};
 use crate::report::number::fixed;
 use crate::report::visible_text::visible;
@@ -93,10 +94,6 @@ fn watch(stages: &Weak<Mutex<Vec<Weak<Stage>>>>) {
         drop(stages);
         std::thread::sleep(TICK);
     }
-}
-
-fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
-    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Stage {

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::base::task::{Bar, Progress};
-use crate::base::{Error, Kind};
+use crate::base::{Error, Kind, locked};
 
 /// Minimum time between two lines of progress.
 const PACE: Duration = Duration::from_millis(100);
@@ -126,7 +126,7 @@ impl AnswerProgress {
 
 impl ProgressLines {
     fn tell(&self, done: u64, total: Option<u64>, what: &str) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = locked(&self.last);
         if last.is_none_or(|last| last.elapsed() >= PACE) {
             *last = Some(Instant::now());
             self.speaker.say(&json!({ "progress": [done, total, what] }));
@@ -152,7 +152,7 @@ struct AnswerBar {
 
 impl Bar for AnswerBar {
     fn advance(&self, by: u64) {
-        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut done = locked(&self.done);
         *done = done.saturating_add(by);
         self.pace.tell(*done, self.total, &self.label);
     }

@@ -5,11 +5,11 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::base::task::{Bar, Progress, STACK};
-use crate::base::{Kind, Result, Task};
+use crate::base::{Kind, Result, Task, locked};
 use crate::err;
 
 /// Time that the work goes on without anybody who waits for it.
@@ -49,7 +49,7 @@ impl<T: Send + Sync + 'static> SharedValue<T> {
         loop {
             task.check()?;
             let making = {
-                let mut state = held(&self.0);
+                let mut state = locked(&self.0);
                 match &*state {
                     ValueState::Made(value) => return Ok(value.clone()),
                     ValueState::Making(making) => making.clone(),
@@ -71,7 +71,7 @@ impl<T: Send + Sync + 'static> SharedValue<T> {
     /// Returns whether nothing is made, nor being made.
     #[cfg(test)]
     pub fn is_missing(&self) -> bool {
-        matches!(*held(&self.0), ValueState::Missing)
+        matches!(*locked(&self.0), ValueState::Missing)
     }
 
     fn start(&self, make: impl FnOnce(&Task) -> Result<T> + Send + 'static) -> Result<Arc<Computation<T>>> {
@@ -91,8 +91,8 @@ impl<T: Send + Sync + 'static> SharedValue<T> {
             let made = std::panic::catch_unwind(AssertUnwindSafe(|| make(&task).map(Arc::new)));
             let made =
                 made.unwrap_or_else(|_| Err(err!(Bug, "internal error: the terminal of the explorer shows where")));
-            *held(&place) = made.as_ref().map_or(ValueState::Missing, |value| ValueState::Made(value.clone()));
-            *held(&own.outcome) = Some(made);
+            *locked(&place) = made.as_ref().map_or(ValueState::Missing, |value| ValueState::Made(value.clone()));
+            *locked(&own.outcome) = Some(made);
             own.ended.notify_all();
         };
         thread("survey").spawn(work).map_err(failed)?;
@@ -105,9 +105,9 @@ impl<T: Send + Sync + 'static> SharedValue<T> {
 impl<T> Computation<T> {
     /// Stops the work when nobody has waited for it for a while.
     fn watch(&self) {
-        let mut outcome = held(&self.outcome);
+        let mut outcome = locked(&self.outcome);
         while outcome.is_none() {
-            let (waiting, since) = *held(&self.waiting);
+            let (waiting, since) = *locked(&self.waiting);
             if waiting == 0 && since.elapsed() > GRACE {
                 self.flag.store(true, Ordering::Relaxed);
                 return;
@@ -119,13 +119,13 @@ impl<T> Computation<T> {
     fn wait(&self, task: &Task) -> Result<Arc<T>> {
         let _waiting = WaiterCount::of(&self.waiting);
         let mut shown = WaiterBar::default();
-        let mut outcome = held(&self.outcome);
+        let mut outcome = locked(&self.outcome);
         loop {
             if let Some(outcome) = &*outcome {
                 return outcome.clone();
             }
             task.check()?;
-            shown.follow(&held(&self.now), task);
+            shown.follow(&locked(&self.now), task);
             outcome = self.ended.wait_timeout(outcome, GLANCE).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -136,7 +136,7 @@ struct WaiterCount<'a>(&'a Mutex<(usize, Instant)>);
 
 impl<'a> WaiterCount<'a> {
     fn of(count: &'a Mutex<(usize, Instant)>) -> Self {
-        let mut held = held(count);
+        let mut held = locked(count);
         *held = (held.0 + 1, Instant::now());
         Self(count)
     }
@@ -144,7 +144,7 @@ impl<'a> WaiterCount<'a> {
 
 impl Drop for WaiterCount<'_> {
     fn drop(&mut self) {
-        let mut held = held(self.0);
+        let mut held = locked(self.0);
         *held = (held.0.saturating_sub(1), Instant::now());
     }
 }
@@ -162,7 +162,7 @@ struct SharedProgress(Arc<Mutex<WorkProgress>>);
 
 impl Progress for SharedProgress {
     fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
-        *held(&self.0) = WorkProgress { label: label.into(), done: 0, total };
+        *locked(&self.0) = WorkProgress { label: label.into(), done: 0, total };
         Box::new(SharedBar(self.0.clone()))
     }
 
@@ -173,7 +173,7 @@ struct SharedBar(Arc<Mutex<WorkProgress>>);
 
 impl Bar for SharedBar {
     fn advance(&self, by: u64) {
-        let mut now = held(&self.0);
+        let mut now = locked(&self.0);
         now.done = now.done.saturating_add(by);
     }
 
@@ -202,12 +202,6 @@ impl WaiterBar {
         }
         self.now = now.clone();
     }
-}
-
-/// Locks a mutex, also one that a thread that panicked held: its value is whole, since no change of it is made of two
-/// steps.
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

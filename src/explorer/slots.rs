@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::base::Result;
+use crate::base::{Result, locked};
 use crate::err;
 
 /// Maximum number of questions that compute or wait at once.
@@ -54,7 +54,7 @@ impl Slots {
             self.count.fetch_sub(1, Ordering::Relaxed);
             return Err(err!(Argument, "more than {MOST} questions at once").hint("wait for the answers"));
         }
-        let mut taken = held(&self.taken);
+        let mut taken = locked(&self.taken);
         let older = taken.remove(&slot);
         let computing = older.map(|older| {
             older.flag.store(true, Ordering::Relaxed);
@@ -73,7 +73,7 @@ impl Slots {
 
     /// Cancels all questions.
     pub fn cancel(&self) {
-        held(&self.taken).values().for_each(|newest| newest.flag.store(true, Ordering::Relaxed));
+        locked(&self.taken).values().for_each(|newest| newest.flag.store(true, Ordering::Relaxed));
     }
 }
 
@@ -92,24 +92,18 @@ impl SlotQuestion {
 
     /// Waits until the older question of the slot has ended.
     pub fn begin(&self) -> MutexGuard<'_, ()> {
-        held(&self.newest.computing)
+        locked(&self.newest.computing)
     }
 }
 
 impl Drop for SlotQuestion {
     fn drop(&mut self) {
         self.slots.count.fetch_sub(1, Ordering::Relaxed);
-        let mut taken = held(&self.slots.taken);
+        let mut taken = locked(&self.slots.taken);
         if taken.get(&self.slot).is_some_and(|newest| Arc::ptr_eq(&newest.flag, &self.newest.flag)) {
             taken.remove(&self.slot);
         }
     }
-}
-
-/// Locks a mutex, also one that a thread that panicked held: its value is whole, since no change of it is made of two
-/// steps.
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -137,7 +131,7 @@ mod tests {
         let newest = slots.take(slot("a", "card")).unwrap();
         assert!(is_cancelled(&newer) && !is_cancelled(&newest));
         drop((newer, newest, read, other));
-        assert!(held(&slots.taken).is_empty());
+        assert!(locked(&slots.taken).is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The cell that runs: what it prints, shows and asks goes to the clients as its own.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rhai::Dynamic;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::mime;
 use super::transport::{Outlet, Request};
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, locked};
 use crate::err;
 use crate::report::visible_text::harmless;
 use crate::script::engine::console::Notebook;
@@ -41,7 +41,7 @@ impl Cell {
     }
 
     fn answered(&self) -> MutexGuard<'_, Answered> {
-        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.answered)
     }
 
     /// Begins to answer a request. `number` is that of the cell.

@@ -1,10 +1,11 @@
 //! Progress in a notebook: one output of the cell, which is updated in place while it works.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::{Value, json};
 
 use super::cell::Cell;
+use crate::base::locked;
 use crate::repl::stages::{ShownStage, StageDisplay};
 use crate::report::html::escape;
 
@@ -21,7 +22,7 @@ impl CellStages {
     }
 
     fn output(&self) -> MutexGuard<'_, Option<String>> {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.output)
     }
 
     /// Leaves the output to the cell before.

@@ -1,7 +1,7 @@
 //! The calls of all clients in their order, for a person who looks at what agents do.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rmcp::model::JsonObject;
@@ -9,6 +9,7 @@ use rmcp::model::JsonObject;
 use super::reply::Reply;
 use super::results::CallResult;
 use super::sessions::MAIN;
+use crate::base::locked;
 
 /// Number of calls that are kept.
 const MOST: usize = 1_000;
@@ -103,7 +104,7 @@ pub struct CallLog(Mutex<VecDeque<LoggedCall>>);
 
 impl CallLog {
     fn held(&self) -> MutexGuard<'_, VecDeque<LoggedCall>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 
     /// Begins to answer a call.

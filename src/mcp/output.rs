@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rhai::{Array, Dynamic, Map};
 
-use crate::base::{Result, Table, Task};
+use crate::base::{Result, Table, Task, locked};
 use crate::err;
 use crate::repl::stages::{ShownStage, StageDisplay};
 use crate::report::items::made;
@@ -163,11 +163,11 @@ pub struct ProgressWords(Arc<Mutex<Option<String>>>);
 impl ProgressWords {
     /// Takes the words, if they are new.
     pub fn take(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        locked(&self.0).take()
     }
 
     fn put(&self, words: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
+        *locked(&self.0) = Some(words);
     }
 }
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use serde_json::Value;
 
 use super::output::ProgressWords;
 use super::results::Results;
-use crate::base::{Result, memory};
+use crate::base::{Result, locked, memory};
 use crate::err;
 
 /// Number of jobs that wait for one session at most.
@@ -70,10 +70,6 @@ pub struct SessionState {
     calls: Mutex<Calls>,
 }
 
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl SessionState {
     /// Makes the state of a session that goes on with the results of an earlier one.
     pub fn new(folder: PathBuf, results: Arc<Mutex<Results>>) -> Self {
@@ -81,7 +77,7 @@ impl SessionState {
     }
 
     pub fn results(&self) -> MutexGuard<'_, Results> {
-        held(&self.results)
+        locked(&self.results)
     }
 
     /// Returns the results themselves, for a session in place of this one.
@@ -91,7 +87,7 @@ impl SessionState {
 
     /// Numbers a new call, which waits from now on.
     pub fn add(&self) -> Result<u64> {
-        let mut calls = held(&self.calls);
+        let mut calls = locked(&self.calls);
         if calls.waiting.len() >= MOST_WAITING {
             return Err(err!(Memory, "expected at most {MOST_WAITING} calls that wait for a session")
                 .hint("wait for answers, or use another session"));
@@ -103,21 +99,21 @@ impl SessionState {
     }
 
     pub fn look(&self) -> SessionLook {
-        held(&self.look).clone()
+        locked(&self.look).clone()
     }
 
     pub fn set_look(&self, look: SessionLook) {
-        *held(&self.look) = look;
+        *locked(&self.look) = look;
     }
 
     /// Returns the reason why the running call was stopped, if it was.
     pub fn reason(&self) -> Option<StopReason> {
-        held(&self.calls).reason.clone()
+        locked(&self.calls).reason.clone()
     }
 
     /// Returns the call that runs.
     pub fn running(&self) -> Option<RunningCall> {
-        held(&self.calls).running
+        locked(&self.calls).running
     }
 
     /// Returns the call of this number, if it is the one that runs.
@@ -127,7 +123,7 @@ impl SessionState {
 
     /// Stops a call: at once if it runs, else before it begins.
     pub fn stop(&self, number: u64, reason: StopReason) {
-        let mut calls = held(&self.calls);
+        let mut calls = locked(&self.calls);
         if calls.running.is_some_and(|running| running.number == number) {
             let _first = calls.reason.get_or_insert(reason);
             self.interrupted.store(true, Ordering::Relaxed);
@@ -146,7 +142,7 @@ impl SessionState {
 
     /// Stops the call that runs, and all that wait.
     pub fn stop_all(&self) {
-        let mut calls = held(&self.calls);
+        let mut calls = locked(&self.calls);
         let waiting = std::mem::take(&mut calls.waiting);
         calls.cancelled.extend(waiting);
         if calls.running.is_some() {
@@ -156,7 +152,7 @@ impl SessionState {
 
     /// Begins a call, unless it was cancelled before.
     pub fn begin(&self, number: u64) -> bool {
-        let mut calls = held(&self.calls);
+        let mut calls = locked(&self.calls);
         let _was_waiting = calls.waiting.remove(&number);
         if calls.cancelled.remove(&number) {
             return false;
@@ -171,7 +167,7 @@ impl SessionState {
 
     /// Ends the call that runs; what stopped it is not meant for what follows, such as writing its record.
     pub fn end(&self) {
-        let mut calls = held(&self.calls);
+        let mut calls = locked(&self.calls);
         calls.running = None;
         self.interrupted.store(false, Ordering::Relaxed);
     }

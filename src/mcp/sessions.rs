@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::front::EnvMaker;
 use super::results::Results;
 use super::session_state::SessionState;
 use super::session_thread::SessionThread;
-use crate::base::Result;
 use crate::base::access::Access;
+use crate::base::{Result, locked};
 use crate::err;
 
 /// The name of the session of calls that name none.
@@ -38,10 +38,6 @@ pub struct Sessions {
     desk: Mutex<Option<Arc<SessionThread>>>,
 }
 
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Sessions {
     /// Makes a list without sessions, of which each has these permissions.
     pub fn new(make: EnvMaker, access: Access) -> Self {
@@ -51,7 +47,7 @@ impl Sessions {
     /// Returns the session of a name, which begins if there is none.
     pub fn named(&self, name: &str) -> Result<Arc<SessionThread>> {
         check_name(name)?;
-        let mut running = held(&self.running);
+        let mut running = locked(&self.running);
         if let Some(session) = running.get(name).filter(|session| !session.has_ended()) {
             return Ok(session.clone());
         }
@@ -90,17 +86,17 @@ impl Sessions {
 
     /// Returns the session of a name, if there is one.
     pub fn existing(&self, name: &str) -> Option<Arc<SessionThread>> {
-        held(&self.running).get(name).cloned()
+        locked(&self.running).get(name).cloned()
     }
 
     /// Lists the sessions by their names.
     pub fn all(&self) -> Vec<(String, Arc<SessionThread>)> {
-        held(&self.running).iter().map(|(name, session)| (name.clone(), session.clone())).collect()
+        locked(&self.running).iter().map(|(name, session)| (name.clone(), session.clone())).collect()
     }
 
     /// Returns the session that answers questions on the reference.
     pub fn desk(&self) -> Result<Arc<SessionThread>> {
-        let mut desk = held(&self.desk);
+        let mut desk = locked(&self.desk);
         if let Some(running) = desk.as_ref().filter(|desk| !desk.has_ended()) {
             return Ok(running.clone());
         }
@@ -110,26 +106,26 @@ impl Sessions {
 
     /// Ends a session; the next call of its name begins another one, which goes on with the numbers of its results.
     pub fn reset(&self, name: &str) -> Result<Option<PathBuf>> {
-        let Some(before) = held(&self.running).remove(name) else { return Ok(None) };
+        let Some(before) = locked(&self.running).remove(name) else { return Ok(None) };
         let folder = before.state.folder.clone();
         let results = before.results();
-        let has_results = results.lock().unwrap_or_else(PoisonError::into_inner).next() > 1;
+        let has_results = locked(&results).next() > 1;
         end(vec![before]);
         if has_results {
-            let _begun = held(&self.running).insert(name.into(), self.begun(name, results)?);
+            let _begun = locked(&self.running).insert(name.into(), self.begun(name, results)?);
         }
         Ok(has_results.then_some(folder))
     }
 
     /// Stops all calls, of a client that has gone.
     pub fn stop_all(&self) {
-        held(&self.running).values().for_each(|session| session.state.stop_all());
+        locked(&self.running).values().for_each(|session| session.state.stop_all());
     }
 
     /// Ends all sessions; what runs is stopped, and scripts and records are written.
     pub fn finish(&self) {
-        let mut all: Vec<Arc<SessionThread>> = std::mem::take(&mut *held(&self.running)).into_values().collect();
-        all.extend(held(&self.desk).take());
+        let mut all: Vec<Arc<SessionThread>> = std::mem::take(&mut *locked(&self.running)).into_values().collect();
+        all.extend(locked(&self.desk).take());
         end(all);
     }
 }

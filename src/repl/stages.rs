@@ -1,8 +1,9 @@
 //! Stages of the work of a line, for front ends that show them in words: a cell of a notebook, an agent.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::base::locked;
 use crate::base::task::{Bar, Progress, human, time_left};
 use crate::report::number::fixed;
 use crate::report::visible_text::visible;
@@ -105,7 +106,7 @@ impl<D: StageDisplay> Progress for StageProgress<D> {
 
 impl<D: StageDisplay> Stages<D> {
     fn known(&self) -> MutexGuard<'_, KnownStages> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.known)
     }
 
     /// Changes a stage, and shows that if it is time.

@@ -3,13 +3,13 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io::Read;
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::Launch;
 use super::cell::Sweep;
 use super::folder::{Folder, TaskState};
-use crate::base::{Error, Kind, Result, Task};
+use crate::base::{Error, Kind, Result, Task, locked};
 use crate::err;
 
 /// Time between two looks at the processes.
@@ -165,7 +165,7 @@ impl TaskProcess {
         if let Some(reader) = self.reader.take() {
             let _ended_or_panicked = reader.join();
         }
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = locked(&self.said);
         last_line(&String::from_utf8_lossy(&said))
     }
 }
@@ -180,7 +180,7 @@ impl Drop for TaskProcess {
 fn keep_end(mut from: impl Read, kept: &Mutex<Vec<u8>>) {
     let mut piece = [0; 1024];
     while let Ok(count @ 1..) = from.read(&mut piece) {
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = locked(&kept);
         kept.extend_from_slice(piece.get(..count).unwrap_or_default());
         let surplus = kept.len().saturating_sub(KEPT);
         kept.drain(..surplus);

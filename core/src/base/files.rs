@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use super::access::Access;
 use super::access::permissions::Permissions;
 use super::{Error, Result, Task};
+use crate::base::locked;
 use crate::{bail, err};
 use lock::{LOCK, Lock, TemporaryFile};
 
@@ -81,7 +82,7 @@ impl Files {
 
     /// Returns the files that have been read and written so far.
     pub fn ledger(&self) -> Ledger {
-        held(&self.ledger).clone()
+        locked(&self.ledger).clone()
     }
 
     /// Returns the files of a run within this one: with a ledger and locks of its own, and in the folders that are
@@ -93,7 +94,7 @@ impl Files {
 
     /// Adds what a run within this one read and wrote.
     pub fn note_all(&self, ledger: Ledger) {
-        let mut own = held(&self.ledger);
+        let mut own = locked(&self.ledger);
         own.read.extend(ledger.read);
         own.written.extend(ledger.written);
     }
@@ -210,7 +211,7 @@ impl Files {
 
     /// Records an output to another place than a file, such as object storage.
     pub fn note_output(&self, address: PathBuf, sha256: String) {
-        held(&self.ledger).written.insert(address, sha256);
+        locked(&self.ledger).written.insert(address, sha256);
     }
 
     /// Records an input with the hash of its bytes.
@@ -227,9 +228,9 @@ impl Files {
 
     /// Records an input of a run; files that the run wrote itself are not inputs.
     fn note(&self, place: PathBuf, hash: impl FnOnce() -> Result<String>) -> Result<()> {
-        if self.recording && !held(&self.ledger).written.contains_key(&place) {
+        if self.recording && !locked(&self.ledger).written.contains_key(&place) {
             let hash = hash()?;
-            held(&self.ledger).read.insert(place, hash);
+            locked(&self.ledger).read.insert(place, hash);
         }
         Ok(())
     }
@@ -284,7 +285,7 @@ impl Files {
         share_with_umask(beside.as_file()).map_err(failed)?;
         beside.persist(&place).map_err(|e| failed(e.error))?;
         sync_folder(&folder);
-        held(&self.ledger).written.insert(place.clone(), hex(&hash));
+        locked(&self.ledger).written.insert(place.clone(), hex(&hash));
         Ok(place)
     }
 
@@ -299,7 +300,7 @@ impl Files {
         match fs::remove_file(&place) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, &error)),
             _ => {
-                held(&self.ledger).written.remove(&place);
+                locked(&self.ledger).written.remove(&place);
                 Ok(())
             }
         }
@@ -308,11 +309,11 @@ impl Files {
     /// Removes a folder that this program wrote, with all that is in it.
     pub fn discard(&self, folder: &Path) -> Result<()> {
         let place = self.access.to_write(folder)?;
-        held(&self.locks).retain(|locked, _| !locked.starts_with(&place));
+        locked(&self.locks).retain(|locked, _| !locked.starts_with(&place));
         match fs::remove_dir_all(&place) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", folder, &error)),
             _ => {
-                held(&self.ledger).written.retain(|written, _| !written.starts_with(&place));
+                locked(&self.ledger).written.retain(|written, _| !written.starts_with(&place));
                 Ok(())
             }
         }
@@ -320,8 +321,8 @@ impl Files {
 
     /// Locks the folder for this run, or says who has locked it.
     pub fn lock(&self, folder: &Path) -> Result<()> {
-        let mut locks = held(&self.locks);
-        if locks.contains_key(folder) || self.outer.iter().any(|outer| held(outer).contains_key(folder)) {
+        let mut locks = locked(&self.locks);
+        if locks.contains_key(folder) || self.outer.iter().any(|outer| locked(outer).contains_key(folder)) {
             return Ok(());
         }
         fs::create_dir_all(folder).map_err(|e| Error::io("write into", folder, &e))?;
@@ -337,7 +338,7 @@ impl Files {
 
     /// Releases all folders, as a session does after each line.
     pub fn release(&self) {
-        held(&self.locks).clear();
+        locked(&self.locks).clear();
     }
 }
 
@@ -456,11 +457,6 @@ pub fn utf8(bytes: Vec<u8>) -> Result<String> {
 /// Writes bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// Locks a mutex, also a poisoned one, which is still usable: what it guards is replaced as a whole, never half.
-fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod counts;
 pub mod error;
 pub mod files;
 pub mod json;
+mod lock;
 pub mod memory;
 pub mod names;
 pub mod parallel;
@@ -30,5 +31,6 @@ pub mod settings;
 pub mod task;
 
 pub use error::{Error, Kind, Result};
+pub use lock::locked;
 pub use results::{Card, Cell, Grid, HeatText, Table};
 pub use task::Task;

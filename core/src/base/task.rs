@@ -3,10 +3,11 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant};
 
 use super::{Error, Result};
+use crate::base::locked;
 
 /// The receiver of progress. The core reports; only the command line draws bars.
 pub trait Progress: Send + Sync {
@@ -184,7 +185,7 @@ impl Task {
     }
 
     fn early(&self) -> MutexGuard<'_, EarlyEnds> {
-        self.early.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.early)
     }
 
     /// Returns this task for one script or one fit among several, which an interruption ends as a whole: a training
@@ -215,8 +216,8 @@ impl Task {
         }
         let place = Arc::new(Mutex::new(None));
         let kept = place.clone();
-        self.outwait(Box::new(move || *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(work())))?;
-        let result = place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.outwait(Box::new(move || *locked(&kept) = Some(work())))?;
+        let result = locked(&place).take();
         result.unwrap_or_else(|| Err(crate::err!(Bug, "a worker ended without a result")))
     }
 

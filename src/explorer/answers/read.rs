@@ -1,13 +1,13 @@
 //! Reading a text: the tokens, how the model predicts them, and which features are active.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::super::last_read::LastRead;
 use super::super::state::{Dictionary, Explorer};
 use super::tokens::{CodeSummary, PageToken, name, spots, strengths, tokens};
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, locked};
 use crate::features::contexts;
 use crate::features::feature::check_feature;
 use crate::model::batch::Batch;
@@ -96,7 +96,7 @@ pub fn read(explorer: &Explorer, reading: &ReadQuestion, task: &Task) -> Result<
 /// `[pos, vocab]`.
 fn read_on(explorer: &Explorer, of: &Dictionary, ids: &[u32], task: &Task) -> Result<(SparseCodes, Vec<f32>, Tensor)> {
     let decoder = &explorer.model.decoder;
-    let last = explorer.last_read.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let last = locked(&explorer.last_read).clone();
     let last = last.filter(|last| last.place == of.place && decoder.config().causal);
     let shared = last.as_ref().map_or(0, |last| last.shared(ids));
     let begun = match last {
@@ -122,6 +122,6 @@ fn read_on(explorer: &Explorer, of: &Dictionary, ids: &[u32], task: &Task) -> Re
     let cache = run.cache.holding([(of.place, activations.clone())]);
     let codes = contexts::recorded(&explorer.model, &of.sae, of.place, &whole, &cache, task)?;
     let read = LastRead { place: of.place, ids: ids.to_vec(), past, activations, losses: losses.clone() };
-    *explorer.last_read.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(read));
+    *locked(&explorer.last_read) = Some(Arc::new(read));
     Ok((codes, losses, logits))
 }

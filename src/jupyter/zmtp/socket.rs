@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
@@ -10,7 +10,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::frames::{self, Frames, Received};
 use super::handshake::{SocketKind, greet};
-use crate::base::Result;
+use crate::base::{Result, locked};
 use crate::{bail, err};
 
 /// Number of connections of a socket at a time; each takes a descriptor of the system.
@@ -70,7 +70,7 @@ impl Socket {
     }
 
     fn peers(&self) -> MutexGuard<'_, Peers> {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.peers)
     }
 
     /// Waits until there is room for another connection, and returns its place.

@@ -19,6 +19,7 @@ use std::sync::Mutex;
 use rhai::plugin::{FnManifestEntry, ModuleManifest, PluginFunc};
 use rhai::{Array, Blob, Dynamic, EvalAltResult, FuncRegistration, Map, Module, NativeCallContext, Position, RhaiFunc};
 
+use crate::base::locked;
 use crate::tensor::Tensor;
 use crate::tensor::compare::same;
 
@@ -258,7 +259,7 @@ pub fn module(manifests: &[&'static ModuleManifest]) -> Module {
 static MADE: Mutex<BTreeMap<usize, &'static [BoundFunction]>> = Mutex::new(BTreeMap::new());
 
 fn bound(manifest: &'static ModuleManifest) -> &'static [BoundFunction] {
-    let mut made = MADE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut made = locked(&MADE);
     let before: usize = made.values().map(|functions| functions.len()).sum();
     made.entry(std::ptr::from_ref(manifest) as usize).or_insert_with(|| {
         let bound = |(number, entry)| BoundFunction::new(before + number, entry);
@@ -268,7 +269,7 @@ fn bound(manifest: &'static ModuleManifest) -> &'static [BoundFunction] {
 
 /// Lists each bound function by its mark, with its parameters and its documentation, in a module of its own.
 pub fn documented() -> Vec<(&'static str, Module)> {
-    let made = MADE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let made = locked(&MADE);
     let alone = |bound: &'static BoundFunction| {
         let mut module = Module::new();
         bound.entry.register_into(&mut module);

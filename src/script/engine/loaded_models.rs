@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::SystemTime;
 
-use crate::base::Result;
 use crate::base::files::{Files, Ledger};
+use crate::base::{Result, locked};
 use crate::model::{Model, ModelName};
 
 /// Models that scripts still hold; it holds none of them itself.
@@ -82,7 +82,7 @@ impl FileState {
 
 impl SharedModels {
     fn all(&self) -> MutexGuard<'_, Vec<SharedModel>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 
     /// Finds a model whose files are as they were, and which `files` may read; their hashes are noted as read.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::{held, plain};
+use super::plain;
+use crate::base::locked;
 use crate::base::{Error, Result};
 use crate::err;
 
@@ -29,7 +30,7 @@ static TEMPORARY: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// Removes unfinished files and locks, right before the process is terminated.
 pub fn abandon() {
-    for place in std::mem::take(&mut *held(&TEMPORARY)) {
+    for place in std::mem::take(&mut *locked(&TEMPORARY)) {
         // If it cannot be removed now, it stays as a file without effect.
         let _stays = fs::remove_file(place);
     }
@@ -40,14 +41,14 @@ pub(super) struct TemporaryFile(PathBuf);
 
 impl TemporaryFile {
     pub(super) fn new(place: &Path) -> Self {
-        held(&TEMPORARY).insert(place.to_path_buf());
+        locked(&TEMPORARY).insert(place.to_path_buf());
         Self(place.to_path_buf())
     }
 }
 
 impl Drop for TemporaryFile {
     fn drop(&mut self) {
-        held(&TEMPORARY).remove(&self.0);
+        locked(&TEMPORARY).remove(&self.0);
     }
 }
 
@@ -154,5 +155,5 @@ fn same_file(_file: &File, path: &Path) -> bool {
 
 #[cfg(test)]
 pub(super) fn passing_below(folder: &Path) -> usize {
-    held(&TEMPORARY).iter().filter(|place| place.starts_with(folder)).count()
+    locked(&TEMPORARY).iter().filter(|place| place.starts_with(folder)).count()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use crate::base::Result;
+use crate::base::{Result, locked};
 use crate::model::config::{Rotary, Scaling};
 use crate::tensor::Device;
 use kernels::Rotation;
@@ -29,7 +29,7 @@ impl RotaryTable {
 
     /// Returns a table of at least `positions` positions.
     pub fn table(&self, positions: usize, device: &Device) -> Result<Rotation> {
-        let mut held = self.table.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut held = locked(&self.table);
         if let Some(table) = &*held
             && table.cos.dim(0)? >= positions
         {

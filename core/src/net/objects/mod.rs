@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 
 use super::patiently;
 use crate::base::files::Files;
-use crate::base::{Error, Result, Task};
+use crate::base::{Error, Result, Task, locked};
 use crate::err;
 use connection::Connection;
 use upload::Upload;
@@ -216,7 +216,7 @@ impl BucketFolder {
     }
 
     fn with_runtime<T>(&self, work: impl FnOnce(&Runtime) -> T) -> Result<T> {
-        let held: MutexGuard<Option<Runtime>> = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        let held: MutexGuard<Option<Runtime>> = locked(&self.runtime);
         match held.as_ref() {
             Some(runtime) => Ok(work(runtime)),
             None => Err(err!(Bug, "a bucket without its connections")),

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use super::exchanges::ExchangeCache;
 use super::{Endpoint, chat};
 use crate::base::access::Access;
-use crate::base::{Error, Kind, Result, Task};
+use crate::base::{Error, Kind, Result, Task, locked};
 use crate::err;
 use crate::net::{Answer, Server, patiently, wait_for};
 use crate::questions::{Answers, Question, Reply};
@@ -52,7 +52,7 @@ impl WorkerState<'_> {
 
     /// Sets tokens aside, if they are within the budget.
     fn reserve(&self, tokens: u64, budget: Option<usize>) -> bool {
-        let mut used = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = locked(&self.tokens);
         let after = used.saturating_add(tokens);
         let is_within = budget.is_none_or(|budget| after <= budget as u64);
         if is_within {
@@ -63,12 +63,12 @@ impl WorkerState<'_> {
 
     /// Counts what was used in place of what was set aside.
     fn settle(&self, reserved: u64, used: u64) {
-        let mut all = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = locked(&self.tokens);
         *all = all.saturating_sub(reserved).saturating_add(used);
     }
 
     fn used(&self) -> u64 {
-        *self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+        *locked(&self.tokens)
     }
 }
 

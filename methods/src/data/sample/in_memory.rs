@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use crate::base::Result;
+use crate::base::{Result, locked};
 
 /// Rows that were sampled together.
 type SampledRows = Arc<Vec<Vec<u32>>>;
@@ -41,10 +41,6 @@ impl SampledGroups {
         let written = Arc::new(write()?);
         Ok(locked(&self.groups).entry(first).or_insert(written).clone())
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::base::{Cell, Table, Task};
+use crate::base::{Cell, Table, Task, locked};
 use crate::data::Document;
 
 /// Places listed for each reason.
@@ -105,7 +105,7 @@ pub struct SharedTally {
 impl SharedTally {
     /// Changes the tally. It stays valid if a thread that held it panicked, since it only counts.
     pub fn with<T>(&self, change: impl FnOnce(&mut Tally) -> T) -> T {
-        change(&mut self.tally.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+        change(&mut locked(&self.tally))
     }
 
     /// Reports what was skipped, the first time that the text has been read to its end.

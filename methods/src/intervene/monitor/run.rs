@@ -1,9 +1,9 @@
 //! A monitor at work: on texts, and while a model writes one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::Monitor;
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, locked};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
@@ -132,7 +132,7 @@ impl Monitor {
             stops: config.eos.clone(),
             ..SamplingSettings::greedy(options.tokens)
         };
-        let has_alarm = || !heard.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        let has_alarm = || !locked(&heard).is_empty();
         let mut stopped = false;
         let mut said = |_: usize, _: u32| {
             stopped = options.stop && has_alarm();
@@ -140,7 +140,7 @@ impl Monitor {
         };
         let batch = Batch::new(vec![prompt.to_vec()])?;
         let new = model.decoder.generate(&batch, &choice, hooks, &mut said, task)?;
-        let mut alarms: Vec<Alarm> = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut alarms: Vec<Alarm> = std::mem::take(&mut *locked(&heard));
         alarms.sort_by_key(|alarm| (alarm.position, alarm.sensor));
         let mut ids: Vec<u32> = prompt.iter().chain(new.iter().flatten()).copied().collect();
         if stopped {
@@ -163,7 +163,7 @@ struct MonitorHook<'a> {
 impl Edit for MonitorHook<'_> {
     fn edit(&mut self, at: &At, _: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
         let found = self.monitor.scores_at(&self.which, x)?;
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = locked(&self.heard);
         for (sensor, scores) in self.which.iter().zip(found) {
             for (position, score) in at.columns.clone().zip(scores) {
                 if score > self.monitor.thresholds[*sensor] {
