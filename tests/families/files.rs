@@ -11,13 +11,17 @@ use microtome::model::decoder::Decoder;
 use microtome::tensor::files::{NamedTensors, TensorTree, open, safetensors};
 use microtome::tensor::{DType, Tensor};
 
-pub const FAMILIES: [&str; 29] = [
+pub const FAMILIES: [&str; 33] = [
+    "cohere",
+    "cohere2",
     "gemma",
     "gemma2",
     "gemma3_text",
     "gemma4_text",
     "gemma4_text_experts",
+    "glm4",
     "gpt2",
+    "gpt_bigcode",
     "gpt_neo",
     "gpt_neox",
     "gpt_neox_serial",

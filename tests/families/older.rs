@@ -37,7 +37,7 @@ fn old_config(family: &str) -> Value {
         "gpt_neox" | "gpt_neox_serial" => {
             add(json!({"rotary_emb_base": rope["rope_theta"], "rotary_pct": rope["partial_rotary_factor"]}));
         }
-        "phi" | "stablelm" => {
+        "glm4" | "phi" | "stablelm" => {
             add(json!({"rope_theta": rope["rope_theta"], "rope_scaling": null}));
             add(json!({"partial_rotary_factor": rope["partial_rotary_factor"]}));
         }
@@ -55,7 +55,8 @@ fn old_config(family: &str) -> Value {
         "gpt2" => add(json!({"n_ctx": 128, "gradient_checkpointing": false, "task_specific_params": {"a": 1}})),
         "gptj" => add(json!({"rotary": true, "scale_attn_weights": true})),
         "opt" => add(json!({"activation_dropout": 0.0, "prefix": "</s>"})),
-        "gpt_neo" => {}
+        "gpt_bigcode" | "gpt_neo" => {}
+        "cohere2" => add(json!({"rope_theta": rope["rope_theta"], "sliding_window_pattern": 2})),
         // Two rotations that differ in more than their scaling had no older form.
         "olmo3" => add(json!({"rope_parameters": rope, "layer_types": config_json(family)["layer_types"]})),
         // They came after them.
@@ -98,7 +99,7 @@ fn buffers(family: &str) -> Vec<(String, Tensor)> {
                 ("attention.rotary_emb.inv_freq", &frequencies),
             ],
         ),
-        "opt" => Vec::new(),
+        "gpt_bigcode" | "opt" => Vec::new(),
         _ => of("layers", &[("self_attn.rotary_emb.inv_freq", &frequencies)]),
     }
 }

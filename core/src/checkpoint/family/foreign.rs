@@ -63,6 +63,6 @@ mod tests {
             error.message,
             "models of the family `mamba2` need what is not implemented here: state spaces (layers with a recurrent state)"
         );
-        assert!(error.hint.unwrap().starts_with("families are gemma gemma2 "));
+        assert!(error.hint.unwrap().starts_with("families are cohere cohere2 gemma gemma2 "));
     }
 }

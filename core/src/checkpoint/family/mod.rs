@@ -10,11 +10,15 @@ mod names;
 mod rope;
 pub mod spelling;
 
+mod cohere;
+mod cohere2;
 mod gemma;
 mod gemma2;
 mod gemma3;
 mod gemma4;
+mod glm4;
 mod gpt2;
+mod gpt_bigcode;
 mod gpt_neo;
 mod gpt_neox;
 mod gpt_oss;
@@ -62,11 +66,15 @@ struct Family {
 }
 
 const FAMILIES: &[Family] = &[
+    cohere::FAMILY,
+    cohere2::FAMILY,
     gemma::FAMILY,
     gemma2::FAMILY,
     gemma3::FAMILY,
     gemma4::FAMILY,
+    glm4::FAMILY,
     gpt2::FAMILY,
+    gpt_bigcode::FAMILY,
     gpt_neo::FAMILY,
     gpt_neox::FAMILY,
     gpt_oss::FAMILY,

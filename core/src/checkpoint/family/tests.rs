@@ -37,7 +37,7 @@ fn the_families_are_sorted_and_an_unknown_one_is_answered() {
     let error = read(&json!({"model_type": "qwen4"}), &[]).unwrap_err();
     assert_eq!(error.message, "the family `qwen4` of the config.json is not known");
     let hint = error.hint.unwrap();
-    assert!(hint.starts_with("did you mean `qwen2`? families are gemma gemma2 "), "{hint}");
+    assert!(hint.starts_with("did you mean `qwen2`? families are cohere cohere2 gemma gemma2 "), "{hint}");
     assert!(read(&json!({}), &[]).unwrap_err().message.contains("model_type"));
     assert!(read(&json!([1]), &[]).is_err());
 }
@@ -73,6 +73,9 @@ fn values_that_change_the_mathematics_are_refused_by_name() {
         ("gemma2", "use_bidirectional_attention", json!(true)),
         ("gemma3_text", "use_bidirectional_attention", json!(true)),
         ("phi3", "attention_bias", json!(true)),
+        ("cohere", "use_qk_norm", json!(true)),
+        ("cohere2", "use_parallel_block", json!(false)),
+        ("gpt_bigcode", "multi_query", json!(false)),
         ("llama", "is_encoder_decoder", json!(true)),
     ] {
         let message = refused(family, key, value.clone());

@@ -1,0 +1,82 @@
+//! StarCoder's GPT-BigCode (Li et al. 2023): as gpt2, with one head of keys and values, and matrices stored as
+//! `[out, in]`.
+
+use super::Family;
+use super::common::Common;
+use super::keys::Keys;
+use super::names::{NameLine, Theirs::*};
+use crate::base::Result;
+use crate::model::config::{Config, NormKind, Positions};
+
+pub(super) const FAMILY: Family = Family {
+    name: "gpt_bigcode",
+    read,
+    names: &[NAMES],
+    ignored: &["transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias"],
+};
+
+const COMMON: Common = Common {
+    vocab: 50257,
+    d_model: ("n_embd", 768),
+    layers: ("n_layer", 12),
+    heads: ("n_head", 12),
+    d_mlp: ("n_inner", None),
+    context: ("n_positions", 1024),
+    act: ("activation_function", "gelu_pytorch_tanh"),
+    eps: ("layer_norm_epsilon", 1e-5),
+    tied: true,
+    bos: Some(50256),
+    eos: Some(50256),
+    ..Common::modern("gpt_bigcode", NormKind::Layer)
+};
+
+const FUSED: &str = "transformer.h.*.attn.c_attn";
+const QKV: &[&str] = &["blocks.*.attn.q", "blocks.*.attn.k", "blocks.*.attn.v"];
+
+const NAMES: &[NameLine] = &[
+    ("embed", Same("transformer.wte")),
+    ("pos_embed", Same("transformer.wpe")),
+    ("blocks.*.attn_norm", Same("transformer.h.*.ln_1")),
+    ("blocks.*.attn.q", Rows(FUSED, QKV)),
+    ("blocks.*.attn.k", Rows(FUSED, QKV)),
+    ("blocks.*.attn.v", Rows(FUSED, QKV)),
+    ("blocks.*.attn.o", Same("transformer.h.*.attn.c_proj")),
+    ("blocks.*.mlp_norm", Same("transformer.h.*.ln_2")),
+    ("blocks.*.mlp.up", Same("transformer.h.*.mlp.c_fc")),
+    ("blocks.*.mlp.down", Same("transformer.h.*.mlp.c_proj")),
+    ("final_norm", Same("transformer.ln_f")),
+    ("unembed", Same("lm_head")),
+];
+
+/// Keys of another program that ran published models.
+const OF_A_RUNNER: [&str; 6] = [
+    "inference_runner",
+    "max_batch_size",
+    "max_sequence_length",
+    "pad_key_length",
+    "pre_allocate_kv_cache",
+    "validate_runner_input",
+];
+
+fn read(keys: &mut Keys) -> Result<Config> {
+    let config = COMMON.read(keys)?;
+    // With a head of keys for each query head, all three are fused head by head.
+    keys.only("multi_query", true)?;
+    keys.only("num_key_value_heads", 1)?;
+    // Where a softmax is computed in f32, which ours always is.
+    keys.flag("attention_softmax_in_fp32", true)?;
+    keys.flag("scale_attention_softmax_in_fp32", true)?;
+    OF_A_RUNNER.iter().for_each(|key| {
+        keys.value(key);
+    });
+    let score_scale = if keys.flag("scale_attn_weights", true)? { config.score_scale } else { 1.0 };
+    Ok(Config {
+        kv_heads: 1,
+        positions: Positions::Learned,
+        score_scale,
+        qkv_bias: true,
+        out_bias: true,
+        mlp_bias: true,
+        ..config
+    })
+}
