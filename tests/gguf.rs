@@ -51,9 +51,9 @@ fn each_file_that_cannot_be_used_is_one_error_and_the_session_is_as_it_was() {
         ("head.gguf", whole[..600].to_vec(), load, "head.gguf: "),
         (
             "kind.gguf",
-            of_kind(39),
+            of_kind(16),
             load,
-            "kind.gguf: token_embd.weight: expected a type of tensor that is read here, found type 39 (MXFP4)",
+            "kind.gguf: token_embd.weight: expected a type of tensor that is read here, found type 16 (IQ2_XXS)",
         ),
         (
             "newer.gguf",

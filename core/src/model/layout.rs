@@ -28,7 +28,8 @@ pub trait TensorSource {
         dtype::convert(&found, wanted)
     }
 
-    /// Returns the blocks of a quantised matrix `[out, in]`, if it is one that can compute as it is.
+    /// Returns the blocks of a quantised matrix `[out, in]`, or of those of all experts, `[experts * out, in]`, if it is one
+    /// that can compute as it is.
     fn packed(&self, _name: &str) -> Option<PackedMatrix> {
         None
     }
@@ -94,7 +95,7 @@ pub enum WeightFrom {
         part: usize,
         parts: usize,
     },
-    /// A part of the weights of all experts, `[experts, parts * out, in]`: the rows of one expert that belong to one of
+    /// A part of the weights of all experts, `[experts, parts * out, in]` or `[experts, parts * out]`: the rows of one expert that belong to one of
     /// several parts, which follow one another.
     RowsOfExpert {
         name: String,
@@ -102,6 +103,12 @@ pub enum WeightFrom {
         experts: usize,
         part: usize,
         parts: usize,
+    },
+    /// A weight that a converter has rewritten: the shape of the tensor in the file, and the steps back from it.
+    Rewritten {
+        name: String,
+        whole: Vec<usize>,
+        back: Vec<StepBack>,
     },
     /// Weights `[heads, in, d_head]`: TransformerLens' `W_Q`.
     HeadsOut(String),
@@ -111,6 +118,20 @@ pub enum WeightFrom {
     HeadRows(String),
     /// Biases `[heads, d_head]`: TransformerLens' `b_Q`.
     Flat(String),
+}
+
+/// A step from a tensor that a converter has rewritten to our weight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepBack {
+    /// Rows `start..start + count`.
+    Rows { start: usize, count: usize },
+    /// An axis of size 1, which the file leaves out.
+    Unsqueezed(usize),
+    /// Heads of `width` entries each along an axis, from entry `start` on: the file has the first head of each of several
+    /// groups, then the second of each; ours are group by group.
+    Grouped { axis: usize, start: usize, groups: usize, each: usize, width: usize },
+    /// The logarithm of what the file has with the opposite sign.
+    LogOfOpposite,
 }
 
 /// A config, and where a file has the weights that it requires.

@@ -155,6 +155,7 @@ impl WeightFrom {
             WeightFrom::Rows { name, .. } | WeightFrom::Columns { name, .. } => name,
             WeightFrom::OfEachHead { name, .. } => name,
             WeightFrom::OfExpert { name, .. } | WeightFrom::RowsOfExpert { name, .. } => name,
+            WeightFrom::Rewritten { name, .. } => name,
         }
     }
 
@@ -178,6 +179,7 @@ impl WeightFrom {
             WeightFrom::OfEachHead { name, heads, parts, part } => {
                 WeightFrom::OfEachHead { name: rename(name), heads, parts, part }
             }
+            WeightFrom::Rewritten { name, whole, back } => WeightFrom::Rewritten { name: rename(name), whole, back },
         }
     }
 }

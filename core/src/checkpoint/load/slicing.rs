@@ -2,7 +2,7 @@
 
 use crate::bail;
 use crate::base::Result;
-use crate::model::layout::WeightFrom;
+use crate::model::layout::{StepBack, WeightFrom};
 use crate::tensor::Tensor;
 
 impl WeightFrom {
@@ -19,7 +19,9 @@ impl WeightFrom {
             (WeightFrom::OfEachHead { parts, .. }, &[out, inner]) => vec![out * parts, inner],
             (WeightFrom::OfExpert { experts, parts, .. }, &[out]) => vec![*experts, out * parts],
             (WeightFrom::OfExpert { experts, parts, .. }, &[out, inner]) => vec![*experts, inner, out * parts],
+            (WeightFrom::RowsOfExpert { experts, parts, .. }, &[out]) => vec![*experts, out * parts],
             (WeightFrom::RowsOfExpert { experts, parts, .. }, &[out, inner]) => vec![*experts, out * parts, inner],
+            (WeightFrom::Rewritten { whole, .. }, _) => whole.clone(),
             (WeightFrom::HeadsOut(_), &[out, inner]) => vec![out / d_head, inner, d_head],
             (WeightFrom::HeadsIn(_), &[out, inner]) => vec![inner / d_head, d_head, out],
             (WeightFrom::HeadRows(_), &[out, inner]) => vec![out / d_head, d_head, inner],
@@ -50,10 +52,33 @@ impl WeightFrom {
                 let rows = whole.dim(1)? / parts;
                 whole.get(*expert)?.narrow(0, part * rows, rows)?
             }
+            WeightFrom::Rewritten { back, .. } => {
+                back.iter().try_fold(whole.clone(), |found, step| step.taken(&found))?
+            }
             WeightFrom::HeadsOut(_) => whole.transpose(1, 2)?.contiguous()?.flatten(0, 1)?,
             WeightFrom::HeadsIn(_) => whole.flatten(0, 1)?.t()?.contiguous()?,
             WeightFrom::HeadRows(_) => whole.flatten(0, 1)?,
             WeightFrom::Flat(_) => whole.flatten_all()?,
+        })
+    }
+}
+
+impl StepBack {
+    fn taken(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(match *self {
+            StepBack::Rows { start, count } => x.narrow(0, start, count)?,
+            StepBack::Unsqueezed(axis) => x.unsqueeze(axis)?,
+            StepBack::LogOfOpposite => x.neg()?.log()?,
+            StepBack::Grouped { axis, start, groups, each, width } => {
+                let count = groups * each * width;
+                let around = [&x.dims()[..axis], &x.dims()[axis + 1..]];
+                let heads = x.narrow(axis, start, count)?;
+                let heads = heads.reshape([around[0], &[each, groups, width], around[1]].concat())?;
+                let heads = heads.transpose(axis, axis + 1)?.contiguous()?;
+                let heads = heads.reshape([around[0], &[count], around[1]].concat())?;
+                let before = x.narrow(axis, 0, start)?;
+                if start == 0 { heads } else { Tensor::cat(&[before, heads], axis)? }
+            }
         })
     }
 }
@@ -82,8 +107,10 @@ pub fn together(parts: &[(&WeightFrom, Tensor)], d_head: usize) -> Result<Tensor
         }
         WeightFrom::RowsOfExpert { experts, .. } => {
             let all = Tensor::cat(&in_order(parts), 0)?;
-            all.reshape((*experts, all.dim(0)? / experts.max(&1), all.dim(1)?))?
+            let rows = all.dim(0)? / experts.max(&1);
+            all.reshape([&[*experts, rows], &all.dims()[1..]].concat())?
         }
+        WeightFrom::Rewritten { name, .. } => bail!(Bug, "`{name}` is rewritten, and is saved in no published form"),
         WeightFrom::HeadsOut(_) => {
             let (out, inner) = one.dims2()?;
             one.reshape((out / d_head, d_head, inner))?.transpose(1, 2)?.contiguous()?

@@ -50,12 +50,15 @@ pub fn place<'a>(layout: &'a Layout, ours: &str) -> Result<&'a WeightFrom> {
 fn totals<'a>(layout: &'a Layout, parameters: &[(String, Vec<usize>)]) -> BTreeMap<&'a str, usize> {
     let mut totals = BTreeMap::new();
     for (ours, _) in parameters {
-        if let Some(WeightFrom::Rows { name, start, count } | WeightFrom::Columns { name, start, count }) =
-            layout.weights.get(ours)
-        {
-            let reached = totals.entry(name.as_str()).or_insert(0);
-            *reached = (start + count).max(*reached);
-        }
+        let (name, end) = match layout.weights.get(ours) {
+            Some(WeightFrom::Rows { name, start, count } | WeightFrom::Columns { name, start, count }) => {
+                (name, start + count)
+            }
+            Some(WeightFrom::Rewritten { name, whole, .. }) => (name, whole.first().copied().unwrap_or(0)),
+            _ => continue,
+        };
+        let reached = totals.entry(name.as_str()).or_insert(0);
+        *reached = end.max(*reached);
     }
     totals
 }

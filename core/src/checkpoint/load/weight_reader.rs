@@ -90,6 +90,10 @@ impl<'a> PendingTensors<'a> {
         Ok(match from {
             WeightFrom::Same(_) => Some(packed),
             WeightFrom::Rows { start, count, .. } => Some(packed.rows(*start, *count)?),
+            WeightFrom::RowsOfExpert { expert, experts, part, parts, .. } => {
+                let rows = packed.dims()[0] / (experts * parts).max(1);
+                Some(packed.rows((expert * parts + part) * rows, rows)?)
+            }
             _ => None,
         })
     }

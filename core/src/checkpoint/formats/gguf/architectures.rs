@@ -3,15 +3,36 @@
 use super::super::base::{ModelSizes, llama as llama_like};
 use super::common::{rms, rotary, window};
 use super::keys::GgufKeys;
-use super::{gemma, rope, unknown};
+use super::{gemma, gemma4, mixtures, plain, qwen35, rope, unknown};
 use crate::base::Result;
 use crate::model::config::{Activation, Config, NormKind, Order, Positions, QkNorm, Scaling};
 use crate::model::layout::TensorSource;
 use crate::tensor::Tensor;
 use crate::{bail, err};
 
-/// Architectures that are known. Mistral's models are written as `llama`.
-const KNOWN: [&str; 9] = ["llama", "gpt2", "gptneox", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3"];
+/// Architectures that are known. Mistral's models and Mixtral are written as `llama`, OLMo 3 as `olmo2`.
+const KNOWN: [&str; 20] = [
+    "llama",
+    "gpt2",
+    "gptneox",
+    "qwen2",
+    "qwen3",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "gemma4",
+    "phi2",
+    "phi3",
+    "olmo2",
+    "stablelm",
+    "granite",
+    "smollm3",
+    "qwen2moe",
+    "qwen3moe",
+    "qwen35",
+    "qwen35moe",
+    "gpt-oss",
+];
 
 /// The token that ends a text, and those that end an answer in a chat.
 const ENDS: [&str; 3] = ["eos", "eot", "eom"];
@@ -23,7 +44,11 @@ pub(super) struct Architecture {
     pub fused_qkv: bool,
     /// Whether gate and up are the rows of one `ffn_up`.
     pub fused_gate: bool,
-    /// Tensors whose content is already in the config.
+    /// Whether the norm before the MLP has the name that others give one behind attention.
+    pub mlp_norm_behind_attention: bool,
+    /// Number of blocks in the file, those included that predict tokens ahead and that logits do not need.
+    pub all_layers: usize,
+    /// Tensors whose content is already in the config, or that logits do not need.
     pub ignored: Vec<String>,
 }
 
@@ -31,8 +56,16 @@ pub(super) fn read(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Archite
     if !KNOWN.contains(&keys.architecture) {
         return Err(unknown::refused(keys, source, &KNOWN));
     }
-    let mut found =
-        Architecture { config: common(keys, source)?, fused_qkv: false, fused_gate: false, ignored: Vec::new() };
+    let all_layers = keys.size("block_count")?;
+    let config = common(keys, source)?;
+    let mut found = Architecture {
+        fused_qkv: source.shape("blk.0.attn_qkv.weight").is_some(),
+        fused_gate: false,
+        mlp_norm_behind_attention: false,
+        all_layers,
+        ignored: ahead(source, config.layers),
+        config,
+    };
     match keys.architecture {
         "gpt2" => gpt2(keys, &mut found)?,
         "gptneox" => gpt_neox(keys, &mut found)?,
@@ -40,7 +73,22 @@ pub(super) fn read(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Archite
         "gemma" => gemma::gemma(keys, &mut found.config)?,
         "gemma2" => gemma::gemma2(keys, &mut found.config)?,
         "gemma3" => gemma::gemma3(keys, &mut found.config)?,
+        "gemma4" => gemma4::gemma4(keys, source, &mut found)?,
+        "phi2" => plain::phi2(keys, &mut found)?,
         "phi3" => phi3(keys, &mut found)?,
+        "olmo2" => plain::olmo2(keys, &mut found)?,
+        "stablelm" => plain::stablelm(keys, source, &mut found)?,
+        "granite" => {
+            llama(keys, source, &mut found)?;
+            plain::granite(keys, &mut found.config)?;
+        }
+        "smollm3" => {
+            llama(keys, source, &mut found)?;
+            plain::smollm3(&mut found.config);
+        }
+        "qwen2moe" | "qwen3moe" => mixtures::qwen_moe(keys, &mut found)?,
+        "qwen35" | "qwen35moe" => qwen35::qwen35(keys, &mut found)?,
+        "gpt-oss" => mixtures::gpt_oss(keys, source, &mut found)?,
         _ => qwen(keys, &mut found)?,
     }
     keys.finish()?;
@@ -48,9 +96,22 @@ pub(super) fn read(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Archite
     Ok(found)
 }
 
+/// Lists the tensors of blocks that predict tokens ahead, behind those of the model.
+fn ahead(source: &dyn TensorSource, layers: usize) -> Vec<String> {
+    let is_ahead = |name: &String| {
+        let number = name.strip_prefix("blk.").and_then(|rest| rest.split('.').next());
+        number.and_then(|number| number.parse::<usize>().ok()).is_some_and(|number| number >= layers)
+    };
+    source.names().into_iter().filter(is_ahead).collect()
+}
+
 /// Reads what the llama-like architectures have in common; the others change it.
 fn common(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Config> {
     let layers = keys.size("block_count")?;
+    let layers = match keys.architecture {
+        "qwen35" | "qwen35moe" => layers.saturating_sub(keys.maybe_size("nextn_predict_layers")?.unwrap_or(0)),
+        _ => layers,
+    };
     let d_model = keys.size("embedding_length")?;
     let heads = keys.size("attention.head_count")?;
     let tensors = source.names().len();
@@ -66,13 +127,13 @@ fn common(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Config> {
         d_model,
         heads,
         d_head: head_size(keys, d_model, heads)?,
-        d_mlp: keys.size("feed_forward_length")?,
+        d_mlp: width(keys, layers)?,
         vocab: vocab(keys, source)?,
         context: keys.size("context_length")?,
     };
     Ok(Config {
         family: keys.architecture.into(),
-        kv_heads: keys.maybe_size("attention.head_count_kv")?.unwrap_or(heads),
+        kv_heads: first(keys, "attention.head_count_kv", layers)?.unwrap_or(heads),
         tied: !here("output.weight"),
         qkv_bias: here("blk.0.attn_q.bias") || here("blk.0.attn_qkv.bias"),
         out_bias: here("blk.0.attn_output.bias"),
@@ -82,6 +143,24 @@ fn common(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Config> {
         eos: ends(keys)?,
         ..llama_like(sizes)
     })
+}
+
+/// Reads a size that only gemma 4 has for each layer apart, which it reads once more.
+fn first(keys: &GgufKeys, key: &str, layers: usize) -> Result<Option<usize>> {
+    match keys.architecture {
+        "gemma4" => Ok(keys.sizes(key, layers)?.and_then(|sizes| sizes.first().copied())),
+        _ => keys.maybe_size(key),
+    }
+}
+
+/// Reads the width of MLPs, which only a mixture without any may lack.
+fn width(keys: &GgufKeys, layers: usize) -> Result<usize> {
+    const KEY: &str = "feed_forward_length";
+    match first(keys, KEY, layers)? {
+        Some(width) => Ok(width),
+        None if keys.architecture == "qwen35moe" => keys.size("expert_feed_forward_length"),
+        None => keys.size(KEY),
+    }
 }
 
 fn ends(keys: &GgufKeys) -> Result<Vec<u32>> {
@@ -136,7 +215,6 @@ fn same_window(keys: &GgufKeys, layers: usize) -> Result<Vec<Option<usize>>> {
 
 /// Sets what GPT-2 and GPT-NeoX share: layer norms and biases everywhere, an MLP without a gate.
 fn gpt(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
-    found.fused_qkv = true;
     let config = &mut found.config;
     config.norm = Some(NormKind::Layer);
     config.norm_bias = true;
@@ -171,14 +249,11 @@ fn gpt_neox(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
 /// as its training did, which llama.cpp does not do.
 fn llama(keys: &GgufKeys, source: &dyn TensorSource, found: &mut Architecture) -> Result<()> {
     const FACTORS: &str = "rope_freqs.weight";
-    if let Some(experts) = keys.maybe_size("expert_count")?
-        && experts > 0
-    {
-        bail!(Format, "this model is a mixture of {experts} experts, which is not known here");
-    }
-    keys.maybe_size("expert_used_count")?;
     keys.maybe_text("tensor_data_layout")?;
     let config = &mut found.config;
+    if keys.architecture == "llama" {
+        config.experts = mixtures::experts(keys, config)?;
+    }
     rms(keys, config)?;
     let mut rotary = rotary(keys, config.d_head, true)?;
     if source.shape(FACTORS).is_some() {
@@ -205,7 +280,6 @@ fn qwen(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
 }
 
 fn phi3(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
-    found.fused_qkv = true;
     found.fused_gate = true;
     let config = &mut found.config;
     rms(keys, config)?;

@@ -6,9 +6,14 @@ use crate::base::Result;
 use crate::model::config::{Config, Rotary};
 
 pub(super) fn rotary(keys: &GgufKeys, d_head: usize, neighbours: bool) -> Result<Rotary> {
+    rotary_of(keys, d_head, neighbours, true)
+}
+
+/// Reads the rotation. `rounded`: whether YaRN's bounds are rounded to whole pairs.
+pub(super) fn rotary_of(keys: &GgufKeys, d_head: usize, neighbours: bool, rounded: bool) -> Result<Rotary> {
     let dims = keys.maybe_size("rope.dimension_count")?.unwrap_or(d_head);
     let theta = keys.maybe_float("rope.freq_base")?.unwrap_or(10_000.0);
-    Ok(Rotary { dims, theta, neighbours, scaling: rope::scaling(keys)? })
+    Ok(Rotary { dims, theta, neighbours, scaling: rope::scaling(keys, rounded)? })
 }
 
 pub(super) fn rms(keys: &GgufKeys, config: &mut Config) -> Result<()> {
@@ -19,4 +24,16 @@ pub(super) fn rms(keys: &GgufKeys, config: &mut Config) -> Result<()> {
 /// Reads the size of the windows, if there are any.
 pub(super) fn window(keys: &GgufKeys, usual: Option<usize>) -> Result<Option<usize>> {
     Ok(keys.maybe_size("attention.sliding_window")?.or(usual).filter(|window| *window > 0))
+}
+
+/// Reads the window of each layer; by default every layer whose number, from 1, is a multiple of `pattern` has none.
+pub(super) fn windows(
+    keys: &GgufKeys,
+    layers: usize,
+    window: Option<usize>,
+    pattern: usize,
+) -> Result<Vec<Option<usize>>> {
+    let slides = keys.layers("attention.sliding_window_pattern", layers, pattern)?;
+    let windows: Vec<Option<usize>> = slides.into_iter().map(|slides| window.filter(|_| slides)).collect();
+    Ok(if windows.iter().all(Option::is_none) { Vec::new() } else { windows })
 }

@@ -1,6 +1,6 @@
 //! Gemma 1 to 3 in GGUF files, whose converter has added the 1 of gemma's norms to their weights.
 
-use super::common::{rms, rotary, window};
+use super::common::{rms, rotary, window, windows};
 use super::keys::GgufKeys;
 use crate::base::Result;
 use crate::model::config::{Activation, Config, QkNorm, Rotary, Scaling};
@@ -58,12 +58,6 @@ fn later(keys: &GgufKeys, config: &mut Config) -> Result<()> {
 /// Reads a soft cap; 0 stands for none.
 fn cap(keys: &GgufKeys, key: &str, usual: Option<f64>) -> Result<Option<f64>> {
     Ok(keys.maybe_float(key)?.or(usual).filter(|cap| *cap != 0.0))
-}
-
-/// Reads the window of each layer; by default every layer whose number, from 1, is a multiple of `pattern` has none.
-fn windows(keys: &GgufKeys, layers: usize, window: Option<usize>, pattern: usize) -> Result<Vec<Option<usize>>> {
-    let slides = keys.layers("attention.sliding_window_pattern", layers, pattern)?;
-    Ok(slides.into_iter().map(|slides| window.filter(|_| slides)).collect())
 }
 
 /// Returns the rotation of layers with a window, if it differs from that of the others.

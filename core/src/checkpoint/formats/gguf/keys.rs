@@ -15,24 +15,39 @@ const LARGEST: u64 = 1 << 31;
 const ASIDE: [&str; 4] = ["general.", "tokenizer.", "quantize.", "split."];
 
 /// Keys that are read below the name of an architecture.
-const MEANINGS: [&str; 27] = [
+const MEANINGS: [&str; 50] = [
     "attention.head_count",
     "attention.head_count_kv",
     "attention.key_length",
+    "attention.key_length_swa",
     "attention.layer_norm_epsilon",
     "attention.layer_norm_rms_epsilon",
+    "attention.recurrent_layers",
+    "attention.scale",
+    "attention.shared_kv_layers",
     "attention.sliding_window",
     "attention.sliding_window_pattern",
     "attention.value_length",
+    "attention.value_length_swa",
     "attn_logit_softcapping",
     "block_count",
     "context_length",
     "embedding_length",
+    "embedding_length_per_layer_input",
+    "embedding_scale",
     "expert_count",
+    "expert_feed_forward_length",
+    "expert_shared_feed_forward_length",
     "expert_used_count",
     "feed_forward_length",
     "final_logit_softcapping",
+    "full_attention_interval",
+    "logit_scale",
+    "nextn_predict_layers",
+    "residual_scale",
     "rope.dimension_count",
+    "rope.dimension_count_swa",
+    "rope.dimension_sections",
     "rope.freq_base",
     "rope.freq_base_swa",
     "rope.scale_linear",
@@ -40,6 +55,14 @@ const MEANINGS: [&str; 27] = [
     "rope.scaling.finetuned",
     "rope.scaling.original_context_length",
     "rope.scaling.type",
+    "rope.scaling.yarn_attn_factor",
+    "rope.scaling.yarn_beta_fast",
+    "rope.scaling.yarn_beta_slow",
+    "ssm.conv_kernel",
+    "ssm.group_count",
+    "ssm.inner_size",
+    "ssm.state_size",
+    "ssm.time_step_rank",
     "tensor_data_layout",
     "use_parallel_residual",
     "vocab_size",
@@ -88,6 +111,21 @@ impl<'a> GgufKeys<'a> {
         })
     }
 
+    /// Reads a size for each layer: an array has one for each, a number holds for all.
+    pub fn sizes(&self, key: &str, layers: usize) -> Result<Option<Vec<usize>>> {
+        let size = |value: &Value| match value.unsigned()? {
+            size if size <= LARGEST => Ok(size as usize),
+            size => Err(err!(Format, "expected at most {LARGEST}, found {size}")),
+        };
+        self.get(key, |value| match value {
+            Value::Array(values) if values.len() == layers => values.iter().map(size).collect(),
+            Value::Array(values) => {
+                bail!(Format, "expected {layers} values, one for each layer, found {}", values.len())
+            }
+            one => Ok(vec![size(one)?; layers]),
+        })
+    }
+
     pub fn float(&self, key: &str) -> Result<f64> {
         self.needed(key, self.maybe_float(key)?)
     }
@@ -101,6 +139,17 @@ impl<'a> GgufKeys<'a> {
 
     pub fn flag(&self, key: &str, otherwise: bool) -> Result<bool> {
         Ok(self.get(key, Value::bool)?.unwrap_or(otherwise))
+    }
+
+    /// Reads the numbers of an array of whole ones, as many as they are.
+    pub fn numbers(&self, key: &str) -> Result<Option<Vec<u64>>> {
+        self.get(key, |value| value.array()?.iter().map(Value::unsigned).collect())
+    }
+
+    /// Reads for each layer whether a key means it, if the file has the key as an array.
+    pub fn maybe_layers(&self, key: &str, layers: usize) -> Result<Option<Vec<bool>>> {
+        let has = self.get(key, |value| Ok(value.array().is_ok()))? == Some(true);
+        if has { Ok(Some(self.layers(key, layers, 0)?)) } else { Ok(None) }
     }
 
     /// Reads for each layer whether a key means it: an array has a value for each; a number N, or the `usual` one,

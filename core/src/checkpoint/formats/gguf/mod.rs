@@ -2,13 +2,19 @@
 
 mod architectures;
 mod common;
+mod delta;
 mod gemma;
+mod gemma4;
 mod keys;
 mod layout;
+mod mixtures;
 mod names;
 mod parts;
+mod plain;
 mod quantised;
+mod qwen35;
 mod rope;
+mod tables;
 mod unknown;
 
 use std::collections::BTreeMap;
@@ -112,7 +118,12 @@ impl<B: AsRef<[u8]>> TensorSource for GgufFile<B> {
     fn packed(&self, name: &str) -> Option<PackedMatrix> {
         let info = self.tensors.get(name)?;
         let bytes = self.staying.clone()?;
-        let &[rows, inner] = info.shape.as_slice() else { return None };
+        // Matrices of several experts follow one another.
+        let (rows, inner) = match *info.shape.as_slice() {
+            [rows, inner] => (rows, inner),
+            [experts, rows, inner] => (experts.checked_mul(rows)?, inner),
+            _ => return None,
+        };
         PackedMatrix::new(info.kind.packing()?, [rows, inner], bytes, info.place.start)
     }
 }
@@ -238,6 +249,8 @@ fn apart(tensors: &BTreeMap<String, Info>) -> Result<()> {
     Ok(())
 }
 
+#[cfg(test)]
+mod converted_tests;
 #[cfg(test)]
 mod packed_tests;
 #[cfg(test)]

@@ -1,13 +1,23 @@
 //! The names of tensors in GGUF files.
 
-/// Tensors outside of blocks. The last has the divisors of frequencies, which the config takes in.
-const OUTSIDE: [&str; 5] = ["token_embd", "position_embd", "output_norm", "output", "rope_freqs"];
+/// Tensors outside of blocks, by our names.
+const OUTSIDE: [(&str, &str); 7] = [
+    ("embed", "token_embd"),
+    ("pos_embed", "position_embd"),
+    ("final_norm", "output_norm"),
+    ("unembed", "output"),
+    ("layer_inputs.embed", "per_layer_token_embd"),
+    ("layer_inputs.project", "per_layer_model_proj"),
+    ("layer_inputs.norm", "per_layer_proj_norm"),
+];
 
-/// Tensors of a block that are the rows of several of ours.
-const FUSED: [&str; 1] = ["attn_qkv"];
+/// Tensors that are no weights of ours, or the rows of several: divisors of frequencies, which the config takes in, fused
+/// matrices, and the matrices of all experts.
+const OTHERS: [&str; 6] =
+    ["rope_freqs", "attn_qkv", "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps", "ffn_gate_up_exps"];
 
-/// Names of the parts of a block: ours, and those in GGUF files.
-const PARTS: [(&str, &str); 13] = [
+/// Names of the parts of a block: ours, and those in GGUF files. A name with a dot has its ending.
+const PARTS: [(&str, &str); 39] = [
     ("attn_norm", "attn_norm"),
     ("attn.q", "attn_q"),
     ("attn.k", "attn_k"),
@@ -15,20 +25,61 @@ const PARTS: [(&str, &str); 13] = [
     ("attn.o", "attn_output"),
     ("attn.q_norm", "attn_q_norm"),
     ("attn.k_norm", "attn_k_norm"),
+    ("attn.sinks", "attn_sinks.weight"),
     ("attn_post_norm", "post_attention_norm"),
     ("mlp_norm", "ffn_norm"),
     ("mlp.gate", "ffn_gate"),
     ("mlp.up", "ffn_up"),
     ("mlp.down", "ffn_down"),
     ("mlp_post_norm", "post_ffw_norm"),
+    ("mlp.router", "ffn_gate_inp"),
+    ("mlp.router_scale", "ffn_gate_inp.scale"),
+    ("mlp.expert_scales", "ffn_down_exps.scale"),
+    ("mlp.experts_norm", "pre_ffw_norm_2"),
+    ("mlp.experts_post_norm", "post_ffw_norm_2"),
+    ("mlp.own_post_norm", "post_ffw_norm_1"),
+    ("mlp.shared_gate", "ffn_gate_inp_shexp"),
+    ("mlp.shared.gate", "ffn_gate_shexp"),
+    ("mlp.shared.up", "ffn_up_shexp"),
+    ("mlp.shared.down", "ffn_down_shexp"),
+    ("layer_input.gate", "inp_gate"),
+    ("layer_input.project", "proj"),
+    ("layer_input.post_norm", "post_norm"),
+    ("scale", "layer_output_scale.weight"),
+    ("delta.q", "attn_qkv"),
+    ("delta.k", "attn_qkv"),
+    ("delta.v", "attn_qkv"),
+    ("delta.gate", "attn_gate"),
+    ("delta.conv", "ssm_conv1d"),
+    ("delta.write", "ssm_beta"),
+    ("delta.forget", "ssm_alpha"),
+    ("delta.forget_bias", "ssm_dt.bias"),
+    ("delta.log_rate", "ssm_a."),
+    ("delta.norm", "ssm_norm"),
+    ("delta.o", "ssm_out"),
 ];
 
-/// Returns the name of a part of a block in GGUF files.
-pub fn theirs(part: &str) -> Option<&'static str> {
-    PARTS.iter().find(|(ours, _)| *ours == part).map(|(_, theirs)| *theirs)
+/// Returns the name of a part of a block in GGUF files, `.weight` or `.bias` included.
+pub fn theirs(part: &str, ending: &str) -> Option<String> {
+    named(&PARTS, part, ending)
 }
 
-/// Returns whether some architecture has a tensor of this name, without the number of its layer.
+/// Returns the name of a weight outside of blocks in GGUF files, `.weight` or `.bias` included.
+pub fn outside(ours: &str, ending: &str) -> Option<String> {
+    named(&OUTSIDE, ours, ending)
+}
+
+fn named(names: &[(&str, &str)], wanted: &str, ending: &str) -> Option<String> {
+    let (_, theirs) = names.iter().find(|(ours, _)| *ours == wanted)?;
+    Some(match theirs.split_once('.') {
+        Some((bare, "")) => bare.to_string(),
+        Some(_) => (*theirs).to_string(),
+        None => format!("{theirs}.{ending}"),
+    })
+}
+
+/// Returns whether some architecture has a tensor of this name, without the number of its layer and without its ending.
 pub fn is_known(part: &str) -> bool {
-    OUTSIDE.contains(&part) || FUSED.contains(&part) || PARTS.iter().any(|(_, theirs)| *theirs == part)
+    let is = |theirs: &str| theirs.split('.').next() == Some(part);
+    OTHERS.contains(&part) || OUTSIDE.iter().chain(&PARTS).any(|(_, theirs)| is(theirs))
 }

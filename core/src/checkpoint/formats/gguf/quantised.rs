@@ -6,6 +6,7 @@ use candle_core::CpuStorage;
 use candle_core::quantized::GgmlDType;
 use kernels::Packing;
 
+use super::tables::TableKind;
 use crate::base::{Result, Task, parallel};
 use crate::tensor::files::reader::elements;
 use crate::tensor::{self, DType, Device, Tensor};
@@ -16,6 +17,8 @@ pub(super) enum TensorKind {
     Plain(DType),
     /// Blocks of numbers that share a scale.
     Blocks(GgmlDType),
+    /// Blocks whose numbers are chosen from a table.
+    Table(TableKind),
 }
 
 /// Blocks that one thread dequantises at a time, between two checks for an interruption.
@@ -42,16 +45,19 @@ impl TensorKind {
             12 => Self::Blocks(GgmlDType::Q4K),
             13 => Self::Blocks(GgmlDType::Q5K),
             14 => Self::Blocks(GgmlDType::Q6K),
+            20 => Self::Table(TableKind::IQ4_NL),
+            23 => Self::Table(TableKind::IQ4_XS),
+            39 => Self::Table(TableKind::MXFP4),
             other => {
                 let found = unsupported(other).map_or(format!("type {other}"), |name| format!("type {other} ({name})"));
                 return Err(err!(Format, "expected a type of tensor that is read here, found {found}").hint(
-                    "F32 F16 BF16 F64 I16 I32 I64, Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 and Q2_K to Q6_K are; quantise the model again",
+                    "F32 F16 BF16 F64 I16 I32 I64, Q4_0 Q4_1 Q5_0 Q5_1 Q8_0, Q2_K to Q6_K, IQ4_NL IQ4_XS and MXFP4 are; quantise the model again",
                 ));
             }
         })
     }
 
-    /// Returns the format of blocks that can compute as they are. Q2_K and Q3_K become f32.
+    /// Returns the format of blocks that can compute as they are. Q2_K, Q3_K and those with a table become f32.
     pub fn packing(self) -> Option<Packing> {
         let Self::Blocks(kind) = self else { return None };
         Some(match kind {
@@ -71,17 +77,10 @@ impl TensorKind {
     pub fn size(self, shape: &[usize]) -> Result<usize> {
         match self {
             Self::Plain(dtype) => Ok(elements(shape, dtype.size_in_bytes())? * dtype.size_in_bytes()),
-            Self::Blocks(kind) => {
-                let row = shape.last().copied().unwrap_or_default();
-                if row == 0 || !row.is_multiple_of(kind.block_size()) {
-                    bail!(
-                        Format,
-                        "expected rows of whole blocks of {} numbers for {kind:?}, found rows of {row}",
-                        kind.block_size()
-                    );
-                }
-                // Quantised tensors become f32, which takes more memory than any block.
-                Ok(elements(shape, DType::F32.size_in_bytes())? / kind.block_size() * kind.type_size())
+            Self::Blocks(kind) => whole_blocks(shape, format!("{kind:?}"), kind.block_size(), kind.type_size()),
+            Self::Table(kind) => {
+                let (numbers, bytes) = kind.block();
+                whole_blocks(shape, format!("{kind:?}"), numbers, bytes)
             }
         }
     }
@@ -96,8 +95,19 @@ impl TensorKind {
         match self {
             Self::Plain(dtype) => Ok(Tensor::from_raw_buffer(data, dtype, shape, &Device::Cpu)?),
             Self::Blocks(kind) => Ok(Tensor::from_vec(floats(kind, data, count, task)?, shape, &Device::Cpu)?),
+            Self::Table(kind) => Ok(Tensor::from_vec(kind.floats(data, count, task)?, shape, &Device::Cpu)?),
         }
     }
+}
+
+/// Returns the number of bytes of a tensor whose rows are whole blocks of so many numbers and bytes.
+fn whole_blocks(shape: &[usize], kind: String, numbers: usize, bytes: usize) -> Result<usize> {
+    let row = shape.last().copied().unwrap_or_default();
+    if row == 0 || !row.is_multiple_of(numbers) {
+        bail!(Format, "expected rows of whole blocks of {numbers} numbers for {kind}, found rows of {row}");
+    }
+    // Quantised tensors become f32, which takes more memory than any block.
+    Ok(elements(shape, DType::F32.size_in_bytes())? / numbers * bytes)
 }
 
 /// Dequantises blocks.
@@ -138,15 +148,12 @@ fn unsupported(number: u32) -> Option<&'static str> {
         17 => "IQ2_XS",
         18 => "IQ3_XXS",
         19 => "IQ1_S",
-        20 => "IQ4_NL",
         21 => "IQ3_S",
         22 => "IQ2_S",
-        23 => "IQ4_XS",
         24 => "I8",
         29 => "IQ1_M",
         34 => "TQ1_0",
         35 => "TQ2_0",
-        39 => "MXFP4",
         40 => "NVFP4",
         41 => "Q1_0",
         42 => "Q2_0",

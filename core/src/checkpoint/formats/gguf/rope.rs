@@ -6,25 +6,53 @@ use crate::model::config::{Rotary, Scaling};
 use crate::tensor::{DType, Tensor};
 use crate::{bail, err};
 
-/// Reads the scaling that the metadata state.
-pub(super) fn scaling(keys: &GgufKeys) -> Result<Scaling> {
+/// The turns within the original context between which YaRN interpolates, where the file states none.
+const YARN_TURNS: [f64; 2] = [1.0, 32.0];
+
+/// Reads the scaling that the metadata state. `rounded`: whether YaRN's bounds are rounded to whole pairs, which the file does
+/// not state.
+pub(super) fn scaling(keys: &GgufKeys, rounded: bool) -> Result<Scaling> {
     let legacy = keys.maybe_float("rope.scale_linear")?;
     let factor = keys.maybe_float("rope.scaling.factor")?.or(legacy);
     let kind = keys.maybe_text("rope.scaling.type")?;
     // Facts about training; neither is used without scaling or with linear scaling.
-    keys.maybe_size("rope.scaling.original_context_length")?;
+    let original = keys.maybe_size("rope.scaling.original_context_length")?;
     keys.flag("rope.scaling.finetuned", false)?;
     match (kind, factor) {
+        (Some("yarn"), Some(factor)) if factor > 0.0 => {
+            let turns = |key: &str, usual: f64| -> Result<f64> { Ok(keys.maybe_float(key)?.unwrap_or(usual)) };
+            let grown = if factor <= 1.0 { 1.0 } else { 0.1 * factor.ln() + 1.0 };
+            Ok(Scaling::Yarn {
+                factor,
+                slow: turns("rope.scaling.yarn_beta_slow", YARN_TURNS[0])?,
+                fast: turns("rope.scaling.yarn_beta_fast", YARN_TURNS[1])?,
+                original: original.map_or_else(|| keys.size("context_length"), Ok)?,
+                rounded,
+                amplitude: turns("rope.scaling.yarn_attn_factor", grown)?,
+            })
+        }
         (None | Some("none"), None | Some(1.0)) | (Some("linear"), Some(1.0)) => Ok(Scaling::None),
         // Without a type, llama.cpp assumes linear scaling.
         (None | Some("linear"), Some(factor)) if factor > 0.0 => Ok(Scaling::Linear { factor }),
         (kind, factor) => Err(err!(
             Format,
-            "expected no rotary scaling or a linear one, found `{}` by {}",
+            "expected no rotary scaling, a linear one or YaRN's, found `{}` by {}",
             kind.unwrap_or("none"),
             factor.map_or("nothing".into(), |factor| factor.to_string())
         )),
     }
+}
+
+/// Reads the scaling of Gemma 4, whose converter writes divisors: 1 for pairs that are rotated, and for the others one that is so
+/// large that nothing is left of their rotation.
+pub(super) fn proportional(divisors: &Tensor, d_head: usize) -> Result<Scaling> {
+    const NONE: f32 = 1e30;
+    let divisors: Vec<f32> = divisors.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+    let pairs = divisors.iter().take_while(|divisor| **divisor == 1.0).count();
+    if divisors.len() != d_head / 2 || divisors[pairs..].iter().any(|divisor| *divisor < NONE) {
+        bail!(Format, "expected {} divisors, of which the first are 1 and the others 1e30, found others", d_head / 2);
+    }
+    Ok(Scaling::Proportional { factor: 1.0, pairs })
 }
 
 /// Finds the scaling of Llama 3 whose divisors of the frequencies are these factors. Its converter writes the divisors

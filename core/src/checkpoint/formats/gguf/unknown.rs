@@ -29,9 +29,12 @@ pub(super) fn refused(keys: &GgufKeys, source: &dyn TensorSource, known: &[&str]
     ))
 }
 
-/// Returns a tensor's name without the number of its layer, and without `.weight` or `.bias`.
+/// Returns a tensor's name without the number of its layer, and without `.weight`, `.bias` or `.scale`.
 fn part(name: &str) -> &str {
-    let name = name.rsplit_once('.').filter(|(_, end)| ["weight", "bias"].contains(end)).map_or(name, |(stem, _)| stem);
+    let name = name
+        .rsplit_once('.')
+        .filter(|(_, end)| ["weight", "bias", "scale"].contains(end))
+        .map_or(name, |(stem, _)| stem);
     let inside = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
     inside.map_or(name, |(_, part)| part)
 }

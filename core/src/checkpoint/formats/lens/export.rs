@@ -101,7 +101,8 @@ fn called(from: &WeightFrom) -> Option<&String> {
         | WeightFrom::Columns { .. }
         | WeightFrom::OfEachHead { .. }
         | WeightFrom::OfExpert { .. }
-        | WeightFrom::RowsOfExpert { .. } => None,
+        | WeightFrom::RowsOfExpert { .. }
+        | WeightFrom::Rewritten { .. } => None,
     }
 }
 

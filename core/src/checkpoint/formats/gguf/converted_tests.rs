@@ -1,0 +1,201 @@
+//! Files that llama.cpp's converter wrote and its library quantised: what transformers computes of their weights, and what
+//! llama.cpp computes. `tests/fixtures/gguf/make.py` makes them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kit::{far, far_relative};
+
+use super::quantised::TensorKind;
+use super::{GgufFile, GgufModel, part_names};
+use crate::base::Task;
+use crate::checkpoint::load::{self, LoadSettings};
+use crate::model::batch::Batch;
+use crate::model::decoder::Decoder;
+use crate::model::generate::SamplingSettings;
+use crate::model::run::Ask;
+use crate::model::site;
+use crate::tensor::{DType, Tensor};
+use crate::tokenizer::Tokenizer;
+
+/// Every file, its family, and a bound of the distance of llama.cpp's logits from those of transformers, in the largest of them.
+/// It rounds what its products read.
+const FILES: [(&str, &str, f64); 17] = [
+    ("mixtral", "llama", 0.03),
+    ("phi2", "phi", 0.005),
+    ("phi3", "phi3", 0.02),
+    ("olmo2", "olmo2", 0.04),
+    ("olmo3", "olmo3", 0.03),
+    ("stablelm", "stablelm", 0.002),
+    ("stablelm-parallel", "stablelm", 0.02),
+    ("granite", "granite", 0.01),
+    ("smollm3", "smollm3", 0.03),
+    ("qwen2moe", "qwen2_moe", 0.03),
+    ("qwen3moe", "qwen3_moe", 0.02),
+    ("qwen35", "qwen3_5_text", 0.07),
+    ("qwen35moe", "qwen3_5_moe_text", 0.4),
+    ("gpt-oss", "gpt_oss", 0.03),
+    ("gemma4", "gemma4_text", 0.1),
+    ("gemma4-experts", "gemma4_text", 0.02),
+    ("llama-q2_k", "llama", 0.05),
+];
+
+/// The largest distance from transformers, in the largest number; a delta net with experts behind it is 1.1e-5 off.
+const ROUNDING: f64 = 3e-5;
+
+fn fixture(name: &str) -> PathBuf {
+    kit::fixture("gguf").join(name)
+}
+
+fn expected(name: &str) -> BTreeMap<String, Tensor> {
+    kit::tensors(fixture(&format!("{name}.safetensors")))
+}
+
+/// Reads the files of a model, one or its parts.
+fn files(name: &str) -> Vec<(String, Vec<u8>)> {
+    let whole = format!("{name}.gguf");
+    let names = if fixture(&whole).exists() {
+        vec![whole]
+    } else {
+        part_names(&format!("{name}-00001-of-00002.gguf")).unwrap().1
+    };
+    names.into_iter().map(|name| (name.clone(), std::fs::read(fixture(&name)).unwrap())).collect()
+}
+
+/// Loads a model, whose matrices stay as they are or become f32.
+fn model(name: &str, stays: bool) -> (GgufModel<Vec<u8>>, Decoder) {
+    let parts = files(name).into_iter().map(|(name, bytes)| {
+        let file = GgufFile::new(bytes.clone()).unwrap();
+        (name, if stays { file.staying_in(Arc::new(bytes)) } else { file })
+    });
+    let source = GgufModel::new(parts.collect()).unwrap();
+    let layout = source.layout().unwrap_or_else(|e| panic!("{name}: {e}"));
+    let weights = load::weights(&layout, &source, name, &LoadSettings::default(), &Task::default())
+        .unwrap_or_else(|e| panic!("{name}: {e}"));
+    let decoder = Decoder::new(layout.config, weights);
+    (source, decoder)
+}
+
+fn row(ids: &Tensor) -> Vec<u32> {
+    ids.to_dtype(DType::U32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn logits_hidden_states_and_greedy_tokens_are_those_of_transformers_on_the_weights_of_the_file() {
+    for (name, family, theirs) in FILES.into_iter().chain([("llama-iq4_xs", "llama", 0.06)]) {
+        let expected = expected(name);
+        let (_, decoder) = model(name, true);
+        assert_eq!(decoder.config().family, family, "{name}");
+        let batch = Batch::new(vec![row(&expected["input_ids"])]).unwrap();
+        let places =
+            ["resid_pre.*", "final_norm"].iter().flat_map(|name| site::select(decoder.config(), name).unwrap());
+        let ask = Ask { places: places.collect(), ..Ask::default() };
+        let run = decoder.run(&batch, ask, &Task::default()).unwrap();
+        let logits = run.logits.squeeze(0).unwrap();
+        let off = far_relative(&logits, &expected["logits"]);
+        let hidden = run
+            .cache
+            .iter()
+            .enumerate()
+            .map(|(at, (_, x))| far_relative(x.squeeze(0).unwrap(), &expected[&format!("hidden.{at}")]));
+        let worst = hidden.fold(0.0, f64::max);
+        let of_llama = &expected["llama_logits"];
+        let ours = far(&logits, of_llama);
+        let own = far(&expected["logits"], of_llama);
+        let size = far(&expected["logits"], expected["logits"].zeros_like().unwrap());
+        let start: Vec<u32> = row(&expected["greedy"])[..3].to_vec();
+        let wanted = row(&expected["greedy"])[3..].to_vec();
+        let greedy = decoder.generate(
+            &Batch::new(vec![start]).unwrap(),
+            &SamplingSettings::greedy(wanted.len()),
+            Vec::new(),
+            &mut |_, _| Ok(true),
+            &Task::default(),
+        );
+        let greedy = greedy.unwrap().remove(0);
+        let alike =
+            row(&expected["greedy"]).iter().zip(row(&expected["llama_greedy"])).filter(|(a, b)| **a == *b).count();
+        println!(
+            "{name}: {:?} logits {off:.1e} hidden {worst:.1e}; llama.cpp from us {:.2e}, from transformers {:.2e}; its \
+             greedy tokens {}",
+            decoder.weights().packings(),
+            ours / size,
+            own / size,
+            alike - 3
+        );
+        assert!(off < ROUNDING && worst < ROUNDING, "{name}: {off} {worst}");
+        assert!(greedy.ends_with(&wanted), "{name}: {greedy:?} {wanted:?}");
+        assert!(ours < own * 1.01 + ROUNDING * size && own < theirs * size, "{name}: {ours} {own}");
+    }
+}
+
+#[test]
+fn matrices_that_stay_quantised_compute_the_bits_of_those_in_f32() {
+    for (name, ..) in FILES {
+        let batch = Batch::new(vec![row(&expected(name)["input_ids"])]).unwrap();
+        let [packed, wide] = [true, false].map(|stays| {
+            let (_, decoder) = model(name, stays);
+            let logits = decoder.logits(&batch, Vec::new(), &Task::default()).unwrap();
+            logits.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+        });
+        assert!(packed == wide, "{name}");
+    }
+}
+
+#[test]
+fn texts_are_the_tokens_of_llama_cpp() {
+    let texts: Vec<String> = serde_json::from_slice(&std::fs::read(fixture("texts.json")).unwrap()).unwrap();
+    for (name, ..) in FILES.into_iter().filter(|(name, ..)| !name.starts_with("gemma4")) {
+        let (source, _) = model(name, false);
+        let tokenizer = Tokenizer::from_metadata(&source.first().unwrap().metadata, &Task::default()).unwrap().unwrap();
+        let expected = expected(name);
+        for (at, text) in texts.iter().enumerate() {
+            let found = tokenizer.encode(text, Some(false), &Task::default()).unwrap().ids;
+            assert_eq!(found, row(&expected[&format!("tokens.{at}")]), "{name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn blocks_of_every_kind_are_the_numbers_of_ggml() {
+    let all = expected("blocks");
+    let kinds = [
+        ("Q4_0", 2),
+        ("Q4_1", 3),
+        ("Q5_0", 6),
+        ("Q5_1", 7),
+        ("Q8_0", 8),
+        ("Q2_K", 10),
+        ("Q3_K", 11),
+        ("Q4_K", 12),
+        ("Q5_K", 13),
+        ("Q6_K", 14),
+        ("IQ4_NL", 20),
+        ("IQ4_XS", 23),
+        ("MXFP4", 39),
+    ];
+    for (name, number) in kinds {
+        let blocks: Vec<u8> = all[&format!("{name}.blocks")].flatten_all().unwrap().to_vec1().unwrap();
+        let wanted = &all[&format!("{name}.numbers")];
+        let kind = TensorKind::of(number).unwrap();
+        let found = kind.tensor(&blocks, wanted.dims(), &Task::default()).unwrap();
+        let numbers = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(numbers(&found), numbers(wanted), "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_or_changed_is_an_error_or_a_model() {
+    let (_, whole) = files("gpt-oss").remove(0);
+    let read = |bytes: &[u8]| GgufFile::new(bytes).and_then(|file| file.layout());
+    let header = whole.windows(17).rposition(|window| window == b"output_norm.weigh").unwrap() + 64;
+    for cut in (0..header).step_by(7).chain((header..whole.len()).step_by(997)) {
+        assert!(read(&whole[..cut]).is_err(), "{cut}");
+    }
+    for place in (0..header).step_by(5) {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 0x81;
+        let _model_or_error = read(&bytes);
+    }
+}

@@ -1,0 +1,88 @@
+//! Architectures with an MLP in every layer that differ from llama in little.
+
+use super::architectures::Architecture;
+use super::common::{rms, rotary, window, windows};
+use super::keys::GgufKeys;
+use crate::bail;
+use crate::base::Result;
+use crate::model::config::{Activation, Config, NormKind, Order, QkNorm, Rotary, Scaling};
+use crate::model::layout::TensorSource;
+
+/// SmolLM 3 rotates nothing in one of this many layers, which the file does not state.
+const UNROTATED: usize = 4;
+
+/// OLMo 3 has no window in one of this many layers, where the file does not state which.
+const OLMO_PATTERN: usize = 4;
+
+pub(super) fn phi2(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
+    let config = &mut found.config;
+    layer_norms(keys, config)?;
+    config.family = "phi".into();
+    config.gated = false;
+    config.act = Activation::GeluTanh;
+    config.order = Order::ParallelShared;
+    config.rotary = Some(rotary(keys, config.d_head, false)?);
+    Ok(())
+}
+
+/// Reads what StableLM adds. As in llama.cpp, blocks are parallel if they have no norm of their own before the MLP.
+pub(super) fn stablelm(keys: &GgufKeys, source: &dyn TensorSource, found: &mut Architecture) -> Result<()> {
+    let config = &mut found.config;
+    layer_norms(keys, config)?;
+    keys.flag("use_parallel_residual", true)?;
+    let has_norm = source.shape("blk.0.ffn_norm.weight").is_some();
+    config.order = if has_norm { Order::Serial } else { Order::ParallelShared };
+    config.rotary = Some(rotary(keys, config.d_head, false)?);
+    Ok(())
+}
+
+fn layer_norms(keys: &GgufKeys, config: &mut Config) -> Result<()> {
+    config.norm = Some(NormKind::Layer);
+    config.norm_bias = true;
+    config.norm_eps = keys.float("attention.layer_norm_epsilon")?;
+    Ok(())
+}
+
+/// Reads what OLMo 2 adds, and OLMo 3, whose files are of the same architecture and have a window.
+pub(super) fn olmo2(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
+    let config = &mut found.config;
+    rms(keys, config)?;
+    config.pre_norm = false;
+    config.post_norm = true;
+    config.qk_norm = QkNorm::Whole;
+    let whole = rotary(keys, config.d_head, false)?;
+    if let Some(window) = window(keys, None)? {
+        config.family = "olmo3".into();
+        config.windows = windows(keys, config.layers, Some(window), OLMO_PATTERN)?;
+        let theta = keys.maybe_float("rope.freq_base_swa")?.unwrap_or(whole.theta);
+        let local = Rotary { theta, scaling: Scaling::None, ..whole.clone() };
+        config.rotary_local = Some(local).filter(|local| *local != whole && !config.windows.is_empty());
+    }
+    config.rotary = Some(whole);
+    Ok(())
+}
+
+/// Reads what Granite adds to llama: factors of embeddings, scores, writes to the residual stream and logits.
+pub(super) fn granite(keys: &GgufKeys, config: &mut Config) -> Result<()> {
+    if !keys.flag("rope.scaling.finetuned", true)? {
+        bail!(Format, "expected rotary positions, found a granite without them (`rope.scaling.finetuned` is false)");
+    }
+    let divisor = keys.float("logit_scale")?;
+    if divisor == 0.0 {
+        bail!(Format, "expected `logit_scale` other than 0, by which logits are divided");
+    }
+    let factor = |x: Option<f64>| x.filter(|x| *x != 1.0 && *x != 0.0);
+    // 0 counts as left out, as in llama.cpp.
+    if let Some(scale) = keys.maybe_float("attention.scale")?.filter(|scale| *scale != 0.0) {
+        config.score_scale = scale;
+    }
+    config.embed_scale = factor(keys.maybe_float("embedding_scale")?);
+    config.write_scale = factor(keys.maybe_float("residual_scale")?);
+    config.logit_scale = factor(Some(1.0 / divisor));
+    Ok(())
+}
+
+/// Adds what SmolLM 3 has beyond llama.
+pub(super) fn smollm3(config: &mut Config) {
+    config.unrotated = (0..config.layers).filter(|layer| (layer + 1).is_multiple_of(UNROTATED)).collect();
+}
