@@ -14,15 +14,17 @@ pub enum Layout {
 /// Those of circuit-tracer's sets of transcoders: a file for each layer.
 pub const LAYERS: &str = "mwhanna_transcoder";
 
-const KNOWN: [&str; 6] =
-    ["saelens", "gemma_2", "gemma_2_transcoder", "gemma_3", "dictionary_learning_1", LAYERS];
+const KNOWN: [&str; 6] = ["saelens", "gemma_2", "gemma_2_transcoder", "gemma_3", "dictionary_learning_1", LAYERS];
 
 const CROSS_LAYER: &str = "mntss_clt_layer_transcoder";
 
 /// The layouts that are not read: their names, and what they are.
 const OTHERS: [(&str, &str); 7] = [
     ("llama_scope", "that of Llama Scope, `hyperparams.json` and `checkpoints/final.safetensors`"),
-    ("llama_scope_r1_distill", "that of Llama Scope for R1, `config.json` and `sae_weights.safetensors` of other names"),
+    (
+        "llama_scope_r1_distill",
+        "that of Llama Scope for R1, `config.json` and `sae_weights.safetensors` of other names",
+    ),
     ("qwen_scope", "that of Qwen Scope, a `layerN.sae.pt` whose k stands in the name of the repository"),
     ("goodfire", "Goodfire's, a PyTorch file without a config"),
     ("deepseek_r1", "a PyTorch file of one dictionary of R1 without a config"),
