@@ -161,8 +161,8 @@ fn dictionaries_are_found_by_their_release_and_by_their_path() {
         assert!(far(&written, numbers(&by_release.reconstruct(&x).unwrap())) < 1e-5, "{path}");
     }
     let error = place.load("gemma-scope-2-270m-pt-res/layer_12_width_16k_l0_mediun").unwrap_err();
-    let hint = "did you mean `google/gemma-scope-2-270m-pt/resid_post/layer_12_width_16k_l0_medium`?";
-    assert_eq!(error.hint.as_deref(), Some(hint));
+    let hint = error.hint.unwrap();
+    assert!(hint.contains("`gemma-scope-2-270m-pt-res/layer_12_width_16k_l0_medium`"), "{hint}");
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn a_script_names_it_as_people_do() {
 fn a_canonical_one_is_that_of_the_nearest_l0() {
     let hub = hub();
     let place = SaeFolder::new(&hub);
-    let sae = place.load("gemma-scope-2b-pt-res-canonical/layer_3/width_16k/canonical").unwrap();
+    let sae = place.load("google/gemma-scope-2b-pt-res/layer_3/width_16k/canonical").unwrap();
     let about = &sae.parts().about;
     assert_eq!((about.sites[0].name.as_str(), &about.more["l0"]), ("resid_post.3", &71.into()));
 }

@@ -14,6 +14,8 @@ use crate::sae::ReadSite;
 
 /// The sites of the first edition stand in the name of the repository.
 const FIRST: [(&str, SiteKind); 3] = [("-res", SiteKind::ResidPost), ("-mlp", SiteKind::MlpOut), ("-att", SiteKind::Z)];
+/// How the repository of transcoders of the first edition ends.
+const TRANSCODERS: &str = "-transcoders";
 /// The folders of the second edition: what it calls attention's output is the input of the output projection.
 const SECOND: [(&str, SiteKind); 3] =
     [("resid_post", SiteKind::ResidPost), ("mlp_out", SiteKind::MlpOut), ("attn_out", SiteKind::Z)];
@@ -33,12 +35,19 @@ pub fn statements(beside: &SideDescription, source: &dyn TensorSource) -> Result
     if source.shape("w_enc").is_some() {
         return second(beside);
     }
-    let mut said = FileStatements::new(row(Format::GemmaScope, "jumprelu")?);
     let repository = beside.place.split('/').find(|part| part.starts_with("gemma-scope-"));
+    let transcodes = repository.is_some_and(|name| name.ends_with(TRANSCODERS));
+    let name = if transcodes { "jumprelu transcoder" } else { "jumprelu" };
+    let mut said = FileStatements::new(row(Format::GemmaScope, name)?);
     if let Some(name) = repository.and_then(|part| part.strip_prefix("gemma-scope-")) {
         said.about.models = model(name).map(ModelName::from).into_iter().collect();
         let kind = FIRST.into_iter().find(|(ending, _)| name.trim_end_matches("-canonical").ends_with(ending));
         said.about.sites = site(beside.place, kind).into_iter().map(ReadSite::new).collect();
+    }
+    if let Some(layer) = sites::number_after(beside.place, "layer_").filter(|_| transcodes) {
+        // They read what the norm gives before its weights, as SAELens and circuit-tracer say.
+        said.about.sites = vec![ReadSite::new(format!("blocks.{layer}.ln2.hook_normalized"))];
+        said.about.writes = Some(Site::new(SiteKind::MlpOut, layer).to_string());
     }
     said.about.more.extend(sites::number_after(beside.place, "average_l0_").map(|l0| (L0.to_string(), l0.into())));
     Ok(said)

@@ -313,6 +313,14 @@ static TABLE: &[Architecture] = &[
     row(Format::Sparsify, "topk", "topk", ActivationRule::TopK, Centring::Always, SPARSIFY),
     transcoder(row(Format::Sparsify, "topk transcoder", "transcoder", ActivationRule::TopK, Centring::Never, SPARSIFY)),
     row(Format::GemmaScope, "jumprelu", "jumprelu", ActivationRule::Threshold, Centring::Never, WITH_THRESHOLD),
+    transcoder(row(
+        Format::GemmaScope,
+        "jumprelu transcoder",
+        "transcoder",
+        ActivationRule::Threshold,
+        Centring::Never,
+        WITH_THRESHOLD,
+    )),
     row(Format::GemmaScope, "jump_relu", "jumprelu", ActivationRule::Threshold, Centring::Never, GEMMA_2),
     transcoder(row(
         Format::GemmaScope,

@@ -43,15 +43,15 @@ struct TranscoderConfig {
 }
 
 impl Transcoders {
-    /// Loads the transcoders of a folder, or of the hub where there is none: `org/name`, `org/name/path@revision`, or a
-    /// release of SAELens and an id.
+    /// Loads the transcoders of a folder, or of the hub where there is none: `org/name`, `org/name/path@revision`, a word of
+    /// circuit-tracer, or a release of SAELens and an id.
     pub fn load(files: &Files, source: &str, options: &TranscodersOptions, task: &Task) -> Result<Self> {
         let path = Path::new(source);
         if files.access().to_read(path).is_ok_and(|place| place.is_dir()) {
             return folder(files, path, source, options, task).map_err(|e| e.within(source));
         }
         let is_name = !source.starts_with(['.', '/', '~']);
-        if is_name && let Some(name) = releases::on_hub(source)? {
+        if is_name && let Some(name) = releases::set_on_hub(source)? {
             return Self::from_hub(files, &HubSettings::from_env(), &name, options, task);
         }
         let Some(name) = Name::parse(source).ok().filter(|_| is_name) else {

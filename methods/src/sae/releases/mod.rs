@@ -1,0 +1,246 @@
+//! The names of published dictionaries: a release of SAELens and an id, as in
+//! `gemma-scope-2-270m-pt-res/layer_12_width_16k_l0_medium`; a dictionary of Neuronpedia, as in `gpt2-small/6-res-jb`; and the sets
+//! of transcoders that circuit-tracer has words for. For each the hub has a repository and a path.
+//!
+//! Nothing is read to find them: the table of all is in the program.
+
+mod canonical;
+mod layout;
+mod regular;
+mod table;
+
+use std::collections::BTreeSet;
+
+pub use canonical::{canonical, is_canonical};
+
+use crate::base::{Error, Result, names};
+use crate::checkpoint::hub::Name;
+use crate::err;
+use layout::{LAYERS, Layout, layout};
+use table::Release;
+
+/// Number of names that a message has.
+const NEAREST: usize = 3;
+
+/// A name that shares as many letters with a release is meant to be one, and no organisation of the hub.
+const SHARED: usize = 10;
+
+/// The words of circuit-tracer for sets of transcoders, and their repositories.
+const SETS: [(&str, &str); 2] =
+    [("gemma", "mwhanna/gemma-scope-transcoders"), ("llama", "mntss/transcoder-Llama-3.2-1B")];
+
+/// A name without its revision, which is that of the repository.
+struct Asked<'a> {
+    path: &'a str,
+    revision: Option<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    fn new(text: &'a str) -> Self {
+        match text.split_once('@') {
+            Some((path, revision)) => Self { path, revision: Some(revision) },
+            None => Self { path: text, revision: None },
+        }
+    }
+
+    /// Returns the name of a place in a repository.
+    fn at(&self, repo: &str, inside: &str) -> Result<Name> {
+        let mut name = format!("{repo}/{inside}").trim_end_matches('/').to_string();
+        name.extend(self.revision.map(|revision| format!("@{revision}")));
+        Name::parse(&name)
+    }
+}
+
+/// Returns the name of a dictionary as the hub has it, if the text is a release of SAELens with an id, or Neuronpedia's name of
+/// a dictionary. Releases and ids that are unknown are refused with the nearest ones, and layouts that are not read by
+/// what they are.
+pub fn on_hub(text: &str) -> Result<Option<Name>> {
+    let asked = Asked::new(text);
+    let (release, id) = asked.path.split_once('/').unwrap_or((asked.path, ""));
+    if let Some(found) = table::releases().iter().find(|found| found.name == release) {
+        return dictionary(found, id, &asked).map(Some);
+    }
+    if let Some(found) = regular::named(release) {
+        return asked.at(&found.repo, &found.path(id)).map(Some);
+    }
+    if SETS.iter().any(|(set, _)| *set == asked.path) {
+        return Err(err!(Argument, "expected one dictionary, and `{text}` is a set of transcoders")
+            .hint(format!("`sae::transcoders(\"{text}\")` loads all of them"))
+            .about("source"));
+    }
+    match on_neuronpedia(&asked)? {
+        Some(name) => Ok(Some(name)),
+        None => unknown_release(release).map_or(Ok(None), Err),
+    }
+}
+
+/// Returns the name of transcoders of all layers as the hub has it, if the text is a word of circuit-tracer for them, a
+/// release of SAELens that has them, or anything that `on_hub` knows.
+pub fn set_on_hub(text: &str) -> Result<Option<Name>> {
+    let asked = Asked::new(text);
+    let set = SETS.into_iter().find(|(set, _)| *set == asked.path).map(|(_, repo)| repo);
+    let is_set = |release: &&Release| release.layout == LAYERS || layout(release.layout) == Layout::CrossLayer;
+    let release = || table::releases().iter().filter(is_set).find(|release| release.name == asked.path);
+    match set.or_else(|| release().map(|release| release.repo)) {
+        Some(repo) => asked.at(repo, "").map(Some),
+        None => on_hub(text),
+    }
+}
+
+/// Lists the names of all releases.
+pub fn known() -> impl Iterator<Item = String> {
+    table::releases().iter().map(|release| release.name.to_string()).chain(regular::cross_layer())
+}
+
+/// Lists the words for sets of transcoders.
+pub fn sets() -> impl Iterator<Item = &'static str> {
+    SETS.into_iter().map(|(set, _)| set)
+}
+
+/// Finds a dictionary of a release.
+fn dictionary(release: &Release, id: &str, asked: &Asked) -> Result<Name> {
+    let ids = release.ids();
+    let found = match ids.as_slice() {
+        [one] if id.is_empty() => Some(one),
+        // An id is a path in some releases, and people take it for one in others.
+        all => all.iter().find(|pair| pair.key == id).or_else(|| all.iter().find(|pair| pair.value == id)),
+    };
+    let name = release.name;
+    let Some(found) = found else {
+        // The table lacks some that are in the repositories, whose list of files is asked for these.
+        let regular = regular::named(name).filter(|found| !found.folder.is_empty() && !id.is_empty());
+        if let Some(found) = regular.filter(|found| found.may_hold(id)) {
+            return asked.at(&found.repo, &found.path(id));
+        }
+        let keys: Vec<&str> = ids.iter().map(|pair| pair.key.as_str()).collect();
+        return Err(unknown_id(name, id, &keys));
+    };
+    match layout(release.layout) {
+        Layout::Known => {}
+        Layout::CrossLayer => {
+            return Err(err!(Format, "the release `{name}` has the layers of a cross-layer transcoder, one by one")
+                .hint(format!("`sae::transcoders(\"{}\")` reads it as a whole", release.repo))
+                .about("source"));
+        }
+        Layout::Other(what) => {
+            return Err(err!(Format, "the layout of the release `{name}` is not read: {what}")
+                .hint(format!(
+                    "it is {}/{} on the hub; `sae::of` makes a dictionary of tensors that `tensor::load` reads",
+                    release.repo, found.value
+                ))
+                .about("source"));
+        }
+    }
+    if let Some(scaling) = release.scaling {
+        return Err(err!(
+            Format,
+            "SAELens has the inputs of the release `{name}` normalised (`{scaling}`), and their configs do not say so"
+        )
+        .hint(format!("`{}/{}` is as its config says; `check_on` shows what fits", release.repo, found.value))
+        .about("source"));
+    }
+    if found.value.contains(':') {
+        return Err(err!(Format, "the path of `{id}` has a colon, which is none in the names of files everywhere")
+            .hint(format!("download {}/{}, and load its folder", release.repo, found.value))
+            .about("source"));
+    }
+    asked.at(release.repo, &found.value)
+}
+
+/// Finds a dictionary by what Neuronpedia calls it.
+fn on_neuronpedia(asked: &Asked) -> Result<Option<Name>> {
+    let mut parts = asked.path.splitn(3, '/');
+    let (Some(model), Some(layer)) = (parts.next(), parts.next()) else { return Ok(None) };
+    let feature = parts.next();
+    let wanted = format!("{model}/{layer}");
+    let begins = format!("{model}/");
+    let mut near = BTreeSet::new();
+    for release in table::releases() {
+        for pair in release.on_neuronpedia() {
+            if pair.key == wanted && feature.is_none() {
+                return dictionary(release, &pair.value, asked).map(Some);
+            }
+            if pair.key == wanted {
+                let feature = feature.unwrap_or_default();
+                return Err(err!(Argument, "expected a dictionary, and `{}` is a feature of one", asked.path)
+                    .hint(format!("`sae::load(\"{wanted}\").feature({feature})`"))
+                    .about("source"));
+            }
+            if pair.key.starts_with(&begins) {
+                near.insert(pair.key);
+            }
+        }
+    }
+    if near.is_empty() || !is_layer(layer) {
+        return Ok(None);
+    }
+    let known: Vec<&str> = near.iter().map(String::as_str).collect();
+    Err(err!(Name, "Neuronpedia's `{wanted}` is not known")
+        .hint(nearest(&wanted, &known).unwrap_or_else(|| listed("of this model are known", "", &known)))
+        .about("source"))
+}
+
+/// Returns whether a name begins as Neuronpedia's do, with a layer or the embeddings: `12-res-jb`, `e-res-sm`.
+fn is_layer(text: &str) -> bool {
+    let layer = text.split_once('-').map(|(layer, _)| layer);
+    layer.is_some_and(|layer| layer == "e" || !layer.is_empty() && layer.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Builds the error about an id that a release has not.
+fn unknown_id(release: &str, id: &str, keys: &[&str]) -> Error {
+    let error = match id {
+        "" => err!(Name, "expected an id after the release, as `{release}/ID`"),
+        _ => err!(Name, "the release `{release}` has no dictionary `{id}`"),
+    };
+    let names: Vec<String> = near(id, keys).into_iter().map(|key| format!("{release}/{key}")).collect();
+    let hint = meant(&names).unwrap_or_else(|| listed("it has", release, keys));
+    error.hint(hint).about("source")
+}
+
+/// Builds the error about a text that is nearly a release; none where it is none at all.
+fn unknown_release(release: &str) -> Option<Error> {
+    let known: Vec<String> = known().collect();
+    let begins = |known: &str| known.bytes().zip(release.bytes()).take_while(|(a, b)| a == b).count();
+    if known.iter().all(|known| begins(known) < SHARED) {
+        return None;
+    }
+    let names: Vec<&str> = known.iter().map(String::as_str).collect();
+    let hint = nearest(release, &names)
+        .unwrap_or_else(|| "as in `gemma-scope-2-270m-pt-res/layer_12_width_16k_l0_medium`".into());
+    Some(err!(Name, "unknown release of dictionaries `{release}`").hint(hint).about("source"))
+}
+
+/// Lists the names that are nearest to one, the nearest first.
+fn near<'a>(wanted: &str, all: &[&'a str]) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    while found.len() < NEAREST
+        && let Some(next) = names::nearest(wanted, all.iter().copied().filter(|name| !found.contains(name)))
+    {
+        found.push(next);
+    }
+    found
+}
+
+fn nearest(wanted: &str, all: &[&str]) -> Option<String> {
+    meant(&near(wanted, all).into_iter().map(String::from).collect::<Vec<_>>())
+}
+
+/// Asks whether one of these was meant.
+fn meant(names: &[String]) -> Option<String> {
+    match names {
+        [] => None,
+        [one] => Some(format!("did you mean `{one}`?")),
+        [most @ .., last] => Some(format!("did you mean `{}` or `{last}`?", most.join("`, `"))),
+    }
+}
+
+/// Says what there is: the first names, and how many there are.
+fn listed(what: &str, release: &str, all: &[&str]) -> String {
+    let before = if release.is_empty() { String::new() } else { format!("{release}/") };
+    let first: Vec<String> = all.iter().take(NEAREST).map(|name| format!("`{before}{name}`")).collect();
+    let more = if all.len() > NEAREST { format!(" and {} more", all.len() - NEAREST) } else { String::new() };
+    format!("{what} {}{more}", first.join(", "))
+}
+
+#[cfg(test)]
+mod tests;
