@@ -9,8 +9,6 @@ mod layout;
 mod regular;
 mod table;
 
-use std::collections::BTreeSet;
-
 pub use canonical::{canonical, is_canonical};
 
 use crate::base::{Error, Result, names};
@@ -92,11 +90,6 @@ pub fn known() -> impl Iterator<Item = String> {
     table::releases().iter().map(|release| release.name.to_string()).chain(regular::cross_layer())
 }
 
-/// Lists the words for sets of transcoders.
-pub fn sets() -> impl Iterator<Item = &'static str> {
-    SETS.into_iter().map(|(set, _)| set)
-}
-
 /// Finds a dictionary of a release.
 fn dictionary(release: &Release, id: &str, asked: &Asked) -> Result<Name> {
     let ids = release.ids();
@@ -153,30 +146,23 @@ fn on_neuronpedia(asked: &Asked) -> Result<Option<Name>> {
     let (Some(model), Some(layer)) = (parts.next(), parts.next()) else { return Ok(None) };
     let feature = parts.next();
     let wanted = format!("{model}/{layer}");
-    let begins = format!("{model}/");
-    let mut near = BTreeSet::new();
-    for release in table::releases() {
-        for pair in release.on_neuronpedia() {
-            if pair.key == wanted && feature.is_none() {
-                return dictionary(release, &pair.value, asked).map(Some);
-            }
-            if pair.key == wanted {
-                let feature = feature.unwrap_or_default();
-                return Err(err!(Argument, "expected a dictionary, and `{}` is a feature of one", asked.path)
-                    .hint(format!("`sae::load(\"{wanted}\").feature({feature})`"))
-                    .about("source"));
-            }
-            if pair.key.starts_with(&begins) {
-                near.insert(pair.key);
-            }
+    let known = table::on_neuronpedia();
+    match (known.get(&wanted), feature) {
+        (Some(found), None) => return dictionary(found.release, &found.id, asked).map(Some),
+        (Some(_), Some(feature)) => {
+            return Err(err!(Argument, "expected a dictionary, and `{}` is a feature of one", asked.path)
+                .hint(format!("`sae::load(\"{wanted}\").feature({feature})`"))
+                .about("source"));
         }
+        (None, _) => {}
     }
+    let begins = format!("{model}/");
+    let near: Vec<&str> = known.keys().filter(|key| key.starts_with(&begins)).map(String::as_str).collect();
     if near.is_empty() || !is_layer(layer) {
         return Ok(None);
     }
-    let known: Vec<&str> = near.iter().map(String::as_str).collect();
     Err(err!(Name, "Neuronpedia's `{wanted}` is not known")
-        .hint(nearest(&wanted, &known).unwrap_or_else(|| listed("of this model are known", "", &known)))
+        .hint(nearest(&wanted, &near).unwrap_or_else(|| listed("of this model are known", "", &near)))
         .about("source"))
 }
 

@@ -83,10 +83,9 @@ def table(saelens, version):
     """Returns the text of the table."""
     found = [f"# Published dictionaries, by the table of sae-lens {version}. Written by refresh.py; table.rs has the grammar."]
     for name, release in sorted(saelens.items()):
-        kept = {"model": release["model"], "repo": release["repo_id"]}
         layout = release.get("conversion_func") or PLAIN
         scaling = release.get("config_overrides", {}).get("normalize_activations")
-        found.append(f"> {name} {kept['repo']} {layout} {kept['model']}" + (f" {scaling}" if scaling else ""))
+        found.append(f"> {name} {release['repo_id']} {layout} {release['model']}" + (f" {scaling}" if scaling else ""))
         saes = [(sae["id"], str(sae["path"])) for sae in release["saes"]]
         found.extend(lines("-", saes))
         found.extend(lines("@", [(sae["neuronpedia"], sae["id"]) for sae in release["saes"] if "neuronpedia" in sae]))

@@ -5,11 +5,22 @@
 //! the second word is the first one again. A line with slots, `{a}`, `{b}` and so on, stands for many: behind it are products of
 //! sets, `0-25:16,65 12:262`, a set for each slot, of words and of ranges of numbers.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 static TEXT: &str = include_str!("names.txt");
 
 static RELEASES: LazyLock<Vec<Release>> = LazyLock::new(|| read(TEXT));
+
+static ON_NEURONPEDIA: LazyLock<BTreeMap<String, ReleasedDictionary>> = LazyLock::new(|| {
+    let mut found = BTreeMap::new();
+    for release in releases() {
+        for pair in release.on_neuronpedia() {
+            found.entry(pair.key).or_insert(ReleasedDictionary { release, id: pair.value });
+        }
+    }
+    found
+});
 
 /// A release of dictionaries in SAELens.
 pub struct Release {
@@ -21,6 +32,12 @@ pub struct Release {
     pub scaling: Option<&'static str>,
     ids: Vec<TableLine>,
     others: Vec<TableLine>,
+}
+
+/// A dictionary of a release.
+pub struct ReleasedDictionary {
+    pub release: &'static Release,
+    pub id: String,
 }
 
 /// One line of a release, for one name or many.
@@ -60,6 +77,11 @@ impl TableLine {
 /// Lists all releases.
 pub fn releases() -> &'static [Release] {
     &RELEASES
+}
+
+/// Returns all dictionaries that Neuronpedia has, by its names.
+pub fn on_neuronpedia() -> &'static BTreeMap<String, ReleasedDictionary> {
+    &ON_NEURONPEDIA
 }
 
 fn read(text: &'static str) -> Vec<Release> {
