@@ -229,6 +229,14 @@ fn is_no_hint(text: &HintText) -> bool {
 const EXCUSED: &[(&[&str], &str)] = &[
     (
         &[
+            "`sae::transcoders(\"{text}\")` loads all of them",
+            "`sae::transcoders(\"{}\")` reads it as a whole",
+            "`sae::load(\"{wanted}\").feature({feature})`",
+        ],
+        "what they load is on the hub; the names are resolved in the unit tests of the table",
+    ),
+    (
+        &[
             "{}.\n\nBegin with this script (tool `run`), look at what it says, and go on from there.\n\n```rhai\n{script}```\n\n{}\n",
             "microtome takes language models apart: models with named sites and hooks, sparse autoencoders, circuits, statistics, \
              charts. Scripts are Rhai. `run` evaluates one in a session that persists; end it with an expression to see its value. \

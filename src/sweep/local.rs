@@ -180,7 +180,7 @@ impl Drop for TaskProcess {
 fn keep_end(mut from: impl Read, kept: &Mutex<Vec<u8>>) {
     let mut piece = [0; 1024];
     while let Ok(count @ 1..) = from.read(&mut piece) {
-        let mut kept = locked(&kept);
+        let mut kept = locked(kept);
         kept.extend_from_slice(piece.get(..count).unwrap_or_default());
         let surplus = kept.len().saturating_sub(KEPT);
         kept.drain(..surplus);

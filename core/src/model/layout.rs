@@ -95,8 +95,8 @@ pub enum WeightFrom {
         part: usize,
         parts: usize,
     },
-    /// A part of the weights of all experts, `[experts, parts * out, in]` or `[experts, parts * out]`: the rows of one expert that belong to one of
-    /// several parts, which follow one another.
+    /// A part of the weights of all experts, `[experts, parts * out, in]` or `[experts, parts * out]`: the rows of
+    /// one expert that belong to one of several parts, which follow one another.
     RowsOfExpert {
         name: String,
         expert: usize,

@@ -117,7 +117,9 @@ fn choices(product: &str) -> Vec<Vec<String>> {
     let mut found = vec![Vec::new()];
     for set in product.split(':').filter(|set| !set.is_empty()) {
         let values = values(set);
-        let longer = |begun: Vec<String>| values.iter().map(move |value| [begun.as_slice(), &[value.clone()]].concat());
+        let longer = |begun: Vec<String>| {
+            values.iter().map(move |value| [begun.as_slice(), std::slice::from_ref(value)].concat())
+        };
         found = found.into_iter().flat_map(longer).collect();
     }
     found

@@ -1,3 +1,5 @@
+//! The table of published dictionaries: every name resolves, or is refused by what its layout is.
+
 use super::table::releases;
 use super::*;
 

@@ -1,7 +1,7 @@
 //! Architectures of GGUF files: what each computes, read from the metadata.
 
 use super::super::base::{ModelSizes, llama as llama_like};
-use super::common::{rms, rotary, window};
+use super::common::{Architecture, rms, rotary, window};
 use super::keys::GgufKeys;
 use super::{gemma, gemma4, mixtures, plain, qwen35, rope, unknown};
 use crate::base::Result;
@@ -36,21 +36,6 @@ const KNOWN: [&str; 20] = [
 
 /// The token that ends a text, and those that end an answer in a chat.
 const ENDS: [&str; 3] = ["eos", "eot", "eom"];
-
-/// A config, and which of its weights the file has fused into one tensor.
-pub(super) struct Architecture {
-    pub config: Config,
-    /// Whether queries, keys and values are the rows of one `attn_qkv`.
-    pub fused_qkv: bool,
-    /// Whether gate and up are the rows of one `ffn_up`.
-    pub fused_gate: bool,
-    /// Whether the norm before the MLP has the name that others give one behind attention.
-    pub mlp_norm_behind_attention: bool,
-    /// Number of blocks in the file, those included that predict tokens ahead and that logits do not need.
-    pub all_layers: usize,
-    /// Tensors whose content is already in the config, or that logits do not need.
-    pub ignored: Vec<String>,
-}
 
 pub(super) fn read(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Architecture> {
     if !KNOWN.contains(&keys.architecture) {

@@ -5,6 +5,21 @@ use super::rope;
 use crate::base::Result;
 use crate::model::config::{Config, Rotary};
 
+/// A config, and which of its weights the file has fused into one tensor.
+pub(super) struct Architecture {
+    pub config: Config,
+    /// Whether queries, keys and values are the rows of one `attn_qkv`.
+    pub fused_qkv: bool,
+    /// Whether gate and up are the rows of one `ffn_up`.
+    pub fused_gate: bool,
+    /// Whether the norm before the MLP has the name that others give one behind attention.
+    pub mlp_norm_behind_attention: bool,
+    /// Number of blocks in the file, those included that predict tokens ahead and that logits do not need.
+    pub all_layers: usize,
+    /// Tensors whose content is already in the config, or that logits do not need.
+    pub ignored: Vec<String>,
+}
+
 pub(super) fn rotary(keys: &GgufKeys, d_head: usize, neighbours: bool) -> Result<Rotary> {
     rotary_of(keys, d_head, neighbours, true)
 }

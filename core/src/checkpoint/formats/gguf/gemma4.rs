@@ -1,7 +1,6 @@
 //! Gemma 4 in GGUF files.
 
-use super::architectures::Architecture;
-use super::common::{rms, rotary, window, windows};
+use super::common::{Architecture, rms, rotary, window, windows};
 use super::keys::GgufKeys;
 use super::{mixtures, rope};
 use crate::bail;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::architectures::{self, Architecture};
+use super::architectures;
+use super::common::Architecture;
 use super::keys::GgufKeys;
 use super::{GgufFile, delta, names};
 use crate::base::Result;

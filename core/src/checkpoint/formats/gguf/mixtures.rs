@@ -1,7 +1,6 @@
 //! Mixtures of experts in GGUF files.
 
-use super::architectures::Architecture;
-use super::common::{rms, rotary, rotary_of, window, windows};
+use super::common::{Architecture, rms, rotary, rotary_of, window, windows};
 use super::keys::GgufKeys;
 use crate::bail;
 use crate::base::Result;

@@ -1,7 +1,6 @@
 //! Architectures with an MLP in every layer that differ from llama in little.
 
-use super::architectures::Architecture;
-use super::common::{rms, rotary, window, windows};
+use super::common::{Architecture, rms, rotary, window, windows};
 use super::keys::GgufKeys;
 use crate::bail;
 use crate::base::Result;

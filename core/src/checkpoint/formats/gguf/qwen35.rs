@@ -1,7 +1,6 @@
 //! Qwen 3.5 in GGUF files, whose converter has added the 1 of its norms to their weights.
 
-use super::architectures::Architecture;
-use super::common::{rms, rotary};
+use super::common::{Architecture, rms, rotary};
 use super::keys::GgufKeys;
 use super::mixtures;
 use crate::bail;
