@@ -160,9 +160,12 @@ fn dictionaries_are_found_by_their_release_and_by_their_path() {
         assert!(far(&codes, numbers(&by_release.encode(&x).unwrap())) < 1e-5, "{path}");
         assert!(far(&written, numbers(&by_release.reconstruct(&x).unwrap())) < 1e-5, "{path}");
     }
-    let error = place.load("gemma-scope-2-270m-pt-res/layer_12_width_16k_l0_mediun").unwrap_err();
+    let error = releases::on_hub("gemma-scope-2-270m-pt-res/layer_12_width_16k_l0_mediun").unwrap_err();
     let hint = error.hint.unwrap();
     assert!(hint.contains("`gemma-scope-2-270m-pt-res/layer_12_width_16k_l0_medium`"), "{hint}");
+    let error = place.load(&format!("{REPO}/resid_post/layer_12_width_16k_l0_mediun")).unwrap_err();
+    let hint = "did you mean `google/gemma-scope-2-270m-pt/resid_post/layer_12_width_16k_l0_medium`?";
+    assert_eq!(error.hint.as_deref(), Some(hint));
 }
 
 #[test]
