@@ -14,7 +14,7 @@ use crate::sae::ReadSite;
 
 /// The sites of the first edition stand in the name of the repository.
 const FIRST: [(&str, SiteKind); 3] = [("-res", SiteKind::ResidPost), ("-mlp", SiteKind::MlpOut), ("-att", SiteKind::Z)];
-/// How the repository of transcoders of the first edition ends.
+/// The end of the repository's name for transcoders of the first edition.
 const TRANSCODERS: &str = "-transcoders";
 /// The folders of the second edition: what it calls attention's output is the input of the output projection.
 const SECOND: [(&str, SiteKind); 3] =

@@ -1,17 +1,17 @@
 //! The layouts of published dictionaries, by what SAELens calls them, and whether their files are read here.
 
-/// What is done with the files of a layout.
+/// The way in which files of a layout are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// They are read.
+    /// Files that are read.
     Known,
-    /// They are those of a cross-layer transcoder, all of which is read together.
+    /// Layers of a cross-layer transcoder, which is read as a whole.
     CrossLayer,
-    /// They are not read; this is what they are.
+    /// Files that are not read, and what they are.
     Other(&'static str),
 }
 
-/// Those of circuit-tracer's sets of transcoders: a file for each layer.
+/// The layout of circuit-tracer's sets of transcoders, a file for each layer.
 pub const LAYERS: &str = "mwhanna_transcoder";
 
 const KNOWN: [&str; 6] = ["saelens", "gemma_2", "gemma_2_transcoder", "gemma_3", "dictionary_learning_1", LAYERS];

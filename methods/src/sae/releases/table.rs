@@ -26,9 +26,9 @@ static ON_NEURONPEDIA: LazyLock<BTreeMap<String, ReleasedDictionary>> = LazyLock
 pub struct Release {
     pub name: &'static str,
     pub repo: &'static str,
-    /// What SAELens calls the layout of its files.
+    /// The name by which SAELens knows the layout of its files.
     pub layout: &'static str,
-    /// How inputs are normalised, where the configs of the dictionaries say otherwise.
+    /// The normalisation of inputs, where the configs of the dictionaries say otherwise.
     pub scaling: Option<&'static str>,
     ids: Vec<TableLine>,
     others: Vec<TableLine>,
