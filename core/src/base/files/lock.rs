@@ -8,8 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::plain;
-use crate::base::locked;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, locked};
 use crate::err;
 
 /// The name of the lock that a writing run holds in each folder it writes to.

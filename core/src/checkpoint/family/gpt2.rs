@@ -14,20 +14,25 @@ pub(super) const FAMILY: Family = Family {
     ignored: &["transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias"],
 };
 
-const COMMON: Common = Common {
-    vocab: 50257,
-    d_model: ("n_embd", 768),
-    layers: ("n_layer", 12),
-    heads: ("n_head", 12),
-    d_mlp: ("n_inner", None),
-    context: ("n_positions", 1024),
-    act: ("activation_function", "gelu_new"),
-    eps: ("layer_norm_epsilon", 1e-5),
-    tied: true,
-    bos: Some(50256),
-    eos: Some(50256),
-    ..Common::modern("gpt2", NormKind::Layer)
-};
+const COMMON: Common = sized("gpt2");
+
+/// Returns transformers' defaults for GPT-2 and those that follow it.
+pub(super) const fn sized(family: &'static str) -> Common {
+    Common {
+        vocab: 50257,
+        d_model: ("n_embd", 768),
+        layers: ("n_layer", 12),
+        heads: ("n_head", 12),
+        d_mlp: ("n_inner", None),
+        context: ("n_positions", 1024),
+        act: ("activation_function", "gelu_new"),
+        eps: ("layer_norm_epsilon", 1e-5),
+        tied: true,
+        bos: Some(50256),
+        eos: Some(50256),
+        ..Common::modern(family, NormKind::Layer)
+    }
+}
 
 const QKV: &[&str] = &["blocks.*.attn.q", "blocks.*.attn.k", "blocks.*.attn.v"];
 

@@ -1,12 +1,12 @@
 //! StarCoder's GPT-BigCode (Li et al. 2023): as gpt2, with one head of keys and values, and matrices stored as
 //! `[out, in]`.
 
-use super::Family;
 use super::common::Common;
 use super::keys::Keys;
 use super::names::{NameLine, Theirs::*};
+use super::{Family, gpt2};
 use crate::base::Result;
-use crate::model::config::{Config, NormKind, Positions};
+use crate::model::config::{Config, Positions};
 
 pub(super) const FAMILY: Family = Family {
     name: "gpt_bigcode",
@@ -15,20 +15,7 @@ pub(super) const FAMILY: Family = Family {
     ignored: &["transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias"],
 };
 
-const COMMON: Common = Common {
-    vocab: 50257,
-    d_model: ("n_embd", 768),
-    layers: ("n_layer", 12),
-    heads: ("n_head", 12),
-    d_mlp: ("n_inner", None),
-    context: ("n_positions", 1024),
-    act: ("activation_function", "gelu_pytorch_tanh"),
-    eps: ("layer_norm_epsilon", 1e-5),
-    tied: true,
-    bos: Some(50256),
-    eos: Some(50256),
-    ..Common::modern("gpt_bigcode", NormKind::Layer)
-};
+const COMMON: Common = Common { act: ("activation_function", "gelu_pytorch_tanh"), ..gpt2::sized("gpt_bigcode") };
 
 const FUSED: &str = "transformer.h.*.attn.c_attn";
 const QKV: &[&str] = &["blocks.*.attn.q", "blocks.*.attn.k", "blocks.*.attn.v"];

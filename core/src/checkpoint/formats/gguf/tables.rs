@@ -3,8 +3,7 @@
 
 use half::f16;
 
-use crate::base::Result;
-use crate::base::{Task, parallel};
+use crate::base::{Result, Task, parallel};
 
 /// The table of IQ4_NL and IQ4_XS.
 const UNEVEN: [f32; 16] = [-127., -104., -83., -65., -49., -35., -22., -10., 1., 13., 25., 38., 53., 69., 89., 113.];
