@@ -2,7 +2,8 @@
 //! takes, beside PyTorch, TransformerLens, SAELens, dictionary_learning and sparsify. Writes `docs/benchmarks-gpu.md`.
 //!
 //! `cargo bench --features cuda --bench gpu`; the peers are measured in the same run where `MICROTOME_PEER_PYTHON` names a
-//! Python interpreter that has them. No product whose result is shown uses tf32.
+//! Python interpreter that has them. No product whose result is shown uses tf32. Steps are of random rows, of rows of the
+//! model inside the binary, and where `MICROTOME_ROWS` names a file of numpy (Gemma's, say), of its rows.
 
 mod common;
 #[path = "sae/recipe.rs"]
@@ -12,11 +13,12 @@ mod step;
 #[path = "train/step.rs"]
 mod train;
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use common::peers::Peers;
-use common::{BenchPage, Rows, milliseconds, rate, said, shapes, timed};
+use common::{BenchPage, Rows, eval, folder, in_session, milliseconds, rate, said, shapes, timed};
 use kernels::device::most_since;
 use kernels::device::rows::SparseRows;
 use microtome::base::random::stream;
@@ -24,6 +26,8 @@ use microtome::base::{Task, memory};
 use microtome::model::run::Ask;
 use microtome::model::site::select;
 use microtome::sae::fit;
+use microtome::script::Session;
+use microtome::script::engine::env::Env;
 use microtome::tensor::{DType, Device, Tensor, create, device};
 
 const RUNS: usize = 7;
@@ -35,6 +39,17 @@ const D: usize = 512;
 const K: usize = 32;
 const SIZES: [(usize, usize); 6] =
     [(512, 16_384), (512, 32_768), (512, 131_072), (2048, 16_384), (2048, 32_768), (2048, 131_072)];
+/// Features of dictionaries of a model's rows, and the steps that they have made before one is timed.
+const FEATURES: [usize; 2] = [16_384, 65_536];
+const STEPS_BEFORE: usize = 100;
+const STEPS_TIMED: usize = 40;
+/// Rows of the model inside the binary: what it computes of text that it wrote.
+const OWN_ROWS: &str = r#"
+    let m = model::load("tiny");
+    let text = data::text("sample", #{ tokens: 36_000 });
+    let x = m.cache(text.ids(m), "resid_post.3")["resid_post.3"].reshape([-1, m.config.d_model]);
+    x[0..32_768].save("rows.npy");
+"#;
 const TRAINED: [(usize, usize); 2] = [(32, 128), (16, 256)];
 const SIDE: usize = 8192;
 const DTYPES: [(DType, &str); 2] = [(DType::F32, "f32"), (DType::BF16, "bf16")];
@@ -47,20 +62,10 @@ fn main() {
     let sizes = SIZES.iter().flat_map(|(width, features)| [*width, *features]);
     let peers = Peers::measure("gpu.py", &[RUNS, TEXTS, LENGTH, ROWS, K].into_iter().chain(sizes).collect::<Vec<_>>());
     let mut bench = Bench { there, peers, rows: Rows::new() };
-    bench.products();
-    bench.passes();
-    bench.steps();
-    bench.parts();
-    bench.training();
-    let query = ["--query-gpu=name,driver_version", "--format=csv,noheader"];
-    let card = said(Command::new("nvidia-smi").args(query)).unwrap_or("a GPU".into());
-    let sentences = format!(
-        "The GPU: {card}. Times are medians of {RUNS} runs, ratios of medians of the same run; the device is waited for before \
-         the clock is read. No product whose result is shown uses tf32. Memory is the most that the device's pool held at once, weights included. The \
-         model has the shape of Pythia-70M and reads {TEXTS} texts of {LENGTH} tokens, with all logits; a harvest stops at \
-         `resid_post.3`. Dictionaries have {K} codes in a row and read batches of {ROWS} rows; the weights of ours are f32."
-    );
-    BenchPage::new("Benchmarks on a GPU", "gpu", sentences).publish(&bench.rows);
+    for part in [Bench::products, Bench::passes, Bench::steps, Bench::parts, Bench::training, Bench::real_steps] {
+        part(&mut bench);
+        bench.publish();
+    }
 }
 
 struct Bench {
@@ -70,6 +75,22 @@ struct Bench {
 }
 
 impl Bench {
+    /// Writes down what was measured so far.
+    fn publish(&self) {
+        let query = ["--query-gpu=name,driver_version", "--format=csv,noheader"];
+        let card = said(Command::new("nvidia-smi").args(query)).unwrap_or("a GPU".into());
+        let sentences = format!(
+            "The GPU: {card}. Times are medians of {RUNS} runs, ratios of medians of the same run; the device is waited for before \
+             the clock is read. No product whose result is shown uses tf32. Memory is the most that the device's pool held at \
+             once, weights included. The model has the shape of Pythia-70M and reads {TEXTS} texts of {LENGTH} tokens, with all \
+             logits; a harvest stops at `resid_post.3`. Dictionaries have {K} codes in a row and read batches of {ROWS} rows; the \
+             weights of ours are f32. Rows are random where it is not said of which model they are; of a model's rows ours is the \
+             mean of {STEPS_TIMED} steps of `sae::fit` after {STEPS_BEFORE}, with its defaults, and a peer's the median after as \
+             many. Rows of `tiny` are of `resid_post.3`."
+        );
+        BenchPage::new("Benchmarks on a GPU", "gpu", sentences).publish(&self.rows);
+    }
+
     /// The median time of some work, and the most memory that it took.
     fn timed(&self, mut work: impl FnMut()) -> (Duration, String) {
         most_since(&self.there).unwrap();
@@ -156,11 +177,42 @@ impl Bench {
                 Err(error) => self.rows.push((what, format!("not measured: {error}"))),
             }
             let found = self.timed(|| one.step(&batches));
-            let size = format!("topk_{width}_{features}");
-            let peer = |peer: &str| DTYPES.map(|(_, name)| format!("{peer}_{size}_{name}"));
-            let mut names = ["dictionary_learning", "sae_lens", "sparsify"].map(peer).concat();
-            names.push(format!("sparsify_{size}_f32_without_autocast"));
-            self.row(&format!("`topk`, {features} features of {width}, f32"), found, &names, words);
+            self.row(&format!("`topk`, {features} features of {width}, f32"), found, &peers_of(width, features), words);
+        }
+    }
+
+    /// Steps on rows of models, in which a few dimensions are larger than the others.
+    fn real_steps(&mut self) {
+        let place = folder("gpu");
+        in_session(&place, |session| eval(session, OWN_ROWS));
+        let mut files = vec![("`tiny`".to_string(), place.join("rows.npy"))];
+        if let Some(given) = std::env::var_os("MICROTOME_ROWS").map(PathBuf::from) {
+            files.push((given.file_stem().unwrap_or_default().to_string_lossy().into_owned(), given));
+        }
+        for (model, file) in files {
+            let mut env = Env::in_memory(&place).unwrap();
+            env.device = self.there.clone();
+            let mut session = Session::new(env);
+            eval(&mut session, &format!("let x = tensor::load({:?}).to(\"f32\");", file.display().to_string()));
+            let width = session.eval("bench", "x.shape[1]").unwrap().cast::<i64>() as usize;
+            let sizes = FEATURES.iter().flat_map(|features| [width, *features]);
+            let numbers = [RUNS, TEXTS, LENGTH, ROWS, K].into_iter().chain(sizes).map(|number| number.to_string());
+            let variables =
+                [("MICROTOME_BENCH_ROWS", file), ("MICROTOME_BENCH_STEPS", STEPS_BEFORE.to_string().into())];
+            self.peers = Peers::run_with("gpu.py", &numbers.collect::<Vec<_>>(), &variables);
+            for features in FEATURES {
+                let mut fit = |steps: usize| {
+                    let options = format!("k: {K}, d_sae: {features}, batch: {ROWS}, steps: {steps}, seed: 0");
+                    timed(|| eval(&mut session, &format!("sae::fit(x, #{{ {options} }});")), 1)
+                };
+                most_since(&self.there).unwrap();
+                let before = fit(STEPS_BEFORE);
+                let time = fit(STEPS_BEFORE + STEPS_TIMED).saturating_sub(before) / STEPS_TIMED as u32;
+                let most = memory::human(most_since(&self.there).unwrap().unwrap_or_default().into());
+                let words = |time| format!("{} ({})", rate(ROWS, time), milliseconds(time));
+                let what = format!("`topk` on rows of {model}, {features} features of {width}, f32");
+                self.row(&what, (time, most), &peers_of(width, features), words);
+            }
         }
     }
 
@@ -197,6 +249,15 @@ impl Bench {
             self.row(&format!("training, {texts} texts of {length} tokens, f32"), found, &names, words);
         }
     }
+}
+
+/// The names of the peers' steps of dictionaries of a size.
+fn peers_of(width: usize, features: usize) -> Vec<String> {
+    let size = format!("topk_{width}_{features}");
+    let peer = |peer: &str| DTYPES.map(|(_, name)| format!("{peer}_{size}_{name}"));
+    let mut names = ["dictionary_learning", "sae_lens", "sparsify"].map(peer).concat();
+    names.push(format!("sparsify_{size}_f32_without_autocast"));
+    names
 }
 
 /// The library of a peer's name, and in which precision it computed.

@@ -2,6 +2,9 @@
 //! fits, and the behaviour of the language. tests/gpu/run builds the program and runs these, on a GPU where there is one, and
 //! otherwise on a stand-in for its driver, which executes the same kernels on the processor.
 
+#[cfg(feature = "cuda")]
+mod rows;
+
 use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -97,7 +100,7 @@ fn every_family_has_the_hidden_states_and_logits_of_transformers() {
 #[test]
 fn dictionaries_of_other_libraries_compute_what_they_compute_there() {
     let Some((device, _turn)) = gpu() else { return };
-    for folder in samples::folders(&samples::fixtures("saes")) {
+    for folder in samples::folders(&kit::fixture("saes")) {
         let sae = samples::load(&folder).unwrap().to_device(&device).unwrap();
         let expected = samples::tensors(&folder.join("expected.safetensors"));
         let x = expected["x"].to_device(&device).unwrap();
@@ -177,65 +180,6 @@ fn the_largest_of_a_row_are_those_that_sorting_finds() {
         let mask = kernels::device::mask_of_largest(&x, k).unwrap().expect("a kernel");
         let found: Vec<f32> = mask.flatten_all().unwrap().to_vec1().unwrap();
         assert_eq!(found, sorted_mask(&rows, k), "{width} wide, k {k}");
-    }
-}
-
-/// The k largest numbers above 0 of each row, or of all, with their zeros, by sorting.
-fn sorted_codes(rows: &[Vec<f32>], k: usize, of_all: bool) -> Vec<f32> {
-    let all: Vec<f32> = rows.concat();
-    let mask = if of_all { sorted_mask(std::slice::from_ref(&all), k) } else { sorted_mask(rows, k) };
-    all.iter().zip(mask).map(|(number, marked)| number.max(0.0) * marked).collect()
-}
-
-#[test]
-fn the_largest_codes_of_rows_and_of_a_batch_are_those_that_sorting_finds() {
-    use kernels::device::rows::SparseRows;
-    let Some((device, _turn)) = gpu() else { return };
-    // With few and many ties, more than there are above 0, and as many rows as have several blocks.
-    for (turn, (count, width, k)) in [(3, 5, 2), (70, 40, 30), (300, 33, 4), (1100, 9, 2)].into_iter().enumerate() {
-        let x = drawn(&[count, width], 200 + turn as u64);
-        let bias = drawn(&[width], 300 + turn as u64);
-        let [x, bias] = [x, bias].map(|t| if turn % 2 == 0 { t.round().unwrap() } else { t });
-        let rows = x.broadcast_add(&bias).unwrap().to_vec2::<f32>().unwrap();
-        let [x, bias] = [x, bias].map(|t| t.to_device(&device).unwrap());
-        let eye = Tensor::eye(width, DType::F32, &device).unwrap();
-        for of_all in [false, true] {
-            let codes = match of_all {
-                true => SparseRows::largest_of_all(&x, Some(&bias), k * count).unwrap(),
-                false => SparseRows::largest_of_rows(&x, Some(&bias), k).unwrap(),
-            };
-            let found: Vec<f32> = codes.times(&eye).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-            let k = if of_all { k * count } else { k };
-            assert_eq!(found, sorted_codes(&rows, k, of_all), "{count} x {width}, k {k}, of all: {of_all}");
-            let counts = codes.by_column().unwrap().counts().unwrap();
-            let fired = |column: usize| found.chunks(width).filter(|row| row[column] != 0.0).count() as u32;
-            assert_eq!(counts, (0..width).map(fired).collect::<Vec<_>>(), "{count} x {width}");
-        }
-    }
-}
-
-#[test]
-fn codes_found_by_tensor_cores_are_the_largest() {
-    use kernels::device::rows::SparseRows;
-    let Some((device, _turn)) = gpu() else { return };
-    let count = 150;
-    let inner = 64;
-    let width = 3000;
-    let k = 8;
-    // The second time one coordinate is large, as in activations of models, and the bound wider.
-    for outlier in [1.0, 30.0] {
-        let scale: Vec<f32> = (0..inner).map(|i| if i == 5 { outlier } else { 1.0 }).collect();
-        let x = drawn(&[count, inner], 600).broadcast_mul(&Tensor::new(scale, &Device::Cpu).unwrap()).unwrap();
-        let [x, weight, bias] =
-            [x, drawn(&[width, inner], 601), drawn(&[width], 602)].map(|t| t.to_device(&device).unwrap());
-        let eye = Tensor::eye(width, DType::F32, &device).unwrap();
-        let dense = |codes: SparseRows| codes.times(&eye).unwrap();
-        let found = dense(SparseRows::screened(&x, &weight, &bias, k).unwrap().expect("room for all candidates"));
-        let pre = x.matmul(&weight.t().unwrap()).unwrap();
-        let expected = dense(SparseRows::largest_of_rows(&pre, Some(&bias), k).unwrap());
-        assert!(apart(&found, &expected) < 1e-5, "off by {}", apart(&found, &expected));
-        let count_of = |t: &Tensor| floats(t).unwrap().iter().filter(|code| **code > 0.0).count();
-        assert_eq!([&found, &expected].map(count_of), [count * k; 2]);
     }
 }
 

@@ -29,7 +29,6 @@ mod front_pages;
 mod gallery;
 mod gemma;
 mod gguf;
-#[cfg(feature = "cuda")]
 mod gpu;
 mod guide;
 mod hints;

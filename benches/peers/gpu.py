@@ -3,6 +3,9 @@
 Arguments: threads, runs, texts, tokens of each, rows of a batch, codes of a row, then pairs of width and features. The
 device is "cuda" where there is one. What cannot be measured is left out, with a line that says why. sparsify's forward pass
 turns autocast to bf16 on by itself, for f32 too: `f32_without_autocast` is the same step without that.
+
+Rows of dictionaries are random. Where MICROTOME_BENCH_ROWS names a file of numpy, they are its rows, and dictionaries
+alone are measured, after as many steps as MICROTOME_BENCH_STEPS says.
 """
 
 import gc
@@ -26,6 +29,8 @@ torch.set_num_threads(threads)
 torch.set_float32_matmul_precision("highest")
 torch.backends.cuda.matmul.allow_tf32 = False
 torch.manual_seed(0)
+FOUND = os.environ.get("MICROTOME_BENCH_ROWS")
+STEPS_BEFORE = int(os.environ.get("MICROTOME_BENCH_STEPS", 2))
 
 
 def clock():
@@ -41,11 +46,11 @@ def measure(name, make, *arguments):
             torch.cuda.reset_peak_memory_stats()
         work = make(*arguments)
         times = []
-        for step in range(runs + 2):
+        for step in range(STEPS_BEFORE + runs):
             begin = clock()
             work(step)
             times.append(clock() - begin)
-        print(name, statistics.median(times[2:]), flush=True)
+        print(name, statistics.median(times[STEPS_BEFORE:]), flush=True)
         if CUDA:
             print(f"{name}_memory", torch.cuda.max_memory_allocated(), flush=True)
     except Exception as error:
@@ -132,17 +137,29 @@ def torch_copy():
     return lambda step: target.copy_(source)
 
 
+def batches(width, dtype):
+    """Batches of rows, one after the other and again from the first on."""
+    if FOUND:
+        import numpy
+
+        x = torch.from_numpy(numpy.load(FOUND)).to(DEVICE, dtype)
+        found = x[: len(x) // rows * rows].reshape(-1, rows, width)
+    else:
+        found = torch.randn(4, rows, width, device=DEVICE, dtype=dtype)
+    return lambda step: found[step % len(found)]
+
+
 def dictionary_learning(width, features, dtype):
     from dictionary_learning.trainers.top_k import TopKTrainer
 
     trainer = TopKTrainer(
         steps=10**6, activation_dim=width, dict_size=features, layer=0, lm_name="none", device=DEVICE, seed=0, k=k
     )
-    batch = torch.randn(rows, width, device=DEVICE, dtype=dtype)
+    batch = batches(width, dtype)
 
     def work(step):
         with autocast(dtype):
-            trainer.update(step, batch)
+            trainer.update(step, batch(step))
 
     return work
 
@@ -159,11 +176,11 @@ def sae_lens(width, features, dtype):
         adam_beta1=0.9, adam_beta2=0.999, lr_decay_steps=0, n_restart_cycles=1, train_batch_size_samples=rows,
         dead_feature_window=1000, feature_sampling_window=2000, logger=LoggingConfig(log_to_wandb=False),
     )
-    batch = torch.randn(rows, width, device=DEVICE, dtype=dtype)
-    trainer = SAETrainer(cfg=config, sae=sae, data_provider=iter(lambda: batch, None))
+    batch = batches(width, dtype)
+    trainer = SAETrainer(cfg=config, sae=sae, data_provider=iter(lambda: batch(0), None))
 
     def work(step):
-        trainer._train_step(sae=sae, sae_in=batch)
+        trainer._train_step(sae=sae, sae_in=batch(step))
 
     return work
 
@@ -174,10 +191,11 @@ def sparsify(width, features, dtype, autocasts=True):
 
     coder = SparseCoder(width, SparseCoderConfig(num_latents=features, k=k), DEVICE, dtype)
     optimizer = torch.optim.Adam(coder.parameters(), lr=1e-3)
-    batch = torch.randn(rows, width, device=DEVICE, dtype=dtype)
+    batch = batches(width, dtype)
 
     def work(step):
-        loss = (coder(batch) if autocasts else SparseCoder.forward.__wrapped__(coder, batch)).fvu
+        x = batch(step)
+        loss = (coder(x) if autocasts else SparseCoder.forward.__wrapped__(coder, x)).fvu
         optimizer.zero_grad()
         loss.backward()
         coder.remove_gradient_parallel_to_decoder_directions()
@@ -187,13 +205,14 @@ def sparsify(width, features, dtype, autocasts=True):
     return work
 
 
-for make in (lens_forward, lens_harvest, transformers_forward, torch_product):
-    for name, dtype in DTYPES.items():
-        measure(f"{make.__name__}_{name}", make, dtype)
-measure("torch_copy", torch_copy)
-for shape in ((32, 128), (16, 256)):
-    for name, dtype in DTYPES.items():
-        measure(f"torch_train_{shape[0]}x{shape[1]}_{name}", torch_train, *shape, dtype)
+if not FOUND:
+    for make in (lens_forward, lens_harvest, transformers_forward, torch_product):
+        for name, dtype in DTYPES.items():
+            measure(f"{make.__name__}_{name}", make, dtype)
+    measure("torch_copy", torch_copy)
+    for shape in ((32, 128), (16, 256)):
+        for name, dtype in DTYPES.items():
+            measure(f"torch_train_{shape[0]}x{shape[1]}_{name}", torch_train, *shape, dtype)
 for width, features in zip(pairs[::2], pairs[1::2]):
     for make in (dictionary_learning, sae_lens, sparsify):
         for name, dtype in DTYPES.items():
