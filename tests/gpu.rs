@@ -251,7 +251,7 @@ fn a_step_by_kernels_is_that_of_candles_operations() {
 fn sparse_products_and_their_gradients_are_those_of_dense_ones() {
     let Some((device, _turn)) = gpu() else { return };
     for (turn, (rows, features, width, k)) in
-        [(1, 3, 2, 1), (33, 70, 40, 8), (64, 300, 17, 300), (5, 1500, 300, 4)].into_iter().enumerate()
+        [(1, 3, 2, 1), (33, 70, 40, 8), (64, 300, 17, 300), (5, 1500, 300, 4), (1600, 5, 7, 3)].into_iter().enumerate()
     {
         let turn = 100 + turn as u64;
         let mask = |x: &Tensor| kernels::device::mask_of_largest(&x.to_device(&device).unwrap(), k).unwrap().unwrap();
@@ -435,8 +435,9 @@ const ALIKE: [&str; 26] = [
     "tensors",
 ];
 
-/// Files that state what only the processor does (int8, passes over nothing), or digits that rounding moves.
-const OF_THE_PROCESSOR: [&str; 3] = ["hints", "models", "training"];
+/// Files that state what only the processor does (int8, passes over nothing, candle's mixtures in f32), or digits that rounding
+/// moves.
+const OF_THE_PROCESSOR: [&str; 4] = ["hints", "models", "second_opinion", "training"];
 
 #[test]
 fn the_language_behaves_as_on_the_processor() {

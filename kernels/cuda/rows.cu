@@ -42,11 +42,31 @@ static __device__ void count_digit(unsigned bits, unsigned pass, unsigned found,
     if ((bits & known_of(pass)) == found) atomicAdd(&counts[(bits >> shift_of(pass)) & (bins_of(pass) - 1)], 1u);
 }
 
-// Adds to a cut the digit at which the largest end. Where there are fewer than are asked for, all are taken. One thread.
-static __device__ void choose_digit(unsigned *cut, unsigned pass, const unsigned *counts) {
-    unsigned digit = bins_of(pass) - 1;
-    while (digit > 0 && counts[digit] < cut[1]) cut[1] -= counts[digit--];
-    cut[0] |= digit << shift_of(pass);
+// Adds to a cut the digit at which the largest end. Where there are fewer than are asked for, all are taken. All threads of a block
+// call it, whose number divides that of the bins: each has a stretch of them, the first one the highest. `totals` has a number for
+// each warp.
+static __device__ void choose_digit(unsigned *cut, unsigned pass, const unsigned *counts, unsigned *totals) {
+    unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32, stretch = bins_of(pass) / blockDim.x;
+    unsigned top = bins_of(pass) - threadIdx.x * stretch, own = 0;
+    for (unsigned j = 1; j <= stretch; ++j) own += counts[top - j];
+    unsigned sum = own;
+    for (unsigned step = 1; step < 32; step *= 2) {
+        unsigned other = __shfl_sync(0xffffffff, sum, lane >= step ? lane - step : lane);
+        if (lane >= step) sum += other;
+    }
+    if (lane == 31) totals[warp] = sum;
+    __syncthreads();
+    unsigned before = sum - own, wanted = cut[1];
+    for (unsigned other = 0; other < warp; ++other) before += totals[other];
+    __syncthreads();
+    bool is_last = threadIdx.x == blockDim.x - 1;
+    if (before < wanted && (before + own >= wanted || is_last)) {
+        unsigned left = wanted - before, digit = top - 1;
+        while (digit > 0 && counts[digit] < left) left -= counts[digit--];
+        cut[0] |= digit << shift_of(pass);
+        cut[1] = left;
+    }
+    __syncthreads();
 }
 
 // The numbers of a row, of which each is read as the product that it nearly is, plus a bias: at least `lower`, at most `upper`.
@@ -61,7 +81,8 @@ struct Row {
 };
 
 // The cut of the k largest of the bits in order that `each` gives to a function. All threads of a block call it, and have it.
-template <typename Each> static __device__ void select_largest(const Each &each, unsigned k, unsigned *counts, unsigned *cut) {
+template <typename Each>
+static __device__ void select_largest(const Each &each, unsigned k, unsigned *counts, unsigned *cut, unsigned *totals) {
     if (threadIdx.x == 0) {
         cut[0] = 0;
         cut[1] = k;
@@ -72,8 +93,7 @@ template <typename Each> static __device__ void select_largest(const Each &each,
         unsigned found = cut[0];
         each([&](unsigned bits) { count_digit(bits, pass, found, counts); });
         __syncthreads();
-        if (threadIdx.x == 0) choose_digit(cut, pass, counts);
-        __syncthreads();
+        choose_digit(cut, pass, counts, totals);
     }
 }
 
@@ -81,15 +101,18 @@ template <typename Each> static __device__ void select_largest(const Each &each,
 #define HELD 2048
 // Numbers that a thread asks memory for before it looks at the first.
 #define AT_ONCE 8
+// How many of the largest that it has seen a thread remembers.
+#define REMEMBERED 4
 
-// The cut of each row's k largest; with `positive`, of its numbers above 0. A block has one row. The k-th largest of what each
-// thread has seen at most is no larger than the k-th largest of all, and few numbers are above it: they alone are counted, since
+// The cut of each row's k largest; with `positive`, of its numbers above 0. A block has one row. The k-th largest of the few that
+// each thread remembers is no larger than the k-th largest of all, and few numbers are above it: they alone are counted, since
 // a count of all of them waits for the others that are nearly alike.
 extern "C" __global__ void cuts_of_rows(const float *numbers, const float *bias, const float *norms, const float *slacks, unsigned *cuts,
                                         unsigned width, unsigned k, unsigned positive) {
     __shared__ unsigned counts[BINS];
     __shared__ unsigned cut[2];
     __shared__ unsigned held[HELD];
+    __shared__ unsigned totals[32];
     __shared__ unsigned kept;
     Row row = {numbers + (size_t)blockIdx.x * width, bias, norms, norms ? slacks[blockIdx.x] : 0.0f};
     auto all = [&](auto take) {
@@ -106,10 +129,20 @@ extern "C" __global__ void cuts_of_rows(const float *numbers, const float *bias,
         }
     };
     if (threadIdx.x == 0) kept = HELD + 1;
-    if (k <= blockDim.x && width > 4 * blockDim.x) {
-        unsigned most = 0;
-        all([&](unsigned bits) { most = max(most, bits); });
-        select_largest([&](auto take) { take(most); }, k, counts, cut);
+    if (k <= REMEMBERED * blockDim.x && width > 4 * blockDim.x) {
+        unsigned most[REMEMBERED] = {};
+        all([&](unsigned bits) {
+#pragma unroll
+            for (unsigned j = 0; j < REMEMBERED; ++j) {
+                unsigned larger = max(most[j], bits);
+                bits = min(most[j], bits);
+                most[j] = larger;
+            }
+        });
+        select_largest([&](auto take) {
+#pragma unroll
+            for (unsigned j = 0; j < REMEMBERED; ++j) take(most[j]);
+        }, k, counts, cut, totals);
         unsigned least = cut[0];
         if (threadIdx.x == 0) kept = 0;
         __syncthreads();
@@ -124,8 +157,8 @@ extern "C" __global__ void cuts_of_rows(const float *numbers, const float *bias,
     if (candidates <= HELD)
         select_largest([&](auto take) {
             for (unsigned i = threadIdx.x; i < candidates; i += blockDim.x) take(held[i]);
-        }, k, counts, cut);
-    else select_largest(all, k, counts, cut);
+        }, k, counts, cut, totals);
+    else select_largest(all, k, counts, cut, totals);
     if (threadIdx.x < 2) cuts[2 * blockIdx.x + threadIdx.x] = cut[threadIdx.x];
 }
 
@@ -197,8 +230,8 @@ extern "C" __global__ void count_digits(const float *numbers, const float *bias,
 
 // Ends such a pass; `counts` are 0 again. One block.
 extern "C" __global__ void end_of_pass(unsigned *cut, unsigned *counts, unsigned pass) {
-    if (threadIdx.x == 0) choose_digit(cut, pass, counts);
-    __syncthreads();
+    __shared__ unsigned totals[32];
+    choose_digit(cut, pass, counts, totals);
     for (unsigned i = threadIdx.x; i < BINS; i += blockDim.x) counts[i] = 0;
 }
 
@@ -403,13 +436,72 @@ extern "C" __global__ void list_marks(const unsigned *marks, const unsigned *beg
     }
 }
 
-// The sums of rows, each times the value of a column's entry there: out = S^T R, for the gradient of a table.
+// The sum of some entries of a column at one place: rows of a table, each times its value.
+static __device__ float sum_of_entries(const unsigned *rows, const unsigned *entries, const float *values, const float *table,
+                                       unsigned begin, unsigned end, unsigned width, unsigned i) {
+    float sum = 0.0f;
+#pragma unroll 4
+    for (unsigned at = begin; at < end; ++at) sum += values[entries[at]] * table[(size_t)rows[at] * width + i];
+    return sum;
+}
+
+// The sums of rows, each times the value of a column's entry there: out = S^T R, for the gradient of a table. Columns of more
+// entries than a piece has are left to the kernels below.
 extern "C" __global__ void sums_of_columns(const unsigned *begins, const unsigned *rows, const unsigned *entries, const float *values,
-                                           const float *table, float *out, unsigned width) {
+                                           const float *table, float *out, unsigned width, unsigned piece) {
     unsigned column = blockIdx.x, begin = begins[column], end = begins[column + 1];
+    if (end - begin > piece) return;
+    for (unsigned i = threadIdx.x; i < width; i += blockDim.x)
+        out[(size_t)column * width + i] = sum_of_entries(rows, entries, values, table, begin, end, width, i);
+}
+
+// How many pieces each column has: none where it is short.
+extern "C" __global__ void pieces_of_columns(const unsigned *counts, unsigned *pieces, unsigned piece, unsigned columns) {
+    unsigned column = blockIdx.x * blockDim.x + threadIdx.x;
+    if (column < columns) pieces[column] = counts[column] > piece ? (counts[column] + piece - 1) / piece : 0;
+}
+
+// The sums of one piece of a long column, where `first` says with which piece each column begins. A block has one piece.
+extern "C" __global__ void sums_of_pieces(const unsigned *begins, const unsigned *first, const unsigned *rows, const unsigned *entries,
+                                          const float *values, const float *table, float *parts, unsigned width, unsigned piece,
+                                          unsigned columns) {
+    if (blockIdx.x >= first[columns]) return;
+    unsigned column = 0, high = columns;
+    while (high - column > 1) {
+        unsigned middle = (column + high) / 2;
+        if (first[middle] > blockIdx.x) high = middle;
+        else column = middle;
+    }
+    unsigned begin = begins[column] + (blockIdx.x - first[column]) * piece, end = min(begin + piece, begins[column + 1]);
+    for (unsigned i = threadIdx.x; i < width; i += blockDim.x)
+        parts[(size_t)blockIdx.x * width + i] = sum_of_entries(rows, entries, values, table, begin, end, width, i);
+}
+
+// The sums of long columns, of those of their pieces in order. A block has one column.
+extern "C" __global__ void sums_of_parts(const unsigned *first, const float *parts, float *out, unsigned width) {
+    unsigned begin = first[blockIdx.x], end = first[blockIdx.x + 1];
+    if (begin == end) return;
     for (unsigned i = threadIdx.x; i < width; i += blockDim.x) {
         float sum = 0.0f;
-        for (unsigned at = begin; at < end; ++at) sum += values[entries[at]] * table[(size_t)rows[at] * width + i];
-        out[(size_t)column * width + i] = sum;
+        for (unsigned at = begin; at < end; ++at) sum += parts[(size_t)at * width + i];
+        out[(size_t)blockIdx.x * width + i] = sum;
     }
+}
+
+// The sum of the values of each column's entries. A warp has one column.
+extern "C" __global__ void totals_of_columns(const unsigned *begins, const unsigned *entries, const float *values, float *out,
+                                             unsigned columns) {
+    unsigned column = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (column >= columns) return;
+    float sum = 0.0f;
+    for (unsigned at = begins[column] + lane; at < begins[column + 1]; at += 32) sum += values[entries[at]];
+    for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffff, sum, step);
+    if (lane == 0) out[column] = sum;
+}
+
+// Adds each row of a table to the row of another that is named for it; no row is named twice. A block has one row.
+extern "C" __global__ void add_to_rows(const float *table, const unsigned *names, float *out, unsigned width) {
+    const float *row = table + (size_t)blockIdx.x * width;
+    float *to = out + (size_t)names[blockIdx.x] * width;
+    for (unsigned i = threadIdx.x; i < width; i += blockDim.x) to[i] += row[i];
 }

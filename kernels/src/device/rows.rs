@@ -22,6 +22,8 @@ const BINS: usize = 2048;
 const CANDIDATES: usize = 16;
 /// Number of columns, in times of k, from which on a product in tf32 is worth it.
 const WIDE: usize = 128;
+/// Entries of a column that one block sums. Some features of a model's activations are active in every row.
+const PIECE: usize = 512;
 
 /// Returns the address of the numbers of an optional tensor.
 fn at_or_nothing(t: Option<&Tensor>) -> Result<u64> {
@@ -467,9 +469,57 @@ impl ColumnEntries {
         let others = at::<f32>(table)?;
         let to = at::<f32>(&found)?;
         let config = by_blocks(columns, THREADS)?;
-        launch!(device, ROWS::"sums_of_columns", config, begins, rows, entries, times, others, to, size(wide)?);
+        let piece = size(PIECE)?;
+        let width = size(wide)?;
+        launch!(device, ROWS::"sums_of_columns", config, begins, rows, entries, times, others, to, width, piece);
+        // A column longer than a piece has fewer than two pieces for each PIECE of its entries.
+        let most = 2 * self.entries.elem_count() / PIECE;
+        if most == 0 {
+            return Ok(found);
+        }
+        let pieces = written::<u32>(&device, &[columns])?;
+        let counts = at::<u32>(&self.counts)?;
+        let counted = at::<u32>(&pieces)?;
+        let all = size(columns)?;
+        let by_threads = by_blocks(columns.div_ceil(THREADS as usize), THREADS)?;
+        launch!(device, ROWS::"pieces_of_columns", by_threads, counts, counted, piece, all);
+        let starts = sums_before(&pieces)?;
+        let first = at::<u32>(&starts)?;
+        let parts = written::<f32>(&device, &[most, wide])?;
+        let part = at::<f32>(&parts)?;
+        let by_pieces = by_blocks(most, THREADS)?;
+        launch!(
+            device, ROWS::"sums_of_pieces", by_pieces, begins, first, rows, entries, times, others, part, width, piece, all
+        );
+        launch!(device, ROWS::"sums_of_parts", config, first, part, to, width);
         Ok(found)
     }
+
+    /// Computes the sum of the values of each column's entries: `[columns]`.
+    pub fn totals(&self, values: &Tensor) -> Result<Tensor> {
+        let device = device(values)?;
+        let columns = self.counts.elem_count();
+        let found = written::<f32>(&device, &[columns])?;
+        let begins = at::<u32>(&self.begins)?;
+        let entries = at::<u32>(&self.entries)?;
+        let given = at::<f32>(values)?;
+        let to = at::<f32>(&found)?;
+        let config = by_blocks(columns.div_ceil(WARPS), THREADS)?;
+        launch!(device, ROWS::"totals_of_columns", config, begins, entries, given, to, size(columns)?);
+        Ok(found)
+    }
+}
+
+/// Adds each row of `added` to the row of a table that `names` has for it, in place. No other tensor may have the numbers
+/// of the table, and no row may be named twice.
+pub fn add_to_rows(table: &Tensor, names: &Tensor, added: &Tensor) -> Result<()> {
+    let device = device(table)?;
+    let (rows, width) = added.dims2()?;
+    let given = at::<f32>(added)?;
+    let named = at::<u32>(names)?;
+    let to = at::<f32>(table)?;
+    launch!(device, ROWS::"add_to_rows", by_blocks(rows, THREADS)?, given, named, to, size(width)?);
+    Ok(())
 }
 
 pub fn sparse_product(rows: &Tensor, table: &Tensor, most: usize) -> Result<Tensor> {

@@ -2,7 +2,7 @@
 //! sparse, as in the fused loops of the CPU. It equals the reference implementation in candle's operations up to
 //! rounding.
 
-use kernels::device::rows::{SparseRows, has};
+use kernels::device::rows::{SparseRows, add_to_rows, has};
 
 use super::fused::FusedResult;
 use super::kinds::{CodeChoice, FitProgress};
@@ -118,10 +118,9 @@ impl CodeGradients {
     fn of(codes: &SparseRows, slope: &Tensor, x: &Tensor, decoder: &Tensor) -> Result<Self> {
         let by_column = codes.by_column()?;
         let slopes = codes.slopes(slope, decoder)?;
-        let ones = Tensor::ones((x.dims()[0], 1), x.dtype(), x.device())?;
         Ok(Self {
             encoder: by_column.sums(&slopes, x)?,
-            encoder_bias: by_column.sums(&slopes, &ones)?.flatten_all()?,
+            encoder_bias: by_column.totals(&slopes)?,
             decoder: by_column.sums(&codes.values, slope)?,
             counts: by_column.counts()?,
         })
@@ -151,9 +150,9 @@ impl CodeGradients {
         let left = (codes.times(&decoder)? - rest)?;
         let loss = weight * squares(&left)? / spread;
         let part = Self::of(&codes, &(left * (2.0 * weight / spread))?, x, &decoder)?;
-        self.encoder = self.encoder.index_add(&dead, &part.encoder, 0)?;
-        self.encoder_bias = self.encoder_bias.index_add(&dead, &part.encoder_bias, 0)?;
-        self.decoder = self.decoder.index_add(&dead, &part.decoder, 0)?;
+        add_to_rows(&self.encoder, &dead, &part.encoder)?;
+        add_to_rows(&self.encoder_bias, &dead, &part.encoder_bias.unsqueeze(1)?)?;
+        add_to_rows(&self.decoder, &dead, &part.decoder)?;
         Ok(loss)
     }
 }
