@@ -269,6 +269,6 @@ pub mod parts {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(tokens: &mut Tokens) -> Fallible<Dynamic> {
-        Ok(from_json(tokens.json()?))
+        Ok(mapped(tokens)?)
     }
 }

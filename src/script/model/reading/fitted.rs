@@ -252,6 +252,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "to_map", pure, return_raw)]
     pub fn lens_map(lens: &mut FittedLens) -> Fallible<Dynamic> {
-        Ok(from_json(lens.json()?))
+        Ok(mapped(lens)?)
     }
 }
