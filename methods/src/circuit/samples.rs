@@ -40,7 +40,9 @@ pub fn found() -> (Model, Vec<Sae>, Survey) {
     let saes: Vec<Sae> = (0..3).map(of).collect();
     let harvesting = harvest::HarvestOptions { context: Some(CONTEXT), ..harvest::HarvestOptions::default() };
     let kept = KeptPositions { top: 4, some: 4, seed: 0 };
-    let survey = Survey::of(&model, &saes, &text(), &harvesting, kept, &Task::default()).unwrap();
+    let text = text();
+    let reading = harvest::TextReading::new(&model, &text, &harvesting);
+    let survey = Survey::of(&saes, reading, kept, &Task::default()).unwrap();
     (model, saes, survey)
 }
 
