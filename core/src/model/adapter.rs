@@ -291,8 +291,7 @@ mod tests {
     use kit::far;
 
     fn base() -> Model {
-        let decoder = Arc::new(fixtures::decoder(fixtures::config(), DType::F32));
-        Model { decoder, tokenizer: None, origin: "small".into(), published: None, history: None, adapter: None }
+        Model::new(fixtures::decoder(fixtures::config(), DType::F32), None, "small")
     }
 
     fn random(shape: &[usize], turn: u64) -> Tensor {
