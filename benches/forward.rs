@@ -42,9 +42,10 @@ fn main() {
     passes(&mut rows, &peers);
     closures::rows(&mut rows);
     loading::rows(&mut rows);
-    let (file, level) = match cfg!(feature = "avx512") {
-        true => ("benchmarks-forward.md", "With all instructions that the processor has."),
-        false => ("benchmarks-forward-avx2.md", "Built without AVX-512, matrix products included; the peers have it."),
+    let (file, level) = if cfg!(feature = "avx512") {
+        ("benchmarks-forward.md", "With all instructions that the processor has.")
+    } else {
+        ("benchmarks-forward-avx2.md", "Built without AVX-512, matrix products included; the peers have it.")
     };
     let sentences = format!(
         "{level} Times are medians of {RUNS} runs, ratios of medians of the same run. The model has the shape of Pythia-70M \

@@ -60,9 +60,10 @@ fn main() {
     sweep(&mut rows, &peers, &batches);
     cross_layer(&mut rows);
     shares(&mut rows, &batches);
-    let (file, level, real) = match cfg!(feature = "avx512") {
-        true => ("benchmarks-sae.md", "With all instructions that the processor has.", real::SENTENCE),
-        false => ("benchmarks-sae-avx2.md", "Built without AVX-512, matrix products included; the peers have it.", ""),
+    let (file, level, real) = if cfg!(feature = "avx512") {
+        ("benchmarks-sae.md", "With all instructions that the processor has.", real::SENTENCE)
+    } else {
+        ("benchmarks-sae-avx2.md", "Built without AVX-512, matrix products included; the peers have it.", "")
     };
     let sentences = format!(
         "{level} Times are medians of {RUNS} steps after one that does not count, ratios those of medians of the same run. \

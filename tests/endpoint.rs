@@ -60,9 +60,12 @@ fn allowed() -> Rules {
 
 #[test]
 fn a_judge_grades_what_is_written() {
-    let (address, asked) = server(|question| match question.contains("[Concept]") {
-        true => format!("Rating: {}", u8::from(written(question).contains('o')) * 2),
-        false => "Rating: [[1]]".into(),
+    let (address, asked) = server(|question| {
+        if question.contains("[Concept]") {
+            format!("Rating: {}", u8::from(written(question).contains('o')) * 2)
+        } else {
+            "Rating: [[1]]".into()
+        }
     });
     let found = graded(address, allowed()).unwrap();
     let questions = asked.lock().unwrap();
@@ -89,9 +92,9 @@ fn written(question: &str) -> &str {
 
 #[test]
 fn answers_without_a_grade_are_counted_and_a_judge_without_any_is_refused() {
-    let (address, _) = server(|question| match question.contains("[Text]\nbe") {
-        true => "I would rather not.".into(),
-        false => "rating: 2".into(),
+    let (address, _) = server(|question| {
+        let answer = if question.contains("[Text]\nbe") { "I would rather not." } else { "rating: 2" };
+        answer.into()
     });
     let found = graded(address, allowed()).unwrap();
     assert_eq!(found, "\"[2.0, 2.0] [2.0, 2.0] [1, 1]\"");
@@ -111,11 +114,10 @@ fn a_judge_that_may_not_be_asked_is_not() {
 fn finds_b(question: &str) -> String {
     let asked: serde_json::Value = serde_json::from_str(question).unwrap();
     let texts: Vec<&str> = asked["texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
-    match texts[0].starts_with('a') {
-        true => "<b>no</b>\u{1b}[2J".into(),
-        false => {
-            serde_json::json!(texts.iter().map(|text| u8::from(text.contains('b'))).collect::<Vec<_>>()).to_string()
-        }
+    if texts[0].starts_with('a') {
+        "<b>no</b>\u{1b}[2J".into()
+    } else {
+        serde_json::json!(texts.iter().map(|text| u8::from(text.contains('b'))).collect::<Vec<_>>()).to_string()
     }
 }
 

@@ -317,9 +317,10 @@ impl<'ast> Visit<'ast> for PathCollector {
             let name = word.trim_end_matches("::");
             let follows = path.last().is_some_and(String::is_empty);
             if !name.is_empty() {
-                match follows {
-                    true => drop(path.pop()),
-                    false => drop(std::mem::take(&mut path)),
+                if follows {
+                    path.pop();
+                } else {
+                    path.clear();
                 }
                 path.push(name.into());
             }

@@ -48,14 +48,9 @@ fn model_and_text() -> (Model, Text) {
 }
 
 fn survey(model: &Model, sae: &Sae, text: &Text) {
-    let found = Survey::of(
-        model,
-        std::slice::from_ref(sae),
-        text,
-        &HarvestOptions::default(),
-        KeptPositions::default(),
-        &Task::default(),
-    );
+    let options = HarvestOptions::default();
+    let reading = TextReading::new(model, text, &options);
+    let found = Survey::of(std::slice::from_ref(sae), reading, KeptPositions::default(), &Task::default());
     assert!(found.unwrap().positions > TOKENS as u64 / 2);
 }
 

@@ -87,8 +87,14 @@ fn list(options: &CommonArguments) -> Result<Exit> {
     Ok(run::to_stdout(&text.concat()))
 }
 
+/// The content of a cache folder, and its total size.
+struct CacheListing {
+    table: Table,
+    bytes: u64,
+}
+
 /// Returns the rows of a folder's content, and its total size.
-fn table(columns: &[&str], all: Vec<(Vec<String>, CachedFolder)>) -> (Table, u64) {
+fn table(columns: &[&str], all: Vec<(Vec<String>, CachedFolder)>) -> CacheListing {
     let now = SystemTime::now();
     let bytes = all.iter().map(|(_, lies)| lies.bytes).sum();
     let row = |(words, lies): (Vec<String>, CachedFolder)| {
@@ -96,10 +102,12 @@ fn table(columns: &[&str], all: Vec<(Vec<String>, CachedFolder)>) -> (Table, u64
         words.into_iter().chain(last).map(Cell::from).collect()
     };
     let columns = columns.iter().chain(&["size", "last used"]).map(ToString::to_string).collect();
-    (Table { title: String::new(), columns, rows: all.into_iter().map(row).collect() }, bytes)
+    let table = Table { title: String::new(), columns, rows: all.into_iter().map(row).collect() };
+    CacheListing { table, bytes }
 }
 
-fn shown(title: &str, (table, bytes): (Table, u64)) -> Result<String> {
+fn shown(title: &str, listing: CacheListing) -> Result<String> {
+    let CacheListing { table, bytes } = listing;
     if table.rows.is_empty() {
         return Ok(format!("{title}: none\n"));
     }

@@ -95,7 +95,7 @@ fn planned(options: &CommonArguments, arguments: &Arguments, path: &Path, slurm:
                 unwritten => unwritten,
             })
         }
-        SweepEngine::Slurm => submitted(options, arguments, &folder, &sweep, (&launch, slurm), &env),
+        SweepEngine::Slurm => submitted(options, arguments, &folder, &sweep, &launch, slurm, &env),
     }
 }
 
@@ -116,7 +116,8 @@ fn submitted(
     arguments: &Arguments,
     folder: &Folder,
     sweep: &Sweep,
-    (launch, slurm): (&Launch, &Slurm),
+    launch: &Launch,
+    slurm: &Slurm,
     env: &Env,
 ) -> Result<Exit> {
     let resources = Resources {
@@ -128,7 +129,7 @@ fn submitted(
         gpus: arguments.gpus.map(usize::from),
         at_once: arguments.at_once.map(|most| most as usize),
     };
-    let found = slurm::submit(folder, sweep, (launch, &resources, slurm), &env.task)?;
+    let found = slurm::submit(folder, sweep, launch, &resources, slurm, &env.task)?;
     env.files.release();
     if !options.quiet {
         let live =

@@ -39,7 +39,10 @@ pub struct TestArguments {
 }
 
 /// The outcome of a test, and how long it took.
-type TimedOutcome = (Result<TestOutcome>, Duration);
+struct TimedOutcome {
+    outcome: Result<TestOutcome>,
+    took: Duration,
+}
 
 pub fn run(options: &CommonArguments, arguments: &TestArguments) -> Result<Exit> {
     let common = TestSettings::new(options)?;
@@ -67,7 +70,7 @@ pub fn run(options: &CommonArguments, arguments: &TestArguments) -> Result<Exit>
                 while let Some((number, test)) = following(next, tests).filter(|_| !common.is_interrupted()) {
                     let begun = Instant::now();
                     let outcome = ran(common, test, arguments.again);
-                    if sender.send((number, (outcome, begun.elapsed()))).is_err() {
+                    if sender.send((number, TimedOutcome { outcome, took: begun.elapsed() })).is_err() {
                         return;
                     }
                 }
@@ -158,7 +161,8 @@ fn once(common: &TestSettings, test: &TestCase) -> Result<TestOutcome> {
 }
 
 /// Returns the word for how a test ended, and its line. What went wrong is added to `drawn`.
-fn line(test: &TestCase, (outcome, took): TimedOutcome, drawn: &mut String) -> (&'static str, String) {
+fn line(test: &TestCase, ran: TimedOutcome, drawn: &mut String) -> (&'static str, String) {
+    let TimedOutcome { outcome, took } = ran;
     let title = format!("{}: {}", test.file, test.name);
     let word = match &outcome {
         Ok(outcome) if outcome.verdict == Verdict::Passed => "passed",

@@ -136,9 +136,10 @@ impl Answering {
         };
         let has_failed = kind == "execute_request" && content["status"] == "error";
         // Those that wait by now, and not what a client sends once it knows of the failure.
-        let waiting: Vec<Work> = match has_failed && request.message.setting("stop_on_error", true) {
-            true => self.waiting.drain(..).chain(self.work.try_iter()).collect(),
-            false => Vec::new(),
+        let waiting: Vec<Work> = if has_failed && request.message.setting("stop_on_error", true) {
+            self.waiting.drain(..).chain(self.work.try_iter()).collect()
+        } else {
+            Vec::new()
         };
         self.outlet.reply(request, &reply, &content);
         self.abort(waiting);

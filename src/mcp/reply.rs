@@ -180,9 +180,10 @@ fn type_of(table: &Table, column: usize) -> &'static str {
 /// Cuts a text to the size of a page.
 fn shortened(text: &str) -> (String, bool) {
     let fits = fitting(text, PAGE);
-    match fits == text.len() {
-        true => (text.into(), false),
-        false => (format!("{}\n[cut after {fits} of {} bytes]\n", &text[..fits], text.len()), true),
+    if fits == text.len() {
+        (text.into(), false)
+    } else {
+        (format!("{}\n[cut after {fits} of {} bytes]\n", &text[..fits], text.len()), true)
     }
 }
 

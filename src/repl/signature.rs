@@ -62,7 +62,8 @@ pub fn short(entry: &ReferenceEntry, receiver: Option<&str>) -> String {
     if entry.role == Role::Property {
         return format!("{}{}", entry.name, returns(first));
     }
-    let parameters: Vec<String> = first.parameters.iter().skip(skipped).map(parameter).collect();
+    let parameters: Vec<String> =
+        first.parameters.iter().skip(skipped).map(|(name, kind)| parameter(name, kind)).collect();
     let more = match fitting.len() {
         1 => String::new(),
         all => format!("  (+{})", all - 1),
@@ -76,8 +77,8 @@ pub fn takes_nothing(entry: &ReferenceEntry, receiver: Option<&str>) -> bool {
     entry.overloads.iter().all(|o| o.parameters.len() <= skipped)
 }
 
-fn parameter((name, kind): &(String, String)) -> String {
-    if kind == "any" { name.clone() } else { format!("{name}: {kind}") }
+fn parameter(name: &str, kind: &str) -> String {
+    if kind == "any" { name.to_string() } else { format!("{name}: {kind}") }
 }
 
 fn returns(overload: &Overload) -> String {
@@ -134,7 +135,10 @@ fn call_hint(entry: &ReferenceEntry, argument: usize, as_method: bool, receiver:
         .iter()
         .skip(skipped)
         .enumerate()
-        .map(|(index, p)| if index == argument { format!("‹{}›", parameter(p)) } else { parameter(p) })
+        .map(|(index, (name, kind))| {
+            let written = parameter(name, kind);
+            if index == argument { format!("‹{written}›") } else { written }
+        })
         .collect();
     format!("{}({}){}", entry.path(), parameters.join(", "), returns(best))
 }

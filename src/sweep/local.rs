@@ -38,7 +38,7 @@ pub fn run(folder: &Folder, sweep: &Sweep, launch: &Launch, jobs: usize, task: &
     folder.forget_cancel()?;
     let due = due(folder, sweep)?;
     let mut running = Vec::new();
-    let outcome = done(folder, due, &mut running, (launch, jobs), task);
+    let outcome = done(folder, due, &mut running, launch, jobs, task);
     let left: Vec<String> = running.iter().map(|one: &TaskProcess| one.due.id.clone()).collect();
     // Their processes end before anything is said of them.
     drop(running);
@@ -53,7 +53,8 @@ fn done(
     folder: &Folder,
     mut due: VecDeque<PendingTask>,
     running: &mut Vec<TaskProcess>,
-    (launch, jobs): (&Launch, usize),
+    launch: &Launch,
+    jobs: usize,
     task: &Task,
 ) -> Result<()> {
     let all = due.len();

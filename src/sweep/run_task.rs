@@ -145,7 +145,7 @@ fn fit(folder: &Folder, cell: &SweepCell, store: &str, device: &Device, task: &T
         None if !is_whole => return Err(Error::interrupted()),
         None => {}
     }
-    let judgement = judge(&made, cell, &store, (files, device), task)?;
+    let judgement = judge(&made, cell, &store, files, device, task)?;
     match &made {
         FitProduct::Dictionary(sae) => sae.save(files, &place, Format::Microtome)?,
         FitProduct::CrossLayer(transcoders) => transcoders.save(files, &place)?,
@@ -160,7 +160,8 @@ fn judge(
     made: &FitProduct,
     cell: &SweepCell,
     store: &std::sync::Arc<Store>,
-    (files, device): (&Files, &Device),
+    files: &Files,
+    device: &Device,
     task: &Task,
 ) -> Result<CellMeasures> {
     let SweepCell { reading, judge, effect_rows, .. } = cell;

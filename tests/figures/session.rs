@@ -24,9 +24,10 @@ pub struct StatedProbability {
 pub fn lines() -> Vec<String> {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap_or_default();
     let session = readme.lines().skip_while(|line| *line != "    $ microtome").skip(1);
-    let typed = |line: &str| match line.starts_with(['?', ':']) {
-        true => line.split("//").next().unwrap_or_default().trim_end().to_string(),
-        false => line.to_string(),
+    let typed = |line: &str| {
+        let own =
+            if line.starts_with(['?', ':']) { line.split("//").next().unwrap_or_default().trim_end() } else { line };
+        own.to_string()
     };
     session.map_while(|line| line.strip_prefix("    > ")).map(typed).collect()
 }

@@ -26,9 +26,10 @@ fn the_largest_codes_of_rows_and_of_a_batch_are_those_that_sorting_finds() {
         let [x, bias] = [x, bias].map(|t| t.to_device(&device).unwrap());
         let eye = Tensor::eye(width, DType::F32, &device).unwrap();
         for of_all in [false, true] {
-            let codes = match of_all {
-                true => SparseRows::largest_of_all(&x, Some(&bias), k * count).unwrap(),
-                false => SparseRows::largest_of_rows(&x, Some(&bias), k).unwrap(),
+            let codes = if of_all {
+                SparseRows::largest_of_all(&x, Some(&bias), k * count).unwrap()
+            } else {
+                SparseRows::largest_of_rows(&x, Some(&bias), k).unwrap()
             };
             let found: Vec<f32> = codes.times(&eye).unwrap().flatten_all().unwrap().to_vec1().unwrap();
             let k = if of_all { k * count } else { k };

@@ -179,10 +179,7 @@ fn told(name: &str, bytes: &[u8]) -> Vec<u8> {
 
 fn succeed(child: Child) -> Result<(), String> {
     let output = child.wait_with_output().unwrap();
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-    }
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
 /// No unfinished file is left anywhere below the folder.
@@ -204,9 +201,12 @@ fn unfinished(folder: &Path) -> Result<(), String> {
 /// is the one or the other, and all others are what they are where nobody disturbs.
 fn is_whole(files: &BTreeMap<String, Vec<u8>>, wanted: &BTreeMap<String, Vec<u8>>) -> Result<(), String> {
     for (name, bytes) in files {
-        let is_parsed = || match name.ends_with(".safetensors") {
-            true => safetensors::SafeTensors::deserialize(bytes).is_ok(),
-            false => serde_json::from_slice::<serde_json::Value>(bytes).is_ok(),
+        let is_parsed = || {
+            if name.ends_with(".safetensors") {
+                safetensors::SafeTensors::deserialize(bytes).is_ok()
+            } else {
+                serde_json::from_slice::<serde_json::Value>(bytes).is_ok()
+            }
         };
         let grows = name.starts_with("kept/") || name.ends_with("manifest.json") || name.ends_with("run.json");
         let is_complete = match name.strip_prefix("both/") {

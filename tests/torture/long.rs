@@ -189,10 +189,7 @@ fn try_part(words: &LongOptions, part: &str, log: &Mutex<Log>) {
         let is_large = is_meant(part, &["files".into()]) && counts.peak < MUCH && ended.peak >= MUCH;
         counts.add(ended);
         counts.minutes = before.minutes + start_time.elapsed().as_secs_f64() / 60.0;
-        let word = match is_large {
-            true => Some("memory"),
-            false => ended.outcome.is_bad().then(|| ended.outcome.word()),
-        };
+        let word = if is_large { Some("memory") } else { ended.outcome.is_bad().then(|| ended.outcome.word()) };
         let kept = word.and_then(|word| log.findings.keep(part, word, ended, at));
         if log.written.elapsed() > Duration::from_secs(5) || kept.is_some() {
             log.written = Instant::now();

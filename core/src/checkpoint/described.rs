@@ -78,14 +78,8 @@ impl Model {
     ) -> Result<Self> {
         let (config, published) = described(config).map_err(|e| e.about("config"))?;
         let weights = init(&config, random, dtype, device, task)?;
-        Ok(Self {
-            decoder: Arc::new(Decoder::new(config, weights)),
-            tokenizer,
-            origin: "made here".into(),
-            published: published.map(Arc::new),
-            history: None,
-            adapter: None,
-        })
+        let published = published.map(Arc::new);
+        Ok(Self { published, ..Self::new(Decoder::new(config, weights), tokenizer, "made here") })
     }
 }
 

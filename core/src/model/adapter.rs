@@ -288,10 +288,10 @@ mod tests {
     use crate::model::batch::Batch;
     use crate::model::fixtures;
     use crate::tensor::{DType, create, floats};
+    use kit::far;
 
     fn base() -> Model {
-        let decoder = Arc::new(fixtures::decoder(fixtures::config(), DType::F32));
-        Model { decoder, tokenizer: None, origin: "small".into(), published: None, history: None, adapter: None }
+        Model::new(fixtures::decoder(fixtures::config(), DType::F32), None, "small")
     }
 
     fn random(shape: &[usize], turn: u64) -> Tensor {
@@ -339,11 +339,6 @@ mod tests {
     fn logits(model: &Model) -> Tensor {
         let batch = Batch::new(vec![vec![3, 1, 4, 1, 5, 9], vec![2, 6]]).unwrap();
         model.decoder.logits(&batch, Vec::new(), &Task::default()).unwrap()
-    }
-
-    fn far(a: &Tensor, b: &Tensor) -> f64 {
-        let pairs = floats(a).unwrap().into_iter().zip(floats(b).unwrap());
-        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     }
 
     #[test]

@@ -69,6 +69,13 @@ pub struct Model {
 }
 
 impl Model {
+    /// Builds a model that is neither of published files nor trained here.
+    pub fn new(decoder: impl Into<Arc<Decoder>>, tokenizer: Option<Tokenizer>, origin: impl Into<String>) -> Self {
+        let decoder = decoder.into();
+        let origin = origin.into();
+        Self { decoder, tokenizer, origin, published: None, history: None, adapter: None }
+    }
+
     /// Returns this model with keys and values of its own for each query head. The result is no longer what its files
     /// have.
     pub fn ungrouped(&self) -> Result<Self> {

@@ -47,9 +47,11 @@ fn options(l2: f64, solver: Solver) -> ProbeOptions {
 }
 
 fn far(a: &Probe, b: &Probe) -> f64 {
-    let weights = (0..a.weights.nrows()).flat_map(|i| (0..a.weights.ncols()).map(move |j| (i, j)));
-    let weights = weights.map(|at| (a.weights[at] - b.weights[at]).abs()).fold(0.0, f64::max);
-    a.biases.iter().zip(&b.biases).map(|(a, b)| (a - b).abs()).fold(weights, f64::max)
+    let weights = |probe: &Probe| -> Vec<Vec<f64>> {
+        let rows = (0..probe.weights.nrows()).map(|row| probe.weights.row(row).iter().copied().collect());
+        rows.collect()
+    };
+    kit::far(weights(a), weights(b)).max(kit::far(&a.biases, &b.biases))
 }
 
 proptest! {

@@ -44,9 +44,9 @@ impl Library {
 
     /// Narrows the range of a token. The crate gives ranges of whole characters, equal for all parts of one character.
     /// Here each token gets as many bytes as it stands for, as long as the text has these bytes.
-    fn straighten(&self, text: &str, id: u32, given: (usize, usize), end: usize) -> Result<Range<usize>> {
-        let start = given.0.clamp(end, text.len());
-        let limit = given.1.clamp(start, text.len());
+    fn straighten(&self, text: &str, id: u32, given: Range<usize>, end: usize) -> Result<Range<usize>> {
+        let start = given.start.clamp(end, text.len());
+        let limit = given.end.clamp(start, text.len());
         let bytes = &self.vocab.piece(id)?.bytes;
         let there = text.as_bytes().get(start..limit).unwrap_or_default();
         Ok(if there.starts_with(bytes) { start..start + bytes.len() } else { start..limit })
@@ -74,8 +74,8 @@ impl Splitter for Library {
             task.apart(move || run(&engine, &text))?
         };
         let mut end = 0;
-        let placed = ids.into_iter().zip(places).map(|(id, given)| {
-            let range = self.straighten(text, id, given, end)?;
+        let placed = ids.into_iter().zip(places).map(|(id, (from, to))| {
+            let range = self.straighten(text, id, from..to, end)?;
             end = range.end;
             Ok((id, range))
         });

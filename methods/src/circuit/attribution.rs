@@ -72,7 +72,7 @@ pub fn select(
     let due = Due::of(model, &text, &tokens, context, task).map_err(|e| e.about("text"))?;
     let harvesting = harvest::HarvestOptions { context: Some(context), ..harvest::HarvestOptions::default() };
     let kept = KeptPositions { top: 1, some: 1, seed: 0 };
-    let survey = Survey::of(model, before, &text, &harvesting, kept, task)?;
+    let survey = Survey::of(before, harvest::TextReading::new(model, &text, &harvesting), kept, task)?;
     ranked(model, &saes, &survey, target.index, &due, task).map_err(of_saes)
 }
 

@@ -22,14 +22,8 @@ const WORDS: [&str; 20] =
     ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"];
 
 pub fn model(config: Config) -> Model {
-    Model {
-        decoder: decoder(config, DType::F32).into(),
-        tokenizer: Some(Tokenizer::words(WORDS.map(String::from).to_vec(), None, None).unwrap()),
-        origin: "a small model".into(),
-        published: None,
-        history: None,
-        adapter: None,
-    }
+    let tokenizer = Tokenizer::words(WORDS.map(String::from).to_vec(), None, None).unwrap();
+    Model::new(decoder(config, DType::F32), Some(tokenizer), "a small model")
 }
 
 /// Builds a model of three blocks, a dictionary after each, and their survey of a text.
@@ -40,7 +34,9 @@ pub fn found() -> (Model, Vec<Sae>, Survey) {
     let saes: Vec<Sae> = (0..3).map(of).collect();
     let harvesting = harvest::HarvestOptions { context: Some(CONTEXT), ..harvest::HarvestOptions::default() };
     let kept = KeptPositions { top: 4, some: 4, seed: 0 };
-    let survey = Survey::of(&model, &saes, &text(), &harvesting, kept, &Task::default()).unwrap();
+    let text = text();
+    let reading = harvest::TextReading::new(&model, &text, &harvesting);
+    let survey = Survey::of(&saes, reading, kept, &Task::default()).unwrap();
     (model, saes, survey)
 }
 

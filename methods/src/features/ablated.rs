@@ -305,14 +305,7 @@ mod tests {
         for config in configs() {
             let decoder = decoder(config, DType::F32);
             let config = decoder.config().clone();
-            let model = Model {
-                decoder: decoder.into(),
-                tokenizer: None,
-                origin: String::new(),
-                published: None,
-                history: None,
-                adapter: None,
-            };
+            let model = Model::new(decoder, None, "");
             let sites = [
                 "embed",
                 "resid_pre.*",

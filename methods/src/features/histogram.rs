@@ -186,6 +186,7 @@ pub fn table(title: &str, of: &str, counted: &[(String, Count)], most: usize) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::harvest::{HarvestOptions, TextReading};
     use crate::data::text::TextOptions;
     use crate::features::samples::{dictionary, model, text};
     use crate::features::survey::{KeptPositions, Survey};
@@ -196,9 +197,9 @@ mod tests {
         let sae = dictionary("resid_post.0", 1);
         let text = text(60, TextOptions { labels: true, ..TextOptions::default() });
         let task = Task::default();
-        let survey =
-            Survey::of(&model, std::slice::from_ref(&sae), &text, &Default::default(), KeptPositions::default(), &task)
-                .unwrap();
+        let options = HarvestOptions::default();
+        let reading = TextReading::new(&model, &text, &options);
+        let survey = Survey::of(std::slice::from_ref(&sae), reading, KeptPositions::default(), &task).unwrap();
         for feature in [0, 5, 23] {
             let tally = &survey.dictionaries[0][feature];
             for by in [

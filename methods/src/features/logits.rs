@@ -5,6 +5,7 @@ use super::feature::place;
 use super::survey::{KeptPositions, Survey};
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
+use crate::data::harvest::{HarvestOptions, TextReading};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
@@ -128,7 +129,8 @@ pub fn ablation_effects(
 ) -> Result<(Vec<TokenEffect>, usize)> {
     let place = place(model, sae)?;
     let kept = KeptPositions { top: options.positions.unwrap_or(POSITIONS), some: 0, seed: 0 };
-    let survey = Survey::of(model, std::slice::from_ref(sae), text, &Default::default(), kept, task)?;
+    let options = HarvestOptions::default();
+    let survey = Survey::of(std::slice::from_ref(sae), TextReading::new(model, text, &options), kept, task)?;
     let tally = survey.dictionaries.first().and_then(|tallies| tallies.get(feature));
     let texts: Vec<Vec<u32>> = tally.into_iter().flat_map(|tally| &tally.top).map(|at| survey.up_to(at)).collect();
     if texts.is_empty() {

@@ -259,7 +259,8 @@ mod tests {
         let task = Task::default();
         let text = samples::text(60, text::TextOptions::default());
         let kept = KeptPositions { top: 10_000, some: 0, seed: 0 };
-        let survey = Survey::of(&model, &saes, &text, &HarvestOptions::default(), kept, &task).unwrap();
+        let options = HarvestOptions::default();
+        let survey = Survey::of(&saes, TextReading::new(&model, &text, &options), kept, &task).unwrap();
         let at = |number: usize, feature: usize| -> Vec<(u32, u32)> {
             survey.dictionaries[number][feature].top.iter().map(|moment| (moment.row, moment.column)).collect()
         };

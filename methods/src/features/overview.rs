@@ -2,7 +2,7 @@
 
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
-use crate::data::harvest::PositionOptions;
+use crate::data::harvest::{PositionOptions, TextReading};
 use crate::err;
 use crate::model::Model;
 use crate::sae::Sae;
@@ -36,7 +36,7 @@ impl Overview {
         let OverviewOptions { seed, card, positions } = options;
         let usual = KeptPositions::default();
         let kept = KeptPositions { top: usual.top.max(card.top), some: usual.some.max(card.random), seed: seed as u64 };
-        let survey = Survey::of(model, &saes, text, &positions.into(), kept, task)?;
+        let survey = Survey::of(&saes, TextReading::new(model, text, &positions.into()), kept, task)?;
         Ok(Self { saes, survey, plan: CardPlan { options: card, ..CardPlan::default() } })
     }
 

@@ -1,7 +1,5 @@
 //! A small model, dictionaries and texts for the tests of this floor.
 
-use std::sync::Arc;
-
 use super::fixtures::{config, decoder};
 use crate::data::Text;
 use crate::data::text::TextOptions;
@@ -16,15 +14,7 @@ pub fn model() -> Model {
     let letters: Vec<String> = (b'a'..=b'z').map(|letter| char::from(letter).to_string()).collect();
     let tokenizer = Tokenizer::characters([letters, vec!["(".into(), ")".into()]].concat(), None, None).unwrap();
     let config = Config { vocab: 28, context: 12, ..config() };
-    let decoder = Arc::new(decoder(config, DType::F32));
-    Model {
-        decoder,
-        tokenizer: Some(tokenizer),
-        origin: "sample".into(),
-        published: None,
-        history: None,
-        adapter: None,
-    }
+    Model::new(decoder(config, DType::F32), Some(tokenizer), "sample")
 }
 
 /// Returns documents of letters and brackets.

@@ -247,15 +247,8 @@ pub(super) mod tests {
     /// Builds a small model of words, and a dictionary of its second layer.
     pub fn model() -> (Model, Sae) {
         let tokenizer = Tokenizer::words(WORDS.map(String::from).to_vec(), None, None).unwrap();
-        let decoder = decoder(crate::model::config::Config { context: 8, ..config() }, DType::F32).into();
-        let model = Model {
-            decoder,
-            tokenizer: Some(tokenizer),
-            origin: "small".into(),
-            published: None,
-            history: None,
-            adapter: None,
-        };
+        let decoder = decoder(crate::model::config::Config { context: 8, ..config() }, DType::F32);
+        let model = Model::new(decoder, Some(tokenizer), "small");
         let parts = baselines::neurons_relu(16, None).unwrap().parts().clone();
         let about = crate::sae::About { sites: vec!["resid_post.1".into()], ..parts.about.clone() };
         (model, Sae::new(Parts { about, ..parts }).unwrap())

@@ -1,20 +1,11 @@
 //! A small model and pairs of prompts that tests of patching share.
 
-use std::sync::Arc;
-
 use crate::data::pairs::tokens::TokenPair;
 use crate::model::Model;
 use crate::model::decoder::Decoder;
 
 pub fn model(decoder: Decoder) -> Model {
-    Model {
-        decoder: Arc::new(decoder),
-        tokenizer: None,
-        origin: "a small model".into(),
-        published: None,
-        history: None,
-        adapter: None,
-    }
+    Model::new(decoder, None, "a small model")
 }
 
 /// Returns pairs of two lengths, the second with answers of several tokens.

@@ -98,7 +98,7 @@ pub mod methods {
             let core = &circuit.core;
             let curve = CurveOptions { seed, ..curve };
             let work = |runs: &dyn NodeAblations, _: Measure| core::curve(core, runs, &curve, &env.task);
-            super::with_runs(&ctx, (circuit, &m), &pairs, &runs, work)
+            super::with_runs(&ctx, circuit, &m, &pairs, &runs, work)
         });
         Ok(CircuitCurve(found?))
     }

@@ -97,7 +97,7 @@ pub mod methods {
             let graph = circuit.graph();
             let judged = PairJudgeOptions { seed, ..judged };
             let judge = |runs: &dyn NodeAblations, _: Measure| core::judge(graph, runs, &judged, &env.task);
-            super::with_runs(&ctx, (circuit, &m), &pairs, &runs, judge)
+            super::with_runs(&ctx, circuit, &m, &pairs, &runs, judge)
         });
         Ok(PairJudgement(found?))
     }

@@ -34,7 +34,8 @@ pub fn both<T: OptionGroup>(map: Map) -> Result<(RunOptions, T)> {
 /// Runs `work` with the ablations of a circuit's kind, and the measure.
 pub fn with_runs<T>(
     ctx: &NativeCallContext,
-    (circuit, m): (&Circuit, &Model),
+    circuit: &Circuit,
+    m: &Model,
     pairs: &Array,
     RunOptions { metric, ablation }: &RunOptions,
     work: impl FnOnce(&dyn NodeAblations, Measure) -> Result<T>,

@@ -31,11 +31,13 @@ fn numbered(graph: &Graph, nodes: &Dynamic) -> Result<Vec<usize>> {
 
 /// Changes a group of features on the prompt of its attribution graph.
 fn changed(
-    (ctx, function): (&NativeCallContext, &str),
+    ctx: &NativeCallContext,
+    function: &str,
     circuit: &Circuit,
     m: &Model,
     name: &str,
-    (change, random): (&InterveneOptions, &RandomGroupOptions),
+    change: &InterveneOptions,
+    random: &RandomGroupOptions,
 ) -> Fallible<Table> {
     let Some((core, transcoders)) = &circuit.attribution else {
         return Err(err!(Argument, "expected a circuit of an attribution graph, found another")
@@ -127,7 +129,7 @@ pub mod methods {
             let work = |runs: &dyn NodeAblations, measure: Measure| {
                 ablate(GraphGroup { graph, name }, runs, measure, ablation, &random, &env.task)
             };
-            super::with_runs(&ctx, (circuit, &m), &pairs, &runs, work)
+            super::with_runs(&ctx, circuit, &m, &pairs, &runs, work)
         });
         Ok(found?.table())
     }
@@ -159,7 +161,7 @@ pub mod methods {
     ) -> Fallible<Table> {
         let AblateOptions { freeze, random } = taken(options)?;
         let change = InterveneOptions { freeze, ..Default::default() };
-        super::changed((&ctx, "Circuit.ablate"), circuit, &m, name, (&change, &random))
+        super::changed(&ctx, "Circuit.ablate", circuit, &m, name, &change, &random)
     }
 
     /// Multiplies the activations of a group of features of an attribution graph's circuit by a `factor`, or sets them to a
@@ -195,6 +197,6 @@ pub mod methods {
         if change.value.is_none() && change.factor.is_none() {
             return Err(err!(Argument, "expected a `factor` or a `value`, found neither").about("options").into());
         }
-        super::changed((&ctx, "Circuit.steer"), circuit, &m, name, (&change, &random))
+        super::changed(&ctx, "Circuit.steer", circuit, &m, name, &change, &random)
     }
 }

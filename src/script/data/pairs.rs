@@ -38,7 +38,7 @@ pub fn map(pair: Pair) -> Map {
 }
 
 /// Converts a pair with the positions of its spans into a map of a script.
-fn map_with_spans((pair, tokens): (Pair, TokenPair)) -> Map {
+fn map_with_spans(pair: Pair, tokens: TokenPair) -> Map {
     let positions = |span: Vec<usize>| list(span.into_iter().map(|position| position as i64).collect());
     let spans: Map = tokens.spans.into_iter().map(|(name, span)| (name.into(), positions(span))).collect();
     let mut map = map(pair);
@@ -185,7 +185,7 @@ pub mod functions {
         };
         let tokenizer = m.model().tokenizer().map_err(|e| e.about("for"))?;
         let made = token_pairs(task, &wanted, &form, tokenizer, &env.task)?;
-        Ok(made.into_iter().map(|pair| super::map_with_spans(pair).into()).collect())
+        Ok(made.into_iter().map(|(pair, tokens)| super::map_with_spans(pair, tokens).into()).collect())
     }
 
     /// Builds pairs of your own prompts: arrays of as many clean and corrupt ones, each a text, tokens or ids.

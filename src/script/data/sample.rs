@@ -145,6 +145,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(s: &mut Sample) -> Fallible<Dynamic> {
-        Ok(crate::script::engine::value::from_json(s.json()?))
+        Ok(mapped(s)?)
     }
 }

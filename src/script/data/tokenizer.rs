@@ -173,6 +173,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(t: &mut Tokenizer) -> Fallible<Dynamic> {
-        Ok(super::from_json(t.json()?))
+        Ok(mapped(t)?)
     }
 }

@@ -226,6 +226,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(contexts: &mut Contexts) -> Fallible<Dynamic> {
-        Ok(from_json(contexts.json()?))
+        Ok(mapped(contexts)?)
     }
 }

@@ -88,7 +88,7 @@ pub mod functions {
 
     #[rhai_fn(name = "near", return_raw)]
     pub fn near_on(ctx: NativeCallContext, m: Model, f: Feature, text: Text, options: Options) -> Fallible<Table> {
-        Ok(super::together(&ctx, (&m, &text), (&f, None), options)?)
+        Ok(super::together(&ctx, &m, &text, &f, None, options)?)
     }
 
     #[rhai_fn(name = "near", return_raw)]
@@ -100,7 +100,7 @@ pub mod functions {
         other: Sae,
         options: Options,
     ) -> Fallible<Table> {
-        Ok(super::together(&ctx, (&m, &text), (&f, Some(&other)), options)?)
+        Ok(super::together(&ctx, &m, &text, &f, Some(&other), options)?)
     }
 }
 
@@ -117,8 +117,10 @@ fn nearest(f: &Feature, other: Option<&Sae>, map: Options) -> Result<Table> {
 /// Finds the features that are active where a feature is.
 fn together(
     ctx: &NativeCallContext,
-    (m, text): (&Model, &Text),
-    (f, other): (&Feature, Option<&Sae>),
+    m: &Model,
+    text: &Text,
+    f: &Feature,
+    other: Option<&Sae>,
     map: Options,
 ) -> Result<Table> {
     let env = env(ctx)?;

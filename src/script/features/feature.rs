@@ -208,6 +208,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(f: &mut Feature) -> Fallible<Dynamic> {
-        Ok(crate::script::engine::value::from_json(f.json()?))
+        Ok(mapped(f)?)
     }
 }

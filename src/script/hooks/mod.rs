@@ -310,6 +310,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(hook: &mut Hook) -> Fallible<Dynamic> {
-        Ok(super::from_json(super::Handle::json(hook)?))
+        Ok(mapped(hook)?)
     }
 }

@@ -158,7 +158,7 @@ pub mod functions {
         let env = env(&ctx)?;
         let InteractionCall { measure, interactions: options } = taken(options)?;
         let (saes, units) = super::units(&features)?;
-        let rows = super::rows(&ctx, &m, &text, (options.context, options.rows))?;
+        let rows = super::rows(&ctx, &m, &text, options.context, options.rows)?;
         let calls = Callbacks::new(&ctx);
         let found = env.drawing(&ctx, "intervene::interactions", options.seed, |seed| {
             let options = InteractionOptions { seed, ..options };

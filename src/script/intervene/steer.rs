@@ -116,7 +116,8 @@ pub fn rows(
     ctx: &NativeCallContext,
     m: &Model,
     text: &Dynamic,
-    (context, count): (Option<usize>, usize),
+    context: Option<usize>,
+    count: usize,
 ) -> Result<Vec<Vec<u32>>> {
     if let Some(text) = text.read_lock::<Text>() {
         return core::rows(m.core(), &text, context, count, &env(ctx)?.task);
@@ -150,7 +151,7 @@ impl SteeringArguments {
     ) -> Fallible<Self> {
         let env = env(ctx)?;
         let prompts = self::prompts(ctx, m, prompts)?;
-        let rows = rows(ctx, m, text, (options.context, options.rows))?;
+        let rows = rows(ctx, m, text, options.context, options.rows)?;
         let push = Push::new(&m.core().decoder, directions(direction)?, &rows, &options.push, &env.task)?;
         Ok(Self { prompts, rows, push, options })
     }
@@ -370,7 +371,7 @@ pub mod functions {
         let extent: PinnedText = read.declared()?;
         read.finish()?;
         let prompt = one_text(&ctx, &m, "prompt", &prompt)?;
-        let rows = super::rows(&ctx, &m, &text, (extent.context, extent.rows))?;
+        let rows = super::rows(&ctx, &m, &text, extent.context, extent.rows)?;
         // What takes the likeliest token each time draws nothing.
         let seed = if options.generate.is_greedy() { Seed::of(0) } else { options.generate.seed.seed };
         let found = env.drawing(&ctx, "intervene::pinned", seed, |seed| {

@@ -148,6 +148,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "to_map", pure, return_raw)]
     pub fn subspace_map(found: &mut Subspace) -> Fallible<Dynamic> {
-        Ok(from_json(found.json()?))
+        Ok(mapped(found)?)
     }
 }

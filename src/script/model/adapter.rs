@@ -279,6 +279,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(a: &mut Adapter) -> Fallible<Dynamic> {
-        Ok(from_json(a.json()?))
+        Ok(mapped(a)?)
     }
 }

@@ -9,7 +9,8 @@ use crate::script::prelude::*;
 
 /// Continues texts; with texts if `in_words`.
 fn generated(
-    (ctx, function): (&NativeCallContext, &str),
+    ctx: &NativeCallContext,
+    function: &str,
     m: &Model,
     x: &Dynamic,
     map: Options,
@@ -76,7 +77,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn generate(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Any> {
-        let (new, several) = super::generated((&ctx, "Model.generate"), m, &x, options, true)?;
+        let (new, several) = super::generated(&ctx, "Model.generate", m, &x, options, true)?;
         Ok(super::as_given(new.texts, several))
     }
 
@@ -97,7 +98,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn generate_ids(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Array> {
-        let (new, several) = super::generated((&ctx, "Model.generate_ids"), m, &x, options, false)?;
+        let (new, several) = super::generated(&ctx, "Model.generate_ids", m, &x, options, false)?;
         let id = |id: u32| Dynamic::from(i64::from(id));
         let rows = new.ids.into_iter().map(|row| row.into_iter().map(id).collect::<Array>());
         Ok(super::as_given(rows, several).into_array().unwrap_or_default())

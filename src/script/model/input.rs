@@ -80,7 +80,8 @@ pub fn one_text(ctx: &NativeCallContext, model: &Model, name: &'static str, x: &
 pub fn one_in_tokens(
     ctx: &NativeCallContext,
     model: &Model,
-    (name, x): (&'static str, &Dynamic),
+    name: &'static str,
+    x: &Dynamic,
     bos: Option<bool>,
 ) -> Result<Tokens> {
     let reader = InputReader { by: model, bos, task: &env(ctx)?.task, name };

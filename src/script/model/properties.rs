@@ -177,7 +177,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(m: &mut Model) -> Fallible<Dynamic> {
-        use crate::script::engine::show::Handle;
-        Ok(from_json(m.json()?))
+        Ok(mapped(m)?)
     }
 }

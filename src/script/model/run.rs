@@ -78,10 +78,14 @@ fn losses_of(ctx: &NativeCallContext, m: &Model, x: &Dynamic, map: Options) -> F
     let LossOptions { windowed } = read.declared()?;
     read.finish()?;
     let Input { batch, several } = asked.input(ctx, m, x)?;
-    let losses = asked.run(ctx, m, |hooks, task| match windowed {
-        _ if x.is::<Text>() => m.decoder().losses_by_rows(&batch, hooks, task),
-        true => m.decoder().windowed_losses(&batch, hooks, task),
-        false => m.decoder().losses(&batch, hooks, task),
+    let losses = asked.run(ctx, m, |hooks, task| {
+        if x.is::<Text>() {
+            m.decoder().losses_by_rows(&batch, hooks, task)
+        } else if windowed {
+            m.decoder().windowed_losses(&batch, hooks, task)
+        } else {
+            m.decoder().losses(&batch, hooks, task)
+        }
     })?;
     Ok((losses, several))
 }

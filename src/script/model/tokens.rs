@@ -80,7 +80,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn tokens(ctx: NativeCallContext, m: &mut Model, text: Any, options: Options) -> Fallible<Tokens> {
         let TokensOptions { bos } = taken(options)?;
-        Ok(one_in_tokens(&ctx, m, ("text", &text), bos)?)
+        Ok(one_in_tokens(&ctx, m, "text", &text, bos)?)
     }
 
     /// Returns the text of each token of a text, of ids or of a tensor of ids: `m.tokens(x).strings`.
@@ -93,7 +93,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn token_texts(ctx: NativeCallContext, m: &mut Model, text: Any) -> Fallible<Array> {
-        let tokens = one_in_tokens(&ctx, m, ("text", &text), None)?;
+        let tokens = one_in_tokens(&ctx, m, "text", &text, None)?;
         Ok(tokens.strings()?.into_iter().map(Dynamic::from).collect())
     }
 
@@ -269,6 +269,6 @@ pub mod parts {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(tokens: &mut Tokens) -> Fallible<Dynamic> {
-        Ok(from_json(tokens.json()?))
+        Ok(mapped(tokens)?)
     }
 }

@@ -240,6 +240,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(opt: &mut Descent) -> Fallible<Map> {
-        Ok(crate::script::engine::value::from_json(opt.json()?).cast::<Map>())
+        Ok(mapped(opt)?.cast::<Map>())
     }
 }

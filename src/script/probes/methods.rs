@@ -24,7 +24,8 @@ fn on_rows<T: Send + 'static>(
 fn measured<T: Send + 'static>(
     ctx: &NativeCallContext,
     p: &Probe,
-    (x, y): (&Dynamic, &Dynamic),
+    x: &Dynamic,
+    y: &Dynamic,
     measure: impl FnOnce(&JudgedRows) -> T + Send + 'static,
 ) -> Fallible<T> {
     let names = class_names("y", y)?;
@@ -68,7 +69,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn accuracy(ctx: NativeCallContext, p: &mut Probe, x: Any, y: Any) -> Fallible<f64> {
-        super::measured(&ctx, p, (&x, &y), |judged| judged.accuracy(&judged.each_once()))
+        super::measured(&ctx, p, &x, &y, |judged| judged.accuracy(&judged.each_once()))
     }
 
     /// Returns the area under the ROC curve: the probability that a row of the second class has a larger score than one
@@ -82,7 +83,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn auroc(ctx: NativeCallContext, p: &mut Probe, x: Any, y: Any) -> Fallible<f64> {
-        let auroc = super::measured(&ctx, p, (&x, &y), |judged| judged.auroc(&judged.each_once()))?;
+        let auroc = super::measured(&ctx, p, &x, &y, |judged| judged.auroc(&judged.each_once()))?;
         if auroc.is_nan() {
             Err(err!(Argument, "expected rows of at least two classes for AUROC, found one").about("y").into())
         } else {
@@ -99,7 +100,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn confusion(ctx: NativeCallContext, p: &mut Probe, x: Any, y: Any) -> Fallible<Table> {
-        super::measured(&ctx, p, (&x, &y), JudgedRows::confusion_table)
+        super::measured(&ctx, p, &x, &y, JudgedRows::confusion_table)
     }
 
     /// Measures how well the probe is calibrated: `error`, the expected calibration error, and `table`, its reliability
@@ -118,7 +119,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn calibration(ctx: NativeCallContext, p: &mut Probe, x: Any, y: Any) -> Fallible<Map> {
-        let (error, table) = super::measured(&ctx, p, (&x, &y), |judged| {
+        let (error, table) = super::measured(&ctx, p, &x, &y, |judged| {
             (judged.calibration_error(&judged.each_once()), judged.reliability_table())
         })?;
         Ok([("error".into(), error.into()), ("table".into(), Dynamic::from(table))].into())

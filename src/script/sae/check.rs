@@ -122,6 +122,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(check: &mut Checked) -> Fallible<Dynamic> {
-        Ok(from_json(check.json()?))
+        Ok(mapped(check)?)
     }
 }

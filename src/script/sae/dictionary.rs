@@ -46,7 +46,8 @@ impl Sae {
     fn on_rows(
         &self,
         ctx: &NativeCallContext,
-        (name, value): (&str, &Dynamic),
+        name: &str,
+        value: &Dynamic,
         work: impl FnOnce(&sae::Sae, &Tensor) -> Result<Tensor> + Send + 'static,
     ) -> Fallible<Tensor> {
         let x = self.numbers(name, value)?;
@@ -203,7 +204,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn encode(ctx: NativeCallContext, s: &mut Sae, x: Any) -> Fallible<Tensor> {
-        s.on_rows(&ctx, ("x", &x), sae::Sae::encode)
+        s.on_rows(&ctx, "x", &x, sae::Sae::encode)
     }
 
     /// Decodes codes: `[.., d_sae]` to `[.., d_out]`.
@@ -216,7 +217,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn decode(ctx: NativeCallContext, s: &mut Sae, codes: Any) -> Fallible<Tensor> {
-        s.on_rows(&ctx, ("codes", &codes), sae::Sae::decode)
+        s.on_rows(&ctx, "codes", &codes, sae::Sae::decode)
     }
 
     /// Encodes and decodes activations: `[.., d_in]` to `[.., d_out]`.
@@ -227,7 +228,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn reconstruct(ctx: NativeCallContext, s: &mut Sae, x: Any) -> Fallible<Tensor> {
-        s.on_rows(&ctx, ("x", &x), sae::Sae::reconstruct)
+        s.on_rows(&ctx, "x", &x, sae::Sae::reconstruct)
     }
 
     /// Returns the decoder direction of each feature: `[d_sae, d_out]`.

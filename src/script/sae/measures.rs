@@ -126,6 +126,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(measures: &mut Measures) -> Fallible<Dynamic> {
-        Ok(from_json(measures.json()?))
+        Ok(mapped(measures)?)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::data::harvest::HarvestOptions as Harvesting;
+use crate::data::harvest::{HarvestOptions as Harvesting, TextReading};
 use crate::data::text::TextOptions;
 use crate::features::survey::KeptPositions;
 use crate::features::{FeatureCard, Survey, card};
@@ -57,7 +57,8 @@ impl ModelAndText {
         let Some((text, reading)) = &self.text else { return Ok(None) };
         let model = self.model.core();
         let saes = std::slice::from_ref(sae);
-        let survey = Rc::new(Survey::of(model, saes, text, reading, KeptPositions::default(), &self.task)?);
+        let reading = TextReading::new(model, text, reading);
+        let survey = Rc::new(Survey::of(saes, reading, KeptPositions::default(), &self.task)?);
         *self.survey.borrow_mut() = Some((sae.clone(), survey.clone()));
         Ok(Some(survey))
     }

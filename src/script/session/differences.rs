@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::line_changes::{self, LineChange};
+use super::line_changes::{self, LineChange, LineGap, LinePair};
 use super::record::Record;
 use super::run_results;
 use crate::base::files::Files;
@@ -212,7 +212,7 @@ fn of_lines(what: DifferenceKind, name: &str, a: &[String], b: &[String], found:
     let (keys_b, numbers_b): (Vec<String>, Vec<Vec<String>>) = parts(b);
     let pairs = line_changes::common(&keys_a, &keys_b);
     let mut all = Vec::new();
-    for &(i, j) in &pairs {
+    for &LinePair { old: i, new: j } in &pairs {
         let (Some(of_a), Some(of_b)) = (numbers_a.get(i), numbers_b.get(j)) else { continue };
         let other = of_a.iter().zip(of_b).filter(|(a, b)| a != b);
         let numbers: Vec<NumberPair> = other.map(|(a, b)| NumberPair::new(a, b)).collect();
@@ -223,14 +223,13 @@ fn of_lines(what: DifferenceKind, name: &str, a: &[String], b: &[String], found:
             all.push((i, Difference { numbers, ..line }));
         }
     }
-    for ((i, j), (to_i, to_j)) in line_changes::gaps(&pairs, (a.len(), b.len())) {
+    for LineGap { from, to } in line_changes::gaps(&pairs, LinePair { old: a.len(), new: b.len() }) {
         let text = |lines: &[String], from, to| -> String {
             lines.get(from..to).unwrap_or_default().iter().map(|line| format!("{line}\n")).collect()
         };
-        all.push((
-            i,
-            Difference::of_change(what, name, LineChange { line: i + 1, old: text(a, i, to_i), new: text(b, j, to_j) }),
-        ));
+        let old = text(a, from.old, to.old);
+        let new = text(b, from.new, to.new);
+        all.push((from.old, Difference::of_change(what, name, LineChange { line: from.old + 1, old, new })));
     }
     all.sort_by_key(|(line, _)| *line);
     found.extend(all.into_iter().map(|(_, difference)| difference));

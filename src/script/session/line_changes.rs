@@ -34,35 +34,52 @@ pub fn between(old: &str, new: &str) -> Vec<LineChange> {
     let old: Vec<&str> = old.split_inclusive('\n').collect();
     let new: Vec<&str> = new.split_inclusive('\n').collect();
     let text = |lines: &[&str], from, to| lines.get(from..to).unwrap_or_default().concat();
-    gaps(&common(&old, &new), (old.len(), new.len()))
-        .map(|((i, j), (to_i, to_j))| LineChange { line: i + 1, old: text(&old, i, to_i), new: text(&new, j, to_j) })
-        .collect()
+    let change = |gap: LineGap| {
+        let LineGap { from, to } = gap;
+        LineChange { line: from.old + 1, old: text(&old, from.old, to.old), new: text(&new, from.new, to.new) }
+    };
+    gaps(&common(&old, &new), LinePair { old: old.len(), new: new.len() }).map(change).collect()
 }
 
-/// Finds where something stands between the lines that stay, each from a pair of places to another.
-pub fn gaps(kept: &[(usize, usize)], ends: (usize, usize)) -> impl Iterator<Item = ((usize, usize), (usize, usize))> {
-    let begins = std::iter::once((0, 0)).chain(kept.iter().map(|(i, j)| (i + 1, j + 1)));
-    begins.zip(kept.iter().copied().chain([ends])).filter(|(from, to)| from != to)
+/// The numbers of a line in the old and in the new text, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LinePair {
+    pub old: usize,
+    pub new: usize,
 }
 
-/// Finds pairs of places of lines that stay, as many as possible.
-pub fn common<Line: PartialEq>(old: &[Line], new: &[Line]) -> Vec<(usize, usize)> {
+/// A run of lines between two that stay: the numbers of the first, and those of the line after the last.
+pub struct LineGap {
+    pub from: LinePair,
+    pub to: LinePair,
+}
+
+/// Finds where something stands between the lines that stay; `ends` are the numbers of all lines.
+pub fn gaps(kept: &[LinePair], ends: LinePair) -> impl Iterator<Item = LineGap> {
+    let behind = |pair: &LinePair| LinePair { old: pair.old + 1, new: pair.new + 1 };
+    let begins = std::iter::once(LinePair::default()).chain(kept.iter().map(behind));
+    let all = begins.zip(kept.iter().copied().chain([ends])).map(|(from, to)| LineGap { from, to });
+    all.filter(|gap| gap.from != gap.to)
+}
+
+/// Finds pairs of lines that stay, as many as possible.
+pub fn common<Line: PartialEq>(old: &[Line], new: &[Line]) -> Vec<LinePair> {
     let begin = old.iter().zip(new).take_while(|(a, b)| a == b).count();
     let a = old.get(begin..).unwrap_or_default();
     let b = new.get(begin..).unwrap_or_default();
     let end = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count();
     let a = &a[..a.len() - end];
     let b = &b[..b.len() - end];
-    let mut kept: Vec<(usize, usize)> = (0..begin).map(|at| (at, at)).collect();
+    let mut kept: Vec<LinePair> = (0..begin).map(|at| LinePair { old: at, new: at }).collect();
     if a.len().max(b.len()) <= MOST {
-        kept.extend(longest(a, b).into_iter().map(|(i, j)| (begin + i, begin + j)));
+        kept.extend(longest(a, b).into_iter().map(|pair| LinePair { old: begin + pair.old, new: begin + pair.new }));
     }
-    kept.extend((0..end).map(|at| (old.len() - end + at, new.len() - end + at)));
+    kept.extend((0..end).map(|at| LinePair { old: old.len() - end + at, new: new.len() - end + at }));
     kept
 }
 
 /// Finds the longest common subsequence, by how much of it lies behind each pair of places.
-fn longest<Line: PartialEq>(a: &[Line], b: &[Line]) -> Vec<(usize, usize)> {
+fn longest<Line: PartialEq>(a: &[Line], b: &[Line]) -> Vec<LinePair> {
     let wide = b.len() + 1;
     let mut behind = vec![0_u16; (a.len() + 1) * wide];
     for i in (0..a.len()).rev() {
@@ -79,7 +96,7 @@ fn longest<Line: PartialEq>(a: &[Line], b: &[Line]) -> Vec<(usize, usize)> {
     let mut kept = Vec::new();
     while i < a.len() && j < b.len() {
         if a[i] == b[j] {
-            kept.push((i, j));
+            kept.push(LinePair { old: i, new: j });
             (i, j) = (i + 1, j + 1);
         } else if behind[(i + 1) * wide + j] >= behind[i * wide + j + 1] {
             i += 1;

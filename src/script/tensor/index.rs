@@ -112,7 +112,8 @@ fn scattered(
     ctx: &NativeCallContext,
     t: &Tensor,
     axis: &Dynamic,
-    (index, source): (Tensor, Tensor),
+    index: Tensor,
+    source: Tensor,
     scatter: fn(&Tensor, i64, &Tensor, &Tensor) -> Result<Tensor>,
 ) -> Fallible<Tensor> {
     let axis = given("axis", axis).integer()?;
@@ -164,7 +165,7 @@ pub mod methods {
         index: Tensor,
         source: Tensor,
     ) -> Fallible<Tensor> {
-        super::scattered(&ctx, t, &axis, (index, source), core::scatter)
+        super::scattered(&ctx, t, &axis, index, source, core::scatter)
     }
 
     /// Returns a copy to which the source is added at the given indices, repeated ones included.
@@ -182,7 +183,7 @@ pub mod methods {
         index: Tensor,
         source: Tensor,
     ) -> Fallible<Tensor> {
-        super::scattered(&ctx, t, &axis, (index, source), core::scatter_add)
+        super::scattered(&ctx, t, &axis, index, source, core::scatter_add)
     }
 
     /// Returns a part of a tensor: an entry, a range, a list of entries, or those where a mask is 1.

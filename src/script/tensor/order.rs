@@ -6,7 +6,7 @@ use crate::tensor::normalise;
 use crate::tensor::order::{self as core, Direction, SortOptions, TopkOptions};
 use crate::tensor::reduce::KeepdimOptions;
 
-fn found((values, indices): (Tensor, Tensor)) -> Map {
+fn found(values: Tensor, indices: Tensor) -> Map {
     Map::from_iter([("values".into(), Dynamic::from(values)), ("indices".into(), Dynamic::from(indices))])
 }
 
@@ -65,7 +65,8 @@ pub mod methods {
     pub fn sort(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Map> {
         let o: SortOptions = taken(options)?;
         let axis = given("axis", &axis).integer()?;
-        super::sorting(&ctx, t, move |t| core::sort(t, axis, o.direction())).map(super::found)
+        super::sorting(&ctx, t, move |t| core::sort(t, axis, o.direction()))
+            .map(|(values, indices)| super::found(values, indices))
     }
 
     #[rhai_fn(global, name = "sort", pure, return_raw)]
@@ -113,7 +114,8 @@ pub mod methods {
         let o: TopkOptions = taken(options)?;
         let k = given("k", &k).size()?;
         let axis = given("axis", &axis).integer()?;
-        super::sorting(&ctx, t, move |t| core::topk(t, k, axis, o.direction())).map(super::found)
+        super::sorting(&ctx, t, move |t| core::topk(t, k, axis, o.direction()))
+            .map(|(values, indices)| super::found(values, indices))
     }
 
     #[rhai_fn(global, name = "topk", pure, return_raw)]

@@ -41,7 +41,9 @@ struct Submission<'a> {
 pub fn submit(
     folder: &Folder,
     sweep: &Sweep,
-    (launch, resources, slurm): (&Launch, &Resources, &Slurm),
+    launch: &Launch,
+    resources: &Resources,
+    slurm: &Slurm,
     task: &Task,
 ) -> Result<SubmissionResult> {
     folder.forget_cancel()?;

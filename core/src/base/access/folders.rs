@@ -167,10 +167,8 @@ impl Folders {
             (Some(given), _) if !given.allowed => RuleVerdict::Denied,
             (Some(given), Some(own)) if !own.allowed && own.length() > given.length() => RuleVerdict::NotAllowed,
             (Some(_), _) => RuleVerdict::Allowed,
-            (None, own) => match own.is_some_and(|own| own.allowed) {
-                true => RuleVerdict::Allowed,
-                false => RuleVerdict::NotAllowed,
-            },
+            (None, Some(own)) if own.allowed => RuleVerdict::Allowed,
+            (None, _) => RuleVerdict::NotAllowed,
         }
     }
 

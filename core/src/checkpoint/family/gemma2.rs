@@ -33,7 +33,7 @@ pub(super) const fn later(family: &'static str) -> Common {
 
 fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
-    let config = with_norms_and_caps(keys, config, (Some(50.0), Some(30.0)))?;
+    let config = with_norms_and_caps(keys, config, Some(50.0), Some(30.0))?;
     let window = keys.maybe_size("sliding_window", Some(4096))?;
     if let Some(window) = window {
         keys.only("sliding_window_size", window)?;
@@ -42,8 +42,13 @@ fn read(keys: &mut Keys) -> Result<Config> {
     rope::WHOLE_HEAD.read(keys, Config { windows, ..config })
 }
 
-/// Reads what gemma 2 and 3 have beyond gemma. `caps`: the default caps of scores and logits.
-pub(super) fn with_norms_and_caps(keys: &mut Keys, config: Config, caps: (Option<f64>, Option<f64>)) -> Result<Config> {
+/// Reads what gemma 2 and 3 have beyond gemma, given the default caps of scores and logits.
+pub(super) fn with_norms_and_caps(
+    keys: &mut Keys,
+    config: Config,
+    score_cap: Option<f64>,
+    logit_cap: Option<f64>,
+) -> Result<Config> {
     let kv_heads = kv_heads(keys, &config, Some(4))?;
     // The older name of the key, ignored if the newer one is present.
     let old_name = keys.activation("hidden_act", "gelu_pytorch_tanh")?;
@@ -53,8 +58,8 @@ pub(super) fn with_norms_and_caps(keys: &mut Keys, config: Config, caps: (Option
     Ok(Config {
         post_norm: true,
         score_scale: keys.number("query_pre_attn_scalar", 256.0)?.powf(-0.5),
-        score_cap: keys.maybe_number("attn_logit_softcapping", caps.0)?,
-        logit_cap: keys.maybe_number("final_logit_softcapping", caps.1)?,
+        score_cap: keys.maybe_number("attn_logit_softcapping", score_cap)?,
+        logit_cap: keys.maybe_number("final_logit_softcapping", logit_cap)?,
         ..config
     })
 }

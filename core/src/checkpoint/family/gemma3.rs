@@ -23,7 +23,7 @@ const PATTERN: usize = 6;
 
 fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
-    let config = with_norms_and_caps(keys, config, (None, None))?;
+    let config = with_norms_and_caps(keys, config, None, None)?;
     let pattern = pattern(keys)?;
     let window = Some(keys.size("sliding_window", 4096)?);
     let windows = windows(keys, config.layers, window, |layer| (layer + 1) % pattern != 0)?;

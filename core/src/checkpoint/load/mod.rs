@@ -245,9 +245,9 @@ fn finished(files: &Files, loaded: LoadedModel, origin: String, loading: &LoadSe
         None => loaded.tokenizer,
     };
     let tokenizer = tokenizer.map(|tokenizer| tokenizer.or_marks(config.bos, config.eos.first().copied()));
-    let decoder = Arc::new(Decoder::new(loaded.config, loaded.weights));
+    let decoder = Decoder::new(loaded.config, loaded.weights);
     let published = loaded.published.map(Arc::new);
-    let base = Model { decoder, tokenizer, origin, published, history: None, adapter: None };
+    let base = Model { published, ..Model::new(decoder, tokenizer, origin) };
     match &loading.adapter {
         None => Ok(base),
         Some(adapter) => adapter.applied(&base, task).map_err(|e| e.about("adapter")),

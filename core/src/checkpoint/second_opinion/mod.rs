@@ -188,7 +188,8 @@ impl<'a> CandleModel<'a> {
             let mut apart = SeriesDifference::default();
             for (text, ids) in batch.rows().iter().enumerate() {
                 let theirs = self.behind(*place)?.step(ids, task)?;
-                apart.add((text, ids.len() - 1), &theirs, &floats(&reading.logits.get(text)?)?);
+                let last = TextPosition { text, position: ids.len() - 1 };
+                apart.add(last, &theirs, &floats(&reading.logits.get(text)?)?);
                 bar.advance(1);
             }
             compared.push(apart.compared(format!("logits from {place}"), self.bound(blocks_of(*place))));
@@ -272,17 +273,24 @@ impl ModelInText {
     }
 }
 
+/// A text of a batch, and a position in it.
+#[derive(Clone, Copy, Default)]
+struct TextPosition {
+    text: usize,
+    position: usize,
+}
+
 /// Difference of two series of numbers, and where it is largest.
 #[derive(Default)]
 struct SeriesDifference {
     sums: DifferenceSums,
-    /// Text and position of the largest difference.
-    most: Option<(usize, usize)>,
+    /// Where the largest difference is.
+    most: Option<TextPosition>,
 }
 
 impl SeriesDifference {
     /// Adds numbers of a text and a position.
-    fn add(&mut self, place: (usize, usize), theirs: &[f64], ours: &[f64]) {
+    fn add(&mut self, place: TextPosition, theirs: &[f64], ours: &[f64]) {
         let before = self.sums.largest;
         self.sums.add(theirs, ours);
         let now = self.sums.largest;
@@ -293,7 +301,7 @@ impl SeriesDifference {
     }
 
     fn compared(self, name: String, bound: f64) -> ComparedActivation {
-        let (text, position) = self.most.unwrap_or_default();
+        let TextPosition { text, position } = self.most.unwrap_or_default();
         let limit = Limit { bound, text, position };
         ComparedActivation { limit: Some(limit), ..ComparedActivation::of(name, &self.sums) }
     }
@@ -345,7 +353,7 @@ impl<'a> AllPositions<'a> {
         let count = logits.dim(0)?.min(due.len());
         let our_losses = floats(&token_losses(logits, &ids[..=count])?)?;
         for (at, id) in ids.iter().take(logits.dim(0)?).enumerate() {
-            let here = (text, column + at);
+            let here = TextPosition { text, position: column + at };
             let theirs = steps.step(&[*id], task)?;
             self.logits.add(here, &theirs, &floats(&logits.get(at)?)?);
             self.largest = theirs.iter().fold(self.largest, |largest, logit| largest.max(logit.abs()));

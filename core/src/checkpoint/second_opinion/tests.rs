@@ -222,9 +222,7 @@ fn what_candle_does_not_compute_is_refused() {
 #[test]
 fn the_usual_text_is_within_the_window_and_the_vocabulary() {
     let found = loaded("mistral");
-    let decoder = std::sync::Arc::new(Decoder::new(found.config.clone(), found.weights.clone()));
-    let model =
-        Model { decoder, tokenizer: None, origin: String::new(), published: None, history: None, adapter: None };
+    let model = Model::new(Decoder::new(found.config.clone(), found.weights.clone()), None, "");
     let text = usual_text(&model, &Task::default()).unwrap();
     assert_eq!(text.width(), 8);
     assert!(text.rows()[0].iter().all(|id| (*id as usize) < found.config.vocab));

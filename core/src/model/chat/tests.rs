@@ -26,14 +26,7 @@ fn model(config_json: &Value) -> (Model, tempfile::TempDir) {
 
 fn of_folder(folder: &Path) -> Model {
     let tokenizer = Tokenizer::from_folder(&files(folder), folder).unwrap();
-    Model {
-        decoder: std::sync::Arc::new(decoder(config(), DType::F32)),
-        tokenizer,
-        origin: "here".into(),
-        published: None,
-        history: None,
-        adapter: None,
-    }
+    Model::new(decoder(config(), DType::F32), tokenizer, "here")
 }
 
 fn said(model: &Model, messages: Value, options: &ChatOptions) -> Result<String> {

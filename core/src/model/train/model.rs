@@ -56,7 +56,8 @@ impl Trainee {
                 return Ok(Model { tokenizer, history: Some(Arc::new(history)), ..model });
             }
         };
-        Ok(Model { decoder, tokenizer, origin, published, history: Some(Arc::new(history)), adapter: None })
+        let history = Some(Arc::new(history));
+        Ok(Model { published, history, ..Model::new(decoder, tokenizer, origin) })
     }
 }
 

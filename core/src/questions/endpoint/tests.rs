@@ -316,10 +316,12 @@ fn keys_go_to_the_server_and_nowhere_else() {
     // SAFETY: no other thread reads these names.
     unsafe { std::env::set_var("MICROTOME_TEST_KEY", SECRET) };
     let server = ChatServer::new(|number, request| {
-        match request.header("authorization") == Some(format!("Bearer {SECRET}").as_str()) {
-            true if number == 0 => said(&format!("your key is {SECRET}")),
-            true => with_status("403 No", &[], &format!("wrong key: {SECRET}")),
-            false => with_status("401 No", &[], ""),
+        if request.header("authorization") != Some(format!("Bearer {SECRET}").as_str()) {
+            with_status("401 No", &[], "")
+        } else if number == 0 {
+            said(&format!("your key is {SECRET}"))
+        } else {
+            with_status("403 No", &[], &format!("wrong key: {SECRET}"))
         }
     });
     let place = TestCache::new();

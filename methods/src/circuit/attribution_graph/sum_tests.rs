@@ -1,7 +1,5 @@
 //! The edges of a target and constants sum to what it reads: for models of every kind, and transcoders of every kind.
 
-use std::sync::Arc;
-
 use super::frozen::recorded;
 use super::*;
 use crate::base::random::stream;
@@ -39,14 +37,7 @@ pub fn made(model: &Decoder, crosses: bool) -> Transcoders {
 }
 
 pub fn plain(decoder: Decoder) -> Model {
-    Model {
-        decoder: Arc::new(decoder),
-        tokenizer: None,
-        origin: "made".into(),
-        published: None,
-        history: None,
-        adapter: None,
-    }
+    Model::new(decoder, None, "made")
 }
 
 /// The frozen model without its sources: what is left in it are constants.

@@ -192,14 +192,9 @@ impl WeightPlan {
         let config = config.checked()?;
         let weights = self.weights(&config)?;
         let tokens = algorithm.tokens.iter().map(|token| token.to_string()).collect();
-        Ok(Model {
-            decoder: Decoder::new(config, weights).into(),
-            tokenizer: Some(Tokenizer::words(tokens, None, None)?),
-            origin: format!("compiled: {}", algorithm.name),
-            published: None,
-            history: None,
-            adapter: None,
-        })
+        let tokenizer = Tokenizer::words(tokens, None, None)?;
+        let origin = format!("compiled: {}", algorithm.name);
+        Ok(Model::new(Decoder::new(config, weights), Some(tokenizer), origin))
     }
 
     fn weights(&self, config: &Config) -> Result<Weights> {

@@ -121,7 +121,7 @@ pub fn judge(
     let seed = options.seed.sample();
     let harvesting = harvest::HarvestOptions { context: Some(context), ..harvest::HarvestOptions::default() };
     let kept = KeptPositions { top: 1, some: ACTIVE, seed };
-    let survey = Survey::of(model, &circuit.saes, &text, &harvesting, kept, task)?;
+    let survey = Survey::of(&circuit.saes, harvest::TextReading::new(model, &text, &harvesting), kept, task)?;
     let rows = TextRows::of(model, &text, context, by.as_deref(), task)?;
     let level = target.level;
     let feature = target.needed_feature()?;

@@ -90,11 +90,13 @@ fn with_runs(check: impl FnOnce(&JudgedRuns, &Model, &[Sae], &Survey)) {
     let (model, saes, _) = found();
     let harvesting = harvest::HarvestOptions { context: Some(CONTEXT), ..harvest::HarvestOptions::default() };
     let kept = KeptPositions { top: 1, some: ACTIVE, seed: 0 };
-    let survey = Survey::of(&model, &saes, &text(), &harvesting, kept, &Task::default()).unwrap();
+    let text = text();
+    let reading = harvest::TextReading::new(&model, &text, &harvesting);
+    let survey = Survey::of(&saes, reading, kept, &Task::default()).unwrap();
     let target = target(&survey);
     let options = options();
     let stages = Stage::all(&model, &saes).unwrap();
-    let rows = TextRows::of(&model, &text(), CONTEXT, None, &Task::default()).unwrap();
+    let rows = TextRows::of(&model, &text, CONTEXT, None, &Task::default()).unwrap();
     let judged = JudgedFeature { stage: &stages[2], feature: target, tally: survey.dictionaries[2].get(target) };
     let contexts = Contexts::of(&model, &judged, &rows, &TOKEN_IDS, &options, &Task::default()).unwrap();
     let runs = JudgedRuns::of(&model, &stages, &survey, 2, target, &TOKEN_IDS, contexts).unwrap();

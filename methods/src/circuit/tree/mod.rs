@@ -81,7 +81,8 @@ impl TreeText {
         let kept = KeptPositions { top: options.contexts, some: IN_CARDS, seed: 0 };
         let context = Some(row_length(model, options.context, CONTEXT));
         let harvesting = harvest::HarvestOptions { context, ..harvest::HarvestOptions::default() };
-        let survey = Survey::of(model, &saes, &text.limited(options.tokens.max(1) as u64), &harvesting, kept, task)?;
+        let text = text.limited(options.tokens.max(1) as u64);
+        let survey = Survey::of(&saes, harvest::TextReading::new(model, &text, &harvesting), kept, task)?;
         Ok(Self { saes, survey })
     }
 

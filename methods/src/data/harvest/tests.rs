@@ -25,15 +25,7 @@ pub fn tokenizer() -> Tokenizer {
 
 pub fn model(config: Config) -> Model {
     let config = Config { vocab: 27, vocab_out: None, context: CONTEXT, ..config };
-    let decoder = Arc::new(fixtures::decoder(config, DType::F32));
-    Model {
-        decoder,
-        tokenizer: Some(tokenizer()),
-        origin: "sample".into(),
-        published: None,
-        history: None,
-        adapter: None,
-    }
+    Model::new(fixtures::decoder(config, DType::F32), Some(tokenizer()), "sample")
 }
 
 /// Builds documents of different lengths, in rows that begin with a mark.

@@ -69,10 +69,8 @@ pub fn sense(letters: &[Letter], at: usize, open: bool) -> Sense {
     }
     match (in_word(before), in_word(after)) {
         (true, true) => within_word(letters, at, curly),
-        (true, false) if open => match closes_later(letters, at) {
-            true => PLURAL,
-            false => Sense::Closes,
-        },
+        (true, false) if open && closes_later(letters, at) => PLURAL,
+        (true, false) if open => Sense::Closes,
         (true, false) => behind_word(&word_before(letters, at)),
         (false, true) => before_word(letters, at, curly),
         _ if open => Sense::Closes,
@@ -105,10 +103,12 @@ fn before_word(letters: &[Letter], at: usize, curly: bool) -> Sense {
     let word = word_after(letters, at);
     // `'90s`
     let decade = word.strip_suffix('s').is_some_and(|digits| digits.len() == 2 && digits.parse::<u8>().is_ok());
-    match curly {
-        _ if decade || CLIPPED.contains(&word.as_str()) => CONTRACTION,
-        true => Sense::Nothing,
-        false => Sense::Opens,
+    if decade || CLIPPED.contains(&word.as_str()) {
+        CONTRACTION
+    } else if curly {
+        Sense::Nothing
+    } else {
+        Sense::Opens
     }
 }
 

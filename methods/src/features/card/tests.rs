@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::{Cell, Task};
+use crate::data::harvest::{HarvestOptions, TextReading};
 use crate::data::text::TextOptions;
 use crate::features::samples::{dictionary, model, text};
 use crate::features::survey::{KeptPositions, Survey};
@@ -9,15 +10,10 @@ use crate::sae::Sae;
 
 fn surveyed(sae: &Sae, documents: usize) -> Survey {
     let text = text(documents, TextOptions::default());
-    Survey::of(
-        &model(),
-        std::slice::from_ref(sae),
-        &text,
-        &Default::default(),
-        KeptPositions::default(),
-        &Task::default(),
-    )
-    .unwrap()
+    let model = model();
+    let options = HarvestOptions::default();
+    let reading = TextReading::new(&model, &text, &options);
+    Survey::of(std::slice::from_ref(sae), reading, KeptPositions::default(), &Task::default()).unwrap()
 }
 
 fn made(sae: &Sae, feature: usize, survey: Option<&Survey>, plan: CardPlan) -> FeatureCard {
@@ -86,15 +82,10 @@ fn without_a_model_or_a_text_it_is_said_what_is_missing() {
 fn a_text_of_one_token_is_enough() {
     let sae = dictionary("resid_post.1", 1);
     let text = crate::data::Text::given(vec!["q".into()], TextOptions::default()).unwrap();
-    let survey = Survey::of(
-        &model(),
-        std::slice::from_ref(&sae),
-        &text,
-        &Default::default(),
-        KeptPositions::default(),
-        &Task::default(),
-    )
-    .unwrap();
+    let model = model();
+    let options = HarvestOptions::default();
+    let reading = TextReading::new(&model, &text, &options);
+    let survey = Survey::of(std::slice::from_ref(&sae), reading, KeptPositions::default(), &Task::default()).unwrap();
     assert_eq!((survey.positions, survey.classes.as_slice()), (1, [1].as_slice()));
     let active = (0..24).find(|f| survey.dictionaries[0][*f].fired == 1).unwrap();
     let card = made(&sae, active, Some(&survey), CardPlan::default());

@@ -15,7 +15,7 @@ use super::survey::{KeptPositions, Survey};
 use crate::base::files::hex;
 use crate::base::{Result, Task};
 use crate::data::Text;
-use crate::data::harvest::PositionOptions;
+use crate::data::harvest::{PositionOptions, TextReading};
 use crate::err;
 use crate::model::Model;
 use crate::sae::Sae;
@@ -106,7 +106,7 @@ impl Dashboard {
         };
         let watch = (card.window(), &is_shown as &dyn Fn(usize, usize) -> bool);
         let harvesting = options.positions.clone().into();
-        let survey = Survey::watching(model, &saes, text, &harvesting, kept, Some(watch), task)?;
+        let survey = Survey::watching(&saes, TextReading::new(model, text, &harvesting), kept, Some(watch), task)?;
         let descriptions = options.descriptions.clone();
         let labels = options.labels.clone();
         Ok(Self { model: model.clone(), saes, survey, shown, descriptions, labels, plan })

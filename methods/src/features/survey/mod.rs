@@ -12,13 +12,11 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use crate::base::{Result, Task, memory, parallel};
-use crate::data::Text;
-use crate::data::harvest::{ActivationBlock, FunctionSink, HarvestOptions as Harvesting, Skipped, TextReading};
+use crate::data::harvest::{ActivationBlock, FunctionSink, Skipped, TextReading};
 use crate::data::pack;
 use crate::err;
 use crate::features::feature::{site, tokenizer};
 use crate::features::text_codes::TextCodes;
-use crate::model::Model;
 use crate::sae::{Sae, SparseCodes};
 
 pub use sizes::SizeClasses;
@@ -108,23 +106,14 @@ pub fn class(column: u32) -> usize {
 
 impl Survey {
     /// Surveys all dictionaries in one pass of the model.
-    pub fn of(
-        model: &Model,
-        saes: &[Sae],
-        text: &Text,
-        harvesting: &Harvesting,
-        kept: KeptPositions,
-        task: &Task,
-    ) -> Result<Self> {
-        Self::watching(model, saes, text, harvesting, kept, None, task)
+    pub fn of(saes: &[Sae], reading: TextReading, kept: KeptPositions, task: &Task) -> Result<Self> {
+        Self::watching(saes, reading, kept, None, task)
     }
 
     /// Surveys all dictionaries, and keeps of some features the activations around the kept positions.
     pub fn watching(
-        model: &Model,
         saes: &[Sae],
-        text: &Text,
-        harvesting: &Harvesting,
+        reading: TextReading,
         kept: KeptPositions,
         watch: Option<Watch>,
         task: &Task,
@@ -132,7 +121,7 @@ impl Survey {
         let names = saes.iter().map(site).collect::<Result<Vec<&str>>>()?;
         let features: usize = saes.iter().map(Sae::d_sae).sum();
         memory::check(FEATURE * features as u128, || format!("the survey of {features} features"))?;
-        let harvest = TextReading::new(model, text, harvesting).harvest(&names, task)?;
+        let harvest = reading.harvest(&names, task)?;
         // Which of the harvest's sites each dictionary reads; several may read one.
         let order: Vec<usize> = names
             .iter()
@@ -141,9 +130,9 @@ impl Survey {
             .ok_or_else(|| err!(Bug, "a site that was not harvested"))?;
         for ((sae, name), place) in saes.iter().zip(&names).zip(&order) {
             let width = harvest.widths().get(*place).copied().unwrap_or_default();
-            sae.check_fits(width, &model.name(), name)?;
+            sae.check_fits(width, &reading.model.name(), name)?;
         }
-        let mut survey = Self::begun(text.name(), saes, watch);
+        let mut survey = Self::begun(reading.text.name(), saes, watch);
         let mut tidy_at = MANY_ROWS;
         let mut sink = FunctionSink(|block: ActivationBlock| {
             survey.note(&block);
@@ -160,8 +149,8 @@ impl Survey {
             Ok(ControlFlow::Continue(()))
         });
         harvest.run(&mut sink, task)?;
-        if harvesting.skip != Skipped::default() {
-            survey.fill(model, text, harvesting, task)?;
+        if reading.options.skip != Skipped::default() {
+            survey.fill(reading, task)?;
         }
         Ok(survey)
     }
@@ -222,9 +211,10 @@ impl Survey {
     }
 
     /// Adds the tokens that the harvest skipped: contexts show them, too.
-    fn fill(&mut self, model: &Model, text: &Text, harvesting: &Harvesting, task: &Task) -> Result<()> {
+    fn fill(&mut self, reading: TextReading, task: &Task) -> Result<()> {
+        let TextReading { model, text, options } = reading;
         let tokenizer = tokenizer(model)?;
-        let context = harvesting.context.unwrap_or(model.decoder.config().row_length());
+        let context = options.context.unwrap_or(model.decoder.config().row_length());
         let mut rows = pack::rows(text, tokenizer, context, task)?;
         for known in &mut self.rows {
             task.check()?;

@@ -1,6 +1,8 @@
 //! Tests that a survey counts what a plain loop over dense activations counts, whatever else it reads.
 
 use super::*;
+use crate::data::Text;
+use crate::data::harvest::HarvestOptions as Harvesting;
 use crate::data::text::TextOptions;
 use crate::features::samples::{dictionary, model, text};
 use crate::features::text_codes::TextLimits;
@@ -10,7 +12,9 @@ use crate::model::site::select;
 use crate::sae::metrics::{MeasureOptions, measured_on};
 
 fn survey(saes: &[Sae], text: &Text, harvesting: &Harvesting) -> Survey {
-    Survey::of(&model(), saes, text, harvesting, KeptPositions { top: 5, some: 8, seed: 3 }, &Task::default()).unwrap()
+    let model = model();
+    let reading = TextReading::new(&model, text, harvesting);
+    Survey::of(saes, reading, KeptPositions { top: 5, some: 8, seed: 3 }, &Task::default()).unwrap()
 }
 
 /// Returns every position with a nonzero activation of a feature, from rows run by themselves.
@@ -74,7 +78,8 @@ fn codes_that_were_read_before_are_counted_as_those_of_a_pass() {
     let features = [(0, 3), (1, 11), (0, 3), (1, 0)];
     let is_shown = |number, feature| features.contains(&(number, feature));
     let watch = Some((window, &is_shown as &dyn Fn(usize, usize) -> bool));
-    let all = Survey::watching(&model, &saes, &text, &Harvesting::default(), kept, watch, &task).unwrap();
+    let harvesting = Harvesting::default();
+    let all = Survey::watching(&saes, TextReading::new(&model, &text, &harvesting), kept, watch, &task).unwrap();
     let read = TextCodes::of(&model, &saes, &features, &text, TextLimits::default(), &task).unwrap();
     let some = Survey::of_codes(&all.name, &saes, &features, &read, kept, window, &task).unwrap();
     assert_eq!((&some.rows, some.positions, &some.classes), (&all.rows, all.positions, &all.classes));
@@ -145,8 +150,9 @@ fn codes_that_are_not_finite_are_told_with_their_place() {
     parts.encoder = (parts.encoder * 1e38).unwrap();
     let sae = Sae::new(parts).unwrap();
     let text = text(3, TextOptions::default());
-    let task = Task::default();
-    let error =
-        Survey::of(&model(), &[sae], &text, &Harvesting::default(), KeptPositions::default(), &task).unwrap_err();
+    let model = model();
+    let harvesting = Harvesting::default();
+    let reading = TextReading::new(&model, &text, &harvesting);
+    let error = Survey::of(&[sae], reading, KeptPositions::default(), &Task::default()).unwrap_err();
     assert!(error.message.contains("expected finite codes, found inf of feature"), "{}", error.message);
 }

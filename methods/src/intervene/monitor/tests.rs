@@ -14,9 +14,8 @@ const SITE: &str = "resid_post.1";
 
 /// Builds a small model that reads ids, and a dictionary of its second layer.
 fn model() -> (Model, Sae) {
-    let decoder = decoder(crate::model::config::Config { context: 8, ..config() }, DType::F32).into();
-    let model =
-        Model { decoder, tokenizer: None, origin: "small".into(), published: None, history: None, adapter: None };
+    let decoder = decoder(crate::model::config::Config { context: 8, ..config() }, DType::F32);
+    let model = Model::new(decoder, None, "small");
     let parts = baselines::neurons_relu(model.decoder.config().d_model, None).unwrap().parts().clone();
     let about = About { sites: vec![SITE.into()], ..parts.about.clone() };
     (model, Sae::new(Parts { about, ..parts }).unwrap())

@@ -1,7 +1,5 @@
 //! Tests of steering: directions, effects, damage, and the random baseline.
 
-use std::sync::Arc;
-
 use kit::far;
 
 use super::measure::repetition;
@@ -13,8 +11,7 @@ use crate::sae::baselines;
 use crate::tensor::{DType, Device, Tensor, floats};
 
 fn model() -> Model {
-    let decoder = Arc::new(decoder(config(), DType::F32));
-    Model { decoder, tokenizer: None, origin: "test".into(), published: None, history: None, adapter: None }
+    Model::new(decoder(config(), DType::F32), None, "test")
 }
 
 fn held() -> PushOptions {

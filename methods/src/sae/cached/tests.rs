@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -27,15 +26,8 @@ use crate::training::{Schedule, ScheduleShape};
 fn model(config: Config) -> Model {
     let letters = (b'a'..=b'z').map(|letter| char::from(letter).to_string());
     let tokenizer = Tokenizer::characters(letters.collect(), None, None).unwrap();
-    let decoder = Arc::new(fixtures::decoder(Config { vocab: 26, context: 8, ..config }, DType::F32));
-    Model {
-        decoder,
-        tokenizer: Some(tokenizer),
-        origin: "sample".into(),
-        published: None,
-        history: None,
-        adapter: None,
-    }
+    let decoder = fixtures::decoder(Config { vocab: 26, context: 8, ..config }, DType::F32);
+    Model::new(decoder, Some(tokenizer), "sample")
 }
 
 fn plain() -> Model {

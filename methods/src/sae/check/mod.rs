@@ -195,10 +195,12 @@ pub fn check_on(sae: &Sae, model: &Model, text: Option<&Text>, options: &CheckOp
         let all = measured(sae, &rows.all(&spot)?, task)?;
         let is_worse = all.fve < explained.fve - 0.1 && 1.0 - all.fve > 2.0 * (1.0 - explained.fve);
         let explains = explained.fve >= BAD && trial.is_sparse(explained.l0, L0_FAR);
-        checked.wrong = match is_worse {
-            _ if !explains => Some(Wrong::Unknown),
-            true => Some(Wrong::First { is_bos: rows.begins_with_bos, fve: all.fve }),
-            false => None,
+        checked.wrong = if !explains {
+            Some(Wrong::Unknown)
+        } else if is_worse {
+            Some(Wrong::First { is_bos: rows.begins_with_bos, fve: all.fve })
+        } else {
+            None
         };
     }
     Ok(checked)

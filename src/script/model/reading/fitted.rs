@@ -66,7 +66,8 @@ fn read(
     ctx: &NativeCallContext,
     lens: &FittedLens,
     m: &Model,
-    (x, sites): (&Dynamic, Option<&Dynamic>),
+    x: &Dynamic,
+    sites: Option<&Dynamic>,
     map: Options,
 ) -> Fallible<BothLenses> {
     let mut read = options(map);
@@ -83,8 +84,8 @@ fn read(
     let positions = options.record.pos.as_deref();
     Ok(BothLenses {
         kind: lens.0.kind(),
-        fitted: Lens::new((m, lens.name()), &input, positions, both.fitted)?,
-        logit: Lens::new((m, LOGIT_LENS), &input, positions, both.logit)?,
+        fitted: Lens::new(m, lens.name(), &input, positions, both.fitted)?,
+        logit: Lens::new(m, LOGIT_LENS, &input, positions, both.logit)?,
     })
 }
 
@@ -110,7 +111,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "read", pure, return_raw)]
     pub fn read_all(ctx: NativeCallContext, lens: &mut FittedLens, m: Model, x: Any) -> Fallible<BothLenses> {
-        super::read(&ctx, lens, &m, (&x, None), Options::new())
+        super::read(&ctx, lens, &m, &x, None, Options::new())
     }
 
     #[rhai_fn(global, name = "read", pure, return_raw)]
@@ -122,7 +123,7 @@ pub mod methods {
         sites: Any,
         options: Options,
     ) -> Fallible<BothLenses> {
-        super::read(&ctx, lens, &m, (&x, Some(&sites)), options)
+        super::read(&ctx, lens, &m, &x, Some(&sites), options)
     }
 
     /// Computes the logits that the lens reads at one site of a cache: [batch, pos, vocab], NaN after the end of
@@ -252,6 +253,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "to_map", pure, return_raw)]
     pub fn lens_map(lens: &mut FittedLens) -> Fallible<Dynamic> {
-        Ok(from_json(lens.json()?))
+        Ok(mapped(lens)?)
     }
 }

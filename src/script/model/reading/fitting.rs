@@ -8,7 +8,7 @@ use crate::script::model::input::texts;
 use crate::script::prelude::*;
 
 /// Reads the first tokens of the first prompts of an argument.
-fn prompts(ctx: &NativeCallContext, m: &Model, x: &Dynamic, (context, most): (usize, usize)) -> Result<Vec<Vec<u32>>> {
+fn prompts(ctx: &NativeCallContext, m: &Model, x: &Dynamic, context: usize, most: usize) -> Result<Vec<Vec<u32>>> {
     let Some(text) = x.read_lock::<Text>() else {
         return Ok(texts(ctx, m, x).map_err(|e| e.about("text"))?.batch.rows().to_vec());
     };
@@ -79,7 +79,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn jacobian_lens(ctx: NativeCallContext, m: &mut Model, text: Any, options: Options) -> Fallible<FittedLens> {
         let options: JacobianLensOptions = taken(options)?;
-        let prompts = super::prompts(&ctx, m, &text, (options.context, options.prompts))?;
+        let prompts = super::prompts(&ctx, m, &text, options.context, options.prompts)?;
         let lens = core::fit_jacobian(&m.shared().decoder, &prompts, &options, &env(&ctx)?.task)?;
         Ok(FittedLens(lens.into()))
     }
@@ -107,7 +107,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn tuned_lens(ctx: NativeCallContext, m: &mut Model, text: Any, options: Options) -> Fallible<FittedLens> {
         let options: TunedLensOptions = taken(options)?;
-        let prompts = super::prompts(&ctx, m, &text, (options.context, options.prompts))?;
+        let prompts = super::prompts(&ctx, m, &text, options.context, options.prompts)?;
         let env = env(&ctx)?;
         let lens = env.drawing(&ctx, "Model.tuned_lens", options.seed, |seed| {
             core::train_tuned(&m.shared().decoder, &prompts, &TunedLensOptions { seed, ..options }, &env.task)
@@ -141,7 +141,7 @@ pub mod methods {
         options: Options,
     ) -> Fallible<Table> {
         let options: JudgeLensOptions = taken(options)?;
-        let prompts = super::prompts(&ctx, &m, &text, (options.context, options.prompts))?;
+        let prompts = super::prompts(&ctx, &m, &text, options.context, options.prompts)?;
         Ok(lens.0.judge(&m.core().decoder, &prompts, &options, &env(&ctx)?.task)?)
     }
 }

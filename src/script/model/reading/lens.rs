@@ -32,7 +32,8 @@ struct LensText {
 
 impl LensText {
     fn new(
-        (m, lens): (&Model, &str),
+        m: &Model,
+        lens: &str,
         readings: &[LensReading],
         input: &Input,
         at: usize,
@@ -52,13 +53,14 @@ impl LensText {
 impl Lens {
     /// Makes the tables of readings; `lens` is the name of the lens.
     pub fn new(
-        (m, lens): (&Model, &str),
+        m: &Model,
+        lens: &str,
         input: &Input,
         positions: Option<&[i64]>,
         readings: Vec<LensReading>,
     ) -> Result<Self> {
         let rows = input.batch.rows().iter().enumerate();
-        let texts = rows.map(|(at, ids)| LensText::new((m, lens), &readings, input, at, chosen(ids, positions)));
+        let texts = rows.map(|(at, ids)| LensText::new(m, lens, &readings, input, at, chosen(ids, positions)));
         let texts = texts.collect::<Result<Vec<_>>>()?;
         Ok(Self(Arc::new(LensTexts { model: m.shared().clone(), readings, texts, several: input.several })))
     }
@@ -191,7 +193,7 @@ fn read(ctx: &NativeCallContext, m: &Model, x: &Dynamic, sites: &Dynamic, map: O
     let input = asked.input(ctx, m, x)?;
     let readings = asked
         .run(ctx, m, |hooks, task| core::lens_of_batch(m.decoder(), &input.batch, &places, &options, hooks, task))?;
-    Ok(Lens::new((m, core::LOGIT_LENS), &input, options.record.pos.as_deref(), readings)?)
+    Ok(Lens::new(m, core::LOGIT_LENS, &input, options.record.pos.as_deref(), readings)?)
 }
 
 #[export_module(manifest)]

@@ -10,14 +10,7 @@ use crate::fixtures::{configs, decoder};
 /// Returns small models of all kinds that have edges.
 fn models() -> Vec<Model> {
     let with_edges = configs().into_iter().filter(|config| Wiring::new(config).is_ok());
-    let model = |config| Model {
-        decoder: decoder(config, DType::F32).into(),
-        tokenizer: None,
-        origin: "a small model".into(),
-        published: None,
-        history: None,
-        adapter: None,
-    };
+    let model = |config| Model::new(decoder(config, DType::F32), None, "a small model");
     with_edges.map(model).collect()
 }
 
