@@ -11,9 +11,10 @@ use microtome::model::decoder::Decoder;
 use microtome::tensor::files::{NamedTensors, TensorTree, open, safetensors};
 use microtome::tensor::{DType, Tensor};
 
-pub const FAMILIES: [&str; 33] = [
+pub const FAMILIES: [&str; 36] = [
     "cohere",
     "cohere2",
+    "falcon_mamba",
     "gemma",
     "gemma2",
     "gemma3_text",
@@ -30,6 +31,8 @@ pub const FAMILIES: [&str; 33] = [
     "granite",
     "llama",
     "llama3_rope",
+    "mamba",
+    "mamba2",
     "mistral",
     "mixtral",
     "olmo2",

@@ -12,6 +12,7 @@ pub mod spelling;
 
 mod cohere;
 mod cohere2;
+mod falcon_mamba;
 mod gemma;
 mod gemma2;
 mod gemma3;
@@ -25,6 +26,8 @@ mod gpt_oss;
 mod gptj;
 mod granite;
 mod llama;
+mod mamba;
+mod mamba2;
 mod mistral;
 mod mixtral;
 mod olmo2;
@@ -68,6 +71,7 @@ struct Family {
 const FAMILIES: &[Family] = &[
     cohere::FAMILY,
     cohere2::FAMILY,
+    falcon_mamba::FAMILY,
     gemma::FAMILY,
     gemma2::FAMILY,
     gemma3::FAMILY,
@@ -81,6 +85,8 @@ const FAMILIES: &[Family] = &[
     gptj::FAMILY,
     granite::FAMILY,
     llama::FAMILY,
+    mamba::FAMILY,
+    mamba2::FAMILY,
     mistral::FAMILY,
     mixtral::FAMILY,
     olmo2::FAMILY,
