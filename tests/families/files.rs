@@ -11,7 +11,7 @@ use microtome::model::decoder::Decoder;
 use microtome::tensor::files::{NamedTensors, TensorTree, open, safetensors};
 use microtome::tensor::{DType, Tensor};
 
-pub const FAMILIES: [&str; 36] = [
+pub const FAMILIES: [&str; 37] = [
     "cohere",
     "cohere2",
     "falcon_mamba",
@@ -29,6 +29,7 @@ pub const FAMILIES: [&str; 36] = [
     "gpt_oss",
     "gptj",
     "granite",
+    "granitemoehybrid",
     "llama",
     "llama3_rope",
     "mamba",

@@ -58,6 +58,13 @@ fn old_config(family: &str) -> Value {
         "gpt_bigcode" | "gpt_neo" => {}
         "falcon_mamba" => add(json!({"use_falcon_mambapy": false})),
         "mamba" => add(json!({"d_inner": 64, "d_model": 32, "n_layer": 3, "rms_norm": true, "ssm_cfg": {}})),
+        "granitemoehybrid" => add(json!({
+            "layer_types": ["mamba", "attention", "mamba"],
+            "position_embedding_type": "nope",
+            "normalization_function": "rmsnorm",
+            "rope_theta": 1e4,
+            "rope_scaling": null,
+        })),
         "mamba2" => add(json!({"norm_before_gate": true, "rms_norm": true})),
         "cohere2" => add(json!({"rope_theta": rope["rope_theta"], "sliding_window_pattern": 2})),
         // Two rotations that differ in more than their scaling had no older form.

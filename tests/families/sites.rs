@@ -20,7 +20,8 @@ fn shape(config: &Config, Site { kind, layer }: Site) -> Vec<usize> {
     let ssm = || config.ssm.as_ref().unwrap();
     // The heads of Mamba are channels.
     let of_state = |more: &[usize]| {
-        let heads = if config.family == "mamba2" { vec![ssm().heads, ssm().d_head] } else { vec![ssm().heads] };
+        let is_mamba = config.family.ends_with("mamba");
+        let heads = if is_mamba { vec![ssm().heads] } else { vec![ssm().heads, ssm().d_head] };
         [&heads[..], more].concat()
     };
     match kind {
@@ -108,7 +109,7 @@ fn wanted(config: &Config) -> Vec<SiteKind> {
         (config.post_norm, vec![SiteKind::AttnPostScale, SiteKind::MlpPostScale]),
         (has_mlp && config.order == Order::Serial, vec![SiteKind::ResidMid]),
         (has_mlp, vec![SiteKind::MlpIn, SiteKind::MlpOut]),
-        (config.ssm.is_none(), ATTENTION.to_vec()),
+        (config.has_attention(), ATTENTION.to_vec()),
         (config.ssm.is_some(), STATE_SPACE.to_vec()),
         (mixed > 0, vec![SiteKind::Router]),
         (config.gated_heads, vec![SiteKind::HeadGate]),
@@ -153,7 +154,8 @@ fn every_site_is_there_and_the_stream_is_the_sum_of_what_is_written() {
             [SiteKind::Router, SiteKind::DeltaRead, SiteKind::DeltaGate, SiteKind::LayerInput, SiteKind::LayerOut];
         // Of states, which are large, there are those of one layer.
         let is_own = |site: Site| {
-            let is_of_states = STATE_SPACE.contains(&site.kind) && site.kind != SiteKind::SsmState;
+            // Those of hybrids are the ones that Mamba 2 has.
+            let is_of_states = STATE_SPACE.contains(&site.kind) && site.kind != SiteKind::SsmState && !config.has_attention();
             own.contains(&site.kind) || is_of_states
         };
         let recorded = run.cache.iter().filter(|(place, _)| is_own(place.site)).count();

@@ -179,7 +179,7 @@ pub fn configs() -> Vec<Config> {
             rotary: None,
             act: Activation::Silu,
             ssm: Some(StateSpaces {
-                layers: vec![0, 1],
+                layers: vec![0],
                 heads: 6,
                 d_head: 1,
                 groups: 1,

@@ -20,7 +20,6 @@ const FOREIGN: &[(&str, &str)] = &[
     ("gemma3n", PER_LAYER),
     ("gemma3n_text", PER_LAYER),
     ("gemma4", "a part for pictures; its text part alone, `gemma4_text`, is"),
-    ("granitemoehybrid", SPACE),
     ("jamba", SPACE),
     ("llama4", "attention in chunks"),
     ("llama4_text", "attention in chunks"),

@@ -58,7 +58,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
 }
 
 /// Reads the least and the largest step; none where the limits are 0 and infinity, between which all steps are.
-fn limits(keys: &mut Keys) -> Result<[Option<f64>; 2]> {
+pub(super) fn limits(keys: &mut Keys) -> Result<[Option<f64>; 2]> {
     const KEY: &str = "time_step_limit";
     let Some(found) = keys.value(KEY).filter(|found| !found.is_null()) else { return Ok([None, None]) };
     let wrong = || keys.wrong(KEY, "the least and the largest step", found);

@@ -25,6 +25,7 @@ mod gpt_neox;
 mod gpt_oss;
 mod gptj;
 mod granite;
+mod granitemoehybrid;
 mod llama;
 mod mamba;
 mod mamba2;
@@ -84,6 +85,7 @@ const FAMILIES: &[Family] = &[
     gpt_oss::FAMILY,
     gptj::FAMILY,
     granite::FAMILY,
+    granitemoehybrid::FAMILY,
     llama::FAMILY,
     mamba::FAMILY,
     mamba2::FAMILY,
