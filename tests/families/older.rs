@@ -117,7 +117,9 @@ fn buffers(family: &str) -> Vec<(String, Tensor)> {
 /// The tensors of a family in half precision, without their prefix, with buffers, and the unembedding of tied models.
 fn old_tensors(family: &str, tied: bool) -> BTreeMap<String, Tensor> {
     let bare = |name: &str| {
-        let prefix = ["transformer.", "model.", "gpt_neox.", "backbone."].into_iter().find_map(|prefix| name.strip_prefix(prefix));
+        let prefix = ["transformer.", "model.", "gpt_neox.", "backbone."]
+            .into_iter()
+            .find_map(|prefix| name.strip_prefix(prefix));
         prefix.unwrap_or(name).to_string()
     };
     let mut all: BTreeMap<String, Tensor> =

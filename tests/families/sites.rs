@@ -72,15 +72,8 @@ const STATE_SPACE: [SiteKind; 7] = [
     SiteKind::SsmGate,
 ];
 
-const ATTENTION: [SiteKind; 7] = [
-    SiteKind::Q,
-    SiteKind::K,
-    SiteKind::V,
-    SiteKind::Scores,
-    SiteKind::Pattern,
-    SiteKind::Z,
-    SiteKind::HeadOut,
-];
+const ATTENTION: [SiteKind; 7] =
+    [SiteKind::Q, SiteKind::K, SiteKind::V, SiteKind::Scores, SiteKind::Pattern, SiteKind::Z, SiteKind::HeadOut];
 
 const LAYER_INPUTS: [SiteKind; 5] =
     [SiteKind::LayerInput, SiteKind::LayerGate, SiteKind::LayerHidden, SiteKind::LayerPostScale, SiteKind::LayerOut];
@@ -155,7 +148,8 @@ fn every_site_is_there_and_the_stream_is_the_sum_of_what_is_written() {
         // Of states, which are large, there are those of one layer.
         let is_own = |site: Site| {
             // Those of hybrids are the ones that Mamba 2 has.
-            let is_of_states = STATE_SPACE.contains(&site.kind) && site.kind != SiteKind::SsmState && !config.has_attention();
+            let is_of_states =
+                STATE_SPACE.contains(&site.kind) && site.kind != SiteKind::SsmState && !config.has_attention();
             own.contains(&site.kind) || is_of_states
         };
         let recorded = run.cache.iter().filter(|(place, _)| is_own(place.site)).count();

@@ -35,8 +35,7 @@ fn mean_loss(decoder: &Decoder, batch: &Batch) -> Tensor {
 #[test]
 fn gradients_of_weights_are_those_of_torch() {
     for family in STATE_SPACES {
-        let loaded =
-            load::folder(&files(), &fixture(family), &LoadSettings::default(), &Task::default()).unwrap();
+        let loaded = load::folder(&files(), &fixture(family), &LoadSettings::default(), &Task::default()).unwrap();
         let batch = Batch::new(ids(&expected(family)["input_ids"])).unwrap();
         let own: BTreeMap<String, Tensor> = loaded
             .weights
@@ -129,15 +128,19 @@ fn edit(model: &Decoder, position: i64, line: Line) -> BoundHook<'static> {
     BoundHook::new(model.config(), "ssm_state.*", None, Some(vec![position]), Box::new(line)).unwrap()
 }
 
-/// What comes behind an edit is what a cache gives that was edited there, and a later edit finds the states that it left.
+/// What comes behind an edit is what a cache gives that was edited there, and a later edit finds the states that it
+/// left.
 #[test]
 fn edits_of_states_are_carried_on_as_by_a_cache() {
     for family in STATE_SPACES {
         let model = decoder(family, DType::F64);
         let text = ids(&expected(family)["input_ids"])[0][..10].to_vec();
         let task = Task::default();
-        let edits = || vec![edit(&model, 7, Line(0.5, -0.2)), edit(&model, 2, Line(0.0, 0.0)), edit(&model, 8, Line(-1.0, 0.1))];
-        let places = vec![select(model.config(), "ssm_state.1").unwrap()[0], select(model.config(), "ssm_read.2").unwrap()[0]];
+        let edits = || {
+            vec![edit(&model, 7, Line(0.5, -0.2)), edit(&model, 2, Line(0.0, 0.0)), edit(&model, 8, Line(-1.0, 0.1))]
+        };
+        let places =
+            vec![select(model.config(), "ssm_state.1").unwrap()[0], select(model.config(), "ssm_read.2").unwrap()[0]];
         let ask = |hooks| Ask { hooks, places: places.clone(), ..Ask::default() };
         let whole = model.run(&Batch::new(vec![text.clone()]).unwrap(), ask(edits()), &task).unwrap();
         let plain = model.run(&Batch::new(vec![text.clone()]).unwrap(), ask(Vec::new()), &task).unwrap();
@@ -159,7 +162,8 @@ fn edits_of_states_are_carried_on_as_by_a_cache() {
     }
 }
 
-/// Behind a state of zeros, the first layer reads what it reads of the tokens from there on, with those that the convolution sees.
+/// Behind a state of zeros, the first layer reads what it reads of the tokens from there on, with those that the
+/// convolution sees.
 #[test]
 fn nothing_is_remembered_through_a_state_of_zeros() {
     for family in STATE_SPACES {

@@ -21,8 +21,8 @@ pub fn read<T: DeserializeOwned>(text: &[u8], wrong: impl FnOnce(serde_json::Err
     serde_json::from_slice(text).map_err(wrong)
 }
 
-/// Returns the JSON of a file with bare infinities, which Python writes and JSON has not, in the form that newer files of
-/// transformers have for them, `{"__float__": "Infinity"}`.
+/// Returns the JSON of a file with bare infinities, which Python writes and JSON has not, in the form that newer files
+/// of transformers have for them, `{"__float__": "Infinity"}`.
 pub fn tagged_infinities(text: &str) -> Cow<'_, str> {
     const WORD: &str = "Infinity";
     let mut found = String::new();
@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn bare_infinities_are_tagged() {
-        let found = tagged_infinities(r#"{"Infinity": "a \"Infinity", "b": [0.0, Infinity, -Infinity], "c": Infinity}"#);
+        let found =
+            tagged_infinities(r#"{"Infinity": "a \"Infinity", "b": [0.0, Infinity, -Infinity], "c": Infinity}"#);
         let tagged = |word: &str| serde_json::json!({"__float__": word});
         let expected = serde_json::json!({"Infinity": "a \"Infinity", "b": [0.0, tagged("Infinity"), tagged("-Infinity")],
             "c": tagged("Infinity")});

@@ -203,8 +203,8 @@ impl DeltaNets {
     }
 }
 
-/// State spaces (Gu and Dao 2023; Dao and Gu 2024): in place of attention, each head has a state that decays, that every token
-/// writes to, and that it reads. What it writes and reads, and the step that it takes, depend on the token.
+/// State spaces (Gu and Dao 2023; Dao and Gu 2024): in place of attention, each head has a state that decays, that
+/// every token writes to, and that it reads. What it writes and reads, and the step that it takes, depend on the token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StateSpaces {
@@ -230,8 +230,8 @@ pub struct StateSpaces {
     /// The largest step, if steps are bounded.
     #[serde(default)]
     pub dt_most: Option<f64>,
-    /// The small number of the norms, without weights, of what steps are made of, of what is written with and of what is
-    /// read with (Falcon Mamba).
+    /// The small number of the norms, without weights, of what steps are made of, of what is written with and of what
+    /// is read with (Falcon Mamba).
     #[serde(default)]
     pub inner_norm_eps: Option<f64>,
     /// Whether the maps into the layer and out of it have biases.
@@ -258,8 +258,8 @@ impl StateSpaces {
         if self.is_mamba() { self.d_inner() } else { self.d_inner() + 2 * self.of_groups() }
     }
 
-    /// Returns whether steps, writes and reads come of the convolution's output, as in the first Mamba, where a head is a
-    /// channel.
+    /// Returns whether steps, writes and reads come of the convolution's output, as in the first Mamba, where a head is
+    /// a channel.
     pub fn is_mamba(&self) -> bool {
         self.dt_rank.is_some()
     }

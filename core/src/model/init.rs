@@ -48,8 +48,8 @@ enum WeightRole {
     /// A matrix that writes into the residual stream.
     Writes,
     Reads,
-    /// A weight that is 1 whatever norms do: factors of a recurrent layer, the bias of a delta net's forgetting, and factors of
-    /// other parts.
+    /// A weight that is 1 whatever norms do: factors of a recurrent layer, the bias of a delta net's forgetting, and
+    /// factors of other parts.
     Plain,
     /// The logarithm of a rate at which a head of a recurrent layer forgets.
     Rate,
@@ -70,7 +70,10 @@ impl WeightRole {
             _ if base.ends_with(".log_rate") => WeightRole::Rate,
             _ if base.ends_with("ssm.dt_bias") => WeightRole::Step,
             _ if base.ends_with("norm") => WeightRole::Norm,
-            _ if ["attn.o", "delta.o", "ssm.o", ".down", "layer_input.project"].iter().any(|end| base.ends_with(end)) => {
+            _ if ["attn.o", "delta.o", "ssm.o", ".down", "layer_input.project"]
+                .iter()
+                .any(|end| base.ends_with(end)) =>
+            {
                 WeightRole::Writes
             }
             _ => WeightRole::Reads,

@@ -1,8 +1,9 @@
 //! The gradients of a scan.
 //!
 //! With G the gradient of the state behind a token, which is dy C^T plus what comes back from the next token, and a its
-//! decays: dC = dy^T S', dx = dt G B, dB = dt G^T x, of dt it is x . G B + A . sum of G S a, and the state before has the gradient G a.
-//! States are computed again, a chunk of tokens at a time, from those that are kept before each chunk.
+//! decays: dC = dy^T S', dx = dt G B, dB = dt G^T x, of dt it is x . G B + A . sum of G S a, and the state before has
+//! the gradient G a. States are computed again, a chunk of tokens at a time, from those that are kept before each
+//! chunk.
 
 use candle_core::{DType, Tensor};
 use pulp::{Simd, WithSimd};
@@ -18,8 +19,8 @@ use crate::numbers::Fresh;
 /// Tokens whose states are held at a time.
 const CHUNK: usize = 32;
 
-/// Sums over heads of a block: the gradients of what a group's heads write to and read at each token of a row, and those of
-/// the block's rates.
+/// Sums over heads of a block: the gradients of what a group's heads write to and read at each token of a row, and
+/// those of the block's rates.
 struct BlockSums {
     b: Vec<f32>,
     c: Vec<f32>,
@@ -117,7 +118,8 @@ pub(super) fn gradients(tokens: &[f32], rate: &[f32], gradient: &[f32], sizes: S
             for column in 0..sizes.columns {
                 let token = (row * sizes.columns + column) * width;
                 let from = column * sizes.state;
-                // SAFETY: what this group writes to and reads at this token, which nobody else writes; threads are done.
+                // SAFETY: what this group writes to and reads at this token, which nobody else writes; threads are
+                // done.
                 let [b, c] = unsafe {
                     let first = group * sizes.state;
                     [offsets[2], offsets[3]].map(|offset| place.part(token + offset + first, sizes.state))

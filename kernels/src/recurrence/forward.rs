@@ -13,8 +13,8 @@ use candle_core::Tensor;
 /// Coordinates of states that a thread holds at a time, if one head has not more: they stay in the nearest cache.
 const HELD: usize = 1 << 10;
 
-/// Numbers of all tokens, of which each has some of its own: those from `offset` on, `width` numbers after those of the token
-/// before.
+/// Numbers of all tokens, of which each has some of its own: those from `offset` on, `width` numbers after those of the
+/// token before.
 #[derive(Clone, Copy)]
 pub(super) struct Tokens<'a> {
     pub numbers: &'a [f32],
@@ -105,7 +105,8 @@ pub(super) fn fused(inputs: &ScanInputs, before: Option<&Tensor>, sizes: Sizes) 
     sizes.blocks().into_par_iter().for_each(|block| {
         let size = sizes.of_head();
         let place = (block.row * sizes.heads + block.first) * size;
-        // SAFETY: the states of these heads in this row, which nobody else writes; all are written before they are read.
+        // SAFETY: the states of these heads in this row, which nobody else writes; all are written before they are
+        // read.
         let states = unsafe { last_at.part(place, block.count * size) };
         match before {
             Some(before) => states.copy_from_slice(&before[place..][..block.count * size]),
@@ -115,9 +116,8 @@ pub(super) fn fused(inputs: &ScanInputs, before: Option<&Tensor>, sizes: Sizes) 
         for column in 0..sizes.columns {
             let token = block.row * sizes.columns + column;
             // SAFETY: what these heads read at this token, which nobody else writes.
-            let out = unsafe {
-                read_at.part(token * widths[0] + block.first * sizes.d_head, block.count * sizes.d_head)
-            };
+            let out =
+                unsafe { read_at.part(token * widths[0] + block.first * sizes.d_head, block.count * sizes.d_head) };
             arch.dispatch(Step { numbers, sizes, block, token, states: &mut *states, decay: &mut decay, out });
         }
     });

@@ -100,12 +100,13 @@ impl ScanInputs<'_> {
     }
 }
 
-/// Computes what is read at every token, `[batch, pos, head, d_head]`, from the states before the first one,
-/// `[batch, head, d_head, state]`, or from zeros; and the states behind the last one, where they are asked for. Both are in f32
-/// at least.
+/// Computes what is read at every token, `[batch, pos, head, d_head]`, from the states before the first one, or from
+/// zeros; and the states behind the last one, where they are asked for. States are `[batch, head, d_head, state]`, and
+/// all is in f32 at least.
 pub fn scan(inputs: &ScanInputs, before: Option<&Tensor>, wants_last: bool) -> Result<(Tensor, Option<Tensor>)> {
     let sizes = inputs.sizes()?;
-    let arguments: Vec<&Tensor> = [inputs.x, inputs.dt, inputs.b, inputs.c, inputs.rate].into_iter().chain(before).collect();
+    let arguments: Vec<&Tensor> =
+        [inputs.x, inputs.dt, inputs.b, inputs.c, inputs.rate].into_iter().chain(before).collect();
     let way = if inputs.x.elem_count() == 0 { Implementation::Plain } else { Implementation::of(&arguments) };
     match way {
         Implementation::Fused => {

@@ -54,8 +54,8 @@ pub(super) fn scan(inputs: &ScanInputs, before: Option<&Tensor>, wants_last: boo
     Ok((Tensor::stack(&read, 1)?, wants_last.then_some(states)))
 }
 
-/// Computes the states behind every token, `[batch, pos, head, d_head, state]`, from those before the first one. What is
-/// `added` to the state behind a token, of the same shape, is carried on from there.
+/// Computes the states behind every token, `[batch, pos, head, d_head, state]`, from those before the first one. What
+/// is `added` to the state behind a token, of the same shape, is carried on from there.
 pub fn scan_states(inputs: &ScanInputs, before: Option<&Tensor>, added: Option<&Tensor>) -> Result<Tensor> {
     let wide = WideInputs::of(inputs)?;
     let mut states = wide.first(before)?;

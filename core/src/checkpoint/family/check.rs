@@ -187,7 +187,10 @@ impl Config {
         if !ssm.heads.is_multiple_of(ssm.groups) {
             let heads = ssm.heads;
             let groups = ssm.groups;
-            bail!(Argument, "expected `heads` of state spaces to be a multiple of `groups`, found {heads} and {groups}");
+            bail!(
+                Argument,
+                "expected `heads` of state spaces to be a multiple of `groups`, found {heads} and {groups}"
+            );
         }
         if ssm.is_mamba() && (ssm.d_head, ssm.groups) != (1, 1) {
             bail!(Argument, "expected heads of one input and one group with a `dt_rank`, found others");

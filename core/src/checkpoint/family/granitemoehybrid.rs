@@ -53,10 +53,7 @@ const NAMES: &[NameLine] = &[
 
 fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
-    if keys.maybe_size("num_local_experts", Some(8))?.unwrap_or(0) > 0 {
-        return Err(err!(Format, "experts beside a shared MLP without a gate (`num_local_experts`) are not implemented")
-            .hint("models of this family with `num_local_experts` 0 are"));
-    }
+    let experts = keys.maybe_size("num_local_experts", Some(8))?.unwrap_or(0);
     // What experts would be, and how weights are made at first.
     for key in ["num_experts_per_tok", "intermediate_size", "init_method", "mamba_chunk_size"] {
         keys.value(key);
@@ -68,11 +65,21 @@ fn read(keys: &mut Keys) -> Result<Config> {
     let ssm = state_spaces(keys, &config)?;
     let config = granite::scaled(keys, Config { ssm, ..config })?;
     let turned = WHOLE_HEAD.read(keys, config.clone())?;
-    match keys.word("position_embedding_type")? {
+    let positions = keys.word("position_embedding_type")?;
+    if experts > 0 {
+        return Err(err!(
+            Format,
+            "experts beside a shared MLP without a gate (`num_local_experts`) are not implemented"
+        )
+        .hint("models of this family with `num_local_experts` 0 are"));
+    }
+    match positions {
         Some("rope") => Ok(turned),
         None | Some("nope") => Ok(config),
-        Some(other) => Err(err!(Format, "the config key `position_embedding_type` is {other}, which is not implemented")
-            .hint("expected rope or nope")),
+        Some(other) => {
+            Err(err!(Format, "the config key `position_embedding_type` is {other}, which is not implemented")
+                .hint("expected rope or nope"))
+        }
     }
 }
 

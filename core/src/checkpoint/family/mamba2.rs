@@ -10,12 +10,10 @@ use crate::base::Result;
 use crate::err;
 use crate::model::config::{Config, StateSpaces};
 
-pub(super) const FAMILY: Family =
-    Family { name: "mamba2", read, names: &[NAMES, mamba::STREAM_NAMES], ignored: &[] };
+pub(super) const FAMILY: Family = Family { name: "mamba2", read, names: &[NAMES, mamba::STREAM_NAMES], ignored: &[] };
 
 const IN: &str = "backbone.layers.*.mixer.in_proj";
-const PARTS: &[&str] =
-    &["blocks.*.ssm.gate", "blocks.*.ssm.x", "blocks.*.ssm.b", "blocks.*.ssm.c", "blocks.*.ssm.dt"];
+const PARTS: &[&str] = &["blocks.*.ssm.gate", "blocks.*.ssm.x", "blocks.*.ssm.b", "blocks.*.ssm.c", "blocks.*.ssm.dt"];
 
 const NAMES: &[NameLine] = &[
     ("blocks.*.ssm.gate", Rows(IN, PARTS)),

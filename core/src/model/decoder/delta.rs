@@ -14,8 +14,8 @@ use crate::err;
 use crate::model::config::{Activation, NormKind};
 use crate::model::site::SiteKind;
 use crate::model::weights::DeltaNet;
-use crate::tensor::elementwise::sigmoid;
 use crate::tensor::Tensor;
+use crate::tensor::elementwise::sigmoid;
 
 /// Tokens whose corrections are computed together: a matrix is passed on once for so many.
 const CHUNK: usize = 32;
@@ -43,7 +43,8 @@ impl Decoder {
         let channels = [&weights.q, &weights.k, &weights.v].map(|map| linear(flow.task, x, map));
         let [q, k, v] = channels;
         let channels = Tensor::cat(&[q?, k?, v?], 2)?;
-        let (mixed, recent) = convolved(&channels, &weights.conv, None, before.as_ref().map(|state| &state.recent), &real)?;
+        let (mixed, recent) =
+            convolved(&channels, &weights.conv, None, before.as_ref().map(|state| &state.recent), &real)?;
         let mixed = kernels::activate(&mixed, self.config.act)?;
 
         let narrow = sizes.key_heads * sizes.d_key;

@@ -16,8 +16,8 @@ pub(super) fn softplus(x: &Tensor) -> Result<Tensor> {
     Ok((x.relu()? + small)?)
 }
 
-/// Counts the columns of this pass before the padding of each row. A recurrent layer has to leave padding out only where
-/// more text may follow; a pass without a cache has no gap, and what follows a text reads nothing into it.
+/// Counts the columns of this pass before the padding of each row. A recurrent layer has to leave padding out only
+/// where more text may follow; a pass without a cache has no gap, and what follows a text reads nothing into it.
 pub(super) fn real_columns(flow: &Flow, rows: usize) -> Vec<usize> {
     let held = |row: usize| match &flow.gap {
         Some(gap) => flow.columns.clone().filter(|column| gap.holds(row, *column)).count(),

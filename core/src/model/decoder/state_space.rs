@@ -1,7 +1,8 @@
-//! State spaces with all their sites, as Mamba and Mamba 2 have them: layers whose memory of a text is a state for each head.
+//! State spaces with all their sites, as Mamba and Mamba 2 have them: layers whose memory of a text is a state for each
+//! head.
 //!
-//! With the step dt of a token, its inputs x, what it writes with, B, and what it reads with, C, a head's state S becomes
-//! (Gu and Dao 2023, section 3.2)
+//! With the step dt of a token, its inputs x, what it writes with, B, and what it reads with, C, a head's state S
+//! becomes (Gu and Dao 2023, section 3.2)
 //!
 //!     S' = exp(dt A) S + dt x B^T,    and S' C + D x is read.
 
@@ -29,8 +30,8 @@ struct Recurrence<'a> {
 }
 
 impl Decoder {
-    /// Computes the output of a state space: `[batch, pos, d_model]`. All columns of the flow are written to states; what
-    /// is read begins at the column `from`, and so do the columns of the flow behind it.
+    /// Computes the output of a state space: `[batch, pos, d_model]`. All columns of the flow are written to states;
+    /// what is read begins at the column `from`, and so do the columns of the flow behind it.
     pub(super) fn state_space(
         &self,
         flow: &mut Flow,
@@ -60,7 +61,8 @@ impl Decoder {
         let part = |start: usize, count: usize| -> Result<Tensor> { Ok(mixed.narrow(2, start, count)?.contiguous()?) };
         let x = flow.see(SiteKind::SsmX, layer, kernels::reshape(&part(0, wide_inputs)?, &of_site)?)?;
         // In Mamba what is done to the inputs changes what is written and read with, and steps.
-        let source = if sizes.is_mamba() { kernels::reshape(&x, &[rows, columns, wide_inputs])? } else { stream.clone() };
+        let source =
+            if sizes.is_mamba() { kernels::reshape(&x, &[rows, columns, wide_inputs])? } else { stream.clone() };
         let (b, c) = if sizes.is_mamba() {
             let read = |map| inner_normed(sizes, linear(flow.task, &source, map)?);
             (read(&weights.b)?, read(&weights.c)?)
@@ -140,8 +142,8 @@ fn inner_normed(sizes: &StateSpaces, x: Tensor) -> Result<Tensor> {
 }
 
 impl Recurrence<'_> {
-    /// Computes what is read at every token, `[batch, pos, head, d_head]`, and the states behind the last one, where they
-    /// are asked for.
+    /// Computes what is read at every token, `[batch, pos, head, d_head]`, and the states behind the last one, where
+    /// they are asked for.
     fn run(&self, flow: &mut Flow, layer: usize, wants_last: bool) -> FlowResult<(Tensor, Option<Tensor>)> {
         let site = Site::new(SiteKind::SsmState, layer);
         if !flow.hooks.wants(site) {
@@ -155,12 +157,12 @@ impl Recurrence<'_> {
         Ok((kernels::states_read(&self.inputs, &states)?, wants_last.then_some(last)))
     }
 
-    /// Computes the states behind all tokens, `[batch, pos, head, d_head, d_state]`, with what hooks make of them: a state
-    /// that is changed changes those behind it.
+    /// Computes the states behind all tokens, `[batch, pos, head, d_head, d_state]`, with what hooks make of them: a
+    /// state that is changed changes those behind it.
     ///
     /// Hooks see the states of all tokens at once. The first state that they change is settled, those behind it are
-    /// computed anew, and all are shown again, until nothing behind what is settled is changed. States that are settled are
-    /// shown as they were before they were changed, so that the last call sees and gives those of all tokens.
+    /// computed anew, and all are shown again, until nothing behind what is settled is changed. States that are settled
+    /// are shown as they were before they were changed, so that the last call sees and gives those of all tokens.
     fn hooked(&self, flow: &mut Flow, site: Site) -> Result<Tensor> {
         let columns = self.inputs.x.dim(1)?;
         let mut before = kernels::scan_states(&self.inputs, self.before, None)?;
