@@ -7,6 +7,7 @@ mod older;
 mod pictured;
 mod sites;
 mod sources;
+mod states;
 
 use files::{FAMILIES, expected, files, fixture, ids, load};
 use kit::far;

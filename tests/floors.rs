@@ -112,6 +112,7 @@ const ROOMS: &[&str] = &[
     "rows",
     "norm",
     "attention",
+    "recurrence",
     "losses",
     "optimiser",
     "sparse",

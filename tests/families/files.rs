@@ -11,9 +11,10 @@ use microtome::model::decoder::Decoder;
 use microtome::tensor::files::{NamedTensors, TensorTree, open, safetensors};
 use microtome::tensor::{DType, Tensor};
 
-pub const FAMILIES: [&str; 33] = [
+pub const FAMILIES: [&str; 37] = [
     "cohere",
     "cohere2",
+    "falcon_mamba",
     "gemma",
     "gemma2",
     "gemma3_text",
@@ -28,8 +29,11 @@ pub const FAMILIES: [&str; 33] = [
     "gpt_oss",
     "gptj",
     "granite",
+    "granitemoehybrid",
     "llama",
     "llama3_rope",
+    "mamba",
+    "mamba2",
     "mistral",
     "mixtral",
     "olmo2",

@@ -56,6 +56,16 @@ fn old_config(family: &str) -> Value {
         "gptj" => add(json!({"rotary": true, "scale_attn_weights": true})),
         "opt" => add(json!({"activation_dropout": 0.0, "prefix": "</s>"})),
         "gpt_bigcode" | "gpt_neo" => {}
+        "falcon_mamba" => add(json!({"use_falcon_mambapy": false})),
+        "mamba" => add(json!({"d_inner": 64, "d_model": 32, "n_layer": 3, "rms_norm": true, "ssm_cfg": {}})),
+        "granitemoehybrid" => add(json!({
+            "layer_types": ["mamba", "attention", "mamba"],
+            "position_embedding_type": "nope",
+            "normalization_function": "rmsnorm",
+            "rope_theta": 1e4,
+            "rope_scaling": null,
+        })),
+        "mamba2" => add(json!({"norm_before_gate": true, "rms_norm": true})),
         "cohere2" => add(json!({"rope_theta": rope["rope_theta"], "sliding_window_pattern": 2})),
         // Two rotations that differ in more than their scaling had no older form.
         "olmo3" => add(json!({"rope_parameters": rope, "layer_types": config_json(family)["layer_types"]})),
@@ -99,7 +109,7 @@ fn buffers(family: &str) -> Vec<(String, Tensor)> {
                 ("attention.rotary_emb.inv_freq", &frequencies),
             ],
         ),
-        "gpt_bigcode" | "opt" => Vec::new(),
+        "falcon_mamba" | "gpt_bigcode" | "mamba" | "mamba2" | "opt" => Vec::new(),
         _ => of("layers", &[("self_attn.rotary_emb.inv_freq", &frequencies)]),
     }
 }
@@ -107,13 +117,15 @@ fn buffers(family: &str) -> Vec<(String, Tensor)> {
 /// The tensors of a family in half precision, without their prefix, with buffers, and the unembedding of tied models.
 fn old_tensors(family: &str, tied: bool) -> BTreeMap<String, Tensor> {
     let bare = |name: &str| {
-        let prefix = ["transformer.", "model.", "gpt_neox."].into_iter().find_map(|prefix| name.strip_prefix(prefix));
+        let prefix = ["transformer.", "model.", "gpt_neox.", "backbone."]
+            .into_iter()
+            .find_map(|prefix| name.strip_prefix(prefix));
         prefix.unwrap_or(name).to_string()
     };
     let mut all: BTreeMap<String, Tensor> =
         tensors(&fixture(family).join("model.safetensors")).iter().map(|(n, t)| (bare(n), half(t))).collect();
     if tied {
-        let embed = ["wte.weight", "embed_tokens.weight", "decoder.embed_tokens.weight"];
+        let embed = ["wte.weight", "embed_tokens.weight", "decoder.embed_tokens.weight", "embeddings.weight"];
         let embed = embed.iter().find_map(|name| all.get(*name)).unwrap().clone();
         all.insert("lm_head.weight".into(), embed);
     }

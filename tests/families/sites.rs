@@ -17,6 +17,13 @@ const WIDTH: usize = 24;
 fn shape(config: &Config, Site { kind, layer }: Site) -> Vec<usize> {
     let each = |sizes: &[usize]| [&[ROWS, WIDTH], sizes].concat();
     let delta = || config.delta.as_ref().unwrap();
+    let ssm = || config.ssm.as_ref().unwrap();
+    // The heads of Mamba are channels.
+    let of_state = |more: &[usize]| {
+        let is_mamba = config.family.ends_with("mamba");
+        let heads = if is_mamba { vec![ssm().heads] } else { vec![ssm().heads, ssm().d_head] };
+        [&heads[..], more].concat()
+    };
     match kind {
         SiteKind::NormScale
         | SiteKind::AttnPostScale
@@ -27,6 +34,10 @@ fn shape(config: &Config, Site { kind, layer }: Site) -> Vec<usize> {
         SiteKind::DeltaQ | SiteKind::DeltaK => each(&[delta().key_heads, delta().d_key]),
         SiteKind::DeltaV | SiteKind::DeltaRead | SiteKind::DeltaGate => each(&[delta().value_heads, delta().d_value]),
         SiteKind::DeltaBeta | SiteKind::DeltaDecay => each(&[delta().value_heads]),
+        SiteKind::SsmX | SiteKind::SsmRead | SiteKind::SsmGate => each(&of_state(&[])),
+        SiteKind::SsmState => each(&of_state(&[ssm().d_state])),
+        SiteKind::SsmDt => each(&[ssm().heads]),
+        SiteKind::SsmB | SiteKind::SsmC => each(&[ssm().groups, ssm().d_state]),
         SiteKind::Q | SiteKind::QRot | SiteKind::HeadGate | SiteKind::Z => {
             each(&[config.heads, config.d_head_of(layer)])
         }
@@ -51,6 +62,19 @@ const DELTA: [SiteKind; 7] = [
     SiteKind::DeltaGate,
 ];
 
+const STATE_SPACE: [SiteKind; 7] = [
+    SiteKind::SsmX,
+    SiteKind::SsmB,
+    SiteKind::SsmC,
+    SiteKind::SsmDt,
+    SiteKind::SsmState,
+    SiteKind::SsmRead,
+    SiteKind::SsmGate,
+];
+
+const ATTENTION: [SiteKind; 7] =
+    [SiteKind::Q, SiteKind::K, SiteKind::V, SiteKind::Scores, SiteKind::Pattern, SiteKind::Z, SiteKind::HeadOut];
+
 const LAYER_INPUTS: [SiteKind; 5] =
     [SiteKind::LayerInput, SiteKind::LayerGate, SiteKind::LayerHidden, SiteKind::LayerPostScale, SiteKind::LayerOut];
 
@@ -60,16 +84,7 @@ fn wanted(config: &Config) -> Vec<SiteKind> {
         SiteKind::Embed,
         SiteKind::ResidPre,
         SiteKind::AttnIn,
-        SiteKind::Q,
-        SiteKind::K,
-        SiteKind::V,
-        SiteKind::Scores,
-        SiteKind::Pattern,
-        SiteKind::Z,
-        SiteKind::HeadOut,
         SiteKind::AttnOut,
-        SiteKind::MlpIn,
-        SiteKind::MlpOut,
         SiteKind::ResidPost,
         SiteKind::FinalNormScale,
         SiteKind::FinalNorm,
@@ -77,14 +92,18 @@ fn wanted(config: &Config) -> Vec<SiteKind> {
     ];
     let mixed = config.experts.as_ref().map_or(0, |experts| config.layers - experts.plain.len());
     let beside = config.experts.as_ref().is_some_and(|experts| experts.beside);
-    let plain = beside || mixed < config.layers;
+    let has_mlp = config.d_mlp > 0;
+    let plain = has_mlp && (beside || mixed < config.layers);
     let more = [
         (config.positions == Positions::Learned, vec![SiteKind::PosEmbed]),
         (config.positions == Positions::Rotary || config.qk_norm != QkNorm::None, vec![SiteKind::QRot, SiteKind::KRot]),
         (config.pre_norm, vec![SiteKind::NormScale]),
-        (config.pre_norm && config.order != Order::ParallelShared, vec![SiteKind::MlpNormScale]),
+        (has_mlp && config.pre_norm && config.order != Order::ParallelShared, vec![SiteKind::MlpNormScale]),
         (config.post_norm, vec![SiteKind::AttnPostScale, SiteKind::MlpPostScale]),
-        (config.order == Order::Serial, vec![SiteKind::ResidMid]),
+        (has_mlp && config.order == Order::Serial, vec![SiteKind::ResidMid]),
+        (has_mlp, vec![SiteKind::MlpIn, SiteKind::MlpOut]),
+        (config.has_attention(), ATTENTION.to_vec()),
+        (config.ssm.is_some(), STATE_SPACE.to_vec()),
         (mixed > 0, vec![SiteKind::Router]),
         (config.gated_heads, vec![SiteKind::HeadGate]),
         (config.delta.is_some(), DELTA.to_vec()),
@@ -126,18 +145,28 @@ fn every_site_is_there_and_the_stream_is_the_sum_of_what_is_written() {
         let named: Vec<&String> = expected.keys().filter(is_site).collect();
         let own =
             [SiteKind::Router, SiteKind::DeltaRead, SiteKind::DeltaGate, SiteKind::LayerInput, SiteKind::LayerOut];
-        let recorded = run.cache.iter().filter(|(place, _)| own.contains(&place.site.kind)).count();
+        // Of states, which are large, there are those of one layer.
+        let is_own = |site: Site| {
+            // Those of hybrids are the ones that Mamba 2 has.
+            let is_of_states =
+                STATE_SPACE.contains(&site.kind) && site.kind != SiteKind::SsmState && !config.has_attention();
+            own.contains(&site.kind) || is_of_states
+        };
+        let recorded = run.cache.iter().filter(|(place, _)| is_own(place.site)).count();
         assert!(named.len() >= recorded, "{family}: of {recorded} sites {} were compared", named.len());
         // What is normed behind a gate is large where it was small: transformers' results in f32 are 4e-5 away from its own in
         // f64.
         let most = if family.starts_with("gemma4") { 1e-4 } else { 1e-5 };
         for name in named {
-            let off = far(run.cache.get(name).unwrap(), &expected[name]);
+            let found = run.cache.get(name).unwrap();
+            let off = far(&found, expected[name].reshape(found.dims()).unwrap());
             assert!(off < most, "{family}: {name} is off by {off}");
         }
         for layer in 0..config.layers {
-            let written = (at(&run, SiteKind::AttnOut, layer) + at(&run, SiteKind::MlpOut, layer)).unwrap();
-            let mut sum = (at(&run, SiteKind::ResidPre, layer) + &written).unwrap();
+            let mut sum = (at(&run, SiteKind::ResidPre, layer) + at(&run, SiteKind::AttnOut, layer)).unwrap();
+            if config.d_mlp > 0 {
+                sum = (sum + at(&run, SiteKind::MlpOut, layer)).unwrap();
+            }
             if config.layer_inputs.is_some() {
                 sum = (sum + at(&run, SiteKind::LayerOut, layer)).unwrap();
             }

@@ -1,6 +1,8 @@
 //! Untrusted JSON. A small text may parse into large values, so their size is estimated before parsing; the depth is
 //! limited by serde_json, to 128.
 
+use std::borrow::Cow;
+
 use serde::de::{DeserializeOwned, DeserializeSeed};
 use serde_json::de::SliceRead;
 
@@ -17,6 +19,31 @@ pub fn read<T: DeserializeOwned>(text: &[u8], wrong: impl FnOnce(serde_json::Err
         Budget::of_header().take(size(text), || "what this JSON makes".into())?;
     }
     serde_json::from_slice(text).map_err(wrong)
+}
+
+/// Returns the JSON of a file with bare infinities, which Python writes and JSON has not, in the form that newer files
+/// of transformers have for them, `{"__float__": "Infinity"}`.
+pub fn tagged_infinities(text: &str) -> Cow<'_, str> {
+    const WORD: &str = "Infinity";
+    let mut found = String::new();
+    let mut copied = 0;
+    let mut within = false;
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate() {
+        match (within, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => within = !within,
+            (false, b'I') if text[at..].starts_with(WORD) => {
+                let signed = text[copied..at].ends_with('-');
+                found += &text[copied..at - usize::from(signed)];
+                found += if signed { r#"{"__float__": "-Infinity"}"# } else { r#"{"__float__": "Infinity"}"# };
+                copied = at + WORD.len();
+            }
+            _ => {}
+        }
+    }
+    if copied == 0 { Cow::Borrowed(text) } else { Cow::Owned(found + &text[copied..]) }
 }
 
 /// Parses content kept as JSON, such as numbers and texts: only the free memory limits it.
@@ -96,6 +123,17 @@ mod tests {
         assert!(error.message.contains("expected what this JSON makes to take at most 1.0 GiB"), "{error}");
         // Within a string they are not values.
         assert!(parsed(&Value::from(many).to_string()).is_ok());
+    }
+
+    #[test]
+    fn bare_infinities_are_tagged() {
+        let found =
+            tagged_infinities(r#"{"Infinity": "a \"Infinity", "b": [0.0, Infinity, -Infinity], "c": Infinity}"#);
+        let tagged = |word: &str| serde_json::json!({"__float__": word});
+        let expected = serde_json::json!({"Infinity": "a \"Infinity", "b": [0.0, tagged("Infinity"), tagged("-Infinity")],
+            "c": tagged("Infinity")});
+        assert_eq!(parsed(&found).unwrap(), expected);
+        assert!(matches!(tagged_infinities(r#"{"a": "Infinity"}"#), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub struct Config {
     /// Gated delta nets in place of the attention of some layers.
     #[serde(default)]
     pub delta: Option<DeltaNets>,
+    /// State spaces in place of the attention of some layers.
+    #[serde(default)]
+    pub ssm: Option<StateSpaces>,
     /// The heads of layers without a window, where they differ (gemma 4).
     #[serde(default)]
     pub global_heads: Option<GlobalHeads>,
@@ -198,6 +201,81 @@ impl DeltaNets {
     pub fn channels(&self) -> usize {
         2 * self.key_heads * self.d_key + self.value_heads * self.d_value
     }
+}
+
+/// State spaces (Gu and Dao 2023; Dao and Gu 2024): in place of attention, each head has a state that decays, that
+/// every token writes to, and that it reads. What it writes and reads, and the step that it takes, depend on the token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateSpaces {
+    /// Layers with a state space, in ascending order.
+    pub layers: Vec<usize>,
+    /// Heads, each with a step of its own: in Mamba, the channels.
+    pub heads: usize,
+    /// Inputs of a head: 1 in Mamba.
+    pub d_head: usize,
+    /// Groups of heads that write with the same vector, and read with the same: 1 in Mamba.
+    pub groups: usize,
+    /// The size of the state of each input.
+    pub d_state: usize,
+    /// The positions that the convolution reads, the token's own included.
+    pub kernel: usize,
+    /// The rank of the map to steps, in Mamba: steps, and what is written with and read with, come of the convolution's
+    /// output there, and of the layer's input without a rank, as in Mamba 2.
+    #[serde(default)]
+    pub dt_rank: Option<usize>,
+    /// The least step, if steps are bounded.
+    #[serde(default)]
+    pub dt_least: Option<f64>,
+    /// The largest step, if steps are bounded.
+    #[serde(default)]
+    pub dt_most: Option<f64>,
+    /// The small number of the norms, without weights, of what steps are made of, of what is written with and of what
+    /// is read with (Falcon Mamba).
+    #[serde(default)]
+    pub inner_norm_eps: Option<f64>,
+    /// Whether the maps into the layer and out of it have biases.
+    #[serde(default)]
+    pub bias: bool,
+    /// Whether the convolution has a bias.
+    #[serde(default)]
+    pub conv_bias: bool,
+}
+
+impl StateSpaces {
+    /// Returns the number of inputs of all heads together.
+    pub fn d_inner(&self) -> usize {
+        self.heads * self.d_head
+    }
+
+    /// Returns the number of coordinates that all groups write with, or read with.
+    pub fn of_groups(&self) -> usize {
+        self.groups * self.d_state
+    }
+
+    /// Returns the number of channels of the convolution.
+    pub fn channels(&self) -> usize {
+        if self.is_mamba() { self.d_inner() } else { self.d_inner() + 2 * self.of_groups() }
+    }
+
+    /// Returns whether steps, writes and reads come of the convolution's output, as in the first Mamba, where a head is
+    /// a channel.
+    pub fn is_mamba(&self) -> bool {
+        self.dt_rank.is_some()
+    }
+
+    /// Returns the axes of the activation of a token behind that of heads: none in Mamba, whose heads are channels.
+    pub fn of_head(&self) -> Vec<usize> {
+        if self.is_mamba() { Vec::new() } else { vec![self.d_head] }
+    }
+}
+
+/// The part of a layer that mixes the positions of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mixer {
+    Attention,
+    Delta,
+    StateSpace,
 }
 
 /// The order of attention and MLP in a block.
@@ -388,15 +466,43 @@ impl Config {
         self.delta.as_ref().filter(|delta| delta.layers.contains(&layer))
     }
 
+    /// Returns the state space of a layer, if it has one in place of attention.
+    pub fn ssm_of(&self, layer: usize) -> Option<&StateSpaces> {
+        self.ssm.as_ref().filter(|ssm| ssm.layers.contains(&layer))
+    }
+
+    /// Returns the part of a layer that mixes the positions of a text.
+    pub fn mixer_of(&self, layer: usize) -> Mixer {
+        match (self.delta_of(layer), self.ssm_of(layer)) {
+            (Some(_), _) => Mixer::Delta,
+            (None, Some(_)) => Mixer::StateSpace,
+            (None, None) => Mixer::Attention,
+        }
+    }
+
+    /// Returns whether a layer has attention.
+    pub fn attends(&self, layer: usize) -> bool {
+        self.mixer_of(layer) == Mixer::Attention
+    }
+
     /// Returns whether some layer has attention; true for a model without layers.
     pub fn has_attention(&self) -> bool {
-        self.layers == 0 || (0..self.layers).any(|layer| self.delta_of(layer).is_none())
+        self.layers == 0 || (0..self.layers).any(|layer| self.attends(layer))
+    }
+
+    /// Describes the layers with a state in place of attention, if there are any, for what needs heads of attention.
+    pub fn recurrent_layers(&self) -> Option<&'static str> {
+        match self {
+            Config { delta: Some(_), .. } => Some("gated delta nets in place of attention"),
+            Config { ssm: Some(_), .. } => Some("state spaces in place of attention"),
+            _ => None,
+        }
     }
 
     /// Returns whether the columns of a text after any position follow from the keys and values before it: without
-    /// causal attention later tokens change earlier columns, and a delta net keeps no state but the last.
+    /// causal attention later tokens change earlier columns, and a recurrent layer keeps no state but the last.
     pub fn continues_anywhere(&self) -> bool {
-        self.causal && self.delta.is_none()
+        self.causal && self.recurrent_layers().is_none()
     }
 
     pub fn is_serial(&self) -> bool {

@@ -40,7 +40,11 @@ impl Hooks for GradientHooks<'_> {
             return Ok(changed);
         }
         let x = changed.as_ref().unwrap_or(x);
-        let variable = Var::zeros(x.shape(), x.dtype(), x.device())?;
+        // States of recurrent layers are shown again where a hook changed earlier ones.
+        let variable = match self.variables.remove(&at.site) {
+            Some(variable) => variable,
+            None => Var::zeros(x.shape(), x.dtype(), x.device())?,
+        };
         let probed = (x + variable.as_tensor())?;
         self.variables.insert(at.site, variable);
         Ok(Some(probed))

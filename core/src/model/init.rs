@@ -16,7 +16,7 @@ const PIECE: usize = 1 << 16;
 
 /// Draws new weights: matrices are normal with standard deviation 0.02, divided, for those that write into the residual
 /// stream, by the square root of their number (2 a layer). Biases are 0, and norms scale by 1. Heads of delta nets
-/// forget at random rates.
+/// forget at random rates, and so do state spaces, whose steps begin between 0.001 and 0.1.
 pub fn init(config: &Config, random: &mut impl Rng, dtype: DType, device: &Device, task: &Task) -> Result<Weights> {
     let parameters = config.parameters()?;
     let count: u128 = parameters.iter().map(|(_, shape)| places(shape)).fold(0, u128::saturating_add);
@@ -31,6 +31,7 @@ pub fn init(config: &Config, random: &mut impl Rng, dtype: DType, device: &Devic
             WeightRole::Reads => normal(shape, SPREAD, random, task)?,
             WeightRole::Plain => Tensor::ones(shape, DType::F32, &Device::Cpu)?,
             WeightRole::Rate => rates(shape, random)?,
+            WeightRole::Step => steps(shape, random)?,
         };
         Ok(weight.to_dtype(dtype)?.to_device(device)?)
     })
@@ -47,11 +48,13 @@ enum WeightRole {
     /// A matrix that writes into the residual stream.
     Writes,
     Reads,
-    /// A weight that is 1 whatever norms do: factors of a delta net, the bias of its forgetting, and factors of other
-    /// parts.
+    /// A weight that is 1 whatever norms do: factors of a recurrent layer, the bias of a delta net's forgetting, and
+    /// factors of other parts.
     Plain,
-    /// The logarithm of a rate at which a head of a delta net forgets.
+    /// The logarithm of a rate at which a head of a recurrent layer forgets.
     Rate,
+    /// The bias of the steps of a state space.
+    Step,
 }
 
 impl WeightRole {
@@ -63,9 +66,14 @@ impl WeightRole {
             _ if [".scale", ".router_scale", ".expert_scales"].iter().any(|end| base.ends_with(end)) => {
                 WeightRole::Plain
             }
-            _ if base.ends_with("delta.log_rate") => WeightRole::Rate,
+            _ if base.ends_with("ssm.norm") || base.ends_with("ssm.skip") => WeightRole::Plain,
+            _ if base.ends_with(".log_rate") => WeightRole::Rate,
+            _ if base.ends_with("ssm.dt_bias") => WeightRole::Step,
             _ if base.ends_with("norm") => WeightRole::Norm,
-            _ if ["attn.o", "delta.o", ".down", "layer_input.project"].iter().any(|end| base.ends_with(end)) => {
+            _ if ["attn.o", "delta.o", "ssm.o", ".down", "layer_input.project"]
+                .iter()
+                .any(|end| base.ends_with(end)) =>
+            {
                 WeightRole::Writes
             }
             _ => WeightRole::Reads,
@@ -76,6 +84,16 @@ impl WeightRole {
 /// Draws logarithms of rates that are uniform up to 16, as in the models that had such heads first (Dao and Gu 2024).
 fn rates(shape: &[usize], random: &mut impl Rng) -> Result<Tensor> {
     let drawn: Vec<f32> = (0..shape.iter().product()).map(|_| random.random_range(0.01_f32..16.0).ln()).collect();
+    Ok(Tensor::from_vec(drawn, shape, &Device::Cpu)?)
+}
+
+/// Draws what softplus turns into steps, whose logarithms are uniform from 0.001 to 0.1 (Gu and Dao 2023, section 3.6).
+fn steps(shape: &[usize], random: &mut impl Rng) -> Result<Tensor> {
+    let mut step = || {
+        let wanted = random.random_range(0.001_f32.ln()..0.1_f32.ln()).exp();
+        wanted + (-(-wanted).exp_m1()).ln()
+    };
+    let drawn: Vec<f32> = (0..shape.iter().product()).map(|_| step()).collect();
     Ok(Tensor::from_vec(drawn, shape, &Device::Cpu)?)
 }
 

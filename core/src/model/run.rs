@@ -84,18 +84,18 @@ crate::options! {
     #[derive(Debug, Clone)]
     pub struct RunOptions {
         /// The recorded sites.
-        sites: Option<Vec<String>> = None => usually("all but `head_out.*`");
+        sites: Option<Vec<String>> = None => usually("all but `head_out.*` and `ssm_state.*`");
         with record: RecordOptions;
     }
 }
 
 impl RunOptions {
-    /// Returns the recorded places; by default every site but `head_out`, which is as large as all others together.
+    /// Returns the recorded places; by default every site that is not as large as all others together.
     pub fn places(&self, config: &Config) -> Result<Vec<Place>> {
         if let Some(sites) = &self.sites {
             return places(config, sites);
         }
-        let sites = Site::all(config).into_iter().filter(|site| site.kind != SiteKind::HeadOut);
+        let sites = Site::all(config).into_iter().filter(|site| !site.kind.is_large());
         Ok(sites.map(|site| Place { site, head: None }).collect())
     }
 }

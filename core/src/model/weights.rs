@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::config::{Config, DeltaNets, Experts, Order, Positions, QkNorm};
+use super::config::{Config, DeltaNets, Experts, Order, Positions, QkNorm, StateSpaces};
 use super::weight::Weight;
 use crate::base::{Result, names};
 use crate::tensor::Tensor;
@@ -55,6 +55,35 @@ pub struct DeltaNet {
     pub gate: Linear,
     /// The weight of the norm of what is read, `[d_value]`.
     pub norm: Tensor,
+    pub o: Linear,
+}
+
+/// A state space.
+#[derive(Debug, Clone)]
+pub struct StateSpace {
+    /// Map to the inputs of heads.
+    pub x: Linear,
+    /// Gate of what is read.
+    pub gate: Linear,
+    /// Convolution over positions, a row for each channel: `[channels, 1, kernel]`.
+    pub conv: Tensor,
+    pub conv_bias: Option<Tensor>,
+    /// Map to what is written with.
+    pub b: Linear,
+    /// Map to what is read with.
+    pub c: Linear,
+    /// Map to the few numbers that steps are made of, where its rank is low.
+    pub dt_in: Option<Linear>,
+    /// Map to the steps of heads.
+    pub dt: Linear,
+    /// What is added to steps before their softplus, `[heads]`.
+    pub dt_bias: Tensor,
+    /// The logarithm of the rate at which a state decays: `[heads]`, or in Mamba `[heads, d_state]`.
+    pub log_rate: Tensor,
+    /// The factor of each head's inputs that are added to what is read, `[heads]`.
+    pub skip: Tensor,
+    /// The weight of the norm of what is read, times its gate, `[d_inner]`; None in Mamba.
+    pub norm: Option<Tensor>,
     pub o: Linear,
 }
 
@@ -121,6 +150,8 @@ pub struct Block {
     pub attn: Option<Attention>,
     /// Delta net in place of attention.
     pub delta: Option<DeltaNet>,
+    /// State space in place of attention.
+    pub ssm: Option<StateSpace>,
     pub attn_post_norm: Option<Norm>,
     pub mlp_norm: Option<Norm>,
     pub mlp: Option<Mlp>,
@@ -250,7 +281,8 @@ impl Block {
     /// Returns the attention of the block, for analyses that take its heads apart.
     pub fn attention(&self) -> Result<&Attention> {
         self.attn.as_ref().ok_or_else(|| {
-            err!(Argument, "expected attention, found a layer with a gated delta net, which has no heads of attention")
+            let found = if self.delta.is_some() { "gated delta net" } else { "state space" };
+            err!(Argument, "expected attention, found a layer with a {found}, which has no heads of attention")
         })
     }
 
@@ -262,6 +294,9 @@ impl Block {
         }
         if let Some(delta) = &self.delta {
             delta.list(all);
+        }
+        if let Some(ssm) = &self.ssm {
+            ssm.list(all);
         }
         [&self.attn_post_norm, &self.mlp_norm].into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
         if let Some(mlp) = &self.mlp {
@@ -333,6 +368,19 @@ impl DeltaNet {
     }
 }
 
+impl StateSpace {
+    fn list(&self, all: &mut Vec<Weight>) {
+        [&self.x, &self.gate].into_iter().for_each(|linear| linear.list(all));
+        list_numbers(Some(&self.conv), all);
+        list_numbers(self.conv_bias.as_ref(), all);
+        let maps = [&self.b, &self.c].into_iter().chain(&self.dt_in).chain([&self.dt]);
+        maps.for_each(|linear| linear.list(all));
+        [&self.dt_bias, &self.log_rate, &self.skip].into_iter().for_each(|numbers| list_numbers(Some(numbers), all));
+        list_numbers(self.norm.as_ref(), all);
+        self.o.list(all);
+    }
+}
+
 impl Mlp {
     fn list(&self, all: &mut Vec<Weight>) {
         self.gate.iter().chain([&self.up, &self.down]).for_each(|linear| linear.list(all));
@@ -378,8 +426,9 @@ fn block(config: &Config, layer: usize, get: &mut TakeWeight) -> Result<Block> {
     let mlp_norm = config.pre_norm && config.has_mlp() && config.order != Order::ParallelShared;
     Ok(Block {
         attn_norm: norm(config, config.pre_norm, &at("attn_norm"), d, get)?,
-        attn: config.delta_of(layer).is_none().then(|| attention(config, layer, &at("attn"), get)).transpose()?,
+        attn: config.attends(layer).then(|| attention(config, layer, &at("attn"), get)).transpose()?,
         delta: config.delta_of(layer).map(|delta| delta_net(config, delta, &at("delta"), get)).transpose()?,
+        ssm: config.ssm_of(layer).map(|ssm| state_space(config, ssm, &at("ssm"), get)).transpose()?,
         attn_post_norm: norm(config, config.post_norm, &at("attn_post_norm"), d, get)?,
         mlp_norm: norm(config, mlp_norm, &at("mlp_norm"), d, get)?,
         mlp: config.has_plain_mlp(layer).then(|| mlp(config, &at("mlp"), config.d_mlp_of(layer), get)).transpose()?,
@@ -460,6 +509,34 @@ fn delta_net(config: &Config, delta: &DeltaNets, at: &str, get: &mut TakeWeight)
         gate: linear(&format!("{at}.gate"), wide, d, false, get)?,
         norm: numbers(get, &format!("{at}.norm.weight"), &[delta.d_value])?,
         o: linear(&format!("{at}.o"), d, wide, false, get)?,
+    })
+}
+
+fn state_space(config: &Config, ssm: &StateSpaces, at: &str, get: &mut TakeWeight) -> Result<StateSpace> {
+    let d = config.d_model;
+    let wide = ssm.d_inner();
+    let is_mamba = ssm.is_mamba();
+    // What steps, writes and reads are made of.
+    let source = if is_mamba { wide } else { d };
+    let bias = ssm.bias && !is_mamba;
+    Ok(StateSpace {
+        x: linear(&format!("{at}.x"), wide, d, ssm.bias, get)?,
+        gate: linear(&format!("{at}.gate"), wide, d, ssm.bias, get)?,
+        conv: numbers(get, &format!("{at}.conv.weight"), &[ssm.channels(), 1, ssm.kernel])?,
+        conv_bias: ssm.conv_bias.then(|| numbers(get, &format!("{at}.conv.bias"), &[ssm.channels()])).transpose()?,
+        b: linear(&format!("{at}.b"), ssm.of_groups(), source, bias, get)?,
+        c: linear(&format!("{at}.c"), ssm.of_groups(), source, bias, get)?,
+        dt_in: ssm.dt_rank.map(|rank| linear(&format!("{at}.dt_in"), rank, source, false, get)).transpose()?,
+        dt: linear(&format!("{at}.dt"), ssm.heads, ssm.dt_rank.unwrap_or(d), bias, get)?,
+        dt_bias: numbers(get, &format!("{at}.dt_bias"), &[ssm.heads])?,
+        log_rate: if is_mamba {
+            numbers(get, &format!("{at}.log_rate"), &[ssm.heads, ssm.d_state])?
+        } else {
+            numbers(get, &format!("{at}.log_rate"), &[ssm.heads])?
+        },
+        skip: numbers(get, &format!("{at}.skip"), &[ssm.heads])?,
+        norm: (!is_mamba).then(|| numbers(get, &format!("{at}.norm.weight"), &[wide])).transpose()?,
+        o: linear(&format!("{at}.o"), d, wide, ssm.bias, get)?,
     })
 }
 

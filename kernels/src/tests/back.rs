@@ -9,7 +9,7 @@ use crate::base::error::Result;
 
 /// Compares the gradients of all arguments. The result's numbers are weighed, so that all have gradients of their own.
 #[track_caller]
-fn check(arguments: &[Tensor], tolerance: f32, floor: f32, f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+pub(super) fn check(arguments: &[Tensor], tolerance: f32, floor: f32, f: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let objective = |arguments: &[Tensor]| {
         let y = f(arguments).unwrap();
         let weights = numbers(y.dims(), 1.0, 77).to_dtype(y.dtype()).unwrap();

@@ -6,6 +6,7 @@ mod attention;
 mod back;
 mod linear;
 mod math;
+mod recurrence;
 mod rows;
 
 use candle_core::{DType, Device, Tensor};

@@ -194,7 +194,7 @@ impl LaterBlocks<'_> {
             let x = chosen(&all, columns().map(|(number, column)| source(number, column)).collect())?;
             return self.model.decoder.read_out(&x, self.task);
         }
-        // In a bidirectional model nothing stays unchanged, and no state of a delta net but the last is kept.
+        // In a bidirectional model nothing stays unchanged, and no state of a recurrent layer but the last is kept.
         let start = if self.model.decoder.config().continues_anywhere() {
             variants.iter().map(|variant| variant.start).min().unwrap_or_default()
         } else {

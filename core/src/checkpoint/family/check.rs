@@ -26,6 +26,7 @@ impl Config {
         self.check_sizes()?;
         self.check_experts()?;
         self.check_delta()?;
+        self.check_ssm()?;
         self.check_layers_alike()?;
         self.check_positions()?;
         self.check_windows()?;
@@ -116,10 +117,10 @@ impl Config {
                     "expected `heads` to be a multiple of `global_heads.kv_heads`, found {heads} and {kv_heads}"
                 );
             }
-            if self.delta.is_some() || self.gated_heads {
+            if self.recurrent_layers().is_some() || self.gated_heads {
                 bail!(
                     Argument,
-                    "expected heads of one size beside delta nets and gates of heads, found `global_heads`"
+                    "expected heads of one size beside delta nets, state spaces and gates of heads, found `global_heads`"
                 );
             }
         }
@@ -134,7 +135,7 @@ impl Config {
                 "expected a layer {kind} a window below {own}, whose keys and values layer {layer} reads, found none"
             ));
         }
-        if self.delta.is_some() || !self.causal {
+        if self.recurrent_layers().is_some() || !self.causal {
             bail!(Argument, "expected causal attention in all layers where some share keys and values, found others");
         }
         Ok(())
@@ -165,6 +166,55 @@ impl Config {
         }
         if !self.causal {
             bail!(Argument, "expected a causal model with delta nets, found one that sees what comes after");
+        }
+        Ok(())
+    }
+
+    fn check_ssm(&self) -> Result<()> {
+        let Some(ssm) = &self.ssm else { return Ok(()) };
+        let sizes = [
+            ("ssm.heads", ssm.heads),
+            ("ssm.d_head", ssm.d_head),
+            ("ssm.groups", ssm.groups),
+            ("ssm.d_state", ssm.d_state),
+            ("ssm.kernel", ssm.kernel),
+            ("ssm.dt_rank", ssm.dt_rank.unwrap_or(1)),
+            ("ssm.heads * d_head", ssm.heads.saturating_mul(ssm.d_head)),
+            ("ssm.groups * d_state", ssm.groups.saturating_mul(ssm.d_state)),
+            ("ssm.heads * d_head * d_state", ssm.heads.saturating_mul(ssm.d_head).saturating_mul(ssm.d_state)),
+        ];
+        sizes.iter().try_for_each(|(name, found)| size(name, *found, 1, MOST))?;
+        if !ssm.heads.is_multiple_of(ssm.groups) {
+            let heads = ssm.heads;
+            let groups = ssm.groups;
+            bail!(
+                Argument,
+                "expected `heads` of state spaces to be a multiple of `groups`, found {heads} and {groups}"
+            );
+        }
+        if ssm.is_mamba() && (ssm.d_head, ssm.groups) != (1, 1) {
+            bail!(Argument, "expected heads of one input and one group with a `dt_rank`, found others");
+        }
+        if ssm.inner_norm_eps.is_some() && !ssm.is_mamba() {
+            bail!(Argument, "expected a `dt_rank` with an `inner_norm_eps`, found none");
+        }
+        let numbers = [("dt_least", ssm.dt_least), ("dt_most", ssm.dt_most), ("inner_norm_eps", ssm.inner_norm_eps)];
+        for (name, found) in numbers {
+            if let Some(x) = found.filter(|x| !(x.is_finite() && *x >= 0.0)) {
+                bail!(Argument, "expected `{name}` of state spaces of at least 0, found {x}");
+            }
+        }
+        if let Some((least, most)) = ssm.dt_least.zip(ssm.dt_most).filter(|(least, most)| least > most) {
+            bail!(Argument, "expected `dt_most` of at least {least}, found {most}");
+        }
+        if let Some(layer) = ssm.layers.iter().find(|layer| **layer >= self.layers) {
+            bail!(Argument, "expected layers below {} as those with state spaces, found {layer}", self.layers);
+        }
+        if let Some(layer) = ssm.layers.iter().find(|layer| self.delta_of(**layer).is_some()) {
+            bail!(Argument, "expected a delta net or a state space in layer {layer}, found both");
+        }
+        if !self.causal {
+            bail!(Argument, "expected a causal model with state spaces, found one that sees what comes after");
         }
         Ok(())
     }

@@ -97,6 +97,7 @@ pub fn plain(family: &str) -> Config {
         gated: false,
         experts: None,
         delta: None,
+        ssm: None,
         global_heads: None,
         shared_keys: None,
         layer_inputs: None,

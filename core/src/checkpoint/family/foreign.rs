@@ -5,7 +5,7 @@ use crate::base::Error;
 use crate::base::names::nearest;
 use crate::err;
 
-const SPACE: &str = "state spaces (layers with a recurrent state)";
+const SPACE: &str = "state spaces beside attention";
 const LATENT: &str = "latent attention (compressed keys and values)";
 const PER_LAYER: &str = "embeddings of every layer, and layers that share keys and values";
 const PICTURES: &str = "a part for pictures";
@@ -16,17 +16,13 @@ const FOREIGN: &[(&str, &str)] = &[
     ("deepseek_v2", LATENT),
     ("deepseek_v3", LATENT),
     ("falcon_h1", SPACE),
-    ("falcon_mamba", SPACE),
     ("gemma3", "a part for pictures; its text part alone, `gemma3_text`, is"),
     ("gemma3n", PER_LAYER),
     ("gemma3n_text", PER_LAYER),
     ("gemma4", "a part for pictures; its text part alone, `gemma4_text`, is"),
-    ("granitemoehybrid", SPACE),
     ("jamba", SPACE),
     ("llama4", "attention in chunks"),
     ("llama4_text", "attention in chunks"),
-    ("mamba", SPACE),
-    ("mamba2", SPACE),
     ("mistral3", PICTURES),
     ("nemotron_h", SPACE),
     ("qwen2_5_vl", PICTURES),
@@ -58,11 +54,11 @@ mod tests {
         assert!(FOREIGN.is_sorted());
         let known = super::super::known();
         assert!(FOREIGN.iter().all(|(name, _)| !known.contains(name)));
-        let error = refused("mamba2", &known);
+        let error = refused("jamba", &known);
         assert_eq!(
             error.message,
-            "models of the family `mamba2` need what is not implemented here: state spaces (layers with a recurrent state)"
+            "models of the family `jamba` need what is not implemented here: state spaces beside attention"
         );
-        assert!(error.hint.unwrap().starts_with("families are cohere cohere2 gemma gemma2 "));
+        assert!(error.hint.unwrap().starts_with("families are cohere cohere2 falcon_mamba gemma "));
     }
 }

@@ -12,6 +12,7 @@ pub mod spelling;
 
 mod cohere;
 mod cohere2;
+mod falcon_mamba;
 mod gemma;
 mod gemma2;
 mod gemma3;
@@ -24,7 +25,10 @@ mod gpt_neox;
 mod gpt_oss;
 mod gptj;
 mod granite;
+mod granitemoehybrid;
 mod llama;
+mod mamba;
+mod mamba2;
 mod mistral;
 mod mixtral;
 mod olmo2;
@@ -68,6 +72,7 @@ struct Family {
 const FAMILIES: &[Family] = &[
     cohere::FAMILY,
     cohere2::FAMILY,
+    falcon_mamba::FAMILY,
     gemma::FAMILY,
     gemma2::FAMILY,
     gemma3::FAMILY,
@@ -80,7 +85,10 @@ const FAMILIES: &[Family] = &[
     gpt_oss::FAMILY,
     gptj::FAMILY,
     granite::FAMILY,
+    granitemoehybrid::FAMILY,
     llama::FAMILY,
+    mamba::FAMILY,
+    mamba2::FAMILY,
     mistral::FAMILY,
     mixtral::FAMILY,
     olmo2::FAMILY,

@@ -185,7 +185,7 @@ impl WeightFrom {
 }
 
 /// Prefixes of names in the file of a whole model, absent if only the decoder was saved.
-const PREFIXES: [&str; 3] = ["transformer.", "model.", "gpt_neox."];
+const PREFIXES: [&str; 4] = ["transformer.", "model.", "gpt_neox.", "backbone."];
 
 impl Layout {
     /// Returns the layout as this file has it, with or without the prefix of its family.

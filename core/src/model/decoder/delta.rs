@@ -6,15 +6,16 @@
 //!     S' = a S + k u^T,    u = b (v - a S^T k),    and the query q reads S'^T q.
 
 use super::flow::{Flow, FlowResult};
-use super::past::DeltaState;
+use super::past::RecurrentState;
+use super::recurrent::{convolved, only_real, real_columns, softplus, wide};
 use super::{Decoder, Past, linear};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::config::{Activation, NormKind};
 use crate::model::site::SiteKind;
 use crate::model::weights::DeltaNet;
+use crate::tensor::Tensor;
 use crate::tensor::elementwise::sigmoid;
-use crate::tensor::{DType, Tensor};
 
 /// Tokens whose corrections are computed together: a matrix is passed on once for so many.
 const CHUNK: usize = 32;
@@ -42,7 +43,8 @@ impl Decoder {
         let channels = [&weights.q, &weights.k, &weights.v].map(|map| linear(flow.task, x, map));
         let [q, k, v] = channels;
         let channels = Tensor::cat(&[q?, k?, v?], 2)?;
-        let (mixed, recent) = convolved(&channels, &weights.conv, before.as_ref().map(|state| &state.recent), &real)?;
+        let (mixed, recent) =
+            convolved(&channels, &weights.conv, None, before.as_ref().map(|state| &state.recent), &real)?;
         let mixed = kernels::activate(&mixed, self.config.act)?;
 
         let narrow = sizes.key_heads * sizes.d_key;
@@ -65,7 +67,7 @@ impl Decoder {
         let (read, memory) =
             remembered(DeltaInputs { q: &q, k: &k, v: &v, write: &write, decay: &decay }, memory, flow.task)?;
         if let Some(past) = past {
-            past.keep(layer, DeltaState { recent, memory });
+            past.keep(layer, RecurrentState { recent, memory });
         }
         let read = flow.tail(&read.to_dtype(x.dtype())?, from)?;
         let asking = flow.tail(x, from)?;
@@ -78,62 +80,6 @@ impl Decoder {
         let written = linear(flow.task, &super::attention::heads_joined(&opened)?, &weights.o)?;
         Ok(self.scaled_write(written)?)
     }
-}
-
-/// Returns the dtype of what is summed over a text.
-fn wide(x: &Tensor) -> DType {
-    if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 }
-}
-
-/// Computes `ln(1 + exp(x))`, which for large x is x.
-fn softplus(x: &Tensor) -> Result<Tensor> {
-    let small = (x.abs()?.neg()?.exp()? + 1.0)?.log()?;
-    Ok((x.relu()? + small)?)
-}
-
-/// Counts the columns of this pass before the padding of each row. A delta net has to leave padding out only where more
-/// text may follow; a pass without a cache has no gap, and what follows a text reads nothing into it.
-fn real_columns(flow: &Flow, rows: usize) -> Vec<usize> {
-    let held = |row: usize| match &flow.gap {
-        Some(gap) => flow.columns.clone().filter(|column| gap.holds(row, *column)).count(),
-        None => flow.columns.len(),
-    };
-    (0..rows).map(held).collect()
-}
-
-/// Writes zeros into the padding: there nothing is forgotten, and nothing written.
-fn only_real(x: &Tensor, real: &[usize]) -> Result<Tensor> {
-    let columns = x.dim(1)?;
-    if real.iter().all(|count| *count == columns) {
-        return Ok(x.clone());
-    }
-    let mask = real.iter().flat_map(|count| (0..columns).map(move |column| u8::from(column < *count)));
-    let mask = Tensor::from_vec(mask.collect::<Vec<_>>(), (real.len(), columns, 1), x.device())?;
-    Ok(x.broadcast_mul(&mask.to_dtype(x.dtype())?)?)
-}
-
-/// Computes the convolution of each channel over positions, `[batch, pos, channels]`, and what that of the next token
-/// reads of these: `recent` has the last columns before them, `[batch, kernel - 1, channels]`.
-fn convolved(x: &Tensor, weight: &Tensor, recent: Option<&Tensor>, real: &[usize]) -> Result<(Tensor, Tensor)> {
-    let (rows, columns, channels) = x.dims3()?;
-    let earlier = weight.dim(2)? - 1;
-    let before = match recent {
-        Some(recent) => recent.clone(),
-        None => Tensor::zeros((rows, earlier, channels), x.dtype(), x.device())?,
-    };
-    let all = Tensor::cat(&[&before, x], 1)?;
-    let mut sum = None;
-    for place in 0..=earlier {
-        let factor = weight.narrow(2, place, 1)?.reshape(channels)?.to_dtype(x.dtype())?;
-        let part = all.narrow(1, place, columns)?.broadcast_mul(&factor)?;
-        sum = Some(match sum {
-            None => part,
-            Some(sum) => (sum + part)?,
-        });
-    }
-    let last = real.iter().enumerate().map(|(row, count)| all.narrow(0, row, 1)?.narrow(1, *count, earlier));
-    let last = Tensor::cat(&last.collect::<candle_core::Result<Vec<_>>>()?, 0)?;
-    Ok((sum.ok_or_else(|| err!(Bug, "a convolution over no positions"))?, last))
 }
 
 /// Requests of the tokens of a pass to the matrices: queries and keys `[batch, pos, key_head, d_key]`, values
@@ -238,11 +184,11 @@ fn solved(system: &Tensor, wanted: &Tensor, task: &Task) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use kit::{far, largest};
+    use kit::far;
 
     use super::*;
     use crate::base::random::stream;
-    use crate::tensor::create;
+    use crate::tensor::{DType, create};
 
     const HEADS: usize = 4;
     const D_KEY: usize = 3;
@@ -327,19 +273,5 @@ mod tests {
         let (third, memory) = read(&part(39, 1), Some(memory));
         assert!(far(&whole, Tensor::cat(&[first, second, third], 1).unwrap()) < 1e-12);
         assert!(far(&end, &memory) < 1e-12);
-    }
-
-    #[test]
-    fn padding_is_neither_convolved_nor_written_nor_forgotten() {
-        let x = create::randn(&[2, 4, 3], DType::F64, &mut stream(1, "delta", 0)).unwrap();
-        let weight = create::randn(&[3, 1, 3], DType::F64, &mut stream(2, "delta", 0)).unwrap();
-        let (_, recent) = convolved(&x, &weight, None, &[4, 1]).unwrap();
-        assert_eq!(far(recent.get(0).unwrap(), x.get(0).unwrap().narrow(0, 2, 2).unwrap()), 0.0);
-        let only = recent.get(1).unwrap();
-        assert_eq!(far(only.narrow(0, 1, 1).unwrap(), x.get(1).unwrap().narrow(0, 0, 1).unwrap()), 0.0);
-        assert_eq!(only.get(0).unwrap().to_vec1::<f64>().unwrap(), [0.0; 3]);
-        let kept = only_real(&x, &[4, 1]).unwrap();
-        assert_eq!(far(kept.get(0).unwrap(), x.get(0).unwrap()), 0.0);
-        assert_eq!(largest(kept.get(1).unwrap().narrow(0, 1, 3).unwrap()), 0.0);
     }
 }

@@ -79,13 +79,20 @@ impl Flow<'_> {
     pub fn see(&mut self, kind: SiteKind, layer: usize, x: Tensor) -> FlowResult<Tensor> {
         let site = Site::new(kind, layer);
         let x = if self.hooks.wants(site) { self.shown(site, x)? } else { x };
+        self.end_behind(site)?;
+        Ok(x)
+    }
+
+    /// Ends the pass if nothing behind this site is needed.
+    pub fn end_behind(&self, site: Site) -> FlowResult<()> {
         match self.hooks.last() {
             Some(last) if site >= last => Err(Stop::Done),
-            _ => Ok(x),
+            _ => Ok(()),
         }
     }
 
-    fn shown(&mut self, site: Site, x: Tensor) -> Result<Tensor> {
+    /// Shows an activation to the hooks, which want it, and returns what they make of it.
+    pub fn shown(&mut self, site: Site, x: Tensor) -> Result<Tensor> {
         self.task.check()?;
         let at = At {
             site,

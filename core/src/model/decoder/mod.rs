@@ -8,9 +8,11 @@ mod flow;
 mod layer_inputs;
 mod mixture;
 mod past;
+mod recurrent;
 mod resumed;
 mod rope;
 mod side_inputs;
+mod state_space;
 mod variants;
 
 use std::sync::Arc;
@@ -264,10 +266,11 @@ impl Decoder {
         let attn_in = flow.see(SiteKind::AttnIn, layer, normed.clone())?;
         let x = flow.tail(&x, from)?;
         let normed = flow.tail(&normed, from)?;
-        let attn = match (&block.attn, &block.delta) {
-            (Some(attn), None) => self.attention(flow, layer, attn, &attn_in, past, from)?,
-            (None, Some(delta)) => self.delta_net(flow, layer, delta, &attn_in, past, from)?,
-            _ => return Err(err!(Bug, "layer {layer} has neither attention nor a delta net").into()),
+        let attn = match (&block.attn, &block.delta, &block.ssm) {
+            (Some(attn), None, None) => self.attention(flow, layer, attn, &attn_in, past, from)?,
+            (None, Some(delta), None) => self.delta_net(flow, layer, delta, &attn_in, past, from)?,
+            (None, None, Some(ssm)) => self.state_space(flow, layer, ssm, &attn_in, past, from)?,
+            _ => return Err(err!(Bug, "layer {layer} has not one part that mixes positions").into()),
         };
         self.behind_attention(flow, layer, block, x, normed, attn)
     }

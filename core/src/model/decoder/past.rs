@@ -9,21 +9,22 @@ use crate::tensor::Tensor;
 use kernels::Gap;
 use kernels::memory::SMALL;
 
-/// The state of a delta net after the text before.
+/// The state of a recurrent layer after the text before.
 #[derive(Debug, Clone)]
-pub(super) struct DeltaState {
+pub(super) struct RecurrentState {
     /// Last columns, which the convolution reads: `[batch, kernel - 1, channels]`.
     pub recent: Tensor,
-    /// Matrix of each head, `[batch * value_head, d_key, d_value]`.
+    /// What each head remembers: of a delta net `[batch * value_head, d_key, d_value]`, of a state space
+    /// `[batch, head, d_head, d_state]`.
     pub memory: Tensor,
 }
 
 /// Keys and values of every layer with attention, `[batch, columns, kv_heads, d_head]`, with room to grow; and the states
-/// of those with delta nets.
+/// of recurrent ones.
 #[derive(Debug, Default)]
 pub struct Past {
     layers: Vec<Option<(Tensor, Tensor)>>,
-    states: BTreeMap<usize, DeltaState>,
+    states: BTreeMap<usize, RecurrentState>,
     columns: usize,
     step: usize,
     gap: Option<Gap>,
@@ -68,7 +69,7 @@ impl Past {
             return Ok(None);
         }
         if self.states.range(blocks.clone()).next().is_some() {
-            bail!(Bug, "a delta net was asked for its state at column {columns}, and has the last one only");
+            bail!(Bug, "a recurrent layer was asked for its state at column {columns}, and has the last one only");
         }
         let part = |x: &Tensor| -> Result<Tensor> {
             let (_, _, heads, size) = x.dims4()?;
@@ -87,7 +88,8 @@ impl Past {
         Ok(Some(Self { layers, columns, step: self.step, ..Self::default() }))
     }
 
-    /// Returns the cache of the first columns; None where a delta net was read, which has its last state only.
+    /// Returns the cache of the first columns; None where a recurrent layer was read, which has its last state
+    /// only.
     pub fn first(&self, columns: usize) -> Result<Option<Self>> {
         let texts = self.layers.iter().flatten().map(|(keys, _)| keys.dims()[0]).next().unwrap_or_default();
         if self.states.is_empty() && self.gap.is_none() {
@@ -105,12 +107,12 @@ impl Past {
         self.gap = gap;
     }
 
-    /// Returns the state of a layer with a delta net, if it has read anything.
-    pub(super) fn state(&self, layer: usize) -> Option<&DeltaState> {
+    /// Returns the state of a recurrent layer, if it has read anything.
+    pub(super) fn state(&self, layer: usize) -> Option<&RecurrentState> {
         self.states.get(&layer)
     }
 
-    pub(super) fn keep(&mut self, layer: usize, state: DeltaState) {
+    pub(super) fn keep(&mut self, layer: usize, state: RecurrentState) {
         self.states.insert(layer, state);
     }
 

@@ -149,8 +149,9 @@ impl Decoder {
         task: &Task,
     ) -> Result<Tensor> {
         let (columns, d) = variants.stream.dims2()?;
-        // What comes later changes what was before where attention looks both ways; a delta net has its last state only.
-        let is_resumed = self.config.causal && self.weights.blocks[blocks.clone()].iter().all(|b| b.delta.is_none());
+        // What comes later changes what was before where attention looks both ways; a recurrent layer has its last
+        // state only.
+        let is_resumed = self.config.causal && blocks.clone().all(|layer| self.config.attends(layer));
         let mut first = vec![if is_resumed { columns - 1 } else { 0 }; variants.count];
         for (variant, column) in variants.places {
             first[*variant] = first[*variant].min(*column);

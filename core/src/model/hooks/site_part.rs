@@ -18,8 +18,8 @@ pub fn one_head(kind: SiteKind, x: &Tensor, head: usize) -> Result<Tensor> {
 fn head_axis(kind: SiteKind) -> Option<usize> {
     match kind.heads() {
         Heads::None => None,
-        Heads::Queries | Heads::Keys | Heads::DeltaKeys | Heads::DeltaValues => Some(2),
         Heads::Square => Some(1),
+        _ => Some(2),
     }
 }
 

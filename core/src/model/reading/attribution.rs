@@ -164,7 +164,7 @@ pub fn places(config: &Config, by: By) -> Vec<Place> {
     let needed = all.filter(|site| match site.kind {
         SiteKind::Embed | SiteKind::PosEmbed | SiteKind::MlpOut | SiteKind::LayerOut => true,
         SiteKind::FinalNormScale | SiteKind::FinalNorm => true,
-        SiteKind::AttnOut => by != By::Head || config.delta_of(site.layer).is_some(),
+        SiteKind::AttnOut => by != By::Head || !config.attends(site.layer),
         SiteKind::HeadOut | SiteKind::AttnPostScale => by == By::Head,
         _ => false,
     });

@@ -4,7 +4,7 @@ mod select;
 
 use std::fmt;
 
-use super::config::{Config, Order, Positions, QkNorm};
+use super::config::{Config, Mixer, Order, Positions, QkNorm};
 
 pub use select::{NAME_ONE, Place, one_site, places, select};
 
@@ -33,6 +33,13 @@ pub enum SiteKind {
     DeltaDecay,
     DeltaRead,
     DeltaGate,
+    SsmX,
+    SsmB,
+    SsmC,
+    SsmDt,
+    SsmState,
+    SsmRead,
+    SsmGate,
     AttnPostScale,
     AttnOut,
     ResidMid,
@@ -73,13 +80,10 @@ pub enum Heads {
     /// Axis 2 of `[batch, pos, head, ..]`, a head of values of a delta net each; decays and strengths have no axis
     /// behind it.
     DeltaValues,
-}
-
-/// The part of a layer that mixes the positions of a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mixer {
-    Attention,
-    Delta,
+    /// Axis 2 of `[batch, pos, head, ..]`, a head of a state space each, which is a channel in Mamba.
+    StateHeads,
+    /// Axis 2 of `[batch, pos, group, state]`, a group of heads of a state space each.
+    StateGroups,
 }
 
 /// A kind's row: its name here, its name in TransformerLens, and what flows there.
@@ -95,7 +99,7 @@ const fn row(kind: SiteKind, name: &'static str, lens: &'static str, meaning: &'
 }
 
 /// Rows of all kinds; `{}` in a name of TransformerLens stands for the layer.
-static ROWS: [SiteRow; 45] = [
+static ROWS: [SiteRow; 52] = [
     row(SiteKind::Embed, "embed", "hook_embed", "token embeddings, after any embedding scale: [batch, pos, d_model]"),
     row(SiteKind::PosEmbed, "pos_embed", "hook_pos_embed", "learned position embeddings: [batch, pos, d_model]"),
     row(
@@ -217,6 +221,48 @@ static ROWS: [SiteRow; 45] = [
         "delta_gate",
         "blocks.{}.linear_attn.hook_gate_input",
         "what is read is multiplied with the SiLU of this: [batch, pos, value_head, d_value]",
+    ),
+    row(
+        SiteKind::SsmX,
+        "ssm_x",
+        "blocks.{}.mixer.hook_x",
+        "inputs of a state space, after the convolution: [batch, pos, head, d_head], in Mamba [batch, pos, channel]",
+    ),
+    row(
+        SiteKind::SsmB,
+        "ssm_b",
+        "blocks.{}.mixer.hook_b",
+        "what a state space writes with, B: [batch, pos, group, d_state]",
+    ),
+    row(
+        SiteKind::SsmC,
+        "ssm_c",
+        "blocks.{}.mixer.hook_c",
+        "what a state space reads with, C: [batch, pos, group, d_state]",
+    ),
+    row(
+        SiteKind::SsmDt,
+        "ssm_dt",
+        "blocks.{}.mixer.hook_dt",
+        "the step of each head at a token, after its softplus: [batch, pos, head]",
+    ),
+    row(
+        SiteKind::SsmState,
+        "ssm_state",
+        "blocks.{}.mixer.hook_state",
+        "the state behind each token: [batch, pos, head, d_head, d_state], in Mamba [batch, pos, channel, d_state]",
+    ),
+    row(
+        SiteKind::SsmRead,
+        "ssm_read",
+        "blocks.{}.mixer.hook_read",
+        "what is read of the state, with the skip, before gate and norm: shaped as the inputs",
+    ),
+    row(
+        SiteKind::SsmGate,
+        "ssm_gate",
+        "blocks.{}.mixer.hook_gate",
+        "what is read is multiplied with the SiLU of this: shaped as the inputs",
     ),
     row(
         SiteKind::AttnPostScale,
@@ -388,6 +434,11 @@ impl SiteKind {
         self.row().lens.contains("{}")
     }
 
+    /// Returns whether the site is recorded only where it is named, since it is as large as all others together.
+    pub fn is_large(self) -> bool {
+        matches!(self, SiteKind::HeadOut | SiteKind::SsmState)
+    }
+
     pub fn heads(self) -> Heads {
         match self {
             SiteKind::Q | SiteKind::QRot | SiteKind::HeadGate | SiteKind::Z | SiteKind::HeadOut => Heads::Queries,
@@ -396,6 +447,9 @@ impl SiteKind {
             SiteKind::DeltaQ | SiteKind::DeltaK => Heads::DeltaKeys,
             SiteKind::DeltaV | SiteKind::DeltaBeta | SiteKind::DeltaDecay => Heads::DeltaValues,
             SiteKind::DeltaRead | SiteKind::DeltaGate => Heads::DeltaValues,
+            SiteKind::SsmX | SiteKind::SsmDt | SiteKind::SsmState => Heads::StateHeads,
+            SiteKind::SsmRead | SiteKind::SsmGate => Heads::StateHeads,
+            SiteKind::SsmB | SiteKind::SsmC => Heads::StateGroups,
             _ => Heads::None,
         }
     }
@@ -405,8 +459,8 @@ impl SiteKind {
         let has_keys = config.keys_from(layer).is_none();
         self.exists(config)
             && match self.mixer() {
-                Some(Mixer::Attention) => config.delta_of(layer).is_none() && (has_keys || !self.is_of_keys()),
-                Some(Mixer::Delta) => config.delta_of(layer).is_some(),
+                Some(Mixer::Attention) => config.attends(layer) && (has_keys || !self.is_of_keys()),
+                Some(mixer) => config.mixer_of(layer) == mixer,
                 None if self.is_of_experts() => config.experts_of(layer).is_some(),
                 None => config.has_plain_mlp(layer) || !self.is_of_plain_mlp(),
             }
@@ -421,12 +475,13 @@ impl SiteKind {
         matches!(self, SiteKind::Router | SiteKind::ExpertsIn | SiteKind::ExpertsOut | SiteKind::MlpOwn)
     }
 
-    /// Returns the part of a layer that has such a site, where attention and delta nets differ.
+    /// Returns the part of a layer that has such a site, where attention and recurrent layers differ.
     pub(super) fn mixer(self) -> Option<Mixer> {
         match self.heads() {
             Heads::None => None,
             Heads::Queries | Heads::Keys | Heads::Square => Some(Mixer::Attention),
             Heads::DeltaKeys | Heads::DeltaValues => Some(Mixer::Delta),
+            Heads::StateHeads | Heads::StateGroups => Some(Mixer::StateSpace),
         }
     }
 
@@ -442,11 +497,11 @@ impl SiteKind {
         let plain = mlp && (config.layers == 0 || (0..config.layers).any(|layer| config.has_plain_mlp(layer)));
         let mixed = || (0..config.layers).any(|layer| config.experts_of(layer).is_some());
         let beside = || config.experts.as_ref().is_some_and(|experts| experts.beside) && mixed();
-        if self.mixer() == Some(Mixer::Delta) {
-            return config.delta.is_some();
-        }
-        if self.mixer() == Some(Mixer::Attention) && !config.has_attention() {
-            return false;
+        match self.mixer() {
+            Some(Mixer::Delta) => return config.delta.is_some(),
+            Some(Mixer::StateSpace) => return config.ssm.is_some(),
+            Some(Mixer::Attention) if !config.has_attention() => return false,
+            _ => {}
         }
         match self {
             SiteKind::HeadGate => config.gated_heads,

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::{Heads, Mixer, NORMED, ROWS, Site, SiteKind};
+use super::{Heads, NORMED, ROWS, Site, SiteKind};
 use crate::base::{Error, Result, names};
-use crate::model::config::Config;
+use crate::model::config::{Config, Mixer};
 use crate::tensor::axes::from_end;
 use crate::{bail, err};
 
@@ -100,7 +100,7 @@ fn layers(config: &Config, kind: SiteKind, part: &str) -> Result<Vec<usize>> {
                 .hint(format!("`{name}.*` names all layers that do")))
         }
         [layer] if kind.is_of_keys() && config.keys_from(layer).is_some() => Err(keys_of_another(config, kind, layer)),
-        [layer] if !kind.exists_in(config, layer) && kind.mixer().is_some() => Err(other_mixer(kind, layer)),
+        [layer] if !kind.exists_in(config, layer) && kind.mixer().is_some() => Err(other_mixer(config, kind, layer)),
         [layer] if !kind.exists_in(config, layer) => Err(no_one_tensor(kind, Some(layer))),
         _ => {
             named.retain(|layer| kind.exists_in(config, *layer));
@@ -131,16 +131,25 @@ fn keys_of_another(config: &Config, kind: SiteKind, layer: usize) -> Error {
         .hint(format!("`{name}.{from}` has them, and `{name}.*` names all layers that have their own"))
 }
 
-/// Builds the error about a site of attention in a layer with a delta net, or the other way round.
-fn other_mixer(kind: SiteKind, layer: usize) -> Error {
+/// Builds the error about a site of attention in a recurrent layer, or the other way round.
+fn other_mixer(config: &Config, kind: SiteKind, layer: usize) -> Error {
     let name = kind.name();
-    match kind.mixer() {
-        Some(Mixer::Delta) => err!(Name, "layer {layer} has attention, and no site `{name}`")
-            .hint(format!("`{name}.*` names all layers with gated delta nets")),
-        _ => {
+    let wanted = match kind.mixer() {
+        Some(Mixer::Delta) => "gated delta nets",
+        Some(Mixer::StateSpace) => "state spaces",
+        _ => "attention",
+    };
+    let all = format!("`{name}.*` names all layers with {wanted}");
+    match config.mixer_of(layer) {
+        Mixer::Attention => err!(Name, "layer {layer} has attention, and no site `{name}`").hint(all),
+        Mixer::Delta => {
             err!(Name, "layer {layer} has a gated delta net in place of attention, and no site `{name}`").hint(format!(
-                "`{name}.*` names all layers with attention; `delta_read.{layer}` is what queries read here, and \
-             `attn_out.{layer}` what the layer writes"
+                "{all}; `delta_read.{layer}` is what queries read here, and `attn_out.{layer}` what the layer writes"
+            ))
+        }
+        Mixer::StateSpace => {
+            err!(Name, "layer {layer} has a state space in place of attention, and no site `{name}`").hint(format!(
+                "{all}; `ssm_read.{layer}` is what is read of the state here, and `attn_out.{layer}` what the layer writes"
             ))
         }
     }
@@ -155,6 +164,8 @@ fn heads(config: &Config, kind: SiteKind, layer: usize, part: &str) -> Result<Ve
         Heads::Queries | Heads::Square => numbers(part, config.heads, "head", whose),
         Heads::DeltaKeys => numbers(part, config.delta.as_ref().map_or(0, |delta| delta.key_heads), "head", whose),
         Heads::DeltaValues => numbers(part, config.delta.as_ref().map_or(0, |delta| delta.value_heads), "head", whose),
+        Heads::StateHeads => numbers(part, config.ssm.as_ref().map_or(0, |ssm| ssm.heads), "head", whose),
+        Heads::StateGroups => numbers(part, config.ssm.as_ref().map_or(0, |ssm| ssm.groups), "group", whose),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::base::Result;
 use crate::model::adapter::AdapterParts;
-use crate::model::config::Config;
+use crate::model::config::{Config, StateSpaces};
 
 use super::recipe::Recipe;
 
@@ -57,5 +57,8 @@ fn numbers_per_token(config: &Config) -> usize {
     let layers: usize = (0..config.layers).map(of_layer).sum();
     // What a delta net makes of a token is wider than what attention does: its norms of keys, and the systems of chunks.
     let delta = config.delta.as_ref().map_or(0, |delta| delta.layers.len() * 4 * delta.channels());
-    layers + delta + 6 * d + 2 * config.outputs()
+    // A state space keeps what its loop reads, and a copy of it.
+    let of_ssm = |ssm: &StateSpaces| ssm.layers.len() * (10 * ssm.d_inner() + 6 * ssm.of_groups());
+    let ssm = config.ssm.as_ref().map_or(0, of_ssm);
+    layers + delta + ssm + 6 * d + 2 * config.outputs()
 }

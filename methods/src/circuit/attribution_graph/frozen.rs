@@ -219,10 +219,10 @@ pub fn check(model: &Decoder, name: &str, transcoders: &Transcoders) -> Result<(
     if !config.causal {
         return Err(err!(Argument, "expected a causal model, found one whose tokens see later ones").about("m"));
     }
-    if config.delta.is_some() || config.gated_heads {
+    if config.recurrent_layers().is_some() || config.gated_heads {
         return Err(err!(
             Argument,
-            "expected attention that is linear in its values, found delta nets or gates of heads"
+            "expected attention that is linear in its values, found delta nets, state spaces or gates of heads"
         )
         .hint("`circuit::sparse_features` finds circuits of features in such models")
         .about("m"));

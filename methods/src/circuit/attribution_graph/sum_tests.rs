@@ -146,8 +146,9 @@ fn direction(d: usize) -> Vec<f64> {
 #[test]
 fn edges_and_constants_sum_to_what_is_read_in_models_of_every_kind() {
     let mut checked = 0;
-    let is_linear =
-        |config: &Config| config.causal && config.d_mlp > 0 && config.delta.is_none() && config.beyond_sums().is_none();
+    let is_linear = |config: &Config| {
+        config.causal && config.d_mlp > 0 && config.recurrent_layers().is_none() && config.beyond_sums().is_none()
+    };
     for config in configs().into_iter().filter(is_linear) {
         for crosses in [false, true] {
             let model = plain(decoder(config.clone(), DType::F32));

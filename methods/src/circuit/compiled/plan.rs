@@ -252,11 +252,13 @@ impl WeightPlan {
         let mlp_norm = None;
         let mlp_post_norm = None;
         let delta = None;
+        let ssm = None;
         let mixture = None;
         Ok(Block {
             attn_norm,
             attn: Some(attn),
             delta,
+            ssm,
             attn_post_norm,
             mlp_norm,
             mlp,

@@ -60,7 +60,7 @@ impl Wiring {
         let why = match config {
             Config { post_norm: true, norm: Some(_), .. } => Some("a norm behind attention"),
             Config { qk_norm: QkNorm::Whole, .. } => Some("one norm for the queries of all heads"),
-            Config { delta: Some(_), .. } => Some("gated delta nets in place of attention"),
+            _ if config.recurrent_layers().is_some() => config.recurrent_layers(),
             Config { gated_heads: true, .. } => Some("gates of heads, which read the stream, too"),
             _ => config.beyond_sums(),
         };

@@ -2,7 +2,7 @@
 
 use crate::base::Result;
 use crate::err;
-use crate::model::config::{Config, DeltaNets};
+use crate::model::config::{Config, DeltaNets, StateSpaces};
 use crate::model::hooks::{At, Hooks, one_head};
 use crate::model::site::{Heads, Place, Site, SiteKind};
 use crate::tensor::{DType, Device, Tensor};
@@ -11,6 +11,7 @@ use crate::tensor::{DType, Device, Tensor};
 pub fn width(config: &Config, place: Place) -> Result<usize> {
     let layer = place.site.layer;
     let of_delta = |size: fn(&DeltaNets) -> usize| config.delta.as_ref().map_or(0, size);
+    let of_ssm = |size: fn(&StateSpaces) -> usize| config.ssm.as_ref().map_or(0, size);
     let heads = match (place.head, place.site.kind.heads()) {
         (_, Heads::Square) => {
             return Err(err!(Argument, "`{place}` has no activation per position: its axes are queries and keys")
@@ -21,6 +22,8 @@ pub fn width(config: &Config, place: Place) -> Result<usize> {
         (None, Heads::Keys) => config.kv_heads_of(layer),
         (None, Heads::DeltaKeys) => of_delta(|delta| delta.key_heads),
         (None, Heads::DeltaValues) => of_delta(|delta| delta.value_heads),
+        (None, Heads::StateHeads) => of_ssm(|ssm| ssm.heads),
+        (None, Heads::StateGroups) => of_ssm(|ssm| ssm.groups),
     };
     let each = match place.site.kind {
         SiteKind::NormScale
@@ -29,9 +32,12 @@ pub fn width(config: &Config, place: Place) -> Result<usize> {
         | SiteKind::MlpPostScale
         | SiteKind::LayerPostScale
         | SiteKind::FinalNormScale => 1,
-        SiteKind::DeltaBeta | SiteKind::DeltaDecay => 1,
+        SiteKind::DeltaBeta | SiteKind::DeltaDecay | SiteKind::SsmDt => 1,
         SiteKind::DeltaQ | SiteKind::DeltaK => of_delta(|delta| delta.d_key),
         SiteKind::DeltaV | SiteKind::DeltaRead | SiteKind::DeltaGate => of_delta(|delta| delta.d_value),
+        SiteKind::SsmX | SiteKind::SsmRead | SiteKind::SsmGate => of_ssm(|ssm| ssm.d_head),
+        SiteKind::SsmB | SiteKind::SsmC => of_ssm(|ssm| ssm.d_state),
+        SiteKind::SsmState => of_ssm(|ssm| ssm.d_head * ssm.d_state),
         SiteKind::Q | SiteKind::K | SiteKind::V | SiteKind::QRot | SiteKind::KRot => config.d_head_of(layer),
         SiteKind::HeadGate | SiteKind::Z => config.d_head_of(layer),
         SiteKind::MlpPre | SiteKind::MlpUp | SiteKind::MlpHidden => config.d_mlp_of(layer),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::*;
 use crate::data::text;
 use crate::fixtures;
-use crate::model::config::Config;
+use crate::model::config::{Config, Mixer};
 use crate::model::run::Ask;
 use crate::tensor::DType;
 use crate::tokenizer::Tokenizer;
@@ -91,7 +91,11 @@ fn every_kept_position_has_the_activation_that_a_recorded_run_has_there() {
 #[test]
 fn a_site_gives_the_same_bits_alone_and_beside_others_in_models_of_every_kind() {
     for config in fixtures::configs() {
-        let asked = if config.delta_of(0).is_some() { "delta_beta.0" } else { "q.0" };
+        let asked = match config.mixer_of(0) {
+            Mixer::Attention => "q.0",
+            Mixer::Delta => "delta_beta.0",
+            Mixer::StateSpace => "ssm_dt.0",
+        };
         let model = model(config);
         let text = letters(9, text::TextOptions::default());
         let (both, origins) =

@@ -2,7 +2,7 @@
 //!
 //! The residual stream before the changed block, and keys and values before the changed position, are those of the run
 //! that is patched. Patches of neighbouring positions, and of all heads, go through the rest of the model as one batch.
-//! A model that keeps hooks, is not causal or has delta nets is run as a whole for each patch.
+//! A model that keeps hooks, is not causal or has recurrent layers is run as a whole for each patch.
 
 use std::ops::Range;
 

@@ -138,8 +138,8 @@ fn senders(config: &Config, options: &PathOptions) -> Result<Vec<Place>> {
         let mlps = config.has_mlp().then(|| "mlp_out.*".to_string());
         let of_inputs = config.layer_inputs.map(|_| "layer_out.*".to_string());
         let heads = config.has_attention().then(|| "z.*.*".to_string());
-        // A layer with a delta net has no heads of attention, and sends as a whole.
-        let whole = (0..config.layers).filter(|layer| config.delta_of(*layer).is_some());
+        // A recurrent layer has no heads of attention, and sends as a whole.
+        let whole = (0..config.layers).filter(|layer| !config.attends(*layer));
         heads.into_iter().chain(whole.map(|layer| format!("attn_out.{layer}"))).chain(mlps).chain(of_inputs).collect()
     };
     let names = options.senders.clone().unwrap_or_else(usual);

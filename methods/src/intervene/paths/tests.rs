@@ -93,7 +93,7 @@ fn paths_are_those_of_plain_hooks_in_every_shape_of_model() {
         let before =
             floats(&plain.own.get("logits").unwrap().get(0).unwrap().get(3).unwrap().get(2).unwrap()).unwrap()[0];
         let mut senders = vec!["embed", "attn_out.0"];
-        if config.delta_of(0).is_none() {
+        if config.attends(0) {
             senders.extend(["z.0.1", "z.0.3"]);
         }
         let mut receivers: Vec<&[&str]> = vec![&["q.1.2"], &["attn_in.1"], &["logits"]];
@@ -163,7 +163,7 @@ fn all_paths_together_are_the_whole_patch() {
 fn a_model_that_runs_as_a_whole_has_the_same_paths() {
     for config in configs() {
         let receivers: &[&[&str]] = &[&["q.1.*"], &["logits"]];
-        let heads = if config.delta_of(0).is_none() { "z.0.*" } else { "attn_out.0" };
+        let heads = if config.attends(0) { "z.0.*" } else { "attn_out.0" };
         let options = options(&["embed", heads], receivers, PathMlps::Frozen);
         let model = model(decoder(config, DType::F32));
         let nothing = crate::model::hooks::KeptHook::new("nothing".into(), vec![], || Ok(vec![]));

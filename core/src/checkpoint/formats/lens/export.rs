@@ -208,8 +208,9 @@ mod tests {
             }
             let [queries, keys] = ["W_Q", "W_K"].map(|name| weight(&weights, &config, name).unwrap());
             // Those of some layers are no stack of all.
-            assert_eq!(queries.is_none(), config.delta.is_some());
-            assert_eq!(keys.is_none(), config.delta.is_some() || config.shared_keys.is_some());
+            let is_recurrent = config.recurrent_layers().is_some();
+            assert_eq!(queries.is_none(), is_recurrent);
+            assert_eq!(keys.is_none(), is_recurrent || config.shared_keys.is_some());
             let Some(queries) = queries else { continue };
             assert_eq!(queries.dims(), [config.layers, config.heads, config.d_model, config.d_head]);
             assert!(keys.is_none_or(|keys| keys.dims() == queries.dims()));
