@@ -76,7 +76,7 @@ pub struct StateSpace {
     pub dt_in: Option<Linear>,
     /// Map to the steps of heads.
     pub dt: Linear,
-    /// What is added to steps before their softplus, `[heads]`.
+    /// Bias of steps before their softplus, `[heads]`.
     pub dt_bias: Tensor,
     /// The logarithm of the rate at which a state decays: `[heads]`, or in Mamba `[heads, d_state]`.
     pub log_rate: Tensor,

@@ -149,7 +149,7 @@ struct StepBack<'a> {
     before: &'a [f32],
     /// States behind it.
     behind: &'a [f32],
-    /// What later tokens give back to the states behind it, and afterwards what it gives back to those before.
+    /// Gradients that later tokens pass back to the states behind it, and afterwards those that it passes back itself.
     flowing: &'a mut [f32],
     /// A buffer for the decays of one head.
     decay: &'a mut [f32],

@@ -73,7 +73,7 @@ impl Sizes {
     }
 }
 
-/// What is read at all tokens, and the states behind the last.
+/// The result of a scan: the reads of all tokens, and the states behind the last one.
 pub(super) struct Scanned {
     pub read: Fresh,
     pub last: Fresh,
@@ -134,7 +134,7 @@ pub(super) struct Step<'a> {
     pub states: &'a mut [f32],
     /// A buffer for the decays of one head.
     pub decay: &'a mut [f32],
-    /// What each head reads.
+    /// The reads of each head.
     pub out: &'a mut [f32],
 }
 

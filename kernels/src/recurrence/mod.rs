@@ -26,9 +26,9 @@ pub struct ScanInputs<'a> {
     pub x: &'a Tensor,
     /// Steps, `[batch, pos, head]`. A token with a step of 0 changes no state.
     pub dt: &'a Tensor,
-    /// What is written to, `[batch, pos, group, state]`.
+    /// The vectors B of writes, `[batch, pos, group, state]`.
     pub b: &'a Tensor,
-    /// What is read, `[batch, pos, group, state]`.
+    /// The vectors C of reads, `[batch, pos, group, state]`.
     pub c: &'a Tensor,
     /// Rates of decay, which are negative: `[head, state]`, or `[head, 1]` where all coordinates share one.
     pub rate: &'a Tensor,

@@ -11,7 +11,7 @@ struct WideInputs {
     decay: Tensor,
     /// Steps times inputs, `[batch, pos, head, d_head]`.
     written: Tensor,
-    /// What is written to, `[batch, pos, head, state]`.
+    /// The vectors B of writes, `[batch, pos, head, state]`.
     b: Tensor,
     sizes: Sizes,
 }

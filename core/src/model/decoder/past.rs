@@ -14,7 +14,7 @@ use kernels::memory::SMALL;
 pub(super) struct RecurrentState {
     /// Last columns, which the convolution reads: `[batch, kernel - 1, channels]`.
     pub recent: Tensor,
-    /// What each head remembers: of a delta net `[batch * value_head, d_key, d_value]`, of a state space
+    /// Memory of each head: of a delta net `[batch * value_head, d_key, d_value]`, of a state space
     /// `[batch, head, d_head, d_state]`.
     pub memory: Tensor,
 }

@@ -1,4 +1,4 @@
-//! What recurrent layers have in common: the convolution before them, and texts that end in padding.
+//! Common parts of recurrent layers: the convolution before them, and texts that end in padding.
 
 use super::flow::Flow;
 use crate::base::Result;

@@ -19,7 +19,7 @@ use crate::model::site::{Site, SiteKind};
 use crate::model::weights::StateSpace;
 use crate::tensor::{DType, Tensor};
 
-/// What a text's states are made of and read by, and the state before it.
+/// The arguments of the scan of a text, and the states before it.
 struct Recurrence<'a> {
     inputs: ScanInputs<'a>,
     before: Option<&'a Tensor>,
