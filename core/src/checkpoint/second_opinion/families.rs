@@ -6,9 +6,10 @@
 use candle_nn::VarBuilder;
 use candle_transformers::models::smol::smollm3;
 use candle_transformers::models::{
-    gemma, gemma2, gemma3, granite, llama, mistral, mixtral, olmo2, phi, phi3, qwen2, qwen2_moe, qwen3, qwen3_moe,
-    stable_lm,
+    bigcode, gemma, gemma2, gemma3, glm4_new, granite, llama, mistral, mixtral, olmo2, phi, phi3, qwen2, qwen2_moe,
+    qwen3, qwen3_moe, stable_lm,
 };
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -70,6 +71,8 @@ const FAMILIES: &[CandleFamily] = &[
     CandleFamily { name: "gemma", computes: gemma, make: made_of_gemma!(gemma::Model, gemma::Config) },
     CandleFamily { name: "gemma2", computes: gemma2, make: made_of_gemma!(gemma2::Model, gemma2::Config) },
     CandleFamily { name: "gemma3_text", computes: gemma3, make: made_of_gemma!(gemma3::Model, gemma3::Config) },
+    CandleFamily { name: "glm4", computes: glm4, make: made!(glm4_new::ModelForCausalLM, glm4_new::Config) },
+    CandleFamily { name: "gpt_bigcode", computes: gpt_bigcode, make: make_gpt_bigcode },
     CandleFamily {
         name: "granite",
         computes: llama_of_one_rotation,
@@ -154,6 +157,35 @@ fn make_phi(json: Value, vb: VarBuilder) -> candle_core::Result<Next> {
     Ok(Box::new(move |ids: &Tensor, _| model.forward(ids)))
 }
 
+/// The keys that candle's GPT-BigCode needs, whose own config is read from no file.
+#[derive(Deserialize)]
+struct BigCodeKeys {
+    vocab_size: usize,
+    n_positions: usize,
+    num_hidden_layers: usize,
+    hidden_size: usize,
+    layer_norm_epsilon: f64,
+    intermediate_size: usize,
+    num_attention_heads: usize,
+}
+
+fn make_gpt_bigcode(json: Value, vb: VarBuilder) -> candle_core::Result<Next> {
+    let keys: BigCodeKeys = read(json)?;
+    let config = bigcode::Config {
+        vocab_size: keys.vocab_size,
+        max_position_embeddings: keys.n_positions,
+        num_hidden_layers: keys.num_hidden_layers,
+        hidden_size: keys.hidden_size,
+        layer_norm_epsilon: keys.layer_norm_epsilon,
+        n_inner: Some(keys.intermediate_size),
+        num_attention_heads: keys.num_attention_heads,
+        multi_query: true,
+        use_cache: true,
+    };
+    let mut model = bigcode::GPTBigCode::load(vb, config)?;
+    Ok(Box::new(move |ids: &Tensor, before: usize| model.forward(ids, before)))
+}
+
 /// Returns the config.json of a model with this many blocks, for texts of this many tokens, with the keys of all
 /// families.
 pub fn config_json(config: &Config, blocks: usize, tokens: usize) -> Value {
@@ -186,9 +218,12 @@ pub fn config_json(config: &Config, blocks: usize, tokens: usize) -> Value {
         // Tables of rotary embeddings are as long. Candle's llama takes heads for positions where it cuts keys to this
         // length.
         ("max_position_embeddings", json!(tokens.max(config.kv_heads))),
+        // The table of learned positions is whole.
+        ("n_positions", json!(config.context)),
         (act_key, json!(act)),
         ("rms_norm_eps", json!(config.norm_eps)),
         ("layer_norm_eps", json!(config.norm_eps)),
+        ("layer_norm_epsilon", json!(config.norm_eps)),
         ("tie_word_embeddings", json!(config.tied)),
         ("attention_bias", json!(config.qkv_bias)),
         ("use_qkv_bias", json!(config.qkv_bias)),
@@ -235,9 +270,10 @@ fn scaling(rotary: Option<&Rotary>) -> Value {
 
 /// Keys that the shapes of weights do not determine. Candle reads them in the model's own config.json where it states
 /// them, so that our reading is checked, too.
-const STATED: [&str; 13] = [
+const STATED: [&str; 14] = [
     "rms_norm_eps",
     "layer_norm_eps",
+    "layer_norm_epsilon",
     "rope_theta",
     "rope_local_base_freq",
     "partial_rotary_factor",
@@ -462,6 +498,29 @@ fn phi(ours: &Config) -> Config {
 fn phi3(ours: &Config) -> Config {
     let d_head = equal_part(ours);
     Config { act: ours.act, rotary: part_of_heads(ours, d_head), ..sized(ours, d_head) }
+}
+
+/// Returns what candle's glm4 computes, which rotates adjacent pairs, as its published files have them.
+fn glm4(ours: &Config) -> Config {
+    let rotary = part_of_heads(ours, ours.d_head).map(|rotary| Rotary { neighbours: true, ..rotary });
+    Config { act: ours.act, post_norm: true, rotary, qkv_bias: ours.qkv_bias, ..sized(ours, ours.d_head) }
+}
+
+/// Returns what candle's GPT-BigCode computes with one head of keys and values; with more it takes their number for that
+/// of all coordinates.
+fn gpt_bigcode(ours: &Config) -> Config {
+    Config {
+        kv_heads: 1,
+        act: Activation::GeluTanh,
+        gated: false,
+        positions: Positions::Learned,
+        rotary: None,
+        qkv_bias: true,
+        out_bias: true,
+        mlp_bias: true,
+        tied: true,
+        ..with_layer_norms(sized(ours, equal_part(ours)))
+    }
 }
 
 fn stablelm(ours: &Config) -> Config {

@@ -46,6 +46,7 @@ macro_rules! made {
     };
 }
 
+/// Gemma 3 is missing, since candle's MLP of its files has SiLU where the model has GELU.
 const FAMILIES: &[GgufFamily] = &[
     GgufFamily { name: "llama", computes: llama, make: made!(quantized_llama), has_half_rope: false },
     GgufFamily { name: "phi3", computes: phi3, make: made!(quantized_phi3, false), has_half_rope: false },

@@ -13,10 +13,12 @@ use crate::model::init;
 use crate::model::weights::Weights;
 
 /// The fixtures of families that candle has, and computes the same as.
-const FAMILIES: [&str; 15] = [
+const FAMILIES: [&str; 17] = [
     "gemma",
     "gemma2",
     "gemma3_text",
+    "glm4",
+    "gpt_bigcode",
     "llama",
     "llama3_rope",
     "mistral",

@@ -84,7 +84,8 @@ fn own_bytes(layout: &Layout, name: &str, weight: &Weight) -> u128 {
 /// Returns a weight as published files of the family have it.
 fn published(config: &Config, name: &str, weight: &Weight) -> Result<Tensor> {
     let numbers = weight.floats()?.to_device(&Device::Cpu)?;
-    let turns_neighbours = config.rotary.as_ref().is_some_and(|rotary| rotary.neighbours);
+    // Files of other families that rotate adjacent pairs have them as they are, and so does candle.
+    let turns_neighbours = config.family == "llama" && config.rotary.as_ref().is_some_and(|rotary| rotary.neighbours);
     let is_turned = name.ends_with(".attn.q.weight") || name.ends_with(".attn.k.weight");
     if turns_neighbours && is_turned {
         return by_halves(&numbers, config.d_head);
