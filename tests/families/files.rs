@@ -11,9 +11,13 @@ use microtome::model::decoder::Decoder;
 use microtome::tensor::files::{NamedTensors, TensorTree, open, safetensors};
 use microtome::tensor::{DType, Tensor};
 
-pub const FAMILIES: [&str; 33] = [
+pub const FAMILIES: [&str; 39] = [
+    "bloom",
     "cohere",
     "cohere2",
+    "falcon",
+    "falcon_alibi",
+    "falcon_grouped",
     "gemma",
     "gemma2",
     "gemma3_text",
@@ -22,6 +26,7 @@ pub const FAMILIES: [&str; 33] = [
     "glm4",
     "gpt2",
     "gpt_bigcode",
+    "gpt_bigcode_heads",
     "gpt_neo",
     "gpt_neox",
     "gpt_neox_serial",
@@ -32,6 +37,7 @@ pub const FAMILIES: [&str; 33] = [
     "llama3_rope",
     "mistral",
     "mixtral",
+    "mpt",
     "olmo2",
     "olmo3",
     "opt",

@@ -12,7 +12,6 @@ const PICTURES: &str = "a part for pictures";
 
 /// Families by name in config.json, as transformers spells it, and what each needs.
 const FOREIGN: &[(&str, &str)] = &[
-    ("bloom", "attention with biases by distance (ALiBi)"),
     ("deepseek_v2", LATENT),
     ("deepseek_v3", LATENT),
     ("falcon_h1", SPACE),
@@ -63,6 +62,6 @@ mod tests {
             error.message,
             "models of the family `mamba2` need what is not implemented here: state spaces (layers with a recurrent state)"
         );
-        assert!(error.hint.unwrap().starts_with("families are cohere cohere2 gemma gemma2 "));
+        assert!(error.hint.unwrap().starts_with("families are bloom cohere cohere2 falcon gemma "));
     }
 }

@@ -10,8 +10,10 @@ mod names;
 mod rope;
 pub mod spelling;
 
+mod bloom;
 mod cohere;
 mod cohere2;
+mod falcon;
 mod gemma;
 mod gemma2;
 mod gemma3;
@@ -27,6 +29,7 @@ mod granite;
 mod llama;
 mod mistral;
 mod mixtral;
+mod mpt;
 mod olmo2;
 mod olmo3;
 mod opt;
@@ -66,8 +69,10 @@ struct Family {
 }
 
 const FAMILIES: &[Family] = &[
+    bloom::FAMILY,
     cohere::FAMILY,
     cohere2::FAMILY,
+    falcon::FAMILY,
     gemma::FAMILY,
     gemma2::FAMILY,
     gemma3::FAMILY,
@@ -83,6 +88,7 @@ const FAMILIES: &[Family] = &[
     llama::FAMILY,
     mistral::FAMILY,
     mixtral::FAMILY,
+    mpt::FAMILY,
     olmo2::FAMILY,
     olmo3::FAMILY,
     opt::FAMILY,
