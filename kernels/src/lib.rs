@@ -29,6 +29,7 @@ mod tape;
 
 pub use arguments::activation::Activation;
 pub use arguments::adam::AdamW;
+pub use arguments::alibi::Alibi;
 pub use arguments::norm::NormKind;
 pub use arguments::reach::{Gap, Reach};
 pub use arguments::rotation::Rotation;

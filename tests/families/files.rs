@@ -11,9 +11,13 @@ use microtome::model::decoder::Decoder;
 use microtome::tensor::files::{NamedTensors, TensorTree, open, safetensors};
 use microtome::tensor::{DType, Tensor};
 
-pub const FAMILIES: [&str; 37] = [
+pub const FAMILIES: [&str; 43] = [
+    "bloom",
     "cohere",
     "cohere2",
+    "falcon",
+    "falcon_alibi",
+    "falcon_grouped",
     "falcon_mamba",
     "gemma",
     "gemma2",
@@ -23,6 +27,7 @@ pub const FAMILIES: [&str; 37] = [
     "glm4",
     "gpt2",
     "gpt_bigcode",
+    "gpt_bigcode_heads",
     "gpt_neo",
     "gpt_neox",
     "gpt_neox_serial",
@@ -36,6 +41,7 @@ pub const FAMILIES: [&str; 37] = [
     "mamba2",
     "mistral",
     "mixtral",
+    "mpt",
     "olmo2",
     "olmo3",
     "opt",

@@ -32,6 +32,13 @@ fn old_config(family: &str) -> Value {
         // Left out where it is the family's default.
         fields.remove("tie_word_embeddings");
     }
+    if family == "bloom" {
+        rename(&mut fields, "hidden_size", "n_embed");
+        rename(&mut fields, "n_head", "num_attention_heads");
+    }
+    if family == "mpt" {
+        fields.remove("layer_norm_epsilon");
+    }
     let mut add = |more: Value| fields.extend(more.as_object().unwrap().clone());
     match family {
         "gpt_neox" | "gpt_neox_serial" => {
@@ -55,7 +62,6 @@ fn old_config(family: &str) -> Value {
         "gpt2" => add(json!({"n_ctx": 128, "gradient_checkpointing": false, "task_specific_params": {"a": 1}})),
         "gptj" => add(json!({"rotary": true, "scale_attn_weights": true})),
         "opt" => add(json!({"activation_dropout": 0.0, "prefix": "</s>"})),
-        "gpt_bigcode" | "gpt_neo" => {}
         "falcon_mamba" => add(json!({"use_falcon_mambapy": false})),
         "mamba" => add(json!({"d_inner": 64, "d_model": 32, "n_layer": 3, "rms_norm": true, "ssm_cfg": {}})),
         "granitemoehybrid" => add(json!({
@@ -66,6 +72,15 @@ fn old_config(family: &str) -> Value {
             "rope_scaling": null,
         })),
         "mamba2" => add(json!({"norm_before_gate": true, "rms_norm": true})),
+        "gpt_bigcode" | "gpt_bigcode_heads" | "gpt_neo" => {}
+        "bloom" => {
+            add(json!({"n_inner": null, "offset_alibi": 100, "skip_bias_add": true, "masked_softmax_fusion": true}));
+        }
+        "mpt" => {
+            add(json!({"attn_config": {"alibi": true, "alibi_bias_max": 8, "attn_impl": "torch", "clip_qkv": null,
+                "softmax_scale": 0.4}}));
+            add(json!({"init_config": {"name": "kaiming_normal_"}, "tokenizer_name": "x", "verbose": 0}));
+        }
         "cohere2" => add(json!({"rope_theta": rope["rope_theta"], "sliding_window_pattern": 2})),
         // Two rotations that differ in more than their scaling had no older form.
         "olmo3" => add(json!({"rope_parameters": rope, "layer_types": config_json(family)["layer_types"]})),
@@ -109,7 +124,8 @@ fn buffers(family: &str) -> Vec<(String, Tensor)> {
                 ("attention.rotary_emb.inv_freq", &frequencies),
             ],
         ),
-        "falcon_mamba" | "gpt_bigcode" | "mamba" | "mamba2" | "opt" => Vec::new(),
+        "bloom" | "falcon" | "falcon_alibi" | "falcon_grouped" | "falcon_mamba" | "mamba" | "mamba2" => Vec::new(),
+        "gpt_bigcode" | "gpt_bigcode_heads" | "mpt" | "opt" => Vec::new(),
         _ => of("layers", &[("self_attn.rotary_emb.inv_freq", &frequencies)]),
     }
 }
@@ -125,7 +141,13 @@ fn old_tensors(family: &str, tied: bool) -> BTreeMap<String, Tensor> {
     let mut all: BTreeMap<String, Tensor> =
         tensors(&fixture(family).join("model.safetensors")).iter().map(|(n, t)| (bare(n), half(t))).collect();
     if tied {
-        let embed = ["wte.weight", "embed_tokens.weight", "decoder.embed_tokens.weight", "embeddings.weight"];
+        let embed = [
+            "wte.weight",
+            "word_embeddings.weight",
+            "embed_tokens.weight",
+            "decoder.embed_tokens.weight",
+            "embeddings.weight",
+        ];
         let embed = embed.iter().find_map(|name| all.get(*name)).unwrap().clone();
         all.insert("lm_head.weight".into(), embed);
     }

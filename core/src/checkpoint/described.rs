@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::family::{self, spelling, with_head_size};
 use crate::base::{Result, Task, names};
 use crate::model::Model;
-use crate::model::config::{Activation, Config, NormKind, Positions, Rotary, Scaling};
+use crate::model::config::{Activation, Alibi, Config, NormKind, Positions, Rotary, Scaling};
 use crate::model::decoder::Decoder;
 use crate::model::init::init;
 use crate::model::layout::PublishedForm;
@@ -144,6 +144,7 @@ fn completed(config: Config, biases: bool) -> Config {
         d_mlp: config.d_model.saturating_mul(4),
         norm_bias: biases && config.norm == Some(NormKind::Layer),
         rotary: turns.then_some(Rotary { dims, theta: 1e4, neighbours: false, scaling: Scaling::None }),
+        alibi: (config.positions == Positions::Alibi).then_some(Alibi { most: 8.0, scaled: false, rounded: false }),
         qkv_bias: biases,
         out_bias: biases,
         mlp_bias: biases,
@@ -191,7 +192,7 @@ fn merged(default: &Value, given: &Value) -> Value {
 
 /// Returns whether a default is a value of an enum in which `none` is a value, too.
 fn is_kind_of_none(default: &Value) -> bool {
-    ["none", "learned", "rotary", "head", "whole"].iter().any(|word| default == word)
+    ["none", "learned", "rotary", "alibi", "head", "whole"].iter().any(|word| default == word)
 }
 
 /// Writes 2.0 as 2: scripts may give either.

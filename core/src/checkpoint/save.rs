@@ -127,7 +127,7 @@ mod tests {
     fn what_was_loaded_is_saved_as_the_same_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path());
-        assert_eq!(fixtures().len(), 37);
+        assert_eq!(fixtures().len(), 43);
         for fixture in fixtures() {
             let model = load(&files, &fixture, DType::F32);
             let place = folder.path().join(fixture.file_name().unwrap());
@@ -194,6 +194,13 @@ mod tests {
                 let part = |at: usize| WeightFrom::OfExpert { name: name(), expert: at / parts, experts, part: at % parts, parts };
                 (0..experts * parts).map(part).collect()
             };
+            // As many groups as heads, of `sharing` heads of queries, and one of keys and of values.
+            let of_groups = |sharing: usize| -> Vec<WeightFrom> {
+                let part = |(start, count): (usize, usize)| WeightFrom::OfEachGroup {
+                    name: name(), groups: heads, group: (sharing + 2) * d_head, start: start * d_head, count: count * d_head,
+                };
+                [(0, sharing), (sharing, 1), (sharing + 1, 1)].into_iter().map(part).collect()
+            };
             let cases: Vec<(Vec<WeightFrom>, Vec<usize>)> = vec![
                 (vec![WeightFrom::Same(name())], vec![rows, inner]),
                 (vec![WeightFrom::Transposed(name())], vec![inner, rows]),
@@ -201,6 +208,8 @@ mod tests {
                 (fused(|name, start, count| WeightFrom::Columns { name, start, count }, rows), vec![inner, parts * rows]),
                 ((0..parts).map(|part| WeightFrom::OfEachHead { name: name(), heads, parts, part }).collect(), vec![parts * rows, inner]),
                 ((0..parts).map(|part| WeightFrom::OfEachHead { name: name(), heads, parts, part }).collect(), vec![parts * rows]),
+                (of_groups(parts), vec![heads * (parts + 2) * d_head, inner]),
+                (of_groups(parts), vec![heads * (parts + 2) * d_head]),
                 (of_experts(heads, parts), vec![heads, inner, d_head * parts]),
                 (of_experts(heads, parts), vec![heads, d_head * parts]),
                 (vec![WeightFrom::HeadsOut(name())], vec![heads, inner, d_head]),

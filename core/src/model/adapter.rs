@@ -111,6 +111,13 @@ pub enum ModuleRows {
         parts: usize,
         part: usize,
     },
+    /// Rows `start..start + count` of every group of `group` rows.
+    OfEachGroup {
+        groups: usize,
+        group: usize,
+        start: usize,
+        count: usize,
+    },
 }
 
 /// Weights of which tokens choose rows.
@@ -128,6 +135,9 @@ impl ModuleRows {
             WeightFrom::OfEachHead { name, heads, parts, part } => {
                 (name, Self::OfEachHead { heads: *heads, parts: *parts, part: *part })
             }
+            WeightFrom::OfEachGroup { name, groups, group, start, count } => {
+                (name, Self::OfEachGroup { groups: *groups, group: *group, start: *start, count: *count })
+            }
             _ => return None,
         })
     }
@@ -141,6 +151,10 @@ impl ModuleRows {
                 let (out, rank) = up.dims2()?;
                 let by_head = up.reshape((heads, parts, out / (heads * parts), rank))?;
                 by_head.narrow(1, part, 1)?.contiguous()?.reshape((out / parts, rank))?
+            }
+            Self::OfEachGroup { groups, group, start, count } => {
+                let by_group = up.reshape((groups, group, up.dim(1)?))?;
+                by_group.narrow(1, start, count)?.contiguous()?.flatten(0, 1)?
             }
         })
     }

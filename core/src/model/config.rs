@@ -66,6 +66,9 @@ pub struct Config {
     /// Norms on the outputs of attention and MLP (gemma 2 and 3, OLMo 2).
     pub post_norm: bool,
     pub final_norm: bool,
+    /// A norm of embeddings, before anything reads them (Bloom).
+    #[serde(default)]
+    pub embed_norm: bool,
     /// Norms of queries and keys.
     pub qk_norm: QkNorm,
     /// Norms of the values of each head, which have no weights (gemma 4).
@@ -82,6 +85,9 @@ pub struct Config {
     /// Layers that rotate nothing (SmolLM 3).
     #[serde(default)]
     pub unrotated: Vec<usize>,
+    /// Biases of scores, where these are what says how far a key is.
+    #[serde(default)]
+    pub alibi: Option<Alibi>,
     /// The attention window of each layer, the query itself included. Empty if no layer has a window.
     pub windows: Vec<Option<usize>>,
     /// Whether attention is causal.
@@ -307,6 +313,23 @@ pub enum Positions {
     None,
     Learned,
     Rotary,
+    /// Biases of scores.
+    Alibi,
+}
+
+/// Attention with linear biases (Press et al. 2022): a score of head h has `slope_h * position of the key` added. A softmax
+/// over keys is the same with the distance in place of the position. The slopes of a number of heads that is a power of two
+/// are `2^(-most * 1/heads)` to `2^-most`; of another number, those of the power below and every second one of the power above.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alibi {
+    pub most: f64,
+    /// Whether biases are multiplied by the factor of `q . k` (Falcon).
+    #[serde(default)]
+    pub scaled: bool,
+    /// Whether slopes, positions and biases are rounded to bf16, whatever the dtype of the model (Falcon).
+    #[serde(default)]
+    pub rounded: bool,
 }
 
 /// Rotary positions (Su et al. 2021): pairs of coordinates are rotated by `position * theta^(-2i/dims)`.
@@ -377,6 +400,18 @@ impl Config {
 
     pub fn score_scale_of(&self, layer: usize) -> f64 {
         if self.score_scale_by_layer { self.score_scale / (layer + 1) as f64 } else { self.score_scale }
+    }
+
+    /// Returns the biases of a layer's scores, for some heads or for all.
+    pub fn alibi_of(&self, layer: usize, heads: Option<&[usize]>) -> Option<kernels::Alibi> {
+        let alibi = self.alibi.as_ref()?;
+        let all = kernels::Alibi::slopes(self.heads, alibi.most);
+        let slopes = match heads {
+            None => all,
+            Some(heads) => heads.iter().map(|head| all[*head]).collect(),
+        };
+        let factor = if alibi.scaled { self.score_scale_of(layer) as f32 } else { 1.0 };
+        Some(kernels::Alibi { slopes, factor, rounded: alibi.rounded })
     }
 
     pub fn has_mlp(&self) -> bool {

@@ -36,6 +36,7 @@ pub fn config() -> Config {
         pre_norm: true,
         post_norm: false,
         final_norm: true,
+        embed_norm: false,
         qk_norm: QkNorm::None,
         value_norm: false,
         order: Order::Serial,
@@ -44,6 +45,7 @@ pub fn config() -> Config {
         rotary: Some(Rotary { dims: 4, theta: 100.0, neighbours: false, scaling: Scaling::None }),
         rotary_local: None,
         unrotated: Vec::new(),
+        alibi: None,
         windows: Vec::new(),
         causal: true,
         sinks: false,
@@ -233,6 +235,22 @@ pub fn configs() -> Vec<Config> {
             }),
             rotary_local: Some(Rotary { dims: 4, theta: 10.0, neighbours: false, scaling: Scaling::None }),
             layer_scale: true,
+            ..base.clone()
+        },
+        Config {
+            embed_norm: true,
+            positions: Positions::Alibi,
+            rotary: None,
+            alibi: Some(Alibi { most: 4.0, scaled: false, rounded: false }),
+            ..base.clone()
+        },
+        Config {
+            order: Order::Parallel,
+            positions: Positions::Alibi,
+            rotary: None,
+            alibi: Some(Alibi { most: 8.0, scaled: true, rounded: true }),
+            heads: 6,
+            kv_heads: 3,
             ..base.clone()
         },
         Config { unrotated: vec![1], logit_scale: Some(0.5), embed_scale: Some(2.0), write_scale: Some(0.4), ..base },

@@ -86,6 +86,15 @@ pub enum WeightFrom {
         parts: usize,
         part: usize,
     },
+    /// Rows `start..start + count` of every group of `group` rows, as Falcon has them: the queries that share a head of keys,
+    /// its keys and its values.
+    OfEachGroup {
+        name: String,
+        groups: usize,
+        group: usize,
+        start: usize,
+        count: usize,
+    },
     /// A part of the weights of all experts, `[experts, in, out * parts]` or `[experts, out * parts]`: the columns of
     /// one expert that belong to one of several parts, which take turns.
     OfExpert {

@@ -167,6 +167,7 @@ pub struct Block {
 pub struct Weights {
     /// Embeddings, `[vocab, d_model]`.
     pub embed: Weight,
+    pub embed_norm: Option<Norm>,
     /// Learned positions, `[position_offset + context, d_model]`.
     pub pos_embed: Option<Tensor>,
     pub layer_inputs: Option<LayerInputs>,
@@ -191,6 +192,7 @@ impl Weights {
     pub fn taken(config: &Config, get: &mut TakeWeight) -> Result<Self> {
         let d = config.d_model;
         let embed = get("embed", &[config.vocab, d])?;
+        let embed_norm = norm(config, config.embed_norm, "embed_norm", d, get)?;
         let rows = config.position_offset + config.context;
         let learned = config.positions == Positions::Learned;
         let pos_embed = learned.then(|| numbers(get, "pos_embed", &[rows, d])).transpose()?;
@@ -201,7 +203,7 @@ impl Weights {
             weight: if config.tied { embed.clone() } else { get("unembed.weight", &[config.outputs(), d])? },
             bias: config.unembed_bias.then(|| numbers(get, "unembed.bias", &[config.outputs()])).transpose()?,
         };
-        Ok(Self { embed, pos_embed, layer_inputs, blocks, final_norm, unembed })
+        Ok(Self { embed, embed_norm, pos_embed, layer_inputs, blocks, final_norm, unembed })
     }
 
     /// Returns one weight by its name.
@@ -245,6 +247,7 @@ impl Weights {
     /// Lists every weight with its name, in the order of [`Weights::build`].
     pub fn named(&self, config: &Config) -> Result<Vec<(String, Weight)>> {
         let mut all = vec![self.embed.clone()];
+        list_norm(self.embed_norm.as_ref(), &mut all);
         list_numbers(self.pos_embed.as_ref(), &mut all);
         self.layer_inputs.iter().for_each(|inputs| inputs.list(&mut all));
         self.blocks.iter().for_each(|block| block.list(&mut all));

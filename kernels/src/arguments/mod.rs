@@ -2,6 +2,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod adam;
+pub(crate) mod alibi;
 pub(crate) mod norm;
 pub(crate) mod reach;
 pub(crate) mod rotation;

@@ -1,6 +1,8 @@
-//! The keys that a query attends to: those before it, within a window, and not padding.
+//! The keys that a query attends to: those before it, within a window, and not padding; and how near ones are preferred.
 
 use std::ops::Range;
+
+use super::alibi::Alibi;
 
 /// The padding of shorter rows of a batch: in row i the columns from `lengths[i]` to `width`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct Reach<'a> {
     pub window: Option<usize>,
     pub past: usize,
     pub gap: Option<&'a Gap>,
+    /// Biases of scores by the position of the key.
+    pub alibi: Option<&'a Alibi>,
 }
 
 impl Reach<'_> {
@@ -39,6 +43,14 @@ impl Reach<'_> {
         };
         (!self.causal || to <= from) && self.window.is_none_or(|window| from < to + window)
     }
+
+    /// Returns the biases of a head's scores of a run of keys, if there are any.
+    pub(crate) fn biases(&self, row: usize, head: usize, run: Range<usize>) -> Option<impl Iterator<Item = f32> + '_> {
+        let alibi = self.alibi?;
+        let position = move |key: usize| self.gap.map_or(key, |gap| gap.position(row, key));
+        Some(run.map(move |key| alibi.bias(head, position(key))))
+    }
+
     /// Returns the keys that a query attends to by [`Reach::sees`]: two ranges of them, the second after the first.
     pub(crate) fn seen(&self, row: usize, query: usize, keys: usize) -> [Range<usize>; 2] {
         let column = self.past + query;

@@ -8,6 +8,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::blocks::{AttentionSizes, QueryBlock, Scoring};
+use crate::arguments::alibi::Alibi;
 use crate::arguments::reach::{Gap, Reach};
 use crate::base::error::Result;
 use crate::base::instructions::arch;
@@ -24,6 +25,7 @@ pub(super) struct AttentionArguments {
     scale: f64,
     reach: Reach<'static>,
     gap: Option<Gap>,
+    alibi: Option<Alibi>,
     /// Whether q, k and v need gradients.
     asked: [bool; 3],
 }
@@ -35,8 +37,9 @@ impl AttentionArguments {
         let k = with_whole_heads(k)?;
         let v = with_whole_heads(v)?;
         let gap = reach.gap.cloned();
-        let reach = Reach { causal: reach.causal, window: reach.window, past: reach.past, gap: None };
-        Ok(Self { q, k, v, sizes, scale, reach, gap, asked })
+        let alibi = reach.alibi.cloned();
+        let reach = Reach { causal: reach.causal, window: reach.window, past: reach.past, gap: None, alibi: None };
+        Ok(Self { q, k, v, sizes, scale, reach, gap, alibi, asked })
     }
 
     /// Computes the gradients of q, k and v, given that of the result.
@@ -51,7 +54,7 @@ impl AttentionArguments {
             arch: arch(),
             sizes,
             scale: self.scale,
-            reach: Reach { gap: self.gap.as_ref(), ..self.reach.clone() },
+            reach: Reach { gap: self.gap.as_ref(), alibi: self.alibi.as_ref(), ..self.reach.clone() },
             q: StridedNumbers::of(&self.q)?,
             k: StridedNumbers::of(&self.k)?,
             v: StridedNumbers::of(&self.v)?,

@@ -113,7 +113,7 @@ impl QueryBlock {
         let end = runs().map(|run| run.end).max().unwrap_or(0);
         let width = end - begin;
         pattern.resize(self.queries * width, 0.0);
-        self.scores(arch, sizes, scoring, begin..end, pattern);
+        self.scores(arch, sizes, scoring, reach, begin..end, pattern);
         for (query, row) in pattern.chunks_exact_mut(width.max(1)).enumerate() {
             let within = |at: usize| at.clamp(begin, end) - begin;
             let seen = seen(query).map(|run| within(run.start)..within(run.end));
@@ -122,8 +122,16 @@ impl QueryBlock {
         begin..end
     }
 
-    /// Writes the scores of these queries for a run of keys.
-    pub fn scores(self, arch: Arch, sizes: &AttentionSizes, scoring: &Scoring, run: Range<usize>, scores: &mut [f32]) {
+    /// Writes the scores of these queries for a run of keys, with the biases of a reach, whatever it masks.
+    pub fn scores(
+        self,
+        arch: Arch,
+        sizes: &AttentionSizes,
+        scoring: &Scoring,
+        reach: &Reach,
+        run: Range<usize>,
+        scores: &mut [f32],
+    ) {
         let Scoring { queries, keys, scale, cap } = *scoring;
         let q = Factor { numbers: queries.from(self.row, self.first, self.head), row: queries.step(), column: 1 };
         let numbers = keys.from(self.row, run.start, self.head / sizes.sharing);
@@ -142,6 +150,12 @@ impl QueryBlock {
         };
         if let Some(cap) = cap {
             arch.dispatch(Replace(scores, SoftCap(cap as f32)));
+        }
+        if let Some(biases) = reach.biases(self.row, self.head, run.clone()) {
+            let biases: Vec<f32> = biases.collect();
+            for row in scores.chunks_exact_mut(run.len().max(1)) {
+                row.iter_mut().zip(&biases).for_each(|(score, bias)| *score += bias);
+            }
         }
     }
 

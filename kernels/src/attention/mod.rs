@@ -11,7 +11,7 @@ pub(crate) mod rotary;
 use candle_core::Tensor;
 
 use crate::arguments::reach::Reach;
-use crate::base::error::Result;
+use crate::base::error::{Result, bail};
 use crate::base::instructions::arch;
 use crate::numbers::softmax::Softmax;
 use crate::numbers::{FlatNumbers, Fresh, Implementation, StridedNumbers, flat, fusible, with_whole_heads};
@@ -20,10 +20,12 @@ use back::AttentionArguments;
 use blocks::{AttentionSizes, Scoring};
 use plain::{attention_plain, mix_plain, pattern_plain, scores_plain};
 
-/// Computes scale * q . k, soft-capped by `cap * tanh(scores / cap)` where there is a cap. Nothing is masked.
-pub fn scores(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>) -> Result<Tensor> {
+/// Computes scale * q . k, soft-capped by `cap * tanh(scores / cap)` where there is a cap, plus the biases of a reach.
+/// Nothing is masked.
+pub fn scores(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>, reach: &Reach) -> Result<Tensor> {
+    check_heads(q, reach)?;
     let Some(sizes) = AttentionSizes::of(q, k).filter(|_| fusible(&[q, k])) else {
-        return scores_plain(q, k, scale, cap);
+        return scores_plain(q, k, scale, cap, reach);
     };
     let arch = arch();
     let q_whole = with_whole_heads(q)?;
@@ -37,9 +39,21 @@ pub fn scores(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>) -> Result<Te
         let len = block.queries * sizes.keys;
         // SAFETY: the scores of these queries, which nobody else writes.
         let scores = unsafe { place.part(block.number(&sizes) * sizes.keys, len) };
-        block.scores(arch, &sizes, &scoring, 0..sizes.keys, scores);
+        block.scores(arch, &sizes, &scoring, reach, 0..sizes.keys, scores);
     });
     out.tensor(&[sizes.rows, sizes.heads, sizes.columns, sizes.keys], q.dtype())
+}
+
+/// Refuses biases of another number of heads.
+fn check_heads(q: &Tensor, reach: &Reach) -> Result<()> {
+    let heads = q.dim(2)?;
+    match reach.alibi {
+        Some(alibi) if alibi.slopes.len() != heads => {
+            let found = alibi.slopes.len();
+            bail!(Shape, "expected a slope for each of {heads} heads, found {found}");
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Computes the softmax over the keys that a query attends to; 0 elsewhere, and everywhere for a query with none.
@@ -92,6 +106,7 @@ pub fn mix(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
 
 /// Computes [`scores`], [`pattern`] and [`mix`] in one, and stores scores and pattern for a few queries at a time only.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, cap: Option<f64>, reach: &Reach) -> Result<Tensor> {
+    check_heads(q, reach)?;
     let sizes = AttentionSizes::of(q, k).filter(|sizes| v.dims() == k.dims() && sizes.keys > 0);
     match (sizes, Implementation::of(&[q, k, v])) {
         (Some(sizes), Implementation::Fused) => {

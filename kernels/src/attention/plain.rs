@@ -6,8 +6,23 @@ use crate::arguments::reach::Reach;
 use crate::base::error::Result;
 use crate::device;
 
-pub(crate) fn scores_plain(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>) -> Result<Tensor> {
-    scaled(products(q, k)?, scale, cap)
+pub(crate) fn scores_plain(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>, reach: &Reach) -> Result<Tensor> {
+    Ok(biased(scaled(products(q, k)?, scale, cap)?, reach)?.to_dtype(q.dtype())?)
+}
+
+/// Adds the biases of a reach to scores, which become 32-bit numbers at least where there are any: biases of far keys are
+/// large.
+fn biased(scores: Tensor, reach: &Reach) -> Result<Tensor> {
+    if reach.alibi.is_none() {
+        return Ok(scores);
+    }
+    let (rows, heads, _, keys) = scores.dims4()?;
+    let rows = if reach.gap.is_some() { rows } else { 1 };
+    let places = (0..rows).flat_map(|row| (0..heads).map(move |head| (row, head)));
+    let biases: Vec<f32> = places.flat_map(|(row, head)| reach.biases(row, head, 0..keys)).flatten().collect();
+    let wide = if scores.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    let biases = Tensor::from_vec(biases, (rows, heads, 1, keys), scores.device())?.to_dtype(wide)?;
+    Ok(scores.to_dtype(wide)?.broadcast_add(&biases)?)
 }
 
 /// Computes q . k.
@@ -76,9 +91,14 @@ pub(crate) fn attention_plain(
     reach: &Reach,
 ) -> Result<Tensor> {
     let products = products(q, k)?;
-    let pattern = match device::pattern(&products, scale, cap, reach, None)? {
+    // The kernels of devices know no biases.
+    let found = if reach.alibi.is_none() { device::pattern(&products, scale, cap, reach, None)? } else { None };
+    let pattern = match found {
         Some(found) => found,
-        None => pattern_plain(&scaled(products, scale, cap)?, reach, None)?,
+        None => {
+            let scores = biased(scaled(products, scale, cap)?, reach)?;
+            pattern_plain(&scores, reach, None)?.to_dtype(q.dtype())?
+        }
     };
     mix_plain(&pattern, v)
 }

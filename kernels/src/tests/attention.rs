@@ -7,7 +7,7 @@ use super::{assert_close, at_every_level, list, numbers, strided};
 use crate::attention::plain::{attention_plain, mix_plain, pattern_plain, scores_plain};
 
 pub(super) fn reaches(gap: &Gap) -> Vec<Reach<'_>> {
-    let whole = Reach { causal: true, window: None, past: 0, gap: None };
+    let whole = Reach { causal: true, window: None, past: 0, gap: None, alibi: None };
     vec![
         whole.clone(),
         Reach { causal: false, ..whole.clone() },
@@ -20,6 +20,55 @@ pub(super) fn reaches(gap: &Gap) -> Vec<Reach<'_>> {
         Reach { gap: Some(gap), past: 4, window: Some(3), ..whole.clone() },
         Reach { gap: Some(gap), past: 4, causal: false, ..whole },
     ]
+}
+
+pub(super) fn alibi(heads: usize) -> Alibi {
+    Alibi { slopes: Alibi::slopes(heads, 8.0), factor: 0.7, rounded: false }
+}
+
+/// Returns causal reaches with biases.
+pub(super) fn biased_reaches<'a>(gap: &'a Gap, alibi: &'a Alibi) -> Vec<Reach<'a>> {
+    let causal = reaches(gap).into_iter().filter(|reach| reach.causal);
+    causal.map(|reach| Reach { alibi: Some(alibi), ..reach }).collect()
+}
+
+#[test]
+fn slopes_are_those_of_the_paper() {
+    assert_eq!(Alibi::slopes(8, 8.0), [0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625, 0.0078125, 0.00390625]);
+    assert_eq!(Alibi::slopes(6, 8.0), [0.25, 0.0625, 0.015625, 0.00390625, 0.5, 0.125]);
+    assert_eq!(Alibi::slopes(1, 8.0), [0.00390625]);
+    assert_eq!(Alibi::slopes(2, 4.0), [0.25, 0.0625]);
+    assert!(Alibi::slopes(0, 8.0).is_empty());
+    let sixteen = Alibi::slopes(16, 8.0);
+    assert_eq!((sixteen[0], sixteen[1], sixteen[15]), (std::f32::consts::FRAC_1_SQRT_2, 0.5, 0.00390625));
+    let twelve = Alibi::slopes(12, 8.0);
+    assert_eq!(twelve[..8], Alibi::slopes(8, 8.0));
+    assert_eq!(twelve[8..], [sixteen[0], sixteen[2], sixteen[4], sixteen[6]]);
+}
+
+#[test]
+fn biases_are_slopes_times_positions() {
+    let plain = Alibi { slopes: Alibi::slopes(16, 8.0), factor: 0.5, rounded: false };
+    assert_eq!(plain.bias(1, 7), 0.5 * 7.0 * 0.5);
+    // As torch multiplies a slope in bf16 by a whole number; the exact product is 212.84.
+    let rounded = Alibi { rounded: true, ..plain };
+    assert_eq!(rounded.bias(0, 301), 212.0 * 0.5);
+}
+
+#[test]
+fn keys_have_the_bias_of_their_position_in_their_own_text() {
+    let alibi = alibi(2);
+    let gap = Gap { lengths: vec![2, 4], width: 4 };
+    let zeros = Tensor::zeros((2, 1, 2, 3), DType::F32, &Device::Cpu).unwrap();
+    let keys = Tensor::zeros((2, 6, 2, 3), DType::F32, &Device::Cpu).unwrap();
+    let reach = Reach { causal: true, past: 5, gap: Some(&gap), alibi: Some(&alibi), ..Reach::default() };
+    let found = list(&scores(&zeros, &keys, 1.0, None, &reach).unwrap());
+    // Columns 2 and 3 of the first text are padding.
+    assert_eq!(found[..2], [alibi.bias(0, 0), alibi.bias(0, 1)]);
+    assert_eq!(found[4..6], [alibi.bias(0, 2), alibi.bias(0, 3)]);
+    assert_eq!(found[18..], (0..6).map(|at| alibi.bias(1, at)).collect::<Vec<_>>());
+    let wrong = Alibi { slopes: vec![1.0], ..alibi.clone() };
+    assert!(attention(&zeros, &keys, &keys, 1.0, None, &Reach { alibi: Some(&wrong), ..reach }).is_err());
 }
 
 #[test]
@@ -50,11 +99,12 @@ fn steps_and_the_whole() {
             let k = numbers(&[2, keys, shared, size], 2.0, 2);
             let v = numbers(&[2, keys, shared, size], 2.0, 3);
             for cap in [None, Some(1.5)] {
-                let expected = scores_plain(&q, &k, 0.3, cap).unwrap();
-                assert_close(&scores(&q, &k, 0.3, cap).unwrap(), &expected, 2e-6, 4.0);
-                for reach in reaches(&gap) {
+                for reach in reaches(&gap).into_iter().chain(biased_reaches(&gap, &alibi(heads))) {
+                    let expected = scores_plain(&q, &k, 0.3, cap, &reach).unwrap();
+                    let found = scores(&q, &k, 0.3, cap, &reach).unwrap();
+                    assert_close(&found, &expected, 2e-6, 4.0);
                     let expected = pattern_plain(&expected, &reach, None).unwrap();
-                    let steps = pattern(&scores(&q, &k, 0.3, cap).unwrap(), &reach).unwrap();
+                    let steps = pattern(&found, &reach).unwrap();
                     assert_close(&steps, &expected, 5e-6, 1e-3);
                     assert_close(&mix(&steps, &v).unwrap(), &mix_plain(&expected, &v).unwrap(), 2e-6, 2.0);
                     let expected = attention_plain(&q, &k, &v, 0.3, cap, &reach).unwrap();

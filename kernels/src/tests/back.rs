@@ -149,6 +149,10 @@ fn attention_of_all_reaches() {
                 let all = [q.clone(), k.clone(), v.clone()];
                 check(&all, 1e-5, 2.0, |t| attention(&t[0], &t[1], &t[2], 0.3, None, &reach));
             }
+            for reach in super::attention::biased_reaches(&gap, &super::attention::alibi(heads)) {
+                let all = [q.clone(), k.clone(), v.clone()];
+                check(&all, 1e-5, 2.0, |t| attention(&t[0], &t[1], &t[2], 0.3, None, &reach));
+            }
             let reach = Reach { causal: true, ..Reach::default() };
             check(&[q, k, v], 1e-5, 2.0, |t| attention(&t[0], &t[1], &t[2], 0.3, Some(1.5), &reach));
         }

@@ -224,7 +224,7 @@ pub mod functions {
     /// `config` is a map; only `vocab`, the number of tokens, is required. Its other keys are those of `m.config`, with
     /// these defaults: 2 `layers`, `d_model` 64, 4 `heads` of `d_head` d_model / heads, `kv_heads` equal to `heads`,
     /// `d_mlp` 4 d_model (0 for attention only), `context` 128, `act` "gelu" (or relu, silu, ..), `norm` "layer" ("rms",
-    /// or () for none), `positions` "rotary" ("learned", "none"), `causal` true, `tied` false, and biases, which
+    /// or () for none), `positions` "rotary" ("learned", "alibi", "none"), `causal` true, `tied` false, and biases, which
     /// `biases: false` removes. `model::init(m.config)` is an untrained model with the config of `m`. A map with a
     /// `model_type` is read as a config.json of that family, and the model is saved in that family's format. Without
     /// `tokenizer`, `words` or `characters` the model reads ids only.

@@ -1,7 +1,7 @@
 //! Checks of configs: what the decoder cannot compute is refused, whatever the source of the config.
 
 use crate::base::{Error, Kind, Result};
-use crate::model::config::{ClampedGate, Config, GlobalHeads, Positions, QkNorm, Rotary, Scaling};
+use crate::model::config::{Alibi, ClampedGate, Config, GlobalHeads, Positions, QkNorm, Rotary, Scaling};
 use crate::{bail, err};
 
 /// Largest number of layers, far more than any model has; a larger one is an error, and would cost memory before that
@@ -33,6 +33,9 @@ impl Config {
         self.check_numbers()?;
         if self.norm.is_none() && self.qk_norm != QkNorm::None {
             bail!(Argument, "expected a kind of norm for the norms of queries and keys, found no norms");
+        }
+        if self.norm.is_none() && self.embed_norm {
+            bail!(Argument, "expected a kind of norm for the norm of embeddings, found no norms");
         }
         if self.norm.is_none() && self.value_norm {
             bail!(Argument, "expected a kind of norm for the norms of values, found no norms");
@@ -224,6 +227,25 @@ impl Config {
         if turns != self.rotary.is_some() {
             let found = if turns { "none" } else { "one" };
             bail!(Argument, "expected a rotation with rotary positions and with no others, found {found}");
+        }
+        let is_biased = self.positions == Positions::Alibi;
+        if is_biased != self.alibi.is_some() {
+            let found = if is_biased { "none" } else { "some" };
+            bail!(Argument, "expected biases of scores with `alibi` positions and with no others, found {found}");
+        }
+        if let Some(Alibi { most, .. }) = self.alibi
+            && !(most.is_finite() && most > 0.0)
+        {
+            bail!(Argument, "expected a positive number as `most` of biases of scores, found {most}");
+        }
+        if is_biased && !self.causal {
+            bail!(
+                Argument,
+                "expected causal attention with biases of scores, found attention that sees what comes after"
+            );
+        }
+        if is_biased && (self.delta.is_some() || self.global_heads.is_some()) {
+            bail!(Argument, "expected attention of one kind in all layers with biases of scores, found others");
         }
         if self.rotary_local.is_some() && !turns {
             bail!(Argument, "expected rotary positions with `rotary_local`, found others");

@@ -4,7 +4,7 @@ use super::check;
 use super::keys::Keys;
 use crate::base::Result;
 use crate::err;
-use crate::model::config::{Config, NormKind, Order, Positions, QkNorm};
+use crate::model::config::{Alibi, Config, NormKind, Order, Positions, QkNorm};
 use kernels::Activation;
 
 /// The keys of a family, and transformers' defaults for them.
@@ -14,9 +14,10 @@ pub struct Common {
     pub d_model: (&'static str, usize),
     pub layers: (&'static str, usize),
     pub heads: (&'static str, usize),
-    /// Width of an MLP; by default four times that of the residual stream.
+    /// Width of an MLP; by default four times that of the residual stream. An empty name where the family has no such key.
     pub d_mlp: (&'static str, Option<usize>),
     pub context: (&'static str, usize),
+    /// Activation function; an empty name where the family has no such key.
     pub act: (&'static str, &'static str),
     pub norm: NormKind,
     /// Small number that norms add to the variance; an empty name where the family has no such key.
@@ -55,7 +56,8 @@ impl Common {
     pub fn read(&self, keys: &mut Keys) -> Result<Config> {
         let d_model = keys.size(self.d_model.0, self.d_model.1)?;
         let heads = keys.size(self.heads.0, self.heads.1)?;
-        let d_mlp = keys.maybe_size(self.d_mlp.0, self.d_mlp.1)?.unwrap_or(d_model.saturating_mul(4));
+        let stated = if self.d_mlp.0.is_empty() { None } else { keys.maybe_size(self.d_mlp.0, self.d_mlp.1)? };
+        let d_mlp = stated.unwrap_or(d_model.saturating_mul(4));
         let norm_eps = if self.eps.0.is_empty() { self.eps.1 } else { keys.number(self.eps.0, self.eps.1)? };
         let layers = keys.size(self.layers.0, self.layers.1)?;
         check::size("layers", layers, 0, check::MOST_LAYERS)?;
@@ -110,6 +112,7 @@ pub fn plain(family: &str) -> Config {
         pre_norm: true,
         post_norm: false,
         final_norm: true,
+        embed_norm: false,
         qk_norm: QkNorm::None,
         value_norm: false,
         order: Order::Serial,
@@ -118,6 +121,7 @@ pub fn plain(family: &str) -> Config {
         rotary: None,
         rotary_local: None,
         unrotated: Vec::new(),
+        alibi: None,
         windows: Vec::new(),
         causal: true,
         sinks: false,
@@ -146,6 +150,11 @@ pub fn with_head_size(config: Config, stated: Option<usize>) -> Config {
     let part = if divides { config.d_model / config.heads } else { 0 };
     let d_head = stated.unwrap_or(part);
     Config { d_head, score_scale: (d_head.max(1) as f64).powf(-0.5), ..config }
+}
+
+/// Adds biases of scores to a config, in place of positions in the stream.
+pub fn with_alibi(config: Config, alibi: Alibi) -> Config {
+    Config { positions: Positions::Alibi, alibi: Some(alibi), ..config }
 }
 
 /// Reads the number of key-value heads; by default that of the query heads.

@@ -12,7 +12,6 @@ const PICTURES: &str = "a part for pictures";
 
 /// Families by name in config.json, as transformers spells it, and what each needs.
 const FOREIGN: &[(&str, &str)] = &[
-    ("bloom", "attention with biases by distance (ALiBi)"),
     ("deepseek_v2", LATENT),
     ("deepseek_v3", LATENT),
     ("falcon_h1", SPACE),
@@ -59,6 +58,6 @@ mod tests {
             error.message,
             "models of the family `jamba` need what is not implemented here: state spaces beside attention"
         );
-        assert!(error.hint.unwrap().starts_with("families are cohere cohere2 falcon_mamba gemma "));
+        assert!(error.hint.unwrap().starts_with("families are bloom cohere cohere2 falcon falcon_mamba gemma "));
     }
 }

@@ -1,5 +1,5 @@
-//! StarCoder's GPT-BigCode (Li et al. 2023): as gpt2, with one head of keys and values, and matrices stored as
-//! `[out, in]`.
+//! StarCoder's GPT-BigCode (Li et al. 2023): as gpt2, with one head of keys and values or one for each head of queries,
+//! then fused by head, and matrices stored as `[out, in]`.
 
 use super::common::Common;
 use super::keys::Keys;
@@ -24,9 +24,9 @@ const NAMES: &[NameLine] = &[
     ("embed", Same("transformer.wte")),
     ("pos_embed", Same("transformer.wpe")),
     ("blocks.*.attn_norm", Same("transformer.h.*.ln_1")),
-    ("blocks.*.attn.q", Rows(FUSED, QKV)),
-    ("blocks.*.attn.k", Rows(FUSED, QKV)),
-    ("blocks.*.attn.v", Rows(FUSED, QKV)),
+    ("blocks.*.attn.q", OfEachGroup(FUSED, QKV)),
+    ("blocks.*.attn.k", OfEachGroup(FUSED, QKV)),
+    ("blocks.*.attn.v", OfEachGroup(FUSED, QKV)),
     ("blocks.*.attn.o", Same("transformer.h.*.attn.c_proj")),
     ("blocks.*.mlp_norm", Same("transformer.h.*.ln_2")),
     ("blocks.*.mlp.up", Same("transformer.h.*.mlp.c_fc")),
@@ -47,9 +47,8 @@ const OF_A_RUNNER: [&str; 6] = [
 
 fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
-    // With a head of keys for each query head, all three are fused head by head.
-    keys.only("multi_query", true)?;
-    keys.only("num_key_value_heads", 1)?;
+    let kv_heads = if keys.flag("multi_query", true)? { 1 } else { config.heads };
+    keys.only("num_key_value_heads", kv_heads)?;
     // Where a softmax is computed in f32, which ours always is.
     keys.flag("attention_softmax_in_fp32", true)?;
     keys.flag("scale_attention_softmax_in_fp32", true)?;
@@ -58,7 +57,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     });
     let score_scale = if keys.flag("scale_attn_weights", true)? { config.score_scale } else { 1.0 };
     Ok(Config {
-        kv_heads: 1,
+        kv_heads,
         positions: Positions::Learned,
         score_scale,
         qkv_bias: true,

@@ -175,6 +175,11 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// Returns the other name of a key, if that is given, and else the usual one.
+    pub fn either(&mut self, usual: &'static str, other: &'static str) -> &'static str {
+        if self.given(other).is_some() { other } else { usual }
+    }
+
     /// Reads a boolean; null is false.
     pub fn flag(&mut self, key: &'static str, default: bool) -> Result<bool> {
         match self.value(key) {
@@ -204,7 +209,7 @@ impl<'a> Keys<'a> {
         all.iter().map(|value| self.as_size(key, value)).collect::<Result<_>>().map(Some)
     }
 
-    /// Reads an activation function by its name in transformers.
+    /// Reads an activation function by its name in transformers; an empty key means that the family has no such key.
     pub fn activation(&mut self, key: &'static str, default: &str) -> Result<Activation> {
         const KNOWN: [(&str, Activation); 8] = [
             ("relu", Activation::Relu),
@@ -216,7 +221,8 @@ impl<'a> Keys<'a> {
             ("silu", Activation::Silu),
             ("swish", Activation::Silu),
         ];
-        let name = self.word(key)?.unwrap_or(default);
+        let stated = if key.is_empty() { None } else { self.word(key)? };
+        let name = stated.unwrap_or(default);
         KNOWN.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours).ok_or_else(|| {
             err!(Format, "the activation `{name}` of config key `{}{key}` is not implemented", self.place)
                 .maybe_hint(names::suggestion(name, KNOWN.map(|(theirs, _)| theirs)))

@@ -10,8 +10,10 @@ mod names;
 mod rope;
 pub mod spelling;
 
+mod bloom;
 mod cohere;
 mod cohere2;
+mod falcon;
 mod falcon_mamba;
 mod gemma;
 mod gemma2;
@@ -31,6 +33,7 @@ mod mamba;
 mod mamba2;
 mod mistral;
 mod mixtral;
+mod mpt;
 mod olmo2;
 mod olmo3;
 mod opt;
@@ -70,8 +73,10 @@ struct Family {
 }
 
 const FAMILIES: &[Family] = &[
+    bloom::FAMILY,
     cohere::FAMILY,
     cohere2::FAMILY,
+    falcon::FAMILY,
     falcon_mamba::FAMILY,
     gemma::FAMILY,
     gemma2::FAMILY,
@@ -91,6 +96,7 @@ const FAMILIES: &[Family] = &[
     mamba2::FAMILY,
     mistral::FAMILY,
     mixtral::FAMILY,
+    mpt::FAMILY,
     olmo2::FAMILY,
     olmo3::FAMILY,
     opt::FAMILY,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::Result;
 use crate::err;
-use crate::model::config::Config;
+use crate::model::config::{Config, Order};
 use crate::model::layout::{Layout, WeightFrom};
 
 /// One line of a name map: our name, `*` for the layer and `#` for the expert, without `.weight` or `.bias`; and theirs.
@@ -24,6 +24,14 @@ pub enum Theirs {
         name: &'static str,
         part: usize,
         parts: usize,
+    },
+    /// A weight in which several of ours are fused group by group, one for each head of keys: the rows of a group are
+    /// concatenated in this order.
+    OfEachGroup(&'static str, &'static [&'static str]),
+    /// A weight whose name depends on whether attention and MLP stand side by side, each behind a norm of its own.
+    ByOrder {
+        parallel: &'static str,
+        other: &'static str,
     },
     /// A part of a tensor of all experts, `[experts, in, out]`, whose parts take turns. Its name has no `.weight`, and
     /// the bias is called `_bias`.
@@ -90,6 +98,17 @@ fn place(ours: &str, config: &Config, map: &[&[NameLine]], rows: &BTreeMap<&str,
         Theirs::OfEachHead { name: theirs, part, parts } => {
             WeightFrom::OfEachHead { name: name.filled(theirs), heads: config.heads, parts: *parts, part: *part }
         }
+        Theirs::OfEachGroup(theirs, parts) => {
+            let groups = config.kv_heads.max(1);
+            let all: usize = parts.iter().filter_map(|part| rows.get(name.filled(part).as_str())).sum();
+            let start = before(parts) / groups;
+            let count = count / groups;
+            WeightFrom::OfEachGroup { name: name.filled(theirs), groups, group: all / groups, start, count }
+        }
+        Theirs::ByOrder { parallel, other } => {
+            let theirs = if config.order == Order::Parallel { parallel } else { other };
+            WeightFrom::Same(name.filled(theirs))
+        }
         Theirs::OfExpert { name: theirs, part, parts } => WeightFrom::OfExpert {
             name: name.bare(theirs) + if is_weight { "" } else { "_bias" },
             expert: name.expert.parse().unwrap_or(0),
@@ -153,7 +172,7 @@ impl WeightFrom {
             WeightFrom::Same(name) | WeightFrom::Transposed(name) | WeightFrom::Flat(name) => name,
             WeightFrom::HeadsOut(name) | WeightFrom::HeadsIn(name) | WeightFrom::HeadRows(name) => name,
             WeightFrom::Rows { name, .. } | WeightFrom::Columns { name, .. } => name,
-            WeightFrom::OfEachHead { name, .. } => name,
+            WeightFrom::OfEachHead { name, .. } | WeightFrom::OfEachGroup { name, .. } => name,
             WeightFrom::OfExpert { name, .. } | WeightFrom::RowsOfExpert { name, .. } => name,
             WeightFrom::Rewritten { name, .. } => name,
         }
@@ -178,6 +197,9 @@ impl WeightFrom {
             }
             WeightFrom::OfEachHead { name, heads, parts, part } => {
                 WeightFrom::OfEachHead { name: rename(name), heads, parts, part }
+            }
+            WeightFrom::OfEachGroup { name, groups, group, start, count } => {
+                WeightFrom::OfEachGroup { name: rename(name), groups, group, start, count }
             }
             WeightFrom::Rewritten { name, whole, back } => WeightFrom::Rewritten { name: rename(name), whole, back },
         }

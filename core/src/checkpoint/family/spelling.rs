@@ -13,12 +13,12 @@ const SPELLINGS: [(&str, &[&str]); 11] = [
     ("layers", &["num_hidden_layers", "n_layer", "num_layers", "n_layers"]),
     ("d_model", &["hidden_size", "n_embd"]),
     ("heads", &["num_attention_heads", "n_head", "num_heads", "n_heads"]),
-    ("kv_heads", &["num_key_value_heads", "n_key_value_heads"]),
+    ("kv_heads", &["num_key_value_heads", "n_key_value_heads", "num_kv_heads"]),
     ("d_head", &["head_dim"]),
-    ("d_mlp", &["intermediate_size", "n_inner", "ffn_dim"]),
+    ("d_mlp", &["intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"]),
     ("vocab", &["vocab_size", "d_vocab"]),
-    ("context", &["max_position_embeddings", "n_positions", "n_ctx"]),
-    ("act", &["hidden_act", "activation_function", "act_fn"]),
+    ("context", &["max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len"]),
+    ("act", &["hidden_act", "activation_function", "act_fn", "activation"]),
     ("norm_eps", &["layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps"]),
     ("tied", &["tie_word_embeddings"]),
 ];
@@ -88,7 +88,7 @@ fn worded(key: &str, value: &Value) -> Value {
         ("act", Some("gelu_new" | "gelu_fast" | "gelu_pytorch_tanh")) => "gelu_tanh",
         ("act", Some("gelu_python")) => "gelu",
         ("act", Some("swish")) => "silu",
-        ("hidden_act" | "activation_function", Some("gelu_tanh")) => "gelu_new",
+        ("hidden_act" | "activation_function" | "activation", Some("gelu_tanh")) => "gelu_new",
         _ => return value.clone(),
     };
     word.into()
@@ -107,7 +107,7 @@ mod tests {
         let theirs = json!({"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16,
             "vocab_size": 10, "max_position_embeddings": 2048});
         assert_eq!(config(theirs.clone()), config(ours.clone()));
-        for family in ["gpt_neox", "gpt2", "llama"] {
+        for family in ["falcon", "gpt_neox", "gpt2", "llama"] {
             let of = |options: &serde_json::Value| {
                 let mut options = options.clone();
                 options["model_type"] = family.into();

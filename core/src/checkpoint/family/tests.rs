@@ -44,7 +44,7 @@ fn the_families_are_sorted_and_an_unknown_one_is_answered() {
     let error = read(&json!({"model_type": "qwen4"}), &[]).unwrap_err();
     assert_eq!(error.message, "the family `qwen4` of the config.json is not known");
     let hint = error.hint.unwrap();
-    assert!(hint.starts_with("did you mean `qwen2`? families are cohere cohere2 falcon_mamba gemma gemma2 "), "{hint}");
+    assert!(hint.starts_with("did you mean `qwen2`? families are bloom cohere cohere2 falcon falcon_mamba "), "{hint}");
     assert!(read(&json!({}), &[]).unwrap_err().message.contains("model_type"));
     assert!(read(&json!([1]), &[]).is_err());
 }
@@ -82,9 +82,14 @@ fn values_that_change_the_mathematics_are_refused_by_name() {
         ("phi3", "attention_bias", json!(true)),
         ("cohere", "use_qk_norm", json!(true)),
         ("cohere2", "use_parallel_block", json!(false)),
-        ("gpt_bigcode", "multi_query", json!(false)),
         ("mamba", "rms_norm", json!(false)),
         ("mamba2", "d_model", json!(1)),
+        ("gpt_bigcode", "num_key_value_heads", json!(12)),
+        ("bloom", "apply_residual_connection_post_layernorm", json!(true)),
+        ("bloom", "n_inner", json!(100)),
+        ("mpt", "expansion_ratio", json!(2)),
+        ("mpt", "logit_scale", json!(0.5)),
+        ("falcon", "apply_residual_connection_post_layernorm", json!(true)),
         ("llama", "is_encoder_decoder", json!(true)),
     ] {
         let message = refused(family, key, value.clone());
@@ -229,6 +234,65 @@ fn what_is_special_of_a_family_is_in_its_config() {
     let neox = config(json!({"model_type": "gpt_neox", "use_parallel_residual": false, "rotary_pct": 0.5}));
     assert_eq!((neox.order, neox.rotary.unwrap().dims), (Order::Serial, 48));
     assert_eq!(config(json!({"model_type": "llama", "eos_token_id": [1, 2], "bos_token_id": null})).eos, [1, 2]);
+}
+
+#[test]
+fn biases_of_scores_are_those_of_each_family() {
+    let bloom = config(json!({"model_type": "bloom", "n_embed": 24, "num_attention_heads": 6, "n_layer": 1}));
+    assert_eq!((bloom.d_model, bloom.d_mlp, bloom.heads, bloom.embed_norm), (24, 96, 6, true));
+    let biases = bloom.alibi_of(0, None).unwrap();
+    assert_eq!(biases.slopes, [0.25, 0.0625, 0.015625, 0.00390625, 0.5, 0.125]);
+    assert_eq!((biases.factor, biases.rounded), (1.0, false));
+    assert_eq!(bloom.alibi_of(0, Some(&[4, 0])).unwrap().slopes, [0.5, 0.25]);
+    let twice = json!({"model_type": "bloom", "n_layer": 2, "num_hidden_layers": 3});
+    assert!(read(&twice, &[]).unwrap_err().message.contains("`n_layer` is 2"));
+
+    let mpt = |changes: Value| {
+        let fields = json!({"model_type": "mpt", "n_heads": 2, "d_model": 32, "attn_config": changes});
+        read(&fields, &[]).map(|layout| layout.config)
+    };
+    let flat = mpt(json!({"alibi_bias_max": 4, "softmax_scale": 0.5, "attn_impl": "triton"})).unwrap();
+    assert_eq!((flat.score_scale, flat.norm_bias), (0.5, false));
+    assert_eq!(flat.alibi_of(0, None).unwrap().slopes, [0.25, 0.0625]);
+    assert_eq!(mpt(json!({})).unwrap().score_scale, 0.25);
+    for (key, value) in [
+        ("clip_qkv", json!(6)),
+        ("qk_ln", json!(true)),
+        ("alibi", json!(false)),
+        ("prefix_lm", json!(true)),
+        ("attn_type", json!("multiquery_attention")),
+    ] {
+        let message = mpt(json!({key: value.clone()})).unwrap_err().message;
+        assert_eq!(message, format!("the config key `attn_config.{key}` is {value}, which is not implemented"));
+    }
+    assert!(mpt(json!({"alibi_bias_max": 0})).is_err());
+    let norms = json!({"model_type": "mpt", "norm_type": "rmsnorm"});
+    assert!(read(&norms, &[]).unwrap_err().message.contains("`rmsnorm`"));
+}
+
+#[test]
+fn falcon_has_several_architectures() {
+    let falcon = |changes: Value| {
+        let mut fields = json!({"model_type": "falcon", "hidden_size": 64, "num_attention_heads": 4});
+        fields.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        read(&fields, &[]).map(|layout| layout.config)
+    };
+    let old = falcon(json!({"num_kv_heads": 4})).unwrap();
+    assert_eq!((old.kv_heads, old.order, old.alibi.is_some()), (1, Order::ParallelShared, false));
+    assert_eq!(old.rotary.unwrap().dims, 16);
+    let grouped = json!({"new_decoder_architecture": true, "num_kv_heads": 2});
+    let new = falcon(grouped.clone()).unwrap();
+    assert_eq!((new.kv_heads, new.order), (2, Order::Parallel));
+    let mut shared = grouped;
+    shared["num_ln_in_parallel_attn"] = json!(1);
+    assert_eq!(falcon(shared.clone()).unwrap().order, Order::ParallelShared);
+    shared["parallel_attn"] = json!(false);
+    let message = falcon(shared).unwrap_err().message;
+    assert!(message.starts_with("`num_ln_in_parallel_attn` 1 with `parallel_attn` false and "), "{message}");
+    let biased = falcon(json!({"alibi": true, "multi_query": false, "parallel_attn": false, "bias": true})).unwrap();
+    assert_eq!((biased.kv_heads, biased.order, &biased.rotary, biased.qkv_bias), (4, Order::Serial, &None, true));
+    let biases = biased.alibi_of(0, None).unwrap();
+    assert_eq!((biases.factor, biases.rounded), (0.25, true));
 }
 
 #[test]

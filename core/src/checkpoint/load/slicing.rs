@@ -17,6 +17,8 @@ impl WeightFrom {
             (WeightFrom::Columns { .. }, &[_, inner]) => vec![inner, total],
             (WeightFrom::OfEachHead { parts, .. }, &[out]) => vec![out * parts],
             (WeightFrom::OfEachHead { parts, .. }, &[out, inner]) => vec![out * parts, inner],
+            (WeightFrom::OfEachGroup { groups, group, .. }, &[_]) => vec![groups * group],
+            (WeightFrom::OfEachGroup { groups, group, .. }, &[_, inner]) => vec![groups * group, inner],
             (WeightFrom::OfExpert { experts, parts, .. }, &[out]) => vec![*experts, out * parts],
             (WeightFrom::OfExpert { experts, parts, .. }, &[out, inner]) => vec![*experts, inner, out * parts],
             (WeightFrom::RowsOfExpert { experts, parts, .. }, &[out]) => vec![*experts, out * parts],
@@ -40,6 +42,10 @@ impl WeightFrom {
             WeightFrom::OfEachHead { heads, parts, part, .. } => {
                 let by_head = whole.reshape(by_head(whole.dims(), *heads, *parts))?;
                 by_head.narrow(1, *part, 1)?.contiguous()?.reshape(part_of(whole.dims(), *parts))?
+            }
+            WeightFrom::OfEachGroup { groups, group, start, count, .. } => {
+                let by_group = whole.reshape([&[*groups, *group], &whole.dims()[1..]].concat())?;
+                by_group.narrow(1, *start, *count)?.contiguous()?.flatten(0, 1)?
             }
             WeightFrom::OfExpert { expert, part, parts, .. } => {
                 let own = whole.get(*expert)?;
@@ -96,6 +102,14 @@ pub fn together(parts: &[(&WeightFrom, Tensor)], d_head: usize) -> Result<Tensor
             let parts = in_order(parts).iter().map(by_head).collect::<Result<Vec<_>>>()?;
             Tensor::cat(&parts, 1)?.flatten(0, 2)?
         }
+        WeightFrom::OfEachGroup { groups, .. } => {
+            let by_group = |part: &Tensor| {
+                let each = part.dim(0)? / groups.max(&1);
+                part.reshape([&[*groups, each], &part.dims()[1..]].concat())
+            };
+            let parts = in_order(parts).iter().map(by_group).collect::<candle_core::Result<Vec<_>>>()?;
+            Tensor::cat(&parts, 1)?.flatten(0, 1)?
+        }
         WeightFrom::OfExpert { parts: taking_turns, .. } => {
             let column = |part: &Tensor| if part.rank() == 1 { Ok(part.clone()) } else { part.t()?.contiguous() };
             let all = in_order(parts).iter().map(column).collect::<candle_core::Result<Vec<_>>>()?;
@@ -132,6 +146,7 @@ fn in_order(parts: &[(&WeightFrom, Tensor)]) -> Vec<Tensor> {
     let place = |from: &WeightFrom| match from {
         WeightFrom::Rows { start, .. } | WeightFrom::Columns { start, .. } => *start,
         WeightFrom::OfEachHead { part, .. } => *part,
+        WeightFrom::OfEachGroup { start, .. } => *start,
         WeightFrom::OfExpert { expert, part, parts, .. } => expert * parts + part,
         WeightFrom::RowsOfExpert { expert, part, parts, .. } => expert * parts + part,
         _ => 0,

@@ -159,12 +159,13 @@ impl Decoder {
         let gap = flow.gap.clone();
         let causal = self.config.causal;
         let window = self.config.window(layer);
-        let reach = Reach { causal, window, past: flow.columns.start, gap: gap.as_ref() };
+        let alibi = self.config.alibi_of(layer, None);
+        let reach = Reach { causal, window, past: flow.columns.start, gap: gap.as_ref(), alibi: alibi.as_ref() };
         flow.task.check()?;
         if !flow.wants(SiteKind::Scores, layer) && !flow.wants(SiteKind::Pattern, layer) {
             return Ok(self.attended_by(layer, None, [q, k, v], &reach)?);
         }
-        let scores = flow.see(SiteKind::Scores, layer, kernels::scores(q, k, scale, cap)?)?;
+        let scores = flow.see(SiteKind::Scores, layer, kernels::scores(q, k, scale, cap, &reach)?)?;
         let pattern = flow.see(SiteKind::Pattern, layer, self.pattern(layer, None, &scores, &reach)?)?;
         Ok(kernels::mix(&pattern, v)?)
     }
@@ -182,7 +183,7 @@ impl Decoder {
         if !self.config.sinks {
             return Ok(kernels::attention(q, k, v, scale, cap, reach)?);
         }
-        Ok(kernels::mix(&self.pattern(layer, heads, &kernels::scores(q, k, scale, cap)?, reach)?, v)?)
+        Ok(kernels::mix(&self.pattern(layer, heads, &kernels::scores(q, k, scale, cap, reach)?, reach)?, v)?)
     }
 
     /// Computes the softmax of scores over the keys that a query attends to, and the head's sink where it has one.

@@ -158,7 +158,8 @@ impl Decoder {
         task.check()?;
         let causal = self.config.causal;
         let window = self.config.window(layer);
-        let reach = Reach { causal, window, past: columns.first, gap: columns.gap };
+        let alibi = self.config.alibi_of(layer, Some(heads));
+        let reach = Reach { causal, window, past: columns.first, gap: columns.gap, alibi: alibi.as_ref() };
         self.attended_by(layer, Some(heads), [q, k, v], &reach)
     }
 

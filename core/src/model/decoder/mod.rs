@@ -220,6 +220,7 @@ impl Decoder {
         let ids = flow.batch.ids(self.device())?.flatten_all()?;
         let by_column = |found: &Tensor| kernels::reshape(found, &[rows, width, d]);
         let mut x = by_column(&self.weights.embed.look_up(&ids)?)?;
+        x = self.plainly_normed(self.weights.embed_norm.as_ref(), &x)?;
         if let Some(scale) = self.config.embed_scale {
             x = (x * scale)?;
         }

@@ -203,6 +203,7 @@ impl Decoder {
         let mut flow = Flow::of(&mut hooks, batch, columns - 1..columns, task);
         let q = self.heads(&mut flow, SiteKind::Q, layer, &normed, &attn.q, self.config.heads)?;
         let q = ends.spread(&self.turn(&flow, layer, attn.q_norm.as_ref(), q)?)?;
+        let alibi = self.config.alibi_of(layer, None);
         let asking = LastColumnAttention {
             model: self,
             layer,
@@ -211,6 +212,7 @@ impl Decoder {
                 window: self.config.window(layer),
                 past: columns - 1,
                 gap: None,
+                alibi: alibi.as_ref(),
             },
             scale: self.config.score_scale_of(layer),
             cap: self.config.score_cap,
@@ -288,7 +290,12 @@ impl LastColumnAttention<'_> {
         if let Some(cap) = self.cap {
             scores = ((scores / cap)?.tanh()? * cap)?;
         }
-        let scores = scores.reshape((variants, columns, heads))?.transpose(1, 2)?.contiguous()?;
+        let mut scores = scores.reshape((variants, columns, heads))?.transpose(1, 2)?.contiguous()?;
+        if let Some(alibi) = self.reach.alibi {
+            let biases = (0..heads).flat_map(|head| (0..columns).map(move |column| alibi.bias(head, column)));
+            let biases = Tensor::from_vec(biases.collect::<Vec<_>>(), (heads, columns), scores.device())?;
+            scores = scores.broadcast_add(&biases)?;
+        }
         let pattern = self.model.pattern(self.layer, None, &scores.unsqueeze(2)?, &self.reach)?.squeeze(2)?;
 
         let by_head = pattern.reshape((variants, shared, sharing, columns))?.transpose(0, 1)?.contiguous()?;

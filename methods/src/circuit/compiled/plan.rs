@@ -203,6 +203,7 @@ impl WeightPlan {
         let bias: Wires = self.bias.iter().map(|(output, logit)| (0, *output, *logit)).collect();
         Ok(Weights {
             embed: rows(config.vocab, d, &self.embed)?.into(),
+            embed_norm: None,
             pos_embed: Some(rows(self.context, d, &self.positions)?),
             layer_inputs: None,
             blocks,

@@ -3,7 +3,7 @@
 use super::super::base::{ModelSizes, llama as llama_like};
 use super::common::{Architecture, rms, rotary, window};
 use super::keys::GgufKeys;
-use super::{gemma, gemma4, mixtures, plain, qwen35, rope, unknown};
+use super::{biased, gemma, gemma4, mixtures, plain, qwen35, rope, unknown};
 use crate::base::Result;
 use crate::model::config::{Activation, Config, NormKind, Order, Positions, QkNorm, Scaling};
 use crate::model::layout::TensorSource;
@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 use crate::{bail, err};
 
 /// Architectures that are known. Mistral's models and Mixtral are written as `llama`, OLMo 3 as `olmo2`.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 23] = [
     "llama",
     "gpt2",
     "gptneox",
@@ -32,6 +32,9 @@ const KNOWN: [&str; 20] = [
     "qwen35",
     "qwen35moe",
     "gpt-oss",
+    "bloom",
+    "falcon",
+    "mpt",
 ];
 
 /// The token that ends a text, and those that end an answer in a chat.
@@ -47,6 +50,7 @@ pub(super) fn read(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Archite
         fused_qkv: source.shape("blk.0.attn_qkv.weight").is_some(),
         fused_gate: false,
         mlp_norm_behind_attention: false,
+        attn_norm_is_second: false,
         all_layers,
         ignored: ahead(source, config.layers),
         config,
@@ -73,6 +77,9 @@ pub(super) fn read(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Archite
         }
         "qwen2moe" | "qwen3moe" => mixtures::qwen_moe(keys, &mut found)?,
         "qwen35" | "qwen35moe" => qwen35::qwen35(keys, &mut found)?,
+        "bloom" => biased::bloom(keys, &mut found.config)?,
+        "falcon" => biased::falcon(keys, source, &mut found)?,
+        "mpt" => biased::mpt(keys, source, &mut found.config)?,
         "gpt-oss" => mixtures::gpt_oss(keys, source, &mut found)?,
         _ => qwen(keys, &mut found)?,
     }

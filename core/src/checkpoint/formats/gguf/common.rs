@@ -14,6 +14,8 @@ pub(super) struct Architecture {
     pub fused_gate: bool,
     /// Whether the norm before the MLP has the name that others give one behind attention.
     pub mlp_norm_behind_attention: bool,
+    /// Whether the norm before attention has the name of a second one, and that before the MLP its name.
+    pub attn_norm_is_second: bool,
     /// Number of blocks in the file, those included that predict tokens ahead and that logits do not need.
     pub all_layers: usize,
     /// Tensors whose content is already in the config, or that logits do not need.

@@ -21,7 +21,7 @@ use crate::tokenizer::Tokenizer;
 
 /// Every file, its family, and a bound of the distance of llama.cpp's logits from those of transformers, in the largest of them.
 /// It rounds what its products read.
-const FILES: [(&str, &str, f64); 17] = [
+const FILES: [(&str, &str, f64); 20] = [
     ("mixtral", "llama", 0.03),
     ("phi2", "phi", 0.005),
     ("phi3", "phi3", 0.02),
@@ -38,6 +38,9 @@ const FILES: [(&str, &str, f64); 17] = [
     ("gpt-oss", "gpt_oss", 0.03),
     ("gemma4", "gemma4_text", 0.1),
     ("gemma4-experts", "gemma4_text", 0.02),
+    ("bloom", "bloom", 0.02),
+    ("falcon", "falcon", 0.03),
+    ("mpt", "mpt", 0.002),
     ("llama-q2_k", "llama", 0.05),
 ];
 

@@ -15,13 +15,15 @@ const LARGEST: u64 = 1 << 31;
 const ASIDE: [&str; 4] = ["general.", "tokenizer.", "quantize.", "split."];
 
 /// Keys that are read below the name of an architecture.
-const MEANINGS: [&str; 50] = [
+const MEANINGS: [&str; 52] = [
+    "attention.clamp_kqv",
     "attention.head_count",
     "attention.head_count_kv",
     "attention.key_length",
     "attention.key_length_swa",
     "attention.layer_norm_epsilon",
     "attention.layer_norm_rms_epsilon",
+    "attention.max_alibi_bias",
     "attention.recurrent_layers",
     "attention.scale",
     "attention.shared_kv_layers",

@@ -69,6 +69,8 @@ fn place(name: &str, architecture: &Architecture, source: &dyn TensorSource) -> 
         "mlp_norm" if architecture.mlp_norm_behind_attention => {
             WeightFrom::Same(whole(&names::theirs("attn_post_norm", ending)?))
         }
+        "attn_norm" if architecture.attn_norm_is_second => WeightFrom::Same(whole(&format!("attn_norm_2.{ending}"))),
+        "mlp_norm" if architecture.attn_norm_is_second => WeightFrom::Same(whole(&format!("attn_norm.{ending}"))),
         // The converter drops axes of size 1.
         "mlp.shared_gate" => WeightFrom::Rewritten {
             name: whole(&names::theirs(part, ending)?),

@@ -1,6 +1,7 @@
 //! GGUF, the files of llama.cpp: a header with typed metadata (the tokenizer among them), then aligned tensors.
 
 mod architectures;
+mod biased;
 mod common;
 mod delta;
 mod gemma;

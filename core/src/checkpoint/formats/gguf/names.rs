@@ -1,8 +1,9 @@
 //! The names of tensors in GGUF files.
 
 /// Tensors outside of blocks, by our names.
-const OUTSIDE: [(&str, &str); 7] = [
+const OUTSIDE: [(&str, &str); 8] = [
     ("embed", "token_embd"),
+    ("embed_norm", "token_embd_norm"),
     ("pos_embed", "position_embd"),
     ("final_norm", "output_norm"),
     ("unembed", "output"),
@@ -12,9 +13,9 @@ const OUTSIDE: [(&str, &str); 7] = [
 ];
 
 /// Tensors that are no weights of ours, or the rows of several: divisors of frequencies, which the config takes in, fused
-/// matrices, and the matrices of all experts.
-const OTHERS: [&str; 6] =
-    ["rope_freqs", "attn_qkv", "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps", "ffn_gate_up_exps"];
+/// matrices, the matrices of all experts; and a name of Falcon's norms.
+const OTHERS: [&str; 7] =
+    ["attn_norm_2", "rope_freqs", "attn_qkv", "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps", "ffn_gate_up_exps"];
 
 /// Names of the parts of a block: ours, and those in GGUF files. A name with a dot has its ending.
 const PARTS: [(&str, &str); 39] = [

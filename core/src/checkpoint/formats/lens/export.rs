@@ -100,6 +100,7 @@ fn called(from: &WeightFrom) -> Option<&String> {
         WeightFrom::Rows { .. }
         | WeightFrom::Columns { .. }
         | WeightFrom::OfEachHead { .. }
+        | WeightFrom::OfEachGroup { .. }
         | WeightFrom::OfExpert { .. }
         | WeightFrom::RowsOfExpert { .. }
         | WeightFrom::Rewritten { .. } => None,

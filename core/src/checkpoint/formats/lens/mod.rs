@@ -69,6 +69,8 @@ pub fn layout(source: &dyn TensorSource, options: &Map<String, Value>) -> Result
 fn place(name: &str, config: &Config, age: MatrixLayout) -> Option<WeightFrom> {
     let from = match name {
         "embed" => WeightFrom::Same(EMBED.into()),
+        "embed_norm.weight" => WeightFrom::Same("embed.ln.w".into()),
+        "embed_norm.bias" => WeightFrom::Same("embed.ln.b".into()),
         "pos_embed" => WeightFrom::Same("pos_embed.W_pos".into()),
         "final_norm.weight" => WeightFrom::Same("ln_final.w".into()),
         "final_norm.bias" => WeightFrom::Same("ln_final.b".into()),
