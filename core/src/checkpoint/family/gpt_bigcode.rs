@@ -47,8 +47,14 @@ const OF_A_RUNNER: [&str; 6] = [
 
 fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
-    let kv_heads = if keys.flag("multi_query", true)? { 1 } else { config.heads };
-    keys.only("num_key_value_heads", kv_heads)?;
+    let kv_heads = if keys.flag("multi_query", true)? {
+        keys.only("num_key_value_heads", 1)?;
+        1
+    } else {
+        // transformers writes 12 there, whatever the number of heads, and reads it nowhere.
+        keys.value("num_key_value_heads");
+        config.heads
+    };
     // Where a softmax is computed in f32, which ours always is.
     keys.flag("attention_softmax_in_fp32", true)?;
     keys.flag("scale_attention_softmax_in_fp32", true)?;

@@ -284,7 +284,7 @@ struct TextPosition {
 #[derive(Default)]
 struct SeriesDifference {
     sums: DifferenceSums,
-    /// Where the largest difference is.
+    /// Place of the largest difference.
     most: Option<TextPosition>,
 }
 
