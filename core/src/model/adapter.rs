@@ -359,11 +359,11 @@ mod tests {
     fn an_adapter_computes_what_its_merged_weights_do_at_every_scale() {
         let base = base();
         let adapted = base.with_adapter("small-lora".into(), Arc::new(parts()), 1.0).unwrap();
-        assert!(far(&logits(&base), &logits(&adapted)) > 0.1);
+        assert!(far(logits(&base), logits(&adapted)) > 0.1);
         for scale in [1.0, -0.5, 1.5] {
             let scaled = adapted.with_adapter_scale(scale).unwrap();
             let merged = scaled.merged(&Task::default()).unwrap();
-            let off = far(&logits(&scaled), &logits(&merged));
+            let off = far(logits(&scaled), logits(&merged));
             assert!(off < 1e-4, "at scale {scale}: off by {off}");
             assert!(merged.adapter.is_none() && merged.origin.ends_with(", merged"));
         }
@@ -379,11 +379,11 @@ mod tests {
         let whole = weight.tensor().unwrap();
         assert!(weight.bytes() > base().decoder.weights().embed.bytes());
         let row = weight.row(7).unwrap();
-        assert!(far(&row, &whole.get(7).unwrap()) < 1e-5);
+        assert!(far(&row, whole.get(7).unwrap()) < 1e-5);
         let ids = Tensor::new(&[7_u32, 0, 7], whole.device()).unwrap();
-        assert!(far(&weight.look_up(&ids).unwrap(), &whole.index_select(&ids, 0).unwrap()) < 1e-5);
+        assert!(far(weight.look_up(&ids).unwrap(), whole.index_select(&ids, 0).unwrap()) < 1e-5);
         let rows = weight.rows(4, 3).unwrap().tensor().unwrap();
-        assert!(far(&rows, &whole.narrow(0, 4, 3).unwrap()) < 1e-5);
+        assert!(far(&rows, whole.narrow(0, 4, 3).unwrap()) < 1e-5);
     }
 
     #[test]

@@ -178,8 +178,7 @@ impl WithSimd for StepBack<'_> {
         let steps = numbers.dt.at(token, first, count);
         let b = numbers.b.at(token, group * state, state);
         let c = numbers.c.at(token, group * state, state);
-        for head in 0..count {
-            let dt = steps[head];
+        for (head, dt) in steps.iter().copied().enumerate() {
             let own = &numbers.rate[(first + head) * rates..][..rates];
             decays(simd, decay, own, dt);
             decayed.fill(0.0);

@@ -178,7 +178,7 @@ impl Recurrence<'_> {
                 None if changed.track_op() => {
                     // Nothing is added but what has gradients, and that is carried on.
                     let added = (&changed - &own)?;
-                    settled.push(self.from_column(from, settled.last(), Some(&added))?);
+                    settled.push(self.states_from(from, settled.last(), Some(&added))?);
                     break;
                 }
                 None => {
@@ -195,14 +195,14 @@ impl Recurrence<'_> {
             if settled.len() == columns {
                 break;
             }
-            let behind = self.from_column(settled.len(), settled.last(), None)?;
+            let behind = self.states_from(settled.len(), settled.last(), None)?;
             before = Tensor::cat(&[&before.narrow(1, 0, settled.len())?, &behind], 1)?;
         }
         Ok(Tensor::cat(&settled, 1)?)
     }
 
     /// Computes the states behind a column and all later ones, from those before it: `last`, or those before the text.
-    fn from_column(&self, column: usize, last: Option<&Tensor>, added: Option<&Tensor>) -> Result<Tensor> {
+    fn states_from(&self, column: usize, last: Option<&Tensor>, added: Option<&Tensor>) -> Result<Tensor> {
         let ScanInputs { x, dt, b, c, rate } = self.inputs;
         let rest = |x: &Tensor| x.narrow(1, column, x.dim(1)? - column);
         let [x, dt, b, c] = [rest(x)?, rest(dt)?, rest(b)?, rest(c)?];
