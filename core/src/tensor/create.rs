@@ -138,6 +138,9 @@ pub fn linspace(start: f64, end: f64, count: usize, to: DType) -> Result<Tensor>
     if !(start.is_finite() && end.is_finite()) {
         bail!(Argument, "expected finite bounds, found {start} and {end}");
     }
+    if !(end - start).is_finite() {
+        bail!(Argument, "expected bounds whose distance is at most {:e}, found {start:e} and {end:e}", f64::MAX);
+    }
     element::room_from_floats(&[count], to)?;
     let last = count.saturating_sub(1).max(1) as f64;
     // Each half is computed from its own end, so that both bounds are exact.
@@ -237,6 +240,11 @@ mod tests {
         );
         assert_eq!(f64s(&linspace(0.0, 0.3, 4, DType::F64).unwrap())[3], 0.3);
         assert_eq!(f64s(&linspace(2.0, 9.0, 1, DType::F64).unwrap()), [2.0]);
+        let apart = linspace(-1e308, 1e308, 3, DType::F64).unwrap_err();
+        assert_eq!(
+            apart.message,
+            "expected bounds whose distance is at most 1.7976931348623157e308, found -1e308 and 1e308"
+        );
         assert_eq!(f64s(&eye(2, 3, DType::F16).unwrap()), [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
     }
 

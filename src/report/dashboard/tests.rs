@@ -106,6 +106,22 @@ fn an_interrupted_one_keeps_what_is_complete_and_goes_on() {
 }
 
 #[test]
+fn a_folder_of_somebody_else_beside_the_data_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = Path::new("pages");
+    let task = Task::default();
+    write(&dashboard(1), &[], dir, &files(folder.path()), &task).unwrap();
+    let own = folder.path().join("pages/data-notes/a.txt");
+    std::fs::create_dir(own.parent().unwrap()).unwrap();
+    std::fs::write(&own, "mine").unwrap();
+    write(&dashboard(2), &[], dir, &files(folder.path()), &task).unwrap();
+    assert_eq!(std::fs::read_to_string(&own).unwrap(), "mine");
+    let entries = std::fs::read_dir(folder.path().join("pages")).unwrap().flatten();
+    let data = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("data-"));
+    assert_eq!(data.count(), 2);
+}
+
+#[test]
 fn an_interruption_says_what_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let found = dashboard(3);

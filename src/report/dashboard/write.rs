@@ -46,8 +46,14 @@ pub fn check_folder(dir: &Path, files: &Files) -> Result<Vec<String>> {
             .hint("give another folder: #{ dir: \"features\" }")
             .about("dir"));
     }
-    let data = names.iter().filter_map(|name| name.strip_suffix('/')).filter(|name| name.starts_with("data-"));
+    let data = names.iter().filter_map(|name| name.strip_suffix('/')).filter(|name| is_data(name));
     Ok(data.map(String::from).collect())
+}
+
+/// Tells whether a folder has the name that a dashboard gives its data; others may be somebody's own.
+fn is_data(name: &str) -> bool {
+    let is_key = |key: &str| key.len() == 16 && key.bytes().all(|byte| byte.is_ascii_hexdigit());
+    name.strip_prefix("data-").is_some_and(is_key)
 }
 
 /// Writes the pages below a folder. Cards that are there already, of the same numbers, stay.

@@ -52,7 +52,8 @@ fn quoted(text: &str) -> String {
     if is_text && is_plain { text.into() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
 }
 
-/// Returns the value of a cell without quotes. An integer of more than 64 bits has no value.
+/// Returns the value of a cell without quotes. A number that none of the types has, an integer of more than 64 bits or a float
+/// beyond the largest, has no value.
 fn meaning(text: &str) -> Result<Cell, ()> {
     match text {
         "" => return Ok(Cell::Missing),
@@ -70,9 +71,11 @@ fn meaning(text: &str) -> Result<Cell, ()> {
         // A name such as 007 would lose its zeros.
         [b'0', b'0'..=b'9', ..] => Ok(Cell::Text(text.into())),
         [b'0'..=b'9', ..] if is_whole => text.parse().map(Cell::Int).map_err(|_| ()),
-        [b'0'..=b'9', ..] | [b'.', b'0'..=b'9', ..] => {
-            Ok(text.parse().map_or_else(|_| Cell::Text(text.into()), Cell::Float))
-        }
+        [b'0'..=b'9', ..] | [b'.', b'0'..=b'9', ..] => match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(Cell::Float(number)),
+            Ok(_) => Err(()),
+            Err(_) => Ok(Cell::Text(text.into())),
+        },
         _ => Ok(Cell::Text(text.into())),
     }
 }
@@ -120,7 +123,7 @@ impl Raw {
         }
         meaning(&self.text).map_err(|()| {
             let Self { text, line, column, .. } = &self;
-            err!(Format, "line {line}, column {column}: expected an integer of at most 64 bits, found {text}")
+            err!(Format, "line {line}, column {column}: expected a number of at most 64 bits, found {text}")
                 .hint("in quotes it is read as text")
         })
     }

@@ -164,9 +164,10 @@ fn what_is_no_table_is_refused_with_its_place() {
         ("a\n\"x\"y\n", "a.csv: line 2, column 4: expected a comma or the end of the line, found 'y'"),
         ("a,b\nä,\"x\n\ny", "a.csv: line 2, column 3: expected a quote at the end of the cell, found none"),
         ("a\n1\r2\n", "a.csv: line 2, column 2: expected a comma or the end of the line, found '\\r'"),
+        ("a\n1e999\n", "a.csv: line 2, column 1: expected a number of at most 64 bits, found 1e999"),
         (
             "a,b\nx,99999999999999999999\n",
-            "a.csv: line 2, column 3: expected an integer of at most 64 bits, found 99999999999999999999",
+            "a.csv: line 2, column 3: expected a number of at most 64 bits, found 99999999999999999999",
         ),
     ] {
         assert_eq!(loaded("a.csv", content.as_bytes()).unwrap_err().message, message, "{content:?}");

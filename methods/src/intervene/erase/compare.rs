@@ -61,8 +61,10 @@ pub fn erasure(of: &LabelledSite, options: &ErasureOptions, task: &Task) -> Resu
     };
     let untouched = probed(&read, None, options, task)?;
     let has_predicted = read.is_predicted.iter().flatten().any(|is| *is);
+    let has_elsewhere = read.is_elsewhere.iter().flatten().any(|is| *is);
     let of_loss = |loss: f64| if has_predicted { Cell::Float(loss) } else { Cell::Missing };
-    table.rows.push(line("none", 0, &untouched, 0.0, of_loss(0.0), 0.0));
+    let of_kl = |kl: f64| if has_elsewhere { Cell::Float(kl) } else { Cell::Missing };
+    table.rows.push(line("none", 0, &untouched, 0.0, of_loss(0.0), of_kl(0.0)));
     let mut at = 0;
     while let Some(first) = variants.get(at) {
         let same =
@@ -81,25 +83,15 @@ pub fn erasure(of: &LabelledSite, options: &ErasureOptions, task: &Task) -> Resu
         let edit = mean(&|one| one.1);
         let loss = mean(&|one| one.2.loss);
         let kl = mean(&|one| one.2.kl);
-        table.rows.push(line(&first.name, first.size, &probed, edit, of_loss(loss), kl));
+        table.rows.push(line(&first.name, first.size, &probed, edit, of_loss(loss), of_kl(kl)));
         at += same;
     }
     Ok(table)
 }
 
-fn line(name: &str, size: usize, probed: &ProbeAccuracy, edit: f64, loss: Cell, kl: f64) -> Vec<Cell> {
+fn line(name: &str, size: usize, probed: &ProbeAccuracy, edit: f64, loss: Cell, kl: Cell) -> Vec<Cell> {
     let [low, high] = probed.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
-    vec![
-        name.into(),
-        size.into(),
-        probed.accuracy.into(),
-        low,
-        high,
-        probed.majority.into(),
-        edit.into(),
-        loss,
-        kl.into(),
-    ]
+    vec![name.into(), size.into(), probed.accuracy.into(), low, high, probed.majority.into(), edit.into(), loss, kl]
 }
 
 /// Fits each eraser on the documents that are not held out; those of one row of the table are together.
