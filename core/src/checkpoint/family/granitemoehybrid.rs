@@ -2,7 +2,7 @@
 //! attention, and no rotation in the models that are published.
 
 use super::keys::Keys;
-use super::mamba2::limits;
+use super::mamba2::{PARTS, limits};
 use super::names::{NameLine, Theirs::*};
 use super::rope::WHOLE_HEAD;
 use super::{Family, common, granite, llama_names};
@@ -30,7 +30,6 @@ const COMMON: common::Common = common::Common {
 };
 
 const IN: &str = "model.layers.*.mamba.in_proj";
-const PARTS: &[&str] = &["blocks.*.ssm.gate", "blocks.*.ssm.x", "blocks.*.ssm.b", "blocks.*.ssm.c", "blocks.*.ssm.dt"];
 const GATE_UP: &str = "model.layers.*.shared_mlp.input_linear";
 const MLP_PARTS: &[&str] = &["blocks.*.mlp.gate", "blocks.*.mlp.up"];
 

@@ -13,7 +13,9 @@ use crate::model::config::{Config, StateSpaces};
 pub(super) const FAMILY: Family = Family { name: "mamba2", read, names: &[NAMES, mamba::STREAM_NAMES], ignored: &[] };
 
 const IN: &str = "backbone.layers.*.mixer.in_proj";
-const PARTS: &[&str] = &["blocks.*.ssm.gate", "blocks.*.ssm.x", "blocks.*.ssm.b", "blocks.*.ssm.c", "blocks.*.ssm.dt"];
+/// The parts of the map into a state space, in the order in which files have their rows.
+pub(super) const PARTS: &[&str] =
+    &["blocks.*.ssm.gate", "blocks.*.ssm.x", "blocks.*.ssm.b", "blocks.*.ssm.c", "blocks.*.ssm.dt"];
 
 const NAMES: &[NameLine] = &[
     ("blocks.*.ssm.gate", Rows(IN, PARTS)),
