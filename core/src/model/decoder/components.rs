@@ -189,6 +189,28 @@ impl Decoder {
         self.scaled_write(by_head.matmul(&maps)?.reshape((heads, rows, width, d))?)
     }
 
+    /// Computes what attention gives from the outputs of all heads, with its bias, before any norm behind it.
+    pub fn heads_sum(&self, layer: usize, z: &Tensor, task: &Task) -> Result<Tensor> {
+        self.scaled_write(linear(task, &heads_joined(z)?, &self.block_at(layer)?.attention()?.o)?)
+    }
+
+    /// Normalises what attention gives as the norm behind it does, where the model has one.
+    pub fn behind_heads(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
+        self.plainly_normed(self.block_at(layer)?.attn_post_norm.as_ref(), x)
+    }
+
+    /// Computes to first order how changes of what attention gives, `[changes, ..]` with the axes of x behind, change
+    /// what the norm behind it makes of x.
+    pub fn behind_heads_changes(&self, layer: usize, x: &Tensor, changes: &Tensor) -> Result<Tensor> {
+        let norm = self.block_at(layer)?.attn_post_norm.as_ref();
+        let Some((norm, kind)) = norm.zip(self.config.norm) else { return Ok(changes.clone()) };
+        // Without its gain a norm has a symmetric Jacobian: what maps gradients back maps changes forward.
+        let found = kernels::norm_gradient(x, kind, self.config.norm_eps, None, false, changes)?;
+        let Some(weight) = &norm.weight else { return Ok(found) };
+        let gain = if self.config.norm_plus_one { (weight + 1.0)? } else { weight.clone() };
+        Ok(found.broadcast_mul(&gain.to_dtype(found.dtype())?)?)
+    }
+
     /// Computes what an MLP writes, from the residual stream.
     pub fn mlp_alone(&self, layer: usize, x: &Tensor, task: &Task) -> Result<Tensor> {
         let block = self.block_at(layer)?;

@@ -9,7 +9,7 @@
 
 use super::exact::moving;
 use super::names::graph_of;
-use super::propagation::{Push, Start, combined};
+use super::propagation::{Push, Start};
 use super::runs::EdgeRuns;
 use super::texts::RunState;
 use super::wiring::Extent;
@@ -260,7 +260,7 @@ impl AcdcSearch<'_, '_> {
         for (texts, state) in self.runs.texts.iter().zip(&self.states) {
             for (some, sums) in sets.chunks(texts.at_once()).zip(sums.chunks_mut(texts.at_once())) {
                 self.task.check()?;
-                let change = combined(texts.shifts(extent), some.iter().map(Vec::as_slice))?.flatten(0, 1)?;
+                let change = texts.cut(state, receiver, extent, some)?;
                 let push = Push { receiver, change };
                 // The state has the edges into this receiver uncut, all of which these sets are of.
                 let start = Start { base: state, kept: &state.kept, push: Some(push), variants: some.len() };

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use super::exact::moving;
 use super::slopes::{EdgeGradients, RunGradients, wide};
-use super::texts::stream_of;
+use super::texts::{alone, first_order, stream_of};
 use super::wiring::{Receiver, Wiring};
 use crate::base::{Result, Task};
 use crate::circuit::Port;
@@ -34,7 +34,9 @@ pub struct HeadPasses<'a> {
     /// The number of pairs.
     pairs: usize,
     /// Changes of a receiver's input when edges from each sender are cut: `[senders, texts, pos, d_model]`.
-    shifts: &'a Tensor,
+    shifts: Tensor,
+    /// The same to first order, where a norm is behind attention.
+    first_order: Tensor,
     clean: &'a RunGradients,
     /// The gradients without those through what each layer writes.
     dropped: Vec<RunGradients>,
@@ -46,13 +48,14 @@ impl<'a> HeadPasses<'a> {
     pub fn new(
         slopes: &'a EdgeGradients<'a>,
         plan: &'a MetricPlan<'a>,
-        shifts: &'a Tensor,
+        shifts: &Tensor,
         clean: &'a RunGradients,
     ) -> Result<Self> {
         let decoder = slopes.decoder;
         let wiring = slopes.wiring;
         let task = slopes.task;
         let drop = |layer| EdgeGradients { dropped: Some(layer), ..*slopes }.slope(plan, BTreeMap::new(), &[]);
+        let head_sums = slopes.head_sums(clean)?;
         let batch = plan.batch();
         let is_seen = batch.is_ragged() && !decoder.config().causal;
         Ok(Self {
@@ -60,7 +63,8 @@ impl<'a> HeadPasses<'a> {
             wiring,
             plan,
             pairs: slopes.group.pairs.len(),
-            shifts,
+            shifts: alone(decoder, wiring, shifts, &head_sums)?,
+            first_order: first_order(decoder, wiring, shifts, &head_sums)?,
             clean,
             dropped: (0..wiring.layers).map(drop).collect::<Result<_>>()?,
             gap: is_seen.then(|| Gap { lengths: batch.lengths(), width: batch.width() }),
@@ -126,7 +130,7 @@ impl<'a> HeadPasses<'a> {
         let slopes = self.slopes(Some(layer));
         let gradients = slopes.iter().map(|slope| slope.gradients.at(whole(SiteKind::Z, layer)));
         let gradients = gradients.collect::<Result<Vec<_>>>()?;
-        let moving = moving(self.shifts)?;
+        let moving = moving(&self.shifts)?;
         for sender in self.wiring.before(query).filter(|sender| moving[*sender]) {
             task.check()?;
             let cut = (stream + self.shifts.get(sender)?.to_dtype(stream.dtype())?)?;
@@ -166,7 +170,7 @@ impl<'a> HeadPasses<'a> {
         sums: &mut [f64],
     ) -> Result<()> {
         let senders = self.wiring.before(first);
-        let shifts = wide(&self.shifts.narrow(0, 0, senders.len())?)?;
+        let shifts = wide(&self.first_order.narrow(0, 0, senders.len())?)?;
         let slopes = self.slopes(reader.map(|site| site.layer));
         for slope in &slopes {
             let mut gradients = read(slope)?;

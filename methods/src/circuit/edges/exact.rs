@@ -46,13 +46,12 @@ pub fn scores(
 fn singly(texts: &EdgeTexts, receiver: usize, sums: &mut [f64], task: &Task) -> Result<()> {
     let kept = &texts.clean.kept;
     let extent = texts.wiring.extents(kept).1[receiver];
-    let shifts = texts.shifts(extent);
-    let moving = moving(shifts)?;
+    let moving = moving(texts.shifts(extent))?;
     let senders: Vec<usize> = texts.wiring.before(receiver).filter(|sender| moving[*sender]).collect();
     for some in senders.chunks(texts.at_once()) {
         task.check()?;
-        let each = some.iter().map(|sender| Ok(shifts.get(*sender)?)).collect::<Result<Vec<Tensor>>>()?;
-        let push = Push { receiver, change: Tensor::cat(&each, 0)? };
+        let sets: Vec<Vec<usize>> = some.iter().map(|sender| vec![*sender]).collect();
+        let push = Push { receiver, change: texts.cut(&texts.clean, receiver, extent, &sets)? };
         let start = Start { base: &texts.clean, kept, push: Some(push), variants: some.len() };
         for (sender, values) in some.iter().zip(texts.values(start, task)?) {
             check_values(&values, &texts.numbers, &|| " where one edge is cut".into())?;

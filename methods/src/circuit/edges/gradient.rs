@@ -3,14 +3,15 @@
 //!
 //! A backward pass gives the gradients at queries, keys and values, at the inputs of MLPs and at the final residual
 //! stream. From there to the residual stream that each receiver reads by itself it is one linear map and one norm; then
-//! all edges of a layer are one product of gradients and differences.
+//! all edges of a layer are one product of gradients and differences. What a norm behind attention makes of a difference
+//! is taken to first order, near the run in which the gradients are.
 
 use std::collections::BTreeMap;
 
 use super::atp_star::HeadPasses;
 use super::runs::{means, others};
 use super::slopes::{EdgeGradients, RunGradients, wide};
-use super::texts::{CutValues, all_written, output_site, outputs, stream_of, written};
+use super::texts::{CutValues, all_written, first_order, output_site, outputs, stream_of, written};
 use super::wiring::{Receiver, Wiring};
 use super::{EdgeMethod, EdgeOptions, SHARE, Scores, completed, groups};
 use crate::base::{Result, Task};
@@ -64,9 +65,7 @@ impl EdgeGradients<'_> {
     fn add(&self, others: &CutValues, options: &EdgeOptions, sums: &mut [f64]) -> Result<()> {
         let plan = self.plan(Prompt::Clean)?;
         let clean = self.slope(&plan, BTreeMap::new(), &written(self.wiring))?;
-        let at =
-            |place: Place| clean.notes.get(&place.site).cloned().ok_or_else(|| err!(Bug, "`{place}` was not passed"));
-        let own = all_written(self.decoder, self.wiring, &at)?;
+        let own = all_written(self.decoder, self.wiring, &|place| clean.noted(place))?;
         let other = match others {
             CutValues::Corrupt => outputs(self.decoder, self.wiring, &self.plan(Prompt::Corrupt)?, self.task)?.0,
             CutValues::Zero => own.zeros_like()?,
@@ -78,13 +77,17 @@ impl EdgeGradients<'_> {
             }
         };
         let shifts = (other - &own)?;
-        let all = |weight| Differences { shifts: &shifts, senders: 0..self.wiring.senders.len(), weight };
+        let all = |weight, run: &RunGradients, sums: &mut [f64]| {
+            let shifts = first_order(self.decoder, self.wiring, &shifts, &self.head_sums(run)?)?;
+            let from = Differences { shifts: &shifts, senders: 0..self.wiring.senders.len(), weight };
+            self.contract(&from, run, sums)
+        };
         match options.method {
-            EdgeMethod::Eap => self.contract(&all(1.0), &clean, sums),
+            EdgeMethod::Eap => all(1.0, &clean, sums),
             EdgeMethod::CleanCorrupted => {
-                self.contract(&all(0.5), &clean, sums)?;
+                all(0.5, &clean, sums)?;
                 let corrupt = self.slope(&self.plan(Prompt::Corrupt)?, BTreeMap::new(), &[])?;
-                self.contract(&all(0.5), &corrupt, sums)
+                all(0.5, &corrupt, sums)
             }
             EdgeMethod::EapIg => {
                 // From the other end on; the clean end is left out, as in the authors' code.
@@ -92,7 +95,7 @@ impl EdgeGradients<'_> {
                     let share = 1.0 - step as f64 / options.steps as f64;
                     let embed = (own.get(0)? + (shifts.get(0)? * share)?)?;
                     let instead = BTreeMap::from([(Site::new(SiteKind::Embed, 0), embed)]);
-                    self.contract(&all(1.0 / options.steps as f64), &self.slope(&plan, instead, &[])?, sums)?;
+                    all(1.0 / options.steps as f64, &self.slope(&plan, instead, &[])?, sums)?;
                 }
                 Ok(())
             }
@@ -117,15 +120,27 @@ impl EdgeGradients<'_> {
         for (number, sender) in self.wiring.senders.iter().enumerate() {
             moved.entry(output_site(*sender)).or_default().push(number);
         }
+        let head_sums = self.head_sums(clean)?;
         for (site, senders) in &moved {
-            let own = clean.notes.get(site).ok_or_else(|| err!(Bug, "`{site}` was not passed"))?;
+            let own = clean.noted(Place { site: *site, head: None })?;
             let (Some(first), count) = (senders.first(), senders.len()) else { continue };
             let shift = shifts.narrow(0, *first, count)?.sum(0)?;
+            let normed = head_sums.get(site.layer).filter(|_| site.kind == SiteKind::AttnOut);
             for step in 1..=steps {
                 let share = 1.0 - step as f64 / steps as f64;
-                let instead = BTreeMap::from([(*site, (own + (&shift * share)?)?)]);
-                let slope = self.slope(plan, instead, &[])?;
-                let from = Differences { shifts, senders: *first..first + count, weight: 1.0 / steps as f64 };
+                let moved = |from: &Tensor| -> Result<Tensor> { Ok((from + (&shift * share)?)?) };
+                let mut shifts = shifts.clone();
+                let instead = match normed {
+                    None => moved(&own)?,
+                    Some(sum) => {
+                        let mut sums = head_sums.clone();
+                        sums[site.layer] = moved(sum)?;
+                        shifts = first_order(self.decoder, self.wiring, &shifts, &sums)?;
+                        self.decoder.behind_heads(site.layer, &sums[site.layer])?
+                    }
+                };
+                let slope = self.slope(plan, BTreeMap::from([(*site, instead)]), &[])?;
+                let from = Differences { shifts: &shifts, senders: *first..first + count, weight: 1.0 / steps as f64 };
                 self.contract(&from, &slope, sums)?;
             }
         }

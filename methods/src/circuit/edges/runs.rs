@@ -101,7 +101,11 @@ pub fn means(
 /// Refuses more pairs than memory holds with what all of their nodes read and write.
 fn check_memory(decoder: &Decoder, wiring: &Wiring, groups: &[PairGroup]) -> Result<()> {
     // What is written, what cutting adds, and with edges cut an input for each receiver.
-    let rows = 2 * wiring.senders.len() + wiring.receivers.len();
+    let mut rows = 2 * wiring.senders.len() + wiring.receivers.len();
+    if wiring.is_normed {
+        // What the heads of each layer before a receiver write to it in sum.
+        rows += wiring.receivers.len() * wiring.layers / 2;
+    }
     let bytes = rows * decoder.config().d_model * decoder.dtype().size_in_bytes();
     let tokens: usize = groups.iter().map(|group| group.pairs.len() * group.length()).sum();
     memory::check(tokens as u128 * bytes as u128, || format!("what the nodes of {tokens} tokens read and write"))

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::check_values;
-use super::texts::{output_site, port_site, stream_of};
+use super::texts::{head_sums, output_site, port_site, stream_of};
 use super::wiring::{Receiver, Wiring};
 use crate::base::{Result, Task};
 use crate::data::pairs::tokens::Prompt;
+use crate::err;
 use crate::intervene::grid::{PairGroup, dropping};
 use crate::intervene::metric::{Measure, MetricPlan};
 use crate::model::cache::Cache;
@@ -52,7 +53,19 @@ pub struct EdgeGradients<'a> {
     pub task: &'a Task,
 }
 
+impl RunGradients {
+    /// Returns what was noted at a place.
+    pub fn noted(&self, place: Place) -> Result<Tensor> {
+        self.notes.get(&place.site).cloned().ok_or_else(|| err!(Bug, "`{place}` was not passed"))
+    }
+}
+
 impl EdgeGradients<'_> {
+    /// Returns what the heads of each layer write in sum in a run, where a norm is behind attention.
+    pub fn head_sums(&self, run: &RunGradients) -> Result<Vec<Tensor>> {
+        head_sums(self.decoder, self.wiring, &|place| run.noted(place), self.task)
+    }
+
     pub fn plan(&self, which: Prompt) -> Result<MetricPlan<'_>> {
         let Self { decoder, measure, group, task, .. } = self;
         MetricPlan::new(*measure, decoder, &group.pairs, which, &group.numbers, task)
@@ -71,6 +84,9 @@ impl EdgeGradients<'_> {
             streams.chain(noted.iter().map(|place| place.site)).chain(instead.keys().copied()).collect();
         if !noted.is_empty() {
             sites.extend(self.wiring.senders.iter().map(|sender| output_site(*sender)));
+        }
+        if self.wiring.is_normed {
+            sites.extend((0..self.wiring.layers).map(|layer| Site::new(SiteKind::Z, layer)));
         }
         sites.sort();
         sites.dedup();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::propagation::combined;
 use super::wiring::{Extent, Receiver, Sender, Wiring};
 use crate::base::{Result, Task};
 use crate::circuit::Port;
@@ -21,6 +22,9 @@ pub struct RunState {
     pub inputs: Vec<Tensor>,
     /// The queries, keys or values of each receiver that is one of these: `[texts, pos, 1, d_head]`.
     pub ports: Vec<Option<Tensor>>,
+    /// What the heads of each layer before a receiver write to it in sum, by receivers and layers, where a norm is
+    /// behind attention; empty elsewhere: `[texts, pos, d_model]`.
+    pub sums: Vec<Vec<Tensor>>,
     /// The output of each sender: `[texts, pos, d_model]`.
     pub outputs: Vec<Tensor>,
     /// The edges that are not cut.
@@ -121,6 +125,42 @@ impl<'a> EdgeTexts<'a> {
         &self.shifts[usize::from(extent != Extent::Everywhere)]
     }
 
+    /// Returns what cutting sets of senders from a receiver adds to what it reads in a run in which none of them is cut,
+    /// from an extent's first column on: `[sets * texts, pos, d_model]`.
+    pub fn cut(&self, base: &RunState, receiver: usize, extent: Extent, sets: &[Vec<usize>]) -> Result<Tensor> {
+        let shifts = self.shifts(extent);
+        let mut sum: Option<Tensor> = None;
+        for part in self.wiring.parts(self.wiring.before(receiver).len()) {
+            let among = |set: &Vec<usize>| -> Vec<usize> {
+                set.iter().copied().filter(|sender| part.senders.contains(sender)).collect()
+            };
+            let here: Vec<Vec<usize>> = sets.iter().map(among).collect();
+            if here.iter().all(Vec::is_empty) {
+                continue;
+            }
+            let shift = combined(shifts, here.iter().map(Vec::as_slice))?;
+            let change = match part.normed {
+                None => shift,
+                Some(layer) => {
+                    let before = self.later(&base.sums[receiver][layer], extent)?;
+                    let after = self.decoder.behind_heads(layer, &shift.broadcast_add(&before)?)?;
+                    after.broadcast_sub(&self.decoder.behind_heads(layer, &before)?)?
+                }
+            };
+            sum = Some(match sum {
+                None => change,
+                Some(sum) => kernels::add(&sum, &change)?,
+            });
+        }
+        Ok(sum.ok_or_else(|| err!(Bug, "no senders were cut"))?.flatten(0, 1)?)
+    }
+
+    /// Selects the columns of an extent from all columns.
+    pub fn later(&self, x: &Tensor, extent: Extent) -> Result<Tensor> {
+        let first = self.first(extent);
+        Ok(x.narrow(1, first, x.dim(1)? - first)?.contiguous()?)
+    }
+
     /// Returns the padding of texts where queries see it, once for each of some variants.
     pub fn gap(&self, variants: usize) -> Option<Gap> {
         let batch = self.plan.batch();
@@ -193,6 +233,47 @@ pub fn all_written(decoder: &Decoder, wiring: &Wiring, at: &dyn Fn(Place) -> Res
     Ok(Tensor::cat(&each.collect::<Result<Vec<_>>>()?, 0)?)
 }
 
+/// Returns what the heads of each layer write in sum, with the bias of attention, as the norm behind it reads them.
+pub fn head_sums(
+    decoder: &Decoder,
+    wiring: &Wiring,
+    at: &dyn Fn(Place) -> Result<Tensor>,
+    task: &Task,
+) -> Result<Vec<Tensor>> {
+    let layers = if wiring.is_normed { wiring.layers } else { 0 };
+    (0..layers).map(|layer| decoder.heads_sum(layer, &at(whole(SiteKind::Z, layer))?, task)).collect()
+}
+
+/// Returns to first order how changes of what senders write, `[senders, texts, pos, d_model]`, change what the residual
+/// stream gets from them, near the sums of heads of some run.
+pub fn first_order(decoder: &Decoder, wiring: &Wiring, changes: &Tensor, sums: &[Tensor]) -> Result<Tensor> {
+    by_part(wiring, changes, |layer, changes| decoder.behind_heads_changes(layer, &sums[layer], changes))
+}
+
+/// Returns how a change of what each sender writes, `[senders, texts, pos, d_model]`, by itself changes what the
+/// residual stream gets, near the sums of heads of some run.
+pub fn alone(decoder: &Decoder, wiring: &Wiring, changes: &Tensor, sums: &[Tensor]) -> Result<Tensor> {
+    by_part(wiring, changes, |layer, changes| {
+        let before = decoder.behind_heads(layer, &sums[layer])?;
+        Ok(decoder.behind_heads(layer, &changes.broadcast_add(&sums[layer])?)?.broadcast_sub(&before)?)
+    })
+}
+
+/// Applies a function to the changes of the heads of each layer that has a norm behind attention.
+fn by_part(wiring: &Wiring, changes: &Tensor, normed: impl Fn(usize, &Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    if !wiring.is_normed {
+        return Ok(changes.clone());
+    }
+    let each = wiring.parts(wiring.senders.len()).into_iter().map(|part| {
+        let changes = changes.narrow(0, part.senders.start, part.senders.len())?.contiguous()?;
+        match part.normed {
+            None => Ok(changes),
+            Some(layer) => normed(layer, &changes),
+        }
+    });
+    Ok(Tensor::cat(&each.collect::<Result<Vec<_>>>()?, 0)?)
+}
+
 /// Returns what all senders write in a run, and the run's metric.
 pub fn outputs(decoder: &Decoder, wiring: &Wiring, plan: &MetricPlan, task: &Task) -> Result<(Tensor, Vec<f64>)> {
     let (cache, values) = recorded(decoder, plan, written(wiring), task)?;
@@ -246,7 +327,13 @@ fn clean_state(decoder: &Decoder, wiring: &Wiring, plan: &MetricPlan, task: &Tas
         let all = cache.at(whole(port_site(decoder, port, true), layer))?;
         Ok(Some(all.narrow(2, head, 1)?.contiguous()?))
     };
+    let sums = head_sums(decoder, wiring, &|place| cache.at(place), task)?;
+    let before = |receiver: usize| -> Vec<Tensor> {
+        let parts = wiring.parts(wiring.before(receiver).len());
+        parts.iter().filter_map(|part| part.normed).map(|layer| sums[layer].clone()).collect()
+    };
     Ok(RunState {
+        sums: (0..wiring.receivers.len()).map(before).collect(),
         inputs: wiring.receivers.iter().map(|one| cache.at(stream_of(wiring, *one))).collect::<Result<_>>()?,
         ports: wiring.receivers.iter().map(port).collect::<Result<_>>()?,
         outputs,

@@ -2,7 +2,9 @@
 //!
 //! Senders are the token embedding, what each head writes (without the bias of attention) and what each MLP writes.
 //! Receivers are the queries, keys and values of each head, the MLPs and the logits. An edge leads from every sender to
-//! every later receiver. Query heads that share keys and values have a copy of them each.
+//! every later receiver. Query heads that share keys and values have a copy of them each. Where attention has a norm
+//! behind it (Gemma 2 and 3), a head writes what it adds to the sum before that norm, and each receiver reads the norm
+//! of the sum of what the heads of a layer write to it, as in the authors' code of EAP-IG (Hanna et al. 2024).
 
 use std::collections::BTreeMap;
 
@@ -37,6 +39,14 @@ pub enum Extent {
     Everywhere,
 }
 
+/// Senders that a receiver reads together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    pub senders: std::ops::Range<usize>,
+    /// The layer of heads whose sum goes through the norm behind attention before it is read.
+    pub normed: Option<usize>,
+}
+
 /// All edges of a model. Senders and receivers have numbers in the order of the computation, and edges theirs by
 /// receivers: those into the first one come first, by their senders.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +55,8 @@ pub struct Wiring {
     pub heads: usize,
     has_mlp: bool,
     pub is_serial: bool,
+    /// Whether what the heads of a layer write goes through a norm together.
+    pub is_normed: bool,
     pub senders: Vec<Sender>,
     pub receivers: Vec<Receiver>,
     /// The number of senders that reach each receiver: the first ones.
@@ -58,7 +70,6 @@ impl Wiring {
     /// Numbers the edges of a model; refuses one whose residual stream is not the sum of what its heads and MLPs write.
     pub fn new(config: &Config) -> Result<Self> {
         let why = match config {
-            Config { post_norm: true, norm: Some(_), .. } => Some("a norm behind attention"),
             Config { qk_norm: QkNorm::Whole, .. } => Some("one norm for the queries of all heads"),
             _ if config.recurrent_layers().is_some() => config.recurrent_layers(),
             Config { gated_heads: true, .. } => Some("gates of heads, which read the stream, too"),
@@ -72,7 +83,9 @@ impl Wiring {
             .hint("`intervene::grid` patches heads and MLPs of such models, and `circuit::sparse_features` finds circuits of features")
             .about("m"));
         }
-        Ok(Self::of(config.layers, config.heads, config.has_mlp(), config.order == Order::Serial))
+        let is_normed = config.post_norm && config.norm.is_some();
+        let is_serial = config.order == Order::Serial;
+        Ok(Self { is_normed, ..Self::of(config.layers, config.heads, config.has_mlp(), is_serial) })
     }
 
     /// Builds the edges by sizes. In a model that is not serial the MLP reads what attention reads.
@@ -100,7 +113,7 @@ impl Wiring {
             first.push(first.last().copied().unwrap_or(0) + count);
         }
         let numbers = senders.iter().enumerate().map(|(number, sender)| (*sender, number)).collect();
-        Self { layers, heads, has_mlp, is_serial, senders, receivers, before, first, numbers }
+        Self { layers, heads, has_mlp, is_serial, is_normed: false, senders, receivers, before, first, numbers }
     }
 
     /// Returns the number of edges.
@@ -111,6 +124,25 @@ impl Wiring {
     /// Returns the senders that reach a receiver, by number.
     pub fn before(&self, receiver: usize) -> std::ops::Range<usize> {
         0..self.before[receiver]
+    }
+
+    /// Splits the first senders into those that are read together.
+    pub fn parts(&self, count: usize) -> Vec<Part> {
+        if !self.is_normed {
+            return vec![Part { senders: 0..count, normed: None }];
+        }
+        let mut parts: Vec<Part> = Vec::new();
+        for (number, sender) in self.senders[..count].iter().enumerate() {
+            let normed = match sender {
+                Sender::Head { layer, .. } => Some(*layer),
+                Sender::Embed | Sender::Mlp { .. } => None,
+            };
+            match parts.last_mut() {
+                Some(part) if normed.is_some() && part.normed == normed => part.senders.end += 1,
+                _ => parts.push(Part { senders: number..number + 1, normed }),
+            }
+        }
+        parts
     }
 
     /// Returns the number of an edge.
@@ -208,6 +240,11 @@ mod tests {
             listed.sort_unstable();
             assert_eq!(listed, (0..wiring.edges()).collect::<Vec<_>>());
         }
+        let normed = Wiring { is_normed: true, ..Wiring::of(2, 3, true, true) };
+        let part = |senders, normed| Part { senders, normed };
+        assert_eq!(normed.parts(5), [part(0..1, None), part(1..4, Some(0)), part(4..5, None)]);
+        assert_eq!(normed.parts(7).last(), Some(&part(5..7, Some(1))));
+        assert_eq!(Wiring::of(2, 3, true, true).parts(5), [part(0..5, None)]);
         // As in Pythia-70M: 55 senders, 151 receivers.
         let wiring = Wiring::of(6, 8, true, false);
         assert_eq!((wiring.senders.len(), wiring.receivers.len(), wiring.edges()), (55, 151, 3580));

@@ -6,6 +6,7 @@ use crate::base::{Result, Task};
 use crate::circuit::Port;
 use crate::circuit::edges::texts::EdgeTexts;
 use crate::circuit::edges::wiring::{Extent, Receiver, Wiring};
+use crate::err;
 use crate::model::decoder::TextColumns;
 use crate::model::site::SiteKind;
 use crate::tensor::Tensor;
@@ -55,7 +56,8 @@ impl EdgeTexts<'_> {
     }
 
     /// Returns what receivers with the same senders read, `[receivers, texts, pos, d_model]`: the clean residual
-    /// stream, and the sum over senders u of m (own - clean) + (1 - m) (other - clean).
+    /// stream, and the sum over senders u of m (own - clean) + (1 - m) (other - clean); where a norm is behind attention, a
+    /// layer's heads count by the change of the norm of their sum.
     fn read(
         &self,
         wiring: &Wiring,
@@ -71,9 +73,29 @@ impl EdgeTexts<'_> {
         let other = self.shifts(Extent::Everywhere).narrow(0, 0, before.len())?.pad_with_zeros(2, first, 0)?;
         let masks = masks.narrow(0, wiring.edge(0, receivers.start), count * before.len())?.to_dtype(clean.dtype())?;
         let masks = masks.reshape((count, before.len()))?;
-        let flat = |x: &Tensor| x.contiguous()?.flatten_from(1);
-        let change = masks.matmul(&flat(&(own - &other)?)?)?.broadcast_add(&flat(&other)?.sum_keepdim(0)?)?;
-        Ok(change.reshape([&[count], clean.dims()].concat())?.broadcast_add(clean)?)
+        let shape = [&[count], clean.dims()].concat();
+        let change = |senders: &Range<usize>| -> Result<Tensor> {
+            let of = |x: &Tensor| x.narrow(0, senders.start, senders.len())?.contiguous()?.flatten_from(1);
+            let own = of(&own)?;
+            let other = of(&other)?;
+            let masks = masks.narrow(1, senders.start, senders.len())?.contiguous()?;
+            Ok(masks.matmul(&(own - &other)?)?.broadcast_add(&other.sum_keepdim(0)?)?.reshape(shape.as_slice())?)
+        };
+        let mut sum: Option<Tensor> = None;
+        for part in wiring.parts(before.len()) {
+            let mut change = change(&part.senders)?;
+            if let Some(layer) = part.normed {
+                let known = &self.clean.sums[receivers.start][layer];
+                let after = self.decoder.behind_heads(layer, &change.broadcast_add(known)?)?;
+                change = after.broadcast_sub(&self.decoder.behind_heads(layer, known)?)?;
+            }
+            sum = Some(match sum {
+                None => change,
+                Some(sum) => (sum + change)?,
+            });
+        }
+        let sum = sum.ok_or_else(|| err!(Bug, "a receiver without senders"))?;
+        Ok(sum.broadcast_add(clean)?)
     }
 }
 

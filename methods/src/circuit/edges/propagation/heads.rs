@@ -29,8 +29,8 @@ impl Propagation<'_> {
         let read = self.read(&classes.iter().collect::<Vec<_>>())?;
         let gap = texts.gap(self.start.variants);
         let mut made = Vec::new();
-        for (class, x) in classes.iter().zip(&read) {
-            let normed = texts.decoder.input_of(SiteKind::AttnIn, layer, x)?;
+        for (class, read) in classes.iter().zip(&read) {
+            let normed = texts.decoder.input_of(SiteKind::AttnIn, layer, &read.x)?;
             let columns = TextColumns { first: texts.first(class.extent), gap: gap.as_ref() };
             for port in Port::ALL {
                 let of_port = |receiver: &usize| match texts.wiring.receivers[*receiver] {
@@ -44,7 +44,7 @@ impl Propagation<'_> {
                 let x = texts.decoder.port(kind(port), layer, &heads, &normed, columns, task)?;
                 made.push(HeadInputs { port, heads, extent: class.extent, x });
             }
-            self.note_inputs(class, x)?;
+            self.note_inputs(class, read)?;
         }
         for made in &made {
             self.note_ports(layer, made)?;

@@ -5,7 +5,8 @@
 //!
 //!     x_r = residual stream + sum over its cut edges u of (other_u - own_u)
 //!
-//! where own_u is what u writes in this run. So against a known run its input changes by the sum of what kept senders
+//! where own_u is what u writes in this run; where a norm is behind attention, a layer's heads count by the change of the
+//! norm of their sum. So against a known run its input changes by the sum of what kept senders
 //! write more than in the known run, and by other_u - own_u for edges that are cut only now. Receivers of a layer that
 //! change alike are read once, and heads whose kept edges are the same write as one.
 
@@ -16,7 +17,7 @@ use super::texts::{EdgeTexts, RunState};
 use super::wiring::{Extent, Receiver, Sender};
 use crate::base::{Result, Task};
 use crate::tensor::{Tensor, floats};
-use reading::Class;
+use reading::{Class, ClassInput};
 
 pub use reading::combined;
 
@@ -92,9 +93,9 @@ impl<'a> Propagation<'a> {
         let logits = wiring.receivers.len() - 1;
         let values = match self.classes(logits..logits + 1).pop() {
             Some(class) => {
-                let x = self.read(&[&class])?.remove(0);
-                self.note_inputs(&class, &x)?;
-                self.values(&x)?
+                let read = self.read(&[&class])?.remove(0);
+                self.note_inputs(&class, &read)?;
+                self.values(&read.x)?
             }
             None => vec![self.start.base.values.clone(); self.start.variants],
         };
@@ -103,9 +104,9 @@ impl<'a> Propagation<'a> {
 
     fn mlp(&mut self, layer: usize, receiver: usize) -> Result<()> {
         let Some(class) = self.classes(receiver..receiver + 1).pop() else { return Ok(()) };
-        let x = self.read(&[&class])?.remove(0);
-        self.note_inputs(&class, &x)?;
-        let out = self.texts.decoder.mlp_alone(layer, &x, self.task)?;
+        let read = self.read(&[&class])?.remove(0);
+        self.note_inputs(&class, &read)?;
+        let out = self.texts.decoder.mlp_alone(layer, &read.x, self.task)?;
         let sender = self.texts.wiring.sender(Sender::Mlp { layer });
         self.wrote(sender.into_iter().collect(), class.extent, &out)
     }
@@ -114,7 +115,7 @@ impl<'a> Propagation<'a> {
     fn wrote(&mut self, senders: Vec<usize>, extent: Extent, out: &Tensor) -> Result<()> {
         let mut before: Option<Tensor> = None;
         for sender in &senders {
-            let own = self.later(&self.start.base.outputs[*sender], extent)?;
+            let own = self.texts.later(&self.start.base.outputs[*sender], extent)?;
             before = Some(match before {
                 None => own,
                 Some(sum) => kernels::add(&sum, &own)?,
@@ -159,12 +160,6 @@ impl<'a> Propagation<'a> {
         each.collect()
     }
 
-    /// Selects the columns of an extent from all columns.
-    fn later(&self, x: &Tensor, extent: Extent) -> Result<Tensor> {
-        let first = self.texts.first(extent);
-        Ok(x.narrow(1, first, x.dim(1)? - first)?.contiguous()?)
-    }
-
     /// Repeats a tensor for each variant.
     fn copies(&self, x: &Tensor) -> Result<Tensor> {
         match self.start.variants {
@@ -174,11 +169,18 @@ impl<'a> Propagation<'a> {
     }
 
     /// Notes the input of a class of receivers, which share one tensor and are recognised by it.
-    fn note_inputs(&mut self, class: &Class, x: &Tensor) -> Result<()> {
+    fn note_inputs(&mut self, class: &Class, read: &ClassInput) -> Result<()> {
         let first = self.texts.first(class.extent);
         if let (Some(noted), Some(one)) = (&mut self.noted, class.receivers.first()) {
-            let x = replaced(&noted.inputs[*one], first, x)?;
-            class.receivers.iter().for_each(|receiver| noted.inputs[*receiver] = x.clone());
+            let x = replaced(&noted.inputs[*one], first, &read.x)?;
+            let mut sums = noted.sums[*one].clone();
+            for (layer, sum) in &read.sums {
+                sums[*layer] = replaced(&sums[*layer], first, sum)?;
+            }
+            for receiver in &class.receivers {
+                noted.inputs[*receiver] = x.clone();
+                noted.sums[*receiver] = sums.clone();
+            }
         }
         Ok(())
     }

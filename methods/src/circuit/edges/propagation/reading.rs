@@ -2,8 +2,16 @@
 
 use super::{Propagation, SenderChange, Start};
 use crate::base::Result;
-use crate::circuit::edges::wiring::Extent;
+use crate::circuit::edges::wiring::{Extent, Part};
 use crate::tensor::Tensor;
+
+/// What a class of receivers reads: `[variants * texts, pos, d_model]`.
+#[derive(Clone)]
+pub struct ClassInput {
+    pub x: Tensor,
+    /// The new sums of heads by layers, before the norm behind attention.
+    pub sums: Vec<(usize, Tensor)>,
+}
 
 /// Receivers of a layer that read the same input.
 pub struct Class {
@@ -57,50 +65,86 @@ impl Propagation<'_> {
         known.into_iter().map(|(class, _)| class).collect()
     }
 
-    /// Returns what classes read, in their order: `[variants * texts, pos, d_model]`.
-    pub fn read(&self, classes: &[&Class]) -> Result<Vec<Tensor>> {
-        let mut found: Vec<Option<Tensor>> = vec![None; classes.len()];
+    /// Returns what classes read, in their order.
+    pub fn read(&self, classes: &[&Class]) -> Result<Vec<ClassInput>> {
+        let mut found: Vec<Option<ClassInput>> = vec![None; classes.len()];
         for extent in [Extent::Ends, Extent::Everywhere] {
             let here: Vec<usize> = (0..classes.len()).filter(|at| classes[*at].extent == extent).collect();
             if here.is_empty() {
                 continue;
             }
             let some: Vec<&Class> = here.iter().map(|at| classes[*at]).collect();
-            let shifts = self.shifted(&some, extent)?;
-            let items = self.summed(&some, extent)?;
-            for ((at, shift), items) in here.into_iter().zip(shifts).zip(items) {
-                let class = classes[at];
-                let Some(first) = class.receivers.first() else { continue };
-                let mut x = self.later(&self.start.base.inputs[*first], extent)?;
-                if let Some(shift) = shift {
-                    x = kernels::add(&x, &shift)?;
-                }
-                let mut x = self.copies(&x)?;
-                if let Some(items) = items {
-                    x = kernels::add(&x, &items)?;
-                }
-                if let Some(push) = self.start.push.as_ref().filter(|_| class.is_pushed) {
-                    x = kernels::add(&x, &push.change)?;
-                }
-                found[at] = Some(x);
+            for (at, read) in here.into_iter().zip(self.read_alike(&some, extent)?) {
+                found[at] = Some(read);
             }
         }
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// Returns what edges that are cut now add to each class: `[texts, pos, d_model]`.
-    fn shifted(&self, classes: &[&Class], extent: Extent) -> Result<Vec<Option<Tensor>>> {
-        if classes.iter().all(|class| class.cut.is_empty()) {
+    /// Returns what classes of one extent read.
+    fn read_alike(&self, classes: &[&Class], extent: Extent) -> Result<Vec<ClassInput>> {
+        let wiring = &self.texts.wiring;
+        let base = self.start.base;
+        let decoder = &self.texts.decoder;
+        let firsts: Vec<usize> = classes.iter().filter_map(|class| class.receivers.first().copied()).collect();
+        let mut inputs: Vec<ClassInput> = Vec::new();
+        for first in &firsts {
+            let x = self.copies(&self.texts.later(&base.inputs[*first], extent)?)?;
+            inputs.push(ClassInput { x, sums: Vec::new() });
+        }
+        let before = firsts.iter().map(|first| wiring.before(*first).len()).max().unwrap_or(0);
+        for part in &wiring.parts(before) {
+            let shifts = self.shifted(classes, extent, part)?;
+            let items = self.summed(classes, extent, part)?;
+            for (at, (shift, items)) in shifts.into_iter().zip(items).enumerate() {
+                let read = &mut inputs[at];
+                let shift = shift.map(|shift| self.copies(&shift)).transpose()?;
+                let changes = [shift, items].into_iter().flatten();
+                let Some(layer) = part.normed else {
+                    for change in changes {
+                        read.x = kernels::add(&read.x, &change)?;
+                    }
+                    continue;
+                };
+                let known = self.texts.later(&base.sums[firsts[at]][layer], extent)?;
+                let mut sum = None;
+                for change in changes {
+                    let before = sum.map_or_else(|| self.copies(&known), Ok)?;
+                    sum = Some(kernels::add(&before, &change)?);
+                }
+                if let Some(sum) = sum {
+                    let before = self.copies(&decoder.behind_heads(layer, &known)?)?;
+                    read.x = kernels::add(&read.x, &(decoder.behind_heads(layer, &sum)? - before)?)?;
+                    read.sums.push((layer, sum));
+                }
+            }
+        }
+        if let Some(push) = &self.start.push {
+            for (_, read) in classes.iter().zip(&mut inputs).filter(|(class, _)| class.is_pushed) {
+                read.x = kernels::add(&read.x, &push.change)?;
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// Returns what edges from a part that are cut now add for each class: `[texts, pos, d_model]`.
+    fn shifted(&self, classes: &[&Class], extent: Extent, part: &Part) -> Result<Vec<Option<Tensor>>> {
+        let cut = |class: &&Class| -> Vec<usize> {
+            class.cut.iter().copied().filter(|sender| part.senders.contains(sender)).collect()
+        };
+        let cut: Vec<Vec<usize>> = classes.iter().map(cut).collect();
+        if cut.iter().all(Vec::is_empty) {
             return Ok(vec![None; classes.len()]);
         }
-        let shifts = self.texts.shifts(extent);
-        let found = combined(shifts, classes.iter().map(|class| class.cut.as_slice()))?;
+        let found = combined(self.texts.shifts(extent), cut.iter().map(Vec::as_slice))?;
         (0..classes.len()).map(|at| Ok(Some(found.get(at)?))).collect()
     }
 
-    /// Returns what changed senders add to each class: `[variants * texts, pos, d_model]`.
-    fn summed(&self, classes: &[&Class], extent: Extent) -> Result<Vec<Option<Tensor>>> {
-        let mut used: Vec<usize> = classes.iter().flat_map(|class| class.items.iter().copied()).collect();
+    /// Returns what changed senders of a part add for each class: `[variants * texts, pos, d_model]`.
+    fn summed(&self, classes: &[&Class], extent: Extent, part: &Part) -> Result<Vec<Option<Tensor>>> {
+        let is_here = |item: &usize| self.items[*item].senders.iter().all(|sender| part.senders.contains(sender));
+        let mut used: Vec<usize> =
+            classes.iter().flat_map(|class| class.items.iter().copied()).filter(is_here).collect();
         used.sort_unstable();
         used.dedup();
         let from = self.texts.first(extent);

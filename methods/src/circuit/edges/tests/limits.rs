@@ -14,6 +14,7 @@ use crate::circuit::subgraph::{self, SubgraphOptions};
 use crate::circuit::{Circuit, Graph};
 use crate::fixtures::{config, configs, decoder};
 use crate::intervene::fixtures::{model, pairs};
+use crate::model::config::{Config, QkNorm};
 use crate::model::weights::Linear;
 use crate::tensor::DType;
 
@@ -55,7 +56,10 @@ fn a_single_pair_of_prompts_of_one_token() {
 #[test]
 fn what_cannot_be_done_is_refused_with_its_reason() {
     let pairs = pairs();
-    for config in configs().into_iter().filter(|config| config.post_norm) {
+    let is_refused = |config: &Config| Wiring::new(config).is_err();
+    let refused: Vec<Config> = configs().into_iter().filter(is_refused).collect();
+    assert!(refused.iter().any(|config| config.qk_norm == QkNorm::Whole));
+    for config in refused {
         let error = scored(&model(decoder(config, DType::F32)), &pairs, EdgeMethod::Eap).unwrap_err();
         assert!(error.message.contains("do not depend on each other"), "{}", error.message);
         assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("`circuit::sparse_features`")));

@@ -27,7 +27,9 @@ fn shapes() -> Vec<Config> {
         ..config()
     };
     let sums = configs().into_iter().filter(|config| Wiring::new(config).is_ok());
-    sums.chain([capped]).collect()
+    let all: Vec<Config> = sums.chain([capped]).collect();
+    assert!(all.iter().any(|config| config.post_norm && config.norm.is_some()));
+    all
 }
 
 /// Computes the metric of the pairs of some texts with edges cut, node by node and column by column, without any known
@@ -39,12 +41,30 @@ fn plain(texts: &EdgeTexts, other: &Tensor, kept: &[bool], task: &Task) -> Vec<f
     // All that enters the residual stream and is no node: positions, and biases of attention as layers are passed.
     let mut constant = (&texts.clean.inputs[0] - own_embed).unwrap();
     let mut own = vec![own_embed.clone()];
+    let bias = |layer: usize| -> Option<Tensor> {
+        let bias = model.weights().blocks[layer].attention().unwrap().o.bias.as_ref()?;
+        Some((bias * model.config().write_scale.unwrap_or(1.0)).unwrap())
+    };
+    let is_normed = model.config().post_norm && model.config().norm.is_some();
     let read = |own: &[Tensor], constant: &Tensor, receiver: usize| -> Tensor {
-        wiring.before(receiver).fold(constant.clone(), |sum, sender| {
+        let mut sum = constant.clone();
+        let mut by_layer: std::collections::BTreeMap<usize, Tensor> = std::collections::BTreeMap::new();
+        for sender in wiring.before(receiver) {
             let carried =
                 if kept[wiring.edge(sender, receiver)] { own[sender].clone() } else { other.get(sender).unwrap() };
-            (sum + carried).unwrap()
-        })
+            match wiring.senders[sender] {
+                Sender::Head { layer, .. } if is_normed => {
+                    let zero = || carried.zeros_like().unwrap();
+                    let before = by_layer.remove(&layer).unwrap_or_else(|| match bias(layer) {
+                        Some(bias) => zero().broadcast_add(&bias).unwrap(),
+                        None => zero(),
+                    });
+                    by_layer.insert(layer, (before + carried).unwrap());
+                }
+                _ => sum = (sum + carried).unwrap(),
+            }
+        }
+        by_layer.iter().fold(sum, |sum, (layer, heads)| (sum + model.behind_heads(*layer, heads).unwrap()).unwrap())
     };
     let gap = texts.gap(1);
     let columns = TextColumns { first: 0, gap: gap.as_ref() };
@@ -62,9 +82,8 @@ fn plain(texts: &EdgeTexts, other: &Tensor, kept: &[bool], task: &Task) -> Vec<f
             let z = model.attended(layer, &[head], [&q, &k, &v], columns, task).unwrap();
             own.push(model.heads_out(layer, &[head], &z, task).unwrap());
         }
-        if let Some(bias) = &model.weights().blocks[layer].attention().unwrap().o.bias {
-            let scale = model.config().write_scale.unwrap_or(1.0);
-            constant = constant.broadcast_add(&(bias * scale).unwrap()).unwrap();
+        if let Some(bias) = bias(layer).filter(|_| !is_normed) {
+            constant = constant.broadcast_add(&bias).unwrap();
         }
         if let Some(mlp) = mlp {
             let x = before.unwrap_or_else(|| read(&own, &constant, mlp));
@@ -173,6 +192,36 @@ fn exact_scores_and_acdc_are_as_with_a_whole_run_for_each_edge() {
                     loss = expected;
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn estimates_are_slopes_of_cutting_a_small_part_of_an_edge() {
+    const PART: f64 = 1e-4;
+    let task = Task::default();
+    let pairs = pairs();
+    for config in shapes() {
+        let model = model(decoder(config.clone(), DType::F64));
+        let runs = EdgeRuns::new(&model, &pairs, Measure::LogitDiff, EdgeAblation::Corrupt, &task).unwrap();
+        let with = |kept: &[bool], part: f64| -> f64 {
+            let each = runs.texts.iter().flat_map(|texts| {
+                let other = carried(texts, &pairs, Measure::LogitDiff, EdgeAblation::Corrupt, &task);
+                let own = Tensor::stack(&texts.clean.outputs, 0).unwrap();
+                let near = (&own + ((other - &own).unwrap() * part).unwrap()).unwrap();
+                plain(texts, &near, kept, &task)
+            });
+            each.sum::<f64>() / pairs.len() as f64
+        };
+        let graph = edges(&model, &pairs, Measure::LogitDiff, false, &EdgeOptions::default(), &task).unwrap();
+        assert!(graph.edges.iter().any(|edge| edge.effect.abs() > 1e-3), "{config:?}");
+        let mut kept = vec![true; runs.wiring.edges()];
+        for (number, edge) in graph.edges.iter().enumerate().step_by(3) {
+            kept[number] = false;
+            let expected = (with(&kept, PART) - with(&kept, -PART)) / (2.0 * PART);
+            kept[number] = true;
+            let name = graph.edge_name(edge);
+            assert!((edge.effect - expected).abs() < 1e-6, "{name}: {} for {expected}: {config:?}", edge.effect);
         }
     }
 }
