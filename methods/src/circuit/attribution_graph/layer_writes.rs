@@ -1,5 +1,7 @@
 //! Vectors that active features and reconstruction errors write into the residual stream, layer by layer.
 
+use std::ops::Range;
+
 use super::frozen::{FrozenNorm, recorded};
 use crate::base::{Result, memory};
 use crate::err;
@@ -20,14 +22,22 @@ pub struct ActiveFeature {
     pub activation: f64,
 }
 
-/// Vectors that are written in one layer, position by position.
+/// Features of one layer that are active at one position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// The layer of the features.
+    pub from: usize,
+    /// Their places among the active features of that layer.
+    pub places: Range<usize>,
+}
+
+/// What is written in one layer, position by position.
 pub struct LayerWrites {
-    /// `[sources, d]`: what each source adds to the residual stream.
-    pub vectors: Tensor,
-    /// The index of the first source of each position, and the end of the last.
-    pub starts: Vec<usize>,
-    /// The layers of the features at each position, with their counts; one error follows them.
-    pub runs: Vec<Vec<(usize, usize)>>,
+    layer: usize,
+    /// What the error at each position adds to the residual stream: `[tokens, d]`.
+    errors: Tensor,
+    /// The features that write at each position; the error follows them, but for the first position, which has none.
+    pub runs: Vec<Vec<Run>>,
 }
 
 /// Returns the input of the features at a layer: `[tokens, d]`.
@@ -59,11 +69,14 @@ pub fn target(model: &Decoder, cache: &Cache, writes: Writes, layer: usize) -> R
     }
 }
 
-/// The active features of one layer, by position, with what they write.
+/// The active features of one layer, by position. What they write is a decoder row times an activation, and is made where
+/// it is asked for: written down, these would take most of the memory of a graph of a long prompt.
 pub struct Layer {
     pub active: Vec<ActiveFeature>,
-    /// Decoder vectors times activations: `[active, written layers, d]`.
-    vectors: Tensor,
+    /// Decoder rows of the features that are active anywhere, `[features, d]`, for each layer that they write in.
+    rows: Vec<Tensor>,
+    /// The place of each active feature among these rows.
+    places: Vec<u32>,
 }
 
 impl Layer {
@@ -89,41 +102,38 @@ impl Layer {
                 active.push(ActiveFeature { layer, position, feature, activation: f64::from(*activation) });
             }
         }
-        let bytes = active.len() as u128 * features.written() as u128 * d as u128 * 8;
-        memory::check(bytes, || format!("the decoder rows of {} active features of layer {layer}", active.len()))?;
-        if active.is_empty() {
-            let vectors = Tensor::zeros((0, features.written(), d), DType::F32, x.device())?;
-            return Ok(Self { active, vectors });
-        }
         // A feature that is active at several positions is read once.
         let mut wanted: Vec<u32> = active.iter().map(|one| one.feature as u32).collect();
         wanted.sort_unstable();
         wanted.dedup();
+        let bytes = wanted.len() as u128 * features.written() as u128 * d as u128 * 8;
+        memory::check(bytes, || format!("the decoder rows of {} features of layer {layer}", wanted.len()))?;
+        let mut rows = Vec::new();
+        if !wanted.is_empty() {
+            let all = features.decoder.rows(&wanted)?.to_device(x.device())?;
+            for later in 0..features.written() {
+                rows.push(all.narrow(1, later, 1)?.squeeze(1)?.contiguous()?);
+            }
+        }
         let place = |one: &ActiveFeature| wanted.partition_point(|other| (*other as usize) < one.feature) as u32;
-        let places = Tensor::from_vec(active.iter().map(place).collect(), active.len(), x.device())?;
-        let rows = features.decoder.rows(&wanted)?.to_device(x.device())?.index_select(&places, 0)?;
-        let factors: Vec<f32> = active.iter().map(|one| one.activation as f32).collect();
-        let vectors = rows.broadcast_mul(&Tensor::from_vec(factors, (active.len(), 1, 1), x.device())?)?;
-        Ok(Self { active, vectors })
+        let places = active.iter().map(place).collect();
+        Ok(Self { active, rows, places })
     }
 
-    /// Drops the vectors after the last layer that they are written in.
-    pub fn let_go(&mut self, later: usize) -> Result<()> {
-        let written = self.vectors.dim(1)?;
-        if later + 1 >= written {
-            self.vectors = Tensor::zeros((0, written, 1), DType::F32, self.vectors.device())?;
-        }
-        Ok(())
+    /// Returns what some active features write `later` layers after their own: `[features, d]`.
+    fn written(&self, some: Range<usize>, later: usize) -> Result<Tensor> {
+        let count = some.len();
+        let all = &self.rows[later];
+        let device = all.device();
+        let places = Tensor::from_slice(&self.places[some.clone()], count, device)?;
+        let rows = all.index_select(&places, 0)?;
+        let factors: Vec<f32> = self.active[some].iter().map(|one| one.activation as f32).collect();
+        Ok(rows.broadcast_mul(&Tensor::from_vec(factors, (count, 1), device)?)?)
     }
 
-    /// Returns the vectors that are written `later` layers after the features' own, with the positions, or none if the
-    /// features write to fewer layers.
-    fn written(&self, later: usize) -> Result<Option<(Tensor, Vec<usize>)>> {
-        if self.active.is_empty() || later >= self.vectors.dim(1)? {
-            return Ok(None);
-        }
-        let positions = self.active.iter().map(|one| one.position).collect();
-        Ok(Some((self.vectors.narrow(1, later, 1)?.squeeze(1)?.contiguous()?, positions)))
+    /// Returns whether features write in the layer so many layers after their own.
+    fn reaches(&self, later: usize) -> bool {
+        later < self.rows.len()
     }
 }
 
@@ -139,21 +149,25 @@ impl LayerWrites {
         let (tokens, d) = x.dims2()?;
         let own = layers.len() - 1;
         let mut reconstruction = Tensor::zeros((tokens, d), DType::F32, x.device())?;
-        let mut vectors = Vec::new();
-        let mut order = Vec::new();
         let mut runs = vec![Vec::new(); tokens];
-        let mut count = 0;
+        let not_finite = || err!(Numeric, "expected what layer {own} writes as finite numbers, found NaN or infinity");
         for (from, layer) in layers.iter().enumerate() {
-            let Some((rows, positions)) = layer.written(own - from)? else { continue };
-            let places: Vec<u32> = positions.iter().map(|position| *position as u32).collect();
-            reconstruction =
-                reconstruction.index_add(&Tensor::from_vec(places, positions.len(), x.device())?, &rows, 0)?;
-            for together in positions.chunk_by(|a, b| a == b) {
-                runs[together[0]].push((from, together.len()));
+            if !layer.reaches(own - from) {
+                continue;
             }
-            order.extend(positions.iter().enumerate().map(|(index, position)| (*position, from, count + index)));
-            count += positions.len();
-            vectors.push(rows);
+            let rows = layer.written(0..layer.active.len(), own - from)?;
+            if !is_finite(&rows)? {
+                return Err(not_finite());
+            }
+            let positions: Vec<u32> = layer.active.iter().map(|one| one.position as u32).collect();
+            let places = Tensor::from_slice(&positions, positions.len(), x.device())?;
+            reconstruction = reconstruction.index_add(&places, &rows, 0)?;
+            let mut begin = 0;
+            for together in positions.chunk_by(|a, b| a == b) {
+                let places = begin..begin + together.len();
+                begin = places.end;
+                runs[together[0] as usize].push(Run { from, places });
+            }
         }
         if let Some(bias) = &features.decoder_bias {
             reconstruction = reconstruction.broadcast_add(bias)?;
@@ -161,24 +175,37 @@ impl LayerWrites {
         if let Some(skip) = &features.skip {
             reconstruction = (reconstruction + kernels::linear(x, skip, None)?)?;
         }
+        let positions: Vec<usize> = (0..tokens).collect();
+        let errors = writing.scaled(&writing.forward(&(wanted - reconstruction)?)?, &positions)?;
         // The error at the first position is constant, like all else that is written there.
-        order.extend((1..tokens).map(|position| (position, own + 1, count + position)));
-        vectors.push((wanted - reconstruction)?);
-        order.sort_unstable();
-        if order.is_empty() {
-            let vectors = Tensor::zeros((0, d), DType::F32, x.device())?;
-            return Ok(Self { vectors, starts: vec![0; tokens + 1], runs });
+        if tokens > 1 && !is_finite(&errors.narrow(0, 1, tokens - 1)?)? {
+            return Err(not_finite());
         }
-        let positions: Vec<usize> = order.iter().map(|(position, ..)| *position).collect();
-        let starts = (0..=tokens).map(|position| positions.partition_point(|other| *other < position)).collect();
-        let places: Vec<u32> = order.iter().map(|(.., place)| *place as u32).collect();
-        let places = Tensor::from_vec(places, order.len(), x.device())?;
-        let sorted = Tensor::cat(&vectors, 0)?.index_select(&places, 0)?;
-        let vectors = writing.scaled(&writing.forward(&sorted)?, &positions)?;
-        let bad = floats(&vectors.sum_all()?)?.first().is_some_and(|sum| !sum.is_finite());
-        if bad {
-            return Err(err!(Numeric, "expected what layer {own} writes as finite numbers, found NaN or infinity"));
-        }
-        Ok(Self { vectors, starts, runs })
+        Ok(Self { layer: own, errors, runs })
     }
+
+    /// Returns what each source at a position adds to the residual stream, features and then the error, `[sources, d]`, or
+    /// none where nothing is a source.
+    pub fn at(&self, position: usize, layers: &[Layer], writing: &FrozenNorm) -> Result<Option<Tensor>> {
+        let runs = &self.runs[position];
+        let mut each = Vec::new();
+        for run in runs {
+            each.push(layers[run.from].written(run.places.clone(), self.layer - run.from)?);
+        }
+        let mut parts = Vec::new();
+        if !each.is_empty() {
+            let rows = Tensor::cat(&each, 0)?;
+            let positions = vec![position; rows.dim(0)?];
+            parts.push(writing.scaled(&writing.forward(&rows)?, &positions)?);
+        }
+        if position > 0 {
+            parts.push(self.errors.narrow(0, position, 1)?);
+        }
+        Ok(if parts.is_empty() { None } else { Some(Tensor::cat(&parts, 0)?) })
+    }
+}
+
+/// Returns whether the sum of some numbers is finite.
+fn is_finite(x: &Tensor) -> Result<bool> {
+    Ok(floats(&x.sum_all()?)?.first().is_none_or(|sum| sum.is_finite()))
 }

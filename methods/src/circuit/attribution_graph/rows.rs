@@ -40,7 +40,7 @@ pub fn rows(
         let block = &frozen.blocks[below];
         let mut take = |position: usize, at: std::ops::Range<usize>, gradients: &Tensor| {
             task.check()?;
-            sources.take(below, position, gradients, &mut rows[at])
+            sources.take(below, position, &block.writing, gradients, &mut rows[at])
         };
         gradient.each_position(&mut take)?;
         task.check()?;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::frozen::{FrozenModel, recorded};
+use super::frozen::{FrozenModel, FrozenNorm, recorded};
 use super::layer_writes::{ActiveFeature, Layer, LayerWrites, reading, target};
 use crate::base::Result;
 use crate::model::cache::Cache;
@@ -41,6 +41,7 @@ pub struct GraphSources {
     /// tokens.
     offsets: Vec<Vec<usize>>,
     written: Vec<LayerWrites>,
+    features: Vec<Layer>,
     /// The embeddings of the tokens: `[tokens, d]`.
     embedded: Tensor,
 }
@@ -58,9 +59,6 @@ impl GraphSources {
             layers.push(Layer::of(layer, features, &x).map_err(within)?);
             let wanted = target(model, cache, transcoders.writes, layer)?;
             written.push(LayerWrites::of(&layers, features, &x, &wanted, &frozen.blocks[layer].writing)?);
-            for (from, earlier) in layers.iter_mut().enumerate() {
-                earlier.let_go(layer - from)?;
-            }
         }
         let mut all = Self {
             active: layers.iter().flat_map(|layer| layer.active.iter().copied()).collect(),
@@ -70,6 +68,7 @@ impl GraphSources {
             columns: Vec::new(),
             offsets: Vec::new(),
             written,
+            features: Vec::new(),
             embedded,
         };
         let mut start = 0;
@@ -90,6 +89,7 @@ impl GraphSources {
             std::iter::once(0).chain(ends).collect()
         });
         all.offsets = offsets.collect();
+        all.features = layers;
         Ok(all)
     }
 
@@ -115,16 +115,19 @@ impl GraphSources {
 
     /// Fills rows with the contributions of the sources that write in a layer at a position, from the targets'
     /// gradients there: `[targets, d]`.
-    pub fn take(&self, layer: usize, position: usize, gradients: &Tensor, rows: &mut [ContributionRow]) -> Result<()> {
+    pub fn take(
+        &self,
+        layer: usize,
+        position: usize,
+        writing: &FrozenNorm,
+        gradients: &Tensor,
+        rows: &mut [ContributionRow],
+    ) -> Result<()> {
         let written = &self.written[layer];
-        let start = written.starts[position];
-        let end = written.starts[position + 1];
-        if start == end {
-            return Ok(());
-        }
-        let found = kernels::linear(gradients, &written.vectors.narrow(0, start, end - start)?, None)?;
+        let Some(vectors) = written.at(position, &self.features, writing)? else { return Ok(()) };
+        let found = kernels::linear(gradients, &vectors, None)?;
         let found: Vec<f32> = found.flatten_all()?.to_vec1()?;
-        for (row, found) in rows.iter_mut().zip(found.chunks(end - start)) {
+        for (row, found) in rows.iter_mut().zip(found.chunks(vectors.dim(0)?)) {
             // A batch has gradients of 0 after a target's own position.
             if row.target.position < position {
                 continue;
@@ -136,10 +139,11 @@ impl GraphSources {
                     *value += found;
                 }
             };
-            for (from, count) in &written.runs[position] {
-                add(*from, 0, *count);
+            for run in &written.runs[position] {
+                add(run.from, 0, run.places.len());
             }
-            add(layer, self.features_at(layer, position).len(), 1);
+            // The first position has no error.
+            add(layer, self.features_at(layer, position).len(), usize::from(position > 0));
         }
         Ok(())
     }
