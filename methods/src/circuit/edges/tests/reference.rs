@@ -27,10 +27,13 @@ fn read(family: &str, name: &str) -> Value {
 }
 
 fn model(family: &str) -> Model {
+    loaded(folder(family).join("model"))
+}
+
+fn loaded(folder: PathBuf) -> Model {
     let out = tempfile::tempdir().unwrap();
     let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
-    let name = folder(family).join("model").display().to_string();
-    Model::load(&files, &name, &LoadSettings::default(), &Task::default()).unwrap()
+    Model::load(&files, &folder.display().to_string(), &LoadSettings::default(), &Task::default()).unwrap()
 }
 
 fn ids(value: &Value) -> Vec<Vec<u32>> {
@@ -38,7 +41,10 @@ fn ids(value: &Value) -> Vec<Vec<u32>> {
 }
 
 fn pairs(family: &str) -> Vec<TokenPair> {
-    let file = read(family, "pairs.json");
+    pairs_of(&read(family, "pairs.json"))
+}
+
+fn pairs_of(file: &Value) -> Vec<TokenPair> {
     let clean = ids(&file["clean"]);
     let corrupt = ids(&file["corrupted"]);
     let answers = ids(&file["answers"]);
@@ -177,4 +183,25 @@ fn acdc_decides_as_the_reference_where_numbers_are_far_enough_apart() {
             }
         }
     }
+}
+
+#[test]
+fn circuits_keep_as_much_as_in_the_authors_code_where_a_norm_is_behind_attention() {
+    let task = Task::default();
+    let model = loaded(kit::fixture("models").join("gemma2"));
+    let file = read("gemma2", "circuits.json");
+    let runs = EdgeRuns::new(&model, &pairs_of(&file), Measure::LogitDiff, EdgeAblation::Corrupt, &task).unwrap();
+    let names: Vec<String> = (0..runs.units()).map(|edge| eap_file::edge_name(&runs.wiring, edge)).collect();
+    let mut most = 0.0_f64;
+    for circuit in file["circuits"].as_array().unwrap() {
+        let edges: Vec<String> = serde_json::from_value(circuit["edges"].clone()).unwrap();
+        assert!(edges.iter().all(|edge| names.contains(edge)));
+        let kept: Vec<bool> = names.iter().map(|name| edges.contains(name)).collect();
+        let expected: Vec<f64> = serde_json::from_value(circuit["values"].clone()).unwrap();
+        for (found, expected) in runs.values(&kept, &task).unwrap().iter().zip(&expected) {
+            most = most.max((found - expected).abs());
+        }
+    }
+    println!("gemma2: within {most:.1e}");
+    assert!(most < 1e-4, "{most}");
 }
