@@ -50,7 +50,7 @@ pub fn engine(vocab: &Vocab, merges: &[String], cut: &Cut, whole: &[&str]) -> Re
 }
 
 /// Returns the two tokens of every merge; both and their join must be tokens.
-fn pairs(vocab: &Vocab, merges: &[String]) -> Result<Vec<(String, String)>> {
+pub fn pairs(vocab: &Vocab, merges: &[String]) -> Result<Vec<(String, String)>> {
     let names: HashSet<&str> = vocab.iter().map(|(_, piece)| piece.name.as_str()).collect();
     let pair = |(index, merge): (usize, &String)| {
         let (left, right) = merge.split_once(' ').ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! The tokenizer inside a GGUF file: SentencePiece's (`llama`) and the byte-level one (`gpt2`).
+//! The tokenizer inside a GGUF file: SentencePiece's (`llama`), the byte-level one (`gpt2`), and Gemma 4's (`gemma4`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::alphabet::letter;
 use super::library::Library;
 use super::limits::Limits;
+use super::lines::Lines;
 use super::merges::{MergeSettings, Merges};
 use super::metadata::{Gguf, GgufMetadata};
 use super::saving::{Origin, Ours};
@@ -14,6 +15,9 @@ use super::vocab::{Vocab, VocabEntry};
 use super::{Chats, Tokenizer, bytelevel, splits};
 use crate::base::{Result, Task};
 use crate::{bail, err};
+
+/// The kind of Gemma 4's tokenizer.
+const GEMMA4: &str = "gemma4";
 
 /// The type of a token in `tokenizer.ggml.token_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +62,8 @@ impl Tokenizer {
         match parts.model.as_str() {
             "llama" => sentencepiece(parts, &kinds),
             "gpt2" => byte_level(parts, &kinds),
-            other => Err(err!(Format, "expected a tokenizer of the kind llama or gpt2, found `{other}`")
+            GEMMA4 => lines(parts, &kinds),
+            other => Err(err!(Format, "expected a tokenizer of the kind llama, gpt2 or gemma4, found `{other}`")
                 .hint("load the model from a folder with a tokenizer.json")),
         }
     }
@@ -81,14 +86,8 @@ fn kinds(parts: &Gguf) -> Result<Vec<TokenType>> {
     parts.token_type.iter().enumerate().map(kind).collect()
 }
 
-/// Pre-tokenizer of SentencePiece in `pre`: texts are not cut before their characters are joined.
-const UNCUT: &str = "default";
-
-fn sentencepiece(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
-    if let Some(pre) = parts.pre.as_ref().filter(|pre| *pre != UNCUT) {
-        return Err(err!(Format, "expected `{UNCUT}` as `pre` of a SentencePiece tokenizer, found `{pre}`")
-            .hint("texts are cut for byte-level tokenizers only, whose model is `gpt2`: convert the model again"));
-    }
+/// Returns tokens whose names are their text with SentencePiece's space, and those of bytes.
+fn spelled(parts: &Gguf, kinds: &[TokenType]) -> Result<(Vec<VocabEntry>, HashMap<u8, u32>)> {
     let typed = !parts.token_type.is_empty();
     let mut bytes = HashMap::new();
     let mut pieces = Vec::with_capacity(parts.tokens.len());
@@ -107,6 +106,37 @@ fn sentencepiece(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
             }
         });
     }
+    Ok((pieces, bytes))
+}
+
+/// Makes the tokenizer of Gemma 4, which begins every text with its BOS token, whatever the file says, as in llama.cpp.
+fn lines(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
+    if let Some(pre) = parts.pre.as_ref().filter(|pre| *pre != GEMMA4) {
+        bail!(Format, "expected `{GEMMA4}` as `pre` of a tokenizer of the kind {GEMMA4}, found `{pre}`");
+    }
+    if parts.add_space_prefix == Some(true) {
+        bail!(Format, "expected texts without a space before them, found `add_space_prefix`");
+    }
+    let (pieces, bytes) = spelled(&parts, kinds)?;
+    let vocab = Arc::new(Vocab::new((0..).zip(pieces), false)?);
+    let split = Lines::new(&vocab, &parts.merges, &bytes, &whole_names(&vocab, kinds))?;
+    let bos = parts.bos_token_id;
+    let eos = parts.eos_token_id;
+    let add_eos = parts.add_eos_token.unwrap_or(false);
+    Tokenizer::new(vocab, Arc::new(split), Origin::Ours(Ours::Gguf(Box::new(parts))))
+        .marked(bos, eos)?
+        .adding(bos.is_some(), add_eos)
+}
+
+/// Pre-tokenizer of SentencePiece in `pre`: texts are not cut before their characters are joined.
+const UNCUT: &str = "default";
+
+fn sentencepiece(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
+    if let Some(pre) = parts.pre.as_ref().filter(|pre| *pre != UNCUT) {
+        return Err(err!(Format, "expected `{UNCUT}` as `pre` of a SentencePiece tokenizer, found `{pre}`")
+            .hint("texts are cut for byte-level tokenizers only, whose model is `gpt2`: convert the model again"));
+    }
+    let (pieces, bytes) = spelled(&parts, kinds)?;
     let prefix = parts.add_space_prefix.unwrap_or(true);
     let vocab = Arc::new(Vocab::new((0..).zip(pieces), prefix)?);
     // SentencePiece's default ids, if there are as many tokens.
@@ -154,12 +184,7 @@ fn byte_level(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
     };
     let pieces: Vec<VocabEntry> = parts.tokens.iter().zip(kinds).map(piece).collect();
     let vocab = Arc::new(Vocab::new((0..).zip(pieces), false)?);
-    let whole: Vec<&str> = of_kind(kinds, TokenType::Whole)
-        .into_iter()
-        .filter_map(|id| vocab.piece(id).ok())
-        .map(|piece| piece.name.as_str())
-        .collect();
-    let engine = bytelevel::engine(&vocab, &parts.merges, cut, &whole)?;
+    let engine = bytelevel::engine(&vocab, &parts.merges, cut, &whole_names(&vocab, kinds))?;
     let split = Library::new(engine, vocab.clone(), true, Limits::KNOWN)?;
     let bos = parts.bos_token_id;
     let eos = parts.eos_token_id;
@@ -168,6 +193,12 @@ fn byte_level(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
     Tokenizer::new(vocab, Arc::new(split), Origin::Ours(Ours::Gguf(Box::new(parts))))
         .marked(bos, eos)?
         .adding(add_bos, add_eos)
+}
+
+/// Returns the names of the tokens that are matched in a text before anything else.
+fn whole_names<'a>(vocab: &'a Vocab, kinds: &[TokenType]) -> Vec<&'a str> {
+    let pieces = of_kind(kinds, TokenType::Whole).into_iter().filter_map(|id| vocab.piece(id).ok());
+    pieces.map(|piece| piece.name.as_str()).collect()
 }
 
 fn of_kind(kinds: &[TokenType], wanted: TokenType) -> Vec<u32> {
@@ -248,6 +279,45 @@ mod tests {
         assert_eq!(gemma.decode(&found[1..]).unwrap(), text);
         // Byte by byte, what has no token.
         assert_eq!(ids(&gemma, "\t", Some(false)), [byte(9)]);
+    }
+
+    #[test]
+    fn a_tokenizer_like_gemma_4s_joins_the_characters_of_lines_and_takes_runs_of_line_breaks_whole() {
+        let special = ["<pad>", "<eos>", "<bos>", "<unk>"];
+        let plain = ["▁", "a", "b", "▁a", "b▁", "ab", "▁ab", "\n", "\n\n\n", "<b>"];
+        let bytes: Vec<String> = (0..=255).map(|byte| format!("<0x{byte:02X}>")).collect();
+        let parts = Gguf {
+            model: "gemma4".into(),
+            scores: Vec::new(),
+            tokens: [names(&special), names(&plain), bytes].concat(),
+            token_type: [vec![3; 4], vec![1; 9], vec![4], vec![6; 256]].concat(),
+            merges: names(&["a b", "▁ ab", "b ▁", "▁ a"]),
+            bos_token_id: Some(2),
+            eos_token_id: Some(1),
+            add_bos_token: Some(false),
+            add_space_prefix: Some(false),
+            ..Gguf::default()
+        };
+        let gemma = Tokenizer::from_gguf(parts.clone()).unwrap();
+        let byte = |byte: u32| 14 + byte;
+        // Merges go in the order of the list; a run of two line breaks has no token, one of three has.
+        let text = "ab  ab\n\n\nb a\n\né<b>";
+        let found = [2, 9, 4, 10, 12, 8, 5, 11, 11, byte(0xc3), byte(0xa9), 13];
+        assert_eq!(ids(&gemma, text, None), found);
+        assert_eq!(gemma.decode(&found[1..]).unwrap(), text);
+        let offsets = gemma.encode("ab  ab\n", Some(false), &Task::default()).unwrap().offsets;
+        assert_eq!(offsets, [0..2, 2..3, 3..6, 6..7]);
+        let refused = |parts: Gguf| Tokenizer::from_gguf(parts).unwrap_err().message;
+        let mut fewer = parts.clone();
+        fewer.tokens[20] = "c".into();
+        fewer.token_type[20] = 1;
+        assert!(refused(fewer).ends_with("expected a token for each byte, found none for 0x06"));
+        let mut broken = parts.clone();
+        broken.tokens[13] = "<\n>".into();
+        assert!(refused(broken).contains("without line breaks"));
+        let cut = Gguf { pre: Some("llama-bpe".into()), ..parts.clone() };
+        assert!(refused(cut).ends_with("of the kind gemma4, found `llama-bpe`"));
+        assert!(refused(Gguf { add_space_prefix: Some(true), ..parts }).contains("`add_space_prefix`"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod json;
 pub mod labels;
 mod library;
 mod limits;
+mod lines;
 mod llama2c;
 mod lookup;
 mod merges;

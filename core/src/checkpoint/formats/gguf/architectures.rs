@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 use crate::{bail, err};
 
 /// Architectures that are known. Mistral's models and Mixtral are written as `llama`, OLMo 3 as `olmo2`.
-const KNOWN: [&str; 23] = [
+const KNOWN: [&str; 27] = [
     "llama",
     "gpt2",
     "gptneox",
@@ -35,6 +35,10 @@ const KNOWN: [&str; 23] = [
     "bloom",
     "falcon",
     "mpt",
+    "command-r",
+    "cohere2",
+    "glm4",
+    "starcoder",
 ];
 
 /// The token that ends a text, and those that end an answer in a chat.
@@ -57,6 +61,10 @@ pub(super) fn read(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Archite
     };
     match keys.architecture {
         "gpt2" => gpt2(keys, &mut found)?,
+        "starcoder" => {
+            gpt2(keys, &mut found)?;
+            found.config.family = "gpt_bigcode".into();
+        }
         "gptneox" => gpt_neox(keys, &mut found)?,
         "llama" => llama(keys, source, &mut found)?,
         "gemma" => gemma::gemma(keys, &mut found.config)?,
@@ -80,6 +88,8 @@ pub(super) fn read(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Archite
         "bloom" => biased::bloom(keys, &mut found.config)?,
         "falcon" => biased::falcon(keys, source, &mut found)?,
         "mpt" => biased::mpt(keys, source, &mut found.config)?,
+        "command-r" | "cohere2" => plain::cohere(keys, &mut found)?,
+        "glm4" => plain::glm4(keys, &mut found)?,
         "gpt-oss" => mixtures::gpt_oss(keys, source, &mut found)?,
         _ => qwen(keys, &mut found)?,
     }

@@ -10,6 +10,9 @@ use crate::model::layout::TensorSource;
 /// SmolLM 3 rotates nothing in one of this many layers, which the file does not state.
 const UNROTATED: usize = 4;
 
+/// Cohere 2 has no window in one of this many layers, where the file does not state which.
+const COHERE_PATTERN: usize = 4;
+
 /// OLMo 3 has no window in one of this many layers, where the file does not state which.
 const OLMO_PATTERN: usize = 4;
 
@@ -78,6 +81,38 @@ pub(super) fn granite(keys: &GgufKeys, config: &mut Config) -> Result<()> {
     config.embed_scale = factor(keys.maybe_float("embedding_scale")?);
     config.write_scale = factor(keys.maybe_float("residual_scale")?);
     config.logit_scale = factor(Some(1.0 / divisor));
+    Ok(())
+}
+
+/// Reads what Command R adds, and Cohere 2, whose layers have windows, but for some that rotate nothing.
+pub(super) fn cohere(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
+    let config = &mut found.config;
+    config.norm = Some(NormKind::Layer);
+    config.norm_eps = keys.float("attention.layer_norm_epsilon")?;
+    config.order = Order::ParallelShared;
+    let scale = keys.float("logit_scale")?;
+    if scale == 0.0 {
+        bail!(Format, "expected `logit_scale` other than 0, with which logits are multiplied");
+    }
+    config.logit_scale = (scale != 1.0).then_some(scale);
+    config.rotary = Some(rotary(keys, config.d_head, true)?);
+    if keys.architecture == "command-r" {
+        config.family = "cohere".into();
+        return Ok(());
+    }
+    let window = keys.size("attention.sliding_window")?;
+    config.windows = windows(keys, config.layers, Some(window).filter(|window| *window > 0), COHERE_PATTERN)?;
+    config.unrotated = (0..config.layers).filter(|layer| config.window(*layer).is_none()).collect();
+    Ok(())
+}
+
+/// Reads what GLM 4 adds: norms on both sides, gate and up in one matrix, and adjacent coordinates that are rotated together.
+pub(super) fn glm4(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
+    found.fused_gate = true;
+    let config = &mut found.config;
+    rms(keys, config)?;
+    config.post_norm = true;
+    config.rotary = Some(rotary(keys, config.d_head, true)?);
     Ok(())
 }
 
