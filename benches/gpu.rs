@@ -59,8 +59,7 @@ fn main() {
         Ok(there) => there,
         Err(error) => return println!("skipped: {error}"),
     };
-    let sizes = SIZES.iter().flat_map(|(width, features)| [*width, *features]);
-    let peers = Peers::measure("gpu.py", &[RUNS, TEXTS, LENGTH, ROWS, K].into_iter().chain(sizes).collect::<Vec<_>>());
+    let peers = Peers::run("gpu.py", &arguments_of_peers(SIZES));
     let mut bench = Bench { there, peers, rows: Rows::new() };
     for part in [Bench::products, Bench::passes, Bench::steps, Bench::parts, Bench::training, Bench::real_steps] {
         part(&mut bench);
@@ -195,11 +194,10 @@ impl Bench {
             let mut session = Session::new(env);
             eval(&mut session, &format!("let x = tensor::load({:?}).to(\"f32\");", file.display().to_string()));
             let width = session.eval("bench", "x.shape[1]").unwrap().cast::<i64>() as usize;
-            let sizes = FEATURES.iter().flat_map(|features| [width, *features]);
-            let numbers = [RUNS, TEXTS, LENGTH, ROWS, K].into_iter().chain(sizes).map(|number| number.to_string());
+            let sizes = FEATURES.map(|features| (width, features));
             let variables =
                 [("MICROTOME_BENCH_ROWS", file), ("MICROTOME_BENCH_STEPS", STEPS_BEFORE.to_string().into())];
-            self.peers = Peers::run_with("gpu.py", &numbers.collect::<Vec<_>>(), &variables);
+            self.peers = Peers::run_with("gpu.py", &arguments_of_peers(sizes), &variables);
             for features in FEATURES {
                 let mut fit = |steps: usize| {
                     let options = format!("k: {K}, d_sae: {features}, batch: {ROWS}, steps: {steps}, seed: 0");
@@ -249,6 +247,12 @@ impl Bench {
             self.row(&format!("training, {texts} texts of {length} tokens, f32"), found, &names, words);
         }
     }
+}
+
+/// The arguments of the peers' script for dictionaries of these widths and numbers of features.
+fn arguments_of_peers(sizes: impl IntoIterator<Item = (usize, usize)>) -> Vec<String> {
+    let sizes = sizes.into_iter().flat_map(|(width, features)| [width, features]);
+    [RUNS, TEXTS, LENGTH, ROWS, K].into_iter().chain(sizes).map(|number| number.to_string()).collect()
 }
 
 /// The names of the peers' steps of dictionaries of a size.

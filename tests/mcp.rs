@@ -261,7 +261,17 @@ fn broken_frames_and_unknown_methods_leave_the_session_alone() {
     assert_eq!(client.request("no/such/method", json!({}))["error"]["code"], -32601);
     assert_eq!(client.request("tools/call", json!({ "name": "rm", "arguments": {} }))["error"]["code"], -32602);
     assert!(client.request("tools/call", json!({ "name": 7 }))["error"].is_object());
-    assert!(client.request("resources/read", json!({ "uri": "file:///etc/passwd" }))["error"].is_object());
+    let error = |client: &mut RawClient, method: &str, params: Value| client.request(method, params)["error"].clone();
+    let unknown = error(&mut client, "resources/read", json!({ "uri": "file:///etc/passwd" }));
+    assert_eq!((&unknown["code"], &unknown["data"]["kind"]), (&json!(-32002), &json!("name")), "{unknown}");
+    let outside = error(&mut client, "resources/read", json!({ "uri": "microtome://reports/../secret" }));
+    assert_eq!((&outside["code"], &outside["data"]["kind"]), (&json!(-32602), &json!("access")), "{outside}");
+    let near = error(&mut client, "prompts/get", json!({ "name": "find_head" }));
+    assert_eq!(
+        (&near["code"], &near["data"]["hint"]),
+        (&json!(-32602), &json!("did you mean `find_heads`?")),
+        "{near}"
+    );
     assert_eq!(text(&client.run("kept")), "7\n");
     client.close();
 }

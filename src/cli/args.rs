@@ -155,6 +155,9 @@ pub struct InstallArguments {
     pub sys_prefix: bool,
 }
 
+/// Number of seconds that a call of an agent may take by default.
+pub const CALL_SECONDS: u64 = 600;
+
 #[derive(Args)]
 pub struct McpArguments {
     /// Write the server into the settings of CLIENT in this folder, with the options that stand here.
@@ -167,7 +170,7 @@ pub struct McpArguments {
     pub http: Option<u16>,
 
     /// Number of seconds that a call may take.
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = CALL_SECONDS, value_parser = clap::value_parser!(u64).range(1..))]
     pub time: u64,
 
     /// Gibibytes by which a call may let the process grow [default: half of what is free].

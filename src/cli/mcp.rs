@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Exit;
-use super::args::{CommonArguments, McpArguments, McpClient};
+use super::args::{CALL_SECONDS, CommonArguments, McpArguments, McpClient};
 use super::run::to_stdout;
 use super::setup;
 use crate::base::access::Access;
@@ -35,7 +35,7 @@ fn installed(options: &CommonArguments, mcp: &McpArguments, client: McpClient) -
     let program = std::env::current_exe().map_err(|e| err!(File, "cannot find this program's own file: {e}"))?;
     let mut words = options.words()?;
     words.push("mcp".into());
-    if mcp.time != 600 {
+    if mcp.time != CALL_SECONDS {
         words.extend(["--time".into(), mcp.time.to_string().into()]);
     }
     if let Some(memory) = mcp.memory {

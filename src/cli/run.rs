@@ -86,14 +86,16 @@ pub fn run(options: &CommonArguments, run: &RunArguments) -> Result<Exit> {
     if outcome.is_ok() {
         session.env().arguments.refuse_unasked()?;
     }
-    let saved = if is_recorded {
-        save_record(&session, &folder, &recorded(&session, &name, outcome.as_ref().err()))
-    } else {
-        Ok(())
+    let failure = outcome.as_ref().err().cloned();
+    let save = || {
+        let record = || recorded(&session, &name, failure.as_ref());
+        if is_recorded { save_record(&session, &folder, &record()) } else { Ok(()) }
     };
-    // How the script ended is said first: a full disk must not hide what went wrong before.
+    // How a script failed is said before its record is written: a file that it refused is hashed only then. In either case
+    // how it ended is said before a full disk is, which must not hide what went wrong before.
+    let saved = failure.is_none().then(&save);
     let exit = finish(&session, options, outcome, options.json)?;
-    saved?;
+    saved.unwrap_or_else(save)?;
     match &run.table {
         // A check that failed says something of the numbers, which are there all the same.
         Some(name) if matches!(exit, Exit::Done | Exit::CheckFailed) => {

@@ -1,9 +1,9 @@
 //! Floor 16: the explorer, one page on loopback that answers while a person looks at features.
 //!
 //! `answers` is what it knows: plain functions of a model and dictionaries, without HTTP. `state` holds these,
-//! `last_read` what is known of the text that one types at, `slots` and `shared` decide what runs, `speech` is how an
-//! answer is sent line by line, `gate` who may ask, `routes` which address is what, and `server` puts them behind a
-//! socket.
+//! `last_read` what is known of the text that one types at, `slots` and `shared_value` decide what runs, `answer_stream`
+//! is how an answer is sent line by line, `gate` who may ask, `routes` which address is what, `page` has the files of the
+//! page, and `server` puts them behind a socket.
 
 mod answer_stream;
 pub mod answers;

@@ -11,8 +11,7 @@ use super::front::Limits;
 use super::session_state::StopReason;
 use super::session_thread::Ticket;
 use super::sessions::Sessions;
-use crate::base::{Error, Result, memory};
-use crate::err;
+use crate::base::{Result, memory};
 
 /// Time between two looks at a call that runs.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -44,7 +43,7 @@ impl Asked<'_> {
         loop {
             tokio::select! {
                 biased;
-                answer = &mut ticket.answer => return answer.map_err(|_| not_answered()),
+                answer = &mut ticket.answer => return answer.map_err(|_| ticket.not_answered()),
                 () = self.cancelled(), if stopped.is_none() => {
                     ticket.stop(StopReason::default());
                     stopped = Some(Instant::now());
@@ -80,10 +79,9 @@ impl Asked<'_> {
     fn too_much(&self, took: Duration, time: Duration, grown: u64) -> Option<StopReason> {
         let limits = self.limits;
         if took > time {
-            let words =
-                format!("the call was stopped after {} s; what it had done by then is kept", time.as_secs_f64());
             let hint = "do less in a call, or let whoever starts the server give more with --time";
-            return Some(StopReason { words, hint: Some(hint.into()) });
+            let stopped = StopReason::keeping(&format!("the call was stopped after {} s", time.as_secs_f64()));
+            return Some(StopReason { hint: Some(hint.into()), ..stopped });
         }
         (grown > limits.memory).then(|| StopReason {
             words: format!(
@@ -102,10 +100,4 @@ impl Asked<'_> {
         // A client that does not read is not waited for.
         let _unread = tokio::time::timeout(PATIENCE, context.peer.notify_progress(told)).await;
     }
-}
-
-/// Returns the error of a call that a session did not answer.
-fn not_answered() -> Error {
-    err!(Interrupted, "the call was not answered: it was cancelled before it began, or its session has ended")
-        .hint("call again; the results of earlier calls are kept")
 }

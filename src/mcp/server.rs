@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, GetPromptRequestParams, GetPromptResponse, Implementation,
+    CallToolRequestParams, CallToolResponse, ErrorCode, GetPromptRequestParams, GetPromptResponse, Implementation,
     ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
     ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use rmcp::{ErrorData, ServerHandler};
+use serde_json::json;
 
 use super::asked::Asked;
 use super::call_log::{CallLog, LoggedCall};
@@ -17,7 +18,8 @@ use super::front::{EnvMaker, Limits};
 use super::sessions::Sessions;
 use super::{prompts, resources, tools};
 use crate::base::access::Access;
-use crate::base::{Error, Result};
+use crate::base::{Error, Kind, Result, names};
+use crate::err;
 
 /// A server with its sessions. Clones share them, so that each connection of a transport may have one.
 #[derive(Clone)]
@@ -76,16 +78,30 @@ impl Server {
         let asked = self.asked(Some(context));
         let answered = async {
             let ticket = self.sessions.desk()?.ask(job)?;
-            asked.wait(ticket, self.limits.time).await?
+            asked.wait(ticket, self.limits.time).await
         };
-        answered.await.map_err(|error: Error| not_found(&error))
+        // What keeps the server from answering is no mistake in the request.
+        let answer = answered.await.map_err(|error| protocol_error(ErrorCode::INTERNAL_ERROR, &error))?;
+        answer.map_err(|error| protocol_error(code_of(error.kind), &error))
     }
 }
 
-/// Returns an error of the protocol for something that is not there.
-fn not_found(error: &Error) -> ErrorData {
+/// Returns the code of the protocol for an error in what a request asks for.
+fn code_of(kind: Kind) -> ErrorCode {
+    match kind {
+        Kind::Name | Kind::File => ErrorCode::RESOURCE_NOT_FOUND,
+        Kind::Argument | Kind::Shape | Kind::Index | Kind::Access => ErrorCode::INVALID_PARAMS,
+        Kind::Format | Kind::Memory | Kind::Numeric | Kind::Network | Kind::Interrupted | Kind::Bug => {
+            ErrorCode::INTERNAL_ERROR
+        }
+    }
+}
+
+/// Returns an error of the protocol, whose data have the kind and the hint.
+fn protocol_error(code: ErrorCode, error: &Error) -> ErrorData {
     let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-    ErrorData::resource_not_found(format!("{}{hint}", error.message), None)
+    let data = json!({ "kind": error.kind.name(), "hint": error.hint });
+    ErrorData::new(code, format!("{}{hint}", error.message), Some(data))
 }
 
 impl ServerHandler for Server {
@@ -114,7 +130,9 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> std::result::Result<CallToolResponse, ErrorData> {
         if !tools::has(&request.name) {
-            return Err(ErrorData::invalid_params(format!("there is no tool {:?}", request.name), None));
+            let near = names::suggestion(&request.name, tools::names());
+            let unknown = err!(Name, "there is no tool {:?}", request.name).maybe_hint(near);
+            return Err(protocol_error(ErrorCode::INVALID_PARAMS, &unknown));
         }
         let asked = self.asked(Some(&context));
         let arguments = request.arguments.unwrap_or_default();
@@ -164,7 +182,7 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> std::result::Result<GetPromptResponse, ErrorData> {
         let found = prompts::of(&request.name, &request.arguments.unwrap_or_default());
-        found.map(GetPromptResponse::from).map_err(|error| ErrorData::invalid_params(error.message, None))
+        found.map(GetPromptResponse::from).map_err(|error| protocol_error(ErrorCode::INVALID_PARAMS, &error))
     }
 }
 
@@ -176,3 +194,20 @@ Look names up with `help` before guessing, and `check` a long script before runn
 `model::load(\"tiny\")` is a small model that is always there. \
 State a control, held-out text, an interval or n, and the seed beside every number that you report: \
 the resource microtome://skill says how.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_protocol_have_their_codes_and_hints() {
+        let coded = |error: Error| protocol_error(code_of(error.kind), &error).code.0;
+        assert_eq!(coded(err!(Name, "there is no resource x")), ErrorCode::RESOURCE_NOT_FOUND.0);
+        assert_eq!(coded(err!(Access, "x leads out of the output folder")), ErrorCode::INVALID_PARAMS.0);
+        assert_eq!(coded(err!(Memory, "x has 2 GiB")), ErrorCode::INTERNAL_ERROR.0);
+        assert_eq!(coded(err!(Bug, "oops")), ErrorCode::INTERNAL_ERROR.0);
+        let error = protocol_error(ErrorCode::INVALID_PARAMS, &err!(Name, "no tool").hint("did you mean `run`?"));
+        assert_eq!(error.message, "no tool (did you mean `run`?)");
+        assert_eq!(error.data, Some(json!({ "kind": "name", "hint": "did you mean `run`?" })));
+    }
+}

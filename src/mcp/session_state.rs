@@ -1,6 +1,6 @@
 //! The state of a session that others see while it works: its calls, its results, and what it has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -26,16 +26,31 @@ pub struct SessionLook {
     pub written: Vec<String>,
 }
 
+/// Words that follow on the reason why a running call was stopped.
+const KEPT: &str = "; what it had done by then is kept";
+
 /// Reason why a call was stopped.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StopReason {
     pub words: String,
     pub hint: Option<String>,
 }
 
+impl StopReason {
+    /// Makes the reason that a call was stopped as these words say, and keeps what it did.
+    pub fn keeping(words: &str) -> Self {
+        Self { words: format!("{words}{KEPT}"), hint: None }
+    }
+
+    /// Returns the reason in words about a call that had not begun.
+    pub fn before_it_began(&self) -> String {
+        format!("{} before it began", self.words.strip_suffix(KEPT).unwrap_or(&self.words))
+    }
+}
+
 impl Default for StopReason {
     fn default() -> Self {
-        Self { words: "the call was cancelled; what it had done by then is kept".into(), hint: None }
+        Self::keeping("the call was cancelled")
     }
 }
 
@@ -45,7 +60,10 @@ struct Calls {
     count: u64,
     running: Option<RunningCall>,
     waiting: BTreeSet<u64>,
-    cancelled: BTreeSet<u64>,
+    /// Calls that are not to begin, with the reason where somebody waits for their answer.
+    cancelled: BTreeMap<u64, Option<StopReason>>,
+    /// Reasons why calls did not begin, for those who wait for their answers.
+    unanswered: BTreeMap<u64, StopReason>,
     reason: Option<StopReason>,
 }
 
@@ -128,24 +146,41 @@ impl SessionState {
             let _first = calls.reason.get_or_insert(reason);
             self.interrupted.store(true, Ordering::Relaxed);
         } else if calls.waiting.contains(&number) {
-            let _is_new = calls.cancelled.insert(number);
+            let _first = calls.cancelled.entry(number).or_insert(Some(reason));
         }
+    }
+
+    /// Stops a call for whose answer nobody waits any more.
+    pub fn abandon(&self, number: u64) {
+        self.stop(number, StopReason::default());
+        let mut calls = locked(&self.calls);
+        if let Some(reason) = calls.cancelled.get_mut(&number) {
+            *reason = None;
+        }
+        let _nobody_asks = calls.unanswered.remove(&number);
+    }
+
+    /// Returns the reason why a call did not begin, if it was cancelled before.
+    pub fn why_unanswered(&self, number: u64) -> Option<StopReason> {
+        locked(&self.calls).unanswered.get(&number).cloned()
     }
 
     /// Stops the call that runs, for a person who looks at it.
     pub fn stop_running(&self) {
         if let Some(running) = self.running() {
-            let words = "a person stopped the call; what it had done by then is kept".into();
-            self.stop(running.number, StopReason { words, hint: None });
+            self.stop(running.number, StopReason::keeping("a person stopped the call"));
         }
     }
 
-    /// Stops the call that runs, and all that wait.
+    /// Stops the call that runs, and all that wait, since the session ends or its client has gone.
     pub fn stop_all(&self) {
+        let reason = || StopReason::keeping("the call was stopped with its session");
         let mut calls = locked(&self.calls);
-        let waiting = std::mem::take(&mut calls.waiting);
-        calls.cancelled.extend(waiting);
+        for number in std::mem::take(&mut calls.waiting) {
+            let _first = calls.cancelled.entry(number).or_insert_with(|| Some(reason()));
+        }
         if calls.running.is_some() {
+            let _first = calls.reason.get_or_insert_with(reason);
             self.interrupted.store(true, Ordering::Relaxed);
         }
     }
@@ -154,7 +189,8 @@ impl SessionState {
     pub fn begin(&self, number: u64) -> bool {
         let mut calls = locked(&self.calls);
         let _was_waiting = calls.waiting.remove(&number);
-        if calls.cancelled.remove(&number) {
+        if let Some(reason) = calls.cancelled.remove(&number) {
+            calls.unanswered.extend(reason.map(|reason| (number, reason)));
             return false;
         }
         // An interruption that came between two calls was meant for neither.
@@ -170,5 +206,33 @@ impl SessionState {
         let mut calls = locked(&self.calls);
         calls.running = None;
         self.interrupted.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_is_told_why_a_call_did_not_begin() {
+        let state = SessionState::default();
+        let numbers: Vec<u64> = (0..4).map(|_| state.add().unwrap()).collect();
+        assert!(state.begin(numbers[0]));
+        state.stop(numbers[1], StopReason::default());
+        state.stop(numbers[2], StopReason::default());
+        state.abandon(numbers[2]);
+        state.stop_all();
+        assert_eq!(
+            state.reason().unwrap().words,
+            "the call was stopped with its session; what it had done by then is kept"
+        );
+        state.end();
+        assert!(numbers[1..].iter().all(|number| !state.begin(*number)));
+        let why = |number: u64| state.why_unanswered(number).map(|reason| reason.before_it_began());
+        assert_eq!(why(numbers[1]).unwrap(), "the call was cancelled before it began");
+        assert_eq!(why(numbers[2]), None);
+        assert_eq!(why(numbers[3]).unwrap(), "the call was stopped with its session before it began");
+        state.abandon(numbers[3]);
+        assert_eq!(why(numbers[3]), None);
     }
 }

@@ -9,7 +9,7 @@ use super::desk::Desk;
 use super::front::EnvMaker;
 use super::results::Results;
 use super::session_state::{RunningCall, SessionState, StopReason};
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::err;
 use crate::script::engine::thread;
 
@@ -30,6 +30,15 @@ impl<T> Ticket<T> {
         self.state.stop(self.number, reason);
     }
 
+    /// Returns the error of a call that the session did not answer, with the reason where there is one.
+    pub fn not_answered(&self) -> Error {
+        let hint = "call again; the results of earlier calls are kept";
+        match self.state.why_unanswered(self.number) {
+            Some(reason) => err!(Interrupted, "{}", reason.before_it_began()).hint(reason.hint.unwrap_or(hint.into())),
+            None => err!(Interrupted, "the call was not answered: its session has ended").hint(hint),
+        }
+    }
+
     /// Returns new words on how far the call is.
     pub fn progress(&self) -> Option<String> {
         self.running().and_then(|_| self.state.progress.take())
@@ -40,7 +49,7 @@ impl<T> Ticket<T> {
 /// ended its call.
 impl<T> Drop for Ticket<T> {
     fn drop(&mut self) {
-        self.stop(StopReason::default());
+        self.state.abandon(self.number);
     }
 }
 

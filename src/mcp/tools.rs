@@ -214,9 +214,14 @@ pub fn list() -> Vec<Tool> {
     TABLE.iter().map(tool).collect()
 }
 
+/// Lists the names of the tools.
+pub fn names() -> impl Iterator<Item = &'static str> + Clone {
+    TABLE.iter().map(|entry| entry.name)
+}
+
 /// Returns whether there is a tool of this name.
 pub fn has(name: &str) -> bool {
-    TABLE.iter().any(|entry| entry.name == name)
+    names().any(|known| known == name)
 }
 
 /// Answers a call of a tool. What is wrong with a call is an error for whoever made it.

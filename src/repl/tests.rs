@@ -384,6 +384,61 @@ fn a_saved_session_runs() {
 }
 
 #[test]
+fn a_session_of_all_kinds_of_statements_is_saved_as_it_was() {
+    const FIRST: &[&str] = &[
+        "",
+        "let a = 3; ",
+        "if a > 1 { kept.push(0) } ",
+        "for i in 0..2 { kept.push(i) } ",
+        "switch a { 1 => { kept.push(1) } _ => { kept.push(2) } } ",
+        "while a == 1 { } ",
+        "try { [1][5] } catch (e) { kept.push(3) } ",
+        "/* said */ { kept.push(4) } ;",
+    ];
+    const LAST: &[&str] = &[
+        "7",
+        "[7]",
+        "-a",
+        "(a)",
+        "`${a} {`",
+        "#{ b: a }.b",
+        "{ a }",
+        "if a > 1 { a } else { 0 }",
+        "if #{ b: a }.b == { 3 } { 5 } else if a > 1 { 6 } else { 0 }",
+        "switch a { 3 => { 8 } _ => 9 }",
+        "for i in 0..3 { if i == 2 { break i } }",
+        "while true { break 4 }",
+        "loop { break 5 }",
+        "do { break 6 } while true",
+        "try { [1][5] } catch { 2 }",
+        "return a + 1",
+        "exit(a)",
+        "kept.len()",
+        "a.twice() + \"x\".twice().len()",
+        "(|x| { return x }).call(a)",
+    ];
+    const BEHIND: &[&str] = &["", ";", " // said", "; fn more() { 1 }", ";\n/// Doc.\nfn int.more() { this } // end"];
+    let folder = tempfile::tempdir().unwrap();
+    let mut repl = repl_below(folder.path());
+    said(&mut repl, "let a = 3; let kept = []; fn int.twice() { this * 2 } fn \"string\".twice() { this + this }");
+    for first in FIRST {
+        for last in LAST {
+            for behind in BEHIND {
+                let line = format!("{first}{last}{behind}");
+                let outcome = said(&mut repl, &line);
+                assert!(!outcome.starts_with("error"), "{line}: {outcome}");
+                said(&mut repl, "kept.push(ans);");
+            }
+        }
+    }
+    let kept = value::repr(repl.session().variable("kept").unwrap());
+    let saved = said(&mut repl, ":save session.rhai");
+    assert!(saved.starts_with("saved ") && saved.ends_with("session.rhai"), "{saved}");
+    let text = std::fs::read_to_string(folder.path().join("session.rhai")).unwrap() + "kept";
+    assert_eq!(value::repr(&session().eval("session.rhai", &text).unwrap()), kept);
+}
+
+#[test]
 fn a_script_runs_beside_the_session() {
     let folder = tempfile::tempdir().unwrap();
     let script = "let x = arg(\"n\", 1); print(x + 1); fn gone() { 1 }";

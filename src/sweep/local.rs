@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Launch;
 use super::cell::Sweep;
 use super::folder::{Folder, TaskState};
+use super::output::shown;
 use crate::base::{Error, Kind, Result, Task, locked};
 use crate::err;
 
@@ -167,7 +168,7 @@ impl TaskProcess {
             let _ended_or_panicked = reader.join();
         }
         let said = locked(&self.said);
-        last_line(&String::from_utf8_lossy(&said))
+        last_line(&shown(&said))
     }
 }
 

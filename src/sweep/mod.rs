@@ -7,6 +7,7 @@ mod cell;
 mod folder;
 mod gather;
 pub mod local;
+mod output;
 mod plan;
 mod plan_sources;
 mod run_task;

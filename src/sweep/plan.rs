@@ -170,7 +170,8 @@ fn fits(words: &OptionValues, of: TargetName, seed: u64) -> Result<Vec<OptionVal
         let mut fit = only(words, of_all);
         fit.extend(only(words, own));
         fit.insert("kind".into(), name.as_str().into());
-        fit.entry("seed").or_insert_with(|| seed.into());
+        // Seeds are written as scripts have them, where those of 2^63 and more are negative.
+        fit.entry("seed").or_insert_with(|| seed.cast_signed().into());
         let mut cells = vec![fit];
         for axis in AXES_OF_KINDS.iter().chain(&AXES) {
             let Some(Value::Array(values)) = cells.first().and_then(|cell| cell.get(*axis)).cloned() else { continue };

@@ -184,3 +184,12 @@ proptest! {
         prop_assert_eq!(again, names);
     }
 }
+
+#[test]
+fn the_largest_seeds_are_those_of_scripts() {
+    let value = json!({ "model": "tiny", "text": "sample", "sites": "resid_post.0", "k": 2 });
+    for (seed, written) in [(7, 7), (u64::MAX, -1), (1 << 63, i64::MIN)] {
+        let plan = SweepPlan::read(&value, seed).unwrap();
+        assert_eq!(plan.fits[0]["seed"], json!(written));
+    }
+}

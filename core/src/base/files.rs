@@ -31,6 +31,9 @@ const PIECE: u64 = 1 << 20;
 /// reported as empty although they have content. Others are endless.
 const SURPLUS: u64 = 16 << 20;
 
+/// Number of files that were refused and stay open until they are hashed.
+const MOST_REFUSED: usize = 64;
+
 /// Files that a run has read and written: paths as the run wrote them down, with the SHA-256 of the bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -47,9 +50,48 @@ pub struct Files {
     /// Whether reads are hashed; writes always are, at no extra cost.
     recording: bool,
     ledger: Arc<Mutex<Ledger>>,
+    /// Inputs that were refused by their beginning and are hashed when the ledger is asked for.
+    refused: Arc<Mutex<Vec<RefusedInput>>>,
     locks: Locks,
     /// Locks of the runs that this one is a part of.
     outer: Vec<Locks>,
+}
+
+/// An open input that is in no ledger yet.
+struct RefusedInput {
+    file: File,
+    place: PathBuf,
+}
+
+/// A mapped input that is hashed once its beginning is known to be right. One that is dropped before was refused: it
+/// belongs to the record of the run all the same, for which it is hashed.
+pub struct UnhashedInput {
+    files: Files,
+    input: Option<RefusedInput>,
+}
+
+impl UnhashedInput {
+    /// Hashes the input and notes it in the ledger of its run.
+    pub fn note(mut self) -> Result<()> {
+        let Some(RefusedInput { file, place }) = self.input.take() else { return Ok(()) };
+        self.files.note(place.clone(), || self.files.hash_of(&file, &place))
+    }
+}
+
+impl Drop for UnhashedInput {
+    fn drop(&mut self) {
+        let Some(input) = self.input.take() else { return };
+        if !self.files.is_input(&input.place) {
+            return;
+        }
+        let mut refused = locked(&self.files.refused);
+        refused.retain(|other| other.place != input.place);
+        refused.push(input);
+        if refused.len() > MOST_REFUSED {
+            drop(refused);
+            self.files.note_refused();
+        }
+    }
 }
 
 type Locks = Arc<Mutex<BTreeMap<PathBuf, Lock>>>;
@@ -61,6 +103,7 @@ impl Files {
             task: Task::default(),
             recording,
             ledger: Arc::default(),
+            refused: Arc::default(),
             locks: Arc::default(),
             outer: Vec::new(),
         }
@@ -80,9 +123,24 @@ impl Files {
         &self.task
     }
 
-    /// Returns the files that have been read and written so far.
+    /// Returns the files that have been read and written so far. Those that were refused before they were hashed are
+    /// hashed now; what is interrupted meanwhile, or cannot be read any more, is left out.
     pub fn ledger(&self) -> Ledger {
+        self.note_refused();
         locked(&self.ledger).clone()
+    }
+
+    /// Hashes the inputs that were refused, and notes those that were not read since.
+    fn note_refused(&self) {
+        let refused = std::mem::take(&mut *locked(&self.refused));
+        for RefusedInput { file, place } in refused {
+            if locked(&self.ledger).read.contains_key(&place) {
+                continue;
+            }
+            if let Ok(hash) = self.hash_of(&file, &place) {
+                let _noted = locked(&self.ledger).read.entry(place).or_insert(hash);
+            }
+        }
     }
 
     /// Returns the files of a run within this one: with a ledger and locks of its own, and in the folders that are
@@ -113,18 +171,48 @@ impl Files {
 
     /// Maps a file into memory, so that only what is used is read.
     pub fn map(&self, path: &Path) -> Result<Mmap> {
+        self.map_as(path, Ok)
+    }
+
+    /// Maps a file of which `read` reads the beginning, before all of it is hashed for the record: a large file that is
+    /// none of its kind is refused at once.
+    pub fn map_as<T>(&self, path: &Path, read: impl FnOnce(Mmap) -> Result<T>) -> Result<T> {
+        let (map, input) = self.map_unhashed(path)?;
+        let read = read(map)?;
+        input.note()?;
+        Ok(read)
+    }
+
+    /// Maps a file whose hash is noted later, by the second value; if that is dropped instead, the file is one that was
+    /// refused.
+    pub fn map_unhashed(&self, path: &Path) -> Result<(Mmap, UnhashedInput)> {
         let (file, place) = self.open(path)?;
-        // SAFETY: the map is read-only. If another process cuts the file short while it is mapped the system ends us
-        // with SIGBUS, as it does every program that maps files; our own writes replace files, they never truncate.
-        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io("map", path, &e))?;
-        self.note_read(place, &map)?;
+        let map = mapped(&file, path)?;
+        Ok((map, UnhashedInput { files: self.clone(), input: Some(RefusedInput { file, place }) }))
+    }
+
+    /// Hashes all bytes of an open file.
+    fn hash_of(&self, file: &File, place: &Path) -> Result<String> {
+        let map = mapped(file, place)?;
+        let mut hash = Sha256::new();
+        for piece in map.chunks(PIECE as usize) {
+            self.task.check()?;
+            hash.update(piece);
+        }
         super::memory::give_back(&map, 0..map.len());
-        Ok(map)
+        Ok(hex(&hash.finalize()))
     }
 
     pub fn bytes(&self, path: &Path) -> Result<Vec<u8>> {
         let (bytes, place) = self.whole(path)?;
-        self.note_read(place, &bytes)?;
+        self.note(place, || {
+            let mut hash = Sha256::new();
+            for piece in bytes.chunks(PIECE as usize) {
+                self.task.check()?;
+                hash.update(piece);
+            }
+            Ok(hex(&hash.finalize()))
+        })?;
         Ok(bytes)
     }
 
@@ -214,21 +302,14 @@ impl Files {
         locked(&self.ledger).written.insert(address, sha256);
     }
 
-    /// Records an input with the hash of its bytes.
-    fn note_read(&self, place: PathBuf, bytes: &[u8]) -> Result<()> {
-        self.note(place, || {
-            let mut hash = Sha256::new();
-            for piece in bytes.chunks(PIECE as usize) {
-                self.task.check()?;
-                hash.update(piece);
-            }
-            Ok(hex(&hash.finalize()))
-        })
+    /// Returns whether a file that is read is noted: files that the run wrote itself are not inputs.
+    fn is_input(&self, place: &Path) -> bool {
+        self.recording && !locked(&self.ledger).written.contains_key(place)
     }
 
-    /// Records an input of a run; files that the run wrote itself are not inputs.
+    /// Records an input of a run.
     fn note(&self, place: PathBuf, hash: impl FnOnce() -> Result<String>) -> Result<()> {
-        if self.recording && !locked(&self.ledger).written.contains_key(&place) {
+        if self.is_input(&place) {
             let hash = hash()?;
             locked(&self.ledger).read.insert(place, hash);
         }
@@ -340,6 +421,13 @@ impl Files {
     pub fn release(&self) {
         locked(&self.locks).clear();
     }
+}
+
+/// Maps an open file into memory.
+fn mapped(file: &File, path: &Path) -> Result<Mmap> {
+    // SAFETY: the map is read-only. If another process cuts the file short while it is mapped the system ends us
+    // with SIGBUS, as it does every program that maps files; our own writes replace files, they never truncate.
+    unsafe { Mmap::map(file) }.map_err(|e| Error::io("map", path, &e))
 }
 
 /// Reads the whole content of a file with this reported length.
@@ -557,6 +645,25 @@ mod tests {
         assert!(missing.hint.unwrap().contains("data.npy"));
         let latin = files.text(&folder.path().join("latin.txt")).unwrap_err();
         assert!(latin.message.ends_with("expected UTF-8 text, found byte 0xe9 on line 2"), "{}", latin.message);
+    }
+
+    #[test]
+    fn a_file_that_is_refused_is_hashed_when_the_ledger_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let bad = folder.path().join("bad");
+        std::fs::write(&bad, b"not it").unwrap();
+        let recording = files(folder.path());
+        let refused = recording.map_as(&bad, |_| -> Result<()> { bail!(Format, "not it") });
+        assert_eq!(refused.unwrap_err().message, "not it");
+        assert!(locked(&recording.ledger).read.is_empty());
+        // What is written in its place afterwards is another file.
+        std::fs::write(folder.path().join("other"), b"else").unwrap();
+        std::fs::rename(folder.path().join("other"), &bad).unwrap();
+        let hash = hex(&Sha256::digest(b"not it"));
+        assert_eq!(recording.ledger().read.into_values().collect::<Vec<_>>(), [hash]);
+        assert!(recording.map_as(&bad, |map| Ok(map.len())).is_ok_and(|length| length == 4));
+        let hash = hex(&Sha256::digest(b"else"));
+        assert_eq!(recording.ledger().read.into_values().collect::<Vec<_>>(), [hash]);
     }
 
     /// Checks that hashing is interrupted: a sparse file of a hundred gigabytes took minutes, without a check for an

@@ -320,17 +320,32 @@ pub async fn patiently<T>(task: &Task, work: impl Future<Output = T>) -> Result<
 
 /// Returns the error of a failed request: its innermost cause, which says most, or a refusal of our own, unchanged.
 pub fn failure(what: &str, error: &reqwest::Error) -> Error {
+    match innermost(error) {
+        Cause::Refusal(ours) => ours,
+        Cause::Words(why) => {
+            err!(Network, "cannot fetch {what}: {why}").hint("check the address and the network connection")
+        }
+    }
+}
+
+/// The reason why a request failed.
+enum Cause {
+    /// A refusal of our own.
+    Refusal(Error),
+    /// The words of the innermost error.
+    Words(String),
+}
+
+/// Finds the innermost cause of a failed request.
+fn innermost(error: &reqwest::Error) -> Cause {
     let mut cause: &dyn std::error::Error = error;
     loop {
         if let Some(ours) = cause.downcast_ref::<Error>() {
-            return ours.clone();
+            return Cause::Refusal(ours.clone());
         }
         match cause.source() {
             Some(next) => cause = next,
-            None => {
-                return err!(Network, "cannot fetch {what}: {cause}")
-                    .hint("check the address and the network connection");
-            }
+            None => return Cause::Words(cause.to_string()),
         }
     }
 }

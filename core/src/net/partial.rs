@@ -10,7 +10,7 @@ use reqwest::{Response, StatusCode, Url};
 use sha2::{Digest, Sha256};
 
 use super::disk_space::DiskSpace;
-use super::{GLANCE, Server, accepted, failed, hex, patiently};
+use super::{Cause, GLANCE, Server, accepted, failed, hex, innermost, patiently};
 use crate::base::files::{self, plain};
 use crate::base::task::Bar;
 use crate::base::{Error, Result, Task};
@@ -117,20 +117,25 @@ async fn chunk(
                 _ => Ok(Some(chunk)),
             }
         }
-        Ok(None) if wanted.size.is_some_and(|size| growing.length < size) => Err(cut(wanted, growing.length)),
+        Ok(None) if wanted.size.is_some_and(|size| growing.length < size) => {
+            Err(cut(wanted, growing.length, "the server sent no more"))
+        }
         Ok(None) => Ok(None),
-        Err(_) => Err(cut(wanted, growing.length)),
+        Err(error) => match innermost(&error) {
+            Cause::Refusal(ours) => Err(ours),
+            Cause::Words(why) => Err(cut(wanted, growing.length, &why)),
+        },
     }
 }
 
-/// Builds the error of a connection that ended too early.
-fn cut(wanted: &Download, received: u64) -> Error {
+/// Builds the error of a connection that ended too early, with the reason.
+fn cut(wanted: &Download, received: u64, why: &str) -> Error {
     let all = wanted.size.map(|size| format!(" of {size}")).unwrap_or_default();
     let hint = match wanted.sha256 {
         Some(_) => "the partial download is kept; run it again to resume",
         None => "run it again",
     };
-    err!(Network, "the download of {} stopped after {received}{all} bytes", wanted.name).hint(hint)
+    err!(Network, "the download of {} stopped after {received}{all} bytes: {why}", wanted.name).hint(hint)
 }
 
 /// Returns whether a partial answer begins at the requested offset.

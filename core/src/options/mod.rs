@@ -391,6 +391,8 @@ pub struct Field {
     wanted: String,
     low: Option<(f64, bool)>,
     high: Option<f64>,
+    /// Whether NaN is a value of the option: elsewhere it is a mistake, and no key or record could tell it from none.
+    takes_nan: bool,
 }
 
 impl Field {
@@ -418,6 +420,7 @@ impl Field {
             wanted,
             low: None,
             high: None,
+            takes_nan: false,
         }
     }
 
@@ -452,6 +455,11 @@ impl Field {
         Self { high: Some(high), ..self }
     }
 
+    /// Accepts NaN.
+    pub fn or_nan(self) -> Self {
+        Self { takes_nan: true, ..self }
+    }
+
     /// Describes the accepted values, as an error names them.
     pub fn wanted(&self) -> String {
         let low = self.low.map(|(low, is_in)| if is_in { format!("at least {low}") } else { format!("above {low}") });
@@ -465,8 +473,11 @@ impl Field {
     }
 
     fn is_within(&self, number: f64) -> bool {
+        if number.is_nan() {
+            return self.takes_nan;
+        }
         let low = self.low.is_none_or(|(low, is_in)| number > low || is_in && number == low);
-        !number.is_nan() && low && self.high.is_none_or(|high| number <= high)
+        low && self.high.is_none_or(|high| number <= high)
     }
 
     /// Converts the given value of the option, if it is one that the option takes.
@@ -488,8 +499,7 @@ impl Field {
     }
 
     fn fitting<T: Setting>(&self, value: &Plain) -> Option<T> {
-        let is_bounded = self.low.is_some() || self.high.is_some();
-        T::of(value).filter(|taken| !is_bounded || taken.numbers().iter().all(|n| self.is_within(*n)))
+        T::of(value).filter(|taken| taken.numbers().iter().all(|n| self.is_within(*n)))
     }
 
     /// Finds the element of a list that is out of range.
@@ -750,6 +760,23 @@ mod tests {
         larger.set(batch, &Plain::Integer(7)).unwrap();
         larger.set(0, &Plain::Integer(3)).unwrap();
         assert_eq!(larger, Larger { rows: 3, sample: SampleOptions { batch: 7, ..SampleOptions::default() } });
+    }
+
+    #[test]
+    fn nan_is_a_value_where_that_is_said() {
+        let number = Field::new("eps", &["A number."], &0.5);
+        assert_eq!(
+            number.taken::<f64>(&Plain::Float(f64::NAN)).unwrap_err().message,
+            "expected a number for `eps`, found float NaN"
+        );
+        assert_eq!(number.taken::<f64>(&Plain::Float(f64::INFINITY)).unwrap(), f64::INFINITY);
+        assert!(number.clone().or_nan().taken::<f64>(&Plain::Float(f64::NAN)).unwrap().is_nan());
+        let several = Field::new("weights", &["Numbers."], &vec![0.5]);
+        let list = Plain::List(vec![Plain::Float(0.5), Plain::Float(f64::NAN)]);
+        assert_eq!(
+            several.taken::<Vec<f64>>(&list).unwrap_err().message,
+            "expected a number for `weights[1]`, found float NaN"
+        );
     }
 
     fn given(pairs: &[(&str, Plain)]) -> Result<SampleOptions> {

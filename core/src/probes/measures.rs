@@ -140,14 +140,12 @@ impl JudgedRows {
     pub fn reliability_table(&self) -> Table {
         let columns = ["from", "to", "rows", "mean probability", "accuracy"].map(String::from).to_vec();
         let row = |(number, bin): (usize, ReliabilityBin)| {
-            let ends = [number, number + 1].map(|end| Cell::Float(end as f64 / BINS as f64));
-            let [from, to] = ends;
-            let measures = if bin.weight > 0.0 {
+            let [from, to] = [number, number + 1].map(|end| Cell::Float(end as f64 / BINS as f64));
+            let [confidence, accuracy] = if bin.weight > 0.0 {
                 [bin.confidence, bin.accuracy].map(Cell::Float)
             } else {
                 [Cell::Missing, Cell::Missing]
             };
-            let [confidence, accuracy] = measures;
             vec![from, to, Cell::Int(bin.weight as i64), confidence, accuracy]
         };
         let rows = self.bins(&self.each_once()).into_iter().enumerate().map(row).collect();

@@ -48,8 +48,7 @@ impl Probe {
 
     /// Reads a probe that [`Probe::save`] wrote; any other content is refused.
     pub fn load(files: &Files, path: &Path) -> Result<Self> {
-        let map = files.map(path)?;
-        read(&map[..]).map_err(|e| e.within(path.display()))
+        files.map_as(path, |map| read(&map[..]).map_err(|e| e.within(path.display())))
     }
 }
 

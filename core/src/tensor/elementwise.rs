@@ -12,11 +12,11 @@ crate::options! {
     #[derive(Debug, Clone)]
     pub struct NanToNumOptions {
         /// Number that replaces NaN.
-        nan: f64 = 0.0;
+        nan: f64 = 0.0 => or_nan();
         /// Number that replaces infinity.
-        posinf: Option<f64> = None => usually("the dtype's largest number");
+        posinf: Option<f64> = None => usually("the dtype's largest number").or_nan();
         /// Number that replaces minus infinity.
-        neginf: Option<f64> = None => usually("the dtype's smallest number");
+        neginf: Option<f64> = None => usually("the dtype's smallest number").or_nan();
     }
 }
 

@@ -92,7 +92,7 @@ impl<'a> Checkpoints<'a> {
     }
 
     fn restored(&self, restore: impl FnOnce(&CheckpointReader) -> Result<u64>) -> Result<u64> {
-        let file = safetensors::SafetensorsFile::new(self.at.files.map(&self.path()?)?)?;
+        let file = self.at.files.map_as(&self.path()?, safetensors::SafetensorsFile::new)?;
         let CheckpointFormat { kind, of, .. } = self.format;
         if file.metadata().get("kind").is_none_or(|found| found != kind) {
             return Err(err!(Format, "expected a checkpoint of {of} (`{kind}`), found another file"));

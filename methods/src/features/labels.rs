@@ -81,11 +81,16 @@ pub fn table(names: &[String], found: &[Vec<Separation>], most: usize) -> Table 
     let rows = names.iter().zip(found).flat_map(|(name, found)| {
         found.iter().take(most).map(|one| {
             let [low, high] = one.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
-            let auroc = Cell::Float(one.auroc);
-            let correlation = Cell::Float(one.correlation);
-            let counts = [Cell::Int(one.positives as i64), one.rows.into()];
-            let [tokens, rows] = counts;
-            vec![name.as_str().into(), one.label.as_str().into(), auroc, low, high, correlation, tokens, rows]
+            vec![
+                name.as_str().into(),
+                one.label.as_str().into(),
+                Cell::Float(one.auroc),
+                low,
+                high,
+                Cell::Float(one.correlation),
+                Cell::Int(one.positives as i64),
+                one.rows.into(),
+            ]
         })
     });
     Table {

@@ -333,7 +333,7 @@ fn format_of(files: &Files, path: &Path, task: &Task) -> Result<Format> {
 
 /// Reads what the metadata of a file of tensors says under a key.
 fn metadata(files: &Files, path: &Path, key: &str) -> Result<Option<String>> {
-    Ok(safetensors::SafetensorsFile::new(files.map(path)?)?.metadata().get(key).cloned())
+    Ok(files.map_as(path, safetensors::SafetensorsFile::new)?.metadata().get(key).cloned())
 }
 
 /// Opens a file of tensors by its ending.
@@ -348,10 +348,7 @@ fn with_source<T>(
             let map = files.map(path)?;
             read(&task.apart(move || npz::parse(&map))?)
         }
-        Some("pt" | "pth") => {
-            let map = files.map(path)?;
-            read(&pickle::PickleFile::new(&map)?.weights()?)
-        }
+        Some("pt" | "pth") => read(&files.map_as(path, |map| pickle::PickleFile::new(map)?.weights())?),
         _ => {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_string();
             let folder: PathBuf = path.parent().map(Path::to_path_buf).unwrap_or_default();

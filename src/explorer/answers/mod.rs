@@ -57,8 +57,9 @@ pub struct CardQuestion {
 impl Question {
     /// Parses the question of this name with these fields.
     pub fn parse(ask: &str, mut value: Value) -> Result<Self> {
-        let fields = value.as_object_mut();
-        fields.map(|fields| fields.insert("ask".into(), ask.into()));
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("ask".into(), ask.into());
+        }
         Self::deserialize(value).map_err(|e| err!(Format, "expected the fields of `{ask}`, found others: {e}"))
     }
 }

@@ -25,6 +25,9 @@ const WAITING: usize = 256 << 20;
 /// Largest number of subscriptions of a peer.
 const MOST_SUBSCRIPTIONS: usize = 1024;
 
+/// Largest number of bytes of a subscription. One that comes as a message could be as long as any message, and each is kept.
+const LONGEST_SUBSCRIPTION: usize = 4096;
+
 /// A connection of any kind.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -167,6 +170,9 @@ impl Socket {
             (_, true) if connected.subscriptions.len() == MOST_SUBSCRIPTIONS => {
                 bail!(Network, "expected at most {MOST_SUBSCRIPTIONS} subscriptions, found more")
             }
+            (_, true) if topic.len() > LONGEST_SUBSCRIPTION => {
+                bail!(Network, "expected a subscription of at most {LONGEST_SUBSCRIPTION} bytes, found {}", topic.len())
+            }
             (_, true) => connected.subscriptions.push(topic.to_vec()),
             (Some(at), false) => drop(connected.subscriptions.remove(at)),
             (None, false) => {}
@@ -185,12 +191,15 @@ impl Socket {
         }
     }
 
-    /// Sends a message to the newest peer that gives itself a name, or to the only one where it has none; returns
-    /// whether there is one.
+    /// Sends a message to the newest peer that gives itself a name, or to the only one where the name or that peer's is
+    /// empty; returns whether there is one. What is meant for a peer that is gone is not another one's to answer.
     pub fn send_to(&self, identity: &[u8], frames: &[Vec<u8>]) -> bool {
         let peers = self.peers();
         let named = peers.connected.values().rfind(|peer| !identity.is_empty() && peer.identity == identity);
-        let only = || peers.connected.values().next().filter(|_| peers.connected.len() == 1);
+        let only = || {
+            let first = peers.connected.values().next().filter(|_| peers.connected.len() == 1);
+            first.filter(|peer| identity.is_empty() || peer.identity.is_empty())
+        };
         let Some(found) = named.or_else(only) else { return false };
         found.send(Arc::new(frames::message(frames)));
         true
@@ -333,6 +342,8 @@ mod tests {
             socket.send(1, &message(&["d"]));
             assert!(socket.send_to(b"", &message(&["e"])));
             assert_eq!(next(&mut one).await, message(&["e"]));
+            // What the other one would be asked is not asked of it.
+            assert!(!socket.send_to(b"two", &message(&["f"])));
         });
     }
 
@@ -353,6 +364,19 @@ mod tests {
             assert_eq!(next(&mut some).await, message(&["abc", "2"]));
             drop(socket);
             drop(none);
+        });
+    }
+
+    #[test]
+    fn a_subscription_has_a_largest_length() {
+        run(async {
+            let socket = Socket::new(SocketKind::Pub);
+            let heard = Heard::default();
+            let long = [&[1_u8][..], &[b'a'; LONGEST_SUBSCRIPTION + 1]].concat();
+            let _by_message = heard.connect(&socket, "SUB", "", &frames::message(&[long.clone()])).await;
+            let _by_command = heard.connect(&socket, "SUB", "", &frames::command_frame("SUBSCRIBE", &long[1..])).await;
+            let expected = "PUB socket: expected a subscription of at most 4096 bytes, found 4097";
+            assert_eq!((socket.connections(), heard.complaints()), (0, vec![expected.into(), expected.into()]));
         });
     }
 

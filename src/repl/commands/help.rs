@@ -88,7 +88,8 @@ fn source(repl: &Repl, name: &str) -> Result<String> {
     let renamed = session.docs().lookup(name).iter().any(|entry| entry.scripted);
     texts.sort_by_key(|(place, _)| !belongs(place, module));
     for (place, text) in texts.iter().filter(|(place, _)| module.is_empty() || renamed || belongs(place, module)) {
-        let found: Vec<_> = definitions::of(text).into_iter().filter(|definition| definition.name == bare).collect();
+        let found: Vec<_> =
+            definitions::of(text).into_iter().filter(|definition| definition.form.name == bare).collect();
         if !found.is_empty() {
             let pieces: Vec<&str> = found.iter().map(|definition| &text[definition.start..definition.end]).collect();
             return Ok(format!("// {}\n{}", visible(place), pieces.join("\n\n")));

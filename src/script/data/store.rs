@@ -19,7 +19,8 @@ impl Store {
     fn fields(&self) -> Vec<(String, Cell)> {
         let made = self.core.made();
         let text = made.text.get("name").and_then(Value::as_str).unwrap_or_default();
-        let seed = made.text.get("seed").and_then(Value::as_i64);
+        // Scripts write seeds of 2^63 and more as negative ones.
+        let seed = made.text.get("seed").and_then(Value::as_u64).map(u64::cast_signed);
         let fields: [(&str, Cell); 11] = [
             ("model", made.model.origin.to_string().into()),
             ("weights", made.model.weights.as_str().into()),

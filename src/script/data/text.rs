@@ -1,6 +1,7 @@
 //! Texts: their sources, and their methods.
 
 use crate::data::text::TextOptions;
+use crate::script::engine::value::map;
 use crate::script::model::Model;
 use crate::script::prelude::*;
 use crate::tensor::{DType, dtype};
@@ -108,11 +109,6 @@ fn part(element: &GivenValue) -> Result<(Text, f64)> {
         Some(text) => Ok((text.clone(), weight)),
         None => Err(given("text", &text).refuse("a text")),
     }
-}
-
-/// Returns a map with these fields.
-pub fn map<const N: usize>(fields: [(&str, Dynamic); N]) -> Dynamic {
-    fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
 }
 
 #[export_module(manifest)]

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::text::map;
 use super::tokenizer::tokenizer_of;
 use crate::data::pack::{self, Row, RowOptions, Stretch};
+use crate::script::engine::value::map;
 use crate::script::prelude::*;
 
 /// Reads the rows of a text with the tokens of a model or a tokenizer.

@@ -38,6 +38,11 @@ pub type Options = Map;
 /// The result of a binding.
 pub type Fallible<T> = std::result::Result<T, Box<rhai::EvalAltResult>>;
 
+/// Returns a map with these fields.
+pub fn map<const N: usize>(fields: [(&str, Dynamic); N]) -> Dynamic {
+    fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
+}
+
 /// One argument or option, with the name that errors call it by.
 #[derive(Clone)]
 pub struct GivenValue {

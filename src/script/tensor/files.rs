@@ -82,8 +82,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn metadata(ctx: NativeCallContext, path: &str) -> Fallible<Map> {
-        let map = env(&ctx)?.files.map(Path::new(path)).map_err(|e| e.about("path"))?;
-        let reader = safetensors::SafetensorsFile::new(&map[..]).map_err(|e| e.within(path).about("path"))?;
+        let read = |map| safetensors::SafetensorsFile::new(map).map_err(|e| e.within(path));
+        let reader = env(&ctx)?.files.map_as(Path::new(path), read).map_err(|e| e.about("path"))?;
         Ok(reader.metadata().iter().map(|(key, text)| (key.into(), text.clone().into())).collect())
     }
 }

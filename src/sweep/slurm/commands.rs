@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::Slurm;
 use crate::base::{Error, Result, Task};
 use crate::err;
+use crate::sweep::output::shown;
 
 /// Time between two looks at a command.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -38,10 +39,13 @@ impl Slurm {
         }
         let status = ended?;
         // A process that it has left behind may hold the pipe; what it said itself is there.
-        let heard = |from: Receiver<String>| from.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+        let heard = |from: Receiver<Vec<u8>>| from.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
         let out = heard(out);
         let errors = heard(errors);
-        if status.success() { Ok(out) } else { Err(refused(program, &errors, &out, status)) }
+        if !status.success() {
+            return Err(refused(program, &shown(&errors), &shown(&out), status));
+        }
+        text(program, out)
     }
 
     fn ended(&self, child: &mut Child, program: &str, task: &Task) -> Result<ExitStatus> {
@@ -68,14 +72,25 @@ impl Slurm {
     }
 }
 
+/// Returns output that is read as numbers and states: it must be what was written, not what is left of it.
+fn text(program: &str, out: Vec<u8>) -> Result<String> {
+    String::from_utf8(out).map_err(|e| {
+        let line = e.as_bytes().split(|byte| *byte == b'\n').find(|line| std::str::from_utf8(line).is_err());
+        let line = line.unwrap_or_default();
+        let found: String = shown(line).trim().chars().take(80).collect();
+        err!(Format, "expected UTF-8 from `{program}`, found \"{found}\"")
+            .hint("set LC_ALL=C.UTF-8: Slurm's commands write names of users and jobs as they are")
+    })
+}
+
 /// Reads to the end on a thread of its own.
-fn listen(from: Option<impl Read + Send + 'static>) -> Receiver<String> {
+fn listen(from: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
     let (sender, receiver) = channel();
     if let Some(from) = from {
         std::thread::spawn(move || {
             let mut bytes = Vec::new();
             let _as_much_as_there_was = from.take(MOST).read_to_end(&mut bytes);
-            let _nobody_may_wait_any_more = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+            let _nobody_may_wait_any_more = sender.send(bytes);
         });
     }
     receiver
@@ -100,5 +115,17 @@ pub(super) fn job_number(said: &str) -> Result<String> {
         let shown: String = said.trim().chars().take(80).collect();
         Err(err!(Format, "expected the number of a job from `sbatch`, found {shown:?}")
             .hint("`sbatch --version` says whether it is Slurm's; `squeue --me` whether a job was submitted"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_that_is_no_text_is_refused_with_its_bytes() {
+        assert_eq!(text("squeue", b"7_1 RUNNING\n".to_vec()).unwrap(), "7_1 RUNNING\n");
+        let refused = text("squeue", b"7_1 RUNNING\n8 PEND\xffING\n".to_vec()).unwrap_err();
+        assert_eq!(refused.message, "expected UTF-8 from `squeue`, found \"8 PEND\\xffING\"");
     }
 }

@@ -9,6 +9,7 @@ use super::Slurm;
 use crate::base::{Result, Task, json};
 use crate::err;
 use crate::sweep::folder::Folder;
+use crate::sweep::output::shown;
 
 /// The folder of submissions, inside that of the sweep.
 pub(super) const PLACE: &str = "slurm";
@@ -92,7 +93,7 @@ impl SlurmJobs {
             self.jobs.iter().rev().find_map(|job| Some((job, job.tasks.iter().position(|t| t == id)?)))?;
         let name = if job.is_array { format!("{}_{index}.txt", job.number) } else { format!("{}.txt", job.number) };
         let path: PathBuf = folder.root.join(&job.place).join(name);
-        let said = String::from_utf8(folder.files.bytes(&path).ok()?).ok()?;
+        let said = shown(&folder.files.bytes(&path).ok()?);
         said.lines().map(str::trim).rfind(|line| !line.is_empty()).map(String::from)
     }
 }

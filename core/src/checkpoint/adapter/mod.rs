@@ -100,9 +100,11 @@ impl AdapterFile {
             let opened = Shards::open(files, folder, &[found.to_string()], task);
             Box::new(opened.map_err(|e| e.within(&name))?)
         } else {
-            let map = files.map(&folder.join(found))?;
-            let read: Result<PickleFile<Mmap>> = PickleFile::new(map).and_then(PickleFile::weights);
-            Box::new(read.map_err(|e| e.within(found).within(&name))?)
+            let read = |map| -> Result<PickleFile<Mmap>> {
+                let weights = PickleFile::new(map).and_then(PickleFile::weights);
+                weights.map_err(|e| e.within(found).within(&name))
+            };
+            Box::new(files.map_as(&folder.join(found), read)?)
         };
         Ok(Self { name, config, tensors })
     }

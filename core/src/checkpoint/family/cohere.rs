@@ -6,7 +6,7 @@ use super::keys::Keys;
 use super::rope::{Rope, WHOLE_HEAD};
 use super::{Family, llama_names};
 use crate::base::Result;
-use crate::model::config::{Config, NormKind, Order, Rotary};
+use crate::model::config::{Config, NormKind, Order};
 
 pub(super) const FAMILY: Family =
     Family { name: "cohere", read, names: &[llama_names::NAMES], ignored: llama_names::IGNORED };
@@ -53,7 +53,5 @@ pub(super) fn parallel(keys: &mut Keys, config: Config, theta: f64) -> Result<Co
         logit_scale: (scale != 1.0).then_some(scale),
         ..config
     };
-    let config = Rope { default_theta: theta, ..WHOLE_HEAD }.read(keys, config)?;
-    let rotary = config.rotary.clone().map(|rotary| Rotary { neighbours: true, ..rotary });
-    Ok(Config { rotary, ..config })
+    Rope { default_theta: theta, neighbours: true, ..WHOLE_HEAD }.read(keys, config)
 }

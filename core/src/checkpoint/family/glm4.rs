@@ -4,9 +4,10 @@
 use super::common::{Common, kv_heads, with_head_size};
 use super::keys::Keys;
 use super::names::{NameLine, Theirs::*};
-use super::{Family, llama_names, rope};
+use super::rope::{Rope, part_of_head};
+use super::{Family, llama_names};
 use crate::base::Result;
-use crate::model::config::{Config, NormKind, Rotary};
+use crate::model::config::{Config, NormKind};
 
 pub(super) const FAMILY: Family = Family {
     name: "glm4",
@@ -45,7 +46,5 @@ fn read(keys: &mut Keys) -> Result<Config> {
     let qkv_bias = keys.flag("attention_bias", true)?;
     let config = Config { kv_heads, gated: true, post_norm: true, qkv_bias, ..config };
     let config = with_head_size(config, Some(keys.size("head_dim", 128)?));
-    let config = rope::part_of_head(0.5).read(keys, config)?;
-    let rotary = config.rotary.clone().map(|rotary| Rotary { neighbours: true, ..rotary });
-    Ok(Config { rotary, ..config })
+    Rope { neighbours: true, ..part_of_head(0.5) }.read(keys, config)
 }

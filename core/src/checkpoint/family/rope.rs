@@ -15,6 +15,8 @@ pub struct Rope {
     /// The rotated fraction of a head by default; None for families that rotate all of it.
     pub default_partial: Option<f64>,
     pub default_theta: f64,
+    /// Whether neighbouring coordinates are rotated together, and not those of the two halves of a head.
+    pub neighbours: bool,
     /// Keys of `rope_parameters` that say nothing about texts.
     pub beside: &'static [&'static str],
 }
@@ -25,6 +27,7 @@ pub const WHOLE_HEAD: Rope = Rope {
     partial: &["partial_rotary_factor"],
     default_partial: None,
     default_theta: 1e4,
+    neighbours: false,
     beside: &[],
 };
 
@@ -69,7 +72,7 @@ impl Rope {
             bail!(Format, "a `partial_rotary_factor` of {partial} is not implemented for {}", config.family);
         }
         let dims = (config.d_head as f64 * partial) as usize;
-        Ok(Rotary { dims, theta, neighbours: false, scaling })
+        Ok(Rotary { dims, theta, neighbours: self.neighbours, scaling })
     }
 }
 

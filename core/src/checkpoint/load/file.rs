@@ -9,7 +9,7 @@ use memmap2::Mmap;
 use super::folder::{CONFIG, published};
 use super::mapped::MappedSource;
 use super::{LoadSettings, LoadedModel, Shards, tokenizer_of_folder, weight_reader};
-use crate::base::files::Files;
+use crate::base::files::{Files, UnhashedInput};
 use crate::base::{Error, Result, Task};
 use crate::checkpoint::adapter;
 use crate::checkpoint::formats::{gguf, lens, llama2c, pickle};
@@ -79,10 +79,11 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 fn from_gguf(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) -> Result<LoadedModel> {
-    let map = Arc::new(files.map(path)?);
+    let (map, input) = files.map_unhashed(path)?;
+    let map = Arc::new(map);
     let given = gguf::GgufFile::new(map.as_ref())?;
     let split = given.split()?;
-    let others = split.map_or(Ok(Vec::new()), |split| other_parts(files, path, split))?;
+    let (others, unhashed) = split.map_or(Ok(Default::default()), |split| other_parts(files, path, split))?;
     let part = |name: &str, file: gguf::GgufFile<_>, map: &Arc<Mmap>| {
         (name.to_string(), file.with_task(task).staying_in(map.clone()))
     };
@@ -92,8 +93,11 @@ fn from_gguf(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) ->
     }
     parts.insert(split.map_or(0, |split| split.number), part(name_of(path), given, &map));
     let model = gguf::GgufModel::new(parts)?;
-    // A model that is not understood is refused before its tokenizer is made, and both before its weights are read.
+    // A model that is not understood is refused before its files are hashed and its tokenizer is made, and all that
+    // before its weights are read.
     let layout = model.layout()?;
+    input.note()?;
+    unhashed.into_iter().try_for_each(UnhashedInput::note)?;
     let tokenizer = match loading.options.tokenizer {
         Some(_) => None,
         None => Tokenizer::from_metadata(&model.first()?.metadata, task)?,
@@ -103,8 +107,8 @@ fn from_gguf(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) ->
     Ok(LoadedModel { tokenizer, ..loaded })
 }
 
-/// Maps the other parts of a model of which this file is one, in their order and with their names.
-fn other_parts(files: &Files, path: &Path, split: gguf::ShardPlace) -> Result<Vec<(String, Arc<Mmap>)>> {
+/// Maps the other parts of a model of which this file is one, in their order and with their names; they are hashed later.
+fn other_parts(files: &Files, path: &Path, split: gguf::ShardPlace) -> Result<OtherParts> {
     let folder = folder_of(path);
     let name = name_of(path);
     let number = split.number + 1;
@@ -128,25 +132,31 @@ fn other_parts(files: &Files, path: &Path, split: gguf::ShardPlace) -> Result<Ve
     }
     names.remove(split.number);
     let mapped = |other: String| {
-        let map = files.map(&folder.join(&other))?;
-        Ok((other, Arc::new(map)))
+        let (map, input) = files.map_unhashed(&folder.join(&other))?;
+        Ok(((other, Arc::new(map)), input))
     };
     names.into_iter().map(mapped).collect()
 }
+
+/// The other parts of a model by their names, and the inputs that are to be hashed.
+type OtherParts = (Vec<(String, Arc<Mmap>)>, Vec<UnhashedInput>);
 
 fn name_of(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
 fn from_llama2c(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) -> Result<LoadedModel> {
-    let map = files.map(path)?;
+    let (map, input) = files.map_unhashed(path)?;
     let file = llama2c::Checkpoint::new(&map)?;
-    unpublished(file.layout()?, &MappedSource { source: &file, maps: &[&map], task }, path, loading, task)
+    let layout = file.layout()?;
+    input.note()?;
+    unpublished(layout, &MappedSource { source: &file, maps: &[&map], task }, path, loading, task)
 }
 
 fn from_torch(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) -> Result<LoadedModel> {
-    let map = files.map(path)?;
+    let (map, input) = files.map_unhashed(path)?;
     let file = pickle::PickleFile::new(&map)?.weights()?;
+    input.note()?;
     state_dictionary(files, &MappedSource { source: &file, maps: &[&map], task }, path, loading, task)
 }
 

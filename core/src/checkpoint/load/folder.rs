@@ -41,8 +41,9 @@ pub fn folder(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) -
         }
     };
     let loaded = if found == TORCH {
-        let map = files.map(&path.join(TORCH))?;
+        let (map, input) = files.map_unhashed(&path.join(TORCH))?;
         let file = pickle::PickleFile::new(&map).and_then(pickle::PickleFile::weights).map_err(|e| e.within(TORCH))?;
+        input.note()?;
         published(files, path, &MappedSource { source: &file, maps: &[&map], task }, &label, loading, task)?
     } else {
         let shards = open(files, path, found, task).map_err(|e| e.within(&label))?;

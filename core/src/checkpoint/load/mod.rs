@@ -309,4 +309,21 @@ mod tests {
         assert_eq!(floats(&logits(&made)).unwrap(), floats(&logits(&read)).unwrap());
         assert!(!logits(&made).track_op());
     }
+
+    /// Checks that files without the beginning of their format are refused before they are hashed for a record: sparse
+    /// ones of a hundred gigabytes, for which a hash takes minutes.
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_model_is_refused_before_it_is_hashed() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), true);
+        let since = std::time::Instant::now();
+        for name in ["large.gguf", "large.safetensors", "large.bin", "large.pt"] {
+            let path = folder.path().join(name);
+            std::fs::File::create(&path).unwrap().set_len(100 << 30).unwrap();
+            let loaded = Model::load(&files, &path.display().to_string(), &LoadSettings::default(), &Task::default());
+            assert!(loaded.is_err(), "{name}");
+        }
+        assert!(since.elapsed() < std::time::Duration::from_secs(20));
+    }
 }

@@ -27,7 +27,8 @@ impl Shards {
         let mut all = Self { files: Vec::new(), holder: BTreeMap::new(), task: task.clone() };
         for shard in shards {
             task.check()?;
-            let reader = SafetensorsFile::new(files.map(&folder.join(shard))?).map_err(|e| e.within(shard))?;
+            let reader =
+                files.map_as(&folder.join(shard), |map| SafetensorsFile::new(map).map_err(|e| e.within(shard)))?;
             all.add(shard, reader)?;
         }
         Ok(all)

@@ -141,7 +141,15 @@ pub struct OpenFile {
 
 /// Opens a tensor file, which is read later, possibly on another thread.
 pub fn open(files: &Files, path: &Path) -> Result<OpenFile> {
-    Ok(OpenFile { format: format(path, &READ)?, bytes: files.map(path)?, name: path.display().to_string() })
+    let format = format(path, &READ)?;
+    let name = path.display().to_string();
+    let checked = |map: Mmap| match format {
+        Format::Safetensors => safetensors::SafetensorsFile::new(&map[..]).map(drop).map(|()| map),
+        // These are known to be wrong only when they are read.
+        Format::Npy | Format::Npz | Format::Torch => Ok(map),
+    };
+    let bytes = files.map_as(path, |map| checked(map).map_err(|e| e.within(&name)))?;
+    Ok(OpenFile { format, bytes, name })
 }
 
 impl OpenFile {

@@ -31,8 +31,8 @@ pub struct Arrow {
 impl Arrow {
     /// Opens the file at a path, which errors name as `shown`.
     pub fn open(files: &Files, path: &Path, shown: &str) -> Result<Self> {
-        let bytes = Buffer::from(bytes::Bytes::from_owner(files.map(path)?));
-        Self::of(bytes, shown).map_err(|e| unreadable(shown, e))
+        let read = |map| Self::of(Buffer::from(bytes::Bytes::from_owner(map)), shown);
+        files.map_as(path, |map| read(map).map_err(|e| unreadable(shown, e)))
     }
 
     fn of(bytes: Buffer, shown: &str) -> Result<Self> {

@@ -37,8 +37,8 @@ impl Parquet {
     /// Opens the file at a path, which errors name as `shown`.
     pub fn open(files: &Files, path: &Path, shown: &str) -> Result<Self> {
         // The mapped file is hashed for the record of the run and checked; rows are read from the file itself.
-        let map = files.map(path)?;
-        footer::check_footer(&map).map_err(|e| unreadable(shown, e))?;
+        let checked = |map: Mmap| footer::check_footer(&map).map(|()| map).map_err(|e| unreadable(shown, e));
+        let map = files.map_as(path, checked)?;
         let (file, _) = files.open(path)?;
         let metadata = guarded(shown, || ParquetMetaDataReader::new().parse_and_finish(&file))?;
         Ok(Self { map, file: file.into(), shown: shown.into(), metadata })

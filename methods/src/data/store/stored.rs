@@ -72,8 +72,7 @@ impl Store {
             }
             None => {
                 let mapped = named().map(|(path, listed)| {
-                    let map = files.map(&path)?;
-                    Ok((listed.header(&path, &map, map.len() as u64)?, Some(map)))
+                    files.map_as(&path, |map| Ok((listed.header(&path, &map, map.len() as u64)?, Some(map))))
                 });
                 mapped.collect::<Result<_>>()?
             }

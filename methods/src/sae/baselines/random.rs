@@ -64,7 +64,11 @@ fn gain(random: &Parts) -> Result<f64> {
     let written = sum(&found, &found)?;
     match together / written {
         gain if gain.is_finite() => Ok(gain),
-        _ => Err(err!(Numeric, "random directions do not depend on the activations")),
+        found => {
+            let (features, width) = random.decoder.dims2()?;
+            Err(err!(Numeric, "expected a finite gain of {features} random directions of width {width}, found {found}")
+                .hint("they reconstruct nothing: take more features, or keep more codes of a row"))
+        }
     }
 }
 
@@ -139,5 +143,12 @@ mod tests {
             all.keeping(8).unwrap().keeping(32).unwrap().parts().about.more,
             all.keeping(32).unwrap().parts().about.more
         );
+    }
+
+    #[test]
+    fn directions_that_reconstruct_nothing_are_refused() {
+        let none = Tensor::zeros((3, 4), DType::F32, &crate::tensor::Device::Cpu).unwrap();
+        let refused = with_gain(parts("random", none.clone(), none, Activation::Linear(None), None)).unwrap_err();
+        assert_eq!(refused.message, "expected a finite gain of 3 random directions of width 4, found NaN");
     }
 }

@@ -123,7 +123,7 @@ impl TargetName {
 
     /// Returns the target that has these sites; `skip` is an option of a transcoder.
     pub fn of_sites<'a>(self, sites: &'a [&'a str], skip: bool) -> Result<Target<'a>> {
-        let refused = |wanted: &str| err!(Argument, "expected {wanted}, found {}", sites.join(", ")).about("sites");
+        let refused = |wanted: &str| err!(Argument, "expected {wanted}, found {}", listed(sites)).about("sites");
         match (self, sites) {
             (TargetName::Dictionary, _) => Ok(Target::Dictionary(sites)),
             (TargetName::Crosscoder, _) => Ok(Target::Crosscoder(sites)),
@@ -241,8 +241,8 @@ fn of_layers(recipe: Recipe) -> Result<Recipe> {
             .about("kind"));
     }
     if matches!(recipe.dead, Dead::Resample { .. }) {
-        return Err(err!(Argument, "features of a cross-layer transcoder are not resampled")
-            .hint("dead: \"auxk\" revives them, \"leave\" leaves them")
+        return Err(err!(Argument, "expected \"auxk\" or \"leave\" for `dead`, found \"resample\"")
+            .hint("features of a cross-layer transcoder are not resampled: \"auxk\" revives dead ones, \"leave\" leaves them")
             .about("dead"));
     }
     Ok(recipe)
@@ -251,9 +251,16 @@ fn of_layers(recipe: Recipe) -> Result<Recipe> {
 /// Refuses a crosscoder of one site.
 fn several(sites: &[&str], wanted: &str) -> Result<()> {
     match sites.len() {
-        0 | 1 => Err(err!(Argument, "expected {wanted} for `sites`, found {}", sites.join(", ")).about("sites")),
+        0 | 1 => Err(err!(Argument, "expected {wanted} for `sites`, found {}", listed(sites))
+            .hint("a crosscoder has one code for all of them; sae::fit fits a dictionary of one site")
+            .about("sites")),
         _ => Ok(()),
     }
+}
+
+/// Lists sites in the words of an error.
+fn listed(sites: &[&str]) -> String {
+    if sites.is_empty() { "none".into() } else { sites.join(", ") }
 }
 
 /// Returns the sites that names stand for, in the order of the computation, each once.

@@ -64,10 +64,12 @@ pub fn load(
     }
     let open = |layer: &usize| -> Result<Arc<SafetensorsFile<Mmap>>> {
         let name = format!("{PARAMS}{layer}.safetensors");
-        let map = files.map(&folder.join(&name))?;
-        let file = SafetensorsFile::new(map).map_err(|e| e.within(&name))?;
-        check(&file, *layer, layers, skips).map_err(|e| e.within(&name))?;
-        Ok(Arc::new(file))
+        let read = |map| -> Result<SafetensorsFile<Mmap>> {
+            let file = SafetensorsFile::new(map)?;
+            check(&file, *layer, layers, skips)?;
+            Ok(file)
+        };
+        Ok(Arc::new(files.map_as(&folder.join(&name), |map| read(map).map_err(|e| e.within(&name)))?))
     };
     // All headers are checked before the first tensor is read.
     let opened = found.iter().map(open).collect::<Result<Vec<_>>>()?;

@@ -133,7 +133,8 @@ fn folder(files: &Files, folder: &Path, place: &str, options: &TranscodersOption
     for layer in 0..=last {
         task.check()?;
         let open = |name: String| -> Result<Arc<SafetensorsFile<Mmap>>> {
-            Ok(Arc::new(SafetensorsFile::new(files.map(&folder.join(&name))?).map_err(|e| e.within(&name))?))
+            let read = |map| SafetensorsFile::new(map).map_err(|e| e.within(&name));
+            Ok(Arc::new(files.map_as(&folder.join(&name), read)?))
         };
         let read = if said.crosses {
             let encoder = open(format!("W_enc_{layer}.safetensors"))?;

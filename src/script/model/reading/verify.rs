@@ -81,7 +81,7 @@ fn verified(ctx: &NativeCallContext, m: &Model, path: &str, x: Option<&Dynamic>)
         return beside_candle(ctx, m, x);
     }
     let env = env(ctx)?;
-    let dump = env.files.map(Path::new(path)).and_then(|bytes| Dump::new(path.into(), bytes));
+    let dump = env.files.map_as(Path::new(path), |bytes| Dump::new(path.into(), bytes));
     let dump = dump.map_err(|e| e.about("path"))?;
     let asked = InputOptions::default();
     let batch: Batch = match x {
