@@ -57,6 +57,7 @@ pub struct Wiring {
 impl Wiring {
     /// Numbers the edges of a model; refuses one whose residual stream is not the sum of what its heads and MLPs write.
     pub fn new(config: &Config) -> Result<Self> {
+        config.expect_next_token("a circuit of edges")?;
         let why = match config {
             Config { post_norm: true, norm: Some(_), .. } => Some("a norm behind attention"),
             Config { qk_norm: QkNorm::Whole, .. } => Some("one norm for the queries of all heads"),
