@@ -92,7 +92,7 @@ struct Reach {
     __device__ bool sees(unsigned row, unsigned from, unsigned key) const {
         if (lengths && key >= lengths[row] && key < gap_width) return false;
         unsigned to = position(row, key);
-        return (!causal || to <= from) && (window == 0 || from < to + window);
+        return (!causal || to <= from) && (window == 0 || (from < to + window && to < from + window));
     }
 };
 

@@ -87,6 +87,7 @@ impl Explorer {
         said: Said,
         files: &Files,
     ) -> Result<Self> {
+        model.decoder.config().expect_next_token("the explorer")?;
         model.text_tokenizer()?;
         said.check(&saes.iter().map(|(_, sae)| sae.clone()).collect::<Vec<_>>())?;
         if saes.is_empty() {

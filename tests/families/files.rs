@@ -11,7 +11,11 @@ use microtome::model::decoder::Decoder;
 use microtome::tensor::files::{NamedTensors, TensorTree, open, safetensors};
 use microtome::tensor::{DType, Tensor};
 
-pub const FAMILIES: [&str; 43] = [
+/// Families that predict masked tokens, and so continue no text.
+pub const ENCODERS: [&str; 3] = ["bert", "modernbert", "modernbert_biases"];
+
+pub const FAMILIES: [&str; 46] = [
+    "bert",
     "bloom",
     "cohere",
     "cohere2",
@@ -41,6 +45,8 @@ pub const FAMILIES: [&str; 43] = [
     "mamba2",
     "mistral",
     "mixtral",
+    "modernbert",
+    "modernbert_biases",
     "mpt",
     "olmo2",
     "olmo3",

@@ -59,6 +59,16 @@ fn old_config(family: &str) -> Value {
             "sliding_window_pattern": 6,
             "cache_implementation": "hybrid",
         })),
+        "bert" => add(json!({"position_embedding_type": "absolute", "gradient_checkpointing": false})),
+        "modernbert" => add(json!({
+            "global_rope_theta": rope["full_attention"]["rope_theta"],
+            "local_rope_theta": rope["sliding_attention"]["rope_theta"],
+            "global_attn_every_n_layers": 3,
+            "layer_norm_eps": 1e-5,
+            "position_embedding_type": "absolute",
+            "reference_compile": null,
+            "repad_logits_with_grad": false,
+        })),
         "gpt2" => add(json!({"n_ctx": 128, "gradient_checkpointing": false, "task_specific_params": {"a": 1}})),
         "gptj" => add(json!({"rotary": true, "scale_attn_weights": true})),
         "opt" => add(json!({"activation_dropout": 0.0, "prefix": "</s>"})),
@@ -85,7 +95,7 @@ fn old_config(family: &str) -> Value {
         // Two rotations that differ in more than their scaling had no older form.
         "olmo3" => add(json!({"rope_parameters": rope, "layer_types": config_json(family)["layer_types"]})),
         // They came after them.
-        "qwen3_5_text" | "qwen3_5_moe_text" | "gemma4_text" | "gemma4_text_experts" => {
+        "qwen3_5_text" | "qwen3_5_moe_text" | "gemma4_text" | "gemma4_text_experts" | "modernbert_biases" => {
             add(json!({"rope_parameters": rope, "layer_types": config_json(family)["layer_types"]}))
         }
         "smollm3" => add(json!({"rope_theta": rope["rope_theta"], "max_window_layers": 28})),
@@ -124,6 +134,13 @@ fn buffers(family: &str) -> Vec<(String, Tensor)> {
                 ("attention.rotary_emb.inv_freq", &frequencies),
             ],
         ),
+        "bert" => {
+            vec![(
+                "embeddings.position_ids".into(),
+                Tensor::arange(0_i64, 128, &Device::Cpu).unwrap().unsqueeze(0).unwrap(),
+            )]
+        }
+        "modernbert" | "modernbert_biases" => Vec::new(),
         "bloom" | "falcon" | "falcon_alibi" | "falcon_grouped" | "falcon_mamba" | "mamba" | "mamba2" => Vec::new(),
         "gpt_bigcode" | "gpt_bigcode_heads" | "mpt" | "opt" => Vec::new(),
         _ => of("layers", &[("self_attn.rotary_emb.inv_freq", &frequencies)]),
@@ -133,7 +150,7 @@ fn buffers(family: &str) -> Vec<(String, Tensor)> {
 /// The tensors of a family in half precision, without their prefix, with buffers, and the unembedding of tied models.
 fn old_tensors(family: &str, tied: bool) -> BTreeMap<String, Tensor> {
     let bare = |name: &str| {
-        let prefix = ["transformer.", "model.", "gpt_neox.", "backbone."]
+        let prefix = ["transformer.", "model.", "gpt_neox.", "backbone.", "bert."]
             .into_iter()
             .find_map(|prefix| name.strip_prefix(prefix));
         prefix.unwrap_or(name).to_string()
@@ -147,9 +164,16 @@ fn old_tensors(family: &str, tied: bool) -> BTreeMap<String, Tensor> {
             "embed_tokens.weight",
             "decoder.embed_tokens.weight",
             "embeddings.weight",
+            "embeddings.word_embeddings.weight",
+            "embeddings.tok_embeddings.weight",
         ];
         let embed = embed.iter().find_map(|name| all.get(*name)).unwrap().clone();
-        all.insert("lm_head.weight".into(), embed);
+        let unembed = match family {
+            "bert" => "cls.predictions.decoder.weight",
+            "modernbert" | "modernbert_biases" => "decoder.weight",
+            _ => "lm_head.weight",
+        };
+        all.insert(unembed.into(), embed);
     }
     all.extend(buffers(family));
     all

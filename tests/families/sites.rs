@@ -8,6 +8,7 @@ use microtome::model::batch::Batch;
 use microtome::model::config::{Config, Order, Positions, QkNorm};
 use microtome::model::run::{Ask, Run};
 use microtome::model::site::{Place, Site, SiteKind};
+use microtome::model::weights::Norm;
 use microtome::tensor::Tensor;
 
 const ROWS: usize = 2;
@@ -30,6 +31,8 @@ fn shape(config: &Config, Site { kind, layer }: Site) -> Vec<usize> {
         | SiteKind::MlpNormScale
         | SiteKind::MlpPostScale
         | SiteKind::LayerPostScale
+        | SiteKind::ResidMidScale
+        | SiteKind::ResidPostScale
         | SiteKind::FinalNormScale => each(&[1]),
         SiteKind::DeltaQ | SiteKind::DeltaK => each(&[delta().key_heads, delta().d_key]),
         SiteKind::DeltaV | SiteKind::DeltaRead | SiteKind::DeltaGate => each(&[delta().value_heads, delta().d_value]),
@@ -111,6 +114,8 @@ fn wanted(config: &Config) -> Vec<SiteKind> {
         (plain && config.gated, vec![SiteKind::MlpUp]),
         (beside, vec![SiteKind::ExpertsIn, SiteKind::ExpertsOut, SiteKind::MlpOwn]),
         (config.layer_inputs.is_some(), LAYER_INPUTS.to_vec()),
+        (config.stream_norm, vec![SiteKind::ResidMidScale, SiteKind::ResidPostScale]),
+        (config.transform.is_some(), vec![SiteKind::TransformIn, SiteKind::TransformOut]),
     ];
     kinds.extend(more.into_iter().filter(|(there, _)| *there).flat_map(|(_, kinds)| kinds));
     kinds.sort();
@@ -119,6 +124,13 @@ fn wanted(config: &Config) -> Vec<SiteKind> {
 
 fn at(run: &Run, kind: SiteKind, layer: usize) -> Tensor {
     run.cache.at(Place { site: Site::new(kind, layer), head: None }).unwrap()
+}
+
+/// The layer norm of rows, by the divisor that was recorded.
+fn normed(x: &Tensor, norm: &Norm, scale: Tensor) -> Tensor {
+    let centred = x.broadcast_sub(&x.mean_keepdim(2).unwrap()).unwrap().broadcast_div(&scale).unwrap();
+    let scaled = centred.broadcast_mul(norm.weight.as_ref().unwrap()).unwrap();
+    scaled.broadcast_add(norm.bias.as_ref().unwrap()).unwrap()
 }
 
 #[test]
@@ -141,7 +153,9 @@ fn every_site_is_there_and_the_stream_is_the_sum_of_what_is_written() {
             assert_eq!(x.dims(), shape(&config, place.site), "{family} {place}");
         }
         let others = ["input_ids", "logits", "greedy"];
-        let is_site = |name: &&String| !others.contains(&name.as_str()) && !name.starts_with("hidden.");
+        let is_site = |name: &&String| {
+            !others.contains(&name.as_str()) && !name.starts_with("hidden.") && !name.starts_with("short.")
+        };
         let named: Vec<&String> = expected.keys().filter(is_site).collect();
         let own =
             [SiteKind::Router, SiteKind::DeltaRead, SiteKind::DeltaGate, SiteKind::LayerInput, SiteKind::LayerOut];
@@ -164,14 +178,22 @@ fn every_site_is_there_and_the_stream_is_the_sum_of_what_is_written() {
         }
         for layer in 0..config.layers {
             let mut sum = (at(&run, SiteKind::ResidPre, layer) + at(&run, SiteKind::AttnOut, layer)).unwrap();
+            let block = &decoder.weights().blocks[layer];
+            if let Some(norm) = &block.attn_stream_norm {
+                sum = normed(&sum, norm, at(&run, SiteKind::ResidMidScale, layer));
+                assert!(far(&sum, at(&run, SiteKind::ResidMid, layer)) < 1e-5, "{family}: layer {layer}");
+            }
             if config.d_mlp > 0 {
                 sum = (sum + at(&run, SiteKind::MlpOut, layer)).unwrap();
             }
             if config.layer_inputs.is_some() {
                 sum = (sum + at(&run, SiteKind::LayerOut, layer)).unwrap();
             }
-            if let Some(scale) = &decoder.weights().blocks[layer].scale {
+            if let Some(scale) = &block.scale {
                 sum = sum.broadcast_mul(scale).unwrap();
+            }
+            if let Some(norm) = &block.mlp_stream_norm {
+                sum = normed(&sum, norm, at(&run, SiteKind::ResidPostScale, layer));
             }
             let off = far(&sum, at(&run, SiteKind::ResidPost, layer));
             assert!(off < 1e-4, "{family}: layer {layer} is off by {off}");

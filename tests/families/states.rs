@@ -65,10 +65,10 @@ fn gradients_of_weights_are_those_of_torch() {
 }
 
 /// Adds to one number of one site.
-struct Nudge {
-    site: Site,
-    at: usize,
-    by: f64,
+pub(super) struct Nudge {
+    pub site: Site,
+    pub at: usize,
+    pub by: f64,
 }
 
 impl Hooks for Nudge {

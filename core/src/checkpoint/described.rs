@@ -253,7 +253,8 @@ mod tests {
         assert!(refused(json!({"vocab": 9, "rotary": {"dims": 3}})).contains("rotary `dims`"));
         assert!(refused(json!({"vocab": 0})).contains("`vocab` between 1"));
         assert!(refused(json!({"vocab": 9, "norm": "none", "qk_norm": "head"})).contains("found no norms"));
-        assert!(refused(json!({"vocab": 9, "causal": false, "windows": [1, 1]})).contains("causal"));
+        assert!(refused(json!({"vocab": 9, "predicts": "masked"})).contains("attention to both sides"));
+        assert!(refused(json!({"vocab": 9, "stream_norm": true, "order": "parallel"})).contains("`stream_norm`"));
         assert!(refused(json!({"vocab": 9, "layers": 1e6})).contains("`layers` between"));
         assert!(refused(json!(3)).contains("a map of options"));
     }

@@ -121,7 +121,7 @@ pub enum ModuleRows {
 }
 
 /// Weights of which tokens choose rows.
-pub const EMBEDDINGS: [&str; 3] = ["embed", "pos_embed", "layer_inputs.embed"];
+pub const EMBEDDINGS: [&str; 4] = ["embed", "pos_embed", "type_embed", "layer_inputs.embed"];
 
 impl ModuleRows {
     /// Returns the tensor of a file that one of our weights is in, and its rows there, if that is the matrix of a linear

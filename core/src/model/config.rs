@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 pub use kernels::{Activation, NormKind};
 
+use crate::base::{Error, Result};
+use crate::err;
+
 /// The mathematics of a decoder and its sizes. Weights are used as published; nothing is folded or centred.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,6 +72,19 @@ pub struct Config {
     /// A norm of embeddings, before anything reads them (Bloom).
     #[serde(default)]
     pub embed_norm: bool,
+    /// Norms of the residual stream itself (Vaswani et al. 2017): of the sum of embeddings and positions, and of the sums with
+    /// the outputs of attention and of the MLP, where the stream goes on as the norm gives it (BERT).
+    #[serde(default)]
+    pub stream_norm: bool,
+    /// Layers whose attention reads the stream without a norm, where others have one (ModernBERT).
+    #[serde(default)]
+    pub unnormed: Vec<usize>,
+    /// The number of embeddings of a text's type, of which the first is added to every token (BERT).
+    #[serde(default)]
+    pub token_types: Option<usize>,
+    /// The layer between the residual stream and the last norm, if there is one (BERT).
+    #[serde(default)]
+    pub transform: Option<Transform>,
     /// Norms of queries and keys.
     pub qk_norm: QkNorm,
     /// Norms of the values of each head, which have no weights (gemma 4).
@@ -90,8 +106,11 @@ pub struct Config {
     pub alibi: Option<Alibi>,
     /// The attention window of each layer, the query itself included. Empty if no layer has a window.
     pub windows: Vec<Option<usize>>,
-    /// Whether attention is causal.
+    /// Whether attention is causal. Where it is not, a window reaches as far to the right as to the left.
     pub causal: bool,
+    /// The token that the logits of a position are for.
+    #[serde(default)]
+    pub predicts: Predicts,
 
     /// Whether the softmax of each head has one more score, a weight, which attends to nothing (gpt-oss).
     #[serde(default)]
@@ -282,6 +301,31 @@ pub enum Mixer {
     Attention,
     Delta,
     StateSpace,
+}
+
+/// A layer that the residual stream passes before the last norm and the unembedding (Devlin et al. 2019).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transform {
+    pub act: Activation,
+    /// Whether the stream passes a norm before it (ModernBERT).
+    #[serde(default)]
+    pub norm: bool,
+    #[serde(default)]
+    pub bias: bool,
+}
+
+/// The token that the logits of a position are for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Predicts {
+    /// The token that comes next.
+    #[default]
+    Next,
+    /// The token there, which was masked in training.
+    Masked,
+    /// No token: the model has no unembedding, and so no logits.
+    Nothing,
 }
 
 /// The order of attention and MLP in a block.
@@ -492,8 +536,45 @@ impl Config {
             Config { layer_scale: true, .. } => Some("a stream that is scaled behind each block"),
             Config { value_norm: true, .. } => Some("norms of values"),
             Config { global_heads: Some(_), .. } => Some("heads that differ in size by layer"),
+            _ => self.beyond_reading(),
+        }
+    }
+
+    /// Describes what stands between a sum of the residual stream and the unembedding beside one last norm, if anything, for
+    /// analyses that read parts of the stream as logits.
+    pub fn beyond_reading(&self) -> Option<&'static str> {
+        match self {
+            Config { stream_norm: true, .. } => Some("norms of the residual stream"),
+            Config { transform: Some(_), .. } => Some("a layer between the residual stream and the last norm"),
             _ => None,
         }
+    }
+
+    /// Refuses a model that does not predict the token that comes next. `what` is the beginning of a sentence.
+    pub fn expect_next_token(&self, what: &str) -> Result<()> {
+        let family = &self.family;
+        match self.predicts {
+            Predicts::Next => Ok(()),
+            Predicts::Masked => Err(err!(
+                Argument,
+                "{what} needs a model that predicts the next token, and this one ({family}) predicts masked tokens: it reads what stands on both sides, and cannot continue a text"
+            )
+            .hint("put the mask token where a token is to be predicted, and read `m.logits` at its position")
+            .about("m")),
+            Predicts::Nothing => Err(self.without_logits(what)),
+        }
+    }
+
+    /// Refuses a model that has no unembedding. `what` is the beginning of a sentence.
+    pub fn expect_logits(&self, what: &str) -> Result<()> {
+        if self.predicts == Predicts::Nothing { Err(self.without_logits(what)) } else { Ok(()) }
+    }
+
+    fn without_logits(&self, what: &str) -> Error {
+        let last = self.layers.saturating_sub(1);
+        err!(Argument, "{what} needs logits, and this model ({}) has no unembedding to compute them with", self.family)
+            .hint(format!("`m.cache` records its activations: `resid_post.{last}` is the last hidden state"))
+            .about("m")
     }
 
     /// Returns the delta net of a layer, if it has one in place of attention.

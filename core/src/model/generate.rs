@@ -261,6 +261,7 @@ impl Decoder {
         task: &Task,
     ) -> Result<Vec<Vec<u32>>> {
         choice.check()?;
+        self.config().expect_next_token("generation")?;
         if !self.config().causal {
             bail!(Argument, "expected a causal model to generate with, found one that sees both ways");
         }

@@ -1,6 +1,8 @@
-//! Next-token predictions: the likeliest tokens by the logits.
+//! Predictions of next and of masked tokens: the likeliest tokens by the logits.
 
+use super::Model;
 use super::batch::Batch;
+use super::config::Predicts;
 use super::decoder::Decoder;
 use super::hooks::{BoundHook, checks};
 use crate::base::{Cell, Result, Table, Task};
@@ -16,8 +18,8 @@ crate::options! {
     /// Options of a prediction: where it is made.
     #[derive(Debug, Clone, Copy)]
     pub struct PredictOptions {
-        /// The position after which the prediction is made; negative ones count from the end.
-        pos: i64 = -1;
+        /// The position after which the prediction is made, or of the masked token; negative ones count from the end.
+        pos: Option<i64> = None => usually("-1, and in a model of masked tokens that of the one mask token");
     }
 }
 
@@ -47,6 +49,35 @@ pub fn predicted(
 ) -> Result<Vec<Prediction>> {
     let place = place_within(position, batch.width())?;
     likeliest_there(&decoder.logits_at_points(batch, &[(0, place)], hooks, task)?.get(0)?, place, k)
+}
+
+impl PredictOptions {
+    /// Returns the position whose logits are read for the only text of a batch.
+    pub fn position(&self, model: &Model, batch: &Batch) -> Result<i64> {
+        match self.pos {
+            Some(pos) => Ok(pos),
+            None if model.decoder.config().predicts == Predicts::Masked => masked(model, batch),
+            None => Ok(-1),
+        }
+    }
+}
+
+/// Finds the only mask token of a text.
+fn masked(model: &Model, batch: &Batch) -> Result<i64> {
+    let mask = model.tokenizer.as_ref().and_then(Tokenizer::mask);
+    let ids = batch.only_row()?;
+    let places: Vec<usize> =
+        ids.iter().enumerate().filter(|(_, id)| Some(**id) == mask).map(|(place, _)| place).collect();
+    match places[..] {
+        [place] => Ok(place as i64),
+        _ => Err(err!(
+            Argument,
+            "expected one mask token in the text for a model that predicts masked tokens, found {}",
+            places.len()
+        )
+        .hint("or name the position that is predicted: #{ pos: 3 }")
+        .about("x")),
+    }
 }
 
 fn place_within(position: i64, length: usize) -> Result<usize> {

@@ -312,6 +312,7 @@ impl Decoder {
     }
 
     fn losses_in(&self, batch: &Batch, chain: &mut Chain, task: &Task) -> Result<Vec<Tensor>> {
+        self.config().expect_next_token("the loss of a text")?;
         let mut parts = vec![Vec::new(); batch.rows().len()];
         let take = &mut |(row, column): (usize, usize), logits: &Tensor| {
             let ids = &batch.rows()[row][column..];

@@ -114,6 +114,11 @@ fn looking_changes_nothing_and_what_flows_adds_up() {
             if let Some(scale) = &model.weights().blocks[layer].scale {
                 sum = sum.broadcast_mul(scale).unwrap();
             }
+            if model.config().stream_norm {
+                // The stream goes on as norms give it: tests of families compare them.
+                assert!(far(&sum, &at(SiteKind::ResidPost).unwrap()) > 0.1);
+                continue;
+            }
             assert!(far(&sum, &at(SiteKind::ResidPost).unwrap()) < 1e-5);
         }
     }

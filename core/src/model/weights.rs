@@ -153,14 +153,26 @@ pub struct Block {
     /// State space in place of attention.
     pub ssm: Option<StateSpace>,
     pub attn_post_norm: Option<Norm>,
+    /// Norm of the stream behind attention.
+    pub attn_stream_norm: Option<Norm>,
     pub mlp_norm: Option<Norm>,
     pub mlp: Option<Mlp>,
     /// Mixture of experts in place of an MLP or beside it.
     pub mixture: Option<Mixture>,
     pub mlp_post_norm: Option<Norm>,
+    /// Norm of the stream behind the MLP.
+    pub mlp_stream_norm: Option<Norm>,
     pub layer_input: Option<LayerInput>,
     /// The factor of the stream behind the block, `[1]`.
     pub scale: Option<Tensor>,
+}
+
+/// The layer before the last norm.
+#[derive(Debug, Clone)]
+pub struct TransformLayer {
+    /// Norm of the stream.
+    pub norm: Option<Norm>,
+    pub map: Linear,
 }
 
 #[derive(Debug, Clone)]
@@ -170,8 +182,13 @@ pub struct Weights {
     pub embed_norm: Option<Norm>,
     /// Learned positions, `[position_offset + context, d_model]`.
     pub pos_embed: Option<Tensor>,
+    /// Embeddings of types of text, `[token_types, d_model]`.
+    pub type_embed: Option<Tensor>,
+    /// Norm of the sum of embeddings.
+    pub stream_norm: Option<Norm>,
     pub layer_inputs: Option<LayerInputs>,
     pub blocks: Vec<Block>,
+    pub transform: Option<TransformLayer>,
     pub final_norm: Option<Norm>,
     pub unembed: Linear,
 }
@@ -196,14 +213,34 @@ impl Weights {
         let rows = config.position_offset + config.context;
         let learned = config.positions == Positions::Learned;
         let pos_embed = learned.then(|| numbers(get, "pos_embed", &[rows, d])).transpose()?;
+        let type_embed = config.token_types.map(|types| numbers(get, "type_embed", &[types, d])).transpose()?;
+        let stream_norm = norm(config, config.stream_norm, "stream_norm", d, get)?;
         let layer_inputs = config.layer_inputs.map(|width| layer_inputs(config, width, get)).transpose()?;
         let blocks = (0..config.layers).map(|layer| block(config, layer, get)).collect::<Result<_>>()?;
+        let transform = match &config.transform {
+            None => None,
+            Some(transform) => Some(TransformLayer {
+                norm: norm(config, transform.norm, "transform.norm", d, get)?,
+                map: linear("transform", d, d, transform.bias, get)?,
+            }),
+        };
         let final_norm = norm(config, config.final_norm, "final_norm", d, get)?;
         let unembed = Linear {
             weight: if config.tied { embed.clone() } else { get("unembed.weight", &[config.outputs(), d])? },
             bias: config.unembed_bias.then(|| numbers(get, "unembed.bias", &[config.outputs()])).transpose()?,
         };
-        Ok(Self { embed, embed_norm, pos_embed, layer_inputs, blocks, final_norm, unembed })
+        Ok(Self {
+            embed,
+            embed_norm,
+            pos_embed,
+            type_embed,
+            stream_norm,
+            layer_inputs,
+            blocks,
+            transform,
+            final_norm,
+            unembed,
+        })
     }
 
     /// Returns one weight by its name.
@@ -233,6 +270,7 @@ impl Weights {
         let mut all = vec![self.embed.clone(), self.unembed.weight.clone()];
         self.layer_inputs.iter().for_each(|inputs| inputs.list(&mut all));
         self.blocks.iter().for_each(|block| block.list(&mut all));
+        self.transform.iter().for_each(|transform| transform.map.list(&mut all));
         let mut counts = BTreeMap::new();
         for weight in &all {
             if let Some(packed) = weight.packed() {
@@ -248,9 +286,14 @@ impl Weights {
     pub fn named(&self, config: &Config) -> Result<Vec<(String, Weight)>> {
         let mut all = vec![self.embed.clone()];
         list_norm(self.embed_norm.as_ref(), &mut all);
-        list_numbers(self.pos_embed.as_ref(), &mut all);
+        [&self.pos_embed, &self.type_embed].into_iter().for_each(|table| list_numbers(table.as_ref(), &mut all));
+        list_norm(self.stream_norm.as_ref(), &mut all);
         self.layer_inputs.iter().for_each(|inputs| inputs.list(&mut all));
         self.blocks.iter().for_each(|block| block.list(&mut all));
+        if let Some(transform) = &self.transform {
+            list_norm(transform.norm.as_ref(), &mut all);
+            transform.map.list(&mut all);
+        }
         list_norm(self.final_norm.as_ref(), &mut all);
         all.extend((!config.tied).then(|| self.unembed.weight.clone()));
         list_numbers(self.unembed.bias.as_ref(), &mut all);
@@ -301,7 +344,9 @@ impl Block {
         if let Some(ssm) = &self.ssm {
             ssm.list(all);
         }
-        [&self.attn_post_norm, &self.mlp_norm].into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
+        [&self.attn_post_norm, &self.attn_stream_norm, &self.mlp_norm]
+            .into_iter()
+            .for_each(|norm| list_norm(norm.as_ref(), all));
         if let Some(mlp) = &self.mlp {
             mlp.list(all);
         }
@@ -319,7 +364,7 @@ impl Block {
                 norms.into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
             }
         }
-        list_norm(self.mlp_post_norm.as_ref(), all);
+        [&self.mlp_post_norm, &self.mlp_stream_norm].into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
         if let Some(input) = &self.layer_input {
             [&input.gate, &input.project].into_iter().for_each(|linear| linear.list(all));
             list_norm(input.post_norm.as_ref(), all);
@@ -428,15 +473,17 @@ fn block(config: &Config, layer: usize, get: &mut TakeWeight) -> Result<Block> {
     let d = config.d_model;
     let mlp_norm = config.pre_norm && config.has_mlp() && config.order != Order::ParallelShared;
     Ok(Block {
-        attn_norm: norm(config, config.pre_norm, &at("attn_norm"), d, get)?,
+        attn_norm: norm(config, config.pre_norm && !config.unnormed.contains(&layer), &at("attn_norm"), d, get)?,
         attn: config.attends(layer).then(|| attention(config, layer, &at("attn"), get)).transpose()?,
         delta: config.delta_of(layer).map(|delta| delta_net(config, delta, &at("delta"), get)).transpose()?,
         ssm: config.ssm_of(layer).map(|ssm| state_space(config, ssm, &at("ssm"), get)).transpose()?,
         attn_post_norm: norm(config, config.post_norm, &at("attn_post_norm"), d, get)?,
+        attn_stream_norm: norm(config, config.stream_norm, &at("attn_stream_norm"), d, get)?,
         mlp_norm: norm(config, mlp_norm, &at("mlp_norm"), d, get)?,
         mlp: config.has_plain_mlp(layer).then(|| mlp(config, &at("mlp"), config.d_mlp_of(layer), get)).transpose()?,
         mixture: config.experts_of(layer).map(|experts| mixture(config, experts, &at("mlp"), get)).transpose()?,
         mlp_post_norm: norm(config, config.post_norm && config.has_mlp(), &at("mlp_post_norm"), d, get)?,
+        mlp_stream_norm: norm(config, config.stream_norm, &at("mlp_stream_norm"), d, get)?,
         layer_input: config
             .layer_inputs
             .map(|width| layer_input(config, width, &at("layer_input"), get))

@@ -146,6 +146,11 @@ impl Tokenizer {
         self.eos
     }
 
+    /// Returns the token that stands for a masked one, by the names that encoders' tokenizers give it.
+    pub fn mask(&self) -> Option<u32> {
+        ["[MASK]", "<mask>"].into_iter().find_map(|name| self.vocab.id_of(name))
+    }
+
     /// Sets the BOS and EOS tokens of the model's config, if the tokenizer's own files have none. Nothing is added to
     /// texts because of that. An id without a token, as in placeholder configs, is ignored.
     pub fn or_marks(mut self, bos: Option<u32>, eos: Option<u32>) -> Self {

@@ -26,7 +26,8 @@ impl Gap {
 #[derive(Debug, Clone, Default)]
 pub struct Reach<'a> {
     pub causal: bool,
-    /// Number of positions of sliding-window attention, the query's own included.
+    /// Number of positions of sliding-window attention, the query's own included; without a causal mask as many to the right
+    /// as to the left.
     pub window: Option<usize>,
     pub past: usize,
     pub gap: Option<&'a Gap>,
@@ -41,7 +42,8 @@ impl Reach<'_> {
             Some(gap) => (gap.position(row, self.past + query), gap.position(row, key)),
             None => (self.past + query, key),
         };
-        (!self.causal || to <= from) && self.window.is_none_or(|window| from < to + window)
+        let is_near = |window| from < to + window && to < from + window;
+        (!self.causal || to <= from) && self.window.is_none_or(is_near)
     }
 
     /// Returns the biases of a head's scores of a run of keys, if there are any.
@@ -56,7 +58,11 @@ impl Reach<'_> {
         let column = self.past + query;
         let from = self.gap.map_or(column, |gap| gap.position(row, column));
         let first = self.window.map_or(0, |window| (from + 1).saturating_sub(window));
-        let end = if self.causal { from + 1 } else { usize::MAX };
+        let end = match self.window {
+            _ if self.causal => from + 1,
+            Some(window) => from.saturating_add(window),
+            None => usize::MAX,
+        };
         let run = |begin: usize, end: usize| begin.min(end).min(keys)..end.min(keys);
         match self.gap {
             None => [run(first, end), keys..keys],

@@ -18,7 +18,9 @@ pub(super) fn reaches(gap: &Gap) -> Vec<Reach<'_>> {
         Reach { gap: Some(gap), ..whole.clone() },
         Reach { gap: Some(gap), past: 3, ..whole.clone() },
         Reach { gap: Some(gap), past: 4, window: Some(3), ..whole.clone() },
-        Reach { gap: Some(gap), past: 4, causal: false, ..whole },
+        Reach { gap: Some(gap), past: 4, causal: false, ..whole.clone() },
+        Reach { gap: Some(gap), window: Some(2), causal: false, ..whole.clone() },
+        Reach { gap: Some(gap), past: 4, window: Some(3), causal: false, ..whole },
     ]
 }
 

@@ -95,6 +95,8 @@ fn in_stream(config: &Config, place: Place) -> Result<Option<(Place, usize)>> {
     let (name, block) = match kind {
         // The inputs of layers are made of embeddings, too.
         SiteKind::Embed if config.layer_inputs.is_some() => return Ok(None),
+        // The stream is the norm of the sum with it.
+        SiteKind::Embed | SiteKind::MlpOut | SiteKind::AttnOut if config.stream_norm => return Ok(None),
         SiteKind::Embed | SiteKind::ResidPre => (format!("resid_pre.{layer}"), layer),
         SiteKind::ResidPost => (format!("resid_post.{layer}"), layer + 1),
         // Unless something after them in the block reads what they have written, or scales it.

@@ -72,6 +72,11 @@ fn unembedding(model: &Model) -> Result<Tensor> {
 fn behind_norm(model: &Model, directions: &Tensor) -> Result<Tensor> {
     let weights = model.decoder.weights();
     let config = model.decoder.config();
+    if let Some(what) = config.beyond_reading() {
+        return Err(err!(Argument, "a direction has no effect on logits by itself in a model with {what}")
+            .hint("an ablation in texts has one: `f.logits(m, text)`")
+            .about("m"));
+    }
     let wide = directions.dim(1)?;
     if wide != config.d_model {
         return Err(err!(

@@ -120,6 +120,7 @@ impl<'a> MetricPlan<'a> {
         numbers: &[usize],
         task: &Task,
     ) -> Result<Self> {
+        model.config().expect_next_token("a metric of pairs")?;
         let mut texts = MetricTexts { is_causal: model.config().causal, ..MetricTexts::default() };
         let mut scored = Vec::new();
         for (at, (pair, number)) in pairs.iter().zip(numbers).enumerate() {

@@ -69,9 +69,11 @@ impl<'a> Reruns<'a> {
 pub fn begin(config: &Config, first: Site) -> Option<Site> {
     match first.kind {
         SiteKind::Embed | SiteKind::PosEmbed => None,
-        SiteKind::FinalNormScale | SiteKind::FinalNorm | SiteKind::Logits => {
-            config.layers.checked_sub(1).map(|last| Site::new(SiteKind::ResidPost, last))
-        }
+        SiteKind::TransformIn
+        | SiteKind::TransformOut
+        | SiteKind::FinalNormScale
+        | SiteKind::FinalNorm
+        | SiteKind::Logits => config.layers.checked_sub(1).map(|last| Site::new(SiteKind::ResidPost, last)),
         SiteKind::ResidPost => Some(first),
         _ => Some(Site::new(SiteKind::ResidPre, first.layer)),
     }

@@ -1,4 +1,4 @@
-//! The likeliest next tokens.
+//! The likeliest next tokens, or those at a mask.
 
 use super::InputOptions;
 use crate::model::predict::{PredictOptions, USUAL_COUNT, predicted as predict, table};
@@ -8,18 +8,20 @@ use crate::script::prelude::*;
 fn predicted(ctx: &NativeCallContext, m: &Model, x: &Dynamic, k: &Dynamic, map: Options) -> Fallible<Table> {
     let mut read = options(map);
     let asked: InputOptions = read.declared()?;
-    let PredictOptions { pos } = read.declared()?;
+    let place: PredictOptions = read.declared()?;
     read.finish()?;
     let k = given("k", k).size()?;
     let input = asked.input(ctx, m, x)?;
     input.batch.only_row()?;
+    let pos = place.position(m.core(), &input.batch)?;
     let found = asked.run(ctx, m, |hooks, task| predict(m.decoder(), &input.batch, pos, k, hooks, task))?;
     Ok(table(m.core().tokenizer.as_ref(), found))
 }
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Returns the `k` likeliest next tokens after a text, with their probabilities and logits; 5 by default.
+    /// Returns the `k` likeliest next tokens after a text, with their probabilities and logits; 5 by default. A model that
+    /// predicts masked tokens, such as BERT, is asked for the one at the text's mask token.
     ///
     /// # Options
     /// - [predict]

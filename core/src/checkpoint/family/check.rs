@@ -1,7 +1,9 @@
 //! Checks of configs: what the decoder cannot compute is refused, whatever the source of the config.
 
 use crate::base::{Error, Kind, Result};
-use crate::model::config::{Alibi, ClampedGate, Config, GlobalHeads, Positions, QkNorm, Rotary, Scaling};
+use crate::model::config::{
+    Alibi, ClampedGate, Config, GlobalHeads, Order, Positions, Predicts, QkNorm, Rotary, Scaling,
+};
 use crate::{bail, err};
 
 /// Largest number of layers, far more than any model has; a larger one is an error, and would cost memory before that
@@ -34,6 +36,7 @@ impl Config {
         if self.norm.is_none() && self.qk_norm != QkNorm::None {
             bail!(Argument, "expected a kind of norm for the norms of queries and keys, found no norms");
         }
+        self.check_stream()?;
         if self.norm.is_none() && self.embed_norm {
             bail!(Argument, "expected a kind of norm for the norm of embeddings, found no norms");
         }
@@ -262,6 +265,41 @@ impl Config {
         windowed.iter().try_for_each(|rotary| rotary.check(self.d_head))
     }
 
+    /// Checks norms of the residual stream itself, and what stands before the unembedding.
+    fn check_stream(&self) -> Result<()> {
+        size("token_types", self.token_types.unwrap_or(1), 1, MOST)?;
+        let is_plain = self.is_serial()
+            && self.has_mlp()
+            && self.layer_inputs.is_none()
+            && !self.layer_scale
+            && self.experts.as_ref().is_none_or(|experts| !experts.beside);
+        if self.stream_norm && (self.norm.is_none() || !is_plain) {
+            bail!(
+                Argument,
+                "expected a kind of norm, and blocks of attention and an MLP one after the other, with `stream_norm`, found others"
+            );
+        }
+        if self.token_types.is_some() && !self.stream_norm {
+            bail!(Argument, "expected `stream_norm` with `token_types`, found none");
+        }
+        if let Some(layer) = self.unnormed.iter().find(|layer| **layer >= self.layers) {
+            bail!(Argument, "expected layers below {} as `unnormed`, found {layer}", self.layers);
+        }
+        if !self.unnormed.is_empty() && (self.norm.is_none() || !self.pre_norm || self.order == Order::ParallelShared) {
+            bail!(Argument, "expected norms before attention alone with `unnormed`, found others");
+        }
+        if self.transform.as_ref().is_some_and(|transform| transform.norm) && self.norm.is_none() {
+            bail!(Argument, "expected a kind of norm for that of `transform`, found no norms");
+        }
+        if self.predicts != Predicts::Next && self.causal {
+            bail!(Argument, "expected attention to both sides in a model of masked tokens, found causal attention");
+        }
+        if self.predicts == Predicts::Nothing && !(self.tied && self.transform.is_none() && !self.unembed_bias) {
+            bail!(Argument, "expected no unembedding of its own in a model that predicts nothing, found one");
+        }
+        Ok(())
+    }
+
     fn check_windows(&self) -> Result<()> {
         if self.windows.is_empty() {
             return Ok(());
@@ -271,9 +309,6 @@ impl Config {
         }
         if self.windows.contains(&Some(0)) {
             return Err(err!(Argument, "expected windows of at least 1, found 0").hint("a position sees itself"));
-        }
-        if !self.causal {
-            bail!(Argument, "expected causal attention with `windows`, found attention that sees what comes after");
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::check;
 use super::keys::Keys;
 use crate::base::Result;
 use crate::err;
-use crate::model::config::{Alibi, Config, NormKind, Order, Positions, QkNorm};
+use crate::model::config::{Alibi, Config, NormKind, Order, Positions, Predicts, QkNorm};
 use kernels::Activation;
 
 /// The keys of a family, and transformers' defaults for them.
@@ -113,6 +113,10 @@ pub fn plain(family: &str) -> Config {
         post_norm: false,
         final_norm: true,
         embed_norm: false,
+        stream_norm: false,
+        unnormed: Vec::new(),
+        token_types: None,
+        transform: None,
         qk_norm: QkNorm::None,
         value_norm: false,
         order: Order::Serial,
@@ -124,6 +128,7 @@ pub fn plain(family: &str) -> Config {
         alibi: None,
         windows: Vec::new(),
         causal: true,
+        predicts: Predicts::Next,
         sinks: false,
         gated_heads: false,
         score_scale: 1.0,

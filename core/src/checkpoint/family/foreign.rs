@@ -58,6 +58,6 @@ mod tests {
             error.message,
             "models of the family `jamba` need what is not implemented here: state spaces beside attention"
         );
-        assert!(error.hint.unwrap().starts_with("families are bloom cohere cohere2 falcon falcon_mamba gemma "));
+        assert!(error.hint.unwrap().starts_with("families are bert bloom cohere cohere2 falcon falcon_mamba gemma "));
     }
 }

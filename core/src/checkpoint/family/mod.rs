@@ -10,6 +10,7 @@ mod names;
 mod rope;
 pub mod spelling;
 
+mod bert;
 mod bloom;
 mod cohere;
 mod cohere2;
@@ -33,6 +34,7 @@ mod mamba;
 mod mamba2;
 mod mistral;
 mod mixtral;
+mod modernbert;
 mod mpt;
 mod olmo2;
 mod olmo3;
@@ -73,6 +75,7 @@ struct Family {
 }
 
 const FAMILIES: &[Family] = &[
+    bert::FAMILY,
     bloom::FAMILY,
     cohere::FAMILY,
     cohere2::FAMILY,
@@ -96,6 +99,7 @@ const FAMILIES: &[Family] = &[
     mamba2::FAMILY,
     mistral::FAMILY,
     mixtral::FAMILY,
+    modernbert::FAMILY,
     mpt::FAMILY,
     olmo2::FAMILY,
     olmo3::FAMILY,

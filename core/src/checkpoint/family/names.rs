@@ -47,6 +47,16 @@ pub enum Theirs {
         part: usize,
         parts: usize,
     },
+    /// A weight whose name depends on whether there is a layer before the last norm.
+    ByTransform {
+        with: &'static str,
+        without: &'static str,
+    },
+    /// A map whose weight and bias are apart in the file, by their whole names.
+    Apart {
+        weight: &'static str,
+        bias: &'static str,
+    },
     /// The whole name in the file.
     Exact(&'static str),
 }
@@ -109,6 +119,10 @@ fn place(ours: &str, config: &Config, map: &[&[NameLine]], rows: &BTreeMap<&str,
             let theirs = if config.order == Order::Parallel { parallel } else { other };
             WeightFrom::Same(name.filled(theirs))
         }
+        Theirs::ByTransform { with, without } => {
+            WeightFrom::Same(name.filled(if config.transform.is_some() { with } else { without }))
+        }
+        Theirs::Apart { weight, bias } => WeightFrom::Same(name.bare(if is_weight { weight } else { bias })),
         Theirs::OfExpert { name: theirs, part, parts } => WeightFrom::OfExpert {
             name: name.bare(theirs) + if is_weight { "" } else { "_bias" },
             expert: name.expert.parse().unwrap_or(0),
@@ -207,7 +221,11 @@ impl WeightFrom {
 }
 
 /// Prefixes of names in the file of a whole model, absent if only the decoder was saved.
-const PREFIXES: [&str; 4] = ["transformer.", "model.", "gpt_neox.", "backbone."];
+const PREFIXES: [&str; 5] = ["transformer.", "model.", "gpt_neox.", "backbone.", "bert."];
+
+/// The end of a norm's name, and what it was called in files that were made from those of TensorFlow (BERT).
+const EARLY_NORM: (&str, &str) = ("LayerNorm.weight", "LayerNorm.gamma");
+const EARLY_NORM_BIAS: (&str, &str) = ("LayerNorm.bias", "LayerNorm.beta");
 
 impl Layout {
     /// Returns the layout as this file has it, with or without the prefix of its family.
@@ -216,8 +234,20 @@ impl Layout {
             let bare = |from: &WeightFrom| from.name().strip_prefix(prefix).is_some_and(|bare| file.contains(bare));
             !file.iter().any(|name| name.starts_with(prefix)) && self.weights.values().any(bare)
         });
-        let Some(prefix) = left_off else { return self };
-        self.renamed(|name| name.strip_prefix(prefix).map_or(name.clone(), str::to_string))
+        let fitted = match left_off {
+            Some(prefix) => self.renamed(|name| name.strip_prefix(prefix).map_or(name.clone(), str::to_string)),
+            None => self,
+        };
+        if !file.iter().any(|name| name.ends_with(EARLY_NORM.1)) {
+            return fitted;
+        }
+        let early = |name: String| {
+            let found = [EARLY_NORM, EARLY_NORM_BIAS]
+                .into_iter()
+                .find_map(|(ours, theirs)| name.strip_suffix(ours).map(|before| format!("{before}{theirs}")));
+            found.unwrap_or(name)
+        };
+        fitted.renamed(early)
     }
 
     /// Returns the layout of a file with other names.

@@ -44,7 +44,10 @@ fn the_families_are_sorted_and_an_unknown_one_is_answered() {
     let error = read(&json!({"model_type": "qwen4"}), &[]).unwrap_err();
     assert_eq!(error.message, "the family `qwen4` of the config.json is not known");
     let hint = error.hint.unwrap();
-    assert!(hint.starts_with("did you mean `qwen2`? families are bloom cohere cohere2 falcon falcon_mamba "), "{hint}");
+    assert!(
+        hint.starts_with("did you mean `qwen2`? families are bert bloom cohere cohere2 falcon falcon_mamba "),
+        "{hint}"
+    );
     assert!(read(&json!({}), &[]).unwrap_err().message.contains("model_type"));
     assert!(read(&json!([1]), &[]).is_err());
 }

@@ -15,6 +15,9 @@ use crate::tensor::{DType, Tensor};
 /// Small matrices that route tokens, which int8 leaves alone: an error of theirs is another expert.
 const ROUTING: [&str; 2] = [".router.weight", ".shared_gate.weight"];
 
+/// Tables whose rows are added and never multiplied.
+const TABLES: [&str; 2] = ["pos_embed", "type_embed"];
+
 /// Number of rows that are compared at once.
 const ROWS: usize = 1024;
 
@@ -100,7 +103,7 @@ impl<'a> PendingTensors<'a> {
 
     /// Converts a weight that was read to the form in which it computes.
     fn stored(&self, ours: &str, numbers: Tensor) -> Result<Weight> {
-        let is_map = numbers.rank() == 2 && ours != "pos_embed" && !ROUTING.iter().any(|part| ours.ends_with(part));
+        let is_map = numbers.rank() == 2 && !TABLES.contains(&ours) && !ROUTING.iter().any(|part| ours.ends_with(part));
         if self.loading.options.dtype == Precision::Q8 && is_map {
             if !self.loading.device.is_cpu() {
                 return Err(err!(Argument, "expected the processor for int8, found another device")

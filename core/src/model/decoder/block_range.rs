@@ -9,7 +9,6 @@ use crate::base::{Result, Task};
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::hooks::{Hooks, NoHooks};
-use crate::model::site::SiteKind;
 use crate::tensor::Tensor;
 use kernels::Gap;
 
@@ -134,8 +133,7 @@ impl Decoder {
         let batch = Batch::new(vec![vec![0; x.dim(0)?.max(1)]])?;
         let mut hooks = NoHooks;
         let mut flow = Flow::of(&mut hooks, &batch, 0..batch.width(), task);
-        let norm = self.weights.final_norm.as_ref().filter(|_| self.config.norm.is_some());
-        let x = self.normed(&mut flow, norm, x, SiteKind::FinalNormScale, 0).map_err(Stop::into_error)?;
+        let x = self.last_normed(&mut flow, x.clone()).map_err(Stop::into_error)?;
         self.unembedded(&x, task)
     }
 }

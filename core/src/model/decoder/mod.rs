@@ -196,10 +196,7 @@ impl Decoder {
             flow.task.check()?;
             x = self.block(flow, layer, block, x, past.as_deref_mut())?;
         }
-        let x = match (&self.weights.final_norm, self.config.norm) {
-            (Some(norm), Some(_)) => self.normed(flow, Some(norm), &x, SiteKind::FinalNormScale, 0)?,
-            _ => x,
-        };
+        let x = self.last_normed(flow, x)?;
         let x = flow.see(SiteKind::FinalNorm, 0, x)?;
         if wanted == Logits::Read {
             return Ok(x);
@@ -224,10 +221,13 @@ impl Decoder {
         if let Some(scale) = self.config.embed_scale {
             x = (x * scale)?;
         }
-        let x = flow.see(SiteKind::Embed, 0, x)?;
+        let mut x = flow.see(SiteKind::Embed, 0, x)?;
         self.read_layer_inputs(flow, &x)?;
+        if let Some(types) = &self.weights.type_embed {
+            x = x.broadcast_add(&types.narrow(0, 0, 1)?)?;
+        }
         if self.config.positions != Positions::Learned {
-            return Ok(x);
+            return Ok(self.plainly_normed(self.weights.stream_norm.as_ref(), &x)?);
         }
         let Some(table) = &self.weights.pos_embed else {
             return Err(err!(Bug, "a model without its positions").into());
@@ -237,7 +237,7 @@ impl Decoder {
         let places: Vec<u32> = places.map(|(row, column)| (flow.position(row, column) + offset) as u32).collect();
         let places = Tensor::from_vec(places, rows * width, self.device())?;
         let positions = flow.see(SiteKind::PosEmbed, 0, by_column(&kernels::look_up(table, &places)?)?)?;
-        Ok(kernels::add(&x, &positions)?)
+        Ok(self.plainly_normed(self.weights.stream_norm.as_ref(), &kernels::add(&x, &positions)?)?)
     }
 
     fn block(
@@ -292,6 +292,7 @@ impl Decoder {
         if self.config.has_mlp() {
             let (read, mlp_in) = match self.config.order {
                 Order::Serial => {
+                    mid = self.normed(flow, block.attn_stream_norm.as_ref(), &mid, SiteKind::ResidMidScale, layer)?;
                     mid = flow.see(SiteKind::ResidMid, layer, mid)?;
                     let normed = self.normed(flow, block.mlp_norm.as_ref(), &mid, SiteKind::MlpNormScale, layer)?;
                     (mid.clone(), normed)
@@ -312,6 +313,7 @@ impl Decoder {
         if let Some(scale) = &block.scale {
             mid = mid.broadcast_mul(scale)?;
         }
+        mid = self.normed(flow, block.mlp_stream_norm.as_ref(), &mid, SiteKind::ResidPostScale, layer)?;
         flow.see(SiteKind::ResidPost, layer, mid)
     }
 
@@ -388,8 +390,36 @@ impl Decoder {
         Ok(kernels::norm(x, kind, eps, norm.weight.as_ref(), plus_one, norm.bias.as_ref())?)
     }
 
+    /// Computes what is unembedded, from the residual stream behind the last block.
+    fn last_normed(&self, flow: &mut Flow, x: Tensor) -> FlowResult<Tensor> {
+        let x = match (&self.weights.transform, &self.config.transform) {
+            (Some(weights), Some(transform)) => {
+                let x = self.plainly_normed(weights.norm.as_ref(), &x)?;
+                let x = flow.see(SiteKind::TransformIn, 0, x)?;
+                let x = mapped(flow.task, &x, &weights.map, Some(transform.act))?;
+                flow.see(SiteKind::TransformOut, 0, x)?
+            }
+            _ => x,
+        };
+        self.normed(flow, self.weights.final_norm.as_ref(), &x, SiteKind::FinalNormScale, 0)
+    }
+
+    /// Computes what is unembedded, from what flows at a site of the stream, or in the layer before the last norm, with no
+    /// hooks.
+    pub fn last_normed_from(&self, kind: SiteKind, x: Tensor, task: &Task) -> Result<Tensor> {
+        let x = match (&self.weights.transform, &self.config.transform) {
+            (Some(weights), Some(transform)) if kind != SiteKind::TransformOut => {
+                let norm = weights.norm.as_ref().filter(|_| kind != SiteKind::TransformIn);
+                mapped(task, &self.plainly_normed(norm, &x)?, &weights.map, Some(transform.act))?
+            }
+            _ => x,
+        };
+        self.plainly_normed(self.weights.final_norm.as_ref(), &x)
+    }
+
     /// Computes the logits of rows after the final norm.
     pub fn unembedded(&self, x: &Tensor, task: &Task) -> Result<Tensor> {
+        self.config.expect_logits("this computation")?;
         let rows = x.elem_count() / self.config.d_model;
         let bytes = rows as u128 * self.config.outputs() as u128 * x.dtype().size_in_bytes() as u128;
         memory::check_on(x.device(), bytes, || "the logits".into())?;
@@ -405,6 +435,7 @@ impl Decoder {
 
     /// Returns the unembedding's weight times the factor of logits, in f32: `[vocab, d_model]`.
     pub fn unembedding(&self) -> Result<Tensor> {
+        self.config.expect_logits("the unembedding")?;
         let weight = self.weights.unembed.weight.floats()?;
         Ok(match self.config.logit_scale {
             Some(scale) => (weight * scale)?,

@@ -241,6 +241,11 @@ struct TextPosition<'a> {
 
 impl TextPosition<'_> {
     fn by(&self, by: By, target: Target) -> Result<Attribution> {
+        if let Some(what) = self.model.config().beyond_reading() {
+            return Err(err!(Argument, "a logit is no sum of what attention and MLPs write in a model with {what}")
+                .hint("`m.grads` has the gradient of a logit at any site, and `hooks::zero` ablates")
+                .about("m"));
+        }
         let weights = self.model.weights();
         let scale = self.model.config().logit_scale.unwrap_or(1.0);
         let mut unembedding = self.of_target(&weights.unembed.weight.tensor()?, target)?;

@@ -159,15 +159,10 @@ fn read(
 
 /// Computes the logits of a part of the residual stream; the output of the last norm is not normed again.
 pub(super) fn unembedded(model: &Decoder, place: Place, x: Tensor, task: &Task) -> Result<Tensor> {
-    let config = model.config();
-    let weights = model.weights();
-    let x = match (&weights.final_norm, config.norm) {
-        (Some(norm), Some(kind)) if place.site.kind != SiteKind::FinalNorm => {
-            kernels::norm(&x, kind, config.norm_eps, norm.weight.as_ref(), config.norm_plus_one, norm.bias.as_ref())?
-        }
-        _ => x,
-    };
-    model.unembedded(&x, task)
+    match place.site.kind {
+        SiteKind::FinalNorm => model.unembedded(&x, task),
+        kind => model.unembedded(&model.last_normed_from(kind, x, task)?, task),
+    }
 }
 
 fn guesses(logits: &Tensor, lengths: &[usize], count: usize) -> Result<Vec<Vec<Vec<Guess>>>> {

@@ -41,7 +41,8 @@ fn split(model: &Decoder, by: By, position: i64, targets: &[Target]) -> Vec<Attr
 
 #[test]
 fn the_parts_sum_to_the_logit_in_every_kind_of_model() {
-    for config in configs().into_iter().chain([with_every_bias()]) {
+    let sums = configs().into_iter().filter(|config| config.beyond_reading().is_none());
+    for config in sums.chain([with_every_bias()]) {
         let model = decoder(config.clone(), DType::F64);
         let uncapped = decoder(Config { logit_cap: None, ..config.clone() }, DType::F64);
         let logits = uncapped.logits(&texts(), Vec::new(), &Task::default()).unwrap();
@@ -126,6 +127,23 @@ fn what_cannot_be_attributed_is_refused() {
     assert!(refused(By::Part, 6, &[target]).message.contains("within the 6 tokens of text 1, found 6"));
     assert!(refused(By::Part, 0, &[Target { token: 20, against: None }]).message.contains("below 20, found 20"));
     assert!(refused(By::Part, 0, &[target; 3]).message.contains("one for each of 2 texts, found 3"));
+}
+
+#[test]
+fn a_logit_that_is_no_sum_is_refused_by_what_stands_before_it() {
+    let found: Vec<String> = configs()
+        .into_iter()
+        .filter(|config| config.beyond_reading().is_some())
+        .map(|config| {
+            let model = decoder(config, DType::F64);
+            let ask = Ask { places: places(model.config(), By::Part), positions: None, ..Ask::default() };
+            let cache = model.cache(&texts(), ask, &Task::default()).unwrap();
+            attribute(&model, &cache, By::Part, 0, &[Target { token: 7, against: None }]).unwrap_err().message
+        })
+        .collect();
+    assert_eq!(found.len(), 2);
+    assert!(found[0].ends_with("in a model with norms of the residual stream"), "{found:?}");
+    assert!(found[1].ends_with("in a model with a layer between the residual stream and the last norm"), "{found:?}");
 }
 
 #[test]

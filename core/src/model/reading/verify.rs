@@ -216,9 +216,10 @@ fn flow(config: &Config, name: &str) -> Result<DumpSite> {
         SiteKind::AttnIn => (Site::new(SiteKind::ResidPre, site.layer), SiteKind::NormScale),
         SiteKind::MlpIn if config.is_serial() => (Site::new(SiteKind::ResidMid, site.layer), SiteKind::MlpNormScale),
         SiteKind::MlpIn => (Site::new(SiteKind::ResidPre, site.layer), SiteKind::MlpNormScale),
+        _ if config.transform.is_some() => (Site::new(SiteKind::TransformOut, 0), SiteKind::FinalNormScale),
         _ => (Site::new(SiteKind::ResidPost, config.layers.saturating_sub(1)), SiteKind::FinalNormScale),
     };
-    if !scale.exists(config) {
+    if !scale.exists_in(config, site.layer) {
         bail!(Name, "{} models of this kind have no such norm", config.family);
     }
     Ok(DumpSite::Normed { stream, scale: Site::new(scale, site.layer) })

@@ -4,7 +4,7 @@ mod select;
 
 use std::fmt;
 
-use super::config::{Config, Mixer, Order, Positions, QkNorm};
+use super::config::{Config, Mixer, Order, Positions, Predicts, QkNorm};
 
 pub use select::{NAME_ONE, Place, one_site, places, select};
 
@@ -42,6 +42,7 @@ pub enum SiteKind {
     SsmGate,
     AttnPostScale,
     AttnOut,
+    ResidMidScale,
     ResidMid,
     MlpNormScale,
     MlpIn,
@@ -59,7 +60,10 @@ pub enum SiteKind {
     LayerHidden,
     LayerPostScale,
     LayerOut,
+    ResidPostScale,
     ResidPost,
+    TransformIn,
+    TransformOut,
     FinalNormScale,
     FinalNorm,
     Logits,
@@ -99,7 +103,7 @@ const fn row(kind: SiteKind, name: &'static str, lens: &'static str, meaning: &'
 }
 
 /// Rows of all kinds; `{}` in a name of TransformerLens stands for the layer.
-static ROWS: [SiteRow; 52] = [
+static ROWS: [SiteRow; 56] = [
     row(SiteKind::Embed, "embed", "hook_embed", "token embeddings, after any embedding scale: [batch, pos, d_model]"),
     row(SiteKind::PosEmbed, "pos_embed", "hook_pos_embed", "learned position embeddings: [batch, pos, d_model]"),
     row(
@@ -277,10 +281,16 @@ static ROWS: [SiteRow; 52] = [
         "what attention adds to the stream, post-norm included: [batch, pos, d_model]",
     ),
     row(
+        SiteKind::ResidMidScale,
+        "resid_mid_scale",
+        "blocks.{}.ln_mid.hook_scale",
+        "the divisor of the norm of the stream behind attention, where it has one: [batch, pos, 1]",
+    ),
+    row(
         SiteKind::ResidMid,
         "resid_mid",
         "blocks.{}.hook_resid_mid",
-        "the stream between attention and MLP: [batch, pos, d_model]",
+        "the stream between attention and MLP, any norm of its own included: [batch, pos, d_model]",
     ),
     row(
         SiteKind::MlpNormScale,
@@ -379,10 +389,28 @@ static ROWS: [SiteRow; 52] = [
         "what comes of the layer's input and is added to the stream, post-norm included: [batch, pos, d_model]",
     ),
     row(
+        SiteKind::ResidPostScale,
+        "resid_post_scale",
+        "blocks.{}.ln_post.hook_scale",
+        "the divisor of the norm of the stream behind the MLP, where it has one: [batch, pos, 1]",
+    ),
+    row(
         SiteKind::ResidPost,
         "resid_post",
         "blocks.{}.hook_resid_post",
-        "the stream leaving the block, times its scale where it has one: [batch, pos, d_model]",
+        "the stream leaving the block, times its scale or behind its norm where it has one: [batch, pos, d_model]",
+    ),
+    row(
+        SiteKind::TransformIn,
+        "transform_in",
+        "mlm_head.hook_in",
+        "what the layer before the last norm reads, the stream behind any norm of its own: [batch, pos, d_model]",
+    ),
+    row(
+        SiteKind::TransformOut,
+        "transform_out",
+        "mlm_head.hook_post",
+        "what the layer before the last norm gives, after its activation: [batch, pos, d_model]",
     ),
     row(
         SiteKind::FinalNormScale,
@@ -462,6 +490,7 @@ impl SiteKind {
                 Some(Mixer::Attention) => config.attends(layer) && (has_keys || !self.is_of_keys()),
                 Some(mixer) => config.mixer_of(layer) == mixer,
                 None if self.is_of_experts() => config.experts_of(layer).is_some(),
+                None if self == SiteKind::NormScale => !config.unnormed.contains(&layer),
                 None => config.has_plain_mlp(layer) || !self.is_of_plain_mlp(),
             }
     }
@@ -507,6 +536,9 @@ impl SiteKind {
             SiteKind::HeadGate => config.gated_heads,
             SiteKind::PosEmbed => config.positions == Positions::Learned,
             SiteKind::NormScale => normed && config.pre_norm,
+            SiteKind::ResidMidScale | SiteKind::ResidPostScale => normed && config.stream_norm,
+            SiteKind::TransformIn | SiteKind::TransformOut => config.transform.is_some(),
+            SiteKind::Logits => config.predicts != Predicts::Nothing,
             SiteKind::MlpNormScale => normed && config.pre_norm && mlp && config.order != Order::ParallelShared,
             SiteKind::QRot | SiteKind::KRot => config.positions == Positions::Rotary || config.qk_norm != QkNorm::None,
             SiteKind::AttnPostScale => normed && config.post_norm,

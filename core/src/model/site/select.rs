@@ -99,6 +99,10 @@ fn layers(config: &Config, kind: SiteKind, part: &str) -> Result<Vec<usize>> {
             Err(err!(Name, "layer {layer} has a plain MLP and no `{name}`")
                 .hint(format!("`{name}.*` names all layers that do")))
         }
+        [layer] if kind == SiteKind::NormScale && config.unnormed.contains(&layer) => {
+            Err(err!(Name, "layer {layer} reads the stream without a norm, and has no site `norm_scale`")
+                .hint("`norm_scale.*` names all layers that have one"))
+        }
         [layer] if kind.is_of_keys() && config.keys_from(layer).is_some() => Err(keys_of_another(config, kind, layer)),
         [layer] if !kind.exists_in(config, layer) && kind.mixer().is_some() => Err(other_mixer(config, kind, layer)),
         [layer] if !kind.exists_in(config, layer) => Err(no_one_tensor(kind, Some(layer))),

@@ -86,6 +86,7 @@ impl<'a> Training<'a> {
     ) -> Result<Self> {
         let recipe = recipe.checked()?;
         let config = beginning.config().clone();
+        config.expect_next_token("training")?;
         let base = match &beginning {
             InitialWeights::Adapter { base, .. } if folder.is_some() => Some(hex(&fingerprint(base, task)?)),
             _ => None,

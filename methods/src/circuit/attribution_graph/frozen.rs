@@ -213,6 +213,7 @@ impl FrozenBlock {
 pub fn check(model: &Decoder, name: &str, transcoders: &Transcoders) -> Result<()> {
     let config = model.config();
     model.check_keeps_none("an attribution graph")?;
+    config.expect_next_token("an attribution graph")?;
     if !config.has_mlp() {
         return Err(err!(Argument, "expected a model with MLPs for transcoders to stand in for, found none").about("m"));
     }

@@ -205,8 +205,11 @@ impl WeightPlan {
             embed: rows(config.vocab, d, &self.embed)?.into(),
             embed_norm: None,
             pos_embed: Some(rows(self.context, d, &self.positions)?),
+            type_embed: None,
+            stream_norm: None,
             layer_inputs: None,
             blocks,
+            transform: None,
             final_norm: None,
             unembed: Linear {
                 weight: matrix(config.outputs(), d, &self.unembed)?.into(),
@@ -250,8 +253,10 @@ impl WeightPlan {
         let mlp = Some(self.mlp_weights(config, layer)?);
         let attn_norm = None;
         let attn_post_norm = None;
+        let attn_stream_norm = None;
         let mlp_norm = None;
         let mlp_post_norm = None;
+        let mlp_stream_norm = None;
         let delta = None;
         let ssm = None;
         let mixture = None;
@@ -261,10 +266,12 @@ impl WeightPlan {
             delta,
             ssm,
             attn_post_norm,
+            attn_stream_norm,
             mlp_norm,
             mlp,
             mixture,
             mlp_post_norm,
+            mlp_stream_norm,
             layer_input: None,
             scale: None,
         })

@@ -69,6 +69,7 @@ pub struct Wiring {
 impl Wiring {
     /// Numbers the edges of a model; refuses one whose residual stream is not the sum of what its heads and MLPs write.
     pub fn new(config: &Config) -> Result<Self> {
+        config.expect_next_token("a circuit of edges")?;
         let why = match config {
             Config { qk_norm: QkNorm::Whole, .. } => Some("one norm for the queries of all heads"),
             _ if config.recurrent_layers().is_some() => config.recurrent_layers(),

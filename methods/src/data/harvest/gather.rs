@@ -31,6 +31,8 @@ pub fn width(config: &Config, place: Place) -> Result<usize> {
         | SiteKind::MlpNormScale
         | SiteKind::MlpPostScale
         | SiteKind::LayerPostScale
+        | SiteKind::ResidMidScale
+        | SiteKind::ResidPostScale
         | SiteKind::FinalNormScale => 1,
         SiteKind::DeltaBeta | SiteKind::DeltaDecay | SiteKind::SsmDt => 1,
         SiteKind::DeltaQ | SiteKind::DeltaK => of_delta(|delta| delta.d_key),

@@ -42,6 +42,7 @@ pub struct Sampler<'a> {
 impl<'a> Sampler<'a> {
     pub fn new(decoder: &'a Decoder, start: u32, settings: Settings) -> Result<Self> {
         let config = decoder.config();
+        config.expect_next_token("sampling of text")?;
         if !config.causal {
             bail!(Argument, "expected a causal model to generate text, found a bidirectional one");
         }

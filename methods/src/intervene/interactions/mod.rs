@@ -198,6 +198,9 @@ pub fn interactions(
     options: &InteractionOptions,
     task: &Task,
 ) -> Result<Interactions> {
+    if matches!(measure, SetMeasure::Loss) {
+        model.config().expect_next_token("an interaction in the loss")?;
+    }
     let count = units.len();
     if count < 2 {
         return Err(err!(Argument, "expected at least two features or groups, found {count}").about("features"));

@@ -91,6 +91,14 @@ pub fn paths(
         return Err(err!(Argument, "expected at least one pair, found none").about("pairs"));
     }
     let config = model.decoder.config();
+    config.expect_next_token("path patching")?;
+    if config.stream_norm {
+        let what =
+            "expected a stream that is the sum of what attention and MLPs write, found norms of the residual stream";
+        return Err(err!(Argument, "{what}")
+            .hint("`intervene::grid` patches heads and MLPs of such models")
+            .about("m"));
+    }
     let senders = senders(config, options)?;
     let receivers = receivers(config, options)?;
     let groups = PairGroup::of(model, pairs, measure, options.direction, options.align, 4)?;

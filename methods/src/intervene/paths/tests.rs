@@ -81,7 +81,7 @@ impl<'a> PlainPasses<'a> {
 
 #[test]
 fn paths_are_those_of_plain_hooks_in_every_shape_of_model() {
-    for config in configs() {
+    for config in configs().into_iter().filter(|config| !config.stream_norm) {
         let model = model(decoder(config.clone(), DType::F32));
         let pairs = &pairs()[..1];
         let plain = PlainPasses::new(&model.decoder, &pairs[0]);
@@ -161,7 +161,7 @@ fn all_paths_together_are_the_whole_patch() {
 
 #[test]
 fn a_model_that_runs_as_a_whole_has_the_same_paths() {
-    for config in configs() {
+    for config in configs().into_iter().filter(|config| !config.stream_norm) {
         let receivers: &[&[&str]] = &[&["q.1.*"], &["logits"]];
         let heads = if config.attends(0) { "z.0.*" } else { "attn_out.0" };
         let options = options(&["embed", heads], receivers, PathMlps::Frozen);

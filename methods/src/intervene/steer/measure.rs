@@ -111,6 +111,7 @@ fn damage(
     pushed: &SweepStrength,
     task: &Task,
 ) -> Result<(Vec<f64>, Vec<f64>)> {
+    sweep.model.decoder.config().expect_next_token("the damage of steering")?;
     let mut losses = Vec::new();
     let mut kls = Vec::new();
     for ids in text {

@@ -77,6 +77,7 @@ fn effects_over(
     kl: KlPositions,
     task: &Task,
 ) -> Result<Vec<Effect>> {
+    model.config().expect_next_token("the loss with a dictionary in place of its site")?;
     texts.iter().enumerate().try_for_each(|(index, text)| text.check(index))?;
     one_place(model, sites.reads)?;
     let place = one_place(model, sites.writes)?;
