@@ -1,8 +1,10 @@
 //! Every family computes what its reference library computes, from files in their published form.
 
 pub mod files;
+mod gradients;
 mod hostile;
 mod int8;
+mod latent;
 mod older;
 mod pictured;
 mod sites;

@@ -11,10 +11,13 @@ use microtome::model::decoder::Decoder;
 use microtome::tensor::files::{NamedTensors, TensorTree, open, safetensors};
 use microtome::tensor::{DType, Tensor};
 
-pub const FAMILIES: [&str; 43] = [
+pub const FAMILIES: [&str; 46] = [
     "bloom",
     "cohere",
     "cohere2",
+    "deepseek_v2",
+    "deepseek_v2_groups",
+    "deepseek_v3",
     "falcon",
     "falcon_alibi",
     "falcon_grouped",

@@ -13,6 +13,8 @@ pub mod spelling;
 mod bloom;
 mod cohere;
 mod cohere2;
+mod deepseek_v2;
+mod deepseek_v3;
 mod falcon;
 mod falcon_mamba;
 mod gemma;
@@ -76,6 +78,8 @@ const FAMILIES: &[Family] = &[
     bloom::FAMILY,
     cohere::FAMILY,
     cohere2::FAMILY,
+    deepseek_v2::FAMILY,
+    deepseek_v3::FAMILY,
     falcon::FAMILY,
     falcon_mamba::FAMILY,
     gemma::FAMILY,
