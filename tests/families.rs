@@ -2,8 +2,10 @@
 
 mod encoders;
 pub mod files;
+mod gradients;
 mod hostile;
 mod int8;
+mod latent;
 mod older;
 mod pictured;
 mod sites;

@@ -14,11 +14,14 @@ use microtome::tensor::{DType, Tensor};
 /// Families that predict masked tokens, and so continue no text.
 pub const ENCODERS: [&str; 3] = ["bert", "modernbert", "modernbert_biases"];
 
-pub const FAMILIES: [&str; 46] = [
+pub const FAMILIES: [&str; 49] = [
     "bert",
     "bloom",
     "cohere",
     "cohere2",
+    "deepseek_v2",
+    "deepseek_v2_groups",
+    "deepseek_v3",
     "falcon",
     "falcon_alibi",
     "falcon_grouped",

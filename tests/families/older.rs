@@ -48,7 +48,7 @@ fn old_config(family: &str) -> Value {
             add(json!({"rope_theta": rope["rope_theta"], "rope_scaling": null}));
             add(json!({"partial_rotary_factor": rope["partial_rotary_factor"]}));
         }
-        "llama3_rope" | "gpt_oss" => {
+        "llama3_rope" | "gpt_oss" | "deepseek_v2" | "deepseek_v3" => {
             let mut scaling = rope.as_object().unwrap().clone();
             let theta = scaling.remove("rope_theta").unwrap();
             add(json!({"rope_theta": theta, "rope_scaling": scaling}));
@@ -102,6 +102,18 @@ fn old_config(family: &str) -> Value {
         _ => add(json!({"rope_theta": rope["rope_theta"]})),
     }
     match family {
+        // transformers writes them; the published configs have not got them.
+        "deepseek_v2" | "deepseek_v2_groups" | "deepseek_v3" => {
+            let is_third = family == "deepseek_v3";
+            add(json!({"aux_loss_alpha": 0.001, "ep_size": 1, "moe_layer_freq": 1, "seq_aux": true}));
+            add(json!({"scoring_func": if is_third { "sigmoid" } else { "softmax" }}));
+            if is_third {
+                add(json!({"topk_method": "noaux_tc"}));
+            }
+            for newer in ["head_dim", "qk_head_dim", "mlp_bias"] {
+                fields.remove(newer);
+            }
+        }
         "gemma" => add(json!({"hidden_act": "gelu"})),
         "gemma2" => add(json!({"hidden_act": "gelu_pytorch_tanh", "sliding_window_size": 8})),
         "qwen2" => add(json!({"use_mrope": false, "sliding_window": 128})),

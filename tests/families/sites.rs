@@ -19,6 +19,7 @@ fn shape(config: &Config, Site { kind, layer }: Site) -> Vec<usize> {
     let each = |sizes: &[usize]| [&[ROWS, WIDTH], sizes].concat();
     let delta = || config.delta.as_ref().unwrap();
     let ssm = || config.ssm.as_ref().unwrap();
+    let latent = || config.latent.as_ref().unwrap();
     // The heads of Mamba are channels.
     let of_state = |more: &[usize]| {
         let is_mamba = config.family.ends_with("mamba");
@@ -41,10 +42,13 @@ fn shape(config: &Config, Site { kind, layer }: Site) -> Vec<usize> {
         SiteKind::SsmState => each(&of_state(&[ssm().d_state])),
         SiteKind::SsmDt => each(&[ssm().heads]),
         SiteKind::SsmB | SiteKind::SsmC => each(&[ssm().groups, ssm().d_state]),
-        SiteKind::Q | SiteKind::QRot | SiteKind::HeadGate | SiteKind::Z => {
-            each(&[config.heads, config.d_head_of(layer)])
-        }
-        SiteKind::K | SiteKind::V | SiteKind::KRot => each(&[config.kv_heads_of(layer), config.d_head_of(layer)]),
+        SiteKind::QLatent => each(&[latent().q_rank.unwrap()]),
+        SiteKind::KvLatent => each(&[latent().kv_rank]),
+        SiteKind::KShared => each(&[latent().d_shared]),
+        SiteKind::Q | SiteKind::QRot | SiteKind::HeadGate => each(&[config.heads, config.d_head_of(layer)]),
+        SiteKind::Z => each(&[config.heads, config.d_value_of(layer)]),
+        SiteKind::K | SiteKind::KRot => each(&[config.kv_heads_of(layer), config.d_head_of(layer)]),
+        SiteKind::V => each(&[config.kv_heads_of(layer), config.d_value_of(layer)]),
         SiteKind::Scores | SiteKind::Pattern => vec![ROWS, config.heads, WIDTH, WIDTH],
         SiteKind::HeadOut => each(&[config.heads, config.d_model]),
         SiteKind::MlpPre | SiteKind::MlpUp | SiteKind::MlpHidden => each(&[config.d_mlp_of(layer)]),
@@ -110,6 +114,8 @@ fn wanted(config: &Config) -> Vec<SiteKind> {
         (mixed > 0, vec![SiteKind::Router]),
         (config.gated_heads, vec![SiteKind::HeadGate]),
         (config.delta.is_some(), DELTA.to_vec()),
+        (config.latent.is_some(), vec![SiteKind::KvLatent, SiteKind::KShared]),
+        (config.latent.as_ref().is_some_and(|latent| latent.q_rank.is_some()), vec![SiteKind::QLatent]),
         (plain, vec![SiteKind::MlpPre, SiteKind::MlpHidden]),
         (plain && config.gated, vec![SiteKind::MlpUp]),
         (beside, vec![SiteKind::ExpertsIn, SiteKind::ExpertsOut, SiteKind::MlpOwn]),
@@ -157,8 +163,16 @@ fn every_site_is_there_and_the_stream_is_the_sum_of_what_is_written() {
             !others.contains(&name.as_str()) && !name.starts_with("hidden.") && !name.starts_with("short.")
         };
         let named: Vec<&String> = expected.keys().filter(is_site).collect();
-        let own =
-            [SiteKind::Router, SiteKind::DeltaRead, SiteKind::DeltaGate, SiteKind::LayerInput, SiteKind::LayerOut];
+        let own = [
+            SiteKind::Router,
+            SiteKind::DeltaRead,
+            SiteKind::DeltaGate,
+            SiteKind::LayerInput,
+            SiteKind::LayerOut,
+            SiteKind::QLatent,
+            SiteKind::KvLatent,
+            SiteKind::KShared,
+        ];
         // Of states, which are large, there are those of one layer.
         let is_own = |site: Site| {
             // Those of hybrids are the ones that Mamba 2 has.

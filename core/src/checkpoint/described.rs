@@ -120,8 +120,11 @@ pub fn config(options: &Value) -> Result<Config> {
         Some(Value::Bool(biases)) => biases,
         Some(other) => bail!(Argument, "expected true or false as `biases`, found {other}"),
     };
-    let sizes =
-        overlaid(&smallest_config(), &given, Some(&["layers", "d_model", "heads", "d_head", "norm", "positions"]))?;
+    let sizes = overlaid(
+        &smallest_config(),
+        &given,
+        Some(&["layers", "d_model", "heads", "d_head", "norm", "positions", "latent"]),
+    )?;
     let d_head = given.contains_key("d_head").then_some(sizes.d_head);
     let whole = overlaid(&completed(with_head_size(sizes, d_head), biases), &given, None)?;
     whole.checked()
@@ -138,7 +141,8 @@ fn smallest_config() -> Config {
 /// Fills in the defaults that depend on sizes and on kinds.
 fn completed(config: Config, biases: bool) -> Config {
     let turns = config.positions == Positions::Rotary;
-    let dims = config.d_head - config.d_head % 2;
+    let turning = config.latent.as_ref().map_or(config.d_head, |latent| latent.d_shared);
+    let dims = turning - turning % 2;
     Config {
         kv_heads: config.heads,
         d_mlp: config.d_model.saturating_mul(4),

@@ -41,6 +41,9 @@ pub struct Config {
     /// State spaces in place of the attention of some layers.
     #[serde(default)]
     pub ssm: Option<StateSpaces>,
+    /// Queries, keys and values by way of narrow vectors (DeepSeek V2 and V3).
+    #[serde(default)]
+    pub latent: Option<LatentAttention>,
     /// The heads of layers without a window, where they differ (gemma 4).
     #[serde(default)]
     pub global_heads: Option<GlobalHeads>,
@@ -147,8 +150,27 @@ pub struct Config {
     pub eos: Vec<u32>,
 }
 
-/// A mixture of experts (Shazeer et al. 2017): a router chooses the MLPs that read a token, and weighs what they write.
+/// Latent attention (DeepSeek-AI 2024, section 2.1): keys and values of all heads are made of one narrow vector, a latent,
+/// behind a norm, and so are queries where they have a latent of their own. The last coordinates of a key are made of the
+/// stream itself, are the same in all heads, and are the ones that positions rotate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LatentAttention {
+    /// The size of the latent of keys and values.
+    pub kv_rank: usize,
+    /// The size of the latent of queries; without one, these are made of the stream.
+    #[serde(default)]
+    pub q_rank: Option<usize>,
+    /// The number of coordinates of a key, of its `d_head`, that all heads share.
+    pub d_shared: usize,
+    /// The size of a value, which `d_head` is not.
+    pub d_value: usize,
+    /// The small number of the norms of latents.
+    pub norm_eps: f64,
+}
+
+/// A mixture of experts (Shazeer et al. 2017): a router chooses the MLPs that read a token, and weighs what they write.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Experts {
     pub count: usize,
@@ -161,6 +183,25 @@ pub struct Experts {
     /// The `d_mlp` of a shared expert, which reads every token and has a gate of its own (Qwen 2).
     #[serde(default)]
     pub shared: Option<usize>,
+    /// Whether the shared expert has no gate (DeepSeek V2 and V3).
+    #[serde(default)]
+    pub ungated_shared: bool,
+    /// Whether an expert's probability is the sigmoid of its own score, in place of the softmax of all (DeepSeek V3).
+    #[serde(default)]
+    pub sigmoid: bool,
+    /// Whether each expert has a bias, which is added to its probability where experts are chosen, and not where they are
+    /// weighed (DeepSeek V3).
+    #[serde(default)]
+    pub choice_bias: bool,
+    /// Groups of experts, of which a token's experts are in a few (DeepSeek V2 and V3).
+    #[serde(default)]
+    pub groups: Option<ExpertGroups>,
+    /// The factor of the weights of the routed experts (DeepSeek V2 and V3).
+    #[serde(default)]
+    pub scale: Option<f64>,
+    /// Whether the router's scores are computed in 32 bits whatever the dtype of the model (DeepSeek V2 and V3).
+    #[serde(default)]
+    pub wide_router: bool,
     /// Layers with a plain MLP.
     #[serde(default)]
     pub plain: Vec<usize>,
@@ -172,6 +213,19 @@ pub struct Experts {
     /// scale of its own.
     #[serde(default)]
     pub beside: bool,
+}
+
+/// Groups of experts that follow one another (DeepSeek-AI 2024, section 2.2.2): first groups are chosen, and then experts
+/// of these alone.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpertGroups {
+    /// The number of groups, each of equally many experts.
+    pub count: usize,
+    /// The number of groups of a token.
+    pub chosen: usize,
+    /// The number of a group's best experts, whose probabilities are added up to compare it.
+    pub best: usize,
 }
 
 /// `g sigmoid(slope * g) * (u + 1)`, where g is the gate, at most `limit`, and u is up, within `limit` of 0.
@@ -489,6 +543,11 @@ impl Config {
         self.global_heads_of(layer).map_or(self.d_head, |heads| heads.d_head)
     }
 
+    /// Returns the size of a layer's values, and of what a head mixes of them.
+    pub fn d_value_of(&self, layer: usize) -> usize {
+        self.latent.as_ref().map_or_else(|| self.d_head_of(layer), |latent| latent.d_value)
+    }
+
     /// Returns the number of a layer's key-value heads, its own or those that it reads.
     pub fn kv_heads_of(&self, layer: usize) -> usize {
         self.global_heads_of(layer).map_or(self.kv_heads, |heads| heads.kv_heads)
@@ -527,8 +586,8 @@ impl Config {
         found
     }
 
-    /// Describes what blocks do beside adding attention and MLP outputs to the residual stream (gemma 4), if anything, for
-    /// analyses that take the stream apart.
+    /// Describes what blocks do beside adding attention and MLP outputs to the residual stream (gemma 4), or what keeps
+    /// these from being linear in the stream's parts, if anything does, for analyses that take the stream apart.
     pub fn beyond_sums(&self) -> Option<&'static str> {
         match self {
             Config { shared_keys: Some(_), .. } => Some("layers that read the keys and values of others"),
@@ -536,6 +595,7 @@ impl Config {
             Config { layer_scale: true, .. } => Some("a stream that is scaled behind each block"),
             Config { value_norm: true, .. } => Some("norms of values"),
             Config { global_heads: Some(_), .. } => Some("heads that differ in size by layer"),
+            Config { latent: Some(_), .. } => Some("latent attention, whose keys and values are made behind a norm"),
             _ => self.beyond_reading(),
         }
     }

@@ -61,7 +61,7 @@ impl WeightRole {
     fn of(name: &str) -> Self {
         let base = name.strip_suffix(".weight").unwrap_or(name);
         match base {
-            _ if base.ends_with(".bias") => WeightRole::Bias,
+            _ if base.ends_with(".bias") || base.ends_with(".choice_bias") => WeightRole::Bias,
             _ if base.ends_with("delta.norm") || base.ends_with("delta.forget_bias") => WeightRole::Plain,
             _ if [".scale", ".router_scale", ".expert_scales"].iter().any(|end| base.ends_with(end)) => {
                 WeightRole::Plain

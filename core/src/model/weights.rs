@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::config::{Config, DeltaNets, Experts, Order, Positions, QkNorm, StateSpaces};
+use super::config::{Config, DeltaNets, Experts, LatentAttention, Order, Positions, QkNorm, StateSpaces};
 use super::weight::Weight;
 use crate::base::{Result, names};
 use crate::tensor::Tensor;
@@ -23,6 +23,8 @@ pub struct Norm {
 
 #[derive(Debug, Clone)]
 pub struct Attention {
+    /// Maps to latents, which are what the maps to queries, keys and values read where there are such.
+    pub latent: Option<LatentMaps>,
     pub q: Linear,
     /// Gate of the heads' outputs.
     pub gate: Option<Linear>,
@@ -35,6 +37,24 @@ pub struct Attention {
     pub k_norm: Option<Norm>,
     /// Score of nothing in each head's softmax, `[heads]`.
     pub sinks: Option<Tensor>,
+}
+
+/// Maps to the latents of a layer, and to the part of keys that has none.
+#[derive(Debug, Clone)]
+pub struct LatentMaps {
+    /// Map to the latent of queries.
+    pub q: Option<LatentMap>,
+    /// Map to the latent of keys and values.
+    pub kv: LatentMap,
+    /// Map to the last coordinates of the keys of all heads.
+    pub k_shared: Linear,
+}
+
+/// A map to a latent, and the weight of the norm behind it, `[rank]`.
+#[derive(Debug, Clone)]
+pub struct LatentMap {
+    pub map: Linear,
+    pub norm: Tensor,
 }
 
 /// A gated delta net.
@@ -98,6 +118,8 @@ pub struct Mlp {
 #[derive(Debug, Clone)]
 pub struct Mixture {
     pub router: Linear,
+    /// Biases of experts where they are chosen, `[experts]`.
+    pub choice_bias: Option<Tensor>,
     pub experts: Vec<Mlp>,
     pub shared: Option<SharedExpert>,
     pub beside: Option<ParallelExperts>,
@@ -118,10 +140,10 @@ pub struct ParallelExperts {
     pub mlp_post_norm: Option<Norm>,
 }
 
-/// An expert that reads every token, and its gate.
+/// An expert that reads every token, and its gate, if it has one.
 #[derive(Debug, Clone)]
 pub struct SharedExpert {
-    pub gate: Linear,
+    pub gate: Option<Linear>,
     pub mlp: Mlp,
 }
 
@@ -353,9 +375,10 @@ impl Block {
         if let Some(mixture) = &self.mixture {
             list_numbers(mixture.beside.as_ref().map(|beside| &beside.router_scale), all);
             mixture.router.list(all);
+            list_numbers(mixture.choice_bias.as_ref(), all);
             mixture.experts.iter().for_each(|expert| expert.list(all));
             if let Some(shared) = &mixture.shared {
-                shared.gate.list(all);
+                shared.gate.iter().for_each(|gate| gate.list(all));
                 shared.mlp.list(all);
             }
             if let Some(beside) = &mixture.beside {
@@ -376,6 +399,7 @@ impl Block {
 impl Attention {
     /// Returns the map to keys, for analyses that take heads apart.
     pub fn keys(&self) -> Result<&Linear> {
+        self.check_reads_stream()?;
         self.k
             .as_ref()
             .ok_or_else(|| err!(Argument, "expected keys of its own, found a layer that reads those of another"))
@@ -383,11 +407,32 @@ impl Attention {
 
     /// Returns the map to values, for analyses that take heads apart.
     pub fn values(&self) -> Result<&Linear> {
+        self.check_reads_stream()?;
         let v = if self.k.is_some() { self.v.as_ref().or(self.k.as_ref()) } else { None };
         v.ok_or_else(|| err!(Argument, "expected values of its own, found a layer that reads those of another"))
     }
 
+    /// Refuses latent attention, whose keys and values are no linear maps of what the layer reads.
+    fn check_reads_stream(&self) -> Result<()> {
+        match &self.latent {
+            None => Ok(()),
+            Some(_) => Err(err!(
+                Argument,
+                "expected keys and values that are linear in what the layer reads, found latent attention, which has a norm \
+                 between"
+            )
+            .hint("`kv_latent` is the site behind the norm, and `attn.k.weight` and `attn.v.weight` read it")),
+        }
+    }
+
     fn list(&self, all: &mut Vec<Weight>) {
+        if let Some(LatentMaps { q, kv, k_shared }) = &self.latent {
+            for LatentMap { map, norm } in q.iter().chain([kv]) {
+                map.list(all);
+                list_numbers(Some(norm), all);
+            }
+            k_shared.list(all);
+        }
         let maps = std::iter::once(&self.q).chain(&self.gate).chain(&self.k).chain(&self.v);
         maps.for_each(|linear| linear.list(all));
         [&self.q_norm, &self.k_norm].into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
@@ -515,6 +560,9 @@ fn attention(config: &Config, layer: usize, at: &str, get: &mut TakeWeight) -> R
     let size = config.d_head_of(layer);
     let wide = config.heads * size;
     let narrow = config.kv_heads_of(layer) * size;
+    if let Some(latent) = &config.latent {
+        return latent_attention(config, latent, at, get);
+    }
     let has_keys = config.keys_from(layer).is_none();
     let has_values = has_keys && !config.values_are_keys(layer);
     let (q_norm, k_norm) = match config.qk_norm {
@@ -529,6 +577,7 @@ fn attention(config: &Config, layer: usize, at: &str, get: &mut TakeWeight) -> R
         Ok(Some(Norm { weight: Some(numbers(get, &format!("{at}.{name}.weight"), &[size])?), bias: None }))
     };
     Ok(Attention {
+        latent: None,
         q: linear(&format!("{at}.q"), wide, d, config.qkv_bias, get)?,
         gate: config.gated_heads.then(|| linear(&format!("{at}.gate"), wide, d, config.qkv_bias, get)).transpose()?,
         k: has_keys.then(|| linear(&format!("{at}.k"), narrow, d, config.qkv_bias, get)).transpose()?,
@@ -590,11 +639,42 @@ fn state_space(config: &Config, ssm: &StateSpaces, at: &str, get: &mut TakeWeigh
     })
 }
 
+/// Gets the weights of latent attention. Biases are those of maps that read the stream.
+fn latent_attention(config: &Config, latent: &LatentAttention, at: &str, get: &mut TakeWeight) -> Result<Attention> {
+    let LatentAttention { kv_rank, q_rank, d_shared, d_value, .. } = *latent;
+    let d = config.d_model;
+    let heads = config.heads;
+    let bias = config.qkv_bias;
+    let map = |name: &str, rank: usize, get: &mut TakeWeight| -> Result<LatentMap> {
+        Ok(LatentMap {
+            map: linear(&format!("{at}.{name}"), rank, d, bias, get)?,
+            norm: numbers(get, &format!("{at}.{name}_norm.weight"), &[rank])?,
+        })
+    };
+    let maps = LatentMaps {
+        q: q_rank.map(|rank| map("q_latent", rank, get)).transpose()?,
+        kv: map("kv_latent", kv_rank, get)?,
+        k_shared: linear(&format!("{at}.k_shared"), d_shared, d, bias, get)?,
+    };
+    Ok(Attention {
+        latent: Some(maps),
+        q: linear(&format!("{at}.q"), heads * config.d_head, q_rank.unwrap_or(d), false, get)?,
+        gate: None,
+        k: Some(linear(&format!("{at}.k"), heads * (config.d_head - d_shared), kv_rank, false, get)?),
+        v: Some(linear(&format!("{at}.v"), heads * d_value, kv_rank, false, get)?),
+        q_norm: None,
+        k_norm: None,
+        sinks: config.sinks.then(|| numbers(get, &format!("{at}.sinks"), &[heads])).transpose()?,
+        o: linear(&format!("{at}.o"), d, heads * d_value, config.out_bias, get)?,
+    })
+}
+
 fn mixture(config: &Config, experts: &Experts, at: &str, get: &mut TakeWeight) -> Result<Mixture> {
     let d = config.d_model;
     let count = experts.count;
     let router_scale = experts.beside.then(|| numbers(get, &format!("{at}.router_scale"), &[d])).transpose()?;
     let router = linear(&format!("{at}.router"), experts.count, config.d_model, config.mlp_bias, get)?;
+    let choice_bias = experts.choice_bias.then(|| numbers(get, &format!("{at}.choice_bias"), &[count])).transpose()?;
     let mut all = Vec::with_capacity(experts.count);
     for expert in 0..experts.count {
         all.push(mlp(config, &format!("{at}.experts.{expert}"), experts.d_mlp, get)?);
@@ -602,7 +682,9 @@ fn mixture(config: &Config, experts: &Experts, at: &str, get: &mut TakeWeight) -
     let shared = match experts.shared {
         None => None,
         Some(wide) => Some(SharedExpert {
-            gate: linear(&format!("{at}.shared_gate"), 1, config.d_model, false, get)?,
+            gate: (!experts.ungated_shared)
+                .then(|| linear(&format!("{at}.shared_gate"), 1, config.d_model, false, get))
+                .transpose()?,
             mlp: mlp(config, &format!("{at}.shared"), wide, get)?,
         }),
     };
@@ -617,7 +699,7 @@ fn mixture(config: &Config, experts: &Experts, at: &str, get: &mut TakeWeight) -
             mlp_post_norm: norm("own_post_norm", get)?,
         }),
     };
-    Ok(Mixture { router, experts: all, shared, beside })
+    Ok(Mixture { router, choice_bias, experts: all, shared, beside })
 }
 
 fn mlp(config: &Config, at: &str, wide: usize, get: &mut TakeWeight) -> Result<Mlp> {

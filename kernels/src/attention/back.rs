@@ -48,7 +48,8 @@ impl AttentionArguments {
         let gradient = with_whole_heads(gradient)?;
         let of_queries = self.q.elem_count();
         let of_keys = self.k.elem_count();
-        let mut results = [Fresh::new(of_queries)?, Fresh::new(of_keys)?, Fresh::new(of_keys)?];
+        let of_values = self.v.elem_count();
+        let mut results = [Fresh::new(of_queries)?, Fresh::new(of_keys)?, Fresh::new(of_values)?];
         let [q, k, v] = &mut results;
         let work = BackwardWork {
             arch: arch(),
@@ -91,10 +92,10 @@ impl BackwardWork<'_> {
     /// Adds the gradients of one head of keys and values, and of the query heads that read it.
     fn head(&self, row: usize, shared: usize, buffers: &mut Buffers) {
         let sizes = &self.sizes;
-        for out in &self.out[1..] {
+        for (out, size) in self.out[1..].iter().zip([sizes.size, sizes.value_size]) {
             for key in 0..sizes.keys {
                 // SAFETY: this head of this row, which nobody else writes.
-                unsafe { out.part(self.key_place(row, key, shared), sizes.size).fill(0.0) };
+                unsafe { out.part(self.key_place(row, key, shared, size), size).fill(0.0) };
             }
         }
         for head in shared * sizes.sharing..(shared + 1) * sizes.sharing {
@@ -105,9 +106,10 @@ impl BackwardWork<'_> {
         }
     }
 
-    fn key_place(&self, row: usize, key: usize, shared: usize) -> usize {
+    /// Returns the place of a head of keys or of values, by the size of either.
+    fn key_place(&self, row: usize, key: usize, shared: usize, size: usize) -> usize {
         let sizes = &self.sizes;
-        ((row * sizes.keys + key) * (sizes.heads / sizes.sharing) + shared) * sizes.size
+        ((row * sizes.keys + key) * (sizes.heads / sizes.sharing) + shared) * size
     }
 
     fn block(&self, block: QueryBlock, shared: usize, [pattern, slopes]: &mut Buffers) {
@@ -116,6 +118,7 @@ impl BackwardWork<'_> {
         let scoring = Scoring { queries: &self.q, keys: &self.k, scale: self.scale, cap: None };
         let run = block.pattern(self.arch, sizes, &scoring, &self.reach, pattern);
         let size = sizes.size;
+        let value_size = sizes.value_size;
         let width = run.len();
         let scale = self.scale as f32;
         slopes.resize(queries * width, 0.0);
@@ -125,14 +128,23 @@ impl BackwardWork<'_> {
         let v = rows(&self.v, row, run.start, shared);
         // SAFETY: as large as the sizes say; see below for the results.
         unsafe {
-            multiply(slopes.as_mut_ptr(), width, [queries, width, size], 1.0, gradient, v.turned(), Onto::Nothing);
+            multiply(
+                slopes.as_mut_ptr(),
+                width,
+                [queries, width, value_size],
+                1.0,
+                gradient,
+                v.turned(),
+                Onto::Nothing,
+            );
         }
         let [of_q, of_k, of_v] = self.out;
         let weights = Factor { numbers: pattern, row: width as isize, column: 1 };
-        let step = sizes.heads / sizes.sharing * size;
-        let place = self.key_place(row, run.start, shared);
+        let shared_heads = sizes.heads / sizes.sharing;
         if self.asked[2] {
-            let sizes = [width, size, queries];
+            let place = self.key_place(row, run.start, shared, value_size);
+            let step = shared_heads * value_size;
+            let sizes = [width, value_size, queries];
             // SAFETY: this head of the keys of this row, which nobody else writes and which is filled with zeros.
             unsafe { multiply(of_v.at(place), step, sizes, 1.0, weights.turned(), gradient, Onto::WhatIsThere) };
         }
@@ -148,6 +160,8 @@ impl BackwardWork<'_> {
             unsafe { multiply(of_q.at(place), step, sizes, scale, slopes, k, Onto::Nothing) };
         }
         if self.asked[1] {
+            let place = self.key_place(row, run.start, shared, size);
+            let step = shared_heads * size;
             let sizes = [width, size, queries];
             // SAFETY: as for the values.
             unsafe { multiply(of_k.at(place), step, sizes, scale, slopes.turned(), q, Onto::WhatIsThere) };

@@ -28,17 +28,27 @@ pub(super) struct AttentionSizes {
     pub heads: usize,
     /// Number of query heads that share a head of keys and values.
     pub sharing: usize,
+    /// The size of a query and of a key.
     pub size: usize,
+    /// The size of a value, which may be another.
+    pub value_size: usize,
 }
 
 impl AttentionSizes {
-    /// Returns the sizes of queries and keys; None if they do not match.
+    /// Returns the sizes of queries and keys, with values of the same size; None if they do not match.
     pub fn of(q: &Tensor, k: &Tensor) -> Option<Self> {
         let (&[rows, columns, heads, size], &[k_rows, keys, shared, k_size]) = (q.dims(), k.dims()) else {
             return None;
         };
         let fits = rows == k_rows && size == k_size && shared > 0 && heads % shared == 0;
-        fits.then(|| Self { rows, columns, keys, heads, sharing: heads / shared, size })
+        fits.then(|| Self { rows, columns, keys, heads, sharing: heads / shared, size, value_size: size })
+    }
+
+    /// Returns the sizes of queries, keys and values; None if they do not match.
+    pub fn of_all(q: &Tensor, k: &Tensor, v: &Tensor) -> Option<Self> {
+        let value_size = *v.dims().last()?;
+        let fits = v.rank() == k.rank() && v.dims()[..3] == k.dims()[..3];
+        Self::of(q, k).filter(|_| fits).map(|sizes| Self { value_size, ..sizes })
     }
 
     /// Returns the sizes of a pattern and values; None if they do not match.
@@ -47,7 +57,12 @@ impl AttentionSizes {
             return None;
         };
         let fits = rows == v_rows && keys == v_keys && shared > 0 && heads % shared == 0;
-        fits.then(|| Self { rows, columns, keys, heads, sharing: heads / shared, size })
+        fits.then(|| Self { rows, columns, keys, heads, sharing: heads / shared, size, value_size: size })
+    }
+
+    /// Returns the shape of the weighted sums of values.
+    pub fn result(&self) -> [usize; 4] {
+        [self.rows, self.columns, self.heads, self.value_size]
     }
 
     pub fn queries(&self) -> usize {
@@ -159,7 +174,7 @@ impl QueryBlock {
         }
     }
 
-    /// Writes the weighted sum of the values of a run of keys for these queries to their place in `[rows, columns, heads, size]`.
+    /// Writes the weighted sum of the values of a run of keys for these queries to their place in `[rows, columns, heads, value_size]`.
     pub fn mix(
         self,
         sizes: &AttentionSizes,
@@ -168,15 +183,14 @@ impl QueryBlock {
         run: Range<usize>,
         out: OutputPointer,
     ) {
-        let begin = ((self.row * sizes.columns + self.first) * sizes.heads + self.head) * sizes.size;
+        let size = sizes.value_size;
+        let begin = ((self.row * sizes.columns + self.first) * sizes.heads + self.head) * size;
         let p = Factor { numbers: weights, row: run.len() as isize, column: 1 };
         let numbers = values.from(self.row, run.start, self.head / sizes.sharing);
         let v = Factor { numbers, row: values.step(), column: 1 };
         let target = out.at(begin);
         // SAFETY: both hold what the sizes say, and nobody else writes to this head of these columns.
-        unsafe {
-            multiply(target, sizes.heads * sizes.size, [self.queries, sizes.size, run.len()], 1.0, p, v, Onto::Nothing)
-        };
+        unsafe { multiply(target, sizes.heads * size, [self.queries, size, run.len()], 1.0, p, v, Onto::Nothing) };
     }
 }
 

@@ -1,7 +1,8 @@
 //! Attention: rotary positions, scores, their softmax (the pattern), and the weighted sum of values.
 //!
-//! Queries are `[rows, columns, heads, d_head]`, keys and values `[rows, keys, kv_heads, d_head]`; query head h reads
-//! head h / (heads / kv_heads). Scores and patterns are `[rows, heads, columns, keys]`.
+//! Queries are `[rows, columns, heads, d_head]`, keys `[rows, keys, kv_heads, d_head]`, and values
+//! `[rows, keys, kv_heads, d_value]`; query head h reads head h / (heads / kv_heads). Scores and patterns are
+//! `[rows, heads, columns, keys]`.
 
 mod back;
 mod blocks;
@@ -84,7 +85,7 @@ pub fn pattern_with_sinks(scores: &Tensor, reach: &Reach, sinks: &Tensor) -> Res
     pattern_plain(scores, reach, Some(sinks))
 }
 
-/// Computes the sum of values, weighted by the pattern: `[rows, columns, heads, d_head]`.
+/// Computes the sum of values, weighted by the pattern: `[rows, columns, heads, d_value]`.
 pub fn mix(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
     let Some(sizes) = AttentionSizes::of_pattern(pattern, v).filter(|_| fusible(&[pattern, v])) else {
         return mix_plain(pattern, v);
@@ -94,28 +95,28 @@ pub fn mix(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
     let numbers = FlatNumbers::of(&flat_pattern)?;
     let values = StridedNumbers::of(&v_whole)?;
     let pattern_numbers = numbers.slice();
-    let mut out = Fresh::new(sizes.rows * sizes.columns * sizes.heads * sizes.size)?;
+    let mut out = Fresh::new(sizes.result().iter().product())?;
     let place = out.pointer();
     sizes.each_block(sizes.queries(), |block, _| {
         let begin = block.number(&sizes) * sizes.keys;
         let weights = &pattern_numbers[begin..begin + block.queries * sizes.keys];
         block.mix(&sizes, weights, &values, 0..sizes.keys, place);
     });
-    out.tensor(&[sizes.rows, sizes.columns, sizes.heads, sizes.size], v.dtype())
+    out.tensor(&sizes.result(), v.dtype())
 }
 
 /// Computes [`scores`], [`pattern`] and [`mix`] in one, and stores scores and pattern for a few queries at a time only.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, cap: Option<f64>, reach: &Reach) -> Result<Tensor> {
     check_heads(q, reach)?;
-    let sizes = AttentionSizes::of(q, k).filter(|sizes| v.dims() == k.dims() && sizes.keys > 0);
+    let sizes = AttentionSizes::of_all(q, k, v).filter(|sizes| sizes.keys > 0 && sizes.value_size > 0);
     match (sizes, Implementation::of(&[q, k, v])) {
         (Some(sizes), Implementation::Fused) => {
-            fused([q, k, v], &sizes, scale, cap, reach)?.tensor(q.dims(), q.dtype())
+            fused([q, k, v], &sizes, scale, cap, reach)?.tensor(&sizes.result(), q.dtype())
         }
         (Some(sizes), Implementation::Recorded) if cap.is_none() => {
             let attended = AttentionArguments::of([q, k, v], sizes, scale, reach)?;
             let result = fused([q, k, v], &sizes, scale, cap, reach)?;
-            record("attention", result, q.dims(), &[q, k, v], move |_, gradient| attended.gradients(gradient))
+            record("attention", result, &sizes.result(), &[q, k, v], move |_, gradient| attended.gradients(gradient))
         }
         _ => attention_plain(q, k, v, scale, cap, reach),
     }
@@ -136,7 +137,7 @@ fn fused(
     let keys = StridedNumbers::of(&k)?;
     let values = StridedNumbers::of(&v)?;
     let scoring = Scoring { queries: &queries, keys: &keys, scale, cap };
-    let mut out = Fresh::new(sizes.rows * sizes.columns * sizes.heads * sizes.size)?;
+    let mut out = Fresh::new(sizes.result().iter().product())?;
     let place = out.pointer();
     sizes.each_block(sizes.queries(), |block, buffer| {
         let run = block.pattern(arch, sizes, &scoring, reach, buffer);

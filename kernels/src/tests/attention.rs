@@ -94,12 +94,18 @@ fn runs_of_keys_are_those_that_are_seen() {
 fn steps_and_the_whole() {
     let gap = Gap { lengths: vec![1, 4], width: 4 };
     at_every_level(|| {
-        for (columns, keys, heads, shared, size) in
-            [(1, 1, 1, 1, 1), (3, 5, 2, 1, 3), (1, 9, 4, 2, 16), (5, 7, 3, 3, 17), (66, 70, 2, 1, 8)]
-        {
+        for (columns, keys, heads, shared, size, value_size) in [
+            (1, 1, 1, 1, 1, 1),
+            (3, 5, 2, 1, 3, 3),
+            (1, 9, 4, 2, 16, 16),
+            (5, 7, 3, 3, 17, 17),
+            (66, 70, 2, 1, 8, 8),
+            (5, 7, 4, 2, 12, 7),
+            (66, 70, 2, 2, 6, 16),
+        ] {
             let q = numbers(&[2, columns, heads, size], 2.0, 1);
             let k = numbers(&[2, keys, shared, size], 2.0, 2);
-            let v = numbers(&[2, keys, shared, size], 2.0, 3);
+            let v = numbers(&[2, keys, shared, value_size], 2.0, 3);
             for cap in [None, Some(1.5)] {
                 for reach in reaches(&gap).into_iter().chain(biased_reaches(&gap, &alibi(heads))) {
                     let expected = scores_plain(&q, &k, 0.3, cap, &reach).unwrap();

@@ -139,12 +139,17 @@ fn rotations() {
 fn attention_of_all_reaches() {
     let gap = Gap { lengths: vec![1, 4], width: 4 };
     at_every_level(|| {
-        for (columns, keys, heads, shared, size) in
-            [(1, 1, 1, 1, 1), (3, 5, 2, 1, 3), (5, 7, 4, 2, 17), (66, 70, 2, 1, 8)]
-        {
+        for (columns, keys, heads, shared, size, value_size) in [
+            (1, 1, 1, 1, 1, 1),
+            (3, 5, 2, 1, 3, 3),
+            (5, 7, 4, 2, 17, 17),
+            (66, 70, 2, 1, 8, 8),
+            (5, 7, 4, 2, 12, 7),
+            (66, 70, 2, 2, 6, 16),
+        ] {
             let q = numbers(&[2, columns, heads, size], 2.0, 1);
             let k = numbers(&[2, keys, shared, size], 2.0, 2);
-            let v = numbers(&[2, keys, shared, size], 2.0, 3);
+            let v = numbers(&[2, keys, shared, value_size], 2.0, 3);
             for reach in super::attention::reaches(&gap).into_iter().step_by(if columns > 9 { 4 } else { 1 }) {
                 let all = [q.clone(), k.clone(), v.clone()];
                 check(&all, 1e-5, 2.0, |t| attention(&t[0], &t[1], &t[2], 0.3, None, &reach));

@@ -2,7 +2,7 @@
 
 use crate::base::{Error, Kind, Result};
 use crate::model::config::{
-    Alibi, ClampedGate, Config, GlobalHeads, Order, Positions, Predicts, QkNorm, Rotary, Scaling,
+    Alibi, ClampedGate, Config, ExpertGroups, GlobalHeads, Order, Positions, Predicts, QkNorm, Rotary, Scaling,
 };
 use crate::{bail, err};
 
@@ -29,6 +29,7 @@ impl Config {
         self.check_experts()?;
         self.check_delta()?;
         self.check_ssm()?;
+        self.check_latent()?;
         self.check_layers_alike()?;
         self.check_positions()?;
         self.check_windows()?;
@@ -93,6 +94,23 @@ impl Config {
         size("experts.shared", experts.shared.unwrap_or(1), 1, MOST)?;
         if let Some(layer) = experts.plain.iter().find(|layer| **layer >= self.layers) {
             bail!(Argument, "expected layers below {} as those without experts, found {layer}", self.layers);
+        }
+        if let Some(ExpertGroups { count, chosen, best }) = experts.groups {
+            size("experts.groups.count", count, 1, experts.count)?;
+            if !experts.count.is_multiple_of(count) {
+                let all = experts.count;
+                bail!(
+                    Argument,
+                    "expected `experts.count` to be a multiple of the number of groups, found {all} and {count}"
+                );
+            }
+            let each = experts.count / count;
+            size("experts.groups.chosen", chosen, 1, count)?;
+            size("experts.groups.best", best, 1, each)?;
+            size("experts.chosen", experts.chosen, 1, chosen * each)?;
+        }
+        if let Some(scale) = experts.scale.filter(|scale| !(scale.is_finite() && *scale > 0.0)) {
+            bail!(Argument, "expected a positive number as `experts.scale`, found {scale}");
         }
         if let Some(ClampedGate { limit, slope }) = experts.clamped
             && !(limit.is_finite() && limit > 0.0 && slope.is_finite() && self.gated)
@@ -225,6 +243,42 @@ impl Config {
         Ok(())
     }
 
+    fn check_latent(&self) -> Result<()> {
+        let Some(latent) = &self.latent else { return Ok(()) };
+        let sizes = [
+            ("latent.kv_rank", latent.kv_rank),
+            ("latent.q_rank", latent.q_rank.unwrap_or(1)),
+            ("latent.d_value", latent.d_value),
+            ("heads * latent.d_value", self.heads.saturating_mul(latent.d_value)),
+        ];
+        sizes.iter().try_for_each(|(name, found)| size(name, *found, 1, MOST))?;
+        // A head has coordinates of its own, and shares others.
+        size("latent.d_shared", latent.d_shared, 1, self.d_head.saturating_sub(1))?;
+        if !(latent.norm_eps.is_finite() && latent.norm_eps >= 0.0) {
+            bail!(Argument, "expected `norm_eps` of latents of at least 0, found {}", latent.norm_eps);
+        }
+        if self.norm.is_none() {
+            bail!(Argument, "expected a kind of norm for the norms of latents, found no norms");
+        }
+        if self.kv_heads != self.heads {
+            let heads = self.heads;
+            let shared = self.kv_heads;
+            bail!(Argument, "expected as many `kv_heads` as `heads` with latent attention, {heads}, found {shared}");
+        }
+        let other = match self {
+            Config { gated_heads: true, .. } => Some("gates of heads"),
+            Config { global_heads: Some(_), .. } => Some("heads that differ in size by layer"),
+            Config { shared_keys: Some(_), .. } => Some("layers that read the keys and values of others"),
+            Config { value_norm: true, .. } => Some("norms of values"),
+            Config { qk_norm: QkNorm::Head | QkNorm::Whole, .. } => Some("norms of queries and keys"),
+            _ => None,
+        };
+        match other {
+            None => Ok(()),
+            Some(found) => Err(err!(Argument, "expected latent attention or {found}, found both")),
+        }
+    }
+
     fn check_positions(&self) -> Result<()> {
         let turns = self.positions == Positions::Rotary;
         if turns != self.rotary.is_some() {
@@ -260,6 +314,12 @@ impl Config {
             bail!(Argument, "expected layers with rotary positions as `unrotated`, found {layer}");
         }
         let global = self.global_heads.as_ref().map_or(self.d_head, |heads| heads.d_head);
+        if let Some((latent, rotary)) = self.latent.as_ref().zip(self.rotary.as_ref())
+            && [Some(rotary), self.rotary_local.as_ref()].iter().flatten().any(|each| each.dims != latent.d_shared)
+        {
+            let wanted = latent.d_shared;
+            bail!(Argument, "expected the shared coordinates of keys to be rotated, {wanted}, found {}", rotary.dims);
+        }
         let windowed = self.rotary_local.as_ref().or(self.rotary.as_ref().filter(|_| !self.windows.is_empty()));
         self.rotary.iter().try_for_each(|rotary| rotary.check(global))?;
         windowed.iter().try_for_each(|rotary| rotary.check(self.d_head))

@@ -100,6 +100,7 @@ pub fn plain(family: &str) -> Config {
         experts: None,
         delta: None,
         ssm: None,
+        latent: None,
         global_heads: None,
         shared_keys: None,
         layer_inputs: None,

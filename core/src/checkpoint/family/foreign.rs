@@ -6,14 +6,11 @@ use crate::base::names::nearest;
 use crate::err;
 
 const SPACE: &str = "state spaces beside attention";
-const LATENT: &str = "latent attention (compressed keys and values)";
 const PER_LAYER: &str = "embeddings of every layer, and layers that share keys and values";
 const PICTURES: &str = "a part for pictures";
 
 /// Families by name in config.json, as transformers spells it, and what each needs.
 const FOREIGN: &[(&str, &str)] = &[
-    ("deepseek_v2", LATENT),
-    ("deepseek_v3", LATENT),
     ("falcon_h1", SPACE),
     ("gemma3", "a part for pictures; its text part alone, `gemma3_text`, is"),
     ("gemma3n", PER_LAYER),
@@ -58,6 +55,8 @@ mod tests {
             error.message,
             "models of the family `jamba` need what is not implemented here: state spaces beside attention"
         );
-        assert!(error.hint.unwrap().starts_with("families are bert bloom cohere cohere2 falcon falcon_mamba gemma "));
+        assert!(
+            error.hint.unwrap().starts_with("families are bert bloom cohere cohere2 deepseek_v2 deepseek_v3 falcon ")
+        );
     }
 }

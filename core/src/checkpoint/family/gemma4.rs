@@ -228,15 +228,7 @@ fn experts(keys: &mut Keys) -> Result<Option<Experts>> {
         }
     }
     let [count, chosen, d_mlp] = stated[..] else { return Ok(None) };
-    let experts = Experts {
-        count,
-        chosen,
-        d_mlp,
-        renormalised: true,
-        shared: None,
-        plain: Vec::new(),
-        clamped: None,
-        beside: true,
-    };
+    let experts =
+        Experts { count, chosen, d_mlp, renormalised: true, plain: Vec::new(), beside: true, ..Experts::default() };
     Ok(are_there.then_some(experts))
 }

@@ -51,13 +51,12 @@ fn read(keys: &mut Keys) -> Result<Config> {
         chosen,
         d_mlp: config.d_mlp,
         renormalised: true,
-        shared: None,
         plain: Vec::new(),
         clamped: Some(ClampedGate {
             limit: keys.number("swiglu_limit", 7.0)?,
             slope: keys.number("swiglu_alpha", 1.702)?,
         }),
-        beside: false,
+        ..Experts::default()
     };
     let config = Config { kv_heads, windows, gated: true, experts: Some(experts), sinks: true, ..config };
     let config = Config { qkv_bias: biases, out_bias: biases, mlp_bias: true, ..config };

@@ -28,4 +28,6 @@ pub const MLP_NORM: &[NameLine] = &[("blocks.*.mlp_norm", Same("model.layers.*.p
 pub const MLP_NORM_OF_FOUR: &[NameLine] = &[("blocks.*.mlp_norm", Same("model.layers.*.pre_feedforward_layernorm"))];
 
 /// Tables of rotary positions that older files carry.
-pub const IGNORED: &[&str] = &["model.layers.*.self_attn.rotary_emb.inv_freq"];
+pub const IGNORED: &[&str] = &[FREQUENCIES];
+
+pub const FREQUENCIES: &str = "model.layers.*.self_attn.rotary_emb.inv_freq";

@@ -44,10 +44,8 @@ fn read(keys: &mut Keys) -> Result<Config> {
         chosen: keys.size("num_experts_per_tok", 2)?,
         d_mlp: config.d_mlp,
         renormalised: true,
-        shared: None,
         plain: Vec::new(),
-        clamped: None,
-        beside: false,
+        ..Experts::default()
     };
     let config = Config { kv_heads, gated: true, experts: Some(experts), windows, ..config };
     let config = with_head_size(config, keys.maybe_size("head_dim", None)?);

@@ -14,6 +14,8 @@ mod bert;
 mod bloom;
 mod cohere;
 mod cohere2;
+mod deepseek_v2;
+mod deepseek_v3;
 mod falcon;
 mod falcon_mamba;
 mod gemma;
@@ -79,6 +81,8 @@ const FAMILIES: &[Family] = &[
     bloom::FAMILY,
     cohere::FAMILY,
     cohere2::FAMILY,
+    deepseek_v2::FAMILY,
+    deepseek_v3::FAMILY,
     falcon::FAMILY,
     falcon_mamba::FAMILY,
     gemma::FAMILY,

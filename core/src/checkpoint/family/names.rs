@@ -33,6 +33,11 @@ pub enum Theirs {
         parallel: &'static str,
         other: &'static str,
     },
+    /// A weight whose name depends on whether queries are made of a latent.
+    ByQueryLatent {
+        latent: &'static str,
+        other: &'static str,
+    },
     /// A part of a tensor of all experts, `[experts, in, out]`, whose parts take turns. Its name has no `.weight`, and
     /// the bias is called `_bias`.
     OfExpert {
@@ -61,6 +66,10 @@ pub enum Theirs {
     Exact(&'static str),
 }
 
+/// The number behind those of all layers, in names that are ignored: layers of published files that predict further
+/// tokens.
+const BEHIND: &str = "{layers}";
+
 /// Builds the layout of a config, by the first line that knows each of its weights.
 pub fn layout(config: Config, map: &[&[NameLine]], ignored: &[&str]) -> Result<Layout> {
     let parameters = config.parameters()?;
@@ -75,7 +84,8 @@ pub fn layout(config: Config, map: &[&[NameLine]], ignored: &[&str]) -> Result<L
         let ours = "unembed.weight";
         weights.insert(ours.to_string(), place(ours, &config, map, &rows)?);
     }
-    let mut ignored: Vec<String> = ignored.iter().map(ToString::to_string).collect();
+    let behind = config.layers.to_string();
+    let mut ignored: Vec<String> = ignored.iter().map(|name| name.replace(BEHIND, &behind)).collect();
     // Published files have them where they are not read, too.
     for layer in (0..config.layers).filter(|layer| config.keys_from(*layer).is_some()) {
         for part in ["k.weight", "v.weight", "k_norm.weight"] {
@@ -123,6 +133,10 @@ fn place(ours: &str, config: &Config, map: &[&[NameLine]], rows: &BTreeMap<&str,
             WeightFrom::Same(name.filled(if config.transform.is_some() { with } else { without }))
         }
         Theirs::Apart { weight, bias } => WeightFrom::Same(name.bare(if is_weight { weight } else { bias })),
+        Theirs::ByQueryLatent { latent, other } => {
+            let has_latent = config.latent.as_ref().is_some_and(|latent| latent.q_rank.is_some());
+            WeightFrom::Same(name.filled(if has_latent { latent } else { other }))
+        }
         Theirs::OfExpert { name: theirs, part, parts } => WeightFrom::OfExpert {
             name: name.bare(theirs) + if is_weight { "" } else { "_bias" },
             expert: name.expert.parse().unwrap_or(0),
@@ -262,6 +276,7 @@ impl Layout {
     /// Returns whether a tensor of the file is known to contain no learned weights.
     pub fn ignores(&self, name: &str) -> bool {
         self.ignored.iter().any(|pattern| match pattern.split_once('*') {
+            None if pattern.ends_with('.') => name.starts_with(pattern),
             None => pattern == name,
             Some((before, after)) => {
                 let layer = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));

@@ -87,8 +87,7 @@ pub(super) fn experts(
         renormalised: keys.flag("norm_topk_prob", false)?,
         shared,
         plain: (0..config.layers).filter(is_plain).collect(),
-        clamped: None,
-        beside: false,
+        ..Experts::default()
     };
     Ok((experts.count > 0 && experts.plain.len() < config.layers).then_some(experts))
 }

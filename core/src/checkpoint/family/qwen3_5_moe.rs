@@ -33,8 +33,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
         renormalised: true,
         shared: Some(keys.size("shared_expert_intermediate_size", 512)?),
         plain: Vec::new(),
-        clamped: None,
-        beside: false,
+        ..Experts::default()
     };
     qwen3_5::mixing(keys, Config { experts: Some(experts), ..config }, 2)
 }

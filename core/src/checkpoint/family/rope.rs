@@ -100,7 +100,7 @@ fn agreed(keys: &mut Keys, names: &[&'static str]) -> Result<Option<f64>> {
 }
 
 /// Returns the fields of `rope_parameters`, or of `rope_scaling` as it was called before.
-fn one_of_both<'a>(keys: &mut Keys<'a>) -> Result<Option<Keys<'a>>> {
+pub fn one_of_both<'a>(keys: &mut Keys<'a>) -> Result<Option<Keys<'a>>> {
     let both = [keys.value("rope_scaling"), keys.value("rope_parameters")];
     if let [Some(old @ Value::Object(_)), Some(new @ Value::Object(_))] = both
         && old != new
@@ -149,12 +149,17 @@ fn original(inner: &mut Keys, outer: &Outer, config: &Config) -> Result<usize> {
     Ok(stated.or(outer.original).unwrap_or(config.context))
 }
 
+/// Computes the factor of queries and keys whose context is extended by another one (Peng et al. 2023, equation 22).
+pub fn grown(factor: f64, slope: f64) -> f64 {
+    if factor <= 1.0 { 1.0 } else { 0.1 * slope * factor.ln() + 1.0 }
+}
+
 /// Reads the scaling of YaRN. Parameters that are left out follow from the others, as transformers has it.
 fn yarn(inner: &mut Keys, outer: &Outer, config: &Config) -> Result<Scaling> {
     let original = original(inner, outer, config)?;
     let factor = inner.maybe_number("factor", None)?.unwrap_or(config.context as f64 / original.max(1) as f64);
-    // Peng et al. 2023, equation 22, with a slope for either side where there are two.
-    let grown = |slope: f64| if factor <= 1.0 { 1.0 } else { 0.1 * slope * factor.ln() + 1.0 };
+    // With a slope for either side where there are two.
+    let grown = |slope: f64| grown(factor, slope);
     let slopes = (inner.maybe_number("mscale", None)?, inner.maybe_number("mscale_all_dim", None)?);
     let amplitude = match (inner.maybe_number("attention_factor", None)?, slopes) {
         (Some(stated), _) => stated,

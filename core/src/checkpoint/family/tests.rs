@@ -28,6 +28,11 @@ fn what_is_left_out_is_what_transformers_takes() {
     for (family, all) in written.as_object().unwrap() {
         let mut short = json!({"model_type": family});
         let mut all = all.clone();
+        if family == "deepseek_v2" {
+            // By default no number of experts is routed, which transformers cannot compute.
+            assert!(read(&short, &[]).unwrap_err().message.contains("`experts.chosen`"));
+            [&mut short, &mut all].into_iter().for_each(|fields| fields["num_experts_per_tok"] = json!(6));
+        }
         if family == "granitemoehybrid" {
             // By default it has experts, which are refused.
             assert!(read(&short, &[]).unwrap_err().message.contains("`num_local_experts`"));
@@ -45,7 +50,7 @@ fn the_families_are_sorted_and_an_unknown_one_is_answered() {
     assert_eq!(error.message, "the family `qwen4` of the config.json is not known");
     let hint = error.hint.unwrap();
     assert!(
-        hint.starts_with("did you mean `qwen2`? families are bert bloom cohere cohere2 falcon falcon_mamba "),
+        hint.starts_with("did you mean `qwen2`? families are bert bloom cohere cohere2 deepseek_v2 deepseek_v3 "),
         "{hint}"
     );
     assert!(read(&json!({}), &[]).unwrap_err().message.contains("model_type"));
@@ -85,6 +90,13 @@ fn values_that_change_the_mathematics_are_refused_by_name() {
         ("phi3", "attention_bias", json!(true)),
         ("cohere", "use_qk_norm", json!(true)),
         ("cohere2", "use_parallel_block", json!(false)),
+        ("deepseek_v2", "norm_topk_prob", json!(true)),
+        ("deepseek_v2", "mlp_bias", json!(true)),
+        ("deepseek_v2", "scoring_func", json!("sigmoid")),
+        ("deepseek_v3", "scoring_func", json!("softmax")),
+        ("deepseek_v3", "topk_method", json!("greedy")),
+        ("deepseek_v3", "moe_layer_freq", json!(2)),
+        ("deepseek_v3", "num_key_value_heads", json!(8)),
         ("mamba", "rms_norm", json!(false)),
         ("mamba2", "d_model", json!(1)),
         ("gpt_bigcode", "num_key_value_heads", json!(12)),
@@ -394,4 +406,57 @@ fn no_value_of_any_key_makes_a_reader_panic() {
         }
     }
     assert!(accepted > 1000, "{accepted}");
+}
+
+#[test]
+fn latent_attention_scales_its_scores_with_the_context() {
+    let scaling = |slope: f64| {
+        json!({"beta_fast": 32, "beta_slow": 1, "factor": 40, "mscale": slope, "mscale_all_dim": slope,
+            "original_max_position_embeddings": 4096, "type": "yarn"})
+    };
+    let lite = config(json!({
+        "model_type": "deepseek_v2", "aux_loss_alpha": 0.001, "seq_aux": true, "first_k_dense_replace": 1,
+        "hidden_size": 64, "kv_lora_rank": 32, "max_position_embeddings": 163_840, "moe_intermediate_size": 44,
+        "moe_layer_freq": 1, "n_group": 1, "n_routed_experts": 8, "n_shared_experts": 2, "norm_topk_prob": false,
+        "num_attention_heads": 4, "num_experts_per_tok": 6, "num_hidden_layers": 3, "num_key_value_heads": 4,
+        "q_lora_rank": null, "rope_scaling": scaling(0.707), "rope_theta": 10000, "routed_scaling_factor": 1.0,
+        "scoring_func": "softmax", "topk_group": 1, "topk_method": "greedy", "v_head_dim": 128,
+    }));
+    let latent = lite.latent.as_ref().unwrap();
+    assert_eq!((lite.d_head, latent.d_shared, latent.d_value, latent.q_rank), (192, 64, 128, None));
+    let slope = 0.1 * 0.707 * 40_f64.ln() + 1.0;
+    assert!((lite.score_scale - 192_f64.powf(-0.5) * slope * slope).abs() < 1e-15);
+    let Scaling::Yarn { amplitude, .. } = lite.rotary.as_ref().unwrap().scaling else { panic!("YaRN") };
+    assert_eq!(amplitude, 1.0);
+    let experts = lite.experts.unwrap();
+    assert_eq!((experts.shared, experts.groups, experts.scale, experts.plain), (Some(88), None, None, vec![0]));
+
+    let third = |changes: Value| {
+        let mut fields = json!({
+            "model_type": "deepseek_v3", "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 4,
+            "num_hidden_layers": 4, "n_routed_experts": 16, "num_nextn_predict_layers": 1, "rope_scaling": scaling(1.0),
+            "topk_method": "noaux_tc", "ep_size": 1,
+        });
+        fields.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        read(&fields, &[])
+    };
+    let layout = third(json!({})).unwrap();
+    let experts = layout.config.experts.as_ref().unwrap();
+    assert!(experts.sigmoid && experts.renormalised && experts.choice_bias && experts.ungated_shared);
+    assert_eq!((experts.scale, experts.groups.unwrap().best, experts.plain.len()), (Some(2.5), 2, 3));
+    // The layer that predicts a further token stands behind the last one.
+    assert!(
+        layout.ignores("model.layers.4.self_attn.q_a_proj.weight") && layout.ignores("model.layers.4.eh_proj.weight")
+    );
+    assert!(!layout.ignores("model.layers.5.eh_proj.weight") && !layout.ignores("model.layers.40.eh_proj.weight"));
+    assert!(
+        !layout.config.rotary.as_ref().unwrap().scaling.eq(&Scaling::None) && layout.config.rotary.unwrap().neighbours
+    );
+    assert!(!third(json!({"rope_interleave": false})).unwrap().config.rotary.unwrap().neighbours);
+    let quantised = third(json!({"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}));
+    assert!(quantised.unwrap_err().message.contains("quantised as fp8"));
+    let uneven = third(json!({"n_group": 3})).unwrap_err();
+    assert!(uneven.message.contains("multiple of the number of groups"), "{uneven}");
+    let few = third(json!({"topk_group": 1, "num_experts_per_tok": 3})).unwrap_err();
+    assert!(few.message.contains("`experts.chosen` between 1 and 2, found 3"), "{few}");
 }

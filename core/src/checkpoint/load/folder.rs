@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::block_scaled::BlockScaled;
 use super::mapped::MappedSource;
 use super::{LoadSettings, LoadedModel, Shards, tokenizer_of_folder, weight_reader};
 use crate::base::files::Files;
@@ -78,6 +79,9 @@ pub fn of_config(
     task: &Task,
 ) -> Result<LoadedModel> {
     let ignore = &loading.options.ignore;
+    let mut config_json = config_json;
+    let scaled = BlockScaled::of(&mut config_json, source);
+    let source = scaled.as_ref().map_or(source, |scaled| scaled as &dyn TensorSource);
     let present = source.names();
     let present: BTreeSet<&str> = present.iter().map(String::as_str).collect();
     let text_part = multimodal::text_part(&config_json, ignore).map_err(|e| e.within(&place))?;

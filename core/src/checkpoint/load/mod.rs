@@ -1,6 +1,7 @@
 //! Loading models from a folder, one file, or the hub: the file's names are mapped to ours, and each weight is read
 //! once.
 
+mod block_scaled;
 mod embedded;
 mod file;
 mod folder;

@@ -18,6 +18,9 @@ const ROUTING: [&str; 2] = [".router.weight", ".shared_gate.weight"];
 /// Tables whose rows are added and never multiplied.
 const TABLES: [&str; 2] = ["pos_embed", "type_embed"];
 
+/// Numbers that are in f32 at least: they are compared in f32, and rounded ones would choose other experts.
+const WIDE: &str = ".choice_bias";
+
 /// Number of rows that are compared at once.
 const ROWS: usize = 1024;
 
@@ -123,9 +126,14 @@ impl<'a> PendingTensors<'a> {
         }
         let from = tensor_check::place(self.layout, ours)?;
         let name = from.name();
+        let dtype = match self.loading.options.dtype.of_numbers() {
+            DType::F64 => DType::F64,
+            _ if ours.ends_with(WIDE) => DType::F32,
+            dtype => dtype,
+        };
         let whole = match self.held.remove(name) {
             Some(whole) => whole,
-            None => self.source.tensor_as(name, self.loading.options.dtype.of_numbers())?,
+            None => self.source.tensor_as(name, dtype)?,
         };
         let weight = from.cut(&whole)?;
         let awaited = self.awaited.entry(name).or_insert(1);

@@ -6,7 +6,7 @@ use crate::base::Result;
 use crate::err;
 use crate::model::config::{NormKind, QkNorm};
 use crate::model::site::SiteKind;
-use crate::model::weights::{Attention, Linear, Norm};
+use crate::model::weights::{Attention, LatentMap, LatentMaps, Linear, Norm};
 use crate::tensor::Tensor;
 use crate::tensor::elementwise::sigmoid;
 use kernels::Reach;
@@ -28,11 +28,18 @@ impl Decoder {
         let asking = flow.tail(x, from)?;
         let asked = from..flow.columns.end;
         let all = std::mem::replace(&mut flow.columns, asked);
-        let q = self.heads(flow, SiteKind::Q, layer, &asking, &weights.q, heads)?;
+        let q = match weights.latent.as_ref().and_then(|maps| maps.q.as_ref()) {
+            Some(map) => {
+                let latent = self.latent(flow, SiteKind::QLatent, layer, map, &asking)?;
+                self.heads(flow, SiteKind::Q, layer, &latent, &weights.q, heads)?
+            }
+            None => self.heads(flow, SiteKind::Q, layer, &asking, &weights.q, heads)?,
+        };
         let asked = std::mem::replace(&mut flow.columns, all.clone());
-        let own = match &weights.k {
-            Some(keys) => Some(self.keys_and_values(flow, layer, keys, weights.v.as_ref(), kv_heads, x)?),
-            None => None,
+        let own = match (&weights.k, &weights.latent) {
+            (Some(keys), None) => Some(self.keys_and_values(flow, layer, keys, weights.v.as_ref(), kv_heads, x)?),
+            (Some(keys), Some(maps)) => Some(self.of_latent(flow, layer, maps, keys, weights.v.as_ref(), x)?),
+            (None, _) => None,
         };
         flow.columns = asked.clone();
         let q = self.rotated(flow, layer, SiteKind::QRot, weights.q_norm.as_ref(), q)?;
@@ -76,14 +83,42 @@ impl Decoder {
         map: &Linear,
         heads: usize,
     ) -> FlowResult<Tensor> {
-        let y = self.by_heads(flow, layer, x, map, heads)?;
+        let y = by_heads(flow, x, map, heads)?;
         flow.see(kind, layer, y)
     }
 
-    fn by_heads(&self, flow: &Flow, layer: usize, x: &Tensor, map: &Linear, heads: usize) -> Result<Tensor> {
-        let (rows, columns, _) = x.dims3()?;
-        let sizes = [rows, columns, heads, self.config.d_head_of(layer)];
-        Ok(kernels::reshape(&linear(flow.task, x, map)?, &sizes)?)
+    /// Computes a latent, `[batch, pos, rank]`, behind its norm.
+    fn latent(&self, flow: &mut Flow, kind: SiteKind, layer: usize, map: &LatentMap, x: &Tensor) -> FlowResult<Tensor> {
+        let Some((config, norm)) = self.config.latent.as_ref().zip(self.config.norm) else {
+            return Err(err!(Bug, "layer {layer} has a latent, and its config has none").into());
+        };
+        let narrow = linear(flow.task, x, &map.map)?;
+        let plus_one = self.config.norm_plus_one;
+        let normed = kernels::norm(&narrow, norm, config.norm_eps, Some(&map.norm), plus_one, None)?;
+        flow.see(kind, layer, normed)
+    }
+
+    /// Computes keys before their rotation, and values, by way of the latent of both. The last coordinates of keys, which
+    /// all heads share, are copied to each, so that hooks and caches have whole keys.
+    fn of_latent(
+        &self,
+        flow: &mut Flow,
+        layer: usize,
+        maps: &LatentMaps,
+        keys: &Linear,
+        values: Option<&Linear>,
+        x: &Tensor,
+    ) -> FlowResult<(Tensor, Tensor)> {
+        let Some(values) = values else { return Err(err!(Bug, "layer {layer} has keys and no values").into()) };
+        let heads = self.config.heads;
+        let latent = self.latent(flow, SiteKind::KvLatent, layer, &maps.kv, x)?;
+        let shared = flow.see(SiteKind::KShared, layer, linear(flow.task, x, &maps.k_shared)?)?;
+        let own = by_heads(flow, &latent, keys, heads)?;
+        let (rows, columns, d_shared) = shared.dims3()?;
+        let shared = shared.unsqueeze(2)?.expand((rows, columns, heads, d_shared))?;
+        let k = flow.see(SiteKind::K, layer, Tensor::cat(&[&own, &shared.contiguous()?], 3)?)?;
+        let v = by_heads(flow, &latent, values, heads)?;
+        Ok((k, flow.see(SiteKind::V, layer, v)?))
     }
 
     /// Computes keys before their norm and rotation, and values. Where one map makes both, each is a copy: a hook at
@@ -97,10 +132,10 @@ impl Decoder {
         heads: usize,
         x: &Tensor,
     ) -> FlowResult<(Tensor, Tensor)> {
-        let made = self.by_heads(flow, layer, x, keys, heads)?;
+        let made = by_heads(flow, x, keys, heads)?;
         let k = flow.see(SiteKind::K, layer, made.clone())?;
         let v = match values {
-            Some(values) => self.by_heads(flow, layer, x, values, heads)?,
+            Some(values) => by_heads(flow, x, values, heads)?,
             None => made,
         };
         let v = match (self.config.value_norm, self.config.norm) {
@@ -130,13 +165,16 @@ impl Decoder {
     /// Applies norm and rotation, where there is one, to queries or keys of the columns of this pass.
     pub(super) fn turn(&self, flow: &Flow, layer: usize, norm: Option<&Norm>, x: Tensor) -> Result<Tensor> {
         let x = self.head_normed(x, norm)?;
-        match self.rotary_table(layer) {
-            Some(rotary_table) => {
-                let table = rotary_table.table(flow.columns.end, self.device())?;
-                Ok(kernels::rotate(&x, &table, flow.columns.start, flow.gap.as_ref())?)
-            }
-            None => Ok(x),
-        }
+        let Some(rotary_table) = self.rotary_table(layer) else { return Ok(x) };
+        let table = rotary_table.table(flow.columns.end, self.device())?;
+        let start = flow.columns.start;
+        let gap = flow.gap.as_ref();
+        let Some(latent) = &self.config.latent else { return Ok(kernels::rotate(&x, &table, start, gap)?) };
+        // Elsewhere the first coordinates of a head are rotated, here the last ones.
+        let still = self.config.d_head - latent.d_shared;
+        let turning = x.narrow(3, still, latent.d_shared)?.contiguous()?;
+        let turned = kernels::rotate(&turning, &table, start, gap)?;
+        Ok(Tensor::cat(&[&x.narrow(3, 0, still)?, &turned], 3)?)
     }
 
     fn head_normed(&self, x: Tensor, norm: Option<&Norm>) -> Result<Tensor> {
@@ -216,6 +254,13 @@ impl Decoder {
             None => sum,
         })
     }
+}
+
+/// Applies the map of some heads: `[batch, pos, head, size]`, where the size is that of the map.
+fn by_heads(flow: &Flow, x: &Tensor, map: &Linear, heads: usize) -> Result<Tensor> {
+    let y = linear(flow.task, x, map)?;
+    let (rows, columns, wide) = y.dims3()?;
+    Ok(kernels::reshape(&y, &[rows, columns, heads, wide / heads.max(1)])?)
 }
 
 /// Joins the heads of `[batch, pos, head, d_head]`: `[batch, pos, heads * d_head]`.

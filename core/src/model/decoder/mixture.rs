@@ -6,9 +6,9 @@ use super::flow::{Flow, FlowResult};
 use super::{Decoder, linear};
 use crate::base::{Result, Task};
 use crate::err;
-use crate::model::config::{ClampedGate, Experts, NormKind};
+use crate::model::config::{ClampedGate, ExpertGroups, Experts, NormKind};
 use crate::model::site::SiteKind;
-use crate::model::weights::{Mixture, Mlp, ParallelExperts};
+use crate::model::weights::{Linear, Mixture, Mlp, ParallelExperts};
 use crate::tensor::elementwise::sigmoid;
 use crate::tensor::normalise::softmax;
 use crate::tensor::{DType, Tensor};
@@ -49,15 +49,23 @@ impl Decoder {
         asked: &Tensor,
     ) -> FlowResult<Tensor> {
         // As published models have it, probabilities are in f32 at least: rounded ones would be equal.
-        let scores = linear(flow.task, asked, &mixture.router)?;
-        let wide = if scores.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-        let shares = flow.see(SiteKind::Router, layer, softmax(&scores.to_dtype(wide)?, -1)?)?;
+        let wide = if asked.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+        let scores = if experts.wide_router {
+            linear(flow.task, &asked.to_dtype(wide)?, &in_dtype(&mixture.router, wide)?)?
+        } else {
+            linear(flow.task, asked, &mixture.router)?.to_dtype(wide)?
+        };
+        let shares = if experts.sigmoid { sigmoid(&scores)? } else { softmax(&scores, -1)? };
+        let shares = flow.see(SiteKind::Router, layer, shares)?;
         let rows = kernels::reshape(x, &[x.elem_count() / self.config.d_model, self.config.d_model])?;
         let shares = shares.reshape((rows.dim(0)?, experts.count))?;
         let mut out = self.of_chosen(&rows, &shares, mixture, experts, flow.task)?;
         if let Some(shared) = &mixture.shared {
-            let gate = sigmoid(&linear(flow.task, &rows, &shared.gate)?)?;
-            out = (out + self.expert(&rows, &shared.mlp, experts, flow.task)?.broadcast_mul(&gate)?)?;
+            let own = self.expert(&rows, &shared.mlp, experts, flow.task)?;
+            out = match &shared.gate {
+                Some(gate) => (out + own.broadcast_mul(&sigmoid(&linear(flow.task, &rows, gate)?)?)?)?,
+                None => (out + own)?,
+            };
         }
         Ok(kernels::reshape(&out, x.dims())?)
     }
@@ -72,7 +80,7 @@ impl Decoder {
         task: &Task,
     ) -> Result<Tensor> {
         let (tokens, d) = rows.dims2()?;
-        let routes = Routes::new(shares, experts)?;
+        let routes = Routes::new(shares, experts, mixture.choice_bias.as_ref())?;
         let mut written = Vec::new();
         for (expert, readers) in mixture.experts.iter().zip(&routes.readers).filter(|(_, readers)| !readers.is_empty())
         {
@@ -87,6 +95,9 @@ impl Decoder {
         let mut weights = shares.gather(&chosen, 1)?;
         if experts.renormalised {
             weights = weights.broadcast_div(&weights.sum_keepdim(1)?)?;
+        }
+        if let Some(scale) = experts.scale {
+            weights = (weights * scale)?;
         }
         if let Some(beside) = &mixture.beside {
             let scales = beside.expert_scales.to_dtype(weights.dtype())?;
@@ -108,6 +119,12 @@ impl Decoder {
     }
 }
 
+/// Returns a map whose numbers are in this dtype.
+fn in_dtype(map: &Linear, dtype: DType) -> Result<Linear> {
+    let bias = map.bias.as_ref().map(|bias| bias.to_dtype(dtype)).transpose()?;
+    Ok(Linear { weight: map.weight.tensor()?.to_dtype(dtype)?.into(), bias })
+}
+
 fn clamped_gate(gate: &Tensor, up: &Tensor, ClampedGate { limit, slope }: ClampedGate) -> Result<Tensor> {
     let gate = gate.minimum(limit)?;
     let up = up.clamp(-limit, limit)?;
@@ -126,14 +143,23 @@ struct Routes {
 }
 
 impl Routes {
-    /// Picks the experts with the highest shares, `[tokens, experts]`; of equal ones the first.
-    fn new(shares: &Tensor, experts: &Experts) -> Result<Self> {
-        let shares = shares.detach().to_dtype(DType::F32)?.to_vec2::<f32>()?;
+    /// Picks the experts with the highest shares, `[tokens, experts]`, or of the highest sums of share and bias where there
+    /// are biases; of equal ones the first.
+    fn new(shares: &Tensor, experts: &Experts, bias: Option<&Tensor>) -> Result<Self> {
+        let shares = shares.detach().to_dtype(DType::F32)?;
+        let shares = match bias {
+            Some(bias) => shares.broadcast_add(&bias.detach().to_dtype(DType::F32)?)?,
+            None => shares,
+        };
+        let shares = shares.to_vec2::<f32>()?;
         let mut readers = vec![Vec::new(); experts.count];
         let mut chosen = Vec::new();
         let mut ranks = Vec::new();
         for (token, shares) in shares.iter().enumerate() {
-            let mut order: Vec<usize> = (0..shares.len()).collect();
+            let mut order = match &experts.groups {
+                Some(groups) => of_best_groups(shares, groups),
+                None => (0..shares.len()).collect(),
+            };
             order.sort_by(|a, b| shares[*b].total_cmp(&shares[*a]));
             order.truncate(experts.chosen);
             order.sort_unstable();
@@ -154,6 +180,22 @@ impl Routes {
         let places = chosen.iter().zip(ranks).map(|(expert, rank)| (starts[*expert as usize] + rank) as u32).collect();
         Ok(Self { readers, chosen, places })
     }
+}
+
+/// Lists the experts of the best groups in ascending order; of equal groups the first are better.
+fn of_best_groups(shares: &[f32], groups: &ExpertGroups) -> Vec<usize> {
+    let size = shares.len() / groups.count.max(1);
+    let worth = |group: &[f32]| {
+        let mut best = group.to_vec();
+        best.sort_by(|a, b| b.total_cmp(a));
+        best.iter().take(groups.best).sum::<f32>()
+    };
+    let worths: Vec<f32> = shares.chunks(size.max(1)).map(worth).collect();
+    let mut order: Vec<usize> = (0..worths.len()).collect();
+    order.sort_by(|a, b| worths[*b].total_cmp(&worths[*a]));
+    order.truncate(groups.chosen);
+    order.sort_unstable();
+    order.iter().flat_map(|group| group * size..(group + 1) * size).collect()
 }
 
 #[cfg(test)]
@@ -178,7 +220,7 @@ mod tests {
     fn the_most_likely_experts_read_a_token_and_of_equal_ones_the_first() {
         let experts = mixed().experts.unwrap();
         let shares = Tensor::new(&[[0.1_f32, 0.4, 0.2, 0.3], [0.25; 4], [0.0, 0.5, 0.5, 0.0]], &Device::Cpu).unwrap();
-        let routes = Routes::new(&shares, &experts).unwrap();
+        let routes = Routes::new(&shares, &experts, None).unwrap();
         assert_eq!(routes.chosen, [1, 3, 0, 1, 1, 2]);
         assert_eq!(routes.readers, [vec![1], vec![0, 1, 2], vec![2], vec![0]]);
         // Expert 0 has row 0, expert 1 rows 1 to 3, expert 2 row 4, expert 3 row 5.
@@ -202,7 +244,7 @@ mod tests {
         let all: Vec<Tensor> =
             mixture.experts.iter().map(|mlp| model.expert(&x, mlp, &experts, &task).unwrap()).collect();
         let shared = mixture.shared.as_ref().unwrap();
-        let gate = sigmoid(&linear(&task, &x, &shared.gate).unwrap()).unwrap();
+        let gate = sigmoid(&linear(&task, &x, shared.gate.as_ref().unwrap()).unwrap()).unwrap();
         let beside = model.expert(&x, &shared.mlp, &experts, &task).unwrap().broadcast_mul(&gate).unwrap();
         for token in 0..5 {
             let shares: Vec<f64> = shares.get(token).unwrap().to_vec1().unwrap();

@@ -16,7 +16,10 @@ pub enum SiteKind {
     ResidPre,
     NormScale,
     AttnIn,
+    QLatent,
     Q,
+    KvLatent,
+    KShared,
     K,
     V,
     QRot,
@@ -103,7 +106,7 @@ const fn row(kind: SiteKind, name: &'static str, lens: &'static str, meaning: &'
 }
 
 /// Rows of all kinds; `{}` in a name of TransformerLens stands for the layer.
-static ROWS: [SiteRow; 56] = [
+static ROWS: [SiteRow; 59] = [
     row(SiteKind::Embed, "embed", "hook_embed", "token embeddings, after any embedding scale: [batch, pos, d_model]"),
     row(SiteKind::PosEmbed, "pos_embed", "hook_pos_embed", "learned position embeddings: [batch, pos, d_model]"),
     row(
@@ -125,10 +128,28 @@ static ROWS: [SiteRow; 56] = [
         "the normed input of attention, weights of the norm included: [batch, pos, d_model]",
     ),
     row(
+        SiteKind::QLatent,
+        "q_latent",
+        "blocks.{}.attn.hook_q_latent",
+        "what queries are made of in latent attention, behind its norm: [batch, pos, q_rank]",
+    ),
+    row(
         SiteKind::Q,
         "q",
         "blocks.{}.attn.hook_q",
         "queries, before rotary and before any norm of their own: [batch, pos, head, d_head]",
+    ),
+    row(
+        SiteKind::KvLatent,
+        "kv_latent",
+        "blocks.{}.attn.hook_kv_latent",
+        "what keys and values are made of in latent attention, behind its norm: [batch, pos, kv_rank]",
+    ),
+    row(
+        SiteKind::KShared,
+        "k_shared",
+        "blocks.{}.attn.hook_k_shared",
+        "the last coordinates of the keys of all heads in latent attention, before rotary: [batch, pos, d_shared]",
     ),
     row(
         SiteKind::K,
@@ -140,7 +161,7 @@ static ROWS: [SiteRow; 56] = [
         SiteKind::V,
         "v",
         "blocks.{}.attn.hook_v",
-        "values, after any norm of their own: [batch, pos, kv_head, d_head]",
+        "values, after any norm of their own: [batch, pos, kv_head, d_value], where d_value is d_head but in latent attention",
     ),
     row(
         SiteKind::QRot,
@@ -176,7 +197,7 @@ static ROWS: [SiteRow; 56] = [
         SiteKind::Z,
         "z",
         "blocks.{}.attn.hook_z",
-        "values mixed by the pattern, times any gate, the input of the output projection: [batch, pos, head, d_head]",
+        "values mixed by the pattern, times any gate, the input of the output projection: [batch, pos, head, d_value]",
     ),
     row(
         SiteKind::HeadOut,
@@ -314,7 +335,7 @@ static ROWS: [SiteRow; 56] = [
         SiteKind::Router,
         "router",
         "blocks.{}.mlp.hook_expert_weights",
-        "the router's softmax over all experts, of which the highest are chosen and weighed: [batch, pos, expert]",
+        "the router's softmax over all experts, or sigmoids, of which the highest are chosen and weighed: [batch, pos, expert]",
     ),
     row(
         SiteKind::ExpertsOut,
@@ -500,6 +521,11 @@ impl SiteKind {
         matches!(self, SiteKind::K | SiteKind::V | SiteKind::KRot)
     }
 
+    /// Returns whether latent attention has such a site, and other attention has not.
+    fn is_of_latents(self) -> bool {
+        matches!(self, SiteKind::QLatent | SiteKind::KvLatent | SiteKind::KShared)
+    }
+
     pub(super) fn is_of_experts(self) -> bool {
         matches!(self, SiteKind::Router | SiteKind::ExpertsIn | SiteKind::ExpertsOut | SiteKind::MlpOwn)
     }
@@ -507,6 +533,7 @@ impl SiteKind {
     /// Returns the part of a layer that has such a site, where attention and recurrent layers differ.
     pub(super) fn mixer(self) -> Option<Mixer> {
         match self.heads() {
+            Heads::None if self.is_of_latents() => Some(Mixer::Attention),
             Heads::None => None,
             Heads::Queries | Heads::Keys | Heads::Square => Some(Mixer::Attention),
             Heads::DeltaKeys | Heads::DeltaValues => Some(Mixer::Delta),
@@ -534,6 +561,8 @@ impl SiteKind {
         }
         match self {
             SiteKind::HeadGate => config.gated_heads,
+            SiteKind::QLatent => config.latent.as_ref().is_some_and(|latent| latent.q_rank.is_some()),
+            SiteKind::KvLatent | SiteKind::KShared => config.latent.is_some(),
             SiteKind::PosEmbed => config.positions == Positions::Learned,
             SiteKind::NormScale => normed && config.pre_norm,
             SiteKind::ResidMidScale | SiteKind::ResidPostScale => normed && config.stream_norm,

@@ -52,7 +52,8 @@ fn numbers_per_token(config: &Config) -> usize {
         let size = config.d_head_of(layer);
         let wide = config.heads * size;
         let narrow = config.kv_heads_of(layer) * size;
-        8 * d + 3 * wide + 4 * narrow + maps * config.d_mlp_of(layer) + 3 * config.layer_inputs.unwrap_or(0)
+        let latents = config.latent.as_ref().map_or(0, |latent| 2 * (latent.kv_rank + latent.q_rank.unwrap_or(0)));
+        8 * d + 3 * wide + 4 * narrow + latents + maps * config.d_mlp_of(layer) + 3 * config.layer_inputs.unwrap_or(0)
     };
     let layers: usize = (0..config.layers).map(of_layer).sum();
     // What a delta net makes of a token is wider than what attention does: its norms of keys, and the systems of chunks.

@@ -241,6 +241,7 @@ impl WeightPlan {
         let reads =
             |wires: &Wires| -> Result<Linear> { Ok(Linear { weight: matrix(wide, d, wires)?.into(), bias: None }) };
         let attn = Attention {
+            latent: None,
             q: reads(&q)?,
             gate: None,
             k: Some(reads(&k)?),

@@ -2,7 +2,7 @@
 
 use crate::base::Result;
 use crate::err;
-use crate::model::config::{Config, DeltaNets, StateSpaces};
+use crate::model::config::{Config, DeltaNets, LatentAttention, StateSpaces};
 use crate::model::hooks::{At, Hooks, one_head};
 use crate::model::site::{Heads, Place, Site, SiteKind};
 use crate::tensor::{DType, Device, Tensor};
@@ -12,6 +12,7 @@ pub fn width(config: &Config, place: Place) -> Result<usize> {
     let layer = place.site.layer;
     let of_delta = |size: fn(&DeltaNets) -> usize| config.delta.as_ref().map_or(0, size);
     let of_ssm = |size: fn(&StateSpaces) -> usize| config.ssm.as_ref().map_or(0, size);
+    let of_latent = |size: fn(&LatentAttention) -> usize| config.latent.as_ref().map_or(0, size);
     let heads = match (place.head, place.site.kind.heads()) {
         (_, Heads::Square) => {
             return Err(err!(Argument, "`{place}` has no activation per position: its axes are queries and keys")
@@ -40,8 +41,11 @@ pub fn width(config: &Config, place: Place) -> Result<usize> {
         SiteKind::SsmX | SiteKind::SsmRead | SiteKind::SsmGate => of_ssm(|ssm| ssm.d_head),
         SiteKind::SsmB | SiteKind::SsmC => of_ssm(|ssm| ssm.d_state),
         SiteKind::SsmState => of_ssm(|ssm| ssm.d_head * ssm.d_state),
-        SiteKind::Q | SiteKind::K | SiteKind::V | SiteKind::QRot | SiteKind::KRot => config.d_head_of(layer),
-        SiteKind::HeadGate | SiteKind::Z => config.d_head_of(layer),
+        SiteKind::Q | SiteKind::K | SiteKind::QRot | SiteKind::KRot | SiteKind::HeadGate => config.d_head_of(layer),
+        SiteKind::V | SiteKind::Z => config.d_value_of(layer),
+        SiteKind::QLatent => of_latent(|latent| latent.q_rank.unwrap_or(0)),
+        SiteKind::KvLatent => of_latent(|latent| latent.kv_rank),
+        SiteKind::KShared => of_latent(|latent| latent.d_shared),
         SiteKind::MlpPre | SiteKind::MlpUp | SiteKind::MlpHidden => config.d_mlp_of(layer),
         SiteKind::LayerInput | SiteKind::LayerGate | SiteKind::LayerHidden => config.layer_inputs.unwrap_or(0),
         SiteKind::Router => config.experts.as_ref().map_or(0, |experts| experts.count),

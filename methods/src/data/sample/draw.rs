@@ -148,8 +148,9 @@ fn rows_at_once(config: &Config) -> usize {
 
 fn bytes_per_column(config: &Config) -> usize {
     let own = (0..config.layers).filter(|layer| config.keys_from(*layer).is_none());
-    let width = own.map(|layer| config.kv_heads_of(layer).saturating_mul(config.d_head_of(layer)));
-    width.fold(0, usize::saturating_add).saturating_mul(2 * size_of::<f32>())
+    let both = |layer: usize| config.d_head_of(layer).saturating_add(config.d_value_of(layer));
+    let width = own.map(|layer| config.kv_heads_of(layer).saturating_mul(both(layer)));
+    width.fold(0, usize::saturating_add).saturating_mul(size_of::<f32>())
 }
 
 /// Samples one of the most likely tokens by its probability among them.

@@ -186,8 +186,8 @@ fn stream_before(block: usize, layers: usize) -> Place {
 /// Returns whether a change at one position of a site changes the result of its block there only: what attention reads
 /// of a position other than its query goes to later ones.
 fn stays_in_column(kind: SiteKind) -> bool {
-    use SiteKind::{Pattern, Q, QRot, Scores, Z};
-    kind >= Z || matches!(kind, Q | QRot | Scores | Pattern)
+    use SiteKind::{Pattern, Q, QLatent, QRot, Scores, Z};
+    kind >= Z || matches!(kind, QLatent | Q | QRot | Scores | Pattern)
 }
 
 /// Returns the sites of some parts, each once.

@@ -29,10 +29,8 @@ pub(super) fn experts(keys: &GgufKeys, config: &Config) -> Result<Option<Experts
         chosen,
         d_mlp: width.unwrap_or(config.d_mlp),
         renormalised: true,
-        shared: None,
         plain: Vec::new(),
-        clamped: None,
-        beside: false,
+        ..Experts::default()
     }))
 }
 

@@ -26,6 +26,7 @@ const OF_LAYERS: [(&str, &[&str]); 2] = [
 /// `W_Q` and the like are stacked over all layers.
 pub fn weight(weights: &Weights, config: &Config, name: &str) -> Result<Option<Tensor>> {
     if let Some((module, _)) = OF_LAYERS.iter().find(|(_, parts)| parts.contains(&name)) {
+        check_reads_stream(config, name)?;
         let of_layer = |layer| one(weights, config, &format!("blocks.{layer}.{module}.{name}"));
         let all: Option<Vec<Tensor>> = (0..config.layers).map(of_layer).collect::<Result<_>>()?;
         let Some(all) = all.filter(|all| !all.is_empty()) else { return Ok(None) };
@@ -40,8 +41,30 @@ pub fn weight(weights: &Weights, config: &Config, name: &str) -> Result<Option<T
         }
         return Ok(Some(Tensor::stack(&all, 0)?));
     }
+    check_reads_stream(config, name)?;
     let whole = SHORT.iter().find(|(short, _)| *short == name).map_or(name, |(_, whole)| whole);
     one(weights, config, whole)
+}
+
+/// Refuses matrices of heads that latent attention has not: between what the layer reads and its keys and values is a
+/// norm.
+fn check_reads_stream(config: &Config, name: &str) -> Result<()> {
+    let Some(latent) = &config.latent else { return Ok(()) };
+    let part = name.rsplit('.').next().unwrap_or(name);
+    let ours = match part {
+        "W_K" => "k",
+        "W_V" => "v",
+        "W_Q" if latent.q_rank.is_some() => "q",
+        _ => return Ok(()),
+    };
+    let site = if ours == "q" { "q_latent" } else { "kv_latent" };
+    Err(err!(
+        Argument,
+        "latent attention has no `{part}`: between what the layer reads and what the matrix would give is a norm"
+    )
+    .hint(format!(
+        "`blocks.0.attn.{ours}.weight` reads the site `{site}.0`, to which `blocks.0.attn.{site}.weight` maps"
+    )))
 }
 
 /// Lists the names that [`weight`] takes for this model.
@@ -109,7 +132,11 @@ fn called(from: &WeightFrom) -> Option<&String> {
 
 /// Returns one of our weights in the shape that TransformerLens has it in.
 fn turned(from: &WeightFrom, weight: &Tensor, config: &Config, layer: usize) -> Result<Tensor> {
-    let theirs = together(&[(from, weight.contiguous()?)], config.d_head_of(layer))?;
+    let size = match from {
+        WeightFrom::HeadsIn(_) => config.d_value_of(layer),
+        _ => config.d_head_of(layer),
+    };
+    let theirs = together(&[(from, weight.contiguous()?)], size)?;
     Ok(match from {
         // TransformerLens multiplies the embeddings by their factor, and its norm weights are not stored as distances
         // from 1.
@@ -207,8 +234,16 @@ mod tests {
                 assert!(weight(&weights, &config, "W_Q").unwrap_err().hint.unwrap().contains("blocks.1.attn.W_Q"));
                 continue;
             }
-            let [queries, keys] = ["W_Q", "W_K"].map(|name| weight(&weights, &config, name).unwrap());
+            if let Some(latent) = &config.latent {
+                let refused = weight(&weights, &config, "W_K").unwrap_err();
+                assert!(refused.message.starts_with("latent attention has no `W_K`"), "{refused}");
+                assert_eq!(weight(&weights, &config, "W_Q").is_err(), latent.q_rank.is_some());
+                let out = weight(&weights, &config, "W_O").unwrap().unwrap();
+                assert_eq!(out.dims(), [config.layers, config.heads, latent.d_value, config.d_model]);
+                continue;
+            }
             // Those of some layers are no stack of all.
+            let [queries, keys] = ["W_Q", "W_K"].map(|name| weight(&weights, &config, name).unwrap());
             let is_recurrent = config.recurrent_layers().is_some();
             assert_eq!(queries.is_none(), is_recurrent);
             assert_eq!(keys.is_none(), is_recurrent || config.shared_keys.is_some());
@@ -229,6 +264,12 @@ mod tests {
                 let error = weights.ov(&config, layer, head).unwrap_err();
                 assert!(error.message.starts_with("layer 1 reads the keys and values of layer 0"), "{error}");
                 assert!(weights.qk(&config, from, head).is_ok());
+                continue;
+            }
+            if config.latent.is_some() {
+                for refused in [weights.qk(&config, layer, head), weights.ov(&config, layer, head)] {
+                    assert!(refused.unwrap_err().message.contains("latent attention"));
+                }
                 continue;
             }
             let get = |name: &str| {

@@ -108,6 +108,9 @@ fn of_block(at: &str, part: &str, config: &Config) -> Option<WeightFrom> {
         "attn_post_norm.bias" => WeightFrom::Same(named("ln1_post.b")),
         "mlp_post_norm.weight" => WeightFrom::Same(named("ln2_post.w")),
         "mlp_post_norm.bias" => WeightFrom::Same(named("ln2_post.b")),
+        // Those of latent attention read no stream.
+        "attn.k.weight" | "attn.v.weight" if config.latent.is_some() => return None,
+        "attn.q.weight" if config.latent.as_ref().is_some_and(|latent| latent.q_rank.is_some()) => return None,
         "attn.q.weight" => WeightFrom::HeadsOut(named("attn.W_Q")),
         "attn.q.bias" => WeightFrom::Flat(named("attn.b_Q")),
         "attn.k.weight" => WeightFrom::HeadsOut(named(&format!("attn.{narrow}W_K"))),
