@@ -27,14 +27,14 @@ pub struct ActiveFeature {
 pub struct Run {
     /// The layer of the features.
     pub from: usize,
-    /// Their places among the active features of that layer.
+    /// The places among the active features of that layer.
     pub places: Range<usize>,
 }
 
-/// What is written in one layer, position by position.
+/// The writes of features and errors in one layer, position by position.
 pub struct LayerWrites {
     layer: usize,
-    /// What the error at each position adds to the residual stream: `[tokens, d]`.
+    /// The vector that the error at each position adds to the residual stream: `[tokens, d]`.
     errors: Tensor,
     /// The features that write at each position; the error follows them, but for the first position, which has none.
     pub runs: Vec<Vec<Run>>,

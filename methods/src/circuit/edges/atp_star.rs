@@ -35,7 +35,7 @@ pub struct HeadPasses<'a> {
     pairs: usize,
     /// Changes of a receiver's input when edges from each sender are cut: `[senders, texts, pos, d_model]`.
     shifts: Tensor,
-    /// The same to first order, where a norm is behind attention.
+    /// The changes to first order, where a norm is behind attention.
     first_order: Tensor,
     clean: &'a RunGradients,
     /// The gradients without those through what each layer writes.

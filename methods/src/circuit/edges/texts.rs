@@ -22,7 +22,7 @@ pub struct RunState {
     pub inputs: Vec<Tensor>,
     /// The queries, keys or values of each receiver that is one of these: `[texts, pos, 1, d_head]`.
     pub ports: Vec<Option<Tensor>>,
-    /// What the heads of each layer before a receiver write to it in sum, by receivers and layers, where a norm is
+    /// The sums of what the heads of each layer before a receiver write to it, by receivers and layers, where a norm is
     /// behind attention; empty elsewhere: `[texts, pos, d_model]`.
     pub sums: Vec<Vec<Tensor>>,
     /// The output of each sender: `[texts, pos, d_model]`.

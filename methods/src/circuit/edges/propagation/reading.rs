@@ -5,7 +5,7 @@ use crate::base::Result;
 use crate::circuit::edges::wiring::{Extent, Part};
 use crate::tensor::Tensor;
 
-/// What a class of receivers reads: `[variants * texts, pos, d_model]`.
+/// The input of a class of receivers: `[variants * texts, pos, d_model]`.
 #[derive(Clone)]
 pub struct ClassInput {
     pub x: Tensor,
