@@ -3,6 +3,7 @@
 
 use crate::base::{Result, names};
 use crate::err;
+use crate::model::site::explained;
 use crate::report::terminal::Screen;
 use crate::report::visible_text::elided;
 use crate::script::docs::option_groups::REQUIRED;
@@ -24,6 +25,12 @@ pub fn answer(docs: &Docs, words: &str, ask: impl Fn(&str) -> String, screen: &S
     about(docs, words, screen).or_else(|error| {
         if let Some(page) = guide::about(words) {
             return Ok(page);
+        }
+        // A plain word, such as `value`, is looked for in texts.
+        if let Some(meaning) = explained(words).filter(|_| words.contains(['.', '_'])) {
+            let mut text = String::new();
+            wrapped(&mut text, &meaning, "", screen);
+            return Ok(text);
         }
         let found = search::search(docs, words);
         if found.is_empty() {

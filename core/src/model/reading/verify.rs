@@ -27,6 +27,9 @@ const IDS: [&str; 2] = ["tokens", "input_ids"];
 /// Name of the mask of a dump: 1 at tokens, 0 at padding.
 const MASK: &str = "attention_mask";
 
+/// The hint where a name of a dump stands for several sites.
+const ONE: &str = "one activation has one site";
+
 /// Activations of another program.
 pub struct Dump {
     name: String,
@@ -200,18 +203,21 @@ impl DumpSite {
     }
 }
 
+/// Returns the site behind the norm whose output before its weights goes by this name.
+fn behind_norm(config: &Config, name: &str) -> Result<Option<Site>> {
+    let found = NORMED.iter().find_map(|(normed, kind)| match normed.split_once("{}") {
+        None => (*normed == name).then(|| kind.name().to_string()),
+        Some((before, after)) => {
+            let layer = name.strip_prefix(before)?.strip_suffix(after)?;
+            Some(format!("{}.{layer}", kind.name()))
+        }
+    });
+    found.map(|ours| Ok(one_site(config, &ours, ONE)?.site)).transpose()
+}
+
 /// Resolves a name of a dump for a model of this config.
 fn flow(config: &Config, name: &str) -> Result<DumpSite> {
-    if name == "unembed.hook_out" {
-        match config.logit_cap {
-            None => return Ok(DumpSite::Place(Place { site: Site::new(SiteKind::Logits, 0), head: None })),
-            Some(_) => bail!(Name, "the logits before the model's soft cap are no site"),
-        }
-    }
-    let Place { site, head } = one_site(config, name, "one activation has one site")?;
-    if !NORMED.iter().any(|(normed, _)| name.ends_with(normed.trim_start_matches("blocks.{}"))) {
-        return Ok(DumpSite::Place(Place { site, head }));
-    }
+    let Some(site) = behind_norm(config, name)? else { return Ok(DumpSite::Place(one_site(config, name, ONE)?)) };
     let (stream, scale) = match site.kind {
         SiteKind::AttnIn => (Site::new(SiteKind::ResidPre, site.layer), SiteKind::NormScale),
         SiteKind::MlpIn if config.is_serial() => (Site::new(SiteKind::ResidMid, site.layer), SiteKind::MlpNormScale),

@@ -1,11 +1,13 @@
 //! Sites: the places where activations flow, their names, and the names that TransformerLens gives them.
 
+mod foreign;
 mod select;
 
 use std::fmt;
 
 use super::config::{Config, Mixer, Order, Positions, Predicts, QkNorm};
 
+pub use foreign::{explained, in_every_model};
 pub use select::{NAME_ONE, Place, one_site, places, select};
 
 /// A site's kind. The order is that of the computation within a block.
@@ -99,6 +101,13 @@ struct SiteRow {
     name: &'static str,
     lens: &'static str,
     meaning: &'static str,
+}
+
+impl SiteRow {
+    /// Returns our name, with `{}` in place of the layer.
+    fn template(&self) -> String {
+        if self.kind.in_blocks() { format!("{}.{{}}", self.name) } else { self.name.to_string() }
+    }
 }
 
 const fn row(kind: SiteKind, name: &'static str, lens: &'static str, meaning: &'static str) -> SiteRow {
@@ -448,7 +457,7 @@ static ROWS: [SiteRow; 59] = [
     row(SiteKind::Logits, "logits", "logits", "the logits, after any cap: [batch, pos, vocab]"),
 ];
 
-/// Names in TransformerLens of norms before their weights, and the sites behind them that are read under these names.
+/// Names in TransformerLens of norms before their weights, and the sites behind them, which have the weights in them.
 pub const NORMED: [(&str, SiteKind); 3] = [
     ("blocks.{}.ln1.hook_normalized", SiteKind::AttnIn),
     ("blocks.{}.ln2.hook_normalized", SiteKind::MlpIn),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Heads, NORMED, ROWS, Site, SiteKind};
+use super::{Heads, Site, SiteKind, foreign};
 use crate::base::{Error, Result, names};
 use crate::model::config::{Config, Mixer};
 use crate::tensor::axes::from_end;
@@ -26,7 +26,7 @@ impl fmt::Display for Place {
 
 /// Lists the places that a text names in a model of this config, in the order of the computation.
 pub fn select(config: &Config, text: &str) -> Result<Vec<Place>> {
-    let named = translated(text)?;
+    let named = translated(config, text)?;
     let mut parts = named.splitn(3, '.');
     let name = parts.next().unwrap_or_default();
     let kind = kind(config, name)?;
@@ -201,35 +201,16 @@ fn numbers(part: &str, count: usize, what: &str, whose: &str) -> Result<Vec<usiz
     }
 }
 
-/// Translates a TransformerLens name to ours.
-fn translated(text: &str) -> Result<String> {
-    if let Some(name) = by_lens_name(text) {
-        return Ok(name.into());
+/// Translates a name of another library to ours; a name of ours is what it is here, whatever others call so.
+fn translated(config: &Config, text: &str) -> Result<String> {
+    if foreign::kind(text).is_some() {
+        return Ok(text.into());
     }
-    let Some((layer, rest)) = text.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) else {
-        return if text.contains("hook_") { unknown(text, text) } else { Ok(text.into()) };
-    };
-    if rest == "hook_mlp_in" {
-        return Err(err!(Name, "`{text}` is the un-normed input of the MLP, which is no site here").hint(format!(
-            "`resid_mid.{layer}` (`resid_pre.{layer}` in parallel blocks), or `mlp_in.{layer}` after the norm"
-        )));
+    match foreign::ours(config, text) {
+        Some(found) => found,
+        None if text.contains("hook_") => Err(foreign::unknown(text)),
+        None => Ok(text.into()),
     }
-    let wanted = format!("blocks.{{}}.{rest}");
-    match by_lens_name(&wanted) {
-        Some(name) => Ok(format!("{name}.{layer}")),
-        None => unknown(text, rest),
-    }
-}
-
-/// Returns our name of a kind that TransformerLens, with `{}` in place of the layer, calls so.
-fn by_lens_name(lens: &str) -> Option<&'static str> {
-    let normed = NORMED.iter().find(|(name, _)| *name == lens).map(|(_, kind)| kind.name());
-    normed.or_else(|| ROWS.iter().find(|row| row.lens == lens).map(|row| row.name))
-}
-
-fn unknown(text: &str, part: &str) -> Result<String> {
-    let known = ROWS.iter().map(|row| row.lens.trim_start_matches("blocks.{}."));
-    Err(err!(Name, "unknown site `{text}`").maybe_hint(names::suggestion(part, known)))
 }
 
 #[cfg(test)]
@@ -258,7 +239,54 @@ mod tests {
         assert_eq!(named("logits"), ["logits"]);
         assert_eq!(named("blocks.1.hook_resid_post"), ["resid_post.1"]);
         assert_eq!(named("blocks.*.attn.hook_z"), ["z.0", "z.1"]);
-        assert_eq!(named("blocks.1.mlp.hook_in"), named("blocks.1.ln2.hook_normalized"));
+        assert_eq!(named("blocks.1.mlp.hook_in"), ["mlp_in.1"]);
+        assert_eq!(named("blocks.1.attn.hook_pattern.2-3"), ["pattern.1.2", "pattern.1.3"]);
+    }
+
+    #[test]
+    fn names_of_other_libraries_are_those_of_our_sites() {
+        let ours = [
+            ("blocks.1.hook_out", "resid_post.1"),
+            ("blocks.-1.hook_in", "resid_pre.1"),
+            ("blocks.0.attn.o.hook_in", "z.0"),
+            ("blocks.0.attn.q.hook_out.3", "q.0.3"),
+            ("blocks.1.mlp.hook_out", "mlp_out.1"),
+            ("blocks.1.mlp.in.hook_out", "mlp_pre.1"),
+            ("ln_final.hook_in", "resid_post.1"),
+            ("ln_final.hook_out", "final_norm"),
+            ("unembed.hook_out", "logits"),
+            ("embed.hook_out", "embed"),
+            ("embeddings", "embed"),
+            ("value.1", "v.1"),
+            ("attn_probs.0.2", "pattern.0.2"),
+            ("mlp_act.1", "mlp_hidden.1"),
+            ("lm_head", "logits"),
+        ];
+        for (theirs, wanted) in ours {
+            assert_eq!(named(theirs), [wanted], "{theirs}");
+        }
+        assert_eq!(named("value.*.0"), ["v.0.0", "v.1.0"]);
+        assert_eq!(refused("value").0, "expected a layer after `v`");
+        assert_eq!(refused("blocks.7.hook_out").0, "there is no layer 7: this model has 2");
+    }
+
+    #[test]
+    fn what_is_another_tensor_is_said_by_name() {
+        assert_eq!(
+            refused("ln_final.hook_normalized"),
+            (
+                "`ln_final.hook_normalized` is the output of the last norm before its weights, which is no site here".into(),
+                "the nearest here is `final_norm`".into()
+            )
+        );
+        assert!(refused("router_logits.1").0.contains("before the softmax"));
+        let post = configs().into_iter().find(|config| config.post_norm).unwrap();
+        let error = select(&post, "blocks.1.mlp.hook_out").unwrap_err();
+        assert!(error.message.ends_with("before the norm or the scale behind it, which is no site here"), "{error}");
+        assert_eq!(error.hint.as_deref(), Some("the nearest here is `mlp_out.1`"));
+        assert_eq!(select(&post, "mlp_out_post.1").unwrap()[0].to_string(), "mlp_out.1");
+        let capped = Config { logit_cap: Some(30.0), ..config() };
+        assert!(select(&capped, "unembed.hook_out").unwrap_err().message.contains("soft cap"));
     }
 
     #[test]
@@ -330,7 +358,7 @@ mod tests {
         assert!(refused("mlp_out.x").1.contains("`*` for every layer"));
         assert_eq!(refused("pos_embed").0, "microtome models of this kind have no site `pos_embed`");
         assert!(refused("pos_embed").1.contains("embed, resid_pre, norm_scale"));
-        assert!(refused("blocks.1.hook_mlp_in").1.contains("`mlp_in.1` after the norm"));
+        assert!(refused("blocks.1.hook_mlp_in").1.ends_with("`resid_mid.1`, `resid_pre.1` and `mlp_in.1`"));
         assert_eq!(refused("blocks.1.hook_resid_pots").1, "did you mean `hook_resid_post`?");
         assert!(refused("").0.starts_with("unknown site ``"));
     }

@@ -240,7 +240,7 @@ fn metadata(given: &FormatTensors, parts: &Parts) -> Value {
         metadata.insert("model_name".into(), model.into());
     }
     if let Some(site) = about.sites.first() {
-        let place = sites::parse(&site.name);
+        let place = sites::parse(&site.name).filter(|_| !sites::is_before_weights(&site.name));
         let hook = place.map_or_else(|| site.to_string(), |place| place.site.lens_name());
         metadata.insert("hook_name".into(), hook.into());
         metadata.insert("hook_head_index".into(), place.and_then(|place| place.head).into());

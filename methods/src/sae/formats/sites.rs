@@ -1,6 +1,6 @@
 //! Names of sites in other libraries, and ours.
 
-use crate::model::site::{Heads, NORMED, Place, Site, SiteKind};
+use crate::model::site::{Heads, NORMED, Place, Site, SiteKind, in_every_model};
 
 /// Returns whether a site is the output of a norm before its weights are applied, as in some dictionaries of other
 /// libraries. None of ours is.
@@ -8,15 +8,14 @@ pub fn is_before_weights(site: &str) -> bool {
     site.starts_with("blocks.") && site.ends_with(".hook_normalized")
 }
 
-/// Reads a site by the name that this program or TransformerLens has for it, without a model to look into.
+/// Reads a site by the name that this program or another library has for it, without a model to look into.
 pub fn parse(text: &str) -> Option<Place> {
-    by_our_name(text).or_else(|| {
-        let names = SiteKind::all().map(|kind| (kind.lens_name(), kind)).chain(NORMED);
-        let site = { names }.find_map(|(name, kind)| match name.split_once("{}") {
-            None => (name == text).then(|| Site::new(kind, 0)),
+    by_our_name(text).or_else(|| by_our_name(&in_every_model(text)?)).or_else(|| {
+        let site = NORMED.iter().find_map(|(name, kind)| match name.split_once("{}") {
+            None => (*name == text).then(|| Site::new(*kind, 0)),
             Some((before, after)) => {
                 let layer = text.strip_prefix(before)?.strip_suffix(after)?;
-                Some(Site::new(kind, number(layer)?))
+                Some(Site::new(*kind, number(layer)?))
             }
         })?;
         Some(Place { site, head: None })
@@ -82,6 +81,10 @@ mod tests {
         assert_eq!(ours("blocks.3.hook_mlp_in", None), "blocks.3.hook_mlp_in");
         assert_eq!(ours("blocks.x.hook_resid_post", None), "blocks.x.hook_resid_post");
         assert_eq!(ours("blocks.2.mlp.hook_in", None), "mlp_in.2");
+        assert_eq!(ours("blocks.2.hook_out", None), "resid_post.2");
+        assert_eq!(ours("blocks.2.attn.o.hook_in", Some(1)), "z.2.1");
+        // The output of the MLP in some models, and what comes before a norm in others.
+        assert_eq!(ours("blocks.2.mlp.hook_out", None), "blocks.2.mlp.hook_out");
         assert_eq!(ours("blocks.2.ln2.hook_normalized", None), "blocks.2.ln2.hook_normalized");
         for text in ["resid_post", "resid_post.+1", "resid_post.1.2", "embed.1", "blocks..hook_resid_post", ""] {
             assert_eq!(parse(text), None, "{text}");
