@@ -1,5 +1,6 @@
 //! Floor 15: drawing. Charts, heat maps and heat text as pictures, in the terminal, and on self-contained pages.
 
+pub mod block;
 pub mod chart;
 mod clip;
 pub mod dashboard;
@@ -20,6 +21,7 @@ pub mod scale;
 pub mod terminal;
 #[cfg(test)]
 mod tests;
+mod text_svg;
 pub mod visible_text;
 
 pub use document::Report;

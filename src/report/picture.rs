@@ -9,6 +9,7 @@ use super::draw::canvas::{Area, Drawing};
 use super::draw::lettering::{FAMILY, Face};
 use super::html::escape;
 use super::palette::{GROUND, INK, MUTED, RULE, Rgb};
+use super::text_svg;
 use crate::base::{Result, memory};
 use crate::err;
 
@@ -25,6 +26,11 @@ pub trait Picture {
     /// Draws the picture. `spelling` asks for characters that the typeface lacks to be spelled out, as they must be
     /// where text becomes outlines.
     fn draw(&self, spelling: bool) -> Result<Drawing>;
+
+    /// Returns whether files of the picture keep its text as text, since outlines of so much would be large.
+    fn keeps_text(&self) -> bool {
+        false
+    }
 }
 
 /// Writes SVG for inside a page: real text, and colours that follow the page's light or dark dress.
@@ -68,8 +74,14 @@ fn dressed(drawing: &Drawing) -> String {
     body
 }
 
-/// Writes SVG that stands on its own: text turned into outlines, so that it needs no font, on a ground of its own.
+/// Writes SVG that stands on its own, on a ground of its own: text turned into outlines, so that it needs no font, unless the
+/// picture keeps it.
 pub fn svg(picture: &dyn Picture) -> Result<String> {
+    if picture.keeps_text() {
+        let drawing = picture.draw(false)?;
+        let opening = opening(picture, &drawing, drawing.view_box(), "img");
+        return Ok(format!("{opening}{}</svg>\n", text_svg::body(&drawing)));
+    }
     let drawing = picture.draw(true)?;
     let options = usvg::WriteOptions {
         coordinates_precision: 3,

@@ -91,6 +91,7 @@ const HANDLES: &[(&str, &[&str])] = &[
     ("Circuit", &["tree", "edges", "compiled.truth", "prompt.prune()"]),
     ("CircuitComparison", &["alike"]),
     ("Verification", &["verified"]),
+    ("ModelPicture", &["m.picture()"]),
     ("CircuitCurve", &["curve"]),
     ("Compiled", &["compiled"]),
     ("PairJudgement", &["on_pairs"]),

@@ -9,6 +9,7 @@ mod graph;
 mod grid;
 mod heat_text;
 mod markdown;
+mod model;
 mod table;
 mod text;
 

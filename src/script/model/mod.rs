@@ -9,6 +9,7 @@ mod grads;
 mod hook;
 pub mod input;
 mod load;
+mod picture;
 mod predict;
 mod properties;
 mod reading;
@@ -43,6 +44,7 @@ use crate::model::reading::lens::LensOptions;
 use crate::model::run::{LogitsOptions, LossOptions, RecordOptions, RunOptions};
 use crate::model::train::TrainOptions;
 use crate::questions::endpoint::EndpointOptions;
+use crate::report::block::ModelPicture;
 use crate::tokenizer::tokens::TokensOptions;
 use input::{Input, InputOptions};
 use load::NewTokenizer;
@@ -85,6 +87,7 @@ pub const HANDLES: &[HandleType] = &[
     handle_type::<FittedLens>(),
     large::<Lens>(),
     handle_type::<Model>(),
+    large::<ModelPicture>(),
     handle_type::<Run>(),
     large::<Tokens>(),
     large::<Verification>(),
@@ -109,6 +112,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(generate::methods),
         exported_manifest!(grads::methods),
         exported_manifest!(load::methods),
+        exported_manifest!(picture::methods),
         exported_manifest!(properties::methods),
         exported_manifest!(predict::methods),
         exported_manifest!(run::methods),
