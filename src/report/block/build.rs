@@ -83,6 +83,7 @@ fn embedding(config: &Config) -> Vec<Step> {
     let tokens = Drawn::new("token embedding", 0..=0)
         .detail(format!("{} tokens, vectors of {}", config.vocab, config.d_model))
         .details(config.embed_norm.then(|| norm_name(config)))
+        .details(config.token_types.map(|_| "+ the first type's vector".to_string()))
         .details(config.embed_scale.map(|scale| format!("× {}", short(scale))))
         .behind("embed");
     let tokens = made.add(tokens);
@@ -93,7 +94,11 @@ fn embedding(config: &Config) -> Vec<Step> {
         let positions = made.add(positions);
         made.add_to_stream(positions);
     }
-    vec![made.finished()]
+    let mut steps = vec![made.finished()];
+    if config.stream_norm {
+        steps.push(Step::Stream { name: norm_name(config), inside: Vec::new(), sites: Vec::new() });
+    }
+    steps
 }
 
 fn output(config: &Config) -> Vec<Step> {

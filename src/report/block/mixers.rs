@@ -67,8 +67,7 @@ impl SegmentBuilder<'_> {
         match (config.delta_of(layer), config.ssm_of(layer)) {
             (Some(delta), _) => (delta.value_heads * delta.d_value).to_string(),
             (None, Some(ssm)) => ssm.d_inner().to_string(),
-            (None, None) if self.has("kv_latent") => "all heads".into(),
-            (None, None) => (config.heads * config.d_head_of(layer)).to_string(),
+            (None, None) => (config.heads * config.d_value_of(layer)).to_string(),
         }
     }
 
@@ -111,7 +110,7 @@ impl SegmentBuilder<'_> {
             let size = format!("{heads} {plural} of {d_head}");
             k = self.add(Drawn::new("keys", of_keys.clone()).detail(size.clone()).behind("k").reads(&keys_read));
             let values = Drawn::new("values", of_values..=of_values)
-                .detail(if is_latent { format!("{heads} {plural}") } else { size })
+                .detail(if is_latent { format!("{heads} {plural} of {}", config.d_value_of(layer)) } else { size })
                 .details(config.values_are_keys(layer).then(|| "by the map of keys".to_string()))
                 .details(config.value_norm.then(|| "norm of each head".to_string()))
                 .behind("v")
@@ -287,7 +286,7 @@ impl SegmentBuilder<'_> {
                 if let Some(width) = experts.shared {
                     let shared = Drawn::new("shared expert", first + 2..=first + 2)
                         .detail(format!("{width} neurons"))
-                        .detail("every token")
+                        .detail(if experts.ungated_shared { "every token" } else { "every token, × a gate" })
                         .reads(&[read]);
                     inputs.push(self.add(shared));
                 }
@@ -332,8 +331,13 @@ impl SegmentBuilder<'_> {
     }
 
     fn router(&mut self, layer: usize, router: Drawn) -> Input {
-        let count = self.config().experts_of(layer).map_or(0, |experts| experts.count);
-        self.add(router.detail(format!("softmax over {count}")).behind("router"))
+        let Some(experts) = self.config().experts_of(layer) else { return self.add(router.behind("router")) };
+        let of = if experts.sigmoid { "sigmoid of each of" } else { "softmax over" };
+        let router = router
+            .detail(format!("{of} {}", experts.count))
+            .details(experts.choice_bias.then(|| "a bias where experts are chosen".to_string()))
+            .details(experts.groups.as_ref().map(|groups| format!("of {} of {} groups", groups.chosen, groups.count)));
+        self.add(router.behind("router"))
     }
 
     fn experts(&self, layer: usize, columns: RangeInclusive<usize>) -> Drawn {
@@ -346,6 +350,7 @@ impl SegmentBuilder<'_> {
         Drawn::new(format!("{} of {} experts", experts.chosen, experts.count), columns)
             .detail(format!("{} neurons each, {act}", experts.d_mlp))
             .details(experts.renormalised.then(|| "weights that add up to 1".to_string()))
+            .details(experts.scale.map(|scale| format!("weights × {}", short(scale))))
     }
 
     fn plain_mlp(

@@ -64,7 +64,9 @@ impl<'a> NameParts<'a> {
 
     /// Lists the ways to read a text: as a name, and as a name and a head.
     fn readings(text: &'a str) -> impl Iterator<Item = (Self, Entry)> {
-        let headed = text.rsplit_once('.').filter(|(_, head)| head.starts_with(|c: char| c.is_ascii_digit() || "-*".contains(c)));
+        let headed = text
+            .rsplit_once('.')
+            .filter(|(_, head)| head.starts_with(|c: char| c.is_ascii_digit() || "-*".contains(c)));
         let headed = headed.map(|(name, head)| Self::new(name, Some(head)));
         [Some(Self::new(text, None)), headed].into_iter().flatten().filter_map(|parts| {
             let found = entry(&parts.template)?;
@@ -87,7 +89,8 @@ impl<'a> NameParts<'a> {
     /// Lists those of our sites that are near, for an error or an explanation.
     fn near(&self, other: OtherActivation, exists: impl Fn(SiteKind) -> bool) -> Option<String> {
         let is_there = |site: &&str| kind(site).is_some_and(&exists);
-        let near: Vec<String> = other.near.split(',').filter(is_there).map(|site| format!("`{}`", self.at(site))).collect();
+        let near: Vec<String> =
+            other.near.split(',').filter(is_there).map(|site| format!("`{}`", self.at(site))).collect();
         match near.as_slice() {
             [] => None,
             [one] => Some(format!("the nearest here is {one}")),
@@ -105,7 +108,8 @@ pub(super) fn kind(site: &str) -> Option<SiteKind> {
 /// Returns what a name means whose layer is `{}`, from the rows of sites or from the table.
 fn entry(template: &str) -> Option<Entry> {
     let row = ROWS.iter().find(|row| row.lens == template && row.lens.contains("hook_"));
-    let of_row = row.map(|row| Entry { sites: vec![SiteWhere { site: row.template().into(), conditions: "" }], other: None });
+    let of_row =
+        row.map(|row| Entry { sites: vec![SiteWhere { site: row.template().into(), conditions: "" }], other: None });
     of_row.or_else(|| TABLE.get(template).cloned())
 }
 
@@ -169,7 +173,11 @@ pub fn in_every_model(text: &str) -> Option<String> {
 pub fn explained(text: &str) -> Option<String> {
     if let Some(kind) = kind(text) {
         let row = kind.row();
-        let lens = if row.lens.contains("hook_") { format!("; in TransformerLens `{}`", row.lens.replace("{}", "N")) } else { String::new() };
+        let lens = if row.lens.contains("hook_") {
+            format!("; in TransformerLens `{}`", row.lens.replace("{}", "N"))
+        } else {
+            String::new()
+        };
         return Some(format!("`{}` is a site: {}{lens}", row.template().replace("{}", "N"), row.meaning));
     }
     let (parts, found) = NameParts::readings(text).next()?;
@@ -187,7 +195,8 @@ pub fn explained(text: &str) -> Option<String> {
 pub(super) fn unknown(text: &str) -> Error {
     let part = text.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')).map_or(text, |(_, rest)| rest);
     let rows = ROWS.iter().map(|row| row.lens);
-    let known: Vec<&str> = rows.chain(TABLE.keys().copied()).map(|name| name.trim_start_matches("blocks.{}.")).collect();
+    let known: Vec<&str> =
+        rows.chain(TABLE.keys().copied()).map(|name| name.trim_start_matches("blocks.{}.")).collect();
     err!(Name, "unknown site `{text}`").maybe_hint(names::suggestion(part, known.iter().copied()))
 }
 
@@ -202,7 +211,9 @@ mod tests {
         assert!(said("resid_post").ends_with("; in TransformerLens `blocks.N.hook_resid_post`"));
         assert!(said("blocks.3.hook_out").starts_with("`blocks.3.hook_out` is the site `resid_post.3`: the stream"));
         assert!(said("blocks.3.mlp.hook_out").contains("In some models it is what the MLP writes before"));
-        assert!(said("blocks.3.hook_mlp_in").ends_with("the nearest here are `resid_mid.3`, `resid_pre.3` and `mlp_in.3`"));
+        assert!(
+            said("blocks.3.hook_mlp_in").ends_with("the nearest here are `resid_mid.3`, `resid_pre.3` and `mlp_in.3`")
+        );
         assert!(said("embed.hook_out").contains("is the site `embed`: token embeddings"));
         assert_eq!(explained("blocks.3.hook_resid_pots"), None);
         assert_eq!(explained("words of a text"), None);

@@ -275,7 +275,8 @@ mod tests {
         assert_eq!(
             refused("ln_final.hook_normalized"),
             (
-                "`ln_final.hook_normalized` is the output of the last norm before its weights, which is no site here".into(),
+                "`ln_final.hook_normalized` is the output of the last norm before its weights, which is no site here"
+                    .into(),
                 "the nearest here is `final_norm`".into()
             )
         );
