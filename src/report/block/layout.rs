@@ -1,5 +1,5 @@
-//! Where everything in the drawing of a model stands: boxes in rows and columns beside the residual stream, and lines
-//! between them that run down, and aside only between two rows.
+//! Layout of the drawing of a model: boxes in rows and columns beside the residual stream, and lines between them that run
+//! down, and aside only between two rows.
 
 use super::parts::{Input, Part, Section, Segment, SiteLabel, Step};
 use crate::report::clip::Rectangle;
