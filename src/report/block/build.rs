@@ -81,7 +81,7 @@ fn traits(config: &Config, layer: usize) -> Vec<String> {
 fn embedding(config: &Config) -> Vec<Step> {
     let mut made = SegmentBuilder::new(SitesAt { config, layer: None });
     let tokens = Drawn::new("token embedding", 0..=0)
-        .detail(format!("{} tokens, vectors of {}", config.vocab, config.d_model))
+        .detail(format!("{} tokens to {}", config.vocab, config.d_model))
         .details(config.embed_norm.then(|| norm_name(config)))
         .details(config.token_types.map(|_| "+ the first type's vector".to_string()))
         .details(config.embed_scale.map(|scale| format!("× {}", short(scale))))

@@ -1,5 +1,5 @@
-//! Where everything in the drawing of a model stands: boxes in rows and columns beside the residual stream, and lines
-//! between them that run down, and aside only between two rows.
+//! Layout of the drawing of a model: boxes in rows and columns beside the residual stream, and lines between them that run
+//! down, and aside only between two rows.
 
 use super::parts::{Input, Part, Section, Segment, SiteLabel, Step};
 use crate::report::clip::Rectangle;
@@ -340,6 +340,8 @@ fn way(segment: &Segment, input: Input, to: &Part) -> f64 {
     let is_between = |part: &Part| from.is_none_or(|row| part.row > row) && part.row < to.row;
     let is_free = |x: &f64| !segment.parts.iter().any(|part| is_between(part) && spans(part, *x));
     let columns = to.columns().map(|column| (column as f64 + 0.5) * COLUMN);
-    let straight = begin.filter(|x| spans(to, *x));
+    // The middle of an even number of columns is the space between two boxes.
+    let meets = |x: &f64| (to.first as f64 * COLUMN + ASIDE) < *x && *x < (to.last + 1) as f64 * COLUMN - ASIDE;
+    let straight = begin.filter(meets);
     straight.into_iter().chain([centre(to)]).chain(columns).find(is_free).unwrap_or_else(|| centre(to))
 }

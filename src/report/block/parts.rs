@@ -15,7 +15,7 @@ pub struct SiteLabel {
     pub shape: String,
 }
 
-/// Where a box has one of its inputs from.
+/// The origin of an input of a box.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Input {
