@@ -74,7 +74,7 @@ fn behind_norm(model: &Model, directions: &Tensor) -> Result<Tensor> {
     let config = model.decoder.config();
     if let Some(what) = config.beyond_reading() {
         return Err(err!(Argument, "a direction has no effect on logits by itself in a model with {what}")
-            .hint("an ablation in texts has one: `f.logits(m, text)`")
+            .hint("its ablation in a text has one, which `logits` takes as well")
             .about("m"));
     }
     let wide = directions.dim(1)?;
