@@ -1,6 +1,7 @@
 //! Drawings of the configs of all families.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::ModelPicture;
 use super::layout::{self, Marks};
@@ -9,6 +10,7 @@ use crate::checkpoint::family;
 use crate::model::config::Config;
 use crate::model::site::Site;
 use crate::report::clip::Rectangle;
+use crate::report::picture;
 
 /// Returns the config of each fixture of a family, by the name of its folder.
 fn configs() -> BTreeMap<String, Config> {
@@ -136,5 +138,58 @@ fn boxes_read_what_is_above_them() {
                 assert_eq!(unread, usize::from(is_end), "{name}: all but the logits are read");
             }
         }
+    }
+}
+
+/// The mark in the page of blocks behind which all is written by the test below.
+const MARK: &str = "<!-- drawings -->\n";
+
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
+}
+
+/// Returns the files of the page of blocks below the pages' folder: its pictures, and itself. Families whose drawings are the
+/// same share one.
+fn page(before: &str) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    let mut page = before.to_string();
+    let mut shared: Vec<(ModelPicture, Vec<String>)> = Vec::new();
+    for (name, config) in configs() {
+        let own = ModelPicture::of(&config);
+        match shared.iter_mut().find(|(known, _)| known.sections == own.sections) {
+            Some((_, names)) => names.push(name),
+            None => shared.push((own, vec![name])),
+        }
+    }
+    for (drawing, names) in &shared {
+        let path = format!("pictures/blocks/{}.svg", names[0]);
+        let name = names.join(", ");
+        page.push_str(&format!("\n## {name}\n\n![The blocks of {name} with their sites]({path})\n"));
+        files.insert(path, picture::svg(drawing).unwrap());
+    }
+    files.insert("blocks.md".into(), page);
+    files
+}
+
+/// Compares the page and its pictures with what is drawn; `MICROTOME_WRITE=1 cargo test --lib the_page_of_blocks` writes them
+/// anew.
+#[test]
+fn the_page_of_blocks_shows_what_is_drawn() {
+    let shown = std::fs::read_to_string(docs().join("blocks.md")).unwrap();
+    let before = &shown[..shown.find(MARK).unwrap() + MARK.len()];
+    let is_written = std::env::var_os("MICROTOME_WRITE").is_some();
+    for (name, content) in page(before) {
+        let path = docs().join(name);
+        if is_written {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &content).unwrap();
+        }
+        assert!(std::fs::read_to_string(&path).is_ok_and(|old| old == content), "{} is stale", path.display());
+        assert!(content.len() < 70_000, "{}: {} bytes", path.display(), content.len());
+    }
+    let Some(folder) = std::env::var_os("MICROTOME_PICTURES") else { return };
+    for (name, config) in configs() {
+        let path = Path::new(&folder).join(format!("{name}.png"));
+        std::fs::write(path, picture::png(&ModelPicture::of(&config)).unwrap()).unwrap();
     }
 }
