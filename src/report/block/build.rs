@@ -17,7 +17,11 @@ pub fn sections(config: &Config) -> Vec<Section> {
     let all: Vec<Vec<String>> =
         kinds.iter().map(|kind| traits(config, kind.layers.first().copied().unwrap_or_default())).collect();
     for (kind, own) in kinds.iter_mut().zip(&all) {
-        let telling = own.iter().filter(|word| all.iter().any(|other| !other.contains(word)));
+        // The first word is what mixes positions, and the others tell layers with the same apart.
+        let is_telling = |other: &Vec<String>, word: &String| {
+            !other.contains(word) && (own.first() == Some(word) || own.first() == other.first())
+        };
+        let telling = own.iter().filter(|word| all.iter().any(|other| is_telling(other, word)));
         let telling: Vec<&str> = telling.map(String::as_str).collect();
         let about = if telling.is_empty() { String::new() } else { format!(": {}", telling.join(", ")) };
         let name = if kind.layers.len() == 1 { "Layer" } else { "Layers" };

@@ -120,7 +120,7 @@ impl<'a> Sized<'a> {
         let own = site_lines(&part.inside, room);
         let sites = own.len();
         inside.extend(own);
-        Self { part, inside, sites, behind: site_lines(&part.behind, room) }
+        Self { part, inside, sites, behind: site_lines(&part.behind, room + 2.0 * INSIDE - 2.0) }
     }
 
     fn box_height(&self) -> f64 {
@@ -272,11 +272,13 @@ impl Marks {
                 let frame = Rectangle { left: middle - half, right: middle + half, top: below + 2.0, bottom };
                 self.lines_within(&one.behind, one.behind.len(), frame);
             }
+            // The ground of a site without a box begins a little lower.
+            let enters = if one.inside.is_empty() { above + 4.0 } else { above };
             for input in &part.inputs {
                 let x = columns + way(segment, *input, part);
                 match input {
                     Input::Stream => {
-                        self.lines.push(vec![(x, entry), (x, above)]);
+                        self.lines.push(vec![(x, entry), (x, enters)]);
                         farthest = Some(x.max(farthest.unwrap_or(x)));
                     }
                     Input::Part(from) => {
@@ -287,7 +289,7 @@ impl Marks {
                         if begin.0 != x {
                             points.extend([(begin.0, aside), (x, aside)]);
                         }
-                        points.push((x, above));
+                        points.push((x, enters));
                         self.lines.push(points);
                     }
                 }
@@ -341,7 +343,9 @@ fn way(segment: &Segment, input: Input, to: &Part) -> f64 {
     let is_free = |x: &f64| !segment.parts.iter().any(|part| is_between(part) && spans(part, *x));
     let columns = to.columns().map(|column| (column as f64 + 0.5) * COLUMN);
     // The middle of an even number of columns is the space between two boxes.
-    let meets = |x: &f64| (to.first as f64 * COLUMN + ASIDE) < *x && *x < (to.last + 1) as f64 * COLUMN - ASIDE;
+    let has_box = !to.name.is_empty();
+    let meets =
+        |x: &f64| has_box && (to.first as f64 * COLUMN + ASIDE) < *x && *x < (to.last + 1) as f64 * COLUMN - ASIDE;
     let straight = begin.filter(meets);
     straight.into_iter().chain([centre(to)]).chain(columns).find(is_free).unwrap_or_else(|| centre(to))
 }

@@ -87,6 +87,16 @@ fn no_two_marks_lie_on_each_other() {
                 let ends = |frame: &Rectangle| frame.top == at.1 && frame.left < at.0 && at.0 < frame.right;
                 assert!(marks.boxes.iter().any(ends), "{name}: the arrow at {at:?} ends at no box");
             }
+            // A line ends at a box, at the ground of a site, at the stream, or where another line goes on.
+            for line in &marks.lines {
+                let end = line[line.len() - 1];
+                let is_end =
+                    |frame: &Rectangle| frame.left < end.0 && end.0 < frame.right && (frame.top - end.1).abs() < 4.0;
+                let is_met = marks.boxes.iter().chain(&marks.plates).any(is_end)
+                    || marks.streams[0][0].0 == end.0
+                    || marks.lines.iter().any(|other| other != line && (other[0] == end || other.contains(&end)));
+                assert!(is_met, "{name}: the line to {end:?} ends nowhere");
+            }
             // A line may begin and end at a box, and passes none.
             for line in &marks.lines {
                 for pair in line.windows(2) {
