@@ -272,11 +272,13 @@ impl Marks {
                 let frame = Rectangle { left: middle - half, right: middle + half, top: below + 2.0, bottom };
                 self.lines_within(&one.behind, one.behind.len(), frame);
             }
+            // The ground of a site without a box begins a little lower.
+            let enters = if one.inside.is_empty() { above + 4.0 } else { above };
             for input in &part.inputs {
                 let x = columns + way(segment, *input, part);
                 match input {
                     Input::Stream => {
-                        self.lines.push(vec![(x, entry), (x, above)]);
+                        self.lines.push(vec![(x, entry), (x, enters)]);
                         farthest = Some(x.max(farthest.unwrap_or(x)));
                     }
                     Input::Part(from) => {
@@ -287,7 +289,7 @@ impl Marks {
                         if begin.0 != x {
                             points.extend([(begin.0, aside), (x, aside)]);
                         }
-                        points.push((x, above));
+                        points.push((x, enters));
                         self.lines.push(points);
                     }
                 }
