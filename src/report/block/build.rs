@@ -108,9 +108,13 @@ fn embedding(config: &Config) -> Vec<Step> {
 fn output(config: &Config) -> Vec<Step> {
     let mut made = SegmentBuilder::new(SitesAt { config, layer: None });
     let mut read = Input::Stream;
-    if made.has("transform_out") {
-        let passed = made.add(Drawn::new("norm, if any", 0..=1).behind("transform_in").reads(&[read]));
-        read = made.add(Drawn::new("map and activation", 0..=1).behind("transform_out").reads(&[passed]));
+    if let Some(transform) = &config.transform {
+        let name = if transform.norm { norm_name(config) } else { String::new() };
+        let passed = made.add(Drawn::new(name, 0..=1).behind("transform_in").reads(&[read]));
+        let map = Drawn::new("map", 0..=1)
+            .detail(format!("{0} to {0}", config.d_model))
+            .detail(activation_name(transform.act));
+        read = made.add(map.behind("transform_out").reads(&[passed]));
     }
     let name = if made.has("final_norm_scale") { norm_name(config) } else { String::new() };
     read = made.add(Drawn::new(name, 0..=1).inside("final_norm_scale").behind("final_norm").reads(&[read]));
