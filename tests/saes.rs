@@ -4,6 +4,7 @@ mod checked;
 mod fetched;
 mod own;
 mod refused;
+mod released;
 pub mod samples;
 mod scope;
 

@@ -25,11 +25,12 @@ const REPO: &str = "google/gemma-scope-2-270m-pt";
 const CLT: &str = "gemma-scope-2-clt";
 
 /// The files of a folder below a path of a repository, without what is expected of them.
-fn put(files: &mut BTreeMap<String, Vec<u8>>, inside: &str, folder: &Path) {
+pub fn put(files: &mut BTreeMap<String, Vec<u8>>, inside: &str, folder: &Path) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap();
         if name != "expected.safetensors" {
-            files.insert(format!("{inside}/{name}"), std::fs::read(entry.path()).unwrap());
+            let path = if inside.is_empty() { name } else { format!("{inside}/{name}") };
+            files.insert(path, std::fs::read(entry.path()).unwrap());
         }
     }
 }
@@ -65,17 +66,18 @@ fn hub() -> Hub {
     Hub::new(repos.into_iter().map(|(name, files)| (name.to_string(), repo(files))).collect())
 }
 
-struct SaeFolder<'a> {
+/// A folder of a user of the hub, with its cache.
+pub struct SaeFolder<'a> {
     hub: &'a Hub,
-    folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
 }
 
 impl<'a> SaeFolder<'a> {
-    fn new(hub: &'a Hub) -> Self {
+    pub fn new(hub: &'a Hub) -> Self {
         Self { hub, folder: tempfile::tempdir().unwrap() }
     }
 
-    fn files(&self) -> Files {
+    pub fn files(&self) -> Files {
         let rules = Rules { allow_net: vec!["127.0.0.1".into(), "localhost".into()], ..Rules::default() };
         Files::new(Access::new(&self.folder.path().join("out"), &rules).unwrap(), false)
     }
@@ -92,13 +94,22 @@ impl<'a> SaeFolder<'a> {
         Loader { files: &files, options: &options, model, task: &task }.hub(&self.settings(), &name(text))
     }
 
-    fn load(&self, text: &str) -> Result<Sae> {
+    pub fn load(&self, text: &str) -> Result<Sae> {
         self.load_for(text, None)
     }
 
     fn transcoders(&self, text: &str) -> Result<Transcoders> {
+        self.from_hub(&name(text))
+    }
+
+    /// Loads the transcoders of all layers by a word or a release.
+    pub fn set(&self, text: &str) -> Result<Transcoders> {
+        self.from_hub(&releases::set_on_hub(text).unwrap().unwrap())
+    }
+
+    fn from_hub(&self, name: &Name) -> Result<Transcoders> {
         let options = TranscodersOptions::default();
-        Transcoders::from_hub(&self.files(), &self.settings(), &name(text), &options, &Task::default())
+        Transcoders::from_hub(&self.files(), &self.settings(), name, &options, &Task::default())
     }
 }
 

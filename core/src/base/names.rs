@@ -13,7 +13,6 @@ const FEW: usize = 4;
 /// begins, that is one of its words, or that differs only in case or underscores, is near too. Texts of more than 200
 /// characters are not compared.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let plain = |s: &str| s.to_lowercase().replace(['_', '-', ' '], "");
     let is_short = |text: &str| text.chars().nth(LONGEST).is_none();
     if !is_short(name) {
         return None;
@@ -35,6 +34,21 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         })
         .min_by_key(|(distance, candidate)| (*distance, candidate.len(), *candidate))
         .map(|(_, candidate)| candidate)
+}
+
+/// Number of letters by which a name is a slip of another.
+const SLIP: usize = 2;
+
+/// Returns whether a name is another one but for at most two letters that are wrong, missing, too many or exchanged, its case,
+/// and its underscores and hyphens.
+pub fn is_slip(name: &str, of: &str) -> bool {
+    let is_short = |text: &str| text.chars().nth(LONGEST).is_none();
+    is_short(name) && is_short(of) && strsim::damerau_levenshtein(&plain(name), &plain(of)) <= SLIP
+}
+
+/// Returns a name without what people write in one way or another.
+fn plain(name: &str) -> String {
+    name.to_lowercase().replace(['_', '-', ' '], "")
 }
 
 /// Suggests "did you mean `lr`?" where some candidate is near, all that `name` is the first word of if these are a few,
@@ -67,6 +81,16 @@ fn is_first_word(name: &str, of: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slip_is_a_letter_or_two() {
+        for name in ["gpt2-small-res-jbb", "gpt2_small_res_jb", "gpt2-small-re-jb", "GPT2-small-res-bj"] {
+            assert!(is_slip(name, "gpt2-small-res-jb"), "{name}");
+        }
+        for name in ["gpt2-small-saes", "gpt2-small", "gpt2-small-res-jb-new"] {
+            assert!(!is_slip(name, "gpt2-small-res-jb"), "{name}");
+        }
+    }
 
     #[test]
     fn a_slip_is_answered_and_a_stranger_is_not() {

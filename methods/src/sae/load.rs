@@ -117,7 +117,10 @@ impl Loader<'_> {
             return self.hub(&settings, &name);
         }
         match Name::parse(source) {
-            Ok(name) => self.hub(&settings, &name).map_err(hub::nor_here),
+            Ok(name) => {
+                let missing = |error| releases::or_release(hub::nor_here(error), source);
+                self.hub(&settings, &name).map_err(missing)
+            }
             Err(_) => Err(self.no_path(path)),
         }
     }

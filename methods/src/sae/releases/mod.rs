@@ -11,7 +11,7 @@ mod table;
 
 pub use canonical::{canonical, is_canonical};
 
-use crate::base::{Error, Result, names};
+use crate::base::{Error, Kind, Result, names};
 use crate::checkpoint::hub::Name;
 use crate::err;
 use layout::{LAYERS, Layout, layout};
@@ -20,7 +20,7 @@ use table::Release;
 /// Number of names that a message has.
 const NEAREST: usize = 3;
 
-/// A name that shares as many letters with a release is meant to be one, and no organisation of the hub.
+/// A name that begins with as many letters of a release, and that the hub cannot have, is meant to be one.
 const SHARED: usize = 10;
 
 /// The words of circuit-tracer for sets of transcoders, and their repositories.
@@ -68,7 +68,7 @@ pub fn on_hub(text: &str) -> Result<Option<Name>> {
     }
     match on_neuronpedia(&asked)? {
         Some(name) => Ok(Some(name)),
-        None => unknown_release(release).map_or(Ok(None), Err),
+        None => unknown_release(release, asked.path).map_or(Ok(None), Err),
     }
 }
 
@@ -183,17 +183,40 @@ fn unknown_id(release: &str, id: &str, keys: &[&str]) -> Error {
     error.hint(hint).about("source")
 }
 
-/// Builds the error about a text that is nearly a release; none where it is none at all.
-fn unknown_release(release: &str) -> Option<Error> {
+/// Builds the error about a text that is nearly a release; none where the hub may have a repository of that name. An
+/// organisation may begin as a release does, so that a name which the hub may have is refused only if it is a slip of a
+/// release's.
+fn unknown_release(release: &str, path: &str) -> Option<Error> {
     let known: Vec<String> = known().collect();
-    let begins = |known: &str| known.bytes().zip(release.bytes()).take_while(|(a, b)| a == b).count();
-    if known.iter().all(|known| begins(known) < SHARED) {
+    let may_be_there = Name::parse(path).is_ok();
+    let is_meant =
+        |known: &String| if may_be_there { names::is_slip(release, known) } else { begins_as(release, known) };
+    if !known.iter().any(is_meant) {
         return None;
     }
-    let names: Vec<&str> = known.iter().map(String::as_str).collect();
-    let hint = nearest(release, &names)
+    let all: Vec<&str> = known.iter().map(String::as_str).collect();
+    let hint = nearest(release, &all)
         .unwrap_or_else(|| "as in `gemma-scope-2-270m-pt-res/layer_12_width_16k_l0_medium`".into());
     Some(err!(Name, "unknown release of dictionaries `{release}`").hint(hint).about("source"))
+}
+
+/// Returns whether two names have their first letters in common.
+fn begins_as(name: &str, known: &str) -> bool {
+    known.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count() >= SHARED
+}
+
+/// Adds the nearest releases to the error about a name that the hub does not have either.
+pub fn or_release(error: Error, text: &str) -> Error {
+    let release = text.split(['/', '@']).next().unwrap_or_default();
+    let known: Vec<String> = known().filter(|known| begins_as(release, known)).collect();
+    let all: Vec<&str> = known.iter().map(String::as_str).collect();
+    match (error.kind, nearest(release, &all)) {
+        (Kind::Name | Kind::Network | Kind::Access, Some(meant)) => {
+            let before = error.hint.as_ref().map(|hint| format!("{hint}; ")).unwrap_or_default();
+            error.hint(format!("{before}of releases, {meant}"))
+        }
+        _ => error,
+    }
 }
 
 /// Lists the names that are nearest to one, the nearest first.

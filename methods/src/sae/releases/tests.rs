@@ -111,6 +111,15 @@ fn what_is_unknown_is_refused_with_the_nearest_ones() {
     assert!(alone.ends_with("and 10 more"), "{alone}");
     let misspelt = refused("gemma-scope-2-270m-pt-res/layer_12_width_16k_l0_mediun");
     assert!(misspelt.contains("did you mean `gemma-scope-2-270m-pt-res/layer_12_width_16k_l0_medium`"), "{misspelt}");
+    // An organisation may begin as a release does; a name without one is none that the hub has.
+    assert_eq!(on_hub("gemma-scope-community/saes"), Ok(None));
+    assert_eq!(on_hub("gpt2-small-saes/blocks.8.hook_resid_pre@v1"), Ok(None));
+    assert!(refused("gemma-scope-community").starts_with("unknown release of dictionaries"));
+    assert!(refused("gpt2_small_res_jb/blocks.8.hook_resid_pre").contains("did you mean `gpt2-small-res-jb`"));
+    let missing = || err!(Name, "the hub has no such repository");
+    let hint = or_release(missing(), "gemma-scope-2b-pt-resid-mid/layer_0").hint.unwrap();
+    assert!(hint.starts_with("of releases, did you mean `gemma-scope-2b-pt-"), "{hint}");
+    assert_eq!(or_release(missing(), "org/name").hint, None);
     for text in ["org/name", "google/gemma-scope-2-270m-pt/resid_post", "name", "", "folder/of/mine"] {
         assert_eq!(on_hub(text), Ok(None), "{text}");
     }

@@ -131,7 +131,7 @@ fn writes(parts: &Parts, layer: usize) -> Result<Writes> {
 }
 
 /// Returns the layer's features. Centring and rescaling are folded into encoder and decoder.
-fn layer(layer: usize, parts: &Parts) -> Result<TranscoderLayer> {
+pub fn layer(layer: usize, parts: &Parts) -> Result<TranscoderLayer> {
     let refuse = |what: &str| {
         Err(err!(Argument, "the transcoder of layer {layer} {what}: its features are not linear in their input")
             .hint("attribution graphs are of relu, top-k, JumpReLU and gated transcoders"))

@@ -6,6 +6,7 @@
 mod dictionaries;
 mod files;
 mod gemma_scope;
+mod listed;
 mod read;
 mod rows;
 

@@ -1,15 +1,14 @@
 //! Loading transcoders of all layers, and reading circuit-tracer's layout: a config.yaml, and for each layer
 //! `layer_N.safetensors`, or `W_enc_N.safetensors` and `W_dec_N.safetensors` of a cross-layer transcoder. Encoders are read;
-//! decoders stay in their files.
+//! decoders stay in their files. A config may list files of other repositories in their place.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use memmap2::Mmap;
-use serde_json::Value;
 
-use super::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes, gemma_scope};
+use super::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes, gemma_scope, listed};
 use crate::base::files::Files;
 use crate::base::{Result, Task, memory};
 use crate::checkpoint::family::keys::Keys;
@@ -48,7 +47,8 @@ impl Transcoders {
     pub fn load(files: &Files, source: &str, options: &TranscodersOptions, task: &Task) -> Result<Self> {
         let path = Path::new(source);
         if files.access().to_read(path).is_ok_and(|place| place.is_dir()) {
-            return folder(files, path, source, options, task).map_err(|e| e.within(source));
+            let settings = HubSettings::from_env();
+            return folder(files, &settings, path, source, options, task).map_err(|e| e.within(source));
         }
         let is_name = !source.starts_with(['.', '/', '~']);
         if is_name && let Some(name) = releases::set_on_hub(source)? {
@@ -59,7 +59,8 @@ impl Transcoders {
             let error = error.unwrap_or_else(|| err!(File, "expected a folder of transcoders, found a file: {source}"));
             return Err(error.maybe_hint(Some("it has a config and a file for each layer".into())));
         };
-        Self::from_hub(files, &HubSettings::from_env(), &name, options, task).map_err(hub::nor_here)
+        let missing = |error| releases::or_release(hub::nor_here(error), source);
+        Self::from_hub(files, &HubSettings::from_env(), &name, options, task).map_err(missing)
     }
 
     /// Loads transcoders of a hub.
@@ -87,7 +88,8 @@ impl Transcoders {
         };
         let snapshot = hub::fetch_files(files, task, settings, name, &wanted)?;
         let place = name.to_string();
-        folder(files, &snapshot.folder.join(&inside), &place, options, task).map_err(|e| e.within(name))
+        let here = snapshot.folder.join(&inside);
+        folder(files, settings, &here, &place, options, task).map_err(|e| e.within(name))
     }
 }
 
@@ -110,13 +112,33 @@ fn layers(names: &[String], before: &str) -> BTreeSet<usize> {
 }
 
 /// Loads the transcoders of a folder; `place` is where it is from.
-fn folder(files: &Files, folder: &Path, place: &str, options: &TranscodersOptions, task: &Task) -> Result<Transcoders> {
+fn folder(
+    files: &Files,
+    settings: &HubSettings,
+    folder: &Path,
+    place: &str,
+    options: &TranscodersOptions,
+    task: &Task,
+) -> Result<Transcoders> {
     let names = files.names(folder);
     let theirs = layers(&names, gemma_scope::PARAMS);
     if !theirs.is_empty() && !names.iter().any(|name| name == CONFIG) {
         return gemma_scope::load(files, folder, place, &theirs, &options.ignore, task);
     }
-    let said = config_of(&files.text(&folder.join(CONFIG))?, &options.ignore).map_err(|e| e.within(CONFIG))?;
+    let text = files.text(&folder.join(CONFIG))?;
+    let said = config_of(&text, &options.ignore).map_err(|e| e.within(CONFIG))?;
+    let elsewhere = listed::names(&text).map_err(|e| e.within(CONFIG))?;
+    if let Some(first) = elsewhere.first() {
+        if said.crosses {
+            let first = first.to_string();
+            let whole = first.rsplit_once('/').map_or(first.as_str(), |(folder, _)| folder);
+            return Err(err!(Format, "the config lists the files of a cross-layer transcoder")
+                .hint(format!("`sae::transcoders(\"{whole}\")` reads them where they are")));
+        }
+        let layers = listed::layers(files, settings, &elsewhere, &options.ignore, task)?;
+        let all = Transcoders::new(layers, said.reads, said.writes)?;
+        return Ok(Transcoders { model: said.model, scan: said.scan, ..all });
+    }
     let before = if said.crosses { "W_enc_" } else { "layer_" };
     let found = layers(&names, before);
     let Some(last) = found.last().copied() else {
@@ -176,12 +198,6 @@ fn config_of(text: &str, ignore: &[String]) -> Result<TranscoderConfig> {
         Some("mlp.hook_out") => Writes::Inner,
         found => return Err(unknown("feature_output_hook", found, "`hook_mlp_out` or `mlp.hook_out`")),
     };
-    if let Some(Value::String(list)) = keys.value("transcoders")
-        && list.is_empty()
-    {
-        return Err(err!(Format, "the config names files of other repositories, which are not followed")
-            .hint("load each layer with sae::load, and give the array of all of them to sae::transcoders"));
-    }
     let top_k = top_k(&mut keys)?;
     let model = keys.word("model_name")?.map(ModelName::from);
     let scan = keys.word("scan")?.map(str::to_string);
