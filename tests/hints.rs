@@ -231,6 +231,7 @@ const EXCUSED: &[(&[&str], &str)] = &[
         &[
             "`sae::transcoders(\"{text}\")` loads all of them",
             "`sae::transcoders(\"{}\")` reads it as a whole",
+            "`sae::transcoders(\"{whole}\")` reads them where they are",
             "`sae::load(\"{wanted}\").feature({feature})`",
         ],
         "what they load is on the hub; the names are resolved in the unit tests of the table",

@@ -185,7 +185,7 @@ impl Marks {
         y
     }
 
-    /// Places sites of the stream, and a computation on it before them; returns where they end.
+    /// Draws sites of the stream, and a computation on it before them, and returns where they end.
     fn on_stream(&mut self, name: &str, inside: &[SiteLabel], sites: &[SiteLabel], x: f64, top: f64) -> f64 {
         let mut y = top + 3.0;
         let room = 2.0 * COLUMN;

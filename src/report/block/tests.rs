@@ -151,8 +151,8 @@ fn boxes_read_what_is_above_them() {
     }
 }
 
-/// The mark in the page of blocks behind which all is written by the test below.
-const MARK: &str = "<!-- drawings -->\n";
+/// The rule in the page of blocks behind which all is written by the test below.
+const MARK: &str = "***\n";
 
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
