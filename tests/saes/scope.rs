@@ -99,17 +99,17 @@ impl<'a> SaeFolder<'a> {
     }
 
     fn transcoders(&self, text: &str) -> Result<Transcoders> {
-        self.from_hub(&name(text))
+        self.on_hub(&name(text))
     }
 
     /// Loads the transcoders of all layers by a word or a release.
     pub fn set(&self, text: &str) -> Result<Transcoders> {
-        self.from_hub(&releases::set_on_hub(text).unwrap().unwrap())
+        self.on_hub(&releases::set_on_hub(text).unwrap().unwrap())
     }
 
-    fn from_hub(&self, name: &Name) -> Result<Transcoders> {
+    fn on_hub(&self, name: &Name) -> Result<Transcoders> {
         let options = TranscodersOptions::default();
-        Transcoders::from_hub(&self.files(), &self.settings(), name, &options, &Task::default())
+        Transcoders::on_hub(&self.files(), &self.settings(), name, &options, &Task::default())
     }
 }
 

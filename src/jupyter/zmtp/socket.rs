@@ -373,7 +373,7 @@ mod tests {
             let socket = Socket::new(SocketKind::Pub);
             let heard = Heard::default();
             let long = [&[1_u8][..], &[b'a'; LONGEST_SUBSCRIPTION + 1]].concat();
-            let _by_message = heard.connect(&socket, "SUB", "", &frames::message(&[long.clone()])).await;
+            let _by_message = heard.connect(&socket, "SUB", "", &frames::message(std::slice::from_ref(&long))).await;
             let _by_command = heard.connect(&socket, "SUB", "", &frames::command_frame("SUBSCRIBE", &long[1..])).await;
             let expected = "PUB socket: expected a subscription of at most 4096 bytes, found 4097";
             assert_eq!((socket.connections(), heard.complaints()), (0, vec![expected.into(), expected.into()]));

@@ -42,7 +42,7 @@ impl ModelPicture {
             for step in &section.steps {
                 match step {
                     Step::Segment(segment) => rows.extend(segment.parts.iter().map(|part| {
-                        let words = [&[part.name.clone()], &part.details[..]].concat();
+                        let words = [std::slice::from_ref(&part.name), &part.details[..]].concat();
                         row(section, words.join(", ").trim_start_matches(", "), part.sites())
                     })),
                     Step::Stream { name, inside, sites } => {
