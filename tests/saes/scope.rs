@@ -109,7 +109,7 @@ impl<'a> SaeFolder<'a> {
 
     fn on_hub(&self, name: &Name) -> Result<Transcoders> {
         let options = TranscodersOptions::default();
-        Transcoders::on_hub(&self.files(), &self.settings(), name, &options, &Task::default())
+        Transcoders::from_hub(&self.files(), &self.settings(), name, &options, &Task::default())
     }
 }
 
