@@ -147,7 +147,8 @@ fn what_needs_matrices_of_one_stream_says_so() {
     });
 }
 
-/// As DeepSeek V3 is published: matrices in blocks of fp8 with their scales, and a layer that predicts a further token.
+/// Checks a checkpoint as DeepSeek V3 is published: with matrices in blocks of fp8 and their scales, and a layer that predicts a
+/// further token.
 #[test]
 fn blocks_of_fp8_are_their_products_and_predicting_layers_are_left_out() {
     const BLOCK: usize = 8;

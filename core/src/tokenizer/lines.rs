@@ -1,6 +1,6 @@
 //! Tokenizers whose merges join the characters of whole lines, with SentencePiece's space and bytes: Gemma 4's, in GGUF files.
 //!
-//! As in llama.cpp, a text is cut only where line breaks begin and end, and a run of them that is a token is taken whole.
+//! A text is cut only where line breaks begin and end, as in llama.cpp, and a run of them that is a token is taken whole.
 
 use std::collections::HashMap;
 use std::sync::Arc;

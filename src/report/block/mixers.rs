@@ -102,7 +102,8 @@ impl SegmentBuilder<'_> {
             keys_read = vec![shared, latent];
             values_read = vec![latent];
         }
-        let (mut k, mut v) = (read, read);
+        let mut k = read;
+        let mut v = read;
         let from = config.keys_from(layer);
         if from.is_none() {
             let heads = config.kv_heads_of(layer);
@@ -131,7 +132,8 @@ impl SegmentBuilder<'_> {
             let kept = Drawn::new(format!("keys and values of layer {from}"), first + 1..=of_values);
             let kept = self.add(kept);
             self.lower(kept, self.row_of(q));
-            (k, v) = (kept, kept);
+            k = kept;
+            v = kept;
         }
         let by_layer = config.score_scale_by_layer.then(|| "÷ (layer + 1)".to_string());
         let scores = Drawn::new(format!("q · k × {}", short(config.score_scale)), first..=of_values - 1)
