@@ -199,6 +199,13 @@ impl Decoder {
         self.plainly_normed(self.block_at(layer)?.attn_post_norm.as_ref(), x)
     }
 
+    /// Computes how changes of what attention gives, `[changes, ..]` with the axes of x behind, or those of x alone, change
+    /// what the norm behind it makes of x.
+    pub fn behind_changed_heads(&self, layer: usize, x: &Tensor, changes: &Tensor) -> Result<Tensor> {
+        let after = self.behind_heads(layer, &changes.broadcast_add(x)?)?;
+        Ok(after.broadcast_sub(&self.behind_heads(layer, x)?)?)
+    }
+
     /// Computes to first order how changes of what attention gives, `[changes, ..]` with the axes of x behind, change
     /// what the norm behind it makes of x.
     pub fn behind_heads_changes(&self, layer: usize, x: &Tensor, changes: &Tensor) -> Result<Tensor> {

@@ -143,8 +143,7 @@ impl<'a> EdgeTexts<'a> {
                 None => shift,
                 Some(layer) => {
                     let before = self.later(&base.sums[receiver][layer], extent)?;
-                    let after = self.decoder.behind_heads(layer, &shift.broadcast_add(&before)?)?;
-                    after.broadcast_sub(&self.decoder.behind_heads(layer, &before)?)?
+                    self.decoder.behind_changed_heads(layer, &before, &shift)?
                 }
             };
             sum = Some(match sum {
@@ -253,10 +252,7 @@ pub fn first_order(decoder: &Decoder, wiring: &Wiring, changes: &Tensor, sums: &
 /// Returns how a change of what each sender writes, `[senders, texts, pos, d_model]`, by itself changes what the
 /// residual stream gets, near the sums of heads of some run.
 pub fn alone(decoder: &Decoder, wiring: &Wiring, changes: &Tensor, sums: &[Tensor]) -> Result<Tensor> {
-    by_part(wiring, changes, |layer, changes| {
-        let before = decoder.behind_heads(layer, &sums[layer])?;
-        Ok(decoder.behind_heads(layer, &changes.broadcast_add(&sums[layer])?)?.broadcast_sub(&before)?)
-    })
+    by_part(wiring, changes, |layer, changes| decoder.behind_changed_heads(layer, &sums[layer], changes))
 }
 
 /// Applies a function to the changes of the heads of each layer that has a norm behind attention.

@@ -86,8 +86,7 @@ impl EdgeTexts<'_> {
             let mut change = change(&part.senders)?;
             if let Some(layer) = part.normed {
                 let known = &self.clean.sums[receivers.start][layer];
-                let after = self.decoder.behind_heads(layer, &change.broadcast_add(known)?)?;
-                change = after.broadcast_sub(&self.decoder.behind_heads(layer, known)?)?;
+                change = self.decoder.behind_changed_heads(layer, known, &change)?;
             }
             sum = Some(match sum {
                 None => change,
