@@ -9,9 +9,10 @@ use microtome::model::decoder::{Decoder, Logits, Pass, Past};
 use microtome::model::hooks::{BoundHook, NoHooks};
 use microtome::model::run::Ask;
 use microtome::model::site::{Place, SiteKind, select};
+use microtome::model::weights::Weights;
 use microtome::tensor::{DType, Tensor};
 
-use super::files::{config_json, expected, files, fixture, ids, tensors};
+use super::files::{config_json, expected, files, fixture, ids, tensors, write};
 use super::states::{Line, Nudge, decoder};
 use crate::support;
 
@@ -174,6 +175,30 @@ fn keys_of_the_config_are_obeyed_or_refused() {
     config["hidden_act"] = "sqrelu".into();
     config["num_heads"] = 3.into();
     assert!(read(&config).unwrap_err().message.contains("`num_heads` times `head_dim`"));
+}
+
+/// The first files of the family have the shares of the token before in one tensor for each layer.
+#[test]
+fn files_with_packed_shares_are_read_as_later_ones() {
+    let published = tensors(&fixture(FAMILY).join("model.safetensors"));
+    let later = load::folder(&files(), &fixture(FAMILY), &LoadSettings::default(), &Task::default()).unwrap();
+    for dims in [&[6, 32][..], &[6, 1, 1, 32]] {
+        let mut early = published.clone();
+        for layer in 0..3 {
+            let each =
+                ["r", "w", "k", "v", "a", "g"].map(|x| early.remove(&format!("model.layers.{layer}.attn.x_{x}")));
+            let packed = Tensor::cat(&each.map(Option::unwrap), 0).unwrap().reshape(dims).unwrap();
+            early.insert(format!("model.layers.{layer}.attn.x_x"), packed);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.json"), config_json(FAMILY).to_string()).unwrap();
+        write(&folder.path().join("model.safetensors"), early);
+        let found = load::folder(&files(), folder.path(), &LoadSettings::default(), &Task::default()).unwrap();
+        let named = |weights: &Weights| weights.named(&later.config).unwrap();
+        for ((name, found), (_, wanted)) in named(&found.weights).iter().zip(named(&later.weights)) {
+            assert_eq!(far(found.tensor().unwrap(), wanted.tensor().unwrap()), 0.0, "{name}");
+        }
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod embedded;
 mod file;
 mod folder;
 mod mapped;
+mod packed_shifts;
 mod shards;
 mod slicing;
 mod tensor_check;
