@@ -7,6 +7,7 @@ use serde_json::Map;
 
 use super::Tokenizer;
 use super::metadata::Gguf;
+use super::world;
 use crate::base::files::Files;
 use crate::base::{Result, json};
 use crate::err;
@@ -23,6 +24,8 @@ pub enum Origin {
     Json(Vec<u8>),
     /// The bytes of a `tokenizer.bin`.
     Llama2c(Vec<u8>),
+    /// The bytes of a `rwkv_vocab_*.txt`.
+    World(Vec<u8>),
     Ours(Ours),
 }
 
@@ -45,6 +48,7 @@ impl Tokenizer {
                 file.pointer("/model/type").and_then(|kind| kind.as_str()).unwrap_or("BPE").to_lowercase()
             }
             Origin::Llama2c(_) => "llama2.c".into(),
+            Origin::World(_) => "world".into(),
             Origin::Ours(Ours::Characters { .. }) => "characters".into(),
             Origin::Ours(Ours::Words { .. }) => "words".into(),
             Origin::Ours(Ours::Gguf(_)) => "gguf".into(),
@@ -57,6 +61,7 @@ impl Tokenizer {
         let place = match &*self.origin {
             Origin::Json(bytes) => write(JSON, bytes)?,
             Origin::Llama2c(bytes) => write(LLAMA2C, bytes)?,
+            Origin::World(bytes) => write(world::FILE, bytes)?,
             Origin::Ours(ours) => write(OURS, &json_of(ours)?)?,
         };
         Ok(vec![place, write(CONFIG, &json_of(&self.config()?)?)?])
