@@ -2,6 +2,7 @@
 
 use kit::far;
 use microtome::base::Task;
+use microtome::checkpoint::family;
 use microtome::checkpoint::load::{self, LoadSettings};
 use microtome::checkpoint::save::arranged;
 use microtome::model::batch::Batch;
@@ -175,6 +176,13 @@ fn keys_of_the_config_are_obeyed_or_refused() {
     config["hidden_act"] = "sqrelu".into();
     config["num_heads"] = 3.into();
     assert!(read(&config).unwrap_err().message.contains("`num_heads` times `head_dim`"));
+    // Ranks that are null follow from sizes.
+    let mut sizes = serde_json::json!({"model_type": FAMILY, "hidden_size": 1024});
+    for key in ["decay_low_rank_dim", "a_low_rank_dim", "v_low_rank_dim", "gate_low_rank_dim"] {
+        sizes[key] = serde_json::Value::Null;
+    }
+    let made = family::read(&sizes, &[]).unwrap().config.rwkv.unwrap();
+    assert_eq!((made.decay_rank, made.rate_rank, made.value_rank, made.gate_rank), (64, 64, 64, 160));
 }
 
 /// The first files of the family have the shares of the token before in one tensor for each layer.

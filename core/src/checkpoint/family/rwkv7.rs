@@ -119,7 +119,7 @@ fn time_mixing(keys: &mut Keys, d_model: usize, layers: usize, norm_eps: f64) ->
     let factor = d_head as f64 / 64.0;
     let rank = |times: f64| {
         let wanted = (times * (d_model as f64).sqrt() / ROUNDED as f64).round_ties_even();
-        (wanted as usize * ROUNDED).max(ROUNDED)
+        (wanted as usize).saturating_mul(ROUNDED).max(ROUNDED)
     };
     // Kernels add a small number to the squared length, and torch bounds the length from below, by 1e-12.
     let key_eps = if keys.flag("fuse_norm", true)? { 1e-6 } else { 1e-24 };
@@ -140,5 +140,6 @@ fn time_mixing(keys: &mut Keys, d_model: usize, layers: usize, norm_eps: f64) ->
 fn d_mlp(keys: &mut Keys, d_model: usize) -> Result<usize> {
     let ratio = keys.maybe_number("hidden_ratio", Some(4.0))?.unwrap_or(4.0);
     let stated = keys.maybe_size("intermediate_size", None)?;
-    Ok(stated.unwrap_or_else(|| ((d_model as f64 * ratio) as usize).next_multiple_of(ROUNDED)))
+    let wanted = (d_model as f64 * ratio) as usize;
+    Ok(stated.unwrap_or_else(|| wanted.checked_next_multiple_of(ROUNDED).unwrap_or(usize::MAX)))
 }

@@ -71,7 +71,8 @@ impl Past {
         if columns == 0 {
             return Ok(None);
         }
-        if self.states.range(blocks.clone()).next().is_some() {
+        let is_recurrent = self.states.keys().chain(self.mlp_inputs.keys()).any(|layer| blocks.contains(layer));
+        if is_recurrent {
             bail!(Bug, "a recurrent layer was asked for its state at column {columns}, and has the last one only");
         }
         let part = |x: &Tensor| -> Result<Tensor> {
@@ -91,11 +92,11 @@ impl Past {
         Ok(Some(Self { layers, columns, step: self.step, ..Self::default() }))
     }
 
-    /// Returns the cache of the first columns; None where a recurrent layer was read, which has its last state
-    /// only.
+    /// Returns the cache of the first columns; None where a recurrent layer was read, or an MLP that reads the token before:
+    /// these have their last state only.
     pub fn first(&self, columns: usize) -> Result<Option<Self>> {
         let texts = self.layers.iter().flatten().map(|(keys, _)| keys.dims()[0]).next().unwrap_or_default();
-        if self.states.is_empty() && self.gap.is_none() {
+        if self.states.is_empty() && self.mlp_inputs.is_empty() && self.gap.is_none() {
             let all: Vec<u32> = (0..texts as u32).collect();
             self.beginning(columns, Self::capacity(columns), &all, &(0..self.layers.len()))
         } else {

@@ -150,8 +150,9 @@ impl Decoder {
     ) -> Result<Tensor> {
         let (columns, d) = variants.stream.dims2()?;
         // What comes later changes what was before where attention looks both ways; a recurrent layer has its last
-        // state only.
-        let is_resumed = self.config.causal && blocks.clone().all(|layer| self.config.attends(layer));
+        // state only, and an MLP that reads the token before its last input.
+        let attends = blocks.clone().all(|layer| self.config.attends(layer));
+        let is_resumed = self.config.causal && attends && !self.config.shifts_mlps();
         let mut first = vec![if is_resumed { columns - 1 } else { 0 }; variants.count];
         for (variant, column) in variants.places {
             first[*variant] = first[*variant].min(*column);
