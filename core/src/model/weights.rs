@@ -127,7 +127,7 @@ pub struct TimeMixingWeights {
     pub g: LowRankMap,
     /// The factors of keys in removal keys, `[d_inner]`.
     pub removal: Tensor,
-    /// How much of a key the rate of removal takes away, `[d_inner]`.
+    /// The factors of keys that the rates of removal take away, `[d_inner]`.
     pub replacement: Tensor,
     /// The weights of the products of reads and keys that a token's own value is added with, `[heads, d_head]`.
     pub bonus: Tensor,

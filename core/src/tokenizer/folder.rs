@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use super::chat::marker;
 use super::library::Library;
 use super::limits::Limits;
-use super::saving::{CONFIG, JSON, LLAMA2C, OURS};
+use super::saving::{CONFIG, JSON, LLAMA2C, OURS, WORLD};
 use super::vocab::Vocab;
-use super::{Chats, Tokenizer, bytelevel, splits, world};
+use super::{Chats, Tokenizer, bytelevel, splits};
 use crate::base::files::Files;
 use crate::base::{Error, Result, json};
 use crate::{bail, err};
@@ -37,8 +37,8 @@ impl Tokenizer {
             Self::from_vocab_and_merges(&bytes(VOCAB)?, &merges, &config).map_err(within(VOCAB))?
         } else if has(LLAMA2C) {
             Self::from_llama2c(&bytes(LLAMA2C)?, None).map_err(within(LLAMA2C))?
-        } else if has(world::FILE) {
-            Self::from_world(&bytes(world::FILE)?).map_err(within(world::FILE))?
+        } else if has(WORLD) {
+            Self::from_world(&bytes(WORLD)?).map_err(within(WORLD))?
         } else if has("tokenizer.model") {
             return Err(err!(Format, "expected a {JSON} in {}, found a tokenizer.model", folder.display())
                 .hint("save the tokenizer again with a current transformers, which writes a tokenizer.json"));

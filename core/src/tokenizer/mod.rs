@@ -35,9 +35,9 @@ use std::sync::Arc;
 
 pub use chat::{Chats, DEFAULT, FILE as CHAT_FILE};
 pub use metadata::Gguf;
+pub use saving::WORLD as WORLD_FILE;
 pub use stream::Stream;
 pub use vocab::{Vocab, VocabEntry};
-pub use world::FILE as WORLD_FILE;
 
 use self::saving::Origin;
 use crate::base::{Error, Result, Task};

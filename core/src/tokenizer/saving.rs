@@ -7,7 +7,6 @@ use serde_json::Map;
 
 use super::Tokenizer;
 use super::metadata::Gguf;
-use super::world;
 use crate::base::files::Files;
 use crate::base::{Result, json};
 use crate::err;
@@ -15,6 +14,8 @@ use crate::err;
 pub(super) const JSON: &str = "tokenizer.json";
 pub(super) const CONFIG: &str = "tokenizer_config.json";
 pub(super) const LLAMA2C: &str = "tokenizer.bin";
+/// The World tokenizer of RWKV.
+pub const WORLD: &str = "rwkv_vocab_v20230424.txt";
 /// The file of tokenizers that have no third-party format.
 pub(super) const OURS: &str = "tokenizer.microtome.json";
 
@@ -61,7 +62,7 @@ impl Tokenizer {
         let place = match &*self.origin {
             Origin::Json(bytes) => write(JSON, bytes)?,
             Origin::Llama2c(bytes) => write(LLAMA2C, bytes)?,
-            Origin::World(bytes) => write(world::FILE, bytes)?,
+            Origin::World(bytes) => write(WORLD, bytes)?,
             Origin::Ours(ours) => write(OURS, &json_of(ours)?)?,
         };
         Ok(vec![place, write(CONFIG, &json_of(&self.config()?)?)?])

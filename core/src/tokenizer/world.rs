@@ -10,9 +10,6 @@ use super::{Splitter, TokenSpan, Tokenizer};
 use crate::base::{Result, Task};
 use crate::{bail, err};
 
-/// The name of the file.
-pub const FILE: &str = "rwkv_vocab_v20230424.txt";
-
 /// The token that the file leaves out, and its name in the code of the tokenizer's authors.
 const END: (u32, &str) = (0, "<|rwkv_tokenizer_end_of_text|>");
 

@@ -59,7 +59,6 @@ fn loops_read_what_the_reference_reads() {
     });
 }
 
-/// The recurrence as it is written, number by number.
 #[test]
 fn the_reference_is_the_recurrence() {
     let [_, columns, _, d_key, d_value] = SIZES[0];

@@ -59,8 +59,8 @@ pub(super) fn changed_where_real(x: &Tensor, changed: &Tensor, real: &[usize]) -
     Ok(beside_positions(x, &mask)?.broadcast_as(x.shape())?.where_cond(changed, x)?)
 }
 
-/// Computes the states behind a column and all later ones, `[batch, pos, ..]`, from those behind the column before, or from
-/// those before the text; what is added to each, where something is, is carried on.
+/// A function from a column to the states behind it and all later ones, `[batch, pos, ..]`, from those behind the column before,
+/// or from those before the text; what is added to each, where something is, is carried on.
 pub(super) type StatesFrom<'a> = dyn Fn(usize, Option<&Tensor>, Option<&Tensor>) -> Result<Tensor> + 'a;
 
 /// Computes the states behind all tokens, `[batch, pos, ..]`, with what hooks make of them, who see them in the shape `shown`: a

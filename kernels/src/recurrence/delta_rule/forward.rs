@@ -18,7 +18,7 @@ pub(super) struct RuleNumbers<'a> {
     pub value: Tokens<'a>,
 }
 
-/// What one head has at a token.
+/// Numbers of one head at a token.
 #[derive(Clone, Copy)]
 pub(super) struct HeadNumbers<'a> {
     pub read: &'a [f32],
@@ -86,7 +86,7 @@ pub(super) struct Step<'a> {
     pub state: &'a mut [f32],
     /// A buffer for what the removal key reads.
     pub known: &'a mut [f32],
-    /// What is read.
+    /// The read of the head.
     pub out: &'a mut [f32],
 }
 
