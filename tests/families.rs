@@ -11,6 +11,7 @@ mod pictured;
 mod sites;
 mod sources;
 mod states;
+mod time_mixing;
 
 use files::{ENCODERS, FAMILIES, expected, files, fixture, ids, load};
 use kit::far;

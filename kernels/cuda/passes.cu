@@ -164,7 +164,7 @@ static __device__ void rotate(const T *x, const float *cos, const float *sin, T 
 }
 
 // Activations by the numbers that passes.rs gives them; any other is none.
-enum { RELU = 0, GELU = 1, GELU_TANH = 2, SILU = 3 };
+enum { RELU = 0, GELU = 1, GELU_TANH = 2, SILU = 3, SQUARED_RELU = 4 };
 
 static __device__ float activated(float x, unsigned act) {
     switch (act) {
@@ -172,6 +172,7 @@ static __device__ float activated(float x, unsigned act) {
     case GELU: return x * normcdff(x);
     case GELU_TANH: return 0.5f * x * (1.0f + tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x)));
     case SILU: return x / (1.0f + expf(-x));
+    case SQUARED_RELU: return x <= 0.0f ? 0.0f : x * x;
     default: return x;
     }
 }
@@ -188,6 +189,7 @@ static __device__ float slope(float x, unsigned act) {
         float s = 1.0f / (1.0f + expf(-x));
         return s * (1.0f + x * (1.0f - s));
     }
+    case SQUARED_RELU: return x <= 0.0f ? 0.0f : 2.0f * x;
     default: return 1.0f;
     }
 }

@@ -46,7 +46,9 @@ pub use losses::token_losses;
 pub use norm::{norm, norm_gradient, norm_scale, norm_with_scale};
 pub use numbers::{FlatNumbers, flat};
 pub use optimiser::{adamw_step, global_norm};
-pub use recurrence::{ScanInputs, scan, scan_states, states_read};
+pub use recurrence::{
+    DeltaRuleInputs, ScanInputs, delta_rule, delta_rule_read, delta_rule_states, scan, scan_states, states_read,
+};
 pub use rows::embed::look_up;
 pub use rows::{centred, picked};
 pub use tape::record::{on_tape, with_gradient};

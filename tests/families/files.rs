@@ -14,7 +14,7 @@ use microtome::tensor::{DType, Tensor};
 /// Families that predict masked tokens, and so continue no text.
 pub const ENCODERS: [&str; 3] = ["bert", "modernbert", "modernbert_biases"];
 
-pub const FAMILIES: [&str; 49] = [
+pub const FAMILIES: [&str; 50] = [
     "bert",
     "bloom",
     "cohere",
@@ -62,6 +62,7 @@ pub const FAMILIES: [&str; 49] = [
     "qwen3_5_moe_text",
     "qwen3_5_text",
     "qwen3_moe",
+    "rwkv7",
     "smollm3",
     "stablelm",
 ];

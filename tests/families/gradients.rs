@@ -26,7 +26,7 @@ fn mean_loss(decoder: &Decoder, batch: &Batch) -> Tensor {
 
 #[test]
 fn gradients_of_weights_are_those_of_torch() {
-    for family in STATE_SPACES.into_iter().chain(LATENT) {
+    for family in STATE_SPACES.into_iter().chain(LATENT).chain(["rwkv7"]) {
         let loaded = load::folder(&files(), &fixture(family), &LoadSettings::default(), &Task::default()).unwrap();
         let batch = Batch::new(ids(&expected(family)["input_ids"])).unwrap();
         let own: BTreeMap<String, Tensor> = loaded

@@ -82,7 +82,7 @@ fn old_config(family: &str) -> Value {
             "rope_scaling": null,
         })),
         "mamba2" => add(json!({"norm_before_gate": true, "rms_norm": true})),
-        "gpt_bigcode" | "gpt_bigcode_heads" | "gpt_neo" => {}
+        "gpt_bigcode" | "gpt_bigcode_heads" | "gpt_neo" | "rwkv7" => {}
         "bloom" => {
             add(json!({"n_inner": null, "offset_alibi": 100, "skip_bias_add": true, "masked_softmax_fusion": true}));
         }
@@ -111,6 +111,12 @@ fn old_config(family: &str) -> Value {
                 add(json!({"topk_method": "noaux_tc"}));
             }
             for newer in ["head_dim", "qk_head_dim", "mlp_bias"] {
+                fields.remove(newer);
+            }
+        }
+        "rwkv7" => {
+            add(json!({"num_heads": null, "intermediate_size": 56}));
+            for newer in ["value_dim", "use_l2warp", "fuse_linear_cross_entropy"] {
                 fields.remove(newer);
             }
         }
@@ -154,7 +160,7 @@ fn buffers(family: &str) -> Vec<(String, Tensor)> {
         }
         "modernbert" | "modernbert_biases" => Vec::new(),
         "bloom" | "falcon" | "falcon_alibi" | "falcon_grouped" | "falcon_mamba" | "mamba" | "mamba2" => Vec::new(),
-        "gpt_bigcode" | "gpt_bigcode_heads" | "mpt" | "opt" => Vec::new(),
+        "gpt_bigcode" | "gpt_bigcode_heads" | "mpt" | "opt" | "rwkv7" => Vec::new(),
         _ => of("layers", &[("self_attn.rotary_emb.inv_freq", &frequencies)]),
     }
 }

@@ -41,6 +41,9 @@ pub struct Config {
     /// State spaces in place of the attention of some layers.
     #[serde(default)]
     pub ssm: Option<StateSpaces>,
+    /// Time mixing in place of the attention of some layers, and MLPs that read the token before, too (RWKV-7).
+    #[serde(default)]
+    pub rwkv: Option<TimeMixing>,
     /// Queries, keys and values by way of narrow vectors (DeepSeek V2 and V3).
     #[serde(default)]
     pub latent: Option<LatentAttention>,
@@ -349,12 +352,45 @@ impl StateSpaces {
     }
 }
 
+/// Time mixing (Peng et al. 2025, section 4): in place of attention, each head has a state that decays by coordinates of keys,
+/// forgets what a removal key reads there, and gets values at keys. All maps read mixtures of a token and the one before,
+/// and values of later layers are mixed with those of the first. The MLPs of all layers read such a mixture, too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimeMixing {
+    /// Layers with time mixing, in ascending order.
+    pub layers: Vec<usize>,
+    pub heads: usize,
+    /// The size of a head's keys and values.
+    pub d_head: usize,
+    /// The rank of the map to decays.
+    pub decay_rank: usize,
+    /// The rank of the map to the rates of removal.
+    pub rate_rank: usize,
+    /// The rank of the map to the shares of the first layer's values.
+    pub value_rank: usize,
+    /// The rank of the map to gates.
+    pub gate_rank: usize,
+    /// The small number of the norm of what each head reads.
+    pub norm_eps: f64,
+    /// The number that is added to the squared length by which removal keys are divided.
+    pub key_eps: f64,
+}
+
+impl TimeMixing {
+    /// Returns the number of coordinates of all heads together.
+    pub fn d_inner(&self) -> usize {
+        self.heads * self.d_head
+    }
+}
+
 /// The part of a layer that mixes the positions of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mixer {
     Attention,
     Delta,
     StateSpace,
+    TimeMixing,
 }
 
 /// A layer that the residual stream passes before the last norm and the unembedding (Devlin et al. 2019).
@@ -521,6 +557,11 @@ impl Config {
         self.has_mlp() && self.experts_of(layer).is_none_or(|experts| experts.beside)
     }
 
+    /// Returns whether MLPs read mixtures of a token and the one before.
+    pub fn shifts_mlps(&self) -> bool {
+        self.rwkv.is_some() && self.has_mlp()
+    }
+
     /// Returns the width of a layer's MLP.
     pub fn d_mlp_of(&self, layer: usize) -> usize {
         match &self.shared_keys {
@@ -576,10 +617,17 @@ impl Config {
         (layer >= own).then(|| (0..own).rev().find(is_alike)).flatten()
     }
 
+    /// Returns the layer whose values are mixed with those of a layer with time mixing: the first one of these.
+    pub fn values_from(&self, layer: usize) -> Option<usize> {
+        let first = *self.rwkv_of(layer)?.layers.first()?;
+        (first < layer).then_some(first)
+    }
+
     /// Returns the layers from block `from` up to `to`, without `to`, whose keys and values are read by block `to` or a
     /// later one.
     pub fn keys_passed_on(&self, from: usize, to: usize) -> Vec<usize> {
-        let mut found: Vec<usize> = (to..self.layers).filter_map(|layer| self.keys_from(layer)).collect();
+        let mut found: Vec<usize> =
+            (to..self.layers).filter_map(|layer| self.keys_from(layer).or(self.values_from(layer))).collect();
         found.sort_unstable();
         found.dedup();
         found.retain(|layer| (from..to).contains(layer));
@@ -596,6 +644,7 @@ impl Config {
             Config { value_norm: true, .. } => Some("norms of values"),
             Config { global_heads: Some(_), .. } => Some("heads that differ in size by layer"),
             Config { latent: Some(_), .. } => Some("latent attention, whose keys and values are made behind a norm"),
+            Config { rwkv: Some(_), .. } => Some("values of the first layer that all others read"),
             _ => self.beyond_reading(),
         }
     }
@@ -647,12 +696,18 @@ impl Config {
         self.ssm.as_ref().filter(|ssm| ssm.layers.contains(&layer))
     }
 
+    /// Returns the time mixing of a layer, if it has it in place of attention.
+    pub fn rwkv_of(&self, layer: usize) -> Option<&TimeMixing> {
+        self.rwkv.as_ref().filter(|rwkv| rwkv.layers.contains(&layer))
+    }
+
     /// Returns the part of a layer that mixes the positions of a text.
     pub fn mixer_of(&self, layer: usize) -> Mixer {
-        match (self.delta_of(layer), self.ssm_of(layer)) {
-            (Some(_), _) => Mixer::Delta,
-            (None, Some(_)) => Mixer::StateSpace,
-            (None, None) => Mixer::Attention,
+        match (self.delta_of(layer), self.ssm_of(layer), self.rwkv_of(layer)) {
+            (Some(_), _, _) => Mixer::Delta,
+            (None, Some(_), _) => Mixer::StateSpace,
+            (None, None, Some(_)) => Mixer::TimeMixing,
+            (None, None, None) => Mixer::Attention,
         }
     }
 
@@ -671,6 +726,7 @@ impl Config {
         match self {
             Config { delta: Some(_), .. } => Some("gated delta nets in place of attention"),
             Config { ssm: Some(_), .. } => Some("state spaces in place of attention"),
+            Config { rwkv: Some(_), .. } => Some("time mixing in place of attention"),
             _ => None,
         }
     }

@@ -24,6 +24,7 @@ pub fn config() -> Config {
         experts: None,
         delta: None,
         ssm: None,
+        rwkv: None,
         latent: None,
         global_heads: None,
         shared_keys: None,
@@ -221,6 +222,22 @@ pub fn configs() -> Vec<Config> {
                 inner_norm_eps: Some(1e-6),
                 bias: false,
                 conv_bias: true,
+            }),
+            ..base.clone()
+        },
+        Config {
+            embed_norm: true,
+            act: Activation::SquaredRelu,
+            rwkv: Some(TimeMixing {
+                layers: vec![0],
+                heads: 3,
+                d_head: 4,
+                decay_rank: 3,
+                rate_rank: 2,
+                value_rank: 5,
+                gate_rank: 4,
+                norm_eps: 1e-4,
+                key_eps: 1e-6,
             }),
             ..base.clone()
         },

@@ -30,6 +30,7 @@ pub fn init(config: &Config, random: &mut impl Rng, dtype: DType, device: &Devic
             WeightRole::Writes => normal(shape, writing, random, task)?,
             WeightRole::Reads => normal(shape, SPREAD, random, task)?,
             WeightRole::Plain => Tensor::ones(shape, DType::F32, &Device::Cpu)?,
+            WeightRole::Share => Tensor::full(0.5_f32, shape, &Device::Cpu)?,
             WeightRole::Rate => rates(shape, random)?,
             WeightRole::Step => steps(shape, random)?,
         };
@@ -51,6 +52,8 @@ enum WeightRole {
     /// A weight that is 1 whatever norms do: factors of a recurrent layer, the bias of a delta net's forgetting, and
     /// factors of other parts.
     Plain,
+    /// The share of the token before in a mixture with the token, which is one half.
+    Share,
     /// The logarithm of a rate at which a head of a recurrent layer forgets.
     Rate,
     /// The bias of the steps of a state space.
@@ -67,10 +70,14 @@ impl WeightRole {
                 WeightRole::Plain
             }
             _ if base.ends_with("ssm.norm") || base.ends_with("ssm.skip") => WeightRole::Plain,
+            _ if ["rwkv.norm", "rwkv.removal", "rwkv.replacement"].iter().any(|end| base.ends_with(end)) => {
+                WeightRole::Plain
+            }
+            _ if base.contains("rwkv.shift_") || base.ends_with("mlp.shift") => WeightRole::Share,
             _ if base.ends_with(".log_rate") => WeightRole::Rate,
             _ if base.ends_with("ssm.dt_bias") => WeightRole::Step,
             _ if base.ends_with("norm") => WeightRole::Norm,
-            _ if ["attn.o", "delta.o", "ssm.o", ".down", "layer_input.project"]
+            _ if ["attn.o", "delta.o", "ssm.o", "rwkv.o", ".down", "layer_input.project"]
                 .iter()
                 .any(|end| base.ends_with(end)) =>
             {

@@ -84,7 +84,7 @@ crate::options! {
     #[derive(Debug, Clone)]
     pub struct RunOptions {
         /// The recorded sites.
-        sites: Option<Vec<String>> = None => usually("all but `head_out.*` and `ssm_state.*`");
+        sites: Option<Vec<String>> = None => usually("all but `head_out.*`, `ssm_state.*` and `rwkv_state.*`");
         with record: RecordOptions;
     }
 }

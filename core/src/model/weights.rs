@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::config::{Config, DeltaNets, Experts, LatentAttention, Order, Positions, QkNorm, StateSpaces};
+use super::config::{Config, DeltaNets, Experts, LatentAttention, Order, Positions, QkNorm, StateSpaces, TimeMixing};
 use super::weight::Weight;
 use crate::base::{Result, names};
 use crate::tensor::Tensor;
@@ -107,6 +107,55 @@ pub struct StateSpace {
     pub o: Linear,
 }
 
+/// Time mixing of one layer. Its maps read the token's input plus shares of its distance from the one before.
+#[derive(Debug, Clone)]
+pub struct TimeMixingWeights {
+    /// The shares of the token before in what reads, decays, keys, values, rates and gates are made of, `[1, 1, d_model]`
+    /// each.
+    pub shifts: Shifts,
+    /// Map to the vectors that read.
+    pub r: Linear,
+    /// Map to decays, before their sigmoid.
+    pub w: LowRankMap,
+    pub k: Linear,
+    pub v: Linear,
+    /// Map to the rates of removal, before their sigmoid.
+    pub a: LowRankMap,
+    /// Map to the shares of the first layer's values, before their sigmoid; None in that layer.
+    pub v_share: Option<LowRankMap>,
+    /// Map to gates.
+    pub g: LowRankMap,
+    /// The factors of keys in removal keys, `[d_inner]`.
+    pub removal: Tensor,
+    /// The factors of keys that the rates of removal take away, `[d_inner]`.
+    pub replacement: Tensor,
+    /// The weights of the products of reads and keys that a token's own value is added with, `[heads, d_head]`.
+    pub bonus: Tensor,
+    /// The weight of the norm of what each head reads, `[d_inner]`.
+    pub norm: Tensor,
+    /// The bias of that norm, `[d_inner]`.
+    pub norm_bias: Tensor,
+    pub o: Linear,
+}
+
+/// Shares of the token before, by what is made of the mixture.
+#[derive(Debug, Clone)]
+pub struct Shifts {
+    pub r: Tensor,
+    pub w: Tensor,
+    pub k: Tensor,
+    pub v: Tensor,
+    pub a: Tensor,
+    pub g: Tensor,
+}
+
+/// Two matrices, the second of which has the bias.
+#[derive(Debug, Clone)]
+pub struct LowRankMap {
+    pub first: Linear,
+    pub second: Linear,
+}
+
 #[derive(Debug, Clone)]
 pub struct Mlp {
     pub gate: Option<Linear>,
@@ -174,10 +223,14 @@ pub struct Block {
     pub delta: Option<DeltaNet>,
     /// State space in place of attention.
     pub ssm: Option<StateSpace>,
+    /// Time mixing in place of attention.
+    pub rwkv: Option<TimeMixingWeights>,
     pub attn_post_norm: Option<Norm>,
     /// Norm of the stream behind attention.
     pub attn_stream_norm: Option<Norm>,
     pub mlp_norm: Option<Norm>,
+    /// The share of the token before in what the MLP reads, `[d_model]`, where it reads such a mixture.
+    pub mlp_shift: Option<Tensor>,
     pub mlp: Option<Mlp>,
     /// Mixture of experts in place of an MLP or beside it.
     pub mixture: Option<Mixture>,
@@ -349,8 +402,12 @@ impl Block {
     /// Returns the attention of the block, for analyses that take its heads apart.
     pub fn attention(&self) -> Result<&Attention> {
         self.attn.as_ref().ok_or_else(|| {
-            let found = if self.delta.is_some() { "gated delta net" } else { "state space" };
-            err!(Argument, "expected attention, found a layer with a {found}, which has no heads of attention")
+            let found = match (&self.delta, &self.ssm) {
+                (Some(_), _) => "a gated delta net",
+                (None, Some(_)) => "a state space",
+                (None, None) => "time mixing",
+            };
+            err!(Argument, "expected attention, found a layer with {found}, which has no heads of attention")
         })
     }
 
@@ -366,9 +423,13 @@ impl Block {
         if let Some(ssm) = &self.ssm {
             ssm.list(all);
         }
+        if let Some(rwkv) = &self.rwkv {
+            rwkv.list(all);
+        }
         [&self.attn_post_norm, &self.attn_stream_norm, &self.mlp_norm]
             .into_iter()
             .for_each(|norm| list_norm(norm.as_ref(), all));
+        list_numbers(self.mlp_shift.as_ref(), all);
         if let Some(mlp) = &self.mlp {
             mlp.list(all);
         }
@@ -474,6 +535,19 @@ impl StateSpace {
     }
 }
 
+impl TimeMixingWeights {
+    fn list(&self, all: &mut Vec<Weight>) {
+        let Shifts { r, w, k, v, a, g } = &self.shifts;
+        [r, w, k, v, a, g].into_iter().for_each(|numbers| list_numbers(Some(numbers), all));
+        [&self.r, &self.k, &self.v].into_iter().for_each(|linear| linear.list(all));
+        let narrow = [&self.w, &self.a].into_iter().chain(&self.v_share).chain([&self.g]);
+        narrow.flat_map(|map| [&map.first, &map.second]).for_each(|linear| linear.list(all));
+        let numbers = [&self.removal, &self.replacement, &self.bonus, &self.norm, &self.norm_bias];
+        numbers.into_iter().for_each(|numbers| list_numbers(Some(numbers), all));
+        self.o.list(all);
+    }
+}
+
 impl Mlp {
     fn list(&self, all: &mut Vec<Weight>) {
         self.gate.iter().chain([&self.up, &self.down]).for_each(|linear| linear.list(all));
@@ -522,9 +596,11 @@ fn block(config: &Config, layer: usize, get: &mut TakeWeight) -> Result<Block> {
         attn: config.attends(layer).then(|| attention(config, layer, &at("attn"), get)).transpose()?,
         delta: config.delta_of(layer).map(|delta| delta_net(config, delta, &at("delta"), get)).transpose()?,
         ssm: config.ssm_of(layer).map(|ssm| state_space(config, ssm, &at("ssm"), get)).transpose()?,
+        rwkv: config.rwkv_of(layer).map(|rwkv| time_mixing(config, rwkv, layer, &at("rwkv"), get)).transpose()?,
         attn_post_norm: norm(config, config.post_norm, &at("attn_post_norm"), d, get)?,
         attn_stream_norm: norm(config, config.stream_norm, &at("attn_stream_norm"), d, get)?,
         mlp_norm: norm(config, mlp_norm, &at("mlp_norm"), d, get)?,
+        mlp_shift: config.shifts_mlps().then(|| numbers(get, &at("mlp.shift"), &[d])).transpose()?,
         mlp: config.has_plain_mlp(layer).then(|| mlp(config, &at("mlp"), config.d_mlp_of(layer), get)).transpose()?,
         mixture: config.experts_of(layer).map(|experts| mixture(config, experts, &at("mlp"), get)).transpose()?,
         mlp_post_norm: norm(config, config.post_norm && config.has_mlp(), &at("mlp_post_norm"), d, get)?,
@@ -636,6 +712,48 @@ fn state_space(config: &Config, ssm: &StateSpaces, at: &str, get: &mut TakeWeigh
         skip: numbers(get, &format!("{at}.skip"), &[ssm.heads])?,
         norm: (!is_mamba).then(|| numbers(get, &format!("{at}.norm.weight"), &[wide])).transpose()?,
         o: linear(&format!("{at}.o"), d, wide, ssm.bias, get)?,
+    })
+}
+
+fn time_mixing(
+    config: &Config,
+    rwkv: &TimeMixing,
+    layer: usize,
+    at: &str,
+    get: &mut TakeWeight,
+) -> Result<TimeMixingWeights> {
+    let d = config.d_model;
+    let wide = rwkv.d_inner();
+    let shift = |name: &str, get: &mut TakeWeight| numbers(get, &format!("{at}.shift_{name}"), &[1, 1, d]);
+    let map = |name: &str, get: &mut TakeWeight| linear(&format!("{at}.{name}"), wide, d, false, get);
+    let narrow = |name: &str, rank: usize, bias: bool, get: &mut TakeWeight| -> Result<LowRankMap> {
+        Ok(LowRankMap {
+            first: linear(&format!("{at}.{name}_in"), rank, d, false, get)?,
+            second: linear(&format!("{at}.{name}"), wide, rank, bias, get)?,
+        })
+    };
+    Ok(TimeMixingWeights {
+        shifts: Shifts {
+            r: shift("r", get)?,
+            w: shift("w", get)?,
+            k: shift("k", get)?,
+            v: shift("v", get)?,
+            a: shift("a", get)?,
+            g: shift("g", get)?,
+        },
+        r: map("r", get)?,
+        k: map("k", get)?,
+        v: map("v", get)?,
+        w: narrow("w", rwkv.decay_rank, true, get)?,
+        a: narrow("a", rwkv.rate_rank, true, get)?,
+        v_share: config.values_from(layer).map(|_| narrow("v_share", rwkv.value_rank, true, get)).transpose()?,
+        g: narrow("g", rwkv.gate_rank, false, get)?,
+        removal: numbers(get, &format!("{at}.removal"), &[wide])?,
+        replacement: numbers(get, &format!("{at}.replacement"), &[wide])?,
+        bonus: numbers(get, &format!("{at}.bonus"), &[rwkv.heads, rwkv.d_head])?,
+        norm: numbers(get, &format!("{at}.norm.weight"), &[wide])?,
+        norm_bias: numbers(get, &format!("{at}.norm.bias"), &[wide])?,
+        o: linear(&format!("{at}.o"), d, wide, false, get)?,
     })
 }
 

@@ -130,7 +130,7 @@ impl Tokenizer {
                     self.kind()
                 ));
             }
-            Origin::Ours(Ours::Gguf(_)) => self.between_marks(text, task)?,
+            Origin::World(_) | Origin::Ours(Ours::Gguf(_)) => self.between_marks(text, task)?,
             _ => self.split.split(text, task)?,
         };
         let (ids, offsets) = placed.into_iter().unzip();

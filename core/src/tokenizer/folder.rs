@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::chat::marker;
 use super::library::Library;
 use super::limits::Limits;
-use super::saving::{CONFIG, JSON, LLAMA2C, OURS};
+use super::saving::{CONFIG, JSON, LLAMA2C, OURS, WORLD};
 use super::vocab::Vocab;
 use super::{Chats, Tokenizer, bytelevel, splits};
 use crate::base::files::Files;
@@ -20,7 +20,7 @@ const MERGES: &str = "merges.txt";
 
 impl Tokenizer {
     /// Reads the tokenizer of a folder, if there is one: `tokenizer.json`, what [`Tokenizer::save`] has written,
-    /// GPT-2's `vocab.json` with `merges.txt`, or llama2.c's `tokenizer.bin`. If `tokenizer_config.json` states whether
+    /// GPT-2's `vocab.json` with `merges.txt`, llama2.c's `tokenizer.bin`, or RWKV's `rwkv_vocab_v20230424.txt`. If `tokenizer_config.json` states whether
     /// BOS and EOS are added, it is followed, as by transformers; otherwise the post-processor in `tokenizer.json`.
     pub fn from_folder(files: &Files, folder: &Path) -> Result<Option<Self>> {
         let names = files.names(folder);
@@ -37,6 +37,8 @@ impl Tokenizer {
             Self::from_vocab_and_merges(&bytes(VOCAB)?, &merges, &config).map_err(within(VOCAB))?
         } else if has(LLAMA2C) {
             Self::from_llama2c(&bytes(LLAMA2C)?, None).map_err(within(LLAMA2C))?
+        } else if has(WORLD) {
+            Self::from_world(&bytes(WORLD)?).map_err(within(WORLD))?
         } else if has("tokenizer.model") {
             return Err(err!(Format, "expected a {JSON} in {}, found a tokenizer.model", folder.display())
                 .hint("save the tokenizer again with a current transformers, which writes a tokenizer.json"));

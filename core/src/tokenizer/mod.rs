@@ -2,7 +2,7 @@
 //! that are created here.
 //!
 //! The name of a special token in a text (`<s>`) is handled as by the program that the file was made for: tokenizers of
-//! a `tokenizer.json` read it as that token, those of GGUF and llama2.c as plain text.
+//! a `tokenizer.json` read it as that token, those of GGUF, llama2.c and RWKV as plain text.
 
 mod alphabet;
 mod bytelevel;
@@ -28,12 +28,14 @@ mod token_list;
 pub mod tokens;
 pub mod train;
 mod vocab;
+mod world;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 pub use chat::{Chats, DEFAULT, FILE as CHAT_FILE};
 pub use metadata::Gguf;
+pub use saving::WORLD as WORLD_FILE;
 pub use stream::Stream;
 pub use vocab::{Vocab, VocabEntry};
 

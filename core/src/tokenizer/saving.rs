@@ -14,6 +14,8 @@ use crate::err;
 pub(super) const JSON: &str = "tokenizer.json";
 pub(super) const CONFIG: &str = "tokenizer_config.json";
 pub(super) const LLAMA2C: &str = "tokenizer.bin";
+/// The World tokenizer of RWKV.
+pub const WORLD: &str = "rwkv_vocab_v20230424.txt";
 /// The file of tokenizers that have no third-party format.
 pub(super) const OURS: &str = "tokenizer.microtome.json";
 
@@ -23,6 +25,8 @@ pub enum Origin {
     Json(Vec<u8>),
     /// The bytes of a `tokenizer.bin`.
     Llama2c(Vec<u8>),
+    /// The bytes of a `rwkv_vocab_*.txt`.
+    World(Vec<u8>),
     Ours(Ours),
 }
 
@@ -45,6 +49,7 @@ impl Tokenizer {
                 file.pointer("/model/type").and_then(|kind| kind.as_str()).unwrap_or("BPE").to_lowercase()
             }
             Origin::Llama2c(_) => "llama2.c".into(),
+            Origin::World(_) => "world".into(),
             Origin::Ours(Ours::Characters { .. }) => "characters".into(),
             Origin::Ours(Ours::Words { .. }) => "words".into(),
             Origin::Ours(Ours::Gguf(_)) => "gguf".into(),
@@ -57,6 +62,7 @@ impl Tokenizer {
         let place = match &*self.origin {
             Origin::Json(bytes) => write(JSON, bytes)?,
             Origin::Llama2c(bytes) => write(LLAMA2C, bytes)?,
+            Origin::World(bytes) => write(WORLD, bytes)?,
             Origin::Ours(ours) => write(OURS, &json_of(ours)?)?,
         };
         Ok(vec![place, write(CONFIG, &json_of(&self.config()?)?)?])

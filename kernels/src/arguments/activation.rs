@@ -12,4 +12,6 @@ pub enum Activation {
     GeluTanh,
     /// x sigmoid(x) (SiLU).
     Silu,
+    /// max(x, 0)^2 (So et al. 2021).
+    SquaredRelu,
 }

@@ -17,7 +17,7 @@ use crate::tape::ArgumentGradients;
 use crate::tape::record::with_gradient_of;
 
 /// The number that stands for no activation.
-const NONE: u32 = 4;
+const NONE: u32 = 5;
 
 /// Returns whether all tensors are on a device of NVIDIA, have numbers, and are of one dtype that the kernels know.
 fn has(tensors: &[&Tensor]) -> bool {
@@ -361,6 +361,7 @@ fn number(act: Option<Activation>) -> u32 {
         Some(Activation::Gelu) => 1,
         Some(Activation::GeluTanh) => 2,
         Some(Activation::Silu) => 3,
+        Some(Activation::SquaredRelu) => 4,
         None => NONE,
     }
 }

@@ -32,6 +32,10 @@ macro_rules! with_activation {
                 let $function = $crate::linear::activation::Silu;
                 $code
             }
+            $crate::arguments::activation::Activation::SquaredRelu => {
+                let $function = $crate::linear::activation::SquaredRelu;
+                $code
+            }
         }
     };
 }
@@ -51,7 +55,13 @@ macro_rules! functions {
     )*};
 }
 
-functions!(Relu: math::relu, Gelu: math::gelu, GeluTanh: math::gelu_tanh, Silu: math::silu);
+functions!(
+    Relu: math::relu,
+    Gelu: math::gelu,
+    GeluTanh: math::gelu_tanh,
+    Silu: math::silu,
+    SquaredRelu: math::squared_relu
+);
 
 /// A function of the gate, times the second number.
 #[derive(Clone, Copy)]
@@ -132,6 +142,7 @@ pub(crate) fn activate_plain(x: &Tensor, act: Activation) -> Result<Tensor> {
         Activation::Gelu => x.gelu_erf()?,
         Activation::GeluTanh => x.gelu()?,
         Activation::Silu => x.silu()?,
+        Activation::SquaredRelu => activate_plain(x, Activation::Relu)?.sqr()?,
     })
 }
 
@@ -154,7 +165,13 @@ macro_rules! slopes {
     )*};
 }
 
-slopes!(Relu: math::relu_slope, Gelu: math::gelu_slope, GeluTanh: math::gelu_tanh_slope, Silu: math::silu_slope);
+slopes!(
+    Relu: math::relu_slope,
+    Gelu: math::gelu_slope,
+    GeluTanh: math::gelu_tanh_slope,
+    Silu: math::silu_slope,
+    SquaredRelu: math::squared_relu_slope
+);
 
 /// Computes the gradient of x, given that of act(x).
 pub(crate) fn activation_gradient(x: &Tensor, gradient: &Tensor, act: Activation) -> Result<Tensor> {

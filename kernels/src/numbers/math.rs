@@ -90,6 +90,13 @@ pub fn relu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.select_f32s(simd.less_than_or_equal_f32s(x, zero), zero, x)
 }
 
+/// Computes max(x, 0)^2.
+#[inline(always)]
+pub fn squared_relu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let above = relu(simd, x);
+    simd.mul_f32s(above, above)
+}
+
 /// Computes x Phi(x) = x (1 + erf(x / sqrt 2)) / 2, with error up to 3e-7 of x.
 #[inline(always)]
 pub fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
@@ -124,6 +131,13 @@ fn over_one_plus_exp<S: Simd>(simd: S, x: S::f32s, y: S::f32s) -> S::f32s {
 pub fn relu_slope<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let zero = simd.splat_f32s(0.0);
     simd.select_f32s(simd.less_than_or_equal_f32s(x, zero), zero, simd.splat_f32s(1.0))
+}
+
+/// Computes the derivative of [`squared_relu`]: 2 max(x, 0).
+#[inline(always)]
+pub fn squared_relu_slope<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let above = relu(simd, x);
+    simd.add_f32s(above, above)
 }
 
 /// Computes the derivative of [`gelu`]: Phi(x) + x phi(x), for the distribution function and the density of the

@@ -8,6 +8,7 @@
 //! one input only, this is the scan of Mamba, a head for each channel.
 
 mod back;
+mod delta_rule;
 mod forward;
 mod plain;
 
@@ -17,6 +18,7 @@ use crate::base::error::{Result, bail};
 use crate::numbers::{FlatNumbers, Implementation, flat};
 use crate::tape::record::record;
 
+pub use delta_rule::{DeltaRuleInputs, delta_rule, delta_rule_read, delta_rule_states};
 pub use plain::{scan_states, states_read};
 
 /// The arguments of a scan.

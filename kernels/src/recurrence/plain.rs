@@ -83,7 +83,7 @@ fn of_each_head(x: &Tensor, sizes: Sizes) -> Result<Tensor> {
     Ok(each.contiguous()?.reshape((rows, columns, heads, state))?)
 }
 
-fn widened(x: &Tensor) -> Result<Tensor> {
+pub(super) fn widened(x: &Tensor) -> Result<Tensor> {
     Ok(match x.dtype() {
         DType::F64 => x.clone(),
         _ => x.to_dtype(DType::F32)?,

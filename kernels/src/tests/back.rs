@@ -4,7 +4,7 @@
 use candle_core::{DType, Device, Tensor, Var};
 
 use super::super::*;
-use super::{LENGTHS, assert_close, at_every_level, list, numbers, strided};
+use super::{ACTS, LENGTHS, assert_close, at_every_level, list, numbers, strided};
 use crate::base::error::Result;
 
 /// Compares the gradients of all arguments. The result's numbers are weighed, so that all have gradients of their own.
@@ -64,7 +64,7 @@ fn linear_maps() {
             let bias = numbers(&[out], 1.0, 3);
             check(&[x.clone(), weight.clone()], 1e-5, 4.0, |t| linear(&t[0], &t[1], None));
             check(&[x.clone(), weight.clone(), bias.clone()], 1e-5, 4.0, |t| linear(&t[0], &t[1], Some(&t[2])));
-            for act in [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
+            for act in ACTS {
                 let all = [x.clone(), weight.clone(), bias.clone()];
                 check(&all, 2e-5, 4.0, |t| linear_activated(&t[0], &t[1], Some(&t[2]), act));
             }
@@ -95,7 +95,7 @@ fn activations() {
         for length in LENGTHS {
             let x = numbers(&[2, length], 5.0, 1);
             let up = numbers(&[2, length], 2.0, 2);
-            for act in [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
+            for act in ACTS {
                 check(std::slice::from_ref(&x), 2e-6, 1.0, |t| activate(&t[0], act));
                 check(&[x.clone(), up.clone()], 2e-6, 4.0, |t| activate_gated(&t[0], &t[1], act));
             }

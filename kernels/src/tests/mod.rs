@@ -4,6 +4,7 @@
 mod adamw;
 mod attention;
 mod back;
+mod delta_rule;
 mod linear;
 mod math;
 mod recurrence;
@@ -11,7 +12,11 @@ mod rows;
 
 use candle_core::{DType, Device, Tensor};
 
+use super::Activation;
 use crate::base::instructions::InstructionSet;
+
+const ACTS: [Activation; 5] =
+    [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::SquaredRelu];
 
 /// Lengths around those of registers and of unrolled loops.
 const LENGTHS: [usize; 9] = [1, 2, 3, 15, 17, 63, 64, 65, 130];

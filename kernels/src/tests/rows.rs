@@ -7,12 +7,10 @@ use super::super::losses::token_losses_plain;
 use super::super::norm::{norm_scale_plain, norm_with_scale_plain};
 use super::super::rows::centred_plain;
 use super::super::*;
-use super::{LENGTHS, assert_close, at_every_level, list, numbers, strided, troubled};
+use super::{ACTS, LENGTHS, assert_close, at_every_level, list, numbers, strided, troubled};
 use crate::arguments::norm::Affine;
 use crate::attention::rotary::rotate_plain;
 use crate::linear::activation::{activate_gated_plain, activate_plain};
-
-const ACTS: [Activation; 4] = [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu];
 
 #[test]
 fn activations() {

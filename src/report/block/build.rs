@@ -69,6 +69,7 @@ fn traits(config: &Config, layer: usize) -> Vec<String> {
         Mixer::Attention => "attention",
         Mixer::Delta => "delta net",
         Mixer::StateSpace => "state space",
+        Mixer::TimeMixing => "time mixing",
     };
     let mut found = vec![mixer.to_string()];
     if config.attends(layer) {
@@ -218,6 +219,7 @@ pub fn activation_name(act: Activation) -> &'static str {
         Activation::Gelu => "GELU",
         Activation::GeluTanh => "GELU (tanh)",
         Activation::Silu => "SiLU",
+        Activation::SquaredRelu => "squared ReLU",
     }
 }
 

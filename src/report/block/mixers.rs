@@ -18,6 +18,7 @@ impl SegmentBuilder<'_> {
         match self.config().mixer_of(layer) {
             Mixer::Attention => 3 + usize::from(self.has("kv_latent")) + usize::from(self.has("head_gate")),
             Mixer::Delta | Mixer::StateSpace => 5,
+            Mixer::TimeMixing => 6,
         }
     }
 
@@ -28,6 +29,7 @@ impl SegmentBuilder<'_> {
             Mixer::Attention => self.attention(layer, first, read),
             Mixer::Delta => self.delta_net(layer, first, read),
             Mixer::StateSpace => self.state_space(layer, first, read),
+            Mixer::TimeMixing => self.time_mixing(layer, first, read),
         };
         let width = self.written_width(layer);
         let is_normed = self.has("attn_post_scale");
@@ -64,10 +66,11 @@ impl SegmentBuilder<'_> {
     /// Returns the number of coordinates that the output map of a layer reads, where the config's sizes say it.
     fn written_width(&self, layer: usize) -> String {
         let config = self.config();
-        match (config.delta_of(layer), config.ssm_of(layer)) {
-            (Some(delta), _) => (delta.value_heads * delta.d_value).to_string(),
-            (None, Some(ssm)) => ssm.d_inner().to_string(),
-            (None, None) => (config.heads * config.d_value_of(layer)).to_string(),
+        match (config.delta_of(layer), config.ssm_of(layer), config.rwkv_of(layer)) {
+            (Some(delta), _, _) => (delta.value_heads * delta.d_value).to_string(),
+            (None, Some(ssm), _) => ssm.d_inner().to_string(),
+            (None, None, Some(rwkv)) => rwkv.d_inner().to_string(),
+            (None, None, None) => (config.heads * config.d_value_of(layer)).to_string(),
         }
     }
 
@@ -256,6 +259,47 @@ impl SegmentBuilder<'_> {
         self.add(Drawn::new(format!("× SiLU of the gate{normed}"), first..=first + 4).reads(&[state, gate]))
     }
 
+    fn time_mixing(&mut self, layer: usize, first: usize, read: Input) -> Input {
+        let config = self.config();
+        let Some(rwkv) = config.rwkv_of(layer) else { return read };
+        let of_head = format!("{} heads of {}", rwkv.heads, rwkv.d_head);
+        let by_rank = |rank: usize| format!("by a rank of {rank}");
+        let mixed = Drawn::new("mixtures with the token before", first..=first + 5)
+            .detail("one for each of what is made of them")
+            .reads(&[read]);
+        let mixed = self.add(mixed);
+        let column = |name: &str, place: usize, site| {
+            let place = first + place;
+            Drawn::new(name, place..=place).behind(site).reads(&[mixed])
+        };
+        let r = self.add(column("receptance", 0, "rwkv_r").detail(&of_head));
+        let decays = column("decays", 1, "rwkv_w").detail(by_rank(rwkv.decay_rank)).detail("- e^(-1/2) × sigmoid");
+        let w = self.add(decays);
+        let rates = column("learning rates", 2, "rwkv_a").detail(by_rank(rwkv.rate_rank)).detail("sigmoid");
+        let a = self.add(rates);
+        let keys = Drawn::new("removal keys and keys", first + 3..=first + 3)
+            .detail(&of_head)
+            .detail("of length 1; with the learning rates")
+            .behind("rwkv_kk")
+            .behind("rwkv_k")
+            .reads(&[mixed, a]);
+        let k = self.add(keys);
+        let from = config.values_from(layer);
+        let shared = from.map(|from| format!("with those of layer {from}, {}", by_rank(rwkv.value_rank)));
+        let v = self.add(column("values", 4, "rwkv_v").detail(&of_head).details(shared));
+        let state = Drawn::new("state of each head", first..=first + 4)
+            .detail("it decays, loses what the removal key reads × the learning rate, gets v at k; r reads it")
+            .inside("rwkv_state")
+            .behind("rwkv_read")
+            .reads(&[r, w, a, k, v]);
+        let state = self.add(state);
+        let gates = column("gates", 5, "rwkv_g").detail(by_rank(rwkv.gate_rank)).detail("sigmoid between its maps");
+        let gate = self.add(gates);
+        let opened = Drawn::new("layer norm of each head, + the value × a bonus, × the gate", first..=first + 5)
+            .reads(&[state, gate]);
+        self.add(opened)
+    }
+
     /// Returns the number of columns of a layer's MLP and experts.
     pub fn mlp_width(&self, layer: usize) -> usize {
         self.own_mlp_width(layer) + if self.is_beside(layer) { 2 } else { 0 }
@@ -278,6 +322,12 @@ impl SegmentBuilder<'_> {
         let first = *columns.start();
         let own = first..=first + self.own_mlp_width(layer) - 1;
         let is_normed = self.has("mlp_post_scale");
+        let read = match self.has("mlp_shifted") {
+            true => {
+                self.add(Drawn::new("mixture with the token before", own.clone()).behind("mlp_shifted").reads(&[read]))
+            }
+            false => read,
+        };
         let mut sum = match self.config().experts_of(layer) {
             None => self.plain_mlp(layer, own, read, if is_normed { None } else { Some("mlp_out") }),
             Some(experts) if !experts.beside => {

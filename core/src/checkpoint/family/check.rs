@@ -29,6 +29,7 @@ impl Config {
         self.check_experts()?;
         self.check_delta()?;
         self.check_ssm()?;
+        self.check_rwkv()?;
         self.check_latent()?;
         self.check_layers_alike()?;
         self.check_positions()?;
@@ -144,7 +145,7 @@ impl Config {
             if self.recurrent_layers().is_some() || self.gated_heads {
                 bail!(
                     Argument,
-                    "expected heads of one size beside delta nets, state spaces and gates of heads, found `global_heads`"
+                    "expected heads of one size beside delta nets, state spaces, time mixing and gates of heads, found `global_heads`"
                 );
             }
         }
@@ -241,6 +242,45 @@ impl Config {
             bail!(Argument, "expected a causal model with state spaces, found one that sees what comes after");
         }
         Ok(())
+    }
+
+    fn check_rwkv(&self) -> Result<()> {
+        let Some(rwkv) = &self.rwkv else { return Ok(()) };
+        let sizes = [
+            ("rwkv.heads", rwkv.heads),
+            ("rwkv.d_head", rwkv.d_head),
+            ("rwkv.decay_rank", rwkv.decay_rank),
+            ("rwkv.rate_rank", rwkv.rate_rank),
+            ("rwkv.value_rank", rwkv.value_rank),
+            ("rwkv.gate_rank", rwkv.gate_rank),
+            ("rwkv.heads * d_head", rwkv.heads.saturating_mul(rwkv.d_head)),
+            ("rwkv.heads * d_head * d_head", rwkv.heads.saturating_mul(rwkv.d_head).saturating_mul(rwkv.d_head)),
+        ];
+        sizes.iter().try_for_each(|(name, found)| size(name, *found, 1, MOST))?;
+        for (name, found) in [("norm_eps", rwkv.norm_eps), ("key_eps", rwkv.key_eps)] {
+            if !(found.is_finite() && found >= 0.0) {
+                bail!(Argument, "expected `{name}` of time mixing of at least 0, found {found}");
+            }
+        }
+        if let Some(layer) = rwkv.layers.iter().find(|layer| **layer >= self.layers) {
+            bail!(Argument, "expected layers below {} as those with time mixing, found {layer}", self.layers);
+        }
+        if !rwkv.layers.is_sorted_by(|a, b| a < b) {
+            bail!(Argument, "expected layers with time mixing in ascending order, found {:?}", rwkv.layers);
+        }
+        let other = match self {
+            Config { causal: false, .. } => Some("attention that sees what comes after"),
+            Config { delta: Some(_), .. } => Some("delta nets"),
+            Config { ssm: Some(_), .. } => Some("state spaces"),
+            Config { experts: Some(_), .. } => Some("experts"),
+            Config { latent: Some(_), .. } => Some("latent attention"),
+            Config { order: Order::Parallel | Order::ParallelShared, .. } => Some("attention and MLPs side by side"),
+            _ => None,
+        };
+        match other {
+            None => Ok(()),
+            Some(found) => Err(err!(Argument, "expected time mixing or {found}, found both")),
+        }
     }
 
     fn check_latent(&self) -> Result<()> {

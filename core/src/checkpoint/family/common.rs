@@ -100,6 +100,7 @@ pub fn plain(family: &str) -> Config {
         experts: None,
         delta: None,
         ssm: None,
+        rwkv: None,
         latent: None,
         global_heads: None,
         shared_keys: None,

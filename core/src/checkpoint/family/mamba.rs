@@ -11,7 +11,7 @@ use crate::model::config::{Config, NormKind, StateSpaces};
 pub(super) const FAMILY: Family = Family { name: "mamba", read, names: &[NAMES, STREAM_NAMES], ignored: &[] };
 
 /// Bound of the tokens of a text: these models have none of their own.
-const CONTEXT: usize = 1 << 20;
+pub(super) const CONTEXT: usize = 1 << 20;
 
 const IN: &str = "backbone.layers.*.mixer.in_proj";
 const IN_PARTS: &[&str] = &["blocks.*.ssm.x", "blocks.*.ssm.gate"];

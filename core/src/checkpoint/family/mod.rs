@@ -50,6 +50,7 @@ mod qwen3;
 mod qwen3_5;
 mod qwen3_5_moe;
 mod qwen3_moe;
+mod rwkv7;
 mod smollm3;
 mod stablelm;
 
@@ -116,6 +117,7 @@ const FAMILIES: &[Family] = &[
     qwen3_5_moe::FAMILY,
     qwen3_5::FAMILY,
     qwen3_moe::FAMILY,
+    rwkv7::FAMILY,
     smollm3::FAMILY,
     stablelm::FAMILY,
 ];

@@ -8,10 +8,10 @@ use super::name::{Name, is_path};
 use crate::base::{Result, json, names};
 use crate::checkpoint::formats::gguf;
 use crate::err;
-use crate::tokenizer::CHAT_FILE;
+use crate::tokenizer::{CHAT_FILE, WORLD_FILE};
 
 const CONFIG: &str = "config.json";
-const TOKENIZER: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", CHAT_FILE];
+const TOKENIZER: [&str; 4] = ["tokenizer.json", "tokenizer_config.json", WORLD_FILE, CHAT_FILE];
 /// Weights in the order of preference: files of tensors alone before those of Python's objects.
 const WEIGHTS: [&str; 3] = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
 const INDEX: &str = ".safetensors.index.json";

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::block_scaled::BlockScaled;
 use super::mapped::MappedSource;
+use super::packed_shifts::PackedShifts;
 use super::{LoadSettings, LoadedModel, Shards, tokenizer_of_folder, weight_reader};
 use crate::base::files::Files;
 use crate::base::{Result, Task, json};
@@ -82,6 +83,8 @@ pub fn of_config(
     let mut config_json = config_json;
     let scaled = BlockScaled::of(&mut config_json, source);
     let source = scaled.as_ref().map_or(source, |scaled| scaled as &dyn TensorSource);
+    let shifts = PackedShifts::of(&config_json, source);
+    let source = shifts.as_ref().map_or(source, |shifts| shifts as &dyn TensorSource);
     let present = source.names();
     let present: BTreeSet<&str> = present.iter().map(String::as_str).collect();
     let text_part = multimodal::text_part(&config_json, ignore).map_err(|e| e.within(&place))?;

@@ -6,6 +6,7 @@ mod embedded;
 mod file;
 mod folder;
 mod mapped;
+mod packed_shifts;
 mod shards;
 mod slicing;
 mod tensor_check;
@@ -263,9 +264,11 @@ fn tokenizer(files: &Files, path: &Path, tokens: usize, task: &Task) -> Result<T
         return found.ok_or_else(|| err!(File, "expected a tokenizer in {shown}, found none"));
     }
     let bytes = files.bytes(path)?;
-    let is_llama2c = path.extension().is_some_and(|ending| ending == "bin");
-    let read = task.apart(move || {
-        if is_llama2c { Tokenizer::from_llama2c(&bytes, Some(tokens)) } else { Tokenizer::from_json(&bytes) }
+    let ending = path.extension().map(|ending| ending.to_string_lossy().into_owned()).unwrap_or_default();
+    let read = task.apart(move || match ending.as_str() {
+        "bin" => Tokenizer::from_llama2c(&bytes, Some(tokens)),
+        "txt" => Tokenizer::from_world(&bytes),
+        _ => Tokenizer::from_json(&bytes),
     });
     read.map_err(|e| e.within(shown))
 }

@@ -18,6 +18,9 @@ const ROUTING: [&str; 2] = [".router.weight", ".shared_gate.weight"];
 /// Tables whose rows are added and never multiplied.
 const TABLES: [&str; 2] = ["pos_embed", "type_embed"];
 
+/// Weights of the coordinates of heads, which are no map.
+const OF_HEADS: &str = ".rwkv.bonus";
+
 /// Numbers that are in f32 at least: they are compared in f32, and rounded ones would choose other experts.
 const WIDE: &str = ".choice_bias";
 
@@ -106,7 +109,8 @@ impl<'a> PendingTensors<'a> {
 
     /// Converts a weight that was read to the form in which it computes.
     fn stored(&self, ours: &str, numbers: Tensor) -> Result<Weight> {
-        let is_map = numbers.rank() == 2 && !TABLES.contains(&ours) && !ROUTING.iter().any(|part| ours.ends_with(part));
+        let is_other = TABLES.contains(&ours) || ours.ends_with(OF_HEADS);
+        let is_map = numbers.rank() == 2 && !is_other && !ROUTING.iter().any(|part| ours.ends_with(part));
         if self.loading.options.dtype == Precision::Q8 && is_map {
             if !self.loading.device.is_cpu() {
                 return Err(err!(Argument, "expected the processor for int8, found another device")

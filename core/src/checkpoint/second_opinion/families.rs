@@ -191,6 +191,7 @@ fn make_gpt_bigcode(json: Value, vb: VarBuilder) -> candle_core::Result<Next> {
 pub fn config_json(config: &Config, blocks: usize, tokens: usize) -> Value {
     let act = match config.act {
         Activation::Relu => "relu",
+        Activation::SquaredRelu => "relu2",
         Activation::Gelu => "gelu",
         Activation::GeluTanh => "gelu_pytorch_tanh",
         Activation::Silu => "silu",

@@ -223,7 +223,7 @@ impl Decoder {
         let block = self.block_at(layer)?;
         let read = self.input_of(SiteKind::MlpIn, layer, x)?;
         self.alone(TextColumns::default(), x.dim(D::Minus2)?, task, |flow| {
-            self.mlp_out(flow, layer, block, read, x).map_err(Stop::into_error)
+            self.mlp_out(flow, layer, block, read, x, None).map_err(Stop::into_error)
         })
     }
 

@@ -13,6 +13,7 @@ mod resumed;
 mod rope;
 mod side_inputs;
 mod state_space;
+mod time_mixing;
 mod variants;
 
 use std::sync::Arc;
@@ -262,29 +263,39 @@ impl Decoder {
         past: Option<&mut Past>,
         from: usize,
     ) -> FlowResult<Tensor> {
+        if self.config.rwkv.is_some() && from > flow.columns.start {
+            // What an MLP reads of the token before `from` is made of all that is before.
+            let start = flow.columns.start;
+            let x = self.block_from(flow, layer, block, x, past, start)?;
+            let x = flow.tail(&x, from)?;
+            flow.columns.start = from;
+            return Ok(x);
+        }
+        let mut past = past;
         let x = flow.see(SiteKind::ResidPre, layer, x)?;
         let normed = self.normed(flow, block.attn_norm.as_ref(), &x, SiteKind::NormScale, layer)?;
         let attn_in = flow.see(SiteKind::AttnIn, layer, normed.clone())?;
         let x = flow.tail(&x, from)?;
         let normed = flow.tail(&normed, from)?;
-        let attn = match (&block.attn, &block.delta, &block.ssm) {
-            (Some(attn), None, None) => self.attention(flow, layer, attn, &attn_in, past, from)?,
-            (None, Some(delta), None) => self.delta_net(flow, layer, delta, &attn_in, past, from)?,
-            (None, None, Some(ssm)) => self.state_space(flow, layer, ssm, &attn_in, past, from)?,
+        let own = past.as_deref_mut();
+        let attn = match (&block.attn, &block.delta, &block.ssm, &block.rwkv) {
+            (Some(attn), None, None, None) => self.attention(flow, layer, attn, &attn_in, own, from)?,
+            (None, Some(delta), None, None) => self.delta_net(flow, layer, delta, &attn_in, own, from)?,
+            (None, None, Some(ssm), None) => self.state_space(flow, layer, ssm, &attn_in, own, from)?,
+            (None, None, None, Some(rwkv)) => self.time_mixing(flow, layer, rwkv, &attn_in, own)?,
             _ => return Err(err!(Bug, "layer {layer} has not one part that mixes positions").into()),
         };
-        self.behind_attention(flow, layer, block, x, normed, attn)
+        self.behind_attention(flow, layer, block, [x, normed, attn], past)
     }
 
-    /// Computes the rest of a block. `normed` is the input of attention, from the stream `x`, and `attn` its output.
+    /// Computes the rest of a block, from the stream x, the input of attention, and its output.
     fn behind_attention(
         &self,
         flow: &mut Flow,
         layer: usize,
         block: &Block,
-        x: Tensor,
-        normed: Tensor,
-        attn: Tensor,
+        [x, normed, attn]: [Tensor; 3],
+        past: Option<&mut Past>,
     ) -> FlowResult<Tensor> {
         let attn = self.normed(flow, block.attn_post_norm.as_ref(), &attn, SiteKind::AttnPostScale, layer)?;
         let attn_out = flow.see(SiteKind::AttnOut, layer, attn)?;
@@ -303,7 +314,7 @@ impl Decoder {
                 }
                 Order::ParallelShared => (x, normed),
             };
-            let mlp_out = self.mlp_out(flow, layer, block, mlp_in, &read)?;
+            let mlp_out = self.mlp_out(flow, layer, block, mlp_in, &read, past)?;
             mid = kernels::add(&mid, &mlp_out)?;
         }
         if let Some(weights) = &block.layer_input {
@@ -318,8 +329,20 @@ impl Decoder {
     }
 
     /// Computes the output of an MLP or of experts, or of both, with its post-norm. `x` is the normed stream.
-    fn mlp_out(&self, flow: &mut Flow, layer: usize, block: &Block, x: Tensor, stream: &Tensor) -> FlowResult<Tensor> {
+    fn mlp_out(
+        &self,
+        flow: &mut Flow,
+        layer: usize,
+        block: &Block,
+        x: Tensor,
+        stream: &Tensor,
+        past: Option<&mut Past>,
+    ) -> FlowResult<Tensor> {
         let x = flow.see(SiteKind::MlpIn, layer, x)?;
+        let x = match &block.mlp_shift {
+            Some(share) => self.shifted_mlp_input(flow, layer, share, &x, past)?,
+            None => x,
+        };
         let out = match (&block.mlp, &block.mixture, self.config.experts_of(layer)) {
             (Some(mlp), None, _) => self.mlp(flow, layer, mlp, &x)?,
             (None, Some(mixture), Some(experts)) => self.mixture(flow, layer, mixture, experts, &x, &x)?,

@@ -12,10 +12,11 @@ use kernels::memory::SMALL;
 /// The state of a recurrent layer after the text before.
 #[derive(Debug, Clone)]
 pub(super) struct RecurrentState {
-    /// Last columns, which the convolution reads: `[batch, kernel - 1, channels]`.
+    /// Last columns, which the convolution reads, or the next mixture with the token before: `[batch, kernel - 1, channels]`,
+    /// or `[batch, 1, d_model]`.
     pub recent: Tensor,
     /// Memory of each head: of a delta net `[batch * value_head, d_key, d_value]`, of a state space
-    /// `[batch, head, d_head, d_state]`.
+    /// `[batch, head, d_head, d_state]`, of time mixing `[batch, head, d_head, d_head]`.
     pub memory: Tensor,
 }
 
@@ -25,6 +26,8 @@ pub(super) struct RecurrentState {
 pub struct Past {
     layers: Vec<Option<(Tensor, Tensor)>>,
     states: BTreeMap<usize, RecurrentState>,
+    /// The last inputs of MLPs that read mixtures with the token before, `[batch, 1, d_model]`.
+    mlp_inputs: BTreeMap<usize, Tensor>,
     columns: usize,
     step: usize,
     gap: Option<Gap>,
@@ -68,7 +71,8 @@ impl Past {
         if columns == 0 {
             return Ok(None);
         }
-        if self.states.range(blocks.clone()).next().is_some() {
+        let is_recurrent = self.states.keys().chain(self.mlp_inputs.keys()).any(|layer| blocks.contains(layer));
+        if is_recurrent {
             bail!(Bug, "a recurrent layer was asked for its state at column {columns}, and has the last one only");
         }
         let part = |x: &Tensor| -> Result<Tensor> {
@@ -88,11 +92,11 @@ impl Past {
         Ok(Some(Self { layers, columns, step: self.step, ..Self::default() }))
     }
 
-    /// Returns the cache of the first columns; None where a recurrent layer was read, which has its last state
-    /// only.
+    /// Returns the cache of the first columns; None where a recurrent layer was read, or an MLP that reads the token before:
+    /// these have their last state only.
     pub fn first(&self, columns: usize) -> Result<Option<Self>> {
         let texts = self.layers.iter().flatten().map(|(keys, _)| keys.dims()[0]).next().unwrap_or_default();
-        if self.states.is_empty() && self.gap.is_none() {
+        if self.states.is_empty() && self.mlp_inputs.is_empty() && self.gap.is_none() {
             let all: Vec<u32> = (0..texts as u32).collect();
             self.beginning(columns, Self::capacity(columns), &all, &(0..self.layers.len()))
         } else {
@@ -114,6 +118,15 @@ impl Past {
 
     pub(super) fn keep(&mut self, layer: usize, state: RecurrentState) {
         self.states.insert(layer, state);
+    }
+
+    /// Returns the last input of a layer's MLP, if it was kept.
+    pub(super) fn mlp_input(&self, layer: usize) -> Option<&Tensor> {
+        self.mlp_inputs.get(&layer)
+    }
+
+    pub(super) fn keep_mlp_input(&mut self, layer: usize, input: Tensor) {
+        self.mlp_inputs.insert(layer, input);
     }
 
     /// Appends keys and values of a layer; returns all of them.

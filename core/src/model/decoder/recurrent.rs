@@ -1,8 +1,10 @@
-//! Common parts of recurrent layers: the convolution before them, and texts that end in padding.
+//! Common parts of recurrent layers: the convolution before them, or the mixture with the token before, states whose edits are
+//! carried on, and texts that end in padding.
 
 use super::flow::Flow;
 use crate::base::Result;
 use crate::err;
+use crate::model::site::Site;
 use crate::tensor::{DType, Tensor};
 
 /// Returns the dtype of what is summed over a text.
@@ -36,20 +38,105 @@ fn real_mask(x: &Tensor, real: &[usize]) -> Result<Option<Tensor>> {
     Ok(Some(Tensor::from_vec(mask.collect::<Vec<_>>(), (real.len(), columns), x.device())?))
 }
 
-/// Writes zeros into the padding: there nothing is forgotten, and nothing written. `[batch, pos, head]`.
+/// Writes zeros into the padding: there nothing is forgotten, and nothing written. `[batch, pos, ..]`.
 pub(super) fn only_real(x: &Tensor, real: &[usize]) -> Result<Tensor> {
     Ok(match real_mask(x, real)? {
-        Some(mask) => x.broadcast_mul(&mask.unsqueeze(2)?.to_dtype(x.dtype())?)?,
+        Some(mask) => x.broadcast_mul(&beside_positions(x, &mask)?.to_dtype(x.dtype())?)?,
         None => x.clone(),
     })
+}
+
+/// Returns a mask `[batch, pos]` with axes of size 1 for those of x behind these.
+fn beside_positions(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    let mut shape = vec![1; x.rank()];
+    (shape[0], shape[1]) = mask.dims2()?;
+    Ok(mask.reshape(shape)?)
 }
 
 /// Returns `changed` where texts are, and `x` in their padding: `[batch, pos, ..]`.
 pub(super) fn changed_where_real(x: &Tensor, changed: &Tensor, real: &[usize]) -> Result<Tensor> {
     let Some(mask) = real_mask(x, real)? else { return Ok(changed.clone()) };
-    let mut shape = vec![1; x.rank()];
-    (shape[0], shape[1]) = mask.dims2()?;
-    Ok(mask.reshape(shape)?.broadcast_as(x.shape())?.where_cond(changed, x)?)
+    Ok(beside_positions(x, &mask)?.broadcast_as(x.shape())?.where_cond(changed, x)?)
+}
+
+/// A function from a column to the states behind it and all later ones, `[batch, pos, ..]`, from those behind the column before,
+/// or from those before the text; what is added to each, where something is, is carried on.
+pub(super) type StatesFrom<'a> = dyn Fn(usize, Option<&Tensor>, Option<&Tensor>) -> Result<Tensor> + 'a;
+
+/// Computes the states behind all tokens, `[batch, pos, ..]`, with what hooks make of them, who see them in the shape `shown`: a
+/// state that is changed changes those behind it.
+///
+/// Hooks see the states of all tokens at once. The first state that they change is settled, those behind it are
+/// computed anew, and all are shown again, until nothing behind what is settled is changed. States that are settled
+/// are shown as they were before they were changed, so that the last call sees and gives those of all tokens.
+pub(super) fn hooked_states(
+    flow: &mut Flow,
+    site: Site,
+    shown: &[usize],
+    real: &[usize],
+    states_from: &StatesFrom,
+) -> Result<Tensor> {
+    let mut before = states_from(0, None, None)?;
+    let columns = before.dim(1)?;
+    let whole = before.dims().to_vec();
+    let mut settled: Vec<Tensor> = Vec::new();
+    loop {
+        let from = settled.len();
+        let seen = kernels::reshape(&before, shown)?;
+        let changed = changed_where_real(&seen, &flow.shown(site, seen.clone())?, real)?;
+        let changed = kernels::reshape(&changed, &whole)?.narrow(1, from, columns - from)?;
+        let own = before.narrow(1, from, columns - from)?;
+        let count = match first_change(&own, &changed)? {
+            None if changed.track_op() => {
+                // Nothing is added but what has gradients, and that is carried on.
+                let added = (&changed - &own)?;
+                settled.push(states_from(from, settled.last(), Some(&added))?);
+                break;
+            }
+            None => {
+                settled.push(own);
+                break;
+            }
+            // What hooks do to a state may have gradients, even if it changes nothing there.
+            Some(_) if changed.track_op() => 1,
+            Some(first) => first + 1,
+        };
+        for column in 0..count {
+            settled.push(changed.narrow(1, column, 1)?);
+        }
+        if settled.len() == columns {
+            break;
+        }
+        let behind = states_from(settled.len(), settled.last(), None)?;
+        before = Tensor::cat(&[&before.narrow(1, 0, settled.len())?, &behind], 1)?;
+    }
+    Ok(Tensor::cat(&settled, 1)?)
+}
+
+/// Returns the first column in which two tensors `[batch, pos, ..]` differ.
+fn first_change(a: &Tensor, b: &Tensor) -> Result<Option<usize>> {
+    let differs = a.detach().ne(&b.detach())?.transpose(0, 1)?.contiguous()?.flatten_from(1)?;
+    let by_column = differs.to_dtype(DType::F32)?.max(1)?.to_vec1::<f32>()?;
+    Ok(by_column.iter().position(|differs| *differs > 0.0))
+}
+
+/// Computes the distance of each column from the one before, `[batch, pos, d_model]`, and what that of the next token is
+/// measured from, `[batch, 1, d_model]`; `recent` has it for the first column, which is zero where nothing was before.
+pub(super) fn from_before(x: &Tensor, recent: Option<&Tensor>, real: &[usize]) -> Result<(Tensor, Tensor)> {
+    let (rows, columns, width) = x.dims3()?;
+    let before = match recent {
+        Some(recent) => recent.clone(),
+        None => Tensor::zeros((rows, 1, width), x.dtype(), x.device())?,
+    };
+    let all = Tensor::cat(&[&before, x], 1)?;
+    let distance = (all.narrow(1, 0, columns)? - x)?;
+    Ok((distance, last_columns(&all, real, 1)?))
+}
+
+/// Returns the last columns before the padding of each row, `[batch, count, ..]`, of columns behind as many that were before.
+fn last_columns(all: &Tensor, real: &[usize], count: usize) -> Result<Tensor> {
+    let last = real.iter().enumerate().map(|(row, end)| all.narrow(0, row, 1)?.narrow(1, *end, count));
+    Ok(Tensor::cat(&last.collect::<candle_core::Result<Vec<_>>>()?, 0)?)
 }
 
 /// Computes the convolution of each channel over positions, `[batch, pos, channels]`, and what that of the next token
@@ -82,8 +169,7 @@ pub(super) fn convolved(
         Some(bias) => sum.broadcast_add(&bias.to_dtype(x.dtype())?)?,
         None => sum,
     };
-    let last = real.iter().enumerate().map(|(row, count)| all.narrow(0, row, 1)?.narrow(1, *count, earlier));
-    let last = Tensor::cat(&last.collect::<candle_core::Result<Vec<_>>>()?, 0)?;
+    let last = last_columns(&all, real, earlier)?;
     Ok((sum, last))
 }
 
@@ -112,6 +198,18 @@ mod tests {
         assert_eq!(largest(changed.get(1).unwrap().narrow(0, 0, 1).unwrap()), 0.0);
         let padding = |x: &Tensor| x.get(1).unwrap().narrow(0, 1, 3).unwrap();
         assert_eq!(far(padding(&changed), padding(&x)), 0.0);
+    }
+
+    #[test]
+    fn what_the_next_token_is_measured_from_is_before_the_padding() {
+        let x = create::randn(&[2, 3, 2], DType::F64, &mut stream(1, "shift", 0)).unwrap();
+        let (distance, recent) = from_before(&x, None, &[3, 1]).unwrap();
+        let first = x.narrow(1, 0, 1).unwrap();
+        assert_eq!(far(distance.narrow(1, 0, 1).unwrap(), first.neg().unwrap()), 0.0);
+        assert_eq!(far(recent.get(1).unwrap(), first.get(1).unwrap()), 0.0);
+        assert_eq!(far(recent.get(0).unwrap(), x.get(0).unwrap().narrow(0, 2, 1).unwrap()), 0.0);
+        let (distance, _) = from_before(&first, Some(&recent), &[1, 1]).unwrap();
+        assert_eq!(far(&distance, (recent - first).unwrap()), 0.0);
     }
 
     #[test]

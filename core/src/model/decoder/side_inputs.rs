@@ -1,5 +1,5 @@
-//! Inputs of blocks beside the residual stream (gemma 4): inputs of every layer, which are made of tokens, and keys and
-//! values of earlier layers.
+//! Inputs of blocks beside the residual stream: inputs of every layer, which are made of tokens, and keys and values of earlier
+//! layers (gemma 4), or values of the first one (RWKV-7).
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,8 @@ pub struct SideInputs {
     pub inputs: Option<(Tensor, usize)>,
     /// Keys and values of the layers that others read, of all columns from the first one on.
     keys: BTreeMap<usize, (Tensor, Tensor)>,
+    /// The values of the first layer, `[batch, pos, head, d_head]`, and their first column.
+    pub first_values: Option<(Tensor, usize)>,
 }
 
 impl SideInputs {
@@ -20,8 +22,10 @@ impl SideInputs {
     pub fn of_rows(&self, rows: &[u32]) -> Result<Self> {
         let of = |x: &Tensor| -> Result<Tensor> { Ok(x.index_select(&Tensor::new(rows, x.device())?, 0)?) };
         let keys = self.keys.iter().map(|(layer, (k, v))| Ok((*layer, (of(k)?, of(v)?))));
-        let inputs = self.inputs.as_ref().map(|(x, first)| Ok::<_, Error>((of(x)?, *first)));
-        Ok(Self { inputs: inputs.transpose()?, keys: keys.collect::<Result<_>>()? })
+        let of_columns =
+            |all: &Option<(Tensor, usize)>| all.as_ref().map(|(x, first)| Ok::<_, Error>((of(x)?, *first))).transpose();
+        let inputs = of_columns(&self.inputs)?;
+        Ok(Self { inputs, keys: keys.collect::<Result<_>>()?, first_values: of_columns(&self.first_values)? })
     }
 
     pub fn keep(&mut self, layer: usize, k: &Tensor, v: &Tensor) {

@@ -10,14 +10,14 @@ use kernels::ScanInputs;
 
 use super::flow::{Flow, FlowResult};
 use super::past::RecurrentState;
-use super::recurrent::{changed_where_real, convolved, only_real, real_columns, softplus, wide};
+use super::recurrent::{convolved, hooked_states, only_real, real_columns, softplus, wide};
 use super::{Decoder, Past, linear};
 use crate::base::Result;
 use crate::err;
 use crate::model::config::{Activation, NormKind, StateSpaces};
 use crate::model::site::{Site, SiteKind};
 use crate::model::weights::StateSpace;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 /// The arguments of the scan of a text, and the states before it.
 struct Recurrence<'a> {
@@ -151,54 +151,11 @@ impl Recurrence<'_> {
             flow.end_behind(site)?;
             return Ok(found);
         }
-        let states = self.hooked(flow, site)?;
+        let behind = |column, last: Option<&Tensor>, added: Option<&Tensor>| self.states_from(column, last, added);
+        let states = hooked_states(flow, site, &self.shown, self.real, &behind)?;
         flow.end_behind(site)?;
         let last = states.narrow(1, states.dim(1)? - 1, 1)?.squeeze(1)?.contiguous()?;
         Ok((kernels::states_read(&self.inputs, &states)?, wants_last.then_some(last)))
-    }
-
-    /// Computes the states behind all tokens, `[batch, pos, head, d_head, d_state]`, with what hooks make of them: a
-    /// state that is changed changes those behind it.
-    ///
-    /// Hooks see the states of all tokens at once. The first state that they change is settled, those behind it are
-    /// computed anew, and all are shown again, until nothing behind what is settled is changed. States that are settled
-    /// are shown as they were before they were changed, so that the last call sees and gives those of all tokens.
-    fn hooked(&self, flow: &mut Flow, site: Site) -> Result<Tensor> {
-        let columns = self.inputs.x.dim(1)?;
-        let mut before = kernels::scan_states(&self.inputs, self.before, None)?;
-        let whole = before.dims().to_vec();
-        let mut settled = Vec::new();
-        loop {
-            let from = settled.len();
-            let seen = kernels::reshape(&before, &self.shown)?;
-            let changed = changed_where_real(&seen, &flow.shown(site, seen.clone())?, self.real)?;
-            let changed = kernels::reshape(&changed, &whole)?.narrow(1, from, columns - from)?;
-            let own = before.narrow(1, from, columns - from)?;
-            let count = match first_change(&own, &changed)? {
-                None if changed.track_op() => {
-                    // Nothing is added but what has gradients, and that is carried on.
-                    let added = (&changed - &own)?;
-                    settled.push(self.states_from(from, settled.last(), Some(&added))?);
-                    break;
-                }
-                None => {
-                    settled.push(own);
-                    break;
-                }
-                // What hooks do to a state may have gradients, even if it changes nothing there.
-                Some(_) if changed.track_op() => 1,
-                Some(first) => first + 1,
-            };
-            for column in 0..count {
-                settled.push(changed.narrow(1, column, 1)?);
-            }
-            if settled.len() == columns {
-                break;
-            }
-            let behind = self.states_from(settled.len(), settled.last(), None)?;
-            before = Tensor::cat(&[&before.narrow(1, 0, settled.len())?, &behind], 1)?;
-        }
-        Ok(Tensor::cat(&settled, 1)?)
     }
 
     /// Computes the states behind a column and all later ones, from those before it: `last`, or those before the text.
@@ -210,11 +167,4 @@ impl Recurrence<'_> {
         let last = last.map(|states| states.squeeze(1)).transpose()?;
         Ok(kernels::scan_states(&inputs, last.as_ref().or(self.before), added)?)
     }
-}
-
-/// Returns the first column in which two tensors `[batch, pos, ..]` differ.
-fn first_change(a: &Tensor, b: &Tensor) -> Result<Option<usize>> {
-    let differs = a.detach().ne(&b.detach())?.transpose(0, 1)?.contiguous()?.flatten_from(1)?;
-    let by_column = differs.to_dtype(DType::F32)?.max(1)?.to_vec1::<f32>()?;
-    Ok(by_column.iter().position(|differs| *differs > 0.0))
 }

@@ -150,8 +150,9 @@ impl Decoder {
     ) -> Result<Tensor> {
         let (columns, d) = variants.stream.dims2()?;
         // What comes later changes what was before where attention looks both ways; a recurrent layer has its last
-        // state only.
-        let is_resumed = self.config.causal && blocks.clone().all(|layer| self.config.attends(layer));
+        // state only, and an MLP that reads the token before its last input.
+        let attends = blocks.clone().all(|layer| self.config.attends(layer));
+        let is_resumed = self.config.causal && attends && !self.config.shifts_mlps();
         let mut first = vec![if is_resumed { columns - 1 } else { 0 }; variants.count];
         for (variant, column) in variants.places {
             first[*variant] = first[*variant].min(*column);
@@ -222,14 +223,15 @@ impl Decoder {
         let attn = self.scaled_write(linear(task, &heads_joined(&z)?, &attn.o)?)?;
         let order = self.config.order;
         if !self.config.has_mlp() || order == Order::Serial {
-            return self.behind_attention(&mut flow, layer, block, ends.spread(&x)?, ends.spread(&normed)?, attn);
+            let parts = [ends.spread(&x)?, ends.spread(&normed)?, attn];
+            return self.behind_attention(&mut flow, layer, block, parts, None);
         }
         // The MLP reads what attention reads, and so it is the same for all variants with the same last column.
         let mlp_in = match order {
             Order::ParallelShared => normed,
             _ => self.normed(&mut flow, block.mlp_norm.as_ref(), &x, SiteKind::MlpNormScale, layer)?,
         };
-        let own = kernels::add(&x, &self.mlp_out(&mut flow, layer, block, mlp_in, &x)?)?;
+        let own = kernels::add(&x, &self.mlp_out(&mut flow, layer, block, mlp_in, &x, None)?)?;
         let attn = self.normed(&mut flow, block.attn_post_norm.as_ref(), &attn, SiteKind::AttnPostScale, layer)?;
         Ok(kernels::add(&ends.spread(&own)?, &attn)?)
     }

@@ -45,12 +45,22 @@ pub enum SiteKind {
     SsmState,
     SsmRead,
     SsmGate,
+    RwkvR,
+    RwkvW,
+    RwkvA,
+    RwkvKk,
+    RwkvK,
+    RwkvV,
+    RwkvState,
+    RwkvRead,
+    RwkvG,
     AttnPostScale,
     AttnOut,
     ResidMidScale,
     ResidMid,
     MlpNormScale,
     MlpIn,
+    MlpShifted,
     ExpertsIn,
     Router,
     ExpertsOut,
@@ -93,6 +103,8 @@ pub enum Heads {
     StateHeads,
     /// Axis 2 of `[batch, pos, group, state]`, a group of heads of a state space each.
     StateGroups,
+    /// Axis 2 of `[batch, pos, head, ..]`, a head of time mixing each.
+    TimeHeads,
 }
 
 /// A kind's row: its name here, its name in TransformerLens, and what flows there.
@@ -115,7 +127,7 @@ const fn row(kind: SiteKind, name: &'static str, lens: &'static str, meaning: &'
 }
 
 /// Rows of all kinds; `{}` in a name of TransformerLens stands for the layer.
-static ROWS: [SiteRow; 59] = [
+static ROWS: [SiteRow; 69] = [
     row(SiteKind::Embed, "embed", "hook_embed", "token embeddings, after any embedding scale: [batch, pos, d_model]"),
     row(SiteKind::PosEmbed, "pos_embed", "hook_pos_embed", "learned position embeddings: [batch, pos, d_model]"),
     row(
@@ -299,6 +311,60 @@ static ROWS: [SiteRow; 59] = [
         "what is read is multiplied with the SiLU of this: shaped as the inputs",
     ),
     row(
+        SiteKind::RwkvR,
+        "rwkv_r",
+        "blocks.{}.time_mix.hook_r",
+        "the receptance of time mixing, which reads the state: [batch, pos, head, d_head]",
+    ),
+    row(
+        SiteKind::RwkvW,
+        "rwkv_w",
+        "blocks.{}.time_mix.hook_w",
+        "the logarithms of what a head keeps of each coordinate of keys, below 0: [batch, pos, head, d_head]",
+    ),
+    row(
+        SiteKind::RwkvA,
+        "rwkv_a",
+        "blocks.{}.time_mix.hook_a",
+        "the in-context learning rates, from 0 to 1: [batch, pos, head, d_head]",
+    ),
+    row(
+        SiteKind::RwkvKk,
+        "rwkv_kk",
+        "blocks.{}.time_mix.hook_kk",
+        "removal keys, of length 1: [batch, pos, head, d_head]",
+    ),
+    row(
+        SiteKind::RwkvK,
+        "rwkv_k",
+        "blocks.{}.time_mix.hook_k",
+        "the keys that values are written at, after the learning rates: [batch, pos, head, d_head]",
+    ),
+    row(
+        SiteKind::RwkvV,
+        "rwkv_v",
+        "blocks.{}.time_mix.hook_v",
+        "the values of time mixing, mixed with those of the first layer: [batch, pos, head, d_head]",
+    ),
+    row(
+        SiteKind::RwkvState,
+        "rwkv_state",
+        "blocks.{}.time_mix.hook_state",
+        "the state of time mixing behind each token, keys by values: [batch, pos, head, d_head, d_head]",
+    ),
+    row(
+        SiteKind::RwkvRead,
+        "rwkv_read",
+        "blocks.{}.time_mix.hook_read",
+        "what the receptance reads of the state, before norm, bonus and gate: [batch, pos, head, d_head]",
+    ),
+    row(
+        SiteKind::RwkvG,
+        "rwkv_g",
+        "blocks.{}.time_mix.hook_g",
+        "what is read, its norm and bonus included, is multiplied with this: [batch, pos, head, d_head]",
+    ),
+    row(
         SiteKind::AttnPostScale,
         "attn_post_scale",
         "blocks.{}.ln1_post.hook_scale",
@@ -333,6 +399,12 @@ static ROWS: [SiteRow; 59] = [
         "mlp_in",
         "blocks.{}.mlp.hook_in",
         "the normed input of the MLP, weights of the norm included: [batch, pos, d_model]",
+    ),
+    row(
+        SiteKind::MlpShifted,
+        "mlp_shifted",
+        "blocks.{}.mlp.hook_shifted",
+        "the mixture of the MLP's input with that of the token before, which it reads: [batch, pos, d_model]",
     ),
     row(
         SiteKind::ExpertsIn,
@@ -494,7 +566,7 @@ impl SiteKind {
 
     /// Returns whether the site is recorded only where it is named, since it is as large as all others together.
     pub fn is_large(self) -> bool {
-        matches!(self, SiteKind::HeadOut | SiteKind::SsmState)
+        matches!(self, SiteKind::HeadOut | SiteKind::SsmState | SiteKind::RwkvState)
     }
 
     pub fn heads(self) -> Heads {
@@ -508,6 +580,9 @@ impl SiteKind {
             SiteKind::SsmX | SiteKind::SsmDt | SiteKind::SsmState => Heads::StateHeads,
             SiteKind::SsmRead | SiteKind::SsmGate => Heads::StateHeads,
             SiteKind::SsmB | SiteKind::SsmC => Heads::StateGroups,
+            SiteKind::RwkvR | SiteKind::RwkvW | SiteKind::RwkvA | SiteKind::RwkvKk => Heads::TimeHeads,
+            SiteKind::RwkvK | SiteKind::RwkvV | SiteKind::RwkvState => Heads::TimeHeads,
+            SiteKind::RwkvRead | SiteKind::RwkvG => Heads::TimeHeads,
             _ => Heads::None,
         }
     }
@@ -547,6 +622,7 @@ impl SiteKind {
             Heads::Queries | Heads::Keys | Heads::Square => Some(Mixer::Attention),
             Heads::DeltaKeys | Heads::DeltaValues => Some(Mixer::Delta),
             Heads::StateHeads | Heads::StateGroups => Some(Mixer::StateSpace),
+            Heads::TimeHeads => Some(Mixer::TimeMixing),
         }
     }
 
@@ -565,6 +641,7 @@ impl SiteKind {
         match self.mixer() {
             Some(Mixer::Delta) => return config.delta.is_some(),
             Some(Mixer::StateSpace) => return config.ssm.is_some(),
+            Some(Mixer::TimeMixing) => return config.rwkv.is_some(),
             Some(Mixer::Attention) if !config.has_attention() => return false,
             _ => {}
         }
@@ -583,6 +660,7 @@ impl SiteKind {
             SiteKind::MlpPostScale => normed && config.post_norm && mlp,
             SiteKind::ResidMid => config.is_serial() && mlp,
             SiteKind::MlpIn | SiteKind::MlpOut => mlp,
+            SiteKind::MlpShifted => config.shifts_mlps(),
             SiteKind::Router => mixed(),
             SiteKind::ExpertsIn | SiteKind::ExpertsOut | SiteKind::MlpOwn => beside(),
             SiteKind::LayerInput | SiteKind::LayerGate | SiteKind::LayerHidden | SiteKind::LayerOut => {

@@ -141,6 +141,7 @@ fn other_mixer(config: &Config, kind: SiteKind, layer: usize) -> Error {
     let wanted = match kind.mixer() {
         Some(Mixer::Delta) => "gated delta nets",
         Some(Mixer::StateSpace) => "state spaces",
+        Some(Mixer::TimeMixing) => "time mixing",
         _ => "attention",
     };
     let all = format!("`{name}.*` names all layers with {wanted}");
@@ -154,6 +155,11 @@ fn other_mixer(config: &Config, kind: SiteKind, layer: usize) -> Error {
         Mixer::StateSpace => {
             err!(Name, "layer {layer} has a state space in place of attention, and no site `{name}`").hint(format!(
                 "{all}; `ssm_read.{layer}` is what is read of the state here, and `attn_out.{layer}` what the layer writes"
+            ))
+        }
+        Mixer::TimeMixing => {
+            err!(Name, "layer {layer} has time mixing in place of attention, and no site `{name}`").hint(format!(
+                "{all}; `rwkv_read.{layer}` is what is read of the state here, and `attn_out.{layer}` what the layer writes"
             ))
         }
     }
@@ -170,6 +176,7 @@ fn heads(config: &Config, kind: SiteKind, layer: usize, part: &str) -> Result<Ve
         Heads::DeltaValues => numbers(part, config.delta.as_ref().map_or(0, |delta| delta.value_heads), "head", whose),
         Heads::StateHeads => numbers(part, config.ssm.as_ref().map_or(0, |ssm| ssm.heads), "head", whose),
         Heads::StateGroups => numbers(part, config.ssm.as_ref().map_or(0, |ssm| ssm.groups), "group", whose),
+        Heads::TimeHeads => numbers(part, config.rwkv.as_ref().map_or(0, |rwkv| rwkv.heads), "head", whose),
     }
 }
 

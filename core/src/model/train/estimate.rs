@@ -2,7 +2,7 @@
 
 use crate::base::Result;
 use crate::model::adapter::AdapterParts;
-use crate::model::config::{Config, StateSpaces};
+use crate::model::config::{Config, StateSpaces, TimeMixing};
 
 use super::recipe::Recipe;
 
@@ -61,5 +61,8 @@ fn numbers_per_token(config: &Config) -> usize {
     // A state space keeps what its loop reads, and a copy of it.
     let of_ssm = |ssm: &StateSpaces| ssm.layers.len() * (10 * ssm.d_inner() + 6 * ssm.of_groups());
     let ssm = config.ssm.as_ref().map_or(0, of_ssm);
-    layers + delta + ssm + 6 * d + 2 * config.outputs()
+    // Time mixing keeps six mixtures, what its loop reads, and a copy of it.
+    let of_rwkv = |rwkv: &TimeMixing| rwkv.layers.len() * (6 * d + 30 * rwkv.d_inner());
+    let rwkv = config.rwkv.as_ref().map_or(0, of_rwkv);
+    layers + delta + ssm + rwkv + 6 * d + 2 * config.outputs()
 }

@@ -223,7 +223,7 @@ pub fn check(model: &Decoder, name: &str, transcoders: &Transcoders) -> Result<(
     if config.recurrent_layers().is_some() || config.gated_heads {
         return Err(err!(
             Argument,
-            "expected attention that is linear in its values, found delta nets, state spaces or gates of heads"
+            "expected attention that is linear in its values, found delta nets, state spaces, time mixing or gates of heads"
         )
         .hint("`circuit::sparse_features` finds circuits of features in such models")
         .about("m"));

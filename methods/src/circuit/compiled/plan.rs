@@ -260,15 +260,19 @@ impl WeightPlan {
         let mlp_stream_norm = None;
         let delta = None;
         let ssm = None;
+        let rwkv = None;
+        let mlp_shift = None;
         let mixture = None;
         Ok(Block {
             attn_norm,
             attn: Some(attn),
             delta,
             ssm,
+            rwkv,
             attn_post_norm,
             attn_stream_norm,
             mlp_norm,
+            mlp_shift,
             mlp,
             mixture,
             mlp_post_norm,

@@ -2,7 +2,7 @@
 
 use crate::base::Result;
 use crate::err;
-use crate::model::config::{Config, DeltaNets, LatentAttention, StateSpaces};
+use crate::model::config::{Config, DeltaNets, LatentAttention, StateSpaces, TimeMixing};
 use crate::model::hooks::{At, Hooks, one_head};
 use crate::model::site::{Heads, Place, Site, SiteKind};
 use crate::tensor::{DType, Device, Tensor};
@@ -12,6 +12,7 @@ pub fn width(config: &Config, place: Place) -> Result<usize> {
     let layer = place.site.layer;
     let of_delta = |size: fn(&DeltaNets) -> usize| config.delta.as_ref().map_or(0, size);
     let of_ssm = |size: fn(&StateSpaces) -> usize| config.ssm.as_ref().map_or(0, size);
+    let of_rwkv = |size: fn(&TimeMixing) -> usize| config.rwkv.as_ref().map_or(0, size);
     let of_latent = |size: fn(&LatentAttention) -> usize| config.latent.as_ref().map_or(0, size);
     let heads = match (place.head, place.site.kind.heads()) {
         (_, Heads::Square) => {
@@ -25,6 +26,7 @@ pub fn width(config: &Config, place: Place) -> Result<usize> {
         (None, Heads::DeltaValues) => of_delta(|delta| delta.value_heads),
         (None, Heads::StateHeads) => of_ssm(|ssm| ssm.heads),
         (None, Heads::StateGroups) => of_ssm(|ssm| ssm.groups),
+        (None, Heads::TimeHeads) => of_rwkv(|rwkv| rwkv.heads),
     };
     let each = match place.site.kind {
         SiteKind::NormScale
@@ -41,6 +43,8 @@ pub fn width(config: &Config, place: Place) -> Result<usize> {
         SiteKind::SsmX | SiteKind::SsmRead | SiteKind::SsmGate => of_ssm(|ssm| ssm.d_head),
         SiteKind::SsmB | SiteKind::SsmC => of_ssm(|ssm| ssm.d_state),
         SiteKind::SsmState => of_ssm(|ssm| ssm.d_head * ssm.d_state),
+        SiteKind::RwkvState => of_rwkv(|rwkv| rwkv.d_head * rwkv.d_head),
+        kind if kind.heads() == Heads::TimeHeads => of_rwkv(|rwkv| rwkv.d_head),
         SiteKind::Q | SiteKind::K | SiteKind::QRot | SiteKind::KRot | SiteKind::HeadGate => config.d_head_of(layer),
         SiteKind::V | SiteKind::Z => config.d_value_of(layer),
         SiteKind::QLatent => of_latent(|latent| latent.q_rank.unwrap_or(0)),

@@ -95,6 +95,7 @@ fn a_site_gives_the_same_bits_alone_and_beside_others_in_models_of_every_kind() 
             Mixer::Attention => "q.0",
             Mixer::Delta => "delta_beta.0",
             Mixer::StateSpace => "ssm_dt.0",
+            Mixer::TimeMixing => "rwkv_a.0",
         };
         let model = model(config);
         let text = letters(9, text::TextOptions::default());

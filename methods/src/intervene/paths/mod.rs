@@ -92,6 +92,13 @@ pub fn paths(
     }
     let config = model.decoder.config();
     config.expect_next_token("path patching")?;
+    if config.rwkv.is_some() {
+        let what = "expected a stream that is all that passes from layer to layer, found values of the first layer that all \
+                    others read";
+        return Err(err!(Argument, "{what}")
+            .hint("`intervene::grid` patches time mixing and MLPs of such models")
+            .about("m"));
+    }
     if config.stream_norm {
         let what =
             "expected a stream that is the sum of what attention and MLPs write, found norms of the residual stream";
