@@ -14,7 +14,7 @@ use microtome::tensor::{DType, Tensor};
 /// Families that predict masked tokens, and so continue no text.
 pub const ENCODERS: [&str; 3] = ["bert", "modernbert", "modernbert_biases"];
 
-pub const FAMILIES: [&str; 49] = [
+pub const FAMILIES: [&str; 50] = [
     "bert",
     "bloom",
     "cohere",
@@ -42,6 +42,7 @@ pub const FAMILIES: [&str; 49] = [
     "gptj",
     "granite",
     "granitemoehybrid",
+    "granitemoehybrid_experts",
     "llama",
     "llama3_rope",
     "mamba",
