@@ -28,6 +28,7 @@ mod token_list;
 pub mod tokens;
 pub mod train;
 mod vocab;
+mod words;
 
 use std::ops::Range;
 use std::sync::Arc;
