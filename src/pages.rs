@@ -37,10 +37,11 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "deepseek_v3.svg" "falcon.svg" "falcon_alibi.svg" "falcon_grouped.svg" "falcon_mamba.svg" "gemma.svg"
         "gemma2.svg" "gemma3_text.svg" "gemma4_text.svg" "gemma4_text_experts.svg" "glm4.svg" "gpt2.svg"
         "gpt_bigcode.svg" "gpt_bigcode_heads.svg" "gpt_neo.svg" "gpt_neox.svg" "gpt_neox_serial.svg"
-        "gpt_oss.svg" "gptj.svg" "granite.svg" "granitemoehybrid.svg" "llama.svg" "llama3_rope.svg" "mamba.svg"
-        "mamba2.svg" "mistral.svg" "mixtral.svg" "modernbert.svg" "modernbert_biases.svg" "mpt.svg" "olmo2.svg"
-        "olmo3.svg" "opt.svg" "phi.svg" "qwen2_moe.svg" "qwen3.svg" "qwen3_5_moe_text.svg" "qwen3_5_text.svg"
-        "qwen3_moe.svg" "rwkv7.svg" "smollm3.svg" "stablelm.svg";
+        "gpt_oss.svg" "gptj.svg" "granite.svg" "granitemoehybrid.svg" "granitemoehybrid_experts.svg" "llama.svg"
+        "llama3_rope.svg" "mamba.svg" "mamba2.svg" "mistral.svg" "mixtral.svg" "modernbert.svg"
+        "modernbert_biases.svg" "mpt.svg" "olmo2.svg" "olmo3.svg" "opt.svg" "phi.svg" "qwen2_moe.svg"
+        "qwen3.svg" "qwen3_5_moe_text.svg" "qwen3_5_text.svg" "qwen3_moe.svg" "rwkv7.svg"
+        "smollm3.svg" "stablelm.svg";
     "examples/":
         "01_values.rhai" "02_tensors.rhai" "03_linear_algebra.rhai" "04_models.rhai" "05_sites.rhai" "06_hooks.rhai"
         "07_attribution.rhai" "08_report.rhai" "09_libraries.rhai" "10_files_and_errors.rhai" "embed.rs" "figures.rs"

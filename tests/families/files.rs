@@ -42,6 +42,7 @@ pub const FAMILIES: [&str; 50] = [
     "gptj",
     "granite",
     "granitemoehybrid",
+    "granitemoehybrid_experts",
     "llama",
     "llama3_rope",
     "mamba",

@@ -74,7 +74,7 @@ fn old_config(family: &str) -> Value {
         "opt" => add(json!({"activation_dropout": 0.0, "prefix": "</s>"})),
         "falcon_mamba" => add(json!({"use_falcon_mambapy": false})),
         "mamba" => add(json!({"d_inner": 64, "d_model": 32, "n_layer": 3, "rms_norm": true, "ssm_cfg": {}})),
-        "granitemoehybrid" => add(json!({
+        "granitemoehybrid" | "granitemoehybrid_experts" => add(json!({
             "layer_types": ["mamba", "attention", "mamba"],
             "position_embedding_type": "nope",
             "normalization_function": "rmsnorm",

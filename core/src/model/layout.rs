@@ -141,6 +141,10 @@ pub enum StepBack {
     Grouped { axis: usize, start: usize, groups: usize, each: usize, width: usize },
     /// The logarithm of what the file has with the opposite sign.
     LogOfOpposite,
+    /// The first two axes as one.
+    Joined,
+    /// The last two axes in each other's place.
+    Turned,
 }
 
 /// A config, and where a file has the weights that it requires.

@@ -12,6 +12,7 @@ use super::metadata::{Gguf, GgufMetadata};
 use super::saving::{Origin, Ours};
 use super::spelling::hexadecimal;
 use super::vocab::{Vocab, VocabEntry};
+use super::words::WORDS;
 use super::{Chats, Tokenizer, bytelevel, splits};
 use crate::base::{Result, Task};
 use crate::{bail, err};
@@ -40,6 +41,11 @@ impl Tokenizer {
             ("eos_token", parts.eos_token_id),
             ("unk_token", parts.unknown_token_id),
         ];
+        if parts.model == WORDS {
+            let metadata = metadata.clone();
+            let made = task.apart(move || Self::of_words(&parts, &metadata));
+            return Ok(Some(made.map_err(|e| e.within("tokenizer.ggml"))?));
+        }
         let tokenizer = task.apart(move || Self::from_gguf(parts))?;
         // SentencePiece has its usual ids where a file states none.
         let usual = [tokenizer.bos, tokenizer.eos, None];
@@ -63,7 +69,7 @@ impl Tokenizer {
             "llama" => sentencepiece(parts, &kinds),
             "gpt2" => byte_level(parts, &kinds),
             GEMMA4 => lines(parts, &kinds),
-            other => Err(err!(Format, "expected a tokenizer of the kind llama, gpt2 or gemma4, found `{other}`")
+            other => Err(err!(Format, "expected a tokenizer of the kind llama, gpt2, gemma4 or bert, found `{other}`")
                 .hint("load the model from a folder with a tokenizer.json")),
         }
     }

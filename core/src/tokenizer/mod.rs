@@ -28,6 +28,7 @@ mod token_list;
 pub mod tokens;
 pub mod train;
 mod vocab;
+mod words;
 mod world;
 
 use std::ops::Range;

@@ -1,5 +1,5 @@
-//! Granite 4's hybrids without experts (Granite Team 2025): as granite, with Mamba 2's state spaces in place of most
-//! attention, and no rotation in the models that are published.
+//! Granite 4's hybrids (Granite Team 2025): as granite, with Mamba 2's state spaces in place of most attention, experts
+//! beside a shared one in the larger models, and no rotation in the models that are published.
 
 use super::keys::Keys;
 use super::mamba2::{PARTS, limits};
@@ -8,7 +8,7 @@ use super::rope::WHOLE_HEAD;
 use super::{Family, common, granite, llama_names};
 use crate::base::Result;
 use crate::err;
-use crate::model::config::{Config, NormKind, StateSpaces};
+use crate::model::config::{Config, Experts, NormKind, StateSpaces};
 
 pub(super) const FAMILY: Family = Family {
     name: "granitemoehybrid",
@@ -32,6 +32,9 @@ const COMMON: common::Common = common::Common {
 const IN: &str = "model.layers.*.mamba.in_proj";
 const GATE_UP: &str = "model.layers.*.shared_mlp.input_linear";
 const MLP_PARTS: &[&str] = &["blocks.*.mlp.gate", "blocks.*.mlp.up"];
+const SHARED_PARTS: &[&str] = &["blocks.*.mlp.shared.gate", "blocks.*.mlp.shared.up"];
+const DOWN: &str = "model.layers.*.shared_mlp.output_linear";
+const OF_EXPERTS: &str = "model.layers.*.block_sparse_moe.input_linear.weight";
 
 const NAMES: &[NameLine] = &[
     ("blocks.*.ssm.gate", Rows(IN, PARTS)),
@@ -47,31 +50,34 @@ const NAMES: &[NameLine] = &[
     ("blocks.*.ssm.o", Same("model.layers.*.mamba.out_proj")),
     ("blocks.*.mlp.gate", Rows(GATE_UP, MLP_PARTS)),
     ("blocks.*.mlp.up", Rows(GATE_UP, MLP_PARTS)),
-    ("blocks.*.mlp.down", Same("model.layers.*.shared_mlp.output_linear")),
+    ("blocks.*.mlp.down", Same(DOWN)),
+    ("blocks.*.mlp.router", Same("model.layers.*.block_sparse_moe.router.layer")),
+    ("blocks.*.mlp.experts.#.gate", RowsOfExpert { name: OF_EXPERTS, part: 0, parts: 2 }),
+    ("blocks.*.mlp.experts.#.up", RowsOfExpert { name: OF_EXPERTS, part: 1, parts: 2 }),
+    (
+        "blocks.*.mlp.experts.#.down",
+        RowsOfExpert { name: "model.layers.*.block_sparse_moe.output_linear.weight", part: 0, parts: 1 },
+    ),
+    ("blocks.*.mlp.shared.gate", Rows(GATE_UP, SHARED_PARTS)),
+    ("blocks.*.mlp.shared.up", Rows(GATE_UP, SHARED_PARTS)),
+    ("blocks.*.mlp.shared.down", Same(DOWN)),
 ];
 
 fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
-    let experts = keys.maybe_size("num_local_experts", Some(8))?.unwrap_or(0);
-    // What experts would be, and how weights are made at first.
-    for key in ["num_experts_per_tok", "intermediate_size", "init_method", "mamba_chunk_size"] {
+    let experts = experts(keys, &config)?;
+    // How weights are made at first, and how many tokens other programs compute together.
+    for key in ["init_method", "mamba_chunk_size"] {
         keys.value(key);
     }
     keys.only("normalization_function", "rmsnorm")?;
     let kv_heads = common::kv_heads(keys, &config, None)?;
     let biases = keys.flag("attention_bias", false)?;
-    let config = Config { kv_heads, gated: true, qkv_bias: biases, out_bias: biases, ..config };
+    let config = Config { kv_heads, gated: true, experts, qkv_bias: biases, out_bias: biases, ..config };
     let ssm = state_spaces(keys, &config)?;
     let config = granite::scaled(keys, Config { ssm, ..config })?;
     let turned = WHOLE_HEAD.read(keys, config.clone())?;
     let positions = keys.word("position_embedding_type")?;
-    if experts > 0 {
-        return Err(err!(
-            Format,
-            "experts beside a shared MLP without a gate (`num_local_experts`) are not implemented"
-        )
-        .hint("models of this family with `num_local_experts` 0 are"));
-    }
     match positions {
         Some("rope") => Ok(turned),
         None | Some("nope") => Ok(config),
@@ -80,6 +86,27 @@ fn read(keys: &mut Keys) -> Result<Config> {
                 .hint("expected rope or nope"))
         }
     }
+}
+
+/// Reads the experts, if there are any; the MLP that models without them have is then the shared one.
+fn experts(keys: &mut Keys, config: &Config) -> Result<Option<Experts>> {
+    let count = keys.maybe_size("num_local_experts", Some(8))?.unwrap_or(0);
+    if count == 0 {
+        // What experts would be.
+        for key in ["num_experts_per_tok", "intermediate_size"] {
+            keys.value(key);
+        }
+        return Ok(None);
+    }
+    Ok(Some(Experts {
+        count,
+        chosen: keys.size("num_experts_per_tok", 2)?,
+        d_mlp: keys.size("intermediate_size", 11008)?,
+        renormalised: true,
+        shared: Some(config.d_mlp),
+        ungated_shared: true,
+        ..Experts::default()
+    }))
 }
 
 /// Reads the state spaces, if any layer has one: all of them, unless `layer_types` says which.

@@ -75,6 +75,8 @@ impl StepBack {
             StepBack::Rows { start, count } => x.narrow(0, start, count)?,
             StepBack::Unsqueezed(axis) => x.unsqueeze(axis)?,
             StepBack::LogOfOpposite => x.neg()?.log()?,
+            StepBack::Joined => x.flatten(0, 1)?,
+            StepBack::Turned => x.transpose(x.rank() - 2, x.rank() - 1)?.contiguous()?,
             StepBack::Grouped { axis, start, groups, each, width } => {
                 let count = groups * each * width;
                 let around = [&x.dims()[..axis], &x.dims()[axis + 1..]];

@@ -7,7 +7,7 @@ use kernels::PackedMatrix;
 use super::{LoadSettings, Precision, tensor_check};
 use crate::base::{Error, Result, Task, memory};
 use crate::err;
-use crate::model::layout::{Layout, TensorSource, WeightFrom};
+use crate::model::layout::{Layout, StepBack, TensorSource, WeightFrom};
 use crate::model::weight::Weight;
 use crate::model::weights::Weights;
 use crate::tensor::{DType, Tensor};
@@ -103,6 +103,8 @@ impl<'a> PendingTensors<'a> {
                 let rows = packed.dims()[0] / (experts * parts).max(1);
                 Some(packed.rows((expert * parts + part) * rows, rows)?)
             }
+            // Blocks are those of rows, whichever axis these are counted by.
+            WeightFrom::Rewritten { back, .. } if back == &[StepBack::Joined] => Some(packed),
             _ => None,
         })
     }

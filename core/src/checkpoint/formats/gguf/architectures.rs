@@ -3,7 +3,7 @@
 use super::super::base::{ModelSizes, llama as llama_like};
 use super::common::{Architecture, rms, rotary, window};
 use super::keys::GgufKeys;
-use super::{biased, gemma, gemma4, mixtures, plain, qwen35, rope, unknown};
+use super::{bert, biased, gemma, gemma4, latent, mixtures, plain, qwen35, rope, state_spaces, unknown};
 use crate::base::Result;
 use crate::model::config::{Activation, Config, NormKind, Order, Positions, QkNorm, Scaling};
 use crate::model::layout::TensorSource;
@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 use crate::{bail, err};
 
 /// Architectures that are known. Mistral's models and Mixtral are written as `llama`, OLMo 3 as `olmo2`.
-const KNOWN: [&str; 27] = [
+const KNOWN: [&str; 33] = [
     "llama",
     "gpt2",
     "gptneox",
@@ -39,6 +39,12 @@ const KNOWN: [&str; 27] = [
     "cohere2",
     "glm4",
     "starcoder",
+    "deepseek2",
+    "mamba",
+    "mamba2",
+    "granitehybrid",
+    "granitemoe",
+    "bert",
 ];
 
 /// The token that ends a text, and those that end an answer in a chat.
@@ -78,6 +84,7 @@ pub(super) fn read(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Archite
         "granite" => {
             llama(keys, source, &mut found)?;
             plain::granite(keys, &mut found.config)?;
+            state_spaces::of_no_layer(keys)?;
         }
         "smollm3" => {
             llama(keys, source, &mut found)?;
@@ -90,6 +97,10 @@ pub(super) fn read(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Archite
         "mpt" => biased::mpt(keys, source, &mut found.config)?,
         "command-r" | "cohere2" => plain::cohere(keys, &mut found)?,
         "glm4" => plain::glm4(keys, &mut found)?,
+        "deepseek2" => latent::deepseek2(keys, source, &mut found)?,
+        "mamba" | "mamba2" => state_spaces::mamba(keys, source, &mut found)?,
+        "granitehybrid" | "granitemoe" => state_spaces::granite4(keys, source, &mut found)?,
+        "bert" => bert::bert(keys, source, &mut found)?,
         "gpt-oss" => mixtures::gpt_oss(keys, source, &mut found)?,
         _ => qwen(keys, &mut found)?,
     }
@@ -111,11 +122,16 @@ fn ahead(source: &dyn TensorSource, layers: usize) -> Vec<String> {
 fn common(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Config> {
     let layers = keys.size("block_count")?;
     let layers = match keys.architecture {
-        "qwen35" | "qwen35moe" => layers.saturating_sub(keys.maybe_size("nextn_predict_layers")?.unwrap_or(0)),
+        "qwen35" | "qwen35moe" | "deepseek2" => {
+            layers.saturating_sub(keys.maybe_size("nextn_predict_layers")?.unwrap_or(0))
+        }
         _ => layers,
     };
     let d_model = keys.size("embedding_length")?;
-    let heads = keys.size("attention.head_count")?;
+    let heads = match keys.size("attention.head_count")? {
+        0 if state_spaces::is_without_attention(keys.architecture) => 1,
+        heads => heads,
+    };
     let tensors = source.names().len();
     if layers > tensors {
         bail!(Format, "expected at most as many layers as there are tensors, {tensors}, found {layers}");
@@ -147,10 +163,14 @@ fn common(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Config> {
     })
 }
 
-/// Reads a size that only gemma 4 has for each layer apart, which it reads once more.
+/// Reads a size that some architectures have for each layer apart, which they read once more; layers of Granite 4 without
+/// attention have 0.
 fn first(keys: &GgufKeys, key: &str, layers: usize) -> Result<Option<usize>> {
     match keys.architecture {
         "gemma4" => Ok(keys.sizes(key, layers)?.and_then(|sizes| sizes.first().copied())),
+        "granitehybrid" | "granitemoe" | "granite" => {
+            Ok(keys.sizes(key, layers)?.and_then(|sizes| sizes.into_iter().max()))
+        }
         _ => keys.maybe_size(key),
     }
 }
@@ -176,6 +196,9 @@ fn ends(keys: &GgufKeys) -> Result<Vec<u32>> {
 }
 
 fn head_size(keys: &GgufKeys, d_model: usize, heads: usize) -> Result<usize> {
+    if keys.architecture == "deepseek2" {
+        return latent::key_size(keys);
+    }
     let stated = keys.maybe_size("attention.key_length")?;
     let values = keys.maybe_size("attention.value_length")?;
     let size = match stated {

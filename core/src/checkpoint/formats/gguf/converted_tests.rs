@@ -8,20 +8,22 @@ use std::sync::Arc;
 use kit::{far, far_relative};
 
 use super::quantised::TensorKind;
-use super::{GgufFile, GgufModel, part_names};
+use super::{GgufFile, GgufModel, part_names, writer};
 use crate::base::Task;
 use crate::checkpoint::load::{self, LoadSettings};
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
 use crate::model::generate::SamplingSettings;
+use crate::model::layout::TensorSource;
 use crate::model::run::Ask;
 use crate::model::site;
+use crate::tensor::files::gguf_value::Value;
 use crate::tensor::{DType, Tensor};
 use crate::tokenizer::Tokenizer;
 
 /// Every file, its family, and a bound of the distance of llama.cpp's logits from those of transformers, in the largest of them.
-/// It rounds what its products read.
-const FILES: [(&str, &str, f64); 24] = [
+/// It rounds what its products read. Its logits and tokens are missing where it does not read the file.
+const FILES: [(&str, &str, f64); 33] = [
     ("mixtral", "llama", 0.03),
     ("phi2", "phi", 0.005),
     ("phi3", "phi3", 0.02),
@@ -45,6 +47,15 @@ const FILES: [(&str, &str, f64); 24] = [
     ("cohere2", "cohere2", 0.05),
     ("glm4", "glm4", 0.05),
     ("starcoder", "gpt_bigcode", 0.05),
+    ("deepseek2", "deepseek_v2", 0.05),
+    ("deepseek2-lite", "deepseek_v2", 0.0),
+    ("deepseek3", "deepseek_v3", 0.05),
+    ("mamba", "mamba", 0.02),
+    ("falcon_mamba", "falcon_mamba", 0.02),
+    ("mamba2", "mamba2", 0.05),
+    ("granitehybrid", "granitemoehybrid", 0.02),
+    ("granitehybrid-experts", "granitemoehybrid", 0.02),
+    ("granitemoe", "granitemoehybrid", 0.02),
     ("llama-q2_k", "llama", 0.05),
 ];
 
@@ -107,9 +118,6 @@ fn logits_hidden_states_and_greedy_tokens_are_those_of_transformers_on_the_weigh
             .enumerate()
             .map(|(at, (_, x))| far_relative(x.squeeze(0).unwrap(), &expected[&format!("hidden.{at}")]));
         let worst = hidden.fold(0.0, f64::max);
-        let of_llama = &expected["llama_logits"];
-        let ours = far(&logits, of_llama);
-        let own = far(&expected["logits"], of_llama);
         let size = far(&expected["logits"], expected["logits"].zeros_like().unwrap());
         let start: Vec<u32> = row(&expected["greedy"])[..3].to_vec();
         let wanted = row(&expected["greedy"])[3..].to_vec();
@@ -121,20 +129,108 @@ fn logits_hidden_states_and_greedy_tokens_are_those_of_transformers_on_the_weigh
             &Task::default(),
         );
         let greedy = greedy.unwrap().remove(0);
+        println!("{name}: {:?} logits {off:.1e} hidden {worst:.1e}", decoder.weights().packings());
+        assert!(off < ROUNDING && worst < ROUNDING, "{name}: {off} {worst}");
+        assert!(greedy.ends_with(&wanted), "{name}: {greedy:?} {wanted:?}");
+        let Some(of_llama) = expected.get("llama_logits") else { continue };
+        let ours = far(&logits, of_llama);
+        let own = far(&expected["logits"], of_llama);
         let alike =
             row(&expected["greedy"]).iter().zip(row(&expected["llama_greedy"])).filter(|(a, b)| **a == *b).count();
         println!(
-            "{name}: {:?} logits {off:.1e} hidden {worst:.1e}; llama.cpp from us {:.2e}, from transformers {:.2e}; its \
-             greedy tokens {}",
-            decoder.weights().packings(),
+            "{name}: llama.cpp from us {:.2e}, from transformers {:.2e}; its greedy tokens {}",
             ours / size,
             own / size,
             alike - 3
         );
-        assert!(off < ROUNDING && worst < ROUNDING, "{name}: {off} {worst}");
-        assert!(greedy.ends_with(&wanted), "{name}: {greedy:?} {wanted:?}");
         assert!(ours < own * 1.01 + ROUNDING * size && own < theirs * size, "{name}: {ours} {own}");
     }
+}
+
+#[test]
+fn hidden_states_of_an_encoder_are_those_of_transformers_and_texts_are_the_tokens_of_llama_cpp() {
+    let expected = expected("bert");
+    let (source, decoder) = model("bert", true);
+    assert_eq!(decoder.config().family, "bert");
+    let batch = Batch::new(vec![row(&expected["input_ids"])]).unwrap();
+    let places: Vec<_> =
+        ["resid_pre.*", "resid_post.1"].iter().flat_map(|name| site::select(decoder.config(), name).unwrap()).collect();
+    let cache = decoder.cache(&batch, Ask { places: places.clone(), ..Ask::default() }, &Task::default()).unwrap();
+    let states: Vec<Tensor> = places.iter().map(|place| cache.at(*place).unwrap().squeeze(0).unwrap()).collect();
+    for (at, state) in states.iter().enumerate() {
+        let off = far_relative(state, &expected[&format!("hidden.{at}")]);
+        println!("bert: {:?} hidden {at}: {off:.1e}", decoder.weights().packings());
+        assert!(off < ROUNDING, "{at}: {off}");
+    }
+    let ours = far_relative(&states[2], &expected["llama_hidden"]);
+    let own = far_relative(&expected["hidden.2"], &expected["llama_hidden"]);
+    println!("bert: llama.cpp from us {ours:.2e}, from transformers {own:.2e}");
+    assert!(ours < own * 1.01 + ROUNDING && own < 0.02, "{ours} {own}");
+    let tokenizer = Tokenizer::from_metadata(&source.first().unwrap().metadata, &Task::default()).unwrap().unwrap();
+    let texts: Vec<String> = serde_json::from_slice(&std::fs::read(fixture("texts.json")).unwrap()).unwrap();
+    for (at, text) in texts.iter().enumerate() {
+        let found = tokenizer.encode(text, None, &Task::default()).unwrap().ids;
+        assert_eq!(found, row(&expected[&format!("tokens.{at}")]), "{text}");
+    }
+}
+
+/// Rewrites a file of DeepSeek with other metadata, and with the tensors that a function makes of its own.
+fn rewritten(
+    name: &str,
+    changes: &[(&str, Option<u64>)],
+    change: impl Fn(&mut BTreeMap<String, Tensor>),
+) -> GgufFile<Vec<u8>> {
+    let (_, bytes) = files(name).remove(0);
+    let file = GgufFile::new(bytes).unwrap();
+    let mut tensors = file.names().into_iter().map(|name| (name.clone(), file.tensor(&name).unwrap())).collect();
+    change(&mut tensors);
+    let mut metadata = file.metadata.clone();
+    for (key, value) in changes {
+        let key = format!("deepseek2.{key}");
+        metadata.remove(&key);
+        metadata.extend(value.map(|value| (key, Value::Unsigned(value))));
+    }
+    let metadata: Vec<(&str, Value)> = metadata.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    let tensors = tensors.into_iter().map(|(name, x)| (name, (x, writer::F32))).collect();
+    GgufFile::new(writer::file(&metadata, &tensors)).unwrap()
+}
+
+#[test]
+fn an_older_file_of_deepseek_has_the_maps_to_keys_and_values_in_one_matrix() {
+    let older = [
+        ("attention.head_count_kv", Some(4)),
+        ("attention.key_length", Some(40)),
+        ("attention.value_length", Some(16)),
+        ("attention.key_length_mla", None),
+        ("attention.value_length_mla", None),
+    ];
+    let file = rewritten("deepseek2", &older, |tensors| {
+        for layer in 0..2 {
+            let mut taken = |part: &str| tensors.remove(&format!("blk.{layer}.{part}.weight")).unwrap();
+            let (k, v) = (taken("attn_k_b").transpose(1, 2).unwrap(), taken("attn_v_b"));
+            let both = Tensor::cat(&[k, v], 1).unwrap().flatten(0, 1).unwrap();
+            tensors.insert(format!("blk.{layer}.attn_kv_b.weight"), both);
+        }
+    });
+    let layout = file.layout().unwrap();
+    let weights = load::weights(&layout, &file, "older", &LoadSettings::default(), &Task::default()).unwrap();
+    let expected = expected("deepseek2");
+    let batch = Batch::new(vec![row(&expected["input_ids"])]).unwrap();
+    let logits = Decoder::new(layout.config, weights).logits(&batch, Vec::new(), &Task::default()).unwrap();
+    assert!(far_relative(logits.squeeze(0).unwrap(), &expected["logits"]) < ROUNDING);
+}
+
+#[test]
+fn what_a_file_of_deepseek_does_not_say_of_its_router_is_asked_for() {
+    let refused =
+        |changes: &[(&str, Option<u64>)]| rewritten("deepseek3", changes, |_| {}).layout().unwrap_err().message;
+    let wanted = "expected `expert_gating_func` 1 (softmax) or 2 (sigmoid), found";
+    assert_eq!(refused(&[("expert_gating_func", None)]), format!("{wanted} none"));
+    assert_eq!(refused(&[("expert_gating_func", Some(4))]), format!("{wanted} 4"));
+    assert_eq!(
+        refused(&[("attention.indexer.top_k", Some(4))]),
+        "the metadata have `deepseek2.attention.indexer.top_k`, which is not known here and may change the mathematics"
+    );
 }
 
 #[test]
@@ -158,7 +254,7 @@ fn texts_are_the_tokens_of_llama_cpp() {
         let tokenizer = Tokenizer::from_metadata(&source.first().unwrap().metadata, &Task::default()).unwrap().unwrap();
         assert!(tokenizer.chats().is_some(), "{name}");
         let expected = expected(name);
-        for (at, text) in texts.iter().enumerate() {
+        for (at, text) in texts.iter().enumerate().filter(|_| expected.contains_key("tokens.0")) {
             let found = tokenizer.encode(text, Some(false), &Task::default()).unwrap().ids;
             assert_eq!(found, row(&expected[&format!("tokens.{at}")]), "{name}: {text}");
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::architectures;
 use super::common::Architecture;
 use super::keys::GgufKeys;
-use super::{GgufFile, delta, names};
+use super::{GgufFile, delta, latent, names, state_spaces};
 use crate::base::Result;
 use crate::model::config::Config;
 use crate::model::layout::{Layout, StepBack, TensorSource, WeightFrom};
@@ -55,6 +55,12 @@ fn place(name: &str, architecture: &Architecture, source: &dyn TensorSource) -> 
         && part.starts_with("delta.")
     {
         return delta::place(part, net, config.d_model, whole(&names::theirs(part, ending)?));
+    }
+    if let (Some(ssm), Some(part)) = (&config.ssm, part.strip_prefix("ssm.")) {
+        return state_spaces::place(part, ending, ssm, source, whole);
+    }
+    if let (Some(_), Some(part)) = (&config.latent, part.strip_prefix("attn.")) {
+        return latent::place(part, ending, config, source, whole);
     }
     Some(match part {
         "attn.q" | "attn.gate" if config.gated_heads => WeightFrom::OfEachHead {

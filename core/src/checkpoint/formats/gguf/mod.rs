@@ -1,12 +1,14 @@
 //! GGUF, the files of llama.cpp: a header with typed metadata (the tokenizer among them), then aligned tensors.
 
 mod architectures;
+mod bert;
 mod biased;
 mod common;
 mod delta;
 mod gemma;
 mod gemma4;
 mod keys;
+mod latent;
 mod layout;
 mod mixtures;
 mod names;
@@ -15,6 +17,7 @@ mod plain;
 mod quantised;
 mod qwen35;
 mod rope;
+mod state_spaces;
 mod tables;
 mod unknown;
 

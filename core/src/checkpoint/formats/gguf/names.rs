@@ -1,10 +1,12 @@
 //! The names of tensors in GGUF files.
 
 /// Tensors outside of blocks, by our names.
-const OUTSIDE: [(&str, &str); 8] = [
+const OUTSIDE: [(&str, &str); 10] = [
     ("embed", "token_embd"),
     ("embed_norm", "token_embd_norm"),
     ("pos_embed", "position_embd"),
+    ("type_embed", "token_types"),
+    ("stream_norm", "token_embd_norm"),
     ("final_norm", "output_norm"),
     ("unembed", "output"),
     ("layer_inputs.embed", "per_layer_token_embd"),
@@ -13,12 +15,23 @@ const OUTSIDE: [(&str, &str); 8] = [
 ];
 
 /// Tensors that are no weights of ours, or the rows of several: divisors of frequencies, which the config takes in, fused
-/// matrices, the matrices of all experts; and a name of Falcon's norms.
-const OTHERS: [&str; 7] =
-    ["attn_norm_2", "rope_freqs", "attn_qkv", "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps", "ffn_gate_up_exps"];
+/// matrices, the matrices of all experts; a name of Falcon's norms, and maps from latents.
+const OTHERS: [&str; 11] = [
+    "attn_norm_2",
+    "rope_freqs",
+    "attn_qkv",
+    "ffn_gate_exps",
+    "ffn_up_exps",
+    "ffn_down_exps",
+    "ffn_gate_up_exps",
+    "attn_q_b",
+    "attn_k_b",
+    "attn_v_b",
+    "attn_kv_b",
+];
 
 /// Names of the parts of a block: ours, and those in GGUF files. A name with a dot has its ending.
-const PARTS: [(&str, &str); 39] = [
+const PARTS: [(&str, &str); 59] = [
     ("attn_norm", "attn_norm"),
     ("attn.q", "attn_q"),
     ("attn.k", "attn_k"),
@@ -27,13 +40,21 @@ const PARTS: [(&str, &str); 39] = [
     ("attn.q_norm", "attn_q_norm"),
     ("attn.k_norm", "attn_k_norm"),
     ("attn.sinks", "attn_sinks.weight"),
+    ("attn.q_latent", "attn_q_a"),
+    ("attn.q_latent_norm", "attn_q_a_norm"),
+    ("attn.kv_latent", "attn_kv_a_mqa"),
+    ("attn.k_shared", "attn_kv_a_mqa"),
+    ("attn.kv_latent_norm", "attn_kv_a_norm"),
     ("attn_post_norm", "post_attention_norm"),
+    ("attn_stream_norm", "attn_output_norm"),
+    ("mlp_stream_norm", "layer_output_norm"),
     ("mlp_norm", "ffn_norm"),
     ("mlp.gate", "ffn_gate"),
     ("mlp.up", "ffn_up"),
     ("mlp.down", "ffn_down"),
     ("mlp_post_norm", "post_ffw_norm"),
     ("mlp.router", "ffn_gate_inp"),
+    ("mlp.choice_bias", "exp_probs_b.bias"),
     ("mlp.router_scale", "ffn_gate_inp.scale"),
     ("mlp.expert_scales", "ffn_down_exps.scale"),
     ("mlp.experts_norm", "pre_ffw_norm_2"),
@@ -58,6 +79,18 @@ const PARTS: [(&str, &str); 39] = [
     ("delta.log_rate", "ssm_a."),
     ("delta.norm", "ssm_norm"),
     ("delta.o", "ssm_out"),
+    ("ssm.x", "ssm_in"),
+    ("ssm.gate", "ssm_in"),
+    ("ssm.conv", "ssm_conv1d"),
+    ("ssm.dt_in", "ssm_x"),
+    ("ssm.b", "ssm_x"),
+    ("ssm.c", "ssm_x"),
+    ("ssm.dt", "ssm_dt"),
+    ("ssm.dt_bias", "ssm_dt.bias"),
+    ("ssm.log_rate", "ssm_a."),
+    ("ssm.skip", "ssm_d."),
+    ("ssm.norm", "ssm_norm"),
+    ("ssm.o", "ssm_out"),
 ];
 
 /// Returns the name of a part of a block in GGUF files, `.weight` or `.bias` included.

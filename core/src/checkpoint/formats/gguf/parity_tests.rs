@@ -455,7 +455,7 @@ fn an_architecture_that_is_not_known_is_refused_by_what_has_no_meaning_here() {
     assert_eq!(
         rwkv.hint.unwrap(),
         "known are llama, gpt2, gptneox, qwen2, qwen3, gemma, gemma2, gemma3, gemma4, phi2, phi3, olmo2, stablelm, granite, \
-         smollm3, qwen2moe, qwen3moe, qwen35, qwen35moe, gpt-oss, bloom, falcon, mpt, command-r, cohere2, glm4, starcoder, Mistral's models as llama; folders \
+         smollm3, qwen2moe, qwen3moe, qwen35, qwen35moe, gpt-oss, bloom, falcon, mpt, command-r, cohere2, glm4, starcoder, deepseek2, mamba, mamba2, granitehybrid, granitemoe, bert, Mistral's models as llama; folders \
          with a config.json may be of more families"
     );
     let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];

@@ -38,7 +38,8 @@ pub(super) fn stablelm(keys: &GgufKeys, source: &dyn TensorSource, found: &mut A
     Ok(())
 }
 
-fn layer_norms(keys: &GgufKeys, config: &mut Config) -> Result<()> {
+/// Reads the small number of layer norms with biases.
+pub(super) fn layer_norms(keys: &GgufKeys, config: &mut Config) -> Result<()> {
     config.norm = Some(NormKind::Layer);
     config.norm_bias = true;
     config.norm_eps = keys.float("attention.layer_norm_epsilon")?;
@@ -69,6 +70,11 @@ pub(super) fn granite(keys: &GgufKeys, config: &mut Config) -> Result<()> {
     if !keys.flag("rope.scaling.finetuned", true)? {
         bail!(Format, "expected rotary positions, found a granite without them (`rope.scaling.finetuned` is false)");
     }
+    granite_factors(keys, config)
+}
+
+/// Reads the factors of Granite, without its rotation.
+pub(super) fn granite_factors(keys: &GgufKeys, config: &mut Config) -> Result<()> {
     let divisor = keys.float("logit_scale")?;
     if divisor == 0.0 {
         bail!(Format, "expected `logit_scale` other than 0, by which logits are divided");

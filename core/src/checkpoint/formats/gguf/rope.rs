@@ -21,14 +21,13 @@ pub(super) fn scaling(keys: &GgufKeys, rounded: bool) -> Result<Scaling> {
     match (kind, factor) {
         (Some("yarn"), Some(factor)) if factor > 0.0 => {
             let turns = |key: &str, usual: f64| -> Result<f64> { Ok(keys.maybe_float(key)?.unwrap_or(usual)) };
-            let grown = if factor <= 1.0 { 1.0 } else { 0.1 * factor.ln() + 1.0 };
             Ok(Scaling::Yarn {
                 factor,
                 slow: turns("rope.scaling.yarn_beta_slow", YARN_TURNS[0])?,
                 fast: turns("rope.scaling.yarn_beta_fast", YARN_TURNS[1])?,
                 original: original.map_or_else(|| keys.size("context_length"), Ok)?,
                 rounded,
-                amplitude: turns("rope.scaling.yarn_attn_factor", grown)?,
+                amplitude: turns("rope.scaling.yarn_attn_factor", grown(factor, 1.0))?,
             })
         }
         (None | Some("none"), None | Some(1.0)) | (Some("linear"), Some(1.0)) => Ok(Scaling::None),
@@ -41,6 +40,11 @@ pub(super) fn scaling(keys: &GgufKeys, rounded: bool) -> Result<Scaling> {
             factor.map_or("nothing".into(), |factor| factor.to_string())
         )),
     }
+}
+
+/// Computes the factor of queries and keys whose context is extended by another one.
+pub(super) fn grown(factor: f64, slope: f64) -> f64 {
+    if factor <= 1.0 { 1.0 } else { 0.1 * slope * factor.ln() + 1.0 }
 }
 
 /// Reads the scaling of Gemma 4, whose converter writes divisors: 1 for pairs that are rotated, and for the others one that is so

@@ -1,0 +1,89 @@
+//! The tokenizer of words and their parts in GGUF files of encoders, which is that of a `tokenizer.json`: WordPiece (Wu et al.
+//! 2016), as BERT has it.
+
+use serde_json::{Map, Value, json};
+
+use super::Tokenizer;
+use super::metadata::{Gguf, GgufMetadata};
+use crate::base::Result;
+use crate::err;
+use crate::tensor::files::gguf_value;
+
+/// The kind of tokenizer in GGUF files.
+pub(super) const WORDS: &str = "bert";
+
+/// What stands before a part that begins no word, in a `tokenizer.json`.
+const INSIDE: &str = "##";
+
+/// What stands before a word, in GGUF files.
+const BEGINS: char = '▁';
+
+/// Characters of a word above which it is unknown.
+const LONGEST: usize = 100;
+
+/// The type of tokens that no text yields, in `tokenizer.ggml.token_type`.
+const CONTROL: i64 = 3;
+
+/// Ids that BERT has where a file states none.
+const USUAL: [(&str, u32); 3] = [("bos_token_id", 101), ("unknown_token_id", 100), ("seperator_token_id", 102)];
+
+impl Tokenizer {
+    /// Makes the tokenizer of an encoder. `[MASK]` and the names of other special tokens in a text are these tokens.
+    pub(super) fn of_words(parts: &Gguf, metadata: &GgufMetadata) -> Result<Self> {
+        let flag = |key: &str| metadata.get(&format!("tokenizer.ggml.{key}")).map(gguf_value::Value::bool).transpose();
+        let lowercase = flag("normalizer.lowercase")?.unwrap_or(true);
+        let strip_accents = flag("normalizer.strip_accents")?.unwrap_or(lowercase);
+        let [class, unknown, end] = USUAL.map(|(key, usual)| named(parts, metadata, key, usual));
+        let (class, unknown, end) = (class?, unknown?, end?);
+        let mut vocab = Map::new();
+        let mut special = Vec::new();
+        for (id, name) in parts.tokens.iter().enumerate() {
+            let is_special = parts.token_type.get(id) == Some(&CONTROL) || [&class, &unknown, &end].contains(&name);
+            let own = match name.strip_prefix(BEGINS) {
+                _ if is_special => name.clone(),
+                Some(word) => word.to_string(),
+                None => format!("{INSIDE}{name}"),
+            };
+            if is_special {
+                special.push(json!({
+                    "id": id, "content": own, "special": true, "single_word": false, "lstrip": false, "rstrip": false,
+                    "normalized": false,
+                }));
+            }
+            if vocab.insert(own.clone(), json!(id)).is_some() {
+                return Err(err!(Format, "expected each token once, found `{own}` twice"));
+            }
+        }
+        let place = |name: &str| json!({ "SpecialToken": { "id": name, "type_id": 0 } });
+        let text = json!({ "Sequence": { "id": "A", "type_id": 0 } });
+        let added = |name: &str| json!({ "id": name, "ids": [vocab.get(name)], "tokens": [name] });
+        let single = [place(&class), text, place(&end)];
+        let file = json!({
+            "version": "1.0",
+            "added_tokens": special,
+            "normalizer": {
+                "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+                "strip_accents": strip_accents, "lowercase": lowercase,
+            },
+            "pre_tokenizer": { "type": "BertPreTokenizer" },
+            "post_processor": {
+                "type": "TemplateProcessing", "single": single, "pair": single,
+                "special_tokens": { class.clone(): added(&class), end.clone(): added(&end) },
+            },
+            "decoder": { "type": "WordPiece", "prefix": INSIDE, "cleanup": true },
+            "model": {
+                "type": "WordPiece", "unk_token": unknown, "continuing_subword_prefix": INSIDE,
+                "max_input_chars_per_word": LONGEST, "vocab": Value::Object(vocab),
+            },
+        });
+        Self::from_json(file.to_string().as_bytes())
+    }
+}
+
+/// Returns the name of the token with the id of this key, or with the usual one.
+fn named(parts: &Gguf, metadata: &GgufMetadata, key: &str, usual: u32) -> Result<String> {
+    let stated = metadata.get(&format!("tokenizer.ggml.{key}")).map(gguf_value::Value::unsigned).transpose()?;
+    let id = stated.unwrap_or(u64::from(usual));
+    let name = usize::try_from(id).ok().and_then(|id| parts.tokens.get(id));
+    name.cloned().ok_or_else(|| err!(Format, "expected a token with the id of `{key}`, {id}, found none"))
+}
