@@ -19,7 +19,7 @@ fn families() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(kit::fixture("models")).unwrap().flatten().map(|entry| entry.path());
     let mut found: Vec<PathBuf> = entries.filter(|path| path.join("config.json").is_file()).collect();
     found.sort();
-    assert_eq!(found.len(), 50);
+    assert_eq!(found.len(), 51);
     found
 }
 

@@ -14,7 +14,7 @@ use microtome::tensor::{DType, Tensor};
 /// Families that predict masked tokens, and so continue no text.
 pub const ENCODERS: [&str; 3] = ["bert", "modernbert", "modernbert_biases"];
 
-pub const FAMILIES: [&str; 50] = [
+pub const FAMILIES: [&str; 51] = [
     "bert",
     "bloom",
     "cohere",

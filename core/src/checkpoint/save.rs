@@ -127,7 +127,7 @@ mod tests {
     fn what_was_loaded_is_saved_as_the_same_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path());
-        assert_eq!(fixtures().len(), 50);
+        assert_eq!(fixtures().len(), 51);
         for fixture in fixtures() {
             let model = load(&files, &fixture, DType::F32);
             let place = folder.path().join(fixture.file_name().unwrap());

@@ -88,7 +88,7 @@ impl Decoder {
         let normed = normed.broadcast_mul(&of_head(&weights.norm)?)?.broadcast_add(&of_head(&weights.norm_bias)?)?;
         let bonus = (&r * &k)?.broadcast_mul(&weights.bonus)?.sum_keepdim(D::Minus1)?;
         let all = (normed + v.broadcast_mul(&bonus)?)?;
-        let gate = by_head(&mapped_by_rank(flow, &mixed(&shifts.g)?, &weights.g, |x| sigmoid(x))?)?;
+        let gate = by_head(&mapped_by_rank(flow, &mixed(&shifts.g)?, &weights.g, sigmoid)?)?;
         let gate = flow.see(SiteKind::RwkvG, layer, gate)?;
         let opened = kernels::reshape(&(all * gate)?, &[rows, columns, sizes.d_inner()])?;
         let written = linear(flow.task, &opened, &weights.o)?;
