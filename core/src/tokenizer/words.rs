@@ -87,3 +87,55 @@ fn named(parts: &Gguf, metadata: &GgufMetadata, key: &str, usual: u32) -> Result
     let name = usize::try_from(id).ok().and_then(|id| parts.tokens.get(id));
     name.cloned().ok_or_else(|| err!(Format, "expected a token with the id of `{key}`, {id}, found none"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Task;
+    use crate::tensor::files::gguf_value::Value;
+
+    const TOKENS: [&str; 11] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "▁keep", "er", "▁é", "▁e", "▁,", "▁The"];
+
+    fn metadata(changes: &[(&str, Value)]) -> GgufMetadata {
+        let texts = |texts: &[&str]| Value::Array(texts.iter().map(|text| Value::Text(text.to_string())).collect());
+        let types = [3_u64, 3, 3, 3, 3, 1, 1, 1, 1, 1, 1].map(Value::Unsigned).to_vec();
+        let usual = [
+            ("model", Value::Text("bert".into())),
+            ("tokens", texts(&TOKENS)),
+            ("token_type", Value::Array(types)),
+            ("bos_token_id", Value::Unsigned(2)),
+            ("unknown_token_id", Value::Unsigned(1)),
+            ("seperator_token_id", Value::Unsigned(3)),
+        ];
+        let all = usual.into_iter().chain(changes.iter().map(|(key, value)| (*key, value.clone())));
+        all.map(|(key, value)| (format!("tokenizer.ggml.{key}"), value)).collect()
+    }
+
+    fn ids(metadata: &GgufMetadata, text: &str) -> Vec<u32> {
+        let tokenizer = Tokenizer::from_metadata(metadata, &Task::default()).unwrap().unwrap();
+        tokenizer.encode(text, None, &Task::default()).unwrap().ids
+    }
+
+    #[test]
+    fn words_are_their_longest_parts_between_the_marks_of_a_text() {
+        let usual = metadata(&[]);
+        assert_eq!(ids(&usual, "Keeper, keepers"), [2, 5, 6, 9, 1, 3]);
+        assert_eq!(ids(&usual, "keep [MASK] É"), [2, 5, 4, 8, 3]);
+        assert_eq!(ids(&usual, ""), [2, 3]);
+        let cased = metadata(&[("normalizer.lowercase", Value::Bool(false))]);
+        assert_eq!(ids(&cased, "The Keep é"), [2, 10, 1, 7, 3]);
+        let accents = [("normalizer.lowercase", Value::Bool(false)), ("normalizer.strip_accents", Value::Bool(true))];
+        assert_eq!(ids(&metadata(&accents), "é"), [2, 8, 3]);
+    }
+
+    #[test]
+    fn what_is_missing_or_twice_is_refused() {
+        let refused = |key: &str, value: Value| {
+            Tokenizer::from_metadata(&metadata(&[(key, value)]), &Task::default()).unwrap_err().message
+        };
+        let far = refused("seperator_token_id", Value::Unsigned(99));
+        assert_eq!(far, "tokenizer.ggml: expected a token with the id of `seperator_token_id`, 99, found none");
+        let names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "a"].map(|name| Value::Text(name.into()));
+        assert!(refused("tokens", Value::Array(names.to_vec())).contains("found `##a` twice"));
+    }
+}

@@ -174,10 +174,10 @@ fn hidden_states_of_an_encoder_are_those_of_transformers_and_texts_are_the_token
     }
 }
 
-/// Rewrites a file of DeepSeek with other metadata, and with the tensors that a function makes of its own.
+/// Rewrites a file with other metadata, and with the tensors that a function makes of its own.
 fn rewritten(
     name: &str,
-    changes: &[(&str, Option<u64>)],
+    changes: &[(&str, Option<Value>)],
     change: impl Fn(&mut BTreeMap<String, Tensor>),
 ) -> GgufFile<Vec<u8>> {
     let (_, bytes) = files(name).remove(0);
@@ -186,9 +186,8 @@ fn rewritten(
     change(&mut tensors);
     let mut metadata = file.metadata.clone();
     for (key, value) in changes {
-        let key = format!("deepseek2.{key}");
-        metadata.remove(&key);
-        metadata.extend(value.map(|value| (key, Value::Unsigned(value))));
+        metadata.remove(*key);
+        metadata.extend(value.clone().map(|value| (key.to_string(), value)));
     }
     let metadata: Vec<(&str, Value)> = metadata.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
     let tensors = tensors.into_iter().map(|(name, x)| (name, (x, writer::F32))).collect();
@@ -198,11 +197,11 @@ fn rewritten(
 #[test]
 fn an_older_file_of_deepseek_has_the_maps_to_keys_and_values_in_one_matrix() {
     let older = [
-        ("attention.head_count_kv", Some(4)),
-        ("attention.key_length", Some(40)),
-        ("attention.value_length", Some(16)),
-        ("attention.key_length_mla", None),
-        ("attention.value_length_mla", None),
+        ("deepseek2.attention.head_count_kv", Some(Value::Unsigned(4))),
+        ("deepseek2.attention.key_length", Some(Value::Unsigned(40))),
+        ("deepseek2.attention.value_length", Some(Value::Unsigned(16))),
+        ("deepseek2.attention.key_length_mla", None),
+        ("deepseek2.attention.value_length_mla", None),
     ];
     let file = rewritten("deepseek2", &older, |tensors| {
         for layer in 0..2 {
@@ -212,23 +211,44 @@ fn an_older_file_of_deepseek_has_the_maps_to_keys_and_values_in_one_matrix() {
             tensors.insert(format!("blk.{layer}.attn_kv_b.weight"), both);
         }
     });
+    assert!(off(&file, "deepseek2") < ROUNDING);
+}
+
+/// Computes how far the logits of a rewritten file are from those of the file that it was made of.
+fn off(file: &GgufFile<Vec<u8>>, name: &str) -> f64 {
     let layout = file.layout().unwrap();
-    let weights = load::weights(&layout, &file, "older", &LoadSettings::default(), &Task::default()).unwrap();
-    let expected = expected("deepseek2");
+    let weights = load::weights(&layout, file, name, &LoadSettings::default(), &Task::default()).unwrap();
+    let expected = expected(name);
     let batch = Batch::new(vec![row(&expected["input_ids"])]).unwrap();
     let logits = Decoder::new(layout.config, weights).logits(&batch, Vec::new(), &Task::default()).unwrap();
-    assert!(far_relative(logits.squeeze(0).unwrap(), &expected["logits"]) < ROUNDING);
+    far_relative(logits.squeeze(0).unwrap(), &expected["logits"])
+}
+
+/// Files of Granite 4 without state spaces are those of Granite, with sizes of what they have not.
+#[test]
+fn a_granite_may_have_the_sizes_of_state_spaces_that_no_layer_has() {
+    let sizes = ["conv_kernel", "group_count", "inner_size", "state_size", "time_step_rank"];
+    let keys = sizes.map(|key| format!("granite.ssm.{key}"));
+    let mut changes: Vec<_> = keys.iter().map(|key| (key.as_str(), Some(Value::Unsigned(4)))).collect();
+    changes.push(("granite.attention.head_count_kv", Some(Value::Array(vec![Value::Unsigned(2); 3]))));
+    changes.push(("granite.expert_shared_feed_forward_length", Some(Value::Unsigned(64))));
+    assert!(off(&rewritten("granite", &changes, |_| {}), "granite") < ROUNDING);
+    changes.push(("granite.expert_shared_feed_forward_length", Some(Value::Unsigned(32))));
+    let refused = rewritten("granite", &changes, |_| {}).layout().unwrap_err().message;
+    assert!(refused.ends_with("to be the width of MLPs, 64, found 32"), "{refused}");
 }
 
 #[test]
 fn what_a_file_of_deepseek_does_not_say_of_its_router_is_asked_for() {
-    let refused =
-        |changes: &[(&str, Option<u64>)]| rewritten("deepseek3", changes, |_| {}).layout().unwrap_err().message;
+    let refused = |key: &str, value: Option<u64>| {
+        let changes = [(key, value.map(Value::Unsigned))];
+        rewritten("deepseek3", &changes, |_| {}).layout().unwrap_err().message
+    };
     let wanted = "expected `expert_gating_func` 1 (softmax) or 2 (sigmoid), found";
-    assert_eq!(refused(&[("expert_gating_func", None)]), format!("{wanted} none"));
-    assert_eq!(refused(&[("expert_gating_func", Some(4))]), format!("{wanted} 4"));
+    assert_eq!(refused("deepseek2.expert_gating_func", None), format!("{wanted} none"));
+    assert_eq!(refused("deepseek2.expert_gating_func", Some(4)), format!("{wanted} 4"));
     assert_eq!(
-        refused(&[("attention.indexer.top_k", Some(4))]),
+        refused("deepseek2.attention.indexer.top_k", Some(4)),
         "the metadata have `deepseek2.attention.indexer.top_k`, which is not known here and may change the mathematics"
     );
 }
