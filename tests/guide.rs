@@ -1,4 +1,4 @@
-//! The guide and the page for those who come from Python: every line is typed, and every answer compared.
+//! The guide: every line is typed, and every answer compared.
 //!
 //! After an intended change, `GUIDE=overwrite cargo test guide::` writes the answers into the guide.
 
@@ -283,22 +283,4 @@ fn decimals_may_differ_in_their_last_digits_and_words_may_not() {
     let wanted = ["first".to_string(), "...".into(), "last".into()];
     assert_eq!(shown(&wanted, "first\n2\n3\nlast\n"), wanted);
     assert_eq!(shown(&wanted, "other\n2\n3\nlast\n")[0], "other");
-}
-
-/// Blocks fenced as `rhai` of a page are one script, whose comments state values.
-#[test]
-fn lines_for_those_who_come_from_python_hold() {
-    let text = std::fs::read_to_string(page("from-python.md")).unwrap();
-    let code: String = text
-        .split("```rhai here\n")
-        .skip(1)
-        .filter_map(|rest| rest.split_once("```"))
-        .map(|(code, _)| format!("{code}\n"))
-        .collect();
-    assert!(code.matches("//=>").count() > 30, "hardly a value is stated");
-    let complaints = support::on_large_stack(move || {
-        let folder = tempfile::tempdir().unwrap();
-        support::run_stated(&mut support::session(folder.path()), "from-python.md", &code)
-    });
-    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }

@@ -25,6 +25,7 @@ mod figures;
 mod floors;
 mod formats;
 mod formatting;
+mod from_python;
 mod front_pages;
 mod gallery;
 mod gemma;

@@ -102,7 +102,7 @@ fn a_reader_that_hangs_up_ends_the_stream_quietly() {
 }
 
 /// The Python that a variable of the environment names; none where it is not set, which is said.
-fn python(variable: &str, has: &str) -> Option<String> {
+pub fn python(variable: &str, has: &str) -> Option<String> {
     let found = std::env::var(variable).ok();
     if found.is_none() {
         writeln!(std::io::stderr().lock(), "skipped: set {variable} to a Python that has {has}").unwrap();

@@ -3,8 +3,8 @@
 //!
 //! A dump is a safetensors file of activations, under the names of TransformerLens or ours, and of the ids that were
 //! read. TransformerLens records two things otherwise than our sites do. Its `hook_normalized` is the output of a norm
-//! before its weights, which is computed from the residual stream and the scale; and its scores contain the mask, so
-//! that only unmasked ones are compared.
+//! before its weights, which is computed from the residual stream and the scale; and its scores contain the mask, minus
+//! infinity or the least number of a dtype, so that only unmasked ones are compared.
 
 use memmap2::Mmap;
 
@@ -26,6 +26,8 @@ use crate::{bail, err};
 const IDS: [&str; 2] = ["tokens", "input_ids"];
 /// Name of the mask of a dump: 1 at tokens, 0 at padding.
 const MASK: &str = "attention_mask";
+/// The greatest number that stands for a masked score: the least of f16, the dtype of the narrowest range.
+const MASKED: f64 = -65504.0;
 
 /// The hint where a name of a dump stands for several sites.
 const ONE: &str = "one activation has one site";
@@ -259,8 +261,8 @@ fn compared(
             let mut ours = floats(&ours.get(piece)?)?;
             let mut theirs = floats(&theirs.get(piece)?)?;
             if scores {
-                (ours, theirs) =
-                    ours.into_iter().zip(theirs).filter(|(_, theirs)| *theirs != f64::NEG_INFINITY).unzip();
+                let is_compared = |theirs: f64| theirs.is_nan() || theirs > MASKED;
+                (ours, theirs) = ours.into_iter().zip(theirs).filter(|(_, theirs)| is_compared(*theirs)).unzip();
             }
             sums.add(&theirs, &ours);
         }

@@ -112,12 +112,13 @@ pub mod methods {
     /// Compares the model's activations with those that another program recorded of the same weights and tokens, or with
     /// candle's implementation of its family.
     ///
-    /// The dump is a .safetensors file of activations, under TransformerLens' names or ours, and of the ids that were read, as
-    /// `tokens` or `input_ids`; ids that it lacks are given as `x`, and all texts have the same length. TransformerLens' cache is
-    /// such a file: `save_file({**cache, "tokens": tokens, "logits": logits}, "dump.safetensors")`. For each activation it shows
-    /// both Euclidean norms, the cosine, max |ours - theirs| and |ours - theirs| / |theirs|, over all positions, in the order of
-    /// the computation, and it lists what could not be compared, with the reason. `hook_normalized` is what a norm gives before
-    /// its weights, which `attn_in`, `mlp_in` and `final_norm` are behind; scores are compared where the mask leaves them.
+    /// The dump is a .safetensors file of activations, under TransformerLens' names or ours, and of the ids that were read,
+    /// as `tokens` or `input_ids`; ids that it lacks are given as `x`, and all texts have the same length. TransformerLens'
+    /// cache is such a file: `save_file({name: x.clone() for name, x in cache.items()} | {"tokens": tokens, "logits":
+    /// logits}, "dump.safetensors")`. For each activation it shows both Euclidean norms, the cosine, max |ours - theirs|
+    /// and |ours - theirs| / |theirs|, over all positions, in the order of the computation, and it lists what could not be
+    /// compared, with the reason. `hook_normalized` is what a norm gives before its weights, which `attn_in`, `mlp_in` and
+    /// `final_norm` are behind; scores are compared where the mask leaves them.
     ///
     /// `"candle"` in place of a path asks for a second opinion without another program: candle-transformers' own
     /// implementation of the model's family, with the same weights, in f32 on the CPU. Numbers that the model's config.json
