@@ -189,7 +189,7 @@ fn lines_in_python_bind_the_values_of_ours() {
     let written = support::on_large_stack(move || {
         let mut session = support::session(&place);
         let written = beside(&mut session, &blocks());
-        session.eval("model", &format!("m.save(\"{MODEL}\")")).unwrap();
+        let _ = session.eval("model", &format!("m.save(\"{MODEL}\")")).unwrap();
         written
     });
     let out = folder.path().join("out");
