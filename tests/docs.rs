@@ -464,7 +464,7 @@ fn functions_that_the_pages_name_exist() {
 /// The page without what is written in Python.
 fn ours(page: &str) -> String {
     let python = |piece: &str| piece.split_once("```").map_or(String::new(), |(_, rest)| rest.to_string());
-    let mut pieces = page.split("```python\n");
+    let mut pieces = page.split("```python");
     let first = pieces.next().unwrap_or_default().to_string();
     first + pieces.map(python).collect::<String>().as_str()
 }
