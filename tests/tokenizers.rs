@@ -101,7 +101,7 @@ fn llama_cpps_ids_by_each_pre_tokenizer() {
             }
         }
     }
-    assert_eq!(count, 8 * 63);
+    assert_eq!(count, 8 * 64);
 }
 
 #[test]

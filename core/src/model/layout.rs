@@ -145,6 +145,8 @@ pub enum StepBack {
     Joined,
     /// The last two axes in each other's place.
     Turned,
+    /// The first axis as one of heads and one of a head's entries.
+    ByHead { heads: usize },
 }
 
 /// A config, and where a file has the weights that it requires.

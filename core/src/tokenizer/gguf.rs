@@ -1,4 +1,5 @@
-//! The tokenizer inside a GGUF file: SentencePiece's (`llama`), the byte-level one (`gpt2`), and Gemma 4's (`gemma4`).
+//! The tokenizer inside a GGUF file: SentencePiece's (`llama`), the byte-level one (`gpt2`), Gemma 4's (`gemma4`), and RWKV's
+//! (`rwkv`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use super::saving::{Origin, Ours};
 use super::spelling::hexadecimal;
 use super::vocab::{Vocab, VocabEntry};
 use super::words::WORDS;
+use super::world::WORLD;
 use super::{Chats, Tokenizer, bytelevel, splits};
 use crate::base::{Result, Task};
 use crate::{bail, err};
@@ -69,8 +71,11 @@ impl Tokenizer {
             "llama" => sentencepiece(parts, &kinds),
             "gpt2" => byte_level(parts, &kinds),
             GEMMA4 => lines(parts, &kinds),
-            other => Err(err!(Format, "expected a tokenizer of the kind llama, gpt2, gemma4 or bert, found `{other}`")
-                .hint("load the model from a folder with a tokenizer.json")),
+            WORLD => Self::of_world(parts),
+            other => {
+                Err(err!(Format, "expected a tokenizer of the kind llama, gpt2, gemma4, bert or rwkv, found `{other}`")
+                    .hint("load the model from a folder with a tokenizer.json"))
+            }
         }
     }
 }

@@ -46,6 +46,7 @@ const CUTS: &[Cut] = &[
             "mellum",
             "exaone4",
             "granite-docling",
+            "modern-bert",
         ],
         expressions: &[GPT2],
         whole_first: false,

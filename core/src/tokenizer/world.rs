@@ -1,10 +1,12 @@
-//! The World tokenizer of RWKV: a list of texts and bytes, `rwkv_vocab_*.txt`, of which a text takes the longest at each place.
+//! The World tokenizer of RWKV: a list of texts and bytes, `rwkv_vocab_*.txt` or those in a GGUF file, of which a text takes the
+//! longest at each place.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::saving::Origin;
+use super::metadata::Gguf;
+use super::saving::{Origin, Ours};
 use super::vocab::{Vocab, VocabEntry};
 use super::{Splitter, TokenSpan, Tokenizer};
 use crate::base::{Result, Task};
@@ -12,6 +14,12 @@ use crate::{bail, err};
 
 /// The token that the file leaves out, and its name in the code of the tokenizer's authors.
 const END: (u32, &str) = (0, "<|rwkv_tokenizer_end_of_text|>");
+
+/// The kind of tokenizer in GGUF files.
+pub(super) const WORLD: &str = "rwkv";
+
+/// The types of tokens that stand for bytes of a text, in `tokenizer.ggml.token_type`.
+const OF_TEXT: [i64; 2] = [1, 4];
 
 /// Bytes of a text between two checks for an interruption.
 const PIECE: usize = 1 << 16;
@@ -25,19 +33,39 @@ impl Tokenizer {
         for (number, line) in text.split('\n').enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             tokens.push(token(line.trim_end_matches('\r')).map_err(|e| e.within(format!("line {}", number + 1)))?);
         }
-        let mut longest = Longest::default();
-        for (id, bytes) in &tokens {
-            longest.add(bytes, *id);
-        }
-        if let Some(byte) = (0..=u8::MAX).find(|byte| longest.at(&[*byte]).is_none()) {
-            bail!(Format, "expected a token for each byte, found none for 0x{byte:02X}");
-        }
+        let longest = Longest::of(&tokens)?;
         let has_end = tokens.iter().any(|(id, _)| *id == END.0);
         let end = (!has_end).then(|| (END.0, VocabEntry::special(END.1.into())));
         let entry = |(id, bytes): (u32, Vec<u8>)| (id, VocabEntry { name: name(&bytes), bytes, special: false });
         let vocab = Vocab::new(end.into_iter().chain(tokens.into_iter().map(entry)), false)?;
         let mark = (!has_end).then_some(END.0);
         Self::new(Arc::new(vocab), Arc::new(longest), Origin::World(bytes.to_vec())).marked(mark, mark)
+    }
+
+    /// Makes the tokenizer of a GGUF file, whose tokens are written as Python writes bytes. Names of control tokens, and those that
+    /// fill the vocabulary, are plain text in a text.
+    pub(super) fn of_world(parts: Gguf) -> Result<Self> {
+        let mut entries = Vec::new();
+        let mut tokens = Vec::new();
+        for (id, escaped) in (0..).zip(&parts.tokens) {
+            if parts.token_type.get(id as usize).is_some_and(|kind| !OF_TEXT.contains(kind)) {
+                entries.push((id, VocabEntry::special(escaped.clone())));
+                continue;
+            }
+            let bytes = unescaped(escaped, true, None).filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
+                err!(Format, "expected bytes as Python writes them for token {id}, found `{escaped}`")
+            })?;
+            entries.push((id, VocabEntry { name: name(&bytes), bytes: bytes.clone(), special: false }));
+            tokens.push((id, bytes));
+        }
+        let longest = Longest::of(&tokens)?;
+        let vocab = Vocab::new(entries, false)?;
+        let (bos, eos) = (parts.bos_token_id, parts.eos_token_id);
+        let add_bos = parts.add_bos_token.unwrap_or(false);
+        let add_eos = parts.add_eos_token.unwrap_or(false);
+        Self::new(Arc::new(vocab), Arc::new(longest), Origin::Ours(Ours::Gguf(Box::new(parts))))
+            .marked(bos, eos)?
+            .adding(add_bos, add_eos)
     }
 }
 
@@ -64,6 +92,12 @@ fn literal_bytes(literal: &str) -> Result<Vec<u8>> {
     };
     let quote = quoted.chars().next().filter(|quote| ['\'', '"'].contains(quote)).ok_or_else(wrong)?;
     let inner = quoted[1..].strip_suffix(quote).ok_or_else(wrong)?;
+    unescaped(inner, is_bytes, Some(quote)).ok_or_else(wrong)
+}
+
+/// Returns the bytes between the quotes of a literal; None if one of these `quote`s stands there as it is, or what Python would
+/// not write.
+fn unescaped(inner: &str, is_bytes: bool, quote: Option<char>) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut rest = inner.chars();
     let add = |x: char, bytes: &mut Vec<u8>| match u8::try_from(x) {
@@ -72,13 +106,13 @@ fn literal_bytes(literal: &str) -> Result<Vec<u8>> {
     };
     while let Some(next) = rest.next() {
         if next != '\\' {
-            if next == quote {
-                return Err(wrong());
+            if Some(next) == quote {
+                return None;
             }
-            add(next, &mut bytes);
+            bytes.extend(next.encode_utf8(&mut [0; 4]).as_bytes());
             continue;
         }
-        let digits = match rest.next().ok_or_else(wrong)? {
+        let digits = match rest.next()? {
             'x' => 2,
             'u' if !is_bytes => 4,
             'U' if !is_bytes => 8,
@@ -98,13 +132,13 @@ fn literal_bytes(literal: &str) -> Result<Vec<u8>> {
                 add(same, &mut bytes);
                 continue;
             }
-            _ => return Err(wrong()),
+            _ => return None,
         };
         let code = rest.as_str().get(..digits).and_then(|code| u32::from_str_radix(code, 16).ok());
-        add(code.and_then(char::from_u32).ok_or_else(wrong)?, &mut bytes);
+        add(code.and_then(char::from_u32)?, &mut bytes);
         rest = rest.as_str()[digits..].chars();
     }
-    Ok(bytes)
+    Some(bytes)
 }
 
 /// Names a token by its text, with the bytes that are none.
@@ -132,6 +166,18 @@ impl Default for Longest {
 }
 
 impl Longest {
+    /// Makes the tree of tokens, among which there must be one for each byte.
+    fn of(tokens: &[(u32, Vec<u8>)]) -> Result<Self> {
+        let mut longest = Self::default();
+        for (id, bytes) in tokens {
+            longest.add(bytes, *id);
+        }
+        match (0..=u8::MAX).find(|byte| longest.at(&[*byte]).is_none()) {
+            Some(byte) => bail!(Format, "expected a token for each byte, found none for 0x{byte:02X}"),
+            None => Ok(longest),
+        }
+    }
+
     fn add(&mut self, bytes: &[u8], id: u32) {
         let mut node = 0;
         for byte in bytes {
@@ -220,6 +266,44 @@ mod tests {
         assert_eq!((tokenizer.bos(), tokenizer.eos()), (Some(0), Some(0)));
         assert!(encode("").ids.is_empty());
         assert_eq!(tokenizer.encode("t", Some(true), &Task::default()).unwrap().ids, [0, 117]);
+    }
+
+    #[test]
+    fn tokens_of_a_gguf_file_are_bytes_as_python_writes_them() {
+        let single = (0..=u8::MAX).map(|byte| match byte {
+            b'\\' => r"\\".to_string(),
+            b' '..=b'~' => char::from(byte).to_string(),
+            _ => format!("\\x{byte:02x}"),
+        });
+        let more = [" the", r"\xe7\x8c", r"\n\n", r#"\'\""#, "é", "[PAD]"].map(String::from);
+        let tokens: Vec<String> = ["<s>".to_string()].into_iter().chain(single).chain(more).collect();
+        let parts = Gguf {
+            model: WORLD.into(),
+            token_type: [vec![3], vec![1; tokens.len() - 2], vec![5]].concat(),
+            bos_token_id: Some(0),
+            tokens,
+            ..Gguf::default()
+        };
+        let of = |parts: Gguf| Tokenizer::from_gguf(parts);
+        let tokenizer = of(parts.clone()).unwrap();
+        let ids = |text: &str| tokenizer.encode(text, None, &Task::default()).unwrap().ids;
+        let byte = |byte: u8| u32::from(byte) + 1;
+        assert_eq!(ids(" the\n\n猪é\\"), [257, 259, 258, byte(0xaa), 261, byte(b'\\')]);
+        assert_eq!(ids("'\"'"), [260, byte(b'\'')]);
+        // Control tokens and those that fill the vocabulary are no texts.
+        assert_eq!(ids("<s>"), b"<s>".map(byte));
+        assert_eq!(ids("[PAD]"), b"[PAD]".map(byte));
+        assert_eq!(tokenizer.decode(&[257, 262, 258, byte(0xaa)]).unwrap(), " the[PAD]猪");
+        assert_eq!((tokenizer.bos(), tokenizer.rule().0), (Some(0), &[][..]));
+        assert!(of(Gguf { add_bos_token: Some(true), ..parts.clone() }).is_ok_and(|it| it.rule().0 == [0]));
+        let with = |token: &str| {
+            let mut tokens = parts.tokens.clone();
+            tokens[7] = token.into();
+            of(Gguf { tokens, ..parts.clone() }).unwrap_err().message
+        };
+        assert!(with(r"\q").ends_with(r"expected bytes as Python writes them for token 7, found `\q`"));
+        assert!(with("").ends_with("for token 7, found ``"));
+        assert!(with("and").ends_with("expected a token for each byte, found none for 0x06"));
     }
 
     #[test]

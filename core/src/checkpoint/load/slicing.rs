@@ -76,6 +76,7 @@ impl StepBack {
             StepBack::Unsqueezed(axis) => x.unsqueeze(axis)?,
             StepBack::LogOfOpposite => x.neg()?.log()?,
             StepBack::Joined => x.flatten(0, 1)?,
+            StepBack::ByHead { heads } => x.reshape([&[heads, x.dim(0)? / heads.max(1)], &x.dims()[1..]].concat())?,
             StepBack::Turned => x.transpose(x.rank() - 2, x.rank() - 1)?.contiguous()?,
             StepBack::Grouped { axis, start, groups, each, width } => {
                 let count = groups * each * width;

@@ -3,7 +3,7 @@
 use super::super::base::{ModelSizes, llama as llama_like};
 use super::common::{Architecture, rms, rotary, window};
 use super::keys::GgufKeys;
-use super::{bert, biased, gemma, gemma4, latent, mixtures, plain, qwen35, rope, state_spaces, unknown};
+use super::{bert, biased, gemma, gemma4, latent, mixtures, plain, qwen35, rope, rwkv7, state_spaces, unknown};
 use crate::base::Result;
 use crate::model::config::{Activation, Config, NormKind, Order, Positions, QkNorm, Scaling};
 use crate::model::layout::TensorSource;
@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 use crate::{bail, err};
 
 /// Architectures that are known. Mistral's models and Mixtral are written as `llama`, OLMo 3 as `olmo2`.
-const KNOWN: [&str; 33] = [
+const KNOWN: [&str; 35] = [
     "llama",
     "gpt2",
     "gptneox",
@@ -45,6 +45,8 @@ const KNOWN: [&str; 33] = [
     "granitehybrid",
     "granitemoe",
     "bert",
+    "rwkv7",
+    "modern-bert",
 ];
 
 /// The token that ends a text, and those that end an answer in a chat.
@@ -101,6 +103,8 @@ pub(super) fn read(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Archite
         "mamba" | "mamba2" => state_spaces::mamba(keys, source, &mut found)?,
         "granitehybrid" | "granitemoe" => state_spaces::granite4(keys, source, &mut found)?,
         "bert" => bert::bert(keys, source, &mut found)?,
+        "rwkv7" => rwkv7::rwkv7(keys, &mut found)?,
+        "modern-bert" => bert::modern_bert(keys, source, &mut found)?,
         "gpt-oss" => mixtures::gpt_oss(keys, source, &mut found)?,
         _ => qwen(keys, &mut found)?,
     }

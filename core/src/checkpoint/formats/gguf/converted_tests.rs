@@ -23,7 +23,7 @@ use crate::tokenizer::Tokenizer;
 
 /// Every file, its family, and a bound of the distance of llama.cpp's logits from those of transformers, in the largest of them.
 /// It rounds what its products read. Its logits and tokens are missing where it does not read the file.
-const FILES: [(&str, &str, f64); 33] = [
+const FILES: [(&str, &str, f64); 35] = [
     ("mixtral", "llama", 0.03),
     ("phi2", "phi", 0.005),
     ("phi3", "phi3", 0.02),
@@ -56,6 +56,8 @@ const FILES: [(&str, &str, f64); 33] = [
     ("granitehybrid", "granitemoehybrid", 0.02),
     ("granitehybrid-experts", "granitemoehybrid", 0.02),
     ("granitemoe", "granitemoehybrid", 0.02),
+    ("rwkv7", "rwkv7", 0.05),
+    ("rwkv7-heads", "rwkv7", 0.0),
     ("llama-q2_k", "llama", 0.05),
 ];
 
@@ -149,28 +151,35 @@ fn logits_hidden_states_and_greedy_tokens_are_those_of_transformers_on_the_weigh
 
 #[test]
 fn hidden_states_of_an_encoder_are_those_of_transformers_and_texts_are_the_tokens_of_llama_cpp() {
-    let expected = expected("bert");
-    let (source, decoder) = model("bert", true);
-    assert_eq!(decoder.config().family, "bert");
+    of_encoder("bert", "bert", "resid_post.1");
+    of_encoder("modern-bert", "modernbert", "final_norm");
+}
+
+/// Compares an encoder, whose vectors are those at the site `last`.
+fn of_encoder(name: &str, family: &str, last: &str) {
+    let expected = expected(name);
+    let (source, decoder) = model(name, true);
+    assert_eq!(decoder.config().family, family);
     let batch = Batch::new(vec![row(&expected["input_ids"])]).unwrap();
     let places: Vec<_> =
-        ["resid_pre.*", "resid_post.1"].iter().flat_map(|name| site::select(decoder.config(), name).unwrap()).collect();
+        ["resid_pre.*", last].iter().flat_map(|name| site::select(decoder.config(), name).unwrap()).collect();
     let cache = decoder.cache(&batch, Ask { places: places.clone(), ..Ask::default() }, &Task::default()).unwrap();
     let states: Vec<Tensor> = places.iter().map(|place| cache.at(*place).unwrap().squeeze(0).unwrap()).collect();
     for (at, state) in states.iter().enumerate() {
         let off = far_relative(state, &expected[&format!("hidden.{at}")]);
-        println!("bert: {:?} hidden {at}: {off:.1e}", decoder.weights().packings());
-        assert!(off < ROUNDING, "{at}: {off}");
+        println!("{name}: {:?} hidden {at}: {off:.1e}", decoder.weights().packings());
+        assert!(off < ROUNDING, "{name} {at}: {off}");
     }
-    let ours = far_relative(&states[2], &expected["llama_hidden"]);
-    let own = far_relative(&expected["hidden.2"], &expected["llama_hidden"]);
-    println!("bert: llama.cpp from us {ours:.2e}, from transformers {own:.2e}");
-    assert!(ours < own * 1.01 + ROUNDING && own < 0.02, "{ours} {own}");
+    let layers = decoder.config().layers;
+    let ours = far_relative(&states[layers], &expected["llama_hidden"]);
+    let own = far_relative(&expected[&format!("hidden.{layers}")], &expected["llama_hidden"]);
+    println!("{name}: llama.cpp from us {ours:.2e}, from transformers {own:.2e}");
+    assert!(ours < own * 1.01 + ROUNDING && own < 0.03, "{name}: {ours} {own}");
     let tokenizer = Tokenizer::from_metadata(&source.first().unwrap().metadata, &Task::default()).unwrap().unwrap();
     let texts: Vec<String> = serde_json::from_slice(&std::fs::read(fixture("texts.json")).unwrap()).unwrap();
     for (at, text) in texts.iter().enumerate() {
         let found = tokenizer.encode(text, None, &Task::default()).unwrap().ids;
-        assert_eq!(found, row(&expected[&format!("tokens.{at}")]), "{text}");
+        assert_eq!(found, row(&expected[&format!("tokens.{at}")]), "{name}: {text}");
     }
 }
 
@@ -251,6 +260,37 @@ fn what_a_file_of_deepseek_does_not_say_of_its_router_is_asked_for() {
         refused("deepseek2.attention.indexer.top_k", Some(4)),
         "the metadata have `deepseek2.attention.indexer.top_k`, which is not known here and may change the mathematics"
     );
+}
+
+#[test]
+fn the_first_of_every_three_layers_of_modernbert_has_no_window_where_the_file_does_not_say_which() {
+    let config = |key: &str, value: Option<Value>| {
+        let key = format!("modern-bert.{key}");
+        rewritten("modern-bert", &[(key.as_str(), value)], |_| {}).layout().map(|layout| layout.config)
+    };
+    let windows = |pattern| config("attention.sliding_window_pattern", pattern).unwrap().windows;
+    let window = Some(4);
+    assert_eq!(windows(None), [None, window, window, None]);
+    assert_eq!(windows(Some(Value::Unsigned(2))), [None, window, None, window]);
+    assert_eq!(windows(Some(Value::Unsigned(0))), [window; 4]);
+    let listed = [true, false, true, false].map(Value::Bool).to_vec();
+    assert_eq!(windows(Some(Value::Array(listed))), [window, None, window, None]);
+    let whole = config("attention.sliding_window", None).unwrap();
+    assert!(whole.windows.is_empty() && whole.rotary_local.is_none());
+    let other = config("hidden_activation", Some(Value::Text("relu".into()))).unwrap_err().message;
+    assert_eq!(other, "expected `hidden_activation` gelu or silu, found `relu`");
+    let causal = config("attention.causal", Some(Value::Bool(true))).unwrap_err().message;
+    assert!(causal.ends_with("found `attention.causal`"), "{causal}");
+}
+
+#[test]
+fn what_a_file_of_rwkv_does_not_say_of_its_heads_is_asked_for() {
+    let refused = |key: &str, value: Option<u64>| {
+        rewritten("rwkv7-heads", &[(key, value.map(Value::Unsigned))], |_| {}).layout().unwrap_err().message
+    };
+    assert_eq!(refused("rwkv7.wkv.head_size", Some(24)), "expected heads that divide 32 dimensions, found heads of 24");
+    assert_eq!(refused("rwkv7.wkv.head_size", None), "expected `rwkv7.wkv.head_size` in the metadata, found none");
+    assert!(refused("rwkv7.token_shift_count", Some(1)).contains("`rwkv7.token_shift_count`, which is not known here"));
 }
 
 #[test]

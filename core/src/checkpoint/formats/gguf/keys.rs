@@ -15,11 +15,14 @@ const LARGEST: u64 = 1 << 31;
 const ASIDE: [&str; 4] = ["general.", "tokenizer.", "quantize.", "split."];
 
 /// Keys that are read below the name of an architecture.
-const MEANINGS: [&str; 67] = [
+const MEANINGS: [&str; 74] = [
     "attention.causal",
     "attention.clamp_kqv",
+    "attention.decay_lora_rank",
+    "attention.gate_lora_rank",
     "attention.head_count",
     "attention.head_count_kv",
+    "attention.iclr_lora_rank",
     "attention.key_length",
     "attention.key_length_mla",
     "attention.key_length_swa",
@@ -36,8 +39,10 @@ const MEANINGS: [&str; 67] = [
     "attention.value_length",
     "attention.value_length_mla",
     "attention.value_length_swa",
+    "attention.value_residual_mix_lora_rank",
     "attn_logit_softcapping",
     "block_count",
+    "classifier.pooling_type",
     "context_length",
     "embedding_length",
     "embedding_length_per_layer_input",
@@ -55,6 +60,7 @@ const MEANINGS: [&str; 67] = [
     "feed_forward_length",
     "final_logit_softcapping",
     "full_attention_interval",
+    "hidden_activation",
     "leading_dense_block_count",
     "logit_scale",
     "nextn_predict_layers",
@@ -83,6 +89,7 @@ const MEANINGS: [&str; 67] = [
     "tensor_data_layout",
     "use_parallel_residual",
     "vocab_size",
+    "wkv.head_size",
 ];
 
 pub(super) struct GgufKeys<'a> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::architectures;
 use super::common::Architecture;
 use super::keys::GgufKeys;
-use super::{GgufFile, delta, latent, names, state_spaces};
+use super::{GgufFile, delta, latent, names, rwkv7, state_spaces};
 use crate::base::Result;
 use crate::model::config::Config;
 use crate::model::layout::{Layout, StepBack, TensorSource, WeightFrom};
@@ -58,6 +58,9 @@ fn place(name: &str, architecture: &Architecture, source: &dyn TensorSource) -> 
     }
     if let (Some(ssm), Some(part)) = (&config.ssm, part.strip_prefix("ssm.")) {
         return state_spaces::place(part, ending, ssm, source, whole);
+    }
+    if let Some(rwkv) = &config.rwkv {
+        return rwkv7::place(part, ending, rwkv, whole);
     }
     if let (Some(_), Some(part)) = (&config.latent, part.strip_prefix("attn.")) {
         return latent::place(part, ending, config, source, whole);

@@ -17,6 +17,7 @@ mod plain;
 mod quantised;
 mod qwen35;
 mod rope;
+mod rwkv7;
 mod state_spaces;
 mod tables;
 mod unknown;

@@ -30,8 +30,9 @@ const OTHERS: [&str; 11] = [
     "attn_kv_b",
 ];
 
-/// Names of the parts of a block: ours, and those in GGUF files. A name with a dot has its ending.
-const PARTS: [(&str, &str); 59] = [
+/// Names of the parts of a block: ours, and those in GGUF files. A name with a dot has its ending. `rwkv.` is before what only
+/// blocks with time mixing call so, and `.bias` behind a bias that has a name of its own.
+const PARTS: [(&str, &str); 83] = [
     ("attn_norm", "attn_norm"),
     ("attn.q", "attn_q"),
     ("attn.k", "attn_k"),
@@ -91,6 +92,30 @@ const PARTS: [(&str, &str); 59] = [
     ("ssm.skip", "ssm_d."),
     ("ssm.norm", "ssm_norm"),
     ("ssm.o", "ssm_out"),
+    ("rwkv.shift", "time_mix_lerp_fused"),
+    ("rwkv.r", "time_mix_receptance"),
+    ("rwkv.k", "time_mix_key"),
+    ("rwkv.v", "time_mix_value"),
+    ("rwkv.w.bias", "time_mix_w0.weight"),
+    ("rwkv.w_in", "time_mix_w1"),
+    ("rwkv.w", "time_mix_w2"),
+    ("rwkv.a.bias", "time_mix_a0.weight"),
+    ("rwkv.a_in", "time_mix_a1"),
+    ("rwkv.a", "time_mix_a2"),
+    ("rwkv.v_share.bias", "time_mix_v0.weight"),
+    ("rwkv.v_share_in", "time_mix_v1"),
+    ("rwkv.v_share", "time_mix_v2"),
+    ("rwkv.g_in", "time_mix_g1"),
+    ("rwkv.g", "time_mix_g2"),
+    ("rwkv.removal", "time_mix_k_k"),
+    ("rwkv.replacement", "time_mix_k_a"),
+    ("rwkv.bonus", "time_mix_r_k"),
+    ("rwkv.norm", "time_mix_ln"),
+    ("rwkv.o", "time_mix_output"),
+    ("rwkv.mlp_norm", "attn_norm_2"),
+    ("rwkv.mlp.up", "channel_mix_key"),
+    ("rwkv.mlp.down", "channel_mix_value"),
+    ("mlp.shift", "channel_mix_lerp_k"),
 ];
 
 /// Returns the name of a part of a block in GGUF files, `.weight` or `.bias` included.

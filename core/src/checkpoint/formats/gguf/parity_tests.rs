@@ -438,24 +438,25 @@ fn an_architecture_that_is_not_known_is_refused_by_what_has_no_meaning_here() {
     };
     let rwkv = other(
         "rwkv6",
-        &["block_count", "token_shift_count", "wkv.head_size"],
+        &["block_count", "token_shift_count", "wkv.head_size", "time_mix_extra_dim"],
         &[
             "blk.0.attn_norm.weight",
-            "blk.0.time_mix_w1",
+            "blk.0.time_mix_lerp_w",
+            "blk.1.time_mix_lerp_w",
+            "blk.1.time_mix_decay_w1.bias",
             "blk.1.time_mix_w1",
-            "blk.1.time_mix_w2.bias",
             "token_embd.weight",
         ],
     );
     assert_eq!(
         rwkv.message,
-        "the architecture `rwkv6` of GGUF files is not known here: no meaning here have the keys `token_shift_count`, \
-         `wkv.head_size`, and the tensors `time_mix_w1`, `time_mix_w2`"
+        "the architecture `rwkv6` of GGUF files is not known here: no meaning here have the keys `time_mix_extra_dim`, \
+         `token_shift_count`, and the tensors `time_mix_decay_w1`, `time_mix_lerp_w`"
     );
     assert_eq!(
         rwkv.hint.unwrap(),
         "known are llama, gpt2, gptneox, qwen2, qwen3, gemma, gemma2, gemma3, gemma4, phi2, phi3, olmo2, stablelm, granite, \
-         smollm3, qwen2moe, qwen3moe, qwen35, qwen35moe, gpt-oss, bloom, falcon, mpt, command-r, cohere2, glm4, starcoder, deepseek2, mamba, mamba2, granitehybrid, granitemoe, bert, Mistral's models as llama; folders \
+         smollm3, qwen2moe, qwen3moe, qwen35, qwen35moe, gpt-oss, bloom, falcon, mpt, command-r, cohere2, glm4, starcoder, deepseek2, mamba, mamba2, granitehybrid, granitemoe, bert, rwkv7, modern-bert, Mistral's models as llama; folders \
          with a config.json may be of more families"
     );
     let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];

@@ -18,7 +18,7 @@ const SHARED: &str = "expert_shared_feed_forward_length";
 
 /// Returns whether an architecture has no attention in any layer.
 pub(super) fn is_without_attention(architecture: &str) -> bool {
-    ["mamba", "mamba2"].contains(&architecture)
+    ["mamba", "mamba2", "rwkv7"].contains(&architecture)
 }
 
 /// Reads a state space in every layer, and nothing else.
