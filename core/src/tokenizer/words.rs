@@ -12,10 +12,10 @@ use crate::tensor::files::gguf_value;
 /// The kind of tokenizer in GGUF files.
 pub(super) const WORDS: &str = "bert";
 
-/// What stands before a part that begins no word, in a `tokenizer.json`.
+/// The mark of a part that begins no word, in a `tokenizer.json`.
 const INSIDE: &str = "##";
 
-/// What stands before a word, in GGUF files.
+/// The mark of a word, in GGUF files.
 const BEGINS: char = '▁';
 
 /// Characters of a word above which it is unknown.

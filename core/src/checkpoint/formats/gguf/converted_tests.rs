@@ -233,7 +233,7 @@ fn off(file: &GgufFile<Vec<u8>>, name: &str) -> f64 {
     far_relative(logits.squeeze(0).unwrap(), &expected["logits"])
 }
 
-/// Files of Granite 4 without state spaces are those of Granite, with sizes of what they have not.
+/// Checks that files of Granite 4 without state spaces are read: they are those of Granite, with sizes of what they do not have.
 #[test]
 fn a_granite_may_have_the_sizes_of_state_spaces_that_no_layer_has() {
     let sizes = ["conv_kernel", "group_count", "inner_size", "state_size", "time_step_rank"];
