@@ -34,7 +34,9 @@ impl Tokenizer {
         let lowercase = flag("normalizer.lowercase")?.unwrap_or(true);
         let strip_accents = flag("normalizer.strip_accents")?.unwrap_or(lowercase);
         let [class, unknown, end] = USUAL.map(|(key, usual)| named(parts, metadata, key, usual));
-        let (class, unknown, end) = (class?, unknown?, end?);
+        let class = class?;
+        let unknown = unknown?;
+        let end = end?;
         let mut vocab = Map::new();
         let mut special = Vec::new();
         for (id, name) in parts.tokens.iter().enumerate() {

@@ -60,7 +60,8 @@ impl Tokenizer {
         }
         let longest = Longest::of(&tokens)?;
         let vocab = Vocab::new(entries, false)?;
-        let (bos, eos) = (parts.bos_token_id, parts.eos_token_id);
+        let bos = parts.bos_token_id;
+        let eos = parts.eos_token_id;
         let add_bos = parts.add_bos_token.unwrap_or(false);
         let add_eos = parts.add_eos_token.unwrap_or(false);
         Self::new(Arc::new(vocab), Arc::new(longest), Origin::Ours(Ours::Gguf(Box::new(parts))))

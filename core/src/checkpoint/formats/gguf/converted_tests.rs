@@ -215,7 +215,8 @@ fn an_older_file_of_deepseek_has_the_maps_to_keys_and_values_in_one_matrix() {
     let file = rewritten("deepseek2", &older, |tensors| {
         for layer in 0..2 {
             let mut taken = |part: &str| tensors.remove(&format!("blk.{layer}.{part}.weight")).unwrap();
-            let (k, v) = (taken("attn_k_b").transpose(1, 2).unwrap(), taken("attn_v_b"));
+            let k = taken("attn_k_b").transpose(1, 2).unwrap();
+            let v = taken("attn_v_b");
             let both = Tensor::cat(&[k, v], 1).unwrap().flatten(0, 1).unwrap();
             tensors.insert(format!("blk.{layer}.attn_kv_b.weight"), both);
         }
