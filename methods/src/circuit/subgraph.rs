@@ -19,8 +19,19 @@ crate::options! {
     }
 }
 
+crate::options! {
+    /// Options of the largest part of a graph.
+    #[derive(Debug, Clone, Copy)]
+    pub struct TopOptions {
+        /// The share of the units that is taken first, from those of the most negative effect: of a logit difference,
+        /// the units that it hangs on (Nikankin et al. 2025).
+        negative: f64 = 0.0 => at_least(0.0).at_most(1.0);
+        with part: SubgraphOptions;
+    }
+}
+
 /// Returns how many edges or nodes are kept: a number of them, or below 1 a share of all.
-fn count(wanted: f64, all: usize) -> Result<usize> {
+pub fn count(wanted: f64, all: usize) -> Result<usize> {
     if !(wanted > 0.0 && (wanted < 1.0 || wanted.fract() == 0.0)) {
         return Err(
             err!(Argument, "expected a number of edges or nodes, or a share below 1, found {wanted}").about("n")
@@ -30,17 +41,26 @@ fn count(wanted: f64, all: usize) -> Result<usize> {
 }
 
 /// Keeps the edges, or of a graph of features the nodes, with the largest effects in size: `wanted` of them, or that
-/// share.
-pub fn top(circuit: &Circuit, wanted: f64, options: SubgraphOptions) -> Result<Circuit> {
+/// share; a share of these, from those of the most negative effect, is taken first.
+pub fn top(circuit: &Circuit, wanted: f64, options: TopOptions) -> Result<Circuit> {
     let graph = &circuit.graph;
     let effects = effects(graph)?;
     let count = count(wanted, effects.iter().flatten().count())?;
     let mut order: Vec<usize> = (0..effects.len()).filter(|unit| effects[*unit].is_some()).collect();
-    order.sort_by(|a, b| size(effects[*b]).total_cmp(&size(effects[*a])));
     // What has no effect of its own, as tokens and logits, stays.
     let mut kept: Vec<bool> = effects.iter().map(Option::is_none).collect();
-    order.iter().take(count).for_each(|unit| kept[*unit] = true);
-    Ok(selected(circuit, kept, options))
+    let first = at_least_negative(options.negative, count);
+    order.sort_by(|a, b| effects[*a].unwrap_or(0.0).total_cmp(&effects[*b].unwrap_or(0.0)));
+    order.iter().take(first).for_each(|unit| kept[*unit] = true);
+    order.retain(|unit| !kept[*unit]);
+    order.sort_by(|a, b| size(effects[*b]).total_cmp(&size(effects[*a])).then(a.cmp(b)));
+    order.iter().take(count - first.min(count)).for_each(|unit| kept[*unit] = true);
+    Ok(selected(circuit, kept, options.part))
+}
+
+/// Returns how many of some units are taken for their negative effect.
+pub fn at_least_negative(share: f64, count: usize) -> usize {
+    (share * count as f64) as usize
 }
 
 /// Keeps the edges, or of a graph of features the nodes, whose effect is at least `threshold` in size.
@@ -56,10 +76,7 @@ pub fn above(circuit: &Circuit, threshold: f64, options: SubgraphOptions) -> Res
 /// an edge was taken (Hanna et al. 2024).
 pub fn greedy(circuit: &Circuit, wanted: f64, options: SubgraphOptions) -> Result<Circuit> {
     let graph = &circuit.graph;
-    if graph.units() != Units::Edges {
-        return Err(err!(Argument, "expected a circuit of edges between heads and MLPs, found one of features")
-            .hint("`top` and `above` select its nodes"));
-    }
+    check_edges(graph)?;
     effects(graph)?;
     let mut into: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len()];
     for (number, edge) in graph.edges.iter().enumerate() {
@@ -82,6 +99,15 @@ pub fn greedy(circuit: &Circuit, wanted: f64, options: SubgraphOptions) -> Resul
         }
     }
     Ok(selected(circuit, kept, options))
+}
+
+/// Refuses graphs of features, which are sets of nodes.
+pub fn check_edges(graph: &Graph) -> Result<()> {
+    if graph.units() == Units::Edges {
+        return Ok(());
+    }
+    Err(err!(Argument, "expected a circuit of edges between heads and MLPs, found one of features")
+        .hint("`top` and `above` select its nodes"))
 }
 
 /// An edge that may be taken: the largest first, of equal ones the first in the graph.
@@ -115,7 +141,7 @@ fn size(effect: Option<f64>) -> f64 {
 }
 
 /// Returns the effects of the edges or nodes that a graph is a set of.
-fn effects(graph: &Graph) -> Result<Vec<Option<f64>>> {
+pub fn effects(graph: &Graph) -> Result<Vec<Option<f64>>> {
     let found: Vec<Option<f64>> = match graph.units() {
         Units::Edges => graph.edges.iter().map(|edge| Some(edge.effect)).collect(),
         // The target is no part of what explains it.
@@ -131,12 +157,12 @@ fn effects(graph: &Graph) -> Result<Vec<Option<f64>>> {
     Ok(found)
 }
 
-fn is_last(graph: &Graph, level: usize) -> bool {
+pub fn is_last(graph: &Graph, level: usize) -> bool {
     level + 1 == graph.sites.len()
 }
 
 /// Returns the circuit of some of its units.
-fn selected(circuit: &Circuit, kept: Vec<bool>, options: SubgraphOptions) -> Circuit {
+pub fn selected(circuit: &Circuit, kept: Vec<bool>, options: SubgraphOptions) -> Circuit {
     let graph = &circuit.graph;
     let (mut nodes, mut edges) = match graph.units() {
         Units::Edges => (vec![true; graph.nodes.len()], kept),
@@ -236,6 +262,10 @@ mod tests {
     const ALL: SubgraphOptions = SubgraphOptions { prune: false };
     const PRUNED: SubgraphOptions = SubgraphOptions { prune: true };
 
+    fn top(circuit: &Circuit, wanted: f64, part: SubgraphOptions) -> Result<Circuit> {
+        super::top(circuit, wanted, TopOptions { part, ..TopOptions::default() })
+    }
+
     #[test]
     fn the_largest_by_number_by_share_and_by_threshold() {
         let all = circuit();
@@ -252,6 +282,17 @@ mod tests {
         let pruned = top(&all, 6.0, PRUNED).unwrap();
         assert_eq!(names(&pruned).len(), 6);
         assert_eq!(pruned.graph.nodes.len(), 5);
+    }
+
+    #[test]
+    fn a_share_of_the_most_negative_comes_first() {
+        let all = circuit();
+        let chosen = |wanted, negative| names(&super::top(&all, wanted, TopOptions { negative, part: ALL }).unwrap());
+        assert_eq!(chosen(2.0, 0.5), ["embed -> z.0.0", "z.0.0 -> mlp_out.0"]);
+        assert_eq!(chosen(2.0, 1.0), ["z.0.0 -> mlp_out.0", "z.0.1 -> logits"]);
+        // Beyond the negative ones the smallest positive ones follow.
+        assert_eq!(chosen(3.0, 1.0), ["z.0.0 -> mlp_out.0", "z.0.1 -> logits", "embed -> logits"]);
+        assert_eq!(chosen(3.0, 0.0), chosen(3.0, 0.3));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Comparison of circuits: `c.compare(other)`, `circuit::stability(circuits)`.
 
+use super::circuits;
 use super::run_options::{maybe, maybe_json};
 use crate::circuit::faithfulness::{self as core, SharedParts};
 use crate::script::circuit::Circuit;
@@ -54,9 +55,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "stability", return_raw)]
     pub fn stability_of(ctx: NativeCallContext, circuits: Array) -> Fallible<Table> {
-        let circuits = given("circuits", &Dynamic::from(circuits)).elements();
-        let circuits = circuits.iter().map(|one| one.handle::<Circuit>().ok_or_else(|| one.refuse("a circuit")));
-        let circuits = circuits.collect::<Result<Vec<Circuit>>>()?;
+        let circuits = super::circuits(circuits)?;
         let graphs: Vec<_> = circuits.iter().map(Circuit::graph).collect();
         Ok(core::stability(&graphs, &env(&ctx)?.task)?)
     }

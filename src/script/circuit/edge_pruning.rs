@@ -2,10 +2,39 @@
 
 use crate::circuit;
 use crate::circuit::edges::masks::{self, EdgePruningOptions};
+use crate::options::{Plain, Setting};
 use crate::script::circuit::Circuit;
 use crate::script::data::pairs::read_pairs;
+use crate::script::engine::value::handle as handle_of;
 use crate::script::model::Model;
 use crate::script::prelude::*;
+
+/// A circuit given as an option.
+pub struct CircuitSetting(Circuit);
+
+impl Setting for CircuitSetting {
+    fn wanted() -> String {
+        "a circuit".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        handle_of(value).map(Self)
+    }
+
+    fn written(&self) -> String {
+        self.0.short()
+    }
+}
+
+crate::options! {
+    /// All options of `circuit::edge_pruning`.
+    pub struct EdgePruningCall {
+        /// A circuit with a score of every edge, as `circuit::edges` finds them, that the masks begin with: the largest
+        /// into each layer are likely to remain, a tenth of all (Mondorf et al. 2025).
+        begin: Option<CircuitSetting> = None;
+        with pruning: EdgePruningOptions;
+    }
+}
 
 #[export_module(manifest)]
 pub mod functions {
@@ -23,14 +52,17 @@ pub mod functions {
     /// let c = circuit::compiled("most frequent");
     /// let masks = circuit::edge_pruning(c.model, c.pairs(2), #{ steps: 2 });
     /// masks.edges.len()  //=> 46
+    /// let scores = circuit::edges(c.model, c.pairs(2), #{ method: "eap_ig" });
+    /// circuit::edge_pruning(c.model, c.pairs(2), #{ steps: 2, begin: scores }).above(0.5).edges.len() < 23  //=> true
     /// ```
     #[rhai_fn(return_raw)]
     pub fn edge_pruning(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Circuit> {
         let env = env(&ctx)?;
-        let options: EdgePruningOptions = taken(options)?;
+        let EdgePruningCall { begin, pruning } = taken(options)?;
         let (pairs, _) = read_pairs(&ctx, &m, &pairs)?;
-        let graph = env.drawing(&ctx, "circuit::edge_pruning", options.seed, |seed| {
-            masks::edge_pruning(m.core(), &pairs, &EdgePruningOptions { seed, ..options }, &env.task)
+        let graph = env.drawing(&ctx, "circuit::edge_pruning", pruning.seed, |seed| {
+            let options = EdgePruningOptions { seed, ..pruning };
+            masks::edge_pruning(m.core(), &pairs, begin.as_ref().map(|scores| scores.0.graph()), &options, &env.task)
         })?;
         Ok(Circuit::new(circuit::Circuit::without_dictionaries(graph), &[]))
     }

@@ -1,10 +1,13 @@
 //! `circuit::edges` and `circuit::acdc`: circuits of edges between heads and MLPs; and parts of circuits.
 
+use super::circuits;
 use crate::circuit::Circuit as Core;
 use crate::circuit::edges::acdc::{AcdcOptions, acdc as searched};
 use crate::circuit::edges::{EdgeOptions, edges as scored};
+use crate::circuit::ensemble::{EnsembleOptions, ensemble as combined};
 use crate::circuit::graph::Graph;
-use crate::circuit::subgraph::{self, SubgraphOptions};
+use crate::circuit::program::{self, ProgramOptions};
+use crate::circuit::subgraph::{self, SubgraphOptions, TopOptions};
 use crate::script::circuit::Circuit;
 use crate::script::data::pairs::read_pairs;
 use crate::script::intervene::metric::Metric;
@@ -108,6 +111,29 @@ pub mod functions {
             calls.outcome(found)?.into_iter().map(|graph| Dynamic::from(circuit(graph))).collect();
         Ok(if acdc.threshold.is_one { circuits.pop().unwrap_or_default() } else { circuits.into() })
     }
+
+    /// Combines the scores that several methods have of the same edges (Mondorf et al. 2025): by default their mean,
+    /// which asks for scores on one scale, as those of EAP, EAP-IG and exact effects are; `by: "rank"` also takes the
+    /// probabilities of `circuit::edge_pruning`.
+    ///
+    /// # Options
+    /// - [circuit_ensemble]
+    ///
+    /// # Example
+    /// ```
+    /// let c = circuit::compiled("sort");
+    /// let pairs = c.pairs(4);
+    /// let scores = ["eap", "eap_ig"].map(|method| circuit::edges(c.model, pairs, #{ method: method }));
+    /// circuit::ensemble(scores).edges.len()  //=> 46
+    /// circuit::ensemble(scores, #{ by: "rank" }).edges.map(|edge| edge.effect).reduce(|a, b| max(a, b), 0.0) <= 1.0  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn ensemble(circuits: Array, options: Options) -> Fallible<Circuit> {
+        let options: EnsembleOptions = taken(options)?;
+        let circuits = super::circuits(circuits)?;
+        let graphs: Vec<&Graph> = circuits.iter().map(Circuit::graph).collect();
+        Ok(circuit(combined(&graphs, options)?))
+    }
 }
 
 #[export_module(manifest)]
@@ -115,8 +141,11 @@ pub mod methods {
     /// Returns the part of a circuit with the largest effects in size: `n` edges, or of a circuit of features `n`
     /// nodes; below 1 that share of all. Nodes without an effect of their own, such as tokens and logits, stay.
     ///
+    /// `negative` takes a share of them first, from those of the most negative effect. Of a logit difference that is
+    /// what holds it up; the largest in size may be edges that work against it (Nikankin et al. 2025).
+    ///
     /// # Options
-    /// - [circuit_part]
+    /// - [circuit_top]
     ///
     /// # Example
     /// ```
@@ -129,7 +158,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn top(circuit: &mut Circuit, n: Num, options: Options) -> Fallible<Circuit> {
         let n: f64 = given("n", &n).number()?;
-        let options: SubgraphOptions = taken(options)?;
+        let options: TopOptions = taken(options)?;
         Ok(circuit.with_core(subgraph::top(&circuit.core, n, options)?))
     }
 
@@ -170,5 +199,30 @@ pub mod methods {
         let n: f64 = given("n", &n).number()?;
         let options: SubgraphOptions = taken(options)?;
         Ok(circuit.with_core(subgraph::greedy(&circuit.core, n, options)?))
+    }
+
+    /// Returns the circuit of `n` edges, below 1 that share of all, with the largest sum of effects in size in which nothing
+    /// hangs loose, by integer programming (Nikankin et al. 2025). `greedy` and `top` choose edges one by one; a path of
+    /// two edges that are large together can outweigh the largest edge.
+    ///
+    /// `negative` asks for a share of edges with a negative effect: of a logit difference, edges that hold it up.
+    ///
+    /// # Options
+    /// - [circuit_ilp]
+    ///
+    /// # Example
+    /// ```
+    /// let c = circuit::compiled("sort");
+    /// let all = circuit::edges(c.model, c.pairs(4));
+    /// let best = all.ilp(6);
+    /// best.edges.len() <= 6  //=> true
+    /// let size = |circuit| circuit.edges.map(|edge| edge.effect.abs()).reduce(|sum, one| sum + one, 0.0);
+    /// size.call(best) >= size.call(all.greedy(6))  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn ilp(ctx: NativeCallContext, circuit: &mut Circuit, n: Num, options: Options) -> Fallible<Circuit> {
+        let n: f64 = given("n", &n).number()?;
+        let options: ProgramOptions = taken(options)?;
+        Ok(circuit.with_core(program::ilp(&circuit.core, n, options, &env(&ctx)?.task)?))
     }
 }

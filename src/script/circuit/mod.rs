@@ -35,17 +35,19 @@ use crate::circuit::attribution::SelectOptions;
 use crate::circuit::attribution_graph::intervene::InterveneOptions;
 use crate::circuit::attribution_graph::{AttributionGraphOptions, PruneOptions};
 use crate::circuit::compiled::CompiledPairOptions;
-use crate::circuit::edges::masks::EdgePruningOptions;
+use crate::circuit::ensemble::EnsembleOptions;
 use crate::circuit::faithfulness::{CurveOptions, PairJudgeOptions};
 use crate::circuit::minimal::{MinimalOptions, ShareOptions};
+use crate::circuit::program::ProgramOptions;
 use crate::circuit::shared::SharedOptions;
 use crate::circuit::sparse_features::TextCircuitOptions;
-use crate::circuit::subgraph::SubgraphOptions;
+use crate::circuit::subgraph::{SubgraphOptions, TopOptions};
 use crate::circuit::supernodes::RandomGroupOptions;
 use crate::circuit::tree::TreeOptions;
 use crate::sae;
 use crate::script::prelude::*;
 use crate::script::sae::Sae;
+use edge_pruning::EdgePruningCall;
 use edges::{AcdcCall, EdgeCall};
 use enough::EnoughCall;
 use judge::JudgeCall;
@@ -64,18 +66,21 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("circuit_acdc", fields::<AcdcCall>),
     ("circuit_curve", fields::<CurveOptions>),
     ("circuit_edges", fields::<EdgeCall>),
+    ("circuit_ensemble", fields::<EnsembleOptions>),
     ("circuit_enough", fields::<EnoughCall>),
+    ("circuit_ilp", fields::<ProgramOptions>),
     ("circuit_judge", fields::<JudgeCall>),
     ("circuit_part", fields::<SubgraphOptions>),
     ("circuit_runs", fields::<RunOptions>),
     ("circuit_select", fields::<SelectOptions>),
     ("circuit_shared", fields::<SharedOptions>),
     ("circuit_shares", fields::<ShareOptions>),
+    ("circuit_top", fields::<TopOptions>),
     ("pair_circuit", fields::<PairCircuitCall>),
     ("smallest_circuit", fields::<MinimalOptions>),
     ("text_circuit", fields::<TextCircuitOptions>),
     ("compiled_pairs", fields::<CompiledPairOptions>),
-    ("edge_pruning", fields::<EdgePruningOptions>),
+    ("edge_pruning", fields::<EdgePruningCall>),
     ("pair_judge", fields::<PairJudgeOptions>),
 ];
 
@@ -134,6 +139,12 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
 fn dictionaries(saes: &Array) -> Result<Vec<Sae>> {
     let list = given("saes", &Dynamic::from(saes.clone())).elements();
     list.iter().map(|one| one.handle::<Sae>().ok_or_else(|| one.refuse("a dictionary"))).collect()
+}
+
+/// Reads an array of circuits.
+fn circuits(circuits: Array) -> Result<Vec<Circuit>> {
+    let circuits = given("circuits", &Dynamic::from(circuits)).elements();
+    circuits.iter().map(|one| one.handle::<Circuit>().ok_or_else(|| one.refuse("a circuit"))).collect()
 }
 
 /// Returns dictionaries without what only scripts know of them.

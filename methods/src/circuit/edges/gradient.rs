@@ -14,6 +14,7 @@ use super::slopes::{EdgeGradients, RunGradients, wide};
 use super::texts::{CutValues, all_written, first_order, output_site, outputs, stream_of, written};
 use super::wiring::{Receiver, Wiring};
 use super::{EdgeMethod, EdgeOptions, SHARE, Scores, completed, groups};
+use crate::base::bootstrap::intervals;
 use crate::base::{Result, Task};
 use crate::circuit::Port;
 use crate::data::pairs::tokens::{Prompt, TokenPair};
@@ -35,10 +36,20 @@ pub fn scores(
     let decoder = model.decoder.ungrouped()?;
     // AtP* holds the gradients of a pass for each layer.
     let passes = if options.method == EdgeMethod::AtpStar { wiring.layers.max(1) } else { 1 };
-    let groups = groups(model, pairs, measure, passes * SHARE)?;
+    let groups = if options.sure {
+        let alone = pairs.chunks(1).enumerate().map(|(number, pair)| {
+            let mut groups = groups(model, pair, measure, passes * SHARE)?;
+            groups.iter_mut().for_each(|group| group.numbers = vec![number]);
+            Ok(groups)
+        });
+        alone.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()
+    } else {
+        groups(model, pairs, measure, passes * SHARE)?
+    };
     let means = means(&decoder, &wiring, &groups, measure, options.ablation, task)?;
     let others = others(options.ablation, &means);
     let mut sums = vec![0.0; wiring.edges()];
+    let mut alone = Vec::new();
     let mut read = 0;
     let bar = task.begin("scoring edges", Some(pairs.len() as u64));
     let piece = task.piece();
@@ -49,15 +60,44 @@ pub fn scores(
         let slopes = EdgeGradients { decoder: &decoder, wiring: &wiring, measure, group, is_star, dropped: None, task };
         let mut own = vec![0.0; wiring.edges()];
         slopes.add(&others, options, &mut own)?;
-        sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+        sums.iter_mut().zip(&own).for_each(|(sum, own)| *sum += own);
+        if options.sure {
+            alone.push(own);
+        }
         read += group.pairs.len();
         bar.advance(group.pairs.len() as u64);
         made += 1;
         Ok(())
     });
     let is_whole = completed(done, &piece, made)?;
+    if options.sure {
+        let unsure = unsure(&alone)?;
+        sums.iter_mut().zip(unsure).filter(|(_, is_unsure)| *is_unsure).for_each(|(sum, _)| *sum = 0.0);
+    }
     let scores = sums.iter().map(|sum| (read > 0).then(|| sum / read as f64)).collect();
     Ok(Scores { scores, is_whole })
+}
+
+/// The seed of the bootstrap.
+const SEED: u64 = 0;
+
+/// Returns whether the interval of each score over pairs contains 0, from the scores of each pair (Nikankin et al. 2025).
+///
+/// Their code takes the spread of ten bootstrap means for that of observations and divides it by the root of ten; this
+/// is the percentile interval.
+fn unsure(alone: &[Vec<f64>]) -> Result<Vec<bool>> {
+    if alone.len() < 2 {
+        return Err(err!(Argument, "expected at least two pairs for an interval, found {}", alone.len()).about("pairs"));
+    }
+    let edges = alone.first().map_or(0, Vec::len);
+    let found = intervals(alone.len(), SEED, edges, |drawn| {
+        let mut means = vec![0.0; edges];
+        for pair in drawn {
+            means.iter_mut().zip(&alone[*pair]).for_each(|(mean, score)| *mean += score / drawn.len() as f64);
+        }
+        means
+    });
+    Ok(found.into_iter().map(|ends| ends.is_none_or(|[low, high]| low <= 0.0 && high >= 0.0)).collect())
 }
 
 impl EdgeGradients<'_> {

@@ -75,6 +75,9 @@ crate::options! {
         ablation: EdgeAblation = EdgeAblation::Corrupt;
         /// The number of points on the way.
         steps: usize = 5 => at_least(1.0).only("method", &["eap_ig", "eap_ig_activations"]);
+        /// Whether an edge of which it is not sure whether the metric rises or falls without it has the score 0: one
+        /// whose 95 % bootstrap interval over the pairs contains 0.
+        sure: bool = false => only("method", &["eap", "eap_ig", "eap_ig_activations", "clean_corrupted"]);
     }
 }
 
@@ -113,6 +116,9 @@ pub fn edges(
     graph.made = vec![("method".into(), options.method.word().into())];
     if matches!(options.method, EdgeMethod::EapIg | EdgeMethod::EapIgActivations) {
         graph.made.push(("steps".into(), options.steps.into()));
+    }
+    if options.sure {
+        graph.made.push(("sure".into(), true.into()));
     }
     graph.made.extend(provenance(measure, pairs, options.ablation, model));
     Ok(graph)

@@ -1,6 +1,7 @@
 //! Faithfulness over the size of a circuit, and the two areas under it (MIB: Mueller et al. 2025, section 3).
 //!
-//! At each share of all units the circuit is the units with the largest |score|, without dangling edges:
+//! At each share of all units the circuit is the units with the largest |score|, without dangling edges, or what another
+//! way of choosing makes of the scores:
 //!
 //!     CPR = the area under f, CMD = the area under |1 - f|, by trapezoids over the share
 
@@ -12,17 +13,34 @@ use crate::circuit::ablations::Ablations;
 use crate::circuit::check_draws;
 use crate::circuit::dictionaries::Circuit;
 use crate::circuit::graph::{Graph, Units};
-use crate::circuit::subgraph::{SubgraphOptions, top};
+use crate::circuit::program::{ProgramOptions, ilp};
+use crate::circuit::subgraph::{SubgraphOptions, TopOptions, greedy, top};
 use crate::err;
 
 /// The shares at which circuits are compared in MIB.
 const SHARES: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
+
+crate::choices! {
+    /// Ways to choose units by their scores.
+    pub enum UnitChoice {
+        /// The units of largest size.
+        Top = "top",
+        /// Edges from the logits back, each the largest that leads into what was chosen (Hanna et al. 2024).
+        Greedy = "greedy",
+        /// The connected edges with the largest sum of sizes, by integer programming (Nikankin et al. 2025).
+        Ilp = "ilp",
+    }
+}
 
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct CurveOptions {
         /// The shares of all units that are kept, in increasing order.
         shares: Vec<f64> = SHARES.to_vec() => at_least(0.0).at_most(1.0);
+        /// The way in which the units of a share are chosen; only circuits of edges have the last two.
+        choice: UnitChoice = UnitChoice::Top;
+        /// The share of the chosen units that is taken from those of the most negative score.
+        negative: f64 = 0.0 => at_least(0.0).at_most(1.0).only("choice", &["top", "ilp"]);
         /// Number of random circuits of each size.
         draws: usize = 3 => at_least(1.0);
         /// Whether edges are removed that begin at a node without an edge into it, or end at one without an edge out of
@@ -83,7 +101,7 @@ pub fn curve(circuit: &Circuit, runs: &dyn Ablations, options: &CurveOptions, ta
     for share in shares {
         // Cut off, as MIB's code does.
         let chosen = (share * units as f64) as usize;
-        let kept = runs.kept(&largest(circuit, chosen, options.pruned)?)?;
+        let kept = runs.kept(&best(circuit, chosen, options, task)?)?;
         let faithfulness = ends.share(&measured(runs, &kept, task)?, seed);
         bar.advance(1);
         let alike = UnitClasses::new(&classes, &kept);
@@ -105,14 +123,21 @@ pub fn curve(circuit: &Circuit, runs: &dyn Ablations, options: &CurveOptions, ta
     Ok(Curve { title, pairs: ends.pairs(), units, points, areas, random })
 }
 
-/// Returns the units of largest |score|; nodes are kept without their edges, so that no edge dangles.
-fn largest(circuit: &Circuit, count: usize, pruned: bool) -> Result<Graph> {
+/// Returns the units that a number of them are chosen; nodes are kept without their edges, so that no edge dangles.
+fn best(circuit: &Circuit, count: usize, options: &CurveOptions, task: &Task) -> Result<Graph> {
     if count == 0 {
         return Ok(Graph { title: circuit.graph.title.clone(), ..Graph::default() });
     }
-    let prune = pruned && circuit.graph.units() == Units::Edges;
+    let part = SubgraphOptions { prune: options.pruned && circuit.graph.units() == Units::Edges };
+    let negative = options.negative;
     // Below 1 a number would be a share.
-    Ok(top(circuit, count as f64, SubgraphOptions { prune })?.graph)
+    let wanted = count as f64;
+    let found = match options.choice {
+        UnitChoice::Top => top(circuit, wanted, TopOptions { negative, part })?,
+        UnitChoice::Greedy => greedy(circuit, wanted, part)?,
+        UnitChoice::Ilp => ilp(circuit, wanted, ProgramOptions { negative }, task)?,
+    };
+    Ok(found.graph)
 }
 
 /// Computes the areas by trapezoids between the first and the last share.

@@ -23,7 +23,7 @@ mod fixtures;
 mod tests;
 
 pub use compare::{CircuitComparison, SharedParts, compare, stability};
-pub use curve::{Areas, Curve, CurveOptions, CurvePoint, curve};
+pub use curve::{Areas, Curve, CurveOptions, CurvePoint, UnitChoice, curve};
 pub use random::UnitClasses;
 pub use roc::{Roc, roc, units};
 pub use share::{EndMetrics, Share, mean, measured};

@@ -30,3 +30,9 @@ pub fn drawn(a: &Tensor, noise: &Tensor) -> Result<Tensor> {
 pub fn remaining(a: &Tensor) -> Result<Tensor> {
     sigmoid(&(a - B * (-G / Z).ln())?)
 }
+
+/// Returns the parameter of a mask that is not 0 with a given probability.
+pub fn parameter(remaining: f64) -> f64 {
+    let remaining = remaining.clamp(1e-4, 1.0 - 1e-4);
+    (remaining / (1.0 - remaining)).ln() + B * (-G / Z).ln()
+}

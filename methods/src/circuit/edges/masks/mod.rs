@@ -8,10 +8,11 @@
 //!     KL + a (s - t) + b (s - t)^2
 //!
 //! Masks descend, and the multipliers a and b ascend. The result is, for each edge, the probability that its mask is
-//! not 0.
+//! not 0. Masks begin alike, or with the scores of another method (`warm`); t then falls from the share they begin with.
 
 mod concrete;
 mod run;
+mod warm;
 
 use rand_chacha::ChaCha8Rng;
 
@@ -49,18 +50,28 @@ const BEGIN: f64 = 2.0;
 const ADAM: DescentRule = DescentRule::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 };
 
 /// Computes the probability that each edge remains, as a graph of all edges. An interruption leaves the masks as they
-/// are.
-pub fn edge_pruning(model: &Model, pairs: &[TokenPair], options: &EdgePruningOptions, task: &Task) -> Result<Graph> {
+/// are. Masks begin with scores of all edges, where there are such.
+pub fn edge_pruning(
+    model: &Model,
+    pairs: &[TokenPair],
+    begin: Option<&Graph>,
+    options: &EdgePruningOptions,
+    task: &Task,
+) -> Result<Graph> {
     let runs = EdgeRuns::new(model, pairs, Measure::Kl(Prompt::Clean), options.ablation, task)?;
     let edges = runs.wiring.edges();
     let device = model.decoder.device();
-    let begun = vec![
-        ("masks".to_string(), Tensor::full(BEGIN as f32, edges, device)?),
-        ("prices".to_string(), Tensor::zeros(2, DType::F32, device)?),
-    ];
+    let (masks, share) = match begin {
+        None => (Tensor::full(BEGIN as f32, edges, device)?, 1.0),
+        Some(scores) => {
+            let masks = warm::parameters(&runs.wiring, scores, options.target)?;
+            (Tensor::from_vec(masks, edges, device)?, warm::share(options.target))
+        }
+    };
+    let begun = vec![("masks".to_string(), masks), ("prices".to_string(), Tensor::zeros(2, DType::F32, device)?)];
     let descent = Descent::new(ADAM, begun, DescentOptions { lr: options.lr, ..DescentOptions::default() })?;
     let random = stream(options.seed.draws(), "edge pruning", 0);
-    let mut pruning = Pruning { runs: &runs, options, descent, random };
+    let mut pruning = Pruning { runs: &runs, options, share, descent, random };
     let steps = Steps { count: options.steps as u64, label: "pruning edges", left: "the masks as they are" };
     let losses = descend(steps, || pruning.step(task), task)?;
     let masks = pruning.masks()?;
@@ -72,6 +83,9 @@ pub fn edge_pruning(model: &Model, pairs: &[TokenPair], options: &EdgePruningOpt
     graph.is_whole = losses.len() == options.steps;
     let own = [("target", options.target.into()), ("steps", losses.len().into()), ("lr", options.lr.into())];
     graph.made = own.map(|(name, value): (&str, Cell)| (name.to_string(), value)).to_vec();
+    if let Some(scores) = begin {
+        graph.made.push(("begun with".into(), scores.title.as_str().into()));
+    }
     graph.made.extend(provenance(Measure::Kl(Prompt::Clean), pairs, options.ablation, model));
     Ok(graph)
 }
@@ -80,6 +94,8 @@ pub fn edge_pruning(model: &Model, pairs: &[TokenPair], options: &EdgePruningOpt
 struct Pruning<'a, 'b> {
     runs: &'a EdgeRuns<'b>,
     options: &'a EdgePruningOptions,
+    /// The share of masks from which the target falls.
+    share: f64,
     descent: Descent,
     random: ChaCha8Rng,
 }
@@ -95,7 +111,7 @@ impl Pruning<'_, '_> {
         let at = self.descent.parameters();
         let edges = self.runs.wiring.edges();
         let done = self.descent.made() as f64 / (self.options.steps as f64 / 2.0);
-        let target = 1.0 - (1.0 - self.options.target) * done.min(1.0);
+        let target = self.share - (self.share - self.options.target) * done.min(1.0);
         let drawn: Vec<f32> = (0..edges).map(|_| concrete::noise(&mut self.random)).collect();
         let noise = Tensor::from_vec(drawn, edges, at[0].device())?;
         let runs = self.runs;

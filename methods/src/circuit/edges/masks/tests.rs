@@ -61,7 +61,7 @@ fn masks_find_the_edges_of_a_known_circuit() {
     let pairs = known.pairs(12, &CompiledPairOptions::default(), &task).unwrap();
     let pairs: Vec<TokenPair> = pairs.iter().map(|pair| TokenPair::of("", pair, tokenizer, &task).unwrap()).collect();
     let options = EdgePruningOptions { target: 0.07, ablation: EdgeAblation::Zero, ..EdgePruningOptions::default() };
-    let found = edge_pruning(&known.model, &pairs, &options, &task).unwrap();
+    let found = edge_pruning(&known.model, &pairs, None, &options, &task).unwrap();
     assert!(found.is_whole && found.edges.len() == 46);
     assert_eq!(roc(&found, &known.truth, 46).unwrap().auc, 1.0);
     // The share that remains is about what was asked for.

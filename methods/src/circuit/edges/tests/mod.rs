@@ -4,3 +4,4 @@ mod atp_star;
 mod limits;
 mod plain;
 mod reference;
+mod selection;

@@ -13,7 +13,7 @@ use crate::circuit::Circuit;
 use crate::circuit::ablations::Ablations;
 use crate::circuit::edges::acdc::{EdgeTrial, search};
 use crate::circuit::edges::*;
-use crate::circuit::subgraph::{SubgraphOptions, top};
+use crate::circuit::subgraph::{TopOptions, top};
 use crate::model::Model;
 
 const FAMILIES: [&str; 2] = ["gpt2", "llama"];
@@ -93,7 +93,7 @@ fn scores_and_circuits_are_the_reference_on_both_families() {
             let all = Circuit::without_dictionaries(graph);
             let count = all.graph.edges.len();
             assert_eq!((count, runs.units()), (172, 172));
-            let tenth = top(&all, 0.1, SubgraphOptions::default()).unwrap();
+            let tenth = top(&all, 0.1, TopOptions::default()).unwrap();
             let text = std::fs::read_to_string(folder(family).join(format!("{name}.json"))).unwrap();
             let expected = scores(&text);
             let found = scores(&eap_file::written(&all.graph, &tenth.graph).unwrap());
@@ -115,7 +115,7 @@ fn scores_and_circuits_are_the_reference_on_both_families() {
                 let kept = match wanted {
                     0 => vec![false; count],
                     wanted => {
-                        let wanted = top(&all, wanted as f64, SubgraphOptions::default()).unwrap();
+                        let wanted = top(&all, wanted as f64, TopOptions::default()).unwrap();
                         runs.kept(&wanted.graph).unwrap()
                     }
                 };

@@ -1,0 +1,201 @@
+//! The circuit of a number of edges with the largest sum of effects in size, by integer programming (Nikankin et al.
+//! 2025, MIB's shared task).
+//!
+//! With x_e = 1 for the edges and y_v = 1 for the nodes of the circuit:
+//!
+//!     max sum_e |effect_e| x_e,   sum_e x_e <= n,   x_e <= y_u and x_e <= y_v for e = u -> v,
+//!     y = 1 for the embedding and the logits,
+//!     sum of x into v >= y_v but for the embedding,   sum of x out of v >= y_v but for the logits
+//!
+//! The last line leaves nothing that hangs loose. Once the nodes are chosen, edges are what a network flow is: each is
+//! in one sum of its sender and one of its receiver, and both within the sum of all, which makes the matrix totally
+//! unimodular. So only y has to be whole.
+
+use microlp::{ComparisonOp, Error as Unsolved, OptimizationDirection, Problem, SolveOutcome, Variable};
+
+use super::dictionaries::Circuit;
+use super::graph::Graph;
+use super::subgraph::{self, SubgraphOptions, at_least_negative};
+use crate::base::{Error, Result, Task};
+use crate::err;
+
+crate::options! {
+    /// Options of a circuit by integer programming.
+    #[derive(Debug, Clone, Copy)]
+    pub struct ProgramOptions {
+        /// The least share of the number of edges that have a negative effect: of a logit difference, edges that it
+        /// hangs on. If the circuit has fewer of them in all, it is these.
+        negative: f64 = 0.0 => at_least(0.0).at_most(1.0);
+    }
+}
+
+/// Returns the circuit of at most `wanted` edges, below 1 that share of all, with the largest sum of effects in size in
+/// which every node but the embedding has an edge into it, and every node but the logits one out of it.
+pub fn ilp(circuit: &Circuit, wanted: f64, options: ProgramOptions, task: &Task) -> Result<Circuit> {
+    let graph = &circuit.graph;
+    subgraph::check_edges(graph)?;
+    subgraph::effects(graph)?;
+    let count = subgraph::count(wanted, graph.edges.len())?;
+    let kept = if count == 0 {
+        vec![false; graph.edges.len()]
+    } else {
+        let graph = graph.clone();
+        let bar = task.begin("choosing edges", None);
+        let kept = task.apart(move || solved(&graph, count, options.negative))?;
+        bar.advance(1);
+        kept
+    };
+    // Nothing hangs loose.
+    Ok(subgraph::selected(circuit, kept, SubgraphOptions { prune: false }))
+}
+
+/// Returns which edges are in the best circuit.
+fn solved(graph: &Graph, count: usize, negative: f64) -> Result<Vec<bool>> {
+    let mut problem = Problem::new(OptimizationDirection::Maximize);
+    let x: Vec<Variable> = graph.edges.iter().map(|edge| problem.add_var(edge.effect.abs(), (0.0, 1.0))).collect();
+    let y: Vec<Variable> = graph.nodes.iter().map(|_| problem.add_binary_var(0.0)).collect();
+    problem.add_constraint(sum(x.iter().copied()), ComparisonOp::Le, count as f64);
+    let mut into = vec![Vec::new(); y.len()];
+    let mut out = vec![Vec::new(); y.len()];
+    for (edge, x) in graph.edges.iter().zip(&x) {
+        for node in [edge.from, edge.to] {
+            problem.add_constraint([(*x, 1.0), (y[node], -1.0)], ComparisonOp::Le, 0.0);
+        }
+        into[edge.to].push(*x);
+        out[edge.from].push(*x);
+    }
+    for (number, node) in graph.nodes.iter().enumerate() {
+        let is_first = node.level == 0;
+        let is_last = subgraph::is_last(graph, node.level);
+        if is_first || is_last {
+            problem.add_constraint([(y[number], 1.0)], ComparisonOp::Eq, 1.0);
+        }
+        for (edges, is_free) in [(&into[number], is_first), (&out[number], is_last)] {
+            if !is_free {
+                let mut terms = sum(edges.iter().copied());
+                terms.push((y[number], -1.0));
+                problem.add_constraint(terms, ComparisonOp::Ge, 0.0);
+            }
+        }
+    }
+    let of_negative = graph.edges.iter().zip(&x).filter(|(edge, _)| edge.effect < 0.0).map(|(_, x)| *x);
+    let of_negative = sum(of_negative);
+    let least = at_least_negative(negative, count).min(of_negative.len());
+    if least > 0 {
+        problem.add_constraint(of_negative, ComparisonOp::Ge, least as f64);
+    }
+    match problem.solve() {
+        Ok(SolveOutcome::Solution(found)) => Ok(x.iter().map(|x| found.var_value(*x) > 0.5).collect()),
+        Ok(SolveOutcome::Interrupted(_)) => Err(err!(Bug, "a program without a limit was not solved to its end")),
+        Err(why) => Err(unsolved(&why, count, least)),
+    }
+}
+
+fn sum(terms: impl Iterator<Item = Variable>) -> Vec<(Variable, f64)> {
+    terms.map(|x| (x, 1.0)).collect()
+}
+
+fn unsolved(why: &Unsolved, count: usize, least: usize) -> Error {
+    match why {
+        Unsolved::Infeasible => {
+            let negative = if least > 0 { format!(" with {least} of negative effect") } else { String::new() };
+            err!(Argument, "no {count} edges{negative} lead from the embedding to the logits with nothing loose")
+                .hint("more edges, or a smaller share of negative ones")
+                .about("n")
+        }
+        why => err!(Numeric, "the integer program has no solution: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::circuit::graph::{Edge, Node, Part};
+    use crate::circuit::subgraph::{TopOptions, top};
+
+    /// Builds embed -> heads a, b -> logits with an edge past them, of given effects.
+    fn circuit(effects: [f64; 5]) -> Circuit {
+        let sites = ["embed", "z.0", "logits"].map(String::from).to_vec();
+        let node = |level: usize, part| Node::new(sites[level].clone(), level, part);
+        let nodes = vec![node(0, Part::Whole), node(1, Part::Head(0)), node(1, Part::Head(1)), node(2, Part::Whole)];
+        let ends = [(0, 1), (0, 2), (1, 3), (2, 3), (0, 3)];
+        let edges = ends.iter().zip(effects);
+        let edges = edges.map(|((from, to), effect)| Edge { from: *from, to: *to, port: None, effect, cosine: None });
+        let edges = edges.collect();
+        Circuit::without_dictionaries(Graph { sites, nodes, edges, is_whole: true, ..Graph::default() })
+    }
+
+    fn names(circuit: &Circuit) -> Vec<String> {
+        circuit.graph.edges.iter().map(|edge| circuit.graph.edge_name(edge)).collect()
+    }
+
+    fn chosen(circuit: &Circuit, wanted: f64, negative: f64) -> Result<Circuit> {
+        ilp(circuit, wanted, ProgramOptions { negative }, &Task::default())
+    }
+
+    #[test]
+    fn a_pair_of_edges_outweighs_the_largest() {
+        // The largest edge leads nowhere within two edges; the other head's path has more in all than the edge past it.
+        let all = circuit([0.1, -3.0, 5.0, 2.5, 1.0]);
+        assert_eq!(names(&chosen(&all, 2.0, 0.0).unwrap()), ["embed -> z.0.1", "z.0.1 -> logits"]);
+        let three = ["embed -> z.0.0", "embed -> z.0.1", "z.0.0 -> logits", "z.0.1 -> logits"];
+        assert_eq!(names(&chosen(&all, 4.0, 0.0).unwrap()), three);
+        assert_eq!(chosen(&all, 1.0, 0.0).unwrap().graph.edges.len(), 1);
+        assert!(names(&chosen(&all, 0.1, 0.0).unwrap()).is_empty());
+    }
+
+    #[test]
+    fn negative_effects_are_asked_for_where_there_are_any() {
+        let all = circuit([4.0, -0.1, 4.0, -0.1, 1.0]);
+        assert_eq!(names(&chosen(&all, 2.0, 0.0).unwrap()), ["embed -> z.0.0", "z.0.0 -> logits"]);
+        assert_eq!(names(&chosen(&all, 2.0, 1.0).unwrap()), ["embed -> z.0.1", "z.0.1 -> logits"]);
+        assert_eq!(names(&chosen(&circuit([1.0; 5]), 1.0, 1.0).unwrap()), ["embed -> logits"]);
+        let error = chosen(&all, 1.0, 1.0).unwrap_err();
+        assert!(error.message.starts_with("no 1 edges with 1 of negative effect lead"), "{}", error.message);
+    }
+
+    #[test]
+    fn the_program_is_the_best_of_all_circuits() {
+        let mut seed = 1_u64;
+        let mut random = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 40) as f64 / f64::from(1_u32 << 24) - 0.5
+        };
+        for _ in 0..50 {
+            let all = circuit([(); 5].map(|()| random()));
+            for wanted in 1..=5_usize {
+                // Every set of at most so many edges without anything loose.
+                let is_loose = |set: u32| {
+                    let kept: Vec<&Edge> =
+                        all.graph.edges.iter().enumerate().filter(|(i, _)| set >> i & 1 == 1).map(|(_, e)| e).collect();
+                    let loose =
+                        |head| kept.iter().any(|edge| edge.to == head) != kept.iter().any(|edge| edge.from == head);
+                    kept.is_empty() || loose(1) || loose(2)
+                };
+                let weight = |set: u32| -> f64 {
+                    let edges = all.graph.edges.iter().enumerate();
+                    edges.filter(|(i, _)| set >> i & 1 == 1).map(|(_, edge)| edge.effect.abs()).sum()
+                };
+                let sets = (0..32_u32).filter(|set| set.count_ones() as usize <= wanted && !is_loose(*set));
+                let best = sets.map(weight).fold(0.0, f64::max);
+                let found = chosen(&all, wanted as f64, 0.0).unwrap();
+                let sum: f64 = found.graph.edges.iter().map(|edge| edge.effect.abs()).sum();
+                assert!((sum - best).abs() < 1e-9, "{wanted} edges with {sum}, the best have {best}");
+                let greatest = top(&all, wanted as f64, TopOptions::default()).unwrap();
+                assert!(greatest.graph.edges.iter().map(|edge| edge.effect.abs()).sum::<f64>() <= sum + 1e-9);
+            }
+        }
+    }
+
+    #[test]
+    fn circuits_of_features_and_numbers_that_choose_nothing_are_refused() {
+        let all = circuit([1.0; 5]);
+        for wrong in [0.0, -1.0, 1.5, f64::NAN] {
+            assert_eq!(chosen(&all, wrong, 0.0).unwrap_err().about.as_deref(), Some("n"));
+        }
+        let sites = ["embed", "resid_post.0", "logits"].map(String::from).to_vec();
+        let nodes = vec![Node { effect: Some(1.0), ..Node::new("resid_post.0", 1, Part::Feature(0)) }];
+        let graph = Graph { sites, nodes, is_whole: true, ..Graph::default() };
+        assert!(chosen(&Circuit::without_dictionaries(graph), 1.0, 0.0).is_err());
+    }
+}
