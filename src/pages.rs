@@ -25,7 +25,7 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "dashboards.md" "data-frames.md" "dictionaries-as-wholes.md" "dictionaries.md" "edges.md" "evaluating-dictionaries.md"
         "experiments.md" "explaining-features.md" "explorer.md" "feature-circuits.md" "features-and-circuits.md"
         "from-python.md" "gpu.md" "grammar.md" "guide.md" "interventions.md" "judging-circuits.md" "libraries.md"
-        "model-diffing.md" "models.md" "notebooks.md" "parenthesis-circuit.md" "probes-and-lenses.md" "reports.md" "scale.md"
+        "methods.md" "model-diffing.md" "models.md" "notebooks.md" "parenthesis-circuit.md" "probes-and-lenses.md" "reports.md" "scale.md"
         "scripts-and-access.md" "showing-circuits.md" "speed.md" "sweeps.md" "tensors.md" "text-and-tasks.md"
         "tiny-model.md" "trust.md" "your-own-model.md";
     "docs/notebooks/":
@@ -60,7 +60,7 @@ pub const PAGES: &[EmbeddedFile] = files! {
     "examples/tasks/own_library/":
         "lib.rhai" "microtome.toml";
     "scripts/":
-        "README.md" "apostrophe_feature.rhai" "attribution_graph.rhai" "compiled_circuits.rhai" "das.rhai"
+        "README.md" "apostrophe_feature.rhai" "attribution_graph.rhai" "circuit_localization.rhai" "compiled_circuits.rhai" "das.rhai"
         "dashboard.rhai" "dictionary_pareto.rhai" "dictionary_recovery.rhai" "factual_recall.rhai" "figure5.rhai"
         "four_methods.rhai" "gender_erasure.rhai" "geometry.rhai" "induction.rhai" "interpretability.rhai"
         "ioi_heads.rhai" "known_circuits.rhai" "lenses.rhai" "model_diffing.rhai" "modular_addition.rhai"
@@ -69,7 +69,7 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "steering_table.rhai" "superposition.rhai" "suppression_absorption.rhai" "synth_bench.rhai" "train_tiny.rhai"
         "universality.rhai";
     "scripts/gallery/":
-        "ablation_interactions.png" "apostrophe_feature.png" "attribution_graph.png" "compiled_circuits.png" "das.png"
+        "ablation_interactions.png" "apostrophe_feature.png" "attribution_graph.png" "circuit_localization.png" "compiled_circuits.png" "das.png"
         "dashboard.png" "dictionary_pareto.png" "dictionary_recovery.png" "factual_recall.png" "figure5.png"
         "four_methods.png" "gender_erasure.png" "geometry.png" "induction.png" "induction_heads.png"
         "interference.png" "interpretability.png" "ioi_heads.png" "known_circuits.png" "larger_dictionaries.png"

@@ -63,6 +63,7 @@ const SHORT: &[(&str, &str)] = &[
         "--text grammar --layers 1 --tokens 16000 --fragments 60 --features 3 --ratio 1 --k 4 --rows 2",
     ),
     ("ioi_heads", "--n 4"),
+    ("circuit_localization", "--tasks sort --n 2"),
     ("compiled_circuits", "--n 4"),
     ("known_circuits", "--tasks parenthesis --n 2"),
     ("model_diffing", "--read 12000 --tokens 2000 --steps 2 --ratio 1 --target 4 --passes 1"),

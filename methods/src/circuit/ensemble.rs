@@ -44,8 +44,8 @@ pub fn ensemble(graphs: &[&Graph], options: EnsembleOptions) -> Result<Graph> {
         let by_name: BTreeMap<String, f64> = graph.edges.iter().map(|e| (graph.edge_name(e), e.effect)).collect();
         let own = names.iter().map(|name| by_name.get(name).copied()).collect::<Option<Vec<f64>>>();
         let own = own.filter(|own| own.len() == graph.edges.len()).ok_or_else(|| {
-            let found = format!("{} has {} others or fewer", graph.title, graph.edges.len());
-            err!(Argument, "expected circuits with a score of the same edges, circuit {number} of {found}")
+            let found = format!("{} edges in circuit {number}, not all of them among the first's", graph.edges.len());
+            err!(Argument, "expected a score of the same {} edges in all circuits, found {found}", names.len())
                 .hint("circuit::edges and circuit::edge_pruning score all edges of a model")
                 .about("circuits")
         })?;

@@ -141,9 +141,14 @@ fn check(model: &Model, pairs: &[TokenPair]) -> Result<()> {
     if pairs.is_empty() { Err(err!(Argument, "expected at least one pair, found none").about("pairs")) } else { Ok(()) }
 }
 
-/// Refuses metrics without the gradient that a method needs.
+/// Refuses metrics without the gradient that a method needs, and intervals of scores that have none.
 fn check_slope(measure: Measure, options: &EdgeOptions) -> Result<()> {
     let word = options.method.word();
+    if options.sure && matches!(options.method, EdgeMethod::Exact | EdgeMethod::AtpStar) {
+        return Err(err!(Argument, "scores by {word:?} are not known pair by pair, or have no sign")
+            .hint("`sure` goes with the estimates \"eap\", \"eap_ig\", \"eap_ig_activations\" and \"clean_corrupted\"")
+            .about("sure"));
+    }
     if options.method != EdgeMethod::Exact && !measure.has_gradient() {
         return Err(err!(Argument, "`{}` has no gradient, which {word:?} needs", measure.name())
             .hint("method: \"exact\" needs none")
