@@ -2,6 +2,7 @@
 
 use super::properties::places;
 use super::{Cache, InputOptions, LogitsOptions};
+use crate::model::gradient_rules::GradientOptions;
 use crate::script::engine::value::described;
 use crate::script::model::Model;
 use crate::script::prelude::*;
@@ -31,6 +32,7 @@ pub mod methods {
     /// # Options
     /// - [logits]
     /// - [input]
+    /// - [gradients]
     ///
     /// # Example
     /// ```
@@ -53,13 +55,15 @@ pub mod methods {
         let mut read = super::options(options);
         let asked: InputOptions = read.declared()?;
         let wanted: LogitsOptions = read.declared()?;
+        let rules: GradientOptions = read.declared()?;
         read.finish()?;
+        let ruled = m.plain().by_rules(rules.gradients)?;
         let places = super::places(m.config(), &sites)?;
         let input = asked.input(&ctx, m, &x)?;
         let calls = Callbacks::new(&ctx);
         let mut of = |logits: &Tensor| super::tracked(&calls.call(&metric, [Dynamic::from(wanted.shaped(logits)?)])?);
         let gradients = asked.run_with(&calls, &ctx, m, |hooks, task| {
-            m.decoder().grads(&input.batch, hooks, &places, wanted.logits(), &mut of, task)
+            ruled.decoder.grads(&input.batch, hooks, &places, wanted.logits(), &mut of, task)
         })?;
         Ok(gradients.into())
     }

@@ -28,6 +28,7 @@ use crate::err;
 use crate::intervene::grid::{Alignment, PairGroup, PatchDirection, quantity};
 use crate::intervene::metric::{Measure, Normaliser};
 use crate::model::Model;
+use crate::model::gradient_rules::GradientRules;
 
 pub use names::{graph_of, sites};
 pub use runs::EdgeRuns;
@@ -64,6 +65,9 @@ crate::choices! {
     }
 }
 
+/// Methods with which relevance propagation goes.
+const RELEVANCE_METHODS: &[&str] = &["eap", "clean_corrupted", "atp*"];
+
 crate::options! {
     /// Options of scoring edges.
     #[derive(Debug, Clone)]
@@ -75,6 +79,9 @@ crate::options! {
         ablation: EdgeAblation = EdgeAblation::Corrupt;
         /// The number of points on the way.
         steps: usize = 5 => at_least(1.0).only("method", &["eap_ig", "eap_ig_activations"]);
+        /// The rules of the backward pass: derivatives; or "relp", relevance propagation, in which divisors of norms are
+        /// constants, activation functions multiply by act(x) / x, and gate and up projection share their product.
+        gradients: GradientRules = GradientRules::Derivatives => only("method", RELEVANCE_METHODS);
     }
 }
 
@@ -114,6 +121,9 @@ pub fn edges(
     if matches!(options.method, EdgeMethod::EapIg | EdgeMethod::EapIgActivations) {
         graph.made.push(("steps".into(), options.steps.into()));
     }
+    if options.gradients != GradientRules::Derivatives {
+        graph.made.push(("gradients".into(), options.gradients.word().into()));
+    }
     graph.made.extend(provenance(measure, pairs, options.ablation, model));
     Ok(graph)
 }
@@ -138,6 +148,7 @@ fn check(model: &Model, pairs: &[TokenPair]) -> Result<()> {
 /// Refuses metrics without the gradient that a method needs.
 fn check_slope(measure: Measure, options: &EdgeOptions) -> Result<()> {
     let word = options.method.word();
+    options.gradients.check_method(word, RELEVANCE_METHODS)?;
     if options.method != EdgeMethod::Exact && !measure.has_gradient() {
         return Err(err!(Argument, "`{}` has no gradient, which {word:?} needs", measure.name())
             .hint("method: \"exact\" needs none")
