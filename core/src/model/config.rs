@@ -662,11 +662,11 @@ impl Config {
     /// Describes what relevance propagation has no rule for, if there is something: products that are neither a gated MLP
     /// nor attention.
     pub fn beyond_relevance(&self) -> Option<&'static str> {
-        match self {
+        self.recurrent_layers().or(match self {
             Config { experts: Some(_), .. } => Some("experts, which probabilities of a router multiply"),
             Config { gated_heads: true, .. } => Some("gates of attention heads"),
-            _ => self.recurrent_layers(),
-        }
+            _ => None,
+        })
     }
 
     /// Refuses a model that does not predict the token that comes next. `what` is the beginning of a sentence.

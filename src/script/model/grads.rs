@@ -29,6 +29,11 @@ pub mod methods {
     /// As in `m.logits`, logits after the end of a shorter text are NaN. A metric selects logits by indexing, gather or
     /// `pos`; multiplying by a mask would keep NaN, and is refused. Gradients after the end of a text are 0.
     ///
+    /// With `gradients: "relp"` the call returns coefficients of relevance propagation (RelP; Rezaei Jafari et al. 2025) in
+    /// place of derivatives: divisors of norms are constants, an activation function multiplies by the constant act(x) / x,
+    /// and gate and up projection of an MLP get half of the derivative of their product each. With patterns held constant by
+    /// a hook, activation times coefficient sums to the logit in a model without biases.
+    ///
     /// # Options
     /// - [logits]
     /// - [input]
@@ -41,6 +46,7 @@ pub mod methods {
     /// grads  //=> gradients at 2 sites, 1 text
     /// grads["resid_pre.1"].shape  //=> [1, 3, 8]
     /// let both = m.grads([[1, 2, 3], [4, 5]], |logits| logits[[":", 4]].sum(), "resid_pre.1", #{ pos: -1 });
+    /// m.grads([1, 2, 3], |logits| logits.at([0, -1, 4]), "mlp_out.*", #{ gradients: "relp" })  //=> gradients at 2 sites, 1 text
     /// both["resid_pre.1"][0].all_close(m.grads([1, 2, 3], |logits| logits.at([0, -1, 4]), "resid_pre.1")["resid_pre.1"][0])  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]

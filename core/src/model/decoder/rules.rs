@@ -158,7 +158,7 @@ mod tests {
 
     fn random(dims: &[usize]) -> Tensor {
         let count = dims.iter().product::<usize>();
-        let numbers: Vec<f64> = (0..count).map(|i| ((i * i + 3 * i) as f64 * 0.7).sin() * 1.5).collect();
+        let numbers: Vec<f64> = (0..count).map(|i| ((i * i + 3 * i + 1) as f64 * 0.7).sin() * 1.5).collect();
         Tensor::from_vec(numbers, dims, &Device::Cpu).unwrap()
     }
 
