@@ -15,7 +15,7 @@ use crate::model::gradient_rules::GradientRules;
 use crate::model::weights::Linear;
 use crate::tensor::{DType, Tensor};
 
-/// What a norm does to rows: the constants of `kernels::norm`.
+/// The constants of a norm, as `kernels::norm` takes them.
 #[derive(Clone, Copy)]
 pub(super) struct NormOf<'a> {
     pub kind: NormKind,
@@ -26,8 +26,8 @@ pub(super) struct NormOf<'a> {
 }
 
 impl Decoder {
-    /// Returns this model with gradients by these rules; refuses a model with parts that the rules do not cover. What it
-    /// computes stays.
+    /// Returns this model with gradients by these rules; refuses a model with parts that the rules do not cover. Values
+    /// stay.
     pub fn by_rules(&self, rules: GradientRules) -> Result<Self> {
         let config = self.config();
         match config.beyond_relevance().filter(|_| rules == GradientRules::Relp) {
@@ -377,7 +377,8 @@ mod tests {
     #[test]
     fn shapes_without_a_rule_are_refused_by_name() {
         let mut refused = std::collections::BTreeSet::new();
-        for config in configs() {
+        let gated = Config { gated_heads: true, ..config() };
+        for config in configs().into_iter().chain([gated]) {
             let model = decoder(config, DType::F32);
             assert!(model.by_rules(GradientRules::Derivatives).is_ok());
             if let Err(error) = model.by_rules(GradientRules::Relp) {

@@ -311,7 +311,8 @@ fn relevance_of_the_features_and_the_error_of_a_site_sums_to_that_of_the_site() 
         let all = grid(&model, &pairs(), Measure::LogitDiff, false, &[], &options, &Task::default()).unwrap();
         all.values[0]
     };
-    for site in ["attn_out.0", "mlp_out.0", "resid_post.0", "mlp_out.1"] {
+    // Where inputs are scaled, codes that move are in the units of the run, and the sum is another.
+    for site in ["attn_out.0", "mlp_out.0", "attn_out.1", "mlp_out.1"] {
         let nodes = graph.nodes.iter().filter(|node| node.site == site);
         let sum: f64 = nodes.filter_map(|node| node.effect).sum();
         let whole = of_grid(site, relp);
