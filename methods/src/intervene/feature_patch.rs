@@ -328,12 +328,7 @@ impl PatchSearch {
 
 /// Returns sets of growing size, with the features first that lower the KL most to first order: (c'_j - c_j) d_j .
 /// dKL/dx, summed over pairs and positions, on the clean run.
-fn by_attribution(
-    runs: &PatchRuns,
-    pairs: &[PatchPair],
-    rules: GradientRules,
-    task: &Task,
-) -> Result<Vec<PatchedSet>> {
+fn by_attribution(runs: &PatchRuns, pairs: &[PatchPair], rules: GradientRules, task: &Task) -> Result<Vec<PatchedSet>> {
     let batch = Batch::new(pairs.iter().map(|pair| pair.clean.clone()).collect())?;
     let target = runs.target.to_dtype(DType::F32)?;
     let mut metric = |logits: &Tensor| -> Result<Tensor> {

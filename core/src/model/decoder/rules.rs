@@ -187,13 +187,8 @@ mod tests {
         sum.backward().unwrap().get(&x).unwrap().clone()
     }
 
-    const ACTIVATIONS: [Activation; 5] = [
-        Activation::Relu,
-        Activation::Gelu,
-        Activation::GeluTanh,
-        Activation::Silu,
-        Activation::SquaredRelu,
-    ];
+    const ACTIVATIONS: [Activation; 5] =
+        [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::SquaredRelu];
 
     #[test]
     fn norms_have_the_derivative_of_what_they_are_with_a_constant_divisor() {
@@ -206,9 +201,8 @@ mod tests {
             for plus_one in [false, true] {
                 let of = NormOf { kind, eps: 1e-3, weight: Some(&gain), plus_one, bias: Some(&bias) };
                 let scale = kernels::norm_scale(&x, kind, of.eps).unwrap();
-                let frozen = |x: &Tensor| {
-                    kernels::norm_with_scale(x, kind, &scale, of.weight, plus_one, of.bias).unwrap()
-                };
+                let frozen =
+                    |x: &Tensor| kernels::norm_with_scale(x, kind, &scale, of.weight, plus_one, of.bias).unwrap();
                 let found = by_rule(&x, &weights, &|x| model.norm_by_rules(x, of).unwrap());
                 assert!(far(&found, by_differences(&x, &weights, &frozen)) < 1e-8, "{kind:?}");
                 let several = Tensor::stack(&[&weights, &x], 0).unwrap();

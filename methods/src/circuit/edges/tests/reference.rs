@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::base::{Result, Task};
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
+use crate::base::{Result, Task};
 use crate::checkpoint::load::LoadSettings;
 use crate::circuit::Circuit;
 use crate::circuit::ablations::Ablations;
@@ -239,7 +239,8 @@ fn relevance_of_sites_and_edges_is_that_of_the_authors_code_on_both_families() {
             let decoder = model.decoder.by_rules(rules).unwrap();
             let config = decoder.config();
             let names = expected.keys().filter_map(|name| name.strip_prefix(prefix)).map(str::to_string);
-            let names: Vec<String> = names.filter(|name| !name.starts_with("plain") && !name.starts_with("fro")).collect();
+            let names: Vec<String> =
+                names.filter(|name| !name.starts_with("plain") && !name.starts_with("fro")).collect();
             assert_eq!(names.len(), 10);
             let sites = places(config, &names).unwrap();
             let hook = held.then(|| BoundHook::new(config, "pattern.*", None, None, Box::new(Constant)).unwrap());

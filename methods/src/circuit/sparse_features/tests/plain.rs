@@ -309,7 +309,8 @@ fn relevance_of_the_features_and_the_error_of_a_site_sums_to_that_of_the_site() 
             ..GridOptions::default()
         };
         let all = grid(&model, &pairs(), Measure::LogitDiff, false, &[], &options, &Task::default()).unwrap();
-        all.values[0]
+        // A grid has a column for each layer, and numbers where the site is.
+        all.values.into_iter().find(|value| !value.is_nan()).unwrap()
     };
     // Where inputs are scaled, codes that move are in the units of the run, and the sum is another.
     for site in ["attn_out.0", "mlp_out.0", "attn_out.1", "mlp_out.1"] {
@@ -325,6 +326,7 @@ fn relevance_of_the_features_and_the_error_of_a_site_sums_to_that_of_the_site() 
     assert!((edge(&graph) - edge(&plain)).abs() > 1e-3);
     let integrated = SparseFeatureOptions { method: EffectMethod::Integrated, ..search };
     let integrated = PairCircuitOptions { search: integrated, ..base };
-    let error = of_pairs(&model, &saes, &pairs(), Measure::LogitDiff, false, &integrated, &Task::default()).unwrap_err();
+    let error =
+        of_pairs(&model, &saes, &pairs(), Measure::LogitDiff, false, &integrated, &Task::default()).unwrap_err();
     assert_eq!(error.message, "\"relp\" goes with \"attribution\", \"exact\", found \"integrated\"");
 }
