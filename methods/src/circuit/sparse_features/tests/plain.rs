@@ -323,7 +323,7 @@ fn relevance_of_the_features_and_the_error_of_a_site_sums_to_that_of_the_site() 
     // What is kept reaches the metric through the norm whose divisor is constant, or through later dictionaries.
     let plain = found(&model, &saes, &pairs(), &base);
     let edge = |graph: &Graph| graph.edges.iter().map(|edge| edge.effect.abs()).sum::<f64>();
-    assert!((edge(&graph) - edge(&plain)).abs() > 1e-3);
+    assert!((edge(&graph) - edge(&plain)).abs() > 1e-5);
     let integrated = SparseFeatureOptions { method: EffectMethod::Integrated, ..search };
     let integrated = PairCircuitOptions { search: integrated, ..base };
     let error =
