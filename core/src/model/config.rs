@@ -659,6 +659,16 @@ impl Config {
         }
     }
 
+    /// Describes what relevance propagation has no rule for, if there is something: products that are neither a gated MLP
+    /// nor attention.
+    pub fn beyond_relevance(&self) -> Option<&'static str> {
+        self.recurrent_layers().or(match self {
+            Config { experts: Some(_), .. } => Some("experts, which probabilities of a router multiply"),
+            Config { gated_heads: true, .. } => Some("gates of attention heads"),
+            _ => None,
+        })
+    }
+
     /// Refuses a model that does not predict the token that comes next. `what` is the beginning of a sentence.
     pub fn expect_next_token(&self, what: &str) -> Result<()> {
         let family = &self.family;

@@ -29,6 +29,7 @@ pub mod config;
 pub mod decoder;
 pub mod fingerprint;
 pub mod generate;
+pub mod gradient_rules;
 pub mod grads;
 pub mod hooks;
 pub mod init;
@@ -50,6 +51,7 @@ use crate::err;
 use crate::tokenizer::Tokenizer;
 use crate::tokenizer::tokens::{TokenName, token_id};
 use decoder::Decoder;
+use gradient_rules::GradientRules;
 pub use name::ModelName;
 
 /// A model: its decoder, its tokenizer, and where it is from.
@@ -94,6 +96,14 @@ impl Model {
     /// Returns this model with these hooks kept, and no others.
     pub fn keeping(&self, hooks: Vec<hooks::KeptHook>) -> Self {
         Self { decoder: Arc::new(self.decoder.keeping(hooks)), ..self.clone() }
+    }
+
+    /// Returns this model with gradients by these rules; refuses a model with parts that the rules do not cover.
+    pub fn by_rules(&self, rules: GradientRules) -> Result<Self> {
+        match rules {
+            GradientRules::Derivatives => Ok(self.clone()),
+            GradientRules::Relp => Ok(Self { decoder: Arc::new(self.decoder.by_rules(rules)?), ..self.clone() }),
+        }
     }
 
     /// Returns the name by which the model is shown and recorded: its origin, and the hooks that it keeps.

@@ -20,6 +20,7 @@ use crate::features::tokens::token_ids;
 use crate::features::{Feature, Survey, TokenPattern};
 use crate::model::Model;
 use crate::model::decoder::Logits;
+use crate::model::gradient_rules::{GradientOptions, GradientRules};
 use crate::model::run::Ask;
 use crate::model::site::Place;
 use crate::sae::Sae;
@@ -34,6 +35,7 @@ crate::options! {
         tokens: usize = 50_000;
         /// Number of tokens in a row of the text; at most the model's context.
         context: Option<usize> = None => usually("32");
+        with rules: GradientOptions;
     }
 }
 
@@ -64,6 +66,7 @@ pub fn select(
                 .about("f"));
         }
     };
+    let model = &model.by_rules(options.rules.gradients)?;
     let of_saes = |error: Error| error.about("saes");
     let saes = leading_to(model, saes, &target.sae).map_err(of_saes)?;
     let before = before(&saes).map_err(of_saes)?;
@@ -73,7 +76,11 @@ pub fn select(
     let harvesting = harvest::HarvestOptions { context: Some(context), ..harvest::HarvestOptions::default() };
     let kept = KeptPositions { top: 1, some: 1, seed: 0 };
     let survey = Survey::of(before, harvest::TextReading::new(model, &text, &harvesting), kept, task)?;
-    ranked(model, &saes, &survey, target.index, &due, task).map_err(of_saes)
+    let found = ranked(model, &saes, &survey, target.index, &due, task).map_err(of_saes)?;
+    Ok(match options.rules.gradients {
+        GradientRules::Derivatives => found,
+        GradientRules::Relp => Selection { by: GradientRules::Relp.word().into(), ..found },
+    })
 }
 
 /// Ranks the features of all dictionaries but the last, which has the feature `target`, by their effects. `survey` has

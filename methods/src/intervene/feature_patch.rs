@@ -17,6 +17,7 @@ use crate::data::harvest::width;
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits};
+use crate::model::gradient_rules::GradientRules;
 use crate::model::hooks::{At, BoundHook, Edit};
 use crate::model::run::Ask;
 use crate::model::site::{Place, one_site};
@@ -45,6 +46,9 @@ crate::options! {
         thresholds: Option<Vec<f64>> = None => usually("50 from 1e-5 to 1, on a logarithmic scale").at_least(0.0);
         /// Seed of the order in which features are visited.
         seed: Seed = Seed::default() => usually(OF_CALL);
+        /// The rules of the gradient: derivatives; or "relp", relevance propagation, in which divisors of norms are
+        /// constants, activation functions multiply by act(x) / x, and gate and up projection share their product.
+        gradients: GradientRules = GradientRules::Derivatives => only("order", &["attribution"]);
         with reads: SiteOptions;
     }
 }
@@ -92,6 +96,7 @@ pub fn feature_patch(
 ) -> Result<Vec<PatchedSet>> {
     sae.check_writes_what_it_reads().map_err(|e| e.about("dictionaries"))?;
     let place = one_site(model.config(), &options.reads.of(sae)?, "feature patching is at one site")?;
+    options.gradients.check_method(options.order.word(), &["attribution"])?;
     let runs = PatchRuns::new(model, sae, place, pairs, task)?;
     match options.order {
         PatchOrder::Paper => {
@@ -101,7 +106,7 @@ pub fn feature_patch(
             }
             search(&runs, &thresholds, &mut stream(options.seed.draws(), "feature patching", 0), task)
         }
-        PatchOrder::Attribution => by_attribution(&runs, pairs, task),
+        PatchOrder::Attribution => by_attribution(&runs, pairs, options.gradients, task),
     }
 }
 
@@ -323,14 +328,15 @@ impl PatchSearch {
 
 /// Returns sets of growing size, with the features first that lower the KL most to first order: (c'_j - c_j) d_j .
 /// dKL/dx, summed over pairs and positions, on the clean run.
-fn by_attribution(runs: &PatchRuns, pairs: &[PatchPair], task: &Task) -> Result<Vec<PatchedSet>> {
+fn by_attribution(runs: &PatchRuns, pairs: &[PatchPair], rules: GradientRules, task: &Task) -> Result<Vec<PatchedSet>> {
     let batch = Batch::new(pairs.iter().map(|pair| pair.clean.clone()).collect())?;
     let target = runs.target.to_dtype(DType::F32)?;
     let mut metric = |logits: &Tensor| -> Result<Tensor> {
         let found = normalise::log_softmax(&logits.squeeze(1)?.to_dtype(DType::F32)?, -1)?;
         Ok(((found.exp()? * (&found - &target)?)?.sum_all()? / target.dim(0)? as f64)?)
     };
-    let found = runs.model.grads(&batch, Vec::new(), &[runs.place], Logits::At(&[-1]), &mut metric, task)?;
+    let ruled = runs.model.by_rules(rules)?;
+    let found = ruled.grads(&batch, Vec::new(), &[runs.place], Logits::At(&[-1]), &mut metric, task)?;
     let gradient = heads_joined(&found.cache.at(runs.place)?, runs.sae.d_in())?.to_dtype(DType::F32)?;
     let mut scores = Vec::with_capacity(runs.features.len());
     for place in 0..runs.features.len() {

@@ -54,6 +54,10 @@ pub mod functions {
     /// sizes, means over pairs of |metric(cut) - metric(clean)|: into queries and keys with the softmax computed again, and
     /// averaged over gradients without those through what each other layer writes (Kramar et al. 2024).
     ///
+    /// `gradients: "relp"` has relevance propagation in place of derivatives in "eap", "clean_corrupted" and "atp*" (RelP;
+    /// Rezaei Jafari et al. 2025), as `intervene::grid` has. The ways of EAP-IG refuse it: what is averaged there are
+    /// derivatives, which add up to the whole change.
+    ///
     /// # Options
     /// - [circuit_edges]
     ///
@@ -64,6 +68,7 @@ pub mod functions {
     /// let all = circuit::edges(m, pairs);
     /// [all.nodes.len(), all.edges.len()]  //=> [8, 46]
     /// circuit::edges(m, pairs, #{ method: "exact", ablation: "zero" }).edges[0].name  //=> "embed -> z.0.0<q>"
+    /// circuit::edges(m, pairs, #{ gradients: "relp" }).edges.len()  //=> 46
     /// ```
     #[rhai_fn(return_raw)]
     pub fn edges(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Circuit> {

@@ -120,7 +120,8 @@ pub mod functions {
     /// score comes first; features with a negative score suppress P.
     ///
     /// As for a tree, the feature `f` is the target: the features are those of all dictionaries before its own, and the
-    /// tokens those that it was selected for. Judge on another text than this one, which selects.
+    /// tokens those that it was selected for. Judge on another text than this one, which selects. `gradients: "relp"` has
+    /// relevance propagation in place of derivatives, and the ranking is then one by "relp".
     ///
     /// # Options
     /// - [circuit_select]
@@ -133,6 +134,7 @@ pub mod functions {
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let f = saes[1].feature(0);
     /// circuit::select(m, saes, f, text, #{ token: "a" })  //=> 12 features by attribution
+    /// circuit::select(m, saes, f, text, #{ token: "a", gradients: "relp" })  //=> 12 features by relp
     /// ```
     #[rhai_fn(return_raw)]
     pub fn select(

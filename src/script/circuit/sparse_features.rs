@@ -40,6 +40,9 @@ pub mod functions {
     /// with its mean gradient, and gradients stop at the dictionaries between; edges to `logits` are of what reaches the
     /// metric directly. A node's `value` is its mean activation, that of `logits` the mean metric.
     ///
+    /// `gradients: "relp"` has relevance propagation in place of derivatives (RelP; Rezaei Jafari et al. 2025), in effects
+    /// by "attribution" and in edges: one backward pass in place of the `steps` of integrated gradients.
+    ///
     /// `saes` are dictionaries of any kind at `embed`, `attn_out`, `mlp_out`, the residual stream, or transcoders. A
     /// node is a feature at all positions, with its effects summed, or with `positions: "each"` at one. Prompts of a
     /// pair are as long as each other where the corrupt one is patched in. Ctrl-C ends the search, not the script: the
@@ -58,6 +61,8 @@ pub mod functions {
     /// let c = circuit::sparse_features(m, saes, pairs, #{ node_threshold: 0, edge_threshold: 0 });
     /// c.nodes[0].name  //=> "logits"
     /// c.nodes.filter(|node| node.name.ends_with("/error")).len()  //=> 2
+    /// let relp = #{ method: "attribution", gradients: "relp", node_threshold: 0, edge_threshold: 0 };
+    /// circuit::sparse_features(m, saes, pairs, relp).nodes[0].name  //=> "logits"
     /// ```
     #[rhai_fn(return_raw)]
     pub fn sparse_features(

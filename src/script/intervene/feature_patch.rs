@@ -45,7 +45,8 @@ pub mod functions {
     ///
     /// `dictionaries` is one, or a map of several, to be compared with `sae::pca`, its halves (`sae::split_signs`),
     /// `sae::random` and `sae::neurons`. `pairs` is an array of maps with `clean` and `corrupt`, such as `data::pairs`
-    /// makes; the texts of a pair have as many tokens.
+    /// makes; the texts of a pair have as many tokens. `order: "attribution"` takes features in the order of their gradient,
+    /// which `gradients: "relp"` takes by relevance propagation.
     ///
     /// # Options
     /// - [feature_patch]

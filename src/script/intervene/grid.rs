@@ -36,6 +36,11 @@ pub mod functions {
     /// way. "atp*" (Kramar et al. 2024) estimates sizes, without sign: at `q` and `k` by (patched pattern - pattern) . gradient
     /// at the pattern, and everywhere by the mean size over passes that each hold what one layer writes constant.
     ///
+    /// `gradients: "relp"` has relevance propagation in place of derivatives in "attribution" and "atp*" (RelP; Rezaei
+    /// Jafari et al. 2025): divisors of norms are constants, an activation function multiplies by the constant act(x) / x,
+    /// and gate and up projection of an MLP get half of the derivative of their product each. Models with experts, gates of
+    /// heads or recurrent layers are refused, since the rules say nothing of these.
+    ///
     /// # Options
     /// - [patching_grid]
     ///
@@ -51,6 +56,8 @@ pub mod functions {
     /// round_to(all.tensor[0][0], 4)  //=> 1.0
     /// let features = intervene::grid(m, pairs, #{ by: "feature", dictionaries: sae::identity(8), sites: "resid_post.0" });
     /// features.tensor.shape  //=> [1, 8]
+    /// let relevance = #{ sites: "mlp_out", method: "attribution", gradients: "relp" };
+    /// intervene::grid(m, pairs, relevance).rows  //=> ["mlp_out.0", "mlp_out.1"]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn grid(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Grid> {

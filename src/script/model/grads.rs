@@ -2,6 +2,7 @@
 
 use super::properties::places;
 use super::{Cache, InputOptions, LogitsOptions};
+use crate::model::gradient_rules::GradientOptions;
 use crate::script::engine::value::described;
 use crate::script::model::Model;
 use crate::script::prelude::*;
@@ -28,9 +29,15 @@ pub mod methods {
     /// As in `m.logits`, logits after the end of a shorter text are NaN. A metric selects logits by indexing, gather or
     /// `pos`; multiplying by a mask would keep NaN, and is refused. Gradients after the end of a text are 0.
     ///
+    /// With `gradients: "relp"` the call returns coefficients of relevance propagation (RelP; Rezaei Jafari et al. 2025) in
+    /// place of derivatives: divisors of norms are constants, an activation function multiplies by the constant act(x) / x,
+    /// and gate and up projection of an MLP get half of the derivative of their product each. With patterns held constant by
+    /// a hook, activation times coefficient sums to the logit in a model without biases.
+    ///
     /// # Options
     /// - [logits]
     /// - [input]
+    /// - [gradients]
     ///
     /// # Example
     /// ```
@@ -39,6 +46,7 @@ pub mod methods {
     /// grads  //=> gradients at 2 sites, 1 text
     /// grads["resid_pre.1"].shape  //=> [1, 3, 8]
     /// let both = m.grads([[1, 2, 3], [4, 5]], |logits| logits[[":", 4]].sum(), "resid_pre.1", #{ pos: -1 });
+    /// m.grads([1, 2, 3], |logits| logits.at([0, -1, 4]), "mlp_out.*", #{ gradients: "relp" })  //=> gradients at 2 sites, 1 text
     /// both["resid_pre.1"][0].all_close(m.grads([1, 2, 3], |logits| logits.at([0, -1, 4]), "resid_pre.1")["resid_pre.1"][0])  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
@@ -53,13 +61,15 @@ pub mod methods {
         let mut read = super::options(options);
         let asked: InputOptions = read.declared()?;
         let wanted: LogitsOptions = read.declared()?;
+        let rules: GradientOptions = read.declared()?;
         read.finish()?;
+        let ruled = m.plain().by_rules(rules.gradients)?;
         let places = super::places(m.config(), &sites)?;
         let input = asked.input(&ctx, m, &x)?;
         let calls = Callbacks::new(&ctx);
         let mut of = |logits: &Tensor| super::tracked(&calls.call(&metric, [Dynamic::from(wanted.shaped(logits)?)])?);
         let gradients = asked.run_with(&calls, &ctx, m, |hooks, task| {
-            m.decoder().grads(&input.batch, hooks, &places, wanted.logits(), &mut of, task)
+            ruled.decoder.grads(&input.batch, hooks, &places, wanted.logits(), &mut of, task)
         })?;
         Ok(gradients.into())
     }

@@ -36,6 +36,7 @@ use crate::checkpoint::load::LoadOptions;
 use crate::model::cache::MeanOptions;
 use crate::model::chat::ChatOptions;
 use crate::model::generate::GenerateOptions;
+use crate::model::gradient_rules::GradientOptions;
 use crate::model::predict::PredictOptions;
 use crate::model::reading::attention::AttentionOptions;
 use crate::model::reading::attribution::AttributionOptions;
@@ -59,6 +60,7 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("held_data", fields::<HeldData>),
     ("init_model", fields::<InitOptions>),
     ("chat", fields::<ChatOptions>),
+    ("gradients", fields::<GradientOptions>),
     ("input", fields::<InputOptions>),
     ("jacobian_lens", fields::<JacobianLensOptions>),
     ("judge_lens", fields::<JudgeLensOptions>),

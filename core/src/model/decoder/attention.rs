@@ -1,6 +1,7 @@
 //! Attention with all its sites.
 
 use super::flow::{Flow, FlowResult};
+use super::rules::NormOf;
 use super::{Decoder, Past, linear};
 use crate::base::Result;
 use crate::err;
@@ -94,7 +95,8 @@ impl Decoder {
         };
         let narrow = linear(flow.task, x, &map.map)?;
         let plus_one = self.config.norm_plus_one;
-        let normed = kernels::norm(&narrow, norm, config.norm_eps, Some(&map.norm), plus_one, None)?;
+        let of = NormOf { kind: norm, eps: config.norm_eps, weight: Some(&map.norm), plus_one, bias: None };
+        let normed = self.norm_by_rules(&narrow, of)?;
         flow.see(kind, layer, normed)
     }
 
@@ -139,7 +141,10 @@ impl Decoder {
             None => made,
         };
         let v = match (self.config.value_norm, self.config.norm) {
-            (true, Some(kind)) => kernels::norm(&v, kind, self.config.norm_eps, None, false, None)?,
+            (true, Some(kind)) => {
+                let eps = self.config.norm_eps;
+                self.norm_by_rules(&v, NormOf { kind, eps, weight: None, plus_one: false, bias: None })?
+            }
             _ => v,
         };
         Ok((k, flow.see(SiteKind::V, layer, v)?))
@@ -184,9 +189,7 @@ impl Decoder {
             QkNorm::Whole => heads_joined(&x)?,
             QkNorm::Head | QkNorm::None => x.clone(),
         };
-        let eps = self.config.norm_eps;
-        let plus_one = self.config.norm_plus_one;
-        let normed = kernels::norm(&whole, kind, eps, norm.weight.as_ref(), plus_one, norm.bias.as_ref())?;
+        let normed = self.norm_by_rules(&whole, self.norm_with(norm, kind))?;
         Ok(kernels::reshape(&normed, x.dims())?)
     }
 

@@ -6,6 +6,7 @@ use kernels::{Gap, Reach};
 use super::attention::heads_joined;
 use super::block_range::PARTS;
 use super::flow::{Flow, Stop};
+use super::rules::NormOf;
 use super::{Decoder, linear};
 use crate::base::{Result, Task};
 use crate::err;
@@ -59,7 +60,7 @@ impl Decoder {
                 }
             }
         }
-        Ok(Self::new(config, weights))
+        Ok(Self { rules: self.rules, ..Self::new(config, weights) })
     }
 
     /// Normalises the residual stream as attention reads it, or the MLP of a layer, or the unembedding.
@@ -71,9 +72,7 @@ impl Decoder {
     /// behind.
     pub fn input_gradients(&self, reader: SiteKind, layer: usize, x: &Tensor, read: &Tensor) -> Result<Tensor> {
         let Some((norm, kind)) = self.norm_of(reader, layer)?.zip(self.config.norm) else { return Ok(read.clone()) };
-        let eps = self.config.norm_eps;
-        let plus_one = self.config.norm_plus_one;
-        Ok(kernels::norm_gradient(x, kind, eps, norm.weight.as_ref(), plus_one, read)?)
+        self.norm_gradient_by_rules(x, self.norm_with(norm, kind), read)
     }
 
     fn norm_of(&self, reader: SiteKind, layer: usize) -> Result<Option<&Norm>> {
@@ -212,7 +211,8 @@ impl Decoder {
         let norm = self.block_at(layer)?.attn_post_norm.as_ref();
         let Some((norm, kind)) = norm.zip(self.config.norm) else { return Ok(changes.clone()) };
         // Without its gain a norm has a symmetric Jacobian: what maps gradients back maps changes forward.
-        let found = kernels::norm_gradient(x, kind, self.config.norm_eps, None, false, changes)?;
+        let gainless = NormOf { weight: None, plus_one: false, ..self.norm_with(norm, kind) };
+        let found = self.norm_gradient_by_rules(x, gainless, changes)?;
         let Some(weight) = &norm.weight else { return Ok(found) };
         let gain = if self.config.norm_plus_one { (weight + 1.0)? } else { weight.clone() };
         Ok(found.broadcast_mul(&gain.to_dtype(found.dtype())?)?)

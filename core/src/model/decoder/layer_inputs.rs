@@ -45,7 +45,7 @@ impl Decoder {
         let own = all.narrow(2, layer * width, width)?.narrow(1, columns.start - first, columns.len())?.contiguous()?;
         let input = flow.see(SiteKind::LayerInput, layer, own)?;
         let gate = flow.see(SiteKind::LayerGate, layer, linear(flow.task, x, &weights.gate)?)?;
-        let hidden = kernels::activate_gated(&gate, &input, self.config.act)?;
+        let hidden = self.gated(&gate, &input, self.config.act)?;
         let hidden = flow.see(SiteKind::LayerHidden, layer, hidden)?;
         let out = linear(flow.task, &hidden, &weights.project)?;
         let out = self.normed(flow, weights.post_norm.as_ref(), &out, SiteKind::LayerPostScale, layer)?;

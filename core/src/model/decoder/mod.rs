@@ -11,6 +11,7 @@ mod past;
 mod recurrent;
 mod resumed;
 mod rope;
+mod rules;
 mod side_inputs;
 mod state_space;
 mod time_mixing;
@@ -19,7 +20,8 @@ mod variants;
 use std::sync::Arc;
 
 use super::batch::Batch;
-use super::config::{Activation, Config, Order, Positions};
+use super::config::{Activation, Config, NormKind, Order, Positions};
+use super::gradient_rules::GradientRules;
 use super::hooks::{Chain, Hooks, JoinedHooks, KeptHook};
 use super::site::SiteKind;
 use super::weights::{Block, Linear, Mlp, Norm, Weights};
@@ -29,6 +31,7 @@ use crate::{bail, err};
 use flow::{Flow, FlowResult, Stop};
 use kernels::Gap;
 use rope::RotaryTable;
+use rules::NormOf;
 
 pub use block_range::BegunTexts;
 pub use components::TextColumns;
@@ -68,23 +71,26 @@ pub struct Decoder {
     rotary_table_local: Option<RotaryTable>,
     /// Hooks that act in every pass.
     kept: Vec<KeptHook>,
+    /// The rules by which gradients pass through it.
+    rules: GradientRules,
 }
 
 impl Decoder {
     pub fn new(config: Config, weights: Weights) -> Self {
         let rotary_table = config.rotary.as_ref().map(RotaryTable::new);
         let rotary_table_local = config.rotary_local.as_ref().map(RotaryTable::new);
-        Self { config: Arc::new(config), weights, rotary_table, rotary_table_local, kept: Vec::new() }
+        let rules = GradientRules::Derivatives;
+        Self { config: Arc::new(config), weights, rotary_table, rotary_table_local, kept: Vec::new(), rules }
     }
 
     /// Returns this model with these hooks kept, and no others.
     pub fn keeping(&self, kept: Vec<KeptHook>) -> Self {
-        Self { kept, ..Self::new(self.config.as_ref().clone(), self.weights.clone()) }
+        Self { kept, rules: self.rules, ..Self::new(self.config.as_ref().clone(), self.weights.clone()) }
     }
 
     /// Returns this model with other weights. Hooks that it keeps stay.
     pub fn with_weights(&self, weights: Weights) -> Self {
-        Self { kept: self.kept.clone(), ..Self::new(self.config.as_ref().clone(), weights) }
+        Self { kept: self.kept.clone(), rules: self.rules, ..Self::new(self.config.as_ref().clone(), weights) }
     }
 
     pub fn kept(&self) -> &[KeptHook] {
@@ -364,13 +370,13 @@ impl Decoder {
             Some(gate) => {
                 let pre = flow.see(SiteKind::MlpPre, layer, linear(flow.task, x, gate)?)?;
                 let up = flow.see(SiteKind::MlpUp, layer, linear(flow.task, x, &mlp.up)?)?;
-                kernels::activate_gated(&pre, &up, act)?
+                self.gated(&pre, &up, act)?
             }
             None if flow.wants(SiteKind::MlpPre, layer) => {
                 let pre = flow.see(SiteKind::MlpPre, layer, linear(flow.task, x, &mlp.up)?)?;
-                kernels::activate(&pre, act)?
+                self.activated(&pre, act)?
             }
-            None => mapped(flow.task, x, &mlp.up, Some(act))?,
+            None => self.mapped_by_rules(flow.task, x, &mlp.up, act)?,
         };
         let hidden = flow.see(SiteKind::MlpHidden, layer, hidden)?;
         Ok(linear(flow.task, &hidden, &mlp.down)?)
@@ -399,18 +405,22 @@ impl Decoder {
         let eps = self.config.norm_eps;
         let plus_one = self.config.norm_plus_one;
         if !flow.wants(scale, layer) {
-            return Ok(kernels::norm(x, kind, eps, weight, plus_one, bias)?);
+            return Ok(self.norm_by_rules(x, NormOf { kind, eps, weight, plus_one, bias })?);
         }
-        let scale = flow.see(scale, layer, kernels::norm_scale(x, kind, eps)?)?;
+        let scale = flow.see(scale, layer, self.norm_scale_by_rules(x, kind, eps)?)?;
         Ok(kernels::norm_with_scale(x, kind, &scale, weight, plus_one, bias)?)
     }
 
     /// Normalises rows whose divisor is no site.
     fn plainly_normed(&self, norm: Option<&Norm>, x: &Tensor) -> Result<Tensor> {
         let Some((norm, kind)) = norm.zip(self.config.norm) else { return Ok(x.clone()) };
+        self.norm_by_rules(x, self.norm_with(norm, kind))
+    }
+
+    fn norm_with<'a>(&self, norm: &'a Norm, kind: NormKind) -> NormOf<'a> {
         let eps = self.config.norm_eps;
         let plus_one = self.config.norm_plus_one;
-        Ok(kernels::norm(x, kind, eps, norm.weight.as_ref(), plus_one, norm.bias.as_ref())?)
+        NormOf { kind, eps, weight: norm.weight.as_ref(), plus_one, bias: norm.bias.as_ref() }
     }
 
     /// Computes what is unembedded, from the residual stream behind the last block.
@@ -419,7 +429,7 @@ impl Decoder {
             (Some(weights), Some(transform)) => {
                 let x = self.plainly_normed(weights.norm.as_ref(), &x)?;
                 let x = flow.see(SiteKind::TransformIn, 0, x)?;
-                let x = mapped(flow.task, &x, &weights.map, Some(transform.act))?;
+                let x = self.mapped_by_rules(flow.task, &x, &weights.map, transform.act)?;
                 flow.see(SiteKind::TransformOut, 0, x)?
             }
             _ => x,
@@ -433,7 +443,7 @@ impl Decoder {
         let x = match (&self.weights.transform, &self.config.transform) {
             (Some(weights), Some(transform)) if kind != SiteKind::TransformOut => {
                 let norm = weights.norm.as_ref().filter(|_| kind != SiteKind::TransformIn);
-                mapped(task, &self.plainly_normed(norm, &x)?, &weights.map, Some(transform.act))?
+                self.mapped_by_rules(task, &self.plainly_normed(norm, &x)?, &weights.map, transform.act)?
             }
             _ => x,
         };

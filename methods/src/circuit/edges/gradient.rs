@@ -33,7 +33,7 @@ pub fn scores(
     task: &Task,
 ) -> Result<Scores> {
     let wiring = Wiring::new(model.decoder.config())?;
-    let decoder = model.decoder.ungrouped()?;
+    let decoder = model.decoder.by_rules(options.gradients)?.ungrouped()?;
     // AtP* holds the gradients of a pass for each layer.
     let passes = if options.method == EdgeMethod::AtpStar { wiring.layers.max(1) } else { 1 };
     let groups = if options.sure {

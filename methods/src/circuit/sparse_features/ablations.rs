@@ -93,7 +93,8 @@ impl<'a> FeatureAblations<'a> {
 
     /// Estimates the change of the metric's mean by ablating each unit, to first order.
     pub fn effects(&self, options: &SparseFeatureOptions, task: &Task) -> Result<Vec<f64>> {
-        let Self { model, placed, cases, others, units, .. } = self;
+        let Self { placed, cases, others, units, .. } = self;
+        let model = &options.ruled(self.model)?;
         Ok(SearchInputs { model, placed, cases, others, units, options }.effects(task)?.effects)
     }
 

@@ -22,6 +22,7 @@ use crate::features::feature::tokenizer;
 use crate::features::tokens::token_ids;
 use crate::intervene::metric::Measure;
 use crate::model::Model;
+use crate::model::gradient_rules::GradientRules;
 use crate::sae::Sae;
 use crate::tensor::normalise::cosine;
 use crate::tensor::{DType, Tensor};
@@ -39,6 +40,7 @@ pub fn of_pairs(
     options: &PairCircuitOptions,
     task: &Task,
 ) -> Result<Circuit> {
+    let model = &options.search.ruled(model)?;
     let placed = PlacedDictionary::all(model, saes)?;
     let cases = Cases::of_pairs(model, pairs, measure, is_normalised, SHARE, task)?;
     let positions = match options.positions {
@@ -71,6 +73,7 @@ pub fn of_text(model: &Model, saes: &[Sae], text: &Text, options: &TextCircuitOp
             .hint("#{ token: \")\" }")
             .about("token"));
     }
+    let model = &options.search.ruled(model)?;
     let tokens = token_ids(model, &options.token)?;
     let placed = PlacedDictionary::all(model, saes)?;
     let text = text.limited(options.tokens.max(1) as u64);
@@ -154,6 +157,9 @@ fn circuit(search: &SearchInputs, quantity: &str, made: &[(&str, Cell)], task: &
     graph.quantity = Some(format!("change of {quantity}"));
     graph.is_whole = found.is_whole && edges.is_whole;
     graph.made = told.iter().chain(made).map(|(name, value)| (name.to_string(), value.clone())).collect();
+    if options.gradients != GradientRules::Derivatives {
+        graph.made.push(("gradients".into(), options.gradients.word().into()));
+    }
     let saes = search.placed.iter().map(|placed| placed.sae.clone()).collect();
     Ok(Circuit { saes, ..Circuit::without_dictionaries(graph) })
 }

@@ -23,6 +23,7 @@ use crate::err;
 use crate::intervene::metric::Measure;
 use crate::model::Model;
 use crate::model::config::Config;
+use crate::model::gradient_rules::GradientRules;
 use crate::model::site::{Place, SiteKind, places};
 use crate::sae::Sae;
 use effects::PatchEffects;
@@ -62,6 +63,9 @@ crate::choices! {
     }
 }
 
+/// Methods with which relevance propagation goes.
+const RELEVANCE_METHODS: &[&str] = &["attribution", "atp*"];
+
 crate::options! {
     /// Parts that are patched, and how.
     #[derive(Debug, Clone)]
@@ -81,6 +85,9 @@ crate::options! {
         align: Alignment = Alignment::None;
         /// The number of points on the way, in "integrated".
         steps: usize = 10 => at_least(1.0);
+        /// The rules of the backward pass: derivatives; or "relp", relevance propagation, in which divisors of norms are
+        /// constants, activation functions multiply by act(x) / x, and gate and up projection share their product.
+        gradients: GradientRules = GradientRules::Derivatives => only("method", RELEVANCE_METHODS);
     }
 }
 
@@ -130,6 +137,7 @@ pub fn grid(
     let share = if options.method == GridMethod::AtpStar { 4 * config.layers.max(1) } else { 4 };
     let groups = PairGroup::of(model, pairs, measure, options.direction, options.align, share)?;
     let longest = groups.iter().map(PairGroup::length).max().unwrap_or(0);
+    let ruled = model.by_rules(options.gradients)?;
     let mut effects = PatchEffects::new(pairs.len());
     let bar = task.begin("patching", Some(pairs.len() as u64));
     for group in &groups {
@@ -140,7 +148,7 @@ pub fn grid(
             (GridMethod::Exact, _) => exact::effects(model, group, measure, &parts, &mut found, task)?,
             _ => {
                 let patched = gradient::PatchedParts { parts: &parts, saes: &saes };
-                gradient::effects(model, group, measure, options, patched, &mut found, task)?
+                gradient::effects(&ruled, group, measure, options, patched, &mut found, task)?
             }
         };
         // Positions that are counted from the end meet at the end.
@@ -170,6 +178,7 @@ fn check(pairs: &[TokenPair], measure: Measure, saes: &[Sae], options: &GridOpti
             .hint("method: \"exact\" needs none")
             .about("method"));
     }
+    options.gradients.check_method(options.method.word(), RELEVANCE_METHODS)?;
     if options.by != GridBy::Feature && !saes.is_empty() {
         return Err(err!(Argument, "expected by: \"feature\" beside dictionaries, found {:?}", options.by.word())
             .about("dictionaries"));

@@ -5,16 +5,22 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::base::Task;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
+use crate::base::{Result, Task};
 use crate::checkpoint::load::LoadSettings;
 use crate::circuit::Circuit;
 use crate::circuit::ablations::Ablations;
 use crate::circuit::edges::acdc::{EdgeTrial, search};
 use crate::circuit::edges::*;
 use crate::circuit::subgraph::{TopOptions, top};
+use crate::intervene::metric::MetricPlan;
 use crate::model::Model;
+use crate::model::decoder::Logits;
+use crate::model::gradient_rules::GradientRules;
+use crate::model::hooks::{At, BoundHook, Edit};
+use crate::model::site::{Place, places};
+use crate::tensor::Tensor;
 
 const FAMILIES: [&str; 2] = ["gpt2", "llama"];
 
@@ -204,4 +210,63 @@ fn circuits_keep_as_much_as_in_the_authors_code_where_a_norm_is_behind_attention
     }
     println!("gemma2: within {most:.1e}");
     assert!(most < 1e-4, "{most}");
+}
+
+/// A hook that holds a site constant.
+struct Constant;
+
+impl Edit for Constant {
+    fn edit(&mut self, _: &At, _: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(x.detach()))
+    }
+}
+
+#[test]
+fn relevance_of_sites_and_edges_is_that_of_the_authors_code_on_both_families() {
+    let task = Task::default();
+    for family in FAMILIES {
+        let model = model(family);
+        let pairs = pairs(family);
+        let device = model.decoder.device().clone();
+        let expected = candle_core::safetensors::load(folder(family).join("relp.safetensors"), &device).unwrap();
+        let plan = MetricPlan::new(Measure::LogitDiff, &model.decoder, &pairs, Prompt::Clean, &[0, 1, 2, 3], &task);
+        let plan = plan.unwrap();
+        for (prefix, rules, held) in [
+            ("plain.", GradientRules::Derivatives, false),
+            ("", GradientRules::Relp, false),
+            ("frozen.", GradientRules::Relp, true),
+        ] {
+            let decoder = model.decoder.by_rules(rules).unwrap();
+            let config = decoder.config();
+            let names = expected.keys().filter_map(|name| name.strip_prefix(prefix)).map(str::to_string);
+            let names: Vec<String> =
+                names.filter(|name| !name.starts_with("plain") && !name.starts_with("fro")).collect();
+            assert_eq!(names.len(), 10);
+            let sites = places(config, &names).unwrap();
+            let hook = held.then(|| BoundHook::new(config, "pattern.*", None, None, Box::new(Constant)).unwrap());
+            let mut metric = |logits: &Tensor| Ok(plan.values(logits)?.sum_all()?);
+            let wanted = Logits::Points(plan.points());
+            let found =
+                decoder.grads(plan.batch(), hook.into_iter().collect(), &sites, wanted, &mut metric, &task).unwrap();
+            let mut most = 0.0_f64;
+            for place in sites {
+                let expected = &expected[&format!("{prefix}{place}")];
+                most = most.max(kit::far(found.cache.at(place).unwrap(), expected) / kit::largest(expected).max(1e-3));
+            }
+            println!("{family} {prefix}: {most:.1e} of the largest");
+            assert!(most < 2e-5, "{family} {prefix} {most}");
+        }
+        let options = EdgeOptions { gradients: GradientRules::Relp, ..EdgeOptions::default() };
+        let graph = edges(&model, &pairs, Measure::LogitDiff, false, &options, &task).unwrap();
+        assert!(graph.made.contains(&("gradients".to_string(), "relp".into())));
+        let found = scores(&eap_file::written(&graph, &graph).unwrap());
+        let file = read(family, "relp.json");
+        let expected = file.as_object().unwrap();
+        assert_eq!(found.len(), expected.len());
+        let most = expected.values().fold(0.0_f64, |most, score| most.max(score.as_f64().unwrap().abs()));
+        let off = expected.iter().map(|(edge, score)| (found[edge].0 - score.as_f64().unwrap()).abs() / most);
+        let off = off.fold(0.0_f64, f64::max);
+        println!("{family} edges: {off:.1e} of the largest");
+        assert!(off < 1e-5, "{family}: {off}");
+    }
 }

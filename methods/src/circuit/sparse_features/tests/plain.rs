@@ -11,6 +11,7 @@ use crate::fixtures::{config, configs};
 use crate::intervene::metric::Measure;
 use crate::model::Model;
 use crate::model::config::{Config, Order};
+use crate::model::gradient_rules::GradientRules;
 use crate::model::run::Ask;
 use crate::model::site::one_site;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
@@ -286,4 +287,46 @@ fn an_interrupted_search_gives_what_it_has() {
     };
     let graph = of(&task, Measure::Of(&own)).unwrap().graph;
     assert!(!graph.is_whole && graph.nodes.len() > 8 && graph.edges.is_empty() && !task.is_interrupted());
+}
+
+#[test]
+fn relevance_of_the_features_and_the_error_of_a_site_sums_to_that_of_the_site() {
+    use crate::intervene::grid::{GridBy, GridMethod, GridOptions, PatchDirection, grid};
+    let relp = GradientRules::Relp;
+    let model = model(config());
+    let saes = dictionaries(model.decoder.config());
+    let base = options(EffectMethod::Attribution, 0.0);
+    let search = SparseFeatureOptions { gradients: relp, ..base.search };
+    let graph = found(&model, &saes, &pairs(), &PairCircuitOptions { search: search.clone(), ..base.clone() });
+    assert!(graph.made.contains(&("gradients".to_string(), "relp".into())));
+    let of_grid = |site: &str, gradients| {
+        let options = GridOptions {
+            sites: Some(vec![site.into()]),
+            by: GridBy::Layer,
+            method: GridMethod::Attribution,
+            direction: PatchDirection::Noise,
+            gradients,
+            ..GridOptions::default()
+        };
+        let all = grid(&model, &pairs(), Measure::LogitDiff, false, &[], &options, &Task::default()).unwrap();
+        // A grid has a column for each layer, and numbers where the site is.
+        all.values.into_iter().find(|value| !value.is_nan()).unwrap()
+    };
+    // Where inputs are scaled, codes that move are in the units of the run, and the sum is another.
+    for site in ["attn_out.0", "mlp_out.0", "attn_out.1", "mlp_out.1"] {
+        let nodes = graph.nodes.iter().filter(|node| node.site == site);
+        let sum: f64 = nodes.filter_map(|node| node.effect).sum();
+        let whole = of_grid(site, relp);
+        assert!((sum - whole).abs() < 1e-4 * (1.0 + whole.abs()), "{site}: {sum} for {whole}");
+        assert!((whole - of_grid(site, GradientRules::Derivatives)).abs() > 1e-4, "{site}");
+    }
+    // What is kept reaches the metric through the norm whose divisor is constant, or through later dictionaries.
+    let plain = found(&model, &saes, &pairs(), &base);
+    let edge = |graph: &Graph| graph.edges.iter().map(|edge| edge.effect.abs()).sum::<f64>();
+    assert!((edge(&graph) - edge(&plain)).abs() > 1e-5);
+    let integrated = SparseFeatureOptions { method: EffectMethod::Integrated, ..search };
+    let integrated = PairCircuitOptions { search: integrated, ..base };
+    let error =
+        of_pairs(&model, &saes, &pairs(), Measure::LogitDiff, false, &integrated, &Task::default()).unwrap_err();
+    assert_eq!(error.message, "\"relp\" goes with \"attribution\", \"exact\", found \"integrated\"");
 }

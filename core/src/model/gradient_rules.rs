@@ -1,0 +1,41 @@
+//! Rules by which gradients of a model are taken: derivatives, or what relevance propagation has in their place.
+
+use crate::base::Result;
+use crate::err;
+
+crate::choices! {
+    /// Rules of a backward pass through a model.
+    pub enum GradientRules {
+        /// Derivatives of every operation.
+        Derivatives = "derivatives",
+        /// Coefficients of relevance propagation (RelP; Rezaei Jafari et al. 2025, section 3): the divisor of a norm is
+        /// a constant, an activation function multiplies by the constant act(x) / x, and each factor of a gated MLP gets
+        /// half of the derivative. Attention, its softmax included, has derivatives, as in the authors' code.
+        Relp = "relp",
+    }
+}
+
+crate::options! {
+    /// Rules of gradients through a model.
+    #[derive(Debug, Clone, Copy)]
+    pub struct GradientOptions {
+        /// The rules of the backward pass: derivatives; or "relp", relevance propagation, in which divisors of norms are
+        /// constants, activation functions multiply by act(x) / x, and gate and up projection share their product.
+        gradients: GradientRules = GradientRules::Derivatives;
+    }
+}
+
+impl GradientRules {
+    /// Refuses relevance propagation for methods other than these. Integrated gradients are not among them: they sum up to
+    /// the whole change along a way, since they are derivatives, and coefficients of relevance do not.
+    pub fn check_method(self, method: &str, methods: &[&str]) -> Result<()> {
+        if self == GradientRules::Derivatives || methods.contains(&method) {
+            return Ok(());
+        }
+        let known: Vec<String> = methods.iter().map(|method| format!("{method:?}")).collect();
+        let known = known.join(", ");
+        Err(err!(Argument, "{:?} goes with {known}, found {method:?}", self.word())
+            .hint("\"exact\" takes no gradients, and integrated ones have to be derivatives")
+            .about("gradients"))
+    }
+}
