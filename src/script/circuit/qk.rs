@@ -175,7 +175,7 @@ pub mod functions {
     /// let c = circuit::compiled("induction");
     /// let found = circuit::qk(c.model, "^ a b c a", "scores.1.0");
     /// found  //=> scores.1.0 from "a"@4 to "b"@2: 100.000, 6 parts by 6
-    /// found.pairs(1).to_map().rows[0]  //=> ["embed", "head_out.0.1", 80.0]
+    /// found.pairs(1)["key part"]  //=> ["head_out.0.1"]
     /// ```
     #[rhai_fn(name = "qk", return_raw)]
     pub fn qk_of(ctx: NativeCallContext, m: Model, text: Any, site: &str, options: Options) -> Fallible<QkScore> {
@@ -193,7 +193,8 @@ pub mod methods {
     /// # Example
     /// ```
     /// let c = circuit::compiled("induction");
-    /// circuit::qk(c.model, "^ a b c a", "scores.1.0", #{ to: 3 }).score  //=> 30.0
+    /// let scores = [2, 3].map(|to| circuit::qk(c.model, "^ a b c a", "scores.1.0", #{ to: to }).score);
+    /// scores.map(|score| round_to(score, 2))  //=> [100.0, 30.0]
     /// ```
     #[rhai_fn(global, get = "score", pure)]
     pub fn qk_score(found: &mut QkScore) -> f64 {
@@ -224,7 +225,7 @@ pub mod methods {
         [found.0.from, found.0.to].map(|position| Dynamic::from(position as i64)).to_vec()
     }
 
-    /// Tabulates the `n` pairs of parts with the largest values in size.
+    /// Tabulates the `n` pairs of parts with the largest values in size, without those that are 0.
     ///
     /// # Example
     /// ```
@@ -298,7 +299,7 @@ pub mod methods {
     /// # Example
     /// ```
     /// let c = circuit::compiled("induction");
-    /// circuit::qk(c.model, "^ a b c a", "scores.1.0").heat(2)  //=> heat map of 3 by 3
+    /// circuit::qk(c.model, "^ a b c a", "scores.1.0").heat(2)  //=> heat chart
     /// ```
     #[rhai_fn(global, name = "heat", pure, return_raw)]
     pub fn qk_heat(found: &mut QkScore, n: Int) -> Fallible<Chart> {

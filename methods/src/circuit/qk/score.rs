@@ -59,10 +59,10 @@ impl QkScore {
         format!("{} from {query:?}@{} to {key:?}@{}", self.site, self.from, self.to)
     }
 
-    /// Tabulates the pairs with the largest values in size.
+    /// Tabulates the pairs with the largest values in size, without those that are 0.
     pub fn pairs(&self, top: usize) -> Table {
         let width = self.keys.len().max(1);
-        let mut order: Vec<usize> = (0..self.values.len()).collect();
+        let mut order: Vec<usize> = (0..self.values.len()).filter(|pair| self.values[*pair] != 0.0).collect();
         let larger = |a: &usize, b: &usize| self.values[*b].abs().total_cmp(&self.values[*a].abs());
         if order.len() > top {
             order.select_nth_unstable_by(top, larger);
