@@ -294,6 +294,19 @@ pub mod methods {
         Ok(found.0.matrix()?)
     }
 
+    /// Returns a split score as a map: the head, positions and tokens, the score, the sum of all pairs and the `rest`, the parts of
+    /// either side with their sums, and the largest pairs.
+    ///
+    /// # Example
+    /// ```
+    /// let c = circuit::compiled("induction");
+    /// circuit::qk(c.model, "^ a b c a", "scores.1.0").to_map().tokens  //=> ["a", "b"]
+    /// ```
+    #[rhai_fn(global, name = "to_map", pure, return_raw)]
+    pub fn qk_map(found: &mut QkScore) -> Fallible<Dynamic> {
+        Ok(mapped(found)?)
+    }
+
     /// Draws the pairs of a split score as a heat map: the `n` parts that matter most on either side, and the others together.
     ///
     /// # Example
