@@ -151,7 +151,7 @@ fn largest(model: &Decoder, batch: &Batch, place: Place, from: usize, task: &Tas
     found.ok_or_else(|| err!(Bug, "a query without keys"))
 }
 
-/// What the parts of queries and keys are taken from.
+/// The source of the parts of queries and keys.
 enum Source {
     Stream(Option<Transcoders>),
     /// A dictionary, the site that it reads, and whether a norm is between the site and the head.

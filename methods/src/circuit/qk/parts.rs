@@ -107,7 +107,7 @@ struct ActiveHere {
     /// The group of their parts.
     group: usize,
     activations: Tensor,
-    /// What they write at an activation of 1: `[features, layers, d]`.
+    /// Their decoder rows: `[features, layers, d]`.
     rows: Tensor,
 }
 

@@ -19,7 +19,7 @@ pub struct QkScore {
     pub score: f64,
     /// The soft cap of the model's scores; pairs sum to the score before it.
     pub cap: Option<f64>,
-    /// What the position of the key adds to the score in attention with linear biases.
+    /// The term that the position of the key adds to the score in attention with linear biases.
     pub position_bias: Option<f64>,
     /// The parts at the query. The last is that of biases, which maps and norms add to queries.
     pub queries: Vec<QkPart>,
