@@ -154,7 +154,7 @@ handle!(QkScore, "QkScore", |found| {
 #[export_module(manifest)]
 pub mod functions {
     /// Splits the score of a head between a query and a key into pairs of parts, one of what the query is made of and one
-    /// of what the key is made of (Kamath et al. 2025): why does the head look there?
+    /// of what the key is made of, to say why the head looks there (Kamath et al. 2025).
     ///
     /// Parts are what was written to the residual stream at the position, up to the head's layer: `embed`, `pos_embed`,
     /// `head_out.1.3` and `mlp_out.2`. With transcoders, what an MLP writes is its active features (`mlp_in.2/44`), the skip

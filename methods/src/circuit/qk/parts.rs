@@ -107,7 +107,7 @@ struct ActiveHere {
     /// The group of their parts.
     group: usize,
     activations: Tensor,
-    /// Their decoder rows: `[features, layers, d]`.
+    /// The decoder rows of the features: `[features, layers, d]`.
     rows: Tensor,
 }
 
