@@ -363,7 +363,12 @@ impl Graph {
             let cosine = || edge.cosine.map_or(Cell::Missing, Cell::from);
             let cells = [Some(name(edge.from)), Some(name(edge.to)), has_ports.then(port), Some(edge.effect.into())];
             let of_heads = has_heads.then(|| head_cells(edge.heads.as_ref()));
-            cells.into_iter().chain([has_cosines.then(cosine)]).flatten().chain(of_heads.into_iter().flatten()).collect()
+            cells
+                .into_iter()
+                .chain([has_cosines.then(cosine)])
+                .flatten()
+                .chain(of_heads.into_iter().flatten())
+                .collect()
         };
         let columns = [("from", true), ("to", true), ("input", has_ports), ("effect", true), ("cosine", has_cosines)];
         let columns = columns.into_iter().chain(HEAD_COLUMNS.map(|name| (name, has_heads)));

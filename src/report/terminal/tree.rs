@@ -213,7 +213,8 @@ mod tests {
             outlier: feature == 9,
             ..Node::new(site, level, Part::Feature(feature))
         };
-        let edge = |from: usize, to: usize, effect: f64| Edge { from, to, port: None, effect, cosine: Some(0.5), heads: None };
+        let edge =
+            |from: usize, to: usize, effect: f64| Edge { from, to, port: None, effect, cosine: Some(0.5), heads: None };
         Graph {
             title: "causal tree".into(),
             model: "tiny".into(),

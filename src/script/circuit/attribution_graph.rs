@@ -54,8 +54,7 @@ impl AttributionGraph {
             })
         };
         let Some((from, to)) = name.split_once(" -> ") else {
-            return Err(err!(Argument, "expected an edge, found `{name}`")
-                .hint("g.prune().edges has their names, such as `mlp_in.0/7@2 -> mlp_in.2/44@5`"));
+            return Err(err!(Argument, "expected an edge, found `{name}`").hint("g.prune().edges has their names"));
         };
         let found = (place(from)?, place(to)?);
         let target = self.core.counts().first_target();

@@ -87,7 +87,9 @@ pub fn head_loadings(
 ) -> Result<Vec<EdgeLoadings>> {
     let decoder = &model.decoder;
     if model.name().to_string() != graph.model {
-        return Err(err!(Argument, "expected {}, the model of the graph, found {}", graph.model, model.name()).about("m"));
+        return Err(
+            err!(Argument, "expected {}, the model of the graph, found {}", graph.model, model.name()).about("m")
+        );
     }
     let transcoders = &transcoders.to_device(decoder.device())?;
     frozen::check(decoder, &model.name().to_string(), transcoders)?;

@@ -68,7 +68,9 @@ pub fn qk(
     decoder.check_keeps_none("an attribution of scores")?;
     let place = one_site(config, site, "name one head, such as `scores.1.0`")?;
     let (SiteKind::Scores, Some(head)) = (place.site.kind, place.head) else {
-        return Err(err!(Argument, "expected the scores of one head, such as `scores.1.0`, found `{place}`").about("site"));
+        return Err(
+            err!(Argument, "expected the scores of one head, such as `scores.1.0`, found `{place}`").about("site")
+        );
     };
     let batch = Batch::new(vec![text.to_vec()]).map_err(|e| e.about("text"))?;
     let layer = place.site.layer;
@@ -186,20 +188,28 @@ impl Source {
         sae.check_fits(crate::data::harvest::width(config, place)?, &model.name(), &name)?;
         sae.check_model(&model.name())?;
         if let Some(writes) = writes_of(sae, None)?.filter(|writes| *writes != name) {
-            return Err(err!(Argument, "expected a dictionary of one site, found one that reads `{name}` and writes `{writes}`")
-                .hint("transcoders are given together, one for each layer"));
+            return Err(err!(
+                Argument,
+                "expected a dictionary of one site, found one that reads `{name}` and writes `{writes}`"
+            )
+            .hint("transcoders are given together, one for each layer"));
         }
         if keys != layer {
-            return Err(err!(Argument, "expected a layer with keys of its own, found layer {layer}, which reads those of layer {keys}")
-                .hint("without a dictionary the parts are embeddings, heads and MLPs"));
+            return Err(err!(
+                Argument,
+                "expected a layer with keys of its own, found layer {layer}, which reads those of layer {keys}"
+            )
+            .hint("without a dictionary the parts are embeddings, heads and MLPs"));
         }
         let site = place.site;
         let is_before = |kind: SiteKind, layer: usize| site == Site::new(kind, layer);
-        let is_stream = is_before(SiteKind::ResidPre, layer)
-            || layer > 0 && is_before(SiteKind::ResidPost, layer - 1);
+        let is_stream = is_before(SiteKind::ResidPre, layer) || layer > 0 && is_before(SiteKind::ResidPost, layer - 1);
         if place.head.is_some() || !(is_stream || is_before(SiteKind::AttnIn, layer)) {
-            return Err(err!(Argument, "expected a dictionary of `resid_pre.{layer}`, which the head reads, found one of `{name}`")
-                .hint(format!("one of `resid_post` of the layer before, or of `attn_in.{layer}`, is taken, too")));
+            return Err(err!(
+                Argument,
+                "expected a dictionary of `resid_pre.{layer}`, which the head reads, found one of `{name}`"
+            )
+            .hint(format!("one of `resid_post` of the layer before, or of `attn_in.{layer}`, is taken, too")));
         }
         Ok(Self::Dictionary(sae.clone(), site, is_stream))
     }

@@ -11,8 +11,8 @@ use crate::model::hooks::checks::first_nan;
 use crate::model::reading::attribution::ResidualWriter;
 use crate::model::site::{Place, Site, SiteKind};
 use crate::model::weights::{Attention, Block};
-use crate::sae::transcoders::{Reads, TranscoderLayer, Transcoders, Writes};
 use crate::sae::Sae;
+use crate::sae::transcoders::{Reads, TranscoderLayer, Transcoders, Writes};
 use crate::tensor::{DType, Tensor, dtype, floats};
 
 /// A part of what a query or a key is made of.

@@ -102,7 +102,9 @@ fn pairs_of_parts_sum_to_the_score_in_models_of_every_kind() {
 #[test]
 fn features_of_transcoders_stand_for_what_mlps_write() {
     let mut models = 0;
-    for config in configs().into_iter().filter(|config| config.has_mlp() && !config.stream_norm && config.norm.is_some()) {
+    for config in
+        configs().into_iter().filter(|config| config.has_mlp() && !config.stream_norm && config.norm.is_some())
+    {
         let model = named(decoder(config.clone(), DType::F32));
         for crosses in [false, true] {
             let given = transcoders(&model.decoder, Reads::MlpIn, Writes::MlpOut, crosses);
@@ -133,7 +135,9 @@ fn features_of_a_dictionary_stand_for_what_the_head_reads() {
     for config in configs().into_iter().filter(|config| config.has_attention() && config.shared_keys.is_none()) {
         let layer = (0..config.layers).rev().find(|layer| config.attends(*layer)).unwrap();
         let model = named(decoder(config.clone(), DType::F32));
-        for site in [format!("resid_pre.{layer}"), format!("resid_post.{}", layer.max(1) - 1), format!("attn_in.{layer}")] {
+        for site in
+            [format!("resid_pre.{layer}"), format!("resid_post.{}", layer.max(1) - 1), format!("attn_in.{layer}")]
+        {
             for scaling in [Scaling::None, Scaling::LayerNorm] {
                 let given = QkDictionaries::Dictionary(dictionary(config.d_model, &site, scaling));
                 let options = QkOptions { from: 5, to: Some(4) };

@@ -143,7 +143,14 @@ pub fn attribution(tokens: usize, layers: usize) -> Graph {
             let effect = noise(from * 131 + to);
             if reaches && effect > 0.78 {
                 let sign = if from % 4 == 1 { -1.0 } else { 1.0 };
-                edges.push(Edge { from, to, port: None, effect: sign * (effect - 0.7).powi(2) * 20.0, cosine: None, heads: None });
+                edges.push(Edge {
+                    from,
+                    to,
+                    port: None,
+                    effect: sign * (effect - 0.7).powi(2) * 20.0,
+                    cosine: None,
+                    heads: None,
+                });
             }
         }
     }
@@ -199,7 +206,14 @@ pub fn large(edges: usize) -> Graph {
         .enumerate()
         .map(|(i, (from, to))| Edge { from, to, port: None, effect: noise(i).powi(4), cosine: None, heads: None })
         .collect();
-    graph.edges.extend(nodes[2].iter().map(|from| Edge { from: *from, to: 0, port: None, effect: 0.5, cosine: None, heads: None }));
+    graph.edges.extend(nodes[2].iter().map(|from| Edge {
+        from: *from,
+        to: 0,
+        port: None,
+        effect: 0.5,
+        cosine: None,
+        heads: None,
+    }));
     graph
 }
 
