@@ -1,4 +1,4 @@
-//! In every family with attention the score of each head is a sum over pairs of what was written at the query and at the key.
+//! In every family with attention each head's score is a sum over pairs of what was written at the query and at the key.
 
 use super::{ENCODERS, FAMILIES, expected, files, fixture, ids, load};
 use microtome::base::Task;

@@ -294,8 +294,8 @@ pub mod methods {
         Ok(found.0.matrix()?)
     }
 
-    /// Returns a split score as a map: the head, positions and tokens, the score, the sum of all pairs and the `rest`, the parts of
-    /// either side with their sums, and the largest pairs.
+    /// Returns a split score as a map: the head, positions and tokens, the score, the sum of all pairs and the `rest`, the
+    /// parts of either side with their sums, and the largest pairs.
     ///
     /// # Example
     /// ```

@@ -259,8 +259,11 @@ fn check_sums(config: &Config) -> Result<()> {
     if !config.stream_norm {
         return Ok(());
     }
-    Err(err!(Argument, "expected a stream that is the sum of what embeddings, heads and MLPs write, found a model with norms of the residual stream")
-        .hint("with a dictionary of `resid_pre` of the head's layer the parts are its features: #{ dictionaries: s }")
+    Err(err!(
+        Argument,
+        "expected a stream that is the sum of what embeddings, heads and MLPs write, found a model with norms of the residual stream"
+    )
+    .hint("with a dictionary of `resid_pre` of the head's layer the parts are its features: #{ dictionaries: s }")
         .about("m"))
 }
 
