@@ -8,6 +8,7 @@ mod int8;
 mod latent;
 mod older;
 mod pictured;
+mod scores;
 mod sites;
 mod sources;
 mod states;

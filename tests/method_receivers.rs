@@ -118,8 +118,20 @@ fn beginning(text: &str, all: &[Token], dot: usize) -> Option<usize> {
 }
 
 /// Methods that may change what they are called on, where the call of the test does not show it.
-const CHANGING: [&str; 11] =
-    ["dedup", "describe", "drain", "for_each", "group", "make_lower", "make_upper", "pad", "remove", "replace", "trim"];
+const CHANGING: [&str; 12] = [
+    "dedup",
+    "describe",
+    "drain",
+    "for_each",
+    "group",
+    "heads",
+    "make_lower",
+    "make_upper",
+    "pad",
+    "remove",
+    "replace",
+    "trim",
+];
 
 /// Where a call comes to another value than on a variable. Nothing if it cannot be tried at all.
 fn complaints(named: &str, setup: &str, receiver: &str, call: &str, is_tensor: bool) -> Option<Vec<String>> {

@@ -50,6 +50,7 @@ m.run("a b c").save("dump.safetensors");
 let verified = m.verify("dump.safetensors", "a b c");
 let coders = sae::cross_layer_transcoder(m, text, #{ k: 2, d_sae: 6, steps: 2, context: 6 });
 let prompt = circuit::attribution_graph(m, coders, "a b c");
+let looked = circuit::qk(m, "a b c", "scores.1.0");
 let long = "a"; long.pad(100_000, "ab ");
 let many = []; many.pad(20_000, 1.5);
 "#;
@@ -95,6 +96,7 @@ const HANDLES: &[(&str, &[&str])] = &[
     ("CircuitCurve", &["curve"]),
     ("Compiled", &["compiled"]),
     ("PairJudgement", &["on_pairs"]),
+    ("QkScore", &["looked"]),
     ("Roc", &["roc"]),
     ("Transcoders", &["coders"]),
 ];

@@ -153,6 +153,52 @@ pub struct Edge {
     /// The cosine between the two directions, where both nodes have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cosine: Option<f64>,
+    /// The shares of attention heads in an edge of an attribution graph, where it was split by them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heads: Option<EdgeHeads>,
+}
+
+/// An edge split by the attention heads that carry it: what passes none, one alone, or several.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EdgeHeads {
+    /// The share of the path without any head.
+    pub direct: f64,
+    /// The share of paths through several heads, one of a layer at most.
+    pub several: f64,
+    /// The shares of the heads, in the order of the computation.
+    pub heads: Vec<HeadLoading>,
+}
+
+/// The share of an edge that one head carries.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadLoading {
+    pub layer: usize,
+    pub head: usize,
+    /// The share of paths that pass no other head.
+    pub alone: f64,
+    /// The share of all paths that pass the head, alone or with heads of other layers.
+    pub through: f64,
+}
+
+/// The columns that a table of edges has where some are split by heads.
+const HEAD_COLUMNS: [&str; 4] = ["no head", "several heads", "strongest head", "through it"];
+
+/// Returns the cells of these columns.
+fn head_cells(heads: Option<&EdgeHeads>) -> [Cell; 4] {
+    let Some(heads) = heads else { return [(); 4].map(|()| Cell::Missing) };
+    let strongest = heads.strongest();
+    let name = strongest.map_or(Cell::Missing, |one| format!("z.{}.{}", one.layer, one.head).into());
+    let through = strongest.map_or(Cell::Missing, |one| one.through.into());
+    [heads.direct.into(), heads.several.into(), name, through]
+}
+
+impl EdgeHeads {
+    /// Returns the head with the largest loading in size.
+    pub fn strongest(&self) -> Option<&HeadLoading> {
+        self.heads.iter().max_by(|a, b| a.through.abs().total_cmp(&b.through.abs()))
+    }
 }
 
 /// Nodes that are drawn and changed as one.
@@ -311,16 +357,24 @@ impl Graph {
         let name = |i: usize| self.nodes.get(i).map_or(Cell::Missing, |node| node.name().into());
         let has_ports = self.edges.iter().any(|edge| edge.port.is_some());
         let has_cosines = self.units() == Units::Nodes;
+        let has_heads = self.edges.iter().any(|edge| edge.heads.is_some());
         let row = |edge: &Edge| {
             let port = || edge.port.map_or(Cell::Missing, |port| port.to_string().into());
             let cosine = || edge.cosine.map_or(Cell::Missing, Cell::from);
             let cells = [Some(name(edge.from)), Some(name(edge.to)), has_ports.then(port), Some(edge.effect.into())];
-            cells.into_iter().chain([has_cosines.then(cosine)]).flatten().collect()
+            let of_heads = has_heads.then(|| head_cells(edge.heads.as_ref()));
+            cells
+                .into_iter()
+                .chain([has_cosines.then(cosine)])
+                .flatten()
+                .chain(of_heads.into_iter().flatten())
+                .collect()
         };
         let columns = [("from", true), ("to", true), ("input", has_ports), ("effect", true), ("cosine", has_cosines)];
+        let columns = columns.into_iter().chain(HEAD_COLUMNS.map(|name| (name, has_heads)));
         Table {
             title: self.title.clone(),
-            columns: columns.iter().filter(|(_, is_there)| *is_there).map(|(name, _)| (*name).into()).collect(),
+            columns: columns.filter(|(_, is_there)| *is_there).map(|(name, _)| name.into()).collect(),
             rows: self.edges.iter().map(row).collect(),
         }
     }
@@ -379,7 +433,7 @@ mod tests {
             model: "tiny".into(),
             sites: vec!["resid_post.0".into(), "resid_post.1".into()],
             nodes,
-            edges: vec![Edge { from: 1, to: 0, port: None, effect: 0.25, cosine: Some(-0.5) }],
+            edges: vec![Edge { from: 1, to: 0, port: None, effect: 0.25, cosine: Some(-0.5), heads: None }],
             is_whole: true,
             made: vec![("contexts".into(), 20_usize.into())],
             ..Graph::default()
@@ -400,7 +454,7 @@ mod tests {
         let parts = [Part::Token(5), Part::Head(2), Part::Feature(3), Part::Whole];
         let mut nodes: Vec<Node> = parts.iter().zip(sites).enumerate().map(|(i, (p, s))| Node::new(s, i, *p)).collect();
         nodes.push(Node { position: Some(4), effect: Some(0.5), ..Node::new("mlp_out.0", 2, Part::Error) });
-        let edge = |from, to, port| Edge { from, to, port, effect: 2.0, cosine: None };
+        let edge = |from, to, port| Edge { from, to, port, effect: 2.0, cosine: None, heads: None };
         Graph {
             title: "all".into(),
             model: "tiny".into(),

@@ -29,6 +29,7 @@ pub mod graph;
 pub mod judge;
 pub mod minimal;
 pub mod program;
+pub mod qk;
 pub mod selection;
 pub mod shared;
 pub mod sparse_features;
@@ -49,7 +50,7 @@ use edges::eap_file;
 
 pub use ablations::Ablations;
 pub use dictionaries::Circuit;
-pub use graph::{Edge, Graph, Node, Part, Port, Supernode, Units};
+pub use graph::{Edge, EdgeHeads, Graph, HeadLoading, Node, Part, Port, Supernode, Units};
 pub use selection::Selection;
 
 /// The length of rows for evaluations, if the model's context is as long: hundreds of runs read all of them.

@@ -1,10 +1,12 @@
 //! `circuit::attribution_graph`, and what is done with its result.
 
+use std::collections::BTreeMap;
+
 use super::cores;
 use crate::circuit;
 use crate::circuit::attribution_graph::intervene::{self, FeatureChange, InterveneOptions};
 use crate::circuit::attribution_graph::{
-    AttributionGraph as Core, AttributionGraphOptions, PruneOptions, attribution_graph, predict,
+    AttributionGraph as Core, AttributionGraphOptions, PruneOptions, attribution_graph, loadings, predict,
 };
 use crate::features::FeatureCard;
 use crate::script::circuit::Circuit;
@@ -12,6 +14,9 @@ use crate::script::model::Model;
 use crate::script::model::input::one_text;
 use crate::script::prelude::*;
 use crate::script::sae::Transcoders;
+
+/// The number of heads of an edge that are shown.
+const SHOWN: usize = 20;
 
 /// An attribution graph with the transcoders that it was made with.
 #[derive(Clone)]
@@ -33,6 +38,31 @@ impl AttributionGraph {
         let mut circuit = Circuit::new(core, saes);
         circuit.attribution = attribution;
         Ok(circuit)
+    }
+
+    /// Returns the places of nodes in the graph's order, by name.
+    fn places(core: &Core) -> BTreeMap<String, usize> {
+        (0..core.matrix.size()).map(|node| (core.node(node).name(), node)).collect()
+    }
+
+    /// Finds the two nodes of an edge that is named as in a circuit.
+    fn edge(&self, name: &str) -> Result<(usize, usize)> {
+        let places = Self::places(&self.core);
+        let place = |node: &str| {
+            places.get(node).copied().ok_or_else(|| {
+                err!(Argument, "expected nodes of the graph, found `{node}`").hint("g.prune().nodes has their names")
+            })
+        };
+        let Some((from, to)) = name.split_once(" -> ") else {
+            return Err(err!(Argument, "expected an edge, found `{name}`").hint("g.prune().edges has their names"));
+        };
+        let found = (place(from)?, place(to)?);
+        let target = self.core.counts().first_target();
+        if found.0 >= target || (self.core.features.len()..target).contains(&found.1) {
+            return Err(err!(Argument, "expected an edge to a feature or a target of the graph, found `{name}`")
+                .hint("errors and tokens read nothing, and targets write nothing"));
+        }
+        Ok(found)
     }
 
     /// Finds the features of these names, and their new values.
@@ -294,6 +324,70 @@ pub mod methods {
         let freeze = options.freeze;
         let run = intervene::intervene(m.core(), &g.transcoders.core, &core.tokens, &changes, freeze, &env.task)?;
         Ok(predict::table(&core.predictions(&changes, freeze, &run)?))
+    }
+
+    /// Splits an edge of an attribution graph by the attention heads that carry it (head loadings, Kamath et al. 2025), as a
+    /// table of the 20 strongest, the others together, what passes no head, and what passes several. `edge` is a name of
+    /// `g.prune().edges`.
+    ///
+    /// With patterns and norms held, an edge is a sum over paths, each of which passes at most one head of a layer. `alone`
+    /// is the share of paths that pass this head and no other, and `through` that of all paths that pass it: what the edge
+    /// would lose without the head. The column `alone` sums to the edge; so do, for any one layer, `through` of its heads
+    /// and what passes none of them.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::load("tests/fixtures/graphs/gpt2-relu/model");
+    /// let t = sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder");
+    /// let g = circuit::attribution_graph(m, t, [0, 81, 14, 3], #{ logits: 1 });
+    /// let edge = g.prune().edges[0];
+    /// let found = g.heads(m, edge.name);
+    /// round_to(found["alone"][-1] - edge.effect, 4)  //=> 0.0
+    /// ```
+    #[rhai_fn(global, name = "heads", pure, return_raw)]
+    pub fn edge_heads(ctx: NativeCallContext, g: &mut AttributionGraph, m: Model, edge: &str) -> Fallible<Table> {
+        let nodes = g.edge(edge).map_err(|e| e.about("edge"))?;
+        let transcoders = &g.transcoders.core;
+        let found = loadings::head_loadings(m.core(), transcoders, &g.core, &[nodes], &env(&ctx)?.task)?;
+        let table = found.first().map(|one| one.table(format!("heads of {edge}"), SHOWN));
+        Ok(table.ok_or_else(|| err!(Bug, "an edge that was not split"))?)
+    }
+
+    /// Splits all edges of a circuit of an attribution graph by the attention heads that carry them, as `g.heads` splits one.
+    /// The circuit keeps the shares of each: its table and its page name the strongest head, `edges` and its JSON have all.
+    /// Returns the table of edges.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::load("tests/fixtures/graphs/gpt2-relu/model");
+    /// let t = sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder");
+    /// let g = circuit::attribution_graph(m, t, [0, 81, 14, 3], #{ logits: 1 });
+    /// let c = g.prune();
+    /// c.heads(m)["strongest head"].len() == c.edges.len()  //=> true
+    /// let heads = c.edges[-1].heads;
+    /// let alone = heads.heads.map(|one| one.alone).reduce(|sum, share| sum + share, 0.0);
+    /// round_to(heads.direct + heads.several + alone - c.edges[-1].effect, 4)  //=> 0.0
+    /// ```
+    #[rhai_fn(global, name = "heads", return_raw)]
+    pub fn circuit_heads(ctx: NativeCallContext, circuit: &mut Circuit, m: Model) -> Fallible<Table> {
+        let Some((core, transcoders)) = circuit.attribution.clone() else {
+            return Err(err!(Argument, "expected a circuit of an attribution graph, found another")
+                .hint("g.prune() of circuit::attribution_graph gives one")
+                .into());
+        };
+        let places = AttributionGraph::places(&core);
+        let graph = circuit.graph();
+        let place = |node: usize| {
+            let found = graph.nodes.get(node).and_then(|node| places.get(&node.name()).copied());
+            found.ok_or_else(|| err!(Bug, "a node of a circuit that its graph has not"))
+        };
+        let edge = |edge: &circuit::Edge| Ok((place(edge.from)?, place(edge.to)?));
+        let edges = graph.edges.iter().map(edge).collect::<Result<Vec<_>>>()?;
+        let found = loadings::head_loadings(m.core(), &transcoders, &core, &edges, &env(&ctx)?.task)?;
+        for (edge, found) in circuit.core.graph.edges.iter_mut().zip(found) {
+            edge.heads = Some(found.parts);
+        }
+        Ok(circuit.graph().table())
     }
 
     /// Saves a circuit of an attribution graph in the format of circuit-tracer and Neuronpedia, which their viewers and

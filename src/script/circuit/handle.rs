@@ -3,7 +3,7 @@
 use super::{cores, dictionaries, known};
 use crate::circuit::attribution_graph::AttributionGraph;
 use crate::circuit::edges::eap_file;
-use crate::circuit::{self, Edge, Graph, Node, Part};
+use crate::circuit::{self, Edge, EdgeHeads, Graph, HeadLoading, Node, Part};
 use crate::features;
 use crate::report::picture::Picture;
 use crate::script::engine::show::saved as written;
@@ -168,6 +168,7 @@ fn nodes(circuit: &Circuit) -> Array {
 /// Returns the edges as values of scripts.
 fn edges(circuit: &Circuit) -> Array {
     let of_edge = |edge: &Edge| -> Dynamic {
+        let heads = edge.heads.as_ref().map(edge_heads);
         let fields: [(&str, Dynamic); 6] = [
             ("name", circuit.graph().edge_name(edge).into()),
             ("from", (edge.from as i64).into()),
@@ -176,9 +177,26 @@ fn edges(circuit: &Circuit) -> Array {
             ("effect", edge.effect.into()),
             ("cosine", edge.cosine.map_or(Dynamic::UNIT, Dynamic::from)),
         ];
-        fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
+        let heads = heads.map(|heads| ("heads", heads));
+        fields.into_iter().chain(heads).map(|(name, value)| (name.into(), value)).collect::<Map>().into()
     };
     circuit.graph().edges.iter().map(of_edge).collect()
+}
+
+/// Returns the shares of heads in an edge as values of scripts.
+fn edge_heads(edge: &EdgeHeads) -> Dynamic {
+    let of_head = |one: &HeadLoading| -> Dynamic {
+        let fields: [(&str, Dynamic); 3] = [
+            ("head", format!("z.{}.{}", one.layer, one.head).into()),
+            ("alone", one.alone.into()),
+            ("through", one.through.into()),
+        ];
+        fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
+    };
+    let heads: Array = edge.heads.iter().map(of_head).collect();
+    let fields: [(&str, Dynamic); 3] =
+        [("direct", edge.direct.into()), ("several", edge.several.into()), ("heads", heads.into())];
+    fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
 }
 
 #[export_module(manifest)]
@@ -270,7 +288,8 @@ pub mod methods {
     }
 
     /// Returns the edges as maps of their `name`, `from` and `to`, which count nodes, `input` (which of a head's three
-    /// inputs), `effect`, and `cosine`, that of the two directions.
+    /// inputs), `effect`, and `cosine`, that of the two directions. An edge that `c.heads(m)` has split has `heads`, too: the
+    /// shares that pass no head (`direct`) and `several`, and for each head its share `alone` and `through` it.
     ///
     /// # Example
     /// ```

@@ -12,6 +12,7 @@ mod grow;
 mod handle;
 mod judge;
 mod pair_judge;
+mod qk;
 mod roc;
 mod run_options;
 mod select;
@@ -28,6 +29,7 @@ pub use enough::Enough;
 pub use handle::Circuit;
 pub use judge::Judgement;
 pub use pair_judge::PairJudgement;
+pub use qk::QkScore;
 pub use roc::Roc;
 pub use select::Selection;
 
@@ -51,6 +53,7 @@ use edge_pruning::EdgePruningCall;
 use edges::{AcdcCall, EdgeCall};
 use enough::EnoughCall;
 use judge::JudgeCall;
+use qk::QkCall;
 use run_options::RunOptions;
 use sparse_features::PairCircuitCall;
 use supernodes::AblateOptions;
@@ -70,6 +73,7 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("circuit_enough", fields::<EnoughCall>),
     ("circuit_ilp", fields::<ProgramOptions>),
     ("circuit_judge", fields::<JudgeCall>),
+    ("circuit_qk", fields::<QkCall>),
     ("circuit_part", fields::<SubgraphOptions>),
     ("circuit_runs", fields::<RunOptions>),
     ("circuit_select", fields::<SelectOptions>),
@@ -90,6 +94,7 @@ pub const HANDLES: &[HandleType] = &[
     handle_type::<CircuitComparison>(),
     handle_type::<CircuitCurve>(),
     handle_type::<PairJudgement>(),
+    handle_type::<QkScore>(),
     handle_type::<Roc>(),
     handle_type::<Compiled>(),
     handle_type::<Enough>(),
@@ -111,6 +116,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(tree_stability::functions),
         exported_manifest!(smallest::functions),
         exported_manifest!(sparse_features::functions),
+        exported_manifest!(qk::functions),
         exported_manifest!(handle::functions),
     ]
 }
@@ -119,6 +125,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(attribution_graph::methods),
+        exported_manifest!(qk::methods),
         exported_manifest!(compiled::methods),
         exported_manifest!(describe::methods),
         exported_manifest!(edges::methods),

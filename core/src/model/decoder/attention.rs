@@ -1,5 +1,7 @@
 //! Attention with all its sites.
 
+use std::ops::Range;
+
 use super::flow::{Flow, FlowResult};
 use super::rules::NormOf;
 use super::{Decoder, Past, linear};
@@ -10,7 +12,7 @@ use crate::model::site::SiteKind;
 use crate::model::weights::{Attention, LatentMap, LatentMaps, Linear, Norm};
 use crate::tensor::Tensor;
 use crate::tensor::elementwise::sigmoid;
-use kernels::Reach;
+use kernels::{Gap, Reach};
 
 impl Decoder {
     /// Computes the output of attention, before any post-norm: `[batch, pos, d_model]`. Queries begin at the column
@@ -170,10 +172,20 @@ impl Decoder {
     /// Applies norm and rotation, where there is one, to queries or keys of the columns of this pass.
     pub(super) fn turn(&self, flow: &Flow, layer: usize, norm: Option<&Norm>, x: Tensor) -> Result<Tensor> {
         let x = self.head_normed(x, norm)?;
+        self.rotated_columns(layer, x, &flow.columns, flow.gap.as_ref())
+    }
+
+    /// Rotates queries or keys of some columns, behind any norm of theirs, where the layer rotates them.
+    pub(super) fn rotated_columns(
+        &self,
+        layer: usize,
+        x: Tensor,
+        columns: &Range<usize>,
+        gap: Option<&Gap>,
+    ) -> Result<Tensor> {
         let Some(rotary_table) = self.rotary_table(layer) else { return Ok(x) };
-        let table = rotary_table.table(flow.columns.end, self.device())?;
-        let start = flow.columns.start;
-        let gap = flow.gap.as_ref();
+        let table = rotary_table.table(columns.end, self.device())?;
+        let start = columns.start;
         let Some(latent) = &self.config.latent else { return Ok(kernels::rotate(&x, &table, start, gap)?) };
         // Elsewhere the first coordinates of a head are rotated, here the last ones.
         let still = self.config.d_head - latent.d_shared;

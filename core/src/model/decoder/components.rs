@@ -124,6 +124,14 @@ impl Decoder {
         self.alone(TextColumns::default(), width, task, |flow| self.turn(flow, layer, norm, y))
     }
 
+    /// Rotates queries or keys of one head, `[n, d_head]` behind any norm of theirs, as those at a position are rotated.
+    pub fn rotated_at(&self, layer: usize, position: usize, rows: &Tensor) -> Result<Tensor> {
+        let (count, size) = rows.dims2()?;
+        let rows = rows.reshape((count, 1, 1, size))?;
+        let columns = position..position + 1;
+        Ok(self.rotated_columns(layer, rows, &columns, None)?.reshape((count, size))?)
+    }
+
     fn port_map(&self, kind: SiteKind, layer: usize) -> Result<(&Linear, Option<&Norm>)> {
         let attn = self.block_at(layer)?.attention()?;
         Ok(match kind {

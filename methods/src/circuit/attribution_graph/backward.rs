@@ -5,9 +5,10 @@ use std::ops::Range;
 use super::frozen::{FrozenBlock, FrozenModel};
 use crate::base::{Result, Task};
 use crate::err;
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// The gradient of each target with respect to the residual stream before or after a block.
+#[derive(Clone)]
 pub struct Backward {
     /// `[targets, d]` until attention is passed, since each target is read at its own position only; then `[positions,
     /// targets, d]`.
@@ -58,6 +59,26 @@ impl Backward {
             None => (spread.rows + skipped)?,
         };
         Ok(Self { rows, own: None })
+    }
+
+    /// Takes the gradients past the skip connection of a block, and not through its attention: to what is behind the
+    /// attention where the MLP reads that, and else to before the block, as if it had no heads.
+    pub fn past_skip(self, block: &FrozenBlock) -> Result<Self> {
+        let Some((map, factors)) = &block.skip else { return Ok(self) };
+        let skipped = self.skipped(map, factors)?;
+        Ok(Self { rows: (self.rows + skipped)?, own: self.own })
+    }
+
+    /// Returns the gradient of the only target at all positions up to its own: `[positions, d]`.
+    pub fn of_one(&self) -> Result<Tensor> {
+        match self.own.as_deref() {
+            None => Ok(self.rows.squeeze(1)?),
+            Some([position]) => {
+                let none = Tensor::zeros((*position, self.rows.dim(1)?), DType::F32, self.rows.device())?;
+                Ok(Tensor::cat(&[&none, &self.rows], 0)?)
+            }
+            Some(_) => Err(err!(Bug, "one gradient of several targets")),
+        }
     }
 
     /// Returns the gradients that pass the skip connection.

@@ -236,6 +236,15 @@ pub fn check(model: &Decoder, name: &str, transcoders: &Transcoders) -> Result<(
         .hint("`circuit::sparse_features` finds circuits of features in such models")
         .about("m"));
     }
+    check_transcoders(model, name, transcoders)
+}
+
+/// Refuses transcoders of another model, and fewer or more than it has layers.
+pub fn check_transcoders(model: &Decoder, name: &str, transcoders: &Transcoders) -> Result<()> {
+    let config = model.config();
+    if !config.has_mlp() {
+        return Err(err!(Argument, "expected a model with MLPs for transcoders to stand in for, found none").about("m"));
+    }
     let found = transcoders.layers().len();
     let wanted = config.layers;
     if found < wanted {

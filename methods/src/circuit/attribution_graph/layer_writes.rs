@@ -131,6 +131,11 @@ impl Layer {
         Ok(rows.broadcast_mul(&Tensor::from_vec(factors, (count, 1), device)?)?)
     }
 
+    /// Returns what one active feature writes `later` layers after its own, `[1, d]`, if it writes there.
+    pub fn one_written(&self, place: usize, later: usize) -> Result<Option<Tensor>> {
+        if self.reaches(later) { Ok(Some(self.written(place..place + 1, later)?)) } else { Ok(None) }
+    }
+
     /// Returns whether features write in the layer so many layers after their own.
     fn reaches(&self, later: usize) -> bool {
         later < self.rows.len()
@@ -182,6 +187,11 @@ impl LayerWrites {
             return Err(not_finite());
         }
         Ok(Self { layer: own, errors, runs })
+    }
+
+    /// Returns what the error at a position adds to the residual stream: `[1, d]`.
+    pub fn error(&self, position: usize) -> Result<Tensor> {
+        Ok(self.errors.narrow(0, position, 1)?)
     }
 
     /// Returns what each source at a position adds to the residual stream, features and then the error, `[sources, d]`, or

@@ -205,7 +205,7 @@ fn bytes(model: &Model, transcoders: &Transcoders, prompt: &[u32], nodes: usize)
     assert_eq!(search.rows.len(), 1 + nodes.min(sources.active.len()));
     let of_rows: usize = search.rows.iter().map(|row| row.values.len()).sum();
     let stated = needed(&sources, 1, nodes);
-    let target = GraphTarget { token: None, pair: None, label: "direction".into(), weight: 1.0 };
+    let target = GraphTarget { token: None, pair: None, direction: None, label: "direction".into(), weight: 1.0 };
     let graph = AttributionGraph::assembled(model, transcoders, prompt, vec![target], search, true).unwrap();
     let of_matrix: usize = graph.matrix.rows.iter().map(Vec::len).sum();
     // The work of one step does not grow with the prompt.

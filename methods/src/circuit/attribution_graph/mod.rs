@@ -7,14 +7,15 @@
 //! what is written there is constant, and so are all biases.
 
 mod backward;
-mod frozen;
+pub(in crate::circuit) mod frozen;
 mod graph;
 mod influence;
 pub mod intervene;
+pub mod loadings;
 pub mod neuronpedia;
 pub mod predict;
 
-mod layer_writes;
+pub(in crate::circuit) mod layer_writes;
 mod rank;
 mod rows;
 mod sources;
@@ -189,6 +190,8 @@ impl InfluenceSearch<'_> {
 
 #[cfg(test)]
 mod limit_tests;
+#[cfg(test)]
+mod loading_tests;
 #[cfg(test)]
 mod sum_tests;
 #[cfg(test)]

@@ -98,6 +98,32 @@ impl GraphSources {
         self.first[layer][position]..self.first[layer][position + 1]
     }
 
+    /// Returns the place of a feature among the active ones.
+    pub fn place(&self, feature: &ActiveFeature) -> Option<usize> {
+        let key = |one: &ActiveFeature| (one.layer, one.position, one.feature);
+        self.active.binary_search_by_key(&key(feature), key).ok()
+    }
+
+    /// Returns what an active feature adds to the residual stream in a layer, `[1, d]`, if it writes there.
+    pub fn feature_write(&self, place: usize, layer: usize, writing: &FrozenNorm) -> Result<Option<Tensor>> {
+        let one = self.active[place];
+        let of_layer = place - self.first[one.layer][0];
+        let Some(later) = layer.checked_sub(one.layer) else { return Ok(None) };
+        let Some(rows) = self.features[one.layer].one_written(of_layer, later)? else { return Ok(None) };
+        Ok(Some(writing.scaled(&writing.forward(&rows)?, &[one.position])?))
+    }
+
+    /// Returns what the error at a position adds to the residual stream in a layer: `[1, d]`; the first position has
+    /// none.
+    pub fn error_write(&self, layer: usize, position: usize) -> Result<Option<Tensor>> {
+        if position == 0 { Ok(None) } else { Ok(Some(self.written[layer].error(position)?)) }
+    }
+
+    /// Returns the embedding of the token at a position: `[1, d]`.
+    pub fn embedding(&self, position: usize) -> Result<Tensor> {
+        Ok(self.embedded.narrow(0, position, 1)?)
+    }
+
     /// Returns the offset of a layer's columns in the row of a target; for the layer after the last one, that of the
     /// tokens.
     fn offset(&self, target: ReadPosition, layer: usize) -> usize {

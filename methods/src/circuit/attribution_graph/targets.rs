@@ -51,6 +51,8 @@ pub struct GraphTarget {
     pub token: Option<u32>,
     /// The tokens, if it is the difference of two logits.
     pub pair: Option<(u32, u32)>,
+    /// The vector that reads after the final norm, if the target is a direction.
+    pub direction: Option<Vec<f64>>,
     /// The text of the token, or a description of the target.
     pub label: String,
     /// The weight in what is explained: the probability of a token.
@@ -68,56 +70,70 @@ pub fn targets(
         return Err(err!(Numeric, "expected logits that are finite numbers, found {bad}"));
     }
     let chances = softmax(logits);
-    let weight = model.decoder.unembedding()?;
-    let mean = weight.mean(0)?;
-    let row = |token: u32| -> Result<Tensor> { Ok(weight.get(token as usize)?) };
+    let width = model.decoder.config().d_model;
     let text = |token: u32| match &model.tokenizer {
         Some(tokenizer) => tokenizer.decode(&[token]),
         None => Ok(token.to_string()),
     };
-    let of_token = |token: u32| -> Result<(GraphTarget, Tensor)> {
-        let target =
-            GraphTarget { token: Some(token), pair: None, label: text(token)?, weight: chances[token as usize] };
-        Ok((target, (row(token)? - &mean)?))
+    let other = |label: String| GraphTarget { token: None, pair: None, direction: None, label, weight: 0.0 };
+    let of_token = |token: u32| -> Result<GraphTarget> {
+        Ok(GraphTarget { token: Some(token), weight: chances[token as usize], ..other(text(token)?) })
     };
-    let named = |name: &TargetName| -> Result<(GraphTarget, Tensor)> {
-        let other = |label: String, pair: Option<(u32, u32)>| GraphTarget { token: None, pair, label, weight: 0.0 };
+    let named = |name: &TargetName| -> Result<GraphTarget> {
         match name {
             TargetName::Token(token) => of_token(model.token(token, task)?),
             TargetName::Difference(first, second) => {
                 let first = model.token(first, task)?;
                 let second = model.token(second, task)?;
                 let label = format!("logit({}) - logit({})", text(first)?, text(second)?);
-                Ok((other(label, Some((first, second))), (row(first)? - row(second)?)?))
+                Ok(GraphTarget { pair: Some((first, second)), ..other(label) })
             }
             TargetName::Direction(values) => {
                 let found = values.len();
-                let wanted = weight.dim(1)?;
-                if found != wanted {
+                if found != width {
                     return Err(err!(
                         Shape,
-                        "expected a direction of {wanted} numbers, the model's width, found {found}"
+                        "expected a direction of {width} numbers, the model's width, found {found}"
                     ));
                 }
                 if values.iter().any(|value| !value.is_finite()) {
                     return Err(err!(Numeric, "expected a direction of finite numbers, found another"));
                 }
-                let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
-                Ok((other("direction".into(), None), Tensor::from_vec(values, wanted, weight.device())?))
+                Ok(GraphTarget { direction: Some(values.clone()), ..other("direction".into()) })
             }
         }
     };
-    let found: Vec<(GraphTarget, Tensor)> = match options.targets.as_slice() {
+    let mut targets: Vec<GraphTarget> = match options.targets.as_slice() {
         [] => likeliest(&chances, options).into_iter().map(of_token).collect::<Result<_>>()?,
         names => names.iter().map(named).collect::<Result<_>>().map_err(|e| e.about("targets"))?,
     };
-    let (mut targets, vectors): (Vec<GraphTarget>, Vec<Tensor>) = found.into_iter().unzip();
     // What is no token has no probability: then all count alike.
     if targets.iter().any(|target| target.token.is_none()) {
         let count = targets.len() as f64;
         targets.iter_mut().for_each(|target| target.weight = 1.0 / count);
     }
-    Ok((targets, Tensor::stack(&vectors, 0)?))
+    let reading = readings(model, &targets)?;
+    Ok((targets, reading))
+}
+
+/// Returns the vectors that targets read with after the final norm: `[targets, d]`.
+pub fn readings(model: &Model, targets: &[GraphTarget]) -> Result<Tensor> {
+    let weight = model.decoder.unembedding()?;
+    let mean = weight.mean(0)?;
+    let row = |token: u32| -> Result<Tensor> { Ok(weight.get(token as usize)?) };
+    let vector = |target: &GraphTarget| -> Result<Tensor> {
+        match (target.token, target.pair, &target.direction) {
+            (Some(token), _, _) => Ok((row(token)? - &mean)?),
+            (None, Some((first, second)), _) => Ok((row(first)? - row(second)?)?),
+            (None, None, Some(values)) => {
+                let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+                let width = values.len();
+                Ok(Tensor::from_vec(values, width, weight.device())?)
+            }
+            (None, None, None) => Err(err!(Bug, "a target that is nothing")),
+        }
+    };
+    Ok(Tensor::stack(&targets.iter().map(vector).collect::<Result<Vec<_>>>()?, 0)?)
 }
 
 /// Returns the likeliest tokens, as many as reach the probability together, and no more than the options allow.

@@ -40,7 +40,14 @@ pub fn graph_of(wiring: &Wiring, edges: impl Iterator<Item = (usize, f64)>) -> G
             Receiver::Port { port, .. } => Some(port),
             _ => None,
         };
-        graph.edges.push(Edge { from: places[sender], to: places[owner(receiver)], port, effect, cosine: None });
+        graph.edges.push(Edge {
+            from: places[sender],
+            to: places[owner(receiver)],
+            port,
+            effect,
+            cosine: None,
+            heads: None,
+        });
     }
     graph.sites = sites;
     graph

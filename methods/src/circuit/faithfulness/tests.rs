@@ -23,7 +23,14 @@ fn graph(edges: &[(usize, usize, f64)]) -> Graph {
         nodes: NAMES.iter().enumerate().map(|(level, name)| Node::new(*name, level, Part::Whole)).collect(),
         edges: edges
             .iter()
-            .map(|(from, to, effect)| Edge { from: *from, to: *to, port: None, effect: *effect, cosine: None })
+            .map(|(from, to, effect)| Edge {
+                from: *from,
+                to: *to,
+                port: None,
+                effect: *effect,
+                cosine: None,
+                heads: None,
+            })
             .collect(),
         is_whole: true,
         ..Graph::default()

@@ -99,6 +99,7 @@ mod tests {
             port: None,
             effect: -((i + 1) as f64),
             cosine: None,
+            heads: None,
         });
         let sites = ["z.0", "mlp_out.0", "logits"].map(String::from).to_vec();
         Graph { sites, nodes, edges: edges.collect(), ..Graph::default() }
