@@ -32,6 +32,7 @@ pub mod generate;
 pub mod grads;
 pub mod hooks;
 pub mod init;
+pub mod inject;
 pub mod layout;
 mod name;
 pub mod padding;

@@ -36,11 +36,13 @@ use crate::checkpoint::load::LoadOptions;
 use crate::model::cache::MeanOptions;
 use crate::model::chat::ChatOptions;
 use crate::model::generate::GenerateOptions;
+use crate::model::inject::InjectOptions;
 use crate::model::predict::PredictOptions;
 use crate::model::reading::attention::AttentionOptions;
 use crate::model::reading::attribution::AttributionOptions;
 use crate::model::reading::fitted::{JacobianLensOptions, JudgeLensOptions, TunedLensOptions};
 use crate::model::reading::lens::LensOptions;
+use crate::model::reading::patchscope::PatchscopeOptions;
 use crate::model::run::{LogitsOptions, LossOptions, RecordOptions, RunOptions};
 use crate::model::train::TrainOptions;
 use crate::questions::endpoint::EndpointOptions;
@@ -59,6 +61,7 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("held_data", fields::<HeldData>),
     ("init_model", fields::<InitOptions>),
     ("chat", fields::<ChatOptions>),
+    ("inject", fields::<InjectOptions>),
     ("input", fields::<InputOptions>),
     ("jacobian_lens", fields::<JacobianLensOptions>),
     ("judge_lens", fields::<JudgeLensOptions>),
@@ -68,6 +71,7 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("loss", fields::<LossOptions>),
     ("cache_mean", fields::<MeanOptions>),
     ("new_tokenizer", fields::<NewTokenizer>),
+    ("patchscope", fields::<PatchscopeOptions>),
     ("predict", fields::<PredictOptions>),
     ("record", fields::<RecordOptions>),
     ("run", fields::<RunOptions>),
