@@ -168,8 +168,13 @@ impl Injection {
         if let InjectedVectors::Each(each) = &self.vector
             && each.len() != columns.len()
         {
-            return Err(err!(Argument, "expected vectors for {} texts, found those for {}", columns.len(), each.len())
-                .hint("a single tensor is put into every text"));
+            return Err(err!(
+                Argument,
+                "expected vectors for each text, of which there are {}, found those of {}",
+                columns.len(),
+                each.len()
+            )
+            .hint("a single tensor is put into every text"));
         }
         let texts = columns.into_iter().enumerate().map(|(row, columns)| {
             let vectors = self.vectors(row, columns.len(), model.decoder.dtype())?;
@@ -232,10 +237,10 @@ impl Injection {
             1 => values.tensor("vector", precise)?.unsqueeze(0)?,
             2 if values.dims()[0] == places => values.tensor("vector", precise)?,
             2 => {
+                let found = values.dims()[0];
                 return Err(err!(
                     Shape,
-                    "expected {places} vectors for the {places} places of text {row}, found {}",
-                    values.dims()[0]
+                    "expected a vector for each place of text {row}, of which there are {places}, found {found}"
                 )
                 .hint("one vector, [width], is put into every place"));
             }
@@ -320,5 +325,74 @@ impl InjectionRule {
         checks::finite(&new, format!("numbers for `{place}` in {}", x.dtype().as_str()))
             .map_err(|e| e.about("inject"))?;
         index::set(x, &places, &new.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixtures::{config, decoder};
+    use crate::tensor::Device;
+
+    fn map(fields: &[(&str, Plain)]) -> Plain {
+        Plain::Map(fields.iter().map(|(name, value)| (name.to_string(), value.clone())).collect())
+    }
+
+    fn vector(numbers: &[f64]) -> Plain {
+        Plain::List(numbers.iter().map(|number| Plain::Float(*number)).collect())
+    }
+
+    fn model(dtype: DType) -> Model {
+        Model::new(decoder(config(), dtype), None, "test")
+    }
+
+    /// Returns the embeddings of a text with an injection.
+    fn embedded(model: &Model, options: Plain) -> Result<Tensor> {
+        let batch = Batch::new(vec![vec![1, 2, 3]])?;
+        let inject = InjectOptions { inject: Vec::of(&options).expect("an injection") };
+        let task = Task::default();
+        let hooks = inject.bound(model, &batch, &task)?;
+        let places = crate::model::site::select(model.decoder.config(), "embed")?;
+        let ask = crate::model::run::Ask { hooks, places, ..crate::model::run::Ask::default() };
+        model.decoder.cache(&batch, ask, &task)?.get("embed")
+    }
+
+    #[test]
+    fn a_map_is_read_with_its_faults() {
+        let whole =
+            map(&[("vector", vector(&[1.0, 2.0])), ("at", Plain::Integer(3)), ("norm", Plain::Text("same".into()))]);
+        let found = Injection::of(&whole).unwrap();
+        assert_eq!((found.at, found.rule.norm), (Some(TokenName::Id(3)), Some(InjectedNorm::Same)));
+        assert_eq!((found.site.as_str(), found.rule.scale, found.rule.add), ("embed", 1.0, false));
+        let fault = |fields| Injection::fault(&map(fields)).is_some();
+        assert!(fault(&[("at", Plain::Integer(3))]), "without a vector");
+        assert!(fault(&[("vector", vector(&[1.0])), ("layer", Plain::Integer(3))]));
+        assert!(fault(&[("vector", vector(&[1.0])), ("norm", Plain::Integer(0))]));
+        assert!(fault(&[("vector", Plain::Text("x".into()))]));
+        assert!(!fault(&[("vector", vector(&[1.0]))]));
+    }
+
+    #[test]
+    fn numbers_that_a_model_cannot_hold_are_refused() {
+        let d = config().d_model;
+        let large = |size: f64| map(&[("vector", vector(&vec![size; d])), ("pos", Plain::Integer(1))]);
+        assert!(embedded(&model(DType::F32), large(1e5)).is_ok());
+        let error = embedded(&model(DType::F16), large(1e5)).unwrap_err();
+        assert_eq!(
+            error.message,
+            "from the hook at `embed`: expected finite numbers for `embed` in f16, found inf at [0, 0, 0]"
+        );
+    }
+
+    #[test]
+    fn norms_are_measured_in_32_bits() {
+        // In f16 the square of 300 is infinite.
+        let d = config().d_model;
+        let options =
+            map(&[("vector", vector(&vec![300.0; d])), ("pos", Plain::Integer(1)), ("norm", Plain::Float(2.0))]);
+        let found = embedded(&model(DType::F16), options).unwrap().get(0).unwrap().get(1).unwrap();
+        let wanted = Tensor::new((2.0 / (d as f64).sqrt()) as f32, &Device::Cpu).unwrap();
+        let off = found.to_dtype(DType::F32).unwrap().broadcast_sub(&wanted).unwrap().abs().unwrap();
+        assert!(off.max_all().unwrap().to_scalar::<f32>().unwrap() < 1e-3);
     }
 }

@@ -16,6 +16,7 @@ mod reading;
 mod run;
 mod tokens;
 mod train;
+mod verbalise;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use run::Run;
 
 use crate::checkpoint::described::InitOptions;
 use crate::checkpoint::load::LoadOptions;
+use crate::checkpoint::verbaliser::VerbaliseOptions;
 use crate::model::cache::MeanOptions;
 use crate::model::chat::ChatOptions;
 use crate::model::generate::GenerateOptions;
@@ -78,6 +80,7 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("tokens", fields::<TokensOptions>),
     ("train_model", fields::<TrainOptions>),
     ("tuned_lens", fields::<TunedLensOptions>),
+    ("verbalise", fields::<VerbaliseOptions>),
 ];
 
 /// The types that scripts hold.
@@ -125,6 +128,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(tokens::methods),
         exported_manifest!(tokens::parts),
         exported_manifest!(train::methods),
+        exported_manifest!(verbalise::methods),
     ];
     [own, reading::globals()].concat()
 }

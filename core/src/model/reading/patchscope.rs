@@ -36,6 +36,7 @@ pub struct PatchscopeAnswer {
     pub text: usize,
     /// The place that was read.
     pub place: Place,
+    /// Text that the model says; ids of tokens, if it has no tokenizer.
     pub says: String,
     /// Probability of the first token that it says.
     pub probability: f64,
@@ -89,12 +90,16 @@ fn of_place(
     let logits = model.decoder.logits_at(&prompts, &[-1], hooks, task)?.to_dtype(DType::F64)?.squeeze(1)?;
     let chances = normalise::softmax(&logits, 1)?.to_vec2::<f64>()?;
     let generate = GenerateOptions { tokens: options.tokens, inject, ..GenerateOptions::default() };
-    let said = model.generate(&prompts, &generate, Drawn { seed: 0, in_words: true }, Vec::new(), &mut |_| {}, task)?;
-    let answer = |(text, (ids, says)): (usize, (Vec<u32>, String))| {
+    let drawn = Drawn { seed: 0, in_words: model.tokenizer.is_some() };
+    let said = model.generate(&prompts, &generate, drawn, Vec::new(), &mut |_| {}, task)?;
+    let mut words = said.texts.into_iter();
+    let answer = |(text, ids): (usize, Vec<u32>)| {
         let first = ids.first().and_then(|first| chances[text].get(*first as usize));
+        let listed = || ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+        let says = words.next().unwrap_or_else(listed);
         PatchscopeAnswer { text, place, says, probability: first.copied().unwrap_or(f64::NAN) }
     };
-    Ok(said.ids.into_iter().zip(said.texts).enumerate().map(answer).collect())
+    Ok(said.ids.into_iter().enumerate().map(answer).collect())
 }
 
 /// Tabulates answers; `several` says whether there is a column for the number of the text.
