@@ -290,6 +290,7 @@ const TRIED: &[(&str, &str)] = &[
     ("Model.logits", "m.logits(x"),
     ("Model.loss", "m.loss(x"),
     ("Model.losses", "m.losses(x"),
+    ("Model.patchscope", "m.patchscope(x"),
     ("Model.run", "m.run(x"),
     ("Monitor.fit", "judged.fit(m, x"),
     ("Monitor.judge", "judged.judge(m, x"),

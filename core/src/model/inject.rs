@@ -20,7 +20,7 @@ use crate::{bail, err};
 pub enum InjectedVectors {
     /// A vector for all places, `[width]`, or one for each place of a text, `[places, width]`.
     Same(Values),
-    /// Such vectors for each text.
+    /// Vectors of each text, in one of these forms.
     Each(Vec<Values>),
 }
 
@@ -59,7 +59,7 @@ impl Setting for InjectedVectors {
 /// The length of an injected vector, before its scale.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum InjectedNorm {
-    /// This L2 norm.
+    /// A given L2 norm.
     Of(f64),
     /// The L2 norm of what the site has there.
     Same,
@@ -200,6 +200,9 @@ impl Injection {
                 };
                 rows.map(found).collect()
             }
+            (None, Some(positions)) if positions.is_empty() => {
+                bail!(Argument, "expected positions for `pos`, found none")
+            }
             (None, Some(positions)) => {
                 let column = |row: usize, ids: &[u32], position: i64| {
                     from_end(position, ids.len()).ok_or_else(|| {
@@ -259,17 +262,18 @@ impl Injection {
     }
 }
 
-/// Divides vectors `[places, width]` by their L2 norms.
+/// Divides vectors `[places, width]` by their L2 norms; first by their largest numbers, whose squares might be infinite.
 fn unit(vectors: &Tensor) -> Result<Tensor> {
-    let norms = vectors.sqr()?.sum_keepdim(1)?.sqrt()?;
-    if norms.min_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()? == 0.0 {
+    let largest = vectors.abs()?.max_keepdim(1)?;
+    if largest.min_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()? == 0.0 {
         return Err(err!(Argument, "expected a vector other than 0, which has no direction that could get a `norm`")
             .hint("leave `norm` out"));
     }
-    Ok(vectors.broadcast_div(&norms)?)
+    let small = vectors.broadcast_div(&largest)?;
+    Ok(small.broadcast_div(&small.sqr()?.sum_keepdim(1)?.sqrt()?)?)
 }
 
-/// What one text gets: `[places, width]`, or `[1, width]` for all places.
+/// The vectors of one text: `[places, width]`, or `[1, width]` for all places.
 struct InjectedText {
     columns: Vec<usize>,
     vectors: Tensor,
@@ -386,13 +390,14 @@ mod tests {
 
     #[test]
     fn norms_are_measured_in_32_bits() {
-        // In f16 the square of 300 is infinite.
+        // In f16 the square of 300 is infinite, and in f32 that of 1e30.
         let d = config().d_model;
-        let options =
-            map(&[("vector", vector(&vec![300.0; d])), ("pos", Plain::Integer(1)), ("norm", Plain::Float(2.0))]);
-        let found = embedded(&model(DType::F16), options).unwrap().get(0).unwrap().get(1).unwrap();
-        let wanted = Tensor::new((2.0 / (d as f64).sqrt()) as f32, &Device::Cpu).unwrap();
-        let off = found.to_dtype(DType::F32).unwrap().broadcast_sub(&wanted).unwrap().abs().unwrap();
-        assert!(off.max_all().unwrap().to_scalar::<f32>().unwrap() < 1e-3);
+        for size in [300.0, 1e30] {
+            let fields = [("vector", vector(&vec![size; d])), ("pos", Plain::Integer(1)), ("norm", Plain::Float(2.0))];
+            let found = embedded(&model(DType::F16), map(&fields)).unwrap().get(0).unwrap().get(1).unwrap();
+            let wanted = Tensor::new((2.0 / (d as f64).sqrt()) as f32, &Device::Cpu).unwrap();
+            let off = found.to_dtype(DType::F32).unwrap().broadcast_sub(&wanted).unwrap().abs().unwrap();
+            assert!(off.max_all().unwrap().to_scalar::<f32>().unwrap() < 1e-3);
+        }
     }
 }

@@ -20,10 +20,14 @@ pub mod methods {
     ///
     /// # Example
     /// ```
-    /// let words = ["what", "is", "this", "x", "user"];
-    /// let template = "{% for m in messages %}user {{ m.content }}{% endfor %}";
-    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 5, context: 16 }, #{ words: words });
-    /// try { m.verbalise(tensor::ones([8])) } catch (e) { e.kind }  //=> "file"
+    /// let words = ["user", "what", "is", "x"];
+    /// model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 4, context: 64 }, #{ words: words }).save("doc/av");
+    /// run::save_text("doc/av/chat_template.jinja", "user {{ messages[0].content }} user");
+    /// let meta = "kind: nla_model\nrole: av\nd_model: 8\nextraction:\n  injection_scale: 2.0\ntokens:\n  injection_char: x\n";
+    /// meta += "  injection_token_id: 3\n  injection_left_neighbor_id: 2\n  injection_right_neighbor_id: 0\n";
+    /// run::save_text("doc/av/nla_meta.yaml", meta + "prompt_templates:\n  av: what is {injection_char}\n");
+    /// let av = model::load("doc/av");
+    /// av.verbalise(tensor::ones([8]), #{ tokens: 3, temperature: 0 }).len() > 0  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn verbalise(ctx: NativeCallContext, m: &mut Model, vectors: Any, options: Options) -> Fallible<Any> {

@@ -23,7 +23,10 @@ use crate::{bail, err};
 /// The file that says how a vector is put in.
 pub const META: &str = "nla_meta.yaml";
 
-/// What stands in the template of a prompt where the placeholder belongs.
+/// The hint where the file is not there.
+const ELSEWHERE: &str = "`meta` names a folder, or a model on the hub, that has the file";
+
+/// Mark in the template of a prompt where the placeholder belongs.
 const PLACEHOLDER: &str = "{injection_char}";
 
 /// The marks around a description in an answer.
@@ -50,7 +53,7 @@ impl VerbaliseOptions {
     }
 }
 
-/// How a model is given a vector, by its `nla_meta.yaml`.
+/// The way in which a model is given a vector, by its `nla_meta.yaml`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verbaliser {
     d_model: usize,
@@ -68,15 +71,19 @@ impl Verbaliser {
     pub fn open(files: &Files, name: &str, task: &Task) -> Result<Self> {
         let path = Path::new(name);
         let place = files.access().to_read(path);
-        let on_hub = Name::parse(name).ok().filter(|_| !place.as_ref().is_ok_and(|place| place.exists()));
-        let found = match on_hub {
-            Some(name) => fetched(files, &name, task)?,
-            None if place?.is_dir() => path.join(META),
-            None => path.with_file_name(META),
+        let found = match place {
+            Ok(place) if place.is_dir() => path.join(META),
+            Ok(place) if place.exists() => path.with_file_name(META),
+            _ => match Name::parse(name) {
+                Ok(name) => fetched(files, &name, task)?,
+                Err(_) => {
+                    return Err(
+                        err!(File, "expected a model of files with {META} beside them, found {name}").hint(ELSEWHERE)
+                    );
+                }
+            },
         };
-        let text = files
-            .text(&found)
-            .map_err(|e| e.hint("`meta` names a folder, or a model on the hub, that has the file"))?;
+        let text = files.text(&found).map_err(|e| e.hint(ELSEWHERE))?;
         Self::read(&text).map_err(|e| e.within(META))
     }
 
@@ -184,8 +191,9 @@ fn fetched(files: &Files, name: &Name, task: &Task) -> Result<PathBuf> {
     let repository = Name { file: None, ..name.clone() };
     let choose = |listed: &[String]| match listed.iter().any(|file| file == META) {
         true => Ok(BTreeSet::from([META.to_string()])),
-        false => Err(err!(File, "{} has no {META} at revision {}", repository.repo(), repository.revision)
-            .hint("`meta` names a folder, or a model on the hub, that has the file")),
+        false => {
+            Err(err!(File, "{} has no {META} at revision {}", repository.repo(), repository.revision).hint(ELSEWHERE))
+        }
     };
     let snapshot =
         hub::fetch_files(files, task, &HubSettings::from_env(), &repository, &choose).map_err(hub::nor_here)?;
