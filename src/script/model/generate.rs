@@ -70,7 +70,7 @@ pub mod methods {
     /// or "same" for that of what is there, and `scale` multiplies it. Activation oracles (Karvonen et al. 2025) add with
     /// `#{ site: "resid_post.1", add: true, norm: "same" }`; natural language autoencoders replace an embedding, with the
     /// norm that their `nla_meta.yaml` calls `injection_scale`. Models that look tokens up in each layer, such as Gemma
-    /// 3n, still look up the placeholder there.
+    /// 4, still look up the placeholder there.
     ///
     /// # Options
     /// - [generate]
