@@ -118,12 +118,14 @@ impl<'a> Reader<'a> {
             Some('{') if first == "{}" => Ok(Value::Object(Map::new())),
             Some('&' | '*' | '!' | '{' | '%' | '@' | '`') => Err(strange(self.lines[self.at - 1].number, first)),
             None => self.block(indent, depth + 1),
+            _ if is_item(first) => Err(strange(self.lines[self.at - 1].number, first)),
             _ => {
                 let mut text = first.to_string();
                 while let Some(line) =
                     self.lines.get(self.at).filter(|line| line.indent >= indent && !line.text.is_empty())
                 {
-                    text = format!("{text} {}", line.text);
+                    text.push(' ');
+                    text.push_str(line.text);
                     self.at += 1;
                 }
                 Ok(plain(&text))
@@ -367,7 +369,7 @@ training:
             "a: \"\\q\"",
             "a: 1\na: 2",
             "a: 1\n  - 2\nb",
-            "a: [[1]]",
+            "a: [[1]]", "- - 1",
         ] {
             assert!(read(text).is_err(), "{text}");
         }
