@@ -368,7 +368,7 @@ mod tests {
         let found = Injection::of(&whole).unwrap();
         assert_eq!((found.at, found.rule.norm), (Some(TokenName::Id(3)), Some(InjectedNorm::Same)));
         assert_eq!((found.site.as_str(), found.rule.scale, found.rule.add), ("embed", 1.0, false));
-        let fault = |fields| Injection::fault(&map(fields)).is_some();
+        let fault = |fields: &[(&str, Plain)]| Injection::fault(&map(fields)).is_some();
         assert!(fault(&[("at", Plain::Integer(3))]), "without a vector");
         assert!(fault(&[("vector", vector(&[1.0])), ("layer", Plain::Integer(3))]));
         assert!(fault(&[("vector", vector(&[1.0])), ("norm", Plain::Integer(0))]));

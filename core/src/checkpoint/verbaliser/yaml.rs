@@ -369,7 +369,8 @@ training:
             "a: \"\\q\"",
             "a: 1\na: 2",
             "a: 1\n  - 2\nb",
-            "a: [[1]]", "- - 1",
+            "a: [[1]]",
+            "- - 1",
         ] {
             assert!(read(text).is_err(), "{text}");
         }
