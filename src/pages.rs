@@ -64,8 +64,8 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "dashboard.rhai" "dictionary_pareto.rhai" "dictionary_recovery.rhai" "factual_recall.rhai" "figure5.rhai"
         "four_methods.rhai" "gender_erasure.rhai" "geometry.rhai" "induction.rhai" "interpretability.rhai"
         "ioi_heads.rhai" "known_circuits.rhai" "lenses.rhai" "model_diffing.rhai" "modular_addition.rhai"
-        "parenthesis_circuit.rhai" "parenthesis_judged.rhai"
-        "pronoun.rhai" "pythia_dictionaries.rhai" "relp.rhai" "safety_monitor.rhai" "smallest_circuit.rhai"
+        "parenthesis_circuit.rhai" "parenthesis_judged.rhai" "patchscopes.rhai" "pronoun.rhai"
+        "pythia_dictionaries.rhai" "qk_attributions.rhai" "relp.rhai" "safety_monitor.rhai" "smallest_circuit.rhai"
         "steering_sweep.rhai"
         "steering_table.rhai" "superposition.rhai" "suppression_absorption.rhai" "synth_bench.rhai" "train_tiny.rhai"
         "universality.rhai";
@@ -75,7 +75,8 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "four_methods.png" "gender_erasure.png" "geometry.png" "induction.png" "induction_heads.png"
         "interference.png" "interpretability.png" "ioi_heads.png" "known_circuits.png" "larger_dictionaries.png"
         "lenses.png" "mlp_dictionaries.png" "model_diffing.png" "modular_addition.png" "parenthesis_circuit.png"
-        "parenthesis_judged.png" "parts_of_the_layer.png" "pronoun.png" "relp.png" "safety_monitor.png" "smallest_circuit.png"
+        "parenthesis_judged.png" "parts_of_the_layer.png" "patchscopes.png" "pronoun.png" "qk_attributions.png"
+        "relp.png" "safety_monitor.png" "smallest_circuit.png"
         "splitting.png" "steering_sweep.png" "steering_table.png" "superposition.png" "suppression_absorption.png"
         "synth_bench.png" "towards_monosemanticity.png" "universality.png";
 };

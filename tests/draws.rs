@@ -39,6 +39,16 @@ const BRACKETS: &str = r#"
     let text = data::texts(texts);
     let s = sae::fit(m, "resid_post.0", text, #{ d_sae: 8, k: 2, steps: 2, seed: 1 });
 "#;
+const VERBALISER: &str = r#"
+    let words = ["user", "what", "is", "x"];
+    let made = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 4, context: 64 }, #{ words: words, seed: 1 });
+    made.save("av");
+    run::save_text("av/chat_template.jinja", "user {{ messages[0].content }} user");
+    let tokens = "tokens:\n  injection_char: x\n  injection_token_id: 3\n  injection_left_neighbor_id: 2\n  injection_right_neighbor_id: 0\n";
+    let meta = "kind: nla_model\nrole: av\nd_model: 8\nextraction:\n  injection_scale: 2.0\n" + tokens;
+    run::save_text("av/nla_meta.yaml", meta + "prompt_templates:\n  av: what is {injection_char}\n");
+    let m = model::load("av");
+"#;
 const IDS: &str = r#"
     let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 32 }, #{ seed: 1 });
     let x = tensor::randn([60, 4], #{ seed: 1 });
@@ -111,6 +121,7 @@ const ALL: &[Drawing] = &[
         r#"model::train(#{ layers: 1, d_model: 4, heads: 1, vocab: 5 }, rows, #{ $ steps: 2 }).weight("embed")"#,
     ),
     drawing("Model.generate", WORDS, r#"m.generate("a b", #{ $ tokens: 24, temperature: 1, windowed: true })"#),
+    drawing("Model.verbalise", VERBALISER, "m.verbalise(tensor::ones([8]), #{ $ tokens: 24 })"),
     drawing("Model.generate_ids", IDS, "m.generate_ids([1, 2], #{ $ tokens: 24, temperature: 1 })"),
     drawing(
         "Model.tuned_lens",

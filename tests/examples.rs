@@ -93,6 +93,7 @@ const SHORT: &[(&str, &str)] = &[
     ("steering_sweep", "--prompts 2 --tokens 1000"),
     ("dictionary_recovery", "--d 12 --features 24 --rows 2000 --steps 10 --smallest 0 --largest 1 --every 8"),
     ("factual_recall", "--n 4"),
+    ("patchscopes", "--n 60"),
     ("four_methods", "--n 1 --threshold 0.1"),
     ("relp", "--n 2"),
     ("safety_monitor", "--tokens 6000 --held 8000 --stopped 2"),

@@ -4,6 +4,7 @@ mod encoders;
 pub mod files;
 mod gradients;
 mod hostile;
+mod injected;
 mod int8;
 mod latent;
 mod older;

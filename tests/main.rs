@@ -35,6 +35,7 @@ mod guide;
 mod hints;
 mod hostile;
 mod hub;
+mod injected;
 mod interventions;
 mod jupyter;
 mod libraries;

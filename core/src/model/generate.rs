@@ -8,6 +8,7 @@ use super::Model;
 use super::batch::Batch;
 use super::decoder::{Decoder, Logits, Pass, Past};
 use super::hooks::{BoundHook, Chain, checks};
+use super::inject::InjectOptions;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::options::seed::SeedOptions;
@@ -61,6 +62,7 @@ crate::options! {
         stop: Vec<StopAt> = Vec::new() => usually("none");
         /// Whether a text may outgrow the context; then its older half is dropped, as often as needed.
         windowed: bool = false;
+        with inject: InjectOptions;
         with seed: SeedOptions;
     }
 }
@@ -84,6 +86,17 @@ impl GenerateOptions {
     fn temperature(&self) -> f64 {
         let is_sampled = self.top_k.is_some() || self.top_p.is_some();
         self.temperature.unwrap_or(if is_sampled { 1.0 } else { 0.0 })
+    }
+
+    /// Binds the vectors that stand in the place of tokens of the prompts.
+    fn injected(&self, model: &Model, batch: &Batch, task: &Task) -> Result<Vec<BoundHook<'static>>> {
+        let context = model.decoder.config().context;
+        if self.windowed && !self.inject.inject.is_empty() && batch.width() + self.tokens > context + 1 {
+            // What is read again after the beginning was dropped is not the prompt.
+            return Err(err!(Argument, "expected prompts and new tokens within the {context} tokens that this model reads where vectors stand in a prompt, found {} and {}", batch.width(), self.tokens)
+                .about("inject"));
+        }
+        self.inject.bound(model, batch, task)
     }
 
     fn choice(&self, model: &Model, seed: u64) -> Result<SamplingSettings> {
@@ -156,6 +169,7 @@ impl Model {
         task: &Task,
     ) -> Result<Continuations> {
         let choice = options.choice(self, drawn.seed)?;
+        let injected = options.injected(self, batch, task)?;
         let mut writers = if drawn.in_words || options.stops_at_texts() { self.writers(batch)? } else { Vec::new() };
         let mut said = |row: usize, token: u32| -> Result<bool> {
             let Some(writer) = writers.get_mut(row) else { return Ok(true) };
@@ -164,6 +178,7 @@ impl Model {
             writer.text.push_str(&new);
             Ok(!options.stop_texts().any(|stop| writer.text.contains(stop)))
         };
+        let hooks = injected.into_iter().chain(hooks).collect();
         let ids = self.decoder.generate(batch, &choice, hooks, &mut said, task)?;
         let texts = writers.into_iter().map(|writer| writer.text + writer.stream.finish().as_str()).collect();
         Ok(Continuations { ids, texts })

@@ -33,6 +33,7 @@ pub mod gradient_rules;
 pub mod grads;
 pub mod hooks;
 pub mod init;
+pub mod inject;
 pub mod layout;
 mod name;
 pub mod padding;

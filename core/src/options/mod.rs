@@ -6,6 +6,7 @@
 //! setting that is one of several words.
 
 pub mod fields;
+pub mod maps;
 pub mod seed;
 
 use std::any::Any;
@@ -323,7 +324,7 @@ impl<T: Setting> Setting for Vec<T> {
     }
 
     fn fault(value: &Plain) -> Option<ElementFault<'_>> {
-        let Plain::List(values) = value else { return None };
+        let Plain::List(values) = value else { return T::fault(value) };
         values.iter().enumerate().find_map(|(index, value)| ElementFault::of::<T>(format!("[{index}]"), value))
     }
 }

@@ -64,6 +64,14 @@ pub mod methods {
     /// Decoding is greedy by default. Hooks act at every step. The model's EOS token ends a text, too. At the prompt the
     /// text is printed as it is generated.
     ///
+    /// `inject` puts vectors in the place of tokens of the prompt, and of no token that is generated. `at` is a placeholder,
+    /// a token that is replaced wherever the prompt has it, `pos` one or several positions. `site` gets the `vector`, by
+    /// default `embed`, so that it is read as a token; `add: true` adds it. `norm` is the L2 norm that it gets, a number
+    /// or "same" for that of what is there, and `scale` multiplies it. Activation oracles (Karvonen et al. 2025) add with
+    /// `#{ site: "resid_post.1", add: true, norm: "same" }`; natural language autoencoders replace an embedding, with the
+    /// norm that their `nla_meta.yaml` calls `injection_scale`. Models that look tokens up in each layer, such as Gemma
+    /// 4, still look up the placeholder there.
+    ///
     /// # Options
     /// - [generate]
     /// - [input]
@@ -74,6 +82,10 @@ pub mod methods {
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words });
     /// let on = hooks::edit("logits", |x| { x[[":", ":", 1]] = 100; x });
     /// m.generate("the", #{ tokens: 3, hooks: on })  //=> " cat cat cat"
+    /// let sat = m.run("sat")["embed"][0][0];
+    /// let heard = m.logits("the sat", #{ pos: -1 });
+    /// m.logits("the cat", #{ pos: -1, inject: #{ at: " cat", vector: sat } }).equal(heard)  //=> true
+    /// m.generate("the cat", #{ tokens: 3, inject: #{ at: " cat", vector: sat } }) == m.generate("the sat", #{ tokens: 3 })  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn generate(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Any> {

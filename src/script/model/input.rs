@@ -4,6 +4,7 @@ use super::Hook;
 use crate::data::pack::gathered;
 use crate::model::batch::Batch;
 use crate::model::hooks::BoundHook;
+use crate::model::inject::InjectOptions;
 use crate::script::engine::value::handle;
 use crate::script::model::Model;
 use crate::script::prelude::*;
@@ -55,6 +56,19 @@ impl InputOptions {
         work: impl FnOnce(Vec<BoundHook>, &Task) -> Result<T>,
     ) -> Fallible<T> {
         self.run_with(&Callbacks::new(ctx), ctx, model, work)
+    }
+
+    /// Runs work as `run` does, with vectors in the place of tokens of a batch. Hooks at the same site see them.
+    pub fn run_injected<T>(
+        &self,
+        ctx: &NativeCallContext,
+        model: &Model,
+        inject: &InjectOptions,
+        batch: &Batch,
+        work: impl FnOnce(Vec<BoundHook>, &Task) -> Result<T>,
+    ) -> Fallible<T> {
+        let injected = inject.bound(model.plain(), batch, &env(ctx)?.task)?;
+        self.run(ctx, model, |hooks, task| work(injected.into_iter().chain(hooks).collect(), task))
     }
 
     /// Runs work as `run` does, where the work calls further functions of the script.

@@ -16,6 +16,7 @@ mod reading;
 mod run;
 mod tokens;
 mod train;
+mod verbalise;
 
 #[cfg(test)]
 mod tests;
@@ -33,15 +34,18 @@ pub use run::Run;
 
 use crate::checkpoint::described::InitOptions;
 use crate::checkpoint::load::LoadOptions;
+use crate::checkpoint::verbaliser::VerbaliseOptions;
 use crate::model::cache::MeanOptions;
 use crate::model::chat::ChatOptions;
 use crate::model::generate::GenerateOptions;
 use crate::model::gradient_rules::GradientOptions;
+use crate::model::inject::InjectOptions;
 use crate::model::predict::PredictOptions;
 use crate::model::reading::attention::AttentionOptions;
 use crate::model::reading::attribution::AttributionOptions;
 use crate::model::reading::fitted::{JacobianLensOptions, JudgeLensOptions, TunedLensOptions};
 use crate::model::reading::lens::LensOptions;
+use crate::model::reading::patchscope::PatchscopeOptions;
 use crate::model::run::{LogitsOptions, LossOptions, RecordOptions, RunOptions};
 use crate::model::train::TrainOptions;
 use crate::questions::endpoint::EndpointOptions;
@@ -61,6 +65,7 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("init_model", fields::<InitOptions>),
     ("chat", fields::<ChatOptions>),
     ("gradients", fields::<GradientOptions>),
+    ("inject", fields::<InjectOptions>),
     ("input", fields::<InputOptions>),
     ("jacobian_lens", fields::<JacobianLensOptions>),
     ("judge_lens", fields::<JudgeLensOptions>),
@@ -70,12 +75,14 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("loss", fields::<LossOptions>),
     ("cache_mean", fields::<MeanOptions>),
     ("new_tokenizer", fields::<NewTokenizer>),
+    ("patchscope", fields::<PatchscopeOptions>),
     ("predict", fields::<PredictOptions>),
     ("record", fields::<RecordOptions>),
     ("run", fields::<RunOptions>),
     ("tokens", fields::<TokensOptions>),
     ("train_model", fields::<TrainOptions>),
     ("tuned_lens", fields::<TunedLensOptions>),
+    ("verbalise", fields::<VerbaliseOptions>),
 ];
 
 /// The types that scripts hold.
@@ -123,6 +130,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(tokens::methods),
         exported_manifest!(tokens::parts),
         exported_manifest!(train::methods),
+        exported_manifest!(verbalise::methods),
     ];
     [own, reading::globals()].concat()
 }

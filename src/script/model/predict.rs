@@ -1,6 +1,7 @@
 //! The likeliest next tokens, or those at a mask.
 
 use super::InputOptions;
+use crate::model::inject::InjectOptions;
 use crate::model::predict::{PredictOptions, USUAL_COUNT, predicted as predict, table};
 use crate::script::model::Model;
 use crate::script::prelude::*;
@@ -9,12 +10,15 @@ fn predicted(ctx: &NativeCallContext, m: &Model, x: &Dynamic, k: &Dynamic, map: 
     let mut read = options(map);
     let asked: InputOptions = read.declared()?;
     let place: PredictOptions = read.declared()?;
+    let inject: InjectOptions = read.declared()?;
     read.finish()?;
     let k = given("k", k).size()?;
     let input = asked.input(ctx, m, x)?;
     input.batch.only_row()?;
     let pos = place.position(m.core(), &input.batch)?;
-    let found = asked.run(ctx, m, |hooks, task| predict(m.decoder(), &input.batch, pos, k, hooks, task))?;
+    let found = asked.run_injected(ctx, m, &inject, &input.batch, |hooks, task| {
+        predict(m.decoder(), &input.batch, pos, k, hooks, task)
+    })?;
     Ok(table(m.core().tokenizer.as_ref(), found))
 }
 
@@ -25,6 +29,7 @@ pub mod methods {
     ///
     /// # Options
     /// - [predict]
+    /// - [inject]
     /// - [input]
     ///
     /// # Example

@@ -3,6 +3,7 @@
 use super::cache::{self, Cache};
 use super::{Input, InputOptions, LogitsOptions, LossOptions, RunOptions};
 use crate::model::batch::Batch;
+use crate::model::inject::InjectOptions;
 use crate::model::padding::{blanked, stacked};
 use crate::model::run::{Ask, Run as Core, mean_of_losses};
 use crate::script::model::Model;
@@ -101,6 +102,7 @@ pub mod methods {
     ///
     /// # Options
     /// - [logits]
+    /// - [inject]
     /// - [input]
     ///
     /// # Example
@@ -117,9 +119,10 @@ pub mod methods {
         let mut read = super::options(options);
         let asked: InputOptions = read.declared()?;
         let wanted: LogitsOptions = read.declared()?;
+        let inject: InjectOptions = read.declared()?;
         read.finish()?;
         let input = asked.input(&ctx, m, &x)?;
-        asked.run(&ctx, m, |hooks, task| match wanted.positions() {
+        asked.run_injected(&ctx, m, &inject, &input.batch, |hooks, task| match wanted.positions() {
             Some(positions) => wanted.shaped(&m.decoder().logits_at(&input.batch, positions, hooks, task)?),
             None => blanked(&m.decoder().logits(&input.batch, hooks, task)?, &input.batch.lengths(), &[1]),
         })
@@ -131,6 +134,7 @@ pub mod methods {
     ///
     /// # Options
     /// - [run]
+    /// - [inject]
     /// - [input]
     ///
     /// # Example
@@ -146,11 +150,12 @@ pub mod methods {
         let mut read = super::options(options);
         let asked: InputOptions = read.declared()?;
         let options: RunOptions = read.declared()?;
+        let inject: InjectOptions = read.declared()?;
         read.finish()?;
         let places = options.places(m.config())?;
         let positions = options.record.pos;
         let input = asked.input(&ctx, m, &x)?;
-        asked.run(&ctx, m, |hooks, task| {
+        asked.run_injected(&ctx, m, &inject, &input.batch, |hooks, task| {
             m.decoder().run(&input.batch, Ask { hooks, places, positions }, task)?.try_into()
         })
     }

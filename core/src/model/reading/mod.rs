@@ -1,4 +1,4 @@
-//! Analysing a run: logit lens and fitted lenses, direct logit attribution, differences of two runs or from
+//! Analysing a run: logit lens and fitted lenses, patchscopes, direct logit attribution, differences of two runs or from
 //! those of another program, second opinions, and attention patterns.
 
 pub mod attention;
@@ -6,6 +6,7 @@ pub mod attribution;
 pub mod compare;
 pub mod fitted;
 pub mod lens;
+pub mod patchscope;
 pub mod verify;
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use crate::base::{Result, memory, names};
 use crate::err;
 use crate::model::adapter::{AdapterParts, AdapterSettings, EMBEDDINGS, LowRankModule, ModulePlace, ModuleRows};
 use crate::model::layout::Layout;
-use crate::options::{ElementFault, OptionGroup, Plain, Setting};
+use crate::options::maps::{map_fault, map_of, map_wanted, map_written};
+use crate::options::{ElementFault, Plain, Setting};
 use crate::tensor::{DType, Device, Tensor};
 
 crate::options! {
@@ -30,36 +31,19 @@ crate::options! {
 
 impl Setting for LoraOptions {
     fn wanted() -> String {
-        "a map of `rank`, `alpha`, `rslora` and `modules`".into()
+        map_wanted::<Self>()
     }
 
     fn of(value: &Plain) -> Option<Self> {
-        let Plain::Map(given) = value else { return None };
-        if Self::fault(value).is_some() {
-            return None;
-        }
-        let find = |name: &str| Some(given.iter().find(|(key, _)| key == name)?.1.clone());
-        Self::given(find).ok()
+        map_of(value)
     }
 
     fn written(&self) -> String {
-        let values = OptionGroup::written(self);
-        let fields: Vec<String> =
-            Self::fields().iter().zip(values).map(|(field, value)| format!("{}: {value}", field.name)).collect();
-        format!("#{{ {} }}", fields.join(", "))
+        map_written(self)
     }
 
     fn fault(value: &Plain) -> Option<ElementFault<'_>> {
-        let Plain::Map(given) = value else { return None };
-        given.iter().find_map(|(name, value)| {
-            let number = Self::fields().iter().position(|field| field.name == name);
-            let wanted = match number.map(|number| (number, &Self::fields()[number])) {
-                None => "only `rank`, `alpha`, `rslora` and `modules`".into(),
-                Some((number, field)) if Self::default().set(number, value).is_err() => field.wanted(),
-                Some(_) => return None,
-            };
-            Some(ElementFault::new(format!(".{name}"), wanted, value))
-        })
+        map_fault::<Self>(value)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Analysing runs in scripts: logit lens, direct logit attribution, attention patterns, comparisons of two runs and with those of other programs.
+//! Analysing runs in scripts: logit lens, direct logit attribution, patchscopes, attention patterns, comparisons of two runs and with those of other programs.
 
 mod attention;
 mod attribution;
@@ -8,6 +8,7 @@ mod fitted;
 pub mod fitting;
 mod lens;
 mod names;
+mod patchscope;
 mod verify;
 
 use rhai::exported_manifest;
@@ -32,6 +33,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(both_lenses::parts),
         exported_manifest!(lens::methods),
         exported_manifest!(lens::parts),
+        exported_manifest!(patchscope::methods),
         exported_manifest!(verify::methods),
     ]
 }
