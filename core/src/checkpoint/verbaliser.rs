@@ -1,8 +1,6 @@
 //! Activation verbalisers of natural language autoencoders (kitft/natural_language_autoencoders): models that are given a
 //! vector as one token of a prompt, and describe it. A file beside the model says how.
 
-mod yaml;
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -89,7 +87,8 @@ impl Verbaliser {
 
     /// Reads the text of the file.
     pub fn read(text: &str) -> Result<Self> {
-        let meta = yaml::read(text)?;
+        let meta: Value =
+            serde_saphyr::from_str(text).map_err(|e| err!(File, "expected YAML, found: {}", e.without_snippet()))?;
         if meta["kind"] != "nla_model" {
             bail!(File, "expected the kind \"nla_model\", found {}", meta["kind"]);
         }
