@@ -30,23 +30,25 @@ crate::options! {
 }
 
 /// Returns the circuit of at most `wanted` edges, below 1 that share of all, with the largest sum of effects in size in
-/// which every node but the embedding has an edge into it, and every node but the logits one out of it.
+/// which every node but the embedding has an edge into it, and every node but the logits one out of it. Where there are
+/// not as many edges with an effect, others fill it up as far as they do not hang loose.
 pub fn ilp(circuit: &Circuit, wanted: f64, options: ProgramOptions, task: &Task) -> Result<Circuit> {
     let graph = &circuit.graph;
     subgraph::check_edges(graph)?;
     subgraph::effects(graph)?;
     let count = subgraph::count(wanted, graph.edges.len())?;
-    let kept = if count == 0 {
-        vec![false; graph.edges.len()]
-    } else {
-        let graph = graph.clone();
+    let mut kept = vec![false; graph.edges.len()];
+    if count > 0 {
+        let own = graph.clone();
         let bar = task.begin("choosing edges", None);
-        let kept = task.apart(move || solved(&graph, count, options.negative))?;
+        kept = task.apart(move || solved(&own, count, options.negative))?;
         bar.advance(1);
-        kept
-    };
-    // Nothing hangs loose.
-    Ok(subgraph::selected(circuit, kept, SubgraphOptions { prune: false }))
+        let room = count.saturating_sub(kept.iter().filter(|kept| **kept).count());
+        let without = |edge: &usize| graph.edges[*edge].effect == 0.0 && !kept[*edge];
+        let filling: Vec<usize> = (0..kept.len()).filter(without).take(room).collect();
+        filling.into_iter().for_each(|edge| kept[edge] = true);
+    }
+    Ok(subgraph::selected(circuit, kept, SubgraphOptions { prune: true }))
 }
 
 /// Returns which edges are in the best circuit.
@@ -149,6 +151,16 @@ mod tests {
         assert_eq!(names(&chosen(&all, 4.0, 0.0).unwrap()), three);
         assert_eq!(chosen(&all, 1.0, 0.0).unwrap().graph.edges.len(), 1);
         assert!(names(&chosen(&all, 0.1, 0.0).unwrap()).is_empty());
+    }
+
+    #[test]
+    fn edges_without_effects_fill_a_circuit_up() {
+        let all = circuit([0.0, 3.0, 0.0, 2.0, 0.0]);
+        assert_eq!(names(&chosen(&all, 2.0, 0.0).unwrap()), ["embed -> z.0.1", "z.0.1 -> logits"]);
+        // One edge of the other head would hang loose, both do not.
+        assert_eq!(chosen(&all, 3.0, 0.0).unwrap().graph.edges.len(), 2);
+        assert_eq!(chosen(&all, 4.0, 0.0).unwrap().graph.edges.len(), 4);
+        assert_eq!(chosen(&all, 5.0, 0.0).unwrap().graph.edges.len(), 5);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::err;
 
 /// The share of masks that are not 0 at the beginning, unless more are to remain.
 const BEGIN: f64 = 0.1;
-/// How soft the threshold between the ranks is.
+/// The softness of the threshold between the ranks.
 const T: f64 = 0.2;
 /// Bisections, to 1e-12.
 const BISECTIONS: usize = 40;
