@@ -331,6 +331,7 @@ const EXCUSED: &[(&str, &str)] = &[
     ("Monitor.generate", ONE),
     ("circuit::acdc", CHOOSES),
     ("circuit::attribution_graph", ONE),
+    ("circuit::qk", ONE),
     ("circuit::edge_pruning", DESCENDS),
     ("intervene::axbench", "it writes by `generate_ids`, which is compared, and grades each prompt by the others"),
     ("probes::texts", TEXT),
