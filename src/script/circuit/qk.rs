@@ -193,8 +193,10 @@ pub mod methods {
     /// # Example
     /// ```
     /// let c = circuit::compiled("induction");
-    /// let scores = [2, 3].map(|to| circuit::qk(c.model, "^ a b c a", "scores.1.0", #{ to: to }).score);
-    /// scores.map(|score| round_to(score, 2))  //=> [100.0, 30.0]
+    /// let answer = circuit::qk(c.model, "^ a b c a", "scores.1.0", #{ to: 2 });
+    /// let other = circuit::qk(c.model, "^ a b c a", "scores.1.0", #{ to: 3 });
+    /// round_to(answer.score, 2)  //=> 100.0
+    /// round_to(other.score, 2)  //=> 30.0
     /// ```
     #[rhai_fn(global, get = "score", pure)]
     pub fn qk_score(found: &mut QkScore) -> f64 {
