@@ -99,7 +99,7 @@ fn the_embedding_of_a_token_is_as_if_the_token_stood_there() {
         let mut inject = at_positions("embed", &[], vector);
         inject.inject[0].pos = None;
         inject.inject[0].at = Some(TokenName::Id(i64::from(TEXT[PLACE])));
-        let off = far(&logits(&model, &[&there], &InjectOptions::default()), &logits(&model, &[&TEXT], &inject));
+        let off = far(logits(&model, &[&there], &InjectOptions::default()), logits(&model, &[&TEXT], &inject));
         if model.decoder.config().layer_inputs.is_some() {
             // Layers look the placeholder itself up.
             assert!(off > 1e-4, "{family}: layers did not look the placeholder up");
