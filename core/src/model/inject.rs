@@ -7,8 +7,8 @@ use super::batch::Batch;
 use super::hooks::{At, BoundHook, Edit, checks};
 use super::site::{NAME_ONE, Place, one_site};
 use crate::base::{Result, Task};
-use crate::options::maps::{map_fault, map_of, map_wanted, map_written};
-use crate::options::{ElementFault, Foreign, Plain, Setting};
+use crate::options::maps::map_setting;
+use crate::options::{Foreign, Plain, Setting};
 use crate::tensor::axes::from_end;
 use crate::tensor::index::{self, AxisIndex};
 use crate::tensor::{DType, Tensor, Values};
@@ -130,23 +130,7 @@ crate::options! {
     }
 }
 
-impl Setting for Injection {
-    fn wanted() -> String {
-        map_wanted::<Self>()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        map_of(value)
-    }
-
-    fn written(&self) -> String {
-        map_written(self)
-    }
-
-    fn fault(value: &Plain) -> Option<ElementFault<'_>> {
-        map_fault::<Self>(value)
-    }
-}
+map_setting!(Injection);
 
 impl InjectOptions {
     /// Binds the injections to a model and the texts of a batch, in their order.

@@ -2,6 +2,31 @@
 
 use super::{ElementFault, OptionGroup, Plain};
 
+/// Makes a group of options a setting: `map_setting!(LoraOptions)`.
+macro_rules! map_setting {
+    ($name:ty) => {
+        impl $crate::options::Setting for $name {
+            fn wanted() -> String {
+                $crate::options::maps::map_wanted::<Self>()
+            }
+
+            fn of(value: &$crate::options::Plain) -> Option<Self> {
+                $crate::options::maps::map_of(value)
+            }
+
+            fn written(&self) -> String {
+                $crate::options::maps::map_written(self)
+            }
+
+            fn fault(value: &$crate::options::Plain) -> Option<$crate::options::ElementFault<'_>> {
+                $crate::options::maps::map_fault::<Self>(value)
+            }
+        }
+    };
+}
+
+pub(crate) use map_setting;
+
 /// Describes the accepted values: "a map of `rank`, `alpha` and `modules`".
 pub fn map_wanted<T: OptionGroup>() -> String {
     format!("a map of {}", names::<T>())

@@ -101,7 +101,7 @@ mod tests {
             title: "causal tree".into(),
             sites: vec!["resid_post.0".into(), "resid_post.1".into()],
             nodes,
-            edges: vec![Edge { from: 1, to: 0, port: None, effect: 0.25, cosine: Some(-0.5), heads: None }],
+            edges: vec![Edge { cosine: Some(-0.5), ..Edge::new(1, 0, 0.25) }],
             ..Graph::default()
         }
     }
@@ -136,7 +136,7 @@ mod tests {
             node("mlp_out.0", 2, Part::Whole),
             node("mlp_out.0", 2, Part::Error),
         ];
-        let edge = |from, to, port, effect| Edge { from, to, port, effect, cosine: None, heads: None };
+        let edge = |from, to, port, effect| Edge { port, ..Edge::new(from, to, effect) };
         let graph = Graph {
             title: "heads".into(),
             nodes,

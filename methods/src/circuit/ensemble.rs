@@ -100,14 +100,7 @@ mod tests {
         ];
         let ends = [(0, 1), (1, 2), (0, 2)];
         let edges = ends.iter().zip(effects);
-        let edges = edges.map(|((from, to), effect)| Edge {
-            from: *from,
-            to: *to,
-            port: None,
-            effect: *effect,
-            cosine: None,
-            heads: None,
-        });
+        let edges = edges.map(|((from, to), effect)| Edge::new(*from, *to, *effect));
         Graph { sites, nodes, edges: edges.collect(), is_whole: true, ..Graph::default() }
     }
 

@@ -158,6 +158,13 @@ pub struct Edge {
     pub heads: Option<EdgeHeads>,
 }
 
+impl Edge {
+    /// Builds an edge between two nodes, without what only some graphs know of edges.
+    pub fn new(from: usize, to: usize, effect: f64) -> Self {
+        Self { from, to, port: None, effect, cosine: None, heads: None }
+    }
+}
+
 /// An edge split by the attention heads that carry it: what passes none, one alone, or several.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -433,7 +440,7 @@ mod tests {
             model: "tiny".into(),
             sites: vec!["resid_post.0".into(), "resid_post.1".into()],
             nodes,
-            edges: vec![Edge { from: 1, to: 0, port: None, effect: 0.25, cosine: Some(-0.5), heads: None }],
+            edges: vec![Edge { cosine: Some(-0.5), ..Edge::new(1, 0, 0.25) }],
             is_whole: true,
             made: vec![("contexts".into(), 20_usize.into())],
             ..Graph::default()
@@ -454,7 +461,7 @@ mod tests {
         let parts = [Part::Token(5), Part::Head(2), Part::Feature(3), Part::Whole];
         let mut nodes: Vec<Node> = parts.iter().zip(sites).enumerate().map(|(i, (p, s))| Node::new(s, i, *p)).collect();
         nodes.push(Node { position: Some(4), effect: Some(0.5), ..Node::new("mlp_out.0", 2, Part::Error) });
-        let edge = |from, to, port| Edge { from, to, port, effect: 2.0, cosine: None, heads: None };
+        let edge = |from, to, port| Edge { port, ..Edge::new(from, to, 2.0) };
         Graph {
             title: "all".into(),
             model: "tiny".into(),

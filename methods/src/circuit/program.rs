@@ -122,14 +122,7 @@ mod tests {
         let nodes = vec![node(0, Part::Whole), node(1, Part::Head(0)), node(1, Part::Head(1)), node(2, Part::Whole)];
         let ends = [(0, 1), (0, 2), (1, 3), (2, 3), (0, 3)];
         let edges = ends.iter().zip(effects);
-        let edges = edges.map(|((from, to), effect)| Edge {
-            from: *from,
-            to: *to,
-            port: None,
-            effect,
-            cosine: None,
-            heads: None,
-        });
+        let edges = edges.map(|((from, to), effect)| Edge::new(*from, *to, effect));
         let edges = edges.collect();
         Circuit::without_dictionaries(Graph { sites, nodes, edges, is_whole: true, ..Graph::default() })
     }

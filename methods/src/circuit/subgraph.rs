@@ -242,7 +242,7 @@ mod tests {
             node(2, Part::Whole),
             node(3, Part::Whole),
         ];
-        let edge = |from, to, effect| Edge { from, to, port: None, effect, cosine: None, heads: None };
+        let edge = |from, to, effect| Edge::new(from, to, effect);
         let edges = vec![
             edge(0, 1, 9.0),
             edge(0, 2, 1.0),
@@ -320,7 +320,7 @@ mod tests {
             node(1, Part::Error, Some(0.5)),
             node(2, Part::Token(7), Some(1.0)),
         ];
-        let edge = |from, to| Edge { from, to, port: None, effect: 1.0, cosine: None, heads: None };
+        let edge = |from, to| Edge::new(from, to, 1.0);
         let edges = vec![edge(0, 1), edge(1, 4), edge(0, 2), edge(2, 4), edge(3, 4)];
         let all = Circuit::without_dictionaries(Graph { sites, nodes, edges, is_whole: true, ..Graph::default() });
         let left = |circuit: Circuit| circuit.graph.nodes.iter().map(Node::name).collect::<Vec<_>>();

@@ -213,8 +213,7 @@ mod tests {
             outlier: feature == 9,
             ..Node::new(site, level, Part::Feature(feature))
         };
-        let edge =
-            |from: usize, to: usize, effect: f64| Edge { from, to, port: None, effect, cosine: Some(0.5), heads: None };
+        let edge = |from: usize, to: usize, effect: f64| Edge { cosine: Some(0.5), ..Edge::new(from, to, effect) };
         Graph {
             title: "causal tree".into(),
             model: "tiny".into(),
@@ -263,7 +262,7 @@ what it loses when one below is ablated, cosine of both, name, meaning (score)
     #[test]
     fn heads_have_inputs_and_numbers_and_groups_their_members() {
         let node = |site: &str, level, part| Node::new(site, level, part);
-        let edge = |from, to, port, effect| Edge { from, to, port, effect, cosine: None, heads: None };
+        let edge = |from, to, port, effect| Edge { port, ..Edge::new(from, to, effect) };
         let graph = Graph {
             title: "heads".into(),
             nodes: vec![

@@ -1,6 +1,5 @@
 //! Comparison of circuits: `c.compare(other)`, `circuit::stability(circuits)`.
 
-use super::circuits;
 use super::run_options::{maybe, maybe_json};
 use crate::circuit::faithfulness::{self as core, SharedParts};
 use crate::script::circuit::Circuit;
@@ -55,7 +54,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "stability", return_raw)]
     pub fn stability_of(ctx: NativeCallContext, circuits: Array) -> Fallible<Table> {
-        let circuits = super::circuits(circuits)?;
+        let circuits: Vec<Circuit> = given("circuits", &Dynamic::from(circuits)).handles("a circuit")?;
         let graphs: Vec<_> = circuits.iter().map(Circuit::graph).collect();
         Ok(core::stability(&graphs, &env(&ctx)?.task)?)
     }

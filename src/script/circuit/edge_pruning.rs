@@ -2,29 +2,16 @@
 
 use crate::circuit;
 use crate::circuit::edges::masks::{self, EdgePruningOptions};
-use crate::options::{Plain, Setting};
 use crate::script::circuit::Circuit;
 use crate::script::data::pairs::read_pairs;
-use crate::script::engine::value::handle as handle_of;
+use crate::script::engine::value::handle_setting;
 use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// A circuit given as an option.
 pub struct CircuitSetting(Circuit);
 
-impl Setting for CircuitSetting {
-    fn wanted() -> String {
-        "a circuit".into()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        handle_of(value).map(Self)
-    }
-
-    fn written(&self) -> String {
-        self.0.short()
-    }
-}
+handle_setting!(CircuitSetting, "a circuit", |circuit| circuit.short());
 
 crate::options! {
     /// All options of `circuit::edge_pruning`.

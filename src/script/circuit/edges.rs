@@ -1,6 +1,5 @@
 //! `circuit::edges` and `circuit::acdc`: circuits of edges between heads and MLPs; and parts of circuits.
 
-use super::circuits;
 use crate::circuit::Circuit as Core;
 use crate::circuit::edges::acdc::{AcdcOptions, acdc as searched};
 use crate::circuit::edges::{EdgeOptions, edges as scored};
@@ -135,7 +134,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn ensemble(circuits: Array, options: Options) -> Fallible<Circuit> {
         let options: EnsembleOptions = taken(options)?;
-        let circuits = super::circuits(circuits)?;
+        let circuits: Vec<Circuit> = given("circuits", &Dynamic::from(circuits)).handles("a circuit")?;
         let graphs: Vec<&Graph> = circuits.iter().map(Circuit::graph).collect();
         Ok(circuit(combined(&graphs, options)?))
     }

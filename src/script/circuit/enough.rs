@@ -12,7 +12,7 @@ use crate::report::number::digits;
 use crate::report::picture::Picture;
 use crate::report::terminal::screen::wrapped;
 use crate::script::circuit::Circuit;
-use crate::script::engine::value::handle as handle_of;
+use crate::script::engine::value::handle_setting;
 use crate::script::model::Model;
 use crate::script::prelude::*;
 
@@ -152,19 +152,7 @@ handle!(Enough, "Enough", |enough| {
 #[derive(Clone)]
 pub struct TreeSetting(Circuit);
 
-impl Setting for TreeSetting {
-    fn wanted() -> String {
-        "a tree".into()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        handle_of(value).map(Self)
-    }
-
-    fn written(&self) -> String {
-        self.0.graph().title.clone()
-    }
-}
+handle_setting!(TreeSetting, "a tree", |tree| tree.graph().title.clone());
 
 crate::options! {
     /// All options of the call.

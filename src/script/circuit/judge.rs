@@ -3,7 +3,7 @@
 use crate::circuit::judge::{self, JudgeOptions, Judgement as Core, labelled_language};
 use crate::report::number::digits;
 use crate::script::circuit::Circuit;
-use crate::script::engine::value::handle as handle_of;
+use crate::script::engine::value::handle_setting;
 use crate::script::model::Model;
 use crate::script::prelude::*;
 
@@ -83,19 +83,7 @@ fn with_ranges(table: &Table) -> Table {
 #[derive(Clone)]
 pub struct TextSetting(Text);
 
-impl Setting for TextSetting {
-    fn wanted() -> String {
-        "a text".into()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        handle_of(value).map(Self)
-    }
-
-    fn written(&self) -> String {
-        self.0.name().into()
-    }
-}
+handle_setting!(TextSetting, "a text", |text| text.name().into());
 
 crate::options! {
     /// All options of the call.

@@ -144,14 +144,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
 
 /// Reads the dictionaries of an array.
 fn dictionaries(saes: &Array) -> Result<Vec<Sae>> {
-    let list = given("saes", &Dynamic::from(saes.clone())).elements();
-    list.iter().map(|one| one.handle::<Sae>().ok_or_else(|| one.refuse("a dictionary"))).collect()
-}
-
-/// Reads an array of circuits.
-fn circuits(circuits: Array) -> Result<Vec<Circuit>> {
-    let circuits = given("circuits", &Dynamic::from(circuits)).elements();
-    circuits.iter().map(|one| one.handle::<Circuit>().ok_or_else(|| one.refuse("a circuit"))).collect()
+    given("saes", &Dynamic::from(saes.clone())).handles("a dictionary")
 }
 
 /// Returns dictionaries without what only scripts know of them.

@@ -63,9 +63,8 @@ pub mod functions {
     pub fn shares(ctx: NativeCallContext, m: Model, circuits: Array, text: Text, options: Options) -> Fallible<Table> {
         let env = env(&ctx)?;
         let options: ShareOptions = taken(options)?;
-        let list = given("circuits", &Dynamic::from(circuits)).elements();
-        let of = list.iter().map(|one| one.handle::<Circuit>().ok_or_else(|| one.refuse("a circuit")));
-        let circuits: Vec<circuit::Circuit> = of.map(|one| Ok(one?.core)).collect::<Result<_>>()?;
+        let circuits: Vec<Circuit> = given("circuits", &Dynamic::from(circuits)).handles("a circuit")?;
+        let circuits: Vec<circuit::Circuit> = circuits.into_iter().map(|one| one.core).collect();
         let found = env.drawing(&ctx, "circuit::shares", options.seed, |seed| {
             minimal::shares(m.core(), &circuits, &text, &ShareOptions { seed, ..options }, &env.task)
         });

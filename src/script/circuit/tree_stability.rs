@@ -29,9 +29,7 @@ pub mod functions {
     pub fn stability(ctx: NativeCallContext, m: Model, trees: Array, text: Text, options: Options) -> Fallible<Table> {
         let env = env(&ctx)?;
         let options = taken(options)?;
-        let trees = given("trees", &Dynamic::from(trees)).elements();
-        let trees = trees.iter().map(|one| one.handle::<Circuit>().ok_or_else(|| one.refuse("a tree")));
-        let trees = trees.collect::<Result<Vec<Circuit>>>()?;
+        let trees: Vec<Circuit> = given("trees", &Dynamic::from(trees)).handles("a tree")?;
         let circuits: Vec<&circuit::Circuit> = trees.iter().map(|tree| &tree.core).collect();
         Ok(shared::stability(m.core(), &circuits, &text, &options, &env.task)?)
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::data::store::{self, ModelMark};
-use crate::script::engine::value::handle;
+use crate::script::engine::value::handle_setting;
 use crate::script::model::Model;
 use crate::script::prelude::*;
 
@@ -68,19 +68,7 @@ impl GivenModel {
     }
 }
 
-impl Setting for GivenModel {
-    fn wanted() -> String {
-        "a model".into()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        handle(value).map(Self)
-    }
-
-    fn written(&self) -> String {
-        self.0.core().name().to_string()
-    }
-}
+handle_setting!(GivenModel, "a model", |model| model.core().name().to_string());
 
 crate::options! {
     pub struct ExpectedModel {

@@ -126,6 +126,11 @@ impl GivenValue {
         }
     }
 
+    /// Returns the handles of an array, or the value itself where it is none.
+    pub fn handles<T: Clone + 'static>(&self, wanted: &str) -> Result<Vec<T>> {
+        self.elements().iter().map(|one| one.handle::<T>().ok_or_else(|| one.refuse(wanted))).collect()
+    }
+
     /// Reads integers: one alone, or an array of them.
     pub fn integers(&self) -> Result<Vec<i64>> {
         self.each("an integer or an array of integers", GivenValue::integer)
@@ -268,6 +273,29 @@ pub fn handle<T: Clone + 'static>(value: &Plain) -> Option<T> {
     // What is no handle, such as a function, is there as the script has it.
     found.or_else(|| value.downcast_ref::<Dynamic>()?.clone().try_cast::<T>())
 }
+
+/// Makes a struct around what scripts hold an option, by the words for it and how it is written:
+/// `handle_setting!(TreeSetting, "a tree", |tree| ..)`.
+macro_rules! handle_setting {
+    ($name:ident, $wanted:literal, |$held:ident| $written:expr) => {
+        impl $crate::options::Setting for $name {
+            fn wanted() -> String {
+                $wanted.into()
+            }
+
+            fn of(value: &$crate::options::Plain) -> Option<Self> {
+                $crate::script::engine::value::handle(value).map(Self)
+            }
+
+            fn written(&self) -> String {
+                let $held = &self.0;
+                $written
+            }
+        }
+    };
+}
+
+pub(in crate::script) use handle_setting;
 
 /// Largest depth of lists and maps where they are written down. JSON that is nested deeper is not read by most
 /// programs, ours among them.

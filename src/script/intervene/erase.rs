@@ -3,7 +3,7 @@
 use crate::base::error::both;
 use crate::intervene::erase::{self as core, EraseOptions, EraserKind, ErasureOptions, FittedWith, LabelledSite};
 use crate::probes::{ClassLabels, ClassName};
-use crate::script::engine::value::handle as handle_of;
+use crate::script::engine::value::handle_setting;
 use crate::script::model::Model;
 use crate::script::model::{Hook, HookAction};
 use crate::script::prelude::*;
@@ -24,36 +24,12 @@ impl DictionarySetting {
     }
 }
 
-impl Setting for DictionarySetting {
-    fn wanted() -> String {
-        "a dictionary".into()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        handle_of(value).map(Self)
-    }
-
-    fn written(&self) -> String {
-        self.0.short()
-    }
-}
+handle_setting!(DictionarySetting, "a dictionary", |sae| sae.short());
 
 /// Rows given as an option.
 pub struct RowsSetting(Tensor);
 
-impl Setting for RowsSetting {
-    fn wanted() -> String {
-        "a tensor of rows".into()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        handle_of(value).map(Self)
-    }
-
-    fn written(&self) -> String {
-        format!("{:?}", self.0.dims())
-    }
-}
+handle_setting!(RowsSetting, "a tensor of rows", |rows| format!("{:?}", rows.dims()));
 
 crate::options! {
     /// All options of `intervene::erase`.

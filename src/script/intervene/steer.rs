@@ -7,7 +7,7 @@ use crate::intervene::steer::{
 };
 use crate::model::batch::Batch;
 use crate::model::site::{NAME_ONE, one_site};
-use crate::script::engine::value::{described, handle};
+use crate::script::engine::value::{described, handle_setting};
 use crate::script::features::Feature;
 use crate::script::model::input::{one_text, texts};
 use crate::script::model::{Endpoint, Model};
@@ -19,19 +19,7 @@ use crate::tokenizer::tokens::TokenName;
 #[derive(Clone)]
 pub struct TextMetric(FnPtr);
 
-impl Setting for TextMetric {
-    fn wanted() -> String {
-        "a function of a text that gives a number".into()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        handle(value).map(Self)
-    }
-
-    fn written(&self) -> String {
-        self.0.fn_name().into()
-    }
-}
+handle_setting!(TextMetric, "a function of a text that gives a number", |function| function.fn_name().into());
 
 crate::options! {
     /// A label of what is written.

@@ -10,8 +10,7 @@ use crate::base::{Result, memory, names};
 use crate::err;
 use crate::model::adapter::{AdapterParts, AdapterSettings, EMBEDDINGS, LowRankModule, ModulePlace, ModuleRows};
 use crate::model::layout::Layout;
-use crate::options::maps::{map_fault, map_of, map_wanted, map_written};
-use crate::options::{ElementFault, Plain, Setting};
+use crate::options::maps::map_setting;
 use crate::tensor::{DType, Device, Tensor};
 
 crate::options! {
@@ -29,23 +28,7 @@ crate::options! {
     }
 }
 
-impl Setting for LoraOptions {
-    fn wanted() -> String {
-        map_wanted::<Self>()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        map_of(value)
-    }
-
-    fn written(&self) -> String {
-        map_written(self)
-    }
-
-    fn fault(value: &Plain) -> Option<ElementFault<'_>> {
-        map_fault::<Self>(value)
-    }
-}
+map_setting!(LoraOptions);
 
 /// Matrices that pick experts for tokens, which are adapted only where they are named.
 const ROUTING: [&str; 2] = [".router.weight", ".shared_gate.weight"];

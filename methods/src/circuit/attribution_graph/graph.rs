@@ -227,7 +227,7 @@ impl AttributionGraph {
         let with_influence = |node: &usize| Node { effect: Some(influence[*node]), ..self.node(*node) };
         let edges = pruned.edges.iter().filter_map(|(to, from)| {
             let effect = f64::from(self.matrix.edge(*to, *from));
-            Some(Edge { from: places[*from]?, to: places[*to]?, port: None, effect, cosine: None, heads: None })
+            Some(Edge::new(places[*from]?, places[*to]?, effect))
         });
         let score = |score: Option<f64>| score.map_or(Cell::Missing, Cell::from);
         let (replacement, completeness) = influence::scores(&self.matrix, &self.weights(), self.counts());

@@ -214,7 +214,7 @@ impl Algorithm {
             at.ok_or_else(|| err!(Bug, "a truth with an edge of `{name}`, which is not among its nodes"))
         };
         let edge = |(from, to, port): &Wire| -> Result<Edge> {
-            Ok(Edge { from: place(from)?, to: place(to)?, port: *port, effect: 1.0, cosine: None, heads: None })
+            Ok(Edge { port: *port, ..Edge::new(place(from)?, place(to)?, 1.0) })
         };
         let edges = self.edges.iter().map(edge).collect::<Result<Vec<_>>>()?;
         Ok(Graph {

@@ -19,6 +19,7 @@ use crate::base::{Result, Task};
 use crate::circuit::Port;
 use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::err;
+use crate::intervene::grid::PairGroup;
 use crate::intervene::metric::{Measure, MetricPlan};
 use crate::model::Model;
 use crate::model::site::{Place, Site, SiteKind};
@@ -36,16 +37,14 @@ pub fn scores(
     let decoder = model.decoder.by_rules(options.gradients)?.ungrouped()?;
     // AtP* holds the gradients of a pass for each layer.
     let passes = if options.method == EdgeMethod::AtpStar { wiring.layers.max(1) } else { 1 };
-    let groups = if options.sure {
-        let alone = pairs.chunks(1).enumerate().map(|(number, pair)| {
-            let mut groups = groups(model, pair, measure, passes * SHARE)?;
-            groups.iter_mut().for_each(|group| group.numbers = vec![number]);
-            Ok(groups)
-        });
-        alone.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()
-    } else {
-        groups(model, pairs, measure, passes * SHARE)?
-    };
+    // Where the scores of each pair are asked for, each is a group by itself.
+    let together = if options.sure { 1 } else { pairs.len() };
+    let groups = pairs.chunks(together).enumerate().map(|(chunk, pairs)| {
+        let mut groups = groups(model, pairs, measure, passes * SHARE)?;
+        groups.iter_mut().flat_map(|group| &mut group.numbers).for_each(|number| *number += chunk * together);
+        Ok(groups)
+    });
+    let groups: Vec<PairGroup> = groups.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
     let means = means(&decoder, &wiring, &groups, measure, options.ablation, task)?;
     let others = others(options.ablation, &means);
     let mut sums = vec![0.0; wiring.edges()];

@@ -40,14 +40,7 @@ pub fn graph_of(wiring: &Wiring, edges: impl Iterator<Item = (usize, f64)>) -> G
             Receiver::Port { port, .. } => Some(port),
             _ => None,
         };
-        graph.edges.push(Edge {
-            from: places[sender],
-            to: places[owner(receiver)],
-            port,
-            effect,
-            cosine: None,
-            heads: None,
-        });
+        graph.edges.push(Edge { port, ..Edge::new(places[sender], places[owner(receiver)], effect) });
     }
     graph.sites = sites;
     graph

@@ -21,17 +21,7 @@ fn graph(edges: &[(usize, usize, f64)]) -> Graph {
         title: "a circuit".into(),
         sites: NAMES.map(String::from).to_vec(),
         nodes: NAMES.iter().enumerate().map(|(level, name)| Node::new(*name, level, Part::Whole)).collect(),
-        edges: edges
-            .iter()
-            .map(|(from, to, effect)| Edge {
-                from: *from,
-                to: *to,
-                port: None,
-                effect: *effect,
-                cosine: None,
-                heads: None,
-            })
-            .collect(),
+        edges: edges.iter().map(|(from, to, effect)| Edge::new(*from, *to, *effect)).collect(),
         is_whole: true,
         ..Graph::default()
     }

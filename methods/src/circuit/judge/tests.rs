@@ -25,7 +25,7 @@ fn graph(target: usize) -> Graph {
         model: "a small model".into(),
         sites: (0..3).map(|layer| format!("resid_post.{layer}")).collect(),
         nodes: vec![node(2, target), node(1, 3), node(0, 1), node(0, 7)],
-        edges: vec![Edge { from: 1, to: 0, port: None, effect: 0.5, cosine: Some(0.0), heads: None }],
+        edges: vec![Edge { cosine: Some(0.0), ..Edge::new(1, 0, 0.5) }],
         is_whole: true,
         ..Graph::default()
     }

@@ -197,7 +197,7 @@ fn strong(search: &SearchInputs, edges: &Edges, kept: &[bool]) -> Result<Vec<Edg
     let edge = |((from, to), effect): (&(usize, usize), &f64)| -> Result<Edge> {
         let both = direction(search, *from)?.zip(direction(search, *to)?);
         let cosine = both.filter(|(a, b)| a.dims() == b.dims()).map(|(a, b)| cosine_of(&a, &b)).transpose()?;
-        Ok(Edge { from: places[from], to: places[to], port: None, effect: *effect, cosine, heads: None })
+        Ok(Edge { cosine, ..Edge::new(places[from], places[to], *effect) })
     };
     strong.map(edge).collect()
 }

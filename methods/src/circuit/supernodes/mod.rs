@@ -93,14 +93,7 @@ mod tests {
         let mut nodes: Vec<Node> = parts.into_iter().map(|(site, level, part)| Node::new(site, level, part)).collect();
         nodes.push(Node::new("logits", 2, Part::Whole));
         let edges = EDGES.iter().enumerate();
-        let edges = edges.map(|(i, (from, to))| Edge {
-            from: *from,
-            to: *to,
-            port: None,
-            effect: -((i + 1) as f64),
-            cosine: None,
-            heads: None,
-        });
+        let edges = edges.map(|(i, (from, to))| Edge::new(*from, *to, -((i + 1) as f64)));
         let sites = ["z.0", "mlp_out.0", "logits"].map(String::from).to_vec();
         Graph { sites, nodes, edges: edges.collect(), ..Graph::default() }
     }

@@ -293,7 +293,7 @@ impl GrowingTree<'_> {
             let feature = self.nodes[child.of].needed_feature()?;
             let cosine = Some(self.search.cosine(level - 1, child.feature, level, feature)?);
             let from = self.node(level - 1, child.feature)?;
-            self.edges.push(Edge { from, to: child.of, port: None, effect: child.effect, cosine, heads: None });
+            self.edges.push(Edge { cosine, ..Edge::new(from, child.of, child.effect) });
             if child.is_followed {
                 followed.insert(from, *share);
             }

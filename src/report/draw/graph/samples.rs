@@ -27,7 +27,7 @@ pub fn graph(levels: &[usize]) -> Graph {
                 if !edges.iter().any(|edge: &Edge| (edge.from, edge.to) == (*from, to)) {
                     let effect = noise(edges.len()) * if step == 2 { -0.3 } else { 0.8 };
                     let cosine = Some(noise(edges.len() + 7));
-                    edges.push(Edge { from: *from, to, port: None, effect, cosine, heads: None });
+                    edges.push(Edge { cosine, ..Edge::new(*from, to, effect) });
                 }
             }
         }
@@ -73,7 +73,7 @@ pub fn heads() -> Graph {
         let port = matches!(nodes[to].part, Part::Head(_)).then(|| [Port::Q, Port::K, Port::V][i % 3]);
         if !edges.iter().any(|edge| (edge.from, edge.to, edge.port) == (from, to, port)) {
             let effect = 2.4 * noise(i + 9).powi(3) * if i % 4 == 3 { -1.0 } else { 1.0 };
-            edges.push(Edge { from, to, port, effect, cosine: None, heads: None });
+            edges.push(Edge { port, ..Edge::new(from, to, effect) });
         }
         if edges.len() == 30 {
             break;
@@ -143,14 +143,7 @@ pub fn attribution(tokens: usize, layers: usize) -> Graph {
             let effect = noise(from * 131 + to);
             if reaches && effect > 0.78 {
                 let sign = if from % 4 == 1 { -1.0 } else { 1.0 };
-                edges.push(Edge {
-                    from,
-                    to,
-                    port: None,
-                    effect: sign * (effect - 0.7).powi(2) * 20.0,
-                    cosine: None,
-                    heads: None,
-                });
+                edges.push(Edge::new(from, to, sign * (effect - 0.7).powi(2) * 20.0));
             }
         }
     }
@@ -204,16 +197,9 @@ pub fn large(edges: usize) -> Graph {
         .flat_map(|pair| pair[0].iter().flat_map(|from| pair[1].iter().map(move |to| (*from, *to))))
         .take(edges)
         .enumerate()
-        .map(|(i, (from, to))| Edge { from, to, port: None, effect: noise(i).powi(4), cosine: None, heads: None })
+        .map(|(i, (from, to))| Edge::new(from, to, noise(i).powi(4)))
         .collect();
-    graph.edges.extend(nodes[2].iter().map(|from| Edge {
-        from: *from,
-        to: 0,
-        port: None,
-        effect: 0.5,
-        cosine: None,
-        heads: None,
-    }));
+    graph.edges.extend(nodes[2].iter().map(|from| Edge::new(*from, 0, 0.5)));
     graph
 }
 

@@ -197,7 +197,7 @@ pub fn parse(value: &Value) -> Result<Graph> {
         let Some(effect) = link.get("weight").and_then(Value::as_f64) else {
             return Err(err!(Format, "expected a number as the weight of a link, found {link}"));
         };
-        edges.push(Edge { from: end("source")?, to: end("target")?, port: None, effect, cosine: None, heads: None });
+        edges.push(Edge::new(end("source")?, end("target")?, effect));
     }
     let groups = value.get("qParams").and_then(|params| params.get("supernodes")).and_then(Value::as_array);
     let supernodes = groups.into_iter().flatten().filter_map(|group| {
