@@ -96,6 +96,7 @@ const SHORT: &[(&str, &str)] = &[
     ("patchscopes", "--n 60"),
     ("four_methods", "--n 1 --threshold 0.1"),
     ("relp", "--n 2"),
+    ("thought_anchors", "--n 2 --rollouts 4"),
     ("safety_monitor", "--tokens 6000 --held 8000 --stopped 2"),
     (
         "dictionary_pareto",
