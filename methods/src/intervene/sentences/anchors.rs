@@ -351,7 +351,8 @@ impl<'a> Effect<'a> {
         };
         let without = side(true);
         let with = [of(behind), side(false)].concat();
-        let [of_before, of_behind] = [of(before), of(behind)];
+        let of_before = of(before);
+        let of_behind = of(behind);
         let differ = differs.iter().filter(|differs| **differs).count();
         Self { without, with, before: of_before, behind: of_behind, differ, rollouts: before.len(), names }
     }
