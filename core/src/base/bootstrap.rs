@@ -40,11 +40,7 @@ pub fn intervals(
 
 /// Computes the interval of a statistic of several groups of observations, like [`bootstrap`]; each is resampled by itself,
 /// and keeps its size. None if a group is empty, too.
-pub fn bootstrap_groups(
-    sizes: &[usize],
-    seed: u64,
-    statistic: impl Fn(&[Vec<usize>]) -> f64,
-) -> Option<[f64; 2]> {
+pub fn bootstrap_groups(sizes: &[usize], seed: u64, statistic: impl Fn(&[Vec<usize>]) -> f64) -> Option<[f64; 2]> {
     if sizes.contains(&0) || sizes.iter().sum::<usize>() < 2 {
         return None;
     }

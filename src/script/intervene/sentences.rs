@@ -72,8 +72,12 @@ fn answer(found: &Dynamic) -> Result<Option<String>> {
     match found.read_lock::<rhai::ImmutableString>() {
         Some(text) if text.is_empty() => Ok(None),
         Some(text) => Ok(Some(text.to_string())),
-        None => Err(err!(Argument, "expected a text, or () for none, from the function of answers, found {}", described(found))
-            .about("answers")),
+        None => Err(err!(
+            Argument,
+            "expected a text, or () for none, from the function of answers, found {}",
+            described(found)
+        )
+        .about("answers")),
     }
 }
 

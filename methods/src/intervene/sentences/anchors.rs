@@ -99,7 +99,9 @@ pub fn anchors(
     };
     for number in &chosen {
         let Some(sentence) = sentences.get(*number) else {
-            return Err(err!(Argument, "expected numbers of the {} sentences, found {number}", sentences.len()).about("only"));
+            return Err(
+                err!(Argument, "expected numbers of the {} sentences, found {number}", sentences.len()).about("only")
+            );
         };
         if sentence.tokens.start == 0 {
             return Err(err!(Argument, "expected a sentence with a token before it, found the beginning of the text")
@@ -142,7 +144,18 @@ pub fn anchors(
         rows.push(row);
     }
     let columns = [
-        "sentence", "text", "counterfactual", "low", "high", "chance", "p", "resampling", "differ", "n", "without", "with",
+        "sentence",
+        "text",
+        "counterfactual",
+        "low",
+        "high",
+        "chance",
+        "p",
+        "resampling",
+        "differ",
+        "n",
+        "without",
+        "with",
     ];
     Ok(Table { title: "thought anchors".into(), columns: columns.map(String::from).into(), rows })
 }
@@ -486,7 +499,8 @@ mod tests {
 
     #[test]
     fn an_interval_covers_the_importance_and_chance_gives_less() {
-        let answers = |first: usize| (0..60).map(|at| rollout("x", if at < first { "a" } else { "b" })).collect::<Vec<_>>();
+        let answers =
+            |first: usize| (0..60).map(|at| rollout("x", if at < first { "a" } else { "b" })).collect::<Vec<_>>();
         let far = Effect { differ: 60, ..Effect::of(&answers(10), &[true; 60], &answers(50)) }.cells(3);
         let [value, low, high, chance, p] = [0, 1, 2, 3, 4].map(|at| number(&far[at]));
         assert!(low < value && value < high && chance < low && p < 0.002, "{far:?}");

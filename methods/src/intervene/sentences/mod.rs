@@ -91,7 +91,8 @@ pub fn receiver_heads(model: &Model, texts: &[Tokens], options: &ReceiverOptions
         let sentences = sentences_of(text)?;
         of_texts.push(receivers::head_scores(model, &text.ids, &sentences, options.apart, task)?);
     }
-    let first = of_texts.first().ok_or_else(|| err!(Argument, "expected at least one text, found none").about("texts"))?;
+    let first =
+        of_texts.first().ok_or_else(|| err!(Argument, "expected at least one text, found none").about("texts"))?;
     let mean = |place: usize| {
         let known: Vec<f64> =
             of_texts.iter().map(|heads| heads[place].kurtosis).filter(|kurtosis| !is_missing(*kurtosis)).collect();
@@ -100,11 +101,16 @@ pub fn receiver_heads(model: &Model, texts: &[Tokens], options: &ReceiverOptions
     let kurtoses: Vec<f64> = (0..first.len()).map(mean).collect();
     let chosen = receivers::largest(&kurtoses, options.heads);
     if chosen.is_empty() {
-        return Err(err!(Argument, "expected texts of at least {} sentences, whose attention differs", options.apart + 2)
-            .hint("give longer texts, or a smaller `apart`")
-            .about("texts"));
+        return Err(err!(
+            Argument,
+            "expected texts of at least {} sentences, whose attention differs",
+            options.apart + 2
+        )
+        .hint("give longer texts, or a smaller `apart`")
+        .about("texts"));
     }
-    let row = |place: &usize| vec![Cell::Text(first[*place].name()), Cell::Float(kurtoses[*place]), of_texts.len().into()];
+    let row =
+        |place: &usize| vec![Cell::Text(first[*place].name()), Cell::Float(kurtoses[*place]), of_texts.len().into()];
     Ok(Table {
         title: "receiver heads".into(),
         columns: ["head", "kurtosis", "texts"].map(String::from).into(),
@@ -234,7 +240,13 @@ impl Sentences {
         let row = |number: usize| {
             let sentence = &self.sentences[number];
             let effect = cell(self.effect(&centred, number));
-            vec![number.into(), sentence.text.clone().into(), sentence.tokens.len().into(), effect, cell(self.received(number))]
+            vec![
+                number.into(),
+                sentence.text.clone().into(),
+                sentence.tokens.len().into(),
+                effect,
+                cell(self.received(number)),
+            ]
         };
         Table {
             title: "sentences".into(),

@@ -99,7 +99,11 @@ pub fn kurtosis(numbers: &[f64]) -> f64 {
     let moment = |power: i32| numbers.iter().map(|number| (number - mean).powi(power)).sum::<f64>() / count;
     let variance = moment(2);
     // Sums of equal numbers differ from them by rounding.
-    if numbers.len() < 2 || variance.sqrt() <= 1e-12 * mean.abs() { MISSING } else { moment(4) / variance.powi(2) - 3.0 }
+    if numbers.len() < 2 || variance.sqrt() <= 1e-12 * mean.abs() {
+        MISSING
+    } else {
+        moment(4) / variance.powi(2) - 3.0
+    }
 }
 
 /// Returns the places of the heads of the largest kurtosis, the largest first; heads without one are left out.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::*;
+use crate::base::random::Seed;
 use crate::circuit::compiled;
 use crate::fixtures::{config, configs, decoder};
 use crate::model::batch::Batch;
@@ -10,7 +11,6 @@ use crate::model::config::{Config, Predicts};
 use crate::model::hooks::{Action, At, BoundHook, Edit, KeptHook};
 use crate::tensor::normalise::{divergences, log_probabilities};
 use crate::tensor::{DType, Tensor, floats};
-use crate::base::random::Seed;
 use crate::tokenizer::Tokenizer;
 
 fn ranges(ends: &[usize]) -> Vec<Sentence> {
@@ -28,7 +28,10 @@ fn texts(text: &str) -> Vec<&str> {
 
 #[test]
 fn a_text_is_cut_where_sentences_end() {
-    assert_eq!(texts("It is 3.14 wide. Is it so? Yes, it is!\nGood."), ["It is 3.14 wide.", "Is it so?\u{20}Yes, it is!\nGood."]);
+    assert_eq!(
+        texts("It is 3.14 wide. Is it so? Yes, it is!\nGood."),
+        ["It is 3.14 wide.", "Is it so?\u{20}Yes, it is!\nGood."]
+    );
     assert_eq!(texts("A heading here\n\nWhat follows it"), ["A heading here", "What follows it"]);
     assert_eq!(texts("A heading here\r\n\r\nWhat follows it"), ["A heading here", "What follows it"]);
     assert_eq!(texts("First. Oh. Then it rained a lot."), ["First. Oh.", "Then it rained a lot."]);
@@ -62,7 +65,7 @@ impl Edit for Hidden {
         let kept = Tensor::new(kept, x.device())?.to_dtype(x.dtype())?;
         let hidden = x.broadcast_mul(&(1.0 - &kept)?)?.sum_keepdim(3)?;
         // Queries of which nothing is left are those of the hidden sentence.
-        let left = (1.0 - hidden)?.maximum(1e-6)?;
+        let left = (1.0 - hidden)?.maximum(1e-13)?;
         Ok(Some(x.broadcast_mul(&kept)?.broadcast_div(&left)?))
     }
 }
@@ -105,16 +108,15 @@ fn suppressed_attention_goes_to_other_keys_in_proportion_in_every_kind_of_attent
 fn the_sentence_that_an_induction_head_needs_is_found() {
     let made = compiled::compiled("induction").unwrap();
     let tokenizer = made.model.tokenizer().unwrap();
-    let ids = tokenizer.encode("^ a b c d e f a", None, &Task::default()).unwrap().ids;
-    // "a b", "c d", "e f", and the "a" whose answer is "b".
+    let ids = tokenizer.encode("^ a b c d a", None, &Task::default()).unwrap().ids;
+    // "a b", "c d", and the "a" whose answer is "b".
     let options = SentenceOptions { found: ReceiverOptions { heads: 1, apart: 2 }, ..SentenceOptions::default() };
-    let found = of(&made.model, &ids, &[3, 5, 7, 8], &options);
-    let last = &found.log_kl[12..15];
-    assert!(last[0] > 0.0, "{last:?}");
-    assert!(last[1..].iter().all(|value| (value - 1e-9_f64.ln()).abs() < 1e-3), "{last:?}");
-    // All attention of the last sentence to the first is at one of its two tokens; that of the third is elsewhere.
+    let found = of(&made.model, &ids, &[3, 5, 6], &options);
+    let last = &found.log_kl[6..8];
+    assert!(last[0] > 0.0 && last[1] < 1e-6_f64.ln(), "{last:?}");
+    // The induction head attends to the second of two tokens.
     let head = found.heads.iter().find(|head| head.name() == "1.0").unwrap();
-    assert!((head.vertical[1] - 0.0).abs() < 1e-3 && is_missing(head.vertical[2]), "{head:?}");
+    assert!((head.vertical[0] - 0.5).abs() < 1e-3 && is_missing(head.vertical[1]), "{head:?}");
 }
 
 #[test]
@@ -192,7 +194,8 @@ fn rollouts_follow_from_the_seed_and_from_nothing_that_is_chosen_beside() {
         let functions = AnchorFunctions { answers: Answers::Among(&answers), embedding: None };
         anchors(&model, &text, functions, &options, &Task::default())
     };
-    let options = AnchorOptions { rollouts: 40, tokens: 12, temperature: 1.0, seed: Seed::of(5), ..AnchorOptions::default() };
+    let options =
+        AnchorOptions { rollouts: 40, tokens: 12, temperature: 1.0, seed: Seed::of(5), ..AnchorOptions::default() };
     let all = found(options.clone()).unwrap();
     assert_eq!(all.rows.len(), 3);
     let one = found(AnchorOptions { only: Some(vec![1]), ..options.clone() }).unwrap();
