@@ -49,7 +49,7 @@ crate::options! {
     }
 }
 
-/// How the answer is found in what the model wrote.
+/// Ways to find the answer in what the model wrote.
 pub enum Answers<'a> {
     /// The one of these texts that occurs first, as whole words.
     Among(&'a [String]),
@@ -66,7 +66,7 @@ pub struct AnchorFunctions<'a> {
 
 /// One continuation of the text from some place.
 struct Rollout {
-    /// Its first sentence.
+    /// The first sentence.
     sentence: String,
     answer: Option<String>,
 }
@@ -230,10 +230,10 @@ impl Start<'_> {
     }
 }
 
-/// What a model wrote, as text.
+/// A text that a model wrote.
 struct Written {
     text: String,
-    /// Where the text ends behind each token.
+    /// The end of the text behind each token.
     ends: Vec<usize>,
 }
 

@@ -43,7 +43,7 @@ crate::options! {
     }
 }
 
-/// What the sentences of a text have to do with each other.
+/// Effects of the sentences of a text on each other, and the heads that attend to them.
 #[derive(Debug, Clone)]
 pub struct Sentences {
     pub sentences: Vec<Sentence>,

@@ -55,7 +55,7 @@ fn a_token_is_in_the_sentence_of_its_last_byte() {
     assert_eq!(error.message, "expected a text of at least two sentences, found 1");
 }
 
-/// Hides keys by the pattern: what they had goes to the others in proportion.
+/// An edit of patterns that hides keys: the attention to them goes to the others in proportion.
 struct Hidden(Range<usize>);
 
 impl Edit for Hidden {
