@@ -106,7 +106,7 @@ pub mod functions {
     /// let m = model::load("tiny");
     /// let text = "Ann and Hugo went to the inn. It was late in the year. Hugo gave a lantern to Ann.";
     /// let found = intervene::sentences(m, text, #{ apart: 1 });
-    /// found  //=> 3 sentences, 0 receiver heads
+    /// found  //=> 3 sentences, 20 receiver heads
     /// found.table["text"][1]  //=> "It was late in the year."
     /// ```
     #[rhai_fn(name = "sentences", return_raw)]
@@ -165,7 +165,7 @@ pub mod functions {
     /// let options = #{ rollouts: 4, tokens: 8, ending: " Hugo gave a lantern to", answer_tokens: 2, only: [1], seed: 1 };
     /// let found = intervene::anchors(m, text, ["Ann", "Hugo"], options);
     /// found["n"]  //=> [4]
-    /// intervene::anchors(m, text, |said| said.trim().split(" ")[0], options)["sentence"]  //=> [1]
+    /// intervene::anchors(m, text, |said| said.sub_string(0, 2), options)["sentence"]  //=> [1]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn anchors(ctx: NativeCallContext, m: Model, text: Any, answers: Any, options: Options) -> Fallible<Table> {
@@ -288,7 +288,7 @@ pub mod methods {
     /// ```
     /// let m = model::load("tiny");
     /// let text = "The boat was old. The sea was calm. A gull cried. The crew slept. At dawn they left.";
-    /// intervene::sentences(m, text).to_map().sentences.len()  //=> 5
+    /// intervene::sentences(m, text).to_map().sentences.rows.len()  //=> 5
     /// ```
     #[rhai_fn(global, name = "to_map", pure, return_raw)]
     pub fn sentence_map(found: &mut Sentences) -> Fallible<Dynamic> {

@@ -101,7 +101,10 @@ pub fn sentences_of(tokens: &Tokens) -> Result<Vec<Sentence>> {
     }
     if found.len() < 2 {
         return Err(err!(Argument, "expected a text of at least two sentences, found {}", found.len())
-            .hint("a sentence ends with `.`, `?` or `!` before a space or the end of a line, or at a blank line; one of less than ten characters is a part of the next")
+            .hint(
+                "a sentence ends with `.`, `?` or `!` before a space or the end of a line, or at a blank line; \
+                 one of less than ten characters is a part of the next",
+            )
             .about("text"));
     }
     Ok(found)
