@@ -98,6 +98,7 @@ const SHORT: &[(&str, &str)] = &[
     ("relp", "--n 2"),
     ("persistence", "--text grammar --tokens 6000 --layers 2 --ratio 1 --passes 1 --k 4"),
     ("depth_scores", "--text grammar --tokens 12000 --layers 2 --features 2 --fragments 40 --k 4"),
+    ("thought_anchors", "--n 2 --rollouts 4"),
     ("safety_monitor", "--tokens 6000 --held 8000 --stopped 2"),
     (
         "dictionary_pareto",

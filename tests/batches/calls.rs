@@ -316,6 +316,7 @@ const ONE: &str = "it reads one text";
 const CHOOSES: &str = "it chooses by means that are compared as those of edges";
 const DESCENDS: &str =
     "it descends on batches of drawn pairs or prompts; what it finds is judged by calls that are compared";
+const EACH: &str = "it reads each text by itself";
 const TEXT: &str = "its text is a `Text`, which is cut into rows of one length";
 
 /// Functions of the reference that take texts, prompts or pairs and are not compared, and why.
@@ -333,7 +334,10 @@ const EXCUSED: &[(&str, &str)] = &[
     ("circuit::attribution_graph", ONE),
     ("circuit::qk", ONE),
     ("circuit::edge_pruning", DESCENDS),
+    ("intervene::anchors", ONE),
     ("intervene::axbench", "it writes by `generate_ids`, which is compared, and grades each prompt by the others"),
+    ("intervene::receiver_heads", EACH),
+    ("intervene::sentences", ONE),
     ("probes::texts", TEXT),
     ("subspace::das", DESCENDS),
     ("subspaces::das", DESCENDS),
