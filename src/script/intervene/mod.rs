@@ -15,6 +15,7 @@ pub use erase::Eraser;
 pub use interactions::Interactions;
 pub use metric::Metric;
 pub use monitor::Monitor;
+pub(in crate::script) use steer::rows;
 pub use subspace::Subspace;
 
 use crate::intervene::feature_patch::FeaturePatchOptions;
