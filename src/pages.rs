@@ -68,7 +68,7 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "pythia_dictionaries.rhai" "qk_attributions.rhai" "relp.rhai" "safety_monitor.rhai" "smallest_circuit.rhai"
         "steering_sweep.rhai"
         "steering_table.rhai" "superposition.rhai" "suppression_absorption.rhai" "synth_bench.rhai" "train_tiny.rhai"
-        "universality.rhai";
+        "universality.rhai" "what_a_finetune_changed.rhai";
     "scripts/gallery/":
         "ablation_interactions.png" "apostrophe_feature.png" "attribution_graph.png" "circuit_localization.png" "compiled_circuits.png" "das.png"
         "dashboard.png" "dictionary_pareto.png" "dictionary_recovery.png" "factual_recall.png" "figure5.png"
@@ -78,5 +78,5 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "parenthesis_judged.png" "parts_of_the_layer.png" "patchscopes.png" "pronoun.png" "qk_attributions.png"
         "relp.png" "safety_monitor.png" "smallest_circuit.png"
         "splitting.png" "steering_sweep.png" "steering_table.png" "superposition.png" "suppression_absorption.png"
-        "synth_bench.png" "towards_monosemanticity.png" "universality.png";
+        "synth_bench.png" "towards_monosemanticity.png" "universality.png" "what_a_finetune_changed.png";
 };

@@ -119,13 +119,13 @@ impl ActivationDifference {
     /// Returns what was found at one of the first positions, or at all later ones for none.
     pub fn at(&self, position: Option<usize>) -> Result<&PositionDifference> {
         self.positions.iter().find(|one| one.position == position).ok_or_else(|| {
-            match position {
+            let error = match position {
                 Some(found) => err!(Argument, "expected one of the first {} positions, found {found}", self.first())
                     .hint("`first` says how many have a mean of their own: #{ first: 5 }"),
                 None => err!(Argument, "expected rows of more than {} tokens, found none", self.first())
                     .hint("ask for fewer first positions: #{ first: 2 }"),
-            }
-            .about("position")
+            };
+            error.about("position")
         })
     }
 
@@ -148,8 +148,12 @@ impl ActivationDifference {
         let found = self.at(position)?;
         let norm = found.norm();
         if norm == 0.0 {
-            return Err(err!(Argument, "expected models that differ at `{}`, found a mean difference of 0", self.place)
-                .about("position"));
+            return Err(err!(
+                Argument,
+                "expected models that differ at `{}`, found a mean difference of 0",
+                self.place
+            )
+            .about("position"));
         }
         let factor = self.stream_norm() / norm;
         let scaled: Vec<f32> = found.difference().into_iter().map(|x| (x * factor) as f32).collect();
@@ -158,9 +162,10 @@ impl ActivationDifference {
 
     /// Returns the mean differences of all positions, a row for each: `[positions, width]`.
     pub fn matrix(&self) -> Result<Tensor> {
-        let rows: Vec<f32> =
-            self.positions.iter().flat_map(|one| one.difference()).map(|x| x as f32).collect();
-        Ok(Tensor::from_vec(rows.clone(), (self.positions.len(), rows.len() / self.positions.len().max(1)), &Device::Cpu)?)
+        let numbers: Vec<f32> =
+            self.positions.iter().flat_map(PositionDifference::difference).map(|x| x as f32).collect();
+        let width = numbers.len() / self.positions.len().max(1);
+        Ok(Tensor::from_vec(numbers, (self.positions.len(), width), &Device::Cpu)?)
     }
 
     /// Tabulates how large the differences are: their mean's norm, that norm as a share of the base's activations, and as
@@ -179,7 +184,8 @@ impl ActivationDifference {
                 one.count.into(),
             ]
         };
-        let columns = ["position", "norm", "share of the base", "alike", "norm of the base", "norm of the tuned", "rows"];
+        let columns =
+            ["position", "norm", "share of the base", "alike", "norm of the base", "norm of the tuned", "rows"];
         Table {
             title: format!("mean differences at {}", self.place),
             columns: columns.map(String::from).to_vec(),

@@ -75,13 +75,17 @@ impl Factorisation {
     fn coded(&mut self, rows: &[SparseRow]) {
         let gram = products(&self.topics);
         for (row, codes) in rows.iter().zip(&mut self.codes) {
-            let wanted: Vec<f64> =
-                self.topics.iter().map(|topic| row.iter().map(|(column, value)| value * topic[*column]).sum()).collect();
+            let wanted: Vec<f64> = self
+                .topics
+                .iter()
+                .map(|topic| row.iter().map(|(column, value)| value * topic[*column]).sum())
+                .collect();
             for _ in 0..SWEEPS {
                 for topic in 0..codes.len() {
                     let size = gram[topic][topic];
                     let mixed: f64 = gram[topic].iter().zip(codes.iter()).map(|(product, code)| product * code).sum();
-                    codes[topic] = if size > 0.0 { (codes[topic] + (wanted[topic] - mixed) / size).max(0.0) } else { 0.0 };
+                    codes[topic] =
+                        if size > 0.0 { (codes[topic] + (wanted[topic] - mixed) / size).max(0.0) } else { 0.0 };
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! The divergence of the predictions of two models at each token of a text, and the contexts where it is largest.
 
+use std::collections::BTreeMap;
+
 use super::pair::{ModelPair, RowPosition, context, token};
 use crate::base::{Cell, HeatText, Result, Table, Task};
 use crate::err;
@@ -77,13 +79,7 @@ impl TokenDivergences {
         let row = |at: RowPosition| -> Vec<Cell> {
             let value = self.values[at.row][at.column];
             let raised = if value > 0.0 { name(self.raised[at.row][at.column]).into() } else { Cell::Missing };
-            vec![
-                value.into(),
-                context(&self.rows, at, name).into(),
-                raised,
-                at.row.into(),
-                at.column.into(),
-            ]
+            vec![value.into(), context(&self.rows, at, name).into(), raised, at.row.into(), at.column.into()]
         };
         Table {
             title: format!("largest KL(tuned || base) of {} positions", self.count()),
@@ -94,29 +90,24 @@ impl TokenDivergences {
 
     /// Tabulates the tokens after which the predictions differ most on average, at least so often read.
     pub fn by_token(&self, count: usize, least: usize, name: &dyn Fn(u32) -> String) -> Table {
-        let mut sums: std::collections::BTreeMap<u32, (usize, f64, f64)> = std::collections::BTreeMap::new();
+        let mut sums: BTreeMap<u32, TokenSum> = BTreeMap::new();
         for (row, values) in self.values.iter().enumerate() {
             for (column, value) in values.iter().enumerate() {
                 let sum = sums.entry(token(&self.rows, RowPosition { row, column })).or_default();
-                sum.0 += 1;
-                sum.1 += value;
-                sum.2 = sum.2.max(*value);
+                sum.times += 1;
+                sum.sum += value;
+                sum.largest = sum.largest.max(*value);
             }
         }
-        let mut found: Vec<(u32, usize, f64, f64)> = sums
-            .into_iter()
-            .filter(|(_, (times, _, _))| *times >= least)
-            .map(|(token, (times, sum, largest))| (token, times, sum / times as f64, largest))
-            .collect();
-        found.sort_by(|a, b| b.2.total_cmp(&a.2).then(a.0.cmp(&b.0)));
-        found.truncate(count);
-        let row = |(token, times, mean, largest): (u32, usize, f64, f64)| -> Vec<Cell> {
-            vec![name(token).into(), mean.into(), largest.into(), times.into()]
+        let mut found: Vec<(u32, TokenSum)> = sums.into_iter().filter(|(_, sum)| sum.times >= least).collect();
+        found.sort_by(|a, b| b.1.mean().total_cmp(&a.1.mean()).then(a.0.cmp(&b.0)));
+        let row = |(token, sum): (u32, TokenSum)| -> Vec<Cell> {
+            vec![name(token).into(), sum.mean().into(), sum.largest.into(), sum.times.into()]
         };
         Table {
             title: format!("KL(tuned || base) after each token, read at least {least} times"),
             columns: ["token", "mean", "largest", "times"].map(String::from).to_vec(),
-            rows: found.into_iter().map(row).collect(),
+            rows: found.into_iter().take(count).map(row).collect(),
         }
     }
 
@@ -131,5 +122,19 @@ impl TokenDivergences {
             }),
             _ => Err(err!(Argument, "expected a row below {}, found {row}", self.rows.len()).about("row")),
         }
+    }
+}
+
+/// The divergences after one token.
+#[derive(Debug, Clone, Copy, Default)]
+struct TokenSum {
+    times: usize,
+    sum: f64,
+    largest: f64,
+}
+
+impl TokenSum {
+    fn mean(&self) -> f64 {
+        self.sum / self.times.max(1) as f64
     }
 }

@@ -77,7 +77,9 @@ pub fn mine(
 ) -> Result<MinedTokens> {
     let vocab = pair.base.decoder.config().outputs();
     if options.top > vocab {
-        return Err(err!(Argument, "expected at most {vocab} tokens that rise most, found {}", options.top).about("top"));
+        return Err(
+            err!(Argument, "expected at most {vocab} tokens that rise most, found {}", options.top).about("top")
+        );
     }
     let positions: usize = rows.iter().map(Vec::len).sum();
     memory::check(16 * positions as u128 * options.top as u128, || format!("the rises at {positions} positions"))?;
@@ -106,7 +108,8 @@ pub fn mine(
                 sums[token] += rise;
                 rises[token] += usize::from(rise > 0.0);
             }
-            let top: SparseRow = ids.into_iter().map(|id| id as usize).zip(values).filter(|(_, rise)| *rise > 0.0).collect();
+            let top: SparseRow =
+                ids.into_iter().map(|id| id as usize).zip(values).filter(|(_, rise)| *rise > 0.0).collect();
             top.iter().for_each(|(token, _)| among_top[*token] += 1);
             found.push(top);
             places.push(RowPosition { row: at.row, column: at.column + number });
@@ -120,14 +123,8 @@ pub fn mine(
         mean: sums[token] / positions.max(1) as f64,
     };
     let tokens: Vec<TokenRise> = (0..vocab).map(token).collect();
-    let mut mined = MinedTokens {
-        positions,
-        top: options.top,
-        tokens,
-        topics: Vec::new(),
-        unexplained: 1.0,
-        rows: rows.to_vec(),
-    };
+    let mut mined =
+        MinedTokens { positions, top: options.top, tokens, topics: Vec::new(), unexplained: 1.0, rows: rows.to_vec() };
     // Two models that are the same have no rises to group.
     if options.topics > 0 && found.iter().any(|row| !row.is_empty()) {
         mined.group(&found, &places, options.topics, draw, task)?;
@@ -181,13 +178,7 @@ impl MinedTokens {
     pub fn topic_table(&self, count: usize, name: &dyn Fn(u32) -> String) -> Table {
         let of_topic = |(number, topic): (usize, &Topic)| {
             let row = |(token, weight): &(u32, f64)| -> Vec<Cell> {
-                vec![
-                    number.into(),
-                    topic.share.into(),
-                    topic.prevalence.into(),
-                    name(*token).into(),
-                    (*weight).into(),
-                ]
+                vec![number.into(), topic.share.into(), topic.prevalence.into(), name(*token).into(), (*weight).into()]
             };
             topic.weights.iter().take(count).map(row).collect::<Vec<_>>()
         };
@@ -218,8 +209,7 @@ impl MinedTokens {
 fn topics_of(fit: &Factorisation, tokens: &[usize], places: &[RowPosition]) -> Vec<Topic> {
     let sizes: Vec<f64> = fit.topics.iter().map(|topic| topic.iter().sum()).collect();
     let code = |row: usize, topic: usize| fit.codes[row][topic] * sizes[topic];
-    let masses: Vec<f64> =
-        (0..sizes.len()).map(|topic| (0..places.len()).map(|row| code(row, topic)).sum()).collect();
+    let masses: Vec<f64> = (0..sizes.len()).map(|topic| (0..places.len()).map(|row| code(row, topic)).sum()).collect();
     let mass: f64 = masses.iter().sum();
     let mut largest = vec![0_usize; sizes.len()];
     for row in 0..places.len() {

@@ -1,4 +1,4 @@
-//! Floor 15: what fine-tuning changed, seen in two models that read the same tokens, or a model with an adapter and its base.
+//! Floor 15: what fine-tuning changed: two models that read the same tokens, or a model with an adapter and its base.
 //!
 //! Their predictions are compared token by token ([`kl`]), their activations by the mean difference at the first tokens
 //! (Minder et al. 2025b, "Narrow Finetuning Leaves Clearly Readable Traces in Activation Differences") and by principal
@@ -17,5 +17,5 @@ pub use activations::{ActivationDifference, FirstTokens, PositionDifference, act
 pub use components::{DifferenceComponents, DifferenceRows, components, differences};
 pub use factorise::{Factorisation, SparseRow, factorise};
 pub use kl::{TokenDivergences, kl};
-pub use mining::{MinedTokens, MiningOptions, mine};
-pub use pair::{DiffText, ModelPair};
+pub use mining::{MinedTokens, MiningOptions, TokenRise, Topic, mine};
+pub use pair::{DiffText, ModelPair, RowPosition};

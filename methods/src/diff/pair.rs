@@ -3,7 +3,6 @@
 use crate::base::{Result, Task};
 use crate::data::harvest::width;
 use crate::err;
-use crate::features::contexts;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::run::Ask;
@@ -74,12 +73,12 @@ impl<'a> ModelPair<'a> {
 
     /// Finds a site in both models, which must be equally wide there.
     pub(super) fn place(self, site: &str) -> Result<Place> {
-        let [of_base, of_tuned] = [self.base, self.tuned].map(|model| {
+        let [of_base, of_tuned] = [self.base, self.tuned].map(|model| -> Result<(Place, usize)> {
             let config = model.decoder.config();
             let place = one_site(config, site, NAME_ONE)?;
             Ok((place, width(config, place)?))
         });
-        let (place, expected) = of_base.map_err(|e: crate::base::Error| e.about("site"))?;
+        let (place, expected) = of_base.map_err(|e| e.about("site"))?;
         let (_, found) = of_tuned.map_err(|e| e.about("tuned"))?;
         if expected == found {
             return Ok(place);
@@ -105,18 +104,19 @@ impl<'a> ModelPair<'a> {
             let batch = Batch::new(rows.to_vec())?;
             // The same parts for both, so that a model's logits less its own are 0 to the last bit.
             let mut of_base = Vec::new();
-            let mut keep = |place: (usize, usize), logits: &Tensor| {
+            let mut keep = |place: (usize, usize), logits: &Tensor| -> Result<()> {
                 of_base.push((place, logits.clone()));
                 Ok(())
             };
             self.base.decoder.logits_in_parts(&batch, Ask::default(), &mut keep, task)?;
             let mut of_base = of_base.into_iter();
-            let mut both = |place: (usize, usize), tuned: &Tensor| match of_base.next() {
-                Some((found, base)) if found == place && base.dims() == tuned.dims() => {
-                    let position = RowPosition { row: part * at_once + place.0, column: place.1 };
-                    take(position, &base.to_device(tuned.device())?, tuned)
-                }
-                _ => Err(err!(Bug, "logits of two models in different parts")),
+            let mut both = |place: (usize, usize), tuned: &Tensor| -> Result<()> {
+                let base = match of_base.next() {
+                    Some((found, base)) if found == place && base.dims() == tuned.dims() => base,
+                    _ => return Err(err!(Bug, "logits of two models in different parts")),
+                };
+                let position = RowPosition { row: part * at_once + place.0, column: place.1 };
+                take(position, &base.to_device(tuned.device())?, tuned)
             };
             self.tuned.decoder.logits_in_parts(&batch, Ask::default(), &mut both, task)?;
             bar.advance(rows.len() as u64);
@@ -143,7 +143,8 @@ impl<'a> ModelPair<'a> {
                 let x = dtype::convert(&x.detach(), DType::F32)?.to_device(&Device::Cpu)?;
                 Ok(x.contiguous()?.reshape((rows.len(), batch.width(), wide))?)
             });
-            let (base, tuned) = (base?, tuned?);
+            let base = base?;
+            let tuned = tuned?;
             for (row, length) in batch.lengths().into_iter().enumerate() {
                 let number = part * AT_ONCE + row;
                 let of_row = |x: &Tensor| -> Result<Tensor> {
@@ -156,11 +157,6 @@ impl<'a> ModelPair<'a> {
             bar.advance(rows.len() as u64);
         }
         Ok(())
-    }
-
-    /// Returns the text of a token.
-    pub fn name(self, id: u32) -> String {
-        contexts::name(self.base, id)
     }
 }
 
@@ -181,9 +177,7 @@ fn finite(x: &Tensor, place: Place, row: usize) -> Result<()> {
     let numbers = x.flatten_all()?.to_vec1::<f32>()?;
     match numbers.iter().find(|number| !number.is_finite()) {
         None => Ok(()),
-        Some(found) => {
-            Err(err!(Numeric, "expected finite activations at `{place}`, found {found} in text {row}")
-                .hint("the model overflows there; load it in f32"))
-        }
+        Some(found) => Err(err!(Numeric, "expected finite activations at `{place}`, found {found} in text {row}")
+            .hint("the model overflows there; load it in f32")),
     }
 }

@@ -32,14 +32,8 @@ fn models() -> (Model, Model, Tensor) {
         alpha: 1.0,
         places: vec![ModulePlace { weight: "blocks.1.mlp.down.weight".into(), rows: ModuleRows::All }],
     };
-    let settings = AdapterSettings {
-        rank: 1,
-        alpha: 1.0,
-        rslora: false,
-        bias: "none".into(),
-        saved: Vec::new(),
-        task: None,
-    };
+    let settings =
+        AdapterSettings { rank: 1, alpha: 1.0, rslora: false, bias: "none".into(), saved: Vec::new(), task: None };
     let parts = AdapterParts { settings, modules: vec![module], wholes: Vec::new() };
     let tuned = base.with_adapter("lora".into(), Arc::new(parts), 1.0).unwrap();
     (base, tuned, up.flatten_all().unwrap())
@@ -133,7 +127,8 @@ fn mean_differences_are_those_of_each_position() {
         };
         rows().iter().flat_map(of_row).collect()
     };
-    let groups: [&dyn Fn(usize) -> bool; 3] = [&|position| position == 0, &|position| position == 1, &|position| position > 1];
+    let groups: [&dyn Fn(usize) -> bool; 3] =
+        [&|position| position == 0, &|position| position == 1, &|position| position > 1];
     for (one, keep) in found.positions.iter().zip(groups) {
         let all = differences(keep);
         for (at, found) in one.difference().into_iter().enumerate() {
@@ -170,11 +165,15 @@ fn a_change_of_rank_one_has_one_component() {
         .iter()
         .flat_map(|ids| {
             let both = read(&base, ids).into_iter().zip(read(&tuned, ids));
-            both.map(|(base, tuned)| tuned.iter().zip(base).map(|(tuned, base)| tuned - base).collect()).collect::<Vec<_>>()
+            both.map(|(base, tuned)| tuned.iter().zip(base).map(|(tuned, base)| tuned - base).collect())
+                .collect::<Vec<_>>()
         })
         .collect();
     for (found, expected) in found.x.to_vec2::<f32>().unwrap().iter().zip(&expected) {
-        found.iter().zip(expected).for_each(|(found, expected)| close(f64::from(*found), *expected, 1e-5, "difference"));
+        found
+            .iter()
+            .zip(expected)
+            .for_each(|(found, expected)| close(f64::from(*found), *expected, 1e-5, "difference"));
     }
     let parts = components(found, Some(3), &Task::default()).unwrap();
     close(parts.shares[0], 1.0, 1e-6, "share");
@@ -188,7 +187,8 @@ fn a_change_of_rank_one_has_one_component() {
     close(parts.share_of_mean, mean / square, 1e-5, "share of the mean");
     let ends = parts.contexts(0, 2, &letter).unwrap();
     assert_eq!(ends.rows.len(), 4);
-    let codes: Vec<f64> = ends.rows.iter().map(|row| if let crate::base::Cell::Float(x) = row[0] { x } else { f64::NAN }).collect();
+    let codes: Vec<f64> =
+        ends.rows.iter().map(|row| if let crate::base::Cell::Float(x) = row[0] { x } else { f64::NAN }).collect();
     assert!(codes.is_sorted_by(|a, b| a >= b), "{codes:?}");
     assert!(parts.contexts(3, 2, &letter).is_err());
     assert_eq!(parts.tokens(&tuned, 0, 4, &letter).unwrap().rows.len(), 4);
@@ -235,7 +235,8 @@ fn tokens_that_rise_are_counted_as_each_position_has_them() {
 #[test]
 fn a_matrix_of_low_rank_is_factored_and_its_error_is_that_of_the_factors() {
     // Two topics with disjoint columns, so that the factorisation is unique.
-    let draw = |turn| create::uniform(&[40], 0.0, 1.0, DType::F64, &mut stream(2, "codes", turn)).unwrap().to_vec1::<f64>();
+    let draw =
+        |turn| create::uniform(&[40], 0.0, 1.0, DType::F64, &mut stream(2, "codes", turn)).unwrap().to_vec1::<f64>();
     let codes = [draw(0).unwrap(), draw(1).unwrap()];
     let row = |at: usize| -> SparseRow {
         vec![(0, 2.0 * codes[0][at]), (1, codes[0][at]), (2, codes[1][at]), (4, 3.0 * codes[1][at])]
@@ -264,21 +265,12 @@ fn a_matrix_of_low_rank_is_factored_and_its_error_is_that_of_the_factors() {
 #[test]
 fn models_that_cannot_be_compared_are_refused() {
     let (base, _, _) = models();
-    let other = Model::new(
-        crate::fixtures::decoder(crate::fixtures::config(), DType::F32),
-        None,
-        "other",
-    );
+    let other = Model::new(crate::fixtures::decoder(crate::fixtures::config(), DType::F32), None, "other");
     let refusal = ModelPair::new(&base, &other).map(|_| ()).unwrap_err();
     assert_eq!(refusal.message, "expected models of one vocabulary, found one of 28 tokens and one of 20");
     assert_eq!(refusal.about.as_deref(), Some("tuned"));
-    let wide = crate::model::config::Config {
-        d_model: 32,
-        d_head: 8,
-        vocab: 28,
-        context: 12,
-        ..crate::fixtures::config()
-    };
+    let wide =
+        crate::model::config::Config { d_model: 32, d_head: 8, vocab: 28, context: 12, ..crate::fixtures::config() };
     let wide = Model::new(crate::fixtures::decoder(wide, DType::F32), None, "wide");
     let pair = ModelPair::new(&base, &wide).unwrap();
     let refusal = differences(pair, &rows(), "resid_post.1", &Task::default()).map(|_| ()).unwrap_err();

@@ -1,7 +1,7 @@
 //! `diff::activations`: mean differences at the first tokens, and their result.
 
 use super::{names, rows};
-use crate::diff::{ActivationDifference as Core, DiffText, FirstTokens, ModelPair, activations as core};
+use crate::diff::{ActivationDifference as Core, DiffText, FirstTokens, ModelPair, activations as mean_differences};
 use crate::script::model::Model;
 use crate::script::prelude::*;
 
@@ -80,7 +80,7 @@ pub mod functions {
         read.finish()?;
         let rows = rows(&ctx, &base, &tuned, &text, &extent)?;
         let pair = ModelPair::new(base.core(), tuned.core())?;
-        let found = core(pair, &rows, site, &first, &env(&ctx)?.task)?;
+        let found = mean_differences(pair, &rows, site, &first, &env(&ctx)?.task)?;
         Ok(ActivationDifference { core: Rc::new(found), tuned })
     }
 }

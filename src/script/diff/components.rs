@@ -1,7 +1,7 @@
 //! `diff::differences` and `diff::components`: differences at every token, and their principal components.
 
 use super::{names, rows};
-use crate::diff::{DiffText, DifferenceComponents as Core, ModelPair, components as core, differences as of_rows};
+use crate::diff::{DiffText, DifferenceComponents as Core, ModelPair, components as principal, differences as of_rows};
 use crate::script::model::Model;
 use crate::script::prelude::*;
 use crate::script::sae::Sae;
@@ -108,7 +108,7 @@ pub mod functions {
         let task = &env(&ctx)?.task;
         let found = of_rows(ModelPair::new(base.core(), tuned.core())?, &rows, site, task)?;
         let most = found.x.dims().last().copied().unwrap_or_default();
-        let found = core(found, Some(components.unwrap_or(USUAL.min(most))), task)?;
+        let found = principal(found, Some(components.unwrap_or(USUAL.min(most))), task)?;
         Ok(DifferenceComponents { core: Rc::new(found), tuned })
     }
 }

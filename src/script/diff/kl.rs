@@ -1,7 +1,7 @@
 //! `diff::kl`: the divergence of the predictions of two models at each token, and its result.
 
 use super::{names, rows};
-use crate::diff::{DiffText, ModelPair, TokenDivergences as Core, kl as core};
+use crate::diff::{DiffText, ModelPair, TokenDivergences as Core, kl as divergences};
 use crate::script::model::Model;
 use crate::script::prelude::*;
 
@@ -68,7 +68,7 @@ pub mod functions {
     ) -> Fallible<TokenDivergences> {
         let options: DiffText = taken(options)?;
         let rows = rows(&ctx, &base, &tuned, &text, &options)?;
-        let found = core(ModelPair::new(base.core(), tuned.core())?, &rows, &env(&ctx)?.task)?;
+        let found = divergences(ModelPair::new(base.core(), tuned.core())?, &rows, &env(&ctx)?.task)?;
         Ok(TokenDivergences { core: Rc::new(found), base })
     }
 }

@@ -1,7 +1,7 @@
 //! `diff::mine`: tokens whose logits rise, and groups of them, and their result.
 
 use super::{names, rows};
-use crate::diff::{DiffText, MinedTokens as Core, MiningOptions, ModelPair, mine as core};
+use crate::diff::{DiffText, MinedTokens as Core, MiningOptions, ModelPair, mine as mined};
 use crate::script::model::Model;
 use crate::script::prelude::*;
 
@@ -68,7 +68,13 @@ pub mod functions {
     /// d.tokens(1)["among the top"]  //=> [1.0]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn mine(ctx: NativeCallContext, base: Model, tuned: Model, text: Any, options: Options) -> Fallible<MinedTokens> {
+    pub fn mine(
+        ctx: NativeCallContext,
+        base: Model,
+        tuned: Model,
+        text: Any,
+        options: Options,
+    ) -> Fallible<MinedTokens> {
         let env = env(&ctx)?;
         let mut read = super::options(options);
         let options: MiningOptions = read.declared()?;
@@ -79,7 +85,7 @@ pub mod functions {
         // Without topics nothing is drawn.
         let seed = if options.topics == 0 { Seed::of(0) } else { options.seed.seed };
         let found =
-            env.drawing(&ctx, "diff::mine", seed, |seed| core(pair, &rows, &options, seed.draws(), &env.task))?;
+            env.drawing(&ctx, "diff::mine", seed, |seed| mined(pair, &rows, &options, seed.draws(), &env.task))?;
         Ok(MinedTokens { core: Rc::new(found), base })
     }
 }

@@ -61,12 +61,11 @@ fn rows(
     options: &DiffText,
 ) -> Result<Vec<Vec<u32>>> {
     let pair = ModelPair::new(base.core(), tuned.core())?;
-    let [of_base, of_tuned] =
-        [base, tuned].map(|model| rows_of(ctx, model, text, options.context, options.rows));
+    let [of_base, of_tuned] = [base, tuned].map(|model| rows_of(ctx, model, text, options.context, options.rows));
     pair.agreed(of_base?, &of_tuned?)
 }
 
 /// Names tokens by their text, or by their id where the model has no tokenizer.
 fn names(model: &Model) -> impl Fn(u32) -> String {
-    |id| crate::features::contexts::name(model.core(), id)
+    move |id| crate::features::contexts::name(model.core(), id)
 }
