@@ -102,6 +102,25 @@ const PARTS: &[CallGroup] = &[
         ],
     },
     CallGroup {
+        begin: "let tuned = model::init(#{ layers: 2, d_model: 16, heads: 4, vocab: 20, context: 32 }, #{ seed: 4 });",
+        texts: TEXTS,
+        calls: &[
+            ("divergences", Each, "|x| diff::kl(m, tuned, x).values"),
+            // Every text has three tokens.
+            ("mean differences", Mean, "|x| diff::activations(m, tuned, x, \"resid_post.0\", #{ first: 3 }).mean[0..3].to_array()"),
+            (
+                "differences",
+                Mean,
+                "|x| diff::differences(m, tuned, x, \"resid_post.0\").sum(0).to_array().map(|sum| sum / x.len)",
+            ),
+            (
+                "mined tokens",
+                Mean,
+                "|x| diff::mine(m, tuned, x, #{ topics: 0 }).rises.to_array().map(|rise| rise * x.map(|text| text.len).sum() / x.len)",
+            ),
+        ],
+    },
+    CallGroup {
         begin: "let cache = m.cache(many, \"resid_post.0\");",
         texts: TEXTS,
         calls: &[
