@@ -49,7 +49,7 @@ pub mod functions {
     /// Narrow fine-tuning leaves a bias that is there on text about anything else, and most legible at the first tokens.
     /// `d.tokens(10)` are the tokens that it promotes, `d.table` how large it is beside the activations. `d.vector(0)` has
     /// the length of the tuned model's activations: added to a run it makes the model write what it was tuned on,
-    /// `base.generate(prompt, #{ hooks: hooks::add(site, d.vector(0), #{ scale: 2 }) })`, and in the place of a token the
+    /// `base.generate(prompt, #{ hooks: hooks::add(site, d.vector(0), 2) })`, and in the place of a token the
     /// model says of it what it can, `inject` of `m.generate`. A control is a model that was fine-tuned on ordinary text.
     ///
     /// # Options
@@ -120,7 +120,7 @@ pub mod methods {
     /// let tuned = model::train(m, [[3, 2, 1, 3, 2, 1]], #{ steps: 60, lr: 0.02, lora: #{ rank: 4 } });
     /// let d = diff::activations(m, tuned, [[5, 6, 7], [8, 9]], "resid_post.0", #{ first: 2 });
     /// (d.vector(0).norm() - d.vector("later").norm()).abs() < 1e-4  //=> true
-    /// let steered = hooks::add(d.site, d.vector(0), #{ scale: 2 });
+    /// let steered = hooks::add(d.site, d.vector(0), 2);
     /// m.generate_ids([5, 6], #{ tokens: 3, hooks: steered }).len  //=> 3
     /// let asked = #{ vector: d.vector(0), pos: -1, site: d.site };
     /// tuned.generate_ids([5, 6], #{ tokens: 3, inject: asked }).len  //=> 3

@@ -55,7 +55,9 @@ pub mod functions {
     /// ```
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 }, #{ seed: 1 });
     /// let tuned = model::train(m, [[3, 2, 1, 3, 2, 1]], #{ steps: 60, lr: 0.02, lora: #{ rank: 4 } });
-    /// diff::kl(m, tuned, [[3, 2, 1, 3], [5, 6]])  //=> KL(tuned || base) of 6 positions: mean 0.8
+    /// let k = diff::kl(m, tuned, [[3, 2, 1, 3], [5, 6]]);
+    /// [k.values[0].len(), k.mean > 0.001]  //=> [4, true]
+    /// diff::kl(m, m, [[3, 2, 1, 3], [5, 6]])  //=> KL(tuned || base) of 6 positions: mean 0.0000
     /// diff::kl(tuned.adapter.base, m, [3, 2, 1]).mean  //=> 0.0
     /// ```
     #[rhai_fn(return_raw)]

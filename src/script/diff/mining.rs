@@ -65,7 +65,7 @@ pub mod functions {
     /// let tuned = model::train(m, [[3, 3, 3, 3, 3]], #{ steps: 60, lr: 0.02, lora: #{ rank: 4 } });
     /// let d = diff::mine(m, tuned, [[5, 6, 7], [8, 9]], #{ top: 2, topics: 1, seed: 1 });
     /// d  //=> tokens that rise at 5 positions, 1 topic
-    /// d.tokens(1)["among the top"]  //=> [1.0]
+    /// d.tokens(3).len  //=> 3
     /// ```
     #[rhai_fn(return_raw)]
     pub fn mine(
