@@ -67,7 +67,7 @@ const SHORT: &[(&str, &str)] = &[
     ("compiled_circuits", "--n 4"),
     ("known_circuits", "--tasks parenthesis --n 2"),
     ("model_diffing", "--read 12000 --tokens 2000 --steps 2 --ratio 1 --target 4 --passes 1"),
-    ("what_a_finetune_changed", "--tokens 12000 --documents 20 --steps 2 --rows 4"),
+    ("what_a_finetune_changed", "--tokens 20000 --documents 80 --steps 2 --rows 4 --prompts 2"),
     ("splitting", "--text grammar --tokens 6000 --passes 1 --k 4"),
     ("geometry", "--text grammar --tokens 6000 --passes 1 --k 4 --ratio 1 --epochs 10"),
     ("suppression_absorption", "--text grammar --tokens 5000 --passes 1 --k 4 --ratios 1 --kinds topk,relu"),
