@@ -40,7 +40,7 @@ pub struct MinedTokens {
     pub positions: usize,
     /// The number of tokens that count at each position.
     pub top: usize,
-    /// What each token of the vocabulary did.
+    /// The rises of each token of the vocabulary.
     pub tokens: Vec<TokenRise>,
     /// Groups of tokens that rise together, those with the largest share first.
     pub topics: Vec<Topic>,
