@@ -26,6 +26,7 @@ const FLOORS: &[&str] = &[
     "intervene",
     "features",
     "circuit",
+    "diff",
     "report",
     "explorer",
     "sweep",
@@ -94,6 +95,7 @@ const PARTS: &[&str] = &[
     "optim",
     "intervene",
     "circuit",
+    "diff",
     "report",
     "plot",
 ];

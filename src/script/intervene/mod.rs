@@ -17,6 +17,7 @@ pub use interactions::Interactions;
 pub use metric::Metric;
 pub use monitor::Monitor;
 pub use sentences::Sentences;
+pub(in crate::script) use steer::rows;
 pub use subspace::Subspace;
 
 use crate::intervene::feature_patch::FeaturePatchOptions;
