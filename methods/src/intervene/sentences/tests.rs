@@ -105,15 +105,14 @@ fn suppressed_attention_goes_to_other_keys_in_proportion_in_every_kind_of_attent
 }
 
 #[test]
-fn the_sentence_that_an_induction_head_needs_is_found() {
+fn the_induction_head_of_a_compiled_model_attends_to_the_sentence_that_it_needs() {
     let made = compiled::compiled("induction").unwrap();
     let tokenizer = made.model.tokenizer().unwrap();
     let ids = tokenizer.encode("^ a b c d a", None, &Task::default()).unwrap().ids;
     // "a b", "c d", and the "a" whose answer is "b".
     let options = SentenceOptions { found: ReceiverOptions { heads: 1, apart: 2 }, ..SentenceOptions::default() };
     let found = of(&made.model, &ids, &[3, 5, 6], &options);
-    let last = &found.log_kl[6..8];
-    assert!(last[0] > 0.0 && last[1] < 1e-6_f64.ln(), "{last:?}");
+    assert!(found.log_kl[6] > 0.0, "{:?}", found.log_kl);
     // The induction head attends to the second of two tokens.
     let head = found.heads.iter().find(|head| head.name() == "1.0").unwrap();
     assert!((head.vertical[0] - 0.5).abs() < 1e-3 && is_missing(head.vertical[1]), "{head:?}");
