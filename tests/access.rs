@@ -83,6 +83,10 @@ fn every_primitive_that_takes_a_path_is_judged() {
         ("Run", of_model("run([1, 2])")),
         ("Sample", format!("data::draw({}, #{{ tokenizer: {words} }}), #{{ tokens: 8 }})", &model[..model.len() - 1])),
         ("Tokenizer", words.to_string()),
+        (
+            "Sentences",
+            "intervene::sentences(model::load(\"tiny\"), \"The boat was old. The sea was calm.\")".to_string(),
+        ),
         ("Selection", chosen("chosen")),
         ("Enough", chosen("chosen.enough(m, text)")),
     ];

@@ -32,6 +32,10 @@ const WORDS: &str = r#"
     let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     let s = saes[0];
 "#;
+const TUNED: &str = r#"
+    let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 }, #{ seed: 1 });
+    let tuned = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 }, #{ seed: 2 });
+"#;
 const BRACKETS: &str = r#"
     let t = data::tokenizer("to (be) [or] {not}", #{ kind: "characters", min_frequency: 1 });
     let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
@@ -218,6 +222,16 @@ const ALL: &[Drawing] = &[
         "intervene::steer",
         IDS,
         r#"intervene::steer(m, #{ "resid_post.1": m.weight("unembed.weight")[7] }, [[1, 2], [3]], [[1, 2, 3, 4], [5, 6, 7]], #{ $ token: 7, strengths: [2] }).to_map()"#,
+    ),
+    drawing(
+        "diff::mine",
+        TUNED,
+        "diff::mine(m, tuned, [[5, 6, 7, 1, 2], [8, 9, 3, 4]], #{ $ top: 5, topics: 2 }).to_map()",
+    ),
+    drawing(
+        "intervene::anchors",
+        r#"let m = model::load("tiny");"#,
+        r#"intervene::anchors(m, "The boat was old. The sea was calm.", |said| said.sub_string(0, 2), #{ $ rollouts: 4, tokens: 8, answer_tokens: 2, only: [0] }).to_map()"#,
     ),
     drawing(
         "intervene::axbench",

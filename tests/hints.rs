@@ -250,6 +250,14 @@ const EXCUSED: &[(&[&str], &str)] = &[
     ),
     (
         &[
+            "a token that marks the beginning of the text is enough: `m.tokens(text, #{ bos: true })`",
+            "a sentence ends with `.`, `?` or `!` before a space or the end of a line, or at a blank line; one of less than ten \
+             characters is a part of the next",
+        ],
+        "they say what a text needs to have, and the call beside them is in the guide to tokens",
+    ),
+    (
+        &[
             "a vector is no matrix: it may be what you want already, as with `tensor::cosine(a, b)`, which compares row by row; \
              `t.diag_embed()` is the matrix with it as its diagonal",
         ],

@@ -366,6 +366,7 @@ const EXCUSED: &[(&str, &str)] = &[
     ("probes::texts", TEXT),
     ("subspace::das", DESCENDS),
     ("subspaces::das", DESCENDS),
+    ("tasks::brackets", TEXT),
     ("tasks::closing", TEXT),
     ("tasks::due", TEXT),
 ];

@@ -13,7 +13,7 @@ use rand::seq::SliceRandom;
 use super::cut::{cut, is_whole, sentences_of};
 use crate::base::bootstrap::{RESAMPLES, bootstrap_groups};
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Cell, Result, Table, Task};
+use crate::base::{Cell, Result, Table, Task, memory};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
@@ -117,7 +117,10 @@ pub fn anchors(
         Some(ending) => Some(ids_of(model, ending, task)?),
         None => None,
     };
-    let bar = task.begin("rollouts", Some((places.len() * options.rollouts) as u64));
+    let all = places.len() as u128 * options.rollouts as u128;
+    let each = size_of::<Rollout>() as u128 + 4 * options.tokens as u128;
+    memory::check(all.saturating_mul(each), || format!("{all} rollouts")).map_err(|e| e.about("rollouts"))?;
+    let bar = task.begin("rollouts", Some(all as u64));
     let mut rollouts = BTreeMap::new();
     for place in places {
         let end = sentences.get(place).map_or(text.len() - text.back, |sentence| sentence.tokens.start);
