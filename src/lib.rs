@@ -3,7 +3,7 @@
 //! The floors of the core and of its methods, and those above, lowest first; imports go down only. See ARCHITECTURE.md.
 
 pub use microtome_methods::{
-    bail, base, checkpoint, choices, circuit, data, err, features, intervene, model, net, options, prelude, probes,
+    bail, base, checkpoint, choices, circuit, data, decomposition, err, features, intervene, model, net, options, prelude, probes,
     questions, sae, tensor, tokenizer, training,
 };
 

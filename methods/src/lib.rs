@@ -72,6 +72,8 @@ pub mod intervene;
 
 pub mod features;
 
+pub mod decomposition;
+
 pub mod circuit;
 
 pub mod prelude;

@@ -1,4 +1,4 @@
-//! Floor 18: the language. Bindings of the floors below, one file each of the same name; values, options and errors;
+//! Floor 19: the language. Bindings of the floors below, one file each of the same name; values, options and errors;
 //! the reference; libraries; sessions.
 //!
 //! # How a binding is written
@@ -20,6 +20,7 @@
 
 pub mod circuit;
 pub mod data;
+pub mod decomposition;
 pub mod docs;
 pub mod engine;
 pub mod features;

@@ -1,4 +1,4 @@
-//! Floor 14: circuits. Features that cause others, and measures of how well a circuit explains its target.
+//! Floor 15: circuits. Features that cause others, and measures of how well a circuit explains its target.
 //!
 //! ```rust,no_run
 //! use microtome_methods::circuit::tree::{TreeOptions, causal_tree};

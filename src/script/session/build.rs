@@ -16,13 +16,16 @@ use crate::script::prelude::*;
 use crate::script::session::reserved_words;
 use crate::script::session::resolver::Resolver;
 use crate::script::session::scripts;
-use crate::script::{circuit, data, features, hooks, intervene, model, optim, plot, probes, report, sae, tensor};
+use crate::script::{
+    circuit, data, decomposition, features, hooks, intervene, model, optim, plot, probes, report, sae, tensor,
+};
 
 /// Lists modules that scripts call by name, `run::check(..)`.
 fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
     vec![
         ("circuit", circuit::functions()),
         ("data", data::functions()),
+        ("decomposition", decomposition::functions()),
         ("features", [features::functions(), vec![exported_manifest!(report::dashboard::functions)]].concat()),
         ("hooks", vec![exported_manifest!(hooks::functions)]),
         ("intervene", intervene::functions()),
@@ -39,9 +42,10 @@ fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
 }
 
 /// The types of handles of each part of the language.
-const HANDLES: [&[HandleType]; 11] = [
+const HANDLES: [&[HandleType]; 12] = [
     circuit::HANDLES,
     data::HANDLES,
+    decomposition::HANDLES,
     features::HANDLES,
     hooks::HANDLES,
     intervene::HANDLES,
@@ -54,9 +58,10 @@ const HANDLES: [&[HandleType]; 11] = [
 ];
 
 /// The groups of options of each part, which doc comments name.
-const OPTIONS: [&[NamedOptions]; 12] = [
+const OPTIONS: [&[NamedOptions]; 13] = [
     circuit::OPTIONS,
     data::OPTIONS,
+    decomposition::OPTIONS,
     features::OPTIONS,
     hooks::OPTIONS,
     intervene::OPTIONS,
@@ -92,6 +97,7 @@ fn globals() -> Vec<&'static ModuleManifest> {
     let floors = [
         circuit::globals(),
         data::globals(),
+        decomposition::globals(),
         features::globals(),
         intervene::globals(),
         model::globals(),
