@@ -14,7 +14,7 @@ impl<T: Target> LossStep<'_, T> {
     pub fn worst(&self, parts: &[MatrixParts], sources: Vec<Sources>, task: &Task) -> Result<Vec<Sources>> {
         let options = &self.options.adversary;
         let mut sources = sources;
-        if options.shared {
+        if options.common {
             sources = sources.into_iter().map(first).collect::<Result<_>>()?;
         }
         let deltas = deltas(self.target, parts)?;

@@ -49,7 +49,7 @@ crate::options! {
         /// Change of a source in a step of the adversary, by the sign of its gradient.
         ascent_size: f64 = 1.0 => above(0.0);
         /// Whether the adversary chooses one mask for all inputs of a batch, and not one for each.
-        shared: bool = true;
+        common: bool = true;
     }
 }
 

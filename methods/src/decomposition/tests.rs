@@ -102,14 +102,14 @@ impl Case {
 
 #[test]
 fn a_step_is_that_of_the_authors_code() {
-    let options = |p: f64, frequency: f64, shared: bool| LossOptions {
+    let options = |p: f64, frequency: f64, common: bool| LossOptions {
         minimality: 0.01,
         p,
         p_end: (p != 1.0).then_some(0.5),
         frequency,
         adversarial: 0.5,
         faithfulness: 1.0,
-        adversary: AdversaryOptions { ascent: 2, ascent_size: 0.3, shared },
+        adversary: AdversaryOptions { ascent: 2, ascent_size: 0.3, common },
         ..Default::default()
     };
     let residual = &["in", "out"];
@@ -231,7 +231,7 @@ fn parts_sum_to_the_matrix_and_matter_where_their_input_is() {
     let run = |masks| found.run(&x, &RunMaskedOptions { masks, ..Default::default() }).unwrap();
     assert!(far(&run(MaskChoice::All), &x) < 0.1);
     assert!(far(&run(MaskChoice::Importance), &x) < 0.2);
-    let errors = found.masked_errors(&x, &AdversaryOptions { ascent: 20, ascent_size: 0.1, shared: false }, 1, &task());
+    let errors = found.masked_errors(&x, &AdversaryOptions { ascent: 20, ascent_size: 0.1, common: false }, 1, &task());
     let errors = errors.unwrap();
     assert!(errors.worst >= errors.random, "{errors:?}");
     let table = found.table(&found.importances(&x).unwrap(), 0.1).unwrap();

@@ -22,7 +22,7 @@ pub mod functions {
     /// let w = tensor([[1, 0, -1], [0, 1, -1]]);
     /// let net = decomposition::network([
     ///     #{ name: "embed", matrix: w },
-    ///     #{ name: "unembed", matrix: w.t(), activation: "relu" },
+    ///     #{ name: "unembed", matrix: w.transpose(), activation: "relu" },
     /// ]);
     /// net  //=> network: embed 3 to 2, unembed 2 to 3
     /// net.run([[1, 0, 0]])  //=> tensor([[1.0, 0.0, 0.0]])

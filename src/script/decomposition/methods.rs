@@ -82,7 +82,7 @@ pub mod methods {
     /// ```
     /// let net = decomposition::network([#{ name: "w", matrix: [[1, 0], [0, 1]] }]);
     /// let d = decomposition::fit(net, #{ parts: 3, steps: 2, batch: 8, seed: 1 });
-    /// let found = d.worst(tensor::eye(2), #{ ascent: 20, ascent_size: 0.1, shared: false, seed: 1 });
+    /// let found = d.worst(tensor::eye(2), #{ ascent: 20, ascent_size: 0.1, common: false, seed: 1 });
     /// found.worst > found.random  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
