@@ -9,7 +9,7 @@ use super::network::{LayerActivation, LayerOptions, Network, NetworkTarget, Spar
 use super::options::FitOptions;
 use super::parts::TENSORS;
 use super::result::{MaskChoice, RunMaskedOptions};
-use super::target::{Clean, Target};
+use super::target::Clean;
 use super::{Decomposition, MatrixParts};
 use crate::base::Task;
 use crate::base::access::{Access, Rules};
