@@ -205,8 +205,8 @@ fn check(parts: &MatrixParts, matrix: &Tensor) -> Result<()> {
         Err(err!(Format, "expected {what} of `{}`, found {:?} {:?}", parts.name, t.dtype(), t.dims()))
     };
     let &[out, read] = matrix.dims() else { return fail("a matrix", matrix) };
-    let count = parts.count();
     let gate = &parts.gate;
+    let count = gate.outer_bias.elem_count();
     let width = gate.inner_bias.dims().last().copied().unwrap_or_default();
     let reads = if gate.kind == GateKind::Mlp { 1 } else { read };
     let (inner, inner_bias, outer) = match gate.kind {

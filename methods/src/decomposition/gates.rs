@@ -101,7 +101,8 @@ impl Importance {
 fn lower_leaky(raw: &Tensor) -> Result<Tensor> {
     let from = raw.detach();
     let result = from.clamp(0f64, 1f64)?;
-    Ok(kernels::with_gradient("lower_leaky_hard_sigmoid", &result, &[raw], move |_, gradient| {
+    // What leaks is decided by the sum over all losses, not by each of them.
+    Ok(kernels::with_whole_gradient("lower_leaky_hard_sigmoid", &result, &[raw], move |_, gradient| {
         let zeros = gradient.zeros_like()?;
         let leaked = (gradient.minimum(&zeros)? * LEAK)?;
         let within = from.le(1f64)?.where_cond(gradient, &zeros)?;
