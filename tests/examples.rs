@@ -67,6 +67,7 @@ const SHORT: &[(&str, &str)] = &[
     ("compiled_circuits", "--n 4"),
     ("known_circuits", "--tasks parenthesis --n 2"),
     ("model_diffing", "--read 12000 --tokens 2000 --steps 2 --ratio 1 --target 4 --passes 1"),
+    ("what_a_finetune_changed", "--tokens 20000 --documents 80 --steps 2 --rows 4 --prompts 2"),
     ("splitting", "--text grammar --tokens 6000 --passes 1 --k 4"),
     ("geometry", "--text grammar --tokens 6000 --passes 1 --k 4 --ratio 1 --epochs 10"),
     ("suppression_absorption", "--text grammar --tokens 5000 --passes 1 --k 4 --ratios 1 --kinds topk,relu"),
@@ -97,6 +98,10 @@ const SHORT: &[(&str, &str)] = &[
     ("patchscopes", "--n 60"),
     ("four_methods", "--n 1 --threshold 0.1"),
     ("relp", "--n 2"),
+    ("persistence", "--text grammar --tokens 6000 --layers 2 --ratio 1 --passes 1 --k 4"),
+    ("sparse_model", "--steps 2 --dense 1 --pairs 2"),
+    ("depth_scores", "--text grammar --tokens 12000 --layers 2 --features 2 --fragments 40 --k 4"),
+    ("thought_anchors", "--n 2 --rollouts 4"),
     ("safety_monitor", "--tokens 6000 --held 8000 --stopped 2"),
     (
         "dictionary_pareto",

@@ -10,6 +10,7 @@ mod latent;
 mod older;
 mod pictured;
 mod scores;
+mod sentences;
 mod sites;
 mod sources;
 mod states;

@@ -25,8 +25,9 @@ const FLOORS: &[&str] = &[
     "sae",
     "intervene",
     "features",
-    "decomposition",
     "circuit",
+    "diff",
+    "decomposition",
     "report",
     "explorer",
     "sweep",
@@ -96,6 +97,7 @@ const PARTS: &[&str] = &[
     "optim",
     "intervene",
     "circuit",
+    "diff",
     "report",
     "plot",
 ];

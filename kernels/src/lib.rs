@@ -50,7 +50,7 @@ pub use recurrence::{
     DeltaRuleInputs, ScanInputs, delta_rule, delta_rule_read, delta_rule_states, scan, scan_states, states_read,
 };
 pub use rows::embed::look_up;
-pub use rows::{centred, picked};
+pub use rows::{centred, largest, picked};
 pub use tape::record::{on_tape, with_gradient, with_whole_gradient};
 pub use tape::{ArgumentGradients, Gradients, TapedTensor, reshape, without_tape};
 

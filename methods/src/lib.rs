@@ -11,6 +11,7 @@
 //! | [`intervene`] | activation and path patching, hooks on features, steering, erasure, subspaces, monitors |
 //! | [`features`] | max-activating examples, logit effects, cards, dashboards, explanations and their scores |
 //! | [`circuit`] | causal trees, edges, feature circuits, attribution graphs, and their evaluation |
+//! | [`diff`] | what fine-tuning changed: divergences by token, differences of activations, tokens whose logits rise |
 //! | [`base`], [`options`](mod@options), [`net`], [`questions`] | errors, files and access; options; fetching; language models behind an address |
 //! | [`tensor`], [`training`], [`probes`] | tensors; training loops; linear probes |
 //!
@@ -72,9 +73,11 @@ pub mod intervene;
 
 pub mod features;
 
-pub mod decomposition;
-
 pub mod circuit;
+
+pub mod diff;
+
+pub mod decomposition;
 
 pub mod prelude;
 

@@ -102,6 +102,25 @@ const PARTS: &[CallGroup] = &[
         ],
     },
     CallGroup {
+        begin: "let tuned = model::init(#{ layers: 2, d_model: 16, heads: 4, vocab: 20, context: 32 }, #{ seed: 4 });",
+        texts: TEXTS,
+        calls: &[
+            ("divergences", Each, "|x| diff::kl(m, tuned, x).values"),
+            // Every text has three tokens.
+            ("mean differences", Mean, "|x| diff::activations(m, tuned, x, \"resid_post.0\", #{ first: 3 }).mean[0..3].to_array()"),
+            (
+                "differences",
+                Mean,
+                "|x| diff::differences(m, tuned, x, \"resid_post.0\").sum(0).to_array().map(|sum| sum / x.len)",
+            ),
+            (
+                "mined tokens",
+                Mean,
+                "|x| diff::mine(m, tuned, x, #{ topics: 0 }).rises.to_array().map(|rise| rise * x.map(|text| text.len).sum() / x.len)",
+            ),
+        ],
+    },
+    CallGroup {
         begin: "let cache = m.cache(many, \"resid_post.0\");",
         texts: TEXTS,
         calls: &[
@@ -298,6 +317,10 @@ const TRIED: &[(&str, &str)] = &[
     ("Monitor.watch", "mon.watch(m, x"),
     ("Subspace.accuracy", "subspace.accuracy(m, swaps.call(x)"),
     ("circuit::edges", "circuit::edges(m, x"),
+    ("diff::activations", "diff::activations(m, tuned, x"),
+    ("diff::differences", "diff::differences(m, tuned, x"),
+    ("diff::kl", "diff::kl(m, tuned, x"),
+    ("diff::mine", "diff::mine(m, tuned, x"),
     ("circuit::sparse_features", "circuit::sparse_features(m, saes, x"),
     ("intervene::feature_patch", "intervene::feature_patch(m, sae::identity(16), x"),
     ("intervene::grid", "intervene::grid(m, x"),
@@ -316,6 +339,7 @@ const ONE: &str = "it reads one text";
 const CHOOSES: &str = "it chooses by means that are compared as those of edges";
 const DESCENDS: &str =
     "it descends on batches of drawn pairs or prompts; what it finds is judged by calls that are compared";
+const EACH: &str = "it reads each text by itself";
 const TEXT: &str = "its text is a `Text`, which is cut into rows of one length";
 
 /// Functions of the reference that take texts, prompts or pairs and are not compared, and why.
@@ -333,7 +357,12 @@ const EXCUSED: &[(&str, &str)] = &[
     ("circuit::attribution_graph", ONE),
     ("circuit::qk", ONE),
     ("circuit::edge_pruning", DESCENDS),
+    ("circuit::node_pruning", DESCENDS),
+    ("diff::components", "it takes components of `diff::differences`, which is compared"),
+    ("intervene::anchors", ONE),
     ("intervene::axbench", "it writes by `generate_ids`, which is compared, and grades each prompt by the others"),
+    ("intervene::receiver_heads", EACH),
+    ("intervene::sentences", ONE),
     ("probes::texts", TEXT),
     ("subspace::das", DESCENDS),
     ("subspaces::das", DESCENDS),

@@ -38,6 +38,18 @@ pub fn intervals(
     found.into_iter().map(percentiles).collect()
 }
 
+/// Computes the interval of a statistic of several groups of observations, like [`bootstrap`]; each is resampled by itself,
+/// and keeps its size. None if a group is empty, too.
+pub fn bootstrap_groups(sizes: &[usize], seed: u64, statistic: impl Fn(&[Vec<usize>]) -> f64) -> Option<[f64; 2]> {
+    if sizes.contains(&0) || sizes.iter().sum::<usize>() < 2 {
+        return None;
+    }
+    let mut random = stream(seed, "bootstrap", 0);
+    let mut draw = |size: &usize| (0..*size).map(|_| random.random_range(0..*size)).collect::<Vec<usize>>();
+    let found = (0..RESAMPLES).map(|_| statistic(&sizes.iter().map(&mut draw).collect::<Vec<_>>()));
+    percentiles(found.collect())
+}
+
 /// Computes the 95 % interval of a share of independent trials (Wilson 1927); NaN without trials.
 pub fn wilson(successes: usize, trials: usize) -> [f64; 2] {
     const Z: f64 = 1.959_964;
@@ -109,6 +121,20 @@ mod tests {
         let [low, high] = bootstrap(9, 4, first).unwrap();
         assert_eq!(both, [Some([low, high]), Some([2.0 * low, 2.0 * high])]);
         assert_eq!(intervals(1, 4, 2, |_| vec![0.0; 2]), [None, None]);
+    }
+
+    #[test]
+    fn groups_are_resampled_by_themselves() {
+        // The difference of the means of 400 and 100 numbers spread evenly over [0, 1]: its deviation is .0323.
+        let spread = |count: usize| (0..count).map(|i| (i as f64 + 0.5) / count as f64).collect::<Vec<f64>>();
+        let groups = [spread(400), spread(100)];
+        let mean = |group: usize, drawn: &[Vec<usize>]| {
+            drawn[group].iter().map(|i| groups[group][*i]).sum::<f64>() / drawn[group].len() as f64
+        };
+        let [low, high] = bootstrap_groups(&[400, 100], 1, |drawn| mean(0, drawn) - mean(1, drawn)).unwrap();
+        assert!((low + 1.96 * 0.0323).abs() < 0.006 && (high - 1.96 * 0.0323).abs() < 0.006, "{low} {high}");
+        assert_eq!(bootstrap_groups(&[3, 0], 1, |_| 1.0), None);
+        assert_eq!(bootstrap_groups(&[3, 1], 1, |_| 1.0), Some([1.0; 2]));
     }
 
     #[test]

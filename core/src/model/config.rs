@@ -32,6 +32,9 @@ pub struct Config {
     pub act: Activation,
     /// Whether the MLP is `down(act(gate x) * up x)` instead of `down(act(up x))`.
     pub gated: bool,
+    /// The number of neurons of an MLP that are active at a token: the largest by size; all others are 0.
+    #[serde(default)]
+    pub active_neurons: Option<usize>,
     /// Experts in place of the MLP of most layers.
     #[serde(default)]
     pub experts: Option<Experts>,

@@ -56,6 +56,7 @@ pub fn config() -> Config {
         causal: true,
         predicts: Predicts::Next,
         sinks: false,
+        active_neurons: None,
         gated_heads: false,
         score_scale: 0.5,
         score_scale_by_layer: false,

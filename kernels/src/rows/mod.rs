@@ -58,6 +58,41 @@ pub fn centred(x: &Tensor, centre: &Tensor, scale: f64) -> Result<Tensor> {
     result.tensor(&[rows, width], DType::F32)
 }
 
+/// Returns 1 for the `count` numbers of each row that are largest by size, of equals the first, and 0 for the others; a row is
+/// the last axis. Without gradients.
+pub fn largest(x: &Tensor, count: usize) -> Result<Tensor> {
+    let width = x.dims().last().copied().unwrap_or_default();
+    if count >= width {
+        return Ok(x.detach().ones_like()?);
+    }
+    if count == 0 {
+        return Ok(x.detach().zeros_like()?);
+    }
+    let here = x.detach().to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
+    let here = flat(&here)?;
+    let numbers = FlatNumbers::of(&here)?;
+    let numbers = numbers.slice();
+    let mut mask = Fresh::new(numbers.len())?;
+    mask.write(width, 16 * width, |first, mask| {
+        let mut sizes = vec![0.0_f32; width];
+        for (mask, row) in mask.chunks_exact_mut(width).zip(numbers[first * width..].chunks_exact(width)) {
+            sizes.iter_mut().zip(row).for_each(|(size, x)| *size = x.abs());
+            // NaN counts as the largest, so that it stays and is seen.
+            let (_, least, _) = sizes.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a));
+            let least = *least;
+            let above = row.iter().filter(|x| x.abs().total_cmp(&least).is_gt()).count();
+            let mut equals = count - above;
+            for (mask, x) in mask.iter_mut().zip(row) {
+                let order = x.abs().total_cmp(&least);
+                let stays = order.is_gt() || (order.is_eq() && equals > 0);
+                equals -= usize::from(stays && order.is_eq());
+                *mask = f32::from(u8::from(stays));
+            }
+        }
+    });
+    Ok(mask.tensor(x.dims(), DType::F32)?.to_device(x.device())?.to_dtype(x.dtype())?)
+}
+
 /// Computes [`centred`] in candle's operations.
 pub(super) fn centred_plain(x: &Tensor, centre: &Tensor, scale: f64) -> Result<Tensor> {
     Ok((x.broadcast_sub(centre)? * scale)?)

@@ -60,7 +60,7 @@ impl Graph {
 fn looks(node: &Node) -> String {
     let meaning = node.meaning.as_ref().map(|meaning| format!("\\n{}", quoted(meaning))).unwrap_or_default();
     let shape = match node.part {
-        Part::Feature(_) => "",
+        Part::Feature(_) | Part::Channel(_) => "",
         Part::Whole => ", style = solid",
         Part::Head(_) => ", shape = octagon, style = solid",
         Part::Token(_) => ", shape = oval, style = solid",

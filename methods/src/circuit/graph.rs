@@ -22,6 +22,8 @@ pub enum Part {
     Feature(usize),
     /// The reconstruction error of the site's dictionary.
     Error,
+    /// A coordinate of the site: of the stream, of queries, keys or values, or a neuron.
+    Channel(usize),
     /// A token that is read, or one whose logit is.
     Token(u32),
 }
@@ -49,7 +51,7 @@ pub struct Node {
     pub value: Option<f64>,
 }
 
-/// A node in JSON: its part is one of four keys, or none of them.
+/// A node in JSON: its part is one of five keys, or none of them.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NodeFile {
@@ -58,6 +60,8 @@ struct NodeFile {
     feature: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     head: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    channel: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     token: Option<u32>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -81,17 +85,19 @@ impl TryFrom<NodeFile> for Node {
     type Error = String;
 
     fn try_from(file: NodeFile) -> std::result::Result<Self, String> {
-        let part = match (file.feature, file.head, file.token, file.error) {
-            (None, None, None, false) => Part::Whole,
-            (Some(feature), None, None, false) => Part::Feature(feature),
-            (None, Some(head), None, false) => Part::Head(head),
-            (None, None, Some(token), false) => Part::Token(token),
-            (None, None, None, true) => Part::Error,
-            _ => {
-                let site = &file.site;
-                return Err(format!("a node of {site} that is more than one of feature, head, token and error"));
-            }
-        };
+        let named = [
+            file.feature.map(Part::Feature),
+            file.head.map(Part::Head),
+            file.channel.map(Part::Channel),
+            file.token.map(Part::Token),
+            file.error.then_some(Part::Error),
+        ];
+        let mut parts = named.into_iter().flatten();
+        let part = parts.next().unwrap_or(Part::Whole);
+        if parts.next().is_some() {
+            let site = &file.site;
+            return Err(format!("a node of {site} that is more than one of feature, head, channel, token and error"));
+        }
         let NodeFile { site, position, level, meaning, score, outlier, effect, value, .. } = file;
         Ok(Self { site, part, position, level, meaning, score, outlier, effect, value })
     }
@@ -102,15 +108,17 @@ impl From<Node> for NodeFile {
         let Node { site, part, position, level, meaning, score, outlier, effect, value } = node;
         let mut feature = None;
         let mut head = None;
+        let mut channel = None;
         let mut token = None;
         match part {
             Part::Feature(index) => feature = Some(index),
             Part::Head(index) => head = Some(index),
+            Part::Channel(index) => channel = Some(index),
             Part::Token(id) => token = Some(id),
             Part::Whole | Part::Error => {}
         }
         let error = part == Part::Error;
-        Self { site, feature, head, token, error, position, level, meaning, score, outlier, effect, value }
+        Self { site, feature, head, channel, token, error, position, level, meaning, score, outlier, effect, value }
     }
 }
 
@@ -257,6 +265,11 @@ impl Node {
         Self { site, part, position, level, meaning, score, outlier: false, effect, value }
     }
 
+    /// Returns whether the node is an element of a graph of nodes.
+    pub fn is_unit(&self) -> bool {
+        matches!(self.part, Part::Feature(_) | Part::Error | Part::Channel(_))
+    }
+
     /// Returns the index of the node's feature, if it is one.
     pub fn feature(&self) -> Option<usize> {
         match self.part {
@@ -279,6 +292,7 @@ impl Node {
             Part::Head(head) => format!("{site}.{head}"),
             Part::Feature(feature) => format!("{site}/{feature}"),
             Part::Error => format!("{site}/error"),
+            Part::Channel(channel) => format!("{site}[{channel}]"),
             Part::Token(token) => format!("{site}/{token}"),
         };
         self.position.map_or(name.clone(), |position| format!("{name}@{position}"))
@@ -327,13 +341,19 @@ impl Graph {
         }
     }
 
-    /// Returns what the graph is a set of: nodes if some are features or reconstruction errors, else edges.
+    /// Returns whether some nodes are features of dictionaries, or their errors.
+    fn has_features(&self) -> bool {
+        self.nodes.iter().any(|node| matches!(node.part, Part::Feature(_) | Part::Error))
+    }
+
+    /// Returns whether the graph is a set of channels.
+    pub fn has_channels(&self) -> bool {
+        self.nodes.iter().any(|node| matches!(node.part, Part::Channel(_)))
+    }
+
+    /// Returns what the graph is a set of: nodes if some are features, reconstruction errors or channels, else edges.
     pub fn units(&self) -> Units {
-        if self.nodes.iter().any(|node| matches!(node.part, Part::Feature(_) | Part::Error)) {
-            Units::Nodes
-        } else {
-            Units::Edges
-        }
+        if self.nodes.iter().any(|node| node.is_unit()) { Units::Nodes } else { Units::Edges }
     }
 
     /// Returns the name of an edge, with its port after the name of the later node: `z.0.1 -> z.2.3<k>`.
@@ -363,7 +383,7 @@ impl Graph {
     pub fn table(&self) -> Table {
         let name = |i: usize| self.nodes.get(i).map_or(Cell::Missing, |node| node.name().into());
         let has_ports = self.edges.iter().any(|edge| edge.port.is_some());
-        let has_cosines = self.units() == Units::Nodes;
+        let has_cosines = self.has_features();
         let has_heads = self.edges.iter().any(|edge| edge.heads.is_some());
         let row = |edge: &Edge| {
             let port = || edge.port.map_or(Cell::Missing, |port| port.to_string().into());
@@ -392,28 +412,33 @@ impl Graph {
         let has = |is_there: fn(&Node) -> bool| self.nodes.iter().any(is_there);
         let heads = has(|n| matches!(n.part, Part::Head(_)));
         let tokens = has(|n| matches!(n.part, Part::Token(_)));
-        let features = self.units() == Units::Nodes;
-        let columns: [(&str, bool, NodeCell); 9] = [
-            ("site", true, |node| node.site.as_str().into()),
-            ("head", heads, |node| if let Part::Head(head) = node.part { head.into() } else { Cell::Missing }),
-            (
-                "token",
-                tokens,
-                |node| if let Part::Token(id) = node.part { i64::from(id).into() } else { Cell::Missing },
-            ),
-            ("feature", features, |node| match node.part {
-                Part::Feature(feature) => feature.into(),
-                Part::Error => "error".into(),
-                Part::Whole | Part::Head(_) | Part::Token(_) => Cell::Missing,
-            }),
-            ("position", has(|n| n.position.is_some()), |node| node.position.map_or(Cell::Missing, Cell::from)),
-            ("effect", has(|n| n.effect.is_some()), |node| node.effect.map_or(Cell::Missing, Cell::from)),
-            ("value", has(|n| n.value.is_some()), |node| node.value.map_or(Cell::Missing, Cell::from)),
-            ("meaning", features || has(|n| n.meaning.is_some()), |node| {
-                node.meaning.as_deref().map_or(Cell::Missing, Cell::from)
-            }),
-            ("score", features, |node| node.score.map_or(Cell::Missing, Cell::from)),
-        ];
+        let features = self.has_features();
+        let channels = has(|n| matches!(n.part, Part::Channel(_)));
+        let columns: [(&str, bool, NodeCell); 10] =
+            [
+                ("site", true, |node| node.site.as_str().into()),
+                ("head", heads, |node| if let Part::Head(head) = node.part { head.into() } else { Cell::Missing }),
+                (
+                    "token",
+                    tokens,
+                    |node| if let Part::Token(id) = node.part { i64::from(id).into() } else { Cell::Missing },
+                ),
+                ("feature", features, |node| match node.part {
+                    Part::Feature(feature) => feature.into(),
+                    Part::Error => "error".into(),
+                    Part::Whole | Part::Head(_) | Part::Channel(_) | Part::Token(_) => Cell::Missing,
+                }),
+                ("channel", channels, |node| {
+                    if let Part::Channel(channel) = node.part { channel.into() } else { Cell::Missing }
+                }),
+                ("position", has(|n| n.position.is_some()), |node| node.position.map_or(Cell::Missing, Cell::from)),
+                ("effect", has(|n| n.effect.is_some()), |node| node.effect.map_or(Cell::Missing, Cell::from)),
+                ("value", has(|n| n.value.is_some()), |node| node.value.map_or(Cell::Missing, Cell::from)),
+                ("meaning", features || has(|n| n.meaning.is_some()), |node| {
+                    node.meaning.as_deref().map_or(Cell::Missing, Cell::from)
+                }),
+                ("score", features, |node| node.score.map_or(Cell::Missing, Cell::from)),
+            ];
         let outlier: (&str, bool, NodeCell) = ("outlier dimension", features, |node| node.outlier.into());
         let columns: Vec<_> = columns.into_iter().chain([outlier]).filter(|(_, is_there, _)| *is_there).collect();
         Table {
@@ -484,7 +509,12 @@ mod tests {
         let heads = Graph { nodes: graph.nodes[..2].to_vec(), edges: graph.edges[..2].to_vec(), ..Graph::default() };
         assert_eq!((heads.units(), heads.table().columns.join(" ")), (Units::Edges, "from to input effect".into()));
         let twice = graph.json().unwrap().replace("\"head\": 2", "\"head\": 2, \"feature\": 1");
-        assert!(Graph::parse(&twice).unwrap_err().message.contains("more than one of feature, head, token and error"));
+        assert!(
+            Graph::parse(&twice)
+                .unwrap_err()
+                .message
+                .contains("more than one of feature, head, channel, token and error")
+        );
     }
 
     #[test]

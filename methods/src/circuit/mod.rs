@@ -1,4 +1,4 @@
-//! Floor 15: circuits. Features that cause others, and measures of how well a circuit explains its target.
+//! Floor 14: circuits. Features that cause others, and measures of how well a circuit explains its target.
 //!
 //! ```rust,no_run
 //! use microtome_methods::circuit::tree::{TreeOptions, causal_tree};
@@ -18,6 +18,7 @@
 pub mod ablations;
 pub mod attribution;
 pub mod attribution_graph;
+pub mod channels;
 pub mod compiled;
 pub mod dictionaries;
 mod dot;

@@ -147,7 +147,7 @@ impl Decomposition {
         let read = parts.v.narrow(1, part, 1)?.t()?.contiguous()?;
         if parts.name == "down" {
             let name = |token: u32| quoted(model, token);
-            let found = logits::along(model, &written)?.into_iter().next().unwrap_or_default();
+            let found = logits::promoted_along(model, &written)?.into_iter().next().unwrap_or_default();
             card.tables.push(logits::extremes("Logits along what it writes", &found, &name, options.table_rows));
             card.tables.push(neurons("Neurons that it reads", &read, options.table_rows)?);
         } else {

@@ -1,4 +1,4 @@
-//! Floor 14: parameter decomposition. The matrices of a network become sums of rank-one parts, with a small network that
+//! Floor 16: parameter decomposition. The matrices of a network become sums of rank-one parts, with a small network that
 //! says how much each part matters on an input (Bushnaq, Braun and Sharkey 2025, Stochastic Parameter Decomposition).
 //!
 //! A [`Target`] is a function of some matrices; [`fit`](fit::fit) finds their [`MatrixParts`]. There are two targets: networks

@@ -40,13 +40,14 @@ pub fn promoted(model: &Model, sae: &Sae, feature: usize) -> Result<Vec<f64>> {
 /// logit.
 pub fn promoted_by(model: &Model, sae: &Sae, features: &[usize]) -> Result<Vec<Vec<f64>>> {
     let rows: Vec<Tensor> = features.iter().map(|feature| written(sae, *feature, 1)).collect::<Result<_>>()?;
-    along(model, &Tensor::cat(&rows, 0)?)
+    promoted_along(model, &Tensor::cat(&rows, 0)?)
 }
 
-/// Returns how much more each of several directions of the residual stream, `[directions, d_model]`, raises the logit of each
-/// token than the mean logit.
-pub fn along(model: &Model, directions: &Tensor) -> Result<Vec<Vec<f64>>> {
-    let directions = behind_norm(model, directions)?;
+/// Returns how much more each of some directions of the residual stream, `[directions, d_model]`, raises the logit of each
+/// token than the mean logit: through the weights of the final norm and the unembedding, without the division by the norm.
+pub fn promoted_along(model: &Model, directions: &Tensor) -> Result<Vec<Vec<f64>>> {
+    let directions = directions.to_dtype(DType::F32)?.to_device(model.decoder.device())?;
+    let directions = behind_norm(model, &directions)?;
     let logits = directions.matmul(&unembedding(model)?.t()?)?.to_dtype(DType::F64)?.to_vec2::<f64>()?;
     let centred = |logits: Vec<f64>| {
         let mean = logits.iter().sum::<f64>() / logits.len().max(1) as f64;

@@ -35,6 +35,7 @@ pub mod metric;
 pub mod monitor;
 pub mod paths;
 pub mod rerun;
+pub mod sentences;
 pub mod steer;
 pub mod subspace;
 

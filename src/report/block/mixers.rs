@@ -417,17 +417,18 @@ impl SegmentBuilder<'_> {
         let act = activation_name(config.act);
         let width = config.d_mlp_of(layer);
         let size = format!("{} to {width}", config.d_model);
+        let active = config.active_neurons.map(|count| format!("the {count} largest stay"));
         let hidden = if self.has("mlp_up") {
             let gate = Drawn::new("gate", first..=first).detail(&*size).behind("mlp_pre").reads(&[read]);
             let gate = self.add(gate);
             let up = Drawn::new("up projection", first + 1..=first + 1).detail(size).behind("mlp_up").reads(&[read]);
             let up = self.add(up);
             let opened = Drawn::new(format!("{act} of the gate × up"), columns.clone());
-            self.add(opened.behind("mlp_hidden").reads(&[gate, up]))
+            self.add(opened.details(active).behind("mlp_hidden").reads(&[gate, up]))
         } else {
             let up = Drawn::new("up projection", columns.clone()).detail(size).behind("mlp_pre").reads(&[read]);
             let up = self.add(up);
-            self.add(Drawn::new(act, columns.clone()).behind("mlp_hidden").reads(&[up]))
+            self.add(Drawn::new(act, columns.clone()).details(active).behind("mlp_hidden").reads(&[up]))
         };
         // Beside experts the sum of both is scaled.
         let scale = if self.is_beside(layer) { None } else { self.write_scale() };

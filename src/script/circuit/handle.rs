@@ -147,6 +147,7 @@ fn nodes(circuit: &Circuit) -> Array {
             Part::Head(head) => Some(("head", (head as i64).into())),
             Part::Feature(feature) => Some(("feature", (feature as i64).into())),
             Part::Error => Some(("error", true.into())),
+            Part::Channel(channel) => Some(("channel", (channel as i64).into())),
             Part::Token(token) => Some(("token", i64::from(token).into())),
         };
         let fields: [(&str, Dynamic); 9] = [

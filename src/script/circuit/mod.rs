@@ -11,6 +11,7 @@ mod enough;
 mod grow;
 mod handle;
 mod judge;
+mod node_pruning;
 mod pair_judge;
 mod qk;
 mod roc;
@@ -36,6 +37,7 @@ pub use select::Selection;
 use crate::circuit::attribution::SelectOptions;
 use crate::circuit::attribution_graph::intervene::InterveneOptions;
 use crate::circuit::attribution_graph::{AttributionGraphOptions, PruneOptions};
+use crate::circuit::channels::NodePruningOptions;
 use crate::circuit::compiled::CompiledPairOptions;
 use crate::circuit::ensemble::EnsembleOptions;
 use crate::circuit::faithfulness::{CurveOptions, PairJudgeOptions};
@@ -85,6 +87,7 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("text_circuit", fields::<TextCircuitOptions>),
     ("compiled_pairs", fields::<CompiledPairOptions>),
     ("edge_pruning", fields::<EdgePruningCall>),
+    ("node_pruning", fields::<NodePruningOptions>),
     ("pair_judge", fields::<PairJudgeOptions>),
 ];
 
@@ -108,6 +111,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(compiled::functions),
         exported_manifest!(edge_pruning::functions),
+        exported_manifest!(node_pruning::functions),
         exported_manifest!(compare::functions),
         exported_manifest!(edges::functions),
         exported_manifest!(attribution_graph::functions),

@@ -1,6 +1,7 @@
 //! The runs that circuits are judged by, from the options of a call.
 
 use crate::circuit::ablations::{NodeAblations, naming_weights};
+use crate::circuit::channels::ChannelRuns;
 use crate::circuit::edges::{EdgeAblation, EdgeRuns};
 use crate::circuit::graph::Units;
 use crate::circuit::sparse_features::{FeatureAblations, NodeAblation};
@@ -50,6 +51,9 @@ pub fn with_runs<T>(
     let task = &env(ctx)?.task;
     let found = metric.with_measure(&calls, &maps, |measure| match circuit.graph().units() {
         Units::Edges => work(&EdgeRuns::new(m.core(), &pairs, measure, *ablation, task)?, measure),
+        Units::Nodes if circuit.graph().has_channels() => {
+            work(&ChannelRuns::new(m.core(), &pairs, measure, *ablation, task)?, measure)
+        }
         Units::Nodes => {
             let saes = circuit.core.dictionaries()?;
             let positions = FeatureAblations::positions(circuit.graph());

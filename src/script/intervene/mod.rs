@@ -8,6 +8,7 @@ pub mod metric;
 mod monitor;
 mod pairs;
 mod paths;
+mod sentences;
 mod steer;
 pub mod subspace;
 
@@ -15,10 +16,13 @@ pub use erase::Eraser;
 pub use interactions::Interactions;
 pub use metric::Metric;
 pub use monitor::Monitor;
+pub use sentences::Sentences;
+pub(in crate::script) use steer::rows;
 pub use subspace::Subspace;
 
 use crate::intervene::feature_patch::FeaturePatchOptions;
 use crate::intervene::monitor::{MonitorFitOptions, MonitorJudgeOptions, MonitorRunOptions};
+use crate::intervene::sentences::{ReceiverOptions, SentenceOptions};
 use crate::intervene::steer::{PinnedOptions, SteerOptions, VectorOptions};
 use crate::intervene::subspace::DasOptions;
 use crate::script::prelude::*;
@@ -28,6 +32,7 @@ use steer::{EffectOptions, GraderOptions, PinnedText};
 
 /// The groups of options that doc comments here name.
 pub const OPTIONS: &[NamedOptions] = &[
+    ("anchors", fields::<sentences::AnchorCall>),
     ("das", fields::<DasOptions>),
     ("erase", fields::<EraseCall>),
     ("erasure", fields::<ErasureCall>),
@@ -46,6 +51,8 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("paths", fields::<paths::PathCall>),
     ("pinned", fields::<PinnedOptions>),
     ("pinned_text", fields::<PinnedText>),
+    ("receiver_heads", fields::<ReceiverOptions>),
+    ("sentences", fields::<SentenceOptions>),
     ("steer", fields::<SteerOptions>),
     ("steer_effect", fields::<EffectOptions>),
     ("steering_vector", fields::<VectorOptions>),
@@ -57,6 +64,7 @@ pub const HANDLES: &[HandleType] = &[
     handle_type::<Interactions>(),
     handle_type::<Metric>(),
     handle_type::<Monitor>(),
+    handle_type::<Sentences>(),
     handle_type::<Subspace>(),
 ];
 
@@ -69,6 +77,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(interactions::functions),
         exported_manifest!(monitor::functions),
         exported_manifest!(paths::functions),
+        exported_manifest!(sentences::functions),
         exported_manifest!(steer::functions),
     ]
 }
@@ -80,6 +89,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(interactions::methods),
         exported_manifest!(metric::methods),
         exported_manifest!(monitor::methods),
+        exported_manifest!(sentences::methods),
         exported_manifest!(subspace::methods),
     ]
 }

@@ -100,7 +100,7 @@ fn directions(value: &Dynamic) -> Result<Vec<Direction>> {
 }
 
 /// Reads rows of a text of `data::text`, or texts as they are given.
-pub fn rows(
+pub(in crate::script) fn rows(
     ctx: &NativeCallContext,
     m: &Model,
     text: &Dynamic,

@@ -17,7 +17,7 @@ use crate::script::session::reserved_words;
 use crate::script::session::resolver::Resolver;
 use crate::script::session::scripts;
 use crate::script::{
-    circuit, data, decomposition, features, hooks, intervene, model, optim, plot, probes, report, sae, tensor,
+    circuit, data, decomposition, diff, features, hooks, intervene, model, optim, plot, probes, report, sae, tensor,
 };
 
 /// Lists modules that scripts call by name, `run::check(..)`.
@@ -26,6 +26,7 @@ fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
         ("circuit", circuit::functions()),
         ("data", data::functions()),
         ("decomposition", decomposition::functions()),
+        ("diff", diff::functions()),
         ("features", [features::functions(), vec![exported_manifest!(report::dashboard::functions)]].concat()),
         ("hooks", vec![exported_manifest!(hooks::functions)]),
         ("intervene", intervene::functions()),
@@ -42,10 +43,11 @@ fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
 }
 
 /// The types of handles of each part of the language.
-const HANDLES: [&[HandleType]; 12] = [
+const HANDLES: [&[HandleType]; 13] = [
     circuit::HANDLES,
     data::HANDLES,
     decomposition::HANDLES,
+    diff::HANDLES,
     features::HANDLES,
     hooks::HANDLES,
     intervene::HANDLES,
@@ -58,10 +60,11 @@ const HANDLES: [&[HandleType]; 12] = [
 ];
 
 /// The groups of options of each part, which doc comments name.
-const OPTIONS: [&[NamedOptions]; 13] = [
+const OPTIONS: [&[NamedOptions]; 14] = [
     circuit::OPTIONS,
     data::OPTIONS,
     decomposition::OPTIONS,
+    diff::OPTIONS,
     features::OPTIONS,
     hooks::OPTIONS,
     intervene::OPTIONS,
@@ -98,6 +101,7 @@ fn globals() -> Vec<&'static ModuleManifest> {
         circuit::globals(),
         data::globals(),
         decomposition::globals(),
+        diff::globals(),
         features::globals(),
         intervene::globals(),
         model::globals(),

@@ -73,6 +73,9 @@ impl Config {
         ];
         sizes.iter().try_for_each(|(name, found)| size(name, *found, 1, MOST))?;
         size("d_mlp", self.d_mlp, 0, MOST)?;
+        if let Some(count) = self.active_neurons {
+            size("active_neurons", count, 1, self.d_mlp)?;
+        }
         if self.tied && self.outputs() != self.vocab {
             let vocab = self.vocab;
             let out = self.outputs();

@@ -132,6 +132,7 @@ pub fn plain(family: &str) -> Config {
         causal: true,
         predicts: Predicts::Next,
         sinks: false,
+        active_neurons: None,
         gated_heads: false,
         score_scale: 1.0,
         score_scale_by_layer: false,

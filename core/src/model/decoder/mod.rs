@@ -1,5 +1,6 @@
 //! One decoder for every family: the forward pass, with hooks at every site.
 
+mod active_neurons;
 mod attention;
 mod block_range;
 mod components;
@@ -377,6 +378,10 @@ impl Decoder {
                 self.activated(&pre, act)?
             }
             None => self.mapped_by_rules(flow.task, x, &mlp.up, act)?,
+        };
+        let hidden = match self.config.active_neurons {
+            Some(count) => active_neurons::largest(&hidden, count)?,
+            None => hidden,
         };
         let hidden = flow.see(SiteKind::MlpHidden, layer, hidden)?;
         Ok(linear(flow.task, &hidden, &mlp.down)?)

@@ -9,25 +9,52 @@ use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits, Pass};
 use crate::tensor::{DType, Number, Tensor};
 
-/// The random stream of a pass's dropout: the training's seed, and the number of the pass.
+/// The regularisation of a pass, and the random stream of its dropout: the training's seed, and the number of the pass.
 #[derive(Debug, Clone, Copy)]
-pub struct Dropout {
-    pub share: f64,
+pub struct Regularisation {
+    pub dropout: f64,
+    /// The factor of the sum of the sizes of all neurons at a token.
+    pub neuron_l1: f64,
     pub seed: u64,
     pub pass: u64,
 }
 
-impl Dropout {
-    pub const NONE: Dropout = Dropout { share: 0.0, seed: 0, pass: 0 };
+impl Regularisation {
+    pub const NONE: Regularisation = Regularisation { dropout: 0.0, neuron_l1: 0.0, seed: 0, pass: 0 };
 }
 
-/// Computes the weighted sum of -log p(target), divided by `whole`: one number with its gradient graph. If `whole` is
-/// the sum of the weights, it is the mean.
-pub fn loss(decoder: &Decoder, examples: &Examples, whole: f64, dropout: Dropout, task: &Task) -> Result<Tensor> {
+/// The loss of a pass, with its gradient graph.
+pub struct PassLoss {
+    /// The weighted sum of -log p(target), divided by the whole.
+    pub tokens: Tensor,
+    /// The penalty of neurons, if there is one.
+    pub penalty: Option<Tensor>,
+}
+
+impl PassLoss {
+    /// Returns the number that is minimised.
+    pub fn sum(&self) -> Result<Tensor> {
+        Ok(match &self.penalty {
+            Some(penalty) => (&self.tokens + penalty)?,
+            None => self.tokens.clone(),
+        })
+    }
+}
+
+/// Computes the weighted sum of -log p(target), divided by `whole`, and the penalty of neurons. If `whole` is the sum of the
+/// weights, the first is the mean.
+pub fn loss(decoder: &Decoder, examples: &Examples, whole: f64, by: Regularisation, task: &Task) -> Result<PassLoss> {
     let batch = Batch::new(examples.ids.clone())?;
-    let random = stream(dropout.seed, "dropout", dropout.pass);
-    let mut hooks = ToTheLastNorm { share: dropout.share, random, found: None };
+    let random = stream(by.seed, "dropout", by.pass);
+    let adds_up = by.neuron_l1 > 0.0;
+    let mut hooks = ToTheLastNorm { share: by.dropout, random, adds_up, sizes: None, found: None };
     decoder.forward(&batch, Pass { hooks: &mut hooks, past: None, logits: Logits::All, task })?;
+    let penalty = hooks.sizes.take().map(|sizes| sizes * (by.neuron_l1 / whole)).transpose()?;
+    let tokens = token_loss(decoder, examples, whole, hooks, task)?;
+    Ok(PassLoss { tokens, penalty })
+}
+
+fn token_loss(decoder: &Decoder, examples: &Examples, whole: f64, hooks: ToTheLastNorm, task: &Task) -> Result<Tensor> {
     let x = hooks.found.ok_or_else(|| err!(Bug, "a pass that did not come to the last norm"))?;
     let targets: Vec<u32> = examples.targets.concat();
     let share = |count: f32| (f64::from(count) / whole) as f32;
@@ -49,7 +76,7 @@ pub fn loss(decoder: &Decoder, examples: &Examples, whole: f64, dropout: Dropout
 pub fn mean_loss(decoder: &Decoder, examples: &Examples, rows: usize, task: &Task) -> Result<f64> {
     let mut sum = 0.0;
     for part in examples.parts(rows) {
-        let loss = loss(decoder, &part, examples.weight(), Dropout::NONE, task)?.detach();
+        let loss = loss(decoder, &part, examples.weight(), Regularisation::NONE, task)?.tokens.detach();
         sum += Number::of(&loss.to_dtype(DType::F64)?)?.as_f64();
     }
     Ok(sum)

@@ -11,6 +11,7 @@ mod model;
 mod options;
 mod recipe;
 mod run;
+mod sparse;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -24,4 +25,5 @@ pub use model::{Trainee, TrainingData, train};
 pub use options::TrainOptions;
 pub use recipe::Recipe;
 pub use run::{HeldOut, InitialWeights, TrainedModel, Training};
+pub use sparse::SparseOptions;
 pub use state::TrainingState;

@@ -2,6 +2,7 @@
 
 use super::lora::LoraOptions;
 use super::recipe::Recipe;
+use super::sparse::SparseOptions;
 use crate::options::seed::SeedOptions;
 use crate::training::{CheckpointOptions, Schedule, ScheduleShape};
 
@@ -39,6 +40,8 @@ crate::options! {
         clip: Option<f64> = Some(1.0) => above(0.0);
         /// Dropout probability, on embeddings and on the outputs of attention and MLP.
         dropout: f64 = 0.0 => at_least(0.0);
+        /// Factor of the sum of the sizes of all neurons at a token, which is added to the loss (L1).
+        neuron_l1: f64 = 0.0 => at_least(0.0);
         /// Steps between evaluations on held-out data.
         held_every: Option<usize> = None => usually("a twentieth of the steps");
         /// Maximum number of rows in an evaluation.
@@ -46,6 +49,9 @@ crate::options! {
         /// A map of `rank` (8), `alpha` (the rank), `rslora` (false) and `modules`: trains low-rank matrices beside the
         /// weights of a model (LoRA), in place of the weights.
         lora: Option<LoraOptions> = None;
+        /// A map of `weights` (0.05), `annealed` (0.5) and `least` (4): after each step only the largest weights of each
+        /// matrix stay, in the end that share of them, and the others are 0 (Gao et al. 2025).
+        sparse: Option<SparseOptions> = None;
         with seed: SeedOptions;
         with checkpoints: CheckpointOptions;
     }
@@ -79,7 +85,9 @@ impl TrainOptions {
             weight_decay: self.weight_decay,
             clip: self.clip,
             dropout: self.dropout,
+            neuron_l1: self.neuron_l1,
             lora: self.lora.clone(),
+            sparse: self.sparse.clone(),
             seed,
         }
     }

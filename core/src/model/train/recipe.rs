@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::lora::LoraOptions;
+use super::sparse::SparseOptions;
 use crate::base::Result;
 use crate::err;
 use crate::options::Setting;
@@ -26,9 +27,15 @@ pub struct Recipe {
     pub clip: Option<f64>,
     /// Dropout probability, on embeddings and on the outputs of attention and MLP.
     pub dropout: f64,
+    /// The factor of the sizes of neurons in the loss.
+    #[serde(default)]
+    pub neuron_l1: f64,
     /// Low-rank matrices that are trained in place of the weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraOptions>,
+    /// Weights of which only the largest stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sparse: Option<SparseOptions>,
     pub seed: u64,
 }
 
@@ -53,6 +60,13 @@ impl Recipe {
         within("dropout", self.dropout, (0.0..1.0).contains(&self.dropout), "a share of at least 0 and below 1")?;
         let floor = self.schedule.floor;
         within("floor", floor, (0.0..=1.0).contains(&floor), "a share from 0 to 1")?;
+        if self.lora.is_some() && self.sparse.is_some() {
+            return Err(err!(
+                Argument,
+                "expected `lora` or `sparse`, found both: low-rank matrices leave the weights as they are"
+            )
+            .about("sparse"));
+        }
         for beta in self.betas {
             within("betas", beta, (0.0..1.0).contains(&beta), "shares of at least 0 and below 1")?;
         }
@@ -86,6 +100,16 @@ impl Recipe {
             )
             .hint("a training can be extended if its schedule is unchanged for the steps already made"));
         }
+        let share = |recipe: &Recipe, step| recipe.sparse.as_ref().map(|sparse| sparse.share(step, recipe.steps));
+        if let Some(step) = (0..done).find(|step| share(self, *step) != share(other, *step)) {
+            return Err(err!(
+                Argument,
+                "the checkpoint there had another share of weights at step {step} than this training, of {} steps and not {}",
+                self.steps,
+                other.steps
+            )
+            .hint("the share falls over a part of all steps: give as many, or another `dir`"));
+        }
         Ok(())
     }
 
@@ -100,7 +124,9 @@ impl Recipe {
             format!("`weight_decay` {}", self.weight_decay),
             format!("`clip` {:?}", self.clip),
             format!("`dropout` {}", self.dropout),
+            format!("`neuron_l1` {}", self.neuron_l1),
             format!("`lora` {}", self.lora.written()),
+            format!("`sparse` {}", self.sparse.written()),
             format!("`seed` {}", self.seed),
         ]
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::examples::Examples;
 use super::history::{ModelHistory, ModelStep};
-use super::loss::{Dropout, loss};
+use super::loss::{Regularisation, loss};
 use super::recipe::Recipe;
 use crate::base::{Result, Task};
 use crate::err;
@@ -120,8 +120,9 @@ impl TrainingState {
         let mut mean = 0.0;
         for (index, examples) in passes.iter().enumerate() {
             let pass = self.step * passes.len() as u64 + index as u64;
-            let dropout = Dropout { share: recipe.dropout, seed: recipe.seed, pass };
-            let (part, found) = self.pass(examples, total, dropout, task)?;
+            let Recipe { dropout, neuron_l1, seed, .. } = *recipe;
+            let by = Regularisation { dropout, neuron_l1, seed, pass };
+            let (part, found) = self.pass(examples, total, by, task)?;
             mean += part;
             self.gather(&mut gradients, found)?;
         }
@@ -140,6 +141,9 @@ impl TrainingState {
                 let decay = if parameter.weight.rank() >= 2 { recipe.weight_decay } else { 0.0 };
                 kernels::adamw_step(&parameter.weight, gradient, [first, second], AdamW { decay, ..update })?;
             }
+            if let Some(sparse) = &recipe.sparse {
+                sparse.enforce(parameter, sparse.share(self.step, recipe.steps))?;
+            }
         }
         self.history.steps.push(ModelStep { loss: mean, norm, rate: update.rate });
         self.step += 1;
@@ -148,18 +152,22 @@ impl TrainingState {
 
     /// Runs a forward and backward pass that changes nothing.
     pub fn try_pass(&self, examples: &Examples, task: &Task) -> Result<()> {
-        self.pass(examples, examples.weight(), Dropout::NONE, task).map(|_| ())
+        self.pass(examples, examples.weight(), Regularisation::NONE, task).map(|_| ())
     }
 
-    /// Computes the loss of some examples and its gradients, on a separate thread, so that an interruption need not
+    /// Computes the loss of some examples, without penalties, and the gradients of their sum, on a separate thread, so that an interruption need not
     /// wait for them.
-    fn pass(&self, examples: &Examples, whole: f64, dropout: Dropout, task: &Task) -> Result<(f64, Gradients)> {
+    fn pass(&self, examples: &Examples, whole: f64, by: Regularisation, task: &Task) -> Result<(f64, Gradients)> {
         let trained = self.trained.clone();
         let examples = examples.clone();
         let within = task.clone();
         task.apart(move || {
-            let taped = TapedTensor::of(|| loss(trained.tracked()?.as_ref(), &examples, whole, dropout, &within))?;
-            let mean = Number::of(&taped.number().to_dtype(DType::F64)?)?.as_f64();
+            let mut mean = f64::NAN;
+            let taped = TapedTensor::of(|| {
+                let found = loss(trained.tracked()?.as_ref(), &examples, whole, by, &within)?;
+                mean = Number::of(&found.tokens.detach().to_dtype(DType::F64)?)?.as_f64();
+                found.sum()
+            })?;
             Ok((mean, taped.backward()?))
         })
     }

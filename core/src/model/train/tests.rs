@@ -9,10 +9,13 @@ use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::{Kind, Result, Task};
 use crate::model::adapter::AdapterParts;
+use crate::model::batch::Batch;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::fixtures;
 use crate::model::layout::{Layout, WeightFrom};
+use crate::model::run::Ask;
+use crate::model::site::{Place, Site, SiteKind};
 use crate::options::{Plain, Setting};
 use crate::tensor::{DType, Device, Tensor};
 use crate::training::{CheckpointFolder, Schedule, ScheduleShape, TrainingEnd};
@@ -86,6 +89,75 @@ fn a_training_that_is_resumed_is_the_one_that_was_not_stopped() {
         let resumed = train(Recipe { dropout, ..recipe(11) }, Some(keep(&files, 2)), &Task::default()).unwrap();
         assert_eq!(bits(&resumed.decoder), bits(&whole.decoder));
         assert_eq!(resumed.history, whole.history);
+    }
+}
+
+/// Counts the weights of a parameter that are not 0, and all of them.
+fn counted(decoder: &Decoder, name: &str) -> (usize, usize) {
+    let numbers =
+        decoder.weights().get(decoder.config(), name).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    (numbers.iter().filter(|number| **number != 0.0).count(), numbers.len())
+}
+
+#[test]
+fn sparse_weights_are_as_few_as_asked_for_and_the_model_still_learns() {
+    let sparse = SparseOptions { weights: 0.25, annealed: 0.5, least: 1 };
+    let recipe = |steps| Recipe { sparse: Some(sparse.clone()), ..recipe(steps) };
+    let trained = train(recipe(120), None, &Task::default()).unwrap();
+    assert_eq!(counted(&trained.decoder, "embed"), (48, 192));
+    for name in ["blocks.0.attn.q.weight", "blocks.0.mlp.up.weight", "blocks.0.mlp.down.weight"] {
+        let (kept, all) = counted(&trained.decoder, name);
+        assert!(kept >= all / 4 && kept < all / 3, "{name}: {kept} of {all}");
+    }
+    assert_eq!(counted(&trained.decoder, "final_norm.weight"), (16, 16));
+    let first = trained.history.steps[0].loss;
+    assert!(trained.history.recent(5).unwrap().loss < first / 2.0, "{:?}", trained.history.recent(5));
+    // Interrupted and resumed it is the same; with another number of steps, weights would have gone at other steps.
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path());
+    stopped_after(70, recipe(120), keep(&files, 100), &Task::default());
+    let said = train(recipe(140), Some(keep(&files, 100)), &Task::default()).err().unwrap().to_string();
+    assert!(said.contains("of 140 steps and not 120"), "{said}");
+    let resumed = train(recipe(120), Some(keep(&files, 100)), &Task::default()).unwrap();
+    assert_eq!(bits(&resumed.decoder), bits(&trained.decoder));
+}
+
+#[test]
+fn sparse_weights_and_low_rank_matrices_exclude_each_other() {
+    let lora = Some(LoraOptions::default());
+    let said = Recipe { lora, sparse: Some(SparseOptions::default()), ..recipe(2) }.checked().unwrap_err().to_string();
+    assert!(said.contains("expected `lora` or `sparse`, found both"), "{said}");
+}
+
+#[test]
+fn the_penalty_of_neurons_makes_them_small_and_is_no_part_of_the_loss() {
+    let plain = train(recipe(40), None, &Task::default()).unwrap();
+    let penalised = train(Recipe { neuron_l1: 0.1, ..recipe(40) }, None, &Task::default()).unwrap();
+    assert_eq!(plain.history.steps[0].loss, penalised.history.steps[0].loss);
+    assert!(plain.history.steps[0].norm < penalised.history.steps[0].norm);
+    let sizes = |decoder: &Decoder| -> f32 {
+        let place = Place { site: Site::new(SiteKind::MlpHidden, 0), head: None };
+        let batch = Batch::new(vec![(0..7).collect()]).unwrap();
+        let cache = decoder.cache(&batch, Ask { places: vec![place], ..Ask::default() }, &Task::default()).unwrap();
+        cache.at(place).unwrap().abs().unwrap().sum_all().unwrap().to_scalar().unwrap()
+    };
+    assert!(sizes(&penalised.decoder) < 0.2 * sizes(&plain.decoder));
+}
+
+#[test]
+fn a_model_of_few_active_neurons_has_no_more_and_learns() {
+    let few = Config { active_neurons: Some(3), ..config() };
+    let data = Box::new(counting(9));
+    let beginning = InitialWeights::New(&few);
+    let task = Task::default();
+    let trained =
+        Training::new(beginning, recipe(60), data, None, None, &Device::Cpu, &task).unwrap().run(&task).unwrap();
+    assert!(trained.history.recent(5).unwrap().loss < 1.0, "{:?}", trained.history.recent(5));
+    let place = Place { site: Site::new(SiteKind::MlpHidden, 0), head: None };
+    let batch = Batch::new(vec![(0..7).collect()]).unwrap();
+    let cache = trained.decoder.cache(&batch, Ask { places: vec![place], ..Ask::default() }, &task).unwrap();
+    for row in cache.at(place).unwrap().squeeze(0).unwrap().to_vec2::<f32>().unwrap() {
+        assert_eq!(row.iter().filter(|number| **number != 0.0).count(), 3);
     }
 }
 

@@ -29,7 +29,7 @@ pub use roc::{Roc, roc, units};
 pub use share::{EndMetrics, Share, mean, measured};
 
 use super::ablations::Ablations;
-use super::graph::{Graph, Part, Units};
+use super::graph::{Graph, Units};
 use crate::base::counts::count;
 use crate::base::random::{OF_CALL, Seed};
 use crate::base::{Cell, Result, Table, Task};
@@ -132,7 +132,7 @@ fn singles(graph: &Graph, most: usize) -> Vec<(String, usize)> {
         }
         Units::Nodes => {
             let nodes = graph.nodes.iter().enumerate();
-            let units = nodes.filter(|(_, node)| matches!(node.part, Part::Feature(_) | Part::Error));
+            let units = nodes.filter(|(_, node)| node.is_unit());
             units.map(|(i, node)| (node.name(), node.effect.unwrap_or(0.0).abs(), i)).collect()
         }
     };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::base::{Cell, Result, Table};
 use crate::circuit::dictionaries::Circuit;
 use crate::circuit::edges::Wiring;
-use crate::circuit::graph::{Graph, Part, Units};
+use crate::circuit::graph::{Graph, Units};
 use crate::err;
 use crate::model::Model;
 
@@ -44,7 +44,7 @@ fn scores(graph: &Graph) -> Result<BTreeMap<String, f64>> {
     let all: BTreeMap<String, f64> = match graph.units() {
         Units::Edges => graph.edges.iter().map(|edge| (graph.edge_name(edge), edge.effect.abs())).collect(),
         Units::Nodes => {
-            let units = graph.nodes.iter().filter(|node| matches!(node.part, Part::Feature(_) | Part::Error));
+            let units = graph.nodes.iter().filter(|node| node.is_unit());
             units.map(|node| (node.name(), node.effect.unwrap_or(1.0).abs())).collect()
         }
     };

@@ -186,7 +186,7 @@ impl NodeAblations for FeatureAblations<'_> {
         let feature = match node.part {
             Part::Feature(feature) => Some(feature),
             Part::Error => None,
-            Part::Whole | Part::Token(_) | Part::Head(_) => {
+            Part::Whole | Part::Token(_) | Part::Head(_) | Part::Channel(_) => {
                 return Err(err!(Argument, "expected features and errors, found {}", node.name())
                     .hint("a graph of heads and MLPs is judged without dictionaries"));
             }

@@ -1,7 +1,7 @@
 //! Names of the nodes and effects of a circuit where there is little room, and the nodes at which it ends.
 
 use crate::base::Cell;
-use crate::circuit::{Graph, Node, Part};
+use crate::circuit::{Graph, Node};
 use crate::report::number;
 use crate::report::visible_text::visible;
 
@@ -10,7 +10,7 @@ use super::strongest_part::WeightedEdge;
 /// Returns a short name for each node: layer and index, as in `5/1044`, for features and errors where their sites are
 /// all of one kind, else site and part.
 pub fn nodes(graph: &Graph) -> Vec<String> {
-    let is_coded = |node: &&Node| matches!(node.part, Part::Feature(_) | Part::Error);
+    let is_coded = |node: &&Node| node.is_unit();
     let mut kinds: Vec<Option<&str>> =
         graph.nodes.iter().filter(is_coded).map(|node| layer(&node.site).map(|(kind, _)| kind)).collect();
     kinds.sort_unstable();
@@ -93,6 +93,7 @@ pub fn groups(graph: &Graph) -> Vec<Option<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::circuit::Part;
     use crate::circuit::Supernode;
 
     fn graph(nodes: Vec<Node>) -> Graph {

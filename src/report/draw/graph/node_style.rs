@@ -18,6 +18,7 @@ const BEHIND: f64 = 3.5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeStyle {
     Feature,
+    Channel,
     /// The part of a site that a dictionary leaves unexplained.
     Error,
     Head,
@@ -36,6 +37,7 @@ impl NodeStyle {
         };
         match node.part {
             Part::Feature(_) => NodeStyle::Feature,
+            Part::Channel(_) => NodeStyle::Channel,
             Part::Error => NodeStyle::Error,
             Part::Head(_) => NodeStyle::Head,
             Part::Token(_) => NodeStyle::End,
@@ -48,6 +50,7 @@ impl NodeStyle {
     pub fn words(self) -> &'static str {
         match self {
             NodeStyle::Feature => "feature",
+            NodeStyle::Channel => "channel: a neuron, or a coordinate of its site",
             NodeStyle::Error => "error: what the dictionary leaves unexplained",
             NodeStyle::Head => "head",
             NodeStyle::Whole => "MLP, or all of another site",
@@ -88,7 +91,9 @@ impl NodeStyle {
         let mut outline = match self {
             NodeStyle::Feature | NodeStyle::Group => rounded(frame, RADIUS),
             NodeStyle::End => rounded(frame, 13.0),
-            NodeStyle::Error | NodeStyle::Whole => vec![(left, top), (right, top), (right, bottom), (left, bottom)],
+            NodeStyle::Channel | NodeStyle::Error | NodeStyle::Whole => {
+                vec![(left, top), (right, top), (right, bottom), (left, bottom)]
+            }
             NodeStyle::Head => {
                 let c = CORNER.min(frame.height() / 2.0);
                 let upper = [(left, top + c), (left + c, top), (right - c, top), (right, top + c)];

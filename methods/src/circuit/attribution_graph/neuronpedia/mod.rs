@@ -116,7 +116,7 @@ impl AttributionGraph {
             Part::Error => format!("0_{}_{position}", node.level - 1),
             Part::Token(token) if index < self.counts().first_target() => format!("E_{token}_{position}"),
             Part::Token(token) => format!("{}_{token}_{position}", self.layers + 1),
-            Part::Whole | Part::Head(_) => node.name(),
+            Part::Whole | Part::Head(_) | Part::Channel(_) => node.name(),
         }
     }
 

@@ -1,0 +1,242 @@
+//! Diff mining: tokens whose logits rise from one model to another over a text, by how often each is among those that rise
+//! most, and in groups that rise together (science-of-finetuning/diffing-toolkit, `diff_mining`).
+
+use super::factorise::{Factorisation, SparseRow, factorise};
+use super::pair::{ModelPair, RowPosition, context};
+use crate::base::random::stream;
+use crate::base::{Cell, Result, Table, Task, memory};
+use crate::err;
+use crate::options::seed::SeedOptions;
+use crate::tensor::order::{Direction, topk};
+use crate::tensor::{DType, Tensor};
+
+crate::options! {
+    /// Options of mined tokens.
+    #[derive(Debug, Clone)]
+    pub struct MiningOptions {
+        /// Number of tokens that rise most, which count at each position.
+        top: usize = 20 => at_least(1.0);
+        /// Number of groups of tokens that rise together; 0 forms none.
+        topics: usize = 3;
+        with seed: SeedOptions;
+    }
+}
+
+/// The rise of each token's logit, over all positions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenRise {
+    /// The number of positions at which the token is among those that rise most.
+    pub among_top: usize,
+    /// The number of positions at which it rises.
+    pub rises: usize,
+    /// Its mean rise.
+    pub mean: f64,
+}
+
+/// Tokens whose logits rise over a text.
+#[derive(Debug, Clone)]
+pub struct MinedTokens {
+    /// The number of positions.
+    pub positions: usize,
+    /// The number of tokens that count at each position.
+    pub top: usize,
+    /// The rises of each token of the vocabulary.
+    pub tokens: Vec<TokenRise>,
+    /// Groups of tokens that rise together, those with the largest share first.
+    pub topics: Vec<Topic>,
+    /// The share of the squared rises that the groups leave out.
+    pub unexplained: f64,
+    rows: Vec<Vec<u32>>,
+}
+
+/// A group of tokens that rise together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Topic {
+    /// The share of the group in all rises that the groups explain.
+    pub share: f64,
+    /// The share of positions at which it is the largest.
+    pub prevalence: f64,
+    /// Tokens and their weights, which sum to 1, the largest first.
+    pub weights: Vec<(u32, f64)>,
+    /// The positions at which it is largest, those first, with the rise that it explains there.
+    pub strongest: Vec<(RowPosition, f64)>,
+}
+
+/// The number of contexts that are kept of each topic.
+const CONTEXTS: usize = 50;
+
+/// Computes how much the logit of each token rises from the base to the tuned model, less the mean rise at the position,
+/// and counts the tokens that rise most. Their rises, positions by tokens, are factorised into topics. `draw` is the seed
+/// of the factorisation's first topics.
+pub fn mine(
+    pair: ModelPair,
+    rows: &[Vec<u32>],
+    options: &MiningOptions,
+    draw: u64,
+    task: &Task,
+) -> Result<MinedTokens> {
+    let vocab = pair.base.decoder.config().outputs();
+    if options.top > vocab {
+        return Err(
+            err!(Argument, "expected at most {vocab} tokens that rise most, found {}", options.top).about("top")
+        );
+    }
+    let positions: usize = rows.iter().map(Vec::len).sum();
+    memory::check(16 * positions as u128 * options.top as u128, || format!("the rises at {positions} positions"))?;
+    let mut sums = vec![0.0; vocab];
+    let mut rises = vec![0_usize; vocab];
+    let mut among_top = vec![0_usize; vocab];
+    let mut found: Vec<SparseRow> = Vec::with_capacity(positions);
+    let mut places = Vec::with_capacity(positions);
+    let mut take = |at: RowPosition, base: &Tensor, tuned: &Tensor| -> Result<()> {
+        let risen = (tuned.to_dtype(DType::F64)? - base.to_dtype(DType::F64)?)?;
+        let risen = risen.broadcast_sub(&risen.mean_keepdim(1)?)?;
+        let (values, ids) = topk(&risen, options.top, 1, Direction::Descending)?;
+        let all = risen.to_vec2::<f64>()?;
+        let top = ids.to_vec2::<i64>()?.into_iter().zip(values.to_vec2::<f64>()?);
+        for (number, (risen, (ids, values))) in all.into_iter().zip(top).enumerate() {
+            if let Some(wrong) = risen.iter().find(|rise| !rise.is_finite()) {
+                let column = at.column + number;
+                return Err(err!(
+                    Numeric,
+                    "expected finite logits, found a rise of {wrong} at position {column} of text {}",
+                    at.row
+                )
+                .hint("a model overflows there; load both in f32"));
+            }
+            for (token, rise) in risen.into_iter().enumerate() {
+                sums[token] += rise;
+                rises[token] += usize::from(rise > 0.0);
+            }
+            let top: SparseRow =
+                ids.into_iter().map(|id| id as usize).zip(values).filter(|(_, rise)| *rise > 0.0).collect();
+            top.iter().for_each(|(token, _)| among_top[*token] += 1);
+            found.push(top);
+            places.push(RowPosition { row: at.row, column: at.column + number });
+        }
+        Ok(())
+    };
+    pair.logits(rows, "mining logits", &mut take, task)?;
+    let token = |token: usize| TokenRise {
+        among_top: among_top[token],
+        rises: rises[token],
+        mean: sums[token] / positions.max(1) as f64,
+    };
+    let tokens: Vec<TokenRise> = (0..vocab).map(token).collect();
+    let mut mined =
+        MinedTokens { positions, top: options.top, tokens, topics: Vec::new(), unexplained: 1.0, rows: rows.to_vec() };
+    // Two models that are the same have no rises to group.
+    if options.topics > 0 && found.iter().any(|row| !row.is_empty()) {
+        mined.group(&found, &places, options.topics, draw, task)?;
+    }
+    Ok(mined)
+}
+
+impl MinedTokens {
+    /// Factorises the rises at all positions into topics.
+    fn group(
+        &mut self,
+        rises: &[SparseRow],
+        places: &[RowPosition],
+        topics: usize,
+        draw: u64,
+        task: &Task,
+    ) -> Result<()> {
+        // Columns of the tokens that are ever among the top, in the order of their ids.
+        let tokens: Vec<usize> = (0..self.tokens.len()).filter(|token| self.tokens[*token].among_top > 0).collect();
+        let mut column = vec![0; self.tokens.len()];
+        tokens.iter().enumerate().for_each(|(at, token)| column[*token] = at);
+        let rows: Vec<SparseRow> =
+            rises.iter().map(|row| row.iter().map(|(token, rise)| (column[*token], *rise)).collect()).collect();
+        let fit = factorise(&rows, tokens.len(), topics, &mut stream(draw, "diff topics", 0), task)?;
+        self.unexplained = if fit.total > 0.0 { fit.error / fit.total } else { 1.0 };
+        self.topics = topics_of(&fit, &tokens, places);
+        Ok(())
+    }
+
+    /// Tabulates tokens, those first that are most often among the tokens that rise most.
+    pub fn table(&self, count: usize, name: &dyn Fn(u32) -> String) -> Table {
+        let mut order: Vec<usize> = (0..self.tokens.len()).collect();
+        let tokens = &self.tokens;
+        order.sort_by(|a, b| {
+            let by_count = tokens[*b].among_top.cmp(&tokens[*a].among_top);
+            by_count.then(tokens[*b].mean.total_cmp(&tokens[*a].mean)).then(a.cmp(b))
+        });
+        let share = |part: usize| Cell::from(part as f64 / self.positions.max(1) as f64);
+        let row = |token: usize| -> Vec<Cell> {
+            let found = &tokens[token];
+            vec![name(token as u32).into(), share(found.among_top), found.mean.into(), share(found.rises)]
+        };
+        Table {
+            title: format!("tokens among the {} that rise most, at {} positions", self.top, self.positions),
+            columns: ["token", "among the top", "mean rise", "rises"].map(String::from).to_vec(),
+            rows: order.into_iter().take(count).map(row).collect(),
+        }
+    }
+
+    /// Tabulates the tokens of each topic with the largest weights.
+    pub fn topic_table(&self, count: usize, name: &dyn Fn(u32) -> String) -> Table {
+        let of_topic = |(number, topic): (usize, &Topic)| {
+            let row = |(token, weight): &(u32, f64)| -> Vec<Cell> {
+                vec![number.into(), topic.share.into(), topic.prevalence.into(), name(*token).into(), (*weight).into()]
+            };
+            topic.weights.iter().take(count).map(row).collect::<Vec<_>>()
+        };
+        Table {
+            title: "tokens that rise together".into(),
+            columns: ["topic", "share", "prevalence", "token", "weight"].map(String::from).to_vec(),
+            rows: self.topics.iter().enumerate().flat_map(of_topic).collect(),
+        }
+    }
+
+    /// Tabulates the positions at which a topic is strongest, with the rise that it explains there.
+    pub fn contexts(&self, topic: usize, count: usize, name: &dyn Fn(u32) -> String) -> Result<Table> {
+        let found = self.topics.get(topic).ok_or_else(|| {
+            err!(Argument, "expected a topic below {}, found {topic}", self.topics.len()).about("topic")
+        })?;
+        let row = |(at, rise): &(RowPosition, f64)| -> Vec<Cell> {
+            vec![(*rise).into(), context(&self.rows, *at, name).into(), at.row.into(), at.column.into()]
+        };
+        Ok(Table {
+            title: format!("strongest contexts of topic {topic}"),
+            columns: ["rise", "context", "row", "position"].map(String::from).to_vec(),
+            rows: found.strongest.iter().take(count).map(row).collect(),
+        })
+    }
+}
+
+/// Turns the factors into topics whose weights sum to 1, so that a code is the rise that a topic explains at a position.
+fn topics_of(fit: &Factorisation, tokens: &[usize], places: &[RowPosition]) -> Vec<Topic> {
+    let sizes: Vec<f64> = fit.topics.iter().map(|topic| topic.iter().sum()).collect();
+    let code = |row: usize, topic: usize| fit.codes[row][topic] * sizes[topic];
+    let masses: Vec<f64> = (0..sizes.len()).map(|topic| (0..places.len()).map(|row| code(row, topic)).sum()).collect();
+    let mass: f64 = masses.iter().sum();
+    let mut largest = vec![0_usize; sizes.len()];
+    for row in 0..places.len() {
+        let best = (0..sizes.len()).max_by(|a, b| code(row, *a).total_cmp(&code(row, *b)).then(b.cmp(a)));
+        if let Some(best) = best.filter(|best| code(row, *best) > 0.0) {
+            largest[best] += 1;
+        }
+    }
+    let topic = |topic: usize| {
+        let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
+        let mut weights: Vec<(u32, f64)> = tokens
+            .iter()
+            .zip(&fit.topics[topic])
+            .filter(|(_, weight)| **weight > 0.0)
+            .map(|(token, weight)| (*token as u32, share(*weight, sizes[topic])))
+            .collect();
+        weights.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let mut order: Vec<usize> = (0..places.len()).filter(|row| code(*row, topic) > 0.0).collect();
+        order.sort_by(|a, b| code(*b, topic).total_cmp(&code(*a, topic)).then(a.cmp(b)));
+        Topic {
+            share: share(masses[topic], mass),
+            prevalence: share(largest[topic] as f64, places.len() as f64),
+            weights,
+            strongest: order.into_iter().take(CONTEXTS).map(|row| (places[row], code(row, topic))).collect(),
+        }
+    };
+    let mut found: Vec<Topic> = (0..sizes.len()).map(topic).collect();
+    found.sort_by(|a, b| b.share.total_cmp(&a.share));
+    found
+}
