@@ -3,8 +3,8 @@
 //! The floors of the core and of its methods, and those above, lowest first; imports go down only. See ARCHITECTURE.md.
 
 pub use microtome_methods::{
-    bail, base, checkpoint, choices, circuit, data, diff, err, features, intervene, model, net, options, prelude,
-    probes, questions, sae, tensor, tokenizer, training,
+    bail, base, checkpoint, choices, circuit, data, decomposition, diff, err, features, intervene, model, net, options,
+    prelude, probes, questions, sae, tensor, tokenizer, training,
 };
 
 pub mod report;

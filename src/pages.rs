@@ -25,8 +25,9 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "dashboards.md" "data-frames.md" "dictionaries-as-wholes.md" "dictionaries.md" "edges.md" "evaluating-dictionaries.md"
         "experiments.md" "explaining-features.md" "explorer.md" "feature-circuits.md" "features-and-circuits.md"
         "from-python.md" "gpu.md" "grammar.md" "guide.md" "interventions.md" "judging-circuits.md" "libraries.md"
-        "methods.md" "model-diffing.md" "models.md" "notebooks.md" "parenthesis-circuit.md" "probes-and-lenses.md" "reports.md" "scale.md"
-        "scripts-and-access.md" "showing-circuits.md" "sparse-models.md" "speed.md" "sweeps.md" "tensors.md" "text-and-tasks.md"
+        "methods.md" "model-diffing.md" "models.md" "notebooks.md" "parameter-decomposition.md"
+        "parenthesis-circuit.md" "probes-and-lenses.md" "reports.md" "scale.md" "scripts-and-access.md"
+        "showing-circuits.md" "sparse-models.md" "speed.md" "sweeps.md" "tensors.md" "text-and-tasks.md"
         "tiny-model.md" "trust.md" "your-own-model.md";
     "docs/notebooks/":
         "circuit.ipynb" "dictionary.ipynb" "first-hour.ipynb";
@@ -64,8 +65,9 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "dashboard.rhai" "depth_scores.rhai" "dictionary_pareto.rhai" "dictionary_recovery.rhai" "factual_recall.rhai" "figure5.rhai"
         "four_methods.rhai" "gender_erasure.rhai" "geometry.rhai" "induction.rhai" "interpretability.rhai"
         "ioi_heads.rhai" "known_circuits.rhai" "lenses.rhai" "model_diffing.rhai" "modular_addition.rhai"
-        "parenthesis_circuit.rhai" "parenthesis_judged.rhai" "patchscopes.rhai" "persistence.rhai" "pronoun.rhai"
-        "pythia_dictionaries.rhai" "qk_attributions.rhai" "relp.rhai" "safety_monitor.rhai" "smallest_circuit.rhai" "sparse_model.rhai"
+        "parameter_decomposition.rhai" "parenthesis_circuit.rhai" "parenthesis_judged.rhai" "patchscopes.rhai"
+        "persistence.rhai" "pronoun.rhai" "pythia_dictionaries.rhai" "qk_attributions.rhai" "relp.rhai"
+        "safety_monitor.rhai" "smallest_circuit.rhai" "sparse_model.rhai"
         "steering_sweep.rhai"
         "steering_table.rhai" "superposition.rhai" "suppression_absorption.rhai" "synth_bench.rhai" "thought_anchors.rhai" "train_tiny.rhai"
         "universality.rhai" "what_a_finetune_changed.rhai";
@@ -74,9 +76,10 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "dashboard.png" "depth_scores.png" "dictionary_pareto.png" "dictionary_recovery.png" "factual_recall.png" "figure5.png"
         "four_methods.png" "gender_erasure.png" "geometry.png" "induction.png" "induction_heads.png"
         "interference.png" "interpretability.png" "ioi_heads.png" "known_circuits.png" "larger_dictionaries.png"
-        "lenses.png" "mlp_dictionaries.png" "model_diffing.png" "modular_addition.png" "parenthesis_circuit.png"
-        "parenthesis_judged.png" "parts_of_the_layer.png" "patchscopes.png" "persistence.png" "pronoun.png" "qk_attributions.png"
-        "relp.png" "safety_monitor.png" "smallest_circuit.png" "sparse_model.png"
+        "lenses.png" "mlp_dictionaries.png" "model_diffing.png" "modular_addition.png" "parameter_decomposition.png"
+        "parenthesis_circuit.png" "parenthesis_judged.png" "parts_of_the_layer.png" "patchscopes.png"
+        "persistence.png" "pronoun.png" "qk_attributions.png" "relp.png" "safety_monitor.png" "smallest_circuit.png"
+        "sparse_model.png"
         "splitting.png" "steering_sweep.png" "steering_table.png" "superposition.png" "suppression_absorption.png"
         "synth_bench.png" "thought_anchors.png" "towards_monosemanticity.png" "universality.png"
         "what_a_finetune_changed.png";

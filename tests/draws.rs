@@ -76,6 +76,11 @@ const MANY: &str = r#"
     let many = data::texts(texts);
     let s = sae::fit(m, "resid_post.0", many, #{ k: 2, d_sae: 12, steps: 2, seed: 1 });
 "#;
+const NETWORK: &str = r#"
+    let net = decomposition::network([#{ name: "w", matrix: [[1, 0], [0, 1]] }]);
+    let d = decomposition::fit(net, #{ parts: 3, steps: 1, batch: 8, seed: 1 });
+"#;
+
 const ROWS: &str = r#"
     let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
     let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
@@ -144,6 +149,14 @@ const ALL: &[Drawing] = &[
         "let y = (0..40).map(|i| i % 2 == 0); let x = tensor::randn([40, 2], #{ seed: 1 });",
         r#"probe::selectivity(x, y, #{ $ draws: 2 })["value"]"#,
     ),
+    drawing("decomposition::fit", NETWORK, r#"decomposition::fit(net, #{ $ parts: 3, steps: 1, batch: 8 }).v("w")"#),
+    drawing(
+        "decomposition::mlp",
+        ROWS,
+        r#"decomposition::mlp(m, 1, rows, #{ $ parts: 3, steps: 1, context: 8, batch: 1 }).v("up")"#,
+    ),
+    drawing("Decomposition.run", NETWORK, r#"d.run([[1, 0]], #{ $ masks: "random" })"#),
+    drawing("Decomposition.worst", NETWORK, "d.worst([[1, 0]], #{ $ }).random"),
     drawing("Probe.judge", ROWS, "probe::fit(x, y).judge(x, y, #{ $ }).to_map()"),
     drawing("sae::fit", IDS, "sae::fit(x, #{ $ k: 2, d_sae: 6, steps: 2 }).directions"),
     drawing("sae::fit", WORDS, r#"sae::fit(m, "resid_post.0", text, #{ $ k: 2, d_sae: 6, steps: 2 }).directions"#),

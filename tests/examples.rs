@@ -85,6 +85,7 @@ const SHORT: &[(&str, &str)] = &[
         "--text grammar --tokens 6000 --steps 2 --vocab 300 --bytes 20000 --features 64 --passes 1 --k 4 --rows 2",
     ),
     ("qk_attributions", "--length 6 --queries 3"),
+    ("parameter_decomposition", "--training 20 --steps 3 --batch 16"),
     ("modular_addition", "--parts 2 --each 2 --p 13"),
     ("larger_dictionaries", "--text grammar --tokens 5000 --ratios 1,2 --passes 1 --k 4 --rows 2"),
     ("mlp_dictionaries", "--text grammar --tokens 3000 --l1 1e-3,1e-2 --passes 1 --features 48 --rows 1"),

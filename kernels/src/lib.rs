@@ -51,7 +51,7 @@ pub use recurrence::{
 };
 pub use rows::embed::look_up;
 pub use rows::{centred, largest, picked};
-pub use tape::record::{on_tape, with_gradient};
+pub use tape::record::{on_tape, with_gradient, with_whole_gradient};
 pub use tape::{ArgumentGradients, Gradients, TapedTensor, reshape, without_tape};
 
 #[cfg(test)]

@@ -77,6 +77,8 @@ pub mod circuit;
 
 pub mod diff;
 
+pub mod decomposition;
+
 pub mod prelude;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Floor 23: the command line. One file per subcommand.
+//! Floor 24: the command line. One file per subcommand.
 
 mod add;
 mod replay;

@@ -1,4 +1,4 @@
-//! Floor 17: the explorer, one page on loopback that answers while a person looks at features.
+//! Floor 18: the explorer, one page on loopback that answers while a person looks at features.
 //!
 //! `answers` is what it knows: plain functions of a model and dictionaries, without HTTP. `state` holds these,
 //! `last_read` what is known of the text that one types at, `slots` and `shared_value` decide what runs, `answer_stream`

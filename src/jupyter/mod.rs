@@ -1,4 +1,4 @@
-//! Floor 21: the kernel of Jupyter, the session of the prompt behind five sockets.
+//! Floor 22: the kernel of Jupyter, the session of the prompt behind five sockets.
 //!
 //! `zmtp` is the transport: frames, handshakes and sockets of ZeroMQ. `message` signs and reads what travels there, and
 //! `connection` is the file that names the sockets. `transport` runs them on a thread of its own, where it answers what

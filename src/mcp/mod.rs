@@ -1,4 +1,4 @@
-//! Floor 22: the server of the Model Context Protocol, sessions of the prompt behind tools that agents call.
+//! Floor 23: the server of the Model Context Protocol, sessions of the prompt behind tools that agents call.
 //!
 //! `server` is what clients see, whatever carries their messages: `stdio` over standard input and output, `http` over loopback,
 //! with a page on which a person sees the calls (`call_log`). `tools` says what each tool takes and does, `asked` how its

@@ -1,4 +1,4 @@
-//! Floor 20: the prompt. Line editor, completion, colours, hints, history, and the commands that begin with a colon.
+//! Floor 21: the prompt. Line editor, completion, colours, hints, history, and the commands that begin with a colon.
 
 mod candidates;
 mod choices;

@@ -1,4 +1,4 @@
-//! Floor 16: drawing. Charts, heat maps and heat text as pictures, in the terminal, and on self-contained pages.
+//! Floor 17: drawing. Charts, heat maps and heat text as pictures, in the terminal, and on self-contained pages.
 
 pub mod block;
 pub mod chart;

@@ -1,4 +1,4 @@
-//! Floor 19: the language. Bindings of the floors below, one file each of the same name; values, options and errors;
+//! Floor 20: the language. Bindings of the floors below, one file each of the same name; values, options and errors;
 //! the reference; libraries; sessions.
 //!
 //! # How a binding is written
@@ -20,6 +20,7 @@
 
 pub mod circuit;
 pub mod data;
+pub mod decomposition;
 pub mod diff;
 pub mod docs;
 pub mod engine;

@@ -1,4 +1,4 @@
-//! Floor 18: sweeps. A plan is expanded into cells, a dictionary each; processes of this program or jobs of a cluster
+//! Floor 19: sweeps. A plan is expanded into cells, a dictionary each; processes of this program or jobs of a cluster
 //! work them off, and a table and plots are made of what is done.
 //!
 //! All that is known of a sweep is in its folder: there is no server, and who asks reads the folder.

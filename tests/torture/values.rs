@@ -51,6 +51,8 @@ let verified = m.verify("dump.safetensors", "a b c");
 let coders = sae::cross_layer_transcoder(m, text, #{ k: 2, d_sae: 6, steps: 2, context: 6 });
 let prompt = circuit::attribution_graph(m, coders, "a b c");
 let looked = circuit::qk(m, "a b c", "scores.1.0");
+let network = decomposition::network([#{ name: "w", matrix: [[1, 0], [0, 1]] }]);
+let decomposed = decomposition::fit(network, #{ parts: 3, steps: 2, batch: 8, seed: 1 });
 let long = "a"; long.pad(100_000, "ab ");
 let many = []; many.pad(20_000, 1.5);
 "#;
@@ -96,6 +98,8 @@ const HANDLES: &[(&str, &[&str])] = &[
     ("CircuitCurve", &["curve"]),
     ("Compiled", &["compiled"]),
     ("PairJudgement", &["on_pairs"]),
+    ("Decomposition", &["decomposed"]),
+    ("Network", &["network"]),
     ("QkScore", &["looked"]),
     ("Roc", &["roc"]),
     ("Transcoders", &["coders"]),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, MetalStorage, Result as Candle, Shape, Storage,
-    Tensor,
+    Tensor, Var,
 };
 
 use super::{ArgumentGradients, Back};
@@ -39,6 +39,23 @@ pub fn with_gradient(
     back: impl Fn(&Tensor, &Tensor) -> Result<ArgumentGradients> + Send + Sync + 'static,
 ) -> Result<Tensor> {
     with_gradient_of(name, numbers(&result.detach())?, result.dims(), arguments, back)
+}
+
+/// Records a result like [`with_gradient`], whose backward pass is not linear in the gradient, such as one that passes back
+/// the negative part alone. It is called once, with the sum of the gradients of all uses: while a tape runs, the result is
+/// a variable to candle, which would otherwise go through it in each island on its own.
+pub fn with_whole_gradient(
+    name: &'static str,
+    result: &Tensor,
+    arguments: &[&Tensor],
+    back: impl Fn(&Tensor, &Tensor) -> Result<ArgumentGradients> + Send + Sync + 'static,
+) -> Result<Tensor> {
+    if tape::is_running() && arguments.iter().any(|argument| argument.track_op()) {
+        let result = Var::from_tensor(&result.detach())?.into_inner();
+        tape::write(result.clone(), arguments, Arc::new(back));
+        return Ok(result);
+    }
+    with_gradient(name, result, arguments, back)
 }
 
 /// Records numbers that nothing else has, like [`with_gradient`].

@@ -16,13 +16,16 @@ use crate::script::prelude::*;
 use crate::script::session::reserved_words;
 use crate::script::session::resolver::Resolver;
 use crate::script::session::scripts;
-use crate::script::{circuit, data, diff, features, hooks, intervene, model, optim, plot, probes, report, sae, tensor};
+use crate::script::{
+    circuit, data, decomposition, diff, features, hooks, intervene, model, optim, plot, probes, report, sae, tensor,
+};
 
 /// Lists modules that scripts call by name, `run::check(..)`.
 fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
     vec![
         ("circuit", circuit::functions()),
         ("data", data::functions()),
+        ("decomposition", decomposition::functions()),
         ("diff", diff::functions()),
         ("features", [features::functions(), vec![exported_manifest!(report::dashboard::functions)]].concat()),
         ("hooks", vec![exported_manifest!(hooks::functions)]),
@@ -40,9 +43,10 @@ fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
 }
 
 /// The types of handles of each part of the language.
-const HANDLES: [&[HandleType]; 12] = [
+const HANDLES: [&[HandleType]; 13] = [
     circuit::HANDLES,
     data::HANDLES,
+    decomposition::HANDLES,
     diff::HANDLES,
     features::HANDLES,
     hooks::HANDLES,
@@ -56,9 +60,10 @@ const HANDLES: [&[HandleType]; 12] = [
 ];
 
 /// The groups of options of each part, which doc comments name.
-const OPTIONS: [&[NamedOptions]; 13] = [
+const OPTIONS: [&[NamedOptions]; 14] = [
     circuit::OPTIONS,
     data::OPTIONS,
+    decomposition::OPTIONS,
     diff::OPTIONS,
     features::OPTIONS,
     hooks::OPTIONS,
@@ -95,6 +100,7 @@ fn globals() -> Vec<&'static ModuleManifest> {
     let floors = [
         circuit::globals(),
         data::globals(),
+        decomposition::globals(),
         diff::globals(),
         features::globals(),
         intervene::globals(),

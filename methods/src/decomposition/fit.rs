@@ -1,0 +1,142 @@
+//! The fit of a decomposition: steps of Adam on the losses, behind a start on faithfulness alone.
+
+use std::path::Path;
+
+use super::checkpoint;
+use super::loss::{Draws, LossStep};
+use super::options::FitOptions;
+use super::parts::MatrixParts;
+use super::state::{FitState, StepLosses};
+use super::target::{Clean, Target};
+use crate::base::random::stream;
+use crate::base::{Result, Task, memory};
+use crate::tensor::{Device, Tensor};
+use crate::training::{self, CheckpointFolder, Checkpoints, Optimizer, Trainer, TrainingEnd};
+
+/// The result of a fit.
+#[derive(Debug, Clone)]
+pub struct Fitted {
+    pub parts: Vec<MatrixParts>,
+    pub history: Vec<StepLosses>,
+    /// Whether it was completed, or interrupted.
+    pub is_whole: bool,
+}
+
+/// Fits a decomposition. An interruption ends the fit early: the result is the decomposition as it is.
+pub fn fit<T: Target>(
+    target: &T,
+    options: &FitOptions,
+    folder: Option<CheckpointFolder>,
+    task: &Task,
+) -> Result<Fitted> {
+    let mut fitting = Fitting::new(target, options, folder, task)?;
+    let ended = training::run(&mut fitting, task)?;
+    let parts = fitting.state.parts()?;
+    Ok(Fitted { parts, history: fitting.state.history, is_whole: ended == TrainingEnd::Done })
+}
+
+/// A fit that runs.
+struct Fitting<'a, T: Target> {
+    target: &'a T,
+    options: &'a FitOptions,
+    optimizer: Optimizer,
+    device: Device,
+    state: FitState,
+    checkpoints: Option<Checkpoints<'a>>,
+}
+
+impl<'a, T: Target> Fitting<'a, T> {
+    fn new(target: &'a T, options: &'a FitOptions, folder: Option<CheckpointFolder<'a>>, task: &Task) -> Result<Self> {
+        let optimizer = options.optimizer();
+        optimizer.check()?;
+        let device = target.matrices().first().map_or(Device::Cpu, |matrix| matrix.weight.device().clone());
+        let numbers = |matrix: &Tensor| (matrix.dims().iter().sum::<usize>() * options.parts) as u128;
+        let numbers: u128 = target.matrices().iter().map(|matrix| numbers(&matrix.weight)).sum();
+        memory::check_on(&device, 16 * numbers, || "the parts of a decomposition".into())
+            .map_err(|e| e.about("parts"))?;
+        let mut random = stream(options.seed.draws(), "decomposition", 0);
+        let mut parts = Vec::new();
+        for matrix in target.matrices() {
+            let drawn = MatrixParts::random(&matrix.name, &matrix.weight, options.shape(), &mut random)?;
+            let tensors = drawn.tensors().map(|tensor| tensor.to_device(&device));
+            let [v, u, inner, inner_bias, outer, outer_bias] = tensors;
+            parts.push(drawn.with([v?, u?, inner?, inner_bias?, outer?, outer_bias?]));
+        }
+        let mut state = FitState::new(parts)?;
+        let mut checkpoints = folder.map(|folder| Checkpoints::open(folder, &checkpoint::FORMAT)).transpose()?;
+        match &mut checkpoints {
+            Some(checkpoints) if checkpoints.has_one()? => {
+                let identity = checkpoint::identity(target, options)?;
+                checkpoints.resume(|file| checkpoint::restore(&mut state, &identity, file))?;
+            }
+            _ => state = state.start(target, options, task)?,
+        }
+        Ok(Self { target, options, optimizer, device, state, checkpoints })
+    }
+
+    /// Draws the sources of one step.
+    fn draws(&self, parts: &[MatrixParts], inputs: usize) -> Result<Draws> {
+        let step = self.state.history.len() as u64;
+        let mut random = stream(self.options.seed.draws(), "decomposition masks", step);
+        Draws::random(parts, inputs, self.options.loss.delta, &mut random)?.on(&self.device)
+    }
+}
+
+impl<T: Target> Trainer for Fitting<'_, T> {
+    fn label(&self) -> String {
+        "decomposing".into()
+    }
+
+    fn steps(&self) -> u64 {
+        self.options.steps
+    }
+
+    fn made(&self) -> u64 {
+        self.state.history.len() as u64
+    }
+
+    fn advance(&mut self, task: &Task) -> Result<()> {
+        let made = self.made();
+        let batch = self.target.draw(made, task)?;
+        let clean = Clean::of(self.target, &batch, task)?;
+        let options = &self.options.loss;
+        let progress = made as f64 / self.options.steps as f64;
+        let step = LossStep { target: self.target, batch: &batch, clean: &clean, options, progress };
+        let parts = self.state.parts()?;
+        let inputs = clean.inputs.first().map_or(0, |x| x.dims()[0]);
+        let mut draws = self.draws(&parts, inputs)?;
+        if options.adversarial > 0.0 {
+            let mut random = stream(self.options.seed.draws(), "decomposition adversary", made);
+            let begun = Draws::random(&parts, inputs, options.delta, &mut random)?.on(&self.device)?.stochastic;
+            draws.adversarial = Some(step.worst(&parts, begun, task)?);
+        }
+        self.state
+            .advance(&step, &draws, &self.optimizer, task)
+            .map_err(|error| error.within(format!("step {}", made + 1)))
+    }
+
+    fn progress(&self, speed: f64) -> String {
+        self.state.history.last().map_or_else(String::new, |step| {
+            let StepLosses { minimality, stochastic, .. } = step;
+            format!("parts {minimality:.3}, reconstruction {stochastic:.2e}, {speed:.0} steps/s")
+        })
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        self.checkpoints.as_ref().map(Checkpoints::folder)
+    }
+
+    fn is_due(&self) -> bool {
+        self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.is_due(self.made()))
+    }
+
+    fn save(&mut self) -> Result<()> {
+        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
+        let identity = checkpoint::identity(self.target, self.options)?;
+        checkpoints.save(self.state.history.len() as u64, || checkpoint::saved(&self.state, &identity))
+    }
+
+    fn left(&self) -> String {
+        "the decomposition as it is".into()
+    }
+}

@@ -1,0 +1,158 @@
+//! The state of a fit of a decomposition: its parameters, and the losses of the steps made.
+
+use super::loss::{self, Draws, LossStep};
+use super::options::FitOptions;
+use super::parts::{MatrixParts, TENSORS};
+use super::target::Target;
+use crate::base::{Result, Task};
+use crate::err;
+use crate::tensor::derivative::{TensorFunction, value_and_gradients};
+use crate::tensor::{DType, Tensor};
+use crate::training::{Optimizer, Parameter, Schedule, ScheduleShape};
+use kernels::AdamW;
+
+/// The losses of a step as numbers, without their weights; those that were not computed are NaN.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepLosses {
+    pub total: f64,
+    pub faithfulness: f64,
+    pub minimality: f64,
+    pub stochastic: f64,
+    pub layerwise: f64,
+    pub adversarial: f64,
+}
+
+impl StepLosses {
+    /// The names of the losses.
+    pub const NAMES: [&'static str; 6] =
+        ["total", "faithfulness", "minimality", "stochastic", "layerwise", "adversarial"];
+
+    fn of(losses: &loss::Losses) -> Result<Self> {
+        let number = |t: &Tensor| -> Result<f64> { Ok(t.detach().to_dtype(DType::F64)?.to_scalar()?) };
+        let maybe = |t: &Option<Tensor>| t.as_ref().map_or(Ok(f64::NAN), number);
+        Ok(Self {
+            total: number(&losses.total)?,
+            faithfulness: number(&losses.faithfulness)?,
+            minimality: number(&losses.minimality)?,
+            stochastic: maybe(&losses.stochastic)?,
+            layerwise: maybe(&losses.layerwise)?,
+            adversarial: maybe(&losses.adversarial)?,
+        })
+    }
+
+    pub fn numbers(&self) -> [f64; 6] {
+        [self.total, self.faithfulness, self.minimality, self.stochastic, self.layerwise, self.adversarial]
+    }
+
+    pub fn from_numbers(numbers: [f64; 6]) -> Self {
+        let [total, faithfulness, minimality, stochastic, layerwise, adversarial] = numbers;
+        Self { total, faithfulness, minimality, stochastic, layerwise, adversarial }
+    }
+}
+
+/// The state of a fit: the parameters, and the losses of the steps made.
+pub struct FitState {
+    /// Parts whose tensors are those at the beginning, for their names and forms.
+    template: Vec<MatrixParts>,
+    pub parameters: Vec<Parameter<String>>,
+    pub history: Vec<StepLosses>,
+}
+
+impl FitState {
+    pub fn new(parts: Vec<MatrixParts>) -> Result<Self> {
+        let mut parameters = Vec::new();
+        for parts in &parts {
+            for (name, tensor) in TENSORS.iter().zip(parts.tensors()) {
+                parameters.push(Parameter::new(format!("{}.{name}", parts.name), tensor)?);
+            }
+        }
+        Ok(Self { template: parts, parameters, history: Vec::new() })
+    }
+
+    /// Returns the parameters as tensors.
+    fn tensors(&self) -> Vec<Tensor> {
+        self.parameters.iter().map(|parameter| parameter.weight.as_detached_tensor()).collect()
+    }
+
+    /// Returns the parts as they are.
+    pub fn parts(&self) -> Result<Vec<MatrixParts>> {
+        with(&self.template, &self.tensors())
+    }
+
+    /// Makes one step on given inputs and draws.
+    pub fn advance<T: Target>(
+        &mut self,
+        step: &LossStep<'_, T>,
+        draws: &Draws,
+        optimizer: &Optimizer,
+        task: &Task,
+    ) -> Result<()> {
+        let mut found = None;
+        let template = &self.template;
+        let mut loss = |tensors: &[Tensor]| {
+            let losses = loss::losses(step, &with(template, tensors)?, draws, task)?;
+            let total = losses.total.clone();
+            found = Some(StepLosses::of(&losses)?);
+            Ok(total)
+        };
+        let gradients = gradients(&mut loss, &self.tensors(), task)?;
+        let made = self.history.len() as u64;
+        let settings = optimizer.update(made, kernels::global_norm(&gradients)?);
+        self.update(&gradients, settings, |_| true)?;
+        self.history.extend(found);
+        Ok(())
+    }
+
+    /// Moves the parameters that are chosen by their number among those of their matrix.
+    fn update(&self, gradients: &[Tensor], settings: AdamW, is_chosen: impl Fn(usize) -> bool) -> Result<()> {
+        for (number, (parameter, gradient)) in self.parameters.iter().zip(gradients).enumerate() {
+            if is_chosen(number % TENSORS.len()) {
+                let [first, second] = &parameter.moments;
+                kernels::adamw_step(&parameter.weight, gradient, [first, second], settings)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes steps on faithfulness alone, and forgets their moments.
+    pub fn start<T: Target>(self, target: &T, options: &FitOptions, task: &Task) -> Result<Self> {
+        let optimizer = Optimizer {
+            steps: u64::MAX,
+            lr: options.faithful_lr,
+            schedule: Schedule { shape: ScheduleShape::Constant, warmup: 0, decay: 0, floor: 0.0 },
+            clip: None,
+            ..options.optimizer()
+        };
+        let bar = task.begin("approaching the matrices", Some(options.faithful_steps));
+        for step in 0..options.faithful_steps {
+            task.check()?;
+            let template = &self.template;
+            let mut loss = |tensors: &[Tensor]| loss::faithfulness(&loss::deltas(target, &with(template, tensors)?)?);
+            let gradients = gradients(&mut loss, &self.tensors(), task)?;
+            let settings = AdamW { decay: options.faithful_decay, ..optimizer.update(step, 0.0) };
+            self.update(&gradients, settings, |number| number < 2)?;
+            bar.advance(1);
+        }
+        Self::new(self.parts()?)
+    }
+}
+
+/// Computes the gradients of a loss, and refuses one that is not finite.
+fn gradients(loss: &mut TensorFunction, at: &[Tensor], task: &Task) -> Result<Vec<Tensor>> {
+    let found = value_and_gradients(loss, at, task)?;
+    let norm = kernels::global_norm(&found.gradients)?;
+    if !found.value.is_finite() || !norm.is_finite() {
+        return Err(err!(Numeric, "the loss is {}, with a gradient of norm {norm}", found.value)
+            .hint("try a lower `lr`, or a `clip`"));
+    }
+    Ok(found.gradients)
+}
+
+/// Returns parts with the tensors of a list, in the order of the parameters.
+fn with(template: &[MatrixParts], tensors: &[Tensor]) -> Result<Vec<MatrixParts>> {
+    let one = |(parts, tensors): (&MatrixParts, &[Tensor])| {
+        let tensors = <[Tensor; 6]>::try_from(tensors.to_vec());
+        Ok(parts.with(tensors.map_err(|_| err!(Bug, "expected six tensors of the parts of a matrix"))?))
+    };
+    template.iter().zip(tensors.chunks(TENSORS.len())).map(one).collect()
+}
