@@ -81,7 +81,8 @@ fn every_primitive_that_takes_a_path_is_judged() {
         ("ModelPicture", of_model("picture()")),
         (
             "Decomposition",
-            "decomposition::fit(decomposition::network([#{ name: \"w\", matrix: [[1]] }]), #{ steps: 1, batch: 8 })".to_string(),
+            "decomposition::fit(decomposition::network([#{ name: \"w\", matrix: [[1]] }]), #{ steps: 1, batch: 8 })"
+                .to_string(),
         ),
         ("Probe", "probe::fit([[0], [1], [3], [4]], [0, 0, 1, 1])".to_string()),
         ("Run", of_model("run([1, 2])")),
