@@ -244,7 +244,7 @@ const ALL: &[Drawing] = &[
     drawing(
         "intervene::anchors",
         r#"let m = model::load("tiny");"#,
-        r#"intervene::anchors(m, "The boat was old. The sea was calm.", |said| said.sub_string(0, 2), #{ $ rollouts: 4, tokens: 8, answer_tokens: 2, only: [0] }).to_map()"#,
+        r#"intervene::anchors(m, "The boat was old. The sea was calm.", |said| said.sub_string(0, 2), #{ $ rollouts: 4, tokens: 8, answer_tokens: 2, only: [1] }).to_map()"#,
     ),
     drawing(
         "intervene::axbench",

@@ -12,10 +12,9 @@ pub mod functions {
     /// Makes a network of a few layers, whose matrices can be decomposed: each layer is a map, and reads what the one before
     /// writes.
     ///
-    /// A layer computes `activation(matrix x + bias)`, plus what an earlier layer wrote if it `adds` one.
-    ///
-    /// # Options
-    /// - [decomposition_layer]
+    /// A layer is a map of its `name` and `matrix`, [out, in], and if wanted its `bias`, [out], its `activation` ("none"
+    /// by default), the name of an earlier layer that it `adds` the output of, and whether its matrix is `fixed`, and so not
+    /// decomposed. It computes `activation(matrix x + bias)`, plus what that layer wrote.
     ///
     /// # Example
     /// ```

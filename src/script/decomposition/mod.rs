@@ -7,7 +7,7 @@ use crate::decomposition::FitOptions;
 use crate::decomposition::card::PartCardOptions;
 use crate::decomposition::loss::AdversaryOptions;
 use crate::decomposition::mlp::MlpInputs;
-use crate::decomposition::network::{Layer, LayerOptions, Network as CoreNetwork, SparseInputs};
+use crate::decomposition::network::{Layer, Network as CoreNetwork, SparseInputs};
 use crate::decomposition::result::RunMaskedOptions;
 use crate::decomposition::{Decomposed, Decomposition as Core, MatrixParts, StepLosses};
 use crate::script::prelude::*;
@@ -66,7 +66,6 @@ crate::options! {
 pub const OPTIONS: &[NamedOptions] = &[
     ("decomposition", fields::<NetworkFitOptions>),
     ("decomposition_card", fields::<PartCardOptions>),
-    ("decomposition_layer", fields::<LayerOptions>),
     ("decomposition_mlp", fields::<MlpFitOptions>),
     ("decomposition_run", fields::<RunMaskedOptions>),
     ("decomposition_table", fields::<PartsTableOptions>),
