@@ -258,6 +258,14 @@ const EXCUSED: &[(&[&str], &str)] = &[
     ),
     (
         &[
+            "`d.importances(x)` and `d.table(x)` are for networks",
+            "`d.save(path)` writes one",
+            "`d.contexts(model, text, name, part)` and `d.card(..)` read what a language model's parts do",
+        ],
+        "each names calls of a decomposition, whose examples run them",
+    ),
+    (
+        &[
             "a vector is no matrix: it may be what you want already, as with `tensor::cosine(a, b)`, which compares row by row; \
              `t.diag_embed()` is the matrix with it as its diagonal",
         ],

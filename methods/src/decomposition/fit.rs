@@ -10,7 +10,7 @@ use super::state::{FitState, StepLosses};
 use super::target::{Clean, Target};
 use crate::base::random::stream;
 use crate::base::{Result, Task, memory};
-use crate::tensor::{Device, Tensor};
+use crate::tensor::Device;
 use crate::training::{self, CheckpointFolder, Checkpoints, Optimizer, Trainer, TrainingEnd};
 
 /// The result of a fit.
@@ -50,10 +50,13 @@ impl<'a, T: Target> Fitting<'a, T> {
         let optimizer = options.optimizer();
         optimizer.check()?;
         let device = target.matrices().first().map_or(Device::Cpu, |matrix| matrix.weight.device().clone());
-        let numbers = |matrix: &Tensor| (matrix.dims().iter().sum::<usize>() * options.parts) as u128;
-        let numbers: u128 = target.matrices().iter().map(|matrix| numbers(&matrix.weight)).sum();
-        memory::check_on(&device, 16 * numbers, || "the parts of a decomposition".into())
-            .map_err(|e| e.about("parts"))?;
+        let widths: usize = target.matrices().iter().map(|matrix| matrix.weight.dims().iter().sum::<usize>()).sum();
+        let widths = (widths as u128).saturating_add(options.gate_width as u128);
+        let parts = options.parts as u128;
+        memory::check_on(&device, parts.saturating_mul(widths).saturating_mul(16), || {
+            "the parts of a decomposition".into()
+        })
+        .map_err(|e| e.about("parts"))?;
         let mut random = stream(options.seed.draws(), "decomposition", 0);
         let mut parts = Vec::new();
         for matrix in target.matrices() {

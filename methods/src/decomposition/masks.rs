@@ -3,7 +3,7 @@
 
 use rand::Rng;
 
-use crate::base::Result;
+use crate::base::{Result, memory};
 use crate::tensor::{DType, Device, Tensor};
 
 /// The numbers r from 0 to 1 that masks of one matrix are made of.
@@ -50,7 +50,9 @@ impl Sources {
 /// Draws numbers that are uniform from 0 to 1, in f32. They are made of 32 random bits each by candle's loops, which are fast
 /// in unoptimised builds, too: a step draws hundreds of thousands.
 pub fn uniform(dims: &[usize], random: &mut impl Rng) -> Result<Tensor> {
-    let mut bits = vec![0; 4 * dims.iter().product::<usize>()];
+    let count = dims.iter().fold(1_u128, |all, dim| all.saturating_mul(*dim as u128));
+    memory::check(count.saturating_mul(8), || format!("{count} random numbers"))?;
+    let mut bits = vec![0; 4 * count as usize];
     random.fill_bytes(&mut bits);
     let drawn = Tensor::from_raw_buffer(&bits, DType::U32, dims, &Device::Cpu)?;
     Ok((drawn.to_dtype(DType::F32)? * 2f64.powi(-32))?)

@@ -126,12 +126,12 @@ fn a_step_is_that_of_the_authors_code() {
         let inputs = SparseInputs::default();
         let target = NetworkTarget::new(&network, &inputs, 0);
         let clean = Clean::of(&target, &x, &task()).unwrap();
-        assert!(far(&clean.output, &case.tensor("output")) < 1e-6, "{name}");
+        assert!(far(&clean.output, case.tensor("output")) < 1e-6, "{name}");
         let parts = case.parts();
         for (number, parts) in parts.iter().enumerate() {
             let Importance { lower, upper } = parts.importance(&clean.inputs[number]).unwrap();
-            assert!(far(&lower, &case.tensor(&format!("lower.{}", parts.name))) < 1e-5, "{name} {}", parts.name);
-            assert!(far(&upper, &case.tensor(&format!("upper.{}", parts.name))) < 1e-5, "{name} {}", parts.name);
+            assert!(far(&lower, case.tensor(&format!("lower.{}", parts.name))) < 1e-5, "{name} {}", parts.name);
+            assert!(far(&upper, case.tensor(&format!("upper.{}", parts.name))) < 1e-5, "{name} {}", parts.name);
         }
         let step = LossStep { target: &target, batch: &x, clean: &clean, options: &case.options, progress: 0.25 };
         let draws = Draws {
@@ -250,8 +250,8 @@ fn parts_sum_to_the_matrix_and_matter_where_their_input_is() {
     }
     assert!(importance[2].iter().all(|part| *part < 0.1), "{importance:?}");
     let run = |masks| found.run(&x, &RunMaskedOptions { masks, ..Default::default() }).unwrap();
-    assert!(far(&run(MaskChoice::All), &x) < 0.1);
-    assert!(far(&run(MaskChoice::Importance), &x) < 0.2);
+    assert!(far(run(MaskChoice::All), &x) < 0.1);
+    assert!(far(run(MaskChoice::Importance), &x) < 0.2);
     let errors = found.masked_errors(&x, &AdversaryOptions { ascent: 20, ascent_size: 0.1, common: false }, 1, &task());
     let errors = errors.unwrap();
     assert!(errors.worst >= errors.random, "{errors:?}");

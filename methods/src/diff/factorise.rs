@@ -109,17 +109,17 @@ impl Factorisation {
                 continue;
             }
             let mut next = Vec::with_capacity(columns);
-            for column in 0..columns {
+            for (column, wanted) in wanted[topic].iter().enumerate() {
                 let mixed: f64 = (0..topics).map(|other| gram[topic][other] * self.topics[other][column]).sum();
-                next.push((self.topics[topic][column] + (wanted[topic][column] - mixed) / size).max(0.0));
+                next.push((self.topics[topic][column] + (wanted - mixed) / size).max(0.0));
             }
             self.topics[topic] = next;
         }
         let mut error = self.total;
         for topic in 0..topics {
-            for column in 0..columns {
+            for (column, wanted) in wanted[topic].iter().enumerate() {
                 let mixed: f64 = (0..topics).map(|other| gram[topic][other] * self.topics[other][column]).sum();
-                error += self.topics[topic][column] * (mixed - 2.0 * wanted[topic][column]);
+                error += self.topics[topic][column] * (mixed - 2.0 * wanted);
             }
         }
         self.error = error.max(0.0);

@@ -57,11 +57,14 @@ pub enum Answers<'a> {
     By(&'a mut dyn FnMut(&str) -> Result<Option<String>>),
 }
 
+/// A function from a sentence to its embedding.
+pub type Embedding<'a> = dyn FnMut(&str) -> Result<Vec<f64>> + 'a;
+
 /// The functions that judge rollouts.
 pub struct AnchorFunctions<'a> {
     pub answers: Answers<'a>,
     /// An embedding of a sentence; without one it is the number of times that each word occurs.
-    pub embedding: Option<&'a mut dyn FnMut(&str) -> Result<Vec<f64>>>,
+    pub embedding: Option<&'a mut Embedding<'a>>,
 }
 
 /// One continuation of the text from some place.
@@ -298,7 +301,7 @@ fn differing(
     sentence: &str,
     rollouts: &[Rollout],
     bound: f64,
-    embedding: &mut Option<&mut dyn FnMut(&str) -> Result<Vec<f64>>>,
+    embedding: &mut Option<&mut Embedding>,
 ) -> Result<Vec<bool>> {
     let Some(embed) = embedding else {
         return Ok(rollouts.iter().map(|rollout| word_similarity(sentence, &rollout.sentence) < bound).collect());
