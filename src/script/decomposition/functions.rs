@@ -69,8 +69,8 @@ pub mod functions {
 
     /// Decomposes the matrices of one MLP of a language model into rank-one parts: `up` and `down`, and `gate` where it has one.
     ///
-    /// As `decomposition::fit`, on a text: the outputs that should stay the same are the model's predictions at every token, by
-    /// the KL divergence. Rows of the text that are shorter than `context` are left out. The matrices keep their biases.
+    /// The fit is that of `decomposition::fit`, on a text: the outputs that should stay the same are the model's predictions at
+    /// every token, by the KL divergence. Rows of the text that are shorter than `context` are left out. The matrices keep their biases.
     ///
     /// # Options
     /// - [decomposition_mlp]
