@@ -211,7 +211,7 @@ impl PartsOnText {
 /// The use of a part at one token of the vocabulary.
 #[derive(Debug, Clone, Copy, Default)]
 struct TokenUse {
-    /// How often the token is there, and how often the part is active at it.
+    /// The count of the token, and the count of its places at which the part is active.
     count: usize,
     active: usize,
     /// The sum of the part's importances at it.

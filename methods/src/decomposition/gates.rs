@@ -13,11 +13,11 @@ const LEAK: f64 = 0.01;
 crate::choices! {
     /// The network that predicts causal importances.
     pub enum GateKind {
-        /// One for each part, which reads the part's own inner activation, V^T x.
+        /// A gate for each part, which reads the part's own inner activation, V^T x.
         Mlp = "mlp",
-        /// One for each part, which reads all that the matrix reads.
+        /// A gate for each part, which reads all that the matrix reads.
         Vector = "vector",
-        /// One for all parts of a matrix, which reads all that the matrix reads.
+        /// A single gate for all parts of a matrix, which reads all that the matrix reads.
         Shared = "shared",
     }
 }

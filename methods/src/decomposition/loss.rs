@@ -103,7 +103,7 @@ pub struct Losses {
 pub struct MaskedTarget<'a, T: Target> {
     pub target: &'a T,
     pub parts: &'a [MatrixParts],
-    /// What is missing in the sum of each matrix's parts, if that is masked, too.
+    /// The matrices less the sums of their parts, if that is masked, too.
     pub deltas: Option<&'a [Tensor]>,
     pub batch: &'a T::Batch,
 }
@@ -185,7 +185,7 @@ pub fn losses<T: Target>(step: &LossStep<'_, T>, parts: &[MatrixParts], draws: &
     Ok(Losses { faithfulness, minimality, stochastic, layerwise, adversarial, total })
 }
 
-/// What the losses of a step are computed from, beside the parts and the draws.
+/// The inputs of the losses of a step, beside the parts and the draws.
 pub struct LossStep<'a, T: Target> {
     pub target: &'a T,
     pub batch: &'a T::Batch,

@@ -9,9 +9,9 @@ use crate::tensor::{DType, Device, Tensor};
 /// The numbers r from 0 to 1 that masks of one matrix are made of.
 #[derive(Debug, Clone)]
 pub struct Sources {
-    /// One for each part: `[inputs, parts]`, or `[1, parts]` for all inputs.
+    /// A mask for each part: `[inputs, parts]`, or `[1, parts]` for all inputs.
     pub parts: Tensor,
-    /// One for what is missing in the sum of the parts, if that is masked, too: `[inputs]`, or `[1]`.
+    /// A mask for the matrix less the sum of its parts, if that is masked, too: `[inputs]`, or `[1]`.
     pub delta: Option<Tensor>,
 }
 

@@ -109,7 +109,7 @@ impl MlpWeights {
 /// Some rows of text, with what the unchanged model computes on them.
 pub struct MlpBatch {
     batch: Batch,
-    /// What the MLP reads: `[rows * context, d]`.
+    /// The inputs of the MLP: `[rows * context, d]`.
     read: Tensor,
     /// The residual stream before the layer, from which the pass goes on.
     stream: Tensor,

@@ -32,7 +32,7 @@ pub struct Decomposition {
     pub is_whole: bool,
 }
 
-/// What was decomposed.
+/// The function that was decomposed.
 #[derive(Debug, Clone)]
 pub enum Decomposed {
     Network(Network),

@@ -1,4 +1,4 @@
-//! What is decomposed: a function of some matrices, with the inputs that it is decomposed on.
+//! The target of a decomposition: a function of some matrices, with the inputs that it is decomposed on.
 
 use crate::base::{Result, Task};
 use crate::tensor::Tensor;
@@ -38,7 +38,7 @@ pub trait Target {
 /// The target's own computation on a batch.
 #[derive(Debug, Clone)]
 pub struct Clean {
-    /// What each matrix reads: `[inputs, in]`.
+    /// The inputs of each matrix: `[inputs, in]`.
     pub inputs: Vec<Tensor>,
     pub output: Tensor,
 }

@@ -193,7 +193,7 @@ fn hard_sigmoids_leak_on_one_side_each() {
     near(slopes(1.0, false), [0.0, 1.0, 0.0]);
 }
 
-/// Where uses pull in both directions, their sum says whether a gradient leaks.
+/// Checks that the sum of all uses decides, where they pull in both directions, whether a gradient leaks.
 #[test]
 fn a_leak_is_of_all_uses_together() {
     let at = Tensor::new(&[-2f32, 0.5], &Device::Cpu).unwrap();
@@ -220,7 +220,7 @@ fn masks_lie_between_importance_and_one() {
     assert!((mean - 0.5).abs() < 0.02, "{mean}");
 }
 
-/// The identity of two numbers, in a layer of its own.
+/// Builds the network of one layer that is the identity of two numbers.
 fn identity() -> Network {
     Network::new(&[layer("w", tensor(&[&[1.0, 0.0], &[0.0, 1.0]]))]).unwrap()
 }

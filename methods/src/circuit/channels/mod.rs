@@ -52,11 +52,11 @@ crate::options! {
 /// The parameter that all masks begin with.
 const BEGIN: f64 = 1.0;
 
-/// The speed at which the price of the loss follows it.
+/// The speed at which the weight of the loss follows it.
 const FOLLOWS: f64 = 0.1;
 
-/// The least and the largest price of the loss.
-const PRICES: [f64; 2] = [1e-3, 1e6];
+/// The least and the largest weight of the loss.
+const WEIGHTS: [f64; 2] = [1e-3, 1e6];
 
 /// The number of tokens that the meaning of an embedding's channel lists.
 const LISTED: usize = 4;
@@ -80,7 +80,7 @@ pub fn node_pruning(model: &Model, pairs: &[TokenPair], options: &NodePruningOpt
     let begun = vec![("masks".to_string(), Tensor::full(BEGIN as f32, all.len(), model.decoder.device())?)];
     let descent = Descent::new(ADAM, begun, DescentOptions { lr: options.lr, ..DescentOptions::default() })?;
     let best = PrunedChannels { size: all.len(), kept: all, loss: whole };
-    let mut pruning = Pruning { runs: &runs, options, descent, price: 1.0, best };
+    let mut pruning = Pruning { runs: &runs, options, descent, weight: 1.0, best };
     let steps = Steps { count: options.steps as u64, label: "pruning channels", left: "the smallest circuit so far" };
     let losses = descend(steps, || pruning.step(task), task)?;
     let mut is_whole = losses.len() == options.steps;
@@ -120,7 +120,7 @@ struct Pruning<'a> {
     options: &'a NodePruningOptions,
     descent: Descent,
     /// The factor of the loss.
-    price: f64,
+    weight: f64,
     /// The fewest channels so far whose loss is within the target.
     best: PrunedChannels,
 }
@@ -142,7 +142,7 @@ impl Pruning<'_> {
             let loss = self.runs.loss(&masks, task)?;
             found = floats(&loss.detach())?[0];
             let size = soft.mean_all()?.to_dtype(loss.dtype())?;
-            Ok(((loss * self.price)? + size)?)
+            Ok(((loss * self.weight)? + size)?)
         };
         let slopes = value_and_gradients(&mut objective, &[at], task)?;
         let size = kept.iter().filter(|kept| **kept).count();
@@ -151,7 +151,7 @@ impl Pruning<'_> {
         }
         self.descent.update(&slopes)?;
         let away = ((found - self.options.loss) / self.options.loss).clamp(-1.0, 1.0);
-        self.price = (self.price * (FOLLOWS * away).exp()).clamp(PRICES[0], PRICES[1]);
+        self.weight = (self.weight * (FOLLOWS * away).exp()).clamp(WEIGHTS[0], WEIGHTS[1]);
         Ok(found)
     }
 

@@ -24,7 +24,7 @@ const AT_ONCE: usize = 64;
 /// The prompts of one kind of some pairs.
 struct Prompts<'a> {
     plan: MetricPlan<'a>,
-    /// What channels that are not kept have, site by site.
+    /// The values of channels that are not kept, site by site.
     others: Vec<Tensor>,
 }
 
