@@ -103,6 +103,7 @@ const SHORT: &[(&str, &str)] = &[
     ("depth_scores", "--text grammar --tokens 12000 --layers 2 --features 2 --fragments 40 --k 4"),
     ("thought_anchors", "--n 2 --rollouts 4"),
     ("safety_monitor", "--tokens 6000 --held 8000 --stopped 2"),
+    ("traits", "--tokens 20_000 --prompts 60 --held 4 --steps 1"),
     (
         "dictionary_pareto",
         "--model tests/fixtures/stories260K/stories260K.bin --tokenizer tests/fixtures/stories260K/tok512.bin \

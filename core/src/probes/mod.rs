@@ -28,6 +28,7 @@ pub mod split;
 pub use fit::ProbeOptions;
 pub use labels::{ClassLabels, ClassName, RowGroups};
 pub use probe::{Probe, ProbeKind};
+pub use save::ProbeRecord;
 
 #[cfg(test)]
 mod tests;

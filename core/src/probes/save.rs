@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use faer::Mat;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::labels::ClassName;
 use super::matrix::tensor;
@@ -62,42 +62,95 @@ fn read(bytes: &[u8]) -> Result<Probe> {
     if let Some(unknown) = metadata.keys().find(|key| !FIELDS.contains(&key.as_str())) {
         bail!(Format, "unknown field `{unknown}` in a probe");
     }
+    let outputs = |classes: usize| if classes == 2 { 1 } else { classes };
     let classes: Vec<ClassName> = field(metadata, "classes")?;
-    let shares: Vec<f64> = field(metadata, "shares")?;
     let features: Option<Vec<usize>> = field(metadata, "features")?;
-    let rows: usize = field(metadata, "rows")?;
     let width: usize = field(metadata, "width")?;
-    let kind: ProbeKind = chosen("kind", text(metadata, "kind")?)?;
-    let read = features.as_ref().map_or(width, Vec::len);
-    let outputs = if classes.len() == 2 { 1 } else { classes.len() };
-    let is_ordered = |features: &Vec<usize>| features.is_sorted_by(|a, b| a < b);
-    let is_sound = classes.len() >= 2
-        && classes.is_sorted_by(|a, b| a < b)
-        && shares.len() == classes.len()
-        && shares.iter().all(|share| share.is_finite())
-        && features.as_ref().is_none_or(|all| is_ordered(all) && all.iter().all(|column| *column < width));
-    if !is_sound {
-        bail!(Format, "the classes or the columns of this probe contradict each other");
-    }
+    let columns = features.as_ref().map_or(width, Vec::len);
     let numbers = |name: &str, shape: &[usize]| {
         let found = reader.tensor(name)?;
         if found.dims() != shape {
             bail!(Format, "expected `{name}` of shape {shape:?}, found {:?}", found.dims());
         }
-        let values = floats(&found)?;
-        if values.iter().all(|value| value.is_finite()) {
-            Ok(values)
-        } else {
-            Err(err!(Format, "expected finite numbers in `{name}`"))
-        }
+        floats(&found)
     };
-    let weights = numbers("weights", &[read, outputs])?;
-    let biases = numbers("biases", &[outputs])?;
+    let weights = numbers("weights", &[columns, outputs(classes.len())])?;
+    let biases = numbers("biases", &[outputs(classes.len())])?;
     if let Some(other) = reader.names().find(|name| !["weights", "biases"].contains(name)) {
         bail!(Format, "unknown tensor `{other}` in a probe");
     }
-    let weights = Mat::from_fn(read, outputs, |i, a| weights[i * outputs + a]);
-    Ok(Probe { kind, classes, shares, rows, width, features, l2: field(metadata, "l2")?, weights, biases })
+    let record = ProbeRecord {
+        kind: text(metadata, "kind")?.into(),
+        shares: field(metadata, "shares")?,
+        rows: field(metadata, "rows")?,
+        l2: field(metadata, "l2")?,
+        classes,
+        features,
+        width,
+        weights,
+        biases,
+    };
+    record.probe()
+}
+
+/// A probe as plain data, for files that hold more than one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeRecord {
+    kind: String,
+    classes: Vec<ClassName>,
+    shares: Vec<f64>,
+    rows: usize,
+    width: usize,
+    features: Option<Vec<usize>>,
+    l2: Option<f64>,
+    /// The weights, one column that is read after the other.
+    weights: Vec<f64>,
+    biases: Vec<f64>,
+}
+
+impl ProbeRecord {
+    pub fn of(probe: &Probe) -> Self {
+        let weights = probe.weights.as_ref();
+        let by_column = |i: usize| (0..weights.ncols()).map(move |a| weights[(i, a)]);
+        Self {
+            kind: probe.kind.word().into(),
+            classes: probe.classes.clone(),
+            shares: probe.shares.clone(),
+            rows: probe.rows,
+            width: probe.width,
+            features: probe.features.clone(),
+            l2: probe.l2,
+            weights: (0..weights.nrows()).flat_map(by_column).collect(),
+            biases: probe.biases.clone(),
+        }
+    }
+
+    /// Makes the probe; fields that contradict each other are refused.
+    pub fn probe(self) -> Result<Probe> {
+        let Self { kind, classes, shares, rows, width, features, l2, weights, biases } = self;
+        let kind: ProbeKind = chosen("kind", &kind)?;
+        let columns = features.as_ref().map_or(width, Vec::len);
+        let outputs = if classes.len() == 2 { 1 } else { classes.len() };
+        let is_ordered = |features: &Vec<usize>| features.is_sorted_by(|a, b| a < b);
+        let is_sound = classes.len() >= 2
+            && classes.is_sorted_by(|a, b| a < b)
+            && shares.len() == classes.len()
+            && shares.iter().all(|share| share.is_finite())
+            && features.as_ref().is_none_or(|all| is_ordered(all) && all.iter().all(|column| *column < width))
+            && Some(weights.len()) == columns.checked_mul(outputs)
+            && biases.len() == outputs;
+        if !is_sound {
+            bail!(Format, "the classes, the columns or the weights of this probe contradict each other");
+        }
+        for (name, numbers) in [("weights", &weights), ("biases", &biases)] {
+            if !numbers.iter().all(|number| number.is_finite()) {
+                bail!(Format, "expected finite numbers in `{name}`");
+            }
+        }
+        let weights = Mat::from_fn(columns, outputs, |i, a| weights[i * outputs + a]);
+        Ok(Probe { kind, classes, shares, rows, width, features, l2, weights, biases })
+    }
 }
 
 fn written(value: &impl Serialize) -> Result<String> {

@@ -10,6 +10,7 @@ pub static STDLIB: &[(&str, &str)] = &[
     ("subspaces", include_str!("../../../stdlib/subspaces.rhai")),
     ("tasks", include_str!("../../../stdlib/tasks.rhai")),
     ("toy", include_str!("../../../stdlib/toy.rhai")),
+    ("traits", include_str!("../../../stdlib/traits.rhai")),
 ];
 
 /// Returns `std/name`, if the stdlib has a module of that name.

@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 
 use crate::base::files::hex;
 use crate::base::{Error, Result, Task, json, memory};
+use crate::data::Text;
 use crate::err;
 pub use crate::options::number_text;
 use crate::options::{Foreign, Plain};
@@ -20,6 +21,7 @@ use crate::script::engine::text_buffer::TextBuffer;
 use crate::script::engine::{function_names, handle};
 use crate::tensor::axes::from_end;
 use crate::tensor::{Tensor, dtype, floats, ints, steps};
+use crate::tokenizer::tokens::Tokens;
 
 /// Any value of a script, for floors that do not know the engine.
 pub type Value = Dynamic;
@@ -296,6 +298,28 @@ macro_rules! handle_setting {
 }
 
 pub(in crate::script) use handle_setting;
+
+/// Returns the value that a script gave as an option: a plain one, a text, tokens, a tensor or a function.
+pub fn given_back(value: &Plain) -> Dynamic {
+    match value {
+        Plain::Nothing => Dynamic::UNIT,
+        Plain::Flag(flag) => Dynamic::from(*flag),
+        Plain::Integer(number) => Dynamic::from(*number),
+        Plain::Float(number) => Dynamic::from(*number),
+        Plain::Text(text) => text.clone().into(),
+        Plain::List(values) => values.iter().map(given_back).collect::<Array>().into(),
+        Plain::Map(fields) => {
+            fields.iter().map(|(key, value)| (key.as_str().into(), given_back(value))).collect::<Map>().into()
+        }
+        Plain::Other(_) => {
+            let text = handle::<Text>(value).map(Dynamic::from);
+            let tokens = || handle::<Tokens>(value).map(Dynamic::from);
+            let tensor = || handle::<Tensor>(value).map(Dynamic::from);
+            let function = || handle::<FnPtr>(value).map(Dynamic::from);
+            text.or_else(tokens).or_else(tensor).or_else(function).unwrap_or_default()
+        }
+    }
+}
 
 /// Largest depth of lists and maps where they are written down. JSON that is nested deeper is not read by most
 /// programs, ours among them.

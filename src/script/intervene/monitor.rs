@@ -1,4 +1,4 @@
-//! `intervene::monitor`: watching what a model reads or writes for features and probes.
+//! `intervene::monitor`: watching what a model reads or writes for features, probes and directions.
 
 use crate::intervene::monitor::{self as core, Alarm, MonitorRunOptions, Sensor};
 use crate::model::batch::Batch;
@@ -18,7 +18,7 @@ crate::options! {
     /// All options of `intervene::monitor`.
     #[derive(Debug, Clone)]
     pub struct MonitorOptions {
-        /// The site that probes read.
+        /// The site that probes and vectors read.
         site: Option<String> = None => usually("none, for features alone");
         /// A score above it raises an alarm: one for all that is watched, or one for each.
         threshold: Vec<f64> = vec![0.0];
@@ -63,13 +63,19 @@ fn sensor(given: &GivenValue, site: Option<&str>) -> Result<Sensor> {
         let site = site_of(&feature.sae.core)?;
         return Ok(Sensor::Feature { sae: feature.sae.core, index: feature.index, site });
     }
-    let probe = given.handle::<Probe>().ok_or_else(|| given.refuse("a feature, a probe or an array of them"))?;
-    let site = site.ok_or_else(|| {
-        err!(Argument, "expected the site that the probe reads, found none")
-            .hint("#{ site: \"resid_post.3\" }")
-            .about("site")
-    })?;
-    Ok(Sensor::Probe { probe: probe.core().clone(), site: site.into() })
+    let site = |what: &str| {
+        site.ok_or_else(|| {
+            err!(Argument, "expected the site that the {what} reads, found none")
+                .hint("#{ site: \"resid_post.3\" }")
+                .about("site")
+        })
+    };
+    if let Some(vector) = given.handle::<Tensor>() {
+        return Sensor::direction(&vector, site("vector")?);
+    }
+    let probe =
+        given.handle::<Probe>().ok_or_else(|| given.refuse("a feature, a probe, a vector or an array of them"))?;
+    Ok(Sensor::Probe { probe: probe.core().clone(), site: site("probe")?.into() })
 }
 
 /// Reads the texts of a call with their labels.
@@ -97,11 +103,11 @@ fn alarms_table(monitor: &core::Monitor, m: &Model, rows: &[Vec<u32>], alarms: &
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Returns a monitor: it watches what a model reads or writes for features or probes whose score is above a
-    /// threshold.
+    /// Returns a monitor: it watches what a model reads or writes for features, probes or directions whose score is above
+    /// a threshold.
     ///
-    /// `watched` is a feature, a probe of two classes, or an array of both. The score of a feature is its code, that of a
-    /// probe the log odds of its second class. Fit thresholds on one set of texts with `fit`, and judge them on another
+    /// `watched` is a feature, a probe of two classes, a vector [d], or an array of them. The score of a feature is its code,
+    /// that of a probe the log odds of its second class, that of a vector the projection onto its direction. Fit thresholds on one set of texts with `fit`, and judge them on another
     /// with `judge`; then `watch` texts, or `generate` one.
     ///
     /// # Options
@@ -120,12 +126,25 @@ pub mod functions {
         let MonitorOptions { site, threshold } = taken(options)?;
         let given = given("watched", &watched).elements();
         let sensors = given.iter().map(|one| super::sensor(one, site.as_deref())).collect::<Result<Vec<_>>>()?;
-        if site.is_some() && !sensors.iter().any(|sensor| matches!(sensor, Sensor::Probe { .. })) {
-            return Err(err!(Argument, "expected a probe beside the option `site`, found features alone")
+        if site.is_some() && sensors.iter().all(|sensor| matches!(sensor, Sensor::Feature { .. })) {
+            return Err(err!(Argument, "expected a probe or a vector beside the option `site`, found features alone")
                 .about("site")
                 .into());
         }
         Ok(Monitor(core::Monitor::new(sensors, &threshold)?.into()))
+    }
+
+    /// Reads a monitor that `mon.save` wrote; a file with anything else is refused.
+    ///
+    /// # Example
+    /// ```
+    /// let mon = intervene::monitor(tensor([0, 3, 4]), #{ site: "resid_post.1", threshold: 2 });
+    /// mon.save("guard.json");
+    /// intervene::load_monitor("guard.json").thresholds  //=> [2.0]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn load_monitor(ctx: NativeCallContext, path: &str) -> Fallible<Monitor> {
+        Ok(Monitor(core::Monitor::load(&env(&ctx)?.files, path.as_ref())?.into()))
     }
 }
 
@@ -312,6 +331,41 @@ pub mod methods {
     pub fn cost(mon: &mut Monitor, m: Model) -> Fallible<Map> {
         let (own, share) = mon.0.cost(m.core())?;
         Ok([("multiplications".into(), Dynamic::from(own as i64)), ("of_model".into(), share.into())].into())
+    }
+
+    /// Saves the monitor as JSON, and returns the path: for each probe or vector its weights, its site and its threshold,
+    /// and on how many texts of which model the thresholds were fitted, at which false-positive rate.
+    ///
+    /// A feature is refused: save its dictionary, and the threshold beside it. `intervene::load_monitor` reads the file.
+    ///
+    /// # Example
+    /// ```
+    /// let p = probe::fit([[0, 0], [1, 0], [3, 1], [4, 1]], [false, false, true, true]);
+    /// intervene::monitor(p, #{ site: "resid_post.1" }).save("guard.json")  //=> "guard.json"
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn save(ctx: NativeCallContext, mon: &mut Monitor, path: &str) -> Fallible<String> {
+        let saved = mon.0.save(&env(&ctx)?.files, path.as_ref())?;
+        Ok(saved.display().to_string())
+    }
+
+    /// Computes the scores of texts by token: for each text an array for each of what is watched, of a score for each token.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 4, heads: 1, vocab: 10, context: 8 }, #{ seed: 1 });
+    /// let mon = intervene::monitor(tensor([1, 0, 0, 0]), #{ site: "resid_post.0" });
+    /// mon.scores(m, [[1, 2], [3, 4, 5]]).map(|text| text[0].len())  //=> [2, 3]
+    /// mon.scores(m, [[1, 2]])[0][0][1] == m.cache([1, 2], "resid_post.0")["resid_post.0"][[0, 1, 0]]  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn scores(ctx: NativeCallContext, mon: &mut Monitor, m: Model, x: Any) -> Fallible<Array> {
+        let env = env(&ctx)?;
+        let batch = texts(&ctx, &m, &x)?.batch;
+        let found = mon.0.scores(m.core(), batch.rows(), &env.task)?;
+        let of_one = |scores: Vec<f64>| Dynamic::from(scores.into_iter().map(Dynamic::from).collect::<Array>());
+        let of_text = |text: Vec<Vec<f64>>| Dynamic::from(text.into_iter().map(of_one).collect::<Array>());
+        Ok(found.into_iter().map(of_text).collect())
     }
 
     /// Returns the thresholds, in the order of what is watched.

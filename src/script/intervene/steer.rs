@@ -2,14 +2,14 @@
 
 use crate::base::error::both;
 use crate::intervene::steer::{
-    self as core, Direction, Effect, Grader, HeldFeature, LabelShare, PinnedOptions, Push, SteerOptions, SteeringSweep,
-    VectorOptions,
+    self as core, ContrastTexts, Direction, Effect, Grader, HeldFeature, LabelShare, PinnedOptions, Push, ReadTexts,
+    SteerOptions, SteeringSweep, VectorOptions,
 };
 use crate::model::batch::Batch;
 use crate::model::site::{NAME_ONE, one_site};
 use crate::script::engine::value::{described, handle_setting};
 use crate::script::features::Feature;
-use crate::script::model::input::{one_text, texts};
+use crate::script::model::input::{Answers, GivenTexts, answers, named_texts, one_text};
 use crate::script::model::{Endpoint, Model};
 use crate::script::prelude::*;
 use crate::script::tensor::values;
@@ -75,6 +75,22 @@ crate::options! {
     }
 }
 
+crate::options! {
+    /// Text whose principal components are confounds.
+    pub struct NeutralText {
+        /// Text that has nothing to do with what the vector is for.
+        neutral: Option<GivenTexts> = None => usually("none");
+    }
+}
+
+/// Reads the texts of one side of a contrast, or answers.
+fn side(ctx: &NativeCallContext, m: &Model, name: &'static str, x: &Dynamic) -> Result<ReadTexts> {
+    Ok(match answers(ctx, m, name, x)? {
+        Some(Answers { batch, answers }) => ReadTexts { batch, answers: Some(answers) },
+        None => ReadTexts { batch: named_texts(ctx, m, name, x)?.batch, answers: None },
+    })
+}
+
 /// Reads features, or vectors by site.
 fn directions(value: &Dynamic) -> Result<Vec<Direction>> {
     let place = given("direction", value);
@@ -110,7 +126,7 @@ pub(in crate::script) fn rows(
     if let Some(text) = text.read_lock::<Text>() {
         return core::rows(m.core(), &text, context, count, &env(ctx)?.task);
     }
-    let batch = texts(ctx, m, text).map_err(|error| crate::base::Error { about: Some("text".into()), ..error })?.batch;
+    let batch = named_texts(ctx, m, "text", text)?.batch;
     let most = context.unwrap_or(usize::MAX).min(m.config().context);
     let cut = |ids: &Vec<u32>| ids.iter().copied().take(most).collect();
     Ok(batch.rows().iter().take(count).map(cut).collect())
@@ -118,8 +134,7 @@ pub(in crate::script) fn rows(
 
 /// Reads the prompts that a model continues.
 fn prompts(ctx: &NativeCallContext, m: &Model, prompts: &Dynamic) -> Result<Batch> {
-    let read = texts(ctx, m, prompts);
-    Ok(read.map_err(|error| crate::base::Error { about: Some("prompts".into()), ..error })?.batch)
+    Ok(named_texts(ctx, m, "prompts", prompts)?.batch)
 }
 
 /// The arguments of calls that steer at several strengths.
@@ -166,16 +181,24 @@ pub mod functions {
     ///
     /// By default the difference of the means at the last position (difference of means; CAA, Panickssery et al. 2023,
     /// where texts come in pairs). `method: "pca"` is the first principal component of the differences of pairs (Zou et
-    /// al. 2023), about 0, as long as the mean difference is along it. It goes into `hooks::add` and `intervene::steer`.
+    /// al. 2023), about 0, as long as the mean difference is along it. Answers, maps of `prompt` and `answer`, are read
+    /// at the tokens of the answer, of which each text counts with the mean (persona vectors; Chen et al. 2025).
+    ///
+    /// With `neutral` text, its largest principal components, which together explain the share `confounds` of its
+    /// variance, are projected out of the vector (Sofroniew et al. 2026); the first token of each text is left out. The
+    /// vector goes into `hooks::add`, `intervene::steer`, `intervene::monitor` and the option `added` of `model::train`.
     ///
     /// # Options
     /// - [steering_vector]
+    /// - [neutral_text]
     ///
     /// # Example
     /// ```
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 }, #{ seed: 1 });
     /// let v = intervene::steering_vector(m, [[1, 2], [3, 2]], [[1, 4], [3, 4]], "resid_post.0");
     /// v.shape  //=> [8]
+    /// let said = |ids| [#{ prompt: [1], answer: ids }];
+    /// intervene::steering_vector(m, said.call([2, 3]), said.call([4]), "embed", #{ neutral: [[5, 6, 7]] }).shape  //=> [8]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn steering_vector(
@@ -186,15 +209,15 @@ pub mod functions {
         site: &str,
         options: Options,
     ) -> Fallible<Tensor> {
-        let options: VectorOptions = crate::script::engine::options::taken(options)?;
+        let mut read = super::options(options);
+        let options: VectorOptions = read.declared()?;
+        let NeutralText { neutral } = read.declared()?;
+        read.finish()?;
         let place = one_site(m.config(), site, NAME_ONE)?;
-        let named = |name: &str, x: &Dynamic| {
-            texts(&ctx, &m, x).map_err(|error| crate::base::Error { about: Some(name.into()), ..error })
-        };
-        let (with, without) = both(named("with", &with), named("without", &without))?;
-        let with = with.batch;
-        let without = without.batch;
-        Ok(core::steering_vector(&m.core().decoder, &with, &without, place, &options, &env(&ctx)?.task)?)
+        let (with, without) = both(super::side(&ctx, &m, "with", &with), super::side(&ctx, &m, "without", &without))?;
+        let neutral = neutral.map(|given| given.read(&ctx, &m, "neutral")).transpose()?;
+        let texts = ContrastTexts { with, without, neutral };
+        Ok(core::steering_vector(&m.core().decoder, &texts, place, &options, &env(&ctx)?.task)?)
     }
 
     /// Steers a model by features or vectors at several strengths, and sets the effect beside the damage.

@@ -1,11 +1,13 @@
 //! The input of a model: texts, tokens or ids, one or several, and hooks.
 
+use std::ops::Range;
+
 use super::Hook;
 use crate::data::pack::gathered;
 use crate::model::batch::Batch;
 use crate::model::hooks::BoundHook;
 use crate::model::inject::InjectOptions;
-use crate::script::engine::value::handle;
+use crate::script::engine::value::{given_back, handle};
 use crate::script::model::Model;
 use crate::script::prelude::*;
 use crate::tensor::{DType, dtype};
@@ -114,6 +116,87 @@ pub fn texts(ctx: &NativeCallContext, by: &dyn ReadsTokens, x: &Dynamic) -> Resu
     InputReader { by, bos: None, task: &env(ctx)?.task, name: "x" }.input(x)
 }
 
+/// Reads texts for anything that predicts tokens, under the name that errors call them by.
+pub fn named_texts(ctx: &NativeCallContext, by: &dyn ReadsTokens, name: &'static str, x: &Dynamic) -> Result<Input> {
+    InputReader { by, bos: None, task: &env(ctx)?.task, name }.input(x)
+}
+
+/// Texts that a script gives as an option, as it gave them.
+#[derive(Clone)]
+pub struct GivenTexts(Dynamic);
+
+impl GivenTexts {
+    pub fn read(&self, ctx: &NativeCallContext, by: &dyn ReadsTokens, name: &'static str) -> Result<Batch> {
+        Ok(named_texts(ctx, by, name, &self.0)?.batch)
+    }
+}
+
+impl Setting for GivenTexts {
+    fn wanted() -> String {
+        "a text of `data::text`, or texts, tokens or ids".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        let are_texts = |texts: &Dynamic| {
+            texts.is::<Text>()
+                || texts.is::<Array>()
+                || texts.is::<Tensor>()
+                || texts.is::<Tokens>()
+                || texts.is_string()
+        };
+        Some(given_back(value)).filter(are_texts).map(Self)
+    }
+
+    fn written(&self) -> String {
+        "texts".into()
+    }
+}
+
+/// Prompts with an answer to each, as ids, and which tokens of each text are the answer's.
+pub struct Answers {
+    pub batch: Batch,
+    pub answers: Vec<Range<usize>>,
+}
+
+/// Reads an array of maps of `prompt` and `answer`; None if the value is not one.
+pub fn answers(
+    ctx: &NativeCallContext,
+    by: &dyn ReadsTokens,
+    name: &'static str,
+    x: &Dynamic,
+) -> Result<Option<Answers>> {
+    let Some(array) = x.read_lock::<Array>() else { return Ok(None) };
+    if !array.first().is_some_and(Dynamic::is_map) {
+        return Ok(None);
+    }
+    let reader = InputReader { by, bos: None, task: &env(ctx)?.task, name };
+    let mut rows = Vec::with_capacity(array.len());
+    let mut answers = Vec::with_capacity(array.len());
+    for one in array.iter() {
+        let map = one.read_lock::<Map>().ok_or_else(|| not_an_answer(name))?;
+        let (Some(prompt), Some(answer), 2) = (map.get("prompt"), map.get("answer"), map.len()) else {
+            return Err(not_an_answer(name));
+        };
+        let mut ids = reader.row(prompt)?;
+        // An answer goes on behind its prompt, and has no BOS token of its own.
+        let bos = answer.is_string().then_some(false);
+        let own = InputReader { bos, ..reader }.row(answer)?;
+        if own.is_empty() {
+            return Err(err!(Argument, "expected an answer of at least one token, found an empty one").about(name));
+        }
+        answers.push(ids.len()..ids.len() + own.len());
+        ids.extend(own);
+        rows.push(ids);
+    }
+    Ok(Some(Answers { batch: Batch::new(rows).map_err(|e| e.about(name))?, answers }))
+}
+
+fn not_an_answer(name: &str) -> Error {
+    err!(Argument, "expected answers, each a map of `prompt` and `answer`, found another value")
+        .hint("[#{ prompt: \"How are you?\", answer: \" Well.\" }]")
+        .about(name)
+}
+
 /// A reader of tokens.
 pub trait ReadsTokens {
     fn tokenizer(&self) -> Result<&Tokenizer>;
@@ -137,6 +220,7 @@ impl ReadsTokens for Model {
     }
 }
 
+#[derive(Clone, Copy)]
 struct InputReader<'a> {
     by: &'a dyn ReadsTokens,
     bos: Option<bool>,

@@ -1,5 +1,6 @@
 //! The loss of a model on examples: the mean of -log p of the targets, in nats.
 
+use super::added::BoundVector;
 use super::dropout::ToTheLastNorm;
 use super::examples::Examples;
 use crate::base::random::stream;
@@ -10,17 +11,15 @@ use crate::model::decoder::{Decoder, Logits, Pass};
 use crate::tensor::{DType, Number, Tensor};
 
 /// The regularisation of a pass, and the random stream of its dropout: the training's seed, and the number of the pass.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub struct Regularisation {
     pub dropout: f64,
     /// The factor of the sum of the sizes of all neurons at a token.
     pub neuron_l1: f64,
+    /// Vectors that are added at sites.
+    pub added: Vec<BoundVector>,
     pub seed: u64,
     pub pass: u64,
-}
-
-impl Regularisation {
-    pub const NONE: Regularisation = Regularisation { dropout: 0.0, neuron_l1: 0.0, seed: 0, pass: 0 };
 }
 
 /// The loss of a pass, with its gradient graph.
@@ -43,11 +42,11 @@ impl PassLoss {
 
 /// Computes the weighted sum of -log p(target), divided by `whole`, and the penalty of neurons. If `whole` is the sum of the
 /// weights, the first is the mean.
-pub fn loss(decoder: &Decoder, examples: &Examples, whole: f64, by: Regularisation, task: &Task) -> Result<PassLoss> {
+pub fn loss(decoder: &Decoder, examples: &Examples, whole: f64, by: &Regularisation, task: &Task) -> Result<PassLoss> {
     let batch = Batch::new(examples.ids.clone())?;
     let random = stream(by.seed, "dropout", by.pass);
     let adds_up = by.neuron_l1 > 0.0;
-    let mut hooks = ToTheLastNorm { share: by.dropout, random, adds_up, sizes: None, found: None };
+    let mut hooks = ToTheLastNorm { share: by.dropout, random, added: &by.added, adds_up, sizes: None, found: None };
     decoder.forward(&batch, Pass { hooks: &mut hooks, past: None, logits: Logits::All, task })?;
     let penalty = hooks.sizes.take().map(|sizes| sizes * (by.neuron_l1 / whole)).transpose()?;
     let tokens = token_loss(decoder, examples, whole, hooks, task)?;
@@ -76,7 +75,7 @@ fn token_loss(decoder: &Decoder, examples: &Examples, whole: f64, hooks: ToTheLa
 pub fn mean_loss(decoder: &Decoder, examples: &Examples, rows: usize, task: &Task) -> Result<f64> {
     let mut sum = 0.0;
     for part in examples.parts(rows) {
-        let loss = loss(decoder, &part, examples.weight(), Regularisation::NONE, task)?.tokens.detach();
+        let loss = loss(decoder, &part, examples.weight(), &Regularisation::default(), task)?.tokens.detach();
         sum += Number::of(&loss.to_dtype(DType::F64)?)?.as_f64();
     }
     Ok(sum)

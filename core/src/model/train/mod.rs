@@ -1,5 +1,6 @@
 //! Training a model: examples, options and the recipe, steps, and what checkpoints and the history hold.
 
+mod added;
 mod checkpoint;
 mod dropout;
 mod estimate;
@@ -16,6 +17,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use added::AddedVectors;
 pub use estimate::Estimate;
 pub use examples::{Batches, Examples, Tables, room};
 pub use history::{ModelHistory, ModelStep};

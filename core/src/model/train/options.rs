@@ -1,5 +1,6 @@
 //! The options of a model's training, and the recipe that they make.
 
+use super::added::AddedVectors;
 use super::lora::LoraOptions;
 use super::recipe::Recipe;
 use super::sparse::SparseOptions;
@@ -52,6 +53,9 @@ crate::options! {
         /// A map of `weights` (0.05), `annealed` (0.5) and `least` (4): after each step only the largest weights of each
         /// matrix stay, in the end that share of them, and the others are 0 (Gao et al. 2025).
         sparse: Option<SparseOptions> = None;
+        /// Vectors by site, added at all positions in training alone: `#{ "resid_post.2": v }`. What they bring about need not
+        /// be learned (preventative steering; Chen et al. 2025). Evaluations on held-out data are without them.
+        added: AddedVectors = AddedVectors::default() => usually("none");
         with seed: SeedOptions;
         with checkpoints: CheckpointOptions;
     }
@@ -88,6 +92,7 @@ impl TrainOptions {
             neuron_l1: self.neuron_l1,
             lora: self.lora.clone(),
             sparse: self.sparse.clone(),
+            added: self.added.clone(),
             seed,
         }
     }

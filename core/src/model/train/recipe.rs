@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::added::AddedVectors;
 use super::lora::LoraOptions;
 use super::sparse::SparseOptions;
 use crate::base::Result;
@@ -36,6 +37,9 @@ pub struct Recipe {
     /// Weights of which only the largest stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sparse: Option<SparseOptions>,
+    /// Vectors that are added at sites, in training alone.
+    #[serde(default, skip_serializing_if = "AddedVectors::is_empty")]
+    pub added: AddedVectors,
     pub seed: u64,
 }
 
@@ -127,6 +131,7 @@ impl Recipe {
             format!("`neuron_l1` {}", self.neuron_l1),
             format!("`lora` {}", self.lora.written()),
             format!("`sparse` {}", self.sparse.written()),
+            format!("`added` {}", self.added.written()),
             format!("`seed` {}", self.seed),
         ]
     }

@@ -87,6 +87,7 @@ impl<'a> Training<'a> {
         let recipe = recipe.checked()?;
         let config = beginning.config().clone();
         config.expect_next_token("training")?;
+        recipe.added.bound(&config)?;
         let base = match &beginning {
             InitialWeights::Adapter { base, .. } if folder.is_some() => Some(hex(&fingerprint(base, task)?)),
             _ => None,

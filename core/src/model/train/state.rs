@@ -121,7 +121,8 @@ impl TrainingState {
         for (index, examples) in passes.iter().enumerate() {
             let pass = self.step * passes.len() as u64 + index as u64;
             let Recipe { dropout, neuron_l1, seed, .. } = *recipe;
-            let by = Regularisation { dropout, neuron_l1, seed, pass };
+            let added = recipe.added.bound(self.config())?;
+            let by = Regularisation { dropout, neuron_l1, added, seed, pass };
             let (part, found) = self.pass(examples, total, by, task)?;
             mean += part;
             self.gather(&mut gradients, found)?;
@@ -152,7 +153,7 @@ impl TrainingState {
 
     /// Runs a forward and backward pass that changes nothing.
     pub fn try_pass(&self, examples: &Examples, task: &Task) -> Result<()> {
-        self.pass(examples, examples.weight(), Regularisation::NONE, task).map(|_| ())
+        self.pass(examples, examples.weight(), Regularisation::default(), task).map(|_| ())
     }
 
     /// Computes the loss of some examples, without penalties, and the gradients of their sum, on a separate thread, so that an interruption need not
@@ -164,7 +165,7 @@ impl TrainingState {
         task.apart(move || {
             let mut mean = f64::NAN;
             let taped = TapedTensor::of(|| {
-                let found = loss(trained.tracked()?.as_ref(), &examples, whole, by, &within)?;
+                let found = loss(trained.tracked()?.as_ref(), &examples, whole, &by, &within)?;
                 mean = Number::of(&found.tokens.detach().to_dtype(DType::F64)?)?.as_f64();
                 found.sum()
             })?;

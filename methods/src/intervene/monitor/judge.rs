@@ -1,8 +1,8 @@
 //! Thresholds of a monitor from labelled texts, and its performance on other texts. The score of a text is the largest
 //! one of its positions.
 
-use super::Monitor;
 use super::run::largest;
+use super::{FittedThresholds, Monitor};
 use crate::base::bootstrap::intervals;
 use crate::base::{Cell, Result, Table, Task};
 use crate::err;
@@ -76,7 +76,11 @@ impl Monitor {
     ) -> Result<Self> {
         let read = self.on(model, texts, labels, &MonitorJudgeOptions::default(), task)?;
         let of_sensor = |scores: &Vec<f64>| threshold(scores, &read.has_it, options.false_positive_rate);
-        Ok(Self { sensors: self.sensors.clone(), thresholds: read.scores.iter().map(of_sensor).collect() })
+        let thresholds = read.scores.iter().map(of_sensor).collect();
+        let honest = read.has_it.iter().filter(|has_it| !**has_it).count();
+        let rate = options.false_positive_rate;
+        let fitted = FittedThresholds { false_positive_rate: rate, texts: honest, model: model.name().to_string() };
+        Ok(Self { sensors: self.sensors.clone(), thresholds, fitted: Some(fitted) })
     }
 }
 

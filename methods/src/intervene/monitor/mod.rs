@@ -1,13 +1,17 @@
-//! Monitors of what a model reads or writes: features or probes whose score at some position is above a threshold.
+//! Monitors of what a model reads or writes: features, probes or directions whose score at some position is above a
+//! threshold.
 
 mod judge;
 mod run;
+mod saved;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 pub use judge::{LabelledTexts, MonitorFitOptions, MonitorJudgeOptions};
 pub use run::{Alarm, Generation, MonitorRunOptions};
@@ -29,15 +33,28 @@ pub enum Sensor {
     Feature { sae: Sae, index: usize, site: String },
     /// The log odds of the second class of a probe.
     Probe { probe: Arc<Probe>, site: String },
+    /// The projection onto a unit vector.
+    Direction { vector: Vec<f32>, site: String },
 }
 
 impl Sensor {
+    /// Makes a sensor of a vector, which is divided by its length.
+    pub fn direction(vector: &Tensor, site: &str) -> Result<Self> {
+        let numbers = floats(&vector.flatten_all()?)?;
+        let length = numbers.iter().map(|x| x * x).sum::<f64>().sqrt();
+        if !(length.is_finite() && length > 0.0) {
+            return Err(err!(Numeric, "expected a vector of finite length above 0 at `{site}`, found {length}")
+                .about("watched"));
+        }
+        Ok(Self::Direction { vector: numbers.iter().map(|x| (x / length) as f32).collect(), site: site.into() })
+    }
+
     pub fn site(&self) -> &str {
-        let (Self::Feature { site, .. } | Self::Probe { site, .. }) = self;
+        let (Self::Feature { site, .. } | Self::Probe { site, .. } | Self::Direction { site, .. }) = self;
         site
     }
 
-    /// Returns the name of the sensor: `feature 12 of resid_post.3`, `probe at resid_post.3`.
+    /// Returns the name of the sensor: `feature 12 of resid_post.3`, `probe of true at resid_post.3`.
     pub fn name(&self) -> String {
         match self {
             Self::Feature { index, site, .. } => format!("feature {index} of {site}"),
@@ -45,6 +62,7 @@ impl Sensor {
                 let class = probe.classes.last().map(ToString::to_string).unwrap_or_default();
                 format!("probe of {class} at {site}")
             }
+            Self::Direction { site, .. } => format!("direction at {site}"),
         }
     }
 
@@ -52,6 +70,7 @@ impl Sensor {
         match self {
             Self::Feature { sae, .. } => sae.d_in(),
             Self::Probe { probe, .. } => probe.width,
+            Self::Direction { vector, .. } => vector.len(),
         }
     }
 }
@@ -61,6 +80,20 @@ impl Sensor {
 pub struct Monitor {
     pub sensors: Vec<Sensor>,
     pub thresholds: Vec<f64>,
+    /// The source of the thresholds, if they were fitted.
+    pub fitted: Option<FittedThresholds>,
+}
+
+/// The source of thresholds: texts that should raise no alarm, and how many of them may.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FittedThresholds {
+    /// The highest share of these texts that may raise an alarm.
+    pub false_positive_rate: f64,
+    /// The number of texts without the label.
+    pub texts: usize,
+    /// The name of the model that read them.
+    pub model: String,
 }
 
 impl Monitor {
@@ -89,7 +122,7 @@ impl Monitor {
                     .about("threshold"));
             }
         };
-        Ok(Self { sensors, thresholds })
+        Ok(Self { sensors, thresholds, fitted: None })
     }
 
     /// Returns the site that each sensor reads in a model, which must be as wide there.
@@ -123,6 +156,10 @@ impl Monitor {
         for at in which {
             found.push(match &self.sensors[*at] {
                 Sensor::Probe { probe, .. } => floats(&probe.scores(&rows)?)?,
+                Sensor::Direction { vector, .. } => {
+                    let vector = Tensor::from_vec(vector.clone(), (vector.len(), 1), &Device::Cpu)?;
+                    floats(&rows.matmul(&vector)?.squeeze(1)?)?
+                }
                 Sensor::Feature { sae, index, .. } => {
                     let codes = match encoded.iter().find(|(known, _)| known.is(sae)) {
                         Some((_, codes)) => codes.clone(),
@@ -146,7 +183,7 @@ impl Monitor {
         found
     }
 
-    /// Returns the multiplications for each token: the width for a probe, width times features for a dictionary, which
+    /// Returns the multiplications for each token: the width for a probe or a direction, width times features for a dictionary, which
     /// encodes all of its features; and their number relative to one for each weight of the model, except those of its
     /// embeddings.
     pub fn cost(&self, model: &Model) -> Result<(usize, f64)> {
@@ -155,6 +192,7 @@ impl Monitor {
         for sensor in &self.sensors {
             match sensor {
                 Sensor::Probe { probe, .. } => own += probe.weights.nrows(),
+                Sensor::Direction { vector, .. } => own += vector.len(),
                 Sensor::Feature { sae, .. } if dictionaries.iter().any(|known| known.is(sae)) => {}
                 Sensor::Feature { sae, .. } => {
                     dictionaries.push(sae);

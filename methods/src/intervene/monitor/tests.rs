@@ -118,6 +118,53 @@ fn thresholds_that_were_fitted_keep_to_their_rate() {
 }
 
 #[test]
+fn a_direction_scores_by_the_projection_onto_it() {
+    let (model, _) = model();
+    let vector = Tensor::from_vec((0..16).map(|i| i as f32 - 3.0).collect(), 16, &Device::Cpu).unwrap();
+    let length = vector.sqr().unwrap().sum_all().unwrap().sqrt().unwrap().to_scalar::<f32>().unwrap();
+    let monitor = Monitor::new(vec![Sensor::direction(&vector, SITE).unwrap()], &[0.0]).unwrap();
+    let found = monitor.scores(&model, &texts(), &Task::default()).unwrap();
+    for (ids, scores) in texts().iter().zip(&found) {
+        let expected = floats(&activations(&model, ids).matmul(&vector.unsqueeze(1).unwrap()).unwrap()).unwrap();
+        for (found, expected) in scores[0].iter().zip(expected) {
+            assert!((found - expected / f64::from(length)).abs() < 1e-5, "{found} and {expected} / {length}");
+        }
+    }
+}
+
+#[test]
+fn a_monitor_that_is_saved_and_loaded_gives_the_same_alarms() {
+    let (model, sae) = model();
+    let both = monitor(&model, &sae);
+    let vector = Tensor::ones(16, DType::F32, &Device::Cpu).unwrap();
+    let sensors = vec![both.sensors[0].clone(), Sensor::direction(&vector, SITE).unwrap()];
+    let options = MonitorFitOptions { false_positive_rate: 0.25 };
+    let is_alarm: Vec<bool> = (0..12).map(|i| i % 3 == 0).collect();
+    let task = Task::default();
+    let plain = Monitor::new(sensors, &[0.5]).unwrap();
+    let fitted = plain.fitted(&model, &texts(), &labels(&is_alarm), &options, &task).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let access = crate::base::access::Access::new(folder.path(), &Default::default()).unwrap();
+    let files = crate::base::files::Files::new(access, false);
+    for monitor in [plain, fitted] {
+        monitor.save(&files, "guard.json".as_ref()).unwrap();
+        let again = Monitor::load(&files, "guard.json".as_ref()).unwrap();
+        assert_eq!((&again.thresholds, &again.fitted), (&monitor.thresholds, &monitor.fitted));
+        let alarms = |monitor: &Monitor| {
+            let found = monitor.watch(&model, &texts(), false, &task).unwrap();
+            found.iter().map(|alarm| (alarm.text, alarm.position, alarm.sensor)).collect::<Vec<_>>()
+        };
+        assert_eq!(alarms(&again), alarms(&monitor));
+    }
+    assert!(both.save(&files, "other.json".as_ref()).unwrap_err().message.contains("found the feature 3 of"));
+    assert!(both.save(&files, "other.txt".as_ref()).is_err());
+    for damaged in ["{}", "[]", "{\"format\": \"microtome.monitor.2\", \"fitted\": null, \"watched\": []}"] {
+        std::fs::write(folder.path().join("damaged.json"), damaged).unwrap();
+        assert!(Monitor::load(&files, "damaged.json".as_ref()).is_err(), "{damaged}");
+    }
+}
+
+#[test]
 fn what_cannot_be_watched_is_refused() {
     let (model, sae) = model();
     let whole = monitor(&model, &sae);

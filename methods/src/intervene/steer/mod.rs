@@ -15,7 +15,7 @@ pub use label::LabelShare;
 pub use measure::{Effect, steer};
 pub use push::{Direction, Push, PushOptions, StrengthUnit};
 pub use sweep::{SteerOptions, SteeringSweep};
-pub use vector::{VectorMethod, VectorOptions, steering_vector};
+pub use vector::{ContrastTexts, ReadTexts, VectorMethod, VectorOptions, steering_vector};
 
 use crate::base::{Cell, Result, Table, Task, memory};
 use crate::data::Text;

@@ -119,7 +119,9 @@ fn vectors_are_differences_and_their_common_component() {
         let with = Batch::new(vec![vec![1], vec![2]]).unwrap();
         let without = Batch::new(vec![vec![3], vec![4]]).unwrap();
         let options = VectorOptions { method, ..VectorOptions::default() };
-        steering_vector(&model.decoder, &with, &without, place, &options, &Task::default()).unwrap()
+        let side = |batch| ReadTexts { batch, answers: None };
+        let texts = ContrastTexts { with: side(with), without: side(without), neutral: None };
+        steering_vector(&model.decoder, &texts, place, &options, &Task::default()).unwrap()
     };
     let row = |id: usize| model.decoder.weights().embed.row(id).unwrap();
     let expected = ((((row(1) + row(2)).unwrap() - row(3)).unwrap() - row(4)).unwrap() / 2.0).unwrap();
@@ -130,6 +132,42 @@ fn vectors_are_differences_and_their_common_component() {
     let size = pca.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
     // Its length is that of the mean difference along it.
     assert!(dot > 0.0 && (dot - size).abs() < 1e-4 * size, "{dot} and {size}");
+}
+
+#[test]
+fn answers_are_read_at_their_own_tokens_and_confounds_are_gone() {
+    let model = model();
+    let place = select(model.decoder.config(), "embed").unwrap()[0];
+    let row = |id: usize| model.decoder.weights().embed.row(id).unwrap();
+    let answered = |rows: Vec<Vec<u32>>, answers: Vec<std::ops::Range<usize>>| ReadTexts {
+        batch: Batch::new(rows).unwrap(),
+        answers: Some(answers),
+    };
+    let texts = |neutral: Option<Batch>| ContrastTexts {
+        with: answered(vec![vec![9, 1, 2], vec![9, 3]], vec![1..3, 1..2]),
+        without: answered(vec![vec![9, 8, 4]], vec![2..3]),
+        neutral,
+    };
+    let of = |neutral, confounds| {
+        let options = VectorOptions { confounds, ..VectorOptions::default() };
+        steering_vector(&model.decoder, &texts(neutral), place, &options, &Task::default())
+    };
+    let plain = of(None, None).unwrap();
+    let answer = ((row(1) + row(2)).unwrap() / 2.0).unwrap();
+    let expected = (((answer + row(3)).unwrap() / 2.0).unwrap() - row(4)).unwrap();
+    assert!(far(&plain, &expected) < 1e-6);
+    // Three tokens behind the first of their text span a plane about their mean, which the vector has no part in.
+    let neutral = || Some(Batch::new(vec![vec![9, 5, 6], vec![9, 7]]).unwrap());
+    let left = of(neutral(), Some(1.0)).unwrap();
+    for other in [6, 7] {
+        let axis = (row(5) - row(other)).unwrap();
+        let dot = |x: &Tensor| f64::from((x * &axis).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap());
+        assert!(dot(&left).abs() < 1e-5, "{}", dot(&left));
+        assert!(dot(&plain).abs() > 1e-3, "{}", dot(&plain));
+    }
+    assert!(far(&of(neutral(), Some(0.0)).unwrap(), &plain) < 1e-6);
+    assert!(of(None, Some(0.5)).unwrap_err().message.starts_with("expected `neutral` text"));
+    assert!(of(Some(Batch::new(vec![vec![9], vec![5]]).unwrap()), None).is_err());
 }
 
 #[test]

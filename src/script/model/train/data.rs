@@ -1,7 +1,7 @@
 //! Data that scripts train on: texts, ids with their targets, or a function that makes them.
 
 use crate::model::train::{Batches, Examples, HeldOut, Tables, TrainOptions};
-use crate::script::engine::value::handle;
+use crate::script::engine::value::given_back;
 use crate::script::prelude::*;
 use crate::tensor::{DType, dtype};
 use crate::tokenizer::Tokenizer;
@@ -19,31 +19,11 @@ impl Setting for GivenData {
         let is_data = |data: &Dynamic| {
             data.is::<Text>() || data.is::<FnPtr>() || data.is::<Tensor>() || data.is::<Array>() || data.is::<Map>()
         };
-        Some(dynamic(value)).filter(is_data).map(Self)
+        Some(given_back(value)).filter(is_data).map(Self)
     }
 
     fn written(&self) -> String {
         "data".into()
-    }
-}
-
-/// Returns the value that a script gave.
-fn dynamic(value: &Plain) -> Dynamic {
-    match value {
-        Plain::Nothing => Dynamic::UNIT,
-        Plain::Flag(flag) => Dynamic::from(*flag),
-        Plain::Integer(number) => Dynamic::from(*number),
-        Plain::Float(number) => Dynamic::from(*number),
-        Plain::Text(text) => text.clone().into(),
-        Plain::List(values) => values.iter().map(dynamic).collect::<Array>().into(),
-        Plain::Map(fields) => {
-            fields.iter().map(|(key, value)| (key.as_str().into(), dynamic(value))).collect::<Map>().into()
-        }
-        Plain::Other(_) => {
-            let text = handle::<Text>(value).map(Dynamic::from);
-            let tensor = || handle::<Tensor>(value).map(Dynamic::from);
-            text.or_else(tensor).or_else(|| handle::<FnPtr>(value).map(Dynamic::from)).unwrap_or_default()
-        }
     }
 }
 
