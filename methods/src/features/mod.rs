@@ -29,6 +29,7 @@ pub mod feature;
 pub mod for_label;
 pub mod histogram;
 pub mod labels;
+pub mod lorsa;
 pub mod logits;
 pub mod neighbours;
 pub mod overview;

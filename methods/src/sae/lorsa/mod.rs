@@ -282,6 +282,13 @@ impl Lorsa {
         Ok(kernels::pattern(&scores, &reach)?.squeeze(1)?)
     }
 
+    /// Computes what one head reads from each token, its attention there times its value: `[batch, query, key]`.
+    pub fn reads(&self, read: &Attended, head: usize) -> Result<Tensor> {
+        let pattern = self.pattern(read, self.group_of(head)?)?;
+        let values = read.values.narrow(2, head, 1)?.squeeze(2)?.unsqueeze(1)?.contiguous()?;
+        Ok(pattern.broadcast_mul(&values)?)
+    }
+
     /// Chooses the active heads: the codes of what heads have mixed.
     pub fn chosen(&self, mixed: &Tensor) -> Result<Tensor> {
         let lengths = if self.rescaled { Some(norms(&self.decoder)?.maximum(f32::MIN_POSITIVE)?) } else { None };

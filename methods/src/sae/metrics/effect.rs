@@ -127,7 +127,7 @@ impl EvaluationText {
     }
 
     /// Returns whether a position counts: one of the text, and not skipped.
-    pub(in crate::sae) fn counts(&self, position: usize) -> bool {
+    pub fn counts(&self, position: usize) -> bool {
         position < self.ids.len() && !self.left_out.get(position).copied().unwrap_or(false)
     }
 
