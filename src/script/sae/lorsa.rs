@@ -125,15 +125,16 @@ pub mod functions {
     /// Loads a Lorsa: a file that `l.save(path)` wrote, or a folder in the layout of OpenMOSS's Language-Model-SAEs
     /// (config.json and sae_weights.safetensors), here or on the hub as `org/name/path`.
     ///
-    /// Codes are those of the authors' own code. Mean norms of a data set become part of the weights, and
-    /// `blocks.N.ln1.hook_normalized` is `attn_in.N`. What would compute something else is refused by its name.
+    /// Codes are those of the authors' own code. Mean norms of a data set become part of the weights. What would compute something
+    /// else is refused by its name. A published one reads `blocks.N.ln1.hook_normalized`, which in models with RMS norms stands
+    /// before the weights of the norm: give the model, and it reads `attn_in.N`.
     ///
     /// # Options
     /// - [load_lorsa]
     ///
     /// # Example
     /// ```
-    /// sae::load_lorsa("tests/fixtures/lorsa/topk")  //=> Lorsa of 18 heads in 3 groups for attn_in.2
+    /// sae::load_lorsa("tests/fixtures/lorsa/topk")  //=> Lorsa of 18 heads in 3 groups for blocks.2.ln1.hook_normalized
     /// ```
     #[rhai_fn(return_raw)]
     pub fn load_lorsa(ctx: NativeCallContext, path: &str, options: Options) -> Fallible<Lorsa> {
@@ -141,6 +142,14 @@ pub mod functions {
         let options: LoadLorsaOptions = taken(options)?;
         let found = Core::load(&env.files, path, &options, &env.task).map_err(|e| e.about("path"))?;
         Ok(found.to_device(&env.device)?.into())
+    }
+
+    #[rhai_fn(name = "load_lorsa", return_raw)]
+    pub fn load_lorsa_for(ctx: NativeCallContext, path: &str, m: Model, options: Options) -> Fallible<Lorsa> {
+        let env = env(&ctx)?;
+        let options: LoadLorsaOptions = taken(options)?;
+        let found = Core::load(&env.files, path, &options, &env.task).map_err(|e| e.about("path"))?;
+        Ok(found.of_model(m.core())?.to_device(&env.device)?.into())
     }
 }
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub use about::LorsaAbout;
 
 use super::codes::norms;
-use super::select::{greater, largest};
+use super::select::greater;
 use super::{Activation, SitePair};
 use crate::base::Result;
 use crate::err;
@@ -298,7 +298,7 @@ impl Lorsa {
         };
         let positive = elementwise::relu(&sizes)?;
         let codes = match &self.activation {
-            Activation::TopK(k) => largest(&positive, &positive, *k)?,
+            Activation::TopK(k) => positive.mul(&largest(&positive.detach(), *k)?)?,
             Activation::Threshold(threshold) => positive.mul(&greater(&sizes, threshold)?)?,
             _ => positive,
         };
@@ -327,5 +327,13 @@ impl Lorsa {
     /// Computes what it predicts that the layer writes in texts from their first token on.
     pub fn reconstruct(&self, x: &Tensor, gap: Option<&Gap>) -> Result<Tensor> {
         self.decode(&self.encode(x, gap)?)
+    }
+}
+
+/// Returns 1 for the k largest numbers of each row, and 0 for the others.
+fn largest(numbers: &Tensor, k: usize) -> Result<Tensor> {
+    match kernels::device::mask_of_largest(numbers, k)? {
+        Some(mask) => Ok(mask),
+        None => Ok(kernels::largest(numbers, k)?),
     }
 }

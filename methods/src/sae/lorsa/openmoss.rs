@@ -13,11 +13,13 @@ use crate::checkpoint::family::keys::Keys;
 use crate::checkpoint::hub::{self, HubSettings, Name};
 use crate::checkpoint::load::Shards;
 use crate::err;
-use crate::model::config::{Rotary, Scaling};
+use crate::model::Model;
+use crate::model::config::{NormKind, Rotary, Scaling};
 use crate::model::layout::TensorSource;
+use crate::model::site::SiteKind;
 use crate::sae::Activation;
 use crate::sae::formats::sites;
-use crate::tensor::{DType, Device, Tensor, floats};
+use crate::tensor::{DType, Device, Tensor, dtype, floats};
 
 /// The files of a published Lorsa.
 pub const CONFIG: &str = "config.json";
@@ -85,6 +87,42 @@ impl Lorsa {
         Self::of_folder(files, &snapshot.folder.join(&inside), options, task).map_err(|e| e.within(source))
     }
 
+    /// Returns the Lorsa for a model: one that reads what a norm gives before its weights, which is no site of ours, is made to read
+    /// what attention does. In TransformerLens `ln1.hook_normalized` stands before the weights of an RMS norm, and behind those of a
+    /// layer norm.
+    pub fn of_model(mut self, model: &Model) -> Result<Self> {
+        if sites::is_before_weights(&self.about.reads) {
+            let place = sites::parse(&self.about.reads).filter(|place| place.site.kind == SiteKind::AttnIn);
+            let config = model.decoder.config();
+            let Some(place) = place.filter(|place| place.site.layer < config.layers) else {
+                return Err(err!(Argument, "expected a Lorsa of a layer of {}, found one that reads `{}`", model.name(), self.about.reads)
+                    .about("m"));
+            };
+            if config.norm == Some(NormKind::Rms) {
+                self = self.behind_weights(model, place.site.layer)?;
+            }
+            self.about.reads = place.to_string();
+        }
+        self.places(model)?;
+        self.about.model = Some(model.name().clone());
+        Ok(self)
+    }
+
+    /// Divides what is read by the weights of the norm before attention.
+    fn behind_weights(mut self, model: &Model, layer: usize) -> Result<Self> {
+        let norm = model.decoder.weights().blocks.get(layer).and_then(|block| block.attn_norm.as_ref());
+        let Some(weight) = norm.and_then(|norm| norm.weight.as_ref()) else { return Ok(self) };
+        let weight = dtype::convert(weight, DType::F32)?.to_device(self.values.device())?;
+        let weight = if model.decoder.config().norm_plus_one { (weight + 1.0)? } else { weight };
+        if floats(&weight)?.contains(&0.0) {
+            return Err(err!(Argument, "expected weights of the norm of layer {layer} that are not 0, found one that is").about("m"));
+        }
+        for map in [&mut self.queries.weight, &mut self.keys.weight, &mut self.values] {
+            *map = map.broadcast_div(&weight)?;
+        }
+        Ok(self)
+    }
+
     fn of_folder(files: &Files, folder: &Path, options: &LoadLorsaOptions, task: &Task) -> Result<Self> {
         let there = files.names(folder);
         for wanted in [CONFIG, WEIGHTS] {
@@ -115,15 +153,14 @@ pub fn read(config: &Value, source: &dyn TensorSource, ignore: &[String]) -> Res
     let groups = keys.needed_size("n_qk_heads")?;
     let d_qk = keys.needed_size("d_qk_head")?;
     let context = keys.needed_size("n_ctx")?;
-    let site = |keys: &mut Keys, key: &'static str| -> Result<String> {
+    let mut site = |key: &'static str| -> Result<String> {
         let name = keys.word(key)?.ok_or_else(|| err!(Format, "expected the config key `{key}`, found none"))?;
-        // The authors compute the divisor of a norm and its weights before this hook, so it is what attention reads.
-        Ok(sites::parse(name).map_or_else(|| name.to_string(), |place| place.to_string()))
+        Ok(name.to_string())
     };
-    let reads_theirs = keys.word("hook_point_in")?.unwrap_or_default().to_string();
-    let writes_theirs = keys.word("hook_point_out")?.unwrap_or_default().to_string();
-    let reads = site(&mut keys, "hook_point_in")?;
-    let writes = site(&mut keys, "hook_point_out")?;
+    let reads_theirs = site("hook_point_in")?;
+    let writes_theirs = site("hook_point_out")?;
+    let reads = sites::ours(&reads_theirs, None);
+    let writes = sites::ours(&writes_theirs, None);
     let rotary = rotary(&mut keys)?;
     let size = d_qk as f64;
     let score_scale = 1.0 / keys.maybe_number("attn_scale", None)?.unwrap_or_else(|| size.sqrt());

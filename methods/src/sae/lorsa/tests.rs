@@ -20,7 +20,7 @@ use crate::data::text::TextOptions;
 use crate::fixtures::{configs, decoder};
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::model::config::{Config, QkNorm};
+use crate::model::config::{Config, NormKind, QkNorm};
 use crate::model::generate::SamplingSettings;
 use crate::sae::metrics::JudgedRowsOptions;
 use crate::sae::splice::{ErrorTreatment, Splice};
@@ -54,7 +54,7 @@ fn padded(texts: &[Tensor]) -> Tensor {
 fn published_files_give_what_the_authors_compute() {
     for case in CASES {
         let lorsa = published(case);
-        assert_eq!([lorsa.about.reads.as_str(), lorsa.about.writes.as_str()], ["attn_in.2", "attn_out.2"]);
+        assert_eq!([lorsa.about.reads.as_str(), lorsa.about.writes.as_str()], ["blocks.2.ln1.hook_normalized", "attn_out.2"]);
         let truth = kit::tensors(kit::fixture("lorsa").join(case).join("expected.safetensors"));
         let texts: Vec<Tensor> = (0..3).map(|number| truth[&format!("x.{number}")].clone()).collect();
         let read = lorsa.attended(&padded(&texts), None).unwrap();
@@ -74,6 +74,25 @@ fn published_files_give_what_the_authors_compute() {
             let alone = lorsa.encode(&text.unsqueeze(0).unwrap(), None).unwrap();
             assert!(far(&alone.get(0).unwrap(), &own(&codes)) < 1e-6, "{case} {number}");
         }
+    }
+}
+
+#[test]
+fn what_was_fitted_before_the_weights_of_a_norm_is_divided_by_them() {
+    for kind in [NormKind::Layer, NormKind::Rms] {
+        let mut config = configs().into_iter().find(is_plain).unwrap();
+        (config.norm, config.d_model, config.layers) = (Some(kind), 12, 3);
+        (config.heads, config.kv_heads, config.norm_bias) = (2, 2, kind == NormKind::Layer);
+        let model = Model::new(decoder(config, DType::F32), None, "made");
+        let lorsa = published("topk");
+        let x = kit::tensors(kit::fixture("lorsa/topk/expected.safetensors"))["x.0"].unsqueeze(0).unwrap();
+        let own = lorsa.clone().of_model(&model).unwrap();
+        assert_eq!(own.about.reads, "attn_in.2");
+        let weight = model.decoder.weights().blocks[2].attn_norm.as_ref().unwrap().weight.clone().unwrap();
+        let weight = if model.decoder.config().norm_plus_one { (weight + 1.0).unwrap() } else { weight };
+        let read = if kind == NormKind::Rms { x.broadcast_mul(&weight).unwrap() } else { x.clone() };
+        assert!(far(&own.encode(&read, None).unwrap(), &lorsa.encode(&x, None).unwrap()) < 1e-4);
+        assert!(lorsa.places(&model).is_err());
     }
 }
 
