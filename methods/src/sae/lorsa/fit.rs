@@ -40,7 +40,7 @@ crate::options! {
         /// read and write ("model").
         start: LorsaStart = LorsaStart::Random;
         /// Size of the queries and keys that are drawn: their numbers' standard deviation, where what is read has 1.
-        qk_size: f64 = 1.0 => at_least(0.0).only("start", &["random"]);
+        qk_size: f64 = 0.3 => at_least(0.0).only("start", &["random"]);
         /// Number of steps.
         steps: u64 = 2000 => at_least(1.0);
         /// Rows of text in a step.
