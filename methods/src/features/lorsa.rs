@@ -98,7 +98,8 @@ pub fn cards(
         }
         bar.advance(texts.len() as u64);
     }
-    let directions: Vec<Tensor> = heads.iter().map(|head| Ok(lorsa.decoder.narrow(0, *head, 1)?)).collect::<Result<_>>()?;
+    let directions: Vec<Tensor> =
+        heads.iter().map(|head| Ok(lorsa.decoder.narrow(0, *head, 1)?)).collect::<Result<_>>()?;
     let promoted = match directions.is_empty() {
         true => Vec::new(),
         false => logits::promoted_along(model, &Tensor::cat(&directions, 0)?)?,

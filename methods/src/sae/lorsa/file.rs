@@ -78,7 +78,9 @@ impl Lorsa {
     pub(super) fn read(named: &NamedTensors) -> Result<Self> {
         let said = |key: &str| named.metadata.get(key).map(String::as_str);
         if said("kind") != Some(KIND) {
-            return Err(err!(Format, "expected a Lorsa (`{KIND}`), found another file").hint("`l.save(path)` writes one"));
+            return Err(
+                err!(Format, "expected a Lorsa (`{KIND}`), found another file").hint("`l.save(path)` writes one")
+            );
         }
         let said = said(SAID).ok_or_else(|| err!(Format, "expected `{SAID}` in the metadata, found none"))?;
         let described: Described =

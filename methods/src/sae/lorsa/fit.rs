@@ -133,9 +133,12 @@ fn shape(model: &Model, layer: usize, options: &LorsaFitOptions) -> Result<FitSh
     }
     let context = options.context.unwrap_or(config.row_length()).min(config.context);
     if let Some(window) = config.window(layer).filter(|window| *window < context) {
-        return Err(err!(Argument, "expected texts within the window of layer {layer}, {window} tokens, found {context}")
-            .hint("the patterns of a Lorsa have no window: fit it on shorter rows")
-            .about("context"));
+        return Err(err!(
+            Argument,
+            "expected texts within the window of layer {layer}, {window} tokens, found {context}"
+        )
+        .hint("the patterns of a Lorsa have no window: fit it on shorter rows")
+        .about("context"));
     }
     let groups = options.groups.unwrap_or(config.heads);
     let d_model = config.d_model;
@@ -143,9 +146,12 @@ fn shape(model: &Model, layer: usize, options: &LorsaFitOptions) -> Result<FitSh
     // By `ratio` no number of heads is meant exactly.
     let heads = if options.heads.is_none() { wanted.div_ceil(groups) * groups } else { wanted };
     if heads == 0 || heads % groups != 0 {
-        return Err(err!(Argument, "expected a number of heads that is a multiple of the {groups} groups, found {heads}")
-            .hint("each group has equally many heads")
-            .about("heads"));
+        return Err(err!(
+            Argument,
+            "expected a number of heads that is a multiple of the {groups} groups, found {heads}"
+        )
+        .hint("each group has equally many heads")
+        .about("heads"));
     }
     if options.k > heads {
         return Err(err!(Argument, "expected at most the {heads} heads to be active, found {}", options.k).about("k"));
@@ -269,8 +275,12 @@ impl Fitting<'_> {
         let size = |square: f64| (square / d).sqrt();
         let written = size(variance.max(0.0));
         if !(written > 0.0 && written.is_finite() && read > 0.0) {
-            return Err(err!(Argument, "expected an attention layer that writes something, found {} that does not vary", self.places[1])
-                .about("layer"));
+            return Err(err!(
+                Argument,
+                "expected an attention layer that writes something, found {} that does not vary",
+                self.places[1]
+            )
+            .about("layer"));
         }
         Ok(Scales { read: size(read / count), written, mean: mean.into_iter().map(|mean| mean as f32).collect() })
     }
@@ -311,4 +321,3 @@ fn with(lorsa: &Lorsa, tensors: &[Tensor]) -> Result<Lorsa> {
     let tensors = <[Tensor; 8]>::try_from(tensors.to_vec());
     Ok(lorsa.with(tensors.map_err(|_| err!(Bug, "expected eight tensors of a Lorsa"))?))
 }
-

@@ -10,7 +10,8 @@ use crate::model::batch::Batch;
 use crate::model::run::Ask;
 use crate::model::site::Place;
 use crate::sae::metrics::{
-    CodedBatch, Effect, EvaluationText, JudgedRowsOptions, KlPositions, MeasureOptions, Measures, Meter, effect_of, judged_rows,
+    CodedBatch, Effect, EvaluationText, JudgedRowsOptions, KlPositions, MeasureOptions, Measures, Meter, effect_of,
+    judged_rows,
 };
 use crate::sae::one_place;
 use crate::sae::splice::{ErrorTreatment, Splice};
@@ -85,7 +86,13 @@ impl Lorsa {
     }
 
     /// Reads the rows of a text on which it is judged, which have as many tokens as those that it was fitted on.
-    pub fn rows(&self, model: &Model, text: &Text, options: &JudgedRowsOptions, task: &Task) -> Result<Vec<EvaluationText>> {
+    pub fn rows(
+        &self,
+        model: &Model,
+        text: &Text,
+        options: &JudgedRowsOptions,
+        task: &Task,
+    ) -> Result<Vec<EvaluationText>> {
         self.places(model)?;
         let rows = judged_rows(model, text, Some(self.about.context), options, task)?;
         if rows.is_empty() {
@@ -122,7 +129,8 @@ impl Lorsa {
             let codes = self.encode(&read.to_device(self.decoder.device())?, None)?;
             let predicted = self.decode(&codes)?;
             let places = part.iter().enumerate();
-            let each = places.flat_map(|(row, text)| (0..text.ids.len()).filter(|at| text.counts(*at)).map(move |at| (row, at)));
+            let each = places
+                .flat_map(|(row, text)| (0..text.ids.len()).filter(|at| text.counts(*at)).map(move |at| (row, at)));
             let counted: Vec<(usize, usize)> = each.collect();
             let wide = batch.width();
             let numbers: Vec<u32> = counted.iter().map(|(row, at)| (row * wide + at) as u32).collect();
@@ -132,7 +140,12 @@ impl Lorsa {
                 Ok(t.detach().to_device(&Device::Cpu)?.reshape(((), size))?.index_select(&numbers, 0)?)
             };
             let positions = counted.iter().map(|(_, at)| *at as u32).collect();
-            take(CodedTexts { written: flat(&written)?, codes: flat(&codes)?, predicted: flat(&predicted)?, positions })?;
+            take(CodedTexts {
+                written: flat(&written)?,
+                codes: flat(&codes)?,
+                predicted: flat(&predicted)?,
+                positions,
+            })?;
             bar.advance(part.len() as u64);
         }
         Ok(())

@@ -92,9 +92,8 @@ pub struct Attended {
 }
 
 /// The names of the tensors that every Lorsa has, in the order of [`Lorsa::tensors`].
-pub const TENSORS: [&str; 8] = [
-    "queries", "query_bias", "keys", "key_bias", "values", "value_bias", "decoder", "decoder_bias",
-];
+pub const TENSORS: [&str; 8] =
+    ["queries", "query_bias", "keys", "key_bias", "values", "value_bias", "decoder", "decoder_bias"];
 
 impl Lorsa {
     /// Returns the number of heads.
@@ -211,14 +210,23 @@ impl Lorsa {
             && (rotary.dims % 2 != 0 || rotary.dims > self.d_qk())
         {
             let size = self.d_qk();
-            return Err(err!(Format, "expected an even number of rotated coordinates, at most {size}, found {}", rotary.dims));
+            return Err(err!(
+                Format,
+                "expected an even number of rotated coordinates, at most {size}, found {}",
+                rotary.dims
+            ));
         }
         Ok(self)
     }
 
     fn check_tensor(&self, name: &str, tensor: &Tensor, wanted: &[usize]) -> Result<()> {
         if tensor.dims() != wanted || tensor.dtype() != DType::F32 {
-            return Err(err!(Format, "expected `{name}` as f32 {wanted:?}, found {:?} {:?}", tensor.dtype(), tensor.dims()));
+            return Err(err!(
+                Format,
+                "expected `{name}` as f32 {wanted:?}, found {:?} {:?}",
+                tensor.dtype(),
+                tensor.dims()
+            ));
         }
         crate::model::hooks::checks::finite(tensor, format!("`{name}`"))
     }

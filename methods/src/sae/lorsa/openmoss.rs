@@ -70,8 +70,11 @@ impl Lorsa {
         let name = match Name::parse(source) {
             Ok(name) if !source.starts_with(['.', '/', '~']) => name,
             _ => {
-                return Err(err!(File, "expected a file, or a folder with {CONFIG} and {WEIGHTS}, found none at {source}")
-                    .hint("one on the hub is named `org/name/path`"));
+                return Err(err!(
+                    File,
+                    "expected a file, or a folder with {CONFIG} and {WEIGHTS}, found none at {source}"
+                )
+                .hint("one on the hub is named `org/name/path`"));
             }
         };
         let inside = name.file.clone().unwrap_or_default();
@@ -95,8 +98,13 @@ impl Lorsa {
             let place = sites::parse(&self.about.reads).filter(|place| place.site.kind == SiteKind::AttnIn);
             let config = model.decoder.config();
             let Some(place) = place.filter(|place| place.site.layer < config.layers) else {
-                return Err(err!(Argument, "expected a Lorsa of a layer of {}, found one that reads `{}`", model.name(), self.about.reads)
-                    .about("m"));
+                return Err(err!(
+                    Argument,
+                    "expected a Lorsa of a layer of {}, found one that reads `{}`",
+                    model.name(),
+                    self.about.reads
+                )
+                .about("m"));
             };
             if config.norm == Some(NormKind::Rms) {
                 self = self.behind_weights(model, place.site.layer)?;
@@ -115,7 +123,11 @@ impl Lorsa {
         let weight = dtype::convert(weight, DType::F32)?.to_device(self.values.device())?;
         let weight = if model.decoder.config().norm_plus_one { (weight + 1.0)? } else { weight };
         if floats(&weight)?.contains(&0.0) {
-            return Err(err!(Argument, "expected weights of the norm of layer {layer} that are not 0, found one that is").about("m"));
+            return Err(err!(
+                Argument,
+                "expected weights of the norm of layer {layer} that are not 0, found one that is"
+            )
+            .about("m"));
         }
         for map in [&mut self.queries.weight, &mut self.keys.weight, &mut self.values] {
             *map = map.broadcast_div(&weight)?;
@@ -131,7 +143,8 @@ impl Lorsa {
                     .hint("in the layout of OpenMOSS it has config.json and sae_weights.safetensors; `l.save(path)` writes one file"));
             }
         }
-        let config: Value = base::json::read(files.text(&folder.join(CONFIG))?.as_bytes(), |e| err!(Format, "{CONFIG}: {e}"))?;
+        let config: Value =
+            base::json::read(files.text(&folder.join(CONFIG))?.as_bytes(), |e| err!(Format, "{CONFIG}: {e}"))?;
         let shards = Shards::open(files, folder, &[WEIGHTS.to_string()], task)?;
         read(&config, &shards, &options.ignore)
     }
@@ -168,7 +181,10 @@ pub fn read(config: &Value, source: &dyn TensorSource, ignore: &[String]) -> Res
     match keys.word("normalization_type")? {
         Some("RMS") => {}
         found if has_norms => {
-            return Err(err!(Format, "expected norms of queries and keys of the `normalization_type` RMS, found {found:?}"));
+            return Err(err!(
+                Format,
+                "expected norms of queries and keys of the `normalization_type` RMS, found {found:?}"
+            ));
         }
         _ => {}
     }
@@ -187,13 +203,13 @@ pub fn read(config: &Value, source: &dyn TensorSource, ignore: &[String]) -> Res
     let mut tensors = PublishedTensors { source, known: BTreeSet::from(BUFFERS.map(String::from)) };
     let factors = match scaling.as_str() {
         "inference" => Factors { read: 1.0, written: 1.0 },
-        "dataset-wise" => Factors {
-            read: tensors.factor(&reads_theirs, d_model)?,
-            written: tensors.factor(&writes_theirs, d_model)?,
-        },
+        "dataset-wise" => {
+            Factors { read: tensors.factor(&reads_theirs, d_model)?, written: tensors.factor(&writes_theirs, d_model)? }
+        }
         other => {
-            return Err(err!(Format, "expected `norm_activation` inference or dataset-wise, found {other:?}")
-                .hint("with a norm of each token or batch the codes of a text depend on more than what the layer reads"));
+            return Err(err!(Format, "expected `norm_activation` inference or dataset-wise, found {other:?}").hint(
+                "with a norm of each token or batch the codes of a text depend on more than what the layer reads",
+            ));
         }
     };
     let map = |tensors: &mut PublishedTensors, letter: &str, norm: &str| -> Result<GroupMap> {

@@ -14,7 +14,14 @@ use crate::tensor::{DType, Device, Tensor, create, floats};
 impl Lorsa {
     /// Makes a Lorsa of the same shape whose weights are drawn at random, with the sizes that these have. What its heads write is
     /// scaled by one number and moved by a bias, so that it predicts best what the layer writes on a text.
-    pub fn random(&self, model: &Model, text: &Text, options: &JudgedRowsOptions, seed: u64, task: &Task) -> Result<Self> {
+    pub fn random(
+        &self,
+        model: &Model,
+        text: &Text,
+        options: &JudgedRowsOptions,
+        seed: u64,
+        task: &Task,
+    ) -> Result<Self> {
         let mut random = stream(seed, "lorsa random", 0);
         let mut drawn = Vec::new();
         for tensor in self.tensors() {

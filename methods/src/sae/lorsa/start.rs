@@ -23,11 +23,18 @@ crate::choices! {
 }
 
 /// Draws the heads that a fit begins with.
-pub fn started(model: &Model, layer: usize, shape: &FitShape, options: &LorsaFitOptions, random: &mut impl Rng) -> Result<Lorsa> {
+pub fn started(
+    model: &Model,
+    layer: usize,
+    shape: &FitShape,
+    options: &LorsaFitOptions,
+    random: &mut impl Rng,
+) -> Result<Lorsa> {
     let config = model.decoder.config();
     let FitShape { heads, groups, d_qk, context } = *shape;
     let d = config.d_model;
-    let mut normal = |dims: &[usize], size: f64| -> Result<Tensor> { Ok((create::randn(dims, DType::F32, random)? * size)?) };
+    let mut normal =
+        |dims: &[usize], size: f64| -> Result<Tensor> { Ok((create::randn(dims, DType::F32, random)? * size)?) };
     let zeros = |count: usize| -> Result<Tensor> { Ok(Tensor::zeros(count, DType::F32, &Device::Cpu)?) };
     let mut map = || -> Result<GroupMap> {
         let weight = normal(&[groups * d_qk, d], options.qk_size / (d as f64).sqrt())?;

@@ -54,7 +54,10 @@ fn padded(texts: &[Tensor]) -> Tensor {
 fn published_files_give_what_the_authors_compute() {
     for case in CASES {
         let lorsa = published(case);
-        assert_eq!([lorsa.about.reads.as_str(), lorsa.about.writes.as_str()], ["blocks.2.ln1.hook_normalized", "attn_out.2"]);
+        assert_eq!(
+            [lorsa.about.reads.as_str(), lorsa.about.writes.as_str()],
+            ["blocks.2.ln1.hook_normalized", "attn_out.2"]
+        );
         let truth = kit::tensors(kit::fixture("lorsa").join(case).join("expected.safetensors"));
         let texts: Vec<Tensor> = (0..3).map(|number| truth[&format!("x.{number}")].clone()).collect();
         let read = lorsa.attended(&padded(&texts), None).unwrap();
@@ -195,10 +198,15 @@ fn whole(model: &Model, layer: usize) -> Result<Lorsa> {
 
 /// Returns whether a layer is attention as a Lorsa's, of which it can be one in whole.
 fn is_plain(config: &Config) -> bool {
-    let only = config.latent.is_none() && config.shared_keys.is_none() && config.alibi.is_none() && config.windows.is_empty();
+    let only =
+        config.latent.is_none() && config.shared_keys.is_none() && config.alibi.is_none() && config.windows.is_empty();
     let plain = !config.sinks && !config.gated_heads && config.score_cap.is_none() && config.write_scale.is_none();
     let normed = config.post_norm || config.value_norm || config.qk_norm == QkNorm::Whole;
-    only && plain && !normed && config.causal && config.layers > 1 && (0..config.layers).all(|layer| config.attends(layer))
+    only && plain
+        && !normed
+        && config.causal
+        && config.layers > 1
+        && (0..config.layers).all(|layer| config.attends(layer))
 }
 
 #[test]
