@@ -81,7 +81,8 @@ impl Reconstruction {
                     return Err(err!(Argument, "expected a pass that reads its texts from their first token on for a Lorsa")
                         .hint("its codes depend on all tokens before: give the hook to the call, and not to a model that keeps it"));
                 }
-                let found = lorsa.reconstruct(&dtype::convert(input, DType::F32)?, at.gap)?;
+                let read = dtype::convert(input, DType::F32)?.to_device(lorsa.decoder.device())?;
+                let found = lorsa.reconstruct(&read, at.gap)?.to_device(input.device())?;
                 let found = found.narrow(1, at.columns.start, at.columns.len())?;
                 SitePart::new(at, positions, None)?.taken(&found)
             }

@@ -259,7 +259,8 @@ pub mod methods {
 
     /// Returns a hook that puts what a Lorsa predicts in the place of what its layer writes.
     ///
-    /// It reads a text from its first token on, in a generation all steps, so a model cannot keep it there.
+    /// It reads a text from its first token on, so a generation takes it as one of its `hooks`: a model that keeps it has only the
+    /// newest token at each step.
     ///
     /// # Options
     /// - [splice_lorsa]

@@ -224,9 +224,10 @@ pub fn read(config: &Value, source: &dyn TensorSource, ignore: &[String]) -> Res
     let values = (tensors.take("W_V", &[heads, d_model])? * factors.read)?;
     let value_bias = tensors.take("b_V", &[heads])?;
     let decoder = (tensors.take("W_O", &[heads, d_model])? / factors.written)?;
-    let decoder_bias = match has_bias {
-        true => (tensors.take("b_D", &[d_model])? / factors.written)?,
-        false => Tensor::zeros(d_model, DType::F32, &Device::Cpu)?,
+    let decoder_bias = if has_bias {
+        (tensors.take("b_D", &[d_model])? / factors.written)?
+    } else {
+        Tensor::zeros(d_model, DType::F32, &Device::Cpu)?
     };
     let activation = match activation.to_lowercase().as_str() {
         "relu" => Activation::Relu,
