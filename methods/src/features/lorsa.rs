@@ -100,11 +100,8 @@ pub fn cards(
     }
     let directions: Vec<Tensor> =
         heads.iter().map(|head| Ok(lorsa.decoder.narrow(0, *head, 1)?)).collect::<Result<_>>()?;
-    let promoted = if directions.is_empty() {
-        Vec::new()
-    } else {
-        logits::promoted_along(model, &Tensor::cat(&directions, 0)?)?
-    };
+    let promoted =
+        if directions.is_empty() { Vec::new() } else { logits::promoted_along(model, &Tensor::cat(&directions, 0)?)? };
     let cards = heads.iter().zip(uses).zip(promoted);
     cards.map(|((head, found), logits)| found.card(lorsa, model, *head, &rows, &logits, options)).collect()
 }

@@ -70,11 +70,9 @@ impl Lorsa {
         let name = match Name::parse(source) {
             Ok(name) if !source.starts_with(['.', '/', '~']) => name,
             _ => {
-                return Err(err!(
-                    File,
-                    "expected a file, or a folder with {CONFIG} and {WEIGHTS}, found none at {source}"
-                )
-                .hint("one on the hub is named `org/name/path`"));
+                let error = files.open(path).err().unwrap_or_else(|| err!(File, "cannot read {source}"));
+                let hint = "expected a file, a folder with config.json and sae_weights.safetensors, or `org/name/path`";
+                return Err(if error.hint.is_none() { error.hint(hint) } else { error });
             }
         };
         let inside = name.file.clone().unwrap_or_default();
@@ -86,7 +84,8 @@ impl Lorsa {
                 None => Ok(BTreeSet::from(both)),
             }
         };
-        let snapshot = hub::fetch_files(files, task, &HubSettings::from_env(), &name, &wanted)?;
+        let snapshot = hub::fetch_files(files, task, &HubSettings::from_env(), &name, &wanted);
+        let snapshot = snapshot.map_err(hub::nor_here)?;
         Self::of_folder(files, &snapshot.folder.join(&inside), options, task).map_err(|e| e.within(source))
     }
 
