@@ -196,7 +196,7 @@ pub mod methods {
     /// let m = model::load("tiny");
     /// let l = sae::lorsa(m, 1, data::text("sample", #{ tokens: 200 }), #{ heads: 12, k: 12, steps: 2, context: 16, batch: 2 });
     /// let read = l.reads(m, [5, 6, 7], 3).sum(1);
-    /// tensor::maximum(read, 0).all_close(l.codes(m, [5, 6, 7])[[":", 3]])  //=> true
+    /// read.maximum(0).all_close(l.codes(m, [5, 6, 7])[[":", 3]])  //=> true
     /// ```
     #[rhai_fn(global, name = "reads", pure, return_raw)]
     pub fn lorsa_reads(ctx: NativeCallContext, l: &mut Lorsa, m: Model, x: Any, head: Int) -> Fallible<Tensor> {
