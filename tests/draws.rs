@@ -80,6 +80,11 @@ const NETWORK: &str = r#"
     let net = decomposition::network([#{ name: "w", matrix: [[1, 0], [0, 1]] }]);
     let d = decomposition::fit(net, #{ parts: 3, steps: 1, batch: 8, seed: 1 });
 "#;
+const ATTENTION: &str = r#"
+    let m = model::load("tiny");
+    let rows = data::text("sample", #{ tokens: 100 });
+    let l = sae::lorsa(m, 1, rows, #{ heads: 12, k: 2, steps: 1, context: 8, batch: 1, seed: 1 });
+"#;
 
 const ROWS: &str = r#"
     let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
@@ -157,6 +162,12 @@ const ALL: &[Drawing] = &[
     ),
     drawing("Decomposition.run", NETWORK, r#"d.run([[1, 0]], #{ $ masks: "random" })"#),
     drawing("Decomposition.worst", NETWORK, "d.worst([[1, 0]], #{ $ }).random"),
+    drawing(
+        "sae::lorsa",
+        ATTENTION,
+        "sae::lorsa(m, 1, rows, #{ $ heads: 12, k: 2, steps: 1, context: 8, batch: 1 }).directions",
+    ),
+    drawing("Lorsa.random", ATTENTION, "l.random(m, rows, #{ $ }).directions"),
     drawing("Probe.judge", ROWS, "probe::fit(x, y).judge(x, y, #{ $ }).to_map()"),
     drawing("sae::fit", IDS, "sae::fit(x, #{ $ k: 2, d_sae: 6, steps: 2 }).directions"),
     drawing("sae::fit", WORDS, r#"sae::fit(m, "resid_post.0", text, #{ $ k: 2, d_sae: 6, steps: 2 }).directions"#),

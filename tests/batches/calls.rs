@@ -268,6 +268,18 @@ const PARTS: &[CallGroup] = &[
         ],
     },
     CallGroup {
+        begin: "let m = model::init(#{ layers: 3, d_model: 12, heads: 2, vocab: 20, context: 32 }, #{ seed: 3 });
+            let l = sae::load_lorsa(\"tests/fixtures/lorsa/topk\", m);",
+        texts: TEXTS,
+        calls: &[
+            ("codes of attention", Each, "|x| cut.call(l.codes(m, x), x)"),
+            ("patterns of attention", Each, "|x| { let y = l.pattern(m, x, 9); x.map(|t, i| y[i][[0..t.len, 0..t.len]]) }"),
+            ("patterns of attention", Each, "|x| { let y = l.reads(m, x, 4); x.map(|t, i| y[i][[0..t.len, 0..t.len]]) }"),
+            ("spliced attention", Each, "|x| cut.call(m.logits(x, #{ hooks: l.splice() }), x)"),
+            ("spliced attention", Each, "|x| m.generate_ids(x, #{ tokens: 2, hooks: l.splice() })"),
+        ],
+    },
+    CallGroup {
         begin: "import \"std/tasks\" as tasks;
             let m = model::init(#{ layers: 2, d_model: 16, heads: 4, vocab: 6, context: 16 }, #{ words: [\"the\", \"cat\", \"sat\", \"on\", \"a\", \"mat\"], seed: 1 });",
         texts: "[\"the cat sat on a\", \"a\", \"the mat\"]",
@@ -297,6 +309,9 @@ const TRIED: &[(&str, &str)] = &[
     ("Circuit.judge", "c.judge(m, x"),
     ("FittedLens.judge", "lens.judge(m, x"),
     ("FittedLens.read", "lens.read(m, x"),
+    ("Lorsa.codes", "l.codes(m, x"),
+    ("Lorsa.pattern", "l.pattern(m, x"),
+    ("Lorsa.reads", "l.reads(m, x"),
     ("Metric.values", "metric::logit_diff().values(m, x"),
     ("Model.attribution", "m.attribution(x"),
     ("Model.bits_per_byte", "m.bits_per_byte(x"),

@@ -53,6 +53,7 @@ let prompt = circuit::attribution_graph(m, coders, "a b c");
 let looked = circuit::qk(m, "a b c", "scores.1.0");
 let network = decomposition::network([#{ name: "w", matrix: [[1, 0], [0, 1]] }]);
 let decomposed = decomposition::fit(network, #{ parts: 3, steps: 2, batch: 8, seed: 1 });
+let attention = sae::lorsa(m, 1, text, #{ heads: 4, k: 2, steps: 2, context: 6, batch: 2 });
 let long = "a"; long.pad(100_000, "ab ");
 let many = []; many.pad(20_000, 1.5);
 "#;
@@ -99,6 +100,7 @@ const HANDLES: &[(&str, &[&str])] = &[
     ("Compiled", &["compiled"]),
     ("PairJudgement", &["on_pairs"]),
     ("Decomposition", &["decomposed"]),
+    ("Lorsa", &["attention"]),
     ("Network", &["network"]),
     ("QkScore", &["looked"]),
     ("Roc", &["roc"]),

@@ -535,6 +535,15 @@ impl Config {
         self.windows.get(layer).copied().flatten()
     }
 
+    /// Returns the rotation of a layer's queries and keys, where it rotates them.
+    pub fn rotary_of(&self, layer: usize) -> Option<&Rotary> {
+        if self.unrotated.contains(&layer) {
+            return None;
+        }
+        let local = self.rotary_local.as_ref().filter(|_| self.window(layer).is_some());
+        local.or(self.rotary.as_ref())
+    }
+
     pub fn score_scale_of(&self, layer: usize) -> f64 {
         if self.score_scale_by_layer { self.score_scale / (layer + 1) as f64 } else { self.score_scale }
     }

@@ -30,6 +30,7 @@ pub mod for_label;
 pub mod histogram;
 pub mod labels;
 pub mod logits;
+pub mod lorsa;
 pub mod neighbours;
 pub mod overview;
 pub mod predicting;

@@ -54,6 +54,7 @@ pub mod fit;
 pub mod formats;
 pub mod from_tensors;
 pub mod load;
+pub mod lorsa;
 pub mod map;
 pub mod metrics;
 pub mod releases;

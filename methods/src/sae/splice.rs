@@ -1,15 +1,16 @@
-//! Splicing: a dictionary's reconstruction replaces an activation of a model.
+//! Splicing: a reconstruction, by a dictionary or by a Lorsa, replaces an activation of a model.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::lorsa::Lorsa;
 use super::{Sae, SiteOptions};
 use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;
-use crate::model::hooks::{At, BoundHook, Edit};
+use crate::model::hooks::{At, BoundHook, Edit, SitePart};
 use crate::model::site::{Place, select};
-use crate::tensor::{Tensor, dtype};
+use crate::tensor::{DType, Tensor, dtype};
 
 /// The treatment of the reconstruction error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,10 +41,59 @@ impl SpliceOptions {
     }
 }
 
-/// A dictionary that is spliced into a model.
+/// What reconstructs an activation: a dictionary, token by token, or a Lorsa, which reads the tokens before, too.
+#[derive(Debug, Clone)]
+pub enum Reconstruction {
+    Dictionary(Sae),
+    Lorsa(Lorsa),
+}
+
+impl From<Sae> for Reconstruction {
+    fn from(sae: Sae) -> Self {
+        Self::Dictionary(sae)
+    }
+}
+
+impl From<Lorsa> for Reconstruction {
+    fn from(lorsa: Lorsa) -> Self {
+        Self::Lorsa(lorsa)
+    }
+}
+
+impl Reconstruction {
+    /// Returns the width of what it writes.
+    fn d_out(&self) -> usize {
+        match self {
+            Self::Dictionary(sae) => sae.d_out(),
+            Self::Lorsa(lorsa) => lorsa.d_out(),
+        }
+    }
+
+    /// Computes what it writes at the part of a site that a hook changes.
+    fn of(&self, at: &At, positions: Option<&[i64]>, input: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Dictionary(sae) => {
+                let wanted = sae.parts().encoder.dtype();
+                sae.reconstruct(&dtype::convert(&heads_joined(input, sae.d_in())?, wanted)?)
+            }
+            Self::Lorsa(lorsa) => {
+                if input.dim(1)? != at.columns.end {
+                    return Err(err!(Argument, "expected a pass that reads its texts from their first token on for a Lorsa")
+                        .hint("its codes depend on all tokens before: give the hook to the call, and not to a model that keeps it"));
+                }
+                let read = dtype::convert(input, DType::F32)?.to_device(lorsa.decoder.device())?;
+                let found = lorsa.reconstruct(&read, at.gap)?.to_device(input.device())?;
+                let found = found.narrow(1, at.columns.start, at.columns.len())?;
+                SitePart::new(at, positions, None)?.taken(&found)
+            }
+        }
+    }
+}
+
+/// A dictionary or a Lorsa that is spliced into a model.
 #[derive(Debug, Clone)]
 pub struct Splice {
-    sae: Sae,
+    by: Reconstruction,
     rest: ErrorTreatment,
     /// Mask of the positions where the reconstruction is spliced in: 1 and 0 in u8, `[batch, pos]`. Elsewhere the
     /// activation stays as it is.
@@ -51,12 +101,16 @@ pub struct Splice {
 }
 
 impl Splice {
-    pub fn new(sae: Sae, rest: ErrorTreatment) -> Self {
-        Self { sae, rest, only: None }
+    pub fn new(by: impl Into<Reconstruction>, rest: ErrorTreatment) -> Self {
+        Self { by: by.into(), rest, only: None }
     }
 
-    pub fn sae(&self) -> &Sae {
-        &self.sae
+    /// Lists the numbers that it acts with.
+    pub fn numbers(&self) -> Vec<Tensor> {
+        match &self.by {
+            Reconstruction::Dictionary(sae) => sae.numbers(&[]),
+            Reconstruction::Lorsa(lorsa) => lorsa.tensors().into_iter().cloned().collect(),
+        }
     }
 
     /// Changes only the positions that are marked in a mask `[batch, pos]` of u8.
@@ -90,21 +144,22 @@ impl Splice {
             .hint("a dictionary can only write to a site that is computed after the one that it reads"));
         }
         let held = Rc::new(RefCell::new(None));
-        let reader = ReadHook { held: held.clone() };
+        let reads_before = matches!(self.by, Reconstruction::Lorsa(_));
+        let reader = ReadHook { held: held.clone(), reads_before };
         let writer = WriteHook { splice: self, held };
+        let read_positions = if reads_before { None } else { positions.clone() };
         Ok(vec![
-            BoundHook::new(config, reads, None, positions.clone(), Box::new(reader))?,
+            BoundHook::new(config, reads, None, read_positions, Box::new(reader))?,
             BoundHook::new(config, writes, None, positions, Box::new(writer))?,
         ])
     }
 
-    /// Computes the replacement for `x` where the dictionary reads `input`.
-    fn put(&self, input: &Tensor, x: &Tensor) -> Result<Tensor> {
-        let wanted = self.sae.parts().encoder.dtype();
-        let found = self.sae.reconstruct(&dtype::convert(&heads_joined(input, self.sae.d_in())?, wanted)?)?;
-        let target = heads_joined(x, self.sae.d_out())?;
+    /// Computes the replacement for the part `x` of a site where `input` is read.
+    fn put(&self, at: &At, positions: Option<&[i64]>, input: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let found = self.by.of(at, positions, input)?;
+        let target = heads_joined(x, self.by.d_out())?;
         if found.dims() != target.dims() {
-            let writes = self.sae.d_out();
+            let writes = self.by.d_out();
             let site = target.dims();
             return Err(err!(
                 Shape,
@@ -145,19 +200,26 @@ pub fn masked(mask: &Tensor, new: &Tensor, old: &Tensor) -> Result<Tensor> {
 }
 
 impl Edit for Splice {
-    fn edit(&mut self, _at: &At, place: Place, _positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
-        self.put(x, x).map(Some).map_err(|error| error.within(format!("at `{place}`")))
+    fn edit(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        self.put(at, positions, x, x).map(Some).map_err(|error| error.within(format!("at `{place}`")))
     }
 }
 
-/// A transcoder's input, kept until the forward pass reaches the site that it writes.
+/// The input of a transcoder or a Lorsa, kept until the forward pass reaches the site that it writes.
 struct ReadHook {
     held: Rc<RefCell<Option<Tensor>>>,
+    /// Whether what earlier steps of a generation have read is kept, too.
+    reads_before: bool,
 }
 
 impl Edit for ReadHook {
-    fn edit(&mut self, _at: &At, _place: Place, _positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
-        *self.held.borrow_mut() = Some(x.clone());
+    fn edit(&mut self, at: &At, _place: Place, _positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        let before = self.held.borrow_mut().take().filter(|_| self.reads_before && at.columns.start > 0);
+        let all = match before {
+            Some(before) => Tensor::cat(&[&before, x], 1)?,
+            None => x.clone(),
+        };
+        *self.held.borrow_mut() = Some(all);
         Ok(None)
     }
 }
@@ -168,14 +230,19 @@ struct WriteHook {
 }
 
 impl Edit for WriteHook {
-    fn edit(&mut self, _at: &At, place: Place, _positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
-        let Some(input) = self.held.borrow_mut().take() else {
+    fn edit(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        // What a Lorsa has read is kept for the next step of a generation.
+        let input = match self.splice.by {
+            Reconstruction::Lorsa(_) => self.held.borrow().clone(),
+            Reconstruction::Dictionary(_) => self.held.borrow_mut().take(),
+        };
+        let Some(input) = input else {
             return Err(err!(
                 Argument,
                 "expected a site before `{place}` for the dictionary to read, found a later one"
             ));
         };
-        self.splice.put(&input, x).map(Some).map_err(|error| error.within(format!("at `{place}`")))
+        self.splice.put(at, positions, &input, x).map(Some).map_err(|error| error.within(format!("at `{place}`")))
     }
 }
 

@@ -148,7 +148,7 @@ impl Hook {
             HookAction::Act(Action::Project(projection)) => projection.numbers(),
             HookAction::Act(Action::Zero | Action::Scale(_)) | HookAction::Edit(_) => Vec::new(),
             HookAction::Erase(eraser) => eraser.numbers(),
-            HookAction::Splice(splice) => splice.sae().numbers(&[]),
+            HookAction::Splice(splice) => splice.numbers(),
         };
         let of_features = self.features.iter().flat_map(|hook| {
             let (FeatureChoice::Only(named) | FeatureChoice::AllBut(named)) = hook.which();

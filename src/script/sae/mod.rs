@@ -11,6 +11,7 @@ mod fit;
 mod fit_calls;
 mod geometry;
 mod history;
+mod lorsa;
 mod measure;
 mod measures;
 mod model_and_text;
@@ -23,12 +24,14 @@ mod transcoders;
 mod universality;
 
 pub use dictionary::Sae;
+pub use lorsa::Lorsa;
 pub use model_and_text::ModelAndText;
 pub use rows::{choosing, keeping};
 pub use transcoders::Transcoders;
 
 pub use crate::sae::site_of;
 
+use crate::features::lorsa::LorsaCardOptions;
 use crate::sae::baselines::{ComponentOptions, IcaOptions, NeuronsOptions, RandomOptions};
 use crate::sae::check::{CheckOptions, Checked};
 use crate::sae::finetune::FineTuneOptions;
@@ -38,6 +41,9 @@ use crate::sae::fit::{
 };
 use crate::sae::from_tensors::GivenOptions;
 use crate::sae::load::{LoadOptions, SaveOptions};
+use crate::sae::lorsa::fit::LorsaFitOptions;
+use crate::sae::lorsa::measure::{LorsaEffectOptions, LorsaMeasureOptions};
+use crate::sae::lorsa::openmoss::LoadLorsaOptions;
 use crate::sae::map::MapOptions;
 use crate::sae::metrics::{
     EffectByClassOptions, EffectOptions, GeometryOptions, MeasureOnOptions, MeasureOptions, MeasureStoreOptions,
@@ -78,6 +84,13 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("given_dictionary", fields::<GivenOptions>),
     ("check_dictionary", fields::<CheckOptions>),
     ("save_dictionary", fields::<SaveOptions>),
+    ("lorsa", fields::<LorsaFitOptions>),
+    ("load_lorsa", fields::<LoadLorsaOptions>),
+    ("measure_lorsa", fields::<LorsaMeasureOptions>),
+    ("effect_lorsa", fields::<LorsaEffectOptions>),
+    ("splice_lorsa", fields::<lorsa::SpliceLorsaOptions>),
+    ("random_lorsa", fields::<lorsa::RandomLorsaOptions>),
+    ("lorsa_card", fields::<LorsaCardOptions>),
     ("components", fields::<ComponentOptions>),
     ("ica", fields::<IcaOptions>),
     ("random_baseline", fields::<RandomOptions>),
@@ -87,6 +100,7 @@ pub const OPTIONS: &[NamedOptions] = &[
 /// The types that scripts hold.
 pub const HANDLES: &[HandleType] = &[
     handle_type::<Checked>(),
+    handle_type::<Lorsa>(),
     handle_type::<Measures>(),
     handle_type::<Pareto>(),
     handle_type::<Sae>(),
@@ -102,6 +116,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(diffing::functions),
         exported_manifest!(fit::functions),
         exported_manifest!(geometry::functions),
+        exported_manifest!(lorsa::functions),
         exported_manifest!(measure::functions),
         exported_manifest!(pareto::functions),
         exported_manifest!(sweep::functions),
@@ -120,6 +135,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(encode::methods),
         exported_manifest!(finetune::methods),
         exported_manifest!(history::methods),
+        exported_manifest!(lorsa::methods),
         exported_manifest!(measure::methods),
         exported_manifest!(measures::methods),
         exported_manifest!(pareto::methods),

@@ -31,13 +31,13 @@ use crate::tensor::{DType, Device, Tensor};
 use crate::{bail, err};
 use flow::{Flow, FlowResult, Stop};
 use kernels::Gap;
-use rope::RotaryTable;
 use rules::NormOf;
 
 pub use block_range::BegunTexts;
 pub use components::TextColumns;
 pub(super) use flow::at_points;
 pub use past::Past;
+pub use rope::RotaryTable;
 pub use variants::Variants;
 
 /// The logits that a forward pass computes.

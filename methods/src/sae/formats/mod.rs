@@ -11,7 +11,7 @@ mod own;
 mod reading;
 mod saelens;
 mod saelens_keys;
-mod sites;
+pub(in crate::sae) mod sites;
 mod sparsify;
 mod table;
 mod whole;

@@ -54,8 +54,20 @@ pub fn effect(
     kl: KlPositions,
     task: &Task,
 ) -> Result<Effect> {
-    let found = effects_over(model, sites, &[sae], texts, kl, task)?;
-    found.into_iter().next().ok_or_else(|| err!(Bug, "a dictionary without an effect"))
+    effect_of(model, sites, Splice::new(sae.clone(), ErrorTreatment::Dropped), texts, kl, task)
+}
+
+/// Measures the effect of whatever is spliced in, as [`effect`] does for a dictionary.
+pub fn effect_of(
+    model: &Decoder,
+    sites: SitePair,
+    splice: Splice,
+    texts: &[EvaluationText],
+    kl: KlPositions,
+    task: &Task,
+) -> Result<Effect> {
+    let found = effects_over(model, sites, vec![splice], texts, kl, task)?;
+    found.into_iter().next().ok_or_else(|| err!(Bug, "a splice without an effect"))
 }
 
 /// Measures the effects of several dictionaries in turn; what does not depend on them is run once.
@@ -66,13 +78,14 @@ pub fn effects(
     texts: &[EvaluationText],
     task: &Task,
 ) -> Result<Vec<Effect>> {
-    effects_over(model, sites, saes, texts, KlPositions::Predicted, task)
+    let splices = saes.iter().map(|sae| Splice::new((*sae).clone(), ErrorTreatment::Dropped)).collect();
+    effects_over(model, sites, splices, texts, KlPositions::Predicted, task)
 }
 
 fn effects_over(
     model: &Decoder,
     sites: SitePair,
-    saes: &[&Sae],
+    splices: Vec<Splice>,
     texts: &[EvaluationText],
     kl: KlPositions,
     task: &Task,
@@ -81,7 +94,7 @@ fn effects_over(
     texts.iter().enumerate().try_for_each(|(index, text)| text.check(index))?;
     one_place(model, sites.reads)?;
     let place = one_place(model, sites.writes)?;
-    let sums = saes.iter().map(|sae| (*sae, Predictions::default())).collect();
+    let sums = splices.into_iter().map(|splice| (splice, Predictions::default())).collect();
     let mut judge = SpliceJudge { model, sites, place, mean: None, kl, sums };
     let long: usize = texts.iter().map(|text| text.ids.len()).max().unwrap_or(1);
     let parts: Vec<&[EvaluationText]> = texts.chunks((TOKENS / long.max(1)).max(1)).collect();
@@ -113,7 +126,8 @@ impl EvaluationText {
         Ok(())
     }
 
-    fn counts(&self, position: usize) -> bool {
+    /// Returns whether a position counts: one of the text, and not skipped.
+    pub fn counts(&self, position: usize) -> bool {
         position < self.ids.len() && !self.left_out.get(position).copied().unwrap_or(false)
     }
 
@@ -142,8 +156,8 @@ struct SpliceJudge<'a> {
     /// Mean of the site that is written.
     mean: Option<Tensor>,
     kl: KlPositions,
-    /// The losses of each dictionary so far.
-    sums: Vec<(&'a Sae, Predictions)>,
+    /// The losses of each splice so far.
+    sums: Vec<(Splice, Predictions)>,
 }
 
 impl SpliceJudge<'_> {
@@ -164,8 +178,8 @@ impl SpliceJudge<'_> {
         let batch = batch(texts)?;
         let mask = mask(texts)?;
         let mut passes = vec![Vec::new(), self.constant(&mask, None)?, self.constant(&mask, self.mean.clone())?];
-        for (sae, _) in &self.sums {
-            passes.push(self.spliced(sae, &mask)?);
+        for (splice, _) in &self.sums {
+            passes.push(self.spliced(splice, &mask)?);
         }
         let kl = self.kl;
         let each = texts.iter().enumerate();
@@ -203,8 +217,8 @@ impl SpliceJudge<'_> {
         Ok(())
     }
 
-    fn spliced<'b>(&self, sae: &Sae, mask: &Tensor) -> Result<Vec<BoundHook<'b>>> {
-        let splice = Splice::new(sae.clone(), ErrorTreatment::Dropped).only(mask.clone());
+    fn spliced<'b>(&self, splice: &Splice, mask: &Tensor) -> Result<Vec<BoundHook<'b>>> {
+        let splice = splice.clone().only(mask.clone());
         splice.between(self.model.config(), self.sites.reads, self.sites.writes, None)
     }
 

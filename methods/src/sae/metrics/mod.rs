@@ -26,7 +26,7 @@ pub use by_layer::{layer_table, measured_by_layer, measured_by_layer_in};
 pub use classes::{CLASSES, classes};
 pub(super) use directions::cosines_of;
 pub use directions::{DirectionPair, Matches, matches, mmcs};
-pub use effect::{EvaluationText, KlPositions, effect, effects};
+pub use effect::{EvaluationText, KlPositions, effect, effect_of, effects};
 pub use features::Features;
 pub use geometry::{Geometry, GeometryOptions, geometry};
 pub use in_model::{

@@ -1,0 +1,323 @@
+//! The fit of a Lorsa: it learns to predict what a layer's attention writes from what it reads, by Adam on whole texts.
+
+use rand::seq::SliceRandom;
+
+use super::measure::{LayerActivations, activations};
+use super::start::{LorsaStart, started};
+use super::{Lorsa, TENSORS};
+use crate::base::random::{OF_CALL, Seed, stream};
+use crate::base::{Result, Task, memory};
+use crate::data::Text;
+use crate::err;
+use crate::model::Model;
+use crate::model::batch::Batch;
+use crate::model::site::{Place, Site, SiteKind};
+use crate::options::OptionGroup;
+use crate::sae::codes::norms;
+use crate::sae::metrics::{EvaluationText, JudgedRowsOptions, judged_rows};
+use crate::tensor::{Device, Tensor, floats};
+use crate::training::ScheduleShape;
+use crate::training::descent::{Descent, DescentOptions, DescentRule, Steps, descend};
+
+/// Rows of the text from which scales and the mean of what is written are taken.
+const ROWS_OF_SCALES: usize = 64;
+
+crate::options! {
+    /// A fit of a Lorsa.
+    #[derive(Debug, Clone)]
+    pub struct LorsaFitOptions {
+        /// Number of heads.
+        heads: Option<usize> = None => usually("`ratio` times d_model").at_least(1.0);
+        /// Number of heads over d_model.
+        ratio: f64 = 4.0 => above(0.0);
+        /// Number of heads that are active at a token.
+        k: usize = 16 => at_least(1.0);
+        /// Number of groups of heads that share queries and keys.
+        groups: Option<usize> = None => usually("the layer's heads").at_least(1.0);
+        /// Size of queries and keys.
+        d_qk: Option<usize> = None => usually("that of the layer's heads").at_least(2.0);
+        /// Heads at the beginning: drawn at random ("random"), or with the layer's own queries and keys, and within what its heads
+        /// read and write ("model").
+        start: LorsaStart = LorsaStart::Random;
+        /// Size of the queries and keys that are drawn: their numbers' standard deviation, where what is read has 1.
+        qk_size: f64 = 0.3 => at_least(0.0).only("start", &["random"]);
+        /// Number of steps.
+        steps: u64 = 2000 => at_least(1.0);
+        /// Rows of text in a step.
+        batch: usize = 8 => at_least(1.0);
+        /// Number of rows of the text, which are read again in each epoch.
+        rows: usize = 512 => at_least(1.0);
+        /// Tokens in a row, and the most tokens of a text that it will read.
+        context: Option<usize> = None => usually("the model's, at most 1,024").at_least(2.0);
+        /// Peak learning rate.
+        lr: f64 = 2e-3 => above(0.0);
+        /// Steps of learning rate warm-up.
+        warmup: u64 = 50;
+        /// Maximum gradient norm, over all parameters together.
+        clip: Option<f64> = Some(1.0) => usually("1.0").above(0.0);
+        /// The seed of this call.
+        seed: Seed = Seed::default() => usually(OF_CALL);
+    }
+}
+
+/// The shape of a Lorsa.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FitShape {
+    pub heads: usize,
+    pub groups: usize,
+    pub d_qk: usize,
+    pub context: usize,
+}
+
+/// A Lorsa that was fitted, with the share of the variance that it did not explain in each step.
+#[derive(Debug, Clone)]
+pub struct FittedLorsa {
+    pub lorsa: Lorsa,
+    pub losses: Vec<f64>,
+}
+
+/// Fits a Lorsa of a layer of a model on a text. An interruption ends the fit early: the result is the Lorsa as it is.
+pub fn fit(model: &Model, layer: usize, text: &Text, options: &LorsaFitOptions, task: &Task) -> Result<FittedLorsa> {
+    let shape = shape(model, layer, options)?;
+    let seed = options.seed.draws();
+    let mut begun = started(model, layer, &shape, options, &mut stream(seed, "lorsa", 0))?;
+    begun.about.more = more(options);
+    let judged = JudgedRowsOptions { rows: options.rows, without_bos: true };
+    let rows: Vec<EvaluationText> = judged_rows(model, text, Some(shape.context), &judged, task)?
+        .into_iter()
+        .filter(|row| (0..row.ids.len()).any(|at| row.counts(at)))
+        .collect();
+    if rows.is_empty() {
+        return Err(err!(Argument, "expected a text with tokens, found none").about("text"));
+    }
+    let device = model.decoder.device().clone();
+    let fitting = Fitting { model, places: places(layer), rows, options, device };
+    let scales = fitting.scales(task)?;
+    let begun = scales.folded_in(&begun, options.start)?.to_device(&fitting.device)?;
+    fitting.run(begun, &scales, task)
+}
+
+/// Returns the options as a file has them.
+fn more(options: &LorsaFitOptions) -> serde_json::Map<String, serde_json::Value> {
+    let names = LorsaFitOptions::fields().iter().map(|field| field.name.to_string());
+    let mut all: serde_json::Map<String, serde_json::Value> =
+        names.zip(options.written().into_iter().map(Into::into)).collect();
+    all.insert("seed".into(), options.seed.draws().into());
+    all
+}
+
+fn places(layer: usize) -> [Place; 2] {
+    [SiteKind::AttnIn, SiteKind::AttnOut].map(|kind| Place { site: Site::new(kind, layer), head: None })
+}
+
+/// Decides the shape, and refuses a layer whose attention no Lorsa stands for.
+fn shape(model: &Model, layer: usize, options: &LorsaFitOptions) -> Result<FitShape> {
+    let config = model.decoder.config();
+    if layer >= config.layers {
+        return Err(err!(Argument, "expected a layer below {}, found {layer}", config.layers).about("layer"));
+    }
+    if !config.attends(layer) {
+        return Err(err!(Argument, "expected a layer with attention, found layer {layer} of {} without", model.name())
+            .hint("a Lorsa mixes tokens by attention patterns, which recurrent layers do not have")
+            .about("layer"));
+    }
+    if !config.causal {
+        return Err(err!(Argument, "expected a model whose tokens see those before them, found {}", model.name())
+            .hint("the patterns of a Lorsa are causal")
+            .about("m"));
+    }
+    if config.alibi.is_some() {
+        return Err(err!(Argument, "expected a model without biases of scores by distance, found {}", model.name())
+            .hint("the groups of a Lorsa know positions by rotation only")
+            .about("m"));
+    }
+    let context = options.context.unwrap_or(config.row_length()).min(config.context);
+    if let Some(window) = config.window(layer).filter(|window| *window < context) {
+        return Err(err!(
+            Argument,
+            "expected texts within the window of layer {layer}, {window} tokens, found {context}"
+        )
+        .hint("the patterns of a Lorsa have no window: fit it on shorter rows")
+        .about("context"));
+    }
+    let groups = options.groups.unwrap_or(config.heads);
+    let d_model = config.d_model;
+    let wanted = options.heads.unwrap_or((d_model as f64 * options.ratio).round() as usize);
+    // By `ratio` no number of heads is meant exactly.
+    let heads = if options.heads.is_none() { wanted.div_ceil(groups) * groups } else { wanted };
+    if heads == 0 || heads % groups != 0 {
+        return Err(err!(
+            Argument,
+            "expected a number of heads that is a multiple of the {groups} groups, found {heads}"
+        )
+        .hint("each group has equally many heads")
+        .about("heads"));
+    }
+    if options.k > heads {
+        return Err(err!(Argument, "expected at most the {heads} heads to be active, found {}", options.k).about("k"));
+    }
+    let d_qk = options.d_qk.unwrap_or(config.d_head_of(layer));
+    let numbers = (heads as u128) * (d_model as u128) * 2 + (groups as u128) * (d_qk as u128) * (d_model as u128) * 2;
+    memory::check_on(model.decoder.device(), numbers.saturating_mul(24), || "the heads of a Lorsa".into())
+        .map_err(|e| e.about("heads"))?;
+    let positions = (options.batch as u128) * (context as u128);
+    let passes = positions * ((heads as u128) * 8 + (groups as u128) * (context as u128));
+    memory::check_on(model.decoder.device(), passes.saturating_mul(4), || "the codes of a step".into())
+        .map_err(|e| e.about("batch"))?;
+    Ok(FitShape { heads, groups, d_qk, context })
+}
+
+/// The sizes of what a layer reads and writes, by which both are divided during the fit.
+struct Scales {
+    read: f64,
+    written: f64,
+    /// The mean of what is written.
+    mean: Vec<f32>,
+}
+
+impl Scales {
+    /// Returns the Lorsa with which a fit begins, which reads and writes scaled activations: its bias is their mean, and what it
+    /// has of the model reads as much as it did.
+    fn folded_in(&self, lorsa: &Lorsa, start: LorsaStart) -> Result<Lorsa> {
+        let mean = Tensor::from_vec(self.mean.clone(), self.mean.len(), &Device::Cpu)?;
+        let mut found = lorsa.clone();
+        found.decoder_bias = (mean / self.written)?;
+        if start == LorsaStart::Model {
+            found.queries.weight = (&found.queries.weight * self.read)?;
+            found.keys.weight = (&found.keys.weight * self.read)?;
+        }
+        Ok(found)
+    }
+
+    /// Returns the Lorsa that does for activations as they are what this one does for scaled ones. Directions that heads write
+    /// get length 1, so that a code is the size of what its head writes.
+    fn folded_out(&self, lorsa: &Lorsa) -> Result<Lorsa> {
+        let lengths = norms(&lorsa.decoder)?.maximum(f32::MIN_POSITIVE)?;
+        let factor = (&lengths * self.written)?;
+        let mut found = lorsa.clone();
+        found.queries.weight = (&found.queries.weight / self.read)?;
+        found.keys.weight = (&found.keys.weight / self.read)?;
+        found.values = (found.values.broadcast_mul(&factor.unsqueeze(1)?)? / self.read)?;
+        found.value_bias = found.value_bias.mul(&factor)?;
+        found.decoder = found.decoder.broadcast_div(&lengths.unsqueeze(1)?)?;
+        found.decoder_bias = (&found.decoder_bias * self.written)?;
+        Ok(found)
+    }
+}
+
+/// A fit that runs.
+struct Fitting<'a> {
+    model: &'a Model,
+    places: [Place; 2],
+    rows: Vec<EvaluationText>,
+    options: &'a LorsaFitOptions,
+    device: Device,
+}
+
+/// The activations of one step, with a weight for each position: 1 where it counts.
+struct StepBatch {
+    read: Tensor,
+    written: Tensor,
+    weights: Tensor,
+}
+
+impl Fitting<'_> {
+    /// Chooses the rows of a step. Every epoch has an order of its own, and a step may be in two of them.
+    fn rows_of(&self, step: u64) -> Vec<&EvaluationText> {
+        let count = self.rows.len();
+        let mut orders: Vec<(usize, Vec<usize>)> = Vec::new();
+        let mut chosen = Vec::new();
+        for number in 0..self.options.batch {
+            let at = step as usize * self.options.batch + number;
+            let epoch = at / count;
+            if orders.last().is_none_or(|(last, _)| *last != epoch) {
+                let mut order: Vec<usize> = (0..count).collect();
+                order.shuffle(&mut stream(self.options.seed.draws(), "lorsa rows", epoch as u64));
+                orders.push((epoch, order));
+            }
+            chosen.extend(orders.last().map(|(_, order)| &self.rows[order[at % count]]));
+        }
+        chosen
+    }
+
+    fn read(&self, rows: &[&EvaluationText], task: &Task) -> Result<StepBatch> {
+        let batch = Batch::new(rows.iter().map(|row| row.ids.clone()).collect())?;
+        let LayerActivations { read, written } = activations(self.model, self.places, &batch, task)?;
+        let wide = batch.width();
+        let weights: Vec<f32> =
+            rows.iter().flat_map(|row| (0..wide).map(|at| f32::from(u8::from(row.counts(at))))).collect();
+        let weights = Tensor::from_vec(weights, (rows.len(), wide, 1), &self.device)?;
+        Ok(StepBatch { read, written, weights })
+    }
+
+    /// Measures the sizes of what is read and written.
+    fn scales(&self, task: &Task) -> Result<Scales> {
+        let first: Vec<&EvaluationText> = self.rows.iter().take(ROWS_OF_SCALES).collect();
+        let mut count = 0.0;
+        let mut read = 0.0;
+        let mut square = 0.0;
+        let mut sum: Vec<f64> = Vec::new();
+        for part in first.chunks(self.options.batch) {
+            let batch = self.read(part, task)?;
+            count += floats(&batch.weights)?.iter().sum::<f64>();
+            let total = |t: &Tensor| -> Result<f64> { Ok(floats(&t.sum_all()?)?[0]) };
+            let x = batch.read.broadcast_mul(&batch.weights)?;
+            let y = batch.written.broadcast_mul(&batch.weights)?;
+            read += total(&x.sqr()?)?;
+            square += total(&y.sqr()?)?;
+            let along = floats(&y.sum((0, 1))?)?;
+            sum.resize(along.len(), 0.0);
+            sum.iter_mut().zip(along).for_each(|(sum, more)| *sum += more);
+        }
+        let d = sum.len().max(1) as f64;
+        let mean: Vec<f64> = sum.iter().map(|sum| sum / count).collect();
+        let variance = square / count - mean.iter().map(|mean| mean * mean).sum::<f64>();
+        let size = |square: f64| (square / d).sqrt();
+        let written = size(variance.max(0.0));
+        if !(written > 0.0 && written.is_finite() && read > 0.0) {
+            return Err(err!(
+                Argument,
+                "expected an attention layer that writes something, found {} that does not vary",
+                self.places[1]
+            )
+            .about("layer"));
+        }
+        Ok(Scales { read: size(read / count), written, mean: mean.into_iter().map(|mean| mean as f32).collect() })
+    }
+
+    fn run(&self, begun: Lorsa, scales: &Scales, task: &Task) -> Result<FittedLorsa> {
+        let rule = DescentRule::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 };
+        let options = DescentOptions {
+            lr: self.options.lr,
+            schedule: ScheduleShape::Trapezoid,
+            warmup: self.options.warmup,
+            steps: Some(self.options.steps),
+            clip: self.options.clip,
+            ..DescentOptions::default()
+        };
+        let parameters = TENSORS.iter().zip(begun.tensors()).map(|(name, tensor)| (name.to_string(), tensor.clone()));
+        let mut descent = Descent::new(rule, parameters.collect(), options)?;
+        let steps = Steps { count: self.options.steps, label: "fitting a Lorsa", left: "the Lorsa as it is" };
+        let step = || {
+            let batch = self.read(&self.rows_of(descent.made()), task)?;
+            let read = (batch.read / scales.read)?;
+            let written = (batch.written / scales.written)?;
+            let count = batch.weights.sum_all()?;
+            let mut loss = |tensors: &[Tensor]| {
+                let found = with(&begun, tensors)?.reconstruct(&read, None)?;
+                let error = (found - &written)?.sqr()?.broadcast_mul(&batch.weights)?;
+                Ok((error.sum_all()?.div(&count)? / written.dim(2)? as f64)?)
+            };
+            descent.step(&mut loss, task)
+        };
+        let losses = descend(steps, step, task)?;
+        let lorsa = with(&begun, &descent.parameters())?;
+        Ok(FittedLorsa { lorsa: scales.folded_out(&lorsa)?.check()?, losses })
+    }
+}
+
+/// Returns a Lorsa with the tensors of a descent.
+fn with(lorsa: &Lorsa, tensors: &[Tensor]) -> Result<Lorsa> {
+    let tensors = <[Tensor; 8]>::try_from(tensors.to_vec());
+    Ok(lorsa.with(tensors.map_err(|_| err!(Bug, "expected eight tensors of a Lorsa"))?))
+}

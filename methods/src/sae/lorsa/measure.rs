@@ -1,0 +1,168 @@
+//! A Lorsa in its model: its codes and patterns on texts, how well it predicts what the layer writes, and what the model loses
+//! with it in place of the layer.
+
+use super::{Attended, Lorsa};
+use crate::base::{Result, Task};
+use crate::data::Text;
+use crate::err;
+use crate::model::Model;
+use crate::model::batch::Batch;
+use crate::model::run::Ask;
+use crate::model::site::Place;
+use crate::sae::metrics::{
+    CodedBatch, Effect, EvaluationText, JudgedRowsOptions, KlPositions, MeasureOptions, Measures, Meter, effect_of,
+    judged_rows,
+};
+use crate::sae::one_place;
+use crate::sae::splice::{ErrorTreatment, Splice};
+use crate::tensor::{DType, Device, Tensor, dtype};
+
+/// Tokens that are read at a time.
+const TOKENS: usize = 1 << 11;
+
+crate::options! {
+    /// A Lorsa measured on a text.
+    #[derive(Debug, Clone)]
+    pub struct LorsaMeasureOptions {
+        with measure: MeasureOptions;
+        with rows: JudgedRowsOptions;
+    }
+}
+
+crate::options! {
+    /// A Lorsa spliced into a model.
+    #[derive(Debug, Clone)]
+    pub struct LorsaEffectOptions {
+        /// The positions that the KL is a mean over: those behind which another token of the row stands, or all.
+        kl: KlPositions = KlPositions::Predicted;
+        with rows: JudgedRowsOptions;
+    }
+}
+
+/// What a layer reads and writes on a batch of texts, in f32: `[batch, pos, d]` each.
+pub struct LayerActivations {
+    pub read: Tensor,
+    pub written: Tensor,
+}
+
+/// Computes what a layer reads and writes.
+pub fn activations(model: &Model, places: [Place; 2], batch: &Batch, task: &Task) -> Result<LayerActivations> {
+    let cache = model.decoder.cache(batch, Ask { places: places.to_vec(), ..Ask::default() }, task)?;
+    let one = |place: Place| dtype::convert(&cache.at(place)?.detach(), DType::F32);
+    let [read, written] = places;
+    Ok(LayerActivations { read: one(read)?, written: one(written)? })
+}
+
+impl Lorsa {
+    /// Finds its sites in a model, and refuses a model that has not such a layer.
+    pub fn places(&self, model: &Model) -> Result<[Place; 2]> {
+        let config = model.decoder.config();
+        let wide = [self.d_in(), self.d_out()];
+        if wide != [config.d_model; 2] {
+            let [d_in, d_out] = wide;
+            return Err(err!(
+                Argument,
+                "expected a model whose attention reads {d_in} and writes {d_out} numbers, found {} of {}",
+                model.name(),
+                config.d_model
+            )
+            .about("m"));
+        }
+        Ok([one_place(config, &self.about.reads)?, one_place(config, &self.about.writes)?])
+    }
+
+    /// Computes queries, keys and values on texts that a model reads. They are where the Lorsa is.
+    pub fn attended_in(&self, model: &Model, batch: &Batch, task: &Task) -> Result<Attended> {
+        let [place, _] = self.places(model)?;
+        let cache = model.decoder.cache(batch, Ask { places: vec![place], ..Ask::default() }, task)?;
+        let read = dtype::convert(&cache.at(place)?.detach(), DType::F32)?;
+        self.attended(&read.to_device(self.decoder.device())?, None)
+    }
+
+    /// Computes the codes of texts that a model reads: `[batch, pos, head]`. Those of padding mean nothing.
+    pub fn codes(&self, model: &Model, batch: &Batch, task: &Task) -> Result<Tensor> {
+        let read = self.attended_in(model, batch, task)?;
+        Ok(self.chosen(&self.mixed(&read, None)?)?.to_device(&Device::Cpu)?)
+    }
+
+    /// Reads the rows of a text on which it is judged, which have as many tokens as those that it was fitted on.
+    pub fn rows(
+        &self,
+        model: &Model,
+        text: &Text,
+        options: &JudgedRowsOptions,
+        task: &Task,
+    ) -> Result<Vec<EvaluationText>> {
+        self.places(model)?;
+        let rows = judged_rows(model, text, Some(self.about.context), options, task)?;
+        if rows.is_empty() {
+            return Err(err!(Argument, "expected a text with tokens, found none").about("text"));
+        }
+        Ok(rows)
+    }
+
+    /// Measures how well it predicts what the layer writes on a text, and how sparse its codes are.
+    pub fn measured(&self, model: &Model, text: &Text, options: &LorsaMeasureOptions, task: &Task) -> Result<Measures> {
+        let rows = self.rows(model, text, &options.rows, task)?;
+        let mut meter = Meter::new(self.d_out(), self.heads(), options.measure)?;
+        self.on_rows(model, &rows, task, &mut |part| {
+            let CodedTexts { written, codes, predicted, positions } = part;
+            meter.add(CodedBatch { x: &written, codes: &codes, x_hat: &predicted, positions: Some(&positions) }, task)
+        })?;
+        meter.finish()
+    }
+
+    /// Gives what the layer writes, the codes and what they write at the positions that count to `take`, some texts at a time.
+    pub(super) fn on_rows(
+        &self,
+        model: &Model,
+        rows: &[EvaluationText],
+        task: &Task,
+        take: &mut dyn FnMut(CodedTexts) -> Result<()>,
+    ) -> Result<()> {
+        let places = self.places(model)?;
+        let long = rows.iter().map(|row| row.ids.len()).max().unwrap_or(1);
+        let bar = task.begin("measuring", Some(rows.len() as u64));
+        for part in rows.chunks((TOKENS / long.max(1)).max(1)) {
+            let batch = Batch::new(part.iter().map(|row| row.ids.clone()).collect())?;
+            let LayerActivations { read, written } = activations(model, places, &batch, task)?;
+            let codes = self.encode(&read.to_device(self.decoder.device())?, None)?;
+            let predicted = self.decode(&codes)?;
+            let places = part.iter().enumerate();
+            let each = places
+                .flat_map(|(row, text)| (0..text.ids.len()).filter(|at| text.counts(*at)).map(move |at| (row, at)));
+            let counted: Vec<(usize, usize)> = each.collect();
+            let wide = batch.width();
+            let numbers: Vec<u32> = counted.iter().map(|(row, at)| (row * wide + at) as u32).collect();
+            let numbers = Tensor::from_vec(numbers, counted.len(), &Device::Cpu)?;
+            let flat = |t: &Tensor| -> Result<Tensor> {
+                let size = t.dims().last().copied().unwrap_or_default();
+                Ok(t.detach().to_device(&Device::Cpu)?.reshape(((), size))?.index_select(&numbers, 0)?)
+            };
+            let positions = counted.iter().map(|(_, at)| *at as u32).collect();
+            take(CodedTexts {
+                written: flat(&written)?,
+                codes: flat(&codes)?,
+                predicted: flat(&predicted)?,
+                positions,
+            })?;
+            bar.advance(part.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Measures what a model loses with it in place of the layer, beside zeros and the mean there.
+    pub fn effect(&self, model: &Model, text: &Text, options: &LorsaEffectOptions, task: &Task) -> Result<Effect> {
+        let rows = self.rows(model, text, &options.rows, task)?;
+        let splice = Splice::new(self.clone(), ErrorTreatment::Dropped);
+        effect_of(&model.decoder, self.sites(), splice, &rows, options.kl, task)
+    }
+}
+
+/// Positions of some texts: what the layer writes there, the codes, and what these write.
+pub struct CodedTexts {
+    pub written: Tensor,
+    pub codes: Tensor,
+    pub predicted: Tensor,
+    pub positions: Vec<u32>,
+}
