@@ -7,14 +7,13 @@ document.querySelectorAll("section.heads").forEach((section) => {
   const scores = links.map((link) => link.dataset.scores.split(" ").map(Number));
   const cards = [...section.querySelectorAll("details.feature")];
 
-  const digits = (value) => (Math.abs(value) >= 0.005 || value === 0 ? value.toFixed(2) : value.toExponential(0));
   const show = (shown) => {
     const sizes = scores.map((all) => Math.abs(all[shown])).filter(Number.isFinite);
     const most = Math.max(...sizes, 0);
     links.forEach((link, at) => {
       const value = scores[at][shown];
       const share = most > 0 && Number.isFinite(value) ? value / most : 0;
-      link.textContent = digits(value);
+      link.textContent = value.toFixed(2);
       link.title = names.map((name, place) => `${name.split(":")[0]} ${+scores[at][place].toPrecision(4)}`).join("\n");
       link.style.background = `rgba(${share < 0 ? "0,114,178" : "213,94,0"},${(0.62 * Math.abs(share)).toFixed(3)})`;
     });

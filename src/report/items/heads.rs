@@ -13,7 +13,7 @@ use crate::features::heads::{HeadCard, SCORES, quantity};
 use crate::report::html::escape;
 use crate::report::html::page::HEADS;
 use crate::report::json::json;
-use crate::report::number::digits;
+use crate::report::number::{digits, fixed};
 use crate::report::terminal::Screen;
 
 /// The score that a map is coloured by at first.
@@ -83,7 +83,7 @@ fn map(heads: &HeadCards, key: &str) -> String {
                 card.layer,
                 card.head,
                 ground(share),
-                digits(scores[shown], 2)
+                fixed(scores[shown], 2)
             )
         }
     };

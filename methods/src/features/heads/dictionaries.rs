@@ -5,7 +5,7 @@ use super::text::HeadContext;
 use crate::base::{Cell, Result, Table, Task};
 use crate::err;
 use crate::features::contexts::codes;
-use crate::features::feature::place;
+use crate::features::feature::{Feature, place};
 use crate::model::Model;
 use crate::model::site::{Place, SiteKind};
 use crate::sae::{Sae, SparseCodes};
@@ -13,6 +13,21 @@ use crate::tensor::{DType, Device, Tensor, floats};
 
 /// Number of rows that are encoded at once.
 const AT_ONCE: usize = 8;
+
+/// Returns the site of a dictionary. Refuses one whose features heads neither read nor write.
+pub fn check_dictionary(model: &Model, sae: &Sae) -> Result<Place> {
+    let place = place(model, sae)?;
+    let kinds = [SiteKind::ResidPre, SiteKind::ResidMid, SiteKind::ResidPost, SiteKind::AttnIn, SiteKind::AttnOut];
+    if !kinds.contains(&place.site.kind) {
+        return Err(err!(
+            Argument,
+            "expected dictionaries of the residual stream, of `attn_in` or of `attn_out`, found one of `{place}`"
+        )
+        .hint("heads read and write the residual stream"));
+    }
+    sae.check_writes_what_it_reads()?;
+    Ok(place)
+}
 
 /// A dictionary of the residual stream, or of what attention reads or writes in a layer, with its codes in the text.
 pub struct HeadDictionary<'a> {
@@ -27,18 +42,9 @@ pub struct HeadDictionary<'a> {
 }
 
 impl<'a> HeadDictionary<'a> {
-    /// Encodes a text. Refuses a dictionary whose features heads neither read nor write.
+    /// Encodes a text.
     pub fn of(model: &Model, sae: &'a Sae, rows: &[Vec<u32>], task: &Task) -> Result<Self> {
-        let place = place(model, sae)?;
-        let kinds = [SiteKind::ResidPre, SiteKind::ResidMid, SiteKind::ResidPost, SiteKind::AttnIn, SiteKind::AttnOut];
-        if !kinds.contains(&place.site.kind) {
-            return Err(err!(
-                Argument,
-                "expected dictionaries of the residual stream, of `attn_in` or of `attn_out`, found one of `{place}`"
-            )
-            .hint("heads read and write the residual stream"));
-        }
-        sae.check_writes_what_it_reads()?;
+        let place = check_dictionary(model, sae)?;
         let mut encoded = Vec::new();
         let mut means = vec![0.0; sae.d_sae()];
         let mut count = 0_usize;
@@ -88,6 +94,11 @@ impl<'a> HeadDictionary<'a> {
         self.sae.parts().about.site()
     }
 
+    /// Names a feature by its site and index.
+    fn name(&self, feature: usize) -> Cell {
+        Feature::new(self.sae, feature).name().into()
+    }
+
     /// Tabulates the features whose mean code at the keys of contexts exceeds their mean in the text most.
     pub fn read_table(&self, contexts: &[HeadContext], top: usize) -> Table {
         let mut at_keys = vec![0.0; self.means.len()];
@@ -100,8 +111,9 @@ impl<'a> HeadDictionary<'a> {
         let more = |feature: &usize| at_keys[*feature] - self.means[*feature];
         let mut order: Vec<usize> = (0..at_keys.len()).filter(|feature| more(feature) > 0.0).collect();
         order.sort_by(|a, b| more(b).total_cmp(&more(a)).then(a.cmp(b)));
-        let row =
-            |feature: &usize| -> Vec<Cell> { vec![(*feature).into(), at_keys[*feature].into(), self.means[*feature].into()] };
+        let row = |feature: &usize| -> Vec<Cell> {
+            vec![self.name(*feature), at_keys[*feature].into(), self.means[*feature].into()]
+        };
         Table {
             title: format!("Features of {} where it attends to", self.site()),
             columns: ["feature", "mean code there", "in the text"].map(String::from).to_vec(),
@@ -117,7 +129,7 @@ impl<'a> HeadDictionary<'a> {
         let cosines = floats(&cosines)?;
         let mut order: Vec<usize> = (0..cosines.len()).collect();
         order.sort_by(|a, b| cosines[*b].abs().total_cmp(&cosines[*a].abs()).then(a.cmp(b)));
-        let row = |feature: &usize| -> Vec<Cell> { vec![(*feature).into(), cosines[*feature].into()] };
+        let row = |feature: &usize| -> Vec<Cell> { vec![self.name(*feature), cosines[*feature].into()] };
         Ok(Table {
             title: format!("Features of {} along what it writes", self.site()),
             columns: ["feature", "cosine"].map(String::from).to_vec(),

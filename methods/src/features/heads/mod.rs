@@ -17,6 +17,8 @@ mod tests;
 mod text;
 mod tokens;
 
+pub use dictionaries::check_dictionary;
+
 use serde::{Deserialize, Serialize};
 
 use super::FeatureCard;
