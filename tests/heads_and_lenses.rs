@@ -133,7 +133,9 @@ fn a_map_of_heads_shows_their_scores_and_opens_their_cards() {
     page.until("document.activeElement.ariaLabel === 'head 1.0'");
     page.press("ArrowDown");
     page.press("Enter");
-    page.until(&format!("{visible}.length === 1 && {visible}[0].querySelector('summary b').textContent === 'head 2.0'"));
+    page.until(&format!(
+        "{visible}.length === 1 && {visible}[0].querySelector('summary b').textContent === 'head 2.0'"
+    ));
     photograph(&mut page, "heads");
     nothing_is_wrong(&mut page);
 }

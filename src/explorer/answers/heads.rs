@@ -31,13 +31,18 @@ pub fn head(explorer: &Explorer, of: HeadQuestion, task: &Task) -> Result<Value>
     Ok(json!({ "card": dashboard::card(&cards.head(of.layer, of.head)?.card) }))
 }
 
+/// Lists the dictionaries that heads read or write.
+pub fn dictionaries(explorer: &Explorer) -> Vec<usize> {
+    let is_of_stream = |at: &usize| check_dictionary(&explorer.model, &explorer.dictionaries[*at].sae).is_ok();
+    (0..explorer.dictionaries.len()).filter(is_of_stream).collect()
+}
+
 /// Makes the cards from the first rows of the explorer's text, with the features of the dictionaries that heads read and
 /// write. The first question reads the text for all heads.
 fn cards(explorer: &Explorer, task: &Task) -> Result<Arc<HeadCards>> {
     let model = explorer.model.clone();
     let text = explorer.text.clone();
-    let of_stream = |sae: &&Sae| check_dictionary(&explorer.model, sae).is_ok();
-    let saes: Vec<Sae> = explorer.dictionaries.iter().map(|of| &of.sae).filter(of_stream).cloned().collect();
+    let saes: Vec<Sae> = dictionaries(explorer).iter().map(|at| explorer.dictionaries[*at].sae.clone()).collect();
     let make = move |task: &Task| {
         let options = HeadsOptions::default();
         let context = options.context(&model);

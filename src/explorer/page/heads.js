@@ -1,6 +1,7 @@
 // The attention heads of the model: a map, layer by head, coloured by a score, and the card of the head that is chosen.
 import { ask, complaint, progress } from "./ask.js";
 import { at, on, state } from "./state.js";
+import { step } from "./steps.js";
 
 let known = null;       // the scores of all heads, once they are computed
 let shown = "induction";
@@ -15,7 +16,10 @@ const open = async (layer, head) => {
   mark();
   try {
     const answer = await ask("head", { layer, head });
-    if (answer !== null) tell(...cardOf(answer.card, [null, null, null, null, null, null, null, null, null, null, 1], { circuits: [] }, ""));
+    if (answer === null) return;
+    // A head has no line in the list of features.
+    tell(...cardOf(answer.card, [null, null, null, null, null, null, null, null, null, null, 1], { circuits: [] }, ""));
+    step("head", { layer, head });
   } catch (error) {
     tell(complaint(error));
   }

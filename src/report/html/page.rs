@@ -24,11 +24,8 @@ pub const HEADS: &str = "<section class=\"heads\"";
 pub const LENSES: &str = "<section class=\"lenses\"";
 
 /// The scripts, each with the opening of what it is for.
-static SCRIPTS: [(&str, &str); 3] = [
-    (CIRCUIT, include_str!("circuit.js")),
-    (HEADS, include_str!("heads.js")),
-    (LENSES, include_str!("lenses.js")),
-];
+static SCRIPTS: [(&str, &str); 3] =
+    [(CIRCUIT, include_str!("circuit.js")), (HEADS, include_str!("heads.js")), (LENSES, include_str!("lenses.js"))];
 
 /// Writes a page with this title around this content, which is HTML already.
 pub fn page(title: &str, content: &str) -> String {

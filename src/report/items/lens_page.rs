@@ -36,14 +36,13 @@ impl Item for LensPage {
     }
 
     fn data(&self) -> Result<Value> {
-        let guess = |guess: &Guess| {
-            json!({ "id": guess.token, "token": self.name(guess.token), "probability": number(guess.probability) })
-        };
+        let guess = |guess: &Guess| json!({ "id": guess.token, "token": self.name(guess.token), "probability": number(guess.probability) });
         let cells = |positions: &Vec<Vec<Guess>>| -> Value {
             positions.iter().map(|guesses| guesses.iter().map(guess).collect::<Value>()).collect()
         };
-        let layers =
-            |lens: &PageLens| -> Value { lens.guesses.iter().map(|layer| layer.as_ref().map_or(Value::Null, cells)).collect() };
+        let layers = |lens: &PageLens| -> Value {
+            lens.guesses.iter().map(|layer| layer.as_ref().map_or(Value::Null, cells)).collect()
+        };
         let lens = |lens: &PageLens| json!({ "name": lens.name, "guesses": layers(lens) });
         let token = |token: &TrackedToken| {
             let rank = |layer: &Option<_>| layer.map_or(Value::Null, rank);
@@ -83,7 +82,10 @@ fn shown(page: &LensPage) -> Value {
     };
     let token = |token: &TrackedToken| -> (String, Value) {
         let ranks = token.ranks.iter().map(|layers| -> Value {
-            layers.iter().map(|rank| rank.map_or(Value::Null, |rank| json!([rank.rank, short(rank.probability)]))).collect()
+            layers
+                .iter()
+                .map(|rank| rank.map_or(Value::Null, |rank| json!([rank.rank, short(rank.probability)])))
+                .collect()
         });
         (token.id.to_string(), ranks.collect())
     };
@@ -102,7 +104,8 @@ fn shown(page: &LensPage) -> Value {
 /// Tabulates the likeliest tokens of a lens: a row for each layer, a column for each position.
 fn table(page: &LensPage, lens: &PageLens) -> Table {
     let columns = page.ids.iter().enumerate().map(|(at, id)| format!("{at} {}", shown_name(page, *id)));
-    let cell = |guesses: &Vec<Guess>| guesses.first().map_or(Cell::Missing, |guess| shown_name(page, guess.token).into());
+    let cell =
+        |guesses: &Vec<Guess>| guesses.first().map_or(Cell::Missing, |guess| shown_name(page, guess.token).into());
     let row = |(layer, positions): (usize, &Option<Vec<Vec<Guess>>>)| {
         let cells: Vec<Cell> = match positions {
             Some(positions) => positions.iter().map(cell).collect(),
@@ -163,7 +166,10 @@ mod tests {
         LensPage {
             ids: vec![0, 1],
             lenses: vec![
-                PageLens { name: "logit lens".into(), guesses: vec![Some(vec![vec![guess(1, 0.5)], vec![guess(0, 1.0)]])] },
+                PageLens {
+                    name: "logit lens".into(),
+                    guesses: vec![Some(vec![vec![guess(1, 0.5)], vec![guess(0, 1.0)]])],
+                },
                 PageLens { name: "tuned lens".into(), guesses: vec![None] },
             ],
             tracked: vec![

@@ -1,7 +1,7 @@
 //! `features::heads`: cards of all attention heads of a model.
 
-use crate::features::HeadCards;
 use crate::features::FeatureCard;
+use crate::features::HeadCards;
 use crate::features::heads::HeadsOptions;
 use crate::sae;
 use crate::script::engine::value::handle as handle_of;

@@ -24,7 +24,6 @@ pub use feature_selection::FeatureSelection;
 pub use for_label::LabelRanking;
 pub use predicting::Ranking;
 
-use crate::features::{FeatureCard, HeadCards};
 use crate::features::batch::BatchOptions;
 use crate::features::describe::DescribeOptions;
 use crate::features::evaluate::EvaluateOptions;
@@ -39,6 +38,7 @@ use crate::features::logits::LogitsOptions;
 use crate::features::neighbours::NearOptions;
 use crate::features::overview::OverviewOptions;
 use crate::features::predicting::PredictingOptions;
+use crate::features::{FeatureCard, HeadCards};
 use crate::script::prelude::*;
 
 /// The groups of options that documentation here names.

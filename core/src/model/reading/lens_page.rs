@@ -75,7 +75,9 @@ impl LensPage {
         let config = model.config();
         let count = options.k.min(config.outputs());
         let cells = ids.len() * config.layers * (1 + lenses.len());
-        memory::check(24 * cells as u128 * (cells / ids.len().max(1) * count) as u128, || "the ranks of all guesses".into())?;
+        memory::check(24 * cells as u128 * (cells / ids.len().max(1) * count) as u128, || {
+            "the ranks of all guesses".into()
+        })?;
         let places: Vec<Place> = (0..config.layers).map(output).collect();
         let cache = model.cache(text, Ask { hooks, places: places.clone(), ..Ask::default() }, task)?;
         let mut sources = vec![Source { model, name: LOGIT_LENS.into(), lens: None, cache: &cache }];
@@ -87,7 +89,8 @@ impl LensPage {
             sources.push(Source { model, name, lens: Some(lens), cache: &cache });
         }
         let bar = task.begin("reading lenses", Some(2 * (sources.len() * places.len()) as u64));
-        let mut wanted: Vec<BTreeSet<u32>> = (0..ids.len()).map(|at| ids.get(at + 1).copied().into_iter().collect()).collect();
+        let mut wanted: Vec<BTreeSet<u32>> =
+            (0..ids.len()).map(|at| ids.get(at + 1).copied().into_iter().collect()).collect();
         // A token that is read may have no logit.
         wanted.iter_mut().for_each(|tokens| tokens.retain(|id| (*id as usize) < config.outputs()));
         let mut read = Vec::new();
@@ -202,7 +205,9 @@ mod tests {
         let found = ranks(&logits, &[2.0, 0.5, 0.0, -1.0]);
         assert_eq!(found.iter().map(|rank| rank.rank).collect::<Vec<_>>(), [1, 3, 4, 5]);
         let sum: f64 = logits.iter().map(|logit: &f64| logit.exp()).sum();
-        assert!(found.iter().zip([2.0_f64, 0.5, 0.0, -1.0]).all(|(a, b)| (a.probability - b.exp() / sum).abs() < 1e-12));
+        assert!(
+            found.iter().zip([2.0_f64, 0.5, 0.0, -1.0]).all(|(a, b)| (a.probability - b.exp() / sum).abs() < 1e-12)
+        );
     }
 
     #[test]
@@ -214,8 +219,16 @@ mod tests {
         let text = Batch::new(vec![ids.clone()]).unwrap();
         let task = Task::default();
         let k = 3;
-        let page = LensPage::of(&model, &text, &[&lens, &lens], &LensPageOptions { k }, Vec::new(), &|id| id.to_string(), &task)
-            .unwrap();
+        let page = LensPage::of(
+            &model,
+            &text,
+            &[&lens, &lens],
+            &LensPageOptions { k },
+            Vec::new(),
+            &|id| id.to_string(),
+            &task,
+        )
+        .unwrap();
         let names: Vec<&str> = page.lenses.iter().map(|lens| lens.name.as_str()).collect();
         assert_eq!(names, ["logit lens", "Jacobian lens", "Jacobian lens 2"]);
         let places: Vec<Place> = (0..2).map(output).collect();

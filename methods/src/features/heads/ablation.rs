@@ -57,7 +57,8 @@ struct Ablated<'a> {
 
 impl Ablated<'_> {
     fn hook(&self, decoder: &Decoder) -> Result<BoundHook<'static>> {
-        let mean = Tensor::from_vec(self.mean.to_vec(), self.mean.len(), decoder.device())?.to_dtype(decoder.dtype())?;
+        let mean =
+            Tensor::from_vec(self.mean.to_vec(), self.mean.len(), decoder.device())?.to_dtype(decoder.dtype())?;
         let action = Action::Patch(PatchSource::Tensor(mean));
         let site = format!("z.{}.{}", self.layer, self.head);
         BoundHook::new(decoder.config(), &site, None, None, Box::new(action.begin()))

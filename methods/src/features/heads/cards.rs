@@ -74,12 +74,7 @@ impl HeadCards {
                 cards.push(maker.card(&found)?);
             }
         }
-        Ok(Self {
-            title: format!("heads of {}", model.name()),
-            layers: config.layers,
-            heads: config.heads,
-            cards,
-        })
+        Ok(Self { title: format!("heads of {}", model.name()), layers: config.layers, heads: config.heads, cards })
     }
 }
 

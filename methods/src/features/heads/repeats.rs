@@ -39,8 +39,7 @@ impl Repeats {
         let row = |number: usize| {
             let mut random = stream(options.seed as u64, "repeated tokens", number as u64);
             let mut left = tokens.clone();
-            let once: Vec<u32> =
-                (0..length).map(|_| left.swap_remove(random.random_range(0..left.len()))).collect();
+            let once: Vec<u32> = (0..length).map(|_| left.swap_remove(random.random_range(0..left.len()))).collect();
             [begin.clone(), once.clone(), once].concat()
         };
         Ok(Self { rows: (0..options.sequences).map(row).collect(), begin: begin.len(), length })
@@ -66,9 +65,11 @@ fn length(config: &Config, begin: usize, options: &HeadsOptions) -> Result<usize
     match options.length {
         None => Ok(LENGTH.min(most)),
         Some(length) if length <= most => Ok(length),
-        Some(length) => Err(err!(Argument, "expected a `length` of at most {most}, which {what} allows, found {length}")
-            .hint("a head must see the token at the first reading from the second")
-            .about("length")),
+        Some(length) => {
+            Err(err!(Argument, "expected a `length` of at most {most}, which {what} allows, found {length}")
+                .hint("a head must see the token at the first reading from the second")
+                .about("length"))
+        }
     }
 }
 
@@ -88,21 +89,28 @@ pub fn known_kinds(model: &Model, layers: &[usize], repeats: &Repeats, task: &Ta
     let second = repeats.begin + repeats.length;
     let mut before = 0_usize;
     let mut again = 0_usize;
-    text::patterns(&model.decoder, layers, &repeats.rows, "reading random tokens twice", task, &mut |place, pattern| {
-        let sum = &mut sums[place.at * heads + place.head];
-        let width = pattern.length();
-        for t in 1..width {
-            sum.previous += f64::from(pattern.at(t, t - 1));
-        }
-        for t in second..width {
-            sum.duplicate += f64::from(pattern.at(t, t - repeats.length));
-            sum.induction += f64::from(pattern.at(t, t + 1 - repeats.length));
-        }
-        if place.at == 0 && place.head == 0 {
-            before += width - 1;
-            again += width - second;
-        }
-    })?;
+    text::patterns(
+        &model.decoder,
+        layers,
+        &repeats.rows,
+        "reading random tokens twice",
+        task,
+        &mut |place, pattern| {
+            let sum = &mut sums[place.at * heads + place.head];
+            let width = pattern.length();
+            for t in 1..width {
+                sum.previous += f64::from(pattern.at(t, t - 1));
+            }
+            for t in second..width {
+                sum.duplicate += f64::from(pattern.at(t, t - repeats.length));
+                sum.induction += f64::from(pattern.at(t, t + 1 - repeats.length));
+            }
+            if place.at == 0 && place.head == 0 {
+                before += width - 1;
+                again += width - second;
+            }
+        },
+    )?;
     let mean = |sum: &KnownKinds| KnownKinds {
         previous: sum.previous / before.max(1) as f64,
         duplicate: sum.duplicate / again.max(1) as f64,

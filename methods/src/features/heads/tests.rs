@@ -141,8 +141,7 @@ fn made_heads_have_the_score_of_their_kind_and_no_other() {
         })
         .collect();
     // The head of the token before writes the token to where the unembedding does not read.
-    let expected =
-        [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 0.0]];
+    let expected = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 0.0]];
     for (found, expected) in scores.iter().zip(expected) {
         // A head without a place to attend to spreads its attention, a little of it to the token before.
         let tolerances = [0.3, 1e-3, 1e-3, 0.0];
@@ -188,7 +187,11 @@ fn the_scores_are_means_of_the_patterns_of_the_model() {
                 floats(&pattern.get(row).unwrap().get(query).unwrap()).unwrap()[key]
             };
             let mean = |queries: std::ops::Range<usize>, back: usize| {
-                let all: Vec<f64> = (0..2).flat_map(|row| queries.clone().map(move |t| (row, t)).map(|(r, t)| at(r, t, t - back)).collect::<Vec<_>>()).collect();
+                let all: Vec<f64> = (0..2)
+                    .flat_map(|row| {
+                        queries.clone().map(move |t| (row, t)).map(|(r, t)| at(r, t, t - back)).collect::<Vec<_>>()
+                    })
+                    .collect();
                 all.iter().sum::<f64>() / all.len() as f64
             };
             let expected = [mean(1..6, 1), mean(3..6, 3), mean(3..6, 2)];

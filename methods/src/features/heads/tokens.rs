@@ -48,13 +48,7 @@ pub struct TokenReading {
 }
 
 /// Reads the embeddings of tokens by all heads of some layers: layer by layer.
-pub fn read(
-    model: &Model,
-    layers: &[usize],
-    tokens: &[u32],
-    top: usize,
-    task: &Task,
-) -> Result<Vec<TokenReading>> {
+pub fn read(model: &Model, layers: &[usize], tokens: &[u32], top: usize, task: &Task) -> Result<Vec<TokenReading>> {
     let config = model.decoder.config();
     let heads = config.heads;
     let mut found = vec![TokenReading::default(); layers.len() * heads];

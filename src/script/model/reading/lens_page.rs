@@ -43,7 +43,13 @@ pub mod methods {
     /// page.to_map().lenses[0].guesses[1] == m.lens([1, 2, 3], "resid_post.1", #{ k: 2 }).guesses("resid_post.1")  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn lens_page(ctx: NativeCallContext, m: &mut Model, text: Any, lenses: Any, options: Options) -> Fallible<LensPage> {
+    pub fn lens_page(
+        ctx: NativeCallContext,
+        m: &mut Model,
+        text: Any,
+        lenses: Any,
+        options: Options,
+    ) -> Fallible<LensPage> {
         let mut read = super::options(options);
         let asked: InputOptions = read.declared()?;
         let options: LensPageOptions = read.declared()?;
