@@ -63,7 +63,7 @@ pub const PAGES: &[EmbeddedFile] = files! {
     "scripts/":
         "README.md" "apostrophe_feature.rhai" "attribution_graph.rhai" "circuit_localization.rhai" "compiled_circuits.rhai" "das.rhai"
         "dashboard.rhai" "depth_scores.rhai" "dictionary_pareto.rhai" "dictionary_recovery.rhai" "factual_recall.rhai" "figure5.rhai"
-        "four_methods.rhai" "gender_erasure.rhai" "geometry.rhai" "induction.rhai" "interpretability.rhai"
+        "four_methods.rhai" "gender_erasure.rhai" "geometry.rhai" "heads.rhai" "induction.rhai" "interpretability.rhai"
         "ioi_heads.rhai" "known_circuits.rhai" "lenses.rhai" "model_diffing.rhai" "modular_addition.rhai"
         "parameter_decomposition.rhai" "parenthesis_circuit.rhai" "parenthesis_judged.rhai" "patchscopes.rhai"
         "persistence.rhai" "pronoun.rhai" "pythia_dictionaries.rhai" "qk_attributions.rhai" "relp.rhai"
