@@ -40,7 +40,7 @@ const draw = () => {
     const ground = `rgba(var(--${share < 0 ? "cold" : "hot"}), ${(0.62 * Math.abs(share)).toFixed(3)})`;
     const name = `${nameOf([layer, head])}: ${shown} ${digits(scores[place])}`;
     return make("td", {}, make("button", { type: "button", "data-head": `${layer},${head}`, "aria-label": name, title: name,
-      style: { background: ground }, on: { click: () => open(layer, head) } }, scores[place].toFixed(2)));
+      style: { background: ground }, on: { click: () => open(layer, head) } }, scores[place].toFixed(2).replace("-0.00", "0.00")));
   };
   const line = (heads, layer) => make("tr", {}, make("th", { scope: "row" }, String(layer)), ...heads.map(cell));
   const columns = Array.from({ length: known.heads }, (_, head) => make("th", { scope: "col" }, String(head)));

@@ -13,7 +13,7 @@ document.querySelectorAll("section.heads").forEach((section) => {
     links.forEach((link, at) => {
       const value = scores[at][shown];
       const share = most > 0 && Number.isFinite(value) ? value / most : 0;
-      link.textContent = value.toFixed(2);
+      link.textContent = value.toFixed(2).replace("-0.00", "0.00");
       link.title = names.map((name, place) => `${name.split(":")[0]} ${+scores[at][place].toPrecision(4)}`).join("\n");
       link.style.background = `rgba(${share < 0 ? "0,114,178" : "213,94,0"},${(0.62 * Math.abs(share)).toFixed(3)})`;
     });
@@ -44,7 +44,12 @@ document.querySelectorAll("section.heads").forEach((section) => {
   };
   section.addEventListener("click", (event) => {
     const link = event.target.closest("a[data-scores]");
-    if (link) open(link.hash);
+    if (!link) return;
+    // The page stays where it is, and so does the focus.
+    event.preventDefault();
+    history.replaceState(null, "", link.hash);
+    link.focus();
+    open(link.hash);
   });
   addEventListener("hashchange", () => open(location.hash));
   if (location.hash !== "") open(location.hash);

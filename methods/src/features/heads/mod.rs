@@ -184,9 +184,13 @@ fn layers(model: &Model) -> Result<Vec<usize>> {
     let config = model.decoder.config();
     config.expect_next_token("a card of a head")?;
     if !config.causal {
-        return Err(err!(Argument, "expected a model in which no token attends to later ones, found one of `{}`", config.family)
-            .hint("`m.attention_map` has the pattern of a head")
-            .about("m"));
+        return Err(err!(
+            Argument,
+            "expected a model in which no token attends to later ones, found one of `{}`",
+            config.family
+        )
+        .hint("`m.attention_map` has the pattern of a head")
+        .about("m"));
     }
     if let Some(what) = config.beyond_reading() {
         return Err(err!(Argument, "what a head writes has no effect on logits by itself in a model with {what}")
