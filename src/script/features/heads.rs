@@ -73,7 +73,7 @@ pub mod functions {
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
     /// let heads = features::heads(m, ["to be or not to", "not to be"]);
     /// heads  //=> cards of 4 heads of 2 layers
-    /// heads.card(1, 0).title  //=> "head 1.0"
+    /// heads.card(1, 0).to_map().title  //=> "head 1.0"
     /// ```
     #[rhai_fn(return_raw)]
     pub fn heads(ctx: NativeCallContext, m: Model, text: Any, options: Options) -> Fallible<HeadCards> {

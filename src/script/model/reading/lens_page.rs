@@ -8,8 +8,8 @@ use crate::script::model::{InputOptions, Model};
 use crate::script::prelude::*;
 
 handle!(LensPage, "LensPage", |page| {
-    let lenses = count(page.lenses.len(), "lens");
-    format!("page of {lenses} on {} and {}", count(page.layers(), "layer"), count(page.ids.len(), "token"))
+    let names: Vec<&str> = page.lenses.iter().map(|lens| lens.name.as_str()).collect();
+    format!("{} on {}, {}", names.join(", "), count(page.layers(), "layer"), count(page.ids.len(), "token"))
 });
 
 /// Reads one fitted lens, or an array of them.
@@ -39,7 +39,7 @@ pub mod methods {
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 }, #{ seed: 1 });
     /// let lens = m.jacobian_lens([[1, 2, 3, 4]], #{ skip_first: 0 });
     /// let page = m.lens_page([1, 2, 3], [lens], #{ k: 2 });
-    /// page  //=> page of 2 lenses on 2 layers and 3 tokens
+    /// page  //=> logit lens, Jacobian lens on 2 layers, 3 tokens
     /// page.to_map().lenses[0].guesses[1] == m.lens([1, 2, 3], "resid_post.1", #{ k: 2 }).guesses("resid_post.1")  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
