@@ -74,7 +74,7 @@ pub const PAGES: &[EmbeddedFile] = files! {
     "scripts/gallery/":
         "ablation_interactions.png" "apostrophe_feature.png" "attribution_graph.png" "circuit_localization.png" "compiled_circuits.png" "das.png"
         "dashboard.png" "depth_scores.png" "dictionary_pareto.png" "dictionary_recovery.png" "factual_recall.png" "figure5.png"
-        "four_methods.png" "gender_erasure.png" "geometry.png" "induction.png" "induction_heads.png"
+        "four_methods.png" "gender_erasure.png" "geometry.png" "heads.png" "induction.png" "induction_heads.png"
         "interference.png" "interpretability.png" "ioi_heads.png" "known_circuits.png" "larger_dictionaries.png"
         "lenses.png" "mlp_dictionaries.png" "model_diffing.png" "modular_addition.png" "parameter_decomposition.png"
         "parenthesis_circuit.png" "parenthesis_judged.png" "parts_of_the_layer.png" "patchscopes.png"
