@@ -1,12 +1,12 @@
 //! `features::heads`: cards of all attention heads of a model.
 
-use crate::features::FeatureCard;
-use crate::features::HeadCards;
 use crate::features::heads::HeadsOptions;
+use crate::features::{FeatureCard, HeadCards};
+use crate::intervene::steer::rows as of_text;
 use crate::sae;
 use crate::script::engine::value::handle as handle_of;
-use crate::script::intervene::rows;
 use crate::script::model::Model;
+use crate::script::model::input::texts;
 use crate::script::prelude::*;
 use crate::script::sae::Sae;
 
@@ -79,9 +79,13 @@ pub mod functions {
     pub fn heads(ctx: NativeCallContext, m: Model, text: Any, options: Options) -> Fallible<HeadCards> {
         let HeadsCall { dictionaries, heads } = taken(options)?;
         let name = text.read_lock::<Text>().map_or_else(|| "given texts".into(), |text| text.name().to_string());
-        let rows = rows(&ctx, &m, &text, Some(heads.context(m.core())), heads.rows)?;
+        let task = &env(&ctx)?.task;
+        let rows = match text.read_lock::<Text>() {
+            Some(text) => of_text(m.core(), &text, Some(heads.context(m.core())), heads.rows, task)?,
+            None => texts(&ctx, &m, &text).map_err(|e| e.about("text"))?.batch.rows().to_vec(),
+        };
         let saes: Vec<sae::Sae> = dictionaries.0.into_iter().map(|sae| sae.core).collect();
-        Ok(HeadCards::of(m.core(), &name, rows, &saes, &heads, &env(&ctx)?.task)?)
+        Ok(HeadCards::of(m.core(), &name, rows, &saes, &heads, task)?)
     }
 }
 

@@ -31,7 +31,7 @@ pub struct TokenRank {
     pub probability: f64,
 }
 
-/// What one lens reads.
+/// The readings of one lens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PageLens {
     /// The name of the lens; with a number where there are several of a kind.
@@ -44,7 +44,7 @@ pub struct PageLens {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrackedToken {
     pub id: u32,
-    /// Its ranks by lens and layer; None in a layer that the lens does not read.
+    /// The ranks by lens and layer; None in a layer that the lens does not read.
     pub ranks: Vec<Vec<Option<TokenRank>>>,
 }
 

@@ -100,7 +100,7 @@ fn notes(name: &str, rows: &[Vec<u32>], repeats: &Repeats, tokens: usize) -> Vec
     ]
 }
 
-/// All that was found about one head.
+/// The findings about one head.
 struct Found<'a> {
     layer: usize,
     head: usize,
@@ -108,7 +108,7 @@ struct Found<'a> {
     reading: &'a HeadReading,
     tokens: &'a TokenReading,
     rise: LossRise,
-    /// What the head writes in its contexts, `[contexts, d_model]`; None without contexts.
+    /// The outputs of the head in its contexts, `[contexts, d_model]`; None without contexts.
     vectors: Option<Tensor>,
 }
 

@@ -57,7 +57,7 @@ impl HeadsOptions {
     }
 }
 
-/// How much a head does what heads of known kinds do, and what it is good for.
+/// The scores of a head: its likeness to heads of known kinds, and the effect of its ablation.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct HeadScores {
     /// The mean attention on the token before, `A[t, t - 1]`.
@@ -73,7 +73,7 @@ pub struct HeadScores {
     pub copying: f64,
     /// The mean attention on the first token of a row of the text.
     pub first: f64,
-    /// How much the mean loss of the text rises, in nats, when the head's output is its mean over the text.
+    /// The rise of the mean loss of the text, in nats, when the head's output is its mean over the text.
     pub ablation: f64,
     /// The lower end of the 95 % interval of `ablation` over rows of the text; missing for one row.
     pub low: Option<f64>,

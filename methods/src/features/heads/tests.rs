@@ -20,7 +20,7 @@ const CONTEXT: usize = 12;
 /// The stream has a token, the token before it, and a position.
 const WIDTH: usize = 2 * VOCAB + CONTEXT;
 
-/// A matrix `[out, in]` of some ones times a number.
+/// Builds a matrix `[out, in]` of some ones times a number.
 fn matrix(rows: usize, columns: usize, ones: &[(usize, usize, f32)]) -> Tensor {
     let mut numbers = vec![0.0; rows * columns];
     ones.iter().for_each(|(row, column, value)| numbers[row * columns + column] = *value);
@@ -39,7 +39,7 @@ struct MadeHead {
     o: Tensor,
 }
 
-/// Numbers of a square matrix that carry coordinates to others.
+/// Returns the numbers of a square matrix that carry coordinates to others.
 fn carry(from: usize, to: usize, count: usize, value: f32) -> Vec<(usize, usize, f32)> {
     (0..count).map(|at| (to + at, from + at, value)).collect()
 }
@@ -49,7 +49,7 @@ fn made(q: &[(usize, usize, f32)], k: &[(usize, usize, f32)], v: &[(usize, usize
     MadeHead { q: square(q), k: square(k), v: square(v), o: square(&carry(0, 0, WIDTH, sign)) }
 }
 
-/// A head that attends to the token before, and copies it to where the token before is kept.
+/// Builds a head that attends to the token before, and copies it to where the token before is kept.
 fn previous() -> MadeHead {
     let position = 2 * VOCAB;
     // The query of position t meets the key of position t - 1, which is carried one further.
@@ -58,7 +58,7 @@ fn previous() -> MadeHead {
     made(&q, &k, &carry(0, VOCAB, VOCAB, 1.0), 1.0)
 }
 
-/// A head that attends to the same token, but at its own position, and writes `sign` times the token.
+/// Builds a head that attends to the same token, but at its own position, and writes `sign` times the token.
 fn duplicate(sign: f32) -> MadeHead {
     let position = 2 * VOCAB;
     let q = [carry(0, 0, VOCAB, 20.0), carry(position, position, CONTEXT, 20.0)].concat();
@@ -66,7 +66,7 @@ fn duplicate(sign: f32) -> MadeHead {
     made(&q, &k, &carry(0, 0, VOCAB, 1.0), sign)
 }
 
-/// A head that attends to where the token before was the one that it stands at, and writes the token there.
+/// Builds a head that attends to where the token before was the one that it stands at, and writes the token there.
 fn induction() -> MadeHead {
     // Position 0 keeps itself as the token before, so that it is to be avoided: any token asks for another position.
     let q = [carry(0, 0, VOCAB, 20.0), (0..VOCAB).map(|token| (VOCAB, token, 20.0)).collect()].concat();
@@ -89,7 +89,7 @@ fn attention(heads: &[MadeHead; 2]) -> Attention {
     }
 }
 
-/// A model of attention alone: a head of the token before and one of the same token, and behind them an induction head and
+/// Builds a model of attention alone: a head of the token before and one of the same token, and behind them an induction head and
 /// one of the same token that lowers it.
 fn model() -> Model {
     let config = Config {

@@ -57,10 +57,10 @@ pub struct HeadContext {
     pub z: Vec<f32>,
 }
 
-/// What is known of one head from a text.
+/// The findings about one head in a text.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct HeadReading {
-    /// The strongest contexts, at most one of each row, the strongest first.
+    /// The contexts with the largest attention, at most one of each row, those first.
     pub contexts: Vec<HeadContext>,
     /// The mean output, before the output projection.
     pub mean: Vec<f64>,
@@ -83,7 +83,7 @@ pub fn patterns(
     })
 }
 
-/// Reads a text: the strongest contexts and the mean output of every head, layer by layer.
+/// Reads a text: the contexts and the mean output of every head, layer by layer.
 pub fn read(
     decoder: &Decoder,
     layers: &[usize],
@@ -144,7 +144,7 @@ fn context(row: usize, pattern: &Pattern) -> Option<HeadContext> {
     Some(HeadContext { row, query, key, weight, pattern: pattern.row(query).to_vec(), z: Vec::new() })
 }
 
-/// What a batch of rows has recorded.
+/// The records of a batch of rows.
 struct Part<'a> {
     /// The recorded numbers of each layer: those of patterns, and of outputs where they are wanted.
     patterns: Vec<Vec<f32>>,

@@ -34,11 +34,11 @@ pub struct RaisedTokens {
     pub token: u32,
     /// The raised tokens, the most raised first.
     pub raised: Vec<u32>,
-    /// How much more the logit of the first rises than the mean logit, before the division by the last norm.
+    /// The rise of the first one's logit above that of the mean logit, before the division by the last norm.
     pub by: f64,
 }
 
-/// What one head does to tokens.
+/// The findings about one head and tokens.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TokenReading {
     /// The share of tokens that are among the [`COPIED`] most raised when they are read.
