@@ -76,7 +76,9 @@ fn every_primitive_that_takes_a_path_is_judged() {
             "Verification",
             format!("let m = {model}; m.run([1, 2]).save(\"run.safetensors\"); m.verify(\"run.safetensors\", [1, 2])"),
         ),
+        ("HeadCards", format!("features::heads({model}, [[0, 1, 2, 3]])")),
         ("Lens", of_model("lens([1, 2])")),
+        ("LensPage", of_model("lens_page([1, 2], [])")),
         ("Model", model.to_string()),
         ("ModelPicture", of_model("picture()")),
         (

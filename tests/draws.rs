@@ -337,6 +337,7 @@ const OF_ZERO: &[(&str, &str)] = &[
     ("features::explain", "features::explain(m, f, rows, #{ length: 6 }).map(|one| one.text)"),
     ("features::contexts", "features::contexts(m, saes[0], rows)[0].to_map()"),
     ("features::card", "features::card(m, f[0], rows).to_map()"),
+    ("features::heads", "features::heads(m, rows, #{ rows: 2 }).to_map()"),
     (
         "features::dashboard",
         r#"{ features::dashboard(m, saes[0], rows, #{ features: 0..2 }); run::load_json("dashboard/dashboard.json").data }"#,

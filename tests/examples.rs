@@ -85,6 +85,7 @@ const SHORT: &[(&str, &str)] = &[
         "--text grammar --tokens 6000 --steps 2 --vocab 300 --bytes 20000 --features 64 --passes 1 --k 4 --rows 2",
     ),
     ("lorsa", "--steps 2 --texts 8 --length 6"),
+    ("heads", "--length 6 --texts 3 --tokens 4"),
     ("qk_attributions", "--length 6 --queries 3"),
     ("parameter_decomposition", "--training 20 --steps 3 --batch 16"),
     ("modular_addition", "--parts 2 --each 2 --p 13"),

@@ -123,6 +123,7 @@ fn an_explorer_answers_to_typing_clicks_keys_and_touch() {
     changes(&mut page, &feature);
     tree(&mut page);
     comparison(&mut page);
+    heads(&mut page);
     steps(&mut page, folder.path());
     keyboard(&mut page);
     phone(&mut page);
@@ -337,6 +338,22 @@ fn comparison(page: &mut Browser) {
     photograph(page, "compare");
 }
 
+/// The map of heads, by another score too, and the card of one.
+fn heads(page: &mut Browser) {
+    page.click("#tab-attention");
+    page.until("document.querySelectorAll('#head-map button').length > 1");
+    let scores = "[...document.querySelectorAll('#head-map button')].map(one => one.textContent).join(' ')";
+    let induction = page.text(scores);
+    page.js("document.querySelector('#head-map select').value = 'ablation'");
+    page.js("document.querySelector('#head-map select').dispatchEvent(new Event('change'))");
+    page.until(&format!("{scores} !== '{induction}'"));
+    page.click("#head-map [data-head='1,1']");
+    page.until("document.querySelector('#head-card h2').textContent === 'head 1.1'");
+    page.until("document.querySelectorAll('#head-card details li span').length > 0");
+    assert!(page.is("document.querySelector('#head-map [aria-pressed=true]').dataset.head === '1,1'"));
+    photograph(page, "heads");
+}
+
 fn steps(page: &mut Browser, folder: &Path) {
     page.click("#tab-steps");
     let count = page.number("document.querySelectorAll('.steps li').length");
@@ -397,7 +414,7 @@ fn keyboard(page: &mut Browser) {
     page.until(&format!("({CARD} || '').startsWith('feature {second} of ')"));
     page.press("k");
     page.until(&format!("({CARD} || '').startsWith('feature {first} of ')"));
-    page.press("5");
+    page.press("6");
     page.until("document.activeElement.id === 'panel-steps'");
     page.press("u");
     page.until("!document.querySelector('#redo').disabled");
@@ -414,7 +431,7 @@ fn keyboard(page: &mut Browser) {
 
 fn phone(page: &mut Browser) {
     page.size(360, 740);
-    for tab in ["text", "card", "change", "tree", "compare", "steps"] {
+    for tab in ["text", "card", "change", "tree", "compare", "attention", "steps"] {
         page.click(&format!("#tab-{tab}"));
         page.until(&format!("document.querySelector('#tab-{tab}').ariaSelected === 'true'"));
         assert!(page.is("document.documentElement.scrollWidth <= 360 && scrollX === 0"), "{tab} is wider than a phone");

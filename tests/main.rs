@@ -32,6 +32,7 @@ mod gemma;
 mod gguf;
 mod gpu;
 mod guide;
+mod heads_and_lenses;
 mod hints;
 mod hostile;
 mod hub;

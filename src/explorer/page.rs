@@ -15,6 +15,7 @@ static FILES: &[(&str, &str, &str)] = &[
     ("cards.js", JS, include_str!("page/cards.js")),
     ("change.js", JS, include_str!("page/change.js")),
     ("compare.js", JS, include_str!("page/compare.js")),
+    ("heads.js", JS, include_str!("page/heads.js")),
     ("keys.js", JS, include_str!("page/keys.js")),
     ("list.js", JS, include_str!("page/list.js")),
     ("main.js", JS, include_str!("page/main.js")),

@@ -15,9 +15,9 @@ use crate::data::Text;
 use crate::data::harvest::width;
 use crate::data::text::{SourceOptions, TextOptions};
 use crate::err;
-use crate::features::Overview;
 use crate::features::dashboard::Said;
 use crate::features::feature::{check_feature, place};
+use crate::features::{HeadCards, Overview};
 use crate::model::Model;
 use crate::model::site::Place;
 use crate::sae::Sae;
@@ -59,6 +59,8 @@ pub struct Explorer {
     pub said: Said,
     pub files: Files,
     pub(super) last_read: Mutex<Option<Arc<LastRead>>>,
+    /// The cards of the model's attention heads.
+    pub(super) heads: SharedValue<HeadCards>,
 }
 
 impl Explorer {
@@ -109,7 +111,9 @@ impl Explorer {
             let (overviews, tree) = Default::default();
             dictionaries.push(Dictionary { name, source, sae, place, overviews, tree });
         }
-        Ok(Self { plan, model, dictionaries, text, said, files: files.clone(), last_read: Mutex::default() })
+        let files = files.clone();
+        let (last_read, heads) = Default::default();
+        Ok(Self { plan, model, dictionaries, text, said, files, last_read, heads })
     }
 
     /// Returns one of the dictionaries.

@@ -1,4 +1,4 @@
-//! Floor 13: features: the tokens at which they are active, their effects, and their meaning.
+//! Floor 13: features: the tokens at which they are active, their effects, and their meaning; and attention heads.
 //!
 //! ```rust,no_run
 //! use microtome_methods::features::overview::OverviewOptions;
@@ -27,6 +27,7 @@ pub mod explain;
 pub mod facts;
 pub mod feature;
 pub mod for_label;
+pub mod heads;
 pub mod histogram;
 pub mod labels;
 pub mod logits;
@@ -47,6 +48,7 @@ use crate::fixtures;
 pub use card::FeatureCard;
 pub use dashboard::Dashboard;
 pub use feature::{Feature, FeatureList};
+pub use heads::HeadCards;
 pub use overview::Overview;
 pub use survey::{Moment, Survey, Tally};
 pub use text_codes::TextCodes;

@@ -3,6 +3,7 @@
 mod card;
 mod compare;
 mod continuations;
+mod heads;
 mod read;
 mod save;
 mod tokens;
@@ -24,7 +25,7 @@ pub use read::ReadQuestion;
 pub use save::SaveQuestion;
 
 /// The questions that can be asked.
-pub const ASKS: [&str; 6] = ["read", "card", "continue", "compare", "tree", "save"];
+pub const ASKS: [&str; 8] = ["read", "card", "continue", "compare", "tree", "heads", "head", "save"];
 
 /// A question.
 #[derive(Debug, Clone, Deserialize)]
@@ -35,6 +36,8 @@ pub enum Question {
     Continue(ContinueQuestion),
     Compare(CompareQuestion),
     Tree(FeatureQuestion),
+    Heads,
+    Head(HeadQuestion),
     Save(SaveQuestion),
 }
 
@@ -52,6 +55,13 @@ pub struct CardQuestion {
     pub feature: usize,
     #[serde(default)]
     pub without_first: bool,
+}
+
+/// An attention head of the model.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct HeadQuestion {
+    pub layer: usize,
+    pub head: usize,
 }
 
 impl Question {
@@ -74,6 +84,8 @@ pub fn answer(explorer: &Explorer, question: Question, say: &mut dyn FnMut(Value
         Question::Tree(FeatureQuestion { dictionary, feature }) => {
             data(&tree::tree(explorer, dictionary, feature, task)?)
         }
+        Question::Heads => heads::heads(explorer, task),
+        Question::Head(of) => heads::head(explorer, of, task),
         Question::Save(saving) => save::save(explorer, &saving, task),
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::super::state::Explorer;
 use super::continuations::{Change, ChangeKind};
 use super::read::ReadQuestion;
-use super::{CardQuestion, FeatureQuestion, Question, tree};
+use super::{CardQuestion, FeatureQuestion, HeadQuestion, Question, heads, tree};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::options::number_text;
@@ -158,8 +158,13 @@ pub fn script(explorer: &Explorer, steps: &[Question], name: &str) -> Result<Str
     let sources: Vec<String> =
         explorer.dictionaries.iter().map(|of| format!("sae::load({})", quoted(&of.source))).collect();
     add(format_args!("let saes = [{}];\n", sources.join(", ")))?;
-    if has(|step| matches!(step, Question::Card(_) | Question::Tree(_))) {
+    let heads = has(|step| matches!(step, Question::Heads | Question::Head(_)));
+    if heads || has(|step| matches!(step, Question::Card(_) | Question::Tree(_))) {
         add(format_args!("let text = data::text({}, #{{ tokens: {} }});\n", quoted(&plan.text), plan.tokens))?;
+    }
+    if heads {
+        let read: Vec<String> = heads::dictionaries(explorer).iter().map(|at| format!("saes[{at}]")).collect();
+        add(format_args!("let heads = features::heads(m, text, #{{ dictionaries: [{}] }});\n", read.join(", ")))?;
     }
     // A script has the functions that its steps call, and no others.
     let parts = [(reads || compares, ACTIVE), (reads, READ), (compares, COMPARE), (proceeds, PROCEED)];
@@ -216,6 +221,8 @@ fn line(explorer: &Explorer, step: &Question) -> Result<String> {
             let how = format!("tokens: {tokens}, temperature: {temperature}, seed: {}, windowed: true", going.seed);
             format!("proceed(m, {}, [{hooks}], #{{ {how} }})", quoted(&going.text))
         }
+        Question::Heads => "heads".into(),
+        Question::Head(HeadQuestion { layer, head }) => format!("heads.card({layer}, {head})"),
         Question::Save(_) => return Err(err!(Argument, "expected steps that show something, found `save`")),
     })
 }

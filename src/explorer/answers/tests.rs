@@ -11,11 +11,13 @@ use crate::base::files::Files;
 use crate::base::{Kind, Result, Task};
 use crate::checkpoint::load::{INSIDE, LoadSettings};
 use crate::circuit::tree::{TreeOptions, causal_tree};
+use crate::data::pack::gathered;
 use crate::explorer::Explorer;
 use crate::explorer::samples::{explorer, of_one};
 use crate::features::card::{CardPlan, SurveyedDictionary, card};
+use crate::features::heads::HeadsOptions;
 use crate::features::overview::OverviewOptions;
-use crate::features::{Feature, Overview};
+use crate::features::{Feature, HeadCards, Overview};
 use crate::intervene::{FeatureHook, FeatureHookOptions};
 use crate::model::Model;
 use crate::model::batch::Batch;
@@ -97,6 +99,28 @@ fn a_text_is_read_as_the_plain_functions_do() {
         assert!(close(&row[3], of.iter().map(|code| f64::from(*code)).sum::<f64>(), 1e-4));
         assert!(close(of[row[4].as_u64().unwrap() as usize], &row[1], 1e-4));
     }
+}
+
+#[test]
+fn heads_have_the_scores_and_cards_of_the_plain_function() {
+    let explorer = explorer();
+    let options = HeadsOptions::default();
+    let model = &explorer.model;
+    let tokenizer = model.tokenizer().unwrap();
+    let rows = gathered(&explorer.text, tokenizer, 12, Some(options.rows), &task(), |row| Ok(row.ids)).unwrap();
+    let saes: Vec<_> = explorer.dictionaries.iter().map(|of| of.sae.clone()).collect();
+    let expected = HeadCards::of(model, explorer.text.name(), rows, &saes, &options, &task()).unwrap();
+    let all = found(&explorer, "heads", json!({}));
+    for (row, card) in all["rows"].as_array().unwrap().iter().zip(&expected.cards) {
+        assert_eq!(row, &json!([card.layer, card.head, card.scores.all()]));
+    }
+    let one = found(&explorer, "head", json!({ "layer": 1, "head": 2 }));
+    let card = &expected.head(1, 2).unwrap().card;
+    assert_eq!(one["card"], dashboard::card(card));
+    // Two tables of tokens, and of the dictionary before the head what it reads, of that behind it what it writes.
+    assert_eq!(card.tables.len(), 4);
+    let (_, missing) = ask(&explorer, "head", json!({ "layer": 7, "head": 0 }));
+    assert!(missing.unwrap_err().message.contains("no head 7.0"));
 }
 
 #[test]

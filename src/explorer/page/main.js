@@ -3,6 +3,7 @@
 import * as cards from "./cards.js";
 import * as change from "./change.js";
 import * as compare from "./compare.js";
+import * as heads from "./heads.js";
 import * as keys from "./keys.js";
 import * as list from "./list.js";
 import { at, on, set, state } from "./state.js";
@@ -66,7 +67,7 @@ const before = ({ dictionaries, examples }) => {
 on(["server"], server);
 on(["about", "dictionary"], dictionaries);
 const known = await about();
-[tabs, text, tokens, list, cards, change, tree, compare, steps, keys].forEach((module) => module.start());
+[tabs, text, tokens, list, cards, change, tree, compare, heads, steps, keys].forEach((module) => module.start());
 at("dictionary").addEventListener("change", () => set({ dictionary: Number(at("dictionary").value), opened: null, strongest: true }));
 set({ server: "here", about: known });
 set(before(known));

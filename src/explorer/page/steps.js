@@ -25,6 +25,7 @@ const LABELS = {
   read: ({ text, without_first }) => `Text ${quoted(text)}${without_first ? ", without position 0" : ""}`,
   card: ({ dictionary, feature }) => `Card of ${nameOf(dictionary, feature)}`,
   continue: ({ changes }) => changes.map(done).join(", "),
+  head: ({ layer, head }) => `Card of head ${layer}.${head}`,
   tree: ({ dictionary, feature }) => `Tree of ${nameOf(dictionary, feature)}`,
   compare: ({ texts: [, other] }) => `Compared with ${quoted(other)}`,
 };

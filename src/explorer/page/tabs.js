@@ -1,7 +1,7 @@
 // The views beside the text: tabs, which on a phone stand at the foot of the screen, with the text among them.
 import { at, on, set, state } from "./state.js";
 
-const NAMES = ["card", "change", "tree", "compare", "steps"];
+const NAMES = ["card", "change", "tree", "compare", "attention", "steps"];
 const narrow = matchMedia("(max-width: 60rem)");
 
 // Shows a view; on a phone the text is one of them.

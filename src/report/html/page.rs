@@ -1,8 +1,8 @@
 //! The frame of a page: everything that it needs is inside of it, and it may load nothing.
 //!
-//! Pages have no script, but for those with a circuit: its drawing is enlarged by the wheel, and a click opens a card
-//! beside it, which no style can do. That one script is named in the page's policy by its hash, so that no other one
-//! runs. Without it a page still shows everything, and drawings fit its width.
+//! Pages have no script, but for those with a circuit, whose drawing is enlarged by the wheel and opens cards beside it, a
+//! map of heads, and a page of lenses, where one points at what is to be read: no style can do that. These scripts are
+//! named in the page's policy by their hashes, so that no other one runs. Without them a page still shows what it is of.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -19,8 +19,13 @@ pub static STYLE: &str = include_str!("style.css");
 /// Opening of the drawing of a circuit. No text can contain it, since texts are escaped.
 pub const CIRCUIT: &str = "<figure class=\"picture circuit\"";
 
-/// Script that makes drawings of circuits move.
-static SCRIPT: &str = include_str!("circuit.js");
+/// Opening of a map of heads, and of a page of lenses.
+pub const HEADS: &str = "<section class=\"heads\"";
+pub const LENSES: &str = "<section class=\"lenses\"";
+
+/// The scripts, each with the opening of what it is for.
+static SCRIPTS: [(&str, &str); 3] =
+    [(CIRCUIT, include_str!("circuit.js")), (HEADS, include_str!("heads.js")), (LENSES, include_str!("lenses.js"))];
 
 /// Writes a page with this title around this content, which is HTML already.
 pub fn page(title: &str, content: &str) -> String {
@@ -30,12 +35,12 @@ pub fn page(title: &str, content: &str) -> String {
 /// Writes a page as [`page`] does, without the title above its content.
 pub fn bare(title: &str, content: &str) -> String {
     let title = escape::text(title);
-    let (policy, script) = if content.contains(CIRCUIT) {
-        let hash = STANDARD.encode(Sha256::digest(SCRIPT.as_bytes()));
-        (format!("{POLICY}; script-src 'sha256-{hash}'"), format!("<script>{SCRIPT}</script>\n"))
-    } else {
-        (POLICY.into(), String::new())
-    };
+    let scripts: Vec<&str> =
+        SCRIPTS.iter().filter(|(opening, _)| content.contains(opening)).map(|(_, script)| *script).collect();
+    let hash = |script: &&str| format!(" 'sha256-{}'", STANDARD.encode(Sha256::digest(script.as_bytes())));
+    let hashes: String = scripts.iter().map(hash).collect();
+    let policy = if hashes.is_empty() { POLICY.into() } else { format!("{POLICY}; script-src{hashes}") };
+    let script: String = scripts.iter().map(|script| format!("<script>{script}</script>\n")).collect();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n\

@@ -140,7 +140,7 @@ fn key(heat: &HeatText, colour: bool) -> String {
 }
 
 /// Returns the style of a token's ground on a page.
-fn ground(share: f64) -> String {
+pub(super) fn ground(share: f64) -> String {
     if share.abs() < FAINTEST {
         return String::new();
     }

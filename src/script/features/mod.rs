@@ -12,6 +12,7 @@ mod feature;
 mod feature_argument;
 mod feature_selection;
 mod for_label;
+mod heads;
 mod person;
 mod predicting;
 mod recorded_answers;
@@ -23,7 +24,6 @@ pub use feature_selection::FeatureSelection;
 pub use for_label::LabelRanking;
 pub use predicting::Ranking;
 
-use crate::features::FeatureCard;
 use crate::features::batch::BatchOptions;
 use crate::features::describe::DescribeOptions;
 use crate::features::evaluate::EvaluateOptions;
@@ -38,6 +38,7 @@ use crate::features::logits::LogitsOptions;
 use crate::features::neighbours::NearOptions;
 use crate::features::overview::OverviewOptions;
 use crate::features::predicting::PredictingOptions;
+use crate::features::{FeatureCard, HeadCards};
 use crate::script::prelude::*;
 
 /// The groups of options that documentation here names.
@@ -60,6 +61,7 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("feature_histogram", fields::<FeatureHistogramOptions>),
     ("feature_neighbours", fields::<NearOptions>),
     ("feature_ranking", fields::<PredictingOptions>),
+    ("heads", fields::<heads::HeadsCall>),
 ];
 
 /// The types that scripts hold.
@@ -69,6 +71,7 @@ pub const HANDLES: &[HandleType] = &[
     handle_type::<Evaluation>(),
     handle_type::<Feature>(),
     large::<FeatureCard>(),
+    large::<HeadCards>(),
     handle_type::<LabelRanking>(),
     handle_type::<Ranking>(),
 ];
@@ -84,6 +87,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(effects::functions),
         exported_manifest!(explain::functions),
         exported_manifest!(for_label::functions),
+        exported_manifest!(heads::functions),
         exported_manifest!(predicting::functions),
         exported_manifest!(recorded_answers::functions),
     ]
@@ -103,6 +107,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(evaluate::methods),
         exported_manifest!(feature::methods),
         exported_manifest!(for_label::methods),
+        exported_manifest!(heads::methods),
         exported_manifest!(predicting::methods),
     ]
 }

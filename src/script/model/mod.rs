@@ -45,6 +45,7 @@ use crate::model::reading::attention::AttentionOptions;
 use crate::model::reading::attribution::AttributionOptions;
 use crate::model::reading::fitted::{JacobianLensOptions, JudgeLensOptions, TunedLensOptions};
 use crate::model::reading::lens::LensOptions;
+use crate::model::reading::lens_page::{LensPage, LensPageOptions};
 use crate::model::reading::patchscope::PatchscopeOptions;
 use crate::model::run::{LogitsOptions, LossOptions, RecordOptions, RunOptions};
 use crate::model::train::TrainOptions;
@@ -70,6 +71,7 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("jacobian_lens", fields::<JacobianLensOptions>),
     ("judge_lens", fields::<JudgeLensOptions>),
     ("lens", fields::<LensOptions>),
+    ("lens_page", fields::<LensPageOptions>),
     ("load_model", fields::<LoadOptions>),
     ("logits", fields::<LogitsOptions>),
     ("loss", fields::<LossOptions>),
@@ -95,6 +97,7 @@ pub const HANDLES: &[HandleType] = &[
     handle_type::<Endpoint>(),
     handle_type::<FittedLens>(),
     large::<Lens>(),
+    large::<LensPage>(),
     handle_type::<Model>(),
     large::<ModelPicture>(),
     handle_type::<Run>(),

@@ -125,7 +125,8 @@ pub fn lens(
     each.collect()
 }
 
-fn read(
+/// Reads one place; `of` is the number of places whose logits are in memory.
+pub(super) fn read(
     model: &Decoder,
     cache: &Cache,
     place: Place,

@@ -6,6 +6,7 @@ pub mod attribution;
 pub mod compare;
 pub mod fitted;
 pub mod lens;
+pub mod lens_page;
 pub mod patchscope;
 pub mod verify;
 

@@ -7,6 +7,7 @@ mod compare;
 mod fitted;
 pub mod fitting;
 mod lens;
+mod lens_page;
 mod names;
 mod patchscope;
 mod verify;
@@ -33,6 +34,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(both_lenses::parts),
         exported_manifest!(lens::methods),
         exported_manifest!(lens::parts),
+        exported_manifest!(lens_page::methods),
         exported_manifest!(patchscope::methods),
         exported_manifest!(verify::methods),
     ]

@@ -159,7 +159,7 @@ impl FittedLens {
     }
 
     /// Returns a cache of the same run with A h + b in place of h.
-    fn carried_cache(&self, model: &Decoder, cache: &Cache, places: &[Place]) -> Result<Cache> {
+    pub(super) fn carried_cache(&self, model: &Decoder, cache: &Cache, places: &[Place]) -> Result<Cache> {
         self.check(model)?;
         let last = model.config().layers - 1;
         let each = places.iter().map(|place| Ok((*place, self.carried(*place, &cache.at(*place)?, last)?)));

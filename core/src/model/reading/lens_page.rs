@@ -1,0 +1,257 @@
+//! A text read by several lenses beside each other: what each layer predicts at each position, and at which rank each of
+//! these tokens stands in all layers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::fitted::FittedLens;
+use super::lens::{Guess, LOGIT_LENS, LensReading, read};
+use crate::base::{Result, Task, memory};
+use crate::err;
+use crate::model::batch::Batch;
+use crate::model::cache::Cache;
+use crate::model::decoder::Decoder;
+use crate::model::hooks::BoundHook;
+use crate::model::run::Ask;
+use crate::model::site::{Place, Site, SiteKind};
+use crate::tensor::{DType, Device};
+
+crate::options! {
+    /// Options of a page of lenses.
+    #[derive(Debug, Clone)]
+    pub struct LensPageOptions {
+        /// Number of guesses of each lens in each layer at each position, the likeliest first.
+        k: usize = 5 => at_least(1.0);
+    }
+}
+
+/// The rank of a token among all, 1 for the likeliest, and its probability.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TokenRank {
+    pub rank: usize,
+    pub probability: f64,
+}
+
+/// The readings of one lens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PageLens {
+    /// The name of the lens; with a number where there are several of a kind.
+    pub name: String,
+    /// The guesses by layer and position; None in a layer that the lens does not read.
+    pub guesses: Vec<Option<Vec<Vec<Guess>>>>,
+}
+
+/// A token that a lens guesses at a position, or the one that follows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrackedToken {
+    pub id: u32,
+    /// The ranks by lens and layer; None in a layer that the lens does not read.
+    pub ranks: Vec<Vec<Option<TokenRank>>>,
+}
+
+/// A text read by several lenses.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LensPage {
+    /// The tokens of the text.
+    pub ids: Vec<u32>,
+    pub lenses: Vec<PageLens>,
+    /// The tokens of each position whose ranks are known, by id.
+    pub tracked: Vec<Vec<TrackedToken>>,
+    /// The names of all of these tokens.
+    pub names: BTreeMap<u32, String>,
+}
+
+impl LensPage {
+    /// Reads one text by the logit lens and by fitted lenses, after each layer. `name` names tokens.
+    pub fn of(
+        model: &Decoder,
+        text: &Batch,
+        lenses: &[&FittedLens],
+        options: &LensPageOptions,
+        hooks: Vec<BoundHook>,
+        name: &dyn Fn(u32) -> String,
+        task: &Task,
+    ) -> Result<Self> {
+        let ids = text.only_row()?.to_vec();
+        let config = model.config();
+        let count = options.k.min(config.outputs());
+        let cells = ids.len() * config.layers * (1 + lenses.len());
+        memory::check(24 * cells as u128 * (cells / ids.len().max(1) * count) as u128, || {
+            "the ranks of all guesses".into()
+        })?;
+        let places: Vec<Place> = (0..config.layers).map(output).collect();
+        let cache = model.cache(text, Ask { hooks, places: places.clone(), ..Ask::default() }, task)?;
+        let mut sources = vec![Source { model, name: LOGIT_LENS.into(), lens: None, cache: &cache }];
+        for (number, lens) in lenses.iter().enumerate() {
+            let before = lenses[..number].iter().filter(|other| other.kind() == lens.kind()).count();
+            let kind = lens.kind().name();
+            let name = if before == 0 { kind.to_string() } else { format!("{kind} {}", before + 1) };
+            lens.places(model)?;
+            sources.push(Source { model, name, lens: Some(lens), cache: &cache });
+        }
+        let bar = task.begin("reading lenses", Some(2 * (sources.len() * places.len()) as u64));
+        let mut wanted: Vec<BTreeSet<u32>> =
+            (0..ids.len()).map(|at| ids.get(at + 1).copied().into_iter().collect()).collect();
+        // A token that is read may have no logit.
+        wanted.iter_mut().for_each(|tokens| tokens.retain(|id| (*id as usize) < config.outputs()));
+        let mut read = Vec::new();
+        for source in &sources {
+            let mut guesses = Vec::new();
+            for place in &places {
+                let found = source.reading(*place, count, task)?.map(|reading| reading.guesses.concat());
+                for (tokens, guesses) in wanted.iter_mut().zip(found.iter().flatten()) {
+                    tokens.extend(guesses.iter().map(|guess| guess.token));
+                }
+                guesses.push(found);
+                bar.advance(1);
+            }
+            read.push(PageLens { name: source.name.clone(), guesses });
+        }
+        let track = |id: &u32| TrackedToken { id: *id, ranks: vec![Vec::new(); sources.len()] };
+        let mut tracked: Vec<Vec<TrackedToken>> = wanted.iter().map(|ids| ids.iter().map(track).collect()).collect();
+        // Logits are computed again, since those of all layers and lenses would take much memory.
+        for (number, source) in sources.iter().enumerate() {
+            for place in &places {
+                let reading = source.reading(*place, 1, task)?;
+                for (column, (tokens, ids)) in tracked.iter_mut().zip(&wanted).enumerate() {
+                    let found = reading.as_ref().map(|reading| ranks_at(reading, column, ids)).transpose()?;
+                    for (at, token) in tokens.iter_mut().enumerate() {
+                        token.ranks[number].push(found.as_ref().and_then(|found| found.get(at).copied()));
+                    }
+                }
+                bar.advance(1);
+            }
+        }
+        let names = wanted.iter().flatten().chain(&ids).map(|id| (*id, name(*id))).collect();
+        Ok(Self { ids, lenses: read, tracked, names })
+    }
+
+    /// Returns the number of layers.
+    pub fn layers(&self) -> usize {
+        self.lenses.first().map_or(0, |lens| lens.guesses.len())
+    }
+
+    pub fn name(&self, id: u32) -> String {
+        self.names.get(&id).cloned().unwrap_or_else(|| id.to_string())
+    }
+}
+
+/// A lens on one run.
+struct Source<'a> {
+    model: &'a Decoder,
+    name: String,
+    /// The fitted lens; None for the logit lens.
+    lens: Option<&'a FittedLens>,
+    cache: &'a Cache,
+}
+
+impl Source<'_> {
+    /// Reads a layer, if the lens does.
+    fn reading(&self, place: Place, count: usize, task: &Task) -> Result<Option<LensReading>> {
+        let Some(lens) = self.lens else {
+            return read(self.model, self.cache, place, None, count, 1, task).map(Some);
+        };
+        if !lens.places(self.model)?.contains(&place) {
+            return Ok(None);
+        }
+        let carried = lens.carried_cache(self.model, self.cache, &[place])?;
+        read(self.model, &carried, place, None, count, 1, task).map(Some)
+    }
+}
+
+/// Returns the site of a layer's output.
+fn output(layer: usize) -> Place {
+    Place { site: Site::new(SiteKind::ResidPost, layer), head: None }
+}
+
+fn ranks_at(reading: &LensReading, column: usize, ids: &BTreeSet<u32>) -> Result<Vec<TokenRank>> {
+    let logits = reading.logits.get(0)?.get(column)?.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.to_vec1::<f64>()?;
+    let own = ids.iter().map(|id| logits.get(*id as usize).copied());
+    let own = own.collect::<Option<Vec<f64>>>().ok_or_else(|| err!(Bug, "a token without a logit"))?;
+    Ok(ranks(&logits, &own))
+}
+
+/// Ranks some of all logits, in one pass over all of them.
+fn ranks(logits: &[f64], own: &[f64]) -> Vec<TokenRank> {
+    let mut sorted = own.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    // How many logits have exactly so many of the sorted ones below them.
+    let mut above = vec![0_usize; sorted.len() + 1];
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut sum = 0.0;
+    for logit in logits {
+        above[sorted.partition_point(|other| other < logit)] += 1;
+        sum += (logit - largest).exp();
+    }
+    let rank = |own: &f64| {
+        let least = sorted.partition_point(|other| other <= own);
+        let larger: usize = above.get(least..).unwrap_or_default().iter().sum();
+        TokenRank { rank: larger + 1, probability: (own - largest).exp() / sum }
+    };
+    own.iter().map(rank).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixtures::{config, decoder};
+    use crate::model::reading::fitted::{JacobianLensOptions, fit_jacobian};
+    use crate::model::reading::lens::{LensOptions, lens_of_batch};
+    use crate::tensor::floats;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_rank_of_a_logit_is_one_more_than_the_number_of_larger_ones() {
+        let logits = [0.5, 2.0, -1.0, 2.0, 0.0];
+        let found = ranks(&logits, &[2.0, 0.5, 0.0, -1.0]);
+        assert_eq!(found.iter().map(|rank| rank.rank).collect::<Vec<_>>(), [1, 3, 4, 5]);
+        let sum: f64 = logits.iter().map(|logit: &f64| logit.exp()).sum();
+        assert!(
+            found.iter().zip([2.0_f64, 0.5, 0.0, -1.0]).all(|(a, b)| (a.probability - b.exp() / sum).abs() < 1e-12)
+        );
+    }
+
+    #[test]
+    fn a_page_has_what_the_lenses_read() {
+        let model = Arc::new(decoder(config(), DType::F32));
+        let ids = vec![3, 1, 4, 1, 5];
+        let options = JacobianLensOptions { skip_first: 0, ..JacobianLensOptions::default() };
+        let lens = fit_jacobian(&model, &[ids.clone()], &options, &Task::default()).unwrap();
+        let text = Batch::new(vec![ids.clone()]).unwrap();
+        let task = Task::default();
+        let k = 3;
+        let page = LensPage::of(
+            &model,
+            &text,
+            &[&lens, &lens],
+            &LensPageOptions { k },
+            Vec::new(),
+            &|id| id.to_string(),
+            &task,
+        )
+        .unwrap();
+        let names: Vec<&str> = page.lenses.iter().map(|lens| lens.name.as_str()).collect();
+        assert_eq!(names, ["logit lens", "Jacobian lens", "Jacobian lens 2"]);
+        let places: Vec<Place> = (0..2).map(output).collect();
+        let wanted = LensOptions { k: Some(k), ..LensOptions::default() };
+        let logit = lens_of_batch(&model, &text, &places, &wanted, Vec::new(), &task).unwrap();
+        let both = lens.read(&model, &text, &places, &wanted, Vec::new(), &task).unwrap();
+        for (found, expected) in page.lenses.iter().zip([&logit, &both.fitted, &both.fitted]) {
+            for (layer, reading) in expected.iter().enumerate() {
+                assert_eq!(found.guesses[layer].as_ref(), reading.guesses.first());
+            }
+        }
+        for (column, tokens) in page.tracked.iter().enumerate() {
+            assert!(ids.get(column + 1).is_none_or(|next| tokens.iter().any(|token| token.id == *next)));
+            for token in tokens {
+                for (layer, reading) in both.fitted.iter().enumerate() {
+                    let logits = floats(&reading.logits.get(0).unwrap().get(column).unwrap()).unwrap();
+                    let larger = logits.iter().filter(|logit| **logit > logits[token.id as usize]).count();
+                    let found = token.ranks[1][layer].unwrap();
+                    assert_eq!(found.rank, larger + 1);
+                    let guess = reading.guesses[0][column].iter().find(|guess| guess.token == token.id);
+                    assert!(guess.is_none_or(|guess| (guess.probability - found.probability).abs() < 1e-6));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The attention heads of the model: their scores, and the card of each.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::super::state::Explorer;
+use super::HeadQuestion;
+use crate::base::{Result, Task};
+use crate::data::pack::gathered;
+use crate::features::HeadCards;
+use crate::features::heads::{HeadCard, HeadsOptions, SCORES, check_dictionary, quantity};
+use crate::report::dashboard;
+use crate::sae::Sae;
+
+/// Returns the scores of all heads: their names, the size of the map, and a row for each head.
+pub fn heads(explorer: &Explorer, task: &Task) -> Result<Value> {
+    let cards = cards(explorer, task)?;
+    let row = |card: &HeadCard| json!([card.layer, card.head, card.scores.all()]);
+    Ok(json!({
+        "scores": SCORES.map(|name| [name, quantity(name)]),
+        "layers": cards.layers,
+        "heads": cards.heads,
+        "rows": cards.cards.iter().map(row).collect::<Vec<_>>(),
+    }))
+}
+
+/// Returns the card of one head.
+pub fn head(explorer: &Explorer, of: HeadQuestion, task: &Task) -> Result<Value> {
+    let cards = cards(explorer, task)?;
+    Ok(json!({ "card": dashboard::card(&cards.head(of.layer, of.head)?.card) }))
+}
+
+/// Lists the dictionaries that heads read or write.
+pub fn dictionaries(explorer: &Explorer) -> Vec<usize> {
+    let is_of_stream = |at: &usize| check_dictionary(&explorer.model, &explorer.dictionaries[*at].sae).is_ok();
+    (0..explorer.dictionaries.len()).filter(is_of_stream).collect()
+}
+
+/// Makes the cards from the first rows of the explorer's text, with the features of the dictionaries that heads read and
+/// write. The first question reads the text for all heads.
+fn cards(explorer: &Explorer, task: &Task) -> Result<Arc<HeadCards>> {
+    let model = explorer.model.clone();
+    let text = explorer.text.clone();
+    let saes: Vec<Sae> = dictionaries(explorer).iter().map(|at| explorer.dictionaries[*at].sae.clone()).collect();
+    let make = move |task: &Task| {
+        let options = HeadsOptions::default();
+        let context = options.context(&model);
+        let rows = gathered(&text, model.tokenizer()?, context, Some(options.rows), task, |row| Ok(row.ids))?;
+        HeadCards::of(&model, text.name(), rows, &saes, &options, task)
+    };
+    explorer.heads.get(make, task)
+}

@@ -1,0 +1,169 @@
+"use strict";
+// Pages of lenses: a panel says what all lenses read where one points or where the focus is; a token that is clicked is
+// pinned, and its rank is drawn by layer.
+document.querySelectorAll("section.lenses").forEach((section) => {
+  const { names, ids, lenses, tracked } = JSON.parse(section.dataset.page);
+  const layers = lenses[0][1].length;
+  const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"];
+  const colour = (lens) => COLOURS[lens % COLOURS.length];
+
+  const make = (name, attributes, ...children) => {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    made.append(...children);
+    return made;
+  };
+  const drawn = (name, attributes, ...children) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    made.append(...children);
+    return made;
+  };
+  const nameOf = (id) => names[id] ?? String(id);
+  const percent = (share) => `${(100 * share).toPrecision(3)} %`;
+
+  const panel = make("div", { class: "panel", role: "region", "aria-label": "What the lenses read" });
+  const here = make("div", { class: "read" });
+  const pinned = make("div", { class: "pinned" });
+  panel.append(here, pinned);
+  section.append(panel);
+
+  const cells = [...section.querySelectorAll("td[data-at]")];
+  const placeOf = (cell) => cell.dataset.at.split(" ").map(Number);
+  const byPlace = new Map(cells.map((cell) => [cell.dataset.at, cell]));
+  let pin = null;      // the pinned token, as [position, id]
+  let shown = null;    // the cell that the panel is about
+
+  // The guesses of all lenses in a layer at a position.
+  const read = (cell) => {
+    shown = cell;
+    const [, layer, position] = placeOf(cell);
+    cells.forEach((other) => other.classList.toggle("here", placeOf(other).slice(1).join() === `${layer},${position}`));
+    const next = position + 1 < ids.length ? `, then "${nameOf(ids[position + 1])}"` : "";
+    const title = make("h3", {}, `Layer ${layer}, position ${position}, "${nameOf(ids[position])}"${next}`);
+    const columns = lenses.map(([name, all], lens) => {
+      const list = make("ol", {});
+      for (const [id, share] of all[layer]?.[position] ?? []) {
+        const button = make("button", { type: "button", "data-pin": `${position} ${id}` },
+          make("bdi", {}, nameOf(id)), make("small", {}, percent(share)));
+        button.style.background = `linear-gradient(to right, rgba(213,94,0,0.28) ${100 * share}%, transparent 0)`;
+        list.append(make("li", {}, button));
+      }
+      const none = all[layer] ? [] : [make("p", { class: "note" }, "not read in this layer")];
+      const head = make("h4", {}, name);
+      head.style.borderColor = colour(lens);
+      return make("div", {}, head, list, ...none);
+    });
+    here.replaceChildren(title, make("div", { class: "columns" }, ...columns));
+  };
+
+  // The rank of the pinned token by layer: a drawing with a logarithmic axis, and the numbers.
+  const draw = () => {
+    cells.forEach((cell) => {
+      const [lens, layer, position] = placeOf(cell);
+      const first = lenses[lens][1][layer]?.[position]?.[0];
+      cell.classList.toggle("pin", pin !== null && position === pin[0] && first?.[0] === pin[1]);
+    });
+    if (pin === null) return pinned.replaceChildren(make("p", { class: "note" },
+      "Click a token to pin it and see its rank by layer. Arrows move, Enter pins, Escape lets go."));
+    const [position, id] = pin;
+    const ranks = tracked[position][id];
+    const most = Math.max(2, ...ranks.flat().filter((one) => one !== null).map(([rank]) => rank));
+    const [width, height, left, below, top] = [320, 150, 42, 24, 8];
+    const x = (layer) => left + (layers > 1 ? layer / (layers - 1) : 0.5) * (width - left - 8);
+    const y = (rank) => top + (Math.log(rank) / Math.log(most)) * (height - top - below);
+    const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Rank of "${nameOf(id)}" by layer` });
+    for (let rank = 1; rank <= most; rank *= 10) {
+      svg.append(drawn("line", { x1: left, x2: width - 8, y1: y(rank), y2: y(rank), class: "rule" }),
+        drawn("text", { x: left - 5, y: y(rank) + 4, "text-anchor": "end" }, String(rank)));
+    }
+    const every = Math.ceil(layers / 12);
+    for (let layer = 0; layer < layers; layer += every) {
+      svg.append(drawn("text", { x: x(layer), y: height - 8, "text-anchor": "middle" }, String(layer)));
+    }
+    ranks.forEach((of, lens) => {
+      const points = of.map((one, layer) => one && [x(layer), y(one[0])]).filter((point) => point !== null);
+      svg.append(drawn("polyline", { points: points.map((point) => point.join()).join(" "), stroke: colour(lens), fill: "none", "stroke-width": 2 }));
+      of.forEach((one, layer) => one && svg.append(drawn("circle", { cx: x(layer), cy: y(one[0]), r: 3.5, fill: colour(lens) },
+        drawn("title", {}, `${lenses[lens][0]}, layer ${layer}: rank ${one[0]}, ${percent(one[1])}`))));
+    });
+    const cell = (one) => make("td", { class: "number" }, one ? `${one[0]}` : "", ...(one ? [make("small", {}, ` ${percent(one[1])}`)] : []));
+    const row = (layer) => make("tr", {}, make("th", { scope: "row" }, String(layer)), ...ranks.map((of) => cell(of[layer])));
+    const head = lenses.map(([name], lens) => {
+      const made = make("th", { scope: "col", class: "number" }, name);
+      made.style.borderColor = colour(lens);
+      return made;
+    });
+    const table = make("table", {}, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "layer"), ...head)),
+      make("tbody", {}, ...Array.from({ length: layers }, (_, layer) => row(layer))));
+    const close = make("button", { type: "button", class: "close", "aria-label": "Unpin" }, "×");
+    close.addEventListener("click", () => hold(null));
+    const title = make("h3", {}, `Rank of "${nameOf(id)}" at position ${position}`);
+    pinned.replaceChildren(title, close, make("div", { class: "ranks" }, svg, make("div", { class: "wide" }, table)));
+  };
+
+  const hold = (next) => {
+    pin = next;
+    draw();
+  };
+
+  // One cell of each map is reached by Tab, the others by arrows.
+  section.querySelectorAll("table[aria-label]").forEach((table) => {
+    table.setAttribute("role", "grid");
+    const own = [...table.querySelectorAll("td[data-at]")];
+    own.forEach((cell, at) => { cell.tabIndex = at === 0 ? 0 : -1; });
+    own.forEach((cell) => cell.removeAttribute("title"));
+  });
+  const go = (cell) => {
+    const table = cell.closest("table");
+    table.querySelectorAll("td[data-at]").forEach((other) => { other.tabIndex = other === cell ? 0 : -1; });
+    cell.focus();
+  };
+
+  const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+  const firstOf = (cell) => {
+    const [lens, layer, position] = placeOf(cell);
+    return [position, lenses[lens][1][layer][position][0][0]];
+  };
+  section.addEventListener("pointerover", (event) => {
+    const cell = event.target.closest("td[data-at]");
+    if (cell) read(cell);
+  });
+  section.addEventListener("focusin", (event) => {
+    const cell = event.target.closest("td[data-at]");
+    if (cell) read(cell);
+  });
+  section.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-pin]");
+    const cell = event.target.closest("td[data-at]");
+    if (button) hold(button.dataset.pin.split(" ").map(Number));
+    else if (cell) {
+      go(cell);
+      hold(firstOf(cell));
+    }
+  });
+  section.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") return hold(null);
+    const cell = event.target.closest("td[data-at]");
+    if (!cell) return;
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      return hold(firstOf(cell));
+    }
+    const step = steps[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const [lens, layer, position] = placeOf(cell);
+    const next = byPlace.get(`${lens} ${layer + step[0]} ${position + step[1]}`);
+    if (next) go(next);
+  });
+
+  // Maps side by side show the same positions.
+  const sheets = [...section.querySelectorAll(".side .wide")];
+  sheets.forEach((sheet) => sheet.addEventListener("scroll", () => {
+    sheets.forEach((other) => { if (other.scrollLeft !== sheet.scrollLeft) other.scrollLeft = sheet.scrollLeft; });
+  }));
+
+  draw();
+  if (cells.length > 0) read(shown ?? cells[0]);
+});
