@@ -150,6 +150,7 @@ const PARTS: &[CallGroup] = &[
         calls: &[
             ("probes", Each, "|x| p.scores(m.cache(x, \"resid_post.0\", #{ pos: [-1] })[\"resid_post.0\"].reshape([-1, 16])).to_array()"),
             ("monitors", Each, "|x| rows.call(mon.watch(m, x), x)"),
+            ("monitors", Each, "|x| mon.scores(m, x).map(|text| tensor(text[0]))"),
             // Beside one text without the label the measures are means over those with it, and a threshold is the largest score.
             ("monitors judged", Mean, "|x| { let t = judged.judge(m, x + [fixed], x.map(|text| true) + [false]); [t[\"AUROC\"], t[\"recall\"]] }"),
             ("monitors judged", Mean, "|x| judged.roc(m, x + [fixed], x.map(|text| true) + [false])[\"recall\"]"),
@@ -330,6 +331,7 @@ const TRIED: &[(&str, &str)] = &[
     ("Monitor.fit", "judged.fit(m, x"),
     ("Monitor.judge", "judged.judge(m, x"),
     ("Monitor.roc", "judged.roc(m, x"),
+    ("Monitor.scores", "mon.scores(m, x"),
     ("Monitor.watch", "mon.watch(m, x"),
     ("Subspace.accuracy", "subspace.accuracy(m, swaps.call(x)"),
     ("circuit::edges", "circuit::edges(m, x"),
@@ -387,6 +389,10 @@ const EXCUSED: &[(&str, &str)] = &[
     ("tasks::brackets", TEXT),
     ("tasks::closing", TEXT),
     ("tasks::due", TEXT),
+    ("traits::layers", "it steers by `intervene::steer`, which is compared"),
+    ("traits::vectors", "it calls `intervene::steering_vector`, which is compared"),
+    ("traits::words", "it counts tokens, without a model's pass"),
+    ("traits::written", "it writes by `generate_ids`, which is compared"),
 ];
 
 /// Whether a function reads texts, prompts or pairs with a model. `Text` and `string` are types of their own.

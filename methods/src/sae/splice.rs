@@ -41,7 +41,7 @@ impl SpliceOptions {
     }
 }
 
-/// What reconstructs an activation: a dictionary, token by token, or a Lorsa, which reads the tokens before, too.
+/// The means of reconstructing an activation: a dictionary, token by token, or a Lorsa, which reads the tokens before, too.
 #[derive(Debug, Clone)]
 pub enum Reconstruction {
     Dictionary(Sae),

@@ -28,7 +28,7 @@ use crate::intervene::subspace::DasOptions;
 use crate::script::prelude::*;
 use erase::{EraseCall, ErasureCall};
 use monitor::{MonitorOptions, WatchOptions};
-use steer::{EffectOptions, GraderOptions, PinnedText};
+use steer::{EffectOptions, GraderOptions, NeutralText, PinnedText};
 
 /// The groups of options that doc comments here name.
 pub const OPTIONS: &[NamedOptions] = &[
@@ -48,6 +48,7 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("monitor_judge", fields::<MonitorJudgeOptions>),
     ("monitor_run", fields::<MonitorRunOptions>),
     ("monitor_watch", fields::<WatchOptions>),
+    ("neutral_text", fields::<NeutralText>),
     ("paths", fields::<paths::PathCall>),
     ("pinned", fields::<PinnedOptions>),
     ("pinned_text", fields::<PinnedText>),

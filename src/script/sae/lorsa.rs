@@ -2,9 +2,10 @@
 
 use crate::features::lorsa::{LorsaCardOptions, cards};
 use crate::model::padding::blanked;
-use crate::sae::lorsa::fit::{FittedLorsa, LorsaFitOptions, fit};
+use crate::sae::lorsa::fit::{FittedLorsa, fit};
 use crate::sae::lorsa::measure::{LorsaEffectOptions, LorsaMeasureOptions};
 use crate::sae::lorsa::openmoss::LoadLorsaOptions;
+use crate::sae::lorsa::options::LorsaFitOptions;
 use crate::sae::lorsa::{Lorsa as Core, Turning};
 use crate::sae::metrics::{JudgedRowsOptions, Measures};
 use crate::sae::splice::{ErrorTreatment, Splice};
@@ -270,8 +271,8 @@ pub mod methods {
     /// ```
     /// let m = model::load("tiny");
     /// let l = sae::lorsa(m, 1, data::text("sample", #{ tokens: 200 }), #{ heads: 12, k: 2, steps: 2, context: 16, batch: 2 });
-    /// let logits = m.logits([5, 6, 7], #{ hooks: l.splice(#{ error: true }) });
-    /// logits.all_close(m.logits([5, 6, 7]), #{ atol: 1e-4 })  //=> true
+    /// let exact = l.splice(#{ error: true });
+    /// m.logits([5, 6, 7], #{ hooks: exact }).all_close(m.logits([5, 6, 7]), #{ atol: 1e-4 })  //=> true
     /// ```
     #[rhai_fn(global, name = "splice", pure, return_raw)]
     pub fn splice_lorsa(l: &mut Lorsa, options: Options) -> Fallible<Hook> {

@@ -3,9 +3,10 @@
 use rand::seq::SliceRandom;
 
 use super::measure::{LayerActivations, activations};
-use super::start::{LorsaStart, started};
+use super::options::{FitShape, LorsaFitOptions, LorsaStart};
+use super::start::started;
 use super::{Lorsa, TENSORS};
-use crate::base::random::{OF_CALL, Seed, stream};
+use crate::base::random::stream;
 use crate::base::{Result, Task, memory};
 use crate::data::Text;
 use crate::err;
@@ -21,53 +22,6 @@ use crate::training::descent::{Descent, DescentOptions, DescentRule, Steps, desc
 
 /// Rows of the text from which scales and the mean of what is written are taken.
 const ROWS_OF_SCALES: usize = 64;
-
-crate::options! {
-    /// A fit of a Lorsa.
-    #[derive(Debug, Clone)]
-    pub struct LorsaFitOptions {
-        /// Number of heads.
-        heads: Option<usize> = None => usually("`ratio` times d_model").at_least(1.0);
-        /// Number of heads over d_model.
-        ratio: f64 = 4.0 => above(0.0);
-        /// Number of heads that are active at a token.
-        k: usize = 16 => at_least(1.0);
-        /// Number of groups of heads that share queries and keys.
-        groups: Option<usize> = None => usually("the layer's heads").at_least(1.0);
-        /// Size of queries and keys.
-        d_qk: Option<usize> = None => usually("that of the layer's heads").at_least(2.0);
-        /// Heads at the beginning: drawn at random ("random"), or with the layer's own queries and keys, and within what its heads
-        /// read and write ("model").
-        start: LorsaStart = LorsaStart::Random;
-        /// Size of the queries and keys that are drawn: their numbers' standard deviation, where what is read has 1.
-        qk_size: f64 = 0.3 => at_least(0.0).only("start", &["random"]);
-        /// Number of steps.
-        steps: u64 = 2000 => at_least(1.0);
-        /// Rows of text in a step.
-        batch: usize = 8 => at_least(1.0);
-        /// Number of rows of the text, which are read again in each epoch.
-        rows: usize = 512 => at_least(1.0);
-        /// Tokens in a row, and the most tokens of a text that it will read.
-        context: Option<usize> = None => usually("the model's, at most 1,024").at_least(2.0);
-        /// Peak learning rate.
-        lr: f64 = 2e-3 => above(0.0);
-        /// Steps of learning rate warm-up.
-        warmup: u64 = 50;
-        /// Maximum gradient norm, over all parameters together.
-        clip: Option<f64> = Some(1.0) => usually("1.0").above(0.0);
-        /// The seed of this call.
-        seed: Seed = Seed::default() => usually(OF_CALL);
-    }
-}
-
-/// The shape of a Lorsa.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FitShape {
-    pub heads: usize,
-    pub groups: usize,
-    pub d_qk: usize,
-    pub context: usize,
-}
 
 /// A Lorsa that was fitted, with the share of the variance that it did not explain in each step.
 #[derive(Debug, Clone)]

@@ -39,7 +39,7 @@ crate::options! {
     }
 }
 
-/// What a layer reads and writes on a batch of texts, in f32: `[batch, pos, d]` each.
+/// The inputs and outputs of a layer's attention on a batch of texts, in f32: `[batch, pos, d]` each.
 pub struct LayerActivations {
     pub read: Tensor,
     pub written: Tensor,

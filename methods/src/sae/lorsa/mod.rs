@@ -10,6 +10,7 @@ pub mod file;
 pub mod fit;
 pub mod measure;
 pub mod openmoss;
+pub mod options;
 pub mod random;
 mod start;
 

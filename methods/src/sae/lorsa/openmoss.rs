@@ -31,7 +31,7 @@ const THRESHOLD: &str = "activation_function.log_jumprelu_threshold";
 /// The tensors of a file that follow from the config.
 const BUFFERS: [&str; 4] = ["mask", "IGNORE", "rotary_sin", "rotary_cos"];
 
-/// Before the site whose mean norm a tensor has.
+/// The prefix of the tensors of mean norms, before the site.
 const MEAN_NORM: &str = "dataset_average_activation_norm.";
 
 /// The keys of a config that say nothing about what is computed: how it was trained, and where it lies.

@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use super::fit::{FitShape, LorsaFitOptions};
+use super::options::{FitShape, LorsaFitOptions, LorsaStart};
 use super::{GroupMap, Lorsa, LorsaAbout};
 use crate::base::Result;
 use crate::err;
@@ -11,16 +11,6 @@ use crate::model::config::{Config, QkNorm};
 use crate::model::weights::{Attention, Linear};
 use crate::sae::Activation;
 use crate::tensor::{DType, Device, Tensor, create, dtype};
-
-crate::choices! {
-    /// The heads that a fit begins with.
-    pub enum LorsaStart {
-        /// All weights are drawn at random.
-        Random = "random",
-        /// Groups have the queries and keys of the layer's own heads, and heads read and write within what these do.
-        Model = "model",
-    }
-}
 
 /// Draws the heads that a fit begins with.
 pub fn started(

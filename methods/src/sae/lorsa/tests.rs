@@ -5,10 +5,11 @@ use std::path::Path;
 use kit::far;
 use serde_json::{Value, json};
 
-use super::fit::{FitShape, LorsaFitOptions, fit};
+use super::fit::fit;
 use super::measure::{LorsaEffectOptions, LorsaMeasureOptions, activations};
 use super::openmoss::LoadLorsaOptions;
-use super::start::{LorsaStart, started};
+use super::options::{FitShape, LorsaFitOptions, LorsaStart};
+use super::start::started;
 use super::*;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
@@ -38,7 +39,7 @@ fn published(case: &str) -> Lorsa {
     Lorsa::load(&files(&folder), &source, &LoadLorsaOptions::default(), &Task::default()).unwrap()
 }
 
-/// Places texts of different lengths in one batch, with numbers after the ends of the shorter ones.
+/// Puts texts of different lengths into one batch, with numbers after the ends of the shorter ones.
 fn padded(texts: &[Tensor]) -> Tensor {
     let long = texts.iter().map(|text| text.dims()[0]).max().unwrap();
     let wide = texts[0].dims()[1];
