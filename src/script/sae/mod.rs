@@ -41,7 +41,7 @@ use crate::sae::fit::{
 };
 use crate::sae::from_tensors::GivenOptions;
 use crate::sae::load::{LoadOptions, SaveOptions};
-use crate::sae::lorsa::fit::LorsaFitOptions;
+use crate::sae::lorsa::options::LorsaFitOptions;
 use crate::sae::lorsa::measure::{LorsaEffectOptions, LorsaMeasureOptions};
 use crate::sae::lorsa::openmoss::LoadLorsaOptions;
 use crate::sae::map::MapOptions;
