@@ -105,7 +105,7 @@ const SHORT: &[(&str, &str)] = &[
     ("depth_scores", "--text grammar --tokens 12000 --layers 2 --features 2 --fragments 40 --k 4"),
     ("thought_anchors", "--n 2 --rollouts 4"),
     ("safety_monitor", "--tokens 6000 --held 8000 --stopped 2"),
-    ("traits", "--tokens 20_000 --prompts 60 --held 4 --steps 1"),
+    ("traits", "--prompts 40 --held 8 --steps 1"),
     (
         "dictionary_pareto",
         "--model tests/fixtures/stories260K/stories260K.bin --tokenizer tests/fixtures/stories260K/tok512.bin \
@@ -119,7 +119,7 @@ const SHORT: &[(&str, &str)] = &[
 ];
 /// Experiments that are run without a model: the runner of all, the one of the README, and one whose chart
 /// needs features that random weights do not have.
-const ON_TINY: [&str; 3] = ["all", "parenthesis_circuit", "smallest_circuit"];
+const ON_TINY: [&str; 4] = ["all", "parenthesis_circuit", "smallest_circuit", "traits"];
 /// Scripts that need texts which are not in the repository; they run on a small text of ours.
 const ON_TEXT: [(&str, &str); 3] = [
     ("train_tiny", "--steps 1 --rows 2 --bytes 200000"),

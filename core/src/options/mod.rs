@@ -562,24 +562,30 @@ pub trait OptionGroup: Default {
                 None => {}
             }
         }
+        options.refuse_others()?;
         Ok(options)
     }
 
     /// Writes the values of all options as a script does.
     fn written(&self) -> Vec<String>;
 
-    /// Refuses options with another value than their default that exist only with other words of another option. `what`
-    /// has these, as in "a probe of kind \"sparse\"".
-    fn refuse_others(&self, what: &str) -> Result<()> {
+    /// Refuses options with another value than their default that exist only with other words of another option: they would
+    /// be without effect.
+    fn refuse_others(&self) -> Result<()> {
         let fields = Self::fields();
         let values = self.written();
         let defaults = Self::default().written();
         let value = |name: &str| fields.iter().zip(&values).find(|(field, _)| field.name == name).map(|(_, v)| v);
         for ((field, own), default) in fields.iter().zip(&values).zip(&defaults) {
             let (option, words) = field.only;
-            let is_there = value(option).is_none_or(|value| words.iter().any(|word| *value == format!("{word:?}")));
+            let Some(found) = value(option) else { continue };
+            let is_there = words.iter().any(|word| *found == format!("{word:?}"));
             if !is_there && own != default {
-                return Err(err!(Argument, "expected no `{}` for {what}", field.name).about(field.name));
+                let name = field.name;
+                let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+                return Err(err!(Argument, "expected no `{name}` beside `{option}: {found}`, where it has no effect")
+                    .hint(format!("`{name}` goes with `{option}` {}", words.join(" or ")))
+                    .about(name));
             }
         }
         Ok(())
@@ -797,10 +803,13 @@ mod tests {
 
     #[test]
     fn options_of_other_words_are_refused() {
-        let found = |shape, by| Fall { shape, by, ..Fall::default() }.refuse_others("this fall");
+        let found = |shape, by| Fall { shape, by, ..Fall::default() }.refuse_others();
         assert!(found(Shape::Linear, Some(0.5)).is_ok() && found(Shape::Constant, None).is_ok());
         let error = found(Shape::Constant, Some(0.5)).unwrap_err();
-        assert_eq!((error.message.as_str(), error.about.as_deref()), ("expected no `by` for this fall", Some("by")));
+        assert_eq!(
+            (error.message.as_str(), error.about.as_deref()),
+            ("expected no `by` beside `shape: \"constant\"`, where it has no effect", Some("by"))
+        );
         assert_eq!(Fall::default().written().len(), Fall::fields().len());
     }
 

@@ -30,7 +30,7 @@ crate::options! {
 impl ProbeOptions {
     /// Refuses options that this kind does not have.
     pub fn check(&self) -> Result<()> {
-        self.refuse_others(&format!("a probe of kind \"{}\"", self.kind.word()))
+        self.refuse_others()
     }
 }
 

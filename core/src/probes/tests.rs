@@ -282,7 +282,10 @@ fn what_cannot_be_fitted_is_refused_by_name() {
     let sparse = ProbeOptions { kind: ProbeKind::Sparse, k: Some(2), ..ProbeOptions::default() };
     assert_eq!(error(&x, &names(&[0, 1, 0, 1]), &sparse), "expected at most 1 columns for `k`, found 2");
     let wrong = ProbeOptions { k: Some(2), ..ProbeOptions::default() };
-    assert_eq!(error(&x, &names(&[0, 1, 0, 1]), &wrong), "expected no `k` for a probe of kind \"logistic\"");
+    assert_eq!(
+        error(&x, &names(&[0, 1, 0, 1]), &wrong),
+        "expected no `k` beside `kind: \"logistic\"`, where it has no effect"
+    );
     let probe = fitted(&x, &names(&[0, 1, 0, 1]), &plain).unwrap();
     assert!(probe.scores(&tensor(&[1.0, 2.0], 2)).unwrap_err().message.contains("rows of 1 numbers"));
     assert!(probe.judged(&x, &names(&[0, 1, 0, 7])).err().unwrap().message.contains("found 7 in row 3"));

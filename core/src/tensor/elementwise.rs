@@ -104,6 +104,12 @@ pub fn sigmoid(t: &Tensor) -> Result<Tensor> {
     Ok(backward::on_tape_by(result, &x, |result| Ok((result * result.affine(-1.0, 1.0)?)?)))
 }
 
+/// Computes `ln(1 + exp(x)) = max(x, 0) + ln(1 + exp(-|x|))`, which for large x is x.
+pub fn softplus(t: &Tensor) -> Result<Tensor> {
+    let small = (t.abs()?.neg()?.exp()? + 1.0)?.log()?;
+    Ok((t.relu()? + small)?)
+}
+
 /// Computes max(x, 0); integers stay integers. The gradient at 0 is 0.
 pub fn relu(t: &Tensor) -> Result<Tensor> {
     if dtype::is_float(t.dtype()) {

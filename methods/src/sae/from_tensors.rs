@@ -94,7 +94,7 @@ impl GivenOptions {
 /// Makes the dictionary of these tensors; with a model, only one that fits its sites. All parts are kept in the
 /// encoder's dtype.
 pub fn of_tensors(given: &GivenOptions, model: Option<&Model>) -> Result<Sae> {
-    given.refuse_others(&format!("a dictionary with activation \"{}\"", given.activation.word()))?;
+    given.refuse_others()?;
     let (Some(encoder), Some(decoder)) = (&given.encoder, &given.decoder) else {
         let name = if given.encoder.is_none() { "encoder" } else { "decoder" };
         return Err(err!(Argument, "expected a tensor for `{name}`, found nothing").about(name));

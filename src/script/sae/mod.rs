@@ -41,9 +41,9 @@ use crate::sae::fit::{
 };
 use crate::sae::from_tensors::GivenOptions;
 use crate::sae::load::{LoadOptions, SaveOptions};
-use crate::sae::lorsa::options::LorsaFitOptions;
 use crate::sae::lorsa::measure::{LorsaEffectOptions, LorsaMeasureOptions};
 use crate::sae::lorsa::openmoss::LoadLorsaOptions;
+use crate::sae::lorsa::options::LorsaFitOptions;
 use crate::sae::map::MapOptions;
 use crate::sae::metrics::{
     EffectByClassOptions, EffectOptions, GeometryOptions, MeasureOnOptions, MeasureOptions, MeasureStoreOptions,

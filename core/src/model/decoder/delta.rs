@@ -7,7 +7,7 @@
 
 use super::flow::{Flow, FlowResult};
 use super::past::RecurrentState;
-use super::recurrent::{convolved, only_real, real_columns, softplus, wide};
+use super::recurrent::{convolved, only_real, real_columns, wide};
 use super::{Decoder, Past, linear};
 use crate::base::{Result, Task};
 use crate::err;
@@ -15,7 +15,7 @@ use crate::model::config::{Activation, NormKind};
 use crate::model::site::SiteKind;
 use crate::model::weights::DeltaNet;
 use crate::tensor::Tensor;
-use crate::tensor::elementwise::sigmoid;
+use crate::tensor::elementwise::{sigmoid, softplus};
 
 /// Tokens whose corrections are computed together: a matrix is passed on once for so many.
 const CHUNK: usize = 32;

@@ -12,12 +12,6 @@ pub(super) fn wide(x: &Tensor) -> DType {
     if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 }
 }
 
-/// Computes `ln(1 + exp(x))`, which for large x is x.
-pub(super) fn softplus(x: &Tensor) -> Result<Tensor> {
-    let small = (x.abs()?.neg()?.exp()? + 1.0)?.log()?;
-    Ok((x.relu()? + small)?)
-}
-
 /// Counts the columns of this pass before the padding of each row. A recurrent layer has to leave padding out only
 /// where more text may follow; a pass without a cache has no gap, and what follows a text reads nothing into it.
 pub(super) fn real_columns(flow: &Flow, rows: usize) -> Vec<usize> {

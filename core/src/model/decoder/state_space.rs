@@ -10,7 +10,7 @@ use kernels::ScanInputs;
 
 use super::flow::{Flow, FlowResult};
 use super::past::RecurrentState;
-use super::recurrent::{convolved, hooked_states, only_real, real_columns, softplus, wide};
+use super::recurrent::{convolved, hooked_states, only_real, real_columns, wide};
 use super::{Decoder, Past, linear};
 use crate::base::Result;
 use crate::err;
@@ -18,6 +18,7 @@ use crate::model::config::{Activation, NormKind, StateSpaces};
 use crate::model::site::{Site, SiteKind};
 use crate::model::weights::StateSpace;
 use crate::tensor::Tensor;
+use crate::tensor::elementwise::softplus;
 
 /// The arguments of the scan of a text, and the states before it.
 struct Recurrence<'a> {

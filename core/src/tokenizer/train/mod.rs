@@ -72,9 +72,7 @@ pub fn train(texts: Texts, options: &TokenizerOptions, task: &Task) -> Result<To
 }
 
 fn check(options: &TokenizerOptions) -> Result<()> {
-    let what = format!("a tokenizer of kind \"{}\"", options.kind.word());
-    let split = "words are split at white space, and characters are tokens by themselves anyway";
-    options.refuse_others(&what).map_err(|e| e.hint(split))?;
+    options.refuse_others()?;
     for (index, name) in options.special.iter().enumerate() {
         // Byte-level tokenizers write bytes as names of one character.
         if name.chars().nth(1).is_none() {

@@ -16,6 +16,7 @@ use crate::model::decoder::Decoder;
 use crate::model::hooks::{At, Hooks};
 use crate::model::run::Ask;
 use crate::model::site::{Place, Site};
+use crate::tensor::elementwise::softplus;
 use crate::tensor::{DType, Tensor, floats};
 
 /// The number of pairs in one pass.
@@ -128,11 +129,6 @@ impl<'a> ChannelRuns<'a> {
     pub fn loss_with(&self, kept: &[bool], task: &Task) -> Result<f64> {
         Ok(floats(&self.loss(&self.masks(kept)?, task)?)?[0])
     }
-}
-
-/// Computes log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)).
-fn softplus(x: &Tensor) -> Result<Tensor> {
-    Ok((x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?)?)
 }
 
 /// Refuses pairs whose prompts cannot stand in for each other, or which only in part have corrupt prompts.

@@ -29,6 +29,7 @@ use crate::intervene::grid::{Alignment, PairGroup, PatchDirection, quantity};
 use crate::intervene::metric::{Measure, Normaliser};
 use crate::model::Model;
 use crate::model::gradient_rules::GradientRules;
+use crate::options::OptionGroup;
 
 pub use names::{graph_of, sites};
 pub use runs::EdgeRuns;
@@ -151,15 +152,10 @@ fn check(model: &Model, pairs: &[TokenPair]) -> Result<()> {
     if pairs.is_empty() { Err(err!(Argument, "expected at least one pair, found none").about("pairs")) } else { Ok(()) }
 }
 
-/// Refuses metrics without the gradient that a method needs, and intervals of scores that have none.
+/// Refuses metrics without the gradient that a method needs, and options that it does not have.
 fn check_slope(measure: Measure, options: &EdgeOptions) -> Result<()> {
     let word = options.method.word();
-    if options.sure && matches!(options.method, EdgeMethod::Exact | EdgeMethod::AtpStar) {
-        return Err(err!(Argument, "scores by {word:?} are not known pair by pair, or have no sign")
-            .hint("`sure` goes with the estimates \"eap\", \"eap_ig\", \"eap_ig_activations\" and \"clean_corrupted\"")
-            .about("sure"));
-    }
-    options.gradients.check_method(word, RELEVANCE_METHODS)?;
+    options.refuse_others()?;
     if options.method != EdgeMethod::Exact && !measure.has_gradient() {
         return Err(err!(Argument, "`{}` has no gradient, which {word:?} needs", measure.name())
             .hint("method: \"exact\" needs none")

@@ -6,7 +6,7 @@ use rand::RngExt;
 
 use super::{HeadsOptions, text};
 use crate::base::random::stream;
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::model::Model;
 use crate::model::config::Config;
@@ -35,6 +35,11 @@ impl Repeats {
             None => Vec::new(),
         };
         let length = length(config, begin.len(), options)?;
+        let row = (begin.len() + 2 * length) * size_of::<u32>() + size_of::<Vec<u32>>();
+        memory::check((options.sequences as u128).saturating_mul(row as u128), || {
+            format!("{} sequences", options.sequences)
+        })
+        .map_err(|e| e.about("sequences"))?;
         let tokens: Vec<u32> = (0..config.vocab as u32).filter(|token| !begin.contains(token)).collect();
         let row = |number: usize| {
             let mut random = stream(options.seed as u64, "repeated tokens", number as u64);

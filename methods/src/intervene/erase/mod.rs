@@ -78,7 +78,7 @@ impl EraseOptions {
         if dictionary.is_some() && self.kind != EraserKind::Features {
             return Err(err!(Argument, "expected no `dictionary` for {what}").about("dictionary"));
         }
-        self.refuse_others(&what)
+        self.refuse_others()
     }
 }
 

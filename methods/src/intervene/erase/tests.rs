@@ -217,7 +217,7 @@ fn what_cannot_erase_is_refused_by_name() {
     let few = EraseOptions { k: Some(4), ..of_kind(EraserKind::Random) };
     assert_eq!(error(&few), "expected at most 3 directions for `k`, found 4");
     let rounds = EraseOptions { rounds: Some(2), ..EraseOptions::default() };
-    assert_eq!(error(&rounds), "expected no `rounds` for an eraser of kind \"leace\"");
+    assert_eq!(error(&rounds), "expected no `rounds` beside `kind: \"leace\"`, where it has no effect");
     assert!(error(&of_kind(EraserKind::Features)).starts_with("expected a dictionary"));
     let oracle =
         Eraser::fit(&x, &labels, &of_kind(EraserKind::Oracle), FittedWith::default(), &Task::default()).unwrap();
