@@ -45,7 +45,7 @@ impl SpliceOptions {
 #[derive(Debug, Clone)]
 pub enum Reconstruction {
     Dictionary(Sae),
-    Lorsa(Lorsa),
+    Lorsa(Box<Lorsa>),
 }
 
 impl From<Sae> for Reconstruction {
@@ -56,7 +56,7 @@ impl From<Sae> for Reconstruction {
 
 impl From<Lorsa> for Reconstruction {
     fn from(lorsa: Lorsa) -> Self {
-        Self::Lorsa(lorsa)
+        Self::Lorsa(lorsa.into())
     }
 }
 

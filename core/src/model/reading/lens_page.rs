@@ -215,7 +215,7 @@ mod tests {
         let model = Arc::new(decoder(config(), DType::F32));
         let ids = vec![3, 1, 4, 1, 5];
         let options = JacobianLensOptions { skip_first: 0, ..JacobianLensOptions::default() };
-        let lens = fit_jacobian(&model, &[ids.clone()], &options, &Task::default()).unwrap();
+        let lens = fit_jacobian(&model, std::slice::from_ref(&ids), &options, &Task::default()).unwrap();
         let text = Batch::new(vec![ids.clone()]).unwrap();
         let task = Task::default();
         let k = 3;

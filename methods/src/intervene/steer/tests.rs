@@ -145,7 +145,7 @@ fn answers_are_read_at_their_own_tokens_and_confounds_are_gone() {
     };
     let texts = |neutral: Option<Batch>| ContrastTexts {
         with: answered(vec![vec![9, 1, 2], vec![9, 3]], vec![1..3, 1..2]),
-        without: answered(vec![vec![9, 8, 4]], vec![2..3]),
+        without: answered(vec![vec![9, 8, 4], vec![9, 4]], vec![2..3, 1..2]),
         neutral,
     };
     let of = |neutral, confounds| {
@@ -165,7 +165,7 @@ fn answers_are_read_at_their_own_tokens_and_confounds_are_gone() {
         assert!(dot(&left).abs() < 1e-5, "{}", dot(&left));
         assert!(dot(&plain).abs() > 1e-3, "{}", dot(&plain));
     }
-    assert!(far(&of(neutral(), Some(0.0)).unwrap(), &plain) < 1e-6);
+    assert!(far(of(neutral(), Some(0.0)).unwrap(), &plain) < 1e-6);
     assert!(of(None, Some(0.5)).unwrap_err().message.starts_with("expected `neutral` text"));
     assert!(of(Some(Batch::new(vec![vec![9], vec![5]]).unwrap()), None).is_err());
 }

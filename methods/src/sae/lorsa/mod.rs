@@ -181,7 +181,7 @@ impl Lorsa {
         let d_in = self.d_in();
         let d_out = self.d_out();
         let wide = self.queries.bias.elem_count();
-        if groups == 0 || heads == 0 || heads % groups != 0 || wide == 0 || wide % groups != 0 {
+        if groups == 0 || heads == 0 || !heads.is_multiple_of(groups) || wide == 0 || !wide.is_multiple_of(groups) {
             return Err(err!(Format, "expected heads in groups of one size, found {heads} heads and {groups} groups")
                 .hint("queries and keys have a part of one size for each group"));
         }

@@ -72,7 +72,7 @@ fn of_model(model: &Model, layer: usize, lorsa: Lorsa) -> Result<Lorsa> {
     let config = model.decoder.config();
     let own = config.heads;
     let d_head = config.d_head_of(layer);
-    let fits = lorsa.groups % own == 0 && lorsa.d_qk() == d_head && config.d_value_of(layer) == d_head;
+    let fits = lorsa.groups.is_multiple_of(own) && lorsa.d_qk() == d_head && config.d_value_of(layer) == d_head;
     if !fits {
         return Err(err!(
             Argument,

@@ -68,15 +68,15 @@ fn published_files_give_what_the_authors_compute() {
             let length = text.dims()[0];
             let own = |t: &Tensor| t.get(number).unwrap().narrow(0, 0, length).unwrap();
             let of = |name: &str| truth[&format!("{name}.{number}")].clone();
-            assert!(far(&own(&codes), &of("codes")) < 1e-5, "{case} {number}");
-            assert!(far(&own(&predicted), &of("predicted")) < 1e-5, "{case} {number}");
+            assert!(far(own(&codes), of("codes")) < 1e-5, "{case} {number}");
+            assert!(far(own(&predicted), of("predicted")) < 1e-5, "{case} {number}");
             for group in 0..lorsa.groups {
                 let found = own(&lorsa.pattern(&read, group).unwrap()).narrow(1, 0, length).unwrap();
-                assert!(far(&found, &of("pattern").get(group).unwrap()) < 1e-5, "{case} {number} {group}");
+                assert!(far(&found, of("pattern").get(group).unwrap()) < 1e-5, "{case} {number} {group}");
             }
             // A text alone has the same codes.
             let alone = lorsa.encode(&text.unsqueeze(0).unwrap(), None).unwrap();
-            assert!(far(&alone.get(0).unwrap(), &own(&codes)) < 1e-6, "{case} {number}");
+            assert!(far(alone.get(0).unwrap(), own(&codes)) < 1e-6, "{case} {number}");
         }
     }
 }
@@ -95,7 +95,7 @@ fn what_was_fitted_before_the_weights_of_a_norm_is_divided_by_them() {
         let weight = model.decoder.weights().blocks[2].attn_norm.as_ref().unwrap().weight.clone().unwrap();
         let weight = if model.decoder.config().norm_plus_one { (weight + 1.0).unwrap() } else { weight };
         let read = if kind == NormKind::Rms { x.broadcast_mul(&weight).unwrap() } else { x.clone() };
-        assert!(far(&own.encode(&read, None).unwrap(), &lorsa.encode(&x, None).unwrap()) < 1e-4);
+        assert!(far(own.encode(&read, None).unwrap(), lorsa.encode(&x, None).unwrap()) < 1e-4);
         assert!(lorsa.places(&model).is_err());
     }
 }
@@ -108,7 +108,7 @@ fn reads_sum_to_what_a_head_mixes() {
     let mixed = lorsa.mixed(&read, None).unwrap();
     for head in [0, 7, 17] {
         let sum = lorsa.reads(&read, head).unwrap().sum(2).unwrap();
-        assert!(far(&sum, &mixed.narrow(2, head, 1).unwrap().squeeze(2).unwrap()) < 1e-6);
+        assert!(far(&sum, mixed.narrow(2, head, 1).unwrap().squeeze(2).unwrap()) < 1e-6);
     }
     assert!(lorsa.reads(&read, 18).unwrap_err().message.contains("below 18"));
 }
@@ -224,7 +224,7 @@ fn a_layer_in_whole_is_a_lorsa() {
         let predicted = lorsa.reconstruct(&found.read, None).unwrap();
         for (row, length) in batch.lengths().into_iter().enumerate() {
             let own = |t: &Tensor| t.get(row).unwrap().narrow(0, 0, length).unwrap();
-            assert!(far(&own(&predicted), &own(&found.written)) < 1e-4, "{family}");
+            assert!(far(own(&predicted), own(&found.written)) < 1e-4, "{family}");
         }
         // In the place of the layer it changes nothing, in passes and in generations.
         let splice = || {
@@ -261,8 +261,8 @@ fn a_splice_acts_at_its_positions_alone() {
     let changed = model.decoder.cache(&batch, ask, &task).unwrap().at(places[1]).unwrap();
     for (row, length) in batch.lengths().into_iter().enumerate() {
         let at = |t: &Tensor, from: usize, count: usize| t.get(row).unwrap().narrow(0, from, count).unwrap();
-        assert!(far(&at(&changed, length - 1, 1), &at(&predicted, length - 1, 1)) < 1e-5);
-        assert_eq!(far(&at(&changed, 0, length - 1), &at(&found.written, 0, length - 1)), 0.0);
+        assert!(far(at(&changed, length - 1, 1), at(&predicted, length - 1, 1)) < 1e-5);
+        assert_eq!(far(at(&changed, 0, length - 1), at(&found.written, 0, length - 1)), 0.0);
     }
 }
 
@@ -305,7 +305,7 @@ fn a_fit_predicts_more_and_more_and_its_bits_follow_from_the_seed() {
         assert!((explained - (1.0 - last)).abs() < 0.1, "{explained} of {last}");
         assert!(measures.l0 <= 12.0);
         let lengths = dtype::convert(&fitted.lorsa.decoder.sqr().unwrap().sum(1).unwrap(), DType::F32).unwrap();
-        assert!(far(&lengths, &lengths.ones_like().unwrap()) < 1e-4);
+        assert!(far(&lengths, lengths.ones_like().unwrap()) < 1e-4);
         let control = fitted.lorsa.random(&model, &text, &rows, 3, &task).unwrap();
         let chance = control.measured(&model, &text, &judged, &task).unwrap().fve.unwrap();
         assert!((-1e-6..0.5 * explained).contains(&chance), "{chance} of {explained}");
