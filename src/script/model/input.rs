@@ -113,7 +113,7 @@ pub fn one_in_tokens(
 
 /// Reads the first argument of a call for anything that predicts tokens.
 pub fn texts(ctx: &NativeCallContext, by: &dyn ReadsTokens, x: &Dynamic) -> Result<Input> {
-    InputReader { by, bos: None, task: &env(ctx)?.task, name: "x" }.input(x)
+    named_texts(ctx, by, "x", x)
 }
 
 /// Reads texts for anything that predicts tokens, under the name that errors call them by.

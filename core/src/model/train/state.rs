@@ -118,11 +118,11 @@ impl TrainingState {
         let total: f64 = passes.iter().map(Examples::weight).sum();
         let mut gradients: Vec<Option<Tensor>> = vec![None; self.parameters.len()];
         let mut mean = 0.0;
+        let added = recipe.added.bound(self.config())?;
         for (index, examples) in passes.iter().enumerate() {
             let pass = self.step * passes.len() as u64 + index as u64;
             let Recipe { dropout, neuron_l1, seed, .. } = *recipe;
-            let added = recipe.added.bound(self.config())?;
-            let by = Regularisation { dropout, neuron_l1, added, seed, pass };
+            let by = Regularisation { dropout, neuron_l1, added: added.clone(), seed, pass };
             let (part, found) = self.pass(examples, total, by, task)?;
             mean += part;
             self.gather(&mut gradients, found)?;
