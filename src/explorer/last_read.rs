@@ -3,6 +3,7 @@
 
 use crate::model::decoder::Past;
 use crate::model::site::Place;
+use crate::sae::SparseCodes;
 use crate::tensor::Tensor;
 
 /// State that a pass over a text leaves for the next one.
@@ -12,6 +13,9 @@ pub struct LastRead {
     pub past: Past,
     /// The activations at the place: `[1, pos, width]`.
     pub activations: Tensor,
+    /// The number of a dictionary of that place, and its codes.
+    pub dictionary: usize,
+    pub codes: SparseCodes,
     /// The loss of every token but the first.
     pub losses: Vec<f32>,
 }

@@ -85,15 +85,17 @@ impl<'a> RowPrefix<'a> {
 pub fn codes(model: &Model, sae: &Sae, place: Place, rows: &[Vec<u32>], task: &Task) -> Result<SparseCodes> {
     let batch = Batch::new(rows.to_vec())?;
     let cache = model.decoder.cache(&batch, Ask { places: vec![place], ..Ask::default() }, task)?;
-    recorded(model, sae, place, &batch, &cache, task)
+    recorded(model, sae, place, &batch, 0, &cache, task)
 }
 
-/// Returns the activations of all features from what a run has recorded at the site.
+/// Returns the activations of all features from what a run has recorded at the site, where it began at the token `first` of
+/// each text.
 pub fn recorded(
     model: &Model,
     sae: &Sae,
     place: Place,
     batch: &Batch,
+    first: usize,
     cache: &Cache,
     task: &Task,
 ) -> Result<SparseCodes> {
@@ -102,12 +104,12 @@ pub fn recorded(
     let wide = x.elem_count() / positions.max(1);
     sae.check_fits(wide, &model.name(), &place.to_string())?;
     let x = x.contiguous()?.reshape((positions, wide))?;
-    finite(&x, place, batch.rows(), batch.width())?;
+    finite(&x, place, batch.rows(), batch.width(), first)?;
     sae.encode_sparse(&dtype::convert(&x, sae.parts().encoder.dtype())?, task)
 }
 
 /// Refuses activations that are not finite, whose encoding would be meaningless.
-fn finite(x: &Tensor, place: Place, rows: &[Vec<u32>], width: usize) -> Result<()> {
+fn finite(x: &Tensor, place: Place, rows: &[Vec<u32>], width: usize, first: usize) -> Result<()> {
     let wide = x.dim(1)?;
     let numbers = x.flatten_all()?.to_vec1::<f32>()?;
     for (at, numbers) in numbers.chunks(wide.max(1)).enumerate() {
@@ -117,7 +119,8 @@ fn finite(x: &Tensor, place: Place, rows: &[Vec<u32>], width: usize) -> Result<(
         if let Some(wrong) = numbers.iter().find(|number| is_real && !number.is_finite()) {
             return Err(err!(
                 Numeric,
-                "expected finite activations at `{place}`, found {wrong} at position {column} of text {row}"
+                "expected finite activations at `{place}`, found {wrong} at position {} of text {row}",
+                first + column
             )
             .hint("the model overflows there; load it in f32"));
         }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::super::last_read::LastRead;
-use super::super::state::{Dictionary, Explorer};
+use super::super::state::Explorer;
 use super::tokens::{CodeSummary, PageToken, name, spots, strengths, tokens};
 use crate::base::{Result, Task, locked};
 use crate::features::contexts;
 use crate::features::feature::check_feature;
 use crate::model::batch::Batch;
+use crate::model::cache::Cache;
 use crate::model::predict::likeliest;
 use crate::model::run::{Ask, token_losses};
 use crate::sae::SparseCodes;
@@ -66,7 +67,7 @@ pub fn read(explorer: &Explorer, reading: &ReadQuestion, task: &Task) -> Result<
     if tokens.is_empty() {
         return Ok(ReadAnswer::default());
     }
-    let (codes, losses, logits) = read_on(explorer, of, &tokens.ids, task)?;
+    let (codes, losses, logits) = read_on(explorer, reading.dictionary, &tokens.ids, task)?;
     let outputs = explorer.model.decoder.config().outputs();
     let next = likeliest(&logits, -1, NEXT.min(outputs))?;
     let mut active: Vec<_> = strengths(&codes, usize::from(reading.without_first))
@@ -94,7 +95,13 @@ pub fn read(explorer: &Explorer, reading: &ReadQuestion, task: &Task) -> Result<
 
 /// Returns the codes of a dictionary at each token, the loss of each but the first, and the logits of the last tokens,
 /// `[pos, vocab]`.
-fn read_on(explorer: &Explorer, of: &Dictionary, ids: &[u32], task: &Task) -> Result<(SparseCodes, Vec<f32>, Tensor)> {
+fn read_on(
+    explorer: &Explorer,
+    dictionary: usize,
+    ids: &[u32],
+    task: &Task,
+) -> Result<(SparseCodes, Vec<f32>, Tensor)> {
+    let of = explorer.dictionary(dictionary)?;
     let decoder = &explorer.model.decoder;
     let last = locked(&explorer.last_read).clone();
     let last = last.filter(|last| last.place == of.place && decoder.config().causal);
@@ -111,17 +118,33 @@ fn read_on(explorer: &Explorer, of: &Dictionary, ids: &[u32], task: &Task) -> Re
     let logits = run.logits.get(0)?;
     let new = token_losses(&logits, &ids[start..])?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
     let activations = run.cache.at(of.place)?;
-    let (activations, losses) = match last {
+    let coded = |batch: &Batch, first: usize, cache: &Cache| {
+        contexts::recorded(&explorer.model, &of.sae, of.place, batch, first, cache, task)
+    };
+    let (activations, losses, codes) = match last {
         Some(last) => {
             let before = last.activations.narrow(1, 0, start)?;
-            (Tensor::cat(&[&before, &activations], 1)?, [&last.losses[..start], &new].concat())
+            let activations = Tensor::cat(&[&before, &activations], 1)?;
+            let codes = if last.dictionary == dictionary {
+                let rows: Vec<usize> = (0..start).collect();
+                SparseCodes::joined(vec![last.codes.picked(&rows), coded(&batch, start, &run.cache)?], of.sae.d_sae())
+            } else {
+                let cache = run.cache.holding([(of.place, activations.clone())]);
+                coded(&Batch::new(vec![ids.to_vec()])?, 0, &cache)?
+            };
+            (activations, [&last.losses[..start], &new].concat(), codes)
         }
-        None => (activations, new),
+        None => (activations, new, coded(&batch, start, &run.cache)?),
     };
-    let whole = Batch::new(vec![ids.to_vec()])?;
-    let cache = run.cache.holding([(of.place, activations.clone())]);
-    let codes = contexts::recorded(&explorer.model, &of.sae, of.place, &whole, &cache, task)?;
-    let read = LastRead { place: of.place, ids: ids.to_vec(), past, activations, losses: losses.clone() };
+    let read = LastRead {
+        place: of.place,
+        ids: ids.to_vec(),
+        past,
+        activations,
+        dictionary,
+        codes: codes.clone(),
+        losses: losses.clone(),
+    };
     *locked(&explorer.last_read) = Some(Arc::new(read));
     Ok((codes, losses, logits))
 }

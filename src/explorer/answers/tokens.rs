@@ -71,7 +71,7 @@ fn whole(text: &str, range: &Range<usize>) -> (usize, usize) {
 pub fn codes(explorer: &Explorer, of: &Dictionary, ids: &[u32], task: &Task) -> Result<SparseCodes> {
     let batch = Batch::new(vec![ids.to_vec()])?;
     let cache = explorer.model.decoder.cache(&batch, Ask { places: vec![of.place], ..Ask::default() }, task)?;
-    contexts::recorded(&explorer.model, &of.sae, of.place, &batch, &cache, task)
+    contexts::recorded(&explorer.model, &of.sae, of.place, &batch, 0, &cache, task)
 }
 
 /// The codes of a feature in a text, in short.
