@@ -15,9 +15,14 @@ pub fn of_page(page: &str, mut of: impl FnMut(&str, &str) -> Result<String, Stri
             return Err(format!("`{key}` has no end before the next mark"));
         }
         let shown = inside.trim_matches('\n');
-        let breaks = &inside[..inside.len() - inside.trim_start_matches('\n').len()];
         let computed = of(key, shown)?;
-        out.extend([before, BEGIN, key, CLOSE, breaks, &computed, breaks, END]);
+        let breaks = match shown {
+            "" => inside.get(..1).unwrap_or_default(),
+            _ => &inside[..inside.len() - inside.trim_start_matches('\n').len()],
+        };
+        // An empty block has one line break.
+        let last = if computed.is_empty() { "" } else { breaks };
+        out.extend([before, BEGIN, key, CLOSE, breaks, &computed, last, END]);
         rest = after;
     }
     Ok(out + rest)

@@ -28,6 +28,8 @@ fn a_figure_that_is_not_the_computed_one_is_seen() {
         computed.starts_with("We have <!-- count tasks -->seven<!-- / --> of them.\n\n<!-- speed README -->\n| what |")
     );
     assert!(computed.ends_with(" |\n<!-- / -->\n") && !computed.contains('{'), "{computed}");
+    let empty = "<!-- checks lorsa -->\n<!-- / -->\n";
+    assert_eq!(marks::of_page(empty, |_, shown| Ok(shown.into())).unwrap(), empty);
     assert!(marks::of_page("<!-- count tasks -->seven", of).is_err());
     assert!(marks::of_page("<!-- a -->1 <!-- b -->2<!-- / -->", |_, _| Ok(String::new())).is_err());
     assert!(counts::of("nothing").is_err() && speed::table("nothing").is_err());

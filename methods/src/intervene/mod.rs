@@ -24,6 +24,7 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+mod each_text;
 pub mod erase;
 pub mod feature_patch;
 pub mod features;

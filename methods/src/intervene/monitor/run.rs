@@ -5,17 +5,14 @@ use std::sync::{Arc, Mutex};
 use super::Monitor;
 use crate::base::{Result, Task, locked};
 use crate::err;
+use crate::intervene::each_text::each_text;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::generate::SamplingSettings;
 use crate::model::hooks::{At, BoundHook, Edit};
-use crate::model::run::Ask;
 use crate::model::site::Place;
 use crate::options::seed::SeedOptions;
 use crate::tensor::Tensor;
-
-/// The number of tokens in a batch of the model, about.
-const AT_ONCE: usize = 1 << 11;
 
 crate::options! {
     #[derive(Debug, Clone)]
@@ -64,26 +61,17 @@ impl Monitor {
         }
         let by_place = Self::by_place(&places);
         let mut found = vec![vec![Vec::new(); self.sensors.len()]; texts.len()];
-        let longest = texts.iter().map(Vec::len).max().unwrap_or(1).max(1);
         let bar = task.begin("watching", Some(texts.len() as u64));
-        let mut start = 0;
-        for part in texts.chunks((AT_ONCE / longest).max(1)) {
-            task.check()?;
-            let batch = Batch::new(part.to_vec())?;
-            let ask = Ask { places: by_place.keys().copied().collect(), ..Ask::default() };
-            let cache = model.decoder.cache(&batch, ask, task)?;
-            for (place, which) in &by_place {
-                let x = cache.at(*place)?;
-                for (row, ids) in part.iter().enumerate() {
-                    let own = x.narrow(0, row, 1)?.narrow(1, 0, ids.len())?;
-                    for (sensor, scores) in which.iter().zip(self.scores_at(which, &own)?) {
-                        found[start + row][*sensor] = scores;
-                    }
+        let read: Vec<Place> = by_place.keys().copied().collect();
+        each_text(&model.decoder, texts, &read, task, &mut |text, at| {
+            for (which, x) in by_place.values().zip(at) {
+                for (sensor, scores) in which.iter().zip(self.scores_at(which, x)?) {
+                    found[text][*sensor] = scores;
                 }
             }
-            start += part.len();
-            bar.advance(part.len() as u64);
-        }
+            bar.advance(1);
+            Ok(())
+        })?;
         Ok(found)
     }
 

@@ -3,17 +3,13 @@
 use crate::base::{Error, Result, Task, names};
 use crate::data::harvest::width;
 use crate::err;
-use crate::model::batch::Batch;
+use crate::intervene::each_text::each_text;
 use crate::model::decoder::Decoder;
 use crate::model::hooks::{At, BoundHook, Edit};
-use crate::model::run::Ask;
 use crate::model::site::{Place, SiteKind, one_site};
 use crate::sae::splice::heads_joined;
 use crate::sae::{Sae, Scaling, site_of};
 use crate::tensor::{DType, Tensor, dtype, floats};
-
-/// The number of tokens in a batch of the model, about.
-const TOKENS: usize = 1 << 12;
 
 crate::choices! {
     /// Meanings of a strength of 1.
@@ -189,33 +185,12 @@ fn of_key(site: &str, error: Error) -> Error {
     Error { about: Some("direction".into()), ..error }
 }
 
-/// Shows the activations of each row of a text at a site, `[pos, width]`.
-fn each_row(
-    model: &Decoder,
-    place: Place,
-    width: usize,
-    text: &[Vec<u32>],
-    task: &Task,
-    see: &mut dyn FnMut(&Tensor) -> Result<()>,
-) -> Result<()> {
-    let longest = text.iter().map(Vec::len).max().unwrap_or(1).max(1);
-    for rows in text.chunks((TOKENS / longest).max(1)) {
-        let batch = Batch::new(rows.to_vec())?;
-        let x = model.cache(&batch, Ask { places: vec![place], ..Ask::default() }, task)?.at(place)?;
-        let x = heads_joined(&x, width)?;
-        for (row, length) in batch.lengths().into_iter().enumerate() {
-            task.check()?;
-            see(&x.get(row)?.narrow(0, 0, length)?)?;
-        }
-    }
-    Ok(())
-}
-
 /// Returns the median length of the activations of a text.
 fn median_length(model: &Decoder, place: Place, width: usize, text: &[Vec<u32>], task: &Task) -> Result<f64> {
     let mut lengths = Vec::new();
-    each_row(model, place, width, text, task, &mut |x| {
-        lengths.extend(floats(&x.to_dtype(DType::F32)?.sqr()?.sum(1)?.sqrt()?)?);
+    each_text(model, text, &[place], task, &mut |_, at| {
+        let x = heads_joined(&at[0], width)?.to_dtype(DType::F32)?;
+        lengths.extend(floats(&x.sqr()?.sum(2)?.sqrt()?)?);
         Ok(())
     })?;
     lengths.sort_by(f64::total_cmp);
@@ -250,8 +225,9 @@ fn largest(
     task: &Task,
 ) -> Result<Vec<f64>> {
     let mut found = vec![0.0_f64; features.len()];
-    each_row(model, place, sae.d_in(), text, task, &mut |x| {
-        let codes = sae.encode(&dtype::convert(x, sae.parts().encoder.dtype())?)?.contiguous()?;
+    each_text(model, text, &[place], task, &mut |_, at| {
+        let x = heads_joined(&at[0], sae.d_in())?.squeeze(0)?;
+        let codes = sae.encode(&dtype::convert(&x, sae.parts().encoder.dtype())?)?.contiguous()?;
         let codes = codes.index_select(&Tensor::new(features, codes.device())?, 1)?;
         let most = floats(&codes.max(0)?)?;
         found.iter_mut().zip(most).for_each(|(found, most)| *found = found.max(most));

@@ -4,14 +4,12 @@ use std::ops::Range;
 
 use crate::base::{Result, Task};
 use crate::err;
+use crate::intervene::each_text::each_text;
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
 use crate::model::run::Ask;
 use crate::model::site::Place;
 use crate::tensor::{DType, Tensor, linalg};
-
-/// The number of tokens in a batch of the model, about.
-const TOKENS: usize = 1 << 12;
 
 /// The share of the variance below which a component is rounding.
 const LEAST: f64 = 1e-10;
@@ -92,34 +90,17 @@ fn read(model: &Decoder, texts: &ReadTexts, place: Place, options: &VectorOption
         return Err(err!(Argument, "expected no `pos` beside answers, all of whose tokens are read").about("pos"));
     }
     let mut found = Vec::with_capacity(answers.len());
-    each_text(model, texts.batch.rows(), place, task, &mut |text, x| {
+    each_text(model, texts.batch.rows(), &[place], task, &mut |text, at| {
         let Range { start, end } = answers[text].clone();
-        found.push(x.narrow(0, start, end - start)?.mean(0)?);
+        found.push(rows(at)?.narrow(0, start, end - start)?.mean(0)?);
         Ok(())
     })?;
     Ok(Tensor::stack(&found, 0)?)
 }
 
-/// Gives the activations of each text in turn, `[pos, d]`.
-fn each_text(
-    model: &Decoder,
-    rows: &[Vec<u32>],
-    place: Place,
-    task: &Task,
-    take: &mut dyn FnMut(usize, Tensor) -> Result<()>,
-) -> Result<()> {
-    let longest = rows.iter().map(Vec::len).max().unwrap_or(1).max(1);
-    let mut text = 0;
-    for part in rows.chunks((TOKENS / longest).max(1)) {
-        task.check()?;
-        let ask = Ask { places: vec![place], ..Ask::default() };
-        let x = model.cache(&Batch::new(part.to_vec())?, ask, task)?.at(place)?.to_dtype(DType::F32)?;
-        for (row, ids) in part.iter().enumerate() {
-            take(text, x.get(row)?.narrow(0, 0, ids.len())?.flatten_from(1)?)?;
-            text += 1;
-        }
-    }
-    Ok(())
+/// Returns the activations of a text at the only place, in f32: `[pos, d]`.
+fn rows(at: &[Tensor]) -> Result<Tensor> {
+    Ok(at[0].to_dtype(DType::F32)?.flatten_from(2)?.squeeze(0)?)
 }
 
 /// Computes the first principal component of the differences of pairs.
@@ -155,7 +136,8 @@ fn without_confounds(
     task: &Task,
 ) -> Result<Tensor> {
     let mut parts = Vec::new();
-    each_text(model, neutral.rows(), place, task, &mut |_, x| {
+    each_text(model, neutral.rows(), &[place], task, &mut |_, at| {
+        let x = rows(at)?;
         let length = x.dim(0)?;
         if length > 1 {
             parts.push(x.narrow(0, 1, length - 1)?);
