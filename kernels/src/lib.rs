@@ -42,6 +42,7 @@ pub use linear::activation::{activate, activate_gated};
 pub use linear::packed::{PackedMatrix, Packing, linear_packed};
 pub use linear::{add, linear, linear_activated};
 pub use losses::cross_entropy::cross_entropy;
+pub use losses::divergence::divergences;
 pub use losses::token_losses;
 pub use norm::{norm, norm_gradient, norm_scale, norm_with_scale};
 pub use numbers::{FlatNumbers, flat};

@@ -1,6 +1,7 @@
-//! Cross-entropy losses of tokens.
+//! Cross-entropy losses of tokens, and divergences of predictions.
 
 pub(crate) mod cross_entropy;
+pub(crate) mod divergence;
 
 use candle_core::{DType, Tensor};
 use pulp::{Simd, WithSimd};

@@ -171,6 +171,8 @@ fn losses() {
             let targets: Vec<u32> = (0..4).map(|i| i * 7 % vocab as u32).collect();
             check(&[numbers(&[4, vocab], 8.0, 1)], 1e-5, 1.0, |t| token_losses(&t[0], &targets));
             let all = [numbers(&[2, 2, 9], 1.0, 1), numbers(&[vocab, 9], 1.0, 2), numbers(&[vocab], 1.0, 3)];
+            let other = numbers(&[4, vocab], 8.0, 2);
+            check(&[numbers(&[4, vocab], 8.0, 1)], 1e-5, 1.0, |t| divergences(&other, &t[0]));
             let counts = [0.25, 0.0, 0.5, 2.0];
             check(&all[..2], 1e-5, 1.0, |t| cross_entropy(&t[0], &t[1], None, &targets, &counts));
             check(&all, 1e-5, 1.0, |t| cross_entropy(&t[0], &t[1], Some(&t[2]), &targets, &counts));

@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Tensor, Var};
 
 use super::super::device::metal;
+use super::super::losses::divergence::{divergences, divergences_plain};
 use super::super::losses::token_losses_plain;
 use super::super::norm::{norm_scale_plain, norm_with_scale_plain};
 use super::super::rows::centred_plain;
@@ -169,6 +170,32 @@ fn losses_of_tokens() {
     assert_eq!(list(&token_losses(&even, &[0, 7]).unwrap()), [8_f32.ln(); 2]);
     assert!(token_losses(&even, &[0, 8]).unwrap_err().message.contains("below the vocabulary of 8"));
     assert!(token_losses(&even, &[0]).is_err());
+}
+
+#[test]
+fn divergences_of_predictions() {
+    at_every_level(|| {
+        for vocab in LENGTHS {
+            let p = numbers(&[4, vocab], 30.0, vocab as u64);
+            let q = numbers(&[4, vocab], 20.0, 1 + vocab as u64);
+            for (p, q) in [(&p, &q), (&strided(&p), &q), (&q, &strided(&p))] {
+                let found = divergences(p, q).unwrap().to_vec1::<f64>().unwrap();
+                let expected = divergences_plain(p, q).unwrap().to_vec1::<f64>().unwrap();
+                for (found, expected) in found.iter().zip(expected) {
+                    assert!((found - expected).abs() < 1e-12 * expected.abs().max(1.0), "{found} {expected}");
+                }
+            }
+            assert_eq!(divergences(&p, &p).unwrap().to_vec1::<f64>().unwrap(), [0.0; 4]);
+        }
+    });
+    let p = Tensor::new(&[[0.0_f32, f32::NAN], [0.0, 1.0]], &Device::Cpu).unwrap();
+    let found = divergences(&p, &p).unwrap().to_vec1::<f64>().unwrap();
+    assert!(found[0].is_nan() && found[1] == 0.0);
+    let never = f32::NEG_INFINITY;
+    let p = Tensor::new(&[[0.0_f32, never], [0.0, 0.0]], &Device::Cpu).unwrap();
+    let q = Tensor::new(&[[1.0_f32, never], [0.0, never]], &Device::Cpu).unwrap();
+    assert_eq!(divergences(&p, &q).unwrap().to_vec1::<f64>().unwrap(), [0.0, f64::INFINITY]);
+    assert!(divergences(&p, &p.t().unwrap().narrow(0, 0, 1).unwrap()).is_err());
 }
 
 #[test]

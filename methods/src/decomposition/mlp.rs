@@ -198,7 +198,7 @@ impl Target for MlpTarget<'_> {
         &self.weights.matrices
     }
 
-    /// Computes the log probabilities of the next tokens: `[rows * context, vocab]`.
+    /// Computes the logits of the next tokens: `[rows * context, vocab]`.
     fn output(&self, batch: &MlpBatch, through: &mut Through, task: &Task) -> Result<Tensor> {
         let written = self.weights.output(&batch.read, through)?;
         let shaped = dtype::convert(&written, batch.stream.dtype())?.reshape(batch.stream.shape())?;
@@ -210,11 +210,11 @@ impl Target for MlpTarget<'_> {
         let logits = self.model.decoder.resumed(&batch.batch, from, &batch.stream, &mut hooks, Logits::All, task)?;
         let logits = logits.ok_or_else(|| err!(Bug, "a pass without logits"))?;
         let wide = logits.dims().last().copied().unwrap_or_default();
-        normalise::log_softmax(&dtype::convert(&logits, DType::F32)?.reshape(((), wide))?, -1)
+        Ok(dtype::convert(&logits, DType::F32)?.reshape(((), wide))?)
     }
 
     fn divergence(&self, clean: &Tensor, found: &Tensor) -> Result<Tensor> {
-        Ok(normalise::divergences(clean, found)?.mean_all()?)
+        Ok(normalise::divergences(clean, found)?.mean_all()?.to_dtype(DType::F32)?)
     }
 
     fn draw(&self, step: u64, task: &Task) -> Result<MlpBatch> {

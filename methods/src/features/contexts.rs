@@ -230,9 +230,9 @@ mod tests {
         let model = model();
         let huge = Tensor::new(&[[1.0_f32, 2.0], [f32::NAN, 0.0]], &Device::Cpu).unwrap();
         let rows = [vec![1], vec![2]];
-        let error = finite(&huge, place(&model), &rows, 1).unwrap_err();
-        assert!(error.message.contains("found NaN at position 0 of text 1"), "{}", error.message);
+        let error = finite(&huge, place(&model), &rows, 1, 5).unwrap_err();
+        assert!(error.message.contains("found NaN at position 5 of text 1"), "{}", error.message);
         // Padding is not an activation.
-        assert!(finite(&huge, place(&model), &[vec![1], vec![]], 1).is_ok());
+        assert!(finite(&huge, place(&model), &[vec![1], vec![]], 1, 0).is_ok());
     }
 }

@@ -23,7 +23,7 @@ use crate::model::run::Ask;
 use crate::model::site::{Place, one_site};
 use crate::sae::splice::heads_joined;
 use crate::sae::{Sae, SiteOptions};
-use crate::tensor::normalise::{divergences, log_probabilities};
+use crate::tensor::normalise::divergences;
 use crate::tensor::{DType, Tensor, dtype, floats, normalise};
 
 crate::choices! {
@@ -176,7 +176,7 @@ impl<'a> PatchRuns<'a> {
             place,
             reruns: Reruns::new(model, &clean, &[place], task)?,
             clean: x,
-            target: log_probabilities(&target)?,
+            target,
             features,
             differences,
             tokens: clean.lengths().iter().sum(),
@@ -215,9 +215,8 @@ impl<'a> PatchRuns<'a> {
         let hook =
             BoundHook::new(self.model.config(), &self.place.to_string(), None, None, Box::new(SiteReplacement(put)))?;
         let logits = self.reruns.logits(changes.len(), vec![hook], Logits::At(&[-1]), task)?.squeeze(1)?;
-        let found = log_probabilities(&logits)?;
         let target = self.target.repeat((changes.len(), 1))?;
-        let each = floats(&divergences(&found, &target)?)?;
+        let each = floats(&divergences(&logits, &target)?)?;
         let pairs = self.target.dim(0)?;
         let means: Vec<f64> = each.chunks(pairs).map(|part| part.iter().sum::<f64>() / pairs as f64).collect();
         if means.iter().all(|mean| mean.is_finite()) {

@@ -18,7 +18,7 @@ use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits, Pass};
 use crate::model::hooks::{BoundHook, Chain, Hooks, NoHooks};
 use crate::tensor::normalise::divergences;
-use crate::tensor::{DType, Tensor, floats, normalise};
+use crate::tensor::{DType, Tensor, floats};
 use crate::{bail, err};
 
 /// A function that reads the logits after the last token of the prompt, `[vocab]`, of the pair with this number.
@@ -128,7 +128,7 @@ impl<'a> MetricPlan<'a> {
             scored.push(texts.add(measure, at, prompt, pair).map_err(|e| e.within(format!("pair {number}")))?);
         }
         let reference = match measure {
-            Measure::Kl(reference) => Some(log_probabilities(model, pairs, reference, numbers, task)?),
+            Measure::Kl(reference) => Some(reference_logits(model, pairs, reference, numbers, task)?),
             _ => None,
         };
         let MetricTexts { rows, pair_of, points, spans, .. } = texts;
@@ -212,8 +212,7 @@ impl<'a> MetricPlan<'a> {
 
     fn divergence(&self, logits: &Tensor) -> Result<Tensor> {
         let Some(p) = &self.reference else { bail!(Bug, "a divergence without its reference") };
-        let p = p.to_dtype(logits.dtype())?;
-        divergences(&p, &normalise::log_softmax(logits, 1)?)
+        Ok(divergences(p, logits)?.to_dtype(logits.dtype())?)
     }
 
     fn losses(&self, logits: &Tensor) -> Result<Tensor> {
@@ -376,8 +375,8 @@ fn log_sums(x: &Tensor, counts: &[usize]) -> Result<Tensor> {
     Ok((sum + most)?.squeeze(1)?)
 }
 
-/// Returns the log probabilities after the last token of each prompt, `[pairs, vocab]`.
-fn log_probabilities(
+/// Returns the logits after the last token of each prompt, `[pairs, vocab]`.
+fn reference_logits(
     model: &Decoder,
     pairs: &[TokenPair],
     which: Prompt,
@@ -388,7 +387,7 @@ fn log_probabilities(
     let batch = Batch::new(rows.collect::<Result<_>>()?)?;
     let pass = Pass { hooks: &mut NoHooks, past: None, logits: Logits::Last, task };
     let logits = model.forward(&batch, pass)?.ok_or_else(|| err!(Bug, "a reference without logits"))?;
-    normalise::log_softmax(&widened(&logits.squeeze(1)?)?, 1)
+    widened(&logits.squeeze(1)?)
 }
 
 /// Converts logits to the dtype that metrics are computed in: f64 where the model computes in that, else f32.

@@ -277,7 +277,7 @@ impl<'a> Tuner<'a> {
         let batch = Batch::new(texts.iter().map(|text| text.ids.clone()).collect())?;
         let width = batch.width();
         let outputs = self.model.config().outputs();
-        // Logits, log probabilities and their gradient graphs, in both runs.
+        // Logits and their gradients, in both runs.
         memory::check(24 * (texts.len() * width * outputs) as u128, || "a step of fine-tuning".into())?;
         let places = places(texts);
         let mut marks = vec![0_u8; texts.len() * width];
@@ -304,7 +304,7 @@ impl<'a> Tuner<'a> {
         Ok(Lesson {
             read: rows(reads, parts.encoder.dims()[1])?,
             written: rows(writes, parts.decoder.dims()[1])?,
-            clean: logarithms(&run.logits.detach(), &places)?,
+            clean: at_places(&run.logits.detach(), &places)?,
             mask: Tensor::from_vec(marks, (texts.len(), width), device)?,
             places,
             batch,
@@ -315,8 +315,8 @@ impl<'a> Tuner<'a> {
     fn loss(&self, sae: &Sae, lesson: &Lesson, task: &Task) -> Result<LossParts> {
         let splice = Splice::new(sae.clone(), ErrorTreatment::Dropped).only(lesson.mask.clone());
         let hooks = splice.between(self.model.config(), self.sites.reads, self.sites.writes, None)?;
-        let changed = logarithms(&self.model.logits(&lesson.batch, hooks, task)?, &lesson.places)?;
-        let kl = normalise::divergences(&lesson.clean, &changed)?.mean(0)?;
+        let changed = at_places(&self.model.logits(&lesson.batch, hooks, task)?, &lesson.places)?;
+        let kl = normalise::divergences(&lesson.clean, &changed)?.mean(0)?.to_dtype(changed.dtype())?;
         let (codes, found) = sae.encode_and_reconstruct(&lesson.read)?;
         let rest = (&lesson.written - found)?.sqr()?.sum_all()?;
         let spread = lesson.written.broadcast_sub(&lesson.written.mean_keepdim(0)?)?.sqr()?.sum_all()?;
@@ -342,10 +342,10 @@ fn places(texts: &[&EvaluationText]) -> Vec<u32> {
     texts.iter().enumerate().flat_map(of).collect()
 }
 
-/// Computes the log probabilities at some places.
-fn logarithms(logits: &Tensor, places: &Tensor) -> Result<Tensor> {
+/// Selects the logits at some places.
+fn at_places(logits: &Tensor, places: &Tensor) -> Result<Tensor> {
     let (texts, positions, outputs) = logits.dims3()?;
-    normalise::log_softmax(&logits.reshape((texts * positions, outputs))?.index_select(places, 0)?, -1)
+    Ok(logits.reshape((texts * positions, outputs))?.index_select(places, 0)?)
 }
 
 fn number(t: &Tensor) -> Result<f64> {

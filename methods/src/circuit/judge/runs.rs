@@ -15,7 +15,7 @@ use crate::model::batch::Batch;
 use crate::model::decoder::{BegunTexts, Past};
 use crate::model::run::Ask;
 use crate::sae::SparseCodes;
-use crate::tensor::{DType, Tensor, normalise};
+use crate::tensor::{Tensor, floats, normalise};
 
 /// The largest number of rows of a batch that are changed together, whose changes begin at about the same column.
 const TOGETHER: usize = 32;
@@ -94,8 +94,8 @@ struct Clean {
     past: Option<Past>,
     /// The clean values at each position.
     values: Vec<f64>,
-    /// Log P of every token at these positions, where other runs are compared with it.
-    logs: Option<Tensor>,
+    /// The logits at these positions, where other runs are compared with it.
+    logits: Option<Tensor>,
 }
 
 /// The rows of a batch that a run changes, from the first changed column on.
@@ -227,13 +227,13 @@ impl<'a> JudgedRuns<'a> {
         } else {
             None
         };
-        let mut clean = Clean { streams, codes, past, values: vec![0.0; part.spots.len()], logs: None };
+        let mut clean = Clean { streams, codes, past, values: vec![0.0; part.spots.len()], logits: None };
         let rows = (0..part.batch.rows().len()).collect();
         let x = clean.streams[self.level].clone();
         if measure == RunMeasure::Kl {
             let all = ChangedRows::of(part, rows, 0, &clean)?;
-            let logs = self.of_logits(&all, x, |_, logits| Ok(vec![logarithms(logits)?]), task)?;
-            clean.logs = Some(Tensor::cat(&logs, 0)?);
+            let logits = self.of_logits(&all, x, |_, logits| Ok(vec![logits.clone()]), task)?;
+            clean.logits = Some(Tensor::cat(&logits, 0)?);
             return Ok(clean);
         }
         clean.values = self.read(measure, &ChangedRows::of(part, rows, 0, &clean)?, x, task)?;
@@ -323,12 +323,11 @@ impl<'a> JudgedRuns<'a> {
             RunMeasure::Code => self.reader.of(&some.chosen(&x)?, task),
             RunMeasure::Chance => self.of_logits(some, x, |_, logits| together(logits, self.tokens), task),
             RunMeasure::Kl => {
-                let clean = some.clean.logs.as_ref().ok_or_else(|| err!(Bug, "a run beside nothing"))?;
+                let clean = some.clean.logits.as_ref().ok_or_else(|| err!(Bug, "a run beside nothing"))?;
                 let from_clean = |range: Range<usize>, logits: &Tensor| -> Result<Vec<f64>> {
                     let spots: Vec<u32> = some.spots[range].iter().map(|(spot, _)| *spot as u32).collect();
                     let clean = clean.index_select(&Tensor::new(spots, clean.device())?, 0)?;
-                    let found = normalise::divergences(&clean, &logarithms(logits)?)?;
-                    Ok(found.to_dtype(DType::F64)?.to_vec1()?)
+                    floats(&normalise::divergences(&clean, logits)?)
                 };
                 self.of_logits(some, x, from_clean, task)
             }
@@ -356,11 +355,6 @@ impl<'a> JudgedRuns<'a> {
         }
         Ok(found)
     }
-}
-
-/// Returns log P of every token: `[positions, vocab]`.
-fn logarithms(logits: &Tensor) -> Result<Tensor> {
-    normalise::log_softmax(&logits.to_dtype(DType::F32)?, -1)
 }
 
 impl<'a> ChangedRows<'a> {

@@ -26,7 +26,7 @@ use crate::model::run::token_losses;
 use crate::model::site::{Place, one_site};
 use crate::sae::splice::ErrorTreatment;
 use crate::sae::{Sae, site_of};
-use crate::tensor::normalise::{divergences, log_probabilities};
+use crate::tensor::normalise::divergences;
 use crate::tensor::{Tensor, floats, gather};
 
 /// Measures of ablations.
@@ -310,7 +310,7 @@ impl AblatedRow<'_> {
         let clean = reruns.logits(1, Vec::new(), wanted, task)?.get(0)?;
         let logits = positions * self.model.config().outputs();
         let at_once = reruns.copies(TOKENS).min((LOGITS / logits.max(1)).max(1));
-        let clean = (self.measured(&clean, None)?, log_probabilities(&clean)?);
+        let clean = (self.measured(&clean, None)?, clean);
         let mut effects = Vec::with_capacity(self.sets.len());
         for sets in self.sets.chunks(at_once) {
             task.check()?;
@@ -328,7 +328,7 @@ impl AblatedRow<'_> {
         let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
         let of_clean = clean.map_or(0.0, |(clean, _)| *clean);
         match (self.measure, clean) {
-            (SetMeasure::Kl, Some((_, clean))) => Ok(mean(floats(&divergences(clean, &log_probabilities(logits)?)?)?)),
+            (SetMeasure::Kl, Some((_, clean))) => Ok(mean(floats(&divergences(clean, logits)?)?)),
             (SetMeasure::Kl, None) => Ok(0.0),
             (SetMeasure::Loss, _) => Ok(mean(floats(&token_losses(logits, self.ids)?)?) - of_clean),
             (SetMeasure::Of(own), _) => {

@@ -6,6 +6,7 @@ use super::*;
 use crate::fixtures::{config, configs, decoder};
 use crate::model::decoder::Decoder;
 use crate::model::hooks::Action;
+use crate::tensor::normalise;
 
 fn pairs() -> Vec<TokenPair> {
     let pair = |clean: &[u32], corrupt: &[u32], answers: &[&[u32]], wrong: &[&[u32]]| TokenPair {

@@ -125,7 +125,7 @@ fn damage(
         if ids.len() > 1 {
             losses.push(mean(floats(&token_losses(&steered, ids)?)?));
         }
-        kls.push(mean(floats(&divergences(&log_probabilities(&clean)?, &log_probabilities(&steered)?)?)?));
+        kls.push(mean(floats(&divergences(&clean, &steered)?)?));
     }
     Ok((losses, kls))
 }

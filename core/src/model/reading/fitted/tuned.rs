@@ -19,7 +19,7 @@ use crate::model::reading::lens::unembedded;
 use crate::model::run::Ask;
 use crate::model::site::Place;
 use crate::tensor::derivative::{TensorFunction, value_and_gradients};
-use crate::tensor::normalise::{divergences, log_softmax};
+use crate::tensor::normalise::divergences;
 use crate::tensor::{DType, Device, Tensor, create};
 use crate::training::ScheduleShape;
 use crate::training::descent::{Descent, DescentOptions, DescentRule, Steps, descend};
@@ -47,7 +47,7 @@ crate::options! {
 
 const ADAM: DescentRule = DescentRule::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 };
 
-/// Numbers that are kept of each logit in a step: logits, log probabilities, and their gradients; an estimate.
+/// Numbers that are kept of each logit in a step: logits, their gradients, and those of the model; an estimate.
 const KEPT: usize = 8;
 
 /// Trains a lens of a model on prompts. An interruption ends the training, and the lens is the one so far.
@@ -139,7 +139,7 @@ pub(super) struct PromptActivations {
     cache: Cache,
     /// The tokens, as places in `batch * pos`.
     tokens: Tensor,
-    /// The log probabilities that it ends with, `[tokens, vocab]` in f32.
+    /// The logits that it ends with, `[tokens, vocab]`.
     last: Tensor,
 }
 
@@ -152,8 +152,7 @@ impl PromptActivations {
         let tokens: Vec<u32> = batch.lengths().into_iter().enumerate().flat_map(real).collect();
         let tokens = Tensor::new(tokens, model.device())?;
         let run = model.run(&batch, Ask { places, ..Ask::default() }, task)?;
-        let logits = run.logits.flatten_to(1)?.index_select(&tokens, 0)?;
-        let last = task.apart(move || log_softmax(&logits.to_dtype(DType::F32)?, -1))?;
+        let last = run.logits.flatten_to(1)?.index_select(&tokens, 0)?;
         Ok(Self { cache: run.cache, tokens, last })
     }
 
@@ -165,7 +164,7 @@ impl PromptActivations {
     /// Computes KL(model || lens) at each token, in nats, for a residual stream that the lens has carried: `[tokens]`.
     pub(super) fn divergences(&self, model: &Decoder, place: Place, carried: Tensor, task: &Task) -> Result<Tensor> {
         let logits = unembedded(model, place, carried, task)?.squeeze(0)?;
-        divergences(&self.last, &log_softmax(&logits.to_dtype(DType::F32)?, -1)?)
+        divergences(&self.last, &logits.to_dtype(DType::F32)?)
     }
 
     /// Computes the mean of KL(model || lens) for a map, A and b.
