@@ -35,8 +35,9 @@ pub fn steer(sweep: &SteeringSweep, text: &[Vec<u32>], effect: &mut Effect, task
             err!(Argument, "expected tokens to write, by which the effect is measured, found 0").about("tokens")
         );
     }
+    let mut damages = damage(sweep, text, task)?.into_iter();
     let mut measure = |pushed: &SweepStrength| -> Result<Vec<Vec<f64>>> {
-        let (loss, kl) = damage(sweep, text, pushed, task)?;
+        let (loss, kl) = damages.next().ok_or_else(|| err!(Bug, "a strength whose damage was not measured"))?;
         let (effects, repetition) = effects(sweep, effect, pushed, task)?;
         Ok(vec![effects, loss, kl, repetition])
     };
@@ -104,30 +105,31 @@ fn effects(
     Ok((found, made.ids.iter().map(|ids| repetition(ids)).collect()))
 }
 
-/// Measures the loss of each row of the text, and KL(clean || steered).
-fn damage(
-    sweep: &SteeringSweep,
-    text: &[Vec<u32>],
-    pushed: &SweepStrength,
-    task: &Task,
-) -> Result<(Vec<f64>, Vec<f64>)> {
+/// Measures the loss of each row of the text, and KL(clean || steered), for each push of the sweep in its order. A row is read
+/// once for all of them, and goes on from the site for each.
+fn damage(sweep: &SteeringSweep, text: &[Vec<u32>], task: &Task) -> Result<Vec<(Vec<f64>, Vec<f64>)>> {
     sweep.model.decoder.config().expect_next_token("the damage of steering")?;
-    let mut losses = Vec::new();
-    let mut kls = Vec::new();
+    let others = sweep.others()?;
+    let pushes = sweep.pushes(&others);
+    let mut found = vec![(Vec::new(), Vec::new()); pushes.len()];
+    let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+    let bar = task.begin("steering other text", Some((text.len() * pushes.len()) as u64));
     for ids in text {
-        task.check()?;
         let batch = Batch::new(vec![ids.clone()])?;
         let reruns = Reruns::new(&sweep.model.decoder, &batch, &sweep.push.places(), task)?;
         let run = |hooks| -> Result<Tensor> { Ok(reruns.logits(1, hooks, Logits::All, task)?.get(0)?) };
         let clean = run(Vec::new())?;
-        let steered = run(sweep.hooks(pushed)?)?;
-        let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
-        if ids.len() > 1 {
-            losses.push(mean(floats(&token_losses(&steered, ids)?)?));
+        for (pushed, (losses, kls)) in pushes.iter().zip(&mut found) {
+            task.check()?;
+            let steered = run(sweep.hooks(pushed)?)?;
+            if ids.len() > 1 {
+                losses.push(mean(floats(&token_losses(&steered, ids)?)?));
+            }
+            kls.push(mean(floats(&divergences(&clean, &steered)?)?));
+            bar.advance(1);
         }
-        kls.push(mean(floats(&divergences(&clean, &steered)?)?));
     }
-    Ok((losses, kls))
+    Ok(found)
 }
 
 /// Returns the share of triples of tokens that occurred before in the same text; 0 for a text without triples.

@@ -67,10 +67,7 @@ impl SteeringSweep<'_> {
         measure: &mut dyn FnMut(&SweepStrength) -> Result<Quantities>,
         task: &Task,
     ) -> Result<Vec<SweepLine>> {
-        if let Some(strength) = self.options.strengths.iter().find(|strength| !strength.is_finite()) {
-            return Err(err!(Argument, "expected finite strengths, found {strength}").about("strengths"));
-        }
-        let others = (0..self.options.random).map(|draw| self.drawn(draw)).collect::<Result<Vec<_>>>()?;
+        let others = self.others()?;
         let bar = task.begin("steering", Some((self.options.strengths.len() * (1 + others.len())) as u64));
         let mut found = Vec::new();
         for strength in &self.options.strengths {
@@ -89,6 +86,24 @@ impl SteeringSweep<'_> {
             of("random", &others.iter().map(Some).collect::<Vec<_>>())?;
         }
         Ok(found)
+    }
+
+    /// Draws the random directions, for strengths that are finite.
+    pub fn others(&self) -> Result<Vec<Vec<Tensor>>> {
+        if let Some(strength) = self.options.strengths.iter().find(|strength| !strength.is_finite()) {
+            return Err(err!(Argument, "expected finite strengths, found {strength}").about("strengths"));
+        }
+        (0..self.options.random).map(|draw| self.drawn(draw)).collect()
+    }
+
+    /// Returns what `run` measures, in its order: each strength in the own direction and in the random ones.
+    pub fn pushes<'o>(&self, others: &'o [Vec<Tensor>]) -> Vec<SweepStrength<'o>> {
+        let mut all = Vec::new();
+        for strength in self.options.strengths.iter().copied() {
+            all.push(SweepStrength { strength, others: None });
+            all.extend(others.iter().map(|others| SweepStrength { strength, others: Some(others) }));
+        }
+        all
     }
 
     pub fn hooks<'h>(&self, pushed: &SweepStrength) -> Result<Vec<BoundHook<'h>>> {
