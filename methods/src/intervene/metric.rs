@@ -391,7 +391,7 @@ fn reference_logits(
 }
 
 /// Converts logits to the dtype that metrics are computed in: f64 where the model computes in that, else f32.
-fn widened(logits: &Tensor) -> Result<Tensor> {
+pub(super) fn widened(logits: &Tensor) -> Result<Tensor> {
     let work = if logits.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
     Ok(logits.to_dtype(work)?)
 }

@@ -5,12 +5,13 @@ use std::ops::Range;
 use super::cut::Sentence;
 use crate::base::results::MISSING;
 use crate::base::{Result, Task};
+use crate::intervene::metric::widened;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::hooks::{At, BoundHook, Edit};
 use crate::model::site::Place;
 use crate::tensor::normalise::divergences;
-use crate::tensor::{DType, Tensor, dtype, floats};
+use crate::tensor::{DType, Tensor, floats};
 
 /// Number of sentences that are suppressed, pass by pass, between two readings of the whole text: the stream of each pass
 /// is held until its logits are compared.
@@ -44,10 +45,7 @@ pub fn suppression(
             passes.push(vec![without(model, &sentences[*number].tokens)?]);
         }
         let take = &mut |range: Range<usize>, logits: &[Tensor]| {
-            let warm = |logits: &Tensor| -> Result<Tensor> {
-                let work = if logits.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-                Ok((dtype::convert(logits, work)? / temperature)?)
-            };
+            let warm = |logits: &Tensor| -> Result<Tensor> { Ok((widened(logits)? / temperature)?) };
             let Some((clean, others)) = logits.split_first() else { return Ok(()) };
             let clean = warm(clean)?;
             for (number, other) in chunk.iter().zip(others) {

@@ -68,22 +68,21 @@ impl SteeringSweep<'_> {
         task: &Task,
     ) -> Result<Vec<SweepLine>> {
         let others = self.others()?;
-        let bar = task.begin("steering", Some((self.options.strengths.len() * (1 + others.len())) as u64));
+        let pushes = self.pushes(&others);
+        let bar = task.begin("steering", Some(pushes.len() as u64));
         let mut found = Vec::new();
-        for strength in &self.options.strengths {
-            let mut of = |direction, others: &[Option<&Vec<Tensor>>]| -> Result<()> {
+        for of_strength in pushes.chunks(1 + others.len()) {
+            let (own, random) = of_strength.split_at(1);
+            for (direction, pushes) in [("own", own), ("random", random)] {
                 let mut all = Vec::new();
-                for others in others {
-                    all.push(measure(&SweepStrength { strength: *strength, others: others.map(Vec::as_slice) })?);
+                for pushed in pushes {
+                    all.push(measure(pushed)?);
                     bar.advance(1);
                 }
-                if !all.is_empty() {
+                if let Some(SweepStrength { strength, .. }) = pushes.first() {
                     found.push(SweepLine { direction, strength: *strength, failed: failed(&all), values: mean(&all) });
                 }
-                Ok(())
-            };
-            of("own", &[None])?;
-            of("random", &others.iter().map(Some).collect::<Vec<_>>())?;
+            }
         }
         Ok(found)
     }
