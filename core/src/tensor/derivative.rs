@@ -23,6 +23,14 @@ pub struct ValueAndGradients {
     pub gradients: Vec<Tensor>,
 }
 
+impl ValueAndGradients {
+    /// Returns the value and the gradients of the sum of two functions of the same arguments.
+    pub fn plus(&self, other: &Self) -> Result<Self> {
+        let gradients = self.gradients.iter().zip(&other.gradients).map(|(a, b)| Ok((a + b)?));
+        Ok(Self { value: self.value + other.value, gradients: gradients.collect::<Result<_>>()? })
+    }
+}
+
 /// A function's result with the tape of its computation.
 struct TapedResult {
     variables: Vec<Var>,

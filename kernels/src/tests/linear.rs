@@ -23,7 +23,7 @@ fn compare(x: &Tensor, weight: &Tensor, bias: &Tensor) {
 #[test]
 fn few_and_many_rows() {
     at_every_level(|| {
-        for rows in [1, 2, 3, 8, 9, 70] {
+        for rows in [1, 2, 3, 8, 9, 32, 33, 70] {
             for inner in LENGTHS {
                 let x = numbers(&[rows, inner], 1.0, inner as u64);
                 let weight = numbers(&[21, inner], 1.0, 2);

@@ -1,15 +1,17 @@
 //! Evaluation of a fitted lens: how far its predictions are from the model's own in the end, compared with the logit
 //! lens.
 
+use std::sync::Arc;
+
 use super::prompts::cut;
-use super::tuned::PromptActivations;
+use super::tuned::{LOGITS_AT_ONCE, PromptActivations, PromptPart};
 use super::{FittedLens, output};
 use crate::base::bootstrap::bootstrap;
 use crate::base::{Cell, Result, Table, Task};
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
 use crate::model::reading::lens::LOGIT_LENS;
-use crate::tensor::{Tensor, floats};
+use crate::tensor::floats;
 
 crate::options! {
     /// Options of evaluating a lens.
@@ -48,13 +50,22 @@ impl FittedLens {
         let bar = task.begin("judging a lens", Some(prompts.len() as u64));
         for some in prompts.chunks(AT_ONCE) {
             let batch = Batch::new(some.iter().map(|ids| ids.to_vec()).collect())?;
-            let seen = PromptActivations::of(model, batch, places.clone(), task)?;
-            for (place, sums) in places.iter().zip(&mut sums) {
-                let stream = seen.stream(*place)?;
-                let carried = self.carried(*place, &stream, last)?;
-                for (sums, x) in sums.iter_mut().zip([carried, stream]) {
-                    task.check()?;
-                    sums.extend(by_prompt(&seen.divergences(model, *place, x, task)?, some)?);
+            let seen = Arc::new(PromptActivations::of(model, batch, places.clone(), task)?);
+            let mut found = vec![[const { Vec::<f64>::new() }; 2]; places.len()];
+            for tokens in seen.parts(LOGITS_AT_ONCE)? {
+                let part = PromptPart::of(&seen, tokens, model, task)?;
+                for (place, found) in places.iter().zip(&mut found) {
+                    let stream = part.stream(*place)?;
+                    let carried = self.carried(*place, &stream, last)?;
+                    for (found, x) in found.iter_mut().zip([carried, stream]) {
+                        task.check()?;
+                        found.extend(floats(&part.divergences(model, *place, x, task)?)?);
+                    }
+                }
+            }
+            for (sums, found) in sums.iter_mut().zip(&found) {
+                for (sums, found) in sums.iter_mut().zip(found) {
+                    sums.extend(by_prompt(found, some));
                 }
             }
             bar.advance(some.len() as u64);
@@ -85,7 +96,7 @@ impl FittedLens {
 }
 
 /// Adds up the tokens of each prompt.
-fn by_prompt(divergences: &Tensor, prompts: &[&[u32]]) -> Result<Vec<f64>> {
-    let mut all = floats(divergences)?.into_iter();
-    Ok(prompts.iter().map(|ids| all.by_ref().take(ids.len()).sum()).collect())
+fn by_prompt(divergences: &[f64], prompts: &[&[u32]]) -> Vec<f64> {
+    let mut all = divergences.iter();
+    prompts.iter().map(|ids| all.by_ref().take(ids.len()).sum()).collect()
 }

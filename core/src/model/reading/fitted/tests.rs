@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use kit::far_relative;
 
+use super::tuned::train_in_parts;
 use super::*;
 use crate::base::Cell;
 use crate::base::access::{Access, Rules};
@@ -234,6 +235,25 @@ fn a_tuned_lens_predicts_the_end_better_than_the_logit_lens_on_other_prompts() {
         let again = train_tuned(&model, &counting(64, 0), &options, &Task::default()).unwrap();
         let of = |lens: &FittedLens| floats(&lens.map(1).unwrap().matrix).unwrap();
         assert_eq!(of(&lens), of(&again));
+    }
+}
+
+#[test]
+fn a_step_in_parts_is_a_step_on_all_tokens() {
+    let LensFixture { model, .. } = fixture("gpt2");
+    let options = TunedLensOptions { steps: 4, ..TunedLensOptions::default() };
+    // One text is shorter than the other, and parts end within texts.
+    let prompts = vec![vec![3, 1, 4, 1, 5], vec![9, 2]];
+    let of = |tokens: usize| {
+        let at_once = tokens * model.config().outputs();
+        let lens = train_in_parts(&model, &prompts, &options, at_once, &Task::default()).unwrap();
+        floats(lens.map(0).unwrap().bias.as_ref().unwrap()).unwrap()
+    };
+    let whole = of(7);
+    assert!(whole.iter().any(|x| x.abs() > 1e-4));
+    for tokens in [1, 2, 4] {
+        let far = of(tokens).iter().zip(&whole).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(far < 1e-6, "{tokens} tokens at once: {far}");
     }
 }
 

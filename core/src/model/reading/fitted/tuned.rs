@@ -3,6 +3,7 @@
 //! the identity and 0, which is the logit lens.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rand::seq::SliceRandom;
@@ -17,8 +18,8 @@ use crate::model::cache::Cache;
 use crate::model::decoder::Decoder;
 use crate::model::reading::lens::unembedded;
 use crate::model::run::Ask;
-use crate::model::site::Place;
-use crate::tensor::derivative::{TensorFunction, value_and_gradients};
+use crate::model::site::{Place, Site, SiteKind};
+use crate::tensor::derivative::{TensorFunction, ValueAndGradients, value_and_gradients};
 use crate::tensor::normalise::divergences;
 use crate::tensor::{DType, Device, Tensor, create};
 use crate::training::ScheduleShape;
@@ -49,6 +50,8 @@ const ADAM: DescentRule = DescentRule::Adam { betas: [0.9, 0.999], eps: 1e-8, we
 
 /// Numbers that are kept of each logit in a step: logits, their gradients, and those of the model; an estimate.
 const KEPT: usize = 8;
+/// Number of logits that are in memory at once: 64 MiB in f32, and all that is kept of them 512 MiB.
+pub(super) const LOGITS_AT_ONCE: usize = 1 << 24;
 
 /// Trains a lens of a model on prompts. An interruption ends the training, and the lens is the one so far.
 pub fn train_tuned(
@@ -57,11 +60,23 @@ pub fn train_tuned(
     options: &TunedLensOptions,
     task: &Task,
 ) -> Result<FittedLens> {
+    train_in_parts(model, prompts, options, LOGITS_AT_ONCE, task)
+}
+
+/// Trains a lens with this number of logits in memory at once.
+pub(super) fn train_in_parts(
+    model: &Arc<Decoder>,
+    prompts: &[Vec<u32>],
+    options: &TunedLensOptions,
+    at_once: usize,
+    task: &Task,
+) -> Result<FittedLens> {
     let config = model.config();
     let layers = layers(config, options.layers.as_deref())?;
     let prompts = cut(prompts, config, options.context, options.prompts)?;
     let count = prompts.len();
-    let mut training = Training { model, prompts, layers: BTreeMap::new(), order: Vec::new(), epoch: 0, options };
+    let mut training =
+        Training { model, prompts, layers: BTreeMap::new(), order: Vec::new(), epoch: 0, at_once, options };
     for layer in layers {
         training.layers.insert(layer, descent(config.d_model, model.device(), options)?);
     }
@@ -72,6 +87,11 @@ pub fn train_tuned(
         _ => Err(err!(Bug, "a translator without its parts")),
     };
     FittedLens::new(LensKind::Tuned, training.layers.iter().map(map).collect::<Result<_>>()?, count)
+}
+
+/// Returns the site of what the last logits are computed from.
+fn last_norm() -> Place {
+    Place { site: Site::new(SiteKind::FinalNorm, 0), head: None }
 }
 
 /// Starts the descent of one layer's map. Each layer has its own: none depends on another.
@@ -95,6 +115,7 @@ struct Training<'a> {
     /// The prompts that are left of the epoch.
     order: Vec<usize>,
     epoch: u64,
+    at_once: usize,
     options: &'a TunedLensOptions,
 }
 
@@ -102,21 +123,31 @@ impl Training<'_> {
     /// Makes a step of every layer on the same prompts. Returns the mean of their losses.
     fn step(&mut self, task: &Task) -> Result<f64> {
         let rows = self.next_rows().into_iter().map(|row| self.prompts[row].to_vec()).collect();
-        let places: Vec<Place> = self.layers.keys().map(|layer| output(*layer)).collect();
+        let places = self.layers.keys().map(|layer| output(*layer)).collect();
         let seen = Arc::new(PromptActivations::of(self.model, Batch::new(rows)?, places, task)?);
+        let mut sums: BTreeMap<usize, ValueAndGradients> = BTreeMap::new();
+        for tokens in seen.parts(self.at_once)? {
+            let part = Arc::new(PromptPart::of(&seen, tokens, self.model, task)?);
+            for (layer, descent) in &self.layers {
+                let model = self.model.clone();
+                let part = part.clone();
+                let at = descent.parameters();
+                let within = task.clone();
+                let place = output(*layer);
+                let found = task.apart(move || {
+                    let mut loss = |map: &[Tensor]| part.loss(&model, place, map, &within);
+                    value_and_gradients(&mut loss as &mut TensorFunction, &at, &within)
+                });
+                let found = found.map_err(|error| descent.at_step(error))?;
+                match sums.remove(layer) {
+                    None => sums.insert(*layer, found),
+                    Some(before) => sums.insert(*layer, before.plus(&found)?),
+                };
+            }
+        }
         let mut sum = 0.0;
-        for (layer, descent) in &mut self.layers {
-            let model = self.model.clone();
-            let seen = seen.clone();
-            let at = descent.parameters();
-            let within = task.clone();
-            let place = output(*layer);
-            let found = task.apart(move || {
-                let mut loss = |map: &[Tensor]| seen.loss(&model, place, map, &within);
-                value_and_gradients(&mut loss as &mut TensorFunction, &at, &within)
-            });
-            let found = found.map_err(|error| descent.at_step(error))?;
-            descent.update(&found)?;
+        for (descent, found) in self.layers.values_mut().zip(sums.values()) {
+            descent.update(found)?;
             sum += found.value;
         }
         Ok(sum / self.layers.len() as f64)
@@ -134,31 +165,66 @@ impl Training<'_> {
     }
 }
 
-/// Activations and predictions of the model at every token of some prompts.
+/// Activations of the model at every token of some prompts.
 pub(super) struct PromptActivations {
     cache: Cache,
     /// The tokens, as places in `batch * pos`.
-    tokens: Tensor,
-    /// The logits that it ends with, `[tokens, vocab]`.
-    last: Tensor,
+    tokens: Vec<u32>,
+    /// The number of logits of a token.
+    outputs: usize,
 }
 
 impl PromptActivations {
-    pub(super) fn of(model: &Decoder, batch: Batch, places: Vec<Place>, task: &Task) -> Result<Self> {
+    pub(super) fn of(model: &Decoder, batch: Batch, mut places: Vec<Place>, task: &Task) -> Result<Self> {
         let width = batch.width();
-        let outputs = model.config().outputs();
-        memory::check((4 * KEPT * batch.rows().len() * width * outputs) as u128, || "the logits of a lens".into())?;
         let real = |(row, length): (usize, usize)| (0..length).map(move |column| (row * width + column) as u32);
-        let tokens: Vec<u32> = batch.lengths().into_iter().enumerate().flat_map(real).collect();
-        let tokens = Tensor::new(tokens, model.device())?;
-        let run = model.run(&batch, Ask { places, ..Ask::default() }, task)?;
-        let last = run.logits.flatten_to(1)?.index_select(&tokens, 0)?;
-        Ok(Self { cache: run.cache, tokens, last })
+        let tokens = batch.lengths().into_iter().enumerate().flat_map(real).collect();
+        places.push(last_norm());
+        let cache = model.cache(&batch, Ask { places, ..Ask::default() }, task)?;
+        Ok(Self { cache, tokens, outputs: model.config().outputs() })
+    }
+
+    /// Returns ranges of tokens with this number of logits at most, or of one token.
+    pub(super) fn parts(&self, at_once: usize) -> Result<impl Iterator<Item = Range<usize>> + use<>> {
+        let count = self.tokens.len();
+        let most = (at_once / self.outputs.max(1)).max(1);
+        memory::check((4 * KEPT * most.min(count) * self.outputs) as u128, || "the logits of a lens".into())?;
+        Ok((0..count).step_by(most).map(move |start| start..count.min(start + most)))
+    }
+
+    /// Returns the residual stream at some tokens, `[1, tokens, d_model]`.
+    fn stream(&self, place: Place, tokens: &Tensor) -> Result<Tensor> {
+        Ok(self.cache.at(place)?.flatten_to(1)?.contiguous()?.index_select(tokens, 0)?.unsqueeze(0)?)
+    }
+}
+
+/// Tokens that are read together, and what the model predicts after each.
+pub(super) struct PromptPart {
+    seen: Arc<PromptActivations>,
+    /// Places in `batch * pos`.
+    tokens: Tensor,
+    /// The share of all tokens.
+    share: f64,
+    /// The logits that the model ends with, `[tokens, vocab]`.
+    last: Tensor,
+}
+
+impl PromptPart {
+    pub(super) fn of(
+        seen: &Arc<PromptActivations>,
+        tokens: Range<usize>,
+        model: &Decoder,
+        task: &Task,
+    ) -> Result<Self> {
+        let share = tokens.len() as f64 / seen.tokens.len() as f64;
+        let tokens = Tensor::new(&seen.tokens[tokens], model.device())?;
+        let last = unembedded(model, last_norm(), seen.stream(last_norm(), &tokens)?, task)?.squeeze(0)?;
+        Ok(Self { seen: seen.clone(), tokens, share, last })
     }
 
     /// Returns the residual stream at each token, `[1, tokens, d_model]`.
     pub(super) fn stream(&self, place: Place) -> Result<Tensor> {
-        Ok(self.cache.at(place)?.flatten_to(1)?.contiguous()?.index_select(&self.tokens, 0)?.unsqueeze(0)?)
+        self.seen.stream(place, &self.tokens)
     }
 
     /// Computes KL(model || lens) at each token, in nats, for a residual stream that the lens has carried: `[tokens]`.
@@ -167,11 +233,11 @@ impl PromptActivations {
         divergences(&self.last, &logits.to_dtype(DType::F32)?)
     }
 
-    /// Computes the mean of KL(model || lens) for a map, A and b.
+    /// Computes the part that these tokens have in the mean of KL(model || lens) over all, for a map, A and b.
     fn loss(&self, model: &Decoder, place: Place, map: &[Tensor], task: &Task) -> Result<Tensor> {
         let [matrix, bias] = map else { return Err(err!(Bug, "a translator without its parts")) };
         let stream = self.stream(place)?;
         let carried = kernels::linear(&stream.to_dtype(DType::F32)?, matrix, Some(bias))?.to_dtype(stream.dtype())?;
-        Ok(self.divergences(model, place, carried, task)?.mean_all()?)
+        Ok((self.divergences(model, place, carried, task)?.mean_all()? * self.share)?)
     }
 }
