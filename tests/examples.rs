@@ -89,6 +89,10 @@ const SHORT: &[(&str, &str)] = &[
     ("qk_attributions", "--length 6 --queries 3"),
     ("parameter_decomposition", "--training 20 --steps 3 --batch 16"),
     ("modular_addition", "--parts 2 --each 2 --p 13"),
+    (
+        "monosemantic_neurons",
+        "--steps 2 --text grammar --bytes 20000 --neurons 32 --features 64 --judged 8 --fragments 200 --rows 4",
+    ),
     ("larger_dictionaries", "--text grammar --tokens 5000 --ratios 1,2 --passes 1 --k 4 --rows 2"),
     ("mlp_dictionaries", "--text grammar --tokens 3000 --l1 1e-3,1e-2 --passes 1 --features 48 --rows 1"),
     ("ablation_interactions", "--text grammar --tokens 4000 --ratio 1 --k 4 --passes 1 --rows 2 --largest 4 --pairs 2"),

@@ -128,6 +128,14 @@ pub struct Run {
     pub batch: Batch,
 }
 
+/// The end of a pass at some points of a batch, from which their logits are computed, a few at a time.
+#[derive(Debug, Clone)]
+pub struct PassEnd {
+    /// What the unembedding reads, or logits, one point after the other.
+    x: Tensor,
+    is_logits: bool,
+}
+
 impl Decoder {
     pub fn run(&self, batch: &Batch, ask: Ask, task: &Task) -> Result<Run> {
         let mut chain = self.chain(batch, ask, false);
@@ -241,25 +249,45 @@ impl Decoder {
         take: &mut TakePoints,
         task: &Task,
     ) -> Result<()> {
-        let read = |hooks| -> Result<(Tensor, bool)> {
+        let ends = passes.into_iter().map(|hooks| {
             let mut chain = Chain { hooks, ..Chain::default() };
-            // A hook at the logits sees all of them at once.
-            if self.is_seen(SiteKind::Logits, &chain)? {
-                return Ok((self.pass(batch, &mut chain, Logits::Points(points), task)?, true));
-            }
-            Ok((at_points(&self.pass(batch, &mut chain, Logits::Read, task)?, points)?, false))
-        };
-        let found = passes.into_iter().map(read).collect::<Result<Vec<_>>>()?;
+            self.end(batch, &mut chain, points, task)
+        });
+        let ends = ends.collect::<Result<Vec<_>>>()?;
         for start in (0..points.len()).step_by(at_once) {
             task.check()?;
             let range = start..points.len().min(start + at_once);
-            let logits = found.iter().map(|(x, is_logits)| {
-                let part = x.narrow(0, start, range.len())?;
-                if *is_logits { Ok(part) } else { self.unembedded(&part, task) }
-            });
+            let logits = ends.iter().map(|end| self.logits_of(end, range.clone(), task));
             take(range.clone(), &logits.collect::<Result<Vec<_>>>()?)?;
         }
         Ok(())
+    }
+
+    /// Runs the model up to the unembedding: what was recorded, and the end of the pass at some rows and columns of the batch.
+    pub fn run_to_end(
+        &self,
+        batch: &Batch,
+        ask: Ask,
+        points: &[(usize, usize)],
+        task: &Task,
+    ) -> Result<(Cache, PassEnd)> {
+        let mut chain = self.chain(batch, ask, false);
+        let end = self.end(batch, &mut chain, points, task)?;
+        Ok((recorded(chain)?, end))
+    }
+
+    fn end(&self, batch: &Batch, chain: &mut Chain, points: &[(usize, usize)], task: &Task) -> Result<PassEnd> {
+        // A hook at the logits sees all of them at once.
+        if self.is_seen(SiteKind::Logits, chain)? {
+            return Ok(PassEnd { x: self.pass(batch, chain, Logits::Points(points), task)?, is_logits: true });
+        }
+        Ok(PassEnd { x: at_points(&self.pass(batch, chain, Logits::Read, task)?, points)?, is_logits: false })
+    }
+
+    /// Computes the logits at some points of the end of a pass, `[points, vocab]`.
+    pub fn logits_of(&self, end: &PassEnd, points: Range<usize>, task: &Task) -> Result<Tensor> {
+        let part = end.x.narrow(0, points.start, points.len())?;
+        if end.is_logits { Ok(part) } else { self.unembedded(&part, task) }
     }
 
     /// Computes the loss of every token but the first of each text: -log of the probability that the model gave it, in

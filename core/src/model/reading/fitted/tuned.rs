@@ -17,8 +17,8 @@ use crate::model::batch::Batch;
 use crate::model::cache::Cache;
 use crate::model::decoder::Decoder;
 use crate::model::reading::lens::unembedded;
-use crate::model::run::Ask;
-use crate::model::site::{Place, Site, SiteKind};
+use crate::model::run::{Ask, PassEnd};
+use crate::model::site::Place;
 use crate::tensor::derivative::{TensorFunction, ValueAndGradients, value_and_gradients};
 use crate::tensor::normalise::divergences;
 use crate::tensor::{DType, Device, Tensor, create};
@@ -87,11 +87,6 @@ pub(super) fn train_in_parts(
         _ => Err(err!(Bug, "a translator without its parts")),
     };
     FittedLens::new(LensKind::Tuned, training.layers.iter().map(map).collect::<Result<_>>()?, count)
-}
-
-/// Returns the site of what the last logits are computed from.
-fn last_norm() -> Place {
-    Place { site: Site::new(SiteKind::FinalNorm, 0), head: None }
 }
 
 /// Starts the descent of one layer's map. Each layer has its own: none depends on another.
@@ -170,18 +165,19 @@ pub(super) struct PromptActivations {
     cache: Cache,
     /// The tokens, as places in `batch * pos`.
     tokens: Vec<u32>,
+    /// What the model predicts at each token.
+    end: PassEnd,
     /// The number of logits of a token.
     outputs: usize,
 }
 
 impl PromptActivations {
-    pub(super) fn of(model: &Decoder, batch: Batch, mut places: Vec<Place>, task: &Task) -> Result<Self> {
-        let width = batch.width();
-        let real = |(row, length): (usize, usize)| (0..length).map(move |column| (row * width + column) as u32);
-        let tokens = batch.lengths().into_iter().enumerate().flat_map(real).collect();
-        places.push(last_norm());
-        let cache = model.cache(&batch, Ask { places, ..Ask::default() }, task)?;
-        Ok(Self { cache, tokens, outputs: model.config().outputs() })
+    pub(super) fn of(model: &Decoder, batch: Batch, places: Vec<Place>, task: &Task) -> Result<Self> {
+        let of_text = |(row, length): (usize, usize)| (0..length).map(move |column| (row, column));
+        let points: Vec<(usize, usize)> = batch.lengths().into_iter().enumerate().flat_map(of_text).collect();
+        let tokens = points.iter().map(|(row, column)| (row * batch.width() + column) as u32).collect();
+        let (cache, end) = model.run_to_end(&batch, Ask { places, ..Ask::default() }, &points, task)?;
+        Ok(Self { cache, tokens, end, outputs: model.config().outputs() })
     }
 
     /// Returns ranges of tokens with this number of logits at most, or of one token.
@@ -217,8 +213,8 @@ impl PromptPart {
         task: &Task,
     ) -> Result<Self> {
         let share = tokens.len() as f64 / seen.tokens.len() as f64;
+        let last = model.logits_of(&seen.end, tokens.clone(), task)?;
         let tokens = Tensor::new(&seen.tokens[tokens], model.device())?;
-        let last = unembedded(model, last_norm(), seen.stream(last_norm(), &tokens)?, task)?.squeeze(0)?;
         Ok(Self { seen: seen.clone(), tokens, share, last })
     }
 
