@@ -7,8 +7,8 @@ use microtome::checkpoint::load::LoadSettings;
 use microtome::model::site::{Heads, Site, SiteKind};
 
 /// Rounding in f32 is 6e-8 of a number; texts beside others are multiplied in other tiles, and in three layers that adds up to a
-/// few hundred of it, more where a hook makes what it acts on large. In f64 it is 2^29 times less.
-const IN_F32: f64 = 3e-5;
+/// few hundred of it, and to two thousand where a hook makes what it acts on large. In f64 it is 2^29 times less.
+const IN_F32: f64 = 1.5e-4;
 const IN_F64: f64 = 1e-10;
 
 /// One case in so many of the product of families, sites and hooks is tried; more at scores and patterns, whose keys are
@@ -76,7 +76,8 @@ const HOOKS: &[Hook] = &[
     Hook { kind: "edit", code: "hooks::edit(\"SITE\", |v| v * 2 + 0.1)", wants: |_| true },
     Hook {
         kind: "edit that mixes positions",
-        code: "hooks::edit(\"SITE\", |v| v * (v.max(AXIS).unsqueeze(AXIS) * 2 + 1) + v.mean(AXIS).unsqueeze(AXIS))",
+        // States carry on what was added to them, so that it may not grow with them.
+        code: "hooks::edit(\"SITE\", |v| v * 0.5 + (v.max(AXIS) + v.mean(AXIS)).unsqueeze(AXIS) * 0.4)",
         wants: |_| true,
     },
     Hook {

@@ -61,17 +61,36 @@ pub fn axes(place: Place, has_all_positions: bool) -> Vec<usize> {
 
 /// Returns a pattern in which no key of padding has a share, whatever a hook gave it: `[batch, .., key]`.
 pub fn attended(at: &At, pattern: &Tensor) -> Result<Tensor> {
-    let rows = pattern.dim(0)?;
-    let keys = pattern.dim(pattern.rank() - 1)?;
-    let is_text = |row: usize| (0..keys).map(move |key| at.is_text(row, key));
+    within_texts(at, pattern, pattern.rank() - 1, 0, || Ok(pattern.zeros_like()?))
+}
+
+/// Returns what a hook made of an activation `[batch, pos, ..]` where texts are, and behind their ends what was there before.
+///
+/// A recurrence goes on behind the end of a shorter text. What a hook makes grow from token to token overflows there first, and
+/// 0 times infinity is NaN at every token of a part that is computed in one product.
+pub fn unchanged_behind_ends(at: &At, before: &Tensor, changed: &Tensor) -> Result<Tensor> {
+    within_texts(at, changed, 1, at.columns.start, || Ok(before.to_dtype(changed.dtype())?))
+}
+
+/// Returns a tensor with other numbers where an axis, whose first element is this column of the texts, has padding.
+fn within_texts(
+    at: &At,
+    x: &Tensor,
+    axis: usize,
+    first: usize,
+    others: impl FnOnce() -> Result<Tensor>,
+) -> Result<Tensor> {
+    let rows = x.dim(0)?;
+    let columns = x.dim(axis)?;
+    let is_text = |row: usize| (first..first + columns).map(move |column| at.is_text(row, column));
     if rows != at.batch.rows().len() || (0..rows).flat_map(is_text).all(|is_text| is_text) {
-        return Ok(pattern.clone());
+        return Ok(x.clone());
     }
-    let mut shape = vec![1; pattern.rank()];
-    (shape[0], shape[pattern.rank() - 1]) = (rows, keys);
+    let mut shape = vec![1; x.rank()];
+    (shape[0], shape[axis]) = (rows, columns);
     let is_text: Vec<u8> = (0..rows).flat_map(is_text).map(u8::from).collect();
-    let is_text = Tensor::from_vec(is_text, shape, pattern.device())?.broadcast_as(pattern.shape())?;
-    Ok(is_text.where_cond(pattern, &pattern.zeros_like()?)?)
+    let is_text = Tensor::from_vec(is_text, shape, x.device())?.broadcast_as(x.shape())?;
+    Ok(is_text.where_cond(x, &others()?)?)
 }
 
 /// The part of an activation of a batch that belongs to one text.

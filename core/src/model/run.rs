@@ -131,7 +131,7 @@ pub struct Run {
 /// The end of a pass at some points of a batch, from which their logits are computed, a few at a time.
 #[derive(Debug, Clone)]
 pub struct PassEnd {
-    /// What the unembedding reads, or logits, one point after the other.
+    /// Logits, or the rows that the unembedding reads, one point after the other.
     x: Tensor,
     is_logits: bool,
 }

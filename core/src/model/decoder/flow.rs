@@ -8,7 +8,7 @@ use crate::base::{Error, Result, Task};
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::hooks::{At, Hooks, SitePart, checks};
-use crate::model::padding::attended;
+use crate::model::padding::{attended, unchanged_behind_ends};
 use crate::model::site::{Site, SiteKind};
 use crate::tensor::Tensor;
 use kernels::Gap;
@@ -105,7 +105,11 @@ impl Flow<'_> {
         match self.hooks.on(&at, &x)? {
             Some(changed) => {
                 checks::same_form(&site, &x, &changed)?;
-                if site.kind == SiteKind::Pattern { attended(&at, &changed) } else { Ok(changed) }
+                match site.kind {
+                    SiteKind::Pattern => attended(&at, &changed),
+                    kind if kind.is_of_recurrence() => unchanged_behind_ends(&at, &x, &changed),
+                    _ => Ok(changed),
+                }
             }
             None => Ok(x),
         }

@@ -47,12 +47,6 @@ fn beside_positions(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
     Ok(mask.reshape(shape)?)
 }
 
-/// Returns `changed` where texts are, and `x` in their padding: `[batch, pos, ..]`.
-pub(super) fn changed_where_real(x: &Tensor, changed: &Tensor, real: &[usize]) -> Result<Tensor> {
-    let Some(mask) = real_mask(x, real)? else { return Ok(changed.clone()) };
-    Ok(beside_positions(x, &mask)?.broadcast_as(x.shape())?.where_cond(changed, x)?)
-}
-
 /// A function from a column to the states behind it and all later ones, `[batch, pos, ..]`, from those behind the column before,
 /// or from those before the text; what is added to each, where something is, is carried on.
 pub(super) type StatesFrom<'a> = dyn Fn(usize, Option<&Tensor>, Option<&Tensor>) -> Result<Tensor> + 'a;
@@ -63,21 +57,14 @@ pub(super) type StatesFrom<'a> = dyn Fn(usize, Option<&Tensor>, Option<&Tensor>)
 /// Hooks see the states of all tokens at once. The first state that they change is settled, those behind it are
 /// computed anew, and all are shown again, until nothing behind what is settled is changed. States that are settled
 /// are shown as they were before they were changed, so that the last call sees and gives those of all tokens.
-pub(super) fn hooked_states(
-    flow: &mut Flow,
-    site: Site,
-    shown: &[usize],
-    real: &[usize],
-    states_from: &StatesFrom,
-) -> Result<Tensor> {
+pub(super) fn hooked_states(flow: &mut Flow, site: Site, shown: &[usize], states_from: &StatesFrom) -> Result<Tensor> {
     let mut before = states_from(0, None, None)?;
     let columns = before.dim(1)?;
     let whole = before.dims().to_vec();
     let mut settled: Vec<Tensor> = Vec::new();
     loop {
         let from = settled.len();
-        let seen = kernels::reshape(&before, shown)?;
-        let changed = changed_where_real(&seen, &flow.shown(site, seen.clone())?, real)?;
+        let changed = flow.shown(site, kernels::reshape(&before, shown)?)?;
         let changed = kernels::reshape(&changed, &whole)?.narrow(1, from, columns - from)?;
         let own = before.narrow(1, from, columns - from)?;
         let count = match first_change(&own, &changed)? {
@@ -187,11 +174,6 @@ mod tests {
         let kept = only_real(&x, &[4, 1]).unwrap();
         assert_eq!(far(kept.get(0).unwrap(), x.get(0).unwrap()), 0.0);
         assert_eq!(largest(kept.get(1).unwrap().narrow(0, 1, 3).unwrap()), 0.0);
-        let changed = changed_where_real(&x, &x.zeros_like().unwrap(), &[4, 1]).unwrap();
-        assert_eq!(largest(changed.get(0).unwrap()), 0.0);
-        assert_eq!(largest(changed.get(1).unwrap().narrow(0, 0, 1).unwrap()), 0.0);
-        let padding = |x: &Tensor| x.get(1).unwrap().narrow(0, 1, 3).unwrap();
-        assert_eq!(far(padding(&changed), padding(&x)), 0.0);
     }
 
     #[test]

@@ -24,8 +24,6 @@ use crate::tensor::elementwise::softplus;
 struct Recurrence<'a> {
     inputs: ScanInputs<'a>,
     before: Option<&'a Tensor>,
-    /// The number of columns of each row before its padding.
-    real: &'a [usize],
     /// The shape of the states as a site has it.
     shown: Vec<usize>,
 }
@@ -86,7 +84,7 @@ impl Decoder {
         let inputs = ScanInputs { x: &by_head, dt: &dt, b: &b, c: &c, rate: &rate };
         let shown = [&of_site[..], &[sizes.d_state]].concat();
         let memory = before.as_ref().map(|state| &state.memory);
-        let recurrence = Recurrence { inputs, before: memory, real: &real, shown };
+        let recurrence = Recurrence { inputs, before: memory, shown };
         let (read, last) = recurrence.run(flow, layer, past.is_some())?;
         if let (Some(past), Some(memory)) = (past, last) {
             past.keep(layer, RecurrentState { recent, memory });
@@ -153,7 +151,7 @@ impl Recurrence<'_> {
             return Ok(found);
         }
         let behind = |column, last: Option<&Tensor>, added: Option<&Tensor>| self.states_from(column, last, added);
-        let states = hooked_states(flow, site, &self.shown, self.real, &behind)?;
+        let states = hooked_states(flow, site, &self.shown, &behind)?;
         flow.end_behind(site)?;
         let last = states.narrow(1, states.dim(1)? - 1, 1)?.squeeze(1)?.contiguous()?;
         Ok((kernels::states_read(&self.inputs, &states)?, wants_last.then_some(last)))

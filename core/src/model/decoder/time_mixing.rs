@@ -79,7 +79,7 @@ impl Decoder {
         let rate = only_real(&a, &real)?;
         let inputs = DeltaRuleInputs { read: &r, decay: &decay, key: &key, removed: &removed, rate: &rate, value: &v };
         let memory = before.as_ref().map(|state| &state.memory);
-        let (read, last) = run(flow, layer, &inputs, memory, &real, past.is_some())?;
+        let (read, last) = run(flow, layer, &inputs, memory, past.is_some())?;
         if let (Some(past), Some(memory)) = (past, last) {
             past.keep(layer, RecurrentState { recent, memory });
         }
@@ -150,7 +150,6 @@ fn run(
     layer: usize,
     inputs: &DeltaRuleInputs,
     before: Option<&Tensor>,
-    real: &[usize],
     wants_last: bool,
 ) -> FlowResult<(Tensor, Option<Tensor>)> {
     let site = Site::new(SiteKind::RwkvState, layer);
@@ -170,7 +169,7 @@ fn run(
     };
     let (rows, columns, heads, d_key) = inputs.key.dims4()?;
     let shown = [rows, columns, heads, d_key, inputs.value.dim(3)?];
-    let states = hooked_states(flow, site, &shown, real, &behind)?;
+    let states = hooked_states(flow, site, &shown, &behind)?;
     flow.end_behind(site)?;
     let last = states.narrow(1, columns - 1, 1)?.squeeze(1)?.contiguous()?;
     Ok((kernels::delta_rule_read(inputs, &states)?, wants_last.then_some(last)))

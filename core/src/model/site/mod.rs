@@ -626,6 +626,11 @@ impl SiteKind {
         }
     }
 
+    /// Returns whether a recurrent layer has such a site, and attention has not.
+    pub fn is_of_recurrence(self) -> bool {
+        matches!(self.mixer(), Some(Mixer::Delta | Mixer::StateSpace | Mixer::TimeMixing))
+    }
+
     /// Returns whether an MLP has such a site and a mixture of experts does not: each token has its own experts.
     fn is_of_plain_mlp(self) -> bool {
         matches!(self, SiteKind::MlpPre | SiteKind::MlpUp | SiteKind::MlpHidden)

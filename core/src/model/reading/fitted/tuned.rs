@@ -165,7 +165,7 @@ pub(super) struct PromptActivations {
     cache: Cache,
     /// The tokens, as places in `batch * pos`.
     tokens: Vec<u32>,
-    /// What the model predicts at each token.
+    /// The end of the pass at each token.
     end: PassEnd,
     /// The number of logits of a token.
     outputs: usize,
