@@ -7,8 +7,8 @@ use microtome::checkpoint::load::LoadSettings;
 use microtome::model::site::{Heads, Site, SiteKind};
 
 /// Rounding in f32 is 6e-8 of a number; texts beside others are multiplied in other tiles, and in three layers that adds up to a
-/// few hundred of it, and to two thousand where a hook makes what it acts on large. In f64 it is 2^29 times less.
-const IN_F32: f64 = 1.5e-4;
+/// few hundred of it, more where a hook makes what it acts on large. In f64 it is 2^29 times less.
+const IN_F32: f64 = 3e-5;
 const IN_F64: f64 = 1e-10;
 
 /// One case in so many of the product of families, sites and hooks is tried; more at scores and patterns, whose keys are
