@@ -79,6 +79,7 @@ impl<P: FnMut(usize, usize, f32)> Dots<'_, P> {
 /// Computes the dot products of the first R rows of x with W rows of weights. Each is computed as SUMS partial sums, since
 /// an addition has the latency of several loads; W rows together need fewer loads, and each sum has the bits that it has alone.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "the indices go through several arrays at once")]
 fn together<S: Simd, const R: usize, const W: usize, const SUMS: usize>(
     simd: S,
     x: &[f32],
