@@ -19,7 +19,8 @@ use crate::numbers::elementwise::UnaryFunction;
 use crate::numbers::{Fresh, OutputPointer};
 
 /// Number of rows up to which dot products are at least as fast as tiles, whose weights are packed first. (Measured, with
-/// AVX-512: at 9 to 16 rows twice as fast, whether the weights are f32 or packed; about as fast at 40 and 48; slower from 56 on.)
+/// AVX-512: at 9 to 16 rows 1.6 to 2 times as fast, whether the weights are f32 or packed; about as fast at 40 and 48; slower from
+/// 56 on.)
 const FEW_ROWS: usize = 32;
 /// Number of these that are read for each part of the weights while that is in the first cache.
 const ROWS_AT_ONCE: usize = 8;
