@@ -167,6 +167,8 @@ fn put(x: &Tensor, axes: &[(usize, Vec<Range<usize>>)], new: &Tensor) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::batch::Batch;
+    use crate::model::site::Site;
     use crate::tensor::{DType, Device};
     use candle_core::Var;
 
@@ -201,5 +203,16 @@ mod tests {
         let x = Tensor::new(&[[1.0_f32, 2.0]], &Device::Cpu).unwrap();
         assert_eq!(blanked(&x, &[2], &[1]).unwrap().to_vec2::<f32>().unwrap(), [[1.0, 2.0]]);
         assert_eq!(blanked(&x.to_dtype(DType::BF16).unwrap(), &[1], &[1]).unwrap().dtype(), DType::BF16);
+    }
+
+    #[test]
+    fn behind_an_end_stays_what_was_there_before_a_hook() {
+        let batch = Batch::new(vec![vec![1, 2, 3, 4], vec![5]]).unwrap();
+        let site = Site::new(SiteKind::SsmDt, 0);
+        let at = At { site, batch: &batch, columns: 0..4, step: 0, gap: None, may_grow: false };
+        let before = Tensor::ones((2, 4, 3), DType::F64, &Device::Cpu).unwrap();
+        let changed = unchanged_behind_ends(&at, &before, &before.zeros_like().unwrap()).unwrap();
+        let sums = changed.sum(2).unwrap().to_vec2::<f64>().unwrap();
+        assert_eq!(sums, [[0.0; 4], [0.0, 3.0, 3.0, 3.0]]);
     }
 }
