@@ -2,7 +2,8 @@
 //!
 //! Their predictions are compared token by token ([`kl`]), their activations by the mean difference at the first tokens
 //! (Minder et al. 2025b, "Narrow Finetuning Leaves Clearly Readable Traces in Activation Differences") and by principal
-//! components of all differences, and their logits by the tokens that rise, over a text and in groups.
+//! components of all differences, and their logits by the tokens that rise, over a text and in groups. What changed in MLPs is
+//! learned by sparse branches beside them ([`transcoder_adapters`]).
 
 mod activations;
 mod components;
@@ -12,6 +13,7 @@ mod mining;
 mod pair;
 #[cfg(test)]
 mod tests;
+pub mod transcoder_adapters;
 
 pub use activations::{ActivationDifference, FirstTokens, PositionDifference, activations};
 pub use components::{DifferenceComponents, DifferenceRows, components, differences};

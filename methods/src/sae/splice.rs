@@ -23,6 +23,15 @@ pub enum ErrorTreatment {
     Kept,
 }
 
+/// The place of a reconstruction at a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpliceMode {
+    /// The reconstruction replaces the activation.
+    InPlace(ErrorTreatment),
+    /// The reconstruction is added to the activation, as that of a transcoder adapter is (Hu et al. 2026).
+    Beside,
+}
+
 crate::options! {
     /// Options of splicing a dictionary into a model.
     #[derive(Debug, Clone)]
@@ -31,13 +40,23 @@ crate::options! {
         writes: Option<String> = None => usually("the dictionary's");
         /// Whether the reconstruction error is added, without a gradient.
         error: bool = false;
+        /// Whether the reconstruction is added to what is there, as that of a transcoder adapter is, and does not replace it.
+        beside: bool = false;
         with reads: SiteOptions;
     }
 }
 
 impl SpliceOptions {
-    pub fn rest(&self) -> ErrorTreatment {
-        if self.error { ErrorTreatment::Kept } else { ErrorTreatment::Dropped }
+    /// Returns the splice of a dictionary by these options; refuses an error where nothing is reconstructed.
+    pub fn splice(&self, sae: Sae) -> Result<Splice> {
+        match (self.beside, self.error) {
+            (false, false) => Ok(Splice::new(sae, ErrorTreatment::Dropped)),
+            (false, true) => Ok(Splice::new(sae, ErrorTreatment::Kept)),
+            (true, false) => Ok(Splice::beside(sae)),
+            (true, true) => Err(err!(Argument, "expected `error` or `beside`, found both")
+                .hint("what a dictionary adds beside a site replaces nothing, so that there is no error")
+                .about("beside")),
+        }
     }
 }
 
@@ -94,7 +113,7 @@ impl Reconstruction {
 #[derive(Debug, Clone)]
 pub struct Splice {
     by: Reconstruction,
-    rest: ErrorTreatment,
+    mode: SpliceMode,
     /// Mask of the positions where the reconstruction is spliced in: 1 and 0 in u8, `[batch, pos]`. Elsewhere the
     /// activation stays as it is.
     only: Option<Tensor>,
@@ -102,7 +121,17 @@ pub struct Splice {
 
 impl Splice {
     pub fn new(by: impl Into<Reconstruction>, rest: ErrorTreatment) -> Self {
-        Self { by: by.into(), rest, only: None }
+        Self { by: by.into(), mode: SpliceMode::InPlace(rest), only: None }
+    }
+
+    /// Adds what a dictionary writes to what is there.
+    pub fn beside(by: impl Into<Reconstruction>) -> Self {
+        Self { by: by.into(), mode: SpliceMode::Beside, only: None }
+    }
+
+    /// Returns whether it adds to what is there.
+    pub fn is_beside(&self) -> bool {
+        self.mode == SpliceMode::Beside
     }
 
     /// Lists the numbers that it acts with.
@@ -167,9 +196,10 @@ impl Splice {
             ));
         }
         let found = dtype::convert(&found.reshape(x.shape())?, x.dtype())?;
-        let found = match self.rest {
-            ErrorTreatment::Dropped => found,
-            ErrorTreatment::Kept => (&found + (x - &found)?.detach())?,
+        let found = match self.mode {
+            SpliceMode::InPlace(ErrorTreatment::Dropped) => found,
+            SpliceMode::InPlace(ErrorTreatment::Kept) => (&found + (x - &found)?.detach())?,
+            SpliceMode::Beside => (x + found)?,
         };
         match &self.only {
             Some(mask) => masked(mask, &found, x),
@@ -221,6 +251,10 @@ impl Edit for ReadHook {
         };
         *self.held.borrow_mut() = Some(all);
         Ok(None)
+    }
+
+    fn changes(&self) -> bool {
+        false
     }
 }
 

@@ -4,6 +4,7 @@ mod activations;
 mod components;
 mod kl;
 mod mining;
+mod transcoder_adapters;
 
 pub use activations::ActivationDifference;
 pub use components::DifferenceComponents;
@@ -15,6 +16,7 @@ use crate::script::intervene::rows as rows_of;
 use crate::script::model::Model;
 use crate::script::prelude::*;
 use components::ComponentsCall;
+use transcoder_adapters::AdaptersCall;
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[NamedOptions] = &[
@@ -22,6 +24,7 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("diff_first", fields::<FirstTokens>),
     ("diff_mine", fields::<MiningOptions>),
     ("diff_text", fields::<DiffText>),
+    ("transcoder_adapters", fields::<AdaptersCall>),
 ];
 
 /// The types that scripts hold.
@@ -39,6 +42,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(components::functions),
         exported_manifest!(kl::functions),
         exported_manifest!(mining::functions),
+        exported_manifest!(transcoder_adapters::functions),
     ]
 }
 

@@ -39,7 +39,12 @@ impl Hook {
     /// Reads the options that every hook has.
     pub fn new(what: HookAction, site: &str, options: &mut OptionReader) -> Result<Self> {
         let HookOptions { pos: positions, heads } = options.declared()?;
-        Ok(Self { what, site: site.into(), features: None, reads: None, heads, positions })
+        Ok(Self { heads, positions, ..Self::everywhere(what, site) })
+    }
+
+    /// Makes a hook of all heads and positions of a site.
+    pub fn everywhere(what: HookAction, site: &str) -> Self {
+        Self { what, site: site.into(), features: None, reads: None, heads: None, positions: None }
     }
 
     /// Moves the hook to this site.
@@ -199,6 +204,7 @@ impl Hook {
                 format!("project out {}", count(projection.rank(), "direction"))
             }
             HookAction::Edit(_) => "edit".into(),
+            HookAction::Splice(splice) if splice.is_beside() => "add a dictionary".into(),
             HookAction::Splice(_) => "splice a dictionary in".into(),
             HookAction::Erase(eraser) => format!("erase by {}", eraser.kind.word().replace('_', " ")),
         }

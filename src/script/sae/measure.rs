@@ -5,7 +5,7 @@ use super::rows::keeping;
 use crate::base::error::both;
 use crate::data::harvest::TextReading;
 use crate::sae::metrics::{self, EffectByClassOptions, EffectOptions, MeasureOnOptions, MeasureStoreOptions, Measures};
-use crate::sae::splice::{Splice, SpliceOptions};
+use crate::sae::splice::SpliceOptions;
 use crate::sae::writes_of;
 use crate::script::data::Store;
 use crate::script::model::Model;
@@ -270,7 +270,7 @@ pub mod methods {
         let reads = site.as_deref().unwrap_or_default();
         let writes = writes_of(&s.core, options.writes.as_deref())?;
         let named = writes.as_deref().unwrap_or(reads);
-        let splice = Splice::new(s.core.clone(), options.rest());
+        let splice = options.splice(s.core.clone())?;
         let hook = Hook::new(HookAction::Splice(splice), named, &mut read)?;
         let hook = hook.reading(writes.is_some().then(|| reads.to_string()));
         read.finish()?;

@@ -25,6 +25,11 @@ pub trait Edit {
     /// Returns the new values of the part, or none to leave it unchanged. `place` has the head, where the hook names
     /// one; `positions` are those of the hook that this pass computes.
     fn edit(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>>;
+
+    /// Returns whether the edit may change what it gets; one that only reads returns false.
+    fn changes(&self) -> bool {
+        true
+    }
 }
 
 /// A hook bound to the places of one model.
@@ -59,6 +64,11 @@ impl<'a> BoundHook<'a> {
     /// Returns whether the hook acts at a site.
     pub fn wants(&self, site: Site) -> bool {
         self.places.iter().any(|place| place.site == site)
+    }
+
+    /// Lists the places that the hook may change.
+    pub fn changed(&self) -> &[Place] {
+        if self.edit.changes() { &self.places } else { &[] }
     }
 
     fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>> {

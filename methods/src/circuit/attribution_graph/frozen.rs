@@ -212,7 +212,7 @@ impl FrozenBlock {
 /// Refuses a model whose frozen computation is not linear, or that the transcoders do not belong to.
 pub fn check(model: &Decoder, name: &str, transcoders: &Transcoders) -> Result<()> {
     let config = model.config();
-    model.check_keeps_none("an attribution graph")?;
+    check_hooks(model)?;
     config.expect_next_token("an attribution graph")?;
     if !config.has_mlp() {
         return Err(err!(Argument, "expected a model with MLPs for transcoders to stand in for, found none").about("m"));
@@ -237,6 +237,24 @@ pub fn check(model: &Decoder, name: &str, transcoders: &Transcoders) -> Result<(
         .about("m"));
     }
     check_transcoders(model, name, transcoders)
+}
+
+/// Refuses a model that keeps hooks, but for those that change what MLPs write, as transcoder adapters do: a graph holds that, and
+/// its terms are those of what the hooks left.
+fn check_hooks(model: &Decoder) -> Result<()> {
+    for kept in model.kept() {
+        for hook in kept.bound()? {
+            let Some(other) = hook.changed().iter().find(|place| place.site.kind != SiteKind::MlpOut) else { continue };
+            return Err(err!(
+                Argument,
+                "expected a model that keeps no hooks but those of `mlp_out`, found `{}`, which changes `{other}`",
+                kept.told()
+            )
+            .hint("an attribution graph reads weights of attention and norms, which such a hook does not change")
+            .about("m"));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses transcoders of another model, and fewer or more than it has layers.

@@ -1,0 +1,230 @@
+//! The fit of transcoder adapters: steps of Adam on the texts of two models.
+
+use std::path::Path;
+
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::branch::{Branch, TENSORS};
+use super::checkpoint;
+use super::hybrid::hybrid;
+use super::loss::{Lesson, LossStep, StepLosses};
+use super::options::AdapterOptions;
+use crate::base::files::hex;
+use crate::base::random::stream;
+use crate::base::{Result, Task, memory};
+use crate::data::Text;
+use crate::diff::ModelPair;
+use crate::err;
+use crate::model::batch::Batch;
+use crate::model::fingerprint::fingerprint;
+use crate::sae::metrics::{JudgedRowsOptions, judged_rows};
+use crate::sae::{About, Activation, Parts, ReadSite, Sae, Scaling};
+use crate::tensor::Tensor;
+use crate::training::{self, CheckpointFolder, Checkpoints, Optimizer, Parameter, Trainer};
+
+/// Transcoder adapters of all layers, from the first on, each a dictionary that reads what an MLP reads and adds to what it
+/// writes; and the losses of each step.
+#[derive(Debug, Clone)]
+pub struct FittedAdapters {
+    pub adapters: Vec<Sae>,
+    pub losses: Vec<StepLosses>,
+}
+
+/// Fits transcoder adapters on a text. An interruption ends the fit early: the result is the adapters as they are.
+pub fn fit(
+    pair: ModelPair,
+    text: &Text,
+    options: &AdapterOptions,
+    folder: Option<CheckpointFolder>,
+    task: &Task,
+) -> Result<FittedAdapters> {
+    let mut fitting = Fitting::new(pair, text, options, folder, task)?;
+    training::run(&mut fitting, task)?;
+    let branches = Branch::of(&fitting.tensors());
+    let adapters = branches.iter().enumerate().map(|(layer, branch)| fitting.dictionary(layer, branch));
+    Ok(FittedAdapters { adapters: adapters.collect::<Result<_>>()?, losses: fitting.losses })
+}
+
+/// A fit that runs.
+struct Fitting<'a> {
+    pair: ModelPair<'a>,
+    hybrid: String,
+    options: &'a AdapterOptions,
+    optimizer: Optimizer,
+    rows: Vec<Vec<u32>>,
+    parameters: Vec<Parameter<String>>,
+    losses: Vec<StepLosses>,
+    identity: Value,
+    checkpoints: Option<Checkpoints<'a>>,
+}
+
+impl<'a> Fitting<'a> {
+    fn new(
+        pair: ModelPair<'a>,
+        text: &Text,
+        options: &'a AdapterOptions,
+        folder: Option<CheckpointFolder<'a>>,
+        task: &Task,
+    ) -> Result<Self> {
+        let hybrid = hybrid(pair)?;
+        let optimizer = options.optimizer();
+        optimizer.check()?;
+        let config = hybrid.decoder.config();
+        config.expect_next_token("a fit of transcoder adapters")?;
+        let features = options.features.unwrap_or(4 * config.d_model);
+        let device = hybrid.decoder.device();
+        // Weights, their moments and gradients.
+        let weights = 8 * config.layers as u128 * features as u128 * config.d_model as u128;
+        memory::check_on(device, 4 * weights, || "transcoder adapters".into()).map_err(|e| e.about("features"))?;
+        // Logits of both models and their gradients.
+        let logits = (options.batch * options.context) as u128 * config.outputs() as u128;
+        memory::check(24 * logits, || "a step of transcoder adapters".into()).map_err(|e| e.about("batch"))?;
+        let rows = rows(pair, text, options, task)?;
+        let mut random = stream(options.seed.draws(), "transcoder adapters", 0);
+        let mut parameters = Vec::new();
+        for layer in 0..config.layers {
+            let branch = Branch::begun(features, config.d_model, device, &mut random)?;
+            for (name, tensor) in TENSORS.iter().zip(branch.tensors()) {
+                parameters.push(Parameter::new(format!("{layer}.{name}"), tensor)?);
+            }
+        }
+        let identity = json!({
+            "base": hex(&fingerprint(&pair.base.decoder, task)?),
+            "tuned": hex(&fingerprint(&pair.tuned.decoder, task)?),
+            "text": hex(&Sha256::digest(json!(rows).to_string())),
+            "options": options.json(),
+        });
+        let mut checkpoints = folder.map(|folder| Checkpoints::open(folder, &checkpoint::FORMAT)).transpose()?;
+        let mut losses = Vec::new();
+        if let Some(checkpoints) = &mut checkpoints
+            && checkpoints.has_one()?
+        {
+            checkpoints.resume(|file| {
+                losses = checkpoint::restored(&parameters, &identity, file)?;
+                Ok(losses.len() as u64)
+            })?;
+        }
+        let hybrid = hybrid.name().to_string();
+        Ok(Self { pair, hybrid, options, optimizer, rows, parameters, losses, identity, checkpoints })
+    }
+
+    fn tensors(&self) -> Vec<Tensor> {
+        self.parameters.iter().map(|parameter| parameter.weight.as_detached_tensor()).collect()
+    }
+
+    /// Chooses the rows of a step. Every epoch has an order of its own, and a step may be in two of them.
+    fn batch(&self, step: u64) -> Result<Batch> {
+        let count = self.rows.len();
+        let chosen = (0..self.options.batch).map(|number| {
+            let at = step as usize * self.options.batch + number;
+            let mut order: Vec<usize> = (0..count).collect();
+            order.shuffle(&mut stream(self.options.seed.draws(), "transcoder adapters' rows", (at / count) as u64));
+            self.rows[order[at % count]].clone()
+        });
+        Batch::new(chosen.collect())
+    }
+
+    /// Makes the dictionary of an adapter.
+    fn dictionary(&self, layer: usize, branch: &Branch) -> Result<Sae> {
+        let branch = branch.with_unit_directions()?;
+        let about = About {
+            kind: "relu".into(),
+            models: vec![self.hybrid.clone().into()],
+            sites: vec![ReadSite::new(format!("mlp_in.{layer}"))],
+            writes: Some(format!("mlp_out.{layer}")),
+            spans: Vec::new(),
+            prefixes: Vec::new(),
+            more: Map::from_iter([("transcoder_adapter".into(), self.options.json())]),
+        };
+        Sae::new(Parts {
+            encoder: branch.encoder,
+            encoder_bias: Some(branch.encoder_bias),
+            activation: Activation::Relu,
+            decoder: branch.decoder,
+            decoder_bias: Some(branch.decoder_bias),
+            centred: false,
+            rescaled: false,
+            skip: None,
+            scaling: Scaling::None,
+            about,
+        })
+    }
+}
+
+/// Reads the rows of a text that have the full length; refuses a text that the two models read differently.
+fn rows(pair: ModelPair, text: &Text, options: &AdapterOptions, task: &Task) -> Result<Vec<Vec<u32>>> {
+    let judged = JudgedRowsOptions { rows: options.rows, without_bos: false };
+    let context = options.context.min(pair.tuned.decoder.config().context);
+    let [of_base, of_tuned] = [pair.base, pair.tuned].map(|model| -> Result<Vec<Vec<u32>>> {
+        let all = judged_rows(model, text, Some(context), &judged, task)?;
+        Ok(all.into_iter().map(|row| row.ids).filter(|ids| ids.len() == context).collect())
+    });
+    let rows = pair.agreed(of_base?, &of_tuned?)?;
+    if rows.is_empty() {
+        return Err(err!(Argument, "expected a text with a row of {context} tokens, found none").about("text"));
+    }
+    Ok(rows)
+}
+
+impl Trainer for Fitting<'_> {
+    fn label(&self) -> String {
+        "fitting transcoder adapters".into()
+    }
+
+    fn steps(&self) -> u64 {
+        self.options.steps
+    }
+
+    fn made(&self) -> u64 {
+        self.losses.len() as u64
+    }
+
+    fn advance(&mut self, task: &Task) -> Result<()> {
+        let made = self.made();
+        let lesson = Lesson::of(&self.pair.tuned.decoder, self.batch(made)?, task)?;
+        let layers = self.pair.tuned.decoder.config().layers;
+        let cut = stream(self.options.seed.draws(), "transcoder adapters' cuts", made).random_range(0..=layers);
+        let step = LossStep { pair: self.pair, weights: &self.options.loss };
+        let (losses, gradients) = step.losses(&self.tensors(), &lesson, cut, task)?;
+        let norm = kernels::global_norm(&gradients)?;
+        if !norm.is_finite() || !losses.kl.is_finite() {
+            return Err(err!(Numeric, "the loss is {} at step {}, with a gradient of norm {norm}", losses.kl, made + 1)
+                .hint("try a lower `lr`; NaN or infinity in the models' activations has the same effect"));
+        }
+        let settings = self.optimizer.update(made, norm);
+        for (parameter, gradient) in self.parameters.iter().zip(&gradients) {
+            let [first, second] = &parameter.moments;
+            kernels::adamw_step(&parameter.weight, gradient, [first, second], settings)?;
+        }
+        self.losses.push(losses);
+        Ok(())
+    }
+
+    fn progress(&self, speed: f64) -> String {
+        self.losses.last().map_or_else(String::new, |step| {
+            format!("KL {:.4}, streams {:.4}, L0 {:.1}, {speed:.1} steps/s", step.kl, step.streams, step.l0)
+        })
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        self.checkpoints.as_ref().map(Checkpoints::folder)
+    }
+
+    fn is_due(&self) -> bool {
+        self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.is_due(self.made()))
+    }
+
+    fn save(&mut self) -> Result<()> {
+        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
+        checkpoints.save(self.losses.len() as u64, || {
+            checkpoint::saved(&self.parameters, &self.losses, &self.identity)
+        })
+    }
+
+    fn left(&self) -> String {
+        "the adapters as they are".into()
+    }
+}

@@ -1,0 +1,166 @@
+//! The loss of one step, with its gradients: three passes, whose gradients are added, so that one graph is held at a time.
+
+use super::branch::{AdaptedPass, Branch};
+use super::hybrid::with_base_mlps;
+use super::options::AdapterLoss;
+use crate::base::{Result, Task};
+use crate::diff::ModelPair;
+use crate::err;
+use crate::model::batch::Batch;
+use crate::model::decoder::Decoder;
+use crate::model::run::Ask;
+use crate::model::site::{Place, Site, SiteKind};
+use crate::tensor::derivative::{ValueAndGradients, value_and_gradients};
+use crate::tensor::{DType, Tensor, dtype, normalise};
+
+/// The losses of a step, unweighted.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct StepLosses {
+    /// KL(tuned || adapted) in nats, the mean over tokens with a next one.
+    pub kl: f64,
+    /// The sum of KL(tuned || mixed) of the two mixed passes.
+    pub bridge: f64,
+    /// The relative squared error of the residual stream, the mean over the embedding and all layers.
+    pub streams: f64,
+    /// The L1 penalty, summed over layers.
+    pub l1: f64,
+    /// The number of active features, the mean over tokens and layers.
+    pub l0: f64,
+}
+
+impl StepLosses {
+    pub const NAMES: [&'static str; 5] = ["kl", "bridge", "streams", "l1", "l0"];
+
+    pub fn numbers(&self) -> [f64; 5] {
+        [self.kl, self.bridge, self.streams, self.l1, self.l0]
+    }
+
+    pub fn of([kl, bridge, streams, l1, l0]: [f64; 5]) -> Self {
+        Self { kl, bridge, streams, l1, l0 }
+    }
+}
+
+/// The texts of a step, with what the tuned model predicts and writes.
+pub struct Lesson {
+    pub batch: Batch,
+    /// Logits at tokens with a next one: `[n, vocab]`.
+    logits: Tensor,
+    /// The residual stream behind each layer, in f32.
+    streams: Vec<Tensor>,
+}
+
+impl Lesson {
+    pub fn of(tuned: &Decoder, batch: Batch, task: &Task) -> Result<Self> {
+        let place = |layer: usize| Place { site: Site::new(SiteKind::ResidPost, layer), head: None };
+        let places: Vec<Place> = (0..tuned.config().layers).map(place).collect();
+        let run = tuned.run(&batch, Ask { places: places.clone(), ..Ask::default() }, task)?;
+        let stream = |place: &Place| dtype::convert(&run.cache.at(*place)?.detach(), DType::F32);
+        let streams = places.iter().map(stream).collect::<Result<_>>()?;
+        Ok(Self { batch, logits: with_next(&run.logits.detach())?, streams })
+    }
+}
+
+/// Selects the logits at tokens with a next one: `[batch, pos, vocab]` to `[n, vocab]`.
+fn with_next(logits: &Tensor) -> Result<Tensor> {
+    let (texts, positions, vocab) = logits.dims3()?;
+    Ok(logits.narrow(1, 0, positions - 1)?.contiguous()?.reshape((texts * (positions - 1), vocab))?)
+}
+
+/// The models and the weights of the losses.
+#[derive(Clone, Copy)]
+pub struct LossStep<'a> {
+    pub pair: ModelPair<'a>,
+    pub weights: &'a AdapterLoss,
+}
+
+impl LossStep<'_> {
+    /// Computes the losses at some tensors of adapters, and the gradients of their weighted sum. In the mixed passes the layers
+    /// before `cut` are of one model and the others of the other.
+    pub fn losses(
+        &self,
+        tensors: &[Tensor],
+        lesson: &Lesson,
+        cut: usize,
+        task: &Task,
+    ) -> Result<(StepLosses, Vec<Tensor>)> {
+        let layers = self.pair.tuned.decoder.config().layers;
+        let mut found = StepLosses::default();
+        let whole = self.adapted(tensors, lesson, &mut found, task)?;
+        let mut gradients = whole.gradients;
+        // With no adapted layer a mixed pass is the tuned model, and has no gradient.
+        let mixed: [(usize, &dyn Fn(usize) -> bool); 2] = [(cut, &|layer| layer < cut), (layers - cut, &|layer| layer >= cut)];
+        for (count, is_adapted) in mixed {
+            if count == 0 || self.weights.bridge == 0.0 {
+                continue;
+            }
+            let more = self.mixed(tensors, lesson, is_adapted, task)?;
+            found.bridge += more.value / self.weights.bridge;
+            for (sum, more) in gradients.iter_mut().zip(&more.gradients) {
+                *sum = (&*sum + more)?;
+            }
+        }
+        Ok((found, gradients))
+    }
+
+    /// Computes KL + streams + l1 of the pass in which all layers are adapted.
+    fn adapted(
+        &self,
+        tensors: &[Tensor],
+        lesson: &Lesson,
+        found: &mut StepLosses,
+        task: &Task,
+    ) -> Result<ValueAndGradients> {
+        let decoder = with_base_mlps(self.pair, |_| true)?;
+        let layers = decoder.config().layers as f64;
+        let mut loss = |tensors: &[Tensor]| {
+            let branches = Branch::of(tensors);
+            let pass = AdaptedPass::new(&branches, &|_| true, Some(&lesson.streams));
+            let hooks = AdaptedPass::hooks(&pass, decoder.config())?;
+            let kl = divergence(lesson, &decoder.logits(&lesson.batch, hooks, task)?)?;
+            let sums = pass.borrow_mut().sums();
+            let missing = || err!(Bug, "a pass without adapted layers");
+            let l1 = sums.l1.ok_or_else(missing)?;
+            // The embedding is the tuned model's, so that its error is 0.
+            let streams = (sums.streams.ok_or_else(missing)? / (layers + 1.0))?;
+            *found = StepLosses {
+                kl: number(&kl)?,
+                bridge: 0.0,
+                streams: number(&streams)?,
+                l1: number(&l1)?,
+                l0: sums.active / layers,
+            };
+            let weights = self.weights;
+            Ok(((kl + (streams * weights.streams)?)? + (l1 * weights.l1)?)?)
+        };
+        value_and_gradients(&mut loss, tensors, task)
+    }
+
+    /// Computes the weighted KL of a pass in which some layers are adapted, and the others the tuned model's.
+    fn mixed(
+        &self,
+        tensors: &[Tensor],
+        lesson: &Lesson,
+        is_adapted: &dyn Fn(usize) -> bool,
+        task: &Task,
+    ) -> Result<ValueAndGradients> {
+        let decoder = with_base_mlps(self.pair, is_adapted)?;
+        let mut loss = |tensors: &[Tensor]| {
+            let branches = Branch::of(tensors);
+            let pass = AdaptedPass::new(&branches, is_adapted, None);
+            let hooks = AdaptedPass::hooks(&pass, decoder.config())?;
+            let kl = divergence(lesson, &decoder.logits(&lesson.batch, hooks, task)?)?;
+            Ok((kl * self.weights.bridge)?)
+        };
+        value_and_gradients(&mut loss, tensors, task)
+    }
+}
+
+/// Computes KL(tuned || logits), the mean over tokens with a next one.
+fn divergence(lesson: &Lesson, logits: &Tensor) -> Result<Tensor> {
+    let found = normalise::divergences(&lesson.logits, &with_next(logits)?)?.mean_all()?;
+    dtype::convert(&found, DType::F32)
+}
+
+fn number(t: &Tensor) -> Result<f64> {
+    Ok(t.detach().to_dtype(DType::F64)?.to_scalar::<f64>()?)
+}
