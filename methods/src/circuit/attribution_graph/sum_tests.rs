@@ -6,8 +6,9 @@ use crate::base::random::stream;
 use crate::fixtures::{configs, decoder};
 use crate::model::config::Config;
 use crate::model::decoder::{Decoder, Logits, Pass};
-use crate::model::hooks::{At, Hooks};
+use crate::model::hooks::{Action, At, BoundHook, Hooks, KeptHook};
 use crate::model::site::{Place, Site, SiteKind};
+use crate::sae::splice::Splice;
 use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Writes};
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
 use crate::tensor::{Device, create, floats};
@@ -201,6 +202,44 @@ fn edges_and_constants_sum_to_what_is_read_by_dictionaries_of_every_kind() {
         let checked = check_sums(&model, &transcoders, kind.name());
         assert!(checked > 20, "{}: {checked} features were checked", kind.name());
     }
+}
+
+/// Returns a model that keeps a hook for each dictionary, which adds what this writes to what an MLP writes.
+fn with_adapters(model: &Model, adapters: &[Sae]) -> Model {
+    let kept = adapters.iter().enumerate().map(|(layer, sae)| {
+        let config = model.decoder.config().clone();
+        let sae = sae.clone();
+        KeptHook::new(format!("adapter {layer}"), Vec::new(), move || {
+            let [reads, writes] = [SiteKind::MlpIn, SiteKind::MlpOut].map(|kind| Site::new(kind, layer).to_string());
+            Splice::beside(sae.clone()).between(&config, &reads, &writes, None)
+        })
+    });
+    model.keeping(kept.collect())
+}
+
+#[test]
+fn edges_and_constants_sum_to_what_is_read_in_a_model_with_adapters() {
+    let model = plain(decoder(configs().remove(0), DType::F32));
+    let adapters = dictionaries(&model.decoder, &Activation::Relu);
+    let transcoders = Transcoders::of(&adapters).unwrap();
+    let checked = check_sums(&with_adapters(&model, &adapters), &transcoders, "adapters");
+    assert!(checked > 20, "{checked} features were checked");
+}
+
+#[test]
+fn hooks_of_other_sites_than_what_mlps_write_are_refused() {
+    let model = plain(decoder(configs().remove(0), DType::F32));
+    let adapters = dictionaries(&model.decoder, &Activation::Relu);
+    let config = model.decoder.config().clone();
+    let of_stream = KeptHook::new("zero".into(), Vec::new(), move || {
+        Ok(vec![BoundHook::new(&config, "mlp_in.1", None, None, Box::new(Action::Zero.begin()))?])
+    });
+    let kept = model.keeping(vec![of_stream]);
+    let transcoders = Transcoders::of(&adapters).unwrap();
+    let error = attribution_graph(&kept, &transcoders, &[1, 2], &AttributionGraphOptions::default(), &Task::default());
+    let message = error.unwrap_err().message;
+    let wanted = "expected a model that keeps no hooks but those of `mlp_out`, found `zero`, which changes `mlp_in.1`";
+    assert_eq!(message, wanted);
 }
 
 #[test]

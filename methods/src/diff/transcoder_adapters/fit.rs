@@ -44,7 +44,9 @@ pub fn fit(
     let mut fitting = Fitting::new(pair, text, options, folder, task)?;
     training::run(&mut fitting, task)?;
     let branches = Branch::of(&fitting.tensors());
-    let adapters = branches.iter().enumerate().map(|(layer, branch)| fitting.dictionary(layer, branch));
+    let record = record(options, &fitting.losses);
+    let adapters =
+        branches.iter().enumerate().map(|(layer, branch)| dictionary(branch, layer, &fitting.hybrid, record.clone()));
     Ok(FittedAdapters { adapters: adapters.collect::<Result<_>>()?, losses: fitting.losses })
 }
 
@@ -126,32 +128,46 @@ impl<'a> Fitting<'a> {
         });
         Batch::new(chosen.collect())
     }
+}
 
-    /// Makes the dictionary of an adapter.
-    fn dictionary(&self, layer: usize, branch: &Branch) -> Result<Sae> {
-        let branch = branch.with_unit_directions()?;
-        let about = About {
-            kind: "relu".into(),
-            models: vec![self.hybrid.clone().into()],
-            sites: vec![ReadSite::new(format!("mlp_in.{layer}"))],
-            writes: Some(format!("mlp_out.{layer}")),
-            spans: Vec::new(),
-            prefixes: Vec::new(),
-            more: Map::from_iter([("transcoder_adapter".into(), self.options.json())]),
-        };
-        Sae::new(Parts {
-            encoder: branch.encoder,
-            encoder_bias: Some(branch.encoder_bias),
-            activation: Activation::Relu,
-            decoder: branch.decoder,
-            decoder_bias: Some(branch.decoder_bias),
-            centred: false,
-            rescaled: false,
-            skip: None,
-            scaling: Scaling::None,
-            about,
-        })
-    }
+/// Makes the dictionary of an adapter of a model, with a record of its fit.
+pub(super) fn dictionary(branch: &Branch, layer: usize, model: &str, record: Map<String, Value>) -> Result<Sae> {
+    let branch = branch.with_unit_directions()?;
+    let about = About {
+        kind: "relu".into(),
+        models: vec![model.to_string().into()],
+        sites: vec![ReadSite::new(format!("mlp_in.{layer}"))],
+        writes: Some(format!("mlp_out.{layer}")),
+        more: record,
+        ..About::default()
+    };
+    Sae::new(Parts {
+        encoder: branch.encoder,
+        encoder_bias: Some(branch.encoder_bias),
+        activation: Activation::Relu,
+        decoder: branch.decoder,
+        decoder_bias: Some(branch.decoder_bias),
+        centred: false,
+        rescaled: false,
+        skip: None,
+        scaling: Scaling::None,
+        about,
+    })
+}
+
+/// The losses are recorded as means over this many intervals.
+const INTERVALS: usize = 20;
+
+/// Returns what the metadata of adapters says of their fit.
+fn record(options: &AdapterOptions, losses: &[StepLosses]) -> Map<String, Value> {
+    let interval = losses.len().div_ceil(INTERVALS).max(1);
+    let mean = |of: fn(&StepLosses) -> f64| -> Vec<f64> {
+        losses.chunks(interval).map(|part| part.iter().map(of).sum::<f64>() / part.len() as f64).collect()
+    };
+    let record = json!({
+        "options": options.json(), "steps": losses.len(), "kl": mean(|step| step.kl), "l0": mean(|step| step.l0),
+    });
+    Map::from_iter([("transcoder_adapter".into(), record)])
 }
 
 /// Reads the rows of a text that have the full length; refuses a text that the two models read differently.
@@ -191,8 +207,13 @@ impl Trainer for Fitting<'_> {
         let (losses, gradients) = step.losses(&self.tensors(), &lesson, cut, task)?;
         let norm = kernels::global_norm(&gradients)?;
         if !norm.is_finite() || !losses.kl.is_finite() {
-            return Err(err!(Numeric, "the loss is {} at step {}, with a gradient of norm {norm}", losses.kl, made + 1)
-                .hint("try a lower `lr`; NaN or infinity in the models' activations has the same effect"));
+            return Err(err!(
+                Numeric,
+                "the loss is {} at step {}, with a gradient of norm {norm}",
+                losses.kl,
+                made + 1
+            )
+            .hint("try a lower `lr`; NaN or infinity in the models' activations has the same effect"));
         }
         let settings = self.optimizer.update(made, norm);
         for (parameter, gradient) in self.parameters.iter().zip(&gradients) {
@@ -219,9 +240,7 @@ impl Trainer for Fitting<'_> {
 
     fn save(&mut self) -> Result<()> {
         let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
-        checkpoints.save(self.losses.len() as u64, || {
-            checkpoint::saved(&self.parameters, &self.losses, &self.identity)
-        })
+        checkpoints.save(self.losses.len() as u64, || checkpoint::saved(&self.parameters, &self.losses, &self.identity))
     }
 
     fn left(&self) -> String {

@@ -88,7 +88,8 @@ impl LossStep<'_> {
         let whole = self.adapted(tensors, lesson, &mut found, task)?;
         let mut gradients = whole.gradients;
         // With no adapted layer a mixed pass is the tuned model, and has no gradient.
-        let mixed: [(usize, &dyn Fn(usize) -> bool); 2] = [(cut, &|layer| layer < cut), (layers - cut, &|layer| layer >= cut)];
+        let mixed: [(usize, &dyn Fn(usize) -> bool); 2] =
+            [(cut, &|layer| layer < cut), (layers - cut, &|layer| layer >= cut)];
         for (count, is_adapted) in mixed {
             if count == 0 || self.weights.bridge == 0.0 {
                 continue;

@@ -54,12 +54,7 @@ impl AdapterOptions {
         Optimizer {
             steps: self.steps,
             lr: self.lr,
-            schedule: Schedule {
-                shape: self.schedule,
-                warmup: self.steps / 20,
-                decay: self.steps / 5,
-                floor: 0.0,
-            },
+            schedule: Schedule { shape: self.schedule, warmup: self.steps / 20, decay: self.steps / 5, floor: 0.0 },
             betas: [0.9, 0.999],
             eps: 1e-8,
             clip: Some(self.clip),
