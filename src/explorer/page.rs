@@ -27,6 +27,7 @@ static FILES: &[(&str, &str, &str)] = &[
     ("tree.js", JS, include_str!("page/tree.js")),
     ("words.js", JS, include_str!("page/words.js")),
     ("card.js", JS, include_str!("../report/dashboard/card.js")),
+    ("head_map.js", JS, include_str!("../report/dashboard/head_map.js")),
 ];
 
 /// Returns the kind and the content of a file.
