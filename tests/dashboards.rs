@@ -1,5 +1,5 @@
 //! A dashboard opened from the file system in headless Chromium: the index sorts, filters and searches, cards open by
-//! pointer and by keyboard, circuits lead to cards and back, and whatever stands in a text stays text.
+//! pointer and by keyboard, circuits lead to cards and back, heads to features, and whatever stands in a text stays text.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,9 +20,11 @@ let tree = circuit::causal_tree(m, saes, saes[1].feature(active[0]), text, #{ co
 let evil = "</script><img src=x onerror=\"top.document.title='broken'\">";
 let words = |number, words, score| #{ feature: `resid_post.1/${active[number]}`, description: words, score: score };
 let said = table([words.call(0, evil, 0.5), words.call(1, "zebra", 0.25)]);
-let made = features::dashboard(m, saes, text, #{ dir: "pages", descriptions: said, circuits: [tree] }).to_map().fields;
+let heads = features::heads(m, text, #{ dictionaries: saes, top: 3 });
+let layout = #{ dir: "pages", descriptions: said, circuits: [tree], heads: heads };
+let made = features::dashboard(m, saes, text, layout).to_map().fields;
 run::check(made.cards == 600, "every feature has a card");
-let again = features::dashboard(m, saes, text, #{ dir: "pages", descriptions: said, circuits: [tree] }).to_map().fields;
+let again = features::dashboard(m, saes, text, layout).to_map().fields;
 run::check(again["kept from before"] == 600 && again["made now"] == 0, "the same call finds all of them");
 print(`${active[0]} ${active[1]}`);
 "##;
@@ -98,6 +100,34 @@ frame.onload = async () => {
   note("said", page().querySelector(".meaning").textContent.startsWith("<" + "/script><img src=x"));
   note("bars", page().querySelectorAll("#card rect").length > 0);
   note("made", page().querySelectorAll("img, #card script").length);
+  at("attention").querySelector("summary").click();
+  const cell = () => at("head-map").querySelector('[data-head="1,0"]');
+  note("heads", at("head-map").querySelectorAll("button").length);
+  cell().click();
+  await until(() => heading() === "head 1.0");
+  note("head", heading());
+  note("pressed", cell().getAttribute("aria-pressed"));
+  note("attends", page().querySelectorAll("#card details[open] li span").length > 0);
+  press("Escape");
+  note("returned", page().activeElement.dataset.head);
+  press("ArrowRight");
+  note("right", page().activeElement.dataset.head);
+  press("ArrowUp");
+  note("up", page().activeElement.dataset.head);
+  const select = at("head-map").querySelector("select");
+  select.value = "first"; select.dispatchEvent(new Event("change"));
+  note("score", cell().title.startsWith("head 1.0: first "));
+  page().activeElement.click();
+  await until(() => heading() === "head 0.1");
+  // The features that a head writes lead to their cards.
+  page().querySelector('#card a[href^="#1/"]').click();
+  await until(() => heading() !== "head 0.1");
+  note("written", heading().endsWith("of resid_post.1"));
+  frame.contentWindow.location.hash = "#head/9/0";
+  await until(() => !heading());
+  note("none", page().querySelector("#card .hint").textContent);
+  frame.contentWindow.location.hash = "#1/FIRST";
+  await until(() => heading() === "feature FIRST of resid_post.1");
   const link = page().querySelector(".circuits a");
   const circuit = new Promise((loaded) => { frame.onload = loaded; });
   frame.contentWindow.location.href = link.href;
@@ -133,7 +163,8 @@ fn a_dashboard_is_used_by_pointer_and_keyboard_and_nothing_escapes_its_quotes() 
     let expected = format!(
         "all=600 features drawn=true first=0 falls=true words=1 of 600 features card=feature {second} of resid_post.1 \
                     reading=true closed=true silent=true dead=never active deeper=true one=300 of 600 features next=true \
-                    contexts=true cut=true said=true bars=true made=0 node=true back=feature {first} of resid_post.1"
+                    contexts=true cut=true said=true bars=true made=0 heads=4 head=head 1.0 pressed=true attends=true returned=1,0 right=1,1 \
+                    up=0,1 score=true written=true none=There is no head 9.0 here. node=true back=feature {first} of resid_post.1"
     );
     for width in ["1280", "420"] {
         let driver = pages.join("driver.html");

@@ -29,6 +29,9 @@ const MADE: &str = r#"
     let saes = sae::fit_all(m, "resid_post.*", data::texts([line]), #{ k: 3, d_sae: 24, steps: 3, seed: 1 });
     saes[0].save("low");
     saes[1].save("high");
+    let texts = [[1, 2, 3, 4, 5, 6], [0, 2, 4, 1, 3, 5]];
+    m.tuned_lens(texts, #{ steps: 2, seed: 1 }).save("tuned.safetensors");
+    m.jacobian_lens(texts, #{ skip_first: 0 }).save("jacobian.safetensors");
     line
 "#;
 
@@ -48,6 +51,7 @@ fn plan(folder: &Path) -> ExplorerInputs {
     ExplorerInputs {
         model: path("out/model"),
         dictionaries: vec![path("out/low"), path("out/high")],
+        lenses: vec![path("out/tuned.safetensors"), path("out/jacobian.safetensors")],
         text: path("text.txt"),
         tokens: 200,
         descriptions: None,
@@ -113,13 +117,16 @@ fn a_saved_script_finds_what_was_shown() {
         let without = [("read", &read_without), ("compare", &compare_without), ("card", &card_without)];
         let [read_shown, compare_shown, card_shown] = without.map(|(name, question)| ask(name, question));
         ask("continue", &going);
+        let by_lenses = json!({ "text": text });
+        let lenses = ask("lenses", &by_lenses);
         let step = |name: &str, question: &Value| {
             let mut step = question.clone();
             step["ask"] = name.into();
             step
         };
         let steps = [("read", &read), ("continue", &going), ("card", &of), ("compare", &compare), ("tree", &of)];
-        let steps: Vec<Value> = steps.into_iter().chain(without).map(|(name, question)| step(name, question)).collect();
+        let steps = steps.into_iter().chain(without).chain([("lenses", &by_lenses)]);
+        let steps: Vec<Value> = steps.map(|(name, question)| step(name, question)).collect();
         let saved = ask("save", &json!({ "steps": steps }));
         let script = std::fs::read_to_string(place.join("out/explore/explore-1.rhai")).unwrap();
         assert_eq!(saved["script"], *script);
@@ -173,6 +180,21 @@ fn a_saved_script_finds_what_was_shown() {
         let facts = &found[7]["facts"]["fields"];
         assert!(near(&facts["positions read"], &read(&card_shown["card"]["facts"]).unwrap()[1]), "{facts}");
         assert_ne!(read(&card_shown["card"]["facts"]), read(&card["card"]["facts"]));
+        let read = found[8]["lenses"]["lenses"].as_array().unwrap();
+        let names: Vec<&Value> = read.iter().map(|lens| &lens["name"]).collect();
+        assert_eq!(names, ["logit lens", "tuned lens", "Jacobian lens"]);
+        let shown = lenses["html"].as_str().unwrap();
+        for (number, lens) in read.iter().enumerate() {
+            for (layer, positions) in lens["guesses"].as_array().unwrap().iter().enumerate() {
+                for (position, guesses) in positions.as_array().unwrap().iter().enumerate() {
+                    let cell = format!("<td data-at=\"{number} {layer} {position}\"");
+                    let cell = shown.split(&cell).nth(1).and_then(|rest| rest.split("</td>").next()).unwrap();
+                    let token = guesses[0]["token"].as_str().unwrap().replace(' ', "␣");
+                    let token = token.replace('<', "&lt;").replace('>', "&gt;");
+                    assert!(cell.ends_with(&format!(">{token}")), "{cell} {token}");
+                }
+            }
+        }
         assert!(place.join("out/explore-1/index.html").is_file());
     });
 }
@@ -262,6 +284,7 @@ fn the_folder_of_a_run_is_explored() {
     let start = server.get("start");
     let start: Value = serde_json::from_str(start.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     let names: Vec<&Value> = start["dictionaries"].as_array().unwrap().iter().map(|of| &of["name"]).collect();
+    assert_eq!(start["lenses"], json!(["Jacobian lens", "tuned lens"]));
     assert_eq!((&start["model"], names), (&json!("out/model"), vec![&json!("resid_post.1"), &json!("resid_post.0")]));
     assert_eq!(interrupted(&mut server), Some(130));
     let none = Command::new(env!("CARGO_BIN_EXE_microtome"))

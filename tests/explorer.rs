@@ -8,13 +8,15 @@ use std::process::{Child, Command, Stdio};
 use super::page::chromium;
 use super::support::browser::Browser;
 
-/// Two small dictionaries of the model inside, whose features have a tree.
+/// Two small dictionaries of the model inside, whose features have a tree, and two lenses.
 const DICTIONARIES: &str = r##"
 let m = model::load("tiny");
 let text = data::text("sample", #{ tokens: 2000 });
 for site in ["resid_post.0", "resid_post.2"] {
     sae::fit(m, site, text, #{ k: 4, d_sae: 96, steps: 20, seed: 1 }).save(site);
 }
+m.tuned_lens(text, #{ steps: 2, context: 16, seed: 1 }).save("tuned.safetensors");
+m.jacobian_lens(text, #{ prompts: 1, context: 8, skip_first: 0 }).save("jacobian.safetensors");
 "##;
 
 fn microtome(folder: &Path) -> Command {
@@ -40,6 +42,9 @@ impl Explorer {
         command.args(["explore", "--model", "tiny", "--tokens", "2000"]);
         for site in ["resid_post.2", "resid_post.0"] {
             command.args(["--dictionary", &format!("out/{site}")]);
+        }
+        for lens in ["tuned", "jacobian"] {
+            command.args(["--lens", &format!("out/{lens}.safetensors")]);
         }
         let mut process = command.args(words).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -124,6 +129,7 @@ fn an_explorer_answers_to_typing_clicks_keys_and_touch() {
     tree(&mut page);
     comparison(&mut page);
     heads(&mut page);
+    lenses(&mut page);
     steps(&mut page, folder.path());
     keyboard(&mut page);
     phone(&mut page);
@@ -354,6 +360,60 @@ fn heads(page: &mut Browser) {
     photograph(page, "heads");
 }
 
+/// The text by three lenses, which follow what is typed: their guesses, by pointer and by keys, and the rank of a token that
+/// is pinned.
+fn lenses(page: &mut Browser) {
+    page.click("#tab-lenses");
+    page.until("document.querySelectorAll('#panel-lenses .panel .columns > div').length === 3");
+    let names =
+        page.text("[...document.querySelectorAll('#panel-lenses figcaption')].map(one => one.textContent).join()");
+    assert_eq!(names, "logit lens,tuned lens,Jacobian lens");
+    let columns = "document.querySelectorAll('#panel-lenses figure:first-child thead th').length - 1";
+    page.until(&format!(
+        "{columns} === 32 && document.querySelector('#panel-lenses > p').textContent.startsWith('The last 32 of ')"
+    ));
+    // Side by side, on grounds, and the end of the text is in view.
+    let tops = "new Set([...document.querySelectorAll('#panel-lenses figure')].map(one => one.getBoundingClientRect().top)).size";
+    assert_eq!(page.number(tops), 1.0);
+    assert!(
+        page.is(
+            "[...document.querySelectorAll('#panel-lenses td[data-at]')].every(one => one.style.background !== '')"
+        )
+    );
+    // The panel begins with what the last layer predicts at the end.
+    let title = "document.querySelector('#panel-lenses .panel h3').textContent";
+    let first = "document.querySelector('#panel-lenses .panel li')";
+    assert!(page.is(&format!("{title}.startsWith('Layer 5, position ')")), "{}", page.text(title));
+    let share = format!("parseFloat({first}.querySelector('small').textContent)");
+    assert!(page.is(&format!("{share} > 0 && {share} <= 100")));
+    page.click("#panel-lenses td[data-at='1 0 30']");
+    page.until("document.querySelector('#panel-lenses .pinned h3')?.textContent.startsWith('Rank of ')");
+    assert_eq!(page.number("document.querySelectorAll('#panel-lenses .pinned polyline').length"), 3.0);
+    page.press("ArrowUp");
+    page.press("ArrowDown");
+    page.press("ArrowRight");
+    page.until("document.activeElement.dataset.at === '1 1 31'");
+    page.until(&format!("{title}.startsWith('Layer 1, position ')"));
+    photograph(page, "lenses");
+    page.press("Escape");
+    page.until("document.querySelector('#panel-lenses .pinned svg') === null");
+    // What is typed is read anew, and a pin stays where its position does.
+    read(page, "Mary gave the book to John");
+    page.until(&format!("{columns} === document.querySelectorAll('.token').length"));
+    let end = page.number(columns) - 1.0;
+    page.click(&format!("#panel-lenses td[data-at='0 5 {end}']"));
+    let pinned = "(document.querySelector('#panel-lenses .pinned h3')?.textContent ?? '')";
+    page.until(&format!("{pinned}.endsWith(' at position {end}')"));
+    let kept = page.text(pinned);
+    read(page, "Mary gave the book to John and");
+    page.until(&format!("{columns} === document.querySelectorAll('.token').length && {pinned} === {kept:?}"));
+    // Of nothing there is nothing, and a text comes back.
+    page.js("{ const field = document.querySelector('#text'); field.value = ''; field.dispatchEvent(new InputEvent('input', { bubbles: true })); }");
+    page.until("document.querySelector('#panel-lenses .hint') !== null");
+    read(page, "Mary gave the book to John");
+    page.until(&format!("{columns} === document.querySelectorAll('.token').length"));
+}
+
 fn steps(page: &mut Browser, folder: &Path) {
     page.click("#tab-steps");
     let count = page.number("document.querySelectorAll('.steps li').length");
@@ -372,6 +432,7 @@ fn steps(page: &mut Browser, folder: &Path) {
     let path = page.text("document.querySelector('#saved code').textContent");
     let script = page.text("document.querySelector('#saved pre').textContent");
     assert_eq!(std::fs::read_to_string(folder.join(path)).unwrap(), script);
+    assert!(script.contains("heads.card(1, 1)") && script.contains("lenses(m, fitted, \"Mary gave"), "{script}");
     photograph(page, "steps");
 }
 
@@ -415,6 +476,8 @@ fn keyboard(page: &mut Browser) {
     page.press("k");
     page.until(&format!("({CARD} || '').startsWith('feature {first} of ')"));
     page.press("6");
+    page.until("document.activeElement.id === 'panel-lenses'");
+    page.press("7");
     page.until("document.activeElement.id === 'panel-steps'");
     page.press("u");
     page.until("!document.querySelector('#redo').disabled");
@@ -431,7 +494,7 @@ fn keyboard(page: &mut Browser) {
 
 fn phone(page: &mut Browser) {
     page.size(360, 740);
-    for tab in ["text", "card", "change", "tree", "compare", "attention", "steps"] {
+    for tab in ["text", "card", "change", "tree", "compare", "attention", "lenses", "steps"] {
         page.click(&format!("#tab-{tab}"));
         page.until(&format!("document.querySelector('#tab-{tab}').ariaSelected === 'true'"));
         assert!(page.is("document.documentElement.scrollWidth <= 360 && scrollX === 0"), "{tab} is wider than a phone");

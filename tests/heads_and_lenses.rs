@@ -143,7 +143,7 @@ fn a_map_of_heads_shows_their_scores_and_opens_their_cards() {
 }
 
 #[test]
-fn a_page_of_lenses_shows_what_they_read_and_draws_the_rank_of_a_pinned_token() {
+fn a_page_of_lenses_shows_what_they_read_and_draws_the_ranks_of_pinned_tokens() {
     let Some(chromium) = chromium() else { return };
     let folder = tempfile::tempdir().unwrap();
     let out = written(LENSES, folder.path());
@@ -182,6 +182,11 @@ fn a_page_of_lenses_shows_what_they_read_and_draws_the_rank_of_a_pinned_token() 
     page.press("Enter");
     pinned(&mut page, &data, 6, &lenses[0]["guesses"][1][6][0]["id"]);
     photograph(&mut page, "lenses");
+    // All three are there, and one or all are let go of.
+    page.until("document.querySelectorAll('.rank-of').length === 3");
+    page.click(".rank-of:nth-child(2) .close");
+    page.until("document.querySelectorAll('.rank-of').length === 2");
+    pinned(&mut page, &data, 6, &lenses[0]["guesses"][1][6][0]["id"]);
     page.press("Escape");
     page.until("document.querySelector('.pinned svg') === null");
     nothing_is_wrong(&mut page);
@@ -192,16 +197,17 @@ fn pinned(page: &mut Browser, data: &Value, position: usize, id: &Value) {
     page.until(&format!("document.querySelector('.pinned h3')?.textContent.endsWith('at position {position}')"));
     let tracked = data["tracked"][position].as_array().unwrap();
     let token = tracked.iter().find(|token| token["id"] == *id).unwrap();
-    let rows = page.number("document.querySelectorAll('.pinned tbody tr').length") as usize;
+    let rows = page.number("document.querySelectorAll('.rank-of:first-child tbody tr').length") as usize;
     assert_eq!(rows, token["ranks"][0].as_array().unwrap().len());
     let mut points = 0;
     for (lens, ranks) in token["ranks"].as_array().unwrap().iter().enumerate() {
         for (layer, rank) in ranks.as_array().unwrap().iter().enumerate() {
-            let cell = format!("document.querySelectorAll('.pinned tbody tr')[{layer}].children[{}]", lens + 1);
+            let cell =
+                format!("document.querySelectorAll('.rank-of:first-child tbody tr')[{layer}].children[{}]", lens + 1);
             let seen = page.text(&format!("{cell}.firstChild?.textContent ?? ''"));
             assert_eq!(seen, if rank.is_null() { String::new() } else { rank["rank"].to_string() });
             points += usize::from(!rank.is_null());
         }
     }
-    page.until(&format!("document.querySelectorAll('.pinned circle').length === {points}"));
+    page.until(&format!("document.querySelectorAll('.rank-of:first-child circle').length === {points}"));
 }

@@ -142,6 +142,7 @@ fn the_saved_script_of_a_task_is_what_the_explorer_saves() {
         let plan = ExplorerInputs {
             model: "tiny".into(),
             dictionaries: vec!["explored/dictionary".into()],
+            lenses: Vec::new(),
             text: "sample".into(),
             tokens: 300,
             descriptions: None,

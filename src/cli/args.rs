@@ -203,7 +203,11 @@ pub struct ExploreArguments {
     #[arg(long, value_name = "DICTIONARY", required_unless_present = "run")]
     pub dictionary: Vec<String>,
 
-    /// The folder of a recorded run: the dictionaries and the model that it saved.
+    /// The file of a tuned or a Jacobian lens, as `lens.save` writes it; can be given several times.
+    #[arg(long, value_name = "LENS")]
+    pub lens: Vec<String>,
+
+    /// The folder of a recorded run: the dictionaries, the lenses and the model that it saved.
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
 

@@ -11,6 +11,7 @@ use crate::base::{Kind, Result};
 use crate::checkpoint::load::INSIDE;
 use crate::err;
 use crate::explorer::{Explorer, ExplorerInputs, serve};
+use crate::model::reading::fitted::FittedLens;
 use crate::sae::formats::find;
 use crate::script::engine::env::Env;
 use crate::script::session::record::{self, Record};
@@ -27,6 +28,7 @@ pub fn run(options: &CommonArguments, explore: &ExploreArguments) -> Result<Exit
     let plan = ExplorerInputs {
         model,
         dictionaries,
+        lenses: [explore.lens.clone(), saved.lenses].concat(),
         text: explore.text.clone(),
         tokens: explore.tokens,
         descriptions: explore.descriptions.clone(),
@@ -51,14 +53,15 @@ fn opened(env: &Env, plan: ExplorerInputs) -> Result<Explorer> {
     Explorer::load(plan, &env.files, &env.device, &env.task)
 }
 
-/// The model and the dictionaries that a run has saved.
+/// The model, the dictionaries and the lenses that a run has saved.
 #[derive(Debug, Default)]
 struct SavedModels {
     model: Option<String>,
     dictionaries: Vec<String>,
+    lenses: Vec<String>,
 }
 
-/// Finds the dictionaries and the model among the files that a run has written, by its record.
+/// Finds the dictionaries, the lenses and the model among the files that a run has written, by its record.
 fn saved(files: &Files, folder: &Path) -> Result<SavedModels> {
     let path = folder.join(record::FILE);
     let text = files.text(&path).map_err(|e| {
@@ -85,7 +88,12 @@ fn saved(files: &Files, folder: &Path) -> Result<SavedModels> {
         }
     };
     let dictionaries: Vec<String> = find::all(&written).iter().map(|found| shown(&found.weights)).collect();
-    Ok(SavedModels { model, dictionaries })
+    // A lens has the name that its script gives it; what is damaged, or of something else, is none.
+    let is_lens = |path: &&String| {
+        path.ends_with(".safetensors") && FittedLens::is_in(files, &out.join(path)).is_ok_and(|is_lens| is_lens)
+    };
+    let lenses: Vec<String> = written.iter().filter(is_lens).map(|path| shown(path)).collect();
+    Ok(SavedModels { model, dictionaries, lenses })
 }
 
 /// Returns the path from the current folder on, if it stands below it.

@@ -1,11 +1,13 @@
 //! Small explorers for tests.
 
+use crate::base::Task;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::data::Text;
 use crate::data::text::TextOptions;
 use crate::explorer::{Explorer, ExplorerInputs};
 use crate::features::dashboard::Said;
+use crate::model::reading::fitted::{JacobianLensOptions, fit_jacobian};
 use crate::samples::{dictionary, model, text};
 
 /// Loads two dictionaries of a small model.
@@ -27,6 +29,7 @@ fn of(sites: &[&str], text: Text) -> Explorer {
     let plan = ExplorerInputs {
         model: "sample".into(),
         dictionaries: Vec::new(),
+        lenses: Vec::new(),
         text: "given".into(),
         tokens: 50_000_000,
         descriptions: None,
@@ -34,5 +37,9 @@ fn of(sites: &[&str], text: Text) -> Explorer {
     let saes = sites.iter().zip(1..).map(|(site, seed)| (format!("{site}.safetensors"), dictionary(site, seed)));
     let folder = tempfile::tempdir().unwrap().keep();
     let files = Files::new(Access::new(&folder, &Rules::default()).unwrap(), false);
-    Explorer::of(plan, model(), saes.collect(), text, Said::default(), &files).unwrap()
+    let model = model();
+    let options = JacobianLensOptions { skip_first: 0, ..JacobianLensOptions::default() };
+    let lens = fit_jacobian(&model.decoder, &[vec![3, 1, 4, 1, 5]], &options, &Task::default()).unwrap();
+    let lenses = vec![("lens.safetensors".into(), lens)];
+    Explorer::of(plan, model, saes.collect(), lenses, text, Said::default(), &files).unwrap()
 }

@@ -1,4 +1,4 @@
-//! State of an explorer: a model, its dictionaries, a text for cards and trees, and what is known of features in words.
+//! State of an explorer: a model, its dictionaries and lenses, a text for cards and trees, and what is known of features in words.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -19,16 +19,19 @@ use crate::features::dashboard::Said;
 use crate::features::feature::{check_feature, place};
 use crate::features::{HeadCards, Overview};
 use crate::model::Model;
+use crate::model::reading::fitted::FittedLens;
 use crate::model::site::Place;
 use crate::sae::Sae;
 use crate::sae::load::LoadOptions;
 use crate::tensor::Device;
 
-/// Model, dictionaries and text to be explored, by the names on the command line.
+/// Model, dictionaries, lenses and text to be explored, by the names on the command line.
 #[derive(Debug, Clone)]
 pub struct ExplorerInputs {
     pub model: String,
     pub dictionaries: Vec<String>,
+    /// The files of fitted lenses.
+    pub lenses: Vec<String>,
     /// The text that cards and trees are made from, and how much of it.
     pub text: String,
     pub tokens: u64,
@@ -49,11 +52,13 @@ pub struct Dictionary {
     pub(super) tree: SharedValue<TreeText>,
 }
 
-/// Model, dictionaries and texts that the answers are made from.
+/// Model, dictionaries, lenses and texts that the answers are made from.
 pub struct Explorer {
     pub plan: ExplorerInputs,
     pub model: Model,
     pub dictionaries: Vec<Dictionary>,
+    /// Fitted lenses, each with the file that it is from.
+    pub lenses: Vec<(String, FittedLens)>,
     pub text: Text,
     /// Explanations and labels of features in words.
     pub said: Said,
@@ -64,7 +69,7 @@ pub struct Explorer {
 }
 
 impl Explorer {
-    /// Loads what the plan names. Refuses a dictionary that does not fit.
+    /// Loads what the plan names. Refuses a dictionary or a lens that does not fit.
     pub fn load(plan: ExplorerInputs, files: &Files, device: &Device, task: &Task) -> Result<Self> {
         let loading = LoadSettings { device: device.clone(), ..LoadSettings::default() };
         let model = Model::load(files, &plan.model, &loading, task).map_err(|e| e.about("model"))?;
@@ -73,18 +78,23 @@ impl Explorer {
             Ok((source.clone(), sae))
         };
         let saes = plan.dictionaries.iter().map(load).collect::<Result<Vec<_>>>()?;
+        let load = |source: &String| -> Result<(String, FittedLens)> {
+            Ok((source.clone(), FittedLens::load_any(files, Path::new(source), task)?))
+        };
+        let lenses = plan.lenses.iter().map(load).collect::<Result<Vec<_>>>()?;
         let limits = TextOptions { tokens: Some(plan.tokens), ..TextOptions::default() };
         let text = Text::open(files, &plan.text, SourceOptions { text: limits, ..SourceOptions::default() }, task)?;
         let said = plan.descriptions.as_ref().map(|path| Said::load(files, Path::new(path), task));
-        Self::of(plan, model, saes, text, said.transpose()?.unwrap_or_default(), files)
+        Self::of(plan, model, saes, lenses, text, said.transpose()?.unwrap_or_default(), files)
     }
 
-    /// Builds an explorer of what is loaded already: each dictionary with its source. Refuses a dictionary that does
+    /// Builds an explorer of what is loaded already: each dictionary and each lens with its source. Refuses one that does
     /// not fit.
     pub fn of(
         plan: ExplorerInputs,
         model: Model,
         saes: Vec<(String, Sae)>,
+        lenses: Vec<(String, FittedLens)>,
         text: Text,
         said: Said,
         files: &Files,
@@ -111,9 +121,12 @@ impl Explorer {
             let (overviews, tree) = Default::default();
             dictionaries.push(Dictionary { name, source, sae, place, overviews, tree });
         }
+        for (source, lens) in &lenses {
+            lens.places(&model.decoder).map_err(|e| e.within(source))?;
+        }
         let files = files.clone();
         let (last_read, heads) = Default::default();
-        Ok(Self { plan, model, dictionaries, text, said, files, last_read, heads })
+        Ok(Self { plan, model, dictionaries, lenses, text, said, files, last_read, heads })
     }
 
     /// Returns one of the dictionaries.
@@ -144,6 +157,7 @@ impl Explorer {
             "model": self.plan.model,
             "context": self.model.decoder.config().context,
             "dictionaries": self.dictionaries.iter().map(dictionary).collect::<Vec<_>>(),
+            "lenses": self.lenses.iter().map(|(_, lens)| lens.kind().name()).collect::<Vec<_>>(),
             "examples": EXAMPLES,
             "text": self.plan.text,
             "tokens": self.plan.tokens,

@@ -9,20 +9,13 @@ use super::HeadQuestion;
 use crate::base::{Result, Task};
 use crate::data::pack::gathered;
 use crate::features::HeadCards;
-use crate::features::heads::{HeadCard, HeadsOptions, SCORES, check_dictionary, quantity};
+use crate::features::heads::{HeadsOptions, check_dictionary};
 use crate::report::dashboard;
 use crate::sae::Sae;
 
-/// Returns the scores of all heads: their names, the size of the map, and a row for each head.
+/// Returns the scores of all heads.
 pub fn heads(explorer: &Explorer, task: &Task) -> Result<Value> {
-    let cards = cards(explorer, task)?;
-    let row = |card: &HeadCard| json!([card.layer, card.head, card.scores.all()]);
-    Ok(json!({
-        "scores": SCORES.map(|name| [name, quantity(name)]),
-        "layers": cards.layers,
-        "heads": cards.heads,
-        "rows": cards.cards.iter().map(row).collect::<Vec<_>>(),
-    }))
+    Ok(dashboard::heads(&*cards(explorer, task)?))
 }
 
 /// Returns the card of one head.

@@ -4,6 +4,7 @@ mod card;
 mod compare;
 mod continuations;
 mod heads;
+mod lenses;
 mod read;
 mod save;
 mod tokens;
@@ -21,11 +22,12 @@ use crate::err;
 
 pub use compare::CompareQuestion;
 pub use continuations::{Change, ContinueQuestion};
+pub use lenses::LensesQuestion;
 pub use read::ReadQuestion;
 pub use save::SaveQuestion;
 
 /// The questions that can be asked.
-pub const ASKS: [&str; 8] = ["read", "card", "continue", "compare", "tree", "heads", "head", "save"];
+pub const ASKS: [&str; 9] = ["read", "card", "continue", "compare", "tree", "lenses", "heads", "head", "save"];
 
 /// A question.
 #[derive(Debug, Clone, Deserialize)]
@@ -36,6 +38,7 @@ pub enum Question {
     Continue(ContinueQuestion),
     Compare(CompareQuestion),
     Tree(FeatureQuestion),
+    Lenses(LensesQuestion),
     Heads,
     Head(HeadQuestion),
     Save(SaveQuestion),
@@ -84,6 +87,7 @@ pub fn answer(explorer: &Explorer, question: Question, say: &mut dyn FnMut(Value
         Question::Tree(FeatureQuestion { dictionary, feature }) => {
             data(&tree::tree(explorer, dictionary, feature, task)?)
         }
+        Question::Lenses(reading) => data(&lenses::lenses(explorer, &reading, task)?),
         Question::Heads => heads::heads(explorer, task),
         Question::Head(of) => heads::head(explorer, of, task),
         Question::Save(saving) => save::save(explorer, &saving, task),

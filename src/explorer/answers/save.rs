@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use super::super::state::Explorer;
 use super::continuations::{Change, ChangeKind};
 use super::read::ReadQuestion;
-use super::{CardQuestion, FeatureQuestion, HeadQuestion, Question, heads, tree};
+use super::{CardQuestion, FeatureQuestion, HeadQuestion, Question, heads, lenses, tree};
 use crate::base::{Result, Task};
 use crate::err;
+use crate::model::reading::fitted::{FittedLens, LensKind};
 use crate::options::number_text;
 
 /// The folder below the output folder.
@@ -84,6 +85,17 @@ fn compare(m, s, site, a, b, without_first) {
     rows.sort(|a, b| if apart.call(a) > apart.call(b) { -1 } else if apart.call(a) < apart.call(b) { 1 } else { a[0] - b[0] });
     let columns = ["feature", "largest in a", "largest in b", "mean in a", "mean in b"];
     #{ a: a, b: b, features: table(rows.extract(0, min(200, rows.len())), #{ columns: columns }) }
+}
+"##;
+
+const LENSES: &str = r##"
+// A text by the logit lens and by fitted ones: what each layer predicts at its last positions, at most so many.
+fn lenses(m, fitted, text, most) {
+    let ids = m.tokens(text).ids;
+    let ids = ids.extract(0, min(ids.len(), m.config.context));
+    if ids.is_empty() { return #{ text: text, lenses: () }; }
+    let positions = range(max(0, ids.len() - most), ids.len()).to_array();
+    #{ text: text, lenses: m.lens_page(ids, fitted, #{ pos: positions }) }
 }
 "##;
 
@@ -166,8 +178,18 @@ pub fn script(explorer: &Explorer, steps: &[Question], name: &str) -> Result<Str
         let read: Vec<String> = heads::dictionaries(explorer).iter().map(|at| format!("saes[{at}]")).collect();
         add(format_args!("let heads = features::heads(m, text, #{{ dictionaries: [{}] }});\n", read.join(", ")))?;
     }
+    let reads_lenses = has(|step| matches!(step, Question::Lenses(_)));
+    if reads_lenses {
+        let loaded = |(source, lens): &(String, FittedLens)| {
+            let call = if lens.kind() == LensKind::Tuned { "load_tuned_lens" } else { "load_jacobian_lens" };
+            format!("model::{call}({})", quoted(source))
+        };
+        let fitted: Vec<String> = explorer.lenses.iter().map(loaded).collect();
+        add(format_args!("let fitted = [{}];\n", fitted.join(", ")))?;
+    }
     // A script has the functions that its steps call, and no others.
-    let parts = [(reads || compares, ACTIVE), (reads, READ), (compares, COMPARE), (proceeds, PROCEED)];
+    let parts =
+        [(reads || compares, ACTIVE), (reads, READ), (compares, COMPARE), (reads_lenses, LENSES), (proceeds, PROCEED)];
     for (_, part) in parts.into_iter().filter(|(is_needed, _)| *is_needed) {
         add(format_args!("{part}"))?;
     }
@@ -221,6 +243,7 @@ fn line(explorer: &Explorer, step: &Question) -> Result<String> {
             let how = format!("tokens: {tokens}, temperature: {temperature}, seed: {}, windowed: true", going.seed);
             format!("proceed(m, {}, [{hooks}], #{{ {how} }})", quoted(&going.text))
         }
+        Question::Lenses(reading) => format!("lenses(m, fitted, {}, {})", quoted(&reading.text), lenses::MOST),
         Question::Heads => "heads".into(),
         Question::Head(HeadQuestion { layer, head }) => format!("heads.card({layer}, {head})"),
         Question::Save(_) => return Err(err!(Argument, "expected steps that show something, found `save`")),

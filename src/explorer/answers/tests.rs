@@ -25,8 +25,10 @@ use crate::model::generate::{Drawn, GenerateOptions};
 use crate::model::hooks::Action;
 use crate::model::predict::likeliest;
 use crate::model::reading::compare::kl;
+use crate::model::reading::lens_page::{LensPage, LensPageOptions};
 use crate::model::run::Ask;
 use crate::report::dashboard;
+use crate::report::items::Item;
 use crate::sae::site_of;
 use crate::tensor::DType;
 
@@ -121,6 +123,27 @@ fn heads_have_the_scores_and_cards_of_the_plain_function() {
     assert_eq!(card.tables.len(), 4);
     let (_, missing) = ask(&explorer, "head", json!({ "layer": 7, "head": 0 }));
     assert!(missing.unwrap_err().message.contains("no head 7.0"));
+}
+
+#[test]
+fn a_text_is_read_by_all_lenses_as_the_plain_function_does() {
+    let explorer = explorer();
+    let model = &explorer.model;
+    let fitted: Vec<_> = explorer.lenses.iter().map(|(_, lens)| lens).collect();
+    let page = |text: &str| {
+        let batch = Batch::new(vec![ids(&explorer, text)]).unwrap();
+        let name = |id: u32| model.tokenizer().unwrap().text_of(id).unwrap();
+        LensPage::of(&model.decoder, &batch, &fitted, &LensPageOptions::default(), Vec::new(), &name, &task()).unwrap()
+    };
+    let shown = found(&explorer, "lenses", json!({ "text": TEXT }));
+    let names: Vec<String> = page(TEXT).lenses.into_iter().map(|lens| lens.name).collect();
+    assert_eq!(names, ["logit lens", "Jacobian lens"]);
+    assert_eq!(shown["html"], page(TEXT).html().unwrap());
+    assert_eq!((&shown["read"], &shown["tokens"]), (&json!(TEXT.len()), &json!(TEXT.len())));
+    // Beyond the context nothing is read, and of nothing there are no maps.
+    let cut = found(&explorer, "lenses", json!({ "text": "abc".repeat(20) }));
+    assert_eq!(cut["html"], page(&"abc".repeat(4)).html().unwrap());
+    assert_eq!(found(&explorer, "lenses", json!({ "text": "" })), json!({ "html": "", "read": 0, "tokens": 0 }));
 }
 
 #[test]
@@ -361,8 +384,8 @@ fn a_cancelled_question_ends_as_interrupted() {
     task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
     let of = json!({ "dictionary": 1, "feature": 1 });
     let going = json!({ "text": TEXT, "dictionary": 0, "texts": [TEXT, TEXT] });
-    for (name, question) in [("card", &of), ("tree", &of), ("read", &going), ("continue", &going), ("compare", &going)]
-    {
+    let texts = ["read", "continue", "compare", "lenses"].map(|name| (name, &going));
+    for (name, question) in [("card", &of), ("tree", &of)].into_iter().chain(texts) {
         let question = Question::parse(name, question.clone()).unwrap();
         let found = answer(&explorer, question, &mut |_| {}, &task);
         assert_eq!(found.unwrap_err().kind, Kind::Interrupted, "{name}");
@@ -395,7 +418,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
-    fn no_question_panics(value in any_json(), name in "read|card|continue|compare|tree|save|other") {
+    fn no_question_panics(value in any_json(), name in "read|card|continue|compare|tree|lenses|save|other") {
         let _either = Question::parse(&name, value);
     }
 
@@ -419,7 +442,7 @@ proptest! {
                 "text": text, "texts": [text, TEXT], "dictionary": dictionary, "feature": feature, "top": top,
                 "changes": changes, "tokens": tokens, "temperature": temperature, "seed": seed,
             });
-            for name in ["read", "compare", "continue"] {
+            for name in ["read", "compare", "continue", "lenses"] {
                 let _either = ask(explorer, name, all.clone());
             }
         });
@@ -462,6 +485,7 @@ fn a_saved_script_has_no_function_that_nothing_calls() {
         json!({ "ask": "continue", "text": TEXT, "changes": [change], "tokens": 2 }),
         json!({ "ask": "card", "dictionary": 0, "feature": 3 }),
         json!({ "ask": "tree", "dictionary": 0, "feature": 3 }),
+        json!({ "ask": "lenses", "text": TEXT }),
     ];
     for step in steps {
         let saved = found(&explorer, "save", json!({ "steps": [step] }));

@@ -2,7 +2,7 @@
 import { ask, complaint, progress, stop } from "./ask.js";
 import { add } from "./change.js";
 import { leaf } from "./list.js";
-import { at, dictionaryOf, nameOf, on, saidOf, set, state, withoutFirst } from "./state.js";
+import { at, dictionaryOf, features, nameOf, on, saidOf, set, state, withoutFirst } from "./state.js";
 import { step } from "./steps.js";
 import { show } from "./tabs.js";
 import { grow } from "./tree.js";
@@ -60,7 +60,7 @@ export const questionOf = (dictionary, feature) => ({ dictionary, feature, witho
 export const contents = async (question, receive, slot = "card") => {
   const { dictionary, feature } = question;
   const answer = await ask("card", question, receive, slot);
-  return answer === null ? null : cardOf(answer.card, lineOf(answer.card, dictionary, feature), { circuits: [] }, "");
+  return answer === null ? null : cardOf(answer.card, lineOf(answer.card, dictionary, feature), features(), "");
 };
 
 const none = () => panel().replaceChildren(make("p", { class: "hint" }, "Choose a feature: of a token, or from the list."));

@@ -1,10 +1,12 @@
 // The explorer's page: a text and its features on one side, what is looked at on the other. Each module draws its part
-// when the state changes. `make`, `digits` and `cardOf` come from the dashboards' card.js.
+// when the state changes. `make`, `digits` and `cardOf` come from the dashboards' card.js, `headMap` from their head_map.js,
+// and `openLenses` from lens_maps.js, which is that of reports.
 import * as cards from "./cards.js";
 import * as change from "./change.js";
 import * as compare from "./compare.js";
 import * as heads from "./heads.js";
 import * as keys from "./keys.js";
+import * as lenses from "./lenses.js";
 import * as list from "./list.js";
 import { at, on, set, state } from "./state.js";
 import * as steps from "./steps.js";
@@ -67,7 +69,7 @@ const before = ({ dictionaries, examples }) => {
 on(["server"], server);
 on(["about", "dictionary"], dictionaries);
 const known = await about();
-[tabs, text, tokens, list, cards, change, tree, compare, heads, steps, keys].forEach((module) => module.start());
+[tabs, text, tokens, list, cards, change, tree, compare, heads, lenses, steps, keys].forEach((module) => module.start());
 at("dictionary").addEventListener("change", () => set({ dictionary: Number(at("dictionary").value), opened: null, strongest: true }));
 set({ server: "here", about: known });
 set(before(known));

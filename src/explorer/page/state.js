@@ -38,6 +38,9 @@ export const withoutFirst = () => state.without ?? state.sinks[state.dictionary]
 
 export const dictionaryOf = (number) => state.about.dictionaries[number];
 
+// What the drawing of a card reads of all features: their dictionaries, and circuits, of which there are none here.
+export const features = () => ({ circuits: [], dictionaries: state.about.dictionaries.map(({ name }) => ({ site: name })) });
+
 export const nameOf = (dictionary, feature) => `${dictionaryOf(dictionary)?.name ?? dictionary}/${feature}`;
 
 // What is said of a feature where explanations were given: its words and their score.

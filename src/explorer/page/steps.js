@@ -25,6 +25,7 @@ const LABELS = {
   read: ({ text, without_first }) => `Text ${quoted(text)}${without_first ? ", without position 0" : ""}`,
   card: ({ dictionary, feature }) => `Card of ${nameOf(dictionary, feature)}`,
   continue: ({ changes }) => changes.map(done).join(", "),
+  lenses: ({ text }) => `Lenses on ${quoted(text)}`,
   head: ({ layer, head }) => `Card of head ${layer}.${head}`,
   tree: ({ dictionary, feature }) => `Tree of ${nameOf(dictionary, feature)}`,
   compare: ({ texts: [, other] }) => `Compared with ${quoted(other)}`,
@@ -60,7 +61,7 @@ export const step = (name, question) => {
   draw();
 };
 
-const VIEWS = { card: "card", continue: "change", tree: "tree", compare: "compare" };
+const VIEWS = { card: "card", continue: "change", tree: "tree", compare: "compare", lenses: "lenses" };
 
 // Goes to a step; what came after it stays, until something else is done.
 const go = (place) => {

@@ -1,7 +1,7 @@
 // The views beside the text: tabs, which on a phone stand at the foot of the screen, with the text among them.
 import { at, on, set, state } from "./state.js";
 
-const NAMES = ["card", "change", "tree", "compare", "attention", "steps"];
+const NAMES = ["card", "change", "tree", "compare", "attention", "lenses", "steps"];
 const narrow = matchMedia("(max-width: 60rem)");
 
 // Shows a view; on a phone the text is one of them.
@@ -18,6 +18,7 @@ const draw = () => {
     const chosen = name === "text" ? onText : name === state.tab && !onText;
     tab.setAttribute("aria-selected", String(chosen));
     tab.tabIndex = chosen ? 0 : -1;
+    if (chosen) tab.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
   for (const name of NAMES) at(`panel-${name}`).hidden = name !== state.tab;
 };

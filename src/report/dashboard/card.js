@@ -70,15 +70,23 @@ const groups = (contexts) => {
   });
 };
 
-// Neighbours are links to their own cards.
-const table = ([title, columns, rows], dictionary) => {
+// The address of a feature that a table names: of the same dictionary by its index, of any by its site and index.
+const addressOf = (name, dictionary, sites) => {
+  if (Number.isInteger(name)) return `#${dictionary}/${name}`;
+  const [, site, feature] = /^(.+)\/(\d+)$/.exec(name) ?? [];
+  const place = sites.indexOf(site);
+  return place < 0 ? null : `#${place}/${feature}`;
+};
+
+// Features are links to their own cards.
+const table = ([title, columns, rows], dictionary, sites) => {
   const isNumber = (column) => rows.some((row) => typeof row[column] === "number");
   const head = columns.map((name, column) => make("th", { class: isNumber(column) ? "number" : null, scope: "col" }, name));
   const cell = (value, column) => {
-    if (columns[column] === "feature" && Number.isInteger(value)) {
-      return make("td", { class: "number" }, make("a", { href: `#${dictionary}/${value}` }, String(value)));
-    }
-    return make("td", { class: typeof value === "number" ? "number" : null, dir: "auto" }, digits(value));
+    const address = columns[column] === "feature" ? addressOf(value, dictionary, sites) : null;
+    const kind = typeof value === "number" ? "number" : null;
+    if (address !== null) return make("td", { class: kind }, make("a", { href: address }, String(value)));
+    return make("td", { class: kind, dir: "auto" }, digits(value));
   };
   const line = (row) => make("tr", {}, ...row.map(cell));
   const whole = make("table", {}, make("caption", {}, title), make("thead", {}, make("tr", {}, ...head)),
@@ -95,6 +103,9 @@ const circuits = (about, from, name) => {
   return make("p", { class: "note circuits" }, "In circuits: ", ...links.flatMap((link, place) => (place ? [", ", link] : [link])));
 };
 
+// A line of the index for what is in none, such as a head.
+const NO_LINE = [null, null, null, null, null, null, null, null, null, null, 1];
+
 // All of a card but its buttons. `line` is what the index knows of the feature.
 const cardOf = (card, line, about, from) => {
   const [dictionary, feature, density, , , , words, score, label, labelScore] = line;
@@ -110,7 +121,8 @@ const cardOf = (card, line, about, from) => {
     .flatMap(([name, value]) => [make("dt", {}, name), make("dd", { dir: "auto" }, digits(value))]);
   parts.push(make("div", { class: "facts" }, make("dl", {}, ...facts), card.histogram && histogram(card.histogram)));
   parts.push(circuits(about, from, `${dictionary}/${feature}`), ...groups(card.contexts));
-  parts.push(make("div", { class: "tables" }, ...card.tables.map((one) => table(one, dictionary))));
+  const sites = about.dictionaries.map(({ site }) => site);
+  parts.push(make("div", { class: "tables" }, ...card.tables.map((one) => table(one, dictionary, sites))));
   parts.push(...card.notes.map((note) => make("p", { class: "note muted" }, note)));
   return parts.filter((part) => part !== null);
 };

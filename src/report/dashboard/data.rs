@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use crate::base::{Cell, HeatText, Result, Table};
 use crate::err;
-use crate::features::FeatureCard;
 use crate::features::card::{Description, Group};
 use crate::features::dashboard::IndexEntry;
+use crate::features::heads::{HeadCard, SCORES, quantity};
+use crate::features::{FeatureCard, HeadCards};
 use crate::report::visible_text::visible;
 
 /// Maximum numbers of characters that are shown of a token, and of a longer text.
@@ -103,6 +104,18 @@ pub fn card(card: &FeatureCard) -> Value {
         "contexts": card.contexts.iter().map(group).collect::<Vec<_>>(),
         "tables": card.tables.iter().map(table).collect::<Vec<_>>(),
         "notes": card.notes.iter().map(|note| cut_text(note)).collect::<Vec<_>>(),
+    })
+}
+
+/// Returns the scores of all heads, as head_map.js draws them: their names, the size of the map, a row for each head.
+pub fn heads(heads: &HeadCards) -> Value {
+    let row = |head: &HeadCard| json!([head.layer, head.head, head.scores.all()]);
+    json!({
+        "title": cut_text(&heads.title),
+        "scores": SCORES.map(|name| [name, quantity(name)]),
+        "layers": heads.layers,
+        "heads": heads.heads,
+        "rows": heads.cards.iter().map(row).collect::<Vec<_>>(),
     })
 }
 

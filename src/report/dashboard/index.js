@@ -22,6 +22,7 @@ let texts = [];       // of each line what it is searched by, in small letters
 let contexts = [];    // the same of its contexts, once they are loaded
 let order = [];       // the lines that are shown, sorted
 let opened = null;    // the line whose card is open
+let map = null;       // the map of attention heads, where the dashboard has their cards
 let sorting = { by: "density", down: true };
 const places = new Map();
 
@@ -131,8 +132,11 @@ const show = () => {
   draw();
 };
 
-// The card of the feature in the address; without one the list alone.
+// The card of the feature or the head in the address; without one the list alone.
 const open = async () => {
+  const head = /^#head\/(\d+)\/(\d+)$/.exec(location.hash)?.slice(1).map(Number);
+  if (map) map.mark(...(head ?? []));
+  if (head) return await openHead(head);
   const found = /^#(\d+)\/(\d+)$/.exec(location.hash);
   const place = found ? places.get(`${found[1]}/${found[2]}`) : undefined;
   opened = place === undefined ? null : place;
@@ -156,13 +160,35 @@ const open = async () => {
   }
 };
 
+const openHead = async ([layer, head]) => {
+  const address = location.hash;
+  opened = null;
+  document.body.classList.add("reading");
+  draw();
+  if (!about.heads?.rows.some(([own, place]) => own === layer && place === head)) return tell(`There is no head ${layer}.${head} here.`);
+  document.title = `head ${layer}.${head}`;
+  at("attention").open = true;
+  try {
+    const name = `${layer}-${head}`;
+    const card = await load(`heads/${name}.js`, "head", name);
+    if (location.hash !== address) return;
+    received.delete(`head ${name}`);
+    at("card").replaceChildren(make("div", { class: "bar" }, back()), ...cardOf(card, NO_LINE, about, from));
+    at("card").scrollTop = 0;
+  } catch {
+    tell("Its file is missing.");
+  }
+};
+
 const tell = (text) => at("card").replaceChildren(bar(), make("p", { class: "hint" }, text));
+
+const button = (id, text, name, act) => make("button", { id, type: "button", "aria-label": name, on: { click: act } }, text);
+const back = () => button("back", "← List", "Back to the list", close);
 
 const bar = () => {
   const place = order.indexOf(opened);
   const where = place < 0 ? "" : `${digits(place + 1)} of ${digits(order.length)}`;
-  const button = (id, text, name, act) => make("button", { id, type: "button", "aria-label": name, on: { click: act } }, text);
-  return make("div", { class: "bar" }, button("back", "← List", "Back to the list", close),
+  return make("div", { class: "bar" }, back(),
     button("previous", "↑", "Previous feature", () => step(-1)), button("next", "↓", "Next feature", () => step(1)),
     make("span", { class: "muted" }, where));
 };
@@ -190,11 +216,12 @@ const close = () => {
   history.pushState(null, "", location.href.split("#")[0]);
   const link = () => at("rows").querySelector("a.open");
   const before = opened;
+  const head = at("head-map").querySelector("[aria-pressed=true]");
   document.title = about.title;
   open();
   opened = before;
   draw();
-  if (link()) link().focus({ preventScroll: true });
+  (head ?? link())?.focus({ preventScroll: true });
 };
 
 // The texts of contexts, file by file, so that what is found is seen at once.
@@ -237,6 +264,11 @@ const start = async () => {
   at("dictionary").replaceChildren(make("option", { value: "" }, "all dictionaries"),
     ...about.dictionaries.map(({ site, kind, features }, number) => make("option", { value: String(number) }, `${site} (${kind}, ${digits(features)})`)));
   at("dictionary").hidden = about.dictionaries.length < 2;
+  if (about.heads) {
+    map = headMap(about.heads, (layer, head) => { location.hash = `#head/${layer}/${head}`; });
+    at("head-map").replaceChildren(make("p", { class: "muted" }, about.heads.title), ...map.parts);
+    at("attention").hidden = false;
+  }
   document.body.classList.toggle("several", about.dictionaries.length > 1);
   const ways = (by, name) => [true, false].map((down) => make("option", { value: `${by} ${down}` }, `${name} ${down ? "↓" : "↑"}`));
   at("sort").replaceChildren(...Object.entries(SORTS).flatMap(([by, { name }]) => ways(by, name)));

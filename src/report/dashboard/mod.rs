@@ -8,6 +8,7 @@
 //! DIR/data-KEY/index/0.js        lines of the index, 4,096 in each
 //! DIR/data-KEY/cards/0/0/17.js   a card: dictionary, thousand, feature
 //! DIR/data-KEY/words/0/0.js      the texts to search in: dictionary, block of cards
+//! DIR/data-KEY/heads/3-0.js      the card of an attention head: layer, head
 //! DIR/data-KEY/circuits/0.html   a circuit whose nodes lead to cards
 //! ```
 //!
@@ -22,6 +23,6 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use data::card;
+pub use data::{card, heads};
 pub use single_page::single_page;
 pub use write::{WrittenDashboard, check_folder, write};

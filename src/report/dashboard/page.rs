@@ -5,11 +5,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::data::cut_text;
+use super::data::{self, cut_text};
 use crate::base::Result;
 use crate::circuit::{Circuit, Graph, Node};
-use crate::features::Dashboard;
 use crate::features::dashboard::FeatureCounts;
+use crate::features::{Dashboard, HeadCards};
 use crate::report::html::page;
 use crate::report::items::circuit_html;
 use crate::report::visible_text::count;
@@ -17,7 +17,7 @@ use crate::sae::Sae;
 
 static STYLE: &str = include_str!("style.css");
 static BODY: &str = include_str!("body.html");
-static SCRIPT: &str = concat!(include_str!("card.js"), include_str!("index.js"));
+static SCRIPT: &str = concat!(include_str!("card.js"), include_str!("head_map.js"), include_str!("index.js"));
 
 /// Policy of the page: scripts from beside the page only, and its own; no network, no frames.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
@@ -43,7 +43,7 @@ pub fn index_with(data: &str, before: &str) -> String {
 }
 
 /// Returns what the page says about the whole dashboard, but for how much of it is there.
-pub fn about(dashboard: &Dashboard, circuits: &[CircuitPage]) -> Value {
+pub fn about(dashboard: &Dashboard, circuits: &[CircuitPage], heads: Option<&HeadCards>) -> Value {
     let FeatureCounts { all: features, cards, silent } = dashboard.counts();
     let dictionary = |sae: &Sae| json!({ "site": site(sae), "kind": cut_text(sae.parts().about.kind.as_str()), "features": sae.d_sae() });
     let circuit = |page: &CircuitPage| json!({ "title": cut_text(&page.title), "nodes": page.nodes });
@@ -55,6 +55,7 @@ pub fn about(dashboard: &Dashboard, circuits: &[CircuitPage]) -> Value {
         "silent": silent,
         "dictionaries": dashboard.saes.iter().map(dictionary).collect::<Vec<_>>(),
         "circuits": circuits.iter().map(circuit).collect::<Vec<_>>(),
+        "heads": heads.map(data::heads),
     })
 }
 

@@ -9,9 +9,10 @@ use crate::base::files::Files;
 use crate::base::{Kind, Task};
 use crate::data::Text;
 use crate::data::text::TextOptions;
-use crate::features::Dashboard;
 use crate::features::card::CardOptions;
 use crate::features::dashboard::DashboardOptions;
+use crate::features::heads::{HeadCard, HeadScores};
+use crate::features::{Dashboard, FeatureCard, HeadCards};
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
 use crate::samples::model;
 use crate::tensor::{Device, Tensor};
@@ -64,7 +65,7 @@ fn there(folder: &Path) -> Vec<String> {
 fn every_feature_has_a_line_and_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let dir = Path::new("pages");
-    let written = write(&dashboard(3), &[], dir, &files(folder.path()), &Task::default()).unwrap();
+    let written = write(&dashboard(3), &[], None, dir, &files(folder.path()), &Task::default()).unwrap();
     assert_eq!((written.made, written.kept), (FEATURES, 0));
     let found = there(&folder.path().join(dir));
     let [mark, data, page] = found.as_slice() else { panic!("{found:?}") };
@@ -83,12 +84,36 @@ fn every_feature_has_a_line_and_a_file() {
 }
 
 #[test]
+fn heads_come_to_a_dashboard_that_is_there_and_no_card_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let task = Task::default();
+    let dir = Path::new("pages");
+    let found = dashboard(1);
+    let written = write(&found, &[], None, dir, &files(folder.path()), &task).unwrap();
+    let data = written.page.with_file_name(format!("data-{}", &found.key().unwrap()[..16]));
+    let about = || std::fs::read_to_string(data.join("about.js")).unwrap();
+    assert!(about().contains("\"heads\":null") && !data.join("heads").exists());
+    let card = FeatureCard { title: "head 2.1".into(), ..FeatureCard::default() };
+    let scores = HeadScores { induction: 0.25, ablation: f64::NAN, ..HeadScores::default() };
+    let cards = vec![HeadCard { layer: 2, head: 1, scores, card }];
+    let heads = HeadCards { title: "heads".into(), layers: 3, heads: 2, cards };
+    let again = write(&found, &[], Some(&heads), dir, &files(folder.path()), &task).unwrap();
+    assert_eq!((again.made, again.kept), (0, FEATURES));
+    assert!(about().contains("\"rows\":[[2,1,[0.0,0.0,0.25,0.0,0.0,null]]]"), "{}", about());
+    let card = std::fs::read_to_string(data.join("heads/2-1.js")).unwrap();
+    assert!(card.starts_with("microtome(\"head\", \"2-1\", {") && card.contains("\"title\":\"head 2.1\""), "{card}");
+    // All that a notebook shows is in one page.
+    let page = single_page(dir, &files(folder.path()), &task).unwrap().unwrap();
+    assert!(page.contains("microtome(\"head\", \"2-1\", {"));
+}
+
+#[test]
 fn an_interrupted_one_keeps_what_is_complete_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let found = dashboard(3);
     let dir = Path::new("pages");
     // As if it had been stopped in the second block: its cards are there, and the file that follows them is not.
-    let complete = write(&found, &[], dir, &files(folder.path()), &Task::default()).unwrap();
+    let complete = write(&found, &[], None, dir, &files(folder.path()), &Task::default()).unwrap();
     let data = complete.page.with_file_name(format!("data-{}", &found.key().unwrap()[..16]));
     for block in [1, 2] {
         std::fs::remove_file(data.join(format!("words/0/{block}.js"))).unwrap();
@@ -97,10 +122,10 @@ fn an_interrupted_one_keeps_what_is_complete_and_goes_on() {
     std::fs::write(&kept, "as it was").unwrap();
     let task = Task::default();
     task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
-    let error = write(&found, &[], dir, &files(folder.path()), &task).unwrap_err();
+    let error = write(&found, &[], None, dir, &files(folder.path()), &task).unwrap_err();
     assert_eq!(error.kind, Kind::Interrupted);
     task.flag().store(false, std::sync::atomic::Ordering::Relaxed);
-    let again = write(&found, &[], dir, &files(folder.path()), &task).unwrap();
+    let again = write(&found, &[], None, dir, &files(folder.path()), &task).unwrap();
     assert_eq!((again.made, again.kept), (FEATURES - 256, 256));
     assert_eq!(std::fs::read_to_string(&kept).unwrap(), "as it was");
 }
@@ -110,11 +135,11 @@ fn a_folder_of_somebody_else_beside_the_data_stays() {
     let folder = tempfile::tempdir().unwrap();
     let dir = Path::new("pages");
     let task = Task::default();
-    write(&dashboard(1), &[], dir, &files(folder.path()), &task).unwrap();
+    write(&dashboard(1), &[], None, dir, &files(folder.path()), &task).unwrap();
     let own = folder.path().join("pages/data-notes/a.txt");
     std::fs::create_dir(own.parent().unwrap()).unwrap();
     std::fs::write(&own, "mine").unwrap();
-    write(&dashboard(2), &[], dir, &files(folder.path()), &task).unwrap();
+    write(&dashboard(2), &[], None, dir, &files(folder.path()), &task).unwrap();
     assert_eq!(std::fs::read_to_string(&own).unwrap(), "mine");
     let entries = std::fs::read_dir(folder.path().join("pages")).unwrap().flatten();
     let data = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("data-"));
@@ -143,13 +168,13 @@ fn an_interruption_says_what_is_there() {
         }
         flag.store(true, std::sync::atomic::Ordering::Relaxed);
     });
-    let error = write(&found, &[], dir, &files(folder.path()), &task).unwrap_err();
+    let error = write(&found, &[], None, dir, &files(folder.path()), &task).unwrap_err();
     raised.join().unwrap();
     let hint = error.hint.unwrap();
     assert!(hint.contains("of 600 cards are complete in pages; the same call goes on"), "{hint}");
     let there: usize = hint.split(' ').next().unwrap().parse().unwrap();
     task.flag().store(false, std::sync::atomic::Ordering::Relaxed);
-    let again = write(&found, &[], dir, &files(folder.path()), &task).unwrap();
+    let again = write(&found, &[], None, dir, &files(folder.path()), &task).unwrap();
     assert_eq!((again.kept, again.made), (there, FEATURES - there));
 }
 
@@ -158,14 +183,14 @@ fn another_dashboard_takes_its_place_and_a_foreign_folder_is_spared() {
     let folder = tempfile::tempdir().unwrap();
     let task = Task::default();
     let dir = Path::new("pages");
-    write(&dashboard(3), &[], dir, &files(folder.path()), &task).unwrap();
-    write(&dashboard(2), &[], dir, &files(folder.path()), &task).unwrap();
+    write(&dashboard(3), &[], None, dir, &files(folder.path()), &task).unwrap();
+    write(&dashboard(2), &[], None, dir, &files(folder.path()), &task).unwrap();
     assert_eq!(there(&folder.path().join(dir)).len(), 3, "the data of the first is gone");
 
     let foreign = folder.path().join("mine");
     std::fs::create_dir(&foreign).unwrap();
     std::fs::write(foreign.join("thesis.tex"), "years").unwrap();
-    let refused = |dir: &Path| write(&dashboard(2), &[], dir, &files(folder.path()), &task).unwrap_err();
+    let refused = |dir: &Path| write(&dashboard(2), &[], None, dir, &files(folder.path()), &task).unwrap_err();
     let error = refused(Path::new("mine"));
     assert!(error.message.ends_with("found mine with thesis.tex"), "{}", error.message);
     assert_eq!(error.about.as_deref(), Some("dir"));

@@ -11,7 +11,7 @@ use crate::base::files::Files;
 use crate::base::{Result, Task, json as reading, parallel};
 use crate::circuit::Circuit;
 use crate::err;
-use crate::features::{Dashboard, FeatureCard};
+use crate::features::{Dashboard, FeatureCard, HeadCards};
 use crate::report::visible_text::visible;
 
 /// Number of lines in a file of the index.
@@ -56,10 +56,11 @@ fn is_data(name: &str) -> bool {
     name.strip_prefix("data-").is_some_and(is_key)
 }
 
-/// Writes the pages below a folder. Cards that are there already, of the same numbers, stay.
+/// Writes the pages below a folder. Cards of features that are there already, of the same numbers, stay.
 pub fn write(
     dashboard: &Dashboard,
     circuits: &[Circuit],
+    heads: Option<&HeadCards>,
     dir: &Path,
     files: &Files,
     task: &Task,
@@ -81,7 +82,11 @@ pub fn write(
     for (number, page) in pages.iter().enumerate() {
         writer.save(&format!("circuits/{number}.html"), &page.html)?;
     }
-    let about = about(dashboard, &pages);
+    for head in heads.iter().flat_map(|heads| &heads.cards) {
+        let name = format!("{}-{}", head.layer, head.head);
+        writer.save(&format!("heads/{name}.js"), &script("head", &name, &card(&head.card))?)?;
+    }
+    let about = about(dashboard, &pages, heads);
     let chunks = writer.index()?;
     let blocks = writer.blocks();
     let tell = |made: usize| -> Result<PathBuf> {

@@ -1,8 +1,9 @@
 "use strict";
-// Pages of lenses: a panel says what all lenses read where one points or where the focus is; a token that is clicked is
-// pinned, and its rank is drawn by layer.
-document.querySelectorAll("section.lenses").forEach((section) => {
-  const { names, ids, lenses, tracked } = JSON.parse(section.dataset.page);
+// Pages of lenses: a panel says what all lenses read where one points or where the focus is; tokens that are clicked are
+// pinned, and their ranks are drawn by layer. `before` lists the [position, id] that are pinned from the beginning, as far
+// as their ranks are known; the function that is returned lists those that are pinned now.
+const openLenses = (section, before = []) => {
+  const { names, ids, positions, lenses, tracked } = JSON.parse(section.dataset.page);
   const layers = lenses[0][1].length;
   const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"];
   const colour = (lens) => COLOURS[lens % COLOURS.length];
@@ -22,7 +23,7 @@ document.querySelectorAll("section.lenses").forEach((section) => {
   const nameOf = (id) => names[id] ?? String(id);
   const percent = (share) => `${(100 * share).toPrecision(3)} %`;
 
-  const panel = make("div", { class: "panel", role: "region", "aria-label": "What the lenses read" });
+  const panel = make("div", { class: "panel", role: "region", tabindex: "-1", "aria-label": "What the lenses read" });
   const here = make("div", { class: "read" });
   const pinned = make("div", { class: "pinned" });
   panel.append(here, pinned);
@@ -31,20 +32,25 @@ document.querySelectorAll("section.lenses").forEach((section) => {
   const cells = [...section.querySelectorAll("td[data-at]")];
   const placeOf = (cell) => cell.dataset.at.split(" ").map(Number);
   const byPlace = new Map(cells.map((cell) => [cell.dataset.at, cell]));
-  let pin = null;      // the pinned token, as [position, id]
-  let shown = null;    // the cell that the panel is about
+  let pins = [];       // the pinned tokens, as [column, id], the last one first
+
+  // A cell is on a ground as strong as the probability of its token.
+  for (const cell of cells) {
+    const [lens, layer, column] = placeOf(cell);
+    cell.style.background = `rgba(213,94,0,${(0.62 * lenses[lens][1][layer][column][0][1]).toFixed(3)})`;
+  }
 
   // The guesses of all lenses in a layer at a position.
   const read = (cell) => {
-    shown = cell;
-    const [, layer, position] = placeOf(cell);
-    cells.forEach((other) => other.classList.toggle("here", placeOf(other).slice(1).join() === `${layer},${position}`));
+    const [, layer, column] = placeOf(cell);
+    const position = positions[column];
+    cells.forEach((other) => other.classList.toggle("here", placeOf(other).slice(1).join() === `${layer},${column}`));
     const next = position + 1 < ids.length ? `, then "${nameOf(ids[position + 1])}"` : "";
     const title = make("h3", {}, `Layer ${layer}, position ${position}, "${nameOf(ids[position])}"${next}`);
     const columns = lenses.map(([name, all], lens) => {
       const list = make("ol", {});
-      for (const [id, share] of all[layer]?.[position] ?? []) {
-        const button = make("button", { type: "button", "data-pin": `${position} ${id}` },
+      for (const [id, share] of all[layer]?.[column] ?? []) {
+        const button = make("button", { type: "button", "data-pin": `${column} ${id}` },
           make("bdi", {}, nameOf(id)), make("small", {}, percent(share)));
         button.style.background = `linear-gradient(to right, rgba(213,94,0,0.28) ${100 * share}%, transparent 0)`;
         list.append(make("li", {}, button));
@@ -57,17 +63,9 @@ document.querySelectorAll("section.lenses").forEach((section) => {
     here.replaceChildren(title, make("div", { class: "columns" }, ...columns));
   };
 
-  // The rank of the pinned token by layer: a drawing with a logarithmic axis, and the numbers.
-  const draw = () => {
-    cells.forEach((cell) => {
-      const [lens, layer, position] = placeOf(cell);
-      const first = lenses[lens][1][layer]?.[position]?.[0];
-      cell.classList.toggle("pin", pin !== null && position === pin[0] && first?.[0] === pin[1]);
-    });
-    if (pin === null) return pinned.replaceChildren(make("p", { class: "note" },
-      "Click a token to pin it and see its rank by layer. Arrows move, Enter pins, Escape lets go."));
-    const [position, id] = pin;
-    const ranks = tracked[position][id];
+  // The rank of a pinned token by layer: a drawing with a logarithmic axis, and the numbers.
+  const ranksOf = ([column, id]) => {
+    const ranks = tracked[column][id];
     const most = Math.max(2, ...ranks.flat().filter((one) => one !== null).map(([rank]) => rank));
     const [width, height, left, below, top] = [320, 150, 42, 24, 8];
     const x = (layer) => left + (layers > 1 ? layer / (layers - 1) : 0.5) * (width - left - 8);
@@ -96,23 +94,35 @@ document.querySelectorAll("section.lenses").forEach((section) => {
     });
     const table = make("table", {}, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "layer"), ...head)),
       make("tbody", {}, ...Array.from({ length: layers }, (_, layer) => row(layer))));
-    const close = make("button", { type: "button", class: "close", "aria-label": "Unpin" }, "×");
-    close.addEventListener("click", () => hold(null));
-    const title = make("h3", {}, `Rank of "${nameOf(id)}" at position ${position}`);
-    pinned.replaceChildren(title, close, make("div", { class: "ranks" }, svg, make("div", { class: "wide" }, table)));
+    const close = make("button", { type: "button", class: "close", "aria-label": `Unpin "${nameOf(id)}"` }, "×");
+    close.addEventListener("click", () => {
+      hold(pins.filter((pin) => !same(pin, [column, id])));
+      panel.focus({ preventScroll: true });
+    });
+    const title = make("h3", {}, `Rank of "${nameOf(id)}" at position ${positions[column]}`);
+    return make("div", { class: "rank-of" }, title, close, make("div", { class: "ranks" }, svg, make("div", { class: "wide" }, table)));
   };
 
+  const same = (a, b) => a[0] === b[0] && a[1] === b[1];
   const hold = (next) => {
-    pin = next;
-    draw();
+    pins = next;
+    cells.forEach((cell) => cell.classList.toggle("pin", pins.some((pin) => same(pin, firstOf(cell)))));
+    const note = make("p", { class: "note" },
+      "Click tokens to pin them and see their ranks by layer. Arrows move, Enter pins, Escape lets go.");
+    pinned.replaceChildren(...(pins.length > 0 ? pins.map(ranksOf) : [note]));
   };
+  const add = (pin) => hold([pin, ...pins.filter((other) => !same(other, pin))]);
 
   // One cell of each map is reached by Tab, the others by arrows.
   section.querySelectorAll("table[aria-label]").forEach((table) => {
     table.setAttribute("role", "grid");
     const own = [...table.querySelectorAll("td[data-at]")];
     own.forEach((cell, at) => { cell.tabIndex = at === 0 ? 0 : -1; });
-    own.forEach((cell) => cell.removeAttribute("title"));
+    // The panel says what a tip would; whoever does not see it hears the same.
+    own.forEach((cell) => {
+      cell.setAttribute("aria-label", cell.title);
+      cell.removeAttribute("title");
+    });
   });
   const go = (cell) => {
     const table = cell.closest("table");
@@ -122,8 +132,8 @@ document.querySelectorAll("section.lenses").forEach((section) => {
 
   const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
   const firstOf = (cell) => {
-    const [lens, layer, position] = placeOf(cell);
-    return [position, lenses[lens][1][layer][position][0][0]];
+    const [lens, layer, column] = placeOf(cell);
+    return [column, lenses[lens][1][layer][column][0][0]];
   };
   section.addEventListener("pointerover", (event) => {
     const cell = event.target.closest("td[data-at]");
@@ -136,25 +146,25 @@ document.querySelectorAll("section.lenses").forEach((section) => {
   section.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-pin]");
     const cell = event.target.closest("td[data-at]");
-    if (button) hold(button.dataset.pin.split(" ").map(Number));
+    if (button) add(button.dataset.pin.split(" ").map(Number));
     else if (cell) {
       go(cell);
-      hold(firstOf(cell));
+      add(firstOf(cell));
     }
   });
   section.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") return hold(null);
+    if (event.key === "Escape") return hold([]);
     const cell = event.target.closest("td[data-at]");
     if (!cell) return;
     if (event.key === "Enter" || event.key === " ") {
       event.preventDefault();
-      return hold(firstOf(cell));
+      return add(firstOf(cell));
     }
     const step = steps[event.key];
     if (!step) return;
     event.preventDefault();
-    const [lens, layer, position] = placeOf(cell);
-    const next = byPlace.get(`${lens} ${layer + step[0]} ${position + step[1]}`);
+    const [lens, layer, column] = placeOf(cell);
+    const next = byPlace.get(`${lens} ${layer + step[0]} ${column + step[1]}`);
     if (next) go(next);
   });
 
@@ -164,6 +174,12 @@ document.querySelectorAll("section.lenses").forEach((section) => {
     sheets.forEach((other) => { if (other.scrollLeft !== sheet.scrollLeft) other.scrollLeft = sheet.scrollLeft; });
   }));
 
-  draw();
-  if (cells.length > 0) read(shown ?? cells[0]);
-});
+  const columns = before.map(([position, id]) => [positions.indexOf(position), id]);
+  hold(columns.filter(([column, id]) => tracked[column]?.[id]));
+  // What the model itself predicts at the end.
+  const last = cells.findLast((cell) => placeOf(cell)[0] === 0);
+  if (last) read(last);
+  return () => pins.map(([column, id]) => [positions[column], id]);
+};
+
+document.querySelectorAll("section.lenses").forEach((section) => openLenses(section));

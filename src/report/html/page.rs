@@ -14,7 +14,7 @@ use super::escape;
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// The look of all pages.
-pub static STYLE: &str = include_str!("style.css");
+pub static STYLE: &str = concat!(include_str!("style.css"), include_str!("lenses.css"));
 
 /// Opening of the drawing of a circuit. No text can contain it, since texts are escaped.
 pub const CIRCUIT: &str = "<figure class=\"picture circuit\"";

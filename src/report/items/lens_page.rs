@@ -4,7 +4,6 @@
 use serde_json::{Value, json};
 
 use super::Item;
-use super::heat_text::ground;
 use crate::base::{Cell, Result, Table};
 use crate::model::reading::lens::Guess;
 use crate::model::reading::lens_page::{LensPage, PageLens, TrackedToken};
@@ -52,6 +51,7 @@ impl Item for LensPage {
         let tracked: Value = self.tracked.iter().map(|tokens| tokens.iter().map(token).collect::<Value>()).collect();
         Ok(json!({
             "ids": self.ids,
+            "positions": self.positions,
             "tokens": self.ids.iter().map(|id| self.name(*id)).collect::<Vec<_>>(),
             "lenses": self.lenses.iter().map(lens).collect::<Vec<_>>(),
             "tracked": tracked,
@@ -66,6 +66,11 @@ fn rank(rank: crate::model::reading::lens_page::TokenRank) -> Value {
 /// Names a token as it is shown; spaces at its ends are seen.
 fn shown_name(page: &LensPage, id: u32) -> String {
     visible_text::token(&page.name(id))
+}
+
+/// Names the token of the text at a position.
+fn token_at(page: &LensPage, position: usize) -> String {
+    page.ids.get(position).map_or_else(String::new, |id| shown_name(page, *id))
 }
 
 /// Returns what the page's script reads: names of tokens, those of the text, for each lens, layer and position the guesses
@@ -96,6 +101,7 @@ fn shown(page: &LensPage) -> Value {
     json!({
         "names": names,
         "ids": page.ids,
+        "positions": page.positions,
         "lenses": page.lenses.iter().map(lens).collect::<Vec<_>>(),
         "tracked": page.tracked.iter().map(of_position).collect::<Vec<_>>(),
     })
@@ -103,13 +109,13 @@ fn shown(page: &LensPage) -> Value {
 
 /// Tabulates the likeliest tokens of a lens: a row for each layer, a column for each position.
 fn table(page: &LensPage, lens: &PageLens) -> Table {
-    let columns = page.ids.iter().enumerate().map(|(at, id)| format!("{at} {}", shown_name(page, *id)));
+    let columns = page.positions.iter().map(|at| format!("{at} {}", token_at(page, *at)));
     let cell =
         |guesses: &Vec<Guess>| guesses.first().map_or(Cell::Missing, |guess| shown_name(page, guess.token).into());
     let row = |(layer, positions): (usize, &Option<Vec<Vec<Guess>>>)| {
         let cells: Vec<Cell> = match positions {
             Some(positions) => positions.iter().map(cell).collect(),
-            None => vec![Cell::Missing; page.ids.len()],
+            None => vec![Cell::Missing; page.positions.len()],
         };
         std::iter::once(Cell::from(layer)).chain(cells).collect()
     };
@@ -120,24 +126,23 @@ fn table(page: &LensPage, lens: &PageLens) -> Table {
     }
 }
 
-/// Writes the likeliest tokens of a lens, each on a ground as strong as its probability.
+/// Writes the likeliest tokens of a lens. The page's script lays each on a ground as strong as its probability, so that a
+/// page that allows no styles in what it is sent has these maps, too.
 fn map(page: &LensPage, number: usize, lens: &PageLens) -> String {
-    let column = |(at, id): (usize, &u32)| {
-        format!("<th scope=\"col\" title=\"position {at}\">{}</th>", escape::text(&shown_name(page, *id)))
-    };
-    let columns: String = page.ids.iter().enumerate().map(column).collect();
+    let column =
+        |at: &usize| format!("<th scope=\"col\" title=\"position {at}\">{}</th>", escape::text(&token_at(page, *at)));
+    let columns: String = page.positions.iter().map(column).collect();
     let cell = |layer: usize, at: usize, guesses: Option<&Vec<Guess>>| match guesses.and_then(|all| all.first()) {
         None => "<td></td>".to_string(),
         Some(first) => format!(
-            "<td data-at=\"{number} {layer} {at}\" title=\"{}\"{}>{}</td>",
+            "<td data-at=\"{number} {layer} {at}\" title=\"{}\">{}</td>",
             escape::text(&listed(page, guesses)),
-            ground(first.probability),
             escape::text(&shown_name(page, first.token))
         ),
     };
     let row = |(layer, positions): (usize, &Option<Vec<Vec<Guess>>>)| {
         let of = |at: usize| cell(layer, at, positions.as_ref().and_then(|positions| positions.get(at)));
-        let cells: String = (0..page.ids.len()).map(of).collect();
+        let cells: String = (0..page.positions.len()).map(of).collect();
         format!("<tr><th scope=\"row\">{layer}</th>{cells}</tr>\n")
     };
     let rows: String = lens.guesses.iter().enumerate().map(row).collect();
@@ -165,6 +170,7 @@ mod tests {
         let rank = |rank, probability| Some(TokenRank { rank, probability });
         LensPage {
             ids: vec![0, 1],
+            positions: vec![0, 1],
             lenses: vec![
                 PageLens {
                     name: "logit lens".into(),

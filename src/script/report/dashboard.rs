@@ -1,6 +1,7 @@
 //! `features::dashboard`: pages of many features.
 
 use crate::circuit;
+use crate::features::HeadCards;
 use crate::features::dashboard::{Dashboard, DashboardOptions, FeatureCounts};
 use crate::report::dashboard::{check_folder, single_page, write};
 use crate::sae;
@@ -20,6 +21,32 @@ crate::options! {
         features: Option<FeatureSelection> = None => usually("all, if they are at most 32,768");
         /// Circuits that are shown with the cards, which their nodes link to.
         circuits: Option<Vec<CircuitOption>> = None => usually("none");
+        /// Cards of attention heads, as `features::heads` makes them: a map above the index leads to them.
+        heads: Option<HeadsOption> = None => usually("none");
+    }
+}
+
+/// Cards of heads as an option.
+#[derive(Clone)]
+pub struct HeadsOption(HeadCards);
+
+impl std::fmt::Debug for HeadsOption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.title)
+    }
+}
+
+impl Setting for HeadsOption {
+    fn wanted() -> String {
+        "cards of `features::heads`".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        handle::<HeadCards>(value).map(Self)
+    }
+
+    fn written(&self) -> String {
+        "cards of heads".into()
     }
 }
 
@@ -57,7 +84,9 @@ pub mod functions {
     /// it keeps the cards that are complete, and the same call goes on. A folder with other files is refused; another
     /// dashboard in it is replaced once the new one is complete.
     ///
-    /// Nodes of `circuits` lead to the cards of their features, and these back to them.
+    /// Nodes of `circuits` lead to the cards of their features, and these back to them. `heads` puts the cards of all
+    /// attention heads beside those of features, under a map, layer by head, that is coloured by a score; features that
+    /// a head reads and writes lead to their cards.
     ///
     /// # Options
     /// - [dashboard]
@@ -71,6 +100,8 @@ pub mod functions {
     /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });
     /// let made = features::dashboard(m, s, text, #{ dir: "doc/dashboard", features: 0..4 });
     /// made.to_map().fields.cards  //=> 4
+    /// let layout = #{ dir: "doc/dashboard", features: 0..4, heads: features::heads(m, text, #{ dictionaries: s }) };
+    /// features::dashboard(m, s, text, layout).to_map().fields["made now"]  //=> 0
     /// ```
     #[rhai_fn(return_raw)]
     pub fn dashboard(ctx: NativeCallContext, m: Model, s: Any, text: Text, options: Options) -> Fallible<Card> {
@@ -86,7 +117,8 @@ pub mod functions {
         check_folder(dir, &env.files)?;
         let found = Dashboard::of(m.core(), saes, &text, shown.as_deref(), &options, &env.task)?;
         let circuits: Vec<circuit::Circuit> = asked.circuits.into_iter().flatten().map(|beside| beside.0).collect();
-        let written = write(&found, &circuits, dir, &env.files, &env.task)?;
+        let heads = asked.heads.map(|beside| beside.0);
+        let written = write(&found, &circuits, heads.as_ref(), dir, &env.files, &env.task)?;
         if let Some(notebook) = env.console.in_notebook()
             && let Some(page) = single_page(written.page.parent().unwrap_or(dir), &env.files, &env.task)?
         {

@@ -11,7 +11,7 @@ use crate::model::batch::Batch;
 use crate::model::cache::Cache;
 use crate::model::decoder::Decoder;
 use crate::model::hooks::BoundHook;
-use crate::model::run::Ask;
+use crate::model::run::{Ask, RecordOptions};
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::{DType, Device};
 
@@ -21,6 +21,7 @@ crate::options! {
     pub struct LensPageOptions {
         /// Number of guesses of each lens in each layer at each position, the likeliest first.
         k: usize = 5 => at_least(1.0);
+        with record: RecordOptions;
     }
 }
 
@@ -36,7 +37,7 @@ pub struct TokenRank {
 pub struct PageLens {
     /// The name of the lens; with a number where there are several of a kind.
     pub name: String,
-    /// The guesses by layer and position; None in a layer that the lens does not read.
+    /// The guesses by layer and read position; None in a layer that the lens does not read.
     pub guesses: Vec<Option<Vec<Vec<Guess>>>>,
 }
 
@@ -53,8 +54,10 @@ pub struct TrackedToken {
 pub struct LensPage {
     /// The tokens of the text.
     pub ids: Vec<u32>,
+    /// The positions that were read.
+    pub positions: Vec<usize>,
     pub lenses: Vec<PageLens>,
-    /// The tokens of each position whose ranks are known, by id.
+    /// The tokens of each read position whose ranks are known, by id.
     pub tracked: Vec<Vec<TrackedToken>>,
     /// The names of all of these tokens.
     pub names: BTreeMap<u32, String>,
@@ -74,12 +77,20 @@ impl LensPage {
         let ids = text.only_row()?.to_vec();
         let config = model.config();
         let count = options.k.min(config.outputs());
-        let cells = ids.len() * config.layers * (1 + lenses.len());
-        memory::check(24 * cells as u128 * (cells / ids.len().max(1) * count) as u128, || {
+        let columns = options.record.pos.as_ref().map_or(ids.len(), Vec::len);
+        let of_column = config.layers * (1 + lenses.len());
+        memory::check(24 * (columns * of_column) as u128 * (of_column * count) as u128, || {
             "the ranks of all guesses".into()
         })?;
         let places: Vec<Place> = (0..config.layers).map(output).collect();
-        let cache = model.cache(text, Ask { hooks, places: places.clone(), ..Ask::default() }, task)?;
+        let ask = Ask { hooks, places: places.clone(), positions: options.record.pos.clone() };
+        let cache = model.cache(text, ask, task)?;
+        // The run has refused those that are beyond the text.
+        let place = |position: &i64| position.rem_euclid(ids.len() as i64) as usize;
+        let positions: Vec<usize> = match cache.positions() {
+            Some(positions) => positions.iter().map(place).collect(),
+            None => (0..ids.len()).collect(),
+        };
         let mut sources = vec![Source { model, name: LOGIT_LENS.into(), lens: None, cache: &cache }];
         for (number, lens) in lenses.iter().enumerate() {
             let before = lenses[..number].iter().filter(|other| other.kind() == lens.kind()).count();
@@ -90,7 +101,7 @@ impl LensPage {
         }
         let bar = task.begin("reading lenses", Some(2 * (sources.len() * places.len()) as u64));
         let mut wanted: Vec<BTreeSet<u32>> =
-            (0..ids.len()).map(|at| ids.get(at + 1).copied().into_iter().collect()).collect();
+            positions.iter().map(|at| ids.get(at + 1).copied().into_iter().collect()).collect();
         // A token that is read may have no logit.
         wanted.iter_mut().for_each(|tokens| tokens.retain(|id| (*id as usize) < config.outputs()));
         let mut read = Vec::new();
@@ -122,7 +133,7 @@ impl LensPage {
             }
         }
         let names = wanted.iter().flatten().chain(&ids).map(|id| (*id, name(*id))).collect();
-        Ok(Self { ids, lenses: read, tracked, names })
+        Ok(Self { ids, positions, lenses: read, tracked, names })
     }
 
     /// Returns the number of layers.
@@ -223,7 +234,7 @@ mod tests {
             &model,
             &text,
             &[&lens, &lens],
-            &LensPageOptions { k },
+            &LensPageOptions { k, ..LensPageOptions::default() },
             Vec::new(),
             &|id| id.to_string(),
             &task,
@@ -253,5 +264,22 @@ mod tests {
                 }
             }
         }
+        let record = RecordOptions { pos: Some(vec![1, -1]) };
+        let options = LensPageOptions { k, record };
+        let some = LensPage::of(&model, &text, &[&lens, &lens], &options, Vec::new(), &|id| id.to_string(), &task);
+        let some = some.unwrap();
+        assert_eq!((&some.ids, some.positions.as_slice()), (&ids, [1, 4].as_slice()));
+        for (column, position) in [1, 4].into_iter().enumerate() {
+            assert_eq!(some.tracked[column], page.tracked[position]);
+            for (some, all) in some.lenses.iter().zip(&page.lenses) {
+                let at = |lens: &PageLens, column: usize| -> Vec<Vec<Guess>> {
+                    lens.guesses.iter().flatten().map(|layer| layer[column].clone()).collect()
+                };
+                assert_eq!(at(some, column), at(all, position));
+            }
+        }
+        let beyond = LensPageOptions { k, record: RecordOptions { pos: Some(vec![5]) } };
+        let name = |id: u32| id.to_string();
+        assert!(LensPage::of(&model, &text, &[], &beyond, Vec::new(), &name, &task).is_err());
     }
 }

@@ -23,8 +23,8 @@ fn lenses(value: &Dynamic) -> Result<Vec<Arc<fitted::FittedLens>>> {
 #[export_module(manifest)]
 pub mod methods {
     /// Reads one text by the logit lens and by fitted lenses, as a page: the likeliest next token by layer and position, a
-    /// map for each lens side by side, and for what is pointed at the likeliest tokens with their probabilities. A token
-    /// that is clicked is pinned, and its rank is shown by layer.
+    /// map for each lens side by side, and for what is pointed at the likeliest tokens with their probabilities. Tokens
+    /// that are clicked are pinned, and their ranks are shown by layer.
     ///
     /// `lenses` are those of `m.tuned_lens` and `m.jacobian_lens`, one or an array; `[]` is the logit lens alone. Ranks are
     /// known of the tokens that a lens guesses at a position in some layer, and of the one that follows. `.save("x.html")`

@@ -9,6 +9,7 @@ use super::{AffineMap, FittedLens, LensKind};
 use crate::base::files::Files;
 use crate::base::{Result, Task};
 use crate::err;
+use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::files::{self, FileContent, NamedTensors, TensorTree};
 use crate::tensor::{DType, Device, Tensor, ints};
 
@@ -60,9 +61,21 @@ impl FittedLens {
 
     /// Reads a safetensors file, or for a Jacobian lens a PyTorch file.
     pub fn load(kind: LensKind, files: &Files, path: &Path, task: &Task) -> Result<Self> {
-        let opened = files::open(files, path)?;
-        let tree = task.apart(move || opened.read())?;
+        Self::of_tree(kind, tree(files, path, task)?).map_err(|e| e.within(path.display()))
+    }
+
+    /// Reads the file of a lens of either kind, which the names of its parts tell.
+    pub fn load_any(files: &Files, path: &Path, task: &Task) -> Result<Self> {
+        let tree = tree(files, path, task)?;
+        let is_matrix = |name: &String| name.split('.').next() == Some(LensKind::Tuned.names()[0]);
+        let is_tuned = matches!(&tree, TensorTree::Map(fields) if fields.keys().any(is_matrix));
+        let kind = if is_tuned { LensKind::Tuned } else { LensKind::Jacobian };
         Self::of_tree(kind, tree).map_err(|e| e.within(path.display()))
+    }
+
+    /// Returns whether a safetensors file has a lens, by the names of its parts.
+    pub fn is_in(files: &Files, path: &Path) -> Result<bool> {
+        Ok(files.map_as(path, SafetensorsFile::new)?.names().any(|name| name == "source_layers"))
     }
 
     pub(super) fn of_tree(kind: LensKind, tree: TensorTree<Tensor>) -> Result<Self> {
@@ -123,6 +136,11 @@ impl FittedLens {
         }
         Ok(lens)
     }
+}
+
+fn tree(files: &Files, path: &Path, task: &Task) -> Result<TensorTree<Tensor>> {
+    let opened = files::open(files, path)?;
+    task.apart(move || opened.read())
 }
 
 fn layer_of(name: &str) -> Result<usize> {

@@ -147,6 +147,7 @@ fn saved_lenses_are_read_again_to_the_precision_of_f16() {
     let again = FittedLens::load(LensKind::Jacobian, &files, path, &task).unwrap();
     assert_eq!((again.prompts(), again.d_model()), (1, 16));
     assert!(far_relative(&again.map(0).unwrap().matrix, &lens.map(0).unwrap().matrix) < 1e-3);
+    assert_eq!(FittedLens::load_any(&files, path, &task).unwrap().kind(), LensKind::Jacobian);
     let error = lens.save(&files, Path::new("lens.pt"), &task).unwrap_err();
     assert_eq!(error.message, "expected a path that ends in .safetensors, found `lens.pt`");
 }
@@ -313,6 +314,8 @@ fn a_saved_tuned_lens_is_read_again_bit_for_bit() {
         [floats(&map.matrix).unwrap(), floats(map.bias.as_ref().unwrap()).unwrap()]
     };
     assert_eq!((again.prompts(), numbers(&again)), (3, numbers(&lens)));
+    let any = FittedLens::load_any(&files, path, &task).unwrap();
+    assert_eq!((any.kind(), numbers(&any)), (LensKind::Tuned, numbers(&lens)));
     let other = FittedLens::load(LensKind::Jacobian, &files, path, &task).unwrap_err();
     assert!(
         other.message.ends_with("expected J, n_prompts, source_layers and d_model, found `A.0`"),
