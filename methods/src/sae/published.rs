@@ -8,8 +8,8 @@ use crate::base::{Result, Task};
 use crate::checkpoint::hub::{self, HubSettings, Name};
 use crate::err;
 
-/// Fetches the folder of a dictionary from the hub, named as `org/name/path`, with the files of the first layout that is there.
-/// `wanted` says in an error what else a source may be.
+/// Fetches the folder of a dictionary from the hub, named as `org/name/path`, with the files of the first layout that
+/// is there. `wanted` says in an error what else a source may be.
 pub fn fetched(files: &Files, source: &str, layouts: &[[&str; 2]], wanted: &str, task: &Task) -> Result<PathBuf> {
     let path = Path::new(source);
     let name = match Name::parse(source) {

@@ -1,5 +1,5 @@
-//! Whole rows of a text, for dictionaries whose codes depend on earlier tokens: the order in which a fit reads them, and their
-//! positions that count.
+//! Whole rows of a text, for dictionaries whose codes depend on earlier tokens: the order in which a fit reads them,
+//! and their positions that count.
 
 use rand::seq::SliceRandom;
 
@@ -23,7 +23,14 @@ pub struct TextRows {
 
 impl TextRows {
     /// Reads the first rows of a text, and leaves out those without a position that counts.
-    pub fn read(model: &Model, text: &Text, context: usize, rows: usize, order: RowOrder, task: &Task) -> Result<Self> {
+    pub fn read(
+        model: &Model,
+        text: &Text,
+        context: usize,
+        rows: usize,
+        order: StepOrder,
+        task: &Task,
+    ) -> Result<Self> {
         let judged = JudgedRowsOptions { rows, without_bos: true };
         let rows: Vec<EvaluationText> = judged_rows(model, text, Some(context), &judged, task)?
             .into_iter()
@@ -32,7 +39,7 @@ impl TextRows {
         if rows.is_empty() {
             return Err(err!(Argument, "expected a text with tokens, found none").about("text"));
         }
-        let RowOrder { batch, seed, stream } = order;
+        let StepOrder { batch, seed, stream } = order;
         Ok(Self { rows, batch, seed, stream })
     }
 
@@ -61,7 +68,7 @@ impl TextRows {
 }
 
 /// The random order in which a fit reads the rows of a text.
-pub struct RowOrder {
+pub struct StepOrder {
     /// Rows of a step.
     pub batch: usize,
     pub seed: u64,

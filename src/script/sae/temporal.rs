@@ -99,11 +99,13 @@ fn of_texts(input: &Input, found: &Tensor) -> Result<Tensor> {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Fits a temporal dictionary (temporal feature analysis, Lubana et al. 2025) of a site: attention over the codes of earlier
-    /// tokens predicts a part of each activation, and `k` novel codes reconstruct what the prediction leaves.
+    /// Fits a temporal dictionary (temporal feature analysis, Lubana et al. 2025) of a site: attention over the codes
+    /// of earlier tokens predicts a part of each activation, and `k` novel codes reconstruct what the prediction
+    /// leaves.
     ///
-    /// Codes that are predicted are dense, and novel ones sparse. The dictionary has one attention layer, its encoder is its
-    /// decoder transposed, and activations are scaled. Rows have `context` tokens. Ctrl-C leaves the dictionary as it is.
+    /// Codes that are predicted are dense, and novel ones sparse. The dictionary has one attention layer, its encoder
+    /// is its decoder transposed, and activations are scaled. Rows have `context` tokens. Ctrl-C leaves the dictionary
+    /// as it is.
     ///
     /// # Options
     /// - [temporal]
@@ -131,11 +133,13 @@ pub mod functions {
         Ok(TemporalSae { core: sae.into(), losses: losses.into() })
     }
 
-    /// Loads a temporal dictionary from a folder, here or on the hub as `org/name/path`: in the layout of SAELens (cfg.json and
-    /// sae_weights.safetensors), as `t.save(path)` writes it, or in that of its authors (conf.yaml and latest_ckpt.safetensors).
+    /// Loads a temporal dictionary from a folder, here or on the hub as `org/name/path`: in the layout of SAELens
+    /// (cfg.json and sae_weights.safetensors), as `t.save(path)` writes it, or in that of its authors (conf.yaml and
+    /// latest_ckpt.safetensors).
     ///
-    /// Codes are those of SAELens and of the authors' own code, computed in f32. What would compute something else is refused by
-    /// its name. The authors' files name no site: it is the residual stream behind the layer in their path, `layer_12`.
+    /// Codes are those of SAELens and of the authors' own code, computed in f32. What would compute something else is
+    /// refused by its name. The authors' files name no site: it is the residual stream behind the layer in their path,
+    /// `layer_12`.
     ///
     /// # Options
     /// - [load_temporal]
@@ -155,8 +159,8 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Computes the novel codes of a temporal dictionary on texts: `[pos, d_sae]` of one text, `[text, pos, d_sae]` of several,
-    /// with NaN after the end of shorter ones.
+    /// Computes the novel codes of a temporal dictionary on texts: `[pos, d_sae]` of one text, `[text, pos, d_sae]` of
+    /// several, with NaN after the end of shorter ones.
     ///
     /// # Example
     /// ```
@@ -172,8 +176,9 @@ pub mod methods {
         Ok(super::of_texts(&input, &codes.novel)?)
     }
 
-    /// Computes the codes that a temporal dictionary predicts from the tokens before, on texts: `[pos, d_sae]` of one text,
-    /// `[text, pos, d_sae]` of several, with NaN after the end of shorter ones. They are dense, and may be below 0.
+    /// Computes the codes that a temporal dictionary predicts from the tokens before, on texts: `[pos, d_sae]` of one
+    /// text, `[text, pos, d_sae]` of several, with NaN after the end of shorter ones. They are dense, and may be below
+    /// 0.
     ///
     /// # Example
     /// ```
@@ -189,8 +194,9 @@ pub mod methods {
         Ok(super::of_texts(&input, &codes.predicted)?)
     }
 
-    /// Computes the attention pattern of a head of a temporal dictionary: `[query, key]` of one text, with an axis of texts before
-    /// them of several, and NaN after the end of shorter ones. Key t is token t - 1, and key 0 stands for nothing.
+    /// Computes the attention pattern of a head of a temporal dictionary: `[query, key]` of one text, with an axis of
+    /// texts before them of several, and NaN after the end of shorter ones. Key t is token t - 1, and key 0 stands for
+    /// nothing.
     ///
     /// # Options
     /// - [pattern_temporal]
@@ -218,11 +224,12 @@ pub mod methods {
         Ok(super::of_texts(&input, &found)?)
     }
 
-    /// Measures what the parts of a temporal dictionary reconstruct on a text, each with the bias: the predicted part, the novel
-    /// one, and both; and as a control the predicted part where the tokens before are those of another row of the text.
+    /// Measures what the parts of a temporal dictionary reconstruct on a text, each with the bias: the predicted part,
+    /// the novel one, and both; and as a control the predicted part where the tokens before are those of another row of
+    /// the text.
     ///
-    /// `l0` is the mean number of codes that are not 0, and `energy` the part's share of the squared lengths of predicted and novel
-    /// part together.
+    /// `l0` is the mean number of codes that are not 0, and `energy` the part's share of the squared lengths of
+    /// predicted and novel part together.
     ///
     /// # Options
     /// - [measure_temporal]
@@ -246,8 +253,9 @@ pub mod methods {
         Ok(t.core.parts(m.core(), &text, &options, &env(&ctx)?.task)?)
     }
 
-    /// Measures how well a temporal dictionary reconstructs its site on a text, as dictionaries are measured: its FVE, by predicted
-    /// and novel codes together, the number of novel codes of a token, and the share of features that never are one.
+    /// Measures how well a temporal dictionary reconstructs its site on a text, as dictionaries are measured: its FVE,
+    /// by predicted and novel codes together, the number of novel codes of a token, and the share of features that
+    /// never are one.
     ///
     /// # Options
     /// - [measure_temporal]
@@ -271,8 +279,8 @@ pub mod methods {
         Ok(t.core.measured(m.core(), &text, &options, &env(&ctx)?.task)?)
     }
 
-    /// Measures what a model loses with the reconstruction of a temporal dictionary in the place of the activations, in nats,
-    /// beside zeros and the mean there: the table is that of a dictionary's `effect`.
+    /// Measures what a model loses with the reconstruction of a temporal dictionary in the place of the activations, in
+    /// nats, beside zeros and the mean there: the table is that of a dictionary's `effect`.
     ///
     /// # Options
     /// - [effect_temporal]
@@ -298,8 +306,8 @@ pub mod methods {
 
     /// Returns a hook that puts the reconstruction of a temporal dictionary in the place of the activations.
     ///
-    /// It reads a text from its first token on, so a generation takes it as one of its `hooks`: a model that keeps it has only the
-    /// newest token at each step.
+    /// It reads a text from its first token on, so a generation takes it as one of its `hooks`: a model that keeps it
+    /// has only the newest token at each step.
     ///
     /// # Options
     /// - [splice_temporal]
@@ -325,8 +333,8 @@ pub mod methods {
         Ok(hook)
     }
 
-    /// Makes a control of a temporal dictionary: one of the same shape whose weights are drawn at random, with the same sizes and
-    /// the same bias. What its novel codes write is scaled by the one number that reconstructs a text best.
+    /// Makes a control of a temporal dictionary: one of the same shape whose weights are drawn at random, with the same
+    /// sizes and the same bias. What its novel codes write is scaled by the one number that reconstructs a text best.
     ///
     /// # Options
     /// - [random_temporal]
@@ -376,8 +384,9 @@ pub mod methods {
         t.core.d_sae() as i64
     }
 
-    /// Returns the losses of a temporal dictionary's fit, in at most a hundred rows: steps, and the mean share of the variance that
-    /// was not explained since the row before. It has no rows where the dictionary was not fitted in this run.
+    /// Returns the losses of a temporal dictionary's fit, in at most a hundred rows: steps, and the mean share of the
+    /// variance that was not explained since the row before. It has no rows where the dictionary was not fitted in this
+    /// run.
     ///
     /// # Example
     /// ```

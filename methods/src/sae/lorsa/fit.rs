@@ -14,7 +14,7 @@ use crate::model::site::{Place, Site, SiteKind};
 use crate::options::OptionGroup;
 use crate::sae::codes::norms;
 use crate::sae::metrics::EvaluationText;
-use crate::sae::text_rows::{RowOrder, TextRows, weights};
+use crate::sae::text_rows::{StepOrder, TextRows, weights};
 use crate::tensor::{Device, Tensor, floats};
 use crate::training::ScheduleShape;
 use crate::training::descent::{Descent, DescentOptions, DescentRule, Steps, descend};
@@ -35,7 +35,7 @@ pub fn fit(model: &Model, layer: usize, text: &Text, options: &LorsaFitOptions, 
     let seed = options.seed.draws();
     let mut begun = started(model, layer, &shape, options, &mut stream(seed, "lorsa", 0))?;
     begun.about.more = more(options);
-    let order = RowOrder { batch: options.batch, seed, stream: "lorsa rows" };
+    let order = StepOrder { batch: options.batch, seed, stream: "lorsa rows" };
     let rows = TextRows::read(model, text, shape.context, options.rows, order, task)?;
     let device = model.decoder.device().clone();
     let fitting = Fitting { model, places: places(layer), rows, options, device };

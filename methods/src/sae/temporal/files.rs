@@ -1,5 +1,6 @@
-//! The files of temporal dictionaries: the layout of SAELens (cfg.json beside sae_weights.safetensors), which is written, too, and
-//! that of the authors (conf.yaml beside latest_ckpt.safetensors). What would compute something else is refused by its name.
+//! The files of temporal dictionaries: the layout of SAELens (cfg.json beside sae_weights.safetensors), which is
+//! written, too, and that of the authors (conf.yaml beside latest_ckpt.safetensors). What would compute something else
+//! is refused by its name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -43,12 +44,13 @@ crate::options! {
 }
 
 impl TemporalSae {
-    /// Loads a temporal dictionary from a folder in the layout of SAELens or of its authors, here or on the hub as `org/name/path`.
+    /// Loads a temporal dictionary from a folder in the layout of SAELens or of its authors, here or on the hub as
+    /// `org/name/path`.
     pub fn load(files: &Files, source: &str, options: &LoadTemporalOptions, task: &Task) -> Result<Self> {
         let path = Path::new(source);
         let is_here = files.access().to_read(path).is_ok_and(|place| place.is_dir());
-        let wanted = "expected a folder with cfg.json and sae_weights.safetensors, or with conf.yaml and latest_ckpt.safetensors, \
-                      or `org/name/path`";
+        let wanted = "expected a folder with cfg.json and sae_weights.safetensors, or with conf.yaml and \
+                      latest_ckpt.safetensors, or `org/name/path`";
         let folder = if is_here {
             path.to_path_buf()
         } else {
@@ -138,7 +140,8 @@ impl TemporalSae {
             "apply_b_dec_to_input": self.centred, saelens::NORMALIZE: normalised, "reshape_activations": "none",
             "n_heads": self.heads, "n_attn_layers": self.layers.len(), "bottleneck_factor": self.d_sae() / self.d_qk(),
             "sae_diff_type": if k.is_some() { "topk" } else { "relu" }, "kval_topk": k,
-            "tied_weights": self.encoder.is_none(), "activation_normalization_factor": self.factor, "metadata": metadata,
+            "tied_weights": self.encoder.is_none(), "activation_normalization_factor": self.factor,
+            "metadata": metadata,
         });
         Ok((config, tensors))
     }
@@ -240,7 +243,8 @@ pub(super) fn of_saelens(config: &Value, source: &dyn TensorSource, ignore: &[St
     read(stated, about, context, &|name| name.to_string(), source)
 }
 
-/// Reads a temporal dictionary of the authors. Its site is the residual stream of the layer that its path names, as for SAELens.
+/// Reads a temporal dictionary of the authors. Its site is the residual stream of the layer that its path names, as for
+/// SAELens.
 pub(super) fn of_authors(
     config: &Value,
     place: &str,
@@ -297,7 +301,7 @@ fn read(
     if part == 0 || !stated.d_sae.is_multiple_of(part) {
         return Err(err!(
             Format,
-            "expected a number of features that the product of heads and bottleneck divides, found {} features, {} heads and {}",
+            "expected features that heads times bottleneck divide, found {} features, {} heads and the bottleneck {}",
             stated.d_sae,
             stated.heads,
             stated.bottleneck

@@ -1,4 +1,5 @@
-//! The fit of a temporal dictionary: it learns to reconstruct a site from predicted and novel codes, by Adam on whole texts.
+//! The fit of a temporal dictionary: it learns to reconstruct a site from predicted and novel codes, by Adam on whole
+//! texts.
 
 use super::measure::{SiteActivations, activations, place_of};
 use super::{LinearMap, PredictingLayer, TemporalSae};
@@ -14,7 +15,7 @@ use crate::options::OptionGroup;
 use crate::sae::codes::norms;
 use crate::sae::fit::SETTINGS;
 use crate::sae::metrics::EvaluationText;
-use crate::sae::text_rows::{RowOrder, TextRows, weights};
+use crate::sae::text_rows::{StepOrder, TextRows, weights};
 use crate::sae::{About, Activation, ReadSite, Scaling};
 use crate::tensor::{DType, Device, Tensor, create, floats};
 use crate::training::ScheduleShape;
@@ -63,8 +64,8 @@ pub struct FittedTemporal {
     pub losses: Vec<f64>,
 }
 
-/// Fits a temporal dictionary of a site of a model on a text. An interruption ends the fit early: the result is the dictionary as
-/// it is.
+/// Fits a temporal dictionary of a site of a model on a text. An interruption ends the fit early: the result is the
+/// dictionary as it is.
 pub fn fit(
     model: &Model,
     site: &str,
@@ -75,7 +76,7 @@ pub fn fit(
     let place = place_of(model, site).map_err(|e| e.about("site"))?;
     let shape = TemporalShape::of(model, place, options)?;
     let seed = options.seed.draws();
-    let order = RowOrder { batch: options.batch, seed, stream: "temporal rows" };
+    let order = StepOrder { batch: options.batch, seed, stream: "temporal rows" };
     let rows = TextRows::read(model, text, shape.context, options.rows, order, task)?;
     let fitting = Fitting { model, place, rows, options, device: model.decoder.device().clone() };
     let (mean, spread) = fitting.scale(task)?;
@@ -144,8 +145,8 @@ impl TemporalShape {
         Ok(Self { d_in, d_sae, d_qk, heads: options.heads, context })
     }
 
-    /// Draws the dictionary that a fit begins with. Its rows have the length at which a token that is one of them has itself as its
-    /// code, 2 sqrt(d), and the rows of its maps those of the authors' code.
+    /// Draws the dictionary that a fit begins with. Its rows have the length at which a token that is one of them has
+    /// itself as its code, 2 sqrt(d), and the rows of its maps those of the authors' code.
     fn started(&self, options: &TemporalFitOptions, about: About, mean: &[f32], factor: f64) -> Result<TemporalSae> {
         let &Self { d_in, d_sae, d_qk, heads, context } = self;
         let mut random = stream(options.seed.draws(), "temporal", 0);

@@ -1,5 +1,5 @@
-//! A temporal dictionary in its model: its codes on texts, how well its parts reconstruct, and what the model loses with the
-//! reconstruction in the place of the activations.
+//! A temporal dictionary in its model: its codes on texts, how well its parts reconstruct, and what the model loses
+//! with the reconstruction in the place of the activations.
 
 use super::{TemporalCodes, TemporalSae, without_padding};
 use crate::base::{Result, Table, Task};
@@ -42,7 +42,8 @@ crate::options! {
     }
 }
 
-/// The activations of a site on a batch of texts, in f32 and with zeros in the padding, `[batch, pos, d]`, and the padding.
+/// The activations of a site on a batch of texts, in f32 and with zeros in the padding, `[batch, pos, d]`, and the
+/// padding.
 pub struct SiteActivations {
     pub x: Tensor,
     pub gap: Option<Gap>,
@@ -124,7 +125,8 @@ impl TemporalSae {
         Ok(rows)
     }
 
-    /// Measures how well predicted and novel codes together reconstruct a site on a text, and how sparse the novel ones are.
+    /// Measures how well predicted and novel codes together reconstruct a site on a text, and how sparse the novel ones
+    /// are.
     pub fn measured(
         &self,
         model: &Model,
@@ -173,7 +175,8 @@ impl TemporalSae {
         Ok(())
     }
 
-    /// Measures what a model loses with the reconstruction in the place of the activations, beside zeros and the mean there.
+    /// Measures what a model loses with the reconstruction in the place of the activations, beside zeros and the mean
+    /// there.
     pub fn effect(&self, model: &Model, text: &Text, options: &TemporalEffectOptions, task: &Task) -> Result<Effect> {
         let rows = self.rows(model, text, &options.rows, task)?;
         let site = self.place(model)?.to_string();
@@ -181,8 +184,9 @@ impl TemporalSae {
         effect_of(&model.decoder, SitePair { reads: &site, writes: &site }, splice, &rows, options.kl, task)
     }
 
-    /// Measures what the parts reconstruct, each with the bias: the predicted one, the novel one, and both; and as a control the
-    /// predicted one where the tokens before are those of another text. `energy` is a part's share of the squared lengths of both.
+    /// Measures what the parts reconstruct, each with the bias: the predicted one, the novel one, and both; and as a
+    /// control the predicted one where the tokens before are those of another text. `energy` is a part's share of the
+    /// squared lengths of both.
     pub fn parts(&self, model: &Model, text: &Text, options: &TemporalMeasureOptions, task: &Task) -> Result<Table> {
         let rows = self.rows(model, text, &options.rows, task)?;
         if rows.len() < 2 {

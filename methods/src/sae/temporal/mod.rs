@@ -1,12 +1,14 @@
-//! Temporal feature analysis (Lubana et al. 2025, arXiv 2511.01836): a dictionary that predicts the codes of a token from those of
-//! the tokens before it, and codes sparsely what the prediction leaves.
+//! Temporal feature analysis (Lubana et al. 2025, arXiv 2511.01836): a dictionary that predicts the codes of a token
+//! from those of the tokens before it, and codes sparsely what the prediction leaves.
 //!
-//! With the dictionary's rows D, λ = 1 / (4 d_in) and z(x) = relu(λ x E), where E is D transposed or an encoder of its own, each
-//! attention layer computes p = relu(attention(queries of z(x_t), keys and values of z(x_0) .. z(x_{t-1}))). The predicted part is
-//! the projection of x_t on p D, and the novel codes are z of the rest, all of them or the k largest.
+//! With the dictionary's rows D, λ = 1 / (4 d_in) and z(x) = relu(λ x E), where E is D transposed or an encoder of its
+//! own, each attention layer computes p = relu(attention(queries of z(x_t), keys and values of z(x_0) .. z(x_{t-1}))).
+//! The predicted part is the projection of x_t on p D, and the novel codes are z of the rest, all of them or the k
+//! largest.
 //!
-//! A [`TemporalSae`] is the mathematics as data, as a [`Sae`](crate::sae::Sae) is; since its codes depend on earlier tokens, it
-//! encodes texts and not rows. [`fit`] makes one of a site of a model, [`files`] reads and writes those of SAELens and its authors.
+//! A [`TemporalSae`] is the mathematics as data, as a [`Sae`](crate::sae::Sae) is; since its codes depend on earlier
+//! tokens, it encodes texts and not rows. [`fit`] makes one of a site of a model, [`files`] reads and writes those of
+//! SAELens and its authors.
 
 pub mod files;
 pub mod fit;
@@ -135,7 +137,8 @@ impl TemporalSae {
         }
     }
 
-    /// Returns the tensors by their names in files: `W_dec`, `b_dec`, `W_enc` where it has one, and four maps for each layer.
+    /// Returns the tensors by their names in files: `W_dec`, `b_dec`, `W_enc` where it has one, and four maps for each
+    /// layer.
     pub fn tensors(&self) -> Vec<(String, &Tensor)> {
         let mut all = vec![("W_dec".to_string(), &self.decoder), ("b_dec".to_string(), &self.bias)];
         all.extend(self.encoder.as_ref().map(|encoder| ("W_enc".to_string(), encoder)));
@@ -187,7 +190,7 @@ impl TemporalSae {
         {
             return Err(err!(
                 Format,
-                "expected attention whose heads divide {features} features and queries of {wide} numbers, found {heads} heads in {} layers",
+                "expected heads that divide {features} features and {wide} numbers of queries, found {heads} in {} layers",
                 self.layers.len()
             ));
         }
@@ -233,16 +236,16 @@ impl TemporalSae {
         }
     }
 
-    /// Computes the codes of activations `[batch, pos, d_in]` of texts from their first token on, without numbers in the padding
-    /// that are not finite.
+    /// Computes the codes of activations `[batch, pos, d_in]` of texts from their first token on, without numbers in
+    /// the padding that are not finite.
     pub fn codes(&self, x: &Tensor, gap: Option<&Gap>) -> Result<TemporalCodes> {
         self.check_read(x)?;
         let found = self.predict(&self.input(x)?, None, gap)?;
         Ok(TemporalCodes { novel: self.novel(&found.rest)?, predicted: found.codes })
     }
 
-    /// Computes codes whose prediction reads the tokens before in other texts: at each position those at earlier positions of the
-    /// same row of `past`.
+    /// Computes codes whose prediction reads the tokens before in other texts: at each position those at earlier
+    /// positions of the same row of `past`.
     pub fn codes_after(&self, x: &Tensor, past: &Tensor) -> Result<TemporalCodes> {
         self.check_read(x)?;
         self.check_read(past)?;
@@ -268,14 +271,15 @@ impl TemporalSae {
         self.decode(x, &(predicted + novel)?)
     }
 
-    /// Computes the attention pattern of a head: `[batch, query, key]`, where key 0 is nothing and key t is token t - 1.
+    /// Computes the attention pattern of a head: `[batch, query, key]`, where key 0 is nothing and key t is token t -
+    /// 1.
     pub fn pattern(&self, x: &Tensor, layer: usize, head: usize) -> Result<Tensor> {
         self.check_read(x)?;
         let (count, heads) = (self.layers.len(), self.heads);
         if layer >= count || head >= heads {
             return Err(err!(
                 Argument,
-                "expected one of {heads} heads in {count} layers, found head {head} of layer {layer}"
+                "expected a head below {heads} of a layer below {count}, found head {head} of layer {layer}"
             )
             .about("head"));
         }
@@ -363,7 +367,8 @@ pub fn without_padding(x: &Tensor, gap: Option<&Gap>) -> Result<Tensor> {
     Ok(is_real.broadcast_as(x.shape())?.where_cond(x, &x.zeros_like()?)?)
 }
 
-/// Moves dense codes one token on, so that each position has those of the token before: `[batch, pos, d_sae]`. The first has zeros.
+/// Moves dense codes one token on, so that each position has those of the token before: `[batch, pos, d_sae]`. The
+/// first has zeros.
 fn one_later(codes: &Tensor, gap: Option<&Gap>) -> Result<Tensor> {
     let (rows, columns, wide) = codes.dims3()?;
     let Some(gap) = gap.filter(|gap| gap.width < columns) else {

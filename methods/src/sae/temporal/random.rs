@@ -10,8 +10,8 @@ use crate::sae::metrics::JudgedRowsOptions;
 use crate::tensor::{DType, Tensor, create, floats};
 
 impl TemporalSae {
-    /// Makes a dictionary of the same shape whose weights are drawn at random, with the sizes that these have, and with the same
-    /// bias. What novel codes write is scaled by the one number that reconstructs a text best.
+    /// Makes a dictionary of the same shape whose weights are drawn at random, with the sizes that these have, and with
+    /// the same bias. What novel codes write is scaled by the one number that reconstructs a text best.
     pub fn random(
         &self,
         model: &Model,

@@ -143,8 +143,8 @@ fn a_dictionary_of_rows_is_not_made_of_it() {
     assert!(error.hint.unwrap().contains("sae::load_temporal"));
 }
 
-/// Builds a dictionary of both signs of each coordinate, whose dense codes write what they are of. It looks at all earlier tokens
-/// alike, and predicts the direction of their sum.
+/// Builds a dictionary of both signs of each coordinate, whose dense codes write what they are of. It looks at all
+/// earlier tokens alike, and predicts the direction of their sum.
 fn of_coordinates(d_in: usize, activation: Activation) -> TemporalSae {
     let features = 2 * d_in;
     let eye = Tensor::eye(d_in, DType::F32, &Device::Cpu).unwrap();
@@ -173,7 +173,8 @@ fn of_coordinates(d_in: usize, activation: Activation) -> TemporalSae {
 #[test]
 fn the_past_is_predicted_and_what_is_new_is_coded() {
     let sae = of_coordinates(4, Activation::TopK(1));
-    // A direction that comes again and again at any length, then one that is new, and then the first and another new one.
+    // A direction that comes again and again at any length, then one that is new, and then the first and another new
+    // one.
     let x: [[f32; 4]; 6] = [
         [3.0, 4.0, 0.0, 0.0],
         [-1.5, -2.0, 0.0, 0.0],

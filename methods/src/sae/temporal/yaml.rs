@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 use crate::base::Result;
 use crate::err;
 
-/// Reads sections of values: `section:` at the beginning of a line, and below it, indented, `key: value`. Deeper sections are left
-/// out, and so are lists.
+/// Reads sections of values: `section:` at the beginning of a line, and below it, indented, `key: value`. Deeper
+/// sections are left out, and so are lists.
 pub fn sections(text: &str) -> Result<Value> {
     let mut all = Map::new();
     let mut section: Option<(String, usize)> = None;
@@ -69,13 +69,27 @@ mod tests {
 
     #[test]
     fn sections_have_plain_values() {
-        let text = "deploy: true\ndata:\n  dtype: \"bfloat16\" \n  steps: 200_000\n  deeper:\n    x: 1\n  more: 2 # said\n- a\n\nsae:\n  \
-                    rate: 1e-3\n  tied: False\n  k: null\n  name: 'x: y'\n";
+        let text = [
+            "deploy: true",
+            "data:",
+            "  dtype: \"bfloat16\" ",
+            "  steps: 200_000",
+            "  deeper:",
+            "    x: 1",
+            "  more: 2 # said",
+            "- a",
+            "",
+            "sae:",
+            "  rate: 1e-3",
+            "  tied: False",
+            "  k: null",
+            "  name: 'x: y'",
+        ];
         let expected = json!({
             "deploy": true, "data": { "dtype": "bfloat16", "steps": 200_000.0, "more": 2 },
             "sae": { "rate": 1e-3, "tied": false, "k": null, "name": "x: y" },
         });
-        assert_eq!(sections(text).unwrap(), expected);
+        assert_eq!(sections(&text.join("\n")).unwrap(), expected);
         assert_eq!(sections("a: 1\nb").unwrap_err().message, "expected `key: value` in line 2, found \"b\"");
     }
 }
