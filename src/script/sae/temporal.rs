@@ -306,8 +306,7 @@ pub mod methods {
 
     /// Returns a hook that puts the reconstruction of a temporal dictionary in the place of the activations.
     ///
-    /// It reads a text from its first token on, so a generation takes it as one of its `hooks`: a model that keeps it
-    /// has only the newest token at each step.
+    /// It reads a text from its first token on, in generations, too, in one call or in a model that keeps it.
     ///
     /// # Options
     /// - [splice_temporal]
