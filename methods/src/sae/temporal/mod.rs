@@ -98,10 +98,10 @@ pub struct TemporalCodes {
     pub novel: Tensor,
 }
 
-/// What layers predict.
+/// The prediction of all layers.
 struct Prediction {
     codes: Tensor,
-    /// What the prediction leaves of the input.
+    /// The input without its prediction.
     rest: Tensor,
     /// The dense codes that each layer reads.
     read: Vec<Tensor>,
