@@ -88,6 +88,7 @@ fn every_primitive_that_takes_a_path_is_judged() {
         ),
         ("Monitor", "intervene::monitor(tensor([1, 2]), #{ site: \"resid_post.0\" })".to_string()),
         ("Lorsa", "sae::load_lorsa(\"tests/fixtures/lorsa/topk\")".to_string()),
+        ("TemporalSae", "sae::load_temporal(\"tests/fixtures/temporal/topk\")".to_string()),
         ("Probe", "probe::fit([[0], [1], [3], [4]], [0, 0, 1, 1])".to_string()),
         ("Run", of_model("run([1, 2])")),
         ("Sample", format!("data::draw({}, #{{ tokenizer: {words} }}), #{{ tokens: 8 }})", &model[..model.len() - 1])),

@@ -86,6 +86,12 @@ const ATTENTION: &str = r#"
     let l = sae::lorsa(m, 1, rows, #{ heads: 12, k: 2, steps: 1, context: 8, batch: 1, seed: 1 });
 "#;
 
+const PAST: &str = r#"
+    let m = model::load("tiny");
+    let rows = data::text("sample", #{ tokens: 100 });
+    let t = sae::temporal(m, "resid_post.1", rows, #{ d_sae: 8, k: 2, steps: 1, context: 8, batch: 1, seed: 1 });
+"#;
+
 const ROWS: &str = r#"
     let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
     let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
@@ -168,6 +174,12 @@ const ALL: &[Drawing] = &[
         "sae::lorsa(m, 1, rows, #{ $ heads: 12, k: 2, steps: 1, context: 8, batch: 1 }).directions",
     ),
     drawing("Lorsa.random", ATTENTION, "l.random(m, rows, #{ $ }).directions"),
+    drawing(
+        "sae::temporal",
+        PAST,
+        r#"sae::temporal(m, "resid_post.1", rows, #{ $ d_sae: 8, k: 2, steps: 1, context: 8, batch: 1 }).directions"#,
+    ),
+    drawing("TemporalSae.random", PAST, "t.random(m, rows, #{ $ }).directions"),
     drawing("Probe.judge", ROWS, "probe::fit(x, y).judge(x, y, #{ $ }).to_map()"),
     drawing("sae::fit", IDS, "sae::fit(x, #{ $ k: 2, d_sae: 6, steps: 2 }).directions"),
     drawing("sae::fit", WORDS, r#"sae::fit(m, "resid_post.0", text, #{ $ k: 2, d_sae: 6, steps: 2 }).directions"#),

@@ -282,6 +282,18 @@ const PARTS: &[CallGroup] = &[
         ],
     },
     CallGroup {
+        begin: "let m = model::init(#{ layers: 3, d_model: 6, heads: 2, vocab: 20, context: 32 }, #{ seed: 3 });
+            let t = sae::load_temporal(\"tests/fixtures/temporal/topk\");",
+        texts: TEXTS,
+        calls: &[
+            ("codes from the past", Each, "|x| cut.call(t.codes(m, x), x)"),
+            ("codes from the past", Each, "|x| cut.call(t.predicted(m, x), x)"),
+            ("codes from the past", Each, "|x| { let y = t.pattern(m, x, 2); x.map(|t, i| y[i][[0..t.len, 0..t.len]]) }"),
+            ("spliced from the past", Each, "|x| cut.call(m.logits(x, #{ hooks: t.splice() }), x)"),
+            ("spliced from the past", Each, "|x| m.generate_ids(x, #{ tokens: 2, hooks: t.splice() })"),
+        ],
+    },
+    CallGroup {
         begin: "import \"std/tasks\" as tasks;
             let m = model::init(#{ layers: 2, d_model: 16, heads: 4, vocab: 6, context: 16 }, #{ words: [\"the\", \"cat\", \"sat\", \"on\", \"a\", \"mat\"], seed: 1 });",
         texts: "[\"the cat sat on a\", \"a\", \"the mat\"]",
@@ -352,6 +364,9 @@ const TRIED: &[(&str, &str)] = &[
     ("subspaces::logits", "subspaces::logits(m, swaps.call(x)"),
     ("tasks::judge", "tasks::judge(m, x"),
     ("tasks::log_probabilities", "tasks::log_probabilities(m, x"),
+    ("TemporalSae.codes", "t.codes(m, x"),
+    ("TemporalSae.pattern", "t.pattern(m, x"),
+    ("TemporalSae.predicted", "t.predicted(m, x"),
 ];
 
 const ONE: &str = "it reads one text";

@@ -54,6 +54,7 @@ let looked = circuit::qk(m, "a b c", "scores.1.0");
 let network = decomposition::network([#{ name: "w", matrix: [[1, 0], [0, 1]] }]);
 let decomposed = decomposition::fit(network, #{ parts: 3, steps: 2, batch: 8, seed: 1 });
 let attention = sae::lorsa(m, 1, text, #{ heads: 4, k: 2, steps: 2, context: 6, batch: 2 });
+let foretold = sae::temporal(m, "resid_post.0", text, #{ d_sae: 8, k: 2, steps: 2, context: 6, batch: 2 });
 let long = "a"; long.pad(100_000, "ab ");
 let many = []; many.pad(20_000, 1.5);
 "#;
@@ -104,6 +105,7 @@ const HANDLES: &[(&str, &[&str])] = &[
     ("Network", &["network"]),
     ("QkScore", &["looked"]),
     ("Roc", &["roc"]),
+    ("TemporalSae", &["foretold"]),
     ("Transcoders", &["coders"]),
 ];
 

@@ -59,6 +59,7 @@ pub mod map;
 pub mod metrics;
 pub mod releases;
 pub mod splice;
+pub mod temporal;
 pub mod transcoders;
 
 mod about;
@@ -68,12 +69,14 @@ mod compatibility;
 mod encode;
 mod nonnegative;
 mod parts;
+mod published;
 mod pursuit;
 mod rows;
 mod save;
 mod scaling;
 mod select;
 mod sparser;
+mod text_rows;
 
 use std::sync::Arc;
 

@@ -1,16 +1,17 @@
-//! Splicing: a reconstruction, by a dictionary or by a Lorsa, replaces an activation of a model.
+//! Splicing: a reconstruction, by a dictionary of any type, replaces an activation of a model.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::lorsa::Lorsa;
+use super::temporal::{TemporalSae, without_padding};
 use super::{Sae, SiteOptions};
 use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;
 use crate::model::hooks::{At, BoundHook, Edit, SitePart};
 use crate::model::site::{Place, select};
-use crate::tensor::{DType, Tensor, dtype};
+use crate::tensor::{DType, Device, Tensor, dtype};
 
 /// The treatment of the reconstruction error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,11 +61,13 @@ impl SpliceOptions {
     }
 }
 
-/// The means of reconstructing an activation: a dictionary, token by token, or a Lorsa, which reads the tokens before, too.
+/// The means of reconstructing an activation: a dictionary, token by token, or a Lorsa or a temporal dictionary, which read the
+/// tokens before, too.
 #[derive(Debug, Clone)]
 pub enum Reconstruction {
     Dictionary(Sae),
     Lorsa(Box<Lorsa>),
+    Temporal(Box<TemporalSae>),
 }
 
 impl From<Sae> for Reconstruction {
@@ -79,12 +82,24 @@ impl From<Lorsa> for Reconstruction {
     }
 }
 
+impl From<TemporalSae> for Reconstruction {
+    fn from(sae: TemporalSae) -> Self {
+        Self::Temporal(sae.into())
+    }
+}
+
 impl Reconstruction {
+    /// Returns whether it reads the tokens before.
+    fn reads_before(&self) -> bool {
+        !matches!(self, Self::Dictionary(_))
+    }
+
     /// Returns the width of what it writes.
     fn d_out(&self) -> usize {
         match self {
             Self::Dictionary(sae) => sae.d_out(),
             Self::Lorsa(lorsa) => lorsa.d_out(),
+            Self::Temporal(sae) => sae.d_in(),
         }
     }
 
@@ -96,20 +111,35 @@ impl Reconstruction {
                 sae.reconstruct(&dtype::convert(&heads_joined(input, sae.d_in())?, wanted)?)
             }
             Self::Lorsa(lorsa) => {
-                if input.dim(1)? != at.columns.end {
-                    return Err(err!(Argument, "expected a pass that reads its texts from their first token on for a Lorsa")
-                        .hint("its codes depend on all tokens before: give the hook to the call, and not to a model that keeps it"));
-                }
-                let read = dtype::convert(input, DType::F32)?.to_device(lorsa.decoder.device())?;
-                let found = lorsa.reconstruct(&read, at.gap)?.to_device(input.device())?;
-                let found = found.narrow(1, at.columns.start, at.columns.len())?;
-                SitePart::new(at, positions, None)?.taken(&found)
+                of_texts(at, positions, input, lorsa.decoder.device(), |read| lorsa.reconstruct(read, at.gap))
             }
+            Self::Temporal(sae) => of_texts(at, positions, input, sae.decoder.device(), |read| {
+                let read = without_padding(&heads_joined(read, sae.d_in())?, at.gap)?;
+                sae.reconstruct(&read, at.gap)
+            }),
         }
     }
 }
 
-/// A dictionary or a Lorsa that is spliced into a model.
+/// Computes what texts become, read from their first token on, at the part of a site that a hook changes.
+fn of_texts(
+    at: &At,
+    positions: Option<&[i64]>,
+    input: &Tensor,
+    device: &Device,
+    reconstruct: impl FnOnce(&Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
+    if input.dim(1)? != at.columns.end {
+        return Err(err!(Argument, "expected a pass that reads its texts from their first token on")
+            .hint("codes depend on all tokens before: give the hook to the call, and not to a model that keeps it"));
+    }
+    let read = dtype::convert(input, DType::F32)?.to_device(device)?;
+    let found = reconstruct(&read)?.to_device(input.device())?;
+    let found = found.narrow(1, at.columns.start, at.columns.len())?;
+    SitePart::new(at, positions, None)?.taken(&found)
+}
+
+/// A dictionary of any type that is spliced into a model.
 #[derive(Debug, Clone)]
 pub struct Splice {
     by: Reconstruction,
@@ -139,6 +169,7 @@ impl Splice {
         match &self.by {
             Reconstruction::Dictionary(sae) => sae.numbers(&[]),
             Reconstruction::Lorsa(lorsa) => lorsa.tensors().into_iter().cloned().collect(),
+            Reconstruction::Temporal(sae) => sae.tensors().into_iter().map(|(_, tensor)| tensor.clone()).collect(),
         }
     }
 
@@ -152,7 +183,8 @@ impl Splice {
         BoundHook::new(config, site, None, positions, Box::new(self))
     }
 
-    /// Makes the hooks for a dictionary that reads one site and writes a later one, as a transcoder does.
+    /// Makes the hooks for a dictionary that reads one site and writes it or a later one, as a transcoder does. One that reads the
+    /// tokens before reads all positions, whichever it writes.
     pub fn between<'a>(
         self,
         config: &Config,
@@ -160,7 +192,8 @@ impl Splice {
         writes: &str,
         positions: Option<Vec<i64>>,
     ) -> Result<Vec<BoundHook<'a>>> {
-        if reads == writes {
+        let reads_before = self.by.reads_before();
+        if reads == writes && !reads_before {
             return Ok(vec![self.at(config, writes, positions)?]);
         }
         let reads_at = select(config, reads)?;
@@ -173,7 +206,6 @@ impl Splice {
             .hint("a dictionary can only write to a site that is computed after the one that it reads"));
         }
         let held = Rc::new(RefCell::new(None));
-        let reads_before = matches!(self.by, Reconstruction::Lorsa(_));
         let reader = ReadHook { held: held.clone(), reads_before };
         let writer = WriteHook { splice: self, held };
         let read_positions = if reads_before { None } else { positions.clone() };
@@ -235,7 +267,7 @@ impl Edit for Splice {
     }
 }
 
-/// The input of a transcoder or a Lorsa, kept until the forward pass reaches the site that it writes.
+/// The input of a dictionary, kept until the forward pass reaches the site that it writes.
 struct ReadHook {
     held: Rc<RefCell<Option<Tensor>>>,
     /// Whether what earlier steps of a generation have read is kept, too.
@@ -265,11 +297,9 @@ struct WriteHook {
 
 impl Edit for WriteHook {
     fn edit(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
-        // What a Lorsa has read is kept for the next step of a generation.
-        let input = match self.splice.by {
-            Reconstruction::Lorsa(_) => self.held.borrow().clone(),
-            Reconstruction::Dictionary(_) => self.held.borrow_mut().take(),
-        };
+        // What is read of the tokens before is kept for the next step of a generation.
+        let input =
+            if self.splice.by.reads_before() { self.held.borrow().clone() } else { self.held.borrow_mut().take() };
         let Some(input) = input else {
             return Err(err!(
                 Argument,

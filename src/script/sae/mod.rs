@@ -19,6 +19,7 @@ mod pareto;
 mod recovery;
 mod rows;
 mod sweep;
+mod temporal;
 mod transcode;
 mod transcoders;
 mod universality;
@@ -27,6 +28,7 @@ pub use dictionary::Sae;
 pub use lorsa::Lorsa;
 pub use model_and_text::ModelAndText;
 pub use rows::{choosing, keeping};
+pub use temporal::TemporalSae;
 pub use transcoders::Transcoders;
 
 pub use crate::sae::site_of;
@@ -51,6 +53,9 @@ use crate::sae::metrics::{
 };
 use crate::sae::metrics::{Measures, Pareto};
 use crate::sae::splice::SpliceOptions;
+use crate::sae::temporal::files::LoadTemporalOptions;
+use crate::sae::temporal::fit::TemporalFitOptions;
+use crate::sae::temporal::measure::{TemporalEffectOptions, TemporalMeasureOptions};
 use crate::sae::transcoders::TranscodersOptions;
 use crate::script::docs::option_groups::of_kinds;
 use crate::script::prelude::*;
@@ -91,6 +96,13 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("splice_lorsa", fields::<lorsa::SpliceLorsaOptions>),
     ("random_lorsa", fields::<lorsa::RandomLorsaOptions>),
     ("lorsa_card", fields::<LorsaCardOptions>),
+    ("temporal", fields::<TemporalFitOptions>),
+    ("load_temporal", fields::<LoadTemporalOptions>),
+    ("measure_temporal", fields::<TemporalMeasureOptions>),
+    ("effect_temporal", fields::<TemporalEffectOptions>),
+    ("splice_temporal", fields::<temporal::SpliceTemporalOptions>),
+    ("random_temporal", fields::<temporal::RandomTemporalOptions>),
+    ("pattern_temporal", fields::<temporal::TemporalPatternOptions>),
     ("components", fields::<ComponentOptions>),
     ("ica", fields::<IcaOptions>),
     ("random_baseline", fields::<RandomOptions>),
@@ -104,6 +116,7 @@ pub const HANDLES: &[HandleType] = &[
     handle_type::<Measures>(),
     handle_type::<Pareto>(),
     handle_type::<Sae>(),
+    handle_type::<TemporalSae>(),
     handle_type::<Transcoders>(),
 ];
 
@@ -120,6 +133,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(measure::functions),
         exported_manifest!(pareto::functions),
         exported_manifest!(sweep::functions),
+        exported_manifest!(temporal::functions),
         exported_manifest!(transcode::functions),
         exported_manifest!(transcoders::functions),
         exported_manifest!(universality::functions),
@@ -141,6 +155,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(pareto::methods),
         exported_manifest!(recovery::methods),
         exported_manifest!(sweep::methods),
+        exported_manifest!(temporal::methods),
         exported_manifest!(transcode::methods),
         exported_manifest!(transcoders::methods),
     ]

@@ -13,10 +13,10 @@ use crate::model::site::{Heads, SiteKind};
 use crate::sae::{Activation, Parts, ReadSite, Scaling};
 
 /// The version whose layout is written: SAELens looks at it to know how to read a config.
-const VERSION: &str = "6.54.12";
+pub const VERSION: &str = "6.54.12";
 
 /// Keys of a config that say how it was fitted or is to be stored, and nothing about what is computed.
-const STORED: [&str; 2] = ["dtype", "device"];
+pub const STORED: [&str; 2] = ["dtype", "device"];
 
 /// Keys of the metadata that say model and site, and ours.
 const SAID: [&str; 5] = ["model_name", "hook_name", "hook_name_out", "hook_head_index", own::KEY];
@@ -24,7 +24,7 @@ const SAID: [&str; 5] = ["model_name", "hook_name", "hook_name_out", "hook_head_
 /// Activations at `z` have an axis of heads, which this flattens.
 const HOOK_Z: &str = "hook_z";
 
-const NORMALIZE: &str = "normalize_activations";
+pub const NORMALIZE: &str = "normalize_activations";
 
 /// Reads what a config says.
 pub fn statements(config: &Value, ignore: &[String]) -> Result<FileStatements> {
@@ -77,6 +77,8 @@ pub fn statements(config: &Value, ignore: &[String]) -> Result<FileStatements> {
 
 fn architecture(name: &str) -> Result<&'static table::Architecture> {
     match name {
+        "temporal" => Err(err!(Format, "this is a `temporal` dictionary, whose codes depend on the tokens before")
+            .hint("`sae::load_temporal` reads it")),
         "batchtopk" | "matryoshka_batchtopk" => {
             Err(err!(Format, "this is a `{name}` dictionary in training, whose threshold is not in its weights")
                 .hint("SAELens saves a finished one as `jumprelu`: `sae.save_inference_model(path)`"))
@@ -85,7 +87,8 @@ fn architecture(name: &str) -> Result<&'static table::Architecture> {
     }
 }
 
-fn scaling(keys: &mut Keys, ignore: &[String]) -> Result<Scaling> {
+/// Reads how each activation is scaled before it is encoded.
+pub fn scaling(keys: &mut Keys, ignore: &[String]) -> Result<Scaling> {
     match keys.value(NORMALIZE) {
         _ if ignore.iter().any(|ignored| ignored == NORMALIZE) => Ok(Scaling::None),
         None | Some(Value::Null | Value::Bool(false)) => Ok(Scaling::None),

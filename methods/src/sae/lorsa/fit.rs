@@ -1,7 +1,5 @@
 //! The fit of a Lorsa: it learns to predict what a layer's attention writes from what it reads, by Adam on whole texts.
 
-use rand::seq::SliceRandom;
-
 use super::measure::{LayerActivations, activations};
 use super::options::{FitShape, LorsaFitOptions, LorsaStart};
 use super::start::started;
@@ -15,7 +13,8 @@ use crate::model::batch::Batch;
 use crate::model::site::{Place, Site, SiteKind};
 use crate::options::OptionGroup;
 use crate::sae::codes::norms;
-use crate::sae::metrics::{EvaluationText, JudgedRowsOptions, judged_rows};
+use crate::sae::metrics::EvaluationText;
+use crate::sae::text_rows::{StepOrder, TextRows, weights};
 use crate::tensor::{Device, Tensor, floats};
 use crate::training::ScheduleShape;
 use crate::training::descent::{Descent, DescentOptions, DescentRule, Steps, descend};
@@ -36,14 +35,8 @@ pub fn fit(model: &Model, layer: usize, text: &Text, options: &LorsaFitOptions, 
     let seed = options.seed.draws();
     let mut begun = started(model, layer, &shape, options, &mut stream(seed, "lorsa", 0))?;
     begun.about.more = more(options);
-    let judged = JudgedRowsOptions { rows: options.rows, without_bos: true };
-    let rows: Vec<EvaluationText> = judged_rows(model, text, Some(shape.context), &judged, task)?
-        .into_iter()
-        .filter(|row| (0..row.ids.len()).any(|at| row.counts(at)))
-        .collect();
-    if rows.is_empty() {
-        return Err(err!(Argument, "expected a text with tokens, found none").about("text"));
-    }
+    let order = StepOrder { batch: options.batch, seed, stream: "lorsa rows" };
+    let rows = TextRows::read(model, text, shape.context, options.rows, order, task)?;
     let device = model.decoder.device().clone();
     let fitting = Fitting { model, places: places(layer), rows, options, device };
     let scales = fitting.scales(task)?;
@@ -163,7 +156,7 @@ impl Scales {
 struct Fitting<'a> {
     model: &'a Model,
     places: [Place; 2],
-    rows: Vec<EvaluationText>,
+    rows: TextRows,
     options: &'a LorsaFitOptions,
     device: Device,
 }
@@ -176,43 +169,21 @@ struct StepBatch {
 }
 
 impl Fitting<'_> {
-    /// Chooses the rows of a step. Every epoch has an order of its own, and a step may be in two of them.
-    fn rows_of(&self, step: u64) -> Vec<&EvaluationText> {
-        let count = self.rows.len();
-        let mut orders: Vec<(usize, Vec<usize>)> = Vec::new();
-        let mut chosen = Vec::new();
-        for number in 0..self.options.batch {
-            let at = step as usize * self.options.batch + number;
-            let epoch = at / count;
-            if orders.last().is_none_or(|(last, _)| *last != epoch) {
-                let mut order: Vec<usize> = (0..count).collect();
-                order.shuffle(&mut stream(self.options.seed.draws(), "lorsa rows", epoch as u64));
-                orders.push((epoch, order));
-            }
-            chosen.extend(orders.last().map(|(_, order)| &self.rows[order[at % count]]));
-        }
-        chosen
-    }
-
     fn read(&self, rows: &[&EvaluationText], task: &Task) -> Result<StepBatch> {
         let batch = Batch::new(rows.iter().map(|row| row.ids.clone()).collect())?;
         let LayerActivations { read, written } = activations(self.model, self.places, &batch, task)?;
-        let wide = batch.width();
-        let weights: Vec<f32> =
-            rows.iter().flat_map(|row| (0..wide).map(|at| f32::from(u8::from(row.counts(at))))).collect();
-        let weights = Tensor::from_vec(weights, (rows.len(), wide, 1), &self.device)?;
+        let weights = weights(rows, batch.width(), &self.device)?;
         Ok(StepBatch { read, written, weights })
     }
 
     /// Measures the sizes of what is read and written.
     fn scales(&self, task: &Task) -> Result<Scales> {
-        let first: Vec<&EvaluationText> = self.rows.iter().take(ROWS_OF_SCALES).collect();
         let mut count = 0.0;
         let mut read = 0.0;
         let mut square = 0.0;
         let mut sum: Vec<f64> = Vec::new();
-        for part in first.chunks(self.options.batch) {
-            let batch = self.read(part, task)?;
+        for part in self.rows.first(ROWS_OF_SCALES) {
+            let batch = self.read(&part, task)?;
             count += floats(&batch.weights)?.iter().sum::<f64>();
             let total = |t: &Tensor| -> Result<f64> { Ok(floats(&t.sum_all()?)?[0]) };
             let x = batch.read.broadcast_mul(&batch.weights)?;
@@ -253,7 +224,7 @@ impl Fitting<'_> {
         let mut descent = Descent::new(rule, parameters.collect(), options)?;
         let steps = Steps { count: self.options.steps, label: "fitting a Lorsa", left: "the Lorsa as it is" };
         let step = || {
-            let batch = self.read(&self.rows_of(descent.made()), task)?;
+            let batch = self.read(&self.rows.of_step(descent.made()), task)?;
             let read = (batch.read / scales.read)?;
             let written = (batch.written / scales.written)?;
             let count = batch.weights.sum_all()?;

@@ -15,6 +15,7 @@ use crate::sae::metrics::{
 };
 use crate::sae::one_place;
 use crate::sae::splice::{ErrorTreatment, Splice};
+use crate::sae::text_rows::CountedPositions;
 use crate::tensor::{DType, Device, Tensor, dtype};
 
 /// Tokens that are read at a time.
@@ -128,23 +129,12 @@ impl Lorsa {
             let LayerActivations { read, written } = activations(model, places, &batch, task)?;
             let codes = self.encode(&read.to_device(self.decoder.device())?, None)?;
             let predicted = self.decode(&codes)?;
-            let places = part.iter().enumerate();
-            let each = places
-                .flat_map(|(row, text)| (0..text.ids.len()).filter(|at| text.counts(*at)).map(move |at| (row, at)));
-            let counted: Vec<(usize, usize)> = each.collect();
-            let wide = batch.width();
-            let numbers: Vec<u32> = counted.iter().map(|(row, at)| (row * wide + at) as u32).collect();
-            let numbers = Tensor::from_vec(numbers, counted.len(), &Device::Cpu)?;
-            let flat = |t: &Tensor| -> Result<Tensor> {
-                let size = t.dims().last().copied().unwrap_or_default();
-                Ok(t.detach().to_device(&Device::Cpu)?.reshape(((), size))?.index_select(&numbers, 0)?)
-            };
-            let positions = counted.iter().map(|(_, at)| *at as u32).collect();
+            let counted = CountedPositions::of(part, batch.width())?;
             take(CodedTexts {
-                written: flat(&written)?,
-                codes: flat(&codes)?,
-                predicted: flat(&predicted)?,
-                positions,
+                written: counted.rows_of(&written)?,
+                codes: counted.rows_of(&codes)?,
+                predicted: counted.rows_of(&predicted)?,
+                positions: counted.positions,
             })?;
             bar.advance(part.len() as u64);
         }

@@ -10,7 +10,6 @@ use super::{GroupMap, Lorsa, LorsaAbout};
 use crate::base::files::Files;
 use crate::base::{self, Result, Task, memory};
 use crate::checkpoint::family::keys::Keys;
-use crate::checkpoint::hub::{self, HubSettings, Name};
 use crate::checkpoint::load::Shards;
 use crate::err;
 use crate::model::Model;
@@ -19,6 +18,7 @@ use crate::model::layout::TensorSource;
 use crate::model::site::SiteKind;
 use crate::sae::Activation;
 use crate::sae::formats::sites;
+use crate::sae::published;
 use crate::tensor::{DType, Device, Tensor, dtype, floats};
 
 /// The files of a published Lorsa.
@@ -67,26 +67,9 @@ impl Lorsa {
                 return Self::load_own(files, path);
             }
         }
-        let name = match Name::parse(source) {
-            Ok(name) if !source.starts_with(['.', '/', '~']) => name,
-            _ => {
-                let error = files.open(path).err().unwrap_or_else(|| err!(File, "cannot read {source}"));
-                let hint = "expected a file, a folder with config.json and sae_weights.safetensors, or `org/name/path`";
-                return Err(if error.hint.is_none() { error.hint(hint) } else { error });
-            }
-        };
-        let inside = name.file.clone().unwrap_or_default();
-        let below = |file: &str| if inside.is_empty() { file.to_string() } else { format!("{inside}/{file}") };
-        let wanted = |listed: &[String]| {
-            let both = [CONFIG, WEIGHTS].map(&below);
-            match both.iter().find(|file| !listed.contains(file)) {
-                Some(missing) => Err(err!(File, "expected {missing} in {}, found no such file", name.repo())),
-                None => Ok(BTreeSet::from(both)),
-            }
-        };
-        let snapshot = hub::fetch_files(files, task, &HubSettings::from_env(), &name, &wanted);
-        let snapshot = snapshot.map_err(hub::nor_here)?;
-        Self::of_folder(files, &snapshot.folder.join(&inside), options, task).map_err(|e| e.within(source))
+        let wanted = "expected a file, a folder with config.json and sae_weights.safetensors, or `org/name/path`";
+        let folder = published::fetched(files, source, &[[CONFIG, WEIGHTS]], wanted, task)?;
+        Self::of_folder(files, &folder, options, task).map_err(|e| e.within(source))
     }
 
     /// Returns the Lorsa for a model: one that reads what a norm gives before its weights, which is no site of ours, is made to read

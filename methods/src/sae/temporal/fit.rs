@@ -1,0 +1,275 @@
+//! The fit of a temporal dictionary: it learns to reconstruct a site from predicted and novel codes, by Adam on whole
+//! texts.
+
+use super::measure::{SiteActivations, activations, place_of};
+use super::{LinearMap, PredictingLayer, TemporalSae};
+use crate::base::random::{OF_CALL, Seed, stream};
+use crate::base::{Result, Task, memory};
+use crate::data::Text;
+use crate::data::harvest::width;
+use crate::err;
+use crate::model::Model;
+use crate::model::batch::Batch;
+use crate::model::site::Place;
+use crate::options::OptionGroup;
+use crate::sae::codes::norms;
+use crate::sae::fit::SETTINGS;
+use crate::sae::metrics::EvaluationText;
+use crate::sae::text_rows::{StepOrder, TextRows, weights};
+use crate::sae::{About, Activation, ReadSite, Scaling};
+use crate::tensor::{DType, Device, Tensor, create, floats};
+use crate::training::ScheduleShape;
+use crate::training::descent::{Descent, DescentOptions, DescentRule, Steps, descend};
+
+/// Rows of the text from which scale and mean are taken.
+const ROWS_OF_SCALES: usize = 64;
+
+crate::options! {
+    /// A fit of a temporal dictionary.
+    #[derive(Debug, Clone)]
+    pub struct TemporalFitOptions {
+        /// Number of features.
+        d_sae: Option<usize> = None => usually("`ratio` times the site's width").at_least(1.0);
+        /// Number of features over the site's width.
+        ratio: f64 = 4.0 => above(0.0);
+        /// Number of novel codes of a token.
+        k: usize = 32 => at_least(1.0);
+        /// Number of attention heads that predict.
+        heads: usize = 4 => at_least(1.0);
+        /// Number of features over the size of all queries together.
+        bottleneck: usize = 1 => at_least(1.0);
+        /// Number of steps.
+        steps: u64 = 1000 => at_least(1.0);
+        /// Rows of text in a step.
+        batch: usize = 8 => at_least(1.0);
+        /// Number of rows of the text, which are read again in each epoch.
+        rows: usize = 512 => at_least(1.0);
+        /// Tokens in a row.
+        context: Option<usize> = None => usually("the model's, at most 1,024").at_least(2.0);
+        /// Peak learning rate.
+        lr: f64 = 2e-3 => above(0.0);
+        /// Steps of learning rate warm-up.
+        warmup: u64 = 50;
+        /// Maximum gradient norm, over all parameters together.
+        clip: Option<f64> = Some(1.0) => usually("1.0").above(0.0);
+        /// The seed of this call.
+        seed: Seed = Seed::default() => usually(OF_CALL);
+    }
+}
+
+/// A temporal dictionary that was fitted, with the share of the variance that it did not explain in each step.
+#[derive(Debug, Clone)]
+pub struct FittedTemporal {
+    pub sae: TemporalSae,
+    pub losses: Vec<f64>,
+}
+
+/// Fits a temporal dictionary of a site of a model on a text. An interruption ends the fit early: the result is the
+/// dictionary as it is.
+pub fn fit(
+    model: &Model,
+    site: &str,
+    text: &Text,
+    options: &TemporalFitOptions,
+    task: &Task,
+) -> Result<FittedTemporal> {
+    let place = place_of(model, site).map_err(|e| e.about("site"))?;
+    let shape = TemporalShape::of(model, place, options)?;
+    let seed = options.seed.draws();
+    let order = StepOrder { batch: options.batch, seed, stream: "temporal rows" };
+    let rows = TextRows::read(model, text, shape.context, options.rows, order, task)?;
+    let fitting = Fitting { model, place, rows, options, device: model.decoder.device().clone() };
+    let (mean, spread) = fitting.scale(task)?;
+    let about = About {
+        kind: "temporal".into(),
+        models: vec![model.name().clone()],
+        sites: vec![ReadSite::new(place.to_string())],
+        more: settings(options),
+        ..About::default()
+    };
+    let begun = shape.started(options, about, &mean, 1.0 / spread)?.to_device(&fitting.device)?;
+    fitting.run(begun, task)
+}
+
+/// Returns the options as a file has them.
+fn settings(options: &TemporalFitOptions) -> serde_json::Map<String, serde_json::Value> {
+    let names = TemporalFitOptions::fields().iter().map(|field| field.name.to_string());
+    let mut all: serde_json::Map<String, serde_json::Value> =
+        names.zip(options.written().into_iter().map(Into::into)).collect();
+    all.insert("seed".into(), options.seed.draws().into());
+    serde_json::Map::from_iter([(SETTINGS.to_string(), all.into())])
+}
+
+/// The sizes of a dictionary that is fitted.
+struct TemporalShape {
+    d_in: usize,
+    d_sae: usize,
+    d_qk: usize,
+    heads: usize,
+    context: usize,
+}
+
+impl TemporalShape {
+    fn of(model: &Model, place: Place, options: &TemporalFitOptions) -> Result<Self> {
+        let config = model.decoder.config();
+        let d_in = width(config, place).map_err(|e| e.about("site"))?;
+        let context = options.context.unwrap_or(config.row_length()).min(config.context);
+        let part = options.heads * options.bottleneck;
+        let wanted = options.d_sae.unwrap_or((d_in as f64 * options.ratio).round() as usize);
+        // By `ratio` no number of features is meant exactly.
+        let d_sae = if options.d_sae.is_none() { wanted.div_ceil(part) * part } else { wanted };
+        if d_sae == 0 || !d_sae.is_multiple_of(part) {
+            return Err(err!(
+                Argument,
+                "expected a number of features that is a multiple of heads times `bottleneck`, {part}, found {d_sae}"
+            )
+            .hint("each head has as many values, and as many numbers of its queries")
+            .about("d_sae"));
+        }
+        if options.k > d_sae {
+            return Err(
+                err!(Argument, "expected at most the {d_sae} features as novel codes, found {}", options.k).about("k")
+            );
+        }
+        let d_qk = d_sae / options.bottleneck;
+        let [features, queries, d] = [d_sae, d_qk, d_in].map(|size| size as u128);
+        let numbers = features * d + 2 * features * features + 2 * queries * features;
+        memory::check_on(model.decoder.device(), numbers.saturating_mul(24), || {
+            "the weights of a temporal dictionary".into()
+        })
+        .map_err(|e| e.about("d_sae"))?;
+        let positions = (options.batch as u128) * (context as u128);
+        let passes = positions * (features * 16 + queries * 4);
+        memory::check_on(model.decoder.device(), passes.saturating_mul(4), || "the codes of a step".into())
+            .map_err(|e| e.about("batch"))?;
+        Ok(Self { d_in, d_sae, d_qk, heads: options.heads, context })
+    }
+
+    /// Draws the dictionary that a fit begins with. Its rows have the length at which a token that is one of them has
+    /// itself as its code, 2 sqrt(d), and the rows of its maps those of the authors' code.
+    fn started(&self, options: &TemporalFitOptions, about: About, mean: &[f32], factor: f64) -> Result<TemporalSae> {
+        let &Self { d_in, d_sae, d_qk, heads, context } = self;
+        let mut random = stream(options.seed.draws(), "temporal", 0);
+        let mut rows = |count: usize, wide: usize, length: f64| -> Result<Tensor> {
+            let drawn = create::randn(&[count, wide], DType::F32, &mut random)?;
+            let lengths = norms(&drawn)?.maximum(f32::MIN_POSITIVE)?.unsqueeze(1)?;
+            Ok((drawn.broadcast_div(&lengths)? * length)?)
+        };
+        let decoder = rows(d_sae, d_in, row_length(d_in))?;
+        let mut map = |count: usize, length: f64| -> Result<LinearMap> {
+            Ok(LinearMap { weight: rows(count, d_sae, length)?, bias: Tensor::zeros(count, DType::F32, &Device::Cpu)? })
+        };
+        let of_queries = 1.0 / ((d_qk / heads) as f64).sqrt();
+        let layer = PredictingLayer {
+            keys: map(d_qk, of_queries)?,
+            queries: map(d_qk, of_queries)?,
+            values: map(d_sae, 1.0 / ((d_sae / heads) as f64).sqrt())?,
+            output: map(d_sae, 1.0 / (d_sae as f64).sqrt())?,
+        };
+        let mean = Tensor::from_vec(mean.to_vec(), d_in, &Device::Cpu)?;
+        TemporalSae {
+            layers: vec![layer],
+            heads,
+            encoder: None,
+            decoder,
+            bias: (mean * factor)?,
+            centred: true,
+            activation: Activation::TopK(options.k),
+            factor,
+            scaling: Scaling::None,
+            context: Some(context),
+            about,
+        }
+        .check()
+    }
+}
+
+/// Returns the length of a dictionary's rows u at which λ |u|² = 1, so that the code of u writes u.
+fn row_length(d_in: usize) -> f64 {
+    2.0 * (d_in as f64).sqrt()
+}
+
+/// A fit that runs.
+struct Fitting<'a> {
+    model: &'a Model,
+    place: Place,
+    rows: TextRows,
+    options: &'a TemporalFitOptions,
+    device: Device,
+}
+
+impl Fitting<'_> {
+    /// Reads activations, with a weight for each position: 1 where it counts.
+    fn read(&self, rows: &[&EvaluationText], task: &Task) -> Result<(SiteActivations, Tensor)> {
+        let batch = Batch::new(rows.iter().map(|row| row.ids.clone()).collect())?;
+        let found = activations(self.model, self.place, &batch, task)?;
+        let weights = weights(rows, batch.width(), &self.device)?;
+        Ok((found, weights))
+    }
+
+    /// Measures the mean of the activations, and the size of their numbers about it.
+    fn scale(&self, task: &Task) -> Result<(Vec<f32>, f64)> {
+        let mut count = 0.0;
+        let mut square = 0.0;
+        let mut sum: Vec<f64> = Vec::new();
+        for part in self.rows.first(ROWS_OF_SCALES) {
+            let (SiteActivations { x, .. }, weights) = self.read(&part, task)?;
+            count += floats(&weights)?.iter().sum::<f64>();
+            let x = x.broadcast_mul(&weights)?;
+            square += floats(&x.sqr()?.sum_all()?)?[0];
+            let along = floats(&x.sum((0, 1))?)?;
+            sum.resize(along.len(), 0.0);
+            sum.iter_mut().zip(along).for_each(|(sum, more)| *sum += more);
+        }
+        let mean: Vec<f64> = sum.iter().map(|sum| sum / count).collect();
+        let variance = square / count - mean.iter().map(|mean| mean * mean).sum::<f64>();
+        let spread = (variance.max(0.0) / mean.len().max(1) as f64).sqrt();
+        if !(spread > 0.0 && spread.is_finite()) {
+            return Err(
+                err!(Argument, "expected activations that vary, found {} that does not", self.place).about("site")
+            );
+        }
+        Ok((mean.into_iter().map(|mean| mean as f32).collect(), spread))
+    }
+
+    fn run(&self, begun: TemporalSae, task: &Task) -> Result<FittedTemporal> {
+        let rule = DescentRule::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 };
+        let options = DescentOptions {
+            lr: self.options.lr,
+            schedule: ScheduleShape::Trapezoid,
+            warmup: self.options.warmup,
+            steps: Some(self.options.steps),
+            clip: self.options.clip,
+            ..DescentOptions::default()
+        };
+        // The dictionary descends with rows of length 1, as others do: a step is as large beside them.
+        let length = row_length(begun.d_in());
+        let parameters = begun.tensors().into_iter().map(|(name, tensor)| {
+            let tensor = if name == "W_dec" { (tensor / length)? } else { tensor.clone() };
+            Ok((name, tensor))
+        });
+        let mut descent = Descent::new(rule, parameters.collect::<Result<_>>()?, options)?;
+        let with = |tensors: &[Tensor]| -> Result<TemporalSae> {
+            let mut tensors = tensors.to_vec();
+            tensors[0] = (&tensors[0] * length)?;
+            begun.with(tensors)
+        };
+        let steps = Steps {
+            count: self.options.steps,
+            label: "fitting a temporal dictionary",
+            left: "the temporal dictionary as it is",
+        };
+        let step = || {
+            let (SiteActivations { x, gap }, weights) = self.read(&self.rows.of_step(descent.made()), task)?;
+            let count = weights.sum_all()?;
+            let mut loss = |tensors: &[Tensor]| {
+                let found = with(tensors)?.reconstruct(&x, gap.as_ref())?;
+                let error = ((found - &x)? * begun.factor)?.sqr()?.broadcast_mul(&weights)?;
+                Ok((error.sum_all()?.div(&count)? / begun.d_in() as f64)?)
+            };
+            descent.step(&mut loss, task)
+        };
+        let losses = descend(steps, step, task)?;
+        Ok(FittedTemporal { sae: with(&descent.parameters())?.check()?, losses })
+    }
+}

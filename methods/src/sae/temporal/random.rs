@@ -1,0 +1,70 @@
+//! A control: a temporal dictionary whose weights are drawn at random.
+
+use super::TemporalSae;
+use super::measure::CodedTexts;
+use crate::base::random::stream;
+use crate::base::{Result, Task};
+use crate::data::Text;
+use crate::model::Model;
+use crate::sae::metrics::JudgedRowsOptions;
+use crate::tensor::{DType, Tensor, create, floats};
+
+impl TemporalSae {
+    /// Makes a dictionary of the same shape whose weights are drawn at random, with the sizes that these have, and with
+    /// the same bias. What novel codes write is scaled by the one number that reconstructs a text best.
+    pub fn random(
+        &self,
+        model: &Model,
+        text: &Text,
+        options: &JudgedRowsOptions,
+        seed: u64,
+        task: &Task,
+    ) -> Result<Self> {
+        let mut random = stream(seed, "temporal random", 0);
+        let mut drawn = Vec::new();
+        for (name, tensor) in self.tensors() {
+            let numbers = floats(tensor)?;
+            let square: f64 = numbers.iter().map(|x| x * x).sum::<f64>() / numbers.len().max(1) as f64;
+            let found = (create::randn(tensor.dims(), DType::F32, &mut random)? * square.sqrt())?;
+            drawn.push(if name == "b_dec" { tensor.clone() } else { found.to_device(tensor.device())? });
+        }
+        let found = self.with(drawn)?;
+        let rows = found.rows(model, text, options, task)?;
+        let [mut product, mut square] = [0.0; 2];
+        found.on_rows(model, &rows, task, &mut |part| {
+            let CodedTexts { x, codes, x_hat, .. } = part;
+            let device = found.decoder.device();
+            let stretch = found.scaling.of(&x)?;
+            let novel = (found.written(&codes.novel.to_device(device)?)?.to_device(x.device())? / found.factor)?;
+            let novel = stretch.stretched(&novel)?;
+            let rest = ((x - x_hat)? + &novel)?;
+            let sum = |t: Tensor| -> Result<f64> { Ok(floats(&t.sum_all()?)?[0]) };
+            product += sum(rest.mul(&novel)?)?;
+            square += sum(novel.sqr()?)?;
+            Ok(())
+        })?;
+        let gain = if square > 0.0 { (product / square).max(0.0) } else { 0.0 };
+        found.with_gain(gain)?.check()
+    }
+
+    /// Multiplies what novel codes write by a number, and leaves what is predicted as it is.
+    fn with_gain(&self, gain: f64) -> Result<Self> {
+        let mut found = self.clone();
+        match &self.encoder {
+            // Codes grow with the rows that they write along, and what layers read is divided by as much.
+            None => {
+                let part = gain.sqrt();
+                found.decoder = (&self.decoder * part)?;
+                let back = if part > 0.0 { 1.0 / part } else { 0.0 };
+                for layer in &mut found.layers {
+                    for map in [&mut layer.keys, &mut layer.queries, &mut layer.values] {
+                        map.weight = (&map.weight * back)?;
+                    }
+                }
+            }
+            // The projection on what layers predict does not depend on its length.
+            Some(_) => found.decoder = (&self.decoder * gain)?,
+        }
+        Ok(found)
+    }
+}
