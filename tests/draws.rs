@@ -265,6 +265,11 @@ const ALL: &[Drawing] = &[
         "diff::mine(m, tuned, [[5, 6, 7, 1, 2], [8, 9, 3, 4]], #{ $ top: 5, topics: 2 }).to_map()",
     ),
     drawing(
+        "diff::transcoder_adapters",
+        ROWS,
+        r#"diff::transcoder_adapters(m, model::init(m.config, #{ tokenizer: t, seed: 2 }), rows, #{ $ features: 6, steps: 1, context: 8, batch: 1 })[0].directions"#,
+    ),
+    drawing(
         "intervene::anchors",
         r#"let m = model::load("tiny");"#,
         r#"intervene::anchors(m, "The boat was old. The sea was calm.", |said| said.sub_string(0, 2), #{ $ rollouts: 4, tokens: 8, answer_tokens: 2, only: [1] }).to_map()"#,

@@ -34,11 +34,12 @@ pub mod functions {
     ///
     /// # Example
     /// ```
-    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 }, #{ seed: 1 });
-    /// let text = data::texts([[3, 2, 1, 3, 2, 1], [5, 6, 5, 6, 5, 6]]);
-    /// let tuned = model::train(m, [[3, 2, 1, 3, 2, 1]], #{ steps: 20, lr: 0.02, lora: #{ rank: 4 } });
-    /// let adapters = diff::transcoder_adapters(m, tuned, text, #{ features: 12, steps: 2, context: 6, seed: 1 });
-    /// adapters[0]  //=> relu dictionary of 12 features for mlp_in.0, writes mlp_out.0
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be"]);
+    /// let tuned = model::train(m, text, #{ steps: 20, lr: 0.02, context: 8, lora: #{ rank: 4 } });
+    /// let adapters = diff::transcoder_adapters(m, tuned, text, #{ features: 12, steps: 2, context: 8, seed: 1 });
+    /// adapters[0]  //=> transcoder dictionary of 12 features for mlp_in.0
     /// ```
     #[rhai_fn(return_raw)]
     pub fn transcoder_adapters(

@@ -21,7 +21,7 @@ use crate::err;
 use crate::model::batch::Batch;
 use crate::model::fingerprint::fingerprint;
 use crate::sae::metrics::{JudgedRowsOptions, judged_rows};
-use crate::sae::{About, Activation, Parts, ReadSite, Sae, Scaling};
+use crate::sae::{About, Activation, KindLabel, Parts, ReadSite, Sae, Scaling};
 use crate::tensor::Tensor;
 use crate::training::{self, CheckpointFolder, Checkpoints, Optimizer, Parameter, Trainer};
 
@@ -134,7 +134,7 @@ impl<'a> Fitting<'a> {
 pub(super) fn dictionary(branch: &Branch, layer: usize, model: &str, record: Map<String, Value>) -> Result<Sae> {
     let branch = branch.with_unit_directions()?;
     let about = About {
-        kind: "relu".into(),
+        kind: KindLabel::of_transcoders(false),
         models: vec![model.to_string().into()],
         sites: vec![ReadSite::new(format!("mlp_in.{layer}"))],
         writes: Some(format!("mlp_out.{layer}")),
