@@ -133,7 +133,7 @@ impl TemporalSae {
                 site.name
             )),
             _ => Err(err!(Argument, "the temporal dictionary does not say which site it reads")
-                .hint("`sae::load_temporal(path, #{ site: \"resid_post.3\" })` names it")),
+                .hint("name it where it is loaded, with the option `site`, such as `resid_post.3`")),
         }
     }
 
