@@ -79,11 +79,12 @@ impl<'a> Fitting<'a> {
         let features = options.features.unwrap_or(4 * config.d_model);
         let device = hybrid.decoder.device();
         // Weights, their moments and gradients.
-        let weights = 8 * config.layers as u128 * features as u128 * config.d_model as u128;
-        memory::check_on(device, 4 * weights, || "transcoder adapters".into()).map_err(|e| e.about("features"))?;
+        let weights = (features as u128).saturating_mul(32 * (config.layers * config.d_model) as u128);
+        memory::check_on(device, weights, || "transcoder adapters".into()).map_err(|e| e.about("features"))?;
         // Logits of both models and their gradients.
-        let logits = (options.batch * options.context) as u128 * config.outputs() as u128;
-        memory::check(24 * logits, || "a step of transcoder adapters".into()).map_err(|e| e.about("batch"))?;
+        let tokens = options.batch as u128 * options.context.min(config.context) as u128;
+        let bytes = tokens.saturating_mul(24 * config.outputs() as u128);
+        memory::check(bytes, || "a step of transcoder adapters".into()).map_err(|e| e.about("batch"))?;
         let rows = rows(pair, text, options, task)?;
         let mut random = stream(options.seed.draws(), "transcoder adapters", 0);
         let mut parameters = Vec::new();

@@ -114,10 +114,10 @@ impl TemporalShape {
         let config = model.decoder.config();
         let d_in = width(config, place).map_err(|e| e.about("site"))?;
         let context = options.context.unwrap_or(config.row_length()).min(config.context);
-        let part = options.heads * options.bottleneck;
+        let part = options.heads.saturating_mul(options.bottleneck);
         let wanted = options.d_sae.unwrap_or((d_in as f64 * options.ratio).round() as usize);
         // By `ratio` no number of features is meant exactly.
-        let d_sae = if options.d_sae.is_none() { wanted.div_ceil(part) * part } else { wanted };
+        let d_sae = if options.d_sae.is_none() { wanted.div_ceil(part).saturating_mul(part) } else { wanted };
         if d_sae == 0 || !d_sae.is_multiple_of(part) {
             return Err(err!(
                 Argument,
@@ -133,13 +133,14 @@ impl TemporalShape {
         }
         let d_qk = d_sae / options.bottleneck;
         let [features, queries, d] = [d_sae, d_qk, d_in].map(|size| size as u128);
-        let numbers = features * d + 2 * features * features + 2 * queries * features;
+        let wide = 2 * features + 2 * queries + d;
+        let numbers = features.saturating_mul(wide);
         memory::check_on(model.decoder.device(), numbers.saturating_mul(24), || {
             "the weights of a temporal dictionary".into()
         })
         .map_err(|e| e.about("d_sae"))?;
         let positions = (options.batch as u128) * (context as u128);
-        let passes = positions * (features * 16 + queries * 4);
+        let passes = positions.saturating_mul(features * 16 + queries * 4);
         memory::check_on(model.decoder.device(), passes.saturating_mul(4), || "the codes of a step".into())
             .map_err(|e| e.about("batch"))?;
         Ok(Self { d_in, d_sae, d_qk, heads: options.heads, context })
