@@ -116,8 +116,11 @@ fn numbers_that_are_none_are_named_with_their_place() {
 
 #[test]
 fn architectures_that_are_unknown() {
-    let lens = Copy::of("saelens-standard").config(|config| config["architecture"] = json!("temporal"));
-    assert_eq!(lens.said(), "the architecture `temporal` of saelens is not known here");
+    let lens = Copy::of("saelens-standard").config(|config| config["architecture"] = json!("spectral"));
+    assert_eq!(lens.said(), "the architecture `spectral` of saelens is not known here");
+    let temporal = Copy::of("saelens-standard").config(|config| config["architecture"] = json!("temporal"));
+    assert_eq!(temporal.said(), "this is a `temporal` dictionary, whose codes depend on the tokens before");
+    assert!(temporal.error().hint.unwrap().contains("sae::load_temporal"));
     let near = Copy::of("saelens-jumprelu").config(|config| config["architecture"] = json!("jump_relu"));
     assert_eq!(near.error().hint.unwrap(), "did you mean `jumprelu`?");
     let training = Copy::of("saelens-jumprelu").config(|config| config["architecture"] = json!("batchtopk"));

@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::rc::Rc;
 
+use serde_json::{Map, Value};
+
 use crate::base::{Error, Result, names};
 use crate::err;
 
@@ -568,6 +570,14 @@ pub trait OptionGroup: Default {
 
     /// Writes the values of all options as a script does.
     fn written(&self) -> Vec<String>;
+
+    /// Returns all options by name, each as a script writes it, with the seed that a call drew by, for the record of a fit.
+    fn recorded(&self, seed: u64) -> Map<String, Value> {
+        let names = Self::fields().iter().map(|field| field.name.to_string());
+        let mut all: Map<String, Value> = names.zip(self.written().into_iter().map(Into::into)).collect();
+        all.insert("seed".into(), seed.into());
+        all
+    }
 
     /// Refuses options with another value than their default that exist only with other words of another option: they would
     /// be without effect.

@@ -170,6 +170,14 @@ pub fn randn(dims: &[usize], to: DType, random: &mut impl Rng) -> Result<Tensor>
     draw(dims, to, || random.sample(StandardNormal))
 }
 
+/// Draws numbers of the shape of a tensor from a normal distribution with its mean square.
+pub fn randn_of_size(t: &Tensor, random: &mut impl Rng) -> Result<Tensor> {
+    let numbers = element::floats(t)?;
+    let square = numbers.iter().map(|x| x * x).sum::<f64>() / numbers.len().max(1) as f64;
+    let drawn = randn(t.dims(), DType::F32, random)?;
+    Ok(drawn.affine(square.sqrt(), 0.0)?)
+}
+
 /// Draws numbers from the uniform distribution on [`low`, `high`).
 pub fn uniform(dims: &[usize], low: f64, high: f64, to: DType, random: &mut impl Rng) -> Result<Tensor> {
     if !(low.is_finite() && high.is_finite() && low <= high && (high - low).is_finite()) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::mlp::{MlpInputs, MlpWeights, flat, rows};
+use super::mlp::{MlpInputs, MlpWeights, flat};
 use super::result::{Decomposed, Decomposition};
 use super::table::uses;
 use crate::base::{Card, Cell, HeatText, Result, Table, Task};
@@ -15,6 +15,7 @@ use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::run::Ask;
 use crate::model::site::{Place, Site, SiteKind};
+use crate::sae::text_rows::whole_rows;
 use crate::tensor::{Tensor, floats};
 use crate::training::mean;
 
@@ -83,7 +84,7 @@ impl Decomposition {
     ) -> Result<PartsOnText> {
         let matrix = self.place(name)?;
         let (layer, weights) = self.layer(model)?;
-        let rows = rows(model, text, inputs, task)?;
+        let rows = whole_rows(model, text, inputs.rows, inputs.context, task)?;
         let site = Place { site: Site::new(SiteKind::MlpIn, layer), head: None };
         let bar = task.begin("reading importances", Some(rows.len() as u64));
         let mut all = Vec::new();

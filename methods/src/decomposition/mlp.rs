@@ -1,6 +1,5 @@
 //! One MLP of a language model as a target: its matrices are decomposed by the KL divergence of the model's predictions.
 
-use rand::seq::SliceRandom;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -9,7 +8,6 @@ use super::options::FitOptions;
 use super::result::{Decomposed, Decomposition, MlpName};
 use super::target::{Target, TargetMatrix, Through};
 use crate::base::files::hex;
-use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::err;
@@ -21,7 +19,7 @@ use crate::model::hooks::{Action, BoundHook, Chain, PatchSource};
 use crate::model::run::Ask;
 use crate::model::site::{Place, Site, SiteKind};
 use crate::options::OptionGroup;
-use crate::sae::metrics::{JudgedRowsOptions, judged_rows};
+use crate::sae::text_rows::{StepOrder, whole_rows};
 use crate::tensor::{DType, Tensor, dtype, floats, normalise};
 use crate::training::CheckpointFolder;
 use kernels::{Activation, activate};
@@ -136,7 +134,7 @@ impl<'a> MlpTarget<'a> {
         task: &Task,
     ) -> Result<Self> {
         let weights = MlpWeights::of(model, layer)?;
-        let rows = rows(model, text, inputs, task)?;
+        let rows = whole_rows(model, text, inputs.rows, inputs.context, task)?;
         let identity = json!({
             "model": hex(&fingerprint(&model.decoder, task)?),
             "layer": layer,
@@ -173,18 +171,6 @@ impl<'a> MlpTarget<'a> {
     }
 }
 
-/// Reads the rows of a text that have the full length.
-pub fn rows(model: &Model, text: &Text, inputs: &MlpInputs, task: &Task) -> Result<Vec<Vec<u32>>> {
-    let options = JudgedRowsOptions { rows: inputs.rows, without_bos: false };
-    let all = judged_rows(model, text, Some(inputs.context), &options, task)?;
-    let context = inputs.context.min(model.decoder.config().context);
-    let rows: Vec<Vec<u32>> = all.into_iter().map(|row| row.ids).filter(|ids| ids.len() == context).collect();
-    if rows.is_empty() {
-        return Err(err!(Argument, "expected a text with a row of {context} tokens, found none").about("text"));
-    }
-    Ok(rows)
-}
-
 /// Joins the positions of all rows: `[rows * context, d]`, in f32.
 pub fn flat(t: &Tensor) -> Result<Tensor> {
     let wide = t.dims().last().copied().unwrap_or_default();
@@ -218,14 +204,8 @@ impl Target for MlpTarget<'_> {
     }
 
     fn draw(&self, step: u64, task: &Task) -> Result<MlpBatch> {
-        // Every epoch has an order of its own, and a step may be in two of them.
-        let count = self.rows.len();
-        let chosen = (0..self.batch).map(|number| {
-            let at = step as usize * self.batch + number;
-            let mut order: Vec<usize> = (0..count).collect();
-            order.shuffle(&mut stream(self.seed, "decomposition rows", (at / count) as u64));
-            self.rows[order[at % count]].clone()
-        });
+        let order = StepOrder { batch: self.batch, seed: self.seed, stream: "decomposition rows" };
+        let chosen = order.places(self.rows.len(), step).into_iter().map(|place| self.rows[place].clone());
         let batch = Batch::new(chosen.collect())?;
         let places = vec![self.site(SiteKind::MlpIn), self.site(SiteKind::ResidPre)];
         let cache = self.model.decoder.cache(&batch, Ask { places, ..Ask::default() }, task)?;

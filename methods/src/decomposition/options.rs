@@ -1,7 +1,5 @@
 //! The options of a fit of a decomposition.
 
-use serde_json::json;
-
 use super::gates::GateKind;
 use super::loss::LossOptions;
 use super::parts::PartsShape;
@@ -61,10 +59,6 @@ impl FitOptions {
 
     /// Writes all options, and the seed of the draws.
     pub fn json(&self) -> serde_json::Value {
-        let names = Self::fields().iter().map(|field| field.name.to_string());
-        let mut all: serde_json::Map<String, serde_json::Value> =
-            names.zip(self.written().into_iter().map(Into::into)).collect();
-        all.insert("seed".into(), json!(self.seed.draws()));
-        all.into()
+        self.recorded(self.seed.draws()).into()
     }
 }

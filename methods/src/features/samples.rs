@@ -5,6 +5,8 @@ use crate::data::Text;
 use crate::data::text::TextOptions;
 use crate::model::Model;
 use crate::model::config::Config;
+use crate::model::hooks::KeptHook;
+use crate::sae::splice::Splice;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
 use crate::tensor::{DType, Device, Tensor};
 use crate::tokenizer::Tokenizer;
@@ -15,6 +17,19 @@ pub fn model() -> Model {
     let tokenizer = Tokenizer::characters([letters, vec!["(".into(), ")".into()]].concat(), None, None).unwrap();
     let config = Config { vocab: 28, context: 12, ..config() };
     Model::new(decoder(config, DType::F32), Some(tokenizer), "sample")
+}
+
+/// Returns a model that keeps a hook for each dictionary, which adds what this writes to what the MLP of its layer writes.
+pub fn with_adapters(model: &Model, adapters: &[Sae]) -> Model {
+    let kept = adapters.iter().enumerate().map(|(layer, sae)| {
+        let config = model.decoder.config().clone();
+        let sae = sae.clone();
+        KeptHook::new(format!("adapter {layer}"), Vec::new(), move || {
+            let [reads, writes] = ["mlp_in", "mlp_out"].map(|site| format!("{site}.{layer}"));
+            Splice::beside(sae.clone()).between(&config, &reads, &writes, None)
+        })
+    });
+    model.keeping(kept.collect())
 }
 
 /// Returns documents of letters and brackets.

@@ -76,7 +76,7 @@ mod save;
 mod scaling;
 mod select;
 mod sparser;
-mod text_rows;
+pub(crate) mod text_rows;
 
 use std::sync::Arc;
 

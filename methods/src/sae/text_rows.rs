@@ -1,5 +1,5 @@
-//! Whole rows of a text, for dictionaries whose codes depend on earlier tokens: the order in which a fit reads them,
-//! and their positions that count.
+//! Rows of a text for fits and measures that read them whole: the order in which a fit reads them, batches, and the
+//! positions that count.
 
 use rand::seq::SliceRandom;
 
@@ -9,16 +9,88 @@ use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::err;
 use crate::model::Model;
+use crate::model::batch::Batch;
 use crate::tensor::{Device, Tensor};
+
+/// Tokens that are read at a time where a dictionary is measured.
+const TOKENS: usize = 1 << 11;
+
+/// Reads the rows of a text on which a dictionary is judged; refuses a text without tokens.
+pub fn rows_of(
+    model: &Model,
+    text: &Text,
+    context: Option<usize>,
+    options: &JudgedRowsOptions,
+    task: &Task,
+) -> Result<Vec<EvaluationText>> {
+    let rows = judged_rows(model, text, context, options, task)?;
+    if rows.is_empty() {
+        return Err(err!(Argument, "expected a text with tokens, found none").about("text"));
+    }
+    Ok(rows)
+}
+
+/// Reads the rows of a text that have the full length; refuses a text without one.
+pub fn whole_rows(model: &Model, text: &Text, rows: usize, context: usize, task: &Task) -> Result<Vec<Vec<u32>>> {
+    let options = JudgedRowsOptions { rows, without_bos: false };
+    let all = judged_rows(model, text, Some(context), &options, task)?;
+    let context = context.min(model.decoder.config().context);
+    let rows: Vec<Vec<u32>> = all.into_iter().map(|row| row.ids).filter(|ids| ids.len() == context).collect();
+    if rows.is_empty() {
+        return Err(err!(Argument, "expected a text with a row of {context} tokens, found none").about("text"));
+    }
+    Ok(rows)
+}
+
+/// Gives rows to `take`, some at a time: the number of the first, the rows, and their batch.
+pub fn in_batches(
+    rows: &[EvaluationText],
+    task: &Task,
+    take: &mut dyn FnMut(usize, &[EvaluationText], Batch) -> Result<()>,
+) -> Result<()> {
+    let bar = task.begin("measuring", Some(rows.len() as u64));
+    let long = rows.iter().map(|row| row.ids.len()).max().unwrap_or(1);
+    let at_once = (TOKENS / long.max(1)).max(1);
+    for (number, part) in rows.chunks(at_once).enumerate() {
+        take(number * at_once, part, Batch::new(part.iter().map(|row| row.ids.clone()).collect())?)?;
+        bar.advance(part.len() as u64);
+    }
+    Ok(())
+}
+
+/// The random order in which a fit reads the rows of a text.
+#[derive(Debug, Clone, Copy)]
+pub struct StepOrder {
+    /// Rows of a step.
+    pub batch: usize,
+    pub seed: u64,
+    /// The stream of the random orders.
+    pub stream: &'static str,
+}
+
+impl StepOrder {
+    /// Chooses the rows of a step among `count`. Every epoch has an order of its own, and a step may be in two of them.
+    pub fn places(&self, count: usize, step: u64) -> Vec<usize> {
+        let mut orders: Vec<(usize, Vec<usize>)> = Vec::new();
+        let mut chosen = Vec::new();
+        for number in 0..self.batch {
+            let at = step as usize * self.batch + number;
+            let epoch = at / count;
+            if orders.last().is_none_or(|(last, _)| *last != epoch) {
+                let mut order: Vec<usize> = (0..count).collect();
+                order.shuffle(&mut stream(self.seed, self.stream, epoch as u64));
+                orders.push((epoch, order));
+            }
+            chosen.extend(orders.last().map(|(_, order)| order[at % count]));
+        }
+        chosen
+    }
+}
 
 /// The rows of a text that a fit reads in random order, some at each step.
 pub struct TextRows {
     rows: Vec<EvaluationText>,
-    /// Rows of a step.
-    batch: usize,
-    seed: u64,
-    /// The stream of the random orders.
-    stream: &'static str,
+    order: StepOrder,
 }
 
 impl TextRows {
@@ -39,41 +111,18 @@ impl TextRows {
         if rows.is_empty() {
             return Err(err!(Argument, "expected a text with tokens, found none").about("text"));
         }
-        let StepOrder { batch, seed, stream } = order;
-        Ok(Self { rows, batch, seed, stream })
+        Ok(Self { rows, order })
     }
 
     /// Returns the first rows, as many at a time as a step has.
     pub fn first(&self, count: usize) -> impl Iterator<Item = Vec<&EvaluationText>> {
-        self.rows[..count.min(self.rows.len())].chunks(self.batch).map(|part| part.iter().collect())
+        self.rows[..count.min(self.rows.len())].chunks(self.order.batch).map(|part| part.iter().collect())
     }
 
-    /// Chooses the rows of a step. Every epoch has an order of its own, and a step may be in two of them.
+    /// Returns the rows of a step.
     pub fn of_step(&self, step: u64) -> Vec<&EvaluationText> {
-        let count = self.rows.len();
-        let mut orders: Vec<(usize, Vec<usize>)> = Vec::new();
-        let mut chosen = Vec::new();
-        for number in 0..self.batch {
-            let at = step as usize * self.batch + number;
-            let epoch = at / count;
-            if orders.last().is_none_or(|(last, _)| *last != epoch) {
-                let mut order: Vec<usize> = (0..count).collect();
-                order.shuffle(&mut stream(self.seed, self.stream, epoch as u64));
-                orders.push((epoch, order));
-            }
-            chosen.extend(orders.last().map(|(_, order)| &self.rows[order[at % count]]));
-        }
-        chosen
+        self.order.places(self.rows.len(), step).into_iter().map(|place| &self.rows[place]).collect()
     }
-}
-
-/// The random order in which a fit reads the rows of a text.
-pub struct StepOrder {
-    /// Rows of a step.
-    pub batch: usize,
-    pub seed: u64,
-    /// The stream of the random orders.
-    pub stream: &'static str,
 }
 
 /// Returns 1 for the positions of rows that count and 0 for others: `[rows, wide, 1]`.

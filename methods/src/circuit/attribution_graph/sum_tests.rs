@@ -3,12 +3,12 @@
 use super::frozen::recorded;
 use super::*;
 use crate::base::random::stream;
+use crate::features::samples::with_adapters;
 use crate::fixtures::{configs, decoder};
 use crate::model::config::Config;
 use crate::model::decoder::{Decoder, Logits, Pass};
 use crate::model::hooks::{Action, At, BoundHook, Hooks, KeptHook};
 use crate::model::site::{Place, Site, SiteKind};
-use crate::sae::splice::Splice;
 use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Writes};
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
 use crate::tensor::{Device, create, floats};
@@ -202,19 +202,6 @@ fn edges_and_constants_sum_to_what_is_read_by_dictionaries_of_every_kind() {
         let checked = check_sums(&model, &transcoders, kind.name());
         assert!(checked > 20, "{}: {checked} features were checked", kind.name());
     }
-}
-
-/// Returns a model that keeps a hook for each dictionary, which adds what this writes to what an MLP writes.
-fn with_adapters(model: &Model, adapters: &[Sae]) -> Model {
-    let kept = adapters.iter().enumerate().map(|(layer, sae)| {
-        let config = model.decoder.config().clone();
-        let sae = sae.clone();
-        KeptHook::new(format!("adapter {layer}"), Vec::new(), move || {
-            let [reads, writes] = [SiteKind::MlpIn, SiteKind::MlpOut].map(|kind| Site::new(kind, layer).to_string());
-            Splice::beside(sae.clone()).between(&config, &reads, &writes, None)
-        })
-    });
-    model.keeping(kept.collect())
 }
 
 #[test]

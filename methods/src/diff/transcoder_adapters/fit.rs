@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use rand::RngExt;
-use rand::seq::SliceRandom;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -18,9 +17,10 @@ use crate::base::{Result, Task, memory};
 use crate::data::Text;
 use crate::diff::ModelPair;
 use crate::err;
+use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::fingerprint::fingerprint;
-use crate::sae::metrics::{JudgedRowsOptions, judged_rows};
+use crate::sae::text_rows::{StepOrder, whole_rows};
 use crate::sae::{About, Activation, KindLabel, Parts, ReadSite, Sae, Scaling};
 use crate::tensor::Tensor;
 use crate::training::{self, CheckpointFolder, Checkpoints, Optimizer, Parameter, Trainer};
@@ -45,15 +45,15 @@ pub fn fit(
     training::run(&mut fitting, task)?;
     let branches = Branch::of(&fitting.tensors());
     let record = record(options, &fitting.losses);
-    let adapters =
-        branches.iter().enumerate().map(|(layer, branch)| dictionary(branch, layer, &fitting.hybrid, record.clone()));
+    let model = fitting.hybrid.name().to_string();
+    let adapters = branches.iter().enumerate().map(|(layer, branch)| dictionary(branch, layer, &model, record.clone()));
     Ok(FittedAdapters { adapters: adapters.collect::<Result<_>>()?, losses: fitting.losses })
 }
 
 /// A fit that runs.
 struct Fitting<'a> {
     pair: ModelPair<'a>,
-    hybrid: String,
+    hybrid: Model,
     options: &'a AdapterOptions,
     optimizer: Optimizer,
     rows: Vec<Vec<u32>>,
@@ -110,7 +110,6 @@ impl<'a> Fitting<'a> {
                 Ok(losses.len() as u64)
             })?;
         }
-        let hybrid = hybrid.name().to_string();
         Ok(Self { pair, hybrid, options, optimizer, rows, parameters, losses, identity, checkpoints })
     }
 
@@ -118,16 +117,11 @@ impl<'a> Fitting<'a> {
         self.parameters.iter().map(|parameter| parameter.weight.as_detached_tensor()).collect()
     }
 
-    /// Chooses the rows of a step. Every epoch has an order of its own, and a step may be in two of them.
+    /// Returns the rows of a step.
     fn batch(&self, step: u64) -> Result<Batch> {
-        let count = self.rows.len();
-        let chosen = (0..self.options.batch).map(|number| {
-            let at = step as usize * self.options.batch + number;
-            let mut order: Vec<usize> = (0..count).collect();
-            order.shuffle(&mut stream(self.options.seed.draws(), "transcoder adapters' rows", (at / count) as u64));
-            self.rows[order[at % count]].clone()
-        });
-        Batch::new(chosen.collect())
+        let seed = self.options.seed.draws();
+        let order = StepOrder { batch: self.options.batch, seed, stream: "transcoder adapters' rows" };
+        Batch::new(order.places(self.rows.len(), step).into_iter().map(|place| self.rows[place].clone()).collect())
     }
 }
 
@@ -173,17 +167,9 @@ fn record(options: &AdapterOptions, losses: &[StepLosses]) -> Map<String, Value>
 
 /// Reads the rows of a text that have the full length; refuses a text that the two models read differently.
 fn rows(pair: ModelPair, text: &Text, options: &AdapterOptions, task: &Task) -> Result<Vec<Vec<u32>>> {
-    let judged = JudgedRowsOptions { rows: options.rows, without_bos: false };
     let context = options.context.min(pair.tuned.decoder.config().context);
-    let [of_base, of_tuned] = [pair.base, pair.tuned].map(|model| -> Result<Vec<Vec<u32>>> {
-        let all = judged_rows(model, text, Some(context), &judged, task)?;
-        Ok(all.into_iter().map(|row| row.ids).filter(|ids| ids.len() == context).collect())
-    });
-    let rows = pair.agreed(of_base?, &of_tuned?)?;
-    if rows.is_empty() {
-        return Err(err!(Argument, "expected a text with a row of {context} tokens, found none").about("text"));
-    }
-    Ok(rows)
+    let read = |model: &Model| whole_rows(model, text, options.rows, context, task);
+    pair.agreed(read(pair.base)?, &read(pair.tuned)?)
 }
 
 impl Trainer for Fitting<'_> {
@@ -204,7 +190,7 @@ impl Trainer for Fitting<'_> {
         let lesson = Lesson::of(&self.pair.tuned.decoder, self.batch(made)?, task)?;
         let layers = self.pair.tuned.decoder.config().layers;
         let cut = stream(self.options.seed.draws(), "transcoder adapters' cuts", made).random_range(0..=layers);
-        let step = LossStep { pair: self.pair, weights: &self.options.loss };
+        let step = LossStep { pair: self.pair, hybrid: &self.hybrid.decoder, weights: &self.options.loss };
         let (losses, gradients) = step.losses(&self.tensors(), &lesson, cut, task)?;
         let norm = kernels::global_norm(&gradients)?;
         if !norm.is_finite() || !losses.kl.is_finite() {

@@ -70,6 +70,8 @@ fn with_next(logits: &Tensor) -> Result<Tensor> {
 #[derive(Clone, Copy)]
 pub struct LossStep<'a> {
     pub pair: ModelPair<'a>,
+    /// The tuned model with the MLPs of its base in all layers.
+    pub hybrid: &'a Decoder,
     pub weights: &'a AdapterLoss,
 }
 
@@ -111,7 +113,7 @@ impl LossStep<'_> {
         found: &mut StepLosses,
         task: &Task,
     ) -> Result<ValueAndGradients> {
-        let decoder = with_base_mlps(self.pair, |_| true)?;
+        let decoder = self.hybrid;
         let layers = decoder.config().layers as f64;
         let mut loss = |tensors: &[Tensor]| {
             let branches = Branch::of(tensors);

@@ -1,7 +1,5 @@
 //! The options of a fit of transcoder adapters.
 
-use serde_json::json;
-
 use crate::base::random::{OF_CALL, Seed};
 use crate::options::OptionGroup;
 use crate::training::{Optimizer, Schedule, ScheduleShape};
@@ -64,10 +62,6 @@ impl AdapterOptions {
 
     /// Writes all options, and the seed of the draws.
     pub(super) fn json(&self) -> serde_json::Value {
-        let names = Self::fields().iter().map(|field| field.name.to_string());
-        let mut all: serde_json::Map<String, serde_json::Value> =
-            names.zip(self.written().into_iter().map(Into::into)).collect();
-        all.insert("seed".into(), json!(self.seed.draws()));
-        all.into()
+        self.recorded(self.seed.draws()).into()
     }
 }

@@ -18,11 +18,9 @@ use crate::model::Model;
 use crate::model::adapter::{AdapterParts, AdapterSettings, LowRankModule, ModulePlace, ModuleRows};
 use crate::model::batch::Batch;
 use crate::model::config::{Activation, Config};
-use crate::model::hooks::KeptHook;
 use crate::model::run::Ask;
 use crate::model::site::{Place, select};
 use crate::sae::Sae;
-use crate::sae::splice::Splice;
 use crate::tensor::{DType, Device, Tensor, create, floats, normalise};
 use crate::training::CheckpointFolder;
 
@@ -74,16 +72,7 @@ fn rows() -> Vec<Vec<u32>> {
 
 /// Returns the hybrid with these adapters kept as hooks.
 fn adapted(pair: ModelPair, adapters: &[Sae]) -> Model {
-    let hybrid = hybrid(pair).unwrap();
-    let kept = adapters.iter().enumerate().map(|(layer, sae)| {
-        let config = hybrid.decoder.config().clone();
-        let sae = sae.clone();
-        KeptHook::new(format!("adapter {layer}"), Vec::new(), move || {
-            let [reads, writes] = ["mlp_in", "mlp_out"].map(|site| format!("{site}.{layer}"));
-            Splice::beside(sae.clone()).between(&config, &reads, &writes, None)
-        })
-    });
-    hybrid.keeping(kept.collect())
+    samples::with_adapters(&hybrid(pair).unwrap(), adapters)
 }
 
 fn mean_kl(tuned: &Model, other: &Model) -> f64 {
@@ -137,7 +126,8 @@ fn gradients_are_those_of_the_loss() {
     let pair = ModelPair::new(&base, &tuned).unwrap();
     let task = Task::default();
     let weights = AdapterLoss { l1: 0.3, bridge: 2.0, streams: 0.7 };
-    let step = LossStep { pair, weights: &weights };
+    let hybrid = hybrid(pair).unwrap();
+    let step = LossStep { pair, hybrid: &hybrid.decoder, weights: &weights };
     let lesson = Lesson::of(&tuned.decoder, Batch::new(rows()).unwrap(), &task).unwrap();
     let tensors = drawn(2);
     let (losses, gradients) = step.losses(&tensors, &lesson, 1, &task).unwrap();
@@ -165,7 +155,9 @@ fn what_is_fitted_is_what_a_model_with_the_adapters_computes() {
     let weights = AdapterLoss { l1: 0.0, bridge: 0.0, streams: 0.0 };
     let lesson = Lesson::of(&tuned.decoder, Batch::new(rows()).unwrap(), &task).unwrap();
     let tensors = drawn(2);
-    let (losses, _) = LossStep { pair, weights: &weights }.losses(&tensors, &lesson, 0, &task).unwrap();
+    let (losses, _) = LossStep { pair, hybrid: &hybrid(pair).unwrap().decoder, weights: &weights }
+        .losses(&tensors, &lesson, 0, &task)
+        .unwrap();
     let branches = Branch::of(&tensors);
     let dictionary = |(layer, branch)| fit::dictionary(branch, layer, "m", serde_json::Map::new()).unwrap();
     let saes: Vec<Sae> = branches.iter().enumerate().map(dictionary).collect();

@@ -34,7 +34,7 @@ pub fn fit(model: &Model, layer: usize, text: &Text, options: &LorsaFitOptions, 
     let shape = shape(model, layer, options)?;
     let seed = options.seed.draws();
     let mut begun = started(model, layer, &shape, options, &mut stream(seed, "lorsa", 0))?;
-    begun.about.more = more(options);
+    begun.about.more = options.recorded(seed);
     let order = StepOrder { batch: options.batch, seed, stream: "lorsa rows" };
     let rows = TextRows::read(model, text, shape.context, options.rows, order, task)?;
     let device = model.decoder.device().clone();
@@ -42,15 +42,6 @@ pub fn fit(model: &Model, layer: usize, text: &Text, options: &LorsaFitOptions, 
     let scales = fitting.scales(task)?;
     let begun = scales.folded_in(&begun, options.start)?.to_device(&fitting.device)?;
     fitting.run(begun, &scales, task)
-}
-
-/// Returns the options as a file has them.
-fn more(options: &LorsaFitOptions) -> serde_json::Map<String, serde_json::Value> {
-    let names = LorsaFitOptions::fields().iter().map(|field| field.name.to_string());
-    let mut all: serde_json::Map<String, serde_json::Value> =
-        names.zip(options.written().into_iter().map(Into::into)).collect();
-    all.insert("seed".into(), options.seed.draws().into());
-    all
 }
 
 fn places(layer: usize) -> [Place; 2] {

@@ -11,15 +11,11 @@ use crate::model::run::Ask;
 use crate::model::site::Place;
 use crate::sae::metrics::{
     CodedBatch, Effect, EvaluationText, JudgedRowsOptions, KlPositions, MeasureOptions, Measures, Meter, effect_of,
-    judged_rows,
 };
 use crate::sae::one_place;
 use crate::sae::splice::{ErrorTreatment, Splice};
-use crate::sae::text_rows::CountedPositions;
+use crate::sae::text_rows::{CountedPositions, in_batches, rows_of};
 use crate::tensor::{DType, Device, Tensor, dtype};
-
-/// Tokens that are read at a time.
-const TOKENS: usize = 1 << 11;
 
 crate::options! {
     /// A Lorsa measured on a text.
@@ -95,11 +91,7 @@ impl Lorsa {
         task: &Task,
     ) -> Result<Vec<EvaluationText>> {
         self.places(model)?;
-        let rows = judged_rows(model, text, Some(self.about.context), options, task)?;
-        if rows.is_empty() {
-            return Err(err!(Argument, "expected a text with tokens, found none").about("text"));
-        }
-        Ok(rows)
+        rows_of(model, text, Some(self.about.context), options, task)
     }
 
     /// Measures how well it predicts what the layer writes on a text, and how sparse its codes are.
@@ -122,10 +114,7 @@ impl Lorsa {
         take: &mut dyn FnMut(CodedTexts) -> Result<()>,
     ) -> Result<()> {
         let places = self.places(model)?;
-        let long = rows.iter().map(|row| row.ids.len()).max().unwrap_or(1);
-        let bar = task.begin("measuring", Some(rows.len() as u64));
-        for part in rows.chunks((TOKENS / long.max(1)).max(1)) {
-            let batch = Batch::new(part.iter().map(|row| row.ids.clone()).collect())?;
+        in_batches(rows, task, &mut |_, part, batch| {
             let LayerActivations { read, written } = activations(model, places, &batch, task)?;
             let codes = self.encode(&read.to_device(self.decoder.device())?, None)?;
             let predicted = self.decode(&codes)?;
@@ -135,10 +124,8 @@ impl Lorsa {
                 codes: counted.rows_of(&codes)?,
                 predicted: counted.rows_of(&predicted)?,
                 positions: counted.positions,
-            })?;
-            bar.advance(part.len() as u64);
-        }
-        Ok(())
+            })
+        })
     }
 
     /// Measures what a model loses with it in place of the layer, beside zeros and the mean there.

@@ -23,12 +23,8 @@ impl Lorsa {
         task: &Task,
     ) -> Result<Self> {
         let mut random = stream(seed, "lorsa random", 0);
-        let mut drawn = Vec::new();
-        for tensor in self.tensors() {
-            let numbers = floats(tensor)?;
-            let square: f64 = numbers.iter().map(|x| x * x).sum::<f64>() / numbers.len().max(1) as f64;
-            drawn.push((create::randn(tensor.dims(), DType::F32, &mut random)? * square.sqrt())?);
-        }
+        let drawn = self.tensors().into_iter().map(|tensor| create::randn_of_size(tensor, &mut random));
+        let drawn: Vec<Tensor> = drawn.collect::<Result<_>>()?;
         let drawn: [Tensor; 8] = drawn.try_into().map_err(|_| err!(Bug, "expected eight tensors of a Lorsa"))?;
         let device = self.decoder.device();
         let mut found = self.with(drawn);

@@ -1,6 +1,8 @@
 //! The fit of a temporal dictionary: it learns to reconstruct a site from predicted and novel codes, by Adam on whole
 //! texts.
 
+use serde_json::Map;
+
 use super::measure::{SiteActivations, activations, place_of};
 use super::{LinearMap, PredictingLayer, TemporalSae};
 use crate::base::random::{OF_CALL, Seed, stream};
@@ -84,20 +86,11 @@ pub fn fit(
         kind: "temporal".into(),
         models: vec![model.name().clone()],
         sites: vec![ReadSite::new(place.to_string())],
-        more: settings(options),
+        more: Map::from_iter([(SETTINGS.to_string(), options.recorded(seed).into())]),
         ..About::default()
     };
     let begun = shape.started(options, about, &mean, 1.0 / spread)?.to_device(&fitting.device)?;
     fitting.run(begun, task)
-}
-
-/// Returns the options as a file has them.
-fn settings(options: &TemporalFitOptions) -> serde_json::Map<String, serde_json::Value> {
-    let names = TemporalFitOptions::fields().iter().map(|field| field.name.to_string());
-    let mut all: serde_json::Map<String, serde_json::Value> =
-        names.zip(options.written().into_iter().map(Into::into)).collect();
-    all.insert("seed".into(), options.seed.draws().into());
-    serde_json::Map::from_iter([(SETTINGS.to_string(), all.into())])
 }
 
 /// The sizes of a dictionary that is fitted.

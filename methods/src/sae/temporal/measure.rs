@@ -13,15 +13,11 @@ use crate::model::site::{Place, one_site};
 use crate::sae::SitePair;
 use crate::sae::metrics::{
     CodedBatch, Effect, EvaluationText, JudgedRowsOptions, KlPositions, MeasureOptions, Measures, Meter, effect_of,
-    judged_rows,
 };
 use crate::sae::splice::{ErrorTreatment, Splice, heads_joined};
-use crate::sae::text_rows::CountedPositions;
+use crate::sae::text_rows::{CountedPositions, in_batches, rows_of};
 use crate::tensor::{DType, Device, Tensor, dtype, floats};
 use kernels::Gap;
-
-/// Tokens that are read at a time.
-const TOKENS: usize = 1 << 11;
 
 crate::options! {
     /// A temporal dictionary measured on a text.
@@ -118,11 +114,7 @@ impl TemporalSae {
         task: &Task,
     ) -> Result<Vec<EvaluationText>> {
         self.place(model)?;
-        let rows = judged_rows(model, text, self.context, options, task)?;
-        if rows.is_empty() {
-            return Err(err!(Argument, "expected a text with tokens, found none").about("text"));
-        }
-        Ok(rows)
+        rows_of(model, text, self.context, options, task)
     }
 
     /// Measures how well predicted and novel codes together reconstruct a site on a text, and how sparse the novel ones
@@ -152,10 +144,7 @@ impl TemporalSae {
         take: &mut dyn FnMut(CodedTexts) -> Result<()>,
     ) -> Result<()> {
         let place = self.place(model)?;
-        let long = rows.iter().map(|row| row.ids.len()).max().unwrap_or(1);
-        let bar = task.begin("measuring", Some(rows.len() as u64));
-        for part in rows.chunks((TOKENS / long.max(1)).max(1)) {
-            let batch = Batch::new(part.iter().map(|row| row.ids.clone()).collect())?;
+        in_batches(rows, task, &mut |_, part, batch| {
             let SiteActivations { x, gap } = activations(model, place, &batch, task)?;
             let x = x.to_device(self.decoder.device())?;
             let codes = self.codes(&x, gap.as_ref())?;
@@ -169,10 +158,8 @@ impl TemporalSae {
                 },
                 x_hat: counted.rows_of(&x_hat)?,
                 positions: counted.positions,
-            })?;
-            bar.advance(part.len() as u64);
-        }
-        Ok(())
+            })
+        })
     }
 
     /// Measures what a model loses with the reconstruction in the place of the activations, beside zeros and the mean
@@ -199,12 +186,7 @@ impl TemporalSae {
         let mut meters =
             names.iter().map(|_| Meter::new(self.d_in(), self.d_sae(), options.measure)).collect::<Result<Vec<_>>>()?;
         let mut energy = [0.0; 4];
-        let bar = task.begin("measuring", Some(rows.len() as u64));
-        let long = rows.iter().map(|row| row.ids.len()).max().unwrap_or(1);
-        let at_once = (TOKENS / long.max(1)).max(1);
-        for start in (0..rows.len()).step_by(at_once) {
-            let part = &rows[start..(start + at_once).min(rows.len())];
-            let batch = Batch::new(part.iter().map(|row| row.ids.clone()).collect())?;
+        in_batches(&rows, task, &mut |start, part, batch| {
             let others: Vec<Vec<u32>> = (0..part.len())
                 .map(|number| {
                     let other = &rows[(start + number + 1) % rows.len()].ids;
@@ -228,8 +210,8 @@ impl TemporalSae {
                 meters[number].add(CodedBatch { x: &rows_of_x, codes: &codes, x_hat: &x_hat, positions }, task)?;
                 energy[number] += floats(&self.written(&codes.to_device(device)?)?.sqr()?.sum_all()?)?[0];
             }
-            bar.advance(part.len() as u64);
-        }
+            Ok(())
+        })?;
         let whole = energy[0] + energy[2];
         let mut table = Table {
             title: "what the parts of a temporal dictionary reconstruct".into(),

@@ -275,7 +275,8 @@ impl TemporalSae {
     /// 1.
     pub fn pattern(&self, x: &Tensor, layer: usize, head: usize) -> Result<Tensor> {
         self.check_read(x)?;
-        let (count, heads) = (self.layers.len(), self.heads);
+        let count = self.layers.len();
+        let heads = self.heads;
         if layer >= count || head >= heads {
             return Err(err!(
                 Argument,

@@ -7,7 +7,7 @@ use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::model::Model;
 use crate::sae::metrics::JudgedRowsOptions;
-use crate::tensor::{DType, Tensor, create, floats};
+use crate::tensor::{Tensor, create, floats};
 
 impl TemporalSae {
     /// Makes a dictionary of the same shape whose weights are drawn at random, with the sizes that these have, and with
@@ -23,9 +23,7 @@ impl TemporalSae {
         let mut random = stream(seed, "temporal random", 0);
         let mut drawn = Vec::new();
         for (name, tensor) in self.tensors() {
-            let numbers = floats(tensor)?;
-            let square: f64 = numbers.iter().map(|x| x * x).sum::<f64>() / numbers.len().max(1) as f64;
-            let found = (create::randn(tensor.dims(), DType::F32, &mut random)? * square.sqrt())?;
+            let found = create::randn_of_size(tensor, &mut random)?;
             drawn.push(if name == "b_dec" { tensor.clone() } else { found.to_device(tensor.device())? });
         }
         let found = self.with(drawn)?;
