@@ -108,8 +108,8 @@ const SHORT: &[(&str, &str)] = &[
     ("sparse_model", "--steps 2 --dense 1 --pairs 2"),
     ("depth_scores", "--text grammar --tokens 12000 --layers 2 --features 2 --fragments 40 --k 4"),
     ("thought_anchors", "--n 2 --rollouts 4"),
-    ("safety_monitor", "--tokens 6000 --held 8000 --stopped 2"),
-    ("traits", "--prompts 40 --held 8 --steps 1"),
+    ("safety_monitor", "--tokens 3000 --held 4000 --stopped 2"),
+    ("traits", "--tokens 30000 --prompts 40 --held 2 --steps 1"),
     (
         "dictionary_pareto",
         "--model tests/fixtures/stories260K/stories260K.bin --tokenizer tests/fixtures/stories260K/tok512.bin \
