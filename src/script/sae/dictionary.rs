@@ -207,6 +207,21 @@ pub mod methods {
         s.on_rows(&ctx, "x", &x, sae::Sae::encode)
     }
 
+    /// Estimates how many features activations need, `[.., d_in]` to `[..]`, by a dictionary of kind "soft_topk": as many of
+    /// the largest codes are kept, rounded down.
+    ///
+    /// # Example
+    /// ```
+    /// let x = tensor::randn([64, 4], #{ seed: 1 });
+    /// let s = sae::fit(x, #{ kind: "soft_topk", k: 2, d_sae: 8, steps: 20, seed: 1 });
+    /// let active = (s.encode(x) > 0).to("f32").sum(1);
+    /// (active <= s.ks(x)).all()  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn ks(ctx: NativeCallContext, s: &mut Sae, x: Any) -> Fallible<Tensor> {
+        s.on_rows(&ctx, "x", &x, sae::Sae::ks)
+    }
+
     /// Decodes codes: `[.., d_sae]` to `[.., d_out]`.
     ///
     /// # Example
