@@ -153,7 +153,8 @@ pub mod functions {
     ///
     /// Codes are made by the activation: "relu" keeps what is above 0, "topk" the `k` largest of that, "batch_topk" and
     /// "jumprelu" what is above a threshold. "gated" gives relu(exp(log_scale) pre + magnitude) where pre + gate > 0, and
-    /// "linear" everything, or the `k` largest by absolute value. "matching_pursuit" takes `k` steps on directions of norm 1,
+    /// "linear" everything, or the `k` largest by absolute value. "soft_topk" keeps as many of the largest as an estimator says,
+    /// "matching_pursuit" takes `k` steps on directions of norm 1,
     /// and "nonnegative" solves for the codes.
     ///
     /// With a model, the sites and their widths are checked, and features are looked at there. `save` writes it for other
