@@ -44,7 +44,9 @@ pub fn jobs(site: &str) -> Vec<QualityJob> {
         _ => return vec![job("topk", 100), job("topk", 400)],
     }
     let mut all: Vec<QualityJob> = [100, 400, LONG].map(|steps| job("topk", steps)).into();
-    all.extend(["batch_topk", "matryoshka", "jumprelu", "relu", "gated", "p_anneal"].map(|kind| job(kind, 400)));
+    all.extend(
+        ["batch_topk", "soft_topk", "matryoshka", "jumprelu", "relu", "gated", "p_anneal"].map(|kind| job(kind, 400)),
+    );
     all
 }
 

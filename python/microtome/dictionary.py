@@ -11,7 +11,11 @@ from ._needs import needed
 VERSION = "microtome dictionary, 1"
 
 #: The tensors of each activation function that has some.
-NEEDS = {"jumprelu": ("threshold",), "gated": ("gate", "magnitude", "log_scale")}
+NEEDS = {
+    "jumprelu": ("threshold",),
+    "gated": ("gate", "magnitude", "log_scale"),
+    "soft_topk": ("k_encoder", "k_bias", "k_weight", "k_logit"),
+}
 
 #: What is added to the standard deviation by which an activation is divided.
 EPSILON = 1e-5
@@ -46,7 +50,7 @@ class Dictionary:
         missing = [name for name in needs if name not in self.parts]
         if missing:
             raise FormatError(f"{self.path}: expected a tensor `{missing[0]}`, found none")
-        if self.activation in ("topk", "matching_pursuit") and not isinstance(self.k, int):
+        if self.activation in ("topk", "soft_topk", "matching_pursuit") and not isinstance(self.k, int):
             raise FormatError(f"{self.path}: expected `k`, the number of features that are kept, found {self.k!r}")
         self.encoder = self.parts["encoder"]
         self.decoder = self.parts["decoder"]
@@ -82,6 +86,11 @@ class Dictionary:
             return relu
         if self.activation == "topk":
             return _largest(relu, relu, self.k)
+        if self.activation == "soft_topk":
+            hidden = np.maximum(x @ self.parts["k_encoder"].T + self.parts["k_bias"], 0)
+            logit = hidden @ self.parts["k_weight"] + self.parts["k_logit"]
+            ks = np.maximum(self.k / (1 + np.exp(-logit)), 1)
+            return np.where(_ranks(relu) < np.floor(ks)[..., None], relu, np.float32(0))
         if self.activation == "jumprelu":
             return np.where(pre > self.parts["threshold"], relu, np.float32(0))
         if self.activation == "gated":
@@ -162,6 +171,12 @@ class Dictionary:
 
     def __repr__(self):
         return f"Dictionary({self.kind!r}, {self.d_sae} features of width {self.d_in})"
+
+
+def _ranks(sizes):
+    """Returns the place of each number in its row, the largest at 0; of equal ones the first comes before."""
+    np = needed("numpy")
+    return np.argsort(np.argsort(-sizes, axis=-1, kind="stable"), axis=-1, kind="stable")
 
 
 def _largest(codes, sizes, k):

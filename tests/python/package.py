@@ -105,7 +105,7 @@ def dictionaries():
             }};
             {calls}
             let x = tensor::randn([50, 16], #{{ seed: 1 }});
-            for kind in ["matching_pursuit", "gated", "topk"] {{
+            for kind in ["matching_pursuit", "soft_topk", "gated", "topk"] {{
                 let s = sae::fit(x, #{{ kind: kind, d_sae: 24, steps: 3 }} + if kind == "gated" {{ #{{ target: 4 }} }} else {{ #{{ k: 4 }} }});
                 s.save(`saes/fit-${{kind}}`);
                 tensor::save(`codes/fit-${{kind}}.safetensors`, #{{ x: x, codes: s.encode(x), recon: s.reconstruct(x) }});
@@ -129,7 +129,7 @@ def dictionaries():
         table = s.code_table(x)
         assert table.num_rows == np.count_nonzero(ours.floats("codes")), path.stem
         kinds.add(s.activation)
-    assert kinds == {"relu", "topk", "jumprelu", "gated", "matching_pursuit"}, kinds
+    assert kinds == {"relu", "topk", "jumprelu", "gated", "matching_pursuit", "soft_topk"}, kinds
     refused(ValueError, lambda: s.encode(np.zeros((2, 3))), "expected activations of width")
     file = next(pathlib.Path("out/saes").rglob("dictionary.safetensors"))
     whole = file.read_bytes()

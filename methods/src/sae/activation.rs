@@ -1,5 +1,6 @@
 //! Activation functions of dictionaries.
 
+use super::soft_topk::CountEstimator;
 use crate::base::Result;
 use crate::err;
 use crate::tensor::Tensor;
@@ -18,6 +19,8 @@ pub enum Activation {
         magnitude: Tensor,
         log_scale: Tensor,
     },
+    /// The largest of each row, those above 0, as many as an estimator says of the row.
+    SoftTopK(CountEstimator),
     /// k steps of matching pursuit: each adds a code of what those before have left of the input (see `pursuit.rs`). The
     /// encoder is the decoder, whose directions have norm 1.
     MatchingPursuit(usize),
@@ -38,8 +41,10 @@ pub enum ActivationPart {
     Offset,
     /// A number a feature without a unit, `[d_sae]`.
     Factor,
-    /// A row a feature of what is read, `[d_sae, d_in]`.
+    /// A row a feature of what is read, for numbers without a unit, `[d_sae, d_in]`.
     Rows,
+    /// One number without a unit, `[1]`.
+    Single,
 }
 
 /// A tensor of an activation function.
@@ -55,6 +60,7 @@ impl Activation {
     pub fn most(&self) -> Option<usize> {
         match self {
             Activation::TopK(k) | Activation::MatchingPursuit(k) => Some(*k),
+            Activation::SoftTopK(estimator) => Some(estimator.most),
             Activation::Linear(k) | Activation::Nonnegative { k, .. } => *k,
             Activation::Relu | Activation::Threshold(_) | Activation::Gated { .. } => None,
         }
@@ -67,6 +73,7 @@ impl Activation {
             Activation::TopK(_) => "topk",
             Activation::Threshold(_) => "jumprelu",
             Activation::Gated { .. } => "gated",
+            Activation::SoftTopK(_) => "soft_topk",
             Activation::MatchingPursuit(_) => "matching_pursuit",
             Activation::Linear(_) => "linear",
             Activation::Nonnegative { .. } => "nonnegative",
@@ -82,6 +89,12 @@ impl Activation {
                 of("gate", ActivationPart::Offset, gate),
                 of("magnitude", ActivationPart::Offset, magnitude),
                 of("log_scale", ActivationPart::Factor, log_scale),
+            ],
+            Activation::SoftTopK(estimator) => vec![
+                of("k_encoder", ActivationPart::Rows, &estimator.encoder),
+                of("k_bias", ActivationPart::Factor, &estimator.bias),
+                of("k_weight", ActivationPart::Factor, &estimator.weight),
+                of("k_logit", ActivationPart::Single, &estimator.logit),
             ],
             Activation::Nonnegative { sum, .. } => vec![of("sum", ActivationPart::Rows, sum)],
             Activation::Relu | Activation::TopK(_) | Activation::MatchingPursuit(_) | Activation::Linear(_) => {
@@ -107,15 +120,25 @@ impl Activation {
         self.changed(|one| if one.part == ActivationPart::Offset { change(one.tensor) } else { Ok(one.tensor.clone()) })
     }
 
-    /// Returns the function of the k largest codes of those that this one gives; None where it selects them by thresholds
-    /// or gates.
+    /// Returns the function for an input that was multiplied by `scale` in training: offsets are in units of the scaled one,
+    /// and rows of what is read take the scale up.
+    pub fn of_unscaled(&self, scale: f64) -> Result<Self> {
+        self.changed(|one| match one.part {
+            ActivationPart::Offset => Ok((one.tensor / scale)?),
+            ActivationPart::Rows => Ok((one.tensor * scale)?),
+            ActivationPart::Factor | ActivationPart::Single => Ok(one.tensor.clone()),
+        })
+    }
+
+    /// Returns the function of the k largest codes of those that this one gives; None where it selects them by thresholds,
+    /// gates or an estimate of their number.
     pub fn keeping(&self, k: usize) -> Option<Self> {
         match self {
             Activation::Relu | Activation::TopK(_) => Some(Activation::TopK(k)),
             Activation::MatchingPursuit(_) => Some(Activation::MatchingPursuit(k)),
             Activation::Linear(_) => Some(Activation::Linear(Some(k))),
             Activation::Nonnegative { sum, .. } => Some(Activation::Nonnegative { sum: sum.clone(), k: Some(k) }),
-            Activation::Threshold(_) | Activation::Gated { .. } => None,
+            Activation::Threshold(_) | Activation::Gated { .. } | Activation::SoftTopK(_) => None,
         }
     }
 
@@ -126,6 +149,7 @@ impl Activation {
                 self.changed(|one| Ok(one.tensor.narrow(0, feature, 1)?)).map(Some)
             }
             Activation::TopK(_)
+            | Activation::SoftTopK(_)
             | Activation::MatchingPursuit(_)
             | Activation::Linear(Some(_))
             | Activation::Nonnegative { .. } => Ok(None),
@@ -148,6 +172,13 @@ impl Activation {
                 let magnitude = take("magnitude")?;
                 (Activation::Gated { gate, magnitude, log_scale: take("log_scale")? }, false)
             }
+            Some("soft_topk") => {
+                let encoder = take("k_encoder")?;
+                let bias = take("k_bias")?;
+                let weight = take("k_weight")?;
+                let logit = take("k_logit")?;
+                (Activation::SoftTopK(CountEstimator { encoder, bias, weight, logit, most: the_k()? }), true)
+            }
             Some("matching_pursuit") => (Activation::MatchingPursuit(the_k()?), true),
             Some("linear") => (Activation::Linear(k), true),
             Some("nonnegative") => (Activation::Nonnegative { sum: take("sum")?, k }, true),
@@ -165,6 +196,9 @@ impl Activation {
         match self {
             Activation::Threshold(threshold) => vec![threshold],
             Activation::Gated { gate, magnitude, log_scale } => vec![gate, magnitude, log_scale],
+            Activation::SoftTopK(CountEstimator { encoder, bias, weight, logit, most: _ }) => {
+                vec![encoder, bias, weight, logit]
+            }
             Activation::Nonnegative { sum, .. } => vec![sum],
             Activation::Relu | Activation::TopK(_) | Activation::MatchingPursuit(_) | Activation::Linear(_) => {
                 Vec::new()

@@ -4,7 +4,7 @@ use super::activation::Activation;
 use super::nonnegative;
 use super::parts::Parts;
 use super::pursuit;
-use super::select::{greater, largest};
+use super::select::{greater, largest, largest_by_row};
 use crate::base::Result;
 use crate::tensor::{Tensor, elementwise, matmul};
 
@@ -20,6 +20,12 @@ fn centred(parts: &Parts, x: &Tensor) -> Result<Tensor> {
         Some(centre) => Ok(x.broadcast_sub(centre)?),
         None => Ok(x.clone()),
     }
+}
+
+/// Estimates the number of codes of scaled activations `[.., d_in]`, for dictionaries that learn it: `[..]`.
+pub fn ks(parts: &Parts, x: &Tensor) -> Result<Option<Tensor>> {
+    let Activation::SoftTopK(estimator) = &parts.activation else { return Ok(None) };
+    Ok(Some(estimator.estimate(&centred(parts, x)?)?.squeeze(x.rank() - 1)?))
 }
 
 /// Computes the codes of activations that are scaled already.
@@ -41,6 +47,10 @@ pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
             let open = greater(&pre.broadcast_add(gate)?, &gate.zeros_like()?)?;
             let size = pre.broadcast_mul(&log_scale.exp()?)?.broadcast_add(magnitude)?;
             Ok(elementwise::relu(&size)?.mul(&open)?)
+        }
+        Activation::SoftTopK(estimator) => {
+            let codes = elementwise::relu(&pre()?)?;
+            largest_by_row(&codes, &estimator.estimate(&centred(parts, x)?)?, estimator.most)
         }
         Activation::MatchingPursuit(k) => pursuit::codes_of_any(&centred(parts, x)?, &parts.decoder, *k),
         Activation::Linear(None) => pre(),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::compatibility::{check_is_for, check_writes_behind, one_place};
 use super::formats::parsed_site;
-use super::{About, Activation, KindLabel, Parts, ReadSite, Sae, Scaling};
+use super::{About, Activation, CountEstimator, KindLabel, Parts, ReadSite, Sae, Scaling};
 use crate::base::{Error, Result, names};
 use crate::err;
 use crate::model::Model;
@@ -22,6 +22,7 @@ crate::choices! {
         JumpRelu = "jumprelu",
         Gated = "gated",
         Linear = "linear",
+        SoftTopK = "soft_topk",
         MatchingPursuit = "matching_pursuit",
         Nonnegative = "nonnegative",
     }
@@ -53,9 +54,18 @@ crate::options! {
         /// Activation function, which turns pre-activations into codes.
         activation: GivenActivation = GivenActivation::Relu;
         /// Number of codes in a row: the largest; with "linear", by their absolute value; with "batch_topk", the mean number of
-        /// the training, for formats that state it.
-        k: Option<usize> = None => usually("none; required by \"topk\" and \"matching_pursuit\"").at_least(1.0)
-            .only("activation", &["topk", "batch_topk", "linear", "matching_pursuit", "nonnegative"]);
+        /// the training, for formats that state it; with "soft_topk", the limit of the estimate.
+        k: Option<usize> = None
+            => usually("none; required by \"topk\", \"soft_topk\" and \"matching_pursuit\"").at_least(1.0)
+            .only("activation", &["topk", "batch_topk", "linear", "soft_topk", "matching_pursuit", "nonnegative"]);
+        /// The hidden units of the estimator of a row's number of codes: `[d_sae, d_in]`.
+        k_encoder: Option<Values> = None => usually("required").only("activation", &["soft_topk"]);
+        /// Bias of these hidden units: `[d_sae]`.
+        k_bias: Option<Values> = None => usually("required").only("activation", &["soft_topk"]);
+        /// Weights of these hidden units: `[d_sae]`. The estimate is k sigmoid(k_weight . relu(k_encoder x + k_bias) + k_logit).
+        k_weight: Option<Values> = None => usually("required").only("activation", &["soft_topk"]);
+        /// The logit of the estimate where no hidden unit is active: `[1]`.
+        k_logit: Option<Values> = None => usually("required").only("activation", &["soft_topk"]);
         /// The threshold above which a pre-activation is a code: one number, or one a feature.
         threshold: Option<Values> = None => usually("required").only("activation", &["batch_topk", "jumprelu"]);
         /// Bias of the gates, which is added to a pre-activation before its sign decides: `[d_sae]`.
@@ -86,7 +96,7 @@ crate::options! {
 impl GivenOptions {
     /// Counts the numbers of the matrices.
     pub fn numbers(&self) -> usize {
-        let matrices = [&self.encoder, &self.decoder, &self.skip, &self.sum].into_iter().flatten();
+        let matrices = [&self.encoder, &self.decoder, &self.skip, &self.sum, &self.k_encoder].into_iter().flatten();
         matrices.map(|values| values.dims().iter().product::<usize>()).sum()
     }
 }
@@ -222,6 +232,13 @@ impl GivenReader<'_> {
                 log_scale: self.needed("log_scale", given.log_scale.as_ref(), &each)?,
             },
             GivenActivation::Linear => Activation::Linear(k),
+            GivenActivation::SoftTopK => Activation::SoftTopK(CountEstimator {
+                encoder: self.needed("k_encoder", given.k_encoder.as_ref(), &[self.widths.d_sae, self.widths.d_in])?,
+                bias: self.needed("k_bias", given.k_bias.as_ref(), &each)?,
+                weight: self.needed("k_weight", given.k_weight.as_ref(), &each)?,
+                logit: self.needed("k_logit", given.k_logit.as_ref(), &[1])?,
+                most: the_k()?,
+            }),
             GivenActivation::MatchingPursuit => Activation::MatchingPursuit(the_k()?),
             GivenActivation::Nonnegative => {
                 let sum = self.needed("sum", given.sum.as_ref(), &[self.widths.d_sae, self.widths.d_in])?;

@@ -75,6 +75,7 @@ mod rows;
 mod save;
 mod scaling;
 mod select;
+mod soft_topk;
 mod sparser;
 pub(crate) mod text_rows;
 
@@ -87,6 +88,7 @@ pub use encode::SparseCodes;
 pub use formats::Format;
 pub use parts::Parts;
 pub use scaling::Scaling;
+pub use soft_topk::CountEstimator;
 pub use transcoders::{Transcoders, site_layer};
 
 use candle_core::Module;
@@ -179,6 +181,19 @@ impl Sae {
         self.check_readable(x)?;
         let here = x.to_device(self.device())?;
         Ok(codes::pre(&self.parts, &self.parts.scaling.of(&here)?.before(&here)?)?.to_device(x.device())?)
+    }
+
+    /// Estimates how many features activations need: `[.., d_in]` to `[..]`. Only a dictionary that learned it can.
+    pub fn ks(&self, x: &Tensor) -> Result<Tensor> {
+        self.check_readable(x)?;
+        let here = x.to_device(self.device())?;
+        let ks = codes::ks(&self.parts, &self.parts.scaling.of(&here)?.before(&here)?)?;
+        let ks = ks.ok_or_else(|| {
+            let found = self.parts.activation.name();
+            err!(Argument, "expected a dictionary that estimates how many features a row needs, found one of {found}")
+                .hint("`sae::fit` makes one with `kind: \"soft_topk\"`")
+        })?;
+        Ok(ks.to_device(x.device())?)
     }
 
     /// Decodes codes: `[.., d_sae]` to `[.., d_out]`. A dictionary whose decoder needs the input refuses.

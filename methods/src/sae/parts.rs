@@ -64,7 +64,11 @@ impl Parts {
         given.push(("decoder's bias", self.decoder_bias.as_ref(), vec![d_out]));
         given.push(("skip", self.skip.as_ref(), vec![d_out, d_in]));
         for one in self.activation.tensors() {
-            let wanted = if one.part == ActivationPart::Rows { vec![d_sae, d_in] } else { vec![d_sae] };
+            let wanted = match one.part {
+                ActivationPart::Rows => vec![d_sae, d_in],
+                ActivationPart::Single => vec![1],
+                ActivationPart::Offset | ActivationPart::Factor => vec![d_sae],
+            };
             given.push((one.name, Some(one.tensor), wanted));
         }
         if let Some(k) = self.activation.most()

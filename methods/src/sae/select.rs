@@ -11,6 +11,16 @@ pub fn greater(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     Ok(mask.to_dtype(a.dtype())?)
 }
 
+/// Returns the largest codes of each row, as many as its number of `[.., 1]` says, which is at most `most`, and 0 elsewhere;
+/// of ties the first ones.
+pub fn largest_by_row(codes: &Tensor, counts: &Tensor, most: usize) -> Result<Tensor> {
+    let (_, places) = order::topk(&codes.detach(), most, -1, Direction::Descending)?;
+    let ranks: Vec<f64> = (1..=most).map(|rank| rank as f64).collect();
+    let ranks = Tensor::new(ranks, codes.device())?.to_dtype(counts.dtype())?;
+    let kept = counts.detach().broadcast_ge(&ranks)?.to_dtype(codes.dtype())?;
+    Ok(codes.mul(&gather::scatter(&codes.zeros_like()?, -1, &places, &kept)?)?)
+}
+
 /// Returns the k codes of the largest absolute value in each row, and 0 elsewhere; of ties the first ones.
 pub fn largest(codes: &Tensor, sizes: &Tensor, k: usize) -> Result<Tensor> {
     if let Some(mask) = kernels::device::mask_of_largest(&sizes.detach(), k)? {

@@ -153,7 +153,8 @@ pub mod functions {
     ///
     /// Codes are made by the activation: "relu" keeps what is above 0, "topk" the `k` largest of that, "batch_topk" and
     /// "jumprelu" what is above a threshold. "gated" gives relu(exp(log_scale) pre + magnitude) where pre + gate > 0, and
-    /// "linear" everything, or the `k` largest by absolute value. "matching_pursuit" takes `k` steps on directions of norm 1,
+    /// "linear" everything, or the `k` largest by absolute value. "soft_topk" keeps as many of the largest as an estimator says,
+    /// "matching_pursuit" takes `k` steps on directions of norm 1,
     /// and "nonnegative" solves for the codes.
     ///
     /// With a model, the sites and their widths are checked, and features are looked at there. `save` writes it for other
@@ -205,6 +206,21 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn encode(ctx: NativeCallContext, s: &mut Sae, x: Any) -> Fallible<Tensor> {
         s.on_rows(&ctx, "x", &x, sae::Sae::encode)
+    }
+
+    /// Estimates how many features activations need, `[.., d_in]` to `[..]`, by a dictionary of kind "soft_topk": as many of
+    /// the largest codes are kept, rounded down.
+    ///
+    /// # Example
+    /// ```
+    /// let x = tensor::randn([64, 4], #{ seed: 1 });
+    /// let s = sae::fit(x, #{ kind: "soft_topk", k: 2, d_sae: 8, steps: 20, seed: 1 });
+    /// let active = (s.encode(x) > 0).to("f32").sum(1);
+    /// (active <= s.ks(x)).all()  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn ks(ctx: NativeCallContext, s: &mut Sae, x: Any) -> Fallible<Tensor> {
+        s.on_rows(&ctx, "x", &x, sae::Sae::ks)
     }
 
     /// Decodes codes: `[.., d_sae]` to `[.., d_out]`.

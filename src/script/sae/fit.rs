@@ -35,6 +35,7 @@ pub mod functions {
     /// - "topk": the largest codes in each row (Gao et al. 2024)
     /// - "batch_topk": the largest codes of the batch, and a threshold at inference (Bussmann et al. 2024)
     /// - "matryoshka": batch top-k with nested prefixes that each reconstruct (Bussmann et al. 2025)
+    /// - "soft_topk": the largest codes of each row, as many as the row needs, which is learned (Stępień et al. 2026)
     /// - "matching_pursuit": k steps, each of what those before have left, by the directions alone (Costa et al. 2025)
     /// - "relu": an L1 penalty (Bricken et al. 2023)
     /// - "tied": encoder and decoder share their weights, with an L1 penalty (Cunningham et al. 2023)

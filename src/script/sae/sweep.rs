@@ -94,8 +94,8 @@ pub mod methods {
     }
 
     /// Returns the dictionary with fewer codes: in each row the `k` of the largest absolute value, to compare baselines
-    /// with others at the same L0. Random directions get the gain for `k`. Dictionaries that select codes by thresholds
-    /// or gates are refused.
+    /// with others at the same L0. Random directions get the gain for `k`. Dictionaries that select codes by thresholds,
+    /// gates or an estimate of their number are refused.
     ///
     /// # Example
     /// ```

@@ -16,7 +16,7 @@ use std::fmt;
 
 use super::compatibility::check_is_for;
 use super::metrics::measured_rows;
-use super::{Sae, SiteOptions, one_place, writes_of};
+use super::{Activation, Sae, SiteOptions, one_place, writes_of};
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::harvest::width;
@@ -233,7 +233,11 @@ fn own_text(sae: &Sae, model: &Model) -> Result<Text> {
 fn stated_l0(sae: &Sae) -> Option<f64> {
     let parts = sae.parts();
     let stated = || ["l0", "k", "target_l0"].into_iter().find_map(|key| parts.about.more.get(key)?.as_f64());
-    parts.activation.most().map(|k| k as f64).or_else(stated)
+    match &parts.activation {
+        // Its limit is not what rows have on average.
+        Activation::SoftTopK(_) => stated(),
+        activation => activation.most().map(|k| k as f64).or_else(stated),
+    }
 }
 
 /// Measures how much a dictionary explains of rows that should be written, given those that are read.

@@ -55,7 +55,7 @@ pub fn finished(
         // Where the decoder bias does not centre the input, its mean is folded in here.
         Ok(bias.sub(&encoder.matmul(&read.centre.unsqueeze(1)?)?.squeeze(1)?)?)
     };
-    let activation = kind.activation(params, threshold)?.with_offsets(over)?;
+    let activation = kind.activation(params, threshold)?.of_unscaled(read.scale)?;
     let encoder_bias = match (&activation, centred) {
         (Activation::Gated { .. } | Activation::MatchingPursuit(_), true) => None,
         (_, true) => Some(encoder_bias),

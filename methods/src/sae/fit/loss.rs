@@ -1,5 +1,7 @@
 //! The loss of a fit: reconstruction error, sparsity penalty, and the auxiliary loss that revives dead features.
 
+use std::cell::OnceCell;
+
 use super::kinds::{FitProgress, KindPass, powers, product};
 use super::params::{ParamName, Params, unit_rows};
 use super::plan::{Dead, ErrorNormalisation, Recipe};
@@ -65,7 +67,7 @@ pub fn loss(recipe: &Recipe, params: &Params, batch: &FitBatch, before: StepStat
     };
     let pre = kernels::linear(&x, &encoder, Some(params.get(ParamName::EncoderBias)?.as_tensor()))?;
     let progress = FitProgress { step, steps: recipe.steps, memory };
-    let pass = KindPass { params, x: &x, pre: &pre, decoder: &decoder, progress };
+    let pass = KindPass { params, x: &x, pre: &pre, decoder: &decoder, progress, counts: OnceCell::new() };
     let codes = kind.codes(&pass)?;
     let around = match params.maybe(ParamName::Skip) {
         Some(skip) => Some(kernels::linear(&batch.x, skip, None)?),

@@ -36,6 +36,14 @@ pub enum ParamName {
     LogScale,
     /// `[d_out, d_in]`, the skip connection of a transcoder.
     Skip,
+    /// `[d_sae, d_in]`, of the estimator of a row's number of codes.
+    CountEncoder,
+    /// `[d_sae]`, of that estimator's hidden units.
+    CountBias,
+    /// `[d_sae]`, the weights of that estimator's hidden units.
+    CountWeight,
+    /// `[1]`, the offset of that estimator's logit.
+    CountLogit,
 }
 
 /// The names of weights in a checkpoint.
@@ -50,6 +58,10 @@ impl fmt::Display for ParamName {
             ParamName::Gate => "gate",
             ParamName::LogScale => "log_scale",
             ParamName::Skip => "skip",
+            ParamName::CountEncoder => "k_encoder",
+            ParamName::CountBias => "k_bias",
+            ParamName::CountWeight => "k_weight",
+            ParamName::CountLogit => "k_logit",
         })
     }
 }

@@ -65,6 +65,10 @@ impl FitState {
                 ParamName::Encoder => (directions(&batch.x)? * length)?,
                 ParamName::Decoder => directions(batch.target())?,
                 ParamName::DecoderBias | ParamName::Skip => continue,
+                // The hidden units of an estimator are no features.
+                ParamName::CountEncoder | ParamName::CountBias | ParamName::CountWeight | ParamName::CountLogit => {
+                    continue;
+                }
                 name => {
                     let start = starts.iter().find(|(known, _)| *known == name).map_or(0.0, |(_, start)| *start);
                     Tensor::full(start as f32, some.len(), device)?

@@ -123,6 +123,7 @@ fn says_activation(parts: &Parts) -> String {
     match parts.activation {
         Activation::Linear(None) => "its codes are linear in the input".into(),
         Activation::Linear(Some(_)) => "it keeps the largest codes by their absolute value".into(),
+        Activation::SoftTopK(_) => "it estimates the number of its codes for each row".into(),
         Activation::MatchingPursuit(_) => "each of its codes depends on those found before".into(),
         Activation::Nonnegative { .. } => "each of its codes depends on all others".into(),
         _ => format!("its codes are made by `{}`", parts.activation.name()),

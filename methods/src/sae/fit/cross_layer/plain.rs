@@ -1,6 +1,8 @@
 //! The reference implementation of the step in candle's operations, with dense products, which the fused step must
 //! agree with.
 
+use std::cell::OnceCell;
+
 use super::batch::{LayerStep, explained, layer_weights, of_layer, spread_of};
 use crate::base::Result;
 use crate::err;
@@ -33,7 +35,7 @@ pub fn plain_loss(states: &[FitState], batch: &[FitBatch], recipe: &Recipe) -> R
     let read = batch.iter().zip(pre.iter().zip(&decoders));
     let passes = states.iter().zip(read).map(|(layer, (FitBatch { x, .. }, (pre, decoder)))| {
         let progress = FitProgress { step: layer.step, steps: recipe.steps, memory: &layer.memory };
-        KindPass { params: &layer.params, x, pre, decoder, progress }
+        KindPass { params: &layer.params, x, pre, decoder, progress, counts: OnceCell::new() }
     });
     let passes: Vec<KindPass> = passes.collect();
     let codes = passes.iter().map(|pass| kind.codes(pass)).collect::<Result<Vec<_>>>()?;

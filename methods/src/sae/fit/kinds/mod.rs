@@ -12,9 +12,11 @@ mod matching_pursuit;
 mod matryoshka;
 mod p_anneal;
 mod relu;
+mod soft_topk;
 mod tied;
 mod topk;
 
+use std::cell::OnceCell;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -29,6 +31,7 @@ pub use p_anneal::{PAnneal, powers};
 pub use relu::Relu;
 use serde::Serialize;
 use serde_json::{Value, json};
+pub use soft_topk::SoftTopK;
 
 use super::params::{DictionaryShape, ParamName, Params};
 use crate::base::{Result, names};
@@ -49,6 +52,8 @@ pub struct KindPass<'a> {
     /// The directions, as used in this step.
     pub decoder: &'a Tensor,
     pub progress: FitProgress<'a>,
+    /// The estimated number of codes of each row, `[rows, 1]`, once a kind has computed it.
+    pub counts: OnceCell<Tensor>,
 }
 
 /// The progress of a fit.
@@ -98,6 +103,8 @@ pub struct KindProperties {
     pub leaves_dead: bool,
     /// Further weights, one number for each feature, and their initial values.
     pub more: Vec<(ParamName, f64)>,
+    /// Whether an estimator says how many codes a row has.
+    pub estimates_count: bool,
     /// The weight that decides where a feature becomes active: a bias, or a threshold.
     pub gate: ParamName,
     /// The L0 to reach, where a penalty adapts to it.
@@ -126,6 +133,7 @@ impl KindProperties {
             averages_errors: false,
             leaves_dead: false,
             more: Vec::new(),
+            estimates_count: false,
             gate: ParamName::EncoderBias,
             target: None,
             starts_sparse: false,
@@ -284,7 +292,7 @@ const fn kind_of<K: DictionaryKind + OptionGroup + 'static>(name: &'static str) 
     KindRow { name, fields: K::fields, make: make::<K> }
 }
 
-const KINDS: [KindRow; 10] = [
+const KINDS: [KindRow; 11] = [
     kind_of::<Tied>(tied::NAME),
     kind_of::<Relu>(relu::NAME),
     kind_of::<TopK>(topk::NAME),
@@ -295,6 +303,7 @@ const KINDS: [KindRow; 10] = [
     kind_of::<Crosscoder>(crosscoder::NAME),
     kind_of::<Matryoshka>(matryoshka::NAME),
     kind_of::<MatchingPursuit>(matching_pursuit::NAME),
+    kind_of::<SoftTopK>(soft_topk::NAME),
 ];
 
 /// The names of all kinds.
