@@ -46,7 +46,7 @@ pub fn whole_rows(model: &Model, text: &Text, rows: usize, context: usize, task:
 pub fn in_batches(
     rows: &[EvaluationText],
     task: &Task,
-    take: &mut dyn FnMut(usize, &[EvaluationText], Batch) -> Result<()>,
+    mut take: impl FnMut(usize, &[EvaluationText], Batch) -> Result<()>,
 ) -> Result<()> {
     let bar = task.begin("measuring", Some(rows.len() as u64));
     let long = rows.iter().map(|row| row.ids.len()).max().unwrap_or(1);

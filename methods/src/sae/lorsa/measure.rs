@@ -114,7 +114,7 @@ impl Lorsa {
         take: &mut dyn FnMut(CodedTexts) -> Result<()>,
     ) -> Result<()> {
         let places = self.places(model)?;
-        in_batches(rows, task, &mut |_, part, batch| {
+        in_batches(rows, task, |_, part, batch| {
             let LayerActivations { read, written } = activations(model, places, &batch, task)?;
             let codes = self.encode(&read.to_device(self.decoder.device())?, None)?;
             let predicted = self.decode(&codes)?;

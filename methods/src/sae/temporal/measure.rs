@@ -144,7 +144,7 @@ impl TemporalSae {
         take: &mut dyn FnMut(CodedTexts) -> Result<()>,
     ) -> Result<()> {
         let place = self.place(model)?;
-        in_batches(rows, task, &mut |_, part, batch| {
+        in_batches(rows, task, |_, part, batch| {
             let SiteActivations { x, gap } = activations(model, place, &batch, task)?;
             let x = x.to_device(self.decoder.device())?;
             let codes = self.codes(&x, gap.as_ref())?;
@@ -172,7 +172,7 @@ impl TemporalSae {
     }
 
     /// Measures what the parts reconstruct, each with the bias: the predicted one, the novel one, and both; and as a
-    /// control the predicted one where the tokens before are those of another text. `energy` is a part's share of the
+    /// control the predicted one where the tokens before are those of another row, half of the rows away. `energy` is a part's share of the
     /// squared lengths of both.
     pub fn parts(&self, model: &Model, text: &Text, options: &TemporalMeasureOptions, task: &Task) -> Result<Table> {
         let rows = self.rows(model, text, &options.rows, task)?;
@@ -186,10 +186,11 @@ impl TemporalSae {
         let mut meters =
             names.iter().map(|_| Meter::new(self.d_in(), self.d_sae(), options.measure)).collect::<Result<Vec<_>>>()?;
         let mut energy = [0.0; 4];
-        in_batches(&rows, task, &mut |start, part, batch| {
+        in_batches(&rows, task, |start, part, batch| {
             let others: Vec<Vec<u32>> = (0..part.len())
                 .map(|number| {
-                    let other = &rows[(start + number + 1) % rows.len()].ids;
+                    // Rows side by side may be of one document.
+                    let other = &rows[(start + number + rows.len().div_ceil(2)) % rows.len()].ids;
                     // A shorter text goes on from its beginning.
                     (0..batch.width()).map(|at| other[at % other.len()]).collect()
                 })
