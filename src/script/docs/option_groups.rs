@@ -97,7 +97,7 @@ mod tests {
     fn options_of_kinds_stand_once_with_the_kinds_that_have_them() {
         let all = of_kinds();
         let k: Vec<&OptionDoc> = all.iter().filter(|option| option.key == "k").collect();
-        assert_eq!(k.len(), 3);
+        assert_eq!(k.len(), 4);
         assert!(k.iter().any(|option| option.meaning == "of topk: number of codes in a row"), "{k:?}");
         assert!(k.iter().any(|option| option.meaning.starts_with("of batch_topk, matryoshka: ")), "{k:?}");
         assert!(k.iter().all(|option| option.default == REQUIRED), "{k:?}");
