@@ -65,7 +65,7 @@ fn placed(numbers: Vec<f64>, dims: &[usize], dtype: DType, device: &Device) -> c
     Tensor::from_vec(numbers, dims, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)
 }
 
-/// The distribution function of the Laplace distribution.
+/// Computes the distribution function of the Laplace distribution.
 fn share(x: f64) -> f64 {
     if x <= 0.0 { 0.5 * x.exp() } else { 1.0 - 0.5 * (-x).exp() }
 }

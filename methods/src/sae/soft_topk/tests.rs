@@ -18,7 +18,7 @@ fn bisected(row: &[f64], k: f64, alpha: f64) -> f64 {
     0.5 * (low + high)
 }
 
-/// Rows as a fit has them: half of the numbers are 0.
+/// Draws rows as a fit has them: half of the numbers are 0.
 fn drawn(rows: usize, width: usize) -> Tensor {
     elementwise::relu(&create::randn(&[rows, width], DType::F64, &mut stream(4, "rows", 0)).unwrap()).unwrap()
 }

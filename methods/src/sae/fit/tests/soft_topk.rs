@@ -109,7 +109,7 @@ fn the_loss_and_its_gradients_are_those_of_the_authors() {
     }
 }
 
-/// Rows that are sums of so many of 40 directions, with coefficients from 1 to 2.
+/// Draws rows that are sums of so many of 40 directions, with coefficients from 1 to 2.
 fn of_so_many(counts: &[usize], name: &str) -> Tensor {
     let (features, width) = (40, 40);
     let directions = create::randn(&[features, width], DType::F32, &mut stream(7, "directions", 0)).unwrap();
@@ -138,7 +138,7 @@ fn fitted(x: &Tensor, name: &str, k: usize) -> Sae {
     alone(recipe, Box::new(OfTensor::new(x, 1).unwrap())).unwrap().made.dictionary().unwrap()
 }
 
-/// The share of the variance of rows that a dictionary does not explain, and its mean number of codes.
+/// Computes the share of the variance of rows that a dictionary does not explain, and its mean number of codes.
 fn unexplained(sae: &Sae, x: &Tensor) -> (f64, f64) {
     let (codes, found) = sae.encode_and_reconstruct(x).unwrap();
     let squares = |t: Tensor| floats(&t.sqr().unwrap().sum_all().unwrap()).unwrap()[0];
