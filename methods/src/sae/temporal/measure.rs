@@ -172,8 +172,8 @@ impl TemporalSae {
     }
 
     /// Measures what the parts reconstruct, each with the bias: the predicted one, the novel one, and both; and as a
-    /// control the predicted one where the tokens before are those of another row, half of the rows away. `energy` is a part's share of the
-    /// squared lengths of both.
+    /// control the predicted one where the tokens before are those of another row, half of the rows away. `energy` is a
+    /// part's share of the squared lengths of both.
     pub fn parts(&self, model: &Model, text: &Text, options: &TemporalMeasureOptions, task: &Task) -> Result<Table> {
         let rows = self.rows(model, text, &options.rows, task)?;
         if rows.len() < 2 {

@@ -111,7 +111,8 @@ fn the_loss_and_its_gradients_are_those_of_the_authors() {
 
 /// Draws rows that are sums of so many of 40 directions, with coefficients from 1 to 2.
 fn of_so_many(counts: &[usize], name: &str) -> Tensor {
-    let (features, width) = (40, 40);
+    let features = 40;
+    let width = 40;
     let directions = create::randn(&[features, width], DType::F32, &mut stream(7, "directions", 0)).unwrap();
     let mut random = stream(7, name, 0);
     let mut codes = vec![0f32; counts.len() * features];
