@@ -61,10 +61,10 @@ pub const PAGES: &[EmbeddedFile] = files! {
     "examples/tasks/own_library/":
         "lib.rhai" "microtome.toml";
     "scripts/":
-        "README.md" "apostrophe_feature.rhai" "attribution_graph.rhai" "circuit_localization.rhai" "compiled_circuits.rhai" "das.rhai"
+        "README.md" "addition_circles.rhai" "apostrophe_feature.rhai" "attribution_graph.rhai" "circuit_localization.rhai" "compiled_circuits.rhai" "das.rhai"
         "dashboard.rhai" "depth_scores.rhai" "dictionary_pareto.rhai" "dictionary_recovery.rhai" "factual_recall.rhai" "figure5.rhai"
         "four_methods.rhai" "gender_erasure.rhai" "geometry.rhai" "heads.rhai" "induction.rhai" "interpretability.rhai"
-        "ioi_heads.rhai" "known_circuits.rhai" "lenses.rhai" "lorsa.rhai" "model_diffing.rhai" "modular_addition.rhai"
+        "ioi_heads.rhai" "known_circuits.rhai" "lenses.rhai" "line_lengths.rhai" "lorsa.rhai" "model_diffing.rhai" "modular_addition.rhai"
         "monosemantic_neurons.rhai"
         "parameter_decomposition.rhai" "parenthesis_circuit.rhai" "parenthesis_judged.rhai" "patchscopes.rhai"
         "persistence.rhai" "pronoun.rhai" "pythia_dictionaries.rhai" "qk_attributions.rhai" "relp.rhai"
@@ -74,11 +74,11 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "temporal_features.rhai" "traits.rhai" "transcoder_adapters.rhai"
         "universality.rhai" "what_a_finetune_changed.rhai";
     "scripts/gallery/":
-        "ablation_interactions.png" "apostrophe_feature.png" "attribution_graph.png" "circuit_localization.png" "compiled_circuits.png" "das.png"
+        "ablation_interactions.png" "addition_circles.png" "apostrophe_feature.png" "attribution_graph.png" "circuit_localization.png" "compiled_circuits.png" "das.png"
         "dashboard.png" "depth_scores.png" "dictionary_pareto.png" "dictionary_recovery.png" "factual_recall.png" "figure5.png"
         "four_methods.png" "gender_erasure.png" "geometry.png" "heads.png" "induction.png" "induction_heads.png"
         "interference.png" "interpretability.png" "ioi_heads.png" "known_circuits.png" "larger_dictionaries.png"
-        "lenses.png" "lorsa.png" "mlp_dictionaries.png" "model_diffing.png" "modular_addition.png" "monosemantic_neurons.png"
+        "lenses.png" "line_lengths.png" "lorsa.png" "mlp_dictionaries.png" "model_diffing.png" "modular_addition.png" "monosemantic_neurons.png"
         "parameter_decomposition.png"
         "parenthesis_circuit.png" "parenthesis_judged.png" "parts_of_the_layer.png" "patchscopes.png"
         "persistence.png" "pronoun.png" "qk_attributions.png" "relp.png" "safety_monitor.png" "smallest_circuit.png"

@@ -225,6 +225,11 @@ const ALL: &[Drawing] = &[
         IDS,
         "sae::suppression(sae::random(4, 200, #{ k: 6, seed: 1 }), tensor::randn([2000, 4], #{ seed: 3 })).summary.to_map()",
     ),
+    drawing(
+        "sae::shapes",
+        "",
+        "let x = tensor::randn([40, 1], #{ seed: 1 }); sae::shapes(sae::neurons(8), (x - tensor::arange(8) / 4).abs(), #{ $ neighbours: 3 }).table.to_map()",
+    ),
     drawing("sae::geometry", "", "sae::geometry(sae::random(4, 9, #{ seed: 1 })).summary.to_map()"),
     drawing("sae::universality", WORDS, "sae::universality(s, m, saes[1], m, text, #{ $ }).table.to_map()"),
     drawing("sae::evaluate", BRACKETS, "sae::evaluate(m, s, text, #{ $ rows: 2, labels: 2 }).table.to_map()"),

@@ -193,7 +193,7 @@ impl Runs {
                     Some(seed) => found.seeds.get(&seed.parse().ok()?),
                     None => found.control.as_ref(),
                 });
-                let old = before.and_then(|row| row.get(at)).cloned().unwrap_or_else(|| "none".into());
+                let old = before.and_then(|row| row.get(at)).cloned().unwrap_or_else(|| "not run".into());
                 told.map_or(old, |told| counted(told, column == "control"))
             };
             let cells = columns.iter().enumerate().skip(1).map(cell);
@@ -219,7 +219,7 @@ impl Runs {
             let script = std::fs::read_to_string(script).map_err(|e| format!("{name}: {e}"))?;
             let mut inside = String::new();
             marks::of_header(&script, |lines| Ok(std::mem::replace(&mut inside, lines.into())))?;
-            let control = experiment.control.as_ref().map_or("none".into(), |told| counted(told, true));
+            let control = experiment.control.as_ref().map_or("not run".into(), |told| counted(told, true));
             let cells = [&inside, &block(experiment)].map(|block| in_cell(block));
             let seconds = experiment.seeds[seed].seconds;
             let asked = &experiment.arguments;

@@ -6,6 +6,7 @@ pub static STDLIB: &[(&str, &str)] = &[
     ("geometry", include_str!("../../../stdlib/geometry.rhai")),
     ("modular", include_str!("../../../stdlib/modular.rhai")),
     ("probes", include_str!("../../../stdlib/probes.rhai")),
+    ("shapes", include_str!("../../../stdlib/shapes.rhai")),
     ("stats", include_str!("../../../stdlib/stats.rhai")),
     ("subspaces", include_str!("../../../stdlib/subspaces.rhai")),
     ("tasks", include_str!("../../../stdlib/tasks.rhai")),

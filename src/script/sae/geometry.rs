@@ -3,7 +3,7 @@
 use super::baselines::draws;
 use super::measure::directions;
 use crate::sae::map::{self, MapOptions};
-use crate::sae::metrics::{self, GeometryOptions, SuppressionOptions};
+use crate::sae::metrics::{self, GeometryOptions, Shape, ShapeOptions, SuppressionOptions};
 use crate::script::prelude::*;
 use crate::script::sae::Sae;
 use crate::script::tensor::values;
@@ -60,6 +60,61 @@ pub mod functions {
         let env = env(&ctx)?;
         let options: MapOptions = taken(options)?;
         Ok(map::map(&directions("s", &s)?, &options, &env.task)?)
+    }
+
+    /// Finds groups of features whose codes lie along a curve, with their order on it, over the activations `x`
+    /// `[.., d]`: shapes that a model computes with, where one direction is not enough (Engels et al. 2024; Gurnee et al.
+    /// 2025).
+    ///
+    /// Features that follow each other on a curve are active together. A feature is linked to those that its codes
+    /// correlate with most, where the link is mutual; linked features are a group of at most 256. The slowest modes of
+    /// the random walk between the features of a group, by their correlations, order it along a line and around a circle
+    /// (Coifman & Lafon 2006). Groups and orders are made from half of the rows, drawn at random, and judged on the others:
+    /// with their correlations `w` above 0 and distances `d` in the order, the fit is `1 - sum of w d / (mean d * sum of
+    /// w)`, 0 in a random order on average. A group is of the kind that fits better; `chance` is the largest fit of random
+    /// orders of it.
+    ///
+    /// Returns a map: `groups`, the largest fit beyond chance first, each a map of its `features` in their order, its
+    /// `kind`, "line" or "circle", the `fit`, the one by `chance` and the mean `correlation` of features that follow each
+    /// other; a `table` of them; and the number of features that are `active`. `std/shapes` goes on from here.
+    ///
+    /// # Options
+    /// - [shapes]
+    ///
+    /// # Example
+    /// ```
+    /// let x = (tensor::arange(200).unsqueeze(1) / 20 - tensor::arange(10)).abs();
+    /// let found = sae::shapes(sae::neurons(10), (1.5 - x).maximum(0), #{ seed: 1 });
+    /// found.groups.map(|group| [group.kind, group.features.len])  //=> [["line", 10]]
+    /// found.groups[0].fit > found.groups[0].chance  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn shapes(ctx: NativeCallContext, s: Sae, x: Any, options: Options) -> Fallible<Map> {
+        let env = env(&ctx)?;
+        let options: ShapeOptions = taken(options)?;
+        let x = values("x", &x)?;
+        let found = env.drawing(&ctx, "sae::shapes", options.seed, |seed| {
+            let options = ShapeOptions { seed, ..options };
+            metrics::shapes(&s.core, &x, &options, &env.task).map_err(|e| e.about("x"))
+        })?;
+        let group = |one: &Shape| -> Dynamic {
+            let features: Vec<Dynamic> = one.features.iter().map(|feature| (*feature as i64).into()).collect();
+            let fields: [(&str, Dynamic); 5] = [
+                ("features", features.into()),
+                ("kind", one.kind.word().into()),
+                ("fit", one.fit.into()),
+                ("chance", one.chance.into()),
+                ("correlation", one.correlation.into()),
+            ];
+            Dynamic::from(fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>())
+        };
+        let groups: Vec<Dynamic> = found.groups.iter().map(group).collect();
+        let fields: [(&str, Dynamic); 3] = [
+            ("groups", groups.into()),
+            ("table", Dynamic::from(found.table())),
+            ("active", (found.active as i64).into()),
+        ];
+        Ok(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 
     /// Measures how much of the best codes the features of a dictionary keep on activations `[.., d]`: below 1 they are

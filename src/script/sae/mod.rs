@@ -49,7 +49,7 @@ use crate::sae::lorsa::options::LorsaFitOptions;
 use crate::sae::map::MapOptions;
 use crate::sae::metrics::{
     EffectByClassOptions, EffectOptions, GeometryOptions, MeasureOnOptions, MeasureOptions, MeasureStoreOptions,
-    ParetoOptions, SuppressionOptions, UniversalityOptions,
+    ParetoOptions, ShapeOptions, SuppressionOptions, UniversalityOptions,
 };
 use crate::sae::metrics::{Measures, Pareto};
 use crate::sae::splice::SpliceOptions;
@@ -81,6 +81,7 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("pareto", fields::<ParetoOptions>),
     ("geometry", fields::<GeometryOptions>),
     ("map", fields::<MapOptions>),
+    ("shapes", fields::<ShapeOptions>),
     ("suppression", fields::<SuppressionOptions>),
     ("universality", fields::<UniversalityOptions>),
     ("splice", fields::<SpliceOptions>),

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use rand::seq::SliceRandom;
 
+use super::correlations::CodeCorrelations;
 use super::directions::cosines_of;
 use super::recovered::SAME;
 use crate::base::bootstrap::{bootstrap, wilson};
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Cell, Result, Table, Task, memory};
+use crate::base::{Cell, Result, Table, Task};
 use crate::data::harvest::{Blocks, HarvestOptions, PositionOptions, TextReading, context};
 use crate::data::{Text, pack};
 use crate::err;
@@ -241,58 +242,12 @@ struct Largest {
 /// Finds for each feature of `a` that is active the largest correlation of its codes with those of a feature of `b`,
 /// row by row; None where nothing is active in either.
 fn largest(a: &SparseCodes, b: &SparseCodes, task: &Task) -> Result<Vec<Option<Largest>>> {
-    let ours = a.d_sae();
-    let theirs = b.d_sae();
-    memory::check(8 * ours as u128 * theirs as u128, || format!("the correlations of {ours} and {theirs} features"))?;
-    let mut products = vec![0.0_f64; ours * theirs];
-    for row in 0..a.rows() {
-        if row % 256 == 0 {
-            task.check()?;
-        }
-        let (others, sizes) = b.row(row);
-        for (feature, code) in a.row(row).0.iter().zip(a.row(row).1) {
-            let products = &mut products[*feature as usize * theirs..][..theirs];
-            for (other, size) in others.iter().zip(sizes) {
-                products[*other as usize] += f64::from(*code) * f64::from(*size);
-            }
-        }
-    }
-    let n = a.rows() as f64;
-    let of_a = sums(a);
-    let of_b = sums(b);
-    let spread = |sums: &CodeSums| (n * sums.squares - sums.sum * sums.sum).max(0.0).sqrt();
-    let spreads: Vec<f64> = of_b.iter().map(spread).collect();
-    let best = |(products, own): (&[f64], &CodeSums)| -> Option<Largest> {
-        let size = spread(own);
-        let correlations =
-            products.iter().zip(&of_b).zip(&spreads).enumerate().filter_map(|(other, ((product, sums), spread))| {
-                let both = size * spread;
-                (both > 0.0).then(|| (other, (n * product - own.sum * sums.sum) / both))
-            });
-        let (other, correlation) = correlations.max_by(|a, b| a.1.total_cmp(&b.1))?;
-        Some(Largest { other, correlation, fired: own.fired })
+    let found = CodeCorrelations::of(a, b, task)?;
+    let best = |(feature, fired): (usize, &usize)| {
+        let (other, correlation) = found.row(feature).max_by(|a, b| a.1.total_cmp(&b.1))?;
+        Some(Largest { other, correlation, fired: *fired })
     };
-    Ok(products.chunks_exact(theirs).zip(&of_a).map(best).collect())
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct CodeSums {
-    sum: f64,
-    squares: f64,
-    fired: usize,
-}
-
-/// Sums the codes of each feature.
-fn sums(codes: &SparseCodes) -> Vec<CodeSums> {
-    let mut sums = vec![CodeSums::default(); codes.d_sae()];
-    for (feature, code) in codes.features().iter().zip(codes.codes()) {
-        let sum = &mut sums[*feature as usize];
-        let code = f64::from(*code);
-        sum.sum += code;
-        sum.squares += code * code;
-        sum.fired += usize::from(code != 0.0);
-    }
-    sums
+    Ok(found.fired.iter().enumerate().map(best).collect())
 }
 
 #[cfg(test)]
