@@ -227,8 +227,8 @@ const ALL: &[Drawing] = &[
     ),
     drawing(
         "sae::shapes",
-        "",
-        "let x = tensor::randn([40, 1], #{ seed: 1 }); sae::shapes(sae::neurons(8), (x - tensor::arange(8) / 4).abs(), #{ $ neighbours: 3 }).table.to_map()",
+        "let x = (tensor::randn([40, 1], #{ seed: 1 }) - tensor::arange(8) / 4).abs();",
+        "sae::shapes(sae::neurons(8), x, #{ $ neighbours: 3 }).table.to_map()",
     ),
     drawing("sae::geometry", "", "sae::geometry(sae::random(4, 9, #{ seed: 1 })).summary.to_map()"),
     drawing("sae::universality", WORDS, "sae::universality(s, m, saes[1], m, text, #{ $ }).table.to_map()"),
@@ -336,6 +336,12 @@ const ALL: &[Drawing] = &[
 /// Functions of the stdlib that draw; their options are said in words.
 const STDLIB: &[Drawing] = &[
     drawing("toy::train", "import \"std/toy\" as toy;", "toy::train(3, 2, #{ $ steps: 2 }).losses"),
+    drawing(
+        "shapes::carried",
+        "import \"std/shapes\" as shapes;
+         let x = tensor::randn([60, 4], #{ seed: 1 });",
+        "shapes::carried(x, x.sum(1), [0, 1], #{ $ draws: 2 })",
+    ),
     drawing(
         "subspaces::das",
         "import \"std/subspaces\" as subspaces;
