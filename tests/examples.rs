@@ -105,7 +105,7 @@ const SHORT: &[(&str, &str)] = &[
     ("four_methods", "--n 1 --threshold 0.1"),
     ("relp", "--n 2"),
     ("persistence", "--text grammar --tokens 6000 --layers 2 --ratio 1 --passes 1 --k 4"),
-    ("addition_circles", "--p 11 --steps 4 --neighbours 4"),
+    ("addition_circles", "--p 11 --steps 4"),
     ("line_lengths", "--texts 24 --features 64 --steps 2"),
     ("sparse_model", "--steps 2 --dense 1 --pairs 2"),
     ("depth_scores", "--text grammar --tokens 12000 --layers 2 --features 2 --fragments 40 --k 4"),
