@@ -106,7 +106,7 @@ const SHORT: &[(&str, &str)] = &[
     ("relp", "--n 2"),
     ("persistence", "--text grammar --tokens 6000 --layers 2 --ratio 1 --passes 1 --k 4"),
     ("addition_circles", "--p 11 --steps 4"),
-    ("line_lengths", "--texts 24 --features 64 --steps 2"),
+    ("line_lengths", "--texts 16 --features 64 --steps 2"),
     ("sparse_model", "--steps 2 --dense 1 --pairs 2"),
     ("depth_scores", "--text grammar --tokens 12000 --layers 2 --features 2 --fragments 40 --k 4"),
     ("thought_anchors", "--n 2 --rollouts 4"),
@@ -125,9 +125,9 @@ const SHORT: &[(&str, &str)] = &[
          --text grammar --site resid_post.1 --tokens 1200 --held 600 --layers 0 --features 96 --k 4 --context 64",
     ),
 ];
-/// Experiments that are run without a model: the runner of all, the one of the README, and one whose chart
-/// needs features that random weights do not have.
-const ON_TINY: [&str; 4] = ["all", "parenthesis_circuit", "smallest_circuit", "traits"];
+/// Experiments that are run without a model: the runner of all, the one of the README, those whose chart needs features
+/// that random weights do not have, and the one that reads the lines which the model writes.
+const ON_TINY: [&str; 5] = ["all", "line_lengths", "parenthesis_circuit", "smallest_circuit", "traits"];
 /// Scripts that need texts which are not in the repository; they run on a small text of ours.
 const ON_TEXT: [(&str, &str); 3] = [
     ("train_tiny", "--steps 1 --rows 2 --bytes 200000"),
