@@ -53,9 +53,9 @@ pub struct Shape {
     /// The features in their order on the curve.
     pub features: Vec<usize>,
     pub kind: ShapeKind,
-    /// Measures how near features that correlate are in this order: 1 - (sum of w d) / (mean d sum of w), with the distances d in
-    /// the order, and the correlations w that are above 0 in rows that the order was not made from. The mean over all
-    /// orders is 0.
+    /// Measures how near features that correlate are in this order: 1 - (sum of w d) / (mean d sum of w), with the
+    /// distances d in the order, and the correlations w that are above 0 in rows that the order was not made from. The
+    /// mean over all orders is 0.
     pub fit: f64,
     /// The largest fit of random orders.
     pub chance: f64,
