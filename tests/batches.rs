@@ -36,6 +36,8 @@ struct BatchCall<'a> {
 struct BatchFindings {
     groups: BTreeMap<String, GroupCounts>,
     complaints: Vec<String>,
+    /// How many calls were refused for a text alone and for several, by model and reason.
+    refusals: BTreeMap<String, usize>,
 }
 
 #[derive(Default)]
@@ -51,28 +53,41 @@ impl BatchFindings {
     /// Compares what a session says of `x` with what it says of each of its entries. `most` is how far they may be apart, beside
     /// the largest number of the result or 1.
     fn compare(&mut self, session: &mut Session, about: &str, call: &BatchCall, most: f64) {
+        match alone(session, call) {
+            Ok(alone) => self.compare_with(&alone, session, about, call, most),
+            Err(message) => self.complaints.push(format!("{}, {about}: {}: alone: {message}", call.group, call.code)),
+        }
+    }
+
+    /// The same of a call that a model may have no use for: it is refused for each text alone, and has to be for all of them.
+    fn compare_or_refuse(&mut self, session: &mut Session, about: &str, call: &BatchCall, most: f64) {
+        match alone(session, call) {
+            Ok(alone) => self.compare_with(&alone, session, about, call, most),
+            Err(message) => {
+                self.refuse(about, &message, 1);
+                if eval(session, "of.call(x)").is_ok() {
+                    self.complaints.push(format!("{}, {about}: {}: alone: {message}", call.group, call.code));
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, about: &str, message: &str, calls: usize) {
+        let first = message.lines().next().unwrap_or_default();
+        *self.refusals.entry(format!("{about}: {first}")).or_default() += calls;
+    }
+
+    fn compare_with(&mut self, alone: &[Vec<f64>], session: &mut Session, about: &str, call: &BatchCall, most: f64) {
         let group = self.groups.entry(call.group.to_string()).or_default();
         let about = format!("{}, {about}: {}", call.group, call.code);
-        let begun = format!("let of = {};", call.code);
-        let mut eval = |code: &str| {
-            let found = session.eval("batches", code).map_err(|failure| failure.message);
-            session.env().files.release();
-            found
-        };
-        let outcome = eval(&begun).and_then(|_| eval("x.map(|text| of.call([text]))"));
-        let alone = match outcome {
-            Ok(alone) => alone.into_array().unwrap(),
-            Err(message) => return self.complaints.push(format!("{about}: alone: {message}")),
-        };
         group.comparisons += 1;
-        let together = match eval("of.call(x)") {
+        let together = match eval(session, "of.call(x)") {
             Ok(together) => numbers(&together),
             Err(message) => {
                 group.refused += 1;
                 return self.complaints.push(format!("{about}: refused: {message}"));
             }
         };
-        let alone: Vec<Vec<f64>> = alone.iter().map(numbers).collect();
         let over_texts = |of: &dyn Fn(Vec<f64>) -> f64| -> Vec<f64> {
             (0..alone[0].len()).map(|at| of(alone.iter().map(|one| one[at]).collect())).collect()
         };
@@ -107,11 +122,28 @@ impl BatchFindings {
                 "{name}: {comparisons} comparisons of {numbers} numbers, at most {largest:.1e} apart, {refused} refused"
             );
         }
-        println!("{all} comparisons in all, {} complaints", self.complaints.len());
+        for (reason, calls) in &self.refusals {
+            println!("{calls} refused, {reason}");
+        }
+        let refused: usize = self.refusals.values().sum();
+        println!("{all} comparisons in all, {} complaints, {refused} refused", self.complaints.len());
         let few: Vec<&String> = self.complaints.iter().take(60).collect();
         assert!(few.is_empty(), "{} complaints:\n{few:#?}", self.complaints.len());
-        assert!(all > 0);
+        assert!(all > 2 * refused, "{all} comparisons, {refused} calls refused");
     }
+}
+
+fn eval(session: &mut Session, code: &str) -> Result<Dynamic, String> {
+    let found = session.eval("batches", code).map_err(|failure| failure.message);
+    session.env().files.release();
+    found
+}
+
+/// What a call says of each of its texts alone, or why it is refused; `of` stays the call.
+fn alone(session: &mut Session, call: &BatchCall) -> Result<Vec<Vec<f64>>, String> {
+    let _nothing = eval(session, &format!("let of = {};", call.code))?;
+    let each = eval(session, "x.map(|text| of.call([text]))")?;
+    Ok(each.into_array().unwrap().iter().map(numbers).collect())
 }
 
 /// All numbers in a value of a script, in their order. Words count as their bytes.

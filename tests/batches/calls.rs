@@ -5,12 +5,16 @@
 
 use std::collections::BTreeSet;
 
-use super::{BatchCall, BatchFindings, CombinationRule};
+use super::{BatchCall, BatchFindings, CombinationRule, is_all};
+use crate::families::files::{FAMILIES, fixture};
 use crate::support;
 use microtome::script::docs::{Overload, ReferenceEntry};
 
 /// Rounding in f32, as in `hooks.rs`, through two layers and without hooks that make numbers large.
 const MOST: f64 = 1e-5;
+
+/// One call in so many is tried on each family, another one on the next.
+const SAMPLED: usize = 13;
 
 /// A session's model, dictionaries and hooks for the calls of a part.
 struct CallGroup {
@@ -31,9 +35,13 @@ const CUT: &str = "
     let ends = |hook, x| m.logits(x, #{ pos: -1, hooks: hook }).to_array();
 ";
 
-const MODEL: &str = "
-    let m = model::init(#{ layers: 2, d_model: 16, heads: 4, vocab: 20, context: 32 }, #{ seed: 3 });
-    let s = sae::random(16, 40, #{ k: 5, seed: 1 });
+const MODEL: &str = "model::init(#{ layers: 2, d_model: 16, heads: 4, vocab: 20, context: 32 }, #{ seed: 3 })";
+
+/// What stands before each part, after `m`.
+const BEGIN: &str = "
+    let d = m.config.d_model;
+    let w = tensor::randn([20, d], #{ seed: 2 });
+    let s = sae::random(d, 40, #{ k: 5, seed: 1 });
     let at = #{ site: \"resid_post.0\" };
     let many = [[1, 2, 3, 4, 5], [6, 7, 8], [9, 10, 11, 12], [13, 14, 15], [0, 3, 9]];
 ";
@@ -43,6 +51,13 @@ const TEXTS: &str = "[[1, 2, 3, 4, 5, 6, 7], [8, 9, 10], [11, 12, 13, 14, 15]]";
 const PAIRS: &str = "[#{ clean: [1, 2, 3, 4, 5, 6, 7], corrupt: [1, 2, 9, 4, 5, 6, 7], answers: [8], wrong: [11] },
     #{ clean: [8, 9, 10], corrupt: [8, 2, 10], answers: [3], wrong: [5] },
     #{ clean: [11, 12, 13, 14, 15], corrupt: [11, 1, 13, 14, 15], answers: [6], wrong: [16] }]";
+
+impl CallGroup {
+    /// What begins a session on a model.
+    fn begun(&self, model: &str) -> String {
+        format!("let m = {model};{BEGIN}{CUT}let x = {};{}", self.texts, self.begin)
+    }
+}
 
 use CombinationRule::{Each, Largest, Mean};
 
@@ -67,16 +82,16 @@ const PARTS: &[CallGroup] = &[
             ("heads", Mean, "|x| tensor(features::heads(m, x).table[\"first\"]) * x.map(|text| text.len - 1).reduce(|a, b| a + b, 0) / x.len"),
             ("comparisons", Each, "|x| m.compare(m.run(x), m.run(x, #{ hooks: hooks::add(\"pattern.0\", 0.4) })).kl"),
             ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8 })"),
-            ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8, hooks: hooks::add(\"resid_post.0\", m.weight(\"unembed.weight\")[3], 9) })"),
+            ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8, hooks: hooks::add(\"resid_post.0\", w[3], 9) })"),
             ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8, hooks: [hooks::add(\"pattern.0\", 2), hooks::scale(\"mlp_out.1\", 4)] })"),
             ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8, hooks: hooks::patch(\"pattern.*\", 0.7) })"),
             ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8, hooks: hooks::edit(\"pattern.*\", |v, at| v.softmax(-1) * at.pos[1] * 9) })"),
             ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8, hooks: hooks::edit(\"scores.*\", |v| v * (v.max(3).unsqueeze(3) * 400 + 1)) })"),
             ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8, hooks: hooks::edit(\"resid_post.0\", |v, at| v * at.pos[0] + v.max(1).unsqueeze(1) * 5) })"),
             ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8, hooks: hooks::zero(\"z.1\", #{ pos: [-1], heads: [1, 2] }) })"),
-            ("vectors in prompts", Each, "|x| m.generate_ids(x, #{ tokens: 8, inject: #{ pos: [0, -1], vector: m.weight(\"unembed.weight\")[3], site: \"resid_post.0\" } })"),
-            ("vectors in prompts", Each, "|x| cut.call(m.logits(x, #{ inject: #{ pos: -2, vector: m.weight(\"unembed.weight\")[3], add: true, norm: \"same\" } }), x)"),
-            ("vectors in prompts", Each, "|x| cut.call(m.run(x, #{ inject: #{ pos: 1, vector: x.map(|text| m.weight(\"unembed.weight\")[text[0]]), norm: 3 } })[\"resid_post.1\"], x)"),
+            ("vectors in prompts", Each, "|x| m.generate_ids(x, #{ tokens: 8, inject: #{ pos: [0, -1], vector: w[3], site: \"resid_post.0\" } })"),
+            ("vectors in prompts", Each, "|x| cut.call(m.logits(x, #{ inject: #{ pos: -2, vector: w[3], add: true, norm: \"same\" } }), x)"),
+            ("vectors in prompts", Each, "|x| cut.call(m.run(x, #{ inject: #{ pos: 1, vector: x.map(|text| w[text[0]]), norm: 3 } })[\"resid_post.1\"], x)"),
             ("patchscopes", Each, "|x| m.patchscope(x, [4, 9, 2], #{ tokens: 4 }).rows.map(|row| [row[-2], row[-1]])"),
             ("models that keep hooks", Each, "|x| cut.call(m.with(hooks::add(\"pattern.0\", 0.5)).logits(x), x)"),
             ("models that keep hooks", Each, "|x| real.call(m.with(hooks::patch(\"pattern.1\", 0.2)).losses(x))"),
@@ -98,12 +113,12 @@ const PARTS: &[CallGroup] = &[
             (
                 "gradients of a hook's vector",
                 Mean,
-                "|x| { let n = x.len; tensor::grad(|v| one.call(m.logits(x, #{ pos: -1, hooks: hooks::edit(\"resid_post.0\", |y| y * v) })), tensor::ones([16])) / n }",
+                "|x| { let n = x.len; tensor::grad(|v| one.call(m.logits(x, #{ pos: -1, hooks: hooks::edit(\"resid_post.0\", |y| y * v) })), tensor::ones([d])) / n }",
             ),
         ],
     },
     CallGroup {
-        begin: "let tuned = model::init(#{ layers: 2, d_model: 16, heads: 4, vocab: 20, context: 32 }, #{ seed: 4 });",
+        begin: "let tuned = m.with(hooks::scale(\"resid_post.0\", 1.3));",
         texts: TEXTS,
         calls: &[
             ("divergences", Each, "|x| diff::kl(m, tuned, x).values"),
@@ -148,7 +163,7 @@ const PARTS: &[CallGroup] = &[
             let rows = |t, x| x.map(|text, i| t.to_map().rows.filter(|row| row[0] == i).map(|row| { row.remove(0); row }));",
         texts: TEXTS,
         calls: &[
-            ("probes", Each, "|x| p.scores(m.cache(x, \"resid_post.0\", #{ pos: [-1] })[\"resid_post.0\"].reshape([-1, 16])).to_array()"),
+            ("probes", Each, "|x| p.scores(m.cache(x, \"resid_post.0\", #{ pos: [-1] })[\"resid_post.0\"].reshape([-1, d])).to_array()"),
             ("monitors", Each, "|x| rows.call(mon.watch(m, x), x)"),
             ("monitors", Each, "|x| mon.scores(m, x).map(|text| tensor(text[0]))"),
             // Beside one text without the label the measures are means over those with it, and a threshold is the largest score.
@@ -187,14 +202,14 @@ const PARTS: &[CallGroup] = &[
             ("grids of models that keep hooks", Mean, "|x| { let kept = m.with(hooks::add(\"pattern.0\", 0.4)); let g = intervene::grid(kept, x, #{ by: \"head\" }); g.tensor }"),
             ("paths", Mean, "|x| { let g = intervene::paths(m, x); g.tensor }"),
             ("paths", Mean, "|x| { let g = intervene::paths(m, x, #{ senders: \"z.0.*\", receivers: [\"q.1.*\", [\"k.1.0\", \"v.1.0\"]], mlps: \"recomputed\" }); g.tensor.nan_to_num() }"),
-            ("feature patching", Mean, "|x| { let t = intervene::feature_patch(m, sae::identity(16), x, site); [t[\"kl\"][0], t[\"kl\"][-1]] }"),
+            ("feature patching", Mean, "|x| { let t = intervene::feature_patch(m, sae::identity(d), x, site); [t[\"kl\"][0], t[\"kl\"][-1]] }"),
             ("edges", Mean, "|x| effects.call(circuit::edges(m, x))"),
             ("edges", Mean, "|x| effects.call(circuit::edges(m, x, #{ method: \"exact\" }))"),
             ("edges", Mean, "|x| effects.call(circuit::edges(m, x, #{ method: \"exact\", ablation: \"zero\" }))"),
         ],
     },
     CallGroup {
-        begin: "let v = m.weight(\"unembed.weight\")[7];
+        begin: "let v = w[7];
             let sweep = |text, prompts, options| intervene::steer(m, #{ \"resid_post.0\": v }, prompts, text, #{ token: 7, strengths: [1, 4], random: 0, tokens: 0, seed: 1 } + options);",
         texts: TEXTS,
         calls: &[
@@ -353,7 +368,7 @@ const TRIED: &[(&str, &str)] = &[
     ("diff::mine", "diff::mine(m, tuned, x"),
     ("features::heads", "features::heads(m, x"),
     ("circuit::sparse_features", "circuit::sparse_features(m, saes, x"),
-    ("intervene::feature_patch", "intervene::feature_patch(m, sae::identity(16), x"),
+    ("intervene::feature_patch", "intervene::feature_patch(m, sae::identity(d), x"),
     ("intervene::grid", "intervene::grid(m, x"),
     ("intervene::interactions", "intervene::interactions(m, features, clean.call(x"),
     ("intervene::paths", "intervene::paths(m, x"),
@@ -445,10 +460,43 @@ fn every_call_that_takes_texts() {
         for part in PARTS {
             let folder = tempfile::tempdir().unwrap();
             let mut session = support::session(folder.path());
-            let begin = format!("{MODEL}{CUT}let x = {};{}", part.texts, part.begin);
-            let _nothing = session.eval("batches", &begin).unwrap_or_else(|e| panic!("{}: {}", part.begin, e.message));
+            let _nothing =
+                session.eval("batches", &part.begun(MODEL)).unwrap_or_else(|e| panic!("{}: {}", part.begin, e.message));
             for (group, joined, code) in part.calls {
                 found.compare(&mut session, "", &BatchCall { group, joined: *joined, code }, MOST);
+            }
+        }
+        found.judged();
+    });
+}
+
+/// Families differ in their parts, so that some have no calls of some kinds: such a call is refused for a text alone, and has to be
+/// refused for several.
+#[test]
+fn calls_that_take_texts_on_every_family() {
+    support::on_large_stack(|| {
+        let mut found = BatchFindings::default();
+        let mut number = 0;
+        for family in FAMILIES {
+            let load = format!("model::load({:?})", fixture(family));
+            for part in PARTS.iter().filter(|part| !part.begin.contains("let m = ")) {
+                let folder = tempfile::tempdir().unwrap();
+                let mut session = support::session(folder.path());
+                if let Err(failure) = session.eval("batches", &part.begun(&load)) {
+                    found.refuse(family, &failure.message, part.calls.len());
+                    continue;
+                }
+                for (group, joined, code) in part.calls {
+                    number += 1;
+                    if is_all() || number % SAMPLED == 0 {
+                        found.compare_or_refuse(
+                            &mut session,
+                            family,
+                            &BatchCall { group, joined: *joined, code },
+                            MOST,
+                        );
+                    }
+                }
             }
         }
         found.judged();
