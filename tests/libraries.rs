@@ -1,7 +1,7 @@
 //! Where `import` finds libraries: beside the importing file, in the user's folder, on `MICROTOME_PATH`, in the stdlib.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 fn write(folder: &Path, name: &str, text: &str) {
     let place = folder.join(name);
@@ -9,15 +9,20 @@ fn write(folder: &Path, name: &str, text: &str) {
     std::fs::write(place, text).unwrap();
 }
 
-/// What running `main.rhai` in `folder` prints; its own `config` and `path` folders are the user's.
-fn printed(folder: &Path) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_microtome"))
+/// Runs `main.rhai` in `folder`; its own `config` and `path` folders are the user's.
+fn run(folder: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_microtome"))
         .args(["run", "main.rhai"])
         .current_dir(folder)
         .env("XDG_CONFIG_HOME", folder.join("config"))
         .env("MICROTOME_PATH", std::env::join_paths([folder.join("path/a"), folder.join("path/b")]).unwrap())
         .output()
-        .unwrap();
+        .unwrap()
+}
+
+/// What running `main.rhai` in `folder` prints.
+fn printed(folder: &Path) -> String {
+    let output = run(folder);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -47,6 +52,25 @@ fn a_library_imports_from_its_own_folder() {
     write(folder, "deep/inner.rhai", "fn name() { \"inner\" }");
     write(folder, "inner.rhai", "fn name() { \"the wrong one\" }");
     assert_eq!(printed(folder), "outer inner\n");
+}
+
+/// A library sees nothing of the script that imports it, and the hint's way to give it a function works.
+#[test]
+fn a_function_of_the_script_is_passed_to_a_library() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let main = |call: &str| format!("import \"tool\" as tool;\nfn double(x) {{ 2 * x }}\nprint({call});");
+    write(folder, "tool.rhai", "fn of_three() { double(3) }");
+    write(folder, "main.rhai", &main("tool::of_three()"));
+    let refused = run(folder);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("unknown function `double`: this module has none"), "{said}");
+    let hint = "the script that imports it has one: pass it as an argument, `|f, x| f.call(x)` with `double`";
+    assert!(said.split_whitespace().collect::<Vec<_>>().join(" ").contains(hint), "{said}");
+
+    write(folder, "tool.rhai", "fn of_three(double) { let apply = |f, x| f.call(x); apply.call(double, 3) }");
+    write(folder, "main.rhai", &main("tool::of_three(double)"));
+    assert_eq!(printed(folder), "6\n");
 }
 
 #[test]
