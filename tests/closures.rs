@@ -1,53 +1,64 @@
 //! Functions and closures run as parts of the text that they are written in, whoever calls them, in whatever order.
 //!
-//! Two modules are the same byte for byte but for one number, which one of their helpers adds. Each way of calling a closure
-//! gives what that module gives alone.
+//! Two modules are the same byte for byte but for one number, which one of their helpers adds. Each way of calling a
+//! closure gives what that module gives alone. Two libraries and a script are the same in all; each way reads a file
+//! where the closure is of the one library or of the script, and is refused where it is of the other.
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
+use crate::support;
 use microtome::script::Session;
-use microtome::script::docs::ReferenceEntry;
+use microtome::script::docs::{OptionDoc, ReferenceEntry};
 use microtome::script::engine::env::Env;
 use microtome::script::engine::thread::with_large_stack;
 
-/// A module, all functions of which add `SHIFT`: by a helper, an import, a constant, or a closure.
+/// A module, all functions of which add `SHIFT`: by a helper, an import, a constant, or a closure. What others call
+/// reads a file where `READS` stands in place of the comments. `helper` reads none, so that no refusal of it hides that
+/// its callers were let through.
 const MODULE: &str = "import \"deep/lib\" as deep;
 const SHIFT = SHIFT_HERE;
 fn helper(x) { x + global::SHIFT }
-fn plain(x) { helper(x) }
-fn closure() { |x| helper(x) }
-fn capturing(n) { |x| helper(x) * n }
-fn nested() { |x| [x].map(|y| helper(y))[0] }
-fn constant() { |x| x + global::SHIFT }
-fn imported() { |x| deep::far(x) + global::SHIFT - 1000 }
-fn pointed() { helper }
-fn pointed_by_name() { Fn(\"helper\") }
-fn stored() { #{ f: |x| helper(x), list: [|x| helper(x), |x| helper(x) + 0] } }
-fn fixed() { [|x| x + global::SHIFT, #{ f: |x| x + global::SHIFT }] }
-fn mapped(list) { list.map(|x| helper(x)) }
-fn mapped_by_name(list) { list.map(helper) }
+fn near(x) { helper(x) /*reads*/ }
+fn plain(x) { helper(x) /*reads*/ }
+fn closure() { |x| helper(x) /*reads*/ }
+fn capturing(n) { |x| helper(x) * n /*reads*/ }
+fn nested() { |x| [x].map(|y| helper(y) /*reads*/)[0] }
+fn constant() { |x| x + global::SHIFT /*reads*/ }
+fn imported() { |x| deep::far(x) + global::SHIFT - 1000 /*reads*/ }
+fn pointed() { near }
+fn pointed_by_name() { Fn(\"near\") }
+fn stored() { #{ f: |x| helper(x) /*reads*/, list: [|x| helper(x) /*reads*/, |x| helper(x) + 0 /*reads*/] } }
+fn fixed() { [|x| x + global::SHIFT /*reads*/, #{ f: |x| x + global::SHIFT /*reads*/ }] }
+fn mapped(list) { list.map(|x| helper(x) /*reads*/) }
+fn mapped_by_name(list) { list.map(near) }
 fn applied(f, x) { f.call(x) }
-fn method(x) { [x].map(|| helper(this))[0] }
-fn changed(x) { let list = [x]; let by = 1; list.for_each(|| this = helper(this) * by); list[0] }
-fn first(list) { list.find(|x| helper(x) > 1000) }
-fn farthest(list) { list.order_by(|x, y| helper(y) - helper(x))[0] }
-fn gradient() { tensor::grad(|t| (t * helper(0)).sum(), tensor([1.0]))[0] }
-fn loss() { |t| (t * helper(0)).sum() }
-fn hook() { |t| t * helper(0) }
-fn of_logits() { |logits| logits.sum() * 0 + helper(0) }
-fn of_text() { |text| helper(0) }
-fn rows() { |pass| throw helper(0) }
-fn metric_of() { |logits, pair| logits[0] * 0 + helper(0) }
-fn of_row() { |row| throw helper(row.x) }
-fn of_none(x) { || throw helper(x) }
-fn of_one() { |y| throw helper(y) }
-fn of_two() { |y, z| throw helper(z) }
-fn of_group() { |rows| #{ y: helper(rows[\"x\"][0]) } }
+fn method(x) { [x].map(|| helper(this) /*reads*/)[0] }
+fn changed(x) { let list = [x]; let by = 1; list.for_each(|| this = helper(this) * by /*reads*/); list[0] }
+fn first(list) { list.find(|x| helper(x) /*reads*/ > 1000) }
+fn farthest(list) { list.order_by(|x, y| helper(y) - helper(x) /*reads*/)[0] }
+fn gradient() { tensor::grad(|t| (t * helper(0)).sum() /*reads*/, tensor([1.0]))[0] }
+fn loss() { |t| (t * helper(0)).sum() /*reads*/ }
+fn hook() { |t| t * helper(0) /*reads*/ }
+fn of_logits() { |logits| logits.sum() * 0 + helper(0) /*reads*/ }
+fn of_text() { |text| helper(0) /*reads*/ }
+fn of_answer() { |said| `${helper(0) /*reads*/}` }
+fn of_any() { |given| throw helper(0) /*reads*/ }
+fn metric_of() { |logits, pair| logits[0] * 0 + helper(0) /*reads*/ }
+fn of_pair() { |logits, pair| throw helper(0) /*reads*/ }
+fn of_row() { |row| throw helper(row.x) /*reads*/ }
+fn of_none(x) { || throw helper(x) /*reads*/ }
+fn of_one() { |y| throw helper(y) /*reads*/ }
+fn of_two() { |y, z| throw helper(z) /*reads*/ }
+fn of_group() { |rows| #{ y: helper(rows[\"x\"][0]) /*reads*/ } }
 fn evaluated(x) { eval(\"[x].map(Fn(`helper`))[0]\") }
-fn caught(x) { let y = 0; try { throw x } catch (e) { y = helper(e); } y }
-fn branched(x) { switch x { 0 => 0, _ => [x].map(|y| helper(y))[0] } }
+fn mended(x) { let y = 0; try { throw x } catch (e) { y = helper(e) /*reads*/; } y }
+fn branched(x) { switch x { 0 => 0, _ => [x].map(|y| helper(y) /*reads*/)[0] } }
 ";
+
+/// What stands in place of the comments of the module where its functions read a file: its text, and 0.
+const READS: &str = "+ run::load_text(\"data/a.txt\").len * 0";
 
 /// Ways of calling, as expressions of a script that imports a module as `m`. With the integer `x` each gives x + SHIFT.
 const WAYS: &[(&str, &str)] = &[
@@ -60,6 +71,7 @@ const WAYS: &[(&str, &str)] = &[
     ("pointed to", "m::pointed().call(x)"),
     ("pointed to by name", "m::pointed_by_name().call(x)"),
     ("stored in a map", "m::stored().f.call(x)"),
+    ("a method of a map", "m::stored().f(x)"),
     ("stored in a list", "m::stored().list[1].call(x)"),
     ("a constant list", "m::fixed()[0].call(x)"),
     ("a map in a constant list", "m::fixed()[1].f.call(x)"),
@@ -70,15 +82,15 @@ const WAYS: &[(&str, &str)] = &[
     ("for_each", "{ let found = 0; let f = m::closure(); [x].for_each(|| found = f.call(this)); found }"),
     ("this", "m::method(x)"),
     ("this, changed", "m::changed(x)"),
-    ("find", "m::first([x]) + m::plain(0)"),
-    ("order", "m::farthest([x]) + m::plain(0)"),
+    ("find", "m::first([x]) + m::helper(0)"),
+    ("order", "m::farthest([0, x]) + m::helper(0)"),
     ("reduce", "[x].reduce(|sum, y| sum + m::closure().call(y), 0)"),
     ("through another module", "other::applied(m::closure(), x)"),
     ("by name through another module", "other::applied(m::pointed(), x)"),
     ("curried", "other::applied(m::capturing(1), x)"),
     ("curried by the caller", "m::closure().curry(x).call()"),
     ("called with `call`", "call(m::closure(), x)"),
-    ("after an error", "m::caught(x)"),
+    ("after an error", "m::mended(x)"),
     ("in a branch", "m::branched(x)"),
     ("in a text that is evaluated", "m::evaluated(x)"),
     ("gradient", "m::gradient().to_int() + x"),
@@ -87,9 +99,38 @@ const WAYS: &[(&str, &str)] = &[
     ("jacobian", "tensor::jacobian(m::loss(), tensor([1.0]))[0].to_int() + x"),
     ("product with a Jacobian", "tensor::vjp(m::hook(), tensor([1.0]), [1.0])[0].to_int() + x"),
     ("gradients of a model", "model.grads([1, 2], m::of_logits(), \"resid_post.0\").value.to_int() + x"),
-    ("rows to train on", "trained.call(m::rows()) + x"),
+    ("rows to train on", "trained.call(m::of_any()) + x"),
+    ("rows to judge a training on", "held.call(m::of_any()) + x"),
     ("effect of steering", "steered.call(m::of_text()) + x"),
+    ("answers of anchors", "anchored.call(m::of_answer(), #{})[\"with\"][0].split(\" \")[0].parse_int() + x"),
+    ("embedding of anchors", "caught.call(|| anchored.call([\"a\"], #{ embedding: m::of_any() })) + x"),
     ("hook", "hooked.call(m::hook()) + x"),
+    ("hook of features", "caught.call(|| model.run([1, 2], #{ hooks: hooks::edit(own.feature(0), m::of_any()) })) + x"),
+    ("hook that a model keeps", "caught.call(|| model.with(hooking.call(m::of_any()).hooks).run([1, 2])) + x"),
+    ("hook of a lens", "caught.call(|| lens.read(model, [1, 2], \"resid_post.1\", hooking.call(m::of_any()))) + x"),
+    ("hook of values", "caught.call(|| metric::loss().values(model, pairs, hooking.call(m::of_any()))) + x"),
+    ("hook of attention", "caught.call(|| model.attention([1, 2], \"pattern.1.0\", hooking.call(m::of_any()))) + x"),
+    ("hook of a map", "caught.call(|| model.attention_map([1, 2], \"pattern.1.0\", hooking.call(m::of_any()))) + x"),
+    ("hook of attribution", "caught.call(|| model.attribution([1, 2], 3, hooking.call(m::of_any()))) + x"),
+    ("hook of a cache", "caught.call(|| model.cache([1, 2], \"resid_post.1\", hooking.call(m::of_any()))) + x"),
+    ("hook of a text", "caught.call(|| writer.generate(\"a b\", hooking.call(m::of_any()))) + x"),
+    ("hook of new ids", "caught.call(|| writer.generate_ids([1, 2], hooking.call(m::of_any()))) + x"),
+    ("hook of gradients", "caught.call(|| model.grads([1, 2], |l| l.sum(), \"z.0\", hooking.call(m::of_any()))) + x"),
+    ("hook of the logit lens", "caught.call(|| model.lens([1, 2], \"resid_post.1\", hooking.call(m::of_any()))) + x"),
+    ("hook of a page", "caught.call(|| model.lens_page([1, 2], [lens], hooking.call(m::of_any()))) + x"),
+    ("hook of logits", "caught.call(|| model.logits([1, 2], hooking.call(m::of_any()))) + x"),
+    ("hook of a loss", "caught.call(|| model.loss([1, 2], hooking.call(m::of_any()))) + x"),
+    ("hook of losses", "caught.call(|| model.losses([1, 2], hooking.call(m::of_any()))) + x"),
+    ("hook of predictions", "caught.call(|| model.predict([1, 2], 1, hooking.call(m::of_any()))) + x"),
+    ("metric of a grid", "caught.call(|| intervene::grid(model, pairs, by.call(m::of_pair()))) + x"),
+    ("metric of paths", "caught.call(|| intervene::paths(model, pairs, by.call(m::of_pair()))) + x"),
+    ("metric of interactions", "interacting.call(m::of_pair()) + x"),
+    ("metric of edges", "caught.call(|| circuit::edges(model, pairs, by.call(m::of_pair()))) + x"),
+    ("metric of ACDC", "caught.call(|| circuit::acdc(model, pairs, by.call(m::of_pair()))) + x"),
+    ("metric of features", "caught.call(|| circuit::sparse_features(model, [own], pairs, by.call(m::of_pair()))) + x"),
+    ("metric of nodes", "caught.call(|| edges.ablate(model, pairs, \"head\", by.call(m::of_pair()))) + x"),
+    ("metric of a curve", "caught.call(|| edges.curve(model, pairs, by.call(m::of_pair()))) + x"),
+    ("metric of a judgement", "caught.call(|| edges.judge(model, pairs, by.call(m::of_pair()))) + x"),
     ("metric", "metric::of(m::metric_of()).values(model, [#{ clean: [1, 2], token: 3 }])[0].to_int() + x"),
     ("rows of a table that are chosen", "filtered.call(m::of_row())"),
     ("rows of a table in groups", "table([#{ x: x }]).group_by(\"x\", m::of_group())[\"y\"][0]"),
@@ -121,9 +162,12 @@ const WAYS: &[(&str, &str)] = &[
     ("optimiser that runs", "run_down.call(m::loss()) + x"),
 ];
 
-/// Functions of the reference that take a function as an argument, each with the way that tries it. No type tells of functions
-/// that are options, or one of several things that an argument may be: of these the ways have rows to train on and a
-/// metric of steering.
+/// The modules, each with the number that it adds.
+const SHIFTS: [(&str, i64); 2] = [("v1", 1001), ("v2", 1101)];
+
+/// Functions of the reference that take a function as an argument, each with the way that tries it. No type tells of
+/// functions that are one of several things that an argument may be: of these there are rows to train on and answers of
+/// anchors among the ways.
 const TRIED: &[(&str, &str)] = &[
     ("Descent.run", "optimiser that runs"),
     ("Descent.step", "optimiser"),
@@ -164,23 +208,81 @@ const TRIED: &[(&str, &str)] = &[
     ("tensor::vjp", "product with a Jacobian"),
 ];
 
-/// What a script has beside: a helper, an import and a constant with the names of those of the modules.
-const BESIDE: &str = "import \"other\" as other; import \"deep/false\" as deep;
+/// Options of the reference that are functions, or hooks and metrics that may have one, each with the function that it
+/// belongs to and the way that tries it.
+const TRIED_OPTIONS: &[(&str, &str, &str)] = &[
+    ("Circuit.ablate", "metric", "metric of nodes"),
+    ("Circuit.curve", "metric", "metric of a curve"),
+    ("Circuit.judge", "metric", "metric of a judgement"),
+    ("FittedLens.read", "hooks", "hook of a lens"),
+    ("Metric.values", "hooks", "hook of values"),
+    ("Model.attention", "hooks", "hook of attention"),
+    ("Model.attention_map", "hooks", "hook of a map"),
+    ("Model.attribution", "hooks", "hook of attribution"),
+    ("Model.cache", "hooks", "hook of a cache"),
+    ("Model.generate", "hooks", "hook of a text"),
+    ("Model.generate_ids", "hooks", "hook of new ids"),
+    ("Model.grads", "hooks", "hook of gradients"),
+    ("Model.lens", "hooks", "hook of the logit lens"),
+    ("Model.lens_page", "hooks", "hook of a page"),
+    ("Model.logits", "hooks", "hook of logits"),
+    ("Model.loss", "hooks", "hook of a loss"),
+    ("Model.losses", "hooks", "hook of losses"),
+    ("Model.predict", "hooks", "hook of predictions"),
+    ("Model.run", "hooks", "hook of features"),
+    ("circuit::acdc", "metric", "metric of ACDC"),
+    ("circuit::edges", "metric", "metric of edges"),
+    ("circuit::sparse_features", "metric", "metric of features"),
+    ("intervene::anchors", "embedding", "embedding of anchors"),
+    ("intervene::grid", "metric", "metric of a grid"),
+    ("intervene::interactions", "measure", "metric of interactions"),
+    ("intervene::paths", "metric", "metric of paths"),
+    ("intervene::steer", "metric", "effect of steering"),
+    ("model::train", "held", "rows to judge a training on"),
+];
+
+/// What a script has beside: an import, a constant and functions with the names of those of the modules.
+const BESIDE: &str = "import \"deep/false\" as deep;
 const SHIFT = 7;
 fn helper(x) { x + 500000 }
 fn near(x) { x + 500000 }
-let model = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 11, context: 8 }, #{ seed: 3 });
+";
+
+/// What the ways of calling use.
+const MEANS: &str = "import \"other\" as other;
+let model = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 11, context: 8 }, #{ seed: 3 });
 let at = |hooks| model.run([1, 2], #{ hooks: hooks })[\"resid_post.0\"][0][0][0];
 let hooked = |f| (at.call([hooks::edit(\"resid_post.0\", f)]) / at.call([])).round().to_int();
-let descended = |f| { let opt = optim::sgd(tensor([0.0]), #{ lr: 1.0 }); opt.step(f); (-opt.params[0]).round().to_int() };
-let run_down = |f| { let opt = optim::sgd(tensor([0.0]), #{ lr: 1.0 }); opt.run(1, f); (-opt.params[0]).round().to_int() };
-let caught = |f| { let thrown = 0; try { f.call(); } catch (e) { thrown = e; } thrown };
-let trained = |f| caught.call(|| model::train(#{ layers: 1, d_model: 8, heads: 2, vocab: 11 }, f, #{ steps: 1 }));
+let hooking = |f| #{ hooks: hooks::edit(\"resid_post.0\", f) };
+let sgd = || optim::sgd(tensor([0.0]), #{ lr: 1.0 });
+let reached = |opt| (-opt.params[0]).round().to_int();
+let descended = |f| { let opt = sgd.call(); opt.step(f); reached.call(opt) };
+let run_down = |f| { let opt = sgd.call(); opt.run(1, f); reached.call(opt) };
+let is_number = |e| type_of(e) == \"i64\";
+let caught = |f| { let n = 0; try { f.call(); } catch (e) { if !is_number.call(e) { throw e } n = e; } n };
+let tiny = #{ layers: 1, d_model: 8, heads: 2, vocab: 11 };
+let trained = |f| caught.call(|| model::train(tiny, f, #{ steps: 1 }));
+let held = |f| caught.call(|| model::train(tiny, [[1, 2, 3]], #{ steps: 1, held: f }));
 let filtered = |f| caught.call(|| table([#{ x: 5 }]).filter(f));
-let writer = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: [\"a\", \"b\", \"c\"] });
+let words = #{ words: [\"a\", \"b\", \"c\", \".\"], seed: 3 };
+let writer = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 4, context: 64 }, words);
 let asked = #{ strengths: [1], random: 0, tokens: 1, seed: 1 };
-let steering = |f| intervene::steer(writer, #{ \"resid_post.0\": tensor::ones([8]) }, [\"a\"], [\"a b\"], asked + #{ metric: f });
+let steered_by = #{ \"resid_post.0\": tensor::ones([8]) };
+let steering = |f| intervene::steer(writer, steered_by, [\"a\"], [\"a b\"], asked + #{ metric: f });
 let steered = |f| steering.call(f)[\"effect\"][0].to_int();
+let sentences = \"a b c a b c . b c a b c a .\";
+let rollouts = #{ rollouts: 2, tokens: 8, seed: 1 };
+let anchored = |answers, more| intervene::anchors(writer, sentences, answers, rollouts + more);
+let pairs = data::pairs([[1, 2, 3], [4, 2, 3]], [[1, 7, 3], [4, 7, 3]], #{ answers: [5, 5], wrong: [6, 6] });
+let by = |f| #{ metric: metric::of(f) };
+let edges = circuit::edges(model, pairs);
+edges.group(\"head\", [\"z.0.0\"]);
+let eye = tensor::eye(8);
+let own = sae::of(#{ encoder: eye, decoder: eye, activation: \"linear\", site: \"resid_post.0\", model: model });
+let two = [own.feature(0), own.feature(1)];
+let measured = |f| intervene::interactions(model, two, [[1, 2, 3], [4, 2, 3]], #{ measure: metric::of(f) });
+let interacting = |f| caught.call(|| measured.call(f));
+let lens = model.tuned_lens([[1, 2, 3]], #{ steps: 1 });
 let x = 5;
 ";
 
@@ -190,21 +292,65 @@ fn write(folder: &Path, name: &str, text: &str) {
     std::fs::write(place, text).unwrap();
 }
 
+/// Writes the module that `MODULE` imports.
+fn write_imported(folder: &Path) {
+    write(folder, "deep/lib.rhai", "fn far(x) { near(x) } fn near(x) { x + 1000 }");
+}
+
+/// Writes the modules that `BESIDE` and `MEANS` import.
+fn write_others(folder: &Path) {
+    write(folder, "deep/false.rhai", "fn far(x) { x + 900000 }");
+    write(
+        folder,
+        "other.rhai",
+        "import \"deep/false\" as deep; const SHIFT = 70; fn helper(x) { x + 800000 } fn near(x) { x + 800000 }
+         fn applied(f, x) { f.call(x) } fn mapped(list, f) { list.map(f) }",
+    );
+}
+
 /// A folder with two such modules, which add 1001 and 1101.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for (name, shift) in [("v1", 1001), ("v2", 1101)] {
+    for (name, shift) in SHIFTS {
         write(folder.path(), &format!("{name}.rhai"), &MODULE.replace("SHIFT_HERE", &shift.to_string()));
     }
-    write(folder.path(), "deep/lib.rhai", "fn far(x) { near(x) } fn near(x) { x + 1000 }");
-    write(folder.path(), "deep/false.rhai", "fn far(x) { x + 900000 }");
-    write(
-        folder.path(),
-        "other.rhai",
-        "import \"deep/false\" as deep; const SHIFT = 70; fn helper(x) { x + 800000 } fn applied(f, x) { f.call(x) }
-         fn mapped(list, f) { list.map(f) }",
-    );
+    write_imported(folder.path());
+    write_others(folder.path());
     folder
+}
+
+/// The folder of a project that uses two libraries, and the text that its script begins with. The libraries are this
+/// text, too, which adds 1001 and reads a file; the library `a` was granted that, and `b` nothing.
+fn project() -> (tempfile::TempDir, String) {
+    // A library may not `eval`.
+    let lines: Vec<&str> = MODULE.lines().filter(|line| !line.contains("eval(")).collect();
+    let text = lines.join("\n").replace("SHIFT_HERE", "1001").replace("/*reads*/", READS) + "\n";
+    let folder = tempfile::tempdir().unwrap();
+    for (name, touches) in [("a", "[touches]\nread = [\"data\"]\n"), ("b", "")] {
+        let manifest = format!("name = \"{name}\"\nversion = \"0.1.0\"\n{touches}");
+        write(folder.path(), &format!("{name}/microtome.toml"), &manifest);
+        write(folder.path(), &format!("{name}/lib.rhai"), &text);
+        write_imported(&folder.path().join(name));
+    }
+    let work = folder.path().join("work");
+    write(&work, "data/a.txt", "some words");
+    write_imported(&work);
+    write_others(&work);
+    for library in ["../a", "../b"] {
+        printed(folder.path(), &["add", library, "--yes"]);
+    }
+    (folder, text)
+}
+
+/// What the program prints in the project of a folder.
+fn printed(folder: &Path, words: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
+    command.current_dir(folder.join("work")).args(words);
+    command.env("MICROTOME_CACHE", folder.join("cache")).env("XDG_CONFIG_HOME", folder.join("config"));
+    command.env("HF_HOME", folder.join("hub")).env("MICROTOME_PATH", "").env_remove("HF_ENDPOINT");
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn session(folder: &Path) -> Session {
@@ -220,8 +366,6 @@ fn value(session: &mut Session, folder: &Path, text: &str) -> String {
     }
 }
 
-const SHIFTS: [(&str, i64); 2] = [("v1", 1001), ("v2", 1101)];
-
 #[test]
 fn every_function_of_the_reference_that_takes_one_is_tried() {
     let takes_function = |entry: &&ReferenceEntry| {
@@ -232,14 +376,35 @@ fn every_function_of_the_reference_that_takes_one_is_tried() {
     let tried: BTreeSet<String> = TRIED.iter().map(|(path, _)| path.to_string()).collect();
     assert_eq!(found, tried, "functions of the reference that take a function, and those that are tried");
     for (path, named) in TRIED {
-        let name = path.rsplit(['.', ':']).next().unwrap_or_default();
-        let way = WAYS.iter().find(|(what, _)| what == named);
-        let is_there = way.is_some_and(|(_, code)| {
-            // Some are called by helpers that stand beside.
-            code.contains(&format!("{name}(")) || BESIDE.contains(&format!("{name}("))
-        });
-        assert!(is_there, "{path}: {named}");
+        assert!(is_tried(path, named), "{path}: {named}");
     }
+}
+
+#[test]
+fn every_option_of_the_reference_that_may_have_one_is_tried() {
+    // Options have no types: their words tell.
+    let told = ["a function |", "metric of each pair", "a metric of `metric::of`", "in any form of `data`"];
+    let may_have_one =
+        |option: &OptionDoc| option.key == "hooks" || told.iter().any(|words| option.meaning.contains(words));
+    let docs = session(Path::new(".")).docs();
+    let mut found = BTreeSet::new();
+    for entry in docs.entries() {
+        let options = entry.doc.options.iter().filter(|option| may_have_one(option));
+        found.extend(options.map(|option| (entry.path(), option.key.clone())));
+    }
+    let tried: BTreeSet<(String, String)> =
+        TRIED_OPTIONS.iter().map(|(path, key, _)| (path.to_string(), key.to_string())).collect();
+    assert_eq!(found, tried, "options of the reference that may have a function, and those that are tried");
+    for (path, key, named) in TRIED_OPTIONS {
+        assert!(is_tried(path, named), "{path}, {key}: {named}");
+    }
+}
+
+/// Whether the way of this name calls a function of the reference, itself or by what stands in `MEANS`.
+fn is_tried(path: &str, named: &str) -> bool {
+    let call = format!("{}(", path.rsplit(['.', ':']).next().unwrap_or_default());
+    let way = WAYS.iter().find(|(what, _)| *what == named);
+    way.is_some_and(|(_, code)| code.contains(&call) || MEANS.contains(&call))
 }
 
 #[test]
@@ -248,6 +413,7 @@ fn each_module_gives_its_own_results_in_a_script_in_both_orders() {
     for order in [["v1", "v2"], ["v2", "v1"]] {
         let mut script: String = order.iter().map(|name| format!("import \"{name}\" as {name};\n")).collect();
         script.push_str(BESIDE);
+        script.push_str(MEANS);
         let mut expected = Vec::new();
         let mut ways = Vec::new();
         // Each twice, since what a name was found to mean is remembered from the second time on.
@@ -285,7 +451,7 @@ fn each_module_gives_its_own_results_at_the_prompt_in_both_orders() {
         for name in order {
             value(&mut session, folder.path(), &format!("import \"{name}\" as {name};"));
         }
-        for line in BESIDE.lines() {
+        for line in BESIDE.lines().chain(MEANS.lines()) {
             value(&mut session, folder.path(), line);
         }
         for (what, way) in WAYS.iter().chain(WAYS) {
@@ -306,6 +472,38 @@ fn each_module_gives_its_own_results_at_the_prompt_in_both_orders() {
             value(&mut session, folder.path(), "[f.call(0), g.call(0), [0].map(f)[0], [0].map(g)[0]]"),
             "[1, 2, 1, 2]"
         );
+    }
+}
+
+#[test]
+fn each_way_has_the_permissions_of_the_text_that_the_closure_is_of() {
+    let (folder, text) = project();
+    // The script's own functions are called without a module.
+    for order in [["", "a::", "b::"], ["b::", "a::", ""]] {
+        let mut script = text.clone();
+        for module in order.iter().filter_map(|module| module.strip_suffix("::")) {
+            script.push_str(&format!("import \"{module}\" as {module};\n"));
+        }
+        script.push_str(MEANS);
+        let mut expected = Vec::new();
+        // Each twice, since what a name was found to mean is remembered from the second time on.
+        for _ in 0..2 {
+            for (what, way) in WAYS.iter().filter(|(_, way)| !way.contains("m::evaluated")) {
+                for module in order {
+                    let way = way.replace("m::", module);
+                    script.push_str(&format!("try {{ print({way}); }} catch (e) {{ print(e.message); }}\n"));
+                    expected.push((format!("{what}: {way}"), module == "b::"));
+                }
+            }
+        }
+        write(folder.path(), "work/main.rhai", &script);
+        let printed = printed(folder.path(), &["run", "main.rhai"]);
+        assert_eq!(printed.lines().count(), expected.len(), "{printed}");
+        for (line, (way, is_refused)) in printed.lines().zip(expected) {
+            let is_right =
+                if is_refused { line.starts_with("the library `b` may not read data/a.txt") } else { line == "1006" };
+            assert!(is_right, "{way} ({order:?}): {line}");
+        }
     }
 }
 
@@ -346,4 +544,53 @@ fn closures_end_deep_recursion_and_carry_errors_as_before() {
     assert_eq!(early, "[\"yes\", \"no\", 2]");
     let shared = value(&mut session, folder.path(), "let n = 0; let count = || n += 1; count.call(); count.call(); n");
     assert_eq!(shared, "2");
+}
+
+/// A name that is a variable around a closure and a function of the same text: the variable where the engine captures it, an
+/// error where it captures nothing, and never the function in silence.
+#[test]
+fn a_closure_takes_no_function_for_a_variable_around_it() {
+    const BOTH: [(&str, &str); 9] = [
+        ("let add = |x| x + 1; [1].map(|y| add.call(y))[0]", "let"),
+        ("fn all(list, add) { list.map(|y| add.call(y))[0] } all([1], |x| x + 2)", "parameter"),
+        ("let of = |add| [1].map(|y| add.call(y))[0]; of.call(|x| x + 3)", "parameter of a closure"),
+        (
+            "fn two(add) { let both = |x| add.call(add.call(x)); [1].map(|y| both.call(y))[0] } two(|x| x * 3)",
+            "two deep",
+        ),
+        ("for add in [|x| x + 4] { return [1].map(|y| add.call(y))[0]; }", "loop"),
+        ("fn sum(add) { [1].map(|y| y + add)[0] } sum(2)", "number"),
+        ("let add = 5; [1].map(|y| [2].map(|z| z + add)[0])[0]", "closure in a closure"),
+        ("if true { let add = |x| x + 6; [1].map(|y| add.call(y))[0] }", "block"),
+        ("let add = |x| x + 1; eval(\"add.call(1)\")", "eval"),
+    ];
+    let expected = [2, 3, 4, 9, 5, 3, 7, 7, 2];
+    let function = "fn add(x) { x + 1000 }";
+    let folder = tempfile::tempdir().unwrap();
+    for ((text, about), expected) in BOTH.into_iter().zip(expected) {
+        let mut session = support::session(folder.path());
+        let behind = session.eval("behind", &format!("{text};\n{function}")).unwrap();
+        assert_eq!(behind.as_int(), Ok(expected), "{about}");
+        let before = format!("{function}\n{text}");
+        if about == "eval" {
+            assert_eq!(session.eval("before", &before).unwrap().as_int(), Ok(expected));
+            continue;
+        }
+        let error = session.eval("before", &before).unwrap_err();
+        assert!(error.message.starts_with("`add` is a variable around this closure"), "{about}: {error:?}");
+        assert!(error.place.is_some() && error.hint.is_some(), "{about}: {error:?}");
+        let found = session.check("before", &before);
+        assert!(found.iter().any(|failure| failure.message == error.message), "{about}: {found:?}");
+    }
+    // Where nothing else has the name, a closure may name a function; a variable of its own is nearer.
+    let mut session = support::session(folder.path());
+    for (text, expected) in [
+        ("[1].map(|y| [y].map(add)[0])[0]", 1001),
+        ("[1].map(|y| { let add = 7; add + y })[0]", 8),
+        ("fn other(add) { add } [1].map(|y| [y].map(add)[0])[0]", 1001),
+        ("if true { let add = 7; } [1].map(|y| [y].map(add)[0])[0]", 1001),
+    ] {
+        let found = session.eval("own", &format!("{function}\n{text}")).unwrap();
+        assert_eq!(found.as_int(), Ok(expected), "{text}");
+    }
 }

@@ -31,6 +31,7 @@ use crate::err;
 use crate::script::engine::env::Code;
 use crate::script::engine::function_names::{ANONYMOUS, named};
 use crate::script::engine::value::Fallible;
+use crate::script::engine::variable_scope::VariableScope;
 
 /// The name of the hidden first argument of closures, and of its type. No script can write it.
 pub const SURROUNDINGS: &str = "surroundings$";
@@ -173,7 +174,14 @@ impl FunctionBody {
 /// Binds a text: its functions and closures run as parts of it wherever they are called.
 pub fn bind(engine: &Engine, ast: &AST, code: &Rc<Code>, reach: NameReach) -> Fallible<AST> {
     let (imports, constants) = defined(ast);
-    let mut binder = Binder { reach, imports, constants, own: BTreeMap::new(), closures: BTreeMap::new() };
+    let mut binder = Binder {
+        reach,
+        imports,
+        constants,
+        own: BTreeMap::new(),
+        closures: BTreeMap::new(),
+        scope: VariableScope::default(),
+    };
     for def in ast.iter_fn_def() {
         let is_closure = def.name.starts_with(ANONYMOUS);
         // A closure is known by a number, a function that is pointed to by its name.
@@ -190,7 +198,14 @@ pub fn bind(engine: &Engine, ast: &AST, code: &Rc<Code>, reach: NameReach) -> Fa
     let frames = Frames::new();
     let statements = optimised(engine, binder.statements(ast));
     let mut functions = Module::new();
-    for def in ast.iter_fn_def() {
+    // A closure is bound after the body that makes it, where it is known what it can see.
+    let mut waiting: Vec<&Shared<ScriptFuncDef>> = ast.iter_fn_def().collect();
+    while !waiting.is_empty() {
+        let is_ready = |def: &&Shared<ScriptFuncDef>| {
+            !binder.closures.contains_key(def.name.as_str()) || binder.scope.is_made(&def.name)
+        };
+        let next = waiting.iter().position(is_ready).unwrap_or(0);
+        let def = waiting.remove(next);
         let body = optimised(engine, binder.body(def));
         let block = StmtBlock::new(body, def.body.start_position(), def.body.end_position());
         let carried = match binder.closures.get(def.name.as_str()) {
@@ -202,6 +217,7 @@ pub fn bind(engine: &Engine, ast: &AST, code: &Rc<Code>, reach: NameReach) -> Fa
         };
         functions.set_script_fn(frames.around(carried, code, &block, true)?);
     }
+    binder.scope.check()?;
     // What the tree says beside statements and functions, its documentation, stays.
     let mut bound = ast.clone();
     bound.clear_statements();
@@ -225,6 +241,7 @@ pub fn bind_evaluated(ast: &AST, context: &EvalContext) -> Vec<Stmt> {
         constants: BTreeSet::new(),
         own: own.collect(),
         closures: BTreeMap::new(),
+        scope: VariableScope::of(context.scope().iter_raw().map(|(name, ..)| name.into()).collect()),
     };
     binder.statements(ast)
 }
@@ -344,6 +361,8 @@ struct Binder<'a> {
     own: BTreeMap<(String, usize), Shared<ScriptFuncDef>>,
     /// Closures of the text as they become, by the names that the engine gave them.
     closures: BTreeMap<String, Shared<ScriptFuncDef>>,
+    /// The variables where the binder is.
+    scope: VariableScope,
 }
 
 impl Binder<'_> {
@@ -361,7 +380,8 @@ impl Binder<'_> {
     }
 
     /// Binds the statements of a function's body.
-    fn body(&self, def: &Shared<ScriptFuncDef>) -> Vec<Stmt> {
+    fn body(&mut self, def: &Shared<ScriptFuncDef>) -> Vec<Stmt> {
+        self.scope.enter(def);
         let mut module = Module::new();
         module.set_script_fn(def.clone());
         let mut statements = Vec::new();
@@ -377,7 +397,7 @@ impl Binder<'_> {
     }
 
     fn block(&self, block: &mut StmtBlock) {
-        block.statements_mut().iter_mut().for_each(|statement| self.statement(statement));
+        self.scope.within(|| block.statements_mut().iter_mut().for_each(|statement| self.statement(statement)));
     }
 
     fn flow(&self, flow: &mut FlowControl) {
@@ -389,7 +409,13 @@ impl Binder<'_> {
     fn statement(&self, statement: &mut Stmt) {
         match statement {
             Stmt::If(flow, _) | Stmt::While(flow, _) | Stmt::Do(flow, ..) | Stmt::TryCatch(flow, _) => self.flow(flow),
-            Stmt::For(parts, _) => self.flow(&mut parts.2),
+            Stmt::For(parts, _) => self.scope.within(|| {
+                self.scope.declare(&parts.0.name);
+                if let Some(counter) = &parts.1 {
+                    self.scope.declare(&counter.name);
+                }
+                self.flow(&mut parts.2);
+            }),
             Stmt::Switch(parts, _) => {
                 self.expression(&mut parts.0);
                 for case in &mut parts.1.expressions {
@@ -397,7 +423,10 @@ impl Binder<'_> {
                     self.expression(&mut case.rhs);
                 }
             }
-            Stmt::Var(parts, ..) => self.expression(&mut parts.1),
+            Stmt::Var(parts, ..) => {
+                self.expression(&mut parts.1);
+                self.scope.declare(&parts.0.name);
+            }
             Stmt::Assignment(parts) => {
                 self.expression(&mut parts.1.lhs);
                 self.expression(&mut parts.1.rhs);
@@ -424,14 +453,17 @@ impl Binder<'_> {
         match expression {
             Expr::DynamicConstant(value, position) => {
                 let pointer = value.read_lock::<FnPtr>();
-                let closure = pointer.and_then(|pointer| self.closures.get(pointer.fn_name()));
-                if let Some(made) = closure.map(|closure| self.making(closure, *position)) {
-                    *expression = made;
+                let closure = pointer.and_then(|pointer| self.closures.get_key_value(pointer.fn_name()));
+                if let Some((name, closure)) = closure {
+                    self.scope.make(name);
+                    *expression = self.making(closure, *position);
                 }
             }
             Expr::Variable(variable, None, position) if variable.0.is_none() => match variable.2.path.as_mut_slice() {
                 [] => {
-                    if let Some(function) = self.pointed_to(&variable.1) {
+                    let name = &variable.1;
+                    let function = self.pointed_to(name).filter(|_| self.scope.is_function(name, *position));
+                    if let Some(function) = function {
                         *expression = self.making(function, *position);
                     }
                 }

@@ -29,3 +29,4 @@ pub mod value;
 pub mod value_memory;
 pub mod value_walks;
 pub mod variable_reads;
+pub mod variable_scope;

@@ -8,7 +8,9 @@ use crate::base::names;
 use crate::options::one_of;
 use crate::script::Session;
 use crate::script::docs::{Docs, OptionDoc, ReferenceEntry};
+use crate::script::engine::env::Code;
 use crate::script::engine::failure::Failure;
+use crate::script::engine::lexical::{self, NameReach};
 use crate::script::engine::variable_reads;
 use crate::script::prelude::*;
 use crate::script::session::inspect::{self, ScriptCall};
@@ -63,6 +65,9 @@ impl Session {
             error.set_position(position);
             Failure { kind: "syntax".into(), ..self.explain(name, &error) }
         }));
+        let code = Code::new(name, &self.env, None);
+        let bound = lexical::bind(self.engine(), &ast, &code, NameReach::Session(&BTreeSet::new()));
+        failures.extend(bound.err().map(|error| self.explain(name, &error)));
         failures
     }
 
