@@ -10,7 +10,7 @@ use microtome::base::random::OF_CALL;
 use microtome::base::settings::Settings;
 use microtome::base::task::Task;
 use microtome::script::Session;
-use microtome::script::docs::ReferenceEntry;
+use microtome::script::docs::{OptionDoc, ReferenceEntry};
 use microtome::script::engine::env::Env;
 use microtome::script::engine::value::{Value, json};
 
@@ -454,6 +454,352 @@ fn calls_differ_from_each_other_and_depend_on_nothing_else() {
         ALL.iter().chain(STDLIB).flat_map(of).collect::<Vec<_>>()
     });
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+/// How many random controls a call has, and what is shown of them.
+#[derive(Clone, Copy)]
+enum Shown {
+    /// Those that it always has.
+    Fixed,
+    /// As many as this option says, by their mean or by the largest of them.
+    Mean(&'static str),
+    /// As many as this option says, by lists of numbers that are not alike: all of them, or the least and the largest.
+    Lists(&'static str),
+}
+
+/// A function with random controls: lines before it, a call, `$` where options go, and the controls in its value `judged`.
+///
+/// The controls are shown alone, without what else the call draws: intervals by the bootstrap differ from call to call
+/// where the controls are the same, and where there are none.
+struct Controls {
+    name: &'static str,
+    before: &'static str,
+    call: &'static str,
+    controls: &'static str,
+    shown: Shown,
+}
+
+/// How many draws there are where a call says how many.
+const SEVERAL: usize = 4;
+
+/// The least difference of two numbers that is not of rounding: the place of a run in a batch changes its last bits.
+const APART: f64 = 1e-6;
+
+const HEADS: &str = r#"
+    let m = model::init(#{ layers: 4, d_model: 16, heads: 4, vocab: 10, context: 32 }, #{ seed: 1 });
+    let pairs = (1..6).map(|i| #{ clean: [i, 2, 3], corrupt: [9 - i, 5, 3], answers: [i], wrong: [9 - i] });
+    let found = circuit::edges(m, pairs);
+    found.group("g", ["z.0.1", "z.1.2", "z.2.3"]);
+"#;
+const FEATURES: &str = r#"
+    let m = model::load("tests/fixtures/graphs/gpt2-relu/model");
+    let t = sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder");
+    let c = circuit::attribution_graph(m, t, [0, 81, 14, 3], #{ logits: 1 }).prune(#{ nodes: 1 });
+    let features = c.nodes.filter(|node| "feature" in node).map(|node| node.name);
+    c.group("g", features.extract(0, 4));
+"#;
+const SUBSPACE: &str = r#"
+    let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 40, context: 32 }, #{ seed: 1 });
+    let answer = |ids| m.logits(ids).at([0, -1]).argmax();
+    let pair = |base, source| #{ base: base, source: source, answer: answer.call(source) };
+    let pairs = (0..300).map(|i| pair.call([i % 7, i % 39], [i % 5, i * 11 % 37]));
+    let basis = tensor::eye(8)[0..4].transpose();
+"#;
+const WIDE: &str = r#"
+    import "std/shapes" as shapes;
+    // Four equal blocks, so that it does not matter which two of them judge.
+    let part = tensor::randn([40, 30], #{ seed: 1 });
+    let x = tensor::cat([part, part, part, part], 0);
+"#;
+const LABELLED: &str = r#"
+    let x = tensor::randn([400, 2], #{ seed: 1 });
+    let y = (0..400).map(|i| i % 2 == 0);
+"#;
+
+/// Each function whose value has random controls beside other numbers, in each of its ways. What [`ALL`] shows of the
+/// others is what they draw and nothing else.
+const CONTROLS: &[Controls] = &[
+    Controls {
+        name: "probe::selectivity",
+        before: LABELLED,
+        call: "probe::selectivity(x, y, #{ $ })",
+        controls: r#"[judged["value"][1]]"#,
+        shown: Shown::Mean("draws"),
+    },
+    Controls {
+        name: "Circuit.judge",
+        before: HEADS,
+        call: "found.top(60).judge(m, pairs, #{ $ })",
+        controls: r#"[2, 3].map(|at| [judged.table["low"][at], judged.table["high"][at]])"#,
+        shown: Shown::Lists("draws"),
+    },
+    Controls {
+        name: "Circuit.judge",
+        before: LETTERS,
+        call: r#"circuit::causal_tree(m, saes, saes[1].feature(0), text)
+            .judge(m, text, #{ $ token: "a", labels: () })"#,
+        // Random circuits leave the target's code at 0, and the most active features are one set.
+        controls: r#"let kept = judged.faithfulness.to_map().rows.filter(|row| row[0].starts_with("P"));
+            let without = judged.necessity.to_map().rows.filter(|row| row[1].starts_with("random"));
+            (kept + without).map(|row| [row[6], row[7]])"#,
+        shown: Shown::Lists("draws"),
+    },
+    Controls {
+        name: "Circuit.curve",
+        before: HEADS,
+        call: "found.curve(m, pairs, #{ $ shares: [0.2, 0.4] })",
+        controls: r#"judged.table["random f"]"#,
+        shown: Shown::Mean("draws"),
+    },
+    Controls {
+        name: "Circuit.ablate",
+        before: HEADS,
+        call: r#"found.ablate(m, pairs, "g", #{ $ })"#,
+        controls: r#"[[judged["low"][1], judged["high"][1]]]"#,
+        shown: Shown::Lists("draws"),
+    },
+    Controls {
+        name: "Circuit.ablate",
+        before: FEATURES,
+        call: r#"c.ablate(m, "g", #{ $ })"#,
+        controls: r#"[[judged["lowest"][0], judged["highest"][0]]]"#,
+        shown: Shown::Lists("draws"),
+    },
+    Controls {
+        name: "Circuit.steer",
+        before: FEATURES,
+        call: r#"c.steer(m, "g", #{ $ factor: 3 })"#,
+        controls: r#"[[judged["lowest"][0], judged["highest"][0]]]"#,
+        shown: Shown::Lists("draws"),
+    },
+    Controls {
+        name: "Selection.enough",
+        before: LETTERS,
+        call: r#"circuit::select(m, saes, saes[1].feature(0), text, #{ token: "a" })
+            .enough(m, text, #{ $ sizes: [4] })"#,
+        controls: "judged.to_map().rows.filter(|row| row[1] > 0).map(|row| [row[11], row[12]])",
+        shown: Shown::Lists("draws"),
+    },
+    Controls {
+        name: "circuit::shares",
+        before: LETTERS,
+        // A circuit of no units, such as the one of `a` with this share, has no random ones beside it.
+        call: r#"circuit::shares(m, circuit::smallest(m, saes, text, #{ token: "f", share: 0.95 }), text, #{ $ })"#,
+        controls: r#"[[judged["lowest"][0], judged["highest"][0]]]"#,
+        shown: Shown::Lists("draws"),
+    },
+    Controls {
+        name: "intervene::erasure",
+        before: BRACKETS,
+        call: r#"intervene::erasure(m, "resid_post.0", text, "bracket", #{
+            $ methods: ["leace", "random"], tokens: 512, context: 16
+        })"#,
+        controls: r#"[judged["edit size"][2], judged["KL elsewhere"][2]]"#,
+        shown: Shown::Fixed,
+    },
+    Controls {
+        name: "intervene::steer",
+        before: IDS,
+        call: r#"{
+            let push = #{ "resid_post.1": m.weight("unembed.weight")[7] };
+            let text = [[1, 2, 3, 4], [5, 6, 7]];
+            intervene::steer(m, push, [[1, 2], [3]], text, #{ $ token: 7, strengths: [2], tokens: 0 })
+        }"#,
+        controls: r#"["effect", "loss", "kl"].map(|column| judged[column][1])"#,
+        shown: Shown::Mean("random"),
+    },
+    Controls {
+        name: "intervene::axbench",
+        before: BRACKETS,
+        // At temperature 0 nothing but the directions is drawn.
+        call: r#"intervene::axbench(m, #{ "resid_post.0": m.weight("unembed.weight")[2] }, ["to be", "or"], text, #{
+            $ label: "bracket", strengths: [2], unit: "median", tokens: 8, temperature: 0
+        })"#,
+        controls: r#"[judged["fluency"][1]]"#,
+        shown: Shown::Mean("random"),
+    },
+    Controls {
+        name: "intervene::interactions",
+        before: WORDS,
+        call: r#"{
+            let rows = data::texts(["a b c d d c b a c a", "d a b b c a d b"]);
+            intervene::interactions(m, s.features([0, 1, 2, 3]), rows, #{ $ rows: 8 })
+        }"#,
+        controls: r#"judged.table["control"]"#,
+        shown: Shown::Fixed,
+    },
+    Controls {
+        name: "subspace::das",
+        before: SUBSPACE,
+        call: r#"subspace::das(m, pairs, #{ $ site: "resid_post.0", basis: basis, steps: 0 })"#,
+        controls: r#"[judged.table["accuracy"][1]]"#,
+        shown: Shown::Fixed,
+    },
+    Controls {
+        name: "sae::shapes",
+        before: "let x = (tensor::randn([40, 1], #{ seed: 1 }) - tensor::arange(8) / 4).abs();",
+        call: "sae::shapes(sae::neurons(8), x, #{ $ neighbours: 3 })",
+        controls: r#"judged.table["by chance"]"#,
+        shown: Shown::Mean("draws"),
+    },
+    Controls {
+        name: "sae::universality",
+        before: WORDS,
+        call: "sae::universality(s, m, saes[1], m, text, #{ $ })",
+        controls: r#"[0, 2].map(|at| judged.summary["by chance"][at])"#,
+        shown: Shown::Fixed,
+    },
+    Controls {
+        name: "sae::evaluate",
+        before: BRACKETS,
+        call: "sae::evaluate(m, s, text, #{ $ rows: 2, labels: 2 })",
+        controls: r#"["fve", "ce_recovered", "coverage"]
+            .map(|of| judged.table.to_map().rows.filter(|row| row[0] == of)[0][4])"#,
+        shown: Shown::Fixed,
+    },
+    Controls {
+        name: "sae::coverage",
+        before: BRACKETS,
+        call: "sae::coverage(m, s, text, #{ $ })",
+        controls: r#"[0, 1].map(|at| judged.table["random"][at])"#,
+        shown: Shown::Fixed,
+    },
+    Controls {
+        name: "shapes::carried",
+        before: WIDE,
+        call: "shapes::carried(x, x.sum(1), [0, 4, 8, 12, 16, 20], #{ $ block: 40 })",
+        controls: "[judged.random]",
+        shown: Shown::Lists("draws"),
+    },
+];
+
+impl Shown {
+    /// Returns the option that says how many controls there are, if there is one.
+    fn option(self) -> Option<&'static str> {
+        match self {
+            Self::Fixed => None,
+            Self::Mean(option) | Self::Lists(option) => Some(option),
+        }
+    }
+}
+
+/// Reads a value that has to be an array.
+fn array(value: Value) -> Result<Vec<Value>, String> {
+    value.into_array().map_err(|found| format!("expected an array, found {found}"))
+}
+
+/// Reads values that have to be numbers.
+fn numbers(values: &[Value]) -> Result<Vec<f64>, String> {
+    let number = |value: &Value| value.as_float().map_err(|found| format!("expected a number, found {found}"));
+    values.iter().map(number).collect()
+}
+
+impl Controls {
+    /// Returns what is shown of the controls of one call, with so many draws where it takes a number, and with a seed
+    /// where it states one.
+    fn drawn(&self, session: &mut Session, draws: usize, seed: Option<i64>) -> Result<Vec<Value>, String> {
+        let draws = self.shown.option().map_or(String::new(), |option| format!("{option}: {draws}, "));
+        let seed = seed.map_or(String::new(), |seed| format!("seed: {seed}, "));
+        let call = self.call.replace('$', &format!("{draws}{seed}"));
+        array(evaluated(session, &format!("{{ let judged = {call}; {} }}", self.controls))?)
+    }
+
+    /// Returns what is wrong with its controls.
+    fn complaints(&self) -> Result<Vec<String>, String> {
+        let mut complaints = Vec::new();
+        let folder = tempfile::tempdir().unwrap();
+        let mut session = support::session(folder.path());
+        done(&mut session, self.before)?;
+        done(&mut session, "run::restart(0)")?;
+        let mut calls = Vec::new();
+        for _ in 0..3 {
+            calls.push(self.drawn(&mut session, SEVERAL, None)?);
+        }
+        if calls[0].is_empty() {
+            complaints.push("there are none".into());
+        }
+        // Each of them for itself: one kind that is the same in all calls must not hide behind another.
+        for at in 0..calls[0].len() {
+            let of_each: Vec<String> = calls.iter().map(|call| text(&call[at])).collect();
+            if of_each.iter().collect::<BTreeSet<_>>().len() != calls.len() {
+                complaints.push(format!("those of calls in a row coincide: {of_each:?}"));
+            }
+        }
+        if matches!(self.shown, Shown::Lists(_)) {
+            for list in calls.iter().flatten() {
+                let mut sorted = numbers(&array(list.clone())?)?;
+                sorted.sort_by(f64::total_cmp);
+                if sorted.len() < 2 || sorted.windows(2).any(|two| two[1] - two[0] < APART) {
+                    complaints.push(format!("those of one call coincide: {sorted:?}"));
+                }
+            }
+        }
+        let texts = |shown: &[Value]| shown.iter().map(text).collect::<Vec<_>>();
+        done(&mut session, "run::restart(0); tensor::randn([3]); sae::random(4, 6)")?;
+        let behind_others = texts(&self.drawn(&mut session, SEVERAL, None)?);
+        if behind_others != texts(&calls[0]) {
+            complaints.push("what stands before them changes them".into());
+        }
+        let stated = self.drawn(&mut session, SEVERAL, Some(5))?;
+        if texts(&self.drawn(&mut session, SEVERAL, Some(5))?) != texts(&stated) {
+            complaints.push("those of one seed differ".into());
+        }
+        let another = self.drawn(&mut session, SEVERAL, Some(6))?;
+        if texts(&another).iter().zip(texts(&stated)).any(|(another, stated)| *another == stated) {
+            complaints.push("those of two seeds coincide".into());
+        }
+        if matches!(self.shown, Shown::Lists(_)) {
+            for (one, other) in stated.iter().zip(&another) {
+                let one = numbers(&array(one.clone())?)?;
+                let other = numbers(&array(other.clone())?)?;
+                let common = one.iter().filter(|x| other.contains(x)).count();
+                if common > 0 {
+                    complaints.push(format!("seeds 5 and 6 have {common} in common: {one:?}, {other:?}"));
+                }
+            }
+        }
+        // The mean of draws that coincide is that of the first one.
+        if matches!(self.shown, Shown::Mean(_)) {
+            let first = numbers(&self.drawn(&mut session, 1, Some(5))?)?;
+            if first.iter().zip(numbers(&stated)?).any(|(first, all)| (first - all).abs() < APART) {
+                complaints.push(format!("those of one call coincide: {first:?} is of the first alone"));
+            }
+        }
+        Ok(complaints)
+    }
+}
+
+#[test]
+fn random_controls_never_coincide_within_a_call_or_between_two() {
+    let complaints = support::on_large_stack(|| {
+        let of = |one: &Controls| {
+            let found = one.complaints().unwrap_or_else(|failure| vec![failure]);
+            found.into_iter().map(|complaint| format!("{}: {complaint}", one.name)).collect::<Vec<_>>()
+        };
+        CONTROLS.iter().flat_map(of).collect::<Vec<_>>()
+    });
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn every_function_that_says_how_many_controls_it_draws_is_held_to_the_rule() {
+    let says: BTreeSet<String> = support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let docs = support::session(folder.path()).docs();
+        let says = |entry: &ReferenceEntry| {
+            // Of cards `random` is a number of contexts.
+            let is_of_controls = |option: &OptionDoc| match option.key.as_str() {
+                "draws" => true,
+                "random" => option.meaning.contains("random directions"),
+                _ => false,
+            };
+            entry.doc.options.iter().any(is_of_controls)
+        };
+        docs.own().filter(|entry| says(entry)).map(|entry| entry.path()).collect()
+    });
+    // Options of scripts are said in words.
+    let tested = CONTROLS.iter().filter(|one| one.shown.option().is_some() && one.name != "shapes::carried");
+    assert_eq!(says, tested.map(|one| one.name.to_string()).collect());
 }
 
 /// The names by which functions draw, as the sources have them.
