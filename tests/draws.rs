@@ -1038,6 +1038,32 @@ const ENDED: &[(&str, &str, &str)] = &[
     ),
     (COMPILED, "let masks = circuit::edge_pruning(c.model, pairs, #{ steps: 100000 });", "masks.edges"),
     (
+        WORDS,
+        "let l = sae::lorsa(m, 1, text, #{ heads: 12, k: 2, steps: 100000, context: 8, batch: 1 });",
+        "l.directions",
+    ),
+    (
+        WORDS,
+        "let p = sae::temporal(m, \"resid_post.1\", text, #{ d_sae: 8, k: 2, steps: 100000, context: 8, batch: 1 });",
+        "p.directions",
+    ),
+    (
+        WORDS,
+        "let a = diff::transcoder_adapters(m, model::init(m.config, #{ tokenizer: t, seed: 2 }), text, #{ features: 6, steps: 100000, context: 8, batch: 1 });",
+        "a[0].directions",
+    ),
+    (NETWORK, "let d = decomposition::fit(net, #{ parts: 3, steps: 100000, batch: 8 });", "d.v(\"w\")"),
+    (
+        WORDS,
+        "let d = decomposition::mlp(m, 1, text, #{ parts: 3, steps: 100000, context: 8, batch: 1 });",
+        "d.v(\"up\")",
+    ),
+    (
+        "let p = tensor::randn([3], #{ seed: 1 });",
+        "let o = optim::adam(p, #{ lr: 0.01 }); let losses = o.run(100000, |p| (p ** 2).sum());",
+        "[o.params, losses.len]",
+    ),
+    (
         IDS,
         "let d = subspace::das(m, (0..8).map(|i| #{ base: [1, i], source: [2, 9 - i], answer: 9 - i }), #{ site: \"resid_post.0\", steps: 100000 });",
         "d.basis",
