@@ -71,7 +71,7 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "safety_monitor.rhai" "smallest_circuit.rhai" "sparse_model.rhai"
         "steering_sweep.rhai"
         "steering_table.rhai" "superposition.rhai" "suppression_absorption.rhai" "synth_bench.rhai" "thought_anchors.rhai" "train_tiny.rhai"
-        "temporal_features.rhai" "traits.rhai" "transcoder_adapters.rhai"
+        "temporal_features.rhai" "training_recipes.rhai" "traits.rhai" "transcoder_adapters.rhai" "tree_stability.rhai"
         "universality.rhai" "what_a_finetune_changed.rhai";
     "scripts/gallery/":
         "ablation_interactions.png" "addition_circles.png" "apostrophe_feature.png" "attribution_graph.png" "circuit_localization.png" "compiled_circuits.png" "das.png"
@@ -84,7 +84,7 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "persistence.png" "pronoun.png" "qk_attributions.png" "relp.png" "safety_monitor.png" "smallest_circuit.png"
         "sparse_model.png"
         "splitting.png" "steering_sweep.png" "steering_table.png" "superposition.png" "suppression_absorption.png"
-        "synth_bench.png" "temporal_features.png" "thought_anchors.png" "towards_monosemanticity.png" "traits.png" "transcoder_adapters.png"
-        "universality.png"
+        "synth_bench.png" "temporal_features.png" "thought_anchors.png" "towards_monosemanticity.png" "training_recipes.png" "traits.png"
+        "transcoder_adapters.png" "tree_stability.png" "universality.png"
         "what_a_finetune_changed.png";
 };

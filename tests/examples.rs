@@ -69,6 +69,8 @@ const SHORT: &[(&str, &str)] = &[
     ("model_diffing", "--read 12000 --tokens 2000 --steps 2 --ratio 1 --target 4 --passes 1"),
     ("what_a_finetune_changed", "--tokens 20000 --documents 80 --steps 2 --rows 4 --prompts 2"),
     ("splitting", "--text grammar --tokens 6000 --passes 1 --k 4"),
+    ("training_recipes", "--text grammar --tokens 6000 --steps 2"),
+    ("tree_stability", "--text grammar --tokens 6000 --ratio 1 --passes 1 --k 8 --nodes 8"),
     ("geometry", "--text grammar --tokens 6000 --passes 1 --k 4 --ratio 1 --epochs 10"),
     ("suppression_absorption", "--text grammar --tokens 5000 --passes 1 --k 4 --ratios 1 --kinds topk,relu"),
     ("parenthesis_circuit", "--text grammar --tokens 6000 --ratio 1 --passes 1 --k 8"),

@@ -16,18 +16,20 @@ pub const SESSIONS: &str = "sessions";
 /// The folder of records of runs on other models than the one inside the program.
 const ON: &str = "on";
 
+/// The folder of records of runs with other arguments than their defaults.
+const WITH: &str = "with";
+
 /// An experiment's runs by seed, and its control.
 #[derive(Default)]
 struct Experiment {
     seeds: BTreeMap<u64, RunResults>,
     control: Option<RunResults>,
-    /// What it was told beside its model and control, as on a command line.
-    arguments: String,
 }
 
 /// The records of complete runs.
 #[derive(Default)]
 pub struct Runs {
+    /// Each has a name and what it was told beside its model and control, as on a command line: `NAME --kind tied`.
     experiments: BTreeMap<String, Experiment>,
     /// The same on other models, by their names.
     on: BTreeMap<String, BTreeMap<String, Experiment>>,
@@ -37,6 +39,14 @@ pub struct Runs {
     /// Records of scripts that were changed since.
     stale: Vec<String>,
     sessions: Sessions,
+}
+
+/// The script of an experiment that was told something.
+fn script_of(experiment: &str) -> Result<String, String> {
+    let name = experiment.split(' ').next().unwrap_or_default();
+    let name = name.rsplit('/').next().unwrap_or_default();
+    std::fs::read_to_string(root().join("scripts").join(name).with_extension("rhai"))
+        .map_err(|e| format!("{name}: {e}"))
 }
 
 fn folders(dir: &Path) -> Vec<String> {
@@ -51,6 +61,10 @@ impl Runs {
     pub fn read(dir: &Path) -> Result<Self, String> {
         let mut found = Self::default();
         found.experiments = found.experiments_of(dir)?;
+        for told in folders(&dir.join(WITH)) {
+            let experiments = found.experiments_of(&dir.join(WITH).join(&told))?;
+            found.experiments.extend(experiments);
+        }
         for model in folders(&dir.join(ON)) {
             let experiments = found.experiments_of(&dir.join(ON).join(&model))?;
             found.on.insert(model, experiments);
@@ -63,9 +77,7 @@ impl Runs {
     fn experiments_of(&mut self, dir: &Path) -> Result<BTreeMap<String, Experiment>, String> {
         let mut experiments: BTreeMap<String, Experiment> = BTreeMap::new();
         for name in folders(dir) {
-            let Ok(script) = std::fs::read_to_string(root().join("scripts").join(&name).with_extension("rhai")) else {
-                continue;
-            };
+            let Ok(script) = script_of(&name) else { continue };
             for run in folders(&dir.join(&name)) {
                 let place = dir.join(&name).join(&run).join(&name);
                 let read = |file: &str| std::fs::read_to_string(place.join(file)).ok();
@@ -81,9 +93,9 @@ impl Runs {
                 if !self.made_by.contains(&by) {
                     self.made_by.push(by);
                 }
-                let experiment = experiments.entry(name.clone()).or_default();
                 let own = record.arguments.iter().filter(|(name, _)| !["model", "control"].contains(&name.as_str()));
-                experiment.arguments = own.map(|(name, value)| format!(" --{name} {value}")).collect();
+                let own: String = own.map(|(name, value)| format!(" --{name} {value}")).collect();
+                let experiment = experiments.entry(format!("{name}{own}")).or_default();
                 match run.as_str() {
                     "control" => experiment.control = Some(told),
                     _ => drop(experiment.seeds.insert(record.seed, told)),
@@ -91,6 +103,15 @@ impl Runs {
             }
         }
         Ok(experiments)
+    }
+
+    /// An experiment that was run on the model inside the program, or `MODEL/NAME`.
+    fn found(&self, experiment: &str) -> Option<&Experiment> {
+        let found = match experiment.split_once('/').filter(|(model, _)| !model.contains(' ')) {
+            Some((model, experiment)) => self.on.get(model)?.get(experiment),
+            None => self.experiments.get(experiment),
+        };
+        found.filter(|found| !found.seeds.is_empty())
     }
 
     /// How many experiments have a record.
@@ -122,10 +143,8 @@ impl Runs {
     /// The checks of an experiment in words, with ranges over its seeds. Runs of some of the seeds that are shown have to
     /// be within the ranges.
     pub fn checks(&self, name: &str, shown: &str) -> Result<Option<String>, String> {
-        if !root().join("scripts").join(name).with_extension("rhai").exists() {
-            return Err(format!("there is no experiment {name}"));
-        }
-        let Some(found) = self.experiments.get(name).filter(|found| !found.seeds.is_empty()) else { return Ok(None) };
+        script_of(name)?;
+        let Some(found) = self.found(name) else { return Ok(None) };
         let is_part =
             found.seeds.len() < seeds_of(shown).len() && found.seeds.keys().all(|s| seeds_of(shown).contains(s));
         let same = |told: &RunResults, seed: u64| {
@@ -140,9 +159,8 @@ impl Runs {
     /// A number of an experiment: `NAME: words with # in its place`, or the range of it.
     pub fn figure(&self, about: &str, shown: &str) -> Result<Option<String>, String> {
         let (name, pattern) = about.split_once(": ").ok_or(format!("expected `NAME: words`, found `{about}`"))?;
-        let script = root().join("scripts").join(name).with_extension("rhai");
-        let script = std::fs::read_to_string(script).map_err(|e| format!("{name}: {e}"))?;
-        let Some(found) = self.experiments.get(name).filter(|found| !found.seeds.is_empty()) else { return Ok(None) };
+        let script = script_of(name)?;
+        let Some(found) = self.found(name) else { return Ok(None) };
         let of = |told: &RunResults| {
             let words: Vec<&str> = told.checks.iter().map(|check| check.words.as_str()).collect();
             ranges::at(pattern, &words).ok_or(format!("no check of {name} has `{pattern}`"))
@@ -158,7 +176,8 @@ impl Runs {
     /// A table that an experiment printed with its first seed, as a block of code: `NAME: TITLE`.
     pub fn printed(&self, about: &str) -> Result<Option<String>, String> {
         let (name, title) = about.split_once(": ").ok_or(format!("expected `NAME: TITLE`, found `{about}`"))?;
-        let Some((seed, told)) = self.experiments.get(name).and_then(|found| found.seeds.first_key_value()) else {
+        script_of(name)?;
+        let Some((seed, told)) = self.found(name).and_then(|found| found.seeds.first_key_value()) else {
             return Ok(None);
         };
         // Below its title all lines of a table begin with a blank, or with the rule below its head.
@@ -210,20 +229,17 @@ impl Runs {
         let Some(found) = self.on.get(model) else { return Ok(None) };
         let mut rows: BTreeMap<&str, String> = BTreeMap::new();
         for line in shown.lines().skip(2) {
-            let name = line.trim_start_matches('|').split_whitespace().next().unwrap_or_default();
-            rows.insert(name, line.into());
+            let name = line.trim_start_matches('|').split('|').next().unwrap_or_default();
+            rows.insert(name.trim(), line.into());
         }
         for (name, experiment) in found {
             let Some(seed) = experiment.seeds.keys().next() else { continue };
-            let script = root().join("scripts").join(name).with_extension("rhai");
-            let script = std::fs::read_to_string(script).map_err(|e| format!("{name}: {e}"))?;
             let mut inside = String::new();
-            marks::of_header(&script, |lines| Ok(std::mem::replace(&mut inside, lines.into())))?;
+            marks::of_header(&script_of(name)?, |lines| Ok(std::mem::replace(&mut inside, lines.into())))?;
             let control = experiment.control.as_ref().map_or("not run".into(), |told| counted(told, true));
             let cells = [&inside, &block(experiment)].map(|block| in_cell(block));
             let seconds = experiment.seeds[seed].seconds;
-            let asked = &experiment.arguments;
-            rows.insert(name, format!("| {name}{asked} | {} | {} | {control} | {seconds:.0} |", cells[0], cells[1]));
+            rows.insert(name, format!("| {name} | {} | {} | {control} | {seconds:.0} |", cells[0], cells[1]));
         }
         let head = format!(
             "| experiment | the model inside | {model} | checks that hold on its control | seconds |\n|---|---|---|---|---:|"

@@ -39,6 +39,10 @@ pub fn promoted(model: &Model, sae: &Sae, feature: usize) -> Result<Vec<f64>> {
 /// Returns how much more an activation of 1 of each of several features raises the logit of each token than the mean
 /// logit.
 pub fn promoted_by(model: &Model, sae: &Sae, features: &[usize]) -> Result<Vec<Vec<f64>>> {
+    // A level of a tree that a limit of nodes left empty has none.
+    if features.is_empty() {
+        return Ok(Vec::new());
+    }
     let rows: Vec<Tensor> = features.iter().map(|feature| written(sae, *feature, 1)).collect::<Result<_>>()?;
     promoted_along(model, &Tensor::cat(&rows, 0)?)
 }
@@ -261,6 +265,7 @@ mod tests {
         let model = model();
         let sae = dictionary("resid_post.1", 1);
         let found = promoted(&model, &sae, 3).unwrap();
+        assert!(promoted_by(&model, &sae, &[]).unwrap().is_empty());
         assert!(found.iter().sum::<f64>().abs() < 1e-4);
         // The mean over some tokens equals the result of `direct`.
         let some = direct(&model, &sae, &[2, 7]).unwrap();

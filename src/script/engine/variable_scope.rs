@@ -14,20 +14,20 @@ use crate::script::engine::value::Fallible;
 /// where a function of the text that stands before the closure has that name, the engine captures nothing and means the function.
 #[derive(Default)]
 pub struct VariableScope {
-    /// What surrounds the closure whose body is bound.
+    /// The variables around the closure whose body is bound.
     outer: Vec<ImmutableString>,
     /// The parameters of the function or closure whose body is bound.
     parameters: Vec<ImmutableString>,
     /// The variables that its body has so far.
     locals: RefCell<Vec<ImmutableString>>,
-    /// What is seen where each closure is made, by the names that the engine gave them.
+    /// The variables that are seen where each closure is made, by the names that the engine gave them.
     made: RefCell<BTreeMap<String, Vec<ImmutableString>>>,
     /// The first name that a closure takes for a function, and that is a variable around it, too.
     clash: RefCell<Option<(ImmutableString, Position)>>,
 }
 
 impl VariableScope {
-    /// A scope that begins with these variables.
+    /// Makes a scope that begins with these variables.
     pub fn of(parameters: Vec<ImmutableString>) -> Self {
         Self { parameters, ..Self::default() }
     }
@@ -56,7 +56,7 @@ impl VariableScope {
         self.locals.borrow_mut().push(name.clone());
     }
 
-    /// Does what declares variables that are gone behind it.
+    /// Runs what declares variables that are gone behind it.
     pub fn within(&self, work: impl FnOnce()) {
         let count = self.locals.borrow().len();
         work();
