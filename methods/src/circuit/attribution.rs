@@ -6,7 +6,7 @@
 //! Reconstruction errors stay, so dm/dc_f is the gradient at the site along the feature's direction, and one backward
 //! pass serves all sites.
 
-use super::due::{Due, DueBatch};
+use super::due::Due;
 use super::selection::{Selection, ranking};
 use super::tree::{Stage, leading_to};
 use super::{CONTEXT, row_length};
@@ -130,8 +130,10 @@ pub fn attribution(
         task.check()?;
         let ask = Ask { places: places.clone(), ..Ask::default() };
         let clean = model.decoder.cache(&part.batch, ask, task)?;
-        let mut metric = |logits: &Tensor| chance(&part, logits, &due.tokens);
-        let gradients = model.decoder.grads(&part.batch, Vec::new(), &places, Logits::All, &mut metric, task)?;
+        let points = part.points();
+        let mut metric = |logits: &Tensor| chance(logits, &due.tokens);
+        let wanted = Logits::Points(&points);
+        let gradients = model.decoder.grads(&part.batch, Vec::new(), &places, wanted, &mut metric, task)?;
         for (stage, sums) in stages.iter().zip(&mut levels) {
             let [x, gradient] =
                 [clean.at(stage.place)?.flatten(0, 1)?, gradients.cache.at(stage.place)?.flatten(0, 1)?];
@@ -143,9 +145,9 @@ pub fn attribution(
     Ok(levels.into_iter().zip(means).map(|(sums, means)| sums.effects(means, positions)).collect())
 }
 
-/// Sums the total probability of the tokens over the positions where they are due.
-fn chance(part: &DueBatch, logits: &Tensor, tokens: &[u32]) -> Result<Tensor> {
-    let logs = normalise::log_softmax(&part.chosen(logits)?.to_dtype(DType::F32)?, -1)?;
+/// Sums the total probability of the tokens over the positions where they are due, of which there are `[points, vocab]` logits.
+fn chance(logits: &Tensor, tokens: &[u32]) -> Result<Tensor> {
+    let logs = normalise::log_softmax(&logits.to_dtype(DType::F32)?, -1)?;
     Ok(logs.index_select(&Tensor::new(tokens, logits.device())?, 1)?.exp()?.sum_all()?)
 }
 
