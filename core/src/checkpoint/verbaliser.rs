@@ -188,11 +188,11 @@ impl Verbaliser {
 /// Fetches the file of a model on the hub.
 fn fetched(files: &Files, name: &Name, task: &Task) -> Result<PathBuf> {
     let repository = Name { file: None, ..name.clone() };
-    let choose = |listed: &[String]| match listed.iter().any(|file| file == META) {
-        true => Ok(BTreeSet::from([META.to_string()])),
-        false => {
-            Err(err!(File, "{} has no {META} at revision {}", repository.repo(), repository.revision).hint(ELSEWHERE))
+    let choose = |listed: &[String]| {
+        if listed.iter().any(|file| file == META) {
+            return Ok(BTreeSet::from([META.to_string()]));
         }
+        Err(err!(File, "{} has no {META} at revision {}", repository.repo(), repository.revision).hint(ELSEWHERE))
     };
     let snapshot =
         hub::fetch_files(files, task, &HubSettings::from_env(), &repository, &choose).map_err(hub::nor_here)?;

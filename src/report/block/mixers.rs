@@ -82,10 +82,10 @@ impl SegmentBuilder<'_> {
         let of_keys = first + 1..=of_values - 1;
         let is_turned = self.has("q_rot");
 
-        let asked = match self.has("q_latent") {
-            true => self
-                .add(Drawn::new("latent of queries", first..=first).detail("norm").behind("q_latent").reads(&[read])),
-            false => read,
+        let asked = if self.has("q_latent") {
+            self.add(Drawn::new("latent of queries", first..=first).detail("norm").behind("q_latent").reads(&[read]))
+        } else {
+            read
         };
         let queries = Drawn::new("queries", first..=first)
             .detail(format!("{} heads of {d_head}", config.heads))
@@ -322,11 +322,10 @@ impl SegmentBuilder<'_> {
         let first = *columns.start();
         let own = first..=first + self.own_mlp_width(layer) - 1;
         let is_normed = self.has("mlp_post_scale");
-        let read = match self.has("mlp_shifted") {
-            true => {
-                self.add(Drawn::new("mixture with the token before", own.clone()).behind("mlp_shifted").reads(&[read]))
-            }
-            false => read,
+        let read = if self.has("mlp_shifted") {
+            self.add(Drawn::new("mixture with the token before", own.clone()).behind("mlp_shifted").reads(&[read]))
+        } else {
+            read
         };
         let mut sum = match self.config().experts_of(layer) {
             None => self.plain_mlp(layer, own, read, if is_normed { None } else { Some("mlp_out") }),

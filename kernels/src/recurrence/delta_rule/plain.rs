@@ -64,9 +64,10 @@ pub(super) fn delta_rule(
         states = wide.stepped(&states, column)?;
         read.push(states.broadcast_mul(&reads.narrow(1, column, 1)?.squeeze(1)?)?.sum(2)?);
     }
-    let read = match read.is_empty() {
-        true => Tensor::zeros(&wide.sizes.read()[..], wide.value.dtype(), wide.value.device())?,
-        false => Tensor::stack(&read, 1)?,
+    let read = if read.is_empty() {
+        Tensor::zeros(&wide.sizes.read()[..], wide.value.dtype(), wide.value.device())?
+    } else {
+        Tensor::stack(&read, 1)?
     };
     Ok((read, wants_last.then_some(states)))
 }

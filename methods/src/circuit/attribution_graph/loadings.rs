@@ -166,10 +166,8 @@ impl Split<'_> {
             let block = &held.blocks[below];
             behind_block.insert(below, here(&all, &direct)?);
             let past_skip = direct.clone().past_skip(block)?;
-            let behind = match held.is_serial {
-                true => here(&all.clone().past_skip(block)?, &past_skip)?,
-                false => here(&all, &direct)?,
-            };
+            let behind =
+                if held.is_serial { here(&all.clone().past_skip(block)?, &past_skip)? } else { here(&all, &direct)? };
             behind_attention.insert(below, behind);
             all = all.through_block(block, held, self.task)?;
             direct = past_skip;

@@ -102,9 +102,10 @@ impl QkScore {
     pub fn grid(&self, most: usize) -> Grid {
         let width = self.keys.len().max(1);
         let size = |at: usize, is_query: bool| -> f64 {
-            match is_query {
-                true => self.values[at * width..(at + 1) * width].iter().map(|value| value.abs()).sum(),
-                false => self.values.iter().skip(at).step_by(width).map(|value| value.abs()).sum(),
+            if is_query {
+                self.values[at * width..(at + 1) * width].iter().map(|value| value.abs()).sum()
+            } else {
+                self.values.iter().skip(at).step_by(width).map(|value| value.abs()).sum()
             }
         };
         let rows = chosen(self.queries.len(), most, |at| size(at, true));
