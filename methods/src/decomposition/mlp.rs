@@ -34,7 +34,7 @@ crate::options! {
         /// Number of rows of the text, which are read again in each epoch.
         rows: usize = 512 => at_least(1.0);
         /// Tokens in a row.
-        context: usize = 64 => at_least(1.0);
+        context: Option<usize> = None => usually("64, or the model's where that is shorter").at_least(1.0);
         /// Rows of text in a step.
         batch: usize = 8 => at_least(1.0);
     }

@@ -6,7 +6,7 @@ use rand::seq::SliceRandom;
 use super::metrics::{EvaluationText, JudgedRowsOptions, judged_rows};
 use crate::base::random::stream;
 use crate::base::{Result, Task};
-use crate::data::Text;
+use crate::data::{Text, harvest};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
@@ -14,6 +14,9 @@ use crate::tensor::{Device, Tensor};
 
 /// Tokens that are read at a time where a dictionary is measured.
 const TOKENS: usize = 1 << 11;
+
+/// The default length of rows that are read whole, if the model's context is not shorter.
+const CONTEXT: usize = 64;
 
 /// Reads the rows of a text on which a dictionary is judged; refuses a text without tokens.
 pub fn rows_of(
@@ -31,10 +34,17 @@ pub fn rows_of(
 }
 
 /// Reads the rows of a text that have the full length; refuses a text without one.
-pub fn whole_rows(model: &Model, text: &Text, rows: usize, context: usize, task: &Task) -> Result<Vec<Vec<u32>>> {
+pub fn whole_rows(
+    model: &Model,
+    text: &Text,
+    rows: usize,
+    context: Option<usize>,
+    task: &Task,
+) -> Result<Vec<Vec<u32>>> {
+    let config = model.decoder.config();
+    let context = harvest::context(config, context.or(Some(CONTEXT.min(config.context))))?;
     let options = JudgedRowsOptions { rows, without_bos: false };
     let all = judged_rows(model, text, Some(context), &options, task)?;
-    let context = context.min(model.decoder.config().context);
     let rows: Vec<Vec<u32>> = all.into_iter().map(|row| row.ids).filter(|ids| ids.len() == context).collect();
     if rows.is_empty() {
         return Err(err!(Argument, "expected a text with a row of {context} tokens, found none").about("text"));

@@ -38,7 +38,7 @@ fn cards(explorer: &Explorer, task: &Task) -> Result<Arc<HeadCards>> {
     let saes: Vec<Sae> = dictionaries(explorer).iter().map(|at| explorer.dictionaries[*at].sae.clone()).collect();
     let make = move |task: &Task| {
         let options = HeadsOptions::default();
-        let context = options.context(&model);
+        let context = options.context(&model)?;
         let rows = gathered(&text, model.tokenizer()?, context, Some(options.rows), task, |row| Ok(row.ids))?;
         HeadCards::of(&model, text.name(), rows, &saes, &options, task)
     };

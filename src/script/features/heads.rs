@@ -81,7 +81,7 @@ pub mod functions {
         let name = text.read_lock::<Text>().map_or_else(|| "given texts".into(), |text| text.name().to_string());
         let task = &env(&ctx)?.task;
         let rows = match text.read_lock::<Text>() {
-            Some(text) => of_text(m.core(), &text, Some(heads.context(m.core())), heads.rows, task)?,
+            Some(text) => of_text(m.core(), &text, Some(heads.context(m.core())?), heads.rows, task)?,
             None => texts(&ctx, &m, &text).map_err(|e| e.about("text"))?.batch.rows().to_vec(),
         };
         let saes: Vec<sae::Sae> = dictionaries.0.into_iter().map(|sae| sae.core).collect();

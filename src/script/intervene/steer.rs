@@ -1,6 +1,7 @@
 //! `intervene::steer`, its AxBench score, steering vectors and pinned sampling.
 
 use crate::base::error::both;
+use crate::data::harvest;
 use crate::intervene::steer::{
     self as core, ContrastTexts, Direction, Effect, Grader, HeldFeature, LabelShare, PinnedOptions, Push, ReadTexts,
     SteerOptions, SteeringSweep, VectorOptions,
@@ -127,7 +128,7 @@ pub(in crate::script) fn rows(
         return core::rows(m.core(), &text, context, count, &env(ctx)?.task);
     }
     let batch = named_texts(ctx, m, "text", text)?.batch;
-    let most = context.unwrap_or(usize::MAX).min(m.config().context);
+    let most = harvest::context(m.config(), context)?;
     let cut = |ids: &Vec<u32>| ids.iter().copied().take(most).collect();
     Ok(batch.rows().iter().take(count).map(cut).collect())
 }

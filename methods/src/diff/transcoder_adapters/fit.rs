@@ -82,10 +82,10 @@ impl<'a> Fitting<'a> {
         let weights = (features as u128).saturating_mul(32 * (config.layers * config.d_model) as u128);
         memory::check_on(device, weights, || "transcoder adapters".into()).map_err(|e| e.about("features"))?;
         // Logits of both models and their gradients.
-        let tokens = options.batch as u128 * options.context.min(config.context) as u128;
+        let rows = rows(pair, text, options, task)?;
+        let tokens = options.batch as u128 * rows.first().map_or(0, Vec::len) as u128;
         let bytes = tokens.saturating_mul(24 * config.outputs() as u128);
         memory::check(bytes, || "a step of transcoder adapters".into()).map_err(|e| e.about("batch"))?;
-        let rows = rows(pair, text, options, task)?;
         let mut random = stream(options.seed.draws(), "transcoder adapters", 0);
         let mut parameters = Vec::new();
         for layer in 0..config.layers {
@@ -167,8 +167,7 @@ fn record(options: &AdapterOptions, losses: &[StepLosses]) -> Map<String, Value>
 
 /// Reads the rows of a text that have the full length; refuses a text that the two models read differently.
 fn rows(pair: ModelPair, text: &Text, options: &AdapterOptions, task: &Task) -> Result<Vec<Vec<u32>>> {
-    let context = options.context.min(pair.tuned.decoder.config().context);
-    let read = |model: &Model| whole_rows(model, text, options.rows, context, task);
+    let read = |model: &Model| whole_rows(model, text, options.rows, options.context, task);
     pair.agreed(read(pair.base)?, &read(pair.tuned)?)
 }
 

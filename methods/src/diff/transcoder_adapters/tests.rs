@@ -57,7 +57,7 @@ fn text() -> Text {
 fn options() -> AdapterOptions {
     AdapterOptions {
         features: Some(12),
-        context: 8,
+        context: Some(8),
         batch: 4,
         lr: 0.02,
         steps: 400,

@@ -33,7 +33,7 @@ impl HeadCards {
     ) -> Result<Self> {
         let layers = layers(model)?;
         let config = model.decoder.config();
-        let context = options.context(model);
+        let context = options.context(model)?;
         rows.truncate(options.rows);
         rows.iter_mut().for_each(|row| row.truncate(context));
         if rows.iter().all(|row| row.len() < 2) {

@@ -24,13 +24,14 @@ use serde::{Deserialize, Serialize};
 use super::FeatureCard;
 use crate::base::results::MISSING;
 use crate::base::{Cell, Grid, Result, Table, names};
+use crate::data::harvest;
 use crate::err;
 use crate::model::Model;
 
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct HeadsOptions {
-        /// Number of tokens in a row of `data::text`; longer rows of other texts are cut.
+        /// Number of tokens in a row of `data::text`, at most the model's context; longer rows of other texts are cut.
         context: Option<usize> = None => usually("the model's context, at most 128").at_least(3.0);
         /// Maximum number of rows of the text.
         rows: usize = 16 => at_least(1.0);
@@ -52,8 +53,9 @@ const CONTEXT: usize = 128;
 
 impl HeadsOptions {
     /// Returns the number of tokens in a row of a text.
-    pub fn context(&self, model: &Model) -> usize {
-        self.context.unwrap_or(CONTEXT).min(model.decoder.config().context)
+    pub fn context(&self, model: &Model) -> Result<usize> {
+        let config = model.decoder.config();
+        harvest::context(config, self.context.or(Some(CONTEXT.min(config.context))))
     }
 }
 

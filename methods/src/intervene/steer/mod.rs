@@ -18,7 +18,7 @@ pub use sweep::{SteerOptions, SteeringSweep};
 pub use vector::{ContrastTexts, ReadTexts, VectorMethod, VectorOptions, steering_vector};
 
 use crate::base::{Cell, Result, Table, Task, memory};
-use crate::data::Text;
+use crate::data::{Text, harvest};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
@@ -83,8 +83,7 @@ pub fn pinned(
 
 /// Returns the rows of a text that damage is measured on.
 pub fn rows(model: &Model, text: &Text, context: Option<usize>, count: usize, task: &Task) -> Result<Vec<Vec<u32>>> {
-    let config = model.decoder.config();
-    let context = context.unwrap_or(config.row_length()).min(config.context);
+    let context = harvest::context(model.decoder.config(), context)?;
     let found = crate::data::pack::gathered(text, model.tokenizer()?, context, Some(count), task, |row| Ok(row.ids));
     let found = found.map_err(|e| e.about("text"))?;
     if found.is_empty() {

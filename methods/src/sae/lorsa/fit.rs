@@ -6,7 +6,7 @@ use super::start::started;
 use super::{Lorsa, TENSORS};
 use crate::base::random::stream;
 use crate::base::{Result, Task, memory};
-use crate::data::Text;
+use crate::data::{Text, harvest};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
@@ -69,7 +69,7 @@ fn shape(model: &Model, layer: usize, options: &LorsaFitOptions) -> Result<FitSh
             .hint("the groups of a Lorsa know positions by rotation only")
             .about("m"));
     }
-    let context = options.context.unwrap_or(config.row_length()).min(config.context);
+    let context = harvest::context(config, options.context)?;
     if let Some(window) = config.window(layer).filter(|window| *window < context) {
         return Err(err!(
             Argument,

@@ -3,7 +3,7 @@
 use super::effect::EvaluationText;
 use super::{CLASSES, classes};
 use crate::base::{Result, Task, names};
-use crate::data::{Text, pack};
+use crate::data::{Text, harvest, pack};
 use crate::err;
 use crate::model::Model;
 use crate::tokenizer::labels::ColumnKind;
@@ -63,8 +63,8 @@ fn each_row(
     mut classes: impl FnMut(&pack::Row) -> Result<Vec<u32>>,
 ) -> Result<Vec<EvaluationText>> {
     let tokenizer = model.text_tokenizer()?;
-    let config = model.decoder.config();
-    let mut rows = pack::rows(text, tokenizer, context.unwrap_or(config.row_length()).min(config.context), task)?;
+    let context = harvest::context(model.decoder.config(), context)?;
+    let mut rows = pack::rows(text, tokenizer, context, task)?;
     let marks = [tokenizer.bos(), tokenizer.eos()];
     let mut judged = Vec::new();
     while judged.len() < options.rows

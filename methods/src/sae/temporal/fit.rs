@@ -8,7 +8,7 @@ use super::{LinearMap, PredictingLayer, TemporalSae};
 use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Result, Task, memory};
 use crate::data::Text;
-use crate::data::harvest::width;
+use crate::data::harvest::{self, width};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
@@ -106,7 +106,7 @@ impl TemporalShape {
     fn of(model: &Model, place: Place, options: &TemporalFitOptions) -> Result<Self> {
         let config = model.decoder.config();
         let d_in = width(config, place).map_err(|e| e.about("site"))?;
-        let context = options.context.unwrap_or(config.row_length()).min(config.context);
+        let context = harvest::context(config, options.context)?;
         let part = options.heads.saturating_mul(options.bottleneck);
         let wanted = options.d_sae.unwrap_or((d_in as f64 * options.ratio).round() as usize);
         // By `ratio` no number of features is meant exactly.
