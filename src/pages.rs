@@ -84,7 +84,8 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "persistence.png" "pronoun.png" "qk_attributions.png" "relp.png" "safety_monitor.png" "smallest_circuit.png"
         "sparse_model.png"
         "splitting.png" "steering_sweep.png" "steering_table.png" "superposition.png" "suppression_absorption.png"
-        "synth_bench.png" "temporal_features.png" "thought_anchors.png" "towards_monosemanticity.png" "training_recipes.png" "traits.png"
+        "synth_bench.png" "temporal_features.png" "thought_anchors.png" "towards_monosemanticity.png"
+        "training_recipes.png" "traits.png"
         "transcoder_adapters.png" "tree_stability.png" "universality.png"
         "what_a_finetune_changed.png";
 };

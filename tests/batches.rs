@@ -59,7 +59,8 @@ impl BatchFindings {
         }
     }
 
-    /// The same of a call that a model may have no use for: it is refused for each text alone, and has to be for all of them.
+    /// The same of a call that a model may have no use for: it is refused for each text alone, and has to be for all of
+    /// them.
     fn compare_or_refuse(&mut self, session: &mut Session, about: &str, call: &BatchCall, most: f64) {
         match alone(session, call) {
             Ok(alone) => self.compare_with(&alone, session, about, call, most),

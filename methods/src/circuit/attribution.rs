@@ -145,7 +145,8 @@ pub fn attribution(
     Ok(levels.into_iter().zip(means).map(|(sums, means)| sums.effects(means, positions)).collect())
 }
 
-/// Sums the total probability of the tokens over the positions where they are due, of which there are `[points, vocab]` logits.
+/// Sums the total probability of the tokens over the positions where they are due, from the logits there, `[points,
+/// vocab]`.
 fn chance(logits: &Tensor, tokens: &[u32]) -> Result<Tensor> {
     let logs = normalise::log_softmax(&logits.to_dtype(DType::F32)?, -1)?;
     Ok(logs.index_select(&Tensor::new(tokens, logits.device())?, 1)?.exp()?.sum_all()?)

@@ -10,8 +10,9 @@ use crate::script::engine::value::Fallible;
 
 /// The variables that are seen where a binder is.
 ///
-/// What a closure captures is a parameter of it, which the engine leaves to be found by its name, as it does a function. But
-/// where a function of the text that stands before the closure has that name, the engine captures nothing and means the function.
+/// What a closure captures is a parameter of it, which the engine leaves to be found by its name, as it does a function.
+/// But where a function of the text that stands before the closure has that name, the engine captures nothing and means
+/// the function.
 #[derive(Default)]
 pub struct VariableScope {
     /// The variables around the closure whose body is bound.
