@@ -94,9 +94,25 @@ fn figures_of_runs_are_ranges_over_seeds_and_changed_ones_are_seen() {
     assert!(row.contains("<br>the planted subspace is found") && row.contains("| Seed 1:<br>"), "{table}");
     assert!(table.ends_with("| pronoun | stays |") && table.lines().count() == 4, "{table}");
     assert_eq!(one.on("another", shown).unwrap(), None);
+    assert!(one.checks("other/das", "").unwrap().unwrap().starts_with("Seed 1:\n- the planted subspace"));
+    assert_eq!(one.checks("another/das", "").unwrap(), None);
     assert_eq!(one.checks("das", &block).unwrap().unwrap(), block);
     let changed = block.replacen("cosine 0", "cosine 7", 1).replacen("cosine 1", "cosine 7", 1);
     assert!(one.checks("das", &changed).unwrap().unwrap().starts_with("Seed 0:\n"));
+
+    // Runs that were told something stand beside those that were not.
+    let place = out.join("with/k=1/das/seed-0/das");
+    std::fs::create_dir_all(&place).unwrap();
+    for file in ["run.json", "told.json"] {
+        let text = std::fs::read_to_string(out.join("das/seed-0/das").join(file)).unwrap();
+        std::fs::write(place.join(file), text.replacen("\"arguments\": {}", "\"arguments\": {\"k\": \"1\"}", 1))
+            .unwrap();
+    }
+    let with = Runs::read(&out).unwrap();
+    assert!(with.checks("das --k 1", "").unwrap().unwrap().starts_with("Seed 0:\n"));
+    assert_eq!(with.checks("das --k 2", "").unwrap(), None);
+    let table = with.summary("| experiment | seed 0 |\n|---|---|\n| das | ? |").unwrap();
+    assert!(table.ends_with("| das | 3 of 3 |\n| das --k 1 | 3 of 3 |"), "{table}");
 
     // A table that was printed ends where other lines begin.
     let told = out.join("das/seed-0/das/told.json");
