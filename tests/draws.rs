@@ -459,11 +459,12 @@ fn calls_differ_from_each_other_and_depend_on_nothing_else() {
 /// How many random controls a call has, and what is shown of them.
 #[derive(Clone, Copy)]
 enum Shown {
-    /// Those that it always has.
+    /// The call has a fixed number of them.
     Fixed,
-    /// As many as this option says, by their mean or by the largest of them.
+    /// This option says how many there are, and their mean or the largest of them is shown.
     Mean(&'static str),
-    /// As many as this option says, by lists of numbers that are not alike: all of them, or the least and the largest.
+    /// This option says how many there are, and lists of numbers that are not alike are shown: all of them, or the least
+    /// and the largest.
     Lists(&'static str),
 }
 

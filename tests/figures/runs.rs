@@ -41,7 +41,7 @@ pub struct Runs {
     sessions: Sessions,
 }
 
-/// The script of an experiment that was told something.
+/// Reads the script of an experiment, behind whose name stands what it was told.
 fn script_of(experiment: &str) -> Result<String, String> {
     let name = experiment.split(' ').next().unwrap_or_default();
     let name = name.rsplit('/').next().unwrap_or_default();

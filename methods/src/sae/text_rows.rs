@@ -16,7 +16,7 @@ use crate::tensor::{Device, Tensor};
 const TOKENS: usize = 1 << 11;
 
 /// The default length of rows that are read whole, if the model's context is not shorter.
-const CONTEXT: usize = 64;
+pub const CONTEXT: usize = 64;
 
 /// Reads the rows of a text on which a dictionary is judged; refuses a text without tokens.
 pub fn rows_of(
@@ -41,8 +41,7 @@ pub fn whole_rows(
     context: Option<usize>,
     task: &Task,
 ) -> Result<Vec<Vec<u32>>> {
-    let config = model.decoder.config();
-    let context = harvest::context(config, context.or(Some(CONTEXT.min(config.context))))?;
+    let context = harvest::context_or(model.decoder.config(), context, CONTEXT)?;
     let options = JudgedRowsOptions { rows, without_bos: false };
     let all = judged_rows(model, text, Some(context), &options, task)?;
     let rows: Vec<Vec<u32>> = all.into_iter().map(|row| row.ids).filter(|ids| ids.len() == context).collect();

@@ -366,6 +366,11 @@ pub fn context(config: &Config, asked: Option<usize>) -> Result<usize> {
     Ok(context)
 }
 
+/// Returns the context that is asked for, and else the usual one, or the model's where that is shorter.
+pub fn context_or(config: &Config, asked: Option<usize>, usual: usize) -> Result<usize> {
+    context(config, asked.or(Some(usual.min(config.context))))
+}
+
 /// Returns the number of rows in a batch of the model.
 pub fn at_once(decoder: &Decoder, places: &[Place], context: usize) -> usize {
     let rows = (TOKENS / context).max(1);

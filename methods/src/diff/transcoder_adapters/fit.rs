@@ -14,13 +14,13 @@ use super::options::AdapterOptions;
 use crate::base::files::hex;
 use crate::base::random::stream;
 use crate::base::{Result, Task, memory};
-use crate::data::Text;
+use crate::data::{Text, harvest};
 use crate::diff::ModelPair;
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::fingerprint::fingerprint;
-use crate::sae::text_rows::{StepOrder, whole_rows};
+use crate::sae::text_rows::{CONTEXT, StepOrder, whole_rows};
 use crate::sae::{About, Activation, KindLabel, Parts, ReadSite, Sae, Scaling};
 use crate::tensor::Tensor;
 use crate::training::{self, CheckpointFolder, Checkpoints, Optimizer, Parameter, Trainer};
@@ -82,10 +82,10 @@ impl<'a> Fitting<'a> {
         let weights = (features as u128).saturating_mul(32 * (config.layers * config.d_model) as u128);
         memory::check_on(device, weights, || "transcoder adapters".into()).map_err(|e| e.about("features"))?;
         // Logits of both models and their gradients.
-        let rows = rows(pair, text, options, task)?;
-        let tokens = options.batch as u128 * rows.first().map_or(0, Vec::len) as u128;
+        let tokens = options.batch as u128 * harvest::context_or(config, options.context, CONTEXT)? as u128;
         let bytes = tokens.saturating_mul(24 * config.outputs() as u128);
         memory::check(bytes, || "a step of transcoder adapters".into()).map_err(|e| e.about("batch"))?;
+        let rows = rows(pair, text, options, task)?;
         let mut random = stream(options.seed.draws(), "transcoder adapters", 0);
         let mut parameters = Vec::new();
         for layer in 0..config.layers {

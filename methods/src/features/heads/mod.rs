@@ -54,8 +54,7 @@ const CONTEXT: usize = 128;
 impl HeadsOptions {
     /// Returns the number of tokens in a row of a text.
     pub fn context(&self, model: &Model) -> Result<usize> {
-        let config = model.decoder.config();
-        harvest::context(config, self.context.or(Some(CONTEXT.min(config.context))))
+        harvest::context_or(model.decoder.config(), self.context, CONTEXT)
     }
 }
 
