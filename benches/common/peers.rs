@@ -36,8 +36,10 @@ impl Peers {
             .output();
         Self(match output {
             Ok(output) if output.status.success() => Ok(times(&String::from_utf8_lossy(&output.stdout))),
+            // A process that the system ended for its memory says nothing of its own.
             Ok(output) => {
-                Err(format!("not measured: {}", String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ")))
+                let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ");
+                Err(format!("not measured: {}; {said}", output.status))
             }
             Err(error) => Err(format!("not measured: {error}")),
         })

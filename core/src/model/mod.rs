@@ -27,6 +27,7 @@ pub mod cache;
 pub mod chat;
 pub mod config;
 pub mod decoder;
+mod divergence;
 pub mod fingerprint;
 pub mod generate;
 pub mod gradient_rules;

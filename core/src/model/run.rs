@@ -136,6 +136,27 @@ pub struct PassEnd {
     is_logits: bool,
 }
 
+impl PassEnd {
+    /// Returns the number of points.
+    pub fn points(&self) -> Result<usize> {
+        Ok(self.x.dim(0)?)
+    }
+
+    /// Returns the end at some of the points.
+    pub(super) fn part(&self, points: Range<usize>) -> Result<Self> {
+        Ok(self.with_rows(self.x.narrow(0, points.start, points.len())?))
+    }
+
+    /// Returns what the logits are computed from, `[points, ..]`.
+    pub(super) fn rows(&self) -> &Tensor {
+        &self.x
+    }
+
+    pub(super) fn with_rows(&self, x: Tensor) -> Self {
+        Self { x, is_logits: self.is_logits }
+    }
+}
+
 impl Decoder {
     pub fn run(&self, batch: &Batch, ask: Ask, task: &Task) -> Result<Run> {
         let mut chain = self.chain(batch, ask, false);
@@ -236,31 +257,43 @@ impl Decoder {
         take: &mut TakePoints,
         task: &Task,
     ) -> Result<()> {
-        let at_once = (LOGITS_AT_ONCE / self.config().outputs().max(1)).max(1);
-        self.beside_in_parts(batch, passes, points, at_once, take, task)
+        self.logits_of_ends(&self.ends(batch, passes, points, task)?, take, task)
     }
 
-    fn beside_in_parts(
+    fn ends(
         &self,
         batch: &Batch,
         passes: Vec<Vec<BoundHook>>,
         points: &[(usize, usize)],
-        at_once: usize,
-        take: &mut TakePoints,
         task: &Task,
-    ) -> Result<()> {
+    ) -> Result<Vec<PassEnd>> {
         let ends = passes.into_iter().map(|hooks| {
             let mut chain = Chain { hooks, ..Chain::default() };
             self.end(batch, &mut chain, points, task)
         });
-        let ends = ends.collect::<Result<Vec<_>>>()?;
-        for start in (0..points.len()).step_by(at_once) {
+        ends.collect()
+    }
+
+    /// Gives the logits of several passes that end at the same points to `take`, some points at a time: their range, and
+    /// `[some, vocab]` of each pass.
+    pub fn logits_of_ends(&self, ends: &[PassEnd], take: &mut TakePoints, task: &Task) -> Result<()> {
+        self.ends_in_parts(ends, self.points_at_once(), take, task)
+    }
+
+    fn ends_in_parts(&self, ends: &[PassEnd], at_once: usize, take: &mut TakePoints, task: &Task) -> Result<()> {
+        let count = ends.first().map_or(Ok(0), PassEnd::points)?;
+        for start in (0..count).step_by(at_once) {
             task.check()?;
-            let range = start..points.len().min(start + at_once);
+            let range = start..count.min(start + at_once);
             let logits = ends.iter().map(|end| self.logits_of(end, range.clone(), task));
             take(range.clone(), &logits.collect::<Result<Vec<_>>>()?)?;
         }
         Ok(())
+    }
+
+    /// Returns how many points have their logits computed at once.
+    pub(super) fn points_at_once(&self) -> usize {
+        (LOGITS_AT_ONCE / self.config().outputs().max(1)).max(1)
     }
 
     /// Runs the model up to the unembedding: what was recorded, and the end of the pass at some rows and columns of the batch.
@@ -277,16 +310,26 @@ impl Decoder {
     }
 
     fn end(&self, batch: &Batch, chain: &mut Chain, points: &[(usize, usize)], task: &Task) -> Result<PassEnd> {
+        self.end_of(chain, points, |chain, logits| self.pass(batch, chain, logits, task))
+    }
+
+    /// Returns the end of a pass at some points.
+    pub fn end_of<'a>(
+        &self,
+        chain: &mut Chain<'a>,
+        points: &[(usize, usize)],
+        pass: impl FnOnce(&mut Chain<'a>, Logits) -> Result<Tensor>,
+    ) -> Result<PassEnd> {
         // A hook at the logits sees all of them at once.
         if self.is_seen(SiteKind::Logits, chain)? {
-            return Ok(PassEnd { x: self.pass(batch, chain, Logits::Points(points), task)?, is_logits: true });
+            return Ok(PassEnd { x: pass(chain, Logits::Points(points))?, is_logits: true });
         }
-        Ok(PassEnd { x: at_points(&self.pass(batch, chain, Logits::Read, task)?, points)?, is_logits: false })
+        Ok(PassEnd { x: at_points(&pass(chain, Logits::Read)?, points)?, is_logits: false })
     }
 
     /// Computes the logits at some points of the end of a pass, `[points, vocab]`.
     pub fn logits_of(&self, end: &PassEnd, points: Range<usize>, task: &Task) -> Result<Tensor> {
-        let part = end.x.narrow(0, points.start, points.len())?;
+        let part = end.part(points)?.x;
         if end.is_logits { Ok(part) } else { self.unembedded(&part, task) }
     }
 
@@ -463,7 +506,8 @@ mod tests {
                     }
                     Ok(())
                 };
-                model.beside_in_parts(&batch, passes(), &points, at_once, take, &task).unwrap();
+                let ends = model.ends(&batch, passes(), &points, &task).unwrap();
+                model.ends_in_parts(&ends, at_once, take, &task).unwrap();
                 assert_eq!(seen, points.len());
             }
         }

@@ -6,7 +6,7 @@ use crate::model::batch::Batch;
 use crate::model::config::Config;
 use crate::model::decoder::{Decoder, Logits, Pass};
 use crate::model::hooks::{BoundHook, Chain};
-use crate::model::run::Ask;
+use crate::model::run::{Ask, PassEnd};
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::Tensor;
 
@@ -46,20 +46,26 @@ impl<'a> Reruns<'a> {
     /// Returns the logits of some copies of the batch, one copy after the other, with hooks. Hooks that change copies
     /// in different ways find them by their rows.
     pub fn logits(&self, copies: usize, hooks: Vec<BoundHook>, wanted: Logits, task: &Task) -> Result<Tensor> {
+        self.pass(copies, &mut Chain { hooks, ..Chain::default() }, wanted, task)
+    }
+
+    /// Returns the end of a pass with hooks at some rows and columns of the batch.
+    pub fn end(&self, hooks: Vec<BoundHook>, points: &[(usize, usize)], task: &Task) -> Result<PassEnd> {
+        let mut chain = Chain { hooks, ..Chain::default() };
+        self.model.end_of(&mut chain, points, |chain, logits| self.pass(1, chain, logits, task))
+    }
+
+    fn pass(&self, copies: usize, chain: &mut Chain, wanted: Logits, task: &Task) -> Result<Tensor> {
         let rows: Vec<Vec<u32>> = (0..copies).flat_map(|_| self.batch.rows().iter().cloned()).collect();
         let batch = Batch::new(rows)?;
-        let mut chain = Chain { hooks, ..Chain::default() };
         let logits = match &self.start {
             Some((site, stream)) => {
                 let bytes = (copies * stream.elem_count() * stream.dtype().size_in_bytes()) as u128;
                 memory::check(4 * bytes, || "copies of a batch".into())?;
                 let stream = if copies == 1 { stream.clone() } else { stream.repeat((copies, 1, 1))? };
-                self.model.resumed(&batch, *site, &stream, &mut chain, wanted, task)?
+                self.model.resumed(&batch, *site, &stream, chain, wanted, task)?
             }
-            None => {
-                let pass = Pass { hooks: &mut chain, past: None, logits: wanted, task };
-                self.model.forward(&batch, pass)?
-            }
+            None => self.model.forward(&batch, Pass { hooks: chain, past: None, logits: wanted, task })?,
         };
         logits.ok_or_else(|| err!(Bug, "a run without logits"))
     }

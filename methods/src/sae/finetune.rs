@@ -9,15 +9,15 @@ use super::metrics::{EvaluationText, JudgedRowsOptions, judged_rows};
 use super::splice::{ErrorTreatment, Splice};
 use super::{Activation, Parts, Sae, SiteOptions, SitePair, baselines, writes_of};
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Error, Result, Task, memory};
+use crate::base::{Error, Result, Task};
 use crate::data::Text;
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
-use crate::model::run::Ask;
+use crate::model::run::{Ask, PassEnd};
 use crate::model::site::{Place, one_site};
-use crate::tensor::{DType, Tensor, dtype, normalise};
+use crate::tensor::{DType, Tensor, dtype};
 use crate::training::{self, Optimizer, Parameter, Schedule, ScheduleShape, Trainer, TrainingEnd};
 
 crate::options! {
@@ -85,10 +85,9 @@ struct Lesson {
     /// Mask of the positions where the reconstruction is spliced in and predictions count: 1 and 0 in u8,
     /// `[batch, pos]`.
     mask: Tensor,
-    /// Positions of the mask as places in `batch * pos`.
-    places: Tensor,
-    /// Log probabilities at these places: `[places, vocab]`.
-    clean: Tensor,
+    /// Positions of the mask as rows and columns, and the end of the unchanged pass there.
+    points: Vec<(usize, usize)>,
+    clean: PassEnd,
     /// Input and target there: `[places, d]`.
     read: Tensor,
     written: Tensor,
@@ -276,9 +275,6 @@ impl<'a> Tuner<'a> {
     fn lesson(&self, texts: &[&EvaluationText], parts: &Parts, task: &Task) -> Result<Lesson> {
         let batch = Batch::new(texts.iter().map(|text| text.ids.clone()).collect())?;
         let width = batch.width();
-        let outputs = self.model.config().outputs();
-        // Logits and their gradients, in both runs.
-        memory::check(24 * (texts.len() * width * outputs) as u128, || "a step of fine-tuning".into())?;
         let places = places(texts);
         let mut marks = vec![0_u8; texts.len() * width];
         for place in &places {
@@ -287,11 +283,12 @@ impl<'a> Tuner<'a> {
             }
         }
         let device = self.model.device();
+        let points: Vec<_> = places.iter().map(|place| (*place as usize / width, *place as usize % width)).collect();
         let places = Tensor::new(places, device)?;
         let ask = Ask { places: self.places.to_vec(), ..Ask::default() };
-        let run = self.model.run(&batch, ask, task)?;
+        let (cache, clean) = self.model.run_to_end(&batch, ask, &points, task)?;
         let rows = |place: Place, width: usize| -> Result<Tensor> {
-            let x = run.cache.at(place)?;
+            let x = cache.at(place)?;
             let found = x.elem_count();
             let rows = texts.len() * batch.width();
             if found != rows * width {
@@ -304,9 +301,9 @@ impl<'a> Tuner<'a> {
         Ok(Lesson {
             read: rows(reads, parts.encoder.dims()[1])?,
             written: rows(writes, parts.decoder.dims()[1])?,
-            clean: at_places(&run.logits.detach(), &places)?,
+            clean,
             mask: Tensor::from_vec(marks, (texts.len(), width), device)?,
-            places,
+            points,
             batch,
         })
     }
@@ -315,8 +312,9 @@ impl<'a> Tuner<'a> {
     fn loss(&self, sae: &Sae, lesson: &Lesson, task: &Task) -> Result<LossParts> {
         let splice = Splice::new(sae.clone(), ErrorTreatment::Dropped).only(lesson.mask.clone());
         let hooks = splice.between(self.model.config(), self.sites.reads, self.sites.writes, None)?;
-        let changed = at_places(&self.model.logits(&lesson.batch, hooks, task)?, &lesson.places)?;
-        let kl = normalise::divergences(&lesson.clean, &changed)?.mean(0)?.to_dtype(changed.dtype())?;
+        let ask = Ask { hooks, ..Ask::default() };
+        let (_, changed) = self.model.run_to_end(&lesson.batch, ask, &lesson.points, task)?;
+        let kl = self.model.divergences(&lesson.clean, &changed, task)?.mean(0)?.to_dtype(self.model.dtype())?;
         let (codes, found) = sae.encode_and_reconstruct(&lesson.read)?;
         let rest = (&lesson.written - found)?.sqr()?.sum_all()?;
         let spread = lesson.written.broadcast_sub(&lesson.written.mean_keepdim(0)?)?.sqr()?.sum_all()?;
@@ -340,12 +338,6 @@ fn places(texts: &[&EvaluationText]) -> Vec<u32> {
         (0..text.ids.len()).filter(counts).map(|position| (row * width + position) as u32).collect::<Vec<_>>()
     };
     texts.iter().enumerate().flat_map(of).collect()
-}
-
-/// Selects the logits at some places.
-fn at_places(logits: &Tensor, places: &Tensor) -> Result<Tensor> {
-    let (texts, positions, outputs) = logits.dims3()?;
-    Ok(logits.reshape((texts * positions, outputs))?.index_select(places, 0)?)
 }
 
 fn number(t: &Tensor) -> Result<f64> {

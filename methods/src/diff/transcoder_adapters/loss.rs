@@ -8,10 +8,11 @@ use crate::diff::ModelPair;
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
-use crate::model::run::Ask;
+use crate::model::hooks::BoundHook;
+use crate::model::run::{Ask, PassEnd};
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::derivative::{ValueAndGradients, value_and_gradients};
-use crate::tensor::{DType, Tensor, dtype, normalise};
+use crate::tensor::{DType, Tensor, dtype};
 
 /// The losses of a step, unweighted.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -43,8 +44,9 @@ impl StepLosses {
 /// The texts of a step, with what the tuned model predicts and writes.
 pub struct Lesson {
     pub batch: Batch,
-    /// Logits at tokens with a next one: `[n, vocab]`.
-    logits: Tensor,
+    /// Rows and columns of the tokens with a next one, and the end of the tuned model's pass there.
+    points: Vec<(usize, usize)>,
+    end: PassEnd,
     /// The residual stream behind each layer, in f32.
     streams: Vec<Tensor>,
 }
@@ -53,17 +55,13 @@ impl Lesson {
     pub fn of(tuned: &Decoder, batch: Batch, task: &Task) -> Result<Self> {
         let place = |layer: usize| Place { site: Site::new(SiteKind::ResidPost, layer), head: None };
         let places: Vec<Place> = (0..tuned.config().layers).map(place).collect();
-        let run = tuned.run(&batch, Ask { places: places.clone(), ..Ask::default() }, task)?;
-        let stream = |place: &Place| dtype::convert(&run.cache.at(*place)?.detach(), DType::F32);
+        let with_next = |(row, length): (usize, usize)| (0..length.saturating_sub(1)).map(move |column| (row, column));
+        let points: Vec<_> = batch.lengths().into_iter().enumerate().flat_map(with_next).collect();
+        let (cache, end) = tuned.run_to_end(&batch, Ask { places: places.clone(), ..Ask::default() }, &points, task)?;
+        let stream = |place: &Place| dtype::convert(&cache.at(*place)?.detach(), DType::F32);
         let streams = places.iter().map(stream).collect::<Result<_>>()?;
-        Ok(Self { batch, logits: with_next(&run.logits.detach())?, streams })
+        Ok(Self { batch, points, end, streams })
     }
-}
-
-/// Selects the logits at tokens with a next one: `[batch, pos, vocab]` to `[n, vocab]`.
-fn with_next(logits: &Tensor) -> Result<Tensor> {
-    let (texts, positions, vocab) = logits.dims3()?;
-    Ok(logits.narrow(1, 0, positions - 1)?.contiguous()?.reshape((texts * (positions - 1), vocab))?)
 }
 
 /// The models and the weights of the losses.
@@ -119,7 +117,7 @@ impl LossStep<'_> {
             let branches = Branch::of(tensors);
             let pass = AdaptedPass::new(&branches, &|_| true, Some(&lesson.streams));
             let hooks = AdaptedPass::hooks(&pass, decoder.config())?;
-            let kl = divergence(lesson, &decoder.logits(&lesson.batch, hooks, task)?)?;
+            let kl = divergence(lesson, decoder, hooks, task)?;
             let sums = pass.borrow_mut().sums();
             let missing = || err!(Bug, "a pass without adapted layers");
             let l1 = sums.l1.ok_or_else(missing)?;
@@ -151,17 +149,17 @@ impl LossStep<'_> {
             let branches = Branch::of(tensors);
             let pass = AdaptedPass::new(&branches, is_adapted, None);
             let hooks = AdaptedPass::hooks(&pass, decoder.config())?;
-            let kl = divergence(lesson, &decoder.logits(&lesson.batch, hooks, task)?)?;
+            let kl = divergence(lesson, &decoder, hooks, task)?;
             Ok((kl * self.weights.bridge)?)
         };
         value_and_gradients(&mut loss, tensors, task)
     }
 }
 
-/// Computes KL(tuned || logits), the mean over tokens with a next one.
-fn divergence(lesson: &Lesson, logits: &Tensor) -> Result<Tensor> {
-    let found = normalise::divergences(&lesson.logits, &with_next(logits)?)?.mean_all()?;
-    dtype::convert(&found, DType::F32)
+/// Computes KL(tuned || decoder with hooks), the mean over tokens with a next one.
+fn divergence(lesson: &Lesson, decoder: &Decoder, hooks: Vec<BoundHook>, task: &Task) -> Result<Tensor> {
+    let (_, end) = decoder.run_to_end(&lesson.batch, Ask { hooks, ..Ask::default() }, &lesson.points, task)?;
+    dtype::convert(&decoder.divergences(&lesson.end, &end, task)?.mean_all()?, DType::F32)
 }
 
 fn number(t: &Tensor) -> Result<f64> {

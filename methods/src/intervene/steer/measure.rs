@@ -1,6 +1,7 @@
 //! The effect of steering with its damage, compared with random directions of the same length.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use super::label::LabelShare;
 use super::sweep::{SteeringSweep, SweepStrength, figure};
@@ -8,7 +9,6 @@ use crate::base::{Cell, Result, Table, Task};
 use crate::err;
 use crate::intervene::rerun::Reruns;
 use crate::model::batch::Batch;
-use crate::model::decoder::Logits;
 use crate::model::run::token_losses;
 use crate::tensor::normalise::{divergences, log_probabilities};
 use crate::tensor::{Tensor, floats};
@@ -117,15 +117,24 @@ fn damage(sweep: &SteeringSweep, text: &[Vec<u32>], task: &Task) -> Result<Vec<(
     for ids in text {
         let batch = Batch::new(vec![ids.clone()])?;
         let reruns = Reruns::new(&sweep.model.decoder, &batch, &sweep.push.places(), task)?;
-        let run = |hooks| -> Result<Tensor> { Ok(reruns.logits(1, hooks, Logits::All, task)?.get(0)?) };
-        let clean = run(Vec::new())?;
+        let points: Vec<_> = (0..ids.len()).map(|column| (0, column)).collect();
+        let clean = reruns.end(Vec::new(), &points, task)?;
         for (pushed, (losses, kls)) in pushes.iter().zip(&mut found) {
             task.check()?;
-            let steered = run(sweep.hooks(pushed)?)?;
-            if ids.len() > 1 {
-                losses.push(mean(floats(&token_losses(&steered, ids)?)?));
+            let steered = reruns.end(sweep.hooks(pushed)?, &points, task)?;
+            let (mut loss, mut kl) = (Vec::new(), Vec::new());
+            let take = &mut |range: Range<usize>, logits: &[Tensor]| {
+                // The last token has a loss of none behind it.
+                let next = ids.len().min(range.end + 1);
+                loss.extend(floats(&token_losses(&logits[1], &ids[range.start..next])?)?);
+                kl.extend(floats(&divergences(&logits[0], &logits[1])?)?);
+                Ok(())
+            };
+            sweep.model.decoder.logits_of_ends(&[clean.clone(), steered], take, task)?;
+            if !loss.is_empty() {
+                losses.push(mean(loss));
             }
-            kls.push(mean(floats(&divergences(&clean, &steered)?)?));
+            kls.push(mean(kl));
             bar.advance(1);
         }
     }
