@@ -23,7 +23,7 @@ use crate::tokenizer::Tokenizer;
 
 /// Every file, its family, and a bound of the distance of llama.cpp's logits from those of transformers, in the largest of them.
 /// It rounds what its products read. Its logits and tokens are missing where it does not read the file.
-const FILES: [(&str, &str, f64); 35] = [
+const FILES: [(&str, &str, f64); 38] = [
     ("mixtral", "llama", 0.03),
     ("phi2", "phi", 0.005),
     ("phi3", "phi3", 0.02),
@@ -59,6 +59,9 @@ const FILES: [(&str, &str, f64); 35] = [
     ("rwkv7", "rwkv7", 0.05),
     ("rwkv7-heads", "rwkv7", 0.0),
     ("llama-q2_k", "llama", 0.05),
+    ("gemma2", "gemma2", 0.05),
+    ("gemma3", "gemma3_text", 0.05),
+    ("mistral", "llama", 0.05),
 ];
 
 /// The largest distance from transformers, in the largest number; a delta net with experts behind it is 1.1e-5 off.
