@@ -164,12 +164,15 @@ pub struct Edge {
     /// The shares of attention heads in an edge of an attribution graph, where it was split by them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heads: Option<EdgeHeads>,
+    /// The score with which a head looks along an edge of an attribution graph, where it was split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<EdgeScore>,
 }
 
 impl Edge {
     /// Builds an edge between two nodes, without what only some graphs know of edges.
     pub fn new(from: usize, to: usize, effect: f64) -> Self {
-        Self { from, to, port: None, effect, cosine: None, heads: None }
+        Self { from, to, port: None, effect, cosine: None, heads: None, score: None }
     }
 }
 
@@ -195,6 +198,39 @@ pub struct HeadLoading {
     pub alone: f64,
     /// The share of all paths that pass the head, alone or with heads of other layers.
     pub through: f64,
+}
+
+/// The score of the head that carries the most of an edge alone, from where the edge ends to where it begins, with its largest pairs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EdgeScore {
+    /// The site of the score, such as `scores.3.0`.
+    pub head: String,
+    /// The score that the model computed.
+    pub score: f64,
+    pub pairs: Vec<ScorePair>,
+}
+
+/// A part of a query and a part of a key, by the names that nodes have without their positions, and what they add to a score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScorePair {
+    pub query: String,
+    pub key: String,
+    pub score: f64,
+}
+
+/// The columns that a table of edges has where the scores of some are split.
+const SCORE_COLUMNS: [&str; 5] = ["looks by", "score", "query part", "key part", "their score"];
+
+/// Returns the cells of these columns, of the largest pair.
+fn score_cells(score: Option<&EdgeScore>) -> [Cell; 5] {
+    let Some(score) = score else { return [(); 5].map(|()| Cell::Missing) };
+    let [query, key, value] = match score.pairs.first() {
+        Some(pair) => [pair.query.as_str().into(), pair.key.as_str().into(), pair.score.into()],
+        None => [(); 3].map(|()| Cell::Missing),
+    };
+    [score.head.as_str().into(), score.score.into(), query, key, value]
 }
 
 /// The columns that a table of edges has where some are split by heads.
@@ -385,20 +421,26 @@ impl Graph {
         let has_ports = self.edges.iter().any(|edge| edge.port.is_some());
         let has_cosines = self.has_features();
         let has_heads = self.edges.iter().any(|edge| edge.heads.is_some());
+        let has_scores = self.edges.iter().any(|edge| edge.score.is_some());
         let row = |edge: &Edge| {
             let port = || edge.port.map_or(Cell::Missing, |port| port.to_string().into());
             let cosine = || edge.cosine.map_or(Cell::Missing, Cell::from);
             let cells = [Some(name(edge.from)), Some(name(edge.to)), has_ports.then(port), Some(edge.effect.into())];
             let of_heads = has_heads.then(|| head_cells(edge.heads.as_ref()));
+            let of_score = has_scores.then(|| score_cells(edge.score.as_ref()));
             cells
                 .into_iter()
                 .chain([has_cosines.then(cosine)])
                 .flatten()
                 .chain(of_heads.into_iter().flatten())
+                .chain(of_score.into_iter().flatten())
                 .collect()
         };
         let columns = [("from", true), ("to", true), ("input", has_ports), ("effect", true), ("cosine", has_cosines)];
-        let columns = columns.into_iter().chain(HEAD_COLUMNS.map(|name| (name, has_heads)));
+        let columns = columns
+            .into_iter()
+            .chain(HEAD_COLUMNS.map(|name| (name, has_heads)))
+            .chain(SCORE_COLUMNS.map(|name| (name, has_scores)));
         Table {
             title: self.title.clone(),
             columns: columns.filter(|(_, is_there)| *is_there).map(|(name, _)| name.into()).collect(),

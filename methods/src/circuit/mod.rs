@@ -51,7 +51,7 @@ use edges::eap_file;
 
 pub use ablations::Ablations;
 pub use dictionaries::Circuit;
-pub use graph::{Edge, EdgeHeads, Graph, HeadLoading, Node, Part, Port, Supernode, Units};
+pub use graph::{Edge, EdgeHeads, EdgeScore, Graph, HeadLoading, Node, Part, Port, ScorePair, Supernode, Units};
 pub use selection::Selection;
 
 /// The length of rows for evaluations, if the model's context is as long: hundreds of runs read all of them.

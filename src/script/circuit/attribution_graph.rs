@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 
 use super::cores;
 use crate::circuit;
-use crate::circuit::attribution_graph::intervene::{self, FeatureChange, InterveneOptions};
+use crate::circuit::EdgeScore;
+use crate::circuit::attribution_graph::intervene::{FeatureChange, InterveneOptions};
+use crate::circuit::attribution_graph::loadings::EdgeLoadings;
+use crate::circuit::attribution_graph::scores::EdgeScoreOptions;
 use crate::circuit::attribution_graph::{
-    AttributionGraph as Core, AttributionGraphOptions, PruneOptions, attribution_graph, loadings, predict,
+    AttributionGraph as Core, AttributionGraphOptions, PruneOptions, attribution_graph, loadings, predict, scores,
 };
 use crate::features::FeatureCard;
+use crate::sae;
 use crate::script::circuit::Circuit;
 use crate::script::model::Model;
 use crate::script::model::input::one_text;
@@ -131,6 +135,36 @@ impl Handle for AttributionGraph {
 
     fn item(&self) -> Result<Option<Rc<dyn Item>>> {
         Ok(Some(Rc::new(self.pruned(PruneOptions::default())?)))
+    }
+}
+
+/// The edges of a circuit of an attribution graph, split by heads.
+struct SplitCircuit {
+    graph: Rc<Core>,
+    transcoders: sae::Transcoders,
+    edges: Vec<EdgeLoadings>,
+}
+
+impl SplitCircuit {
+    fn of(ctx: &NativeCallContext, circuit: &Circuit, m: &Model) -> Result<Self> {
+        let Some((graph, transcoders)) = circuit.attribution.clone() else {
+            return Err(err!(Argument, "expected a circuit of an attribution graph, found another")
+                .hint("g.prune() of circuit::attribution_graph gives one"));
+        };
+        let places = AttributionGraph::places(&graph);
+        let nodes = &circuit.graph().nodes;
+        let place = |node: usize| {
+            let found = nodes.get(node).and_then(|node| places.get(&node.name()).copied());
+            found.ok_or_else(|| err!(Bug, "a node of a circuit that its graph has not"))
+        };
+        let edge = |edge: &circuit::Edge| Ok((place(edge.from)?, place(edge.to)?));
+        let edges = circuit.graph().edges.iter().map(edge).collect::<Result<Vec<_>>>()?;
+        let edges = loadings::head_loadings(m.core(), &transcoders, &graph, &edges, &env(ctx)?.task)?;
+        Ok(Self { graph, transcoders, edges })
+    }
+
+    fn scores(&self, m: &Model, options: EdgeScoreOptions, task: &Task) -> Result<Vec<Option<EdgeScore>>> {
+        scores::edge_scores(m.core(), &self.transcoders, &self.graph, &self.edges, options, task)
     }
 }
 
@@ -322,7 +356,7 @@ pub mod methods {
         let core = &g.core;
         let changes = g.changes(&nodes, &options)?;
         let freeze = options.freeze;
-        let run = intervene::intervene(m.core(), &g.transcoders.core, &core.tokens, &changes, freeze, &env.task)?;
+        let run = core.intervened(m.core(), &g.transcoders.core, &changes, freeze, &env.task)?;
         Ok(predict::table(&core.predictions(&changes, freeze, &run)?))
     }
 
@@ -370,22 +404,45 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "heads", return_raw)]
     pub fn circuit_heads(ctx: NativeCallContext, circuit: &mut Circuit, m: Model) -> Fallible<Table> {
-        let Some((core, transcoders)) = circuit.attribution.clone() else {
-            return Err(err!(Argument, "expected a circuit of an attribution graph, found another")
-                .hint("g.prune() of circuit::attribution_graph gives one")
-                .into());
-        };
-        let places = AttributionGraph::places(&core);
-        let graph = circuit.graph();
-        let place = |node: usize| {
-            let found = graph.nodes.get(node).and_then(|node| places.get(&node.name()).copied());
-            found.ok_or_else(|| err!(Bug, "a node of a circuit that its graph has not"))
-        };
-        let edge = |edge: &circuit::Edge| Ok((place(edge.from)?, place(edge.to)?));
-        let edges = graph.edges.iter().map(edge).collect::<Result<Vec<_>>>()?;
-        let found = loadings::head_loadings(m.core(), &transcoders, &core, &edges, &env(&ctx)?.task)?;
+        let found = super::SplitCircuit::of(&ctx, circuit, &m)?.edges;
         for (edge, found) in circuit.core.graph.edges.iter_mut().zip(found) {
             edge.heads = Some(found.parts);
+        }
+        Ok(circuit.graph().table())
+    }
+
+    /// Splits, for each edge of a circuit of an attribution graph that leads from an earlier position, the score of the head that
+    /// carries the most of it alone into pairs of parts, as `circuit::qk` does with the graph's transcoders: why that head looks from
+    /// where the edge ends to where it begins (QK attributions, Kamath et al. 2025). The circuit keeps the head, its score and
+    /// the largest pairs of each edge, beside what `c.heads(m)` keeps: its table and its page have the largest pair, `edges`
+    /// and its JSON all that are kept. Returns the table of edges.
+    ///
+    /// Parts are features of transcoders and heads by the names that nodes have, without their positions: the part at the query
+    /// is at the position of the edge's end, that at the key at the position of its beginning. What all keys have in common
+    /// says nothing of where a head looks; `circuit::qk` with another `to` shows it.
+    ///
+    /// # Options
+    /// - [edge_scores]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::load("tests/fixtures/graphs/gpt2-relu/model");
+    /// let t = sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder");
+    /// let g = circuit::attribution_graph(m, t, [0, 81, 14, 3], #{ logits: 1 });
+    /// let c = g.prune();
+    /// c.qk(m, #{ pairs: 2 }).columns.contains("looks by")  //=> true
+    /// let edge = c.edges.filter(|edge| "score" in edge)[0];
+    /// edge.score.pairs.len()  //=> 2
+    /// ```
+    #[rhai_fn(global, name = "qk", return_raw)]
+    pub fn edge_scores(ctx: NativeCallContext, circuit: &mut Circuit, m: Model, options: Options) -> Fallible<Table> {
+        let options: EdgeScoreOptions = taken(options)?;
+        let split = super::SplitCircuit::of(&ctx, circuit, &m)?;
+        let scores = split.scores(&m, options, &env(&ctx)?.task)?;
+        let found = split.edges.into_iter().zip(scores);
+        for (edge, (loadings, score)) in circuit.core.graph.edges.iter_mut().zip(found) {
+            edge.heads = Some(loadings.parts);
+            edge.score = score;
         }
         Ok(circuit.graph().table())
     }

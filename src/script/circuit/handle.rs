@@ -3,7 +3,7 @@
 use super::{cores, dictionaries, known};
 use crate::circuit::attribution_graph::AttributionGraph;
 use crate::circuit::edges::eap_file;
-use crate::circuit::{self, Edge, EdgeHeads, Graph, HeadLoading, Node, Part};
+use crate::circuit::{self, Edge, EdgeHeads, EdgeScore, Graph, HeadLoading, Node, Part, ScorePair};
 use crate::features;
 use crate::report::picture::Picture;
 use crate::script::engine::show::saved as written;
@@ -179,7 +179,8 @@ fn edges(circuit: &Circuit) -> Array {
             ("cosine", edge.cosine.map_or(Dynamic::UNIT, Dynamic::from)),
         ];
         let heads = heads.map(|heads| ("heads", heads));
-        fields.into_iter().chain(heads).map(|(name, value)| (name.into(), value)).collect::<Map>().into()
+        let score = edge.score.as_ref().map(|score| ("score", edge_score(score)));
+        fields.into_iter().chain(heads).chain(score).map(|(name, value)| (name.into(), value)).collect::<Map>().into()
     };
     circuit.graph().edges.iter().map(of_edge).collect()
 }
@@ -197,6 +198,19 @@ fn edge_heads(edge: &EdgeHeads) -> Dynamic {
     let heads: Array = edge.heads.iter().map(of_head).collect();
     let fields: [(&str, Dynamic); 3] =
         [("direct", edge.direct.into()), ("several", edge.several.into()), ("heads", heads.into())];
+    fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
+}
+
+/// Returns the score of an edge as values of scripts.
+fn edge_score(score: &EdgeScore) -> Dynamic {
+    let of_pair = |pair: &ScorePair| -> Dynamic {
+        let fields: [(&str, Dynamic); 3] =
+            [("query", pair.query.clone().into()), ("key", pair.key.clone().into()), ("score", pair.score.into())];
+        fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
+    };
+    let pairs: Array = score.pairs.iter().map(of_pair).collect();
+    let fields: [(&str, Dynamic); 3] =
+        [("head", score.head.clone().into()), ("score", score.score.into()), ("pairs", pairs.into())];
     fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
 }
 
@@ -290,7 +304,8 @@ pub mod methods {
 
     /// Returns the edges as maps of their `name`, `from` and `to`, which count nodes, `input` (which of a head's three
     /// inputs), `effect`, and `cosine`, that of the two directions. An edge that `c.heads(m)` has split has `heads`, too: the
-    /// shares that pass no head (`direct`) and `several`, and for each head its share `alone` and `through` it.
+    /// shares that pass no head (`direct`) and `several`, and for each head its share `alone` and `through` it; one whose score
+    /// `c.qk(m)` has split has `score`: the `head` that looks along it, its `score`, and the largest `pairs`.
     ///
     /// # Example
     /// ```

@@ -36,6 +36,7 @@ pub use select::Selection;
 
 use crate::circuit::attribution::SelectOptions;
 use crate::circuit::attribution_graph::intervene::InterveneOptions;
+use crate::circuit::attribution_graph::scores::EdgeScoreOptions;
 use crate::circuit::attribution_graph::{AttributionGraphOptions, PruneOptions};
 use crate::circuit::channels::NodePruningOptions;
 use crate::circuit::compiled::CompiledPairOptions;
@@ -86,6 +87,7 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("smallest_circuit", fields::<MinimalOptions>),
     ("text_circuit", fields::<TextCircuitOptions>),
     ("compiled_pairs", fields::<CompiledPairOptions>),
+    ("edge_scores", fields::<EdgeScoreOptions>),
     ("edge_pruning", fields::<EdgePruningCall>),
     ("node_pruning", fields::<NodePruningOptions>),
     ("pair_judge", fields::<PairJudgeOptions>),

@@ -64,20 +64,22 @@ pub struct FeatureChange {
 /// A run with changed features.
 #[derive(Debug, Clone)]
 pub struct InterventionRun {
-    /// Logits without the change, `[pos, vocab]`; `after` has those with it.
+    /// Logits without the change at the positions asked for, `[positions, vocab]`; `after` has those with it.
     pub before: Tensor,
     pub after: Tensor,
     /// The pre-activations of all features with the change: `[pos, features]` for each layer.
     pub pre: Vec<Tensor>,
 }
 
-/// Runs a prompt with features of transcoders set to other values: what each writes is changed by the difference.
+/// Runs a prompt with features of transcoders set to other values: what each writes is changed by the difference. Logits are
+/// computed at some positions.
 pub fn intervene(
     model: &Model,
     transcoders: &Transcoders,
     prompt: &[u32],
     changes: &[FeatureChange],
     freeze: Freeze,
+    positions: &[usize],
     task: &Task,
 ) -> Result<InterventionRun> {
     let decoder = &model.decoder;
@@ -88,11 +90,12 @@ pub fn intervene(
     }
     let batch = Batch::new(vec![prompt.to_vec()]).map_err(|e| e.about("prompt"))?;
     let ask = Ask { places: frozen::places(decoder, transcoders), ..Ask::default() };
-    let clean = decoder.run(&batch, ask, task)?;
+    let points: Vec<(usize, usize)> = positions.iter().map(|position| (0, *position)).collect();
+    let (cache, end) = decoder.run_to_end(&batch, ask, &points, task)?;
     let mut hooks = InterventionHooks {
         decoder,
         transcoders,
-        cache: &clean.cache,
+        cache: &cache,
         changes,
         freeze,
         added: vec![None; transcoders.layers().len()],
@@ -100,10 +103,10 @@ pub fn intervene(
         hidden: None,
         pre: Vec::new(),
     };
-    let pass = Pass { hooks: &mut hooks, past: None, logits: Logits::All, task };
+    let pass = Pass { hooks: &mut hooks, past: None, logits: Logits::Points(&points), task };
     let after = decoder.forward(&batch, pass)?.ok_or_else(|| err!(Bug, "a run without logits"))?;
     let pre = hooks.pre;
-    Ok(InterventionRun { before: clean.logits.squeeze(0)?, after: after.squeeze(0)?, pre })
+    Ok(InterventionRun { before: decoder.logits_of(&end, 0..points.len(), task)?, after, pre })
 }
 
 fn check_change(change: &FeatureChange, transcoders: &Transcoders, tokens: usize) -> Result<()> {

@@ -249,7 +249,7 @@ fn changes_that_cannot_be_are_refused() {
     let refused = |change: FeatureChange| {
         let model = &first.model;
         let transcoders = &first.transcoders;
-        intervene(model, transcoders, &[1, 2], &[change], Freeze::All, &Task::default()).unwrap_err().message
+        intervene(model, transcoders, &[1, 2], &[change], Freeze::All, &[1], &Task::default()).unwrap_err().message
     };
     let change = FeatureChange { layer: 0, position: 1, feature: 0, value: 1.0 };
     assert_eq!(refused(FeatureChange { layer: 3, ..change }), "expected a layer below 3, found 3");

@@ -1,11 +1,13 @@
 //! Loadings of heads sum to the edge, and are what the edge loses without the head, and has with it alone.
 
 use super::loadings::{EdgeLoadings, head_loadings};
+use super::scores::{EdgeScoreOptions, edge_scores};
 use super::sum_tests::{made, plain};
 use super::*;
 use crate::fixtures::{configs, decoder};
 use crate::model::config::Config;
-use crate::tensor::Device;
+use crate::model::site::one_site;
+use crate::tensor::{Device, floats};
 
 const PROMPT: [u32; 7] = [3, 1, 4, 1, 5, 9, 2];
 
@@ -75,6 +77,14 @@ fn graph_of(model: &Model, transcoders: &Transcoders) -> AttributionGraph {
     attribution_graph(model, transcoders, &PROMPT, &options, &Task::default()).unwrap()
 }
 
+/// Lists the configs whose frozen models are linear.
+fn linear() -> Vec<Config> {
+    let is_linear = |config: &Config| {
+        config.causal && config.d_mlp > 0 && config.recurrent_layers().is_none() && config.beyond_sums().is_none()
+    };
+    configs().into_iter().filter(is_linear).collect()
+}
+
 /// Asserts that two numbers are the same but for rounding, in sums of terms of a size.
 fn close(found: f64, expected: f64, size: f64, what: &str) {
     assert!((found - expected).abs() < 1e-5 + 1e-4 * (size + expected.abs()), "{what}: {found}, expected {expected}");
@@ -87,12 +97,9 @@ fn size(one: &EdgeLoadings) -> f64 {
 
 #[test]
 fn loadings_sum_to_edges_in_models_of_every_kind() {
-    let is_linear = |config: &Config| {
-        config.causal && config.d_mlp > 0 && config.recurrent_layers().is_none() && config.beyond_sums().is_none()
-    };
     let mut checked = 0;
     let mut several = 0;
-    for config in configs().into_iter().filter(is_linear) {
+    for config in linear() {
         for crosses in [false, true] {
             let model = plain(decoder(config.clone(), DType::F32));
             let transcoders = made(&model.decoder, crosses);
@@ -141,6 +148,46 @@ fn a_loading_is_what_the_edge_loses_without_the_head() {
             }
         }
     }
+}
+
+#[test]
+fn all_pairs_of_an_edge_sum_to_the_score_of_its_head() {
+    let mut checked = 0;
+    for config in linear().iter().filter(|config| config.score_cap.is_none() && config.alibi.is_none()).take(4) {
+        for crosses in [false, true] {
+            let model = plain(decoder(config.clone(), DType::F32));
+            let transcoders = made(&model.decoder, crosses);
+            let graph = graph_of(&model, &transcoders);
+            let batch = Batch::new(vec![PROMPT.to_vec()]).unwrap();
+            let task = Task::default();
+            let found = head_loadings(&model, &transcoders, &graph, &edges(&graph, 40), &task).unwrap();
+            let scores = |pairs: usize| {
+                let options = EdgeScoreOptions { pairs };
+                edge_scores(&model, &transcoders, &graph, &found, options, &task).unwrap()
+            };
+            for ((edge, all), two) in found.iter().zip(scores(usize::MAX)).zip(scores(2)) {
+                let [from, to] = [edge.from, edge.to].map(|node| graph.node(node).position.unwrap());
+                let carrier = edge.parts.heads.iter().max_by(|a, b| a.alone.abs().total_cmp(&b.alone.abs()));
+                let Some(carrier) = carrier.filter(|head| head.alone != 0.0 && from != to) else {
+                    assert_eq!(all, None);
+                    continue;
+                };
+                let [all, two] = [all, two].map(Option::unwrap);
+                let site = format!("scores.{}.{}", carrier.layer, carrier.head);
+                assert_eq!((&all.head, &two.head), (&site, &site));
+                let sum: f64 = all.pairs.iter().map(|pair| pair.score).sum();
+                close(sum, all.score, all.pairs.iter().map(|pair| pair.score.abs()).sum(), &site);
+                assert_eq!(two.pairs[..], all.pairs[..2]);
+                let place = one_site(config, &site, "one head").unwrap();
+                let ask = Ask { places: vec![place], ..Ask::default() };
+                let recorded = model.decoder.cache(&batch, ask, &task).unwrap().at(place).unwrap();
+                let recorded = floats(&recorded.flatten_all().unwrap()).unwrap();
+                close(recorded[to * PROMPT.len() + from], all.score, 0.0, &site);
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 50, "{checked} edges");
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub mod predict;
 pub(in crate::circuit) mod layer_writes;
 mod rank;
 mod rows;
+pub mod scores;
 mod sources;
 mod targets;
 

@@ -1,9 +1,11 @@
 //! Predictions of a graph for changed features, compared with what the changes do in the model.
 
 use super::graph::AttributionGraph;
-use super::intervene::{FeatureChange, Freeze, InterventionRun};
-use crate::base::{Cell, Result, Table};
+use super::intervene::{FeatureChange, Freeze, InterventionRun, intervene};
+use crate::base::{Cell, Result, Table, Task};
 use crate::err;
+use crate::model::Model;
+use crate::sae::Transcoders;
 use crate::tensor::floats;
 
 /// The change of a target as a graph predicts it, and as it was measured.
@@ -15,6 +17,19 @@ pub struct EffectPrediction {
 }
 
 impl AttributionGraph {
+    /// Runs the prompt with changed features, with the logits of its last position.
+    pub fn intervened(
+        &self,
+        model: &Model,
+        transcoders: &Transcoders,
+        changes: &[FeatureChange],
+        freeze: Freeze,
+        task: &Task,
+    ) -> Result<InterventionRun> {
+        let last = self.tokens.len().saturating_sub(1);
+        intervene(model, transcoders, &self.tokens, changes, freeze, &[last], task)
+    }
+
     /// Predicts the change of each target for changed features, with the change in a run: of logits over their mean, or
     /// of differences; directions are left out. With all frozen only direct edges count; otherwise features that read a
     /// changed one change by as much as their pre-activation, and pass the change on.

@@ -146,7 +146,9 @@ fn features_that_are_set_change_the_logits_as_they_do_in_circuit_tracer() {
             let model = &fixture.model;
             let transcoders = &fixture.transcoders;
             let task = Task::default();
-            let run = intervene(model, transcoders, &fixture.prompt(), &[change], freeze, &task).unwrap();
+            let prompt = fixture.prompt();
+            let positions: Vec<usize> = (0..prompt.len()).collect();
+            let run = intervene(model, transcoders, &prompt, &[change], freeze, &positions, &task).unwrap();
             let found = floats(&run.after.flatten_all().unwrap()).unwrap();
             let worst = beyond(&found, &fixture.floats(&format!("do_logits.{tag}")), 1e-4);
             assert!(worst < 1e-4, "{name} {tag}: logits differ by {worst}");

@@ -59,8 +59,8 @@ impl QkScore {
         format!("{} from {query:?}@{} to {key:?}@{}", self.site, self.from, self.to)
     }
 
-    /// Tabulates the pairs with the largest values in size, without those that are 0.
-    pub fn pairs(&self, top: usize) -> Table {
+    /// Lists the pairs with the largest values in size, without those that are 0: the part at the query, that at the key, the value.
+    pub fn largest(&self, top: usize) -> Vec<(&str, &str, f64)> {
         let width = self.keys.len().max(1);
         let mut order: Vec<usize> = (0..self.values.len()).filter(|pair| self.values[*pair] != 0.0).collect();
         let larger = |a: &usize, b: &usize| self.values[*b].abs().total_cmp(&self.values[*a].abs());
@@ -69,15 +69,21 @@ impl QkScore {
             order.truncate(top);
         }
         order.sort_by(|a, b| larger(a, b).then(a.cmp(b)));
-        let row = |pair: &usize| {
-            let query = &self.queries[pair / width];
-            let key = &self.keys[pair % width];
-            vec![query.name.as_str().into(), key.name.as_str().into(), self.values[*pair].into()]
+        let pair = |at: usize| {
+            let query = &self.queries[at / width];
+            let key = &self.keys[at % width];
+            (query.name.as_str(), key.name.as_str(), self.values[at])
         };
+        order.into_iter().map(pair).collect()
+    }
+
+    /// Tabulates the largest pairs.
+    pub fn pairs(&self, top: usize) -> Table {
+        let row = |(query, key, value): (&str, &str, f64)| vec![query.into(), key.into(), value.into()];
         Table {
             title: self.title(),
             columns: vec!["query part".into(), "key part".into(), "score".into()],
-            rows: order.iter().map(row).collect(),
+            rows: self.largest(top).into_iter().map(row).collect(),
         }
     }
 

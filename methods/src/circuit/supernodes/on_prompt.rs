@@ -4,7 +4,7 @@
 use super::{GraphGroup, RandomGroupOptions};
 use crate::base::{Cell, Result, Table, Task};
 use crate::circuit::attribution_graph::AttributionGraph;
-use crate::circuit::attribution_graph::intervene::{self as change, FeatureChange, InterveneOptions};
+use crate::circuit::attribution_graph::intervene::{FeatureChange, InterveneOptions};
 use crate::circuit::attribution_graph::predict::EffectPrediction;
 use crate::circuit::check_draws;
 use crate::circuit::faithfulness::{UnitClasses, mean};
@@ -41,7 +41,7 @@ pub fn intervene(
             Ok(FeatureChange { layer: one.layer, position: one.position, feature: one.feature, value })
         });
         let changes = of.collect::<Result<Vec<_>>>()?;
-        let run = change::intervene(model, transcoders, &attributed.tokens, &changes, options.freeze, task)?;
+        let run = attributed.intervened(model, transcoders, &changes, options.freeze, task)?;
         bar.advance(1);
         attributed.predictions(&changes, options.freeze, &run)
     };

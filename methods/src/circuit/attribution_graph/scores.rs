@@ -1,0 +1,70 @@
+//! QK attributions of the edges of an attribution graph (Kamath et al. 2025): why the head that carries an edge looks from where
+//! the edge ends to where it begins.
+
+use std::collections::BTreeMap;
+
+use super::AttributionGraph;
+use super::loadings::EdgeLoadings;
+use crate::base::{Result, Task};
+use crate::circuit::graph::{EdgeScore, HeadLoading, ScorePair};
+use crate::circuit::qk::{QkDictionaries, QkOptions, qk};
+use crate::model::Model;
+use crate::sae::Transcoders;
+
+crate::options! {
+    /// Options of the scores of edges.
+    #[derive(Debug, Clone, Copy)]
+    pub struct EdgeScoreOptions {
+        /// The number of pairs of parts that are kept for each edge, the largest ones.
+        pairs: usize = 5 => at_least(1.0);
+    }
+}
+
+/// Splits the score with which a head looks along each edge into pairs of parts. The head is the one that carries the most of the
+/// edge alone; an edge within one position, and one that no head carries alone, has no score.
+pub fn edge_scores(
+    model: &Model,
+    transcoders: &Transcoders,
+    graph: &AttributionGraph,
+    edges: &[EdgeLoadings],
+    options: EdgeScoreOptions,
+    task: &Task,
+) -> Result<Vec<Option<EdgeScore>>> {
+    let dictionaries = QkDictionaries::Transcoders(transcoders.clone());
+    // Edges between the same positions often have the same head.
+    let mut known: BTreeMap<(usize, usize, usize, usize), EdgeScore> = BTreeMap::new();
+    let mut found = Vec::with_capacity(edges.len());
+    let bar = task.begin("splitting scores", Some(edges.len() as u64));
+    for edge in edges {
+        task.check()?;
+        let [from, to] = [edge.from, edge.to].map(|node| graph.node(node).position);
+        let score = match (carrier(edge), from, to) {
+            (Some(head), Some(from), Some(to)) if from != to => {
+                let place = (head.layer, head.head, to, from);
+                if !known.contains_key(&place) {
+                    let site = format!("scores.{}.{}", head.layer, head.head);
+                    let at = QkOptions { from: to as i64, to: Some(from as i64) };
+                    let split = qk(model, &graph.tokens, &site, &dictionaries, &at, task)?;
+                    let pair = |(query, key, score): (&str, &str, f64)| ScorePair {
+                        query: query.into(),
+                        key: key.into(),
+                        score,
+                    };
+                    let pairs = split.largest(options.pairs).into_iter().map(pair).collect();
+                    known.insert(place, EdgeScore { head: site, score: split.score, pairs });
+                }
+                known.get(&place).cloned()
+            }
+            _ => None,
+        };
+        found.push(score);
+        bar.advance(1);
+    }
+    Ok(found)
+}
+
+/// Returns the head that carries the most of an edge alone.
+fn carrier(edge: &EdgeLoadings) -> Option<&HeadLoading> {
+    let heads = edge.parts.heads.iter().filter(|head| head.alone != 0.0);
+    heads.max_by(|a, b| a.alone.abs().total_cmp(&b.alone.abs()))
+}
