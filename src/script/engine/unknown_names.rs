@@ -1,5 +1,8 @@
 //! Unknown names and calls that fit no overload, in plain terms and with what may have been meant.
 
+use std::cell::LazyCell;
+use std::rc::Rc;
+
 use crate::base::{Kind, names};
 use crate::script::docs::Docs;
 use crate::script::engine::foreign_names;
@@ -9,9 +12,12 @@ use crate::script::engine::sources::Sources;
 use crate::script::engine::variable_reads::VariableReads;
 use crate::script::session::inspect;
 
+/// The reference, gathered when it is first asked for: that takes longer than all else of an error that has no wrong name in it.
+type ReferenceWhenAsked<'a> = LazyCell<Rc<Docs>, Box<dyn FnOnce() -> Rc<Docs> + 'a>>;
+
 /// Names that stood in scope, for answering a wrong one.
 pub struct KnownNames<'a> {
-    pub docs: &'a Docs,
+    pub docs: ReferenceWhenAsked<'a>,
     pub variables: Vec<String>,
     /// Functions that scripts and lines define, as they are called: `area(f, k)`.
     pub functions: Vec<String>,
@@ -21,9 +27,14 @@ pub struct KnownNames<'a> {
 }
 
 impl<'a> KnownNames<'a> {
-    pub fn new(docs: &'a Docs, variables: Vec<String>, sources: &'a Sources, marks: &'a VariableReads) -> Self {
+    pub fn new(
+        docs: impl FnOnce() -> Rc<Docs> + 'a,
+        variables: Vec<String>,
+        sources: &'a Sources,
+        marks: &'a VariableReads,
+    ) -> Self {
         let functions = sources.all().values().flat_map(|text| inspect::functions(text)).collect();
-        Self { docs, variables, functions, sources, marks }
+        Self { docs: LazyCell::new(Box::new(docs)), variables, functions, sources, marks }
     }
 }
 

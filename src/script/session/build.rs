@@ -273,8 +273,8 @@ fn listen(engine: &mut Engine, env: &Rc<Env>, texts: &Texts) {
         room.check(name, index, &context)?;
         texts.marks.answer(name, index, &mut context, |error, context| {
             let variables = context.scope().iter_raw().map(|(name, ..)| name.to_string()).collect();
-            let docs = texts.reference.of(context.engine());
-            caught_errors::put_into_words(error, &KnownNames::new(&docs, variables, &texts.sources, &texts.marks));
+            let docs = || texts.reference.of(context.engine());
+            caught_errors::put_into_words(error, &KnownNames::new(docs, variables, &texts.sources, &texts.marks));
         })
     });
     let printing = env.clone();

@@ -178,8 +178,7 @@ impl Session {
     }
 
     pub(super) fn explain(&self, name: &str, error: &EvalAltResult) -> Failure {
-        let docs = self.docs();
-        let known = KnownNames::new(&docs, self.names(name), &self.texts.sources, &self.texts.marks);
+        let known = KnownNames::new(|| self.docs(), self.names(name), &self.texts.sources, &self.texts.marks);
         let mut failure = explain(error, name, &known);
         if failure.is_interrupted() && !self.env.task.is_interrupted() {
             failure.kind = Kind::Memory.name().into();
