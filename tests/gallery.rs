@@ -29,6 +29,28 @@ fn crowded(text: &str) -> Option<&str> {
     text.lines().nth(lines_before)
 }
 
+/// Finds a line on which a number that changes is added to a seed as it is: runs with neighbouring seeds would share draws, and what
+/// a page calls a range over seeds would be of the same ones. A seed times 1,000 shares none.
+fn shared(text: &str) -> Option<&str> {
+    let is_of_word = |c: char| c.is_alphanumeric() || "_.:()".contains(c);
+    let is_far_apart = |seed: &str| {
+        let declared = text.split_once(&format!("let {seed} = ")).map(|(_, rest)| rest.trim_start_matches(is_of_word));
+        declared.is_some_and(|rest| rest.starts_with(" * run::seed()"))
+    };
+    let is_shared = |line: &str| {
+        line.match_indices(" + ").any(|(at, plus)| {
+            let (left, right) = (&line[..at], &line[at + plus.len()..]);
+            let before = left.trim_end_matches(is_of_word);
+            let seed = left[before.len()..].trim_end_matches("()").rsplit('(').next().unwrap_or_default();
+            let more = right.trim_start_matches(is_of_word);
+            let is_seed = seed.ends_with("seed");
+            let is_changing = right.starts_with(char::is_alphabetic) && !more.starts_with(" * ");
+            is_seed && is_changing && !before.ends_with("* ") && !is_far_apart(seed)
+        })
+    };
+    text.lines().find(|line| !line.trim_start().starts_with("//") && is_shared(line))
+}
+
 /// What is wrong with a script as a page of the gallery.
 fn complaints(name: &str, text: &str) -> Vec<String> {
     let header: Vec<&str> = text.lines().take_while(|line| line.starts_with("//")).collect();
@@ -40,10 +62,12 @@ fn complaints(name: &str, text: &str) -> Vec<String> {
     let is_long = |line: &&str| line.chars().count() > 120 && !line.starts_with("//=") && !line.starts_with(&run);
     let long = text.lines().skip(1).find(is_long);
     let crowded = crowded(text);
+    let shared = shared(text);
     let checks = [
         (header.len() <= 12, format!("its header has {} lines", header.len())),
         (code <= 60, format!("it has {code} lines of code")),
         (long.is_none(), format!("a line is longer than 120 characters: {}", long.unwrap_or_default())),
+        (shared.is_none(), format!("neighbouring seeds share draws: {}", shared.unwrap_or_default())),
         (crowded.is_none(), format!("a line holds more than one statement: {}", crowded.unwrap_or_default())),
         (header.first().is_some_and(|line| line.ends_with('?')), "its first line is no question".into()),
         (header.last().is_some_and(|line| line.starts_with(&run)), format!("its header does not end in `{run}`")),
@@ -69,6 +93,31 @@ fn semicolons_in_strings_and_comments_end_no_statement() {
     assert_eq!(crowded(fine), None);
     for line in ["f(); g()", "if a { b(); }", "let s = `a; b`; s"] {
         assert_eq!(crowded(&format!("{fine}{line}\n")), Some(line));
+    }
+}
+
+#[test]
+fn neighbouring_seeds_share_no_draw() {
+    for library in support::files("stdlib", "rhai") {
+        let text = std::fs::read_to_string(&library).unwrap();
+        assert_eq!(shared(&text), None, "{}", library.display());
+    }
+    for line in [
+        "f(run::seed() + draw)",
+        "f(#{ seed: seed + i })",
+        "f(o.seed + epoch, 1)",
+        "let seed = run::seed();\nf(seed + i)",
+    ] {
+        assert_eq!(shared(line), line.lines().last());
+    }
+    for line in [
+        "f(1000 * run::seed() + draw)",
+        "f(run::seed() + 100)",
+        "f(o.seed + drawn * 1000003)",
+        "// seed + i",
+        "let first_seed = 1_000_000 * run::seed();\nf(first_seed + i)",
+    ] {
+        assert_eq!(shared(line), None);
     }
 }
 

@@ -25,8 +25,8 @@ const FORWARD: &str = "\
 | recording the 111 sites that TransformerLens records | {forward/forward that records the 111 sites of TransformerLens ms}, {forward/of the plain forward n} times the plain forward pass | TransformerLens: {forward/forward that records the 111 sites of TransformerLens+2 ms} ({forward/forward that records the 111 sites of TransformerLens+2 x} times) |
 | a script that records them / with a closure at each | {forward/a script that records at all those sites ms} / {forward/the same with a closure at each that does nothing ms} | |
 | generation, one text, with cache | {forward/generation, one text, with cache n} tokens a second | {forward@transformers}: {forward/generation, one text, with cache+1 n} (ours is {forward/generation, one text, with cache+1 x} times as fast) |
-| without AVX-512: forward with all logits | {forward-avx2/forward with all logits ms} | TransformerLens with it: {forward-avx2/forward with all logits+1 ms} ({forward-avx2/forward with all logits+1 x} times) |
-| without AVX-512: `resid_post.3` alone | {forward-avx2/`resid_post.3` alone ms} | TransformerLens with it: {forward-avx2/`resid_post.3` alone+1 ms} ({forward-avx2/`resid_post.3` alone+1 x} times) |";
+| without AVX-512, on {forward-avx2@}: forward with all logits | {forward-avx2/forward with all logits ms} | TransformerLens with it: {forward-avx2/forward with all logits+1 ms} ({forward-avx2/forward with all logits+1 x} times) |
+| the same: `resid_post.3` alone | {forward-avx2/`resid_post.3` alone ms} | TransformerLens with it: {forward-avx2/`resid_post.3` alone+1 ms} ({forward-avx2/`resid_post.3` alone+1 x} times) |";
 
 const WORKBENCH: &str = "\
 | what | measured |

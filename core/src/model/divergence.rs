@@ -79,7 +79,7 @@ mod tests {
     use crate::tensor::DType;
     use crate::tensor::derivative::value_and_gradients;
 
-    /// A pass whose last stream is multiplied by a variable, up to its end.
+    /// Runs a pass up to its end, whose stream there is multiplied by a variable.
     fn scaled(model: &Decoder, batch: &Batch, points: &[(usize, usize)], by: &Tensor) -> PassEnd {
         let end = model.run_to_end(batch, Ask::default(), points, &Task::default()).unwrap().1;
         end.with_rows(end.rows().broadcast_mul(by).unwrap())
