@@ -50,7 +50,7 @@ for name, draw in [("fixed", lambda: fixed), ("drawn", drawn)]:
 
 def das():
     """The seconds of a step: 2 dimensions of the stream behind block 2 at the last position."""
-    folder = pathlib.Path(__file__).resolve().parents[2] / "assets" / "tiny"
+    folder = pathlib.Path(__file__).resolve().parents[2] / "core" / "assets" / "tiny"
     model = GPTNeoXForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
     layer = model.gpt_neox.layers[2]
     ids = torch.arange(pairs)[:, None]

@@ -13,7 +13,7 @@ from transformers import GPTNeoXForCausalLM
 threads, texts, length = map(int, sys.argv[1:4])
 torch.set_num_threads(threads)
 torch.manual_seed(0)
-folder = pathlib.Path(__file__).resolve().parents[2] / "assets" / "tiny"
+folder = pathlib.Path(__file__).resolve().parents[2] / "core" / "assets" / "tiny"
 model = GPTNeoXForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 start = torch.zeros((texts, 1), dtype=torch.long)
 options = dict(max_new_tokens=length, min_new_tokens=length, do_sample=True, temperature=0.85, top_k=200, pad_token_id=0)
