@@ -148,6 +148,7 @@ fn complaints(named: &str, setup: &str, receiver: &str, call: &str, is_tensor: b
     let wanted = outcome(&mut session, &on_variable);
     let after = outcome(&mut session, &format!("let held = value; held.{call}; held"));
     let changes = after.is_ok() && after != outcome(&mut session, "value");
+    let method = named.split('(').next().unwrap_or(named);
     // What draws numbers or counts its calls is asked in a session of its own for each place.
     let is_steady = outcome(&mut session, &on_variable) == wanted;
     let has_rows = is_tensor && session.eval("row", "value.rank > 0").is_ok_and(|rows| rows.as_bool() == Ok(true));
@@ -156,7 +157,7 @@ fn complaints(named: &str, setup: &str, receiver: &str, call: &str, is_tensor: b
     for (place, way) in PLACES.iter().chain(rows) {
         let code = way.replace("CALL", call);
         let found = if is_steady { outcome(&mut session, &code) } else { outcome(&mut fresh()?, &code) };
-        let may_change = changes || CHANGING.iter().any(|name| named == *name || named.ends_with(&format!(".{name}")));
+        let may_change = changes || CHANGING.iter().any(|name| method == *name || method.ends_with(&format!(".{name}")));
         let is_refused = |message: &String| message.contains("constant") && (may_change || wanted.is_err());
         // What is called on a function as `this` is an argument of it.
         if named.starts_with("function.") && *place == "as this" {

@@ -208,6 +208,9 @@ pub struct EdgeScore {
     pub head: String,
     /// The score that the model computed.
     pub score: f64,
+    /// The sum of the pairs with the biases of the key, which say nothing of where the head looks.
+    pub biases: f64,
+    /// The largest of the other pairs.
     pub pairs: Vec<ScorePair>,
 }
 

@@ -418,8 +418,9 @@ pub mod methods {
     /// and its JSON all that are kept. Returns the table of edges.
     ///
     /// Parts are features of transcoders and heads by the names that nodes have, without their positions: the part at the query
-    /// is at the position of the edge's end, that at the key at the position of its beginning. What all keys have in common
-    /// says nothing of where a head looks; `circuit::qk` with another `to` shows it.
+    /// is at the position of the edge's end, that at the key at the position of its beginning. Pairs with the biases of the key, which
+    /// all keys have in common, are summed and not among the largest: they say nothing of where a head looks. Other parts may
+    /// be much the same at other keys, too; `circuit::qk` with another `to` shows it.
     ///
     /// # Options
     /// - [edge_scores]

@@ -209,8 +209,12 @@ fn edge_score(score: &EdgeScore) -> Dynamic {
         fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
     };
     let pairs: Array = score.pairs.iter().map(of_pair).collect();
-    let fields: [(&str, Dynamic); 3] =
-        [("head", score.head.clone().into()), ("score", score.score.into()), ("pairs", pairs.into())];
+    let fields: [(&str, Dynamic); 4] = [
+        ("head", score.head.clone().into()),
+        ("score", score.score.into()),
+        ("biases", score.biases.into()),
+        ("pairs", pairs.into()),
+    ];
     fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
 }
 
@@ -305,7 +309,8 @@ pub mod methods {
     /// Returns the edges as maps of their `name`, `from` and `to`, which count nodes, `input` (which of a head's three
     /// inputs), `effect`, and `cosine`, that of the two directions. An edge that `c.heads(m)` has split has `heads`, too: the
     /// shares that pass no head (`direct`) and `several`, and for each head its share `alone` and `through` it; one whose score
-    /// `c.qk(m)` has split has `score`: the `head` that looks along it, its `score`, and the largest `pairs`.
+    /// `c.qk(m)` has split has `score`: the `head` that looks along it, its `score`, what pairs with the `biases` of the key sum to, and
+    /// the largest other `pairs`.
     ///
     /// # Example
     /// ```

@@ -175,8 +175,10 @@ fn all_pairs_of_an_edge_sum_to_the_score_of_its_head() {
                 let [all, two] = [all, two].map(Option::unwrap);
                 let site = format!("scores.{}.{}", carrier.layer, carrier.head);
                 assert_eq!((&all.head, &two.head), (&site, &site));
-                let sum: f64 = all.pairs.iter().map(|pair| pair.score).sum();
-                close(sum, all.score, all.pairs.iter().map(|pair| pair.score.abs()).sum(), &site);
+                let sum: f64 = all.biases + all.pairs.iter().map(|pair| pair.score).sum::<f64>();
+                let size = all.biases.abs() + all.pairs.iter().map(|pair| pair.score.abs()).sum::<f64>();
+                close(sum, all.score, size, &site);
+                assert!(all.pairs.iter().all(|pair| pair.key != "biases"));
                 assert_eq!(two.pairs[..], all.pairs[..2]);
                 let place = one_site(config, &site, "one head").unwrap();
                 let ask = Ask { places: vec![place], ..Ask::default() };

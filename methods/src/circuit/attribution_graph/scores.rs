@@ -21,7 +21,8 @@ crate::options! {
 }
 
 /// Splits the score with which a head looks along each edge into pairs of parts. The head is the one that carries the most of the
-/// edge alone; an edge within one position, and one that no head carries alone, has no score.
+/// edge alone; an edge within one position, and one that no head carries alone, has no score. A softmax sees differences between keys,
+/// so pairs with the biases of the key, which are of all keys, are summed, and the largest of the others are kept.
 pub fn edge_scores(
     model: &Model,
     transcoders: &Transcoders,
@@ -50,8 +51,9 @@ pub fn edge_scores(
                         key: key.into(),
                         score,
                     };
-                    let pairs = split.largest(options.pairs).into_iter().map(pair).collect();
-                    known.insert(place, EdgeScore { head: site, score: split.score, pairs });
+                    let pairs = split.largest_without_key_biases(options.pairs).into_iter().map(pair).collect();
+                    let biases = split.of_key_biases();
+                    known.insert(place, EdgeScore { head: site, score: split.score, biases, pairs });
                 }
                 known.get(&place).cloned()
             }

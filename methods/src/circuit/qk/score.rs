@@ -59,10 +59,26 @@ impl QkScore {
         format!("{} from {query:?}@{} to {key:?}@{}", self.site, self.from, self.to)
     }
 
+    /// Returns the sum of the pairs with the biases of the key, the last of its parts. All keys have them in common, but for the
+    /// rotation by their positions.
+    pub fn of_key_biases(&self) -> f64 {
+        self.of_keys().last().copied().unwrap_or(0.0)
+    }
+
     /// Lists the pairs with the largest values in size, without those that are 0: the part at the query, that at the key, the value.
     pub fn largest(&self, top: usize) -> Vec<(&str, &str, f64)> {
+        self.largest_of(top, |_| true)
+    }
+
+    /// Lists the largest pairs without those with the biases of the key.
+    pub fn largest_without_key_biases(&self, top: usize) -> Vec<(&str, &str, f64)> {
+        self.largest_of(top, |key| key + 1 < self.keys.len())
+    }
+
+    fn largest_of(&self, top: usize, is_meant: impl Fn(usize) -> bool) -> Vec<(&str, &str, f64)> {
         let width = self.keys.len().max(1);
-        let mut order: Vec<usize> = (0..self.values.len()).filter(|pair| self.values[*pair] != 0.0).collect();
+        let is_shown = |pair: &usize| self.values[*pair] != 0.0 && is_meant(pair % width);
+        let mut order: Vec<usize> = (0..self.values.len()).filter(is_shown).collect();
         let larger = |a: &usize, b: &usize| self.values[*b].abs().total_cmp(&self.values[*a].abs());
         if order.len() > top {
             order.select_nth_unstable_by(top, larger);
