@@ -157,7 +157,8 @@ fn complaints(named: &str, setup: &str, receiver: &str, call: &str, is_tensor: b
     for (place, way) in PLACES.iter().chain(rows) {
         let code = way.replace("CALL", call);
         let found = if is_steady { outcome(&mut session, &code) } else { outcome(&mut fresh()?, &code) };
-        let may_change = changes || CHANGING.iter().any(|name| method == *name || method.ends_with(&format!(".{name}")));
+        let may_change =
+            changes || CHANGING.iter().any(|name| method == *name || method.ends_with(&format!(".{name}")));
         let is_refused = |message: &String| message.contains("constant") && (may_change || wanted.is_err());
         // What is called on a function as `this` is an argument of it.
         if named.starts_with("function.") && *place == "as this" {

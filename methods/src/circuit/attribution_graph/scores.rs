@@ -2,12 +2,13 @@
 //! the edge ends to where it begins.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::AttributionGraph;
 use super::loadings::EdgeLoadings;
 use crate::base::{Result, Task};
 use crate::circuit::graph::{EdgeScore, HeadLoading, ScorePair};
-use crate::circuit::qk::{QkDictionaries, QkOptions, qk};
+use crate::circuit::qk::{QkDictionaries, QkOptions, QkScore, qk};
 use crate::model::Model;
 use crate::sae::Transcoders;
 
@@ -41,21 +42,16 @@ pub fn edge_scores(
         let [from, to] = [edge.from, edge.to].map(|node| graph.node(node).position);
         let score = match (carrier(edge), from, to) {
             (Some(head), Some(from), Some(to)) if from != to => {
-                let place = (head.layer, head.head, to, from);
-                if !known.contains_key(&place) {
-                    let site = format!("scores.{}.{}", head.layer, head.head);
-                    let at = QkOptions { from: to as i64, to: Some(from as i64) };
-                    let split = qk(model, &graph.tokens, &site, &dictionaries, &at, task)?;
-                    let pair = |(query, key, score): (&str, &str, f64)| ScorePair {
-                        query: query.into(),
-                        key: key.into(),
-                        score,
-                    };
-                    let pairs = split.largest_without_key_biases(options.pairs).into_iter().map(pair).collect();
-                    let biases = split.of_key_biases();
-                    known.insert(place, EdgeScore { head: site, score: split.score, biases, pairs });
-                }
-                known.get(&place).cloned()
+                let score = match known.entry((head.layer, head.head, to, from)) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(place) => {
+                        let site = format!("scores.{}.{}", head.layer, head.head);
+                        let at = QkOptions { from: to as i64, to: Some(from as i64) };
+                        let split = qk(model, &graph.tokens, &site, &dictionaries, &at, task)?;
+                        place.insert(kept(&split, options))
+                    }
+                };
+                Some(score.clone())
             }
             _ => None,
         };
@@ -63,6 +59,17 @@ pub fn edge_scores(
         bar.advance(1);
     }
     Ok(found)
+}
+
+/// Returns what a circuit keeps of a score.
+fn kept(split: &QkScore, options: EdgeScoreOptions) -> EdgeScore {
+    let pair = |(query, key, score): (&str, &str, f64)| ScorePair { query: query.into(), key: key.into(), score };
+    EdgeScore {
+        head: split.site.clone(),
+        score: split.score,
+        biases: split.of_key_biases(),
+        pairs: split.largest_without_key_biases(options.pairs).into_iter().map(pair).collect(),
+    }
 }
 
 /// Returns the head that carries the most of an edge alone.
