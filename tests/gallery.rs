@@ -39,7 +39,8 @@ fn shared(text: &str) -> Option<&str> {
     };
     let is_shared = |line: &str| {
         line.match_indices(" + ").any(|(at, plus)| {
-            let (left, right) = (&line[..at], &line[at + plus.len()..]);
+            let left = &line[..at];
+            let right = &line[at + plus.len()..];
             let before = left.trim_end_matches(is_of_word);
             let seed = left[before.len()..].trim_end_matches("()").rsplit('(').next().unwrap_or_default();
             let more = right.trim_start_matches(is_of_word);

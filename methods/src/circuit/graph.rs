@@ -253,6 +253,12 @@ impl EdgeHeads {
     pub fn strongest(&self) -> Option<&HeadLoading> {
         self.heads.iter().max_by(|a, b| a.through.abs().total_cmp(&b.through.abs()))
     }
+
+    /// Returns the head that carries the most of the edge alone, if one does.
+    pub fn carrier(&self) -> Option<&HeadLoading> {
+        let heads = self.heads.iter().filter(|head| head.alone != 0.0);
+        heads.max_by(|a, b| a.alone.abs().total_cmp(&b.alone.abs()))
+    }
 }
 
 /// Nodes that are drawn and changed as one.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::cores;
 use crate::circuit;
-use crate::circuit::EdgeScore;
 use crate::circuit::attribution_graph::intervene::{FeatureChange, InterveneOptions};
 use crate::circuit::attribution_graph::loadings::EdgeLoadings;
 use crate::circuit::attribution_graph::scores::EdgeScoreOptions;
@@ -161,10 +160,6 @@ impl SplitCircuit {
         let edges = circuit.graph().edges.iter().map(edge).collect::<Result<Vec<_>>>()?;
         let edges = loadings::head_loadings(m.core(), &transcoders, &graph, &edges, &env(ctx)?.task)?;
         Ok(Self { graph, transcoders, edges })
-    }
-
-    fn scores(&self, m: &Model, options: EdgeScoreOptions, task: &Task) -> Result<Vec<Option<EdgeScore>>> {
-        scores::edge_scores(m.core(), &self.transcoders, &self.graph, &self.edges, options, task)
     }
 }
 
@@ -355,9 +350,8 @@ pub mod methods {
         let options: InterveneOptions = taken(options)?;
         let core = &g.core;
         let changes = g.changes(&nodes, &options)?;
-        let freeze = options.freeze;
-        let run = core.intervened(m.core(), &g.transcoders.core, &changes, freeze, &env.task)?;
-        Ok(predict::table(&core.predictions(&changes, freeze, &run)?))
+        let found = core.effects(m.core(), &g.transcoders.core, &changes, options.freeze, &env.task)?;
+        Ok(predict::table(&found))
     }
 
     /// Splits an edge of an attribution graph by the attention heads that carry it (head loadings, Kamath et al. 2025), as a
@@ -438,9 +432,9 @@ pub mod methods {
     #[rhai_fn(global, name = "qk", return_raw)]
     pub fn edge_scores(ctx: NativeCallContext, circuit: &mut Circuit, m: Model, options: Options) -> Fallible<Table> {
         let options: EdgeScoreOptions = taken(options)?;
-        let split = super::SplitCircuit::of(&ctx, circuit, &m)?;
-        let scores = split.scores(&m, options, &env(&ctx)?.task)?;
-        let found = split.edges.into_iter().zip(scores);
+        let super::SplitCircuit { graph, transcoders, edges } = super::SplitCircuit::of(&ctx, circuit, &m)?;
+        let scores = scores::edge_scores(m.core(), &transcoders, &graph, &edges, options, &env(&ctx)?.task)?;
+        let found = edges.into_iter().zip(scores);
         for (edge, (loadings, score)) in circuit.core.graph.edges.iter_mut().zip(found) {
             edge.heads = Some(loadings.parts);
             edge.score = score;

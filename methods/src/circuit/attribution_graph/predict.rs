@@ -17,17 +17,18 @@ pub struct EffectPrediction {
 }
 
 impl AttributionGraph {
-    /// Runs the prompt with changed features, with the logits of its last position.
-    pub fn intervened(
+    /// Runs the prompt with changed features, and compares the change of each target with its prediction.
+    pub fn effects(
         &self,
         model: &Model,
         transcoders: &Transcoders,
         changes: &[FeatureChange],
         freeze: Freeze,
         task: &Task,
-    ) -> Result<InterventionRun> {
+    ) -> Result<Vec<EffectPrediction>> {
         let last = self.tokens.len().saturating_sub(1);
-        intervene(model, transcoders, &self.tokens, changes, freeze, &[last], task)
+        let run = intervene(model, transcoders, &self.tokens, changes, freeze, &[last], task)?;
+        self.predictions(changes, freeze, &run)
     }
 
     /// Predicts the change of each target for changed features, with the change in a run: of logits over their mean, or

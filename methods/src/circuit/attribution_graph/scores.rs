@@ -7,7 +7,7 @@ use std::collections::btree_map::Entry;
 use super::AttributionGraph;
 use super::loadings::EdgeLoadings;
 use crate::base::{Result, Task};
-use crate::circuit::graph::{EdgeScore, HeadLoading, ScorePair};
+use crate::circuit::graph::{EdgeScore, ScorePair};
 use crate::circuit::qk::{QkDictionaries, QkOptions, QkScore, qk};
 use crate::model::Model;
 use crate::sae::Transcoders;
@@ -40,7 +40,7 @@ pub fn edge_scores(
     for edge in edges {
         task.check()?;
         let [from, to] = [edge.from, edge.to].map(|node| graph.node(node).position);
-        let score = match (carrier(edge), from, to) {
+        let score = match (edge.parts.carrier(), from, to) {
             (Some(head), Some(from), Some(to)) if from != to => {
                 let score = match known.entry((head.layer, head.head, to, from)) {
                     Entry::Occupied(known) => known.into_mut(),
@@ -70,10 +70,4 @@ fn kept(split: &QkScore, options: EdgeScoreOptions) -> EdgeScore {
         biases: split.of_key_biases(),
         pairs: split.largest_without_key_biases(options.pairs).into_iter().map(pair).collect(),
     }
-}
-
-/// Returns the head that carries the most of an edge alone.
-fn carrier(edge: &EdgeLoadings) -> Option<&HeadLoading> {
-    let heads = edge.parts.heads.iter().filter(|head| head.alone != 0.0);
-    heads.max_by(|a, b| a.alone.abs().total_cmp(&b.alone.abs()))
 }

@@ -41,9 +41,9 @@ pub fn intervene(
             Ok(FeatureChange { layer: one.layer, position: one.position, feature: one.feature, value })
         });
         let changes = of.collect::<Result<Vec<_>>>()?;
-        let run = attributed.intervened(model, transcoders, &changes, options.freeze, task)?;
+        let found = attributed.effects(model, transcoders, &changes, options.freeze, task)?;
         bar.advance(1);
-        attributed.predictions(&changes, options.freeze, &run)
+        Ok(found)
     };
     let targets = changed(&chosen)?;
     let layers: Vec<usize> = features.iter().map(|one| one.layer).collect();

@@ -122,7 +122,8 @@ fn damage(sweep: &SteeringSweep, text: &[Vec<u32>], task: &Task) -> Result<Vec<(
         for (pushed, (losses, kls)) in pushes.iter().zip(&mut found) {
             task.check()?;
             let steered = reruns.end(sweep.hooks(pushed)?, &points, task)?;
-            let (mut loss, mut kl) = (Vec::new(), Vec::new());
+            let mut loss = Vec::new();
+            let mut kl = Vec::new();
             let take = &mut |range: Range<usize>, logits: &[Tensor]| {
                 // The last token has a loss of none behind it.
                 let next = ids.len().min(range.end + 1);
