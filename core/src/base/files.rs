@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use memmap2::Mmap;
 use sha2::{Digest, Sha256};
@@ -30,6 +31,10 @@ const PIECE: u64 = 1 << 20;
 /// The bytes that a file may have beyond its reported length: some grow while they are read, and some system files are
 /// reported as empty although they have content. Others are endless.
 const SURPLUS: u64 = 16 << 20;
+
+/// Number of times that a folder is tried which another run has locked, and the time between two of them.
+const TURNS: usize = 250;
+const TURN: Duration = Duration::from_millis(20);
 
 /// Number of files that were refused and stay open until they are hashed.
 const MOST_REFUSED: usize = 64;
@@ -375,6 +380,24 @@ impl Files {
         self.save(path, |file| file.write_all(content.as_ref()).map_err(|e| Error::io("write", path, &e)))
     }
 
+    /// Appends to a file that other programs read while it grows, and makes it with its folder if it is missing. It is no
+    /// result of the run, so no record has it; and it is not written beside and renamed, which would copy all that is
+    /// there for a few more lines. A killed run leaves it without its last ones.
+    pub fn append(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let place = self.access.to_write(path)?;
+        let failed = |e: io::Error| Error::io("write", path, &e);
+        if let Some(folder) = place.parent() {
+            fs::create_dir_all(folder).map_err(failed)?;
+        }
+        plain::extend(&place).and_then(|mut file| file.write_all(bytes)).map_err(failed)
+    }
+
+    /// Makes a folder for other programs, with those around it, unless it is there.
+    pub fn make_folder(&self, path: &Path) -> Result<()> {
+        let place = self.access.to_write(path)?;
+        fs::create_dir_all(&place).map_err(|e| Error::io("write", path, &e))
+    }
+
     /// Removes a file that this program wrote; a missing one counts as removed.
     pub fn remove(&self, path: &Path) -> Result<()> {
         let place = self.access.to_write(path)?;
@@ -402,13 +425,38 @@ impl Files {
 
     /// Locks the folder for this run, or says who has locked it.
     pub fn lock(&self, folder: &Path) -> Result<()> {
-        let mut locks = locked(&self.locks);
-        if locks.contains_key(folder) || self.outer.iter().any(|outer| locked(outer).contains_key(folder)) {
+        if self.try_lock(folder)? {
             return Ok(());
         }
+        Err(err!(File, "another run is writing into {}", folder.display())
+            .hint("wait for it, or give this run another folder with --out"))
+    }
+
+    /// Locks the folder of a file that is to be written, and waits some seconds for another run that writes there: for
+    /// folders that many share, and write into only for a moment.
+    pub fn lock_in_turn(&self, path: &Path) -> Result<()> {
+        let place = self.access.to_write(path)?;
+        let folder = place.parent().unwrap_or(Path::new("/"));
+        for _ in 0..TURNS {
+            if self.try_lock(folder)? {
+                return Ok(());
+            }
+            self.task.check()?;
+            std::thread::sleep(TURN);
+        }
+        self.lock(folder)
+    }
+
+    /// Locks the folder for this run; returns false where another one has locked it.
+    fn try_lock(&self, folder: &Path) -> Result<bool> {
+        let mut locks = locked(&self.locks);
+        if locks.contains_key(folder) || self.outer.iter().any(|outer| locked(outer).contains_key(folder)) {
+            return Ok(true);
+        }
         fs::create_dir_all(folder).map_err(|e| Error::io("write into", folder, &e))?;
-        locks.insert(folder.to_path_buf(), Lock::take(folder)?);
-        Ok(())
+        let Some(lock) = Lock::take(folder)? else { return Ok(false) };
+        locks.insert(folder.to_path_buf(), lock);
+        Ok(true)
     }
 
     /// Returns whether a process, this one or another, writes into the folder.
@@ -609,6 +657,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_appended_stays_below_the_output_folder_and_out_of_the_ledger() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        for line in ["one\n", "two\n"] {
+            files.append(Path::new("a/grows"), line.as_bytes()).unwrap();
+        }
+        assert_eq!(fs::read_to_string(folder.path().join("out/a/grows")).unwrap(), "one\ntwo\n");
+        assert_eq!(files.ledger(), Ledger::default());
+        let beyond = folder.path().join("grows");
+        assert_eq!(files.append(&beyond, b"three\n").unwrap_err().kind, crate::base::Kind::Access);
+        assert!(!beyond.exists());
+    }
+
+    #[test]
     fn a_failed_save_leaves_what_was_there_and_nothing_beside_it() {
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path());
@@ -633,6 +695,23 @@ mod tests {
         assert!(save(&second, "b.txt", "2").unwrap_err().message.contains("another run"));
         first.release();
         save(&second, "b.txt", "2").unwrap();
+    }
+
+    #[test]
+    fn whoever_takes_turns_writes_once_the_other_run_lets_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = files(folder.path());
+        let second = files(folder.path());
+        save(&first, "a.txt", "1").unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                first.release();
+            });
+            second.lock_in_turn(Path::new("b.txt")).unwrap();
+        });
+        save(&second, "b.txt", "2").unwrap();
+        assert!(save(&first, "a.txt", "3").unwrap_err().message.contains("another run"));
     }
 
     #[test]

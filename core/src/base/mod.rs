@@ -29,6 +29,7 @@ pub mod random;
 pub mod results;
 pub mod settings;
 pub mod task;
+pub mod tracking;
 
 pub use error::{Error, Kind, Result};
 pub use lock::locked;

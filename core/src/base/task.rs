@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant};
 
+use super::tracking::Tracker;
 use super::{Error, Result};
 use crate::base::locked;
 
@@ -107,6 +108,8 @@ pub struct Task {
     /// Number of pieces of work that are reported.
     running: Arc<AtomicUsize>,
     patience: Duration,
+    /// Receivers of the numbers of trainings; most tasks have none.
+    trackers: Arc<[Arc<dyn Tracker>]>,
 }
 
 /// Pieces of work that end early with what they have, by their numbers: those that are to, and those that did, each after
@@ -128,7 +131,17 @@ impl Task {
     pub fn new(interrupted: Arc<AtomicBool>, progress: Arc<dyn Progress>) -> Self {
         let early = Arc::default();
         let running = Arc::default();
-        Self { interrupted, progress, is_whole: false, early, running, patience: PATIENCE }
+        let trackers = Arc::default();
+        Self { interrupted, progress, is_whole: false, early, running, patience: PATIENCE, trackers }
+    }
+
+    /// Returns this task with trackers of its trainings.
+    pub fn tracked_by(self, trackers: Vec<Arc<dyn Tracker>>) -> Self {
+        Self { trackers: trackers.into(), ..self }
+    }
+
+    pub fn trackers(&self) -> &[Arc<dyn Tracker>] {
+        &self.trackers
     }
 
     pub fn is_interrupted(&self) -> bool {

@@ -4,6 +4,7 @@
 mod constraint;
 mod options;
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use candle_core::Var;
@@ -12,8 +13,11 @@ use kernels::AdamW;
 pub use options::{AdamOptions, AdamWOptions, DescentOptions, ParameterChoice, ParameterRanges, SgdOptions};
 
 use super::adam::{Optimizer, Parameter};
-use super::run::{Trainer, TrainingEnd, run};
+use super::checkpoint::CheckpointReader;
+use super::history::of_step;
+use super::run::{TrainingEnd, run};
 use super::schedule::{Schedule, ScheduleShape};
+use super::trainer::Trainer;
 use crate::base::{Error, Kind, Result, Task, names};
 use crate::err;
 use crate::tensor::derivative::{TensorFunction, ValueAndGradients, value_and_gradients};
@@ -97,6 +101,18 @@ impl Descent {
     /// Returns the parameters as they are. They are not changed by later steps, which make new ones.
     pub fn parameters(&self) -> Vec<Tensor> {
         self.parameters.iter().map(|parameter| parameter.weight.as_detached_tensor()).collect()
+    }
+
+    /// Adds the parameters and their moments to the tensors of a checkpoint.
+    pub fn save(&self, tensors: &mut BTreeMap<String, Tensor>) {
+        self.parameters.iter().for_each(|parameter| parameter.save(tensors));
+    }
+
+    /// Restores the parameters and their moments from a checkpoint that was saved after so many steps.
+    pub fn restore(&mut self, file: &CheckpointReader, made: u64) -> Result<()> {
+        self.parameters.iter().try_for_each(|parameter| parameter.restore(file, ""))?;
+        self.made = made;
+        Ok(())
     }
 
     /// Makes one step, and returns the loss at the parameters as they were, which then change. A step that fails
@@ -288,6 +304,10 @@ impl<F: FnMut() -> Result<f64>> Trainer for DescentTraining<F> {
     fn progress(&self, speed: f64) -> String {
         let loss: &dyn Display = self.losses.last().map_or(&"none", |loss| loss);
         format!("loss {loss:.4}, {speed:.0} steps/s")
+    }
+
+    fn numbers_of(&self, _member: usize, step: u64) -> Vec<(&'static str, f64)> {
+        of_step(&self.losses, step).map(|loss| ("loss", *loss)).into_iter().collect()
     }
 
     fn left(&self) -> String {

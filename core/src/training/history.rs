@@ -2,6 +2,9 @@
 
 use crate::base::{Cell, Table};
 
+/// The name of the column of evaluations.
+const HELD_OUT: &str = "held-out loss";
+
 /// The numbers of one step.
 pub trait StepNumbers: Sized {
     /// The title of the table of steps.
@@ -21,6 +24,11 @@ pub trait StepNumbers: Sized {
 /// Computes the mean of a number of several steps.
 pub fn mean<S>(steps: &[S], number: impl Fn(&S) -> f64) -> f64 {
     steps.iter().map(number).sum::<f64>() / steps.len() as f64
+}
+
+/// Returns what a list has of a step, the first of which is 1.
+pub fn of_step<S>(steps: &[S], step: u64) -> Option<&S> {
+    steps.get(usize::try_from(step.checked_sub(1)?).ok()?)
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +52,21 @@ impl<S: StepNumbers> History<S> {
         S::merged(&self.steps[self.steps.len().saturating_sub(steps)..])
     }
 
+    /// Returns the numbers of a step under the names of their columns, the loss first, and the held-out loss behind
+    /// them where there was an evaluation; nothing of a step that was not made.
+    pub fn numbers(&self, step: u64) -> Vec<(&'static str, f64)> {
+        let Some(numbers) = of_step(&self.steps, step) else { return Vec::new() };
+        let number = |cell: Cell| match cell {
+            Cell::Float(number) => number,
+            Cell::Int(number) => number as f64,
+            _ => f64::NAN,
+        };
+        let named = S::COLUMNS.iter().copied().zip(numbers.cells().into_iter().map(number));
+        let evaluation = self.held_out.binary_search_by_key(&step, |(step, _)| *step).ok();
+        let held_out = evaluation.and_then(|place| self.held_out.get(place)).map(|(_, loss)| (HELD_OUT, *loss));
+        named.chain(held_out).collect()
+    }
+
     /// Builds a table of rows for equal intervals of the training, at most `rows`: the numbers of the interval that
     /// ends at the step, and the last evaluation within it.
     pub fn table(&self, rows: usize) -> Table {
@@ -64,7 +87,7 @@ impl<S: StepNumbers> History<S> {
             Some(cells)
         };
         let (loss, others) = S::COLUMNS.split_at(1);
-        let held_out = is_evaluated.then_some(&"held-out loss");
+        let held_out = is_evaluated.then_some(&HELD_OUT);
         let columns = ["step", S::UNIT].iter().chain(loss).chain(held_out).chain(others);
         Table {
             title: S::TITLE.into(),

@@ -1,6 +1,6 @@
 //! Floor 5: the parts of every training, of a model or of a dictionary: the learning rate schedule, Adam with gradient
-//! clipping, the loop with progress, interruption and checkpoints, and the history of steps; and gradient descent on
-//! any parameters.
+//! clipping, the loop with progress, interruption and checkpoints, the history of steps, and trackers, which write it
+//! for programs that draw curves; and gradient descent on any parameters.
 //!
 //! ```rust,no_run
 //! use microtome_core::base::{Error, Task};
@@ -24,13 +24,17 @@ mod adam;
 mod checkpoint;
 pub mod descent;
 mod history;
+mod recording;
 mod run;
 mod schedule;
+pub mod trackers;
+mod trainer;
 
 pub use adam::{Optimizer, Parameter};
 pub use checkpoint::{
     CheckpointFolder, CheckpointFormat, CheckpointOptions, CheckpointReader, Checkpoints, with_way_out,
 };
-pub use history::{History, StepNumbers, mean};
-pub use run::{Trainer, TrainingEnd, run};
+pub use history::{History, StepNumbers, mean, of_step};
+pub use run::{TrainingEnd, run};
 pub use schedule::{Schedule, ScheduleShape};
+pub use trainer::Trainer;

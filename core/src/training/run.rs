@@ -1,55 +1,13 @@
 //! The loop of a training: steps, their progress, checkpoints, and what an interruption or an error leaves.
 
-use std::path::Path;
 use std::time::Instant;
 
+use super::recording::Recording;
+use super::trainer::Trainer;
 use crate::base::counts::count;
 use crate::base::task::{InterruptibleWork, Task, human};
+use crate::base::tracking::RunEnd;
 use crate::base::{Error, Kind, Result};
-
-/// A model or a dictionary that is trained in steps.
-pub trait Trainer {
-    /// Returns the label of the progress bar.
-    fn label(&self) -> String;
-
-    fn steps(&self) -> u64;
-
-    /// Returns the number of steps made.
-    fn made(&self) -> u64;
-
-    fn is_going(&self) -> bool {
-        self.made() < self.steps()
-    }
-
-    /// Makes one step. A step that fails changes nothing.
-    fn advance(&mut self, task: &Task) -> Result<()>;
-
-    /// Returns the numbers beside the progress bar; `speed` is in steps a second.
-    fn progress(&self, speed: f64) -> String;
-
-    /// Returns the numbers of the line that each checkpoint leaves.
-    fn stage(&self, speed: f64) -> String {
-        self.progress(speed)
-    }
-
-    /// Returns the folder of the training's checkpoints.
-    fn folder(&self) -> Option<&Path> {
-        None
-    }
-
-    /// Returns whether a checkpoint is due.
-    fn is_due(&self) -> bool {
-        false
-    }
-
-    /// Saves a checkpoint, if the training has a folder for them.
-    fn save(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    /// Returns the name of what an interrupted training leaves: "the model as it is".
-    fn left(&self) -> String;
-}
 
 /// The way in which a training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +21,15 @@ pub enum TrainingEnd {
 pub fn run(trainer: &mut impl Trainer, task: &Task) -> Result<TrainingEnd> {
     // A training within the loss of another takes its own gradients.
     let piece = task.piece();
-    let ended = match kernels::without_tape(|| all_steps(trainer, &piece, task)) {
+    let mut recording = Recording::begin(&*trainer, task);
+    let made = kernels::without_tape(|| all_steps(trainer, &mut recording, &piece, task));
+    let end = match &made {
+        Ok(()) => RunEnd::Done,
+        Err(error) if error.kind == Kind::Interrupted => RunEnd::Interrupted,
+        Err(_) => RunEnd::Failed,
+    };
+    recording.end(&*trainer, end);
+    let ended = match made {
         Ok(()) => TrainingEnd::Done,
         Err(error) if error.kind == Kind::Interrupted => {
             piece.answer(trainer.made());
@@ -80,7 +46,12 @@ pub fn run(trainer: &mut impl Trainer, task: &Task) -> Result<TrainingEnd> {
     Ok(ended)
 }
 
-fn all_steps(trainer: &mut impl Trainer, piece: &InterruptibleWork, task: &Task) -> Result<()> {
+fn all_steps(
+    trainer: &mut impl Trainer,
+    recording: &mut Recording,
+    piece: &InterruptibleWork,
+    task: &Task,
+) -> Result<()> {
     let bar = task.begin(&trainer.label(), Some(trainer.steps()));
     bar.had(trainer.made());
     let begun = Instant::now();
@@ -88,6 +59,7 @@ fn all_steps(trainer: &mut impl Trainer, piece: &InterruptibleWork, task: &Task)
     while trainer.is_going() {
         piece.check(trainer.made())?;
         trainer.advance(task)?;
+        recording.catch_up(&*trainer);
         let speed = (trainer.made() - from) as f64 / begun.elapsed().as_secs_f64();
         bar.note(&trainer.progress(speed));
         bar.advance(1);

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::checkpoint;
 use super::loss::{Draws, LossStep};
 use super::options::FitOptions;
@@ -11,7 +13,7 @@ use super::target::{Clean, Target};
 use crate::base::random::stream;
 use crate::base::{Result, Task, memory};
 use crate::tensor::Device;
-use crate::training::{self, CheckpointFolder, Checkpoints, Optimizer, Trainer, TrainingEnd};
+use crate::training::{self, CheckpointFolder, Checkpoints, Optimizer, Trainer, TrainingEnd, of_step};
 
 /// The result of a fit.
 #[derive(Debug, Clone)]
@@ -123,6 +125,16 @@ impl<T: Target> Trainer for Fitting<'_, T> {
             let StepLosses { minimality, stochastic, .. } = step;
             format!("parts {minimality:.3}, reconstruction {stochastic:.2e}, {speed:.0} steps/s")
         })
+    }
+
+    fn settings_of(&self, _member: usize) -> Value {
+        self.options.json()
+    }
+
+    fn numbers_of(&self, _member: usize, step: u64) -> Vec<(&'static str, f64)> {
+        let Some(losses) = of_step(&self.state.history, step) else { return Vec::new() };
+        // Losses that are not computed are NaN.
+        StepLosses::NAMES.into_iter().zip(losses.numbers()).filter(|(_, loss)| !loss.is_nan()).collect()
     }
 
     fn folder(&self) -> Option<&Path> {

@@ -3,7 +3,7 @@
 
 use candle_core::Var;
 use rand::seq::SliceRandom;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::metrics::{EvaluationText, JudgedRowsOptions, judged_rows};
 use super::splice::{ErrorTreatment, Splice};
@@ -17,8 +17,9 @@ use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
 use crate::model::run::{Ask, PassEnd};
 use crate::model::site::{Place, one_site};
+use crate::options::OptionGroup;
 use crate::tensor::{DType, Tensor, dtype};
-use crate::training::{self, Optimizer, Parameter, Schedule, ScheduleShape, Trainer, TrainingEnd};
+use crate::training::{self, Optimizer, Parameter, Schedule, ScheduleShape, Trainer, TrainingEnd, of_step};
 
 crate::options! {
     /// Options of fine-tuning.
@@ -193,6 +194,16 @@ impl Trainer for FineTuning<'_> {
     fn progress(&self, _speed: f64) -> String {
         let last = self.steps.last();
         last.map_or_else(String::new, |step| format!("KL {:.4}, error {:.3}, L0 {:.1}", step.kl, step.error, step.l0))
+    }
+
+    fn settings_of(&self, _member: usize) -> Value {
+        let options = self.tuner.options;
+        options.recorded(options.seed.draws()).into()
+    }
+
+    fn numbers_of(&self, _member: usize, step: u64) -> Vec<(&'static str, f64)> {
+        let Some(FinetuneStep { kl, error, l0 }) = of_step(&self.steps, step) else { return Vec::new() };
+        vec![("kl", *kl), ("error", *error), ("l0", *l0)]
     }
 
     fn left(&self) -> String {

@@ -1,9 +1,13 @@
 //! Rows of a text for fits and measures that read them whole: the order in which a fit reads them, batches, and the
 //! positions that count.
 
+pub mod fit;
+
 use rand::seq::SliceRandom;
+use sha2::{Digest, Sha256};
 
 use super::metrics::{EvaluationText, JudgedRowsOptions, judged_rows};
+use crate::base::files::hex;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::data::{Text, harvest};
@@ -131,6 +135,19 @@ impl TextRows {
     /// Returns the rows of a step.
     pub fn of_step(&self, step: u64) -> Vec<&EvaluationText> {
         self.order.places(self.rows.len(), step).into_iter().map(|place| &self.rows[place]).collect()
+    }
+
+    /// Returns a hash of the tokens of all rows, and of the positions that count.
+    pub fn hash(&self) -> String {
+        let mut hash = Sha256::new();
+        for row in &self.rows {
+            hash.update((row.ids.len() as u64).to_le_bytes());
+            for (at, id) in row.ids.iter().enumerate() {
+                hash.update(id.to_le_bytes());
+                hash.update([u8::from(row.counts(at))]);
+            }
+        }
+        hex(&hash.finalize())
     }
 }
 

@@ -4,42 +4,61 @@ use std::collections::BTreeMap;
 
 use super::cores;
 use crate::circuit;
-use crate::circuit::attribution_graph::intervene::{FeatureChange, InterveneOptions};
+use crate::circuit::attribution_graph::intervene::{InterveneOptions, NodeChange};
 use crate::circuit::attribution_graph::loadings::EdgeLoadings;
 use crate::circuit::attribution_graph::scores::EdgeScoreOptions;
 use crate::circuit::attribution_graph::{
-    AttributionGraph as Core, AttributionGraphOptions, PruneOptions, attribution_graph, loadings, predict, scores,
+    ActiveFeature, AttributionGraph as Core, AttributionGraphOptions, GraphDictionaries, LayerPart, PruneOptions,
+    attribution_graph, loadings, predict, scores,
 };
 use crate::features::FeatureCard;
 use crate::sae;
 use crate::script::circuit::Circuit;
+use crate::script::engine::value::handle_setting;
 use crate::script::model::Model;
 use crate::script::model::input::one_text;
 use crate::script::prelude::*;
-use crate::script::sae::Transcoders;
+use crate::script::sae::{Lorsa, Transcoders};
 
 /// The number of heads of an edge that are shown.
 const SHOWN: usize = 20;
 
-/// An attribution graph with the transcoders that it was made with.
+/// A Lorsa given as an option.
+pub struct LorsaSetting(Lorsa);
+
+handle_setting!(LorsaSetting, "a Lorsa", |lorsa| lorsa.short());
+
+crate::options! {
+    /// All options of `circuit::attribution_graph`.
+    pub struct GraphCall {
+        /// Lorsas of `sae::lorsa` that stand for the attention of all layers, one for each, so that their heads are
+        /// nodes and no edge passes the model's own attention.
+        lorsas: Vec<LorsaSetting> = Vec::new() => usually("none");
+        with graph: AttributionGraphOptions;
+    }
+}
+
+/// An attribution graph with the dictionaries that it was made with.
 #[derive(Clone)]
 pub struct AttributionGraph {
     pub core: Rc<Core>,
     pub transcoders: Transcoders,
+    /// The dictionaries, as the core has them.
+    dictionaries: Rc<GraphDictionaries>,
 }
 
 impl AttributionGraph {
     fn pruned(&self, options: PruneOptions) -> Result<Circuit> {
         let graph = self.core.circuit(options);
         let saes = &self.transcoders.saes;
-        let core = if saes.is_empty() {
+        // Lorsas are no dictionaries of single features, which the circuit would need for all of its sites.
+        let core = if saes.is_empty() || self.core.has_lorsas {
             circuit::Circuit::without_dictionaries(graph)
         } else {
             circuit::Circuit::with_dictionaries(graph, &cores(saes))?
         };
-        let attribution = Some((self.core.clone(), self.transcoders.core.clone()));
         let mut circuit = Circuit::new(core, saes);
-        circuit.attribution = attribution;
+        circuit.attribution = Some((self.core.clone(), self.dictionaries.clone()));
         Ok(circuit)
     }
 
@@ -69,7 +88,7 @@ impl AttributionGraph {
     }
 
     /// Finds the features of these names, and their new values.
-    fn changes(&self, names: &Dynamic, options: &InterveneOptions) -> Result<Vec<FeatureChange>> {
+    fn changes(&self, names: &Dynamic, options: &InterveneOptions) -> Result<Vec<NodeChange>> {
         let names = given("nodes", names).texts()?;
         let of_name = |name: &String| {
             let known = (0..self.core.features.len()).find(|node| self.core.node(*node).name() == *name);
@@ -78,8 +97,7 @@ impl AttributionGraph {
                     .hint("g.prune().nodes has their names, such as `mlp_in.2/44@5`")
                     .about("nodes"));
             };
-            let value = options.new_value(one.activation)?;
-            Ok(FeatureChange { layer: one.layer, position: one.position, feature: one.feature, value })
+            Ok(one.set_to(options.new_value(one.activation)?))
         };
         names.iter().map(of_name).collect()
     }
@@ -121,15 +139,19 @@ impl Handle for AttributionGraph {
 
     fn json(&self) -> Result<Value> {
         let core = &self.core;
-        let feature = |one: &circuit::attribution_graph::ActiveFeature| {
-            json!([one.layer, one.position, one.feature, one.activation])
-        };
-        Ok(json!({
+        let feature = |one: &ActiveFeature| json!([one.layer, one.position, one.feature, one.activation]);
+        let of_part =
+            |part: LayerPart| -> Value { core.features.iter().filter(|one| one.part == part).map(feature).collect() };
+        let mut found = json!({
             "model": core.model, "prompt": core.prompt, "tokens": core.texts, "active": core.active,
-            "features": core.features.iter().map(feature).collect::<Vec<_>>(),
+            "features": of_part(LayerPart::Mlp),
             "targets": core.targets.iter().map(|target| json!([target.label, target.weight])).collect::<Vec<_>>(),
             "replacement": core.replacement(), "completeness": core.completeness(), "is_whole": core.is_whole,
-        }))
+        });
+        if core.has_lorsas {
+            found["heads"] = of_part(LayerPart::Attention);
+        }
+        Ok(found)
     }
 
     fn item(&self) -> Result<Option<Rc<dyn Item>>> {
@@ -146,7 +168,7 @@ struct SplitCircuit {
 
 impl SplitCircuit {
     fn of(ctx: &NativeCallContext, circuit: &Circuit, m: &Model) -> Result<Self> {
-        let Some((graph, transcoders)) = circuit.attribution.clone() else {
+        let Some((graph, dictionaries)) = circuit.attribution.clone() else {
             return Err(err!(Argument, "expected a circuit of an attribution graph, found another")
                 .hint("g.prune() of circuit::attribution_graph gives one"));
         };
@@ -158,6 +180,7 @@ impl SplitCircuit {
         };
         let edge = |edge: &circuit::Edge| Ok((place(edge.from)?, place(edge.to)?));
         let edges = circuit.graph().edges.iter().map(edge).collect::<Result<Vec<_>>>()?;
+        let transcoders = dictionaries.transcoders.clone();
         let edges = loadings::head_loadings(m.core(), &transcoders, &graph, &edges, &env(ctx)?.task)?;
         Ok(Self { graph, transcoders, edges })
     }
@@ -178,6 +201,12 @@ pub mod functions {
     /// `nodes`, the most influential ones are computed; `prune` then keeps what matters. Memory: 8 bytes for each
     /// head, query and key, 4 for each number of the active features' decoder rows, and 4 for each edge and each source
     /// that a computed feature may have; what does not fit is refused before it is computed.
+    ///
+    /// With `lorsas` the graph is without the model's attention, too: a head of a Lorsa (He et al. 2025) that is active
+    /// is a node, such as `attn_in.2/17@5`, and what the Lorsa leaves unexplained is an error, `attn_in.2/error@5`. A
+    /// head reads the values that it mixes, by its own pattern, which is held. Each layer needs a Lorsa. What splits
+    /// edges by the model's heads (`g.heads`, `c.heads`, `c.qk`) then has nothing to split; descriptions of nodes and
+    /// `save_viewer` are for graphs of transcoders alone.
     ///
     /// Ctrl-C ends the search, not the script: the call returns the graph so far, whose `is_whole` is false.
     ///
@@ -200,15 +229,17 @@ pub mod functions {
         options: Options,
     ) -> Fallible<AttributionGraph> {
         let env = env(&ctx)?;
-        let options: AttributionGraphOptions = taken(options)?;
+        let GraphCall { lorsas, graph: options } = taken(options)?;
         let transcoders = Transcoders::given(&transcoders)?;
         let prompt = one_text(&ctx, &m, "prompt", &prompt)?;
-        let core = attribution_graph(m.core(), &transcoders.core, &prompt, &options, &env.task)?;
+        let lorsas = lorsas.into_iter().map(|lorsa| sae::lorsa::Lorsa::clone(&lorsa.0.core)).collect();
+        let dictionaries = GraphDictionaries { transcoders: transcoders.core.clone(), lorsas };
+        let core = attribution_graph(m.core(), &dictionaries, &prompt, &options, &env.task)?;
         if !core.is_whole {
             let found = count(core.features.len(), "feature");
             env.task.say(&format!("stopped; the graph has what was computed so far, {found}"));
         }
-        Ok(AttributionGraph { core: Rc::new(core), transcoders })
+        Ok(AttributionGraph { core: Rc::new(core), transcoders, dictionaries: Rc::new(dictionaries) })
     }
 }
 
@@ -234,7 +265,8 @@ pub mod methods {
     }
 
     /// Returns all edges of an attribution graph: rows are targets, columns sources. The order of both is features by
-    /// layer, position and index, errors by layer and position, tokens, targets.
+    /// layer, position and index, errors by layer and position, tokens, targets. Of a layer with a Lorsa heads and
+    /// their errors stand before features of its transcoder and theirs.
     ///
     /// # Example
     /// ```
@@ -327,6 +359,10 @@ pub mod methods {
     /// patterns frozen, or nothing, the change goes through the model's own MLPs; the prediction then follows all paths of
     /// the graph, as if features stayed active. `nodes` is a name of `features`, or an array of several.
     ///
+    /// A head of a Lorsa is changed along its direction, in what the model's attention writes. With all frozen that is
+    /// held, too; else the change goes through the model's own attention, and by the model's patterns where these are
+    /// frozen.
+    ///
     /// # Options
     /// - [intervene_graph]
     ///
@@ -350,7 +386,7 @@ pub mod methods {
         let options: InterveneOptions = taken(options)?;
         let core = &g.core;
         let changes = g.changes(&nodes, &options)?;
-        let found = core.effects(m.core(), &g.transcoders.core, &changes, options.freeze, &env.task)?;
+        let found = core.effects(m.core(), &*g.dictionaries, &changes, options.freeze, &env.task)?;
         Ok(predict::table(&found))
     }
 

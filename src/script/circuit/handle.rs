@@ -1,7 +1,7 @@
 //! Circuits as scripts hold them: display, properties, saving and loading.
 
 use super::{cores, dictionaries, known};
-use crate::circuit::attribution_graph::AttributionGraph;
+use crate::circuit::attribution_graph::{AttributionGraph, GraphDictionaries};
 use crate::circuit::edges::eap_file;
 use crate::circuit::{self, Edge, EdgeHeads, EdgeScore, Graph, HeadLoading, Node, Part, ScorePair};
 use crate::features;
@@ -17,8 +17,8 @@ pub struct Circuit {
     pub core: circuit::Circuit,
     /// The circuit's dictionaries, with their models and histories.
     saes: Vec<Sae>,
-    /// The attribution graph that it is a part of, with its transcoders.
-    pub attribution: Option<(Rc<AttributionGraph>, crate::sae::Transcoders)>,
+    /// The attribution graph that it is a part of, with its dictionaries.
+    pub attribution: Option<(Rc<AttributionGraph>, Rc<GraphDictionaries>)>,
 }
 
 impl Circuit {
@@ -42,8 +42,12 @@ impl Circuit {
         if !self.core.saes.is_empty() {
             return Ok(());
         }
-        let Some((_, transcoders)) = &self.attribution else { return Ok(()) };
-        let saes = transcoders.one_by_one()?;
+        let Some((graph, dictionaries)) = &self.attribution else { return Ok(()) };
+        if graph.has_lorsas {
+            return Err(err!(Argument, "expected a graph of transcoders, found one with Lorsas, too")
+                .hint("`l.cards(m, text, heads)` makes the cards of a Lorsa's heads"));
+        }
+        let saes = dictionaries.transcoders.one_by_one()?;
         self.core = circuit::Circuit::with_dictionaries(self.core.graph.clone(), &saes)?;
         self.saes = self.core.saes.iter().cloned().map(Sae::from).collect();
         Ok(())

@@ -35,9 +35,9 @@ pub use roc::Roc;
 pub use select::Selection;
 
 use crate::circuit::attribution::SelectOptions;
+use crate::circuit::attribution_graph::PruneOptions;
 use crate::circuit::attribution_graph::intervene::InterveneOptions;
 use crate::circuit::attribution_graph::scores::EdgeScoreOptions;
-use crate::circuit::attribution_graph::{AttributionGraphOptions, PruneOptions};
 use crate::circuit::channels::NodePruningOptions;
 use crate::circuit::compiled::CompiledPairOptions;
 use crate::circuit::ensemble::EnsembleOptions;
@@ -52,6 +52,7 @@ use crate::circuit::tree::TreeOptions;
 use crate::sae;
 use crate::script::prelude::*;
 use crate::script::sae::Sae;
+use attribution_graph::GraphCall;
 use edge_pruning::EdgePruningCall;
 use edges::{AcdcCall, EdgeCall};
 use enough::EnoughCall;
@@ -63,7 +64,7 @@ use supernodes::AblateOptions;
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[NamedOptions] = &[
-    ("attribution_graph", fields::<AttributionGraphOptions>),
+    ("attribution_graph", fields::<GraphCall>),
     ("intervene_graph", fields::<InterveneOptions>),
     ("prune", fields::<PruneOptions>),
     ("ablate_group", fields::<AblateOptions>),

@@ -39,7 +39,7 @@ fn changed(
     change: &InterveneOptions,
     random: &RandomGroupOptions,
 ) -> Fallible<Table> {
-    let Some((core, transcoders)) = &circuit.attribution else {
+    let Some((core, dictionaries)) = &circuit.attribution else {
         return Err(err!(Argument, "expected a circuit of an attribution graph, found another")
             .hint("g.prune() of circuit::attribution_graph gives one; other circuits are ablated on pairs: c.ablate(m, pairs, name)")
             .into());
@@ -48,7 +48,7 @@ fn changed(
     let found = env.drawing(ctx, function, random.seed, |seed| {
         let random = RandomGroupOptions { seed, ..random.clone() };
         let group = GraphGroup { graph: circuit.graph(), name };
-        intervene(m.core(), transcoders, core, group, change, &random, &env.task)
+        intervene(m.core(), dictionaries, core, group, change, &random, &env.task)
     });
     Ok(found?.table())
 }

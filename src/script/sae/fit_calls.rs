@@ -16,6 +16,17 @@ use crate::script::sae::Sae;
 use crate::script::tensor::values;
 use crate::training::CheckpointOptions;
 
+/// Returns where the fits of a call keep checkpoints and cached dictionaries.
+pub(super) fn storage(env: &Env, checkpoints: CheckpointOptions) -> FitStorage<'_> {
+    FitStorage {
+        files: &env.files,
+        device: env.device.clone(),
+        checkpoints,
+        cache: env.settings.cache.clone(),
+        fresh: env.settings.fresh,
+    }
+}
+
 /// A call of a function that fits.
 pub(super) struct FitCall<'a> {
     ctx: &'a NativeCallContext<'a>,
@@ -101,13 +112,7 @@ impl<'a> FitCall<'a> {
                 Some(axes) => grid(what.of, axes, &options, &own)?,
                 None => vec![FitPlan::named(what.of, options, &own)?],
             };
-            let storage = FitStorage {
-                files: &env.files,
-                device: env.device.clone(),
-                checkpoints,
-                cache: env.settings.cache.clone(),
-                fresh: env.settings.fresh,
-            };
+            let storage = storage(&env, checkpoints);
             Job { source, target, plans: &plans, is_sweep: axes.is_some(), storage: &storage }.run(&env.task)
         })
     }

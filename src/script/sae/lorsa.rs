@@ -1,5 +1,6 @@
 //! `sae::lorsa`: low-rank sparse attention, a dictionary of an attention layer, and its methods.
 
+use super::fit_calls::storage;
 use crate::features::lorsa::{LorsaCardOptions, cards};
 use crate::model::padding::blanked;
 use crate::sae::lorsa::fit::{FittedLorsa, fit};
@@ -19,7 +20,7 @@ const ROWS: usize = 100;
 /// A dictionary of an attention layer, with the losses of its fit where it was fitted in this run.
 #[derive(Clone)]
 pub struct Lorsa {
-    core: Rc<Core>,
+    pub core: Rc<Core>,
     losses: Rc<Vec<f64>>,
 }
 
@@ -102,8 +103,12 @@ pub mod functions {
     /// with the layer's own queries and keys, as the authors advise; then patterns say less about what the fit found.
     /// Rows have `context` tokens, and the Lorsa reads no longer texts.
     ///
+    /// Ctrl-C leaves the Lorsa as it is. A fit that has ended is cached, and one with a `dir` is not cached but resumes
+    /// from its checkpoints there, as in `sae::fit`.
+    ///
     /// # Options
     /// - [lorsa]
+    /// - [keep]
     ///
     /// # Example
     /// ```
@@ -115,12 +120,17 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn lorsa(ctx: NativeCallContext, m: Model, layer: Int, text: Text, options: Options) -> Fallible<Lorsa> {
         let env = env(&ctx)?;
-        let options: LorsaFitOptions = taken(options)?;
+        let mut read = super::options(options);
+        let mut options: LorsaFitOptions = read.declared()?;
+        let checkpoints = read.declared()?;
+        read.finish()?;
         let layer = given("layer", &layer).size()?;
-        let FittedLorsa { lorsa, losses } = env.drawing(&ctx, "sae::lorsa", options.seed, |seed| {
-            fit(m.core(), layer, &text, &LorsaFitOptions { seed, ..options.clone() }, &env.task)
+        let seed = options.descent.seed;
+        let FittedLorsa { made, losses } = env.drawing(&ctx, "sae::lorsa", seed, |seed| {
+            options.descent.seed = seed;
+            fit(m.core(), layer, &text, &options, &storage(&env, checkpoints), &env.task)
         })?;
-        Ok(Lorsa { core: lorsa.into(), losses: losses.into() })
+        Ok(Lorsa { core: made.into(), losses: losses.into() })
     }
 
     /// Loads a Lorsa: a file that `l.save(path)` wrote, or a folder in the layout of OpenMOSS's Language-Model-SAEs

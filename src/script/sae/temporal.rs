@@ -1,5 +1,6 @@
 //! `sae::temporal`: dictionaries that predict from the past and code what is new, and their methods.
 
+use super::fit_calls::storage;
 use crate::model::padding::blanked;
 use crate::sae::metrics::{JudgedRowsOptions, Measures};
 use crate::sae::splice::{ErrorTreatment, Splice};
@@ -104,11 +105,14 @@ pub mod functions {
     /// leaves.
     ///
     /// Codes that are predicted are dense, and novel ones sparse. The dictionary has one attention layer, its encoder
-    /// is its decoder transposed, and activations are scaled. Rows have `context` tokens. Ctrl-C leaves the dictionary
-    /// as it is.
+    /// is its decoder transposed, and activations are scaled. Rows have `context` tokens.
+    ///
+    /// Ctrl-C leaves the dictionary as it is. A fit that has ended is cached, and one with a `dir` is not cached but
+    /// resumes from its checkpoints there, as in `sae::fit`.
     ///
     /// # Options
     /// - [temporal]
+    /// - [keep]
     ///
     /// # Example
     /// ```
@@ -126,11 +130,16 @@ pub mod functions {
         options: Options,
     ) -> Fallible<TemporalSae> {
         let env = env(&ctx)?;
-        let options: TemporalFitOptions = taken(options)?;
-        let FittedTemporal { sae, losses } = env.drawing(&ctx, "sae::temporal", options.seed, |seed| {
-            fit(m.core(), site, &text, &TemporalFitOptions { seed, ..options.clone() }, &env.task)
+        let mut read = super::options(options);
+        let mut options: TemporalFitOptions = read.declared()?;
+        let checkpoints = read.declared()?;
+        read.finish()?;
+        let seed = options.descent.seed;
+        let FittedTemporal { made, losses } = env.drawing(&ctx, "sae::temporal", seed, |seed| {
+            options.descent.seed = seed;
+            fit(m.core(), site, &text, &options, &storage(&env, checkpoints), &env.task)
         })?;
-        Ok(TemporalSae { core: sae.into(), losses: losses.into() })
+        Ok(TemporalSae { core: made.into(), losses: losses.into() })
     }
 
     /// Loads a temporal dictionary from a folder, here or on the hub as `org/name/path`: in the layout of SAELens

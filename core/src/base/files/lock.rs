@@ -59,8 +59,9 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Locks the folder, and removes what a killed run left unfinished there.
-    pub(super) fn take(folder: &Path) -> Result<Self> {
+    /// Locks the folder, and removes what a killed run left unfinished there. Returns none where another run has locked
+    /// it.
+    pub(super) fn take(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(LOCK);
         let mut glances = 0;
         for _ in 0..ATTEMPTS {
@@ -77,16 +78,13 @@ impl Lock {
                     std::thread::sleep(GLANCE);
                     continue;
                 }
-                Err(fs::TryLockError::WouldBlock) => {
-                    return Err(err!(File, "another run is writing into {}", folder.display())
-                        .hint("wait for it, or give this run another folder with --out"));
-                }
+                Err(fs::TryLockError::WouldBlock) => return Ok(None),
                 Err(fs::TryLockError::Error(e)) => return Err(Error::io("lock", folder, &e)),
             }
             // The run before may have removed the file between our opening and our locking it.
             if same_file(&file, place) {
                 remove_unfinished(folder);
-                return Ok(Self { file, place: (!is_taken).then(|| TemporaryFile::new(&path)) });
+                return Ok(Some(Self { file, place: (!is_taken).then(|| TemporaryFile::new(&path)) }));
             }
         }
         Err(err!(File, "cannot lock {}: its lock file keeps changing", folder.display())

@@ -20,6 +20,11 @@ pub fn append(place: &Path) -> io::Result<File> {
     opened(File::options().append(true), place)
 }
 
+/// Opens a file for writing at its end, and makes it if it is missing.
+pub fn extend(place: &Path) -> io::Result<File> {
+    opened(File::options().append(true).create(true), place)
+}
+
 /// Opens a path with these options, if it is a regular file or does not exist.
 pub(super) fn opened(options: &mut OpenOptions, place: &Path) -> io::Result<File> {
     // Opening a device may have side effects, so the type is checked before as well.
@@ -60,7 +65,7 @@ mod tests {
         std::os::unix::fs::symlink(place("made"), place("link")).unwrap();
         fs::create_dir(place("folder")).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(place("pipe")).status().unwrap().success());
-        for open in [read, make, append] {
+        for open in [read, make, append, extend] {
             for (name, said) in [("link", "a link"), ("folder", "a folder"), ("pipe", "not a regular file")] {
                 let error = open(&place(name)).unwrap_err();
                 assert!(error.to_string().contains(said), "{error}");

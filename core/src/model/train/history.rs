@@ -50,6 +50,9 @@ mod tests {
         let last: Vec<Cell> = vec![3usize.into(), 30usize.into(), 1.0.into(), Cell::Missing, 5.0.into(), 0.3.into()];
         assert_eq!(table.rows[1], last);
         assert_eq!(history.recent(2).map(|step| step.loss), Some(1.5));
+        let second = [("loss", 2.0), ("gradient norm", 3.0), ("lr", 0.2), ("held-out loss", 8.0)];
+        assert_eq!((history.numbers(2), history.numbers(3).len()), (second.to_vec(), 3));
+        assert!([0, 4].iter().all(|step| history.numbers(*step).is_empty()));
         assert_eq!(ModelHistory::default().recent(2), None);
         assert!(ModelHistory::default().table(5).rows.is_empty());
     }

@@ -1,6 +1,7 @@
 //! The recipe of a training: everything but its config and its examples.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::added::AddedVectors;
 use super::lora::LoraOptions;
@@ -80,6 +81,15 @@ impl Recipe {
     pub fn optimizer(&self) -> Optimizer {
         let Self { steps, lr, schedule, betas, eps, clip, .. } = *self;
         Optimizer { steps, lr, schedule, betas, eps, clip, clip_eps: 0.0 }
+    }
+
+    /// Writes all settings by their names, vectors that are added in short.
+    pub fn settings(&self) -> Value {
+        let mut settings = json!(Self { added: AddedVectors::default(), ..self.clone() });
+        if !self.added.is_empty() {
+            settings["added"] = json!(self.added.written());
+        }
+        settings
     }
 
     /// Refuses to resume a training that made `done` steps by `other` by this recipe unless the two agree so far.

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::Value;
+
 use super::checkpoint::{self, Identity};
 use super::estimate::Estimate;
 use super::examples::{Batches, Examples};
@@ -181,6 +183,14 @@ impl Trainer for Training<'_> {
 
     fn stage(&self, speed: f64) -> String {
         self.numbers(100, 4, speed)
+    }
+
+    fn settings_of(&self, _member: usize) -> Value {
+        self.recipe.settings()
+    }
+
+    fn numbers_of(&self, _member: usize, step: u64) -> Vec<(&'static str, f64)> {
+        self.state.history.numbers(step)
     }
 
     fn folder(&self) -> Option<&Path> {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::frozen::{FrozenBlock, FrozenModel};
+use super::frozen::{FrozenBlock, FrozenHeads, FrozenLorsa, FrozenModel};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::tensor::{DType, Tensor};
@@ -27,6 +27,22 @@ impl Backward {
         let norm = frozen.blocks.get(layer).map_or(&frozen.last, |block| &block.reading);
         let rows = norm.scaled(&norm.backward(reading)?, positions)?;
         Ok(Self { rows, own: Some(positions.to_vec()) })
+    }
+
+    /// Begins with what heads of a Lorsa mix at their positions, as gradients of the residual stream before its layer:
+    /// at every position the direction that makes the head's value, times the head's attention there.
+    pub fn begin_at_heads(lorsa: &FrozenLorsa, heads: &[u32], positions: &[usize]) -> Result<Self> {
+        let Some(last) = positions.iter().max() else { return Err(err!(Bug, "a gradient of no targets")) };
+        let (groups, tokens, _) = lorsa.mixing.dims3()?;
+        let device = lorsa.mixing.device();
+        let group = |head: u32| head as usize / lorsa.group_size.max(1);
+        let places = heads.iter().zip(positions).map(|(head, position)| (group(*head) * tokens + position) as u32);
+        let places = Tensor::from_vec(places.collect::<Vec<_>>(), heads.len(), device)?;
+        let mixing = lorsa.mixing.reshape((groups * tokens, tokens))?.index_select(&places, 0)?;
+        let mixing = mixing.narrow(1, 0, last + 1)?.t()?.contiguous()?.unsqueeze(2)?;
+        let heads = Tensor::from_slice(heads, heads.len(), device)?;
+        let reading = lorsa.reading.index_select(&heads, 0)?.unsqueeze(0)?;
+        Ok(Self { rows: mixing.broadcast_mul(&reading)?, own: None })
     }
 
     /// Shows the gradients position by position; targets of one position must be adjacent.
@@ -62,7 +78,8 @@ impl Backward {
     }
 
     /// Takes the gradients past the skip connection of a block, and not through its attention: to what is behind the
-    /// attention where the MLP reads that, and else to before the block, as if it had no heads.
+    /// attention where the MLP reads that, and else to before the block, as if it had no heads. Where a Lorsa stands
+    /// for the attention, nothing else is left of the block.
     pub fn past_skip(self, block: &FrozenBlock) -> Result<Self> {
         let Some((map, factors)) = &block.skip else { return Ok(self) };
         let skipped = self.skipped(map, factors)?;
@@ -97,15 +114,16 @@ impl Backward {
 
     /// Takes the gradients from after attention to the residual stream that it reads.
     pub fn through_attention(self, block: &FrozenBlock, frozen: &FrozenModel, task: &Task) -> Result<Self> {
+        let maps = block.heads()?;
         task.check()?;
-        let heads = kernels::linear(&self.rows, &block.into_heads, None)?;
+        let heads = kernels::linear(&self.rows, &maps.into_heads, None)?;
         task.check()?;
         let rows = match &self.own {
-            Some(own) => spread(&self.rows, &heads, own, block, frozen)?,
+            Some(own) => spread(&self.rows, &heads, own, maps, frozen)?,
             None => {
-                let back = mixed(&heads, block, frozen)?;
+                let back = mixed(&heads, maps, frozen)?;
                 task.check()?;
-                (kernels::linear(&back, &block.out_together, None)? + self.rows)?
+                (kernels::linear(&back, &maps.out_together, None)? + self.rows)?
             }
         };
         Ok(Self { rows, own: None })
@@ -114,16 +132,16 @@ impl Backward {
 
 /// Takes the gradients of targets that are read at one position each to before attention: `[positions, targets, d]`.
 /// Each head spreads one vector over its keys, so that no product is as large as that of all positions.
-fn spread(rows: &Tensor, heads: &Tensor, own: &[usize], block: &FrozenBlock, frozen: &FrozenModel) -> Result<Tensor> {
+fn spread(rows: &Tensor, heads: &Tensor, own: &[usize], maps: &FrozenHeads, frozen: &FrozenModel) -> Result<Tensor> {
     let (targets, d) = rows.dims2()?;
     let Some(last) = own.iter().max() else { return Err(err!(Bug, "a gradient of no targets")) };
     let positions = last + 1;
     let heads = heads.reshape((targets, frozen.heads, frozen.d_head))?.transpose(0, 1)?.contiguous()?;
     let each = frozen.heads / frozen.kv_heads;
-    let out = block.out_of_heads.unsqueeze(1)?.expand((frozen.kv_heads, each, frozen.d_head, d))?;
+    let out = maps.out_of_heads.unsqueeze(1)?.expand((frozen.kv_heads, each, frozen.d_head, d))?;
     let written = heads.matmul(&out.reshape((frozen.heads, frozen.d_head, d))?)?.transpose(0, 1)?.contiguous()?;
     let places = Tensor::from_vec(own.iter().map(|position| *position as u32).collect(), targets, rows.device())?;
-    let mixing = block.mixing.narrow(1, 0, positions)?.contiguous()?.index_select(&places, 2)?;
+    let mixing = maps.mixing.narrow(1, 0, positions)?.contiguous()?.index_select(&places, 2)?;
     let all = mixing.permute((2, 1, 0))?.contiguous()?.matmul(&written)?;
     with_own(&all.transpose(0, 1)?.contiguous()?, rows, own)
 }
@@ -138,13 +156,13 @@ fn with_own(spread: &Tensor, rows: &Tensor, own: &[usize]) -> Result<Tensor> {
 }
 
 /// Returns the gradients at the values of all heads: `[positions, targets, kv_heads * d_head]`.
-fn mixed(heads: &Tensor, block: &FrozenBlock, frozen: &FrozenModel) -> Result<Tensor> {
+fn mixed(heads: &Tensor, maps: &FrozenHeads, frozen: &FrozenModel) -> Result<Tensor> {
     let (positions, targets, _) = heads.dims3()?;
     let all = frozen.heads;
     let kv = frozen.kv_heads;
     let size = frozen.d_head;
     let heads = heads.reshape((positions, targets, all, size))?.permute((2, 0, 1, 3))?.contiguous()?;
-    let mixing = block.mixing.narrow(1, 0, positions)?.narrow(2, 0, positions)?.contiguous()?;
+    let mixing = maps.mixing.narrow(1, 0, positions)?.narrow(2, 0, positions)?.contiguous()?;
     let back = mixing.matmul(&heads.reshape((all, positions, targets * size))?)?;
     // Heads that share their values add up.
     let back = back.reshape((kv, all / kv, positions, targets * size))?;

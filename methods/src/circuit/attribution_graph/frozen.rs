@@ -1,7 +1,11 @@
 //! The frozen model: with attention patterns, the scales of norms and the outputs of MLPs held at the values of one
 //! run, what each part of the residual stream reads from earlier ones is linear. The file has the maps that gradients
 //! take through it, with everything that is constant folded into them.
+//!
+//! Where Lorsas stand for attention, no gradient passes it: what a head of a Lorsa mixes is a target, with the Lorsa's
+//! own patterns held.
 
+use super::dictionaries::GraphDictionaries;
 use crate::base::Result;
 use crate::err;
 use crate::model::cache::Cache;
@@ -9,6 +13,7 @@ use crate::model::config::NormKind;
 use crate::model::decoder::Decoder;
 use crate::model::site::{Place, Site, SiteKind};
 use crate::model::weights::{Block, Norm};
+use crate::sae::lorsa::Lorsa;
 use crate::sae::transcoders::{Reads, Transcoders, Writes};
 use crate::tensor::{DType, Tensor, floats};
 
@@ -64,6 +69,11 @@ impl FrozenNorm {
         self.inverse.as_ref().and_then(|all| all.get(position).copied()).unwrap_or(1.0)
     }
 
+    /// Returns 1 / scale at each of the first positions.
+    fn inverses(&self, tokens: usize) -> Vec<f32> {
+        (0..tokens).map(|position| self.inverse(position)).collect()
+    }
+
     /// Multiplies each row by 1 / scale of its position.
     pub fn scaled(&self, rows: &Tensor, positions: &[usize]) -> Result<Tensor> {
         if self.inverse.is_none() {
@@ -74,8 +84,8 @@ impl FrozenNorm {
     }
 }
 
-/// Maps that gradients take through one block.
-pub struct FrozenBlock {
+/// Maps that gradients take through the attention heads of one block.
+pub struct FrozenHeads {
     /// `[heads, key, query]`: the pattern over the scales of the norms around attention.
     pub mixing: Tensor,
     /// Map from the residual stream's gradient to those at the heads' outputs: `[heads * d_head, d]`.
@@ -84,6 +94,28 @@ pub struct FrozenBlock {
     pub out_of_heads: Tensor,
     /// `out_of_heads` as one matrix: `[d, kv_heads * d_head]`.
     pub out_together: Tensor,
+}
+
+/// Maps from the residual stream to the codes of a Lorsa's heads (He et al. 2025): that of an active head is the sum of
+/// its values at the positions up to its own, weighted by its pattern, which is held.
+pub struct FrozenLorsa {
+    /// The patterns of the groups over the scale of the norm before attention: `[groups, query, key]`.
+    pub mixing: Tensor,
+    /// The directions of the residual stream, before the norm, that make the values of heads: `[heads, d]`.
+    pub reading: Tensor,
+    /// The number of heads that share a pattern.
+    pub group_size: usize,
+}
+
+/// The attention of one block.
+pub enum FrozenAttention {
+    Heads(FrozenHeads),
+    Lorsa(FrozenLorsa),
+}
+
+/// Maps that gradients take through one block.
+pub struct FrozenBlock {
+    pub attention: FrozenAttention,
     /// The norm between the residual stream and the input of features.
     pub reading: FrozenNorm,
     /// The norm between the output of features and the residual stream.
@@ -103,17 +135,21 @@ pub struct FrozenModel {
     pub is_serial: bool,
 }
 
-/// Returns the sites that a run has to record so that it can be frozen and explained by transcoders.
-pub fn places(model: &Decoder, transcoders: &Transcoders) -> Vec<Place> {
+/// Returns the sites that a run has to record so that it can be frozen and explained by dictionaries.
+pub fn places(model: &Decoder, dictionaries: &GraphDictionaries) -> Vec<Place> {
     let config = model.config();
+    let transcoders = &dictionaries.transcoders;
+    let has_lorsas = dictionaries.has_lorsas();
     let reads = |kind: SiteKind| match transcoders.reads {
         Reads::ResidMid => kind == SiteKind::ResidMid,
         Reads::Normed => kind == if config.is_serial() { SiteKind::ResidMid } else { SiteKind::ResidPre },
         Reads::MlpIn => kind == SiteKind::MlpIn,
     };
     let wanted = |kind: SiteKind| match kind {
-        SiteKind::Embed | SiteKind::Pattern | SiteKind::MlpOut | SiteKind::FinalNormScale => true,
+        SiteKind::Embed | SiteKind::MlpOut | SiteKind::FinalNormScale => true,
         SiteKind::NormScale | SiteKind::AttnPostScale | SiteKind::MlpNormScale | SiteKind::MlpPostScale => true,
+        SiteKind::Pattern => !has_lorsas,
+        SiteKind::AttnIn | SiteKind::AttnOut => has_lorsas,
         SiteKind::MlpHidden => transcoders.writes == Writes::Inner,
         _ => reads(kind),
     };
@@ -129,13 +165,13 @@ pub fn recorded(cache: &Cache, site: Site) -> Result<Tensor> {
 
 impl FrozenModel {
     /// Takes the patterns out of the cache, which are the largest of what a run of a long text records.
-    pub fn of(model: &Decoder, cache: &mut Cache, transcoders: &Transcoders) -> Result<Self> {
+    pub fn of(model: &Decoder, cache: &mut Cache, dictionaries: &GraphDictionaries) -> Result<Self> {
         let config = model.config();
         let weights = model.weights();
-        let blocks = weights.blocks.iter().zip(transcoders.layers()).enumerate();
-        let blocks = blocks.map(|(layer, (block, features))| {
-            let skip = features.skip.as_ref();
-            FrozenBlock::of(model, cache, layer, block, transcoders, skip)
+        let tokens = recorded(cache, Site::new(SiteKind::Embed, 0))?.dim(0)?;
+        let blocks = weights.blocks.iter().enumerate();
+        let blocks = blocks.map(|(layer, block)| {
+            FrozenBlock::of(model, cache, layer, block, dictionaries, tokens)
                 .map_err(|e| e.within(format!("layer {layer}")))
         });
         let last = Site::new(SiteKind::FinalNormScale, 0);
@@ -151,19 +187,72 @@ impl FrozenModel {
     }
 }
 
+impl FrozenHeads {
+    /// Takes the pattern of a layer out of the cache; `before` and `behind` are the norms around attention.
+    fn of(model: &Decoder, cache: &mut Cache, layer: usize, before: &FrozenNorm, behind: &FrozenNorm) -> Result<Self> {
+        let config = model.config();
+        let site = Site::new(SiteKind::Pattern, layer);
+        let pattern = recorded(cache, site)?;
+        cache.forget(Place { site, head: None });
+        let Some(block) = model.weights().blocks.get(layer) else { return Err(err!(Bug, "no layer {layer}")) };
+        let attn = block.attention()?;
+        let o = attn.o.weight.floats()?.affine(config.write_scale.unwrap_or(1.0), 0.0)?;
+        let into_heads = behind.forward(&o.t()?.contiguous()?)?.contiguous()?;
+        let out = before.backward(&attn.values()?.weight.floats()?)?.contiguous()?;
+        let out_of_heads = out.reshape((config.kv_heads, config.d_head, config.d_model))?;
+        let tokens = pattern.dim(1)?;
+        let keys = Tensor::from_vec(before.inverses(tokens), (1, tokens, 1), pattern.device())?;
+        let queries = Tensor::from_vec(behind.inverses(tokens), (1, 1, tokens), pattern.device())?;
+        let mixing = pattern.transpose(1, 2)?.contiguous()?;
+        drop(pattern);
+        let mixing = mixing.broadcast_mul(&keys)?.broadcast_mul(&queries)?;
+        let out_together = out.t()?.contiguous()?;
+        Ok(Self { mixing, into_heads, out_of_heads, out_together })
+    }
+}
+
+impl FrozenLorsa {
+    /// Computes the patterns of a Lorsa in a run; `before` is the norm before attention.
+    fn of(lorsa: &Lorsa, cache: &Cache, layer: usize, before: &FrozenNorm) -> Result<Self> {
+        let x = recorded(cache, Site::new(SiteKind::AttnIn, layer))?;
+        let tokens = x.dim(0)?;
+        let read = lorsa.attended(&x.unsqueeze(0)?, None).map_err(|e| e.about("prompt"))?;
+        let pattern = |group: usize| -> Result<Tensor> { Ok(lorsa.pattern(&read, group)?.squeeze(0)?) };
+        let patterns = (0..lorsa.groups).map(pattern).collect::<Result<Vec<_>>>()?;
+        let keys = Tensor::from_vec(before.inverses(tokens), (1, 1, tokens), x.device())?;
+        let mixing = Tensor::stack(&patterns, 0)?.broadcast_mul(&keys)?;
+        let reading = before.backward(&lorsa.values)?.contiguous()?;
+        Ok(Self { mixing, reading, group_size: lorsa.group_size() })
+    }
+}
+
 impl FrozenBlock {
+    /// Returns the attention heads that gradients pass.
+    pub fn heads(&self) -> Result<&FrozenHeads> {
+        match &self.attention {
+            FrozenAttention::Heads(heads) => Ok(heads),
+            FrozenAttention::Lorsa(_) => Err(err!(Bug, "a path through attention that a Lorsa stands for")),
+        }
+    }
+
+    /// Returns the Lorsa that stands for the attention.
+    pub fn lorsa(&self) -> Result<&FrozenLorsa> {
+        match &self.attention {
+            FrozenAttention::Lorsa(lorsa) => Ok(lorsa),
+            FrozenAttention::Heads(_) => Err(err!(Bug, "a head of a Lorsa in a layer that has none")),
+        }
+    }
+
     fn of(
         model: &Decoder,
         cache: &mut Cache,
         layer: usize,
         block: &Block,
-        transcoders: &Transcoders,
-        skip: Option<&Tensor>,
+        dictionaries: &GraphDictionaries,
+        tokens: usize,
     ) -> Result<Self> {
         let config = model.config();
-        let site = Site::new(SiteKind::Pattern, layer);
-        let pattern = recorded(cache, site)?;
-        cache.forget(Place { site, head: None });
+        let transcoders = &dictionaries.transcoders;
         let norm = |norm: &Option<Norm>, scale: SiteKind, has_weight: bool| {
             FrozenNorm::of(model, cache, norm.as_ref(), Site::new(scale, layer), has_weight)
         };
@@ -181,31 +270,20 @@ impl FrozenBlock {
             Writes::MlpOut => FrozenNorm::default(),
             Writes::Inner => norm(&block.mlp_post_norm, SiteKind::MlpPostScale, true)?,
         };
-        let attn = block.attention()?;
-        let o = attn.o.weight.floats()?.affine(config.write_scale.unwrap_or(1.0), 0.0)?;
-        let into_heads = behind.forward(&o.t()?.contiguous()?)?.contiguous()?;
-        let out = before.backward(&attn.values()?.weight.floats()?)?.contiguous()?;
-        let out_of_heads = out.reshape((config.kv_heads, config.d_head, config.d_model))?;
-        let tokens = pattern.dim(1)?;
-        let each = |norm: &FrozenNorm| (0..tokens).map(|position| norm.inverse(position)).collect::<Vec<f32>>();
-        let keys = each(&before);
-        let queries = each(&behind);
-        let keys = Tensor::from_vec(keys, (1, tokens, 1), pattern.device())?;
-        let queries = Tensor::from_vec(queries, (1, 1, tokens), pattern.device())?;
-        let mixing = pattern.transpose(1, 2)?.contiguous()?;
-        drop(pattern);
-        let mixing = mixing.broadcast_mul(&keys)?.broadcast_mul(&queries)?;
-        let skip = match skip {
+        let skip = match transcoders.layers().get(layer).and_then(|features| features.skip.as_ref()) {
             None => None,
             Some(skip) => {
                 let outer = writing.forward(&skip.t()?.contiguous()?)?.t()?.contiguous()?;
                 let whole = reading.backward(&outer)?.t()?.contiguous()?;
-                let factors = each(&reading).iter().zip(each(&writing)).map(|(r, w)| r * w).collect();
-                Some((whole, factors))
+                let factors = reading.inverses(tokens).into_iter().zip(writing.inverses(tokens)).map(|(r, w)| r * w);
+                Some((whole, factors.collect()))
             }
         };
-        let out_together = out.t()?.contiguous()?;
-        Ok(Self { mixing, into_heads, out_of_heads, out_together, reading, writing, skip })
+        let attention = match dictionaries.lorsas.get(layer) {
+            Some(lorsa) => FrozenAttention::Lorsa(FrozenLorsa::of(lorsa, cache, layer, &before)?),
+            None => FrozenAttention::Heads(FrozenHeads::of(model, cache, layer, &before, &behind)?),
+        };
+        Ok(Self { attention, reading, writing, skip })
     }
 }
 

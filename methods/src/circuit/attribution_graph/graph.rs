@@ -1,9 +1,11 @@
 //! The attribution graph of a prompt, unpruned, and the circuit that pruning leaves of it.
 
 use super::InfluenceSearch;
+use super::dictionaries::GraphDictionaries;
 use super::influence::{self, InfluenceMatrix, NodeCounts, PrunedGraph};
 use super::layer_writes::ActiveFeature;
 use super::sources::ContributionRow;
+use super::steps::{GraphSteps, LayerPart};
 use super::targets::GraphTarget;
 use crate::base::{Cell, Result, memory};
 use crate::circuit::graph::{Edge, Graph, Node, Part};
@@ -26,16 +28,19 @@ crate::options! {
 }
 
 /// An attribution graph: every node that was computed, and all edges between them. Nodes are in this order: features by
-/// layer, position and index; errors by layer and position; tokens; targets.
+/// step, position and index; errors by step and position; tokens; targets. A step is a dictionary: a layer's
+/// transcoder, or, before it, the layer's Lorsa.
 #[derive(Debug, Clone)]
 pub struct AttributionGraph {
     /// The model's name.
     pub model: String,
     /// The name that viewers know the transcoders by.
     pub scan: Option<String>,
-    /// The input of the features.
+    /// The input of the transcoders' features.
     pub reads: Reads,
     pub layers: usize,
+    /// Whether Lorsas stand for attention, so that their heads are among the features.
+    pub has_lorsas: bool,
     /// The number of tokens that have logits.
     pub vocabulary: usize,
     pub tokens: Vec<u32>,
@@ -52,17 +57,20 @@ pub struct AttributionGraph {
     pub is_whole: bool,
 }
 
-/// Returns the sites of a graph of transcoders. Features and errors are at the site that the features of their layer
-/// read.
-pub(super) fn sites(layers: usize, reads: Reads) -> Vec<String> {
-    let kind = match reads {
-        Reads::ResidMid => SiteKind::ResidMid,
-        Reads::MlpIn | Reads::Normed => SiteKind::MlpIn,
+/// Returns the sites of a graph. Features and errors are at the site that the features of their dictionary read.
+pub(super) fn sites(steps: GraphSteps, reads: Reads) -> Vec<String> {
+    let of_step = |step: usize| {
+        let (layer, part) = steps.at(step);
+        let kind = match (part, reads) {
+            (LayerPart::Attention, _) => SiteKind::AttnIn,
+            (LayerPart::Mlp, Reads::ResidMid) => SiteKind::ResidMid,
+            (LayerPart::Mlp, Reads::MlpIn | Reads::Normed) => SiteKind::MlpIn,
+        };
+        Site::new(kind, layer).to_string()
     };
-    let layers = (0..layers).map(|layer| Site::new(kind, layer).to_string());
     let ends = [SiteKind::Embed, SiteKind::Logits].map(|kind| Site::new(kind, 0).to_string());
     let [first, last] = ends;
-    std::iter::once(first).chain(layers).chain([last]).collect()
+    std::iter::once(first).chain((0..steps.count()).map(of_step)).chain([last]).collect()
 }
 
 impl AttributionGraph {
@@ -116,7 +124,8 @@ impl AttributionGraph {
             model: model.name().to_string(),
             scan: transcoders.scan.clone(),
             reads: transcoders.reads,
-            layers: sources.layers,
+            layers: sources.steps.layers,
+            has_lorsas: sources.steps.has_lorsas,
             vocabulary: model.decoder.config().outputs(),
             tokens: prompt.to_vec(),
             texts,
@@ -129,11 +138,29 @@ impl AttributionGraph {
         })
     }
 
+    /// Returns the order of the graph's dictionaries.
+    pub fn steps(&self) -> GraphSteps {
+        GraphSteps { layers: self.layers, has_lorsas: self.has_lorsas }
+    }
+
+    /// Refuses dictionaries without Lorsas where the graph was made with some, and the other way round.
+    pub(super) fn check_dictionaries(&self, dictionaries: &GraphDictionaries) -> Result<()> {
+        if dictionaries.has_lorsas() == self.has_lorsas {
+            return Ok(());
+        }
+        let [wanted, found] = if self.has_lorsas {
+            ["transcoders and Lorsas", "no Lorsas"]
+        } else {
+            ["transcoders alone", "Lorsas, too"]
+        };
+        Err(err!(Argument, "expected {wanted}, with which the graph was made, found {found}"))
+    }
+
     pub fn counts(&self) -> NodeCounts {
         let features = self.features.len();
         let tokens = self.tokens.len();
         let targets = self.targets.len();
-        NodeCounts { features, errors: self.layers * tokens, tokens, targets }
+        NodeCounts { features, errors: self.steps().count() * tokens, tokens, targets }
     }
 
     /// Returns the weight of each node in what is explained: that of targets, and 0 for all others.
@@ -173,10 +200,10 @@ impl AttributionGraph {
         Ok(Tensor::from_vec(values, (size, size), &Device::Cpu)?)
     }
 
-    /// Returns the sites of the nodes in the order of the computation: tokens, the input of each layer's features,
+    /// Returns the sites of the nodes in the order of the computation: tokens, the input of each dictionary's features,
     /// logits.
     fn sites(&self) -> Vec<String> {
-        sites(self.layers, self.reads)
+        sites(self.steps(), self.reads)
     }
 
     /// Returns the token of a target. A target that is not a token gets an id after all tokens, by its place among the
@@ -194,9 +221,11 @@ impl AttributionGraph {
             position: Some(position),
             ..Node::new(sites[level].clone(), level, part)
         };
+        let steps = self.steps();
         if let Some(one) = self.features.get(index) {
             let value = Some(one.activation);
-            return Node { value, ..at(one.layer + 1, Part::Feature(one.feature), one.position) };
+            let level = steps.of(one.layer, one.part) + 1;
+            return Node { value, ..at(level, Part::Feature(one.feature), one.position) };
         }
         let tokens = self.tokens.len();
         if index < counts.first_token() {
@@ -213,7 +242,7 @@ impl AttributionGraph {
         let part = Part::Token(self.logit(number));
         let meaning = Some(target.label.clone());
         let value = Some(target.weight);
-        Node { meaning, value, ..at(self.layers + 1, part, tokens - 1) }
+        Node { meaning, value, ..at(steps.count() + 1, part, tokens - 1) }
     }
 
     /// Returns the circuit that pruning leaves. The effect of a node is its influence, that of an edge the source's

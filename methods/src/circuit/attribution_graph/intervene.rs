@@ -1,8 +1,13 @@
 //! Interventions on features in the model itself: with everything frozen the logits change as the edges of a graph
 //! predict, with nothing frozen as the model does.
+//!
+//! A head of a Lorsa is changed as a feature of a transcoder is: the change of its code, along its direction, is added
+//! to what the model's attention writes.
 
+use super::dictionaries::GraphDictionaries;
 use super::frozen::{self, recorded};
-use super::layer_writes::reading;
+use super::layer_writes::{ActiveFeature, reading};
+use super::steps::LayerPart;
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::Model;
@@ -11,15 +16,16 @@ use crate::model::cache::Cache;
 use crate::model::decoder::{Decoder, Logits, Pass};
 use crate::model::hooks::{At, Hooks};
 use crate::model::run::Ask;
-use crate::model::site::{Site, SiteKind};
-use crate::sae::Transcoders;
+use crate::model::site::{Place, Site, SiteKind};
+use crate::sae::lorsa::{Attended, Lorsa};
 use crate::sae::transcoders::{Reads, Writes};
 use crate::tensor::{DType, Tensor, floats};
 
 crate::choices! {
     /// Parts of a run that keep their values when features are changed.
     pub enum Freeze {
-        /// Attention patterns, scales of norms and outputs of MLPs: what is left is the direct effect.
+        /// Attention patterns, scales of norms and outputs of MLPs, and those of attention where Lorsas stand for it:
+        /// what is left is the direct effect.
         All = "all",
         /// Attention patterns only.
         Patterns = "patterns",
@@ -61,6 +67,28 @@ pub struct FeatureChange {
     pub value: f64,
 }
 
+/// A change of a feature of a transcoder, or of a head of a Lorsa.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NodeChange {
+    /// The part of the layer that the dictionary stands for.
+    pub part: LayerPart,
+    pub change: FeatureChange,
+}
+
+impl ActiveFeature {
+    /// Returns the change that sets it to another value.
+    pub fn set_to(&self, value: f64) -> NodeChange {
+        let Self { layer, part, position, feature, .. } = *self;
+        NodeChange { part, change: FeatureChange { layer, position, feature, value } }
+    }
+}
+
+impl From<FeatureChange> for NodeChange {
+    fn from(change: FeatureChange) -> Self {
+        Self { part: LayerPart::Mlp, change }
+    }
+}
+
 /// A run with changed features.
 #[derive(Debug, Clone)]
 pub struct InterventionRun {
@@ -71,34 +99,44 @@ pub struct InterventionRun {
     pub pre: Vec<Tensor>,
 }
 
-/// Runs a prompt with features of transcoders set to other values: what each writes is changed by the difference. Logits are
-/// computed at some positions.
+/// Runs a prompt with features of dictionaries set to other values: what each writes is changed by the difference.
+/// Logits are computed at some positions.
 pub fn intervene(
     model: &Model,
-    transcoders: &Transcoders,
+    dictionaries: impl Into<GraphDictionaries>,
     prompt: &[u32],
-    changes: &[FeatureChange],
+    changes: &[impl Copy + Into<NodeChange>],
     freeze: Freeze,
     positions: &[usize],
     task: &Task,
 ) -> Result<InterventionRun> {
     let decoder = &model.decoder;
-    let transcoders = &transcoders.to_device(decoder.device())?;
-    frozen::check(decoder, &model.name().to_string(), transcoders)?;
-    for change in changes {
-        check_change(change, transcoders, prompt.len())?;
+    let given: GraphDictionaries = dictionaries.into();
+    frozen::check(decoder, &model.name().to_string(), &given.transcoders)?;
+    let dictionaries = &given.of_model(model)?;
+    let changes: Vec<NodeChange> = changes.iter().map(|change| (*change).into()).collect();
+    for change in &changes {
+        check_change(change, dictionaries, prompt.len())?;
     }
     let batch = Batch::new(vec![prompt.to_vec()]).map_err(|e| e.about("prompt"))?;
-    let ask = Ask { places: frozen::places(decoder, transcoders), ..Ask::default() };
+    let mut places = frozen::places(decoder, dictionaries);
+    if dictionaries.has_lorsas() && freeze == Freeze::Patterns {
+        // A graph with Lorsas does not hold the model's own patterns, but such a run does.
+        let sites = Site::all(decoder.config()).into_iter().filter(|site| site.kind == SiteKind::Pattern);
+        places.extend(sites.map(|site| Place { site, head: None }));
+    }
+    let ask = Ask { places, ..Ask::default() };
     let points: Vec<(usize, usize)> = positions.iter().map(|position| (0, *position)).collect();
     let (cache, end) = decoder.run_to_end(&batch, ask, &points, task)?;
+    let layers = dictionaries.transcoders.layers().len();
     let mut hooks = InterventionHooks {
         decoder,
-        transcoders,
+        dictionaries,
         cache: &cache,
-        changes,
+        changes: &changes,
         freeze,
-        added: vec![None; transcoders.layers().len()],
+        added: vec![None; layers],
+        of_heads: vec![None; layers],
         skipped: None,
         hidden: None,
         pre: Vec::new(),
@@ -109,14 +147,21 @@ pub fn intervene(
     Ok(InterventionRun { before: decoder.logits_of(&end, 0..points.len(), task)?, after, pre })
 }
 
-fn check_change(change: &FeatureChange, transcoders: &Transcoders, tokens: usize) -> Result<()> {
-    let FeatureChange { layer, position, feature, value } = *change;
-    let layers = transcoders.layers();
-    let Some(features) = layers.get(layer).map(|layer| layer.features()) else {
-        return Err(err!(Argument, "expected a layer below {}, found {layer}", layers.len()));
+fn check_change(change: &NodeChange, dictionaries: &GraphDictionaries, tokens: usize) -> Result<()> {
+    let NodeChange { part, change: FeatureChange { layer, position, feature, value } } = *change;
+    let GraphDictionaries { transcoders, lorsas } = dictionaries;
+    let (features, layers, what) = match part {
+        LayerPart::Attention => (lorsas.get(layer).map(Lorsa::heads), lorsas.len(), "head of the Lorsa"),
+        LayerPart::Mlp => {
+            let layers = transcoders.layers();
+            (layers.get(layer).map(|layer| layer.features()), layers.len(), "feature")
+        }
+    };
+    let Some(features) = features else {
+        return Err(err!(Argument, "expected a layer below {layers}, found {layer}"));
     };
     if feature >= features {
-        return Err(err!(Argument, "expected a feature of layer {layer} below {features}, found {feature}"));
+        return Err(err!(Argument, "expected a {what} of layer {layer} below {features}, found {feature}"));
     }
     if position >= tokens {
         return Err(err!(Argument, "expected a position below {tokens}, the tokens of the prompt, found {position}"));
@@ -130,13 +175,15 @@ fn check_change(change: &FeatureChange, transcoders: &Transcoders, tokens: usize
 /// The hooks of one run.
 struct InterventionHooks<'a> {
     decoder: &'a Decoder,
-    transcoders: &'a Transcoders,
+    dictionaries: &'a GraphDictionaries,
     /// The run without the change.
     cache: &'a Cache,
-    changes: &'a [FeatureChange],
+    changes: &'a [NodeChange],
     freeze: Freeze,
-    /// The sum of all changes to the output of each layer: `[pos, d]`.
+    /// The sum of all changes to the output of each MLP: `[pos, d]`.
     added: Vec<Option<Tensor>>,
+    /// The sum of all changes to the output of each layer's attention: `[pos, d]`.
+    of_heads: Vec<Option<Tensor>>,
     /// The change of the skip connection's output in this layer.
     skipped: Option<Tensor>,
     /// The hidden activations of this layer's MLP.
@@ -145,9 +192,15 @@ struct InterventionHooks<'a> {
 }
 
 impl InterventionHooks<'_> {
-    /// Returns the site from which the input of the features is computed.
+    /// Returns the changes of features of one dictionary.
+    fn changes_of(&self, part: LayerPart, layer: usize) -> Vec<FeatureChange> {
+        let is_own = |one: &&NodeChange| one.part == part && one.change.layer == layer;
+        self.changes.iter().filter(is_own).map(|one| one.change).collect()
+    }
+
+    /// Returns the site from which the input of the transcoders' features is computed.
     fn source(&self) -> SiteKind {
-        match self.transcoders.reads {
+        match self.dictionaries.transcoders.reads {
             Reads::ResidMid => SiteKind::ResidMid,
             Reads::MlpIn => SiteKind::MlpIn,
             Reads::Normed if self.decoder.config().is_serial() => SiteKind::ResidMid,
@@ -158,7 +211,8 @@ impl InterventionHooks<'_> {
     /// Returns the input of the features of a layer, from the activations of its source.
     fn read(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
         let config = self.decoder.config();
-        let Some(kind) = config.norm.filter(|_| self.transcoders.reads == Reads::Normed && config.pre_norm) else {
+        let reads = self.dictionaries.transcoders.reads;
+        let Some(kind) = config.norm.filter(|_| reads == Reads::Normed && config.pre_norm) else {
             return Ok(x.clone());
         };
         if self.freeze != Freeze::All {
@@ -172,10 +226,11 @@ impl InterventionHooks<'_> {
 
     /// Notes how what the changed features of a layer write differs from before.
     fn look(&mut self, layer: usize, x: &Tensor) -> Result<()> {
-        let features = &self.transcoders.layers()[layer];
+        let transcoders = &self.dictionaries.transcoders;
+        let features = &transcoders.layers()[layer];
         let x = self.read(layer, &x.squeeze(0)?.to_dtype(DType::F32)?)?;
         let pre = features.pre(&x)?;
-        let clean = || reading(self.decoder.config(), self.cache, self.transcoders.reads, layer);
+        let clean = || reading(self.decoder.config(), self.cache, transcoders.reads, layer);
         let fired = match self.freeze {
             Freeze::All => features.fired(&features.pre(&clean()?)?)?,
             Freeze::Patterns | Freeze::Nothing => features.fired(&pre)?,
@@ -184,24 +239,50 @@ impl InterventionHooks<'_> {
         if let Some(skip) = features.skip.as_ref().filter(|_| self.freeze == Freeze::All) {
             self.skipped = Some(kernels::linear(&(&x - clean()?)?, skip, None)?);
         }
-        let (tokens, d) = x.dims2()?;
-        for change in self.changes.iter().filter(|change| change.layer == layer) {
-            // At the first position no feature counts as active.
-            let active = match change.position {
-                0 => 0.0,
-                position => floats(&fired.get(position)?.get(change.feature)?)?.first().copied().unwrap_or(0.0),
-            };
+        let tokens = x.dim(0)?;
+        for change in self.changes_of(LayerPart::Mlp, layer) {
             let row = features.decoder.rows(&[change.feature as u32])?.to_device(x.device())?;
-            let rows = (row.squeeze(0)? * (change.value - active))?;
-            let place = Tensor::new(&[change.position as u32], x.device())?;
-            for (later, row) in (0..rows.dim(0)?).map(|later| (later, rows.narrow(0, later, 1))) {
+            let rows = (row.squeeze(0)? * (change.value - activation(&fired, change)?))?;
+            for later in 0..rows.dim(0)? {
                 let Some(added) = self.added.get_mut(layer + later) else { continue };
-                let nothing = || Tensor::zeros((tokens, d), DType::F32, x.device());
-                let before = added.take().map_or_else(nothing, Ok)?;
-                *added = Some(before.index_add(&place, &row?, 0)?);
+                *added = Some(with_row(added.take(), tokens, change.position, &rows.narrow(0, later, 1)?)?);
             }
         }
         Ok(())
+    }
+
+    /// Notes how what the changed heads of a layer's Lorsa write differs from before.
+    fn look_at_heads(&mut self, layer: usize, x: &Tensor) -> Result<()> {
+        let changes = self.changes_of(LayerPart::Attention, layer);
+        let Some(lorsa) = self.dictionaries.lorsas.get(layer).filter(|_| !changes.is_empty()) else { return Ok(()) };
+        let x = x.to_dtype(DType::F32)?;
+        let clean = || -> Result<Attended> {
+            let x = recorded(self.cache, Site::new(SiteKind::AttnIn, layer))?;
+            lorsa.attended(&x.unsqueeze(0)?, None)
+        };
+        let read = match self.freeze {
+            Freeze::All => clean()?,
+            Freeze::Patterns => Attended { values: lorsa.attended(&x, None)?.values, ..clean()? },
+            Freeze::Nothing => lorsa.attended(&x, None)?,
+        };
+        let codes = lorsa.chosen(&lorsa.mixed(&read, None)?)?.squeeze(0)?;
+        let tokens = codes.dim(0)?;
+        for change in changes {
+            let row = (lorsa.decoder.narrow(0, change.feature, 1)? * (change.value - activation(&codes, change)?))?;
+            let Some(added) = self.of_heads.get_mut(layer) else { continue };
+            *added = Some(with_row(added.take(), tokens, change.position, &row)?);
+        }
+        Ok(())
+    }
+
+    /// Returns the output of the attention of a layer with all changes of its Lorsa's heads added to it.
+    fn attended(&mut self, layer: usize, x: &Tensor) -> Result<Option<Tensor>> {
+        let before = match self.freeze {
+            Freeze::All => recorded(self.cache, Site::new(SiteKind::AttnOut, layer))?,
+            Freeze::Patterns | Freeze::Nothing => x.squeeze(0)?.to_dtype(DType::F32)?,
+        };
+        let changed = plus(before, self.of_heads[layer].take())?;
+        Ok(Some(changed.unsqueeze(0)?.to_dtype(self.decoder.dtype())?))
     }
 
     /// Returns the output of the MLP of a layer with all changes added to it.
@@ -213,7 +294,8 @@ impl InterventionHooks<'_> {
             (Some(added), skipped) => Some(plus(added, skipped)?),
             (None, skipped) => skipped,
         };
-        let inner = block.mlp_post_norm.as_ref().filter(|_| self.transcoders.writes == Writes::Inner);
+        let writes = self.dictionaries.transcoders.writes;
+        let inner = block.mlp_post_norm.as_ref().filter(|_| writes == Writes::Inner);
         let before = match self.freeze {
             Freeze::All => recorded(self.cache, Site::new(SiteKind::MlpOut, layer))?,
             Freeze::Patterns | Freeze::Nothing => x.squeeze(0)?.to_dtype(DType::F32)?,
@@ -242,6 +324,24 @@ impl InterventionHooks<'_> {
     }
 }
 
+/// Returns the activation of a feature that is changed, by activations `[pos, features]`.
+fn activation(fired: &Tensor, change: FeatureChange) -> Result<f64> {
+    match change.position {
+        // At the first position no feature counts as active.
+        0 => Ok(0.0),
+        position => Ok(floats(&fired.get(position)?.get(change.feature)?)?.first().copied().unwrap_or(0.0)),
+    }
+}
+
+/// Adds a row at a position to what is added already.
+fn with_row(added: Option<Tensor>, tokens: usize, position: usize, row: &Tensor) -> Result<Tensor> {
+    let width = row.dim(1)?;
+    let nothing = || Tensor::zeros((tokens, width), DType::F32, row.device());
+    let added = added.map_or_else(nothing, Ok)?;
+    let place = Tensor::new(&[position as u32], row.device())?;
+    Ok(added.index_add(&place, row, 0)?)
+}
+
 fn plus(x: Tensor, more: Option<Tensor>) -> Result<Tensor> {
     match more {
         Some(more) => Ok((x + more)?),
@@ -253,7 +353,10 @@ impl Hooks for InterventionHooks<'_> {
     fn wants(&self, site: Site) -> bool {
         match site.kind {
             SiteKind::MlpOut => true,
-            SiteKind::MlpHidden => self.transcoders.writes == Writes::Inner,
+            SiteKind::AttnIn | SiteKind::AttnOut => self.dictionaries.has_lorsas(),
+            SiteKind::MlpHidden => self.dictionaries.transcoders.writes == Writes::Inner,
+            // Where Lorsas stand for attention, all that it writes is held with everything else.
+            SiteKind::Pattern if self.dictionaries.has_lorsas() => self.freeze == Freeze::Patterns,
             SiteKind::Pattern => self.freeze != Freeze::Nothing,
             SiteKind::NormScale | SiteKind::AttnPostScale | SiteKind::MlpNormScale => self.freeze == Freeze::All,
             SiteKind::MlpPostScale | SiteKind::FinalNormScale => self.freeze == Freeze::All,
@@ -266,6 +369,11 @@ impl Hooks for InterventionHooks<'_> {
         let layer = at.site.layer;
         match kind {
             SiteKind::MlpOut => self.written(layer, x),
+            SiteKind::AttnOut => self.attended(layer, x),
+            SiteKind::AttnIn => {
+                self.look_at_heads(layer, x)?;
+                Ok(None)
+            }
             SiteKind::MlpHidden => {
                 self.hidden = Some(x.clone());
                 Ok(None)

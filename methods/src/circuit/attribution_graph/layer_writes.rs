@@ -1,8 +1,12 @@
 //! Vectors that active features and reconstruction errors write into the residual stream, layer by layer.
+//!
+//! A head of a Lorsa is a feature of it, like that of a transcoder: its code is its activation, and it writes along its
+//! direction.
 
 use std::ops::Range;
 
 use super::frozen::{FrozenNorm, recorded};
+use super::steps::LayerPart;
 use crate::base::{Result, memory};
 use crate::err;
 use crate::model::cache::Cache;
@@ -10,30 +14,44 @@ use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::hooks::checks::first_nan;
 use crate::model::site::{Site, SiteKind};
+use crate::sae::lorsa::Lorsa;
 use crate::sae::transcoders::{Reads, TranscoderLayer, Writes};
 use crate::tensor::{DType, Tensor, floats};
 
-/// A feature that is active at a position.
+/// A feature that is active at a position: of a transcoder, or a head of a Lorsa.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ActiveFeature {
     pub layer: usize,
+    /// The part of the layer that the feature's dictionary stands for.
+    pub part: LayerPart,
     pub position: usize,
     pub feature: usize,
     pub activation: f64,
 }
 
-/// Features of one layer that are active at one position.
+/// Features of one dictionary that write somewhere.
+#[derive(Clone, Copy)]
+pub struct Writer<'a> {
+    /// The step of the dictionary.
+    pub from: usize,
+    /// The number of layers after their own that the features write in.
+    pub later: usize,
+    pub features: &'a Layer,
+}
+
+/// Features of one dictionary that are active at one position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// The layer of the features.
+    /// The step of the dictionary.
     pub from: usize,
-    /// The places among the active features of that layer.
+    /// The number of layers after their own that the features write in.
+    later: usize,
+    /// The places among the active features of the dictionary.
     pub places: Range<usize>,
 }
 
-/// The writes of features and errors in one layer, position by position.
+/// The writes of features and the error in the place of one part of a layer, position by position.
 pub struct LayerWrites {
-    layer: usize,
     /// The vector that the error at each position adds to the residual stream: `[tokens, d]`.
     errors: Tensor,
     /// The features that write at each position; the error follows them, but for the first position, which has none.
@@ -69,8 +87,8 @@ pub fn target(model: &Decoder, cache: &Cache, writes: Writes, layer: usize) -> R
     }
 }
 
-/// The active features of one layer, by position. What they write is a decoder row times an activation, and is made where
-/// it is asked for: written down, these would take most of the memory of a graph of a long prompt.
+/// The active features of one dictionary, by position. What they write is a decoder row times an activation, and is
+/// made where it is asked for: written down, these would take most of the memory of a graph of a long prompt.
 pub struct Layer {
     pub active: Vec<ActiveFeature>,
     /// Decoder rows of the features that are active anywhere, `[features, d]`, for each layer that they write in.
@@ -91,21 +109,8 @@ impl Layer {
             return Err(err!(Numeric, "expected activations that are numbers, found NaN")
                 .hint("the model's activations or the transcoder's weights have NaN"));
         }
-        let fired: Vec<f32> = features.fired(&pre)?.flatten_all()?.to_vec1()?;
-        let count = features.features();
-        let mut active = Vec::new();
-        // What is active at the first position has no meaning of its own: its norm is an outlier in most models.
-        for (place, activation) in fired.iter().enumerate().skip(count) {
-            if *activation != 0.0 {
-                let position = place / count;
-                let feature = place % count;
-                active.push(ActiveFeature { layer, position, feature, activation: f64::from(*activation) });
-            }
-        }
-        // A feature that is active at several positions is read once.
-        let mut wanted: Vec<u32> = active.iter().map(|one| one.feature as u32).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
+        let active = active_in(layer, LayerPart::Mlp, &features.fired(&pre)?)?;
+        let wanted = indices(&active);
         let bytes = wanted.len() as u128 * features.written() as u128 * d as u128 * 8;
         memory::check(bytes, || format!("the decoder rows of {} features of layer {layer}", wanted.len()))?;
         let mut rows = Vec::new();
@@ -115,9 +120,37 @@ impl Layer {
                 rows.push(all.narrow(1, later, 1)?.squeeze(1)?.contiguous()?);
             }
         }
+        Ok(Self::with_rows(active, &wanted, rows))
+    }
+
+    /// Finds the active heads of a Lorsa by what it reads in a text: `[tokens, d]`.
+    pub fn of_lorsa(layer: usize, lorsa: &Lorsa, x: &Tensor) -> Result<Self> {
+        let (tokens, d) = x.dims2()?;
+        memory::check(8 * tokens as u128 * lorsa.heads() as u128, || format!("the codes of layer {layer}"))?;
+        let mixed = lorsa.mixed(&lorsa.attended(&x.unsqueeze(0)?, None)?, None)?;
+        // Heads are chosen by comparisons, which do not pass it on.
+        if first_nan(&mixed)?.is_some() {
+            return Err(err!(Numeric, "expected codes that are numbers, found NaN")
+                .hint("the model's activations or the Lorsa's scores are too large"));
+        }
+        let active = active_in(layer, LayerPart::Attention, &lorsa.chosen(&mixed)?.squeeze(0)?)?;
+        let wanted = indices(&active);
+        let bytes = wanted.len() as u128 * d as u128 * 8;
+        memory::check(bytes, || format!("the directions of {} heads of layer {layer}", wanted.len()))?;
+        let mut rows = Vec::new();
+        if !wanted.is_empty() {
+            let heads = Tensor::from_slice(&wanted, wanted.len(), x.device())?;
+            rows.push(lorsa.decoder.index_select(&heads, 0)?);
+        }
+        Ok(Self::with_rows(active, &wanted, rows))
+    }
+
+    /// Adds the decoder rows of the features that are active anywhere, in their order, for each layer that they write
+    /// to.
+    fn with_rows(active: Vec<ActiveFeature>, wanted: &[u32], rows: Vec<Tensor>) -> Self {
         let place = |one: &ActiveFeature| wanted.partition_point(|other| (*other as usize) < one.feature) as u32;
         let places = active.iter().map(place).collect();
-        Ok(Self { active, rows, places })
+        Self { active, rows, places }
     }
 
     /// Returns what some active features write `later` layers after their own: `[features, d]`.
@@ -142,43 +175,84 @@ impl Layer {
     }
 }
 
+/// Collects the features of a dictionary that are active at a position, by activations `[tokens, features]`.
+fn active_in(layer: usize, part: LayerPart, fired: &Tensor) -> Result<Vec<ActiveFeature>> {
+    let count = fired.dim(1)?;
+    let fired: Vec<f32> = fired.flatten_all()?.to_vec1()?;
+    let mut active = Vec::new();
+    // What is active at the first position has no meaning of its own: its norm is an outlier in most models.
+    for (place, activation) in fired.iter().enumerate().skip(count) {
+        if *activation != 0.0 {
+            let position = place / count;
+            let feature = place % count;
+            active.push(ActiveFeature { layer, part, position, feature, activation: f64::from(*activation) });
+        }
+    }
+    Ok(active)
+}
+
+/// Returns the features that are active anywhere, by index: one that is active at several positions is read once.
+fn indices(active: &[ActiveFeature]) -> Vec<u32> {
+    let mut wanted: Vec<u32> = active.iter().map(|one| one.feature as u32).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    wanted
+}
+
 impl LayerWrites {
-    /// Builds what the features of some layers, and the error, write in the last of these layers.
-    pub fn of(
-        layers: &[Layer],
+    /// Builds what features and the error write in the place of a layer's MLP, which reads `x` and writes `wanted`.
+    pub fn of_mlp(
+        layer: usize,
+        writers: &[Writer],
         features: &TranscoderLayer,
         x: &Tensor,
         wanted: &Tensor,
         writing: &FrozenNorm,
     ) -> Result<Self> {
-        let (tokens, d) = x.dims2()?;
-        let own = layers.len() - 1;
-        let mut reconstruction = Tensor::zeros((tokens, d), DType::F32, x.device())?;
+        let skipped = features.skip.as_ref().map(|skip| kernels::linear(x, skip, None)).transpose()?;
+        let constant = [features.decoder_bias.as_ref(), skipped.as_ref()];
+        Self::of(layer, writers, constant, wanted, writing)
+    }
+
+    /// Builds what heads of a Lorsa and the error write in the place of its attention, which writes `wanted`.
+    pub fn of_attention(layer: usize, heads: Writer, lorsa: &Lorsa, wanted: &Tensor) -> Result<Self> {
+        Self::of(layer, &[heads], [Some(&lorsa.decoder_bias), None], wanted, &FrozenNorm::default())
+    }
+
+    /// Builds what some features write in a layer, and the error that they and what is written beside them leave.
+    fn of(
+        layer: usize,
+        writers: &[Writer],
+        beside: [Option<&Tensor>; 2],
+        wanted: &Tensor,
+        writing: &FrozenNorm,
+    ) -> Result<Self> {
+        let (tokens, d) = wanted.dims2()?;
+        let device = wanted.device();
+        let mut reconstruction = Tensor::zeros((tokens, d), DType::F32, device)?;
         let mut runs = vec![Vec::new(); tokens];
-        let not_finite = || err!(Numeric, "expected what layer {own} writes as finite numbers, found NaN or infinity");
-        for (from, layer) in layers.iter().enumerate() {
-            if !layer.reaches(own - from) {
+        let not_finite =
+            || err!(Numeric, "expected what layer {layer} writes as finite numbers, found NaN or infinity");
+        for Writer { from, later, features } in writers.iter().copied() {
+            if !features.reaches(later) {
                 continue;
             }
-            let rows = layer.written(0..layer.active.len(), own - from)?;
+            let rows = features.written(0..features.active.len(), later)?;
             if !is_finite(&rows)? {
                 return Err(not_finite());
             }
-            let positions: Vec<u32> = layer.active.iter().map(|one| one.position as u32).collect();
-            let places = Tensor::from_slice(&positions, positions.len(), x.device())?;
+            let positions: Vec<u32> = features.active.iter().map(|one| one.position as u32).collect();
+            let places = Tensor::from_slice(&positions, positions.len(), device)?;
             reconstruction = reconstruction.index_add(&places, &rows, 0)?;
             let mut begin = 0;
             for together in positions.chunk_by(|a, b| a == b) {
                 let places = begin..begin + together.len();
                 begin = places.end;
-                runs[together[0] as usize].push(Run { from, places });
+                runs[together[0] as usize].push(Run { from, later, places });
             }
         }
-        if let Some(bias) = &features.decoder_bias {
-            reconstruction = reconstruction.broadcast_add(bias)?;
-        }
-        if let Some(skip) = &features.skip {
-            reconstruction = (reconstruction + kernels::linear(x, skip, None)?)?;
+        for more in beside.into_iter().flatten() {
+            reconstruction = reconstruction.broadcast_add(more)?;
         }
         let positions: Vec<usize> = (0..tokens).collect();
         let errors = writing.scaled(&writing.forward(&(wanted - reconstruction)?)?, &positions)?;
@@ -186,7 +260,7 @@ impl LayerWrites {
         if tokens > 1 && !is_finite(&errors.narrow(0, 1, tokens - 1)?)? {
             return Err(not_finite());
         }
-        Ok(Self { layer: own, errors, runs })
+        Ok(Self { errors, runs })
     }
 
     /// Returns what the error at a position adds to the residual stream: `[1, d]`.
@@ -195,12 +269,12 @@ impl LayerWrites {
     }
 
     /// Returns what each source at a position adds to the residual stream, features and then the error, `[sources, d]`, or
-    /// none where nothing is a source.
-    pub fn at(&self, position: usize, layers: &[Layer], writing: &FrozenNorm) -> Result<Option<Tensor>> {
+    /// none where nothing is a source; `features` are those of each step.
+    pub fn at(&self, position: usize, features: &[Layer], writing: &FrozenNorm) -> Result<Option<Tensor>> {
         let runs = &self.runs[position];
         let mut each = Vec::new();
         for run in runs {
-            each.push(layers[run.from].written(run.places.clone(), self.layer - run.from)?);
+            each.push(features[run.from].written(run.places.clone(), run.later)?);
         }
         let mut parts = Vec::new();
         if !each.is_empty() {

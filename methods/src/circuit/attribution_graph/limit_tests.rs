@@ -10,6 +10,7 @@ use super::*;
 use crate::base::task::{Bar, Progress};
 use crate::fixtures::{config, configs, decoder};
 use crate::model::config::Config;
+use crate::sae::Transcoders;
 use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Writes};
 use crate::tensor::Device;
 
@@ -186,14 +187,15 @@ fn bytes(model: &Model, transcoders: &Transcoders, prompt: &[u32], nodes: usize)
     let decoder = &model.decoder;
     let task = Task::default();
     let batch = Batch::new(vec![prompt.to_vec()]).unwrap();
-    let ask = Ask { places: frozen::places(decoder, transcoders), ..Ask::default() };
+    let dictionaries = &GraphDictionaries::from(transcoders);
+    let ask = Ask { places: frozen::places(decoder, dictionaries), ..Ask::default() };
     let mut cache = decoder.cache(&batch, ask, &task).unwrap();
-    let held = FrozenModel::of(decoder, &mut cache, transcoders).unwrap();
-    let sources = GraphSources::of(decoder, &cache, transcoders, &held).unwrap();
-    let last = ReadPosition { layer: sources.layers, position: sources.tokens - 1 };
+    let held = FrozenModel::of(decoder, &mut cache, dictionaries).unwrap();
+    let sources = GraphSources::of(decoder, &cache, dictionaries, &held).unwrap();
+    let last = ReadPosition { step: sources.steps.count(), position: sources.tokens - 1 };
     let options = AttributionGraphOptions { nodes, ranked: 20, ..Default::default() };
     let mut search = InfluenceSearch {
-        transcoders,
+        dictionaries,
         held: &held,
         sources: &sources,
         task: &task,

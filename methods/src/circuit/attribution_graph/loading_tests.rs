@@ -1,5 +1,6 @@
 //! Loadings of heads sum to the edge, and are what the edge loses without the head, and has with it alone.
 
+use super::frozen::FrozenAttention;
 use super::loadings::{EdgeLoadings, head_loadings};
 use super::scores::{EdgeScoreOptions, edge_scores};
 use super::sum_tests::{made, plain};
@@ -7,6 +8,7 @@ use super::*;
 use crate::fixtures::{configs, decoder};
 use crate::model::config::Config;
 use crate::model::site::one_site;
+use crate::sae::Transcoders;
 use crate::tensor::{Device, floats};
 
 const PROMPT: [u32; 7] = [3, 1, 4, 1, 5, 9, 2];
@@ -34,30 +36,33 @@ fn edges_with(
     let decoder = &model.decoder;
     let task = Task::default();
     let batch = Batch::new(vec![PROMPT.to_vec()]).unwrap();
-    let ask = Ask { places: frozen::places(decoder, transcoders), ..Ask::default() };
+    let dictionaries = &GraphDictionaries::from(transcoders);
+    let ask = Ask { places: frozen::places(decoder, dictionaries), ..Ask::default() };
     let mut cache = decoder.cache(&batch, ask, &task).unwrap();
-    let mut held = FrozenModel::of(decoder, &mut cache, transcoders).unwrap();
-    let sources = GraphSources::of(decoder, &cache, transcoders, &held).unwrap();
+    let mut held = FrozenModel::of(decoder, &mut cache, dictionaries).unwrap();
+    let sources = GraphSources::of(decoder, &cache, dictionaries, &held).unwrap();
     for (layer, block) in held.blocks.iter_mut().enumerate() {
-        let heads = block.mixing.dim(0).unwrap();
+        let FrozenAttention::Heads(maps) = &mut block.attention else { panic!("a Lorsa in layer {layer}") };
+        let heads = maps.mixing.dim(0).unwrap();
         let kept: Vec<f32> = (0..heads).map(|head| f32::from(u8::from(has(layer, head)))).collect();
         let kept = Tensor::from_vec(kept, (heads, 1, 1), &Device::Cpu).unwrap();
-        block.mixing = block.mixing.broadcast_mul(&kept).unwrap();
+        maps.mixing = maps.mixing.broadcast_mul(&kept).unwrap();
     }
     let edge = |(from, to): &(usize, usize)| {
         let (at, reading) = match graph.features.get(*to) {
             Some(one) => {
                 let encoder = &transcoders.layers()[one.layer].encoder;
-                let at = ReadPosition { layer: one.layer, position: one.position };
+                let at = ReadPosition { step: one.layer, position: one.position };
                 (at, encoder.narrow(0, one.feature, 1).unwrap())
             }
             None => {
                 let target = &graph.targets[to - graph.counts().first_target()..][..1];
-                let at = ReadPosition { layer: held.blocks.len(), position: PROMPT.len() - 1 };
+                let at = ReadPosition { step: held.blocks.len(), position: PROMPT.len() - 1 };
                 (at, targets::readings(model, target).unwrap())
             }
         };
-        let row = rows::rows(&held, &sources, &[at], &reading, &task).unwrap().remove(0);
+        let gradient = Backward::begin(&held, at.step, &reading, &[at.position]).unwrap();
+        let row = rows::rows(&held, &sources, &[at], gradient, &task).unwrap().remove(0);
         let mut found = 0.0;
         // All active features are in the graph, so that its nodes are the sources.
         sources.each_source(&row, &mut |source, value| {

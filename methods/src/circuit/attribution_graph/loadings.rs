@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use super::AttributionGraph;
 use super::backward::Backward;
+use super::dictionaries::GraphDictionaries;
 use super::frozen::{self, FrozenBlock, FrozenModel};
 use super::sources::GraphSources;
 use super::targets;
@@ -91,13 +92,21 @@ pub fn head_loadings(
             err!(Argument, "expected {}, the model of the graph, found {}", graph.model, model.name()).about("m")
         );
     }
-    let transcoders = &transcoders.to_device(decoder.device())?;
+    if graph.has_lorsas {
+        return Err(err!(
+            Argument,
+            "expected a graph whose edges pass the model's attention heads, found one with Lorsas in their place"
+        )
+        .hint("heads of Lorsas are nodes of such a graph; `l.pattern(m, text, head)` says where one looks"));
+    }
     frozen::check(decoder, &model.name().to_string(), transcoders)?;
+    let dictionaries = &GraphDictionaries::from(transcoders).of_model(model)?;
+    let transcoders = &dictionaries.transcoders;
     let batch = Batch::new(vec![graph.tokens.clone()])?;
-    let ask = Ask { places: frozen::places(decoder, transcoders), ..Ask::default() };
+    let ask = Ask { places: frozen::places(decoder, dictionaries), ..Ask::default() };
     let mut cache = decoder.cache(&batch, ask, task)?;
-    let held = FrozenModel::of(decoder, &mut cache, transcoders)?;
-    let sources = GraphSources::of(decoder, &cache, transcoders, &held)?;
+    let held = FrozenModel::of(decoder, &mut cache, dictionaries)?;
+    let sources = GraphSources::of(decoder, &cache, dictionaries, &held)?;
     drop(cache);
     let split = Split { model, graph, transcoders, held: &held, sources: &sources, task };
     let mut order: Vec<usize> = (0..edges.len()).collect();
@@ -270,6 +279,7 @@ impl Split<'_> {
         found: &mut EdgeLoadings,
     ) -> Result<Tensor> {
         let held = self.held;
+        let maps = block.heads()?;
         let (positions, _) = stream.dims2()?;
         let size = held.d_head;
         let heads = held.heads;
@@ -277,17 +287,17 @@ impl Split<'_> {
         // [heads, positions, d_head], of a stream.
         let values = |stream: &Tensor| -> Result<Tensor> {
             let count = stream.dim(0)?;
-            let values = stream.matmul(&block.out_together)?.reshape((count, held.kv_heads, 1, size))?;
+            let values = stream.matmul(&maps.out_together)?.reshape((count, held.kv_heads, 1, size))?;
             let values = values.broadcast_as((count, held.kv_heads, each, size))?.contiguous()?;
             Ok(values.reshape((count, heads, size))?.transpose(0, 1)?.contiguous()?)
         };
         let gradients = |rows: &Tensor| -> Result<Tensor> {
             let count = rows.dim(0)?;
-            let found = kernels::linear(rows, &block.into_heads, None)?;
+            let found = kernels::linear(rows, &maps.into_heads, None)?;
             Ok(found.reshape((count, heads, size))?.transpose(0, 1)?.contiguous()?)
         };
         // The mixing has a row for each key, and a column for each query.
-        let mixing = block.mixing.narrow(1, 0, positions)?.narrow(2, 0, positions)?;
+        let mixing = maps.mixing.narrow(1, 0, positions)?.narrow(2, 0, positions)?;
         let mixed = mixing.transpose(1, 2)?.contiguous()?.matmul(&values(stream)?)?;
         let through = floats(&(&mixed * gradients(&behind.all)?)?.sum((1, 2))?)?;
         let weight = floats(&mixing.narrow(1, position, 1)?.narrow(2, positions - 1, 1)?.flatten_all()?)?;
@@ -296,7 +306,7 @@ impl Split<'_> {
             found.parts.heads.push(HeadLoading { layer, head, alone: alone * weight, through: *through });
         }
         let joined = mixed.transpose(0, 1)?.contiguous()?.reshape((positions, heads * size))?;
-        Ok(joined.matmul(&block.into_heads)?)
+        Ok(joined.matmul(&maps.into_heads)?)
     }
 }
 

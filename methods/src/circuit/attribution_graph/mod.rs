@@ -5,8 +5,13 @@
 //! each feature reads is a sum over what earlier features, errors and tokens wrote, and constants. The edge from a source to a
 //! target is its term in that sum. As in the code of circuit-tracer, the first position has neither features nor errors:
 //! what is written there is constant, and so are all biases.
+//!
+//! With Lorsas (He et al. 2025) for all layers nothing passes the model's attention: it has heads of Lorsas and errors
+//! as nodes, as an MLP has features and errors. A head reads the values that it mixes, by its own pattern, which is
+//! held.
 
 mod backward;
+mod dictionaries;
 pub(in crate::circuit) mod frozen;
 mod graph;
 mod influence;
@@ -20,11 +25,14 @@ mod rank;
 mod rows;
 pub mod scores;
 mod sources;
+mod steps;
 mod targets;
 
+pub use dictionaries::GraphDictionaries;
 pub use graph::{AttributionGraph, PruneOptions};
 pub use influence::{InfluenceMatrix, NodeCounts, PrunedGraph};
 pub use layer_writes::ActiveFeature;
+pub use steps::{GraphSteps, LayerPart};
 pub use targets::{GraphTarget, TargetName};
 
 use std::collections::BTreeMap;
@@ -35,8 +43,8 @@ use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::run::Ask;
-use crate::sae::Transcoders;
 use crate::tensor::{DType, Tensor};
+use backward::Backward;
 use frozen::FrozenModel;
 use sources::{ContributionRow, GraphSources, ReadPosition};
 
@@ -58,60 +66,66 @@ crate::options! {
     }
 }
 
-/// Computes the attribution graph of a prompt. Ctrl-C ends the search; the graph then has the features found so far.
+/// Computes the attribution graph of a prompt by transcoders, or by transcoders and Lorsas. Ctrl-C ends the search; the
+/// graph then has the features found so far.
 pub fn attribution_graph(
     model: &Model,
-    transcoders: &Transcoders,
+    dictionaries: impl Into<GraphDictionaries>,
     prompt: &[u32],
     options: &AttributionGraphOptions,
     task: &Task,
 ) -> Result<AttributionGraph> {
     let decoder = &model.decoder;
-    let given = transcoders;
-    let transcoders = &given.to_device(decoder.device())?;
-    frozen::check(decoder, &model.name().to_string(), transcoders)?;
+    let given: GraphDictionaries = dictionaries.into();
+    frozen::check(decoder, &model.name().to_string(), &given.transcoders)?;
+    let dictionaries = &given.of_model(model)?;
     let batch = Batch::new(vec![prompt.to_vec()]).map_err(|e| e.about("prompt"))?;
     let config = decoder.config();
-    // The patterns of all layers, and of one of them its steps to what is held in its place.
-    let patterns = 4 * ((config.layers + 3) * config.heads) as u128 * (prompt.len() as u128).pow(2);
+    let patterns = 4 * dictionaries.patterns(config) as u128 * (prompt.len() as u128).pow(2);
     memory::check(patterns, || format!("the attention patterns of {} tokens", prompt.len()))
         .map_err(|e| e.about("prompt"))?;
     let bar = task.begin("running the model", None);
-    let ask = Ask { places: frozen::places(decoder, transcoders), ..Ask::default() };
+    let ask = Ask { places: frozen::places(decoder, dictionaries), ..Ask::default() };
     let mut cache = decoder.cache(&batch, ask, task)?;
     let logits = decoder.logits_at(&batch, &[-1], Vec::new(), task)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
     let (targets, reading) = targets::targets(model, &logits, options, task)?;
-    let held = FrozenModel::of(decoder, &mut cache, transcoders)?;
-    let sources = GraphSources::of(decoder, &cache, transcoders, &held)?;
+    let held = FrozenModel::of(decoder, &mut cache, dictionaries)?;
+    let sources = GraphSources::of(decoder, &cache, dictionaries, &held)?;
     drop((cache, bar));
     memory::check(needed(&sources, targets.len(), options.nodes), || "the edges of the attribution graph".into())
         .map_err(|e| e.hint("read fewer tokens, or ask for fewer features with #{ nodes: 1000 }"))?;
-    let last = ReadPosition { layer: config.layers, position: prompt.len() - 1 };
+    let last = ReadPosition { step: sources.steps.count(), position: prompt.len() - 1 };
     let at: Vec<ReadPosition> = vec![last; targets.len()];
-    let mut search =
-        InfluenceSearch { transcoders, held: &held, sources: &sources, task, rows: Vec::new(), found: BTreeMap::new() };
+    let mut search = InfluenceSearch {
+        dictionaries,
+        held: &held,
+        sources: &sources,
+        task,
+        rows: Vec::new(),
+        found: BTreeMap::new(),
+    };
     search.of_targets(&at, &reading)?;
     let weights: Vec<f64> = targets.iter().map(|target| target.weight).collect();
     let is_whole = search.of_features(&weights, options)?;
-    AttributionGraph::assembled(model, given, prompt, targets, search, is_whole)
+    AttributionGraph::assembled(model, &given.transcoders, prompt, targets, search, is_whole)
 }
 
 /// Returns an upper bound on the bytes of a graph's rows, those of the largest cones, and of the matrix that is made of
 /// them.
 fn needed(sources: &GraphSources, targets: usize, nodes: usize) -> u128 {
-    let place = |one: &ActiveFeature| ReadPosition { layer: one.layer, position: one.position };
-    let mut lengths: Vec<usize> = sources.active.iter().map(|one| sources.row_length(place(one))).collect();
+    let length = |one: &ActiveFeature| sources.row_length(sources.read_position(one));
+    let mut lengths: Vec<usize> = sources.active.iter().map(length).collect();
     lengths.sort_unstable_by(|a, b| b.cmp(a));
     lengths.truncate(nodes);
     let whole = sources.count() as u128 * targets as u128;
     let rows = lengths.len() + targets;
-    let matrix = rows as u128 * (rows + (sources.layers + 1) * sources.tokens) as u128;
+    let matrix = rows as u128 * (rows + (sources.steps.count() + 1) * sources.tokens) as u128;
     4 * (whole + lengths.iter().map(|length| *length as u128).sum::<u128>() + matrix)
 }
 
 /// A search for the most influential features, with the rows computed so far.
 struct InfluenceSearch<'a> {
-    transcoders: &'a Transcoders,
+    dictionaries: &'a GraphDictionaries,
     held: &'a FrozenModel,
     sources: &'a GraphSources,
     task: &'a Task,
@@ -127,7 +141,9 @@ impl InfluenceSearch<'_> {
         let count = rows::at_once(self.held, tokens);
         for (number, part) in targets.chunks(count).enumerate() {
             let reading = reading.narrow(0, number * count, part.len())?;
-            self.rows.extend(rows::rows(self.held, self.sources, part, &reading, self.task)?);
+            let positions: Vec<usize> = part.iter().map(|target| target.position).collect();
+            let gradient = Backward::begin(self.held, self.held.blocks.len(), &reading, &positions)?;
+            self.rows.extend(rows::rows(self.held, self.sources, part, gradient, self.task)?);
         }
         Ok(())
     }
@@ -157,28 +173,24 @@ impl InfluenceSearch<'_> {
         Ok(true)
     }
 
-    /// Computes the rows of some features, those of one layer and of near positions together.
+    /// Computes the rows of some features, those of one dictionary and of near positions together.
     fn of_some(&mut self, mut features: Vec<usize>, piece: &InterruptibleWork, bar: &dyn Bar) -> Result<()> {
-        // Active features are in the order of layers and positions. In reverse order the first has the largest cone.
+        // Active features are in the order of steps and positions. In reverse order the first has the largest cone.
         features.sort_unstable_by(|a, b| b.cmp(a));
         let mut left = features.as_slice();
         while let Some(first) = left.first().map(|feature| self.sources.active[*feature]) {
             piece.check(self.found.len() as u64)?;
             let most = rows::at_once(self.held, first.position + 1);
-            let alike =
-                left.iter().take(most).take_while(|feature| self.sources.active[**feature].layer == first.layer);
+            let one = |feature: &usize| self.sources.active[*feature];
+            let is_alike = |one: ActiveFeature| (one.layer, one.part) == (first.layer, first.part);
+            let alike = left.iter().take(most).take_while(|feature| is_alike(one(feature)));
             let (part, rest) = left.split_at(alike.count());
             left = rest;
-            let one = |feature: &usize| self.sources.active[*feature];
-            let at: Vec<ReadPosition> =
-                part.iter().map(one).map(|one| ReadPosition { layer: one.layer, position: one.position }).collect();
+            let at: Vec<ReadPosition> = part.iter().map(one).map(|one| self.sources.read_position(&one)).collect();
             let rows_of: Vec<u32> = part.iter().map(one).map(|one| one.feature as u32).collect();
-            let Some(layer) = self.transcoders.layers().get(first.layer) else {
-                return Err(err!(Bug, "a feature without its layer"));
-            };
-            let reading =
-                layer.encoder.index_select(&Tensor::from_vec(rows_of, part.len(), layer.encoder.device())?, 0)?;
-            let found = rows::rows(self.held, self.sources, &at, &reading, self.task)?;
+            let positions: Vec<usize> = at.iter().map(|place| place.position).collect();
+            let gradient = self.gradient(first, &rows_of, &positions)?;
+            let found = rows::rows(self.held, self.sources, &at, gradient, self.task)?;
             for (feature, row) in part.iter().zip(found) {
                 self.found.insert(*feature, self.rows.len());
                 self.rows.push(row);
@@ -187,12 +199,26 @@ impl InfluenceSearch<'_> {
         }
         Ok(())
     }
+
+    /// Begins with what some features of the dictionary of `one` read, each at its position.
+    fn gradient(&self, one: ActiveFeature, features: &[u32], positions: &[usize]) -> Result<Backward> {
+        if one.part == LayerPart::Attention {
+            return Backward::begin_at_heads(self.held.blocks[one.layer].lorsa()?, features, positions);
+        }
+        let Some(layer) = self.dictionaries.transcoders.layers().get(one.layer) else {
+            return Err(err!(Bug, "a feature without its layer"));
+        };
+        let rows = Tensor::from_slice(features, features.len(), layer.encoder.device())?;
+        Backward::begin(self.held, one.layer, &layer.encoder.index_select(&rows, 0)?, positions)
+    }
 }
 
 #[cfg(test)]
 mod limit_tests;
 #[cfg(test)]
 mod loading_tests;
+#[cfg(test)]
+mod lorsa_tests;
 #[cfg(test)]
 mod sum_tests;
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Predictions of a graph for changed features, compared with what the changes do in the model.
 
+use super::dictionaries::GraphDictionaries;
 use super::graph::AttributionGraph;
-use super::intervene::{FeatureChange, Freeze, InterventionRun, intervene};
+use super::intervene::{FeatureChange, Freeze, InterventionRun, NodeChange, intervene};
+use super::steps::LayerPart;
 use crate::base::{Cell, Result, Table, Task};
 use crate::err;
 use crate::model::Model;
-use crate::sae::Transcoders;
 use crate::tensor::floats;
 
 /// The change of a target as a graph predicts it, and as it was measured.
@@ -21,13 +22,15 @@ impl AttributionGraph {
     pub fn effects(
         &self,
         model: &Model,
-        transcoders: &Transcoders,
-        changes: &[FeatureChange],
+        dictionaries: impl Into<GraphDictionaries>,
+        changes: &[impl Copy + Into<NodeChange>],
         freeze: Freeze,
         task: &Task,
     ) -> Result<Vec<EffectPrediction>> {
+        let dictionaries: GraphDictionaries = dictionaries.into();
+        self.check_dictionaries(&dictionaries)?;
         let last = self.tokens.len().saturating_sub(1);
-        let run = intervene(model, transcoders, &self.tokens, changes, freeze, &[last], task)?;
+        let run = intervene(model, dictionaries, &self.tokens, changes, freeze, &[last], task)?;
         self.predictions(changes, freeze, &run)
     }
 
@@ -36,7 +39,7 @@ impl AttributionGraph {
     /// changed one change by as much as their pre-activation, and pass the change on.
     pub fn predictions(
         &self,
-        changes: &[FeatureChange],
+        changes: &[impl Copy + Into<NodeChange>],
         freeze: Freeze,
         run: &InterventionRun,
     ) -> Result<Vec<EffectPrediction>> {
@@ -44,18 +47,21 @@ impl AttributionGraph {
         // The change of each node, as a share of its activation.
         let mut share = vec![0.0; count];
         for change in changes {
-            let known = self.features.iter().position(|one| {
-                (one.layer, one.position, one.feature) == (change.layer, change.position, change.feature)
-            });
+            let NodeChange { part, change }: NodeChange = (*change).into();
+            let FeatureChange { layer, position, feature, value } = change;
+            let known = self
+                .features
+                .iter()
+                .position(|one| (one.layer, one.part, one.position, one.feature) == (layer, part, position, feature));
             let Some(node) = known else {
-                let FeatureChange { layer, position, feature, .. } = change;
+                let what = if part == LayerPart::Attention { "head" } else { "feature" };
                 return Err(err!(
                     Argument,
-                    "expected a feature of the graph, found feature {feature} of layer {layer} at position {position}"
+                    "expected a feature of the graph, found {what} {feature} of layer {layer} at position {position}"
                 ));
             };
             let activation = self.features[node].activation;
-            share[node] = (change.value - activation) / activation;
+            share[node] = (value - activation) / activation;
         }
         let fixed: Vec<bool> = share.iter().map(|share| *share != 0.0).collect();
         let change_of = |node: usize, share: &[f64]| -> f64 {

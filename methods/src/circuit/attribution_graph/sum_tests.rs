@@ -1,4 +1,4 @@
-//! The edges of a target and constants sum to what it reads: for models of every kind, and transcoders of every kind.
+//! The edges of a target and constants sum to what it reads: for models of every kind, and dictionaries of every kind.
 
 use super::frozen::recorded;
 use super::*;
@@ -9,8 +9,9 @@ use crate::model::config::Config;
 use crate::model::decoder::{Decoder, Logits, Pass};
 use crate::model::hooks::{Action, At, BoundHook, Hooks, KeptHook};
 use crate::model::site::{Place, Site, SiteKind};
+use crate::sae::lorsa::{Attended, GroupMap, Lorsa, LorsaAbout};
 use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Writes};
-use crate::sae::{About, Activation, Parts, Sae, Scaling};
+use crate::sae::{About, Activation, Parts, Sae, Scaling, Transcoders};
 use crate::tensor::{Device, create, floats};
 
 pub fn random(shape: &[usize], seed: u64) -> Tensor {
@@ -37,6 +38,41 @@ pub fn made(model: &Decoder, crosses: bool) -> Transcoders {
     Transcoders::new((0..layers).map(layer).collect(), Reads::MlpIn, Writes::MlpOut).unwrap()
 }
 
+/// Builds a Lorsa for each layer, with groups of four heads that look where the layer's own heads do not.
+pub fn made_lorsas(model: &Decoder, activation: &Activation, rescaled: bool) -> Vec<Lorsa> {
+    let d = model.config().d_model;
+    let [heads, groups, size] = [12, 3, 4];
+    let of_layer = |layer: usize| {
+        let seed = 1000 + 10 * layer as u64;
+        let map = |seed: u64| {
+            let weight = (random(&[groups * size, d], seed) * 0.3).unwrap();
+            GroupMap { weight, bias: random(&[groups * size], seed + 1), norm: None }
+        };
+        let lorsa = Lorsa {
+            queries: map(seed),
+            keys: map(seed + 2),
+            values: random(&[heads, d], seed + 4),
+            value_bias: random(&[heads], seed + 5),
+            decoder: random(&[heads, d], seed + 6),
+            decoder_bias: random(&[d], seed + 7),
+            groups,
+            turning: model.config().rotary_of(layer).cloned().map(Into::into),
+            score_scale: 0.5,
+            norm_eps: 1e-5,
+            activation: activation.clone(),
+            rescaled,
+            about: LorsaAbout {
+                reads: Site::new(SiteKind::AttnIn, layer).to_string(),
+                writes: Site::new(SiteKind::AttnOut, layer).to_string(),
+                context: model.config().context,
+                ..LorsaAbout::default()
+            },
+        };
+        lorsa.check().unwrap()
+    };
+    (0..model.config().layers).map(of_layer).collect()
+}
+
 pub fn plain(decoder: Decoder) -> Model {
     Model::new(decoder, None, "made")
 }
@@ -44,10 +80,14 @@ pub fn plain(decoder: Decoder) -> Model {
 /// The frozen model without its sources: what is left in it are constants.
 struct Constants<'a> {
     transcoders: &'a Transcoders,
+    /// Lorsas for all layers, or none.
+    lorsas: &'a [Lorsa],
     cache: &'a crate::model::cache::Cache,
     skipped: Option<Tensor>,
     /// The input of the features, layer by layer.
     pre: Vec<Tensor>,
+    /// The codes of Lorsas' heads before the choice of active ones, layer by layer.
+    mixed: Vec<Tensor>,
     last: Option<Tensor>,
 }
 
@@ -60,6 +100,21 @@ impl Hooks for Constants<'_> {
         let layer = at.site.layer;
         match at.site.kind {
             SiteKind::Embed => Ok(Some(x.zeros_like()?)),
+            SiteKind::AttnIn => {
+                if let Some(lorsa) = self.lorsas.get(layer) {
+                    let clean = recorded(self.cache, at.site)?.unsqueeze(0)?;
+                    let values = lorsa.attended(x, None)?.values;
+                    let read = Attended { values, ..lorsa.attended(&clean, None)? };
+                    self.mixed.push(lorsa.mixed(&read, None)?.squeeze(0)?);
+                }
+                Ok(None)
+            }
+            SiteKind::AttnOut => {
+                let Some(lorsa) = self.lorsas.get(layer) else { return Ok(None) };
+                let out = recorded(self.cache, at.site)?;
+                let rest = lorsa.decoder_bias.unsqueeze(0)?.broadcast_as((out.dim(0)? - 1, out.dim(1)?))?;
+                Ok(Some(Tensor::cat(&[out.narrow(0, 0, 1)?, rest.contiguous()?], 0)?.unsqueeze(0)?))
+            }
             SiteKind::MlpIn => {
                 let features = &self.transcoders.layers()[layer];
                 let x = x.squeeze(0)?;
@@ -102,15 +157,30 @@ impl Constants<'_> {
 /// Asserts that every feature and target of the graph of a prompt reads the sum of its edges and of the constants, and
 /// returns the number of features.
 fn check_sums(model: &Model, transcoders: &Transcoders, what: &str) -> usize {
+    let [features, _] = check_sums_with(model, transcoders, &[], what);
+    features
+}
+
+/// Asserts the same of the graph with Lorsas, where there are some, and returns the numbers of features and of heads.
+fn check_sums_with(model: &Model, transcoders: &Transcoders, lorsas: &[Lorsa], what: &str) -> [usize; 2] {
     let prompt = [3, 1, 4, 1, 5, 9, 2, 6];
+    let dictionaries = GraphDictionaries { transcoders: transcoders.clone(), lorsas: lorsas.to_vec() };
     let task = Task::default();
     let d = model.decoder.config().d_model;
     let options = AttributionGraphOptions { targets: vec![TargetName::Direction(direction(d))], ..Default::default() };
-    let graph = attribution_graph(model, transcoders, &prompt, &options, &task).unwrap();
+    let graph = attribution_graph(model, dictionaries, &prompt, &options, &task).unwrap();
     let batch = Batch::new(vec![prompt.to_vec()]).unwrap();
     let all = Site::all(model.decoder.config()).into_iter().map(|site| Place { site, head: None }).collect();
     let clean = model.decoder.run(&batch, Ask { places: all, ..Ask::default() }, &task).unwrap();
-    let mut hooks = Constants { transcoders, cache: &clean.cache, skipped: None, pre: Vec::new(), last: None };
+    let mut hooks = Constants {
+        transcoders,
+        lorsas,
+        cache: &clean.cache,
+        skipped: None,
+        pre: Vec::new(),
+        mixed: Vec::new(),
+        last: None,
+    };
     let pass = Pass { hooks: &mut hooks, past: None, logits: Logits::All, task: &task };
     model.decoder.forward(&batch, pass).unwrap();
     // Terms of either sign are added in f32.
@@ -121,8 +191,9 @@ fn check_sums(model: &Model, transcoders: &Transcoders, what: &str) -> usize {
         floats(&x.get(position).unwrap().get(feature).unwrap()).unwrap()[0]
     };
     for (node, one) in graph.features.iter().enumerate() {
-        let constant = at(&hooks.pre[one.layer], one.position, one.feature);
-        // A feature that fires has its pre-activation as its activation.
+        let read = if one.part == LayerPart::Attention { &hooks.mixed } else { &hooks.pre };
+        let constant = at(&read[one.layer], one.position, one.feature);
+        // A feature that fires has its pre-activation as its activation, and an active head what it mixes as its code.
         assert!((constant + sum(node) - one.activation).abs() < slack(node), "{what}: {one:?}, {constant}");
     }
     let read = |x: &Tensor| -> f64 {
@@ -137,19 +208,23 @@ fn check_sums(model: &Model, transcoders: &Transcoders, what: &str) -> usize {
         "{what}: {constant} + {} is not {whole}",
         sum(target)
     );
-    graph.features.len()
+    let is_head = |one: &&ActiveFeature| one.part == LayerPart::Attention;
+    let heads = graph.features.iter().filter(is_head).count();
+    [graph.features.len() - heads, heads]
 }
 
 fn direction(d: usize) -> Vec<f64> {
     (0..d).map(|place| (place as f64 * 1.7).sin()).collect()
 }
 
+/// Returns whether the frozen model of a config is linear.
+fn is_linear(config: &Config) -> bool {
+    config.causal && config.d_mlp > 0 && config.recurrent_layers().is_none() && config.beyond_sums().is_none()
+}
+
 #[test]
 fn edges_and_constants_sum_to_what_is_read_in_models_of_every_kind() {
     let mut checked = 0;
-    let is_linear = |config: &Config| {
-        config.causal && config.d_mlp > 0 && config.recurrent_layers().is_none() && config.beyond_sums().is_none()
-    };
     for config in configs().into_iter().filter(is_linear) {
         for crosses in [false, true] {
             let model = plain(decoder(config.clone(), DType::F32));
@@ -157,6 +232,23 @@ fn edges_and_constants_sum_to_what_is_read_in_models_of_every_kind() {
         }
     }
     assert!(checked > 200, "{checked} features were checked");
+}
+
+#[test]
+fn edges_and_constants_sum_to_what_is_read_without_the_attention_of_models_of_every_kind() {
+    let mut checked = [0, 0];
+    let threshold = Activation::Threshold(random(&[12], 6));
+    let kinds = [(Activation::Relu, false), (Activation::TopK(4), true), (threshold, true)];
+    for config in configs().into_iter().filter(is_linear) {
+        for ((kind, rescaled), crosses) in kinds.iter().zip([false, true, false]) {
+            let model = plain(decoder(config.clone(), DType::F32));
+            let lorsas = made_lorsas(&model.decoder, kind, *rescaled);
+            let what = format!("{}, {config:?}", kind.name());
+            let found = check_sums_with(&model, &made(&model.decoder, crosses), &lorsas, &what);
+            checked = [checked[0] + found[0], checked[1] + found[1]];
+        }
+    }
+    assert!(checked.iter().all(|count| *count > 200), "{checked:?} features and heads were checked");
 }
 
 /// Builds a dictionary for each layer, with everything that is folded into the weights of a set.

@@ -8,6 +8,7 @@ use crate::base::Task;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::checkpoint::load::LoadSettings;
+use crate::sae::Transcoders;
 use crate::sae::transcoders::TranscodersOptions;
 use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::{floats, ints};

@@ -1,17 +1,16 @@
 //! A group of features of an attribution graph set to other values on the graph's prompt: the change of the targets,
-//! compared with the prediction of the graph, and with random groups of as many active features of the same layers.
+//! compared with the prediction of the graph, and with random groups of as many active features of the same dictionaries.
 
 use super::{GraphGroup, RandomGroupOptions};
 use crate::base::{Cell, Result, Table, Task};
-use crate::circuit::attribution_graph::AttributionGraph;
-use crate::circuit::attribution_graph::intervene::{FeatureChange, InterveneOptions};
+use crate::circuit::attribution_graph::intervene::InterveneOptions;
 use crate::circuit::attribution_graph::predict::EffectPrediction;
+use crate::circuit::attribution_graph::{AttributionGraph, GraphDictionaries};
 use crate::circuit::check_draws;
 use crate::circuit::faithfulness::{UnitClasses, mean};
 use crate::circuit::graph::Node;
 use crate::err;
 use crate::model::Model;
-use crate::sae::Transcoders;
 
 /// The targets' changes when a group is changed, and when random groups are.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +23,7 @@ pub struct GroupIntervention {
 /// Sets a supernode of a graph, or one feature, as the options say, and then random groups.
 pub fn intervene(
     model: &Model,
-    transcoders: &Transcoders,
+    dictionaries: &GraphDictionaries,
     attributed: &AttributionGraph,
     group: GraphGroup,
     options: &InterveneOptions,
@@ -36,18 +35,16 @@ pub fn intervene(
     let chosen = chosen(attributed, group)?;
     let bar = task.begin("changing a group", Some(1 + random.draws as u64));
     let changed = |chosen: &[bool]| -> Result<Vec<EffectPrediction>> {
-        let of = features.iter().zip(chosen).filter(|(_, chosen)| **chosen).map(|(one, _)| {
-            let value = options.new_value(one.activation)?;
-            Ok(FeatureChange { layer: one.layer, position: one.position, feature: one.feature, value })
-        });
+        let of = features.iter().zip(chosen).filter(|(_, chosen)| **chosen);
+        let of = of.map(|(one, _)| Ok(one.set_to(options.new_value(one.activation)?)));
         let changes = of.collect::<Result<Vec<_>>>()?;
-        let found = attributed.effects(model, transcoders, &changes, options.freeze, task)?;
+        let found = attributed.effects(model, dictionaries, &changes, options.freeze, task)?;
         bar.advance(1);
         Ok(found)
     };
     let targets = changed(&chosen)?;
-    let layers: Vec<usize> = features.iter().map(|one| one.layer).collect();
-    let alike = UnitClasses::new(&layers, &chosen);
+    let steps: Vec<usize> = features.iter().map(|one| attributed.steps().of(one.layer, one.part)).collect();
+    let alike = UnitClasses::new(&steps, &chosen);
     let draws = (0..random.draws as u64).map(|draw| {
         task.check()?;
         let found = changed(&alike.draw(random.seed.draws(), draw))?;

@@ -23,7 +23,7 @@ use crate::model::fingerprint::fingerprint;
 use crate::sae::text_rows::{CONTEXT, StepOrder, whole_rows};
 use crate::sae::{About, Activation, KindLabel, Parts, ReadSite, Sae, Scaling};
 use crate::tensor::Tensor;
-use crate::training::{self, CheckpointFolder, Checkpoints, Optimizer, Parameter, Trainer};
+use crate::training::{self, CheckpointFolder, Checkpoints, Optimizer, Parameter, Trainer, of_step};
 
 /// Transcoder adapters of all layers, from the first on, each a dictionary that reads what an MLP reads and adds to what it
 /// writes; and the losses of each step.
@@ -214,6 +214,15 @@ impl Trainer for Fitting<'_> {
         self.losses.last().map_or_else(String::new, |step| {
             format!("KL {:.4}, streams {:.4}, L0 {:.1}, {speed:.1} steps/s", step.kl, step.streams, step.l0)
         })
+    }
+
+    fn settings_of(&self, _member: usize) -> Value {
+        self.options.json()
+    }
+
+    fn numbers_of(&self, _member: usize, step: u64) -> Vec<(&'static str, f64)> {
+        let losses = of_step(&self.losses, step).map(StepLosses::numbers);
+        losses.map_or_else(Vec::new, |losses| StepLosses::NAMES.into_iter().zip(losses).collect())
     }
 
     fn folder(&self) -> Option<&Path> {

@@ -30,7 +30,11 @@ const ROWS_PER_STEP: &str = "rows_per_step";
 /// Number of digits of a hash.
 const DIGITS: usize = 64;
 
-pub(super) fn written(key: &FitKey, made: &FitProduct, history: &FitHistory) -> Result<NamedTensors> {
+/// A file of the cache whose bytes are those that were written.
+pub(super) type CachedFile<'a> = safetensors::SafetensorsFile<&'a [u8]>;
+
+/// Returns the tensors and the metadata of what a fit made, with its history.
+pub(super) fn tensors(made: &FitProduct, history: &FitHistory) -> Result<NamedTensors> {
     let NamedTensors { mut tensors, mut metadata } = match made {
         FitProduct::Dictionary(sae) => {
             let written = formats::write(Format::Microtome, sae.parts())?;
@@ -39,10 +43,15 @@ pub(super) fn written(key: &FitKey, made: &FitProduct, history: &FitHistory) -> 
         FitProduct::CrossLayer(made) => transcoders::written(made)?,
     };
     tensors.insert(HISTORY.into(), history::to_tensor(history)?);
-    metadata.insert(KEY.into(), key.text().into());
-    metadata.insert(MODEL.into(), ModelName::joined(key.models()));
     metadata.insert(ROWS_PER_STEP.into(), history.read_per_step.to_string());
     Ok(NamedTensors { tensors, metadata })
+}
+
+/// Adds the key and the names of the models to the metadata of a file.
+pub(super) fn marked(mut named: NamedTensors, key: &FitKey) -> NamedTensors {
+    named.metadata.insert(KEY.into(), key.text().into());
+    named.metadata.insert(MODEL.into(), ModelName::joined(key.models()));
+    named
 }
 
 /// Writes the tensors, followed by the hash.
@@ -70,17 +79,25 @@ impl Write for HashingWriter<'_> {
     }
 }
 
-/// Reads what was cached under a key, and refuses it unless it is bit for bit what was written.
-pub(super) fn read(bytes: &[u8], key: &FitKey, task: &Task) -> Result<FitResult> {
-    let reader = opened(bytes)?;
-    let said = reader.metadata();
-    if said.get(KEY).is_none_or(|text| text != key.text()) {
+/// Opens what was cached under a key, and refuses it unless it is bit for bit what was written.
+pub(super) fn opened<'a>(bytes: &'a [u8], key: &FitKey) -> Result<CachedFile<'a>> {
+    let (content, digits) = halves(bytes)?;
+    if hex(&Sha256::digest(content)).as_bytes() != digits {
+        return Err(err!(Format, "its bytes have changed since it was written"));
+    }
+    let file = safetensors::SafetensorsFile::new(content)?;
+    if file.metadata().get(KEY).is_none_or(|text| text != key.text()) {
         return Err(err!(Format, "expected the dictionary of this key, found another"));
     }
-    let rows = said.get(ROWS_PER_STEP).and_then(|rows| rows.parse().ok());
+    Ok(file)
+}
+
+/// Reads what a fit made, with its history.
+pub(super) fn product(file: &CachedFile, key: &FitKey, task: &Task) -> Result<FitResult> {
+    let rows = file.metadata().get(ROWS_PER_STEP).and_then(|rows| rows.parse().ok());
     let rows = rows.ok_or_else(|| err!(Format, "expected `{ROWS_PER_STEP}` in the metadata, found none"))?;
-    let history = history::from_tensor(&reader.tensor(HISTORY)?, rows)?;
-    let stored = CachedTensors(&reader);
+    let history = history::from_tensor(&file.tensor(HISTORY)?, rows)?;
+    let stored = CachedTensors(file);
     let made = match stored.value(transcoders::SAID) {
         Some(said) => FitProduct::CrossLayer(transcoders::read(&stored, said, key.models(), task)?),
         None => FitProduct::Dictionary(dictionary(&stored, key.models(), task)?),
@@ -93,15 +110,6 @@ fn dictionary(stored: &CachedTensors, models: &[ModelName], task: &Task) -> Resu
     let mut parts = parts(stored, task)?;
     parts.about.models = models.to_vec();
     Sae::new(parts)
-}
-
-/// Opens the tensors of a file whose hash is right.
-fn opened(bytes: &[u8]) -> Result<safetensors::SafetensorsFile<&[u8]>> {
-    let (content, digits) = halves(bytes)?;
-    if hex(&Sha256::digest(content)).as_bytes() != digits {
-        return Err(err!(Format, "its bytes have changed since it was written"));
-    }
-    safetensors::SafetensorsFile::new(content)
 }
 
 fn halves(bytes: &[u8]) -> Result<(&[u8], &[u8])> {

@@ -9,7 +9,7 @@ use crate::data::harvest::{Contents, Harvest, TextReading};
 use crate::data::sample::machine;
 use crate::data::store::Made;
 use crate::err;
-use crate::model::ModelName;
+use crate::model::{Model, ModelName};
 use crate::sae::fit::Recipe;
 use crate::tensor::DType;
 
@@ -104,9 +104,24 @@ impl FitKey {
         if !reads.beside.is_empty() {
             text["beside"] = json!(reads.beside);
         }
-        let text = text.to_string();
+        Self::of(&text, reads.models.clone(), rows.site)
+    }
+
+    /// Hashes all that a fit on the rows of a text depends on: the program and `FITTING`, the CPU and the device, and
+    /// what identifies the fit to its checkpoints; and the name of the text, which the list of the cache shows.
+    pub fn of_rows(identity: &Value, model: &Model, site: &str, text: &str) -> Self {
+        let mut depends = identity.clone();
+        depends["fitting"] = json!(FITTING);
+        depends["by"] = json!(env!("CARGO_PKG_VERSION"));
+        depends["machine"] = machine(model.decoder.device());
+        depends["reads"]["text"] = json!({ "name": text });
+        Self::of(&depends, vec![model.name()], site)
+    }
+
+    fn of(depends: &Value, models: Vec<ModelName>, site: &str) -> Self {
+        let text = depends.to_string();
         let hash = hex(&Sha256::digest(&text));
-        Self { hash, text, models: reads.models.clone(), site: rows.site.into() }
+        Self { hash, text, models, site: site.into() }
     }
 
     pub fn hash(&self) -> &str {

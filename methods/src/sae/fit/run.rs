@@ -81,6 +81,8 @@ pub struct FitRun<'a> {
     of_layers: Option<Reads>,
     /// The description of the data, as checkpoints have it.
     data: String,
+    /// Names of the sites that are read, once the fit runs; empty for other data.
+    sites: String,
     /// Batches that have been read or skipped.
     at: u64,
 }
@@ -116,12 +118,13 @@ impl<'a> FitRun<'a> {
         if at > 0 {
             reading.skip(at, task)?;
         }
-        Ok(Self { reading, members, of_layers, data, at })
+        Ok(Self { reading, members, of_layers, data, sites: String::new(), at })
     }
 
     /// Fits to the end. An interruption ends it early and is cleared: the result is what was fitted so far. One whose
     /// loss becomes NaN ends in the state before; it is an error if all of them do.
     pub fn run(mut self, about: &About, task: &Task) -> Result<Vec<FitResult>> {
+        self.sites = about.site();
         training::run(&mut self, task)?;
         let Self { reading, members, of_layers, .. } = self;
         members.into_iter().map(|member| member.finish(&reading, of_layers, about.clone())).collect()
@@ -192,6 +195,27 @@ impl Trainer for FitRun<'_> {
                 format!("L0 {:.1} to {:.1}, FVE {:.3} to {:.3}, {rows:.0} rows/s{failed}", l0[0], l0[1], fve[0], fve[1])
             }
         }
+    }
+
+    fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    fn label_of(&self, member: usize) -> String {
+        let recipe = self.members.get(member).map(|member| member.recipe.folder());
+        format!("{} {}", self.sites, recipe.unwrap_or_default()).trim().into()
+    }
+
+    fn settings_of(&self, member: usize) -> Value {
+        let Some(Member { recipe, .. }) = self.members.get(member) else { return Value::Null };
+        let mut settings = recipe.json();
+        settings["d_sae"] = json!(recipe.d_sae);
+        settings["sites"] = json!(self.sites);
+        settings
+    }
+
+    fn numbers_of(&self, member: usize, step: u64) -> Vec<(&'static str, f64)> {
+        self.members.get(member).map_or_else(Vec::new, |member| member.history.numbers(step))
     }
 
     /// Returns the folder of the first member that has one.

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use super::rows::{ActivationRows, OnDevice};
 use super::run::FitResult;
 use crate::base::files::Files;
-use crate::base::{Kind, Result, Task};
+use crate::base::{Result, Task};
 use crate::err;
-use crate::sae::cached::{DictionaryCache, FitKey};
+use crate::sae::cached::{CallCache, FitKey};
 use crate::tensor::Device;
 use crate::training::{CheckpointFolder, CheckpointOptions};
 
@@ -50,8 +50,7 @@ impl<'a> FitStorage<'a> {
 
 /// The cache, for the dictionaries of one call.
 pub struct FitCache<'a> {
-    cache: DictionaryCache,
-    fresh: bool,
+    call: CallCache<'a>,
     device: Device,
     task: &'a Task,
 }
@@ -64,12 +63,9 @@ impl<'a> FitCache<'a> {
     /// have checkpoints.
     pub fn open(storage: &FitStorage, task: &'a Task) -> Option<Self> {
         let folder = storage.cache.as_ref().filter(|_| storage.checkpoints.dir.is_none())?;
-        let cache = DictionaryCache::open(folder, storage.files.access()).unwrap_or_else(|error| {
-            task.say(&format!("dictionaries are not cached: {}", error.message));
-            None
-        })?;
         let fresh = storage.fresh || storage.checkpoints.fresh;
-        Some(Self { cache, fresh, device: storage.device.clone(), task })
+        let call = CallCache::open(folder, storage.files.access(), fresh, task)?;
+        Some(Self { call, device: storage.device.clone(), task })
     }
 
     /// Loads what is cached under these keys, and fits the others, in the order of the keys. `fit` is given the indices
@@ -104,21 +100,8 @@ impl<'a> FitCache<'a> {
     }
 
     fn find(&self, key: &FitKey) -> Result<Option<FitResult>> {
-        // What is to end early is not what a whole fit has cached.
-        if self.fresh || self.task.ends_next_piece() {
-            return Ok(None);
-        }
-        match self.cache.find(key, self.task) {
-            Ok(None) => Ok(None),
-            Ok(Some(found)) => Ok(Some(FitResult { made: found.made.to_device(&self.device)?, ..found })),
-            Err(error) if error.kind == Kind::Interrupted => Err(error),
-            Err(error) => {
-                let site = key.site();
-                let why = error.message;
-                self.task.say(&format!("the cached dictionary of {site} cannot be used, so it is fitted again: {why}"));
-                Ok(None)
-            }
-        }
+        let found = self.call.find(key, |cache| cache.find(key, self.task))?;
+        found.map(|found| Ok(FitResult { made: found.made.to_device(&self.device)?, ..found })).transpose()
     }
 
     fn tell(&self, names: &[&str]) {
@@ -129,15 +112,10 @@ impl<'a> FitCache<'a> {
             }
             _ => names.join(", "),
         };
-        self.task.say(&format!(
-            "loaded {what} from the cache, fitted with the same model, text and options; --fresh fits again"
-        ));
+        self.call.tell(&what);
     }
 
-    /// Caches what has been fitted to its end. If it cannot be cached, that is no reason to stop.
     fn put(&self, key: &FitKey, fitted: &FitResult) {
-        if let Err(error) = self.cache.put(key, &fitted.made, &fitted.history) {
-            self.task.say(&format!("{} is not cached: {}", key.site(), error.message));
-        }
+        self.call.put(key, |cache| cache.put(key, &fitted.made, &fitted.history));
     }
 }

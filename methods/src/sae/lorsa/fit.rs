@@ -13,35 +13,77 @@ use crate::model::batch::Batch;
 use crate::model::site::{Place, Site, SiteKind};
 use crate::options::OptionGroup;
 use crate::sae::codes::norms;
+use crate::sae::fit::FitStorage;
 use crate::sae::metrics::EvaluationText;
-use crate::sae::text_rows::{StepOrder, TextRows, weights};
+use crate::sae::text_rows::fit::{FittedOnText, TextDictionary, TextFit, TextFitPlan, TextFitWords};
+use crate::sae::text_rows::{TextRows, weights};
+use crate::tensor::files::NamedTensors;
 use crate::tensor::{Device, Tensor, floats};
-use crate::training::ScheduleShape;
-use crate::training::descent::{Descent, DescentOptions, DescentRule, Steps, descend};
+use crate::training::CheckpointFormat;
 
 /// Rows of the text from which scales and the mean of what is written are taken.
 const ROWS_OF_SCALES: usize = 64;
 
+/// The words of a fit.
+const WORDS: TextFitWords = TextFitWords {
+    kind: "lorsa",
+    name: "Lorsa",
+    order: "lorsa rows",
+    checkpoint: CheckpointFormat {
+        file: "lorsa.safetensors",
+        kind: "microtome fit of a Lorsa, 1",
+        of: "a fit of a Lorsa",
+    },
+};
+
 /// A Lorsa that was fitted, with the share of the variance that it did not explain in each step.
-#[derive(Debug, Clone)]
-pub struct FittedLorsa {
-    pub lorsa: Lorsa,
-    pub losses: Vec<f64>,
+pub type FittedLorsa = FittedOnText<Lorsa>;
+
+impl TextDictionary for Lorsa {
+    fn to_tensors(&self) -> Result<NamedTensors> {
+        self.written()
+    }
+
+    fn of_tensors(named: &NamedTensors) -> Result<Self> {
+        Self::read(named)
+    }
 }
 
-/// Fits a Lorsa of a layer of a model on a text. An interruption ends the fit early: the result is the Lorsa as it is.
-pub fn fit(model: &Model, layer: usize, text: &Text, options: &LorsaFitOptions, task: &Task) -> Result<FittedLorsa> {
+/// Fits a Lorsa of a layer of a model on a text, or resumes its fit from a checkpoint, or loads it from the cache. An
+/// interruption ends the fit early: the result is the Lorsa as it is.
+pub fn fit(
+    model: &Model,
+    layer: usize,
+    text: &Text,
+    options: &LorsaFitOptions,
+    storage: &FitStorage,
+    task: &Task,
+) -> Result<FittedLorsa> {
     let shape = shape(model, layer, options)?;
-    let seed = options.seed.draws();
+    let seed = options.descent.seed.draws();
     let mut begun = started(model, layer, &shape, options, &mut stream(seed, "lorsa", 0))?;
     begun.about.more = options.recorded(seed);
-    let order = StepOrder { batch: options.batch, seed, stream: "lorsa rows" };
-    let rows = TextRows::read(model, text, shape.context, options.rows, order, task)?;
-    let device = model.decoder.device().clone();
-    let fitting = Fitting { model, places: places(layer), rows, options, device };
-    let scales = fitting.scales(task)?;
-    let begun = scales.folded_in(&begun, options.start)?.to_device(&fitting.device)?;
-    fitting.run(begun, &scales, task)
+    let plan = TextFitPlan {
+        model,
+        text,
+        site: begun.about.reads.clone(),
+        features: shape.heads,
+        context: shape.context,
+        steps: options.steps,
+        descent: &options.descent,
+        options: begun.about.more.clone(),
+    };
+    let mut fit = TextFit::open(plan, &WORDS, storage, task)?;
+    let device = model.decoder.device();
+    if let Some(FittedLorsa { made, losses }) = fit.cached(task)? {
+        let made = Lorsa { about: begun.about, ..made.to_device(device)? };
+        return Ok(FittedLorsa { made, losses });
+    }
+    let fitting = Fitting { model, places: places(layer) };
+    let scales = fitting.scales(&fit.rows, task)?;
+    let begun = scales.folded_in(&begun, options.start)?.to_device(device)?;
+    let (lorsa, losses) = fitting.run(&mut fit, &begun, &scales, task)?;
+    Ok(fit.finished(lorsa, losses))
 }
 
 fn places(layer: usize) -> [Place; 2] {
@@ -69,7 +111,7 @@ fn shape(model: &Model, layer: usize, options: &LorsaFitOptions) -> Result<FitSh
             .hint("the groups of a Lorsa know positions by rotation only")
             .about("m"));
     }
-    let context = harvest::context(config, options.context)?;
+    let context = harvest::context(config, options.descent.context)?;
     if let Some(window) = config.window(layer).filter(|window| *window < context) {
         return Err(err!(
             Argument,
@@ -98,7 +140,7 @@ fn shape(model: &Model, layer: usize, options: &LorsaFitOptions) -> Result<FitSh
     let numbers = (heads as u128) * (d_model as u128) * 2 + (groups as u128) * (d_qk as u128) * (d_model as u128) * 2;
     memory::check_on(model.decoder.device(), numbers.saturating_mul(24), || "the heads of a Lorsa".into())
         .map_err(|e| e.about("heads"))?;
-    let positions = (options.batch as u128) * (context as u128);
+    let positions = (options.descent.batch as u128) * (context as u128);
     let passes = positions * ((heads as u128) * 8 + (groups as u128) * (context as u128));
     memory::check_on(model.decoder.device(), passes.saturating_mul(4), || "the codes of a step".into())
         .map_err(|e| e.about("batch"))?;
@@ -143,13 +185,10 @@ impl Scales {
     }
 }
 
-/// A fit that runs.
+/// A layer that a Lorsa is fitted to.
 struct Fitting<'a> {
     model: &'a Model,
     places: [Place; 2],
-    rows: TextRows,
-    options: &'a LorsaFitOptions,
-    device: Device,
 }
 
 /// The activations of one step, with a weight for each position: 1 where it counts.
@@ -163,17 +202,17 @@ impl Fitting<'_> {
     fn read(&self, rows: &[&EvaluationText], task: &Task) -> Result<StepBatch> {
         let batch = Batch::new(rows.iter().map(|row| row.ids.clone()).collect())?;
         let LayerActivations { read, written } = activations(self.model, self.places, &batch, task)?;
-        let weights = weights(rows, batch.width(), &self.device)?;
+        let weights = weights(rows, batch.width(), self.model.decoder.device())?;
         Ok(StepBatch { read, written, weights })
     }
 
     /// Measures the sizes of what is read and written.
-    fn scales(&self, task: &Task) -> Result<Scales> {
+    fn scales(&self, rows: &TextRows, task: &Task) -> Result<Scales> {
         let mut count = 0.0;
         let mut read = 0.0;
         let mut square = 0.0;
         let mut sum: Vec<f64> = Vec::new();
-        for part in self.rows.first(ROWS_OF_SCALES) {
+        for part in rows.first(ROWS_OF_SCALES) {
             let batch = self.read(&part, task)?;
             count += floats(&batch.weights)?.iter().sum::<f64>();
             let total = |t: &Tensor| -> Result<f64> { Ok(floats(&t.sum_all()?)?[0]) };
@@ -201,34 +240,26 @@ impl Fitting<'_> {
         Ok(Scales { read: size(read / count), written, mean: mean.into_iter().map(|mean| mean as f32).collect() })
     }
 
-    fn run(&self, begun: Lorsa, scales: &Scales, task: &Task) -> Result<FittedLorsa> {
-        let rule = DescentRule::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 };
-        let options = DescentOptions {
-            lr: self.options.lr,
-            schedule: ScheduleShape::Trapezoid,
-            warmup: self.options.warmup,
-            steps: Some(self.options.steps),
-            clip: self.options.clip,
-            ..DescentOptions::default()
-        };
+    /// Makes the steps of a fit. Returns the Lorsa for activations as they are, and the losses.
+    fn run(&self, fit: &mut TextFit, begun: &Lorsa, scales: &Scales, task: &Task) -> Result<(Lorsa, Vec<f64>)> {
         let parameters = TENSORS.iter().zip(begun.tensors()).map(|(name, tensor)| (name.to_string(), tensor.clone()));
-        let mut descent = Descent::new(rule, parameters.collect(), options)?;
-        let steps = Steps { count: self.options.steps, label: "fitting a Lorsa", left: "the Lorsa as it is" };
-        let step = || {
-            let batch = self.read(&self.rows.of_step(descent.made()), task)?;
-            let read = (batch.read / scales.read)?;
-            let written = (batch.written / scales.written)?;
-            let count = batch.weights.sum_all()?;
-            let mut loss = |tensors: &[Tensor]| {
-                let found = with(&begun, tensors)?.reconstruct(&read, None)?;
-                let error = (found - &written)?.sqr()?.broadcast_mul(&batch.weights)?;
-                Ok((error.sum_all()?.div(&count)? / written.dim(2)? as f64)?)
-            };
-            descent.step(&mut loss, task)
-        };
-        let losses = descend(steps, step, task)?;
-        let lorsa = with(&begun, &descent.parameters())?;
-        Ok(FittedLorsa { lorsa: scales.folded_out(&lorsa)?.check()?, losses })
+        let (tensors, losses) = fit.descend(
+            parameters.collect(),
+            |descent, rows| {
+                let batch = self.read(rows, task)?;
+                let read = (batch.read / scales.read)?;
+                let written = (batch.written / scales.written)?;
+                let count = batch.weights.sum_all()?;
+                let mut loss = |tensors: &[Tensor]| {
+                    let found = with(begun, tensors)?.reconstruct(&read, None)?;
+                    let error = (found - &written)?.sqr()?.broadcast_mul(&batch.weights)?;
+                    Ok((error.sum_all()?.div(&count)? / written.dim(2)? as f64)?)
+                };
+                descent.step(&mut loss, task)
+            },
+            task,
+        )?;
+        Ok((scales.folded_out(&with(begun, &tensors)?)?.check()?, losses))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The options of a fit, and the shape that follows from them and the model.
 
-use crate::base::random::{OF_CALL, Seed};
+pub use crate::sae::text_rows::fit::TextDescentOptions;
 
 crate::choices! {
     /// The heads that a fit begins with.
@@ -33,20 +33,7 @@ crate::options! {
         qk_size: f64 = 0.3 => at_least(0.0).only("start", &["random"]);
         /// Number of steps.
         steps: u64 = 2000 => at_least(1.0);
-        /// Rows of text in a step.
-        batch: usize = 8 => at_least(1.0);
-        /// Number of rows of the text, which are read again in each epoch.
-        rows: usize = 512 => at_least(1.0);
-        /// Tokens in a row, and the most tokens of a text that it will read.
-        context: Option<usize> = None => usually("the model's, at most 1,024").at_least(2.0);
-        /// Peak learning rate.
-        lr: f64 = 2e-3 => above(0.0);
-        /// Steps of learning rate warm-up.
-        warmup: u64 = 50;
-        /// Maximum gradient norm, over all parameters together.
-        clip: Option<f64> = Some(1.0) => usually("1.0").above(0.0);
-        /// The seed of this call.
-        seed: Seed = Seed::default() => usually(OF_CALL);
+        with descent: TextDescentOptions;
     }
 }
 

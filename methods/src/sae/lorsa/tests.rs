@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::fit::fit;
 use super::measure::{LorsaEffectOptions, LorsaMeasureOptions, activations};
 use super::openmoss::LoadLorsaOptions;
-use super::options::{FitShape, LorsaFitOptions, LorsaStart};
+use super::options::{FitShape, LorsaFitOptions, LorsaStart, TextDescentOptions};
 use super::start::started;
 use super::*;
 use crate::base::access::{Access, Rules};
@@ -23,8 +23,10 @@ use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::config::{Config, NormKind, QkNorm};
 use crate::model::generate::SamplingSettings;
+use crate::sae::fit::FitStorage;
 use crate::sae::metrics::JudgedRowsOptions;
 use crate::sae::splice::{ErrorTreatment, Splice};
+use crate::sae::text_rows::fit::tests::assert_resumed_and_cached;
 use crate::tensor::dtype;
 
 const CASES: [&str; 4] = ["topk", "normed", "jumprelu", "relu"];
@@ -274,51 +276,81 @@ fn tiny() -> (Model, Text) {
     (model, Text::of_tiny(&files, options, &task).unwrap())
 }
 
+/// Makes options of a descent on rows of so many tokens.
+fn descent(context: usize) -> TextDescentOptions {
+    TextDescentOptions {
+        batch: 2,
+        context: Some(context),
+        warmup: 5,
+        seed: Seed::of(1),
+        ..TextDescentOptions::default()
+    }
+}
+
 #[test]
 fn a_fit_predicts_more_and_more_and_its_bits_follow_from_the_seed() {
     let (model, text) = tiny();
     let task = Task::default();
+    let files = files("out".as_ref());
+    let storage = FitStorage::none(&files);
     for start in [LorsaStart::Random, LorsaStart::Model] {
         let options = LorsaFitOptions {
             start,
             heads: Some(96),
             k: 12,
             steps: 80,
-            batch: 2,
-            context: Some(32),
-            warmup: 5,
-            seed: Seed::of(1),
+            descent: descent(32),
             ..LorsaFitOptions::default()
         };
-        let fitted = fit(&model, 1, &text, &options, &task).unwrap();
+        let fitted = fit(&model, 1, &text, &options, &storage, &task).unwrap();
         let first = fitted.losses[0];
         let last = fitted.losses[75..].iter().sum::<f64>() / 5.0;
         assert!(fitted.losses.len() == 80 && last < 0.8 * first, "{first} to {last}");
-        let again = fit(&model, 1, &text, &options, &task).unwrap();
+        let again = fit(&model, 1, &text, &options, &storage, &task).unwrap();
         assert_eq!(fitted.losses, again.losses);
-        assert_eq!(far(&fitted.lorsa.decoder, &again.lorsa.decoder), 0.0);
+        assert_eq!(far(&fitted.made.decoder, &again.made.decoder), 0.0);
         // What is folded out of the scales explains as much as the losses say.
         let rows = JudgedRowsOptions { rows: 512, without_bos: true };
         let judged = LorsaMeasureOptions { rows: rows.clone(), ..LorsaMeasureOptions::default() };
-        let measures = fitted.lorsa.measured(&model, &text, &judged, &task).unwrap();
+        let measures = fitted.made.measured(&model, &text, &judged, &task).unwrap();
         let explained = measures.fve.unwrap();
         assert!((explained - (1.0 - last)).abs() < 0.1, "{explained} of {last}");
         assert!(measures.l0 <= 12.0);
-        let lengths = dtype::convert(&fitted.lorsa.decoder.sqr().unwrap().sum(1).unwrap(), DType::F32).unwrap();
+        let lengths = dtype::convert(&fitted.made.decoder.sqr().unwrap().sum(1).unwrap(), DType::F32).unwrap();
         assert!(far(&lengths, lengths.ones_like().unwrap()) < 1e-4);
-        let control = fitted.lorsa.random(&model, &text, &rows, 3, &task).unwrap();
+        let control = fitted.made.random(&model, &text, &rows, 3, &task).unwrap();
         let chance = control.measured(&model, &text, &judged, &task).unwrap().fve.unwrap();
         assert!((-1e-6..0.5 * explained).contains(&chance), "{chance} of {explained}");
-        let effect = fitted.lorsa.effect(&model, &text, &LorsaEffectOptions::default(), &task).unwrap();
+        let effect = fitted.made.effect(&model, &text, &LorsaEffectOptions::default(), &task).unwrap();
         assert!(effect.predictions > 400 && effect.ce.spliced.is_finite());
+    }
+}
+
+#[test]
+fn an_interrupted_fit_is_resumed_and_a_whole_one_cached() {
+    let (model, text) = tiny();
+    for start in [LorsaStart::Random, LorsaStart::Model] {
+        assert_resumed_and_cached::<Lorsa>("attn_in.1", &|steps, storage, task| {
+            let options = LorsaFitOptions {
+                start,
+                heads: Some(12),
+                k: 2,
+                steps,
+                descent: descent(16),
+                ..LorsaFitOptions::default()
+            };
+            fit(&model, 1, &text, &options, storage, task)
+        });
     }
 }
 
 #[test]
 fn what_no_lorsa_stands_for_is_refused() {
     let (model, text) = tiny();
+    let files = files("out".as_ref());
+    let storage = FitStorage::none(&files);
     let refused = |layer: usize, options: LorsaFitOptions| {
-        fit(&model, layer, &text, &options, &Task::default()).unwrap_err().message
+        fit(&model, layer, &text, &options, &storage, &Task::default()).unwrap_err().message
     };
     let default = LorsaFitOptions::default;
     assert!(refused(9, default()).contains("a layer below 6"));

@@ -29,6 +29,9 @@ const AUTHORS: [&str; 2] = ["conf.yaml", "latest_ckpt.safetensors"];
 /// The way in which SAELens names a factor of all activations.
 const FACTOR: &str = "constant_scalar_rescale";
 
+/// The key of the config in the metadata of one file.
+const CONFIG: &str = "temporal";
+
 /// Keys of a section of the authors' config that say nothing about what is computed.
 const OF_TRAINING: [&str; 3] = ["sae_type", "block_id", "gamma_reg"];
 
@@ -144,6 +147,20 @@ impl TemporalSae {
             "metadata": metadata,
         });
         Ok((config, tensors))
+    }
+
+    /// Writes config and tensors as one file has them, which is that of the cache.
+    pub(super) fn in_one_file(&self) -> Result<NamedTensors> {
+        let (config, tensors) = self.in_saelens()?;
+        Ok(NamedTensors { tensors, metadata: BTreeMap::from([(CONFIG.into(), config.to_string())]) })
+    }
+
+    /// Reads config and tensors of one file.
+    pub(super) fn of_one_file(named: &NamedTensors) -> Result<Self> {
+        let config = named.metadata.get(CONFIG);
+        let config = config.ok_or_else(|| err!(Format, "expected `{CONFIG}` in the metadata, found none"))?;
+        let config: Value = base::json::read(config.as_bytes(), |e| err!(Format, "the metadata `{CONFIG}`: {e}"))?;
+        of_saelens(&config, &named.tensors, &[])
     }
 }
 

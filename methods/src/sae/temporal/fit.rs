@@ -5,7 +5,7 @@ use serde_json::Map;
 
 use super::measure::{SiteActivations, activations, place_of};
 use super::{LinearMap, PredictingLayer, TemporalSae};
-use crate::base::random::{OF_CALL, Seed, stream};
+use crate::base::random::stream;
 use crate::base::{Result, Task, memory};
 use crate::data::Text;
 use crate::data::harvest::{self, width};
@@ -15,16 +15,31 @@ use crate::model::batch::Batch;
 use crate::model::site::Place;
 use crate::options::OptionGroup;
 use crate::sae::codes::norms;
-use crate::sae::fit::SETTINGS;
+use crate::sae::fit::{FitStorage, SETTINGS};
 use crate::sae::metrics::EvaluationText;
-use crate::sae::text_rows::{StepOrder, TextRows, weights};
+use crate::sae::text_rows::fit::{FittedOnText, TextDictionary, TextFit, TextFitPlan, TextFitWords};
+use crate::sae::text_rows::{TextRows, weights};
 use crate::sae::{About, Activation, ReadSite, Scaling};
+use crate::tensor::files::NamedTensors;
 use crate::tensor::{DType, Device, Tensor, create, floats};
-use crate::training::ScheduleShape;
-use crate::training::descent::{Descent, DescentOptions, DescentRule, Steps, descend};
+use crate::training::CheckpointFormat;
+
+pub use crate::sae::text_rows::fit::TextDescentOptions;
 
 /// Rows of the text from which scale and mean are taken.
 const ROWS_OF_SCALES: usize = 64;
+
+/// The words of a fit.
+const WORDS: TextFitWords = TextFitWords {
+    kind: "temporal",
+    name: "temporal dictionary",
+    order: "temporal rows",
+    checkpoint: CheckpointFormat {
+        file: "temporal.safetensors",
+        kind: "microtome fit of a temporal dictionary, 1",
+        of: "a fit of a temporal dictionary",
+    },
+};
 
 crate::options! {
     /// A fit of a temporal dictionary.
@@ -42,55 +57,63 @@ crate::options! {
         bottleneck: usize = 1 => at_least(1.0);
         /// Number of steps.
         steps: u64 = 1000 => at_least(1.0);
-        /// Rows of text in a step.
-        batch: usize = 8 => at_least(1.0);
-        /// Number of rows of the text, which are read again in each epoch.
-        rows: usize = 512 => at_least(1.0);
-        /// Tokens in a row.
-        context: Option<usize> = None => usually("the model's, at most 1,024").at_least(2.0);
-        /// Peak learning rate.
-        lr: f64 = 2e-3 => above(0.0);
-        /// Steps of learning rate warm-up.
-        warmup: u64 = 50;
-        /// Maximum gradient norm, over all parameters together.
-        clip: Option<f64> = Some(1.0) => usually("1.0").above(0.0);
-        /// The seed of this call.
-        seed: Seed = Seed::default() => usually(OF_CALL);
+        with descent: TextDescentOptions;
     }
 }
 
 /// A temporal dictionary that was fitted, with the share of the variance that it did not explain in each step.
-#[derive(Debug, Clone)]
-pub struct FittedTemporal {
-    pub sae: TemporalSae,
-    pub losses: Vec<f64>,
+pub type FittedTemporal = FittedOnText<TemporalSae>;
+
+impl TextDictionary for TemporalSae {
+    fn to_tensors(&self) -> Result<NamedTensors> {
+        self.in_one_file()
+    }
+
+    fn of_tensors(named: &NamedTensors) -> Result<Self> {
+        Self::of_one_file(named)
+    }
 }
 
-/// Fits a temporal dictionary of a site of a model on a text. An interruption ends the fit early: the result is the
-/// dictionary as it is.
+/// Fits a temporal dictionary of a site of a model on a text, or resumes its fit from a checkpoint, or loads it from
+/// the cache. An interruption ends the fit early: the result is the dictionary as it is.
 pub fn fit(
     model: &Model,
     site: &str,
     text: &Text,
     options: &TemporalFitOptions,
+    storage: &FitStorage,
     task: &Task,
 ) -> Result<FittedTemporal> {
     let place = place_of(model, site).map_err(|e| e.about("site"))?;
     let shape = TemporalShape::of(model, place, options)?;
-    let seed = options.seed.draws();
-    let order = StepOrder { batch: options.batch, seed, stream: "temporal rows" };
-    let rows = TextRows::read(model, text, shape.context, options.rows, order, task)?;
-    let fitting = Fitting { model, place, rows, options, device: model.decoder.device().clone() };
-    let (mean, spread) = fitting.scale(task)?;
+    let recorded = options.recorded(options.descent.seed.draws());
+    let plan = TextFitPlan {
+        model,
+        text,
+        site: place.to_string(),
+        features: shape.d_sae,
+        context: shape.context,
+        steps: options.steps,
+        descent: &options.descent,
+        options: recorded.clone(),
+    };
+    let mut fit = TextFit::open(plan, &WORDS, storage, task)?;
+    let device = model.decoder.device();
     let about = About {
         kind: "temporal".into(),
         models: vec![model.name().clone()],
         sites: vec![ReadSite::new(place.to_string())],
-        more: Map::from_iter([(SETTINGS.to_string(), options.recorded(seed).into())]),
+        more: Map::from_iter([(SETTINGS.to_string(), recorded.into())]),
         ..About::default()
     };
-    let begun = shape.started(options, about, &mean, 1.0 / spread)?.to_device(&fitting.device)?;
-    fitting.run(begun, task)
+    if let Some(FittedTemporal { made, losses }) = fit.cached(task)? {
+        return Ok(FittedTemporal { made: TemporalSae { about, ..made.to_device(device)? }, losses });
+    }
+    let fitting = Fitting { model, place };
+    let (mean, spread) = fitting.scale(&fit.rows, task)?;
+    let begun = shape.started(options, about, &mean, 1.0 / spread)?.to_device(device)?;
+    let (sae, losses) = fitting.run(&mut fit, &begun, task)?;
+    Ok(fit.finished(sae, losses))
 }
 
 /// The sizes of a dictionary that is fitted.
@@ -106,7 +129,7 @@ impl TemporalShape {
     fn of(model: &Model, place: Place, options: &TemporalFitOptions) -> Result<Self> {
         let config = model.decoder.config();
         let d_in = width(config, place).map_err(|e| e.about("site"))?;
-        let context = harvest::context(config, options.context)?;
+        let context = harvest::context(config, options.descent.context)?;
         let part = options.heads.saturating_mul(options.bottleneck);
         let wanted = options.d_sae.unwrap_or((d_in as f64 * options.ratio).round() as usize);
         // By `ratio` no number of features is meant exactly.
@@ -132,7 +155,7 @@ impl TemporalShape {
             "the weights of a temporal dictionary".into()
         })
         .map_err(|e| e.about("d_sae"))?;
-        let positions = (options.batch as u128) * (context as u128);
+        let positions = (options.descent.batch as u128) * (context as u128);
         let passes = positions.saturating_mul(features * 16 + queries * 4);
         memory::check_on(model.decoder.device(), passes.saturating_mul(4), || "the codes of a step".into())
             .map_err(|e| e.about("batch"))?;
@@ -143,7 +166,7 @@ impl TemporalShape {
     /// itself as its code, 2 sqrt(d), and the rows of its maps those of the authors' code.
     fn started(&self, options: &TemporalFitOptions, about: About, mean: &[f32], factor: f64) -> Result<TemporalSae> {
         let &Self { d_in, d_sae, d_qk, heads, context } = self;
-        let mut random = stream(options.seed.draws(), "temporal", 0);
+        let mut random = stream(options.descent.seed.draws(), "temporal", 0);
         let mut rows = |count: usize, wide: usize, length: f64| -> Result<Tensor> {
             let drawn = create::randn(&[count, wide], DType::F32, &mut random)?;
             let lengths = norms(&drawn)?.maximum(f32::MIN_POSITIVE)?.unsqueeze(1)?;
@@ -183,13 +206,10 @@ fn row_length(d_in: usize) -> f64 {
     2.0 * (d_in as f64).sqrt()
 }
 
-/// A fit that runs.
+/// A site that a dictionary is fitted to.
 struct Fitting<'a> {
     model: &'a Model,
     place: Place,
-    rows: TextRows,
-    options: &'a TemporalFitOptions,
-    device: Device,
 }
 
 impl Fitting<'_> {
@@ -197,16 +217,16 @@ impl Fitting<'_> {
     fn read(&self, rows: &[&EvaluationText], task: &Task) -> Result<(SiteActivations, Tensor)> {
         let batch = Batch::new(rows.iter().map(|row| row.ids.clone()).collect())?;
         let found = activations(self.model, self.place, &batch, task)?;
-        let weights = weights(rows, batch.width(), &self.device)?;
+        let weights = weights(rows, batch.width(), self.model.decoder.device())?;
         Ok((found, weights))
     }
 
     /// Measures the mean of the activations, and the size of their numbers about it.
-    fn scale(&self, task: &Task) -> Result<(Vec<f32>, f64)> {
+    fn scale(&self, rows: &TextRows, task: &Task) -> Result<(Vec<f32>, f64)> {
         let mut count = 0.0;
         let mut square = 0.0;
         let mut sum: Vec<f64> = Vec::new();
-        for part in self.rows.first(ROWS_OF_SCALES) {
+        for part in rows.first(ROWS_OF_SCALES) {
             let (SiteActivations { x, .. }, weights) = self.read(&part, task)?;
             count += floats(&weights)?.iter().sum::<f64>();
             let x = x.broadcast_mul(&weights)?;
@@ -226,44 +246,33 @@ impl Fitting<'_> {
         Ok((mean.into_iter().map(|mean| mean as f32).collect(), spread))
     }
 
-    fn run(&self, begun: TemporalSae, task: &Task) -> Result<FittedTemporal> {
-        let rule = DescentRule::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 };
-        let options = DescentOptions {
-            lr: self.options.lr,
-            schedule: ScheduleShape::Trapezoid,
-            warmup: self.options.warmup,
-            steps: Some(self.options.steps),
-            clip: self.options.clip,
-            ..DescentOptions::default()
-        };
+    /// Makes the steps of a fit. Returns the dictionary, and the losses.
+    fn run(&self, fit: &mut TextFit, begun: &TemporalSae, task: &Task) -> Result<(TemporalSae, Vec<f64>)> {
         // The dictionary descends with rows of length 1, as others do: a step is as large beside them.
         let length = row_length(begun.d_in());
         let parameters = begun.tensors().into_iter().map(|(name, tensor)| {
             let tensor = if name == "W_dec" { (tensor / length)? } else { tensor.clone() };
             Ok((name, tensor))
         });
-        let mut descent = Descent::new(rule, parameters.collect::<Result<_>>()?, options)?;
         let with = |tensors: &[Tensor]| -> Result<TemporalSae> {
             let mut tensors = tensors.to_vec();
             tensors[0] = (&tensors[0] * length)?;
             begun.with(tensors)
         };
-        let steps = Steps {
-            count: self.options.steps,
-            label: "fitting a temporal dictionary",
-            left: "the temporal dictionary as it is",
-        };
-        let step = || {
-            let (SiteActivations { x, gap }, weights) = self.read(&self.rows.of_step(descent.made()), task)?;
-            let count = weights.sum_all()?;
-            let mut loss = |tensors: &[Tensor]| {
-                let found = with(tensors)?.reconstruct(&x, gap.as_ref())?;
-                let error = ((found - &x)? * begun.factor)?.sqr()?.broadcast_mul(&weights)?;
-                Ok((error.sum_all()?.div(&count)? / begun.d_in() as f64)?)
-            };
-            descent.step(&mut loss, task)
-        };
-        let losses = descend(steps, step, task)?;
-        Ok(FittedTemporal { sae: with(&descent.parameters())?.check()?, losses })
+        let (tensors, losses) = fit.descend(
+            parameters.collect::<Result<_>>()?,
+            |descent, rows| {
+                let (SiteActivations { x, gap }, weights) = self.read(rows, task)?;
+                let count = weights.sum_all()?;
+                let mut loss = |tensors: &[Tensor]| {
+                    let found = with(tensors)?.reconstruct(&x, gap.as_ref())?;
+                    let error = ((found - &x)? * begun.factor)?.sqr()?.broadcast_mul(&weights)?;
+                    Ok((error.sum_all()?.div(&count)? / begun.d_in() as f64)?)
+                };
+                descent.step(&mut loss, task)
+            },
+            task,
+        )?;
+        Ok((with(&tensors)?.check()?, losses))
     }
 }

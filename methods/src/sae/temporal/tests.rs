@@ -6,7 +6,7 @@ use kit::far;
 use serde_json::{Value, json};
 
 use super::files::{LoadTemporalOptions, of_authors, of_saelens};
-use super::fit::{TemporalFitOptions, fit};
+use super::fit::{TemporalFitOptions, TextDescentOptions, fit};
 use super::measure::{TemporalEffectOptions, TemporalMeasureOptions, activations};
 use super::*;
 use crate::base::access::{Access, Rules};
@@ -21,8 +21,10 @@ use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::generate::SamplingSettings;
 use crate::sae::ReadSite;
+use crate::sae::fit::FitStorage;
 use crate::sae::metrics::JudgedRowsOptions;
 use crate::sae::splice::{ErrorTreatment, Splice};
+use crate::sae::text_rows::fit::tests::assert_resumed_and_cached;
 use crate::tensor::{create, floats};
 
 const CASES: [&str; 4] = ["topk", "untied", "normed", "authors/layer_1"];
@@ -281,36 +283,41 @@ fn tiny() -> (Model, Text) {
     (model, Text::of_tiny(&files, options, &task).unwrap())
 }
 
+/// Makes options of a descent on rows of so many tokens.
+fn descent(context: usize) -> TextDescentOptions {
+    TextDescentOptions {
+        batch: 2,
+        context: Some(context),
+        warmup: 5,
+        seed: Seed::of(1),
+        ..TextDescentOptions::default()
+    }
+}
+
 #[test]
 fn a_fit_reconstructs_more_and_more_and_its_bits_follow_from_the_seed() {
     let (model, text) = tiny();
     let task = Task::default();
-    let options = TemporalFitOptions {
-        d_sae: Some(96),
-        k: 12,
-        steps: 60,
-        batch: 2,
-        context: Some(32),
-        warmup: 5,
-        seed: Seed::of(1),
-        ..TemporalFitOptions::default()
-    };
-    let fitted = fit(&model, "resid_post.1", &text, &options, &task).unwrap();
+    let files = files("out".as_ref());
+    let storage = FitStorage::none(&files);
+    let options =
+        TemporalFitOptions { d_sae: Some(96), k: 12, steps: 60, descent: descent(32), ..TemporalFitOptions::default() };
+    let fitted = fit(&model, "resid_post.1", &text, &options, &storage, &task).unwrap();
     let first = fitted.losses[0];
     let last = fitted.losses[55..].iter().sum::<f64>() / 5.0;
     assert!(fitted.losses.len() == 60 && last < 0.8 * first, "{first} to {last}");
-    let again = fit(&model, "resid_post.1", &text, &options, &task).unwrap();
+    let again = fit(&model, "resid_post.1", &text, &options, &storage, &task).unwrap();
     assert_eq!(fitted.losses, again.losses);
-    assert_eq!(far(&fitted.sae.decoder, &again.sae.decoder), 0.0);
+    assert_eq!(far(&fitted.made.decoder, &again.made.decoder), 0.0);
     // It explains as much as the losses say.
     let rows = JudgedRowsOptions { rows: 512, without_bos: true };
     let judged = TemporalMeasureOptions { rows: rows.clone(), ..TemporalMeasureOptions::default() };
-    let measures = fitted.sae.measured(&model, &text, &judged, &task).unwrap();
+    let measures = fitted.made.measured(&model, &text, &judged, &task).unwrap();
     let explained = measures.fve.unwrap();
     assert!((explained - (1.0 - last)).abs() < 0.1, "{explained} of {last}");
     assert!(measures.l0 <= 12.0);
     // The parts are those that the measures are of.
-    let parts = fitted.sae.parts(&model, &text, &judged, &task).unwrap();
+    let parts = fitted.made.parts(&model, &text, &judged, &task).unwrap();
     let number = |row: usize, column: usize| match parts.rows[row][column] {
         Cell::Float(number) => number,
         ref other => panic!("{other:?}"),
@@ -319,19 +326,32 @@ fn a_fit_reconstructs_more_and_more_and_its_bits_follow_from_the_seed() {
     assert_eq!(number(2, 2), measures.l0);
     assert!((number(0, 3) + number(2, 3) - 1.0).abs() < 1e-9);
     // A control keeps the shape and the bias.
-    let control = fitted.sae.random(&model, &text, &rows, 3, &task).unwrap();
+    let control = fitted.made.random(&model, &text, &rows, 3, &task).unwrap();
     let chance = control.measured(&model, &text, &judged, &task).unwrap().fve.unwrap();
     assert!((-1e-3..0.7 * explained).contains(&chance), "{chance} of {explained}");
-    let effect = fitted.sae.effect(&model, &text, &TemporalEffectOptions::default(), &task).unwrap();
+    let effect = fitted.made.effect(&model, &text, &TemporalEffectOptions::default(), &task).unwrap();
     assert!(effect.predictions > 400 && effect.ce.spliced.is_finite());
+}
+
+#[test]
+fn an_interrupted_fit_is_resumed_and_a_whole_one_cached() {
+    let (model, text) = tiny();
+    assert_resumed_and_cached::<TemporalSae>("resid_post.1", &|steps, storage, task| {
+        let options =
+            TemporalFitOptions { d_sae: Some(16), k: 2, steps, descent: descent(16), ..TemporalFitOptions::default() };
+        fit(&model, "resid_post.1", &text, &options, storage, task)
+    });
 }
 
 #[test]
 fn what_no_temporal_dictionary_stands_for_is_refused() {
     let (model, text) = tiny();
     let task = Task::default();
-    let refused =
-        |site: &str, options: TemporalFitOptions| fit(&model, site, &text, &options, &task).unwrap_err().message;
+    let files = files("out".as_ref());
+    let storage = FitStorage::none(&files);
+    let refused = |site: &str, options: TemporalFitOptions| {
+        fit(&model, site, &text, &options, &storage, &task).unwrap_err().message
+    };
     let default = TemporalFitOptions::default;
     assert!(refused("resid_post.9", default()).contains("there is no layer 9"));
     assert!(refused("pattern.1", default()).contains("queries and keys"));
@@ -347,7 +367,7 @@ fn what_no_temporal_dictionary_stands_for_is_refused() {
     assert!(sae.pattern(&Tensor::zeros((1, 3, 6), DType::F32, &Device::Cpu).unwrap(), 0, 3).is_err());
     let judged =
         TemporalMeasureOptions { rows: JudgedRowsOptions { rows: 1, without_bos: true }, ..Default::default() };
-    let here = TemporalFitOptions { d_sae: Some(16), k: 2, steps: 1, context: Some(16), ..default() };
-    let fitted = fit(&model, "resid_post.1", &text, &here, &task).unwrap().sae;
+    let here = TemporalFitOptions { d_sae: Some(16), k: 2, steps: 1, descent: descent(16), ..default() };
+    let fitted = fit(&model, "resid_post.1", &text, &here, &storage, &task).unwrap().made;
     assert!(fitted.parts(&model, &text, &judged, &task).unwrap_err().message.contains("at least two rows"));
 }

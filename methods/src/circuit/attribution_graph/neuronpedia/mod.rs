@@ -4,6 +4,10 @@
 //! A feature is known by the Cantor pairing of layer and index, which is also the name of its own file. circuit-tracer calls
 //! the error of layer 3 at position 5 `0_3_5`, which is also its name of feature 3 of layer 0 there. Where both are in
 //! the graph, the error is `0_3_5_error` here.
+//!
+//! Heads of Lorsas, which circuit-tracer has not, are as Neuronpedia's own converter of such graphs writes them: of the
+//! type `lorsa`, called `3_lor_17_5` by layer, head and position; their errors are of the type `lorsa error`, called
+//! `3_error_attn_5`.
 
 mod features;
 mod viewer;
@@ -14,6 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::graph::{AttributionGraph, sites};
 use super::influence::cumulative;
+use super::steps::{GraphSteps, LayerPart};
 use crate::base::{Cell, Result};
 use crate::circuit::graph::{Edge, Graph, Node, Part, Supernode};
 use crate::err;
@@ -21,6 +26,8 @@ use crate::sae::transcoders::Reads;
 
 const FEATURE: &str = "cross layer transcoder";
 const ERROR: &str = "mlp reconstruction error";
+const HEAD: &str = "lorsa";
+const HEAD_ERROR: &str = "lorsa error";
 const EMBEDDING: &str = "embedding";
 const LOGIT: &str = "logit";
 
@@ -111,24 +118,30 @@ impl AttributionGraph {
 
     fn id(&self, node: &Node, index: usize) -> String {
         let position = node.position.unwrap_or(0);
-        match node.part {
-            Part::Feature(feature) => format!("{}_{feature}_{position}", node.level - 1),
-            Part::Error => format!("0_{}_{position}", node.level - 1),
-            Part::Token(token) if index < self.counts().first_target() => format!("E_{token}_{position}"),
-            Part::Token(token) => format!("{}_{token}_{position}", self.layers + 1),
-            Part::Whole | Part::Head(_) | Part::Channel(_) => node.name(),
+        let (layer, of) = self.steps().at(node.level.saturating_sub(1));
+        match (node.part, of) {
+            (Part::Feature(feature), LayerPart::Mlp) => format!("{layer}_{feature}_{position}"),
+            (Part::Feature(head), LayerPart::Attention) => format!("{layer}_lor_{head}_{position}"),
+            (Part::Error, LayerPart::Mlp) => format!("0_{layer}_{position}"),
+            (Part::Error, LayerPart::Attention) => format!("{layer}_error_attn_{position}"),
+            (Part::Token(token), _) if index < self.counts().first_target() => format!("E_{token}_{position}"),
+            (Part::Token(token), _) => format!("{}_{token}_{position}", self.layers + 1),
+            (Part::Whole | Part::Head(_) | Part::Channel(_), _) => node.name(),
         }
     }
 
     fn described(&self, node: &Node, index: usize, id: &str, share: f64) -> Value {
         let position = node.position.unwrap_or(0);
-        let layer = node.level.saturating_sub(1);
+        let (layer, of) = self.steps().at(node.level.saturating_sub(1));
         let meaning = node.meaning.as_deref().unwrap_or_default();
         let first = self.counts().first_target();
         let (feature, kind, layer, js, clerp, chance, influence) = match node.part {
             Part::Feature(feature) => {
-                let js = format!("{layer}_{feature}-0");
-                (cantor(layer, feature) as i64, FEATURE, layer.to_string(), js, meaning.to_string(), 0.0, Some(share))
+                let (kind, js) = match of {
+                    LayerPart::Mlp => (FEATURE, format!("{layer}_{feature}-0")),
+                    LayerPart::Attention => (HEAD, id.to_string()),
+                };
+                (cantor(layer, feature) as i64, kind, layer.to_string(), js, meaning.to_string(), 0.0, Some(share))
             }
             Part::Token(token) if index >= first => {
                 let chance = self.targets[index - first].weight;
@@ -141,7 +154,13 @@ impl AttributionGraph {
                 let js = format!("E_{token}-{position}");
                 (position as i64, EMBEDDING, "E".to_string(), js, String::new(), 0.0, Some(share))
             }
-            _ => (-1, ERROR, layer.to_string(), format!("{layer}_{position}-0"), String::new(), 0.0, Some(share)),
+            _ => {
+                let (kind, js) = match of {
+                    LayerPart::Mlp => (ERROR, format!("{layer}_{position}-0")),
+                    LayerPart::Attention => (HEAD_ERROR, id.to_string()),
+                };
+                (-1, kind, layer.to_string(), js, String::new(), 0.0, Some(share))
+            }
         };
         json!({
             "node_id": id,
@@ -176,7 +195,8 @@ pub fn parse(value: &Value) -> Result<Graph> {
     let read: Vec<FileNode> = list(value, "nodes")?.iter().map(FileNode::of).collect::<Result<_>>()?;
     let layers =
         read.iter().filter(|node| node.kind != LOGIT).filter_map(|node| node.layer).max().map_or(0, |last| last + 1);
-    let sites = sites(layers, Reads::MlpIn);
+    let steps = GraphSteps { layers, has_lorsas: read.iter().any(FileNode::is_of_lorsa) };
+    let sites = sites(steps, Reads::MlpIn);
     let texts: Vec<String> =
         list(metadata, "prompt_tokens")?.iter().filter_map(|t| t.as_str().map(str::to_string)).collect();
     let mut ids = BTreeMap::new();
@@ -186,7 +206,7 @@ pub fn parse(value: &Value) -> Result<Graph> {
             return Err(err!(Format, "expected node ids that are different, found {} twice", one.id)
                 .hint("circuit-tracer gives errors the ids of features of the first layer; leave one of them out"));
         }
-        nodes.push(one.node(&sites, &texts)?);
+        nodes.push(one.node(steps, &sites, &texts)?);
     }
     let mut edges = Vec::new();
     for link in list(value, "links")? {
@@ -246,23 +266,28 @@ impl FileNode {
         Ok(Self { id: text("node_id")?, kind: text("feature_type")?, layer, position, fields: fields.clone() })
     }
 
+    fn is_of_lorsa(&self) -> bool {
+        matches!(self.kind.as_str(), HEAD | HEAD_ERROR)
+    }
+
     /// Returns the number in the middle of the node's id.
     fn number(&self) -> Option<usize> {
         self.id.split('_').nth(1)?.parse().ok()
     }
 
-    fn node(&self, sites: &[String], texts: &[String]) -> Result<Node> {
+    fn node(&self, steps: GraphSteps, sites: &[String], texts: &[String]) -> Result<Node> {
         let within = || err!(Format, "expected a node of layers and tokens, found `{}`, {}", self.id, self.kind);
+        let of = if self.is_of_lorsa() { LayerPart::Attention } else { LayerPart::Mlp };
         let level = match (self.kind.as_str(), self.layer) {
             (EMBEDDING, _) => 0,
             (LOGIT, _) => sites.len() - 1,
-            (_, Some(layer)) => layer + 1,
+            (_, Some(layer)) => steps.of(layer, of) + 1,
             (_, None) => return Err(within()),
         };
         let number = || self.fields.get("feature").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
         let token = || self.number().and_then(|id| u32::try_from(id).ok()).map(Part::Token).ok_or_else(within);
         let part = match self.kind.as_str() {
-            ERROR => Part::Error,
+            ERROR | HEAD_ERROR => Part::Error,
             EMBEDDING | LOGIT => token()?,
             // The number of a feature is that of the pair where a file has them, and its own where not.
             _ => match (number().map(uncantor), self.number().or_else(number)) {

@@ -24,6 +24,10 @@ impl AttributionGraph {
     /// Returns the files of the folder by their paths in it. Features of the circuit without a card have a file, too:
     /// without one the viewer would go on showing the card before.
     pub fn viewer(&self, circuit: &Graph, cards: &[FeatureCard]) -> Result<BTreeMap<String, Value>> {
+        if self.has_lorsas {
+            return Err(err!(Argument, "expected a graph of transcoders, found one with Lorsas, too")
+                .hint("this viewer takes heads for features; what `g.save_neuronpedia` writes tells them apart"));
+        }
         let mut graph = self.neuronpedia(circuit, SLUG)?;
         let scan = format!("./data/{FEATURES}");
         let Some(metadata) = graph.get_mut("metadata") else { return Err(err!(Bug, "a graph without metadata")) };

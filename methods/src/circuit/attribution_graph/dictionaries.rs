@@ -1,0 +1,99 @@
+//! The dictionaries that stand for parts of a model in an attribution graph: transcoders for its MLPs, and, where a
+//! graph is without the model's attention, Lorsas.
+
+use super::steps::GraphSteps;
+use crate::base::Result;
+use crate::err;
+use crate::model::Model;
+use crate::model::config::Config;
+use crate::model::site::{Place, Site, SiteKind};
+use crate::sae::Transcoders;
+use crate::sae::lorsa::Lorsa;
+
+/// The dictionaries of an attribution graph.
+#[derive(Debug, Clone)]
+pub struct GraphDictionaries {
+    /// Transcoders for the MLPs of all layers.
+    pub transcoders: Transcoders,
+    /// Lorsas for the attention of all layers, or none: then edges pass the model's attention heads, whose patterns are
+    /// held.
+    pub lorsas: Vec<Lorsa>,
+}
+
+impl From<&Transcoders> for GraphDictionaries {
+    fn from(transcoders: &Transcoders) -> Self {
+        Self { transcoders: transcoders.clone(), lorsas: Vec::new() }
+    }
+}
+
+impl From<&GraphDictionaries> for GraphDictionaries {
+    fn from(dictionaries: &GraphDictionaries) -> Self {
+        dictionaries.clone()
+    }
+}
+
+impl GraphDictionaries {
+    pub fn has_lorsas(&self) -> bool {
+        !self.lorsas.is_empty()
+    }
+
+    /// Returns the order of the dictionaries.
+    pub fn steps(&self) -> GraphSteps {
+        GraphSteps { layers: self.transcoders.layers().len(), has_lorsas: self.has_lorsas() }
+    }
+
+    /// Moves the dictionaries to the device of a model, Lorsas in the order of its layers. Refuses Lorsas unless each
+    /// layer has one.
+    pub fn of_model(&self, model: &Model) -> Result<Self> {
+        let device = model.decoder.device();
+        let transcoders = self.transcoders.to_device(device)?;
+        let lorsas = by_layer(model, &self.lorsas).map_err(|e| e.about("lorsas"))?;
+        let lorsas = lorsas.into_iter().map(|lorsa| lorsa.to_device(device)).collect::<Result<_>>()?;
+        Ok(Self { transcoders, lorsas })
+    }
+
+    /// Returns the largest number of attention patterns that are in memory at a time: those of all layers, and of one
+    /// of them the steps to what is held in their place.
+    pub fn patterns(&self, config: &Config) -> usize {
+        let of_layers: Vec<usize> = if self.has_lorsas() {
+            self.lorsas.iter().map(|lorsa| lorsa.groups).collect()
+        } else {
+            vec![config.heads; config.layers]
+        };
+        let most = of_layers.iter().copied().max().unwrap_or(0);
+        of_layers.iter().sum::<usize>() + 3 * most
+    }
+}
+
+/// Returns the Lorsas in the order of layers.
+fn by_layer<'a>(model: &Model, lorsas: &'a [Lorsa]) -> Result<Vec<&'a Lorsa>> {
+    if lorsas.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut found: Vec<Option<&Lorsa>> = vec![None; model.decoder.config().layers];
+    for lorsa in lorsas {
+        let places = lorsa.places(model)?;
+        let layer = places[0].site.layer;
+        let attention = |kind: SiteKind| Place { site: Site::new(kind, layer), head: None };
+        if places != [SiteKind::AttnIn, SiteKind::AttnOut].map(attention) {
+            let [reads, writes] = places;
+            return Err(err!(
+                Argument,
+                "expected a Lorsa that reads `attn_in` and writes `attn_out` of one layer, found one that reads `{reads}` and writes `{writes}`"
+            ));
+        }
+        let Some(place) = found.get_mut(layer) else { return Err(err!(Bug, "a site of no layer")) };
+        if place.replace(lorsa).is_some() {
+            return Err(err!(Argument, "expected one Lorsa for each layer, found two for layer {layer}"));
+        }
+    }
+    let name = model.name().to_string();
+    let of_layer = |(layer, lorsa): (usize, Option<&'a Lorsa>)| {
+        lorsa.ok_or_else(|| {
+            let count = model.decoder.config().layers;
+            err!(Argument, "expected Lorsas for the {count} layers of {name}, found none for layer {layer}")
+                .hint("no edge of such a graph passes the model's own attention, so that each layer needs one")
+        })
+    };
+    found.into_iter().enumerate().map(of_layer).collect()
+}
