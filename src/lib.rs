@@ -26,6 +26,9 @@ pub mod jupyter;
 #[cfg_attr(not(feature = "explorer"), allow(dead_code))]
 pub mod mcp;
 
+#[cfg(feature = "lsp")]
+pub mod lsp;
+
 pub mod cli;
 
 #[cfg(test)]

@@ -22,13 +22,14 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "benchmarks-forward-avx2.md" "benchmarks-forward.md" "benchmarks-gpu.md" "benchmarks-gradients.md"
         "benchmarks-patching.md" "benchmarks-quality.md" "benchmarks-quantised.md" "benchmarks-real.md"
         "benchmarks-sae-avx2.md" "benchmarks-sae.md" "benchmarks-store.md" "benchmarks-train.md" "benchmarks.md" "blocks.md"
-        "dashboards.md" "data-frames.md" "dictionaries-as-wholes.md" "dictionaries.md" "edges.md" "evaluating-dictionaries.md"
+        "dashboards.md" "data-frames.md" "dictionaries-as-wholes.md" "dictionaries.md" "edges.md" "editors.md"
+        "evaluating-dictionaries.md"
         "experiments.md" "explaining-features.md" "explorer.md" "feature-circuits.md" "features-and-circuits.md"
         "from-python.md" "gpu.md" "grammar.md" "guide.md" "interventions.md" "judging-circuits.md" "libraries.md"
         "methods.md" "model-diffing.md" "models.md" "notebooks.md" "parameter-decomposition.md"
         "parenthesis-circuit.md" "probes-and-lenses.md" "reports.md" "scale.md" "scripts-and-access.md"
         "showing-circuits.md" "sparse-models.md" "speed.md" "sweeps.md" "tensors.md" "text-and-tasks.md"
-        "tiny-model.md" "trust.md" "your-own-model.md";
+        "tiny-model.md" "trackers.md" "trust.md" "your-own-model.md";
     "docs/notebooks/":
         "circuit.ipynb" "dictionary.ipynb" "first-hour.ipynb";
     "docs/pictures/":
@@ -47,6 +48,8 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "01_values.rhai" "02_tensors.rhai" "03_linear_algebra.rhai" "04_models.rhai" "05_sites.rhai" "06_hooks.rhai"
         "07_attribution.rhai" "08_report.rhai" "09_libraries.rhai" "10_files_and_errors.rhai" "embed.rs" "figures.rs"
         "session.rs" "torture.rs";
+    "examples/index/":
+        "README.md";
     "examples/library/heads/":
         "README.md";
     "examples/sweep/":

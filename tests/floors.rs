@@ -35,6 +35,7 @@ const FLOORS: &[&str] = &[
     "repl",
     "jupyter",
     "mcp",
+    "lsp",
     "cli",
 ];
 
@@ -50,6 +51,8 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("axum", &["explorer", "mcp"]),
     ("hmac", &["jupyter"]),
     ("rmcp", &["mcp"]),
+    ("lsp_server", &["lsp"]),
+    ("lsp_types", &["lsp"]),
     ("hf_hub", &["checkpoint"]),
     ("candle_transformers", &["model", "checkpoint"]),
     ("pulldown_cmark", &["report", "script"]),

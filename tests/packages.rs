@@ -15,36 +15,36 @@ use sha2::{Digest, Sha256};
 use crate::torture::terminal::{CTRL_C, CTRL_D, Terminal};
 
 /// A folder with a project in `work`, and a cache of its own.
-struct PackageFolder(tempfile::TempDir);
+pub struct PackageFolder(tempfile::TempDir);
 
 impl PackageFolder {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         std::fs::create_dir(place.path("work")).unwrap();
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub fn write(&self, name: &str, text: &str) {
         let place = self.path(name);
         std::fs::create_dir_all(place.parent().unwrap()).unwrap();
         std::fs::write(place, text).unwrap();
     }
 
-    fn read(&self, name: &str) -> String {
+    pub fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
     /// A library with this manifest after its name and version, and this main module.
-    fn library(&self, name: &str, more: &str, text: &str) {
+    pub fn library(&self, name: &str, more: &str, text: &str) {
         self.write(&format!("{name}/microtome.toml"), &format!("name = \"{name}\"\nversion = \"0.1.0\"\n{more}"));
         self.write(&format!("{name}/lib.rhai"), text);
     }
 
-    fn run_in(&self, folder: &str, words: &[&str]) -> Output {
+    pub fn run_in(&self, folder: &str, words: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
         command.current_dir(self.path(folder)).args(words);
         command.env("MICROTOME_CACHE", self.path("cache")).env("XDG_CONFIG_HOME", self.path("config"));
@@ -57,7 +57,7 @@ impl PackageFolder {
     }
 
     /// What it says, all of it, and that it ends with this code.
-    fn said(&self, code: i32, words: &[&str]) -> String {
+    pub fn said(&self, code: i32, words: &[&str]) -> String {
         let output = self.run(words);
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8(said).unwrap();
@@ -66,7 +66,7 @@ impl PackageFolder {
     }
 
     /// What a script of the project prints.
-    fn printed(&self, script: &str) -> String {
+    pub fn printed(&self, script: &str) -> String {
         self.write("work/main.rhai", script);
         let output = self.run(&["run", "main.rhai"]);
         assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
@@ -74,13 +74,13 @@ impl PackageFolder {
     }
 
     /// What is said of a script of the project that fails.
-    fn refused(&self, script: &str) -> String {
+    pub fn refused(&self, script: &str) -> String {
         self.write("work/main.rhai", script);
         self.said(1, &["run", "main.rhai"])
     }
 }
 
-fn holds(said: &str, words: &[&str]) {
+pub fn holds(said: &str, words: &[&str]) {
     // Drawings break no lines, so that words are found in one.
     for word in words {
         assert!(said.contains(word), "expected `{word}` in: {said}");

@@ -1,4 +1,4 @@
-//! `microtome add [PLACE]`: says what libraries may touch, asks, and locks them.
+//! `microtome add [LIBRARY]`: says what libraries may touch, asks, and locks them.
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -14,15 +14,21 @@ use crate::err;
 use crate::script::engine::drawing;
 use crate::script::engine::failure::{Failure, Sources};
 use crate::script::engine::typed_line;
-use crate::script::library::add::{AddPlan, AddedLibrary, ProjectFolder, hosts};
+use crate::script::library::add::{AddPlan, AddedLibrary, hosts};
+use crate::script::library::fetching::ProjectFolder;
 use crate::script::library::manifest::ManifestError;
 use crate::script::library::{LOCK, MANIFEST, project};
 
 #[derive(Args)]
 pub struct AddArguments {
-    /// A folder, or the address of a .tar.gz as forges give it for a tag or a commit; if left out, all that
-    /// microtome.toml names.
+    /// A name, with versions as in heads@1.2; a folder; or the address of a .tar.gz as forges give it for a tag or a
+    /// commit. If left out, all that microtome.toml names.
+    #[arg(value_name = "LIBRARY")]
     pub place: Option<String>,
+
+    /// The index that has the name, an address or a folder, in place of the one in microtome.toml.
+    #[arg(long, value_name = "INDEX", requires = "place")]
+    pub index: Option<String>,
 
     /// The SHA-256 that the archive must have.
     #[arg(long, requires = "place")]
@@ -39,11 +45,12 @@ pub fn run(options: &CommonArguments, add: &AddArguments) -> Result<Exit> {
     let root = root(&options)?;
     options.allow_write.push(root.clone());
     let manifest = Files::new(setup::access(&options)?, false).script(&root.join(MANIFEST)).ok();
-    options.allow_net.extend(hosts(add.place.as_deref(), manifest.as_deref()));
+    let wish = AddedLibrary { place: add.place.as_deref(), hash: add.hash.as_deref(), index: add.index.as_deref() };
+    options.allow_net.extend(hosts(&wish, manifest.as_deref()));
     let env = setup::env(&options, SessionNeeds::default())?;
     let cache = env.settings.cache.as_deref();
     let ground = ProjectFolder { root, files: &env.files, cache, task: &env.task };
-    let plan = match ground.plan(&AddedLibrary { place: add.place.as_deref(), hash: add.hash.as_deref() }) {
+    let plan = match ground.plan(&wish) {
         Ok(plan) => plan,
         Err(mistake) => return mistaken(*mistake),
     };
@@ -55,7 +62,10 @@ pub fn run(options: &CommonArguments, add: &AddArguments) -> Result<Exit> {
     if shown != Exit::Done {
         return Ok(shown);
     }
+    let kept = kept(&env.files, cache)?;
     if !plan.is_new {
+        // After a clone the lock file is there, and the cache is empty.
+        ground.keep(&plan, &kept)?;
         tell(&format!("nothing is new: {LOCK} has all of it"));
         return Ok(Exit::Done);
     }
@@ -63,14 +73,13 @@ pub fn run(options: &CommonArguments, add: &AddArguments) -> Result<Exit> {
         tell("nothing was written");
         return Ok(Exit::Failed);
     }
-    let kept = kept(&env.files, cache)?;
     ground.carry_out(&plan, &kept)?;
     print_plan(&plan);
     Ok(Exit::Done)
 }
 
 /// Returns the folder of the project: that of the nearest manifest above, or the current one.
-fn root(options: &CommonArguments) -> Result<PathBuf> {
+pub(super) fn root(options: &CommonArguments) -> Result<PathBuf> {
     let files = Files::new(setup::access(options)?, false);
     let found = project::found(Path::new(""), &|path| files.script_if_there(path))?;
     let here = || std::env::current_dir().map_err(|e| crate::base::Error::io("find", Path::new("."), &e));

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::base::settings::MOST_THREADS;
 use crate::base::{Error, Result};
+use crate::training::trackers::TrackerKind;
 
 /// Options that stand before the command and hold for all of them.
 #[derive(Args, Clone)]
@@ -39,6 +40,11 @@ pub struct CommonArguments {
     /// Hide progress bars and notes.
     #[arg(short, long)]
     pub quiet: bool,
+
+    /// Write the numbers of each training, fit and sweep for TRACKER into the folder `track` of the run; can be given
+    /// several times.
+    #[arg(long, value_enum, value_name = "TRACKER")]
+    pub track: Vec<TrackerName>,
 
     /// Let scripts read below DIR (by default they may read all but /proc, /sys and /dev).
     #[arg(long, value_name = "DIR", help_heading = "Access")]
@@ -99,8 +105,25 @@ impl CommonArguments {
                 .filter(|(_, is)| *is)
                 .map(|(word, _)| word.into()),
         );
+        words.extend(self.track_words());
         words.extend(placed.access_words());
         Ok(words)
+    }
+
+    /// Returns the trackers, as they are made.
+    pub fn trackers(&self) -> Vec<TrackerKind> {
+        let kind = |name: &TrackerName| match name {
+            TrackerName::Tensorboard => TrackerKind::TensorBoard,
+            TrackerName::Mlflow => TrackerKind::Mlflow,
+            TrackerName::Wandb => TrackerKind::WeightsAndBiases,
+        };
+        self.track.iter().map(kind).collect()
+    }
+
+    /// Writes the trackers as words of a command line.
+    pub fn track_words(&self) -> Vec<OsString> {
+        let named = self.track.iter().filter_map(ValueEnum::to_possible_value);
+        named.flat_map(|value| [OsString::from("--track"), OsString::from(value.get_name())]).collect()
     }
 
     /// Writes what scripts may touch as words of a command line.
@@ -121,6 +144,17 @@ impl CommonArguments {
         }
         words
     }
+}
+
+/// Programs that trainings are tracked for.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TrackerName {
+    /// Event files of TensorBoard.
+    Tensorboard,
+    /// A file store of MLflow.
+    Mlflow,
+    /// Offline runs of Weights & Biases.
+    Wandb,
 }
 
 #[derive(Args)]

@@ -11,7 +11,9 @@ use super::diff::DiffArguments;
 use super::doc::DocArguments;
 use super::fmt::FmtArguments;
 use super::new::NewArguments;
+use super::publish::PublishArguments;
 use super::run::RunArguments;
+use super::search::SearchArguments;
 use super::test::TestArguments;
 
 #[derive(Parser)]
@@ -50,12 +52,18 @@ pub enum Command {
     New(NewArguments),
     /// Add a library to the project of this folder, once it is said what it may touch.
     Add(AddArguments),
+    /// Find libraries of an index by words.
+    Search(SearchArguments),
+    /// Put a library into an index that is a folder, once its tests have passed.
+    Publish(PublishArguments),
     /// Run the tests of scripts and libraries.
     Test(TestArguments),
     /// Look at features while typing: a page for the browser, on this machine alone.
     Explore(ExploreArguments),
     /// Be a kernel of Jupyter, for notebooks.
     Kernel(KernelArguments),
+    /// Be a language server on standard input and output, for editors.
+    Lsp,
     /// Be a server of the Model Context Protocol on standard input and output, for agents.
     Mcp(McpArguments),
     /// Print what an agent is to know that works with this program, as a SKILL.md.

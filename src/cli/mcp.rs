@@ -19,6 +19,7 @@ use crate::mcp::{Addresses, serve_http};
 use crate::mcp::{Client, FrontEnd, Limits, Server, install, serve};
 use crate::script::engine::env::{Env, LoadedModels, SharedModels};
 use crate::tensor::{Device, device};
+use crate::training::trackers::{TrackedScript, TrackerKind, trackers};
 
 pub fn run(options: &CommonArguments, mcp: &McpArguments) -> Result<Exit> {
     match mcp.install {
@@ -103,6 +104,7 @@ fn permissions(options: &CommonArguments) -> String {
 /// first of them.
 struct SessionSettings {
     settings: Settings,
+    trackers: Vec<TrackerKind>,
     access: Access,
     device: Device,
     models: Arc<SharedModels>,
@@ -115,13 +117,15 @@ impl SessionSettings {
         let folders: Vec<PathBuf> = [here.to_path_buf()].into_iter().chain(settings.cache.clone()).collect();
         let access = setup::hiding_tokens(Access::closed(&options.out, &folders, &setup::rules(options))?)?;
         let device = device::open(&settings.device)?;
-        Ok(Self { settings, access, device, models: Arc::default() })
+        Ok(Self { settings, trackers: options.trackers(), access, device, models: Arc::default() })
     }
 
     /// Builds the environment of a session, whose inputs are hashed for its record.
     fn env(&self, front: FrontEnd) -> Result<Env> {
         let FrontEnd { console, progress, interrupted, folder } = front;
-        let task = Task::new(interrupted, progress);
+        let script = TrackedScript::of_session(self.settings.seed);
+        let trackers = trackers(&self.trackers, &self.access, &folder, &script)?;
+        let task = Task::new(interrupted, progress).tracked_by(trackers);
         let files = Files::new(self.access.clone(), true).heeding(&task);
         let models = LoadedModels::sharing(self.models.clone()).into();
         Ok(Env { folder, models, ..Env::new(self.settings.clone(), task, files, console, self.device.clone()) })

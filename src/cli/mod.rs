@@ -1,4 +1,4 @@
-//! Floor 24: the command line. One file per subcommand.
+//! Floor 25: the command line. One file per subcommand.
 
 mod add;
 mod replay;
@@ -17,13 +17,17 @@ mod explore;
 mod fmt;
 #[cfg_attr(not(feature = "jupyter"), path = "no_kernel.rs")]
 mod kernel;
+#[cfg_attr(not(feature = "lsp"), path = "no_lsp.rs")]
+mod lsp;
 #[cfg_attr(not(feature = "mcp"), path = "no_mcp.rs")]
 mod mcp;
 mod new;
 mod progress;
 mod progress_log;
+mod publish;
 mod repl;
 mod run;
+mod search;
 mod setup;
 mod skill;
 #[cfg_attr(not(feature = "sweep"), path = "no_sweep.rs")]
@@ -120,10 +124,13 @@ fn dispatch(cli: Cli) -> Exit {
         (Some(Command::Fmt(fmt)), _) => fmt::run(&cli.options, fmt),
         (Some(Command::New(new)), _) => new::run(&cli.options, new),
         (Some(Command::Add(add)), _) => add::run(&cli.options, add),
+        (Some(Command::Search(search)), _) => search::run(&cli.options, search),
+        (Some(Command::Publish(publish)), _) => publish::run(&cli.options, publish),
         (Some(Command::Test(test)), _) => test::run(&cli.options, test),
         (Some(Command::Explore(explore)), _) => explore::run(&cli.options, explore),
         (Some(Command::Sweep(sweep)), _) => sweep::run(&cli.options, sweep),
         (Some(Command::Kernel(kernel)), _) => kernel::run(&cli.options, kernel),
+        (Some(Command::Lsp), _) => lsp::run(&cli.options),
         (Some(Command::Mcp(mcp)), _) => mcp::run(&cli.options, mcp),
         (Some(Command::Skill), _) => skill::run(&cli.options),
         (Some(Command::Doc(doc)), _) => doc::run(&cli.options, doc),

@@ -66,6 +66,13 @@ pub fn run(options: &CommonArguments, path: &Path) -> Result<Exit> {
 
 /// Refuses options that differ from those of the record, which the run has; they are not ignored.
 fn refuse_others(options: &CommonArguments, record: &Record) -> Result<()> {
+    if !options.track.is_empty() {
+        return Err(err!(
+            Argument,
+            "expected no `--track` with `--again`, which compares a run and keeps nothing of it"
+        )
+        .hint(format!("run {} itself to track its trainings", record.script)));
+    }
     let unlike = [
         ("--seed", options.seed != 0 && options.seed != record.seed),
         ("--device", options.device != "cpu" && options.device != record.device),

@@ -21,6 +21,7 @@ use crate::script::engine::console::Console;
 use crate::script::engine::env::{Arguments, Env};
 use crate::script::session::record::Record;
 use crate::tensor::device;
+use crate::training::trackers::{TrackedScript, trackers};
 
 /// Needs of a command in its session beside the common options.
 #[derive(Default)]
@@ -73,7 +74,13 @@ pub fn env(options: &CommonArguments, wants: SessionNeeds) -> Result<Env> {
         _ if reserved => Console::stderr(here, interrupted.clone()),
         _ => Console::stdout(here, interrupted.clone()),
     };
-    let task = Task::new(interrupted, progress);
+    // What is recorded is a run of a script, and all else a session.
+    let script = match wants.folder.to_str().filter(|_| wants.recording) {
+        Some(script) => TrackedScript::of_run(script, settings.seed, wants.arguments.given()),
+        None => TrackedScript::of_session(settings.seed),
+    };
+    let trackers = trackers(&options.trackers(), &access, &wants.folder, &script)?;
+    let task = Task::new(interrupted, progress).tracked_by(trackers);
     let console = if wants.recording { console.keeping() } else { console };
     let files = Files::new(access, wants.recording).heeding(&task);
     let device = device::open(&settings.device)?;

@@ -8,14 +8,17 @@ use std::time::Duration;
 use super::args::{CommonArguments, SweepAction, SweepArguments as Arguments, SweepEngine};
 use super::setup::{self, SessionNeeds};
 use super::{Exit, run, show_failure, tell};
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Kind, Result, Task};
 use crate::err;
 use crate::report::Item;
 use crate::script::Session;
 use crate::script::engine::env::Env;
 use crate::script::engine::value::{NumberLayout, json_text};
 use crate::sweep::slurm::{self, Resources, Slurm};
-use crate::sweep::{Folder, Launch, Status, Sweep, SweepPlan, gather, load_plan_sources, local, run_task, status, tie};
+use crate::sweep::{
+    Folder, Launch, Status, Sweep, SweepCell, SweepPlan, gather, load_plan_sources, local, run_task, status, tie,
+};
+use crate::training::trackers::{TrackedScript, trackers};
 
 /// Time between two looks of `watch`.
 const WATCHED: Duration = Duration::from_secs(2);
@@ -38,7 +41,8 @@ pub fn run(options: &CommonArguments, arguments: &Arguments) -> Result<Exit> {
                 tie()?;
             }
             let (folder, env) = opened(options, dir)?;
-            run_task(&folder, task, &env.device, &env.task).map(|()| Exit::Done)
+            let tracked = tracked(options, &folder, &env, task)?;
+            run_task(&folder, task, &env.device, &tracked).map(|()| Exit::Done)
         }
         (None, Some(plan)) => planned(options, arguments, plan, &slurm),
         (None, None) => Err(err!(Argument, "expected a plan, found nothing").hint("microtome sweep plan.rhai")),
@@ -49,6 +53,20 @@ pub fn run(options: &CommonArguments, arguments: &Arguments) -> Result<Exit> {
 fn opened(options: &CommonArguments, dir: &Path) -> Result<(Folder, Env)> {
     let env = setup::env(&CommonArguments { out: dir.to_path_buf(), ..options.clone() }, SessionNeeds::default())?;
     Ok((Folder::new(&env.files, dir)?, env))
+}
+
+/// Returns the task of a process that does one task of a sweep, tracked under the name of its cell.
+fn tracked(options: &CommonArguments, folder: &Folder, env: &Env, id: &str) -> Result<Task> {
+    if options.track.is_empty() {
+        return Ok(env.task.clone());
+    }
+    let sweep = folder.sweep()?;
+    let cell = sweep.cells.iter().find(|cell| cell.id() == id);
+    let label = cell.map_or_else(|| id.to_string(), SweepCell::label);
+    let name = folder.root.file_name().unwrap_or_default().to_string_lossy();
+    let script = TrackedScript::of_task(&name, &label, id);
+    let trackers = trackers(&options.trackers(), env.files.access(), Path::new(""), &script)?;
+    Ok(env.task.clone().tracked_by(trackers))
 }
 
 fn planned(options: &CommonArguments, arguments: &Arguments, path: &Path, slurm: &Slurm) -> Result<Exit> {
@@ -149,6 +167,7 @@ fn launch(options: &CommonArguments, threads: usize) -> Result<Launch> {
     let mut words: Vec<OsString> =
         vec!["--quiet".into(), "--threads".into(), threads.to_string().into(), "--device".into()];
     words.push(options.device.clone().into());
+    words.extend(options.track_words());
     words.extend(options.access_words());
     Ok(Launch { program, words })
 }

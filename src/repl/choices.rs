@@ -4,6 +4,7 @@
 
 use super::candidates::is_speakable;
 use super::cursor::{Callee, CursorText};
+use super::known_variables::KnownVariables;
 use super::{signature, value_shape};
 use crate::base::{Card, Table};
 use crate::checkpoint::formats::lens;
@@ -15,7 +16,6 @@ use crate::features::evaluate::score::Evaluation;
 use crate::model::site::Site;
 use crate::options::Setting;
 use crate::sae::releases;
-use crate::script::Session;
 use crate::script::circuit::Circuit;
 use crate::script::data::Store;
 use crate::script::docs::ReferenceEntry;
@@ -51,25 +51,25 @@ impl Choices {
     }
 }
 
-pub fn at(text: &CursorText, token: usize, session: &Session) -> Choices {
-    if let Some(words) = token.checked_sub(1).and_then(|open| index(text, open, session)) {
+pub fn at(text: &CursorText, token: usize, known: &dyn KnownVariables) -> Choices {
+    if let Some(words) = token.checked_sub(1).and_then(|open| index(text, open, known)) {
         return Choices::only(words);
     }
-    let found = option(text, session).or_else(|| argument(text, session));
+    let found = option(text, known).or_else(|| argument(text, known));
     found.unwrap_or_else(|| Choices::or_path(Vec::new()))
 }
 
 /// Returns the sites of a cache that is indexed, the columns of a table, or the facts of a card.
-fn index(text: &CursorText, open: usize, session: &Session) -> Option<Vec<String>> {
+fn index(text: &CursorText, open: usize, known: &dyn KnownVariables) -> Option<Vec<String>> {
     if !text.is_symbol(open, &["[", "?["]) {
         return None;
     }
     let at = open.checked_sub(1)?;
     if let Some(dot) = at.checked_sub(1).filter(|dot| text.is_symbol(*dot, &[".", "?."])) {
-        let owner = variable(text, dot.checked_sub(1)?, session)?;
+        let owner = variable(text, dot.checked_sub(1)?, known)?;
         return (text.word(at) == "history").then(|| history(owner)).flatten();
     }
-    let value = variable(text, at, session)?;
+    let value = variable(text, at, known)?;
     ["column", "site", "name"].into_iter().find_map(|meant| known_to(value, meant))
 }
 
@@ -106,17 +106,17 @@ fn history(value: &Value) -> Option<Vec<String>> {
 }
 
 /// Returns the value of an option that is being written.
-fn option(text: &CursorText, session: &Session) -> Option<Choices> {
+fn option(text: &CursorText, known: &dyn KnownVariables) -> Option<Choices> {
     let (map, callee) = text.map_of_options()?;
     let key = *text.keys(map).last()?;
-    let docs = session.docs();
-    let receiver = receiver(text, &callee, session);
+    let docs = known.docs();
+    let receiver = receiver(text, &callee, known);
     let entry = signature::called(docs.entries(), &callee, receiver.as_deref()).find(|e| !e.doc.options.is_empty())?;
     let option = entry.doc.options.iter().find(|option| option.key == key)?;
     if !option.choices.is_empty() {
         return Some(Choices::only(option.choices.iter().map(|word| word.to_string()).collect()));
     }
-    if let Some(words) = named(key, text, session) {
+    if let Some(words) = named(key, text, known) {
         return Some(Choices::only(words));
     }
     let mut words = quoted(&option.default);
@@ -129,40 +129,40 @@ fn option(text: &CursorText, session: &Session) -> Option<Choices> {
         words.extend(about.flat_map(quoted));
     }
     if option.meaning.contains("label") {
-        words.extend(columns(text, session));
+        words.extend(columns(text, known));
     }
     Some(Choices::or_path(unique(words)))
 }
 
 /// Returns an argument of a call that is being written.
-fn argument(text: &CursorText, session: &Session) -> Option<Choices> {
+fn argument(text: &CursorText, known: &dyn KnownVariables) -> Option<Choices> {
     let call = text.call()?;
-    let docs = session.docs();
-    let receiver = receiver(text, &call.callee, session);
+    let docs = known.docs();
+    let receiver = receiver(text, &call.callee, known);
     let entry = signature::called(docs.entries(), &call.callee, receiver.as_deref()).next()?;
     let name = signature::parameter_at(entry, &call.callee, call.argument)?;
-    let owner = call.callee.dot.and_then(|dot| variable(text, dot.checked_sub(1)?, session));
+    let owner = call.callee.dot.and_then(|dot| variable(text, dot.checked_sub(1)?, known));
     if let Some(words) = owner.and_then(|owner| known_to(owner, name)) {
         return Some(Choices::only(words));
     }
-    if let Some(words) = named(name, text, session) {
+    if let Some(words) = named(name, text, known) {
         return Some(Choices::only(words));
     }
     let summary = || unique(quoted(&entry.doc.summary));
     Some(match (entry.path().as_str(), name) {
-        ("model::load", "source") => sources([vec![INSIDE.into()], downloaded(session, RepoKind::Model)].concat()),
+        ("model::load", "source") => sources([vec![INSIDE.into()], downloaded(known, RepoKind::Model)].concat()),
         ("sae::load", "source") => {
-            sources(releases::known().map(|name| name + "/").chain(downloaded(session, RepoKind::Model)).collect())
+            sources(releases::known().map(|name| name + "/").chain(downloaded(known, RepoKind::Model)).collect())
         }
         ("data::text", "source") => {
-            let data_sets = downloaded(session, RepoKind::DataSet).into_iter().map(|name| Text::on_hub(&name));
+            let data_sets = downloaded(known, RepoKind::DataSet).into_iter().map(|name| Text::on_hub(&name));
             sources(summary().into_iter().chain(data_sets).collect())
         }
         ("data::pairs", "task") => Choices::only(unique(ticked(&entry.doc.summary))),
         ("data::toy", "kind") => Choices::only(vec![synth::NAME.into()]),
         ("circuit::compiled", "name") => Choices::only(compiled::all().map(String::from).collect()),
         ("Tensor.to", "dtype") => Choices::only(DType::CHOICES.iter().map(|word| word.to_string()).collect()),
-        ("Model.weight", "name") => model(text, session).map(|model| Choices::only(weights(&model)))?,
+        ("Model.weight", "name") => model(text, known).map(|model| Choices::only(weights(&model)))?,
         _ if is_first_text(entry, name) => Choices::or_path(summary()),
         _ => Choices::or_path(Vec::new()),
     })
@@ -174,8 +174,8 @@ fn sources(names: Vec<String>) -> Choices {
 }
 
 /// Returns the names of the repositories of a kind in the hub's cache.
-fn downloaded(session: &Session, kind: RepoKind) -> Vec<String> {
-    let folders = session.env().files.names(&hub::HubSettings::from_env().cache);
+fn downloaded(known: &dyn KnownVariables, kind: RepoKind) -> Vec<String> {
+    let folders = known.env().files.names(&hub::HubSettings::from_env().cache);
     let mut names: Vec<String> =
         folders.iter().filter_map(|folder| hub::name_in(folder.trim_end_matches('/'), kind)).collect();
     names.retain(|name| is_speakable(name));
@@ -191,14 +191,14 @@ fn is_first_text(entry: &ReferenceEntry, name: &str) -> bool {
 }
 
 /// Returns the words for parameters that have one meaning everywhere.
-fn named(name: &str, text: &CursorText, session: &Session) -> Option<Vec<String>> {
+fn named(name: &str, text: &CursorText, known: &dyn KnownVariables) -> Option<Vec<String>> {
     match name {
-        "site" | "reads" | "writes" => model(text, session).map(|model| sites(&model, false)),
+        "site" | "reads" | "writes" => model(text, known).map(|model| sites(&model, false)),
         // Where a hook acts.
-        "sites" | "place" => model(text, session).map(|model| sites(&model, true)),
-        "column" | "label" | "predicts" => Some(columns(text, session)).filter(|columns| !columns.is_empty()),
+        "sites" | "place" => model(text, known).map(|model| sites(&model, true)),
+        "column" | "label" | "predicts" => Some(columns(text, known)).filter(|columns| !columns.is_empty()),
         // Of the label that the call names before.
-        "value" | "values" | "against" => Some(kinds(text, session)).filter(|kinds| !kinds.is_empty()),
+        "value" | "values" | "against" => Some(kinds(text, known)).filter(|kinds| !kinds.is_empty()),
         _ => None,
     }
 }
@@ -225,17 +225,17 @@ fn sites(model: &Model, with_sets: bool) -> Vec<String> {
     words
 }
 
-fn columns(text: &CursorText, session: &Session) -> Vec<String> {
-    let Some(read) = meant::<Text>(text, session) else { return Vec::new() };
+fn columns(text: &CursorText, known: &dyn KnownVariables) -> Vec<String> {
+    let Some(read) = meant::<Text>(text, known) else { return Vec::new() };
     // A text that cannot be read has no columns to offer; reading it will say why.
-    let found = pack::columns(&read, &session.env().task).unwrap_or_default();
+    let found = pack::columns(&read, &known.env().task).unwrap_or_default();
     found.iter().map(|column| column.name.to_string()).collect()
 }
 
 /// Returns the values of the label that the text before names last.
-fn kinds(text: &CursorText, session: &Session) -> Vec<String> {
-    let Some(read) = meant::<Text>(text, session) else { return Vec::new() };
-    let columns = pack::columns(&read, &session.env().task).unwrap_or_default();
+fn kinds(text: &CursorText, known: &dyn KnownVariables) -> Vec<String> {
+    let Some(read) = meant::<Text>(text, known) else { return Vec::new() };
+    let columns = pack::columns(&read, &known.env().task).unwrap_or_default();
     let strings = (0..text.tokens.len()).rev().filter(|at| text.kind(*at) == Some(TokenKind::Text));
     let mut named =
         strings.filter_map(|at| columns.iter().find(|column| text.word(at).trim_matches('"') == column.name));
@@ -243,24 +243,24 @@ fn kinds(text: &CursorText, session: &Session) -> Vec<String> {
     kinds.into_iter().skip(1).map(String::from).collect()
 }
 
-fn model(text: &CursorText, session: &Session) -> Option<Model> {
-    meant::<Model>(text, session)
+fn model(text: &CursorText, known: &dyn KnownVariables) -> Option<Model> {
+    meant::<Model>(text, known)
 }
 
-/// Finds a value of a type: the last that the text names, or else the newest of the session.
-fn meant<T: Clone + 'static>(text: &CursorText, session: &Session) -> Option<T> {
+/// Finds a value of a type: the last that the text names, or else the newest of all.
+fn meant<T: Clone + 'static>(text: &CursorText, known: &dyn KnownVariables) -> Option<T> {
     let take = |value: &Value| value.read_lock::<T>().map(|handle| handle.clone());
     let in_text = (0..text.tokens.len()).rev().filter(|at| text.kind(*at) == Some(TokenKind::Word));
-    let mut named = in_text.filter_map(|at| session.variable(text.word(at)).and_then(take));
-    named.next().or_else(|| session.variables().iter().rev().find_map(|(_, value)| take(value)))
+    let mut named = in_text.filter_map(|at| known.variable(text.word(at)).and_then(take));
+    named.next().or_else(|| known.variables().iter().rev().find_map(|(_, value)| take(value)))
 }
 
-fn variable<'s>(text: &CursorText, at: usize, session: &'s Session) -> Option<&'s Value> {
-    session.variable(text.word(at)).filter(|_| text.is_name(at))
+fn variable<'s>(text: &CursorText, at: usize, known: &'s dyn KnownVariables) -> Option<&'s Value> {
+    known.variable(text.word(at)).filter(|_| text.is_name(at))
 }
 
-fn receiver(text: &CursorText, callee: &Callee, session: &Session) -> Option<String> {
-    callee.dot.and_then(|dot| value_shape::before(text, dot, session)).map(|shape| shape.kind)
+fn receiver(text: &CursorText, callee: &Callee, known: &dyn KnownVariables) -> Option<String> {
+    callee.dot.and_then(|dot| value_shape::before(text, dot, known)).map(|shape| shape.kind)
 }
 
 /// Returns the words between double quotes.

@@ -1,11 +1,13 @@
 //! Completion, without a terminal: what may stand at the cursor, from the session's variables and the reference.
 
+use std::path::Path;
+
 use super::candidates::{self, Candidate, is_speakable};
 use super::choices::{self, Paths};
 use super::commands::{self, CommandArgument};
 use super::cursor::{Callee, CompletionSpot, CursorText};
-use super::signature;
-use super::value_shape::{self, ValueShape};
+use super::known_variables::ValueShape;
+use super::{signature, value_shape};
 use crate::script::Session;
 use crate::script::docs::site::unescaped;
 use crate::script::docs::stdlib::STDLIB;
@@ -111,7 +113,7 @@ fn in_text(text: &CursorText, token: usize, start: usize, rest: &str, session: &
     if before.is_some_and(|import| text.word(import) == "import") {
         match written.split_once('/') {
             None => {
-                let libraries = Resolver::importable(session.env());
+                let libraries = Resolver::importable(session.env(), Path::new(""));
                 candidates.extend(libraries.iter().filter(|name| name.starts_with(written)).map(Candidate::plain));
                 candidates.extend(STDLIB.iter().map(|(name, _)| Candidate::plain(format!("std/{name}"))));
             }

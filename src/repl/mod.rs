@@ -1,19 +1,20 @@
 //! Floor 21: the prompt. Line editor, completion, colours, hints, history, and the commands that begin with a colon.
 
 mod candidates;
-mod choices;
+pub mod choices;
 pub mod commands;
 pub mod complete;
-mod cursor;
+pub mod cursor;
 mod definitions;
 mod editor;
 mod highlight;
 mod history;
 mod inspection;
+pub mod known_variables;
 mod saving;
-mod signature;
+pub mod signature;
 pub mod stages;
-mod value_shape;
+pub mod value_shape;
 
 use std::cell::{Ref, RefCell, RefMut};
 use std::io::BufRead;

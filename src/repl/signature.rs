@@ -40,12 +40,13 @@ pub fn is_member(entry: &ReferenceEntry, kind: &str) -> bool {
     }
 }
 
-fn takes_first(overload: &Overload, kind: &str) -> bool {
+/// Returns whether the first parameter is of this type.
+pub fn takes_first(overload: &Overload, kind: &str) -> bool {
     overload.parameters.first().is_some_and(|(_, first)| first == kind)
 }
 
 /// Returns the overloads that a script can reach, the others only where there are none such.
-fn overloads(entry: &ReferenceEntry) -> impl Iterator<Item = &Overload> {
+pub fn overloads(entry: &ReferenceEntry) -> impl Iterator<Item = &Overload> {
     let reachable = |o: &&Overload| o.parameters.iter().all(|(_, kind)| !EXOTIC.contains(&kind.as_str()));
     let any = entry.overloads.iter().any(|o| reachable(&o));
     entry.overloads.iter().filter(move |o| !any || reachable(o))

@@ -3,17 +3,10 @@
 use rhai::{Array, Dynamic, Map};
 
 use super::cursor::CursorText;
-use crate::script::Session;
+use super::known_variables::{KnownVariables, ValueShape};
 use crate::script::docs::{Docs, ReferenceEntry, Role};
 use crate::script::engine::tokens::TokenKind;
 use crate::script::engine::value::type_name;
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ValueShape {
-    /// The type in the words of the reference.
-    pub kind: String,
-    pub keys: Vec<String>,
-}
 
 /// The beginning of a chain like `x.logits(t)[0]`.
 enum ChainBase<'t> {
@@ -33,29 +26,48 @@ enum ChainStep<'t> {
 }
 
 /// Returns the shape of the value that ends before token `end`, as far as it can be known.
-pub fn before(text: &CursorText, end: usize, session: &Session) -> Option<ValueShape> {
-    let docs = session.docs();
-    let (base, steps) = chain(text, end)?;
+pub fn before(text: &CursorText, end: usize, known: &dyn KnownVariables) -> Option<ValueShape> {
+    let ValueChain { base, steps, .. } = chain(text, end)?;
+    at_end(&base, &steps, known)
+}
+
+/// Returns the shape of the value of tokens `start` to `end`, if they are one chain such as `x.logits(t)[0]`.
+pub fn whole(text: &CursorText, start: usize, end: usize, known: &dyn KnownVariables) -> Option<ValueShape> {
+    let ValueChain { base, steps, start: first } = chain(text, end)?;
+    if first == start { at_end(&base, &steps, known) } else { None }
+}
+
+/// Returns the shape of the value at the end of a chain.
+fn at_end(base: &ChainBase, steps: &[ChainStep], known: &dyn KnownVariables) -> Option<ValueShape> {
+    let docs = known.docs();
     match base {
-        ChainBase::Variable(name) => of_value(session.variable(name)?, &steps, &docs),
+        ChainBase::Variable(name) => match known.variable(name) {
+            Some(value) => of_value(value, steps, &docs),
+            None => of_shape(known.shape(name)?, steps, &docs),
+        },
         ChainBase::Function { module, name, arguments } => {
-            let entry =
-                docs.entries().iter().find(|e| e.module == module && e.name == name && e.receiver.is_empty())?;
-            of_type(result(entry, arguments)?, &steps, &docs)
+            let is_meant = |e: &&ReferenceEntry| e.module == *module && e.name == *name && e.receiver.is_empty();
+            of_type(result(docs.entries().iter().find(is_meant)?, *arguments)?, steps, &docs)
         }
-        ChainBase::Literal(shape) if steps.is_empty() => Some(shape),
-        ChainBase::Literal(shape) => of_type(shape.kind, &steps, &docs),
+        ChainBase::Literal(shape) => of_shape(shape.clone(), steps, &docs),
     }
 }
 
-/// A link of the chain and the token that it begins at, or the beginning of the chain.
+/// A link of the chain, or its beginning, and the token that it begins at.
 enum ChainLink<'t> {
     Step(ChainStep<'t>, usize),
-    Base(ChainBase<'t>),
+    Base(ChainBase<'t>, usize),
+}
+
+/// A chain and the token that it begins at.
+struct ValueChain<'t> {
+    base: ChainBase<'t>,
+    steps: Vec<ChainStep<'t>>,
+    start: usize,
 }
 
 /// Reads the chain backwards from its end.
-fn chain<'t>(text: &CursorText<'t>, end: usize) -> Option<(ChainBase<'t>, Vec<ChainStep<'t>>)> {
+fn chain<'t>(text: &CursorText<'t>, end: usize) -> Option<ValueChain<'t>> {
     let mut steps = Vec::new();
     let mut end = end;
     loop {
@@ -64,9 +76,9 @@ fn chain<'t>(text: &CursorText<'t>, end: usize) -> Option<(ChainBase<'t>, Vec<Ch
                 steps.push(step);
                 end = start;
             }
-            ChainLink::Base(base) => {
+            ChainLink::Base(base, start) => {
                 steps.reverse();
-                return Some((base, steps));
+                return Some(ValueChain { base, steps, start });
             }
         }
     }
@@ -83,7 +95,10 @@ fn last_link<'t>(text: &CursorText<'t>, last: usize) -> Option<ChainLink<'t>> {
             let arguments = text.arguments(open, last);
             Some(match callee.dot {
                 Some(dot) => ChainLink::Step(ChainStep::Call(callee.name, arguments), dot),
-                None => ChainLink::Base(ChainBase::Function { module: callee.module, name: callee.name, arguments }),
+                None => {
+                    let start = open.checked_sub(if callee.module.is_empty() { 1 } else { 3 })?;
+                    ChainLink::Base(ChainBase::Function { module: callee.module, name: callee.name, arguments }, start)
+                }
             })
         }
         (TokenKind::Symbol, "]") => {
@@ -92,20 +107,20 @@ fn last_link<'t>(text: &CursorText<'t>, last: usize) -> Option<ChainLink<'t>> {
             Some(if indexed {
                 ChainLink::Step(index(text, open, last), open)
             } else {
-                ChainLink::Base(literal("array"))
+                ChainLink::Base(literal("array"), open)
             })
         }
         (TokenKind::Symbol, "}") => {
             let open = text.opening(last).filter(|open| text.word(*open) == "#{")?;
             let shape = ValueShape { kind: "map".into(), keys: keys_between(text, open, last) };
-            Some(ChainLink::Base(ChainBase::Literal(shape)))
+            Some(ChainLink::Base(ChainBase::Literal(shape), open))
         }
         (TokenKind::Text, _) => {
-            Some(ChainLink::Base(literal(if word.starts_with('\'') { "character" } else { "string" })))
+            Some(ChainLink::Base(literal(if word.starts_with('\'') { "character" } else { "string" }), last))
         }
         (TokenKind::Number, _) => {
             let is_float = word.contains(['.', 'e']) && !word.starts_with("0x");
-            Some(ChainLink::Base(literal(if is_float { "float" } else { "integer" })))
+            Some(ChainLink::Base(literal(if is_float { "float" } else { "integer" }), last))
         }
         _ => None,
     }
@@ -119,7 +134,7 @@ fn named<'t>(text: &CursorText<'t>, at: usize) -> Option<ChainLink<'t>> {
             Some(ChainLink::Step(ChainStep::Property(text.word(at)), dot))
         }
         Some(colons) if text.is_symbol(colons, &["::"]) => None,
-        _ => Some(ChainLink::Base(word(text.word(at)))),
+        _ => Some(ChainLink::Base(word(text.word(at)), at)),
     }
 }
 
@@ -176,6 +191,11 @@ fn of_value(value: &Dynamic, steps: &[ChainStep], docs: &Docs) -> Option<ValueSh
         ChainStep::Call(..) | ChainStep::Index => {}
     }
     of_type(type_name(value).into(), steps, docs)
+}
+
+/// Walks down from what is known of a value.
+fn of_shape(shape: ValueShape, steps: &[ChainStep], docs: &Docs) -> Option<ValueShape> {
+    if steps.is_empty() { Some(shape) } else { of_type(shape.kind, steps, docs) }
 }
 
 /// Follows the chain by the types that the reference says each link returns.

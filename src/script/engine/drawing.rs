@@ -71,6 +71,15 @@ pub fn arrow(failure: &Failure, sources: &Sources) -> Option<SourcePlace> {
     Some(SourcePlace { line, column, ..place.clone() })
 }
 
+/// Returns the bytes of its text that the drawing of a failure has its arrow under.
+pub fn covered(failure: &Failure, sources: &Sources) -> Option<std::ops::Range<usize>> {
+    let place = failure.place.as_ref()?;
+    let text = sources.text(&place.source)?;
+    let span = span(&text, place, &failure.message)?;
+    let byte = |letter: usize| text.char_indices().nth(letter).map_or(text.len(), |(at, _)| at);
+    Some(byte(span.start)..byte(span.end))
+}
+
 /// Writes the colour codes of a text as codes of ours. No others can be in it: all that goes into it was made harmless.
 fn with_codes(text: &str) -> String {
     recoded(text, |attributes| code(&format!("\x1b[{attributes}m")))
@@ -302,6 +311,23 @@ mod tests {
         assert_eq!(covered("unknown site `site`"), "site: v");
         assert_eq!(covered("expected a vector at `resid.9`, found none"), "\"resid.9\": w");
         assert_eq!(covered("unknown site `other`"), "#{ site: v, \"resid.9\": w }");
+    }
+
+    #[test]
+    fn what_is_covered_is_counted_in_bytes() {
+        let sources = Sources::default();
+        sources.add("s", "// é\nlet ü = \"é\" + oops;");
+        let place =
+            SourcePlace { source: "s".into(), line: 2, column: 15, arg: None, also: Box::default(), option: None };
+        let failure = Failure {
+            kind: "name".into(),
+            message: "unknown".into(),
+            hint: None,
+            place: Some(place),
+            frames: Vec::new(),
+        };
+        let text = sources.text("s").unwrap();
+        assert_eq!(&text[covered(&failure, &sources).unwrap()], "oops");
     }
 
     #[test]

@@ -311,7 +311,7 @@ impl Arguments {
 }
 
 /// Options of the command line that are easily written after the script, where they are the script's.
-const OPTIONS: &[&str] = &["json", "seed", "out", "threads", "device", "fresh", "quiet"];
+const OPTIONS: &[&str] = &["json", "seed", "out", "threads", "device", "fresh", "quiet", "track"];
 
 /// The outcomes of the `run::check` lines of a run.
 #[derive(Debug, Default)]

@@ -173,39 +173,13 @@ impl FunctionBody {
 
 /// Binds a text: its functions and closures run as parts of it wherever they are called.
 pub fn bind(engine: &Engine, ast: &AST, code: &Rc<Code>, reach: NameReach) -> Fallible<AST> {
-    let (imports, constants) = defined(ast);
-    let mut binder = Binder {
-        reach,
-        imports,
-        constants,
-        own: BTreeMap::new(),
-        closures: BTreeMap::new(),
-        scope: VariableScope::default(),
-    };
-    for def in ast.iter_fn_def() {
-        let is_closure = def.name.starts_with(ANONYMOUS);
-        // A closure is known by a number, a function that is pointed to by its name.
-        let name = if is_closure { binder.closures.len().to_string() } else { def.name.to_string() };
-        let mut bound = ScriptFuncDef::clone(def);
-        bound.name = format!("{ANONYMOUS}{name}${}", code.number).into();
-        bound.params.insert(0, SURROUNDINGS.into());
-        if is_closure {
-            drop(binder.closures.insert(def.name.to_string(), bound.into()))
-        } else {
-            drop(binder.own.insert((name, def.params.len()), bound.into()))
-        }
-    }
+    let mut binder = Binder::new(ast, reach, code.number);
     let frames = Frames::new();
     let statements = optimised(engine, binder.statements(ast));
     let mut functions = Module::new();
-    // A closure is bound after the body that makes it, where it is known what it can see.
     let mut waiting: Vec<&Shared<ScriptFuncDef>> = ast.iter_fn_def().collect();
     while !waiting.is_empty() {
-        let is_ready = |def: &&Shared<ScriptFuncDef>| {
-            !binder.closures.contains_key(def.name.as_str()) || binder.scope.is_made(&def.name)
-        };
-        let next = waiting.iter().position(is_ready).unwrap_or(0);
-        let def = waiting.remove(next);
+        let def = waiting.remove(binder.ready(&waiting));
         let body = optimised(engine, binder.body(def));
         let block = StmtBlock::new(body, def.body.start_position(), def.body.end_position());
         let carried = match binder.closures.get(def.name.as_str()) {
@@ -225,6 +199,20 @@ pub fn bind(engine: &Engine, ast: &AST, code: &Rc<Code>, reach: NameReach) -> Fa
     bound.combine(AST::new(statements, functions));
     bound.set_source(code.source.clone());
     if bound.walk(&mut is_bound) { Ok(bound) } else { Err(left_unbound()) }
+}
+
+/// Checks a text that does not run for what [`bind`] refuses: a closure that means a function where a variable of the
+/// same name is around it.
+pub fn check(ast: &AST) -> Fallible<()> {
+    let earlier = BTreeSet::new();
+    let mut binder = Binder::new(ast, NameReach::Session(&earlier), 0);
+    drop(binder.statements(ast));
+    let mut waiting: Vec<&Shared<ScriptFuncDef>> = ast.iter_fn_def().collect();
+    while !waiting.is_empty() {
+        let def = waiting.swap_remove(binder.ready(&waiting));
+        drop(binder.body(def));
+    }
+    binder.scope.check()
 }
 
 /// Binds the statements of a text for `eval`, as parts of the text that is running.
@@ -365,7 +353,39 @@ struct Binder<'a> {
     scope: VariableScope,
 }
 
+impl<'a> Binder<'a> {
+    /// Makes a binder of a text, whose number the names of its closures end in.
+    fn new(ast: &AST, reach: NameReach<'a>, number: u64) -> Self {
+        let (imports, constants) = defined(ast);
+        let mut own = BTreeMap::new();
+        let mut closures = BTreeMap::new();
+        for def in ast.iter_fn_def() {
+            let is_closure = def.name.starts_with(ANONYMOUS);
+            // A closure is known by a number, a function that is pointed to by its name.
+            let name = if is_closure { closures.len().to_string() } else { def.name.to_string() };
+            let mut bound = ScriptFuncDef::clone(def);
+            bound.name = format!("{ANONYMOUS}{name}${number}").into();
+            bound.params.insert(0, SURROUNDINGS.into());
+            if is_closure {
+                drop(closures.insert(def.name.to_string(), bound.into()))
+            } else {
+                drop(own.insert((name, def.params.len()), bound.into()))
+            }
+        }
+        Self { reach, imports, constants, own, closures, scope: VariableScope::default() }
+    }
+}
+
 impl Binder<'_> {
+    /// Returns the first of the functions that can be bound. A closure is bound after the body that makes it, where it is
+    /// known what it can see.
+    fn ready(&self, waiting: &[&Shared<ScriptFuncDef>]) -> usize {
+        let is_ready = |def: &&Shared<ScriptFuncDef>| {
+            !self.closures.contains_key(def.name.as_str()) || self.scope.is_made(&def.name)
+        };
+        waiting.iter().position(is_ready).unwrap_or(0)
+    }
+
     /// Makes an expression that makes a closure: a pointer to this function, with what surrounds the place.
     fn making(&self, function: &Shared<ScriptFuncDef>, position: Position) -> Expr {
         let making = PendingClosure { pointer: FnPtr::from(function.clone()), imports: self.imports.clone() };

@@ -13,6 +13,11 @@ impl Sources {
         self.0.borrow_mut().insert(name.to_string(), text.into());
     }
 
+    /// Forgets all texts.
+    pub fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+
     /// Returns all texts by their names.
     pub fn all(&self) -> BTreeMap<String, String> {
         self.0.borrow().iter().map(|(name, text)| (name.clone(), text.to_string())).collect()

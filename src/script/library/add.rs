@@ -1,14 +1,18 @@
-//! `microtome add`: which libraries a project needs with a new one, from where, and what they may touch. Nothing of them is
-//! run, and nothing is written before the user has said yes.
+//! `microtome add`: which libraries a project needs with a new one, from where, and what they may touch. Nothing of
+//! them is run, and nothing is written before the user has said yes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use semver::VersionReq;
 use toml_edit::{DocumentMut, InlineTable, Item, Table as TomlTable, Value};
 
+use super::choosing::{LibraryId, Need};
+use super::fetching::{Archives, ProjectFolder};
 use super::lock::{Lock, LockedLibrary};
-use super::manifest::{self, LibrarySource, Manifest, ManifestError};
-use super::project::{cleaned, path_text, relative, source_text};
+use super::manifest::{self, Dependency, LibrarySource, Manifest, ManifestError, NamedDependency};
+use super::named::{NamedLibrary, NamedSearch};
+use super::project::{cleaned, exact_index, path_text, place_text, relative, source_text};
 use super::{LOCK, MANIFEST, archive};
 use crate::base::access;
 use crate::base::files::Files;
@@ -16,18 +20,18 @@ use crate::script::prelude::*;
 
 /// The library that is to be added.
 pub struct AddedLibrary<'a> {
-    /// A folder or an address; without one the libraries that the manifest names.
+    /// A folder, an address, or a name, with versions behind `@`; without one the libraries that the manifest names.
     pub place: Option<&'a str>,
     /// The SHA-256 that the archive must have.
     pub hash: Option<&'a str>,
+    /// The index that has the name, if it is not that of the manifest.
+    pub index: Option<&'a str>,
 }
 
-/// The folder of a project, what its files say, and where libraries are kept.
-pub struct ProjectFolder<'a> {
-    pub root: PathBuf,
-    pub files: &'a Files,
-    pub cache: Option<&'a Path>,
-    pub task: &'a Task,
+/// The text of a file before and after a change.
+struct FileChange {
+    before: Option<String>,
+    after: String,
 }
 
 /// The files that adding would write.
@@ -35,142 +39,253 @@ pub struct AddPlan {
     pub lock: Lock,
     /// Permissions that each library asks for and the lock file does not grant, by name.
     pub more: BTreeMap<String, Vec<String>>,
-    /// The new text of the manifest, and of the lock file.
-    manifest: String,
-    locked: String,
+    /// Libraries whose authors have withdrawn the version.
+    yanked: BTreeSet<String>,
+    manifest: FileChange,
+    locked: FileChange,
     archives: Vec<Vec<u8>>,
     /// Whether that differs from what is there.
     pub is_new: bool,
 }
 
-struct DependencySearch<'a> {
-    ground: &'a ProjectFolder<'a>,
-    found: BTreeMap<String, (LockedLibrary, String)>,
-    archives: Vec<Vec<u8>>,
+/// A library that the command line means.
+enum TypedLibrary {
+    Source(LibrarySource),
+    /// A name, the versions behind it, and the index.
+    Named {
+        name: String,
+        versions: Option<String>,
+        index: String,
+    },
 }
 
-/// Lists hosts that the user names: that of the address, and those in the project's own manifest.
-pub fn hosts(place: Option<&str>, manifest: Option<&str>) -> Vec<String> {
-    let own = manifest.and_then(|text| Manifest::parse(text, MANIFEST).ok()?.dependencies().ok()).unwrap_or_default();
-    let addresses = own.into_values().filter_map(|source| match source {
-        LibrarySource::Archive { address, .. } => Some(address),
-        LibrarySource::Folder(_) => None,
+struct DependencySearch<'a> {
+    ground: &'a ProjectFolder<'a>,
+    archives: Archives<'a>,
+    found: BTreeMap<String, (LockedLibrary, String)>,
+    /// Libraries that are needed by name.
+    named: Vec<Need>,
+}
+
+/// Lists hosts that the user names: those on the command line, and those in the project's own manifest.
+pub fn hosts(wish: &AddedLibrary, manifest: Option<&str>) -> Vec<String> {
+    let own = manifest.and_then(|text| Manifest::parse(text, MANIFEST).ok()).unwrap_or_default();
+    let needed = own.dependencies().unwrap_or_default().into_values().filter_map(|dependency| match dependency {
+        Dependency::Source(LibrarySource::Archive { address, .. }) => Some(address),
+        Dependency::Source(LibrarySource::Folder(_)) => None,
+        Dependency::Named(named) => named.index,
     });
-    let typed = place.filter(|place| is_address(place)).map(String::from);
-    addresses
+    let typed = [wish.place, wish.index, own.index()].into_iter().flatten().map(String::from);
+    needed
         .chain(typed)
+        .filter(|place| manifest::is_address(place))
         .map(|address| access::host_of(&address).to_string())
         .filter(|host| !host.is_empty())
         .collect()
 }
 
-pub fn is_address(place: &str) -> bool {
-    place.contains("://")
+/// Splits a word of the command line into a name and the versions behind it; none if it is an address or a folder.
+fn taken_apart(place: &str) -> Option<(&str, Option<&str>)> {
+    let is_place = place.contains(['/', '\\']) || place.starts_with('.') || Path::new(place).is_dir();
+    let parts = place.split_once('@').map_or((place, None), |(name, versions)| (name, Some(versions)));
+    (!is_place).then_some(parts)
 }
 
 impl ProjectFolder<'_> {
-    /// Reads the text of a file of the project, if it is there.
-    pub fn text(&self, name: &str) -> Result<Option<String>> {
-        let place = self.root.join(name);
-        let is_there = self.files.has(&place)? && place.is_file();
-        is_there.then(|| self.files.script(&place)).transpose()
-    }
-
     /// Plans what adding a library changes.
     pub fn plan(&self, wish: &AddedLibrary) -> Result<AddPlan, Box<ManifestError>> {
         self.planned(wish).map_err(ManifestError::visible)
     }
 
     fn planned(&self, wish: &AddedLibrary) -> Result<AddPlan, Box<ManifestError>> {
-        let text = self.text(MANIFEST)?;
-        if text.is_none() && wish.place.is_none() {
+        let before = self.text(MANIFEST)?;
+        if before.is_none() && wish.place.is_none() {
             return Err(err!(File, "there is no {MANIFEST} in this folder")
                 .hint("`microtome add PLACE` makes one, and `microtome new lib NAME` a library")
                 .into());
         }
-        let text = text.unwrap_or_default();
-        let file = path_text(&self.root.join(MANIFEST));
-        let own = Manifest::parse(&text, &file)?;
-        let before = match self.text(LOCK)? {
-            Some(text) => Lock::parse(&text, &path_text(&self.root.join(LOCK)))?,
+        let text = before.clone().unwrap_or_default();
+        let own = Manifest::parse(&text, &path_text(&self.root.join(MANIFEST)))?;
+        let locked_before = self.text(LOCK)?;
+        let known = match &locked_before {
+            Some(text) => Lock::parse(text, &path_text(&self.root.join(LOCK)))?,
             None => Lock::default(),
         };
-        let mut gathering = DependencySearch { ground: self, found: BTreeMap::new(), archives: Vec::new() };
-        let chain = own.name.clone().unwrap_or_else(|| "this project".into());
+        let archives = Archives::new(self);
+        let mut search = DependencySearch { ground: self, archives, found: BTreeMap::new(), named: Vec::new() };
+        let chain = [own.name.clone().unwrap_or_else(|| "this project".into())];
         let mut dependencies = own.dependencies()?;
+        let typed = self.typed(wish, &own, &known, &mut search.archives)?;
         let mut manifest = text.clone();
-        if let Some(place) = wish.place {
-            let source = self.wanted(place, wish.hash, &dependencies, &before, &mut gathering)?;
-            let name = gathering.gather(None, &source, Some(&self.root), std::slice::from_ref(&chain))?;
-            manifest = with_dependency(&text, &name, &source)?;
-            dependencies.remove(&name);
+        match &typed {
+            Some(TypedLibrary::Source(source)) => {
+                let name = search.gather(None, source, Some(&self.root), &chain)?;
+                manifest = with_dependency(&text, &name, source_table(source))?;
+                dependencies.remove(&name);
+            }
+            Some(TypedLibrary::Named { name, versions, index }) => {
+                let versions = match versions {
+                    Some(versions) => typed_versions(name, versions)?,
+                    None => VersionReq::STAR,
+                };
+                let named = NamedDependency { versions, index: Some(index.clone()) };
+                dependencies.insert(name.clone(), Dependency::Named(named));
+            }
+            None => {}
         }
-        for (name, source) in &dependencies {
-            gathering.gather(Some(name), source, Some(&self.root), std::slice::from_ref(&chain))?;
+        for (name, dependency) in &dependencies {
+            search.need(name, dependency, Some(&self.root), &chain)?;
         }
-        let libraries: Vec<LockedLibrary> = gathering.found.into_values().map(|(locked, _)| locked).collect();
+        let anew = match &typed {
+            Some(TypedLibrary::Named { name, .. }) => Some(name.as_str()),
+            _ => None,
+        };
+        let yanked = search.choose(&known, anew, &chain)?;
+        if let Some(TypedLibrary::Named { name, versions, index }) = &typed {
+            let found = search.found.get(name).map(|(locked, _)| locked.version.clone());
+            let versions = versions.clone().or(found).unwrap_or_default();
+            let is_own = own.index().is_some_and(|own| exact_index(own, &self.root, &self.root) == *index);
+            manifest = with_dependency(&text, name, named_table(&versions, (!is_own).then_some(index)))?;
+        }
+        let libraries: Vec<LockedLibrary> = search.found.into_values().map(|(locked, _)| locked).collect();
         let more = libraries.iter().map(|locked| {
-            let granted = before.get(&locked.name).map(LockedLibrary::granted).unwrap_or_default();
+            let granted = known.get(&locked.name).map(LockedLibrary::granted).unwrap_or_default();
             (locked.name.clone(), locked.granted().beyond(&granted))
         });
         let more = more.collect();
         let mut lock = Lock::default();
         lock.libraries = libraries;
-        let is_new = lock != before || manifest != text;
-        Ok(AddPlan { more, locked: lock.text()?, lock, manifest, archives: gathering.archives, is_new })
+        let is_new = lock != known || manifest != text;
+        let locked = FileChange { before: locked_before, after: lock.text()? };
+        let manifest = FileChange { before, after: manifest };
+        Ok(AddPlan { lock, more, yanked, manifest, locked, archives: search.archives.fetched, is_new })
     }
 
-    /// Finds the source that a place on the command line means.
-    fn wanted(
+    /// Finds the library that the command line means.
+    fn typed(
         &self,
-        place: &str,
-        hash: Option<&str>,
-        known: &BTreeMap<String, LibrarySource>,
+        wish: &AddedLibrary,
+        own: &Manifest,
         before: &Lock,
-        gathering: &mut DependencySearch,
-    ) -> Result<LibrarySource> {
-        if !is_address(place) {
-            if hash.is_some() {
+        archives: &mut Archives,
+    ) -> Result<Option<TypedLibrary>> {
+        let Some(place) = wish.place else { return Ok(None) };
+        if let Some((name, versions)) = taken_apart(place) {
+            let versions = versions.map(String::from);
+            let index = self.index_of(name, wish, own)?;
+            return Ok(Some(TypedLibrary::Named { name: name.into(), versions, index }));
+        }
+        if wish.index.is_some() {
+            return Err(err!(Argument, "an index has libraries by name, and {place} is a place")
+                .hint("leave `--index` out, or give the name alone"));
+        }
+        if !manifest::is_address(place) {
+            if wish.hash.is_some() {
                 return Err(err!(Argument, "a folder has no hash: its files may change").hint("leave `--hash` out"));
             }
             let here = std::path::absolute(place).unwrap_or_else(|_| place.into());
-            return Ok(LibrarySource::Folder(relative(&cleaned(&here), &self.root).display().to_string()));
+            let folder = relative(&cleaned(&here), &self.root).display().to_string();
+            return Ok(Some(TypedLibrary::Source(LibrarySource::Folder(folder))));
         }
         manifest::check_address(place)?;
         // One that is known is not fetched again to find out its hash.
         let locked = before.libraries.iter().filter_map(|locked| locked.source().ok());
-        let known = known.values().cloned().chain(locked).find_map(|source| match source {
+        let needed = own.dependencies()?.into_values().filter_map(|dependency| match dependency {
+            Dependency::Source(source) => Some(source),
+            Dependency::Named(_) => None,
+        });
+        let known = needed.chain(locked).find_map(|source| match source {
             LibrarySource::Archive { address, hash } if address == place => Some(hash),
             _ => None,
         });
-        let hash = match (hash.map(manifest::check_hash).transpose()?, known) {
+        let hash = match (wish.hash.map(manifest::check_hash).transpose()?, known) {
             (Some(hash), _) | (None, Some(hash)) => hash,
-            (None, None) => {
-                let bytes = archive::fetch(self.files.access(), self.task, place)?;
-                let hash = archive::hash(&bytes);
-                gathering.archives.push(bytes);
-                hash
-            }
+            (None, None) => archives.hash(place)?,
         };
-        Ok(LibrarySource::Archive { address: place.into(), hash })
+        Ok(Some(TypedLibrary::Source(LibrarySource::Archive { address: place.into(), hash })))
     }
 
-    /// Writes what was planned: archives first, the lock file before the manifest, so that whatever is missing afterwards is
+    /// Returns the index that a name on the command line is looked for in, as the lock file writes it.
+    fn index_of(&self, name: &str, wish: &AddedLibrary, own: &Manifest) -> Result<String> {
+        manifest::check_name(name)?;
+        if wish.hash.is_some() {
+            return Err(err!(Argument, "an index has the hashes of its libraries, and one was given for `{name}`")
+                .hint("leave `--hash` out"));
+        }
+        let index = match (wish.index, own.index()) {
+            (Some(typed), _) if manifest::is_address(typed) => {
+                manifest::check_address(typed)?;
+                typed.to_string()
+            }
+            // A folder is typed from where the user is.
+            (Some(typed), _) => std::path::absolute(typed).unwrap_or_else(|_| typed.into()).display().to_string(),
+            (None, Some(own)) => own.to_string(),
+            (None, None) => {
+                return Err(err!(Argument, "there is no folder `{name}` here, and no index to look for `{name}` in")
+                    .hint(format!(
+                        "name an index with `--index`, or in {MANIFEST}: [index] address = \"https://..\""
+                    )));
+            }
+        };
+        Ok(exact_index(&index, &self.root, &self.root))
+    }
+
+    /// Keeps the archives of a plan in the cache; `kept` are files that may be written there.
+    pub fn keep(&self, plan: &AddPlan, kept: &Files) -> Result<()> {
+        plan.archives.iter().try_for_each(|bytes| archive::keep(kept, self.cache, bytes))
+    }
+
+    /// Writes what was planned: archives first, the lock file before the manifest, so that whatever is missing later is
     /// noticed. `kept` are files that may be written in the cache.
     pub fn carry_out(&self, plan: &AddPlan, kept: &Files) -> Result<()> {
-        for bytes in &plan.archives {
-            archive::keep(kept, self.cache, bytes)?;
+        self.keep(plan, kept)?;
+        self.files.lock_in_turn(&self.root.join(LOCK))?;
+        // Whoever added another library meanwhile would lose it.
+        for (name, change) in [(LOCK, &plan.locked), (MANIFEST, &plan.manifest)] {
+            if self.text(name)? != change.before {
+                return Err(err!(File, "{name} has changed since the table was made, and was not written")
+                    .hint("run the command again"));
+            }
         }
-        self.files.save_whole(&self.root.join(LOCK), &plan.locked)?;
-        self.files.save_whole(&self.root.join(MANIFEST), &plan.manifest)?;
+        self.files.save_whole(&self.root.join(LOCK), &plan.locked.after)?;
+        self.files.save_whole(&self.root.join(MANIFEST), &plan.manifest.after)?;
         self.files.release();
         Ok(())
     }
 }
 
+/// Reads the versions that were typed behind a name.
+fn typed_versions(name: &str, versions: &str) -> Result<VersionReq> {
+    let wrong = |e| err!(Argument, "expected versions such as 1.2 behind `{name}@`, found `{versions}`: {e}");
+    VersionReq::parse(versions).map_err(wrong)
+}
+
 impl DependencySearch<'_> {
-    /// Adds a library with all that it needs; `chain` are those that led there, and `base` is the folder that its own is
-    /// counted from. Returns its name.
+    /// Adds a library at a place with all that it needs, or notes one that is needed by name.
+    fn need(&mut self, name: &str, dependency: &Dependency, base: Option<&Path>, chain: &[String]) -> Result<()> {
+        let NamedDependency { versions, index } = match dependency {
+            Dependency::Source(source) => return self.gather(Some(name), source, base, chain).map(drop),
+            Dependency::Named(named) => named,
+        };
+        let who = chain.last().cloned().unwrap_or_default();
+        let index = match (index, base) {
+            (None, _) => {
+                return Err(err!(File, "{who} needs `{name}` by name, and does not say from which index")
+                    .hint("its manifest gives it an `index`, or has [index] with an `address`"));
+            }
+            (Some(index), None) if !manifest::is_address(index) => {
+                return Err(err!(File, "{who} comes from an archive, and needs an index in a folder, {index}")
+                    .hint("its author gives the address of an index"));
+            }
+            (Some(index), base) => exact_index(index, base.unwrap_or(&self.ground.root), &self.ground.root),
+        };
+        let library = LibraryId { index, name: name.into() };
+        self.named.push(Need { library, versions: versions.clone(), who });
+        Ok(())
+    }
+
+    /// Adds a library with all that it needs; `chain` are those that led there, and `base` is the folder that its own
+    /// is counted from. Returns its name.
     fn gather(
         &mut self,
         wanted: Option<&str>,
@@ -189,25 +304,13 @@ impl DependencySearch<'_> {
         if chain.iter().any(|above| above == name) {
             return Err(err!(File, "libraries need each other in a circle: {} -> {name}", chain.join(" -> ")));
         }
-        if let Some((known, first)) = self.found.get(name) {
-            if known.version == version.to_string() && known.source()? == exact {
-                return Ok(name.into());
-            }
-            let known_at = source_text(&known.source()?);
-            let known = &known.version;
-            return Err(err!(
-                File,
-                "two versions of `{name}`: {known} ({known_at}), which {first} needs, and {version} ({}), which {who} needs",
-                source_text(&exact)
-            )
-            .hint("a project has one version of each library; change one of the two to need the other's"));
-        }
         let touches = manifest.touches();
         let dependencies = manifest.dependencies()?;
         let mut locked = LockedLibrary {
             name: name.into(),
             version: version.to_string(),
             path: None,
+            index: None,
             address: None,
             hash: None,
             read: touches.read,
@@ -216,11 +319,17 @@ impl DependencySearch<'_> {
             needs: dependencies.keys().cloned().collect(),
         };
         locked.place(exact);
+        if let Some((known, first)) = self.found.get(name) {
+            if known.version == locked.version && known.source()? == locked.source()? {
+                return Ok(name.into());
+            }
+            return Err(two_versions(known, first, &locked, &who)?);
+        }
         let name = name.to_string();
         self.found.insert(name.clone(), (locked, who));
         let chain: Vec<String> = chain.iter().cloned().chain([name.clone()]).collect();
-        for (need, source) in &dependencies {
-            self.gather(Some(need), source, folder.as_deref(), &chain)?;
+        for (need, dependency) in &dependencies {
+            self.need(need, dependency, folder.as_deref(), &chain)?;
         }
         Ok(name)
     }
@@ -232,7 +341,7 @@ impl DependencySearch<'_> {
         base: Option<&Path>,
         who: &str,
     ) -> Result<(Manifest, String, Option<PathBuf>, LibrarySource)> {
-        let ProjectFolder { root, files, task, .. } = self.ground;
+        let ProjectFolder { root, files, .. } = self.ground;
         match source {
             LibrarySource::Folder(path) => {
                 let base = base.ok_or_else(|| {
@@ -251,40 +360,47 @@ impl DependencySearch<'_> {
                 Ok((manifest, file, Some(folder), exact))
             }
             LibrarySource::Archive { address, hash } => {
-                let bytes = self.archive(address, hash)?;
-                let texts = archive::unpacked(&bytes, task).map_err(|e| e.within(address))?;
-                let file = format!("{address}: {MANIFEST}");
-                let text = texts.get(MANIFEST).map(String::as_str).unwrap_or_default();
-                Ok((Manifest::parse(text, &file)?, file, None, source.clone()))
+                let (manifest, file) = self.archives.manifest(address, hash)?;
+                Ok((manifest, file, None, source.clone()))
             }
         }
     }
 
-    fn archive(&mut self, address: &str, wanted: &str) -> Result<Vec<u8>> {
-        let ProjectFolder { files, cache, task, .. } = self.ground;
-        if let Some(bytes) = self.archives.iter().find(|bytes| archive::hash(bytes) == wanted) {
-            return Ok(bytes.clone());
+    /// Chooses the libraries that are needed by name, of which `anew` is taken in its newest version; the first of
+    /// `chain` is the project. Returns those whose version was withdrawn.
+    fn choose(&mut self, before: &Lock, anew: Option<&str>, chain: &[String]) -> Result<BTreeSet<String>> {
+        let needs = std::mem::take(&mut self.named);
+        let chosen = NamedSearch::new(self.ground, before, anew, &mut self.archives).chosen(needs)?;
+        let mut yanked = BTreeSet::new();
+        for NamedLibrary { locked, who, is_yanked } in chosen {
+            let name = locked.name.clone();
+            if chain.first() == Some(&name) {
+                return Err(err!(File, "libraries need each other in a circle: {who} needs `{name}`, this project"));
+            }
+            if let Some((known, first)) = self.found.get(&name) {
+                return Err(two_versions(known, first, &locked, &who)?);
+            }
+            if is_yanked {
+                yanked.insert(name.clone());
+            }
+            self.found.insert(name, (locked, who));
         }
-        if let Some(bytes) = archive::cached(files, *cache, wanted)? {
-            return Ok(bytes);
-        }
-        let bytes = archive::fetch(files.access(), task, address)?;
-        let found = archive::hash(&bytes);
-        if found != wanted {
-            return Err(err!(
-                Network,
-                "{address} is not the expected archive: expected SHA-256 {wanted}, found {found}"
-            )
-            .hint("ask its author which of the two is right before you use it"));
-        }
-        self.archives.push(bytes.clone());
-        Ok(bytes)
+        Ok(yanked)
     }
 }
 
-/// Returns the manifest with a dependency; everything else in it stays as it is written.
-fn with_dependency(text: &str, name: &str, source: &LibrarySource) -> Result<String> {
-    let mut document: DocumentMut = text.parse().map_err(|e| err!(Format, "{MANIFEST}: {e}"))?;
+/// Makes the error of two libraries of one name, each with who needs it.
+fn two_versions(known: &LockedLibrary, first: &str, other: &LockedLibrary, who: &str) -> Result<Error> {
+    let name = &known.name;
+    let words = [known, other].map(|locked| place_text(locked).map(|place| format!("{} ({place})", locked.version)));
+    let [known, other] = words;
+    let (known, other) = (known?, other?);
+    Ok(err!(File, "two versions of `{name}`: {known}, which {first} needs, and {other}, which {who} needs")
+        .hint("a project has one version of each library; change one of the two to need the other's"))
+}
+
+/// Returns what a manifest says of a library at a place.
+fn source_table(source: &LibrarySource) -> InlineTable {
     let mut table = InlineTable::new();
     match source {
         LibrarySource::Folder(path) => drop(table.insert("path", path.as_str().into())),
@@ -293,6 +409,22 @@ fn with_dependency(text: &str, name: &str, source: &LibrarySource) -> Result<Str
             table.insert("hash", format!("sha256:{hash}").into());
         }
     }
+    table
+}
+
+/// Returns what a manifest says of a library by its name.
+fn named_table(versions: &str, index: Option<&String>) -> InlineTable {
+    let mut table = InlineTable::new();
+    table.insert("version", versions.into());
+    if let Some(index) = index {
+        table.insert("index", index.as_str().into());
+    }
+    table
+}
+
+/// Returns the manifest with a dependency; everything else in it stays as it is written.
+fn with_dependency(text: &str, name: &str, table: InlineTable) -> Result<String> {
+    let mut document: DocumentMut = text.parse().map_err(|e| err!(Format, "{MANIFEST}: {e}"))?;
     if !document.contains_key("dependencies") {
         // What stands at the end of the file, a comment, stays before what is added behind it.
         let mut dependencies = TomlTable::new();
@@ -316,9 +448,15 @@ impl AddPlan {
     pub fn text(&self) -> String {
         let mut lines = vec!["What the libraries of this project may touch, of what a run itself may:".to_string()];
         for locked in &self.lock.libraries {
-            let from = locked.path.as_ref().or(locked.address.as_ref()).map_or("", String::as_str);
+            let from = match &locked.index {
+                Some(index) => format!("the index {index}"),
+                None => locked.path.as_ref().or(locked.address.as_ref()).cloned().unwrap_or_default(),
+            };
             // What an author wrote cannot draw lines of its own.
-            lines.push(format!("\n{} {}, from {}", locked.name, locked.version, visible(from)));
+            lines.push(format!("\n{} {}, from {}", locked.name, locked.version, visible(&from)));
+            if self.yanked.contains(&locked.name) {
+                lines.push(format!("  yanked       withdrawn by its author; it stays, since {LOCK} has it"));
+            }
             if let Some(hash) = &locked.hash {
                 lines.push(format!("  SHA-256      {hash}"));
             }
@@ -348,12 +486,29 @@ mod tests {
         let text = "# mine\nname = \"a\"   # short\n\n[dependencies]\nz = { path = \"../z\" } # last\n";
         let source = LibrarySource::Folder("../b".into());
         assert_eq!(
-            with_dependency(text, "b", &source).unwrap(),
+            with_dependency(text, "b", source_table(&source)).unwrap(),
             "# mine\nname = \"a\"   # short\n\n[dependencies]\nz = { path = \"../z\" } # last\nb = { path = \"../b\" }\n"
         );
         let archive = LibrarySource::Archive { address: "https://x.org/b.tar.gz".into(), hash: "ab".repeat(32) };
-        let alone = with_dependency("", "b", &archive).unwrap();
-        assert_eq!(Manifest::parse(&alone, "f").unwrap().dependencies().unwrap()["b"], archive);
+        let alone = with_dependency("", "b", source_table(&archive)).unwrap();
+        let needs = |text: &str| Manifest::parse(text, "f").unwrap().dependencies().unwrap();
+        assert_eq!(needs(&alone)["b"], Dependency::Source(archive));
+        let named = with_dependency(text, "c", named_table("1.2", Some(&"../index".into()))).unwrap();
+        assert!(named.ends_with("c = { version = \"1.2\", index = \"../index\" }\n"), "{named}");
+        let dependency = NamedDependency { versions: "1.2".parse().unwrap(), index: Some("../index".into()) };
+        assert_eq!(needs(&named)["c"], Dependency::Named(dependency));
+    }
+
+    #[test]
+    fn a_word_is_a_name_where_it_is_no_place() {
+        assert_eq!(taken_apart("heads"), Some(("heads", None)));
+        assert_eq!(taken_apart("probes_kit@1.2"), Some(("probes_kit", Some("1.2"))));
+        assert_eq!(taken_apart("heads@>=1, <2"), Some(("heads", Some(">=1, <2"))));
+        // The tests of this crate run beside its sources.
+        for place in ["./heads", "../heads", ".", "a/heads", "https://x.org/heads.tar.gz", "src"] {
+            assert_eq!(taken_apart(place), None, "{place}");
+        }
+        assert!(typed_versions("heads", "new").unwrap_err().message.contains("behind `heads@`, found `new`"));
     }
 
     /// Checks that each library has three lines of permissions, whatever its author put into a path.
@@ -364,6 +519,7 @@ mod tests {
             name: "heads".into(),
             version: "0.1.0".into(),
             path: Some(evil.into()),
+            index: None,
             address: None,
             hash: None,
             read: vec![evil.into()],
@@ -373,13 +529,15 @@ mod tests {
         };
         let mut lock = Lock::default();
         lock.libraries.push(locked);
+        let change = || FileChange { before: None, after: String::new() };
         let plan = AddPlan {
             lock,
-            locked: String::new(),
-            manifest: String::new(),
+            more: BTreeMap::new(),
+            yanked: BTreeSet::new(),
+            manifest: change(),
+            locked: change(),
             archives: vec![],
             is_new: true,
-            more: BTreeMap::new(),
         };
         let said = plan.text();
         assert_eq!(said.lines().filter(|line| line.trim_start().starts_with("reads")).count(), 1, "{said}");

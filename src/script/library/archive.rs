@@ -17,8 +17,8 @@ use crate::net::{self, Server};
 use crate::script::prelude::*;
 
 /// Limits on an archive: its bytes, those of its content, and its files.
-const MOST_BYTES: u64 = 16 << 20;
-const MOST_CONTENT: u64 = 64 << 20;
+pub(super) const MOST_BYTES: u64 = 16 << 20;
+pub(super) const MOST_CONTENT: u64 = 64 << 20;
 const MOST_FILES: usize = 2_000;
 
 /// Fetches an archive; redirections are followed where the access rules allow it.
@@ -67,6 +67,8 @@ pub fn cached(files: &Files, cache: Option<&Path>, wanted: &str) -> Result<Optio
 /// Keeps an archive under its hash. The access rules of `files` must allow to write in the cache.
 pub fn keep(files: &Files, cache: Option<&Path>, bytes: &[u8]) -> Result<()> {
     let place = place(cache, &hash(bytes))?;
+    // Another project may keep an archive of its own there at the moment.
+    files.lock_in_turn(&place)?;
     files.save_whole(&place, bytes)?;
     files.release();
     Ok(())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::LOCK;
@@ -36,6 +37,10 @@ pub struct LockedLibrary {
     /// A folder, from that of the lock file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// The index that has it: an address, or a folder from that of the lock file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
+    /// The address of its archive; of an index in a folder the archive itself, from the folder of the lock file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,6 +60,11 @@ pub struct LockedLibrary {
 impl LockedLibrary {
     pub fn granted(&self) -> Touches {
         Touches { read: self.read.clone(), write: self.write.clone(), net: self.net.clone() }
+    }
+
+    pub fn version(&self) -> Result<Version> {
+        let Self { name, version, .. } = self;
+        version.parse().map_err(|e| err!(Format, "{LOCK}: expected a version of `{name}`, found `{version}`: {e}"))
     }
 
     /// Returns the library's source; a folder is relative to that of the lock file.

@@ -18,7 +18,7 @@ use crate::script::prelude::*;
 pub const LONGEST: usize = 1 << 20;
 
 /// The keys of the file, for those that are misspelt.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "name",
     "version",
     "microtome",
@@ -34,6 +34,7 @@ const KEYS: [&str; 16] = [
     "path",
     "address",
     "hash",
+    "index",
     "license",
 ];
 
@@ -57,6 +58,15 @@ pub struct Manifest {
     touches: PermissionsTable,
     #[serde(default)]
     dependencies: BTreeMap<String, DependencyTable>,
+    /// The index of the dependencies that name none.
+    #[serde(default)]
+    index: IndexTable,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IndexTable {
+    address: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -71,11 +81,31 @@ struct PermissionsTable {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table with `path`, or with `address` and `hash`")]
+#[serde(deny_unknown_fields, expecting = "a table with `version`, with `path`, or with `address` and `hash`")]
 struct DependencyTable {
     path: Option<String>,
     address: Option<String>,
     hash: Option<String>,
+    #[serde(default, deserialize_with = "parsed")]
+    version: Option<VersionReq>,
+    index: Option<String>,
+}
+
+/// A library that another one needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dependency {
+    /// The library at a place.
+    Source(LibrarySource),
+    /// A library that an index has under its name.
+    Named(NamedDependency),
+}
+
+/// The versions of a library that will do, and the index that has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedDependency {
+    pub versions: VersionReq,
+    /// An address, or a folder, from the folder of the manifest that names it.
+    pub index: Option<String>,
 }
 
 /// The source of a library.
@@ -197,8 +227,12 @@ impl Manifest {
         for host in net {
             check_host(host).map_err(|error| faulty(host, error))?;
         }
+        if let Some(index) = &manifest.index.address {
+            check_index(index).map_err(|error| faulty(index, error))?;
+        }
         for (name, table) in &manifest.dependencies {
-            check_name(name).and_then(|()| table.source(name).map(drop)).map_err(|error| faulty(name, error))?;
+            let checked = check_name(name).and_then(|()| table.dependency(name, None));
+            checked.map_err(|error| faulty(name, error))?;
         }
         if let Some(wanted) = &manifest.microtome {
             let own = Version::parse(env!("CARGO_PKG_VERSION")).map_err(|e| err!(Bug, "{e}"))?;
@@ -217,8 +251,28 @@ impl Manifest {
     }
 
     /// Returns the libraries that this one needs, by name.
-    pub fn dependencies(&self) -> Result<BTreeMap<String, LibrarySource>> {
-        self.dependencies.iter().map(|(name, table)| Ok((name.clone(), table.source(name)?))).collect()
+    pub fn dependencies(&self) -> Result<BTreeMap<String, Dependency>> {
+        let index = self.index();
+        self.dependencies.iter().map(|(name, table)| Ok((name.clone(), table.dependency(name, index)?))).collect()
+    }
+
+    /// Returns the versions of the libraries that this one needs, if it needs all of them by name, as a library of an
+    /// index does.
+    pub fn named_dependencies(&self) -> Result<BTreeMap<String, VersionReq>> {
+        let one = |(name, dependency): (String, Dependency)| match dependency {
+            Dependency::Named(named) => Ok((name, named.versions)),
+            Dependency::Source(_) => {
+                let who = self.name.as_deref().unwrap_or(MANIFEST);
+                Err(err!(File, "`{who}` needs `{name}` from elsewhere, and a library of an index needs others by name")
+                    .hint(format!("publish `{name}` first, and write `{name} = {{ version = \"0.1\" }}`")))
+            }
+        };
+        self.dependencies()?.into_iter().map(one).collect()
+    }
+
+    /// Returns the index of the dependencies that name none.
+    pub fn index(&self) -> Option<&str> {
+        self.index.address.as_deref()
     }
 
     /// Returns name and version, which every library has.
@@ -232,6 +286,26 @@ impl Manifest {
 }
 
 impl DependencyTable {
+    /// Returns what the table says; `index` is the one of the manifest.
+    fn dependency(&self, name: &str, index: Option<&str>) -> Result<Dependency> {
+        let Some(versions) = &self.version else {
+            if self.index.is_some() {
+                return Err(err!(Format, "the dependency `{name}` has an `index`, and no `version`")
+                    .hint("`version = \"0.1\"` is 0.1.0 and all newer ones that are compatible"));
+            }
+            return self.source(name).map(Dependency::Source);
+        };
+        if self.path.is_some() || self.address.is_some() || self.hash.is_some() {
+            return Err(err!(Format, "the dependency `{name}` has a `version`, and a place beside it")
+                .hint("a version is looked for in an index; what is at a `path` or an `address` has its own"));
+        }
+        if let Some(index) = &self.index {
+            check_index(index)?;
+        }
+        let index = self.index.as_deref().or(index).map(String::from);
+        Ok(Dependency::Named(NamedDependency { versions: versions.clone(), index }))
+    }
+
     fn source(&self, name: &str) -> Result<LibrarySource> {
         match (&self.path, &self.address, &self.hash) {
             (Some(path), None, None) => Ok(LibrarySource::Folder(path.clone())),
@@ -244,7 +318,7 @@ impl DependencyTable {
             (Some(_), ..) => Err(err!(Format, "the dependency `{name}` has a `path`, and something beside it")
                 .hint("a folder has no address and no hash: its files may change")),
             _ => Err(err!(Format, "the dependency `{name}` does not say where it is")
-                .hint("give it `path = \"../folder\"`, or `address` and `hash`")),
+                .hint("give it `version = \"0.1\"`, `path = \"../folder\"`, or `address` and `hash`")),
         }
     }
 }
@@ -254,8 +328,11 @@ pub fn check_name(name: &str) -> Result<()> {
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         && name.len() <= 64;
     if !is_word {
+        // Names of packages elsewhere have hyphens; these are written in code, too.
+        let near = name.contains('-').then(|| name.replace('-', "_")).filter(|near| check_name(near).is_ok());
+        let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
         return Err(err!(Argument, "expected the name of a library, found `{name}`")
-            .hint("names have lower-case letters, digits and `_`, and begin with a letter"));
+            .hint(format!("{near}names have lower-case letters, digits and `_`, and begin with a letter")));
     }
     if name == "std" {
         return Err(err!(Argument, "the name `std` belongs to the libraries inside microtome").hint("choose another"));
@@ -263,7 +340,7 @@ pub fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_folder(folder: &str) -> Result<()> {
+pub(super) fn check_folder(folder: &str) -> Result<()> {
     let goes_down = !folder.is_empty()
         && !folder.contains(['\\', '*', '?', '\0'])
         && !folder.starts_with(['/', '~'])
@@ -278,8 +355,22 @@ fn check_folder(folder: &str) -> Result<()> {
     }
 }
 
-fn check_host(host: &str) -> Result<()> {
+pub(super) fn check_host(host: &str) -> Result<()> {
     crate::base::access::check_host(host)
+}
+
+/// Returns whether a place is an address, and not a folder.
+pub fn is_address(place: &str) -> bool {
+    place.contains("://")
+}
+
+/// Refuses an index that is neither an address nor a folder.
+fn check_index(index: &str) -> Result<()> {
+    match index {
+        "" => Err(err!(Format, "expected an index, found an empty text").hint("an index is an address or a folder")),
+        index if is_address(index) => check_address(index),
+        _ => Ok(()),
+    }
 }
 
 pub fn check_address(address: &str) -> Result<()> {
@@ -321,8 +412,25 @@ mod tests {
         assert_eq!(manifest.licence.as_deref(), Some("MIT"));
         assert_eq!(manifest.touches().write, ["."]);
         let dependencies = manifest.dependencies().unwrap();
-        assert_eq!(dependencies["a"], LibrarySource::Folder("../a".into()));
-        assert_eq!(dependencies["b"], LibrarySource::Archive { address: "https://x.org/b.tar.gz".into(), hash });
+        let archive = LibrarySource::Archive { address: "https://x.org/b.tar.gz".into(), hash };
+        assert_eq!(dependencies["a"], Dependency::Source(LibrarySource::Folder("../a".into())));
+        assert_eq!(dependencies["b"], Dependency::Source(archive));
+        assert!(manifest.named_dependencies().unwrap_err().message.contains("needs `a` from elsewhere"));
+    }
+
+    #[test]
+    fn a_dependency_by_name_has_an_index_of_its_own_or_that_of_the_manifest() {
+        let text = "[index]\naddress = \"https://x.org/index\"\n[dependencies]\na = { version = \"1.2\" }\n\
+                    b = { version = \"=2.0.0\", index = \"../index\" }\n";
+        let manifest = Manifest::parse(text, "microtome.toml").unwrap();
+        let dependencies = manifest.dependencies().unwrap();
+        for (name, versions, index) in [("a", "^1.2", "https://x.org/index"), ("b", "=2.0.0", "../index")] {
+            let named = NamedDependency { versions: versions.parse().unwrap(), index: Some(index.into()) };
+            assert_eq!(dependencies[name], Dependency::Named(named));
+        }
+        assert_eq!(manifest.named_dependencies().unwrap()["a"].to_string(), "^1.2");
+        let hint = check_name("probes-kit").unwrap_err().hint.unwrap();
+        assert!(hint.starts_with("did you mean `probes_kit`? names have"), "{hint}");
     }
 
     #[test]
@@ -366,6 +474,11 @@ mod tests {
             ("[dependencies]\na = { address = \"https://x\" }", "no `hash`", (2, 1)),
             ("[dependencies]\na = { path = \"x\", hash = \"1\" }", "something beside", (2, 1)),
             ("[dependencies]\na = { address = \"x\", hash = \"1\" }", "https", (2, 1)),
+            ("[dependencies]\na = { version = \"1.x.y\" }", "expected a version such as", (2, 17)),
+            ("[dependencies]\na = { version = \"1\", path = \"x\" }", "a place beside it", (2, 1)),
+            ("[dependencies]\na = { index = \"x\" }", "no `version`", (2, 1)),
+            ("[dependencies]\na = { version = \"1\", index = \"ftp://x\" }", "https", (2, 1)),
+            ("[index]\naddress = \"\"", "an empty text", (2, 11)),
         ] {
             let (message, found) = wrong(text);
             assert!(message.contains(word), "{text}: {message}");

@@ -3,10 +3,16 @@
 
 pub mod add;
 pub mod archive;
+pub mod choosing;
+pub mod fetching;
 pub mod graph;
+pub mod index;
 pub mod lock;
 pub mod manifest;
+pub mod named;
+pub mod packing;
 pub mod project;
+pub mod publishing;
 pub mod skeleton;
 
 /// The file that makes a folder a project, and a library of one with a name.

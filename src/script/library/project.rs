@@ -6,7 +6,7 @@ use std::path::{Component, PathBuf};
 
 use super::graph::{Library, LibraryContent};
 use super::lock::{Lock, LockedLibrary};
-use super::manifest::{LibrarySource, Manifest, ManifestError};
+use super::manifest::{self, Dependency, LibrarySource, Manifest, ManifestError, NamedDependency};
 use super::{LOCK, MANIFEST};
 use crate::base::names;
 use crate::script::prelude::*;
@@ -22,7 +22,7 @@ pub struct Project {
     pub texts: BTreeMap<String, String>,
     own: Option<Rc<Library>>,
     /// The libraries that the project itself may import.
-    needs: BTreeMap<String, LibrarySource>,
+    needs: BTreeMap<String, Dependency>,
     libraries: BTreeMap<String, Rc<Library>>,
 }
 
@@ -71,7 +71,7 @@ impl Project {
         let lock = Lock::parse(&text, &path_text(&place))?;
         self.texts.insert(path_text(&place), text);
         for (name, wanted) in &self.needs {
-            agree(&lock, name, wanted, MANIFEST)?;
+            agree(&lock, name, wanted, &self.root)?;
         }
         for locked in &lock.libraries {
             for need in &locked.needs {
@@ -160,23 +160,49 @@ impl Project {
 /// Hint about a lock file that does not fit.
 const ANEW: &str = "run `microtome add`, which writes microtome.lock anew";
 
-/// Refuses a lock file that has another source of a library than the one that is wanted.
-fn agree(lock: &Lock, name: &str, wanted: &LibrarySource, who: &str) -> Result<()> {
+/// Refuses a lock file that has another library of this name than the one that the manifest in `root` asks for.
+fn agree(lock: &Lock, name: &str, wanted: &Dependency, root: &Path) -> Result<()> {
     let Some(locked) = lock.get(name) else {
         let near = names::nearest(name, lock.libraries.iter().map(|locked| locked.name.as_str()));
         let near = near.map(|near| format!("; it has `{near}`")).unwrap_or_default();
-        return Err(err!(File, "{who} needs `{name}`, and {LOCK} does not have it{near}").hint(ANEW));
+        return Err(err!(File, "{MANIFEST} needs `{name}`, and {LOCK} does not have it{near}").hint(ANEW));
     };
-    let found = locked.source()?;
-    if found != *wanted {
-        bail!(
-            File,
-            "{who} wants `{name}` from {}, and {LOCK} has it from {}; {ANEW}",
-            source_text(wanted),
-            source_text(&found)
-        );
+    let (is_wanted, wanted) = match wanted {
+        Dependency::Source(source) => {
+            (locked.index.is_none() && locked.source()? == *source, format!("from {}", source_text(source)))
+        }
+        Dependency::Named(NamedDependency { versions, index }) => {
+            let index = index.as_ref().map(|index| exact_index(index, root, root));
+            let is_wanted = index.is_some() && locked.index == index && versions.matches(&locked.version()?);
+            let index = index.map_or("an index that it does not name".into(), |index| format!("the index {index}"));
+            (is_wanted, format!("{versions} from {index}"))
+        }
+    };
+    if !is_wanted {
+        let found = place_text(locked)?;
+        bail!(File, "{MANIFEST} wants `{name}` {wanted}, and {LOCK} has {} from {found}; {ANEW}", locked.version);
     }
     Ok(())
+}
+
+/// Writes in words where a locked library is from.
+pub fn place_text(locked: &LockedLibrary) -> Result<String> {
+    match &locked.index {
+        Some(index) => Ok(format!("the index {index}")),
+        None => locked.source().map(|source| source_text(&source)),
+    }
+}
+
+/// Writes the place of an index as the lock file has it: an address, or a folder from that of the lock file, `root`. A
+/// folder that is given is counted from `base`.
+pub fn exact_index(index: &str, base: &Path, root: &Path) -> String {
+    if manifest::is_address(index) {
+        return index.trim_end_matches('/').into();
+    }
+    match relative(&cleaned(&base.join(index)), root).display().to_string() {
+        here if here.is_empty() => ".".into(),
+        exact => exact,
+    }
 }
 
 /// Writes a source in words.
@@ -227,5 +253,14 @@ mod tests {
         assert_eq!(from("/home/me/heads/lib"), "../heads/lib");
         assert_eq!(from("/home/me/work"), "");
         assert_eq!(from("/elsewhere/x"), "/elsewhere/x");
+    }
+
+    #[test]
+    fn an_index_has_one_name_however_it_is_written() {
+        let exact = |index: &str| exact_index(index, Path::new("/home/me/heads"), Path::new("/home/me/work"));
+        assert_eq!(exact("https://x.org/index/"), "https://x.org/index");
+        assert_eq!(exact("./../index/"), "../index");
+        assert_eq!(exact("../work"), ".");
+        assert_eq!(exact("/home/me/index"), "../index");
     }
 }

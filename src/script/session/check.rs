@@ -1,16 +1,15 @@
 //! Checks of a script that does not run: names, numbers of arguments, option keys.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rhai::{AST, Shared};
+use rhai::AST;
 
 use crate::base::names;
 use crate::options::one_of;
 use crate::script::Session;
-use crate::script::docs::{Docs, OptionDoc, ReferenceEntry};
-use crate::script::engine::env::Code;
+use crate::script::docs::{Docs, OptionDoc, ReferenceEntry, Role};
 use crate::script::engine::failure::Failure;
-use crate::script::engine::lexical::{self, NameReach};
+use crate::script::engine::lexical;
 use crate::script::engine::variable_reads;
 use crate::script::prelude::*;
 use crate::script::session::inspect::{self, ScriptCall};
@@ -23,25 +22,69 @@ const BUILT_IN: &[&str] =
 const IN_PLACE: &str = "it changes what it is called on: write it in a line of its own, and use the variable behind it";
 
 /// Hint where `{}` is taken for a map.
-const EMPTY_MAP: &str = "an empty map is `#{}`";
+pub const EMPTY_MAP: &str = "an empty map is `#{}`";
 
 /// The names that a script's calls are checked against.
 struct ScriptNames<'a> {
     session: &'a Session,
-    docs: &'a Docs,
+    /// Entries of the reference by their names.
+    reference: BTreeMap<&'a str, Vec<&'a ReferenceEntry>>,
+    /// Modules of the reference.
+    modules: BTreeSet<&'a str>,
     /// Names and numbers of parameters of the script's own functions.
     own: Vec<(String, usize)>,
     /// Variables, which may hold closures.
     variables: Vec<String>,
     /// Keys of maps, which may hold closures that are called like methods.
-    members: Vec<String>,
+    members: BTreeSet<String>,
     /// Imported libraries, by the name that the script gives them.
-    libraries: Vec<(String, Option<Shared<Module>>)>,
+    libraries: Vec<(String, Option<LibraryNames>)>,
+}
+
+/// The names that a library has for those who import it.
+struct LibraryNames {
+    /// Names and numbers of parameters of its functions.
+    functions: Vec<(String, usize)>,
+    variables: Vec<String>,
+}
+
+impl LibraryNames {
+    fn of(ast: &AST) -> Self {
+        let public = ast.iter_functions().filter(|function| function.access == FnAccess::Public);
+        let functions = public.map(|function| (function.name.to_string(), function.params.len())).collect();
+        Self { functions, variables: inspect::exports(ast) }
+    }
+
+    /// Returns how the library's functions fit a call.
+    fn matching(&self, call: &ScriptCall) -> LibraryMatch {
+        // A variable may hold a closure.
+        if self.variables.contains(&call.name) {
+            return LibraryMatch::Fits;
+        }
+        let mut named = self.functions.iter().filter(|(name, _)| *name == call.name).peekable();
+        if named.peek().is_none() {
+            return LibraryMatch::Nothing;
+        }
+        if named.any(|(_, takes)| *takes == call.arguments) { LibraryMatch::Fits } else { LibraryMatch::TakesOthers }
+    }
+}
+
+/// The functions that a library has for a call.
+enum LibraryMatch {
+    Fits,
+    /// Functions of that name that take another number of arguments.
+    TakesOthers,
+    Nothing,
 }
 
 impl Session {
     /// Lists everything about a script that can be seen to be wrong without running it.
     pub fn check(&self, name: &str, text: &str) -> Vec<Failure> {
+        self.check_most(name, text, usize::MAX)
+    }
+
+    /// Lists at most so many of the mistakes that [`Session::check`] finds: wording one takes longer than finding it.
+    pub fn check_most(&self, name: &str, text: &str, most: usize) -> Vec<Failure> {
         let ast = match self.compile(name, text) {
             Ok(ast) => ast,
             Err(failure) => return vec![failure],
@@ -49,47 +92,75 @@ impl Session {
         let docs = self.docs();
         let mut failures = Vec::new();
         let libraries = self.libraries(name, &ast, &mut failures);
-        let own = ast.iter_functions().map(|f| (f.name.to_string(), f.params.len())).collect();
-        let variables = self.variables().into_iter().map(|(name, _)| name.to_string()).collect();
-        let scene =
-            ScriptNames { session: self, docs: &docs, own, variables, members: inspect::members(&ast), libraries };
-        failures.extend(inspect::calls(&ast).iter().filter_map(|call| scene.judge(name, call)));
+        let scene = ScriptNames {
+            session: self,
+            reference: by_name(&docs),
+            modules: docs.modules().into_iter().collect(),
+            own: ast.iter_functions().map(|f| (f.name.to_string(), f.params.len())).collect(),
+            variables: self.variables().into_iter().map(|(name, _)| name.to_string()).collect(),
+            members: inspect::members(&ast).into_iter().collect(),
+            libraries,
+        };
+        failures.extend(inspect::calls(&ast).iter().filter_map(|call| scene.judge(name, call)).take(most));
         failures.extend(
             variable_reads::clashes(&ast)
                 .into_iter()
-                .map(|clash| self.explain(name, &EvalAltResult::ErrorDataRace(clash.name, clash.position))),
+                .map(|clash| self.explain(name, &EvalAltResult::ErrorDataRace(clash.name, clash.position)))
+                .take(most),
         );
-        failures.extend(inspect::empty_blocks(&ast).into_iter().map(|position| {
+        failures.extend(inspect::empty_blocks(&ast).into_iter().take(most).map(|position| {
             let error = err!(Argument, "the value here is an empty block, which is nothing").hint(EMPTY_MAP);
             let mut error: Box<EvalAltResult> = error.into();
             error.set_position(position);
             Failure { kind: "syntax".into(), ..self.explain(name, &error) }
         }));
-        let code = Code::new(name, &self.env, None);
-        let bound = lexical::bind(self.engine(), &ast, &code, NameReach::Session(&BTreeSet::new()));
-        failures.extend(bound.err().map(|error| self.explain(name, &error)));
+        failures.extend(lexical::check(&ast).err().map(|error| self.explain(name, &error)));
+        failures.truncate(most);
+        // The tree is gone after this, and nothing of it has run.
+        self.texts.marks.forget(&ast);
         failures
     }
 
-    fn libraries(&self, name: &str, ast: &AST, failures: &mut Vec<Failure>) -> Vec<(String, Option<Shared<Module>>)> {
+    fn libraries(&self, name: &str, ast: &AST, failures: &mut Vec<Failure>) -> Vec<(String, Option<LibraryNames>)> {
         let mut libraries = Vec::new();
         for import in inspect::imports(ast) {
             let resolver = self.engine().module_resolver();
-            let found = import.path.map(|path| resolver.resolve(self.engine(), Some(name), &path, import.position));
-            let module = match found {
+            let read =
+                import.path.and_then(|path| resolver.resolve_ast(self.engine(), Some(name), &path, import.position));
+            let names = match read {
                 Some(Err(error)) => {
                     failures.push(self.explain(name, &error));
                     None
                 }
-                found => found.and_then(Result::ok),
+                Some(Ok(library)) => Some(LibraryNames::of(&library)),
+                None => None,
             };
-            libraries.extend(import.alias.map(|alias| (alias, module)));
+            libraries.extend(import.alias.map(|alias| (alias, names)));
         }
         libraries
     }
 }
 
-impl ScriptNames<'_> {
+/// Gathers the entries of each name: a call is looked up several times, and a long script has a thousand.
+fn by_name(docs: &Docs) -> BTreeMap<&str, Vec<&ReferenceEntry>> {
+    let mut found: BTreeMap<&str, Vec<&ReferenceEntry>> = BTreeMap::new();
+    for entry in docs.entries() {
+        found.entry(entry.name.as_str()).or_default().push(entry);
+    }
+    found
+}
+
+impl<'a> ScriptNames<'a> {
+    /// Lists entries called `name`, whatever they are.
+    fn named(&self, name: &str) -> impl Iterator<Item = &'a ReferenceEntry> {
+        self.reference.get(name).into_iter().flatten().copied()
+    }
+
+    /// Lists functions and methods called `name`, wherever they belong.
+    fn functions(&self, name: &str) -> impl Iterator<Item = &'a ReferenceEntry> {
+        self.named(name).filter(|entry| matches!(entry.role, Role::Function | Role::Method))
+    }
+
     fn judge(&self, source: &str, call: &ScriptCall) -> Option<Failure> {
         let fails = |error: EvalAltResult| Some(self.session.explain(source, &error));
         let unknown = |path: &str| fails(EvalAltResult::ErrorFunctionNotFound(format!("{path} ()"), call.position));
@@ -103,7 +174,7 @@ impl ScriptNames<'_> {
         }
         let path = format!("{module}::{}", call.name);
         if let Some((_, library)) = self.libraries.iter().find(|(alias, _)| alias == module) {
-            return match library.as_ref().map(|library| library_function(library, call)) {
+            return match library.as_ref().map(|library| library.matching(call)) {
                 None | Some(LibraryMatch::Fits) => None,
                 Some(LibraryMatch::Nothing) => unknown(&path),
                 Some(LibraryMatch::TakesOthers) => self.wrong_number(source, call, &path),
@@ -112,10 +183,10 @@ impl ScriptNames<'_> {
         if module == "global" {
             return None;
         }
-        if !self.docs.modules().contains(&module) {
+        if !self.modules.contains(module) {
             return fails(EvalAltResult::ErrorModuleNotFound(module.into(), call.position));
         }
-        let entry = self.docs.entries().iter().find(|e| e.module == module && e.name == call.name);
+        let entry = self.named(&call.name).find(|entry| entry.module == module);
         match entry {
             None => unknown(&path),
             Some(entry) => self.native_call(source, call, entry),
@@ -123,7 +194,7 @@ impl ScriptNames<'_> {
     }
 
     fn is_known(&self, call: &ScriptCall) -> bool {
-        self.docs.functions(&call.name).next().is_some()
+        self.functions(&call.name).next().is_some()
             || self.own.iter().any(|(name, _)| *name == call.name)
             || self.variables.contains(&call.name)
             || call.method && self.members.contains(&call.name)
@@ -135,7 +206,7 @@ impl ScriptNames<'_> {
     fn own_call(&self, source: &str, call: &ScriptCall) -> Option<Failure> {
         let takes: Vec<usize> =
             self.own.iter().filter(|(name, _)| *name == call.name).map(|(_, takes)| *takes).collect();
-        let elsewhere = self.docs.functions(&call.name).next().is_some() || self.variables.contains(&call.name);
+        let elsewhere = self.functions(&call.name).next().is_some() || self.variables.contains(&call.name);
         if call.method || takes.is_empty() || elsewhere || takes.contains(&call.arguments) {
             return None;
         }
@@ -149,7 +220,7 @@ impl ScriptNames<'_> {
             return self.wrong_number(source, call, &entry.path());
         }
         let entries: Vec<&ReferenceEntry> =
-            self.docs.entries().iter().filter(|other| other.path() == entry.path()).collect();
+            self.named(&call.name).filter(|other| other.path() == entry.path()).collect();
         self.options(source, call, &entries)
     }
 
@@ -161,8 +232,7 @@ impl ScriptNames<'_> {
         if !call.method || is_own {
             return None;
         }
-        let all: Vec<&ReferenceEntry> =
-            self.docs.functions(&call.name).filter(|entry| entry.module.is_empty()).collect();
+        let all: Vec<&ReferenceEntry> = self.functions(&call.name).filter(|entry| entry.module.is_empty()).collect();
         let takes =
             |entry: &ReferenceEntry| entry.overloads.iter().any(|overload| overload.parameters.len() == call.arguments);
         let entries: Vec<&ReferenceEntry> = all.into_iter().filter(|entry| takes(entry)).collect();
@@ -195,12 +265,9 @@ impl ScriptNames<'_> {
             let Some(first) = of_key.peek().copied() else { continue };
             if of_key.all(|option| !option.choices.is_empty() && !option.choices.contains(&value)) {
                 let wanted = one_of(first.choices);
-                let error = err!(Argument, "expected {wanted} for `{key}`, found string {value:?}").about(key.as_str());
-                return self.placed(
-                    source,
-                    call,
-                    error.maybe_hint(names::suggestion(value, first.choices.iter().copied())),
-                );
+                let error = err!(Argument, "expected {wanted} for `{key}`, found string {value:?}");
+                let error = error.maybe_hint(names::suggestion(value, first.choices.iter().copied()));
+                return self.at_option(source, call, error, key);
             }
         }
         let taken = fitting(&all, call);
@@ -212,7 +279,7 @@ impl ScriptNames<'_> {
         } else {
             Some(format!("it is an option of {}", others.into_iter().collect::<Vec<_>>().join(", ")))
         };
-        self.placed(source, call, err!(Name, "unknown option `{wrong}`").maybe_hint(hint))
+        self.at_option(source, call, err!(Name, "unknown option `{wrong}`").maybe_hint(hint), wrong)
     }
 
     fn wrong_number(&self, source: &str, call: &ScriptCall, path: &str) -> Option<Failure> {
@@ -220,6 +287,16 @@ impl ScriptNames<'_> {
         let error = EvalAltResult::ErrorFunctionNotFound(format!("{path} ({types})"), call.position);
         let mut failure = self.session.explain(source, &error);
         failure.message = format!("`{path}` cannot take {}", count(call.arguments, "argument"));
+        Some(failure)
+    }
+
+    /// Places an error at an option of the last argument.
+    fn at_option(&self, source: &str, call: &ScriptCall, error: crate::base::Error, key: &str) -> Option<Failure> {
+        let mut failure = self.placed(source, call, error)?;
+        if let Some(place) = &mut failure.place {
+            place.arg = call.arguments.checked_sub(1);
+            place.option = Some(key.into());
+        }
         Some(failure)
     }
 
@@ -239,30 +316,4 @@ fn fitting<'d>(all: &[&'d OptionDoc], call: &ScriptCall) -> Vec<&'d str> {
         None => all.iter().find(|known| known.key == option).map(|known| known.default.trim_matches('"')),
     };
     all.iter().filter(|option| option.fits(said(option.of))).map(|option| option.key.as_str()).collect()
-}
-
-/// The functions that a library has for a call.
-enum LibraryMatch {
-    Fits,
-    /// Functions of that name that take another number of arguments.
-    TakesOthers,
-    Nothing,
-}
-
-fn library_function(library: &Module, call: &ScriptCall) -> LibraryMatch {
-    // A variable may hold a closure.
-    if library.contains_var(&call.name) {
-        return LibraryMatch::Fits;
-    }
-    let mut found = LibraryMatch::Nothing;
-    for (_, _, name, takes, _) in library.iter_script_fn_info() {
-        if name != call.name {
-            continue;
-        }
-        if takes == call.arguments {
-            return LibraryMatch::Fits;
-        }
-        found = LibraryMatch::TakesOthers;
-    }
-    found
 }

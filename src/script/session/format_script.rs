@@ -15,6 +15,7 @@ impl Session {
         let before = self.compile(name, text)?;
         let new = formatted(text);
         let after = self.engine().compile(&new);
+        self.texts.marks.forget(&before);
         let is_same = after.is_ok_and(|after| structure(&before) == structure(&after))
             && substance(text) == substance(&new)
             && formatted(&new) == new;

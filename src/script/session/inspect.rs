@@ -122,6 +122,19 @@ pub fn imports(ast: &AST) -> Vec<Import> {
     imports
 }
 
+/// Lists the variables that a text exports, by the names that it exports them under.
+pub fn exports(ast: &AST) -> Vec<String> {
+    let exported = |statement: &Stmt| match statement {
+        Stmt::Var(parts, flags, _) if flags.contains(ASTFlags::EXPORTED) => Some(parts.0.name.to_string()),
+        Stmt::Export(parts, _) => {
+            let (name, alias) = &**parts;
+            Some(if alias.name.is_empty() { name.name.to_string() } else { alias.name.to_string() })
+        }
+        _ => None,
+    };
+    ast.statements().iter().filter_map(exported).collect()
+}
+
 /// Finds where a text is evaluated, if one is: `eval` is a word of ours, and the only one.
 pub fn evaluation(ast: &AST) -> Option<Position> {
     let mut found = None;

@@ -4,6 +4,7 @@ pub mod build;
 pub mod check;
 pub mod differences;
 mod format_script;
+pub mod imports;
 pub mod inspect;
 pub mod line_changes;
 pub mod notebook;
@@ -68,6 +69,11 @@ impl Session {
 
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Forgets texts that were only read, of which errors would name functions.
+    pub fn forget_texts(&self) {
+        self.texts.sources.clear();
     }
 
     /// Returns the reference, with what the session's own lines defined.

@@ -2,7 +2,7 @@
 //! `MICROTOME_PATH`.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use rhai::{AST, FnNamespace, ModuleResolver, Scope, Shared};
@@ -33,6 +33,9 @@ pub struct Resolver {
     loaded: RefCell<BTreeMap<(String, String), Shared<Module>>>,
     /// Sources that are being loaded just now, to tell a circle of imports, and whose code imports.
     loading: RefCell<Vec<ModuleSource>>,
+    /// Modules that were read for the import that is followed just now, by their owners and names: each is looked into
+    /// once.
+    seen: RefCell<BTreeSet<(String, String)>>,
     projects: RefCell<BTreeMap<PathBuf, (String, Rc<Project>)>>,
 }
 
@@ -65,6 +68,7 @@ impl Resolver {
             language,
             loaded: RefCell::default(),
             loading: RefCell::default(),
+            seen: RefCell::default(),
             projects: RefCell::default(),
         }
     }
@@ -263,11 +267,7 @@ impl Resolver {
         if let Some(module) = self.loaded.borrow().get(&key) {
             return Ok(module.clone());
         }
-        if self.loading.borrow().iter().any(|other| (&other.owner.key, &other.name) == (&unit.owner.key, &unit.name)) {
-            let circle: Vec<String> = self.loading.borrow().iter().map(|unit| unit.name.clone()).collect();
-            let circle = circle.join(" -> ");
-            return Err(err!(File, "libraries import each other in a circle: {circle} -> {}", unit.name).into());
-        }
+        self.expect_no_circle(&unit)?;
         self.sources.add(&unit.name, text);
         self.env.imported.borrow_mut().entry(unit.name.clone()).or_insert_with(|| unit.import.clone());
         self.loading.borrow_mut().push(unit.clone());
@@ -278,6 +278,54 @@ impl Resolver {
         Ok(module)
     }
 
+    /// Refuses a source that is being loaded already.
+    fn expect_no_circle(&self, unit: &ModuleSource) -> Result<()> {
+        let loading = self.loading.borrow();
+        if !loading.iter().any(|other| (&other.owner.key, &other.name) == (&unit.owner.key, &unit.name)) {
+            return Ok(());
+        }
+        let circle: Vec<&str> = loading.iter().map(|unit| unit.name.as_str()).collect();
+        Err(err!(File, "libraries import each other in a circle: {} -> {}", circle.join(" -> "), unit.name))
+    }
+
+    /// Parses a library.
+    fn parsed(&self, engine: &Engine, unit: &ModuleSource, text: &str) -> Fallible<AST> {
+        let mut ast = engine.compile(text)?;
+        refuse_shadowing(&ast, &self.language)?;
+        ast.set_source(&unit.name);
+        if unit.owner.permissions.is_some() {
+            refuse_late_code(&ast)?;
+        }
+        Ok(ast)
+    }
+
+    /// Reads a library and what it imports in turn, and runs none of it.
+    fn read(&self, engine: &Engine, source: Option<&str>, path: &str, position: Position) -> Fallible<AST> {
+        let (unit, text) = self.find(path, source).map_err(|error| placed(error, position))?;
+        let name = unit.name.clone();
+        self.looked_into(engine, unit, &text)
+            .map_err(|error| Box::new(EvalAltResult::ErrorInModule(name, error, position)))
+    }
+
+    fn looked_into(&self, engine: &Engine, unit: ModuleSource, text: &str) -> Fallible<AST> {
+        self.expect_no_circle(&unit)?;
+        self.sources.add(&unit.name, text);
+        let ast = self.parsed(engine, &unit, text)?;
+        if self.loading.borrow().is_empty() {
+            self.seen.borrow_mut().clear();
+        }
+        if !self.seen.borrow_mut().insert((unit.owner.key.clone(), unit.name.clone())) {
+            return Ok(ast);
+        }
+        let name = unit.name.clone();
+        self.loading.borrow_mut().push(unit);
+        let imports = inspect::imports(&ast).into_iter().filter_map(|import| Some((import.path?, import.position)));
+        let mut others = imports.map(|(path, position)| self.read(engine, Some(&name), &path, position).map(drop));
+        let followed = others.find(std::result::Result::is_err);
+        self.loading.borrow_mut().pop();
+        followed.unwrap_or(Ok(())).map(|()| ast)
+    }
+
     /// Compiles and runs a library; what it defines becomes the module's.
     fn compile(
         &self,
@@ -285,13 +333,8 @@ impl Resolver {
         unit: &ModuleSource,
         text: &str,
     ) -> std::result::Result<Module, Box<EvalAltResult>> {
-        let mut ast = engine.compile(text)?;
-        refuse_shadowing(&ast, &self.language)?;
-        ast.set_source(&unit.name);
+        let ast = self.parsed(engine, unit, text)?;
         self.marks.add(&ast);
-        if unit.owner.permissions.is_some() {
-            refuse_late_code(&ast)?;
-        }
         let code = Code::new(&unit.name, &self.env, unit.owner.permissions.clone());
         let ast = lexical::bind(engine, &ast, &code, NameReach::Own)?;
         let mut global = engine.new_global_runtime_state();
@@ -301,12 +344,11 @@ impl Resolver {
         Ok(module)
     }
 
-    /// Lists what the prompt offers after `import "` in the current folder, beside files and the stdlib: names of
-    /// libraries.
-    pub fn importable(env: &Env) -> Vec<String> {
+    /// Lists what a script in a folder may import beside files and the stdlib: names of libraries.
+    pub fn importable(env: &Env, folder: &Path) -> Vec<String> {
         let read = |path: &Path| env.files.script_if_there(path);
         let load = |(root, manifest)| Project::load(root, manifest, &read).ok();
-        let project = project::found(Path::new(""), &read).ok().flatten().and_then(load);
+        let project = project::found(folder, &read).ok().flatten().and_then(load);
         project.map(|project| project.importable().map(String::from).collect()).unwrap_or_default()
     }
 }
@@ -366,6 +408,17 @@ impl ModuleResolver for Resolver {
         })?;
         let name = unit.name.clone();
         self.load(engine, unit, &text).map_err(|error| Box::new(EvalAltResult::ErrorInModule(name, error, position)))
+    }
+
+    /// Reads what is imported without running it, for checks of a text that does not run either.
+    fn resolve_ast(
+        &self,
+        engine: &Engine,
+        source: Option<&str>,
+        path: &str,
+        position: Position,
+    ) -> Option<Fallible<AST>> {
+        Some(self.read(engine, source, path, position))
     }
 }
 

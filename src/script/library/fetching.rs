@@ -1,0 +1,93 @@
+//! The archives that a project needs: those that the cache has, and those that are fetched, each with the hash that it
+//! must have. Nothing is written here.
+
+use std::path::PathBuf;
+
+use super::manifest::{self, Manifest};
+use super::project::cleaned;
+use super::{MANIFEST, archive};
+use crate::base::files::Files;
+use crate::script::prelude::*;
+
+/// The folder of a project, what its files say, and where libraries are kept.
+pub struct ProjectFolder<'a> {
+    pub root: PathBuf,
+    pub files: &'a Files,
+    pub cache: Option<&'a Path>,
+    pub task: &'a Task,
+}
+
+impl ProjectFolder<'_> {
+    /// Reads the text of a file of the project, if it is there.
+    pub fn text(&self, name: &str) -> Result<Option<String>> {
+        let place = self.root.join(name);
+        let is_there = self.files.has(&place)? && place.is_file();
+        is_there.then(|| self.files.script(&place)).transpose()
+    }
+}
+
+/// The archives of a project.
+pub struct Archives<'a> {
+    ground: &'a ProjectFolder<'a>,
+    /// Archives that the cache does not have.
+    pub fetched: Vec<Vec<u8>>,
+}
+
+impl<'a> Archives<'a> {
+    pub fn new(ground: &'a ProjectFolder<'a>) -> Self {
+        Self { ground, fetched: Vec::new() }
+    }
+
+    /// Fetches an archive of which nothing is known yet, and returns its hash.
+    pub fn hash(&mut self, address: &str) -> Result<String> {
+        let bytes = self.fetch(address)?;
+        let hash = archive::hash(&bytes);
+        self.fetched.push(bytes);
+        Ok(hash)
+    }
+
+    /// Returns whether the archive with this hash is at hand without being fetched.
+    pub fn has(&self, hash: &str) -> Result<bool> {
+        Ok(self.fetched.iter().any(|bytes| archive::hash(bytes) == hash)
+            || self.ground.files.has(&archive::place(self.ground.cache, hash)?)?)
+    }
+
+    /// Reads the manifest of an archive; returns the name that errors call it by, too.
+    pub fn manifest(&mut self, address: &str, hash: &str) -> Result<(Manifest, String)> {
+        let bytes = self.bytes(address, hash)?;
+        let texts = archive::unpacked(&bytes, self.ground.task).map_err(|e| e.within(address))?;
+        let file = format!("{address}: {MANIFEST}");
+        let text = texts.get(MANIFEST).map(String::as_str).unwrap_or_default();
+        Ok((Manifest::parse(text, &file)?, file))
+    }
+
+    fn bytes(&mut self, address: &str, wanted: &str) -> Result<Vec<u8>> {
+        let ProjectFolder { files, cache, .. } = self.ground;
+        if let Some(bytes) = self.fetched.iter().find(|bytes| archive::hash(bytes) == wanted) {
+            return Ok(bytes.clone());
+        }
+        if let Some(bytes) = archive::cached(files, *cache, wanted)? {
+            return Ok(bytes);
+        }
+        let bytes = self.fetch(address)?;
+        let found = archive::hash(&bytes);
+        if found != wanted {
+            return Err(err!(
+                Network,
+                "{address} is not the expected archive: expected SHA-256 {wanted}, found {found}"
+            )
+            .hint("ask its author which of the two is right before you use it"));
+        }
+        self.fetched.push(bytes.clone());
+        Ok(bytes)
+    }
+
+    /// Fetches an archive from its address, or reads that of an index in a folder.
+    fn fetch(&self, address: &str) -> Result<Vec<u8>> {
+        let ProjectFolder { root, files, task, .. } = self.ground;
+        if manifest::is_address(address) {
+            return archive::fetch(files.access(), task, address);
+        }
+        files.of_program(&cleaned(&root.join(address)))
+    }
+}
