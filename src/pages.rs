@@ -18,12 +18,12 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "explorer.png" "parenthesis.png";
     "docs/":
         "README.md" "agents.md" "attribution-graphs.md" "benchmarks-agents.md" "benchmarks-attribution-graph.md"
-        "benchmarks-circuit.md" "benchmarks-dashboard.md" "benchmarks-edges.md" "benchmarks-explorer.md" "benchmarks-flagship.md"
-        "benchmarks-forward-avx2.md" "benchmarks-forward.md" "benchmarks-gpu.md" "benchmarks-gradients.md"
-        "benchmarks-patching.md" "benchmarks-quality.md" "benchmarks-quantised.md" "benchmarks-real.md"
-        "benchmarks-sae-avx2.md" "benchmarks-sae.md" "benchmarks-store.md" "benchmarks-train.md" "benchmarks.md" "blocks.md"
-        "dashboards.md" "data-frames.md" "dictionaries-as-wholes.md" "dictionaries.md" "edges.md" "editors.md"
-        "evaluating-dictionaries.md"
+        "benchmarks-circuit.md" "benchmarks-dashboard.md" "benchmarks-edges.md" "benchmarks-editor.md"
+        "benchmarks-explorer.md" "benchmarks-flagship.md" "benchmarks-forward-avx2.md" "benchmarks-forward.md"
+        "benchmarks-gpu.md" "benchmarks-gradients.md" "benchmarks-patching.md" "benchmarks-quality.md"
+        "benchmarks-quantised.md" "benchmarks-real.md" "benchmarks-sae-avx2.md" "benchmarks-sae.md"
+        "benchmarks-store.md" "benchmarks-train.md" "benchmarks.md" "blocks.md" "dashboards.md" "data-frames.md"
+        "dictionaries-as-wholes.md" "dictionaries.md" "edges.md" "editors.md" "evaluating-dictionaries.md"
         "experiments.md" "explaining-features.md" "explorer.md" "feature-circuits.md" "features-and-circuits.md"
         "from-python.md" "gpu.md" "grammar.md" "guide.md" "interventions.md" "judging-circuits.md" "libraries.md"
         "methods.md" "model-diffing.md" "models.md" "notebooks.md" "parameter-decomposition.md"

@@ -1,173 +1,14 @@
 //! The server for editors, spoken to by its protocol: what an editor asks while somebody writes, and clients that mean
 //! harm.
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
 
+use kit::editor::Editor;
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_microtome");
-
-/// Time that an answer may take on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// An editor: it writes messages, and reads those of the server.
-struct Editor {
-    server: Child,
-    input: Option<ChildStdin>,
-    messages: Receiver<Value>,
-    folder: PathBuf,
-    next: i64,
-}
-
-/// Reads a message; none at the end.
-fn message(output: &mut impl BufRead) -> Option<Value> {
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if output.read_line(&mut line).unwrap() == 0 {
-            return None;
-        }
-        match line.trim_end().split_once(": ") {
-            Some(("Content-Length", number)) => length = number.parse().unwrap(),
-            Some(_) => {}
-            None => break,
-        }
-    }
-    let mut content = vec![0; length];
-    output.read_exact(&mut content).unwrap();
-    Some(serde_json::from_slice(&content).unwrap())
-}
-
-impl Editor {
-    fn started(folder: &Path) -> Self {
-        let mut command = Command::new(PROGRAM);
-        command.arg("lsp").current_dir(folder).env("HOME", folder).env("MICROTOME_PATH", "");
-        command.env("MICROTOME_CACHE", folder.join("cache")).env("XDG_CONFIG_HOME", folder.join("config"));
-        command.env("HF_HOME", folder.join("hub"));
-        let mut server = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(folder.join("stderr.txt")).unwrap())
-            .spawn()
-            .unwrap();
-        let mut output = BufReader::new(server.stdout.take().unwrap());
-        let (sender, messages) = channel();
-        std::thread::spawn(move || {
-            while let Some(message) = message(&mut output) {
-                if sender.send(message).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { input: server.stdin.take(), server, messages, folder: folder.to_path_buf(), next: 0 }
-    }
-
-    /// Starts an editor that has greeted the server.
-    fn begun(folder: &Path) -> Self {
-        let mut editor = Self::started(folder);
-        let reply = editor.request("initialize", json!({ "processId": null, "rootUri": null, "capabilities": {} }));
-        assert_eq!(reply["result"]["serverInfo"]["name"], "microtome", "{reply}");
-        assert_eq!(reply["result"]["capabilities"]["positionEncoding"], "utf-16", "{reply}");
-        editor.tell("initialized", json!({}));
-        editor
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.input.as_mut().unwrap().write_all(bytes).unwrap();
-        self.input.as_mut().unwrap().flush().unwrap();
-    }
-
-    fn send(&mut self, message: &Value) {
-        let text = message.to_string();
-        self.write(format!("Content-Length: {}\r\n\r\n{text}", text.len()).as_bytes());
-    }
-
-    fn tell(&mut self, method: &str, params: Value) {
-        self.send(&json!({ "jsonrpc": "2.0", "method": method, "params": params }));
-    }
-
-    fn request(&mut self, method: &str, params: Value) -> Value {
-        self.next += 1;
-        let id = self.next;
-        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
-        loop {
-            let message = self.messages.recv_timeout(PATIENCE).unwrap();
-            if message["id"] == id {
-                return message;
-            }
-        }
-    }
-
-    fn result(&mut self, method: &str, params: Value) -> Value {
-        let reply = self.request(method, params);
-        assert!(reply["error"].is_null(), "{method}: {reply}");
-        reply["result"].clone()
-    }
-
-    fn uri(&self, name: &str) -> String {
-        format!("file://{}", self.folder.join(name).display())
-    }
-
-    fn open(&mut self, name: &str, text: &str) -> String {
-        let uri = self.uri(name);
-        let document = json!({ "uri": uri, "languageId": "rhai", "version": 1, "text": text });
-        self.tell("textDocument/didOpen", json!({ "textDocument": document }));
-        uri
-    }
-
-    fn change(&mut self, uri: &str, version: i64, changes: Value) {
-        let document = json!({ "uri": uri, "version": version });
-        self.tell("textDocument/didChange", json!({ "textDocument": document, "contentChanges": changes }));
-    }
-
-    /// Waits for what is said of a version of a text.
-    fn mistakes(&self, uri: &str, version: i64) -> Vec<Value> {
-        loop {
-            let message = self.messages.recv_timeout(PATIENCE).unwrap();
-            let params = &message["params"];
-            let is_published = message["method"] == "textDocument/publishDiagnostics";
-            if is_published && params["uri"] == uri && params["version"] == version {
-                return params["diagnostics"].as_array().unwrap().clone();
-            }
-        }
-    }
-
-    /// Asks about the place of a text that is marked by `¦`.
-    fn at(&mut self, method: &str, name: &str, marked: &str, more: Value) -> Value {
-        let uri = self.open(name, &marked.replace('¦', ""));
-        let before = &marked[..marked.find('¦').unwrap()];
-        let line = before.matches('\n').count();
-        let character = before.rsplit('\n').next().unwrap().encode_utf16().count();
-        let mut params =
-            json!({ "textDocument": { "uri": uri }, "position": { "line": line, "character": character } });
-        params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        self.result(method, params)
-    }
-
-    /// Waits for the end of the server, and returns its exit code and what it said on standard error.
-    fn ended(&mut self) -> (Option<i32>, String) {
-        let begun = Instant::now();
-        let status = loop {
-            match self.server.try_wait().unwrap() {
-                Some(status) => break status,
-                None => assert!(begun.elapsed() < PATIENCE, "the server does not end"),
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        (status.code(), std::fs::read_to_string(self.folder.join("stderr.txt")).unwrap())
-    }
-}
-
-impl Drop for Editor {
-    fn drop(&mut self) {
-        let _ended = self.server.kill();
-        let _waited = self.server.wait();
-    }
-}
 
 fn range(line: u32, start: u32, end: u32) -> Value {
     json!({ "start": { "line": line, "character": start }, "end": { "line": line, "character": end } })
@@ -195,7 +36,7 @@ fn labels(completion: &Value) -> Vec<&str> {
 #[test]
 fn a_mistake_is_shown_where_it_is_and_mended_by_an_action() {
     let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(folder.path());
+    let mut editor = Editor::begun(PROGRAM, folder.path());
     let text = "let x = 3;\nrun::chekc(x > 2, \"three\");\n";
     let uri = editor.open("a.rhai", text);
     let mistakes = editor.mistakes(&uri, 1);
@@ -220,7 +61,7 @@ fn a_mistake_is_shown_where_it_is_and_mended_by_an_action() {
 #[test]
 fn a_mistake_behind_an_emoji_is_counted_as_the_protocol_has_it() {
     let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(folder.path());
+    let mut editor = Editor::begun(PROGRAM, folder.path());
     let uri = editor.open("a.rhai", "let a = \"🙂\" + oops;\r\nlet b = a;\r\n");
     assert_eq!(editor.mistakes(&uri, 1)[0]["range"], range(0, 15, 19));
     // A key behind the emoji, in UTF-16 code units; then the mistake is on the second line.
@@ -233,7 +74,7 @@ fn a_mistake_behind_an_emoji_is_counted_as_the_protocol_has_it() {
 #[test]
 fn of_many_keys_the_last_is_answered_and_two_texts_stay_apart() {
     let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(folder.path());
+    let mut editor = Editor::begun(PROGRAM, folder.path());
     let one = editor.open("one.rhai", "fn area(k) { k }\n");
     let two = editor.open("two.rhai", "area(1);\n");
     // A function of another text is none of this one.
@@ -252,7 +93,7 @@ fn of_many_keys_the_last_is_answered_and_two_texts_stay_apart() {
 #[test]
 fn completion_knows_names_options_sites_and_labels() {
     let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(folder.path());
+    let mut editor = Editor::begun(PROGRAM, folder.path());
     let none = json!({});
     let complete = "textDocument/completion";
     let found = editor.at(complete, "a.rhai", "tensor::randn([2], #{ s¦ })", none.clone());
@@ -280,7 +121,7 @@ fn completion_knows_names_options_sites_and_labels() {
 #[test]
 fn hover_and_signatures_say_what_the_reference_says() {
     let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(folder.path());
+    let mut editor = Editor::begun(PROGRAM, folder.path());
     let hover = editor.at("textDocument/hover", "a.rhai", "tensor::ran¦dn([2], #{ seed: 1 })", json!({}));
     let said = hover["contents"]["value"].as_str().unwrap();
     for part in ["```rhai\ntensor::randn(shape: integers", "- `seed`", "tensor::randn("] {
@@ -307,7 +148,7 @@ fn definitions_lead_into_the_stdlib_and_into_libraries() {
     write("microtome.toml", "name = \"heads\"\nversion = \"0.1.0\"\n");
     write("lib.rhai", "// A library.\n\n/// Returns 2.\nfn two() { 2 }\n");
     write("tools/own.rhai", "fn one() { 1 }\nfn one(x) { x }\n");
-    let mut editor = Editor::begun(folder.path());
+    let mut editor = Editor::begun(PROGRAM, folder.path());
     let definition = "textDocument/definition";
     let std = editor.at(definition, "a.rhai", "import \"std/stats\" as st;\nst::auro¦c([1], [2])", json!({}));
     let file = std["uri"].as_str().unwrap().strip_prefix("file://").unwrap();
@@ -333,7 +174,7 @@ fn definitions_lead_into_the_stdlib_and_into_libraries() {
 #[test]
 fn a_name_is_renamed_where_it_means_the_same() {
     let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(folder.path());
+    let mut editor = Editor::begun(PROGRAM, folder.path());
     let text = "let x = 1;\nfn f(x) { x + 1 }\nprint(f(x));\n";
     let marked = "let ¦x = 1;\nfn f(x) { x + 1 }\nprint(f(x));\n";
     let named = editor.at("textDocument/rename", "a.rhai", marked, json!({ "newName": "start" }));
@@ -358,7 +199,7 @@ fn a_name_is_renamed_where_it_means_the_same() {
 #[test]
 fn a_text_is_formatted_if_it_is_a_script() {
     let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(folder.path());
+    let mut editor = Editor::begun(PROGRAM, folder.path());
     let text = "let x  = unknown;\nif x > 1 {\nprint( x );\n}\n";
     let options = json!({ "tabSize": 2, "insertSpaces": true });
     for (name, text, wanted) in [
@@ -382,7 +223,7 @@ fn nothing_is_run() {
     let folder = tempfile::tempdir().unwrap();
     let library = "run::save_text(\"library.txt\", \"x\");\nloop {}\nfn one() { 1 }\n";
     std::fs::write(folder.path().join("own.rhai"), library).unwrap();
-    let mut editor = Editor::begun(folder.path());
+    let mut editor = Editor::begun(PROGRAM, folder.path());
     let text = "import \"own\" as own;\nrun::save_text(\"script.txt\", \"x\");\nown::one();\nown::two();\nloop {}\n";
     let uri = editor.open("a.rhai", text);
     let mistakes = editor.mistakes(&uri, 1);
@@ -405,7 +246,7 @@ fn nothing_is_run() {
 #[test]
 fn hostile_texts_leave_the_server_alive() {
     let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(folder.path());
+    let mut editor = Editor::begun(PROGRAM, folder.path());
     let texts = [
         "(".repeat(100_000),
         "{".repeat(100_000),
@@ -436,7 +277,7 @@ fn hostile_texts_leave_the_server_alive() {
 #[test]
 fn what_is_not_known_is_answered_with_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::started(folder.path());
+    let mut editor = Editor::started(PROGRAM, folder.path());
     assert_eq!(editor.request("textDocument/hover", json!({}))["error"]["code"], -32002);
     editor.request("initialize", json!({ "capabilities": {} }));
     editor.tell("$/unknown", json!({}));
@@ -458,18 +299,18 @@ fn what_is_not_known_is_answered_with_an_error() {
 #[test]
 fn the_server_ends_with_its_client() {
     let folder = tempfile::tempdir().unwrap();
-    let mut editor = Editor::begun(folder.path());
+    let mut editor = Editor::begun(PROGRAM, folder.path());
     assert_eq!(editor.result("shutdown", Value::Null), Value::Null);
     assert_eq!(editor.request("textDocument/hover", json!({}))["error"]["code"], -32600);
     editor.tell("exit", Value::Null);
     assert_eq!(editor.ended(), (Some(0), String::new()));
 
-    let mut editor = Editor::begun(folder.path());
+    let mut editor = Editor::begun(PROGRAM, folder.path());
     editor.tell("exit", Value::Null);
     assert_eq!(editor.ended(), (Some(1), String::new()));
 
-    let mut editor = Editor::begun(folder.path());
-    drop(editor.input.take());
+    let mut editor = Editor::begun(PROGRAM, folder.path());
+    editor.hang_up();
     assert_eq!(editor.ended(), (Some(1), String::new()));
 }
 
@@ -482,10 +323,33 @@ fn what_is_no_message_ends_the_server_with_a_word() {
         (b"Content-Length: 18446744073709551615\r\n\r\n".as_slice(), "error: expected a message of at most 64.0 MiB"),
         (b"\xff\xfe\r\n".as_slice(), "error: expected a header such as"),
     ] {
-        let mut editor = Editor::begun(folder.path());
+        let mut editor = Editor::begun(PROGRAM, folder.path());
         editor.write(bytes);
         let (code, errors) = editor.ended();
         assert_eq!(code, Some(1), "{errors}");
         assert!(errors.starts_with(said), "{errors}");
     }
+}
+
+#[test]
+fn neovim_shows_mistakes_completes_and_mends() {
+    if !Command::new("nvim").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "there is no nvim, and .ci/run installs it");
+        let mut shown = std::io::stderr().lock();
+        writeln!(shown, "skipped: there is no Neovim on the search path").unwrap();
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let text = "let x = 3;\nrun::chekc(x > 2, \"three\");\ntensor::ze\n";
+    std::fs::write(folder.path().join("a.rhai"), text).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lsp/neovim.lua");
+    let mut neovim = Command::new("nvim");
+    neovim.args(["--headless", "-u", "NONE", "-S"]).arg(script).current_dir(folder.path());
+    neovim.env("HOME", folder.path()).env("MICROTOME_CACHE", folder.path().join("cache"));
+    let ended = neovim.env("MICROTOME", PROGRAM).env("SCRIPT", "a.rhai").env("FOUND", "found.json").output().unwrap();
+    let found = std::fs::read(folder.path().join("found.json"));
+    let found: Value = serde_json::from_slice(&found.unwrap_or_else(|error| panic!("{error}: {ended:?}"))).unwrap();
+    let mistake = "unknown function `run::chekc`\nhint: did you mean `run::check`?";
+    let mended = ["let x = 3;", "run::check(x > 2, \"three\");", "tensor::ze"];
+    assert_eq!(found, json!({ "mistakes": [[1, 5, mistake]], "candidates": ["zeros"], "mended": mended }));
 }
