@@ -26,6 +26,9 @@ pub mod jupyter;
 #[cfg_attr(not(feature = "explorer"), allow(dead_code))]
 pub mod mcp;
 
+#[cfg(feature = "explorer")]
+pub mod serve;
+
 pub mod cli;
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ const FLOORS: &[&str] = &[
     "repl",
     "jupyter",
     "mcp",
+    "serve",
     "cli",
 ];
 
@@ -47,7 +48,7 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("reqwest", &["net"]),
-    ("axum", &["explorer", "mcp"]),
+    ("axum", &["explorer", "mcp", "serve"]),
     ("hmac", &["jupyter"]),
     ("rmcp", &["mcp"]),
     ("hf_hub", &["checkpoint"]),

@@ -50,6 +50,7 @@ const DONE: &[&str] = &[
     "src/sweep",
     "src/repl",
     "src/mcp",
+    "src/serve",
     "src/cli",
 ];
 

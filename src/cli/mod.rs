@@ -1,4 +1,4 @@
-//! Floor 24: the command line. One file per subcommand.
+//! Floor 25: the command line. One file per subcommand.
 
 mod add;
 mod replay;
@@ -24,6 +24,8 @@ mod progress;
 mod progress_log;
 mod repl;
 mod run;
+#[cfg_attr(not(feature = "explorer"), path = "no_serve.rs")]
+mod serve;
 mod setup;
 mod skill;
 #[cfg_attr(not(feature = "sweep"), path = "no_sweep.rs")]
@@ -122,6 +124,7 @@ fn dispatch(cli: Cli) -> Exit {
         (Some(Command::Add(add)), _) => add::run(&cli.options, add),
         (Some(Command::Test(test)), _) => test::run(&cli.options, test),
         (Some(Command::Explore(explore)), _) => explore::run(&cli.options, explore),
+        (Some(Command::Serve(serve)), _) => serve::run(&cli.options, serve),
         (Some(Command::Sweep(sweep)), _) => sweep::run(&cli.options, sweep),
         (Some(Command::Kernel(kernel)), _) => kernel::run(&cli.options, kernel),
         (Some(Command::Mcp(mcp)), _) => mcp::run(&cli.options, mcp),
