@@ -88,8 +88,8 @@ pub fn place(model: &Model, sae: &Sae) -> Result<Place> {
     }
 }
 
-/// Returns the one site that a dictionary reads, as a place in a model. Refuses a dictionary of other activations, and one
-/// that says that it is of another model.
+/// Returns the one site that a dictionary reads, as a place in a model. Refuses a dictionary of other activations, and
+/// one that says that it is of another model.
 pub fn placed(model: &Model, sae: &Sae) -> Result<Place> {
     let place = place(model, sae)?;
     let width = width(model.decoder.config(), place)?;
