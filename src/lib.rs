@@ -29,6 +29,9 @@ pub mod mcp;
 #[cfg(feature = "lsp")]
 pub mod lsp;
 
+#[cfg(feature = "explorer")]
+pub mod serve;
+
 pub mod cli;
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ const FLOORS: &[&str] = &[
     "jupyter",
     "mcp",
     "lsp",
+    "serve",
     "cli",
 ];
 
@@ -48,7 +49,7 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("reqwest", &["net"]),
-    ("axum", &["explorer", "mcp"]),
+    ("axum", &["explorer", "mcp", "serve"]),
     ("hmac", &["jupyter"]),
     ("rmcp", &["mcp"]),
     ("lsp_server", &["lsp"]),

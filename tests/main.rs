@@ -53,6 +53,7 @@ mod reading;
 mod records;
 mod repl;
 mod saes;
+mod serve;
 mod session_view;
 mod site;
 mod stores;

@@ -51,6 +51,7 @@ const DONE: &[&str] = &[
     "src/repl",
     "src/mcp",
     "src/lsp",
+    "src/serve",
     "src/cli",
 ];
 

@@ -264,6 +264,30 @@ pub struct ExploreArguments {
 }
 
 #[derive(Args)]
+pub struct ServeArguments {
+    /// The model, as `model::load` takes it.
+    #[arg(long, value_name = "MODEL")]
+    pub model: String,
+
+    /// A name of the model in requests, beside that of --model; can be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
+
+    /// A source by its name, such as 3-res-jb: a dictionary, as `sae::load` takes it, or a site, whose coordinates are
+    /// then the features; can be given several times.
+    #[arg(long, value_name = "ID=DICTIONARY")]
+    pub source: Vec<String>,
+
+    /// Maximum number of tokens of a prompt [default: as many as the model reads].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub token_limit: Option<u32>,
+
+    /// The port on 127.0.0.1, by default that of Neuronpedia's own server; 0 takes any that is free.
+    #[arg(long, value_name = "PORT", default_value_t = 5002)]
+    pub port: u16,
+}
+
+#[derive(Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct SweepArguments {
     /// The plan: a script whose value is a map, as docs/sweeps.md has it. Tasks that are done are skipped.

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use super::add::AddArguments;
-use super::args::{CommonArguments, ExploreArguments, KernelArguments, McpArguments, SweepArguments};
+use super::args::{CommonArguments, ExploreArguments, KernelArguments, McpArguments, ServeArguments, SweepArguments};
 use super::cache::CacheArguments;
 use super::check::CheckArguments;
 use super::completions::CompletionsArguments;
@@ -60,6 +60,8 @@ pub enum Command {
     Test(TestArguments),
     /// Look at features while typing: a page for the browser, on this machine alone.
     Explore(ExploreArguments),
+    /// Answer as Neuronpedia's inference server does, for its page, on this machine alone.
+    Serve(ServeArguments),
     /// Be a kernel of Jupyter, for notebooks.
     Kernel(KernelArguments),
     /// Be a language server on standard input and output, for editors.

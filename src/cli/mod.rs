@@ -1,4 +1,4 @@
-//! Floor 25: the command line. One file per subcommand.
+//! Floor 26: the command line. One file per subcommand.
 
 mod add;
 mod replay;
@@ -28,6 +28,8 @@ mod publish;
 mod repl;
 mod run;
 mod search;
+#[cfg_attr(not(feature = "explorer"), path = "no_serve.rs")]
+mod serve;
 mod setup;
 mod skill;
 #[cfg_attr(not(feature = "sweep"), path = "no_sweep.rs")]
@@ -128,6 +130,7 @@ fn dispatch(cli: Cli) -> Exit {
         (Some(Command::Publish(publish)), _) => publish::run(&cli.options, publish),
         (Some(Command::Test(test)), _) => test::run(&cli.options, test),
         (Some(Command::Explore(explore)), _) => explore::run(&cli.options, explore),
+        (Some(Command::Serve(serve)), _) => serve::run(&cli.options, serve),
         (Some(Command::Sweep(sweep)), _) => sweep::run(&cli.options, sweep),
         (Some(Command::Kernel(kernel)), _) => kernel::run(&cli.options, kernel),
         (Some(Command::Lsp), _) => lsp::run(&cli.options),

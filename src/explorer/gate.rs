@@ -35,11 +35,46 @@ const PROTECTION: [(HeaderName, &str); 4] = [
     (CACHE_CONTROL, "no-store"),
 ];
 
+/// The names of a server on loopback, by which a request is judged: it must name one of them, and come from no page of
+/// another site.
+#[derive(Debug, Clone)]
+pub struct Hosts([String; 2]);
+
+impl Hosts {
+    pub fn new(port: u16) -> Self {
+        Self(["127.0.0.1", "localhost"].map(|host| format!("{host}:{port}")))
+    }
+
+    /// Returns the address of the server, without a slash at the end.
+    pub fn address(&self) -> String {
+        format!("http://{}", self.0[0])
+    }
+
+    /// Returns whether a request may come from where it says.
+    pub fn admit(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        let named = uri.authority().is_none_or(|authority| self.is_here(authority.as_str()));
+        if !named || !only(headers, &HOST).is_some_and(|host| self.is_here(host)) {
+            return false;
+        }
+        let of_page = |origin: &str| origin.strip_prefix("http://").is_some_and(|host| self.is_here(host));
+        if headers.contains_key(ORIGIN) && !only(headers, &ORIGIN).is_some_and(of_page) {
+            return false;
+        }
+        let from = HeaderName::from_static("sec-fetch-site");
+        let is_ours = |site: &str| matches!(site, "same-origin" | "none");
+        !headers.contains_key(&from) || only(headers, &from).is_some_and(is_ours)
+    }
+
+    fn is_here(&self, host: &str) -> bool {
+        self.0.iter().any(|known| known.eq_ignore_ascii_case(host))
+    }
+}
+
 /// The token and the hosts that a request is judged by.
 #[derive(Debug, Clone)]
 pub struct Gate {
     token: String,
-    hosts: [String; 2],
+    hosts: Hosts,
 }
 
 impl Gate {
@@ -47,41 +82,26 @@ impl Gate {
     pub fn new(port: u16) -> Result<Self> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|e| err!(Bug, "the system gives no random numbers: {e}"))?;
-        let hosts = ["127.0.0.1", "localhost"].map(|host| format!("{host}:{port}"));
-        Ok(Self { token: hex(&random), hosts })
+        Ok(Self { token: hex(&random), hosts: Hosts::new(port) })
     }
 
     /// Returns the address of the page.
     pub fn address(&self) -> String {
-        format!("http://{}/{}/", self.hosts[0], self.token)
+        format!("{}/{}/", self.hosts.address(), self.token)
     }
 
     /// Refuses a request that may not be answered. Without the token nothing is said about what there is.
     pub fn judge(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), StatusCode> {
-        let named = uri.authority().is_none_or(|authority| self.is_here(authority.as_str()));
-        if !named || !only(headers, &HOST).is_some_and(|host| self.is_here(host)) {
-            return Err(StatusCode::FORBIDDEN);
-        }
-        let of_page = |origin: &str| origin.strip_prefix("http://").is_some_and(|host| self.is_here(host));
-        if headers.contains_key(ORIGIN) && !only(headers, &ORIGIN).is_some_and(of_page) {
-            return Err(StatusCode::FORBIDDEN);
-        }
-        let from = HeaderName::from_static("sec-fetch-site");
-        let is_ours = |site: &str| matches!(site, "same-origin" | "none");
-        if headers.contains_key(&from) && !only(headers, &from).is_some_and(is_ours) {
+        if !self.hosts.admit(uri, headers) {
             return Err(StatusCode::FORBIDDEN);
         }
         if !uri.path().split('/').nth(1).is_some_and(|token| same(token, &self.token)) {
             return Err(StatusCode::NOT_FOUND);
         }
-        if method == Method::POST && !only(headers, &CONTENT_TYPE).is_some_and(is_json) {
+        if method == Method::POST && !sends_json(headers) {
             return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
         }
         Ok(())
-    }
-
-    fn is_here(&self, host: &str) -> bool {
-        self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
     }
 }
 
@@ -92,12 +112,14 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     all.next().is_none().then_some(first)
 }
 
-fn is_json(kind: &str) -> bool {
-    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+/// Returns whether a request says that its body is JSON, which a page of another site cannot without asking first.
+pub fn sends_json(headers: &HeaderMap) -> bool {
+    let is_json = |kind: &str| kind.trim().eq_ignore_ascii_case("application/json");
+    only(headers, &CONTENT_TYPE).and_then(|kind| kind.split(';').next()).is_some_and(is_json)
 }
 
 /// Returns whether two texts are equal, in a time that does not say where they differ.
-fn same(a: &str, b: &str) -> bool {
+pub fn same(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |apart, (a, b)| apart | (a ^ b)) == 0
 }
 
@@ -216,7 +238,7 @@ mod tests {
         #[test]
         fn no_other_host_is_this_one(host in "[ -~]{0,30}") {
             let gate = gate();
-            prop_assume!(!gate.is_here(&host));
+            prop_assume!(!gate.hosts.is_here(&host));
             let Ok(value) = HeaderValue::from_str(&host) else { return Ok(()) };
             let mut all = HeaderMap::new();
             all.insert(HOST, value);

@@ -22,6 +22,6 @@ mod samples;
 mod tests;
 
 pub use answer_stream::refusal;
-pub use gate::{Gate, body, watch};
+pub use gate::{Gate, Hosts, body, same, sends_json, watch};
 pub use server::{serve, serve_connections};
 pub use state::{Explorer, ExplorerInputs};

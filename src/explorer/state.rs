@@ -12,11 +12,10 @@ use crate::base::{Result, Task};
 use crate::checkpoint::load::LoadSettings;
 use crate::circuit::tree::TreeText;
 use crate::data::Text;
-use crate::data::harvest::width;
 use crate::data::text::{SourceOptions, TextOptions};
 use crate::err;
 use crate::features::dashboard::Said;
-use crate::features::feature::{check_feature, place};
+use crate::features::feature::{check_feature, placed};
 use crate::features::{HeadCards, Overview};
 use crate::model::Model;
 use crate::model::reading::fitted::FittedLens;
@@ -108,14 +107,7 @@ impl Explorer {
         let sites: Vec<String> = saes.iter().map(|(_, sae)| sae.parts().about.site()).collect();
         let mut dictionaries = Vec::new();
         for ((source, sae), site) in saes.into_iter().zip(&sites) {
-            let fits = || {
-                let place = place(&model, &sae)?;
-                let width = width(model.decoder.config(), place)?;
-                sae.check_fits(width, &model.name(), site)?;
-                sae.check_model(&model.name())?;
-                Ok(place)
-            };
-            let place = fits().map_err(|e: crate::base::Error| e.within(&source))?;
+            let place = placed(&model, &sae).map_err(|e| e.within(&source))?;
             let is_alone = sites.iter().filter(|other| *other == site).count() == 1;
             let name = if is_alone { site.clone() } else { format!("{site} of {source}") };
             let (overviews, tree) = Default::default();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::Result;
+use crate::data::harvest::width;
 use crate::err;
 use crate::model::Model;
 use crate::model::site::{Place, select};
@@ -85,6 +86,16 @@ pub fn place(model: &Model, sae: &Sae) -> Result<Place> {
         [place] => Ok(place),
         ref places => Err(err!(Argument, "expected a dictionary of one site, and `{site}` names {}", places.len())),
     }
+}
+
+/// Returns the one site that a dictionary reads, as a place in a model. Refuses a dictionary of other activations, and
+/// one that says that it is of another model.
+pub fn placed(model: &Model, sae: &Sae) -> Result<Place> {
+    let place = place(model, sae)?;
+    let width = width(model.decoder.config(), place)?;
+    sae.check_fits(width, &model.name(), &sae.parts().about.site())?;
+    sae.check_model(&model.name())?;
+    Ok(place)
 }
 
 /// Returns the tokenizer that a text is read with.

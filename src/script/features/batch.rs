@@ -1,10 +1,18 @@
-//! `features::save_batches` and `features::load_batch`: the batch files of SAEDashboard and Neuronpedia.
+//! `features::save_batches` and `features::load_batch`: the batch files of SAEDashboard, and the exports of
+//! Neuronpedia; `features::load_explanations` and `features::save_explanations` are for their explanations alone.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::feature_selection::FeatureSelection;
+use crate::base::files::Files;
 use crate::data::{harvest, pack};
-use crate::features::batch::{self, BatchOptions};
-use crate::features::feature::tokenizer;
+use crate::features::batch::export::{self, CREATOR, Export, ExportFacts, ExportNames, MOST_LINES};
+use crate::features::batch::{self, BatchForm, BatchOptions};
+use crate::features::dashboard::Said;
+use crate::features::feature::{place, tokenizer};
 use crate::features::text_codes::{FeatureTextOptions, TextLimits};
+use crate::sae::site_layer;
 use crate::script::engine::options::options as reader;
 use crate::script::model::Model;
 use crate::script::prelude::*;
@@ -18,14 +26,85 @@ crate::options! {
         dir: String = "batches".into();
         /// The features: an array of them or of indices, or a range.
         features: Option<FeatureSelection> = None => usually("all");
+        /// Form of the files: batches of SAEDashboard, or an export of Neuronpedia.
+        form: BatchForm = BatchForm::Json;
+        /// Explanations of features for the export, as a table like that of `features::describe`.
+        descriptions: Option<Said> = None => usually("none").only("form", &["jsonl.gz"]);
+        /// The user of Neuronpedia whose the export is; by default the one that a new database has.
+        creator: String = CREATOR.into() => only("form", &["jsonl.gz"]);
         with text: FeatureTextOptions;
     }
+}
+
+crate::options! {
+    /// Options of reading batch files and exports.
+    #[derive(Debug, Clone)]
+    pub struct LoadBatchOptions {
+        /// Indices of the features of an export that are read.
+        features: Option<Vec<usize>> = None => usually("all");
+    }
+}
+
+crate::options! {
+    /// Options of reading the explanations of an export.
+    #[derive(Debug, Clone)]
+    pub struct LoadExplanationsOptions {
+        /// Site by which the features are named, as dashboards and the explorer know them.
+        site: Option<String> = None => usually("the name of the folder");
+    }
+}
+
+crate::options! {
+    /// Options of writing explanations as a part of an export.
+    #[derive(Debug, Clone)]
+    pub struct SaveExplanationsOptions {
+        /// Folder of the exports.
+        dir: String = "batches".into();
+        /// Name of the set of dictionaries.
+        sae_set: String = "microtome".into();
+        /// The user of Neuronpedia whose the explanations are; by default the one that a new database has.
+        creator: String = CREATOR.into();
+    }
+}
+
+/// Writes the files of an export below its folder, and notes their paths.
+fn save(made: Vec<(PathBuf, Vec<u8>)>, dir: &str, files: &Files, written: &mut Array) -> Result<()> {
+    for (name, content) in made {
+        let path = files.save_whole(&Path::new(dir).join(name), content).map_err(|e| e.about("dir"))?;
+        written.push(path.display().to_string().into());
+    }
+    Ok(())
+}
+
+/// Writes the explanations of some features of a site.
+fn save_explained(
+    said: &Said,
+    site: &str,
+    is_wanted: &dyn Fn(usize) -> bool,
+    names: &ExportNames,
+    dir: &str,
+    files: &Files,
+    written: &mut Array,
+) -> Result<()> {
+    let all: Vec<(usize, String)> = said
+        .of_site(site)
+        .filter(|(feature, _)| is_wanted(*feature))
+        .map(|(feature, words)| (feature, words.text.clone()))
+        .collect();
+    for (number, part) in all.chunks(MOST_LINES).enumerate() {
+        save(vec![names.explained(part, number)?], dir, files, written)?;
+    }
+    Ok(())
 }
 
 #[export_module(manifest)]
 pub mod functions {
     /// Writes features of a dictionary as batch files, `batch-0.json` and so on, as SAEDashboard writes them and
     /// Neuronpedia takes them: 128 features in each. Returns the paths of the files.
+    ///
+    /// With `form: "jsonl.gz"` they are an export of Neuronpedia, in the folder `model_id/LAYER-sae_set`: `features`,
+    /// `activations` and, where there are `descriptions`, `explanations`, as lines of JSON in compressed files, and
+    /// `model.jsonl`, `sourceset.jsonl` and `source.jsonl`.
     ///
     /// The numbers are SAEDashboard's, rounded as it rounds them: the max-activating examples and some drawn from equal
     /// intervals of codes, each a whole row without its first token; histograms of 50 bins; logits along the direction,
@@ -65,13 +144,43 @@ pub mod functions {
         let context = harvest::context(m.decoder().config(), context)?;
         let count = tokens.map(|tokens| tokens.div_ceil(context));
         let rows = pack::gathered(&text, tokenizer(m.core())?, context, count, &env.task, |row| Ok(row.ids))?;
+        let site = s.core.parts().about.site();
+        let names = ExportNames {
+            model_id: options.model_id.clone().unwrap_or_else(|| m.core().name().to_string()),
+            set: options.sae_set.clone(),
+            layer: site_layer(&site).map_or(0, |layer| layer as i64),
+            creator: asked.creator.clone(),
+        };
+        let hook = place(m.core(), &s.core)?.site.lens_name();
         let mut written = Array::new();
+        if asked.form == BatchForm::JsonlGz {
+            names.check()?;
+            let config = m.decoder().config();
+            let facts = ExportFacts {
+                layers: config.layers,
+                neurons_per_layer: config.d_mlp,
+                dimension: config.d_model,
+                prompts: rows.len(),
+                tokens_in_prompt: rows.iter().map(Vec::len).max().unwrap_or_default(),
+                text: text.name().to_string(),
+            };
+            save(names.about(&facts), &asked.dir, &env.files, &mut written)?;
+            if let Some(said) = &asked.descriptions {
+                let is_wanted = |feature: usize| features.binary_search(&feature).is_ok();
+                save_explained(said, &site, &is_wanted, &names, &asked.dir, &env.files, &mut written)?;
+            }
+        }
+        let mut number = 0;
         let mut take = |batch: batch::Batch| {
-            let json = serde_json::to_string(&batch).map_err(|e| err!(Bug, "a batch as JSON: {e}"))?;
-            let path = Path::new(&asked.dir).join(format!("batch-{}.json", written.len()));
-            let path = env.files.save_whole(&path, json).map_err(|e| e.about("dir"))?;
-            written.push(path.display().to_string().into());
-            Ok(())
+            let made = match asked.form {
+                BatchForm::Json => {
+                    let json = serde_json::to_string(&batch).map_err(|e| err!(Bug, "a batch as JSON: {e}"))?;
+                    vec![(format!("batch-{number}.json").into(), json.into_bytes())]
+                }
+                BatchForm::JsonlGz => names.files(&batch, number, &hook)?,
+            };
+            number += 1;
+            save(made, &asked.dir, &env.files, &mut written)
         };
         env.drawing(&ctx, "features::save_batches", options.seed, |seed| {
             let options = BatchOptions { seed, ..options };
@@ -80,18 +189,97 @@ pub mod functions {
         Ok(written)
     }
 
-    /// Reads the features of a batch file of SAEDashboard or Neuronpedia, as cards.
+    /// Reads the features of a batch file of SAEDashboard, or of an export of Neuronpedia, as cards.
+    ///
+    /// An export is the folder of a source, as `features::save_batches` writes it and Neuronpedia has it in its public
+    /// data: `features/batch-0.jsonl.gz` and so on, and beside it `activations` and `explanations`. Explanations are
+    /// among the facts of the cards.
+    ///
+    /// # Options
+    /// - [load_batch]
     ///
     /// # Example
     /// ```
     /// let cards = features::load_batch("tests/fixtures/dashboard/batch-0.json");
     /// cards.map(|card| card.feature)  //=> [0, 5, 9]
     /// cards[1].contexts[0].texts.len()  //=> 6
+    /// let theirs = features::load_batch("tests/fixtures/neuronpedia/0-set", #{ features: [3] });
+    /// theirs.map(|card| card.feature)  //=> [3]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn load_batch(ctx: NativeCallContext, path: &str) -> Fallible<Array> {
-        let bytes = env(&ctx)?.files.bytes(Path::new(path)).map_err(|e| e.about("path"))?;
-        let batch = batch::parse(&bytes).map_err(|e| e.within(path.to_string()).about("path"))?;
-        Ok(batch::cards(&batch).into_iter().map(Dynamic::from).collect())
+    pub fn load_batch(ctx: NativeCallContext, path: &str, options: Options) -> Fallible<Array> {
+        let env = env(&ctx)?;
+        let LoadBatchOptions { features } = taken(options)?;
+        let wanted: Option<BTreeSet<usize>> = features.map(|features| features.into_iter().collect());
+        let folder = env.files.access().to_read(Path::new(path)).map_err(|e| e.about("path"))?;
+        let mut cards = if folder.is_dir() {
+            Export::load(&env.files, Path::new(path), wanted.as_ref(), &env.task)?.cards()
+        } else {
+            let bytes = env.files.bytes(Path::new(path)).map_err(|e| e.about("path"))?;
+            batch::cards(&batch::parse(&bytes).map_err(|e| e.within(path.to_string()).about("path"))?)
+        };
+        cards.retain(|card| wanted.as_ref().is_none_or(|wanted| wanted.contains(&card.feature)));
+        Ok(cards.into_iter().map(Dynamic::from).collect())
+    }
+
+    /// Reads the explanations of an export of Neuronpedia, from the folder of a source: a row for each, with the
+    /// feature, the `description`, the model that wrote it and its method. Dashboards and the explorer take the table,
+    /// if `site` names the features as the dictionary does.
+    ///
+    /// # Options
+    /// - [load_explanations]
+    ///
+    /// # Example
+    /// ```
+    /// let words = features::load_explanations("tests/fixtures/neuronpedia/0-set", #{ site: "resid_pre.0" });
+    /// [words["feature"][0], words["description"][0]]  //=> ["resid_pre.0/3", "names of animals"]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn load_explanations(ctx: NativeCallContext, path: &str, options: Options) -> Fallible<Table> {
+        let env = env(&ctx)?;
+        let LoadExplanationsOptions { site } = taken(options)?;
+        let folder = Path::new(path);
+        let name = || folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(export::explanations(&env.files, folder, &site.unwrap_or_else(name), &env.task)?)
+    }
+
+    /// Writes explanations of features of one site as a part of an export of Neuronpedia: the table has a column
+    /// `feature`, such as `resid_post.3/12`, and `description`, `explanation` or `label`. Returns the files' paths.
+    ///
+    /// # Options
+    /// - [save_explanations]
+    ///
+    /// # Example
+    /// ```
+    /// let words = features::load_explanations("tests/fixtures/neuronpedia/0-set", #{ site: "resid_pre.0" });
+    /// features::save_explanations(words, "resid_pre.0", "gpt2-small", #{ dir: "doc/exports", sae_set: "mine" });
+    /// let kept = features::load_explanations("doc/exports/gpt2-small/0-mine");
+    /// kept["feature"][0]  //=> "0-mine/3"
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn save_explanations(
+        ctx: NativeCallContext,
+        explanations: Table,
+        site: &str,
+        model_id: &str,
+        options: Options,
+    ) -> Fallible<Array> {
+        let env = env(&ctx)?;
+        let asked: SaveExplanationsOptions = taken(options)?;
+        let said = Said::of_table(&explanations)
+            .ok_or_else(|| err!(Argument, "expected {}", Said::wanted()).about("explanations"))?;
+        let names = ExportNames {
+            model_id: model_id.into(),
+            set: asked.sae_set,
+            layer: site_layer(site).map_or(0, |layer| layer as i64),
+            creator: asked.creator,
+        };
+        names.check()?;
+        let mut written = Array::new();
+        save_explained(&said, site, &|_| true, &names, &asked.dir, &env.files, &mut written)?;
+        if written.is_empty() {
+            Err(err!(Argument, "expected explanations of features of {site}, found none").about("explanations"))?;
+        }
+        Ok(written)
     }
 }

@@ -1,6 +1,7 @@
 //! The batch files of SAEDashboard, which Neuronpedia reads: features with their contexts, histograms, logits and
 //! correlations. Keys and order are those of `sae_dashboard.neuronpedia.neuronpedia_dashboard`.
 
+pub mod export;
 mod make;
 mod read;
 
@@ -11,6 +12,16 @@ use serde::{Deserialize, Serialize, Serializer};
 
 pub use make::{BatchOptions, batches};
 pub use read::{cards, parse};
+
+crate::choices! {
+    /// Forms of files of features.
+    pub enum BatchForm {
+        /// The batch files of SAEDashboard.
+        Json = "json",
+        /// The exports of Neuronpedia.
+        JsonlGz = "jsonl.gz",
+    }
+}
 
 /// A file of features of one dictionary.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

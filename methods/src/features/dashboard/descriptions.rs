@@ -21,7 +21,7 @@ pub struct Said(BTreeMap<(String, usize), Description>);
 
 impl Said {
     /// Reads the words from a table with a column `feature`, whose names are as in `resid_post.3/12`.
-    fn of_table(table: &Table) -> Option<Self> {
+    pub fn of_table(table: &Table) -> Option<Self> {
         let column =
             |names: &[&str]| names.iter().find_map(|name| table.columns.iter().position(|column| column == name));
         let names = column(&["feature"])?;

@@ -1,0 +1,33 @@
+//! `microtome serve`: the endpoints of Neuronpedia's inference server, on this machine alone.
+
+use super::Exit;
+use super::args::{CommonArguments, ServeArguments};
+use super::setup::{self, SessionNeeds};
+use crate::base::{Kind, Result};
+use crate::serve::{ServeInputs, Served, serve};
+
+/// The environment variable with the key that requests must have, by the name that Neuronpedia's page has for it.
+const KEY: &str = "INFERENCE_SERVER_SECRET";
+
+pub fn run(options: &CommonArguments, arguments: &ServeArguments) -> Result<Exit> {
+    let env = setup::env(options, SessionNeeds::default())?;
+    let inputs = ServeInputs {
+        model: arguments.model.clone(),
+        names: arguments.name.clone(),
+        sources: arguments.source.clone(),
+        token_limit: arguments.token_limit.map(|limit| limit as usize),
+    };
+    let key = std::env::var(KEY).ok().filter(|key| !key.is_empty());
+    let whose = if key.is_some() { "" } else { "without a key: any program of this machine may ask\n" };
+    let told = |address: &str| env.console.speak(&format!("{address}\n{whose}"));
+    let served = Served::load(&inputs, &env.files, &env.device, &env.task)
+        .and_then(|served| serve(served, arguments.port, key, told, &env.task));
+    if let Some(kind) = env.console.closed() {
+        return Ok(super::run::unwritten(kind));
+    }
+    match served {
+        // Ctrl-C is how it ends.
+        Err(error) if error.kind == Kind::Interrupted => Ok(Exit::Interrupted),
+        other => other.map(|()| Exit::Done),
+    }
+}
