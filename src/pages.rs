@@ -22,18 +22,21 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "benchmarks-explorer.md" "benchmarks-flagship.md" "benchmarks-forward-avx2.md" "benchmarks-forward.md"
         "benchmarks-gpu.md" "benchmarks-gradients.md" "benchmarks-patching.md" "benchmarks-quality.md"
         "benchmarks-quantised.md" "benchmarks-real.md" "benchmarks-sae-avx2.md" "benchmarks-sae.md"
-        "benchmarks-store.md" "benchmarks-train.md" "benchmarks.md" "blocks.md" "dashboards.md" "data-frames.md"
-        "dictionaries-as-wholes.md" "dictionaries.md" "edges.md" "editors.md" "evaluating-dictionaries.md"
-        "experiments.md" "explaining-features.md" "explorer.md" "feature-circuits.md" "features-and-circuits.md"
-        "from-python.md" "gpu.md" "grammar.md" "guide.md" "interventions.md" "judging-circuits.md" "libraries.md"
-        "methods.md" "model-diffing.md" "models.md" "neuronpedia.md" "notebooks.md" "parameter-decomposition.md"
-        "parenthesis-circuit.md" "probes-and-lenses.md" "reports.md" "scale.md" "scripts-and-access.md"
-        "showing-circuits.md" "sparse-models.md" "speed.md" "sweeps.md" "tensors.md" "text-and-tasks.md"
-        "tiny-model.md" "trackers.md" "trust.md" "your-own-model.md";
+        "benchmarks-store.md" "benchmarks-train.md" "benchmarks.md" "blocks.md" "charts.md" "dashboards.md"
+        "data-frames.md" "dictionaries-as-wholes.md" "dictionaries.md" "edges.md" "editors.md"
+        "evaluating-dictionaries.md" "experiments.md" "explaining-features.md" "explorer.md" "feature-circuits.md"
+        "features-and-circuits.md" "from-python.md" "gpu.md" "grammar.md" "guide.md" "interventions.md"
+        "judging-circuits.md" "libraries.md" "methods.md" "model-diffing.md" "models.md" "neuronpedia.md"
+        "notebooks.md" "parameter-decomposition.md" "parenthesis-circuit.md" "probes-and-lenses.md" "reports.md"
+        "scale.md" "scripts-and-access.md" "showing-circuits.md" "sparse-models.md" "speed.md" "sweeps.md"
+        "tensors.md" "text-and-tasks.md" "tiny-model.md" "trackers.md" "trust.md" "your-own-model.md";
     "docs/notebooks/":
         "circuit.ipynb" "dictionary.ipynb" "first-hour.ipynb";
     "docs/pictures/":
-        "learning.svg" "lens.svg" "losses.svg" "notebook.png" "session.png" "singular-values.svg";
+        "chart-annotated.svg" "chart-bars.svg" "chart-column.svg" "chart-heat.svg" "chart-histogram.svg"
+        "chart-intervals.svg" "chart-log.svg" "chart-panels.svg" "chart-points.svg" "chart-print-heat.svg"
+        "chart-print.svg" "chart-right.svg" "learning.svg" "lens.svg" "losses.svg" "notebook.png" "session.png"
+        "singular-values.svg";
     "docs/pictures/blocks/":
         "bert.svg" "bloom.svg" "cohere.svg" "cohere2.svg" "deepseek_v2.svg" "deepseek_v2_groups.svg"
         "deepseek_v3.svg" "falcon.svg" "falcon_alibi.svg" "falcon_grouped.svg" "falcon_mamba.svg" "gemma.svg"

@@ -13,6 +13,7 @@ pub mod json;
 pub mod number;
 pub mod palette;
 pub mod pareto;
+mod pdf;
 pub mod picture;
 mod point_thinning;
 #[cfg(test)]

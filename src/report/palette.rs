@@ -10,6 +10,14 @@ impl Rgb {
         let Rgb(r, g, b) = self;
         format!("#{r:02X}{g:02X}{b:02X}")
     }
+
+    /// Returns the grey that is as light as the colour.
+    pub fn grey(self) -> Rgb {
+        let linear = luminance(self);
+        let encoded = if linear <= 0.003_130_8 { linear * 12.92 } else { 1.055 * linear.powf(1.0 / 2.4) - 0.055 };
+        let level = (encoded * 255.0).round().clamp(0.0, 255.0) as u8;
+        Rgb(level, level, level)
+    }
 }
 
 /// Text and axes; pages swap these four for their own, so no other colour may equal them.
@@ -40,6 +48,42 @@ pub fn series(index: usize) -> Rgb {
     SERIES[index % SERIES.len()]
 }
 
+crate::choices! {
+    /// Colours of a chart, by what is to be told apart where they are printed.
+    pub enum Palette {
+        /// Colours that differ in hue, for the screen.
+        Colour = "colour",
+        /// Colours that differ in lightness, too, so that a print in grey tells them apart.
+        Print = "print",
+        /// Greys as light as the colours of `Print`.
+        Grey = "grey",
+    }
+}
+
+/// Colours of series whose lightness L* is 22, 40, 57 and 73: those in print tell them apart, and the last one is seen
+/// on white.
+const PRINTED: [Rgb; 4] = [Rgb(0x13, 0x32, 0x6d), Rgb(0xac, 0x32, 0x2a), Rgb(0x3d, 0x99, 0x6e), Rgb(0xec, 0xa5, 0x2e)];
+
+impl Palette {
+    /// Returns the colour of series `index`; colours come again after six, or after four in print.
+    pub fn series(self, index: usize) -> Rgb {
+        match self {
+            Palette::Colour => series(index),
+            Palette::Print => PRINTED[index % PRINTED.len()],
+            Palette::Grey => PRINTED[index % PRINTED.len()].grey(),
+        }
+    }
+
+    /// Returns the number that chooses dashes and the shape of markers for series `index`. In print neighbours differ in
+    /// these, too.
+    pub fn pattern(self, index: usize) -> usize {
+        match self {
+            Palette::Colour => index / SERIES.len(),
+            Palette::Print | Palette::Grey => index % 3,
+        }
+    }
+}
+
 /// Colours from dark blue over green to yellow, evenly growing lighter, so that they read in grey too.
 const RISING: [Rgb; 7] = [
     Rgb(24, 20, 74),
@@ -62,12 +106,25 @@ const SIGNED: [Rgb; 7] = [
     Rgb(146, 20, 48),
 ];
 
+/// Colours from dark blue over grey to light yellow, whose lightness L* rises from 18 to 96 in equal steps: both ends
+/// of [`SIGNED`] are one grey in print.
+const SIGNED_IN_PRINT: [Rgb; 7] = [
+    Rgb(20, 41, 94),
+    Rgb(36, 73, 133),
+    Rgb(75, 107, 148),
+    Rgb(139, 139, 139),
+    Rgb(205, 166, 122),
+    Rgb(241, 203, 121),
+    Rgb(255, 246, 167),
+];
+
 /// A map from numbers to colours.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ColourMap {
     low: f64,
     high: f64,
     signed: bool,
+    palette: Palette,
 }
 
 /// Number of steps between the colours of a map: more than the eye can tell, and few enough to test.
@@ -76,13 +133,20 @@ const SHADES: f64 = 255.0;
 impl ColourMap {
     /// Builds a map from `low` to `high`, which differ and are finite.
     pub fn rising(low: f64, high: f64) -> Self {
-        Self { low, high, signed: false }
+        Self { low, high, signed: false, palette: Palette::Colour }
     }
 
     /// Builds a map that goes both ways from `centre` up to the distance `reach`, so that equal colours are equal
     /// distances.
     pub fn signed(centre: f64, reach: f64) -> Self {
-        Self { low: (centre - reach).max(f64::MIN), high: (centre + reach).min(f64::MAX), signed: true }
+        let low = (centre - reach).max(f64::MIN);
+        let high = (centre + reach).min(f64::MAX);
+        Self { low, high, signed: true, palette: Palette::Colour }
+    }
+
+    /// Returns the map in the colours of a palette.
+    pub fn painted(self, palette: Palette) -> Self {
+        Self { palette, ..self }
     }
 
     pub fn low(&self) -> f64 {
@@ -110,7 +174,13 @@ impl ColourMap {
             return BLANK;
         }
         let share = (self.share(value) * SHADES).round() / SHADES;
-        between(if self.signed { &SIGNED } else { &RISING }, share)
+        match (self.palette, self.signed) {
+            (Palette::Colour, true) => between(&SIGNED, share),
+            (Palette::Colour | Palette::Print, false) => between(&RISING, share),
+            (Palette::Print, true) => between(&SIGNED_IN_PRINT, share),
+            (Palette::Grey, true) => between(&SIGNED_IN_PRINT, share).grey(),
+            (Palette::Grey, false) => between(&RISING, share).grey(),
+        }
     }
 }
 
@@ -150,6 +220,12 @@ pub fn mixed(a: Rgb, b: Rgb, share: f64) -> Rgb {
 mod tests {
     use super::*;
 
+    /// Returns the lightness L* of CIE 1976, from 0 for black to 100 for white; equal steps look equal.
+    fn lightness(colour: Rgb) -> f64 {
+        let light = luminance(colour);
+        if light > 0.008_856 { 116.0 * light.cbrt() - 16.0 } else { 903.3 * light }
+    }
+
     fn shades(map: ColourMap) -> Vec<Rgb> {
         (0..=255).map(|i| map.colour(map.low + (map.high - map.low) * f64::from(i) / 255.0)).collect()
     }
@@ -170,8 +246,45 @@ mod tests {
     }
 
     #[test]
+    fn maps_for_print_grow_lighter_in_equal_steps_with_hues_and_without() {
+        for map in [ColourMap::rising(0.0, 1.0), ColourMap::signed(0.0, 1.0)] {
+            for palette in [Palette::Print, Palette::Grey] {
+                let light: Vec<f64> = shades(map.painted(palette)).into_iter().map(lightness).collect();
+                let step = (light[255] - light[0]) / 255.0;
+                assert!(step > 0.28, "{palette:?}: {step}");
+                assert!(light.windows(2).all(|w| w[0] <= w[1] + 1e-9), "{palette:?}");
+                // Eight bits round the single steps; over sixteen of them they are even.
+                let even = |w: &[f64]| ((w[16] - w[0]) / (16.0 * step) - 1.0).abs() < 0.3;
+                assert!(light.windows(17).all(even), "{palette:?}");
+            }
+            let in_grey = |palette| shades(map.painted(palette)).into_iter().map(Rgb::grey).collect::<Vec<_>>();
+            assert_eq!(in_grey(Palette::Print), shades(map.painted(Palette::Grey)));
+        }
+        // What the colours for the screen cannot do.
+        let ends = shades(ColourMap::signed(0.0, 1.0));
+        assert!((lightness(ends[0]) - lightness(ends[255])).abs() < 3.0);
+    }
+
+    #[test]
+    fn series_for_print_differ_in_lightness_and_neighbours_in_their_dashes() {
+        for palette in [Palette::Print, Palette::Grey] {
+            let light: Vec<f64> = (0..4).map(|i| lightness(palette.series(i))).collect();
+            assert!(light.windows(2).all(|w| w[1] - w[0] > 14.0), "{light:?}");
+            assert!(light[3] < 75.0, "the last one is too light for a line on white");
+        }
+        let looks = |i: usize| (Palette::Grey.series(i), Palette::Grey.pattern(i));
+        for i in 0..12 {
+            assert!((0..i).all(|other| looks(other) != looks(i)), "{i}");
+            assert_ne!(looks(i).1, looks(i + 1).1);
+        }
+        assert_eq!((Palette::Colour.series(7), Palette::Colour.pattern(7)), (SERIES[1], 1));
+    }
+
+    #[test]
     fn text_reads_on_every_cell_and_no_cell_is_taken_for_ink() {
-        for map in [ColourMap::rising(-1.0, 3.0), ColourMap::signed(0.0, 2.0)] {
+        let maps = [ColourMap::rising(-1.0, 3.0), ColourMap::signed(0.0, 2.0)];
+        let painted = |map: ColourMap| Palette::ALL.iter().map(move |(_, palette)| map.painted(*palette));
+        for map in maps.into_iter().flat_map(painted) {
             for ground in shades(map).into_iter().chain([BLANK]) {
                 assert!(contrast(ink_on(ground), ground) >= 4.5, "{ground:?}");
                 assert!(![INK, MUTED, RULE, GROUND].contains(&ground));

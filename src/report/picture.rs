@@ -1,4 +1,4 @@
-//! Finished pictures: SVG for pages, SVG that looks the same everywhere, and PNG, all from one drawing.
+//! Finished pictures: SVG for pages, SVG that looks the same everywhere, PNG and PDF, all from one drawing.
 
 use std::sync::{Arc, LazyLock};
 
@@ -9,6 +9,7 @@ use super::draw::canvas::{Area, Drawing};
 use super::draw::lettering::{FAMILY, Face};
 use super::html::escape;
 use super::palette::{GROUND, INK, MUTED, RULE, Rgb};
+use super::pdf;
 use super::text_svg;
 use crate::base::{Result, memory};
 use crate::err;
@@ -118,6 +119,13 @@ pub fn small_png(picture: &dyn Picture) -> Result<Vec<u8>> {
 /// Draws a picture as PNG, two pixels to a CSS pixel.
 pub fn png(picture: &dyn Picture) -> Result<Vec<u8>> {
     encoded(&picture.draw(true)?)
+}
+
+/// Writes a picture as PDF, on one page of its size, without a ground of its own: its text is text, of the embedded
+/// typeface.
+pub fn pdf(picture: &dyn Picture) -> Result<Vec<u8>> {
+    let drawing = picture.draw(true)?;
+    pdf::written(&tree(&drawing)?, &picture.title(), &picture.description())
 }
 
 /// Encodes a drawing as PNG.

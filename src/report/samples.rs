@@ -2,6 +2,7 @@
 
 use crate::base::Grid;
 use crate::report::chart::*;
+use crate::report::palette::Palette;
 
 const NAN: f64 = f64::NAN;
 const INF: f64 = f64::INFINITY;
@@ -33,7 +34,7 @@ impl Chart {
 
 /// Builds the charts, with their names.
 pub fn all() -> Vec<(&'static str, Chart)> {
-    [lines(), points(), bars(), histograms(), heats()].concat()
+    [lines(), points(), bars(), histograms(), heats(), papers()].concat()
 }
 
 fn lines() -> Vec<(&'static str, Chart)> {
@@ -208,5 +209,40 @@ fn heats() -> Vec<(&'static str, Chart)> {
         ("heat-one", Chart::heat(grid(1, 1, |_, _| 3.0))),
         ("heat-constant", Chart::heat(grid(3, 3, |_, _| -2.0))),
         ("heat-huge", Chart::heat(grid(2, 2, |r, c| if (r + c) % 2 == 0 { f64::MAX } else { f64::MIN }))),
+    ]
+}
+
+/// Builds charts as papers have them: panels, two y axes, spans and arrows, colours for print, larger letters.
+fn papers() -> Vec<(&'static str, Chart)> {
+    let titled = |name: &str, y: f64| {
+        let mut chart = Chart::line(vec![series(name, 30, |x| y * (x / 5.0).sin())]).titled(name);
+        chart.x = axis("step", false);
+        chart.y = axis("value", false);
+        Some(chart)
+    };
+    let rows = vec![vec![titled("small", 1e-3), titled("large", 4e5)], vec![titled("one", 1.0), titled("two", 2.0)]];
+    let shared = Panels::new(rows, true, true, LetterStyle::Bracketed);
+    let bars = Bars { name: "a".into(), values: vec![1.0, 2.0, 4.0], spread: None };
+    let bars = Chart::bar(words(3, &["prose", "code", "numbers"]), vec![bars]);
+    let heat = Chart::heat(grid(5, 5, |r, c| r as f64 - c as f64));
+    let rows = vec![vec![Some(bars), Some(heat.clone())], vec![titled("last", 3.0)]];
+    let mixed = Panels::new(rows, false, false, LetterStyle::Lower);
+    let panels = |panels| Chart { height: 600, ..Chart::new(ChartContent::Panels(panels)) };
+    let right = RightAxis { axis: axis("accuracy", false), series: vec!["accuracy".into()] };
+    let two = vec![series("loss", 40, |x| 3.0 * (-x / 9.0).exp()), series("accuracy", 40, |x| 1.0 - (-x / 9.0).exp())];
+    let two = Chart::new(ChartContent::Line(LineChart { series: two, right: Some(right) }));
+    let mut marked = Chart::line((0..5).map(|k| series(&format!("{k}"), 20, |x| x * f64::from(k))).collect());
+    marked.marks = vec![
+        Annotation::XSpan { low: 2.0, high: 5.0, text: "warm-up".into() },
+        Annotation::YSpan { low: 60.0, high: 90.0, text: "target".into() },
+        Annotation::Arrow { x: 10.0, y: 40.0, text: "the fourth".into(), from: [3.0, 50.0] },
+    ];
+    vec![
+        ("panels-shared", panels(shared).titled("Four panels")),
+        ("panels-mixed", panels(mixed)),
+        ("line-right", Chart { y: axis("loss (nats)", false), ..two }),
+        ("line-marked", Chart { palette: Palette::Print, ..marked.clone() }),
+        ("line-large", Chart { palette: Palette::Grey, font_size: 24.0, ..marked }),
+        ("heat-print", Chart { palette: Palette::Print, ..heat }),
     ]
 }

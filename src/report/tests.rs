@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use resvg::{tiny_skia, usvg};
 
 use super::chart::*;
+use super::palette::Palette;
 use super::picture::{inline_svg, png, svg};
 use super::samples;
 use super::terminal::{self, Graphics, Screen};
@@ -95,7 +96,7 @@ fn content() -> impl Strategy<Value = ChartContent> {
     let series = (prop::collection::vec(series, 1..9), any::<bool>());
     prop_oneof![
         series.prop_map(|(series, joined)| if joined {
-            ChartContent::Line(LineChart { series })
+            ChartContent::Line(LineChart { series, right: None })
         } else {
             ChartContent::Scatter(ScatterChart { series })
         }),
@@ -105,7 +106,7 @@ fn content() -> impl Strategy<Value = ChartContent> {
         }),
         (numbers(), 0_usize..50, any::<bool>()).prop_map(|(values, count, log)| {
             let made = binned(vec![(String::new(), values)], &BinOptions { bins: Some(count), log, range: None });
-            made.map_or(ChartContent::Line(LineChart { series: vec![] }), |chart| (*chart.content).clone())
+            made.map_or(ChartContent::Scatter(ScatterChart { series: vec![] }), |chart| (*chart.content).clone())
         }),
         (numbers(), 1_usize..8, words(), any::<bool>(), prop::option::of(any::<f64>())).prop_map(
             |(mut values, columns, label, ranged, centre)| {
@@ -130,6 +131,10 @@ fn mark() -> impl Strategy<Value = Annotation> {
         (0.1..10.0, any::<f64>(), words()).prop_map(|(x, y, text)| Annotation::Text { x, y, text }),
         (any::<f64>(), words()).prop_map(|(at, text)| Annotation::Horizontal { at, text }),
         (0.1..10.0, words()).prop_map(|(at, text)| Annotation::Vertical { at, text }),
+        (0.1..10.0, any::<f64>(), words(), (0.1..10.0, any::<f64>()))
+            .prop_map(|(x, y, text, (a, b))| Annotation::Arrow { x, y, text, from: [a, b] }),
+        (0.1..5.0, 5.0..10.0, words()).prop_map(|(low, high, text)| Annotation::XSpan { low, high, text }),
+        (any::<f64>(), any::<f64>(), words()).prop_map(|(low, high, text)| Annotation::YSpan { low, high, text }),
     ]
 }
 
@@ -144,8 +149,10 @@ proptest! {
         marks in prop::collection::vec(mark(), 0..2),
         (width, height) in (150_u32..900, 150_u32..700),
         (columns, lines, colour) in (0_usize..120, 0_usize..60, any::<bool>()),
+        (font_size, palette) in (prop_oneof![Just(12.0), 4.0..24.0], prop::sample::select(Palette::ALL)),
     ) {
-        let chart = Chart { title, x, y, marks, width, height, ..Chart::new(content) };
+        let palette = palette.1;
+        let chart = Chart { title, x, y, marks, width, height, font_size, palette, ..Chart::new(content) };
         let screen = Screen { width: columns, height: lines, colour, graphics: Graphics::Text };
         let text = chart.text(&screen);
         let picture = inline_svg(&chart);

@@ -1,4 +1,5 @@
-//! Annotations: texts at points and lines across, each where it hides least, on a plate of ground so that it reads.
+//! Annotations: texts at points, arrows, lines across and shaded spans, each text where it hides least, on a plate of
+//! ground so that it reads.
 
 use super::*;
 use crate::report::clip::Rectangle;
@@ -8,6 +9,30 @@ use crate::report::palette::{GROUND, INK, MUTED};
 
 const DASH: f64 = 4.0;
 
+/// Length and half the width of the head of an arrow, and its distance from the point.
+const HEAD: (f64, f64) = (7.0, 3.2);
+const CLEAR: f64 = 4.0;
+
+/// Shades the spans of both axes, which lie behind the data.
+pub fn draw_behind(plot: &mut Plot, chart: &Chart) -> Result<()> {
+    let frame = plot.frame;
+    for mark in &chart.marks {
+        let (from, to) = match mark {
+            Annotation::XSpan { low, high, .. } => {
+                let x = |value: f64| plot.x(value).clamp(frame.left, frame.right);
+                ((x(*low), frame.top), (x(*high), frame.bottom))
+            }
+            Annotation::YSpan { low, high, .. } => {
+                ((frame.left, plot.y_inside(*high)), (frame.right, plot.y_inside(*low)))
+            }
+            _ => continue,
+        };
+        plot.canvas.rectangle(from, to, MUTED.faint(0.14))?;
+    }
+    Ok(())
+}
+
+/// Draws what lies over the data, and the names of all annotations.
 pub fn draw(plot: &mut Plot, chart: &Chart) -> Result<()> {
     let frame = plot.frame;
     let mut covered = if chart.marks.is_empty() { Vec::new() } else { data(plot, chart) };
@@ -34,11 +59,51 @@ pub fn draw(plot: &mut Plot, chart: &Chart) -> Result<()> {
                 let low = frame.bottom - 9.0;
                 (text, [(right, high), (left, high), (right, low), (left, low)])
             }
+            Annotation::Arrow { x, y, text, from } if plot.view.contains(*x, *y) => {
+                let (middle, line) = plot.place(from[0], from[1]);
+                let wide = width(plot, text);
+                let spot = (middle - wide / 2.0, line);
+                let tip = plot.place(*x, *y);
+                arrow(plot, &inside(&frame, spot, wide), tip)?;
+                (text, [spot; 4])
+            }
+            Annotation::XSpan { low, high, text } if plot.view.x.low < *high && *low < plot.view.x.high => {
+                let middle = (plot.x(*low).max(frame.left) + plot.x(*high).min(frame.right)) / 2.0;
+                let left = middle - width(plot, text) / 2.0;
+                let high = frame.top + 9.0;
+                let low = frame.bottom - 9.0;
+                (text, [(left, high), (left, low), (left, high + 16.0), (left, low - 16.0)])
+            }
+            Annotation::YSpan { low, high, text } if plot.view.y.low < *high && *low < plot.view.y.high => {
+                let middle = (plot.y_inside(*low) + plot.y_inside(*high)) / 2.0;
+                let right = frame.right - width(plot, text) - 6.0;
+                let left = frame.left + 6.0;
+                let between = (left + right) / 2.0;
+                (text, [(right, middle), (left, middle), (between, middle), (right, middle)])
+            }
             _ => continue,
         };
         plate(plot, text, &spots, &mut covered)?;
     }
     Ok(())
+}
+
+/// Draws an arrow from the side of a text's plate to a little before a point, if there is room for it.
+fn arrow(plot: &mut Plot, plate: &Rectangle, to: Point) -> Result<()> {
+    let centre = ((plate.left + plate.right) / 2.0, (plate.top + plate.bottom) / 2.0);
+    let from = plate.segment(centre, to).map_or(centre, |(_, side)| side);
+    let length = (to.0 - from.0).hypot(to.1 - from.1);
+    let (long, half) = HEAD;
+    if length < CLEAR + long {
+        return Ok(());
+    }
+    let dx = (to.0 - from.0) / length;
+    let dy = (to.1 - from.1) / length;
+    let along = |back: f64| (to.0 - dx * back, to.1 - dy * back);
+    let neck = along(CLEAR + long);
+    plot.canvas.line(from, neck, 1.2, INK)?;
+    let head = [along(CLEAR), (neck.0 - dy * half, neck.1 + dx * half), (neck.0 + dy * half, neck.1 - dx * half)];
+    plot.canvas.polygon(&head, INK)
 }
 
 /// Returns places of the data, at most four thousand, which annotations are to keep clear of.
@@ -81,4 +146,59 @@ fn inside(frame: &Rectangle, (left, middle): Point, wide: f64) -> Rectangle {
     let left = left.min(frame.right - wide - 6.0).max(frame.left + 4.0);
     let middle = middle.clamp(frame.top + 8.0, (frame.bottom - 8.0).max(frame.top + 8.0));
     Rectangle { left: left - 3.0, top: middle - 7.0, right: left + wide + 3.0, bottom: middle + 7.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chart(marks: Vec<Annotation>) -> Chart {
+        let series = Series { x: vec![0.0, 10.0], y: vec![0.0, 10.0], ..Series::default() };
+        Chart { marks, ..Chart::line(vec![series]) }
+    }
+
+    fn body(marks: Vec<Annotation>) -> String {
+        chart(marks).draw(false).unwrap().body
+    }
+
+    #[test]
+    fn spans_lie_behind_the_data_and_their_names_over_it() {
+        let spans = vec![
+            Annotation::XSpan { low: 2.0, high: 4.0, text: "warm-up".into() },
+            Annotation::YSpan { low: 6.0, high: 20.0, text: "target".into() },
+        ];
+        let drawn = body(spans);
+        let shade = "opacity=\"0.14\" fill=\"#5B636E\"";
+        assert_eq!(drawn.matches(shade).count(), 2);
+        let line = drawn.find("stroke=\"#0072B2\"").unwrap();
+        assert!(drawn.rfind(shade).unwrap() < line, "{drawn}");
+        assert!(drawn.find(">\nwarm-up\n<").unwrap() > line && drawn.find(">\ntarget\n<").unwrap() > line);
+        assert!(!body(Vec::new()).contains(shade));
+        // The range holds both ends.
+        let view = chart(vec![Annotation::YSpan { low: 6.0, high: 20.0, text: String::new() }]).view().unwrap();
+        assert!(view.y.contains(20.0));
+    }
+
+    #[test]
+    fn an_arrow_leads_from_its_text_to_its_point() {
+        let at = Annotation::Arrow { x: 5.0, y: 5.0, text: "here".into(), from: [2.0, 9.0] };
+        let drawn = body(vec![at]);
+        let head = drawn.split("<polygon points=\"").nth(1).unwrap().split('"').next().unwrap();
+        let corners: Vec<(f64, f64)> = head
+            .split_whitespace()
+            .map(|corner| corner.split_once(',').unwrap())
+            .map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap()))
+            .collect();
+        let text = drawn.split("<text ").find(|text| text.contains(">\nhere\n<")).unwrap();
+        let place = |name: &str| {
+            let (_, rest) = text.split_once(&format!("{name}=\"")).unwrap();
+            rest.split('"').next().unwrap().parse::<f64>().unwrap()
+        };
+        // The tip lies below and to the right of the neck, as the point does of the text.
+        assert!(corners.len() == 3 && corners[0].0 > corners[1].0.min(corners[2].0), "{corners:?}");
+        assert!(corners[0].1 > place("y") && corners[0].0 > place("x"), "{corners:?} {text}");
+        // A point under its own text has no arrow.
+        let close = Annotation::Arrow { x: 5.0, y: 5.0, text: "here".into(), from: [5.0, 5.0] };
+        assert!(!body(vec![close]).contains("<polygon"));
+    }
 }

@@ -10,84 +10,184 @@ use plotters::drawing::DrawingArea;
 use plotters::style::TRANSPARENT;
 
 use super::legend::Legend;
+use super::pane::Heading;
 use super::plot::{Ruler, Space};
 use super::*;
 use crate::report::clip::Rectangle;
-use crate::report::draw::canvas::{self, failed, stroke, units};
-use crate::report::draw::layout::{self, LABEL, PAD, TICK, label_room};
-use crate::report::palette::{INK, MUTED, RULE};
+use crate::report::draw::canvas::{self, Anchor, failed, stroke, units};
+use crate::report::draw::layout::{self, AxisLabels, LABEL, PAD, TICK, label_room};
+use crate::report::palette::{INK, MUTED, RULE, Rgb};
 use crate::report::scale::Tick;
+
+/// Free space between the right end of a plot and that of the sheet, beside the margin.
+const BESIDE: f64 = 6.0;
+
+/// Free space at the left of a panel whose y axis has its labels at another one.
+const UNLABELLED: f64 = 4.0;
+
+/// Distance of tick labels from an axis.
+const TICK_GAP: f64 = 8.0;
+
+/// Parts around the data of a chart, and their places.
+struct Surroundings {
+    heading: Heading,
+    legend: Legend,
+    notes: Vec<String>,
+    /// Names below the plot, where categories stand there in place of numbers.
+    named: Option<AxisLabels>,
+    x: Ruler,
+    y: Ruler,
+    right: Option<Ruler>,
+    frame: Rectangle,
+    /// Room below the plot that ticks or names take.
+    depth: f64,
+    /// Room below them that the label of the x axis takes.
+    x_label: f64,
+    has_y_labels: bool,
+}
+
+impl Surroundings {
+    fn of(chart: &Chart, view: &ChartView, key: LegendSymbol, pane: &Pane) -> Self {
+        let Pane { width, height, .. } = *pane;
+        let given = pane.margins();
+        let heading = Heading::of(&chart.title, pane);
+        let legend = Legend::new(&chart.listed(), key, chart.palette, width);
+        let notes = pane.note_lines(&view.notes, width);
+        let has_y_labels = pane.has_y_labels();
+        let x_label = if pane.has_x_labels() { label_room(&chart.x.label) } else { 0.0 };
+        let top = given.map_or(PAD + heading.height() + legend.height() + 4.0, |given| given.top);
+        let foot = height - PAD - layout::notes_height(&notes) - x_label;
+        // Ticks are chosen for the height there would be with one line of labels; longer labels only make them denser.
+        let high = given.map_or(foot - 20.0 - top, |given| height - given.bottom - top);
+        let up = |scale: Scale| Ruler { scale, ticks: scale.ticks((high / 52.0).max(2.0) as usize) };
+        let y = up(view.y);
+        let own = if has_y_labels { PAD + label_room(&chart.y.label) + widest(&y) + TICK_GAP } else { UNLABELLED };
+        let left = given.map_or(own, |given| given.left);
+        let right = view.right.map(up);
+        let beside = right.as_ref().map_or(0.0, |right| right_room(chart, right));
+        let end = given.map_or(width - PAD - BESIDE - beside, |given| width - given.right).max(left + 40.0);
+        let categories = chart.content.kind().categories();
+        let named = categories.filter(|_| pane.has_x_labels()).map(|names| {
+            let slot = (end - left) / names.len() as f64;
+            layout::labels_below(names, slot, (height * 0.3).min(150.0))
+        });
+        let ticks = if categories.is_some() { Vec::new() } else { ticks_that_fit(&view.x, end - left) };
+        let x = Ruler { scale: view.x, ticks };
+        let depth = match &named {
+            Some(labels) => labels.depth + 8.0,
+            None if pane.has_x_labels() => 20.0,
+            None => 0.0,
+        };
+        let bottom = given.map_or(foot - depth, |given| height - given.bottom).max(top + 30.0);
+        let frame = Rectangle { left, top, right: end, bottom };
+        Self { heading, legend, notes, named, x, y, right, frame, depth, x_label, has_y_labels }
+    }
+}
+
+fn widest(ruler: &Ruler) -> f64 {
+    ruler.ticks.iter().map(|t| TICK.width(&t.label)).fold(0.0, f64::max)
+}
+
+/// Returns the room that the labels of the right axis take.
+fn right_room(chart: &Chart, ruler: &Ruler) -> f64 {
+    let label = chart.content.kind().right().map_or(0.0, |right| label_room(&right.axis.label));
+    widest(ruler) + TICK_GAP + label
+}
+
+/// Returns the room that the labels of a chart take around its plot in a pane.
+pub fn margins(chart: &Chart, view: &ChartView, key: LegendSymbol, pane: &Pane) -> Margins {
+    let Rectangle { left, top, right, bottom } = Surroundings::of(chart, view, key, pane).frame;
+    Margins { left, top, right: pane.width - right, bottom: pane.height - bottom }
+}
 
 /// Lays out and draws a chart whose data `paint` draws.
 pub fn draw(
     chart: &Chart,
     view: ChartView,
     key: LegendSymbol,
-    spelling: bool,
+    pane: &Pane,
     paint: impl FnOnce(&mut Plot) -> Result<()>,
 ) -> Result<Drawing> {
-    let width = f64::from(chart.width);
-    let height = f64::from(chart.height);
-    let title = layout::title_lines(&chart.title, width);
-    let legend = Legend::new(&chart.listed(), key, width);
-    let notes = layout::note_lines(&view.notes, width);
-    let top = PAD + layout::title_height(&title) + legend.height() + 4.0;
-    let foot = height - PAD - layout::notes_height(&notes) - label_room(&chart.x.label);
-    // Ticks are chosen for the height there would be with one line of labels; longer labels only make them denser.
-    let y = Ruler { scale: view.y, ticks: view.y.ticks(((foot - 20.0 - top) / 52.0).max(2.0) as usize) };
-    let widest = y.ticks.iter().map(|t| TICK.width(&t.label)).fold(0.0, f64::max);
-    let left = PAD + label_room(&chart.y.label) + widest + 8.0;
-    let right = (width - PAD - 6.0).max(left + 40.0);
-    let named = chart.content.kind().categories().map(|names| {
-        let slot = (right - left) / names.len() as f64;
-        layout::labels_below(names, slot, (height * 0.3).min(150.0))
-    });
-    let ticks = if named.is_some() { Vec::new() } else { ticks_that_fit(&view.x, right - left) };
-    let x = Ruler { scale: view.x, ticks };
-    let depth = named.as_ref().map_or(20.0, |labels| labels.depth + 8.0);
-    let frame = Rectangle { left, top, right, bottom: (foot - depth).max(top + 30.0) };
-    canvas::draw(width, height, spelling, |canvas| {
-        layout::draw_title(canvas, &title)?;
-        legend.draw(canvas, PAD + layout::title_height(&title))?;
-        layout::draw_notes(canvas, &notes, height)?;
-        let space = draw_around(canvas, chart, &frame, depth, x, y)?;
-        let mut plot = Plot { canvas, frame, view, space };
-        if let Some(labels) = named {
+    let around = Surroundings::of(chart, &view, key, pane);
+    let frame = around.frame;
+    canvas::draw(pane.width, pane.height, pane.spelling, |canvas| {
+        around.heading.draw(canvas)?;
+        around.legend.draw(canvas, PAD + around.heading.height())?;
+        layout::draw_notes(canvas, &around.notes, pane.height)?;
+        let space = draw_around(canvas, chart, &around)?;
+        let mut plot = Plot { canvas, frame, view, space, palette: chart.palette };
+        if let Some(labels) = &around.named {
             let centres: Vec<f64> = (0..labels.texts.len()).map(|i| plot.x(i as f64)).collect();
             labels.draw(plot.canvas, frame.bottom + 6.0, |i| centres[i])?;
         }
+        annotations::draw_behind(&mut plot, chart)?;
         paint(&mut plot)?;
         draw_frame(&mut plot)?;
+        draw_right(&mut plot, chart, &around)?;
         annotations::draw(&mut plot, chart)
     })
 }
 
-/// Draws the lines of the grid and all labels around the frame, those below it with `depth` for its ticks; returns the
-/// map from values to places.
-fn draw_around(canvas: &mut Canvas, chart: &Chart, frame: &Rectangle, depth: f64, x: Ruler, y: Ruler) -> Result<Space> {
-    let below = depth + label_room(&chart.x.label);
+/// Draws the lines of the grid and all labels at the left and below; returns the map from values to places.
+fn draw_around(canvas: &mut Canvas, chart: &Chart, around: &Surroundings) -> Result<Space> {
+    let frame = around.frame;
+    let below = around.depth + around.x_label;
+    let start = if around.has_y_labels { PAD } else { frame.left };
+    let right = chart.content.kind().right();
+    let tie = right.and_then(|right| right.tie(chart, false));
     // plotters shares a backend of its own, and so it has the sheet for a while.
     let sheet = Rc::new(RefCell::new(std::mem::take(canvas)));
-    let size = (units(frame.right - PAD), units(frame.height() + below));
-    let area = DrawingArea::<Canvas, Shift>::from(&sheet).shrink((units(PAD), units(frame.top)), size);
+    let size = (units(frame.right - start), units(frame.height() + below));
+    let area = DrawingArea::<Canvas, Shift>::from(&sheet).shrink((units(start), units(frame.top)), size);
     let mut plot = ChartBuilder::on(&area)
-        .y_label_area_size(units(frame.left - PAD))
+        .y_label_area_size(units(frame.left - start))
         .x_label_area_size(units(below))
-        .build_cartesian_2d(x, y)
+        .build_cartesian_2d(around.x.clone(), around.y.clone())
         .map_err(failed)?;
-    plot.configure_mesh()
-        .bold_line_style(stroke(RULE, 1.0))
+    let mut mesh = plot.configure_mesh();
+    mesh.bold_line_style(stroke(RULE, 1.0))
         .axis_style(TRANSPARENT)
         .label_style(TICK.style(MUTED))
         .axis_desc_style(LABEL.style(INK))
         // Labels stand at twice the length of a tick.
         .set_all_tick_mark_size(units(3.7))
-        .x_desc(LABEL.fitted(&visible(&chart.x.label), frame.width()))
-        .y_desc(LABEL.fitted(&visible(&chart.y.label), frame.height()))
-        .draw()
-        .map_err(failed)?;
+        .x_desc(LABEL.fitted(&visible(&chart.x.label), frame.width()));
+    if right.is_none() {
+        mesh.y_desc(LABEL.fitted(&visible(&chart.y.label), frame.height()));
+    }
+    if let Some(ink) = tie {
+        mesh.y_label_style(TICK.style(ink));
+    }
+    mesh.draw().map_err(failed)?;
     *canvas = sheet.take();
+    // plotters has one style for the labels of both axes, and the colour of a series is of one only.
+    if right.is_some() && around.has_y_labels {
+        draw_label_upwards(canvas, &chart.y.label, PAD + LABEL.size / 2.0, &frame, tie.unwrap_or(INK))?;
+    }
     Ok(plot.as_coord_spec().clone())
+}
+
+/// Draws the ticks and the label of the right axis, if there is one.
+fn draw_right(plot: &mut Plot, chart: &Chart, around: &Surroundings) -> Result<()> {
+    let Some((ruler, right)) = around.right.as_ref().zip(chart.content.kind().right()) else { return Ok(()) };
+    let frame = plot.frame;
+    let tie = right.tie(chart, true);
+    let beside = frame.right + TICK_GAP;
+    for tick in &ruler.ticks {
+        let y = frame.bottom - ruler.scale.share(tick.at) * frame.height();
+        plot.canvas.text(&tick.label, (beside, y), Anchor::Left, TICK, tie.unwrap_or(MUTED))?;
+    }
+    let middle = beside + widest(ruler) + label_room(&right.axis.label) - LABEL.size / 2.0;
+    draw_label_upwards(plot.canvas, &right.axis.label, middle, &frame, tie.unwrap_or(INK))
+}
+
+/// Writes the label of a y axis, whose middle line is at `x`.
+fn draw_label_upwards(canvas: &mut Canvas, label: &str, x: f64, frame: &Rectangle, ink: Rgb) -> Result<()> {
+    if label.is_empty() {
+        return Ok(());
+    }
+    let text = LABEL.fitted(&visible(label), frame.height());
+    canvas.text_upwards(&text, (x, (frame.top + frame.bottom) / 2.0), Anchor::Center, LABEL, ink)
 }
 
 /// Chooses the most ticks whose labels stand clear of each other.

@@ -19,6 +19,7 @@ crate::options! {
         with y_axis: YAxisOptions;
         with marks: AnnotationOptions;
         with size: SizeOptions;
+        with style: StyleOptions;
     }
 }
 
@@ -40,6 +41,7 @@ pub fn bar(data: &Plain, options: BarOptions, task: &Task) -> Result<Chart> {
     let series = named.into_iter().zip(spreads).map(|((name, values), spread)| Bars { name, values, spread });
     Chart::bar(categories, series.collect())
         .sized(&options.size)
+        .styled(&options.style)
         .dressed(options.label, &options.y_axis, &options.marks, task)?
         .checked("data", task)
 }
@@ -90,7 +92,7 @@ impl ChartKind for BarChart {
         let base = (!chart.y.log).then_some(0.0);
         let y = chart.up_from(base, values().chain(ends))?;
         let x = Scale { low: -0.5, high: self.categories.len() as f64 - 0.5, log: false };
-        let mut view = ChartView { x, y, notes: Vec::new() };
+        let mut view = ChartView::new(x, y);
         view.leave_out(self.points(), "value");
         view.leave_out_ends(self.series.iter().map(|s| (s.values.as_slice(), &s.spread)));
         Ok(view)
@@ -104,8 +106,12 @@ impl ChartKind for BarChart {
         Some(&self.categories)
     }
 
-    fn draw(&self, chart: &Chart, spelling: bool) -> Result<Drawing> {
-        axes::draw(chart, chart.view()?, LegendSymbol::Block, spelling, |plot| self.paint(plot))
+    fn margins(&self, chart: &Chart, pane: &Pane) -> Result<Margins> {
+        Ok(axes::margins(chart, &chart.view()?, LegendSymbol::Block, pane))
+    }
+
+    fn draw(&self, chart: &Chart, pane: &Pane) -> Result<Drawing> {
+        axes::draw(chart, chart.view()?, LegendSymbol::Block, pane, |plot| self.paint(plot))
     }
 
     fn text(&self, chart: &Chart, screen: &Screen) -> Result<TextPicture> {
@@ -158,7 +164,8 @@ impl BarChart {
             let left = plot.x(category as f64) - wide * self.series.len() as f64 / 2.0;
             for (index, s) in self.series.iter().enumerate() {
                 let from = left + wide * index as f64;
-                bar_of(plot, (from, from + wide), s.values[category], SeriesStyle::of(index))?;
+                let look = plot.style(index);
+                bar_of(plot, (from, from + wide), s.values[category], look)?;
                 if let Some(spread) = &s.spread {
                     let ends = (spread.low[category], spread.high[category]);
                     whisker(plot, from + wide / 2.0, ends, INK)?;

@@ -1,6 +1,6 @@
 //! Checks of charts, made before anything is drawn.
 
-use super::options::{LARGEST, SMALLEST};
+use super::options::{LARGEST, LARGEST_FONT, SMALLEST, SMALLEST_FONT};
 use super::*;
 use crate::base::Error;
 
@@ -17,26 +17,47 @@ impl Chart {
                 bail!(Argument, "expected a {name} from {SMALLEST} to {LARGEST}, found {pixels}");
             }
         }
+        self.check_font_size()?;
         self.x.check("x")?;
         self.y.check("y")?;
         self.check_marks()?;
         self.content.kind().check(self)
     }
 
+    /// Refuses letters of a size out of bounds, or so large that they leave no room for a chart.
+    fn check_font_size(&self) -> Result<()> {
+        let size = self.font_size;
+        if !(SMALLEST_FONT..=LARGEST_FONT).contains(&size) {
+            let message = format!("expected a font_size from {SMALLEST_FONT} to {LARGEST_FONT}, found {size}");
+            return Err(err!(Argument, "{message}").about("font_size"));
+        }
+        let side = self.width.min(self.height);
+        let most = LABEL.size * f64::from(side) / f64::from(SMALLEST);
+        if size > LABEL.size && size > most {
+            let message = format!("expected a font_size of at most {most} beside {side} pixels, found {size}");
+            return Err(err!(Argument, "{message}").hint("larger letters need a larger picture").about("font_size"));
+        }
+        Ok(())
+    }
+
     fn check_marks(&self) -> Result<()> {
         few(self.marks.len(), MOST_MARKS, "annotation")?;
         for mark in &self.marks {
-            let (x, y) = mark.place();
             let option = match mark {
-                Annotation::Text { .. } => "texts",
+                Annotation::Text { .. } | Annotation::Arrow { .. } => "texts",
                 Annotation::Horizontal { .. } => "horizontal",
                 Annotation::Vertical { .. } => "vertical",
+                Annotation::XSpan { .. } => "x_spans",
+                Annotation::YSpan { .. } => "y_spans",
             };
-            for (axis, name, at) in [(&self.x, "x", x), (&self.y, "y", y)] {
-                if let Some(at) = at.filter(|at| !at.is_finite() || axis.log && *at <= 0.0) {
+            for (axis, name, places) in [(&self.x, "x", mark.xs()), (&self.y, "y", mark.ys())] {
+                if let Some(at) = places.into_iter().find(|at| !at.is_finite() || axis.log && *at <= 0.0) {
                     let message = format!("expected an annotation at a place on the {name} axis, found {at}");
                     return Err(err!(Argument, "{message}").about(option));
                 }
+            }
+            if let Annotation::XSpan { low, high, .. } | Annotation::YSpan { low, high, .. } = mark {
+                range(Some([*low, *high]), false, "a span").map_err(|e| e.about(option))?;
             }
         }
         Ok(())
@@ -44,7 +65,7 @@ impl Chart {
 }
 
 impl Axis {
-    fn check(&self, name: &str) -> Result<()> {
+    pub(super) fn check(&self, name: &str) -> Result<()> {
         range(self.range, self.log, &format!("the {name} axis")).map_err(|e| e.about(format!("{name}_range")))
     }
 }
@@ -152,8 +173,31 @@ mod tests {
         );
         let lost = vec![Annotation::Horizontal { at: f64::NAN, text: String::new() }];
         assert_eq!(
-            message(Chart { marks: lost, ..good }),
+            message(Chart { marks: lost, ..good.clone() }),
             "expected an annotation at a place on the y axis, found NaN"
         );
+        let upside_down = vec![Annotation::XSpan { low: 2.0, high: 1.0, text: String::new() }];
+        assert_eq!(
+            message(Chart { marks: upside_down, ..good.clone() }),
+            "expected two finite ends in rising order for a span, found 2 and 1"
+        );
+        let from_nowhere = Annotation::Arrow { x: 1.0, y: 1.0, text: "a".into(), from: [0.0, 2.0] };
+        let log = Axis { log: true, ..Axis::default() };
+        assert_eq!(
+            message(Chart { x: log, marks: vec![from_nowhere], ..good }),
+            "expected an annotation at a place on the x axis, found 0"
+        );
+    }
+
+    #[test]
+    fn letters_leave_room_for_a_chart() {
+        let good = Chart::line(vec![Series { x: vec![0.0], y: vec![1.0], ..Series::default() }]);
+        assert!(Chart { font_size: 24.0, width: 320, height: 320, ..good.clone() }.check().is_ok());
+        assert!(Chart { font_size: 4.0, width: 160, height: 160, ..good.clone() }.check().is_ok());
+        assert_eq!(
+            message(Chart { font_size: 25.0, width: 320, ..good.clone() }),
+            "expected a font_size of at most 24 beside 320 pixels, found 25"
+        );
+        assert_eq!(message(Chart { font_size: 0.0, ..good }), "expected a font_size from 4 to 60, found 0");
     }
 }

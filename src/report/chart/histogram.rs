@@ -32,6 +32,7 @@ crate::options! {
         with y_axis: YAxisOptions;
         with marks: AnnotationOptions;
         with size: SizeOptions;
+        with style: StyleOptions;
     }
 }
 
@@ -47,7 +48,8 @@ pub fn histogram(values: &Plain, options: HistogramOptions, task: &Task) -> Resu
     // They are sorted, for the width of the bins.
     let chart = task.heavy(16.0 * count as f64, move || binned(named, &division)).map_err(|e| e.about("values"))?;
     let label = LabelOptions { title: options.title, x: options.x, y: Some(options.y) };
-    chart.sized(&options.size).dressed(label, &options.y_axis, &options.marks, task)?.checked("values", task)
+    let chart = chart.sized(&options.size).styled(&options.style);
+    chart.dressed(label, &options.y_axis, &options.marks, task)?.checked("values", task)
 }
 
 /// Builds a histogram of several named lists of values over common edges. The last bin holds its upper edge, too.
@@ -170,7 +172,7 @@ impl ChartKind for Histogram {
         let y = chart.up_from(Some(base), std::iter::once(most))?;
         let sum = |of: fn(&HistogramCounts) -> usize| self.series.iter().map(of).sum();
         let notes = left_out([sum(|s| s.not_finite), sum(|s| s.not_positive), sum(|s| s.outside)], "value");
-        Ok(ChartView { x, y, notes })
+        Ok(ChartView { notes, ..ChartView::new(x, y) })
     }
 
     fn points(&self) -> Box<dyn Iterator<Item = (f64, f64)> + '_> {
@@ -178,8 +180,12 @@ impl ChartKind for Histogram {
         Box::new(columns.map(|(edge, count)| (*edge, *count as f64)))
     }
 
-    fn draw(&self, chart: &Chart, spelling: bool) -> Result<Drawing> {
-        axes::draw(chart, chart.view()?, LegendSymbol::Block, spelling, |plot| self.paint(plot))
+    fn margins(&self, chart: &Chart, pane: &Pane) -> Result<Margins> {
+        Ok(axes::margins(chart, &chart.view()?, LegendSymbol::Block, pane))
+    }
+
+    fn draw(&self, chart: &Chart, pane: &Pane) -> Result<Drawing> {
+        axes::draw(chart, chart.view()?, LegendSymbol::Block, pane, |plot| self.paint(plot))
     }
 
     fn text(&self, chart: &Chart, screen: &Screen) -> Result<TextPicture> {
@@ -195,7 +201,7 @@ impl Histogram {
     fn paint(&self, plot: &mut Plot) -> Result<()> {
         let is_alone = self.series.len() == 1;
         for (index, s) in self.series.iter().enumerate() {
-            let look = SeriesStyle::of(index);
+            let look = plot.style(index);
             let outline = outline(plot, &self.edges, &s.counts);
             let opacity = if is_alone { 0.75 } else { 0.3 };
             plot.canvas.polygon(&plot.frame.polygon(&outline), look.colour.faint(opacity))?;

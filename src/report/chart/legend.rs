@@ -20,6 +20,7 @@ pub enum LegendSymbol {
 
 pub struct Legend {
     key: LegendSymbol,
+    palette: Palette,
     entries: Vec<LegendEntry>,
 }
 
@@ -33,9 +34,10 @@ struct LegendEntry {
 
 impl Legend {
     /// Lays out the names that are not empty.
-    pub fn new(names: &[&str], key: LegendSymbol, width: f64) -> Self {
-        let named: Vec<(usize, &&str)> = names.iter().enumerate().filter(|(_, name)| !name.is_empty()).collect();
-        let mut legend = Self { key, entries: Vec::new() };
+    pub fn new(names: &[impl AsRef<str>], key: LegendSymbol, palette: Palette, width: f64) -> Self {
+        let names = names.iter().map(|name| name.as_ref()).enumerate();
+        let named: Vec<(usize, &str)> = names.filter(|(_, name)| !name.is_empty()).collect();
+        let mut legend = Self { key, palette, entries: Vec::new() };
         let mut x = PAD;
         let mut row = 0;
         let room = width - PAD;
@@ -68,7 +70,7 @@ impl Legend {
         let middle = |row: usize| top + (row as f64 + 0.5) * ROW;
         for LegendEntry { text, series, left, row } in &self.entries {
             let y = middle(*row);
-            let Some(look) = series.map(SeriesStyle::of) else {
+            let Some(look) = series.map(|index| SeriesStyle::of(index, self.palette)) else {
                 canvas.text(text, (*left, y), Anchor::Left, LABEL, INK)?;
                 continue;
             };
@@ -89,15 +91,16 @@ mod tests {
 
     #[test]
     fn names_flow_into_rows_and_the_rest_is_counted() {
-        let few = Legend::new(&["a", "", "b"], LegendSymbol::Line, 720.0);
+        let legend = |names: &[&str]| Legend::new(names, LegendSymbol::Line, Palette::Colour, 720.0);
+        let few = legend(&["a", "", "b"]);
         assert_eq!((few.entries.len(), few.height()), (2, ROW + 6.0));
         let names: Vec<String> = (0..100).map(|i| format!("a rather long name {i}")).collect();
-        let many = Legend::new(&names.iter().map(String::as_str).collect::<Vec<_>>(), LegendSymbol::Line, 720.0);
+        let many = legend(&names.iter().map(String::as_str).collect::<Vec<_>>());
         let (last, named) = many.entries.split_last().unwrap();
         assert_eq!(
             (last.row, last.series, &last.text),
             (MOST_ROWS - 1, None, &format!("and {} more", 100 - named.len()))
         );
-        assert_eq!(Legend::new(&["", ""], LegendSymbol::Block, 720.0).height(), 0.0);
+        assert_eq!(legend(&["", ""]).height(), 0.0);
     }
 }

@@ -19,8 +19,10 @@ crate::options! {
         with label: LabelOptions;
         with x_axis: XAxisOptions;
         with y_axis: YAxisOptions;
+        with right: RightAxisOptions;
         with marks: AnnotationOptions;
         with size: SizeOptions;
+        with style: StyleOptions;
     }
 }
 
@@ -41,8 +43,10 @@ pub fn line(data: &Plain, options: LineOptions, task: &Task) -> Result<Chart> {
         let x = x.clone().unwrap_or_else(|| (0..y.len()).map(|i| i as f64).collect());
         Series { name, x, y, spread, labels: labels.clone() }
     });
-    Chart::line(series.collect())
+    let content = LineChart { series: series.collect(), right: options.right.axis()? };
+    Chart::new(ChartContent::Line(content))
         .sized(&options.size)
+        .styled(&options.style)
         .with_x_axis(&options.x_axis)
         .dressed(options.label, &options.y_axis, &options.marks, task)?
         .checked("data", task)
@@ -52,6 +56,9 @@ pub fn line(data: &Plain, options: LineOptions, task: &Task) -> Result<Chart> {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LineChart {
     pub series: Vec<Series>,
+    /// The second y axis, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub right: Option<RightAxis>,
 }
 
 impl ChartKind for LineChart {
@@ -63,13 +70,36 @@ impl ChartKind for LineChart {
         &self.series
     }
 
-    fn draw(&self, chart: &Chart, spelling: bool) -> Result<Drawing> {
-        axes::draw(chart, chart.view()?, LegendSymbol::Line, spelling, |plot| {
+    fn check(&self, _: &Chart) -> Result<()> {
+        series::check(&self.series, self.name())?;
+        self.right.as_ref().map_or(Ok(()), |right| right.check(&self.series))
+    }
+
+    fn view(&self, chart: &Chart) -> Result<ChartView> {
+        match &self.right {
+            Some(right) => right.view(&self.series, chart),
+            None => series::view(self.series.iter(), chart),
+        }
+    }
+
+    fn right(&self) -> Option<&RightAxis> {
+        self.right.as_ref()
+    }
+
+    fn margins(&self, chart: &Chart, pane: &Pane) -> Result<Margins> {
+        Ok(axes::margins(chart, &chart.view()?, LegendSymbol::Line, pane))
+    }
+
+    fn draw(&self, chart: &Chart, pane: &Pane) -> Result<Drawing> {
+        axes::draw(chart, chart.view()?, LegendSymbol::Line, pane, |plot| {
             for (index, s) in self.series.iter().enumerate() {
-                intervals(plot, s, SeriesStyle::of(index))?;
+                let look = plot.style(index);
+                intervals(&mut plot.of_side(chart.is_right(&s.name)), s, look)?;
             }
             for (index, s) in self.series.iter().enumerate() {
-                line_of(plot, s, SeriesStyle::of(index))?;
+                let look = plot.style(index);
+                let plot = &mut plot.of_side(chart.is_right(&s.name));
+                line_of(plot, s, look)?;
                 labels(plot, s, 0..s.y.len())?;
             }
             Ok(())

@@ -13,8 +13,11 @@ mod histogram;
 mod legend;
 mod line;
 mod options;
+mod pane;
+mod panels;
 mod plot;
 mod points;
+mod right;
 mod scatter;
 mod series;
 mod text;
@@ -25,6 +28,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::draw::canvas::{Canvas, Drawing, Point};
+use super::draw::layout::LABEL;
+use super::palette::Palette;
 use super::picture::Picture;
 use super::scale::{self, Scale};
 use super::terminal::Screen;
@@ -35,6 +40,7 @@ use crate::base::{Grid, Result, Task};
 use crate::options::Plain;
 use crate::{bail, err};
 use legend::LegendSymbol;
+use pane::{Margins, Pane};
 use plot::Plot;
 use points::SeriesStyle;
 use text::{PlotCharacter, PlotCharacters, TextArea, TextPicture};
@@ -45,8 +51,11 @@ pub use heat::{Colours, GridOptions, HeatMap, HeatOptions, grid, heat};
 pub use histogram::{BinOptions, Histogram, HistogramCounts, HistogramOptions, binned, histogram};
 pub use line::{LineChart, LineOptions, line};
 pub use options::{
-    AnnotationOptions, GivenNumbers, IntervalOptions, LabelList, LabelOptions, SizeOptions, XAxisOptions, YAxisOptions,
+    AnnotationOptions, GivenNumbers, IntervalOptions, LabelList, LabelOptions, SizeOptions, StyleOptions, XAxisOptions,
+    YAxisOptions,
 };
+pub use panels::{LetterStyle, PanelOptions, Panels, panels};
+pub use right::{RightAxis, RightAxisOptions};
 pub use scatter::{ScatterChart, ScatterOptions, scatter};
 pub use series::{Series, Spread};
 pub use view::ChartView;
@@ -68,6 +77,19 @@ pub struct Chart {
     /// Size in CSS pixels; heat maps take what their cells need up to this size.
     pub width: u32,
     pub height: u32,
+    /// Size of the labels in CSS pixels, with which everything else grows.
+    #[serde(skip_serializing_if = "is_usual_size")]
+    pub font_size: f64,
+    #[serde(skip_serializing_if = "is_usual_palette")]
+    pub palette: Palette,
+}
+
+fn is_usual_size(size: &f64) -> bool {
+    *size == LABEL.size
+}
+
+fn is_usual_palette(palette: &Palette) -> bool {
+    *palette == Palette::Colour
 }
 
 /// An axis of a chart: its quantity and its range.
@@ -89,6 +111,7 @@ pub enum ChartContent {
     Bar(BarChart),
     Histogram(Histogram),
     Heat(HeatMap),
+    Panels(Panels),
 }
 
 impl ChartContent {
@@ -99,6 +122,7 @@ impl ChartContent {
             ChartContent::Bar(bar) => bar,
             ChartContent::Histogram(histogram) => histogram,
             ChartContent::Heat(heat) => heat,
+            ChartContent::Panels(panels) => panels,
         }
     }
 }
@@ -130,7 +154,12 @@ trait ChartKind {
 
     /// Returns the ranges of the axes, and notes on what they leave out.
     fn view(&self, chart: &Chart) -> Result<ChartView> {
-        series::view(self.series(), chart)
+        series::view(self.series().iter(), chart)
+    }
+
+    /// Returns notes on what the picture leaves out.
+    fn notes(&self, chart: &Chart) -> Result<Vec<String>> {
+        Ok(self.view(chart)?.notes)
     }
 
     /// Returns the categories that stand along the x axis in place of numbers, if there are any.
@@ -138,11 +167,24 @@ trait ChartKind {
         None
     }
 
-    /// Draws the chart as a picture.
-    fn draw(&self, chart: &Chart, spelling: bool) -> Result<Drawing>;
+    /// Returns the second y axis, if there is one.
+    fn right(&self) -> Option<&RightAxis> {
+        None
+    }
+
+    /// Returns the room that is taken around the plot in a panel of this size.
+    fn margins(&self, chart: &Chart, pane: &Pane) -> Result<Margins>;
+
+    /// Draws the chart as a picture, or as a part of one.
+    fn draw(&self, chart: &Chart, pane: &Pane) -> Result<Drawing>;
 
     /// Draws the chart for the terminal.
     fn text(&self, chart: &Chart, screen: &Screen) -> Result<TextPicture>;
+
+    /// Describes the chart in a few words, without its series.
+    fn noun(&self) -> String {
+        format!("{} chart", self.name())
+    }
 
     /// Describes the chart in words, of which `short` are some.
     fn described(&self, short: String) -> String {
@@ -156,19 +198,38 @@ trait ChartKind {
 pub enum Annotation {
     /// A text at a point of the data.
     Text { x: f64, y: f64, text: String },
+    /// A text that stands at `from`, with an arrow to a point of the data.
+    Arrow { x: f64, y: f64, text: String, from: [f64; 2] },
     /// A line across the plot at one value of y, named at its end.
     Horizontal { at: f64, text: String },
     /// A line up the plot at one value of x; in a bar chart x counts the categories from 0.
     Vertical { at: f64, text: String },
+    /// A shaded span of the x axis, behind the data.
+    XSpan { low: f64, high: f64, text: String },
+    /// A shaded span of the y axis, behind the data.
+    YSpan { low: f64, high: f64, text: String },
 }
 
 impl Annotation {
-    /// Returns the place of the annotation on each axis that it has one on.
-    fn place(&self) -> (Option<f64>, Option<f64>) {
+    /// Returns the places of the annotation on the x axis.
+    fn xs(&self) -> Vec<f64> {
         match self {
-            Annotation::Text { x, y, .. } => (Some(*x), Some(*y)),
-            Annotation::Horizontal { at, .. } => (None, Some(*at)),
-            Annotation::Vertical { at, .. } => (Some(*at), None),
+            Annotation::Text { x, .. } => vec![*x],
+            Annotation::Arrow { x, from, .. } => vec![*x, from[0]],
+            Annotation::Vertical { at, .. } => vec![*at],
+            Annotation::XSpan { low, high, .. } => vec![*low, *high],
+            Annotation::Horizontal { .. } | Annotation::YSpan { .. } => Vec::new(),
+        }
+    }
+
+    /// Returns the places of the annotation on the y axis.
+    fn ys(&self) -> Vec<f64> {
+        match self {
+            Annotation::Text { y, .. } => vec![*y],
+            Annotation::Arrow { y, from, .. } => vec![*y, from[1]],
+            Annotation::Horizontal { at, .. } => vec![*at],
+            Annotation::YSpan { low, high, .. } => vec![*low, *high],
+            Annotation::Vertical { .. } | Annotation::XSpan { .. } => Vec::new(),
         }
     }
 }
@@ -185,11 +246,13 @@ impl Chart {
             legend: true,
             width,
             height,
+            font_size: LABEL.size,
+            palette: Palette::Colour,
         }
     }
 
     pub fn line(series: Vec<Series>) -> Self {
-        Self::new(ChartContent::Line(LineChart { series }))
+        Self::new(ChartContent::Line(LineChart { series, right: None }))
     }
 
     pub fn scatter(series: Vec<Series>) -> Self {
@@ -227,9 +290,21 @@ impl Chart {
         self.content.kind().names()
     }
 
-    /// Returns the names that the legend lists.
-    fn listed(&self) -> Vec<&str> {
-        if self.legend { self.names() } else { Vec::new() }
+    /// Returns the names that the legend lists, empty where one has none.
+    fn listed(&self) -> Vec<String> {
+        let names = if self.legend { self.names() } else { Vec::new() };
+        let listed = |name: &str| if self.is_right(name) { format!("{name} (right)") } else { name.to_string() };
+        names.into_iter().map(listed).collect()
+    }
+
+    /// Returns whether the values of the series of this name are on the right axis.
+    fn is_right(&self, name: &str) -> bool {
+        self.content.kind().right().is_some_and(|right| right.holds(name))
+    }
+
+    /// Returns how much larger the chart is drawn than with letters of the usual size.
+    fn scale(&self) -> f64 {
+        self.font_size / LABEL.size
     }
 
     /// Checks the chart, and returns the ranges of its axes with notes on what they leave out.
@@ -250,7 +325,7 @@ impl Chart {
     pub fn short(&self) -> String {
         let names: Vec<&str> = self.names().into_iter().filter(|name| !name.is_empty()).collect();
         let of = if names.is_empty() { String::new() } else { format!(" of {}", names.join(", ")) };
-        elided(&visible(&format!("{} chart{of}", self.kind())), 72)
+        elided(&visible(&format!("{}{of}", self.content.kind().noun())), 72)
     }
 
     /// Describes the chart in one sentence, for those who cannot see the picture.
@@ -276,6 +351,9 @@ impl Picture for Chart {
 
     fn draw(&self, spelling: bool) -> Result<Drawing> {
         self.check()?;
-        self.content.kind().draw(self, spelling)
+        let scale = self.scale();
+        let width = f64::from(self.width) / scale;
+        let height = f64::from(self.height) / scale;
+        Ok(self.content.kind().draw(self, &Pane { width, height, spelling, panel: None })?.scaled(scale))
     }
 }

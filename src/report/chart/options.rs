@@ -11,6 +11,10 @@ use crate::tensor::Tensor;
 pub const SMALLEST: u32 = 160;
 pub const LARGEST: u32 = 4000;
 
+/// The sizes of letters, in CSS pixels.
+pub const SMALLEST_FONT: f64 = 4.0;
+pub const LARGEST_FONT: f64 = 60.0;
+
 /// Numbers as they were given, a list, a tensor or a map of either, which are read once the data are known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GivenNumbers(pub Plain);
@@ -90,13 +94,17 @@ pub struct TextAnnotations(pub Vec<Annotation>);
 
 impl Setting for TextAnnotations {
     fn wanted() -> String {
-        "lists of [x, y, text]".into()
+        "lists of [x, y, text] or [x, y, text, [x, y]]".into()
     }
 
     fn of(value: &Plain) -> Option<Self> {
         let mark = |value: &Plain| match value {
             Plain::List(parts) => match parts.as_slice() {
                 [x, y, text] => Some(Annotation::Text { x: f64::of(x)?, y: f64::of(y)?, text: String::of(text)? }),
+                [x, y, text, from] => {
+                    let from = <[f64; 2]>::of(from)?;
+                    Some(Annotation::Arrow { x: f64::of(x)?, y: f64::of(y)?, text: String::of(text)?, from })
+                }
                 _ => None,
             },
             _ => None,
@@ -111,6 +119,33 @@ impl Setting for TextAnnotations {
     }
 }
 
+/// Spans of an axis, each with its name, which may be empty.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SpanList(pub Vec<(String, [f64; 2])>);
+
+impl Setting for SpanList {
+    fn wanted() -> String {
+        "[low, high], lists of such, or a map of names to such".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        let unnamed = |value: &Plain| <[f64; 2]>::of(value).map(|span| (String::new(), span));
+        let spans: Option<Vec<_>> = match value {
+            Plain::Map(map) => map.iter().map(|(name, span)| Some((name.clone(), <[f64; 2]>::of(span)?))).collect(),
+            Plain::List(several) => match unnamed(value) {
+                Some(one) => Some(vec![one]),
+                None => several.iter().map(unnamed).collect(),
+            },
+            _ => None,
+        };
+        spans.map(Self)
+    }
+
+    fn written(&self) -> String {
+        "none".into()
+    }
+}
+
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct SizeOptions {
@@ -118,6 +153,16 @@ crate::options! {
         width: u32 = 720 => at_least(SMALLEST.into()).at_most(LARGEST.into());
         /// Height in pixels; a heat map takes what its cells need, up to this height.
         height: u32 = 440 => at_least(SMALLEST.into()).at_most(LARGEST.into());
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct StyleOptions {
+        /// Size of the labels in pixels; titles, lines, marks and margins scale with it.
+        font_size: f64 = LABEL.size => at_least(SMALLEST_FONT).at_most(LARGEST_FONT);
+        /// Colours: by hue, by lightness too so that they print in grey, or greys.
+        palette: Palette = Palette::Colour;
     }
 }
 
@@ -160,8 +205,13 @@ crate::options! {
         horizontal: Option<GivenNumbers> = None;
         /// Lines up, at a number, a list of numbers, or a map of names to numbers; in a bar chart 0 is the first bar.
         vertical: Option<GivenNumbers> = None;
-        /// Annotations, a list of [x, y, text].
+        /// Annotations, a list of [x, y, text], or of [x, y, text, [x, y]] for a text elsewhere with an arrow to its
+        /// point.
         texts: TextAnnotations = TextAnnotations::default();
+        /// Shaded spans of the x axis: [low, high], a list of such, or a map of names to such.
+        x_spans: SpanList = SpanList::default();
+        /// Shaded spans of the y axis.
+        y_spans: SpanList = SpanList::default();
         /// Whether the names of the series are listed.
         legend: bool = true;
     }
@@ -233,6 +283,10 @@ impl Chart {
         Self { width: options.width, height: options.height, ..self }
     }
 
+    pub(super) fn styled(self, options: &StyleOptions) -> Self {
+        Self { font_size: options.font_size, palette: options.palette, ..self }
+    }
+
     pub(super) fn with_x_axis(mut self, options: &XAxisOptions) -> Self {
         self.x.log = options.log_x;
         self.x.range = options.x_range;
@@ -260,6 +314,10 @@ impl Chart {
             self.marks.extend(lines.map(|(text, at)| Annotation::Vertical { at, text }));
         }
         self.marks.extend(marks.texts.0.iter().cloned());
+        let spans = marks.x_spans.0.iter().cloned();
+        self.marks.extend(spans.map(|(text, [low, high])| Annotation::XSpan { low, high, text }));
+        let spans = marks.y_spans.0.iter().cloned();
+        self.marks.extend(spans.map(|(text, [low, high])| Annotation::YSpan { low, high, text }));
         Ok(self)
     }
 }
@@ -271,6 +329,33 @@ mod tests {
     use super::*;
     use crate::options::Foreign;
     use crate::tensor::Device;
+
+    #[test]
+    fn texts_stand_at_points_or_point_at_them() {
+        let number = Plain::Float;
+        let text = || Plain::Text("a".into());
+        let plain = Plain::List(vec![number(1.0), number(2.0), text()]);
+        let elsewhere = Plain::List(vec![number(3.0), Plain::Integer(4)]);
+        let pointing = Plain::List(vec![number(1.0), number(2.0), text(), elsewhere.clone()]);
+        let at = Annotation::Text { x: 1.0, y: 2.0, text: "a".into() };
+        let arrow = Annotation::Arrow { x: 1.0, y: 2.0, text: "a".into(), from: [3.0, 4.0] };
+        assert_eq!(TextAnnotations::of(&plain), Some(TextAnnotations(vec![at.clone()])));
+        let both = Plain::List(vec![plain, pointing]);
+        assert_eq!(TextAnnotations::of(&both), Some(TextAnnotations(vec![at, arrow])));
+        assert_eq!(TextAnnotations::of(&Plain::List(vec![elsewhere])), None);
+    }
+
+    #[test]
+    fn spans_are_one_or_several_or_named() {
+        let span = |low, high| Plain::List(vec![Plain::Float(low), Plain::Float(high)]);
+        let spans = |value: Plain| SpanList::of(&value).map(|SpanList(spans)| spans);
+        assert_eq!(spans(span(1.0, 2.0)), Some(vec![(String::new(), [1.0, 2.0])]));
+        let two = vec![(String::new(), [1.0, 2.0]), (String::new(), [3.0, 4.0])];
+        assert_eq!(spans(Plain::List(vec![span(1.0, 2.0), span(3.0, 4.0)])), Some(two));
+        let named = Plain::Map(vec![("warm-up".into(), span(1.0, 2.0))]);
+        assert_eq!(spans(named), Some(vec![("warm-up".into(), [1.0, 2.0])]));
+        assert_eq!(spans(Plain::Float(1.0)), None);
+    }
 
     #[test]
     fn labels_are_names_numbers_ranges_and_tensors() {

@@ -53,9 +53,26 @@ pub struct Plot<'a> {
     pub frame: Rectangle,
     pub view: ChartView,
     pub space: Space,
+    pub palette: Palette,
 }
 
 impl Plot<'_> {
+    /// Returns the look of a series by its number.
+    pub fn style(&self, index: usize) -> SeriesStyle {
+        SeriesStyle::of(index, self.palette)
+    }
+
+    /// Returns the plot with the y axis that a series is on, the left one or the right one.
+    pub fn of_side(&mut self, is_right: bool) -> Plot<'_> {
+        let view = self.view.of_side(is_right);
+        // The range of places comes from the top down, whatever the direction of the axis.
+        let up = self.space.get_y_axis_pixel_range();
+        let places = (self.space.get_x_axis_pixel_range(), up.end..up.start);
+        let ruler = Ruler { scale: view.y, ticks: Vec::new() };
+        let space = Space::new(self.space.x_spec().clone(), ruler, places);
+        Plot { canvas: &mut *self.canvas, frame: self.frame, view, space, palette: self.palette }
+    }
+
     /// Returns the place of a value on the sheet; it may lie outside of the frame.
     pub fn place(&self, x: f64, y: f64) -> Point {
         let (x, y) = self.space.translate(&(x, y));

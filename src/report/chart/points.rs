@@ -8,20 +8,21 @@ use crate::report::draw::canvas::Anchor;
 use crate::report::draw::layout::NOTE;
 use crate::report::palette::{INK, Rgb};
 
-/// Look of a series, which tells it from its neighbours: its colour, and from the seventh on also dashes and a shape.
+/// Look of a series, which tells it from its neighbours: its colour, and dashes and a shape where colours come again or
+/// are to be printed in grey.
 #[derive(Debug, Clone, Copy)]
 pub struct SeriesStyle {
     pub colour: Rgb,
-    round: usize,
+    pattern: usize,
 }
 
 impl SeriesStyle {
-    pub fn of(index: usize) -> Self {
-        Self { colour: palette::series(index), round: index / palette::SERIES.len() }
+    pub fn of(index: usize, palette: Palette) -> Self {
+        Self { colour: palette.series(index), pattern: palette.pattern(index) }
     }
 
     pub fn stroke(self, canvas: &mut Canvas, points: &[Point]) -> Result<()> {
-        match self.round {
+        match self.pattern {
             0 => canvas.path(points, 1.8, self.colour),
             1 => canvas.dashed(points, 6.0, 1.8, self.colour),
             _ => canvas.dashed(points, 2.0, 1.8, self.colour),
@@ -29,11 +30,11 @@ impl SeriesStyle {
     }
 }
 
-/// Draws one point of a series: a disc, and from the seventh series on a square or a triangle.
+/// Draws one point of a series: a disc, a square or a triangle, as its pattern is.
 pub fn marker(canvas: &mut Canvas, (x, y): Point, radius: f64, look: SeriesStyle, opacity: f64) -> Result<()> {
     let ink = look.colour.faint(opacity);
     let r = radius * 0.9;
-    match look.round {
+    match look.pattern {
         0 => canvas.disc((x, y), radius, ink),
         1 => canvas.rectangle((x - r, y - r), (x + r, y + r), ink),
         _ => canvas.polygon(&[(x - r, y + r), (x + r, y + r), (x, y - r)], ink),

@@ -13,11 +13,13 @@ crate::options! {
         groups: Option<LabelList> = None;
         /// A text beside each point, as far as there is room.
         labels: Option<LabelList> = None;
+        with intervals: IntervalOptions;
         with label: LabelOptions;
         with x_axis: XAxisOptions;
         with y_axis: YAxisOptions;
         with marks: AnnotationOptions;
         with size: SizeOptions;
+        with style: StyleOptions;
     }
 }
 
@@ -29,13 +31,17 @@ pub fn scatter(xs: &Plain, ys: &Plain, options: ScatterOptions, task: &Task) -> 
         return Err(err!(Shape, "expected as many ys as xs, found {} for {}", y.len(), x.len()).about("ys"));
     }
     let labels = options.labels.map_or_else(Vec::new, |LabelList(labels)| labels);
-    let all = Series { x, y, labels, ..Series::default() };
+    let data = ChartData { name: "ys", value: ys, task };
+    let spread = options.intervals.spreads(&data, &[(String::new(), y.clone())])?.pop().flatten();
+    check::spread(&spread, y.len())?;
+    let all = Series { x, y, spread, labels, ..Series::default() };
     let series = match options.groups {
         Some(LabelList(groups)) => grouped(&all, &groups).map_err(|e| e.about("groups"))?,
         None => vec![all],
     };
     Chart::scatter(series)
         .sized(&options.size)
+        .styled(&options.style)
         .with_x_axis(&options.x_axis)
         .dressed(options.label, &options.y_axis, &options.marks, task)?
         .checked("xs", task)
@@ -55,11 +61,16 @@ fn grouped(all: &Series, groups: &[String]) -> Result<Vec<Series>> {
     for (i, group) in groups.iter().enumerate() {
         let at = *order.entry(group).or_insert(series.len());
         if at == series.len() {
-            series.push(Series { name: group.clone(), ..Series::default() });
+            let spread = all.spread.as_ref().map(|_| Spread { low: Vec::new(), high: Vec::new(), band: false });
+            series.push(Series { name: group.clone(), spread, ..Series::default() });
         }
         series[at].x.push(all.x[i]);
         series[at].y.push(all.y[i]);
         series[at].labels.extend(all.labels.get(i).cloned());
+        if let Some((own, all)) = series[at].spread.as_mut().zip(all.spread.as_ref()) {
+            own.low.push(all.low[i]);
+            own.high.push(all.high[i]);
+        }
     }
     Ok(series)
 }
@@ -79,10 +90,20 @@ impl ChartKind for ScatterChart {
         &self.series
     }
 
-    fn draw(&self, chart: &Chart, spelling: bool) -> Result<Drawing> {
+    fn notes(&self, chart: &Chart) -> Result<Vec<String>> {
+        let mut view = chart.view()?;
+        self.thinned(chart, &mut view);
+        Ok(view.notes)
+    }
+
+    fn margins(&self, chart: &Chart, pane: &Pane) -> Result<Margins> {
+        Ok(axes::margins(chart, &chart.view()?, LegendSymbol::Point, pane))
+    }
+
+    fn draw(&self, chart: &Chart, pane: &Pane) -> Result<Drawing> {
         let mut view = chart.view()?;
         let kept = self.thinned(chart, &mut view);
-        axes::draw(chart, view, LegendSymbol::Point, spelling, |plot| self.paint(plot, &kept))
+        axes::draw(chart, view, LegendSymbol::Point, pane, |plot| self.paint(plot, &kept))
     }
 
     fn text(&self, chart: &Chart, screen: &Screen) -> Result<TextPicture> {
@@ -119,7 +140,7 @@ impl ScatterChart {
     fn paint(&self, plot: &mut Plot, kept: &[Vec<usize>]) -> Result<()> {
         let all: usize = kept.iter().map(Vec::len).sum();
         for (index, (s, kept)) in self.series.iter().zip(kept).enumerate() {
-            let look = SeriesStyle::of(index);
+            let look = plot.style(index);
             // Many points are drawn smaller and fainter, so that their density shows; beside a great many those of a small
             // group keep their size, that they can be found.
             let (radius, opacity) = match if all <= 3000 { all } else { kept.len() } {
@@ -138,5 +159,24 @@ impl ScatterChart {
             labels(plot, s, kept.iter().copied())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_keep_their_intervals() {
+        let y = vec![1.0, 2.0, 3.0];
+        let spread = Some(Spread { low: vec![0.5, 1.5, 2.5], high: vec![1.5, 2.5, 3.5], band: false });
+        let all = Series { x: vec![0.0, 1.0, 2.0], y, spread, ..Series::default() };
+        let series = grouped(&all, &["a", "b", "a"].map(String::from)).unwrap();
+        let low = |at: usize| series[at].spread.as_ref().unwrap().low.clone();
+        assert_eq!((series.len(), low(0), low(1)), (2, vec![0.5, 2.5], vec![1.5]));
+        let bars = |chart: Chart| chart.draw(false).unwrap().body.matches("stroke-width=\"12\"").count();
+        // A bar and two caps for each of the points.
+        assert_eq!(bars(Chart::scatter(vec![all])), 9);
+        assert_eq!(bars(Chart::scatter(series)), 9);
     }
 }

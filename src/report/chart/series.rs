@@ -75,19 +75,19 @@ pub fn check(all: &[Series], kind: &str) -> Result<()> {
 /// The share of an axis left free at both ends of the data.
 const MARGIN: f64 = 0.04;
 
-pub fn view(all: &[Series], chart: &Chart) -> Result<ChartView> {
-    let points = || all.iter().flat_map(Series::points);
+pub fn view<'a>(all: impl Iterator<Item = &'a Series> + Clone, chart: &Chart) -> Result<ChartView> {
+    let points = || all.clone().flat_map(Series::points);
     let is_drawn = |(x, y): &(f64, f64)| scale::shows(*x, chart.x.log) && scale::shows(*y, chart.y.log);
     let drawn = || points().filter(is_drawn);
     if drawn().next().is_none() {
         return Err(chart.nothing());
     }
-    let ends = all.iter().flat_map(|s| Spread::ends(&s.spread));
+    let ends = all.clone().flat_map(|s| Spread::ends(&s.spread));
     let x = chart.across(drawn().map(|(x, _)| x), MARGIN)?;
     let y = chart.up(drawn().map(|(_, y)| y).chain(ends), MARGIN)?;
-    let mut view = ChartView { x, y, notes: Vec::new() };
+    let mut view = ChartView::new(x, y);
     view.leave_out(points(), "point");
-    view.leave_out_ends(all.iter().map(|s| (s.y.as_slice(), &s.spread)));
+    view.leave_out_ends(all.clone().map(|s| (s.y.as_slice(), &s.spread)));
     Ok(view)
 }
 
@@ -102,7 +102,7 @@ pub fn text(all: &[Series], joined: bool, chart: &Chart, screen: &Screen) -> Res
     text::plot(chart, screen, "●", |area, view| {
         let mut raster = Braille::new(area.columns, area.rows);
         for (index, s) in all.iter().enumerate() {
-            strokes(&mut raster, view, s, index, joined);
+            strokes(&mut raster, &view.of_side(chart.is_right(&s.name)), s, index, joined);
         }
         area.cells(|column, row| {
             let (dots, owner) = raster.cell(column, row)?;

@@ -20,13 +20,19 @@ impl Chart {
         if let Some(picture) = inline::picture(self, screen)? {
             return Ok(picture);
         }
+        let lines = self.lines(screen)?;
+        let trimmed: Vec<&str> = lines.iter().map(|line| line.trim_end()).collect();
+        Ok(trimmed.join("\n") + "\n")
+    }
+
+    /// Draws the chart as lines of text: its title, its body and its notes.
+    pub(super) fn lines(&self, screen: &Screen) -> Result<Vec<String>> {
         let (body, notes) = self.content.kind().text(self, screen)?;
         let mut out = Vec::new();
         out.extend(screen::wrapped(&visible(&self.title), screen.width).iter().map(|line| screen.bold(line)));
         out.extend(body);
         out.extend(notes.iter().flat_map(|note| screen::wrapped(note, screen.width)).map(|line| screen.dim(&line)));
-        let trimmed: Vec<&str> = out.iter().map(|line| line.trim_end()).collect();
-        Ok(trimmed.join("\n") + "\n")
+        Ok(out)
     }
 }
 
@@ -46,7 +52,17 @@ pub fn plot(
     area.mark(&mut cells, &view, &chart.marks);
     lines.extend(area.framed(chart, &view, &cells, screen));
     view.notes.extend(mark_notes(&chart.marks));
+    let right = right_note(chart, &view);
+    view.notes.extend(right);
     Ok((lines, view.notes))
+}
+
+/// Tells the range of the right axis, as there is no room for its ticks.
+fn right_note(chart: &Chart, view: &ChartView) -> Option<String> {
+    let right = chart.content.kind().right()?;
+    let Scale { low, high, .. } = view.right?;
+    let names: Vec<String> = right.series.iter().map(|name| token(name)).collect();
+    Some(format!("{}: on the right axis, {} to {}.", names.join(", "), number::digits(low, 3), number::digits(high, 3)))
 }
 
 /// Returns whether series are told apart by letters.
@@ -63,7 +79,7 @@ pub fn letter(index: usize) -> char {
 pub fn legend(chart: &Chart, screen: &Screen, key: impl Fn(usize) -> String) -> Vec<String> {
     let mut lines: Vec<(String, usize)> = Vec::new();
     for (index, name) in chart.listed().into_iter().enumerate().filter(|(_, name)| !name.is_empty()) {
-        let name = screen::fitted(&token(name), screen.width.saturating_sub(4).min(40));
+        let name = screen::fitted(&token(&name), screen.width.saturating_sub(4).min(40));
         let wide = screen::width(&name) + 2;
         let entry = format!("{} {name}", screen.ink(&key(index), palette::series(index)));
         match lines.last_mut() {
@@ -127,7 +143,9 @@ impl TextArea {
                     let Some(column) = column(*at) else { continue };
                     cells.iter_mut().map(|row| &mut row[column]).filter(|c| c.text == ' ').for_each(|c| c.text = '┊');
                 }
-                Annotation::Text { x, y, text } => {
+                // The spans are told in the notes: shades would hide what is drawn there.
+                Annotation::XSpan { .. } | Annotation::YSpan { .. } => {}
+                Annotation::Text { x, y, text } | Annotation::Arrow { x, y, text, .. } => {
                     let Some((column, row)) = column(*x).zip(row(*y)) else { continue };
                     let text = format!("•{}", visible(text));
                     for (cell, c) in cells[row][column..].iter_mut().zip(text.chars()) {
@@ -208,15 +226,18 @@ fn painted(cells: &[PlotCharacter], screen: &Screen) -> String {
         .collect()
 }
 
-/// Tells what the lines across and up stand for, as there is no room beside them.
+/// Tells what the lines across and up, and the spans, stand for, as there is no room beside them.
 pub fn mark_notes(marks: &[Annotation]) -> Vec<String> {
+    let span = |low: f64, high: f64| format!("{} to {}", number::digits(low, 4), number::digits(high, 4));
     let line = |mark: &Annotation| {
-        let (sign, at, text) = match mark {
-            Annotation::Horizontal { at, text } => ('╌', at, text),
-            Annotation::Vertical { at, text } => ('┊', at, text),
-            Annotation::Text { .. } => return None,
+        let (sign, place, text) = match mark {
+            Annotation::Horizontal { at, text } => ("╌", number::digits(*at, 4), text),
+            Annotation::Vertical { at, text } => ("┊", number::digits(*at, 4), text),
+            Annotation::XSpan { low, high, text } => ("x", span(*low, *high), text),
+            Annotation::YSpan { low, high, text } => ("y", span(*low, *high), text),
+            Annotation::Text { .. } | Annotation::Arrow { .. } => return None,
         };
-        (!text.is_empty()).then(|| format!("{sign} {}: {}", number::digits(*at, 4), visible(text)))
+        (!text.is_empty()).then(|| format!("{sign} {place}: {}", visible(text)))
     };
     marks.iter().filter_map(line).collect()
 }

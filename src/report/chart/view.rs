@@ -3,15 +3,27 @@
 use super::*;
 use crate::base::Error;
 
-/// The ranges of both axes, and notes to stand under the picture.
+/// The ranges of the axes, and notes to stand under the picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChartView {
     pub x: Scale,
     pub y: Scale,
+    /// The y axis at the right, if there is a second one.
+    pub right: Option<Scale>,
     pub notes: Vec<String>,
 }
 
 impl ChartView {
+    pub fn new(x: Scale, y: Scale) -> Self {
+        Self { x, y, right: None, notes: Vec::new() }
+    }
+
+    /// Returns the ranges for series of the left axis, or of the right one.
+    pub fn of_side(&self, is_right: bool) -> Self {
+        let y = self.right.filter(|_| is_right).unwrap_or(self.y);
+        Self { y, ..self.clone() }
+    }
+
     /// Returns whether both coordinates can be shown on their kind of axis; they may still lie outside its range.
     pub fn shows(&self, x: f64, y: f64) -> bool {
         self.x.shows(x) && self.y.shows(y)
@@ -71,14 +83,14 @@ impl Chart {
     /// Returns the x axis: its own range, or one that holds these values and the annotations, with a share left free at
     /// both ends.
     pub(super) fn across(&self, values: impl Iterator<Item = f64>, margin: f64) -> Result<Scale> {
-        let marked = self.marks.iter().filter_map(|mark| mark.place().0);
+        let marked = self.marks.iter().flat_map(Annotation::xs);
         range(&self.x, values.chain(marked), margin).ok_or_else(|| self.nothing())
     }
 
     /// Returns the y axis: its own range, or one that holds these values and the annotations, with a share left free at
     /// both ends.
     pub(super) fn up(&self, values: impl Iterator<Item = f64>, margin: f64) -> Result<Scale> {
-        let marked = self.marks.iter().filter_map(|mark| mark.place().1);
+        let marked = self.marks.iter().flat_map(Annotation::ys);
         range(&self.y, values.chain(marked), margin).ok_or_else(|| self.nothing())
     }
 

@@ -101,15 +101,24 @@ pub struct Area {
 /// A drawing: all between the opening and the closing tag of its SVG, in units of a tenth of a pixel.
 pub struct Drawing {
     pub body: String,
+    /// Size in pixels, with the scale.
     pub width: f64,
     pub height: f64,
+    /// Factor by which everything on the sheet is larger than it was drawn.
+    pub scale: f64,
     pub areas: Vec<Area>,
 }
 
 impl Drawing {
     /// Returns the size of the drawing in the units of its coordinates.
     pub fn view_box(&self) -> (f64, f64) {
-        ((self.width * FINE).ceil(), (self.height * FINE).ceil())
+        ((self.width / self.scale * FINE).ceil(), (self.height / self.scale * FINE).ceil())
+    }
+
+    /// Returns the drawing with everything in it larger by a factor: letters, lines and the sheet.
+    pub fn scaled(self, factor: f64) -> Self {
+        let Self { width, height, scale, .. } = self;
+        Self { width: width * factor, height: height * factor, scale: scale * factor, ..self }
     }
 }
 
@@ -118,7 +127,7 @@ pub fn draw(width: f64, height: f64, spelling: bool, paint: impl FnOnce(&mut Can
     let size = (units(width.ceil()) as u32, units(height.ceil()) as u32);
     let mut canvas = Canvas { size, spelling, ..Canvas::default() };
     paint(&mut canvas)?;
-    Ok(Drawing { body: canvas.body, width, height, areas: canvas.areas })
+    Ok(Drawing { body: canvas.body, width, height, scale: 1.0, areas: canvas.areas })
 }
 
 /// A drawing made of parts on sheets of one size that lie on each other, which a page can tell apart.
@@ -129,7 +138,7 @@ pub struct Layers {
 
 impl Layers {
     pub fn new(width: f64, height: f64, spelling: bool) -> Self {
-        Self { drawing: Drawing { body: String::new(), width, height, areas: Vec::new() }, spelling }
+        Self { drawing: Drawing { body: String::new(), width, height, scale: 1.0, areas: Vec::new() }, spelling }
     }
 
     /// Draws a layer on top of those that there are.
@@ -138,6 +147,12 @@ impl Layers {
         self.drawing.body.push_str(&part.body);
         self.drawing.areas.extend(part.areas);
         Ok(())
+    }
+
+    /// Places a drawing on top of the layers that there are, with its upper left corner at this point.
+    pub fn place(&mut self, (left, top): Point, drawing: &Drawing) {
+        let group = format!("<g transform=\"translate({}, {})\">\n{}</g>\n", units(left), units(top), drawing.body);
+        self.drawing.body.push_str(&group);
     }
 
     /// Draws a layer as [`Layers::add`] does, in a group of this class which says what things it is about, by their
@@ -370,6 +385,17 @@ mod tests {
         let at = |text: &str| body.find(text).unwrap();
         assert!(at("#010203") < at("<g class=\"edge\" data-of=\"3 7\">") && at("data-of") < at("#040506"), "{body}");
         assert!(!body.contains("svg") && body.trim_end().ends_with("</g>"), "{body}");
+    }
+
+    #[test]
+    fn a_drawing_that_is_placed_or_scaled_keeps_its_coordinates() {
+        let dot = draw(4.0, 4.0, false, |canvas| canvas.disc((1.0, 2.0), 1.0, Rgb(4, 5, 6))).unwrap();
+        let mut layers = Layers::new(20.0, 10.0, false);
+        layers.place((12.5, 3.0), &dot);
+        let placed = layers.finished();
+        assert_eq!(placed.body, format!("<g transform=\"translate(125, 30)\">\n{}</g>\n", dot.body));
+        let large = placed.scaled(1.5);
+        assert_eq!((large.width, large.height, large.view_box()), (30.0, 15.0, (200.0, 100.0)));
     }
 
     #[test]

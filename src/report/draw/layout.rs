@@ -27,9 +27,14 @@ pub fn title_height(lines: &[String]) -> f64 {
 }
 
 pub fn draw_title(canvas: &mut Canvas, lines: &[String]) -> Result<()> {
+    draw_title_from(canvas, lines, PAD)
+}
+
+/// Draws a title whose lines begin at `left`.
+pub fn draw_title_from(canvas: &mut Canvas, lines: &[String], left: f64) -> Result<()> {
     for (i, line) in lines.iter().enumerate() {
         let y = PAD + (i as f64 + 0.5) * TITLE_LEADING;
-        canvas.text(line, (PAD, y), Anchor::Left, TITLE, INK)?;
+        canvas.text(line, (left, y), Anchor::Left, TITLE, INK)?;
     }
     Ok(())
 }

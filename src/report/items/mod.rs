@@ -117,6 +117,7 @@ fn encoded(item: &dyn Item, path: &Path) -> Result<Vec<u8>> {
         (Some("html"), _) => page::page(item.kind(), &item.html()?).into_bytes(),
         (Some("svg"), Some(picture)) => picture::svg(picture.as_ref())?.into_bytes(),
         (Some("png"), Some(picture)) => picture::png(picture.as_ref())?,
+        (Some("pdf"), Some(picture)) => picture::pdf(picture.as_ref())?,
         (Some("md"), _) if let Some(text) = item.markdown() => text.into_bytes(),
         (Some("dot"), _) if let Some(dot) = item.graphviz() => dot.into_bytes(),
         (found, _) => return Err(unknown_format(item, found)),
@@ -124,7 +125,7 @@ fn encoded(item: &dyn Item, path: &Path) -> Result<Vec<u8>> {
 }
 
 fn unknown_format(item: &dyn Item, found: Option<&str>) -> Error {
-    let drawn = item.picture().map_or(&[][..], |_| &["svg", "png"]);
+    let drawn = item.picture().map_or(&[][..], |_| &["svg", "png", "pdf"]);
     let dot = item.graphviz().map_or(&[][..], |_| &["dot"]);
     let md = item.markdown().map_or(&[][..], |_| &["md"]);
     let tables = item.table().map_or(&[][..], |_| &data::table::FORMATS);
@@ -169,6 +170,7 @@ mod tests {
         let read = |name: &str| std::fs::read(save(&grid, name).unwrap()).unwrap();
         assert!(read("g.svg").starts_with(b"<svg"));
         assert!(read("g.png").starts_with(b"\x89PNG"));
+        assert!(read("g.pdf").starts_with(b"%PDF-"));
         assert!(read("g.html").starts_with(b"<!doctype html>"));
         let json: Value = serde_json::from_slice(&read("g.json")).unwrap();
         assert_eq!((&json["type"], &json["values"][3]), (&Value::from("grid"), &Value::from(2.0)));

@@ -261,7 +261,7 @@ pub mod methods {
         Ok(mapped(enough)?)
     }
 
-    /// Writes the chart as .svg or .png, or all of it as .html, .json or .txt, by the file's extension. Returns the
+    /// Writes the chart as .svg, .png or .pdf, or all of it as .html, .json or .txt, by the file's extension. Returns the
     /// path of the file.
     ///
     /// # Example

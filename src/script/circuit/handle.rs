@@ -256,8 +256,8 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Saves the circuit as .svg, .png, .dot (Graphviz), .json, .txt or .html, by the file's extension. Returns the path
-    /// of the file. `circuit::load` reads the JSON. A name that ends in .eap.json has the format of EAP-IG, for edges between
+    /// Saves the circuit as .svg, .png, .pdf, .dot (Graphviz), .json, .txt or .html, by the file's extension. Returns the
+    /// path of the file. `circuit::load` reads the JSON. A name that ends in .eap.json has the format of EAP-IG, for edges between
     /// heads and MLPs: `all.save("x.eap.json", part)` writes the scores of all edges and marks those of a part.
     ///
     /// # Example

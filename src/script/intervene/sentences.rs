@@ -268,7 +268,8 @@ pub mod methods {
         found.0.head_table()
     }
 
-    /// Saves the sentences as .html, .json, .txt, .svg or .png, by the ending of the name. Returns the path of the file.
+    /// Saves the sentences as .html, .json, .txt, .svg, .png or .pdf, by the ending of the name. Returns the path of the
+    /// file.
     ///
     /// # Example
     /// ```

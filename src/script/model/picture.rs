@@ -27,7 +27,7 @@ pub mod methods {
         ModelPicture::of(m.config())
     }
 
-    /// Writes the picture as .svg, .png, .json, .txt or .html, as the name ends. Returns the path of the file.
+    /// Writes the picture as .svg, .png, .pdf, .json, .txt or .html, as the name ends. Returns the path of the file.
     ///
     /// # Example
     /// ```

@@ -1,6 +1,8 @@
 //! `plot::`: charts. Each binding makes the chart; showing and saving it is the same for all results.
 
-use crate::report::chart::{self, BarOptions, HeatOptions, HistogramOptions, LineOptions, ScatterOptions};
+use crate::report::chart::{
+    self, BarOptions, HeatOptions, HistogramOptions, LineOptions, PanelOptions, ScatterOptions,
+};
 use crate::script::engine::value::plain_data;
 use crate::script::prelude::*;
 
@@ -11,6 +13,7 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("histogram", fields::<HistogramOptions>),
     ("scatter", fields::<ScatterOptions>),
     ("heat", fields::<HeatOptions>),
+    ("panels", fields::<PanelOptions>),
 ];
 
 #[export_module(manifest)]
@@ -19,7 +22,8 @@ pub mod functions {
     ///
     /// The data are a list of numbers, a tensor of one dimension, or several series: a map of names to lists, a list of
     /// lists, or a tensor of two dimensions whose rows are the series. NaN and infinite values are gaps, which a note under
-    /// the chart counts; missing values, `()`, are gaps without a note.
+    /// the chart counts; missing values, `()`, are gaps without a note. On a logarithmic axis so are values that are not
+    /// above zero.
     ///
     /// # Options
     /// - [line]
@@ -100,5 +104,24 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn heat(ctx: NativeCallContext, data: Any, options: Options) -> Fallible<Chart> {
         Ok(chart::heat(&plain_data(&data)?, taken(options)?, &env(&ctx)?.task)?)
+    }
+
+    /// Puts several charts into one picture, in rows and columns, with letters.
+    ///
+    /// The charts are a list of rows, which are lists of charts; a list of charts is one row, and `()` an empty place.
+    /// All plots are of one size and aligned, whatever their labels take. Size and letters are those of the picture; all
+    /// else each chart keeps. Notes stand together below the panels.
+    ///
+    /// # Options
+    /// - [panels]
+    ///
+    /// # Example
+    /// ```
+    /// let losses = [[3, 2, 1], [5, 4, 2]].map(|loss| plot::line(loss, #{ x: "epoch", y: "loss (nats)" }));
+    /// plot::panels(losses, #{ share_y: true })  //=> chart of 2 panels
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn panels(ctx: NativeCallContext, charts: Any, options: Options) -> Fallible<Chart> {
+        Ok(chart::panels(&plain_data(&charts)?, taken(options)?, &env(&ctx)?.task)?)
     }
 }

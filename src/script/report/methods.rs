@@ -31,11 +31,14 @@ pub mod methods {
         Ok(mapped(report)?)
     }
 
-    /// Writes the chart as .svg, .png, .json, .txt or .html, as the name ends. Returns the path of the file.
+    /// Writes the chart as .svg, .png, .pdf, .json, .txt or .html, as the name ends. Returns the path of the file.
+    ///
+    /// In .svg the letters are outlines, so that it looks the same everywhere. In .pdf, one page of the chart's size (96
+    /// pixels to an inch), they are text of the embedded typeface. Equal charts are equal files.
     ///
     /// # Example
     /// ```
-    /// plot::line([1, 3, 2]).save("doc/line.svg").ends_with("line.svg")  //=> true
+    /// plot::line([1, 3, 2]).save("doc/line.pdf").ends_with("line.pdf")  //=> true
     /// ```
     #[rhai_fn(global, name = "save", pure, return_raw)]
     pub fn save_chart(ctx: NativeCallContext, chart: &mut Chart, path: &str) -> Fallible<String> {
@@ -97,7 +100,7 @@ pub mod methods {
         table.columns.iter().cloned().map(Dynamic::from).collect()
     }
 
-    /// Writes the grid as .svg, .png, .json, .txt or .html, as the name ends. Returns the path of the file.
+    /// Writes the grid as .svg, .png, .pdf, .json, .txt or .html, as the name ends. Returns the path of the file.
     ///
     /// # Example
     /// ```

@@ -35,6 +35,7 @@ crate::options! {
         range: Option<[f64; 2]> = None => usually("from the data");
         with grid: GridOptions;
         with size: SizeOptions;
+        with style: StyleOptions;
     }
 }
 
@@ -45,7 +46,7 @@ pub fn heat(data: &Plain, options: HeatOptions, task: &Task) -> Result<Chart> {
         colours.centre = options.centre.or(colours.centre);
         colours.range = options.range;
     }
-    chart.sized(&options.size).checked("data", task)
+    chart.sized(&options.size).styled(&options.style).checked("data", task)
 }
 
 /// Returns a grid, or a matrix with names, as a grid.
@@ -117,13 +118,22 @@ impl ChartKind for HeatMap {
     }
 
     fn view(&self, _: &Chart) -> Result<ChartView> {
-        let (_, notes) = self.map()?;
+        let (_, notes) = self.map(Palette::Colour)?;
         let span = |cells: usize| Scale { low: 0.0, high: cells as f64, log: false };
-        Ok(ChartView { x: span(self.grid.columns.len()), y: span(self.grid.rows.len()), notes })
+        let view = ChartView::new(span(self.grid.columns.len()), span(self.grid.rows.len()));
+        Ok(ChartView { notes, ..view })
     }
 
-    fn draw(&self, chart: &Chart, spelling: bool) -> Result<Drawing> {
-        picture::draw(chart, self, spelling)
+    fn notes(&self, chart: &Chart) -> Result<Vec<String>> {
+        picture::notes(chart, self)
+    }
+
+    fn margins(&self, chart: &Chart, pane: &Pane) -> Result<Margins> {
+        picture::margins(chart, self, pane)
+    }
+
+    fn draw(&self, chart: &Chart, pane: &Pane) -> Result<Drawing> {
+        picture::draw(chart, self, pane)
     }
 
     fn text(&self, chart: &Chart, screen: &Screen) -> Result<TextPicture> {
@@ -139,7 +149,7 @@ impl ChartKind for HeatMap {
 
 impl HeatMap {
     /// Returns the colours of a heat map's cells, and the notes that stand under it.
-    fn map(&self) -> Result<(ColourMap, Vec<String>)> {
+    fn map(&self, palette: Palette) -> Result<(ColourMap, Vec<String>)> {
         let HeatMap { grid, colours } = self;
         let finite = || grid.values.iter().copied().filter(|v| v.is_finite());
         let scale = Scale::around(finite(), false).ok_or_else(|| {
@@ -153,6 +163,7 @@ impl HeatMap {
             }
             _ => ColourMap::rising(low, high),
         };
+        let map = map.painted(palette);
         let mut notes = Vec::new();
         let blank = grid.values.iter().filter(|value| !value.is_finite() && !is_missing(**value)).count();
         if blank > 0 {
@@ -178,7 +189,7 @@ mod tests {
             values,
             ..Grid::default()
         };
-        let map = |values: Vec<f64>, colours: Colours| HeatMap { grid: grid(values), colours }.map();
+        let map = |values: Vec<f64>, colours: Colours| HeatMap { grid: grid(values), colours }.map(Palette::Colour);
         let centred = Colours { centre: Some(0.0), range: None };
         let (map_around, notes) = map(vec![-1.0, 3.0, f64::NAN], centred).unwrap();
         assert_eq!((map_around.low(), map_around.high()), (-3.0, 3.0));

@@ -1,6 +1,7 @@
 //! Heat maps as pictures: coloured cells with their values where there is room, labels around them, and a bar of the
 //! colours.
 
+use super::super::pane::Heading;
 use super::*;
 use crate::report::draw::canvas::{self, Anchor, TypeStyle};
 use crate::report::draw::layout::{self, AxisLabels, LABEL, PAD, TICK, label_room};
@@ -28,7 +29,7 @@ const BAR_LEADING: f64 = 15.0;
 const BAR_LINES: usize = 3;
 
 struct HeatLayout {
-    title: Vec<String>,
+    heading: Heading,
     notes: Vec<String>,
     /// Upper left corner of the cells.
     left: f64,
@@ -40,6 +41,8 @@ struct HeatLayout {
     columns: AxisLabels,
     width: f64,
     height: f64,
+    /// Room below the cells for the names of the columns.
+    below: f64,
     bar: ColourBar,
 }
 
@@ -83,13 +86,29 @@ impl ColourBar {
     }
 }
 
-pub fn draw(chart: &Chart, heat: &HeatMap, spelling: bool) -> Result<Drawing> {
-    let (map, mut notes) = heat.map()?;
+/// Returns notes on what the picture leaves out.
+pub fn notes(chart: &Chart, heat: &HeatMap) -> Result<Vec<String>> {
+    let (_, mut notes) = heat.map(chart.palette)?;
+    notes.extend(pooled(&heat.grid, MOST_ROWS, MOST_COLUMNS).1);
+    Ok(notes)
+}
+
+/// Returns the room that is taken around the cells in a pane.
+pub fn margins(chart: &Chart, heat: &HeatMap, pane: &Pane) -> Result<Margins> {
+    let (map, _) = heat.map(chart.palette)?;
+    let (shown, _) = pooled(&heat.grid, MOST_ROWS, MOST_COLUMNS);
+    let sheet = lay_out(chart, &shown, &map, Vec::new(), pane);
+    let HeatLayout { left, top, below, bar, .. } = &sheet;
+    Ok(Margins { left: *left, top: *top, right: bar.room() + PAD, bottom: below + PAD })
+}
+
+pub fn draw(chart: &Chart, heat: &HeatMap, pane: &Pane) -> Result<Drawing> {
+    let (map, mut notes) = heat.map(chart.palette)?;
     let (shown, pooling) = pooled(&heat.grid, MOST_ROWS, MOST_COLUMNS);
     notes.extend(pooling);
-    let sheet = lay_out(chart, &shown, &map, notes);
-    canvas::draw(sheet.width, sheet.height, spelling, |canvas| {
-        layout::draw_title(canvas, &sheet.title)?;
+    let sheet = lay_out(chart, &shown, &map, notes, pane);
+    canvas::draw(sheet.width, sheet.height, pane.spelling, |canvas| {
+        sheet.heading.draw(canvas)?;
         layout::draw_notes(canvas, &sheet.notes, sheet.height)?;
         draw_cells(canvas, &sheet, &shown, &map)?;
         draw_labels(canvas, chart, &sheet, &shown)?;
@@ -97,17 +116,18 @@ pub fn draw(chart: &Chart, heat: &HeatMap, spelling: bool) -> Result<Drawing> {
     })
 }
 
-fn lay_out(chart: &Chart, grid: &Grid, map: &ColourMap, notes: Vec<String>) -> HeatLayout {
-    let most_wide = f64::from(chart.width);
-    let most_high = f64::from(chart.height);
+fn lay_out(chart: &Chart, grid: &Grid, map: &ColourMap, notes: Vec<String>, pane: &Pane) -> HeatLayout {
+    let most_wide = pane.width;
+    let most_high = pane.height;
+    let given = pane.margins();
     let row_count = grid.rows.len() as f64;
     let column_count = grid.columns.len() as f64;
     let rows: Vec<String> = grid.rows.iter().map(|r| TICK.fitted(&token(r), most_wide * 0.28)).collect();
     let widest = rows.iter().map(|r| TICK.width(r)).fold(0.0, f64::max);
     // On the grid of pixels, as the cells' sizes are.
-    let left = (PAD + label_room(&chart.y.label) + widest + 8.0).ceil();
-    let title = layout::title_lines(&chart.title, most_wide);
-    let top = (PAD + layout::title_height(&title) + 2.0).ceil();
+    let left = given.map_or(PAD + label_room(&chart.y.label) + widest + 8.0, |given| given.left).ceil();
+    let heading = Heading::of(&chart.title, pane);
+    let top = given.map_or(PAD + heading.height() + 2.0, |given| given.top).ceil();
     let cells = |bar: &ColourBar| {
         let across = (most_wide - left - bar.room() - PAD).max(40.0) / column_count;
         let wide = whole(across.min(CELL_WIDTH));
@@ -123,12 +143,26 @@ fn lay_out(chart: &Chart, grid: &Grid, map: &ColourMap, notes: Vec<String>) -> H
     let bar = bar(cells(&bar(CELL_HEIGHT)).1);
     let (cell_width, cell_height, columns, below) = cells(&bar);
     let cells_high = cell_height * row_count;
-    let title_wide = title.iter().map(|line| layout::TITLE.width(line)).fold(0.0, f64::max) + 2.0 * PAD;
+    let title_wide = heading.width() + 2.0 * PAD;
     let width = (left + cell_width * column_count + bar.room() + PAD).max(title_wide).max(260.0);
-    let notes = layout::note_lines(&notes, width);
+    let notes = pane.note_lines(&notes, width);
     let height = top + (cells_high + below).max(bar.high + 10.0) + layout::notes_height(&notes) + PAD;
     let every_row = (13.0 / cell_height).ceil().max(1.0) as usize;
-    HeatLayout { title, notes, left, top, cell_width, cell_height, rows, every_row, columns, width, height, bar }
+    HeatLayout {
+        heading,
+        notes,
+        left,
+        top,
+        cell_width,
+        cell_height,
+        rows,
+        every_row,
+        columns,
+        width,
+        height,
+        below,
+        bar,
+    }
 }
 
 /// Rounds the side of a cell down to whole pixels, so that no seams show between cells, unless it is too small for
@@ -237,8 +271,9 @@ mod tests {
         chart.title = "a pattern".into();
         chart.y.label = "query".into();
         let heat = HeatMap { grid: grid.clone(), colours: Colours::default() };
-        let (map, notes) = heat.map().unwrap();
-        lay_out(&chart, grid, &map, notes)
+        let (map, notes) = heat.map(Palette::Colour).unwrap();
+        let pane = Pane { width: 720.0, height: 440.0, spelling: false, panel: None };
+        lay_out(&chart, grid, &map, notes, &pane)
     }
 
     #[test]

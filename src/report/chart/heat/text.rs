@@ -21,7 +21,7 @@ enum Style {
 
 pub fn grid(chart: &Chart, heat: &HeatMap, screen: &Screen) -> Result<TextPicture> {
     let grid = &heat.grid;
-    let (map, mut notes) = heat.map()?;
+    let (map, mut notes) = heat.map(Palette::Colour)?;
     let names: Vec<String> = grid.rows.iter().map(|r| screen::fitted(&token(r), LONGEST_NAME)).collect();
     let margin = names.iter().map(|n| screen::width(n)).max().unwrap_or(0).min(screen.width / 3) + 1;
     let room = screen.width.min(WIDEST).saturating_sub(margin).max(8);

@@ -251,8 +251,8 @@ pub mod parts {
         attribution.0.core.rest()
     }
 
-    /// Saves the attribution as .json, .txt or .html, by the ending of the name, and by head as .svg or .png, too. Returns the
-    /// path of the file.
+    /// Saves the attribution as .json, .txt or .html, by the ending of the name, and by head as .svg, .png or .pdf, too.
+    /// Returns the path of the file.
     ///
     /// # Example
     /// ```

@@ -178,7 +178,8 @@ pub mod methods {
         Dynamic::from_array(comparison.0.core.kl.iter().map(text).collect())
     }
 
-    /// Saves the comparison as .html, .json, .txt, .svg or .png, by the ending of the name. Returns the path of the file.
+    /// Saves the comparison as .html, .json, .txt, .svg, .png or .pdf, by the ending of the name. Returns the path of
+    /// the file.
     ///
     /// # Example
     /// ```

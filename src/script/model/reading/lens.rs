@@ -312,8 +312,8 @@ pub mod parts {
         })
     }
 
-    /// Saves the lens as .json, .txt or .html, by the ending of the name, and for a single text as .svg or .png, too.
-    /// Returns the path of the file.
+    /// Saves the lens as .json, .txt or .html, by the ending of the name, and for a single text as .svg, .png or .pdf,
+    /// too. Returns the path of the file.
     ///
     /// # Example
     /// ```

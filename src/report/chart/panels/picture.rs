@@ -1,0 +1,229 @@
+//! Panels as one picture: their plots are of one size and aligned, whatever the labels around them take.
+
+use super::super::pane::Panel;
+use super::*;
+use crate::report::draw::canvas::Layers;
+use crate::report::draw::layout;
+
+/// The least size of a plot.
+const NARROWEST: f64 = 40.0;
+const LOWEST: f64 = 30.0;
+
+pub fn draw(chart: &Chart, panels: &Panels, pane: &Pane) -> Result<Drawing> {
+    let Pane { width, height, spelling, .. } = *pane;
+    let rows = panels.shared()?;
+    let title = layout::title_lines(&chart.title, width);
+    let notes = layout::note_lines(&panels.notes_of(&rows)?, width);
+    let top = layout::title_height(&title);
+    let frame = (width, height - top - layout::notes_height(&notes));
+    let sheet = PanelSheet::of(panels, &rows, frame, spelling)?;
+    let mut layers = Layers::new(width, height, spelling);
+    layers.add(|canvas| {
+        layout::draw_title(canvas, &title)?;
+        layout::draw_notes(canvas, &notes, height)
+    })?;
+    for (row, column, chart) in places(&rows) {
+        let (left, above) = sheet.corner(row, column);
+        let drawing = chart.content.kind().draw(chart, &sheet.pane(row, column))?;
+        layers.place((left, top + above), &drawing);
+    }
+    Ok(layers.finished())
+}
+
+/// Returns the charts with their rows and columns.
+fn places(rows: &[Vec<Option<Chart>>]) -> impl Iterator<Item = (usize, usize, &Chart)> {
+    rows.iter().enumerate().flat_map(|(row, charts)| {
+        let charts = charts.iter().enumerate();
+        charts.filter_map(move |(column, chart)| Some((row, column, chart.as_ref()?)))
+    })
+}
+
+/// Places of panels: the margins of each row and column, and the size that all plots have.
+struct PanelSheet {
+    /// Margins at the left and at the right of each column.
+    columns: Vec<(f64, f64)>,
+    /// Margins above and below each row.
+    rows: Vec<(f64, f64)>,
+    /// Width and height of a plot.
+    plot: (f64, f64),
+    /// Panels row by row, without their margins.
+    panels: Vec<Vec<Panel>>,
+    spelling: bool,
+}
+
+impl PanelSheet {
+    /// Lays out panels on a sheet of this size.
+    fn of(panels: &Panels, charts: &[Vec<Option<Chart>>], size: (f64, f64), spelling: bool) -> Result<Self> {
+        let mut sheet = Self {
+            columns: vec![(0.0, 0.0); panels.columns()],
+            rows: vec![(0.0, 0.0); charts.len()],
+            plot: (size.0 / panels.columns() as f64, size.1 / charts.len() as f64),
+            panels: told(panels, charts),
+            spelling,
+        };
+        // Labels depend on the size of the plot, and its size on the room that labels take.
+        for _ in 0..2 {
+            sheet = sheet.fitted(charts, size)?;
+        }
+        Ok(sheet)
+    }
+
+    /// Returns the layout with the margins that the labels need on panels of its sizes.
+    fn fitted(self, charts: &[Vec<Option<Chart>>], (width, height): (f64, f64)) -> Result<Self> {
+        let mut columns = vec![(0.0_f64, 0.0_f64); self.columns.len()];
+        let mut rows = vec![(0.0_f64, 0.0_f64); self.rows.len()];
+        for (row, column, chart) in places(charts) {
+            let pane = Pane { panel: Some(self.panels[row][column].clone()), ..self.pane(row, column) };
+            let Margins { left, top, right, bottom } = chart.content.kind().margins(chart, &pane)?;
+            columns[column] = (columns[column].0.max(left), columns[column].1.max(right));
+            rows[row] = (rows[row].0.max(top), rows[row].1.max(bottom));
+        }
+        let sum = |margins: &[(f64, f64)]| margins.iter().map(|(before, after)| before + after).sum::<f64>();
+        let wide = ((width - sum(&columns)) / columns.len() as f64).max(NARROWEST);
+        let high = ((height - sum(&rows)) / rows.len() as f64).max(LOWEST);
+        Ok(Self { columns, rows, plot: (wide, high), ..self })
+    }
+
+    /// Returns the upper left corner of a panel.
+    fn corner(&self, row: usize, column: usize) -> (f64, f64) {
+        let before = |margins: &[(f64, f64)], plot: f64| margins.iter().map(|(a, b)| a + plot + b).sum::<f64>();
+        (before(&self.columns[..column], self.plot.0), before(&self.rows[..row], self.plot.1))
+    }
+
+    /// Returns the part of the sheet that a panel has, with its margins.
+    fn pane(&self, row: usize, column: usize) -> Pane {
+        let (left, right) = self.columns[column];
+        let (top, bottom) = self.rows[row];
+        let width = left + self.plot.0 + right;
+        let height = top + self.plot.1 + bottom;
+        let margins = Some(Margins { left, top, right, bottom });
+        let panel = Panel { margins, ..self.panels[row][column].clone() };
+        Pane { width, height, spelling: self.spelling, panel: Some(panel) }
+    }
+}
+
+/// Returns what each panel is told: its letter, and whether labels of its axes stand at it or at another one.
+fn told(panels: &Panels, charts: &[Vec<Option<Chart>>]) -> Vec<Vec<Panel>> {
+    let is_lowest = |row: usize, column: usize| charts[row + 1..].iter().all(|below| below[column].is_none());
+    let is_first = |row: usize, column: usize| charts[row][..column].iter().all(Option::is_none);
+    let mut number = 0;
+    let mut panel = |row: usize, column: usize| {
+        let letter = if charts[row][column].is_some() { panels.letter(number) } else { String::new() };
+        number += usize::from(charts[row][column].is_some());
+        Panel {
+            letter,
+            has_x_labels: !panels.share_x || is_lowest(row, column),
+            has_y_labels: !panels.share_y || is_first(row, column),
+            margins: None,
+        }
+    };
+    (0..charts.len()).map(|row| (0..panels.columns()).map(|column| panel(row, column)).collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A panel as it was drawn: its corner, the ends of its base line on the sheet, and its tick labels at the left and
+    /// below.
+    struct Drawn {
+        base: [(f64, f64); 2],
+        left: usize,
+        below: usize,
+    }
+
+    fn pair(text: &str) -> (f64, f64) {
+        let (x, y) = text.trim().split_once(',').unwrap();
+        (x.trim().parse().unwrap(), y.trim().parse().unwrap())
+    }
+
+    fn drawn(chart: &Chart) -> Vec<Drawn> {
+        let body = chart.draw(false).unwrap().body;
+        let panel = |group: &str| {
+            let (place, content) = group.split_once(")\">\n").unwrap();
+            let corner = pair(place);
+            let lines = content.lines().filter(|line| line.contains("stroke=\"#1F2329\" stroke-width=\"10\""));
+            let base = lines.last().unwrap().split('"').nth(1).unwrap();
+            let ends: Vec<(f64, f64)> = base.split_whitespace().map(pair).collect();
+            let labels = |anchor: &str| {
+                let of_ticks = |line: &&str| line.contains("font-size=\"110\"") && line.contains(anchor);
+                content.lines().filter(of_ticks).count()
+            };
+            Drawn {
+                base: [0, 1].map(|end| (corner.0 + ends[end].0, corner.1 + ends[end].1)),
+                left: labels("\"end\""),
+                below: labels("\"middle\""),
+            }
+        };
+        body.split("<g transform=\"translate(").skip(1).map(panel).collect()
+    }
+
+    fn line(y: [f64; 3]) -> Option<Chart> {
+        let series = Series { x: vec![0.0, 1.0, 2.0], y: y.to_vec(), ..Series::default() };
+        let mut chart = Chart::line(vec![series]);
+        chart.y.label = "loss".into();
+        chart.x.label = "step".into();
+        Some(chart)
+    }
+
+    fn four(share_x: bool, share_y: bool) -> Chart {
+        let rows = vec![
+            vec![line([1.0, 2.0, 3.0]), line([-1e6, 0.0, 2e6])],
+            vec![line([0.001, 0.002, 0.003]), line([5.0, 5.5, 6.0])],
+        ];
+        let panels = Panels::new(rows, share_x, share_y, LetterStyle::Bracketed);
+        Chart { height: 600, ..Chart::new(ChartContent::Panels(panels)) }
+    }
+
+    #[test]
+    fn plots_are_of_one_size_and_aligned() {
+        for share in [false, true] {
+            let panels = drawn(&four(share, share));
+            assert_eq!(panels.len(), 4);
+            let near = |a: f64, b: f64| (a - b).abs() <= 2.0;
+            let width = |panel: &Drawn| panel.base[1].0 - panel.base[0].0;
+            assert!(panels.iter().all(|panel| near(width(panel), width(&panels[0])) && width(panel) > 1500.0));
+            for (one, other) in [(0, 2), (1, 3)] {
+                assert!(near(panels[one].base[0].0, panels[other].base[0].0), "the left sides of a column");
+            }
+            for (one, other) in [(0, 1), (2, 3)] {
+                assert!(near(panels[one].base[0].1, panels[other].base[0].1), "the base lines of a row");
+            }
+            assert!(panels[1].base[0].0 > panels[0].base[1].0 && panels[2].base[0].1 > panels[0].base[0].1);
+        }
+    }
+
+    #[test]
+    fn shared_axes_have_one_range_and_their_labels_at_the_border() {
+        let labels = |panel: &Drawn| (panel.left > 0, panel.below > 0);
+        let counts = |chart: &Chart| drawn(chart).iter().map(labels).collect::<Vec<_>>();
+        assert_eq!(counts(&four(false, false)), [(true, true); 4]);
+        assert_eq!(counts(&four(true, true)), [(true, false), (false, false), (true, true), (false, true)]);
+        let shared = four(false, true);
+        let ChartContent::Panels(panels) = &*shared.content else { panic!("no panels") };
+        let rows = panels.shared().unwrap();
+        let range = |row: usize, column: usize| rows[row][column].as_ref().unwrap().y.range.unwrap();
+        assert_eq!(range(0, 0), range(0, 1));
+        assert!(range(0, 0)[0] < -1e6 && range(0, 0)[1] > 2e6 && range(1, 0)[1] < 7.0);
+        assert_eq!(rows[0][0].as_ref().unwrap().x.range, None);
+        // With an empty place, the labels stand at the panel that is next to it.
+        let rows = vec![vec![line([1.0, 2.0, 3.0]), line([1.0, 2.0, 3.0])], vec![line([1.0, 2.0, 3.0]), None]];
+        let panels = Panels::new(rows, true, false, LetterStyle::None);
+        let chart = Chart::new(ChartContent::Panels(panels));
+        assert_eq!(counts(&chart), [(true, false), (true, true), (true, true)]);
+    }
+
+    #[test]
+    fn panels_have_letters_titles_and_notes() {
+        let mut chart = four(false, false).titled("Four of them");
+        let ChartContent::Panels(panels) = Arc::make_mut(&mut chart.content) else { panic!("no panels") };
+        panels.rows[0][1] = line([1.0, f64::NAN, 2.0]);
+        let body = chart.draw(false).unwrap().body;
+        for text in ["(a)", "(d)", "Four of them", "panel (b): 1 point is NaN or infinite and left out."] {
+            assert_eq!(body.matches(&format!(">\n{text}\n<")).count(), 1, "{text}");
+        }
+        assert!(!body.contains(">\n1 point is"), "notes stand below all panels");
+        let letters = four(true, true).described();
+        assert!(letters.starts_with("chart of 4 panels: line chart; line chart"), "{letters}");
+    }
+}
