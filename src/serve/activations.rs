@@ -89,7 +89,7 @@ fn along(served: &Served, text: &str, vector: &[f64], hook: &str, task: &Task) -
 
 /// Returns the codes of a source at each token of a prompt.
 pub fn codes(served: &Served, source: &Source, prompt: &Prompt, task: &Task) -> Result<SparseCodes> {
-    contexts::codes(&served.model, &source.sae, source.place, &[prompt.ids.clone()], task)
+    contexts::codes(&served.model, &source.sae, source.place, std::slice::from_ref(&prompt.ids), task)
 }
 
 /// Returns the first of the largest numbers, and its place.

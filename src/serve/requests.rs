@@ -64,7 +64,7 @@ fn camel(key: &str) -> String {
     words.fold(first, |name, word| {
         let mut letters = word.chars();
         let first = letters.next().map(|letter| letter.to_ascii_uppercase().to_string());
-        name + &first.unwrap_or_default() + letters.as_str()
+        [name, first.unwrap_or_default(), letters.as_str().into()].concat()
     })
 }
 

@@ -117,7 +117,7 @@ fn one_feature_and_all_of_them_agree() {
         let single = json!({ "prompt": text, "source": row["source"], "index": feature.to_string() });
         let single = answer(&served, activations::single, single);
         assert_eq!((&single["activation"]["values"], &single["tokens"]), (&row["values"], &found["tokens"]));
-        assert_eq!(single["tokensIsSpecial"], json!([false; 6]));
+        assert_eq!(single["tokensIsSpecial"], json!(vec![false; 6]));
     }
     // Sums over tokens decide where tokens are named.
     let request = json!({ "prompt": text, "source_set": "set", "selected_sources": ["1-set"], "num_results": 2,

@@ -142,8 +142,8 @@ mod tests {
         let panel = |group: &str| {
             let (place, content) = group.split_once(")\">\n").unwrap();
             let corner = pair(place);
-            let lines = content.lines().filter(|line| line.contains("stroke=\"#1F2329\" stroke-width=\"10\""));
-            let base = lines.last().unwrap().split('"').nth(1).unwrap();
+            let mut lines = content.lines().filter(|line| line.contains("stroke=\"#1F2329\" stroke-width=\"10\""));
+            let base = lines.next_back().unwrap().split('"').nth(1).unwrap();
             let ends: Vec<(f64, f64)> = base.split_whitespace().map(pair).collect();
             let labels = |anchor: &str| {
                 let of_ticks = |line: &&str| line.contains("font-size=\"110\"") && line.contains(anchor);
