@@ -18,7 +18,7 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "explorer.png" "parenthesis.png";
     "docs/":
         "README.md" "agents.md" "attribution-graphs.md" "benchmarks-agents.md" "benchmarks-attribution-graph.md"
-        "benchmarks-circuit.md" "benchmarks-dashboard.md" "benchmarks-edges.md" "benchmarks-editor.md"
+        "benchmarks-circuit.md" "benchmarks-dashboard.md" "benchmarks-edges.md"
         "benchmarks-explorer.md" "benchmarks-flagship.md" "benchmarks-forward-avx2.md" "benchmarks-forward.md"
         "benchmarks-gpu.md" "benchmarks-gradients.md" "benchmarks-patching.md" "benchmarks-quality.md"
         "benchmarks-quantised.md" "benchmarks-real.md" "benchmarks-sae-avx2.md" "benchmarks-sae.md"

@@ -5,7 +5,7 @@
 //! in its function or closure, a function everywhere in its script. A function sees no variables from outside, but
 //! imports at the top, and constants there as `global::NAME`; a closure sees what stands around it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::repl::cursor::CursorText;
@@ -57,14 +57,14 @@ pub struct Scopes<'t> {
     /// The definition that a token means, by token; the name of a definition means that itself.
     uses: BTreeMap<usize, usize>,
     /// Number of arguments by the bracket of a call.
-    arguments: HashMap<usize, usize>,
+    arguments: BTreeMap<usize, usize>,
 }
 
 impl<'t> Scopes<'t> {
     pub fn new(text: &'t str) -> Self {
         let code: Vec<Token> = tokens(text).into_iter().filter(|token| token.kind != TokenKind::Comment).collect();
         let text = CursorText { text, tokens: code };
-        let found = Self { text, definitions: Vec::new(), uses: BTreeMap::new(), arguments: HashMap::new() };
+        let found = Self { text, definitions: Vec::new(), uses: BTreeMap::new(), arguments: BTreeMap::new() };
         Walker::new(found).walked()
     }
 
@@ -222,12 +222,12 @@ enum Naming {
 struct Walker<'t> {
     scopes: Scopes<'t>,
     /// Functions by the tokens of their `fn`.
-    functions: HashMap<usize, usize>,
+    functions: BTreeMap<usize, usize>,
     /// The functions of each name.
-    by_name: HashMap<&'t str, Vec<usize>>,
+    by_name: BTreeMap<&'t str, Vec<usize>>,
     frames: Vec<Frame>,
     /// The variables that are seen, by name, the nearest last.
-    seen: HashMap<&'t str, Vec<usize>>,
+    seen: BTreeMap<&'t str, Vec<usize>>,
     brackets: Vec<usize>,
     heads: Vec<Head>,
     /// Variables whose value is being written, with the number of open brackets.
@@ -248,10 +248,10 @@ impl<'t> Walker<'t> {
         let first = Frame { depth: 0, is_closure: false, names: Vec::new(), function: None };
         let mut walker = Self {
             scopes,
-            functions: HashMap::new(),
-            by_name: HashMap::new(),
+            functions: BTreeMap::new(),
+            by_name: BTreeMap::new(),
             frames: vec![first],
-            seen: HashMap::new(),
+            seen: BTreeMap::new(),
             brackets: Vec::new(),
             heads: Vec::new(),
             waiting: Vec::new(),
@@ -730,7 +730,7 @@ impl<'t> Walker<'t> {
                 self.scopes.uses.insert(token, number);
             }
         }
-        let mut of_top: HashMap<(&str, bool), usize> = HashMap::new();
+        let mut of_top: BTreeMap<(&str, bool), usize> = BTreeMap::new();
         for (number, found) in self.scopes.definitions.iter().enumerate() {
             let is_import = found.kind == DefinitionKind::Import;
             if found.is_top && (is_import || found.kind == DefinitionKind::Constant) {

@@ -116,7 +116,8 @@ mod tests {
         let body = chart.draw(false).unwrap().body;
         let text = |wanted: &str| {
             let end = format!(">\n{wanted}\n</text>");
-            body.split("<text ").find(|text| text.contains(&end)).unwrap_or_else(|| panic!("{wanted}: {body}"))
+            // The labels of the right axis are drawn last.
+            body.rsplit("<text ").find(|text| text.contains(&end)).unwrap_or_else(|| panic!("{wanted}: {body}"))
         };
         let x = |text: &str| text.split("x=\"").nth(1).unwrap().split('"').next().unwrap().parse::<f64>().unwrap();
         assert!(x(text("0.8")) > 6500.0 && text("0.8").contains(&palette::series(1).hex()));
