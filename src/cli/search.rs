@@ -43,7 +43,8 @@ pub fn run(options: &CommonArguments, search: &SearchArguments) -> Result<Exit> 
     };
     if manifest::is_address(&place) {
         manifest::check_address(&place)?;
-        options.allow_net.push(host_of(&place).to_string());
+        // An address names one host, and is no rule for several.
+        options.allow_net.extend(Some(host_of(&place)).filter(|host| !host.contains('*')).map(String::from));
     }
     let env = setup::env(&options, SessionNeeds::default())?;
     let found = index::found(Index::open(&place, &base, &env.files, &env.task)?.all()?, &search.words);

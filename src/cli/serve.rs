@@ -1,9 +1,12 @@
 //! `microtome serve`: the endpoints of Neuronpedia's inference server, on this machine alone.
 
+use std::env::VarError;
+
 use super::Exit;
 use super::args::{CommonArguments, ServeArguments};
 use super::setup::{self, SessionNeeds};
 use crate::base::{Kind, Result};
+use crate::err;
 use crate::serve::{ServeInputs, Served, serve};
 
 /// The environment variable with the key that requests must have, by the name that Neuronpedia's page has for it.
@@ -17,7 +20,14 @@ pub fn run(options: &CommonArguments, arguments: &ServeArguments) -> Result<Exit
         sources: arguments.source.clone(),
         token_limit: arguments.token_limit.map(|limit| limit as usize),
     };
-    let key = std::env::var(KEY).ok().filter(|key| !key.is_empty());
+    let key = match std::env::var(KEY) {
+        Ok(key) if key.is_ascii() => Some(key).filter(|key| !key.is_empty()),
+        Err(VarError::NotPresent) => None,
+        Ok(_) | Err(VarError::NotUnicode(_)) => {
+            return Err(err!(Argument, "expected a key in ASCII in {KEY}, found other letters")
+                .hint("headers of requests have no others"));
+        }
+    };
     let whose = if key.is_some() { "" } else { "without a key: any program of this machine may ask\n" };
     let told = |address: &str| env.console.speak(&format!("{address}\n{whose}"));
     let served = Served::load(&inputs, &env.files, &env.device, &env.task)

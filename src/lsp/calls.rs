@@ -93,30 +93,18 @@ fn written(name: &str, parameters: &[String], returns: &str, summary: &str) -> S
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-    use std::str::FromStr;
-
-    use lsp_types::{TextDocumentItem, Uri};
-
     use super::*;
-    use crate::lsp::documents::Documents;
-    use crate::lsp::scene::StandIns;
-    use crate::script::Session;
-    use crate::script::engine::env::Env;
+    use crate::lsp::view::tests::look;
 
     /// Returns the signature at the end of a text and the parameter that is written there.
     fn shown(text: &str) -> Option<(String, String)> {
-        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
-        let uri = Uri::from_str("file:///nowhere/a.rhai").unwrap();
-        let mut documents = Documents::default();
-        documents.open(TextDocumentItem::new(uri.clone(), "rhai".into(), 1, text.into()));
-        let stand_ins = StandIns::default();
-        let view = View::new(&session, documents.get(&uri).unwrap(), &stand_ins);
-        let help = signatures(&view, text.len())?;
-        let signature = &help.signatures[help.active_signature.unwrap() as usize];
-        let parameter = &signature.parameters.as_ref().unwrap()[help.active_parameter.unwrap() as usize];
-        let ParameterLabel::LabelOffsets([start, end]) = parameter.label else { return None };
-        Some((signature.label.clone(), signature.label[start as usize..end as usize].to_string()))
+        look(text, |view, byte| {
+            let help = signatures(view, byte)?;
+            let signature = &help.signatures[help.active_signature.unwrap() as usize];
+            let parameter = &signature.parameters.as_ref().unwrap()[help.active_parameter.unwrap() as usize];
+            let ParameterLabel::LabelOffsets([start, end]) = parameter.label else { return None };
+            Some((signature.label.clone(), signature.label[start as usize..end as usize].to_string()))
+        })
     }
 
     #[test]

@@ -247,31 +247,18 @@ fn names(view: &View, byte: usize, scene: &Scene) -> Vec<Candidate> {
 
 #[cfg(test)]
 mod tests {
-    use std::str::FromStr;
-
-    use lsp_types::{CompletionTextEdit, TextDocumentItem, Uri};
+    use lsp_types::CompletionTextEdit;
 
     use super::*;
-    use crate::lsp::documents::Documents;
-    use crate::lsp::scene::StandIns;
-    use crate::script::Session;
-    use crate::script::engine::env::Env;
+    use crate::lsp::view::tests::look;
 
     /// Returns the candidates at `¦`, by what they write.
     fn candidates(marked: &str) -> Vec<String> {
-        let byte = marked.find('¦').unwrap();
-        let text = marked.replace('¦', "");
-        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
-        let uri = Uri::from_str("file:///nowhere/a.rhai").unwrap();
-        let mut documents = Documents::default();
-        documents.open(TextDocumentItem::new(uri.clone(), "rhai".into(), 1, text));
-        let stand_ins = StandIns::default();
-        let view = View::new(&session, documents.get(&uri).unwrap(), &stand_ins);
         let written = |item: CompletionItem| match item.text_edit {
             Some(CompletionTextEdit::Edit(edit)) => edit.new_text,
             _ => String::new(),
         };
-        complete(&view, byte).into_iter().map(written).collect()
+        look(marked, |view, byte| complete(view, byte).into_iter().map(written).collect())
     }
 
     fn has(marked: &str, wanted: &[&str], missing: &[&str]) {

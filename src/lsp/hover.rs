@@ -114,27 +114,12 @@ fn of_option(view: &View, token: usize, scene: &Scene) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-    use std::str::FromStr;
-
-    use lsp_types::{TextDocumentItem, Uri};
-
     use super::*;
-    use crate::lsp::documents::Documents;
-    use crate::lsp::scene::StandIns;
-    use crate::script::Session;
-    use crate::script::engine::env::Env;
+    use crate::lsp::view::tests::look;
 
     /// Returns what is said of the word at `¦`.
     fn said(marked: &str) -> Option<String> {
-        let byte = marked.find('¦').unwrap();
-        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
-        let uri = Uri::from_str("file:///nowhere/a.rhai").unwrap();
-        let mut documents = Documents::default();
-        documents.open(TextDocumentItem::new(uri.clone(), "rhai".into(), 1, marked.replace('¦', "")));
-        let stand_ins = StandIns::default();
-        let view = View::new(&session, documents.get(&uri).unwrap(), &stand_ins);
-        let found = hover(&view, byte)?;
+        let found = look(marked, hover)?;
         match found.contents {
             HoverContents::Markup(content) => Some(content.value),
             _ => None,

@@ -154,27 +154,8 @@ fn symbol(view: &View, found: &Definition) -> DocumentSymbol {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-    use std::str::FromStr;
-
-    use lsp_types::TextDocumentItem;
-
     use super::*;
-    use crate::lsp::documents::Documents;
-    use crate::lsp::scene::StandIns;
-    use crate::script::Session;
-    use crate::script::engine::env::Env;
-
-    /// Looks at a text whose byte is marked by `¦`.
-    fn look<T>(marked: &str, look: impl FnOnce(&View, usize) -> T) -> T {
-        let byte = marked.find('¦').unwrap_or(0);
-        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
-        let uri = Uri::from_str("file:///nowhere/a.rhai").unwrap();
-        let mut documents = Documents::default();
-        documents.open(TextDocumentItem::new(uri.clone(), "rhai".into(), 1, marked.replace('¦', "")));
-        let stand_ins = StandIns::default();
-        look(&View::new(&session, documents.get(&uri).unwrap(), &stand_ins), byte)
-    }
+    use crate::lsp::view::tests::look;
 
     /// Returns the text after a renaming, or why it is refused.
     fn after(marked: &str, new: &str) -> Result<String, String> {

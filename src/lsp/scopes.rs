@@ -11,6 +11,9 @@ use std::ops::Range;
 use crate::repl::cursor::CursorText;
 use crate::script::engine::tokens::{CLOSING, OPENING, Token, TokenKind, tokens};
 
+/// Brackets that `}` closes.
+const BRACES: &[&str] = &["{", "#{", "${"];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DefinitionKind {
     Function,
@@ -90,7 +93,11 @@ impl<'t> Scopes<'t> {
     /// Returns the bytes of a token, of a string without its quotes.
     pub fn bytes(&self, token: usize) -> Range<usize> {
         let Some(found) = self.text.tokens.get(token) else { return 0..0 };
-        let quote = usize::from(found.kind == TokenKind::Text && !found.open && found.end - found.start >= 2);
+        // A piece of a template ends where `${` begins, and in no quote.
+        let word = found.of(self.text.text);
+        let mark = word.chars().next().filter(|mark| matches!(mark, '"' | '\'' | '`'));
+        let is_quoted = !found.open && word.len() >= 2 && mark.is_some_and(|mark| word.ends_with(mark));
+        let quote = usize::from(found.kind == TokenKind::Text && is_quoted);
         found.start + quote..found.end - quote
     }
 
@@ -160,7 +167,7 @@ impl<'t> Scopes<'t> {
             found.kind == DefinitionKind::Import && self.text.word(found.token) == name && !found.value.is_empty()
         };
         let found = self.definitions.iter().rfind(is_meant)?;
-        Some(&self.text.text[self.bytes(found.value.start)])
+        self.text.text.get(self.bytes(found.value.start))
     }
 
     /// Lists the functions of a name, the one with so many parameters first.
@@ -229,6 +236,8 @@ struct Walker<'t> {
     /// The variables that are seen, by name, the nearest last.
     seen: BTreeMap<&'t str, Vec<usize>>,
     brackets: Vec<usize>,
+    /// Number of the open brackets that `}` closes.
+    braces: usize,
     heads: Vec<Head>,
     /// Variables whose value is being written, with the number of open brackets.
     waiting: Vec<(usize, usize)>,
@@ -253,6 +262,7 @@ impl<'t> Walker<'t> {
             frames: vec![first],
             seen: BTreeMap::new(),
             brackets: Vec::new(),
+            braces: 0,
             heads: Vec::new(),
             waiting: Vec::new(),
             naming: Naming::Nothing,
@@ -510,6 +520,7 @@ impl<'t> Walker<'t> {
     fn open_bracket(&mut self, token: usize) {
         let depth = self.brackets.len();
         self.brackets.push(token);
+        self.braces += usize::from(self.is_symbol(token, BRACES));
         if !self.is_symbol(token, &["{", "${"]) {
             return;
         }
@@ -535,7 +546,7 @@ impl<'t> Walker<'t> {
         match self.word(closing) {
             ")" => self.word(open) == "(",
             "]" => matches!(self.word(open), "[" | "?["),
-            _ => matches!(self.word(open), "{" | "#{" | "${"),
+            _ => self.is_symbol(open, BRACES),
         }
     }
 
@@ -543,7 +554,7 @@ impl<'t> Walker<'t> {
     /// passed over.
     fn close_bracket(&mut self, token: usize) {
         let is_open = if self.is_symbol(token, &["}"]) {
-            self.brackets.iter().any(|open| self.fits(*open, token))
+            self.braces > 0
         } else {
             self.brackets.last().is_some_and(|open| self.fits(*open, token))
         };
@@ -559,6 +570,7 @@ impl<'t> Walker<'t> {
                 self.leave(self.start(token));
             }
             self.brackets.pop();
+            self.braces -= usize::from(self.is_symbol(open, BRACES));
             self.heads.retain(|head| head.depth < depth);
             if is_last {
                 return;
@@ -716,7 +728,7 @@ impl<'t> Walker<'t> {
         if token < 2 || !self.is_symbol(token - 1, &["("]) || self.word(token - 2) != "Fn" {
             return;
         }
-        let name = &self.scopes.text.text[self.scopes.bytes(token)];
+        let name = self.scopes.text.text.get(self.scopes.bytes(token)).unwrap_or_default();
         if let Some(number) = self.by_name.get(name).and_then(|all| all.first()).copied() {
             self.scopes.uses.insert(token, number);
         }

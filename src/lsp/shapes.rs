@@ -80,29 +80,15 @@ fn takes_shape(name: &str, docs: &Docs) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-    use std::str::FromStr;
-
-    use lsp_types::{TextDocumentItem, Uri};
-
     use super::*;
-    use crate::lsp::documents::Documents;
-    use crate::lsp::scene::StandIns;
-    use crate::script::Session;
-    use crate::script::engine::env::Env;
+    use crate::lsp::view::tests::look;
 
     fn shown(text: &str) -> Vec<String> {
-        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
-        let uri = Uri::from_str("file:///nowhere/a.rhai").unwrap();
-        let mut documents = Documents::default();
-        documents.open(TextDocumentItem::new(uri.clone(), "rhai".into(), 1, text.into()));
-        let stand_ins = StandIns::default();
-        let view = View::new(&session, documents.get(&uri).unwrap(), &stand_ins);
         let hint = |hint: InlayHint| match hint.label {
             InlayHintLabel::String(label) => format!("{}{label}", hint.position.character),
             InlayHintLabel::LabelParts(_) => String::new(),
         };
-        known(&view, view.lines.whole()).into_iter().map(hint).collect()
+        look(text, |view, _| known(view, view.lines.whole()).into_iter().map(hint).collect())
     }
 
     #[test]

@@ -85,7 +85,12 @@ impl<'a> View<'a> {
     /// cache, for editors to open.
     pub fn file_of(&self, library: &ImportedLibrary) -> Option<PathBuf> {
         let place = cleaned(&std::path::absolute(&library.source).ok()?);
-        if place.is_file() {
+        // A file of the name of what an archive has is another one.
+        let is_it = |place: &Path| {
+            let text = self.session.env().files.script_if_there(place);
+            text.is_ok_and(|text| text.is_some_and(|text| *text == *library.text))
+        };
+        if is_it(&place) {
             return Some(place);
         }
         let folder = sources(self.session)?;
@@ -119,4 +124,27 @@ fn kept(session: &Session, folder: &Path, place: &Path, text: &str) -> Result<()
     let saved = files.save_whole(place, text).map(drop);
     files.release();
     saved
+}
+
+#[cfg(test)]
+pub mod tests {
+    use std::path::Path;
+    use std::str::FromStr;
+
+    use lsp_types::{TextDocumentItem, Uri};
+
+    use super::*;
+    use crate::lsp::documents::Documents;
+    use crate::script::engine::env::Env;
+
+    /// Looks at an open text at the byte that `¦` marks, or at its end.
+    pub fn look<T>(marked: &str, look: impl FnOnce(&View, usize) -> T) -> T {
+        let byte = marked.find('¦').unwrap_or(marked.len());
+        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let uri = Uri::from_str("file:///nowhere/a.rhai").unwrap();
+        let mut documents = Documents::default();
+        documents.open(TextDocumentItem::new(uri.clone(), "rhai".into(), 1, marked.replace('¦', "")));
+        let stand_ins = StandIns::default();
+        look(&View::new(&session, documents.get(&uri).unwrap(), &stand_ins), byte)
+    }
 }

@@ -65,7 +65,11 @@ pub fn nearest(served: &Served, request: Map<String, Value>, _frames: &Frames, t
         let error = err!(Shape, "expected a direction of {wide} numbers for {}, found one of {found}", source.id);
         return Err(error.into());
     }
-    let cosines = cosines(&written(&source.sae, 0, source.sae.d_sae())?.to_device(&Device::Cpu).map_err(Error::from)?, &direction, task)?;
+    let cosines = cosines(
+        &written(&source.sae, 0, source.sae.d_sae())?.to_device(&Device::Cpu).map_err(Error::from)?,
+        &direction,
+        task,
+    )?;
     let mut order: Vec<usize> = (0..cosines.len()).collect();
     order.sort_by(|a, b| cosines[*b].total_cmp(&cosines[*a]).then(a.cmp(b)));
     order.truncate(asked.num_results.clamp(1, MOST) as usize);

@@ -1,6 +1,7 @@
 //! An answer on its way from the thread that computes it: one value, or frames of server-sent events. Whoever stops
 //! listening cancels it.
 
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
 use serde_json::Value;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel as bounded};
 
 use super::refusal::{Answered, Refusal, as_json};
 use crate::base::Error;
@@ -25,30 +26,50 @@ enum Part {
     Refused(Refusal),
 }
 
-/// Sender of an answer, frame by frame where it is streamed.
-pub struct Frames(UnboundedSender<Part>);
+/// Number of frames that wait for a client that reads slowly.
+const WAITING: usize = 64;
+
+/// Number of places behind these: for the last frame and the end.
+const LAST: usize = 2;
+
+/// Sender of an answer, frame by frame where it is streamed. Each frame has all that was written so far, so those that
+/// come while a client lags behind are left out, but for the last one.
+pub struct Frames {
+    parts: Sender<Part>,
+    left_out: RefCell<Option<Bytes>>,
+}
 
 /// Receiver of an answer. What nobody hears need not be computed.
 pub struct Reply {
-    parts: UnboundedReceiver<Part>,
+    parts: Receiver<Part>,
     flag: Arc<AtomicBool>,
     first: Option<Bytes>,
 }
 
 /// Makes both ends of an answer, which this flag cancels.
 pub fn channel(flag: &Arc<AtomicBool>) -> (Frames, Reply) {
-    let (sender, parts) = unbounded_channel();
-    (Frames(sender), Reply { parts, flag: flag.clone(), first: None })
+    let (sender, parts) = bounded(WAITING + LAST);
+    let frames = Frames { parts: sender, left_out: RefCell::default() };
+    (frames, Reply { parts, flag: flag.clone(), first: None })
 }
 
 impl Frames {
     /// Sends the answer so far.
     pub fn say(&self, value: &Value) {
-        self.send(Part::Frame(Bytes::from(format!("data: {value}\n\n"))));
+        let frame = Bytes::from(format!("data: {value}\n\n"));
+        if self.parts.capacity() > LAST {
+            self.left_out.take();
+            self.send(Part::Frame(frame));
+        } else {
+            self.left_out.replace(Some(frame));
+        }
     }
 
     /// Sends what is left: the whole answer, or why there is none.
     pub fn end(&self, answered: Answered) {
+        if let Some(frame) = self.left_out.take() {
+            self.send(Part::Frame(frame));
+        }
         match answered {
             Ok(Some(value)) => self.send(Part::Whole(value)),
             Ok(None) => {}
@@ -58,7 +79,7 @@ impl Frames {
 
     fn send(&self, part: Part) {
         // Nobody may be listening any more.
-        let _unheard = self.0.send(part);
+        let _unheard = self.parts.try_send(part);
     }
 }
 

@@ -133,7 +133,12 @@ impl Served {
         }
         let known: Vec<&str> = all.iter().map(|source| source.id.as_str()).collect();
         let find = |id: &String| all.iter().find(|source| source.id == *id).copied();
-        selected.iter().map(|id| find(id).ok_or_else(|| unknown("source", id, known.clone()))).collect()
+        let mut seen = BTreeSet::new();
+        selected
+            .iter()
+            .filter(|id| seen.insert(id.as_str()))
+            .map(|id| find(id).ok_or_else(|| unknown("source", id, known.clone())))
+            .collect()
     }
 
     /// Returns the place of a hook, by its name here or in TransformerLens, for a vector of some numbers.

@@ -60,6 +60,11 @@ pub fn all(served: &Served, request: Map<String, Value>, _frames: &Frames, task:
         let count = prompt.len();
         return Err(err!(Index, "expected indexes of tokens to sort by below {count}, found {wrong}").into());
     }
+    if asked.sort_by_token_indexes.len() > prompt.len() {
+        let count = prompt.len();
+        let found = asked.sort_by_token_indexes.len();
+        return Err(err!(Argument, "expected at most {count} indexes of tokens to sort by, found {found}").into());
+    }
     let count = asked.num_results.unwrap_or(USUAL).clamp(0, MOST) as usize;
     let rows = ranked(served, &sources, &prompt, &asked, count, task)?;
     let activations = rows.iter().map(FeatureRow::told).collect::<Result<Vec<_>>>()?;
@@ -82,6 +87,7 @@ fn ranked<'a>(
     let first = usize::from(asked.ignore_bos && prompt.begins_with_bos());
     let mut rows: Vec<FeatureRow<'a>> = Vec::new();
     for source in sources.iter().copied() {
+        task.check()?;
         let codes = contexts::recorded(&served.model, &source.sae, source.place, &batch, 0, &cache, task)?;
         rows.extend(of_source(source, &codes, first, &asked.sort_by_token_indexes, count));
         rows.sort_by(|a, b| b.key.total_cmp(&a.key));

@@ -54,6 +54,7 @@ impl<'t> Recording<'t> {
     pub fn end(mut self, trainer: &dyn Trainer, end: RunEnd) {
         self.catch_up(trainer);
         for member in &mut self.runs {
+            let end = if trainer.has_failed(member.member) { RunEnd::Failed } else { end };
             if let Err(error) = member.run.end(end) {
                 give_up(self.task, &error);
             }

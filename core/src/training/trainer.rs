@@ -67,6 +67,11 @@ pub trait Trainer {
         Ok(())
     }
 
+    /// Returns whether a member ended by an error of its own, while the others went on.
+    fn has_failed(&self, _member: usize) -> bool {
+        false
+    }
+
     /// Returns the name of what an interrupted training leaves: "the model as it is".
     fn left(&self) -> String;
 }

@@ -69,7 +69,8 @@ impl RightAxis {
         let right = series::view(of_side(true), &on_right)?;
         let low = left.x.low.min(right.x.low);
         let high = left.x.high.max(right.x.high);
-        let notes = [left.notes, right.notes].concat();
+        let of_right = right.notes.into_iter().map(|note| format!("right axis: {note}"));
+        let notes = left.notes.into_iter().chain(of_right).collect();
         Ok(ChartView { x: Scale { low, high, ..left.x }, y: left.y, right: Some(right.y), notes })
     }
 

@@ -108,7 +108,12 @@ impl PageContent {
             let Span { fill: Some(fill), visible: true, positioned_glyphs, .. } = span else { continue };
             self.set_opacity(opacity * fill.opacity().get());
             self.set_colour(fill.paint(), "rg");
-            for run in positioned_glyphs.chunk_by(|a, b| a.font == b.font) {
+            // An accent that stands above a letter is off the line.
+            let is_on_line = |a: &PositionedGlyph, b: &PositionedGlyph| {
+                let off = a.outline_transform().ty - b.outline_transform().ty;
+                a.font == b.font && off.abs() < 1e-3 * a.font_size()
+            };
+            for run in positioned_glyphs.chunk_by(is_on_line) {
                 self.run(tree, run, text.abs_transform())?;
             }
         }
@@ -140,7 +145,11 @@ impl PageContent {
             }
             shown.push_str(&format!("{id:04X}"));
             next += f32::from(font.width(id)?);
-            font.glyphs.entry(id).or_insert_with(|| glyph.text.clone());
+            // Of several glyphs that are one cluster only the last has its text.
+            let known = font.glyphs.entry(id).or_default();
+            if known.is_empty() {
+                known.clone_from(&glyph.text);
+            }
         }
         let turn = [start.sx, start.ky, start.kx, start.sy].map(|part| number(part * units)).join(" ");
         let place = [start.tx, start.ty].map(number).join(" ");

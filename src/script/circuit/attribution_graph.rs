@@ -198,9 +198,10 @@ pub mod functions {
     /// through a node, over all paths. It agrees with circuit-tracer.
     ///
     /// `transcoders` are those of `sae::transcoders`, or an array of one for each layer. Where more features are active than
-    /// `nodes`, the most influential ones are computed; `prune` then keeps what matters. Memory: 8 bytes for each
-    /// head, query and key, 4 for each number of the active features' decoder rows, and 4 for each edge and each source
-    /// that a computed feature may have; what does not fit is refused before it is computed.
+    /// `nodes`, the most influential ones are computed; `prune` then keeps what matters. Memory: 4 bytes for each
+    /// head, query and key of all layers and thrice of one, for each number of the active features' decoder rows, and
+    /// for each edge and each source that a computed feature may have; what does not fit is refused before it is
+    /// computed.
     ///
     /// With `lorsas` the graph is without the model's attention, too: a head of a Lorsa (He et al. 2025) that is active
     /// is a node, such as `attn_in.2/17@5`, and what the Lorsa leaves unexplained is an error, `attn_in.2/error@5`. A

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use super::feature_selection::FeatureSelection;
 use crate::base::files::Files;
 use crate::data::{harvest, pack};
-use crate::features::batch::export::{self, CREATOR, Export, ExportFacts, ExportNames, MOST_LINES};
+use crate::features::batch::export::{
+    self, ACTIVATIONS, CREATOR, EXPLANATIONS, Export, ExportFacts, ExportNames, FEATURES, MOST_LINES,
+};
 use crate::features::batch::{self, BatchForm, BatchOptions};
 use crate::features::dashboard::Said;
 use crate::features::feature::{place, tokenizer};
@@ -78,23 +80,16 @@ fn save(made: Vec<(PathBuf, Vec<u8>)>, dir: &str, files: &Files, written: &mut A
 
 /// Writes the explanations of some features of a site.
 fn save_explained(
-    said: &Said,
-    site: &str,
-    is_wanted: &dyn Fn(usize) -> bool,
+    said: &[(usize, String)],
     names: &ExportNames,
     dir: &str,
     files: &Files,
     written: &mut Array,
 ) -> Result<()> {
-    let all: Vec<(usize, String)> = said
-        .of_site(site)
-        .filter(|(feature, _)| is_wanted(*feature))
-        .map(|(feature, words)| (feature, words.text.clone()))
-        .collect();
-    for (number, part) in all.chunks(MOST_LINES).enumerate() {
+    for (number, part) in said.chunks(MOST_LINES).enumerate() {
         save(vec![names.explained(part, number)?], dir, files, written)?;
     }
-    Ok(())
+    names.remove_later(EXPLANATIONS, said.len().div_ceil(MOST_LINES), Path::new(dir), files)
 }
 
 #[export_module(manifest)]
@@ -166,8 +161,9 @@ pub mod functions {
             };
             save(names.about(&facts), &asked.dir, &env.files, &mut written)?;
             if let Some(said) = &asked.descriptions {
-                let is_wanted = |feature: usize| features.binary_search(&feature).is_ok();
-                save_explained(said, &site, &is_wanted, &names, &asked.dir, &env.files, &mut written)?;
+                let of_these = said.of_site(&site).filter(|(feature, _)| features.binary_search(feature).is_ok());
+                let said: Vec<_> = of_these.map(|(feature, words)| (feature, words.text.clone())).collect();
+                save_explained(&said, &names, &asked.dir, &env.files, &mut written)?;
             }
         }
         let mut number = 0;
@@ -186,6 +182,11 @@ pub mod functions {
             let options = BatchOptions { seed, ..options };
             batch::batches(m.core(), &s.core, &features, &rows, &options, &mut take, &env.task)
         })?;
+        if asked.form == BatchForm::JsonlGz {
+            for part in [FEATURES, ACTIVATIONS] {
+                names.remove_later(part, number, Path::new(&asked.dir), &env.files)?;
+            }
+        }
         Ok(written)
     }
 
@@ -213,7 +214,7 @@ pub mod functions {
         let wanted: Option<BTreeSet<usize>> = features.map(|features| features.into_iter().collect());
         let folder = env.files.access().to_read(Path::new(path)).map_err(|e| e.about("path"))?;
         let mut cards = if folder.is_dir() {
-            Export::load(&env.files, Path::new(path), wanted.as_ref(), &env.task)?.cards()
+            Export::load(&env.files, &folder, wanted.as_ref(), &env.task)?.cards()
         } else {
             let bytes = env.files.bytes(Path::new(path)).map_err(|e| e.about("path"))?;
             batch::cards(&batch::parse(&bytes).map_err(|e| e.within(path.to_string()).about("path"))?)
@@ -266,8 +267,11 @@ pub mod functions {
     ) -> Fallible<Array> {
         let env = env(&ctx)?;
         let asked: SaveExplanationsOptions = taken(options)?;
-        let said = Said::of_table(&explanations)
+        let rows = Said::rows(&explanations)
             .ok_or_else(|| err!(Argument, "expected {}", Said::wanted()).about("explanations"))?;
+        let of_site = rows.into_iter().filter(|(of, ..)| of == site);
+        let mut said: Vec<(usize, String)> = of_site.map(|(_, feature, words)| (feature, words.text)).collect();
+        said.sort_by_key(|(feature, _)| *feature);
         let names = ExportNames {
             model_id: model_id.into(),
             set: asked.sae_set,
@@ -276,7 +280,7 @@ pub mod functions {
         };
         names.check()?;
         let mut written = Array::new();
-        save_explained(&said, site, &|_| true, &names, &asked.dir, &env.files, &mut written)?;
+        save_explained(&said, &names, &asked.dir, &env.files, &mut written)?;
         if written.is_empty() {
             Err(err!(Argument, "expected explanations of features of {site}, found none").about("explanations"))?;
         }

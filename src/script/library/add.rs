@@ -80,13 +80,16 @@ pub fn hosts(wish: &AddedLibrary, manifest: Option<&str>) -> Vec<String> {
         .chain(typed)
         .filter(|place| manifest::is_address(place))
         .map(|address| access::host_of(&address).to_string())
-        .filter(|host| !host.is_empty())
+        // A host of a manifest is one host, and no rule for several.
+        .filter(|host| !host.is_empty() && !host.contains('*'))
         .collect()
 }
 
-/// Splits a word of the command line into a name and the versions behind it; none if it is an address or a folder.
-fn taken_apart(place: &str) -> Option<(&str, Option<&str>)> {
-    let is_place = place.contains(['/', '\\']) || place.starts_with('.') || Path::new(place).is_dir();
+/// Splits a word of the command line into a name and the versions behind it; none if it is an address or a folder,
+/// which a word can mean where no index is named.
+fn taken_apart(place: &str, has_index: bool) -> Option<(&str, Option<&str>)> {
+    let is_folder = !has_index && Path::new(place).is_dir();
+    let is_place = place.contains(['/', '\\']) || place.starts_with('.') || is_folder;
     let parts = place.split_once('@').map_or((place, None), |(name, versions)| (name, Some(versions)));
     (!is_place).then_some(parts)
 }
@@ -158,7 +161,15 @@ impl ProjectFolder<'_> {
         let is_new = lock != known || manifest != text;
         let locked = FileChange { before: locked_before, after: lock.text()? };
         let manifest = FileChange { before, after: manifest };
-        Ok(AddPlan { lock, more, yanked, manifest, locked, archives: search.archives.fetched, is_new })
+        Ok(AddPlan {
+            lock,
+            more,
+            yanked,
+            manifest,
+            locked,
+            archives: search.archives.fetched.into_values().collect(),
+            is_new,
+        })
     }
 
     /// Finds the library that the command line means.
@@ -170,7 +181,7 @@ impl ProjectFolder<'_> {
         archives: &mut Archives,
     ) -> Result<Option<TypedLibrary>> {
         let Some(place) = wish.place else { return Ok(None) };
-        if let Some((name, versions)) = taken_apart(place) {
+        if let Some((name, versions)) = taken_apart(place, wish.index.is_some()) {
             let versions = versions.map(String::from);
             let index = self.index_of(name, wish, own)?;
             return Ok(Some(TypedLibrary::Named { name: name.into(), versions, index }));
@@ -392,9 +403,9 @@ impl DependencySearch<'_> {
 /// Makes the error of two libraries of one name, each with who needs it.
 fn two_versions(known: &LockedLibrary, first: &str, other: &LockedLibrary, who: &str) -> Result<Error> {
     let name = &known.name;
-    let words = [known, other].map(|locked| place_text(locked).map(|place| format!("{} ({place})", locked.version)));
-    let [known, other] = words;
-    let (known, other) = (known?, other?);
+    let placed = |locked: &LockedLibrary| place_text(locked).map(|place| format!("{} ({place})", locked.version));
+    let known = placed(known)?;
+    let other = placed(other)?;
     Ok(err!(File, "two versions of `{name}`: {known}, which {first} needs, and {other}, which {who} needs")
         .hint("a project has one version of each library; change one of the two to need the other's"))
 }
@@ -501,12 +512,12 @@ mod tests {
 
     #[test]
     fn a_word_is_a_name_where_it_is_no_place() {
-        assert_eq!(taken_apart("heads"), Some(("heads", None)));
-        assert_eq!(taken_apart("probes_kit@1.2"), Some(("probes_kit", Some("1.2"))));
-        assert_eq!(taken_apart("heads@>=1, <2"), Some(("heads", Some(">=1, <2"))));
+        assert_eq!(taken_apart("heads", false), Some(("heads", None)));
+        assert_eq!(taken_apart("probes_kit@1.2", false), Some(("probes_kit", Some("1.2"))));
+        assert_eq!(taken_apart("heads@>=1, <2", true), Some(("heads", Some(">=1, <2"))));
         // The tests of this crate run beside its sources.
         for place in ["./heads", "../heads", ".", "a/heads", "https://x.org/heads.tar.gz", "src"] {
-            assert_eq!(taken_apart(place), None, "{place}");
+            assert_eq!(taken_apart(place, false), None, "{place}");
         }
         assert!(typed_versions("heads", "new").unwrap_err().message.contains("behind `heads@`, found `new`"));
     }

@@ -153,6 +153,10 @@ impl VersionSearch<'_> {
                 return Ok(());
             }
             tried += 1;
+            self.tries += 1;
+            if self.tries > MOST_TRIES {
+                return Ok(());
+            }
         }
         let needs: Vec<&Need> = self.needs.iter().filter(|need| need.library.name == library.name).collect();
         let is_one_index = needs.iter().all(|need| need.library == *library);

@@ -1,13 +1,18 @@
 //! The archives that a project needs: those that the cache has, and those that are fetched, each with the hash that it
 //! must have. Nothing is written here.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::manifest::{self, Manifest};
 use super::project::cleaned;
 use super::{MANIFEST, archive};
 use crate::base::files::Files;
+use crate::base::memory::human;
 use crate::script::prelude::*;
+
+/// Largest size of all archives that are fetched for a project.
+const MOST_TOGETHER: u64 = 256 << 20;
 
 /// The folder of a project, what its files say, and where libraries are kept.
 pub struct ProjectFolder<'a> {
@@ -29,27 +34,26 @@ impl ProjectFolder<'_> {
 /// The archives of a project.
 pub struct Archives<'a> {
     ground: &'a ProjectFolder<'a>,
-    /// Archives that the cache does not have.
-    pub fetched: Vec<Vec<u8>>,
+    /// Archives that the cache does not have, by their hashes.
+    pub fetched: BTreeMap<String, Vec<u8>>,
 }
 
 impl<'a> Archives<'a> {
     pub fn new(ground: &'a ProjectFolder<'a>) -> Self {
-        Self { ground, fetched: Vec::new() }
+        Self { ground, fetched: BTreeMap::new() }
     }
 
     /// Fetches an archive of which nothing is known yet, and returns its hash.
     pub fn hash(&mut self, address: &str) -> Result<String> {
         let bytes = self.fetch(address)?;
         let hash = archive::hash(&bytes);
-        self.fetched.push(bytes);
+        self.keep(hash.clone(), bytes)?;
         Ok(hash)
     }
 
     /// Returns whether the archive with this hash is at hand without being fetched.
     pub fn has(&self, hash: &str) -> Result<bool> {
-        Ok(self.fetched.iter().any(|bytes| archive::hash(bytes) == hash)
-            || self.ground.files.has(&archive::place(self.ground.cache, hash)?)?)
+        Ok(self.fetched.contains_key(hash) || self.ground.files.has(&archive::place(self.ground.cache, hash)?)?)
     }
 
     /// Reads the manifest of an archive; returns the name that errors call it by, too.
@@ -63,7 +67,7 @@ impl<'a> Archives<'a> {
 
     fn bytes(&mut self, address: &str, wanted: &str) -> Result<Vec<u8>> {
         let ProjectFolder { files, cache, .. } = self.ground;
-        if let Some(bytes) = self.fetched.iter().find(|bytes| archive::hash(bytes) == wanted) {
+        if let Some(bytes) = self.fetched.get(wanted) {
             return Ok(bytes.clone());
         }
         if let Some(bytes) = archive::cached(files, *cache, wanted)? {
@@ -78,8 +82,18 @@ impl<'a> Archives<'a> {
             )
             .hint("ask its author which of the two is right before you use it"));
         }
-        self.fetched.push(bytes.clone());
+        self.keep(found, bytes.clone())?;
         Ok(bytes)
+    }
+
+    /// Keeps a fetched archive until the user has said whether it is to be added.
+    fn keep(&mut self, hash: String, bytes: Vec<u8>) -> Result<()> {
+        let together = self.fetched.values().map(Vec::len).sum::<usize>() + bytes.len();
+        if together as u64 > MOST_TOGETHER {
+            bail!(File, "expected archives of at most {} together, found more", human(MOST_TOGETHER.into()));
+        }
+        self.fetched.insert(hash, bytes);
+        Ok(())
     }
 
     /// Fetches an archive from its address, or reads that of an index in a folder.

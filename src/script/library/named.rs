@@ -45,8 +45,15 @@ impl<'s, 'a> NamedSearch<'s, 'a> {
         anew: Option<&'s str>,
         archives: &'s mut Archives<'a>,
     ) -> Self {
-        let (indexes, entries, staying) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { ground, before, anew, archives, indexes, entries, staying }
+        Self {
+            ground,
+            before,
+            anew,
+            archives,
+            indexes: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            staying: BTreeMap::new(),
+        }
     }
 
     /// Chooses the libraries that are needed, and those that they need; sorted by name.
@@ -175,6 +182,7 @@ impl<'s, 'a> NamedSearch<'s, 'a> {
 
 impl Versions for NamedSearch<'_, '_> {
     fn candidate(&mut self, library: &LibraryId, after: usize) -> Result<Option<Candidate>> {
+        self.ground.task.check()?;
         match (self.staying(library)?, after.checked_sub(1)) {
             (Some(staying), None) => Ok(Some(staying)),
             (Some(staying), Some(after)) => self.newest(library, after, Some(&staying.version)),

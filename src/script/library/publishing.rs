@@ -1,6 +1,7 @@
 //! Publishing: a library's archive and entry are put into an index that is a folder, and a version is withdrawn from
 //! it. What serves the folder, if anything does, is nobody's business here.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use semver::{Version, VersionReq};
@@ -98,15 +99,20 @@ impl<'a> IndexFolder<'a> {
 
     /// Writes the entries of a library, and then the file for searching, which is made of those of all libraries.
     fn save(&self, name: &str, entries: &[Entry]) -> Result<()> {
+        // All is read before anything is written: a broken file of another library stops it in time.
         let libraries = self.folder.join(LIBRARIES);
-        self.files.save_whole(&libraries.join(format!("{name}{LINES}")), index::text(entries)?)?;
-        let mut names = self.files.names(&libraries);
-        names.sort();
+        let there = self.files.names(&libraries);
+        let known = there.iter().filter_map(|file| file.strip_suffix(LINES)).chain([name]);
+        let known: BTreeSet<&str> = known.collect();
         let mut all = Vec::new();
-        for library in names.iter().filter_map(|name| name.strip_suffix(LINES)) {
-            all.extend(self.index.entries_if_there(library)?.and_then(newest));
+        for library in known {
+            let of_library =
+                if library == name { Some(entries.to_vec()) } else { self.index.entries_if_there(library)? };
+            all.extend(of_library.and_then(newest));
         }
-        self.files.save_whole(&self.folder.join(ALL), index::text(&all)?)?;
+        let all = index::text(&all)?;
+        self.files.save_whole(&libraries.join(format!("{name}{LINES}")), index::text(entries)?)?;
+        self.files.save_whole(&self.folder.join(ALL), all)?;
         Ok(())
     }
 }

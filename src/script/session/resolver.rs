@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use rhai::{AST, FnNamespace, ModuleResolver, Scope, Shared};
 
 use crate::base::access::permissions::Permissions;
+use crate::base::memory::human;
 use crate::base::{Kind, names};
 use crate::checkpoint::hub;
 use crate::script::docs::stdlib::{PREFIX, STDLIB, stdlib};
@@ -21,6 +22,9 @@ use crate::script::library::project::{self, Project};
 use crate::script::library::{LOCK, MAIN};
 use crate::script::prelude::*;
 use crate::script::session::inspect;
+
+/// Largest number of bytes of a library that is looked into and not run.
+const MOST_READ: usize = 8 << 20;
 
 pub struct Resolver {
     env: Rc<Env>,
@@ -310,7 +314,12 @@ impl Resolver {
     fn looked_into(&self, engine: &Engine, unit: ModuleSource, text: &str) -> Fallible<AST> {
         self.expect_no_circle(&unit)?;
         self.sources.add(&unit.name, text);
+        if text.len() > MOST_READ {
+            let most = human(MOST_READ as u128);
+            return Err(err!(File, "expected a library of at most {most}, found {} bytes", text.len()).into());
+        }
         let ast = self.parsed(engine, &unit, text)?;
+        lexical::check(&ast)?;
         if self.loading.borrow().is_empty() {
             self.seen.borrow_mut().clear();
         }
@@ -319,7 +328,9 @@ impl Resolver {
         }
         let name = unit.name.clone();
         self.loading.borrow_mut().push(unit);
-        let imports = inspect::imports(&ast).into_iter().filter_map(|import| Some((import.path?, import.position)));
+        // What a function imports is loaded when it is called, or never.
+        let imports = inspect::imports(&ast).into_iter().filter(|import| import.top);
+        let imports = imports.filter_map(|import| Some((import.path?, import.position)));
         let mut others = imports.map(|(path, position)| self.read(engine, Some(&name), &path, position).map(drop));
         let followed = others.find(std::result::Result::is_err);
         self.loading.borrow_mut().pop();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::growing_file::GrowingFile;
-use super::place::{Place, digits, now, shown};
+use super::place::{Place, Turn, digits, now, shown};
 use crate::base::Result;
 use crate::base::files::Files;
 use crate::base::tracking::{RunEnd, TrackedRun, TrackedTraining, Tracker};
@@ -44,24 +44,24 @@ impl Tracker for Mlflow {
         let Place { files, folder, script, .. } = &*self.place;
         let experiment = experiment_id(&script.experiment);
         let root = folder.join("mlruns").join(&experiment);
-        // Runs of one script begin with the same digits, and end with their numbers.
+        // Runs of one script begin with the same digits.
         let run = digits(&format!("{} {}", script.experiment, script.name), 16);
-        let named = |number: u64, name: String, begun| {
-            let id = format!("{run}{number:016x}");
+        let named = |end: String, name: String, begun| {
+            let id = format!("{run}{end}");
             RunFolder { folder: root.join(&id), experiment: experiment.clone(), id, name, begun }
         };
-        let parent = named(0, script.name.clone(), self.begun);
+        let parent = named("0".repeat(16), script.name.clone(), self.begun);
         let source = ("mlflow.source.name", script.experiment.as_str());
-        let number = self.place.next(|| {
+        let Turn { number, of_label } = self.place.next(&training.label, || {
             save_experiment(&self.place, &root, &experiment)?;
-            for before in files.names(&root).iter().filter(|name| name.starts_with(&run)) {
-                files.discard(&root.join(before))?;
-            }
+            files.discard(&parent.folder)?;
             parent.make(files)?;
             parent.write(files, "params", script.settings.iter().map(|(name, value)| (name.as_str(), shown(value))))?;
             parent.write(files, "tags", parent.tags([source]))
         })?;
-        let child = named(number, format!("{number:02} {}", training.label), now());
+        let end = digits(&format!("{of_label} {}", training.label), 16);
+        let child = named(end, format!("{number:02} {}", training.label), now());
+        files.discard(&child.folder)?;
         child.make(files)?;
         child.write(files, "params", training.settings.iter().map(|(name, value)| (name.as_str(), shown(value))))?;
         child.write(files, "tags", child.tags([source, ("mlflow.parentRunId", parent.id.as_str())]))?;
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_training_is_a_run_within_that_of_its_script_and_the_next_run_replaces_both() {
+    fn a_training_is_a_run_within_that_of_its_script_and_the_same_one_replaces_it() {
         let folder = tempfile::tempdir().unwrap();
         let access = Access::new(folder.path(), &Rules::default()).unwrap();
         let settings = vec![("script.seed".into(), json!(7))];
@@ -248,8 +248,8 @@ mod tests {
         let found = track(&["a", "b"], RunEnd::Done);
         assert!(found["meta.yaml"].contains("name: \"x\"\n") && found.len() == 19, "{found:?}");
         let run = digits("x seed-7", 16);
-        let parent = format!("{run}{:016x}", 0);
-        let child = format!("{run}{:016x}", 2);
+        let parent = format!("{run}{}", "0".repeat(16));
+        let child = format!("{run}{}", digits("1 b", 16));
         assert_eq!(found[&format!("{parent}/params/script.seed")], "7");
         assert_eq!(found[&format!("{child}/params/k")], "8");
         assert_eq!(found[&format!("{child}/tags/mlflow.parentRunId")], parent);
@@ -262,6 +262,9 @@ mod tests {
         assert!(found[&format!("{child}/metrics/held-out loss")].ends_with(" 1e-9 1\n"));
         let again = track(&["a"], RunEnd::Interrupted);
         assert_eq!(again["meta.yaml"], found["meta.yaml"]);
-        assert!(again.len() == 12 && again[&format!("{parent}/meta.yaml")].contains("status: 5\n"), "{again:?}");
+        assert!(
+            again.len() == found.len() && again[&format!("{parent}/meta.yaml")].contains("status: 5\n"),
+            "{again:?}"
+        );
     }
 }

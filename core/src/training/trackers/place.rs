@@ -55,6 +55,16 @@ impl TrackedScript {
     }
 }
 
+/// The turn of a training in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// Its number among all trainings, from 1 on.
+    pub number: u64,
+    /// Its number among those of the same label. The same training has it in the next run, too, where others may be
+    /// found in the cache and so not begin at all.
+    pub of_label: u64,
+}
+
 /// The place that a tracker writes to.
 pub struct Place {
     /// Files of the tracker alone, so that the record of a run has none of them.
@@ -62,8 +72,8 @@ pub struct Place {
     /// The folder of all trackers, from the root of the file system on.
     pub folder: PathBuf,
     pub script: TrackedScript,
-    /// Number of trainings that have begun.
-    begun: Mutex<u64>,
+    /// Labels of the trainings that have begun, and how many there were of each.
+    begun: Mutex<BTreeMap<String, u64>>,
     /// Held while a file is saved, since a lock of a folder is released with all others.
     saving: Mutex<()>,
 }
@@ -76,14 +86,16 @@ impl Place {
         Ok(Self { files, folder, script, begun: Mutex::default(), saving: Mutex::default() })
     }
 
-    /// Counts a training that begins, from 1 on. Before the first one, `prepare` is called.
-    pub fn next(&self, prepare: impl FnOnce() -> Result<()>) -> Result<u64> {
+    /// Counts a training that begins. Before the first one, `prepare` is called.
+    pub fn next(&self, label: &str, prepare: impl FnOnce() -> Result<()>) -> Result<Turn> {
         let mut begun = locked(&self.begun);
-        if *begun == 0 {
+        if begun.is_empty() {
             prepare()?;
         }
-        *begun += 1;
-        Ok(*begun)
+        let number = 1 + begun.values().sum::<u64>();
+        let of_label = begun.entry(label.into()).or_default();
+        *of_label += 1;
+        Ok(Turn { number, of_label: *of_label })
     }
 
     /// Saves a small file as a whole. Other processes may do so in the same folder.
@@ -111,6 +123,11 @@ pub fn stamp(time: Duration) -> String {
 pub fn plain(text: &str) -> String {
     let is_fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     text.chars().map(|c| if is_fine(c) { c } else { '-' }).collect()
+}
+
+/// Writes words as a name of a folder, of a length that file systems take.
+pub fn named(words: &str) -> String {
+    if words.chars().count() > 2 * LONGEST { distinct(words, words) } else { plain(words) }
 }
 
 /// Writes the first words of a text as a name, which digits of another text make unlike others.
@@ -148,6 +165,14 @@ mod tests {
         let of_task = |id| TrackedScript::of_task("plan", "tiny resid_post.1 topk k 4", id).name;
         assert!(of_task("cells/0123").starts_with("tiny-resid_post.1-topk-k-4-"));
         assert_ne!(of_task("cells/0123"), of_task("cells/4567"));
+    }
+
+    #[test]
+    fn a_name_of_many_words_is_short_and_its_own() {
+        let sites = |last: &str| format!("{}{last}", "mlp_in.0, mlp_out.0, ".repeat(12));
+        assert_eq!(named("a model"), "a-model");
+        assert!(named(&sites("a")).len() < 80);
+        assert_ne!(named(&sites("a")), named(&sites("b")));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::checksum::CASTAGNOLI;
 use super::growing_file::GrowingFile;
-use super::place::{Place, now, plain, shown};
+use super::place::{Place, Turn, named, now, shown};
 use super::protobuf::Message;
 use crate::base::Result;
 use crate::base::tracking::{RunEnd, TrackedRun, TrackedTraining, Tracker};
@@ -32,9 +32,15 @@ impl Tracker for TensorBoard {
     fn begin(&self, training: &TrackedTraining) -> Result<Box<dyn TrackedRun>> {
         let Place { files, folder, script, .. } = &self.place;
         let folder = folder.join("tensorboard").join(&script.name);
-        let number = self.place.next(|| files.discard(&folder))?;
+        let Turn { number, of_label } = self.place.next(&training.label, || Ok(()))?;
+        let label = named(&training.label);
+        if of_label == 1 {
+            for before in files.names(&folder).iter().filter(|name| is_of(name, &label)) {
+                files.discard(&folder.join(before))?;
+            }
+        }
         let time = now();
-        let name = plain(&format!("{number:02} {}", training.label));
+        let name = format!("{number:02}-{label}");
         let file = format!("events.out.tfevents.{}.microtome", time.as_secs());
         let mut events = GrowingFile::new(files, folder.join(name).join(file));
         let time = time.as_secs_f64();
@@ -47,6 +53,12 @@ impl Tracker for TensorBoard {
         events.write()?;
         Ok(Box::new(EventFile { events }))
     }
+}
+
+/// Returns whether a folder is that of a training with this label, whatever its number was.
+fn is_of(folder: &str, label: &str) -> bool {
+    let parts = folder.trim_end_matches('/').split_once('-');
+    parts.is_some_and(|(number, rest)| number.parse::<u64>().is_ok() && rest == label)
 }
 
 /// A training as an event file.
@@ -158,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn each_training_is_a_file_of_its_steps_and_the_next_run_replaces_them() {
+    fn each_training_is_a_file_of_its_steps_that_the_same_one_replaces() {
         let folder = tempfile::tempdir().unwrap();
         let access = Access::new(folder.path(), &Rules::default()).unwrap();
         let script = TrackedScript { experiment: "x".into(), name: "seed-0".into(), settings: Vec::new() };
@@ -180,7 +192,9 @@ mod tests {
         let has = |record: &[u8], text: &[u8]| record.windows(text.len()).any(|window| window == text);
         assert!(has(found[0], VERSION.as_bytes()) && has(found[1], b"| k | 8 |"));
         assert!(has(found[2], b"loss") && has(found[2], b"l0") && !has(found[3], b"l0"));
-        let found = track(&["a model"]);
-        assert_eq!(found.len(), 1);
+        // What is found in the cache does not begin, and keeps the curve that it has.
+        let found = track(&["b"]);
+        let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["01-a-model", "01-b"]);
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, json};
 
 use super::checksum::IEEE;
 use super::growing_file::GrowingFile;
-use super::place::{Place, digits, now, plain, stamp};
+use super::place::{Place, Turn, digits, now, plain, stamp};
 use super::protobuf::Message;
 use crate::base::Result;
 use crate::base::files::Files;
@@ -47,7 +47,7 @@ impl WeightsAndBiases {
 impl Tracker for WeightsAndBiases {
     fn begin(&self, training: &TrackedTraining) -> Result<Box<dyn TrackedRun>> {
         let Place { files, folder, script, .. } = &self.place;
-        let number = self.place.next(|| Ok(()))?;
+        let Turn { number, .. } = self.place.next(&training.label, || Ok(()))?;
         let begun = now();
         // Runs are uploaded under their ids: each has one of its own, and none replaces another.
         let words = [&script.experiment, &script.name, &training.label].map(String::as_str).join(" ");

@@ -237,7 +237,11 @@ impl LayerWrites {
             if !features.reaches(later) {
                 continue;
             }
-            let rows = features.written(0..features.active.len(), later)?;
+            let count = features.active.len();
+            memory::check(8 * count as u128 * d as u128, || {
+                format!("what {count} active features write in layer {layer}")
+            })?;
+            let rows = features.written(0..count, later)?;
             if !is_finite(&rows)? {
                 return Err(not_finite());
             }

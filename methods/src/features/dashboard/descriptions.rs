@@ -20,14 +20,24 @@ const SCORES: [&str; 2] = ["score", "AUROC"];
 pub struct Said(BTreeMap<(String, usize), Description>);
 
 impl Said {
-    /// Reads the words from a table with a column `feature`, whose names are as in `resid_post.3/12`.
+    /// Reads the words from a table with a column `feature`, whose names are as in `resid_post.3/12`; of several of one
+    /// feature the first.
     pub fn of_table(table: &Table) -> Option<Self> {
+        let mut said = BTreeMap::new();
+        for (site, feature, words) in Self::rows(table)? {
+            said.entry((site, feature)).or_insert(words);
+        }
+        Some(Self(said))
+    }
+
+    /// Reads all words of a table, row by row: site, index and words of each feature.
+    pub fn rows(table: &Table) -> Option<Vec<(String, usize, Description)>> {
         let column =
             |names: &[&str]| names.iter().find_map(|name| table.columns.iter().position(|column| column == name));
         let names = column(&["feature"])?;
         let words = column(&WORDS)?;
         let scores = column(&SCORES);
-        let mut said = BTreeMap::new();
+        let mut rows = Vec::new();
         for row in &table.rows {
             let (Some(Cell::Text(name)), Some(Cell::Text(text))) = (row.get(names), row.get(words)) else { continue };
             let (site, index) = name.rsplit_once('/')?;
@@ -37,9 +47,9 @@ impl Said {
                 _ => f64::NAN,
             };
             let words = Description { text: text.clone(), score };
-            said.entry((site.to_string(), index.parse().ok()?)).or_insert(words);
+            rows.push((site.to_string(), index.parse().ok()?, words));
         }
-        Some(Self(said))
+        Some(rows)
     }
 
     /// Reads the words from the file of a table, as a script saves it.

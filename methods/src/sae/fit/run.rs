@@ -218,6 +218,10 @@ impl Trainer for FitRun<'_> {
         self.members.get(member).map_or_else(Vec::new, |member| member.history.numbers(step))
     }
 
+    fn has_failed(&self, member: usize) -> bool {
+        self.members.get(member).is_some_and(|member| member.failed.is_some())
+    }
+
     /// Returns the folder of the first member that has one.
     fn folder(&self) -> Option<&Path> {
         self.members.iter().find_map(|member| member.checkpoints.as_ref()).map(Checkpoints::folder)

@@ -129,11 +129,14 @@ fn lay_out(chart: &Chart, grid: &Grid, map: &ColourMap, notes: Vec<String>, pane
     let heading = Heading::of(&chart.title, pane);
     let top = given.map_or(PAD + heading.height() + 2.0, |given| given.top).ceil();
     let cells = |bar: &ColourBar| {
-        let across = (most_wide - left - bar.room() - PAD).max(40.0) / column_count;
+        let beside = bar.room() + PAD;
+        let beside = given.map_or(beside, |given| given.right.max(beside));
+        let across = (most_wide - left - beside).max(40.0) / column_count;
         let wide = whole(across.min(CELL_WIDTH));
         let columns = layout::labels_below(&grid.columns, wide, 130.0);
         let below = columns.depth + 8.0 + label_room(&chart.x.label);
-        let down = (most_high - top - below - PAD).max(40.0) / row_count;
+        let under = given.map_or(below + PAD, |given| given.bottom.max(below + PAD));
+        let down = (most_high - top - under).max(40.0) / row_count;
         // Where cells are narrow they are at most twice as high, unless that would be too small to see.
         let high = whole(down.min(CELL_HEIGHT).min((wide * 2.0).max(4.0)));
         (wide, high, columns, below)

@@ -203,7 +203,8 @@ impl ChartKind for Panels {
 
     fn text(&self, _: &Chart, screen: &Screen) -> Result<TextPicture> {
         let mut lines = Vec::new();
-        for (number, chart) in self.charts().enumerate() {
+        let rows = self.shared()?;
+        for (number, chart) in rows.iter().flatten().flatten().enumerate() {
             let letter = self.letter(number);
             let title = [letter.as_str(), chart.title.as_str()].join(" ").trim().to_string();
             lines.extend((number > 0).then(String::new));

@@ -8,9 +8,10 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::base::Result;
+use crate::base::files::Files;
 use crate::err;
 
 pub use read::{Export, explanations};
@@ -20,9 +21,9 @@ pub use write::{ExportFacts, MOST_LINES};
 pub const CREATOR: &str = "clkht01d40000jv08hvalcvly";
 
 /// Folders of an export, below that of the source.
-const FEATURES: &str = "features";
-const ACTIVATIONS: &str = "activations";
-const EXPLANATIONS: &str = "explanations";
+pub const FEATURES: &str = "features";
+pub const ACTIVATIONS: &str = "activations";
+pub const EXPLANATIONS: &str = "explanations";
 
 /// Names in the lines of an export.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,5 +62,18 @@ impl ExportNames {
     /// Returns the folder of the source, below that of all exports.
     pub fn folder(&self) -> PathBuf {
         PathBuf::from(&self.model_id).join(self.source())
+    }
+
+    /// Removes the files of a part that an earlier export had more of than this one, which has `count`: what is read
+    /// would be of both.
+    pub fn remove_later(&self, part: &str, count: usize, exports: &Path, files: &Files) -> Result<()> {
+        let folder = files.access().to_write(&exports.join(self.folder()).join(part))?;
+        for name in files.names(&folder) {
+            let number = name.strip_prefix("batch-").and_then(|rest| rest.strip_suffix(".jsonl.gz"));
+            if number.and_then(|number| number.parse::<usize>().ok()).is_some_and(|number| number >= count) {
+                files.remove(&folder.join(name))?;
+            }
+        }
+        Ok(())
     }
 }
