@@ -58,9 +58,9 @@ impl TrackedScript {
 /// The turn of a training in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
-    /// Its number among all trainings, from 1 on.
+    /// Number of the training among all of the run, from 1 on.
     pub number: u64,
-    /// Its number among those of the same label. The same training has it in the next run, too, where others may be
+    /// Number among the trainings of the same label. The same training has it in the next run, too, where others may be
     /// found in the cache and so not begin at all.
     pub of_label: u64,
 }
