@@ -1,23 +1,16 @@
 //! A Lorsa that is a layer of a model in whole, files of the authors' own code, fits and controls.
 
-use std::path::Path;
-
 use kit::far;
 use serde_json::{Value, json};
 
 use super::fit::fit;
 use super::measure::{LorsaEffectOptions, LorsaMeasureOptions, activations};
 use super::openmoss::LoadLorsaOptions;
-use super::options::{FitShape, LorsaFitOptions, LorsaStart, TextDescentOptions};
+use super::options::{FitShape, LorsaFitOptions, LorsaStart};
 use super::start::started;
 use super::*;
-use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
-use crate::base::random::{Seed, stream};
+use crate::base::random::stream;
 use crate::base::{Result, Task};
-use crate::checkpoint::load::LoadSettings;
-use crate::data::Text;
-use crate::data::text::TextOptions;
 use crate::fixtures::{configs, decoder};
 use crate::model::Model;
 use crate::model::batch::Batch;
@@ -26,14 +19,10 @@ use crate::model::generate::SamplingSettings;
 use crate::sae::fit::FitStorage;
 use crate::sae::metrics::JudgedRowsOptions;
 use crate::sae::splice::{ErrorTreatment, Splice};
-use crate::sae::text_rows::fit::tests::assert_resumed_and_cached;
+use crate::sae::text_rows::fit::tests::{assert_resumed_and_cached, descent, files, tiny};
 use crate::tensor::dtype;
 
 const CASES: [&str; 4] = ["topk", "normed", "jumprelu", "relu"];
-
-fn files(folder: &Path) -> Files {
-    Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
-}
 
 fn published(case: &str) -> Lorsa {
     let folder = kit::fixture("lorsa").join(case);
@@ -265,25 +254,6 @@ fn a_splice_acts_at_its_positions_alone() {
         let at = |t: &Tensor, from: usize, count: usize| t.get(row).unwrap().narrow(0, from, count).unwrap();
         assert!(far(at(&changed, length - 1, 1), at(&predicted, length - 1, 1)) < 1e-5);
         assert_eq!(far(at(&changed, 0, length - 1), at(&found.written, 0, length - 1)), 0.0);
-    }
-}
-
-fn tiny() -> (Model, Text) {
-    let task = Task::default();
-    let files = files("out".as_ref());
-    let model = Model::load(&files, "tiny", &LoadSettings::default(), &task).unwrap();
-    let options = TextOptions { tokens: Some(600), ..TextOptions::default() };
-    (model, Text::of_tiny(&files, options, &task).unwrap())
-}
-
-/// Makes options of a descent on rows of so many tokens.
-fn descent(context: usize) -> TextDescentOptions {
-    TextDescentOptions {
-        batch: 2,
-        context: Some(context),
-        warmup: 5,
-        seed: Seed::of(1),
-        ..TextDescentOptions::default()
     }
 }
 

@@ -6,16 +6,11 @@ use kit::far;
 use serde_json::{Value, json};
 
 use super::files::{LoadTemporalOptions, of_authors, of_saelens};
-use super::fit::{TemporalFitOptions, TextDescentOptions, fit};
+use super::fit::{TemporalFitOptions, fit};
 use super::measure::{TemporalEffectOptions, TemporalMeasureOptions, activations};
 use super::*;
-use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
-use crate::base::random::Seed;
 use crate::base::{Cell, Task};
-use crate::checkpoint::load::{LoadSettings, Shards};
-use crate::data::Text;
-use crate::data::text::TextOptions;
+use crate::checkpoint::load::Shards;
 use crate::fixtures::decoder;
 use crate::model::Model;
 use crate::model::batch::Batch;
@@ -24,14 +19,10 @@ use crate::sae::ReadSite;
 use crate::sae::fit::FitStorage;
 use crate::sae::metrics::JudgedRowsOptions;
 use crate::sae::splice::{ErrorTreatment, Splice};
-use crate::sae::text_rows::fit::tests::assert_resumed_and_cached;
+use crate::sae::text_rows::fit::tests::{assert_resumed_and_cached, descent, files, tiny};
 use crate::tensor::{create, floats};
 
 const CASES: [&str; 4] = ["topk", "untied", "normed", "authors/layer_1"];
-
-fn files(folder: &Path) -> Files {
-    Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
-}
 
 fn published(case: &str) -> TemporalSae {
     let folder = kit::fixture("temporal").join(case);
@@ -272,25 +263,6 @@ fn a_splice_acts_at_its_positions_and_goes_on_in_a_generation() {
             assert_eq!(best as u32, *token, "{row} behind {ids:?}");
             ids.push(*token);
         }
-    }
-}
-
-fn tiny() -> (Model, Text) {
-    let task = Task::default();
-    let files = files("out".as_ref());
-    let model = Model::load(&files, "tiny", &LoadSettings::default(), &task).unwrap();
-    let options = TextOptions { tokens: Some(600), ..TextOptions::default() };
-    (model, Text::of_tiny(&files, options, &task).unwrap())
-}
-
-/// Makes options of a descent on rows of so many tokens.
-fn descent(context: usize) -> TextDescentOptions {
-    TextDescentOptions {
-        batch: 2,
-        context: Some(context),
-        warmup: 5,
-        seed: Seed::of(1),
-        ..TextDescentOptions::default()
     }
 }
 

@@ -6,11 +6,16 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use super::{FittedOnText, TextDictionary};
+use super::{FittedOnText, TextDescentOptions, TextDictionary};
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
+use crate::base::random::Seed;
 use crate::base::task::{Bar, Progress, Silent};
 use crate::base::{Result, Task};
+use crate::checkpoint::load::LoadSettings;
+use crate::data::Text;
+use crate::data::text::TextOptions;
+use crate::model::Model;
 use crate::sae::cached;
 use crate::sae::fit::FitStorage;
 use crate::tensor::floats;
@@ -19,8 +24,28 @@ use crate::training::CheckpointOptions;
 /// A fit of so many steps.
 type Fit<'a, T> = &'a dyn Fn(u64, &FitStorage, &Task) -> Result<FittedOnText<T>>;
 
-fn files(folder: &Path) -> Files {
+pub fn files(folder: &Path) -> Files {
     Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
+}
+
+/// Loads the model inside the program, and a short text of it.
+pub fn tiny() -> (Model, Text) {
+    let task = Task::default();
+    let files = files("out".as_ref());
+    let model = Model::load(&files, "tiny", &LoadSettings::default(), &task).unwrap();
+    let options = TextOptions { tokens: Some(600), ..TextOptions::default() };
+    (model, Text::of_tiny(&files, options, &task).unwrap())
+}
+
+/// Makes options of a descent on rows of so many tokens.
+pub fn descent(context: usize) -> TextDescentOptions {
+    TextDescentOptions {
+        batch: 2,
+        context: Some(context),
+        warmup: 5,
+        seed: Seed::of(1),
+        ..TextDescentOptions::default()
+    }
 }
 
 /// Makes a task whose next fit ends after so many steps.
