@@ -18,8 +18,6 @@ async function start() {
       { scheme: "file", language: "rhai" },
       { scheme: "untitled", language: "rhai" },
     ],
-    // A library may change outside of the editor.
-    synchronize: { fileEvents: vscode.workspace.createFileSystemWatcher("**/{*.rhai,microtome.toml,microtome.lock}") },
   };
   client = new LanguageClient("microtome", "microtome", server, options);
   try {
