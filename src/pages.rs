@@ -33,10 +33,11 @@ pub const PAGES: &[EmbeddedFile] = files! {
     "docs/notebooks/":
         "circuit.ipynb" "dictionary.ipynb" "first-hour.ipynb";
     "docs/pictures/":
-        "chart-annotated.svg" "chart-bars.svg" "chart-column.svg" "chart-heat.svg" "chart-histogram.svg"
-        "chart-intervals.svg" "chart-log.svg" "chart-panels.svg" "chart-points.svg" "chart-print-heat.svg"
-        "chart-print.svg" "chart-right.svg" "learning.svg" "lens.svg" "losses.svg" "notebook.png" "session.png"
-        "singular-values.svg";
+        "chart-annotated.svg" "chart-axes.svg" "chart-bars.svg" "chart-both-bars.svg" "chart-column.svg"
+        "chart-density.svg" "chart-fit.svg" "chart-frontier.svg" "chart-grey.svg" "chart-heat-panels.svg" "chart-heat.svg"
+        "chart-histogram.svg" "chart-intervals.svg" "chart-log.svg" "chart-panels.svg" "chart-points.svg"
+        "chart-print-heat.svg" "chart-print.svg" "chart-right.svg" "chart-serif.svg" "editor.png" "learning.svg" "lens.svg"
+        "library.png" "losses.svg" "neuronpedia.png" "notebook.png" "session.png" "singular-values.svg" "tensorboard.png";
     "docs/pictures/blocks/":
         "bert.svg" "bloom.svg" "cohere.svg" "cohere2.svg" "deepseek_v2.svg" "deepseek_v2_groups.svg"
         "deepseek_v3.svg" "falcon.svg" "falcon_alibi.svg" "falcon_grouped.svg" "falcon_mamba.svg" "gemma.svg"
@@ -68,7 +69,7 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "lib.rhai" "microtome.toml";
     "scripts/":
         "README.md" "addition_circles.rhai" "apostrophe_feature.rhai" "attribution_graph.rhai" "circuit_localization.rhai" "compiled_circuits.rhai" "das.rhai"
-        "dashboard.rhai" "depth_scores.rhai" "dictionary_pareto.rhai" "dictionary_recovery.rhai" "factual_recall.rhai" "figure5.rhai"
+        "dashboard.rhai" "depth_scores.rhai" "dictionary_pareto.rhai" "dictionary_recovery.rhai" "factual_recall.rhai" "feature_circuits.rhai" "figure5.rhai"
         "four_methods.rhai" "gender_erasure.rhai" "geometry.rhai" "heads.rhai" "induction.rhai" "interpretability.rhai"
         "ioi_heads.rhai" "known_circuits.rhai" "lenses.rhai" "line_lengths.rhai" "lorsa.rhai" "model_diffing.rhai" "modular_addition.rhai"
         "monosemantic_neurons.rhai"

@@ -53,6 +53,7 @@ const SHORT: &[(&str, &str)] = &[
     ("apostrophe_feature", "--text grammar --tokens 2048 --judged 1024 --k 8 --ratio 1 --others 1"),
     ("attribution_graph", "--text grammar --tokens 600 --ratio 1 --k 4 --passes 1"),
     ("dashboard", "--tokens 6000 --d_sae 32 --described 2"),
+    ("feature_circuits", "--text grammar --tokens 4000 --ratio 1 --k 4 --passes 1 --n 2 --halvings 3 --shown 4"),
     ("figure5", "--pairs 2 --tokens 1000 --passes 1 --thresholds 2 --lowest 0.1"),
     ("gender_erasure", "--tokens 4096"),
     ("induction", "--steps 2"),

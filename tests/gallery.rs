@@ -122,13 +122,31 @@ fn neighbouring_seeds_share_no_draw() {
     }
 }
 
+/// What the gallery says of a script by its header: what its section begins with, and what it ends with.
+fn said(name: &str, text: &str) -> [String; 2] {
+    let header = text.lines().take_while(|line| line.starts_with("//")).filter(|line| !line.starts_with("//="));
+    let header: Vec<&str> = header.map(|line| line.trim_start_matches('/').trim()).collect();
+    let is_command = |line: &&str| line.contains("microtome run ");
+    let (commands, about): (Vec<&str>, Vec<&str>) = header.iter().skip(1).copied().partition(is_command);
+    let question = header.first().copied().unwrap_or_default();
+    let command = commands.first().copied().unwrap_or_default();
+    [format!("{name}\n\n**{question}**\n"), format!("\n{}\n\n    {command}", about.join("\n").trim())]
+}
+
 #[test]
-fn the_gallery_has_every_script() {
+fn the_gallery_has_every_script_as_its_header_says() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
     let page = std::fs::read_to_string(folder.join("README.md")).unwrap();
     for script in support::files("scripts", "rhai") {
         let name = script.file_stem().unwrap().to_string_lossy().to_string();
-        assert!(page.contains(&format!("\n## {name}\n")), "{name} is missing: run scripts/all.rhai");
+        let [begin, end] = said(&name, &std::fs::read_to_string(&script).unwrap());
+        let section = page.split("\n## ").find(|section| section.starts_with(&format!("{name}\n")));
+        let section = section.unwrap_or_else(|| panic!("{name} is missing: run scripts/all.rhai")).trim_end();
+        let between = section.strip_prefix(begin.as_str()).and_then(|rest| rest.strip_suffix(end.as_str()));
+        let between = between.unwrap_or_else(|| panic!("{section}\n\nis not what the header says:\n\n{begin}{end}"));
+        // A picture and the checks.
+        let behind = between.rsplit_once("<!-- / -->").map_or(between, |(_, behind)| behind);
+        assert!(behind.trim().is_empty(), "{name}: the header says nothing of{behind}");
     }
     let pictures: Vec<&str> =
         page.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(to, _)| to).collect();

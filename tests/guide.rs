@@ -122,10 +122,18 @@ fn same_line(wanted: &str, found: &str) -> bool {
     wanted.len() == found.len() && wanted.iter().zip(found).all(|(a, b)| near(a, b))
 }
 
+/// The family of AMD's processors that the answers on the pages are from: Zen 5.
+const FAMILY: &str = "26";
+
 /// Whether this processor is of the kind that the answers on the pages are from. Another kind rounds otherwise, and after the
 /// 400 steps of a fit another rounding has led to other features.
 fn is_the_processor_of_the_answers() -> bool {
-    std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("AuthenticAMD"))
+    let of_answers = |text: &str| {
+        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+        let is_of_family = |(name, value): (&str, &str)| name.trim() == "cpu family" && value.trim() == FAMILY;
+        text.contains("AuthenticAMD") && lines.any(is_of_family)
+    };
+    std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| of_answers(&text))
 }
 
 /// The names that hold what was fitted, or what was computed of it.

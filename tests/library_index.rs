@@ -7,8 +7,9 @@ use std::process::Output;
 use std::sync::{Arc, Mutex};
 
 use kit::http::{Request, answer, serve};
+use sha2::{Digest, Sha256};
 
-use crate::packages::{PackageFolder, holds};
+use crate::packages::{PackageFolder, holds, packed};
 
 /// A folder with an empty index beside the project.
 fn beside_an_index() -> PackageFolder {
@@ -70,14 +71,14 @@ fn nothing_was_written(place: &PackageFolder) {
 }
 
 /// A server on loopback, and the paths that were asked for.
-struct StaticServer {
-    address: String,
+pub struct StaticServer {
+    pub address: String,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl StaticServer {
     /// Serves the files of a folder as they are.
-    fn of(folder: PathBuf) -> Self {
+    pub fn of(folder: PathBuf) -> Self {
         Self::answering(move |path| match std::fs::read(folder.join(path)) {
             Ok(bytes) => answer("200 OK", &[], &bytes),
             Err(_) => answer("404 Not Found", &[], b""),
@@ -85,7 +86,7 @@ impl StaticServer {
     }
 
     /// Sends what `bytes` makes of a path, and hangs up.
-    fn answering(bytes: impl Fn(&str) -> Vec<u8> + Clone + Send + 'static) -> Self {
+    pub fn answering(bytes: impl Fn(&str) -> Vec<u8> + Clone + Send + 'static) -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let noted = asked.clone();
         let port = serve(move |mut stream| {
@@ -215,7 +216,210 @@ fn versions_that_do_not_go_together_are_refused_with_who_needs_them() {
     holds(&place.said(2, &["add", "../a", "--index", "../index"]), &["leave `--index` out"]);
     assert_eq!(PROJECT.map(|file| place.read(file)), before);
     place.write("work/microtome.toml", "");
-    holds(&place.said(2, &["add", "a"]), &["there is no folder `a` here, and no index", "`--index`"]);
+    holds(&place.said(2, &["add", "d"]), &["there is no folder `d` here, and no index", "`--index`"]);
+}
+
+#[test]
+fn versions_are_asked_for_as_semver_writes_them() {
+    let place = beside_an_index();
+    for version in ["1.2.0", "1.2.3", "1.3.0", "2.0.0", "3.0.0-beta.1", "3.0.0-beta.2"] {
+        publish(&place, "heads", version, "");
+    }
+    place.write("work/microtome.toml", "[index]\naddress = \"../index\"\n");
+    for (wish, version) in [
+        ("heads", "2.0.0"),
+        ("heads@1.2", "1.3.0"),
+        ("heads@~1.2", "1.2.3"),
+        ("heads@=1.2.0", "1.2.0"),
+        ("heads@>=1, <3", "2.0.0"),
+        ("heads@1.2.*", "1.2.3"),
+        ("heads@3.0.0-beta.1", "3.0.0-beta.2"),
+        ("heads@=3.0.0-beta.1", "3.0.0-beta.1"),
+    ] {
+        place.said(0, &["add", wish, "--yes"]);
+        let versions = wish.split_once('@').map_or(version, |(_, versions)| versions);
+        holds(&place.read("work/microtome.toml"), &[&format!("heads = {{ version = \"{versions}\" }}")]);
+        assert_eq!(place.printed("import \"heads\" as h; print(h::f());"), format!("heads {version}\n"), "{wish}");
+    }
+    holds(
+        &place.said(1, &["add", "heads@3", "--yes"]),
+        &["this project needs ^3; the index has 3.0.0-beta.2, 3.0.0-beta.1"],
+    );
+}
+
+#[test]
+fn what_a_new_version_wants_beyond_the_old_one_is_shown_before_it_is_added() {
+    let place = beside_an_index();
+    publish(&place, "low", "1.0.0", "[touches]\nwrite = [\"made\"]\n");
+    publish_needing(&place, "middle", "1.0.0", "low = { version = \"1\" }");
+    publish_needing(&place, "top", "1.0.0", "middle = { version = \"1\" }\n[touches]\nread = [\"data\"]");
+    // A dependency of a dependency is shown, kept and run, and is nobody's to import.
+    place.write("work/microtome.toml", "[index]\naddress = \"../index\"\n");
+    let said = place.said(2, &["add", "top"]);
+    holds(&said, &["low 1.0.0", "writes       made (new)", "middle 1.0.0", "top 1.0.0", "reads        data (new)"]);
+    place.said(0, &["add", "top", "--yes"]);
+    assert_eq!(place.printed("import \"top\" as t; print(t::f());"), "top 1.0.0\n");
+    for name in ["middle", "low"] {
+        holds(&place.refused(&format!("import \"{name}\" as x;")), &[&format!("cannot find the library `{name}`")]);
+    }
+    publish(&place, "low", "1.1.0", "[touches]\nwrite = [\"made\"]\nnet = [\"example.org\"]\n");
+    let before = PROJECT.map(|file| place.read(file));
+    // Nothing is written or kept as long as nobody has agreed.
+    let asked = place.said(2, &["add", "low"]);
+    holds(&asked, &["low 1.1.0", "in place of  1.0.0", "writes       made\n", "connects to  example.org (new)"]);
+    holds(&asked, &["reads        data\n", "was not agreed to"]);
+    assert_eq!(PROJECT.map(|file| place.read(file)), before);
+    let kept = || std::fs::read_dir(place.path("cache/libraries")).unwrap().flatten().count();
+    let archives = kept();
+    place.said(0, &["add", "low", "--yes"]);
+    assert_eq!(kept(), archives + 1);
+    holds(&place.read("work/microtome.lock"), &["name = \"low\"\nversion = \"1.1.0\"", "net = [\"example.org\"]"]);
+}
+
+/// Puts an archive of a version that only a later program runs in the place of one that this one runs, in the index and
+/// in the lock file. Returns the archive and its hash.
+fn replace_by_a_later_one(place: &PackageFolder, name: &str, version: &str) -> (Vec<u8>, String) {
+    let manifest = format!("name = \"{name}\"\nversion = \"{version}\"\nmicrotome = \">=99\"\nshape = \"of 99\"\n");
+    let archive = packed(&[("x/microtome.toml", manifest.as_str()), ("x/lib.rhai", "fn f() { 1 }")]);
+    let hash: String = Sha256::digest(&archive).iter().map(|byte| format!("{byte:02x}")).collect();
+    std::fs::write(place.path(&format!("index/archives/{name}-{version}.tar.gz")), &archive).unwrap();
+    let lines = place.read(&format!("index/libraries/{name}.jsonl"));
+    let line = lines.lines().find(|line| line.contains(&format!("\"version\":\"{version}\""))).unwrap();
+    let mut entry: serde_json::Value = serde_json::from_str(line).unwrap();
+    let before = entry["hash"].as_str().unwrap().to_string();
+    entry["hash"] = hash.as_str().into();
+    entry["microtome"] = ">=99".into();
+    change(place, name, line, &entry.to_string());
+    let lock = place.read("work/microtome.lock");
+    assert!(lock.contains(&before), "{lock}");
+    place.write("work/microtome.lock", &lock.replace(&before, &hash));
+    (archive, hash)
+}
+
+#[test]
+fn a_locked_version_that_cannot_be_used_here_stays_and_is_in_nobodys_way() {
+    let place = beside_an_index();
+    for (name, version) in [("rates", "1.0.0"), ("rates", "1.1.0"), ("tools", "1.0.0"), ("probes", "1.0.0")] {
+        publish(&place, name, version, "");
+    }
+    publish(&place, "heads", "1.0.0", "");
+    publish_needing(&place, "heads", "2.0.0", "rates = { version = \"=1.0.0\" }");
+    place.said(0, &["add", "heads", "--index", "../index", "--yes"]);
+    let (archive, hash) = replace_by_a_later_one(&place, "heads", "2.0.0");
+    let locked = |versions: &[&str]| {
+        let lock = place.read("work/microtome.lock");
+        let all = versions.iter().map(|version| version.split_once(' ').unwrap());
+        all.for_each(|(name, version)| holds(&lock, &[&format!("name = \"{name}\"\nversion = \"{version}\"")]));
+        holds(&lock, &[&hash]);
+    };
+    let unusable = "unusable     `heads` needs microtome >=99, and this is ";
+    let newest = "newest here  1.0.0, by `microtome add heads@1.0.0`";
+    let stays = "; it stays in microtome.lock as it is";
+    // Not in the cache: the index says what it needs.
+    forget(&place, &["cache"]);
+    let said = place.said(0, &["add", "tools", "--index", "../index", "--yes"]);
+    holds(&said, &["heads 2.0.0", unusable, stays, newest, "tools 1.0.0", "wrote microtome.toml and microtome.lock"]);
+    locked(&["heads 2.0.0", "rates 1.0.0", "tools 1.0.0"]);
+    assert_eq!(place.printed("import \"tools\" as t; print(t::f());"), "tools 1.0.0\n");
+    holds(&place.refused("import \"heads\" as h;"), &["the library `heads` is not in the cache"]);
+    // In the cache, too, with a key that is not known here; and without the index.
+    std::fs::write(place.path(&format!("cache/libraries/{hash}.tar.gz")), archive).unwrap();
+    holds(&place.said(0, &["add"]), &[unusable, newest, "nothing is new"]);
+    std::fs::rename(place.path("index"), place.path("away")).unwrap();
+    let said = place.said(0, &["add"]);
+    holds(&said, &[unusable, stays, "nothing is new"]);
+    assert!(!said.contains("newest here"), "{said}");
+    std::fs::rename(place.path("away"), place.path("index")).unwrap();
+    let refused = place.refused("import \"heads\" as h; print(h::f());");
+    holds(&refused, &["`heads` needs microtome >=99, and this is", "`microtome add` says which version"]);
+    assert_eq!(place.printed("import \"tools\" as t; print(t::f());"), "tools 1.0.0\n");
+    // What it needs is still said for it.
+    let said = place.said(1, &["add", "rates@1.1", "--yes"]);
+    holds(&said, &["there is no version of `rates`", "heads 2.0.0 needs =1.0.0", "this project needs ^1.1"]);
+    // Gone from the index and from the cache.
+    let file = "index/libraries/heads.jsonl";
+    let lines = place.read(file);
+    let first: String =
+        lines.lines().filter(|line| line.contains("\"1.0.0\"")).map(|line| format!("{line}\n")).collect();
+    assert_eq!(first.lines().count(), 1, "{lines}");
+    place.write(file, &first);
+    forget(&place, &["cache"]);
+    let gone = "unusable     neither the index nor the cache has it any more; it stays in microtome.lock as it is";
+    let said = place.said(0, &["add", "probes", "--index", "../index", "--yes"]);
+    holds(&said, &["heads 2.0.0", gone, newest, "probes 1.0.0"]);
+    forget(&place, &[file]);
+    let said = place.said(0, &["add"]);
+    holds(&said, &[gone, "nothing is new"]);
+    assert!(!said.contains("newest here"), "{said}");
+    locked(&["heads 2.0.0", "rates 1.0.0", "tools 1.0.0", "probes 1.0.0"]);
+    // And by what the table says the project has one that runs; where it is from the project knows.
+    place.write(file, &first);
+    let said = place.said(0, &["add", "heads@1.0.0", "--yes"]);
+    holds(&said, &["heads 1.0.0", "in place of  2.0.0"]);
+    assert!(!said.contains("unusable"), "{said}");
+    holds(&place.read("work/microtome.toml"), &["heads = { version = \"1.0.0\", index = \"../index\" }"]);
+    assert_eq!(place.printed("import \"heads\" as h; print(h::f());"), "heads 1.0.0\n");
+}
+
+#[test]
+fn an_index_in_a_folder_is_found_by_a_clone() {
+    let place = beside_an_index();
+    publish(&place, "rates", "1.0.0", "");
+    publish_needing(&place, "heads", "1.0.0", "rates = { version = \"1\" }");
+    let absolute = place.path("index").display().to_string();
+    let of_project =
+        |folder: &str| ["microtome.toml", "microtome.lock"].map(|file| place.read(&format!("{folder}/{file}")));
+    let add = |folder: &str, words: &[&str]| {
+        let output = place.run_in(folder, &[&["add"][..], words].concat());
+        let said = self::words(&output);
+        assert!(output.status.success(), "{words:?}: {said}");
+        said
+    };
+    // Beside the project: both are moved to another depth, as a clone of what is around them is.
+    let said = add("work", &["heads", "--index", &absolute, "--yes"]);
+    assert!(!said.contains("absolute path"), "{said}");
+    for text in of_project("work") {
+        holds(&text, &["index = \"../index\""]);
+        assert!(!text.contains(&absolute), "{text}");
+    }
+    std::fs::create_dir_all(place.path("a/b")).unwrap();
+    for folder in ["work", "index"] {
+        std::fs::rename(place.path(folder), place.path("a/b").join(folder)).unwrap();
+    }
+    forget(&place, &["cache"]);
+    holds(&add("a/b/work", &[]), &["nothing is new"]);
+    for folder in ["work", "index"] {
+        std::fs::rename(place.path("a/b").join(folder), place.path(folder)).unwrap();
+    }
+    // Below the project.
+    std::fs::create_dir(place.path("own")).unwrap();
+    std::fs::rename(place.path("index"), place.path("own/index")).unwrap();
+    let below = place.path("own/index").display().to_string();
+    add("own", &["rates", "--index", &below, "--yes"]);
+    holds(&place.read("own/microtome.lock"), &["index = \"index\"", "address = \"index/archives/rates-1.0.0.tar.gz\""]);
+    std::fs::rename(place.path("own/index"), place.path("index")).unwrap();
+    // Elsewhere: the path is kept, and told, and found from a clone at another depth. A library that names the same
+    // folder otherwise has no other index.
+    write(&place, "tools", "1.0.0", "[index]\naddress = \"../index\"\n[dependencies]\nrates = { version = \"1\" }\n");
+    for folder in ["far/off/project", "far/clone"] {
+        std::fs::create_dir_all(place.path(folder)).unwrap();
+    }
+    let kept =
+        format!("The index {absolute} is kept as an absolute path: a clone of this project looks for it there, too.");
+    let said = add("far/off/project", &["heads", "--index", &absolute, "--yes"]);
+    holds(&said, &[&kept]);
+    holds(&add("far/off/project", &["../../../tools", "--yes"]), &["rates 1.0.0", "tools 1.0.0", &kept]);
+    let [manifest, lock] = of_project("far/off/project");
+    assert!(manifest.contains(&absolute) && !lock.contains("index = \".."), "{manifest}{lock}");
+    place.write("far/clone/microtome.toml", &manifest.replace("../../../tools", "../../tools"));
+    place.write("far/clone/microtome.lock", &lock.replace("../../../tools", "../../tools"));
+    holds(&add("far/clone", &[]), &["nothing is new"]);
+    forget(&place, &["far/clone", "far/off"]);
+    // One that is typed from where one is stays so.
+    std::fs::create_dir_all(place.path("far/off/project")).unwrap();
+    let said = add("far/off/project", &["heads", "--index", "../../../index", "--yes"]);
+    assert!(!said.contains("absolute path"), "{said}");
+    holds(&place.read("far/off/project/microtome.toml"), &["index = \"../../../index\""]);
 }
 
 #[test]
@@ -319,6 +523,34 @@ fn an_index_that_cannot_be_read_is_told_and_the_next_try_goes_on() {
     holds(&place.said(1, &["search", "--index", &endless.address]), &["at most 16.0 MiB"]);
 }
 
+#[test]
+fn a_peer_that_hangs_up_leaves_a_project_as_it_was_and_a_clone_needs_none() {
+    let place = beside_an_index();
+    publish(&place, "heads", "1.0.0", "");
+    let folder = place.path("index");
+    let server = StaticServer::answering(move |path| {
+        let whole = answer("200 OK", &[], &std::fs::read(folder.join(path)).unwrap());
+        let sent = if path.contains("1.1.0") { whole.len() / 2 } else { whole.len() };
+        whole[..sent].to_vec()
+    });
+    place.said(0, &["add", "heads", "--index", &server.address, "--yes"]);
+    let before = PROJECT.map(|file| place.read(file));
+    publish(&place, "heads", "1.1.0", "");
+    let said = place.said(1, &["add", "heads", "--yes"]);
+    holds(&said, &[&format!("cannot fetch {}/archives/heads-1.1.0.tar.gz: ", server.address)]);
+    assert_eq!(PROJECT.map(|file| place.read(file)), before);
+    assert_eq!(place.printed("import \"heads\" as h; print(h::f());"), "heads 1.0.0\n");
+    // Both files are all that a clone needs where the cache has the archives.
+    server.asked();
+    let [manifest, lock] = before;
+    place.write("clone/microtome.toml", &manifest);
+    place.write("clone/microtome.lock", &lock);
+    place.write("clone/main.rhai", "import \"heads\" as h; print(h::f());");
+    holds(&words(&place.run_in("clone", &["add"])), &["nothing is new"]);
+    assert_eq!(words(&place.run_in("clone", &["run", "main.rhai"])), "heads 1.0.0\n");
+    assert_eq!(server.asked(), [""; 0]);
+}
+
 /// Runs two commands at once, each in a folder.
 fn at_once(place: &PackageFolder, commands: [(&str, &[&str]); 2]) -> [Output; 2] {
     std::thread::scope(|scope| {
@@ -339,10 +571,13 @@ fn two_at_once_both_end_well_or_are_told_why_not() {
         assert!(output.status.success(), "{}", words(&output));
     }
     assert_eq!(place.read("index/all.jsonl").lines().count(), 2);
-    // Two projects with one cache.
+    // Two projects with one cache, which has neither archive, or not the one that both need.
     let add = |name| ["add", name, "--index", "../index", "--yes"];
-    for output in at_once(&place, [("work", &add("a")), ("other", &add("b"))]) {
-        assert!(output.status.success(), "{}", words(&output));
+    for [one, other] in [["a", "b"], ["b", "b"]] {
+        for output in at_once(&place, [("work", &add(one)), ("other", &add(other))]) {
+            assert!(output.status.success(), "{}", words(&output));
+        }
+        forget(&place, &["cache"]);
     }
     // One project: nothing that was written is lost.
     forget(&place, &PROJECT);

@@ -434,7 +434,7 @@ fn conflicts_and_circles_are_refused_by_name() {
     holds(&place.said(1, &["add", "../none", "--yes"]), &["there is no library in"]);
 }
 
-fn packed(files: &[(&str, &str)]) -> Vec<u8> {
+pub fn packed(files: &[(&str, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     for (path, text) in files {
         let mut header = tar::Header::new_gnu();

@@ -1,8 +1,9 @@
 //! `microtome serve` as a program: its answers beside what a script computes, their form beside the published one, and
 //! clients that ask for what there is not, come together, and leave in the middle.
 //!
-//! Where `MICROTOME_OPENAPI` names Neuronpedia's `apps/inference/openapi.json`, `schemathesis` (or the program that
-//! `MICROTOME_SCHEMATHESIS` names) asks by it; without it that test says that it is skipped.
+//! `MICROTOME_PYTHON` names a Python that has neuronpedia-inference-client, their client. Where `MICROTOME_OPENAPI` names
+//! Neuronpedia's `apps/inference/openapi.json`, the program that `MICROTOME_SCHEMATHESIS` names asks by it. Without these the
+//! tests say that they are skipped.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -15,6 +16,7 @@ use microtome::base::Task;
 use microtome::script::engine::value;
 use serde_json::{Value, json};
 
+use crate::python;
 use crate::support;
 
 /// A small dictionary of `tiny`, and what a script finds with it.
@@ -419,17 +421,35 @@ fn what_does_not_fit_is_refused_before_it_listens() {
 }
 
 #[test]
-fn the_published_description_is_kept() {
-    let description = std::env::var_os("MICROTOME_OPENAPI").filter(|path| Path::new(path).is_file());
-    let Some(description) = description else {
-        let mut shown = std::io::stderr().lock();
-        writeln!(shown, "skipped: set MICROTOME_OPENAPI to apps/inference/openapi.json of Neuronpedia").unwrap();
+fn their_client_for_python_reads_the_answers() {
+    let Some(python) = python::python("MICROTOME_PYTHON", "neuronpedia-inference-client") else {
+        assert!(std::env::var_os("CI").is_none(), "MICROTOME_PYTHON is not set, and .ci/run sets it");
         return;
     };
     let server = Server::start(None);
-    let program = std::env::var("MICROTOME_SCHEMATHESIS").unwrap_or_else(|_| "schemathesis".into());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/serve/client.py");
+    let output = Command::new(python).arg(script).arg(format!("http://{}", server.host)).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(said, "answered\n", "{}", String::from_utf8_lossy(&output.stderr));
+    server.is_well();
+}
+
+#[test]
+fn the_published_description_is_kept() {
+    let named = |name: &str| std::path::absolute(std::env::var_os(name)?).ok().filter(|path| path.is_file());
+    let [description, program] = ["MICROTOME_OPENAPI", "MICROTOME_SCHEMATHESIS"].map(named);
+    let Some((description, program)) = description.zip(program) else {
+        let mut shown = std::io::stderr().lock();
+        let wanted = "MICROTOME_OPENAPI to Neuronpedia's apps/inference/openapi.json";
+        writeln!(shown, "skipped: set {wanted}, and MICROTOME_SCHEMATHESIS to schemathesis 4.32.5").unwrap();
+        return;
+    };
+    let server = Server::start(None);
+    // It keeps what it found in the folder where it runs.
+    let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(program);
     command
+        .current_dir(folder.path())
         .args(["run", "--url", &format!("http://{}", server.host), "--max-examples", "20"])
         // Their own server, too, answers 400 where the description has 200 and 422 alone.
         .args(["--checks", "not_a_server_error,response_schema_conformance"]);

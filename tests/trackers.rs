@@ -1,5 +1,5 @@
-//! Trackers: what the program writes for TensorBoard, MLflow and W&B, read back by these. `MICROTOME_TRACKERS` names a
-//! Python that has tensorboard, mlflow-skinny and wandb; without it that part says that it is skipped.
+//! Trackers: what the program writes for TensorBoard, MLflow and W&B, read back by these and asked for over HTTP.
+//! `MICROTOME_TRACKERS` names a Python that has tensorboard, mlflow and wandb; without it that part says that it is skipped.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -80,13 +80,18 @@ impl TrackedFolder {
 
 /// What the programs themselves read in a folder of trackers; none where they are not there, which is said.
 fn read(folder: &Path, histories: Option<&Path>) -> Option<String> {
+    by_programs("read.py", folder, histories)
+}
+
+/// The last line that a script of these programs says of a folder of trackers.
+fn by_programs(script: &str, folder: &Path, histories: Option<&Path>) -> Option<String> {
     let Ok(python) = std::env::var("MICROTOME_TRACKERS") else {
         assert!(std::env::var_os("CI").is_none(), "MICROTOME_TRACKERS is not set, and .ci/run sets it");
-        let has = "tensorboard, mlflow-skinny and wandb";
+        let has = "tensorboard, mlflow and wandb";
         writeln!(std::io::stderr().lock(), "skipped: set MICROTOME_TRACKERS to a Python that has {has}").unwrap();
         return None;
     };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trackers/read.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trackers").join(script);
     let mut command = Command::new(&python);
     command.arg(script).arg(folder).args(histories).current_dir(folder);
     // They tell their makers nothing.
@@ -107,6 +112,10 @@ fn trainings_fits_and_sweeps_are_read_step_by_step_by_the_programs_that_they_are
     let names = "01-training 02-topk-k-1-8-seed-1 03-topk-k-1-8-seed-1 04-topk-k-2-8-seed-1 05-descending";
     if let Some(said) = read(&place.path().join("out/x/track"), Some(&histories)) {
         assert_eq!(said, format!("read 5 trainings: {names}"));
+    }
+    // Their servers start on it, and pages that ask them see the same.
+    if let Some(said) = by_programs("ask.py", &place.path().join("out/x/track"), None) {
+        assert_eq!(said, "asked for 5 trainings");
     }
     let folders = place.path().join("out/x/track/tensorboard/seed-0");
     let mut found: Vec<_> =

@@ -1,9 +1,8 @@
 //! One step of fitting a dictionary, on random rows.
 
 use microtome::base::random::stream;
-use microtome::sae::fit::{
-    CrossLayerShape, CrossLayerState, DictionaryShape, ErrorNormalisation, FitBatch, FitState, Params, Recipe,
-};
+use microtome::sae::fit::cross_layer::{advance_fused, advance_plain, draw};
+use microtome::sae::fit::{CrossLayerShape, DictionaryShape, ErrorNormalisation, FitBatch, FitState, Params, Recipe};
 use microtome::tensor::{DType, Device, Number, Tensor, create};
 
 use super::recipe::{recipe, tail};
@@ -86,7 +85,7 @@ pub const LAYER_WIDTH: usize = 256;
 
 /// A cross-layer transcoder, on random rows.
 pub struct CrossLayerFit {
-    state: CrossLayerState,
+    layers: Vec<FitState>,
     recipe: Recipe,
     batch: Vec<FitBatch>,
 }
@@ -101,23 +100,23 @@ impl CrossLayerFit {
         };
         let shape = CrossLayerShape { layers: LAYERS, d_in: LAYER_WIDTH, d_sae: features, d_out: LAYER_WIDTH };
         let mut random = stream(0, "bench", 2);
-        let state = CrossLayerState::draw(&recipe, &shape.of_layers(), &mut random, &Device::Cpu).unwrap();
+        let layers = draw(&recipe, &shape.of_layers(), &mut random, &Device::Cpu).unwrap();
         let mut all = || -> Vec<Tensor> {
             (0..LAYERS).map(|_| create::randn(&[rows, LAYER_WIDTH], DType::F32, &mut random).unwrap()).collect()
         };
         let x = all();
         let targets = all();
         let batch = x.into_iter().zip(targets).map(|(x, target)| FitBatch { x, target: Some(target) }).collect();
-        Self { state, recipe, batch }
+        Self { layers, recipe, batch }
     }
 
     /// A step by the loops for sparse codes.
     pub fn step(&mut self) {
-        self.state.advance_fused(&self.batch, &self.recipe, 1.1).unwrap().unwrap();
+        advance_fused(&mut self.layers, &self.batch, &self.recipe, 1.1).unwrap().unwrap();
     }
 
     /// A step by dense products.
     pub fn step_densely(&mut self) {
-        self.state.advance_plain(&self.batch, &self.recipe).unwrap();
+        advance_plain(&mut self.layers, &self.batch, &self.recipe).unwrap();
     }
 }

@@ -12,14 +12,14 @@ mod completions;
 mod diff;
 mod doc;
 mod eval;
-#[cfg_attr(not(feature = "explorer"), path = "no_explore.rs")]
+#[cfg(feature = "explorer")]
 mod explore;
 mod fmt;
-#[cfg_attr(not(feature = "jupyter"), path = "no_kernel.rs")]
+#[cfg(feature = "jupyter")]
 mod kernel;
-#[cfg_attr(not(feature = "lsp"), path = "no_lsp.rs")]
+#[cfg(feature = "lsp")]
 mod lsp;
-#[cfg_attr(not(feature = "mcp"), path = "no_mcp.rs")]
+#[cfg(feature = "mcp")]
 mod mcp;
 mod new;
 mod progress;
@@ -28,11 +28,11 @@ mod publish;
 mod repl;
 mod run;
 mod search;
-#[cfg_attr(not(feature = "explorer"), path = "no_serve.rs")]
+#[cfg(feature = "explorer")]
 mod serve;
 mod setup;
 mod skill;
-#[cfg_attr(not(feature = "sweep"), path = "no_sweep.rs")]
+#[cfg(feature = "sweep")]
 mod sweep;
 mod test;
 
@@ -50,6 +50,32 @@ use crate::script::engine::failure::Failure;
 
 use command::{Cli, Command};
 use run::RunArguments;
+
+/// `lsp(): "language server", "lsp";` is the command `lsp` in a build without the feature `lsp`: refused.
+macro_rules! not_built {
+    ($($command:ident($($arguments:ident)?): $what:tt, $feature:tt;)*) => {
+        $(
+            #[cfg(not(feature = $feature))]
+            mod $command {
+                pub fn run(
+                    _options: &super::args::CommonArguments,
+                    $(_own: &super::args::$arguments,)?
+                ) -> $crate::base::Result<super::Exit> {
+                    Err($crate::base::Error::not_built($what, $feature))
+                }
+            }
+        )*
+    };
+}
+
+not_built! {
+    explore(ExploreArguments): "explorer", "explorer";
+    kernel(KernelArguments): "kernel of Jupyter", "jupyter";
+    lsp(): "server of the Language Server Protocol", "lsp";
+    mcp(McpArguments): "server of the Model Context Protocol", "mcp";
+    serve(ServeArguments): "server", "explorer";
+    sweep(SweepArguments): "sweeps in folders", "sweep";
+}
 
 /// Exit codes, which are part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -141,8 +141,9 @@ impl Explorer {
             let kind = &of.sae.parts().about.kind;
             let site = of.sae.parts().about.site();
             let words = self.said.of_site(&site);
-            let words: Map<String, Value> =
-                words.map(|(feature, said)| (feature.to_string(), json!([said.text, said.score]))).collect();
+            let words: Map<String, Value> = words
+                .map(|(feature, said)| (feature.to_string(), json!([said.words.text, said.words.score])))
+                .collect();
             json!({ "name": of.name, "features": of.sae.d_sae(), "kind": kind, "words": words })
         };
         json!({

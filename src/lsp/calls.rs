@@ -5,13 +5,12 @@ use lsp_types::{ParameterInformation, ParameterLabel, SignatureHelp, SignatureIn
 use super::markdown;
 use super::scopes::Scopes;
 use super::view::View;
-use crate::repl::cursor::CursorText;
 use crate::repl::{signature, value_shape};
 use crate::script::docs::{Overload, ReferenceEntry, Role, parse};
 
 /// Returns the ways of calling the function around a byte, and which parameter is written there.
 pub fn signatures(view: &View, byte: usize) -> Option<SignatureHelp> {
-    let cursor = CursorText::new(view.text().get(..byte)?);
+    let cursor = view.scopes.before(byte)?;
     if cursor.tokens.last().is_some_and(|last| last.open && last.of(cursor.text).starts_with('/')) {
         return None;
     }
@@ -62,7 +61,8 @@ fn of_entry(entry: &ReferenceEntry, is_method: bool, receiver: Option<&str>) -> 
 
 fn of_function(scopes: &Scopes, function: usize) -> SignatureInformation {
     let parameters = scopes.definitions.get(function).map(|found| found.parameters.as_slice()).unwrap_or_default();
-    let parameters: Vec<String> = parameters.iter().map(|token| scopes.text.word(*token).to_string()).collect();
+    let text = scopes.text();
+    let parameters: Vec<String> = parameters.iter().map(|token| text.word(*token).to_string()).collect();
     written(scopes.name(function), &parameters, "", &parse(&scopes.comments(function)).summary)
 }
 

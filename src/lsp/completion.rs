@@ -61,9 +61,7 @@ impl Candidate {
 
 /// Lists the candidates for the text at a byte, best first.
 pub fn complete(view: &View, byte: usize) -> Vec<CompletionItem> {
-    let text = view.text();
-    let before = text.get(..byte).unwrap_or(text);
-    let cursor = CursorText::new(before);
+    let Some(cursor) = view.scopes.before(byte) else { return Vec::new() };
     let scene = view.scene(byte);
     let (start, candidates) = match cursor.spot() {
         CompletionSpot::Nowhere => return Vec::new(),
@@ -74,7 +72,7 @@ pub fn complete(view: &View, byte: usize) -> Vec<CompletionItem> {
         CompletionSpot::Name { start } if is_named_anew(&cursor, start) => return Vec::new(),
         CompletionSpot::Name { start } => (start, names(view, byte, &scene)),
     };
-    let written = before.get(start..).unwrap_or_default();
+    let written = cursor.text.get(start..).unwrap_or_default();
     // A function and a module may have one name, which are two words.
     let mut texts = BTreeSet::new();
     let mut fitting = candidates;

@@ -35,9 +35,7 @@ pub struct Mistake {
 /// Lists the mistakes of a text as it is in the editor; what it imports is read from the disk and not run.
 pub fn of(session: &Session, document: &Document) -> Vec<Mistake> {
     // Texts that are in no file import others that are in none.
-    if let (Some(path), Some(folder)) = (&document.path, view::sources(session))
-        && path.starts_with(folder)
-    {
+    if view::is_copy(session, document) {
         return Vec::new();
     }
     if document.text.len() > MOST_BYTES {
@@ -103,7 +101,7 @@ fn mistake(session: &Session, document: &Document, lines: &Lines, failure: &Fail
     if let Some(hint) = &failure.hint {
         message.push_str(&format!("\nhint: {hint}"));
         if elsewhere.is_none() {
-            mendings = mending::of(&document.text, bytes.clone(), &failure.message, hint);
+            mendings = mending::of(&document.scopes(), bytes.clone(), &failure.message, hint);
         }
     }
     let diagnostic = Diagnostic {

@@ -23,7 +23,7 @@ pub fn hover(view: &View, byte: usize) -> Option<Hover> {
 }
 
 fn about(view: &View, token: usize) -> Option<String> {
-    let words = &view.scopes.text;
+    let words = view.scopes.text();
     if words.kind(token) == Some(TokenKind::Text) {
         let inside = view.text().get(view.scopes.bytes(token))?;
         // A plain word, such as `value`, is a site's name by chance.
@@ -47,7 +47,7 @@ fn about(view: &View, token: usize) -> Option<String> {
     }
     let docs = view.session.docs();
     if let Some(dot) = before.filter(|before| words.is_symbol(*before, &[".", "?."])) {
-        let receiver = value_shape::before(words, dot, &scene).map(|shape| shape.kind);
+        let receiver = value_shape::before(&words, dot, &scene).map(|shape| shape.kind);
         let callee = Callee { module: "", name, dot: Some(dot) };
         return shown(signature::called(docs.entries(), &callee, receiver.as_deref()));
     }
@@ -97,12 +97,12 @@ fn of_module(view: &View, module: &str) -> Option<String> {
 
 /// Writes the option whose key a token is.
 fn of_option(view: &View, token: usize, scene: &Scene) -> Option<String> {
-    if !view.scopes.text.is_symbol(token + 1, &[":"]) {
+    let words = view.scopes.text();
+    if !words.is_symbol(token + 1, &[":"]) {
         return None;
     }
     let end = view.scopes.bytes(token).end;
-    let tokens = view.scopes.text.tokens.get(..=token)?.to_vec();
-    let cursor = CursorText { text: view.text().get(..end)?, tokens };
+    let cursor = CursorText::of(view.text().get(..end)?, words.tokens.get(..=token)?);
     let CompletionSpot::Key { map, .. } = cursor.spot() else { return None };
     let callee = cursor.call_of_map(map)?;
     let receiver = callee.dot.and_then(|dot| value_shape::before(&cursor, dot, scene)).map(|shape| shape.kind);

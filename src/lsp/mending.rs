@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::scopes::Scopes;
-use crate::script::engine::tokens::{TokenKind, tokens};
+use crate::script::engine::tokens::TokenKind;
 use crate::script::session::check::EMPTY_MAP;
 
 /// A change that mends a mistake.
@@ -22,16 +22,16 @@ const BEHIND: usize = 60;
 
 /// Lists the changes that a hint suggests for the mistake at these bytes; none where the hint is advice that only a
 /// person can take.
-pub fn of(text: &str, at: Range<usize>, message: &str, hint: &str) -> Vec<Mending> {
+pub fn of(scopes: &Scopes, at: Range<usize>, message: &str, hint: &str) -> Vec<Mending> {
     if hint == EMPTY_MAP {
         return vec![Mending { title: "Write an empty map".into(), bytes: at.start..at.start, text: "#".into() }];
     }
     if let Some(import) = between(hint, "is made known by `", "`") {
-        return known_by(text, import).into_iter().collect();
+        return known_by(scopes, import).into_iter().collect();
     }
     if let Some(meant) = hint.strip_prefix("did you mean ") {
         let wrong = wrong(message).unwrap_or_default();
-        return ticked(meant).filter_map(|name| renamed(text, &at, wrong, name)).collect();
+        return ticked(meant).filter_map(|name| renamed(scopes, &at, wrong, name)).collect();
     }
     let written = hint.strip_prefix("write `").or_else(|| hint.strip_prefix("nothing is written `"));
     let word = written.and_then(|rest| rest.strip_suffix('`'));
@@ -41,8 +41,8 @@ pub fn of(text: &str, at: Range<usize>, message: &str, hint: &str) -> Vec<Mendin
 /// Returns the bytes of a text at which an import goes: before the first statement, and before the comments that
 /// document it.
 pub fn place_of_import(scopes: &Scopes) -> usize {
-    let text = scopes.text.text;
-    let Some(first) = scopes.text.tokens.first() else { return text.len() };
+    let text = scopes.source();
+    let Some(first) = scopes.text().tokens.first().copied() else { return text.len() };
     let mut place = text[..first.start].rfind('\n').map_or(0, |end| end + 1);
     while let Some(before) = place.checked_sub(1).and_then(|end| text.get(..end)) {
         let start = before.rfind('\n').map_or(0, |end| end + 1);
@@ -79,17 +79,18 @@ fn replaced(bytes: Range<usize>, text: String) -> Mending {
 }
 
 /// Inserts the import of a library of the stdlib; of other libraries nobody knows where they are.
-fn known_by(text: &str, import: &str) -> Option<Mending> {
+fn known_by(scopes: &Scopes, import: &str) -> Option<Mending> {
     if !import.starts_with("import \"std/") {
         return None;
     }
-    let place = place_of_import(&Scopes::new(text));
+    let place = place_of_import(scopes);
     Some(Mending { title: format!("Insert `{import}`"), bytes: place..place, text: format!("{import}\n") })
 }
 
 /// Replaces a wrong name near a mistake.
-fn renamed(text: &str, at: &Range<usize>, wrong: &str, name: &str) -> Option<Mending> {
-    let all = tokens(text);
+fn renamed(scopes: &Scopes, at: &Range<usize>, wrong: &str, name: &str) -> Option<Mending> {
+    let text = scopes.source();
+    let all = scopes.tokens();
     let here = all.partition_point(|token| token.end <= at.start);
     let is_symbol = |index: usize, symbols: &[&str]| all.get(index).is_some_and(|token| token.is_symbol(text, symbols));
     let path: Vec<&str> = wrong.split("::").collect();
@@ -146,7 +147,7 @@ mod tests {
             new.replace_range(mending.bytes, &mending.text);
             new
         };
-        of(text, at, &failure.message, &hint).into_iter().map(apply).collect()
+        of(&Scopes::new(text), at, &failure.message, &hint).into_iter().map(apply).collect()
     }
 
     #[test]

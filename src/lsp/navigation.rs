@@ -3,9 +3,11 @@
 use lsp_types::{DocumentSymbol, Location, Range, SymbolKind, TextEdit, Uri};
 
 use super::positions::Lines;
+use super::project::Project;
 use super::scopes::{Definition, DefinitionKind, Scopes};
+use super::shared_names::{self, ChangedText, FoundPlaces, SharedName};
 use super::uris;
-use super::view::View;
+use super::view::{self, View};
 use crate::base::Result;
 use crate::err;
 use crate::repl::cursor::CursorText;
@@ -15,7 +17,7 @@ use crate::script::session::imports::ImportedLibrary;
 /// Returns where the word at a byte is defined: in this text, or in the file of a library.
 pub fn definition(view: &View, byte: usize) -> Option<Location> {
     let token = view.scopes.token_at(byte)?;
-    let words = &view.scopes.text;
+    let words = view.scopes.text();
     if let Some(path) = imported_at(view, token) {
         let library = view.session.imported(&view.document.name, path)?;
         return place(view, &library, |_| Some(Range::default()));
@@ -27,15 +29,17 @@ pub fn definition(view: &View, byte: usize) -> Option<Location> {
     let library = view.library(words.word(colons.checked_sub(1)?))?;
     let arguments = view.scopes.arguments(token);
     place(view, &library, |scopes| {
-        let function = scopes.functions(words.word(token), arguments).first().copied()?;
-        let name = scopes.definitions.get(function)?.token;
-        Some(Lines::new(scopes.text.text).range(scopes.bytes(name)))
+        let name = words.word(token);
+        let functions = scopes.functions(name, arguments).into_iter();
+        let definition = functions.chain(scopes.shared(name, false)).next()?;
+        let name = scopes.definitions.get(definition)?.token;
+        Some(Lines::new(scopes.source()).range(scopes.bytes(name)))
     })
 }
 
 /// Returns the path that a token imports, if it is the string of an import.
 fn imported_at<'v>(view: &'v View, token: usize) -> Option<&'v str> {
-    let words = &view.scopes.text;
+    let words = view.scopes.text();
     let is_path = words.kind(token) == Some(TokenKind::Text)
         && token.checked_sub(1).is_some_and(|before| words.word(before) == "import");
     if is_path { view.text().get(view.scopes.bytes(token)) } else { None }
@@ -47,7 +51,7 @@ fn here(view: &View, token: usize) -> Location {
 
 /// Returns the place in a library that is found in its text.
 fn place(view: &View, library: &ImportedLibrary, find: impl FnOnce(&Scopes) -> Option<Range>) -> Option<Location> {
-    let range = find(&Scopes::new(&library.text))?;
+    let range = find(&Scopes::new(library.text.clone()))?;
     Some(Location { uri: uri_of(view, library)?, range })
 }
 
@@ -55,49 +59,54 @@ fn uri_of(view: &View, library: &ImportedLibrary) -> Option<Uri> {
     uris::uri(&view.file_of(library)?)
 }
 
-/// Lists the places of the text that mean what the word at a byte means.
-pub fn references(view: &View, byte: usize, with_definition: bool) -> Vec<Location> {
-    let Some(token) = view.scopes.token_at(byte) else { return Vec::new() };
-    let is_definition = |token: &usize| {
-        let meant = view.scopes.meant(*token).and_then(|meant| view.scopes.definitions.get(meant));
-        meant.is_some_and(|found| found.token == *token)
-    };
-    let all = view.scopes.alike(token).into_iter().filter(|token| with_definition || !is_definition(token));
-    all.map(|token| here(view, token)).collect()
+/// Lists the places that mean what the word at a byte means: of the text, and of the project where it is shared.
+pub fn references(view: &View, byte: usize, with_definition: bool, project: &Project) -> Result<FoundPlaces> {
+    let Some(token) = view.scopes.token_at(byte) else { return Ok(FoundPlaces::default()) };
+    if let Some(shared) = SharedName::at(view, token)? {
+        let mut found = shared.references(view, project, with_definition)?;
+        if with_definition && shared.is_inside() {
+            found.places.extend(definition(view, byte));
+        }
+        return Ok(found);
+    }
+    let is_meant = |token: &usize| with_definition || !view.scopes.is_definition(*token);
+    let all = view.scopes.alike(token).into_iter().filter(is_meant);
+    Ok(FoundPlaces { places: all.map(|token| here(view, token)).collect(), ..FoundPlaces::default() })
 }
 
 /// Returns the word at a byte with its place, if it can have another name; an error says why it cannot.
 pub fn renamable<'v>(view: &'v View, byte: usize) -> Result<(usize, &'v str)> {
     let refused =
         || err!(Name, "expected a name that this script defines").hint("variables, functions and imports have one");
+    if view::is_copy(view.session, view.document) {
+        return Err(err!(Name, "this text is a copy of one that is in no file, and stays as it is")
+            .hint("a function of your own that calls one of it can have any name"));
+    }
     let token = view.scopes.token_at(byte).ok_or_else(refused)?;
-    let words = &view.scopes.text;
-    let name = words.word(token).trim_matches(['"', '`']);
-    if view.scopes.meant(token).is_some() {
-        return Ok((token, name));
+    let name = view.scopes.text().word(token).trim_matches(['"', '`']);
+    if view.scopes.meant(token).is_none() {
+        SharedName::at(view, token)?.ok_or_else(refused)?.expect_file()?;
     }
-    let is_of_library = token.checked_sub(1).is_some_and(|before| words.is_symbol(before, &["::"]));
-    if is_of_library && words.is_name(token) {
-        return Err(err!(Name, "`{name}` belongs to another file").hint("rename it where it is defined"));
-    }
-    Err(refused())
+    Ok((token, name))
 }
 
-/// Returns the changes that give what the word at a byte means another name. A name that would mean something else
-/// somewhere is refused.
-pub fn renamed(view: &View, byte: usize, new: &str) -> Result<Vec<TextEdit>> {
+/// Returns the changes that give what the word at a byte means another name, in all texts of the project where it is
+/// shared. A name that would mean something else somewhere is refused.
+pub fn renamed(view: &View, byte: usize, new: &str, project: &Project) -> Result<Vec<ChangedText>> {
     let (token, old) = renamable(view, byte)?;
     expect_name(view, new)?;
+    if old == new {
+        return Ok(Vec::new());
+    }
+    if let Some(shared) = SharedName::at(view, token)? {
+        return shared.renamed(view, project, new);
+    }
     let places = view.scopes.alike(token);
-    let mut text = view.text().to_string();
-    for place in places.iter().rev() {
-        text.replace_range(view.scopes.bytes(*place), new);
+    if !shared_names::fits(view.session, &view.scopes, &places, new) {
+        return Err(shared_names::misfit(old, new, "this script"));
     }
-    if !view.scopes.is_same(&Scopes::new(&text)) {
-        return Err(err!(Name, "`{new}` would mean something else than `{old}` in some places of this script")
-            .hint("choose a name that nothing else has here"));
-    }
-    Ok(places.into_iter().map(|place| TextEdit::new(view.range(place), new.into())).collect())
+    let edits = places.into_iter().map(|place| TextEdit::new(view.range(place), new.into())).collect();
+    Ok(vec![ChangedText { uri: view.document.uri.clone(), version: Some(view.document.version), edits }])
 }
 
 fn expect_name(view: &View, name: &str) -> Result<()> {
@@ -128,7 +137,7 @@ fn is_outlined(found: &Definition) -> bool {
 
 #[expect(deprecated, reason = "the type has a field that is deprecated, and no other way of making one")]
 fn symbol(view: &View, found: &Definition) -> DocumentSymbol {
-    let words = &view.scopes.text;
+    let words = view.scopes.text();
     let parameters = || found.parameters.iter().map(|token| words.word(*token)).collect::<Vec<_>>().join(", ");
     let (kind, detail) = match found.kind {
         DefinitionKind::Function => (SymbolKind::FUNCTION, Some(format!("({})", parameters()))),
@@ -155,14 +164,21 @@ fn symbol(view: &View, found: &Definition) -> DocumentSymbol {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lsp::documents::Documents;
     use crate::lsp::view::tests::look;
+
+    /// Asks about an open text that stands alone.
+    fn alone<T>(view: &View, ask: impl FnOnce(&Project) -> T) -> T {
+        let documents = Documents::default();
+        ask(&Project { session: view.session, documents: &documents, folders: &[], check: &|| Ok(()) })
+    }
 
     /// Returns the text after a renaming, or why it is refused.
     fn after(marked: &str, new: &str) -> Result<String, String> {
         look(marked, |view, byte| {
-            let edits = renamed(view, byte, new).map_err(|error| error.message)?;
+            let changed = alone(view, |project| renamed(view, byte, new, project)).map_err(|error| error.message)?;
             let mut text = view.text().to_string();
-            for edit in edits.iter().rev() {
+            for edit in changed.iter().flat_map(|changed| &changed.edits).rev() {
                 text.replace_range(view.lines.bytes(edit.range), &edit.new_text);
             }
             Ok(text)
@@ -187,7 +203,12 @@ mod tests {
             ("let ¦x = 1;", "a b"),
             ("let ¦x = 1;", ""),
             ("let ¦x = 1;", "1x"),
+            ("fn f(¦a, b) { 1 }", "b"),
+            ("private fn ¦f() { 1 } private fn g() { 2 }", "g"),
+            ("fn ¦f() { 1 } fn g(a) { a }", "g"),
             ("tensor::ze¦ros([1])", "ones"),
+            ("import \"std/stats\" as st; st::inter¦val([1])", "range"),
+            ("import \"missing\" as m; m::f¦(1)", "g"),
             ("let x = 1; 2 ¦+ x", "y"),
         ] {
             assert!(after(marked, new).is_err(), "{marked}, {new}");
@@ -201,7 +222,9 @@ mod tests {
         assert_eq!(lines("fn f(x) {\n  ¦x\n}"), Some(0));
         assert_eq!(lines("let a = 1;\nlet a = 2;\n¦a"), Some(1));
         assert_eq!(lines("tensor::ze¦ros([1])"), None);
-        let uses = |marked: &str, all| look(marked, |view, byte| references(view, byte, all).len());
+        let uses = |marked: &str, all| {
+            look(marked, |view, byte| alone(view, |project| references(view, byte, all, project).unwrap().places.len()))
+        };
         assert_eq!([uses("let x = 1; ¦x + x", true), uses("let x = 1; ¦x + x", false)], [3, 2]);
         assert_eq!(uses("1 ¦+ 2", true), 0);
     }

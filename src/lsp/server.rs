@@ -5,21 +5,24 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::TryRecvError;
 
-use lsp_server::{ErrorCode, Message, Notification, Request, Response, ResponseError};
+use lsp_server::{ErrorCode, Message, Notification, Request, RequestId, Response, ResponseError};
 use lsp_types::{
-    DidChangeTextDocumentParams, DidOpenTextDocumentParams, PublishDiagnosticsParams, Range, ReferenceContext,
-    TextDocumentIdentifier, TextDocumentPositionParams, TextEdit, Uri,
+    DidChangeTextDocumentParams, DidOpenTextDocumentParams, MessageType, PublishDiagnosticsParams, Range,
+    ReferenceContext, ShowMessageParams, TextDocumentIdentifier, TextDocumentPositionParams, TextEdit, Uri,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::capabilities::{self, Client};
 use super::diagnostics::{self, MOST_BYTES, Mistake};
 use super::documents::Documents;
+use super::project::Project;
 use super::scene::StandIns;
+use super::transport::{self, CANCEL, Cancelled, Received};
 use super::view::View;
-use super::{calls, capabilities, completion, hover, navigation, shapes, transport};
-use crate::base::{Error, Result};
+use super::{calls, completion, hover, navigation, shapes};
+use crate::base::{Error, Kind, Result};
 use crate::script::Session;
 use crate::script::engine::console::to_stderr;
 use crate::script::engine::env::Env;
@@ -34,10 +37,10 @@ pub enum Ending {
     Sudden,
 }
 
-/// Answers a client on standard input and output until it is gone. An error says which of its messages was none.
+/// Answers a client on standard input and output until it is gone. An error says which of its headers was none.
 pub fn serve(env: Env) -> Result<Ending> {
     let mut server = Server::new(env);
-    let messages = transport::messages()?;
+    let messages = transport::messages(server.cancelled.clone())?;
     loop {
         let message = match messages.try_recv() {
             Err(TryRecvError::Empty) if server.check_next() => continue,
@@ -77,8 +80,19 @@ impl Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let hint = error.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-        Self::new(ErrorCode::RequestFailed, format!("{}{hint}", error.message))
+        let is_ended = error.kind == Kind::Interrupted;
+        let code = if is_ended { ErrorCode::RequestCanceled } else { ErrorCode::RequestFailed };
+        Self::new(code, format!("{}{hint}", error.message))
     }
+}
+
+/// Refuses a request that nobody waits for.
+fn expect_wanted(cancelled: &Cancelled, id: &RequestId) -> Result<()> {
+    if cancelled.has(id) { Err(Error::interrupted()) } else { Ok(()) }
+}
+
+fn not_open(uri: &Uri) -> Refusal {
+    Refusal::new(ErrorCode::InvalidParams, format!("expected a text that is open, found {}", uri.as_str()))
 }
 
 /// A request about a text as a whole.
@@ -136,6 +150,8 @@ struct Server {
     /// The mistakes of each text when it was checked last, by its URI.
     mistakes: BTreeMap<String, Vec<Mistake>>,
     phase: Phase,
+    client: Client,
+    cancelled: Cancelled,
     /// Whether the client still takes messages.
     is_heard: bool,
 }
@@ -149,6 +165,8 @@ impl Server {
             documents: Documents::default(),
             mistakes: BTreeMap::new(),
             phase: Phase::Greeting,
+            client: Client::default(),
+            cancelled: Cancelled::default(),
             is_heard: true,
         }
     }
@@ -163,15 +181,32 @@ impl Server {
     }
 
     /// Takes a message; returns how the client left if it was the last one.
-    fn take(&mut self, message: Message) -> Option<Ending> {
+    fn take(&mut self, received: Received) -> Option<Ending> {
+        let misfit = match received {
+            Ok(message) => return self.take_message(message),
+            Err(misfit) => misfit,
+        };
+        match misfit.answer() {
+            Some(is_heard) => self.is_heard = is_heard && self.is_heard,
+            None => to_stderr(&format!("microtome lsp: {}\n", misfit.message)),
+        }
+        if self.is_heard { None } else { Some(self.left()) }
+    }
+
+    fn take_message(&mut self, message: Message) -> Option<Ending> {
         match message {
             Message::Request(request) => {
                 let response = self.response(request);
                 self.send(&response.into());
             }
             Message::Notification(note) if note.method == "exit" => return Some(self.left()),
+            Message::Notification(note) if note.method == CANCEL => self.cancelled.forget(&note),
             Message::Notification(note) if self.phase == Phase::Answering => self.note(note),
-            // Nothing was asked of the client, and nothing is told before it has begun.
+            // The client was asked to watch files: without it, what is saved in the editor is noticed all the same.
+            Message::Response(Response { id, response_result: Err(error) }) => {
+                to_stderr(&format!("microtome lsp: the client refused {id}: {}\n", error.message));
+            }
+            // Nothing is told before the client has begun.
             Message::Notification(_) | Message::Response(_) => {}
         }
         if self.is_heard { None } else { Some(self.left()) }
@@ -182,6 +217,7 @@ impl Server {
         let answer = match (self.phase, method.as_str()) {
             (Phase::Greeting, "initialize") => {
                 self.phase = Phase::Answering;
+                self.client = Client::of(&params);
                 written(capabilities::initialized())
             }
             (Phase::Greeting, _) => {
@@ -195,15 +231,19 @@ impl Server {
                 let message = format!("expected no request `{method}` at this time");
                 Err(Refusal::new(ErrorCode::InvalidRequest, message))
             }
-            (Phase::Answering, method) => self.guarded_answer(method, params),
+            (Phase::Answering, method) => {
+                let cancelled = self.cancelled.clone();
+                let check = || expect_wanted(&cancelled, &id);
+                check().map_err(Refusal::from).and_then(|()| self.guarded_answer(method, params, &check))
+            }
         };
         let response_result =
             answer.map_err(|refusal| ResponseError { code: refusal.code as i32, message: refusal.message, data: None });
         Response { id, response_result }
     }
 
-    fn guarded_answer(&mut self, method: &str, params: Value) -> Answer {
-        guarded(|| self.answer(method, params)).unwrap_or_else(|failure| {
+    fn guarded_answer(&mut self, method: &str, params: Value, check: &dyn Fn() -> Result<()>) -> Answer {
+        guarded(|| self.answer(method, params, check)).unwrap_or_else(|failure| {
             self.begin_anew();
             Err(Refusal::new(ErrorCode::InternalError, failure.message))
         })
@@ -215,7 +255,8 @@ impl Server {
         self.reader.reset();
     }
 
-    fn answer(&mut self, method: &str, params: Value) -> Answer {
+    /// Answers a request; `check` fails when nobody waits for it any more.
+    fn answer(&mut self, method: &str, params: Value, check: &dyn Fn() -> Result<()>) -> Answer {
         match method {
             "textDocument/completion" => self.at(params, |view, byte| written(completion::complete(view, byte))),
             "textDocument/hover" => self.at(params, |view, byte| written(hover::hover(view, byte))),
@@ -223,10 +264,16 @@ impl Server {
             "textDocument/definition" => self.at(params, |view, byte| written(navigation::definition(view, byte))),
             "textDocument/references" => {
                 let OfUses { at, context } = parsed(params)?;
-                self.viewed(&at.text_document.uri, |view| {
+                let mut left_out = Vec::new();
+                let answer = self.viewed(&at.text_document.uri, |view| {
                     let byte = view.lines.byte(at.position);
-                    written(navigation::references(view, byte, context.include_declaration))
-                })
+                    let with_definition = context.include_declaration;
+                    let found = navigation::references(view, byte, with_definition, &self.project(check))?;
+                    left_out = found.left_out;
+                    written(found.places)
+                });
+                left_out.into_iter().for_each(|why| self.warn(&format!("{why}: not all uses are listed")));
+                answer
             }
             "textDocument/prepareRename" => self.at(params, |view, byte| {
                 let (token, name) = navigation::renamable(view, byte)?;
@@ -235,8 +282,9 @@ impl Server {
             "textDocument/rename" => {
                 let OfName { at, new_name } = parsed(params)?;
                 self.viewed(&at.text_document.uri, |view| {
-                    let edits = navigation::renamed(view, view.lines.byte(at.position), &new_name)?;
-                    Ok(json!({ "changes": { view.document.uri.as_str(): edits } }))
+                    let byte = view.lines.byte(at.position);
+                    let changed = navigation::renamed(view, byte, &new_name, &self.project(check))?;
+                    Ok(self.client.edit(&changed))
                 })
             }
             "textDocument/documentSymbol" => {
@@ -271,13 +319,16 @@ impl Server {
 
     /// Answers a request about an open text; of one that is too long nothing is said.
     fn viewed(&self, uri: &Uri, look: impl FnOnce(&View) -> Answer) -> Answer {
-        let document = self.documents.get(uri).ok_or_else(|| {
-            Refusal::new(ErrorCode::InvalidParams, format!("expected a text that is open, found {}", uri.as_str()))
-        })?;
+        let document = self.documents.get(uri).ok_or_else(|| not_open(uri))?;
         if document.text.len() > MOST_BYTES {
             return Ok(Value::Null);
         }
         look(&View::new(&self.session, document, &self.stand_ins))
+    }
+
+    /// Returns the project around the open texts.
+    fn project<'a>(&'a self, check: &'a dyn Fn() -> Result<()>) -> Project<'a> {
+        Project { session: &self.session, documents: &self.documents, folders: &self.client.folders, check }
     }
 
     /// Returns the change that formats a text; none where it is formatted, or is no script.
@@ -294,8 +345,13 @@ impl Server {
     fn note(&mut self, note: Notification) {
         let Notification { method, params } = note;
         match method.as_str() {
-            // Made now, the reference is there for the first key.
-            "initialized" => drop(self.session.docs()),
+            "initialized" => {
+                if let Some(request) = self.client.watching() {
+                    self.send(&request.into());
+                }
+                // Made now, the reference is there for the first key.
+                drop(self.session.docs());
+            }
             "textDocument/didOpen" => {
                 if let Some(DidOpenTextDocumentParams { text_document }) = heard(&method, params) {
                     self.documents.open(text_document);
@@ -303,12 +359,18 @@ impl Server {
             }
             "textDocument/didChange" => {
                 if let Some(DidChangeTextDocumentParams { text_document, content_changes }) = heard(&method, params) {
-                    self.documents.change(&text_document.uri, text_document.version, content_changes);
+                    let uri = text_document.uri;
+                    if !self.documents.change(&uri, text_document.version, content_changes) {
+                        complain(&method, &not_open(&uri));
+                    }
                 }
             }
             "textDocument/didClose" => {
                 if let Some(OfText { text_document }) = heard(&method, params) {
-                    self.documents.close(&text_document.uri);
+                    match self.documents.close(&text_document.uri) {
+                        Some(closed) => self.session.forget_imports(&closed.name),
+                        None => complain(&method, &not_open(&text_document.uri)),
+                    }
                     self.mistakes.remove(text_document.uri.as_str());
                     self.publish(PublishDiagnosticsParams::new(text_document.uri, Vec::new(), None));
                 }
@@ -317,6 +379,12 @@ impl Server {
             "textDocument/didSave" | "workspace/didChangeWatchedFiles" => self.documents.doubt_all(),
             _ => {}
         }
+    }
+
+    /// Tells whoever writes about an answer that is not whole.
+    fn warn(&mut self, message: &str) {
+        let params = ShowMessageParams { typ: MessageType::WARNING, message: message.into() };
+        self.send(&Notification::new("window/showMessage".into(), params).into());
     }
 
     fn publish(&mut self, mistakes: PublishDiagnosticsParams) {
@@ -360,8 +428,37 @@ fn heard<T: DeserializeOwned>(method: &str, params: Value) -> Option<T> {
     match parsed(params) {
         Ok(said) => Some(said),
         Err(refusal) => {
-            to_stderr(&format!("microtome lsp: {method}: {}\n", refusal.message));
+            complain(method, &refusal);
             None
         }
+    }
+}
+
+fn complain(method: &str, refusal: &Refusal) {
+    to_stderr(&format!("microtome lsp: {method}: {}\n", refusal.message));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_nobody_waits_for_is_not_begun() {
+        let mut server = Server::new(Env::in_memory(Path::new("out")).unwrap());
+        let ask = |server: &mut Server, id: i32, method: &str| {
+            let params = json!({ "textDocument": { "uri": "file:///a" }, "position": { "line": 0, "character": 0 } });
+            let response = server.response(Request { id: id.into(), method: method.into(), params });
+            response.response_result.map_err(|error| error.code)
+        };
+        assert!(ask(&mut server, 1, "initialize").is_ok());
+        let cancel = Notification::new(CANCEL.into(), json!({ "id": 2 }));
+        server.cancelled.hear(&cancel);
+        assert_eq!(ask(&mut server, 2, "textDocument/hover"), Err(ErrorCode::RequestCanceled as i32));
+        assert_eq!(ask(&mut server, 3, "textDocument/hover"), Err(ErrorCode::InvalidParams as i32));
+        // Its turn is over, and another request may have its number.
+        assert_eq!(server.take_message(cancel.into()), None);
+        assert_eq!(ask(&mut server, 2, "textDocument/hover"), Err(ErrorCode::InvalidParams as i32));
     }
 }

@@ -1,6 +1,7 @@
 //! An open text as the answers of the server look at it: with its lines, its definitions, and what it imports.
 
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use lsp_types::Range;
 
@@ -25,14 +26,13 @@ pub struct View<'a> {
     pub session: &'a Session,
     pub document: &'a Document,
     pub lines: Lines<'a>,
-    pub scopes: Scopes<'a>,
+    pub scopes: Rc<Scopes>,
     stand_ins: &'a StandIns,
 }
 
 impl<'a> View<'a> {
     pub fn new(session: &'a Session, document: &'a Document, stand_ins: &'a StandIns) -> Self {
-        let text = document.text.as_str();
-        Self { session, document, lines: Lines::new(text), scopes: Scopes::new(text), stand_ins }
+        Self { session, document, lines: Lines::new(&document.text), scopes: document.scopes(), stand_ins }
     }
 
     pub fn text(&self) -> &'a str {
@@ -41,7 +41,8 @@ impl<'a> View<'a> {
 
     /// Returns what is known of the variables around a byte.
     pub fn scene(&self, byte: usize) -> Scene<'_> {
-        Scene::new(self.session, &self.scopes, self.stand_ins, byte)
+        let folder = self.document.path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        Scene::new(self.session, &self.scopes, self.stand_ins, folder, byte)
     }
 
     /// Returns the range of a token, of a string without its quotes.
@@ -108,20 +109,32 @@ impl<'a> View<'a> {
 }
 
 /// Returns the folder of texts that are in no file.
-pub fn sources(session: &Session) -> Option<PathBuf> {
+fn sources(session: &Session) -> Option<PathBuf> {
     let cache = session.env().settings.cache.as_ref()?;
     let folder = cache.join(SOURCES).join(env!("CARGO_PKG_VERSION"));
     Some(cleaned(&std::path::absolute(folder).ok()?))
+}
+
+/// Returns whether an open text is a copy of one that is in no file: changes there change nothing.
+pub fn is_copy(session: &Session, document: &Document) -> bool {
+    let path_and_folder = document.path.as_ref().zip(sources(session));
+    path_and_folder.is_some_and(|(path, folder)| path.starts_with(folder))
 }
 
 /// Writes a text into a file below a folder of ours, unless it is there.
 fn kept(session: &Session, folder: &Path, place: &Path, text: &str) -> Result<()> {
     let access = session.env().files.access().within(folder)?;
     let files = Files::new(access, false);
-    if files.script_if_there(place)?.is_some_and(|known| known == text) {
+    let is_kept = || -> Result<bool> { Ok(files.script_if_there(place)?.is_some_and(|known| known == text)) };
+    if is_kept()? {
         return Ok(());
     }
-    let saved = files.save_whole(place, text).map(drop);
+    // The server of another client may write the same at this moment.
+    files.lock_in_turn(place)?;
+    let saved = match is_kept() {
+        Ok(false) => files.save_whole(place, text).map(drop),
+        kept => kept.map(drop),
+    };
     files.release();
     saved
 }

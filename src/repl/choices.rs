@@ -2,6 +2,8 @@
 //! model, labels of a text, columns of a table, tasks, and the words that the reference says of an argument or an
 //! option.
 
+use std::rc::Rc;
+
 use super::candidates::is_speakable;
 use super::cursor::{Callee, CursorText};
 use super::known_variables::KnownVariables;
@@ -13,6 +15,7 @@ use crate::checkpoint::load::INSIDE;
 use crate::circuit::compiled;
 use crate::data::{Text, pack, synth};
 use crate::features::evaluate::score::Evaluation;
+use crate::model::config::Config;
 use crate::model::site::Site;
 use crate::options::Setting;
 use crate::sae::releases;
@@ -162,7 +165,7 @@ fn argument(text: &CursorText, known: &dyn KnownVariables) -> Option<Choices> {
         ("data::toy", "kind") => Choices::only(vec![synth::NAME.into()]),
         ("circuit::compiled", "name") => Choices::only(compiled::all().map(String::from).collect()),
         ("Tensor.to", "dtype") => Choices::only(DType::CHOICES.iter().map(|word| word.to_string()).collect()),
-        ("Model.weight", "name") => model(text, known).map(|model| Choices::only(weights(&model)))?,
+        ("Model.weight", "name") => config(text, known).map(|config| Choices::only(weights(&config)))?,
         _ if is_first_text(entry, name) => Choices::or_path(summary()),
         _ => Choices::or_path(Vec::new()),
     })
@@ -193,9 +196,9 @@ fn is_first_text(entry: &ReferenceEntry, name: &str) -> bool {
 /// Returns the words for parameters that have one meaning everywhere.
 fn named(name: &str, text: &CursorText, known: &dyn KnownVariables) -> Option<Vec<String>> {
     match name {
-        "site" | "reads" | "writes" => model(text, known).map(|model| sites(&model, false)),
+        "site" | "reads" | "writes" => config(text, known).map(|config| sites(&config, false)),
         // Where a hook acts.
-        "sites" | "place" => model(text, known).map(|model| sites(&model, true)),
+        "sites" | "place" => config(text, known).map(|config| sites(&config, true)),
         "column" | "label" | "predicts" => Some(columns(text, known)).filter(|columns| !columns.is_empty()),
         // Of the label that the call names before.
         "value" | "values" | "against" => Some(kinds(text, known)).filter(|kinds| !kinds.is_empty()),
@@ -204,15 +207,15 @@ fn named(name: &str, text: &CursorText, known: &dyn KnownVariables) -> Option<Ve
 }
 
 /// Returns the names of a model's weights: ours, and then those of TransformerLens.
-fn weights(model: &Model) -> Vec<String> {
-    let ours = model.config().parameters().unwrap_or_default().into_iter().map(|(name, _)| name);
-    unique(ours.chain(lens::names(model.config()).unwrap_or_default()).collect())
+fn weights(config: &Config) -> Vec<String> {
+    let ours = config.parameters().unwrap_or_default().into_iter().map(|(name, _)| name);
+    unique(ours.chain(lens::names(config).unwrap_or_default()).collect())
 }
 
 /// Returns the sites of a model; and the sets `resid_post.*` of what is in each layer.
-fn sites(model: &Model, with_sets: bool) -> Vec<String> {
+fn sites(config: &Config, with_sets: bool) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
-    for site in Site::all(model.config()) {
+    for site in Site::all(config) {
         let site = site.to_string();
         if let Some((kind, _)) = site.split_once('.').filter(|_| with_sets) {
             let set = format!("{kind}.*");
@@ -243,8 +246,12 @@ fn kinds(text: &CursorText, known: &dyn KnownVariables) -> Vec<String> {
     kinds.into_iter().skip(1).map(String::from).collect()
 }
 
-fn model(text: &CursorText, known: &dyn KnownVariables) -> Option<Model> {
-    meant::<Model>(text, known)
+/// Returns the config of a model: the last that the text names, or else the newest of all.
+fn config(text: &CursorText, known: &dyn KnownVariables) -> Option<Rc<Config>> {
+    let models = known.models();
+    let in_text = (0..text.tokens.len()).rev().filter(|at| text.kind(*at) == Some(TokenKind::Word));
+    let named = in_text.map(|at| text.word(at)).find(|word| models.contains(word));
+    known.config(named.or(models.last().copied())?)
 }
 
 /// Finds a value of a type: the last that the text names, or else the newest of all.

@@ -1,11 +1,16 @@
 //! The place of the cursor: a name, a member after a dot, a key of options, a string; and the call that it is in.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
+
 use crate::script::engine::tokens::{self, CLOSING, KEYWORDS, OPENING, Token, TokenKind};
 
 /// The text up to the cursor, cut into tokens.
 pub struct CursorText<'t> {
     pub text: &'t str,
-    pub tokens: Vec<Token>,
+    pub tokens: Cow<'t, [Token]>,
+    /// The bracket that each token closes, found when it is first asked for.
+    opened: OnceCell<Vec<Option<usize>>>,
 }
 
 /// The kind of text that may be completed, and where it begins (byte offset into the text).
@@ -57,7 +62,12 @@ pub struct CursorCall<'t> {
 
 impl<'t> CursorText<'t> {
     pub fn new(text: &'t str) -> Self {
-        Self { text, tokens: tokens::tokens(text) }
+        Self::of(text, tokens::tokens(text))
+    }
+
+    /// Takes a text whose tokens are known.
+    pub fn of(text: &'t str, tokens: impl Into<Cow<'t, [Token]>>) -> Self {
+        Self { text, tokens: tokens.into(), opened: OnceCell::new() }
     }
 
     pub fn word(&self, index: usize) -> &'t str {
@@ -132,20 +142,20 @@ impl<'t> CursorText<'t> {
         if close <= open + 1 { 0 } else { self.commas(open, close) + 1 }
     }
 
-    /// Returns the bracket that token `closing` closes.
+    /// Returns the bracket that token `closing` closes: the last that is open there, whether it fits or not.
     pub fn opening(&self, closing: usize) -> Option<usize> {
-        let mut depth = 0_usize;
-        for index in (0..=closing).rev() {
-            if self.is_symbol(index, CLOSING) {
-                depth += 1;
-            } else if self.is_symbol(index, OPENING) {
-                depth = depth.checked_sub(1)?;
-                if depth == 0 {
-                    return Some(index);
+        let opened = self.opened.get_or_init(|| {
+            let mut open = Vec::new();
+            let find = |(index, token): (usize, &Token)| {
+                if token.is_symbol(self.text, OPENING) {
+                    open.push(index);
+                    return None;
                 }
-            }
-        }
-        None
+                token.is_symbol(self.text, CLOSING).then(|| open.pop()).flatten()
+            };
+            self.tokens.iter().enumerate().map(find).collect()
+        });
+        opened.get(closing).copied().flatten()
     }
 
     /// Returns the function that the round bracket at `open` calls, if a name stands before it.
@@ -189,7 +199,12 @@ impl<'t> CursorText<'t> {
     /// Lists keys that are written in the map opened at `map`; the last one may be the one whose value is being
     /// written.
     pub fn keys(&self, map: usize) -> Vec<&'t str> {
-        let colons = self.within(map, self.tokens.len()).filter(|index| self.is_symbol(*index, &[":"]));
+        self.keys_before(map, self.tokens.len())
+    }
+
+    /// Lists keys that are written in the map opened at `map` before token `end`.
+    pub fn keys_before(&self, map: usize, end: usize) -> Vec<&'t str> {
+        let colons = self.within(map, end).filter(|index| self.is_symbol(*index, &[":"]));
         colons.map(|colon| self.word(colon - 1).trim_matches('"')).collect()
     }
 
@@ -269,11 +284,22 @@ mod tests {
     }
 
     #[test]
+    fn a_bracket_closes_the_last_that_is_open() {
+        let opened = |text: &str| {
+            let text = CursorText::new(text);
+            (0..text.tokens.len()).filter_map(|at| Some((at, text.opening(at)?))).collect::<Vec<_>>()
+        };
+        assert_eq!(opened("f(a[1], #{ b: 2 })"), [(5, 3), (11, 7), (12, 1)]);
+        assert_eq!(opened(") ( } ( ]"), [(2, 1), (4, 3)]);
+        assert_eq!(opened("`${x}`"), [(3, 1)]);
+    }
+
+    #[test]
     fn the_keys_of_a_map_are_read() {
         let before = CursorText::new("f(x, #{ a: 1, \"b\": #{ c: 2 }, d: ");
         let (map, callee) = before.map_of_options().unwrap();
         assert_eq!((map, callee.name), (4, "f"));
-        assert_eq!(before.keys(map), ["a", "b", "d"]);
+        assert_eq!((before.keys(map), before.keys_before(map, 8)), (vec!["a", "b", "d"], vec!["a"]));
         let before = CursorText::new("f(x, #{ kind: \"topk\", n: 1, ");
         assert_eq!([before.text_of_key(4, "kind"), before.text_of_key(4, "n")], [Some("topk"), None]);
     }

@@ -3,10 +3,12 @@
 
 use std::rc::Rc;
 
+use crate::model::config::Config;
 use crate::script::Session;
 use crate::script::docs::Docs;
 use crate::script::engine::env::Env;
 use crate::script::engine::value::Value;
+use crate::script::model::Model;
 
 /// The type and the keys of a value that is not evaluated.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +32,22 @@ pub trait KnownVariables {
 
     /// Returns what is known of a variable that has no value.
     fn shape(&self, name: &str) -> Option<ValueShape>;
+
+    /// Lists the variables that are models whose configs may be known, in the order of their definition.
+    fn models(&self) -> Vec<&str> {
+        let all = self.variables().into_iter();
+        all.filter(|(_, value)| value.is::<Model>()).map(|(name, _)| name).collect()
+    }
+
+    /// Returns the config of a variable that is a model.
+    fn config(&self, name: &str) -> Option<Rc<Config>> {
+        config_of(self.variable(name)?)
+    }
+}
+
+/// Returns the config of a value that is a model.
+pub fn config_of(value: &Value) -> Option<Rc<Config>> {
+    value.read_lock::<Model>().map(|model| Rc::new(model.config().clone()))
 }
 
 impl KnownVariables for Session {

@@ -46,8 +46,8 @@ fn at_end(base: &ChainBase, steps: &[ChainStep], known: &dyn KnownVariables) -> 
             None => of_shape(known.shape(name)?, steps, &docs),
         },
         ChainBase::Function { module, name, arguments } => {
-            let is_meant = |e: &&ReferenceEntry| e.module == *module && e.name == *name && e.receiver.is_empty();
-            of_type(result(docs.entries().iter().find(is_meant)?, *arguments)?, steps, &docs)
+            let is_meant = |e: &&ReferenceEntry| e.module == *module && e.receiver.is_empty();
+            of_type(result(docs.named(name).find(is_meant)?, *arguments)?, steps, &docs)
         }
         ChainBase::Literal(shape) => of_shape(shape.clone(), steps, &docs),
     }
@@ -112,7 +112,8 @@ fn last_link<'t>(text: &CursorText<'t>, last: usize) -> Option<ChainLink<'t>> {
         }
         (TokenKind::Symbol, "}") => {
             let open = text.opening(last).filter(|open| text.word(*open) == "#{")?;
-            let shape = ValueShape { kind: "map".into(), keys: keys_between(text, open, last) };
+            let keys = text.keys_before(open, last).into_iter().map(String::from).collect();
+            let shape = ValueShape { kind: "map".into(), keys };
             Some(ChainLink::Base(ChainBase::Literal(shape), open))
         }
         (TokenKind::Text, _) => {
@@ -166,11 +167,6 @@ fn index<'t>(text: &CursorText<'t>, open: usize, close: usize) -> ChainStep<'t> 
     }
 }
 
-fn keys_between(text: &CursorText, open: usize, close: usize) -> Vec<String> {
-    let inside = CursorText { text: text.text, tokens: text.tokens[..close].to_vec() };
-    inside.keys(open).into_iter().map(String::from).collect()
-}
-
 /// Walks down the value itself, which stays where it is: a copy of a large array would be felt.
 fn of_value(value: &Dynamic, steps: &[ChainStep], docs: &Docs) -> Option<ValueShape> {
     let Some((step, rest)) = steps.split_first() else {
@@ -209,8 +205,7 @@ fn of_type(kind: String, steps: &[ChainStep], docs: &Docs) -> Option<ValueShape>
 }
 
 fn returned(kind: &str, step: &ChainStep, docs: &Docs) -> Option<String> {
-    let member =
-        |role: Role, name: &str| docs.entries().iter().find(|e| e.receiver == kind && e.role == role && e.name == name);
+    let member = |role: Role, name: &str| docs.named(name).find(|e| e.receiver == kind && e.role == role);
     let entry = match step {
         ChainStep::Property(name) => member(Role::Property, name),
         ChainStep::Call(name, _) => member(Role::Method, name).or_else(|| {

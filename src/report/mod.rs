@@ -13,6 +13,8 @@ pub mod json;
 pub mod number;
 pub mod palette;
 pub mod pareto;
+#[cfg(test)]
+mod part_tests;
 mod pdf;
 pub mod picture;
 mod point_thinning;

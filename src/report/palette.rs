@@ -1,5 +1,7 @@
 //! Colours that people with any kind of colour vision can tell apart.
 
+use super::scale::{self, Scale};
+
 /// A colour of the sRGB space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rgb(pub u8, pub u8, pub u8);
@@ -124,6 +126,7 @@ pub struct ColourMap {
     low: f64,
     high: f64,
     signed: bool,
+    log: bool,
     palette: Palette,
 }
 
@@ -133,7 +136,12 @@ const SHADES: f64 = 255.0;
 impl ColourMap {
     /// Builds a map from `low` to `high`, which differ and are finite.
     pub fn rising(low: f64, high: f64) -> Self {
-        Self { low, high, signed: false, palette: Palette::Colour }
+        Self { low, high, signed: false, log: false, palette: Palette::Colour }
+    }
+
+    /// Builds a map from `low` to `high`, which differ and are above zero, whose equal steps are equal factors.
+    pub fn logarithmic(low: f64, high: f64) -> Self {
+        Self { log: true, ..Self::rising(low, high) }
     }
 
     /// Builds a map that goes both ways from `centre` up to the distance `reach`, so that equal colours are equal
@@ -141,7 +149,7 @@ impl ColourMap {
     pub fn signed(centre: f64, reach: f64) -> Self {
         let low = (centre - reach).max(f64::MIN);
         let high = (centre + reach).min(f64::MAX);
-        Self { low, high, signed: true, palette: Palette::Colour }
+        Self { low, high, signed: true, log: false, palette: Palette::Colour }
     }
 
     /// Returns the map in the colours of a palette.
@@ -157,8 +165,16 @@ impl ColourMap {
         self.high
     }
 
+    /// Returns the range of the values as an axis.
+    pub fn scale(&self) -> Scale {
+        Scale { low: self.low, high: self.high, log: self.log, reversed: false }
+    }
+
     /// Returns the place of the value between the ends, from 0 to 1.
     pub fn share(&self, value: f64) -> f64 {
+        if self.log {
+            return self.scale().share(value).clamp(0.0, 1.0);
+        }
         // Halves, so that the distance of huge numbers is finite.
         let span = self.high / 2.0 - self.low / 2.0;
         ((value / 2.0 - self.low / 2.0) / span).clamp(0.0, 1.0)
@@ -166,11 +182,16 @@ impl ColourMap {
 
     /// Returns the value that lies at `share`.
     pub fn value(&self, share: f64) -> f64 {
-        self.low * (1.0 - share) + self.high * share
+        self.scale().value(share)
+    }
+
+    /// Returns whether the map has a colour for the value.
+    pub fn shows(&self, value: f64) -> bool {
+        scale::shows(value, self.log)
     }
 
     pub fn colour(&self, value: f64) -> Rgb {
-        if !value.is_finite() {
+        if !self.shows(value) {
             return BLANK;
         }
         let share = (self.share(value) * SHADES).round() / SHADES;
@@ -235,6 +256,15 @@ mod tests {
         let light: Vec<f64> = shades(ColourMap::rising(0.0, 1.0)).into_iter().map(luminance).collect();
         assert!(light.windows(2).all(|w| w[0] < w[1] + 1e-9));
         assert!(light[255] - light[0] > 0.7);
+    }
+
+    #[test]
+    fn equal_factors_are_equal_steps_of_a_logarithmic_map() {
+        let map = ColourMap::logarithmic(1e-4, 1.0);
+        assert!((map.share(1e-2) - 0.5).abs() < 1e-12 && (map.value(0.25) - 1e-3).abs() < 1e-12);
+        assert_eq!(map.colour(1e-1), ColourMap::rising(0.0, 1.0).colour(0.75));
+        assert_eq!([0.0, -1.0, f64::NAN].map(|value| map.colour(value)), [BLANK; 3]);
+        assert_eq!(map.colour(7.0), map.colour(1.0));
     }
 
     #[test]

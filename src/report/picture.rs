@@ -6,7 +6,7 @@ use resvg::{tiny_skia, usvg};
 
 use super::clip::Rectangle;
 use super::draw::canvas::{Area, Drawing};
-use super::draw::lettering::{FAMILY, Face};
+use super::draw::lettering::{Face, Font};
 use super::html::escape;
 use super::palette::{GROUND, INK, MUTED, RULE, Rgb};
 use super::pdf;
@@ -121,6 +121,28 @@ pub fn png(picture: &dyn Picture) -> Result<Vec<u8>> {
     encoded(&picture.draw(true)?)
 }
 
+/// Pixels of a picture to an inch, where a PNG has one for each.
+const INCH: f64 = 96.0;
+
+/// Draws a picture as PNG with so many pixels to an inch. The file says so, and other programs show it at its size.
+pub fn png_at(picture: &dyn Picture, dpi: f64) -> Result<Vec<u8>> {
+    Ok(with_resolution(&png_of(&picture.draw(true)?, (dpi / INCH) as f32)?, dpi))
+}
+
+/// Bytes of a PNG before its second chunk: those that open the file, and the header.
+const OPENING: usize = 33;
+
+/// Returns a PNG with the number of its pixels to a metre (chunk pHYs).
+fn with_resolution(png: &[u8], dpi: f64) -> Vec<u8> {
+    let per_metre = ((dpi / 0.0254).round() as u32).to_be_bytes();
+    let chunk = [b"pHYs".as_slice(), &per_metre, &per_metre, &[1]].concat();
+    let length = (chunk.len() as u32 - 4).to_be_bytes();
+    let mut check = flate2::Crc::new();
+    check.update(&chunk);
+    let (opening, rest) = png.split_at(OPENING.min(png.len()));
+    [opening, &length, &chunk, &check.sum().to_be_bytes(), rest].concat()
+}
+
 /// Writes a picture as PDF, on one page of its size, without a ground of its own: its text is text, of the embedded
 /// typeface.
 pub fn pdf(picture: &dyn Picture) -> Result<Vec<u8>> {
@@ -142,7 +164,8 @@ fn png_of(drawing: &Drawing, scale: f32) -> Result<Vec<u8>> {
 pub fn pixels(drawing: &Drawing, scale: f32) -> Result<tiny_skia::Pixmap> {
     let width = drawing.width as f32 * scale;
     let height = drawing.height as f32 * scale;
-    let bytes = f64::from(width) * f64::from(height) * 4.0;
+    // Four for a pixel, and as many again while they are encoded.
+    let bytes = f64::from(width) * f64::from(height) * 8.0;
     memory::check(bytes as u128, || "the picture".into())?;
     let mut pixmap = tiny_skia::Pixmap::new(width.ceil() as u32, height.ceil() as u32)
         .ok_or_else(|| err!(Memory, "a picture of {width} x {height} pixels is too large"))?;
@@ -152,16 +175,17 @@ pub fn pixels(drawing: &Drawing, scale: f32) -> Result<tiny_skia::Pixmap> {
     Ok(pixmap)
 }
 
-/// Returns the drawing as usvg sees it, text as outlines of the embedded typeface.
+/// Returns the drawing as usvg sees it, text as outlines of the embedded typefaces.
 fn tree(drawing: &Drawing) -> Result<usvg::Tree> {
     static FONTS: LazyLock<Arc<usvg::fontdb::Database>> = LazyLock::new(|| {
         let mut fonts = usvg::fontdb::Database::new();
-        for face in [Face::Regular, Face::Bold] {
+        for face in Face::ALL {
             fonts.load_font_source(usvg::fontdb::Source::Binary(Arc::new(face.bytes())));
         }
         Arc::new(fonts)
     });
-    let options = usvg::Options { fontdb: FONTS.clone(), font_family: FAMILY.into(), ..Default::default() };
+    let font_family = Font::Sans.family().into();
+    let options = usvg::Options { fontdb: FONTS.clone(), font_family, ..Default::default() };
     let text = format!("{}{}</svg>", root(drawing, drawing.view_box(), ""), drawing.body);
     usvg::Tree::from_str(&text, &options).map_err(|e| err!(Bug, "the drawing cannot be read back: {e}"))
 }
@@ -185,6 +209,19 @@ fn root(drawing: &Drawing, (wide, high): (f64, f64), more: &str) -> String {
 mod tests {
     use super::*;
     use crate::report::samples;
+
+    #[test]
+    fn a_png_has_the_pixels_to_an_inch_that_it_says() {
+        let (_, chart) = samples::all().remove(0);
+        let bytes = png_at(&chart, 300.0).unwrap();
+        let read = tiny_skia::Pixmap::decode_png(&bytes).unwrap();
+        // 720 by 440 pixels are 7.5 by 4.58 inches.
+        assert_eq!((read.width(), read.height()), (2250, 1375));
+        // 300 to an inch are 11,811 to a metre; the sum of the chunk was computed by Python's zlib.
+        let chunk = b"\0\0\0\x09pHYs\0\0\x2e\x23\0\0\x2e\x23\x01\x78\xa5\x3f\x76";
+        assert_eq!(&bytes[OPENING..OPENING + chunk.len()], chunk);
+        assert!(!png(&chart).unwrap().windows(4).any(|name| name == b"pHYs"));
+    }
 
     /// Checks that a stand-alone SVG, read back, is the same picture as the PNG: same size, and the same ink in the
     /// same places.

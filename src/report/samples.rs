@@ -2,7 +2,9 @@
 
 use crate::base::Grid;
 use crate::report::chart::*;
+use crate::report::draw::lettering::Font;
 use crate::report::palette::Palette;
+use crate::report::scale::Tick;
 
 const NAN: f64 = f64::NAN;
 const INF: f64 = f64::INFINITY;
@@ -19,7 +21,7 @@ pub fn noise(i: usize) -> f64 {
 }
 
 fn axis(label: &str, log: bool) -> Axis {
-    Axis { label: label.into(), log, range: None }
+    Axis { label: label.into(), log, ..Axis::default() }
 }
 
 fn words(n: usize, of: &[&str]) -> Vec<String> {
@@ -34,7 +36,7 @@ impl Chart {
 
 /// Builds the charts, with their names.
 pub fn all() -> Vec<(&'static str, Chart)> {
-    [lines(), points(), bars(), histograms(), heats(), papers()].concat()
+    [lines(), points(), bars(), histograms(), heats(), papers(), figures()].concat()
 }
 
 fn lines() -> Vec<(&'static str, Chart)> {
@@ -244,5 +246,54 @@ fn papers() -> Vec<(&'static str, Chart)> {
         ("line-marked", Chart { palette: Palette::Print, ..marked.clone() }),
         ("line-large", Chart { palette: Palette::Grey, font_size: 24.0, ..marked }),
         ("heat-print", Chart { palette: Palette::Print, ..heat }),
+    ]
+}
+
+/// Builds charts with what papers ask for beside: intervals both ways, lines over points, ticks and directions of
+/// choice, bars that are stacked or lie, densities, logarithmic colours, the serif, and one legend for all panels.
+fn figures() -> Vec<(&'static str, Chart)> {
+    let line = |name: &str| series(name, 10, |x| 10_f64.powf(-x / 3.0));
+    let mut points = series("all", 10, |x| x + 0.5);
+    points.spread = Some(Spread::symmetric(&points.y, &[0.5; 10]));
+    points.x_spread = Some(Spread::symmetric(&points.x, &[0.25; 10]));
+    let mut errors = Chart::scatter(vec![points]);
+    errors.marks = vec![Annotation::Line { points: vec![[0.0, 0.0], [9.0, 9.0]], text: "y = x".into() }];
+    let tick = |at: f64, label: &str| Tick { at, label: label.into() };
+    let mut ticks = Chart::line(vec![line("")]);
+    ticks.x =
+        Axis { ticks: Some(vec![tick(0.0, "first"), tick(9.0, "last")]), range: Some([9.0, 0.0]), ..Axis::default() };
+    let of_bars = |name: &str, values: [f64; 3]| Bars { name: name.into(), values: values.to_vec(), spread: None };
+    let bars = |stacked: bool, horizontal: bool| {
+        let series = vec![of_bars("prose", [1.0, 2.0, 3.0]), of_bars("code", [3.0, -1.0, 1.0])];
+        let categories = words(3, &["a feature with a long name", "two", "three"]);
+        Chart::new(ChartContent::Bar(BarChart { categories, series, stacked, horizontal }))
+    };
+    let density = BinOptions { bins: Some(8), density: true, ..BinOptions::default() };
+    let values = |n: usize| (0..n).map(noise).collect::<Vec<f64>>();
+    let mut heat = Chart::heat(grid(3, 4, |r, c| 10_f64.powi((r * 4 + c) as i32 - 6)));
+    if let ChartContent::Heat(heat) = std::sync::Arc::make_mut(&mut heat.content) {
+        heat.colours.log = true;
+        heat.stretch = true;
+    }
+    let right = RightAxis { axis: axis("density", true), series: vec!["density".into()] };
+    let two = vec![series("loss", 10, |x| 9.0 - x), line("density")];
+    let two = Chart::new(ChartContent::Line(LineChart { series: two, right: Some(right) }));
+    let panel = || Some(Chart::line(vec![line("topk"), line("l1")]));
+    let panels = Panels::new(vec![vec![panel(), panel()]], false, false, LetterStyle::Upper);
+    let numbers = [("topk", 3_usize), ("l1", 1)].map(|(name, number)| (name.to_string(), number));
+    vec![
+        ("scatter-errors", errors),
+        ("line-ticks", ticks),
+        ("bar-stacked", bars(true, false)),
+        ("bar-horizontal", bars(false, true)),
+        (
+            "histogram-density",
+            binned(vec![("few".into(), values(50)), ("many".into(), values(500))], &density).unwrap(),
+        ),
+        ("heat-log", heat),
+        ("line-right-log", two),
+        ("panels-legend", Chart::new(ChartContent::Panels(panels))),
+        ("line-serif", Chart { font: Font::Serif, ..Chart::line(vec![line("τ = 0.1")]).titled("Serif") }),
+        ("line-numbers", Chart { colour_numbers: numbers.into(), ..Chart::line(vec![line("l1"), line("topk")]) }),
     ]
 }

@@ -1,5 +1,7 @@
 //! Axes as mathematics: ranges that fit the data, round ticks, and the place of a value between the ends.
 
+use serde::Serialize;
+
 use super::number;
 
 /// The range of one axis.
@@ -8,13 +10,23 @@ pub struct Scale {
     pub low: f64,
     pub high: f64,
     pub log: bool,
+    /// Whether the axis begins at its high end.
+    pub reversed: bool,
 }
 
 /// A labelled place on an axis.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Tick {
     pub at: f64,
     pub label: String,
+}
+
+impl Tick {
+    /// Builds a tick whose label is its number.
+    pub fn numbered(at: f64) -> Self {
+        let is_plain = at == 0.0 || (1e-4..1e6).contains(&at.abs());
+        Self { at, label: if is_plain { number::digits(at, 6) } else { number::power(at, 5) } }
+    }
 }
 
 impl Scale {
@@ -26,14 +38,15 @@ impl Scale {
         let low = least(smaller);
         let high = least(larger);
         let largest = low.abs().max(high.abs());
+        let range = |low: f64, high: f64| Self { low, high, log, reversed: false };
         if high / 2.0 - low / 2.0 > largest * 1e-12 && largest > 1e-290 {
-            return Self { low, high, log };
+            return range(low, high);
         }
         if log {
-            return Self { low: low / 2.0, high: (high * 2.0).min(f64::MAX), log };
+            return range(low / 2.0, (high * 2.0).min(f64::MAX));
         }
         let reach = if largest > 1e-290 { largest * 0.1 } else { 1.0 };
-        Self { low: (low - reach).max(f64::MIN), high: (high + reach).min(f64::MAX), log }
+        range((low - reach).max(f64::MIN), (high + reach).min(f64::MAX))
     }
 
     /// Builds the range that holds all of the values that this kind of axis can show, if there are any.
@@ -46,12 +59,13 @@ impl Scale {
 
     /// Adds a margin of `share` of the length at both ends, so that marks do not sit on the frame.
     pub fn padded(self, share: f64) -> Self {
-        let low = self.value(-share);
-        let high = self.value(1.0 + share);
+        let rising = Self { reversed: false, ..self };
+        let low = rising.value(-share);
+        let high = rising.value(1.0 + share);
         if low.is_finite() && high.is_finite() && (!self.log || low > 0.0) { Self { low, high, ..self } } else { self }
     }
 
-    /// Returns the place of `value`: 0 at the low end, 1 at the high end, beyond outside.
+    /// Returns the place of `value`: 0 where the axis begins, 1 where it ends, beyond outside.
     pub fn share(&self, value: f64) -> f64 {
         let (low, high, value) = if self.log {
             (self.low.log10(), self.high.log10(), value.log10())
@@ -59,11 +73,13 @@ impl Scale {
             // Quarters, so that the distance of huge numbers is finite.
             (self.low / 4.0, self.high / 4.0, value / 4.0)
         };
-        (value - low) / (high - low)
+        let share = (value - low) / (high - low);
+        if self.reversed { 1.0 - share } else { share }
     }
 
     /// Returns the value that lies at `share`.
     pub fn value(&self, share: f64) -> f64 {
+        let share = if self.reversed { 1.0 - share } else { share };
         if self.log {
             return 10_f64.powf(self.low.log10() * (1.0 - share) + self.high.log10() * share);
         }
@@ -185,6 +201,21 @@ mod tests {
     }
 
     #[test]
+    fn a_reversed_axis_begins_at_its_high_end() {
+        for log in [false, true] {
+            let scale = Scale { reversed: true, ..Scale::new(1.0, 100.0, log) };
+            assert_eq!((scale.share(100.0), scale.share(1.0)), (0.0, 1.0));
+            assert!((scale.value(scale.share(7.0)) - 7.0).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn ticks_that_are_given_are_written_with_the_digits_they_need() {
+        let labels = [0.0, 0.5, 32.0, 12_345.0, 1e-6, 2.5e7].map(|at| Tick::numbered(at).label);
+        assert_eq!(labels, ["0", "0.5", "32", "12,345", "10⁻⁶", "2.5×10⁷"]);
+    }
+
+    #[test]
     fn a_range_wider_than_doubles_are_has_a_tick() {
         let scale = Scale::new(0.0, 1.6918580559094028e308, false).padded(0.04);
         assert_eq!(scale.ticks(1), [Tick { at: 0.0, label: "0".into() }]);
@@ -195,7 +226,8 @@ mod tests {
     fn constants_get_room_and_nothing_gets_none() {
         let constant = Scale::around([7.0, 7.0].into_iter(), false).unwrap();
         assert_eq!((constant.low, constant.high, constant.share(7.0)), (6.3, 7.7, 0.5));
-        assert_eq!(Scale::around([0.0].into_iter(), false).unwrap(), Scale { low: -1.0, high: 1.0, log: false });
+        let around_zero = Scale { low: -1.0, high: 1.0, log: false, reversed: false };
+        assert_eq!(Scale::around([0.0].into_iter(), false).unwrap(), around_zero);
         assert_eq!(Scale::around([f64::NAN, f64::INFINITY].into_iter(), false), None);
         assert_eq!(Scale::around([-1.0, 0.0].into_iter(), true), None);
     }

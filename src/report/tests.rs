@@ -5,9 +5,11 @@ use proptest::prelude::*;
 use resvg::{tiny_skia, usvg};
 
 use super::chart::*;
+use super::draw::lettering::Font;
 use super::palette::Palette;
 use super::picture::{inline_svg, png, svg};
 use super::samples;
+use super::scale::Tick;
 use super::terminal::{self, Graphics, Screen};
 use crate::base::Grid;
 
@@ -90,7 +92,8 @@ fn content() -> impl Strategy<Value = ChartContent> {
             y.truncate(length);
             let spread = spread.then(|| Spread { band, ..Spread::symmetric(&y, &x) });
             let labels = if band { vec![label; length] } else { Vec::new() };
-            Series { name, x, y, spread, labels }
+            let x_spread = spread.as_ref().map(|_| Spread::symmetric(&x, &y));
+            Series { name, x, y, spread, x_spread, labels }
         },
     );
     let series = (prop::collection::vec(series, 1..9), any::<bool>());
@@ -100,12 +103,16 @@ fn content() -> impl Strategy<Value = ChartContent> {
         } else {
             ChartContent::Scatter(ScatterChart { series })
         }),
-        (prop::collection::vec((words(), any::<f64>()), 0..30), words()).prop_map(|(bars, name)| {
-            let (categories, values): (Vec<String>, Vec<f64>) = bars.into_iter().unzip();
-            ChartContent::Bar(BarChart { categories, series: vec![Bars { name, values, spread: None }] })
-        }),
-        (numbers(), 0_usize..50, any::<bool>()).prop_map(|(values, count, log)| {
-            let made = binned(vec![(String::new(), values)], &BinOptions { bins: Some(count), log, range: None });
+        (prop::collection::vec((words(), any::<f64>()), 0..30), words(), any::<bool>(), any::<bool>()).prop_map(
+            |(bars, name, stacked, horizontal)| {
+                let (categories, values): (Vec<String>, Vec<f64>) = bars.into_iter().unzip();
+                let series = vec![Bars { name, values, spread: None }; if stacked { 2 } else { 1 }];
+                ChartContent::Bar(BarChart { categories, series, stacked, horizontal })
+            }
+        ),
+        (numbers(), 0_usize..50, any::<bool>(), any::<bool>()).prop_map(|(values, count, log, density)| {
+            let bins = BinOptions { bins: Some(count), log, density, range: None };
+            let made = binned(vec![(String::new(), values)], &bins);
             made.map_or(ChartContent::Scatter(ScatterChart { series: vec![] }), |chart| (*chart.content).clone())
         }),
         (numbers(), 1_usize..8, words(), any::<bool>(), prop::option::of(any::<f64>())).prop_map(
@@ -114,7 +121,8 @@ fn content() -> impl Strategy<Value = ChartContent> {
                 values.truncate(rows * columns);
                 let grid =
                     Grid { rows: vec![label.clone(); rows], columns: vec![label; columns], values, ..Grid::default() };
-                ChartContent::Heat(HeatMap { grid, colours: Colours { centre, range: ranged.then_some([-1.0, 1.0]) } })
+                let colours = Colours { centre, range: ranged.then_some([-1.0, 1.0]), log: false };
+                ChartContent::Heat(HeatMap { grid, colours, stretch: ranged })
             }
         ),
     ]
@@ -123,7 +131,11 @@ fn content() -> impl Strategy<Value = ChartContent> {
 fn axis() -> impl Strategy<Value = Axis> {
     let ends = prop_oneof![(any::<f64>(), any::<f64>()), (0.1..1.0, 1.0..1e9)];
     let range = prop::option::weighted(0.3, ends.prop_map(|(a, b)| [a, b]));
-    (words(), prop::bool::weighted(0.3), range).prop_map(|(label, log, range)| Axis { label, log, range })
+    let ticks = prop::option::weighted(0.2, prop::collection::vec((-10.0..10.0_f64, words()), 0..4));
+    (words(), prop::bool::weighted(0.3), range, ticks).prop_map(|(label, log, range, ticks)| {
+        let ticks = ticks.map(|ticks| ticks.into_iter().map(|(at, label)| Tick { at, label }).collect());
+        Axis { label, log, range, ticks }
+    })
 }
 
 fn mark() -> impl Strategy<Value = Annotation> {
@@ -135,6 +147,8 @@ fn mark() -> impl Strategy<Value = Annotation> {
             .prop_map(|(x, y, text, (a, b))| Annotation::Arrow { x, y, text, from: [a, b] }),
         (0.1..5.0, 5.0..10.0, words()).prop_map(|(low, high, text)| Annotation::XSpan { low, high, text }),
         (any::<f64>(), any::<f64>(), words()).prop_map(|(low, high, text)| Annotation::YSpan { low, high, text }),
+        (0.1..10.0, any::<f64>(), words())
+            .prop_map(|(x, y, text)| Annotation::Line { points: vec![[x, y], [2.0 * x, 1.0]], text }),
     ]
 }
 
@@ -149,10 +163,11 @@ proptest! {
         marks in prop::collection::vec(mark(), 0..2),
         (width, height) in (150_u32..900, 150_u32..700),
         (columns, lines, colour) in (0_usize..120, 0_usize..60, any::<bool>()),
-        (font_size, palette) in (prop_oneof![Just(12.0), 4.0..24.0], prop::sample::select(Palette::ALL)),
+        font_size in prop_oneof![Just(12.0), 4.0..24.0],
+        (palette, font) in (prop::sample::select(Palette::ALL), prop::sample::select(Font::ALL)),
     ) {
-        let palette = palette.1;
-        let chart = Chart { title, x, y, marks, width, height, font_size, palette, ..Chart::new(content) };
+        let (palette, font) = (palette.1, font.1);
+        let chart = Chart { title, x, y, marks, width, height, font_size, font, palette, ..Chart::new(content) };
         let screen = Screen { width: columns, height: lines, colour, graphics: Graphics::Text };
         let text = chart.text(&screen);
         let picture = inline_svg(&chart);

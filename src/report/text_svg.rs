@@ -2,7 +2,7 @@
 //! light or dark dress of the reader's system.
 
 use super::draw::canvas::Drawing;
-use super::draw::lettering::FAMILY;
+use super::draw::lettering::Font;
 use super::palette::{GROUND, INK, MUTED, RULE, Rgb};
 
 /// The colours of pages that swap in the dark, as the style of reports has them.
@@ -38,8 +38,9 @@ pub fn body(drawing: &Drawing) -> String {
     let ground = format!(".g{{fill:{}}}", GROUND.hex());
     let [_, _, _, [_, night]] = DARK;
     let dark = format!("@media(prefers-color-scheme:dark){{.g{{fill:{}}}{dark}}}", night.hex());
+    let family = Font::Sans.family();
     format!(
-        "<style>text{{font-family:\"{FAMILY}\",Verdana,sans-serif}}{ground}{light}{dark}</style>\n\
+        "<style>text{{font-family:\"{family}\",Verdana,sans-serif}}{ground}{light}{dark}</style>\n\
          <rect width=\"100%\" height=\"100%\" class=\"g\"/>\n{out}"
     )
 }

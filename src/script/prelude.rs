@@ -22,11 +22,12 @@ pub use crate::report::chart::Chart;
 pub use crate::report::json::number;
 pub use crate::report::visible_text::{count, visible};
 pub use crate::report::{Item, Screen};
+pub use crate::script::engine::notes::{noted, paragraphs, with_fields};
 
 // A call: its arguments, its options, and what it needs beside these.
 pub use crate::script::engine::callbacks::Callbacks;
 pub use crate::script::engine::env::{Env, env};
-pub use crate::script::engine::options::{options, taken};
+pub use crate::script::engine::options::{options, taken, taken_both};
 pub use crate::script::engine::value::{Any, Fallible, GivenValue, Int, Num, Options, from_json, given};
 
 // A result that scripts hold, and the lists in which a room declares its types and its groups of options.

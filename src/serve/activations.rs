@@ -7,6 +7,7 @@ use super::prompt::Prompt;
 use super::refusal::Answered;
 use super::reply::Frames;
 use super::requests::{fields, prompts};
+use super::room;
 use super::state::{Served, Source};
 use crate::base::{Result, Task};
 use crate::err;
@@ -101,8 +102,8 @@ pub fn first_largest(values: &[f32]) -> Option<(usize, f32)> {
 pub fn numbers(values: &[f32]) -> Result<Value> {
     match values.iter().find(|value| !value.is_finite()) {
         None => Ok(json!(values)),
-        Some(wrong) => Err(err!(Numeric, "expected activations that are finite, found {wrong}")
-            .hint("a vector may be too large for them")),
+        Some(wrong) => Err(err!(Numeric, "expected numbers that are finite, found {wrong}")
+            .hint("a vector may be too large, or the dictionary one for activations of another size")),
     }
 }
 
@@ -122,22 +123,29 @@ pub fn source(served: &Served, mut request: Map<String, Value>, _frames: &Frames
     let read = |text: &String| -> Result<Value> {
         let prompt = Prompt::behind_bos(served, text, task)?;
         let codes = codes(served, source, &prompt, task)?.finite()?;
-        let mut active: Map<String, Value> = Map::new();
-        for at in 1..prompt.len() {
-            let (features, codes) = codes.row(at);
-            for (feature, code) in features.iter().zip(codes) {
-                let scale = 10_f64.powi(DIGITS);
-                let value = (f64::from(*code) * scale).round() / scale;
-                let list = active.entry(feature.to_string()).or_insert_with(|| json!([]));
-                if let Some(list) = list.as_array_mut() {
-                    list.push(json!([at, value]));
-                }
-            }
-        }
-        Ok(json!({ "tokens": prompt.strings, "activeFeatures": active }))
+        Ok(json!({ "tokens": prompt.strings, "activeFeatures": active(&codes, room::free())? }))
     };
     let results = texts.iter().map(read).collect::<Result<Vec<_>>>()?;
     Ok(Some(json!({ "results": results })))
+}
+
+/// Returns the active features at each token but the first, and their activations, if `free` bytes hold them: in a
+/// source of a site every coordinate is active at every token.
+pub fn active(codes: &SparseCodes, free: u64) -> Result<Map<String, Value>> {
+    room::check(2 * codes.count(), free)?;
+    let scale = 10_f64.powi(DIGITS);
+    let mut all: Map<String, Value> = Map::new();
+    for at in 1..codes.rows() {
+        let (features, codes) = codes.row(at);
+        for (feature, code) in features.iter().zip(codes) {
+            let value = (f64::from(*code) * scale).round() / scale;
+            let list = all.entry(feature.to_string()).or_insert_with(|| json!([]));
+            if let Some(list) = list.as_array_mut() {
+                list.push(json!([at, value]));
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// A text, and whether the BOS token is put before it.

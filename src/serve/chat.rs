@@ -1,8 +1,6 @@
 //! Continuations of a chat, as it is and steered. The messages of the answer are those of the request, and what was
 //! written as one more.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -16,6 +14,7 @@ use super::steering::SteerType;
 use crate::base::Task;
 use crate::err;
 use crate::model::chat::ChatOptions;
+use crate::training::trackers::{day, now};
 
 /// Marks of a block of reasoning.
 const THINK: [&str; 2] = ["<think>", "</think>"];
@@ -33,9 +32,6 @@ const ENDS: [&str; 7] = [
 
 /// Tokens by which a text is told to be in several channels.
 const CHANNELS: [&str; 2] = ["<|channel|>", "<|message|>"];
-
-/// Seconds of a day.
-const DAY: u64 = 86_400;
 
 /// A message of a chat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +65,8 @@ pub fn completion_chat(served: &Served, request: Map<String, Value>, frames: &Fr
             .hint("ask /v1/steer/completion with the prompt as a text")
             .into());
     }
-    let options = ChatOptions { answer: true, date: Some(today()), ..ChatOptions::default() };
+    // Some templates write the day: that of the system's clock, in UTC.
+    let options = ChatOptions { answer: true, date: Some(day(now())), ..ChatOptions::default() };
     let messages = serde_json::to_value(rendered(&asked.prompt)).map_err(|e| err!(Bug, "messages as JSON: {e}"))?;
     let prompt = Prompt::bounded(served, served.model.chat(messages, &options, task)?.ids)?;
     let raw = tokenizer.decode(&prompt.ids)?;
@@ -134,49 +131,12 @@ fn answered(output: &str, reopens: bool) -> Option<String> {
     (!text.is_empty()).then(|| text.to_string())
 }
 
-/// Returns the day of the system's clock, in UTC, as `2026-01-31`: some templates write it.
-fn today() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    day(seconds / DAY)
-}
-
-/// Returns a day by its number since 1970. Years are counted from March on, so that a leap day ends its year (Hinnant,
-/// "chrono-Compatible Low-Level Date Algorithms", 2021).
-fn day(number: u64) -> String {
-    let days = number + 719_468;
-    let era = days / 146_097;
-    let of_era = days % 146_097;
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn message(role: &str, content: &str) -> Message {
         Message { role: role.into(), content: content.into() }
-    }
-
-    #[test]
-    fn days_are_those_of_the_calendar() {
-        let days = [0, 58, 59, 11_016, 11_017, 19_782, 20_483, 24_855].map(day);
-        let expected = [
-            "1970-01-01",
-            "1970-02-28",
-            "1970-03-01",
-            "2000-02-29",
-            "2000-03-01",
-            "2024-02-29",
-            "2026-01-30",
-            "2038-01-19",
-        ];
-        assert_eq!(days, expected);
     }
 
     #[test]

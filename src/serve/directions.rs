@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::activations::numbers;
 use super::refusal::Answered;
 use super::reply::Frames;
 use super::requests::fields;
@@ -31,7 +32,7 @@ pub fn vector(served: &Served, request: Map<String, Value>, _frames: &Frames, _t
     let asked: NamedFeature = fields(request)?;
     served.check_model(&asked.model)?;
     let (source, index) = served.with_feature(&asked.source, asked.index)?;
-    let weights = list(&source.reading(index)?)?;
+    let weights = numbers(&list(&source.reading(index)?)?)?;
     Ok(Some(json!({ "vector": weights, "hookName": source.hook_name() })))
 }
 

@@ -3,8 +3,8 @@
 //!
 //! `state` holds the model and its sources, `requests` reads the questions, `prompt` is a text as that server reads it.
 //! The answers are plain functions without HTTP: `activations`, `strongest`, `steer` with the edits of `steering`,
-//! `chat`, and `directions`. `refusal` is what stands in place of an answer, `reply` how one travels, `routes` which
-//! address is what and who may ask, and `server` puts them behind a socket.
+//! `chat`, and `directions`; `room` is the memory that they may take. `refusal` is what stands in place of an answer,
+//! `reply` how one travels, `routes` which address is what and who may ask, and `server` puts them behind a socket.
 
 mod activations;
 mod chat;
@@ -13,6 +13,7 @@ mod prompt;
 mod refusal;
 mod reply;
 mod requests;
+mod room;
 mod routes;
 mod server;
 mod state;

@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::{Receiver, Sender, channel as bounded};
 
 use super::refusal::{Answered, Refusal, as_json};
+use super::requests::KeyCase;
 use crate::base::Error;
 use crate::err;
 
@@ -37,6 +38,7 @@ const LAST: usize = 2;
 pub struct Frames {
     parts: Sender<Part>,
     left_out: RefCell<Option<Bytes>>,
+    keys: KeyCase,
 }
 
 /// Receiver of an answer. What nobody hears need not be computed.
@@ -46,17 +48,17 @@ pub struct Reply {
     first: Option<Bytes>,
 }
 
-/// Makes both ends of an answer, which this flag cancels.
-pub fn channel(flag: &Arc<AtomicBool>) -> (Frames, Reply) {
+/// Makes both ends of an answer with keys of this case, which this flag cancels.
+pub fn channel(flag: &Arc<AtomicBool>, keys: KeyCase) -> (Frames, Reply) {
     let (sender, parts) = bounded(WAITING + LAST);
-    let frames = Frames { parts: sender, left_out: RefCell::default() };
+    let frames = Frames { parts: sender, left_out: RefCell::default(), keys };
     (frames, Reply { parts, flag: flag.clone(), first: None })
 }
 
 impl Frames {
     /// Sends the answer so far.
-    pub fn say(&self, value: &Value) {
-        let frame = Bytes::from(format!("data: {value}\n\n"));
+    pub fn say(&self, value: Value) {
+        let frame = Bytes::from(format!("data: {}\n\n", self.keys.written(value)));
         if self.parts.capacity() > LAST {
             self.left_out.take();
             self.send(Part::Frame(frame));
@@ -71,7 +73,7 @@ impl Frames {
             self.send(Part::Frame(frame));
         }
         match answered {
-            Ok(Some(value)) => self.send(Part::Whole(value)),
+            Ok(Some(value)) => self.send(Part::Whole(self.keys.written(value))),
             Ok(None) => {}
             Err(refusal) => self.send(Part::Refused(refusal)),
         }

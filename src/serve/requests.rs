@@ -1,6 +1,8 @@
 //! Requests as they come: JSON objects, whose keys are in camel case, or in snake case as earlier versions of the
-//! protocol had them.
+//! protocol had them. Clients of these versions read answers in snake case alone.
 
+use axum::http::HeaderMap;
+use axum::http::header::USER_AGENT;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -12,10 +14,41 @@ use crate::err;
 /// The most prompts of one request.
 const PROMPTS: usize = 4;
 
+/// The beginning of the name of a client that was generated from the description of an earlier version, such as
+/// `OpenAPI-Generator/1.10.1/python`. Many of its requests have no key of several words, which would tell the case.
+const EARLIER: &str = "OpenAPI-Generator/";
+
+/// Keys of answers that earlier versions had in camel case, too.
+const ALWAYS_CAMEL: [&str; 2] = ["activeFeatures", "hookName"];
+
+/// Case of the keys of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyCase {
+    Camel,
+    Snake,
+}
+
+impl KeyCase {
+    /// Returns the case that a client reads, by the name that it gives itself.
+    pub fn read_by(headers: &HeaderMap) -> Self {
+        let name = headers.get(USER_AGENT).map(|name| name.as_bytes());
+        let is_earlier = name.is_some_and(|name| name.starts_with(EARLIER.as_bytes()));
+        if is_earlier { Self::Snake } else { Self::Camel }
+    }
+
+    /// Returns an answer with its keys in this case.
+    pub fn written(self, answer: Value) -> Value {
+        match self {
+            Self::Camel => answer,
+            Self::Snake => renamed(answer, snake),
+        }
+    }
+}
+
 /// Parses the body of a request. Keys get the spelling of the newest version.
 pub fn object(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
     let found = json::read::<Value>(body, |e| err!(Format, "expected a request in JSON, found another text: {e}"));
-    match found.map(renamed) {
+    match found.map(|value| renamed(value, camel)) {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(_) => Err(Refusal::of_form("expected a request as a JSON object, found another value")),
         Err(error) => Err(Refusal::of_form(error.message)),
@@ -40,16 +73,16 @@ pub fn prompts(request: &mut Map<String, Value>) -> Result<Vec<String>, Refusal>
     }
 }
 
-/// Returns a value with all keys in camel case. Where a key is given in both cases, camel case counts.
-fn renamed(value: Value) -> Value {
+/// Returns a value with all keys in another case. Where a key is given in both cases, that one counts.
+fn renamed(value: Value, case: fn(&str) -> String) -> Value {
     match value {
-        Value::Array(values) => values.into_iter().map(renamed).collect(),
+        Value::Array(values) => values.into_iter().map(|value| renamed(value, case)).collect(),
         Value::Object(fields) => {
             let mut all = Map::new();
             for (key, value) in fields {
-                let name = camel(&key);
+                let name = case(&key);
                 if name == key || !all.contains_key(&name) {
-                    all.insert(name, renamed(value));
+                    all.insert(name, renamed(value, case));
                 }
             }
             Value::Object(all)
@@ -66,6 +99,14 @@ fn camel(key: &str) -> String {
         let first = letters.next().map(|letter| letter.to_ascii_uppercase().to_string());
         [name, first.unwrap_or_default(), letters.as_str().into()].concat()
     })
+}
+
+fn snake(key: &str) -> String {
+    if ALWAYS_CAMEL.contains(&key) {
+        return key.into();
+    }
+    let written = |letter: char| if letter.is_ascii_uppercase() { format!("_{letter}") } else { letter.into() };
+    key.chars().map(written).collect::<String>().to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -85,6 +126,17 @@ mod tests {
         let both = json!({ "topK": 2 });
         assert_eq!(read(r#"{"topK": 2, "top_k": 1}"#), both);
         assert_eq!(read(r#"{"top_k": 1, "topK": 2}"#), both);
+    }
+
+    #[test]
+    fn a_client_of_an_earlier_version_is_answered_in_its_case() {
+        let case = |name: &str| KeyCase::read_by(&HeaderMap::from_iter([(USER_AGENT, name.parse().unwrap())]));
+        assert_eq!([case("OpenAPI-Generator/1.10.1/python"), case("node")], [KeyCase::Snake, KeyCase::Camel]);
+        assert_eq!(KeyCase::read_by(&HeaderMap::new()), KeyCase::Camel);
+        let answer = json!({ "tokenStrings": ["a B"], "results": [{ "activeFeatures": { "3": [[1, 0.5]] } }] });
+        let earlier = json!({ "token_strings": ["a B"], "results": [{ "activeFeatures": { "3": [[1, 0.5]] } }] });
+        assert_eq!(KeyCase::Snake.written(answer.clone()), earlier);
+        assert_eq!(KeyCase::Camel.written(answer.clone()), answer);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use super::refusal::{Answered, Refusal, as_json, detail};
 use super::reply::{self, Frames};
+use super::requests::KeyCase;
 use super::state::Served;
 use super::{activations, chat, directions, requests, steer, strongest};
 use crate::base::task::{STACK, Silent};
@@ -28,7 +29,7 @@ use crate::err;
 use crate::explorer::{Hosts, body, same, sends_json};
 
 /// Number of requests that are computed at a time; each uses all threads.
-const AT_ONCE: usize = 4;
+pub(super) const AT_ONCE: usize = 4;
 
 /// The header that has the key.
 const KEY: &str = "x-secret-key";
@@ -181,21 +182,22 @@ impl Service {
         if !sends_json(request.headers()) {
             return detail(StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected a request in JSON, with this content type");
         }
+        let keys = KeyCase::read_by(request.headers());
         let body = match body(request.into_body()).await {
             Ok(body) => body,
             Err(status) => return detail(status, "expected a request of at most 1 MiB within 10 seconds"),
         };
-        match self.ask(endpoint, body).await {
+        match self.ask(endpoint, body, keys).await {
             Ok(reply) => reply.response().await,
             Err(error) => Refusal::from(error).into_response(),
         }
     }
 
     /// Begins to answer, on a thread of its own. A client that leaves before its turn has cost nothing.
-    async fn ask(&self, endpoint: Endpoint, body: Bytes) -> Result<reply::Reply> {
+    async fn ask(&self, endpoint: Endpoint, body: Bytes, keys: KeyCase) -> Result<reply::Reply> {
         let turn = self.turns.clone().acquire_owned().await.map_err(|e| err!(Bug, "no turn to compute: {e}"))?;
         let flag = Arc::new(AtomicBool::new(false));
-        let (frames, reply) = reply::channel(&flag);
+        let (frames, reply) = reply::channel(&flag, keys);
         let served = self.served.clone();
         // Models and readers recurse, so every thread of ours has a large stack.
         let thread = std::thread::Builder::new().name("request".into()).stack_size(STACK);

@@ -152,7 +152,7 @@ impl SteerFields {
             let mut heard = |piece: &str| {
                 outputs.0.entry(*kind).or_default().push_str(piece);
                 if is_streamed {
-                    frames.say(&told(&outputs));
+                    frames.say(told(&outputs));
                 }
             };
             let made = served.model.generate(&batch, &options, drawn, hooks, &mut heard, &quiet)?;
@@ -161,7 +161,7 @@ impl SteerFields {
             let is_more = whole.len() > outputs.text(*kind).len();
             outputs.0.insert(*kind, whole);
             if is_streamed && is_more {
-                frames.say(&told(&outputs));
+                frames.say(told(&outputs));
             }
         }
         Ok((!is_streamed).then(|| told(&outputs)))

@@ -10,6 +10,7 @@ use super::prompt::Prompt;
 use super::refusal::Answered;
 use super::reply::Frames;
 use super::requests::fields;
+use super::room;
 use super::state::{Served, Source};
 use crate::base::{Result, Task};
 use crate::err;
@@ -19,7 +20,7 @@ use crate::model::run::Ask;
 use crate::model::site::Place;
 use crate::sae::SparseCodes;
 
-/// Numbers of features that a request gets if it names none, and at most.
+/// Numbers of features that a request gets if it names none, and at most, also at each token.
 const USUAL: i64 = 25;
 pub const MOST: i64 = 1000;
 
@@ -67,6 +68,7 @@ pub fn all(served: &Served, request: Map<String, Value>, _frames: &Frames, task:
     }
     let count = asked.num_results.unwrap_or(USUAL).clamp(0, MOST) as usize;
     let rows = ranked(served, &sources, &prompt, &asked, count, task)?;
+    room::check(rows.len() * prompt.len(), room::free())?;
     let activations = rows.iter().map(FeatureRow::told).collect::<Result<Vec<_>>>()?;
     Ok(Some(json!({ "activations": activations, "tokens": prompt.strings, "counts": null })))
 }
@@ -139,6 +141,8 @@ fn of_source<'a>(
 impl FeatureRow<'_> {
     fn told(&self) -> Result<Value> {
         let (at, largest) = first_largest(&self.values).unwrap_or_default();
+        // A sum of finite numbers may be too large for one.
+        numbers(&[self.sum])?;
         Ok(json!({
             "source": self.source.id,
             "index": self.feature,
@@ -171,8 +175,9 @@ pub fn by_token(served: &Served, request: Map<String, Value>, _frames: &Frames, 
     let source = served.source(&asked.source)?;
     let prompt = Prompt::behind_bos(served, &asked.prompt, task)?;
     let codes = codes(served, source, &prompt, task)?.finite()?;
-    let count = asked.top_k.unwrap_or(USUAL_BY_TOKEN).clamp(1, source.sae.d_sae() as i64) as usize;
+    let count = asked.top_k.unwrap_or(USUAL_BY_TOKEN).clamp(1, MOST.min(source.sae.d_sae() as i64)) as usize;
     let first = usize::from(asked.ignore_bos && prompt.begins_with_bos());
+    room::check(2 * count * (prompt.len() - first), room::free())?;
     let result = |at: usize| {
         let feature = |(feature, code): (u32, f32)| json!({ "featureIndex": feature, "activationValue": code });
         let strongest: Vec<Value> = at_token(&codes, at, count).into_iter().map(feature).collect();
@@ -196,4 +201,23 @@ fn at_token(codes: &SparseCodes, at: usize, count: usize) -> Vec<(u32, f32)> {
     all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     all.truncate(count);
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Kind;
+    use crate::samples::{dictionary, model};
+
+    #[test]
+    fn a_sum_that_is_too_large_for_a_number_is_refused() {
+        let sources = vec![("1-set".into(), dictionary("resid_post.1", 2))];
+        let served = Served::of(model(), vec!["sample".into()], sources, Some(8)).unwrap();
+        let told = |values: Vec<f32>| {
+            let sum = values.iter().sum::<f32>();
+            FeatureRow { source: &served.sources[0], feature: 3, values, sum, key: sum }.told()
+        };
+        assert_eq!(told(vec![0.5, 1.0]).unwrap()["sumValues"], 1.5);
+        assert_eq!(told(vec![f32::MAX; 2]).unwrap_err().kind, Kind::Numeric);
+    }
 }

@@ -2,25 +2,29 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use axum::body::to_bytes;
+use serde_json::{Map, Value, json};
 
 use super::prompt::Prompt;
 use super::refusal::{Answered, Refusal};
 use super::reply::{self, Frames};
-use super::requests::object;
+use super::requests::{KeyCase, object};
 use super::state::{ServeInputs, Served};
 use super::steering::{SteerDirection, SteerMethod};
-use super::{activations, directions, steer, strongest};
+use super::{activations, chat, directions, steer, strongest};
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::{Kind, Task};
 use crate::features::contexts;
+use crate::model::Model;
 use crate::model::batch::Batch;
+use crate::model::generate::{Drawn, GenerateOptions};
 use crate::model::run::Ask;
 use crate::model::site::select;
 use crate::sae::{Activation, Parts, Sae};
-use crate::samples::{dictionary, model};
+use crate::samples::{dictionary, dictionary_of, model};
 use crate::tensor::{Device, Tensor};
+use crate::tokenizer::Tokenizer;
 
 /// Serves a small model with two dictionaries of one set and another one, none of which has directions of norm 1.
 fn served() -> Served {
@@ -33,14 +37,14 @@ fn served() -> Served {
     Served::of(model(), vec!["sample".into()], sources, Some(8)).unwrap()
 }
 
-type Endpoint = fn(&Served, serde_json::Map<String, Value>, &Frames, &Task) -> Answered;
+type Endpoint = fn(&Served, Map<String, Value>, &Frames, &Task) -> Answered;
 
 /// Asks an endpoint as its route does.
 fn ask(served: &Served, endpoint: Endpoint, mut request: Value) -> Answered {
     if request.get("model").is_none() {
         request["model"] = "sample".into();
     }
-    let (frames, _reply) = reply::channel(&Arc::default());
+    let (frames, _reply) = reply::channel(&Arc::default(), KeyCase::Camel);
     endpoint(served, object(request.to_string().as_bytes()).unwrap(), &frames, &Task::default())
 }
 
@@ -158,6 +162,21 @@ fn the_strongest_at_each_token_are_padded_with_silent_ones() {
         }
     }
     assert_eq!(sparse["results"][1], json!({ "tokens": ["c"], "activeFeatures": {} }));
+    // What is active is counted before it is told.
+    let prompt = Prompt::behind_bos(&served, "ab(", &Task::default()).unwrap();
+    let codes = activations::codes(&served, served.source("1-set").unwrap(), &prompt, &Task::default()).unwrap();
+    assert_eq!(activations::active(&codes, u64::MAX).unwrap(), *active);
+    assert_eq!(activations::active(&codes, 1000).unwrap_err().kind, Kind::Memory);
+}
+
+#[test]
+fn no_token_is_told_with_more_features_than_a_prompt() {
+    let sources = vec![("1-wide".into(), dictionary_of(1200, "resid_post.1", 2))];
+    let served = Served::of(model(), vec!["sample".into()], sources, None).unwrap();
+    let request = json!({ "prompt": "ab", "source": "1-wide", "topK": 25_000_000, "ignoreBos": true });
+    let found = answer(&served, strongest::by_token, request);
+    let counts = found["results"].as_array().unwrap().iter().map(|one| one["topFeatures"].as_array().unwrap().len());
+    assert_eq!(counts.collect::<Vec<_>>(), [strongest::MOST as usize; 2]);
 }
 
 #[test]
@@ -193,6 +212,13 @@ fn directions_are_told_and_compared() {
     let vector: Vec<f32> = served.source("1-set").unwrap().direction(4).unwrap().to_vec1().unwrap();
     let request = json!({ "vector": vector, "source": "1-set", "numResults": 1 });
     assert_eq!(answer(&served, directions::nearest, request)["topkDecoderCossimFeatures"][0]["feature"], feature);
+    // A norm that is folded into weights may make them too large.
+    let own = dictionary("resid_post.0", 1);
+    let encoder = (&own.parts().encoder * 3e38).unwrap();
+    let huge = Sae::new(Parts { encoder, activation: Activation::Relu, ..own.parts().clone() }).unwrap();
+    let served = Served::of(model(), vec!["sample".into()], vec![("0-set".into(), huge)], None).unwrap();
+    let found = refused(&served, directions::vector, json!({ "source": "0-set", "index": 4 }));
+    assert!(found.starts_with("expected numbers that are finite, found "), "{found}");
 }
 
 #[test]
@@ -272,10 +298,128 @@ fn continuations_are_told_by_type_and_streamed_frame_by_frame() {
         let found = answer(&served, steer::completion, continued(json!(["STEERED"]), more));
         assert_eq!(found["outputs"][0]["output"], expected);
     }
-    let (frames, _reply) = reply::channel(&Arc::default());
+    let (frames, _reply) = reply::channel(&Arc::default(), KeyCase::Camel);
     let streamed = continued(json!(["STEERED"]), json!({ "stream": true, "model": "sample" }));
     let streamed = object(streamed.to_string().as_bytes()).unwrap();
     assert_eq!(steer::completion(&served, streamed, &frames, &Task::default()), Ok(None));
+}
+
+/// Special tokens of chats, behind 24 letters.
+const SPECIAL: [&str; 4] = ["<s>", "<|im_end|>", "<think>", "</think>"];
+
+/// Serves the small model with a chat template that writes messages as turns, and begins an answer in this way.
+fn chatting(begin: &str) -> Served {
+    let folder = tempfile::tempdir().unwrap();
+    let letters: Map<String, Value> = ('a'..='x').zip(0..24).map(|(c, id)| (c.to_string(), id.into())).collect();
+    let special = |(id, name): (i32, &str)| {
+        json!({ "id": id, "content": name, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+                "special": true })
+    };
+    let special: Vec<Value> = (24..).zip(SPECIAL).map(special).collect();
+    let file = json!({
+        "version": "1.0", "added_tokens": special, "decoder": { "type": "Fuse" },
+        "model": { "type": "BPE", "unk_token": "x", "vocab": letters, "merges": [] },
+    });
+    let turns = "{% for m in messages %}<s>{{ m.content }}<|im_end|>{% endfor %}";
+    let template = format!("{turns}{{% if add_generation_prompt %}}{begin}{{% endif %}}");
+    std::fs::write(folder.path().join("tokenizer.json"), file.to_string()).unwrap();
+    let config = json!({ "chat_template": template }).to_string();
+    std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+    let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+    let tokenizer = Tokenizer::from_folder(&files, folder.path()).unwrap();
+    let model = Model::new(model().decoder.clone(), tokenizer, "sample");
+    let sources = vec![("1-set".into(), dictionary("resid_post.1", 2))];
+    Served::of(model, vec!["sample".into()], sources, None).unwrap()
+}
+
+/// Returns the text that follows some tokens along a feature, which reaches all of them but some.
+fn along(served: &Served, ids: &[u32], index: usize, spared: &[usize]) -> String {
+    let source = served.source("1-set").unwrap();
+    let direction = SteerDirection { place: source.place, vector: source.direction(index).unwrap(), factor: 80.0 };
+    let hook = direction.hook(served, SteerMethod::SimpleAdditive, false, spared).unwrap();
+    let options = GenerateOptions { tokens: 4, temperature: Some(0.0), ..GenerateOptions::default() };
+    let drawn = Drawn { seed: 16, in_words: true };
+    let batch = Batch::new(vec![ids.to_vec()]).unwrap();
+    let made = served.model.generate(&batch, &options, drawn, vec![hook], &mut |_| {}, &Task::default()).unwrap();
+    made.texts[0].clone()
+}
+
+#[test]
+fn a_chat_goes_on_and_its_special_tokens_are_steered_only_where_that_is_asked_for() {
+    let served = chatting("<s>");
+    let raw = "<s>ab<|im_end|><s>";
+    let ids = served.model.text_tokenizer().unwrap().encode_chat(raw, &Task::default()).unwrap().ids;
+    assert_eq!(ids, [24, 0, 1, 25, 24]);
+    let messages = json!([{ "role": "user", "content": "ab" }]);
+    let mut unlike = 0;
+    for index in 0..6 {
+        let texts = [&[0, 3, 4][..], &[][..]].map(|spared| along(&served, &ids, index, spared));
+        unlike += usize::from(texts[0] != texts[1]);
+        for (text, is_steered) in texts.iter().zip([false, true]) {
+            let feature = json!({ "model": "sample", "source": "1-set", "index": index, "strength": 40 });
+            let more = json!({ "prompt": messages, "steerSpecialTokens": is_steered, "features": [feature] });
+            let found = answer(&served, chat::completion_chat, continued(json!(["DEFAULT", "STEERED"]), more));
+            assert_eq!(found["input"], json!({ "chatTemplate": messages, "raw": raw }));
+            let output = &found["outputs"][1];
+            assert_eq!((&output["type"], &output["raw"]), (&json!("STEERED"), &json!(format!("{raw}{text}"))));
+            let said = output["chatTemplate"].as_array().unwrap();
+            assert_eq!(said[0], messages[0]);
+            // Without an answer where its turn ends at once.
+            assert!(said.len() == 2 || text.starts_with("<|im_end|>"), "{output}");
+            for answer in &said[1..] {
+                assert_eq!(answer["role"], "assistant");
+                assert!(text.starts_with(answer["content"].as_str().unwrap()), "{output}");
+            }
+        }
+    }
+    assert!(unlike > 0, "no text depends on whether special tokens are steered");
+}
+
+#[test]
+fn a_chat_is_streamed_up_to_its_whole_answer() {
+    let served = chatting("<s>");
+    let request = |is_streamed: bool| {
+        let messages = json!([{ "role": "user", "content": "ab" }]);
+        let more = json!({ "model": "sample", "prompt": messages, "steerSpecialTokens": false, "stream": is_streamed });
+        continued(json!(["STEERED", "DEFAULT"]), more)
+    };
+    let (frames, reply) = reply::channel(&Arc::default(), KeyCase::Camel);
+    let streamed = object(request(true).to_string().as_bytes()).unwrap();
+    let answered = chat::completion_chat(&served, streamed, &frames, &Task::default());
+    assert_eq!(answered, Ok(None));
+    frames.end(answered);
+    drop(frames);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let body = runtime.block_on(async { to_bytes(reply.response().await.into_body(), usize::MAX).await.unwrap() });
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    let frames = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    let frames: Vec<Value> = frames.map(|frame| serde_json::from_str(frame).unwrap()).collect();
+    let written = |frame: &Value| [0, 1].map(|at| frame["outputs"][at]["raw"].as_str().unwrap().len());
+    let is_longer = |a: &Value, b: &Value| written(a).into_iter().zip(written(b)).all(|(a, b)| a <= b);
+    assert!(frames.len() > 2 && frames.is_sorted_by(is_longer), "{frames:?}");
+    assert_eq!(*frames.last().unwrap(), answer(&served, chat::completion_chat, request(false)));
+}
+
+#[test]
+fn an_answer_that_begins_within_reasoning_is_told_with_the_mark_of_it() {
+    let served = chatting("<s><think>");
+    let messages = json!([
+        { "role": "user", "content": "a" },
+        { "role": "assistant", "content": "<think>c</think>d" },
+        { "role": "user", "content": "b" },
+    ]);
+    let more = json!({ "prompt": messages, "steerSpecialTokens": true });
+    let found = answer(&served, chat::completion_chat, continued(json!(["DEFAULT", "STEERED"]), more));
+    // The model reads no earlier reasoning, and what is told has it.
+    let raw = "<s>a<|im_end|><s>d<|im_end|><s>b<|im_end|><s><think>";
+    assert_eq!(found["input"], json!({ "chatTemplate": messages, "raw": raw }));
+    for output in found["outputs"].as_array().unwrap() {
+        let said = output["chatTemplate"].as_array().unwrap();
+        assert_eq!((said.len(), &said[..3]), (4, &messages.as_array().unwrap()[..]));
+        let written = output["raw"].as_str().unwrap().strip_prefix(raw).unwrap();
+        let content = said[3]["content"].as_str().unwrap();
+        assert!(content.starts_with("<think>") && format!("<think>{written}").contains(content), "{output}");
+    }
 }
 
 #[test]

@@ -412,6 +412,8 @@ const EXCUSED: &[(&str, &str)] = &[
     ("circuit::edge_pruning", DESCENDS),
     ("circuit::node_pruning", DESCENDS),
     ("diff::components", "it takes components of `diff::differences`, which is compared"),
+    ("experiments::candidates", CHOOSES),
+    ("experiments::read", TEXT),
     ("intervene::anchors", ONE),
     ("intervene::axbench", "it writes by `generate_ids`, which is compared, and grades each prompt by the others"),
     ("intervene::receiver_heads", EACH),

@@ -1,4 +1,4 @@
-//! microtome in a pseudo-terminal: type, read the screen, wait until it shows something.
+//! microtome in a pseudo-terminal, or another program: type, read the screen, wait until it shows something.
 
 use std::io::{Read, Write};
 use std::num::NonZero;
@@ -42,8 +42,6 @@ impl Terminal {
     }
 
     pub fn start_with(folder: &Path, words: &[&str], variables: &[(&str, &str)]) -> Self {
-        let size = PtySize { rows: ROWS.get(), cols: COLUMNS.get(), pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new(binary());
         command.args(words);
         command.cwd(folder);
@@ -57,6 +55,13 @@ impl Terminal {
         for (name, value) in variables {
             command.env(name, value);
         }
+        Self::of(command)
+    }
+
+    /// Starts a program.
+    pub fn of(command: CommandBuilder) -> Self {
+        let size = PtySize { rows: ROWS.get(), cols: COLUMNS.get(), pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
         let seen = Arc::new(Mutex::new(TerminalOutput {

@@ -12,6 +12,7 @@ os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
 
 import mlflow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import api_pb2, metadata as hparams
 from wandb.proto.wandb_internal_pb2 import Record
 from wandb.sdk.internal.datastore import DataStore
 
@@ -24,9 +25,25 @@ def of_tensorboard(folder):
         settings = events.Tensors("settings")[0].tensor_proto.string_val[0].decode()
         assert settings.startswith("| setting | value |\n|---|---|\n"), settings
         assert "| steps | " in settings, settings
+        same_settings(events, [line[2:-2].split(" | ") for line in settings.splitlines()[2:]])
         series = {tag: {event.step: event.value for event in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
         found[path.parent.name, path.name] = series
     return found
+
+
+def same_settings(events, rows):
+    """Compares what the HPARAMS tab knows of a training, as its plugin reads it, with the rows of the settings' table."""
+    content = events.PluginTagToContent(hparams.PLUGIN_NAME)
+    begun = hparams.parse_session_start_info_plugin_data(content[hparams.SESSION_START_INFO_TAG])
+    ended = hparams.parse_session_end_info_plugin_data(content[hparams.SESSION_END_INFO_TAG])
+    assert ended.status == api_pb2.STATUS_SUCCESS and ended.end_time_secs >= begun.start_time_secs > 0, (begun, ended)
+    assert begun.hparams.keys() == {name for name, _ in rows}, (begun, rows)
+    for name, text in rows:
+        value = begun.hparams[name]
+        kind = value.WhichOneof("kind")
+        found = getattr(value, kind)
+        shown = {"number_value": lambda: float(text), "bool_value": lambda: text == "true", "string_value": lambda: text}
+        assert found == shown[kind](), (name, text, value)
 
 
 def of_mlflow(folder):

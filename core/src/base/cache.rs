@@ -1,4 +1,4 @@
-//! The cache folder: where it is, and its size.
+//! The cache folder: where it is, what is kept in it and how, and its size.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,10 @@ use std::time::SystemTime;
 
 use walkdir::WalkDir;
 
+use super::access::Access;
+use super::files::{self, Files};
 use super::{Error, Result};
+use crate::err;
 
 /// The environment variable that names the folder; empty for none.
 pub const VARIABLE: &str = "MICROTOME_CACHE";
@@ -21,6 +24,60 @@ pub fn folder() -> Option<PathBuf> {
     }
 }
 
+/// Number of digits of a SHA-256.
+const DIGITS: usize = 64;
+
+/// A folder of the cache that a run may read and write.
+pub struct CacheFolder {
+    pub files: Files,
+    pub folder: PathBuf,
+}
+
+impl CacheFolder {
+    /// Opens a folder of the cache; None if the rules of a run deny to read or to write there. What is read and written there
+    /// is neither input nor output of the run: it is what the run would make.
+    pub fn open(folder: &Path, access: &Access) -> Result<Option<Self>> {
+        let access = access.within(folder)?;
+        let folder = access.out().to_path_buf();
+        let may = access.to_read(&folder).and_then(|_| access.to_write(&folder)).is_ok();
+        Ok(may.then(|| Self { files: Files::new(access, false), folder }))
+    }
+
+    /// Reads the file at a place, if there is one, and marks it as used.
+    pub fn find<T>(&self, place: &Path, read: impl FnOnce(&Files) -> Result<T>) -> Result<Option<T>> {
+        if !place.exists() {
+            return Ok(None);
+        }
+        let found = read(&self.files)?;
+        // A read-only cache is useful, too; the time of use is then not recorded.
+        let _only_read = files::mark_used(place);
+        Ok(Some(found))
+    }
+
+    /// Writes a file, in place of one that is there.
+    pub fn put(&self, save: impl FnOnce(&Files) -> Result<PathBuf>) -> Result<()> {
+        let saved = save(&self.files);
+        // The run goes on for long, and others write here, too.
+        self.files.release();
+        saved.map(|_| ())
+    }
+}
+
+/// Splits a file that ends with the digits of a hash from these; `what` says in an error what was expected.
+pub fn halves<'a>(bytes: &'a [u8], what: &str) -> Result<(&'a [u8], &'a [u8])> {
+    let halves = bytes.len().checked_sub(DIGITS).and_then(|at| bytes.split_at_checked(at));
+    halves.ok_or_else(|| err!(Format, "expected {what}, found {} bytes", bytes.len()))
+}
+
+/// Returns the content of a file that ends with the digits of its hash, and refuses another hash than this one.
+pub fn unsealed<'a>(bytes: &'a [u8], what: &str, hash: impl FnOnce(&[u8]) -> String) -> Result<&'a [u8]> {
+    let (content, digits) = halves(bytes, what)?;
+    if hash(content).as_bytes() != digits {
+        return Err(err!(Format, "its bytes have changed since it was written"));
+    }
+    Ok(content)
+}
+
 /// A folder in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedFolder {
@@ -28,6 +85,14 @@ pub struct CachedFolder {
     pub bytes: u64,
     /// Time when one of the folder's files was last marked as used, or changed.
     pub used: SystemTime,
+}
+
+/// A folder in the cache, as a list has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedFolder<const N: usize> {
+    /// Description of the content in the columns of the list, or of the damage in the first of them.
+    pub words: [String; N],
+    pub lies: CachedFolder,
 }
 
 /// Folders that were cleared away.
@@ -43,12 +108,28 @@ pub fn shelved(folder: &Path) -> Vec<CachedFolder> {
     inner.filter(|entry| entry.file_type().is_dir()).map(|entry| measured(entry.into_path())).collect()
 }
 
-/// Lists the direct subfolders that are named like keys, which are SHA-256 hashes: others there are not ours.
-pub fn keyed(folder: &Path) -> impl Iterator<Item = CachedFolder> + use<> {
-    let is_key =
-        |name: &str| name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+/// Returns whether a name is a key, which is a SHA-256 hash.
+pub fn is_key(name: &str) -> bool {
+    name.len() == DIGITS && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// Lists the direct subfolders that are named like keys: others there are not ours.
+fn keyed(folder: &Path) -> impl Iterator<Item = CachedFolder> + use<> {
     let named = move |lies: &CachedFolder| lies.folder.file_name().and_then(|name| name.to_str()).is_some_and(is_key);
     shelved(folder).into_iter().filter(named)
+}
+
+/// Lists the subfolders named like keys in the words that `describe` has for them, those used last first.
+pub fn described<const N: usize>(
+    folder: &Path,
+    describe: impl Fn(&Path) -> Result<[String; N]>,
+) -> Vec<DescribedFolder<N>> {
+    let damaged =
+        |e: Error| std::array::from_fn(|at| if at == 0 { format!("damaged: {}", e.message) } else { String::new() });
+    let in_words = |lies: CachedFolder| DescribedFolder { words: describe(&lies.folder).unwrap_or_else(damaged), lies };
+    let mut all: Vec<DescribedFolder<N>> = keyed(folder).map(in_words).collect();
+    all.sort_by(|a, b| b.lies.used.cmp(&a.lies.used).then_with(|| a.words.cmp(&b.words)));
+    all
 }
 
 /// Removes the subfolders named like keys that were not used for this many days, or all of them.

@@ -7,6 +7,7 @@
 mod thrown;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use kernels::Kind;
 
@@ -93,6 +94,19 @@ pub fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
             let hint = hints.reduce(|one, other| if one == other { one } else { format!("{one}; {other}") });
             let also = one.also.into_iter().chain(other.about).chain(other.also).collect();
             Err(Error { hint, also, message: format!("{}; and {}", one.message, other.message), ..one })
+        }
+    }
+}
+
+/// Turns the error or the panic of a crate over a damaged file into an error. A panic is harmless, since the reader is not
+/// used any more.
+pub fn guarded<T, E: fmt::Display>(read: impl FnOnce() -> Result<T, E>) -> Result<T> {
+    let broken = |why: String| Error::new(Kind::Format, why);
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(|e| broken(e.to_string())),
+        Err(said) => {
+            let said = said.downcast_ref::<String>().cloned().or(said.downcast_ref::<&str>().map(|s| s.to_string()));
+            Err(broken(said.unwrap_or_else(|| "it is damaged".into())))
         }
     }
 }

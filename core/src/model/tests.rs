@@ -45,6 +45,19 @@ fn bound<'a>(model: &Decoder, site: &str, action: Action) -> BoundHook<'a> {
 }
 
 #[test]
+fn rows_of_the_unembedding_and_their_mean_are_those_of_all_rows() {
+    for config in configs() {
+        let model = decoder(config, DType::F32);
+        let Ok(all) = model.unembedding() else { continue };
+        assert_eq!(kit::far(model.mean_unembedding().unwrap(), all.mean(0).unwrap()), 0.0);
+        for token in 0..model.config().outputs() {
+            let row = model.unembedding_row(token as u32).unwrap();
+            assert_eq!(kit::far(row, all.get(token).unwrap()), 0.0);
+        }
+    }
+}
+
+#[test]
 fn reading_in_pieces_is_reading_at_once() {
     for config in configs().into_iter().filter(|config| config.causal) {
         let model = decoder(config, DType::F32);

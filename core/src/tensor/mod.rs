@@ -49,7 +49,7 @@ mod walk;
 
 pub use candle_core::{DType, Device, Tensor};
 pub use element::{floats, ints, steps, steps_of};
-pub use number::{Number, Operand};
+pub use number::{Number, Operand, float};
 pub use values::Values;
 
 pub use element::room;

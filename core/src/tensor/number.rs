@@ -46,6 +46,11 @@ impl Number {
     }
 }
 
+/// Returns the value of a tensor with exactly one element as f64.
+pub fn float(t: &Tensor) -> Result<f64> {
+    Ok(Number::of(t)?.as_f64())
+}
+
 impl std::fmt::Display for Number {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

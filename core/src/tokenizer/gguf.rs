@@ -10,7 +10,6 @@ use super::limits::Limits;
 use super::lines::Lines;
 use super::merges::{MergeSettings, Merges};
 use super::metadata::{Gguf, GgufMetadata};
-use super::saving::{Origin, Ours};
 use super::spelling::hexadecimal;
 use super::vocab::{Vocab, VocabEntry};
 use super::words::WORDS;
@@ -131,12 +130,8 @@ fn lines(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
     let (pieces, bytes) = spelled(&parts, kinds)?;
     let vocab = Arc::new(Vocab::new((0..).zip(pieces), false)?);
     let split = Lines::new(&vocab, &parts.merges, &bytes, &whole_names(&vocab, kinds))?;
-    let bos = parts.bos_token_id;
-    let eos = parts.eos_token_id;
-    let add_eos = parts.add_eos_token.unwrap_or(false);
-    Tokenizer::new(vocab, Arc::new(split), Origin::Ours(Ours::Gguf(Box::new(parts))))
-        .marked(bos, eos)?
-        .adding(bos.is_some(), add_eos)
+    let marks = [parts.bos_token_id, parts.eos_token_id];
+    Tokenizer::of_gguf(vocab, Arc::new(split), parts, marks, marks[0].is_some())
 }
 
 /// Pre-tokenizer of SentencePiece in `pre`: texts are not cut before their characters are joined.
@@ -161,13 +156,9 @@ fn sentencepiece(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
         whole: of_kind(kinds, TokenType::Whole),
     };
     let merges = Merges::new(&vocab, parts_of_merges)?;
-    let bos = given(parts.bos_token_id, 1);
-    let eos = given(parts.eos_token_id, 2);
-    let add_bos = parts.add_bos_token.unwrap_or(true);
-    let add_eos = parts.add_eos_token.unwrap_or(false);
-    Tokenizer::new(vocab, Arc::new(merges), Origin::Ours(Ours::Gguf(Box::new(parts))))
-        .marked(bos, eos)?
-        .adding(add_bos, add_eos)
+    let marks = [given(parts.bos_token_id, 1), given(parts.eos_token_id, 2)];
+    let adds_bos = parts.add_bos_token.unwrap_or(true);
+    Tokenizer::of_gguf(vocab, Arc::new(merges), parts, marks, adds_bos)
 }
 
 fn byte_level(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
@@ -197,13 +188,9 @@ fn byte_level(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
     let vocab = Arc::new(Vocab::new((0..).zip(pieces), false)?);
     let engine = bytelevel::engine(&vocab, &parts.merges, cut, &whole_names(&vocab, kinds))?;
     let split = Library::new(engine, vocab.clone(), true, Limits::KNOWN)?;
-    let bos = parts.bos_token_id;
-    let eos = parts.eos_token_id;
-    let add_bos = parts.add_bos_token.unwrap_or(cut.adds_bos);
-    let add_eos = parts.add_eos_token.unwrap_or(false);
-    Tokenizer::new(vocab, Arc::new(split), Origin::Ours(Ours::Gguf(Box::new(parts))))
-        .marked(bos, eos)?
-        .adding(add_bos, add_eos)
+    let marks = [parts.bos_token_id, parts.eos_token_id];
+    let adds_bos = parts.add_bos_token.unwrap_or(cut.adds_bos);
+    Tokenizer::of_gguf(vocab, Arc::new(split), parts, marks, adds_bos)
 }
 
 /// Returns the names of the tokens that are matched in a text before anything else.

@@ -40,7 +40,7 @@ pub use saving::WORLD as WORLD_FILE;
 pub use stream::Stream;
 pub use vocab::{Vocab, VocabEntry};
 
-use self::saving::Origin;
+use self::saving::{Origin, Ours};
 use crate::base::{Error, Result, Task};
 use crate::err;
 use tokens::Tokens;
@@ -78,6 +78,20 @@ impl Tokenizer {
         let front = Vec::new();
         let back = Vec::new();
         Self { vocab, split, origin: Arc::new(origin), front, back, bos: None, eos: None, chats: None }
+    }
+
+    /// Makes the tokenizer of a GGUF file. `marks` are the BOS and the EOS token, and `adds_bos` says whether texts begin with
+    /// the first.
+    fn of_gguf(
+        vocab: Arc<Vocab>,
+        split: Arc<dyn Splitter>,
+        parts: Gguf,
+        marks: [Option<u32>; 2],
+        adds_bos: bool,
+    ) -> Result<Self> {
+        let [bos, eos] = marks;
+        let adds_eos = parts.add_eos_token.unwrap_or(false);
+        Self::new(vocab, split, Origin::Ours(Ours::Gguf(Box::new(parts)))).marked(bos, eos)?.adding(adds_bos, adds_eos)
     }
 
     /// Encodes a text. `bos` decides whether it begins with the BOS token; without it the tokenizer's own rule decides,

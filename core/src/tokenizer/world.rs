@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::metadata::Gguf;
-use super::saving::{Origin, Ours};
+use super::saving::Origin;
 use super::vocab::{Vocab, VocabEntry};
 use super::{Splitter, TokenSpan, Tokenizer};
 use crate::base::{Result, Task};
@@ -60,13 +60,9 @@ impl Tokenizer {
         }
         let longest = Longest::of(&tokens)?;
         let vocab = Vocab::new(entries, false)?;
-        let bos = parts.bos_token_id;
-        let eos = parts.eos_token_id;
-        let add_bos = parts.add_bos_token.unwrap_or(false);
-        let add_eos = parts.add_eos_token.unwrap_or(false);
-        Self::new(Arc::new(vocab), Arc::new(longest), Origin::Ours(Ours::Gguf(Box::new(parts))))
-            .marked(bos, eos)?
-            .adding(add_bos, add_eos)
+        let marks = [parts.bos_token_id, parts.eos_token_id];
+        let adds_bos = parts.add_bos_token.unwrap_or(false);
+        Self::of_gguf(Arc::new(vocab), Arc::new(longest), parts, marks, adds_bos)
     }
 }
 

@@ -26,6 +26,12 @@ impl<Name> Parameter<Name> {
         let zeros = || Var::from_tensor(&weight.zeros_like()?);
         Ok(Self { name, moments: [zeros()?, zeros()?], weight })
     }
+
+    /// Makes one step of Adam along a gradient, in place.
+    pub fn step(&self, gradient: &Tensor, settings: AdamW) -> Result<()> {
+        let [first, second] = &self.moments;
+        Ok(kernels::adamw_step(&self.weight, gradient, [first, second], settings)?)
+    }
 }
 
 impl<Name: Display> Parameter<Name> {
@@ -76,6 +82,11 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
+    /// Returns the settings with the betas, the epsilon and the clipping of PyTorch.
+    pub fn usual(steps: u64, lr: f64, schedule: Schedule, clip: Option<f64>) -> Self {
+        Self { steps, lr, schedule, betas: [0.9, 0.999], eps: 1e-8, clip, clip_eps: 1e-6 }
+    }
+
     /// Refuses invalid settings, by the names of the script's options.
     pub fn check(&self) -> Result<()> {
         if self.steps == 0 {

@@ -179,8 +179,7 @@ impl Descent {
         let before = parameter.weight.as_detached_tensor();
         match self.rule {
             DescentRule::AdamW { weight_decay, .. } => {
-                let settings = AdamW { decay: weight_decay, ..settings };
-                kernels::adamw_step(&next.weight, gradient, [&next.moments[0], &next.moments[1]], settings)?;
+                next.step(gradient, AdamW { decay: weight_decay, ..settings })?;
             }
             DescentRule::Adam { weight_decay, .. } => {
                 let (gradient, settings) = match weight_decay {
@@ -191,7 +190,7 @@ impl Descent {
                         AdamW { shrink: 1.0, ..settings },
                     ),
                 };
-                kernels::adamw_step(&next.weight, &gradient, [&next.moments[0], &next.moments[1]], settings)?;
+                next.step(&gradient, settings)?;
             }
             DescentRule::Sgd { momentum, weight_decay } => {
                 let gradient = ((gradient * settings.shrink)? + (&before * weight_decay)?)?;

@@ -1,9 +1,14 @@
 //! The history of a training: the numbers of every step, and the held-out loss.
 
+use std::slice::Chunks;
+
 use crate::base::{Cell, Table};
 
 /// The name of the column of evaluations.
 const HELD_OUT: &str = "held-out loss";
+
+/// Number of the intervals over which the record of a fit has means.
+pub const INTERVALS: usize = 20;
 
 /// The numbers of one step.
 pub trait StepNumbers: Sized {
@@ -19,6 +24,16 @@ pub trait StepNumbers: Sized {
 
     /// Returns the numbers in the order of the columns.
     fn cells(&self) -> Vec<Cell>;
+}
+
+/// Splits steps into intervals of one length, at most `count`; the last may be shorter.
+pub fn intervals<S>(steps: &[S], count: usize) -> Chunks<'_, S> {
+    steps.chunks(steps.len().div_ceil(count.max(1)).max(1))
+}
+
+/// Computes the means of a number over at most `count` intervals of one length.
+pub fn means<S>(steps: &[S], count: usize, number: impl Fn(&S) -> f64) -> Vec<f64> {
+    intervals(steps, count).map(|part| mean(part, &number)).collect()
 }
 
 /// Computes the mean of a number of several steps.
@@ -70,11 +85,11 @@ impl<S: StepNumbers> History<S> {
     /// Builds a table of rows for equal intervals of the training, at most `rows`: the numbers of the interval that
     /// ends at the step, and the last evaluation within it.
     pub fn table(&self, rows: usize) -> Table {
-        let interval = self.steps.len().div_ceil(rows.max(1)).max(1);
         let is_evaluated = !self.held_out.is_empty();
-        let row = |(index, part): (usize, &[S])| -> Option<Vec<Cell>> {
-            let start = index * interval;
-            let end = index * interval + part.len();
+        let mut end = 0;
+        let row = |part: &[S]| -> Option<Vec<Cell>> {
+            let start = end;
+            end += part.len();
             let within = |(step, _): &&(u64, f64)| *step > start as u64 && *step <= end as u64;
             let held_out = self.held_out.iter().rev().find(within);
             let held_out = is_evaluated.then(|| held_out.map_or(Cell::Missing, |(_, loss)| Cell::Float(*loss)));
@@ -92,7 +107,7 @@ impl<S: StepNumbers> History<S> {
         Table {
             title: S::TITLE.into(),
             columns: columns.map(|name| name.to_string()).collect(),
-            rows: self.steps.chunks(interval).enumerate().filter_map(row).collect(),
+            rows: intervals(&self.steps, rows).filter_map(row).collect(),
         }
     }
 }

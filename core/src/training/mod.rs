@@ -23,7 +23,9 @@
 mod adam;
 mod checkpoint;
 pub mod descent;
+mod fit_checkpoints;
 mod history;
+mod losses;
 mod recording;
 mod run;
 mod schedule;
@@ -34,7 +36,9 @@ pub use adam::{Optimizer, Parameter};
 pub use checkpoint::{
     CheckpointFolder, CheckpointFormat, CheckpointOptions, CheckpointReader, Checkpoints, with_way_out,
 };
-pub use history::{History, StepNumbers, mean, of_step};
+pub use fit_checkpoints::FitCheckpoints;
+pub use history::{History, INTERVALS, StepNumbers, mean, means, of_step};
+pub use losses::{LossRecord, losses_in_tensor, losses_of_step, losses_of_tensor, losses_table};
 pub use run::{TrainingEnd, run};
 pub use schedule::{Schedule, ScheduleShape};
 pub use trainer::Trainer;

@@ -1,5 +1,7 @@
 //! The recording of a training for trackers: its settings as it begins, the numbers of each step, and how it ended.
 
+use std::mem;
+
 use serde_json::Value;
 
 use super::trainer::Trainer;
@@ -45,6 +47,7 @@ impl<'t> Recording<'t> {
             Ok(()) => true,
             Err(error) => {
                 give_up(task, &error);
+                run.fail();
                 false
             }
         });
@@ -53,7 +56,7 @@ impl<'t> Recording<'t> {
     /// Records what is left, and how the training ended.
     pub fn end(mut self, trainer: &dyn Trainer, end: RunEnd) {
         self.catch_up(trainer);
-        for member in &mut self.runs {
+        for mut member in mem::take(&mut self.runs) {
             let end = if trainer.has_failed(member.member) { RunEnd::Failed } else { end };
             if let Err(error) = member.run.end(end) {
                 give_up(self.task, &error);
@@ -62,7 +65,20 @@ impl<'t> Recording<'t> {
     }
 }
 
+/// A training that panics ends its runs here.
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        self.runs.iter_mut().for_each(MemberRun::fail);
+    }
+}
+
 impl MemberRun {
+    /// Ends the run as one that failed: for whoever looks at it, it would be running for ever.
+    fn fail(&mut self) {
+        // What kept a step from being recorded may keep this from it, too.
+        let _as_far_as_it_can = self.run.end(RunEnd::Failed);
+    }
+
     fn catch_up(&mut self, trainer: &dyn Trainer) -> Result<()> {
         loop {
             let numbers = trainer.numbers_of(self.member, self.recorded + 1);
@@ -104,6 +120,7 @@ fn flatten(name: &str, value: Value, found: &mut Vec<(String, Value)>) {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::{Arc, Mutex};
 
     use serde_json::json;
@@ -156,6 +173,7 @@ mod tests {
     struct Pair {
         made: u64,
         fails_at: u64,
+        panics: bool,
     }
 
     impl Trainer for Pair {
@@ -173,6 +191,7 @@ mod tests {
 
         fn advance(&mut self, _: &Task) -> Result<()> {
             if self.made == self.fails_at {
+                assert!(!self.panics, "the step panics");
                 return Err(err!(Numeric, "the loss is NaN"));
             }
             self.made += 1;
@@ -205,12 +224,17 @@ mod tests {
         }
     }
 
-    fn heard(fails_at: u64, room: u64) -> (bool, Vec<String>) {
+    /// Trains a pair whose tracker has room for so many steps. Returns whether it ended well, and what was received.
+    fn trained(mut pair: Pair, room: u64) -> (bool, Vec<String>) {
         let lines = Lines::default();
         let task = Task::default().tracked_by(vec![Arc::new(Heard { lines: lines.clone(), room })]);
-        let is_done = run(&mut Pair { made: 1, fails_at }, &task).is_ok();
+        let ended = catch_unwind(AssertUnwindSafe(|| run(&mut pair, &task).is_ok()));
         let lines = locked(&lines).clone();
-        (is_done, lines)
+        (ended.unwrap_or(false), lines)
+    }
+
+    fn heard(fails_at: u64, room: u64) -> (bool, Vec<String>) {
+        trained(Pair { made: 1, fails_at, panics: false }, room)
     }
 
     #[test]
@@ -238,7 +262,14 @@ mod tests {
     fn a_training_that_fails_says_so_and_one_whose_tracker_fails_goes_on() {
         let (is_done, lines) = heard(2, u64::MAX);
         assert!(!is_done && lines.ends_with(&["a Failed".into(), "b Failed".into()]), "{lines:?}");
+        // Its runs have failed, each once, as far as the tracker knows.
         let (is_done, lines) = heard(u64::MAX, 0);
-        assert!(is_done && lines.len() == 2, "{lines:?}");
+        assert!(is_done && lines.len() == 4 && lines.ends_with(&["a Failed".into(), "b Failed".into()]), "{lines:?}");
+    }
+
+    #[test]
+    fn a_training_that_panics_has_failed() {
+        let (is_done, lines) = trained(Pair { made: 1, fails_at: 2, panics: true }, u64::MAX);
+        assert!(!is_done && lines.len() == 8 && lines.ends_with(&["a Failed".into(), "b Failed".into()]), "{lines:?}");
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::checkpoint::Checkpoints;
 use crate::base::{Result, Task};
 
 /// A model or a dictionary that is trained in steps.
@@ -52,14 +53,19 @@ pub trait Trainer {
         Vec::new()
     }
 
+    /// Returns the training's checkpoints, if it has a folder for them.
+    fn checkpoints(&self) -> Option<&Checkpoints<'_>> {
+        None
+    }
+
     /// Returns the folder of the training's checkpoints.
     fn folder(&self) -> Option<&Path> {
-        None
+        self.checkpoints().map(Checkpoints::folder)
     }
 
     /// Returns whether a checkpoint is due.
     fn is_due(&self) -> bool {
-        false
+        self.checkpoints().is_some_and(|checkpoints| checkpoints.is_due(self.made()))
     }
 
     /// Saves a checkpoint, if the training has a folder for them.

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{history, read_history};
 use super::gates::{Gate, GateKind};
 use super::network::{Layer, LayerActivation, Network};
 use super::parts::{MatrixParts, TENSORS};
@@ -17,6 +16,7 @@ use crate::err;
 use crate::options::{Plain, Setting};
 use crate::tensor::files::{NamedTensors, safetensors};
 use crate::tensor::{DType, Device, Tensor};
+use crate::training::{losses_in_tensor, losses_of_tensor};
 
 /// The kind of file, as its metadata has it.
 const KIND: &str = "microtome decomposition, 1";
@@ -106,7 +106,7 @@ impl Decomposition {
                 }
             }
         }
-        tensors.insert("history".into(), history(&self.history)?);
+        tensors.insert("history".into(), losses_in_tensor(&self.history)?);
         let about =
             serde_json::to_string(&about).map_err(|e| err!(Bug, "a decomposition that cannot be written: {e}"))?;
         let metadata = BTreeMap::from([("kind".into(), KIND.into()), (ABOUT.into(), about)]);
@@ -150,7 +150,7 @@ impl Decomposition {
             (None, Some(AboutMlp { model, layer })) => Decomposed::Mlp(MlpName { model, layer }),
             _ => return Err(err!(Format, "expected the layers of a network or an MLP, found both or neither")),
         };
-        let history = read_history(&take("history".into())?)?;
+        let history = losses_of_tensor(&take("history".into())?)?;
         Ok(Self { parts, matrices, of, history, options: about.options, is_whole: about.is_whole })
     }
 }

@@ -1,10 +1,7 @@
 //! The fit of a decomposition: steps of Adam on the losses, behind a start on faithfulness alone.
 
-use std::path::Path;
+use serde_json::{Value, json};
 
-use serde_json::Value;
-
-use super::checkpoint;
 use super::loss::{Draws, LossStep};
 use super::options::FitOptions;
 use super::parts::MatrixParts;
@@ -13,7 +10,16 @@ use super::target::{Clean, Target};
 use crate::base::random::stream;
 use crate::base::{Result, Task, memory};
 use crate::tensor::Device;
-use crate::training::{self, CheckpointFolder, Checkpoints, Optimizer, Trainer, TrainingEnd, of_step};
+use crate::training::{
+    self, CheckpointFolder, CheckpointFormat, Checkpoints, FitCheckpoints, Optimizer, Trainer, TrainingEnd,
+    losses_of_step,
+};
+
+const FORMAT: CheckpointFormat = CheckpointFormat {
+    file: "decomposition.safetensors",
+    kind: "microtome fit of a decomposition, 1",
+    of: "a fit of a decomposition",
+};
 
 /// The result of a fit.
 #[derive(Debug, Clone)]
@@ -44,7 +50,7 @@ struct Fitting<'a, T: Target> {
     optimizer: Optimizer,
     device: Device,
     state: FitState,
-    checkpoints: Option<Checkpoints<'a>>,
+    checkpoints: Option<FitCheckpoints<'a>>,
 }
 
 impl<'a, T: Target> Fitting<'a, T> {
@@ -68,13 +74,15 @@ impl<'a, T: Target> Fitting<'a, T> {
             parts.push(drawn.with([v?, u?, inner?, inner_bias?, outer?, outer_bias?]));
         }
         let mut state = FitState::new(parts)?;
-        let mut checkpoints = folder.map(|folder| Checkpoints::open(folder, &checkpoint::FORMAT)).transpose()?;
-        match &mut checkpoints {
-            Some(checkpoints) if checkpoints.has_one()? => {
-                let identity = checkpoint::identity(target, options)?;
-                checkpoints.resume(|file| checkpoint::restore(&mut state, &identity, file))?;
-            }
-            _ => state = state.start(target, options, task)?,
+        let identity = || -> Result<Value> { Ok(json!({ "target": target.identity()?, "options": options.json() })) };
+        let mut checkpoints = folder.map(|folder| FitCheckpoints::open(folder, &FORMAT, identity)).transpose()?;
+        let history = match &mut checkpoints {
+            Some(kept) => kept.resume_parameters("another network", "the same network", &state.parameters)?,
+            None => None,
+        };
+        match history {
+            Some(history) => state.history = history,
+            None => state = state.start(target, options, task)?,
         }
         Ok(Self { target, options, optimizer, device, state, checkpoints })
     }
@@ -132,23 +140,16 @@ impl<T: Target> Trainer for Fitting<'_, T> {
     }
 
     fn numbers_of(&self, _member: usize, step: u64) -> Vec<(&'static str, f64)> {
-        let Some(losses) = of_step(&self.state.history, step) else { return Vec::new() };
-        // Losses that are not computed are NaN.
-        StepLosses::NAMES.into_iter().zip(losses.numbers()).filter(|(_, loss)| !loss.is_nan()).collect()
+        losses_of_step(&self.state.history, step)
     }
 
-    fn folder(&self) -> Option<&Path> {
-        self.checkpoints.as_ref().map(Checkpoints::folder)
-    }
-
-    fn is_due(&self) -> bool {
-        self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.is_due(self.made()))
+    fn checkpoints(&self) -> Option<&Checkpoints<'_>> {
+        self.checkpoints.as_ref().map(|kept| &kept.files)
     }
 
     fn save(&mut self) -> Result<()> {
-        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
-        let identity = checkpoint::identity(self.target, self.options)?;
-        checkpoints.save(self.state.history.len() as u64, || checkpoint::saved(&self.state, &identity))
+        let Some(kept) = &mut self.checkpoints else { return Ok(()) };
+        kept.save_parameters(&self.state.parameters, &self.state.history)
     }
 
     fn left(&self) -> String {

@@ -6,7 +6,6 @@
 
 mod adversary;
 pub mod card;
-mod checkpoint;
 pub mod file;
 pub mod fit;
 pub mod gates;

@@ -46,15 +46,8 @@ impl FitOptions {
     }
 
     pub(super) fn optimizer(&self) -> Optimizer {
-        Optimizer {
-            steps: self.steps,
-            lr: self.lr,
-            schedule: Schedule { shape: self.schedule, warmup: 0, decay: self.steps / 5, floor: self.lr_end },
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            clip: self.clip,
-            clip_eps: 1e-6,
-        }
+        let Self { steps, lr, schedule: shape, lr_end: floor, clip, .. } = *self;
+        Optimizer::usual(steps, lr, Schedule { shape, warmup: 0, decay: steps / 5, floor }, clip)
     }
 
     /// Writes all options, and the seed of the draws.

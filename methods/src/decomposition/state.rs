@@ -7,8 +7,8 @@ use super::target::Target;
 use crate::base::{Result, Task};
 use crate::err;
 use crate::tensor::derivative::{TensorFunction, value_and_gradients};
-use crate::tensor::{DType, Tensor};
-use crate::training::{Optimizer, Parameter, Schedule, ScheduleShape};
+use crate::tensor::{Tensor, float};
+use crate::training::{LossRecord, Optimizer, Parameter, Schedule, ScheduleShape};
 use kernels::AdamW;
 
 /// The losses of a step as numbers, without their weights; those that were not computed are NaN.
@@ -23,28 +23,27 @@ pub struct StepLosses {
 }
 
 impl StepLosses {
-    /// The names of the losses.
-    pub const NAMES: [&'static str; 6] =
-        ["total", "faithfulness", "minimality", "stochastic", "layerwise", "adversarial"];
-
     fn of(losses: &loss::Losses) -> Result<Self> {
-        let number = |t: &Tensor| -> Result<f64> { Ok(t.detach().to_dtype(DType::F64)?.to_scalar()?) };
-        let maybe = |t: &Option<Tensor>| t.as_ref().map_or(Ok(f64::NAN), number);
+        let maybe = |t: &Option<Tensor>| t.as_ref().map_or(Ok(f64::NAN), float);
         Ok(Self {
-            total: number(&losses.total)?,
-            faithfulness: number(&losses.faithfulness)?,
-            minimality: number(&losses.minimality)?,
+            total: float(&losses.total)?,
+            faithfulness: float(&losses.faithfulness)?,
+            minimality: float(&losses.minimality)?,
             stochastic: maybe(&losses.stochastic)?,
             layerwise: maybe(&losses.layerwise)?,
             adversarial: maybe(&losses.adversarial)?,
         })
     }
+}
 
-    pub fn numbers(&self) -> [f64; 6] {
+impl LossRecord<6> for StepLosses {
+    const NAMES: [&'static str; 6] = ["total", "faithfulness", "minimality", "stochastic", "layerwise", "adversarial"];
+
+    fn numbers(&self) -> [f64; 6] {
         [self.total, self.faithfulness, self.minimality, self.stochastic, self.layerwise, self.adversarial]
     }
 
-    pub fn from_numbers(numbers: [f64; 6]) -> Self {
+    fn from_numbers(numbers: [f64; 6]) -> Self {
         let [total, faithfulness, minimality, stochastic, layerwise, adversarial] = numbers;
         Self { total, faithfulness, minimality, stochastic, layerwise, adversarial }
     }
@@ -95,57 +94,47 @@ impl FitState {
             found = Some(StepLosses::of(&losses)?);
             Ok(total)
         };
-        let gradients = gradients(&mut loss, &self.tensors(), task)?;
-        let made = self.history.len() as u64;
-        let settings = optimizer.update(made, kernels::global_norm(&gradients)?);
-        self.update(&gradients, settings, |_| true)?;
-        self.history.extend(found);
-        Ok(())
-    }
-
-    /// Moves the parameters that are chosen by their number among those of their matrix.
-    fn update(&self, gradients: &[Tensor], settings: AdamW, is_chosen: impl Fn(usize) -> bool) -> Result<()> {
-        for (number, (parameter, gradient)) in self.parameters.iter().zip(gradients).enumerate() {
-            if is_chosen(number % TENSORS.len()) {
-                let [first, second] = &parameter.moments;
-                kernels::adamw_step(&parameter.weight, gradient, [first, second], settings)?;
-            }
+        let (gradients, norm) = gradients(&mut loss, &self.tensors(), task)?;
+        let settings = optimizer.update(self.history.len() as u64, norm);
+        for (parameter, gradient) in self.parameters.iter().zip(&gradients) {
+            parameter.step(gradient, settings)?;
         }
+        self.history.extend(found);
         Ok(())
     }
 
     /// Makes steps on faithfulness alone, and forgets their moments.
     pub fn start<T: Target>(self, target: &T, options: &FitOptions, task: &Task) -> Result<Self> {
-        let optimizer = Optimizer {
-            steps: u64::MAX,
-            lr: options.faithful_lr,
-            schedule: Schedule { shape: ScheduleShape::Constant, warmup: 0, decay: 0, floor: 0.0 },
-            clip: None,
-            ..options.optimizer()
-        };
+        let schedule = Schedule { shape: ScheduleShape::Constant, warmup: 0, decay: 0, floor: 0.0 };
+        let optimizer = Optimizer::usual(u64::MAX, options.faithful_lr, schedule, None);
         let bar = task.begin("approaching the matrices", Some(options.faithful_steps));
         for step in 0..options.faithful_steps {
             task.check()?;
             let template = &self.template;
             let mut loss = |tensors: &[Tensor]| loss::faithfulness(&loss::deltas(target, &with(template, tensors)?)?);
-            let gradients = gradients(&mut loss, &self.tensors(), task)?;
+            let (gradients, _) = gradients(&mut loss, &self.tensors(), task)?;
             let settings = AdamW { decay: options.faithful_decay, ..optimizer.update(step, 0.0) };
-            self.update(&gradients, settings, |number| number < 2)?;
+            for (number, (parameter, gradient)) in self.parameters.iter().zip(&gradients).enumerate() {
+                // V and U of a matrix, without its gates.
+                if number % TENSORS.len() < 2 {
+                    parameter.step(gradient, settings)?;
+                }
+            }
             bar.advance(1);
         }
         Self::new(self.parts()?)
     }
 }
 
-/// Computes the gradients of a loss, and refuses one that is not finite.
-fn gradients(loss: &mut TensorFunction, at: &[Tensor], task: &Task) -> Result<Vec<Tensor>> {
+/// Computes the gradients of a loss and their norm, and refuses a loss that is not finite.
+fn gradients(loss: &mut TensorFunction, at: &[Tensor], task: &Task) -> Result<(Vec<Tensor>, f64)> {
     let found = value_and_gradients(loss, at, task)?;
     let norm = kernels::global_norm(&found.gradients)?;
     if !found.value.is_finite() || !norm.is_finite() {
         return Err(err!(Numeric, "the loss is {}, with a gradient of norm {norm}", found.value)
             .hint("try a lower `lr`, or a `clip`"));
     }
-    Ok(found.gradients)
+    Ok((found.gradients, norm))
 }
 
 /// Returns parts with the tensors of a list, in the order of the parameters.

@@ -11,6 +11,7 @@ use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::sae::lorsa::Lorsa;
 use crate::sae::metrics::{EvaluationText, JudgedRowsOptions};
+use crate::sae::text_rows::dictionary::TextDictionary;
 use crate::tensor::{Device, Tensor};
 
 /// Rows of text that are read at a time.

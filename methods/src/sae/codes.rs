@@ -107,3 +107,8 @@ pub fn together(parts: &Parts, features: &Tensor, codes: &Tensor) -> Result<Tens
 pub fn norms(rows: &Tensor) -> Result<Tensor> {
     Ok(rows.sqr()?.sum(1)?.sqrt()?)
 }
+
+/// Divides rows by their norms, or by `least` where a norm is below that: a row of zeros stays as it is.
+pub fn unit_rows(rows: &Tensor, least: f64) -> Result<Tensor> {
+    Ok(rows.broadcast_div(&rows.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(least)?)?)
+}

@@ -5,6 +5,7 @@ use candle_core::Var;
 use rand::seq::SliceRandom;
 use serde_json::{Value, json};
 
+use super::codes::unit_rows;
 use super::metrics::{EvaluationText, JudgedRowsOptions, judged_rows};
 use super::splice::{ErrorTreatment, Splice};
 use super::{Activation, Parts, Sae, SiteOptions, SitePair, baselines, writes_of};
@@ -18,8 +19,10 @@ use crate::model::decoder::Decoder;
 use crate::model::run::{Ask, PassEnd};
 use crate::model::site::{Place, one_site};
 use crate::options::OptionGroup;
-use crate::tensor::{DType, Tensor, dtype};
-use crate::training::{self, Optimizer, Parameter, Schedule, ScheduleShape, Trainer, TrainingEnd, of_step};
+use crate::tensor::{DType, Tensor, dtype, float};
+use crate::training::{
+    self, INTERVALS, Optimizer, Parameter, Schedule, ScheduleShape, Trainer, TrainingEnd, means, of_step,
+};
 
 crate::options! {
     /// Options of fine-tuning.
@@ -51,17 +54,13 @@ crate::options! {
 
 impl FineTuneOptions {
     fn optimizer(&self) -> Optimizer {
-        Optimizer {
-            steps: self.steps,
-            lr: self.lr,
-            schedule: Schedule { shape: ScheduleShape::Linear, warmup: 0, decay: 0, floor: 0.0 },
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            clip: Some(self.clip),
-            clip_eps: 1e-6,
-        }
+        let schedule = Schedule { shape: ScheduleShape::Linear, warmup: 0, decay: 0, floor: 0.0 };
+        Optimizer::usual(self.steps, self.lr, schedule, Some(self.clip))
     }
 }
+
+/// Smallest norm that a direction is divided by.
+const SHORTEST: f64 = 1e-12;
 
 /// The losses of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -109,9 +108,6 @@ struct Tuner<'a> {
     options: &'a FineTuneOptions,
 }
 
-/// The KL divergence is recorded as means over this many intervals.
-const INTERVALS: usize = 20;
-
 /// Tunes a dictionary end to end on a text, with a record of that in its metadata.
 pub fn fine_tune_on(sae: &Sae, model: &Model, text: &Text, options: &FineTuneOptions, task: &Task) -> Result<Sae> {
     let reads = options.reads.of(sae)?;
@@ -126,12 +122,9 @@ pub fn fine_tune_on(sae: &Sae, model: &Model, text: &Text, options: &FineTuneOpt
 /// Returns the dictionary with a record of the fine-tuning.
 fn recorded(tuned: FinetuneResult, options: &FineTuneOptions) -> Result<Sae> {
     let mut parts = tuned.sae.parts().clone();
-    let interval = tuned.steps.len().div_ceil(INTERVALS).max(1);
-    let mean = |part: &[FinetuneStep]| part.iter().map(|step| step.kl).sum::<f64>() / part.len() as f64;
-    let kl: Vec<f64> = tuned.steps.chunks(interval).map(mean).collect();
     let record = json!({
         "steps": tuned.steps.len(), "batch": options.batch, "lr": options.lr, "l1": options.l1, "error": options.error,
-        "kl": kl,
+        "kl": means(&tuned.steps, INTERVALS, |step| step.kl),
     });
     parts.about.more.insert("fine_tuned".into(), record);
     Sae::new(parts)
@@ -271,8 +264,8 @@ impl<'a> Tuner<'a> {
         let lesson = self.lesson(texts, &weights.template, task)?;
         let sae = Sae::new(weights.parts()?)?;
         let found = self.loss(&sae, &lesson, task)?;
-        let kl = number(&found.kl)?;
-        let error = number(&found.error)?;
+        let kl = float(&found.kl)?;
+        let error = float(&found.error)?;
         let total = found.total;
         let gradients = {
             let mut store = task.apart(move || Ok(total.backward()?))?;
@@ -330,7 +323,7 @@ impl<'a> Tuner<'a> {
         let rest = (&lesson.written - found)?.sqr()?.sum_all()?;
         let spread = lesson.written.broadcast_sub(&lesson.written.mean_keepdim(0)?)?.sqr()?.sum_all()?;
         // Without variance the error is not normalised.
-        let spread = Some(number(&spread)?).filter(|spread| *spread > 0.0).unwrap_or(1.0);
+        let spread = Some(float(&spread)?).filter(|spread| *spread > 0.0).unwrap_or(1.0);
         let error = (rest / spread)?;
         let lengths = sae.directions().sqr()?.sum(1)?.sqrt()?.detach();
         let l1 = codes.abs()?.broadcast_mul(&lengths)?.sum(1)?.mean(0)?;
@@ -349,10 +342,6 @@ fn places(texts: &[&EvaluationText]) -> Vec<u32> {
         (0..text.ids.len()).filter(counts).map(|position| (row * width + position) as u32).collect::<Vec<_>>()
     };
     texts.iter().enumerate().flat_map(of).collect()
-}
-
-fn number(t: &Tensor) -> Result<f64> {
-    Ok(t.detach().to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }
 
 /// The parts of a dictionary that are fine-tuned.
@@ -437,7 +426,7 @@ impl FinetuneWeights {
     fn advance(&mut self, mut gradients: Vec<Option<Tensor>>, options: &FineTuneOptions, step: u64) -> Result<()> {
         for (weight, gradient) in self.all.iter().zip(&mut gradients) {
             if let (WeightSlot::Decoder, Some(found)) = (weight.name, gradient.as_ref()) {
-                let directions = unit(&weight.weight.as_detached_tensor())?;
+                let directions = unit_rows(&weight.weight.as_detached_tensor(), SHORTEST)?;
                 let along = (found * &directions)?.sum_keepdim(1)?;
                 *gradient = Some((found - directions.broadcast_mul(&along)?)?);
             }
@@ -449,20 +438,14 @@ impl FinetuneWeights {
         let update = options.optimizer().update(step, norm);
         for (weight, gradient) in self.all.iter().zip(&gradients) {
             let Some(gradient) = gradient else { continue };
-            let [first, second] = &weight.moments;
-            kernels::adamw_step(&weight.weight, &gradient.detach(), [first, second], update)?;
+            weight.step(&gradient.detach(), update)?;
             if weight.name == WeightSlot::Decoder {
-                let directions = unit(&weight.weight.as_detached_tensor())?;
+                let directions = unit_rows(&weight.weight.as_detached_tensor(), SHORTEST)?;
                 weight.weight.set(&directions.broadcast_mul(&self.lengths)?)?;
             }
         }
         Ok(())
     }
-}
-
-fn unit(rows: &Tensor) -> Result<Tensor> {
-    let lengths = rows.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-12)?;
-    Ok(rows.broadcast_div(&lengths)?)
 }
 
 fn diverged(step: u64, norm: f64) -> Error {

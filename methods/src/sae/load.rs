@@ -110,7 +110,7 @@ impl Loader<'_> {
             _ => {}
         }
         if is_relative(source) {
-            return Err(self.no_path(path));
+            return Err(self.no_path(source));
         }
         let settings = HubSettings::from_env();
         if let Some(name) = releases::on_hub(source)? {
@@ -121,15 +121,13 @@ impl Loader<'_> {
                 let missing = |error| releases::or_release(hub::nor_here(error), source);
                 self.hub(&settings, &name).map_err(missing)
             }
-            Err(_) => Err(self.no_path(path)),
+            Err(_) => Err(self.no_path(source)),
         }
     }
 
     /// Makes the error that says why a path cannot be read, with the nearest name.
-    fn no_path(&self, path: &Path) -> Error {
-        let error = self.files.open(path).err().unwrap_or_else(|| err!(File, "cannot read {}", path.display()));
-        let hint = "expected a folder, a file, or a dictionary of the hub as `org/name/path`";
-        if error.hint.is_none() { error.hint(hint) } else { error }
+    fn no_path(&self, source: &str) -> Error {
+        hub::neither(self.files, source, "expected a folder, a file, or a dictionary of the hub as `org/name/path`")
     }
 
     /// Loads a dictionary of a hub.

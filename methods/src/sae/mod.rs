@@ -60,6 +60,7 @@ pub mod metrics;
 pub mod releases;
 pub mod splice;
 pub mod temporal;
+pub mod text_rows;
 pub mod transcoders;
 
 mod about;
@@ -77,7 +78,7 @@ mod scaling;
 mod select;
 mod soft_topk;
 mod sparser;
-pub(crate) mod text_rows;
+mod tensors;
 
 use std::sync::Arc;
 

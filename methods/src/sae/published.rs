@@ -1,7 +1,7 @@
 //! Folders in which others publish dictionaries that have layouts of their own: two files each, here or on the hub.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::base::files::Files;
 use crate::base::{Result, Task};
@@ -11,13 +11,9 @@ use crate::err;
 /// Fetches the folder of a dictionary from the hub, named as `org/name/path`, with the files of the first layout that
 /// is there. `wanted` says in an error what else a source may be.
 pub fn fetched(files: &Files, source: &str, layouts: &[[&str; 2]], wanted: &str, task: &Task) -> Result<PathBuf> {
-    let path = Path::new(source);
     let name = match Name::parse(source) {
         Ok(name) if !source.starts_with(['.', '/', '~']) => name,
-        _ => {
-            let error = files.open(path).err().unwrap_or_else(|| err!(File, "cannot read {source}"));
-            return Err(if error.hint.is_none() { error.hint(wanted) } else { error });
-        }
+        _ => return Err(hub::neither(files, source, wanted)),
     };
     let inside = name.file.clone().unwrap_or_default();
     let below = |file: &str| if inside.is_empty() { file.to_string() } else { format!("{inside}/{file}") };

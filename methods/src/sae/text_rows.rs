@@ -1,6 +1,7 @@
 //! Rows of a text for fits and measures that read them whole: the order in which a fit reads them, batches, and the
 //! positions that count.
 
+pub mod dictionary;
 pub mod fit;
 
 use rand::seq::SliceRandom;
@@ -14,13 +15,16 @@ use crate::data::{Text, harvest};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::tensor::{Device, Tensor};
+use crate::tensor::{Device, Tensor, float, floats};
 
 /// Tokens that are read at a time where a dictionary is measured.
 const TOKENS: usize = 1 << 11;
 
 /// The default length of rows that are read whole, if the model's context is not shorter.
 pub const CONTEXT: usize = 64;
+
+/// Number of the rows by which a fit scales activations.
+const ROWS_OF_SCALES: usize = 64;
 
 /// Reads the rows of a text on which a dictionary is judged; refuses a text without tokens.
 pub fn rows_of(
@@ -127,9 +131,9 @@ impl TextRows {
         Ok(Self { rows, order })
     }
 
-    /// Returns the first rows, as many at a time as a step has.
-    pub fn first(&self, count: usize) -> impl Iterator<Item = Vec<&EvaluationText>> {
-        self.rows[..count.min(self.rows.len())].chunks(self.order.batch).map(|part| part.iter().collect())
+    /// Returns the first rows, by which activations are scaled, as many at a time as a step has.
+    pub fn first(&self) -> impl Iterator<Item = Vec<&EvaluationText>> {
+        self.rows[..ROWS_OF_SCALES.min(self.rows.len())].chunks(self.order.batch).map(|part| part.iter().collect())
     }
 
     /// Returns the rows of a step.
@@ -156,6 +160,44 @@ pub fn weights(rows: &[&EvaluationText], wide: usize, device: &Device) -> Result
     let weights: Vec<f32> =
         rows.iter().flat_map(|row| (0..wide).map(|at| f32::from(u8::from(row.counts(at))))).collect();
     Ok(Tensor::from_vec(weights, (rows.len(), wide, 1), device)?)
+}
+
+/// Sums of activations at the positions that count.
+#[derive(Debug, Clone, Default)]
+pub struct ActivationSums {
+    count: f64,
+    square: f64,
+    sum: Vec<f64>,
+}
+
+impl ActivationSums {
+    /// Adds activations `[batch, pos, width]`, with a weight for each position: 1 where it counts.
+    pub fn add(&mut self, x: &Tensor, weights: &Tensor) -> Result<()> {
+        self.count += floats(weights)?.iter().sum::<f64>();
+        let x = x.broadcast_mul(weights)?;
+        self.square += float(&x.sqr()?.sum_all()?)?;
+        let along = floats(&x.sum((0, 1))?)?;
+        self.sum.resize(along.len(), 0.0);
+        self.sum.iter_mut().zip(along).for_each(|(sum, more)| *sum += more);
+        Ok(())
+    }
+
+    /// Returns the root of the mean square.
+    pub fn size(&self) -> f64 {
+        self.size_of(self.square / self.count)
+    }
+
+    /// Returns the mean, and the size of the numbers about it.
+    pub fn spread(&self) -> (Vec<f32>, f64) {
+        let mean: Vec<f64> = self.sum.iter().map(|sum| sum / self.count).collect();
+        let variance = self.square / self.count - mean.iter().map(|mean| mean * mean).sum::<f64>();
+        (mean.into_iter().map(|mean| mean as f32).collect(), self.size_of(variance.max(0.0)))
+    }
+
+    /// Returns the size of numbers whose squares have this sum.
+    fn size_of(&self, square: f64) -> f64 {
+        (square / self.sum.len().max(1) as f64).sqrt()
+    }
 }
 
 /// The positions of a batch of rows that count.

@@ -7,6 +7,7 @@ use crate::base::{Cell, Result, Table};
 use crate::model::config::Config;
 use crate::report::draw::canvas::{self, Anchor, Canvas, Drawing, Point};
 use crate::report::draw::layout::{PAD, draw_notes, draw_title, note_lines, notes_height, title_height, title_lines};
+use crate::report::draw::lettering::Font;
 use crate::report::palette::{GROUND, INK, MUTED, RULE, SERIES};
 use crate::report::picture::Picture;
 use crate::report::visible_text::count;
@@ -113,9 +114,9 @@ impl Picture for ModelPicture {
 
     fn draw(&self, spelling: bool) -> Result<Drawing> {
         let width = self.placed(0.0).width;
-        let title = title_lines(&self.title, width);
+        let title = title_lines(&self.title, width, Font::Sans);
         let PlacedMarks { marks, bottom, .. } = self.placed(PAD + title_height(&title));
-        let notes = note_lines(&[NOTE.to_string()], width);
+        let notes = note_lines(&[NOTE.to_string()], width, Font::Sans);
         let height = bottom + notes_height(&notes) + 4.0 + PAD;
         canvas::draw(width, height, spelling, |canvas| {
             draw_title(canvas, &title)?;

@@ -1,17 +1,21 @@
-//! Annotations: texts at points, arrows, lines across and shaded spans, each text where it hides least, on a plate of
-//! ground so that it reads.
+//! Annotations: texts at points, arrows, lines and shaded spans, each text where it hides least, on a plate of ground
+//! so that it reads.
 
 use super::*;
 use crate::report::clip::Rectangle;
 use crate::report::draw::canvas::Anchor;
 use crate::report::draw::layout::NOTE;
 use crate::report::palette::{GROUND, INK, MUTED};
+use crate::report::point_thinning;
 
 const DASH: f64 = 4.0;
 
 /// Length and half the width of the head of an arrow, and its distance from the point.
 const HEAD: (f64, f64) = (7.0, 3.2);
 const CLEAR: f64 = 4.0;
+
+/// Maximum number of places of the data, and of a line, that annotations keep clear of.
+const MOST_PLACES: usize = 4000;
 
 /// Shades the spans of both axes, which lie behind the data.
 pub fn draw_behind(plot: &mut Plot, chart: &Chart) -> Result<()> {
@@ -68,7 +72,7 @@ pub fn draw(plot: &mut Plot, chart: &Chart) -> Result<()> {
                 (text, [spot; 4])
             }
             Annotation::XSpan { low, high, text } if plot.view.x.low < *high && *low < plot.view.x.high => {
-                let middle = (plot.x(*low).max(frame.left) + plot.x(*high).min(frame.right)) / 2.0;
+                let middle = (plot.inside(Direction::X, *low) + plot.inside(Direction::X, *high)) / 2.0;
                 let left = middle - width(plot, text) / 2.0;
                 let high = frame.top + 9.0;
                 let low = frame.bottom - 9.0;
@@ -80,6 +84,17 @@ pub fn draw(plot: &mut Plot, chart: &Chart) -> Result<()> {
                 let left = frame.left + 6.0;
                 let between = (left + right) / 2.0;
                 (text, [(right, middle), (left, middle), (between, middle), (right, middle)])
+            }
+            Annotation::Line { points, text } => {
+                let path: Vec<Point> = points.iter().map(|[x, y]| plot.place(*x, *y)).collect();
+                let pieces = frame.path(&point_thinning::path(&path));
+                for piece in &pieces {
+                    plot.canvas.path(piece, 1.4, INK)?;
+                }
+                let shown = pieces.concat();
+                let Some((start, end)) = shown.first().zip(shown.last()) else { continue };
+                covered.extend(pieces.iter().flat_map(|piece| along(piece)).take(MOST_PLACES));
+                (text, [(end.0, end.1 - 9.0), (end.0, end.1 + 9.0), (start.0, start.1 - 9.0), (start.0, start.1 + 9.0)])
             }
             _ => continue,
         };
@@ -106,20 +121,39 @@ fn arrow(plot: &mut Plot, plate: &Rectangle, to: Point) -> Result<()> {
     plot.canvas.polygon(&head, INK)
 }
 
-/// Returns places of the data, at most four thousand, which annotations are to keep clear of.
-fn data(plot: &Plot, chart: &Chart) -> Vec<Point> {
-    let points = || chart.content.kind().points();
-    let every = points().count().div_ceil(4000).max(1);
-    let shown = points().step_by(every).filter(|(x, y)| plot.view.shows(*x, *y));
-    shown.map(|(x, y)| plot.place(x, y)).collect()
+/// Returns places of the data, which annotations are to keep clear of, those of the right axis by its range.
+fn data(plot: &mut Plot, chart: &Chart) -> Vec<Point> {
+    let kind = chart.content.kind();
+    let every = kind.points().count().div_ceil(MOST_PLACES).max(1);
+    let Some(right) = kind.right() else { return places(plot, kind.points().step_by(every)) };
+    let side = |is_right: bool| {
+        let own = kind.series().iter().filter(|s| right.holds(&s.name) == is_right);
+        places(&plot.of_side(is_right), own.flat_map(Series::points).step_by(every))
+    };
+    [false, true].map(side).concat()
+}
+
+/// Returns the places of those points that the axes can show.
+fn places(plot: &Plot, points: impl Iterator<Item = (f64, f64)>) -> Vec<Point> {
+    points.filter(|(x, y)| plot.view.shows(*x, *y)).map(|(x, y)| plot.place(x, y)).collect()
+}
+
+/// Returns places along a path, a few pixels apart.
+fn along(path: &[Point]) -> impl Iterator<Item = Point> {
+    path.windows(2).flat_map(|pair| {
+        let (from, to) = (pair[0], pair[1]);
+        let steps = ((to.0 - from.0).hypot(to.1 - from.1) / 6.0) as usize + 1;
+        let at = move |share: f64| (from.0 + (to.0 - from.0) * share, from.1 + (to.1 - from.1) * share);
+        (0..=steps).map(move |i| at(i as f64 / steps as f64))
+    })
 }
 
 fn fitted(plot: &Plot, text: &str) -> String {
-    NOTE.fitted(&elided(&visible(text), 80), plot.frame.width() - 12.0)
+    NOTE.of(plot.canvas.font()).fitted(&elided(&visible(text), 80), plot.frame.width() - 12.0)
 }
 
 fn width(plot: &Plot, text: &str) -> f64 {
-    NOTE.width(&fitted(plot, text))
+    NOTE.of(plot.canvas.font()).width(&fitted(plot, text))
 }
 
 /// Writes the text at the one of `spots` where it covers least; a spot is the left end of a text and its middle line.
@@ -128,7 +162,7 @@ fn plate(plot: &mut Plot, text: &str, spots: &[Point], covered: &mut Vec<Point>)
         return Ok(());
     }
     let text = fitted(plot, text);
-    let wide = NOTE.width(&text);
+    let wide = NOTE.of(plot.canvas.font()).width(&text);
     let around = |spot: &Point| inside(&plot.frame, *spot, wide);
     let hidden = |plate: &Rectangle| covered.iter().filter(|point| plate.contains(**point)).count();
     let Some(plate) = spots.iter().map(around).min_by_key(hidden) else { return Ok(()) };
@@ -177,6 +211,54 @@ mod tests {
         // The range holds both ends.
         let view = chart(vec![Annotation::YSpan { low: 6.0, high: 20.0, text: String::new() }]).view().unwrap();
         assert!(view.y.contains(20.0));
+    }
+
+    #[test]
+    fn lines_lie_over_the_data_and_are_cut_at_the_frame() {
+        let line = |points: Vec<[f64; 2]>| Annotation::Line { points, text: "y = x".into() };
+        let across = line(vec![[0.0, 0.0], [10.0, 10.0]]);
+        let drawn = body(vec![across.clone()]);
+        let stroke = "stroke=\"#1F2329\" stroke-width=\"14\"";
+        assert_eq!((drawn.matches(stroke).count(), drawn.matches(">\ny = x\n<").count()), (1, 1));
+        assert!(drawn.find(stroke).unwrap() > drawn.find("stroke=\"#0072B2\"").unwrap());
+        // The axes hold the line, unless they have a range.
+        let far = chart(vec![line(vec![[0.0, 0.0], [20.0, 20.0]])]);
+        assert!(far.view().unwrap().x.contains(20.0));
+        let mut cut = far.clone();
+        cut.x.range = Some([0.0, 10.0]);
+        let ends = |chart: &Chart| {
+            let body = chart.draw(false).unwrap().body;
+            let line = body.lines().find(|line| line.contains(stroke)).unwrap().to_string();
+            line.split('"').nth(1).unwrap().split_whitespace().map(String::from).collect::<Vec<_>>()
+        };
+        let x = |point: &str| point.split_once(',').unwrap().0.parse::<f64>().unwrap();
+        // The frame ends 20 pixels before the sheet.
+        assert!((x(&ends(&cut)[1]) - 7000.0).abs() <= 1.0, "{:?}", ends(&cut));
+        assert!(x(&ends(&far)[1]) < 6990.0);
+        // Beyond the frame there is neither line nor name.
+        cut.marks = vec![line(vec![[20.0, 0.0], [30.0, 1.0]])];
+        assert!(!cut.draw(false).unwrap().body.contains("y = x"));
+    }
+
+    #[test]
+    fn annotations_keep_clear_of_the_series_of_the_right_axis() {
+        let series = |name: &str, y: [f64; 3]| Series {
+            name: name.into(),
+            x: vec![0.0, 1.0, 2.0],
+            y: y.to_vec(),
+            ..Series::default()
+        };
+        let right = RightAxis { axis: Axis::default(), series: vec!["b".into()] };
+        let series = vec![series("a", [0.0, 1.0, 2.0]), series("b", [1e6, 2e6, 3e6])];
+        let chart = Chart::new(ChartContent::Line(LineChart { series, right: Some(right) }));
+        let pane = Pane { width: 720.0, height: 440.0, lettering: Lettering::default(), panel: None };
+        let mut found: Vec<bool> = Vec::new();
+        let drawn = axes::draw(&chart, chart.view().unwrap(), &pane, |plot| {
+            found = data(plot, &chart).into_iter().map(|place| plot.frame.contains(place)).collect();
+            Ok(())
+        });
+        assert!(drawn.is_ok());
+        assert_eq!(found, [true; 6]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use plotters::coord::Shift;
 use plotters::drawing::DrawingArea;
 use plotters::style::TRANSPARENT;
 
-use super::legend::Legend;
+use super::legend::{Legend, LegendKeys};
 use super::pane::Heading;
 use super::plot::{Ruler, Space};
 use super::*;
@@ -28,13 +28,18 @@ const UNLABELLED: f64 = 4.0;
 /// Distance of tick labels from an axis.
 const TICK_GAP: f64 = 8.0;
 
+/// Share of the width that names of categories at the left take at most.
+const WIDEST_NAMES: f64 = 0.35;
+
 /// Parts around the data of a chart, and their places.
 struct Surroundings {
     heading: Heading,
     legend: Legend,
     notes: Vec<String>,
     /// Names below the plot, where categories stand there in place of numbers.
-    named: Option<AxisLabels>,
+    below: Option<AxisLabels>,
+    /// Names at the left of the plot, where they stand there.
+    beside: Option<AxisLabels>,
     x: Ruler,
     y: Ruler,
     right: Option<Ruler>,
@@ -47,11 +52,12 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    fn of(chart: &Chart, view: &ChartView, key: LegendSymbol, pane: &Pane) -> Self {
-        let Pane { width, height, .. } = *pane;
+    fn of(chart: &Chart, view: &ChartView, pane: &Pane) -> Self {
+        let Pane { width, height, lettering, .. } = *pane;
+        let font = lettering.font;
         let given = pane.margins();
         let heading = Heading::of(&chart.title, pane);
-        let legend = Legend::new(&chart.listed(), key, chart.palette, width);
+        let legend = Legend::new(&LegendKeys::of(chart), width, font);
         let notes = pane.note_lines(&view.notes, width);
         let has_y_labels = pane.has_y_labels();
         let x_label = if pane.has_x_labels() { label_room(&chart.x.label) } else { 0.0 };
@@ -59,44 +65,54 @@ impl Surroundings {
         let foot = height - PAD - layout::notes_height(&notes) - x_label;
         // Ticks are chosen for the height there would be with one line of labels; longer labels only make them denser.
         let high = given.map_or(foot - 20.0 - top, |given| height - given.bottom - top);
-        let up = |scale: Scale| Ruler { scale, ticks: scale.ticks((high / 52.0).max(2.0) as usize) };
-        let y = up(view.y);
-        let own = if has_y_labels { PAD + label_room(&chart.y.label) + widest(&y) + TICK_GAP } else { UNLABELLED };
+        let named = |wanted: Direction| {
+            chart.content.kind().categories().filter(|(direction, _)| *direction == wanted).map(|(_, names)| names)
+        };
+        let up = |scale: Scale, axis: &Axis| axis.ticks_on(&scale, (high / 52.0).max(2.0) as usize);
+        let ticks = if named(Direction::Y).is_some() { Vec::new() } else { up(view.y, &chart.y) };
+        let y = Ruler { scale: view.y, ticks };
+        let beside = named(Direction::Y).map(|names| layout::labels_beside(names, width * WIDEST_NAMES, font));
+        let widest_label = beside.as_ref().map_or(widest(&y, font), |labels| labels.depth);
+        let own = if has_y_labels { PAD + label_room(&chart.y.label) + widest_label + TICK_GAP } else { UNLABELLED };
         let left = given.map_or(own, |given| given.left);
-        let right = view.right.map(up);
-        let beside = right.as_ref().map_or(0.0, |right| right_room(chart, right));
-        let end = given.map_or(width - PAD - BESIDE - beside, |given| width - given.right).max(left + 40.0);
-        let categories = chart.content.kind().categories();
-        let named = categories.filter(|_| pane.has_x_labels()).map(|names| {
+        let right_axis = chart.content.kind().right().map(|right| &right.axis);
+        let right = view.right.zip(right_axis).map(|(scale, axis)| Ruler { scale, ticks: up(scale, axis) });
+        let room = right.as_ref().map_or(0.0, |right| right_room(chart, right, font));
+        let end = given.map_or(width - PAD - BESIDE - room, |given| width - given.right).max(left + 40.0);
+        let below = named(Direction::X).filter(|_| pane.has_x_labels()).map(|names| {
             let slot = (end - left) / names.len() as f64;
-            layout::labels_below(names, slot, (height * 0.3).min(150.0))
+            layout::labels_below(names, slot, (height * 0.3).min(150.0), font)
         });
-        let ticks = if categories.is_some() { Vec::new() } else { ticks_that_fit(&view.x, end - left) };
+        let ticks = match named(Direction::X) {
+            Some(_) => Vec::new(),
+            None if chart.x.ticks.is_some() => chart.x.ticks_on(&view.x, 0),
+            None => ticks_that_fit(&view.x, end - left, font),
+        };
         let x = Ruler { scale: view.x, ticks };
-        let depth = match &named {
+        let depth = match &below {
             Some(labels) => labels.depth + 8.0,
             None if pane.has_x_labels() => 20.0,
             None => 0.0,
         };
         let bottom = given.map_or(foot - depth, |given| height - given.bottom).max(top + 30.0);
         let frame = Rectangle { left, top, right: end, bottom };
-        Self { heading, legend, notes, named, x, y, right, frame, depth, x_label, has_y_labels }
+        Self { heading, legend, notes, below, beside, x, y, right, frame, depth, x_label, has_y_labels }
     }
 }
 
-fn widest(ruler: &Ruler) -> f64 {
-    ruler.ticks.iter().map(|t| TICK.width(&t.label)).fold(0.0, f64::max)
+fn widest(ruler: &Ruler, font: Font) -> f64 {
+    ruler.ticks.iter().map(|t| TICK.of(font).width(&t.label)).fold(0.0, f64::max)
 }
 
 /// Returns the room that the labels of the right axis take.
-fn right_room(chart: &Chart, ruler: &Ruler) -> f64 {
+fn right_room(chart: &Chart, ruler: &Ruler, font: Font) -> f64 {
     let label = chart.content.kind().right().map_or(0.0, |right| label_room(&right.axis.label));
-    widest(ruler) + TICK_GAP + label
+    widest(ruler, font) + TICK_GAP + label
 }
 
 /// Returns the room that the labels of a chart take around its plot in a pane.
-pub fn margins(chart: &Chart, view: &ChartView, key: LegendSymbol, pane: &Pane) -> Margins {
-    let Rectangle { left, top, right, bottom } = Surroundings::of(chart, view, key, pane).frame;
+pub fn margins(chart: &Chart, view: &ChartView, pane: &Pane) -> Margins {
+    let Rectangle { left, top, right, bottom } = Surroundings::of(chart, view, pane).frame;
     Margins { left, top, right: pane.width - right, bottom: pane.height - bottom }
 }
 
@@ -104,25 +120,30 @@ pub fn margins(chart: &Chart, view: &ChartView, key: LegendSymbol, pane: &Pane) 
 pub fn draw(
     chart: &Chart,
     view: ChartView,
-    key: LegendSymbol,
     pane: &Pane,
     paint: impl FnOnce(&mut Plot) -> Result<()>,
 ) -> Result<Drawing> {
-    let around = Surroundings::of(chart, &view, key, pane);
+    let around = Surroundings::of(chart, &view, pane);
     let frame = around.frame;
-    canvas::draw(pane.width, pane.height, pane.spelling, |canvas| {
+    let styles = chart.styles();
+    canvas::draw(pane.width, pane.height, pane.lettering, |canvas| {
         around.heading.draw(canvas)?;
         around.legend.draw(canvas, PAD + around.heading.height())?;
         layout::draw_notes(canvas, &around.notes, pane.height)?;
         let space = draw_around(canvas, chart, &around)?;
-        let mut plot = Plot { canvas, frame, view, space, palette: chart.palette };
-        if let Some(labels) = &around.named {
+        let mut plot = Plot { canvas, frame, view, space, styles: &styles };
+        if let Some(labels) = &around.below {
             let centres: Vec<f64> = (0..labels.texts.len()).map(|i| plot.x(i as f64)).collect();
             labels.draw(plot.canvas, frame.bottom + 6.0, |i| centres[i])?;
         }
+        if let Some(labels) = around.beside.as_ref().filter(|_| around.has_y_labels) {
+            let middles: Vec<f64> = (0..labels.texts.len()).map(|i| plot.y(i as f64)).collect();
+            let slot = frame.height() / middles.len() as f64;
+            labels.draw_beside(plot.canvas, frame.left - TICK_GAP, slot, |i| middles[i])?;
+        }
         annotations::draw_behind(&mut plot, chart)?;
         paint(&mut plot)?;
-        draw_frame(&mut plot)?;
+        draw_frame(&mut plot, around.beside.is_some())?;
         draw_right(&mut plot, chart, &around)?;
         annotations::draw(&mut plot, chart)
     })
@@ -135,6 +156,7 @@ fn draw_around(canvas: &mut Canvas, chart: &Chart, around: &Surroundings) -> Res
     let start = if around.has_y_labels { PAD } else { frame.left };
     let right = chart.content.kind().right();
     let tie = right.and_then(|right| right.tie(chart, false));
+    let label = LABEL.of(canvas.font());
     // plotters shares a backend of its own, and so it has the sheet for a while.
     let sheet = Rc::new(RefCell::new(std::mem::take(canvas)));
     let size = (units(frame.right - start), units(frame.height() + below));
@@ -151,9 +173,9 @@ fn draw_around(canvas: &mut Canvas, chart: &Chart, around: &Surroundings) -> Res
         .axis_desc_style(LABEL.style(INK))
         // Labels stand at twice the length of a tick.
         .set_all_tick_mark_size(units(3.7))
-        .x_desc(LABEL.fitted(&visible(&chart.x.label), frame.width()));
+        .x_desc(label.fitted(&visible(&chart.x.label), frame.width()));
     if right.is_none() {
-        mesh.y_desc(LABEL.fitted(&visible(&chart.y.label), frame.height()));
+        mesh.y_desc(label.fitted(&visible(&chart.y.label), frame.height()));
     }
     if let Some(ink) = tie {
         mesh.y_label_style(TICK.style(ink));
@@ -177,7 +199,8 @@ fn draw_right(plot: &mut Plot, chart: &Chart, around: &Surroundings) -> Result<(
         let y = frame.bottom - ruler.scale.share(tick.at) * frame.height();
         plot.canvas.text(&tick.label, (beside, y), Anchor::Left, TICK, tie.unwrap_or(MUTED))?;
     }
-    let middle = beside + widest(ruler) + label_room(&right.axis.label) - LABEL.size / 2.0;
+    let font = plot.canvas.font();
+    let middle = beside + widest(ruler, font) + label_room(&right.axis.label) - LABEL.size / 2.0;
     draw_label_upwards(plot.canvas, &right.axis.label, middle, &frame, tie.unwrap_or(INK))
 }
 
@@ -186,17 +209,18 @@ fn draw_label_upwards(canvas: &mut Canvas, label: &str, x: f64, frame: &Rectangl
     if label.is_empty() {
         return Ok(());
     }
-    let text = LABEL.fitted(&visible(label), frame.height());
+    let text = LABEL.of(canvas.font()).fitted(&visible(label), frame.height());
     canvas.text_upwards(&text, (x, (frame.top + frame.bottom) / 2.0), Anchor::Center, LABEL, ink)
 }
 
 /// Chooses the most ticks whose labels stand clear of each other.
-fn ticks_that_fit(scale: &Scale, width: f64) -> Vec<Tick> {
+fn ticks_that_fit(scale: &Scale, width: f64, font: Font) -> Vec<Tick> {
     let most = (width / 80.0).max(1.0) as usize;
+    let wide = |tick: &Tick| TICK.of(font).width(&tick.label);
     let clear = |ticks: &[Tick]| {
         ticks.windows(2).all(|pair| {
-            let apart = (scale.share(pair[1].at) - scale.share(pair[0].at)) * width;
-            apart > (TICK.width(&pair[0].label) + TICK.width(&pair[1].label)) / 2.0 + 12.0
+            let apart = (scale.share(pair[1].at) - scale.share(pair[0].at)).abs() * width;
+            apart > (wide(&pair[0]) + wide(&pair[1])) / 2.0 + 12.0
         })
     };
     let mut ticks = scale.ticks(most);
@@ -213,14 +237,19 @@ fn ticks_that_fit(scale: &Scale, width: f64) -> Vec<Tick> {
     ticks
 }
 
-/// Draws the base line, and the zero line where zero lies inside.
-fn draw_frame(plot: &mut Plot) -> Result<()> {
-    let frame = plot.frame;
-    if !plot.view.y.log && plot.view.y.low < 0.0 && plot.view.y.high > 0.0 {
-        let y = plot.y(0.0);
-        plot.canvas.line((frame.left, y), (frame.right, y), 1.0, MUTED)?;
+/// Draws the base line, and the zero line where zero lies inside: lines across, but up where values run across.
+fn draw_frame(plot: &mut Plot, is_across: bool) -> Result<()> {
+    let Rectangle { left, top, right, bottom } = plot.frame;
+    let values = if is_across { Direction::X } else { Direction::Y };
+    let (from, to, base) = if is_across { (top, bottom, left) } else { (left, right, bottom) };
+    let scale = plot.view.scale(values);
+    let ends = |at: f64| (values.point(at, from), values.point(at, to));
+    if !scale.log && scale.low < 0.0 && scale.high > 0.0 {
+        let (a, b) = ends(plot.at(values, 0.0));
+        plot.canvas.line(a, b, 1.0, MUTED)?;
     }
-    plot.canvas.line((frame.left, frame.bottom), (frame.right, frame.bottom), 1.0, INK)
+    let (a, b) = ends(base);
+    plot.canvas.line(a, b, 1.0, INK)
 }
 
 #[cfg(test)]

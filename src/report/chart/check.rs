@@ -2,12 +2,15 @@
 
 use super::options::{LARGEST, LARGEST_FONT, SMALLEST, SMALLEST_FONT};
 use super::*;
-use crate::base::Error;
+use crate::base::{Error, names};
 
 /// Maximum number of series. Each has a colour and a dash of its own, and each annotation a place where it hides least,
 /// which is looked for.
 const MOST_SERIES: usize = 1000;
 const MOST_MARKS: usize = 1000;
+
+/// Maximum number of corners of all lines that are annotations.
+const MOST_CORNERS: usize = 100_000;
 
 impl Chart {
     /// Refuses sizes and ranges out of bounds, lists that do not fit each other, and charts with nothing to see.
@@ -42,6 +45,11 @@ impl Chart {
 
     fn check_marks(&self) -> Result<()> {
         few(self.marks.len(), MOST_MARKS, "annotation")?;
+        let corners = |mark: &Annotation| match mark {
+            Annotation::Line { points, .. } => points.len(),
+            _ => 0,
+        };
+        few(self.marks.iter().map(corners).sum(), MOST_CORNERS, "corners of lines").map_err(|e| e.about("lines"))?;
         for mark in &self.marks {
             let option = match mark {
                 Annotation::Text { .. } | Annotation::Arrow { .. } => "texts",
@@ -49,6 +57,7 @@ impl Chart {
                 Annotation::Vertical { .. } => "vertical",
                 Annotation::XSpan { .. } => "x_spans",
                 Annotation::YSpan { .. } => "y_spans",
+                Annotation::Line { .. } => "lines",
             };
             for (axis, name, places) in [(&self.x, "x", mark.xs()), (&self.y, "y", mark.ys())] {
                 if let Some(at) = places.into_iter().find(|at| !at.is_finite() || axis.log && *at <= 0.0) {
@@ -65,9 +74,43 @@ impl Chart {
 }
 
 impl Axis {
+    /// Refuses ends that are no range in either direction, and ticks that have no place.
     pub(super) fn check(&self, name: &str) -> Result<()> {
-        range(self.range, self.log, &format!("the {name} axis")).map_err(|e| e.about(format!("{name}_range")))
+        let what = format!("the {name} axis");
+        let about = format!("{name}_range");
+        if let Some([from, to]) = self.range {
+            if !(from.is_finite() && to.is_finite() && from != to) {
+                return Err(err!(Argument, "expected two finite ends that differ for {what}, found {from} and {to}")
+                    .about(about));
+            }
+            range(Some([from.min(to), from.max(to)]), self.log, &what).map_err(|e| e.about(about))?;
+        }
+        let ticks = self.ticks.iter().flatten();
+        few(ticks.clone().count(), MOST_MARKS, "tick")?;
+        match ticks.map(|tick| tick.at).find(|at| !scale::shows(*at, self.log)) {
+            Some(at) => {
+                Err(err!(Argument, "expected ticks at places on {what}, found {at}").about(format!("{name}_ticks")))
+            }
+            None => Ok(()),
+        }
     }
+}
+
+/// Refuses numbers in the palette of which none is for a series: their names are misspelt.
+pub fn colour_numbers(numbers: &BTreeMap<String, usize>, series: &[&str]) -> Result<()> {
+    let Some(first) = numbers.keys().next() else { return Ok(()) };
+    if series.iter().any(|name| numbers.contains_key(*name)) {
+        return Ok(());
+    }
+    let named = series.iter().copied().filter(|name| !name.is_empty());
+    Err(err!(Argument, "expected names of series for `colours`, found `{first}`")
+        .maybe_hint(names::suggestion(first, named))
+        .about("colours"))
+}
+
+/// Refuses a reversed axis, which bars and columns cannot stand on.
+pub fn rising(axis: &Axis, name: &str) -> Result<()> {
+    range(axis.range, axis.log, &format!("the {name} axis")).map_err(|e| e.about(format!("{name}_range")))
 }
 
 /// Refuses a range whose ends are not finite and rising, or not above zero on a logarithmic axis.
@@ -156,8 +199,11 @@ mod tests {
         let many = Chart::line(vec![one.clone(); 1001]);
         assert_eq!(message(many), "expected at most 1000 series in a chart, found 1001");
         let rule = Annotation::Horizontal { at: 0.5, text: String::new() };
-        let ruled = Chart { marks: vec![rule; 1001], ..Chart::line(vec![one]) };
+        let ruled = Chart { marks: vec![rule; 1001], ..Chart::line(vec![one.clone()]) };
         assert_eq!(message(ruled), "expected at most 1000 annotations in a chart, found 1001");
+        let long = Annotation::Line { points: vec![[0.5; 2]; 50_001], text: String::new() };
+        let tangled = Chart { marks: vec![long; 2], ..Chart::line(vec![one]) };
+        assert_eq!(message(tangled), "expected at most 100000 corners of lines in a chart, found 100002");
     }
 
     #[test]
@@ -180,6 +226,22 @@ mod tests {
         assert_eq!(
             message(Chart { marks: upside_down, ..good.clone() }),
             "expected two finite ends in rising order for a span, found 2 and 1"
+        );
+        let axis = |range| Axis { range: Some(range), ..Axis::default() };
+        assert!(Chart { x: axis([5.0, 1.0]), y: axis([1.0, 0.0]), ..good.clone() }.check().is_ok());
+        assert_eq!(
+            message(Chart { y: axis([2.0, 2.0]), ..good.clone() }),
+            "expected two finite ends that differ for the y axis, found 2 and 2"
+        );
+        let bars = Bars { values: vec![1.0], ..Bars::default() };
+        assert_eq!(
+            message(Chart { y: axis([2.0, 1.0]), ..Chart::bar(vec!["a".into()], vec![bars]) }),
+            "expected two finite ends in rising order for the y axis, found 2 and 1"
+        );
+        let ticks = Some(vec![Tick::numbered(0.0)]);
+        assert_eq!(
+            message(Chart { x: Axis { log: true, ticks, ..Axis::default() }, ..good.clone() }),
+            "expected ticks at places on the x axis, found 0"
         );
         let from_nowhere = Annotation::Arrow { x: 1.0, y: 1.0, text: "a".into(), from: [0.0, 2.0] };
         let log = Axis { log: true, ..Axis::default() };

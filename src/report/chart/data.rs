@@ -86,6 +86,16 @@ impl ChartData<'_> {
         }
     }
 
+    /// Returns the places of the values of each series: one list for all series, or one for each, shaped like the data.
+    pub fn along(&self, data: &ChartData, series: &[NamedValues]) -> Result<Vec<Vec<f64>>> {
+        let is_several = match self.value {
+            Plain::Map(_) => true,
+            Plain::List(list) => list.first().is_some_and(is_list),
+            value => inside::<Tensor>(value).is_some_and(|tensor| tensor.rank() > 1),
+        };
+        if is_several { self.like(data, series) } else { Ok(vec![self.numbers()?; series.len()]) }
+    }
+
     /// Returns the values of a two-dimensional tensor, or of a list of lists of one length.
     pub fn matrix(&self) -> Result<Matrix> {
         if let Some(tensor) = inside::<Tensor>(self.value) {
@@ -241,6 +251,23 @@ mod tests {
         assert_eq!(refused(Plain::Text("x".into())).about.as_deref(), Some("data"));
         let mixed = Plain::List(vec![Plain::Integer(1), Plain::Nothing, Plain::Text("x".into())]);
         assert_eq!(refused(mixed).message, "expected a number for `data[2]`, found string \"x\"");
+    }
+
+    #[test]
+    fn places_are_those_of_all_series_or_of_each() {
+        let task = Task::default();
+        let rows = Plain::List(vec![list(&[1.0, 2.0]), list(&[3.0])]);
+        let data = ChartData { name: "data", value: &rows, task: &task };
+        let series = data.series().unwrap();
+        let along = |value: Plain| ChartData { name: "x_values", value: &value, task: &task }.along(&data, &series);
+        assert_eq!(along(list(&[5.0, 6.0])), Ok(vec![vec![5.0, 6.0]; 2]));
+        assert_eq!(along(Plain::List(vec![list(&[5.0, 6.0]), list(&[7.0])])), Ok(vec![vec![5.0, 6.0], vec![7.0]]));
+        let matrix = Tensor::arange(0_u32, 4, &Device::Cpu).unwrap().reshape((2, 2)).unwrap();
+        assert_eq!(along(given(matrix)), Ok(vec![vec![0.0, 1.0], vec![2.0, 3.0]]));
+        let one = along(Plain::List(vec![list(&[5.0, 6.0])])).unwrap_err();
+        assert_eq!(one.message, "expected `x_values` for each of 2 series, found 1");
+        let named = along(Plain::Map(vec![("a".into(), list(&[5.0]))])).unwrap_err();
+        assert_eq!(named.message, "expected a list, like the data for `x_values`, found a map");
     }
 
     #[test]

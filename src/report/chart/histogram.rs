@@ -16,6 +16,8 @@ crate::options! {
         range: Option<[f64; 2]> = None => usually("the extremes of the values");
         /// Whether bins grow by a constant factor, on a logarithmic x axis.
         log: bool = false;
+        /// Whether columns are densities, whose area is 1 for each series, in place of counts.
+        density: bool = false;
     }
 }
 
@@ -27,7 +29,7 @@ crate::options! {
         /// Quantity that is counted, with its unit.
         x: Option<String> = None;
         /// The label of the y axis.
-        y: String = "count".into();
+        y: Option<String> = None => usually("count, or density");
         with division: BinOptions;
         with y_axis: YAxisOptions;
         with marks: AnnotationOptions;
@@ -47,7 +49,7 @@ pub fn histogram(values: &Plain, options: HistogramOptions, task: &Task) -> Resu
     let division = options.division;
     // They are sorted, for the width of the bins.
     let chart = task.heavy(16.0 * count as f64, move || binned(named, &division)).map_err(|e| e.about("values"))?;
-    let label = LabelOptions { title: options.title, x: options.x, y: Some(options.y) };
+    let label = LabelOptions { title: options.title, x: options.x, y: options.y };
     let chart = chart.sized(&options.size).styled(&options.style);
     chart.dressed(label, &options.y_axis, &options.marks, task)?.checked("values", task)
 }
@@ -64,9 +66,10 @@ pub fn binned(named: Vec<(String, Vec<f64>)>, bins: &BinOptions) -> Result<Chart
     all.sort_by(f64::total_cmp);
     let edges = edges(&all, bins)?;
     let series = named.into_iter().map(|(name, values)| counted(name, &values, &edges, bins.log)).collect();
-    let mut chart = Chart::histogram(edges, series);
+    let content = Histogram { edges, series, density: bins.density };
+    let mut chart = Chart::new(ChartContent::Histogram(content));
     chart.x.log = bins.log;
-    chart.y = Axis { label: "count".into(), ..Axis::default() };
+    chart.y.label = if bins.density { "density" } else { "count" }.into();
     chart.check()?;
     Ok(chart)
 }
@@ -130,6 +133,9 @@ pub struct Histogram {
     #[serde(serialize_with = "json::serialize")]
     pub edges: Vec<f64>,
     pub series: Vec<HistogramCounts>,
+    /// Whether columns are drawn as densities, and not as counts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub density: bool,
 }
 
 /// Numbers of values of one series between the edges, and of those that could not be counted there.
@@ -154,8 +160,9 @@ impl ChartKind for Histogram {
         self.series.iter().map(|s| s.name.as_str()).collect()
     }
 
-    fn check(&self, _: &Chart) -> Result<()> {
+    fn check(&self, chart: &Chart) -> Result<()> {
         check::series(self.series.len())?;
+        check::rising(&chart.y, "y")?;
         let edges = &self.edges;
         if edges.len() < 2 || !edges.windows(2).all(|w| w[0] < w[1]) || !edges.iter().all(|e| e.is_finite()) {
             bail!(Argument, "expected two or more finite edges in rising order");
@@ -166,47 +173,61 @@ impl ChartKind for Histogram {
     }
 
     fn view(&self, chart: &Chart) -> Result<ChartView> {
-        let x = chart.across(self.edges.iter().copied(), 0.0)?;
-        let most = self.points().map(|(_, count)| count).fold(1.0, f64::max);
-        let base = if chart.y.log { 1.0 } else { 0.0 };
-        let y = chart.up_from(Some(base), std::iter::once(most))?;
+        let x = chart.along(Direction::X, self.edges.iter().copied(), 0.0)?;
+        let heights = || self.points().map(|(_, height)| height).filter(|height| *height > 0.0);
+        let most = heights().fold(if self.density { 0.0 } else { 1.0 }, f64::max);
+        let base = match (chart.y.log, self.density) {
+            (false, _) => 0.0,
+            (true, false) => 1.0,
+            (true, true) => heights().fold(most, f64::min),
+        };
+        let y = chart.along_from(Direction::Y, Some(base), std::iter::once(most))?;
         let sum = |of: fn(&HistogramCounts) -> usize| self.series.iter().map(of).sum();
         let notes = left_out([sum(|s| s.not_finite), sum(|s| s.not_positive), sum(|s| s.outside)], "value");
         Ok(ChartView { notes, ..ChartView::new(x, y) })
     }
 
     fn points(&self) -> Box<dyn Iterator<Item = (f64, f64)> + '_> {
-        let columns = self.series.iter().flat_map(|s| self.edges.iter().zip(&s.counts));
-        Box::new(columns.map(|(edge, count)| (*edge, *count as f64)))
-    }
-
-    fn margins(&self, chart: &Chart, pane: &Pane) -> Result<Margins> {
-        Ok(axes::margins(chart, &chart.view()?, LegendSymbol::Block, pane))
+        Box::new(self.series.iter().flat_map(move |s| self.edges.iter().copied().zip(self.heights(s))))
     }
 
     fn draw(&self, chart: &Chart, pane: &Pane) -> Result<Drawing> {
-        axes::draw(chart, chart.view()?, LegendSymbol::Block, pane, |plot| self.paint(plot))
+        axes::draw(chart, chart.view()?, pane, |plot| self.paint(plot))
     }
 
     fn text(&self, chart: &Chart, screen: &Screen) -> Result<TextPicture> {
-        text::plot(chart, screen, "■", |area, view| match self.series.as_slice() {
-            [only] => solid(area, view, &self.edges, only),
-            several => outlines(area, view, &self.edges, several, text::is_lettered(chart, screen)),
+        let of_series =
+            |(s, ink): (&HistogramCounts, Rgb)| Columns { edges: &self.edges, heights: self.heights(s), ink };
+        let columns: Vec<Columns> = self.series.iter().zip(chart.inks()).map(of_series).collect();
+        text::plot(chart, screen, "■", |area, view| match columns.as_slice() {
+            [only] => solid(area, view, only),
+            several => outlines(area, view, several, text::is_lettered(chart, screen)),
         })
     }
 }
 
 impl Histogram {
+    /// Returns the heights of the columns of a series: its counts, or these as shares of all that were counted and of
+    /// the width of the bin.
+    fn heights(&self, s: &HistogramCounts) -> Vec<f64> {
+        let all: f64 = s.counts.iter().map(|count| *count as f64).sum();
+        let height = |(pair, count): (&[f64], &u64)| match *count as f64 {
+            count if self.density => count / all.max(1.0) / (pair[1] - pair[0]),
+            count => count,
+        };
+        self.edges.windows(2).zip(&s.counts).map(height).collect()
+    }
+
     /// Draws filled outlines, translucent where several lie upon each other.
     fn paint(&self, plot: &mut Plot) -> Result<()> {
         let is_alone = self.series.len() == 1;
-        for (index, s) in self.series.iter().enumerate() {
-            let look = plot.style(index);
-            let outline = outline(plot, &self.edges, &s.counts);
+        for (s, look) in self.series.iter().zip(plot.styles) {
+            let heights = self.heights(s);
+            let outline = outline(plot, &self.edges, &heights);
             let opacity = if is_alone { 0.75 } else { 0.3 };
             plot.canvas.polygon(&plot.frame.polygon(&outline), look.colour.faint(opacity))?;
             if is_alone {
-                separators(plot, &self.edges, &s.counts)?;
+                separators(plot, &self.edges, &heights)?;
                 continue;
             }
             for piece in plot.frame.path(&outline) {
@@ -218,11 +239,11 @@ impl Histogram {
 }
 
 /// Returns the outline of the columns from left to right, beginning and ending on the base line.
-fn outline(plot: &Plot, edges: &[f64], counts: &[u64]) -> Vec<Point> {
+fn outline(plot: &Plot, edges: &[f64], heights: &[f64]) -> Vec<Point> {
     let base = plot.frame.bottom;
     let mut points = vec![(plot.x(edges[0]), base)];
-    for (pair, count) in edges.windows(2).zip(counts) {
-        let top = if *count == 0 { base } else { plot.y_inside(*count as f64) };
+    for (pair, height) in edges.windows(2).zip(heights) {
+        let top = if *height == 0.0 { base } else { plot.y_inside(*height) };
         points.extend([(plot.x(pair[0]), top), (plot.x(pair[1]), top)]);
     }
     points.push((plot.x(edges[edges.len() - 1]), base));
@@ -230,15 +251,15 @@ fn outline(plot: &Plot, edges: &[f64], counts: &[u64]) -> Vec<Point> {
 }
 
 /// Draws hairlines in the colour of the ground between neighbouring columns, where these are wide enough.
-fn separators(plot: &mut Plot, edges: &[f64], counts: &[u64]) -> Result<()> {
-    if plot.frame.width() / (counts.len() as f64) < 5.0 {
+fn separators(plot: &mut Plot, edges: &[f64], heights: &[f64]) -> Result<()> {
+    if plot.frame.width() / (heights.len() as f64) < 5.0 {
         return Ok(());
     }
-    for (edge, pair) in edges[1..].iter().zip(counts.windows(2)) {
+    for (edge, pair) in edges[1..].iter().zip(heights.windows(2)) {
         let lower = pair[0].min(pair[1]);
-        if lower > 0 && plot.view.x.contains(*edge) {
+        if lower > 0.0 && plot.view.x.contains(*edge) {
             let x = plot.x(*edge);
-            let top = plot.y_inside(lower as f64);
+            let top = plot.y_inside(lower);
             plot.canvas.line((x, top), (x, plot.frame.bottom), 1.0, GROUND)?;
         }
     }
@@ -248,24 +269,33 @@ fn separators(plot: &mut Plot, edges: &[f64], counts: &[u64]) -> Result<()> {
 /// Blocks that fill a character by eighths from below.
 const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// Returns the height of the columns at a stretch of the width, as a share of the axis: that of the highest bin that
-/// the stretch touches.
-fn height(view: &ChartView, edges: &[f64], counts: &[u64], from: f64, to: f64) -> f64 {
-    let bin = |share: f64| edges.partition_point(|edge| *edge <= view.x.value(share));
-    let first = bin(from).max(1);
-    let touched = first..=bin(to).min(counts.len()).max(first);
-    let most = touched.filter_map(|i| counts.get(i - 1)).max().copied().unwrap_or(0);
-    if most == 0 { 0.0 } else { view.y.share(most as f64).clamp(0.0, 1.0) }
+/// Columns of a series as the terminal draws them.
+struct Columns<'a> {
+    edges: &'a [f64],
+    heights: Vec<f64>,
+    ink: Rgb,
 }
 
-fn solid(area: &TextArea, view: &ChartView, edges: &[f64], counts: &HistogramCounts) -> PlotCharacters {
+impl Columns<'_> {
+    /// Returns the height of the columns at a stretch of the width, as a share of the axis: that of the highest bin
+    /// that the stretch touches.
+    fn height(&self, view: &ChartView, from: f64, to: f64) -> f64 {
+        let bin = |share: f64| self.edges.partition_point(|edge| *edge <= view.x.value(share));
+        let first = bin(from).max(1);
+        let touched = first..=bin(to).min(self.heights.len()).max(first);
+        let most = touched.filter_map(|i| self.heights.get(i - 1)).copied().fold(0.0, f64::max);
+        if most == 0.0 { 0.0 } else { view.y.share(most).clamp(0.0, 1.0) }
+    }
+}
+
+fn solid(area: &TextArea, view: &ChartView, columns: &Columns) -> PlotCharacters {
     let heights: Vec<f64> = (0..area.columns)
         .map(|column| {
             // The middle of the column decides, so that a bin does not run over into its neighbour's character; only
             // bins narrower than a character are looked at together.
             let middle = (column as f64 + 0.5) / area.columns as f64;
-            let reach = if counts.counts.len() > area.columns { 0.5 / area.columns as f64 } else { 0.0 };
-            height(view, edges, &counts.counts, middle - reach, middle + reach)
+            let reach = if columns.heights.len() > area.columns { 0.5 / area.columns as f64 } else { 0.0 };
+            columns.height(view, middle - reach, middle + reach)
         })
         .collect();
     area.cells(|column, row| {
@@ -274,34 +304,25 @@ fn solid(area: &TextArea, view: &ChartView, edges: &[f64], counts: &HistogramCou
         // What is there at all is seen, however little it is.
         let least = usize::from(heights[column] > 0.0 && row == area.rows - 1);
         let text = EIGHTHS[eighths.max(least)];
-        (text != ' ').then_some(PlotCharacter { text, colour: Some(palette::series(0)) })
+        (text != ' ').then_some(PlotCharacter { text, colour: Some(columns.ink) })
     })
 }
 
-fn outlines(
-    area: &TextArea,
-    view: &ChartView,
-    edges: &[f64],
-    series: &[HistogramCounts],
-    lettered: bool,
-) -> PlotCharacters {
+fn outlines(area: &TextArea, view: &ChartView, series: &[Columns], lettered: bool) -> PlotCharacters {
     let mut raster = Braille::new(area.columns, area.rows);
     let frame = raster.frame();
-    for (index, s) in series.iter().enumerate() {
+    for (index, columns) in series.iter().enumerate() {
         let mut before = (0.0, frame.bottom);
         for column in 0..area.columns * 2 {
             let middle = (column as f64 + 0.5) / (area.columns * 2) as f64;
-            let top = frame.bottom * (1.0 - height(view, edges, &s.counts, middle, middle));
+            let top = frame.bottom * (1.0 - columns.height(view, middle, middle));
             raster.stroke((column as f64, before.1), (column as f64, top), index);
             before = (column as f64, top);
         }
     }
     area.cells(|column, row| {
         let (dots, owner) = raster.cell(column, row)?;
-        Some(PlotCharacter {
-            text: if lettered { text::letter(owner) } else { dots },
-            colour: Some(palette::series(owner)),
-        })
+        Some(PlotCharacter { text: if lettered { text::letter(owner) } else { dots }, colour: Some(series[owner].ink) })
     })
 }
 
@@ -313,7 +334,7 @@ mod tests {
 
     fn of(values: Vec<f64>, bins: BinOptions) -> (Vec<f64>, HistogramCounts) {
         match binned(vec![(String::new(), values)], &bins).unwrap().content.as_ref() {
-            ChartContent::Histogram(Histogram { edges, series }) => (edges.clone(), series[0].clone()),
+            ChartContent::Histogram(Histogram { edges, series, .. }) => (edges.clone(), series[0].clone()),
             other => panic!("not a histogram: {other:?}"),
         }
     }
@@ -326,8 +347,26 @@ mod tests {
     }
 
     #[test]
+    fn the_area_of_densities_is_one() {
+        let bins = BinOptions { bins: Some(4), density: true, log: true, ..BinOptions::default() };
+        let mut chart = binned(vec![(String::new(), vec![1.0, 2.0, 3.0, 50.0, 1e4, -1.0])], &bins).unwrap();
+        let content = chart.content.clone();
+        let ChartContent::Histogram(histogram) = &*content else { panic!("no histogram") };
+        let heights = histogram.heights(&histogram.series[0]);
+        let area: f64 =
+            histogram.edges.windows(2).zip(&heights).map(|(pair, height)| (pair[1] - pair[0]) * height).sum();
+        assert!((area - 1.0).abs() < 1e-12 && heights[0] > 0.05, "{heights:?}");
+        assert_eq!(chart.y.label, "density");
+        // Even the lowest column has some height on a logarithmic axis.
+        chart.y.log = true;
+        let view = chart.view().unwrap();
+        let least = heights.iter().copied().filter(|height| *height > 0.0).fold(f64::INFINITY, f64::min);
+        assert!(view.y.low < least && view.y.contains(heights[0]), "{:?} {heights:?}", view.y);
+    }
+
+    #[test]
     fn what_cannot_be_counted_is_said() {
-        let bins = BinOptions { bins: Some(3), log: true, range: None };
+        let bins = BinOptions { bins: Some(3), log: true, ..BinOptions::default() };
         let (edges, found) = of(vec![1.0, 10.0, 1000.0, -1.0, 0.0, f64::NAN, MISSING, f64::INFINITY], bins);
         assert_eq!((edges[0], edges[3]), (1.0, 1000.0));
         assert_eq!((found.counts.iter().sum::<u64>(), found.not_finite, found.not_positive), (3, 2, 2));

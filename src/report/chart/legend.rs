@@ -18,45 +18,61 @@ pub enum LegendSymbol {
     Point,
 }
 
+/// Names with the looks of their series, and the shape of the keys beside them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LegendKeys {
+    pub symbol: LegendSymbol,
+    /// Names of the series, empty where one has none.
+    pub names: Vec<String>,
+    pub styles: Vec<SeriesStyle>,
+}
+
+impl LegendKeys {
+    /// Returns the keys of a chart.
+    pub fn of(chart: &Chart) -> Self {
+        Self { symbol: chart.content.kind().symbol(), names: chart.listed(), styles: chart.styles() }
+    }
+}
+
 pub struct Legend {
-    key: LegendSymbol,
-    palette: Palette,
+    symbol: LegendSymbol,
     entries: Vec<LegendEntry>,
 }
 
 struct LegendEntry {
     text: String,
-    /// The series that the name belongs to; none for "and 12 more" after the last name.
-    series: Option<usize>,
+    /// Look of the series that the name belongs to; none for "and 12 more" after the last name.
+    style: Option<SeriesStyle>,
     left: f64,
     row: usize,
 }
 
 impl Legend {
     /// Lays out the names that are not empty.
-    pub fn new(names: &[impl AsRef<str>], key: LegendSymbol, palette: Palette, width: f64) -> Self {
-        let names = names.iter().map(|name| name.as_ref()).enumerate();
-        let named: Vec<(usize, &str)> = names.filter(|(_, name)| !name.is_empty()).collect();
-        let mut legend = Self { key, palette, entries: Vec::new() };
+    pub fn new(keys: &LegendKeys, width: f64, font: Font) -> Self {
+        let label = LABEL.of(font);
+        let all = keys.names.iter().zip(&keys.styles);
+        let named: Vec<(&String, &SeriesStyle)> = all.filter(|(name, _)| !name.is_empty()).collect();
+        let mut legend = Self { symbol: keys.symbol, entries: Vec::new() };
         let mut x = PAD;
         let mut row = 0;
         let room = width - PAD;
-        for (at, (index, name)) in named.iter().enumerate() {
-            let name = LABEL.fitted(&elided(&token(name), 48), room - PAD - KEY - 16.0);
-            let wide = KEY + 6.0 + LABEL.width(&name) + 18.0;
+        for (at, (name, style)) in named.iter().enumerate() {
+            let name = label.fitted(&elided(&token(name), 48), room - PAD - KEY - 16.0);
+            let wide = KEY + 6.0 + label.width(&name) + 18.0;
             let rest = format!("and {} more", named.len() - at);
             let last_row = row + 1 == MOST_ROWS;
             // On the last row there must be room for the count of those that follow.
-            let kept = if last_row && at + 1 < named.len() { LABEL.width(&rest) + 6.0 } else { 0.0 };
+            let kept = if last_row && at + 1 < named.len() { label.width(&rest) + 6.0 } else { 0.0 };
             if x > PAD && x + wide - 18.0 + kept > room {
                 if last_row {
-                    legend.entries.push(LegendEntry { text: rest, series: None, left: x, row });
+                    legend.entries.push(LegendEntry { text: rest, style: None, left: x, row });
                     break;
                 }
                 x = PAD;
                 row += 1;
             }
-            legend.entries.push(LegendEntry { text: name, series: Some(*index), left: x, row });
+            legend.entries.push(LegendEntry { text: name, style: Some(**style), left: x, row });
             x += wide;
         }
         legend
@@ -68,13 +84,13 @@ impl Legend {
 
     pub fn draw(&self, canvas: &mut Canvas, top: f64) -> Result<()> {
         let middle = |row: usize| top + (row as f64 + 0.5) * ROW;
-        for LegendEntry { text, series, left, row } in &self.entries {
+        for LegendEntry { text, style, left, row } in &self.entries {
             let y = middle(*row);
-            let Some(look) = series.map(|index| SeriesStyle::of(index, self.palette)) else {
+            let Some(look) = *style else {
                 canvas.text(text, (*left, y), Anchor::Left, LABEL, INK)?;
                 continue;
             };
-            match self.key {
+            match self.symbol {
                 LegendSymbol::Line => look.stroke(canvas, &[(*left, y), (left + KEY, y)])?,
                 LegendSymbol::Block => canvas.rectangle((left + 5.0, y - 5.0), (left + 16.0, y + 5.0), look.colour)?,
                 LegendSymbol::Point => marker(canvas, (left + 11.0, y), 4.0, look, 1.0)?,
@@ -90,15 +106,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_keep_their_numbers_and_others_take_those_that_are_left() {
+        let numbers = |names: &[&str]| {
+            let series = |name: &&str| Series { name: name.to_string(), ..Series::default() };
+            let colour_numbers =
+                [("b", 0_usize), ("elsewhere", 2)].map(|(name, number)| (name.to_string(), number)).into();
+            Chart { colour_numbers, ..Chart::line(names.iter().map(series).collect()) }.numbers()
+        };
+        assert_eq!(numbers(&["a", "b", "c", "d"]), [1, 0, 3, 4]);
+        assert_eq!(numbers(&["b"]), [0]);
+        // Dashes and markers are of the number, too.
+        let mut chart = Chart::line(vec![Series { name: "b".into(), ..Series::default() }]);
+        chart.colour_numbers = [("b".to_string(), 7_usize)].into();
+        let keys = LegendKeys::of(&chart);
+        assert_eq!(keys.styles, [SeriesStyle::of(7, Palette::Colour)]);
+        assert_ne!(keys.styles, [SeriesStyle::of(1, Palette::Colour)]);
+    }
+
+    #[test]
     fn names_flow_into_rows_and_the_rest_is_counted() {
-        let legend = |names: &[&str]| Legend::new(names, LegendSymbol::Line, Palette::Colour, 720.0);
+        let legend = |names: &[&str]| {
+            let series = |name: &&str| Series { name: name.to_string(), ..Series::default() };
+            Legend::new(&LegendKeys::of(&Chart::line(names.iter().map(series).collect())), 720.0, Font::Sans)
+        };
         let few = legend(&["a", "", "b"]);
         assert_eq!((few.entries.len(), few.height()), (2, ROW + 6.0));
         let names: Vec<String> = (0..100).map(|i| format!("a rather long name {i}")).collect();
         let many = legend(&names.iter().map(String::as_str).collect::<Vec<_>>());
         let (last, named) = many.entries.split_last().unwrap();
         assert_eq!(
-            (last.row, last.series, &last.text),
+            (last.row, last.style, &last.text),
             (MOST_ROWS - 1, None, &format!("and {} more", 100 - named.len()))
         );
         assert_eq!(legend(&["", ""]).height(), 0.0);

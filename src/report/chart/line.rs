@@ -1,5 +1,6 @@
 //! Line charts: strokes, with intervals as bars or bands.
 
+use super::data::NamedValues;
 use super::points::{error_bars, labels, marker, stretches};
 use super::*;
 use crate::report::point_thinning;
@@ -7,7 +8,7 @@ use crate::report::point_thinning;
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct LineOptions {
-        /// Places of the values on the x axis.
+        /// Places of the values on the x axis: numbers for all series, or for each, shaped like the data.
         x_values: Option<GivenNumbers> = None => usually("0, 1, 2 and so on");
         /// Names of the series.
         names: Option<LabelList> = None => usually("their numbers, or the keys of a map");
@@ -30,18 +31,21 @@ crate::options! {
 pub fn line(data: &Plain, options: LineOptions, task: &Task) -> Result<Chart> {
     let data = ChartData { name: "data", value: data, task };
     let named = data.renamed(data.series()?, options.names)?;
-    let x = options.x_values.map(|given| given.named("x_values", task).numbers()).transpose()?;
+    let numbered = |(_, y): &NamedValues| -> Vec<f64> { (0..y.len()).map(|i| i as f64).collect() };
+    let places = match &options.x_values {
+        Some(given) => given.named("x_values", task).along(&data, &named)?,
+        None => named.iter().map(numbered).collect(),
+    };
     if options.labels.is_some() && named.len() != 1 {
         return Err(err!(Argument, "expected one series with `labels`, found {}", named.len()).about("labels"));
     }
     let labels = options.labels.map_or_else(Vec::new, |LabelList(labels)| labels);
     let spreads = options.intervals.spreads(&data, &named)?;
-    let series = named.into_iter().zip(spreads).map(|((name, y), mut spread)| {
+    let series = named.into_iter().zip(places).zip(spreads).map(|(((name, y), x), mut spread)| {
         if let Some(spread) = &mut spread {
             spread.band = options.band;
         }
-        let x = x.clone().unwrap_or_else(|| (0..y.len()).map(|i| i as f64).collect());
-        Series { name, x, y, spread, labels: labels.clone() }
+        Series { name, x, y, spread, labels: labels.clone(), ..Series::default() }
     });
     let content = LineChart { series: series.collect(), right: options.right.axis()? };
     Chart::new(ChartContent::Line(content))
@@ -66,6 +70,10 @@ impl ChartKind for LineChart {
         "line"
     }
 
+    fn symbol(&self) -> LegendSymbol {
+        LegendSymbol::Line
+    }
+
     fn series(&self) -> &[Series] {
         &self.series
     }
@@ -86,20 +94,14 @@ impl ChartKind for LineChart {
         self.right.as_ref()
     }
 
-    fn margins(&self, chart: &Chart, pane: &Pane) -> Result<Margins> {
-        Ok(axes::margins(chart, &chart.view()?, LegendSymbol::Line, pane))
-    }
-
     fn draw(&self, chart: &Chart, pane: &Pane) -> Result<Drawing> {
-        axes::draw(chart, chart.view()?, LegendSymbol::Line, pane, |plot| {
-            for (index, s) in self.series.iter().enumerate() {
-                let look = plot.style(index);
-                intervals(&mut plot.of_side(chart.is_right(&s.name)), s, look)?;
+        axes::draw(chart, chart.view()?, pane, |plot| {
+            for (s, look) in self.series.iter().zip(plot.styles) {
+                intervals(&mut plot.of_side(chart.is_right(&s.name)), s, *look)?;
             }
-            for (index, s) in self.series.iter().enumerate() {
-                let look = plot.style(index);
+            for (s, look) in self.series.iter().zip(plot.styles) {
                 let plot = &mut plot.of_side(chart.is_right(&s.name));
-                line_of(plot, s, look)?;
+                line_of(plot, s, *look)?;
                 labels(plot, s, 0..s.y.len())?;
             }
             Ok(())

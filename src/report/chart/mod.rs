@@ -23,15 +23,17 @@ mod series;
 mod text;
 mod view;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::draw::canvas::{Canvas, Drawing, Point};
 use super::draw::layout::LABEL;
-use super::palette::Palette;
+use super::draw::lettering::{Font, Lettering};
+use super::palette::{Palette, Rgb};
 use super::picture::Picture;
-use super::scale::{self, Scale};
+use super::scale::{self, Scale, Tick};
 use super::terminal::Screen;
 use super::visible_text::{count, elided, token, visible};
 use super::{json, palette};
@@ -80,12 +82,21 @@ pub struct Chart {
     /// Size of the labels in CSS pixels, with which everything else grows.
     #[serde(skip_serializing_if = "is_usual_size")]
     pub font_size: f64,
+    #[serde(skip_serializing_if = "is_usual_font")]
+    pub font: Font,
     #[serde(skip_serializing_if = "is_usual_palette")]
     pub palette: Palette,
+    /// Numbers in the palette, by the names of series; all other series have those that are left, in their order.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub colour_numbers: BTreeMap<String, usize>,
 }
 
 fn is_usual_size(size: &f64) -> bool {
     *size == LABEL.size
+}
+
+fn is_usual_font(font: &Font) -> bool {
+    *font == Font::Sans
 }
 
 fn is_usual_palette(palette: &Palette) -> bool {
@@ -98,8 +109,48 @@ pub struct Axis {
     /// The quantity, with its unit.
     pub label: String,
     pub log: bool,
-    /// Ends of the axis, where they are not to follow from the data.
+    /// Ends of the axis, where they are not to follow from the data; a reversed axis begins at the higher one.
     pub range: Option<[f64; 2]>,
+    /// Ticks, where they are not to be round numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticks: Option<Vec<Tick>>,
+}
+
+impl Axis {
+    /// Returns the ticks within a range of the axis: those that were given, or about `wanted` round numbers.
+    fn ticks_on(&self, scale: &Scale, wanted: usize) -> Vec<Tick> {
+        match &self.ticks {
+            Some(given) => {
+                let shown = given.iter().filter(|tick| scale.contains(tick.at));
+                shown.map(|tick| Tick { at: tick.at, label: elided(&visible(&tick.label), 24) }).collect()
+            }
+            None => scale.ticks(wanted),
+        }
+    }
+}
+
+/// Axis of a chart, by its direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    X,
+    Y,
+}
+
+impl Direction {
+    fn other(self) -> Self {
+        match self {
+            Direction::X => Direction::Y,
+            Direction::Y => Direction::X,
+        }
+    }
+
+    /// Returns the point at a place along this axis, and at one along the other.
+    fn point(self, along: f64, beside: f64) -> Point {
+        match self {
+            Direction::X => (along, beside),
+            Direction::Y => (beside, along),
+        }
+    }
 }
 
 /// A kind of chart, with its data.
@@ -132,6 +183,11 @@ trait ChartKind {
     /// Returns one word for the kind, as scripts and files spell it.
     fn name(&self) -> &'static str;
 
+    /// Returns the shape of the key beside the name of a series.
+    fn symbol(&self) -> LegendSymbol {
+        LegendSymbol::Block
+    }
+
     /// Returns the points of the chart, if these are all of its data.
     fn series(&self) -> &[Series] {
         &[]
@@ -157,13 +213,13 @@ trait ChartKind {
         series::view(self.series().iter(), chart)
     }
 
-    /// Returns notes on what the picture leaves out.
-    fn notes(&self, chart: &Chart) -> Result<Vec<String>> {
+    /// Returns notes on what the picture leaves out in a pane.
+    fn notes(&self, chart: &Chart, _: &Pane) -> Result<Vec<String>> {
         Ok(self.view(chart)?.notes)
     }
 
-    /// Returns the categories that stand along the x axis in place of numbers, if there are any.
-    fn categories(&self) -> Option<&[String]> {
+    /// Returns the categories that stand along an axis in place of numbers, if there are any.
+    fn categories(&self) -> Option<(Direction, &[String])> {
         None
     }
 
@@ -173,7 +229,9 @@ trait ChartKind {
     }
 
     /// Returns the room that is taken around the plot in a panel of this size.
-    fn margins(&self, chart: &Chart, pane: &Pane) -> Result<Margins>;
+    fn margins(&self, chart: &Chart, pane: &Pane) -> Result<Margins> {
+        Ok(axes::margins(chart, &chart.view()?, pane))
+    }
 
     /// Draws the chart as a picture, or as a part of one.
     fn draw(&self, chart: &Chart, pane: &Pane) -> Result<Drawing>;
@@ -208,6 +266,8 @@ pub enum Annotation {
     XSpan { low: f64, high: f64, text: String },
     /// A shaded span of the y axis, behind the data.
     YSpan { low: f64, high: f64, text: String },
+    /// A line through points, such as a fit, over the data.
+    Line { points: Vec<[f64; 2]>, text: String },
 }
 
 impl Annotation {
@@ -218,6 +278,7 @@ impl Annotation {
             Annotation::Arrow { x, from, .. } => vec![*x, from[0]],
             Annotation::Vertical { at, .. } => vec![*at],
             Annotation::XSpan { low, high, .. } => vec![*low, *high],
+            Annotation::Line { points, .. } => points.iter().map(|[x, _]| *x).collect(),
             Annotation::Horizontal { .. } | Annotation::YSpan { .. } => Vec::new(),
         }
     }
@@ -229,6 +290,7 @@ impl Annotation {
             Annotation::Arrow { y, from, .. } => vec![*y, from[1]],
             Annotation::Horizontal { at, .. } => vec![*at],
             Annotation::YSpan { low, high, .. } => vec![*low, *high],
+            Annotation::Line { points, .. } => points.iter().map(|[_, y]| *y).collect(),
             Annotation::Vertical { .. } | Annotation::XSpan { .. } => Vec::new(),
         }
     }
@@ -247,7 +309,9 @@ impl Chart {
             width,
             height,
             font_size: LABEL.size,
+            font: Font::Sans,
             palette: Palette::Colour,
+            colour_numbers: BTreeMap::new(),
         }
     }
 
@@ -260,23 +324,31 @@ impl Chart {
     }
 
     pub fn bar(categories: Vec<String>, series: Vec<Bars>) -> Self {
-        Self::new(ChartContent::Bar(BarChart { categories, series }))
+        Self::new(ChartContent::Bar(BarChart { categories, series, ..BarChart::default() }))
     }
 
     pub fn histogram(edges: Vec<f64>, series: Vec<HistogramCounts>) -> Self {
-        Self::new(ChartContent::Histogram(Histogram { edges, series }))
+        Self::new(ChartContent::Histogram(Histogram { edges, series, density: false }))
     }
 
     /// Builds a heat map with the title and axes of the grid. Data of both signs get colours centred on zero.
     pub fn heat(grid: Grid) -> Self {
         let below = grid.values.iter().any(|v| v.is_finite() && *v < 0.0);
         let above = grid.values.iter().any(|v| v.is_finite() && *v > 0.0);
-        let colours = Colours { centre: (below && above).then_some(0.0), range: None };
+        let colours = Colours { centre: (below && above).then_some(0.0), ..Colours::default() };
         Self {
             title: grid.title.clone(),
             x: Axis { label: grid.column_axis.clone(), ..Axis::default() },
             y: Axis { label: grid.row_axis.clone(), ..Axis::default() },
-            ..Self::new(ChartContent::Heat(HeatMap { grid, colours }))
+            ..Self::new(ChartContent::Heat(HeatMap { grid, colours, stretch: false }))
+        }
+    }
+
+    /// Returns an axis, of the y axes the left one.
+    fn axis(&self, direction: Direction) -> &Axis {
+        match direction {
+            Direction::X => &self.x,
+            Direction::Y => &self.y,
         }
     }
 
@@ -297,6 +369,24 @@ impl Chart {
         names.into_iter().map(listed).collect()
     }
 
+    /// Returns the number in the palette that each series has: the one that was given to its name, or the next that
+    /// none was given.
+    fn numbers(&self) -> Vec<usize> {
+        let mut free = (0..).filter(|number| !self.colour_numbers.values().any(|given| given == number));
+        let number = |name: &str| self.colour_numbers.get(name).copied().or_else(|| free.next()).unwrap_or_default();
+        self.names().into_iter().map(number).collect()
+    }
+
+    /// Returns the looks of the series.
+    fn styles(&self) -> Vec<SeriesStyle> {
+        self.numbers().into_iter().map(|number| SeriesStyle::of(number, self.palette)).collect()
+    }
+
+    /// Returns the colours of the series in the terminal.
+    fn inks(&self) -> Vec<Rgb> {
+        self.numbers().into_iter().map(palette::series).collect()
+    }
+
     /// Returns whether the values of the series of this name are on the right axis.
     fn is_right(&self, name: &str) -> bool {
         self.content.kind().right().is_some_and(|right| right.holds(name))
@@ -315,6 +405,7 @@ impl Chart {
 
     /// Returns the chart, if it can be drawn: an error is better heard when a chart is made than when it is shown.
     fn checked(self, data: &str, task: &Task) -> Result<Self> {
+        check::colour_numbers(&self.colour_numbers, &self.names())?;
         let chart = self.clone();
         let work = 8.0 * self.content.kind().points().count() as f64;
         task.heavy(work, move || chart.view().map(drop)).map_err(|e| e.about(data))?;
@@ -354,6 +445,7 @@ impl Picture for Chart {
         let scale = self.scale();
         let width = f64::from(self.width) / scale;
         let height = f64::from(self.height) / scale;
-        Ok(self.content.kind().draw(self, &Pane { width, height, spelling, panel: None })?.scaled(scale))
+        let lettering = Lettering { font: self.font, spelling };
+        Ok(self.content.kind().draw(self, &Pane { width, height, lettering, panel: None })?.scaled(scale))
     }
 }

@@ -129,16 +129,88 @@ impl Setting for SpanList {
     }
 
     fn of(value: &Plain) -> Option<Self> {
-        let unnamed = |value: &Plain| <[f64; 2]>::of(value).map(|span| (String::new(), span));
-        let spans: Option<Vec<_>> = match value {
-            Plain::Map(map) => map.iter().map(|(name, span)| Some((name.clone(), <[f64; 2]>::of(span)?))).collect(),
-            Plain::List(several) => match unnamed(value) {
-                Some(one) => Some(vec![one]),
-                None => several.iter().map(unnamed).collect(),
-            },
-            _ => None,
-        };
-        spans.map(Self)
+        named(value, <[f64; 2]>::of).map(Self)
+    }
+
+    fn written(&self) -> String {
+        "none".into()
+    }
+}
+
+/// Lines through points, each with its name, which may be empty.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LineList(pub Vec<(String, Vec<[f64; 2]>)>);
+
+impl Setting for LineList {
+    fn wanted() -> String {
+        "a list of points [x, y], lists of such, or a map of names to such".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        named(value, path).map(Self)
+    }
+
+    fn written(&self) -> String {
+        "none".into()
+    }
+}
+
+/// Reads one value, a list of such, or a map of names to such; each with its name, empty where it has none.
+fn named<T>(value: &Plain, read: impl Fn(&Plain) -> Option<T>) -> Option<Vec<(String, T)>> {
+    let unnamed = |value: &Plain| read(value).map(|found| (String::new(), found));
+    match value {
+        Plain::Map(map) => map.iter().map(|(name, value)| Some((name.clone(), read(value)?))).collect(),
+        Plain::List(several) => {
+            unnamed(value).map_or_else(|| several.iter().map(unnamed).collect(), |one| Some(vec![one]))
+        }
+        one => unnamed(one).map(|one| vec![one]),
+    }
+}
+
+/// Reads two points or more, from pairs of numbers or a tensor of two columns.
+fn path(value: &Plain) -> Option<Vec<[f64; 2]>> {
+    let points: Vec<[f64; 2]> = match value {
+        Plain::List(points) => points.iter().map(<[f64; 2]>::of).collect::<Option<_>>()?,
+        value => {
+            let tensor = inside::<Tensor>(value).filter(|tensor| matches!(tensor.dims(), [_, 2]))?;
+            let numbers = values(tensor, &Task::default()).ok()?;
+            numbers.chunks(2).map(|pair| [pair[0], pair[1]]).collect()
+        }
+    };
+    (points.len() > 1).then_some(points)
+}
+
+/// Ticks of an axis, each with its label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TickList(pub Vec<Tick>);
+
+impl TickList {
+    fn tick(value: &Plain) -> Option<Tick> {
+        let Plain::List(pair) = value else { return f64::of(value).map(Tick::numbered) };
+        let [at, text] = pair.as_slice() else { return None };
+        Some(Tick { at: f64::of(at)?, label: label(text)? })
+    }
+}
+
+impl Setting for TickList {
+    fn wanted() -> String {
+        "numbers, or pairs [number, text]".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        match value {
+            Plain::List(ticks) => ticks.iter().map(Self::tick).collect::<Option<_>>().map(Self),
+            value => {
+                let numbers = values(inside::<Tensor>(value)?, &Task::default()).ok()?;
+                Some(Self(numbers.into_iter().map(Tick::numbered).collect()))
+            }
+        }
+    }
+
+    fn fault(value: &Plain) -> Option<ElementFault<'_>> {
+        let Plain::List(ticks) = value else { return None };
+        let (at, wrong) = ticks.iter().enumerate().find(|(_, value)| Self::tick(value).is_none())?;
+        Some(ElementFault::new(format!("[{at}]"), "a number, or a pair [number, text],".into(), wrong))
     }
 
     fn written(&self) -> String {
@@ -161,6 +233,8 @@ crate::options! {
     pub struct StyleOptions {
         /// Size of the labels in pixels; titles, lines, marks and margins scale with it.
         font_size: f64 = LABEL.size => at_least(SMALLEST_FONT).at_most(LARGEST_FONT);
+        /// Typeface of all text.
+        font: Font = Font::Sans;
         /// Colours: by hue, by lightness too so that they print in grey, or greys.
         palette: Palette = Palette::Colour;
     }
@@ -183,8 +257,10 @@ crate::options! {
     pub struct XAxisOptions {
         /// Whether the x axis is logarithmic.
         log_x: bool = false;
-        /// Ends of the x axis.
+        /// Ends of the x axis; with the higher one first it is reversed.
         x_range: Option<[f64; 2]> = None => usually("from the data");
+        /// Ticks of the x axis: numbers, or pairs [number, text].
+        x_ticks: Option<TickList> = None => usually("round numbers");
     }
 }
 
@@ -193,8 +269,10 @@ crate::options! {
     pub struct YAxisOptions {
         /// Whether the y axis is logarithmic.
         log_y: bool = false;
-        /// Ends of the y axis.
+        /// Ends of the y axis; with the higher one first it is reversed.
         y_range: Option<[f64; 2]> = None => usually("from the data");
+        /// Ticks of the y axis: numbers, or pairs [number, text].
+        y_ticks: Option<TickList> = None => usually("round numbers");
     }
 }
 
@@ -212,8 +290,12 @@ crate::options! {
         x_spans: SpanList = SpanList::default();
         /// Shaded spans of the y axis.
         y_spans: SpanList = SpanList::default();
+        /// Lines over the data: a list of points [x, y], a list of such, or a map of names to such.
+        lines: LineList = LineList::default();
         /// Whether the names of the series are listed.
         legend: bool = true;
+        /// Numbers in the palette, by the names of series: a name then has one colour, dash and marker in all charts.
+        colours: Option<BTreeMap<String, usize>> = None => usually("in the order of the series");
     }
 }
 
@@ -284,12 +366,12 @@ impl Chart {
     }
 
     pub(super) fn styled(self, options: &StyleOptions) -> Self {
-        Self { font_size: options.font_size, palette: options.palette, ..self }
+        Self { font_size: options.font_size, font: options.font, palette: options.palette, ..self }
     }
 
     pub(super) fn with_x_axis(mut self, options: &XAxisOptions) -> Self {
-        self.x.log = options.log_x;
-        self.x.range = options.x_range;
+        let ticks = options.x_ticks.clone().map(|TickList(ticks)| ticks);
+        self.x = Axis { log: options.log_x, range: options.x_range, ticks, ..self.x };
         self
     }
 
@@ -303,8 +385,10 @@ impl Chart {
     ) -> Result<Self> {
         self.title = label.title.unwrap_or(self.title);
         self.x.label = label.x.unwrap_or(self.x.label);
-        self.y = Axis { label: label.y.unwrap_or(self.y.label), log: y.log_y, range: y.y_range };
+        let ticks = y.y_ticks.clone().map(|TickList(ticks)| ticks);
+        self.y = Axis { label: label.y.unwrap_or(self.y.label), log: y.log_y, range: y.y_range, ticks };
         self.legend = marks.legend;
+        self.colour_numbers.extend(marks.colours.iter().flatten().map(|(name, number)| (name.clone(), *number)));
         if let Some(given) = &marks.horizontal {
             let lines = given.named("horizontal", task).places()?.into_iter();
             self.marks.extend(lines.map(|(text, at)| Annotation::Horizontal { at, text }));
@@ -318,6 +402,8 @@ impl Chart {
         self.marks.extend(spans.map(|(text, [low, high])| Annotation::XSpan { low, high, text }));
         let spans = marks.y_spans.0.iter().cloned();
         self.marks.extend(spans.map(|(text, [low, high])| Annotation::YSpan { low, high, text }));
+        let lines = marks.lines.0.iter().cloned();
+        self.marks.extend(lines.map(|(text, points)| Annotation::Line { points, text }));
         Ok(self)
     }
 }
@@ -355,6 +441,39 @@ mod tests {
         let named = Plain::Map(vec![("warm-up".into(), span(1.0, 2.0))]);
         assert_eq!(spans(named), Some(vec![("warm-up".into(), [1.0, 2.0])]));
         assert_eq!(spans(Plain::Float(1.0)), None);
+    }
+
+    #[test]
+    fn lines_are_one_or_several_or_named_or_tensors() {
+        let point = |x, y| Plain::List(vec![Plain::Integer(x), Plain::Integer(y)]);
+        let line = || Plain::List(vec![point(0, 1), point(2, 3)]);
+        let lines = |value: Plain| LineList::of(&value).map(|LineList(lines)| lines);
+        let read = || vec![[0.0, 1.0], [2.0, 3.0]];
+        assert_eq!(lines(line()), Some(vec![(String::new(), read())]));
+        assert_eq!(
+            lines(Plain::List(vec![line(), line()])),
+            Some(vec![(String::new(), read()), (String::new(), read())])
+        );
+        assert_eq!(lines(Plain::Map(vec![("fit".into(), line())])), Some(vec![("fit".into(), read())]));
+        let tensor = Tensor::new(&[[0_f32, 1.0], [2.0, 3.0]], &Device::Cpu).unwrap();
+        let tensor = Plain::Other(Foreign { what: "a Tensor".into(), value: Rc::new(tensor) });
+        assert_eq!(lines(tensor), Some(vec![(String::new(), read())]));
+        assert_eq!(lines(Plain::List(vec![point(0, 1)])), None);
+        assert_eq!(lines(Plain::Float(1.0)), None);
+    }
+
+    #[test]
+    fn ticks_are_numbers_or_have_texts() {
+        let ticks = |value: &Plain| TickList::of(value).map(|TickList(ticks)| ticks);
+        let pair = |at, text: &str| Plain::List(vec![Plain::Float(at), Plain::Text(text.into())]);
+        let tick = |at, label: &str| Tick { at, label: label.into() };
+        assert_eq!(
+            ticks(&Plain::List(vec![Plain::Integer(8), pair(64.0, "all")])),
+            Some(vec![tick(8.0, "8"), tick(64.0, "all")])
+        );
+        assert_eq!(ticks(&Plain::List(Vec::new())), Some(Vec::new()));
+        assert_eq!(ticks(&Plain::List(vec![pair(1.0, "a"), Plain::Text("b".into())])), None);
+        assert_eq!(ticks(&Plain::Integer(1)), None);
     }
 
     #[test]

@@ -17,8 +17,7 @@ pub struct Margins {
 pub struct Pane {
     pub width: f64,
     pub height: f64,
-    /// Whether characters that the typeface lacks are spelled out.
-    pub spelling: bool,
+    pub lettering: Lettering,
     /// Part of the chart in a picture of several; none where it is all of the picture.
     pub panel: Option<Panel>,
 }
@@ -52,7 +51,7 @@ impl Pane {
 
     /// Breaks notes into lines of a width. The notes of panels stand together below all of them.
     pub fn note_lines(&self, notes: &[String], width: f64) -> Vec<String> {
-        if self.panel.is_some() { Vec::new() } else { layout::note_lines(notes, width) }
+        if self.panel.is_some() { Vec::new() } else { layout::note_lines(notes, width, self.lettering.font) }
     }
 }
 
@@ -65,13 +64,19 @@ pub struct Heading {
     /// Room that the letter takes before the title.
     indent: f64,
     lines: Vec<String>,
+    /// Width of the longest line, behind the letter.
+    pub width: f64,
 }
 
 impl Heading {
     pub fn of(title: &str, pane: &Pane) -> Self {
         let letter = pane.panel.as_ref().map(|panel| panel.letter.clone()).unwrap_or_default();
-        let indent = if letter.is_empty() { 0.0 } else { TITLE.width(&letter) + LETTER_GAP };
-        Self { letter, indent, lines: layout::title_lines(title, pane.width - indent) }
+        let font = pane.lettering.font;
+        let wide = |line: &String| TITLE.of(font).width(line);
+        let indent = if letter.is_empty() { 0.0 } else { wide(&letter) + LETTER_GAP };
+        let lines = layout::title_lines(title, pane.width - indent, font);
+        let width = indent + lines.iter().map(wide).fold(0.0, f64::max);
+        Self { letter, indent, lines, width }
     }
 
     pub fn height(&self) -> f64 {
@@ -79,11 +84,6 @@ impl Heading {
             return layout::title_height(std::slice::from_ref(&self.letter));
         }
         layout::title_height(&self.lines)
-    }
-
-    /// Returns the width of the longest line.
-    pub fn width(&self) -> f64 {
-        self.indent + self.lines.iter().map(|line| TITLE.width(line)).fold(0.0, f64::max)
     }
 
     pub fn draw(&self, canvas: &mut Canvas) -> Result<()> {

@@ -53,15 +53,11 @@ pub struct Plot<'a> {
     pub frame: Rectangle,
     pub view: ChartView,
     pub space: Space,
-    pub palette: Palette,
+    /// Looks of the series.
+    pub styles: &'a [SeriesStyle],
 }
 
 impl Plot<'_> {
-    /// Returns the look of a series by its number.
-    pub fn style(&self, index: usize) -> SeriesStyle {
-        SeriesStyle::of(index, self.palette)
-    }
-
     /// Returns the plot with the y axis that a series is on, the left one or the right one.
     pub fn of_side(&mut self, is_right: bool) -> Plot<'_> {
         let view = self.view.of_side(is_right);
@@ -70,7 +66,7 @@ impl Plot<'_> {
         let places = (self.space.get_x_axis_pixel_range(), up.end..up.start);
         let ruler = Ruler { scale: view.y, ticks: Vec::new() };
         let space = Space::new(self.space.x_spec().clone(), ruler, places);
-        Plot { canvas: &mut *self.canvas, frame: self.frame, view, space, palette: self.palette }
+        Plot { canvas: &mut *self.canvas, frame: self.frame, view, space, styles: self.styles }
     }
 
     /// Returns the place of a value on the sheet; it may lie outside of the frame.
@@ -89,6 +85,23 @@ impl Plot<'_> {
 
     /// Returns the height of a value, as [`Plot::y`] does, and no further than the frame.
     pub fn y_inside(&self, value: f64) -> f64 {
-        self.y(value).clamp(self.frame.top, self.frame.bottom)
+        self.inside(Direction::Y, value)
+    }
+
+    /// Returns the place of a value along an axis.
+    pub fn at(&self, direction: Direction, value: f64) -> f64 {
+        match direction {
+            Direction::X => self.x(value),
+            Direction::Y => self.y(value),
+        }
+    }
+
+    /// Returns the place of a value along an axis, and no further than the frame.
+    pub fn inside(&self, direction: Direction, value: f64) -> f64 {
+        let (from, to) = match direction {
+            Direction::X => (self.frame.left, self.frame.right),
+            Direction::Y => (self.frame.top, self.frame.bottom),
+        };
+        self.at(direction, value).clamp(from, to)
     }
 }

@@ -10,15 +10,15 @@ use crate::report::palette::{INK, Rgb};
 
 /// Look of a series, which tells it from its neighbours: its colour, and dashes and a shape where colours come again or
 /// are to be printed in grey.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SeriesStyle {
     pub colour: Rgb,
     pattern: usize,
 }
 
 impl SeriesStyle {
-    pub fn of(index: usize, palette: Palette) -> Self {
-        Self { colour: palette.series(index), pattern: palette.pattern(index) }
+    pub fn of(number: usize, palette: Palette) -> Self {
+        Self { colour: palette.series(number), pattern: palette.pattern(number) }
     }
 
     pub fn stroke(self, canvas: &mut Canvas, points: &[Point]) -> Result<()> {
@@ -56,28 +56,36 @@ pub fn stretches(length: usize, shown: impl Fn(&usize) -> bool) -> Vec<Range<usi
     found
 }
 
-/// Draws the intervals of some points of a series as error bars.
-pub fn error_bars(plot: &mut Plot, s: &Series, indices: impl Iterator<Item = usize>, look: SeriesStyle) -> Result<()> {
-    let Some(spread) = &s.spread else { return Ok(()) };
-    let across = plot.view.x;
-    for i in indices.filter(|i| across.shows(s.x[*i]) && across.contains(s.x[*i])) {
-        let x = plot.x(s.x[i]);
-        whisker(plot, x, (spread.low[i], spread.high[i]), look.colour)?;
+/// Draws the intervals of some points of a series as error bars, up and across.
+pub fn error_bars(
+    plot: &mut Plot,
+    s: &Series,
+    indices: impl Iterator<Item = usize> + Clone,
+    look: SeriesStyle,
+) -> Result<()> {
+    for (along, spread, places) in [(Direction::Y, &s.spread, &s.x), (Direction::X, &s.x_spread, &s.y)] {
+        let Some(spread) = spread else { continue };
+        let beside = plot.view.scale(along.other());
+        for i in indices.clone().filter(|i| beside.shows(places[*i]) && beside.contains(places[*i])) {
+            let at = plot.at(along.other(), places[i]);
+            whisker(plot, along, at, (spread.low[i], spread.high[i]), look.colour)?;
+        }
     }
     Ok(())
 }
 
-/// Draws an error bar with its two caps.
-pub fn whisker(plot: &mut Plot, x: f64, (low, high): (f64, f64), colour: Rgb) -> Result<()> {
-    let y = plot.view.y;
-    if !y.shows(low) || !y.shows(high) || high.max(low) < y.low || high.min(low) > y.high {
+/// Draws an error bar with its two caps along an axis, at a place on the other one.
+pub fn whisker(plot: &mut Plot, along: Direction, at: f64, (low, high): (f64, f64), colour: Rgb) -> Result<()> {
+    let scale = plot.view.scale(along);
+    if !scale.shows(low) || !scale.shows(high) || high.max(low) < scale.low || high.min(low) > scale.high {
         return Ok(());
     }
-    let ends = [plot.y_inside(low), plot.y_inside(high)];
-    plot.canvas.line((x, ends[0]), (x, ends[1]), 1.2, colour)?;
+    let point = |beside: f64, end: f64| along.point(end, at + beside);
+    let ends = [plot.inside(along, low), plot.inside(along, high)];
+    plot.canvas.line(point(0.0, ends[0]), point(0.0, ends[1]), 1.2, colour)?;
     for (value, end) in [low, high].into_iter().zip(ends) {
-        if y.contains(value) {
-            plot.canvas.line((x - 3.5, end), (x + 3.5, end), 1.2, colour)?;
+        if scale.contains(value) {
+            plot.canvas.line(point(-3.5, end), point(3.5, end), 1.2, colour)?;
         }
     }
     Ok(())
@@ -86,6 +94,7 @@ pub fn whisker(plot: &mut Plot, x: f64, (low, high): (f64, f64), colour: Rgb) ->
 /// Writes the labels beside some points of a series, leaving out those that would lie upon one already written.
 pub fn labels(plot: &mut Plot, s: &Series, indices: impl Iterator<Item = usize>) -> Result<()> {
     let mut taken: Vec<Rectangle> = Vec::new();
+    let note = NOTE.of(plot.canvas.font());
     for i in indices.filter(|i| plot.view.shows(s.x[*i], s.y[*i])) {
         let at = plot.place(s.x[i], s.y[i]);
         let Some(label) = s.labels.get(i).filter(|label| !label.is_empty()) else { continue };
@@ -93,7 +102,7 @@ pub fn labels(plot: &mut Plot, s: &Series, indices: impl Iterator<Item = usize>)
             continue;
         }
         let text = elided(&token(label), 24);
-        let wide = NOTE.width(&text);
+        let wide = note.width(&text);
         let left = if at.0 + wide + 8.0 > plot.frame.right { at.0 - wide - 6.0 } else { at.0 + 6.0 };
         let spot = Rectangle { left, top: at.1 - 13.0, right: left + wide, bottom: at.1 - 1.0 };
         let free = |other: &Rectangle| {

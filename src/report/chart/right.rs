@@ -28,7 +28,8 @@ pub struct RightAxis {
 impl RightAxisOptions {
     /// Returns the axis, if it is asked for.
     pub(super) fn axis(self) -> Result<Option<RightAxis>> {
-        let axis = Axis { label: self.y_right.unwrap_or_default(), log: self.log_right, range: self.right_range };
+        let label = self.y_right.unwrap_or_default();
+        let axis = Axis { label, log: self.log_right, range: self.right_range, ..Axis::default() };
         match self.right {
             Some(LabelList(series)) => Ok(Some(RightAxis { axis, series })),
             None if axis == Axis::default() => Ok(None),
@@ -79,7 +80,7 @@ impl RightAxis {
         let names = chart.names();
         let mut own = (0..names.len()).filter(|index| self.holds(names[*index]) == is_right);
         let first = own.next()?;
-        own.next().is_none().then(|| chart.palette.series(first))
+        own.next().is_none().then(|| chart.styles()[first].colour)
     }
 }
 

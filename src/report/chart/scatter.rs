@@ -13,6 +13,8 @@ crate::options! {
         groups: Option<LabelList> = None;
         /// A text beside each point, as far as there is room.
         labels: Option<LabelList> = None;
+        /// Distance from each place on the x axis to both ends of its interval.
+        x_error: Option<GivenNumbers> = None;
         with intervals: IntervalOptions;
         with label: LabelOptions;
         with x_axis: XAxisOptions;
@@ -34,7 +36,10 @@ pub fn scatter(xs: &Plain, ys: &Plain, options: ScatterOptions, task: &Task) -> 
     let data = ChartData { name: "ys", value: ys, task };
     let spread = options.intervals.spreads(&data, &[(String::new(), y.clone())])?.pop().flatten();
     check::spread(&spread, y.len())?;
-    let all = Series { x, y, spread, labels, ..Series::default() };
+    let reach = options.x_error.map(|given| given.named("x_error", task).numbers()).transpose()?;
+    let x_spread = reach.map(|reach| Spread::symmetric(&x, &reach));
+    check::spread(&x_spread, x.len()).map_err(|e| e.about("x_error"))?;
+    let all = Series { x, y, spread, x_spread, labels, ..Series::default() };
     let series = match options.groups {
         Some(LabelList(groups)) => grouped(&all, &groups).map_err(|e| e.about("groups"))?,
         None => vec![all],
@@ -57,22 +62,16 @@ fn grouped(all: &Series, groups: &[String]) -> Result<Vec<Series>> {
         return Err(err!(Shape, "expected one label for each point, found {} for {points}", all.labels.len()));
     }
     let mut order: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut series: Vec<Series> = Vec::new();
+    let mut members: Vec<(&str, Vec<usize>)> = Vec::new();
     for (i, group) in groups.iter().enumerate() {
-        let at = *order.entry(group).or_insert(series.len());
-        if at == series.len() {
-            let spread = all.spread.as_ref().map(|_| Spread { low: Vec::new(), high: Vec::new(), band: false });
-            series.push(Series { name: group.clone(), spread, ..Series::default() });
+        let at = *order.entry(group).or_insert(members.len());
+        if at == members.len() {
+            members.push((group, Vec::new()));
         }
-        series[at].x.push(all.x[i]);
-        series[at].y.push(all.y[i]);
-        series[at].labels.extend(all.labels.get(i).cloned());
-        if let Some((own, all)) = series[at].spread.as_mut().zip(all.spread.as_ref()) {
-            own.low.push(all.low[i]);
-            own.high.push(all.high[i]);
-        }
+        members[at].1.push(i);
     }
-    Ok(series)
+    let series = |(name, indices): (&str, Vec<usize>)| Series { name: name.into(), ..all.picked(&indices) };
+    Ok(members.into_iter().map(series).collect())
 }
 
 /// Points that stand alone, series by series.
@@ -86,24 +85,24 @@ impl ChartKind for ScatterChart {
         "scatter"
     }
 
+    fn symbol(&self) -> LegendSymbol {
+        LegendSymbol::Point
+    }
+
     fn series(&self) -> &[Series] {
         &self.series
     }
 
-    fn notes(&self, chart: &Chart) -> Result<Vec<String>> {
+    fn notes(&self, chart: &Chart, pane: &Pane) -> Result<Vec<String>> {
         let mut view = chart.view()?;
-        self.thinned(chart, &mut view);
+        self.thinned(pane, &mut view);
         Ok(view.notes)
-    }
-
-    fn margins(&self, chart: &Chart, pane: &Pane) -> Result<Margins> {
-        Ok(axes::margins(chart, &chart.view()?, LegendSymbol::Point, pane))
     }
 
     fn draw(&self, chart: &Chart, pane: &Pane) -> Result<Drawing> {
         let mut view = chart.view()?;
-        let kept = self.thinned(chart, &mut view);
-        axes::draw(chart, view, LegendSymbol::Point, pane, |plot| self.paint(plot, &kept))
+        let kept = self.thinned(pane, &mut view);
+        axes::draw(chart, view, pane, |plot| self.paint(plot, &kept))
     }
 
     fn text(&self, chart: &Chart, screen: &Screen) -> Result<TextPicture> {
@@ -116,9 +115,8 @@ const MOST_MARKS: usize = 8_000;
 
 impl ScatterChart {
     /// Chooses the points of each series that are drawn; the view gets a note if these are not all that it holds.
-    fn thinned(&self, chart: &Chart, view: &mut ChartView) -> Vec<Vec<usize>> {
-        let place =
-            |(x, y): (f64, f64)| (view.x.share(x) * f64::from(chart.width), view.y.share(y) * f64::from(chart.height));
+    fn thinned(&self, pane: &Pane, view: &mut ChartView) -> Vec<Vec<usize>> {
+        let place = |(x, y): (f64, f64)| (view.x.share(x) * pane.width, view.y.share(y) * pane.height);
         let is_inside = |(x, y): (f64, f64)| view.shows(x, y) && view.contains(x, y);
         let inside = |s: &Series| (0..s.y.len()).filter(|i| is_inside((s.x[*i], s.y[*i]))).collect();
         let shown: Vec<Vec<usize>> = self.series.iter().map(inside).collect();
@@ -140,7 +138,7 @@ impl ScatterChart {
     fn paint(&self, plot: &mut Plot, kept: &[Vec<usize>]) -> Result<()> {
         let all: usize = kept.iter().map(Vec::len).sum();
         for (index, (s, kept)) in self.series.iter().zip(kept).enumerate() {
-            let look = plot.style(index);
+            let look = plot.styles[index];
             // Many points are drawn smaller and fainter, so that their density shows; beside a great many those of a small
             // group keep their size, that they can be found.
             let (radius, opacity) = match if all <= 3000 { all } else { kept.len() } {
@@ -165,6 +163,25 @@ impl ScatterChart {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn points_have_intervals_both_ways() {
+        let x = vec![1.0, 2.0];
+        let x_spread = Some(Spread::symmetric(&x, &[0.5, f64::NAN]));
+        let chart = Chart::scatter(vec![Series { y: vec![3.0, 4.0], x, x_spread, ..Series::default() }]);
+        let view = chart.view().unwrap();
+        assert!(view.x.low < 0.5 && view.x.contains(1.5), "{:?}", view.x);
+        assert_eq!(view.notes, ["1 interval is without ends that can be shown."]);
+        // A level bar with two caps.
+        let body = chart.draw(false).unwrap().body;
+        let bars: Vec<&str> = body.lines().filter(|line| line.contains("stroke-width=\"12\"")).collect();
+        let heights = |line: &str| -> Vec<String> {
+            let points = line.split('"').nth(1).unwrap().split_whitespace();
+            points.map(|point| point.split_once(',').unwrap().1.to_string()).collect()
+        };
+        let level: Vec<bool> = bars.iter().map(|bar| heights(bar)[0] == heights(bar)[1]).collect();
+        assert_eq!(level, [true, false, false]);
+    }
 
     #[test]
     fn groups_keep_their_intervals() {

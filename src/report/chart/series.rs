@@ -14,6 +14,9 @@ pub struct Series {
     pub y: Vec<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spread: Option<Spread>,
+    /// Intervals of the places on the x axis.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub x_spread: Option<Spread>,
     /// A text beside each point, or none at all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
@@ -55,6 +58,7 @@ impl Series {
         }
         check::same("x value", self.x.len(), "y value", length)?;
         check::spread(&self.spread, length)?;
+        check::spread(&self.x_spread, length)?;
         match self.labels.len() {
             0 => Ok(()),
             labels => check::same("label", labels, "point", length),
@@ -64,6 +68,20 @@ impl Series {
     /// Returns all points of the series.
     pub fn points(&self) -> impl Iterator<Item = (f64, f64)> {
         self.x.iter().copied().zip(self.y.iter().copied())
+    }
+
+    /// Returns the series with some of its points only.
+    pub fn picked(&self, indices: &[usize]) -> Self {
+        let pick = |values: &[f64]| -> Vec<f64> { indices.iter().map(|i| values[*i]).collect() };
+        let ends = |s: &Spread| Spread { low: pick(&s.low), high: pick(&s.high), band: s.band };
+        Self {
+            name: self.name.clone(),
+            x: pick(&self.x),
+            y: pick(&self.y),
+            spread: self.spread.as_ref().map(ends),
+            x_spread: self.x_spread.as_ref().map(ends),
+            labels: indices.iter().filter_map(|i| self.labels.get(*i).cloned()).collect(),
+        }
     }
 }
 
@@ -83,11 +101,13 @@ pub fn view<'a>(all: impl Iterator<Item = &'a Series> + Clone, chart: &Chart) ->
         return Err(chart.nothing());
     }
     let ends = all.clone().flat_map(|s| Spread::ends(&s.spread));
-    let x = chart.across(drawn().map(|(x, _)| x), MARGIN)?;
-    let y = chart.up(drawn().map(|(_, y)| y).chain(ends), MARGIN)?;
+    let x_ends = all.clone().flat_map(|s| Spread::ends(&s.x_spread));
+    let x = chart.along(Direction::X, drawn().map(|(x, _)| x).chain(x_ends), MARGIN)?;
+    let y = chart.along(Direction::Y, drawn().map(|(_, y)| y).chain(ends), MARGIN)?;
     let mut view = ChartView::new(x, y);
     view.leave_out(points(), "point");
-    view.leave_out_ends(all.clone().map(|s| (s.y.as_slice(), &s.spread)));
+    view.leave_out_ends(Direction::Y, all.clone().map(|s| (s.y.as_slice(), &s.spread)));
+    view.leave_out_ends(Direction::X, all.clone().map(|s| (s.x.as_slice(), &s.x_spread)));
     Ok(view)
 }
 
@@ -97,6 +117,7 @@ const FEW: usize = 200;
 /// Draws all series in braille, their points joined or not.
 pub fn text(all: &[Series], joined: bool, chart: &Chart, screen: &Screen) -> Result<TextPicture> {
     let lettered = text::is_lettered(chart, screen);
+    let inks = chart.inks();
     // A single dot of braille is hard to see; where points are few each gets a character of its own.
     let few = !joined && all.iter().map(|s| s.y.len()).sum::<usize>() <= FEW;
     text::plot(chart, screen, "●", |area, view| {
@@ -111,7 +132,7 @@ pub fn text(all: &[Series], joined: bool, chart: &Chart, screen: &Screen) -> Res
                 _ if few => '•',
                 _ => dots,
             };
-            Some(PlotCharacter { text, colour: Some(palette::series(owner)) })
+            Some(PlotCharacter { text, colour: Some(inks[owner]) })
         })
     })
 }
@@ -128,11 +149,12 @@ fn strokes(raster: &mut Braille, view: &ChartView, s: &Series, owner: usize, joi
                 None => raster.dot(at, owner),
             }
         }
-        if let Some(spread) = s.spread.as_ref().filter(|_| shown.is_some()) {
-            let low = spread.low[i];
-            let high = spread.high[i];
-            if view.y.shows(low) && view.y.shows(high) {
-                raster.stroke(place(x, low), place(x, high), owner);
+        for (along, spread, at) in [(Direction::Y, &s.spread, x), (Direction::X, &s.x_spread, y)] {
+            let Some(spread) = spread.as_ref().filter(|_| shown.is_some()) else { continue };
+            let scale = view.scale(along);
+            let [from, to] = [spread.low[i], spread.high[i]].map(|end| along.point(end, at));
+            if scale.shows(spread.low[i]) && scale.shows(spread.high[i]) {
+                raster.stroke(place(from.0, from.1), place(to.0, to.1), owner);
             }
         }
         before = shown;

@@ -1,6 +1,7 @@
 //! Charts in the terminal: between an x and a y axis of characters, and the legend, the title and the notes around.
 
 use super::*;
+use crate::report::clip::Rectangle;
 use crate::report::number;
 use crate::report::scale::Tick;
 use crate::report::terminal::inline;
@@ -77,11 +78,12 @@ pub fn letter(index: usize) -> char {
 
 /// Writes the names of the series with their keys, in lines that fit.
 pub fn legend(chart: &Chart, screen: &Screen, key: impl Fn(usize) -> String) -> Vec<String> {
+    let inks = chart.inks();
     let mut lines: Vec<(String, usize)> = Vec::new();
     for (index, name) in chart.listed().into_iter().enumerate().filter(|(_, name)| !name.is_empty()) {
         let name = screen::fitted(&token(&name), screen.width.saturating_sub(4).min(40));
         let wide = screen::width(&name) + 2;
-        let entry = format!("{} {name}", screen.ink(&key(index), palette::series(index)));
+        let entry = format!("{} {name}", screen.ink(&key(index), inks[index]));
         match lines.last_mut() {
             Some((line, used)) if *used + 2 + wide <= screen.width => {
                 line.push_str(&format!("  {entry}"));
@@ -120,7 +122,8 @@ impl TextArea {
     fn new(chart: &Chart, view: &ChartView, screen: &Screen) -> Self {
         let names = usize::from(!chart.title.is_empty()) + usize::from(!chart.x.label.is_empty()) + 6;
         let rows = screen.height.saturating_sub(names).clamp(5, 16);
-        let margin = y_ticks(&view.y, rows).iter().map(|t| screen::width(&t.label)).max().unwrap_or(0);
+        let widest = y_ticks(chart, view, rows).iter().map(|t| screen::width(&t.label)).max().unwrap_or(0);
+        let margin = widest.min(screen.width / 2);
         let columns = screen.width.min(WIDEST).saturating_sub(margin + 2).max(10);
         Self { columns, rows, margin }
     }
@@ -145,19 +148,36 @@ impl TextArea {
                 }
                 // The spans are told in the notes: shades would hide what is drawn there.
                 Annotation::XSpan { .. } | Annotation::YSpan { .. } => {}
+                Annotation::Line { points, .. } => {
+                    for (column, row) in points.windows(2).flat_map(|pair| self.between(view, pair[0], pair[1])) {
+                        if cells[row][column].text == ' ' {
+                            cells[row][column].text = '·';
+                        }
+                    }
+                }
                 Annotation::Text { x, y, text } | Annotation::Arrow { x, y, text, .. } => {
                     let Some((column, row)) = column(*x).zip(row(*y)) else { continue };
                     let text = format!("•{}", visible(text));
                     for (cell, c) in cells[row][column..].iter_mut().zip(text.chars()) {
-                        // Characters of two columns would push the axis aside.
-                        *cell = PlotCharacter {
-                            text: if screen::width(c.encode_utf8(&mut [0; 4])) == 1 { c } else { '?' },
-                            colour: None,
-                        };
+                        *cell = PlotCharacter { text: narrow(c), colour: None };
                     }
                 }
             }
         }
+    }
+
+    /// Returns the cells of a straight line between two points, those within the axes.
+    fn between(&self, view: &ChartView, from: [f64; 2], to: [f64; 2]) -> impl Iterator<Item = (usize, usize)> {
+        let [from, to] = [from, to].map(|[x, y]| (view.x.share(x), view.y.share(y)));
+        // All steps are within the axes, however far the line goes on.
+        let seen = Rectangle { left: 0.0, top: 0.0, right: 1.0, bottom: 1.0 }.segment(from, to);
+        let steps = self.columns.max(self.rows) * 2;
+        let mix = move |a: f64, b: f64, step: usize| a + (b - a) * step as f64 / steps as f64;
+        let place = move |from: Point, to: Point, step: usize| (mix(from.0, to.0, step), mix(from.1, to.1, step));
+        let places = move |(from, to): (Point, Point)| (0..=steps).map(move |step| place(from, to, step));
+        let is_inside = |(x, y): &(f64, f64)| (0.0..=1.0).contains(x) && (0.0..=1.0).contains(y);
+        let cell = move |(x, y): (f64, f64)| (self.nearest(x, self.columns), self.nearest(1.0 - y, self.rows));
+        seen.into_iter().flat_map(places).filter(is_inside).map(cell)
     }
 
     fn nearest(&self, share: f64, cells: usize) -> usize {
@@ -166,18 +186,19 @@ impl TextArea {
 
     /// Frames the cells with ticks at the left and below, and the labels of the axes.
     fn framed(&self, chart: &Chart, view: &ChartView, cells: &[Vec<PlotCharacter>], screen: &Screen) -> Vec<String> {
-        let ticks = y_ticks(&view.y, self.rows);
+        let ticks = y_ticks(chart, view, self.rows);
         let mut lines = Vec::new();
         if !chart.y.label.is_empty() {
             lines.push(screen.dim(&screen::fitted(&visible(&chart.y.label), screen.width)));
         }
         for (row, cells) in cells.iter().enumerate() {
             let tick = ticks.iter().find(|t| self.nearest(1.0 - view.y.share(t.at), self.rows) == row);
-            let label = screen::right(tick.map_or("", |t| &t.label), self.margin);
+            let label = tick.map_or(String::new(), |t| screen::fitted(&t.label, self.margin));
+            let label = screen::right(&label, self.margin);
             let side = if tick.is_some() { "┤" } else { "│" };
             lines.push(format!("{label} {side}{}", painted(cells, screen)));
         }
-        lines.extend(self.foot(view));
+        lines.extend(self.foot(chart, view));
         if !chart.x.label.is_empty() {
             let label = screen::fitted(&visible(&chart.x.label), screen.width);
             let before = (self.margin + 2 + self.columns / 2).saturating_sub(screen::width(&label) / 2);
@@ -187,11 +208,13 @@ impl TextArea {
     }
 
     /// Draws the x axis and its labels.
-    fn foot(&self, view: &ChartView) -> [String; 2] {
+    fn foot(&self, chart: &Chart, view: &ChartView) -> [String; 2] {
         let mut axis = vec!['─'; self.columns];
         let mut labels = vec![' '; self.margin + 2 + self.columns];
         let mut free = 0;
-        for tick in view.x.ticks((self.columns / 12).max(2)) {
+        let mut ticks = chart.x.ticks_on(&view.x, (self.columns / 12).max(2));
+        ticks.sort_by(|a, b| view.x.share(a.at).total_cmp(&view.x.share(b.at)));
+        for tick in ticks {
             let column = self.nearest(view.x.share(tick.at), self.columns);
             let wide = tick.label.chars().count();
             let middle = self.margin + 2 + column;
@@ -200,7 +223,7 @@ impl TextArea {
                 continue;
             }
             axis[column] = '┬';
-            labels[start..start + wide].iter_mut().zip(tick.label.chars()).for_each(|(place, c)| *place = c);
+            labels[start..start + wide].iter_mut().zip(tick.label.chars()).for_each(|(place, c)| *place = narrow(c));
             free = start + wide + 1;
         }
         let axis: String = axis.into_iter().collect();
@@ -208,8 +231,13 @@ impl TextArea {
     }
 }
 
-fn y_ticks(scale: &Scale, rows: usize) -> Vec<Tick> {
-    scale.ticks((rows / 4).max(2))
+fn y_ticks(chart: &Chart, view: &ChartView, rows: usize) -> Vec<Tick> {
+    chart.y.ticks_on(&view.y, (rows / 4).max(2))
+}
+
+/// Returns a character if it takes one column: of two, it would push the axis aside.
+fn narrow(c: char) -> char {
+    if screen::width(c.encode_utf8(&mut [0; 4])) == 1 { c } else { '?' }
 }
 
 /// Writes a row of cells, with one code for each stretch of a colour.
@@ -235,6 +263,7 @@ pub fn mark_notes(marks: &[Annotation]) -> Vec<String> {
             Annotation::Vertical { at, text } => ("┊", number::digits(*at, 4), text),
             Annotation::XSpan { low, high, text } => ("x", span(*low, *high), text),
             Annotation::YSpan { low, high, text } => ("y", span(*low, *high), text),
+            Annotation::Line { points, text } => ("·", count(points.len(), "point"), text),
             Annotation::Text { .. } | Annotation::Arrow { .. } => return None,
         };
         (!text.is_empty()).then(|| format!("{sign} {place}: {}", visible(text)))
@@ -281,6 +310,23 @@ Loss
 ╌ 2: target
 "
         );
+    }
+
+    #[test]
+    fn axes_have_the_ticks_that_are_given_and_the_direction_that_is_asked_for() {
+        let mut chart = Chart::line(vec![series("", &[1.0, 2.0, 3.0])]);
+        let tick = |at: f64, label: &str| Tick { at, label: label.into() };
+        chart.x.ticks = Some(vec![tick(0.0, "first"), tick(2.0, "last")]);
+        chart.x.range = Some([2.0, 0.0]);
+        chart.marks = vec![Annotation::Line { points: vec![[0.0, 3.0], [2.0, 1.0]], text: "fit".into() }];
+        let text = drawn(&chart);
+        let foot = text.lines().find(|line| line.contains("first")).unwrap();
+        assert!(foot.find("last").unwrap() < foot.find("first").unwrap(), "{text}");
+        assert!(text.contains("· 2 points: fit") && text.matches('·').count() > 10, "{text}");
+        // One that goes on far beyond the axes is drawn as closely.
+        chart.marks = vec![Annotation::Line { points: vec![[-2000.0, 2002.0], [2000.0, -1998.0]], text: "far".into() }];
+        chart.y.range = Some([0.0, 3.0]);
+        assert!(drawn(&chart).matches('·').count() > 10, "{}", drawn(&chart));
     }
 
     #[test]

@@ -18,6 +18,14 @@ impl ChartView {
         Self { x, y, right: None, notes: Vec::new() }
     }
 
+    /// Returns the range of an axis, of the y axes the left one.
+    pub fn scale(&self, direction: Direction) -> Scale {
+        match direction {
+            Direction::X => self.x,
+            Direction::Y => self.y,
+        }
+    }
+
     /// Returns the ranges for series of the left axis, or of the right one.
     pub fn of_side(&self, is_right: bool) -> Self {
         let y = self.right.filter(|_| is_right).unwrap_or(self.y);
@@ -48,11 +56,16 @@ impl ChartView {
         self.notes.extend(left_out(numbers, noun));
     }
 
-    /// Writes a note on the number of intervals with an end that cannot be shown, though their value can.
-    pub(super) fn leave_out_ends<'a>(&mut self, series: impl Iterator<Item = (&'a [f64], &'a Option<Spread>)>) {
+    /// Writes a note on the number of intervals along an axis with an end that cannot be shown, though their value can.
+    pub(super) fn leave_out_ends<'a>(
+        &mut self,
+        direction: Direction,
+        series: impl Iterator<Item = (&'a [f64], &'a Option<Spread>)>,
+    ) {
+        let scale = self.scale(direction);
         let is_lost = |(value, (low, high)): &(&f64, (&f64, &f64))| {
             let is_given = !is_missing(**low) || !is_missing(**high);
-            is_given && self.y.shows(**value) && !(self.y.shows(**low) && self.y.shows(**high))
+            is_given && scale.shows(**value) && !(scale.shows(**low) && scale.shows(**high))
         };
         let lost = |(values, spread): (&[f64], &Option<Spread>)| {
             let Some(spread) = spread else { return 0 };
@@ -80,25 +93,32 @@ pub(super) fn are(number: usize, noun: &str) -> String {
 }
 
 impl Chart {
-    /// Returns the x axis: its own range, or one that holds these values and the annotations, with a share left free at
-    /// both ends.
-    pub(super) fn across(&self, values: impl Iterator<Item = f64>, margin: f64) -> Result<Scale> {
-        let marked = self.marks.iter().flat_map(Annotation::xs);
-        range(&self.x, values.chain(marked), margin).ok_or_else(|| self.nothing())
+    /// Returns an axis: its own range, or one that holds these values, the annotations and the given ticks, with a
+    /// share left free at both ends.
+    pub(super) fn along(&self, direction: Direction, values: impl Iterator<Item = f64>, margin: f64) -> Result<Scale> {
+        let axis = self.axis(direction);
+        if let Some([from, to]) = axis.range {
+            return Ok(Scale { reversed: to < from, ..Scale::new(from, to, axis.log) });
+        }
+        let places = match direction {
+            Direction::X => Annotation::xs,
+            Direction::Y => Annotation::ys,
+        };
+        let ticks = axis.ticks.iter().flatten().map(|tick| tick.at);
+        let all = values.chain(self.marks.iter().flat_map(places)).chain(ticks);
+        Scale::around(all, axis.log).map(|scale| scale.padded(margin)).ok_or_else(|| self.nothing())
     }
 
-    /// Returns the y axis: its own range, or one that holds these values and the annotations, with a share left free at
-    /// both ends.
-    pub(super) fn up(&self, values: impl Iterator<Item = f64>, margin: f64) -> Result<Scale> {
-        let marked = self.marks.iter().flat_map(Annotation::ys);
-        range(&self.y, values.chain(marked), margin).ok_or_else(|| self.nothing())
-    }
-
-    /// Returns the y axis of bars, which stand on `base`: with room beyond the longest, and none at the end where they
+    /// Returns the axis of bars, which stand on `base`: with room beyond the longest, and none at the end where they
     /// stand. With logarithms there is no such end, and even the shortest bar needs some length.
-    pub(super) fn up_from(&self, base: Option<f64>, values: impl Iterator<Item = f64>) -> Result<Scale> {
-        let scale = self.up(values.chain(base), 0.0)?;
-        if self.y.range.is_some() {
+    pub(super) fn along_from(
+        &self,
+        direction: Direction,
+        base: Option<f64>,
+        values: impl Iterator<Item = f64>,
+    ) -> Result<Scale> {
+        let scale = self.along(direction, values.chain(base), 0.0)?;
+        if self.axis(direction).range.is_some() {
             return Ok(scale);
         }
         let wider = scale.padded(0.06);
@@ -119,13 +139,6 @@ impl Chart {
         } else {
             error.hint("every value is missing, NaN or infinite")
         }
-    }
-}
-
-fn range(axis: &Axis, values: impl Iterator<Item = f64>, margin: f64) -> Option<Scale> {
-    match axis.range {
-        Some([low, high]) => Some(Scale::new(low, high, axis.log)),
-        None => Scale::around(values, axis.log).map(|scale| scale.padded(margin)),
     }
 }
 

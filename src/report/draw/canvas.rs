@@ -8,7 +8,7 @@ use plotters::style::text_anchor::{Pos, VPos};
 use plotters::style::{Color, FontStyle, FontTransform, ShapeStyle, TextStyle};
 use plotters_backend::{BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingBackend, DrawingErrorKind};
 
-use super::lettering::{FAMILY, Face};
+use super::lettering::{Face, Font, Lettering};
 use crate::base::Result;
 use crate::err;
 use crate::report::clip::Rectangle;
@@ -46,20 +46,22 @@ pub struct TypeStyle {
 
 impl TypeStyle {
     pub const fn regular(size: f64) -> Self {
-        Self { size, face: Face::Regular }
+        Self { size, face: Face { font: Font::Sans, is_bold: false } }
     }
 
     pub const fn bold(size: f64) -> Self {
-        Self { size, face: Face::Bold }
+        Self { size, face: Face { font: Font::Sans, is_bold: true } }
+    }
+
+    /// Returns the style in a family, for its widths: a sheet has one family, in which all of its text is drawn.
+    pub fn of(self, font: Font) -> Self {
+        Self { face: Face { font, ..self.face }, ..self }
     }
 
     /// Returns the type as plotters knows it.
     pub fn style(self, ink: impl Into<Ink>) -> TextStyle<'static> {
-        let weight = match self.face {
-            Face::Regular => FontStyle::Normal,
-            Face::Bold => FontStyle::Bold,
-        };
-        let font = (FAMILY, self.size * FINE, weight).into();
+        let weight = if self.face.is_bold { FontStyle::Bold } else { FontStyle::Normal };
+        let font = (self.face.font.family(), self.size * FINE, weight).into();
         TextStyle { font, color: ink.into().to_backend_color(), pos: Pos::default() }
     }
 
@@ -84,8 +86,7 @@ pub use plotters::style::text_anchor::HPos as Anchor;
 pub struct Canvas {
     body: String,
     size: (u32, u32),
-    /// Whether characters that the typeface lacks are spelled out, as they must be where text becomes outlines.
-    spelling: bool,
+    lettering: Lettering,
     areas: Vec<Area>,
 }
 
@@ -123,9 +124,14 @@ impl Drawing {
 }
 
 /// Lets `paint` draw on a sheet of this size.
-pub fn draw(width: f64, height: f64, spelling: bool, paint: impl FnOnce(&mut Canvas) -> Result<()>) -> Result<Drawing> {
+pub fn draw(
+    width: f64,
+    height: f64,
+    lettering: impl Into<Lettering>,
+    paint: impl FnOnce(&mut Canvas) -> Result<()>,
+) -> Result<Drawing> {
     let size = (units(width.ceil()) as u32, units(height.ceil()) as u32);
-    let mut canvas = Canvas { size, spelling, ..Canvas::default() };
+    let mut canvas = Canvas { size, lettering: lettering.into(), ..Canvas::default() };
     paint(&mut canvas)?;
     Ok(Drawing { body: canvas.body, width, height, scale: 1.0, areas: canvas.areas })
 }
@@ -133,17 +139,18 @@ pub fn draw(width: f64, height: f64, spelling: bool, paint: impl FnOnce(&mut Can
 /// A drawing made of parts on sheets of one size that lie on each other, which a page can tell apart.
 pub struct Layers {
     drawing: Drawing,
-    spelling: bool,
+    lettering: Lettering,
 }
 
 impl Layers {
-    pub fn new(width: f64, height: f64, spelling: bool) -> Self {
-        Self { drawing: Drawing { body: String::new(), width, height, scale: 1.0, areas: Vec::new() }, spelling }
+    pub fn new(width: f64, height: f64, lettering: impl Into<Lettering>) -> Self {
+        let drawing = Drawing { body: String::new(), width, height, scale: 1.0, areas: Vec::new() };
+        Self { drawing, lettering: lettering.into() }
     }
 
     /// Draws a layer on top of those that there are.
     pub fn add(&mut self, paint: impl FnOnce(&mut Canvas) -> Result<()>) -> Result<()> {
-        let part = draw(self.drawing.width, self.drawing.height, self.spelling, paint)?;
+        let part = draw(self.drawing.width, self.drawing.height, self.lettering, paint)?;
         self.drawing.body.push_str(&part.body);
         self.drawing.areas.extend(part.areas);
         Ok(())
@@ -176,6 +183,11 @@ impl Layers {
 }
 
 impl Canvas {
+    /// Returns the family in which all text of the sheet is set.
+    pub fn font(&self) -> Font {
+        self.lettering.font
+    }
+
     /// Records the frame within which thing `index` was drawn.
     pub fn area(&mut self, frame: Rectangle, index: usize) {
         let [left, top, right, bottom] =
@@ -322,10 +334,9 @@ impl DrawingBackend for Canvas {
             VPos::Center => "0.5ex",
             VPos::Bottom => "-0.5ex",
         };
-        let (face, weight) = match style.style() {
-            FontStyle::Bold => (Face::Bold, " font-weight=\"bold\""),
-            _ => (Face::Regular, ""),
-        };
+        let Lettering { font, spelling } = self.lettering;
+        let is_bold = matches!(style.style(), FontStyle::Bold);
+        let weight = if is_bold { " font-weight=\"bold\"" } else { "" };
         let turn = match style.transform() {
             FontTransform::None => 0,
             FontTransform::Rotate90 => 90,
@@ -335,11 +346,11 @@ impl DrawingBackend for Canvas {
         let BackendColor { rgb: (r, g, b), alpha } = style.color();
         let place = format_args!("x=\"{x}\" y=\"{y}\" dy=\"{down}\" text-anchor=\"{side}\"");
         let turn = if turn == 0 { String::new() } else { format!(" transform=\"rotate({turn}, {x}, {y})\"") };
-        let family = style.family();
-        let font = format_args!("font-family=\"{}\" font-size=\"{}\"{weight}", family.as_str(), style.size());
+        let face = Face { font, is_bold };
+        let set = format_args!("font-family=\"{}\" font-size=\"{}\"{weight}", font.family(), style.size());
         let ink = format_args!("opacity=\"{alpha}\" fill=\"{}\"", Rgb(r, g, b).hex());
-        let text = escape::text(&if self.spelling { face.spelled(text) } else { text.into() });
-        self.body.push_str(&format!("<text {place}{turn} {font} {ink}>\n{text}\n</text>\n"));
+        let text = escape::text(&if spelling { face.spelled(text) } else { text.into() });
+        self.body.push_str(&format!("<text {place}{turn} {set} {ink}>\n{text}\n</text>\n"));
         Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! Layout that all pictures share: their type sizes, their margins, the title above and the notes below.
 
 use super::canvas::{Anchor, Canvas, TypeStyle};
+use super::lettering::Font;
 use crate::base::Result;
 use crate::report::palette::{INK, MUTED};
-use crate::report::visible_text::visible;
+use crate::report::visible_text::{token, visible};
 
 pub const TITLE: TypeStyle = TypeStyle::bold(15.0);
 pub const LABEL: TypeStyle = TypeStyle::regular(12.0);
@@ -17,8 +18,8 @@ const TITLE_LEADING: f64 = 20.0;
 const NOTE_LEADING: f64 = 15.0;
 
 /// Breaks a title into lines that fit the width.
-pub fn title_lines(title: &str, width: f64) -> Vec<String> {
-    TITLE.wrapped(&visible(title), width - 2.0 * PAD, 3)
+pub fn title_lines(title: &str, width: f64, font: Font) -> Vec<String> {
+    TITLE.of(font).wrapped(&visible(title), width - 2.0 * PAD, 3)
 }
 
 /// Returns the height that a title takes, the space under it included.
@@ -40,8 +41,8 @@ pub fn draw_title_from(canvas: &mut Canvas, lines: &[String], left: f64) -> Resu
 }
 
 /// Breaks notes into lines that fit the width.
-pub fn note_lines(notes: &[String], width: f64) -> Vec<String> {
-    notes.iter().flat_map(|note| NOTE.wrapped(&visible(note), width - 2.0 * PAD, 3)).collect()
+pub fn note_lines(notes: &[String], width: f64, font: Font) -> Vec<String> {
+    notes.iter().flat_map(|note| NOTE.of(font).wrapped(&visible(note), width - 2.0 * PAD, 3)).collect()
 }
 
 /// Returns the height that notes take, the space above them included.
@@ -76,19 +77,44 @@ pub struct AxisLabels {
 /// The height of a line of tick labels.
 const TICK_LEADING: f64 = 14.0;
 
+/// Least height of slots whose labels at the left do not overlap.
+const LEAST_SLOT: f64 = 13.0;
+
 /// Lays out labels under slots of this width: level where all fit, else upwards, and only some where they would
 /// overlap.
-pub fn labels_below(labels: &[String], slot: f64, deepest: f64) -> AxisLabels {
-    let texts: Vec<String> =
-        labels.iter().map(|l| TICK.fitted(&crate::report::visible_text::token(l), deepest)).collect();
-    let widest = texts.iter().map(|t| TICK.width(t)).fold(0.0, f64::max);
+pub fn labels_below(labels: &[String], slot: f64, deepest: f64, font: Font) -> AxisLabels {
+    let (texts, widest) = fitted(labels, deepest, font);
     let upwards = widest > slot - 4.0 && (widest > 28.0 || slot < 8.0);
     let every = if upwards { (TICK_LEADING / slot).ceil() } else { ((widest + 6.0) / slot).ceil() };
     let depth = if upwards { widest } else { TICK_LEADING };
     AxisLabels { texts, upwards, every: (every as usize).max(1), depth }
 }
 
+/// Lays out labels at the left of slots, no wider than `widest`.
+pub fn labels_beside(labels: &[String], widest: f64, font: Font) -> AxisLabels {
+    let (texts, depth) = fitted(labels, widest, font);
+    AxisLabels { texts, upwards: false, every: 1, depth }
+}
+
+/// Returns the labels as they are written in so much room, and the width of the widest.
+fn fitted(labels: &[String], room: f64, font: Font) -> (Vec<String>, f64) {
+    let tick = TICK.of(font);
+    let texts: Vec<String> = labels.iter().map(|label| tick.fitted(&token(label), room)).collect();
+    let widest = texts.iter().map(|text| tick.width(text)).fold(0.0, f64::max);
+    (texts, widest)
+}
+
 impl AxisLabels {
+    /// Draws labels at the left of a place, beside slots of this height, and only some where they would overlap;
+    /// `middle` gives the height of slot `i`.
+    pub fn draw_beside(&self, canvas: &mut Canvas, right: f64, slot: f64, middle: impl Fn(usize) -> f64) -> Result<()> {
+        let every = (LEAST_SLOT / slot).ceil().max(1.0) as usize;
+        for (i, text) in self.texts.iter().enumerate().step_by(every) {
+            canvas.text(text, (right, middle(i)), Anchor::Right, TICK, MUTED)?;
+        }
+        Ok(())
+    }
+
     /// Draws the labels that have room; `centre` gives the middle of slot `i`, `top` where they begin.
     pub fn draw(&self, canvas: &mut Canvas, top: f64, centre: impl Fn(usize) -> f64) -> Result<()> {
         for (i, text) in self.texts.iter().enumerate().step_by(self.every) {

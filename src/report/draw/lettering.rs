@@ -1,49 +1,105 @@
-//! The embedded typeface: how wide a text is, and which characters it can show.
+//! The embedded typefaces: how wide a text is, and which characters they can show.
 
 use std::sync::LazyLock;
 
-use ab_glyph::{Font as _, FontRef};
+use ab_glyph::{Font as _, FontRef, GlyphId};
 
-/// The faces that pictures use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Face {
-    Regular,
-    Bold,
+crate::choices! {
+    /// Families of typefaces, in which the text of pictures is set.
+    pub enum Font {
+        /// DejaVu Sans.
+        Sans = "sans",
+        /// DejaVu Serif.
+        Serif = "serif",
+    }
 }
 
-/// The family's name inside the font files, which SVG refers to.
-pub const FAMILY: &str = "DejaVu Sans";
+impl Font {
+    /// Returns the family's name inside the font files, which SVG refers to.
+    pub fn family(self) -> &'static str {
+        match self {
+            Font::Sans => "DejaVu Sans",
+            Font::Serif => "DejaVu Serif",
+        }
+    }
+}
+
+/// Face of a family: its weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Face {
+    pub font: Font,
+    pub is_bold: bool,
+}
+
+/// Setting of the text of a sheet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lettering {
+    pub font: Font,
+    /// Whether characters that the typefaces lack are spelled out, as they must be where text becomes outlines.
+    pub spelling: bool,
+}
+
+impl Default for Lettering {
+    fn default() -> Self {
+        Self { font: Font::Sans, spelling: false }
+    }
+}
+
+/// Setting in the usual family, with spelling or without.
+impl From<bool> for Lettering {
+    fn from(spelling: bool) -> Self {
+        Self { spelling, ..Self::default() }
+    }
+}
 
 impl Face {
+    /// Faces of all families.
+    pub const ALL: [Self; 4] = [
+        Self { font: Font::Sans, is_bold: false },
+        Self { font: Font::Sans, is_bold: true },
+        Self { font: Font::Serif, is_bold: false },
+        Self { font: Font::Serif, is_bold: true },
+    ];
+
     /// Returns the bytes of the font file. The function is not inlined, since every piece of the crate that calls it
     /// would hold the fonts once more.
     #[inline(never)]
     pub fn bytes(self) -> &'static [u8] {
-        match self {
-            Face::Regular => dejavu::sans::regular(),
-            Face::Bold => dejavu::sans::bold(),
+        match (self.font, self.is_bold) {
+            (Font::Sans, false) => dejavu::sans::regular(),
+            (Font::Sans, true) => dejavu::sans::bold(),
+            (Font::Serif, false) => dejavu::serif::regular(),
+            (Font::Serif, true) => dejavu::serif::bold(),
         }
     }
 
-    fn font(self) -> Option<&'static FontRef<'static>> {
-        static FONTS: LazyLock<[Option<FontRef<'static>>; 2]> =
-            LazyLock::new(|| [Face::Regular, Face::Bold].map(|face| FontRef::try_from_slice(face.bytes()).ok()));
-        FONTS[self as usize].as_ref()
+    fn file(self) -> Option<&'static FontRef<'static>> {
+        static FILES: LazyLock<[Option<FontRef<'static>>; 4]> =
+            LazyLock::new(|| Face::ALL.map(|face| FontRef::try_from_slice(face.bytes()).ok()));
+        FILES[2 * self.font as usize + usize::from(self.is_bold)].as_ref()
+    }
+
+    /// Returns the glyph of a character with its font: the face's own, or that of the sans where only it has one.
+    fn glyph(self, c: char) -> Option<(&'static FontRef<'static>, GlyphId)> {
+        let files = [self, Self { font: Font::Sans, ..self }].into_iter().filter_map(Self::file);
+        files.map(|font| (font, font.glyph_id(c))).find(|(_, glyph)| glyph.0 != 0)
     }
 
     /// Returns the width of `text` in units of the font size.
     pub fn width(self, text: &str) -> f64 {
-        let Some(font) = self.font() else { return text.chars().count() as f64 };
-        let units = f64::from(font.units_per_em().unwrap_or(2048.0));
-        let glyphs = text.chars().map(|c| font.glyph_id(c));
-        glyphs.map(|glyph| f64::from(font.h_advance_unscaled(glyph))).sum::<f64>() / units
+        let Some(own) = self.file() else { return text.chars().count() as f64 };
+        let advance = |c: char| {
+            let (font, glyph) = self.glyph(c).unwrap_or((own, GlyphId(0)));
+            f64::from(font.h_advance_unscaled(glyph)) / f64::from(font.units_per_em().unwrap_or(2048.0))
+        };
+        text.chars().map(advance).sum()
     }
 
     fn has(self, c: char) -> bool {
-        self.font().is_none_or(|font| font.glyph_id(c).0 != 0)
+        self.file().is_none() || self.glyph(c).is_some()
     }
 
-    /// Returns the text with every character that the typeface lacks written as its code, which says more than an empty
+    /// Returns the text with every character that the typefaces lack written as its code, which says more than an empty
     /// box, and the picture of a control character as the code of that character.
     pub fn spelled(self, text: &str) -> String {
         let spell = |c: char| match c {
@@ -100,25 +156,34 @@ impl Face {
 mod tests {
     use super::*;
 
+    const SANS: Face = Face::ALL[0];
+
     #[test]
     fn widths_grow_with_the_text_and_bold_is_wider() {
-        assert!(Face::Regular.width("iii") < Face::Regular.width("www"));
-        assert!(Face::Bold.width("loss") > Face::Regular.width("loss"));
-        assert_eq!(Face::Regular.width(""), 0.0);
+        for [regular, bold] in [[SANS, Face::ALL[1]], [Face::ALL[2], Face::ALL[3]]] {
+            assert!(regular.width("iii") < regular.width("www"));
+            assert!(bold.width("loss") > regular.width("loss"));
+            assert_eq!(regular.width(""), 0.0);
+        }
+        assert_ne!(SANS.width("loss"), Face::ALL[2].width("loss"));
     }
 
     #[test]
-    fn what_the_face_lacks_is_spelled() {
-        assert_eq!(Face::Regular.spelled("ok Ж π ␣ ↵ ␛ 10⁻⁴ 東"), "ok Ж π ␣ ↵ \\u{1b} 10⁻⁴ \\u{6771}");
+    fn what_no_face_has_is_spelled() {
+        for face in Face::ALL {
+            // The serif has no Hebrew, which the sans then shows.
+            assert_eq!(face.spelled("ok Ж π ␣ ↵ א ␛ 10⁻⁴ 東"), "ok Ж π ␣ ↵ א \\u{1b} 10⁻⁴ \\u{6771}");
+        }
+        assert_eq!(Face::ALL[2].width("א"), SANS.width("א"));
     }
 
     #[test]
     fn long_text_is_broken_and_then_elided() {
-        let lines = Face::Regular.wrapped("one two three four five six seven", 6.0, 2);
+        let lines = SANS.wrapped("one two three four five six seven", 6.0, 2);
         assert_eq!(lines.len(), 2);
-        assert!(lines.iter().all(|l| Face::Regular.width(l) <= 6.0), "{lines:?}");
+        assert!(lines.iter().all(|l| SANS.width(l) <= 6.0), "{lines:?}");
         assert!(lines[1].ends_with('…'));
-        assert_eq!(Face::Regular.wrapped("short", 99.0, 3), ["short"]);
-        assert!(Face::Regular.wrapped("", 9.0, 3).is_empty());
+        assert_eq!(SANS.wrapped("short", 99.0, 3), ["short"]);
+        assert!(SANS.wrapped("", 9.0, 3).is_empty());
     }
 }

@@ -34,6 +34,15 @@ use crate::base::{Error, Result, Table, Task, names};
 use crate::data;
 use crate::err;
 
+crate::options! {
+    /// Options of files of pictures.
+    #[derive(Debug, Clone)]
+    pub struct PictureOptions {
+        /// Pixels of a .png to an inch, of which a chart has 96; the file says so, for others that show it at its size.
+        dpi: Option<f64> = None => usually("192").at_least(24.0).at_most(1200.0);
+    }
+}
+
 /// A result that can be shown, saved, and put into a report.
 pub trait Item {
     /// Returns one word for the kind of the item, as files spell it.
@@ -100,13 +109,30 @@ pub fn made<T: Send + 'static>(
 
 /// Writes the item in the format that the file's name asks for; gives back where it was written.
 pub fn save(item: &dyn Item, files: &Files, path: &Path, task: &Task) -> Result<PathBuf> {
-    let name = path.to_path_buf();
-    files.save_whole(path, made(item, task, move |item| encoded(item, &name))?)
+    save_picture(item, &PictureOptions::default(), files, path, task)
 }
 
-fn encoded(item: &dyn Item, path: &Path) -> Result<Vec<u8>> {
+/// Writes the item as [`save`] does, a picture with these options.
+pub fn save_picture(
+    item: &dyn Item,
+    options: &PictureOptions,
+    files: &Files,
+    path: &Path,
+    task: &Task,
+) -> Result<PathBuf> {
+    let name = path.to_path_buf();
+    let dpi = options.dpi;
+    files.save_whole(path, made(item, task, move |item| encoded(item, &name, dpi))?)
+}
+
+fn encoded(item: &dyn Item, path: &Path, dpi: Option<f64>) -> Result<Vec<u8>> {
     let picture = item.picture();
     let ending = path.extension().and_then(|e| e.to_str());
+    if dpi.is_some() && ending != Some("png") {
+        return Err(err!(Argument, "expected a name that ends in .png beside `dpi`, found {}", path.display())
+            .hint("other pictures have no pixels, and every size")
+            .about("dpi"));
+    }
     let content = item.table().zip(ending).and_then(|(table, ending)| data::table::encoded(table, ending));
     if let Some(content) = content {
         return content;
@@ -116,7 +142,10 @@ fn encoded(item: &dyn Item, path: &Path) -> Result<Vec<u8>> {
         (Some("txt"), _) => item.terminal(&Screen { width: 120, ..Screen::default() })?.into_bytes(),
         (Some("html"), _) => page::page(item.kind(), &item.html()?).into_bytes(),
         (Some("svg"), Some(picture)) => picture::svg(picture.as_ref())?.into_bytes(),
-        (Some("png"), Some(picture)) => picture::png(picture.as_ref())?,
+        (Some("png"), Some(picture)) => match dpi {
+            Some(dpi) => picture::png_at(picture.as_ref(), dpi)?,
+            None => picture::png(picture.as_ref())?,
+        },
         (Some("pdf"), Some(picture)) => picture::pdf(picture.as_ref())?,
         (Some("md"), _) if let Some(text) = item.markdown() => text.into_bytes(),
         (Some("dot"), _) if let Some(dot) = item.graphviz() => dot.into_bytes(),

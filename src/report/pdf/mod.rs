@@ -1,4 +1,4 @@
-//! Pictures as PDF: one page of paths and of real text, in the embedded typeface, of which a file has the glyphs that
+//! Pictures as PDF: one page of paths and of real text, in the embedded typefaces, of which a file has the glyphs that
 //! it needs. The bytes are the same every time: there are no dates.
 
 mod content;
@@ -121,6 +121,7 @@ mod tests {
     use std::io::Read;
 
     use crate::report::chart::{Chart, Series};
+    use crate::report::draw::lettering::Font;
     use crate::report::palette::{self, Rgb};
     use crate::report::picture::pdf;
     use crate::report::samples;
@@ -250,6 +251,19 @@ mod tests {
             // What lays out the text of pictures reads the outlines, too.
             let parsed = ab_glyph::FontRef::try_from_slice(font);
             assert!(parsed.is_ok(), "{:?}", parsed.err());
+        }
+    }
+
+    #[test]
+    fn a_page_in_the_serif_has_its_fonts_and_all_letters() {
+        let read = ReadBack::of(&pdf(&Chart { font: Font::Serif, ..chart() }).unwrap());
+        for name in ["+DejaVuSerif ", "+DejaVuSerif-Bold "] {
+            assert!(read.object(&format!("{name}/Encoding /Identity-H")).contains("/ToUnicode"), "{name}");
+        }
+        assert!(!read.objects.values().any(|object| object.contains("DejaVuSans")));
+        let texts = read.texts();
+        for text in ["Loss and efficiency", "Schritt (α × 10⁻³)"] {
+            assert!(texts.iter().any(|found| found == text), "{text}: {texts:?}");
         }
     }
 

@@ -22,7 +22,7 @@ impl Item for Compiled {
     }
 
     fn html(&self) -> Result<String> {
-        Ok(format!("<p>{}</p>\n{}", crate::report::html::escape::text(self.0.algorithm.text), self.truth().html()?))
+        Ok(paragraphs(&[self.0.algorithm.text]) + self.truth().html()?.as_str())
     }
 
     fn data(&self) -> Result<Value> {

@@ -1,11 +1,11 @@
 //! Faithfulness over the size of a circuit: `c.curve(m, pairs)` and its result.
 
-use super::run_options::{both, maybe, with_runs};
+use super::run_options::{RunOptions, maybe, with_runs};
 use crate::base::results::MISSING;
 use crate::circuit::ablations::NodeAblations;
 use crate::circuit::faithfulness::{self as core, CurveOptions};
 use crate::intervene::metric::Measure;
-use crate::report::chart::{Axis, Series};
+use crate::report::chart::Series;
 use crate::script::circuit::Circuit;
 use crate::script::model::Model;
 use crate::script::prelude::*;
@@ -26,8 +26,8 @@ impl CircuitCurve {
         let random = series("random", &|point| point.random.iter().sum::<f64>() / point.random.len() as f64);
         let mut chart = Chart::line(vec![found, random]);
         chart.title = self.0.title.clone();
-        chart.x =
-            Axis { label: "share of the units".into(), log: self.0.points.iter().all(|p| p.share > 0.0), range: None };
+        chart.x.label = "share of the units".into();
+        chart.x.log = self.0.points.iter().all(|point| point.share > 0.0);
         chart.y.label = "faithfulness".into();
         chart
     }
@@ -53,8 +53,7 @@ impl Item for CircuitCurve {
     }
 
     fn html(&self) -> Result<String> {
-        let note = crate::report::html::escape::text(&self.note());
-        Ok(format!("{}<p>{note}</p>\n{}", self.chart().html()?, self.0.table().html()?))
+        Ok([self.chart().html()?, paragraphs(&[self.note()]), self.0.table().html()?].concat())
     }
 
     fn data(&self) -> Result<Value> {
@@ -92,7 +91,7 @@ pub mod methods {
         pairs: Array,
         options: Options,
     ) -> Fallible<CircuitCurve> {
-        let (runs, curve) = super::both::<CurveOptions>(options)?;
+        let (runs, curve) = taken_both::<RunOptions, CurveOptions>(options)?;
         let env = env(&ctx)?;
         let found = env.drawing(&ctx, "Circuit.curve", curve.seed, |seed| {
             let core = &circuit.core;

@@ -9,7 +9,7 @@ use crate::script::model::Model;
 use crate::script::prelude::*;
 
 /// A circuit given as an option.
-pub struct CircuitSetting(Circuit);
+pub struct CircuitSetting(pub Circuit);
 
 handle_setting!(CircuitSetting, "a circuit", |circuit| circuit.short());
 

@@ -7,10 +7,9 @@ use crate::circuit::sufficiency::{
     MeanEstimate, Sufficiency as Core, SufficiencyOptions, SufficiencyPoint, errors, range, sufficiency,
 };
 use crate::report::chart::{Axis, Series, Spread};
-use crate::report::html::{escape, figure};
+use crate::report::html::figure;
 use crate::report::number::digits;
 use crate::report::picture::Picture;
-use crate::report::terminal::screen::wrapped;
 use crate::script::circuit::Circuit;
 use crate::script::engine::value::handle_setting;
 use crate::script::model::Model;
@@ -113,29 +112,26 @@ impl Item for Enough {
     }
 
     fn terminal(&self, screen: &Screen) -> Result<String> {
-        let notes = self.notes().map(|note| wrapped(&visible(&note), screen.width).join("\n"));
-        let table = self.shown_table().terminal(screen)?;
-        Ok(format!("{}\n{}\n\n{}", table.trim_end(), notes.join("\n"), self.chart().terminal(screen)?))
+        let table = noted(&self.shown_table(), &self.notes(), screen)?;
+        Ok(format!("{table}\n{}", self.chart().terminal(screen)?))
     }
 
     fn html(&self) -> Result<String> {
-        let notes = self.notes().map(|note| format!("<p>{}</p>\n", escape::text(&note)));
-        Ok([figure(&self.chart())?, self.shown_table().html()?, notes.concat()].concat())
+        Ok([figure(&self.chart())?, self.shown_table().html()?, paragraphs(&self.notes())].concat())
     }
 
     fn data(&self) -> Result<Value> {
         let Core { whole, features, rows, positions, read, .. } = &*self.core;
-        let mut data = self.core.table().data()?;
-        if let Some(fields) = data.as_object_mut() {
-            fields.insert("text".into(), json!(self.text));
-            fields.insert("read".into(), json!(read));
-            fields.insert("due_rows".into(), json!(rows));
-            fields.insert("due_positions".into(), json!(positions));
-            fields.insert("of_features".into(), json!(features));
-            fields.insert("p".into(), json!(whole.value));
-            fields.insert("p_interval".into(), json!(whole.interval));
-        }
-        Ok(data)
+        let more = json!({
+            "text": self.text,
+            "read": read,
+            "due_rows": rows,
+            "due_positions": positions,
+            "of_features": features,
+            "p": whole.value,
+            "p_interval": whole.interval,
+        });
+        Ok(with_fields(self.core.table().data()?, more))
     }
 
     fn picture(&self) -> Option<Box<dyn Picture + '_>> {

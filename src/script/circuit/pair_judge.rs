@@ -1,6 +1,6 @@
 //! Judging circuits on pairs of prompts: `c.judge(m, pairs)` and its result.
 
-use super::run_options::{both, maybe, maybe_json, with_runs};
+use super::run_options::{RunOptions, maybe, maybe_json, with_runs};
 use crate::circuit::ablations::NodeAblations;
 use crate::circuit::faithfulness::{self as core, PairJudgeOptions};
 use crate::intervene::metric::Measure;
@@ -26,8 +26,8 @@ impl Item for PairJudgement {
     }
 
     fn html(&self) -> Result<String> {
-        let note = crate::report::html::escape::text(&self.0.note());
-        Ok(format!("{}<p>{note}</p>\n{}", self.0.table().html()?, self.0.minimality_table().html()?))
+        let note = paragraphs(&[self.0.note()]);
+        Ok([self.0.table().html()?, note, self.0.minimality_table().html()?].concat())
     }
 
     fn data(&self) -> Result<Value> {
@@ -91,7 +91,7 @@ pub mod methods {
         pairs: Array,
         options: Options,
     ) -> Fallible<PairJudgement> {
-        let (runs, judged) = super::both::<PairJudgeOptions>(options)?;
+        let (runs, judged) = taken_both::<RunOptions, PairJudgeOptions>(options)?;
         let env = env(&ctx)?;
         let found = env.drawing(&ctx, "Circuit.judge", judged.seed, |seed| {
             let graph = circuit.graph();

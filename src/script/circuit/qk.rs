@@ -106,10 +106,9 @@ impl Item for QkScore {
     }
 
     fn html(&self) -> Result<String> {
-        let note = crate::report::html::escape::text(&self.note());
         let [queries, keys] = [self.0.query_table(), self.0.key_table()].map(shortened);
         let parts = [self.0.pairs(SHOWN).html()?, self.0.grid(IN_GRID).html()?, queries.html()?, keys.html()?];
-        Ok(format!("{}<p>{note}</p>\n", parts.concat()))
+        Ok(parts.concat() + paragraphs(&[self.note()]).as_str())
     }
 
     fn data(&self) -> Result<Value> {

@@ -6,9 +6,7 @@ use crate::circuit::edges::{EdgeAblation, EdgeRuns};
 use crate::circuit::graph::Units;
 use crate::circuit::sparse_features::{FeatureAblations, NodeAblation};
 use crate::intervene::metric::Measure;
-use crate::options::OptionGroup;
 use crate::script::circuit::Circuit;
-use crate::script::data::pairs::read_pairs;
 use crate::script::intervene::Metric;
 use crate::script::model::Model;
 use crate::script::prelude::*;
@@ -22,14 +20,6 @@ crate::options! {
         /// those runs, or zero.
         ablation: EdgeAblation = EdgeAblation::Corrupt;
     }
-}
-
-/// Reads the options of runs, and those of what is done with them.
-pub fn both<T: OptionGroup>(map: Map) -> Result<(RunOptions, T)> {
-    let mut read = options(map);
-    let both = (read.declared()?, read.declared()?);
-    read.finish()?;
-    Ok(both)
 }
 
 /// Runs `work` with the ablations of a circuit's kind, and the measure.
@@ -46,22 +36,21 @@ pub fn with_runs<T>(
             .about("metric")
             .into());
     }
-    let (pairs, maps) = read_pairs(ctx, m, &pairs.clone().into())?;
-    let calls = Callbacks::new(ctx);
-    let task = &env(ctx)?.task;
-    let found = metric.with_measure(&calls, &maps, |measure| match circuit.graph().units() {
-        Units::Edges => work(&EdgeRuns::new(m.core(), &pairs, measure, *ablation, task)?, measure),
-        Units::Nodes if circuit.graph().has_channels() => {
-            work(&ChannelRuns::new(m.core(), &pairs, measure, *ablation, task)?, measure)
-        }
-        Units::Nodes => {
-            let saes = circuit.core.dictionaries()?;
-            let positions = FeatureAblations::positions(circuit.graph());
-            let ablation = NodeAblation::from(*ablation);
-            work(&FeatureAblations::of_pairs(m.core(), saes, &pairs, measure, ablation, positions, task)?, measure)
-        }
-    });
-    calls.outcome(found.map_err(|e| naming_weights(e, m.core())))
+    metric.over(ctx, m, &pairs.clone().into(), |pairs, measure, task| {
+        let run = || match circuit.graph().units() {
+            Units::Edges => work(&EdgeRuns::new(m.core(), pairs, measure, *ablation, task)?, measure),
+            Units::Nodes if circuit.graph().has_channels() => {
+                work(&ChannelRuns::new(m.core(), pairs, measure, *ablation, task)?, measure)
+            }
+            Units::Nodes => {
+                let saes = circuit.core.dictionaries()?;
+                let positions = FeatureAblations::positions(circuit.graph());
+                let ablation = NodeAblation::from(*ablation);
+                work(&FeatureAblations::of_pairs(m.core(), saes, pairs, measure, ablation, positions, task)?, measure)
+            }
+        };
+        run().map_err(|e| naming_weights(e, m.core()))
+    })
 }
 
 pub fn maybe(value: Option<f64>) -> Dynamic {

@@ -3,8 +3,6 @@
 use super::{cores, dictionaries, known};
 use crate::circuit::attribution::select as selected;
 use crate::circuit::selection::{ScoredFeature, Selection as Core};
-use crate::report::html::escape;
-use crate::report::terminal::screen::wrapped;
 use crate::script::circuit::Circuit;
 use crate::script::features::Feature;
 use crate::script::model::Model;
@@ -82,25 +80,17 @@ impl Item for Selection {
     }
 
     fn terminal(&self, screen: &Screen) -> Result<String> {
-        let notes = self.notes().map(|note| wrapped(&visible(&note), screen.width).join("\n"));
-        Ok(format!("{}\n{}\n", self.first().terminal(screen)?.trim_end(), notes.join("\n")))
+        noted(&self.first(), &self.notes(), screen)
     }
 
     fn html(&self) -> Result<String> {
-        let notes = self.notes().map(|note| format!("<p>{}</p>\n", escape::text(&note)));
-        Ok(self.first().html()? + notes.concat().as_str())
+        Ok(self.first().html()? + paragraphs(&self.notes()).as_str())
     }
 
     fn data(&self) -> Result<Value> {
         let Core { rows, positions, text, .. } = &*self.core;
-        let mut data = self.table().data()?;
-        if let Some(fields) = data.as_object_mut() {
-            fields.insert("tokens".into(), json!(&*self.tokens));
-            fields.insert("text".into(), json!(text));
-            fields.insert("due_rows".into(), json!(rows));
-            fields.insert("due_positions".into(), json!(positions));
-        }
-        Ok(data)
+        let more = json!({ "tokens": &*self.tokens, "text": text, "due_rows": rows, "due_positions": positions });
+        Ok(with_fields(self.table().data()?, more))
     }
 }
 

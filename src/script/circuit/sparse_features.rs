@@ -3,7 +3,6 @@
 use super::{cores, dictionaries};
 use crate::circuit::sparse_features::{PairCircuitOptions, TextCircuitOptions, of_pairs, of_text};
 use crate::script::circuit::Circuit;
-use crate::script::data::pairs::read_pairs;
 use crate::script::intervene::Metric;
 use crate::script::model::Model;
 use crate::script::prelude::*;
@@ -74,13 +73,10 @@ pub mod functions {
     ) -> Fallible<Circuit> {
         let PairCircuitCall { metric, circuit } = taken(options)?;
         let saes = dictionaries(&saes)?;
-        let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
-        let calls = Callbacks::new(&ctx);
-        let task = &env(&ctx)?.task;
-        let found = metric.with_measure(&calls, &maps, |measure| {
-            of_pairs(m.core(), &cores(&saes), &pairs, measure, metric.is_normalised(), &circuit, task)
-        });
-        Ok(said(Circuit::new(calls.outcome(found)?, &saes), task))
+        metric.over(&ctx, &m, &pairs, |pairs, measure, task| {
+            let found = of_pairs(m.core(), &cores(&saes), pairs, measure, metric.is_normalised(), &circuit, task)?;
+            Ok(said(Circuit::new(found, &saes), task))
+        })
     }
 
     /// Finds the sparse feature circuit of the probability of some tokens: m is their mean total probability over all

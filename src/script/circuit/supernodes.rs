@@ -1,6 +1,6 @@
 //! Groups of nodes, and what becomes of the model where one is changed.
 
-use super::run_options::{both, with_runs};
+use super::run_options::{RunOptions, with_runs};
 use crate::circuit::ablations::NodeAblations;
 use crate::circuit::attribution_graph::intervene::{Freeze, InterveneOptions};
 use crate::circuit::graph::{Graph, Supernode};
@@ -120,7 +120,7 @@ pub mod methods {
         name: &str,
         options: Options,
     ) -> Fallible<Table> {
-        let (runs, random) = super::both::<RandomGroupOptions>(options)?;
+        let (runs, random) = taken_both::<RunOptions, RandomGroupOptions>(options)?;
         let env = env(&ctx)?;
         let graph = circuit.graph();
         let ablation = runs.ablation;
@@ -190,10 +190,7 @@ pub mod methods {
         name: &str,
         options: Options,
     ) -> Fallible<Table> {
-        let mut read = super::options(options);
-        let change: InterveneOptions = read.declared()?;
-        let random: RandomGroupOptions = read.declared()?;
-        read.finish()?;
+        let (change, random) = taken_both::<InterveneOptions, RandomGroupOptions>(options)?;
         if change.value.is_none() && change.factor.is_none() {
             return Err(err!(Argument, "expected a `factor` or a `value`, found neither").about("options").into());
         }

@@ -8,9 +8,7 @@ use crate::script::engine::value;
 use crate::script::model::Model;
 use crate::script::prelude::*;
 use crate::script::tensor::values;
-
-/// The number of rows of a history.
-const ROWS: usize = 100;
+use crate::training::{LossRecord, losses_table};
 
 /// Returns the tensors of the matrices as a map.
 fn by_matrix(d: &Decomposition, tensors: Vec<Tensor>) -> Map {
@@ -251,20 +249,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "history", pure)]
     pub fn history(d: &mut Decomposition) -> Table {
-        let steps = &d.0.history;
-        let interval = steps.len().div_ceil(ROWS).max(1);
-        let row = |(number, part): (usize, &[StepLosses])| {
-            let step = number * interval + part.len();
-            let mean = |at: usize| -> Cell {
-                let sum: f64 = part.iter().filter_map(|step| step.numbers().get(at).copied()).sum();
-                let mean = sum / part.len() as f64;
-                if mean.is_nan() { Cell::Missing } else { mean.into() }
-            };
-            std::iter::once(step.into()).chain((0..StepLosses::NAMES.len()).map(mean)).collect()
-        };
-        let columns = std::iter::once("step").chain(StepLosses::NAMES).map(String::from).collect();
-        let rows = steps.chunks(interval).enumerate().map(row).collect();
-        Table { title: "losses of the fit".into(), columns, rows }
+        let losses: Vec<_> = d.0.history.iter().map(StepLosses::numbers).collect();
+        losses_table(StepLosses::NAMES, &losses)
     }
 
     /// Saves the decomposition as safetensors; returns the path.

@@ -11,7 +11,7 @@ use crate::decomposition::network::{Layer, Network as CoreNetwork, SparseInputs}
 use crate::decomposition::result::RunMaskedOptions;
 use crate::decomposition::{Decomposed, Decomposition as Core, MatrixParts, StepLosses};
 use crate::script::prelude::*;
-use crate::training::CheckpointOptions;
+use crate::training::{CheckpointOptions, LossRecord};
 
 /// A network of a few layers.
 #[derive(Clone)]

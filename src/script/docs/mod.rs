@@ -141,6 +141,8 @@ impl Reference {
 #[derive(Debug, Clone, Default)]
 pub struct Docs {
     entries: Vec<ReferenceEntry>,
+    /// Numbers of the entries of each name.
+    by_name: BTreeMap<String, Vec<usize>>,
 }
 
 /// One function as the engine lists it.
@@ -165,9 +167,15 @@ impl EntryCollection {
     /// Adds the functions of a stdlib module, found under its name whether it is imported or not.
     fn add_library(&mut self, engine: &Engine, module: &str, text: &str) {
         // The stdlib is compiled in a test; here a module that does not parse is only left out.
-        let Ok(ast) = engine.compile(text) else { return };
+        if let Ok(tree) = engine.compile(text) {
+            self.add_functions(module, &tree);
+        }
+    }
+
+    /// Adds the functions of a module that others may call.
+    fn add_functions(&mut self, module: &str, tree: &rhai::AST) {
         // The tree lists functions by their hashes, too; those with fewer arguments come first, as they do of the core.
-        let mut all: Vec<_> = ast.iter_functions().filter(|f| f.access == rhai::FnAccess::Public).collect();
+        let mut all: Vec<_> = tree.iter_functions().filter(|f| f.access == rhai::FnAccess::Public).collect();
         all.sort_by(|a, b| a.name.cmp(b.name).then(a.params.len().cmp(&b.params.len())));
         for function in all {
             let raw = EngineFunction {
@@ -215,6 +223,14 @@ impl EntryCollection {
 }
 
 impl Docs {
+    fn of_entries(entries: Vec<ReferenceEntry>) -> Self {
+        let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (number, entry) in entries.iter().enumerate() {
+            by_name.entry(entry.name.clone()).or_default().push(number);
+        }
+        Self { entries, by_name }
+    }
+
     /// Gathers everything that `engine` knows, microtome's own and the language's.
     pub fn of(engine: &Engine) -> Self {
         let mut gathered = EntryCollection::default();
@@ -235,16 +251,23 @@ impl Docs {
         for (module, text) in STDLIB {
             gathered.add_library(engine, module, text);
         }
-        Self { entries: gathered.0.into_values().collect() }
+        Self::of_entries(gathered.0.into_values().collect())
     }
 
-    /// Gathers what the modules of a library have, given by their names and texts.
+    /// Gathers what the modules of a library have, each given by its name and its text.
     pub fn of_library(engine: &Engine, modules: &[(String, String)]) -> Self {
         let mut gathered = EntryCollection::default();
         for (module, text) in modules {
             gathered.add_library(engine, module, text);
         }
-        Self { entries: gathered.0.into_values().collect() }
+        Self::of_entries(gathered.0.into_values().collect())
+    }
+
+    /// Gathers what a module has, given by its name and its syntax tree.
+    pub fn of_tree(module: &str, tree: &rhai::AST) -> Self {
+        let mut gathered = EntryCollection::default();
+        gathered.add_functions(module, tree);
+        Self::of_entries(gathered.0.into_values().collect())
     }
 
     pub fn entries(&self) -> &[ReferenceEntry] {
@@ -261,9 +284,15 @@ impl Docs {
         all.into_iter().collect()
     }
 
-    /// Entries called `name`, wherever they belong.
+    /// Lists the entries called `name`, whatever they are.
+    pub fn named(&self, name: &str) -> impl Iterator<Item = &ReferenceEntry> {
+        let numbers = self.by_name.get(name).map(Vec::as_slice).unwrap_or_default();
+        numbers.iter().filter_map(|number| self.entries.get(*number))
+    }
+
+    /// Lists functions and methods called `name`, wherever they belong.
     pub fn functions<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a ReferenceEntry> {
-        self.entries.iter().filter(move |e| e.name == name && matches!(e.role, Role::Function | Role::Method))
+        self.named(name).filter(|e| matches!(e.role, Role::Function | Role::Method))
     }
 
     /// Finds entries that a reader may mean by `name`: a path, a bare name, an operator, or a module.
@@ -286,7 +315,7 @@ impl Docs {
 
     /// Returns what a value of type `receiver` has under a name.
     pub fn member(&self, receiver: &str, name: &str) -> Option<&ReferenceEntry> {
-        self.entries.iter().find(|e| e.receiver == receiver && e.name == name)
+        self.named(name).find(|e| e.receiver == receiver)
     }
 
     /// Lists signatures of `name` for the reader of an error, those for the receiver's type if there are such.

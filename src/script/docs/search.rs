@@ -198,7 +198,7 @@ mod tests {
             builtin: false,
             scripted: false,
         };
-        Docs { entries: entries.iter().map(entry).collect() }
+        Docs::of_entries(entries.iter().map(entry).collect())
     }
 
     fn names(docs: &Docs, words: &str) -> Vec<String> {

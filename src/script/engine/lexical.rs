@@ -207,7 +207,10 @@ pub fn check(ast: &AST) -> Fallible<()> {
     let earlier = BTreeSet::new();
     let mut binder = Binder::new(ast, NameReach::Session(&earlier), 0);
     drop(binder.statements(ast));
-    let mut waiting: Vec<&Shared<ScriptFuncDef>> = ast.iter_fn_def().collect();
+    // Functions first, which are ready: a closure would be passed over until the body that makes it is through.
+    let is_closure = |def: &&Shared<ScriptFuncDef>| def.name.starts_with(ANONYMOUS);
+    let (mut waiting, functions): (Vec<_>, Vec<_>) = ast.iter_fn_def().partition(is_closure);
+    functions.into_iter().for_each(|def| drop(binder.body(def)));
     while !waiting.is_empty() {
         let def = waiting.swap_remove(binder.ready(&waiting));
         drop(binder.body(def));

@@ -15,6 +15,7 @@ pub mod handle;
 pub mod interrupt_checks;
 pub mod lexical;
 pub mod loaded_models;
+pub mod notes;
 pub mod options;
 pub mod panics;
 pub mod show;

@@ -29,6 +29,14 @@ pub fn taken<T: OptionGroup>(map: Map) -> Result<T> {
     Ok(taken)
 }
 
+/// Reads all options of a call, where they are two declarations.
+pub fn taken_both<A: OptionGroup, B: OptionGroup>(map: Map) -> Result<(A, B)> {
+    let mut read = options(map);
+    let both = (read.declared()?, read.declared()?);
+    read.finish()?;
+    Ok(both)
+}
+
 impl OptionReader {
     /// Returns the raw value of an option, if it was given.
     pub fn value(&mut self, key: &'static str) -> Option<Dynamic> {

@@ -7,9 +7,10 @@ use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use crate::base::{Result, Task};
 use crate::err;
+use crate::report::Item;
+use crate::report::items::{self, PictureOptions};
 use crate::report::terminal::Screen;
 use crate::report::visible_text::visible;
-use crate::report::{Item, items};
 use crate::script::engine::console::Console;
 use crate::script::engine::env::{Env, env, signed};
 pub use crate::script::engine::handle::Handle;
@@ -80,9 +81,14 @@ fn shown_map(value: &Dynamic, map: &Map, screen: &Screen, task: &Task) -> Result
 
 /// Writes an item in the format that the path asks for, and gives back where it is.
 pub fn saved(ctx: &NativeCallContext, item: &dyn Item, path: &str) -> Result<String> {
+    saved_picture(ctx, item, path, &PictureOptions::default())
+}
+
+/// Writes an item as [`saved`] does, a picture with these options.
+pub fn saved_picture(ctx: &NativeCallContext, item: &dyn Item, path: &str, options: &PictureOptions) -> Result<String> {
     let env = env(ctx)?;
-    let place = items::save(item, &env.files, Path::new(path), &env.task).map_err(|e| e.about("path"))?;
-    Ok(place.display().to_string())
+    let place = items::save_picture(item, options, &env.files, Path::new(path), &env.task);
+    Ok(place.map_err(|e| e.about("path"))?.display().to_string())
 }
 
 /// Returns the data of a handle, as a value of scripts.

@@ -3,6 +3,8 @@
 //! The engine's own lexer stops at the first error and gives points instead of spans; what is being typed is almost
 //! always in error. Places are byte offsets into the text.
 
+use std::borrow::Cow;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
     /// A name or a keyword.
@@ -67,6 +69,56 @@ pub fn tokens(text: &str) -> Vec<Token> {
         lexer.next();
     }
     lexer.tokens
+}
+
+/// Returns the tokens of a text up to a byte, as if it ended there, given all of its tokens. Only what is cut there is
+/// read again.
+pub fn before<'a>(text: &str, all: &'a [Token], byte: usize) -> Cow<'a, [Token]> {
+    let (whole, rest) = all.split_at(all.partition_point(|token| token.end <= byte));
+    let Some(next) = rest.first() else { return Cow::Borrowed(whole) };
+    if next.start <= byte && next.is_symbol(text, &["${"]) {
+        // The string goes on, since no code has begun in it.
+        let mut found = whole.to_vec();
+        if let Some(piece) = found.last_mut() {
+            (piece.end, piece.open) = (byte, true);
+        }
+        return Cow::Owned(found);
+    }
+    let is_behind_code = next.kind == TokenKind::Text
+        && whole.last().is_some_and(|last| last.end == next.start && last.is_symbol(text, &["}"]))
+        && closes_code(text, whole);
+    if next.start > byte || next.start == byte && !is_behind_code {
+        return Cow::Borrowed(whole);
+    }
+    let mut found = whole.to_vec();
+    if is_behind_code {
+        found.push(Token { end: byte, open: true, ..*next });
+    } else {
+        let cut = tokens(text.get(next.start..byte).unwrap_or_default()).into_iter();
+        found.extend(cut.map(|token| Token { start: next.start + token.start, end: next.start + token.end, ..token }));
+    }
+    Cow::Owned(found)
+}
+
+/// Returns whether the last of these tokens, a brace, closes code that stands in a string.
+fn closes_code(text: &str, tokens: &[Token]) -> bool {
+    // Number of braces that are open within each `${`.
+    let mut within: Vec<usize> = Vec::new();
+    let mut is_closed = false;
+    for token in tokens.iter().filter(|token| token.kind == TokenKind::Symbol) {
+        let word = token.of(text);
+        is_closed = word == "}" && within.last() == Some(&0);
+        match (word, within.last_mut()) {
+            ("}", Some(_)) if is_closed => {
+                within.pop();
+            }
+            ("}", Some(braces)) => *braces -= 1,
+            ("{" | "#{", Some(braces)) => *braces += 1,
+            ("${", _) => within.push(0),
+            _ => {}
+        }
+    }
+    is_closed
 }
 
 /// Returns the indices of the opening brackets that are not closed, outermost first; nothing if a closing one does not
@@ -322,6 +374,16 @@ mod tests {
                 at = token.end;
             }
             assert!(text[at..].chars().all(char::is_whitespace));
+        }
+
+        #[test]
+        fn tokens_before_a_byte_are_those_of_the_text_that_ends_there(
+            text in "(`|\\$\\{|\\{|#\\{|\\}|\"|'|#\"|\"#|//|/\\*|\\*/|\n|[a-z]|1\\.5|2e-3|\\*\\*=|\\$|é| ){0,30}"
+        ) {
+            let all = tokens(&text);
+            for byte in (0..=text.len()).filter(|byte| text.is_char_boundary(*byte)) {
+                assert_eq!(before(&text, &all, byte).to_vec(), tokens(&text[..byte]), "{text:?} at {byte}");
+            }
         }
     }
 }

@@ -8,10 +8,11 @@ use super::feature_selection::FeatureSelection;
 use crate::base::files::Files;
 use crate::data::{harvest, pack};
 use crate::features::batch::export::{
-    self, ACTIVATIONS, CREATOR, EXPLANATIONS, Export, ExportFacts, ExportNames, FEATURES, MOST_LINES,
+    self, ACTIVATIONS, CREATOR, EXPLANATIONS, Export, ExportFacts, ExportNames, ExportedExplanation, FEATURES,
+    MOST_LINES,
 };
 use crate::features::batch::{self, BatchForm, BatchOptions};
-use crate::features::dashboard::Said;
+use crate::features::dashboard::{Said, SaidWords};
 use crate::features::feature::{place, tokenizer};
 use crate::features::text_codes::{FeatureTextOptions, TextLimits};
 use crate::sae::site_layer;
@@ -78,9 +79,15 @@ fn save(made: Vec<(PathBuf, Vec<u8>)>, dir: &str, files: &Files, written: &mut A
     Ok(())
 }
 
+/// Makes the explanation of a feature from the words of a table.
+fn explanation(feature: usize, said: SaidWords) -> ExportedExplanation {
+    let SaidWords { words, by, method } = said;
+    ExportedExplanation { feature, text: words.text, by, method }
+}
+
 /// Writes the explanations of some features of a site.
 fn save_explained(
-    said: &[(usize, String)],
+    said: &[ExportedExplanation],
     names: &ExportNames,
     dir: &str,
     files: &Files,
@@ -162,7 +169,7 @@ pub mod functions {
             save(names.about(&facts), &asked.dir, &env.files, &mut written)?;
             if let Some(said) = &asked.descriptions {
                 let of_these = said.of_site(&site).filter(|(feature, _)| features.binary_search(feature).is_ok());
-                let said: Vec<_> = of_these.map(|(feature, words)| (feature, words.text.clone())).collect();
+                let said: Vec<_> = of_these.map(|(feature, said)| explanation(feature, said.clone())).collect();
                 save_explained(&said, &names, &asked.dir, &env.files, &mut written)?;
             }
         }
@@ -245,7 +252,9 @@ pub mod functions {
     }
 
     /// Writes explanations of features of one site as a part of an export of Neuronpedia: the table has a column
-    /// `feature`, such as `resid_post.3/12`, and `description`, `explanation` or `label`. Returns the files' paths.
+    /// `feature`, such as `resid_post.3/12`, and `description`, `explanation` or `label`; `by` and `method`, where it
+    /// has them, are the names of the model that wrote it and of its method, which a database of Neuronpedia takes only
+    /// where it knows them. Returns the files' paths.
     ///
     /// # Options
     /// - [save_explanations]
@@ -255,7 +264,7 @@ pub mod functions {
     /// let words = features::load_explanations("tests/fixtures/neuronpedia/0-set", #{ site: "resid_pre.0" });
     /// features::save_explanations(words, "resid_pre.0", "gpt2-small", #{ dir: "doc/exports", sae_set: "mine" });
     /// let kept = features::load_explanations("doc/exports/gpt2-small/0-mine");
-    /// kept["feature"][0]  //=> "0-mine/3"
+    /// [kept["feature"][0], kept["by"][0], kept["method"][0]]  //=> ["0-mine/3", "gpt-4o-mini", "oai_token-act-pair"]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn save_explanations(
@@ -270,8 +279,8 @@ pub mod functions {
         let rows = Said::rows(&explanations)
             .ok_or_else(|| err!(Argument, "expected {}", Said::wanted()).about("explanations"))?;
         let of_site = rows.into_iter().filter(|(of, ..)| of == site);
-        let mut said: Vec<(usize, String)> = of_site.map(|(_, feature, words)| (feature, words.text)).collect();
-        said.sort_by_key(|(feature, _)| *feature);
+        let mut said: Vec<_> = of_site.map(|(_, feature, said)| explanation(feature, said)).collect();
+        said.sort_by_key(|one| one.feature);
         let names = ExportNames {
             model_id: model_id.into(),
             set: asked.sae_set,

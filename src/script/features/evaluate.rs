@@ -41,11 +41,7 @@ impl Item for Evaluation {
     fn data(&self) -> Result<Value> {
         let parts: Map<String, Value> =
             self.parts.iter().map(|(name, table)| Ok((name.to_string(), table.data()?))).collect::<Result<_>>()?;
-        let mut data = self.table().data()?;
-        if let Some(fields) = data.as_object_mut() {
-            fields.insert("parts".into(), Value::Object(parts));
-        }
-        Ok(data)
+        Ok(with_fields(self.table().data()?, json!({ "parts": parts })))
     }
 }
 

@@ -158,10 +158,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn explain(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Dynamic> {
         let env = env(&ctx)?;
-        let mut read = super::options(options);
-        let who: ExplainerOptions = read.declared()?;
-        let options: ExplainOptions = read.declared()?;
-        read.finish()?;
+        let (who, options) = taken_both::<ExplainerOptions, ExplainOptions>(options)?;
         let f = given("f", &f);
         let list = super::features(&f)?;
         let found = super::with(who.explainer.as_ref(), &env, |by| {
@@ -212,10 +209,7 @@ pub mod functions {
         options: Options,
     ) -> Fallible<Table> {
         let env = env(&ctx)?;
-        let mut read = super::options(options);
-        let who: JudgeOptions = read.declared()?;
-        let options: ScoreOptions = read.declared()?;
-        read.finish()?;
+        let (who, options) = taken_both::<JudgeOptions, ScoreOptions>(options)?;
         who.check(options.method)?;
         let list = super::features(&given("f", &f))?;
         let explanations = super::explanations(&given("explanation", &explanation))?;

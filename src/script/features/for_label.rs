@@ -1,8 +1,6 @@
 //! `features::for_label`: which features of a dictionary stand for a label, as a ranking.
 
 use crate::features::for_label::{ForLabelOptions, Separators};
-use crate::report::html::escape;
-use crate::report::terminal::screen::wrapped;
 use crate::script::features::Feature;
 use crate::script::model::Model;
 use crate::script::prelude::*;
@@ -43,25 +41,19 @@ impl Item for LabelRanking {
     }
 
     fn terminal(&self, screen: &Screen) -> Result<String> {
-        let note = wrapped(&visible(&self.note()), screen.width).join("\n");
-        Ok(format!("{}\n{note}\n", self.table().terminal(screen)?.trim_end()))
+        noted(&self.table(), &[self.note()], screen)
     }
 
     fn html(&self) -> Result<String> {
-        Ok(format!("{}<p>{}</p>\n", self.table().html()?, escape::text(&self.note())))
+        Ok(self.table().html()? + paragraphs(&[self.note()]).as_str())
     }
 
     fn data(&self) -> Result<Value> {
         let Separators { label, against, tried, mean_auroc, tokens, .. } = &*self.found;
-        let mut data = self.table().data()?;
-        if let Some(fields) = data.as_object_mut() {
-            fields.insert("label".into(), json!(label));
-            fields.insert("against".into(), json!(against));
-            fields.insert("tried".into(), json!(tried));
-            fields.insert("mean_auroc".into(), json!(mean_auroc));
-            fields.insert("tokens".into(), json!(tokens));
-        }
-        Ok(data)
+        let more = json!({
+            "label": label, "against": against, "tried": tried, "mean_auroc": mean_auroc, "tokens": tokens,
+        });
+        Ok(with_fields(self.table().data()?, more))
     }
 }
 

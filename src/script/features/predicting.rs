@@ -2,9 +2,7 @@
 
 use crate::features::TokenPattern;
 use crate::features::predicting::{self, PredictingOptions, Promoter, Promoters};
-use crate::report::html::escape;
 use crate::report::number::digits;
-use crate::report::terminal::screen::wrapped;
 use crate::script::engine::value::plain;
 use crate::script::features::Feature;
 use crate::script::model::Model;
@@ -67,24 +65,17 @@ impl Item for Ranking {
     }
 
     fn terminal(&self, screen: &Screen) -> Result<String> {
-        let notes = self.notes().map(|note| wrapped(&visible(&note), screen.width).join("\n"));
-        Ok(format!("{}\n{}\n", self.table().terminal(screen)?.trim_end(), notes.join("\n")))
+        noted(&self.table(), &self.notes(), screen)
     }
 
     fn html(&self) -> Result<String> {
-        let notes = self.notes().map(|note| format!("<p>{}</p>\n", escape::text(&note)));
-        Ok(self.table().html()? + notes.concat().as_str())
+        Ok(self.table().html()? + paragraphs(&self.notes()).as_str())
     }
 
     fn data(&self) -> Result<Value> {
         let Promoters { names, tried, positions, .. } = &*self.found;
-        let mut data = self.table().data()?;
-        if let Some(fields) = data.as_object_mut() {
-            fields.insert("tokens".into(), json!(names));
-            fields.insert("tried".into(), json!(tried));
-            fields.insert("positions".into(), json!(positions));
-        }
-        Ok(data)
+        let more = json!({ "tokens": names, "tried": tried, "positions": positions });
+        Ok(with_fields(self.table().data()?, more))
     }
 }
 

@@ -3,7 +3,6 @@
 use super::erase::DictionarySetting;
 use super::metric::Metric;
 use crate::intervene::grid::{GridOptions, grid as core};
-use crate::script::data::pairs::read_pairs;
 use crate::script::model::Model;
 use crate::script::prelude::*;
 
@@ -63,12 +62,8 @@ pub mod functions {
     pub fn grid(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Grid> {
         let GridCall { metric, dictionaries, grid } = taken(options)?;
         let saes: Vec<_> = dictionaries.iter().map(DictionarySetting::core).collect();
-        let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
-        let calls = Callbacks::new(&ctx);
-        let task = &env(&ctx)?.task;
-        let found = metric.with_measure(&calls, &maps, |measure| {
-            core(m.core(), &pairs, measure, metric.is_normalised(), &saes, &grid, task)
-        });
-        calls.outcome(found)
+        metric.over(&ctx, &m, &pairs, |pairs, measure, task| {
+            core(m.core(), pairs, measure, metric.is_normalised(), &saes, &grid, task)
+        })
     }
 }

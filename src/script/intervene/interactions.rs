@@ -73,9 +73,8 @@ impl Item for Interactions {
     }
 
     fn html(&self) -> Result<String> {
-        let note = crate::report::html::escape::text(&self.note());
         let parts = [self.0.table().html()?, self.0.matrix(false).html()?, self.0.matrix(true).html()?];
-        Ok(format!("{}<p>{note}</p>\n", parts.concat()))
+        Ok(parts.concat() + paragraphs(&[self.note()]).as_str())
     }
 
     fn data(&self) -> Result<Value> {

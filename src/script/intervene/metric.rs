@@ -1,6 +1,6 @@
 //! `metric::`: metrics of pairs of prompts as values, made before any run.
 
-use crate::data::pairs::tokens::Prompt;
+use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::intervene::metric::{self as core, Measure, Normaliser};
 use crate::script::data::pairs::read_pairs;
 use crate::script::engine::value::{described, handle};
@@ -106,6 +106,20 @@ impl Metric {
             MetricQuantity::Loss => work(Measure::Loss),
             MetricQuantity::Own(function) => work(Measure::Of(&|number, logits| own(function, number, logits))),
         }
+    }
+
+    /// Reads pairs, and runs `work` on them with the core's measure.
+    pub fn over<T>(
+        &self,
+        ctx: &NativeCallContext,
+        m: &Model,
+        pairs: &Dynamic,
+        work: impl FnOnce(&[TokenPair], Measure, &Task) -> Result<T>,
+    ) -> Fallible<T> {
+        let (pairs, maps) = read_pairs(ctx, m, pairs)?;
+        let calls = Callbacks::new(ctx);
+        let task = &env(ctx)?.task;
+        calls.outcome(self.with_measure(&calls, &maps, |measure| work(&pairs, measure, task)))
     }
 
     fn name(&self) -> String {
@@ -342,9 +356,7 @@ pub mod methods {
         pairs: Any,
         options: Options,
     ) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let ValuesOptions { prompts, hooks } = read.declared()?;
-        read.finish()?;
+        let ValuesOptions { prompts, hooks } = taken(options)?;
         let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
         let calls = Callbacks::new(&ctx);
         InputOptions { hooks, ..InputOptions::default() }.run_with(&calls, &ctx, &m, |hooks, task| {

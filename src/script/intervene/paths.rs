@@ -2,7 +2,6 @@
 
 use super::metric::Metric;
 use crate::intervene::paths::{PathOptions, paths as core};
-use crate::script::data::pairs::read_pairs;
 use crate::script::model::Model;
 use crate::script::prelude::*;
 
@@ -43,12 +42,8 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn paths(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Grid> {
         let PathCall { metric, paths } = taken(options)?;
-        let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
-        let calls = Callbacks::new(&ctx);
-        let task = &env(&ctx)?.task;
-        let found = metric.with_measure(&calls, &maps, |measure| {
-            core(m.core(), &pairs, measure, metric.is_normalised(), &paths, task)
-        });
-        calls.outcome(found)
+        metric.over(&ctx, &m, &pairs, |pairs, measure, task| {
+            core(m.core(), pairs, measure, metric.is_normalised(), &paths, task)
+        })
     }
 }

@@ -210,10 +210,7 @@ pub mod functions {
         site: &str,
         options: Options,
     ) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let options: VectorOptions = read.declared()?;
-        let NeutralText { neutral } = read.declared()?;
-        read.finish()?;
+        let (options, NeutralText { neutral }) = taken_both::<VectorOptions, _>(options)?;
         let place = one_site(m.config(), site, NAME_ONE)?;
         let (with, without) = both(super::side(&ctx, &m, "with", &with), super::side(&ctx, &m, "without", &without))?;
         let neutral = neutral.map(|given| given.read(&ctx, &m, "neutral")).transpose()?;
@@ -256,10 +253,7 @@ pub mod functions {
         options: Options,
     ) -> Fallible<Table> {
         let env = env(&ctx)?;
-        let mut read = super::options(options);
-        let wanted: EffectOptions = read.declared()?;
-        let options: SteerOptions = read.declared()?;
-        read.finish()?;
+        let (wanted, options) = taken_both::<EffectOptions, SteerOptions>(options)?;
         let steered = SteeringArguments::read(&ctx, &m, [&direction, &prompts, &text], options)?;
         let share = wanted.written.share(&m)?;
         let calls = Callbacks::new(&ctx);
@@ -324,10 +318,7 @@ pub mod functions {
         options: Options,
     ) -> Fallible<Table> {
         let env = env(&ctx)?;
-        let mut read = super::options(options);
-        let wanted: GraderOptions = read.declared()?;
-        let options: SteerOptions = read.declared()?;
-        read.finish()?;
+        let (wanted, options) = taken_both::<GraderOptions, SteerOptions>(options)?;
         let steered = SteeringArguments::read(&ctx, &m, [&direction, &prompts, &text], options)?;
         let share = wanted.written.share(&m)?;
         let ask = |question: &str| match &wanted.judge {
@@ -378,10 +369,7 @@ pub mod functions {
         options: Options,
     ) -> Fallible<Table> {
         let env = env(&ctx)?;
-        let mut read = super::options(options);
-        let options: PinnedOptions = read.declared()?;
-        let extent: PinnedText = read.declared()?;
-        read.finish()?;
+        let (options, extent) = taken_both::<PinnedOptions, PinnedText>(options)?;
         let prompt = one_text(&ctx, &m, "prompt", &prompt)?;
         let rows = super::rows(&ctx, &m, &text, extent.context, extent.rows)?;
         // What takes the likeliest token each time draws nothing.

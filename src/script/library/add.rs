@@ -11,8 +11,8 @@ use super::choosing::{LibraryId, Need};
 use super::fetching::{Archives, ProjectFolder};
 use super::lock::{Lock, LockedLibrary};
 use super::manifest::{self, Dependency, LibrarySource, Manifest, ManifestError, NamedDependency};
-use super::named::{NamedLibrary, NamedSearch};
-use super::project::{cleaned, exact_index, path_text, place_text, relative, source_text};
+use super::named::{LibraryNote, NamedLibrary, NamedSearch};
+use super::project::{cleaned, exact_index, path_text, place_text, relative, same_index, source_text, typed_index};
 use super::{LOCK, MANIFEST, archive};
 use crate::base::access;
 use crate::base::files::Files;
@@ -39,8 +39,8 @@ pub struct AddPlan {
     pub lock: Lock,
     /// Permissions that each library asks for and the lock file does not grant, by name.
     pub more: BTreeMap<String, Vec<String>>,
-    /// Libraries whose authors have withdrawn the version.
-    yanked: BTreeSet<String>,
+    /// Notes on libraries, by name.
+    notes: BTreeMap<String, Vec<LibraryNote>>,
     manifest: FileChange,
     locked: FileChange,
     archives: Vec<Vec<u8>>,
@@ -65,6 +65,8 @@ struct DependencySearch<'a> {
     found: BTreeMap<String, (LockedLibrary, String)>,
     /// Libraries that are needed by name.
     named: Vec<Need>,
+    /// Indexes, each as it was written first.
+    indexes: Vec<String>,
 }
 
 /// Lists hosts that the user names: those on the command line, and those in the project's own manifest.
@@ -115,11 +117,18 @@ impl ProjectFolder<'_> {
             None => Lock::default(),
         };
         let archives = Archives::new(self);
-        let mut search = DependencySearch { ground: self, archives, found: BTreeMap::new(), named: Vec::new() };
+        let mut search =
+            DependencySearch { ground: self, archives, found: BTreeMap::new(), named: Vec::new(), indexes: Vec::new() };
         let chain = [own.name.clone().unwrap_or_else(|| "this project".into())];
         let mut dependencies = own.dependencies()?;
         let typed = self.typed(wish, &own, &known, &mut search.archives)?;
         let mut manifest = text.clone();
+        // Of several ways to write the path of an index the lock file has the project's own.
+        for dependency in dependencies.values() {
+            if let Dependency::Named(NamedDependency { index: Some(index), .. }) = dependency {
+                search.written(exact_index(index, &self.root, &self.root));
+            }
+        }
         match &typed {
             Some(TypedLibrary::Source(source)) => {
                 let name = search.gather(None, source, Some(&self.root), &chain)?;
@@ -131,7 +140,7 @@ impl ProjectFolder<'_> {
                     Some(versions) => typed_versions(name, versions)?,
                     None => VersionReq::STAR,
                 };
-                let named = NamedDependency { versions, index: Some(index.clone()) };
+                let named = NamedDependency { versions, index: Some(search.written(index.clone())) };
                 dependencies.insert(name.clone(), Dependency::Named(named));
             }
             None => {}
@@ -143,14 +152,21 @@ impl ProjectFolder<'_> {
             Some(TypedLibrary::Named { name, .. }) => Some(name.as_str()),
             _ => None,
         };
-        let yanked = search.choose(&known, anew, &chain)?;
+        let mut notes = search.choose(&known, anew, &chain)?;
         if let Some(TypedLibrary::Named { name, versions, index }) = &typed {
             let found = search.found.get(name).map(|(locked, _)| locked.version.clone());
             let versions = versions.clone().or(found).unwrap_or_default();
-            let is_own = own.index().is_some_and(|own| exact_index(own, &self.root, &self.root) == *index);
+            let is_own =
+                own.index().is_some_and(|own| same_index(&exact_index(own, &self.root, &self.root), index, &self.root));
             manifest = with_dependency(&text, name, named_table(&versions, (!is_own).then_some(index)))?;
         }
         let libraries: Vec<LockedLibrary> = search.found.into_values().map(|(locked, _)| locked).collect();
+        for locked in &libraries {
+            if let Some(before) = known.get(&locked.name).filter(|before| before.version != locked.version) {
+                let note = LibraryNote { title: "in place of", words: before.version.clone() };
+                notes.entry(locked.name.clone()).or_default().push(note);
+            }
+        }
         let more = libraries.iter().map(|locked| {
             let granted = known.get(&locked.name).map(LockedLibrary::granted).unwrap_or_default();
             (locked.name.clone(), locked.granted().beyond(&granted))
@@ -164,7 +180,7 @@ impl ProjectFolder<'_> {
         Ok(AddPlan {
             lock,
             more,
-            yanked,
+            notes,
             manifest,
             locked,
             archives: search.archives.fetched.into_values().collect(),
@@ -183,7 +199,7 @@ impl ProjectFolder<'_> {
         let Some(place) = wish.place else { return Ok(None) };
         if let Some((name, versions)) = taken_apart(place, wish.index.is_some()) {
             let versions = versions.map(String::from);
-            let index = self.index_of(name, wish, own)?;
+            let index = self.index_of(name, wish, own, before)?;
             return Ok(Some(TypedLibrary::Named { name: name.into(), versions, index }));
         }
         if wish.index.is_some() {
@@ -217,28 +233,30 @@ impl ProjectFolder<'_> {
     }
 
     /// Returns the index that a name on the command line is looked for in, as the lock file writes it.
-    fn index_of(&self, name: &str, wish: &AddedLibrary, own: &Manifest) -> Result<String> {
+    fn index_of(&self, name: &str, wish: &AddedLibrary, own: &Manifest, before: &Lock) -> Result<String> {
         manifest::check_name(name)?;
         if wish.hash.is_some() {
             return Err(err!(Argument, "an index has the hashes of its libraries, and one was given for `{name}`")
                 .hint("leave `--hash` out"));
         }
-        let index = match (wish.index, own.index()) {
-            (Some(typed), _) if manifest::is_address(typed) => {
+        if let Some(typed) = wish.index {
+            if manifest::is_address(typed) {
                 manifest::check_address(typed)?;
-                typed.to_string()
             }
             // A folder is typed from where the user is.
-            (Some(typed), _) => std::path::absolute(typed).unwrap_or_else(|_| typed.into()).display().to_string(),
-            (None, Some(own)) => own.to_string(),
-            (None, None) => {
-                return Err(err!(Argument, "there is no folder `{name}` here, and no index to look for `{name}` in")
-                    .hint(format!(
-                        "name an index with `--index`, or in {MANIFEST}: [index] address = \"https://..\""
-                    )));
-            }
+            return Ok(typed_index(typed, &std::env::current_dir().unwrap_or_default(), &self.root));
+        }
+        // One that the project has comes from where it came from.
+        let known = match own.dependencies()?.remove(name) {
+            Some(Dependency::Named(NamedDependency { index, .. })) => index,
+            _ => None,
         };
-        Ok(exact_index(&index, &self.root, &self.root))
+        let locked = before.get(name).and_then(|locked| locked.index.as_deref());
+        let index = known.as_deref().or(own.index()).or(locked).ok_or_else(|| {
+            err!(Argument, "there is no folder `{name}` here, and no index to look for `{name}` in")
+                .hint(format!("name an index with `--index`, or in {MANIFEST}: [index] address = \"https://..\""))
+        })?;
+        Ok(exact_index(index, &self.root, &self.root))
     }
 
     /// Keeps the archives of a plan in the cache; `kept` are files that may be written there.
@@ -290,9 +308,19 @@ impl DependencySearch<'_> {
             }
             (Some(index), base) => exact_index(index, base.unwrap_or(&self.ground.root), &self.ground.root),
         };
-        let library = LibraryId { index, name: name.into() };
+        let library = LibraryId { index: self.written(index), name: name.into() };
         self.named.push(Need { library, versions: versions.clone(), who });
         Ok(())
+    }
+
+    /// Returns an index as it was written first: a folder has several paths, and is one index.
+    fn written(&mut self, index: String) -> String {
+        let root = &self.ground.root;
+        if let Some(known) = self.indexes.iter().find(|known| same_index(known, &index, root)) {
+            return known.clone();
+        }
+        self.indexes.push(index.clone());
+        index
     }
 
     /// Adds a library with all that it needs; `chain` are those that led there, and `base` is the folder that its own
@@ -378,12 +406,17 @@ impl DependencySearch<'_> {
     }
 
     /// Chooses the libraries that are needed by name, of which `anew` is taken in its newest version; the first of
-    /// `chain` is the project. Returns those whose version was withdrawn.
-    fn choose(&mut self, before: &Lock, anew: Option<&str>, chain: &[String]) -> Result<BTreeSet<String>> {
+    /// `chain` is the project. Returns notes on them, by name.
+    fn choose(
+        &mut self,
+        before: &Lock,
+        anew: Option<&str>,
+        chain: &[String],
+    ) -> Result<BTreeMap<String, Vec<LibraryNote>>> {
         let needs = std::mem::take(&mut self.named);
         let chosen = NamedSearch::new(self.ground, before, anew, &mut self.archives).chosen(needs)?;
-        let mut yanked = BTreeSet::new();
-        for NamedLibrary { locked, who, is_yanked } in chosen {
+        let mut noted = BTreeMap::new();
+        for NamedLibrary { locked, who, notes } in chosen {
             let name = locked.name.clone();
             if chain.first() == Some(&name) {
                 return Err(err!(File, "libraries need each other in a circle: {who} needs `{name}`, this project"));
@@ -391,12 +424,10 @@ impl DependencySearch<'_> {
             if let Some((known, first)) = self.found.get(&name) {
                 return Err(two_versions(known, first, &locked, &who)?);
             }
-            if is_yanked {
-                yanked.insert(name.clone());
-            }
+            noted.insert(name.clone(), notes);
             self.found.insert(name, (locked, who));
         }
-        Ok(yanked)
+        Ok(noted)
     }
 }
 
@@ -465,8 +496,8 @@ impl AddPlan {
             };
             // What an author wrote cannot draw lines of its own.
             lines.push(format!("\n{} {}, from {}", locked.name, locked.version, visible(&from)));
-            if self.yanked.contains(&locked.name) {
-                lines.push(format!("  yanked       withdrawn by its author; it stays, since {LOCK} has it"));
+            for LibraryNote { title, words } in self.notes.get(&locked.name).into_iter().flatten() {
+                lines.push(format!("  {title:<12} {}", visible(words)));
             }
             if let Some(hash) = &locked.hash {
                 lines.push(format!("  SHA-256      {hash}"));
@@ -484,6 +515,12 @@ impl AddPlan {
                 lines.push(format!("  {words:<12} {all}"));
             }
         }
+        let indexes = self.lock.libraries.iter().filter_map(|locked| locked.index.as_deref());
+        let absolute: BTreeSet<&str> = indexes.filter(|index| Path::new(index).is_absolute()).collect();
+        lines.extend(absolute.into_iter().map(|index| {
+            let index = visible(index);
+            format!("\nThe index {index} is kept as an absolute path: a clone of this project looks for it there, too.")
+        }));
         lines.join("\n") + "\n\n"
     }
 }
@@ -544,7 +581,7 @@ mod tests {
         let plan = AddPlan {
             lock,
             more: BTreeMap::new(),
-            yanked: BTreeSet::new(),
+            notes: BTreeMap::new(),
             manifest: change(),
             locked: change(),
             archives: vec![],

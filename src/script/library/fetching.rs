@@ -58,11 +58,20 @@ impl<'a> Archives<'a> {
 
     /// Reads the manifest of an archive; returns the name that errors call it by, too.
     pub fn manifest(&mut self, address: &str, hash: &str) -> Result<(Manifest, String)> {
-        let bytes = self.bytes(address, hash)?;
-        let texts = archive::unpacked(&bytes, self.ground.task).map_err(|e| e.within(address))?;
+        let text = self.manifest_text(address, hash)?;
         let file = format!("{address}: {MANIFEST}");
-        let text = texts.get(MANIFEST).map(String::as_str).unwrap_or_default();
-        Ok((Manifest::parse(text, &file)?, file))
+        Ok((Manifest::parse(&text, &file)?, file))
+    }
+
+    /// Returns why this program cannot run the library of an archive, if that is for other versions of it.
+    pub fn misfit(&mut self, address: &str, hash: &str) -> Result<Option<Error>> {
+        Ok(manifest::misfit_of(&self.manifest_text(address, hash)?))
+    }
+
+    fn manifest_text(&mut self, address: &str, hash: &str) -> Result<String> {
+        let bytes = self.bytes(address, hash)?;
+        let mut texts = archive::unpacked(&bytes, self.ground.task).map_err(|e| e.within(address))?;
+        Ok(texts.remove(MANIFEST).unwrap_or_default())
     }
 
     fn bytes(&mut self, address: &str, wanted: &str) -> Result<Vec<u8>> {

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::{MAIN, archive};
+use super::{MAIN, MANIFEST, archive, manifest};
 use crate::base::access::permissions::Touches;
 use crate::base::files::Files;
 use crate::script::prelude::*;
@@ -56,9 +56,14 @@ impl Library {
                 if texts.get().is_none() {
                     let bytes = archive::cached(files, cache, hash)?.ok_or_else(|| {
                         err!(File, "the library `{}` is not in the cache (SHA-256 {hash})", self.name)
-                            .hint("`microtome add` fetches what microtome.lock names")
+                            .hint("`microtome add` fetches it, or says why it cannot")
                     })?;
-                    let _first = texts.set(archive::unpacked(&bytes, task)?);
+                    let unpacked = archive::unpacked(&bytes, task)?;
+                    if let Some(misfit) = unpacked.get(MANIFEST).and_then(|text| manifest::misfit_of(text)) {
+                        let hint = "`microtome add` says which version of a library of an index runs here";
+                        return Err(misfit.hint(hint));
+                    }
+                    let _first = texts.set(unpacked);
                 }
                 Ok(texts.get().and_then(|texts| texts.get(&file)).cloned())
             }

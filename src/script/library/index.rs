@@ -100,7 +100,7 @@ impl Entry {
 
     /// Returns whether this program can run it.
     fn runs_here(&self) -> bool {
-        Version::parse(env!("CARGO_PKG_VERSION")).is_ok_and(|own| self.microtome.matches(&own))
+        manifest::misfit(&self.name, &self.microtome).is_none()
     }
 
     /// Returns whether a project that does not have it yet may take it.
@@ -231,6 +231,9 @@ impl<'a> Index<'a> {
     /// Opens an index at an address, or in a folder that is counted from `base`.
     pub fn open(shown: &str, base: &Path, files: &'a Files, task: &'a Task) -> Result<Self> {
         let folder = (!manifest::is_address(shown)).then(|| cleaned(&base.join(shown)));
+        if folder.is_none() {
+            manifest::check_address(shown)?;
+        }
         let index = Self { shown: shown.trim_end_matches('/').into(), folder, files, task };
         let bytes = index.file(HEAD)?.ok_or_else(|| {
             err!(File, "there is no index in {shown}: it has no {HEAD}")
@@ -299,19 +302,15 @@ impl<'a> Index<'a> {
         Ok(Some(entries))
     }
 
-    /// Returns the versions of a library, newest first.
-    pub fn entries(&self, library: &str) -> Result<Vec<Entry>> {
-        let Some(mut entries) = self.entries_if_there(library)? else {
-            let all = self.all().unwrap_or_default();
-            let near = names::nearest(library, all.iter().map(|entry| entry.name.as_str()));
-            let hint = match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "`microtome search WORDS` lists what it has".into(),
-            };
-            return Err(err!(File, "the index {} has no library `{library}`", self.shown).hint(hint));
+    /// Makes the error of a library that the index does not have.
+    pub fn missing(&self, library: &str) -> Error {
+        let all = self.all().unwrap_or_default();
+        let near = names::nearest(library, all.iter().map(|entry| entry.name.as_str()));
+        let hint = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`microtome search WORDS` lists what it has".into(),
         };
-        entries.sort_by(|one, other| other.version.cmp(&one.version));
-        Ok(entries)
+        err!(File, "the index {} has no library `{library}`", self.shown).hint(hint)
     }
 
     /// Returns the newest entry of each library.

@@ -14,8 +14,14 @@ use crate::base::names;
 use crate::script::engine::failure::{Failure, SourcePlace};
 use crate::script::prelude::*;
 
+/// Version of this program.
+const PROGRAM: &str = env!("CARGO_PKG_VERSION");
+
 /// A longer manifest is none.
 pub const LONGEST: usize = 1 << 20;
+
+/// The names of this machine in addresses.
+const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
 /// The keys of the file, for those that are misspelt.
 const KEYS: [&str; 17] = [
@@ -89,6 +95,14 @@ struct DependencyTable {
     #[serde(default, deserialize_with = "parsed")]
     version: Option<VersionReq>,
     index: Option<String>,
+}
+
+/// Keys that are read whatever the others are.
+#[derive(Deserialize)]
+struct ManifestHead {
+    name: Option<String>,
+    #[serde(default, deserialize_with = "parsed")]
+    microtome: Option<VersionReq>,
 }
 
 /// A library that another one needs.
@@ -209,12 +223,33 @@ fn at_word(text: &str, file: &str, word: &str, error: Error) -> Box<ManifestErro
     ManifestError { error, place, text: text.into() }.into()
 }
 
+/// Returns why this program cannot run a library that needs one of these versions of it, if it cannot.
+pub fn misfit(library: &str, wanted: &VersionReq) -> Option<Error> {
+    let runs = Version::parse(PROGRAM).is_ok_and(|own| wanted.matches(&own));
+    (!runs).then(|| {
+        err!(File, "`{library}` needs microtome {wanted}, and this is {PROGRAM}").hint("take another version of either")
+    })
+}
+
+/// Returns why this program cannot run the library of a manifest, if that is for other versions, which may have keys
+/// that are not known here.
+pub fn misfit_of(text: &str) -> Option<Error> {
+    if text.len() > LONGEST {
+        return None;
+    }
+    let ManifestHead { name, microtome } = toml::from_str(text).ok()?;
+    misfit(&visible(name.as_deref().unwrap_or(MANIFEST)), &microtome?)
+}
+
 impl Manifest {
     pub fn parse(text: &str, file: &str) -> Result<Self, Box<ManifestError>> {
         Self::checked(text, file).map_err(ManifestError::visible)
     }
 
     fn checked(text: &str, file: &str) -> Result<Self, Box<ManifestError>> {
+        if let Some(error) = misfit_of(text) {
+            return Err(at_word(text, file, "microtome", error));
+        }
         let manifest: Self = read(text, file)?;
         let faulty = |word: &str, error| at_word(text, file, word, error);
         if let Some(name) = &manifest.name {
@@ -233,14 +268,6 @@ impl Manifest {
         for (name, table) in &manifest.dependencies {
             let checked = check_name(name).and_then(|()| table.dependency(name, None));
             checked.map_err(|error| faulty(name, error))?;
-        }
-        if let Some(wanted) = &manifest.microtome {
-            let own = Version::parse(env!("CARGO_PKG_VERSION")).map_err(|e| err!(Bug, "{e}"))?;
-            if !wanted.matches(&own) {
-                let who = manifest.name.as_deref().unwrap_or(MANIFEST);
-                let error = err!(File, "`{who}` needs microtome {wanted}, and this is {own}");
-                return Err(faulty("microtome", error.hint("take another version of either")));
-            }
         }
         Ok(manifest)
     }
@@ -373,11 +400,22 @@ fn check_index(index: &str) -> Result<()> {
     }
 }
 
+/// Refuses an address that is neither encrypted nor one of this machine: whoever stands in between could change a
+/// library together with its hash in the index.
 pub fn check_address(address: &str) -> Result<()> {
-    if !(address.starts_with("https://") || address.starts_with("http://")) {
-        bail!(Argument, "expected an address that begins with https://, found `{address}`");
+    if address.starts_with("https://") || is_of_this_machine(address) {
+        return Ok(());
     }
-    Ok(())
+    let error = err!(Argument, "expected an address that begins with https://, found `{address}`");
+    Err(error.hint("http is for servers of this machine: whoever stands in between could change what is fetched"))
+}
+
+/// Returns whether an address is one of loopback, and nothing in it leads elsewhere, as a name before the host may.
+fn is_of_this_machine(address: &str) -> bool {
+    let authority = address.strip_prefix("http://").and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    let is_number = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_port = |rest: &str| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_number);
+    LOOPBACK.iter().any(|host| authority.strip_prefix(host).is_some_and(is_port))
 }
 
 /// Checks a hash: 64 hexadecimal digits, which are returned in lower case.
@@ -431,6 +469,40 @@ mod tests {
         assert_eq!(manifest.named_dependencies().unwrap()["a"].to_string(), "^1.2");
         let hint = check_name("probes-kit").unwrap_err().hint.unwrap();
         assert!(hint.starts_with("did you mean `probes_kit`? names have"), "{hint}");
+    }
+
+    #[test]
+    fn what_is_not_encrypted_comes_from_this_machine_alone() {
+        for fine in [
+            "https://x.org/index",
+            "http://127.0.0.1:8080/index",
+            "http://localhost/a.tar.gz",
+            "http://[::1]:80/a.tar.gz",
+            "http://127.0.0.1",
+        ] {
+            assert_eq!(check_address(fine), Ok(()), "{fine}");
+        }
+        for wrong in [
+            "http://x.org/index",
+            "http://localhost.x.org/index",
+            "http://127.0.0.1.x.org",
+            "http://127.0.0.1@x.org/index",
+            "http://127.0.0.1:80@x.org/index",
+            "http://x.org\\@127.0.0.1/index",
+            "http://127.0.0.1\\@x.org/index",
+            "http://127.0.0.1?@x.org",
+            "http:///x.org",
+            "ftp://127.0.0.1/index",
+        ] {
+            let error = check_address(wrong).unwrap_err();
+            assert!(error.message.contains("begins with https://") && error.hint.is_some(), "{wrong}: {error}");
+        }
+        let index = "[index]\naddress = \"http://x.org/index\"";
+        let hash = "ab".repeat(32);
+        let archive = format!("[dependencies]\na = {{ address = \"http://x.org/a.tar.gz\", hash = \"{hash}\" }}");
+        for text in [index, archive.as_str()] {
+            assert!(wrong(text).0.contains("begins with https://"), "{text}");
+        }
     }
 
     #[test]

@@ -173,7 +173,8 @@ fn agree(lock: &Lock, name: &str, wanted: &Dependency, root: &Path) -> Result<()
         }
         Dependency::Named(NamedDependency { versions, index }) => {
             let index = index.as_ref().map(|index| exact_index(index, root, root));
-            let is_wanted = index.is_some() && locked.index == index && versions.matches(&locked.version()?);
+            let is_there = |index: &String| locked.index.as_ref().is_some_and(|found| same_index(found, index, root));
+            let is_wanted = index.as_ref().is_some_and(is_there) && versions.matches(&locked.version()?);
             let index = index.map_or("an index that it does not name".into(), |index| format!("the index {index}"));
             (is_wanted, format!("{versions} from {index}"))
         }
@@ -193,15 +194,37 @@ pub fn place_text(locked: &LockedLibrary) -> Result<String> {
     }
 }
 
-/// Writes the place of an index as the lock file has it: an address, or a folder from that of the lock file, `root`. A
-/// folder that is given is counted from `base`.
+/// Writes the place of an index as the lock file has it: an address, or a folder. One that is counted from `base` is
+/// written from the folder of the lock file, `root`, and an absolute one as it is, so that both mean in a clone of the
+/// project what they meant before.
 pub fn exact_index(index: &str, base: &Path, root: &Path) -> String {
     if manifest::is_address(index) {
         return index.trim_end_matches('/').into();
     }
-    match relative(&cleaned(&base.join(index)), root).display().to_string() {
+    let folder = cleaned(&base.join(index));
+    if Path::new(index).is_absolute() { folder.display().to_string() } else { folder_text(&folder, root) }
+}
+
+/// Writes an index of the command line, typed in the folder `here`, as the project in `root` keeps it: an absolute
+/// path to a folder below the project or beside it is counted from there, since a clone has that folder elsewhere.
+pub fn typed_index(index: &str, here: &Path, root: &Path) -> String {
+    let exact = exact_index(index, here, root);
+    let from_root = folder_text(Path::new(&exact), root);
+    let is_near = Path::new(&exact).is_absolute() && !Path::new(&from_root).starts_with("../..");
+    if is_near { from_root } else { exact }
+}
+
+/// Returns whether two places of indexes, as the lock file in `root` has them, are one.
+pub fn same_index(one: &str, other: &str, root: &Path) -> bool {
+    let is_folder = |index: &str| !manifest::is_address(index);
+    one == other || is_folder(one) && is_folder(other) && cleaned(&root.join(one)) == cleaned(&root.join(other))
+}
+
+/// Writes a folder as it is seen from another one.
+pub fn folder_text(folder: &Path, from: &Path) -> String {
+    match relative(folder, from).display().to_string() {
         here if here.is_empty() => ".".into(),
-        exact => exact,
+        text => text,
     }
 }
 
@@ -261,6 +284,28 @@ mod tests {
         assert_eq!(exact("https://x.org/index/"), "https://x.org/index");
         assert_eq!(exact("./../index/"), "../index");
         assert_eq!(exact("../work"), ".");
-        assert_eq!(exact("/home/me/index"), "../index");
+        assert_eq!(exact("../../all/index"), "../../all/index");
+        assert_eq!(exact("/home/me/heads/../index"), "/home/me/index");
+    }
+
+    #[test]
+    fn an_index_that_is_typed_is_found_by_a_clone_if_it_lies_near() {
+        let typed = |index: &str| typed_index(index, Path::new("/home/me/work/deep"), Path::new("/home/me/work"));
+        for (index, kept) in [
+            ("https://x.org/index/", "https://x.org/index"),
+            ("/home/me/work/index", "index"),
+            ("/home/me/index/", "../index"),
+            ("/home/me/all/index", "../all/index"),
+            ("/home/all/index", "/home/all/index"),
+            ("/srv/index", "/srv/index"),
+            // What is typed from where one is stays so, however far it leads.
+            ("../../index", "../index"),
+            ("../../../all/index", "../../all/index"),
+        ] {
+            assert_eq!(typed(index), kept, "{index}");
+        }
+        let same = |one: &str, other: &str| same_index(one, other, Path::new("/home/me/work"));
+        assert!(same("../../all/index", "/home/all/index") && same(".", "/home/me/work"));
+        assert!(!same("../index", "index") && !same("https://x.org/a", "https://x.org/b"));
     }
 }

@@ -8,7 +8,7 @@ use semver::{Version, VersionReq};
 
 use super::index::{self, ALL, Entry, HEAD, Index, LIBRARIES, LINES, Requirement};
 use super::manifest::{self, Manifest};
-use super::project::{exact_index, path_text};
+use super::project::{folder_text, path_text};
 use super::{MANIFEST, archive, packing};
 use crate::base::files::Files;
 use crate::script::prelude::*;
@@ -28,7 +28,7 @@ impl<'a> IndexFolder<'a> {
     /// Opens an index in a folder, after waiting for others that write into it.
     pub fn open(folder: PathBuf, files: &'a Files, task: &'a Task) -> Result<Self> {
         let here = std::env::current_dir().unwrap_or_default();
-        let index = Index::open(&exact_index(&folder.display().to_string(), &here, &here), &here, files, task)?;
+        let index = Index::open(&folder_text(&folder, &here), &here, files, task)?;
         files.lock_in_turn(&folder.join(HEAD))?;
         Ok(Self { folder, index, files, task })
     }

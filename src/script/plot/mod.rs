@@ -23,7 +23,7 @@ pub mod functions {
     /// The data are a list of numbers, a tensor of one dimension, or several series: a map of names to lists, a list of
     /// lists, or a tensor of two dimensions whose rows are the series. NaN and infinite values are gaps, which a note under
     /// the chart counts; missing values, `()`, are gaps without a note. On a logarithmic axis so are values that are not
-    /// above zero.
+    /// above zero. Series of different lengths, or at different places, have `x_values` each, shaped like the data.
     ///
     /// # Options
     /// - [line]
@@ -32,13 +32,16 @@ pub mod functions {
     /// ```
     /// let loss = #{ topk: [3.1, 2.2, 1.9], l1: [3.3, 2.6, 2.2] };
     /// plot::line(loss, #{ x: "epoch", y: "loss (nats)", horizontal: 1.5 })  //=> line chart of l1, topk
+    /// let fve = #{ topk: [0.7, 0.9], l1: [0.6, 0.7, 0.8] };
+    /// let l0 = #{ topk: [8, 32], l1: [6, 20, 70] };
+    /// plot::line(fve, #{ x_values: l0, colours: #{ topk: 0, l1: 1 } }).to_map().series[1].x  //=> [8.0, 32.0]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn line(ctx: NativeCallContext, data: Any, options: Options) -> Fallible<Chart> {
         Ok(chart::line(&plain_data(&data)?, taken(options)?, &env(&ctx)?.task)?)
     }
 
-    /// Draws a bar chart: one bar for each value, or several side by side.
+    /// Draws a bar chart: one bar for each value, or several side by side or stacked.
     ///
     /// The data are a map of names to numbers, a list of [name, number] pairs (which keeps its order) whose names are
     /// strings, or series as `plot::line` takes them, whose values are then named by `labels`: lists of numbers alone are
@@ -59,6 +62,7 @@ pub mod functions {
     /// Draws a histogram of one list of values, or of several over the same edges.
     ///
     /// The values are a list or a tensor of any shape, or a map of names to such. The last bin holds its upper edge.
+    /// With `density` the area of each series is 1, as far as its values are within the bins.
     ///
     /// # Options
     /// - [histogram]
@@ -75,7 +79,8 @@ pub mod functions {
     /// Draws a scatter plot of points.
     ///
     /// Both coordinates are lists or tensors with one number for each point. Where there are too many points to be
-    /// seen apart, marks that would lie upon each other are drawn once, and a note says so.
+    /// seen apart, marks that would lie upon each other are drawn once, and a note says so. `lines` draws a fit over
+    /// them.
     ///
     /// # Options
     /// - [scatter]
@@ -92,7 +97,7 @@ pub mod functions {
     /// Draws a heat map of a matrix: a tensor of two dimensions, a list of lists, or a grid.
     ///
     /// Data of both signs get colours from blue over white at zero to red, other data colours that rise from dark to
-    /// light; `centre` and `range` choose otherwise. Values are written into the cells where there is room.
+    /// light; `centre`, `range` and `log` choose otherwise. Values are written into the cells where there is room.
     ///
     /// # Options
     /// - [heat]
@@ -110,7 +115,8 @@ pub mod functions {
     ///
     /// The charts are a list of rows, which are lists of charts; a list of charts is one row, and `()` an empty place.
     /// All plots are of one size and aligned, whatever their labels take. Size and letters are those of the picture; all
-    /// else each chart keeps. Notes stand together below the panels.
+    /// else each chart keeps, unless it is asked for here. Names of series that are the same in all panels are listed
+    /// once, above them, and notes stand together below.
     ///
     /// # Options
     /// - [panels]

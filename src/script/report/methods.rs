@@ -1,6 +1,7 @@
 //! Methods of results: saving them, and reading their data.
 
 use crate::report::Report;
+use crate::script::engine::show::saved_picture;
 use crate::script::prelude::*;
 
 #[export_module(manifest)]
@@ -34,15 +35,19 @@ pub mod methods {
     /// Writes the chart as .svg, .png, .pdf, .json, .txt or .html, as the name ends. Returns the path of the file.
     ///
     /// In .svg the letters are outlines, so that it looks the same everywhere. In .pdf, one page of the chart's size (96
-    /// pixels to an inch), they are text of the embedded typeface. Equal charts are equal files.
+    /// pixels to an inch), they are text of the embedded typefaces. Equal charts are equal files.
+    ///
+    /// # Options
+    /// - [picture_file]
     ///
     /// # Example
     /// ```
     /// plot::line([1, 3, 2]).save("doc/line.pdf").ends_with("line.pdf")  //=> true
+    /// plot::line([1, 3, 2]).save("doc/line.png", #{ dpi: 300 }).ends_with("line.png")  //=> true
     /// ```
     #[rhai_fn(global, name = "save", pure, return_raw)]
-    pub fn save_chart(ctx: NativeCallContext, chart: &mut Chart, path: &str) -> Fallible<String> {
-        Ok(saved(&ctx, chart, path)?)
+    pub fn save_chart(ctx: NativeCallContext, chart: &mut Chart, path: &str, options: Options) -> Fallible<String> {
+        Ok(saved_picture(&ctx, chart, path, &taken(options)?)?)
     }
 
     /// Returns the chart's data as a map: its kind, title, axes and series.
@@ -102,13 +107,16 @@ pub mod methods {
 
     /// Writes the grid as .svg, .png, .pdf, .json, .txt or .html, as the name ends. Returns the path of the file.
     ///
+    /// # Options
+    /// - [picture_file]
+    ///
     /// # Example
     /// ```
     /// grid([[1, 2], [3, 4]]).save("doc/grid.png").ends_with("grid.png")  //=> true
     /// ```
     #[rhai_fn(global, name = "save", pure, return_raw)]
-    pub fn save_grid(ctx: NativeCallContext, grid: &mut Grid, path: &str) -> Fallible<String> {
-        Ok(saved(&ctx, grid, path)?)
+    pub fn save_grid(ctx: NativeCallContext, grid: &mut Grid, path: &str, options: Options) -> Fallible<String> {
+        Ok(saved_picture(&ctx, grid, path, &taken(options)?)?)
     }
 
     /// Returns the grid's title, names and values, row after row, as a map.

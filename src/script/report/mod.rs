@@ -12,7 +12,7 @@ use crate::data::table::{JoinOptions, SortOptions};
 use crate::features::dashboard::DashboardOptions;
 use crate::report::Report;
 use crate::report::chart::{self, GridOptions};
-use crate::report::items::{CardOptions, HeatTextOptions, TableOptions};
+use crate::report::items::{CardOptions, HeatTextOptions, PictureOptions, TableOptions};
 use crate::script::engine::value::plain_data;
 use crate::script::prelude::*;
 
@@ -23,6 +23,7 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("table_sort", fields::<SortOptions>),
     ("heat_text", fields::<HeatTextOptions>),
     ("grid", fields::<GridOptions>),
+    ("picture_file", fields::<PictureOptions>),
     ("card_of_facts", fields::<CardOptions>),
     ("dashboard", fields::<DashboardOptions>),
     ("dashboard_shown", fields::<dashboard::ShownOptions>),

@@ -1,21 +1,17 @@
 //! `sae::lorsa`: low-rank sparse attention, a dictionary of an attention layer, and its methods.
 
 use super::fit_calls::storage;
+use super::text_dictionaries::{self, TextRandomOptions, of_texts};
 use crate::features::lorsa::{LorsaCardOptions, cards};
-use crate::model::padding::blanked;
 use crate::sae::lorsa::fit::{FittedLorsa, fit};
-use crate::sae::lorsa::measure::{LorsaEffectOptions, LorsaMeasureOptions};
 use crate::sae::lorsa::openmoss::LoadLorsaOptions;
 use crate::sae::lorsa::options::LorsaFitOptions;
 use crate::sae::lorsa::{Lorsa as Core, Turning};
-use crate::sae::metrics::{JudgedRowsOptions, Measures};
-use crate::sae::splice::{ErrorTreatment, Splice};
-use crate::script::model::input::{Input, texts};
-use crate::script::model::{Hook, HookAction, Model};
+use crate::sae::metrics::Measures;
+use crate::sae::text_rows::dictionary::TextDictionary;
+use crate::script::model::input::texts;
+use crate::script::model::{Hook, Model};
 use crate::script::prelude::*;
-
-/// The number of rows of a history.
-const ROWS: usize = 100;
 
 /// A dictionary of an attention layer, with the losses of its fit where it was fitted in this run.
 #[derive(Clone)]
@@ -27,25 +23,6 @@ pub struct Lorsa {
 impl From<Core> for Lorsa {
     fn from(core: Core) -> Self {
         Self { core: core.into(), losses: Rc::default() }
-    }
-}
-
-crate::options! {
-    /// A control with random heads.
-    #[derive(Debug, Clone)]
-    pub struct RandomLorsaOptions {
-        /// The seed of this call.
-        seed: Seed = Seed::default() => usually(crate::base::random::OF_CALL);
-        with rows: JudgedRowsOptions;
-    }
-}
-
-crate::options! {
-    /// A Lorsa spliced into a model.
-    #[derive(Debug, Clone)]
-    pub struct SpliceLorsaOptions {
-        /// Whether the reconstruction error is added, without a gradient.
-        error: bool = false;
     }
 }
 
@@ -87,12 +64,6 @@ impl Handle for Lorsa {
     }
 }
 
-/// Returns a tensor of all texts with NaN after the ends of shorter ones along these axes, or of the one that was given.
-fn of_texts(input: &Input, found: &Tensor, axes: &[usize]) -> Result<Tensor> {
-    let found = blanked(&found.to_device(&Device::Cpu)?, &input.batch.lengths(), axes)?;
-    Ok(if input.several { found } else { found.squeeze(0)? })
-}
-
 #[export_module(manifest)]
 pub mod functions {
     /// Fits a Lorsa (low-rank sparse attention, He et al. 2025) of one attention layer: it predicts what the layer writes from
@@ -120,10 +91,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn lorsa(ctx: NativeCallContext, m: Model, layer: Int, text: Text, options: Options) -> Fallible<Lorsa> {
         let env = env(&ctx)?;
-        let mut read = super::options(options);
-        let mut options: LorsaFitOptions = read.declared()?;
-        let checkpoints = read.declared()?;
-        read.finish()?;
+        let (mut options, checkpoints) = taken_both::<LorsaFitOptions, _>(options)?;
         let layer = given("layer", &layer).size()?;
         let seed = options.descent.seed;
         let FittedLorsa { made, losses } = env.drawing(&ctx, "sae::lorsa", seed, |seed| {
@@ -179,7 +147,7 @@ pub mod methods {
     pub fn lorsa_codes(ctx: NativeCallContext, l: &mut Lorsa, m: Model, x: Any) -> Fallible<Tensor> {
         let input = texts(&ctx, &m, &x)?;
         let codes = l.core.codes(m.core(), &input.batch, &env(&ctx)?.task)?;
-        Ok(super::of_texts(&input, &codes, &[1])?)
+        Ok(of_texts(&input, &codes)?)
     }
 
     /// Computes the attention pattern that a head of a Lorsa shares with its group: `[query, key]` of one text, with an axis of
@@ -196,7 +164,7 @@ pub mod methods {
         let group = l.core.group_of(given("head", &head).size()?)?;
         let input = texts(&ctx, &m, &x)?;
         let read = l.core.attended_in(m.core(), &input.batch, &env(&ctx)?.task)?;
-        Ok(super::of_texts(&input, &l.core.pattern(&read, group)?, &[1])?)
+        Ok(of_texts(&input, &l.core.pattern(&read, group)?)?)
     }
 
     /// Computes what a head of a Lorsa reads from each token: its attention there times its value, `[query, key]` of one text,
@@ -215,7 +183,7 @@ pub mod methods {
         l.core.group_of(head)?;
         let input = texts(&ctx, &m, &x)?;
         let read = l.core.attended_in(m.core(), &input.batch, &env(&ctx)?.task)?;
-        Ok(super::of_texts(&input, &l.core.reads(&read, head)?, &[1])?)
+        Ok(of_texts(&input, &l.core.reads(&read, head)?)?)
     }
 
     /// Measures how well a Lorsa predicts what its layer writes on a text, as dictionaries are measured: its FVE, how many heads
@@ -239,8 +207,7 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Measures> {
-        let options: LorsaMeasureOptions = taken(options)?;
-        Ok(l.core.measured(m.core(), &text, &options, &env(&ctx)?.task)?)
+        Ok(l.core.measured(m.core(), &text, &taken(options)?, &env(&ctx)?.task)?)
     }
 
     /// Measures what a model loses with a Lorsa in place of its attention layer, in nats, beside zeros and the mean there: the
@@ -264,8 +231,7 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Table> {
-        let options: LorsaEffectOptions = taken(options)?;
-        Ok(l.core.effect(m.core(), &text, &options, &env(&ctx)?.task)?.table())
+        Ok(l.core.effect(m.core(), &text, &taken(options)?, &env(&ctx)?.task)?.table())
     }
 
     /// Returns a hook that puts what a Lorsa predicts in the place of what its layer writes.
@@ -286,14 +252,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "splice", pure, return_raw)]
     pub fn splice_lorsa(l: &mut Lorsa, options: Options) -> Fallible<Hook> {
-        let mut read = super::options(options);
-        let SpliceLorsaOptions { error } = read.declared()?;
-        let rest = if error { ErrorTreatment::Kept } else { ErrorTreatment::Dropped };
-        let about = &l.core.about;
-        let what = HookAction::Splice(Splice::new(Core::clone(&l.core), rest));
-        let hook = Hook::new(what, &about.writes, &mut read)?.reading(Some(about.reads.clone()));
-        read.finish()?;
-        Ok(hook)
+        Ok(text_dictionaries::splice(&*l.core, options)?)
     }
 
     /// Makes a control of a Lorsa: one of the same shape whose heads are drawn at random, with weights of the same sizes. What
@@ -318,7 +277,7 @@ pub mod methods {
         options: Options,
     ) -> Fallible<Lorsa> {
         let env = env(&ctx)?;
-        let RandomLorsaOptions { seed, rows } = taken(options)?;
+        let TextRandomOptions { seed, rows } = taken(options)?;
         let found = env.drawing(&ctx, "Lorsa.random", seed, |seed| {
             l.core.random(m.core(), &text, &rows, seed.draws(), &env.task)
         })?;
@@ -397,14 +356,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "history", pure)]
     pub fn lorsa_history(l: &mut Lorsa) -> Table {
-        let interval = l.losses.len().div_ceil(ROWS).max(1);
-        let row = |(number, part): (usize, &[f64])| {
-            let mean = part.iter().sum::<f64>() / part.len() as f64;
-            vec![(number * interval + part.len()).into(), mean.into()]
-        };
-        let columns = ["step", "unexplained"].map(String::from).to_vec();
-        let rows = l.losses.chunks(interval).enumerate().map(row).collect();
-        Table { title: "losses of the fit".into(), columns, rows }
+        text_dictionaries::history(&l.losses)
     }
 
     /// Saves a Lorsa as safetensors; returns the path.

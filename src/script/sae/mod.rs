@@ -20,6 +20,7 @@ mod recovery;
 mod rows;
 mod sweep;
 mod temporal;
+mod text_dictionaries;
 mod transcode;
 mod transcoders;
 mod universality;
@@ -43,7 +44,6 @@ use crate::sae::fit::{
 };
 use crate::sae::from_tensors::GivenOptions;
 use crate::sae::load::{LoadOptions, SaveOptions};
-use crate::sae::lorsa::measure::{LorsaEffectOptions, LorsaMeasureOptions};
 use crate::sae::lorsa::openmoss::LoadLorsaOptions;
 use crate::sae::lorsa::options::LorsaFitOptions;
 use crate::sae::map::MapOptions;
@@ -55,11 +55,12 @@ use crate::sae::metrics::{Measures, Pareto};
 use crate::sae::splice::SpliceOptions;
 use crate::sae::temporal::files::LoadTemporalOptions;
 use crate::sae::temporal::fit::TemporalFitOptions;
-use crate::sae::temporal::measure::{TemporalEffectOptions, TemporalMeasureOptions};
+use crate::sae::text_rows::dictionary::{TextEffectOptions, TextMeasureOptions};
 use crate::sae::transcoders::TranscodersOptions;
 use crate::script::docs::option_groups::of_kinds;
 use crate::script::prelude::*;
 use crate::training::CheckpointOptions;
+use text_dictionaries::{TextRandomOptions, TextSpliceOptions};
 
 /// The groups of options that the module's doc comments list.
 pub const OPTIONS: &[NamedOptions] = &[
@@ -92,17 +93,17 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("save_dictionary", fields::<SaveOptions>),
     ("lorsa", fields::<LorsaFitOptions>),
     ("load_lorsa", fields::<LoadLorsaOptions>),
-    ("measure_lorsa", fields::<LorsaMeasureOptions>),
-    ("effect_lorsa", fields::<LorsaEffectOptions>),
-    ("splice_lorsa", fields::<lorsa::SpliceLorsaOptions>),
-    ("random_lorsa", fields::<lorsa::RandomLorsaOptions>),
+    ("measure_lorsa", fields::<TextMeasureOptions>),
+    ("effect_lorsa", fields::<TextEffectOptions>),
+    ("splice_lorsa", fields::<TextSpliceOptions>),
+    ("random_lorsa", fields::<TextRandomOptions>),
     ("lorsa_card", fields::<LorsaCardOptions>),
     ("temporal", fields::<TemporalFitOptions>),
     ("load_temporal", fields::<LoadTemporalOptions>),
-    ("measure_temporal", fields::<TemporalMeasureOptions>),
-    ("effect_temporal", fields::<TemporalEffectOptions>),
-    ("splice_temporal", fields::<temporal::SpliceTemporalOptions>),
-    ("random_temporal", fields::<temporal::RandomTemporalOptions>),
+    ("measure_temporal", fields::<TextMeasureOptions>),
+    ("effect_temporal", fields::<TextEffectOptions>),
+    ("splice_temporal", fields::<TextSpliceOptions>),
+    ("random_temporal", fields::<TextRandomOptions>),
     ("pattern_temporal", fields::<temporal::TemporalPatternOptions>),
     ("components", fields::<ComponentOptions>),
     ("ica", fields::<IcaOptions>),

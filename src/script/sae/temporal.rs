@@ -1,19 +1,15 @@
 //! `sae::temporal`: dictionaries that predict from the past and code what is new, and their methods.
 
 use super::fit_calls::storage;
-use crate::model::padding::blanked;
-use crate::sae::metrics::{JudgedRowsOptions, Measures};
-use crate::sae::splice::{ErrorTreatment, Splice};
+use super::text_dictionaries::{self, TextRandomOptions, of_texts};
+use crate::sae::metrics::Measures;
 use crate::sae::temporal::TemporalSae as Core;
 use crate::sae::temporal::files::LoadTemporalOptions;
 use crate::sae::temporal::fit::{FittedTemporal, TemporalFitOptions, fit};
-use crate::sae::temporal::measure::{TemporalEffectOptions, TemporalMeasureOptions};
-use crate::script::model::input::{Input, texts};
-use crate::script::model::{Hook, HookAction, Model};
+use crate::sae::text_rows::dictionary::TextDictionary;
+use crate::script::model::input::texts;
+use crate::script::model::{Hook, Model};
 use crate::script::prelude::*;
-
-/// The number of rows of a history.
-const ROWS: usize = 100;
 
 /// A temporal dictionary, with the losses of its fit where it was fitted in this run.
 #[derive(Clone)]
@@ -25,25 +21,6 @@ pub struct TemporalSae {
 impl From<Core> for TemporalSae {
     fn from(core: Core) -> Self {
         Self { core: core.into(), losses: Rc::default() }
-    }
-}
-
-crate::options! {
-    /// A temporal dictionary with random weights.
-    #[derive(Debug, Clone)]
-    pub struct RandomTemporalOptions {
-        /// The seed of this call.
-        seed: Seed = Seed::default() => usually(crate::base::random::OF_CALL);
-        with rows: JudgedRowsOptions;
-    }
-}
-
-crate::options! {
-    /// A temporal dictionary spliced into a model.
-    #[derive(Debug, Clone)]
-    pub struct SpliceTemporalOptions {
-        /// Whether the reconstruction error is added, without a gradient.
-        error: bool = false;
     }
 }
 
@@ -92,12 +69,6 @@ impl Handle for TemporalSae {
     }
 }
 
-/// Returns a tensor of all texts with NaN after the ends of shorter ones, or of the one that was given.
-fn of_texts(input: &Input, found: &Tensor) -> Result<Tensor> {
-    let found = blanked(&found.to_device(&Device::Cpu)?, &input.batch.lengths(), &[1])?;
-    Ok(if input.several { found } else { found.squeeze(0)? })
-}
-
 #[export_module(manifest)]
 pub mod functions {
     /// Fits a temporal dictionary (temporal feature analysis, Lubana et al. 2025) of a site: attention over the codes
@@ -130,10 +101,7 @@ pub mod functions {
         options: Options,
     ) -> Fallible<TemporalSae> {
         let env = env(&ctx)?;
-        let mut read = super::options(options);
-        let mut options: TemporalFitOptions = read.declared()?;
-        let checkpoints = read.declared()?;
-        read.finish()?;
+        let (mut options, checkpoints) = taken_both::<TemporalFitOptions, _>(options)?;
         let seed = options.descent.seed;
         let FittedTemporal { made, losses } = env.drawing(&ctx, "sae::temporal", seed, |seed| {
             options.descent.seed = seed;
@@ -182,7 +150,7 @@ pub mod methods {
     pub fn temporal_codes(ctx: NativeCallContext, t: &mut TemporalSae, m: Model, x: Any) -> Fallible<Tensor> {
         let input = texts(&ctx, &m, &x)?;
         let codes = t.core.codes_in(m.core(), &input.batch, &env(&ctx)?.task)?;
-        Ok(super::of_texts(&input, &codes.novel)?)
+        Ok(of_texts(&input, &codes.novel)?)
     }
 
     /// Computes the codes that a temporal dictionary predicts from the tokens before, on texts: `[pos, d_sae]` of one
@@ -200,7 +168,7 @@ pub mod methods {
     pub fn temporal_predicted(ctx: NativeCallContext, t: &mut TemporalSae, m: Model, x: Any) -> Fallible<Tensor> {
         let input = texts(&ctx, &m, &x)?;
         let codes = t.core.codes_in(m.core(), &input.batch, &env(&ctx)?.task)?;
-        Ok(super::of_texts(&input, &codes.predicted)?)
+        Ok(of_texts(&input, &codes.predicted)?)
     }
 
     /// Computes the attention pattern of a head of a temporal dictionary: `[query, key]` of one text, with an axis of
@@ -230,7 +198,7 @@ pub mod methods {
         let head = given("head", &head).size()?;
         let input = texts(&ctx, &m, &x)?;
         let found = t.core.pattern_in(m.core(), &input.batch, layer, head, &env(&ctx)?.task)?;
-        Ok(super::of_texts(&input, &found)?)
+        Ok(of_texts(&input, &found)?)
     }
 
     /// Measures what the parts of a temporal dictionary reconstruct on a text, each with the bias: the predicted part,
@@ -258,8 +226,7 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Table> {
-        let options: TemporalMeasureOptions = taken(options)?;
-        Ok(t.core.parts(m.core(), &text, &options, &env(&ctx)?.task)?)
+        Ok(t.core.parts(m.core(), &text, &taken(options)?, &env(&ctx)?.task)?)
     }
 
     /// Measures how well a temporal dictionary reconstructs its site on a text, as dictionaries are measured: its FVE,
@@ -284,8 +251,7 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Measures> {
-        let options: TemporalMeasureOptions = taken(options)?;
-        Ok(t.core.measured(m.core(), &text, &options, &env(&ctx)?.task)?)
+        Ok(t.core.measured(m.core(), &text, &taken(options)?, &env(&ctx)?.task)?)
     }
 
     /// Measures what a model loses with the reconstruction of a temporal dictionary in the place of the activations, in
@@ -309,8 +275,7 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Table> {
-        let options: TemporalEffectOptions = taken(options)?;
-        Ok(t.core.effect(m.core(), &text, &options, &env(&ctx)?.task)?.table())
+        Ok(t.core.effect(m.core(), &text, &taken(options)?, &env(&ctx)?.task)?.table())
     }
 
     /// Returns a hook that puts the reconstruction of a temporal dictionary in the place of the activations.
@@ -331,14 +296,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "splice", pure, return_raw)]
     pub fn splice_temporal(t: &mut TemporalSae, options: Options) -> Fallible<Hook> {
-        let mut read = super::options(options);
-        let SpliceTemporalOptions { error } = read.declared()?;
-        let rest = if error { ErrorTreatment::Kept } else { ErrorTreatment::Dropped };
-        let site = t.core.site()?;
-        let what = HookAction::Splice(Splice::new(Core::clone(&t.core), rest));
-        let hook = Hook::new(what, site, &mut read)?.reading(Some(site.to_string()));
-        read.finish()?;
-        Ok(hook)
+        Ok(text_dictionaries::splice(&*t.core, options)?)
     }
 
     /// Makes a control of a temporal dictionary: one of the same shape whose weights are drawn at random, with the same
@@ -363,7 +321,7 @@ pub mod methods {
         options: Options,
     ) -> Fallible<TemporalSae> {
         let env = env(&ctx)?;
-        let RandomTemporalOptions { seed, rows } = taken(options)?;
+        let TextRandomOptions { seed, rows } = taken(options)?;
         let found = env.drawing(&ctx, "TemporalSae.random", seed, |seed| {
             t.core.random(m.core(), &text, &rows, seed.draws(), &env.task)
         })?;
@@ -405,14 +363,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "history", pure)]
     pub fn temporal_history(t: &mut TemporalSae) -> Table {
-        let interval = t.losses.len().div_ceil(ROWS).max(1);
-        let row = |(number, part): (usize, &[f64])| {
-            let mean = part.iter().sum::<f64>() / part.len() as f64;
-            vec![(number * interval + part.len()).into(), mean.into()]
-        };
-        let columns = ["step", "unexplained"].map(String::from).to_vec();
-        let rows = t.losses.chunks(interval).enumerate().map(row).collect();
-        Table { title: "losses of the fit".into(), columns, rows }
+        text_dictionaries::history(&t.losses)
     }
 
     /// Saves a temporal dictionary in a folder in the layout of SAELens, which loads it, too; returns the paths.

@@ -13,6 +13,7 @@ use crate::script::engine::variable_reads::VariableReads;
 use crate::script::engine::{binding, caught_errors, lexical, show};
 use crate::script::language::{self, builtin_replacements, lists, numbers, ranges, run};
 use crate::script::prelude::*;
+use crate::script::session::parsed_libraries::ParsedLibraries;
 use crate::script::session::reserved_words;
 use crate::script::session::resolver::Resolver;
 use crate::script::session::scripts;
@@ -164,6 +165,8 @@ pub struct Texts {
     pub sources: Sources,
     pub marks: VariableReads,
     pub reference: Reference,
+    /// Libraries that are looked into and not run.
+    pub libraries: ParsedLibraries,
     /// Names of the modules of the language.
     pub language: Rc<[&'static str]>,
 }
@@ -179,6 +182,7 @@ impl Default for Texts {
             sources: Sources::default(),
             marks: VariableReads::new(names),
             reference: Reference::default(),
+            libraries: ParsedLibraries::default(),
             language,
         }
     }
@@ -200,8 +204,8 @@ pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     engine.set_optimization_level(OptimizationLevel::None);
     // Marks tell places by the addresses of their names.
     engine.set_max_strings_interned(0);
-    let Texts { sources, marks, language, .. } = texts.clone();
-    engine.set_module_resolver(Resolver::new(env.clone(), sources, marks, language));
+    let Texts { sources, marks, language, libraries, .. } = texts.clone();
+    engine.set_module_resolver(Resolver::new(env.clone(), sources, marks, language, libraries));
     listen(&mut engine, env, texts);
     handle::register_types(&mut engine, HANDLES.into_iter().flatten());
     option_groups::register(OPTIONS.into_iter().flatten());

@@ -7,7 +7,7 @@ use rhai::AST;
 use crate::base::names;
 use crate::options::one_of;
 use crate::script::Session;
-use crate::script::docs::{Docs, OptionDoc, ReferenceEntry, Role};
+use crate::script::docs::{Docs, OptionDoc, ReferenceEntry};
 use crate::script::engine::failure::Failure;
 use crate::script::engine::lexical;
 use crate::script::engine::variable_reads;
@@ -27,12 +27,11 @@ pub const EMPTY_MAP: &str = "an empty map is `#{}`";
 /// The names that a script's calls are checked against.
 struct ScriptNames<'a> {
     session: &'a Session,
-    /// Entries of the reference by their names.
-    reference: BTreeMap<&'a str, Vec<&'a ReferenceEntry>>,
+    docs: &'a Docs,
     /// Modules of the reference.
     modules: BTreeSet<&'a str>,
-    /// Names and numbers of parameters of the script's own functions.
-    own: Vec<(String, usize)>,
+    /// Numbers of parameters of the script's own functions, by their names.
+    own: BTreeMap<&'a str, Vec<usize>>,
     /// Variables, which may hold closures.
     variables: Vec<String>,
     /// Keys of maps, which may hold closures that are called like methods.
@@ -92,11 +91,15 @@ impl Session {
         let docs = self.docs();
         let mut failures = Vec::new();
         let libraries = self.libraries(name, &ast, &mut failures);
+        let mut own: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for function in ast.iter_functions() {
+            own.entry(function.name).or_default().push(function.params.len());
+        }
         let scene = ScriptNames {
             session: self,
-            reference: by_name(&docs),
+            docs: &docs,
             modules: docs.modules().into_iter().collect(),
-            own: ast.iter_functions().map(|f| (f.name.to_string(), f.params.len())).collect(),
+            own,
             variables: self.variables().into_iter().map(|(name, _)| name.to_string()).collect(),
             members: inspect::members(&ast).into_iter().collect(),
             libraries,
@@ -123,6 +126,7 @@ impl Session {
 
     fn libraries(&self, name: &str, ast: &AST, failures: &mut Vec<Failure>) -> Vec<(String, Option<LibraryNames>)> {
         let mut libraries = Vec::new();
+        self.texts.libraries.count_anew(name);
         for import in inspect::imports(ast) {
             let resolver = self.engine().module_resolver();
             let read =
@@ -137,30 +141,12 @@ impl Session {
             };
             libraries.extend(import.alias.map(|alias| (alias, names)));
         }
+        self.texts.libraries.drop_unwanted();
         libraries
     }
 }
 
-/// Gathers the entries of each name: a call is looked up several times, and a long script has a thousand.
-fn by_name(docs: &Docs) -> BTreeMap<&str, Vec<&ReferenceEntry>> {
-    let mut found: BTreeMap<&str, Vec<&ReferenceEntry>> = BTreeMap::new();
-    for entry in docs.entries() {
-        found.entry(entry.name.as_str()).or_default().push(entry);
-    }
-    found
-}
-
-impl<'a> ScriptNames<'a> {
-    /// Lists entries called `name`, whatever they are.
-    fn named(&self, name: &str) -> impl Iterator<Item = &'a ReferenceEntry> {
-        self.reference.get(name).into_iter().flatten().copied()
-    }
-
-    /// Lists functions and methods called `name`, wherever they belong.
-    fn functions(&self, name: &str) -> impl Iterator<Item = &'a ReferenceEntry> {
-        self.named(name).filter(|entry| matches!(entry.role, Role::Function | Role::Method))
-    }
-
+impl ScriptNames<'_> {
     fn judge(&self, source: &str, call: &ScriptCall) -> Option<Failure> {
         let fails = |error: EvalAltResult| Some(self.session.explain(source, &error));
         let unknown = |path: &str| fails(EvalAltResult::ErrorFunctionNotFound(format!("{path} ()"), call.position));
@@ -186,7 +172,7 @@ impl<'a> ScriptNames<'a> {
         if !self.modules.contains(module) {
             return fails(EvalAltResult::ErrorModuleNotFound(module.into(), call.position));
         }
-        let entry = self.named(&call.name).find(|entry| entry.module == module);
+        let entry = self.docs.named(&call.name).find(|entry| entry.module == module);
         match entry {
             None => unknown(&path),
             Some(entry) => self.native_call(source, call, entry),
@@ -194,8 +180,8 @@ impl<'a> ScriptNames<'a> {
     }
 
     fn is_known(&self, call: &ScriptCall) -> bool {
-        self.functions(&call.name).next().is_some()
-            || self.own.iter().any(|(name, _)| *name == call.name)
+        self.docs.functions(&call.name).next().is_some()
+            || self.own.contains_key(call.name.as_str())
             || self.variables.contains(&call.name)
             || call.method && self.members.contains(&call.name)
             || !call.name.starts_with(|c: char| c.is_alphabetic())
@@ -204,10 +190,9 @@ impl<'a> ScriptNames<'a> {
 
     /// Checks a call of a function that only the script defines: it has as many arguments as the function takes.
     fn own_call(&self, source: &str, call: &ScriptCall) -> Option<Failure> {
-        let takes: Vec<usize> =
-            self.own.iter().filter(|(name, _)| *name == call.name).map(|(_, takes)| *takes).collect();
-        let elsewhere = self.functions(&call.name).next().is_some() || self.variables.contains(&call.name);
-        if call.method || takes.is_empty() || elsewhere || takes.contains(&call.arguments) {
+        let takes = self.own.get(call.name.as_str())?;
+        let elsewhere = self.docs.functions(&call.name).next().is_some() || self.variables.contains(&call.name);
+        if call.method || elsewhere || takes.contains(&call.arguments) {
             return None;
         }
         self.wrong_number(source, call, &call.name)
@@ -220,19 +205,20 @@ impl<'a> ScriptNames<'a> {
             return self.wrong_number(source, call, &entry.path());
         }
         let entries: Vec<&ReferenceEntry> =
-            self.named(&call.name).filter(|other| other.path() == entry.path()).collect();
+            self.docs.named(&call.name).filter(|other| other.path() == entry.path()).collect();
         self.options(source, call, &entries)
     }
 
     /// Checks a call of a method, which is known by its name only: its options are those of all methods of that name.
     fn method_call(&self, source: &str, call: &ScriptCall) -> Option<Failure> {
-        let is_own = self.own.iter().any(|(name, _)| *name == call.name)
+        let is_own = self.own.contains_key(call.name.as_str())
             || self.members.contains(&call.name)
             || self.variables.contains(&call.name);
         if !call.method || is_own {
             return None;
         }
-        let all: Vec<&ReferenceEntry> = self.functions(&call.name).filter(|entry| entry.module.is_empty()).collect();
+        let all: Vec<&ReferenceEntry> =
+            self.docs.functions(&call.name).filter(|entry| entry.module.is_empty()).collect();
         let takes =
             |entry: &ReferenceEntry| entry.overloads.iter().any(|overload| overload.parameters.len() == call.arguments);
         let entries: Vec<&ReferenceEntry> = all.into_iter().filter(|entry| takes(entry)).collect();

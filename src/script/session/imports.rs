@@ -1,8 +1,13 @@
 //! Libraries that a text imports, read without running them: for those who look at a script that is being written.
 
+use rhai::AST;
+
 use crate::script::docs::{Docs, ReferenceEntry};
+use crate::script::engine::sources::Sources;
 use crate::script::prelude::*;
 use crate::script::session::Session;
+use crate::script::session::build::Texts;
+use crate::script::session::resolver::Resolver;
 
 /// A library as a text imports it.
 pub struct ImportedLibrary {
@@ -10,6 +15,7 @@ pub struct ImportedLibrary {
     /// archive.
     pub source: String,
     pub text: Rc<str>,
+    tree: AST,
 }
 
 impl Session {
@@ -17,16 +23,27 @@ impl Session {
     /// mistake in it.
     pub fn imported(&self, from: &str, path: &str) -> Option<ImportedLibrary> {
         let resolver = self.engine().module_resolver();
-        let read = resolver.resolve_ast(self.engine(), Some(from), path, Position::NONE)?.ok()?;
-        let source = read.source()?.to_string();
+        let tree = resolver.resolve_ast(self.engine(), Some(from), path, Position::NONE)?.ok()?;
+        let source = tree.source()?.to_string();
         let text = self.sources().text(&source)?;
-        Some(ImportedLibrary { source, text })
+        Some(ImportedLibrary { source, text, tree })
     }
 
     /// Lists the functions of a library with their documentation, as those of a module of this name.
     pub fn functions_of(&self, library: &ImportedLibrary, name: &str) -> Vec<ReferenceEntry> {
-        let modules = [(name.to_string(), library.text.to_string())];
-        Docs::of_library(self.engine(), &modules).entries().to_vec()
+        Docs::of_tree(name, &library.tree).entries().to_vec()
+    }
+
+    /// Returns what finds the modules that imports mean, whether they can be parsed or not.
+    pub fn modules(&self) -> Resolver {
+        let Texts { marks, language, libraries, .. } = self.texts.clone();
+        Resolver::new(self.env.clone(), Sources::default(), marks, language, libraries)
+    }
+
+    /// Forgets what a text imports that is not looked at any more.
+    pub fn forget_imports(&self, text: &str) {
+        self.texts.libraries.count_anew(text);
+        self.texts.libraries.drop_unwanted();
     }
 }
 
@@ -57,5 +74,35 @@ mod tests {
         assert_eq!(messages, ["unknown function `o::three`"]);
         let found = session.check(&main, "import \"circle\" as c;");
         assert!(found[0].message.starts_with("libraries import each other in a circle"), "{found:?}");
+    }
+
+    #[test]
+    fn what_is_imported_is_parsed_once_while_it_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name).display().to_string();
+        let write = |name: &str, text: &str| std::fs::write(place(name), text).unwrap();
+        let own = "import \"deep\" as d;\nfn one() { d::two() }";
+        write("own.rhai", own);
+        write("deep.rhai", "fn two() { 2 }");
+        let session = Session::new(Env::in_memory(&folder.path().join("out")).unwrap());
+        let [main, other] = ["main.rhai", "other.rhai"].map(place);
+        let check = |text: &str| session.check(&main, text).len();
+        let libraries = &session.texts.libraries;
+        let tree = || libraries.get(&(String::new(), place("own.rhai")), own).unwrap().tree;
+        let importing = "import \"own\" as o; o::one();";
+        assert_eq!((check(importing), libraries.names().len()), (0, 2));
+        let first = tree();
+        assert_eq!(check(importing), 0);
+        assert!(Rc::ptr_eq(&first, &tree()));
+        // A text that cannot be read is being written, and imports what it did.
+        assert_eq!((check("import \"own\" as o; o::"), libraries.names().len()), (1, 2));
+        write("deep.rhai", "fn two( {");
+        assert_eq!((check(importing), libraries.names()), (1, vec![place("own.rhai")]));
+        write("own.rhai", "fn one() { 1 }");
+        assert_eq!((check("import \"own\" as o; o::two();"), libraries.names().len()), (1, 1));
+        assert_eq!((check("1"), libraries.names().len()), (0, 0));
+        assert!(session.check(&other, importing).is_empty() && libraries.names().len() == 1);
+        session.forget_imports(&other);
+        assert_eq!(libraries.names(), [] as [String; 0]);
     }
 }

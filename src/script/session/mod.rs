@@ -8,6 +8,7 @@ pub mod imports;
 pub mod inspect;
 pub mod line_changes;
 pub mod notebook;
+mod parsed_libraries;
 pub mod record;
 mod reserved_words;
 pub mod resolver;

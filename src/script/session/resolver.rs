@@ -17,11 +17,12 @@ use crate::script::engine::function_names::ANONYMOUS;
 use crate::script::engine::lexical::{self, NameReach};
 use crate::script::engine::sources::Sources;
 use crate::script::engine::variable_reads::VariableReads;
-use crate::script::library::graph::{self, Library};
+use crate::script::library::graph::{self, Library, LibraryContent};
 use crate::script::library::project::{self, Project};
 use crate::script::library::{LOCK, MAIN};
 use crate::script::prelude::*;
 use crate::script::session::inspect;
+use crate::script::session::parsed_libraries::{ParsedLibraries, ParsedLibrary};
 
 /// Largest number of bytes of a library that is looked into and not run.
 const MOST_READ: usize = 8 << 20;
@@ -40,6 +41,8 @@ pub struct Resolver {
     /// Modules that were read for the import that is followed just now, by their owners and names: each is looked into
     /// once.
     seen: RefCell<BTreeSet<(String, String)>>,
+    /// Modules that are looked into, as they were parsed.
+    libraries: ParsedLibraries,
     projects: RefCell<BTreeMap<PathBuf, (String, Rc<Project>)>>,
 }
 
@@ -63,8 +66,38 @@ struct ModuleSource {
     of: Option<(Rc<Project>, Rc<Library>, String)>,
 }
 
+/// A module that an import means.
+pub struct FoundModule {
+    source: ModuleSource,
+    pub text: String,
+}
+
+impl FoundModule {
+    /// Returns the name of the module's source, as errors have it.
+    pub fn name(&self) -> &str {
+        &self.source.name
+    }
+
+    /// Returns the file that has the module; none where that is inside the program, or in an archive.
+    pub fn file(&self) -> Option<PathBuf> {
+        match &self.source.of {
+            Some((_, library, module)) => match &library.content {
+                LibraryContent::Folder(folder) => Some(folder.join(format!("{module}.rhai"))),
+                LibraryContent::Archive { .. } => None,
+            },
+            None => (!self.source.name.starts_with(PREFIX)).then(|| PathBuf::from(&self.source.name)),
+        }
+    }
+}
+
 impl Resolver {
-    pub fn new(env: Rc<Env>, sources: Sources, marks: VariableReads, language: Rc<[&'static str]>) -> Self {
+    pub fn new(
+        env: Rc<Env>,
+        sources: Sources,
+        marks: VariableReads,
+        language: Rc<[&'static str]>,
+        libraries: ParsedLibraries,
+    ) -> Self {
         Self {
             env,
             sources,
@@ -73,8 +106,22 @@ impl Resolver {
             loaded: RefCell::default(),
             loading: RefCell::default(),
             seen: RefCell::default(),
+            libraries,
             projects: RefCell::default(),
         }
+    }
+
+    /// Finds the module that a path means for a text of this name.
+    pub fn module(&self, path: &str, from: &str) -> Result<FoundModule> {
+        self.find(path, Some(from)).map(|(source, text)| FoundModule { source, text })
+    }
+
+    /// Finds the module that a path means for another module.
+    pub fn module_within(&self, path: &str, from: &FoundModule) -> Result<FoundModule> {
+        self.loading.borrow_mut().push(from.source.clone());
+        let found = self.module(path, from.name());
+        self.loading.borrow_mut().pop();
+        found
     }
 
     /// Finds the source that `path` means for the script called `from`, and its text.
@@ -293,7 +340,7 @@ impl Resolver {
     }
 
     /// Parses a library.
-    fn parsed(&self, engine: &Engine, unit: &ModuleSource, text: &str) -> Fallible<AST> {
+    fn tree(&self, engine: &Engine, unit: &ModuleSource, text: &str) -> Fallible<AST> {
         let mut ast = engine.compile(text)?;
         refuse_shadowing(&ast, &self.language)?;
         ast.set_source(&unit.name);
@@ -304,37 +351,52 @@ impl Resolver {
     }
 
     /// Reads a library and what it imports in turn, and runs none of it.
-    fn read(&self, engine: &Engine, source: Option<&str>, path: &str, position: Position) -> Fallible<AST> {
+    fn read(&self, engine: &Engine, source: Option<&str>, path: &str, position: Position) -> Fallible<Rc<AST>> {
         let (unit, text) = self.find(path, source).map_err(|error| placed(error, position))?;
         let name = unit.name.clone();
+        if self.loading.borrow().is_empty() {
+            self.libraries.follow(source.unwrap_or_default());
+        }
         self.looked_into(engine, unit, &text)
             .map_err(|error| Box::new(EvalAltResult::ErrorInModule(name, error, position)))
     }
 
-    fn looked_into(&self, engine: &Engine, unit: ModuleSource, text: &str) -> Fallible<AST> {
+    fn looked_into(&self, engine: &Engine, unit: ModuleSource, text: &str) -> Fallible<Rc<AST>> {
         self.expect_no_circle(&unit)?;
         self.sources.add(&unit.name, text);
-        if text.len() > MOST_READ {
-            let most = human(MOST_READ as u128);
-            return Err(err!(File, "expected a library of at most {most}, found {} bytes", text.len()).into());
-        }
-        let ast = self.parsed(engine, &unit, text)?;
-        lexical::check(&ast)?;
+        let ParsedLibrary { tree, imports, .. } = self.parsed(engine, &unit, text)?;
         if self.loading.borrow().is_empty() {
             self.seen.borrow_mut().clear();
         }
         if !self.seen.borrow_mut().insert((unit.owner.key.clone(), unit.name.clone())) {
-            return Ok(ast);
+            return Ok(tree);
         }
         let name = unit.name.clone();
         self.loading.borrow_mut().push(unit);
-        // What a function imports is loaded when it is called, or never.
-        let imports = inspect::imports(&ast).into_iter().filter(|import| import.top);
-        let imports = imports.filter_map(|import| Some((import.path?, import.position)));
-        let mut others = imports.map(|(path, position)| self.read(engine, Some(&name), &path, position).map(drop));
+        let mut others = imports.iter().map(|(path, at)| self.read(engine, Some(&name), path, *at).map(drop));
         let followed = others.find(std::result::Result::is_err);
         self.loading.borrow_mut().pop();
-        followed.unwrap_or(Ok(())).map(|()| ast)
+        followed.unwrap_or(Ok(())).map(|()| tree)
+    }
+
+    /// Parses a library that is looked into, unless it is known with this text.
+    fn parsed(&self, engine: &Engine, unit: &ModuleSource, text: &str) -> Fallible<ParsedLibrary> {
+        let key = (unit.owner.key.clone(), unit.name.clone());
+        if let Some(known) = self.libraries.get(&key, text) {
+            return Ok(known);
+        }
+        if text.len() > MOST_READ {
+            let most = human(MOST_READ as u128);
+            return Err(err!(File, "expected a library of at most {most}, found {} bytes", text.len()).into());
+        }
+        let tree = self.tree(engine, unit, text)?;
+        lexical::check(&tree)?;
+        // What a function imports is loaded when it is called, or never.
+        let imports = inspect::imports(&tree).into_iter().filter(|import| import.top);
+        let imports = imports.filter_map(|import| Some((import.path?, import.position))).collect();
+        let library = ParsedLibrary { text: text.into(), tree: tree.into(), imports };
+        self.libraries.keep(&key, &library);
+        Ok(library)
     }
 
     /// Compiles and runs a library; what it defines becomes the module's.
@@ -344,7 +406,7 @@ impl Resolver {
         unit: &ModuleSource,
         text: &str,
     ) -> std::result::Result<Module, Box<EvalAltResult>> {
-        let ast = self.parsed(engine, unit, text)?;
+        let ast = self.tree(engine, unit, text)?;
         self.marks.add(&ast);
         let code = Code::new(&unit.name, &self.env, unit.owner.permissions.clone());
         let ast = lexical::bind(engine, &ast, &code, NameReach::Own)?;
@@ -429,7 +491,7 @@ impl ModuleResolver for Resolver {
         path: &str,
         position: Position,
     ) -> Option<Fallible<AST>> {
-        Some(self.read(engine, source, path, position))
+        Some(self.read(engine, source, path, position).map(|tree| AST::clone(&tree)))
     }
 }
 

@@ -42,10 +42,15 @@ fn message(output: &mut impl BufRead) -> Option<Value> {
 impl Editor {
     /// Starts the server in a folder, which has its home and its cache, too.
     pub fn started(program: &str, folder: &Path) -> Self {
+        Self::started_with(program, folder, &[])
+    }
+
+    /// Starts the server with options of the program.
+    pub fn started_with(program: &str, folder: &Path, options: &[&str]) -> Self {
         let mut command = Command::new(program);
-        command.arg("lsp").current_dir(folder).env("HOME", folder).env("MICROTOME_PATH", "");
+        command.args(options).arg("lsp").current_dir(folder).env("HOME", folder).env("MICROTOME_PATH", "");
         command.env("MICROTOME_CACHE", folder.join("cache")).env("XDG_CONFIG_HOME", folder.join("config"));
-        command.env("HF_HOME", folder.join("hub"));
+        command.env("HF_HOME", folder.join("hub")).env_remove("HF_HUB_CACHE").env_remove("HUGGINGFACE_HUB_CACHE");
         let mut server = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -66,12 +71,18 @@ impl Editor {
 
     /// Starts an editor that has greeted the server.
     pub fn begun(program: &str, folder: &Path) -> Self {
-        let mut editor = Self::started(program, folder);
-        let reply = editor.request("initialize", json!({ "processId": null, "rootUri": null, "capabilities": {} }));
+        Self::started(program, folder).greeted(json!({}))
+    }
+
+    /// Greets the server, with what the editor says of itself.
+    pub fn greeted(mut self, said: Value) -> Self {
+        let mut params = json!({ "processId": null, "rootUri": null, "capabilities": {} });
+        params.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+        let reply = self.request("initialize", params);
         assert_eq!(reply["result"]["serverInfo"]["name"], "microtome", "{reply}");
         assert_eq!(reply["result"]["capabilities"]["positionEncoding"], "utf-16", "{reply}");
-        editor.tell("initialized", json!({}));
-        editor
+        self.tell("initialized", json!({}));
+        self
     }
 
     /// Writes bytes, a message or not.
@@ -94,11 +105,34 @@ impl Editor {
     /// Sends a request, and waits for the reply.
     pub fn request(&mut self, method: &str, params: Value) -> Value {
         self.next += 1;
-        let id = self.next;
-        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
+        self.reply(&json!({ "jsonrpc": "2.0", "id": self.next, "method": method, "params": params }))
+    }
+
+    /// Sends a message, and waits for the reply to its id.
+    pub fn reply(&mut self, message: &Value) -> Value {
+        self.send(message);
+        self.answered(&message["id"])
+    }
+
+    /// Waits for the reply to a request by its id.
+    pub fn answered(&self, id: &Value) -> Value {
+        self.awaited(|message| message["id"] == *id)
+    }
+
+    /// Waits for an answer that is an error, whatever its id.
+    pub fn refused(&self) -> Value {
+        self.awaited(|message| message["error"].is_object())
+    }
+
+    /// Waits for a request or a notification of the server by its method.
+    pub fn told(&self, method: &str) -> Value {
+        self.awaited(|message| message["method"] == method)
+    }
+
+    fn awaited(&self, is_awaited: impl Fn(&Value) -> bool) -> Value {
         loop {
             let message = self.messages.recv_timeout(PATIENCE).unwrap();
-            if message["id"] == id {
+            if is_awaited(&message) {
                 return message;
             }
         }

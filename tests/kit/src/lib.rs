@@ -1,4 +1,5 @@
-//! What the tests of all crates share: comparisons of numbers, fixtures, servers on loopback, and an editor.
+//! What the tests of all crates share: comparisons of numbers, fixtures, servers on loopback, an editor, and pages that are
+//! followed.
 //!
 //! It depends on no crate of the workspace: a crate under test is compiled a second time, so its types would be others here.
 
@@ -6,6 +7,8 @@ mod compare;
 pub mod editor;
 mod fixtures;
 pub mod http;
+mod page_commands;
 
 pub use compare::{Numbers, assert_close, assert_near, close, far, far_relative, largest, within};
 pub use fixtures::{fixture, json, tensors};
+pub use page_commands::{PageBlock, PageCommand, PageShell, page_blocks};

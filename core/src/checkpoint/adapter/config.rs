@@ -91,9 +91,7 @@ impl PeftConfig {
             }
         }
         // They configure initialisations, which were refused if they were used.
-        for key in ["corda_config", "loftq_config", "lora_ga_config"] {
-            keys.value(key);
-        }
+        keys.ignore(&["corda_config", "loftq_config", "lora_ga_config"]);
         let rank = keys.size("r", 8)?;
         if rank == 0 {
             return Err(err!(Format, "expected a rank of at least 1 as `r`, found 0"));

@@ -8,7 +8,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use memmap2::Mmap;
@@ -56,17 +56,8 @@ impl AdapterFile {
     /// Opens the adapter in a folder, or on the hub where there is no such folder: `org/name`, `org/name@revision`,
     /// `org/name/folder`. Keys in `ignore` are skipped.
     pub fn open(files: &Files, name: &str, ignore: &[String], task: &Task) -> Result<Self> {
-        let path = Path::new(name);
-        let place = files.access().to_read(path);
-        if place.as_ref().is_ok_and(|place| place.exists()) {
-            return Self::of_folder(files, path, name.to_string(), ignore, task);
-        }
-        // A path deeper than a hub name, in a folder that exists, is a mistyped path.
-        let beside = |place: &PathBuf| place.parent().is_some_and(Path::is_dir);
-        let nested = path.components().count() > 2 && place.as_ref().is_ok_and(beside);
-        let Some(on_hub) = Name::parse(name).ok().filter(|_| !nested) else {
-            let error = files.open(path).err().unwrap_or_else(|| err!(File, "cannot read {name}"));
-            return Err(if error.hint.is_none() { error.hint(WHOLE_FOLDER) } else { error });
+        let Some(on_hub) = hub::unless_here(files, name, |_| true, || WHOLE_FOLDER.into())? else {
+            return Self::of_folder(files, Path::new(name), name.to_string(), ignore, task);
         };
         let folder =
             on_hub.file.as_ref().map(|folder| format!("{}/", folder.trim_end_matches('/'))).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! BERT (Devlin et al. 2019): attention to both sides, norms of the stream itself, and a layer before the unembedding.
 
 use super::Family;
-use super::common::Common;
+use super::common::{Common, Sizes};
 use super::keys::Keys;
 use super::names::{NameLine, Theirs::*};
 use crate::base::Result;
@@ -9,17 +9,12 @@ use crate::model::config::{Config, NormKind, Positions, Predicts, Transform};
 
 pub(super) const FAMILY: Family = Family { name: "bert", read, names: &[NAMES], ignored: IGNORED };
 
+const SIZES: Sizes = Sizes { vocab: 30522, d_model: 768, layers: 12, heads: 12, d_mlp: 3072, context: 512 };
 const COMMON: Common = Common {
-    vocab: 30522,
-    d_model: ("hidden_size", 768),
-    layers: ("num_hidden_layers", 12),
-    heads: ("num_attention_heads", 12),
-    d_mlp: ("intermediate_size", Some(3072)),
-    context: ("max_position_embeddings", 512),
     act: ("hidden_act", "gelu"),
     eps: ("layer_norm_eps", 1e-12),
     tied: true,
-    ..Common::modern("bert", NormKind::Layer)
+    ..Common::modern("bert", NormKind::Layer).sized(SIZES)
 };
 
 const NAMES: &[NameLine] = &[
@@ -65,9 +60,7 @@ const OF_TRAINING: [&str; 8] = [
 fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
     keys.only("position_embedding_type", "absolute")?;
-    OF_TRAINING.iter().for_each(|key| {
-        keys.value(key);
-    });
+    keys.ignore(&OF_TRAINING);
     let config = Config {
         pre_norm: false,
         stream_norm: true,

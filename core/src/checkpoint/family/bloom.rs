@@ -3,7 +3,7 @@
 use super::Family;
 use super::common::{Common, with_alibi};
 use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
+use super::names::{NameLine, QKV, Theirs::*};
 use crate::base::Result;
 use crate::model::config::{Alibi, Config, NormKind};
 
@@ -24,15 +24,11 @@ const COMMON: Common = Common {
     ..Common::modern("bloom", NormKind::Layer)
 };
 
-const QKV: &str = "transformer.h.*.self_attention.query_key_value";
-
 const NAMES: &[NameLine] = &[
     ("embed", Same("transformer.word_embeddings")),
     ("embed_norm", Same("transformer.word_embeddings_layernorm")),
     ("blocks.*.attn_norm", Same("transformer.h.*.input_layernorm")),
-    ("blocks.*.attn.q", OfEachHead { name: QKV, part: 0, parts: 3 }),
-    ("blocks.*.attn.k", OfEachHead { name: QKV, part: 1, parts: 3 }),
-    ("blocks.*.attn.v", OfEachHead { name: QKV, part: 2, parts: 3 }),
+    ("blocks.*.attn.qkv", OfEachHead("transformer.h.*.self_attention.query_key_value", QKV)),
     ("blocks.*.attn.o", Same("transformer.h.*.self_attention.dense")),
     ("blocks.*.mlp_norm", Same("transformer.h.*.post_attention_layernorm")),
     ("blocks.*.mlp.up", Same("transformer.h.*.mlp.dense_h_to_4h")),
@@ -65,9 +61,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     keys.only("n_head", config.heads)?;
     keys.only("n_inner", config.d_mlp)?;
     keys.only("apply_residual_connection_post_layernorm", false)?;
-    OF_TRAINING.iter().for_each(|key| {
-        keys.value(key);
-    });
+    keys.ignore(&OF_TRAINING);
     let config = Config { embed_norm: true, qkv_bias: true, out_bias: true, mlp_bias: true, ..config };
     Ok(with_alibi(config, Alibi { most: 8.0, scaled: false, rounded: false }))
 }

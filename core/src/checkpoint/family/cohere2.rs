@@ -2,13 +2,12 @@
 
 use super::common::{Common, windows};
 use super::keys::Keys;
-use super::{Family, cohere, llama_names};
+use super::{Family, cohere};
 use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;
 
-pub(super) const FAMILY: Family =
-    Family { name: "cohere2", read, names: &[llama_names::NAMES], ignored: llama_names::IGNORED };
+pub(super) const FAMILY: Family = Family::like_llama("cohere2", read);
 
 const COMMON: Common = cohere::sized("cohere2");
 

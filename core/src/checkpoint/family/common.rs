@@ -14,6 +14,10 @@ pub struct Common {
     pub d_model: (&'static str, usize),
     pub layers: (&'static str, usize),
     pub heads: (&'static str, usize),
+    /// Number of key-value heads; by default that of the query heads. An empty name where the family has no such key.
+    pub kv_heads: (&'static str, Option<usize>),
+    /// Size of a head; by default an equal part of the residual stream. An empty name where the family has no such key.
+    pub d_head: (&'static str, Option<usize>),
     /// Width of an MLP; by default four times that of the residual stream. An empty name where the family has no such key.
     pub d_mlp: (&'static str, Option<usize>),
     pub context: (&'static str, usize),
@@ -25,6 +29,16 @@ pub struct Common {
     pub tied: bool,
     pub bos: Option<u32>,
     pub eos: Option<u32>,
+}
+
+/// Sizes of a model, which transformers takes where nothing is stated.
+pub struct Sizes {
+    pub vocab: usize,
+    pub d_model: usize,
+    pub layers: usize,
+    pub heads: usize,
+    pub d_mlp: usize,
+    pub context: usize,
 }
 
 impl Common {
@@ -40,6 +54,8 @@ impl Common {
             d_model: ("hidden_size", 0),
             layers: ("num_hidden_layers", 0),
             heads: ("num_attention_heads", 0),
+            kv_heads: ("", None),
+            d_head: ("", None),
             d_mlp: ("intermediate_size", None),
             context: ("max_position_embeddings", 0),
             act: ("hidden_act", "silu"),
@@ -51,13 +67,40 @@ impl Common {
         }
     }
 
+    /// Returns the names of llama's keys, which are those of most families with RMS norms. `kv_heads`: their number by default,
+    /// that of the query heads where there is none.
+    pub const fn like_llama(family: &'static str, kv_heads: Option<usize>) -> Self {
+        Self {
+            kv_heads: ("num_key_value_heads", kv_heads),
+            d_head: ("head_dim", None),
+            ..Self::modern(family, NormKind::Rms)
+        }
+    }
+
+    /// Sets the sizes.
+    pub const fn sized(self, sizes: Sizes) -> Self {
+        Self {
+            vocab: sizes.vocab,
+            d_model: (self.d_model.0, sizes.d_model),
+            layers: (self.layers.0, sizes.layers),
+            heads: (self.heads.0, sizes.heads),
+            d_mlp: (self.d_mlp.0, Some(sizes.d_mlp)),
+            context: (self.context.0, sizes.context),
+            ..self
+        }
+    }
+
     /// Reads a decoder of these sizes with a norm before attention and MLP, no positions, and no biases but those of
     /// the norms.
     pub fn read(&self, keys: &mut Keys) -> Result<Config> {
         let d_model = keys.size(self.d_model.0, self.d_model.1)?;
         let heads = keys.size(self.heads.0, self.heads.1)?;
-        let stated = if self.d_mlp.0.is_empty() { None } else { keys.maybe_size(self.d_mlp.0, self.d_mlp.1)? };
-        let d_mlp = stated.unwrap_or(d_model.saturating_mul(4));
+        let kv_heads = maybe(keys, self.kv_heads)?.unwrap_or(heads);
+        let d_head = match self.d_head {
+            (name, Some(default)) => Some(keys.size(name, default)?),
+            by_stream => maybe(keys, by_stream)?,
+        };
+        let d_mlp = maybe(keys, self.d_mlp)?.unwrap_or(d_model.saturating_mul(4));
         let norm_eps = if self.eps.0.is_empty() { self.eps.1 } else { keys.number(self.eps.0, self.eps.1)? };
         let layers = keys.size(self.layers.0, self.layers.1)?;
         check::size("layers", layers, 0, check::MOST_LAYERS)?;
@@ -65,7 +108,7 @@ impl Common {
             layers,
             d_model,
             heads,
-            kv_heads: heads,
+            kv_heads,
             d_mlp,
             vocab: keys.size("vocab_size", self.vocab)?,
             context: keys.size(self.context.0, self.context.1)?,
@@ -78,8 +121,13 @@ impl Common {
             eos: keys.tokens("eos_token_id", self.eos)?,
             ..plain(self.family)
         };
-        Ok(with_head_size(config, None))
+        Ok(with_head_size(config, d_head))
     }
+}
+
+/// Reads a size that may be null, by its name and its default; an empty name is that of no key.
+fn maybe(keys: &mut Keys, (name, default): (&'static str, Option<usize>)) -> Result<Option<usize>> {
+    if name.is_empty() { Ok(default) } else { keys.maybe_size(name, default) }
 }
 
 /// Returns the default decoder: serial, a norm before attention and MLP, nothing optional.
@@ -165,9 +213,10 @@ pub fn with_alibi(config: Config, alibi: Alibi) -> Config {
     Config { positions: Positions::Alibi, alibi: Some(alibi), ..config }
 }
 
-/// Reads the number of key-value heads; by default that of the query heads.
-pub fn kv_heads(keys: &mut Keys, config: &Config, default: Option<usize>) -> Result<usize> {
-    Ok(keys.maybe_size("num_key_value_heads", default)?.unwrap_or(config.heads))
+/// Reads the size of windows that a config states and, apart from that, switches on.
+pub fn switched_window(keys: &mut Keys, default: Option<usize>) -> Result<Option<usize>> {
+    let stated = keys.maybe_size("sliding_window", default)?;
+    Ok(if keys.flag("use_sliding_window", false)? { stated } else { None })
 }
 
 /// Reads the windows that `layer_types` states, or else gives one to the layers for which `slides` holds.
@@ -194,6 +243,17 @@ pub fn windows(
             .hint("expected full_attention or sliding_attention")),
     };
     Ok(none_is_empty(types.iter().map(of_type).collect::<Result<_>>()?))
+}
+
+/// Returns the layers whose type is one of the first, where others are of the second. `hint` lists all types.
+pub fn layers_of(types: &[&str], layers: usize, [first, second]: [&[&str]; 2], hint: &str) -> Result<Vec<usize>> {
+    if types.len() != layers {
+        return Err(err!(Format, "expected {layers} `layer_types`, one for each layer, found {}", types.len()));
+    }
+    match types.iter().copied().find(|name| !first.contains(name) && !second.contains(name)) {
+        Some(other) => Err(err!(Format, "the layer type `{other}` of `layer_types` is not implemented").hint(hint)),
+        None => Ok((0..layers).filter(|layer| first.contains(&types[*layer])).collect()),
+    }
 }
 
 /// Returns the same window for every layer.

@@ -1,7 +1,7 @@
 //! DeepSeek V2 (DeepSeek-AI 2024): keys and values of all heads by way of one latent, and experts beside those that every
 //! token passes through.
 
-use super::common::{Common, with_head_size};
+use super::common::{Common, Sizes, with_head_size};
 use super::keys::Keys;
 use super::names::{NameLine, Theirs::*};
 use super::rope::{WHOLE_HEAD, grown, one_of_both};
@@ -10,28 +10,14 @@ use crate::base::Result;
 use crate::err;
 use crate::model::config::{Config, ExpertGroups, Experts, LatentAttention, NormKind, Rotary, Scaling};
 
-pub(super) const FAMILY: Family = Family {
-    name: "deepseek_v2",
-    read,
-    names: &[NAMES, llama_names::MLP_NORM, llama_names::NAMES],
-    ignored: llama_names::IGNORED,
-};
+pub(super) const FAMILY: Family =
+    Family { names: &[NAMES, llama_names::NAMES], ..Family::like_llama("deepseek_v2", read) };
 
-const COMMON: Common = Common {
-    vocab: 102_400,
-    d_model: ("hidden_size", 4096),
-    layers: ("num_hidden_layers", 32),
-    heads: ("num_attention_heads", 32),
-    d_mlp: ("intermediate_size", Some(11008)),
-    context: ("max_position_embeddings", 2048),
-    bos: Some(1),
-    eos: Some(2),
-    ..Common::modern("deepseek_v2", NormKind::Rms)
-};
+const SIZES: Sizes = Sizes { vocab: 102_400, d_model: 4096, layers: 32, heads: 32, d_mlp: 11008, context: 2048 };
+const COMMON: Common =
+    Common { bos: Some(1), eos: Some(2), ..Common::modern("deepseek_v2", NormKind::Rms).sized(SIZES) };
 
-const DOWN: &str = "model.layers.*.self_attn.kv_a_proj_with_mqa";
 const DOWN_PARTS: &[&str] = &["blocks.*.attn.kv_latent", "blocks.*.attn.k_shared"];
-const UP: &str = "model.layers.*.self_attn.kv_b_proj";
 const UP_PARTS: &[&str] = &["blocks.*.attn.k", "blocks.*.attn.v"];
 
 /// Names of the weights of latent attention and of experts.
@@ -42,11 +28,9 @@ pub(super) const NAMES: &[NameLine] = &[
         "blocks.*.attn.q",
         ByQueryLatent { latent: "model.layers.*.self_attn.q_b_proj", other: "model.layers.*.self_attn.q_proj" },
     ),
-    ("blocks.*.attn.kv_latent", Rows(DOWN, DOWN_PARTS)),
-    ("blocks.*.attn.k_shared", Rows(DOWN, DOWN_PARTS)),
+    ("blocks.*.attn.down", Rows("model.layers.*.self_attn.kv_a_proj_with_mqa", DOWN_PARTS)),
     ("blocks.*.attn.kv_latent_norm", Same("model.layers.*.self_attn.kv_a_layernorm")),
-    ("blocks.*.attn.k", OfEachGroup(UP, UP_PARTS)),
-    ("blocks.*.attn.v", OfEachGroup(UP, UP_PARTS)),
+    ("blocks.*.attn.kv", OfEachGroup("model.layers.*.self_attn.kv_b_proj", UP_PARTS)),
     ("blocks.*.mlp.router", Same("model.layers.*.mlp.gate")),
     ("blocks.*.mlp.choice_bias", Exact("model.layers.*.mlp.gate.e_score_correction_bias")),
     ("blocks.*.mlp.experts.#.gate", Same("model.layers.*.mlp.experts.#.gate_proj")),
@@ -96,9 +80,7 @@ pub(super) struct ExpertSizes {
 /// Reads the experts, without groups, if any layer has them.
 pub(super) fn experts(keys: &mut Keys, config: &Config, default: &ExpertSizes) -> Result<Option<Experts>> {
     // What counts in training alone, and how experts are spread over machines.
-    for key in ["aux_loss_alpha", "seq_aux", "ep_size"] {
-        keys.value(key);
-    }
+    keys.ignore(&["aux_loss_alpha", "seq_aux", "ep_size"]);
     keys.only("moe_layer_freq", 1)?;
     let count = keys.size("n_routed_experts", default.count)?;
     for key in ["num_experts", "num_local_experts"] {

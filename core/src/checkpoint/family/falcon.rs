@@ -4,7 +4,7 @@
 use super::Family;
 use super::common::{Common, with_alibi};
 use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
+use super::names::{NameLine, QKV, Theirs::*};
 use super::rope::WHOLE_HEAD;
 use crate::bail;
 use crate::base::Result;
@@ -27,15 +27,10 @@ const COMMON: Common = Common {
     ..Common::modern("falcon", NormKind::Layer)
 };
 
-const FUSED: &str = "transformer.h.*.self_attention.query_key_value";
-const QKV: &[&str] = &["blocks.*.attn.q", "blocks.*.attn.k", "blocks.*.attn.v"];
-
 const NAMES: &[NameLine] = &[
     ("embed", Same("transformer.word_embeddings")),
     ("blocks.*.attn_norm", ByOrder { parallel: "transformer.h.*.ln_attn", other: "transformer.h.*.input_layernorm" }),
-    ("blocks.*.attn.q", OfEachGroup(FUSED, QKV)),
-    ("blocks.*.attn.k", OfEachGroup(FUSED, QKV)),
-    ("blocks.*.attn.v", OfEachGroup(FUSED, QKV)),
+    ("blocks.*.attn.qkv", OfEachGroup("transformer.h.*.self_attention.query_key_value", QKV)),
     ("blocks.*.attn.o", Same("transformer.h.*.self_attention.dense")),
     (
         "blocks.*.mlp_norm",

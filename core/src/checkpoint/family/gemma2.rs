@@ -1,18 +1,14 @@
 //! Gemma 2 (Riviere et al. 2024): norms on both sides, capped scores and logits, a window in every other layer.
 
-use super::common::{Common, kv_heads, windows};
+use super::common::{Common, windows};
 use super::gemma::like_gemma;
 use super::keys::Keys;
 use super::{Family, llama_names, rope};
 use crate::base::Result;
-use crate::model::config::{Config, NormKind};
+use crate::model::config::Config;
 
-pub(super) const FAMILY: Family = Family {
-    name: "gemma2",
-    read,
-    names: &[llama_names::MLP_NORM_OF_FOUR, llama_names::NAMES],
-    ignored: llama_names::IGNORED,
-};
+pub(super) const FAMILY: Family =
+    Family { names: &[llama_names::MLP_NORM_OF_FOUR, llama_names::NAMES], ..Family::like_llama("gemma2", read) };
 
 const COMMON: Common = Common { vocab: 256_000, context: ("max_position_embeddings", 8192), ..later("gemma2") };
 
@@ -22,12 +18,13 @@ pub(super) const fn later(family: &'static str) -> Common {
         d_model: ("hidden_size", 2304),
         layers: ("num_hidden_layers", 26),
         heads: ("num_attention_heads", 8),
+        d_head: ("head_dim", Some(256)),
         d_mlp: ("intermediate_size", Some(9216)),
         act: ("hidden_activation", "gelu_pytorch_tanh"),
         tied: true,
         bos: Some(2),
         eos: Some(1),
-        ..Common::modern(family, NormKind::Rms)
+        ..Common::like_llama(family, Some(4))
     }
 }
 
@@ -49,12 +46,11 @@ pub(super) fn with_norms_and_caps(
     score_cap: Option<f64>,
     logit_cap: Option<f64>,
 ) -> Result<Config> {
-    let kv_heads = kv_heads(keys, &config, Some(4))?;
     // The older name of the key, ignored if the newer one is present.
     let old_name = keys.activation("hidden_act", "gelu_pytorch_tanh")?;
     let act = if keys.word("hidden_activation")?.is_some() { config.act } else { old_name };
     keys.only("use_bidirectional_attention", false)?;
-    let config = like_gemma(keys, Config { kv_heads, act, ..config })?;
+    let config = like_gemma(keys, Config { act, ..config })?;
     Ok(Config {
         post_norm: true,
         score_scale: keys.number("query_pre_attn_scalar", 256.0)?.powf(-0.5),

@@ -3,10 +3,10 @@
 
 use serde_json::Value;
 
-use super::common::{Common, kv_heads, windows, with_head_size};
+use super::common::{Common, windows, with_head_size};
 use super::gemma2::later;
 use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
+use super::names::{EXPERT_DOWN, EXPERT_GATE_UP, NameLine, Theirs::*};
 use super::rope::{Outer, WHOLE_HEAD};
 use super::{Family, llama_names};
 use crate::base::Result;
@@ -14,10 +14,8 @@ use crate::model::config::{Config, Experts, GlobalHeads, Positions, QkNorm, Rota
 use crate::{bail, err};
 
 pub(super) const FAMILY: Family = Family {
-    name: "gemma4_text",
-    read,
     names: &[NAMES, llama_names::MLP_NORM_OF_FOUR, llama_names::NAMES],
-    ignored: llama_names::IGNORED,
+    ..Family::like_llama("gemma4_text", read)
 };
 
 const COMMON: Common = Common {
@@ -30,8 +28,6 @@ const COMMON: Common = Common {
 /// Default interval of layers with global attention.
 const PATTERN: usize = 6;
 
-const GATE_UP: &str = "model.layers.*.experts.gate_up_proj";
-
 const NAMES: &[NameLine] = &[
     ("layer_inputs.embed", Same("model.embed_tokens_per_layer")),
     ("layer_inputs.project", Same("model.per_layer_model_projection")),
@@ -42,9 +38,8 @@ const NAMES: &[NameLine] = &[
     ("blocks.*.scale", Exact("model.layers.*.layer_scalar")),
     ("blocks.*.mlp.router_scale", Exact("model.layers.*.router.scale")),
     ("blocks.*.mlp.router", Same("model.layers.*.router.proj")),
-    ("blocks.*.mlp.experts.#.gate", RowsOfExpert { name: GATE_UP, part: 0, parts: 2 }),
-    ("blocks.*.mlp.experts.#.up", RowsOfExpert { name: GATE_UP, part: 1, parts: 2 }),
-    ("blocks.*.mlp.experts.#.down", RowsOfExpert { name: "model.layers.*.experts.down_proj", part: 0, parts: 1 }),
+    ("blocks.*.mlp.experts.#.gate_up", RowsOfExpert("model.layers.*.experts.gate_up_proj", EXPERT_GATE_UP)),
+    ("blocks.*.mlp.experts.#.down", RowsOfExpert("model.layers.*.experts.down_proj", EXPERT_DOWN)),
     ("blocks.*.mlp.expert_scales", Exact("model.layers.*.router.per_expert_scale")),
     ("blocks.*.mlp.experts_norm", Same("model.layers.*.pre_feedforward_layernorm_2")),
     ("blocks.*.mlp.experts_post_norm", Same("model.layers.*.post_feedforward_layernorm_2")),
@@ -53,8 +48,6 @@ const NAMES: &[NameLine] = &[
 
 fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
-    let kv_heads = kv_heads(keys, &config, Some(4))?;
-    let config = with_head_size(Config { kv_heads, ..config }, Some(keys.size("head_dim", 256)?));
     // Of a text alone, nothing is seen from both sides.
     keys.only("use_bidirectional_attention", "vision")?;
     let biases = keys.flag("attention_bias", false)?;

@@ -3,16 +3,11 @@
 use super::Family;
 use super::common::Common;
 use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
+use super::names::{NameLine, QKV, Theirs::*};
 use crate::base::Result;
 use crate::model::config::{Config, NormKind, Positions};
 
-pub(super) const FAMILY: Family = Family {
-    name: "gpt2",
-    read,
-    names: &[NAMES],
-    ignored: &["transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias"],
-};
+pub(super) const FAMILY: Family = Family { name: "gpt2", read, names: &[NAMES, STREAM_NAMES], ignored: IGNORED };
 
 const COMMON: Common = sized("gpt2");
 
@@ -34,22 +29,25 @@ pub(super) const fn sized(family: &'static str) -> Common {
     }
 }
 
-const QKV: &[&str] = &["blocks.*.attn.q", "blocks.*.attn.k", "blocks.*.attn.v"];
-
 const NAMES: &[NameLine] = &[
+    ("blocks.*.attn.qkv", Columns("transformer.h.*.attn.c_attn", QKV)),
+    ("blocks.*.attn.o", Transposed("transformer.h.*.attn.c_proj")),
+    ("blocks.*.mlp.up", Transposed("transformer.h.*.mlp.c_fc")),
+    ("blocks.*.mlp.down", Transposed("transformer.h.*.mlp.c_proj")),
+];
+
+/// Names outside of attention and MLPs, which the families after GPT-2 kept.
+pub(super) const STREAM_NAMES: &[NameLine] = &[
     ("embed", Same("transformer.wte")),
     ("pos_embed", Same("transformer.wpe")),
     ("blocks.*.attn_norm", Same("transformer.h.*.ln_1")),
-    ("blocks.*.attn.q", Columns("transformer.h.*.attn.c_attn", QKV)),
-    ("blocks.*.attn.k", Columns("transformer.h.*.attn.c_attn", QKV)),
-    ("blocks.*.attn.v", Columns("transformer.h.*.attn.c_attn", QKV)),
-    ("blocks.*.attn.o", Transposed("transformer.h.*.attn.c_proj")),
     ("blocks.*.mlp_norm", Same("transformer.h.*.ln_2")),
-    ("blocks.*.mlp.up", Transposed("transformer.h.*.mlp.c_fc")),
-    ("blocks.*.mlp.down", Transposed("transformer.h.*.mlp.c_proj")),
     ("final_norm", Same("transformer.ln_f")),
     ("unembed", Same("lm_head")),
 ];
+
+/// Masks of attention that older files carry.
+pub(super) const IGNORED: &[&str] = &["transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias"];
 
 fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;

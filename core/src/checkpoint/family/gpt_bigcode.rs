@@ -3,36 +3,21 @@
 
 use super::common::Common;
 use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
+use super::names::{NameLine, QKV, Theirs::*};
 use super::{Family, gpt2};
 use crate::base::Result;
 use crate::model::config::{Config, Positions};
 
-pub(super) const FAMILY: Family = Family {
-    name: "gpt_bigcode",
-    read,
-    names: &[NAMES],
-    ignored: &["transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias"],
-};
+pub(super) const FAMILY: Family =
+    Family { name: "gpt_bigcode", read, names: &[NAMES, gpt2::STREAM_NAMES], ignored: gpt2::IGNORED };
 
 const COMMON: Common = Common { act: ("activation_function", "gelu_pytorch_tanh"), ..gpt2::sized("gpt_bigcode") };
 
-const FUSED: &str = "transformer.h.*.attn.c_attn";
-const QKV: &[&str] = &["blocks.*.attn.q", "blocks.*.attn.k", "blocks.*.attn.v"];
-
 const NAMES: &[NameLine] = &[
-    ("embed", Same("transformer.wte")),
-    ("pos_embed", Same("transformer.wpe")),
-    ("blocks.*.attn_norm", Same("transformer.h.*.ln_1")),
-    ("blocks.*.attn.q", OfEachGroup(FUSED, QKV)),
-    ("blocks.*.attn.k", OfEachGroup(FUSED, QKV)),
-    ("blocks.*.attn.v", OfEachGroup(FUSED, QKV)),
+    ("blocks.*.attn.qkv", OfEachGroup("transformer.h.*.attn.c_attn", QKV)),
     ("blocks.*.attn.o", Same("transformer.h.*.attn.c_proj")),
-    ("blocks.*.mlp_norm", Same("transformer.h.*.ln_2")),
     ("blocks.*.mlp.up", Same("transformer.h.*.mlp.c_fc")),
     ("blocks.*.mlp.down", Same("transformer.h.*.mlp.c_proj")),
-    ("final_norm", Same("transformer.ln_f")),
-    ("unembed", Same("lm_head")),
 ];
 
 /// Keys of another program that ran published models.
@@ -58,9 +43,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     // Where a softmax is computed in f32, which ours always is.
     keys.flag("attention_softmax_in_fp32", true)?;
     keys.flag("scale_attention_softmax_in_fp32", true)?;
-    OF_A_RUNNER.iter().for_each(|key| {
-        keys.value(key);
-    });
+    keys.ignore(&OF_A_RUNNER);
     let score_scale = if keys.flag("scale_attn_weights", true)? { config.score_scale } else { 1.0 };
     Ok(Config {
         kv_heads,

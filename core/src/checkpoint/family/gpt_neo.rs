@@ -2,48 +2,37 @@
 
 use serde_json::Value;
 
-use super::Family;
 use super::common::{Common, none_is_empty};
 use super::keys::Keys;
 use super::names::{NameLine, Theirs::*};
+use super::{Family, gpt2};
 use crate::base::Result;
-use crate::model::config::{Config, NormKind, Positions};
+use crate::model::config::{Config, Positions};
 use crate::{bail, err};
 
 pub(super) const FAMILY: Family = Family {
     name: "gpt_neo",
     read,
-    names: &[NAMES],
+    names: &[NAMES, gpt2::STREAM_NAMES],
     ignored: &["transformer.h.*.attn.attention.bias", "transformer.h.*.attn.attention.masked_bias"],
 };
 
 const COMMON: Common = Common {
-    vocab: 50257,
     d_model: ("hidden_size", 2048),
     layers: ("num_layers", 24),
     heads: ("num_heads", 16),
+    d_mlp: ("intermediate_size", None),
     context: ("max_position_embeddings", 2048),
-    act: ("activation_function", "gelu_new"),
-    eps: ("layer_norm_epsilon", 1e-5),
-    tied: true,
-    bos: Some(50256),
-    eos: Some(50256),
-    ..Common::modern("gpt_neo", NormKind::Layer)
+    ..gpt2::sized("gpt_neo")
 };
 
 const NAMES: &[NameLine] = &[
-    ("embed", Same("transformer.wte")),
-    ("pos_embed", Same("transformer.wpe")),
-    ("blocks.*.attn_norm", Same("transformer.h.*.ln_1")),
     ("blocks.*.attn.q", Same("transformer.h.*.attn.attention.q_proj")),
     ("blocks.*.attn.k", Same("transformer.h.*.attn.attention.k_proj")),
     ("blocks.*.attn.v", Same("transformer.h.*.attn.attention.v_proj")),
     ("blocks.*.attn.o", Same("transformer.h.*.attn.attention.out_proj")),
-    ("blocks.*.mlp_norm", Same("transformer.h.*.ln_2")),
     ("blocks.*.mlp.up", Same("transformer.h.*.mlp.c_fc")),
     ("blocks.*.mlp.down", Same("transformer.h.*.mlp.c_proj")),
-    ("final_norm", Same("transformer.ln_f")),
-    ("unembed", Same("lm_head")),
 ];
 
 fn read(keys: &mut Keys) -> Result<Config> {

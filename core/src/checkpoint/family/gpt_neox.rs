@@ -1,9 +1,9 @@
 //! GPT-NeoX (Black et al. 2022) and Pythia: parallel attention and MLP, queries, keys and values fused by head.
 
 use super::Family;
-use super::common::Common;
+use super::common::{Common, Sizes};
 use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
+use super::names::{NameLine, QKV, Theirs::*};
 use super::rope::{Rope, part_of_head};
 use crate::base::Result;
 use crate::model::config::{Config, NormKind, Order};
@@ -19,17 +19,12 @@ pub(super) const FAMILY: Family = Family {
     ],
 };
 
+const SIZES: Sizes = Sizes { vocab: 50432, d_model: 6144, layers: 44, heads: 64, d_mlp: 24576, context: 2048 };
 const COMMON: Common = Common {
-    vocab: 50432,
-    d_model: ("hidden_size", 6144),
-    layers: ("num_hidden_layers", 44),
-    heads: ("num_attention_heads", 64),
-    d_mlp: ("intermediate_size", Some(24576)),
-    context: ("max_position_embeddings", 2048),
     act: ("hidden_act", "gelu"),
     bos: Some(0),
     eos: Some(2),
-    ..Common::modern("gpt_neox", NormKind::Layer)
+    ..Common::modern("gpt_neox", NormKind::Layer).sized(SIZES)
 };
 
 const ROPE: Rope = Rope {
@@ -38,14 +33,10 @@ const ROPE: Rope = Rope {
     ..part_of_head(0.25)
 };
 
-const QKV: &str = "gpt_neox.layers.*.attention.query_key_value";
-
 const NAMES: &[NameLine] = &[
     ("embed", Same("gpt_neox.embed_in")),
     ("blocks.*.attn_norm", Same("gpt_neox.layers.*.input_layernorm")),
-    ("blocks.*.attn.q", OfEachHead { name: QKV, part: 0, parts: 3 }),
-    ("blocks.*.attn.k", OfEachHead { name: QKV, part: 1, parts: 3 }),
-    ("blocks.*.attn.v", OfEachHead { name: QKV, part: 2, parts: 3 }),
+    ("blocks.*.attn.qkv", OfEachHead("gpt_neox.layers.*.attention.query_key_value", QKV)),
     ("blocks.*.attn.o", Same("gpt_neox.layers.*.attention.dense")),
     ("blocks.*.mlp_norm", Same("gpt_neox.layers.*.post_attention_layernorm")),
     ("blocks.*.mlp.up", Same("gpt_neox.layers.*.mlp.dense_h_to_4h")),

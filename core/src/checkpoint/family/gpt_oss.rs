@@ -1,44 +1,31 @@
 //! gpt-oss (OpenAI 2025): experts with clamped gates, attention sinks, and windows in every other layer.
 
-use super::common::{Common, kv_heads, windows, with_head_size};
+use super::common::{Common, Sizes, windows};
 use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
+use super::names::{EXPERT_DOWN, EXPERT_GATE_UP, NameLine, Theirs::*};
 use super::rope::{Rope, WHOLE_HEAD};
 use super::{Family, llama_names};
 use crate::base::Result;
-use crate::model::config::{ClampedGate, Config, Experts, NormKind, Positions, Rotary, Scaling};
+use crate::model::config::{ClampedGate, Config, Experts, Positions, Rotary, Scaling};
 
-pub(super) const FAMILY: Family = Family {
-    name: "gpt_oss",
-    read,
-    names: &[NAMES, llama_names::MLP_NORM, llama_names::NAMES],
-    ignored: llama_names::IGNORED,
-};
+pub(super) const FAMILY: Family = Family { names: &[NAMES, llama_names::NAMES], ..Family::like_llama("gpt_oss", read) };
 
+const SIZES: Sizes = Sizes { vocab: 201_088, d_model: 2880, layers: 36, heads: 64, d_mlp: 2880, context: 131_072 };
 const COMMON: Common = Common {
-    vocab: 201_088,
-    d_model: ("hidden_size", 2880),
-    layers: ("num_hidden_layers", 36),
-    heads: ("num_attention_heads", 64),
-    d_mlp: ("intermediate_size", Some(2880)),
-    context: ("max_position_embeddings", 131_072),
+    d_head: ("head_dim", Some(64)),
     eps: ("rms_norm_eps", 1e-5),
-    ..Common::modern("gpt_oss", NormKind::Rms)
+    ..Common::like_llama("gpt_oss", Some(8)).sized(SIZES)
 };
-
-const GATE_UP: &str = "model.layers.*.mlp.experts.gate_up_proj";
 
 const NAMES: &[NameLine] = &[
     ("blocks.*.attn.sinks", Exact("model.layers.*.self_attn.sinks")),
     ("blocks.*.mlp.router", Same("model.layers.*.mlp.router")),
-    ("blocks.*.mlp.experts.#.gate", OfExpert { name: GATE_UP, part: 0, parts: 2 }),
-    ("blocks.*.mlp.experts.#.up", OfExpert { name: GATE_UP, part: 1, parts: 2 }),
-    ("blocks.*.mlp.experts.#.down", OfExpert { name: "model.layers.*.mlp.experts.down_proj", part: 0, parts: 1 }),
+    ("blocks.*.mlp.experts.#.gate_up", OfExpert("model.layers.*.mlp.experts.gate_up_proj", EXPERT_GATE_UP)),
+    ("blocks.*.mlp.experts.#.down", OfExpert("model.layers.*.mlp.experts.down_proj", EXPERT_DOWN)),
 ];
 
 fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
-    let kv_heads = kv_heads(keys, &config, Some(8))?;
     let window = keys.maybe_size("sliding_window", Some(128))?;
     let windows = windows(keys, config.layers, window, |layer| layer % 2 == 0)?;
     let biases = keys.flag("attention_bias", true)?;
@@ -58,9 +45,8 @@ fn read(keys: &mut Keys) -> Result<Config> {
         }),
         ..Experts::default()
     };
-    let config = Config { kv_heads, windows, gated: true, experts: Some(experts), sinks: true, ..config };
+    let config = Config { windows, gated: true, experts: Some(experts), sinks: true, ..config };
     let config = Config { qkv_bias: biases, out_bias: biases, mlp_bias: true, ..config };
-    let config = with_head_size(config, Some(keys.size("head_dim", 64)?));
     rotated(keys, config)
 }
 

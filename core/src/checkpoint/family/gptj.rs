@@ -1,44 +1,32 @@
 //! GPT-J (Wang and Komatsuzaki 2021): attention and MLP share one norm, adjacent coordinates are rotated together.
 
-use super::Family;
 use super::common::Common;
 use super::keys::Keys;
 use super::names::{NameLine, Theirs::*};
+use super::{Family, gpt2};
 use crate::base::Result;
-use crate::model::config::{Config, NormKind, Order, Positions, Rotary, Scaling};
+use crate::model::config::{Config, Order, Positions, Rotary, Scaling};
 
-pub(super) const FAMILY: Family = Family {
-    name: "gptj",
-    read,
-    names: &[NAMES],
-    ignored: &["transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias"],
-};
+pub(super) const FAMILY: Family =
+    Family { name: "gptj", read, names: &[NAMES, gpt2::STREAM_NAMES], ignored: gpt2::IGNORED };
 
 const COMMON: Common = Common {
     vocab: 50400,
     d_model: ("n_embd", 4096),
     layers: ("n_layer", 28),
     heads: ("n_head", 16),
-    d_mlp: ("n_inner", None),
     context: ("n_positions", 2048),
-    act: ("activation_function", "gelu_new"),
-    eps: ("layer_norm_epsilon", 1e-5),
-    bos: Some(50256),
-    eos: Some(50256),
-    ..Common::modern("gptj", NormKind::Layer)
+    tied: false,
+    ..gpt2::sized("gptj")
 };
 
 const NAMES: &[NameLine] = &[
-    ("embed", Same("transformer.wte")),
-    ("blocks.*.attn_norm", Same("transformer.h.*.ln_1")),
     ("blocks.*.attn.q", Same("transformer.h.*.attn.q_proj")),
     ("blocks.*.attn.k", Same("transformer.h.*.attn.k_proj")),
     ("blocks.*.attn.v", Same("transformer.h.*.attn.v_proj")),
     ("blocks.*.attn.o", Same("transformer.h.*.attn.out_proj")),
     ("blocks.*.mlp.up", Same("transformer.h.*.mlp.fc_in")),
     ("blocks.*.mlp.down", Same("transformer.h.*.mlp.fc_out")),
-    ("final_norm", Same("transformer.ln_f")),
-    ("unembed", Same("lm_head")),
 ];
 
 fn read(keys: &mut Keys) -> Result<Config> {

@@ -2,17 +2,12 @@
 //! logits.
 
 use super::keys::Keys;
-use super::{Family, llama, llama_names};
+use super::{Family, llama};
 use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;
 
-pub(super) const FAMILY: Family = Family {
-    name: "granite",
-    read,
-    names: &[llama_names::MLP_NORM, llama_names::NAMES],
-    ignored: llama_names::IGNORED,
-};
+pub(super) const FAMILY: Family = Family::like_llama("granite", read);
 
 fn read(keys: &mut Keys) -> Result<Config> {
     let config = llama::read(keys)?;

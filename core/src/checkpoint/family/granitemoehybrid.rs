@@ -3,25 +3,22 @@
 
 use super::keys::Keys;
 use super::mamba2::{PARTS, limits};
-use super::names::{NameLine, Theirs::*};
+use super::names::{EXPERT_DOWN, EXPERT_GATE_UP, GATE_UP, NameLine, Theirs::*};
 use super::rope::WHOLE_HEAD;
 use super::{Family, common, granite, llama_names};
 use crate::base::Result;
 use crate::err;
 use crate::model::config::{Config, Experts, NormKind, StateSpaces};
 
-pub(super) const FAMILY: Family = Family {
-    name: "granitemoehybrid",
-    read,
-    names: &[NAMES, llama_names::MLP_NORM, llama_names::NAMES],
-    ignored: llama_names::IGNORED,
-};
+pub(super) const FAMILY: Family =
+    Family { names: &[NAMES, llama_names::NAMES], ..Family::like_llama("granitemoehybrid", read) };
 
 const COMMON: common::Common = common::Common {
     vocab: 32_000,
     d_model: ("hidden_size", 4096),
     layers: ("num_hidden_layers", 32),
     heads: ("num_attention_heads", 32),
+    kv_heads: ("num_key_value_heads", None),
     d_mlp: ("shared_intermediate_size", Some(1024)),
     context: ("max_position_embeddings", 2048),
     bos: Some(1),
@@ -29,51 +26,38 @@ const COMMON: common::Common = common::Common {
     ..common::Common::modern("granitemoehybrid", NormKind::Rms)
 };
 
-const IN: &str = "model.layers.*.mamba.in_proj";
-const GATE_UP: &str = "model.layers.*.shared_mlp.input_linear";
-const MLP_PARTS: &[&str] = &["blocks.*.mlp.gate", "blocks.*.mlp.up"];
+const INPUT: &str = "model.layers.*.shared_mlp.input_linear";
 const SHARED_PARTS: &[&str] = &["blocks.*.mlp.shared.gate", "blocks.*.mlp.shared.up"];
-const DOWN: &str = "model.layers.*.shared_mlp.output_linear";
-const OF_EXPERTS: &str = "model.layers.*.block_sparse_moe.input_linear.weight";
+const OUTPUT: &str = "model.layers.*.shared_mlp.output_linear";
 
 const NAMES: &[NameLine] = &[
-    ("blocks.*.ssm.gate", Rows(IN, PARTS)),
-    ("blocks.*.ssm.x", Rows(IN, PARTS)),
-    ("blocks.*.ssm.b", Rows(IN, PARTS)),
-    ("blocks.*.ssm.c", Rows(IN, PARTS)),
-    ("blocks.*.ssm.dt", Rows(IN, PARTS)),
+    ("blocks.*.ssm.in", Rows("model.layers.*.mamba.in_proj", PARTS)),
     ("blocks.*.ssm.dt_bias", Exact("model.layers.*.mamba.dt_bias")),
     ("blocks.*.ssm.conv", Same("model.layers.*.mamba.conv1d")),
     ("blocks.*.ssm.log_rate", Exact("model.layers.*.mamba.A_log")),
     ("blocks.*.ssm.skip", Exact("model.layers.*.mamba.D")),
     ("blocks.*.ssm.norm", Same("model.layers.*.mamba.norm")),
     ("blocks.*.ssm.o", Same("model.layers.*.mamba.out_proj")),
-    ("blocks.*.mlp.gate", Rows(GATE_UP, MLP_PARTS)),
-    ("blocks.*.mlp.up", Rows(GATE_UP, MLP_PARTS)),
-    ("blocks.*.mlp.down", Same(DOWN)),
+    ("blocks.*.mlp.gate_up", Rows(INPUT, GATE_UP)),
+    ("blocks.*.mlp.down", Same(OUTPUT)),
     ("blocks.*.mlp.router", Same("model.layers.*.block_sparse_moe.router.layer")),
-    ("blocks.*.mlp.experts.#.gate", RowsOfExpert { name: OF_EXPERTS, part: 0, parts: 2 }),
-    ("blocks.*.mlp.experts.#.up", RowsOfExpert { name: OF_EXPERTS, part: 1, parts: 2 }),
     (
-        "blocks.*.mlp.experts.#.down",
-        RowsOfExpert { name: "model.layers.*.block_sparse_moe.output_linear.weight", part: 0, parts: 1 },
+        "blocks.*.mlp.experts.#.gate_up",
+        RowsOfExpert("model.layers.*.block_sparse_moe.input_linear.weight", EXPERT_GATE_UP),
     ),
-    ("blocks.*.mlp.shared.gate", Rows(GATE_UP, SHARED_PARTS)),
-    ("blocks.*.mlp.shared.up", Rows(GATE_UP, SHARED_PARTS)),
-    ("blocks.*.mlp.shared.down", Same(DOWN)),
+    ("blocks.*.mlp.experts.#.down", RowsOfExpert("model.layers.*.block_sparse_moe.output_linear.weight", EXPERT_DOWN)),
+    ("blocks.*.mlp.shared.gate_up", Rows(INPUT, SHARED_PARTS)),
+    ("blocks.*.mlp.shared.down", Same(OUTPUT)),
 ];
 
 fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
     let experts = experts(keys, &config)?;
     // How weights are made at first, and how many tokens other programs compute together.
-    for key in ["init_method", "mamba_chunk_size"] {
-        keys.value(key);
-    }
+    keys.ignore(&["init_method", "mamba_chunk_size"]);
     keys.only("normalization_function", "rmsnorm")?;
-    let kv_heads = common::kv_heads(keys, &config, None)?;
     let biases = keys.flag("attention_bias", false)?;
-    let config = Config { kv_heads, gated: true, experts, qkv_bias: biases, out_bias: biases, ..config };
+    let config = Config { gated: true, experts, qkv_bias: biases, out_bias: biases, ..config };
     let ssm = state_spaces(keys, &config)?;
     let config = granite::scaled(keys, Config { ssm, ..config })?;
     let turned = WHOLE_HEAD.read(keys, config.clone())?;
@@ -93,9 +77,7 @@ fn experts(keys: &mut Keys, config: &Config) -> Result<Option<Experts>> {
     let count = keys.maybe_size("num_local_experts", Some(8))?.unwrap_or(0);
     if count == 0 {
         // What experts would be.
-        for key in ["num_experts_per_tok", "intermediate_size"] {
-            keys.value(key);
-        }
+        keys.ignore(&["num_experts_per_tok", "intermediate_size"]);
         return Ok(None);
     }
     Ok(Some(Experts {
@@ -114,17 +96,10 @@ fn state_spaces(keys: &mut Keys, config: &Config) -> Result<Option<StateSpaces>>
     let older = keys.words("layers_block_type")?;
     let layers: Vec<usize> = match keys.words("layer_types")?.or(older) {
         None => (0..config.layers).collect(),
-        Some(types) if types.len() != config.layers => {
-            let layers = config.layers;
-            return Err(err!(Format, "expected {layers} `layer_types`, one for each layer, found {}", types.len()));
-        }
         Some(types) => {
-            let known = ["mamba", "linear_attention", "attention", "full_attention"];
-            if let Some(other) = types.iter().find(|name| !known.contains(*name)) {
-                return Err(err!(Format, "the layer type `{other}` of `layer_types` is not implemented")
-                    .hint("expected mamba or attention, or linear_attention or full_attention"));
-            }
-            (0..config.layers).filter(|layer| known[..2].contains(&types[*layer])).collect()
+            let known: [&[&str]; 2] = [&["mamba", "linear_attention"], &["attention", "full_attention"]];
+            let hint = "expected mamba or attention, or linear_attention or full_attention";
+            common::layers_of(&types, config.layers, known, hint)?
         }
     };
     let expanded = keys.size("mamba_expand", 2)?.saturating_mul(config.d_model);

@@ -130,6 +130,11 @@ impl<'a> Keys<'a> {
         self.fields.get(key)
     }
 
+    /// Reads keys whose values do not matter.
+    pub fn ignore(&mut self, keys: &[&'static str]) {
+        self.asked.extend(keys);
+    }
+
     /// Reads a value that is present and not null.
     fn given(&mut self, key: &'static str) -> Option<&'a Value> {
         self.value(key).filter(|value| !value.is_null())

@@ -2,7 +2,8 @@
 
 use super::names::{NameLine, Theirs::*};
 
-/// Names of all weights but the norm before the MLP, which differs where attention and MLP also have post-norms.
+/// Names of all weights. The norm before the MLP is called the norm after attention, which is another one where attention and MLP
+/// have norms on both sides.
 pub const NAMES: &[NameLine] = &[
     ("embed", Same("model.embed_tokens")),
     ("blocks.*.attn_norm", Same("model.layers.*.input_layernorm")),
@@ -13,6 +14,7 @@ pub const NAMES: &[NameLine] = &[
     ("blocks.*.attn.q_norm", Same("model.layers.*.self_attn.q_norm")),
     ("blocks.*.attn.k_norm", Same("model.layers.*.self_attn.k_norm")),
     ("blocks.*.attn_post_norm", Same("model.layers.*.post_attention_layernorm")),
+    ("blocks.*.mlp_norm", Same("model.layers.*.post_attention_layernorm")),
     ("blocks.*.mlp.gate", Same("model.layers.*.mlp.gate_proj")),
     ("blocks.*.mlp.up", Same("model.layers.*.mlp.up_proj")),
     ("blocks.*.mlp.down", Same("model.layers.*.mlp.down_proj")),
@@ -20,9 +22,6 @@ pub const NAMES: &[NameLine] = &[
     ("final_norm", Same("model.norm")),
     ("unembed", Same("lm_head")),
 ];
-
-/// Llama's own name of the norm before the MLP, which is called the norm after attention.
-pub const MLP_NORM: &[NameLine] = &[("blocks.*.mlp_norm", Same("model.layers.*.post_attention_layernorm"))];
 
 /// Name of the norm before the MLP where attention and MLP have norms on both sides.
 pub const MLP_NORM_OF_FOUR: &[NameLine] = &[("blocks.*.mlp_norm", Same("model.layers.*.pre_feedforward_layernorm"))];

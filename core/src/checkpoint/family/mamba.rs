@@ -13,17 +13,12 @@ pub(super) const FAMILY: Family = Family { name: "mamba", read, names: &[NAMES, 
 /// Bound of the tokens of a text: these models have none of their own.
 pub(super) const CONTEXT: usize = 1 << 20;
 
-const IN: &str = "backbone.layers.*.mixer.in_proj";
 const IN_PARTS: &[&str] = &["blocks.*.ssm.x", "blocks.*.ssm.gate"];
-const SELECTED: &str = "backbone.layers.*.mixer.x_proj";
 const SELECTED_PARTS: &[&str] = &["blocks.*.ssm.dt_in", "blocks.*.ssm.b", "blocks.*.ssm.c"];
 
 pub(super) const NAMES: &[NameLine] = &[
-    ("blocks.*.ssm.x", Rows(IN, IN_PARTS)),
-    ("blocks.*.ssm.gate", Rows(IN, IN_PARTS)),
-    ("blocks.*.ssm.dt_in", Rows(SELECTED, SELECTED_PARTS)),
-    ("blocks.*.ssm.b", Rows(SELECTED, SELECTED_PARTS)),
-    ("blocks.*.ssm.c", Rows(SELECTED, SELECTED_PARTS)),
+    ("blocks.*.ssm.in", Rows("backbone.layers.*.mixer.in_proj", IN_PARTS)),
+    ("blocks.*.ssm.selected", Rows("backbone.layers.*.mixer.x_proj", SELECTED_PARTS)),
     ("blocks.*.ssm.dt", Same("backbone.layers.*.mixer.dt_proj")),
     ("blocks.*.ssm.dt_bias", Exact("backbone.layers.*.mixer.dt_proj.bias")),
 ];
@@ -78,9 +73,7 @@ impl StreamDefaults {
         keys.only("rms_norm", true)?;
         // The stream is summed in the dtype of the weights here, and in f32 where they are.
         keys.flag("residual_in_fp32", true)?;
-        OF_A_TRAINING.iter().for_each(|key| {
-            keys.value(key);
-        });
+        keys.ignore(&OF_A_TRAINING);
         let expanded = keys.size("expand", 2)?.saturating_mul(d_model);
         let ssm = StateSpaces {
             layers: (0..layers).collect(),

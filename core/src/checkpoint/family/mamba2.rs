@@ -12,17 +12,12 @@ use crate::model::config::{Config, StateSpaces};
 
 pub(super) const FAMILY: Family = Family { name: "mamba2", read, names: &[NAMES, mamba::STREAM_NAMES], ignored: &[] };
 
-const IN: &str = "backbone.layers.*.mixer.in_proj";
 /// The parts of the map into a state space, in the order in which files have their rows.
 pub(super) const PARTS: &[&str] =
     &["blocks.*.ssm.gate", "blocks.*.ssm.x", "blocks.*.ssm.b", "blocks.*.ssm.c", "blocks.*.ssm.dt"];
 
 const NAMES: &[NameLine] = &[
-    ("blocks.*.ssm.gate", Rows(IN, PARTS)),
-    ("blocks.*.ssm.x", Rows(IN, PARTS)),
-    ("blocks.*.ssm.b", Rows(IN, PARTS)),
-    ("blocks.*.ssm.c", Rows(IN, PARTS)),
-    ("blocks.*.ssm.dt", Rows(IN, PARTS)),
+    ("blocks.*.ssm.in", Rows("backbone.layers.*.mixer.in_proj", PARTS)),
     ("blocks.*.ssm.dt_bias", Exact("backbone.layers.*.mixer.dt_bias")),
 ];
 
@@ -32,8 +27,7 @@ const DEFAULTS: StreamDefaults =
 fn read(keys: &mut Keys) -> Result<Config> {
     let (config, ssm, expanded) = DEFAULTS.read(keys)?;
     // Tokens that other programs compute together, and the rank of a map that there is not.
-    keys.value("chunk_size");
-    keys.value("time_step_rank");
+    keys.ignore(&["chunk_size", "time_step_rank"]);
     // Published files state either, and in all of them gates come before the norm.
     keys.flag("norm_before_gate", false)?;
     let heads = keys.size("num_heads", 128)?;

@@ -65,6 +65,7 @@ use names::NameLine;
 
 pub use common::{plain, with_head_size};
 pub use own::{NAME as OWN, canonical, config_json};
+pub use rope::grown;
 
 /// The description of a family.
 struct Family {
@@ -75,6 +76,13 @@ struct Family {
     names: &'static [&'static [NameLine]],
     /// Tensors without learned weights.
     ignored: &'static [&'static str],
+}
+
+impl Family {
+    /// Returns a family whose files have llama's names.
+    const fn like_llama(name: &'static str, read: fn(&mut Keys) -> Result<Config>) -> Self {
+        Self { name, read, names: &[llama_names::NAMES], ignored: llama_names::IGNORED }
+    }
 }
 
 const FAMILIES: &[Family] = &[

@@ -2,45 +2,34 @@
 
 use super::Family;
 use super::bert::predicts;
-use super::common::{Common, windows};
+use super::common::{Common, Sizes, windows};
 use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
-use super::rope::{Outer, Rope, WHOLE_HEAD};
+use super::names::{GATE_UP, NameLine, QKV, Theirs::*};
+use super::rope::{Rope, TwoRotations, WHOLE_HEAD};
 use crate::base::Result;
 use crate::err;
-use crate::model::config::{Config, NormKind, Positions, Predicts, Rotary, Transform};
+use crate::model::config::{Config, NormKind, Predicts, Transform};
 
 pub(super) const FAMILY: Family = Family { name: "modernbert", read, names: &[NAMES], ignored: &[] };
 
+const SIZES: Sizes = Sizes { vocab: 50368, d_model: 768, layers: 22, heads: 12, d_mlp: 1152, context: 8192 };
 const COMMON: Common = Common {
-    vocab: 50368,
-    d_model: ("hidden_size", 768),
-    layers: ("num_hidden_layers", 22),
-    heads: ("num_attention_heads", 12),
-    d_mlp: ("intermediate_size", Some(1152)),
-    context: ("max_position_embeddings", 8192),
     act: ("hidden_activation", "gelu"),
     eps: ("norm_eps", 1e-5),
     tied: true,
     bos: Some(50281),
     eos: Some(50282),
-    ..Common::modern("modernbert", NormKind::Layer)
+    ..Common::modern("modernbert", NormKind::Layer).sized(SIZES)
 };
-
-const QKV: &[&str] = &["blocks.*.attn.q", "blocks.*.attn.k", "blocks.*.attn.v"];
-const GATE_UP: &[&str] = &["blocks.*.mlp.gate", "blocks.*.mlp.up"];
 
 const NAMES: &[NameLine] = &[
     ("embed", Same("model.embeddings.tok_embeddings")),
     ("embed_norm", Same("model.embeddings.norm")),
     ("blocks.*.attn_norm", Same("model.layers.*.attn_norm")),
-    ("blocks.*.attn.q", Rows("model.layers.*.attn.Wqkv", QKV)),
-    ("blocks.*.attn.k", Rows("model.layers.*.attn.Wqkv", QKV)),
-    ("blocks.*.attn.v", Rows("model.layers.*.attn.Wqkv", QKV)),
+    ("blocks.*.attn.qkv", Rows("model.layers.*.attn.Wqkv", QKV)),
     ("blocks.*.attn.o", Same("model.layers.*.attn.Wo")),
     ("blocks.*.mlp_norm", Same("model.layers.*.mlp_norm")),
-    ("blocks.*.mlp.gate", Rows("model.layers.*.mlp.Wi", GATE_UP)),
-    ("blocks.*.mlp.up", Rows("model.layers.*.mlp.Wi", GATE_UP)),
+    ("blocks.*.mlp.gate_up", Rows("model.layers.*.mlp.Wi", GATE_UP)),
     ("blocks.*.mlp.down", Same("model.layers.*.mlp.Wo")),
     ("transform.norm", Same("model.final_norm")),
     ("transform", Same("head.dense")),
@@ -67,11 +56,15 @@ const OF_TRAINING: [&str; 12] = [
 /// Default interval of layers with global attention.
 const INTERVAL: usize = 3;
 
+const ROTATIONS: TwoRotations = TwoRotations {
+    whole: (Rope { default_theta: 160_000.0, ..WHOLE_HEAD }, "global_rope_theta"),
+    local: (WHOLE_HEAD, "local_rope_theta"),
+    scaled: false,
+};
+
 fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
-    OF_TRAINING.iter().for_each(|key| {
-        keys.value(key);
-    });
+    keys.ignore(&OF_TRAINING);
     let interval = keys.size("global_attn_every_n_layers", INTERVAL)?;
     if interval == 0 {
         return Err(err!(Format, "expected `global_attn_every_n_layers` of at least 1, found 0"));
@@ -79,7 +72,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     // Half of it on either side, and the query itself.
     let window = keys.size("local_attention", 128)? / 2 + 1;
     let windows = windows(keys, config.layers, Some(window), |layer| !layer.is_multiple_of(interval))?;
-    let (whole, local) = rotations(keys, &config)?;
+    let config = ROTATIONS.read(keys, Config { windows, ..config })?;
     let attention_bias = keys.flag("attention_bias", false)?;
     let config = Config {
         gated: true,
@@ -89,10 +82,6 @@ fn read(keys: &mut Keys) -> Result<Config> {
         qkv_bias: attention_bias,
         out_bias: attention_bias,
         mlp_bias: keys.flag("mlp_bias", false)?,
-        positions: Positions::Rotary,
-        rotary: Some(whole),
-        rotary_local: Some(local),
-        windows,
         causal: false,
         ..config
     };
@@ -107,20 +96,4 @@ fn read(keys: &mut Keys) -> Result<Config> {
     } else {
         Config { predicts: Predicts::Masked, transform: Some(transform), unembed_bias, ..config }
     })
-}
-
-/// Reads the rotation of layers with global attention, and that of layers with a window.
-fn rotations(keys: &mut Keys, config: &Config) -> Result<(Rotary, Rotary)> {
-    let whole = Rope { default_theta: 160_000.0, ..WHOLE_HEAD };
-    let outer = |theta| Outer { theta, ..Outer::default() };
-    let whole_theta = keys.maybe_number("global_rope_theta", None)?;
-    let local_theta = keys.maybe_number("local_rope_theta", None)?;
-    if let Some(mut both) = keys.nested("rope_parameters")? {
-        let full = whole.rotary(both.nested("full_attention")?, &outer(whole_theta), config)?;
-        let local = WHOLE_HEAD.rotary(both.nested("sliding_attention")?, &outer(local_theta), config)?;
-        both.finish(&[])?;
-        return Ok((full, local));
-    }
-    let full = whole.rotary(None, &outer(whole_theta), config)?;
-    Ok((full, WHOLE_HEAD.rotary(None, &outer(local_theta), config)?))
 }

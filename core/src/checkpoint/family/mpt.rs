@@ -3,7 +3,7 @@
 use super::Family;
 use super::common::{Common, with_alibi};
 use super::keys::Keys;
-use super::names::{NameLine, Theirs::*};
+use super::names::{NameLine, QKV, Theirs::*};
 use crate::bail;
 use crate::base::Result;
 use crate::model::config::{Alibi, Config, NormKind};
@@ -23,15 +23,10 @@ const COMMON: Common = Common {
     ..Common::modern("mpt", NormKind::Layer)
 };
 
-const FUSED: &str = "transformer.blocks.*.attn.Wqkv";
-const QKV: &[&str] = &["blocks.*.attn.q", "blocks.*.attn.k", "blocks.*.attn.v"];
-
 const NAMES: &[NameLine] = &[
     ("embed", Same("transformer.wte")),
     ("blocks.*.attn_norm", Same("transformer.blocks.*.norm_1")),
-    ("blocks.*.attn.q", Rows(FUSED, QKV)),
-    ("blocks.*.attn.k", Rows(FUSED, QKV)),
-    ("blocks.*.attn.v", Rows(FUSED, QKV)),
+    ("blocks.*.attn.qkv", Rows("transformer.blocks.*.attn.Wqkv", QKV)),
     ("blocks.*.attn.o", Same("transformer.blocks.*.attn.out_proj")),
     ("blocks.*.mlp_norm", Same("transformer.blocks.*.norm_2")),
     ("blocks.*.mlp.up", Same("transformer.blocks.*.ffn.up_proj")),
@@ -57,9 +52,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     if let Some(kind) = keys.word("norm_type")?.filter(|kind| !LAYER_NORMS.contains(kind)) {
         bail!(Format, "the norms `{kind}` of config key `norm_type` are not implemented");
     }
-    OF_TRAINING.iter().for_each(|key| {
-        keys.value(key);
-    });
+    keys.ignore(&OF_TRAINING);
     let mut most = 8.0;
     let mut score_scale = config.score_scale;
     if let Some(mut attention) = keys.nested("attn_config")? {

@@ -7,7 +7,8 @@ use crate::err;
 use crate::model::config::{Config, Order};
 use crate::model::layout::{Layout, WeightFrom};
 
-/// One line of a name map: our name, `*` for the layer and `#` for the expert, without `.weight` or `.bias`; and theirs.
+/// One line of a name map: our name, `*` for the layer and `#` for the expert, without `.weight` or `.bias`; and theirs. Where
+/// several of ours are fused, one line has them all, under a name of all together.
 pub type NameLine = (&'static str, Theirs);
 
 /// The name in the file, `*` for the layer and `#` for the expert, without `.weight` or `.bias`, and the layout there.
@@ -19,12 +20,8 @@ pub enum Theirs {
     Rows(&'static str, &'static [&'static str]),
     /// A weight that is `[in, out]`, in which several of ours are fused.
     Columns(&'static str, &'static [&'static str]),
-    /// A part of a weight in which several of ours are fused head by head.
-    OfEachHead {
-        name: &'static str,
-        part: usize,
-        parts: usize,
-    },
+    /// A weight in which several of ours are fused head by head, in this order.
+    OfEachHead(&'static str, &'static [&'static str]),
     /// A weight in which several of ours are fused group by group, one for each head of keys: the rows of a group are
     /// concatenated in this order.
     OfEachGroup(&'static str, &'static [&'static str]),
@@ -38,20 +35,11 @@ pub enum Theirs {
         latent: &'static str,
         other: &'static str,
     },
-    /// A part of a tensor of all experts, `[experts, in, out]`, whose parts take turns. Its name has no `.weight`, and
+    /// A tensor of all experts, `[experts, in, out]`, in which several of ours take turns. Its name has no `.weight`, and
     /// the bias is called `_bias`.
-    OfExpert {
-        name: &'static str,
-        part: usize,
-        parts: usize,
-    },
-    /// A part of a tensor of all experts, `[experts, out, in]`, whose parts follow one another, and whose name has no
-    /// `.weight`.
-    RowsOfExpert {
-        name: &'static str,
-        part: usize,
-        parts: usize,
-    },
+    OfExpert(&'static str, &'static [&'static str]),
+    /// A tensor of all experts, `[experts, out, in]`, in which several of ours follow one another. Its name has no `.weight`.
+    RowsOfExpert(&'static str, &'static [&'static str]),
     /// A weight whose name depends on whether there is a layer before the last norm.
     ByTransform {
         with: &'static str,
@@ -65,6 +53,24 @@ pub enum Theirs {
     /// The whole name in the file.
     Exact(&'static str),
 }
+
+impl Theirs {
+    /// Returns the weights of ours that are fused in one of theirs, where several may be.
+    fn fused(&self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Rows(_, parts) | Self::Columns(_, parts) | Self::OfEachHead(_, parts) => Some(parts),
+            Self::OfEachGroup(_, parts) | Self::OfExpert(_, parts) | Self::RowsOfExpert(_, parts) => Some(parts),
+            _ => None,
+        }
+    }
+}
+
+/// Weights that many families fuse.
+pub const QKV: &[&str] = &["blocks.*.attn.q", "blocks.*.attn.k", "blocks.*.attn.v"];
+pub const GATE_UP: &[&str] = &["blocks.*.mlp.gate", "blocks.*.mlp.up"];
+/// Weights of experts in the tensors of all.
+pub const EXPERT_GATE_UP: &[&str] = &["blocks.*.mlp.experts.#.gate", "blocks.*.mlp.experts.#.up"];
+pub const EXPERT_DOWN: &[&str] = &["blocks.*.mlp.experts.#.down"];
 
 /// The number behind those of all layers, in names that are ignored: layers of published files that predict further
 /// tokens.
@@ -98,7 +104,10 @@ pub fn layout(config: Config, map: &[&[NameLine]], ignored: &[&str]) -> Result<L
 /// Finds where one of our weights is in the file.
 fn place(ours: &str, config: &Config, map: &[&[NameLine]], rows: &BTreeMap<&str, usize>) -> Result<WeightFrom> {
     let name = WeightName::of(ours);
-    let line = map.iter().copied().flatten().find(|(pattern, _)| *pattern == name.pattern);
+    let line = map.iter().copied().flatten().find(|(pattern, theirs)| match theirs.fused() {
+        Some(parts) => parts.contains(&name.pattern.as_str()),
+        None => *pattern == name.pattern,
+    });
     let (_, theirs) = line.ok_or_else(|| err!(Bug, "the name map of {} has no line for `{ours}`", config.family))?;
     let count = rows.get(ours).copied().unwrap_or(config.vocab);
     let is_weight = name.suffix == ".weight";
@@ -106,6 +115,9 @@ fn place(ours: &str, config: &Config, map: &[&[NameLine]], rows: &BTreeMap<&str,
         let others = parts.iter().take_while(|part| **part != name.pattern);
         others.filter_map(|part| rows.get(name.filled(part).as_str())).sum()
     };
+    let part = |parts: &[&str]| parts.iter().position(|part| *part == name.pattern).unwrap_or(0);
+    let expert = name.expert.parse().unwrap_or(0);
+    let experts = config.experts.as_ref().map_or(0, |experts| experts.count);
     Ok(match theirs {
         Theirs::Transposed(theirs) if is_weight => WeightFrom::Transposed(name.filled(theirs)),
         Theirs::Same(theirs) | Theirs::Transposed(theirs) => WeightFrom::Same(name.filled(theirs)),
@@ -115,9 +127,12 @@ fn place(ours: &str, config: &Config, map: &[&[NameLine]], rows: &BTreeMap<&str,
         Theirs::Rows(theirs, parts) | Theirs::Columns(theirs, parts) => {
             WeightFrom::Rows { name: name.filled(theirs), start: before(parts), count }
         }
-        Theirs::OfEachHead { name: theirs, part, parts } => {
-            WeightFrom::OfEachHead { name: name.filled(theirs), heads: config.heads, parts: *parts, part: *part }
-        }
+        Theirs::OfEachHead(theirs, parts) => WeightFrom::OfEachHead {
+            name: name.filled(theirs),
+            heads: config.heads,
+            parts: parts.len(),
+            part: part(parts),
+        },
         Theirs::OfEachGroup(theirs, parts) => {
             let groups = config.kv_heads.max(1);
             let all: usize = parts.iter().filter_map(|part| rows.get(name.filled(part).as_str())).sum();
@@ -137,20 +152,17 @@ fn place(ours: &str, config: &Config, map: &[&[NameLine]], rows: &BTreeMap<&str,
             let has_latent = config.latent.as_ref().is_some_and(|latent| latent.q_rank.is_some());
             WeightFrom::Same(name.filled(if has_latent { latent } else { other }))
         }
-        Theirs::OfExpert { name: theirs, part, parts } => WeightFrom::OfExpert {
+        Theirs::OfExpert(theirs, parts) => WeightFrom::OfExpert {
             name: name.bare(theirs) + if is_weight { "" } else { "_bias" },
-            expert: name.expert.parse().unwrap_or(0),
-            experts: config.experts.as_ref().map_or(0, |experts| experts.count),
-            part: *part,
-            parts: *parts,
+            expert,
+            experts,
+            part: part(parts),
+            parts: parts.len(),
         },
-        Theirs::RowsOfExpert { name: theirs, part, parts } => WeightFrom::RowsOfExpert {
-            name: name.bare(theirs),
-            expert: name.expert.parse().unwrap_or(0),
-            experts: config.experts.as_ref().map_or(0, |experts| experts.count),
-            part: *part,
-            parts: *parts,
-        },
+        Theirs::RowsOfExpert(theirs, parts) => {
+            let name = name.bare(theirs);
+            WeightFrom::RowsOfExpert { name, expert, experts, part: part(parts), parts: parts.len() }
+        }
         Theirs::Exact(theirs) => WeightFrom::Same(name.bare(theirs)),
     })
 }

@@ -1,27 +1,23 @@
 //! Phi 1 to 2 (Gunasekar et al. 2023): attention and MLP share one norm, a part of each head is rotated, biases
 //! everywhere.
 
-use super::common::{Common, kv_heads, with_head_size};
+use super::common::{Common, Sizes};
 use super::keys::Keys;
 use super::names::{NameLine, Theirs::*};
 use super::{Family, llama_names, rope};
 use crate::base::Result;
 use crate::model::config::{Config, NormKind, Order};
 
-pub(super) const FAMILY: Family =
-    Family { name: "phi", read, names: &[NAMES, llama_names::NAMES], ignored: llama_names::IGNORED };
+pub(super) const FAMILY: Family = Family { names: &[NAMES, llama_names::NAMES], ..Family::like_llama("phi", read) };
 
+const SIZES: Sizes = Sizes { vocab: 51200, d_model: 2048, layers: 24, heads: 32, d_mlp: 8192, context: 2048 };
 const COMMON: Common = Common {
-    vocab: 51200,
-    d_model: ("hidden_size", 2048),
-    layers: ("num_hidden_layers", 24),
-    heads: ("num_attention_heads", 32),
-    d_mlp: ("intermediate_size", Some(8192)),
-    context: ("max_position_embeddings", 2048),
+    kv_heads: ("num_key_value_heads", None),
+    d_head: ("head_dim", None),
     act: ("hidden_act", "gelu_new"),
     bos: Some(1),
     eos: Some(2),
-    ..Common::modern("phi", NormKind::Layer)
+    ..Common::modern("phi", NormKind::Layer).sized(SIZES)
 };
 
 const NAMES: &[NameLine] = &[
@@ -34,8 +30,6 @@ const NAMES: &[NameLine] = &[
 fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
     keys.only("qk_layernorm", false)?;
-    let kv_heads = kv_heads(keys, &config, None)?;
-    let config = with_head_size(Config { kv_heads, ..config }, keys.maybe_size("head_dim", None)?);
     let config = Config {
         order: Order::ParallelShared,
         qkv_bias: true,

@@ -1,33 +1,22 @@
 //! Qwen 1.5 and 2 with experts (Yang et al. 2024): as Qwen 2, with a shared expert beside the routed ones.
 
-use super::common::{Common, kv_heads, windows, with_head_size};
+use super::common::{Common, Sizes, switched_window, windows};
 use super::keys::Keys;
 use super::names::{NameLine, Theirs::*};
 use super::{Family, llama_names, rope};
 use crate::base::Result;
 use crate::err;
-use crate::model::config::{Config, Experts, NormKind};
+use crate::model::config::{Config, Experts};
 
-pub(super) const FAMILY: Family = Family {
-    name: "qwen2_moe",
-    read,
-    names: &[EXPERTS, llama_names::MLP_NORM, llama_names::NAMES],
-    ignored: llama_names::IGNORED,
-};
+pub(super) const FAMILY: Family =
+    Family { names: &[EXPERTS, llama_names::NAMES], ..Family::like_llama("qwen2_moe", read) };
 
-const COMMON: Common = sized("qwen2_moe", 16, 5632);
+const COMMON: Common = sized("qwen2_moe", [16, 16], 5632);
 
-/// Returns transformers' defaults for Qwen 2 and 3 with experts alike.
-pub(super) const fn sized(family: &'static str, heads: usize, d_mlp: usize) -> Common {
-    Common {
-        vocab: 151_936,
-        d_model: ("hidden_size", 2048),
-        layers: ("num_hidden_layers", 24),
-        heads: ("num_attention_heads", heads),
-        d_mlp: ("intermediate_size", Some(d_mlp)),
-        context: ("max_position_embeddings", 32768),
-        ..Common::modern(family, NormKind::Rms)
-    }
+/// Returns transformers' defaults for Qwen 2 and 3 with experts alike. `heads`: those of queries, and those of keys and values.
+pub(super) const fn sized(family: &'static str, heads: [usize; 2], d_mlp: usize) -> Common {
+    let sizes = Sizes { vocab: 151_936, d_model: 2048, layers: 24, heads: heads[0], d_mlp, context: 32768 };
+    Common::like_llama(family, Some(heads[1])).sized(sizes)
 }
 
 /// Names of experts' weights; Qwen 3 lacks a shared expert.
@@ -44,17 +33,13 @@ pub(super) const EXPERTS: &[NameLine] = &[
 
 fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
-    let kv_heads = kv_heads(keys, &config, Some(16))?;
     let first = keys.size("max_window_layers", 28)?;
-    let stated = keys.maybe_size("sliding_window", Some(4096))?;
-    let window = if keys.flag("use_sliding_window", false)? { stated } else { None };
+    let window = switched_window(keys, Some(4096))?;
     let windows = windows(keys, config.layers, window, |layer| layer % 2 == 0 && layer < first)?;
     let shared = Some(keys.size("shared_expert_intermediate_size", 5632)?);
     let experts = experts(keys, &config, 60, 4, 1408, shared)?;
     let qkv_bias = keys.flag("qkv_bias", true)?;
-    let config = Config { kv_heads, gated: true, experts, windows, qkv_bias, ..config };
-    let config = with_head_size(config, keys.maybe_size("head_dim", None)?);
-    rope::WHOLE_HEAD.read(keys, config)
+    rope::WHOLE_HEAD.read(keys, Config { gated: true, experts, windows, qkv_bias, ..config })
 }
 
 /// Reads the experts, if any layer has them. `(count, chosen, d_mlp)` are the defaults.

@@ -1,23 +1,20 @@
 //! Qwen 3 (Yang et al. 2025): as llama, with norms of queries and keys, head by head.
 
-use super::common::{Common, kv_heads, with_head_size};
+use super::common::Common;
 use super::keys::Keys;
-use super::{Family, llama_names, qwen2, rope};
+use super::{Family, qwen2, rope};
 use crate::base::Result;
 use crate::model::config::{Config, QkNorm};
 
-pub(super) const FAMILY: Family =
-    Family { name: "qwen3", read, names: &[llama_names::MLP_NORM, llama_names::NAMES], ignored: llama_names::IGNORED };
+pub(super) const FAMILY: Family = Family::like_llama("qwen3", read);
 
-const COMMON: Common = qwen2::sized("qwen3");
+const COMMON: Common = Common { d_head: ("head_dim", Some(128)), ..qwen2::sized("qwen3") };
 
 fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
-    let kv_heads = kv_heads(keys, &config, Some(32))?;
     let windows = qwen2::upper_windows(keys, config.layers)?;
     let biases = keys.flag("attention_bias", false)?;
     let qk_norm = QkNorm::Head;
-    let config = Config { kv_heads, windows, gated: true, qkv_bias: biases, out_bias: biases, qk_norm, ..config };
-    let config = with_head_size(config, Some(keys.size("head_dim", 128)?));
+    let config = Config { windows, gated: true, qkv_bias: biases, out_bias: biases, qk_norm, ..config };
     rope::WHOLE_HEAD.read(keys, config)
 }

@@ -1,44 +1,30 @@
 //! Qwen 3.5, its text part (Qwen Team 2026): gated delta nets in most layers, and heads with gates in the others.
 
-use super::common::{self, Common, with_head_size};
+use super::common::{Common, Sizes, layers_of};
 use super::keys::Keys;
 use super::names::{NameLine, Theirs::*};
 use super::rope::{Rope, part_of_head};
 use super::{Family, llama_names};
 use crate::base::Result;
 use crate::err;
-use crate::model::config::{Config, DeltaNets, NormKind, QkNorm};
+use crate::model::config::{Config, DeltaNets, QkNorm};
 
-pub(super) const FAMILY: Family = Family {
-    name: "qwen3_5_text",
-    read,
-    names: &[NAMES, llama_names::MLP_NORM, llama_names::NAMES],
-    ignored: llama_names::IGNORED,
-};
+pub(super) const FAMILY: Family =
+    Family { names: &[NAMES, llama_names::NAMES], ..Family::like_llama("qwen3_5_text", read) };
 
-const COMMON: Common = Common {
-    vocab: 248_320,
-    d_model: ("hidden_size", 4096),
-    layers: ("num_hidden_layers", 32),
-    heads: ("num_attention_heads", 16),
-    d_mlp: ("intermediate_size", Some(12_288)),
-    context: ("max_position_embeddings", 32_768),
-    ..Common::modern("qwen3_5_text", NormKind::Rms)
-};
+const SIZES: Sizes = Sizes { vocab: 248_320, d_model: 4096, layers: 32, heads: 16, d_mlp: 12_288, context: 32_768 };
+const COMMON: Common =
+    Common { d_head: ("head_dim", Some(256)), ..Common::like_llama("qwen3_5_text", Some(4)).sized(SIZES) };
 
 /// Default interval of layers with attention.
 const INTERVAL: usize = 4;
 
-const QUERY: &str = "model.layers.*.self_attn.q_proj";
-const MIXED: &str = "model.layers.*.linear_attn.in_proj_qkv";
+const QUERY_PARTS: &[&str] = &["blocks.*.attn.q", "blocks.*.attn.gate"];
 const PARTS: &[&str] = &["blocks.*.delta.q", "blocks.*.delta.k", "blocks.*.delta.v"];
 
 pub(super) const NAMES: &[NameLine] = &[
-    ("blocks.*.attn.q", OfEachHead { name: QUERY, part: 0, parts: 2 }),
-    ("blocks.*.attn.gate", OfEachHead { name: QUERY, part: 1, parts: 2 }),
-    ("blocks.*.delta.q", Rows(MIXED, PARTS)),
-    ("blocks.*.delta.k", Rows(MIXED, PARTS)),
-    ("blocks.*.delta.v", Rows(MIXED, PARTS)),
+    ("blocks.*.attn.q_gate", OfEachHead("model.layers.*.self_attn.q_proj", QUERY_PARTS)),
+    ("blocks.*.delta.qkv", Rows("model.layers.*.linear_attn.in_proj_qkv", PARTS)),
     ("blocks.*.delta.conv", Same("model.layers.*.linear_attn.conv1d")),
     ("blocks.*.delta.write", Same("model.layers.*.linear_attn.in_proj_b")),
     ("blocks.*.delta.forget", Same("model.layers.*.linear_attn.in_proj_a")),
@@ -51,12 +37,11 @@ pub(super) const NAMES: &[NameLine] = &[
 
 fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
-    mixing(keys, config, 4)
+    mixing(keys, config)
 }
 
-/// Reads what layers have beside their MLPs or experts. `kv_heads`: their number by default.
-pub(super) fn mixing(keys: &mut Keys, config: Config, kv_heads: usize) -> Result<Config> {
-    let kv_heads = common::kv_heads(keys, &config, Some(kv_heads))?;
+/// Reads what layers have beside their MLPs or experts.
+pub(super) fn mixing(keys: &mut Keys, config: Config) -> Result<Config> {
     let biases = keys.flag("attention_bias", false)?;
     keys.only("attn_output_gate", true)?;
     // Layers that predict tokens ahead, which the logits do not need.
@@ -66,7 +51,6 @@ pub(super) fn mixing(keys: &mut Keys, config: Config, kv_heads: usize) -> Result
     keys.only("mamba_ssm_dtype", "float32")?;
     let delta = delta_nets(keys, config.layers)?;
     let config = Config {
-        kv_heads,
         delta,
         gated: true,
         gated_heads: true,
@@ -76,7 +60,6 @@ pub(super) fn mixing(keys: &mut Keys, config: Config, kv_heads: usize) -> Result
         qk_norm: QkNorm::Head,
         ..config
     };
-    let config = with_head_size(config, Some(keys.size("head_dim", 256)?));
     // Sections of the rotation differ for pictures only: a text has one position in all of them.
     Rope { beside: &["mrope_section", "mrope_interleaved"], ..part_of_head(0.25) }.read(keys, config)
 }
@@ -85,16 +68,9 @@ pub(super) fn mixing(keys: &mut Keys, config: Config, kv_heads: usize) -> Result
 fn delta_nets(keys: &mut Keys, layers: usize) -> Result<Option<DeltaNets>> {
     let interval = keys.size("full_attention_interval", INTERVAL)?;
     let found: Vec<usize> = match keys.words("layer_types")? {
-        Some(types) if types.len() != layers => {
-            return Err(err!(Format, "expected {layers} `layer_types`, one for each layer, found {}", types.len()));
-        }
         Some(types) => {
-            let known = ["linear_attention", "full_attention"];
-            if let Some(other) = types.iter().find(|name| !known.contains(*name)) {
-                return Err(err!(Format, "the layer type `{other}` of `layer_types` is not implemented")
-                    .hint("expected linear_attention or full_attention"));
-            }
-            (0..layers).filter(|layer| types[*layer] == known[0]).collect()
+            let hint = "expected linear_attention or full_attention";
+            layers_of(&types, layers, [&["linear_attention"], &["full_attention"]], hint)?
         }
         None if interval == 0 => {
             return Err(err!(Format, "expected `full_attention_interval` of at least 1, found 0"));

@@ -4,13 +4,11 @@ use super::common::Common;
 use super::keys::Keys;
 use super::{Family, llama_names, qwen2_moe, qwen3_5};
 use crate::base::Result;
-use crate::model::config::{Config, Experts, NormKind};
+use crate::model::config::{Config, Experts};
 
 pub(super) const FAMILY: Family = Family {
-    name: "qwen3_5_moe_text",
-    read,
-    names: &[qwen3_5::NAMES, qwen2_moe::EXPERTS, llama_names::MLP_NORM, llama_names::NAMES],
-    ignored: llama_names::IGNORED,
+    names: &[qwen3_5::NAMES, qwen2_moe::EXPERTS, llama_names::NAMES],
+    ..Family::like_llama("qwen3_5_moe_text", read)
 };
 
 const COMMON: Common = Common {
@@ -18,10 +16,11 @@ const COMMON: Common = Common {
     d_model: ("hidden_size", 2048),
     layers: ("num_hidden_layers", 40),
     heads: ("num_attention_heads", 16),
+    d_head: ("head_dim", Some(256)),
     // No layer has a plain MLP.
     d_mlp: ("moe_intermediate_size", Some(512)),
     context: ("max_position_embeddings", 32_768),
-    ..Common::modern("qwen3_5_moe_text", NormKind::Rms)
+    ..Common::like_llama("qwen3_5_moe_text", Some(2))
 };
 
 fn read(keys: &mut Keys) -> Result<Config> {
@@ -35,5 +34,5 @@ fn read(keys: &mut Keys) -> Result<Config> {
         plain: Vec::new(),
         ..Experts::default()
     };
-    qwen3_5::mixing(keys, Config { experts: Some(experts), ..config }, 2)
+    qwen3_5::mixing(keys, Config { experts: Some(experts), ..config })
 }

@@ -17,6 +17,8 @@ pub struct Rope {
     pub default_theta: f64,
     /// Whether neighbouring coordinates are rotated together, and not those of the two halves of a head.
     pub neighbours: bool,
+    /// Whether the bounds of YaRN are rounded, whatever is stated.
+    pub rounded: bool,
     /// Keys of `rope_parameters` that say nothing about texts.
     pub beside: &'static [&'static str],
 }
@@ -28,6 +30,7 @@ pub const WHOLE_HEAD: Rope = Rope {
     default_partial: None,
     default_theta: 1e4,
     neighbours: false,
+    rounded: false,
     beside: &[],
 };
 
@@ -55,12 +58,13 @@ impl Rope {
         let mut partial = None;
         let mut scaling = Scaling::None;
         if let Some(mut inner) = inner {
+            if self.rounded {
+                inner.only("truncate", true)?;
+            }
             theta = inner.maybe_number("rope_theta", None)?;
             partial = inner.maybe_number("partial_rotary_factor", None)?;
             scaling = read_scaling(&mut inner, outer, config)?;
-            for key in self.beside {
-                inner.value(key);
-            }
+            inner.ignore(self.beside);
             inner.finish(&[])?;
         }
         let theta = theta.or(outer.theta).unwrap_or(self.default_theta);
@@ -73,6 +77,39 @@ impl Rope {
         }
         let dims = (config.d_head as f64 * partial) as usize;
         Ok(Rotary { dims, theta, neighbours: self.neighbours, scaling })
+    }
+}
+
+/// Rotations of layers that see the whole text and of those with a window, each with the older name of its base.
+pub struct TwoRotations {
+    pub whole: (Rope, &'static str),
+    pub local: (Rope, &'static str),
+    /// Whether older configs scale the first, by `rope_scaling`.
+    pub scaled: bool,
+}
+
+impl TwoRotations {
+    /// Adds both rotations to a config.
+    pub fn read(&self, keys: &mut Keys, config: Config) -> Result<Config> {
+        let older = if self.scaled { keys.nested("rope_scaling")? } else { None };
+        let (whole, local) = match keys.nested("rope_parameters")? {
+            None => (older, None),
+            Some(_) if older.is_some() => {
+                bail!(Format, "expected `rope_parameters` or `rope_scaling`, found both");
+            }
+            Some(mut both) => {
+                let parts = (both.nested("full_attention")?, both.nested("sliding_attention")?);
+                both.finish(&[])?;
+                parts
+            }
+        };
+        let mut rotary = |(rope, base): &(Rope, &'static str), inner: Option<Keys>| -> Result<Rotary> {
+            let outer = Outer { theta: keys.maybe_number(base, None)?, ..Outer::default() };
+            rope.rotary(inner, &outer, &config)
+        };
+        let whole = rotary(&self.whole, whole)?;
+        let local = rotary(&self.local, local)?;
+        Ok(Config { positions: Positions::Rotary, rotary: Some(whole), rotary_local: Some(local), ..config })
     }
 }
 

@@ -58,9 +58,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     let d_model = keys.size("hidden_size", 2048)?;
     let layers = keys.size("num_hidden_layers", 24)?;
     check::size("layers", layers, 0, check::MOST_LAYERS)?;
-    OF_A_TRAINING.iter().for_each(|key| {
-        keys.value(key);
-    });
+    keys.ignore(&OF_A_TRAINING);
     if keys.value("attn").is_some_and(|attn| !attn.is_null()) {
         return Err(err!(Format, "the config key `attn` asks for layers with attention, which are not implemented")
             .hint("RWKV-7 with time mixing in every layer is"));

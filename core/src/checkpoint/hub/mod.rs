@@ -64,6 +64,13 @@ pub fn fetch(files: &Files, task: &Task, settings: &HubSettings, name: &Name) ->
     fetched(files, task, settings, name, &|listed| Choice::of(name, listed))
 }
 
+/// Returns the place of a model in the cache as its revision was when the hub was last asked, which it is not now; None
+/// where it never was. Some of the files may be missing.
+pub fn in_cache(files: &Files, settings: &HubSettings, name: &Name) -> Result<Option<Snapshot>> {
+    let cache = RepositoryCache::new(files.access(), settings, name)?;
+    Ok(cache.commit(name)?.map(|commit| Snapshot::new(&cache, name, &commit)))
+}
+
 /// Fetches files that are not a model: `choose` selects them among the paths of the repository.
 pub fn fetch_files(
     files: &Files,
@@ -127,6 +134,32 @@ fn fetched(files: &Files, task: &Task, settings: &HubSettings, name: &Name, choo
         return Ok(Snapshot::new(&cache, name, &name.revision));
     }
     net::wait_for(from_hub(files, task, settings, &cache, name, choose))
+}
+
+/// Returns the name on the hub that a source is, and None for a path of a file or folder here. `may_be` tells whether a name
+/// may be meant, and `hint` what else was expected where there is neither.
+pub fn unless_here(
+    files: &Files,
+    source: &str,
+    may_be: impl Fn(&Name) -> bool,
+    hint: impl FnOnce() -> String,
+) -> Result<Option<Name>> {
+    let path = Path::new(source);
+    let place = files.access().to_read(path);
+    if place.as_ref().is_ok_and(|place| place.exists()) {
+        return Ok(None);
+    }
+    // A path deeper than a hub name, in a folder that exists, is a mistyped path.
+    let beside = |place: &PathBuf| place.parent().is_some_and(Path::is_dir);
+    let nested = path.components().count() > 2 && place.as_ref().is_ok_and(beside);
+    let name = Name::parse(source).ok().filter(|name| !nested && may_be(name));
+    name.map(Some).ok_or_else(|| neither(files, source, hint()))
+}
+
+/// Returns the reason why a source that is no name of the hub cannot be read, with the nearest existing name or else this hint.
+pub fn neither(files: &Files, source: &str, hint: impl Into<String>) -> Error {
+    let error = files.open(Path::new(source)).err().unwrap_or_else(|| err!(File, "cannot read {source}"));
+    if error.hint.is_none() { error.hint(hint) } else { error }
 }
 
 /// Adds to the error of an unknown model that there is no such path either, since a path may have been meant.

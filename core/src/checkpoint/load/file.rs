@@ -14,6 +14,7 @@ use crate::base::{Error, Result, Task};
 use crate::checkpoint::adapter;
 use crate::checkpoint::formats::{gguf, lens, llama2c, pickle};
 use crate::err;
+use crate::model::config::Config;
 use crate::model::layout::{Layout, TensorSource};
 use crate::tokenizer::Tokenizer;
 
@@ -105,6 +106,26 @@ fn from_gguf(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) ->
     let maps: Vec<&Mmap> = others.iter().map(|(_, map)| map).chain([&map]).map(Arc::as_ref).collect();
     let loaded = unpublished(layout, &MappedSource { source: &model, maps: &maps, task }, path, loading, task)?;
     Ok(LoadedModel { tokenizer, ..loaded })
+}
+
+/// Returns whether a file is a GGUF file.
+pub fn is_gguf(files: &Files, path: &Path) -> Result<bool> {
+    Ok(kind(files, path)? == FileFormat::Gguf)
+}
+
+/// Reads the config that a GGUF file states, whose header is read with those of the other parts of its model. The file is no input of
+/// a run that is recorded.
+pub fn config_of_gguf(files: &Files, path: &Path) -> Result<Config> {
+    let (map, _input) = files.map_unhashed(path)?;
+    let given = gguf::GgufFile::new(&map)?;
+    let split = given.split()?;
+    let (others, _inputs) = split.map_or(Ok(Default::default()), |split| other_parts(files, path, split))?;
+    let mut parts = Vec::new();
+    for (name, map) in &others {
+        parts.push((name.clone(), gguf::GgufFile::new(map.as_ref()).map_err(|e| e.within(name))?));
+    }
+    parts.insert(split.map_or(0, |split| split.number), (name_of(path).to_string(), given));
+    Ok(gguf::GgufModel::new(parts)?.layout()?.config)
 }
 
 /// Maps the other parts of a model of which this file is one, in their order and with their names; they are hashed later.

@@ -120,9 +120,13 @@ fn no_weights(label: &str, names: &[String]) -> crate::base::Error {
 }
 
 fn json_of(files: &Files, path: &Path) -> Result<Value> {
-    let text = files.text(path)?;
+    parsed(&files.text(path)?, path)
+}
+
+/// Parses the JSON of a file.
+pub fn parsed(text: &str, path: &Path) -> Result<Value> {
     let wrong = |e| err!(Format, "expected JSON, found: {e}");
-    let text = json::tagged_infinities(&text);
+    let text = json::tagged_infinities(text);
     json::read(text.as_bytes(), wrong).map_err(|e| e.within(path.display()))
 }
 

@@ -9,10 +9,11 @@ mod mapped;
 mod packed_shifts;
 mod shards;
 mod slicing;
+mod stated;
 mod tensor_check;
 mod weight_reader;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -36,6 +37,7 @@ pub use embedded::NAME as INSIDE;
 pub use folder::folder;
 pub use shards::Shards;
 pub use slicing::together;
+pub use stated::{stated_config, stating_file};
 pub use tensor_check::place;
 pub use weight_reader::weights;
 
@@ -177,18 +179,8 @@ impl Model {
         if name == embedded::NAME {
             return finished(files, embedded::embedded(loading, task)?, name.to_string(), loading, task);
         }
-        let path = Path::new(name);
-        let place = files.access().to_read(path);
-        if place.as_ref().is_ok_and(|place| place.exists()) {
-            return local(files, path, name.to_string(), loading, task);
-        }
-        // A path deeper than a hub name, in a folder that exists, is a mistyped path.
-        let beside = |place: &PathBuf| place.parent().is_some_and(Path::is_dir);
-        let nested = path.components().count() > 2 && place.as_ref().is_ok_and(beside);
-        let Some(on_hub) = Name::parse(name).ok().filter(|on_hub| !nested && may_be_a_model(on_hub)) else {
-            // The reason why it cannot be read, with the nearest existing name.
-            let error = files.open(path).err().unwrap_or_else(|| err!(File, "cannot read {name}"));
-            return Err(if error.hint.is_none() { error.hint(elsewhere(name)) } else { error });
+        let Some(on_hub) = hub::unless_here(files, name, may_be_a_model, || elsewhere(name))? else {
+            return local(files, Path::new(name), name.to_string(), loading, task);
         };
         let snapshot = hub::fetch(files, task, &HubSettings::from_env(), &on_hub).map_err(hub::nor_here)?;
         let file = on_hub.file.as_ref().map(|file| format!("/{file}")).unwrap_or_default();

@@ -194,7 +194,8 @@ impl Decoder {
         Ok(Tensor::cat(&[&x.narrow(3, 0, still)?, &turned], 3)?)
     }
 
-    fn head_normed(&self, x: Tensor, norm: Option<&Norm>) -> Result<Tensor> {
+    /// Normalises queries or keys, where there is a norm of theirs.
+    pub(super) fn head_normed(&self, x: Tensor, norm: Option<&Norm>) -> Result<Tensor> {
         let Some(norm) = norm else { return Ok(x) };
         let kind = self.config.norm.unwrap_or(NormKind::Rms);
         let whole = match self.config.qk_norm {

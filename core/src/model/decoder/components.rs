@@ -1,5 +1,7 @@
 //! Heads and MLPs by themselves, each with a residual stream of its own: what edges between them are made of.
 
+use std::ops::Range;
+
 use candle_core::D;
 use kernels::{Gap, Reach};
 
@@ -122,6 +124,32 @@ impl Decoder {
             return Ok(y);
         }
         self.alone(TextColumns::default(), width, task, |flow| self.turn(flow, layer, norm, y))
+    }
+
+    /// Computes the queries or keys of all heads, ready for attention, `[rows, pos, heads, d_head]`, from what attention
+    /// reads from the column `first` of texts on, `[rows, pos, d_model]`; only for models whose residual stream is a sum.
+    pub fn ports(&self, kind: SiteKind, layer: usize, x: &Tensor, first: usize, task: &Task) -> Result<Tensor> {
+        let (map, norm) = self.port_map(kind, layer)?;
+        let (rows, width, _) = x.dims3()?;
+        let y = linear(task, x, map)?.reshape((rows, width, (), self.config.d_head))?;
+        self.rotated_columns(layer, self.head_normed(y, norm)?, &(first..first + width), None)
+    }
+
+    /// Computes the attention patterns of some queries, `[rows, heads, queries, keys]`, over the keys that any of them
+    /// attends to, and returns which keys these are. The first query is that of the column `first`, the first of the keys
+    /// `k` that of column 0; no text is padded.
+    pub fn patterns_of(&self, layer: usize, q: &Tensor, k: &Tensor, first: usize) -> Result<(Range<usize>, Tensor)> {
+        let causal = self.config.causal;
+        let window = self.config.window(layer);
+        let alibi = self.config.alibi_of(layer, None);
+        // Biases count the keys from the first one on, so that it has to be there.
+        let begin = window.filter(|_| alibi.is_none()).map_or(0, |window| (first + 1).saturating_sub(window));
+        let end = if causal { first + q.dim(1)? } else { k.dim(1)? };
+        let reach = Reach { causal, window, past: first - begin, gap: None, alibi: alibi.as_ref() };
+        let k = k.narrow(1, begin, end - begin)?;
+        let scale = self.config.score_scale_of(layer);
+        let scores = kernels::scores(q, &k, scale, self.config.score_cap, &reach)?;
+        Ok((begin..end, self.pattern(layer, None, &scores, &reach)?))
     }
 
     /// Rotates queries or keys of one head, `[n, d_head]` behind any norm of theirs, as those at a position are rotated.

@@ -25,6 +25,7 @@ use super::config::{Activation, Config, NormKind, Order, Positions};
 use super::gradient_rules::GradientRules;
 use super::hooks::{Chain, Hooks, JoinedHooks, KeptHook};
 use super::site::SiteKind;
+use super::weight::Weight;
 use super::weights::{Block, Linear, Mlp, Norm, Weights};
 use crate::base::{Result, Task, memory};
 use crate::tensor::{DType, Device, Tensor};
@@ -473,8 +474,32 @@ impl Decoder {
 
     /// Returns the unembedding's weight times the factor of logits, in f32: `[vocab, d_model]`.
     pub fn unembedding(&self) -> Result<Tensor> {
+        self.unembedding_of(&self.weights.unembed.weight)
+    }
+
+    /// Returns the row of a token in [`Self::unembedding`], `[d_model]`, without all others.
+    pub fn unembedding_row(&self, token: u32) -> Result<Tensor> {
+        Ok(self.unembedding_of(&self.weights.unembed.weight.rows(token as usize, 1)?)?.squeeze(0)?)
+    }
+
+    /// Computes the mean of all rows of [`Self::unembedding`], `[d_model]`, some rows at a time: with a vocabulary of 2^18
+    /// all of them take more memory in f32 than a small model.
+    pub fn mean_unembedding(&self) -> Result<Tensor> {
+        const ROWS: usize = 1 << 12;
+        let weight = &self.weights.unembed.weight;
+        let &[count, width] = weight.dims().as_slice() else { return Err(err!(Bug, "an unembedding of another form")) };
+        let mut sum = Tensor::zeros((1, width), DType::F32, weight.device())?;
+        for start in (0..count).step_by(ROWS) {
+            let rows = self.unembedding_of(&weight.rows(start, ROWS.min(count - start))?)?.contiguous()?;
+            let places = Tensor::zeros(rows.dim(0)?, DType::U32, rows.device())?;
+            sum = sum.index_add(&places, &rows, 0)?;
+        }
+        Ok((sum.squeeze(0)? * (1.0 / count as f64))?)
+    }
+
+    fn unembedding_of(&self, weight: &Weight) -> Result<Tensor> {
         self.config.expect_logits("the unembedding")?;
-        let weight = self.weights.unembed.weight.floats()?;
+        let weight = weight.floats()?;
         Ok(match self.config.logit_scale {
             Some(scale) => (weight * scale)?,
             None => weight,

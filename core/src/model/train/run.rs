@@ -1,6 +1,5 @@
 //! A training from beginning to end: steps, evaluations, checkpoints, and interruption.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,7 +22,7 @@ use crate::model::decoder::Decoder;
 use crate::model::fingerprint::fingerprint;
 use crate::model::init;
 use crate::tensor::{DType, Device};
-use crate::training::{self, CheckpointFolder, Checkpoints, Trainer, TrainingEnd, mean};
+use crate::training::{self, CheckpointFolder, Checkpoints, Trainer, TrainingEnd, means};
 
 /// The initial weights.
 pub enum InitialWeights<'a> {
@@ -193,12 +192,8 @@ impl Trainer for Training<'_> {
         self.state.history.numbers(step)
     }
 
-    fn folder(&self) -> Option<&Path> {
-        self.checkpoints.as_ref().map(Checkpoints::folder)
-    }
-
-    fn is_due(&self) -> bool {
-        self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.is_due(self.state.step))
+    fn checkpoints(&self) -> Option<&Checkpoints<'_>> {
+        self.checkpoints.as_ref()
     }
 
     fn save(&mut self) -> Result<()> {
@@ -262,8 +257,7 @@ fn passes(data: &mut dyn Batches, config: &Config, recipe: &Recipe, task: &Task)
 fn curve(steps: &[ModelStep]) -> String {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     const WIDTH: usize = 16;
-    let interval = steps.len().div_ceil(WIDTH).max(1);
-    let means: Vec<f64> = steps.chunks(interval).map(|part| mean(part, |step| step.loss)).collect();
+    let means = means(steps, WIDTH, |step| step.loss);
     let (low, high) = means.iter().fold((f64::MAX, f64::MIN), |(low, high), x| (low.min(*x), high.max(*x)));
     let block = |x: &f64| BLOCKS[(((x - low) / (high - low).max(1e-9)) * 7.0).round().clamp(0.0, 7.0) as usize];
     means.iter().map(block).collect()

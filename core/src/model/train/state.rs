@@ -12,7 +12,7 @@ use crate::model::adapter::AdapterParts;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::weights::Weights;
-use crate::tensor::{DType, Number, Tensor};
+use crate::tensor::{Tensor, float};
 use crate::training::Parameter;
 use kernels::{AdamW, Gradients, TapedTensor};
 
@@ -53,41 +53,38 @@ fn beside(base: &Decoder, parts: &AdapterParts) -> Result<Arc<Decoder>> {
     Ok(Arc::new(base.with_weights(parts.applied(base.config(), base.weights(), 1.0)?)))
 }
 
+/// Adds a parameter that begins as this weight, and returns its variable.
+fn begun(parameters: &mut Vec<Parameter<String>>, name: String, weight: &Tensor) -> Result<Tensor> {
+    let parameter = Parameter::new(name, weight)?;
+    let variable = parameter.weight.as_tensor().clone();
+    parameters.push(parameter);
+    Ok(variable)
+}
+
+/// Returns the weight of the next parameter, detached from its variable.
+fn detached(next: Option<&Parameter<String>>) -> Result<Tensor> {
+    let parameter = next.ok_or_else(|| err!(Bug, "a weight that was not there before"))?;
+    Ok(parameter.weight.as_detached_tensor())
+}
+
 impl TrainingState {
     /// Makes the state that begins with these weights, by the names of the config.
     pub fn new(config: &Config, weights: &mut dyn FnMut(&str) -> Result<Tensor>) -> Result<Self> {
         let mut parameters = Vec::new();
-        let tracked = Weights::build(config, &mut |name, _| {
-            let parameter = Parameter::new(name.to_string(), &weights(name)?)?;
-            let tensor = parameter.weight.as_tensor().clone();
-            parameters.push(parameter);
-            Ok(tensor)
-        })?;
+        let tracked = Weights::build(config, &mut |name, _| begun(&mut parameters, name.into(), &weights(name)?))?;
         let mut in_order = parameters.iter();
-        let plain = Weights::build(config, &mut |_, _| match in_order.next() {
-            Some(parameter) => Ok(parameter.weight.as_detached_tensor()),
-            None => Err(err!(Bug, "a weight that was not there before")),
-        })?;
-        let tracked = Decoder::new(config.clone(), tracked);
-        let plain = Decoder::new(config.clone(), plain);
-        let trained = Trained::Weights { tracked: Arc::new(tracked), plain: Arc::new(plain) };
+        let plain = Weights::build(config, &mut |_, _| detached(in_order.next()))?;
+        let [tracked, plain] = [tracked, plain].map(|weights| Arc::new(Decoder::new(config.clone(), weights)));
+        let trained = Trained::Weights { tracked, plain };
         Ok(Self { step: 0, parameters, history: ModelHistory::default(), trained })
     }
 
     /// Makes the state of a training that begins with this adapter and leaves the base as it is.
     pub fn of_adapter(base: Arc<Decoder>, parts: &AdapterParts) -> Result<Self> {
         let mut parameters = Vec::new();
-        let tracked = parts.with(&mut |name, matrix| {
-            let parameter = Parameter::new(name, matrix)?;
-            let tensor = parameter.weight.as_tensor().clone();
-            parameters.push(parameter);
-            Ok(tensor)
-        })?;
+        let tracked = parts.with(&mut |name, matrix| begun(&mut parameters, name, matrix))?;
         let mut in_order = parameters.iter();
-        let plain = parts.with(&mut |_, _| match in_order.next() {
-            Some(parameter) => Ok(parameter.weight.as_detached_tensor()),
-            None => Err(err!(Bug, "a matrix that was not there before")),
-        })?;
+        let plain = parts.with(&mut |_, _| detached(in_order.next()))?;
         let trained = Trained::Adapter { base, tracked: Box::new(tracked), plain: Box::new(plain) };
         Ok(Self { step: 0, parameters, history: ModelHistory::default(), trained })
     }
@@ -137,10 +134,9 @@ impl TrainingState {
         let update = recipe.optimizer().update(self.step, norm);
         for (parameter, gradient) in self.parameters.iter().zip(&gradients) {
             if let Some(gradient) = gradient {
-                let [first, second] = &parameter.moments;
                 // Norms and biases have no weight decay.
                 let decay = if parameter.weight.rank() >= 2 { recipe.weight_decay } else { 0.0 };
-                kernels::adamw_step(&parameter.weight, gradient, [first, second], AdamW { decay, ..update })?;
+                parameter.step(gradient, AdamW { decay, ..update })?;
             }
             if let Some(sparse) = &recipe.sparse {
                 sparse.enforce(parameter, sparse.share(self.step, recipe.steps))?;
@@ -166,7 +162,7 @@ impl TrainingState {
             let mut mean = f64::NAN;
             let taped = TapedTensor::of(|| {
                 let found = loss(trained.tracked()?.as_ref(), &examples, whole, &by, &within)?;
-                mean = Number::of(&found.tokens.detach().to_dtype(DType::F64)?)?.as_f64();
+                mean = float(&found.tokens)?;
                 found.sum()
             })?;
             Ok((mean, taped.backward()?))

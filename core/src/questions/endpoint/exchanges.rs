@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::base::access::Access;
-use crate::base::files::{self, Files, hex};
+use crate::base::cache::CacheFolder;
+use crate::base::files::hex;
 use crate::base::{Result, json as reading};
 use crate::err;
 
@@ -24,50 +25,38 @@ pub struct Exchange {
 }
 
 /// The exchanges of a cache folder.
-pub struct ExchangeCache {
-    files: Files,
-    folder: PathBuf,
-}
+pub struct ExchangeCache(CacheFolder);
 
 impl ExchangeCache {
     /// Opens the exchanges of a cache folder; None if the rules of a run deny to read or to write there.
     pub fn open(cache: &Path, access: &Access) -> Result<Option<Self>> {
-        let access = access.within(&folder(cache))?;
-        let folder = access.out().to_path_buf();
-        let may = access.to_read(&folder).and_then(|_| access.to_write(&folder)).is_ok();
-        Ok(may.then(|| Self { files: Files::new(access, false), folder }))
+        Ok(CacheFolder::open(&folder(cache), access)?.map(Self))
     }
 
     /// Finds the answer that came to a request before.
     pub fn find(&self, address: &str, request: &str) -> Result<Option<String>> {
         let place = self.place(address, request);
-        if !place.exists() {
-            return Ok(None);
-        }
         let damaged = |why: &str| {
             err!(Format, "expected a kept answer in {}, found {why}", place.display()).hint("delete it to ask again")
         };
-        let found: Exchange = reading::read_content(&self.files.bytes(&place)?, |_| damaged("a damaged file"))?;
-        if found.address == address && found.request == request {
-            // A read-only cache is useful, too; the time of use is then not recorded.
-            let _only_read = files::mark_used(&place);
-            Ok(Some(found.answer))
-        } else {
-            Err(damaged("the answer to another question"))
-        }
+        self.0.find(&place, |files| {
+            let found: Exchange = reading::read_content(&files.bytes(&place)?, |_| damaged("a damaged file"))?;
+            if found.address == address && found.request == request {
+                Ok(found.answer)
+            } else {
+                Err(damaged("the answer to another question"))
+            }
+        })
     }
 
     pub fn put(&self, address: &str, request: &str, answer: &str) -> Result<()> {
         let exchange = Exchange { address: address.into(), request: request.into(), answer: answer.into() };
         let text = serde_json::to_string(&exchange).map_err(|e| err!(Bug, "an exchange is no JSON: {e}"))?;
-        self.files.save_whole(&self.place(address, request), text)?;
-        // The run goes on for long, and others keep their answers here, too.
-        self.files.release();
-        Ok(())
+        self.0.put(|files| files.save_whole(&self.place(address, request), text))
     }
 
     fn place(&self, address: &str, request: &str) -> PathBuf {
         let hash = hex(&Sha256::digest(format!("{address}\n{request}")));
-        self.folder.join(hash.get(..2).unwrap_or_default()).join(format!("{hash}.json"))
+        self.0.folder.join(hash.get(..2).unwrap_or_default()).join(format!("{hash}.json"))
     }
 }

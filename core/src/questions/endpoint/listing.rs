@@ -10,30 +10,22 @@ use walkdir::WalkDir;
 
 use super::exchanges::Exchange;
 pub use super::exchanges::folder;
-use crate::base::cache::{CachedFolder, ClearedFolders, days_between};
+use crate::base::cache::{CachedFolder, ClearedFolders, DescribedFolder, days_between, is_key};
 use crate::base::files::Files;
 use crate::base::{Error, Kind, Result, json};
 
 /// The description of the exchanges with one model.
 pub const COLUMNS: [&str; 3] = ["model", "address", "answers"];
 
-/// The exchanges with one model behind an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelExchanges {
-    /// Description of the exchanges, as the columns have it.
-    pub words: [String; 3],
-    pub lies: CachedFolder,
-}
-
 /// Lists the kept exchanges of a cache folder, by model and address.
-pub fn listed(cache: &Path, files: &Files) -> Vec<ModelExchanges> {
+pub fn listed(cache: &Path, files: &Files) -> Vec<DescribedFolder<3>> {
     let mut all = BTreeMap::<(String, String), (usize, u64, SystemTime)>::new();
     for (path, bytes, used) in ours(&folder(cache)) {
         let said = said(&path, files).unwrap_or_else(|_| ("damaged".into(), String::new()));
         let (count, sum, last) = all.entry(said).or_insert((0, 0, SystemTime::UNIX_EPOCH));
         (*count, *sum, *last) = (*count + 1, sum.saturating_add(bytes), used.max(*last));
     }
-    let listed = |((model, address), (count, bytes, used))| ModelExchanges {
+    let listed = |((model, address), (count, bytes, used))| DescribedFolder {
         words: [model, address, usize::to_string(&count)],
         lies: CachedFolder { folder: folder(cache), bytes, used },
     };
@@ -63,8 +55,7 @@ fn ours(folder: &Path) -> impl Iterator<Item = (PathBuf, u64, SystemTime)> + use
     let all = WalkDir::new(folder).min_depth(2).max_depth(2).sort_by_file_name().into_iter().flatten();
     all.filter_map(|entry| {
         let hash = entry.file_name().to_str()?.strip_suffix(".json")?;
-        let is_hash = hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        let meta = entry.metadata().ok().filter(|meta| meta.is_file() && is_hash)?;
+        let meta = entry.metadata().ok().filter(|meta| meta.is_file() && is_key(hash))?;
         Some((entry.path().to_path_buf(), meta.len(), meta.modified().unwrap_or(SystemTime::UNIX_EPOCH)))
     })
 }

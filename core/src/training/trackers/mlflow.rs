@@ -66,7 +66,11 @@ impl Tracker for Mlflow {
         child.write(files, "params", training.settings.iter().map(|(name, value)| (name.as_str(), shown(value))))?;
         child.write(files, "tags", child.tags([source, ("mlflow.parentRunId", parent.id.as_str())]))?;
         let tracked = StoredRun { place: self.place.clone(), child, parent, metrics: BTreeMap::new() };
-        tracked.save(Status::Running, None)?;
+        if let Err(error) = tracked.save(Status::Running, None) {
+            // One of the two may be there, and would run for ever.
+            let _as_far_as_there_is_room = tracked.save(Status::Failed, Some(now()));
+            return Err(error);
+        }
         Ok(Box::new(tracked))
     }
 }
@@ -134,9 +138,10 @@ struct StoredRun {
 }
 
 impl StoredRun {
+    /// Saves both, the one even where the other cannot be.
     fn save(&self, status: Status, end: Option<Duration>) -> Result<()> {
-        self.child.save(&self.place, status, end)?;
-        self.parent.save(&self.place, status, end)
+        let [child, parent] = [&self.child, &self.parent].map(|run| run.save(&self.place, status, end));
+        child.and(parent)
     }
 }
 
@@ -152,13 +157,15 @@ impl TrackedRun for StoredRun {
     }
 
     fn end(&mut self, end: RunEnd) -> Result<()> {
-        self.metrics.values_mut().try_for_each(GrowingFile::write)?;
+        let written = self.metrics.values_mut().try_for_each(GrowingFile::write);
         let status = match end {
+            // Without its numbers it is no run that ended well, but it ended.
+            _ if written.is_err() => Status::Failed,
             RunEnd::Done => Status::Finished,
             RunEnd::Interrupted => Status::Killed,
             RunEnd::Failed => Status::Failed,
         };
-        self.save(status, Some(now()))
+        written.and(self.save(status, Some(now())))
     }
 }
 
@@ -226,6 +233,26 @@ mod tests {
             found.insert(name, std::fs::read_to_string(entry.path()).unwrap());
         }
         found
+    }
+
+    #[test]
+    fn a_run_whose_numbers_cannot_be_written_ends_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = Access::new(folder.path(), &Rules::default()).unwrap();
+        let script = TrackedScript { experiment: "x".into(), name: "seed-7".into(), settings: Vec::new() };
+        let tracker = Mlflow::new(Place::new(&access, Path::new("track"), script).unwrap());
+        let mut run = tracker.begin(&TrackedTraining { label: "a".into(), settings: Vec::new() }).unwrap();
+        let id = digits("x seed-7", 16);
+        let root = folder.path().join("track/mlruns").join(experiment_id("x"));
+        let [child, parent] = [digits("1 a", 16), "0".repeat(16)].map(|end| root.join(format!("{id}{end}")));
+        // A folder stands where the numbers belong. They are written now, or at the end.
+        std::fs::create_dir(child.join("metrics/loss")).unwrap();
+        let _now_or_later = run.record(1, &[("loss", 2.0)]);
+        assert!(run.end(RunEnd::Done).is_err());
+        for run in [child, parent] {
+            let meta = std::fs::read_to_string(run.join("meta.yaml")).unwrap();
+            assert!(meta.contains("status: 4\n") && !meta.contains("end_time: null"), "{meta}");
+        }
     }
 
     #[test]

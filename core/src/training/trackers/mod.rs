@@ -25,7 +25,7 @@ use place::Place;
 use tensorboard::TensorBoard;
 use wandb::WeightsAndBiases;
 
-pub use place::TrackedScript;
+pub use place::{TrackedScript, day, now};
 
 /// The name of the folder of all trackers.
 const FOLDER: &str = "track";

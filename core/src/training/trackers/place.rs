@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -115,8 +115,16 @@ pub fn now() -> Duration {
 
 /// Writes a time as `20260131_235900`, in UTC.
 pub fn stamp(time: Duration) -> String {
-    let date = DateTime::from_timestamp(time.as_secs().cast_signed(), 0).unwrap_or_default();
-    date.format("%Y%m%d_%H%M%S").to_string()
+    date(time).format("%Y%m%d_%H%M%S").to_string()
+}
+
+/// Writes the day of a time as `2026-01-31`, in UTC.
+pub fn day(time: Duration) -> String {
+    date(time).format("%Y-%m-%d").to_string()
+}
+
+fn date(time: Duration) -> DateTime<Utc> {
+    DateTime::from_timestamp(time.as_secs().cast_signed(), 0).unwrap_or_default()
 }
 
 /// Writes a text as a name of a file, with `-` for what such names may not have.
@@ -176,8 +184,10 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_is_a_date_and_a_time() {
+    fn a_stamp_is_a_date_and_a_time_and_a_day_the_date_alone() {
         assert_eq!(stamp(Duration::from_secs(1_000_000_000)), "20010909_014640");
         assert_eq!(stamp(Duration::default()), "19700101_000000");
+        let days = [0, 951_868_799, 951_868_800, 1_709_251_199].map(|seconds| day(Duration::from_secs(seconds)));
+        assert_eq!(days, ["1970-01-01", "2000-02-29", "2000-03-01", "2024-02-29"]);
     }
 }

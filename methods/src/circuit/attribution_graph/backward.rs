@@ -119,11 +119,11 @@ impl Backward {
         let heads = kernels::linear(&self.rows, &maps.into_heads, None)?;
         task.check()?;
         let rows = match &self.own {
-            Some(own) => spread(&self.rows, &heads, own, maps, frozen)?,
+            Some(own) => spread(&self.rows, &heads, own, maps, frozen, task)?,
             None => {
-                let back = mixed(&heads, maps, frozen)?;
+                let back = mixed(&heads, maps, frozen, task)?;
                 task.check()?;
-                (kernels::linear(&back, &maps.out_together, None)? + self.rows)?
+                (kernels::linear(&back, &maps.out_of_heads, None)? + self.rows)?
             }
         };
         Ok(Self { rows, own: None })
@@ -132,16 +132,23 @@ impl Backward {
 
 /// Takes the gradients of targets that are read at one position each to before attention: `[positions, targets, d]`.
 /// Each head spreads one vector over its keys, so that no product is as large as that of all positions.
-fn spread(rows: &Tensor, heads: &Tensor, own: &[usize], maps: &FrozenHeads, frozen: &FrozenModel) -> Result<Tensor> {
+fn spread(
+    rows: &Tensor,
+    heads: &Tensor,
+    own: &[usize],
+    maps: &FrozenHeads,
+    frozen: &FrozenModel,
+    task: &Task,
+) -> Result<Tensor> {
     let (targets, d) = rows.dims2()?;
     let Some(last) = own.iter().max() else { return Err(err!(Bug, "a gradient of no targets")) };
     let positions = last + 1;
     let heads = heads.reshape((targets, frozen.heads, frozen.d_head))?.transpose(0, 1)?.contiguous()?;
     let each = frozen.heads / frozen.kv_heads;
-    let out = maps.out_of_heads.unsqueeze(1)?.expand((frozen.kv_heads, each, frozen.d_head, d))?;
+    let out = maps.out_of_heads.t()?.reshape((frozen.kv_heads, 1, frozen.d_head, d))?;
+    let out = out.expand((frozen.kv_heads, each, frozen.d_head, d))?;
     let written = heads.matmul(&out.reshape((frozen.heads, frozen.d_head, d))?)?.transpose(0, 1)?.contiguous()?;
-    let places = Tensor::from_vec(own.iter().map(|position| *position as u32).collect(), targets, rows.device())?;
-    let mixing = maps.mixing.narrow(1, 0, positions)?.contiguous()?.index_select(&places, 2)?;
+    let mixing = maps.mixing.of_queries(own, positions, task)?;
     let all = mixing.permute((2, 1, 0))?.contiguous()?.matmul(&written)?;
     with_own(&all.transpose(0, 1)?.contiguous()?, rows, own)
 }
@@ -156,17 +163,13 @@ fn with_own(spread: &Tensor, rows: &Tensor, own: &[usize]) -> Result<Tensor> {
 }
 
 /// Returns the gradients at the values of all heads: `[positions, targets, kv_heads * d_head]`.
-fn mixed(heads: &Tensor, maps: &FrozenHeads, frozen: &FrozenModel) -> Result<Tensor> {
+fn mixed(heads: &Tensor, maps: &FrozenHeads, frozen: &FrozenModel, task: &Task) -> Result<Tensor> {
     let (positions, targets, _) = heads.dims3()?;
     let all = frozen.heads;
     let kv = frozen.kv_heads;
     let size = frozen.d_head;
     let heads = heads.reshape((positions, targets, all, size))?.permute((2, 0, 1, 3))?.contiguous()?;
-    let mixing = maps.mixing.narrow(1, 0, positions)?.narrow(2, 0, positions)?.contiguous()?;
-    let back = mixing.matmul(&heads.reshape((all, positions, targets * size))?)?;
-    // Heads that share their values add up.
-    let back = back.reshape((kv, all / kv, positions, targets * size))?;
-    let back = if all == kv { back.squeeze(1)? } else { back.sum(1)? };
+    let back = maps.mixing.to_values(&heads.reshape((all, positions, targets * size))?, kv, task)?;
     let back = back.reshape((kv, positions, targets, size))?.permute((1, 2, 0, 3))?.contiguous()?;
     Ok(back.reshape((positions, targets, kv * size))?)
 }

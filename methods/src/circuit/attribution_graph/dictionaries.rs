@@ -1,6 +1,7 @@
 //! The dictionaries that stand for parts of a model in an attribution graph: transcoders for its MLPs, and, where a
 //! graph is without the model's attention, Lorsas.
 
+use super::mixing::Patterns;
 use super::steps::GraphSteps;
 use crate::base::Result;
 use crate::err;
@@ -9,6 +10,7 @@ use crate::model::config::Config;
 use crate::model::site::{Place, Site, SiteKind};
 use crate::sae::Transcoders;
 use crate::sae::lorsa::Lorsa;
+use crate::sae::text_rows::dictionary::TextDictionary;
 
 /// The dictionaries of an attribution graph.
 #[derive(Debug, Clone)]
@@ -52,13 +54,15 @@ impl GraphDictionaries {
         Ok(Self { transcoders, lorsas })
     }
 
-    /// Returns the largest number of attention patterns that are in memory at a time: those of all layers, and of one
-    /// of them the steps to what is held in their place.
-    pub fn patterns(&self, config: &Config) -> usize {
+    /// Returns the largest number of whole attention patterns that are in memory at a time: those of all layers, and of one
+    /// of them the steps to what is held in their place. Patterns of Lorsas are always held.
+    pub(super) fn patterns(&self, config: &Config, patterns: Patterns) -> usize {
         let of_layers: Vec<usize> = if self.has_lorsas() {
             self.lorsas.iter().map(|lorsa| lorsa.groups).collect()
-        } else {
+        } else if patterns == Patterns::Held {
             vec![config.heads; config.layers]
+        } else {
+            Vec::new()
         };
         let most = of_layers.iter().copied().max().unwrap_or(0);
         of_layers.iter().sum::<usize>() + 3 * most

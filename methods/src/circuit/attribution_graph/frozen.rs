@@ -5,14 +5,17 @@
 //! Where Lorsas stand for attention, no gradient passes it: what a head of a Lorsa mixes is a target, with the Lorsa's
 //! own patterns held.
 
+use std::sync::Arc;
+
 use super::dictionaries::GraphDictionaries;
+use super::mixing::{Mixing, Patterns, RecomputedMixing};
 use crate::base::Result;
 use crate::err;
 use crate::model::cache::Cache;
 use crate::model::config::NormKind;
 use crate::model::decoder::Decoder;
 use crate::model::site::{Place, Site, SiteKind};
-use crate::model::weights::{Block, Norm};
+use crate::model::weights::Norm;
 use crate::sae::lorsa::Lorsa;
 use crate::sae::transcoders::{Reads, Transcoders, Writes};
 use crate::tensor::{DType, Tensor, floats};
@@ -86,14 +89,12 @@ impl FrozenNorm {
 
 /// Maps that gradients take through the attention heads of one block.
 pub struct FrozenHeads {
-    /// `[heads, key, query]`: the pattern over the scales of the norms around attention.
-    pub mixing: Tensor,
+    /// The patterns over the scales of the norms around attention.
+    pub mixing: Mixing,
     /// Map from the residual stream's gradient to those at the heads' outputs: `[heads * d_head, d]`.
     pub into_heads: Tensor,
-    /// Map from the gradients at values to the residual stream's: `[kv_heads, d_head, d]`.
+    /// Map from the gradients at values to the residual stream's: `[d, kv_heads * d_head]`.
     pub out_of_heads: Tensor,
-    /// `out_of_heads` as one matrix: `[d, kv_heads * d_head]`.
-    pub out_together: Tensor,
 }
 
 /// Maps from the residual stream to the codes of a Lorsa's heads (He et al. 2025): that of an active head is the sum of
@@ -124,6 +125,16 @@ pub struct FrozenBlock {
     pub skip: Option<(Tensor, Vec<f32>)>,
 }
 
+/// A run whose layers are frozen.
+#[derive(Clone, Copy)]
+pub struct FrozenRun<'a> {
+    pub model: &'a Arc<Decoder>,
+    pub dictionaries: &'a GraphDictionaries,
+    pub patterns: Patterns,
+    /// The number of tokens.
+    pub tokens: usize,
+}
+
 pub struct FrozenModel {
     pub blocks: Vec<FrozenBlock>,
     pub last: FrozenNorm,
@@ -136,7 +147,7 @@ pub struct FrozenModel {
 }
 
 /// Returns the sites that a run has to record so that it can be frozen and explained by dictionaries.
-pub fn places(model: &Decoder, dictionaries: &GraphDictionaries) -> Vec<Place> {
+pub fn places(model: &Decoder, dictionaries: &GraphDictionaries, patterns: Patterns) -> Vec<Place> {
     let config = model.config();
     let transcoders = &dictionaries.transcoders;
     let has_lorsas = dictionaries.has_lorsas();
@@ -148,8 +159,8 @@ pub fn places(model: &Decoder, dictionaries: &GraphDictionaries) -> Vec<Place> {
     let wanted = |kind: SiteKind| match kind {
         SiteKind::Embed | SiteKind::MlpOut | SiteKind::FinalNormScale => true,
         SiteKind::NormScale | SiteKind::AttnPostScale | SiteKind::MlpNormScale | SiteKind::MlpPostScale => true,
-        SiteKind::Pattern => !has_lorsas,
-        SiteKind::AttnIn | SiteKind::AttnOut => has_lorsas,
+        SiteKind::AttnIn | SiteKind::AttnOut if has_lorsas => true,
+        SiteKind::Pattern | SiteKind::AttnIn => !has_lorsas && kind == patterns.site(),
         SiteKind::MlpHidden => transcoders.writes == Writes::Inner,
         _ => reads(kind),
     };
@@ -164,20 +175,13 @@ pub fn recorded(cache: &Cache, site: Site) -> Result<Tensor> {
 }
 
 impl FrozenModel {
-    /// Takes the patterns out of the cache, which are the largest of what a run of a long text records.
-    pub fn of(model: &Decoder, cache: &mut Cache, dictionaries: &GraphDictionaries) -> Result<Self> {
+    /// Joins the frozen blocks of a run, whose cache has the scale of the last norm.
+    pub fn of(model: &Decoder, blocks: Vec<FrozenBlock>, cache: &Cache) -> Result<Self> {
         let config = model.config();
-        let weights = model.weights();
-        let tokens = recorded(cache, Site::new(SiteKind::Embed, 0))?.dim(0)?;
-        let blocks = weights.blocks.iter().enumerate();
-        let blocks = blocks.map(|(layer, block)| {
-            FrozenBlock::of(model, cache, layer, block, dictionaries, tokens)
-                .map_err(|e| e.within(format!("layer {layer}")))
-        });
         let last = Site::new(SiteKind::FinalNormScale, 0);
         Ok(Self {
-            blocks: blocks.collect::<Result<_>>()?,
-            last: FrozenNorm::of(model, cache, weights.final_norm.as_ref(), last, true)?,
+            blocks,
+            last: FrozenNorm::of(model, cache, model.weights().final_norm.as_ref(), last, true)?,
             heads: config.heads,
             kv_heads: config.kv_heads,
             d_head: config.d_head,
@@ -188,26 +192,39 @@ impl FrozenModel {
 }
 
 impl FrozenHeads {
-    /// Takes the pattern of a layer out of the cache; `before` and `behind` are the norms around attention.
-    fn of(model: &Decoder, cache: &mut Cache, layer: usize, before: &FrozenNorm, behind: &FrozenNorm) -> Result<Self> {
+    /// Takes the pattern of a layer, or what it is computed from, out of the cache; `before` and `behind` are the norms
+    /// around attention.
+    fn of(run: FrozenRun, cache: &mut Cache, layer: usize, before: &FrozenNorm, behind: &FrozenNorm) -> Result<Self> {
+        let FrozenRun { model, patterns, tokens, .. } = run;
         let config = model.config();
-        let site = Site::new(SiteKind::Pattern, layer);
-        let pattern = recorded(cache, site)?;
-        cache.forget(Place { site, head: None });
         let Some(block) = model.weights().blocks.get(layer) else { return Err(err!(Bug, "no layer {layer}")) };
         let attn = block.attention()?;
         let o = attn.o.weight.floats()?.affine(config.write_scale.unwrap_or(1.0), 0.0)?;
         let into_heads = behind.forward(&o.t()?.contiguous()?)?.contiguous()?;
-        let out = before.backward(&attn.values()?.weight.floats()?)?.contiguous()?;
-        let out_of_heads = out.reshape((config.kv_heads, config.d_head, config.d_model))?;
-        let tokens = pattern.dim(1)?;
-        let keys = Tensor::from_vec(before.inverses(tokens), (1, tokens, 1), pattern.device())?;
-        let queries = Tensor::from_vec(behind.inverses(tokens), (1, 1, tokens), pattern.device())?;
-        let mixing = pattern.transpose(1, 2)?.contiguous()?;
-        drop(pattern);
-        let mixing = mixing.broadcast_mul(&keys)?.broadcast_mul(&queries)?;
-        let out_together = out.t()?.contiguous()?;
-        Ok(Self { mixing, into_heads, out_of_heads, out_together })
+        let out_of_heads = before.backward(&attn.values()?.weight.floats()?)?.t()?.contiguous()?;
+        let site = Site::new(patterns.site(), layer);
+        let place = Place { site, head: None };
+        let device = model.device();
+        let mixing = match patterns {
+            Patterns::Held => {
+                let pattern = recorded(cache, site)?;
+                cache.forget(place);
+                let keys = Tensor::from_vec(before.inverses(tokens), (1, tokens, 1), device)?;
+                let queries = Tensor::from_vec(behind.inverses(tokens), (1, 1, tokens), device)?;
+                let mixing = pattern.transpose(1, 2)?.contiguous()?;
+                drop(pattern);
+                Mixing::Held(mixing.broadcast_mul(&keys)?.broadcast_mul(&queries)?)
+            }
+            Patterns::Recomputed => Mixing::Recomputed(RecomputedMixing {
+                model: model.clone(),
+                layer,
+                // In the dtype of the model, which computes with it.
+                read: cache.at(place)?,
+                keys: Tensor::from_vec(before.inverses(tokens), (1, tokens, 1), device)?,
+                queries: Tensor::from_vec(behind.inverses(tokens), (1, tokens, 1), device)?,
+            }),
+        };
+        Ok(Self { mixing, into_heads, out_of_heads })
     }
 }
 
@@ -243,16 +260,12 @@ impl FrozenBlock {
         }
     }
 
-    fn of(
-        model: &Decoder,
-        cache: &mut Cache,
-        layer: usize,
-        block: &Block,
-        dictionaries: &GraphDictionaries,
-        tokens: usize,
-    ) -> Result<Self> {
+    /// Freezes a layer, of whose run the cache has all that has to be recorded.
+    pub fn of(run: FrozenRun, cache: &mut Cache, layer: usize) -> Result<Self> {
+        let FrozenRun { model, dictionaries, tokens, .. } = run;
         let config = model.config();
         let transcoders = &dictionaries.transcoders;
+        let Some(block) = model.weights().blocks.get(layer) else { return Err(err!(Bug, "no layer {layer}")) };
         let norm = |norm: &Option<Norm>, scale: SiteKind, has_weight: bool| {
             FrozenNorm::of(model, cache, norm.as_ref(), Site::new(scale, layer), has_weight)
         };
@@ -281,7 +294,7 @@ impl FrozenBlock {
         };
         let attention = match dictionaries.lorsas.get(layer) {
             Some(lorsa) => FrozenAttention::Lorsa(FrozenLorsa::of(lorsa, cache, layer, &before)?),
-            None => FrozenAttention::Heads(FrozenHeads::of(model, cache, layer, &before, &behind)?),
+            None => FrozenAttention::Heads(FrozenHeads::of(run, cache, layer, &before, &behind)?),
         };
         Ok(Self { attention, reading, writing, skip })
     }

@@ -83,11 +83,11 @@ impl AttributionGraph {
         search: InfluenceSearch,
         is_whole: bool,
     ) -> Result<Self> {
-        let InfluenceSearch { sources, rows, found, .. } = search;
-        let features: Vec<ActiveFeature> = found.keys().map(|feature| sources.active[*feature]).collect();
+        let InfluenceSearch { sources, rows, found, task, .. } = search;
+        let features: Vec<ActiveFeature> = found.keys().map(|feature| sources.feature(*feature)).collect();
         // The node of each source; features that were not computed are none.
         let mut rows: Vec<Option<ContributionRow>> = rows.into_iter().map(Some).collect();
-        let all = sources.active.len();
+        let all = sources.active;
         let first = features.len();
         let mut node: Vec<Option<usize>> = vec![None; all];
         found.keys().enumerate().for_each(|(place, feature)| node[*feature] = Some(place));
@@ -97,6 +97,10 @@ impl AttributionGraph {
         let mut matrix = InfluenceMatrix { rows: vec![Vec::new(); size] };
         let of_targets = (0..targets.len()).map(|target| (others + target, target));
         for (place, row) in found.values().copied().enumerate().chain(of_targets) {
+            // What an interrupted search has found is kept.
+            if is_whole {
+                task.check()?;
+            }
             // A row that is in the matrix is held no longer.
             let Some(row) = rows.get_mut(row).and_then(Option::take) else {
                 return Err(err!(Bug, "a node without its row"));

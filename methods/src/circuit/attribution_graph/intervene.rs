@@ -7,6 +7,7 @@
 use super::dictionaries::GraphDictionaries;
 use super::frozen::{self, recorded};
 use super::layer_writes::{ActiveFeature, reading};
+use super::mixing::Patterns;
 use super::steps::LayerPart;
 use crate::base::{Result, Task};
 use crate::err;
@@ -119,7 +120,7 @@ pub fn intervene(
         check_change(change, dictionaries, prompt.len())?;
     }
     let batch = Batch::new(vec![prompt.to_vec()]).map_err(|e| e.about("prompt"))?;
-    let mut places = frozen::places(decoder, dictionaries);
+    let mut places = frozen::places(decoder, dictionaries, Patterns::Held);
     if dictionaries.has_lorsas() && freeze == Freeze::Patterns {
         // A graph with Lorsas does not hold the model's own patterns, but such a run does.
         let sites = Site::all(decoder.config()).into_iter().filter(|site| site.kind == SiteKind::Pattern);

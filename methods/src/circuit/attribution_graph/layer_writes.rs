@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::frozen::{FrozenNorm, recorded};
 use super::steps::LayerPart;
-use crate::base::{Result, memory};
+use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::model::cache::Cache;
 use crate::model::config::Config;
@@ -15,8 +15,14 @@ use crate::model::decoder::Decoder;
 use crate::model::hooks::checks::first_nan;
 use crate::model::site::{Site, SiteKind};
 use crate::sae::lorsa::Lorsa;
-use crate::sae::transcoders::{Reads, TranscoderLayer, Writes};
+use crate::sae::transcoders::{DecoderRows, Reads, TranscoderLayer, Writes};
 use crate::tensor::{DType, Tensor, floats};
+
+/// Number of positions whose pre-activations are in memory together.
+const POSITIONS: usize = 256;
+
+/// Number of active features whose writes are in memory together.
+const WRITES: usize = 1 << 13;
 
 /// A feature that is active at a position: of a transcoder, or a head of a Lorsa.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -87,45 +93,88 @@ pub fn target(model: &Decoder, cache: &Cache, writes: Writes, layer: usize) -> R
     }
 }
 
-/// The active features of one dictionary, by position. What they write is a decoder row times an activation, and is
-/// made where it is asked for: written down, these would take most of the memory of a graph of a long prompt.
+/// The active features of one dictionary, by position and index. What they write is a decoder row times an activation, and
+/// is made where it is asked for: written down, these would take most of the memory of a graph of a long prompt.
 pub struct Layer {
-    pub active: Vec<ActiveFeature>,
-    /// Decoder rows of the features that are active anywhere, `[features, d]`, for each layer that they write in.
-    rows: Vec<Tensor>,
-    /// The place of each active feature among these rows.
-    places: Vec<u32>,
+    layer: usize,
+    part: LayerPart,
+    active: ActiveCodes,
+    /// Decoder rows, `[rows, d]`, or none if no feature is active. Those of one feature, for each layer that it writes in,
+    /// follow one another.
+    table: Option<Tensor>,
+    /// The number of layers that features write in.
+    written: usize,
+    /// The first of the decoder rows of each active feature.
+    rows: Vec<u32>,
+}
+
+/// The indices of active features and their activations, by position. There are many: of each a few bytes are held.
+#[derive(Default)]
+struct ActiveCodes {
+    features: Vec<u32>,
+    activations: Vec<f32>,
+    /// The place of the first active feature of each position.
+    starts: Vec<usize>,
+}
+
+impl ActiveCodes {
+    /// Adds what is active at the next positions, by activations `[positions, features]`.
+    fn add(&mut self, fired: &Tensor) -> Result<()> {
+        let count = fired.dim(1)?;
+        let fired: Vec<f32> = fired.flatten_all()?.to_vec1()?;
+        for row in fired.chunks(count.max(1)) {
+            let is_first = self.starts.is_empty();
+            self.starts.push(self.features.len());
+            // What is active at the first position has no meaning of its own: its norm is an outlier in most models.
+            if is_first {
+                continue;
+            }
+            for (feature, activation) in row.iter().enumerate().filter(|(_, activation)| **activation != 0.0) {
+                self.features.push(feature as u32);
+                self.activations.push(*activation);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Layer {
-    pub fn of(layer: usize, features: &TranscoderLayer, x: &Tensor) -> Result<Self> {
+    pub fn of(layer: usize, features: &TranscoderLayer, x: &Tensor, task: &Task) -> Result<Self> {
         let (tokens, d) = x.dims2()?;
-        memory::check(8 * tokens as u128 * features.features() as u128, || {
+        memory::check(8 * tokens.min(POSITIONS) as u128 * features.features() as u128, || {
             format!("the activations of layer {layer}")
         })?;
-        let pre = features.pre(x)?;
-        // Not every activation function passes it on.
-        if first_nan(&pre)?.is_some() {
-            return Err(err!(Numeric, "expected activations that are numbers, found NaN")
-                .hint("the model's activations or the transcoder's weights have NaN"));
-        }
-        let active = active_in(layer, LayerPart::Mlp, &features.fired(&pre)?)?;
-        let wanted = indices(&active);
-        let bytes = wanted.len() as u128 * features.written() as u128 * d as u128 * 8;
-        memory::check(bytes, || format!("the decoder rows of {} features of layer {layer}", wanted.len()))?;
-        let mut rows = Vec::new();
-        if !wanted.is_empty() {
-            let all = features.decoder.rows(&wanted)?.to_device(x.device())?;
-            for later in 0..features.written() {
-                rows.push(all.narrow(1, later, 1)?.squeeze(1)?.contiguous()?);
+        let mut active = ActiveCodes::default();
+        for first in (0..tokens).step_by(POSITIONS) {
+            task.check()?;
+            let pre = features.pre(&x.narrow(0, first, POSITIONS.min(tokens - first))?)?;
+            // Not every activation function passes it on.
+            if first_nan(&pre)?.is_some() {
+                return Err(err!(Numeric, "expected activations that are numbers, found NaN")
+                    .hint("the model's activations or the transcoder's weights have NaN"));
             }
+            active.add(&features.fired(&pre)?)?;
         }
-        Ok(Self::with_rows(active, &wanted, rows))
+        let written = features.written();
+        let (table, rows): (Option<Tensor>, Vec<u32>) = match &features.decoder {
+            _ if active.features.is_empty() => (None, Vec::new()),
+            DecoderRows::Held(all) => (Some(all.reshape(((), d))?), active.features.clone()),
+            mapped @ DecoderRows::Mapped { .. } => {
+                let wanted = indices(&active.features);
+                let bytes = wanted.len() as u128 * written as u128 * d as u128 * 8;
+                memory::check(bytes, || format!("the decoder rows of {} features of layer {layer}", wanted.len()))?;
+                let table = mapped.rows(&wanted)?.to_device(x.device())?.reshape(((), d))?;
+                let place = |feature: &u32| wanted.partition_point(|other| other < feature) as u32;
+                (Some(table), active.features.iter().map(place).collect())
+            }
+        };
+        let rows = rows.into_iter().map(|row| row * written as u32).collect();
+        Ok(Self { layer, part: LayerPart::Mlp, active, table, written, rows })
     }
 
     /// Finds the active heads of a Lorsa by what it reads in a text: `[tokens, d]`.
     pub fn of_lorsa(layer: usize, lorsa: &Lorsa, x: &Tensor) -> Result<Self> {
-        let (tokens, d) = x.dims2()?;
+        let tokens = x.dim(0)?;
         memory::check(8 * tokens as u128 * lorsa.heads() as u128, || format!("the codes of layer {layer}"))?;
         let mixed = lorsa.mixed(&lorsa.attended(&x.unsqueeze(0)?, None)?, None)?;
         // Heads are chosen by comparisons, which do not pass it on.
@@ -133,35 +182,52 @@ impl Layer {
             return Err(err!(Numeric, "expected codes that are numbers, found NaN")
                 .hint("the model's activations or the Lorsa's scores are too large"));
         }
-        let active = active_in(layer, LayerPart::Attention, &lorsa.chosen(&mixed)?.squeeze(0)?)?;
-        let wanted = indices(&active);
-        let bytes = wanted.len() as u128 * d as u128 * 8;
-        memory::check(bytes, || format!("the directions of {} heads of layer {layer}", wanted.len()))?;
-        let mut rows = Vec::new();
-        if !wanted.is_empty() {
-            let heads = Tensor::from_slice(&wanted, wanted.len(), x.device())?;
-            rows.push(lorsa.decoder.index_select(&heads, 0)?);
-        }
-        Ok(Self::with_rows(active, &wanted, rows))
+        let mut active = ActiveCodes::default();
+        active.add(&lorsa.chosen(&mixed)?.squeeze(0)?)?;
+        let rows = active.features.clone();
+        Ok(Self { layer, part: LayerPart::Attention, active, table: Some(lorsa.decoder.clone()), written: 1, rows })
     }
 
-    /// Adds the decoder rows of the features that are active anywhere, in their order, for each layer that they write
-    /// to.
-    fn with_rows(active: Vec<ActiveFeature>, wanted: &[u32], rows: Vec<Tensor>) -> Self {
-        let place = |one: &ActiveFeature| wanted.partition_point(|other| (*other as usize) < one.feature) as u32;
-        let places = active.iter().map(place).collect();
-        Self { active, rows, places }
+    /// Returns the number of active features, each position's counted on its own.
+    pub fn count(&self) -> usize {
+        self.active.features.len()
+    }
+
+    /// Returns the places of the features that are active at a position.
+    pub fn at(&self, position: usize) -> Range<usize> {
+        let start = |position: usize| self.active.starts.get(position).copied().unwrap_or(self.count());
+        start(position)..start(position + 1)
+    }
+
+    /// Returns an active feature by its place, which is one of those at the position.
+    pub fn feature(&self, place: usize, position: usize) -> ActiveFeature {
+        let feature = self.active.features[place] as usize;
+        let activation = f64::from(self.active.activations[place]);
+        ActiveFeature { layer: self.layer, part: self.part, position, feature, activation }
+    }
+
+    /// Returns the place of a feature that is active at a position.
+    pub fn place(&self, feature: usize, position: usize) -> Option<usize> {
+        let places = self.at(position);
+        let found = self.active.features[places.clone()].binary_search(&(feature as u32)).ok()?;
+        Some(places.start + found)
+    }
+
+    /// Returns the position of each active feature.
+    fn positions(&self) -> Vec<u32> {
+        let of = |position: usize| std::iter::repeat_n(position as u32, self.at(position).len());
+        (0..self.active.starts.len()).flat_map(of).collect()
     }
 
     /// Returns what some active features write `later` layers after their own: `[features, d]`.
     fn written(&self, some: Range<usize>, later: usize) -> Result<Tensor> {
+        let Some(table) = &self.table else { return Err(err!(Bug, "decoder rows of no features")) };
         let count = some.len();
-        let all = &self.rows[later];
-        let device = all.device();
-        let places = Tensor::from_slice(&self.places[some.clone()], count, device)?;
-        let rows = all.index_select(&places, 0)?;
-        let factors: Vec<f32> = self.active[some].iter().map(|one| one.activation as f32).collect();
-        Ok(rows.broadcast_mul(&Tensor::from_vec(factors, (count, 1), device)?)?)
+        let device = table.device();
+        let rows: Vec<u32> = self.rows[some.clone()].iter().map(|row| row + later as u32).collect();
+        let rows = table.index_select(&Tensor::from_vec(rows, count, device)?, 0)?;
+        let factors = Tensor::from_slice(&self.active.activations[some], (count, 1), device)?;
+        Ok(rows.broadcast_mul(&factors)?)
     }
 
     /// Returns what one active feature writes `later` layers after its own, `[1, d]`, if it writes there.
@@ -171,29 +237,13 @@ impl Layer {
 
     /// Returns whether features write in the layer so many layers after their own.
     fn reaches(&self, later: usize) -> bool {
-        later < self.rows.len()
+        self.table.is_some() && later < self.written
     }
-}
-
-/// Collects the features of a dictionary that are active at a position, by activations `[tokens, features]`.
-fn active_in(layer: usize, part: LayerPart, fired: &Tensor) -> Result<Vec<ActiveFeature>> {
-    let count = fired.dim(1)?;
-    let fired: Vec<f32> = fired.flatten_all()?.to_vec1()?;
-    let mut active = Vec::new();
-    // What is active at the first position has no meaning of its own: its norm is an outlier in most models.
-    for (place, activation) in fired.iter().enumerate().skip(count) {
-        if *activation != 0.0 {
-            let position = place / count;
-            let feature = place % count;
-            active.push(ActiveFeature { layer, part, position, feature, activation: f64::from(*activation) });
-        }
-    }
-    Ok(active)
 }
 
 /// Returns the features that are active anywhere, by index: one that is active at several positions is read once.
-fn indices(active: &[ActiveFeature]) -> Vec<u32> {
-    let mut wanted: Vec<u32> = active.iter().map(|one| one.feature as u32).collect();
+fn indices(active: &[u32]) -> Vec<u32> {
+    let mut wanted = active.to_vec();
     wanted.sort_unstable();
     wanted.dedup();
     wanted
@@ -237,22 +287,25 @@ impl LayerWrites {
             if !features.reaches(later) {
                 continue;
             }
-            let count = features.active.len();
-            memory::check(8 * count as u128 * d as u128, || {
-                format!("what {count} active features write in layer {layer}")
+            let positions = features.positions();
+            let most = positions.len().min(WRITES);
+            memory::check(8 * most as u128 * d as u128, || {
+                format!("what {most} active features write in layer {layer}")
             })?;
-            let rows = features.written(0..count, later)?;
-            if !is_finite(&rows)? {
-                return Err(not_finite());
+            for begin in (0..positions.len()).step_by(WRITES) {
+                let some = begin..positions.len().min(begin + WRITES);
+                let rows = features.written(some.clone(), later)?;
+                if !is_finite(&rows)? {
+                    return Err(not_finite());
+                }
+                let places = Tensor::from_slice(&positions[some.clone()], some.len(), device)?;
+                reconstruction = reconstruction.index_add(&places, &rows, 0)?;
             }
-            let positions: Vec<u32> = features.active.iter().map(|one| one.position as u32).collect();
-            let places = Tensor::from_slice(&positions, positions.len(), device)?;
-            reconstruction = reconstruction.index_add(&places, &rows, 0)?;
-            let mut begin = 0;
-            for together in positions.chunk_by(|a, b| a == b) {
-                let places = begin..begin + together.len();
-                begin = places.end;
-                runs[together[0] as usize].push(Run { from, later, places });
+            for (position, runs) in runs.iter_mut().enumerate() {
+                let places = features.at(position);
+                if !places.is_empty() {
+                    runs.push(Run { from, later, places });
+                }
             }
         }
         for more in beside.into_iter().flatten() {

@@ -170,16 +170,27 @@ impl Bar for RaisingBar {
 #[test]
 fn an_interruption_leaves_the_graph_so_far() {
     let first = fixture("gpt2-relu", 0);
-    let flag = Arc::new(AtomicBool::new(false));
-    let task = Task::new(flag.clone(), Arc::new(RaisingProgress(flag)));
-    let part = attribution_graph(&first.model, &first.transcoders, &first.prompt(), &first.options, &task).unwrap();
-    let whole = first.graph();
-    assert!(!part.is_whole && !part.features.is_empty() && part.features.len() < whole.features.len());
-    assert!(!task.is_interrupted() && !part.circuit(PruneOptions::default()).is_whole);
-    // What was computed is as it is in the whole graph.
-    let target =
-        |graph: &AttributionGraph| graph.matrix.row(graph.counts().first_target())[graph.counts().first_token()];
-    assert_eq!(target(&part), target(&whole));
+    let edges = |graph: &AttributionGraph| -> BTreeMap<String, f32> {
+        let target = graph.counts().first_target();
+        (0..target).map(|node| (graph.node(node).name(), graph.matrix.edge(target, node))).collect()
+    };
+    // All features, and the most influential ones: then rows have the values of these only.
+    for nodes in [usize::MAX, 30] {
+        let options = AttributionGraphOptions { nodes, ..first.options.clone() };
+        let graph =
+            |task: &Task| attribution_graph(&first.model, &first.transcoders, &first.prompt(), &options, task).unwrap();
+        let flag = Arc::new(AtomicBool::new(false));
+        let task = Task::new(flag.clone(), Arc::new(RaisingProgress(flag)));
+        let part = graph(&task);
+        let whole = graph(&Task::default());
+        assert!(!part.is_whole && !part.features.is_empty() && part.features.len() < whole.features.len());
+        assert!(!task.is_interrupted() && !part.circuit(PruneOptions::default()).is_whole);
+        // What was computed is as it is in the whole graph.
+        let known = edges(&whole);
+        for (node, edge) in edges(&part) {
+            assert_eq!(known.get(&node), Some(&edge), "{node}");
+        }
+    }
 }
 
 /// Returns the bytes of a graph's rows and of its matrix, and the bytes that were stated beforehand.
@@ -188,10 +199,7 @@ fn bytes(model: &Model, transcoders: &Transcoders, prompt: &[u32], nodes: usize)
     let task = Task::default();
     let batch = Batch::new(vec![prompt.to_vec()]).unwrap();
     let dictionaries = &GraphDictionaries::from(transcoders);
-    let ask = Ask { places: frozen::places(decoder, dictionaries), ..Ask::default() };
-    let mut cache = decoder.cache(&batch, ask, &task).unwrap();
-    let held = FrozenModel::of(decoder, &mut cache, dictionaries).unwrap();
-    let sources = GraphSources::of(decoder, &cache, dictionaries, &held).unwrap();
+    let PromptRun { held, sources } = PromptRun::of(decoder, dictionaries, &batch, Patterns::Held, &task).unwrap();
     let last = ReadPosition { step: sources.steps.count(), position: sources.tokens - 1 };
     let options = AttributionGraphOptions { nodes, ranked: 20, ..Default::default() };
     let mut search = InfluenceSearch {
@@ -201,12 +209,13 @@ fn bytes(model: &Model, transcoders: &Transcoders, prompt: &[u32], nodes: usize)
         task: &task,
         rows: Vec::new(),
         found: BTreeMap::new(),
+        kept: None,
     };
     search.of_targets(&[last], &random(&[1, held.d], 5)).unwrap();
     assert!(search.of_features(&[1.0], &options).unwrap());
-    assert_eq!(search.rows.len(), 1 + nodes.min(sources.active.len()));
+    assert_eq!(search.rows.len(), 1 + nodes.min(sources.active));
     let of_rows: usize = search.rows.iter().map(|row| row.values.len()).sum();
-    let stated = needed(&sources, 1, nodes);
+    let stated = needed(&sources, 1, &options);
     let target = GraphTarget { token: None, pair: None, direction: None, label: "direction".into(), weight: 1.0 };
     let graph = AttributionGraph::assembled(model, transcoders, prompt, vec![target], search, true).unwrap();
     let of_matrix: usize = graph.matrix.rows.iter().map(Vec::len).sum();

@@ -2,11 +2,13 @@
 
 use super::frozen::FrozenAttention;
 use super::loadings::{EdgeLoadings, head_loadings};
+use super::mixing::Mixing;
 use super::scores::{EdgeScoreOptions, edge_scores};
 use super::sum_tests::{made, plain};
 use super::*;
 use crate::fixtures::{configs, decoder};
 use crate::model::config::Config;
+use crate::model::run::Ask;
 use crate::model::site::one_site;
 use crate::sae::Transcoders;
 use crate::tensor::{Device, floats};
@@ -37,16 +39,14 @@ fn edges_with(
     let task = Task::default();
     let batch = Batch::new(vec![PROMPT.to_vec()]).unwrap();
     let dictionaries = &GraphDictionaries::from(transcoders);
-    let ask = Ask { places: frozen::places(decoder, dictionaries), ..Ask::default() };
-    let mut cache = decoder.cache(&batch, ask, &task).unwrap();
-    let mut held = FrozenModel::of(decoder, &mut cache, dictionaries).unwrap();
-    let sources = GraphSources::of(decoder, &cache, dictionaries, &held).unwrap();
+    let PromptRun { mut held, sources } = PromptRun::of(decoder, dictionaries, &batch, Patterns::Held, &task).unwrap();
     for (layer, block) in held.blocks.iter_mut().enumerate() {
         let FrozenAttention::Heads(maps) = &mut block.attention else { panic!("a Lorsa in layer {layer}") };
-        let heads = maps.mixing.dim(0).unwrap();
+        let Mixing::Held(mixing) = &mut maps.mixing else { panic!("no patterns of layer {layer}") };
+        let heads = mixing.dim(0).unwrap();
         let kept: Vec<f32> = (0..heads).map(|head| f32::from(u8::from(has(layer, head)))).collect();
         let kept = Tensor::from_vec(kept, (heads, 1, 1), &Device::Cpu).unwrap();
-        maps.mixing = maps.mixing.broadcast_mul(&kept).unwrap();
+        *mixing = mixing.broadcast_mul(&kept).unwrap();
     }
     let edge = |(from, to): &(usize, usize)| {
         let (at, reading) = match graph.features.get(*to) {

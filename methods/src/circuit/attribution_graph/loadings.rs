@@ -11,6 +11,8 @@ use super::AttributionGraph;
 use super::backward::Backward;
 use super::dictionaries::GraphDictionaries;
 use super::frozen::{self, FrozenBlock, FrozenModel};
+use super::mixing::Patterns;
+use super::prompt_run::PromptRun;
 use super::sources::GraphSources;
 use super::targets;
 use crate::base::{Cell, Result, Table, Task};
@@ -18,7 +20,6 @@ use crate::circuit::graph::{EdgeHeads, HeadLoading};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::model::run::Ask;
 use crate::sae::Transcoders;
 use crate::tensor::{Tensor, floats};
 
@@ -103,11 +104,8 @@ pub fn head_loadings(
     let dictionaries = &GraphDictionaries::from(transcoders).of_model(model)?;
     let transcoders = &dictionaries.transcoders;
     let batch = Batch::new(vec![graph.tokens.clone()])?;
-    let ask = Ask { places: frozen::places(decoder, dictionaries), ..Ask::default() };
-    let mut cache = decoder.cache(&batch, ask, task)?;
-    let held = FrozenModel::of(decoder, &mut cache, dictionaries)?;
-    let sources = GraphSources::of(decoder, &cache, dictionaries, &held)?;
-    drop(cache);
+    let patterns = Patterns::of(decoder.config(), graph.tokens.len());
+    let PromptRun { held, sources } = PromptRun::of(decoder, dictionaries, &batch, patterns, task)?;
     let split = Split { model, graph, transcoders, held: &held, sources: &sources, task };
     let mut order: Vec<usize> = (0..edges.len()).collect();
     order.sort_by_key(|edge| edges[*edge].1);
@@ -287,7 +285,7 @@ impl Split<'_> {
         // [heads, positions, d_head], of a stream.
         let values = |stream: &Tensor| -> Result<Tensor> {
             let count = stream.dim(0)?;
-            let values = stream.matmul(&maps.out_together)?.reshape((count, held.kv_heads, 1, size))?;
+            let values = stream.matmul(&maps.out_of_heads)?.reshape((count, held.kv_heads, 1, size))?;
             let values = values.broadcast_as((count, held.kv_heads, each, size))?.contiguous()?;
             Ok(values.reshape((count, heads, size))?.transpose(0, 1)?.contiguous()?)
         };
@@ -296,11 +294,10 @@ impl Split<'_> {
             let found = kernels::linear(rows, &maps.into_heads, None)?;
             Ok(found.reshape((count, heads, size))?.transpose(0, 1)?.contiguous()?)
         };
-        // The mixing has a row for each key, and a column for each query.
-        let mixing = maps.mixing.narrow(1, 0, positions)?.narrow(2, 0, positions)?;
-        let mixed = mixing.transpose(1, 2)?.contiguous()?.matmul(&values(stream)?)?;
+        let mixed = maps.mixing.mixed(&values(stream)?, self.task)?;
         let through = floats(&(&mixed * gradients(&behind.all)?)?.sum((1, 2))?)?;
-        let weight = floats(&mixing.narrow(1, position, 1)?.narrow(2, positions - 1, 1)?.flatten_all()?)?;
+        let weight = maps.mixing.of_queries(&[positions - 1], positions, self.task)?;
+        let weight = floats(&weight.narrow(1, position, 1)?.flatten_all()?)?;
         let alone = floats(&(values(direct)? * gradients(&behind.direct)?)?.sum((1, 2))?)?;
         for (head, ((through, weight), alone)) in through.iter().zip(weight).zip(alone).enumerate() {
             found.parts.heads.push(HeadLoading { layer, head, alone: alone * weight, through: *through });

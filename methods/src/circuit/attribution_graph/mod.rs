@@ -21,6 +21,8 @@ pub mod neuronpedia;
 pub mod predict;
 
 pub(in crate::circuit) mod layer_writes;
+mod mixing;
+mod prompt_run;
 mod rank;
 mod rows;
 pub mod scores;
@@ -36,16 +38,18 @@ pub use steps::{GraphSteps, LayerPart};
 pub use targets::{GraphTarget, TargetName};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::base::task::{Bar, InterruptibleWork};
 use crate::base::{Kind, Result, Task, memory};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::model::run::Ask;
 use crate::tensor::{DType, Tensor};
 use backward::Backward;
 use frozen::FrozenModel;
+use mixing::Patterns;
+use prompt_run::PromptRun;
 use sources::{ContributionRow, GraphSources, ReadPosition};
 
 crate::options! {
@@ -75,24 +79,38 @@ pub fn attribution_graph(
     options: &AttributionGraphOptions,
     task: &Task,
 ) -> Result<AttributionGraph> {
+    let patterns = Patterns::of(model.decoder.config(), prompt.len());
+    graph_by(model, dictionaries.into(), prompt, options, patterns, task)
+}
+
+/// Computes an attribution graph with attention patterns that are held, or computed again wherever they are read.
+fn graph_by(
+    model: &Model,
+    given: GraphDictionaries,
+    prompt: &[u32],
+    options: &AttributionGraphOptions,
+    patterns: Patterns,
+    task: &Task,
+) -> Result<AttributionGraph> {
     let decoder = &model.decoder;
-    let given: GraphDictionaries = dictionaries.into();
     frozen::check(decoder, &model.name().to_string(), &given.transcoders)?;
     let dictionaries = &given.of_model(model)?;
     let batch = Batch::new(vec![prompt.to_vec()]).map_err(|e| e.about("prompt"))?;
     let config = decoder.config();
-    let patterns = 4 * dictionaries.patterns(config) as u128 * (prompt.len() as u128).pow(2);
-    memory::check(patterns, || format!("the attention patterns of {} tokens", prompt.len()))
-        .map_err(|e| e.about("prompt"))?;
+    let squares = 4 * dictionaries.patterns(config, patterns) as u128 * (prompt.len() as u128).pow(2);
+    // Scores and pattern of a block of queries, of one layer at a time.
+    let block = 8 * (config.heads * mixing::QUERIES.min(prompt.len())) as u128 * prompt.len() as u128;
+    let lines = 8 * (config.layers * config.d_model) as u128 * prompt.len() as u128;
+    memory::check(squares + block + lines, || {
+        format!("the attention patterns, inputs and errors of {} tokens", prompt.len())
+    })
+    .map_err(|e| e.about("prompt"))?;
     let bar = task.begin("running the model", None);
-    let ask = Ask { places: frozen::places(decoder, dictionaries), ..Ask::default() };
-    let mut cache = decoder.cache(&batch, ask, task)?;
     let logits = decoder.logits_at(&batch, &[-1], Vec::new(), task)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
     let (targets, reading) = targets::targets(model, &logits, options, task)?;
-    let held = FrozenModel::of(decoder, &mut cache, dictionaries)?;
-    let sources = GraphSources::of(decoder, &cache, dictionaries, &held)?;
-    drop((cache, bar));
-    memory::check(needed(&sources, targets.len(), options.nodes), || "the edges of the attribution graph".into())
+    let PromptRun { held, sources } = PromptRun::of(decoder, dictionaries, &batch, patterns, task)?;
+    drop(bar);
+    memory::check(needed(&sources, targets.len(), options), || "the edges of the attribution graph".into())
         .map_err(|e| e.hint("read fewer tokens, or ask for fewer features with #{ nodes: 1000 }"))?;
     let last = ReadPosition { step: sources.steps.count(), position: prompt.len() - 1 };
     let at: Vec<ReadPosition> = vec![last; targets.len()];
@@ -103,6 +121,7 @@ pub fn attribution_graph(
         task,
         rows: Vec::new(),
         found: BTreeMap::new(),
+        kept: None,
     };
     search.of_targets(&at, &reading)?;
     let weights: Vec<f64> = targets.iter().map(|target| target.weight).collect();
@@ -112,15 +131,19 @@ pub fn attribution_graph(
 
 /// Returns an upper bound on the bytes of a graph's rows, those of the largest cones, and of the matrix that is made of
 /// them.
-fn needed(sources: &GraphSources, targets: usize, nodes: usize) -> u128 {
-    let length = |one: &ActiveFeature| sources.row_length(sources.read_position(one));
-    let mut lengths: Vec<usize> = sources.active.iter().map(length).collect();
+fn needed(sources: &GraphSources, targets: usize, options: &AttributionGraphOptions) -> u128 {
+    let all = sources.active;
+    let wanted = options.nodes.min(all);
+    // Whole rows are those that the last features are ranked by.
+    let round = options.ranked.max(1);
+    let whole = if wanted == all { all } else { wanted.saturating_sub(1) / round * round };
+    let mut lengths = sources.row_lengths();
     lengths.sort_unstable_by(|a, b| b.cmp(a));
-    lengths.truncate(nodes);
-    let whole = sources.count() as u128 * targets as u128;
-    let rows = lengths.len() + targets;
-    let matrix = rows as u128 * (rows + (sources.steps.count() + 1) * sources.tokens) as u128;
-    4 * (whole + lengths.iter().map(|length| *length as u128).sum::<u128>() + matrix)
+    let of_whole: u128 = lengths.iter().take(whole).map(|length| *length as u128).sum();
+    let others = ((sources.steps.count() + 1) * sources.tokens) as u128;
+    let of_others = (wanted - whole) as u128 * (wanted as u128 + others);
+    let rows = (wanted + targets) as u128;
+    4 * (sources.count() as u128 * targets as u128 + of_whole + of_others + rows * (rows + others))
 }
 
 /// A search for the most influential features, with the rows computed so far.
@@ -133,6 +156,8 @@ struct InfluenceSearch<'a> {
     rows: Vec<ContributionRow>,
     /// The place of the row of each active feature that has one.
     found: BTreeMap<usize, usize>,
+    /// Whether each active feature has a row or will have one, as soon as these are chosen.
+    kept: Option<Arc<[bool]>>,
 }
 
 impl InfluenceSearch<'_> {
@@ -150,7 +175,7 @@ impl InfluenceSearch<'_> {
 
     /// Computes the rows of the most influential features; returns false if interrupted.
     fn of_features(&mut self, weights: &[f64], options: &AttributionGraphOptions) -> Result<bool> {
-        let all = self.sources.active.len();
+        let all = self.sources.active;
         let wanted = options.nodes.min(all);
         let bar = self.task.begin("attributing features", Some(wanted as u64));
         let piece = self.task.piece();
@@ -162,7 +187,9 @@ impl InfluenceSearch<'_> {
                 let left = ranked.into_iter().filter(|feature| !self.found.contains_key(feature));
                 left.take(options.ranked.min(wanted - self.found.len())).collect()
             };
-            match self.of_some(next, &piece, bar.as_ref()) {
+            let is_last = self.found.len() + next.len() == wanted && wanted < all;
+            let kept = if is_last { self.keep(&next) } else { Ok(()) };
+            match kept.and_then(|()| self.of_some(next, &piece, bar.as_ref())) {
                 Err(error) if error.kind == Kind::Interrupted => {
                     piece.answer(self.found.len() as u64);
                     return Ok(false);
@@ -173,15 +200,29 @@ impl InfluenceSearch<'_> {
         Ok(true)
     }
 
+    /// Drops from all rows the values of features that will have none, once the last ones that will are chosen: nothing is
+    /// ranked by them any more, and of a long prompt they are most of a row.
+    fn keep(&mut self, last: &[usize]) -> Result<()> {
+        let mut kept = vec![false; self.sources.active];
+        self.found.keys().chain(last).for_each(|feature| kept[*feature] = true);
+        let kept: Arc<[bool]> = kept.into();
+        for row in &mut self.rows {
+            self.task.check()?;
+            *row = self.sources.restricted(row, &kept);
+        }
+        self.kept = Some(kept);
+        Ok(())
+    }
+
     /// Computes the rows of some features, those of one dictionary and of near positions together.
     fn of_some(&mut self, mut features: Vec<usize>, piece: &InterruptibleWork, bar: &dyn Bar) -> Result<()> {
         // Active features are in the order of steps and positions. In reverse order the first has the largest cone.
         features.sort_unstable_by(|a, b| b.cmp(a));
         let mut left = features.as_slice();
-        while let Some(first) = left.first().map(|feature| self.sources.active[*feature]) {
+        while let Some(first) = left.first().map(|feature| self.sources.feature(*feature)) {
             piece.check(self.found.len() as u64)?;
             let most = rows::at_once(self.held, first.position + 1);
-            let one = |feature: &usize| self.sources.active[*feature];
+            let one = |feature: &usize| self.sources.feature(*feature);
             let is_alike = |one: ActiveFeature| (one.layer, one.part) == (first.layer, first.part);
             let alike = left.iter().take(most).take_while(|feature| is_alike(one(feature)));
             let (part, rest) = left.split_at(alike.count());
@@ -193,7 +234,10 @@ impl InfluenceSearch<'_> {
             let found = rows::rows(self.held, self.sources, &at, gradient, self.task)?;
             for (feature, row) in part.iter().zip(found) {
                 self.found.insert(*feature, self.rows.len());
-                self.rows.push(row);
+                self.rows.push(match &self.kept {
+                    Some(kept) => self.sources.restricted(&row, kept),
+                    None => row,
+                });
             }
             bar.advance(part.len() as u64);
         }
@@ -219,6 +263,8 @@ mod limit_tests;
 mod loading_tests;
 #[cfg(test)]
 mod lorsa_tests;
+#[cfg(test)]
+mod mixing_tests;
 #[cfg(test)]
 mod sum_tests;
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub fn by_influence(
     found: &BTreeMap<usize, usize>,
     weights: &[f64],
 ) -> Vec<usize> {
-    let mut influence = vec![0.0; sources.active.len()];
+    let mut influence = vec![0.0; sources.active];
     let through = |influence: &mut Vec<f64>, row: &ContributionRow, weight: f64| {
         if weight == 0.0 {
             return;

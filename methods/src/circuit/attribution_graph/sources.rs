@@ -1,14 +1,15 @@
 //! The sources of the graph, active features, reconstruction errors and tokens, and their places in the rows of targets.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::dictionaries::GraphDictionaries;
-use super::frozen::{FrozenModel, FrozenNorm, recorded};
+use super::frozen::{FrozenNorm, FrozenRun, recorded};
 use super::layer_writes::{ActiveFeature, Layer, LayerWrites, Writer, reading, target};
 use super::steps::{GraphSteps, LayerPart};
-use crate::base::Result;
+use crate::base::{Error, Result, Task};
+use crate::err;
 use crate::model::cache::Cache;
-use crate::model::decoder::Decoder;
 use crate::model::site::{Site, SiteKind};
 use crate::tensor::Tensor;
 
@@ -26,11 +27,57 @@ pub struct ReadPosition {
 pub struct ContributionRow {
     pub target: ReadPosition,
     pub values: Vec<f32>,
+    /// Whether each of the active features, which stand in the order of steps, positions and indices, has its value in the row;
+    /// none if all have.
+    pub kept: Option<Arc<[bool]>>,
+}
+
+/// The features and writes of the steps of a run that were read so far.
+#[derive(Default)]
+pub struct ReadSteps {
+    features: Vec<Layer>,
+    written: Vec<LayerWrites>,
+}
+
+impl ReadSteps {
+    /// Reads the steps of a layer, whose `cache` has what was recorded there; `writing` is the norm behind its MLP.
+    pub fn read(
+        &mut self,
+        run: FrozenRun,
+        cache: &Cache,
+        layer: usize,
+        writing: &FrozenNorm,
+        task: &Task,
+    ) -> Result<()> {
+        let FrozenRun { model, dictionaries, .. } = run;
+        let GraphDictionaries { transcoders, lorsas } = dictionaries;
+        let steps = dictionaries.steps();
+        let within = |e: Error| e.within(format!("layer {layer}"));
+        if let Some(lorsa) = lorsas.get(layer) {
+            let x = recorded(cache, Site::new(SiteKind::AttnIn, layer))?;
+            let heads = Layer::of_lorsa(layer, lorsa, &x).map_err(within)?;
+            let wanted = recorded(cache, Site::new(SiteKind::AttnOut, layer))?;
+            let writer = Writer { from: steps.of(layer, LayerPart::Attention), later: 0, features: &heads };
+            self.written.push(LayerWrites::of_attention(layer, writer, lorsa, &wanted)?);
+            self.features.push(heads);
+        }
+        let Some(features) = transcoders.layers().get(layer) else { return Err(err!(Bug, "no layer {layer}")) };
+        let x = reading(model.config(), cache, transcoders.reads, layer)?;
+        self.features.push(Layer::of(layer, features, &x, task).map_err(within)?);
+        let wanted = target(model, cache, transcoders.writes, layer)?;
+        let writer = |earlier: usize| {
+            let from = steps.of(earlier, LayerPart::Mlp);
+            Writer { from, later: layer - earlier, features: &self.features[from] }
+        };
+        let writers: Vec<Writer> = (0..=layer).map(writer).collect();
+        self.written.push(LayerWrites::of_mlp(layer, &writers, features, &x, &wanted, writing)?);
+        Ok(())
+    }
 }
 
 pub struct GraphSources {
-    /// The active features by step, position and index.
-    pub active: Vec<ActiveFeature>,
+    /// The number of active features, which stand in the order of steps, positions and indices.
+    pub active: usize,
     pub tokens: usize,
     pub steps: GraphSteps,
     /// The index of the first active feature for each step and position, and one more after the last.
@@ -48,72 +95,48 @@ pub struct GraphSources {
 }
 
 impl GraphSources {
-    pub fn of(model: &Decoder, cache: &Cache, dictionaries: &GraphDictionaries, frozen: &FrozenModel) -> Result<Self> {
-        let config = model.config();
-        let GraphDictionaries { transcoders, lorsas } = dictionaries;
-        let steps = dictionaries.steps();
-        let embedded = recorded(cache, Site::new(SiteKind::Embed, 0))?;
+    /// Puts the sources of all steps in their order; `embedded` are the embeddings of the tokens.
+    pub fn of(read: ReadSteps, steps: GraphSteps, embedded: Tensor) -> Result<Self> {
+        let ReadSteps { features, written } = read;
         let tokens = embedded.dim(0)?;
-        // Features and writes of each step.
-        let mut layers: Vec<Layer> = Vec::new();
-        let mut written = Vec::new();
-        for (layer, features) in transcoders.layers().iter().enumerate() {
-            let within = |e: crate::base::Error| e.within(format!("layer {layer}"));
-            if let Some(lorsa) = lorsas.get(layer) {
-                let x = recorded(cache, Site::new(SiteKind::AttnIn, layer))?;
-                let heads = Layer::of_lorsa(layer, lorsa, &x).map_err(within)?;
-                let wanted = recorded(cache, Site::new(SiteKind::AttnOut, layer))?;
-                let writer = Writer { from: steps.of(layer, LayerPart::Attention), later: 0, features: &heads };
-                written.push(LayerWrites::of_attention(layer, writer, lorsa, &wanted)?);
-                layers.push(heads);
-            }
-            let x = reading(config, cache, transcoders.reads, layer)?;
-            layers.push(Layer::of(layer, features, &x).map_err(within)?);
-            let wanted = target(model, cache, transcoders.writes, layer)?;
-            let writer = |earlier: usize| {
-                let from = steps.of(earlier, LayerPart::Mlp);
-                Writer { from, later: layer - earlier, features: &layers[from] }
-            };
-            let writers: Vec<Writer> = (0..=layer).map(writer).collect();
-            let writing = &frozen.blocks[layer].writing;
-            written.push(LayerWrites::of_mlp(layer, &writers, features, &x, &wanted, writing)?);
-        }
-        let mut all = Self {
-            active: layers.iter().flat_map(|layer| layer.active.iter().copied()).collect(),
-            tokens,
-            steps,
-            first: Vec::new(),
-            columns: Vec::new(),
-            offsets: Vec::new(),
-            written,
-            features: Vec::new(),
-            embedded,
-        };
-        let mut start = 0;
-        for layer in &layers {
-            let counts = (0..=tokens).map(|position| layer.active.partition_point(|one| one.position < position));
-            let first: Vec<usize> = counts.map(|count| start + count).collect();
+        let mut active = 0;
+        let mut first: Vec<Vec<usize>> = Vec::new();
+        let mut columns: Vec<Vec<usize>> = Vec::new();
+        for layer in &features {
+            let starts = (0..=tokens).map(|position| layer.at(position).start);
+            first.push(starts.clone().map(|start| active + start).collect());
             // One error at each position but the first.
-            all.columns.push((0..=tokens).map(|at| first[at] - start + at.saturating_sub(1)).collect());
-            all.first.push(first);
-            start += layer.active.len();
+            columns.push(starts.enumerate().map(|(position, start)| start + position.saturating_sub(1)).collect());
+            active += layer.count();
         }
         let offsets = (0..tokens).map(|position| {
             let mut begin = 0;
-            let ends = all.columns.iter().map(|starts| {
+            let ends = columns.iter().map(|starts| {
                 begin += starts[position + 1];
                 begin
             });
             std::iter::once(0).chain(ends).collect()
         });
-        all.offsets = offsets.collect();
-        all.features = layers;
-        Ok(all)
+        let offsets: Vec<Vec<usize>> = offsets.collect();
+        Ok(Self { active, tokens, steps, first, columns, offsets, written, features, embedded })
     }
 
     /// Returns the active features of a step and position.
     fn features_at(&self, step: usize, position: usize) -> Range<usize> {
         self.first[step][position]..self.first[step][position + 1]
+    }
+
+    /// Returns the step and the position of an active feature.
+    fn place_of(&self, feature: usize) -> ReadPosition {
+        let step = self.first.partition_point(|starts| starts[0] <= feature).saturating_sub(1);
+        let position = self.first[step].partition_point(|start| *start <= feature).saturating_sub(1);
+        ReadPosition { step, position }
+    }
+
+    /// Returns an active feature by its place among all of them.
+    pub fn feature(&self, feature: usize) -> ActiveFeature {
+        let ReadPosition { step, position } = self.place_of(feature);
+        self.features[step].feature(feature - self.first[step][0], position)
     }
 
     /// Returns where a feature reads.
@@ -123,19 +146,19 @@ impl GraphSources {
 
     /// Returns the place of a feature among the active ones.
     pub fn place(&self, feature: &ActiveFeature) -> Option<usize> {
-        let key = |one: &ActiveFeature| (one.layer, one.part, one.position, one.feature);
-        self.active.binary_search_by_key(&key(feature), key).ok()
+        let step = self.steps.of(feature.layer, feature.part);
+        let found = self.features.get(step)?.place(feature.feature, feature.position)?;
+        Some(self.first[step][0] + found)
     }
 
     /// Returns what an active feature of a transcoder adds to the residual stream in the MLP of a layer, `[1, d]`, if
     /// it writes there.
     pub fn feature_write(&self, place: usize, layer: usize, writing: &FrozenNorm) -> Result<Option<Tensor>> {
-        let one = self.active[place];
-        let step = self.steps.of(one.layer, one.part);
-        let of_step = place - self.first[step][0];
-        let Some(later) = layer.checked_sub(one.layer) else { return Ok(None) };
-        let Some(rows) = self.features[step].one_written(of_step, later)? else { return Ok(None) };
-        Ok(Some(writing.scaled(&writing.forward(&rows)?, &[one.position])?))
+        let ReadPosition { step, position } = self.place_of(place);
+        let (own, _) = self.steps.at(step);
+        let Some(later) = layer.checked_sub(own) else { return Ok(None) };
+        let rows = self.features[step].one_written(place - self.first[step][0], later)?;
+        rows.map(|rows| writing.scaled(&writing.forward(&rows)?, &[position])).transpose()
     }
 
     /// Returns what the error at a position adds to the residual stream in the MLP of a layer: `[1, d]`; the first
@@ -161,8 +184,30 @@ impl GraphSources {
         self.offset(target, target.step) + target.position + 1
     }
 
+    /// Returns the lengths of the rows of all active features.
+    pub fn row_lengths(&self) -> Vec<usize> {
+        let at = |step: usize| (0..self.tokens).map(move |position| ReadPosition { step, position });
+        let of_place = |place: ReadPosition| {
+            let count = self.features_at(place.step, place.position).len();
+            std::iter::repeat_n(self.row_length(place), count)
+        };
+        (0..self.steps.count()).flat_map(at).flat_map(of_place).collect()
+    }
+
     pub fn empty_row(&self, target: ReadPosition) -> ContributionRow {
-        ContributionRow { target, values: vec![0.0; self.row_length(target)] }
+        ContributionRow { target, values: vec![0.0; self.row_length(target)], kept: None }
+    }
+
+    /// Returns a row with the values of all errors and tokens, and of some of the active features.
+    pub fn restricted(&self, row: &ContributionRow, kept: &Arc<[bool]>) -> ContributionRow {
+        let mut values = Vec::new();
+        self.each_source(row, &mut |source, value| {
+            if kept.get(source).is_none_or(|is_kept| *is_kept) {
+                values.push(value);
+            }
+        });
+        values.shrink_to_fit();
+        ContributionRow { target: row.target, values, kept: Some(kept.clone()) }
     }
 
     /// Fills rows with the contributions of the sources that write in the place of a step's part at a position, from
@@ -213,13 +258,15 @@ impl GraphSources {
         Ok(())
     }
 
-    /// Calls `visit` with the index and value of each source: features, then errors by step and position, then tokens.
+    /// Calls `visit` with the index and value of each source in a row: features, then errors by step and position, then
+    /// tokens.
     pub fn each_source(&self, row: &ContributionRow, visit: &mut dyn FnMut(usize, f32)) {
         let mut values = row.values.iter();
-        let errors = self.active.len();
+        let is_there = |feature: &usize| row.kept.as_ref().is_none_or(|kept| kept[*feature]);
+        let errors = self.active;
         for step in 0..row.target.step {
             for position in 0..=row.target.position {
-                for feature in self.features_at(step, position) {
+                for feature in self.features_at(step, position).filter(is_there) {
                     visit(feature, values.next().copied().unwrap_or(0.0));
                 }
                 if position > 0 {
@@ -235,6 +282,6 @@ impl GraphSources {
 
     /// Returns the number of all sources: features, errors and tokens.
     pub fn count(&self) -> usize {
-        self.active.len() + (self.steps.count() + 1) * self.tokens
+        self.active + (self.steps.count() + 1) * self.tokens
     }
 }

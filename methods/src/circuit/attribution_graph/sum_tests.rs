@@ -8,6 +8,7 @@ use crate::fixtures::{configs, decoder};
 use crate::model::config::Config;
 use crate::model::decoder::{Decoder, Logits, Pass};
 use crate::model::hooks::{Action, At, BoundHook, Hooks, KeptHook};
+use crate::model::run::Ask;
 use crate::model::site::{Place, Site, SiteKind};
 use crate::sae::lorsa::{Attended, GroupMap, Lorsa, LorsaAbout};
 use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Writes};
@@ -218,7 +219,7 @@ fn direction(d: usize) -> Vec<f64> {
 }
 
 /// Returns whether the frozen model of a config is linear.
-fn is_linear(config: &Config) -> bool {
+pub fn is_linear(config: &Config) -> bool {
     config.causal && config.d_mlp > 0 && config.recurrent_layers().is_none() && config.beyond_sums().is_none()
 }
 

@@ -118,9 +118,9 @@ pub fn targets(
 
 /// Returns the vectors that targets read with after the final norm: `[targets, d]`.
 pub fn readings(model: &Model, targets: &[GraphTarget]) -> Result<Tensor> {
-    let weight = model.decoder.unembedding()?;
-    let mean = weight.mean(0)?;
-    let row = |token: u32| -> Result<Tensor> { Ok(weight.get(token as usize)?) };
+    let decoder = &model.decoder;
+    let mean = decoder.mean_unembedding()?;
+    let row = |token: u32| decoder.unembedding_row(token);
     let vector = |target: &GraphTarget| -> Result<Tensor> {
         match (target.token, target.pair, &target.direction) {
             (Some(token), _, _) => Ok((row(token)? - &mean)?),
@@ -128,7 +128,7 @@ pub fn readings(model: &Model, targets: &[GraphTarget]) -> Result<Tensor> {
             (None, None, Some(values)) => {
                 let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
                 let width = values.len();
-                Ok(Tensor::from_vec(values, width, weight.device())?)
+                Ok(Tensor::from_vec(values, width, mean.device())?)
             }
             (None, None, None) => Err(err!(Bug, "a target that is nothing")),
         }

@@ -250,7 +250,7 @@ fn acdc_with_zero_ablation_finds_exactly_the_truth() {
         let tokens = |pair: &Pair| TokenPair::of("", pair, one.model.tokenizer().unwrap(), &task).unwrap();
         let pairs: Vec<TokenPair> = pairs.iter().map(tokens).collect();
         let options = AcdcOptions { ablation: EdgeAblation::Zero, ..AcdcOptions::default() };
-        let found = acdc(&one.model, &pairs, Measure::Kl(Prompt::Clean), false, &options, &task).unwrap();
+        let found = acdc(&one.model, &pairs, Measure::Kl(Prompt::Clean), false, None, &options, &task).unwrap();
         let compared = compare(&found[0], &one.truth).edges;
         assert!(compared.first.is_empty(), "{name}: {:?} are in no known circuit", compared.first);
         assert!(compared.second.is_empty(), "{name}: {:?} were not found", compared.second);

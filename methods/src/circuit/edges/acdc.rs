@@ -78,26 +78,31 @@ pub struct EdgeTrial {
     pub is_kept: bool,
 }
 
-/// Finds the circuits of some thresholds, each with the gain of its edges. A search that was interrupted keeps the
-/// edges that it did not reach, and no circuits follow it.
+/// Finds the circuits of some thresholds, each with the gain of its edges: among all edges, or among those of a graph, with
+/// all others cut from the beginning. A search that was interrupted keeps the edges that it did not reach, and no circuits
+/// follow it.
 pub fn acdc(
     model: &Model,
     pairs: &[TokenPair],
     measure: Measure,
     normalised: bool,
+    among: Option<&Graph>,
     options: &AcdcOptions,
     task: &Task,
 ) -> Result<Vec<Graph>> {
     if let Some(wrong) = options.threshold.values.iter().find(|threshold| !threshold.is_finite()) {
         return Err(err!(Argument, "expected finite thresholds, found {wrong}").about("threshold"));
     }
-    let runs = EdgeRuns::new(model, pairs, measure, options.ablation, task)?;
+    let mut runs = EdgeRuns::new(model, pairs, measure, options.ablation, task)?;
+    if let Some(some) = among {
+        runs.begin_with(some, task)?;
+    }
     let scale = scale(model, pairs, measure, normalised, task)?.abs();
     let bar = task.begin("trying edges", Some((runs.wiring.edges() * options.threshold.values.len()) as u64));
     let mut found = Vec::new();
     for threshold in &options.threshold.values {
         let (trials, is_whole) = search(&runs, measure, threshold / scale, bar.as_ref(), task)?;
-        let mut gains = vec![Some(0.0); runs.wiring.edges()];
+        let mut gains: Vec<Option<f64>> = runs.begun().into_iter().map(|kept| kept.then_some(0.0)).collect();
         for trial in &trials {
             gains[trial.edge] = trial.is_kept.then_some(scale * trial.gain);
         }
@@ -108,6 +113,9 @@ pub fn acdc(
         graph.quantity = Some(quantity("worse by", measure, normalised));
         graph.is_whole = is_whole;
         graph.made = vec![("threshold".into(), (*threshold).into())];
+        if let Some(some) = among {
+            graph.made.push(("among".into(), some.edges.len().into()));
+        }
         graph.made.extend(provenance(measure, pairs, options.ablation, model));
         found.push(graph);
         if !is_whole {
@@ -117,7 +125,7 @@ pub fn acdc(
     Ok(found)
 }
 
-/// Tries all edges; returns the trials so far, and false if interrupted.
+/// Tries all edges that the runs begin with; returns the trials so far, and false if interrupted.
 pub fn search(
     runs: &EdgeRuns,
     measure: Measure,
@@ -133,7 +141,7 @@ pub fn search(
         sign,
         threshold,
         states: runs.texts.iter().map(|texts| texts.clean.clone()).collect(),
-        kept: vec![true; runs.wiring.edges()],
+        kept: runs.begun(),
         loss: sign * runs.clean(),
         at_once: FIRST,
         trials: Vec::new(),
@@ -181,7 +189,8 @@ impl AcdcSearch<'_, '_> {
     fn receiver(&mut self, receiver: usize, is_moving: &[bool]) -> Result<()> {
         let wiring = &self.runs.wiring;
         let extent = wiring.extents(&self.kept).1[receiver];
-        let order: Vec<usize> = wiring.before(receiver).rev().collect();
+        let begun = |sender: &usize| self.kept[wiring.edge(*sender, receiver)];
+        let order: Vec<usize> = wiring.before(receiver).rev().filter(begun).collect();
         let counts = |sender: &usize| extent != Extent::Nowhere && is_moving[*sender];
         // Whether each is expected to go: most do.
         let mut expected = vec![true; order.len()];

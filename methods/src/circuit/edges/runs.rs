@@ -7,7 +7,8 @@ use super::texts::{CutValues, EdgeTexts, Means};
 use super::wiring::Wiring;
 use super::{EdgeAblation, SHARE, check, check_values, groups};
 use crate::base::{Result, Task, memory};
-use crate::circuit::ablations::naming_weights;
+use crate::circuit::ablations::{Ablations, naming_weights};
+use crate::circuit::graph::Graph;
 use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::intervene::grid::PairGroup;
 use crate::intervene::metric::{Measure, MetricPlan};
@@ -51,7 +52,24 @@ impl<'a> EdgeRuns<'a> {
         Ok(Self { wiring, texts, pairs: pairs.len() })
     }
 
-    /// Returns the mean of the metric over all pairs in clean runs.
+    /// Cuts all edges but those of a graph in the runs that a search begins with.
+    pub fn begin_with(&mut self, graph: &Graph, task: &Task) -> Result<()> {
+        let kept = self.kept(graph).map_err(|e| e.about("among"))?;
+        for texts in &mut self.texts {
+            task.check()?;
+            texts.begin_with(&kept, task)?;
+            check_values(&texts.clean.values, &texts.numbers, &|| " where edges are cut".into())?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether each edge is kept in the runs that a search begins with.
+    pub fn begun(&self) -> Vec<bool> {
+        let all = || vec![true; self.wiring.edges()];
+        self.texts.first().map_or_else(all, |texts| texts.clean.kept.clone())
+    }
+
+    /// Returns the mean of the metric over all pairs in clean runs, or in those that a search begins with.
     pub fn clean(&self) -> f64 {
         self.texts.iter().flat_map(|texts| &texts.clean.values).sum::<f64>() / self.pairs as f64
     }

@@ -41,6 +41,7 @@ pub struct EdgeTexts<'a> {
     pub plan: MetricPlan<'a>,
     /// The numbers of the pairs of the texts among all pairs.
     pub numbers: Vec<usize>,
+    /// The clean run, with the edges cut that a search begins without.
     pub clean: RunState,
     /// Changes of a receiver's input when an edge is cut, by senders: `[senders, texts, pos, d_model]` from the first
     /// column at which anything changes, and from the first one that the metric reads.
@@ -103,6 +104,19 @@ impl<'a> EdgeTexts<'a> {
             shifts: [wide, ends],
             firsts,
         })
+    }
+
+    /// Cuts edges in the clean run, so that changes are against what is left of it.
+    pub fn begin_with(&mut self, kept: &[bool], task: &Task) -> Result<()> {
+        let left = self.state(&self.clean, kept, task)?;
+        // What a cut edge changes is against what its sender writes now.
+        let less = (Tensor::stack(&self.clean.outputs, 0)? - Tensor::stack(&left.outputs, 0)?)?;
+        let columns = self.width();
+        for (shifts, first) in self.shifts.iter_mut().zip(self.firsts) {
+            *shifts = (&*shifts + less.narrow(2, first, columns - first)?)?;
+        }
+        self.clean = left;
+        Ok(())
     }
 
     /// Returns the number of texts.

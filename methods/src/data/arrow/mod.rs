@@ -2,7 +2,6 @@
 
 mod messages;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,8 +9,9 @@ use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_ipc::Block;
 use arrow_ipc::reader::FileDecoder;
-use arrow_schema::{ArrowError, Schema};
+use arrow_schema::Schema;
 
+use crate::base::error::guarded;
 use crate::base::files::Files;
 use crate::base::{Error, Result};
 use crate::err;
@@ -84,18 +84,6 @@ fn read(decoder: &mut FileDecoder, bytes: &Buffer, part: &Part) -> Result<Option
         return Ok(None);
     }
     guarded(|| decoder.read_record_batch(&block, &message))
-}
-
-/// Turns the crate's error or panic for a damaged file into an error. A panic is harmless, since the decoder is not used
-/// any more.
-fn guarded<T>(read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(read) => read.map_err(|e| err!(Format, "{e}")),
-        Err(said) => {
-            let said = said.downcast_ref::<String>().cloned().or(said.downcast_ref::<&str>().map(|s| s.to_string()));
-            Err(err!(Format, "{}", said.unwrap_or_else(|| "it is damaged".into())))
-        }
-    }
 }
 
 fn unreadable(shown: &str, error: Error) -> Error {

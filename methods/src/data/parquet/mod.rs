@@ -3,7 +3,6 @@
 mod footer;
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaD
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use crate::base::budget::Budget;
+use crate::base::error::guarded;
 use crate::base::files::Files;
 use crate::base::{Error, Result, memory};
 use crate::err;
@@ -40,7 +40,8 @@ impl Parquet {
         let checked = |map: Mmap| footer::check_footer(&map).map(|()| map).map_err(|e| unreadable(shown, e));
         let map = files.map_as(path, checked)?;
         let (file, _) = files.open(path)?;
-        let metadata = guarded(shown, || ParquetMetaDataReader::new().parse_and_finish(&file))?;
+        let metadata = guarded(|| ParquetMetaDataReader::new().parse_and_finish(&file));
+        let metadata = metadata.map_err(|e| unreadable(shown, e))?;
         Ok(Self { map, file: file.into(), shown: shown.into(), metadata })
     }
 
@@ -82,25 +83,12 @@ impl Parquet {
 
     /// Turns the crate's error for a damaged file into ours.
     pub fn guarded<T>(&self, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
-        guarded(&self.shown, read)
+        guarded(read).map_err(|e| self.unreadable(e))
     }
 
     /// Adds the name of the file to an error.
     pub fn unreadable(&self, error: Error) -> Error {
         unreadable(&self.shown, error)
-    }
-}
-
-/// Turns the crate's error or panic for a damaged file into an error. A panic is harmless, since the reader is not used
-/// any more.
-fn guarded<T>(shown: &str, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
-    let broken = |why: String| unreadable(shown, err!(Format, "{why}"));
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(read) => read.map_err(|e| broken(e.to_string())),
-        Err(said) => {
-            let said = said.downcast_ref::<String>().cloned().or(said.downcast_ref::<&str>().map(|s| s.to_string()));
-            Err(broken(said.unwrap_or_else(|| "it is damaged".into())))
-        }
     }
 }
 

@@ -8,14 +8,11 @@ use sha2::{Digest, Sha256};
 
 use super::asset::read_head;
 use super::{Asset, Settings, read_asset, write_asset};
+use crate::base::Result;
 use crate::base::access::Access;
-use crate::base::cache::{CachedFolder, keyed};
-use crate::base::files::{self, Files, hex};
-use crate::base::{Error, Result};
+use crate::base::cache::{CacheFolder, DescribedFolder, described, unsealed};
+use crate::base::files::{Files, hex};
 use crate::err;
-
-/// The number of digits of a hash.
-const DIGITS: usize = 64;
 
 /// The ending of the file of a group of rows; its name is the number of the first one.
 const ENDING: &str = ".text";
@@ -25,8 +22,7 @@ pub const COLUMNS: [&str; 3] = ["seed", "temperature", "tokens"];
 
 /// The texts of a cache folder.
 pub struct TextCache {
-    files: Files,
-    folder: PathBuf,
+    cache: CacheFolder,
     /// Whether texts are written anew although they are cached.
     fresh: bool,
 }
@@ -63,30 +59,22 @@ impl TextKey {
 }
 
 impl TextCache {
-    /// Opens the texts of a cache folder; none if the rules of a run deny to read or to write there. The files read and
-    /// written there are neither input nor output of the run: a cached text is the one that would be written.
+    /// Opens the texts of a cache folder; none if the rules of a run deny to read or to write there.
     pub fn open(cache: &Path, access: &Access, fresh: bool) -> Result<Option<Self>> {
-        let access = access.within(&folder(cache))?;
-        let folder = access.out().to_path_buf();
-        let may = access.to_read(&folder).and_then(|_| access.to_write(&folder)).is_ok();
-        Ok(may.then(|| Self { files: Files::new(access, false), folder, fresh }))
+        Ok(CacheFolder::open(&folder(cache), access)?.map(|cache| Self { cache, fresh }))
     }
 
     /// Returns the group of rows that begins with row `first`, if it is cached; an error if its file is damaged.
     pub fn find(&self, key: &TextKey, first: u64) -> Result<Option<Vec<Vec<u32>>>> {
-        let place = self.place(key, first);
-        if self.fresh || !place.exists() {
+        if self.fresh {
             return Ok(None);
         }
-        let bytes = self.files.bytes(&place)?;
-        let (content, seal) = halves(&bytes)?;
-        if key.seal(first, content).as_bytes() != seal {
-            return Err(err!(Format, "its bytes have changed since it was written"));
-        }
-        let asset = read_asset(content)?;
-        // A read-only cache is useful, too; the time of use is then not recorded.
-        let _only_read = files::mark_used(&place);
-        Ok(Some(asset.ids.chunks(asset.context.max(1) as usize).map(<[u32]>::to_vec).collect()))
+        let place = self.place(key, first);
+        self.cache.find(&place, |files| {
+            let bytes = files.bytes(&place)?;
+            let asset = read_asset(unsealed(&bytes, "a cached text", |content| key.seal(first, content))?)?;
+            Ok(asset.ids.chunks(asset.context.max(1) as usize).map(<[u32]>::to_vec).collect())
+        })
     }
 
     /// Caches the group of rows that begins with row `first`, in place of one with the same key.
@@ -94,37 +82,17 @@ impl TextCache {
         let asset = Asset { ids: rows.concat(), context: key.context, settings: key.settings, weights: key.digest() };
         let content = write_asset(&asset)?;
         let seal = key.seal(first, &content);
-        let saved = self.files.save_whole(&self.place(key, first), [content, seal.into_bytes()].concat());
-        // The run goes on for long, and needs the folder no more.
-        self.files.release();
-        saved.map(|_| ())
+        self.cache.put(|files| files.save_whole(&self.place(key, first), [content, seal.into_bytes()].concat()))
     }
 
     fn place(&self, key: &TextKey, first: u64) -> PathBuf {
-        self.folder.join(hex(&key.digest())).join(format!("{first}{ENDING}"))
+        self.cache.folder.join(hex(&key.digest())).join(format!("{first}{ENDING}"))
     }
 }
 
-fn halves(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
-    let halves = bytes.len().checked_sub(DIGITS).and_then(|at| bytes.split_at_checked(at));
-    halves.ok_or_else(|| err!(Format, "expected a cached text, found {} bytes", bytes.len()))
-}
-
-/// A cached text, in the words of the columns.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CachedText {
-    pub words: [String; 3],
-    pub lies: CachedFolder,
-}
-
 /// Lists all cached texts, those used last first.
-pub fn listed(folder: &Path, files: &Files) -> Vec<CachedText> {
-    let damaged = |e: Error| [format!("damaged: {}", e.message), String::new(), String::new()];
-    let in_words =
-        |lies: CachedFolder| CachedText { words: in_words(&lies.folder, files).unwrap_or_else(damaged), lies };
-    let mut all: Vec<CachedText> = keyed(folder).map(in_words).collect();
-    all.sort_by(|a, b| b.lies.used.cmp(&a.lies.used).then_with(|| a.words.cmp(&b.words)));
-    all
+pub fn listed(folder: &Path, files: &Files) -> Vec<DescribedFolder<3>> {
+    described(folder, |text| in_words(text, files))
 }
 
 fn in_words(folder: &Path, files: &Files) -> Result<[String; 3]> {

@@ -1,13 +1,10 @@
 //! The fit of transcoder adapters: steps of Adam on the texts of two models.
 
-use std::path::Path;
-
 use rand::RngExt;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::branch::{Branch, TENSORS};
-use super::checkpoint;
 use super::hybrid::hybrid;
 use super::loss::{Lesson, LossStep, StepLosses};
 use super::options::AdapterOptions;
@@ -23,7 +20,16 @@ use crate::model::fingerprint::fingerprint;
 use crate::sae::text_rows::{CONTEXT, StepOrder, whole_rows};
 use crate::sae::{About, Activation, KindLabel, Parts, ReadSite, Sae, Scaling};
 use crate::tensor::Tensor;
-use crate::training::{self, CheckpointFolder, Checkpoints, Optimizer, Parameter, Trainer, of_step};
+use crate::training::{
+    self, CheckpointFolder, CheckpointFormat, Checkpoints, FitCheckpoints, INTERVALS, Optimizer, Parameter, Trainer,
+    losses_of_step, means,
+};
+
+const FORMAT: CheckpointFormat = CheckpointFormat {
+    file: "adapters.safetensors",
+    kind: "microtome fit of transcoder adapters, 1",
+    of: "a fit of transcoder adapters",
+};
 
 /// Transcoder adapters of all layers, from the first on, each a dictionary that reads what an MLP reads and adds to what it
 /// writes; and the losses of each step.
@@ -59,8 +65,7 @@ struct Fitting<'a> {
     rows: Vec<Vec<u32>>,
     parameters: Vec<Parameter<String>>,
     losses: Vec<StepLosses>,
-    identity: Value,
-    checkpoints: Option<Checkpoints<'a>>,
+    checkpoints: Option<FitCheckpoints<'a>>,
 }
 
 impl<'a> Fitting<'a> {
@@ -100,17 +105,14 @@ impl<'a> Fitting<'a> {
             "text": hex(&Sha256::digest(json!(rows).to_string())),
             "options": options.json(),
         });
-        let mut checkpoints = folder.map(|folder| Checkpoints::open(folder, &checkpoint::FORMAT)).transpose()?;
-        let mut losses = Vec::new();
-        if let Some(checkpoints) = &mut checkpoints
-            && checkpoints.has_one()?
-        {
-            checkpoints.resume(|file| {
-                losses = checkpoint::restored(&parameters, &identity, file)?;
-                Ok(losses.len() as u64)
-            })?;
-        }
-        Ok(Self { pair, hybrid, options, optimizer, rows, parameters, losses, identity, checkpoints })
+        let mut checkpoints =
+            folder.map(|folder| FitCheckpoints::open(folder, &FORMAT, || Ok(identity))).transpose()?;
+        let [other, same] = ["other models or another text", "the same models, text"];
+        let losses = match &mut checkpoints {
+            Some(kept) => kept.resume_parameters(other, same, &parameters)?.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        Ok(Self { pair, hybrid, options, optimizer, rows, parameters, losses, checkpoints })
     }
 
     fn tensors(&self) -> Vec<Tensor> {
@@ -150,18 +152,10 @@ pub(super) fn dictionary(branch: &Branch, layer: usize, model: &str, record: Map
     })
 }
 
-/// The losses are recorded as means over this many intervals.
-const INTERVALS: usize = 20;
-
 /// Returns what the metadata of adapters says of their fit.
 fn record(options: &AdapterOptions, losses: &[StepLosses]) -> Map<String, Value> {
-    let interval = losses.len().div_ceil(INTERVALS).max(1);
-    let mean = |of: fn(&StepLosses) -> f64| -> Vec<f64> {
-        losses.chunks(interval).map(|part| part.iter().map(of).sum::<f64>() / part.len() as f64).collect()
-    };
-    let record = json!({
-        "options": options.json(), "steps": losses.len(), "kl": mean(|step| step.kl), "l0": mean(|step| step.l0),
-    });
+    let [kl, l0] = [means(losses, INTERVALS, |step| step.kl), means(losses, INTERVALS, |step| step.l0)];
+    let record = json!({ "options": options.json(), "steps": losses.len(), "kl": kl, "l0": l0 });
     Map::from_iter([("transcoder_adapter".into(), record)])
 }
 
@@ -203,8 +197,7 @@ impl Trainer for Fitting<'_> {
         }
         let settings = self.optimizer.update(made, norm);
         for (parameter, gradient) in self.parameters.iter().zip(&gradients) {
-            let [first, second] = &parameter.moments;
-            kernels::adamw_step(&parameter.weight, gradient, [first, second], settings)?;
+            parameter.step(gradient, settings)?;
         }
         self.losses.push(losses);
         Ok(())
@@ -221,21 +214,16 @@ impl Trainer for Fitting<'_> {
     }
 
     fn numbers_of(&self, _member: usize, step: u64) -> Vec<(&'static str, f64)> {
-        let losses = of_step(&self.losses, step).map(StepLosses::numbers);
-        losses.map_or_else(Vec::new, |losses| StepLosses::NAMES.into_iter().zip(losses).collect())
+        losses_of_step(&self.losses, step)
     }
 
-    fn folder(&self) -> Option<&Path> {
-        self.checkpoints.as_ref().map(Checkpoints::folder)
-    }
-
-    fn is_due(&self) -> bool {
-        self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.is_due(self.made()))
+    fn checkpoints(&self) -> Option<&Checkpoints<'_>> {
+        self.checkpoints.as_ref().map(|kept| &kept.files)
     }
 
     fn save(&mut self) -> Result<()> {
-        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
-        checkpoints.save(self.losses.len() as u64, || checkpoint::saved(&self.parameters, &self.losses, &self.identity))
+        let Some(kept) = &mut self.checkpoints else { return Ok(()) };
+        kept.save_parameters(&self.parameters, &self.losses)
     }
 
     fn left(&self) -> String {

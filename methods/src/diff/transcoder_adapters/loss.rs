@@ -12,7 +12,8 @@ use crate::model::hooks::BoundHook;
 use crate::model::run::{Ask, PassEnd};
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::derivative::{ValueAndGradients, value_and_gradients};
-use crate::tensor::{DType, Tensor, dtype};
+use crate::tensor::{DType, Tensor, dtype, float};
+use crate::training::LossRecord;
 
 /// The losses of a step, unweighted.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -29,14 +30,14 @@ pub struct StepLosses {
     pub l0: f64,
 }
 
-impl StepLosses {
-    pub const NAMES: [&'static str; 5] = ["kl", "bridge", "streams", "l1", "l0"];
+impl LossRecord<5> for StepLosses {
+    const NAMES: [&'static str; 5] = ["kl", "bridge", "streams", "l1", "l0"];
 
-    pub fn numbers(&self) -> [f64; 5] {
+    fn numbers(&self) -> [f64; 5] {
         [self.kl, self.bridge, self.streams, self.l1, self.l0]
     }
 
-    pub fn of([kl, bridge, streams, l1, l0]: [f64; 5]) -> Self {
+    fn from_numbers([kl, bridge, streams, l1, l0]: [f64; 5]) -> Self {
         Self { kl, bridge, streams, l1, l0 }
     }
 }
@@ -124,10 +125,10 @@ impl LossStep<'_> {
             // The embedding is the tuned model's, so that its error is 0.
             let streams = (sums.streams.ok_or_else(missing)? / (layers + 1.0))?;
             *found = StepLosses {
-                kl: number(&kl)?,
+                kl: float(&kl)?,
                 bridge: 0.0,
-                streams: number(&streams)?,
-                l1: number(&l1)?,
+                streams: float(&streams)?,
+                l1: float(&l1)?,
                 l0: sums.active / layers,
             };
             let weights = self.weights;
@@ -160,8 +161,4 @@ impl LossStep<'_> {
 fn divergence(lesson: &Lesson, decoder: &Decoder, hooks: Vec<BoundHook>, task: &Task) -> Result<Tensor> {
     let (_, end) = decoder.run_to_end(&lesson.batch, Ask { hooks, ..Ask::default() }, &lesson.points, task)?;
     dtype::convert(&decoder.divergences(&lesson.end, &end, task)?.mean_all()?, DType::F32)
-}
-
-fn number(t: &Tensor) -> Result<f64> {
-    Ok(t.detach().to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }

@@ -6,7 +6,6 @@
 //! the adapters are fitted ([`fit`]).
 
 mod branch;
-mod checkpoint;
 mod fit;
 mod hybrid;
 mod loss;

@@ -49,15 +49,8 @@ crate::options! {
 
 impl AdapterOptions {
     pub(super) fn optimizer(&self) -> Optimizer {
-        Optimizer {
-            steps: self.steps,
-            lr: self.lr,
-            schedule: Schedule { shape: self.schedule, warmup: self.steps / 20, decay: self.steps / 5, floor: 0.0 },
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            clip: Some(self.clip),
-            clip_eps: 1e-6,
-        }
+        let Self { steps, lr, schedule: shape, clip, .. } = *self;
+        Optimizer::usual(steps, lr, Schedule { shape, warmup: steps / 20, decay: steps / 5, floor: 0.0 }, Some(clip))
     }
 
     /// Writes all options, and the seed of the draws.

@@ -7,6 +7,9 @@ use crate::err;
 use crate::features::FeatureCard;
 use crate::features::card::Group;
 
+/// Letters by which the vocabularies of files spell blanks, ends of lines and tabs: those of bytes, and that of SentencePiece.
+const SPELLINGS: [(char, &str); 4] = [('Ġ', " "), ('▁', " "), ('Ċ', "\n"), ('ĉ', "\t")];
+
 /// Reads a batch from the text of its file, whatever wrote it.
 pub fn parse(text: &[u8]) -> Result<Batch> {
     let batch: Batch = json::read_content(text, |error| {
@@ -32,13 +35,16 @@ pub fn cards(batch: &Batch) -> Vec<FeatureCard> {
 
 fn card(batch: &Batch, feature: &BatchFeature) -> FeatureCard {
     let title = format!("feature {} of layer {} of {}", feature.feature_index, batch.layer, batch.model_id);
-    let fields: [(&str, Cell); 5] = [
+    let mut fields: Vec<(&str, Cell)> = vec![
         ("model", batch.model_id.as_str().into()),
         ("dictionary", batch.sae_set.as_str().into()),
         ("density", feature.frac_nonzero.into()),
-        ("texts", feature.n_prompts_total.into()),
-        ("tokens in each", feature.n_tokens_in_prompt.into()),
     ];
+    // The features of an export do not say how much was read.
+    if feature.n_prompts_total > 0 {
+        fields.push(("texts", feature.n_prompts_total.into()));
+        fields.push(("tokens in each", feature.n_tokens_in_prompt.into()));
+    }
     let facts = Card {
         title: title.clone(),
         fields: fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
@@ -78,8 +84,8 @@ fn groups(activations: &[BatchActivation]) -> Vec<Group> {
         let chosen = usize::try_from(context.qualifying_token_index).ok().and_then(|at| context.values.get(at));
         let title =
             chosen.map_or_else(String::new, |code| format!("{code} at token {}", context.qualifying_token_index));
-        let text =
-            HeatText { title, tokens: context.tokens.clone(), values: context.values.clone(), quantity: "code".into() };
+        let tokens = plain(&context.tokens);
+        let text = HeatText { title, tokens, values: context.values.clone(), quantity: "code".into() };
         match groups.last_mut().filter(|group| group.name == name) {
             Some(group) => group.texts.push(text),
             None => groups.push(Group { name, texts: vec![text] }),
@@ -88,14 +94,26 @@ fn groups(activations: &[BatchActivation]) -> Vec<Group> {
     groups
 }
 
+/// Returns the texts of tokens that are spelled as in their vocabulary, as the page of Neuronpedia shows them; tokens among which one
+/// has a real blank are texts already.
+fn plain(tokens: &[String]) -> Vec<String> {
+    if tokens.iter().any(|token| token.contains(' ')) {
+        return tokens.to_vec();
+    }
+    let spelled =
+        |token: &String| SPELLINGS.iter().fold(token.clone(), |text, (letter, meaning)| text.replace(*letter, meaning));
+    tokens.iter().map(spelled).collect()
+}
+
 fn tables(feature: &BatchFeature) -> Vec<Table> {
     let columns = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
-    let text = |texts: &[String], at: usize| texts.get(at).map_or(Cell::Missing, |text| text.as_str().into());
+    let [raised, lowered] = [&feature.pos_str, &feature.neg_str].map(|texts| plain(texts));
+    let text = |texts: &[String], at: usize| texts.get(at).map_or(Cell::Missing, |text| text.clone().into());
     let number = |numbers: &[f64], at: usize| numbers.get(at).map_or(Cell::Missing, |number| (*number).into());
     let count = feature.pos_str.len().max(feature.neg_str.len());
     let logits = (0..count).map(|at| {
-        let up = [text(&feature.pos_str, at), number(&feature.pos_values, at)];
-        [up, [text(&feature.neg_str, at), number(&feature.neg_values, at)]].concat()
+        let up = [text(&raised, at), number(&feature.pos_values, at)];
+        [up, [text(&lowered, at), number(&feature.neg_values, at)]].concat()
     });
     let correlated = |indices: &[usize], pearson: &[f64], cosine: &[f64]| -> Vec<Vec<Cell>> {
         let row = |(at, index): (usize, &usize)| vec![(*index).into(), number(pearson, at), number(cosine, at)];

@@ -1,4 +1,4 @@
-//! Words about features from a table: descriptions, explanations or labels, with their scores.
+//! Words about features from a table: descriptions, explanations or labels, with their scores and where they come from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,9 +15,21 @@ use crate::sae::Sae;
 const WORDS: [&str; 3] = ["description", "explanation", "label"];
 const SCORES: [&str; 2] = ["score", "AUROC"];
 
+/// Names of the columns that may have the model that wrote the words, and the method by which it did.
+const BY: &str = "by";
+const METHOD: &str = "method";
+
+/// Words about a feature, with the model that wrote them and its method, where the table has them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SaidWords {
+    pub words: Description,
+    pub by: Option<String>,
+    pub method: Option<String>,
+}
+
 /// Words and scores by site and index.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Said(BTreeMap<(String, usize), Description>);
+pub struct Said(BTreeMap<(String, usize), SaidWords>);
 
 impl Said {
     /// Reads the words from a table with a column `feature`, whose names are as in `resid_post.3/12`; of several of one
@@ -31,23 +43,29 @@ impl Said {
     }
 
     /// Reads all words of a table, row by row: site, index and words of each feature.
-    pub fn rows(table: &Table) -> Option<Vec<(String, usize, Description)>> {
+    pub fn rows(table: &Table) -> Option<Vec<(String, usize, SaidWords)>> {
         let column =
             |names: &[&str]| names.iter().find_map(|name| table.columns.iter().position(|column| column == name));
         let names = column(&["feature"])?;
         let words = column(&WORDS)?;
         let scores = column(&SCORES);
+        let [by, method] = [BY, METHOD].map(|name| column(&[name]));
+        let text = |row: &[Cell], column: Option<usize>| match row.get(column?) {
+            Some(Cell::Text(text)) => Some(text.clone()),
+            _ => None,
+        };
         let mut rows = Vec::new();
         for row in &table.rows {
-            let (Some(Cell::Text(name)), Some(Cell::Text(text))) = (row.get(names), row.get(words)) else { continue };
+            let (Some(Cell::Text(name)), Some(said)) = (row.get(names), text(row, Some(words))) else { continue };
             let (site, index) = name.rsplit_once('/')?;
             let score = match scores.and_then(|column| row.get(column)) {
                 Some(Cell::Float(score)) => *score,
                 Some(Cell::Int(score)) => *score as f64,
                 _ => f64::NAN,
             };
-            let words = Description { text: text.clone(), score };
-            rows.push((site.to_string(), index.parse().ok()?, words));
+            let words = Description { text: said, score };
+            let said = SaidWords { words, by: text(row, by), method: text(row, method) };
+            rows.push((site.to_string(), index.parse().ok()?, said));
         }
         Some(rows)
     }
@@ -59,13 +77,13 @@ impl Said {
     }
 
     /// Returns the features of a site that have words, in order.
-    pub fn of_site(&self, site: &str) -> impl Iterator<Item = (usize, &Description)> {
+    pub fn of_site(&self, site: &str) -> impl Iterator<Item = (usize, &SaidWords)> {
         let first = (site.to_string(), 0);
-        self.0.range(first..).take_while(move |((of, _), _)| of == site).map(|((_, feature), words)| (*feature, words))
+        self.0.range(first..).take_while(move |((of, _), _)| of == site).map(|((_, feature), said)| (*feature, said))
     }
 
     pub fn of(&self, site: &str, feature: usize) -> Option<&Description> {
-        self.0.get(&(site.to_string(), feature))
+        Some(&self.0.get(&(site.to_string(), feature))?.words)
     }
 
     /// Refuses words of features that are in no dictionary, or in two.
@@ -117,7 +135,8 @@ mod tests {
         let said = Said::of_table(&table).unwrap();
         assert_eq!(said.of("resid_post.1", 12), Some(&Description { text: "bracket".into(), score: 0.9 }));
         assert_eq!(said.of("resid_post.0", 12), None);
-        let listed = |site: &str| said.of_site(site).map(|(feature, words)| (feature, words.score)).collect::<Vec<_>>();
+        let listed =
+            |site: &str| said.of_site(site).map(|(feature, said)| (feature, said.words.score)).collect::<Vec<_>>();
         assert_eq!((listed("resid_post.1"), listed("resid_post.0")), (vec![(12, 0.9)], vec![]));
         let folder = tempfile::tempdir().unwrap();
         let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
@@ -133,5 +152,20 @@ mod tests {
         assert!(Said::of_table(&without).is_none());
         let unnamed = Table { rows: vec![row("12", "bracket", 0.9)], ..table };
         assert!(Said::of_table(&unnamed).is_none());
+    }
+
+    #[test]
+    fn who_wrote_the_words_and_how_is_kept_where_it_is_known() {
+        let table = Table {
+            title: String::new(),
+            columns: ["method", "by", "description", "feature"].map(String::from).to_vec(),
+            rows: vec![
+                vec!["pairs".into(), "a model".into(), "bracket".into(), "embed/1".into()],
+                vec![Cell::Missing, Cell::Missing, "depth".into(), "embed/2".into()],
+            ],
+        };
+        let rows = Said::rows(&table).unwrap();
+        let sources: Vec<_> = rows.iter().map(|(.., said)| (said.by.as_deref(), said.method.as_deref())).collect();
+        assert_eq!(sources, [(Some("a model"), Some("pairs")), (None, None)]);
     }
 }

@@ -21,7 +21,7 @@ use crate::model::Model;
 use crate::sae::Sae;
 use crate::tensor::{DType, Tensor};
 
-pub use descriptions::Said;
+pub use descriptions::{Said, SaidWords};
 
 /// The largest number of features that have cards by default.
 pub const MOST_CARDS: usize = 1 << 15;

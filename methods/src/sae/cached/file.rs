@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::key::FitKey;
 use super::transcoders;
+use crate::base::cache::{halves, unsealed};
 use crate::base::files::hex;
 use crate::base::{Result, Task};
 use crate::err;
@@ -27,8 +28,8 @@ pub(super) const KEY: &str = "key";
 pub(super) const MODEL: &str = "model";
 const ROWS_PER_STEP: &str = "rows_per_step";
 
-/// Number of digits of a hash.
-const DIGITS: usize = 64;
+/// The name of such a file in errors.
+const WHAT: &str = "a cached dictionary";
 
 /// A file of the cache whose bytes are those that were written.
 pub(super) type CachedFile<'a> = safetensors::SafetensorsFile<&'a [u8]>;
@@ -81,10 +82,7 @@ impl Write for HashingWriter<'_> {
 
 /// Opens what was cached under a key, and refuses it unless it is bit for bit what was written.
 pub(super) fn opened<'a>(bytes: &'a [u8], key: &FitKey) -> Result<CachedFile<'a>> {
-    let (content, digits) = halves(bytes)?;
-    if hex(&Sha256::digest(content)).as_bytes() != digits {
-        return Err(err!(Format, "its bytes have changed since it was written"));
-    }
+    let content = unsealed(bytes, WHAT, |content| hex(&Sha256::digest(content)))?;
     let file = safetensors::SafetensorsFile::new(content)?;
     if file.metadata().get(KEY).is_none_or(|text| text != key.text()) {
         return Err(err!(Format, "expected the dictionary of this key, found another"));
@@ -112,11 +110,6 @@ fn dictionary(stored: &CachedTensors, models: &[ModelName], task: &Task) -> Resu
     Sae::new(parts)
 }
 
-fn halves(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
-    let halves = bytes.len().checked_sub(DIGITS).and_then(|at| bytes.split_at_checked(at));
-    halves.ok_or_else(|| err!(Format, "expected a cached dictionary, found {} bytes", bytes.len()))
-}
-
 fn parts(stored: &CachedTensors, task: &Task) -> Result<Parts> {
     let config = formats::said_in_metadata(Format::Microtome).and_then(|key| stored.value(key));
     let beside = SideDescription { config, place: "what is kept", ignore: &[], judge: &|_, _, _| Ok(()) };
@@ -125,7 +118,7 @@ fn parts(stored: &CachedTensors, task: &Task) -> Result<Parts> {
 
 /// Reads the metadata of a dictionary's file, without its tensors.
 pub(super) fn metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
-    Ok(safetensors::SafetensorsFile::new(halves(bytes)?.0)?.metadata().clone())
+    Ok(safetensors::SafetensorsFile::new(halves(bytes, WHAT)?.0)?.metadata().clone())
 }
 
 /// The tensors of a cached file without those of its history.

@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 
 pub use call::CallCache;
 pub use key::{FitKey, ReadingKey, RowOrder};
-pub use listed::{COLUMNS, CachedDictionary, listed};
+pub use listed::{COLUMNS, listed};
 
 use super::fit::{FitHistory, FitProduct, FitResult};
 use crate::base::access::Access;
-use crate::base::files::{self, Files};
+use crate::base::cache::CacheFolder;
 use crate::base::{Result, Task};
 use crate::tensor::files::NamedTensors;
 use file::CachedFile;
@@ -29,10 +29,7 @@ use file::CachedFile;
 const FILE: &str = "kept.dictionary";
 
 /// The dictionaries of a cache folder.
-pub struct DictionaryCache {
-    files: Files,
-    folder: PathBuf,
-}
+pub struct DictionaryCache(CacheFolder);
 
 /// Returns the folder of dictionaries in the cache folder.
 pub fn folder(cache: &Path) -> PathBuf {
@@ -40,14 +37,9 @@ pub fn folder(cache: &Path) -> PathBuf {
 }
 
 impl DictionaryCache {
-    /// Opens the dictionaries of a cache folder; None if the rules of a run deny to read or to write there. What is
-    /// read and written there is neither input nor output of the run: a cached dictionary is the one that would be
-    /// fitted.
+    /// Opens the dictionaries of a cache folder; None if the rules of a run deny to read or to write there.
     pub fn open(cache: &Path, access: &Access) -> Result<Option<Self>> {
-        let access = access.within(&folder(cache))?;
-        let folder = access.out().to_path_buf();
-        let may = access.to_read(&folder).and_then(|_| access.to_write(&folder)).is_ok();
-        Ok(may.then(|| Self { files: Files::new(access, false), folder }))
+        Ok(CacheFolder::open(&folder(cache), access)?.map(Self))
     }
 
     /// Reads what is cached under a key, if anything; an error if it is damaged.
@@ -62,14 +54,7 @@ impl DictionaryCache {
 
     fn read<T>(&self, key: &FitKey, read: impl FnOnce(&CachedFile) -> Result<T>) -> Result<Option<T>> {
         let place = self.place(key);
-        if !place.exists() {
-            return Ok(None);
-        }
-        let bytes = self.files.map(&place)?;
-        let found = read(&file::opened(&bytes, key)?)?;
-        // A read-only cache is useful, too; the time of use is then not recorded.
-        let _only_read = files::mark_used(&place);
-        Ok(Some(found))
+        self.0.find(&place, |files| read(&file::opened(&files.map(&place)?, key)?))
     }
 
     /// Caches what a fit made, in the place of what has the same key.
@@ -80,13 +65,10 @@ impl DictionaryCache {
     /// Caches tensors and metadata, in the place of what has the same key.
     pub fn put_tensors(&self, key: &FitKey, named: NamedTensors) -> Result<()> {
         let named = file::marked(named, key);
-        let saved = self.files.save(&self.place(key), |w| file::write(&named, w));
-        // The run goes on for long, and needs the folder no more.
-        self.files.release();
-        saved.map(|_| ())
+        self.0.put(|files| files.save(&self.place(key), |w| file::write(&named, w)))
     }
 
     fn place(&self, key: &FitKey) -> PathBuf {
-        self.folder.join(key.hash()).join(FILE)
+        self.0.folder.join(key.hash()).join(FILE)
     }
 }

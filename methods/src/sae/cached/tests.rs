@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::base::access::Rules as Allowed;
 use crate::base::cache::{ClearedFolders, clear};
+use crate::base::files::Files;
 use crate::base::random::stream;
 use crate::data::harvest::{HarvestOptions, Skipped, TextReading};
 use crate::data::{Text, text};
@@ -219,7 +220,7 @@ fn two_processes_keep_side_by_side_and_never_half() {
     let (sae, history) = fitted(&topk());
     let same = key(&topk());
     let another = key(&Recipe { seed: 9, ..topk() });
-    other.files.lock(one.place(&same).parent().unwrap()).unwrap();
+    other.0.files.lock(one.place(&same).parent().unwrap()).unwrap();
     assert!(one.put(&same, &sae, &history).unwrap_err().message.contains("another run"));
     assert!(one.find(&same, &task).unwrap().is_none());
     one.put(&another, &sae, &history).unwrap();
@@ -257,9 +258,9 @@ fn what_is_kept_is_listed_and_cleared_by_its_last_use() {
     let now = SystemTime::now();
     let before = now - Duration::from_secs(9 * 24 * 60 * 60);
     fs::File::options().append(true).open(cache.place(&old)).unwrap().set_modified(before).unwrap();
-    fs::create_dir_all(cache.folder.join("mine")).unwrap();
-    fs::create_dir_all(cache.folder.join("a".repeat(64))).unwrap();
-    let found = listed(&cache.folder, &files);
+    fs::create_dir_all(cache.0.folder.join("mine")).unwrap();
+    fs::create_dir_all(cache.0.folder.join("a".repeat(64))).unwrap();
+    let found = listed(&cache.0.folder, &files);
     assert_eq!(found.len(), 3);
     let words = ["topk of 12", "resid_post.0", "sample", "given texts"];
     assert_eq!(found.iter().filter(|one| one.words == words).count(), 2);
@@ -267,11 +268,11 @@ fn what_is_kept_is_listed_and_cleared_by_its_last_use() {
     assert_eq!(found.last().unwrap().lies.used, SystemTime::UNIX_EPOCH, "what was used last comes first");
 
     // The one in use, and a folder that is not ours, stay.
-    fs::remove_dir(cache.folder.join("a".repeat(64))).unwrap();
-    assert_eq!(clear(&cache.folder, Some(9), now).unwrap().count, 1);
+    fs::remove_dir(cache.0.folder.join("a".repeat(64))).unwrap();
+    assert_eq!(clear(&cache.0.folder, Some(9), now).unwrap().count, 1);
     assert!(!cache.place(&old).exists() && cache.place(&new).exists());
-    assert_eq!(clear(&cache.folder, Some(9), now).unwrap(), ClearedFolders::default());
-    let cleared = clear(&cache.folder, None, now).unwrap();
+    assert_eq!(clear(&cache.0.folder, Some(9), now).unwrap(), ClearedFolders::default());
+    let cleared = clear(&cache.0.folder, None, now).unwrap();
     assert!(cleared.count == 1 && cleared.bytes > 1000);
-    assert!(!cache.place(&new).exists() && cache.folder.join("mine").exists());
+    assert!(!cache.place(&new).exists() && cache.0.folder.join("mine").exists());
 }

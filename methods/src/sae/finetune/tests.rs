@@ -74,7 +74,7 @@ fn gradients_are_those_of_finite_differences() {
                     let moved = Tensor::from_vec(numbers, weight.weight.dims(), weight.weight.device()).unwrap();
                     let mut parts = sae.parts().clone();
                     *weight.name.of(&mut parts).unwrap() = moved;
-                    number(&tuner.loss(&Sae::new(parts).unwrap(), &lesson, &task).unwrap().total).unwrap()
+                    float(&tuner.loss(&Sae::new(parts).unwrap(), &lesson, &task).unwrap().total).unwrap()
                 };
                 let mut expected = (at(1e-5) - at(-1e-5)) / 2e-5;
                 if weight.name == WeightSlot::Decoder {

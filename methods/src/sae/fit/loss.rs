@@ -7,7 +7,7 @@ use super::params::{ParamName, Params, unit_rows};
 use super::plan::{Dead, ErrorNormalisation, Recipe};
 use crate::base::Result;
 use crate::sae::select::{greater, largest};
-use crate::tensor::{DType, Tensor, elementwise};
+use crate::tensor::{DType, Tensor, elementwise, float};
 
 /// Activations of one step, scaled.
 pub struct FitBatch {
@@ -104,21 +104,13 @@ pub fn loss(recipe: &Recipe, params: &Params, batch: &FitBatch, before: StepStat
         total = (total + counted(&(batch.target() - found)?, batch.target(), recipe.counting)?)?;
     }
     let silent = since(silent, &codes.detach())?;
-    if let Dead::AuxK { k, weight } = recipe.dead
-        && silent.iter().any(|rows| *rows >= recipe.dead_after)
-    {
-        let dead: Vec<f32> = silent.iter().map(|rows| f32::from(u8::from(*rows >= recipe.dead_after))).collect();
-        let dead = Tensor::new(dead, codes.device())?.to_dtype(codes.dtype())?;
-        total = (total + (of_the_dead(&pass, &rest.detach(), &dead, k)? * weight)?)?;
+    if let Some(more) = of_the_dead(&pass, &rest.detach(), &silent, recipe)? {
+        total = (total + more)?;
     }
     let smallest = kind.smallest(progress, &codes)?;
     let codes = codes.detach();
-    let memory = kind.remembered(pass.progress, &|p| number(&powers(&codes, p)?))?;
+    let memory = kind.remembered(pass.progress, &|p| float(&powers(&codes, p)?))?;
     Ok(Loss { total, error, codes, rest: rest.detach(), smallest, silent, memory })
-}
-
-pub fn number(t: &Tensor) -> Result<f64> {
-    Ok(t.detach().to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }
 
 /// Counts the rows since each feature was last active, after a batch.
@@ -145,12 +137,18 @@ fn variance(rows: &Tensor) -> Result<Tensor> {
     Ok(rows.broadcast_sub(&rows.mean_keepdim(0)?)?.sqr()?.sum_all()?)
 }
 
-/// Computes the AuxK loss: the error of the k largest dead features of a row on the residual of the living ones,
-/// relative to the variance of that residual (Gao et al. 2024, section A.2, whose code scales both by the variance of
-/// their own targets).
-pub(super) fn of_the_dead(pass: &KindPass, rest: &Tensor, dead: &Tensor, k: usize) -> Result<Tensor> {
-    let codes = elementwise::relu(pass.pre)?.broadcast_mul(dead)?;
-    let count = dead.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()? as usize;
+/// Computes the AuxK loss with its weight, where that is wanted and features are dead: the error of the k largest dead
+/// features of a row on the residual of the living ones, relative to the variance of that residual (Gao et al. 2024,
+/// section A.2, whose code scales both by the variance of their own targets).
+pub(super) fn of_the_dead(pass: &KindPass, rest: &Tensor, silent: &[u64], recipe: &Recipe) -> Result<Option<Tensor>> {
+    let count = silent.iter().filter(|rows| **rows >= recipe.dead_after).count();
+    let Dead::AuxK { k, weight } = recipe.dead else { return Ok(None) };
+    if count == 0 {
+        return Ok(None);
+    }
+    let dead: Vec<f32> = silent.iter().map(|rows| f32::from(u8::from(*rows >= recipe.dead_after))).collect();
+    let dead = Tensor::new(dead, pass.pre.device())?.to_dtype(pass.pre.dtype())?;
+    let codes = elementwise::relu(pass.pre)?.broadcast_mul(&dead)?;
     // The living ones have -1, so that an inactive dead one comes before them.
     let sizes = codes.detach().broadcast_add(&(dead - 1.0)?)?;
     let codes = largest(&codes, &sizes, k.min(count))?;
@@ -158,5 +156,5 @@ pub(super) fn of_the_dead(pass: &KindPass, rest: &Tensor, dead: &Tensor, k: usiz
     let whole = variance(rest)?;
     let some = greater(&whole, &whole.zeros_like()?)?;
     // No loss where the residual has no variance.
-    Ok(error.mul(&some)?.div(&(whole + (some.neg()? + 1.0)?)?)?)
+    Ok(Some((error.mul(&some)?.div(&(whole + (some.neg()? + 1.0)?)?)? * weight)?))
 }

@@ -2,7 +2,7 @@
 
 mod checkpoint;
 mod coefficient;
-mod cross_layer;
+pub mod cross_layer;
 mod data;
 mod finish;
 mod fused;
@@ -29,7 +29,7 @@ mod target;
 #[cfg(test)]
 pub(super) mod tests;
 
-pub use cross_layer::{CrossLayerShape, CrossLayerState};
+pub use cross_layer::CrossLayerShape;
 pub use data::{FitData, RowBuffer, StoreSiteOptions};
 pub use finish::{SiteScale, finished};
 pub use grid::{AXES_OF_KINDS, FitGridOptions, KindNames, grid, with_each};

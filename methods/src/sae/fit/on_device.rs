@@ -6,11 +6,11 @@ use kernels::device::rows::{SparseRows, add_to_rows, has};
 
 use super::fused::FusedResult;
 use super::kinds::{CodeChoice, FitProgress};
-use super::loss::{FitBatch, StepState, number};
+use super::loss::{FitBatch, StepState};
 use super::params::{ParamName, Params};
 use super::plan::{Dead, Recipe};
 use crate::base::Result;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Tensor, float};
 
 /// The gradients of a dictionary's weights, by their names.
 pub type NamedGradients = Vec<(ParamName, Tensor)>;
@@ -159,7 +159,7 @@ impl CodeGradients {
 
 /// Computes the sum of squares; first by rows, since candle sums a whole tensor in one block of threads.
 fn squares(rows: &Tensor) -> Result<f64> {
-    number(&rows.sqr()?.sum(1)?.to_dtype(DType::F64)?.sum_all()?)
+    float(&rows.sqr()?.sum(1)?.to_dtype(DType::F64)?.sum_all()?)
 }
 
 /// Computes the sum of squares about the mean of the rows.

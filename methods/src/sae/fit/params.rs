@@ -6,6 +6,7 @@ use candle_core::Var;
 
 use crate::base::Result;
 use crate::err;
+use crate::sae::codes;
 use crate::tensor::Tensor;
 use crate::training::Parameter;
 
@@ -87,6 +88,5 @@ impl Params {
 
 /// Normalises the rows; a row of zeros stays as it is.
 pub fn unit_rows(rows: &Tensor) -> Result<Tensor> {
-    let norms = rows.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-8)?;
-    Ok(rows.broadcast_div(&norms)?)
+    codes::unit_rows(rows, 1e-8)
 }

@@ -1,12 +1,10 @@
 //! The trainer of fits: members that share one reading of the data, each a dictionary or a cross-layer transcoder. Each
 //! batch is read, centred and scaled once for all. A single fit is a run of one member.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use super::checkpoint::CheckpointOwner;
-use super::cross_layer::{self, CrossLayerShape, CrossLayerState};
+use super::cross_layer::{self, CrossLayerShape};
 use super::finish::finished;
 use super::history::{FitHistory, FitStep};
 use super::loss::FitBatch;
@@ -111,8 +109,7 @@ impl<'a> FitRun<'a> {
         let mut members = Vec::with_capacity(ready.len());
         for (recipe, keep, shapes) in ready {
             task.check()?;
-            let weights = MemberWeights::draw(&recipe, &shapes, of_layers.is_some(), first[0].x.device())?;
-            members.push(Member::begin(recipe, keep, weights, &first, &data, task)?);
+            members.push(Member::begin(recipe, keep, &shapes, of_layers.is_some(), &first, &data, task)?);
         }
         let at = members.iter().map(Member::made).min().unwrap_or(0);
         if at > 0 {
@@ -143,9 +140,7 @@ impl<'a> FitRun<'a> {
 impl Trainer for FitRun<'_> {
     fn label(&self) -> String {
         match self.members.as_slice() {
-            [Member { weights: MemberWeights::Layers(state), .. }] => {
-                format!("fitting a cross-layer transcoder of {} layers", state.layers.len())
-            }
+            [one] if one.is_of_layers => format!("fitting a cross-layer transcoder of {} layers", one.states.len()),
             [_] => "fitting".into(),
             several => format!("fitting {} {}", several.len(), self.noun(several.len())),
         }
@@ -222,9 +217,9 @@ impl Trainer for FitRun<'_> {
         self.members.get(member).is_some_and(|member| member.failed.is_some())
     }
 
-    /// Returns the folder of the first member that has one.
-    fn folder(&self) -> Option<&Path> {
-        self.members.iter().find_map(|member| member.checkpoints.as_ref()).map(Checkpoints::folder)
+    /// Returns the checkpoints of the first member that has some.
+    fn checkpoints(&self) -> Option<&Checkpoints<'_>> {
+        self.members.iter().find_map(|member| member.checkpoints.as_ref())
     }
 
     fn is_due(&self) -> bool {
@@ -244,57 +239,13 @@ impl Trainer for FitRun<'_> {
     }
 }
 
-/// Weights of a member, with their state of training.
-enum MemberWeights {
-    One(Box<FitState>),
-    Layers(CrossLayerState),
-}
-
-impl MemberWeights {
-    fn draw(recipe: &Recipe, shapes: &[DictionaryShape], is_of_layers: bool, device: &Device) -> Result<Self> {
-        let random = &mut stream(recipe.seed, "dictionary", 0);
-        Ok(if is_of_layers {
-            Self::Layers(CrossLayerState::draw(recipe, shapes, random, device)?)
-        } else {
-            Self::One(Box::new(FitState::new(Params::draw(recipe, shapes[0], random, device)?, recipe.d_sae)))
-        })
-    }
-
-    fn states(&self) -> &[FitState] {
-        match self {
-            Self::One(state) => std::slice::from_ref(state),
-            Self::Layers(state) => &state.layers,
-        }
-    }
-
-    fn states_mut(&mut self) -> &mut [FitState] {
-        match self {
-            Self::One(state) => std::slice::from_mut(state),
-            Self::Layers(state) => &mut state.layers,
-        }
-    }
-
-    /// Initialises a fit from its first rows.
-    fn start(&mut self, first: &[FitBatch], recipe: &Recipe, task: &Task) -> Result<()> {
-        match self {
-            Self::One(state) => state.start(&first[0], recipe, task),
-            Self::Layers(state) => state.start(first, recipe, task),
-        }
-    }
-
-    fn advance(&mut self, batch: &[FitBatch], recipe: &Recipe) -> Result<FitStep> {
-        match self {
-            Self::One(state) => state.advance(&batch[0], recipe),
-            Self::Layers(state) => state.advance(batch, recipe),
-        }
-    }
-}
-
 /// A dictionary or a cross-layer transcoder in training.
 struct Member<'a> {
     recipe: Recipe,
     checkpoints: Option<Checkpoints<'a>>,
-    weights: MemberWeights,
+    /// State of the dictionary, or of each layer.
+    states: Vec<FitState>,
+    is_of_layers: bool,
     history: FitHistory,
     /// The error of a step; the state before it stays.
     failed: Option<Error>,
@@ -305,27 +256,35 @@ impl<'a> Member<'a> {
     fn begin(
         recipe: Recipe,
         keep: Option<CheckpointFolder<'a>>,
-        mut weights: MemberWeights,
+        shapes: &[DictionaryShape],
+        is_of_layers: bool,
         first: &[FitBatch],
         data: &str,
         task: &Task,
     ) -> Result<Self> {
+        let device = first[0].x.device();
+        let random = &mut stream(recipe.seed, "dictionary", 0);
+        let mut states = if is_of_layers {
+            cross_layer::draw(&recipe, shapes, random, device)?
+        } else {
+            vec![FitState::new(Params::draw(&recipe, shapes[0], random, device)?, recipe.d_sae)]
+        };
         let mut history = FitHistory { read_per_step: recipe.batch as u64, ..FitHistory::default() };
-        let whose =
-            CheckpointOwner { recipe: &recipe, data, is_of_layers: matches!(weights, MemberWeights::Layers(_)) };
+        let whose = CheckpointOwner { recipe: &recipe, data, is_of_layers };
         let mut checkpoints = keep.map(|folder| Checkpoints::open(folder, whose.format())).transpose()?;
         match &mut checkpoints {
             Some(checkpoints) if checkpoints.has_one()? => {
-                checkpoints.resume(|file| whose.restore(weights.states_mut(), &mut history, file))?;
+                checkpoints.resume(|file| whose.restore(&mut states, &mut history, file))?;
             }
-            _ => weights.start(first, &recipe, task)?,
+            _ if is_of_layers => cross_layer::start(&mut states, first, &recipe, task)?,
+            _ => states[0].start(&first[0], &recipe, task)?,
         }
-        Ok(Self { recipe, checkpoints, weights, history, failed: None })
+        Ok(Self { recipe, checkpoints, states, is_of_layers, history, failed: None })
     }
 
     /// Returns the number of steps made.
     fn made(&self) -> u64 {
-        self.weights.states().first().map_or(0, |state| state.step)
+        self.states.first().map_or(0, |state| state.step)
     }
 
     fn is_going(&self) -> bool {
@@ -334,7 +293,12 @@ impl<'a> Member<'a> {
 
     /// Makes one step. A NaN loss ends this member, and no other.
     fn advance(&mut self, batch: &[FitBatch]) -> Result<()> {
-        match self.weights.advance(batch, &self.recipe) {
+        let made = if self.is_of_layers {
+            cross_layer::advance(&mut self.states, batch, &self.recipe)
+        } else {
+            self.states[0].advance(&batch[0], &self.recipe)
+        };
+        match made {
             Ok(found) => self.history.steps.push(found),
             Err(error) if error.kind == Kind::Numeric => self.failed = Some(error),
             Err(error) => return Err(error),
@@ -345,27 +309,26 @@ impl<'a> Member<'a> {
     fn save(&mut self, data: &str) -> Result<()> {
         let made = self.made();
         let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
-        let is_of_layers = matches!(self.weights, MemberWeights::Layers(_));
-        let whose = CheckpointOwner { recipe: &self.recipe, data, is_of_layers };
-        checkpoints.save(made, || whose.saved(self.weights.states(), &self.history))
+        let whose = CheckpointOwner { recipe: &self.recipe, data, is_of_layers: self.is_of_layers };
+        checkpoints.save(made, || whose.saved(&self.states, &self.history))
     }
 
     /// Returns what was made so far.
     fn finish(self, reading: &FitReading, of_layers: Option<Reads>, mut about: About) -> Result<FitResult> {
         let made = self.made();
-        let Self { recipe, weights, history, failed, .. } = self;
+        let Self { recipe, states, history, failed, .. } = self;
         let is_whole = made >= recipe.steps;
-        let made = match (&weights, of_layers) {
-            (MemberWeights::Layers(state), Some(reads)) => {
+        let made = match of_layers {
+            Some(reads) => {
                 let model = about.models.pop();
-                let finished = cross_layer::finished(&recipe, state, &reading.read, &reading.written, reads, model);
+                let finished = cross_layer::finished(&recipe, &states, &reading.read, &reading.written, reads, model);
                 FitProduct::CrossLayer(finished?)
             }
-            _ => {
+            None => {
                 let read = &reading.read[0];
                 let written = reading.written.first();
                 about.more.insert(SETTINGS.into(), settings(&recipe, made, read.scale));
-                let FitState { params, threshold, .. } = &weights.states()[0];
+                let FitState { params, threshold, .. } = &states[0];
                 FitProduct::Dictionary(finished(&recipe, params, *threshold, read, written, about)?)
             }
         };

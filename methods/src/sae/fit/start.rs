@@ -4,13 +4,13 @@ use rand::Rng;
 
 use super::coefficient::Price;
 use super::kinds::InitialCoefficient;
-use super::loss::{FitBatch, number};
+use super::loss::FitBatch;
 use super::median::geometric_median;
 use super::params::{DictionaryShape, ParamName, Params, unit_rows};
 use super::plan::{ErrorNormalisation, Recipe};
 use super::state::FitState;
 use crate::base::{Error, Result, Task};
-use crate::tensor::{DType, Device, Number, Tensor, create, linalg};
+use crate::tensor::{DType, Device, Number, Tensor, create, float, linalg};
 
 /// Rows from which the initial thresholds are computed.
 const LOOKED_AT: usize = 1024;
@@ -86,7 +86,7 @@ impl FitState {
         let x = centred(x)?;
         let target = centred(target)?;
         let squares = x.t()?.matmul(&x)?;
-        let variance = number(&x.sqr()?.sum_all()?)? / x.dims()[1] as f64;
+        let variance = float(&x.sqr()?.sum_all()?)? / x.dims()[1] as f64;
         // Inputs that do not vary predict nothing; those that are not finite end the first step.
         if variance <= 0.0 || !variance.is_finite() {
             return Ok(());

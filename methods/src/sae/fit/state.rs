@@ -5,12 +5,12 @@ use kernels::{device, sparse};
 use super::coefficient::{self, Price};
 use super::fused::{self, FusedGradients, FusedResult};
 use super::history::FitStep;
-use super::loss::{FitBatch, Loss, StepState, loss, number};
+use super::loss::{FitBatch, Loss, StepState, loss};
 use super::params::{ParamName, Params, unit_rows};
 use super::plan::{ErrorNormalisation, Recipe};
 use crate::base::Result;
 use crate::err;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Tensor, float};
 use crate::training::Parameter;
 
 pub struct FitState {
@@ -105,11 +105,11 @@ impl FitState {
         let found = self.loss(batch, recipe)?;
         let mut store = found.total.backward()?;
         let gradients = self.gradients(&mut |parameter| store.remove(&parameter.weight), recipe)?;
-        let unexplained = number(&super::loss::counted(&found.rest, batch.target(), ErrorNormalisation::Normalised)?)?;
-        let l0 = number(&found.codes.ne(0.0)?.to_dtype(DType::F32)?.sum_all()?)? / found.codes.dims()[0] as f64;
+        let unexplained = float(&super::loss::counted(&found.rest, batch.target(), ErrorNormalisation::Normalised)?)?;
+        let l0 = float(&found.codes.ne(0.0)?.to_dtype(DType::F32)?.sum_all()?)? / found.codes.dims()[0] as f64;
         let computed = FusedResult {
-            total: number(&found.total)?,
-            error: number(&found.error)?,
+            total: float(&found.total)?,
+            error: float(&found.error)?,
             l0,
             fve: 1.0 - unexplained,
             silent: found.silent,
@@ -192,8 +192,8 @@ impl FitState {
         };
         let moved = (threshold.as_detached_tensor() * coefficient::moved(l0, target))?;
         // The penalty on a code stays the value of one at the threshold: the square of its size.
-        let before = number(&threshold.sqr()?.mean_all()?)?;
-        let after = number(&moved.sqr()?.mean_all()?)?;
+        let before = float(&threshold.sqr()?.mean_all()?)?;
+        let after = float(&moved.sqr()?.mean_all()?)?;
         threshold.set(&moved)?;
         if before > 0.0 && after > 0.0 {
             self.price = Price::from(self.price.factor() * after / before);

@@ -10,7 +10,7 @@ use super::table::{ActivationRule as Kind, Architecture, Centring, DictionaryPar
 use crate::base::{Error, Result, Task, memory, names};
 use crate::err;
 use crate::model::layout::TensorSource;
-use crate::sae::{About, Activation, KindLabel, Parts, Scaling};
+use crate::sae::{About, Activation, KindLabel, Parts, Scaling, tensors};
 use crate::tensor::{DType, Tensor, dtype, floats, ints};
 
 /// The statements of the config and the path of a file about a dictionary.
@@ -67,9 +67,7 @@ pub fn parts(
 ) -> Result<Parts> {
     let widths = judged(&said, source, beside)?;
     let label = beside.place;
-    let numbers = |shape: Vec<usize>| shape.iter().map(|size| *size as u128).product::<u128>();
-    let sizes = source.names().into_iter().filter_map(|name| source.shape(&name)).map(numbers);
-    let bytes = sizes.sum::<u128>().saturating_mul(wanted.size_in_bytes() as u128);
+    let bytes = tensors::bytes(source, source.names(), wanted);
     memory::check(bytes, || format!("the dictionary {label}"))?;
     let bar = task.begin(&format!("loading {label}"), u64::try_from(bytes).ok());
     let mut take = FormatReader { said: &said, source, wanted, task, read: &mut |bytes| bar.advance(bytes) };

@@ -42,7 +42,7 @@ pub enum Centring {
 }
 
 /// A tensor of a file.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct TensorLine {
     pub part: DictionaryPart,
     pub name: &'static str,
@@ -101,6 +101,18 @@ const fn maybe(part: DictionaryPart, name: &'static str) -> TensorLine {
     TensorLine { optional: true, ..line(part, name) }
 }
 
+/// Joins lines to those of another architecture, `N` together.
+const fn joined<const N: usize>(first: &[TensorLine], more: &[TensorLine]) -> [TensorLine; N] {
+    assert!(first.len() + more.len() == N);
+    let mut all = [first[0]; N];
+    let mut at = 1;
+    while at < N {
+        all[at] = if at < first.len() { first[at] } else { more[at - first.len()] };
+        at += 1;
+    }
+    all
+}
+
 const fn row(
     format: Format,
     name: &'static str,
@@ -155,28 +167,17 @@ const PLAIN: &[TensorLine] = &[
     line(DictionaryPart::Decoder, "W_dec"),
     line(DictionaryPart::DecoderBias, "b_dec"),
 ];
-const WITH_THRESHOLD: &[TensorLine] = &[
-    turned(DictionaryPart::Encoder, "W_enc"),
-    line(DictionaryPart::EncoderBias, "b_enc"),
-    line(DictionaryPart::Decoder, "W_dec"),
-    line(DictionaryPart::DecoderBias, "b_dec"),
-    line(DictionaryPart::Threshold, "threshold"),
-];
-const WITH_SKIP: &[TensorLine] = &[
-    turned(DictionaryPart::Encoder, "W_enc"),
-    line(DictionaryPart::EncoderBias, "b_enc"),
-    line(DictionaryPart::Decoder, "W_dec"),
-    line(DictionaryPart::DecoderBias, "b_dec"),
-    line(DictionaryPart::Skip, "W_skip"),
-];
-const WITH_BOTH: &[TensorLine] = &[
-    turned(DictionaryPart::Encoder, "W_enc"),
-    line(DictionaryPart::EncoderBias, "b_enc"),
-    line(DictionaryPart::Decoder, "W_dec"),
-    line(DictionaryPart::DecoderBias, "b_dec"),
-    line(DictionaryPart::Threshold, "threshold"),
-    line(DictionaryPart::Skip, "W_skip"),
-];
+const WITH_THRESHOLD: &[TensorLine] = &joined::<5>(PLAIN, &[line(DictionaryPart::Threshold, "threshold")]);
+const WITH_SKIP: &[TensorLine] = &joined::<5>(PLAIN, &[line(DictionaryPart::Skip, "W_skip")]);
+const WITH_BOTH: &[TensorLine] = &joined::<6>(WITH_THRESHOLD, &[line(DictionaryPart::Skip, "W_skip")]);
+const NESTED: &[TensorLine] = &joined::<7>(
+    PLAIN,
+    &[
+        line(DictionaryPart::K, "k"),
+        line(DictionaryPart::OneThreshold, "threshold"),
+        line(DictionaryPart::Groups, "group_sizes"),
+    ],
+);
 const GATED: &[TensorLine] = &[
     turned(DictionaryPart::Encoder, "W_enc"),
     line(DictionaryPart::Gate, "b_gate"),
@@ -208,29 +209,21 @@ const GEMMA_2: &[TensorLine] = &[
     line(DictionaryPart::DecoderBias, "b_dec"),
     line(DictionaryPart::Threshold, "threshold"),
 ];
-const GEMMA_2_TRANSCODER: &[TensorLine] = &[
-    turned(DictionaryPart::Encoder, "w_enc"),
-    line(DictionaryPart::EncoderBias, "b_enc"),
-    line(DictionaryPart::Decoder, "w_dec"),
-    line(DictionaryPart::DecoderBias, "b_dec"),
-    line(DictionaryPart::Threshold, "threshold"),
-    TensorLine { part: DictionaryPart::Skip, name: "affine_skip_connection", turned: true, optional: true },
-];
-const TRACER: &[TensorLine] = &[
+const GEMMA_2_TRANSCODER: &[TensorLine] = &joined::<6>(
+    GEMMA_2,
+    &[TensorLine { part: DictionaryPart::Skip, name: "affine_skip_connection", turned: true, optional: true }],
+);
+const UNTURNED: &[TensorLine] = &[
     line(DictionaryPart::Encoder, "W_enc"),
     line(DictionaryPart::EncoderBias, "b_enc"),
     line(DictionaryPart::Decoder, "W_dec"),
     line(DictionaryPart::DecoderBias, "b_dec"),
-    maybe(DictionaryPart::Skip, "W_skip"),
 ];
-const TRACER_WITH_THRESHOLD: &[TensorLine] = &[
-    line(DictionaryPart::Encoder, "W_enc"),
-    line(DictionaryPart::EncoderBias, "b_enc"),
-    line(DictionaryPart::Decoder, "W_dec"),
-    line(DictionaryPart::DecoderBias, "b_dec"),
-    line(DictionaryPart::Threshold, "activation_function.threshold"),
-    maybe(DictionaryPart::Skip, "W_skip"),
-];
+const TRACER: &[TensorLine] = &joined::<5>(UNTURNED, &[maybe(DictionaryPart::Skip, "W_skip")]);
+const TRACER_WITH_THRESHOLD: &[TensorLine] = &joined::<6>(
+    UNTURNED,
+    &[line(DictionaryPart::Threshold, "activation_function.threshold"), maybe(DictionaryPart::Skip, "W_skip")],
+);
 
 /// All architectures. Where several rows of a format can represent a dictionary, the first one is written.
 static TABLE: &[Architecture] = &[
@@ -276,15 +269,7 @@ static TABLE: &[Architecture] = &[
         "matryoshka",
         ActivationRule::Threshold,
         Centring::Always,
-        &[
-            turned(DictionaryPart::Encoder, "W_enc"),
-            line(DictionaryPart::EncoderBias, "b_enc"),
-            line(DictionaryPart::Decoder, "W_dec"),
-            line(DictionaryPart::DecoderBias, "b_dec"),
-            line(DictionaryPart::K, "k"),
-            line(DictionaryPart::OneThreshold, "threshold"),
-            line(DictionaryPart::Groups, "group_sizes"),
-        ],
+        NESTED,
     ),
     row(Format::DictionaryLearning, "BatchTopKSAE", "batch_topk", ActivationRule::Threshold, Centring::Always, WITH_K),
     row(

@@ -12,7 +12,7 @@ use crate::base::{self, Result, Task, memory};
 use crate::checkpoint::family::keys::Keys;
 use crate::err;
 use crate::model::layout::TensorSource;
-use crate::sae::{About, Activation, Parts, Scaling};
+use crate::sae::{About, Activation, Parts, Scaling, tensors};
 use crate::tensor::{DType, Device, Tensor};
 
 /// The file of a dictionary in its folder.
@@ -98,11 +98,7 @@ pub fn read(beside: &SideDescription, source: &dyn TensorSource, wanted: DType, 
     let said = metadata(beside)?;
     let MetadataDescription { mut keys, about } = MetadataDescription::of(&said)?;
     judged(&about, beside, source)?;
-    let sizes = source.names().into_iter().filter_map(|name| source.shape(&name));
-    let numbers: u128 = sizes.map(|shape| shape.iter().map(|size| *size as u128).product::<u128>()).sum();
-    memory::check(numbers.saturating_mul(wanted.size_in_bytes() as u128), || {
-        format!("the dictionary {}", beside.place)
-    })?;
+    memory::check(tensors::bytes(source, source.names(), wanted), || format!("the dictionary {}", beside.place))?;
     let mut take = WholeReader { source, wanted, task, known: BTreeSet::new() };
     let k = keys.maybe_size("k", None)?;
     let activation = Activation::read(keys.word("activation")?, k, |name| take.needed(name))?;
@@ -121,7 +117,8 @@ pub fn read(beside: &SideDescription, source: &dyn TensorSource, wanted: DType, 
         about,
     };
     keys.finish_beside(&[], beside.ignore)?;
-    take.finish()?;
+    let hint = "the dictionary would compute something else without it";
+    tensors::refuse_strays(source.names(), |name| take.known.contains(name), "such a dictionary does", hint)?;
     parts.check()?;
     Ok(parts)
 }
@@ -148,14 +145,5 @@ impl WholeReader<'_> {
 
     fn needed(&mut self, name: &'static str) -> Result<Tensor> {
         self.maybe(name)?.ok_or_else(|| err!(Format, "expected a tensor `{name}`, found none of that name"))
-    }
-
-    /// Refuses unexpected tensors.
-    fn finish(self) -> Result<()> {
-        match self.source.names().into_iter().find(|name| !self.known.contains(name.as_str())) {
-            Some(stray) => Err(err!(Format, "found a tensor that such a dictionary does not have: `{stray}`")
-                .hint("the dictionary would compute something else without it")),
-            None => Ok(()),
-        }
     }
 }

@@ -15,14 +15,10 @@ use crate::options::OptionGroup;
 use crate::sae::codes::norms;
 use crate::sae::fit::FitStorage;
 use crate::sae::metrics::EvaluationText;
-use crate::sae::text_rows::fit::{FittedOnText, TextDictionary, TextFit, TextFitPlan, TextFitWords};
-use crate::sae::text_rows::{TextRows, weights};
-use crate::tensor::files::NamedTensors;
-use crate::tensor::{Device, Tensor, floats};
+use crate::sae::text_rows::fit::{FittedOnText, TextFit, TextFitPlan, TextFitWords};
+use crate::sae::text_rows::{ActivationSums, TextRows, weights};
+use crate::tensor::{Device, Tensor};
 use crate::training::CheckpointFormat;
-
-/// Rows of the text from which scales and the mean of what is written are taken.
-const ROWS_OF_SCALES: usize = 64;
 
 /// The words of a fit.
 const WORDS: TextFitWords = TextFitWords {
@@ -38,16 +34,6 @@ const WORDS: TextFitWords = TextFitWords {
 
 /// A Lorsa that was fitted, with the share of the variance that it did not explain in each step.
 pub type FittedLorsa = FittedOnText<Lorsa>;
-
-impl TextDictionary for Lorsa {
-    fn to_tensors(&self) -> Result<NamedTensors> {
-        self.written()
-    }
-
-    fn of_tensors(named: &NamedTensors) -> Result<Self> {
-        Self::read(named)
-    }
-}
 
 /// Fits a Lorsa of a layer of a model on a text, or resumes its fit from a checkpoint, or loads it from the cache. An
 /// interruption ends the fit early: the result is the Lorsa as it is.
@@ -208,27 +194,15 @@ impl Fitting<'_> {
 
     /// Measures the sizes of what is read and written.
     fn scales(&self, rows: &TextRows, task: &Task) -> Result<Scales> {
-        let mut count = 0.0;
-        let mut read = 0.0;
-        let mut square = 0.0;
-        let mut sum: Vec<f64> = Vec::new();
-        for part in rows.first(ROWS_OF_SCALES) {
+        let mut read = ActivationSums::default();
+        let mut written = ActivationSums::default();
+        for part in rows.first() {
             let batch = self.read(&part, task)?;
-            count += floats(&batch.weights)?.iter().sum::<f64>();
-            let total = |t: &Tensor| -> Result<f64> { Ok(floats(&t.sum_all()?)?[0]) };
-            let x = batch.read.broadcast_mul(&batch.weights)?;
-            let y = batch.written.broadcast_mul(&batch.weights)?;
-            read += total(&x.sqr()?)?;
-            square += total(&y.sqr()?)?;
-            let along = floats(&y.sum((0, 1))?)?;
-            sum.resize(along.len(), 0.0);
-            sum.iter_mut().zip(along).for_each(|(sum, more)| *sum += more);
+            read.add(&batch.read, &batch.weights)?;
+            written.add(&batch.written, &batch.weights)?;
         }
-        let d = sum.len().max(1) as f64;
-        let mean: Vec<f64> = sum.iter().map(|sum| sum / count).collect();
-        let variance = square / count - mean.iter().map(|mean| mean * mean).sum::<f64>();
-        let size = |square: f64| (square / d).sqrt();
-        let written = size(variance.max(0.0));
+        let read = read.size();
+        let (mean, written) = written.spread();
         if !(written > 0.0 && written.is_finite() && read > 0.0) {
             return Err(err!(
                 Argument,
@@ -237,7 +211,7 @@ impl Fitting<'_> {
             )
             .about("layer"));
         }
-        Ok(Scales { read: size(read / count), written, mean: mean.into_iter().map(|mean| mean as f32).collect() })
+        Ok(Scales { read, written, mean })
     }
 
     /// Makes the steps of a fit. Returns the Lorsa for activations as they are, and the losses.

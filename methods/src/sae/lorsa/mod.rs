@@ -21,9 +21,9 @@ use std::sync::Arc;
 
 pub use about::LorsaAbout;
 
+use super::Activation;
 use super::codes::norms;
 use super::select::greater;
-use super::{Activation, SitePair};
 use crate::base::Result;
 use crate::err;
 use crate::model::config::Rotary;
@@ -120,11 +120,6 @@ impl Lorsa {
     /// Returns the width of the activations that it writes.
     pub fn d_out(&self) -> usize {
         self.decoder_bias.elem_count()
-    }
-
-    /// Returns the sites that it reads and writes.
-    pub fn sites(&self) -> SitePair<'_> {
-        SitePair { reads: &self.about.reads, writes: &self.about.writes }
     }
 
     /// Returns the group of a head, and refuses a head that there is none of.

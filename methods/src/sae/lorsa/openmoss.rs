@@ -1,7 +1,6 @@
 //! The layout in which the authors of low-rank sparse attention publish it (OpenMOSS, Language-Model-SAEs): config.json beside
 //! sae_weights.safetensors. What would compute something else is refused by its name.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
@@ -19,6 +18,8 @@ use crate::model::site::SiteKind;
 use crate::sae::Activation;
 use crate::sae::formats::sites;
 use crate::sae::published;
+use crate::sae::tensors::{self, TensorReader};
+use crate::sae::text_rows::dictionary::TextDictionary;
 use crate::tensor::{DType, Device, Tensor, dtype, floats};
 
 /// The files of a published Lorsa.
@@ -179,22 +180,22 @@ pub fn read(config: &Value, source: &dyn TensorSource, ignore: &[String]) -> Res
     keys.finish_beside(&OF_TRAINING, ignore)?;
 
     let numbers = source.names().into_iter().filter(|name| !BUFFERS.contains(&name.as_str()));
-    let shapes = numbers.filter_map(|name| source.shape(&name));
-    let bytes: u128 = shapes.map(|shape| shape.iter().map(|size| *size as u128).product::<u128>() * 4).sum();
-    memory::check(bytes, || "the tensors of a Lorsa".into())?;
-    let mut tensors = PublishedTensors { source, known: BTreeSet::from(BUFFERS.map(String::from)) };
+    memory::check(tensors::bytes(source, numbers, DType::F32), || "the tensors of a Lorsa".into())?;
+    let norms = [&reads_theirs, &writes_theirs].map(|site| format!("{MEAN_NORM}{site}"));
+    let mut tensors = TensorReader { source, known: BUFFERS.map(String::from).into_iter().chain(norms).collect() };
     let factors = match scaling.as_str() {
         "inference" => Factors { read: 1.0, written: 1.0 },
-        "dataset-wise" => {
-            Factors { read: tensors.factor(&reads_theirs, d_model)?, written: tensors.factor(&writes_theirs, d_model)? }
-        }
+        "dataset-wise" => Factors {
+            read: factor(&mut tensors, &reads_theirs, d_model)?,
+            written: factor(&mut tensors, &writes_theirs, d_model)?,
+        },
         other => {
             return Err(err!(Format, "expected `norm_activation` inference or dataset-wise, found {other:?}").hint(
                 "with a norm of each token or batch the codes of a text depend on more than what the layer reads",
             ));
         }
     };
-    let map = |tensors: &mut PublishedTensors, letter: &str, norm: &str| -> Result<GroupMap> {
+    let map = |tensors: &mut TensorReader, letter: &str, norm: &str| -> Result<GroupMap> {
         let weight = tensors.take(&format!("W_{letter}"), &[groups, d_model, d_qk])?;
         let weight = (weight.transpose(1, 2)?.contiguous()?.reshape((groups * d_qk, d_model))? * factors.read)?;
         let bias = tensors.take(&format!("b_{letter}"), &[groups, d_qk])?.flatten_all()?;
@@ -224,7 +225,7 @@ pub fn read(config: &Value, source: &dyn TensorSource, ignore: &[String]) -> Res
                 .hint("where a batch chooses its heads together, the codes of a text depend on the other texts"));
         }
     };
-    tensors.finish(&[&reads_theirs, &writes_theirs])?;
+    tensors.finish("such a Lorsa does")?;
     let about = LorsaAbout { model: None, reads, writes, context, more: serde_json::Map::new() };
     let turning = rotary.map(Into::into);
     Lorsa {
@@ -280,39 +281,13 @@ struct Factors {
     written: f64,
 }
 
-/// The tensors of a published file, of which none is left unread.
-struct PublishedTensors<'a> {
-    source: &'a dyn TensorSource,
-    known: BTreeSet<String>,
-}
-
-impl PublishedTensors<'_> {
-    fn take(&mut self, name: &str, wanted: &[usize]) -> Result<Tensor> {
-        self.known.insert(name.into());
-        match self.source.shape(name) {
-            Some(found) if found == wanted => self.source.tensor_as(name, DType::F32),
-            Some(found) => Err(err!(Shape, "tensor `{name}`: expected shape {wanted:?}, found {found:?}")),
-            None => Err(err!(Format, "expected the tensor `{name}`, found none")),
-        }
+/// Returns sqrt(d) over the mean norm of a site's activations, by which they are multiplied.
+fn factor(tensors: &mut TensorReader, site: &str, d: usize) -> Result<f64> {
+    let norm = floats(&tensors.take(&format!("{MEAN_NORM}{site}"), &[])?)?[0];
+    if !norm.is_finite() || norm <= 0.0 {
+        return Err(err!(Format, "expected the mean norm of `{site}`, found {norm}").hint(
+            "the authors' `save_pretrained` has it only behind a training; with `fold_activation_scale` it needs none",
+        ));
     }
-
-    /// Returns sqrt(d) over the mean norm of a site's activations, by which they are multiplied.
-    fn factor(&mut self, site: &str, d: usize) -> Result<f64> {
-        let norm = floats(&self.take(&format!("{MEAN_NORM}{site}"), &[])?)?[0];
-        if !norm.is_finite() || norm <= 0.0 {
-            return Err(err!(Format, "expected the mean norm of `{site}`, found {norm}")
-                .hint("the authors' `save_pretrained` has it only behind a training; with `fold_activation_scale` it needs none"));
-        }
-        Ok((d as f64).sqrt() / norm)
-    }
-
-    /// Refuses tensors that were not read.
-    fn finish(mut self, sites: &[&str]) -> Result<()> {
-        self.known.extend(sites.iter().map(|site| format!("{MEAN_NORM}{site}")));
-        match self.source.names().into_iter().find(|name| !self.known.contains(name)) {
-            Some(stray) => Err(err!(Format, "found a tensor that such a Lorsa does not have: `{stray}`")
-                .hint("it would compute something else without it")),
-            None => Ok(()),
-        }
-    }
+    Ok((d as f64).sqrt() / norm)
 }

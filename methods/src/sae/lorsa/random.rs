@@ -1,14 +1,14 @@
 //! A control: a Lorsa whose heads are drawn at random.
 
 use super::Lorsa;
-use super::measure::CodedTexts;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::err;
 use crate::model::Model;
 use crate::sae::Activation;
-use crate::sae::metrics::JudgedRowsOptions;
+use crate::sae::metrics::{CodedBatch, JudgedRowsOptions};
+use crate::sae::text_rows::dictionary::TextDictionary;
 use crate::tensor::{DType, Device, Tensor, create, floats};
 
 impl Lorsa {
@@ -32,7 +32,7 @@ impl Lorsa {
         let found = found.to_device(device)?;
         let rows = found.rows(model, text, options, task)?;
         let mut sums = FitSums::new(found.d_out());
-        found.on_rows(model, &rows, task, &mut |part| sums.add(&part))?;
+        found.on_rows(model, &rows, task, &mut |part| sums.add(part))?;
         let (gain, bias) = sums.finish();
         let bias = Tensor::from_vec(bias, found.d_out(), &Device::Cpu)?.to_dtype(DType::F32)?.to_device(device)?;
         // Heads are chosen by what they write, whose size the factor changes.
@@ -58,11 +58,11 @@ impl FitSums {
         Self { count: 0.0, written: vec![0.0; width], predicted: vec![0.0; width], product: 0.0, square: 0.0 }
     }
 
-    fn add(&mut self, part: &CodedTexts) -> Result<()> {
-        let written = floats(&part.written)?;
-        let predicted = floats(&part.predicted)?;
+    fn add(&mut self, part: CodedBatch) -> Result<()> {
+        let written = floats(part.x)?;
+        let predicted = floats(part.x_hat)?;
         let wide = self.written.len();
-        self.count += part.positions.len() as f64;
+        self.count += part.x.dim(0)? as f64;
         for (y, guess) in written.chunks_exact(wide).zip(predicted.chunks_exact(wide)) {
             for (at, (y, guess)) in y.iter().zip(guess).enumerate() {
                 self.written[at] += y;

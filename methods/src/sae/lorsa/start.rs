@@ -10,6 +10,7 @@ use crate::model::Model;
 use crate::model::config::{Config, QkNorm};
 use crate::model::weights::{Attention, Linear};
 use crate::sae::Activation;
+use crate::sae::codes::unit_rows;
 use crate::tensor::{DType, Device, Tensor, create, dtype};
 
 /// Draws the heads that a fit begins with.
@@ -140,15 +141,10 @@ fn heads_within(config: &Config, layer: usize, attention: &Attention, lorsa: &Lo
         let written = writes.narrow(1, head, 1)?.squeeze(1)?.t()?.contiguous()?;
         // The drawn directions have enough numbers for the weights of the head's own.
         let drawn = lorsa.decoder.narrow(0, head * wide, wide)?.narrow(1, 0, d_head)?.contiguous()?;
+        let unit = |rows: &Tensor| unit_rows(rows, f64::from(f32::MIN_POSITIVE));
         let direction = unit(&drawn.matmul(&written)?)?;
         values.push(unit(&direction.matmul(&written.t()?)?.matmul(&read)?)?);
         decoder.push(direction);
     }
     Ok((Tensor::cat(&values, 0)?, Tensor::cat(&decoder, 0)?))
-}
-
-/// Divides rows by their lengths.
-fn unit(rows: &Tensor) -> Result<Tensor> {
-    let lengths = rows.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(f32::MIN_POSITIVE)?;
-    Ok(rows.broadcast_div(&lengths)?)
 }

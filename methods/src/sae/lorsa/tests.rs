@@ -4,7 +4,7 @@ use kit::far;
 use serde_json::{Value, json};
 
 use super::fit::fit;
-use super::measure::{LorsaEffectOptions, LorsaMeasureOptions, activations};
+use super::measure::activations;
 use super::openmoss::LoadLorsaOptions;
 use super::options::{FitShape, LorsaFitOptions, LorsaStart};
 use super::start::started;
@@ -19,6 +19,7 @@ use crate::model::generate::SamplingSettings;
 use crate::sae::fit::FitStorage;
 use crate::sae::metrics::JudgedRowsOptions;
 use crate::sae::splice::{ErrorTreatment, Splice};
+use crate::sae::text_rows::dictionary::{TextDictionary, TextEffectOptions, TextMeasureOptions};
 use crate::sae::text_rows::fit::tests::{assert_resumed_and_cached, descent, files, tiny};
 use crate::tensor::dtype;
 
@@ -281,7 +282,7 @@ fn a_fit_predicts_more_and_more_and_its_bits_follow_from_the_seed() {
         assert_eq!(far(&fitted.made.decoder, &again.made.decoder), 0.0);
         // What is folded out of the scales explains as much as the losses say.
         let rows = JudgedRowsOptions { rows: 512, without_bos: true };
-        let judged = LorsaMeasureOptions { rows: rows.clone(), ..LorsaMeasureOptions::default() };
+        let judged = TextMeasureOptions { rows: rows.clone(), ..TextMeasureOptions::default() };
         let measures = fitted.made.measured(&model, &text, &judged, &task).unwrap();
         let explained = measures.fve.unwrap();
         assert!((explained - (1.0 - last)).abs() < 0.1, "{explained} of {last}");
@@ -291,7 +292,7 @@ fn a_fit_predicts_more_and_more_and_its_bits_follow_from_the_seed() {
         let control = fitted.made.random(&model, &text, &rows, 3, &task).unwrap();
         let chance = control.measured(&model, &text, &judged, &task).unwrap().fve.unwrap();
         assert!((-1e-6..0.5 * explained).contains(&chance), "{chance} of {explained}");
-        let effect = fitted.made.effect(&model, &text, &LorsaEffectOptions::default(), &task).unwrap();
+        let effect = fitted.made.effect(&model, &text, &TextEffectOptions::default(), &task).unwrap();
         assert!(effect.predictions > 400 && effect.ce.spliced.is_finite());
     }
 }

@@ -16,9 +16,10 @@ use crate::err;
 use crate::model::ModelName;
 use crate::model::layout::TensorSource;
 use crate::sae::formats::{saelens, saelens_keys, sites};
+use crate::sae::tensors::TensorReader;
 use crate::sae::{About, Activation, ReadSite, Scaling, published};
 use crate::tensor::files::{NamedTensors, safetensors};
-use crate::tensor::{DType, Device, Tensor};
+use crate::tensor::{Device, Tensor};
 
 /// The files of SAELens.
 const SAELENS: [&str; 2] = ["cfg.json", "sae_weights.safetensors"];
@@ -328,22 +329,16 @@ fn read(
     let numbers = shapes.iter().map(|(_, shape)| shape.iter().map(|size| *size as u128).product::<u128>());
     memory::check(numbers.sum::<u128>().saturating_mul(4), || "the tensors of a temporal dictionary".into())?;
     let mut tensors = BTreeMap::new();
-    let mut known = BTreeSet::new();
+    let mut reader = TensorReader { source, known: BTreeSet::new() };
     for (ours, wanted) in shapes {
         let name = name_of(&ours);
-        let found = source.shape(&name).ok_or_else(|| err!(Format, "expected the tensor `{name}`, found none"))?;
         // The authors' bias is a row.
-        let is_row = wanted.len() == 1 && found == [1, wanted[0]];
-        if found != wanted && !is_row {
-            return Err(err!(Shape, "tensor `{name}`: expected shape {wanted:?}, found {found:?}"));
-        }
-        tensors.insert(ours, source.tensor_as(&name, DType::F32)?.reshape(wanted)?);
-        known.insert(name);
+        let row = [1, wanted[0]];
+        let is_row = wanted.len() == 1 && source.shape(&name).is_some_and(|found| found == row);
+        let read = reader.take(&name, if is_row { row.as_slice() } else { &wanted })?;
+        tensors.insert(ours, read.reshape(wanted)?);
     }
-    if let Some(stray) = source.names().into_iter().find(|name| !known.contains(name)) {
-        return Err(err!(Format, "found a tensor that such a temporal dictionary does not have: `{stray}`")
-            .hint("it would compute something else without it"));
-    }
+    reader.finish("such a temporal dictionary does")?;
     let mut take = |name: &str| tensors.remove(name).ok_or_else(|| err!(Bug, "the tensor `{name}` was not read"));
     let mut layers = Vec::new();
     for number in 0..stated.layers {

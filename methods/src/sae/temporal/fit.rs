@@ -14,20 +14,16 @@ use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::site::Place;
 use crate::options::OptionGroup;
-use crate::sae::codes::norms;
+use crate::sae::codes::unit_rows;
 use crate::sae::fit::{FitStorage, SETTINGS};
 use crate::sae::metrics::EvaluationText;
-use crate::sae::text_rows::fit::{FittedOnText, TextDictionary, TextFit, TextFitPlan, TextFitWords};
-use crate::sae::text_rows::{TextRows, weights};
+use crate::sae::text_rows::fit::{FittedOnText, TextFit, TextFitPlan, TextFitWords};
+use crate::sae::text_rows::{ActivationSums, TextRows, weights};
 use crate::sae::{About, Activation, ReadSite, Scaling};
-use crate::tensor::files::NamedTensors;
-use crate::tensor::{DType, Device, Tensor, create, floats};
+use crate::tensor::{DType, Device, Tensor, create};
 use crate::training::CheckpointFormat;
 
 pub use crate::sae::text_rows::fit::TextDescentOptions;
-
-/// Rows of the text from which scale and mean are taken.
-const ROWS_OF_SCALES: usize = 64;
 
 /// The words of a fit.
 const WORDS: TextFitWords = TextFitWords {
@@ -63,16 +59,6 @@ crate::options! {
 
 /// A temporal dictionary that was fitted, with the share of the variance that it did not explain in each step.
 pub type FittedTemporal = FittedOnText<TemporalSae>;
-
-impl TextDictionary for TemporalSae {
-    fn to_tensors(&self) -> Result<NamedTensors> {
-        self.in_one_file()
-    }
-
-    fn of_tensors(named: &NamedTensors) -> Result<Self> {
-        Self::of_one_file(named)
-    }
-}
 
 /// Fits a temporal dictionary of a site of a model on a text, or resumes its fit from a checkpoint, or loads it from
 /// the cache. An interruption ends the fit early: the result is the dictionary as it is.
@@ -169,8 +155,7 @@ impl TemporalShape {
         let mut random = stream(options.descent.seed.draws(), "temporal", 0);
         let mut rows = |count: usize, wide: usize, length: f64| -> Result<Tensor> {
             let drawn = create::randn(&[count, wide], DType::F32, &mut random)?;
-            let lengths = norms(&drawn)?.maximum(f32::MIN_POSITIVE)?.unsqueeze(1)?;
-            Ok((drawn.broadcast_div(&lengths)? * length)?)
+            Ok((unit_rows(&drawn, f64::from(f32::MIN_POSITIVE))? * length)?)
         };
         let decoder = rows(d_sae, d_in, row_length(d_in))?;
         let mut map = |count: usize, length: f64| -> Result<LinearMap> {
@@ -223,27 +208,18 @@ impl Fitting<'_> {
 
     /// Measures the mean of the activations, and the size of their numbers about it.
     fn scale(&self, rows: &TextRows, task: &Task) -> Result<(Vec<f32>, f64)> {
-        let mut count = 0.0;
-        let mut square = 0.0;
-        let mut sum: Vec<f64> = Vec::new();
-        for part in rows.first(ROWS_OF_SCALES) {
+        let mut sums = ActivationSums::default();
+        for part in rows.first() {
             let (SiteActivations { x, .. }, weights) = self.read(&part, task)?;
-            count += floats(&weights)?.iter().sum::<f64>();
-            let x = x.broadcast_mul(&weights)?;
-            square += floats(&x.sqr()?.sum_all()?)?[0];
-            let along = floats(&x.sum((0, 1))?)?;
-            sum.resize(along.len(), 0.0);
-            sum.iter_mut().zip(along).for_each(|(sum, more)| *sum += more);
+            sums.add(&x, &weights)?;
         }
-        let mean: Vec<f64> = sum.iter().map(|sum| sum / count).collect();
-        let variance = square / count - mean.iter().map(|mean| mean * mean).sum::<f64>();
-        let spread = (variance.max(0.0) / mean.len().max(1) as f64).sqrt();
+        let (mean, spread) = sums.spread();
         if !(spread > 0.0 && spread.is_finite()) {
             return Err(
                 err!(Argument, "expected activations that vary, found {} that does not", self.place).about("site")
             );
         }
-        Ok((mean.into_iter().map(|mean| mean as f32).collect(), spread))
+        Ok((mean, spread))
     }
 
     /// Makes the steps of a fit. Returns the dictionary, and the losses.

@@ -1,8 +1,7 @@
-//! A temporal dictionary in its model: its codes on texts, how well its parts reconstruct, and what the model loses
-//! with the reconstruction in the place of the activations.
+//! A temporal dictionary in its model: its codes on texts, what it is measured by, and how well its parts reconstruct.
 
 use super::{TemporalCodes, TemporalSae, without_padding};
-use crate::base::{Result, Table, Task};
+use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
 use crate::data::harvest::width;
 use crate::err;
@@ -11,32 +10,13 @@ use crate::model::batch::Batch;
 use crate::model::run::Ask;
 use crate::model::site::{Place, one_site};
 use crate::sae::SitePair;
-use crate::sae::metrics::{
-    CodedBatch, Effect, EvaluationText, JudgedRowsOptions, KlPositions, MeasureOptions, Measures, Meter, effect_of,
-};
-use crate::sae::splice::{ErrorTreatment, Splice, heads_joined};
-use crate::sae::text_rows::{CountedPositions, in_batches, rows_of};
-use crate::tensor::{DType, Device, Tensor, dtype, floats};
+use crate::sae::metrics::{CodedBatch, MeasureOptions, Meter};
+use crate::sae::splice::heads_joined;
+use crate::sae::text_rows::dictionary::{CodedTexts, TextDictionary, TextMeasureOptions};
+use crate::sae::text_rows::{CountedPositions, in_batches};
+use crate::tensor::files::NamedTensors;
+use crate::tensor::{DType, Device, Tensor, dtype, float};
 use kernels::Gap;
-
-crate::options! {
-    /// A temporal dictionary measured on a text.
-    #[derive(Debug, Clone)]
-    pub struct TemporalMeasureOptions {
-        with measure: MeasureOptions;
-        with rows: JudgedRowsOptions;
-    }
-}
-
-crate::options! {
-    /// A temporal dictionary spliced into a model.
-    #[derive(Debug, Clone)]
-    pub struct TemporalEffectOptions {
-        /// The positions that the KL is a mean over: those behind which another token of the row stands, or all.
-        kl: KlPositions = KlPositions::Predicted;
-        with rows: JudgedRowsOptions;
-    }
-}
 
 /// The activations of a site on a batch of texts, in f32 and with zeros in the padding, `[batch, pos, d]`, and the
 /// padding.
@@ -69,14 +49,6 @@ pub fn place_of(model: &Model, site: &str) -> Result<Place> {
     Ok(place)
 }
 
-/// Positions of some texts: activations, codes and what these write.
-pub(super) struct CodedTexts {
-    pub x: Tensor,
-    pub codes: TemporalCodes,
-    pub x_hat: Tensor,
-    pub positions: Vec<u32>,
-}
-
 impl TemporalSae {
     /// Finds its site in a model, and refuses a model that has no such site, or another width there.
     pub fn place(&self, model: &Model) -> Result<Place> {
@@ -105,76 +77,10 @@ impl TemporalSae {
         self.pattern(&found.x.to_device(self.decoder.device())?, layer, head)
     }
 
-    /// Reads the rows of a text on which it is judged, which have as many tokens as those that it was fitted on.
-    pub fn rows(
-        &self,
-        model: &Model,
-        text: &Text,
-        options: &JudgedRowsOptions,
-        task: &Task,
-    ) -> Result<Vec<EvaluationText>> {
-        self.place(model)?;
-        rows_of(model, text, self.context, options, task)
-    }
-
-    /// Measures how well predicted and novel codes together reconstruct a site on a text, and how sparse the novel ones
-    /// are.
-    pub fn measured(
-        &self,
-        model: &Model,
-        text: &Text,
-        options: &TemporalMeasureOptions,
-        task: &Task,
-    ) -> Result<Measures> {
-        let rows = self.rows(model, text, &options.rows, task)?;
-        let mut meter = Meter::new(self.d_in(), self.d_sae(), options.measure)?;
-        self.on_rows(model, &rows, task, &mut |part| {
-            let CodedTexts { x, codes, x_hat, positions } = part;
-            meter.add(CodedBatch { x: &x, codes: &codes.novel, x_hat: &x_hat, positions: Some(&positions) }, task)
-        })?;
-        meter.finish()
-    }
-
-    /// Gives activations, codes and reconstructions at the positions that count to `take`, some texts at a time.
-    pub(super) fn on_rows(
-        &self,
-        model: &Model,
-        rows: &[EvaluationText],
-        task: &Task,
-        take: &mut dyn FnMut(CodedTexts) -> Result<()>,
-    ) -> Result<()> {
-        let place = self.place(model)?;
-        in_batches(rows, task, |_, part, batch| {
-            let SiteActivations { x, gap } = activations(model, place, &batch, task)?;
-            let x = x.to_device(self.decoder.device())?;
-            let codes = self.codes(&x, gap.as_ref())?;
-            let x_hat = self.decode(&x, &(&codes.predicted + &codes.novel)?)?;
-            let counted = CountedPositions::of(part, batch.width())?;
-            take(CodedTexts {
-                x: counted.rows_of(&x)?,
-                codes: TemporalCodes {
-                    predicted: counted.rows_of(&codes.predicted)?,
-                    novel: counted.rows_of(&codes.novel)?,
-                },
-                x_hat: counted.rows_of(&x_hat)?,
-                positions: counted.positions,
-            })
-        })
-    }
-
-    /// Measures what a model loses with the reconstruction in the place of the activations, beside zeros and the mean
-    /// there.
-    pub fn effect(&self, model: &Model, text: &Text, options: &TemporalEffectOptions, task: &Task) -> Result<Effect> {
-        let rows = self.rows(model, text, &options.rows, task)?;
-        let site = self.place(model)?.to_string();
-        let splice = Splice::new(self.clone(), ErrorTreatment::Dropped);
-        effect_of(&model.decoder, SitePair { reads: &site, writes: &site }, splice, &rows, options.kl, task)
-    }
-
     /// Measures what the parts reconstruct, each with the bias: the predicted one, the novel one, and both; and as a
     /// control the predicted one where the tokens before are those of another row, half of the rows away. `energy` is a
     /// part's share of the squared lengths of both.
-    pub fn parts(&self, model: &Model, text: &Text, options: &TemporalMeasureOptions, task: &Task) -> Result<Table> {
+    pub fn parts(&self, model: &Model, text: &Text, options: &TextMeasureOptions, task: &Task) -> Result<Table> {
         let rows = self.rows(model, text, &options.rows, task)?;
         if rows.len() < 2 {
             return Err(err!(Argument, "expected a text of at least two rows, found one")
@@ -183,8 +89,7 @@ impl TemporalSae {
         }
         let place = self.place(model)?;
         let names = ["predicted", "predicted from another text", "novel", "both"];
-        let mut meters =
-            names.iter().map(|_| Meter::new(self.d_in(), self.d_sae(), options.measure)).collect::<Result<Vec<_>>>()?;
+        let mut meters = names.iter().map(|_| self.meter(options.measure)).collect::<Result<Vec<_>>>()?;
         let mut energy = [0.0; 4];
         in_batches(&rows, task, |start, part, batch| {
             let others: Vec<Vec<u32>> = (0..part.len())
@@ -209,7 +114,7 @@ impl TemporalSae {
                 let codes = counted.rows_of(codes)?;
                 let positions = Some(counted.positions.as_slice());
                 meters[number].add(CodedBatch { x: &rows_of_x, codes: &codes, x_hat: &x_hat, positions }, task)?;
-                energy[number] += floats(&self.written(&codes.to_device(device)?)?.sqr()?.sum_all()?)?[0];
+                energy[number] += float(&self.written(&codes.to_device(device)?)?.sqr()?.sum_all()?)?;
             }
             Ok(())
         })?;
@@ -222,10 +127,44 @@ impl TemporalSae {
         for (number, meter) in meters.into_iter().enumerate() {
             let found = meter.finish()?;
             let share = if whole > 0.0 && number != 3 { Some(energy[number] / whole) } else { None };
-            let share = share.map_or(crate::base::Cell::Missing, crate::base::Cell::from);
-            let fve = found.fve.map_or(crate::base::Cell::Missing, crate::base::Cell::from);
+            let [share, fve] = [share, found.fve].map(|number| number.map_or(Cell::Missing, Cell::from));
             table.rows.push(vec![names[number].into(), fve, found.l0.into(), share]);
         }
         Ok(table)
+    }
+}
+
+impl TextDictionary for TemporalSae {
+    fn to_tensors(&self) -> Result<NamedTensors> {
+        self.in_one_file()
+    }
+
+    fn of_tensors(named: &NamedTensors) -> Result<Self> {
+        Self::of_one_file(named)
+    }
+
+    fn sites(&self) -> Result<SitePair<'_>> {
+        let site = self.site()?;
+        Ok(SitePair { reads: site, writes: site })
+    }
+
+    fn places(&self, model: &Model) -> Result<[Place; 2]> {
+        Ok([self.place(model)?; 2])
+    }
+
+    fn context(&self) -> Option<usize> {
+        self.context
+    }
+
+    fn meter(&self, options: MeasureOptions) -> Result<Meter> {
+        Meter::new(self.d_in(), self.d_sae(), options)
+    }
+
+    /// Computes the novel codes, and what they write together with the predicted ones.
+    fn coded(&self, model: &Model, batch: &Batch, task: &Task) -> Result<CodedTexts> {
+        let SiteActivations { x, gap } = activations(model, self.place(model)?, batch, task)?;
+        let x = x.to_device(self.decoder.device())?;
+        let TemporalCodes { predicted, novel } = self.codes(&x, gap.as_ref())?;
+        Ok(CodedTexts { x_hat: self.decode(&x, &(predicted + &novel)?)?, x, codes: novel })
     }
 }

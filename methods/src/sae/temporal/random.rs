@@ -1,13 +1,13 @@
 //! A control: a temporal dictionary whose weights are drawn at random.
 
 use super::TemporalSae;
-use super::measure::CodedTexts;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::model::Model;
 use crate::sae::metrics::JudgedRowsOptions;
-use crate::tensor::{Tensor, create, floats};
+use crate::sae::text_rows::dictionary::TextDictionary;
+use crate::tensor::{create, float};
 
 impl TemporalSae {
     /// Makes a dictionary of the same shape whose weights are drawn at random, with the sizes that these have, and with
@@ -30,15 +30,12 @@ impl TemporalSae {
         let rows = found.rows(model, text, options, task)?;
         let [mut product, mut square] = [0.0; 2];
         found.on_rows(model, &rows, task, &mut |part| {
-            let CodedTexts { x, codes, x_hat, .. } = part;
             let device = found.decoder.device();
-            let stretch = found.scaling.of(&x)?;
-            let novel = (found.written(&codes.novel.to_device(device)?)?.to_device(x.device())? / found.factor)?;
-            let novel = stretch.stretched(&novel)?;
-            let rest = ((x - x_hat)? + &novel)?;
-            let sum = |t: Tensor| -> Result<f64> { Ok(floats(&t.sum_all()?)?[0]) };
-            product += sum(rest.mul(&novel)?)?;
-            square += sum(novel.sqr()?)?;
+            let novel = found.written(&part.codes.to_device(device)?)?.to_device(part.x.device())?;
+            let novel = found.scaling.of(part.x)?.stretched(&(novel / found.factor)?)?;
+            let rest = ((part.x - part.x_hat)? + &novel)?;
+            product += float(&rest.mul(&novel)?.sum_all()?)?;
+            square += float(&novel.sqr()?.sum_all()?)?;
             Ok(())
         })?;
         let gain = if square > 0.0 { (product / square).max(0.0) } else { 0.0 };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::files::{LoadTemporalOptions, of_authors, of_saelens};
 use super::fit::{TemporalFitOptions, fit};
-use super::measure::{TemporalEffectOptions, TemporalMeasureOptions, activations};
+use super::measure::activations;
 use super::*;
 use crate::base::{Cell, Task};
 use crate::checkpoint::load::Shards;
@@ -19,6 +19,7 @@ use crate::sae::ReadSite;
 use crate::sae::fit::FitStorage;
 use crate::sae::metrics::JudgedRowsOptions;
 use crate::sae::splice::{ErrorTreatment, Splice};
+use crate::sae::text_rows::dictionary::{TextDictionary, TextEffectOptions, TextMeasureOptions};
 use crate::sae::text_rows::fit::tests::{assert_resumed_and_cached, descent, files, tiny};
 use crate::tensor::{create, floats};
 
@@ -283,7 +284,7 @@ fn a_fit_reconstructs_more_and_more_and_its_bits_follow_from_the_seed() {
     assert_eq!(far(&fitted.made.decoder, &again.made.decoder), 0.0);
     // It explains as much as the losses say.
     let rows = JudgedRowsOptions { rows: 512, without_bos: true };
-    let judged = TemporalMeasureOptions { rows: rows.clone(), ..TemporalMeasureOptions::default() };
+    let judged = TextMeasureOptions { rows: rows.clone(), ..TextMeasureOptions::default() };
     let measures = fitted.made.measured(&model, &text, &judged, &task).unwrap();
     let explained = measures.fve.unwrap();
     assert!((explained - (1.0 - last)).abs() < 0.1, "{explained} of {last}");
@@ -301,7 +302,7 @@ fn a_fit_reconstructs_more_and_more_and_its_bits_follow_from_the_seed() {
     let control = fitted.made.random(&model, &text, &rows, 3, &task).unwrap();
     let chance = control.measured(&model, &text, &judged, &task).unwrap().fve.unwrap();
     assert!((-1e-3..0.7 * explained).contains(&chance), "{chance} of {explained}");
-    let effect = fitted.made.effect(&model, &text, &TemporalEffectOptions::default(), &task).unwrap();
+    let effect = fitted.made.effect(&model, &text, &TextEffectOptions::default(), &task).unwrap();
     assert!(effect.predictions > 400 && effect.ce.spliced.is_finite());
 }
 
@@ -337,8 +338,7 @@ fn what_no_temporal_dictionary_stands_for_is_refused() {
     let wrong = Tensor::full(f32::NAN, (1, 3, 6), &Device::Cpu).unwrap();
     assert!(sae.codes(&wrong, None).unwrap_err().message.contains("activations"));
     assert!(sae.pattern(&Tensor::zeros((1, 3, 6), DType::F32, &Device::Cpu).unwrap(), 0, 3).is_err());
-    let judged =
-        TemporalMeasureOptions { rows: JudgedRowsOptions { rows: 1, without_bos: true }, ..Default::default() };
+    let judged = TextMeasureOptions { rows: JudgedRowsOptions { rows: 1, without_bos: true }, ..Default::default() };
     let here = TemporalFitOptions { d_sae: Some(16), k: 2, steps: 1, descent: descent(16), ..default() };
     let fitted = fit(&model, "resid_post.1", &text, &here, &storage, &task).unwrap().made;
     assert!(fitted.parts(&model, &text, &judged, &task).unwrap_err().message.contains("at least two rows"));

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use super::dictionary::TextDictionary;
 use super::{StepOrder, TextRows};
 use crate::base::random::{OF_CALL, Seed};
 use crate::base::{Result, Task};
@@ -22,12 +23,10 @@ use crate::sae::metrics::EvaluationText;
 use crate::tensor::files::NamedTensors;
 use crate::tensor::{Device, Tensor, floats};
 use crate::training::descent::{Descent, DescentOptions, DescentRule};
-use crate::training::{self, CheckpointFormat, Checkpoints, ScheduleShape, Trainer, of_step, with_way_out};
+use crate::training::{self, CheckpointFormat, Checkpoints, FitCheckpoints, ScheduleShape, Trainer, of_step};
 
 /// The name of the losses among the tensors of a file.
 const LOSSES: &str = "losses";
-/// The key of the metadata of a checkpoint.
-const FIT: &str = "fit";
 
 crate::options! {
     /// A descent on the rows of a text.
@@ -48,15 +47,6 @@ crate::options! {
         /// The seed of this call.
         seed: Seed = Seed::default() => usually(OF_CALL);
     }
-}
-
-/// A dictionary that reads texts whole, as the cache has it.
-pub trait TextDictionary: Sized {
-    /// Returns tensors and metadata, of which [`TextDictionary::of_tensors`] makes the dictionary again.
-    fn to_tensors(&self) -> Result<NamedTensors>;
-
-    /// Makes a dictionary of its tensors and metadata.
-    fn of_tensors(named: &NamedTensors) -> Result<Self>;
 }
 
 /// A dictionary that was fitted on a text, with the share of the variance that it did not explain in each step.
@@ -121,12 +111,6 @@ pub struct TextFit<'a> {
     cache: Option<(CallCache<'a>, FitKey)>,
 }
 
-/// Checkpoints, and what identifies the fit that they belong to: no other one resumes them.
-struct FitCheckpoints<'a> {
-    files: Checkpoints<'a>,
-    identity: String,
-}
-
 impl<'a> TextFit<'a> {
     /// Reads the rows of the text, and opens the folder of checkpoints or the cache of the storage, where it has one.
     /// The fit is made on the device of the model, whichever the storage has.
@@ -142,9 +126,7 @@ impl<'a> TextFit<'a> {
         let mut fit = Self { plan, words, rows, checkpoints: None, cache: None };
         let fresh = storage.fresh || storage.checkpoints.fresh;
         if let Some(folder) = storage.checkpoint(Path::new("")) {
-            let files = Checkpoints::open(folder, &words.checkpoint)?;
-            let identity = fit.identity(task)?.to_string();
-            fit.checkpoints = Some(FitCheckpoints { files, identity });
+            fit.checkpoints = Some(FitCheckpoints::open(folder, &words.checkpoint, || fit.identity(task))?);
         } else if let Some(folder) = &storage.cache
             && let Some(cache) = CallCache::open(folder, storage.files.access(), fresh, task)
         {
@@ -228,16 +210,8 @@ struct RunningFit<'f, 'a, F> {
 impl<F> RunningFit<'_, '_, F> {
     /// Restores the parameters and the losses from the checkpoint, if there is one.
     fn resume(&mut self) -> Result<()> {
-        let Some(FitCheckpoints { files, identity }) = &mut self.fit.checkpoints else { return Ok(()) };
-        if !files.has_one()? {
-            return Ok(());
-        }
-        files.resume(|file| {
-            if file.metadata().get(FIT) != Some(&*identity) {
-                let error =
-                    err!(Argument, "the checkpoint there is of another model, site or text, or has other options");
-                return Err(with_way_out(error, "the same model, site, text and options"));
-            }
+        let Some(kept) = &mut self.fit.checkpoints else { return Ok(()) };
+        kept.resume("another model, site or text", "the same model, site, text", |file| {
             self.losses = floats(&file.tensor(LOSSES)?)?;
             let made = self.losses.len() as u64;
             self.descent.restore(file, made)?;
@@ -274,20 +248,16 @@ impl<F: FnMut(&mut Descent, &[&EvaluationText]) -> Result<f64>> Trainer for Runn
         of_step(&self.losses, step).map(|loss| ("loss", *loss)).into_iter().collect()
     }
 
-    fn folder(&self) -> Option<&Path> {
-        self.fit.checkpoints.as_ref().map(|checkpoints| checkpoints.files.folder())
-    }
-
-    fn is_due(&self) -> bool {
-        self.fit.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.files.is_due(self.made()))
+    fn checkpoints(&self) -> Option<&Checkpoints<'_>> {
+        self.fit.checkpoints.as_ref().map(|kept| &kept.files)
     }
 
     fn save(&mut self) -> Result<()> {
-        let Some(FitCheckpoints { files, identity }) = &mut self.fit.checkpoints else { return Ok(()) };
-        files.save(self.descent.made(), || {
+        let Some(kept) = &mut self.fit.checkpoints else { return Ok(()) };
+        kept.save(self.descent.made(), || {
             let mut tensors = BTreeMap::from([(LOSSES.to_string(), in_tensor(&self.losses)?)]);
             self.descent.save(&mut tensors);
-            Ok(NamedTensors { tensors, metadata: BTreeMap::from([(FIT.into(), identity.clone())]) })
+            Ok(tensors)
         })
     }
 

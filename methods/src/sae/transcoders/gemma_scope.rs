@@ -12,13 +12,15 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
+use super::rows::{STRAY, one};
 use super::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes};
 use crate::base::files::Files;
-use crate::base::{Result, Task, json, memory};
+use crate::base::{Result, Task, json};
 use crate::checkpoint::family::keys::Keys;
 use crate::err;
 use crate::model::ModelName;
 use crate::sae::formats::{scope_model, scope_model_of};
+use crate::sae::tensors::refuse_strays;
 use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::{DType, Tensor, elementwise};
 
@@ -124,10 +126,7 @@ fn config_of(config: Option<&str>, place: &str, ignore: &[String]) -> Result<Gem
 
 /// Refuses a file with other tensors, or of other shapes.
 fn check(file: &SafetensorsFile<Mmap>, layer: usize, layers: usize, skips: Option<bool>) -> Result<()> {
-    if let Some(stray) = file.names().find(|name| !TENSORS.contains(name)) {
-        return Err(err!(Format, "found a tensor that such a transcoder does not have: `{stray}`")
-            .hint("without it the transcoder would compute something else"));
-    }
+    refuse_strays(file.names(), |name| TENSORS.contains(&name), "such a transcoder does", STRAY)?;
     let (d, features) = match file.shape("w_enc") {
         Some(&[d, features]) => (d, features),
         found => return Err(err!(Shape, "expected a tensor `w_enc` as [d, features], found {found:?}")),
@@ -160,21 +159,16 @@ fn check(file: &SafetensorsFile<Mmap>, layer: usize, layers: usize, skips: Optio
 }
 
 fn layer(file: Arc<SafetensorsFile<Mmap>>, layer: usize, layers: usize) -> Result<TranscoderLayer> {
-    let tensor = |name: &str| -> Result<Tensor> {
-        let numbers: u128 = file.shape(name).unwrap_or(&[]).iter().map(|size| *size as u128).product();
-        memory::check(4 * numbers, || format!("the tensor `{name}`"))?;
-        file.tensor_as(name, DType::F32, &mut |_| Ok(()))
-    };
-    let turned = |name: &str| -> Result<Tensor> { Ok(tensor(name)?.t()?.contiguous()?) };
+    let turned = |name: &str| -> Result<Tensor> { Ok(one(&file, name)?.t()?.contiguous()?) };
     let encoder = turned("w_enc")?;
     let (features, d) = encoder.dims2()?;
     check_begins_at(&file, layer, features, layers, d)?;
     Ok(TranscoderLayer {
         encoder,
-        encoder_bias: Some(tensor("b_enc")?),
+        encoder_bias: Some(one(&file, "b_enc")?),
         // Nothing below 0 is written.
-        fires: Fires::Threshold(elementwise::relu(&tensor("threshold")?)?),
-        decoder_bias: Some(tensor("b_dec")?),
+        fires: Fires::Threshold(elementwise::relu(&one(&file, "threshold")?)?),
+        decoder_bias: Some(one(&file, "b_dec")?),
         skip: file.shape(SKIP).map(|_| turned(SKIP)).transpose()?,
         decoder: DecoderRows::Mapped {
             file: file.clone(),

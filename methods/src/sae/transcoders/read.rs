@@ -8,17 +8,18 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
+use super::rows::{STRAY, one};
 use super::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes, gemma_scope, listed};
 use crate::base::files::Files;
-use crate::base::{Result, Task, memory};
+use crate::base::{Result, Task};
 use crate::checkpoint::family::keys::Keys;
 use crate::checkpoint::hub::{self, HubSettings, Name};
 use crate::err;
 use crate::model::ModelName;
 use crate::sae::formats::{TopK, top_k, top_level};
 use crate::sae::releases;
+use crate::sae::tensors::refuse_strays;
 use crate::tensor::files::safetensors::SafetensorsFile;
-use crate::tensor::{DType, Tensor};
 
 pub const CONFIG: &str = "config.yaml";
 
@@ -222,17 +223,9 @@ impl Layer<'_> {
             ("activation_function.threshold".to_string(), Some("W_skip"))
         };
         let known = [named("W_enc"), named("b_enc"), named("W_dec"), named("b_dec"), threshold.clone()];
-        for name in self.encoder.names().chain(self.decoder.names()) {
-            if !known.iter().any(|known| known == name) && skip != Some(name) {
-                return Err(err!(Format, "found a tensor that transcoders do not have: `{name}`")
-                    .hint("without it the transcoder would compute something else"));
-            }
-        }
-        let tensor = |name: &str| -> Result<Tensor> {
-            let numbers: u128 = self.encoder.shape(name).unwrap_or(&[]).iter().map(|size| *size as u128).product();
-            memory::check(4 * numbers, || format!("the tensor `{name}`"))?;
-            self.encoder.tensor_as(name, DType::F32, &mut |_| Ok(()))
-        };
+        let is_known = |name: &str| known.iter().any(|known| known == name) || skip == Some(name);
+        refuse_strays(self.encoder.names().chain(self.decoder.names()), is_known, "transcoders do", STRAY)?;
+        let tensor = |name: &str| one(&self.encoder, name);
         let optional = |name: &str| self.encoder.shape(name).map(|_| tensor(name)).transpose();
         let fires = match (optional(&threshold)?, &self.said.top_k) {
             (Some(_), Some(_)) => return Err(err!(Format, "expected a threshold or top-k, found both")),

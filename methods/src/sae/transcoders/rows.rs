@@ -22,6 +22,16 @@ pub enum DecoderRows {
     },
 }
 
+/// The hint where a file has a tensor that is not known.
+pub(super) const STRAY: &str = "without it the transcoder would compute something else";
+
+/// Reads one tensor of a file, in f32.
+pub(super) fn one(file: &SafetensorsFile<Mmap>, name: &str) -> Result<Tensor> {
+    let numbers: u128 = file.shape(name).unwrap_or(&[]).iter().map(|size| *size as u128).product();
+    memory::check(4 * numbers, || format!("the tensor `{name}`"))?;
+    file.tensor_as(name, DType::F32, &mut |_| Ok(()))
+}
+
 /// Number of rows of a file that are read at a time where all are.
 const ROWS: usize = 1 << 10;
 

@@ -33,6 +33,10 @@ crate::options! {
         centre: Option<f64> = None => usually("0 where there are both signs");
         /// The values at both ends of the colours.
         range: Option<[f64; 2]> = None => usually("from the data");
+        /// Whether colours rise by the logarithm of the values.
+        log: bool = false;
+        /// Whether cells grow until the picture has its width and height.
+        stretch: bool = false;
         with grid: GridOptions;
         with size: SizeOptions;
         with style: StyleOptions;
@@ -42,9 +46,14 @@ crate::options! {
 /// Builds a heat map of a matrix or a grid.
 pub fn heat(data: &Plain, options: HeatOptions, task: &Task) -> Result<Chart> {
     let mut chart = Chart::heat(grid(data, options.grid, task)?);
-    if let ChartContent::Heat(HeatMap { colours, .. }) = Arc::make_mut(&mut chart.content) {
-        colours.centre = options.centre.or(colours.centre);
-        colours.range = options.range;
+    if options.log && options.centre.is_some() {
+        return Err(err!(Argument, "expected no `centre` beside `log`, whose colours rise from the lowest value")
+            .about("centre"));
+    }
+    if let ChartContent::Heat(HeatMap { colours, stretch, .. }) = Arc::make_mut(&mut chart.content) {
+        let centre = options.centre.or(colours.centre).filter(|_| !options.log);
+        *colours = Colours { centre, range: options.range, log: options.log };
+        *stretch = options.stretch;
     }
     chart.sized(&options.size).styled(&options.style).checked("data", task)
 }
@@ -81,6 +90,9 @@ pub struct HeatMap {
     #[serde(serialize_with = "json::serialize_grid")]
     pub grid: Grid,
     pub colours: Colours,
+    /// Whether cells grow until the picture has its size.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stretch: bool,
 }
 
 /// Colours of the cells of a heat map: the value in their middle, and the ends of their range.
@@ -90,6 +102,9 @@ pub struct Colours {
     pub centre: Option<f64>,
     /// The values at the ends of the colours, where they are not to follow from the data.
     pub range: Option<[f64; 2]>,
+    /// Whether colours rise by the logarithm of the values.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub log: bool,
 }
 
 impl ChartKind for HeatMap {
@@ -114,17 +129,17 @@ impl ChartKind for HeatMap {
         if cells != grid.values.len() {
             bail!(Shape, "expected {} x {} values, found {}", grid.rows.len(), grid.columns.len(), grid.values.len());
         }
-        check::range(self.colours.range, false, "the colours").map_err(|e| e.about("range"))
+        check::range(self.colours.range, self.colours.log, "the colours").map_err(|e| e.about("range"))
     }
 
     fn view(&self, _: &Chart) -> Result<ChartView> {
         let (_, notes) = self.map(Palette::Colour)?;
-        let span = |cells: usize| Scale { low: 0.0, high: cells as f64, log: false };
+        let span = |cells: usize| Scale::new(0.0, cells as f64, false);
         let view = ChartView::new(span(self.grid.columns.len()), span(self.grid.rows.len()));
         Ok(ChartView { notes, ..view })
     }
 
-    fn notes(&self, chart: &Chart) -> Result<Vec<String>> {
+    fn notes(&self, chart: &Chart, _: &Pane) -> Result<Vec<String>> {
         picture::notes(chart, self)
     }
 
@@ -150,13 +165,15 @@ impl ChartKind for HeatMap {
 impl HeatMap {
     /// Returns the colours of a heat map's cells, and the notes that stand under it.
     fn map(&self, palette: Palette) -> Result<(ColourMap, Vec<String>)> {
-        let HeatMap { grid, colours } = self;
+        let HeatMap { grid, colours, .. } = self;
         let finite = || grid.values.iter().copied().filter(|v| v.is_finite());
-        let scale = Scale::around(finite(), false).ok_or_else(|| {
-            err!(Argument, "expected at least one finite value to draw, found none among {}", grid.values.len())
+        let scale = Scale::around(finite(), colours.log).ok_or_else(|| {
+            let wanted = if colours.log { "value above zero" } else { "finite value" };
+            err!(Argument, "expected at least one {wanted} to draw, found none among {}", grid.values.len())
         })?;
         let [low, high] = colours.range.unwrap_or([scale.low, scale.high]);
         let map = match colours.centre {
+            _ if colours.log => ColourMap::logarithmic(low, high),
             Some(centre) if centre.is_finite() => {
                 let reach = (high - centre).abs().max((centre - low).abs()).min(f64::MAX);
                 ColourMap::signed(centre, if reach > 0.0 { reach } else { 1.0 })
@@ -169,7 +186,11 @@ impl HeatMap {
         if blank > 0 {
             notes.push(format!("{} NaN or infinite (grey).", are(blank, "cell")));
         }
-        let beyond = finite().filter(|v| *v < map.low() || *v > map.high()).count();
+        let lost = finite().filter(|v| !map.shows(*v)).count();
+        if lost > 0 {
+            notes.push(format!("{} not above zero (grey).", are(lost, "cell")));
+        }
+        let beyond = finite().filter(|v| map.shows(*v) && (*v < map.low() || *v > map.high())).count();
         if beyond > 0 {
             notes.push(format!("{} beyond the ends of the colours.", are(beyond, "cell")));
         }
@@ -189,13 +210,20 @@ mod tests {
             values,
             ..Grid::default()
         };
-        let map = |values: Vec<f64>, colours: Colours| HeatMap { grid: grid(values), colours }.map(Palette::Colour);
-        let centred = Colours { centre: Some(0.0), range: None };
+        let map = |values: Vec<f64>, colours: Colours| {
+            HeatMap { grid: grid(values), colours, stretch: false }.map(Palette::Colour)
+        };
+        let centred = Colours { centre: Some(0.0), ..Colours::default() };
         let (map_around, notes) = map(vec![-1.0, 3.0, f64::NAN], centred).unwrap();
         assert_eq!((map_around.low(), map_around.high()), (-3.0, 3.0));
         assert_eq!(notes, ["1 cell is NaN or infinite (grey)."]);
-        let range = Colours { centre: None, range: Some([0.0, 1.0]) };
+        let range = Colours { range: Some([0.0, 1.0]), ..Colours::default() };
         assert_eq!(map(vec![0.5, 2.0], range).unwrap().1, ["1 cell is beyond the ends of the colours."]);
+        let log = Colours { log: true, ..Colours::default() };
+        let (map_of_factors, notes) = map(vec![0.0, 1e-4, 1.0], log).unwrap();
+        assert_eq!((map_of_factors.low(), map_of_factors.high()), (1e-4, 1.0));
+        assert_eq!(notes, ["1 cell is not above zero (grey)."]);
+        assert!(map(vec![-1.0, 0.0], log).is_err());
         assert!(map(vec![f64::NAN], Colours::default()).is_err());
     }
 }

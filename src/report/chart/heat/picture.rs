@@ -36,8 +36,7 @@ struct HeatLayout {
     top: f64,
     cell_width: f64,
     cell_height: f64,
-    rows: Vec<String>,
-    every_row: usize,
+    rows: AxisLabels,
     columns: AxisLabels,
     width: f64,
     height: f64,
@@ -53,29 +52,31 @@ struct ColourBar {
     ticks: Vec<Tick>,
     /// The quantity in lines, which read upwards.
     quantity: Vec<String>,
+    font: Font,
 }
 
 impl ColourBar {
     /// Lays out the bar beside cells of this height, no longer than `most` unless the cells are. The quantity is not
     /// cut as long as it has room along `most`.
-    fn of(grid: &Grid, map: &ColourMap, cells_high: f64, most: f64) -> Self {
-        let quantity = LABEL.fitted(&visible(&grid.quantity), most * BAR_LINES as f64);
+    fn of(grid: &Grid, map: &ColourMap, cells_high: f64, most: f64, font: Font) -> Self {
+        let label = LABEL.of(font);
+        let quantity = label.fitted(&visible(&grid.quantity), most * BAR_LINES as f64);
         let mut high = cells_high.clamp(96.0, 260.0);
         let is_whole = |high: f64| {
-            let lines = LABEL.wrapped(&quantity, high, usize::MAX);
-            lines.len() <= BAR_LINES && quantity.split_whitespace().all(|word| LABEL.width(word) <= high)
+            let lines = label.wrapped(&quantity, high, usize::MAX);
+            lines.len() <= BAR_LINES && quantity.split_whitespace().all(|word| label.width(word) <= high)
         };
         while high < most && !is_whole(high) {
             high = (high + 10.0).min(most);
         }
-        let scale = Scale { low: map.low(), high: map.high(), log: false };
+        let scale = map.scale();
         let ticks = scale.ticks((high / 40.0) as usize);
-        Self { scale, high, ticks, quantity: LABEL.wrapped(&quantity, high, BAR_LINES) }
+        Self { scale, high, ticks, quantity: label.wrapped(&quantity, high, BAR_LINES), font }
     }
 
     /// Returns the distance from the right side of the bar to the first line of the quantity, clear of the ticks.
     fn first_line(&self) -> f64 {
-        self.ticks.iter().map(|tick| TICK.width(&tick.label)).fold(0.0, f64::max) + 20.0
+        self.ticks.iter().map(|tick| TICK.of(self.font).width(&tick.label)).fold(0.0, f64::max) + 20.0
     }
 
     /// Returns the width that the bar takes beside the cells.
@@ -96,7 +97,7 @@ pub fn notes(chart: &Chart, heat: &HeatMap) -> Result<Vec<String>> {
 /// Returns the room that is taken around the cells in a pane.
 pub fn margins(chart: &Chart, heat: &HeatMap, pane: &Pane) -> Result<Margins> {
     let (map, _) = heat.map(chart.palette)?;
-    let (shown, _) = pooled(&heat.grid, MOST_ROWS, MOST_COLUMNS);
+    let (shown, _) = shown(heat);
     let sheet = lay_out(chart, &shown, &map, Vec::new(), pane);
     let HeatLayout { left, top, below, bar, .. } = &sheet;
     Ok(Margins { left: *left, top: *top, right: bar.room() + PAD, bottom: below + PAD })
@@ -104,68 +105,62 @@ pub fn margins(chart: &Chart, heat: &HeatMap, pane: &Pane) -> Result<Margins> {
 
 pub fn draw(chart: &Chart, heat: &HeatMap, pane: &Pane) -> Result<Drawing> {
     let (map, mut notes) = heat.map(chart.palette)?;
-    let (shown, pooling) = pooled(&heat.grid, MOST_ROWS, MOST_COLUMNS);
+    let (shown, pooling) = shown(heat);
     notes.extend(pooling);
     let sheet = lay_out(chart, &shown, &map, notes, pane);
-    canvas::draw(sheet.width, sheet.height, pane.spelling, |canvas| {
+    canvas::draw(sheet.width, sheet.height, pane.lettering, |canvas| {
         sheet.heading.draw(canvas)?;
         layout::draw_notes(canvas, &sheet.notes, sheet.height)?;
-        draw_cells(canvas, &sheet, &shown, &map)?;
-        draw_labels(canvas, chart, &sheet, &shown)?;
-        draw_bar(canvas, &sheet, &shown, &map)
+        draw_cells(canvas, &sheet, &shown.grid, &map)?;
+        draw_labels(canvas, chart, &sheet, &shown.grid)?;
+        draw_bar(canvas, &sheet, &shown.grid, &map)
     })
 }
 
-fn lay_out(chart: &Chart, grid: &Grid, map: &ColourMap, notes: Vec<String>, pane: &Pane) -> HeatLayout {
+/// Returns the map with as many cells as can be seen, and a note if these are not all.
+fn shown(heat: &HeatMap) -> (HeatMap, Option<String>) {
+    let (grid, pooling) = pooled(&heat.grid, MOST_ROWS, MOST_COLUMNS);
+    (HeatMap { grid, colours: heat.colours, stretch: heat.stretch }, pooling)
+}
+
+fn lay_out(chart: &Chart, heat: &HeatMap, map: &ColourMap, notes: Vec<String>, pane: &Pane) -> HeatLayout {
+    let HeatMap { grid, stretch, .. } = heat;
+    let font = pane.lettering.font;
     let most_wide = pane.width;
     let most_high = pane.height;
     let given = pane.margins();
     let row_count = grid.rows.len() as f64;
     let column_count = grid.columns.len() as f64;
-    let rows: Vec<String> = grid.rows.iter().map(|r| TICK.fitted(&token(r), most_wide * 0.28)).collect();
-    let widest = rows.iter().map(|r| TICK.width(r)).fold(0.0, f64::max);
+    let rows = layout::labels_beside(&grid.rows, most_wide * 0.28, font);
     // On the grid of pixels, as the cells' sizes are.
-    let left = given.map_or(PAD + label_room(&chart.y.label) + widest + 8.0, |given| given.left).ceil();
+    let left = given.map_or(PAD + label_room(&chart.y.label) + rows.depth + 8.0, |given| given.left).ceil();
     let heading = Heading::of(&chart.title, pane);
     let top = given.map_or(PAD + heading.height() + 2.0, |given| given.top).ceil();
+    let note_lines = pane.note_lines(&notes, most_wide);
     let cells = |bar: &ColourBar| {
         let beside = bar.room() + PAD;
         let beside = given.map_or(beside, |given| given.right.max(beside));
         let across = (most_wide - left - beside).max(40.0) / column_count;
-        let wide = whole(across.min(CELL_WIDTH));
-        let columns = layout::labels_below(&grid.columns, wide, 130.0);
+        let wide = if *stretch { across } else { whole(across.min(CELL_WIDTH)) };
+        let columns = layout::labels_below(&grid.columns, wide, 130.0, font);
         let below = columns.depth + 8.0 + label_room(&chart.x.label);
         let under = given.map_or(below + PAD, |given| given.bottom.max(below + PAD));
         let down = (most_high - top - under).max(40.0) / row_count;
         // Where cells are narrow they are at most twice as high, unless that would be too small to see.
         let high = whole(down.min(CELL_HEIGHT).min((wide * 2.0).max(4.0)));
-        (wide, high, columns, below)
+        let stretched = down - layout::notes_height(&note_lines) / row_count;
+        (wide, if *stretch { stretched.max(1.0) } else { high }, columns, below)
     };
     // The bar is as long as the cells are high, and how high they are depends on the space that it takes.
-    let bar = |high: f64| ColourBar::of(grid, map, high * row_count, most_high);
+    let bar = |high: f64| ColourBar::of(grid, map, high * row_count, most_high, font);
     let bar = bar(cells(&bar(CELL_HEIGHT)).1);
     let (cell_width, cell_height, columns, below) = cells(&bar);
     let cells_high = cell_height * row_count;
-    let title_wide = heading.width() + 2.0 * PAD;
+    let title_wide = heading.width + 2.0 * PAD;
     let width = (left + cell_width * column_count + bar.room() + PAD).max(title_wide).max(260.0);
     let notes = pane.note_lines(&notes, width);
     let height = top + (cells_high + below).max(bar.high + 10.0) + layout::notes_height(&notes) + PAD;
-    let every_row = (13.0 / cell_height).ceil().max(1.0) as usize;
-    HeatLayout {
-        heading,
-        notes,
-        left,
-        top,
-        cell_width,
-        cell_height,
-        rows,
-        every_row,
-        columns,
-        width,
-        height,
-        below,
-        bar,
-    }
+    HeatLayout { heading, notes, left, top, cell_width, cell_height, rows, columns, width, height, below, bar }
 }
 
 /// Rounds the side of a cell down to whole pixels, so that no seams show between cells, unless it is too small for
@@ -218,20 +213,20 @@ fn cell_texts(sheet: &HeatLayout, grid: &Grid) -> Option<Vec<String>> {
         return None;
     }
     let texts = number::cell_texts(grid);
-    texts.iter().all(|text| VALUE.width(text) <= sheet.cell_width - 5.0).then_some(texts)
+    let value = VALUE.of(sheet.bar.font);
+    texts.iter().all(|text| value.width(text) <= sheet.cell_width - 5.0).then_some(texts)
 }
 
 fn draw_labels(canvas: &mut Canvas, chart: &Chart, sheet: &HeatLayout, grid: &Grid) -> Result<()> {
     let cells_high = sheet.cell_height * grid.rows.len() as f64;
     let cells_wide = sheet.cell_width * grid.columns.len() as f64;
-    for (i, name) in sheet.rows.iter().enumerate().step_by(sheet.every_row) {
-        let y = sheet.top + (i as f64 + 0.5) * sheet.cell_height;
-        canvas.text(name, (sheet.left - 6.0, y), Anchor::Right, TICK, MUTED)?;
-    }
+    let middle = |i: usize| sheet.top + (i as f64 + 0.5) * sheet.cell_height;
+    sheet.rows.draw_beside(canvas, sheet.left - 6.0, sheet.cell_height, middle)?;
     let foot = sheet.top + cells_high;
     sheet.columns.draw(canvas, foot + 5.0, |i| sheet.left + (i as f64 + 0.5) * sheet.cell_width)?;
-    let x_label = LABEL.fitted(&visible(&chart.x.label), cells_wide.max(160.0));
-    let y_label = LABEL.fitted(&visible(&chart.y.label), cells_high.max(90.0));
+    let label = LABEL.of(canvas.font());
+    let x_label = label.fitted(&visible(&chart.x.label), cells_wide.max(160.0));
+    let y_label = label.fitted(&visible(&chart.y.label), cells_high.max(90.0));
     let below = foot + sheet.columns.depth + 18.0;
     canvas.text(&x_label, (sheet.left + cells_wide / 2.0, below), Anchor::Center, LABEL, INK)?;
     canvas.text_upwards(&y_label, (PAD + 7.0, sheet.top + cells_high / 2.0), Anchor::Center, LABEL, INK)
@@ -273,10 +268,24 @@ mod tests {
         let mut chart = Chart::heat(grid.clone());
         chart.title = "a pattern".into();
         chart.y.label = "query".into();
-        let heat = HeatMap { grid: grid.clone(), colours: Colours::default() };
+        let heat = HeatMap { grid: grid.clone(), colours: Colours::default(), stretch: false };
         let (map, notes) = heat.map(Palette::Colour).unwrap();
-        let pane = Pane { width: 720.0, height: 440.0, spelling: false, panel: None };
-        lay_out(&chart, grid, &map, notes, &pane)
+        let pane = Pane { width: 720.0, height: 440.0, lettering: Lettering::default(), panel: None };
+        lay_out(&chart, &heat, &map, notes, &pane)
+    }
+
+    #[test]
+    fn cells_stretch_to_the_size_of_the_picture() {
+        for grid in [samples::grid(2, 3, |r, c| (r + c) as f64), samples::grid(30, 60, |r, c| (r * c) as f64)] {
+            let mut chart = Chart::heat(grid);
+            let small = chart.draw(false).unwrap();
+            let ChartContent::Heat(heat) = Arc::make_mut(&mut chart.content) else { panic!("no heat map") };
+            heat.grid.values[1] = f64::NAN;
+            heat.stretch = true;
+            let stretched = chart.draw(false).unwrap();
+            assert!((stretched.width - 720.0).abs() < 1e-6 && (stretched.height - 440.0).abs() < 1e-6);
+            assert!(small.width < 720.0 && small.height < 440.0);
+        }
     }
 
     #[test]

@@ -106,7 +106,7 @@ fn cells(row: &[f64], texts: Option<&[String]>, wide: usize, map: &ColourMap, sc
 /// Shades a cell by the size of its value; where there is room and colours are centred, its sign stands before.
 fn shade(value: f64, wide: usize, map: &ColourMap) -> String {
     let shades = [' ', '░', '▒', '▓', '█'];
-    if !value.is_finite() {
+    if !map.shows(value) {
         return "?".repeat(wide);
     }
     let centred = map.low() < 0.0 && map.high() > 0.0;

@@ -7,6 +7,7 @@ use super::data::inside;
 use super::options::{LARGEST, LARGEST_FONT, SMALLEST, SMALLEST_FONT};
 use super::*;
 use crate::base::Error;
+use crate::options::Setting;
 
 crate::choices! {
     /// Letters of panels.
@@ -15,6 +16,52 @@ crate::choices! {
         Upper = "A",
         Bracketed = "(a)",
         None = "none",
+    }
+}
+
+/// Panels that have an axis in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// No axis in common.
+    None,
+    /// Panels of a column, or those of a row.
+    Line,
+    All,
+}
+
+impl From<bool> for Sharing {
+    fn from(is_shared: bool) -> Self {
+        if is_shared { Sharing::Line } else { Sharing::None }
+    }
+}
+
+impl Setting for Sharing {
+    fn wanted() -> String {
+        "true, false or \"all\"".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        match value {
+            Plain::Text(text) if text == "all" => Some(Sharing::All),
+            value => bool::of(value).map(Self::from),
+        }
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Sharing::None => "false".into(),
+            Sharing::Line => "true".into(),
+            Sharing::All => "\"all\"".into(),
+        }
+    }
+}
+
+impl Serialize for Sharing {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Sharing::All => serializer.serialize_str("all"),
+            some => serializer.serialize_bool(*some == Sharing::Line),
+        }
     }
 }
 
@@ -28,10 +75,11 @@ const MOST: usize = 26;
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct PanelOptions {
-        /// Whether the panels of a column have one x axis, with its labels below the lowest.
-        share_x: bool = false;
-        /// Whether the panels of a row have one y axis, with its labels at the left.
-        share_y: bool = false;
+        /// Whether the panels of a column have one x axis, with its labels below the lowest; "all" gives all panels one
+        /// range.
+        share_x: Sharing = Sharing::None;
+        /// Whether the panels of a row have one y axis, with its labels at the left; "all" gives all panels one range.
+        share_y: Sharing = Sharing::None;
         /// Letters of the panels, row by row.
         letters: LetterStyle = LetterStyle::Lower;
         /// The line above all panels.
@@ -42,12 +90,24 @@ crate::options! {
         height: Option<u32> = None => usually("290 a row").at_least(SMALLEST.into()).at_most(LARGEST.into());
         /// Size of the labels in pixels, in all panels; titles, lines, marks and margins scale with it.
         font_size: f64 = LABEL.size => at_least(SMALLEST_FONT).at_most(LARGEST_FONT);
+        /// Typeface of all text.
+        font: Font = Font::Sans;
+        /// Colours of all panels.
+        palette: Option<Palette> = None => usually("those of each chart");
+        /// Numbers in the palette, by the names of series, in all panels.
+        colours: Option<BTreeMap<String, usize>> = None => usually("those of each chart");
     }
 }
 
 /// Builds a picture of charts in rows and columns. A list without rows is one row, and nothing is an empty place.
 pub fn panels(charts: &Plain, options: PanelOptions, task: &Task) -> Result<Chart> {
-    let rows = rows(charts)?;
+    let mut rows = rows(charts)?;
+    let colours = options.colours.unwrap_or_default();
+    check::colour_numbers(&colours, &rows.iter().flatten().flatten().flat_map(Chart::names).collect::<Vec<&str>>())?;
+    for chart in rows.iter_mut().flatten().flatten() {
+        chart.palette = options.palette.unwrap_or(chart.palette);
+        chart.colour_numbers.extend(colours.clone());
+    }
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let scale = options.font_size / LABEL.size;
     let side = |given: Option<u32>, each: f64, number: usize| {
@@ -56,10 +116,10 @@ pub fn panels(charts: &Plain, options: PanelOptions, task: &Task) -> Result<Char
     };
     let width = side(options.width, WIDE, columns);
     let height = side(options.height, HIGH, rows.len());
-    let PanelOptions { share_x, share_y, letters, title, font_size, .. } = options;
+    let PanelOptions { share_x, share_y, letters, title, font_size, font, .. } = options;
     let content = ChartContent::Panels(Panels::new(rows, share_x, share_y, letters));
     let title = title.unwrap_or_default();
-    Chart { title, width, height, font_size, ..Chart::new(content) }.checked("charts", task)
+    Chart { title, width, height, font_size, font, ..Chart::new(content) }.checked("charts", task)
 }
 
 /// Reads charts in rows.
@@ -95,19 +155,24 @@ fn rows(charts: &Plain) -> Result<Vec<Vec<Option<Chart>>>> {
 pub struct Panels {
     /// Charts row by row; a place without one is empty.
     pub rows: Vec<Vec<Option<Chart>>>,
-    /// Whether the panels of a column have one x axis.
-    pub share_x: bool,
-    /// Whether the panels of a row have one y axis.
-    pub share_y: bool,
+    /// Panels that have one x axis.
+    pub share_x: Sharing,
+    /// Panels that have one y axis.
+    pub share_y: Sharing,
     pub letters: LetterStyle,
 }
 
 impl Panels {
     /// Builds panels of rows, of which shorter ones end in empty places.
-    pub fn new(mut rows: Vec<Vec<Option<Chart>>>, share_x: bool, share_y: bool, letters: LetterStyle) -> Self {
+    pub fn new(
+        mut rows: Vec<Vec<Option<Chart>>>,
+        share_x: impl Into<Sharing>,
+        share_y: impl Into<Sharing>,
+        letters: LetterStyle,
+    ) -> Self {
         let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
         rows.iter_mut().for_each(|row| row.resize(columns, None));
-        Self { rows, share_x, share_y, letters }
+        Self { rows, share_x: share_x.into(), share_y: share_y.into(), letters }
     }
 
     fn columns(&self) -> usize {
@@ -135,16 +200,6 @@ impl Panels {
             letter if letter.is_empty() => format!("panel {}", number + 1),
             letter => format!("panel {letter}"),
         }
-    }
-
-    /// Returns the notes of these charts, each with the panel it is of.
-    fn notes_of(&self, rows: &[Vec<Option<Chart>>]) -> Result<Vec<String>> {
-        let mut notes = Vec::new();
-        for (number, chart) in rows.iter().flatten().flatten().enumerate() {
-            let own = chart.content.kind().notes(chart)?;
-            notes.extend(own.into_iter().map(|note| format!("{}: {note}", self.called(number))));
-        }
-        Ok(notes)
     }
 }
 
@@ -186,10 +241,6 @@ impl ChartKind for Panels {
         }
         let none = Scale::new(0.0, 1.0, false);
         Ok(ChartView::new(none, none))
-    }
-
-    fn notes(&self, _: &Chart) -> Result<Vec<String>> {
-        self.notes_of(&self.shared()?)
     }
 
     fn margins(&self, _: &Chart, _: &Pane) -> Result<Margins> {
@@ -311,6 +362,32 @@ mod tests {
         };
         assert!(of(vec![vec![bars(["a", "b"])], vec![bars(["a", "b"])]], true, true).check().is_ok());
         assert!(of(vec![vec![bars(["a", "b"])], vec![bars(["a", "c"])]], true, true).check().is_err());
+    }
+
+    #[test]
+    fn one_range_may_be_that_of_all_panels() {
+        let rows = || vec![vec![line(1.0), line(10.0)], vec![line(100.0)]];
+        let ranges = |sharing: Sharing| -> Vec<Option<[f64; 2]>> {
+            let panels = Panels::new(rows(), false, sharing, LetterStyle::None);
+            panels.shared().unwrap().iter().flatten().flatten().map(|chart| chart.y.range).collect()
+        };
+        let by_row = ranges(Sharing::Line);
+        assert!(by_row[0] == by_row[1] && by_row[0].unwrap()[1] < 50.0 && by_row[2].is_none(), "{by_row:?}");
+        let all = ranges(Sharing::All);
+        assert!(all.iter().all(|range| *range == all[0]) && all[0].unwrap()[1] > 200.0, "{all:?}");
+        let mut reversed = line(1.0);
+        if let Some(chart) = &mut reversed {
+            chart.y.range = Some([5.0, 0.0]);
+        }
+        let shared = of(vec![vec![reversed.clone(), reversed.clone()]], false, true);
+        let ChartContent::Panels(panels) = &*shared.content else { panic!("no panels") };
+        assert_eq!(panels.shared().unwrap()[0][1].as_ref().unwrap().y.range, Some([5.0, 0.0]));
+        assert_eq!(
+            message(of(vec![vec![reversed, line(1.0)]], false, true)),
+            "expected axes of one direction to share one y axis, found a reversed one and another"
+        );
+        let sharing = [Plain::Flag(true), Plain::Flag(false), Plain::Text("all".into())];
+        assert_eq!(sharing.map(|value| Sharing::of(&value).unwrap().written()), ["true", "false", "\"all\""]);
     }
 
     #[test]

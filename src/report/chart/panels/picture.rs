@@ -1,25 +1,41 @@
 //! Panels as one picture: their plots are of one size and aligned, whatever the labels around them take.
 
+use super::super::legend::{Legend, LegendKeys};
 use super::super::pane::Panel;
 use super::*;
 use crate::report::draw::canvas::Layers;
-use crate::report::draw::layout;
+use crate::report::draw::layout::{self, PAD};
 
 /// The least size of a plot.
 const NARROWEST: f64 = 40.0;
 const LOWEST: f64 = 30.0;
 
 pub fn draw(chart: &Chart, panels: &Panels, pane: &Pane) -> Result<Drawing> {
-    let Pane { width, height, spelling, .. } = *pane;
-    let rows = panels.shared()?;
-    let title = layout::title_lines(&chart.title, width);
-    let notes = layout::note_lines(&panels.notes_of(&rows)?, width);
-    let top = layout::title_height(&title);
-    let frame = (width, height - top - layout::notes_height(&notes));
-    let sheet = PanelSheet::of(panels, &rows, frame, spelling)?;
-    let mut layers = Layers::new(width, height, spelling);
+    let Pane { width, height, lettering, .. } = *pane;
+    let font = lettering.font;
+    let mut rows = panels.shared()?;
+    let legend = common_keys(&rows).map(|keys| Legend::new(&keys, width, font));
+    if legend.is_some() {
+        rows.iter_mut().flatten().flatten().for_each(|chart| chart.legend = false);
+    }
+    let title = layout::title_lines(&chart.title, width, font);
+    let below_title = layout::title_height(&title);
+    let top = below_title + legend.as_ref().map_or(0.0, Legend::height);
+    let sheet_above = |notes: &[String]| {
+        PanelSheet::of(panels, &rows, (width, height - top - layout::notes_height(notes)), lettering)
+    };
+    let notes_on = |sheet: &PanelSheet| -> Result<Vec<String>> {
+        Ok(layout::note_lines(&notes(panels, &rows, sheet)?, width, font))
+    };
+    // What notes say depends on the room of the panels, of which notes take some.
+    let sheet = sheet_above(&notes_on(&sheet_above(&[])?)?)?;
+    let notes = notes_on(&sheet)?;
+    let mut layers = Layers::new(width, height, lettering);
     layers.add(|canvas| {
         layout::draw_title(canvas, &title)?;
+        if let Some(legend) = &legend {
+            legend.draw(canvas, PAD + below_title)?;
+        }
         layout::draw_notes(canvas, &notes, height)
     })?;
     for (row, column, chart) in places(&rows) {
@@ -28,6 +44,29 @@ pub fn draw(chart: &Chart, panels: &Panels, pane: &Pane) -> Result<Drawing> {
         layers.place((left, top + above), &drawing);
     }
     Ok(layers.finished())
+}
+
+/// Returns the keys of all panels that have names of series, if these are several and agree.
+fn common_keys(rows: &[Vec<Option<Chart>>]) -> Option<LegendKeys> {
+    let all = rows.iter().flatten().flatten().map(LegendKeys::of);
+    let named: Vec<LegendKeys> = all.filter(|keys| keys.names.iter().any(|name| !name.is_empty())).collect();
+    let [first, others @ ..] = named.as_slice() else { return None };
+    let is_like = |other: &LegendKeys| other.names == first.names && other.styles == first.styles;
+    if others.is_empty() || !others.iter().all(is_like) {
+        return None;
+    }
+    let is_one = others.iter().all(|other| other.symbol == first.symbol);
+    Some(LegendKeys { symbol: if is_one { first.symbol } else { LegendSymbol::Block }, ..first.clone() })
+}
+
+/// Returns the notes of all panels, each with the panel it is of.
+fn notes(panels: &Panels, rows: &[Vec<Option<Chart>>], sheet: &PanelSheet) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for (number, (row, column, chart)) in places(rows).enumerate() {
+        let own = chart.content.kind().notes(chart, &sheet.pane(row, column))?;
+        notes.extend(own.into_iter().map(|note| format!("{}: {note}", panels.called(number))));
+    }
+    Ok(notes)
 }
 
 /// Returns the charts with their rows and columns.
@@ -48,18 +87,18 @@ struct PanelSheet {
     plot: (f64, f64),
     /// Panels row by row, without their margins.
     panels: Vec<Vec<Panel>>,
-    spelling: bool,
+    lettering: Lettering,
 }
 
 impl PanelSheet {
     /// Lays out panels on a sheet of this size.
-    fn of(panels: &Panels, charts: &[Vec<Option<Chart>>], size: (f64, f64), spelling: bool) -> Result<Self> {
+    fn of(panels: &Panels, charts: &[Vec<Option<Chart>>], size: (f64, f64), lettering: Lettering) -> Result<Self> {
         let mut sheet = Self {
             columns: vec![(0.0, 0.0); panels.columns()],
             rows: vec![(0.0, 0.0); charts.len()],
             plot: (size.0 / panels.columns() as f64, size.1 / charts.len() as f64),
             panels: told(panels, charts),
-            spelling,
+            lettering,
         };
         // Labels depend on the size of the plot, and its size on the room that labels take.
         for _ in 0..2 {
@@ -98,7 +137,7 @@ impl PanelSheet {
         let height = top + self.plot.1 + bottom;
         let margins = Some(Margins { left, top, right, bottom });
         let panel = Panel { margins, ..self.panels[row][column].clone() };
-        Pane { width, height, spelling: self.spelling, panel: Some(panel) }
+        Pane { width, height, lettering: self.lettering, panel: Some(panel) }
     }
 }
 
@@ -112,8 +151,8 @@ fn told(panels: &Panels, charts: &[Vec<Option<Chart>>]) -> Vec<Vec<Panel>> {
         number += usize::from(charts[row][column].is_some());
         Panel {
             letter,
-            has_x_labels: !panels.share_x || is_lowest(row, column),
-            has_y_labels: !panels.share_y || is_first(row, column),
+            has_x_labels: panels.share_x == Sharing::None || is_lowest(row, column),
+            has_y_labels: panels.share_y == Sharing::None || is_first(row, column),
             margins: None,
         }
     };
@@ -211,6 +250,43 @@ mod tests {
         let panels = Panels::new(rows, true, false, LetterStyle::None);
         let chart = Chart::new(ChartContent::Panels(panels));
         assert_eq!(counts(&chart), [(true, false), (true, true), (true, true)]);
+    }
+
+    #[test]
+    fn names_that_agree_are_listed_once_above_all_panels() {
+        let named = |names: [&str; 2]| {
+            let series = |name: &str| Series { name: name.into(), x: vec![0.0], y: vec![1.0], ..Series::default() };
+            Some(Chart::line(names.map(series).into()))
+        };
+        let bars = || {
+            let bars = |name: &str| Bars { name: name.into(), values: vec![1.0], spread: None };
+            Some(Chart::bar(vec!["x".into()], ["topk", "l1"].map(bars).into()))
+        };
+        let listed = |rows: Vec<Vec<Option<Chart>>>| {
+            let panels = Panels::new(rows, false, false, LetterStyle::None);
+            let body = Chart::new(ChartContent::Panels(panels)).draw(false).unwrap().body;
+            let first = body.split("<g transform").next().unwrap();
+            let count = |text: &str| text.matches(">\ntopk\n<").count();
+            (count(first), count(&body))
+        };
+        assert_eq!(listed(vec![vec![named(["topk", "l1"]), named(["topk", "l1"]), line([1.0; 3])]]), (1, 1));
+        assert_eq!(listed(vec![vec![named(["topk", "l1"]), bars()]]), (1, 1));
+        // Others stay where they are.
+        assert_eq!(listed(vec![vec![named(["topk", "l1"]), named(["l1", "topk"])]]), (0, 2));
+        assert_eq!(listed(vec![vec![named(["topk", "l1"]), line([1.0; 3])]]), (0, 1));
+    }
+
+    #[test]
+    fn notes_count_the_marks_that_a_panel_has_room_for() {
+        let all: Vec<f64> = (0..20_000).map(|i| crate::report::samples::noise(i) * 50.0).collect();
+        let y = (0..20_000).map(|i| crate::report::samples::noise(i + 20_000) * 50.0).collect();
+        let cloud = Some(Chart::scatter(vec![Series { x: all, y, ..Series::default() }]));
+        let panels = Panels::new(vec![vec![cloud, line([1.0; 3])]], false, false, LetterStyle::Lower);
+        let body = Chart::new(ChartContent::Panels(panels)).draw(false).unwrap().body;
+        let note = body.lines().find(|line| line.starts_with("panel a: ")).unwrap();
+        let number: usize = note.split_whitespace().nth(2).unwrap().replace(',', "").parse().unwrap();
+        // The line has three.
+        assert_eq!(number + 3, body.matches("<circle").count(), "{note}");
     }
 
     #[test]

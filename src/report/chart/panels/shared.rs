@@ -2,13 +2,6 @@
 
 use super::*;
 
-/// Axis of a chart, by its direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    X,
-    Y,
-}
-
 impl Direction {
     fn name(self) -> &'static str {
         match self {
@@ -32,11 +25,13 @@ impl Direction {
     }
 
     fn scale(self, chart: &Chart) -> Result<Scale> {
-        let view = chart.content.kind().view(chart)?;
-        Ok(match self {
-            Direction::X => view.x,
-            Direction::Y => view.y,
-        })
+        Ok(chart.content.kind().view(chart)?.scale(self))
+    }
+
+    /// Returns the categories of a chart that stand along the axis.
+    fn categories(self, chart: &Chart) -> Option<&[String]> {
+        let along = chart.content.kind().categories().filter(|(direction, _)| *direction == self);
+        along.map(|(_, names)| names)
     }
 }
 
@@ -44,14 +39,20 @@ impl Panels {
     /// Returns the charts row by row, with the ranges of the axes that they share.
     pub(super) fn shared(&self) -> Result<Vec<Vec<Option<Chart>>>> {
         let mut rows = self.rows.clone();
-        if self.share_x {
-            for column in 0..self.columns() {
-                share(rows.iter_mut().filter_map(|row| row[column].as_mut()).collect(), Direction::X)?;
-            }
-        }
-        if self.share_y {
-            for row in &mut rows {
-                share(row.iter_mut().flatten().collect(), Direction::Y)?;
+        for (sharing, direction) in [(self.share_x, Direction::X), (self.share_y, Direction::Y)] {
+            match (sharing, direction) {
+                (Sharing::None, _) => {}
+                (Sharing::All, _) => share(rows.iter_mut().flatten().flatten().collect(), direction)?,
+                (Sharing::Line, Direction::X) => {
+                    for column in 0..self.columns() {
+                        share(rows.iter_mut().filter_map(|row| row[column].as_mut()).collect(), direction)?;
+                    }
+                }
+                (Sharing::Line, Direction::Y) => {
+                    for row in &mut rows {
+                        share(row.iter_mut().flatten().collect(), direction)?;
+                    }
+                }
             }
         }
         Ok(rows)
@@ -70,22 +71,24 @@ fn share(charts: Vec<&mut Chart>, direction: Direction) -> Result<()> {
     if let Some(heat) = charts.iter().find(|chart| matches!(*chart.content, ChartContent::Heat(_))) {
         return refused("charts between two axes", heat.short());
     }
-    if direction == Direction::X {
-        let categories: Vec<_> = charts.iter().map(|chart| chart.content.kind().categories()).collect();
-        if categories.iter().any(Option::is_some) {
-            let is_one = categories.iter().all(|other| *other == categories[0]);
-            let found = || charts.iter().map(|chart| chart.short()).collect::<Vec<_>>().join(" and ");
-            return if is_one { Ok(()) } else { refused("bars with the same labels", found()) };
-        }
+    let categories: Vec<_> = charts.iter().map(|chart| direction.categories(chart)).collect();
+    if categories.iter().any(Option::is_some) {
+        let is_one = categories.iter().all(|other| *other == categories[0]);
+        let found = || charts.iter().map(|chart| chart.short()).collect::<Vec<_>>().join(" and ");
+        return if is_one { Ok(()) } else { refused("bars with the same labels", found()) };
     }
     let scales: Vec<Scale> = charts.iter().map(|chart| direction.scale(chart)).collect::<Result<_>>()?;
     if scales.iter().any(|scale| scale.log != scales[0].log) {
         return refused("axes of one kind", "a logarithmic and a linear one".into());
     }
+    let reversed = scales[0].reversed;
+    if scales.iter().any(|scale| scale.reversed != reversed) {
+        return refused("axes of one direction", "a reversed one and another".into());
+    }
     let low = scales.iter().map(|scale| scale.low).fold(f64::INFINITY, f64::min);
     let high = scales.iter().map(|scale| scale.high).fold(f64::NEG_INFINITY, f64::max);
     for chart in charts {
-        direction.axis(chart).range = Some([low, high]);
+        direction.axis(chart).range = Some(if reversed { [high, low] } else { [low, high] });
     }
     Ok(())
 }

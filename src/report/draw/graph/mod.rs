@@ -18,6 +18,7 @@ pub mod view;
 
 use super::canvas::{Anchor, Canvas, Drawing, Layers, Point, TypeStyle};
 use super::layout::{self, PAD};
+use super::lettering::Font;
 use crate::base::Result;
 use crate::circuit::Graph;
 use crate::report::clip::Rectangle;
@@ -116,8 +117,8 @@ impl<'a> GraphLayout<'a> {
         let remarks: Vec<&String> = partial.iter().chain(&self.view.left_out).collect();
         let least = remarks.iter().map(|remark| REMARK.width(remark)).fold(NARROWEST, f64::max);
         let width = self.placed.width.max(least) + 2.0 * PAD;
-        let title = layout::title_lines(&graph.title, width);
-        let notes = layout::note_lines(&notes(graph), width);
+        let title = layout::title_lines(&graph.title, width, Font::Sans);
+        let notes = layout::note_lines(&notes(graph), width, Font::Sans);
         let legend = GraphLegend::of(self.view, &self.texts, self.weight, !self.labels.is_empty(), width);
         let titled = PAD + layout::title_height(&title);
         self.above = titled + remarks.len() as f64 * REMARK_LINE + BAND;

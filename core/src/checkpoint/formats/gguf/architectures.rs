@@ -1,11 +1,11 @@
 //! Architectures of GGUF files: what each computes, read from the metadata.
 
 use super::super::base::{ModelSizes, llama as llama_like};
-use super::common::{Architecture, rms, rotary, window};
+use super::common::{Architecture, gpt, rms, rotary, window};
 use super::keys::GgufKeys;
 use super::{bert, biased, gemma, gemma4, latent, mixtures, plain, qwen35, rope, rwkv7, state_spaces, unknown};
 use crate::base::Result;
-use crate::model::config::{Activation, Config, NormKind, Order, Positions, QkNorm, Scaling};
+use crate::model::config::{Activation, Config, Order, Positions, QkNorm, Scaling};
 use crate::model::layout::TensorSource;
 use crate::tensor::Tensor;
 use crate::{bail, err};
@@ -68,12 +68,12 @@ pub(super) fn read(keys: &GgufKeys, source: &dyn TensorSource) -> Result<Archite
         config,
     };
     match keys.architecture {
-        "gpt2" => gpt2(keys, &mut found)?,
+        "gpt2" => gpt2(keys, &mut found.config)?,
         "starcoder" => {
-            gpt2(keys, &mut found)?;
+            gpt2(keys, &mut found.config)?;
             found.config.family = "gpt_bigcode".into();
         }
-        "gptneox" => gpt_neox(keys, &mut found)?,
+        "gptneox" => gpt_neox(keys, &mut found.config)?,
         "llama" => llama(keys, source, &mut found)?,
         "gemma" => gemma::gemma(keys, &mut found.config)?,
         "gemma2" => gemma::gemma2(keys, &mut found.config)?,
@@ -242,30 +242,18 @@ fn same_window(keys: &GgufKeys, layers: usize) -> Result<Vec<Option<usize>>> {
     Ok(window(keys, None)?.map_or(Vec::new(), |window| vec![Some(window); layers]))
 }
 
-/// Sets what GPT-2 and GPT-NeoX share: layer norms and biases everywhere, an MLP without a gate.
-fn gpt(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
-    let config = &mut found.config;
-    config.norm = Some(NormKind::Layer);
-    config.norm_bias = true;
-    config.norm_eps = keys.float("attention.layer_norm_epsilon")?;
-    config.gated = false;
+fn gpt2(keys: &GgufKeys, config: &mut Config) -> Result<()> {
+    gpt(keys, config)?;
+    config.act = Activation::GeluTanh;
+    config.positions = Positions::Learned;
     Ok(())
 }
 
-fn gpt2(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
-    gpt(keys, found)?;
-    found.config.act = Activation::GeluTanh;
-    found.config.positions = Positions::Learned;
-    Ok(())
-}
-
-fn gpt_neox(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
-    gpt(keys, found)?;
-    let config = &mut found.config;
+/// Reads GPT-NeoX. The file does not say which GELU; Pythia and GPT-NeoX-20B were trained with the exact one and the fast one,
+/// which differ by less than 1e-3.
+fn gpt_neox(keys: &GgufKeys, config: &mut Config) -> Result<()> {
+    gpt(keys, config)?;
     config.family = "gpt_neox".into();
-    // The file does not say which GELU; Pythia and GPT-NeoX-20B were trained with the exact one and the fast one, which
-    // differ by less than 1e-3.
-    config.act = Activation::Gelu;
     config.rotary = Some(rotary(keys, config.d_head, false)?);
     config.order = if keys.flag("use_parallel_residual", true)? { Order::Parallel } else { Order::Serial };
     Ok(())

@@ -1,8 +1,7 @@
 //! BERT in GGUF files, and RoBERTa, whose positions the converter counts from 0, and ModernBERT: encoders without an unembedding.
 
-use super::common::{Architecture, rotary, window};
+use super::common::{Architecture, layer_norms, rotary, window};
 use super::keys::GgufKeys;
-use super::plain;
 use crate::base::Result;
 use crate::model::config::{Activation, Positions, Predicts, Rotary};
 use crate::model::layout::TensorSource;
@@ -78,7 +77,7 @@ fn encoder(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
         bail!(Format, "expected attention to both sides in an encoder, found `attention.causal`");
     }
     let config = &mut found.config;
-    plain::layer_norms(keys, config)?;
+    layer_norms(keys, config)?;
     config.causal = false;
     config.predicts = Predicts::Nothing;
     // A tokenizer puts its own marks around a text.

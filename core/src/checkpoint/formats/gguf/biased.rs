@@ -1,23 +1,14 @@
 //! Bloom, MPT and Falcon: layer norms, an MLP without a gate, and biases of scores in the first two.
 
-use super::common::{Architecture, rotary};
+use super::common::{Architecture, gpt, rotary};
 use super::keys::GgufKeys;
 use crate::bail;
 use crate::base::Result;
-use crate::model::config::{Activation, Alibi, Config, NormKind, Order, Positions};
+use crate::model::config::{Activation, Alibi, Config, Order, Positions};
 use crate::model::layout::TensorSource;
 
 /// The exponent of the flattest slope of Bloom, which the file does not state.
 const MOST: f64 = 8.0;
-
-fn shared(keys: &GgufKeys, config: &mut Config) -> Result<()> {
-    config.norm = Some(NormKind::Layer);
-    config.norm_bias = true;
-    config.norm_eps = keys.float("attention.layer_norm_epsilon")?;
-    config.gated = false;
-    config.act = Activation::Gelu;
-    Ok(())
-}
 
 fn biased(config: &mut Config, most: f64) {
     config.positions = Positions::Alibi;
@@ -25,7 +16,7 @@ fn biased(config: &mut Config, most: f64) {
 }
 
 pub(super) fn bloom(keys: &GgufKeys, config: &mut Config) -> Result<()> {
-    shared(keys, config)?;
+    gpt(keys, config)?;
     config.act = Activation::GeluTanh;
     config.embed_norm = true;
     biased(config, MOST);
@@ -33,7 +24,7 @@ pub(super) fn bloom(keys: &GgufKeys, config: &mut Config) -> Result<()> {
 }
 
 pub(super) fn mpt(keys: &GgufKeys, source: &dyn TensorSource, config: &mut Config) -> Result<()> {
-    shared(keys, config)?;
+    gpt(keys, config)?;
     config.norm_bias = source.shape("blk.0.attn_norm.bias").is_some();
     if let Some(most) = keys.maybe_float("attention.clamp_kqv")?.filter(|most| *most != 0.0) {
         bail!(Format, "bounds of queries, keys and values are not implemented, found `attention.clamp_kqv` {most}");
@@ -50,7 +41,7 @@ pub(super) fn mpt(keys: &GgufKeys, source: &dyn TensorSource, config: &mut Confi
 /// behind attention, which is refused as a tensor that nobody reads.
 pub(super) fn falcon(keys: &GgufKeys, source: &dyn TensorSource, found: &mut Architecture) -> Result<()> {
     let config = &mut found.config;
-    shared(keys, config)?;
+    gpt(keys, config)?;
     keys.maybe_text("tensor_data_layout")?;
     config.rotary = Some(rotary(keys, config.d_head, false)?);
     found.attn_norm_is_second = source.shape("blk.0.attn_norm_2.weight").is_some();

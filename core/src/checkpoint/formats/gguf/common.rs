@@ -3,7 +3,7 @@
 use super::keys::GgufKeys;
 use super::rope;
 use crate::base::Result;
-use crate::model::config::{Config, Rotary};
+use crate::model::config::{Activation, Config, NormKind, Rotary};
 
 /// A config, and which of its weights the file has fused into one tensor.
 pub(super) struct Architecture {
@@ -31,6 +31,22 @@ pub(super) fn rotary_of(keys: &GgufKeys, d_head: usize, neighbours: bool, rounde
     let dims = keys.maybe_size("rope.dimension_count")?.unwrap_or(d_head);
     let theta = keys.maybe_float("rope.freq_base")?.unwrap_or(10_000.0);
     Ok(Rotary { dims, theta, neighbours, scaling: rope::scaling(keys, rounded)? })
+}
+
+/// Reads the small number of layer norms with biases.
+pub(super) fn layer_norms(keys: &GgufKeys, config: &mut Config) -> Result<()> {
+    config.norm = Some(NormKind::Layer);
+    config.norm_bias = true;
+    config.norm_eps = keys.float("attention.layer_norm_epsilon")?;
+    Ok(())
+}
+
+/// Reads what GPT-2 and others of its time have: layer norms with biases, and MLPs with a GELU and no gate.
+pub(super) fn gpt(keys: &GgufKeys, config: &mut Config) -> Result<()> {
+    layer_norms(keys, config)?;
+    config.gated = false;
+    config.act = Activation::Gelu;
+    Ok(())
 }
 
 pub(super) fn rms(keys: &GgufKeys, config: &mut Config) -> Result<()> {

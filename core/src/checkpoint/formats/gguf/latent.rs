@@ -3,8 +3,9 @@
 
 use super::common::{Architecture, rms, rotary};
 use super::keys::GgufKeys;
-use super::{mixtures, names, rope};
+use super::{mixtures, names};
 use crate::base::Result;
+use crate::checkpoint::family::grown;
 use crate::err;
 use crate::model::config::{Config, ExpertGroups, Experts, LatentAttention, Scaling};
 use crate::model::layout::{StepBack, TensorSource, WeightFrom};
@@ -57,7 +58,7 @@ pub(super) fn deepseek2(keys: &GgufKeys, source: &dyn TensorSource, found: &mut 
         && slope != 0.0
     {
         *amplitude = keys.maybe_float("rope.scaling.yarn_attn_factor")?.unwrap_or(1.0);
-        config.score_scale *= rope::grown(*factor, slope).powi(2);
+        config.score_scale *= grown(*factor, slope).powi(2);
     }
     config.rotary = Some(rotary);
     config.experts = experts(keys, source, config)?;

@@ -1,6 +1,6 @@
 //! Architectures with an MLP in every layer that differ from llama in little.
 
-use super::common::{Architecture, rms, rotary, window, windows};
+use super::common::{Architecture, gpt, layer_norms, rms, rotary, window, windows};
 use super::keys::GgufKeys;
 use crate::bail;
 use crate::base::Result;
@@ -18,9 +18,8 @@ const OLMO_PATTERN: usize = 4;
 
 pub(super) fn phi2(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
     let config = &mut found.config;
-    layer_norms(keys, config)?;
+    gpt(keys, config)?;
     config.family = "phi".into();
-    config.gated = false;
     config.act = Activation::GeluTanh;
     config.order = Order::ParallelShared;
     config.rotary = Some(rotary(keys, config.d_head, false)?);
@@ -35,14 +34,6 @@ pub(super) fn stablelm(keys: &GgufKeys, source: &dyn TensorSource, found: &mut A
     let has_norm = source.shape("blk.0.ffn_norm.weight").is_some();
     config.order = if has_norm { Order::Serial } else { Order::ParallelShared };
     config.rotary = Some(rotary(keys, config.d_head, false)?);
-    Ok(())
-}
-
-/// Reads the small number of layer norms with biases.
-pub(super) fn layer_norms(keys: &GgufKeys, config: &mut Config) -> Result<()> {
-    config.norm = Some(NormKind::Layer);
-    config.norm_bias = true;
-    config.norm_eps = keys.float("attention.layer_norm_epsilon")?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use super::keys::GgufKeys;
 use crate::base::Result;
+use crate::checkpoint::family::grown;
 use crate::model::config::{Rotary, Scaling};
 use crate::tensor::{DType, Tensor};
 use crate::{bail, err};
@@ -40,11 +41,6 @@ pub(super) fn scaling(keys: &GgufKeys, rounded: bool) -> Result<Scaling> {
             factor.map_or("nothing".into(), |factor| factor.to_string())
         )),
     }
-}
-
-/// Computes the factor of queries and keys whose context is extended by another one.
-pub(super) fn grown(factor: f64, slope: f64) -> f64 {
-    if factor <= 1.0 { 1.0 } else { 0.1 * slope * factor.ln() + 1.0 }
 }
 
 /// Reads the scaling of Gemma 4, whose converter writes divisors: 1 for pairs that are rotated, and for the others one that is so

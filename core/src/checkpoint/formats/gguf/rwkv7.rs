@@ -1,9 +1,9 @@
 //! RWKV-7 in GGUF files. The converter puts the shares of the token before into one tensor for all maps of a layer, writes the
 //! bonus of all heads as one vector, and repeats maps of the first layer under the names of some that it does not have.
 
-use super::common::Architecture;
+use super::common::{Architecture, layer_norms};
 use super::keys::GgufKeys;
-use super::{names, plain};
+use super::names;
 use crate::bail;
 use crate::base::Result;
 use crate::model::config::{Activation, Positions, TimeMixing};
@@ -22,7 +22,7 @@ const COPIES: [&str; 3] = ["blk.0.time_mix_v0.weight", "blk.0.time_mix_v1.weight
 /// Reads time mixing in every layer, and MLPs that read the token before, too.
 pub(super) fn rwkv7(keys: &GgufKeys, found: &mut Architecture) -> Result<()> {
     let config = &mut found.config;
-    plain::layer_norms(keys, config)?;
+    layer_norms(keys, config)?;
     let d_head = keys.size("wkv.head_size")?;
     if d_head == 0 || !config.d_model.is_multiple_of(d_head) {
         bail!(Format, "expected heads that divide {} dimensions, found heads of {d_head}", config.d_model);

@@ -12,11 +12,11 @@ use crate::sae::site_layer;
 
 /// Returns the number of a card's feature among those of all layers, and its file: where it is active, and what it
 /// promotes.
-pub fn feature_file(card: &FeatureCard, scan: &str) -> Result<(usize, Value)> {
+pub fn feature_file(card: &FeatureCard, scan: &str) -> Result<(i64, Value)> {
     let Some(layer) = site_layer(&card.site) else {
         return Err(err!(Argument, "expected the card of a transcoder's feature, found one of {}", card.title));
     };
-    let number = cantor(layer, card.feature);
+    let number = cantor(layer, card.feature)?;
     let example = |text: &HeatText| {
         let strongest = text.values.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(place, _)| place);
         json!({
@@ -51,7 +51,7 @@ pub fn feature_file(card: &FeatureCard, scan: &str) -> Result<(usize, Value)> {
 }
 
 /// Returns the file of a feature of which nothing is known.
-pub fn empty(number: usize, scan: &str) -> Map<String, Value> {
+pub fn empty(number: i64, scan: &str) -> Map<String, Value> {
     let known = [("transcoder_id", scan.into()), ("index", number.into())];
     let lists = ["examples_quantiles", "top_logits", "bottom_logits"].map(|key| (key, json!([])));
     known.into_iter().chain(lists).map(|(key, value)| (key.to_string(), value)).collect()

@@ -31,23 +31,24 @@ const HEAD_ERROR: &str = "lorsa error";
 const EMBEDDING: &str = "embedding";
 const LOGIT: &str = "logit";
 
-/// Returns the Cantor pairing of two numbers, by which the viewers number features.
-pub fn cantor(x: usize, y: usize) -> usize {
-    (x + y) * (x + y + 1) / 2 + y
+/// Maximum number of layers of a graph in a file, which has sites for each: no model has a tenth of it.
+const MOST_LAYERS: usize = 10_000;
+
+/// Returns the Cantor pairing of two numbers, by which the viewers number features. Refuses one that is none of their
+/// integers, of which -1 is an error's.
+pub fn cantor(x: usize, y: usize) -> Result<i64> {
+    let of_sum = |sum: usize| (sum as u128) * (sum as u128 + 1) / 2 + y as u128;
+    x.checked_add(y).and_then(|sum| i64::try_from(of_sum(sum)).ok()).ok_or_else(|| {
+        err!(Argument, "expected a feature whose number with its layer is below 2^63, found {y} of layer {x}")
+    })
 }
 
-/// Returns the two numbers of a Cantor pairing.
-fn uncantor(number: usize) -> (usize, usize) {
-    let mut diagonal = (((8.0 * number as f64 + 1.0).sqrt() - 1.0) / 2.0) as usize;
-    // The root is rounded.
-    while diagonal.saturating_mul(diagonal + 1) / 2 > number {
-        diagonal -= 1;
-    }
-    while (diagonal + 1).saturating_mul(diagonal + 2) / 2 <= number {
-        diagonal += 1;
-    }
+/// Returns the two numbers of a Cantor pairing; none where they are larger than indices.
+fn uncantor(number: u64) -> Option<(usize, usize)> {
+    let number = u128::from(number);
+    let diagonal = ((8 * number + 1).isqrt() - 1) / 2;
     let y = number - diagonal * (diagonal + 1) / 2;
-    (diagonal - y, y)
+    Some((usize::try_from(diagonal - y).ok()?, usize::try_from(y).ok()?))
 }
 
 impl AttributionGraph {
@@ -72,7 +73,7 @@ impl AttributionGraph {
         let nodes: Vec<Value> = all
             .filter(|((node, _), id)| linked.contains(id.as_str()) || matches!(node.part, Part::Token(_)))
             .map(|((node, index), id)| self.described(node, *index, id, shares[*index]))
-            .collect();
+            .collect::<Result<_>>()?;
         let link = |edge: &Edge| json!({ "source": ids[edge.from], "target": ids[edge.to], "weight": edge.effect });
         let group = |group: &Supernode| {
             let members = group.nodes.iter().filter_map(|node| ids.get(*node));
@@ -130,7 +131,7 @@ impl AttributionGraph {
         }
     }
 
-    fn described(&self, node: &Node, index: usize, id: &str, share: f64) -> Value {
+    fn described(&self, node: &Node, index: usize, id: &str, share: f64) -> Result<Value> {
         let position = node.position.unwrap_or(0);
         let (layer, of) = self.steps().at(node.level.saturating_sub(1));
         let meaning = node.meaning.as_deref().unwrap_or_default();
@@ -141,7 +142,7 @@ impl AttributionGraph {
                     LayerPart::Mlp => (FEATURE, format!("{layer}_{feature}-0")),
                     LayerPart::Attention => (HEAD, id.to_string()),
                 };
-                (cantor(layer, feature) as i64, kind, layer.to_string(), js, meaning.to_string(), 0.0, Some(share))
+                (cantor(layer, feature)?, kind, layer.to_string(), js, meaning.to_string(), 0.0, Some(share))
             }
             Part::Token(token) if index >= first => {
                 let chance = self.targets[index - first].weight;
@@ -162,7 +163,7 @@ impl AttributionGraph {
                 (-1, kind, layer.to_string(), js, String::new(), 0.0, Some(share))
             }
         };
-        json!({
+        Ok(json!({
             "node_id": id,
             "feature": feature,
             "layer": layer,
@@ -176,7 +177,7 @@ impl AttributionGraph {
             "clerp": clerp,
             "influence": influence,
             "activation": node.feature().and(node.value),
-        })
+        }))
     }
 }
 
@@ -263,7 +264,12 @@ impl FileNode {
         let layer = fields.get("layer").and_then(|layer| size(layer).or_else(|| layer.as_str()?.parse().ok()));
         let position = fields.get("ctx_idx").and_then(size);
         let position = position.ok_or_else(|| err!(Format, "expected a position as `ctx_idx` of each node"))?;
-        Ok(Self { id: text("node_id")?, kind: text("feature_type")?, layer, position, fields: fields.clone() })
+        let id = text("node_id")?;
+        if let Some(layer) = layer.filter(|layer| *layer >= MOST_LAYERS) {
+            return Err(err!(Format, "{id}: expected a layer below {MOST_LAYERS}, found {layer}")
+                .hint("the file is damaged: layers are numbered from 0 on"));
+        }
+        Ok(Self { id, kind: text("feature_type")?, layer, position, fields: fields.clone() })
     }
 
     fn is_of_lorsa(&self) -> bool {
@@ -284,13 +290,14 @@ impl FileNode {
             (_, Some(layer)) => steps.of(layer, of) + 1,
             (_, None) => return Err(within()),
         };
-        let number = || self.fields.get("feature").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+        let number = self.fields.get("feature").and_then(Value::as_u64);
+        let index = || number.and_then(|number| usize::try_from(number).ok());
         let token = || self.number().and_then(|id| u32::try_from(id).ok()).map(Part::Token).ok_or_else(within);
         let part = match self.kind.as_str() {
             ERROR | HEAD_ERROR => Part::Error,
             EMBEDDING | LOGIT => token()?,
             // The number of a feature is that of the pair where a file has them, and its own where not.
-            _ => match (number().map(uncantor), self.number().or_else(number)) {
+            _ => match (number.and_then(uncantor), self.number().or_else(index)) {
                 (Some((layer, feature)), _) if Some(layer) == self.layer => Part::Feature(feature),
                 (_, Some(feature)) => Part::Feature(feature),
                 (_, None) => return Err(within()),

@@ -127,9 +127,43 @@ fn damaged_files_are_refused() {
 #[test]
 fn pairs_are_numbered_and_found_again() {
     for (x, y) in [(0, 0), (2, 10), (25, 16_383), (41, 1_048_575)] {
-        assert_eq!(uncantor(cantor(x, y)), (x, y));
+        assert_eq!(uncantor(cantor(x, y).unwrap().cast_unsigned()), Some((x, y)));
     }
-    assert_eq!(cantor(2, 10), 88);
+    assert_eq!(cantor(2, 10).unwrap(), 88);
+}
+
+#[test]
+fn numbers_at_the_top_have_their_pairs_and_larger_ones_are_refused() {
+    let (x, y) = uncantor(i64::MAX.cast_unsigned()).unwrap();
+    assert_eq!(cantor(x, y).unwrap(), i64::MAX);
+    let (x, y) = uncantor(u64::MAX).unwrap();
+    let error = cantor(x, y).unwrap_err();
+    assert!(error.message.contains(&format!("found {y} of layer {x}")), "{error}");
+    assert!(cantor(usize::MAX, usize::MAX).is_err() && cantor(3, usize::MAX).is_err());
+    // A file may have any number beside the feature that an id names.
+    let mut file = ours(&fixture("gpt2-relu", 1));
+    let of_feature = |node: &Value| node["feature_type"] == FEATURE;
+    let place = file["nodes"].as_array().unwrap().iter().position(of_feature).unwrap();
+    let named = parse(&file).unwrap().nodes[place].part;
+    for number in [i64::MAX.cast_unsigned(), u64::MAX] {
+        file["nodes"][place]["feature"] = number.into();
+        assert_eq!(parse(&file).unwrap().nodes[place].part, named);
+    }
+    // The file of a feature is called by its number, which a card of a damaged file may not have.
+    let card = FeatureCard { feature: usize::MAX, site: "mlp_in.2".into(), ..FeatureCard::default() };
+    assert!(features::feature_file(&card, "tiny").unwrap_err().message.contains("below 2^63"));
+}
+
+#[test]
+fn a_layer_that_no_model_has_is_refused_with_its_node() {
+    let whole = ours(&fixture("gpt2-relu", 1));
+    let id = whole["nodes"][0]["node_id"].as_str().unwrap().to_string();
+    for layer in [Value::from(1_000_000_000_u64), u64::MAX.into(), u64::MAX.to_string().into(), MOST_LAYERS.into()] {
+        let mut file = whole.clone();
+        file["nodes"][0]["layer"] = layer.clone();
+        let error = parse(&file).unwrap_err().message;
+        assert!(error.starts_with(&format!("{id}: expected a layer below 10000, found ")), "{layer}: {error}");
+    }
 }
 
 pub fn strongest() -> Group {

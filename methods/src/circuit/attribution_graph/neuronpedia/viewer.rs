@@ -33,10 +33,10 @@ impl AttributionGraph {
         let Some(metadata) = graph.get_mut("metadata") else { return Err(err!(Bug, "a graph without metadata")) };
         metadata["scan"] = scan.as_str().into();
         let list = json!({ "graphs": [metadata] });
-        let path = |number: usize| format!("{FEATURES}/{number}.json");
+        let path = |number: i64| format!("{FEATURES}/{number}.json");
         let mut files = BTreeMap::from([("graph-metadata.json".to_string(), list), (format!("{SLUG}.json"), graph)]);
         for (node, feature) in circuit.nodes.iter().filter_map(|node| Some((node, node.feature()?))) {
-            let number = cantor(node.level.saturating_sub(1), feature);
+            let number = cantor(node.level.saturating_sub(1), feature)?;
             files.insert(path(number), empty(number, &scan).into());
         }
         for card in cards {

@@ -127,7 +127,7 @@ fn the_viewer_finds_what_it_reads() {
             assert!(node["ctx_idx"].as_u64().unwrap() < tokens as u64);
             // Features are called by the pair that their number stands for.
             if text("feature_type") == FEATURE {
-                let (layer, feature) = uncantor(node["feature"].as_u64().unwrap() as usize);
+                let (layer, feature) = uncantor(node["feature"].as_u64().unwrap()).unwrap();
                 assert_eq!(text("node_id"), format!("{layer}_{feature}_{}", node["ctx_idx"]));
                 assert!(node["activation"].is_number());
             }
@@ -173,13 +173,13 @@ fn a_folder_for_the_viewer_has_a_file_for_each_feature() {
         found.insert(node["feature"].as_u64().unwrap());
         assert_eq!(one["index"], node["feature"]);
         assert!(["examples_quantiles", "top_logits", "bottom_logits"].iter().all(|key| one[*key].is_array()));
-        let is_known = node["feature"].as_u64() == Some(cantor(with.level - 1, with.feature().unwrap()) as u64);
+        let is_known = node["feature"].as_i64() == cantor(with.level - 1, with.feature().unwrap()).ok();
         for key in ["histogram", "quantile_values", "activation_frequency", "act_max"] {
             assert_eq!(one.get(key).is_some(), is_known, "{key} of {one}");
         }
     }
     assert_eq!(files.len(), 2 + found.len());
-    let one = &files[&format!("features/{}.json", cantor(with.level - 1, with.feature().unwrap()))];
+    let one = &files[&format!("features/{}.json", cantor(with.level - 1, with.feature().unwrap()).unwrap())];
     let example = &one["examples_quantiles"][0]["examples"][0];
     assert_eq!(example["tokens"].as_array().unwrap().len(), example["tokens_acts_list"].as_array().unwrap().len());
     assert_eq!((example["train_token_ind"].clone(), one["activation_frequency"].clone()), (1.into(), 0.25.into()));

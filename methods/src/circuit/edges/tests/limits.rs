@@ -49,7 +49,7 @@ fn a_single_pair_of_prompts_of_one_token() {
         let same = scored(&model, &[pair(3, 3)], method).unwrap();
         assert!(same.edges.iter().all(|edge| edge.effect == 0.0), "{method:?}");
     }
-    let found = acdc(&model, &[pair(3, 4)], KL, false, &at(1e-4), &Task::default()).unwrap();
+    let found = acdc(&model, &[pair(3, 4)], KL, false, None, &at(1e-4), &Task::default()).unwrap();
     assert!(!found[0].edges.is_empty() && found[0].is_whole);
 }
 
@@ -76,7 +76,7 @@ fn what_cannot_be_done_is_refused_with_its_reason() {
     assert_eq!(of(KL, EdgeMethod::Eap, EdgeAblation::Corrupt).as_deref(), Some("method"));
     assert_eq!(of(Measure::Rank, EdgeMethod::EapIg, EdgeAblation::Corrupt).as_deref(), Some("method"));
     assert_eq!(of(KL, EdgeMethod::CleanCorrupted, EdgeAblation::Zero).as_deref(), Some("ablation"));
-    let error = acdc(&model, &pairs, KL, false, &at(f64::NAN), &Task::default()).unwrap_err();
+    let error = acdc(&model, &pairs, KL, false, None, &at(f64::NAN), &Task::default()).unwrap_err();
     assert_eq!(error.about.as_deref(), Some("threshold"));
 }
 
@@ -92,7 +92,7 @@ fn a_model_that_computes_nan_is_an_error() {
         assert_eq!(error.message, "the metric of pair 0 is NaN");
         assert_eq!(error.hint.as_deref(), Some("the weight `unembed.weight` has numbers that are not finite"));
     }
-    let found = acdc(&model, &pairs(), KL, false, &at(0.1), &Task::default());
+    let found = acdc(&model, &pairs(), KL, false, None, &at(0.1), &Task::default());
     assert_eq!(found.unwrap_err().kind, Kind::Numeric);
 }
 
@@ -106,7 +106,7 @@ fn a_model_in_f64_gives_the_numbers_of_one_in_f32() {
         }
     }
     let found = [&narrow, &wide].map(|model| {
-        let found = acdc(model, &pairs(), KL, false, &at(0.05), &Task::default()).unwrap();
+        let found = acdc(model, &pairs(), KL, false, None, &at(0.05), &Task::default()).unwrap();
         found[0].edges.iter().map(|edge| (edge.from, edge.to, edge.port)).collect::<Vec<_>>()
     });
     assert_eq!(found[0], found[1]);
@@ -118,7 +118,7 @@ fn thresholds_that_keep_all_or_nothing() {
     let task = Task::default();
     let options =
         AcdcOptions { threshold: Thresholds { values: vec![-1e9, 1e9], is_one: false }, ..AcdcOptions::default() };
-    let found = acdc(&model, &pairs(), KL, false, &options, &task).unwrap();
+    let found = acdc(&model, &pairs(), KL, false, None, &options, &task).unwrap();
     let all = Wiring::new(model.decoder.config()).unwrap().edges();
     assert_eq!(found.iter().map(|graph| graph.edges.len()).collect::<Vec<_>>(), [all, 0]);
     assert!(found[1].nodes.is_empty());
@@ -159,7 +159,7 @@ fn what_an_interrupted_search_has_is_kept_and_marked() {
     let all = Wiring::new(model.decoder.config()).unwrap().edges();
     let options =
         AcdcOptions { threshold: Thresholds { values: vec![1e9, 1.0], is_one: false }, ..AcdcOptions::default() };
-    let found = acdc(&model, &pairs(), KL, false, &options, &task).unwrap();
+    let found = acdc(&model, &pairs(), KL, false, None, &options, &task).unwrap();
     // The edges into the logits were tried and went.
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].edges.len(), found[0].is_whole), (all - 11, false));

@@ -2,7 +2,7 @@
 
 use crate::base::Task;
 use crate::circuit::Port;
-use crate::circuit::edges::acdc::search;
+use crate::circuit::edges::acdc::{EdgeTrial, search};
 use crate::circuit::edges::texts::{EdgeTexts, outputs};
 use crate::circuit::edges::wiring::{Receiver, Sender, Wiring};
 use crate::circuit::edges::*;
@@ -175,23 +175,38 @@ fn exact_scores_and_acdc_are_as_with_a_whole_run_for_each_edge() {
             }
             let sizes = graph.edges.iter().map(|edge| edge.effect.abs());
             let threshold = sizes.sum::<f64>() / graph.edges.len() as f64;
-            let (trials, _) = search(&runs, measure, threshold, task.begin("", None).as_ref(), &task).unwrap();
-            assert_eq!(trials.len(), kept.len());
-            let mut loss = -clean;
-            for trial in trials {
-                kept[trial.edge] = false;
-                let expected = -mean(&kept);
-                assert!((trial.loss - expected).abs() < 2e-4, "{} for {expected}: {config:?}", trial.loss);
-                // What the two tell apart in f32 only is decided by the search.
-                if (expected - loss - threshold).abs() > 4e-4 {
-                    assert_eq!(trial.is_kept, expected - loss >= threshold, "{config:?}");
-                }
-                if trial.is_kept {
-                    kept[trial.edge] = true;
-                } else {
-                    loss = expected;
-                }
-            }
+            let found =
+                |runs: &EdgeRuns| search(runs, measure, threshold, task.begin("", None).as_ref(), &task).unwrap().0;
+            check_trials(&found(&runs), &kept, threshold, &mean, &config);
+            // Among some edges, with all others cut.
+            let some = drawn(kept.len(), 3, 60);
+            let graph = graph_of(&runs.wiring, (0..some.len()).filter(|edge| some[*edge]).map(|edge| (edge, 0.0)));
+            let mut runs = EdgeRuns::new(&model, &pairs, measure, ablation, &task).unwrap();
+            runs.begin_with(&graph, &task).unwrap();
+            assert!((runs.clean() - mean(&some)).abs() < 1e-4, "{config:?}");
+            check_trials(&found(&runs), &some, threshold, &mean, &config);
+        }
+    }
+}
+
+/// Compares a search with the plain loop over the edges that it begins with.
+fn check_trials(trials: &[EdgeTrial], begun: &[bool], threshold: f64, mean: &dyn Fn(&[bool]) -> f64, config: &Config) {
+    assert_eq!(trials.len(), begun.iter().filter(|kept| **kept).count());
+    let mut kept = begun.to_vec();
+    let mut loss = -mean(&kept);
+    for trial in trials {
+        assert!(kept[trial.edge], "an edge that is cut from the beginning: {config:?}");
+        kept[trial.edge] = false;
+        let expected = -mean(&kept);
+        assert!((trial.loss - expected).abs() < 2e-4, "{} for {expected}: {config:?}", trial.loss);
+        // What the two tell apart in f32 only is decided by the search.
+        if (expected - loss - threshold).abs() > 4e-4 {
+            assert_eq!(trial.is_kept, expected - loss >= threshold, "{config:?}");
+        }
+        if trial.is_kept {
+            kept[trial.edge] = true;
+        } else {
+            loss = expected;
         }
     }
 }

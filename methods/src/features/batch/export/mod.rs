@@ -25,6 +25,16 @@ pub const FEATURES: &str = "features";
 pub const ACTIVATIONS: &str = "activations";
 pub const EXPLANATIONS: &str = "explanations";
 
+/// An explanation of a feature in an export, with the names of the model that wrote it and of its method, where they
+/// are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExportedExplanation {
+    pub feature: usize,
+    pub text: String,
+    pub by: Option<String>,
+    pub method: Option<String>,
+}
+
 /// Names in the lines of an export.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportNames {

@@ -9,14 +9,25 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{ACTIVATIONS, EXPLANATIONS, FEATURES};
+use crate::base::budget::Budget;
 use crate::base::files::Files;
-use crate::base::{Cell, Result, Table, Task, json as json_reader};
+use crate::base::{Cell, Result, Table, Task, json as json_reader, memory};
 use crate::err;
 use crate::features::FeatureCard;
 use crate::features::batch::{Batch, BatchActivation, BatchFeature, cards};
 
-/// Maximum length of a line, in bytes.
-const LONGEST: u64 = 1 << 28;
+/// Maximum length of a line, in bytes. Those of Neuronpedia have some hundred thousand at most.
+const LONGEST: u64 = 1 << 24;
+
+/// Bytes of what is kept for a token of a context, beside its letters: a text and a number, in the export and once more
+/// in a card.
+const OF_TOKEN: usize = 160;
+
+/// Bytes of what is kept for a byte of the line of a feature, most of which is lists of numbers of a few digits.
+const OF_BYTE: usize = 8;
+
+/// Bytes of what is kept for a context or an explanation, beside its tokens and letters.
+const OF_LINE: usize = 512;
 
 /// Lists of a feature, which are empty where a line has none.
 const LISTS: [&str; 18] = [
@@ -72,22 +83,51 @@ struct ExplanationLine {
     type_name: Option<String>,
 }
 
-/// A line with its feature, and the path and number of it for errors.
+/// A line with its feature, its length, and the path and number of it for errors.
 struct Line {
     feature: usize,
     fields: Map<String, Value>,
+    length: usize,
     place: String,
+}
+
+/// The memory for all that is kept of an export, line by line.
+struct Kept {
+    budget: Budget,
+    hint: &'static str,
+}
+
+impl Kept {
+    /// Counts further bytes, or refuses them.
+    fn add(&mut self, bytes: usize) -> Result<()> {
+        let taken = self.budget.take(bytes as u128, || "what is kept of this export".into());
+        taken.map_err(|e| e.hint(self.hint))
+    }
 }
 
 impl Export {
     /// Reads the features of a source's folder: those that are named, or all. A feature and its activations need not
     /// stand in files of the same number, as in Neuronpedia's they do not.
     pub fn load(files: &Files, folder: &Path, wanted: Option<&BTreeSet<usize>>, task: &Task) -> Result<Self> {
+        Self::load_within(memory::available(), files, folder, wanted, task)
+    }
+
+    /// Reads the features of a folder, of which so many bytes may be kept.
+    pub(super) fn load_within(
+        free: u64,
+        files: &Files,
+        folder: &Path,
+        wanted: Option<&BTreeSet<usize>>,
+        task: &Task,
+    ) -> Result<Self> {
+        let hint = "name the features that are wanted, some at a time, as in #{ features: [12, 40] }";
+        let mut kept = Kept { budget: Budget::of_content(free), hint };
         let mut export = Self::default();
         let mut features: BTreeMap<usize, BatchFeature> = BTreeMap::new();
         let is_wanted = |line: &Line| wanted.is_none_or(|wanted| wanted.contains(&line.feature));
         let mut take = |line: Line| {
             if is_wanted(&line) {
+                kept.add(OF_BYTE * line.length)?;
                 name(&mut export.batch, &line.fields);
                 features.insert(line.feature, feature(line)?);
             }
@@ -101,7 +141,12 @@ impl Export {
         }
         let mut take = |line: Line| {
             if let Some(feature) = features.get_mut(&line.feature) {
-                feature.activations.push(activation(line)?);
+                let context = activation(line)?;
+                let letters: usize = context.tokens.iter().map(String::len).sum();
+                // There may be more of these than tokens.
+                let attributions = size_of::<f64>() * context.dfa_values.len();
+                kept.add(OF_LINE + OF_TOKEN * context.tokens.len() + 2 * letters + attributions)?;
+                feature.activations.push(context);
             }
             Ok(())
         };
@@ -110,6 +155,7 @@ impl Export {
             if is_wanted(&line) {
                 let feature = line.feature;
                 let text = line.read::<ExplanationLine>()?.description;
+                kept.add(OF_LINE + 2 * text.len())?;
                 export.explanations.entry(feature).or_default().push(text);
             }
             Ok(())
@@ -133,10 +179,13 @@ impl Export {
 
 /// Reads the explanations of a source's folder as a table, whose features are named by a site.
 pub fn explanations(files: &Files, folder: &Path, site: &str, task: &Task) -> Result<Table> {
+    let hint = "keep the files of fewer features in this folder";
+    let mut kept = Kept { budget: Budget::of_content(memory::available()), hint };
     let mut rows: Vec<(usize, Vec<Cell>)> = Vec::new();
     let text = |text: Option<String>| text.map_or(Cell::Missing, Cell::from);
     let mut take = |line: Line| {
         let feature = line.feature;
+        kept.add(OF_LINE + line.length)?;
         let ExplanationLine { description, explanation_model_name, type_name } = line.read()?;
         let name = format!("{site}/{feature}");
         rows.push((feature, vec![name.into(), description.into(), text(explanation_model_name), text(type_name)]));
@@ -211,14 +260,14 @@ fn sorted(mut feature: BatchFeature) -> BatchFeature {
 }
 
 impl Line {
-    fn of(mut fields: Map<String, Value>, place: String) -> Result<Self> {
+    fn of(mut fields: Map<String, Value>, length: usize, place: String) -> Result<Self> {
         let index = fields.shift_remove("index");
         let number = index.as_ref().and_then(|index| match index {
             Value::String(text) => text.parse().ok(),
             other => other.as_u64(),
         });
         match number.and_then(|number: u64| usize::try_from(number).ok()) {
-            Some(feature) => Ok(Self { feature, fields, place }),
+            Some(feature) => Ok(Self { feature, fields, length, place }),
             None => {
                 let found = index.map_or("none".to_string(), |index| index.to_string());
                 Err(err!(Format, "{place}: expected the `index` of a feature, found {found}"))
@@ -277,7 +326,7 @@ fn each_line(
             }
             let wrong = |e: serde_json::Error| err!(Format, "{place}: expected a line of an export, found {e}");
             let fields = json_reader::read_content(&line, wrong)?;
-            take(Line::of(fields, place)?)?;
+            take(Line::of(fields, line.len(), place)?)?;
         }
         bar.advance(1);
     }

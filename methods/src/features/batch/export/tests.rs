@@ -1,5 +1,7 @@
 //! Tests that exports have the keys of Neuronpedia's tables, come back, and are read as Neuronpedia writes them.
 
+use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::json;
@@ -7,7 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
-use crate::base::{Cell, Task};
+use crate::base::{Cell, Kind, Task};
 use crate::features::batch::{Batch, BatchOptions, batches};
 use crate::features::samples;
 
@@ -53,7 +55,16 @@ fn what_is_written_comes_back() {
     // The same each time, so that nothing is taken twice.
     assert_eq!(made, names().files(&batch, 0, "blocks.1.hook_resid_post").unwrap());
     written(folder.path(), made);
-    written(folder.path(), vec![names().explained(&[(5, "a letter".into()), (9, "another".into())], 0).unwrap()]);
+    let explained = |feature: usize, text: &str, by: Option<&str>| ExportedExplanation {
+        feature,
+        text: text.into(),
+        by: by.map(String::from),
+        method: by.map(|_| "pairs".into()),
+    };
+    let said =
+        [explained(5, "a letter", Some("a model")), explained(5, "a letter", None), explained(9, "another", None)];
+    let made = names().explained(&said, 0).unwrap();
+    written(folder.path(), vec![made]);
     let source = folder.path().join(names().folder());
     let export = Export::load(&files, &source, None, &Task::default()).unwrap();
     assert_eq!(format!("{} {}-{}", export.batch.model_id, export.batch.layer, export.batch.sae_set), "sample 1-set");
@@ -64,7 +75,21 @@ fn what_is_written_comes_back() {
         expected.sort_by(|a, b| (b.bin_min == -1.0, b.bin_min).partial_cmp(&(a.bin_min == -1.0, a.bin_min)).unwrap());
         assert_eq!(found.activations, expected);
     }
-    assert_eq!(export.explanations[&5], ["a letter"]);
+    assert_eq!(export.explanations[&5], ["a letter", "a letter"]);
+    let table = explanations(&files, &source, "resid_post.1", &Task::default()).unwrap();
+    let row = |feature: &str, text: &str, by: Cell, method: Cell| vec![feature.into(), text.into(), by, method];
+    let expected = [
+        row("resid_post.1/5", "a letter", "a model".into(), "pairs".into()),
+        row("resid_post.1/5", "a letter", Cell::Missing, Cell::Missing),
+        row("resid_post.1/9", "another", Cell::Missing, Cell::Missing),
+    ];
+    assert_eq!(table.rows, expected);
+    // The same words of two models are two explanations.
+    let mut text = String::new();
+    let packed = std::fs::File::open(source.join("explanations/batch-0.jsonl.gz")).unwrap();
+    flate2::read::GzDecoder::new(packed).read_to_string(&mut text).unwrap();
+    let id = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].to_string();
+    assert_eq!(text.lines().map(id).collect::<BTreeSet<_>>().len(), 3);
     let chosen = Export::load(&files, &source, Some(&[17].into()), &Task::default()).unwrap();
     assert_eq!(chosen.batch.features, [export.batch.features[2].clone()]);
     let facts = ExportFacts { layers: 2, dimension: 16, text: "text".into(), ..ExportFacts::default() };
@@ -95,6 +120,29 @@ fn an_export_of_neuronpedia_is_read_by_feature_whatever_file_it_is_in() {
 }
 
 #[test]
+fn what_memory_does_not_hold_is_refused_and_some_features_of_it_are_read() {
+    let folder = kit::fixture("neuronpedia/0-set");
+    let files = files(tempfile::tempdir().unwrap().path());
+    let load = |free: u64, wanted: Option<&BTreeSet<usize>>| {
+        Export::load_within(free, &files, &folder, wanted, &Task::default())
+    };
+    let whole = load(u64::MAX, None).unwrap();
+    // As much as is needed is found by halving.
+    let needed = |wanted: Option<&BTreeSet<usize>>| {
+        let free: Vec<u64> = (0..40).map(|power| 1 << power).collect();
+        free[free.partition_point(|free| load(*free, wanted).is_err())]
+    };
+    let wanted = BTreeSet::from([10]);
+    let all = needed(None);
+    assert!(needed(Some(&wanted)) < all && all > 1 << 12, "{all}");
+    assert_eq!(load(all, None).unwrap(), whole);
+    let error = load(all / 2, None).unwrap_err();
+    assert_eq!(error.kind, Kind::Memory);
+    assert!(error.message.starts_with("what is kept of this export needs "), "{error}");
+    assert!(error.hint.unwrap().contains("#{ features: [12, 40] }"));
+}
+
+#[test]
 fn what_is_no_export_is_refused_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let files = files(folder.path());
@@ -112,6 +160,8 @@ fn what_is_no_export_is_refused_with_its_place() {
         std::fs::write(place.join("batch-0.jsonl"), text).unwrap();
         assert!(load().contains(words), "{}", load());
     }
+    std::fs::write(place.join("batch-0.jsonl"), vec![b' '; (1 << 24) + 1]).unwrap();
+    assert!(load().contains("batch-0.jsonl:1: expected a line of at most 16777216 bytes"), "{}", load());
     std::fs::write(place.join("batch-0.jsonl"), "{\"index\": 1}\n").unwrap();
     std::fs::write(place.join("batch-1.jsonl.gz"), b"\x1f\x8b\x08cut").unwrap();
     assert!(load().contains("batch-1.jsonl.gz cannot be read to its end"), "{}", load());

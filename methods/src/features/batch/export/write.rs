@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{ACTIVATIONS, EXPLANATIONS, ExportNames, FEATURES};
+use super::{ACTIVATIONS, EXPLANATIONS, ExportNames, ExportedExplanation, FEATURES};
 use crate::base::Result;
 use crate::base::files::hex;
 use crate::err;
@@ -51,17 +51,21 @@ impl ExportNames {
     }
 
     /// Returns a file of explanations of features.
-    pub fn explained(&self, explanations: &[(usize, String)], number: usize) -> Result<ExportFile> {
-        let line = |(feature, text): &(usize, String)| {
+    pub fn explained(&self, explanations: &[ExportedExplanation], number: usize) -> Result<ExportFile> {
+        let line = |explanation: &ExportedExplanation| {
+            let ExportedExplanation { feature, text, by, method } = explanation;
+            // Several models may say the same.
+            let which: Vec<&str> =
+                [Some(text), by.as_ref(), method.as_ref()].into_iter().flatten().map(String::as_str).collect();
             json!({
-                "id": self.id("explanation", *feature, text),
+                "id": self.id("explanation", *feature, &which.join("\n")),
                 "modelId": self.model_id,
                 "layer": self.source(),
                 "index": feature.to_string(),
                 "authorId": self.creator,
                 "description": text,
-                "typeName": null,
-                "explanationModelName": null,
+                "typeName": method,
+                "explanationModelName": by,
             })
         };
         self.packed(EXPLANATIONS, number, &explanations.iter().map(line).collect::<Vec<_>>())

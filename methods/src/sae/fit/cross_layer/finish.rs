@@ -1,6 +1,6 @@
 //! The end of a fit: transcoders that read unscaled activations and write in the model's own units.
 
-use super::state::CrossLayerState;
+use super::state::bias;
 use crate::base::Result;
 use crate::err;
 use crate::model::ModelName;
@@ -8,6 +8,7 @@ use crate::sae::Activation;
 use crate::sae::fit::finish::SiteScale;
 use crate::sae::fit::params::ParamName;
 use crate::sae::fit::plan::Recipe;
+use crate::sae::fit::state::FitState;
 use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes};
 use crate::tensor::Tensor;
 
@@ -18,15 +19,15 @@ use crate::tensor::Tensor;
 /// outputs of all layers together, where codes of different features were compared.
 pub fn finished(
     recipe: &Recipe,
-    state: &CrossLayerState,
+    states: &[FitState],
     read: &[SiteScale],
     written: &[SiteScale],
     reads: Reads,
     model: Option<ModelName>,
 ) -> Result<Transcoders> {
-    let bias = state.bias()?.as_detached_tensor();
+    let bias = bias(states)?.as_detached_tensor();
     let mut layers = Vec::new();
-    for (number, (of_layer, (read, output))) in state.layers.iter().zip(read.iter().zip(written)).enumerate() {
+    for (number, (of_layer, (read, output))) in states.iter().zip(read.iter().zip(written)).enumerate() {
         let get = |name| Ok::<_, crate::base::Error>(of_layer.params.get(name)?.as_detached_tensor());
         let encoder = get(ParamName::Encoder)?;
         let offset = encoder.matmul(&read.centre.unsqueeze(1)?)?.squeeze(1)?;

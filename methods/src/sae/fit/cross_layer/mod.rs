@@ -10,4 +10,4 @@ mod tests;
 
 pub use batch::CrossLayerShape;
 pub use finish::finished;
-pub use state::CrossLayerState;
+pub use state::{advance, advance_fused, advance_plain, draw, start};

@@ -7,11 +7,11 @@ use super::batch::{LayerStep, explained, layer_weights, of_layer, spread_of};
 use crate::base::Result;
 use crate::err;
 use crate::sae::fit::kinds::{FitProgress, KindPass};
-use crate::sae::fit::loss::{FitBatch, number, of_the_dead, since};
+use crate::sae::fit::loss::{FitBatch, of_the_dead, since};
 use crate::sae::fit::params::ParamName;
-use crate::sae::fit::plan::{Dead, Recipe};
+use crate::sae::fit::plan::Recipe;
 use crate::sae::fit::state::FitState;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Tensor, float};
 
 /// The loss of a batch, with its gradient graph.
 pub struct CrossLayerLoss {
@@ -49,11 +49,11 @@ pub fn plain_loss(states: &[FitState], batch: &[FitBatch], recipe: &Recipe) -> R
         let (rows, width) = target.dims2()?;
         let spread = spread_of(target)?;
         let squares = left.sqr()?.sum_all()?;
-        fves.push(explained(number(&squares)?, spread));
+        fves.push(explained(float(&squares)?, spread));
         counts.push(of_layer(recipe, rows, width, spread));
         total = (total + (squares * of_layer(recipe, rows, width, spread))?)?;
     }
-    let error = number(&total)?;
+    let error = float(&total)?;
     let (weights, _) = layer_weights(&counts);
     let weighted = left.iter().zip(weights).map(|(left, weight)| Ok((left.detach() * weight)?));
     let rest = Tensor::cat(&weighted.collect::<Result<Vec<_>>>()?, 1)?;
@@ -63,16 +63,12 @@ pub fn plain_loss(states: &[FitState], batch: &[FitBatch], recipe: &Recipe) -> R
             total = (total + (penalty * (recipe.sparsity(state.step) * state.price.factor()))?)?;
         }
         let silent = since(&state.silent, &codes.detach())?;
-        if let Dead::AuxK { k, weight } = recipe.dead
-            && silent.iter().any(|rows| *rows >= recipe.dead_after)
-        {
-            let dead: Vec<f32> = silent.iter().map(|rows| f32::from(u8::from(*rows >= recipe.dead_after))).collect();
-            let dead = Tensor::new(dead, codes.device())?.to_dtype(codes.dtype())?;
-            let width = rest.dims()[1] - pass.decoder.dims()[1];
-            let rest = rest.narrow(1, width, pass.decoder.dims()[1])?;
-            total = (total + (of_the_dead(pass, &rest, &dead, k)? * weight)?)?;
+        let width = pass.decoder.dims()[1];
+        let of_written = rest.narrow(1, rest.dims()[1] - width, width)?;
+        if let Some(more) = of_the_dead(pass, &of_written, &silent, recipe)? {
+            total = (total + more)?;
         }
-        let fired = number(&codes.ne(0.0)?.to_dtype(DType::F32)?.sum_all()?)?;
+        let fired = float(&codes.ne(0.0)?.to_dtype(DType::F32)?.sum_all()?)?;
         layers.push(LayerStep {
             l0: fired / codes.dims()[0] as f64,
             fve,

@@ -7,7 +7,7 @@ use kit::{far, largest};
 use serde_json::json;
 
 use super::plain::plain_loss;
-use super::{CrossLayerShape, CrossLayerState, finished};
+use super::{CrossLayerShape, advance, advance_fused, advance_plain, draw, finished, start};
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::random::stream;
@@ -50,10 +50,10 @@ fn batch(shape: CrossLayerShape, rows: usize, turn: u64) -> Vec<FitBatch> {
 }
 
 /// Builds a state in which no bias is 0.
-fn started(recipe: &Recipe, shape: CrossLayerShape) -> CrossLayerState {
+fn started(recipe: &Recipe, shape: CrossLayerShape) -> Vec<FitState> {
     let mut random = stream(2, "weights", 0);
-    let state = CrossLayerState::draw(recipe, &shape.of_layers(), &mut random, &Device::Cpu).unwrap();
-    for parameter in state.layers.iter().flat_map(|layer| &layer.params.all).filter(|p| p.name != ParamName::Decoder) {
+    let state = draw(recipe, &shape.of_layers(), &mut random, &Device::Cpu).unwrap();
+    for parameter in state.iter().flat_map(|layer| &layer.params.all).filter(|p| p.name != ParamName::Decoder) {
         let noise = create::randn(parameter.weight.dims(), DType::F32, &mut random).unwrap();
         parameter.weight.set(&(parameter.weight.as_tensor() + (noise * 0.05).unwrap()).unwrap()).unwrap();
     }
@@ -67,14 +67,14 @@ fn agree(recipe: &Recipe, shape: CrossLayerShape, batches: &[Vec<FitBatch>]) {
     let mut plain = started(recipe, shape);
     for (step, batch) in batches.iter().enumerate() {
         let what = format!("{} {:?} at step {step}", recipe.kind.name(), recipe.kind.options());
-        let found = fast.advance_fused(batch, recipe, 1.1).unwrap().expect(&what);
-        let expected = plain.advance_plain(batch, recipe).unwrap();
+        let found = advance_fused(&mut fast, batch, recipe, 1.1).unwrap().expect(&what);
+        let expected = advance_plain(&mut plain, batch, recipe).unwrap();
         close(found.loss, expected.loss, &format!("{what}, loss"));
         close(found.error, expected.error, &format!("{what}, error"));
         close(found.fve, expected.fve, &format!("{what}, fve"));
         close(found.l0, expected.l0, &format!("{what}, l0"));
         assert_eq!(found.dead, expected.dead, "{what}");
-        for (fast, plain) in fast.layers.iter().zip(&plain.layers) {
+        for (fast, plain) in fast.iter().zip(&plain) {
             assert_eq!(fast.silent, plain.silent, "{what}");
             close(fast.price.factor(), plain.price.factor(), &what);
             close(fast.threshold.unwrap_or_default(), plain.threshold.unwrap_or_default(), &what);
@@ -129,13 +129,13 @@ fn gradients_are_those_of_finite_differences() {
             *x = x.to_dtype(DType::F64).unwrap();
             *target = target.as_ref().map(|target| target.to_dtype(DType::F64).unwrap());
         }
-        for layer in &mut state.layers {
+        for layer in &mut state {
             let wide = |p: &crate::training::Parameter<ParamName>| (p.name, p.weight.to_dtype(DType::F64).unwrap());
             layer.params = Params::new(layer.params.all.iter().map(wide).collect()).unwrap();
         }
-        let total = |state: &CrossLayerState| plain_loss(&state.layers, &batch, &recipe).unwrap().total;
+        let total = |state: &[FitState]| plain_loss(state, &batch, &recipe).unwrap().total;
         let store = total(&state).backward().unwrap();
-        for (layer, of_layer) in state.layers.iter().enumerate() {
+        for (layer, of_layer) in state.iter().enumerate() {
             // Thresholds have estimates, which no difference shows.
             for parameter in of_layer.params.all.iter().filter(|parameter| parameter.name != ParamName::Threshold) {
                 let gradient = store.get(&parameter.weight).map(|g| floats(g).unwrap());
@@ -169,14 +169,14 @@ fn one_layer_is_a_transcoder() {
     for kind in all_kinds() {
         let recipe = recipe(kind, ErrorNormalisation::Normalised);
         let mut crossing = started(&recipe, shape);
-        let weights = crossing.layers[0].params.all.iter().map(|p| (p.name, p.weight.as_detached_tensor())).collect();
+        let weights = crossing[0].params.all.iter().map(|p| (p.name, p.weight.as_detached_tensor())).collect();
         let mut alone = FitState::new(Params::new(weights).unwrap(), shape.d_sae);
         for turn in 0..4 {
             let batch = batch(shape, 21, turn);
-            let found = crossing.advance_fused(&batch, &recipe, 1.1).unwrap().unwrap();
+            let found = advance_fused(&mut crossing, &batch, &recipe, 1.1).unwrap().unwrap();
             let expected = alone.advance_fused(&batch[0], &recipe, 1.1).unwrap().unwrap();
             close(found.loss, expected.loss, recipe.kind.name());
-            for (found, expected) in crossing.layers[0].params.all.iter().zip(&alone.params.all) {
+            for (found, expected) in crossing[0].params.all.iter().zip(&alone.params.all) {
                 let worst = far(found.weight.as_detached_tensor(), expected.weight.as_detached_tensor());
                 assert!(worst < 1e-5, "{}: {worst}", recipe.kind.name());
             }
@@ -188,14 +188,15 @@ fn one_layer_is_a_transcoder() {
 fn numbers_that_are_not_finite_end_a_step_and_change_nothing() {
     let recipe = recipe(kind("topk", json!({ "k": 3 })), ErrorNormalisation::Normalised);
     let mut state = started(&recipe, SHAPE);
-    let weights = |state: &CrossLayerState| floats(state.layers[2].params.get(ParamName::Encoder).unwrap()).unwrap();
+    let weights = |state: &[FitState]| floats(state[2].params.get(ParamName::Encoder).unwrap()).unwrap();
     let before = weights(&state);
     let mut bad = batch(SHAPE, 8, 0);
     bad[1].target = Some((bad[1].target() * f64::NAN).unwrap());
-    for error in [state.advance_fused(&bad, &recipe, 1.1).err(), state.advance_plain(&bad, &recipe).err()] {
+    let fused = advance_fused(&mut state, &bad, &recipe, 1.1).err();
+    for error in [fused, advance_plain(&mut state, &bad, &recipe).err()] {
         assert!(error.unwrap().message.contains("at step 1"));
     }
-    assert_eq!((weights(&state), state.step()), (before, 0));
+    assert_eq!((weights(&state), state[0].step), (before, 0));
 }
 
 /// Computes what transcoders reconstruct in each layer.
@@ -222,8 +223,7 @@ fn it_learns_and_ends_as_transcoders_that_do_the_same_in_the_models_units() {
     for kind in all_kinds() {
         let recipe = recipe(kind.clone(), ErrorNormalisation::Normalised);
         let shape = CrossLayerShape { d_out: 6, ..SHAPE };
-        let mut state =
-            CrossLayerState::draw(&recipe, &shape.of_layers(), &mut stream(3, "draw", 0), &Device::Cpu).unwrap();
+        let mut state = draw(&recipe, &shape.of_layers(), &mut stream(3, "draw", 0), &Device::Cpu).unwrap();
         let raw = batch(shape, 40, 0);
         let input = |(i, x): (usize, &Tensor), from: f64| SiteScale {
             centre: x.mean(0).unwrap(),
@@ -237,12 +237,12 @@ fn it_learns_and_ends_as_transcoders_that_do_the_same_in_the_models_units() {
             target: Some(written.of(layer.target()).unwrap()),
         });
         let batch: Vec<FitBatch> = scaled.collect();
-        state.start(&batch, &recipe, &Task::default()).unwrap();
-        let errors: Vec<f64> = (0..150).map(|_| state.advance(&batch, &recipe).unwrap().error).collect();
+        start(&mut state, &batch, &recipe, &Task::default()).unwrap();
+        let errors: Vec<f64> = (0..150).map(|_| advance(&mut state, &batch, &recipe).unwrap().error).collect();
         assert!(errors[149] < 0.8 * errors[0], "{}: {} to {}", kind.name(), errors[0], errors[149]);
         let made = finished(&recipe, &state, &read, &written, Reads::MlpIn, None).unwrap();
         let found = reconstructed(made.layers(), &raw_x).unwrap();
-        let expected = plain_loss(&state.layers, &batch, &recipe).unwrap();
+        let expected = plain_loss(&state, &batch, &recipe).unwrap();
         if kind.name() == "batch_topk" {
             continue;
         }
