@@ -18,7 +18,7 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "explorer.png" "parenthesis.png";
     "docs/":
         "README.md" "agents.md" "attribution-graphs.md" "benchmarks-agents.md" "benchmarks-attribution-graph.md"
-        "benchmarks-circuit.md" "benchmarks-dashboard.md" "benchmarks-edges.md"
+        "benchmarks-circuit.md" "benchmarks-dashboard.md" "benchmarks-edges.md" "benchmarks-editor.md"
         "benchmarks-explorer.md" "benchmarks-flagship.md" "benchmarks-forward-avx2.md" "benchmarks-forward.md"
         "benchmarks-gpu.md" "benchmarks-gradients.md" "benchmarks-patching.md" "benchmarks-quality.md"
         "benchmarks-quantised.md" "benchmarks-real.md" "benchmarks-sae-avx2.md" "benchmarks-sae.md"
@@ -37,7 +37,8 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "chart-density.svg" "chart-fit.svg" "chart-frontier.svg" "chart-grey.svg" "chart-heat-panels.svg" "chart-heat.svg"
         "chart-histogram.svg" "chart-intervals.svg" "chart-log.svg" "chart-panels.svg" "chart-points.svg"
         "chart-print-heat.svg" "chart-print.svg" "chart-right.svg" "chart-serif.svg" "editor.png" "learning.svg" "lens.svg"
-        "library.png" "losses.svg" "neuronpedia.png" "notebook.png" "session.png" "singular-values.svg" "tensorboard.png";
+        "library.png" "losses.svg" "neuronpedia.png" "notebook.png" "parenthesis-gemma.png" "session.png" "singular-values.svg"
+        "tensorboard.png";
     "docs/pictures/blocks/":
         "bert.svg" "bloom.svg" "cohere.svg" "cohere2.svg" "deepseek_v2.svg" "deepseek_v2_groups.svg"
         "deepseek_v3.svg" "falcon.svg" "falcon_alibi.svg" "falcon_grouped.svg" "falcon_mamba.svg" "gemma.svg"
@@ -82,7 +83,8 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "universality.rhai" "what_a_finetune_changed.rhai";
     "scripts/gallery/":
         "ablation_interactions.png" "addition_circles.png" "apostrophe_feature.png" "attribution_graph.png" "circuit_localization.png" "compiled_circuits.png" "das.png"
-        "dashboard.png" "depth_scores.png" "dictionary_pareto.png" "dictionary_recovery.png" "factual_recall.png" "figure5.png"
+        "dashboard.png" "depth_scores.png" "dictionary_pareto.png" "dictionary_recovery.png" "factual_recall.png" "feature_circuits.png"
+        "figure5.png"
         "four_methods.png" "gender_erasure.png" "geometry.png" "heads.png" "induction.png" "induction_heads.png"
         "interference.png" "interpretability.png" "ioi_heads.png" "known_circuits.png" "larger_dictionaries.png"
         "lenses.png" "line_lengths.png" "lorsa.png" "mlp_dictionaries.png" "model_diffing.png" "modular_addition.png" "monosemantic_neurons.png"

@@ -20,7 +20,7 @@ use crate::support;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// What a variable of the environment names, or None and a word that the test is skipped.
-fn named(variable: &str, what: &str, is_it: impl Fn(&PathBuf) -> bool) -> Option<PathBuf> {
+pub fn named(variable: &str, what: &str, is_it: impl Fn(&PathBuf) -> bool) -> Option<PathBuf> {
     let found = std::env::var_os(variable).map(PathBuf::from).filter(is_it);
     if found.is_none() {
         assert!(std::env::var_os("CI").is_none(), "{variable} names no {what}, and .ci/run installs it");

@@ -208,7 +208,7 @@ fn versions_that_do_not_go_together_are_refused_with_who_needs_them() {
         (2, "rates@new", "expected versions such as 1.2 behind `rates@`, found `new`"),
         (1, "raets", "the index ../index has no library `raets`"),
         (1, "raets", "did you mean `rates`?"),
-        (2, "probes-kit@1.2", "did you mean `probes_kit`?"),
+        (1, "probes-kit@1.2", "has no library `probes_kit`"),
     ] {
         holds(&place.said(code, &["add", wish, "--yes"]), &[said]);
     }

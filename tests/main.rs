@@ -33,6 +33,7 @@ mod gemma;
 mod gguf;
 mod gpu;
 mod grammars;
+mod graph_viewer;
 mod guide;
 mod heads_and_lenses;
 mod hints;

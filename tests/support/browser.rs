@@ -20,7 +20,8 @@ pub struct Browser {
     calls: u64,
     /// The page that is driven.
     session: Option<String>,
-    /// What pages complained of: exceptions, what their policy forbade, what could not be loaded.
+    /// What pages complained of: exceptions, errors on the console, what their policy forbade, what could
+    /// not be loaded.
     pub problems: Vec<String>,
 }
 
@@ -72,7 +73,8 @@ impl Browser {
         let method = event["method"].as_str().unwrap_or_default();
         let params = &event["params"];
         let is_error = method == "Log.entryAdded" && params["entry"]["level"] == "error";
-        if method == "Runtime.exceptionThrown" || is_error {
+        let is_said = method == "Runtime.consoleAPICalled" && params["type"] == "error";
+        if method == "Runtime.exceptionThrown" || is_error || is_said {
             self.problems.push(params.to_string());
         }
     }

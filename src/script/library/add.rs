@@ -88,12 +88,12 @@ pub fn hosts(wish: &AddedLibrary, manifest: Option<&str>) -> Vec<String> {
 }
 
 /// Splits a word of the command line into a name and the versions behind it; none if it is an address or a folder,
-/// which a word can mean where no index is named.
-fn taken_apart(place: &str, has_index: bool) -> Option<(&str, Option<&str>)> {
+/// which a word can mean where no index is named. Names of packages elsewhere have hyphens, where these have `_`.
+fn taken_apart(place: &str, has_index: bool) -> Option<(String, Option<&str>)> {
     let is_folder = !has_index && Path::new(place).is_dir();
     let is_place = place.contains(['/', '\\']) || place.starts_with('.') || is_folder;
     let parts = place.split_once('@').map_or((place, None), |(name, versions)| (name, Some(versions)));
-    (!is_place).then_some(parts)
+    (!is_place).then(|| (parts.0.replace('-', "_"), parts.1))
 }
 
 impl ProjectFolder<'_> {
@@ -199,8 +199,8 @@ impl ProjectFolder<'_> {
         let Some(place) = wish.place else { return Ok(None) };
         if let Some((name, versions)) = taken_apart(place, wish.index.is_some()) {
             let versions = versions.map(String::from);
-            let index = self.index_of(name, wish, own, before)?;
-            return Ok(Some(TypedLibrary::Named { name: name.into(), versions, index }));
+            let index = self.index_of(&name, wish, own, before)?;
+            return Ok(Some(TypedLibrary::Named { name, versions, index }));
         }
         if wish.index.is_some() {
             return Err(err!(Argument, "an index has libraries by name, and {place} is a place")
@@ -549,9 +549,9 @@ mod tests {
 
     #[test]
     fn a_word_is_a_name_where_it_is_no_place() {
-        assert_eq!(taken_apart("heads", false), Some(("heads", None)));
-        assert_eq!(taken_apart("probes_kit@1.2", false), Some(("probes_kit", Some("1.2"))));
-        assert_eq!(taken_apart("heads@>=1, <2", true), Some(("heads", Some(">=1, <2"))));
+        assert_eq!(taken_apart("heads", false), Some(("heads".into(), None)));
+        assert_eq!(taken_apart("probes-kit@1.2", false), Some(("probes_kit".into(), Some("1.2"))));
+        assert_eq!(taken_apart("heads@>=1, <2", true), Some(("heads".into(), Some(">=1, <2"))));
         // The tests of this crate run beside its sources.
         for place in ["./heads", "../heads", ".", "a/heads", "https://x.org/heads.tar.gz", "src"] {
             assert_eq!(taken_apart(place, false), None, "{place}");

@@ -19,6 +19,8 @@ use crate::features::FeatureCard;
 const SLUG: &str = "graph";
 /// The folder of the feature files.
 const FEATURES: &str = "features";
+/// The only token of a feature whose logits are not known.
+const UNKNOWN: &str = "unknown";
 
 impl AttributionGraph {
     /// Returns the files of the folder by their paths in it. Features of the circuit without a card have a file, too:
@@ -37,12 +39,22 @@ impl AttributionGraph {
         let mut files = BTreeMap::from([("graph-metadata.json".to_string(), list), (format!("{SLUG}.json"), graph)]);
         for (node, feature) in circuit.nodes.iter().filter_map(|node| Some((node, node.feature()?))) {
             let number = cantor(node.level.saturating_sub(1), feature)?;
-            files.insert(path(number), empty(number, &scan).into());
+            files.insert(path(number), with_logits(empty(number, &scan).into()));
         }
         for card in cards {
             let (number, file) = feature_file(card, &scan).map_err(|e| e.about("cards"))?;
-            files.insert(path(number), file);
+            files.insert(path(number), with_logits(file));
         }
         Ok(files)
     }
+}
+
+/// Returns a feature's file that says so where no logits are known: without any, the viewer would go on showing those of
+/// the card before.
+fn with_logits(mut file: Value) -> Value {
+    let has = |key: &str| file[key].as_array().is_some_and(|tokens| !tokens.is_empty());
+    if !has("top_logits") && !has("bottom_logits") {
+        file["top_logits"] = json!([UNKNOWN]);
+    }
+    file
 }

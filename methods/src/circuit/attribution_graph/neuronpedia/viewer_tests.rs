@@ -173,6 +173,8 @@ fn a_folder_for_the_viewer_has_a_file_for_each_feature() {
         found.insert(node["feature"].as_u64().unwrap());
         assert_eq!(one["index"], node["feature"]);
         assert!(["examples_quantiles", "top_logits", "bottom_logits"].iter().all(|key| one[*key].is_array()));
+        // The card has no logits, either.
+        assert_eq!(one["top_logits"], serde_json::json!(["unknown"]));
         let is_known = node["feature"].as_i64() == cantor(with.level - 1, with.feature().unwrap()).ok();
         for key in ["histogram", "quantile_values", "activation_frequency", "act_max"] {
             assert_eq!(one.get(key).is_some(), is_known, "{key} of {one}");
