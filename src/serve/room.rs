@@ -1,8 +1,10 @@
 //! Memory for answers. Their values take many times as much as the numbers that they tell, so they are counted before
 //! they are made.
 
-use super::routes::AT_ONCE;
 use crate::base::{Result, memory};
+
+/// Number of requests that are computed at a time; each uses all threads.
+pub const AT_ONCE: usize = 4;
 
 /// Bytes of a number of an answer: with its key, the list or object around it, its text, and the room that lists have
 /// while they grow.

@@ -21,15 +21,13 @@ use tokio::sync::Semaphore;
 use super::refusal::{Answered, Refusal, as_json, detail};
 use super::reply::{self, Frames};
 use super::requests::KeyCase;
+use super::room::AT_ONCE;
 use super::state::Served;
 use super::{activations, chat, directions, requests, steer, strongest};
 use crate::base::task::{STACK, Silent};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::explorer::{Hosts, body, same, sends_json};
-
-/// Number of requests that are computed at a time; each uses all threads.
-pub(super) const AT_ONCE: usize = 4;
 
 /// The header that has the key.
 const KEY: &str = "x-secret-key";
