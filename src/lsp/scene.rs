@@ -25,7 +25,7 @@ use crate::script::model::Model;
 /// Number of words of a value that tell whether it is one of those inside the program.
 const WORDS: usize = 7;
 
-/// What is known without a script that runs, found when it is first asked for: the values inside the program, which are
+/// Values that are known without a script that runs, found when it is first asked for: the values inside the program, which are
 /// the model and the texts that need no file, and configs of other models.
 #[derive(Default)]
 pub struct StandIns {
@@ -38,9 +38,9 @@ pub struct StandIns {
 
 /// A config as a file stated it.
 struct StatedConfig {
-    /// When the file was changed last, and its length.
+    /// Time of the last change of the file, and its length.
     state: (SystemTime, u64),
-    /// None of a file that states no config.
+    /// Config that the file states, if it states one.
     config: Option<Rc<Config>>,
 }
 

@@ -72,7 +72,7 @@ fn value(
     (reader.at == definition.value.end).then_some(found)
 }
 
-/// Reads a value token by token.
+/// Reader of a value, token by token.
 struct ValueReader<'r> {
     text: &'r CursorText<'r>,
     scopes: &'r Scopes,
