@@ -4,7 +4,6 @@
 //! `MICROTOME_TREE_SITTER` names the program tree-sitter (0.25), `MICROTOME_NODE` a folder whose `node_modules` has what
 //! `tests/mcp/package.json` names; without them the tests say that they are skipped.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,16 +17,6 @@ use walkdir::WalkDir;
 use crate::support;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-
-/// What a variable of the environment names, or None and a word that the test is skipped.
-pub fn named(variable: &str, what: &str, is_it: impl Fn(&PathBuf) -> bool) -> Option<PathBuf> {
-    let found = std::env::var_os(variable).map(PathBuf::from).filter(is_it);
-    if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "{variable} names no {what}, and .ci/run installs it");
-        writeln!(std::io::stderr().lock(), "skipped: set {variable} to {what}").unwrap();
-    }
-    found
-}
 
 /// Runs a program that has to succeed, and returns what it printed.
 fn said(command: &mut Command) -> String {
@@ -112,7 +101,9 @@ fn copy_grammar(to: &Path) {
 #[test]
 fn tree_sitter_parses_every_script() {
     let is_program = |path: &PathBuf| Command::new(path).arg("--version").output().is_ok_and(|o| o.status.success());
-    let Some(program) = named("MICROTOME_TREE_SITTER", "the program tree-sitter (0.25)", is_program) else { return };
+    let Some(program) = support::client("MICROTOME_TREE_SITTER", "the program tree-sitter (0.25)", is_program) else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let grammar = folder.path().join("tree-sitter-rhai");
     copy_grammar(&grammar);
@@ -164,7 +155,7 @@ fn kinds(text: &str, spans: impl IntoIterator<Item = (usize, usize, u8)>) -> Str
 #[test]
 fn vs_code_tells_texts_and_comments_from_code() {
     let has_tokenizer = |folder: &PathBuf| folder.join("node_modules/vscode-textmate").is_dir();
-    let Some(node) = named("MICROTOME_NODE", "a folder with vscode-textmate", has_tokenizer) else { return };
+    let Some(node) = support::client("MICROTOME_NODE", "a folder with vscode-textmate", has_tokenizer) else { return };
     let test = |words: &[&Path]| {
         let mut command = Command::new(node.join("node_modules/.bin/node"));
         command.arg(Path::new(ROOT).join("editors/vscode/test.js")).args(words);

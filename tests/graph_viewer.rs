@@ -10,10 +10,10 @@ use std::process::Command;
 use kit::http::answer;
 use serde_json::{Value, json};
 
-use crate::grammars::named;
 use crate::library_index::StaticServer;
 use crate::page::chromium;
 use crate::support::browser::Browser;
+use crate::support::client;
 
 /// A graph with all of its nodes; the first of its features has a card, with contexts.
 const SCRIPT: &str = r#"
@@ -204,9 +204,9 @@ fn circuit_tracers_viewer_shows_a_saved_graph_and_its_cards() {
     let Some(chromium) = chromium() else { return };
     let has_assets = |folder: &PathBuf| folder.join(ASSETS).is_dir();
     let wheel = "a folder with circuit-tracer's unpacked wheel";
-    let Some(wheel) = named("MICROTOME_VIEWER", wheel, has_assets) else { return };
+    let Some(wheel) = client("MICROTOME_VIEWER", wheel, has_assets) else { return };
     let has_libraries = |folder: &PathBuf| folder.join("node_modules/d3-jetpack").is_dir();
-    let Some(node) = named("MICROTOME_NODE", "a folder with d3-jetpack", has_libraries) else { return };
+    let Some(node) = client("MICROTOME_NODE", "a folder with d3-jetpack", has_libraries) else { return };
     let folder = tempfile::tempdir().unwrap();
     let saved = saved(folder.path());
     let graph = json_of(&saved.join("graph.json"));

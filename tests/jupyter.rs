@@ -1,11 +1,11 @@
 //! The kernel with the clients that people have: the tests that Jupyter has for kernels, jupyter_client, nbclient and
 //! papermill. `MICROTOME_PYTHON` names a Python that has them; without it the tests say that they are skipped.
 
-use std::io::Write;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support;
+use crate::support::{self, client};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_microtome");
 
@@ -16,22 +16,13 @@ fn notebook(name: &str) -> PathBuf {
 }
 
 /// The Python with the clients, or None and a word that the test is skipped.
-fn python() -> Option<String> {
-    let has_clients = |python: &String| {
+fn python() -> Option<PathBuf> {
+    let has_clients = |python: &PathBuf| {
         let modules = "import jupyter_client, jupyter_kernel_test, nbclient, papermill";
         Command::new(python).args(["-c", modules]).output().is_ok_and(|output| output.status.success())
     };
-    let found = std::env::var("MICROTOME_PYTHON").ok().filter(has_clients);
-    if found.is_none() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "MICROTOME_PYTHON has no clients of Jupyter, and .ci/run installs them"
-        );
-        let mut shown = std::io::stderr().lock();
-        let clients = "jupyter_client, jupyter_kernel_test, nbclient and papermill";
-        writeln!(shown, "skipped: set MICROTOME_PYTHON to a Python that has {clients}").unwrap();
-    }
-    found
+    let clients = "a Python that has jupyter_client, jupyter_kernel_test, nbclient and papermill";
+    client("MICROTOME_PYTHON", clients, has_clients)
 }
 
 /// A user's machine on which the kernel was installed: a home, and a folder to work in.
@@ -54,7 +45,7 @@ impl UserMachine {
         self.folder.path().join("work")
     }
 
-    fn command(&self, program: &str) -> Command {
+    fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let folder = self.folder.path();
         let mut command = Command::new(program);
         command.current_dir(self.work()).env("HOME", folder).env("JUPYTER_DATA_DIR", folder.join("jupyter"));
@@ -66,7 +57,7 @@ impl UserMachine {
     }
 
     /// What a script of Python says, which must end well.
-    fn said(&self, python: &str, script: &str, arguments: &[String]) -> String {
+    fn said(&self, python: &Path, script: &str, arguments: &[String]) -> String {
         let output = self.command(python).args(["-W", "ignore", "-c", script]).args(arguments).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         let said = String::from_utf8_lossy(&output.stdout).trim().to_string();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use microtome::script::docs::skill;
 use serde_json::{Value, json};
 
-use crate::support;
+use crate::support::{self, client};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_microtome");
 
@@ -31,32 +31,18 @@ fn command(program: &Path, folder: &Path) -> Command {
     command
 }
 
-fn skip(what: &str, name: &str) {
-    assert!(std::env::var_os("CI").is_none(), "{name} has no {what}, and .ci/run installs it");
-    let mut shown = std::io::stderr().lock();
-    writeln!(shown, "skipped: set {name} to one that has {what}").unwrap();
-}
-
 /// The Python with the SDK, or None and a word that the test is skipped.
 pub fn python() -> Option<PathBuf> {
-    let has_sdk = |python: &String| {
+    let has_sdk = |python: &PathBuf| {
         Command::new(python).args(["-c", "import mcp.client"]).output().is_ok_and(|output| output.status.success())
     };
-    let found = std::env::var("MICROTOME_PYTHON").ok().filter(has_sdk);
-    if found.is_none() {
-        skip("the SDK of the Model Context Protocol", "MICROTOME_PYTHON");
-    }
-    found.map(PathBuf::from)
+    client("MICROTOME_PYTHON", "a Python that has the SDK of the Model Context Protocol", has_sdk)
 }
 
 /// The folder with the clients for Node, or None and a word that the test is skipped.
 fn node() -> Option<PathBuf> {
     let has_clients = |folder: &PathBuf| folder.join("node_modules/@modelcontextprotocol/inspector").is_dir();
-    let found = std::env::var("MICROTOME_NODE").ok().map(PathBuf::from).filter(has_clients);
-    if found.is_none() {
-        skip("the clients of tests/mcp/package.json", "MICROTOME_NODE");
-    }
-    found
+    client("MICROTOME_NODE", "a folder that has the clients of tests/mcp/package.json", has_clients)
 }
 
 fn said(output: &Output) -> String {

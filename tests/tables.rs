@@ -1,7 +1,6 @@
 //! Tables between this program and others: pandas and polars read what we write, with the types of its columns, and we read what
 //! they write. `MICROTOME_PYTHON` names a Python that has pandas, polars and pyarrow; without it the test says that it is skipped.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -91,9 +90,9 @@ fn run(session: &mut microtome::script::Session, name: &str, code: &str) {
 }
 
 /// What Python says of a script that runs in a folder.
-fn said(python: &str, folder: &Path) -> String {
+fn said(python: &Path, folder: &Path) -> String {
     let output = Command::new(python).args(["-c", PYTHON]).current_dir(folder).output();
-    let output = output.unwrap_or_else(|error| panic!("MICROTOME_PYTHON={python}: {error}"));
+    let output = output.unwrap_or_else(|error| panic!("MICROTOME_PYTHON={}: {error}", python.display()));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     String::from_utf8_lossy(&output.stdout).trim().into()
@@ -101,12 +100,8 @@ fn said(python: &str, folder: &Path) -> String {
 
 #[test]
 fn pandas_and_polars_read_our_tables_and_we_theirs() {
-    let Ok(python) = std::env::var("MICROTOME_PYTHON") else {
-        assert!(std::env::var_os("CI").is_none(), "MICROTOME_PYTHON is not set, and .ci/run sets it");
-        let mut shown = std::io::stderr().lock();
-        writeln!(shown, "skipped: set MICROTOME_PYTHON to a Python that has pandas, polars and pyarrow").unwrap();
-        return;
-    };
+    let has = "a Python that has pandas, polars and pyarrow";
+    let Some(python) = support::client("MICROTOME_PYTHON", has, |_| true) else { return };
     support::on_large_stack(move || {
         let folder = tempfile::tempdir().unwrap();
         let mut session = support::session(folder.path());

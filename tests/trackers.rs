@@ -2,9 +2,10 @@
 //! `MICROTOME_TRACKERS` names a Python that has tensorboard, mlflow and wandb; without it that part says that it is skipped.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+use crate::support::client;
 
 /// A training with evaluations, a fit, a sweep of two members and a descent, and the histories of all.
 const SCRIPT: &str = r#"
@@ -85,18 +86,13 @@ fn read(folder: &Path, histories: Option<&Path>) -> Option<String> {
 
 /// The last line that a script of these programs says of a folder of trackers.
 fn by_programs(script: &str, folder: &Path, histories: Option<&Path>) -> Option<String> {
-    let Ok(python) = std::env::var("MICROTOME_TRACKERS") else {
-        assert!(std::env::var_os("CI").is_none(), "MICROTOME_TRACKERS is not set, and .ci/run sets it");
-        let has = "tensorboard, mlflow and wandb";
-        writeln!(std::io::stderr().lock(), "skipped: set MICROTOME_TRACKERS to a Python that has {has}").unwrap();
-        return None;
-    };
+    let python = client("MICROTOME_TRACKERS", "a Python that has tensorboard, mlflow and wandb", |_| true)?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trackers").join(script);
     let mut command = Command::new(&python);
     command.arg(script).arg(folder).args(histories).current_dir(folder);
     // They tell their makers nothing.
     command.env("WANDB_ERROR_REPORTING", "false").env("MLFLOW_DISABLE_TELEMETRY", "true");
-    let output = command.output().unwrap_or_else(|error| panic!("MICROTOME_TRACKERS={python}: {error}"));
+    let output = command.output().unwrap_or_else(|error| panic!("MICROTOME_TRACKERS={}: {error}", python.display()));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8(output.stdout).unwrap();
     Some(said.lines().last().unwrap_or_default().into())

@@ -166,7 +166,8 @@ proptest! {
         font_size in prop_oneof![Just(12.0), 4.0..24.0],
         (palette, font) in (prop::sample::select(Palette::ALL), prop::sample::select(Font::ALL)),
     ) {
-        let (palette, font) = (palette.1, font.1);
+        let palette = palette.1;
+        let font = font.1;
         let chart = Chart { title, x, y, marks, width, height, font_size, font, palette, ..Chart::new(content) };
         let screen = Screen { width: columns, height: lines, colour, graphics: Graphics::Text };
         let text = chart.text(&screen);

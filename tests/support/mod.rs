@@ -4,7 +4,8 @@ pub mod browser;
 pub mod bucket;
 pub mod hub;
 
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
@@ -12,6 +13,17 @@ use microtome::script::Session;
 use microtome::script::engine::env::Env;
 use microtome::script::session::stated_results;
 use microtome::tensor::Device;
+
+/// The program or folder of a client that a variable of the environment names; none where it is not there, which is said. Where
+/// `CI` is set it has to be there.
+pub fn client(variable: &str, what: &str, is_it: impl Fn(&PathBuf) -> bool) -> Option<PathBuf> {
+    let found = std::env::var_os(variable).map(PathBuf::from).filter(is_it);
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "{variable} names no {what}, and .ci/run installs it");
+        writeln!(std::io::stderr().lock(), "skipped: set {variable} to {what}").unwrap();
+    }
+    found
+}
 
 /// A session that prints into memory and writes below `folder`.
 pub fn session(folder: &Path) -> Session {

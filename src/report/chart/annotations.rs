@@ -141,7 +141,8 @@ fn places(plot: &Plot, points: impl Iterator<Item = (f64, f64)>) -> Vec<Point> {
 /// Returns places along a path, a few pixels apart.
 fn along(path: &[Point]) -> impl Iterator<Item = Point> {
     path.windows(2).flat_map(|pair| {
-        let (from, to) = (pair[0], pair[1]);
+        let from = pair[0];
+        let to = pair[1];
         let steps = ((to.0 - from.0).hypot(to.1 - from.1) / 6.0) as usize + 1;
         let at = move |share: f64| (from.0 + (to.0 - from.0) * share, from.1 + (to.1 - from.1) * share);
         (0..=steps).map(move |i| at(i as f64 / steps as f64))
