@@ -1,5 +1,5 @@
-//! A step of a toy model of superposition from a script, and a step of DAS through the model inside the binary, beside the
-//! same in torch. Writes `docs/benchmarks-gradients.md`.
+//! A step of a toy model of superposition from a script, a step of DAS through the model inside the binary, and gradients at
+//! all of its layers, by derivatives and by relevance, beside the same in torch. Writes `docs/benchmarks-gradients.md`.
 //!
 //! `cargo bench --bench gradients`; torch is measured in the same run where `MICROTOME_PEER_PYTHON` names a Python
 //! interpreter that has it and transformers.
@@ -23,6 +23,8 @@ const DAS_STEPS: usize = 50;
 const PAIRS: usize = 128;
 const BATCH: usize = 32;
 const LENGTH: usize = 20;
+/// Passes of gradients in a run, whose time is divided by them.
+const PASSES: usize = 10;
 
 fn main() {
     let sentences = format!(
@@ -31,10 +33,12 @@ fn main() {
          mean squared error, its gradient, and AdamW. Ours is a script, `opt.step(|p| ..)`; torch runs eagerly. DAS searches \
          2 of 192 dimensions of `resid_post.2` of `tiny`, {BATCH} of {PAIRS} pairs of {LENGTH} tokens in a step, {DAS_STEPS} \
          steps; ours is all of `subspace::das`, the activations of all sources and the judgement of the result included, \
-         divided by the steps; the peer has its sources' activations beforehand, and only its steps are timed."
+         divided by the steps; the peer has its sources' activations beforehand, and only its steps are timed. A pass of \
+         gradients is that of one logit after the last token of {BATCH} texts of {LENGTH} tokens at the inputs of all layers of \
+         `tiny`, {PASSES} passes in a run; RelP's rules are in torch as its authors have them, by detaching what is constant."
     );
     BenchPage::new("Benchmarks of gradients in scripts", "gradients", sentences).run(|folder| {
-        let numbers = [RUNS, STEPS, ROWS, FEATURES, DIMS, DAS_STEPS, PAIRS, BATCH, LENGTH];
+        let numbers = [RUNS, STEPS, ROWS, FEATURES, DIMS, DAS_STEPS, PAIRS, BATCH, LENGTH, PASSES];
         let peers = Peers::measure("gradients.py", &numbers);
         let mut rows = Rows::new();
         for (name, what, begin, step) in [
@@ -48,6 +52,14 @@ fn main() {
         let step = das(folder);
         rows.push(("a step of DAS".into(), microseconds(step)));
         rows.push(("torch and transformers, the same".into(), peers.against("das", step, microseconds)));
+        let derivatives = gradients(folder, "derivatives");
+        rows.push(("gradients at all layers, derivatives".into(), microseconds(derivatives)));
+        rows.push(("torch and transformers, the same".into(), peers.against("derivatives", derivatives, microseconds)));
+        let relevance = gradients(folder, "relp");
+        rows.push(("gradients at all layers, relevance (RelP)".into(), microseconds(relevance)));
+        rows.push(("torch and transformers, the same".into(), peers.against("relp", relevance, microseconds)));
+        let times = relevance.as_secs_f64() / derivatives.as_secs_f64();
+        rows.push(("relevance, in times of derivatives".into(), format!("{times:.2}")));
         rows
     });
 }
@@ -90,4 +102,22 @@ fn das(folder: &Path) -> Duration {
         timed(|| eval(session, &search), RUNS)
     });
     whole / DAS_STEPS as u32
+}
+
+/// The time of a pass with gradients at all layers by these rules.
+fn gradients(folder: &Path, rules: &str) -> Duration {
+    let prepare = format!(
+        "let m = model::load(\"tiny\");
+         let texts = (0..{BATCH}).map(|i| (0..{LENGTH}).map(|j| (i * 31 + j * 97) % 4000));"
+    );
+    let passes = format!(
+        "for pass in 0..{PASSES} {{
+            m.grads(texts, |logits| logits[[\":\", 0]].sum(), \"resid_pre.*\", #{{ pos: -1, gradients: {rules:?} }});
+        }}"
+    );
+    let whole = in_session(folder, move |session| {
+        eval(session, &prepare);
+        timed(|| eval(session, &passes), RUNS)
+    });
+    whole / PASSES as u32
 }

@@ -5,7 +5,8 @@
 //! `MICROTOME_PEER_PYTHON=.. cargo bench --bench quality [-- SITE ..]`. `MICROTOME_WIDE` names the folder of a wider
 //! model, whose middle layer is measured as well. This program evaluates everything, and reads the libraries' own
 //! files. These stay in `target/quality`, so that an interrupted benchmark does not fit them again; remove it to
-//! measure anew.
+//! measure anew. `MICROTOME_SOFT_SAE` and `MICROTOME_TEMPORAL` name checkouts of what the authors of two kinds published,
+//! at the commits that `peers/authors.py` names; without them that column says "not there".
 
 mod common;
 #[path = "quality/jobs.rs"]
@@ -16,7 +17,7 @@ mod ours;
 use std::path::Path;
 use std::process::Command;
 
-use jobs::{LIBRARIES, QualityJob, RATES, jobs};
+use jobs::{LIBRARIES, QualityJob, jobs, rates};
 use microtome::base::memory;
 use ours::{FitScores, Rows};
 
@@ -104,7 +105,7 @@ fn publish(site: &str, table: &[String]) {
         std::thread::available_parallelism().map_or(1, |n| n.get()),
         common::said(Command::new("date").arg("+%F")).unwrap_or_default(),
         common::peers::beside("quality").map_or(String::new(), |peers| format!(", beside {peers}")),
-        RATES.join(", "),
+        rates(site).join(", "),
         table.join("\n")
     );
     let mut sections: Vec<&str> = before.split("\n## ").skip(1).map(str::trim_end).collect();

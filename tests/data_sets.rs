@@ -8,7 +8,7 @@ use crate::support::hub::{COMMIT, CONVERTED, Fault, Hub, Repo, TOKEN, digits_of,
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::task::{Bar, Progress, Silent};
-use microtome::base::{Cell, Error, Kind, Result, Table, Task};
+use microtome::base::{Error, Kind, Result, Table, Task};
 use microtome::checkpoint::hub::HubSettings;
 use microtome::data::text::SourceOptions;
 use microtome::data::{Document, Text, table};
@@ -23,8 +23,8 @@ fn row(shard: u64, at: usize) -> String {
 
 /// A shard of Parquet with the columns `id` and `text`.
 fn parquet(shard: u64) -> Vec<u8> {
-    let rows = (0..ROWS).map(|at| vec![Cell::Int(at as i64), row(shard, at).into()]).collect();
-    let table = Table { title: String::new(), columns: vec!["id".into(), "text".into()], rows };
+    let rows = (0..ROWS).map(|at| vec![at.into(), row(shard, at).into()]);
+    let table = Table::new("", ["id", "text"], rows);
     let bytes = table::encoded(&table, "parquet").unwrap().unwrap();
     assert!(bytes.len() >= 1000, "{}", bytes.len());
     bytes
@@ -407,16 +407,9 @@ fn a_script_reads_as_many_shards_as_its_tokens_need() {
         [text.ids(t, #{ context: 16 }).shape, text.documents(1)[0].text, text]
     "#;
     let run = |offline: &str| {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_microtome"))
-            .args(["--allow-net", "localhost", "--json", "-e", code])
-            .current_dir(folder.path())
-            .env("XDG_CONFIG_HOME", folder.path())
-            .env("HF_HOME", folder.path().join("hf"))
-            .env("HF_ENDPOINT", &hub.address)
-            .env("HF_HUB_OFFLINE", offline)
-            .env_remove("HF_HUB_CACHE")
-            .output()
-            .unwrap();
+        let mut command = hub.command(folder.path());
+        command.env("HF_HUB_OFFLINE", offline).args(["--allow-net", "localhost", "--json", "-e", code]);
+        let output = command.output().unwrap();
         let failed = String::from_utf8_lossy(&output.stderr).into_owned();
         (String::from_utf8_lossy(&output.stdout).trim().to_string(), failed)
     };

@@ -53,6 +53,17 @@ const VERBALISER: &str = r#"
     run::save_text("av/nla_meta.yaml", meta + "prompt_templates:\n  av: what is {injection_char}\n");
     let m = model::load("av");
 "#;
+const ORACLE: &str = r#"
+    let words = ["user", "what", "is", "?", "Layer:", "0"];
+    let made = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 6, context: 64 }, #{ words: words, seed: 1 });
+    made.save("ao");
+    run::save_text("ao/chat_template.jinja", "user {{ messages[0].content }} user");
+    let settings = #{ schema_version: 1, special_token: " ?", hook_onto_layer: 1, steering_coefficient: 1.0 };
+    settings.prefix_template = "Layer: {layer}\\n{special_token} * {num_positions} \\n";
+    settings.act_layer_combinations = [[0]];
+    run::save_json("ao/ao_config.json", settings);
+    let m = model::load("ao");
+"#;
 const IDS: &str = r#"
     let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 32 }, #{ seed: 1 });
     let x = tensor::randn([60, 4], #{ seed: 1 });
@@ -75,6 +86,12 @@ const MANY: &str = r#"
     for turn in 0..8 { texts.push("a b c d d c b a d b"); texts.push("c a d b a a c d c b a"); }
     let many = data::texts(texts);
     let s = sae::fit(m, "resid_post.0", many, #{ k: 2, d_sae: 12, steps: 2, seed: 1 });
+"#;
+const PARTS: &str = r#"
+    let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    let text = data::texts(["a b c d d c b a", "d a b b c a c a"]);
+    let d = decomposition::mlp(m, 1, text, #{ parts: 3, steps: 1, context: 8, batch: 1, seed: 1 });
 "#;
 const NETWORK: &str = r#"
     let net = decomposition::network([#{ name: "w", matrix: [[1, 0], [0, 1]] }]);
@@ -142,6 +159,7 @@ const ALL: &[Drawing] = &[
     ),
     drawing("Model.generate", WORDS, r#"m.generate("a b", #{ $ tokens: 24, temperature: 1, windowed: true })"#),
     drawing("Model.verbalise", VERBALISER, "m.verbalise(tensor::ones([8]), #{ $ tokens: 24 })"),
+    drawing("Model.ask", ORACLE, r#"m.ask(tensor::ones([8]), "what is", #{ $ tokens: 24, temperature: 1 })"#),
     drawing("Model.generate_ids", IDS, "m.generate_ids([1, 2], #{ $ tokens: 24, temperature: 1 })"),
     drawing(
         "Model.tuned_lens",
@@ -166,6 +184,7 @@ const ALL: &[Drawing] = &[
         ROWS,
         r#"decomposition::mlp(m, 1, rows, #{ $ parts: 3, steps: 1, context: 8, batch: 1 }).v("up")"#,
     ),
+    drawing("Decomposition.effect", PARTS, "d.effect(m, text, #{ $ context: 8, batch: 1 })[2].up"),
     drawing("Decomposition.run", NETWORK, r#"d.run([[1, 0]], #{ $ masks: "random" })"#),
     drawing("Decomposition.worst", NETWORK, "d.worst([[1, 0]], #{ $ }).random"),
     drawing(
@@ -275,6 +294,11 @@ const ALL: &[Drawing] = &[
         r#"diff::transcoder_adapters(m, model::init(m.config, #{ tokenizer: t, seed: 2 }), rows, #{ $ features: 6, steps: 1, context: 8, batch: 1 })[0].directions"#,
     ),
     drawing(
+        "circuit::bridges",
+        ROWS,
+        r#"circuit::bridges(m, model::init(m.config, #{ tokenizer: t, seed: 2 }), rows, #{ $ steps: 1, context: 8, batch: 1 }).dictionaries[0].directions"#,
+    ),
+    drawing(
         "intervene::anchors",
         r#"let m = model::load("tiny");"#,
         r#"intervene::anchors(m, "The boat was old. The sea was calm.", |said| said.sub_string(0, 2), #{ $ rollouts: 4, tokens: 8, answer_tokens: 2, only: [1] }).to_map()"#,
@@ -336,6 +360,11 @@ const ALL: &[Drawing] = &[
 /// Functions of the stdlib that draw; their options are said in words.
 const STDLIB: &[Drawing] = &[
     drawing("toy::train", "import \"std/toy\" as toy;", "toy::train(3, 2, #{ $ steps: 2 }).losses"),
+    drawing(
+        "toy::residual",
+        "import \"std/toy\" as toy;",
+        "toy::residual(3, [2], #{ $ width: 8, steps: 2, batch: 8 }).losses",
+    ),
     drawing(
         "shapes::carried",
         "import \"std/shapes\" as shapes;
@@ -1052,6 +1081,11 @@ const ENDED: &[(&str, &str, &str)] = &[
         WORDS,
         "let a = diff::transcoder_adapters(m, model::init(m.config, #{ tokenizer: t, seed: 2 }), text, #{ features: 6, steps: 100000, context: 8, batch: 1 });",
         "a[0].directions",
+    ),
+    (
+        WORDS,
+        "let b = circuit::bridges(m, model::init(m.config, #{ tokenizer: t, seed: 2 }), text, #{ steps: 100000, context: 8, batch: 1 });",
+        "b.dictionaries[0].directions",
     ),
     (NETWORK, "let d = decomposition::fit(net, #{ parts: 3, steps: 100000, batch: 8 });", "d.v(\"w\")"),
     (

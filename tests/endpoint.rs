@@ -110,6 +110,43 @@ fn a_judge_that_may_not_be_asked_is_not() {
     assert!(asked.lock().unwrap().is_empty());
 }
 
+#[test]
+fn a_judge_scores_traits_and_sees_no_instruction_and_pairs_that_it_tells_apart_are_kept() {
+    let (address, asked) = server(|question| {
+        let asked: serde_json::Value = serde_json::from_str(question).unwrap();
+        let answer = asked["answer"].as_str().unwrap();
+        match asked.get("trait") {
+            Some(_) if answer.contains('o') => "90".into(),
+            Some(_) => "10".into(),
+            None if answer.contains('?') => "I cannot tell.".into(),
+            None => "75".into(),
+        }
+    });
+    let found = support::on_large_stack(move || {
+        let folder = tempfile::tempdir().unwrap();
+        let code = format!(
+            r#"import "std/traits" as traits;
+            let judge = model::endpoint("{address}");
+            let said = |told, answer| #{{ prompt: `say ${{told}}: to?`, answer: answer }};
+            let pair = |with, without| #{{ question: "to?", with: said.call("o", with), without: said.call("e", without) }};
+            let pairs = [pair.call("oo", "el"), pair.call("ee", "em"), pair.call("o?", "en"), pair.call("bo", "be")];
+            let questions = pairs.map(|one| one.question);
+            let judged = |side| intervene::judge_trait(judge, "says o", questions, pairs.map(|one| one[side].answer));
+            let with = judged.call("with");
+            let kept = traits::told_apart(pairs, with, judged.call("without"), 50);
+            `${{with["trait"]}} ${{with["coherence"]}} ${{kept["with"].map(|one| one.answer)}} ${{kept.without.len()}}`"#
+        );
+        let mut session = support::session_with(folder.path(), allowed());
+        let outcome = session.eval("judged", &code);
+        outcome.map(|value| microtome::script::engine::value::repr(&value)).map_err(|failure| failure.message)
+    });
+    assert_eq!(found.unwrap(), "\"[90.0, 10.0, 90.0, 90.0] [75.0, 75.0, (), 75.0] [\\\"oo\\\", \\\"bo\\\"] 2\"");
+    let asked = asked.lock().unwrap();
+    // Of each answer the trait and the coherence.
+    assert_eq!(asked.len(), 2 * 8, "{asked:?}");
+    assert!(asked.iter().all(|question| !question.contains("say ")), "{asked:?}");
+}
+
 /// Finds texts with a "b", and refuses one question in some.
 fn finds_b(question: &str) -> String {
     let asked: serde_json::Value = serde_json::from_str(question).unwrap();

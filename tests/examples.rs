@@ -88,9 +88,13 @@ const SHORT: &[(&str, &str)] = &[
         "--text grammar --tokens 6000 --steps 2 --vocab 300 --bytes 20000 --features 64 --passes 1 --k 4 --rows 2",
     ),
     ("lorsa", "--steps 2 --texts 8 --length 6"),
+    ("lorsa_graph", "--text grammar --tokens 600 --ratio 1 --k 4 --passes 1 --steps 2"),
     ("heads", "--length 6 --texts 3 --tokens 4"),
     ("qk_attributions", "--length 6 --queries 3"),
     ("parameter_decomposition", "--training 20 --steps 3 --batch 16"),
+    ("parameter_decomposition_identity", "--training 20 --steps 3 --batch 16 --parts 44"),
+    ("parameter_decomposition_mlp", "--parts 8 --steps 2 --training 4 --judged 2 --rows 4"),
+    ("parameter_decomposition_residual", "--features 12 --training 3 --steps 3 --batch 16 --parts 14 --layers 2"),
     ("modular_addition", "--parts 2 --each 2 --p 13"),
     (
         "monosemantic_neurons",
@@ -110,13 +114,16 @@ const SHORT: &[(&str, &str)] = &[
     ("persistence", "--text grammar --tokens 6000 --layers 2 --ratio 1 --passes 1 --k 4"),
     ("addition_circles", "--p 11 --steps 4"),
     ("line_lengths", "--texts 16 --features 64 --steps 2"),
+    ("line_ends", "--texts 8"),
     ("sparse_model", "--steps 2 --dense 1 --pairs 2"),
+    ("sparse_tasks", "--steps 2 --pairs 2"),
+    ("sparse_bridges", "--dense 2 --steps 1 --rows 32 --pairs 2"),
     ("depth_scores", "--text grammar --tokens 12000 --layers 2 --features 2 --fragments 40 --k 4"),
     ("thought_anchors", "--n 2 --rollouts 4"),
-    ("safety_monitor", "--tokens 3000 --held 4000 --stopped 2"),
+    ("safety_monitor", "--tokens 3000 --held 4000 --stopped 2 --rate 0.5"),
     ("temporal_features", "--texts 30 --tokens 3000 --steps 2"),
     ("transcoder_adapters", "--tokens 3000 --documents 12 --rows 4 --tuning 2 --steps 2 --features 16"),
-    ("traits", "--tokens 30000 --prompts 40 --held 2 --steps 1"),
+    ("traits", "--tokens 30000 --prompts 40 --held 2 --steps 1 --rate 0.5"),
     (
         "dictionary_pareto",
         "--model tests/fixtures/stories260K/stories260K.bin --tokenizer tests/fixtures/stories260K/tok512.bin \
@@ -129,8 +136,8 @@ const SHORT: &[(&str, &str)] = &[
     ),
 ];
 /// Experiments that are run without a model: the runner of all, the one of the README, those whose chart needs features
-/// that random weights do not have, and the one that reads the lines which the model writes.
-const ON_TINY: [&str; 5] = ["all", "line_lengths", "parenthesis_circuit", "smallest_circuit", "traits"];
+/// that random weights do not have, and the two that read the lines which the model writes.
+const ON_TINY: [&str; 6] = ["all", "line_ends", "line_lengths", "parenthesis_circuit", "smallest_circuit", "traits"];
 /// Scripts that need texts which are not in the repository; they run on a small text of ours.
 const ON_TEXT: [(&str, &str); 3] = [
     ("train_tiny", "--steps 1 --rows 2 --bytes 200000"),

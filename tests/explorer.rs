@@ -95,23 +95,6 @@ fn nothing_is_wrong(page: &Browser) {
     assert!(page.problems.is_empty(), "{:#?}", page.problems);
 }
 
-/// What is seen in light, in dark and on a phone; the pictures stay where a folder is named for them.
-fn photograph(page: &mut Browser, view: &str) {
-    for (dress, is_dark, (width, height)) in
-        [("light", false, (1280, 900)), ("dark", true, (1280, 900)), ("phone", false, (360, 740))]
-    {
-        page.size(width, height);
-        page.dark(is_dark);
-        let picture = page.picture();
-        assert!(picture.len() > 10_000, "{view} in {dress}: the page is blank");
-        if let Some(folder) = std::env::var_os("MICROTOME_TEST_PICTURES") {
-            std::fs::write(Path::new(&folder).join(format!("{dress}-{view}.png")), picture).unwrap();
-        }
-    }
-    page.size(1280, 900);
-    page.dark(false);
-}
-
 #[test]
 fn an_explorer_answers_to_typing_clicks_keys_and_touch() {
     let Some(chromium) = chromium() else { return };
@@ -199,7 +182,7 @@ fn typing(page: &mut Browser) {
     let counts = page.js("[...document.querySelectorAll('#rows .tokens')].map(one => Number(one.textContent))");
     let counts: Vec<f64> = serde_json::from_value(counts).unwrap();
     assert!(counts.windows(2).all(|pair| pair[0] >= pair[1]), "{counts:?}");
-    photograph(page, "text");
+    page.photograph("text");
 }
 
 /// Position 0 is left out of the colours and of the list, and counted again.
@@ -244,7 +227,7 @@ fn card(page: &mut Browser) -> String {
     page.until(&format!("{grounds} > 0 && {grounds} <= {count} && {grounds} >= {count} / 2"));
     // It is listed at the token where it is largest; a token from whose list another one is opened stays.
     page.until(&format!("{OPEN} === '{feature}' && document.querySelector('.token[aria-selected=true]').style.getPropertyValue('--share') === '1'"));
-    photograph(page, "card");
+    page.photograph("card");
     let listed = page.text(LISTED);
     page.click("#token a:not([aria-current])");
     page.until(&format!("!['', '{feature}'].includes({OPEN})"));
@@ -294,14 +277,14 @@ fn changes(page: &mut Browser, name: &str) {
     );
     page.click("#changes input[type=checkbox]");
     page.until(&format!("!document.querySelector('#continued').hidden && {DONE} && {KL} === {none:?}"));
-    photograph(page, "change");
+    page.photograph("change");
 }
 
 fn tree(page: &mut Browser) {
     page.click("#tab-card");
     page.click("#panel-card [aria-label^='Grow the tree']");
     page.until("document.querySelector('#panel-tree svg a') && document.querySelectorAll('.nodes button').length > 1");
-    photograph(page, "tree");
+    page.photograph("tree");
     let title = "document.querySelector('#node h2').textContent";
     let root = page.text(title);
     let links = page.number("document.querySelectorAll('#panel-tree svg a').length");
@@ -341,7 +324,7 @@ fn comparison(page: &mut Browser) {
     page.js("document.querySelector('#other').select()");
     page.insert("let total = sum([1, 2, 3]);");
     page.until(&format!("{cells}.some(([a, b]) => a !== b)"));
-    photograph(page, "compare");
+    page.photograph("compare");
 }
 
 /// The map of heads, by another score too, and the card of one.
@@ -357,7 +340,7 @@ fn heads(page: &mut Browser) {
     page.until("document.querySelector('#head-card h2').textContent === 'head 1.1'");
     page.until("document.querySelectorAll('#head-card details li span').length > 0");
     assert!(page.is("document.querySelector('#head-map [aria-pressed=true]').dataset.head === '1,1'"));
-    photograph(page, "heads");
+    page.photograph("heads");
 }
 
 /// The text by three lenses, which follow what is typed: their guesses, by pointer and by keys, and the rank of a token that
@@ -394,7 +377,7 @@ fn lenses(page: &mut Browser) {
     page.press("ArrowRight");
     page.until("document.activeElement.dataset.at === '1 1 31'");
     page.until(&format!("{title}.startsWith('Layer 1, position ')"));
-    photograph(page, "lenses");
+    page.photograph("lenses");
     page.press("Escape");
     page.until("document.querySelector('#panel-lenses .pinned svg') === null");
     // What is typed is read anew, and a pin stays where its position does.
@@ -433,7 +416,7 @@ fn steps(page: &mut Browser, folder: &Path) {
     let script = page.text("document.querySelector('#saved pre').textContent");
     assert_eq!(std::fs::read_to_string(folder.join(path)).unwrap(), script);
     assert!(script.contains("heads.card(1, 1)") && script.contains("lenses(m, fitted, \"Mary gave"), "{script}");
-    photograph(page, "steps");
+    page.photograph("steps");
 }
 
 fn keyboard(page: &mut Browser) {
@@ -526,7 +509,7 @@ fn hostile(page: &mut Browser) {
     page.js("document.querySelector('#text').select()");
     page.insert("שלום (hello) עולם");
     page.until("getComputedStyle(document.querySelector('#tokens')).direction === 'rtl' && getComputedStyle(document.querySelector('#text')).direction === 'rtl'");
-    photograph(page, "right-to-left");
+    page.photograph("right-to-left");
     page.js("{ const field = document.querySelector('#text'); field.value = 'x'.repeat(100000); field.dispatchEvent(new InputEvent('input', { bubbles: true })); }");
     page.until(&format!("{STATUS}.includes('beyond the context')"));
     assert!(page.is("document.documentElement.scrollWidth <= innerWidth"));
@@ -575,7 +558,7 @@ fn two_explorers_run_at_once_and_a_page_outlives_its_explorer() {
     page.insert("typed after it ended");
     page.until(&format!("!{trouble}.hidden && {trouble}.textContent.includes('does not answer')"));
     assert_eq!(page.text("document.querySelector('#text').value"), "typed after it ended");
-    photograph(&mut page, "gone");
+    page.photograph("gone");
     let port = first.address.split([':', '/']).nth(4).unwrap().to_string();
     let third = Explorer::start(folder.path(), &["--port", &port]);
     page.until(&format!("{trouble}.textContent.includes('new address')"));

@@ -1,5 +1,6 @@
 //! Every family computes what its reference library computes, from files in their published form.
 
+mod checks;
 mod encoders;
 pub mod files;
 mod gradients;

@@ -106,6 +106,23 @@ fn white_space_is_no_part_of_a_program() {
     });
 }
 
+/// Each of these was another program without its blanks, or was cut at the wrong quote.
+#[test]
+fn signs_ranges_and_doubled_quotes_stay_what_they_are() {
+    support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let session = session(folder.path());
+        for (text, expected) in [
+            ("print(\"a\"\"b\"+`c``${1}\\${e`)", "print(\"a\"\"b\" + `c``${1}\\${e`)\n"),
+            ("print(- 1.abs()+-1.abs())", "print(- 1.abs() + -1.abs())\n"),
+            ("print(switch 7{..2=>1,6.. =>2,_=>3})", "print(switch 7 { ..2 => 1, 6.. => 2, _ => 3 })\n"),
+        ] {
+            let new = session.formatted("text", text).unwrap_or_else(|failure| panic!("{text}: {failure:?}"));
+            assert_eq!(new, expected);
+        }
+    });
+}
+
 /// What is ours is formatted. The scripts are when the last of them is written anew.
 #[test]
 fn our_own_scripts_are_formatted() {

@@ -31,7 +31,7 @@ heads.save("heads.json");
 const LENSES: &str = r##"
 let rows = text.ids(m, #{ rows: 2 });
 let lenses = [m.tuned_lens(rows, #{ steps: 3, seed: 1 }), m.jacobian_lens(rows, #{ skip_first: 0 })];
-let page = m.lens_page(rows[0], lenses, #{ k: 3 });
+let page = m.lens_page(rows[0], lenses, #{ k: 3, pin: 5 });
 page.save("lenses.html");
 page.save("lenses.json");
 "##;
@@ -54,22 +54,13 @@ fn each(page: &mut Browser, elements: &str, what: &str) -> Vec<Value> {
     page.js(&format!("[...{elements}].map(one => {what})")).as_array().unwrap().clone()
 }
 
-/// What is seen in light, in dark and on a phone, which nothing is wider than.
+/// Looks at what is seen, which nothing is wider than.
 fn photograph(page: &mut Browser, view: &str) {
-    for (dress, is_dark, (width, height)) in
-        [("light", false, (1280, 900)), ("dark", true, (1280, 900)), ("phone", false, (360, 740))]
-    {
-        page.size(width, height);
-        page.dark(is_dark);
-        let picture = page.picture();
-        assert!(picture.len() > 10_000, "{view} in {dress}: the page is blank");
-        if let Some(folder) = std::env::var_os("MICROTOME_TEST_PICTURES") {
-            std::fs::write(Path::new(&folder).join(format!("{dress}-{view}.png")), picture).unwrap();
-        }
-        assert!(page.is(&format!("document.documentElement.scrollWidth <= {width}")), "{view} is wider than {dress}");
+    page.photograph(view);
+    for width in [360, 1280] {
+        page.size(width, 900);
+        assert!(page.is(&format!("document.documentElement.scrollWidth <= {width}")), "{view} is wider than {width}");
     }
-    page.size(1280, 900);
-    page.dark(false);
 }
 
 fn opened(chromium: &str, folder: &Path, path: &Path) -> Browser {
@@ -170,6 +161,10 @@ fn a_page_of_lenses_shows_what_they_read_and_draws_the_ranks_of_pinned_tokens() 
             }
         }
     }
+    // What the call names is pinned at the last position.
+    pinned(&mut page, &data, 15, &Value::from(5));
+    page.click(".rank-of .close");
+    page.until("document.querySelectorAll('.rank-of').length === 0");
     // The likeliest token of the cell is pinned by a click, and another one from the panel.
     page.click("td[data-at='0 2 7']");
     pinned(&mut page, &data, 7, &lenses[0]["guesses"][2][7][0]["id"]);

@@ -420,20 +420,11 @@ fn a_script_loads_a_model_by_its_name() {
     let hub = Hub::new(BTreeMap::from([("org/llama".to_string(), tiny)]));
     let folder = tempfile::tempdir().unwrap();
     let run = |offline: &str| {
-        std::process::Command::new(env!("CARGO_BIN_EXE_microtome"))
-            .args([
-                "--allow-net",
-                "localhost",
-                "--json",
-                "-e",
-                "let m = model::load(\"org/llama@main\"); [m.logits(\"She\").shape[2], m.to_map().origin]",
-            ])
-            .current_dir(folder.path())
-            .env("XDG_CONFIG_HOME", folder.path())
-            .env("HF_HOME", folder.path().join("hf"))
-            .env("HF_ENDPOINT", &hub.address)
+        let code = "let m = model::load(\"org/llama@main\"); [m.logits(\"She\").shape[2], m.to_map().origin]";
+        let mut command = hub.command(folder.path());
+        command
             .env("HF_HUB_OFFLINE", offline)
-            .env_remove("HF_HUB_CACHE")
+            .args(["--allow-net", "localhost", "--json", "-e", code])
             .output()
             .unwrap()
     };
@@ -466,16 +457,7 @@ fn a_script_loads_an_adapter_by_its_name_and_folder() {
         let code = format!(
             "let m = model::load(\"org/llama\", #{{ adapter: \"{adapter}\" }}); [m.adapter.rank, m.to_map().origin]"
         );
-        std::process::Command::new(env!("CARGO_BIN_EXE_microtome"))
-            .args(["--allow-net", "localhost", "--json", "-e", &code])
-            .current_dir(folder.path())
-            .env("XDG_CONFIG_HOME", folder.path())
-            .env("HF_HOME", folder.path().join("hf"))
-            .env("HF_ENDPOINT", &hub.address)
-            .env_remove("HF_HUB_OFFLINE")
-            .env_remove("HF_HUB_CACHE")
-            .output()
-            .unwrap()
+        hub.command(folder.path()).args(["--allow-net", "localhost", "--json", "-e", &code]).output().unwrap()
     };
     for (name, origin) in [("org/tuned", "org/tuned"), ("org/tuned/last@main", "org/tuned/last")] {
         let output = run(name);
@@ -495,16 +477,7 @@ fn a_path_that_is_not_there_is_no_question_to_the_hub() {
     let hub = hub();
     let folder = tempfile::tempdir().unwrap();
     let failure = |code: &str| {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_microtome"))
-            .args(["--allow-net", "127.0.0.1", "-e", code])
-            .current_dir(folder.path())
-            .env("XDG_CONFIG_HOME", folder.path())
-            .env("HF_HOME", folder.path().join("hf"))
-            .env("HF_ENDPOINT", &hub.address)
-            .env_remove("HF_HUB_OFFLINE")
-            .env_remove("HF_HUB_CACHE")
-            .output()
-            .unwrap();
+        let output = hub.command(folder.path()).args(["--allow-net", "127.0.0.1", "-e", code]).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{code}");
         String::from_utf8(output.stderr).unwrap()
     };

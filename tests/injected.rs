@@ -1,9 +1,10 @@
 //! Vectors in prompts beside hooks of PyTorch on transformers' models, by the formulas of the published methods
-//! (`tests/fixtures/injected/make.py`).
+//! (`tests/fixtures/injected/make.py`), and vectors of descriptions beside the code of the method's authors.
 
-use kit::far;
+use kit::{far, far_relative};
 use microtome::base::Task;
 use microtome::checkpoint::load::LoadSettings;
+use microtome::checkpoint::reconstructor::Reconstructor;
 use microtome::model::Model;
 use microtome::model::batch::Batch;
 use microtome::model::generate::{Drawn, GenerateOptions};
@@ -52,5 +53,28 @@ fn published_ways_to_put_vectors_in_say_what_they_say_in_pytorch() {
             let found = model.generate(&batch, &options, drawn, Vec::new(), &mut |_| {}, &task).unwrap();
             assert_eq!(found.ids, said, "{family}: {name}");
         }
+    }
+}
+
+/// Reconstructors as their authors save them, in both forms, beside their own code (`tests/fixtures/nla/make.py`).
+#[test]
+fn reconstructors_make_the_vectors_that_they_make_in_the_authors_code() {
+    let texts = ["a list of names", "brackets (which are open)", "the\nend"].map(String::from);
+    let task = Task::default();
+    for family in ["qwen2", "gemma3_text"] {
+        let folder = kit::fixture("nla").join(family);
+        let name = folder.display().to_string();
+        let model = Model::load(&files(), &name, &LoadSettings::default(), &task).unwrap();
+        let reconstructor = Reconstructor::open(&files(), &name, &task).unwrap();
+        let truth = kit::tensors(folder.join("expected.safetensors"));
+        let expected = &truth["vectors"];
+        let found = reconstructor.reconstruct(&model, &texts, &task).unwrap();
+        assert!(far_relative(&found, expected) < 1e-5, "{family}: {}", far_relative(&found, expected));
+        for (row, text) in texts.iter().enumerate() {
+            let alone = reconstructor.reconstruct(&model, std::slice::from_ref(text), &task).unwrap();
+            assert!(far_relative(&alone, found.narrow(0, row, 1).unwrap()) < 1e-5, "{family}: {text}");
+        }
+        let error = model.decoder.config().expect_next_token("this").unwrap_err();
+        assert!(error.message.contains("no unembedding"), "{}", error.message);
     }
 }

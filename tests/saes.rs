@@ -32,7 +32,7 @@ fn same_as_expected(sae: &Sae, folder: &Path) {
 #[test]
 fn dictionaries_of_other_libraries_compute_what_they_compute_there() {
     let all = folders(&fixture("saes"));
-    assert_eq!(all.len(), 26);
+    assert_eq!(all.len(), 28);
     for folder in all {
         same_as_expected(&load(&folder).unwrap(), &folder);
     }
@@ -93,6 +93,44 @@ fn a_name_that_says_nothing_is_known_by_its_tensors_or_by_the_option() {
     put("saelens-jumprelu/cfg.json", "cfg.json");
     let options = LoadOptions { format: Some(Format::SaeLens), ..LoadOptions::default() };
     assert_eq!(load_as(&lens, &options).unwrap().parts().about.kind.as_str(), "jumprelu");
+}
+
+/// The authors' files of SoftSAE (tests/saes/soft_files.py).
+#[test]
+fn a_soft_sae_is_written_as_its_authors_read_it() {
+    let root = fixture("saes");
+    let soft = load(&root.join("dictionary_learning-SoftSAE")).unwrap();
+    let about = &soft.parts().about;
+    assert_eq!((about.kind.as_str(), about.site().as_str()), ("soft_topk", "resid_post.3"));
+    assert_eq!(about.more["k"], 4);
+    let folder = tempfile::tempdir().unwrap();
+    soft.save(&files(folder.path()), folder.path(), Format::DictionaryLearning).unwrap();
+    let written = tensors(&folder.path().join("ae.safetensors"));
+    let of_images = load(&root.join("dictionary_learning-SoftTopKSAE")).unwrap();
+    assert_eq!(of_images.parts().about.kind.as_str(), "soft_topk");
+    let names: Vec<&str> = written.keys().map(String::as_str).collect();
+    let expected_names = [
+        "alpha",
+        "b_dec",
+        "decoder.weight",
+        "encoder.bias",
+        "encoder.weight",
+        "k",
+        "k_estimator.0.bias",
+        "k_estimator.0.weight",
+        "k_estimator.2.bias",
+        "k_estimator.2.weight",
+        "k_max",
+        "norm_factor",
+    ];
+    assert_eq!(names, expected_names);
+    assert_eq!(samples::json_of(&folder.path().join("config.json"))["trainer"]["dict_class"], "SoftSAE");
+    let again = load(folder.path()).unwrap();
+    assert_eq!(spelled(again.parts()), spelled(soft.parts()));
+    let expected = tensors(&root.join("dictionary_learning-SoftSAE/expected.safetensors"));
+    let x = &expected["x"];
+    assert_eq!(samples::numbers(&again.encode(x).unwrap()), samples::numbers(&soft.encode(x).unwrap()));
+    assert_eq!(samples::numbers(&again.ks(x).unwrap()), samples::numbers(&soft.ks(x).unwrap()));
 }
 
 #[test]

@@ -194,15 +194,7 @@ fn a_person_sees_what_an_agent_does_and_types_into_its_session() {
     let seen = page.text(CALLS);
     assert!(seen.contains("8 * 8") && !seen.contains("let x = 6"), "{seen}");
     page.js("document.querySelector('#session').value = 'main'; document.querySelector('#session').dispatchEvent(new Event('change'))");
-    for (dress, is_dark, width) in [("light", false, 1000), ("dark", true, 1000), ("phone", false, 360)] {
-        page.size(width, 900);
-        page.dark(is_dark);
-        let picture = page.picture();
-        assert!(picture.len() > 10_000, "{dress}: the page is blank");
-        if let Some(folder) = std::env::var_os("MICROTOME_TEST_PICTURES") {
-            std::fs::write(Path::new(&folder).join(format!("session-{dress}.png")), picture).unwrap();
-        }
-    }
+    page.photograph("session");
     assert!(page.problems.is_empty(), "{:#?}", page.problems);
 
     // The session's script has what both ran, and Ctrl-C ends the server.

@@ -44,19 +44,15 @@ const FAILING: &str = r#"
 }
 "#;
 
-/// A cell that nobody waits for.
-const LONG: &str = r#"
-#{
-    model: "tiny",
-    text: #{ source: "sample", tokens: 600 },
-    sites: "resid_post.0",
-    k: 4,
-    d_sae: 16,
-    steps: 100_000_000,
-    batch: 64,
-    context: 64,
+/// The same sites, and a cell that takes until it is stopped.
+fn slow() -> String {
+    FAILING.replace("steps: 3", "steps: 100_000_000")
 }
-"#;
+
+/// A cell that nobody waits for.
+fn long() -> String {
+    slow().replace("[4, 64]", "4")
+}
 
 /// A folder with plans, and the program in it.
 struct SweepFolder {
@@ -276,7 +272,7 @@ fn a_sweep_that_is_killed_leaves_nobody_behind_and_ends_with_the_same_bytes() {
 
 #[test]
 fn of_two_in_one_folder_the_second_is_refused_and_a_cancelled_one_ends() {
-    let place = SweepFolder::new(&[("plan", LONG)]);
+    let place = SweepFolder::new(&[("plan", long().as_str())]);
     let child = place.start("sweep plan.rhai");
     until("the cell runs", || place.out().join("plan/sweep.json").exists() && place.count("plan", "running") == 1);
     let (code, text) = place.run("sweep plan.rhai");
@@ -298,7 +294,7 @@ fn of_two_in_one_folder_the_second_is_refused_and_a_cancelled_one_ends() {
 /// The terminal interrupts the sweep and its tasks at once; a signal to the sweep alone ends them, too.
 #[test]
 fn what_ctrl_c_ends_is_interrupted_and_not_lost() {
-    let place = SweepFolder::new(&[("plan", LONG)]);
+    let place = SweepFolder::new(&[("plan", long().as_str())]);
     for target in ["-", ""] {
         let child = place.command("sweep plan.rhai").process_group(0).spawn().unwrap();
         until("the cell runs", || place.out().join("plan/sweep.json").exists() && place.count("plan", "running") == 1);
@@ -314,7 +310,7 @@ fn what_ctrl_c_ends_is_interrupted_and_not_lost() {
 
 #[test]
 fn a_task_that_is_killed_is_lost_and_said() {
-    let place = SweepFolder::new(&[("plan", LONG)]);
+    let place = SweepFolder::new(&[("plan", long().as_str())]);
     let child = place.start("sweep plan.rhai");
     until("the cell runs", || place.out().join("plan/sweep.json").exists() && place.count("plan", "running") == 1);
     let task = children(child.id());

@@ -8,6 +8,7 @@ use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::{Error, Task};
 use microtome::checkpoint::formats::gguf;
+use microtome::tensor::files::gguf_value;
 use microtome::tokenizer::tokens::Tokens;
 use microtome::tokenizer::{Gguf, Tokenizer};
 use proptest::prelude::*;
@@ -102,6 +103,22 @@ fn llama_cpps_ids_by_each_pre_tokenizer() {
         }
     }
     assert_eq!(count, 8 * 64);
+}
+
+#[test]
+fn a_vocabulary_is_refused_with_the_name_of_a_pre_tokenizer_that_it_does_not_fit() {
+    let file = gguf::GgufFile::new(bytes("tokenizers/ggml-vocab-gpt-2.gguf")).unwrap();
+    let made = |pre: &str| {
+        let mut metadata = file.metadata.clone();
+        metadata.insert("tokenizer.ggml.pre".into(), gguf_value::Value::Text(pre.into()));
+        Tokenizer::from_metadata(&metadata, &Task::default())
+    };
+    assert!(made("phi-2").unwrap().is_some());
+    for pre in ["llama-bpe", "qwen2"] {
+        let error = made(pre).unwrap_err();
+        assert!(error.message.contains(&format!("merges join, found `{pre}`, which cuts ")), "{error}");
+        assert!(error.message.ends_with("; `gpt-2` cuts none") && error.hint.is_some(), "{error}");
+    }
 }
 
 #[test]

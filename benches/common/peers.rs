@@ -83,6 +83,7 @@ fn scripts(bench: &str) -> Vec<&str> {
     match bench {
         "circuit" => vec!["circuit", "predicting"],
         "real" => vec!["real", "sae"],
+        "train" => vec!["train", "adapters"],
         "workbench" => vec!["sample"],
         _ => vec![bench],
     }

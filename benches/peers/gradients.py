@@ -1,6 +1,8 @@
-"""Times of the steps of a toy model and of DAS in torch for benches/gradients.rs: a line with a name and seconds for each kind.
+"""Times of the steps of a toy model and of DAS, and of gradients through a model, in torch for benches/gradients.rs: a line with a
+name and seconds for each kind.
 
-Arguments: threads, runs, steps of a run, rows, features, dimensions; and of DAS: steps, pairs, pairs of a step, tokens of a text.
+Arguments: threads, runs, steps of a run, rows, features, dimensions; of DAS: steps, pairs, pairs of a step, tokens of a text; and of
+gradients: passes.
 """
 
 import pathlib
@@ -11,7 +13,7 @@ import time
 import torch
 from transformers import GPTNeoXForCausalLM
 
-threads, runs, steps, rows, features, dims, das_steps, pairs, batch, length = map(int, sys.argv[1:])
+threads, runs, steps, rows, features, dims, das_steps, pairs, batch, length, passes = map(int, sys.argv[1:])
 torch.set_num_threads(threads)
 torch.manual_seed(0)
 
@@ -48,10 +50,14 @@ for name, draw in [("fixed", lambda: fixed), ("drawn", drawn)]:
     print(name, statistics.median(times[1:]))
 
 
+def tiny():
+    folder = pathlib.Path(__file__).resolve().parents[2] / "core" / "assets" / "tiny"
+    return GPTNeoXForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
+
+
 def das():
     """The seconds of a step: 2 dimensions of the stream behind block 2 at the last position."""
-    folder = pathlib.Path(__file__).resolve().parents[2] / "core" / "assets" / "tiny"
-    model = GPTNeoXForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
+    model = tiny()
     layer = model.gpt_neox.layers[2]
     ids = torch.arange(pairs)[:, None]
     base = (ids * 31 + torch.arange(length) * 97) % 4000
@@ -100,4 +106,57 @@ def das():
     return statistics.median(times[1:])
 
 
+class Norm(torch.nn.Module):
+    """A layer norm whose divisor is a constant, the LN-rule of RelP."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x):
+        centred = x - x.mean(-1, keepdim=True)
+        scale = (centred.pow(2).mean(-1, keepdim=True) + self.norm.eps).sqrt().detach()
+        return centred / scale * self.norm.weight + self.norm.bias
+
+
+class Activation(torch.nn.Module):
+    """An activation function as a product with a constant, the identity rule of RelP."""
+
+    def __init__(self, act):
+        super().__init__()
+        self.act = act
+
+    def forward(self, x):
+        return x * (self.act(x) / x).detach()
+
+
+def by_relevance(model):
+    model.gpt_neox.final_layer_norm = Norm(model.gpt_neox.final_layer_norm)
+    for layer in model.gpt_neox.layers:
+        layer.input_layernorm = Norm(layer.input_layernorm)
+        layer.post_attention_layernorm = Norm(layer.post_attention_layernorm)
+        layer.mlp.act = Activation(layer.mlp.act)
+    return model
+
+
+def gradients(model):
+    """The seconds of a pass forward and back, with gradients at the input of every layer."""
+    ids = (torch.arange(batch)[:, None] * 31 + torch.arange(length) * 97) % 4000
+
+    def once():
+        x = model.gpt_neox.embed_in(ids).requires_grad_()
+        found = model(inputs_embeds=x, use_cache=False, output_hidden_states=True, logits_to_keep=1)
+        return torch.autograd.grad(found.logits[:, -1, 0].sum(), found.hidden_states[:-1])
+
+    times = []
+    for _ in range(runs + 1):
+        begin = time.perf_counter()
+        for _ in range(passes):
+            once()
+        times.append((time.perf_counter() - begin) / passes)
+    return statistics.median(times[1:])
+
+
 print("das", das())
+print("derivatives", gradients(tiny()))
+print("relp", gradients(by_relevance(tiny())))

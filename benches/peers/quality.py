@@ -1,7 +1,7 @@
 """Dictionaries of Python libraries for benches/quality.rs: each is fitted on the same rows and saved in its library's own format.
 
-Arguments: threads, a safetensors file with `train` rows and, for transcoders, their `target`, the folder to save to, how many features, rows of a
-batch, the seed, then jobs such as `topk:32:400:dictionary_learning:1e-3`: kind, number of codes (or penalty, as `l1=0.05`),
+Arguments: threads, a safetensors file with `train` rows, or whole texts `[texts, tokens, width]`, and, for transcoders, their `target`, the folder to
+save to, how many features, rows of a batch, the seed, then jobs such as `topk:32:400:dictionary_learning:1e-3`: kind, number of codes (or penalty, as `l1=0.05`),
 steps, library, rate. Rows are brought to a root mean square length of 1, as the libraries recommend, and what is saved is
 for rows as they come. The rate rises for a fiftieth of the
 steps and falls over the last fifth. Prints a line for each job: its words, the folder, the seconds of processor time.
@@ -12,6 +12,7 @@ import os
 import sys
 import time
 
+import authors
 import torch
 from safetensors.torch import load_file
 
@@ -22,8 +23,10 @@ os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
 torch.set_num_threads(int(threads))
 said = load_file(data)
 rows, target = said["train"], said.get("target")
-d = rows.shape[1]
-scale = 1 / rows.pow(2).sum(1).mean().sqrt().item()
+d = rows.shape[-1]
+if rows.dim() == 3:
+    batch //= rows.shape[1]
+scale = 1 / rows.pow(2).sum(-1).mean().sqrt().item()
 rows *= scale
 if target is not None:
     scale_of_target = 1 / target.pow(2).sum(1).mean().sqrt().item()
@@ -196,7 +199,12 @@ def of_sparsify(optimizer):
     return make
 
 
+def of_authors(kind, codes, steps, rate):
+    return authors.KINDS[kind](authors.Data(d, features, seed, scale), codes, steps, rate)
+
+
 LIBRARIES = {
+    "authors": of_authors,
     "dictionary_learning": of_dictionary_learning,
     "sae_lens": of_sae_lens,
     "sparsify": of_sparsify("adam"),
@@ -216,6 +224,8 @@ for job in jobs:
     try:
         if target is not None and not library.startswith("sparsify"):
             raise KeyError("transcoders")
+        if rows.dim() == 3 and kind != "temporal":
+            raise KeyError("texts")
         step, save = LIBRARIES[library](kind, float(codes), steps, rate)
     except (ImportError, KeyError) as error:
         print(f"{job} is left out: {error!r}", file=sys.stderr)

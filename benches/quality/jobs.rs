@@ -1,12 +1,15 @@
 //! What is fitted, and the same as arguments of the libraries.
 
-pub const LIBRARIES: [&str; 4] = ["dictionary_learning", "sae_lens", "sparsify", "sparsify_signum"];
+/// Libraries, and the code of the authors of kinds that none of them has.
+pub const LIBRARIES: [&str; 5] = ["dictionary_learning", "sae_lens", "sparsify", "sparsify_signum", "authors"];
 /// Learning rates of libraries, of which the best counts; that of long fits; with several penalties, one; and those of
 /// sparsify's default optimiser, by sign, on the middle layer only.
-pub const RATES: [&str; 3] = ["4e-3", "8e-3", "1.6e-2"];
+const RATES: [&str; 3] = ["4e-3", "8e-3", "1.6e-2"];
 const RATE_OF_LONG: [&str; 1] = ["4e-3"];
 const RATE_OF_PENALTIES: [&str; 1] = ["4e-3"];
 const RATES_OF_SIGNS: [&str; 2] = ["4e-3", "1.6e-2"];
+/// Learning rates of temporal dictionaries, whose rows have a length of about the square root of the width.
+const RATES_OF_TEMPORAL: [&str; 3] = ["2.5e-2", "5e-2", "1e-1"];
 /// Penalties of libraries for a kind, around those that give about the same L0.
 const PENALTIES: [(&str, &str, &[&str]); 5] = [
     ("relu", "dictionary_learning", &["0.12", "0.24"]),
@@ -30,6 +33,11 @@ pub struct QualityJob {
     is_middle: bool,
 }
 
+/// Returns the learning rates of libraries at a site.
+pub fn rates(site: &str) -> &'static [&'static str] {
+    if site == "temporal" { &RATES_OF_TEMPORAL } else { &RATES }
+}
+
 /// Few and many steps for top-k, and 400 for the other kinds on the middle layer; few steps where activations are wide.
 pub fn jobs(site: &str) -> Vec<QualityJob> {
     let is_middle = site == "resid_post.3";
@@ -40,6 +48,7 @@ pub fn jobs(site: &str) -> Vec<QualityJob> {
         "crosscoder" => {
             return [100, 400].map(|steps| job("topk", steps)).into_iter().chain([job("crosscoder", 400)]).collect();
         }
+        "temporal" => return [100, 400].map(|steps| QualityJob { features: 384, ..job("temporal", steps) }).into(),
         "resid_post.3, seed 1" => return vec![job("topk", 400)],
         _ => return vec![job("topk", 100), job("topk", 400)],
     }
@@ -75,7 +84,7 @@ impl QualityJob {
             ("sparsify_signum", _) => &[],
             (_, Some(_)) => &RATE_OF_PENALTIES,
             _ if self.steps == LONG => &RATE_OF_LONG,
-            _ => &RATES,
+            _ => rates(self.kind),
         };
         let word = |(rate, codes): (&&str, &String)| format!("{}:{codes}:{}:{library}:{rate}", self.kind, self.steps);
         rates.iter().flat_map(|rate| codes.iter().map(move |codes| (rate, codes))).map(word).collect()

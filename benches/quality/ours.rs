@@ -20,7 +20,10 @@ pub const SENTENCES: &str = "Each is fitted on the same 200,000 rows with batche
     `resid_post.1`, `.3` and `.5`, one behind the other, each with a mean square of 1; of the libraries none fits crosscoders, \
     and their top-k dictionaries of these rows stand beside ours. `transcoder` reads `mlp_in.3` and reconstructs `mlp_out.3`, in 199,920 rows; of \
     the libraries only sparsify fits transcoders. `wide` is `resid_post.3` of the model of `MICROTOME_WIDE`. `sparsify signum` \
-    are its own steps, by sign and without a schedule.";
+    are its own steps, by sign and without a schedule. `authors` is the published code of a kind's authors, where no library has \
+    the kind: the trainer of SoftSAE, and the model and loss of temporal feature analysis. `temporal` reads \
+    `resid_post.3` of 512 whole texts of 256 tokens, 8 of them in a step, and is judged on 64 others: its L0 and dead features \
+    are those of novel codes, and the seconds of ours have the model's passes in them.";
 
 /// What dictionaries are fitted to.
 pub struct FitSite {
@@ -39,6 +42,8 @@ enum RowSource {
     Several(&'static [&'static str]),
     /// A site that is read, and one that is reconstructed from it.
     Transcoder(&'static str, &'static str),
+    /// A site in whole texts, for dictionaries that read the tokens before.
+    Texts(&'static str),
 }
 
 /// What is fitted, and what is held out.
@@ -57,6 +62,7 @@ pub fn sites() -> Vec<FitSite> {
     all.push(FitSite { seed: 1, ..of("resid_post.3, seed 1", tiny, RowSource::Site(middle)) });
     all.push(of("crosscoder", tiny, RowSource::Several(&["resid_post.1", "resid_post.3", "resid_post.5"])));
     all.push(of("transcoder", tiny, RowSource::Transcoder("mlp_in.3", "mlp_out.3")));
+    all.push(of("temporal", tiny, RowSource::Texts(middle)));
     if let Ok(wide) = std::env::var("MICROTOME_WIDE") {
         all.push(of("wide", &format!("model::load({wide:?})"), RowSource::Site(middle)));
     }
@@ -110,10 +116,19 @@ const ROWS: &str = r#"
         }
         both.map(|all| tensor::cat(all, 1))
     }
+    fn whole(m, ids, site, count) {
+        let all = [];
+        for at in range(0, count, 16) { all.push(m.cache(ids[at..at + 16], site)[site]); }
+        tensor::cat(all, 0)
+    }
 "#;
 
 /// As many tokens of the text as have the rows of the other sites, without first positions.
 const TOKENS_OF_TRANSCODER: usize = 200_704;
+
+/// Texts that are read whole, and the tokens of each, which are as many as the model reads.
+const TEXTS: usize = 512;
+const TOKENS_OF_TEXT: usize = 256;
 
 impl<'a> Rows<'a> {
     pub fn of(site: &'a FitSite, folder: &Path) -> Self {
@@ -144,6 +159,7 @@ impl<'a> Rows<'a> {
                 ));
                 return rows;
             }
+            RowSource::Texts(site) => rows.run(&format!("let train = whole(m, parts[0], {site:?}, {TEXTS});")),
         }
         rows.run(&format!("tensor::save({:?}, #{{ train: train }});", rows.path));
         rows
@@ -170,12 +186,19 @@ impl<'a> Rows<'a> {
         };
         let (fit, of) = match self.site.rows {
             RowSource::Transcoder(reads, writes) => ("transcoder", format!("store, {reads:?}, {writes:?}")),
+            RowSource::Texts(site) => ("temporal", format!("m, {site:?}, texts[0]")),
             _ => ("fit", "train".into()),
+        };
+        let options = match self.site.rows {
+            RowSource::Texts(_) => {
+                let batch = BATCH / TOKENS_OF_TEXT;
+                format!("k: {codes}, batch: {batch}, rows: {TEXTS}, context: {TOKENS_OF_TEXT}")
+            }
+            _ => format!("kind: {kind:?}, {}: {codes}, batch: {BATCH}{more}", job.option()),
         };
         let begun = processor_time();
         self.run(&format!(
-            "let s = sae::{fit}({of}, #{{ kind: {kind:?}, {}: {codes}, d_sae: {features}, steps: {steps}, batch: {BATCH}, seed: {}{more} }});",
-            job.option(),
+            "let s = sae::{fit}({of}, #{{ {options}, d_sae: {features}, steps: {steps}, seed: {} }});",
             self.seed
         ));
         let seconds = processor_time() - begun;
@@ -184,22 +207,28 @@ impl<'a> Rows<'a> {
 
     /// A dictionary that a library has saved.
     pub fn judged_file(&self, folder: &str) -> FitScores {
-        self.run(&format!("let s = sae::load({folder:?});"));
+        match self.site.rows {
+            RowSource::Texts(site) => {
+                self.run(&format!("let s = sae::load_temporal({folder:?}, #{{ site: {site:?} }});"));
+            }
+            _ => self.run(&format!("let s = sae::load({folder:?});")),
+        }
         self.judged()
     }
 
     fn judged(&self) -> FitScores {
         let numbers = |code: &str| self.eval(code).into_typed_array::<f64>().unwrap();
         let (measure, place) = match self.site.rows {
-            RowSource::Site(site) => ("s.measure(held)".into(), Some(format!("site: {site:?}"))),
+            RowSource::Site(site) => ("s.measure(held)".into(), Some(format!("site: {site:?}, "))),
             RowSource::Outliers(_) | RowSource::Several(_) => ("s.measure(held)".into(), None),
             RowSource::Transcoder(reads, writes) => {
-                let place = format!("site: {reads:?}, writes: {writes:?}");
-                (format!("s.measure_on(m, texts[1], #{{ {place}, without_first: 1 }})"), Some(place))
+                let place = format!("site: {reads:?}, writes: {writes:?}, ");
+                (format!("s.measure_on(m, texts[1], #{{ {place}without_first: 1 }})"), Some(place))
             }
+            RowSource::Texts(_) => ("s.measure_on(m, texts[1])".into(), Some(String::new())),
         };
         let found = numbers(&format!(r#"let w = {measure}; [w["fve"], w["l0"], w["dead_share"]]"#));
-        let effect = |place| format!("[s.effect(m, texts[1], #{{ {place}, rows: 32 }}).to_map().rows[0][2]]");
+        let effect = |place| format!("[s.effect(m, texts[1], #{{ {place}rows: 32 }}).to_map().rows[0][2]]");
         let ce = place.map(|place| numbers(&effect(place))[0]);
         FitScores { fve: found[0], ce, l0: found[1], dead: found[2], seconds: 0.0, rate: String::new() }
     }

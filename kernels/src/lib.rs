@@ -39,6 +39,7 @@ pub use base::error::{Error, Kind, Result};
 pub use base::instructions::{InstructionSet, arch};
 pub use base::{error, memory, parallel};
 pub use linear::activation::{activate, activate_gated};
+pub use linear::columns::column_networks;
 pub use linear::packed::{PackedMatrix, Packing, linear_packed};
 pub use linear::{add, linear, linear_activated};
 pub use losses::cross_entropy::cross_entropy;

@@ -101,8 +101,8 @@ fn table(columns: &[&str], all: Vec<(Vec<String>, CachedFolder)>) -> CacheListin
         let last = [memory::human(lies.bytes.into()), days_ago(lies.used, now)];
         words.into_iter().chain(last).map(Cell::from).collect()
     };
-    let columns = columns.iter().chain(&["size", "last used"]).map(ToString::to_string).collect();
-    let table = Table { title: String::new(), columns, rows: all.into_iter().map(row).collect() };
+    let columns = columns.iter().chain(&["size", "last used"]).map(ToString::to_string);
+    let table = Table::new("", columns, all.into_iter().map(row));
     CacheListing { table, bytes }
 }
 

@@ -52,7 +52,7 @@ pub fn run(options: &CommonArguments, search: &SearchArguments) -> Result<Exit> 
         tell(&format!("the index {place} has no library with these words"));
         return Ok(Exit::Failed);
     }
-    let table = Table { title: String::new(), columns: COLUMNS.map(String::from).to_vec(), rows: rows(&found) };
+    let table = Table::new("", COLUMNS, rows(&found));
     Ok(run::to_stdout(&table.terminal(&setup::screen(&std::io::stdout()))?))
 }
 

@@ -19,7 +19,7 @@ use super::gate::{self, Gate};
 use super::slots::{Slot, SlotQuestion, Slots};
 use super::state::Explorer;
 use super::{answers, page};
-use crate::base::task::STACK;
+use crate::base::task::spawned;
 use crate::base::{Result, Task, json};
 use crate::err;
 
@@ -56,10 +56,7 @@ impl Service {
         let turn = self.slots.take(Slot::new(page, slot)?)?;
         let (speaker, listener) = answer_stream::channel(turn.flag());
         let explorer = self.explorer.clone();
-        // Models and readers recurse, so every thread of ours has a large stack.
-        let thread = std::thread::Builder::new().name("answer".into()).stack_size(STACK);
-        let working = thread.spawn(move || work(&explorer, question, &turn, &speaker));
-        working.map_err(|e| err!(Memory, "cannot start a thread: {e}"))?;
+        spawned("answer", move || work(&explorer, question, &turn, &speaker))?;
         Ok(listener)
     }
 }

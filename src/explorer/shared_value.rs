@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::base::task::{Bar, Progress, STACK};
+use crate::base::task::{Bar, Progress, spawned};
 use crate::base::{Kind, Result, Task, locked};
 use crate::err;
 
@@ -82,8 +82,6 @@ impl<T: Send + Sync + 'static> SharedValue<T> {
             ended: Condvar::new(),
             waiting: Mutex::new((0, Instant::now())),
         });
-        let thread = |name: &str| std::thread::Builder::new().name(name.into()).stack_size(STACK);
-        let failed = |e| err!(Memory, "cannot start a thread: {e}");
         let place = self.0.clone();
         let own = making.clone();
         let work = move || {
@@ -95,9 +93,9 @@ impl<T: Send + Sync + 'static> SharedValue<T> {
             *locked(&own.outcome) = Some(made);
             own.ended.notify_all();
         };
-        thread("survey").spawn(work).map_err(failed)?;
+        spawned("survey", work)?;
         let watched = making.clone();
-        thread("survey watch").spawn(move || watched.watch()).map_err(failed)?;
+        spawned("survey watch", move || watched.watch())?;
         Ok(making)
     }
 }

@@ -173,7 +173,7 @@ impl Reader<'_> {
                 self.leave_out(format!("{} has more than {MOST_FOLDERS} folders", root.folder.display()));
                 return Ok(());
             }
-            let mut names = env.files.names(&folder);
+            let mut names = env.files.names_while(&folder, self.project.check)?;
             names.sort();
             let is_made = names.iter().any(|name| name == CACHE_TAG) || cache.as_ref() == Some(&place_of(&folder));
             if is_made && depth > 0 {
@@ -247,6 +247,7 @@ fn is_passed_over(name: &str, path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::str::FromStr;
 
     use lsp_types::TextDocumentItem;
@@ -349,5 +350,24 @@ mod tests {
         let check = || -> Result<()> { Err(Error::interrupted()) };
         let project = Project { session: &session, documents: &documents, folders: &[], check: &check };
         assert_eq!(project.texts(&["word"], &[from.as_path()]).err(), Some(Error::interrupted()));
+    }
+
+    #[test]
+    fn whoever_waits_no_more_ends_the_list_of_a_large_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let from = write(folder.path(), "from.rhai", "word");
+        for number in 0..50 {
+            write(folder.path(), &format!("{number}.txt"), "");
+        }
+        let session = session(folder.path(), &Rules::default());
+        let documents = Documents::default();
+        let looks = Cell::new(0);
+        let check = || -> Result<()> {
+            looks.set(looks.get() + 1);
+            if looks.get() == 20 { Err(Error::interrupted()) } else { Ok(()) }
+        };
+        let project = Project { session: &session, documents: &documents, folders: &[], check: &check };
+        assert_eq!(project.texts(&["word"], &[from.as_path()]).err(), Some(Error::interrupted()));
+        assert_eq!(looks.get(), 20);
     }
 }

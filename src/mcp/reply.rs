@@ -236,7 +236,7 @@ mod tests {
     fn no_reply_is_larger_than_ten_kilobytes() {
         let long = "\"\n\u{1}é".repeat(100_000);
         let rows: Vec<Vec<Cell>> = (0..10_000).map(|i| vec![Cell::Int(i), Cell::Text(long[..100].into())]).collect();
-        let table = Table { title: "t".into(), columns: vec!["a".into(), "b".into()], rows };
+        let table = Table::new("t", ["a", "b"], rows);
         let wide = Table { columns: (0..5_000).map(|i| format!("column {i}")).collect(), ..Table::default() };
         for (json, table) in [(Some(long.clone()), None), (None, Some(table)), (None, Some(wide))] {
             let error =
@@ -264,7 +264,7 @@ mod tests {
             vec![Cell::Int(1), Cell::Int(1), Cell::Missing, Cell::Text("a".into()), Cell::Bool(true)],
             vec![Cell::Int(2), Cell::Float(f64::NAN), Cell::Missing, Cell::Int(1), Cell::Missing],
         ];
-        let table = Table { title: String::new(), columns: ["a", "b", "c", "d", "e"].map(String::from).into(), rows };
+        let table = Table::new("", ["a", "b", "c", "d", "e"], rows);
         let data = table_data(&table);
         let types: Vec<&str> =
             data["columns"].as_array().unwrap().iter().map(|column| column["type"].as_str().unwrap()).collect();

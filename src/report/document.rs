@@ -117,13 +117,8 @@ mod tests {
     fn sample() -> Report {
         let evil = "</script><img src=x onerror=alert(1)>--><b>\u{202e}\x1b[2J";
         let chart = crate::report::samples::all().remove(0).1.titled(evil);
-        let table = Table { title: evil.into(), columns: vec![evil.into()], rows: vec![vec![evil.into()]] };
-        let card = Card {
-            title: evil.into(),
-            fields: vec![(evil.into(), evil.into())],
-            body: Some(evil.into()),
-            ..Card::default()
-        };
+        let table = Table::new(evil, [evil], [vec![evil.into()]]);
+        let card = Card { body: Some(evil.into()), ..Card::new(evil, [(evil, evil.into())]) };
         let tokens =
             HeatText { title: evil.into(), tokens: vec![evil.into()], values: vec![1.0], quantity: evil.into() };
         let grid = crate::report::samples::grid(3, 3, |r, c| r as f64 - c as f64);

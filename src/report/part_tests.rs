@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use super::chart::Chart;
-use super::draw::canvas::Drawing;
+use super::draw::canvas::{Drawing, Size};
 use super::palette::{Palette, Rgb};
 use super::picture::Picture;
 use super::samples;
@@ -176,7 +176,7 @@ fn series_are_dashed_where_their_pattern_says_so() {
 #[test]
 fn letters_are_of_the_size_and_the_greys_that_are_asked_for() {
     let large = drawn("line-large");
-    assert_eq!((large.scale, large.width, large.view_box()), (2.0, 720.0, (3600.0, 2200.0)));
+    assert_eq!((large.scale, large.width, large.view_box()), (2.0, 720.0, Size { width: 3600.0, height: 2200.0 }));
     let parts = parts(&large);
     for number in 0..4 {
         let Rgb(r, g, b) = Palette::Grey.series(number);

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use resvg::{tiny_skia, usvg};
 
 use super::clip::Rectangle;
-use super::draw::canvas::{Area, Drawing};
+use super::draw::canvas::{Area, Drawing, Size};
 use super::draw::lettering::{Face, Font};
 use super::html::escape;
 use super::palette::{GROUND, INK, MUTED, RULE, Rgb};
@@ -94,7 +94,8 @@ pub fn svg(picture: &dyn Picture) -> Result<String> {
     let body = outlined.split_once('>').map_or("", |(_, rest)| rest);
     let ground = format!("<rect width=\"100%\" height=\"100%\" fill=\"{}\"/>", GROUND.hex());
     // The outlines come in CSS pixels, whatever units the drawing had.
-    Ok(format!("{}{ground}{body}\n", opening(picture, &drawing, (drawing.width, drawing.height), "img")))
+    let size = Size { width: drawing.width, height: drawing.height };
+    Ok(format!("{}{ground}{body}\n", opening(picture, &drawing, size, "img")))
 }
 
 /// The widest small picture, in pixels.
@@ -191,16 +192,16 @@ fn tree(drawing: &Drawing) -> Result<usvg::Tree> {
 }
 
 /// Writes the opening tag with the title and the description that screen readers speak.
-fn opening(picture: &dyn Picture, drawing: &Drawing, view_box: (f64, f64), role: &str) -> String {
+fn opening(picture: &dyn Picture, drawing: &Drawing, view_box: Size, role: &str) -> String {
     let title = escape::text(&picture.title());
     let description = escape::text(&picture.description());
     let root = root(drawing, view_box, &format!(" role=\"{role}\" aria-label=\"{title}\""));
     format!("{root}<title>{title}</title><desc>{description}</desc>\n")
 }
 
-fn root(drawing: &Drawing, (wide, high): (f64, f64), more: &str) -> String {
+fn root(drawing: &Drawing, Size { width, height }: Size, more: &str) -> String {
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" viewBox=\"0 0 {wide} {high}\" stroke-linejoin=\"round\"{more}>",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" viewBox=\"0 0 {width} {height}\" stroke-linejoin=\"round\"{more}>",
         drawing.width, drawing.height
     )
 }

@@ -24,7 +24,7 @@ use super::requests::KeyCase;
 use super::room::AT_ONCE;
 use super::state::Served;
 use super::{activations, chat, directions, requests, steer, strongest};
-use crate::base::task::{STACK, Silent};
+use crate::base::task::{Silent, spawned};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::explorer::{Hosts, body, same, sends_json};
@@ -197,9 +197,7 @@ impl Service {
         let flag = Arc::new(AtomicBool::new(false));
         let (frames, reply) = reply::channel(&flag, keys);
         let served = self.served.clone();
-        // Models and readers recurse, so every thread of ours has a large stack.
-        let thread = std::thread::Builder::new().name("request".into()).stack_size(STACK);
-        let working = thread.spawn(move || {
+        spawned("request", move || {
             let task = Task::new(flag, Arc::new(Silent));
             let answered = std::panic::catch_unwind(AssertUnwindSafe(|| {
                 task.check()?;
@@ -211,8 +209,7 @@ impl Service {
                     .into())
             }));
             drop(turn);
-        });
-        working.map_err(|e| err!(Memory, "cannot start a thread: {e}"))?;
+        })?;
         Ok(reply)
     }
 }

@@ -73,32 +73,27 @@ fn heading(sweep: &Sweep, done: usize) -> String {
 }
 
 fn table(done: &[(&SweepCell, Point)]) -> Table {
-    let number = |value: Option<f64>| value.map_or(base::Cell::Missing, base::Cell::Float);
     let has_effects = done.iter().any(|(_, point)| point.recovered.is_some());
-    let row = |(cell, point): &(&SweepCell, Point)| -> Vec<base::Cell> {
+    let row = |(cell, point): &(&SweepCell, Point)| {
         let seed = cell.fit.get("seed").and_then(serde_json::Value::as_i64);
-        let mut row = vec![
+        let mut row: Vec<base::Cell> = vec![
             cell.reading.model.source.as_str().into(),
             cell.site.as_str().into(),
             cell.kind().into(),
-            seed.map_or(base::Cell::Missing, base::Cell::Int),
+            seed.into(),
             point.features.into(),
             point.l0.into(),
-            number(point.fve),
+            point.fve.into(),
             point.dead_share.into(),
         ];
-        row.extend(has_effects.then(|| number(point.recovered)));
+        row.extend(has_effects.then(|| base::Cell::from(point.recovered)));
         row.push(cell.id().into());
         row
     };
     let mut columns = vec!["model", "site", "kind", "seed", "features", "l0", "fve", "dead_share"];
     columns.extend(has_effects.then_some("ce_recovered"));
     columns.push("folder");
-    Table {
-        title: "All cells that are done".into(),
-        columns: columns.into_iter().map(String::from).collect(),
-        rows: done.iter().map(row).collect(),
-    }
+    Table::new("All cells that are done", columns, done.iter().map(row))
 }
 
 /// Draws FVE against L0 at each site, and each measure by site and settings, as a mean over seeds.

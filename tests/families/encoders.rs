@@ -1,26 +1,19 @@
-//! Encoders: texts beside longer ones, gradients, files of other classes and of older programs, and what is refused.
+//! Encoders: texts beside longer ones, gradients at sites, files of other classes and of older programs, and what is refused.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::Var;
-use kit::{far, largest};
+use kit::far;
 use microtome::base::Task;
-use microtome::checkpoint::load::{self, LoadOptions, LoadSettings};
-use microtome::checkpoint::save::arranged;
+use microtome::checkpoint::load::LoadSettings;
 use microtome::model::batch::Batch;
 use microtome::model::config::Predicts;
-use microtome::model::decoder::{Decoder, Logits, Pass};
 use microtome::model::run::Ask;
 use microtome::model::site::{Place, Site, select};
-use microtome::model::weights::Weights;
 use microtome::tensor::{DType, Device, Tensor};
 
+use super::checks::{checked_gradients, decoder, text};
 use super::files::{ENCODERS, config_json, expected, files, fixture, ids, load, tensors, write};
-use super::states::Nudge;
-
-/// Every so many tokens are those whose loss is taken, from the third on.
-const MASKED: usize = 5;
 
 fn batch(family: &str) -> Batch {
     Batch::new(ids(&expected(family)["input_ids"])).unwrap()
@@ -43,72 +36,11 @@ fn a_text_beside_a_longer_one_is_that_of_transformers() {
     }
 }
 
-/// The mean of -log p of some tokens at their own positions.
-fn loss(decoder: &Decoder, batch: &Batch) -> Tensor {
-    let points: Vec<(usize, usize)> =
-        (0..batch.rows().len()).flat_map(|row| (3..batch.width()).step_by(MASKED).map(move |at| (row, at))).collect();
-    let logits = decoder.logits_at_points(batch, &points, Vec::new(), &Task::default()).unwrap();
-    let targets: Vec<u32> = points.iter().map(|(row, at)| batch.rows()[*row][*at]).collect();
-    kernels::token_losses(&logits, &targets).unwrap().mean_all().unwrap()
-}
-
-#[test]
-fn gradients_of_weights_are_those_of_torch() {
-    for family in ENCODERS {
-        let loaded = load::folder(&files(), &fixture(family), &LoadSettings::default(), &Task::default()).unwrap();
-        let batch = batch(family);
-        let own: BTreeMap<String, Tensor> = loaded
-            .weights
-            .named(&loaded.config)
-            .unwrap()
-            .into_iter()
-            .map(|(name, weight)| (name, Var::from_tensor(&weight.tensor().unwrap()).unwrap().into_inner()))
-            .collect();
-        let weights = Weights::build(&loaded.config, &mut |name, _| Ok(own[name].clone())).unwrap();
-        let model = Decoder::new(loaded.config.clone(), weights);
-        let taped = kernels::TapedTensor::of(|| Ok::<_, kernels::Error>(loss(&model, &batch))).unwrap();
-        let found = taped.backward().unwrap();
-        let gradients =
-            Weights::build(&loaded.config, &mut |name, _| Ok(found.get(&own[name]).unwrap().clone())).unwrap();
-        let layout = loaded.published.unwrap().layout;
-        let found = arranged(&layout, &gradients, &|_, weight| weight.tensor(), &Task::default()).unwrap();
-        let wanted = tensors(&fixture(family).join("gradients.safetensors"));
-        assert!(wanted.len() > 2);
-        let mut most = 0.0_f64;
-        for (name, wanted) in &wanted {
-            let off = far(&found[name], wanted) / largest(wanted).max(1e-3);
-            most = most.max(off);
-            assert!(off < 1e-4, "{family}: the gradient of {name} is off by {off}");
-        }
-        println!("{family}: gradients are off by at most {most:.1e} of the largest");
-    }
-}
-
 #[test]
 fn gradients_at_sites_are_those_of_differences() {
     for family in ["bert", "modernbert"] {
-        let options = LoadOptions { dtype: DType::F64.into(), ..LoadOptions::default() };
-        let model = load(&files(), &fixture(family), &options.onto(Device::Cpu));
-        let texts = Batch::new(vec![batch(family).rows()[0][..7].to_vec()]).unwrap();
-        let metric = |logits: &Tensor| Ok(logits.narrow(1, 1, 2)?.sqr()?.mean_all()?);
         let names = ["embed", "resid_mid.0", "pattern.0", "scores.1", "z.1", "mlp_hidden.0", "transform_in"];
-        let places: Vec<Place> = names.iter().map(|name| select(model.config(), name).unwrap()[0]).collect();
-        let found =
-            model.grads(&texts, Vec::new(), &places, Logits::All, &mut |x| metric(x), &Task::default()).unwrap();
-        for place in places {
-            let gradient: Vec<f64> = found.cache.at(place).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-            for at in [1, gradient.len() / 3, gradient.len() / 2] {
-                let moved = |by: f64| {
-                    let mut hooks = Nudge { site: place.site, at, by };
-                    let pass = Pass { hooks: &mut hooks, past: None, logits: Logits::All, task: &Task::default() };
-                    let logits = model.forward(&texts, pass).unwrap().unwrap();
-                    metric(&logits).unwrap().to_scalar::<f64>().unwrap()
-                };
-                let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-                let off = (slope - gradient[at]).abs();
-                assert!(off < 1e-6 * (1.0 + slope.abs()), "{family}: {place} is off by {off}");
-            }
-        }
+        checked_gradients(&decoder(family, DType::F64), &text(family)[..7], 1..3, names, 1e-5);
     }
 }
 

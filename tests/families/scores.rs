@@ -24,7 +24,7 @@ fn pairs_of_parts_sum_to_the_score_in_every_family() {
         for head in 0..config.heads {
             let options = QkOptions { from: from as i64, to: Some(from as i64 - 1) };
             let site = format!("scores.{layer}.{head}");
-            let found = match qk(&model, &text, &site, &QkDictionaries::None, &options, &Task::default()) {
+            let found = match qk(&model, &text, &site, &QkDictionaries::default(), &options, &Task::default()) {
                 Ok(found) => found,
                 Err(error) if error.message.contains("norms of the residual stream") => {
                     refused.push(family);

@@ -10,10 +10,12 @@ use microtome::data::Text;
 use microtome::data::text::TextOptions;
 use microtome::model::Model;
 use microtome::sae::check::{CheckOptions, Checked, Wrong, check_on};
+use microtome::sae::load::LoadOptions;
 use microtome::sae::{Activation, Parts, Sae, SiteOptions};
 use microtome::tensor::{DType, Tensor, create};
+use serde_json::json;
 
-use super::samples::{files, load};
+use super::samples::{files, load, write_tensors};
 use crate::support;
 
 /// Dictionaries of the model inside the binary, each of a kind in a folder of its own, fitted once: as briefly as they still
@@ -36,6 +38,8 @@ fn fitted() -> &'static Path {
                     sae::fit(store, o + kind + #{ site: "resid_post.3" }).save(kind.kind);
                 }
                 sae::transcoder(m, "mlp_in.3", "mlp_out.3", text, o + #{ k: 24 }).save("transcoder");
+                let jumps = o + #{ kind: "jumprelu", target: 24 };
+                sae::transcoder(m, "mlp_in.3", "mlp_out.3", text, jumps).save("jump_transcoder");
             "#;
             session.eval("fits", code).map(|_| ()).unwrap_or_else(|failure| panic!("{}", failure.message));
         });
@@ -187,6 +191,68 @@ fn a_dictionary_that_was_not_fitted_on_first_tokens_says_so() {
     println!("{found:?}");
     assert!(found.1.contains("fits resid_post.3 but for the "), "{found:?}");
     assert!(found.0.contains("first"), "{found:?}");
+}
+
+/// The parts of a JumpReLU dictionary as they come from the layout of Gemma Scope 2, whose config names these modules.
+fn in_gemma_scope_2(parts: &Parts, kind: &str, modules: [&str; 2]) -> Parts {
+    let folder = tempfile::tempdir().unwrap();
+    let Activation::Threshold(threshold) = &parts.activation else { panic!("{}", parts.activation.name()) };
+    assert!(!parts.centred);
+    let tensors = [
+        ("w_enc", parts.encoder.t().unwrap().contiguous().unwrap()),
+        ("b_enc", parts.encoder_bias.clone().unwrap()),
+        ("threshold", threshold.clone()),
+        ("w_dec", parts.decoder.clone()),
+        ("b_dec", parts.decoder_bias.clone().unwrap()),
+    ];
+    let tensors = tensors.map(|(name, tensor)| (name.to_string(), tensor)).into();
+    write_tensors(&folder.path().join("params.safetensors"), tensors);
+    let [reads, writes] = modules.map(|module| format!("model.layers.{module}.output"));
+    let config = json!({
+        "hf_hook_point_in": reads, "hf_hook_point_out": writes, "width": 384, "model_name": "tiny",
+        "architecture": "jump_relu", "l0": 24, "affine_connection": false, "type": kind,
+    });
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    let files = files(folder.path());
+    let options = LoadOptions::default();
+    let place = folder.path().display().to_string();
+    Sae::load_for(&files, &place, tiny(), &options, &Task::default()).unwrap().parts().clone()
+}
+
+#[test]
+fn dictionaries_in_the_layout_of_gemma_scope_2_are_checked_at_the_modules_of_their_configs() {
+    let jumps = parts("jumprelu");
+    let found = checked(in_gemma_scope_2(&jumps, "sae", ["3", "3"]));
+    assert!(found.to_string().starts_with("fits resid_post.3: FVE .") && found.l0 == Some(24.0), "{found}");
+    let found = checked(in_gemma_scope_2(&jumps, "sae", ["1", "1"]));
+    assert!(matches!(&found.wrong, Some(Wrong::Site { place, .. }) if place == "resid_post.3"), "{found}");
+    let scaled = with("jumprelu", |parts| for_inputs_times(8.0, parts));
+    let found = checked(in_gemma_scope_2(&scaled, "sae", ["3", "3"]));
+    assert!(matches!(&found.wrong, Some(Wrong::Scale { factor, .. }) if (5.6..11.2).contains(factor)), "{found}");
+    let norms = ["3.pre_feedforward_layernorm", "3.post_feedforward_layernorm"];
+    let found = checked(in_gemma_scope_2(&parts("jump_transcoder"), "transcoder", norms));
+    assert!(found.to_string().starts_with("fits mlp_in.3 to mlp_out.3: FVE .") && found.l0 == Some(24.0), "{found}");
+}
+
+/// With a dictionary that fits at hand, and a model that computes the same afterwards.
+#[test]
+fn a_dictionary_of_another_width_or_site_is_one_error_and_the_session_is_as_it_was() {
+    let [wide, deep] = support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut session = support::session(folder.path());
+        let mut eval = |code: &str| session.eval("line", code).map(|_| ()).map_err(|failure| failure.message);
+        eval("let m = model::load(\"tiny\"); let s = sae::identity(192); let logits = m.logits([1, 2, 3]);").unwrap();
+        ["saelens-topk", "gemma-scope-2-resid_post"].map(|name| {
+            let place = kit::fixture("saes").join(name).display().to_string();
+            let message = eval(&format!("s = sae::load(\"{place}\", #{{ model: m }})")).unwrap_err();
+            let is_other = "s.d_sae != 192 || !m.logits([1, 2, 3]).equal(logits)";
+            eval(&format!("if {is_other} {{ throw \"the session is another\" }}")).unwrap();
+            message
+        })
+    });
+    let wanted = "expected a dictionary for resid_post.3 of tiny, of width 192, found one of width 32 at resid_post.3";
+    assert!(wide.contains(wanted), "{wide}");
+    assert!(deep.contains("the dictionary is of resid_post.12 of google/gemma-3-270m, which tiny has not"), "{deep}");
 }
 
 #[test]

@@ -186,16 +186,9 @@ fn a_script_names_it_as_people_do() {
     let code = "let s = sae::load(\"gemma-scope-2-270m-pt-res/layer_12_width_16k_l0_medium\"); \
                 let t = sae::transcoders(\"gemma-scope-2-270m-pt-clt/width_262k_l0_medium_affine\"); \
                 [s.sites[0], s.more.l0, t.to_string()]";
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_microtome"))
-        .args(["--allow-net", "127.0.0.1", "--allow-net", "localhost", "--json", "-e", code])
-        .current_dir(folder.path())
-        .env("XDG_CONFIG_HOME", folder.path())
-        .env("HF_HOME", folder.path().join("hf"))
-        .env("HF_ENDPOINT", &hub.address)
-        .env_remove("HF_HUB_OFFLINE")
-        .env_remove("HF_HUB_CACHE")
-        .output()
-        .unwrap();
+    let mut command = hub.command(folder.path());
+    command.args(["--allow-net", "127.0.0.1", "--allow-net", "localhost", "--json", "-e", code]);
+    let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let failed = String::from_utf8_lossy(&output.stderr);
     let expected = "[\"resid_post.12\",60,\"cross-layer transcoder of 3 layers, 72 features\"]";

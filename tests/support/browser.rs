@@ -200,6 +200,23 @@ impl Browser {
         let answer = self.call("Page.captureScreenshot", json!({ "format": "png" }));
         STANDARD.decode(answer["data"].as_str().unwrap()).unwrap()
     }
+
+    /// Looks at what is seen in light, in dark and on a phone; the pictures stay where a folder is named for them.
+    pub fn photograph(&mut self, view: &str) {
+        for (dress, is_dark, (width, height)) in
+            [("light", false, (1280, 900)), ("dark", true, (1280, 900)), ("phone", false, (360, 740))]
+        {
+            self.size(width, height);
+            self.dark(is_dark);
+            let picture = self.picture();
+            assert!(picture.len() > 10_000, "{view} in {dress}: the page is blank");
+            if let Some(folder) = std::env::var_os("MICROTOME_TEST_PICTURES") {
+                std::fs::write(Path::new(&folder).join(format!("{dress}-{view}.png")), picture).unwrap();
+            }
+        }
+        self.size(1280, 900);
+        self.dark(false);
+    }
 }
 
 impl Drop for Browser {

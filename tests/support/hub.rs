@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use kit::http::{self, Request};
@@ -98,6 +99,19 @@ impl Hub {
     /// The settings of a client of this hub, whose cache is in a folder.
     pub fn settings(&self, folder: &Path) -> HubSettings {
         HubSettings { endpoint: self.address.clone(), cache: folder.join("hub"), token: None, offline: false }
+    }
+
+    /// The program with this hub, whose settings and cache are in a folder.
+    pub fn command(&self, folder: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
+        command
+            .current_dir(folder)
+            .env("XDG_CONFIG_HOME", folder)
+            .env("HF_HOME", folder.join("hf"))
+            .env("HF_ENDPOINT", &self.address)
+            .env_remove("HF_HUB_OFFLINE")
+            .env_remove("HF_HUB_CACHE");
+        command
     }
 
     pub fn fail_once(&self, fault: Fault) {

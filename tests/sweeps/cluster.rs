@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{PLAN, SweepFolder, contents, until};
+use super::{PLAN, SweepFolder, contents, slow, until};
 
 /// A cluster that ends when it is dropped.
 struct Cluster {
@@ -87,20 +87,6 @@ impl Drop for Cluster {
         let _best_effort = self.tried("stop", &[]);
     }
 }
-
-/// The same sites, and a cell that takes until it is stopped.
-const SLOW: &str = r#"
-#{
-    model: "tiny",
-    text: #{ source: "sample", tokens: 600 },
-    sites: "resid_post.0",
-    k: [4, 64],
-    d_sae: 16,
-    steps: 100_000_000,
-    batch: 64,
-    context: 64,
-}
-"#;
 
 /// One test for all, since a cluster takes seconds to start, and two would take each other's processes for their own.
 #[test]
@@ -198,7 +184,7 @@ fn a_full_disk_is_said_and_what_it_cost_is_done_when_there_is_room(cluster: &Clu
 }
 
 fn a_cell_fails_and_one_runs_over_its_time(cluster: &Cluster) {
-    let place = cluster.place(&[("plan", SLOW)]);
+    let place = cluster.place(&[("plan", slow().as_str())]);
     let (code, text) = place.run("sweep plan.rhai --engine slurm --time 10 --memory 0");
     assert_eq!(code, 0, "{text}");
     until("one cell fails", || place.count("plan", "failed") == 1);

@@ -168,6 +168,7 @@ pub const READERS: &[FileReader] = &[
             "saes/dictionary_learning-GatedAutoEncoder",
             "saes/dictionary_learning-JumpReluAutoEncoder",
             "saes/dictionary_learning-MatryoshkaBatchTopKSAE",
+            "saes/dictionary_learning-SoftSAE",
             "saes/gemma-scope-2-transcoder-affine",
             "saes/gemma-scope-jumprelu",
             "saes/saelens-gated",

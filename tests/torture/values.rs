@@ -53,6 +53,7 @@ let prompt = circuit::attribution_graph(m, coders, "a b c");
 let looked = circuit::qk(m, "a b c", "scores.1.0");
 let network = decomposition::network([#{ name: "w", matrix: [[1, 0], [0, 1]] }]);
 let decomposed = decomposition::fit(network, #{ parts: 3, steps: 2, batch: 8, seed: 1 });
+let bridged = circuit::bridges(m, m, text, #{ steps: 1, context: 6, batch: 2, seed: 1 });
 let attention = sae::lorsa(m, 1, text, #{ heads: 4, k: 2, steps: 2, context: 6, batch: 2 });
 let foretold = sae::temporal(m, "resid_post.0", text, #{ d_sae: 8, k: 2, steps: 2, context: 6, batch: 2 });
 let long = "a"; long.pad(100_000, "ab ");
@@ -97,6 +98,7 @@ const HANDLES: &[(&str, &[&str])] = &[
     ("CircuitComparison", &["alike"]),
     ("Verification", &["verified"]),
     ("ModelPicture", &["m.picture()"]),
+    ("Bridges", &["bridged"]),
     ("CircuitCurve", &["curve"]),
     ("Compiled", &["compiled"]),
     ("PairJudgement", &["on_pairs"]),

@@ -259,16 +259,26 @@ impl Files {
     /// Lists the names in a folder for completion: folders with a slash at the end, and without what may not be read.
     /// None if the folder cannot be read.
     pub fn names(&self, folder: &Path) -> Vec<String> {
-        let Ok(place) = self.access.to_read(folder) else { return Vec::new() };
+        self.names_while(folder, &|| Ok(())).unwrap_or_default()
+    }
+
+    /// Lists the same names, of which there may be millions; an error of `check` between two of them ends it.
+    pub fn names_while(&self, folder: &Path, check: &dyn Fn() -> Result<()>) -> Result<Vec<String>> {
+        let Ok(place) = self.access.to_read(folder) else { return Ok(Vec::new()) };
         let entries = fs::read_dir(place).into_iter().flatten().flatten();
         let shown = |entry: &fs::DirEntry| {
             entry.file_type().is_ok_and(|kind| self.access.shows(&entry.path(), kind.is_symlink()))
         };
-        let named = entries.filter(shown).filter_map(|entry| {
-            let slash = if entry.path().is_dir() { "/" } else { "" };
-            Some(entry.file_name().into_string().ok()? + slash)
-        });
-        named.collect()
+        let mut names = Vec::new();
+        for entry in entries {
+            check()?;
+            if shown(&entry)
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                names.push(if entry.path().is_dir() { name + "/" } else { name });
+            }
+        }
+        Ok(names)
     }
 
     /// Reads the text of a script, which is not an input: the record of a run contains it.

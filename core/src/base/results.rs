@@ -20,6 +20,16 @@ impl Cell {
     pub fn is_number(&self) -> bool {
         matches!(self, Cell::Int(_) | Cell::Float(_))
     }
+
+    /// Returns a number, which is missing where it is NaN.
+    pub fn unless_nan(value: f64) -> Self {
+        (!value.is_nan()).then_some(value).into()
+    }
+
+    /// Returns both ends of an interval, which are missing where there is none.
+    pub fn ends(interval: Option<[f64; 2]>) -> [Self; 2] {
+        interval.map_or([None; 2], |ends| ends.map(Some)).map(Self::from)
+    }
 }
 
 impl From<&str> for Cell {
@@ -42,6 +52,16 @@ impl From<usize> for Cell {
         Cell::Int(value as i64)
     }
 }
+impl From<u32> for Cell {
+    fn from(value: u32) -> Self {
+        Cell::Int(value.into())
+    }
+}
+impl From<u64> for Cell {
+    fn from(value: u64) -> Self {
+        Cell::Int(value as i64)
+    }
+}
 impl From<f64> for Cell {
     fn from(value: f64) -> Self {
         Cell::Float(value)
@@ -50,6 +70,11 @@ impl From<f64> for Cell {
 impl From<bool> for Cell {
     fn from(value: bool) -> Self {
         Cell::Bool(value)
+    }
+}
+impl<T: Into<Cell>> From<Option<T>> for Cell {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Cell::Missing, Into::into)
     }
 }
 
@@ -62,6 +87,19 @@ pub struct Table {
 }
 
 impl Table {
+    /// Makes a table of rows, whose cells stand in the order of the columns.
+    pub fn new(
+        title: impl Into<String>,
+        columns: impl IntoIterator<Item = impl Into<String>>,
+        rows: impl IntoIterator<Item = Vec<Cell>>,
+    ) -> Self {
+        Self {
+            title: title.into(),
+            columns: columns.into_iter().map(Into::into).collect(),
+            rows: rows.into_iter().collect(),
+        }
+    }
+
     /// Returns the cells under a name, from the first row to the last.
     pub fn column(&self, name: &str) -> Result<Vec<&Cell>> {
         let place = self.place(name)?;
@@ -137,6 +175,14 @@ pub struct Card {
     pub body: Option<String>,
 }
 
+impl Card {
+    /// Makes a card of named facts.
+    pub fn new(title: impl Into<String>, fields: impl IntoIterator<Item = (impl Into<String>, Cell)>) -> Self {
+        let fields = fields.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        Self { title: title.into(), fields, ..Self::default() }
+    }
+}
+
 /// Counts between edges: `edges.len() == counts.len() + 1`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Histogram {
@@ -180,11 +226,8 @@ mod tests {
 
     #[test]
     fn columns_are_found_by_name() {
-        let table = Table {
-            title: String::new(),
-            columns: ["step", "loss", "by", "by"].map(String::from).into(),
-            rows: vec![vec![0_i64.into(), 2.5.into()], vec![1_i64.into()]],
-        };
+        let columns = ["step", "loss", "by", "by"];
+        let table = Table::new("", columns, [vec![0_i64.into(), 2.5.into()], vec![1_i64.into()]]);
         assert_eq!(table.column("loss"), Ok(vec![&Cell::Float(2.5), &Cell::Missing]));
         let hint = |name: &str| table.column(name).unwrap_err().hint.unwrap();
         assert_eq!(hint("los"), "did you mean `loss`?");

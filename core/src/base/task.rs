@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::tracking::Tracker;
@@ -91,7 +92,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Size of the stack of every thread. Readers of untrusted files may recurse as deep as the files are nested, so it is
 /// large. It is only reserved: the system maps the pages of a stack when they are first touched.
-pub const STACK: usize = 64 << 20;
+const STACK: usize = 64 << 20;
+
+/// Starts a thread of this name.
+pub fn spawned(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let thread = std::thread::Builder::new().name(name.into()).stack_size(STACK).spawn(work);
+    thread.map_err(|e| crate::err!(Memory, "cannot start a thread: {e}"))
+}
 
 thread_local! {
     /// The mark of a thread that works for [`Task::apart`].
@@ -238,16 +245,12 @@ impl Task {
     /// once.
     fn outwait(&self, work: Box<dyn FnOnce() + Send>) -> Result<()> {
         let (sender, receiver) = mpsc::sync_channel::<()>(1);
-        let worker = std::thread::Builder::new()
-            .name("apart".into())
-            .stack_size(STACK)
-            .spawn(move || {
-                IS_APART.set(true);
-                work();
-                // The receiver is gone after an interruption; the result is then dropped.
-                let _unheard = sender.send(());
-            })
-            .map_err(|e| crate::err!(Memory, "cannot start a thread: {e}"))?;
+        let worker = spawned("apart", move || {
+            IS_APART.set(true);
+            work();
+            // The receiver is gone after an interruption; the result is then dropped.
+            let _unheard = sender.send(());
+        })?;
         let begun = Instant::now();
         let mut spoken_of = None;
         loop {

@@ -132,7 +132,7 @@ pub fn config(options: &Value) -> Result<Config> {
 
 /// Returns the defaults that depend on no other option.
 fn smallest_config() -> Config {
-    let plain = family::plain(family::OWN);
+    let plain = Config::plain(family::OWN);
     let positions = Positions::Rotary;
     let act = Activation::Gelu;
     Config { layers: 2, d_model: 64, heads: 4, vocab: 1, context: 128, act, positions, ..plain }

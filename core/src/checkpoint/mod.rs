@@ -1,5 +1,5 @@
 //! Floor 9: checkpoints. Models from files and into files: families and third-party formats, the hub, loading, saving,
-//! configs that users describe, second opinions by another implementation, and models that describe vectors.
+//! configs that users describe, second opinions by another implementation, and models that put vectors into words and back.
 
 pub mod adapter;
 pub mod described;
@@ -7,6 +7,10 @@ pub mod family;
 pub mod formats;
 pub mod hub;
 pub mod load;
+mod nla_meta;
+pub mod oracle;
+pub mod reconstructor;
 pub mod save;
 pub mod second_opinion;
+mod sidecar;
 pub mod verbaliser;

@@ -1,12 +1,10 @@
 //! Activation verbalisers of natural language autoencoders (kitft/natural_language_autoencoders): models that are given a
 //! vector as one token of a prompt, and describe it. A file beside the model says how.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-
 use serde_json::{Value, json};
 
-use super::hub::{self, HubSettings, Name};
+use super::nla_meta::{META, NlaMeta, NlaRole, size, text_of};
+use super::sidecar;
 use crate::base::files::Files;
 use crate::base::{Result, Task};
 use crate::model::Model;
@@ -17,12 +15,6 @@ use crate::model::inject::{InjectOptions, InjectedNorm, InjectedVectors, Injecti
 use crate::options::seed::SeedOptions;
 use crate::tensor::{Tensor, Values};
 use crate::{bail, err};
-
-/// The file that says how a vector is put in.
-pub const META: &str = "nla_meta.yaml";
-
-/// The hint where the file is not there.
-const ELSEWHERE: &str = "`meta` names a folder, or a model on the hub, that has the file";
 
 /// Mark in the template of a prompt where the placeholder belongs.
 const PLACEHOLDER: &str = "{injection_char}";
@@ -67,48 +59,26 @@ pub struct Verbaliser {
 impl Verbaliser {
     /// Reads the file of a folder, of the folder of a file, or of a model on the hub.
     pub fn open(files: &Files, name: &str, task: &Task) -> Result<Self> {
-        let path = Path::new(name);
-        let place = files.access().to_read(path);
-        let found = match place {
-            Ok(place) if place.is_dir() => path.join(META),
-            Ok(place) if place.exists() => path.with_file_name(META),
-            _ => match Name::parse(name) {
-                Ok(name) => fetched(files, &name, task)?,
-                Err(_) => {
-                    return Err(
-                        err!(File, "expected a model of files with {META} beside them, found {name}").hint(ELSEWHERE)
-                    );
-                }
-            },
-        };
-        let text = files.text(&found).map_err(|e| e.hint(ELSEWHERE))?;
-        Self::read(&text).map_err(|e| e.within(META))
+        let folder = sidecar::folder_with(files, name, &[META], task)?;
+        Self::read(&sidecar::text(files, &folder, META)?).map_err(|e| e.within(META))
     }
 
     /// Reads the text of the file.
     pub fn read(text: &str) -> Result<Self> {
-        let meta: Value =
-            serde_saphyr::from_str(text).map_err(|e| err!(File, "expected YAML, found: {}", e.without_snippet()))?;
-        if meta["kind"] != "nla_model" {
-            bail!(File, "expected the kind \"nla_model\", found {}", meta["kind"]);
-        }
-        if !["av", "actor"].iter().any(|role| meta["role"] == *role) {
+        let meta = NlaMeta::read(text)?;
+        if meta.role != NlaRole::Verbaliser {
             return Err(err!(
                 File,
                 "expected a model that describes vectors, of the role \"av\", found {}",
-                meta["role"]
+                meta.value["role"]
             )
-            .hint("a reconstructor, \"ar\", reads descriptions and is not supported"));
+            .hint("a reconstructor, \"ar\", reads descriptions: `m.reconstruct` asks it"));
         }
-        let d_model = size(&meta["d_model"], "d_model")?;
-        let tokens = &meta["tokens"];
+        let d_model = meta.d_model;
+        let template = meta.template(PLACEHOLDER)?;
+        let tokens = &meta.value["tokens"];
         let id = |name: &str| size(&tokens[name], name).map(|id| id as u32);
-        let templates = &meta["prompt_templates"];
-        let template = text_of(if templates["av"].is_null() { &templates["actor"] } else { &templates["av"] }, "av")?;
-        if template.matches(PLACEHOLDER).count() != 1 {
-            bail!(File, "expected {PLACEHOLDER} once in the prompt's template, found {template:?}");
-        }
-        let norm = match meta["extraction"].get("injection_scale") {
+        let norm = match meta.value["extraction"].get("injection_scale") {
             None => bail!(File, "expected `injection_scale`, which a model was trained with, found none"),
             Some(Value::Null) => None,
             Some(scale) if scale == "sqrt_d_model" => Some((d_model as f64).sqrt()),
@@ -183,31 +153,6 @@ impl Verbaliser {
         let said = model.generate(&batch, &generate, drawn, Vec::new(), &mut |_| {}, task)?;
         Ok(said.texts.iter().map(|text| described(text)).collect())
     }
-}
-
-/// Fetches the file of a model on the hub.
-fn fetched(files: &Files, name: &Name, task: &Task) -> Result<PathBuf> {
-    let repository = Name { file: None, ..name.clone() };
-    let choose = |listed: &[String]| {
-        if listed.iter().any(|file| file == META) {
-            return Ok(BTreeSet::from([META.to_string()]));
-        }
-        Err(err!(File, "{} has no {META} at revision {}", repository.repo(), repository.revision).hint(ELSEWHERE))
-    };
-    let snapshot =
-        hub::fetch_files(files, task, &HubSettings::from_env(), &repository, &choose).map_err(hub::nor_here)?;
-    Ok(snapshot.folder.join(META))
-}
-
-fn size(value: &Value, name: &str) -> Result<usize> {
-    let found = value.as_u64().and_then(|size| u32::try_from(size).ok());
-    found
-        .map(|size| size as usize)
-        .ok_or_else(|| err!(File, "expected an integer of at least 0 for `{name}`, found {value}"))
-}
-
-fn text_of(value: &Value, name: &str) -> Result<String> {
-    value.as_str().map(String::from).ok_or_else(|| err!(File, "expected a text for `{name}`, found {value}"))
 }
 
 /// Returns what stands between the marks of an answer; all of it where they are not there, as in one that was cut off.

@@ -1,7 +1,6 @@
 //! Rules by which gradients of a model are taken: derivatives, or what relevance propagation has in their place.
 
-use crate::base::Result;
-use crate::err;
+use crate::base::Cell;
 
 crate::choices! {
     /// Rules of a backward pass through a model.
@@ -16,7 +15,8 @@ crate::choices! {
 }
 
 crate::options! {
-    /// Rules of gradients through a model.
+    /// Rules of gradients through a model. Relevance propagation goes with single gradients alone: integrated ones sum
+    /// up to the whole change along a way, since they are derivatives, and coefficients of relevance do not.
     #[derive(Debug, Clone, Copy)]
     pub struct GradientOptions {
         /// The rules of the backward pass: derivatives; or "relp", relevance propagation, in which divisors of norms are
@@ -25,17 +25,10 @@ crate::options! {
     }
 }
 
-impl GradientRules {
-    /// Refuses relevance propagation for methods other than these. Integrated gradients are not among them: they sum up to
-    /// the whole change along a way, since they are derivatives, and coefficients of relevance do not.
-    pub fn check_method(self, method: &str, methods: &[&str]) -> Result<()> {
-        if self == GradientRules::Derivatives || methods.contains(&method) {
-            return Ok(());
-        }
-        let known: Vec<String> = methods.iter().map(|method| format!("{method:?}")).collect();
-        let known = known.join(", ");
-        Err(err!(Argument, "{:?} goes with {known}, found {method:?}", self.word())
-            .hint("\"exact\" takes no gradients, and integrated ones have to be derivatives")
-            .about("gradients"))
+impl GradientOptions {
+    /// Returns what a result says of these rules beside its method; nothing of derivatives.
+    pub fn stated(self) -> Option<(String, Cell)> {
+        let rules = Some(self.gradients).filter(|rules| *rules != GradientRules::Derivatives);
+        rules.map(|rules| ("gradients".into(), rules.word().into()))
     }
 }

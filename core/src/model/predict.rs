@@ -109,11 +109,11 @@ pub fn table(tokenizer: Option<&Tokenizer>, found: Vec<Prediction>) -> Table {
     }
     let row = |found: Prediction| -> Vec<Cell> {
         // A model may have more rows than its tokenizer has tokens; these have no text.
-        let text = tokenizer.map(|tokenizer| tokenizer.text_of(found.id).map_or(Cell::Missing, Cell::from));
-        let numbers = [i64::from(found.id).into(), found.probability.into(), found.logit.into()];
+        let text = tokenizer.map(|tokenizer| Cell::from(tokenizer.text_of(found.id).ok()));
+        let numbers = [found.id.into(), found.probability.into(), found.logit.into()];
         text.into_iter().chain(numbers).collect()
     };
-    Table { title: String::new(), columns, rows: found.into_iter().map(row).collect() }
+    Table::new("", columns, found.into_iter().map(row))
 }
 
 #[cfg(test)]

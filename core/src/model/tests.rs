@@ -11,10 +11,10 @@ use super::config::Config;
 use super::decoder::{Decoder, Logits, Pass, Past};
 use super::fixtures::{config, configs, decoder};
 use super::generate::SamplingSettings;
-use super::hooks::{Action, BoundHook, NoHooks, PatchSource};
+use super::hooks::{Action, At, BoundHook, Edit, NoHooks, PatchSource};
 use super::run::Ask;
 use super::site::{Place, Site, SiteKind, select};
-use crate::base::{Task, random::stream};
+use crate::base::{Result, Task, random::stream};
 use crate::tensor::{DType, Tensor, create};
 
 const TEXT: [u32; 9] = [3, 1, 4, 1, 5, 9, 2, 6, 19];
@@ -145,14 +145,8 @@ fn a_cache_ends_where_nothing_more_is_asked_for() {
     for site in Site::all(model.config()) {
         // A hook beyond the last site would fail; it is never reached.
         struct Never;
-        impl super::hooks::Edit for Never {
-            fn edit(
-                &mut self,
-                at: &super::hooks::At,
-                _: Place,
-                _: Option<&[i64]>,
-                _: &Tensor,
-            ) -> crate::base::Result<Option<Tensor>> {
+        impl Edit for Never {
+            fn edit(&mut self, at: &At, _: Place, _: Option<&[i64]>, _: &Tensor) -> Result<Option<Tensor>> {
                 crate::bail!(Bug, "`{}` was computed", at.site)
             }
         }
@@ -234,14 +228,8 @@ fn a_head_and_a_position_are_changed_alone() {
 #[test]
 fn what_a_hook_returns_must_fit() {
     struct Returns(Tensor);
-    impl super::hooks::Edit for Returns {
-        fn edit(
-            &mut self,
-            _: &super::hooks::At,
-            _: Place,
-            _: Option<&[i64]>,
-            _: &Tensor,
-        ) -> crate::base::Result<Option<Tensor>> {
+    impl Edit for Returns {
+        fn edit(&mut self, _: &At, _: Place, _: Option<&[i64]>, _: &Tensor) -> Result<Option<Tensor>> {
             Ok(Some(self.0.clone()))
         }
     }
@@ -365,14 +353,8 @@ fn steps_are_counted_on_where_a_text_outgrows_the_context() {
     let model = decoder(Config { context: 6, ..config() }, DType::F32);
     let steps = Rc::new(RefCell::new(Vec::new()));
     struct Watch(Rc<RefCell<Vec<usize>>>);
-    impl super::hooks::Edit for Watch {
-        fn edit(
-            &mut self,
-            at: &super::hooks::At,
-            _: Place,
-            _: Option<&[i64]>,
-            _: &Tensor,
-        ) -> crate::base::Result<Option<Tensor>> {
+    impl Edit for Watch {
+        fn edit(&mut self, at: &At, _: Place, _: Option<&[i64]>, _: &Tensor) -> Result<Option<Tensor>> {
             self.0.borrow_mut().push(at.step);
             Ok(None)
         }

@@ -616,13 +616,14 @@ pub fn one_of<T: Display>(words: impl IntoIterator<Item = T>) -> String {
 /// Declares options: a struct, its defaults, and how scripts give them.
 ///
 /// Each field has a doc comment, which help shows, and a default. After `=>` come calls of [`Field`]'s methods. Options
-/// that several calls share are a group of their own, which `with reading: ReadingOptions;` includes.
+/// that several calls share are a group of their own, which `with reading: ReadingOptions;` includes; behind `=>` there
+/// `only` limits all of its fields.
 #[macro_export]
 macro_rules! options {
     ($(#[$attribute:meta])* $vis:vis struct $name:ident { $(
         $(#[doc = $doc:literal])+
         $field:ident : $type:ty = $default:expr $(=> $($clause:ident ( $($argument:expr),* )).+)?;
-    )* $(with $group:ident : $of:ty;)* }) => {
+    )* $(with $group:ident : $of:ty $(=> only($option:literal, $words:expr))?;)* }) => {
         $(#[$attribute])*
         $vis struct $name { $(
             $(#[doc = $doc])+
@@ -644,8 +645,10 @@ macro_rules! options {
                         $crate::options::Field::new(stringify!($field), &[$($doc),+], &default.$field)
                             $($(.$clause($($argument),*))+)?,
                     )*];
-                    let groups: &[&[$crate::options::Field]] =
-                        &[$(<$of as $crate::options::OptionGroup>::fields()),*];
+                    let groups: &[Vec<$crate::options::Field>] = &[$(
+                        <$of as $crate::options::OptionGroup>::fields().to_vec()
+                            $(.into_iter().map(|field| field.only($option, $words)).collect::<Vec<_>>())?
+                    ),*];
                     own.into_iter().chain(groups.concat()).collect()
                 })
             }
@@ -809,6 +812,31 @@ mod tests {
             by: Option<f64> = None => only("shape", &["linear"]);
             with sample: Larger;
         }
+    }
+
+    options! {
+        #[derive(Debug)]
+        struct LimitedFall {
+            /// Shape of the learning rate.
+            shape: Shape = Shape::Linear;
+            with sample: Height => only("shape", &["linear"]);
+        }
+    }
+
+    options! {
+        #[derive(Debug)]
+        struct Height {
+            /// Height of the fall.
+            height: f64 = 1.0;
+        }
+    }
+
+    #[test]
+    fn a_group_is_limited_where_it_is_taken_in() {
+        let found = |shape, height| LimitedFall { shape, sample: Height { height } }.refuse_others();
+        assert!(found(Shape::Linear, 2.0).is_ok() && found(Shape::Constant, 1.0).is_ok());
+        assert_eq!(found(Shape::Constant, 2.0).unwrap_err().about.as_deref(), Some("height"));
+        assert_eq!(Height::fields()[0].only, ("", &[] as &[&str]));
     }
 
     #[test]

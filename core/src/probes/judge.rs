@@ -34,19 +34,17 @@ impl Probe {
         let intervals =
             intervals(groups.count(), options.seed.draws(), MEASURES.len(), |drawn| measure(&groups.weights(drawn)));
         let row = |((name, value), interval): ((&str, &f64), Option<[f64; 2]>)| {
-            let [low, high] = interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
-            let value = if value.is_nan() { Cell::Missing } else { Cell::Float(*value) };
-            vec![Cell::from(name), value, low, high]
+            let [low, high] = Cell::ends(interval);
+            vec![name.into(), Cell::unless_nan(*value), low, high]
         };
-        let rows: Vec<Vec<Cell>> = MEASURES.into_iter().zip(&found).zip(intervals).map(row).collect();
         let rows_read = judged.rows();
         let drawn = groups.count();
         let drawn = if drawn == rows_read { String::new() } else { format!(" in {drawn} groups") };
-        Ok(Table {
-            title: format!("{} probe on {rows_read} rows{drawn}", self.kind.word().replace('_', " ")),
-            columns: ["measure", "value", "low", "high"].map(String::from).to_vec(),
-            rows,
-        })
+        Ok(Table::new(
+            format!("{} probe on {rows_read} rows{drawn}", self.kind.word().replace('_', " ")),
+            ["measure", "value", "low", "high"],
+            MEASURES.into_iter().zip(&found).zip(intervals).map(row),
+        ))
     }
 }
 

@@ -104,8 +104,7 @@ impl JudgedRows {
         let row = |(name, counts): (&String, Vec<usize>)| {
             std::iter::once(Cell::from(name.as_str())).chain(counts.into_iter().map(Cell::from)).collect()
         };
-        let rows = names.iter().zip(self.confusion()).map(row).collect();
-        Table { title: "which class is taken for which".into(), columns: columns.collect(), rows }
+        Table::new("which class is taken for which", columns, names.iter().zip(self.confusion()).map(row))
     }
 
     /// Sorts the rows by the probability of the predicted class into ten bins of equal width (Guo et al. 2017).
@@ -138,18 +137,15 @@ impl JudgedRows {
     }
 
     pub fn reliability_table(&self) -> Table {
-        let columns = ["from", "to", "rows", "mean probability", "accuracy"].map(String::from).to_vec();
+        let columns = ["from", "to", "rows", "mean probability", "accuracy"];
         let row = |(number, bin): (usize, ReliabilityBin)| {
             let [from, to] = [number, number + 1].map(|end| Cell::Float(end as f64 / BINS as f64));
-            let [confidence, accuracy] = if bin.weight > 0.0 {
-                [bin.confidence, bin.accuracy].map(Cell::Float)
-            } else {
-                [Cell::Missing, Cell::Missing]
-            };
+            let [confidence, accuracy] =
+                [bin.confidence, bin.accuracy].map(|mean| Cell::from((bin.weight > 0.0).then_some(mean)));
             vec![from, to, Cell::Int(bin.weight as i64), confidence, accuracy]
         };
-        let rows = self.bins(&self.each_once()).into_iter().enumerate().map(row).collect();
-        Table { title: "how often the predicted class is right, by its probability".into(), columns, rows }
+        let rows = self.bins(&self.each_once()).into_iter().enumerate().map(row);
+        Table::new("how often the predicted class is right, by its probability", columns, rows)
     }
 }
 

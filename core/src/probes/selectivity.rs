@@ -74,14 +74,14 @@ pub fn selectivity(x: &Tensor, names: &[ClassName], options: &SelectivityOptions
     let values = measure(&real.each_once());
     let intervals = intervals(groups.count(), options.seed.draws(), 3, |drawn| measure(&groups.weights(drawn)));
     let row = |((name, value), interval): ((&str, f64), Option<[f64; 2]>)| {
-        let [low, high] = interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+        let [low, high] = Cell::ends(interval);
         vec![Cell::from(name), Cell::Float(value), low, high]
     };
-    Ok(Table {
-        title: format!("{} rows to fit, {} held out, {} control tasks", train.nrows(), held_out.nrows(), options.draws),
-        columns: ["measure", "value", "low", "high"].map(String::from).to_vec(),
-        rows: ["accuracy", "on control tasks", "selectivity"].into_iter().zip(values).zip(intervals).map(row).collect(),
-    })
+    Ok(Table::new(
+        format!("{} rows to fit, {} held out, {} control tasks", train.nrows(), held_out.nrows(), options.draws),
+        ["measure", "value", "low", "high"],
+        ["accuracy", "on control tasks", "selectivity"].into_iter().zip(values).zip(intervals).map(row),
+    ))
 }
 
 /// Draws a random label for each type from the labels of the rows.

@@ -34,12 +34,7 @@ pub fn engine(vocab: &Vocab, merges: &[String], cut: &Cut, whole: &[&str]) -> Re
         .ignore_merges(cut.whole_first)
         .build()
         .map_err(failed)?;
-    let mut steps = Vec::new();
-    for expression in cut.expressions {
-        let pattern = SplitPattern::Regex(expression.to_string());
-        let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map_err(failed)?;
-        steps.push(PreTokenizerWrapper::from(split));
-    }
+    let mut steps = splits(cut)?;
     steps.push(ByteLevel::new(false, false, false).into());
     limits::added(whole.iter().map(|name| name.len()).sum())?;
     let mut engine = Engine::new(model);
@@ -47,6 +42,15 @@ pub fn engine(vocab: &Vocab, merges: &[String], cut: &Cut, whole: &[&str]) -> Re
     let whole = whole.iter().map(|name| AddedToken::from(*name, false).normalized(false));
     engine.add_tokens(whole).map_err(failed)?;
     Ok(engine)
+}
+
+/// Returns the steps that split texts in the given way.
+pub fn splits(cut: &Cut) -> Result<Vec<PreTokenizerWrapper>> {
+    let step = |expression: &&str| -> Result<PreTokenizerWrapper> {
+        let pattern = SplitPattern::Regex(expression.to_string());
+        Ok(Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map_err(failed)?.into())
+    };
+    cut.expressions.iter().map(step).collect()
 }
 
 /// Returns the two tokens of every merge; both and their join must be tokens.

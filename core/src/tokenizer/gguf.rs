@@ -14,7 +14,7 @@ use super::spelling::hexadecimal;
 use super::vocab::{Vocab, VocabEntry};
 use super::words::WORDS;
 use super::world::WORLD;
-use super::{Chats, Tokenizer, bytelevel, splits};
+use super::{Chats, Tokenizer, bytelevel, misfit, splits};
 use crate::base::{Result, Task};
 use crate::{bail, err};
 
@@ -44,7 +44,7 @@ impl Tokenizer {
         ];
         if parts.model == WORDS {
             let metadata = metadata.clone();
-            let made = task.apart(move || Self::of_words(&parts, &metadata));
+            let made = task.apart(move || expect_no_cut(&parts).and_then(|()| Self::of_words(&parts, &metadata)));
             return Ok(Some(made.map_err(|e| e.within("tokenizer.ggml"))?));
         }
         let tokenizer = task.apart(move || Self::from_gguf(parts))?;
@@ -70,7 +70,7 @@ impl Tokenizer {
             "llama" => sentencepiece(parts, &kinds),
             "gpt2" => byte_level(parts, &kinds),
             GEMMA4 => lines(parts, &kinds),
-            WORLD => Self::of_world(parts),
+            WORLD => expect_no_cut(&parts).and_then(|()| Self::of_world(parts)),
             other => {
                 Err(err!(Format, "expected a tokenizer of the kind llama, gpt2, gemma4, bert or rwkv, found `{other}`")
                     .hint("load the model from a folder with a tokenizer.json"))
@@ -137,6 +137,18 @@ fn lines(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
 /// Pre-tokenizer of SentencePiece in `pre`: texts are not cut before their characters are joined.
 const UNCUT: &str = "default";
 
+/// Refuses the name of a byte-level pre-tokenizer for a tokenizer that has none of a name.
+fn expect_no_cut(parts: &Gguf) -> Result<()> {
+    match &parts.pre {
+        Some(pre) if pre != UNCUT && splits::cut(pre).is_ok() => {
+            let kind = &parts.model;
+            Err(err!(Format, "expected no byte-level `pre` of a tokenizer of the kind {kind}, found `{pre}`")
+                .hint("texts are cut for byte-level tokenizers only, whose model is `gpt2`: convert the model again"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn sentencepiece(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
     if let Some(pre) = parts.pre.as_ref().filter(|pre| *pre != UNCUT) {
         return Err(err!(Format, "expected `{UNCUT}` as `pre` of a SentencePiece tokenizer, found `{pre}`")
@@ -179,6 +191,7 @@ fn byte_level(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
         )
         .hint("the pre-tokenizer's name does not fit the tokenizer: convert the model again"));
     }
+    misfit::check(pre, cut, &parts.merges)?;
     let piece = |(name, kind): (&String, &TokenType)| match kind {
         TokenType::Plain | TokenType::Byte => bytelevel::piece(name),
         TokenType::Special => VocabEntry::special(name.clone()),
@@ -337,6 +350,8 @@ mod tests {
         let cut = refused(Gguf { pre: Some("llama-bpe".into()), ..pieces() });
         assert!(cut.ends_with("expected `default` as `pre` of a SentencePiece tokenizer, found `llama-bpe`"));
         assert!(Tokenizer::from_gguf(Gguf { pre: Some("default".into()), ..pieces() }).is_ok());
+        let world = refused(Gguf { model: "rwkv".into(), pre: Some("llama-bpe".into()), ..pieces() });
+        assert!(world.ends_with("expected no byte-level `pre` of a tokenizer of the kind rwkv, found `llama-bpe`"));
         let bytes = Gguf { tokens: [names(&["Ġ"]), bytes.tokens[1..].to_vec()].concat(), ..bytes };
         let lone = Gguf { pre: Some("gpt-2".into()), merges: names(&["a"]), ..bytes.clone() };
         assert!(refused(lone).contains("merge 0: expected two tokens"));

@@ -18,6 +18,7 @@ mod llama2c;
 mod lookup;
 mod merges;
 mod metadata;
+mod misfit;
 mod saving;
 mod spelling;
 mod splits;

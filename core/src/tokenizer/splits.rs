@@ -159,6 +159,11 @@ pub fn is_known(expression: &str) -> bool {
     OTHERS.contains(&expression) || CUTS.iter().any(|cut| cut.expressions.contains(&expression))
 }
 
+/// Returns all ways of splitting, each with the first of its names.
+pub fn all() -> impl Iterator<Item = (&'static str, &'static Cut)> {
+    CUTS.iter().filter_map(|cut| Some((*cut.names.first()?, cut)))
+}
+
 /// Returns the way of splitting with that name.
 pub fn cut(name: &str) -> Result<&'static Cut> {
     CUTS.iter().find(|cut| cut.names.contains(&name)).ok_or_else(|| {

@@ -139,5 +139,9 @@ mod tests {
         assert_eq!(far, "tokenizer.ggml: expected a token with the id of `seperator_token_id`, 99, found none");
         let names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "a"].map(|name| Value::Text(name.into()));
         assert!(refused("tokens", Value::Array(names.to_vec())).contains("found `##a` twice"));
+        let named = |pre: &str| metadata(&[("pre", Value::Text(pre.into()))]);
+        assert_eq!(ids(&named("bert-bge"), "keep"), [2, 5, 3]);
+        let cut = Tokenizer::from_metadata(&named("gpt-2"), &Task::default()).unwrap_err().message;
+        assert_eq!(cut, "tokenizer.ggml: expected no byte-level `pre` of a tokenizer of the kind bert, found `gpt-2`");
     }
 }

@@ -92,7 +92,7 @@ impl<S: StepNumbers> History<S> {
             end += part.len();
             let within = |(step, _): &&(u64, f64)| *step > start as u64 && *step <= end as u64;
             let held_out = self.held_out.iter().rev().find(within);
-            let held_out = is_evaluated.then(|| held_out.map_or(Cell::Missing, |(_, loss)| Cell::Float(*loss)));
+            let held_out = is_evaluated.then(|| Cell::from(held_out.map(|(_, loss)| *loss)));
             let mut numbers = S::merged(part)?.cells().into_iter();
             let read = (end as u64 * self.read_per_step).cast_signed();
             let mut cells: Vec<Cell> = vec![end.into(), read.into()];
@@ -104,10 +104,6 @@ impl<S: StepNumbers> History<S> {
         let (loss, others) = S::COLUMNS.split_at(1);
         let held_out = is_evaluated.then_some(&HELD_OUT);
         let columns = ["step", S::UNIT].iter().chain(loss).chain(held_out).chain(others);
-        Table {
-            title: S::TITLE.into(),
-            columns: columns.map(|name| name.to_string()).collect(),
-            rows: intervals(&self.steps, rows).filter_map(row).collect(),
-        }
+        Table::new(S::TITLE, columns.map(|name| name.to_string()), intervals(&self.steps, rows).filter_map(row))
     }
 }

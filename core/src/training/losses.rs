@@ -48,13 +48,8 @@ pub fn losses_table<const N: usize>(names: [&str; N], steps: &[[f64; N]]) -> Tab
     let mut made = 0;
     let row = |part: &[[f64; N]]| -> Vec<Cell> {
         made += part.len();
-        let means = (0..N).map(|at| mean(part, |step| step[at]));
-        let means = means.map(|mean| if mean.is_nan() { Cell::Missing } else { mean.into() });
+        let means = (0..N).map(|at| Cell::unless_nan(mean(part, |step| step[at])));
         std::iter::once(made.into()).chain(means).collect()
     };
-    Table {
-        title: "losses of the fit".into(),
-        columns: std::iter::once("step").chain(names).map(String::from).collect(),
-        rows: intervals(steps, ROWS).map(row).collect(),
-    }
+    Table::new("losses of the fit", std::iter::once("step").chain(names), intervals(steps, ROWS).map(row))
 }

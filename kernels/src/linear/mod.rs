@@ -1,9 +1,10 @@
 //! Linear maps and sums, with their gradients: dx = dy W, dW = dy^T x, db = the sum of the rows of dy.
 //!
-//! The folder has the matrix product, whose matrix has 32 or 16 bits or is quantised, and the activation functions that a
-//! product applies to its result.
+//! The folder has the matrix product, whose matrix has 32 or 16 bits or is quantised, the activation functions that a
+//! product applies to its result, and small networks that read one number each.
 
 pub(crate) mod activation;
+pub(crate) mod columns;
 mod dots;
 mod half_precision;
 pub(crate) mod packed;

@@ -10,14 +10,12 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::Sizes;
+use super::chunks::backwards;
 use super::forward::{HeadBlock, ScanNumbers, Step, Tokens, decays};
 use crate::base::error::Result;
 use crate::base::instructions::arch;
 use crate::linear::add_to;
 use crate::numbers::Fresh;
-
-/// Tokens whose states are held at a time.
-const CHUNK: usize = 32;
 
 /// Sums over heads of a block: the gradients of what a group's heads write to and read at each token of a row, and
 /// those of the block's rates.
@@ -45,21 +43,11 @@ pub(super) fn gradients(tokens: &[f32], rate: &[f32], gradient: &[f32], sizes: S
             let size = count * sizes.of_head();
             let mut decay = vec![0.0; sizes.state];
             let mut unread = vec![0.0; count * sizes.d_head];
-            let mut step = |token: usize, states: &mut [f32]| {
+            let step = |column: usize, states: &mut [f32]| {
+                let token = row * sizes.columns + column;
                 let decay = &mut decay[..];
                 arch.dispatch(Step { numbers, sizes, block: *block, token, states, decay, out: &mut unread });
             };
-            // The states before each chunk, and within one those before each token.
-            let chunks = sizes.columns.div_ceil(CHUNK);
-            let mut kept = vec![0.0; chunks * size];
-            let mut states = vec![0.0; size];
-            for column in 0..sizes.columns {
-                if column.is_multiple_of(CHUNK) {
-                    kept[column / CHUNK * size..][..size].copy_from_slice(&states);
-                }
-                step(row * sizes.columns + column, &mut states);
-            }
-            let mut within = vec![0.0; (CHUNK + 1) * size];
             let mut flowing = vec![0.0; size];
             let mut sums = BlockSums {
                 b: vec![0.0; sizes.columns * sizes.state],
@@ -67,44 +55,32 @@ pub(super) fn gradients(tokens: &[f32], rate: &[f32], gradient: &[f32], sizes: S
                 rate: vec![0.0; count * sizes.rates],
             };
             let mut buffers = [vec![0.0; sizes.state], vec![0.0; sizes.state]];
-            for chunk in (0..chunks).rev() {
-                let columns = chunk * CHUNK..sizes.columns.min((chunk + 1) * CHUNK);
-                within[..size].copy_from_slice(&kept[chunk * size..][..size]);
-                for (at, column) in columns.clone().enumerate() {
-                    let (before, behind) = within[at * size..].split_at_mut(size);
-                    behind[..size].copy_from_slice(before);
-                    step(row * sizes.columns + column, &mut behind[..size]);
-                }
-                for (at, column) in columns.clone().enumerate().rev() {
-                    let token = row * sizes.columns + column;
-                    // SAFETY: the inputs and steps of these heads at this token, which nobody else writes.
-                    let [x, dt] = unsafe {
-                        let first_x = token * width + first * sizes.d_head;
-                        [
-                            place.part(first_x, count * sizes.d_head),
-                            place.part(token * width + offsets[1] + first, count),
-                        ]
-                    };
-                    let [decay, decayed] = &mut buffers;
-                    arch.dispatch(StepBack {
-                        numbers,
-                        sizes,
-                        block: *block,
-                        token,
-                        gradient: &gradient[token * widths[0] + first * sizes.d_head..][..count * sizes.d_head],
-                        before: &within[at * size..][..size],
-                        behind: &within[(at + 1) * size..][..size],
-                        flowing: &mut flowing,
-                        decay,
-                        decayed,
-                        x,
-                        dt,
-                        b: &mut sums.b[column * sizes.state..][..sizes.state],
-                        c: &mut sums.c[column * sizes.state..][..sizes.state],
-                        rate: &mut sums.rate,
-                    });
-                }
-            }
+            backwards(sizes.columns, size, step, |column, before, behind| {
+                let token = row * sizes.columns + column;
+                // SAFETY: the inputs and steps of these heads at this token, which nobody else writes.
+                let [x, dt] = unsafe {
+                    let first_x = token * width + first * sizes.d_head;
+                    [place.part(first_x, count * sizes.d_head), place.part(token * width + offsets[1] + first, count)]
+                };
+                let [decay, decayed] = &mut buffers;
+                arch.dispatch(StepBack {
+                    numbers,
+                    sizes,
+                    block: *block,
+                    token,
+                    gradient: &gradient[token * widths[0] + first * sizes.d_head..][..count * sizes.d_head],
+                    before,
+                    behind,
+                    flowing: &mut flowing,
+                    decay,
+                    decayed,
+                    x,
+                    dt,
+                    b: &mut sums.b[column * sizes.state..][..sizes.state],
+                    c: &mut sums.c[column * sizes.state..][..sizes.state],
+                    rate: &mut sums.rate,
+                });
+            });
             sums
         })
         .collect();

@@ -8,7 +8,7 @@ use crate::base::error::Result;
 use crate::base::instructions::arch;
 use crate::numbers::math::exp;
 use crate::numbers::{FlatNumbers, Fresh, flat};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 /// Coordinates of states that a thread holds at a time, if one head has not more: they stay in the nearest cache.
 const HELD: usize = 1 << 10;
@@ -73,10 +73,18 @@ impl Sizes {
     }
 }
 
-/// The result of a scan: the reads of all tokens, and the states behind the last one.
+/// The result of a recurrence: the reads of all tokens, and the states behind the last one.
 pub(super) struct Scanned {
     pub read: Fresh,
     pub last: Fresh,
+}
+
+impl Scanned {
+    /// Returns the reads and, where they are asked for, the states behind the last token as tensors of these shapes.
+    pub fn tensors(self, [read, states]: [[usize; 4]; 2], wants_last: bool) -> Result<(Tensor, Option<Tensor>)> {
+        let last = self.last.tensor(&states, DType::F32)?;
+        Ok((self.read.tensor(&read, DType::F32)?, wants_last.then_some(last)))
+    }
 }
 
 pub(super) fn fused(inputs: &ScanInputs, before: Option<&Tensor>, sizes: Sizes) -> Result<Scanned> {

@@ -8,6 +8,7 @@
 //! one input only, this is the scan of Mamba, a head for each channel.
 
 mod back;
+mod chunks;
 mod delta_rule;
 mod forward;
 mod plain;
@@ -112,10 +113,7 @@ pub fn scan(inputs: &ScanInputs, before: Option<&Tensor>, wants_last: bool) -> R
     let way = if inputs.x.elem_count() == 0 { Implementation::Plain } else { Implementation::of(&arguments) };
     match way {
         Implementation::Fused => {
-            let found = forward::fused(inputs, before, sizes)?;
-            let dtype = candle_core::DType::F32;
-            let last = found.last.tensor(&sizes.states(), dtype)?;
-            Ok((found.read.tensor(&sizes.read(), dtype)?, wants_last.then_some(last)))
+            forward::fused(inputs, before, sizes)?.tensors([sizes.read(), sizes.states()], wants_last)
         }
         Implementation::Recorded if before.is_none() && !wants_last => Ok((recorded(inputs, sizes)?, None)),
         _ => plain::scan(inputs, before, wants_last),

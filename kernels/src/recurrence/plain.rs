@@ -32,20 +32,38 @@ impl WideInputs {
         let written = at(&self.written)?.unsqueeze(3)?.broadcast_mul(&at(&self.b)?.unsqueeze(2)?)?;
         Ok((states.broadcast_mul(&decay)? + written)?)
     }
+}
 
-    /// Returns the states before the first token, zeros unless they are given.
-    fn first(&self, before: Option<&Tensor>) -> Result<Tensor> {
-        match before {
-            Some(before) => widened(before),
-            None => Ok(Tensor::zeros(&self.sizes.states()[..], self.written.dtype(), self.written.device())?),
-        }
+/// Returns the states before the first token, zeros like an argument unless they are given.
+pub(super) fn first(before: Option<&Tensor>, shape: [usize; 4], like: &Tensor) -> Result<Tensor> {
+    match before {
+        Some(before) => widened(before),
+        None => Ok(Tensor::zeros(&shape[..], like.dtype(), like.device())?),
     }
+}
+
+/// Computes the states behind every token of a recurrence, `step`. What is `added` to those behind a token is carried on.
+pub(super) fn carried(
+    mut states: Tensor,
+    columns: usize,
+    added: Option<&Tensor>,
+    step: impl Fn(&Tensor, usize) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let mut all = Vec::with_capacity(columns);
+    for column in 0..columns {
+        states = step(&states, column)?;
+        if let Some(added) = added {
+            states = (states + added.narrow(1, column, 1)?.squeeze(1)?)?;
+        }
+        all.push(states.clone());
+    }
+    Ok(Tensor::stack(&all, 1)?)
 }
 
 pub(super) fn scan(inputs: &ScanInputs, before: Option<&Tensor>, wants_last: bool) -> Result<(Tensor, Option<Tensor>)> {
     let wide = WideInputs::of(inputs)?;
     let c = of_each_head(inputs.c, wide.sizes)?.unsqueeze(3)?;
-    let mut states = wide.first(before)?;
+    let mut states = first(before, wide.sizes.states(), &wide.written)?;
     let mut read = Vec::with_capacity(wide.sizes.columns);
     for column in 0..wide.sizes.columns {
         states = wide.stepped(&states, column)?;
@@ -58,16 +76,8 @@ pub(super) fn scan(inputs: &ScanInputs, before: Option<&Tensor>, wants_last: boo
 /// is `added` to the state behind a token, of the same shape, is carried on from there.
 pub fn scan_states(inputs: &ScanInputs, before: Option<&Tensor>, added: Option<&Tensor>) -> Result<Tensor> {
     let wide = WideInputs::of(inputs)?;
-    let mut states = wide.first(before)?;
-    let mut all = Vec::with_capacity(wide.sizes.columns);
-    for column in 0..wide.sizes.columns {
-        states = wide.stepped(&states, column)?;
-        if let Some(added) = added {
-            states = (states + added.narrow(1, column, 1)?.squeeze(1)?)?;
-        }
-        all.push(states.clone());
-    }
-    Ok(Tensor::stack(&all, 1)?)
+    let states = first(before, wide.sizes.states(), &wide.written)?;
+    carried(states, wide.sizes.columns, added, |states, column| wide.stepped(states, column))
 }
 
 /// Computes what is read of given states: `[batch, pos, head, d_head]`.

@@ -1,9 +1,10 @@
 //! Delta rules with a decay for each coordinate: the loops and their gradients agree with the reference implementation.
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 use super::super::*;
 use super::back::check;
+use super::recurrence::{check_carried, narrow, wide};
 use super::{assert_close, at_every_level, numbers};
 use crate::base::error::Result;
 
@@ -28,14 +29,6 @@ fn drawn([rows, columns, heads, d_key, d_value]: [usize; 5]) -> [Tensor; 6] {
 fn inputs(all: &[Tensor]) -> DeltaRuleInputs<'_> {
     let [read, decay, key, removed, rate, value] = all else { panic!("six arguments") };
     DeltaRuleInputs { read, decay, key, removed, rate, value }
-}
-
-fn wide(x: &Tensor) -> Tensor {
-    x.to_dtype(DType::F64).unwrap()
-}
-
-fn narrow(x: &Tensor) -> Tensor {
-    x.to_dtype(DType::F32).unwrap()
 }
 
 #[test]
@@ -95,16 +88,5 @@ fn gradients_of_delta_rules() {
 
 #[test]
 fn what_is_added_to_a_state_is_carried_on() {
-    let all = drawn(SIZES[0]).map(|x| wide(&x));
-    let plain = delta_rule_states(&inputs(&all), None, None).unwrap();
-    let state = plain.narrow(1, 1, 1).unwrap();
-    let nothing = state.zeros_like().unwrap();
-    let added = Tensor::cat(&[&nothing, &nothing, &state, &nothing, &nothing], 1).unwrap();
-    let found = delta_rule_states(&inputs(&all), None, Some(&added)).unwrap();
-    assert_close(&narrow(&found.narrow(1, 0, 2).unwrap()), &narrow(&plain.narrow(1, 0, 2).unwrap()), 0.0, 0.0);
-    // The rest of a text reads the state behind its first tokens, whatever it is.
-    let rest = all.each_ref().map(|x| x.narrow(1, 3, 2).unwrap());
-    let before = (plain.narrow(1, 2, 1).unwrap() + &state).unwrap().squeeze(1).unwrap();
-    let alone = delta_rule_states(&inputs(&rest), Some(&before), None).unwrap();
-    assert_close(&narrow(&found.narrow(1, 3, 2).unwrap()), &narrow(&alone), 1e-6, 1.0);
+    check_carried(&drawn(SIZES[0]), |all, before, added| delta_rule_states(&inputs(all), before, added));
 }

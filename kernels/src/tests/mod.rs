@@ -4,6 +4,7 @@
 mod adamw;
 mod attention;
 mod back;
+mod columns;
 mod delta_rule;
 mod linear;
 mod math;

@@ -33,11 +33,11 @@ fn each(check: impl Fn([usize; 6], usize)) {
     }
 }
 
-fn wide(x: &Tensor) -> Tensor {
+pub fn wide(x: &Tensor) -> Tensor {
     x.to_dtype(DType::F64).unwrap()
 }
 
-fn narrow(x: &Tensor) -> Tensor {
+pub fn narrow(x: &Tensor) -> Tensor {
     x.to_dtype(DType::F32).unwrap()
 }
 
@@ -67,18 +67,23 @@ fn gradients_of_scans() {
     });
 }
 
-#[test]
-fn what_is_added_to_a_state_is_carried_on() {
-    let all = drawn(SIZES[0], 1).map(|x| wide(&x));
-    let plain = scan_states(&inputs(&all), None, None).unwrap();
+/// Checks that what is added to the third of five states is carried on; `states` computes those of arguments.
+pub fn check_carried(all: &[Tensor], states: impl Fn(&[Tensor], Option<&Tensor>, Option<&Tensor>) -> Result<Tensor>) {
+    let all: Vec<Tensor> = all.iter().map(wide).collect();
+    let plain = states(&all, None, None).unwrap();
     let state = plain.narrow(1, 1, 1).unwrap();
     let nothing = state.zeros_like().unwrap();
     let added = Tensor::cat(&[&nothing, &nothing, &state, &nothing, &nothing], 1).unwrap();
-    let found = scan_states(&inputs(&all), None, Some(&added)).unwrap();
+    let found = states(&all, None, Some(&added)).unwrap();
     assert_close(&narrow(&found.narrow(1, 0, 2).unwrap()), &narrow(&plain.narrow(1, 0, 2).unwrap()), 0.0, 0.0);
     // The rest of a text reads the state behind its first tokens, whatever it is.
-    let rest = all.each_ref().map(|x| if x.rank() == 2 { x.clone() } else { x.narrow(1, 3, 2).unwrap() });
+    let rest = all.iter().map(|x| if x.rank() == 2 { x.clone() } else { x.narrow(1, 3, 2).unwrap() });
     let before = (plain.narrow(1, 2, 1).unwrap() + &state).unwrap().squeeze(1).unwrap();
-    let alone = scan_states(&inputs(&rest), Some(&before), None).unwrap();
+    let alone = states(&rest.collect::<Vec<_>>(), Some(&before), None).unwrap();
     assert_close(&narrow(&found.narrow(1, 3, 2).unwrap()), &narrow(&alone), 1e-6, 1.0);
+}
+
+#[test]
+fn what_is_added_to_a_state_is_carried_on() {
+    check_carried(&drawn(SIZES[0], 1), |all, before, added| scan_states(&inputs(all), before, added));
 }

@@ -186,6 +186,9 @@ pub struct EdgeHeads {
     pub several: f64,
     /// The shares of the heads, in the order of the computation.
     pub heads: Vec<HeadLoading>,
+    /// Whether the heads are those of Lorsas, in the place of the model's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_of_lorsas: bool,
 }
 
 /// The share of an edge that one head carries.
@@ -243,12 +246,18 @@ const HEAD_COLUMNS: [&str; 4] = ["no head", "several heads", "strongest head", "
 fn head_cells(heads: Option<&EdgeHeads>) -> [Cell; 4] {
     let Some(heads) = heads else { return [(); 4].map(|()| Cell::Missing) };
     let strongest = heads.strongest();
-    let name = strongest.map_or(Cell::Missing, |one| format!("z.{}.{}", one.layer, one.head).into());
-    let through = strongest.map_or(Cell::Missing, |one| one.through.into());
-    [heads.direct.into(), heads.several.into(), name, through]
+    let name = strongest.map(|one| heads.name(one));
+    let through = strongest.map(|one| one.through);
+    [heads.direct.into(), heads.several.into(), name.into(), through.into()]
 }
 
 impl EdgeHeads {
+    /// Returns the name of one of the heads: `z.3.0`, or of a Lorsa `attn_in.3/17`, as nodes of graphs have it.
+    pub fn name(&self, head: &HeadLoading) -> String {
+        let HeadLoading { layer, head, .. } = head;
+        if self.is_of_lorsas { format!("attn_in.{layer}/{head}") } else { format!("z.{layer}.{head}") }
+    }
+
     /// Returns the head with the largest loading in size.
     pub fn strongest(&self) -> Option<&HeadLoading> {
         self.heads.iter().max_by(|a, b| a.through.abs().total_cmp(&b.through.abs()))
@@ -426,14 +435,14 @@ impl Graph {
     }
 
     pub fn table(&self) -> Table {
-        let name = |i: usize| self.nodes.get(i).map_or(Cell::Missing, |node| node.name().into());
+        let name = |i: usize| Cell::from(self.nodes.get(i).map(Node::name));
         let has_ports = self.edges.iter().any(|edge| edge.port.is_some());
         let has_cosines = self.has_features();
         let has_heads = self.edges.iter().any(|edge| edge.heads.is_some());
         let has_scores = self.edges.iter().any(|edge| edge.score.is_some());
         let row = |edge: &Edge| {
-            let port = || edge.port.map_or(Cell::Missing, |port| port.to_string().into());
-            let cosine = || edge.cosine.map_or(Cell::Missing, Cell::from);
+            let port = || Cell::from(edge.port.map(|port| port.to_string()));
+            let cosine = || Cell::from(edge.cosine);
             let cells = [Some(name(edge.from)), Some(name(edge.to)), has_ports.then(port), Some(edge.effect.into())];
             let of_heads = has_heads.then(|| head_cells(edge.heads.as_ref()));
             let of_score = has_scores.then(|| score_cells(edge.score.as_ref()));
@@ -450,11 +459,11 @@ impl Graph {
             .into_iter()
             .chain(HEAD_COLUMNS.map(|name| (name, has_heads)))
             .chain(SCORE_COLUMNS.map(|name| (name, has_scores)));
-        Table {
-            title: self.title.clone(),
-            columns: columns.filter(|(_, is_there)| *is_there).map(|(name, _)| name.into()).collect(),
-            rows: self.edges.iter().map(row).collect(),
-        }
+        Table::new(
+            &self.title,
+            columns.filter(|(_, is_there)| *is_there).map(|(name, _)| name),
+            self.edges.iter().map(row),
+        )
     }
 
     /// Returns a table of the nodes with a column for each thing that some of them have.
@@ -469,11 +478,7 @@ impl Graph {
             [
                 ("site", true, |node| node.site.as_str().into()),
                 ("head", heads, |node| if let Part::Head(head) = node.part { head.into() } else { Cell::Missing }),
-                (
-                    "token",
-                    tokens,
-                    |node| if let Part::Token(id) = node.part { i64::from(id).into() } else { Cell::Missing },
-                ),
+                ("token", tokens, |node| if let Part::Token(id) = node.part { id.into() } else { Cell::Missing }),
                 ("feature", features, |node| match node.part {
                     Part::Feature(feature) => feature.into(),
                     Part::Error => "error".into(),
@@ -482,21 +487,19 @@ impl Graph {
                 ("channel", channels, |node| {
                     if let Part::Channel(channel) = node.part { channel.into() } else { Cell::Missing }
                 }),
-                ("position", has(|n| n.position.is_some()), |node| node.position.map_or(Cell::Missing, Cell::from)),
-                ("effect", has(|n| n.effect.is_some()), |node| node.effect.map_or(Cell::Missing, Cell::from)),
-                ("value", has(|n| n.value.is_some()), |node| node.value.map_or(Cell::Missing, Cell::from)),
-                ("meaning", features || has(|n| n.meaning.is_some()), |node| {
-                    node.meaning.as_deref().map_or(Cell::Missing, Cell::from)
-                }),
-                ("score", features, |node| node.score.map_or(Cell::Missing, Cell::from)),
+                ("position", has(|n| n.position.is_some()), |node| node.position.into()),
+                ("effect", has(|n| n.effect.is_some()), |node| node.effect.into()),
+                ("value", has(|n| n.value.is_some()), |node| node.value.into()),
+                ("meaning", features || has(|n| n.meaning.is_some()), |node| node.meaning.as_deref().into()),
+                ("score", features, |node| node.score.into()),
             ];
         let outlier: (&str, bool, NodeCell) = ("outlier dimension", features, |node| node.outlier.into());
         let columns: Vec<_> = columns.into_iter().chain([outlier]).filter(|(_, is_there, _)| *is_there).collect();
-        Table {
-            title: self.title.clone(),
-            columns: columns.iter().map(|(name, _, _)| (*name).into()).collect(),
-            rows: self.nodes.iter().map(|node| columns.iter().map(|(_, _, of)| of(node)).collect()).collect(),
-        }
+        Table::new(
+            &self.title,
+            columns.iter().map(|(name, _, _)| *name),
+            self.nodes.iter().map(|node| columns.iter().map(|(_, _, of)| of(node)).collect()),
+        )
     }
 }
 

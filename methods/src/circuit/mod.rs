@@ -18,6 +18,7 @@
 pub mod ablations;
 pub mod attribution;
 pub mod attribution_graph;
+pub mod bridges;
 pub mod channels;
 pub mod compiled;
 pub mod dictionaries;

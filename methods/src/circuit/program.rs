@@ -16,7 +16,7 @@ use microlp::{ComparisonOp, Error as Unsolved, OptimizationDirection, Problem, S
 use super::dictionaries::Circuit;
 use super::graph::Graph;
 use super::subgraph::{self, SubgraphOptions, at_least_negative};
-use crate::base::{Error, Result, Task};
+use crate::base::{Result, Task};
 use crate::err;
 
 crate::options! {
@@ -24,7 +24,7 @@ crate::options! {
     #[derive(Debug, Clone, Copy)]
     pub struct ProgramOptions {
         /// The least share of the number of edges that have a negative effect: of a logit difference, edges that it
-        /// hangs on. If the circuit has fewer of them in all, it is these.
+        /// hangs on. Where no circuit has so many of them, it has as many as one can have.
         negative: f64 = 0.0 => at_least(0.0).at_most(1.0);
     }
 }
@@ -51,8 +51,37 @@ pub fn ilp(circuit: &Circuit, wanted: f64, options: ProgramOptions, task: &Task)
     Ok(subgraph::selected(circuit, kept, SubgraphOptions { prune: true }))
 }
 
-/// Returns which edges are in the best circuit.
+/// Returns which edges are in the best circuit, with as many of negative effect as are asked for or can be.
 fn solved(graph: &Graph, count: usize, negative: f64) -> Result<Vec<bool>> {
+    let all = graph.edges.iter().filter(|edge| edge.effect < 0.0).count();
+    let wanted = at_least_negative(negative, count).min(all);
+    if let Some(found) = best_with(graph, count, wanted)? {
+        return Ok(found);
+    }
+    let none = || {
+        err!(Argument, "no {count} edges lead from the embedding to the logits with nothing loose")
+            .hint("more edges")
+            .about("n")
+    };
+    // The more are asked for, the fewer circuits there are.
+    let mut best = best_with(graph, count, 0)?.ok_or_else(none)?;
+    let mut can_be = 0;
+    let mut too_many = wanted;
+    while too_many - can_be > 1 {
+        let middle = can_be + (too_many - can_be) / 2;
+        match best_with(graph, count, middle)? {
+            Some(found) => {
+                best = found;
+                can_be = middle;
+            }
+            None => too_many = middle,
+        }
+    }
+    Ok(best)
+}
+
+/// Returns which edges are in the best circuit with at least some of negative effect; nothing where there is none.
+fn best_with(graph: &Graph, count: usize, least: usize) -> Result<Option<Vec<bool>>> {
     let mut problem = Problem::new(OptimizationDirection::Maximize);
     let x: Vec<Variable> = graph.edges.iter().map(|edge| problem.add_var(edge.effect.abs(), (0.0, 1.0))).collect();
     let y: Vec<Variable> = graph.nodes.iter().map(|_| problem.add_binary_var(0.0)).collect();
@@ -80,33 +109,20 @@ fn solved(graph: &Graph, count: usize, negative: f64) -> Result<Vec<bool>> {
             }
         }
     }
-    let of_negative = graph.edges.iter().zip(&x).filter(|(edge, _)| edge.effect < 0.0).map(|(_, x)| *x);
-    let of_negative = sum(of_negative);
-    let least = at_least_negative(negative, count).min(of_negative.len());
     if least > 0 {
-        problem.add_constraint(of_negative, ComparisonOp::Ge, least as f64);
+        let of_negative = graph.edges.iter().zip(&x).filter(|(edge, _)| edge.effect < 0.0).map(|(_, x)| *x);
+        problem.add_constraint(sum(of_negative), ComparisonOp::Ge, least as f64);
     }
     match problem.solve() {
-        Ok(SolveOutcome::Solution(found)) => Ok(x.iter().map(|x| found.var_value(*x) > 0.5).collect()),
+        Ok(SolveOutcome::Solution(found)) => Ok(Some(x.iter().map(|x| found.var_value(*x) > 0.5).collect())),
         Ok(SolveOutcome::Interrupted(_)) => Err(err!(Bug, "a program without a limit was not solved to its end")),
-        Err(why) => Err(unsolved(&why, count, least)),
+        Err(Unsolved::Infeasible) => Ok(None),
+        Err(why) => Err(err!(Numeric, "the integer program has no solution: {why}")),
     }
 }
 
 fn sum(terms: impl Iterator<Item = Variable>) -> Vec<(Variable, f64)> {
     terms.map(|x| (x, 1.0)).collect()
-}
-
-fn unsolved(why: &Unsolved, count: usize, least: usize) -> Error {
-    match why {
-        Unsolved::Infeasible => {
-            let negative = if least > 0 { format!(" with {least} of negative effect") } else { String::new() };
-            err!(Argument, "no {count} edges{negative} lead from the embedding to the logits with nothing loose")
-                .hint("more edges, or a smaller share of negative ones")
-                .about("n")
-        }
-        why => err!(Numeric, "the integer program has no solution: {why}"),
-    }
 }
 
 #[cfg(test)]
@@ -162,8 +178,16 @@ mod tests {
         assert_eq!(names(&chosen(&all, 2.0, 0.0).unwrap()), ["embed -> z.0.0", "z.0.0 -> logits"]);
         assert_eq!(names(&chosen(&all, 2.0, 1.0).unwrap()), ["embed -> z.0.1", "z.0.1 -> logits"]);
         assert_eq!(names(&chosen(&circuit([1.0; 5]), 1.0, 1.0).unwrap()), ["embed -> logits"]);
-        let error = chosen(&all, 1.0, 1.0).unwrap_err();
-        assert!(error.message.starts_with("no 1 edges with 1 of negative effect lead"), "{}", error.message);
+        // A single edge has to be the one past the heads; of two one can be negative, of four both that are asked for.
+        assert_eq!(names(&chosen(&all, 1.0, 1.0).unwrap()), ["embed -> logits"]);
+        let all = circuit([-1.0, -2.0, 1.0, 1.0, 5.0]);
+        assert_eq!(names(&chosen(&all, 2.0, 0.0).unwrap()), ["embed -> logits"]);
+        assert_eq!(names(&chosen(&all, 2.0, 1.0).unwrap()), ["embed -> z.0.1", "z.0.1 -> logits"]);
+        assert_eq!(chosen(&all, 4.0, 1.0).unwrap().graph.edges.len(), 4);
+        let mut apart = all.clone();
+        apart.graph.edges.pop();
+        let error = chosen(&apart, 1.0, 1.0).unwrap_err();
+        assert_eq!(error.message, "no 1 edges lead from the embedding to the logits with nothing loose");
     }
 
     #[test]

@@ -6,7 +6,10 @@ use crate::features::Survey;
 use crate::features::survey::KeptPositions;
 use crate::fixtures::{config, decoder};
 use crate::model::Model;
-use crate::model::config::Config;
+use crate::model::config::Activation::Relu;
+use crate::model::config::{Config, NormKind, Positions};
+use crate::model::decoder::Decoder;
+use crate::model::weights::Weights;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
 use crate::tensor::{DType, Device, Tensor};
 use crate::tokenizer::Tokenizer;
@@ -65,4 +68,30 @@ pub fn dictionary(d: usize, d_sae: usize, activation: Activation, site: &str) ->
         about: About { kind: "relu".into(), sites: vec![site.into()], ..About::default() },
     };
     Sae::new(parts).unwrap()
+}
+
+/// Returns a model of tests/fixtures/sparse, whose passes are those of Gao et al.'s code: "dense", or "sparse".
+pub fn of_the_authors(name: &str) -> Model {
+    let (d_model, d_mlp) = if name == "dense" { (6, 10) } else { (8, 12) };
+    let d_head = d_model / 2;
+    let config = Config {
+        d_model,
+        d_mlp,
+        heads: 2,
+        kv_heads: 2,
+        d_head,
+        score_scale: 1.0 / (d_head as f64).sqrt(),
+        vocab: 11,
+        context: 8,
+        act: Relu,
+        norm: Some(NormKind::Rms),
+        norm_bias: false,
+        norm_eps: 1e-12,
+        positions: Positions::Learned,
+        rotary: None,
+        ..config()
+    };
+    let made = kit::tensors("sparse/step.safetensors");
+    let weights = Weights::build(&config, &mut |weight, _| Ok(made[&format!("{name}.{weight}")].clone()));
+    Model::new(Decoder::new(config, weights.unwrap()), None, name)
 }

@@ -115,7 +115,7 @@ pub fn correlation<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
 
 /// Returns a table of the most similar node in the other graph, node by node.
 pub fn table(a: &Graph, b: &Graph, found: &[Match]) -> Table {
-    let name = |graph: &Graph, node: usize| graph.nodes.get(node).map_or(Cell::Missing, |node| node.name().into());
+    let name = |graph: &Graph, node: usize| Cell::from(graph.nodes.get(node).map(|node| node.name()));
     let rows = a.nodes.iter().enumerate().map(|(node, at)| match found.iter().find(|found| found.node == node) {
         Some(found) => vec![
             at.name().into(),
@@ -126,11 +126,11 @@ pub fn table(a: &Graph, b: &Graph, found: &[Match]) -> Table {
         ],
         None => vec![at.name().into(), Cell::Missing, Cell::Missing, Cell::Missing, false.into()],
     });
-    Table {
-        title: format!("features of {} that are found again", a.title),
-        columns: ["feature", "most like", "cosine", "correlation", "shared"].map(String::from).to_vec(),
-        rows: rows.collect(),
-    }
+    Table::new(
+        format!("features of {} that are found again", a.title),
+        ["feature", "most like", "cosine", "correlation", "shared"],
+        rows,
+    )
 }
 
 /// Counts for every two circuits how many features of the first are found in the second.
@@ -151,15 +151,15 @@ pub fn stability(model: &Model, all: &[&Circuit], text: &Text, options: &SharedO
             task.check()?;
             let shared = matched(a, of_a, b, of_b)?.iter().filter(|found| found.is_shared()).count();
             let nodes = a.graph.nodes.len();
-            let share = if nodes == 0 { Cell::Missing } else { (shared as f64 / nodes as f64).into() };
-            rows.push(vec![i.into(), j.into(), nodes.into(), shared.into(), share]);
+            let share = (nodes > 0).then(|| shared as f64 / nodes as f64);
+            rows.push(vec![i.into(), j.into(), nodes.into(), shared.into(), share.into()]);
         }
     }
-    Ok(Table {
-        title: "features of one circuit that are found again in another".into(),
-        columns: ["circuit", "in circuit", "features", "found again", "share"].map(String::from).to_vec(),
+    Ok(Table::new(
+        "features of one circuit that are found again in another",
+        ["circuit", "in circuit", "features", "found again", "share"],
         rows,
-    })
+    ))
 }
 
 #[cfg(test)]

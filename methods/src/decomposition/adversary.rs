@@ -1,8 +1,10 @@
 //! The adversary: sources of masks that make the reconstruction worst, by projected gradient ascent (the authors' code,
 //! `pgd_masked_recon_loss_update`; sources start at random and move by the signs of their gradients).
 
-use super::loss::{LossStep, MaskedTarget, deltas, importances};
-use super::masks::Sources;
+use rand::Rng;
+
+use super::loss::{LossStep, MaskedTarget, deltas, importances, sources};
+use super::masks::{self, Sources};
 use super::parts::MatrixParts;
 use super::target::Target;
 use crate::base::{Result, Task};
@@ -10,6 +12,16 @@ use crate::tensor::Tensor;
 use crate::tensor::derivative::value_and_gradients;
 
 impl<T: Target> LossStep<'_, T> {
+    /// Draws the sources at which the adversary begins.
+    pub fn begun(&self, parts: &[MatrixParts], random: &mut impl Rng) -> Result<Vec<Sources>> {
+        let inputs = self.clean.count();
+        let mut drawn = sources(parts, inputs, self.options.delta, random)?;
+        if self.options.adversary.routed {
+            drawn = masks::routed(drawn, inputs, random)?;
+        }
+        masks::on(&drawn, self.clean.output.device())
+    }
+
     /// Chooses sources by moving given ones up the gradient of the divergence. The parts are constants.
     pub fn worst(&self, parts: &[MatrixParts], sources: Vec<Sources>, task: &Task) -> Result<Vec<Sources>> {
         let options = &self.options.adversary;
@@ -39,10 +51,14 @@ impl<T: Target> LossStep<'_, T> {
     }
 }
 
-/// Keeps the sources of the first input, for all inputs.
+/// Keeps the sources of the first input, for all inputs that are masked.
 fn first(sources: Sources) -> Result<Sources> {
     let first = |t: &Tensor| -> Result<Tensor> { Ok(t.narrow(0, 0, 1)?.contiguous()?) };
-    Ok(Sources { parts: first(&sources.parts)?, delta: sources.delta.as_ref().map(first).transpose()? })
+    Ok(Sources {
+        parts: first(&sources.parts)?,
+        delta: sources.delta.as_ref().map(first).transpose()?,
+        route: sources.route.clone(),
+    })
 }
 
 /// Lists all tensors of sources.
@@ -55,7 +71,8 @@ fn like(sources: &[Sources], tensors: &[Tensor]) -> Vec<Sources> {
     let mut tensors = tensors.iter().cloned();
     let one = |sources: &Sources| {
         let parts = tensors.next().unwrap_or_else(|| sources.parts.clone());
-        Sources { parts, delta: sources.delta.as_ref().and_then(|_| tensors.next()) }
+        let delta = sources.delta.as_ref().and_then(|_| tensors.next());
+        Sources { parts, delta, route: sources.route.clone() }
     };
     sources.iter().map(one).collect()
 }

@@ -16,7 +16,7 @@ use crate::model::batch::Batch;
 use crate::model::run::Ask;
 use crate::model::site::{Place, Site, SiteKind};
 use crate::sae::text_rows::whole_rows;
-use crate::tensor::{Tensor, floats};
+use crate::tensor::{Device, Tensor, floats};
 use crate::training::mean;
 
 /// Rows of text in a batch of the model.
@@ -50,7 +50,7 @@ pub struct PartsOnText {
 
 impl Decomposition {
     /// Returns the layer of the MLP that was decomposed, and refuses another target, or a model of other weights.
-    fn layer(&self, model: &Model) -> Result<(usize, MlpWeights)> {
+    pub(super) fn layer(&self, model: &Model) -> Result<(usize, MlpWeights)> {
         let Decomposed::Mlp(mlp) = &self.of else {
             return Err(err!(
                 Argument,
@@ -161,6 +161,11 @@ impl Decomposition {
 impl PartsOnText {
     fn context(&self) -> usize {
         self.rows.first().map_or(1, Vec::len)
+    }
+
+    /// Returns the importances by row and position: `[rows, context, parts]`.
+    pub fn by_position(&self) -> Result<Tensor> {
+        Ok(self.importance.to_device(&Device::Cpu)?.reshape((self.rows.len(), self.context(), ()))?)
     }
 
     /// Returns the contexts of the positions where the part matters most, one in a row.

@@ -51,6 +51,7 @@ struct AboutLayer {
     activation: String,
     adds: Option<usize>,
     fixed: bool,
+    tied: Option<usize>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -134,10 +135,10 @@ impl Decomposition {
             let tensors = TENSORS.map(|tensor| take(format!("parts.{name}.{tensor}")));
             let [v, u, inner, inner_bias, outer, outer_bias] = tensors;
             let gate = Gate { kind, inner: inner?, inner_bias: inner_bias?, outer: outer?, outer_bias: outer_bias? };
-            let read = MatrixParts { name: name.clone(), v: v?, u: u?, gate };
+            let read = MatrixParts { name: name.clone(), v: v?, u: u?, gate, tied: None };
             check(&read, &weight)?;
             parts.push(read);
-            matrices.push(TargetMatrix { name, weight });
+            matrices.push(TargetMatrix { name, weight, tied: None });
         }
         if parts.is_empty() {
             return Err(err!(Format, "expected parts of at least one matrix, found none"));
@@ -145,7 +146,10 @@ impl Decomposition {
         let of = match (about.layers, about.mlp) {
             (Some(layers), None) => {
                 let layers = layers.into_iter().map(|layer| layer.read(named)).collect::<Result<Vec<_>>>()?;
-                Decomposed::Network(read_network(layers, &matrices)?)
+                let network = read_network(layers, &matrices)?;
+                matrices = network.matrices();
+                parts.iter_mut().zip(&matrices).for_each(|(parts, matrix)| parts.tied = matrix.tied);
+                Decomposed::Network(network)
             }
             (None, Some(AboutMlp { model, layer })) => Decomposed::Mlp(MlpName { model, layer }),
             _ => return Err(err!(Format, "expected the layers of a network or an MLP, found both or neither")),
@@ -158,16 +162,16 @@ impl Decomposition {
 impl AboutLayer {
     fn of(layer: &Layer) -> Self {
         let activation = layer.activation.word().into();
-        Self { name: layer.name.clone(), activation, adds: layer.adds, fixed: layer.fixed }
+        Self { name: layer.name.clone(), activation, adds: layer.adds, fixed: layer.fixed, tied: layer.tied }
     }
 
     fn read(self, named: &NamedTensors) -> Result<Layer> {
-        let Self { name, activation, adds, fixed } = self;
+        let Self { name, activation, adds, fixed, tied } = self;
         let matrix = named.tensors.get(&format!("layers.{name}.matrix")).cloned();
         let matrix = matrix.ok_or_else(|| err!(Format, "expected the matrix of layer `{name}`, found none"))?;
         let bias = named.tensors.get(&format!("layers.{name}.bias")).cloned();
         let activation: LayerActivation = word(&activation)?;
-        Ok(Layer { name, matrix, bias, activation, adds, fixed })
+        Ok(Layer { name, matrix, bias, activation, adds, fixed, tied })
     }
 }
 
@@ -185,7 +189,11 @@ fn read_network(layers: Vec<Layer>, matrices: &[TargetMatrix]) -> Result<Network
         };
         let adds = layer.adds.is_none_or(|before| before < number && layers[before].matrix.dims()[0] == out);
         let bias = layer.bias.as_ref().is_none_or(|bias| bias.dims() == [out]);
-        if width.is_some_and(|width| width != read) || !adds || !bias {
+        let tied = match layer.tied.map(|before| layers[..number].get(before)) {
+            Some(other) => other.is_some_and(|other| layer.is_tied_to(other).unwrap_or(false)),
+            None => true,
+        };
+        if width.is_some_and(|width| width != read) || !adds || !bias || !tied {
             return Err(err!(Format, "layer `{}` does not fit to those before it", layer.name));
         }
         width = Some(out);

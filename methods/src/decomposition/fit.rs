@@ -68,10 +68,7 @@ impl<'a, T: Target> Fitting<'a, T> {
         let mut random = stream(options.seed.draws(), "decomposition", 0);
         let mut parts = Vec::new();
         for matrix in target.matrices() {
-            let drawn = MatrixParts::random(&matrix.name, &matrix.weight, options.shape(), &mut random)?;
-            let tensors = drawn.tensors().map(|tensor| tensor.to_device(&device));
-            let [v, u, inner, inner_bias, outer, outer_bias] = tensors;
-            parts.push(drawn.with([v?, u?, inner?, inner_bias?, outer?, outer_bias?]));
+            parts.push(MatrixParts::random(matrix, options.shape(), &mut random)?.to_device(&device)?);
         }
         let mut state = FitState::new(parts)?;
         let identity = || -> Result<Value> { Ok(json!({ "target": target.identity()?, "options": options.json() })) };
@@ -91,7 +88,7 @@ impl<'a, T: Target> Fitting<'a, T> {
     fn draws(&self, parts: &[MatrixParts], inputs: usize) -> Result<Draws> {
         let step = self.state.history.len() as u64;
         let mut random = stream(self.options.seed.draws(), "decomposition masks", step);
-        Draws::random(parts, inputs, self.options.loss.delta, &mut random)?.on(&self.device)
+        Draws::random(parts, inputs, &self.options.loss, &mut random)?.on(&self.device)
     }
 }
 
@@ -116,11 +113,10 @@ impl<T: Target> Trainer for Fitting<'_, T> {
         let progress = made as f64 / self.options.steps as f64;
         let step = LossStep { target: self.target, batch: &batch, clean: &clean, options, progress };
         let parts = self.state.parts()?;
-        let inputs = clean.inputs.first().map_or(0, |x| x.dims()[0]);
-        let mut draws = self.draws(&parts, inputs)?;
+        let mut draws = self.draws(&parts, clean.count())?;
         if options.adversarial > 0.0 {
             let mut random = stream(self.options.seed.draws(), "decomposition adversary", made);
-            let begun = Draws::random(&parts, inputs, options.delta, &mut random)?.on(&self.device)?.stochastic;
+            let begun = step.begun(&parts, &mut random)?;
             draws.adversarial = Some(step.worst(&parts, begun, task)?);
         }
         self.state
@@ -130,8 +126,10 @@ impl<T: Target> Trainer for Fitting<'_, T> {
 
     fn progress(&self, speed: f64) -> String {
         self.state.history.last().map_or_else(String::new, |step| {
-            let StepLosses { minimality, stochastic, .. } = step;
-            format!("parts {minimality:.3}, reconstruction {stochastic:.2e}, {speed:.0} steps/s")
+            let StepLosses { minimality, stochastic, subset, .. } = step;
+            // A loss that is not computed is NaN, which `max` passes over.
+            let reconstruction = stochastic.max(*subset);
+            format!("parts {minimality:.3}, reconstruction {reconstruction:.2e}, {speed:.0} steps/s")
         })
     }
 

@@ -69,23 +69,32 @@ impl Gate {
     /// Computes what the networks give before the hard sigmoids, `[inputs, parts]`, from what the matrix reads,
     /// `[inputs, read]`, and the parts' inner activations, `[inputs, parts]`.
     pub fn raw(&self, x: &Tensor, acts: &Tensor) -> Result<Tensor> {
-        if self.kind == GateKind::Shared {
-            let hidden = activate(&x.matmul(&self.inner)?.broadcast_add(&self.inner_bias)?, Activation::Gelu)?;
-            return Ok(hidden.matmul(&self.outer)?.broadcast_add(&self.outer_bias)?);
-        }
-        let parts = self.outer_bias.dim(0)?;
-        let inputs = x.dim(0)?;
-        let read = match self.kind {
-            GateKind::Mlp => acts.t()?.contiguous()?.unsqueeze(2)?,
-            GateKind::Vector | GateKind::Shared => x.unsqueeze(0)?.broadcast_as((parts, inputs, x.dim(1)?))?,
+        let raw = match self.kind {
+            GateKind::Mlp => {
+                let by_unit = |t: &Tensor| -> Result<Tensor> { Ok(t.flatten_from(1)?.t()?) };
+                let weights = [by_unit(&self.inner)?, by_unit(&self.inner_bias)?, by_unit(&self.outer)?];
+                kernels::column_networks(acts, &Tensor::stack(&weights, 0)?)?
+            }
+            GateKind::Vector => self.of_vectors(x)?,
+            GateKind::Shared => {
+                let hidden = x.matmul(&self.inner)?.broadcast_add(&self.inner_bias)?;
+                activate(&hidden, Activation::Gelu)?.matmul(&self.outer)?
+            }
         };
+        Ok(raw.broadcast_add(&self.outer_bias)?)
+    }
+
+    /// Computes what networks give that each read all of x, without the last bias.
+    fn of_vectors(&self, x: &Tensor) -> Result<Tensor> {
+        let parts = self.outer_bias.dim(0)?;
+        let (inputs, wide) = x.dims2()?;
+        let read = x.unsqueeze(0)?.broadcast_as((parts, inputs, wide))?;
         // The bias is one more row of the layer, for a number that is 1: the product adds it, and sums its gradient.
         let ones = Tensor::ones((parts, inputs, 1), x.dtype(), x.device())?;
         let read = Tensor::cat(&[read, ones], 2)?;
         let layer = Tensor::cat(&[self.inner.clone(), self.inner_bias.unsqueeze(1)?], 1)?;
         let hidden = activate(&read.matmul(&layer)?, Activation::Gelu)?;
-        let raw = hidden.matmul(&self.outer)?.squeeze(2)?.t()?.contiguous()?;
-        Ok(raw.broadcast_add(&self.outer_bias)?)
+        Ok(hidden.matmul(&self.outer)?.squeeze(2)?.t()?.contiguous()?)
     }
 }
 

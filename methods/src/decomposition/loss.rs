@@ -4,7 +4,7 @@
 use rand::Rng;
 
 use super::gates::Importance;
-use super::masks::{Mask, Sources};
+use super::masks::{self, Mask, Sources};
 use super::parts::MatrixParts;
 use super::target::{Clean, Target};
 use crate::base::{Result, Task};
@@ -29,6 +29,8 @@ crate::options! {
         stochastic: f64 = 1.0 => at_least(0.0);
         /// Weight of the reconstruction with one matrix at a time masked at random.
         layerwise: f64 = 1.0 => at_least(0.0);
+        /// Weight of the reconstruction with a random subset of the matrices masked at random, another one at each input.
+        subset: f64 = 0.0 => at_least(0.0);
         /// Weight of the reconstruction with masks that an adversary chose.
         adversarial: f64 = 0.0 => at_least(0.0);
         /// Weight of the mean squared difference between the matrices and the sums of their parts.
@@ -50,6 +52,8 @@ crate::options! {
         ascent_size: f64 = 1.0 => above(0.0);
         /// Whether the adversary chooses one mask for all inputs of a batch, and not one for each.
         common: bool = true;
+        /// Whether the masks of the adversary hold for a random subset of the matrices, another one at each input.
+        routed: bool = false;
     }
 }
 
@@ -60,31 +64,45 @@ impl LossOptions {
     }
 }
 
-/// The random sources of one step.
+/// The sources of the masks of one step; none for losses that are not computed.
 #[derive(Debug, Clone)]
 pub struct Draws {
     /// Sources for all matrices together.
-    pub stochastic: Vec<Sources>,
+    pub stochastic: Option<Vec<Sources>>,
     /// Sources for each matrix alone.
-    pub layerwise: Vec<Sources>,
+    pub layerwise: Option<Vec<Sources>>,
+    /// Sources for a subset of the matrices at each input.
+    pub subset: Option<Vec<Sources>>,
     /// Sources that the adversary chose.
     pub adversarial: Option<Vec<Sources>>,
 }
 
 impl Draws {
-    pub fn random(parts: &[MatrixParts], inputs: usize, with_delta: bool, random: &mut impl Rng) -> Result<Self> {
-        let mut drawn = || -> Result<Vec<Sources>> {
-            parts.iter().map(|parts| Sources::random(inputs, parts.count(), with_delta, random)).collect()
-        };
-        Ok(Self { stochastic: drawn()?, layerwise: drawn()?, adversarial: None })
+    /// Draws the random sources of the losses that have a weight.
+    pub fn random(parts: &[MatrixParts], inputs: usize, of: &LossOptions, random: &mut impl Rng) -> Result<Self> {
+        let mut drawn = |weight: f64| (weight > 0.0).then(|| sources(parts, inputs, of.delta, random)).transpose();
+        let stochastic = drawn(of.stochastic)?;
+        let layerwise = drawn(of.layerwise)?;
+        let subset = drawn(of.subset)?;
+        let subset = subset.map(|sources| masks::routed(sources, inputs, random)).transpose()?;
+        Ok(Self { stochastic, layerwise, subset, adversarial: None })
     }
 
-    /// Moves the random sources to a device.
+    /// Moves the sources to a device.
     pub fn on(self, device: &Device) -> Result<Self> {
-        let all =
-            |sources: Vec<Sources>| sources.into_iter().map(|sources| sources.on(device)).collect::<Result<Vec<_>>>();
-        Ok(Self { stochastic: all(self.stochastic)?, layerwise: all(self.layerwise)?, ..self })
+        let moved = |sources: Option<Vec<Sources>>| sources.map(|sources| masks::on(&sources, device)).transpose();
+        Ok(Self {
+            stochastic: moved(self.stochastic)?,
+            layerwise: moved(self.layerwise)?,
+            subset: moved(self.subset)?,
+            adversarial: moved(self.adversarial)?,
+        })
     }
+}
+
+/// Draws sources for the parts of all matrices.
+pub fn sources(parts: &[MatrixParts], inputs: usize, with_delta: bool, random: &mut impl Rng) -> Result<Vec<Sources>> {
+    parts.iter().map(|parts| Sources::random(inputs, parts.count(), with_delta, random)).collect()
 }
 
 /// The losses of a step, each a number with its gradient graph, without their weights.
@@ -94,6 +112,7 @@ pub struct Losses {
     pub minimality: Tensor,
     pub stochastic: Option<Tensor>,
     pub layerwise: Option<Tensor>,
+    pub subset: Option<Tensor>,
     pub adversarial: Option<Tensor>,
     /// The weighted sum.
     pub total: Tensor,
@@ -114,9 +133,14 @@ impl<T: Target> MaskedTarget<'_, T> {
         let matrices = self.target.matrices();
         self.target.output(
             self.batch,
-            &mut |number, x| match &masks[number] {
-                Some(mask) => self.parts[number].masked(x, mask, self.deltas.map(|deltas| &deltas[number])),
-                None => Ok(x.matmul(&matrices[number].weight.t()?)?),
+            &mut |number, x| {
+                let own = || -> Result<Tensor> { Ok(x.matmul(&matrices[number].weight.t()?)?) };
+                let Some(mask) = &masks[number] else { return own() };
+                let masked = self.parts[number].masked(x, mask, self.deltas.map(|deltas| &deltas[number]))?;
+                match &mask.route {
+                    Some(route) => Ok(route.broadcast_as(masked.shape())?.where_cond(&masked, &own()?)?),
+                    None => Ok(masked),
+                }
             },
             task,
         )
@@ -165,9 +189,10 @@ pub fn losses<T: Target>(step: &LossStep<'_, T>, parts: &[MatrixParts], draws: &
         sources.iter().zip(&importances).map(|(sources, importance)| sources.masks(&importance.lower)).collect()
     };
     let all_masked = |sources: &[Sources]| masked.divergence(&clean.output, masks(sources)?, task);
-    let stochastic = (options.stochastic > 0.0).then(|| all_masked(&draws.stochastic)).transpose()?;
+    let stochastic = draws.stochastic.as_deref().map(all_masked).transpose()?;
+    let subset = draws.subset.as_deref().map(all_masked).transpose()?;
     let adversarial = draws.adversarial.as_deref().map(all_masked).transpose()?;
-    let layerwise = (options.layerwise > 0.0).then(|| layerwise(&masked, clean, masks(&draws.layerwise)?, task));
+    let layerwise = draws.layerwise.as_deref().map(|sources| layerwise(&masked, clean, masks(sources)?, task));
     let layerwise = layerwise.transpose()?;
     let faithfulness = faithfulness(&deltas)?;
     let minimality = minimality(&importances, options, *progress)?;
@@ -176,13 +201,14 @@ pub fn losses<T: Target>(step: &LossStep<'_, T>, parts: &[MatrixParts], draws: &
         (options.faithfulness, Some(&faithfulness)),
         (options.stochastic, stochastic.as_ref()),
         (options.layerwise, layerwise.as_ref()),
+        (options.subset, subset.as_ref()),
         (options.adversarial, adversarial.as_ref()),
     ] {
         if let Some(loss) = loss.filter(|_| weight > 0.0) {
             total = (total + (loss * weight)?)?;
         }
     }
-    Ok(Losses { faithfulness, minimality, stochastic, layerwise, adversarial, total })
+    Ok(Losses { faithfulness, minimality, stochastic, layerwise, subset, adversarial, total })
 }
 
 /// The inputs of the losses of a step, beside the parts and the draws.

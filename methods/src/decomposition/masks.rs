@@ -1,7 +1,8 @@
 //! Masks of parts: m = g + (1 - g) r, where g is the causal importance, and the source r is drawn or chosen by an adversary
 //! (Bushnaq et al. 2025, equation 3).
 
-use rand::Rng;
+use rand::seq::SliceRandom;
+use rand::{Rng, RngExt};
 
 use crate::base::{Result, memory};
 use crate::tensor::{DType, Device, Tensor};
@@ -13,6 +14,8 @@ pub struct Sources {
     pub parts: Tensor,
     /// A mask for the matrix less the sum of its parts, if that is masked, too: `[inputs]`, or `[1]`.
     pub delta: Option<Tensor>,
+    /// Whether the matrix is masked at each input, or its own there: `[inputs, 1]`, in u8. None where it is masked at all of them.
+    pub route: Option<Tensor>,
 }
 
 /// The masks of one matrix.
@@ -22,6 +25,8 @@ pub struct Mask {
     pub parts: Tensor,
     /// The share of what is missing in the sum of the parts: `[inputs]`.
     pub delta: Option<Tensor>,
+    /// Whether the matrix is masked at each input, or its own there: `[inputs, 1]`, in u8. None where it is masked at all of them.
+    pub route: Option<Tensor>,
 }
 
 impl Sources {
@@ -29,12 +34,12 @@ impl Sources {
     pub fn random(inputs: usize, parts: usize, with_delta: bool, random: &mut impl Rng) -> Result<Self> {
         let drawn = uniform(&[inputs, parts], random)?;
         let delta = with_delta.then(|| uniform(&[inputs], random)).transpose()?;
-        Ok(Self { parts: drawn, delta })
+        Ok(Self { parts: drawn, delta, route: None })
     }
 
     pub fn on(&self, device: &Device) -> Result<Self> {
-        let delta = self.delta.as_ref().map(|delta| delta.to_device(device)).transpose()?;
-        Ok(Self { parts: self.parts.to_device(device)?, delta })
+        let moved = |t: &Option<Tensor>| t.as_ref().map(|t| t.to_device(device)).transpose();
+        Ok(Self { parts: self.parts.to_device(device)?, delta: moved(&self.delta)?, route: moved(&self.route)? })
     }
 
     /// Makes masks of the sources; `importance` is `[inputs, parts]`.
@@ -43,8 +48,30 @@ impl Sources {
         let parts = (importance + rest.broadcast_mul(&self.parts)?)?;
         let inputs = importance.dim(0)?;
         let delta = self.delta.as_ref().map(|delta| delta.broadcast_as(inputs)).transpose()?;
-        Ok(Mask { parts, delta })
+        Ok(Mask { parts, delta, route: self.route.clone() })
     }
+}
+
+/// Draws for each input how many matrices are masked there, any number from 1 to all being as likely, and which.
+pub fn routed(sources: Vec<Sources>, inputs: usize, random: &mut impl Rng) -> Result<Vec<Sources>> {
+    let mut order: Vec<usize> = (0..sources.len()).collect();
+    let mut routes = vec![vec![0_u8; inputs]; sources.len()];
+    for input in 0..inputs {
+        order.shuffle(random);
+        let count = random.random_range(1..=order.len());
+        for matrix in &order[..count] {
+            routes[*matrix][input] = 1;
+        }
+    }
+    let one = |(sources, route): (Sources, Vec<u8>)| -> Result<Sources> {
+        Ok(Sources { route: Some(Tensor::from_vec(route, (inputs, 1), &Device::Cpu)?), ..sources })
+    };
+    sources.into_iter().zip(routes).map(one).collect()
+}
+
+/// Moves the sources of all matrices to a device.
+pub fn on(sources: &[Sources], device: &Device) -> Result<Vec<Sources>> {
+    sources.iter().map(|sources| sources.on(device)).collect()
 }
 
 /// Draws numbers that are uniform from 0 to 1, in f32. They are made of 32 random bits each by candle's loops, which are fast

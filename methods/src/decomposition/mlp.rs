@@ -3,7 +3,7 @@
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::fit;
+use super::cached::CacheEntry;
 use super::options::FitOptions;
 use super::result::{Decomposed, Decomposition, MlpName};
 use super::target::{Target, TargetMatrix, Through};
@@ -19,9 +19,9 @@ use crate::model::hooks::{Action, BoundHook, Chain, PatchSource};
 use crate::model::run::Ask;
 use crate::model::site::{Place, Site, SiteKind};
 use crate::options::OptionGroup;
+use crate::sae::fit::FitStorage;
 use crate::sae::text_rows::{StepOrder, whole_rows};
 use crate::tensor::{DType, Tensor, dtype, floats, normalise};
-use crate::training::CheckpointFolder;
 use kernels::{Activation, activate};
 
 /// The largest difference of an MLP's output from what its matrices give, as a share of its norm.
@@ -70,7 +70,7 @@ impl MlpWeights {
         let mut biases = Vec::new();
         for (name, map) in maps.into_iter().flatten() {
             let weight = map.weight.floats()?.contiguous()?;
-            matrices.push(TargetMatrix { name: name.into(), weight });
+            matrices.push(TargetMatrix { name: name.into(), weight, tied: None });
             biases.push(map.bias.as_ref().map(|bias| dtype::convert(bias, DType::F32)).transpose()?);
         }
         Ok(Self { matrices, biases, act: config.act })
@@ -113,6 +113,13 @@ pub struct MlpBatch {
     stream: Tensor,
 }
 
+impl MlpBatch {
+    /// Returns the number of rows.
+    pub fn rows(&self) -> usize {
+        self.batch.rows().len()
+    }
+}
+
 /// The MLP of one layer of a language model, on a text.
 pub struct MlpTarget<'a> {
     model: &'a Model,
@@ -144,6 +151,26 @@ impl<'a> MlpTarget<'a> {
         let target = Self { model, layer, weights, rows, batch: inputs.batch, seed, identity };
         target.check(task)?;
         Ok(target)
+    }
+
+    /// Reads rows of text with the unchanged model.
+    fn read(&self, rows: Vec<Vec<u32>>, task: &Task) -> Result<MlpBatch> {
+        let batch = Batch::new(rows)?;
+        let places = vec![self.site(SiteKind::MlpIn), self.site(SiteKind::ResidPre)];
+        let cache = self.model.decoder.cache(&batch, Ask { places, ..Ask::default() }, task)?;
+        let read = flat(&cache.at(self.site(SiteKind::MlpIn))?)?;
+        let stream = cache.at(self.site(SiteKind::ResidPre))?.detach();
+        Ok(MlpBatch { batch, read, stream })
+    }
+
+    /// Returns the number of rows.
+    pub fn count(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
+    /// Reads all rows in their order, as many at a time as a step has.
+    pub fn batches(&self, task: &Task) -> impl Iterator<Item = Result<MlpBatch>> {
+        self.rows.chunks(self.batch).map(move |rows| self.read(rows.to_vec(), task))
     }
 
     fn site(&self, kind: SiteKind) -> Place {
@@ -206,12 +233,7 @@ impl Target for MlpTarget<'_> {
     fn draw(&self, step: u64, task: &Task) -> Result<MlpBatch> {
         let order = StepOrder { batch: self.batch, seed: self.seed, stream: "decomposition rows" };
         let chosen = order.places(self.rows.len(), step).into_iter().map(|place| self.rows[place].clone());
-        let batch = Batch::new(chosen.collect())?;
-        let places = vec![self.site(SiteKind::MlpIn), self.site(SiteKind::ResidPre)];
-        let cache = self.model.decoder.cache(&batch, Ask { places, ..Ask::default() }, task)?;
-        let read = flat(&cache.at(self.site(SiteKind::MlpIn))?)?;
-        let stream = cache.at(self.site(SiteKind::ResidPre))?.detach();
-        Ok(MlpBatch { batch, read, stream })
+        self.read(chosen.collect(), task)
     }
 
     fn identity(&self) -> Result<serde_json::Value> {
@@ -220,19 +242,23 @@ impl Target for MlpTarget<'_> {
 }
 
 impl Decomposition {
-    /// Decomposes the matrices of one MLP of a language model on a text.
+    /// Decomposes the matrices of one MLP of a language model on a text, or loads what the cache has of the same fit.
     pub fn of_mlp(
         model: &Model,
         layer: usize,
         text: &Text,
         inputs: &MlpInputs,
         options: &FitOptions,
-        folder: Option<CheckpointFolder>,
+        storage: &FitStorage,
         task: &Task,
     ) -> Result<Self> {
         let target = MlpTarget::new(model, layer, text, inputs, options.seed.draws(), task)?;
-        let fitted = fit::fit(&target, options, folder, task)?;
         let name = MlpName { model: model.name().to_string(), layer };
-        Ok(Self::new(fitted, &target, Decomposed::Mlp(name), options))
+        let entry = CacheEntry {
+            models: vec![model.name()],
+            site: format!("the MLP of layer {layer}"),
+            text: text.name().to_string(),
+        };
+        Self::fitted(&target, Decomposed::Mlp(name), options, entry, storage, task)
     }
 }

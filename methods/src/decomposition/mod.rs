@@ -5,7 +5,9 @@
 //! of a few layers on sparse inputs ([`network`]), whose parts are known, and one MLP of a language model ([`mlp`]).
 
 mod adversary;
+pub mod cached;
 pub mod card;
+pub mod effect;
 pub mod file;
 pub mod fit;
 pub mod gates;

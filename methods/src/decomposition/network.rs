@@ -38,6 +38,8 @@ crate::options! {
         adds: Option<String> = None => usually("none");
         /// Whether the matrix stays as it is, and is not decomposed.
         fixed: bool = false;
+        /// The name of an earlier layer whose matrix this one is the transpose of: both have the same parts.
+        tied: Option<String> = None => usually("none");
     }
 }
 
@@ -54,6 +56,17 @@ pub struct Layer {
     pub adds: Option<usize>,
     /// Whether the matrix is not decomposed.
     pub fixed: bool,
+    /// The number of an earlier layer whose matrix this one is the transpose of, with the same parts.
+    pub tied: Option<usize>,
+}
+
+impl Layer {
+    /// Returns whether the matrix is the transpose of another layer's, which has parts of its own.
+    pub fn is_tied_to(&self, other: &Self) -> Result<bool> {
+        let &[out, read] = other.matrix.dims() else { return Ok(false) };
+        let is_free = !self.fixed && !other.fixed && other.tied.is_none();
+        Ok(is_free && self.matrix.dims() == [read, out] && floats(&self.matrix.t()?)? == floats(&other.matrix)?)
+    }
 }
 
 /// A network of layers, each of which reads what the one before writes.
@@ -91,8 +104,13 @@ impl Network {
 
     /// Lists the matrices that are decomposed.
     pub fn matrices(&self) -> Vec<TargetMatrix> {
-        let decomposed = self.layers.iter().filter(|layer| !layer.fixed);
-        decomposed.map(|layer| TargetMatrix { name: layer.name.clone(), weight: layer.matrix.clone() }).collect()
+        let number = |layer: usize| self.layers[..layer].iter().filter(|layer| !layer.fixed).count();
+        let matrix = |Layer { name, matrix, tied, .. }: &Layer| TargetMatrix {
+            name: name.clone(),
+            weight: matrix.clone(),
+            tied: tied.map(number),
+        };
+        self.layers.iter().filter(|layer| !layer.fixed).map(matrix).collect()
     }
 
     /// Reads inputs `[inputs, width]` that a caller gives.
@@ -147,7 +165,8 @@ impl Network {
             }
             Ok(json!({
                 "name": layer.name, "activation": layer.activation, "adds": layer.adds, "fixed": layer.fixed,
-                "bias": layer.bias.is_some(), "shape": layer.matrix.dims(), "numbers": hex(&hash.finalize()),
+                "tied": layer.tied, "bias": layer.bias.is_some(), "shape": layer.matrix.dims(),
+                "numbers": hex(&hash.finalize()),
             }))
         });
         Ok(layers.collect::<Result<Vec<_>>>()?.into())
@@ -178,18 +197,7 @@ fn layer(options: &LayerOptions, before: &[Layer]) -> Result<Layer> {
     if let Some(bias) = options.bias.as_ref().filter(|bias| bias.dims() != [out]) {
         return Err(err!(Shape, "expected a bias [{out}], found {:?}", bias.dims()).about("bias"));
     }
-    let adds = match &options.adds {
-        None => None,
-        Some(wanted) => {
-            let place = before.iter().position(|layer| layer.name == *wanted);
-            let Some(place) = place else {
-                return Err(err!(Argument, "expected the name of an earlier layer as `adds`, found {wanted:?}")
-                    .maybe_hint(names::suggestion(wanted, known()))
-                    .about("adds"));
-            };
-            Some(place)
-        }
-    };
+    let adds = earlier("adds", options.adds.as_ref(), before)?;
     if let Some(place) = adds
         && before[place].matrix.dims()[0] != out
     {
@@ -203,14 +211,35 @@ fn layer(options: &LayerOptions, before: &[Layer]) -> Result<Layer> {
         }
         Ok(tensor)
     };
-    Ok(Layer {
+    let layer = Layer {
         name: name.clone(),
         matrix: tensor("matrix", matrix)?,
         bias: options.bias.as_ref().map(|bias| tensor("bias", bias)).transpose()?,
         activation: options.activation,
         adds,
         fixed: options.fixed,
-    })
+        tied: earlier("tied", options.tied.as_ref(), before)?,
+    };
+    if let Some(other) = layer.tied.map(|place| &before[place])
+        && !layer.is_tied_to(other)?
+    {
+        return Err(err!(Argument, "expected the transpose of the matrix of `{}`, found another one", other.name)
+            .hint("both layers have to be decomposed, and the other one has to have parts of its own")
+            .about("tied"));
+    }
+    Ok(layer)
+}
+
+/// Returns the number of the earlier layer that an option names, if it names one.
+fn earlier(option: &str, wanted: Option<&String>, before: &[Layer]) -> Result<Option<usize>> {
+    let Some(wanted) = wanted else { return Ok(None) };
+    let place = before.iter().position(|layer| layer.name == *wanted);
+    let found = place.ok_or_else(|| {
+        err!(Argument, "expected the name of an earlier layer as `{option}`, found {wanted:?}")
+            .maybe_hint(names::suggestion(wanted, before.iter().map(|layer| layer.name.as_str())))
+            .about(option)
+    });
+    Ok(Some(found?))
 }
 
 crate::options! {

@@ -4,8 +4,9 @@ use rand::Rng;
 
 use super::gates::{Gate, GateKind, Importance};
 use super::masks::Mask;
+use super::target::TargetMatrix;
 use crate::base::Result;
-use crate::tensor::{DType, Tensor, create};
+use crate::tensor::{DType, Device, Tensor, create};
 
 /// The names of the tensors of one matrix's parts, in the order of [`MatrixParts::tensors`].
 pub const TENSORS: [&str; 6] = ["v", "u", "gate.inner", "gate.inner_bias", "gate.outer", "gate.outer_bias"];
@@ -20,6 +21,8 @@ pub struct MatrixParts {
     /// The direction that each part writes, one row a part: `[parts, out]`.
     pub u: Tensor,
     pub gate: Gate,
+    /// The number of an earlier matrix whose parts these are, transposed.
+    pub tied: Option<usize>,
 }
 
 /// The number of parts of each matrix, and the form of their gates.
@@ -33,12 +36,13 @@ pub struct PartsShape {
 
 impl MatrixParts {
     /// Draws parts of a matrix `[out, in]` as the authors do: V by the number of inputs, U by the number of parts.
-    pub fn random(name: &str, matrix: &Tensor, shape: PartsShape, random: &mut impl Rng) -> Result<Self> {
-        let (out, read) = matrix.dims2()?;
+    pub fn random(matrix: &TargetMatrix, shape: PartsShape, random: &mut impl Rng) -> Result<Self> {
+        let (out, read) = matrix.weight.dims2()?;
         let PartsShape { parts, gate, width } = shape;
         let v = (create::randn(&[read, parts], DType::F32, random)? * (read as f64).sqrt().recip())?;
         let u = (create::randn(&[parts, out], DType::F32, random)? * (parts as f64).sqrt().recip())?;
-        Ok(Self { name: name.into(), v, u, gate: Gate::random(gate, parts, read, width, random)? })
+        let gate = Gate::random(gate, parts, read, width, random)?;
+        Ok(Self { name: matrix.name.clone(), v, u, gate, tied: matrix.tied })
     }
 
     /// Returns the number of parts.
@@ -56,7 +60,13 @@ impl MatrixParts {
     pub fn with(&self, tensors: [Tensor; 6]) -> Self {
         let [v, u, inner, inner_bias, outer, outer_bias] = tensors;
         let gate = Gate { kind: self.gate.kind, inner, inner_bias, outer, outer_bias };
-        Self { name: self.name.clone(), v, u, gate }
+        Self { name: self.name.clone(), v, u, gate, tied: self.tied }
+    }
+
+    /// Moves the parts to a device.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        let [v, u, inner, inner_bias, outer, outer_bias] = self.tensors().map(|tensor| tensor.to_device(device));
+        Ok(self.with([v?, u?, inner?, inner_bias?, outer?, outer_bias?]))
     }
 
     /// Computes the parts' inner activations, V^T x, of inputs `[inputs, in]`.
@@ -97,4 +107,15 @@ impl MatrixParts {
         let written = self.u.sqr()?.sum(1)?.sqrt()?;
         Ok((read * written)?)
     }
+}
+
+/// Gives parts that are tied to those of another matrix the directions of these: what they read there, they write here.
+pub fn tied(mut parts: Vec<MatrixParts>) -> Result<Vec<MatrixParts>> {
+    let ties = parts.iter().enumerate().filter_map(|(number, parts)| Some((number, parts.tied?)));
+    for (number, of) in ties.collect::<Vec<_>>() {
+        let v = parts[of].u.t()?.contiguous()?;
+        let u = parts[of].v.t()?.contiguous()?;
+        parts[number] = MatrixParts { v, u, ..parts[number].clone() };
+    }
+    Ok(parts)
 }

@@ -2,20 +2,17 @@
 
 use rand::Rng;
 
-use super::fit::{self, Fitted};
 use super::gates::Importance;
 use super::loss::{self, AdversaryOptions, LossOptions, LossStep, MaskedTarget};
 use super::masks::{Mask, Sources};
 use super::network::{Network, NetworkTarget, SparseInputs};
-use super::options::FitOptions;
 use super::parts::MatrixParts;
 use super::state::StepLosses;
 use super::target::{Clean, Target, TargetMatrix};
 use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Result, Task, names};
 use crate::err;
-use crate::tensor::{Tensor, floats};
-use crate::training::CheckpointFolder;
+use crate::tensor::{Device, Tensor, floats};
 
 /// The parts of all matrices of a network, or of an MLP of a language model.
 #[derive(Debug, Clone)]
@@ -82,7 +79,7 @@ pub struct MaskedErrors {
     pub worst: f64,
 }
 
-/// A column of a matrix, and the part that is nearest to it.
+/// A column of a matrix, and its part.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ColumnMatch {
     pub part: usize,
@@ -93,22 +90,16 @@ pub struct ColumnMatch {
 }
 
 impl Decomposition {
-    /// Decomposes the matrices of a network.
-    pub fn of_network(
-        network: &Network,
-        inputs: &SparseInputs,
-        options: &FitOptions,
-        folder: Option<CheckpointFolder>,
-        task: &Task,
-    ) -> Result<Self> {
-        let target = NetworkTarget::new(network, inputs, options.seed.draws());
-        let fitted = fit::fit(&target, options, folder, task)?;
-        Ok(Self::new(fitted, &target, Decomposed::Network(network.clone()), options))
-    }
-
-    pub(super) fn new<T: Target>(fitted: Fitted, target: &T, of: Decomposed, options: &FitOptions) -> Self {
-        let Fitted { parts, history, is_whole } = fitted;
-        Self { parts, matrices: target.matrices().to_vec(), of, history, options: options.json(), is_whole }
+    /// Moves the parts of a language model's MLP to a device; networks are computed on the CPU.
+    pub fn to_device(mut self, device: &Device) -> Result<Self> {
+        if matches!(self.of, Decomposed::Network(_)) {
+            return Ok(self);
+        }
+        self.parts = self.parts.iter().map(|parts| parts.to_device(device)).collect::<Result<_>>()?;
+        for matrix in &mut self.matrices {
+            matrix.weight = matrix.weight.to_device(device)?;
+        }
+        Ok(self)
     }
 
     /// Returns the number of a matrix by its name.
@@ -167,7 +158,7 @@ impl Decomposition {
                     Sources::random(inputs, parts, false, &mut random)?.masks(&importance)?.parts
                 }
             };
-            Ok(Some(Mask { parts, delta: None }))
+            Ok(Some(Mask { parts, delta: None, route: None }))
         };
         let masks = loss::importances(&self.parts, &clean)?.into_iter().map(&mut mask).collect::<Result<Vec<_>>>()?;
         let inputs = SparseInputs::default();
@@ -198,8 +189,9 @@ impl Decomposition {
         Ok(floats(&loss::faithfulness(&deltas.collect::<Result<Vec<_>>>()?)?)?[0])
     }
 
-    /// Finds the nearest part to each column of a matrix: the highest cosine of the column W_j and the part's, U_c V_jc, and
-    /// the ratio of their norms (the paper's MMCS and ML2R are the means over columns).
+    /// Finds the part of each column W_j of a matrix: the one whose column U_c V_jc reaches furthest along it, with the cosine of
+    /// both columns and the ratio of their norms. The means over columns are the paper's MMCS and ML2R, which take the part with
+    /// the highest cosine: parts of a norm near 0 point anywhere, and one of them may be nearer.
     pub fn columns(&self, name: &str) -> Result<Vec<ColumnMatch>> {
         let place = self.place(name)?;
         let parts = &self.parts[place];
@@ -210,23 +202,24 @@ impl Decomposition {
         let written = norms(&parts.u)?;
         let wanted = norms(&matrix)?;
         let cosines = matrix.broadcast_div(&wanted)?.matmul(&parts.u.broadcast_div(&written)?.t()?)?;
-        let cosines = (cosines * parts.v.sign()?)?.to_vec2::<f32>()?;
-        let sizes = parts.v.abs()?.broadcast_mul(&written.t()?)?.broadcast_div(&wanted)?.to_vec2::<f32>()?;
-        let nearest = |(cosines, sizes): (Vec<f32>, Vec<f32>)| {
-            let best = cosines.iter().zip(sizes).enumerate().max_by(|(_, (a, _)), (_, (b, _))| a.total_cmp(b));
-            let (part, (cosine, ratio)) = best?;
-            Some(ColumnMatch { part, cosine: f64::from(*cosine), ratio: f64::from(ratio) })
+        let cosines = (cosines * parts.v.sign()?)?;
+        let sizes = parts.v.abs()?.broadcast_mul(&written.t()?)?.broadcast_div(&wanted)?;
+        let reach = (&cosines * &sizes)?.to_vec2::<f32>()?;
+        let cosines = cosines.to_vec2::<f32>()?;
+        let sizes = sizes.to_vec2::<f32>()?;
+        let furthest = |(column, reach): (usize, &Vec<f32>)| {
+            let (part, _) = reach.iter().enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+            let cosine = f64::from(cosines[column][part]);
+            Some(ColumnMatch { part, cosine, ratio: f64::from(sizes[column][part]) })
         };
-        Ok(cosines.into_iter().zip(sizes).filter_map(nearest).collect())
+        Ok(reach.iter().enumerate().filter_map(furthest).collect())
     }
 }
 
 impl<T: Target> LossStep<'_, T> {
     /// Computes the divergence under random masks, and under those that the adversary makes of them.
     pub fn errors(&self, parts: &[MatrixParts], random: &mut impl Rng, task: &Task) -> Result<MaskedErrors> {
-        let inputs = self.clean.inputs.first().map_or(0, |x| x.dims()[0]);
-        let device = self.clean.output.device();
-        let drawn = loss::Draws::random(parts, inputs, self.options.delta, random)?.on(device)?.stochastic;
+        let drawn = self.begun(parts, random)?;
         let worst = self.worst(parts, drawn.clone(), task)?;
         let deltas = loss::deltas(self.target, parts)?;
         let deltas = self.options.delta.then_some(deltas.as_slice());

@@ -2,7 +2,7 @@
 
 use super::loss::{self, Draws, LossStep};
 use super::options::FitOptions;
-use super::parts::{MatrixParts, TENSORS};
+use super::parts::{MatrixParts, TENSORS, tied};
 use super::target::Target;
 use crate::base::{Result, Task};
 use crate::err;
@@ -19,6 +19,7 @@ pub struct StepLosses {
     pub minimality: f64,
     pub stochastic: f64,
     pub layerwise: f64,
+    pub subset: f64,
     pub adversarial: f64,
 }
 
@@ -31,21 +32,24 @@ impl StepLosses {
             minimality: float(&losses.minimality)?,
             stochastic: maybe(&losses.stochastic)?,
             layerwise: maybe(&losses.layerwise)?,
+            subset: maybe(&losses.subset)?,
             adversarial: maybe(&losses.adversarial)?,
         })
     }
 }
 
-impl LossRecord<6> for StepLosses {
-    const NAMES: [&'static str; 6] = ["total", "faithfulness", "minimality", "stochastic", "layerwise", "adversarial"];
+impl LossRecord<7> for StepLosses {
+    const NAMES: [&'static str; 7] =
+        ["total", "faithfulness", "minimality", "stochastic", "layerwise", "subset", "adversarial"];
 
-    fn numbers(&self) -> [f64; 6] {
-        [self.total, self.faithfulness, self.minimality, self.stochastic, self.layerwise, self.adversarial]
+    fn numbers(&self) -> [f64; 7] {
+        let Self { total, faithfulness, minimality, stochastic, layerwise, subset, adversarial } = *self;
+        [total, faithfulness, minimality, stochastic, layerwise, subset, adversarial]
     }
 
-    fn from_numbers(numbers: [f64; 6]) -> Self {
-        let [total, faithfulness, minimality, stochastic, layerwise, adversarial] = numbers;
-        Self { total, faithfulness, minimality, stochastic, layerwise, adversarial }
+    fn from_numbers(numbers: [f64; 7]) -> Self {
+        let [total, faithfulness, minimality, stochastic, layerwise, subset, adversarial] = numbers;
+        Self { total, faithfulness, minimality, stochastic, layerwise, subset, adversarial }
     }
 }
 
@@ -143,5 +147,5 @@ fn with(template: &[MatrixParts], tensors: &[Tensor]) -> Result<Vec<MatrixParts>
         let tensors = <[Tensor; 6]>::try_from(tensors.to_vec());
         Ok(parts.with(tensors.map_err(|_| err!(Bug, "expected six tensors of the parts of a matrix"))?))
     };
-    template.iter().zip(tensors.chunks(TENSORS.len())).map(one).collect()
+    tied(template.iter().zip(tensors.chunks(TENSORS.len())).map(one).collect::<Result<_>>()?)
 }

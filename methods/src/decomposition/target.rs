@@ -9,6 +9,8 @@ pub struct TargetMatrix {
     pub name: String,
     /// The weights: `[out, in]`.
     pub weight: Tensor,
+    /// The number of an earlier matrix, if this one is its transpose: it has the same parts, which write what they read there.
+    pub tied: Option<usize>,
 }
 
 /// The application of a matrix, by its number, to what it reads, `[inputs, in]`.
@@ -44,6 +46,11 @@ pub struct Clean {
 }
 
 impl Clean {
+    /// Returns the number of inputs.
+    pub fn count(&self) -> usize {
+        self.inputs.first().map_or(0, |x| x.dims()[0])
+    }
+
     /// Computes the target with its own matrices.
     pub fn of<T: Target>(target: &T, batch: &T::Batch, task: &Task) -> Result<Self> {
         let transposed =

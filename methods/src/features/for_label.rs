@@ -128,11 +128,11 @@ impl Separators {
     pub fn table(&self, title: String) -> Table {
         let columns = ["feature", "AUROC where chosen", "AUROC", "low", "high", "active with it", "active without it"];
         let row = |one: &Separator| {
-            let [low, high] = one.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+            let [low, high] = Cell::ends(one.interval);
             let [with, without] = one.active.map(Cell::Float);
             vec![one.feature.into(), one.chosen_by.into(), one.auroc.into(), low, high, with, without]
         };
-        Table { title, columns: columns.map(String::from).to_vec(), rows: self.found.iter().map(row).collect() }
+        Table::new(title, columns, self.found.iter().map(row))
     }
 }
 

@@ -168,11 +168,10 @@ fn value_name(column: &Column, value: u32) -> String {
 pub fn table(title: &str, of: &str, counted: &[(String, Count)], most: usize) -> Table {
     let row = |name: &str, count: &Count| -> Vec<Cell> {
         let share = count.fired as f64 / count.positions.max(1) as f64;
-        let mean = if count.fired == 0 { Cell::Missing } else { (count.sum / count.fired as f64).into() };
-        let most = if count.fired == 0 { Cell::Missing } else { count.most.into() };
-        let positions = Cell::Int(count.positions as i64);
-        let fired = Cell::Int(count.fired as i64);
-        vec![name.into(), positions, fired, share.into(), mean, most, count.sum.into()]
+        let Count { positions, fired, sum, most } = *count;
+        let mean = Cell::from((fired > 0).then(|| sum / fired as f64));
+        let most = Cell::from((fired > 0).then_some(most));
+        vec![name.into(), positions.into(), fired.into(), share.into(), mean, most, sum.into()]
     };
     let mut rows: Vec<Vec<Cell>> = counted.iter().take(most).map(|(name, count)| row(name, count)).collect();
     if counted.len() > most {
@@ -180,7 +179,7 @@ pub fn table(title: &str, of: &str, counted: &[(String, Count)], most: usize) ->
         rows.push(row(&format!("{} others", counted.len() - most), &others));
     }
     let columns = [of, "positions", "active", "share", "mean code", "largest", "sum"];
-    Table { title: title.into(), columns: columns.map(String::from).to_vec(), rows }
+    Table::new(title, columns, rows)
 }
 
 #[cfg(test)]

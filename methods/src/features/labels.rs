@@ -80,24 +80,20 @@ pub fn table(names: &[String], found: &[Vec<Separation>], most: usize) -> Table 
     let columns = ["feature", "label", "AUROC", "low", "high", "correlation", "tokens with it", "rows with it"];
     let rows = names.iter().zip(found).flat_map(|(name, found)| {
         found.iter().take(most).map(|one| {
-            let [low, high] = one.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+            let [low, high] = Cell::ends(one.interval);
             vec![
                 name.as_str().into(),
                 one.label.as_str().into(),
-                Cell::Float(one.auroc),
+                one.auroc.into(),
                 low,
                 high,
-                Cell::Float(one.correlation),
-                Cell::Int(one.positives as i64),
+                one.correlation.into(),
+                one.positives.into(),
                 one.rows.into(),
             ]
         })
     });
-    Table {
-        title: "labels that features stand for".into(),
-        columns: columns.map(String::from).to_vec(),
-        rows: rows.collect(),
-    }
+    Table::new("labels that features stand for", columns, rows)
 }
 
 /// The rows of a text, and how often each of them has each label.

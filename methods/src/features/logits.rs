@@ -17,15 +17,18 @@ use crate::sae::Sae;
 use crate::tensor::normalise::log_probabilities;
 use crate::tensor::{DType, Tensor};
 
+/// Rows of the unembedding that are in f32 at a time: all those of a vocabulary of 2^18 took more memory than anything
+/// else that cards of features need.
+const ROWS: usize = 1 << 15;
+
 /// Returns for each feature how much more an activation of 1 raises the logits of the tokens than the mean logit: its
 /// direction through the weights of the final norm and the unembedding. The division by the norm is left out.
 pub fn direct(model: &Model, sae: &Sae, tokens: &[u32]) -> Result<Vec<f64>> {
     if tokens.is_empty() {
         return Err(err!(Argument, "expected at least one token to look for, found none"));
     }
-    let unembed = unembedding(model)?;
-    let these = unembed.index_select(&Tensor::new(tokens, unembed.device())?, 0)?.mean(0)?;
-    let towards = (these - unembed.mean(0)?)?.unsqueeze(1)?;
+    let these = tokens.iter().map(|token| model.decoder.unembedding_row(*token)).collect::<Result<Vec<_>>>()?;
+    let towards = (Tensor::stack(&these, 0)?.mean(0)? - model.decoder.mean_unembedding()?)?.unsqueeze(1)?;
     let found = behind_norm(model, &written(sae, 0, sae.d_sae())?)?.matmul(&towards)?.squeeze(1)?;
     Ok(found.to_dtype(DType::F64)?.to_vec1()?)
 }
@@ -52,7 +55,13 @@ pub fn promoted_by(model: &Model, sae: &Sae, features: &[usize]) -> Result<Vec<V
 pub fn promoted_along(model: &Model, directions: &Tensor) -> Result<Vec<Vec<f64>>> {
     let directions = directions.to_dtype(DType::F32)?.to_device(model.decoder.device())?;
     let directions = behind_norm(model, &directions)?;
-    let logits = directions.matmul(&unembedding(model)?.t()?)?.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+    let vocab = model.decoder.config().outputs();
+    let mut logits: Vec<Vec<f64>> = vec![Vec::new(); directions.dim(0)?];
+    for start in (0..vocab).step_by(ROWS) {
+        let rows = model.decoder.unembedding_rows(start, ROWS.min(vocab - start))?;
+        let found = directions.matmul(&rows.t()?)?.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+        logits.iter_mut().zip(found).for_each(|(logits, found)| logits.extend(found));
+    }
     let centred = |logits: Vec<f64>| {
         let mean = logits.iter().sum::<f64>() / logits.len().max(1) as f64;
         logits.into_iter().map(|logit| logit - mean).collect()
@@ -73,10 +82,6 @@ pub fn written(sae: &Sae, first: usize, count: usize) -> Result<Tensor> {
     }
     let lengths = directions.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(f32::MIN_POSITIVE)?;
     Ok(directions.broadcast_div(&lengths)?)
-}
-
-fn unembedding(model: &Model) -> Result<Tensor> {
-    model.decoder.unembedding()
 }
 
 /// Returns directions of the residual stream as the unembedding reads them.
@@ -218,11 +223,7 @@ pub fn extremes(title: &str, logits: &[f64], name: &dyn Fn(u32) -> String, count
     let up = first(logits.len(), count, |a, b| of(b).total_cmp(&of(a)).then(a.cmp(&b)));
     let down = first(logits.len(), count, |a, b| of(a).total_cmp(&of(b)).then(b.cmp(&a)));
     let row = |(up, down): (u32, u32)| vec![name(up).into(), of(up).into(), name(down).into(), of(down).into()];
-    Table {
-        title: title.into(),
-        columns: ["raised", "raised by", "lowered", "lowered by"].map(String::from).to_vec(),
-        rows: up.into_iter().zip(down).map(row).collect(),
-    }
+    Table::new(title, ["raised", "raised by", "lowered", "lowered by"], up.into_iter().zip(down).map(row))
 }
 
 /// Returns the first few of all tokens in an order, without sorting all of them.
@@ -247,11 +248,11 @@ pub fn changed(title: &str, changes: &[TokenEffect], name: &dyn Fn(u32) -> Strin
     let row = |change: &&TokenEffect| {
         vec![name(change.token).into(), change.with.into(), change.without.into(), Cell::from(change.change)]
     };
-    Table {
-        title: title.into(),
-        columns: ["token", "P", "P without it", "mean change of log P"].map(String::from).to_vec(),
-        rows: losing.chain(gaining.into_iter().rev()).map(row).collect(),
-    }
+    Table::new(
+        title,
+        ["token", "P", "P without it", "mean change of log P"],
+        losing.chain(gaining.into_iter().rev()).map(row),
+    )
 }
 
 #[cfg(test)]

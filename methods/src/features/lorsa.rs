@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::card::{FeatureCard, Group};
 use super::contexts::{name, quoted};
 use super::logits;
-use crate::base::{Card, Cell, HeatText, Result, Table, Task};
+use crate::base::{Card, HeatText, Result, Table, Task};
 use crate::data::Text;
 use crate::model::Model;
 use crate::model::batch::Batch;
@@ -153,18 +153,17 @@ impl HeadUse {
         options: &LorsaCardOptions,
     ) -> Result<FeatureCard> {
         let title = format!("head {head} of the Lorsa of {}", lorsa.about.writes);
-        let mean = if self.active > 0 { Cell::from(self.sum / self.active as f64) } else { Cell::Missing };
-        let facts: Vec<(&str, Cell)> = vec![
+        let mean = (self.active > 0).then(|| self.sum / self.active as f64);
+        let facts = [
             ("model", model.name().to_string().into()),
             ("group", lorsa.group_of(head)?.into()),
-            ("positions read", Cell::Int(self.read as i64)),
-            ("active at", Cell::Int(self.active as i64)),
+            ("positions read", self.read.into()),
+            ("active at", self.active.into()),
             ("density", (self.active as f64 / self.read.max(1) as f64).into()),
-            ("mean code", mean),
+            ("mean code", mean.into()),
             ("largest code", self.largest.into()),
         ];
-        let fields = facts.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-        let facts = Card { title: title.clone(), fields, ..Card::default() };
+        let facts = Card::new(&title, facts);
         let site = lorsa.about.reads.clone();
         let mut card = FeatureCard { feature: head, site, title, facts, ..FeatureCard::default() };
         if self.strongest.is_empty() {
@@ -190,11 +189,11 @@ impl HeadUse {
         let mut all: Vec<(usize, f64)> = self.by_distance.iter().map(|(distance, sum)| (*distance, *sum)).collect();
         all.sort_by(|(_, a), (_, b)| b.total_cmp(a));
         let rows = all.iter().take(options.table_rows);
-        Table {
-            title: "How far back it reads".into(),
-            columns: ["tokens back", "share"].map(String::from).to_vec(),
-            rows: rows.map(|(distance, sum)| vec![(*distance).into(), (sum / self.sum).into()]).collect(),
-        }
+        Table::new(
+            "How far back it reads",
+            ["tokens back", "share"],
+            rows.map(|(distance, sum)| vec![(*distance).into(), (sum / self.sum).into()]),
+        )
     }
 }
 
@@ -203,10 +202,9 @@ fn tokens(title: &str, model: &Model, sums: &BTreeMap<u32, TokenSum>, options: &
     let mut all: Vec<(&u32, &TokenSum)> = sums.iter().collect();
     all.sort_by(|(_, a), (_, b)| b.sum.total_cmp(&a.sum));
     let row = |(id, found): &(&u32, &TokenSum)| {
-        vec![quoted(model, **id).into(), Cell::Int(found.count as i64), (found.sum / found.count as f64).into()]
+        vec![quoted(model, **id).into(), found.count.into(), (found.sum / found.count as f64).into()]
     };
-    let columns = ["token", "times", "mean"].map(String::from).to_vec();
-    Table { title: title.into(), columns, rows: all.iter().take(options.table_rows).map(row).collect() }
+    Table::new(title, ["token", "times", "mean"], all.iter().take(options.table_rows).map(row))
 }
 
 impl StrongPlace {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::feature::site;
-use crate::base::{Cell, Result, Table, Task};
+use crate::base::{Result, Table, Task};
 use crate::data::Text;
 use crate::data::harvest::{ActivationBlock, FunctionSink, HarvestOptions, TextReading};
 use crate::err;
@@ -227,22 +227,21 @@ pub fn by_company(feature: usize, at: &[Vec<u32>], density: &dyn Fn(usize) -> f6
 /// Returns neighbours by direction as a table.
 pub fn directions(title: &str, found: &[Neighbour]) -> Table {
     let rows = found.iter().map(|one| vec![one.feature.into(), one.cosine.into()]);
-    Table { title: title.into(), columns: ["feature", "cosine"].map(String::from).to_vec(), rows: rows.collect() }
+    Table::new(title, ["feature", "cosine"], rows)
 }
 
 /// Returns features that are active together with one as a table.
 pub fn activities(title: &str, found: &[Coactivation]) -> Table {
-    let count = |count: u64| Cell::Int(count as i64);
-    let rows = found.iter().map(|t| vec![t.feature.into(), count(t.both), count(t.fired), t.correlation.into()]);
+    let rows = found.iter().map(|t| vec![t.feature.into(), t.both.into(), t.fired.into(), t.correlation.into()]);
     let columns = ["feature", "active together", "active at all", "correlation"];
-    Table { title: title.into(), columns: columns.map(String::from).to_vec(), rows: rows.collect() }
+    Table::new(title, columns, rows)
 }
 
 /// Returns co-active features as a table.
 pub fn companions(title: &str, found: &[Companion]) -> Table {
     let columns = ["feature", "active at this one's positions", "at all positions"];
     let rows = found.iter().map(|c| vec![c.feature.into(), c.share.into(), c.density.into()]);
-    Table { title: title.into(), columns: columns.map(String::from).to_vec(), rows: rows.collect() }
+    Table::new(title, columns, rows)
 }
 
 #[cfg(test)]

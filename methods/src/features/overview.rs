@@ -56,23 +56,23 @@ impl Overview {
         let fired = |(number, feature): (usize, usize)| self.survey.dictionaries[number][feature].fired;
         order.sort_by_key(|which| (std::cmp::Reverse(fired(*which)), *which));
         let columns = ["site", "feature", "active at", "density", "mean code", "largest code", "tokens"];
-        Table {
+        Table::new(
             title,
-            columns: columns.map(String::from).to_vec(),
-            rows: order.into_iter().take(most).map(|(number, feature)| self.row(model, number, feature)).collect(),
-        }
+            columns,
+            order.into_iter().take(most).map(|(number, feature)| self.row(model, number, feature)),
+        )
     }
 
     fn row(&self, model: &Model, number: usize, feature: usize) -> Vec<Cell> {
         let tally = &self.survey.dictionaries[number][feature];
         let sites = self.saes.get(number).map(|sae| sae.parts().about.site()).unwrap_or_default();
-        let where_active = |value: f64| if tally.fired == 0 { Cell::Missing } else { Cell::from(value) };
+        let where_active = |value: f64| Cell::from((tally.fired > 0).then_some(value));
         let strongest = self.survey.spreads[number][feature].tokens.strongest();
         let tokens = strongest.iter().take(3).map(|at| quoted(model, at.token));
         vec![
             sites.into(),
             feature.into(),
-            Cell::Int(tally.fired as i64),
+            tally.fired.into(),
             self.survey.density(number, feature).into(),
             where_active(tally.mean()),
             where_active(tally.top.first().map_or(0.0, |moment| f64::from(moment.code))),

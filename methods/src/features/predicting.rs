@@ -10,7 +10,7 @@ use super::logits::direct;
 use super::survey::{KeptPositions, Moment, Tally};
 use super::text_codes::{FeatureTextOptions, finite};
 use super::tokens::{TokenPattern, token_ids};
-use crate::base::{Cell, Result, Table, Task};
+use crate::base::{Result, Table, Task};
 use crate::data::Text;
 use crate::data::harvest::context;
 use crate::data::pack::gathered;
@@ -182,10 +182,9 @@ impl Promoters {
     pub fn table(&self, title: String) -> Table {
         let columns = ["feature", "active positions", "direct effect", "correlation", "fall of P without it"];
         let row = |p: &Promoter| {
-            let fired = Cell::Int(p.fired as i64);
-            vec![Cell::from(p.feature), fired, p.direct.into(), p.correlation.into(), p.ablation.into()]
+            vec![p.feature.into(), p.fired.into(), p.direct.into(), p.correlation.into(), p.ablation.into()]
         };
-        Table { title, columns: columns.map(String::from).to_vec(), rows: self.found.iter().map(row).collect() }
+        Table::new(title, columns, self.found.iter().map(row))
     }
 }
 

@@ -17,10 +17,11 @@ use crate::data::harvest::width;
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits};
-use crate::model::gradient_rules::GradientRules;
+use crate::model::gradient_rules::{GradientOptions, GradientRules};
 use crate::model::hooks::{At, BoundHook, Edit};
 use crate::model::run::Ask;
 use crate::model::site::{Place, one_site};
+use crate::options::OptionGroup;
 use crate::sae::splice::heads_joined;
 use crate::sae::{Sae, SiteOptions};
 use crate::tensor::normalise::divergences;
@@ -46,9 +47,7 @@ crate::options! {
         thresholds: Option<Vec<f64>> = None => usually("50 from 1e-5 to 1, on a logarithmic scale").at_least(0.0);
         /// Seed of the order in which features are visited.
         seed: Seed = Seed::default() => usually(OF_CALL);
-        /// The rules of the gradient: derivatives; or "relp", relevance propagation, in which divisors of norms are
-        /// constants, activation functions multiply by act(x) / x, and gate and up projection share their product.
-        gradients: GradientRules = GradientRules::Derivatives => only("order", &["attribution"]);
+        with rules: GradientOptions => only("order", &["attribution"]);
         with reads: SiteOptions;
     }
 }
@@ -96,7 +95,7 @@ pub fn feature_patch(
 ) -> Result<Vec<PatchedSet>> {
     sae.check_writes_what_it_reads().map_err(|e| e.about("dictionaries"))?;
     let place = one_site(model.config(), &options.reads.of(sae)?, "feature patching is at one site")?;
-    options.gradients.check_method(options.order.word(), &["attribution"])?;
+    options.refuse_others()?;
     let runs = PatchRuns::new(model, sae, place, pairs, task)?;
     match options.order {
         PatchOrder::Paper => {
@@ -106,7 +105,7 @@ pub fn feature_patch(
             }
             search(&runs, &thresholds, &mut stream(options.seed.draws(), "feature patching", 0), task)
         }
-        PatchOrder::Attribution => by_attribution(&runs, pairs, options.gradients, task),
+        PatchOrder::Attribution => by_attribution(&runs, pairs, options.rules.gradients, task),
     }
 }
 
@@ -381,14 +380,15 @@ fn counts(all: usize) -> Vec<usize> {
 /// Returns the sets of several dictionaries as one table.
 pub fn table(found: &[(String, Vec<PatchedSet>)]) -> Table {
     let row = |name: &str, set: &PatchedSet| -> Vec<Cell> {
-        let threshold = set.threshold.map_or(Cell::Missing, Cell::from);
-        vec![name.into(), threshold, set.count.into(), set.features.len().into(), set.kl.into(), set.edit.into()]
+        let PatchedSet { threshold, count, features, kl, edit, .. } = set;
+        let features = features.len();
+        vec![name.into(), (*threshold).into(), (*count).into(), features.into(), (*kl).into(), (*edit).into()]
     };
-    Table {
-        title: "patched features, KL(patched || corrupt) in nats, and the mean length of the edit".into(),
-        columns: ["dictionary", "threshold", "features", "differing", "kl", "edit"].map(String::from).into(),
-        rows: found.iter().flat_map(|(name, sets)| sets.iter().map(move |set| row(name, set))).collect(),
-    }
+    Table::new(
+        "patched features, KL(patched || corrupt) in nats, and the mean length of the edit",
+        ["dictionary", "threshold", "features", "differing", "kl", "edit"],
+        found.iter().flat_map(|(name, sets)| sets.iter().map(move |set| row(name, set))),
+    )
 }
 
 #[cfg(test)]

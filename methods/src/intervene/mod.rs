@@ -39,6 +39,7 @@ pub mod rerun;
 pub mod sentences;
 pub mod steer;
 pub mod subspace;
+pub mod traits;
 
 pub use erase::{Eraser, EraserKind};
 pub use features::{FeatureHook, FeatureHookOptions, OnFeatures};

@@ -2,7 +2,7 @@
 //! 2024). They are dictionaries of rows in which the sites are concatenated.
 
 use super::{About, Activation, Parts, ReadSite, Sae, Span};
-use crate::base::{Cell, Result, Table};
+use crate::base::{Result, Table};
 use crate::err;
 use crate::tensor::{DType, Tensor, dtype, floats};
 
@@ -61,13 +61,13 @@ impl Sae {
             let column = floats(&shares.narrow(1, site, 1)?)?;
             let own = column.iter().filter(|share| **share > OWN).count();
             let mean = column.iter().sum::<f64>() / column.len() as f64;
-            Ok(vec![Cell::from(name(site).as_str()), Cell::Float(mean), own.into()])
+            Ok(vec![name(site).into(), mean.into(), own.into()])
         });
-        Ok(Table {
-            title: format!("shares of sites; a feature is a site's own above {OWN}"),
-            columns: ["site", "mean share", "own features"].map(String::from).to_vec(),
-            rows: rows.collect::<Result<_>>()?,
-        })
+        Ok(Table::new(
+            format!("shares of sites; a feature is a site's own above {OWN}"),
+            ["site", "mean share", "own features"],
+            rows.collect::<Result<Vec<_>>>()?,
+        ))
     }
 }
 
@@ -113,6 +113,7 @@ pub fn factors(spans: &[Span]) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Cell;
     use crate::base::random::stream;
     use crate::sae::baselines;
     use crate::tensor::create;

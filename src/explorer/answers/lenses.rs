@@ -43,6 +43,6 @@ pub fn lenses(explorer: &Explorer, reading: &LensesQuestion, task: &Task) -> Res
     let options = LensPageOptions { record: RecordOptions { pos: Some(positions) }, ..LensPageOptions::default() };
     let fitted: Vec<&FittedLens> = explorer.lenses.iter().map(|(_, lens)| lens).collect();
     let name = |id: u32| name(explorer, id);
-    let page = LensPage::of(&explorer.model.decoder, &batch, &fitted, &options, Vec::new(), &name, task)?;
+    let page = LensPage::of(&explorer.model, &batch, &fitted, &options, Vec::new(), &name, task)?;
     Ok(LensesAnswer { html: page.html()?, read: page.positions.len(), tokens: tokens.len() })
 }

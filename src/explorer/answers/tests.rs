@@ -133,7 +133,7 @@ fn a_text_is_read_by_all_lenses_as_the_plain_function_does() {
     let page = |text: &str| {
         let batch = Batch::new(vec![ids(&explorer, text)]).unwrap();
         let name = |id: u32| model.tokenizer().unwrap().text_of(id).unwrap();
-        LensPage::of(&model.decoder, &batch, &fitted, &LensPageOptions::default(), Vec::new(), &name, &task()).unwrap()
+        LensPage::of(model, &batch, &fitted, &LensPageOptions::default(), Vec::new(), &name, &task()).unwrap()
     };
     let shown = found(&explorer, "lenses", json!({ "text": TEXT }));
     let names: Vec<String> = page(TEXT).lenses.into_iter().map(|lens| lens.name).collect();

@@ -54,7 +54,7 @@ impl ModelPicture {
                 }
             }
         }
-        Table { title: self.title.clone(), columns: ["part", "computation", "sites"].map(String::from).into(), rows }
+        Table::new(&self.title, ["part", "computation", "sites"], rows)
     }
 
     fn placed(&self, top: f64) -> PlacedMarks {

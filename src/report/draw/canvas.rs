@@ -99,6 +99,13 @@ pub struct Area {
     pub index: usize,
 }
 
+/// A width and a height.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Size {
+    pub width: f64,
+    pub height: f64,
+}
+
 /// A drawing: all between the opening and the closing tag of its SVG, in units of a tenth of a pixel.
 pub struct Drawing {
     pub body: String,
@@ -112,8 +119,9 @@ pub struct Drawing {
 
 impl Drawing {
     /// Returns the size of the drawing in the units of its coordinates.
-    pub fn view_box(&self) -> (f64, f64) {
-        ((self.width / self.scale * FINE).ceil(), (self.height / self.scale * FINE).ceil())
+    pub fn view_box(&self) -> Size {
+        let fine = |pixels: f64| (pixels / self.scale * FINE).ceil();
+        Size { width: fine(self.width), height: fine(self.height) }
     }
 
     /// Returns the drawing with everything in it larger by a factor: letters, lines and the sheet.
@@ -406,7 +414,7 @@ mod tests {
         let placed = layers.finished();
         assert_eq!(placed.body, format!("<g transform=\"translate(125, 30)\">\n{}</g>\n", dot.body));
         let large = placed.scaled(1.5);
-        assert_eq!((large.width, large.height, large.view_box()), (30.0, 15.0, (200.0, 100.0)));
+        assert_eq!((large.width, large.height, large.view_box()), (30.0, 15.0, Size { width: 200.0, height: 100.0 }));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 "use strict";
 // Pages of lenses: a panel says what all lenses read where one points or where the focus is; tokens that are clicked are
 // pinned, and their ranks are drawn by layer. `before` lists the [position, id] that are pinned from the beginning, as far
-// as their ranks are known; the function that is returned lists those that are pinned now.
-const openLenses = (section, before = []) => {
-  const { names, ids, positions, lenses, tracked } = JSON.parse(section.dataset.page);
+// as their ranks are known: without it those of the page, at its last position. The function that is returned lists those
+// that are pinned now.
+const openLenses = (section, before) => {
+  const { names, ids, positions, lenses, tracked, pinned: first } = JSON.parse(section.dataset.page);
   const layers = lenses[0][1].length;
   const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"];
   const colour = (lens) => COLOURS[lens % COLOURS.length];
@@ -174,7 +175,8 @@ const openLenses = (section, before = []) => {
     sheets.forEach((other) => { if (other.scrollLeft !== sheet.scrollLeft) other.scrollLeft = sheet.scrollLeft; });
   }));
 
-  const columns = before.map(([position, id]) => [positions.indexOf(position), id]);
+  const held = before ?? first.map((id) => [positions.at(-1), id]);
+  const columns = held.map(([position, id]) => [positions.indexOf(position), id]);
   hold(columns.filter(([column, id]) => tracked[column]?.[id]));
   // What the model itself predicts at the end.
   const last = cells.findLast((cell) => placeOf(cell)[0] === 0);

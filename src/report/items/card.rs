@@ -121,15 +121,11 @@ mod tests {
     use super::*;
 
     fn sample() -> Card {
+        let fields = [("shape", "[2, 3]".into()), ("mean", 0.123_456.into()), ("NaN", 0_i64.into())];
         Card {
-            title: "tensor".into(),
-            fields: vec![
-                ("shape".into(), "[2, 3]".into()),
-                ("mean".into(), 0.123_456.into()),
-                ("NaN".into(), 0_i64.into()),
-            ],
             histogram: Some(Histogram { edges: vec![-1.0, 0.0, 1.0, 2.0], counts: vec![1, 0, 100] }),
             body: Some("[[1, 2],\n [3, \x1b]]".into()),
+            ..Card::new("tensor", fields)
         }
     }
 

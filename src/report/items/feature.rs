@@ -173,18 +173,14 @@ mod tests {
             feature: 7,
             site: "resid_post.1".into(),
             title: "feature 7 of resid_post.1".into(),
-            facts: Card { title: "codes".into(), fields: vec![("density".into(), 0.02.into())], ..Card::default() },
+            facts: Card::new("codes", [("density", 0.02.into())]),
             description: Some(Description { text: "token is \"(\"".into(), score: 0.714 }),
             contexts: vec![
                 group("strongest", vec![text([" see", " (", "<b>\x1b[2J", "\n"], [0.0, 3.0, 0.0, 0.0])]),
                 group("drawn at random", vec![text([" a", " (", "x", ")"], [0.0, 1.2, 0.0, f64::NAN])]),
                 group("nowhere", Vec::new()),
             ],
-            tables: vec![Table {
-                title: "near".into(),
-                columns: vec!["feature".into()],
-                rows: vec![vec![Cell::Int(9)]],
-            }],
+            tables: vec![Table::new("near", ["feature"], [vec![Cell::Int(9)]])],
             notes: vec!["from 1,000 tokens".into()],
         }
     }

@@ -55,6 +55,7 @@ impl Item for LensPage {
             "tokens": self.ids.iter().map(|id| self.name(*id)).collect::<Vec<_>>(),
             "lenses": self.lenses.iter().map(lens).collect::<Vec<_>>(),
             "tracked": tracked,
+            "pinned": self.pinned,
         }))
     }
 }
@@ -74,7 +75,8 @@ fn token_at(page: &LensPage, position: usize) -> String {
 }
 
 /// Returns what the page's script reads: names of tokens, those of the text, for each lens, layer and position the guesses
-/// as ids and probabilities, and for each position its tokens with rank and probability by lens and layer.
+/// as ids and probabilities, for each position its tokens with rank and probability by lens and layer, and the tokens that
+/// are pinned when it is opened.
 fn shown(page: &LensPage) -> Value {
     let short = |value: f64| number(format!("{value:.5e}").parse().unwrap_or(value));
     let guess = |guess: &Guess| json!([guess.token, short(guess.probability)]);
@@ -104,14 +106,14 @@ fn shown(page: &LensPage) -> Value {
         "positions": page.positions,
         "lenses": page.lenses.iter().map(lens).collect::<Vec<_>>(),
         "tracked": page.tracked.iter().map(of_position).collect::<Vec<_>>(),
+        "pinned": page.pinned,
     })
 }
 
 /// Tabulates the likeliest tokens of a lens: a row for each layer, a column for each position.
 fn table(page: &LensPage, lens: &PageLens) -> Table {
     let columns = page.positions.iter().map(|at| format!("{at} {}", token_at(page, *at)));
-    let cell =
-        |guesses: &Vec<Guess>| guesses.first().map_or(Cell::Missing, |guess| shown_name(page, guess.token).into());
+    let cell = |guesses: &Vec<Guess>| Cell::from(guesses.first().map(|guess| shown_name(page, guess.token)));
     let row = |(layer, positions): (usize, &Option<Vec<Vec<Guess>>>)| {
         let cells: Vec<Cell> = match positions {
             Some(positions) => positions.iter().map(cell).collect(),
@@ -119,11 +121,11 @@ fn table(page: &LensPage, lens: &PageLens) -> Table {
         };
         std::iter::once(Cell::from(layer)).chain(cells).collect()
     };
-    Table {
-        title: format!("{}: the likeliest next token", lens.name),
-        columns: std::iter::once("layer".to_string()).chain(columns).collect(),
-        rows: lens.guesses.iter().enumerate().map(row).collect(),
-    }
+    Table::new(
+        format!("{}: the likeliest next token", lens.name),
+        std::iter::once("layer".to_string()).chain(columns),
+        lens.guesses.iter().enumerate().map(row),
+    )
 }
 
 /// Writes the likeliest tokens of a lens. The page's script lays each on a ground as strong as its probability, so that a
@@ -182,6 +184,7 @@ mod tests {
                 vec![TrackedToken { id: 1, ranks: vec![vec![rank(1, 0.5)], vec![None]] }],
                 vec![TrackedToken { id: 0, ranks: vec![vec![rank(1, 1.0)], vec![None]] }],
             ],
+            pinned: vec![0],
             names: BTreeMap::from([(0, "</script>\"\u{202e}\n".into()), (1, " the".into())]),
         }
     }
@@ -197,6 +200,7 @@ mod tests {
         assert_eq!(data["lenses"][0][1][0][0][0], json!([1, 0.5]));
         assert_eq!(data["lenses"][1][1][0], Value::Null);
         assert_eq!(data["tracked"][0]["1"], json!([[[1, 0.5]], [null]]));
+        assert_eq!(data["pinned"], json!([0]));
         assert_eq!(html.matches("data-at=").count(), 2);
         assert_eq!(html.matches("<td></td>").count(), 2);
     }

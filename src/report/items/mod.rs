@@ -160,10 +160,14 @@ fn unknown_format(item: &dyn Item, found: Option<&str>) -> Error {
     let tables = item.table().map_or(&[][..], |_| &data::table::FORMATS);
     let known = [drawn, tables, &["json", "txt", "html"], md, dot].concat();
     let kind = item.kind();
-    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    let article = match kind.chars().next() {
+        _ if kind.ends_with('s') => "",
+        Some('a' | 'e' | 'i' | 'o' | 'u') => "an ",
+        _ => "a ",
+    };
     match found {
         None => err!(Argument, "expected a file name that ends in .{}", known.join(", .")),
-        Some(found) => err!(Argument, "cannot save {article} {kind} as .{found}")
+        Some(found) => err!(Argument, "cannot save {article}{kind} as .{found}")
             .maybe_hint(names::suggestion(found, known.iter().copied())),
     }
 }
@@ -209,7 +213,7 @@ mod tests {
             ("cannot save a grid as .pgn", Some("did you mean `png`?"))
         );
         assert!(save(&Table::default(), "t.svg").is_err());
-        let table = Table { title: "T".into(), columns: vec!["a".into()], rows: vec![vec![1_i64.into()]] };
+        let table = Table::new("T", ["a"], [vec![1_i64.into()]]);
         let read = |name: &str| String::from_utf8(std::fs::read(save(&table, name).unwrap()).unwrap()).unwrap();
         assert_eq!((read("t.csv").as_str(), read("t.json").as_str()), ("a\n1\n", "[\n  {\"a\":1}\n]\n"));
         // In a report, it has its title.

@@ -6,6 +6,7 @@ use super::cores;
 use crate::circuit;
 use crate::circuit::attribution_graph::intervene::{InterveneOptions, NodeChange};
 use crate::circuit::attribution_graph::loadings::EdgeLoadings;
+use crate::circuit::attribution_graph::lorsa_paths::path_loadings;
 use crate::circuit::attribution_graph::scores::EdgeScoreOptions;
 use crate::circuit::attribution_graph::{
     ActiveFeature, AttributionGraph as Core, AttributionGraphOptions, GraphDictionaries, LayerPart, PruneOptions,
@@ -27,6 +28,11 @@ const SHOWN: usize = 20;
 pub struct LorsaSetting(Lorsa);
 
 handle_setting!(LorsaSetting, "a Lorsa", |lorsa| lorsa.short());
+
+/// Returns Lorsas without what only scripts know of them.
+pub fn lorsa_cores(lorsas: Vec<LorsaSetting>) -> Vec<sae::lorsa::Lorsa> {
+    lorsas.into_iter().map(|lorsa| sae::lorsa::Lorsa::clone(&lorsa.0.core)).collect()
+}
 
 crate::options! {
     /// All options of `circuit::attribution_graph`.
@@ -102,20 +108,18 @@ impl AttributionGraph {
         names.iter().map(of_name).collect()
     }
 
-    fn fields(&self) -> Vec<(String, Cell)> {
-        let score = |score: Option<f64>| score.map_or(Cell::Missing, Cell::from);
+    fn fields(&self) -> [(&'static str, Cell); 7] {
         let core = &self.core;
         let labels: Vec<&str> = core.targets.iter().map(|target| target.label.as_str()).collect();
-        let fields: [(&str, Cell); 7] = [
+        [
             ("model", core.model.as_str().into()),
             ("tokens", core.tokens.len().into()),
             ("active features", core.active.into()),
             ("computed features", core.features.len().into()),
             ("targets", labels.join(" | ").into()),
-            ("replacement", score(core.replacement())),
-            ("completeness", score(core.completeness())),
-        ];
-        fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+            ("replacement", core.replacement().into()),
+            ("completeness", core.completeness().into()),
+        ]
     }
 }
 
@@ -134,7 +138,7 @@ impl Handle for AttributionGraph {
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
-        Card { title: self.short(), fields: self.fields(), ..Card::default() }.terminal(screen)
+        Card::new(self.short(), self.fields()).terminal(screen)
     }
 
     fn json(&self) -> Result<Value> {
@@ -162,7 +166,7 @@ impl Handle for AttributionGraph {
 /// The edges of a circuit of an attribution graph, split by heads.
 struct SplitCircuit {
     graph: Rc<Core>,
-    transcoders: sae::Transcoders,
+    dictionaries: Rc<GraphDictionaries>,
     edges: Vec<EdgeLoadings>,
 }
 
@@ -180,9 +184,8 @@ impl SplitCircuit {
         };
         let edge = |edge: &circuit::Edge| Ok((place(edge.from)?, place(edge.to)?));
         let edges = circuit.graph().edges.iter().map(edge).collect::<Result<Vec<_>>>()?;
-        let transcoders = dictionaries.transcoders.clone();
-        let edges = loadings::head_loadings(m.core(), &transcoders, &graph, &edges, &env(ctx)?.task)?;
-        Ok(Self { graph, transcoders, edges })
+        let edges = loadings::head_loadings(m.core(), &*dictionaries, &graph, &edges, &env(ctx)?.task)?;
+        Ok(Self { graph, dictionaries, edges })
     }
 }
 
@@ -205,9 +208,12 @@ pub mod functions {
     ///
     /// With `lorsas` the graph is without the model's attention, too: a head of a Lorsa (He et al. 2025) that is active
     /// is a node, such as `attn_in.2/17@5`, and what the Lorsa leaves unexplained is an error, `attn_in.2/error@5`. A
-    /// head reads the values that it mixes, by its own pattern, which is held. Each layer needs a Lorsa. What splits
-    /// edges by the model's heads (`g.heads`, `c.heads`, `c.qk`) then has nothing to split; descriptions of nodes and
-    /// `save_viewer` are for graphs of transcoders alone.
+    /// head reads the values that it mixes, by its own pattern, which is held. Each layer needs a Lorsa. Descriptions of
+    /// nodes and `save_viewer` are for graphs of transcoders alone.
+    ///
+    /// Transcoder adapters (`diff::adapted`) write beside the MLPs of their base. What these MLPs write is held, and an error;
+    /// with `mlps: "relp"` edges pass them by relevance propagation, as in Hu et al. 2026, and no errors are left. Such edges
+    /// still sum to what their target reads; they are no derivatives, and no run holds all and changes by them.
     ///
     /// Ctrl-C ends the search, not the script: the call returns the graph so far, whose `is_whole` is false.
     ///
@@ -233,8 +239,7 @@ pub mod functions {
         let GraphCall { lorsas, graph: options } = taken(options)?;
         let transcoders = Transcoders::given(&transcoders)?;
         let prompt = one_text(&ctx, &m, "prompt", &prompt)?;
-        let lorsas = lorsas.into_iter().map(|lorsa| sae::lorsa::Lorsa::clone(&lorsa.0.core)).collect();
-        let dictionaries = GraphDictionaries { transcoders: transcoders.core.clone(), lorsas };
+        let dictionaries = GraphDictionaries { transcoders: transcoders.core.clone(), lorsas: lorsa_cores(lorsas) };
         let core = attribution_graph(m.core(), &dictionaries, &prompt, &options, &env.task)?;
         if !core.is_whole {
             let found = count(core.features.len(), "feature");
@@ -400,6 +405,10 @@ pub mod methods {
     /// would lose without the head. The column `alone` sums to the edge; so do, for any one layer, `through` of its heads
     /// and what passes none of them.
     ///
+    /// In a graph with Lorsas an edge passes no head but the one that it ends at. There any two nodes have a split: what the
+    /// first adds to the second over all paths through heads that are nodes, where the one that a path ends at counts as passed. It
+    /// is the edge of a graph of transcoders alone, as far as Lorsas explain attention.
+    ///
     /// # Example
     /// ```
     /// let m = model::load("tests/fixtures/graphs/gpt2-relu/model");
@@ -411,16 +420,19 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "heads", pure, return_raw)]
     pub fn edge_heads(ctx: NativeCallContext, g: &mut AttributionGraph, m: Model, edge: &str) -> Fallible<Table> {
-        let nodes = g.edge(edge).map_err(|e| e.about("edge"))?;
-        let transcoders = &g.transcoders.core;
-        let found = loadings::head_loadings(m.core(), transcoders, &g.core, &[nodes], &env(&ctx)?.task)?;
-        let table = found.first().map(|one| one.table(format!("heads of {edge}"), SHOWN));
+        let (from, to) = g.edge(edge).map_err(|e| e.about("edge"))?;
+        let title = format!("heads of {edge}");
+        if g.core.has_lorsas {
+            return Ok(path_loadings(m.core(), &g.core, from, to)?.table(title, SHOWN));
+        }
+        let found = loadings::head_loadings(m.core(), &*g.dictionaries, &g.core, &[(from, to)], &env(&ctx)?.task)?;
+        let table = found.first().map(|one| one.table(title, SHOWN));
         Ok(table.ok_or_else(|| err!(Bug, "an edge that was not split"))?)
     }
 
     /// Splits all edges of a circuit of an attribution graph by the attention heads that carry them, as `g.heads` splits one.
     /// The circuit keeps the shares of each: its table and its page name the strongest head, `edges` and its JSON have all.
-    /// Returns the table of edges.
+    /// In a graph with Lorsas an edge passes the head that it ends at, or none. Returns the table of edges.
     ///
     /// # Example
     /// ```
@@ -453,6 +465,9 @@ pub mod methods {
     /// all keys have in common, are summed and not among the largest: they say nothing of where a head looks. Other parts may
     /// be much the same at other keys, too; `circuit::qk` with another `to` shows it.
     ///
+    /// In a graph with Lorsas the head is the one that the edge ends at, its score that of its group, and parts are heads of
+    /// Lorsas in place of the model's.
+    ///
     /// # Options
     /// - [edge_scores]
     ///
@@ -469,8 +484,8 @@ pub mod methods {
     #[rhai_fn(global, name = "qk", return_raw)]
     pub fn edge_scores(ctx: NativeCallContext, circuit: &mut Circuit, m: Model, options: Options) -> Fallible<Table> {
         let options: EdgeScoreOptions = taken(options)?;
-        let super::SplitCircuit { graph, transcoders, edges } = super::SplitCircuit::of(&ctx, circuit, &m)?;
-        let scores = scores::edge_scores(m.core(), &transcoders, &graph, &edges, options, &env(&ctx)?.task)?;
+        let super::SplitCircuit { graph, dictionaries, edges } = super::SplitCircuit::of(&ctx, circuit, &m)?;
+        let scores = scores::edge_scores(m.core(), &*dictionaries, &graph, &edges, options, &env(&ctx)?.task)?;
         let found = edges.into_iter().zip(scores);
         for (edge, (loadings, score)) in circuit.core.graph.edges.iter_mut().zip(found) {
             edge.heads = Some(loadings.parts);

@@ -34,10 +34,14 @@ impl CircuitCurve {
 
     fn note(&self) -> String {
         match (self.0.areas, self.0.random) {
-            (Some(own), Some(random)) => format!(
-                "CPR {:.4} (random {:.4}), CMD {:.4} (random {:.4}), {} units, {} pairs.",
-                own.cpr, random.cpr, own.cmd, random.cmd, self.0.units, self.0.pairs
-            ),
+            (Some(own), Some(random)) => {
+                let written = |[low, high]: [f64; 2]| format!("{low:.4} to {high:.4}; ");
+                let [cpr, cmd] = self.0.intervals.map(|ends| ends.map_or_else(String::new, written));
+                format!(
+                    "CPR {:.4} ({cpr}random {:.4}), CMD {:.4} ({cmd}random {:.4}), {} units, {} pairs.",
+                    own.cpr, random.cpr, own.cmd, random.cmd, self.0.units, self.0.pairs
+                )
+            }
             _ => "There is no faithfulness: with everything and with nothing the metric is the same.".into(),
         }
     }
@@ -58,7 +62,13 @@ impl Item for CircuitCurve {
 
     fn data(&self) -> Result<Value> {
         let areas = |areas: Option<core::Areas>| areas.map(|areas| json!({ "cpr": areas.cpr, "cmd": areas.cmd }));
-        Ok(json!({ "table": self.0.table().data()?, "areas": areas(self.0.areas), "random": areas(self.0.random) }))
+        let [cpr, cmd] = self.0.intervals;
+        Ok(json!({
+            "table": self.0.table().data()?,
+            "areas": areas(self.0.areas),
+            "intervals": { "cpr": cpr, "cmd": cmd },
+            "random": areas(self.0.random),
+        }))
     }
 }
 
@@ -142,6 +152,22 @@ pub mod methods {
     #[rhai_fn(global, get = "random_cpr", pure)]
     pub fn curve_random_cpr(c: &mut CircuitCurve) -> Dynamic {
         super::maybe(c.0.random.map(|areas| areas.cpr))
+    }
+
+    /// Tabulates the areas CPR and CMD, each with its 95 % interval by the bootstrap over pairs (low, high) and the mean
+    /// area of random circuits with as many units of each class. Where f is not there, the table has no rows.
+    ///
+    /// # Example
+    /// ```
+    /// let c = circuit::compiled("sort");
+    /// let pairs = c.pairs(4);
+    /// let curve = circuit::edges(c.model, pairs).curve(c.model, pairs, #{ shares: [0, 1], draws: 1 });
+    /// curve.areas.columns  //=> ["area", "value", "low", "high", "random"]
+    /// curve.areas["value"] == [curve.cpr, curve.cmd]  //=> true
+    /// ```
+    #[rhai_fn(global, get = "areas", pure)]
+    pub fn curve_areas(c: &mut CircuitCurve) -> Table {
+        c.0.areas_table()
     }
 
     /// Tabulates the points of the curve.

@@ -32,7 +32,7 @@ impl Enough {
                 (Some(value), Some(low), Some(high)) => {
                     format!("{} ({} to {})", shown(value), shown(low), shown(high)).into()
                 }
-                (value, ..) => value.map_or(Cell::Missing, Cell::from),
+                (value, ..) => value.into(),
             }
         };
         let estimate =
@@ -43,11 +43,7 @@ impl Enough {
             row.iter().take(4).cloned().chain(judged).collect()
         };
         let columns = ["kept", "features", "errors", "P(tokens)", "share of P", "faithfulness", "random sets"];
-        Table {
-            title: full.title.clone(),
-            columns: columns.map(String::from).to_vec(),
-            rows: self.core.points.iter().zip(&full.rows).map(row).collect(),
-        }
+        Table::new(&full.title, columns, self.core.points.iter().zip(&full.rows).map(row))
     }
 
     /// Says the size of the evaluation, and what the intervals are.

@@ -192,11 +192,8 @@ fn edges(circuit: &Circuit) -> Array {
 /// Returns the shares of heads in an edge as values of scripts.
 fn edge_heads(edge: &EdgeHeads) -> Dynamic {
     let of_head = |one: &HeadLoading| -> Dynamic {
-        let fields: [(&str, Dynamic); 3] = [
-            ("head", format!("z.{}.{}", one.layer, one.head).into()),
-            ("alone", one.alone.into()),
-            ("through", one.through.into()),
-        ];
+        let fields: [(&str, Dynamic); 3] =
+            [("head", edge.name(one).into()), ("alone", one.alone.into()), ("through", one.through.into())];
         fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
     };
     let heads: Array = edge.heads.iter().map(of_head).collect();

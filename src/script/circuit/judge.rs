@@ -72,11 +72,11 @@ fn with_ranges(table: &Table) -> Table {
         }
         _ => row[at].clone(),
     };
-    Table {
-        title: table.title.clone(),
-        columns: kept.iter().map(column).collect(),
-        rows: table.rows.iter().map(|row| kept.iter().map(|at| cell(row, *at)).collect()).collect(),
-    }
+    Table::new(
+        &table.title,
+        kept.iter().map(column),
+        table.rows.iter().map(|row| kept.iter().map(|at| cell(row, *at)).collect()),
+    )
 }
 
 /// A text as an option.

@@ -1,6 +1,7 @@
 //! `circuit::` and the methods of its results, one file for each.
 
 mod attribution_graph;
+mod bridges;
 mod compare;
 mod compiled;
 mod curve;
@@ -23,6 +24,7 @@ mod supernodes;
 mod tree_stability;
 
 pub use attribution_graph::AttributionGraph;
+pub use bridges::Bridges;
 pub use compare::CircuitComparison;
 pub use compiled::Compiled;
 pub use curve::CircuitCurve;
@@ -38,6 +40,7 @@ use crate::circuit::attribution::SelectOptions;
 use crate::circuit::attribution_graph::PruneOptions;
 use crate::circuit::attribution_graph::intervene::InterveneOptions;
 use crate::circuit::attribution_graph::scores::EdgeScoreOptions;
+use crate::circuit::bridges::BridgeJudgeOptions;
 use crate::circuit::channels::NodePruningOptions;
 use crate::circuit::compiled::CompiledPairOptions;
 use crate::circuit::ensemble::EnsembleOptions;
@@ -53,6 +56,7 @@ use crate::sae;
 use crate::script::prelude::*;
 use crate::script::sae::Sae;
 use attribution_graph::GraphCall;
+use bridges::BridgesCall;
 use edge_pruning::EdgePruningCall;
 use edges::{AcdcCall, EdgeCall};
 use enough::EnoughCall;
@@ -68,6 +72,8 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("intervene_graph", fields::<InterveneOptions>),
     ("prune", fields::<PruneOptions>),
     ("ablate_group", fields::<AblateOptions>),
+    ("bridges", fields::<BridgesCall>),
+    ("bridges_judge", fields::<BridgeJudgeOptions>),
     ("random_groups", fields::<RandomGroupOptions>),
     ("causal_tree", fields::<TreeOptions>),
     ("circuit_acdc", fields::<AcdcCall>),
@@ -97,6 +103,7 @@ pub const OPTIONS: &[NamedOptions] = &[
 /// The types that scripts hold.
 pub const HANDLES: &[HandleType] = &[
     handle_type::<AttributionGraph>(),
+    handle_type::<Bridges>(),
     handle_type::<CircuitComparison>(),
     handle_type::<CircuitCurve>(),
     handle_type::<PairJudgement>(),
@@ -115,6 +122,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(compiled::functions),
         exported_manifest!(edge_pruning::functions),
         exported_manifest!(node_pruning::functions),
+        exported_manifest!(bridges::functions),
         exported_manifest!(compare::functions),
         exported_manifest!(edges::functions),
         exported_manifest!(attribution_graph::functions),
@@ -132,6 +140,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(attribution_graph::methods),
+        exported_manifest!(bridges::methods),
         exported_manifest!(qk::methods),
         exported_manifest!(compiled::methods),
         exported_manifest!(describe::methods),

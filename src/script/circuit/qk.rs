@@ -1,6 +1,7 @@
 //! `circuit::qk`: the score of a head between two positions, split into pairs of parts, and its result.
 
-use crate::circuit::qk::{self, QkDictionaries, QkOptions, QkPart, QkScore as Core};
+use super::attribution_graph::{LorsaSetting, lorsa_cores};
+use crate::circuit::qk::{self, QkDictionaries, QkFeatures, QkOptions, QkPart, QkScore as Core};
 use crate::report::picture::Picture;
 use crate::sae;
 use crate::script::engine::value::handle as handle_of;
@@ -29,14 +30,14 @@ pub enum GivenDictionaries {
 }
 
 impl GivenDictionaries {
-    fn core(self) -> Result<QkDictionaries> {
+    fn core(self) -> Result<QkFeatures> {
         Ok(match self {
-            Self::None => QkDictionaries::None,
-            Self::Transcoders(all) => QkDictionaries::Transcoders(all.core),
-            Self::One(sae) => QkDictionaries::Dictionary(sae.core),
+            Self::None => QkFeatures::None,
+            Self::Transcoders(all) => QkFeatures::Transcoders(all.core),
+            Self::One(sae) => QkFeatures::Dictionary(sae.core),
             Self::Several(saes) => {
                 let cores: Vec<sae::Sae> = saes.into_iter().map(|sae| sae.core).collect();
-                QkDictionaries::Transcoders(sae::Transcoders::of(&cores).map_err(|e| e.about("dictionaries"))?)
+                QkFeatures::Transcoders(sae::Transcoders::of(&cores).map_err(|e| e.about("dictionaries"))?)
             }
         })
     }
@@ -70,6 +71,9 @@ crate::options! {
         /// Dictionaries whose features are parts: transcoders, or an array of one for each layer, whose features stand for
         /// what MLPs write; or a dictionary of the stream before the head's layer, or of `attn_in`.
         dictionaries: GivenDictionaries = GivenDictionaries::None => usually("none");
+        /// Lorsas of some layers, whose heads, errors and biases are parts in place of the model's heads there, and whose heads have
+        /// scores of their own.
+        lorsas: Vec<LorsaSetting> = Vec::new() => usually("none");
         with split: QkOptions;
     }
 }
@@ -166,6 +170,9 @@ pub mod functions {
     /// small for other keys. At the first position transcoders have no features, as in attribution graphs. `site` is one
     /// head of `scores`; layers without attention have none.
     ///
+    /// With `lorsas`, what attention writes in a layer that has one is its active heads (`attn_in.1/17`), the error and the bias. Then
+    /// `site` may be a head of a Lorsa by this name, whose score is that of its group.
+    ///
     /// # Options
     /// - [circuit_qk]
     ///
@@ -178,9 +185,10 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "qk", return_raw)]
     pub fn qk_of(ctx: NativeCallContext, m: Model, text: Any, site: &str, options: Options) -> Fallible<QkScore> {
-        let QkCall { dictionaries, split } = taken(options)?;
+        let QkCall { dictionaries, lorsas, split } = taken(options)?;
         let text = one_text(&ctx, &m, "text", &text)?;
-        let found = qk::qk(m.core(), &text, site, &dictionaries.core()?, &split, &env(&ctx)?.task)?;
+        let dictionaries = QkDictionaries { features: dictionaries.core()?, lorsas: lorsa_cores(lorsas) };
+        let found = qk::qk(m.core(), &text, site, &dictionaries, &split, &env(&ctx)?.task)?;
         Ok(QkScore(Rc::new(found)))
     }
 }

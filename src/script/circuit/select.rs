@@ -29,7 +29,7 @@ impl Selection {
         };
         let rows = self.core.ranking.iter().map(row);
         let columns = ["site", "feature", self.core.by.as_str()];
-        Table { title: self.title(), columns: columns.map(String::from).to_vec(), rows: rows.collect() }
+        Table::new(self.title(), columns, rows)
     }
 
     fn feature(&self, one: &ScoredFeature) -> Result<Feature> {

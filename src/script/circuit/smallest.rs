@@ -18,8 +18,9 @@ pub mod functions {
     /// model; "elimination", by which the units with the smallest attributions in what is left go, some at a time, from
     /// all down; or "masks" on all units that are optimised under a sparsity penalty, with elimination from there. A
     /// circuit is fitted to its text: `circuit::shares` judges it on another one. A node's effect is the change of P to
-    /// first order where it goes as well. Ctrl-C ends an elimination, not the script: the circuits are of what was
-    /// found so far.
+    /// first order where it goes as well. `gradients: "relp"` has relevance propagation in place of derivatives (RelP;
+    /// Rezaei Jafari et al. 2025) in these effects, in "attribution" and in "elimination". Ctrl-C ends an elimination, not
+    /// the script: the circuits are of what was found so far.
     ///
     /// # Options
     /// - [smallest_circuit]

@@ -39,9 +39,8 @@ impl Ngram {
     fn card(&self) -> Card {
         let sizes = self.core.sizes().into_iter().zip(1..);
         let sizes = sizes.map(|(size, length)| (format!("different runs of {length}"), Cell::from(size)));
-        let first: [(String, Cell); 2] =
-            [("order".into(), self.core.order().into()), ("vocab".into(), self.core.vocab().into())];
-        Card { title: self.short(), fields: first.into_iter().chain(sizes).collect(), ..Card::default() }
+        let first = [("order".to_string(), self.core.order().into()), ("vocab".into(), self.core.vocab().into())];
+        Card::new(self.short(), first.into_iter().chain(sizes))
     }
 }
 

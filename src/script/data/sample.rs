@@ -21,14 +21,13 @@ impl Handle for Sample {
     fn shown(&self, screen: &Screen) -> Result<String> {
         let beginning = self.core.asset.ids.get(..self.core.asset.ids.len().min(120)).unwrap_or_default();
         let settings = self.core.asset.settings;
-        let fields: [(&str, Cell); 4] = [
+        let fields = [
             ("seed", (settings.seed as i64).into()),
             ("temperature", settings.temperature.into()),
             ("top_k", settings.top_k.into()),
             ("begins", self.core.tokenizer.decode(beginning)?.into()),
         ];
-        let fields = fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-        Card { title: self.short(), fields, ..Card::default() }.terminal(screen)
+        Card::new(self.short(), fields).terminal(screen)
     }
 
     fn json(&self) -> Result<Value> {

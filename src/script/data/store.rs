@@ -16,25 +16,24 @@ pub struct Store {
 
 impl Store {
     /// Returns the fields of the store's card: how it was made, and where it is.
-    fn fields(&self) -> Vec<(String, Cell)> {
+    fn fields(&self) -> [(&'static str, Cell); 11] {
         let made = self.core.made();
         let text = made.text.get("name").and_then(Value::as_str).unwrap_or_default();
         // Scripts write seeds of 2^63 and more as negative ones.
         let seed = made.text.get("seed").and_then(Value::as_u64).map(u64::cast_signed);
-        let fields: [(&str, Cell); 11] = [
+        [
             ("model", made.model.origin.to_string().into()),
             ("weights", made.model.weights.as_str().into()),
             ("sites", self.core.site_names().join(", ").into()),
             ("text", text.into()),
-            ("seed", seed.map_or(Cell::Missing, Cell::from)),
+            ("seed", seed.into()),
             ("context", made.context.into()),
             ("rows", self.core.len().cast_signed().into()),
             ("dtype", made.dtype.as_str().into()),
             ("tokens", self.core.progress().tokens.as_str().into()),
             ("made by", made.by.as_str().into()),
             ("folder", self.folder.display().to_string().into()),
-        ];
-        fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+        ]
     }
 }
 
@@ -47,7 +46,7 @@ impl Handle for Store {
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
-        Card { title: self.short(), fields: self.fields(), ..Card::default() }.terminal(screen)
+        Card::new(self.short(), self.fields()).terminal(screen)
     }
 
     fn json(&self) -> Result<Value> {
@@ -172,7 +171,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn statistics(s: &mut Store) -> Fallible<Table> {
-        let columns = ["site", "width", "norm", "norm of the mean", "variance", "largest"].map(String::from).into();
+        let columns = ["site", "width", "norm", "norm of the mean", "variance", "largest"];
         let row = |site: String| -> Result<Vec<Cell>> {
             let found = s.core.statistics(&site)?;
             let mean = found.mean.iter().map(|x| x * x).sum::<f64>().sqrt();
@@ -186,8 +185,8 @@ pub mod methods {
                 found.max.into(),
             ])
         };
-        let rows = s.core.site_names().into_iter().map(row).collect::<Result<_>>()?;
-        Ok(Table { title: s.short(), columns, rows })
+        let rows = s.core.site_names().into_iter().map(row).collect::<Result<Vec<_>>>()?;
+        Ok(Table::new(s.short(), columns, rows))
     }
 
     /// Compares the hash of every shard with the manifest; an error names the one that has changed.

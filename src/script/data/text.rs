@@ -35,7 +35,7 @@ fn about(text: &Text) -> Table {
     let (columns, rows) = match text.parts() {
         Some(parts) => {
             let total: f64 = parts.iter().map(|(_, weight)| weight).sum();
-            let rows = parts.iter().map(|(part, weight)| row(part.name(), (weight / total).into())).collect();
+            let rows: Vec<_> = parts.iter().map(|(part, weight)| row(part.name(), (weight / total).into())).collect();
             (["text", "share"], rows)
         }
         None => {
@@ -43,7 +43,7 @@ fn about(text: &Text) -> Table {
             (["file", ""], files.collect())
         }
     };
-    Table { title: text.short(), columns: columns.map(String::from).into(), rows }
+    Table::new(text.short(), columns, rows)
 }
 
 /// Takes a text of `data::text`, or strings as one.

@@ -34,14 +34,13 @@ fn card(tokenizer: &Tokenizer) -> Result<Card> {
     let mut some = some.collect::<Result<Vec<String>>>()?;
     some.reverse();
     let mark = |id: Option<u32>| id.map_or(Ok(Cell::Missing), |id| tokenizer.text_of(id).map(Cell::from));
-    let fields: [(&str, Cell); 4] = [
+    let fields = [
         ("tokens", tokenizer.vocab().size().into()),
         ("beginning", mark(tokenizer.bos())?),
         ("end", mark(tokenizer.eos())?),
         ("some of them", some.join(" ").into()),
     ];
-    let fields = fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-    Ok(Card { title: format!("{} tokenizer", tokenizer.kind()), fields, ..Card::default() })
+    Ok(Card::new(format!("{} tokenizer", tokenizer.kind()), fields))
 }
 
 /// Returns the tokenizer of an argument, and the model if it is one.

@@ -6,6 +6,7 @@ use crate::decomposition::FitOptions;
 use crate::decomposition::network::{LayerOptions, Network as CoreNetwork};
 use crate::script::model::Model;
 use crate::script::prelude::*;
+use crate::script::sae::storage;
 
 #[export_module(manifest)]
 pub mod functions {
@@ -13,8 +14,9 @@ pub mod functions {
     /// writes.
     ///
     /// A layer is a map of its `name` and `matrix`, [out, in], and if wanted its `bias`, [out], its `activation` ("none"
-    /// by default), the name of an earlier layer that it `adds` the output of, and whether its matrix is `fixed`, and so not
-    /// decomposed. It computes `activation(matrix x + bias)`, plus what that layer wrote.
+    /// by default), the name of an earlier layer that it `adds` the output of, whether its matrix is `fixed`, and so not
+    /// decomposed, and the name of an earlier layer that it is `tied` to: its matrix is the transpose of that one's, and so are its
+    /// parts. It computes `activation(matrix x + bias)`, plus what the layer wrote that it adds.
     ///
     /// # Example
     /// ```
@@ -43,7 +45,10 @@ pub mod functions {
     /// Each matrix becomes a sum of `parts` outer products U V^T. A part's causal importance g, from 0 to 1, says how much of it
     /// an input needs: the output should stay the same when the part is multiplied by any number from g to 1. The fit draws
     /// such numbers, and penalises importances. Inputs are drawn: each number is 0, or with a `probability` uniform within
-    /// `values`. Checkpoints in `dir` let an interrupted fit go on.
+    /// `values`.
+    ///
+    /// A fit that has ended is cached: the next call with the same network, options and seed loads it. One with a `dir` is not cached
+    /// but resumes from its checkpoints there. `--fresh` and `fresh` fit again.
     ///
     /// # Options
     /// - [decomposition]
@@ -62,7 +67,7 @@ pub mod functions {
         let seed = fit.seed;
         let found = env.drawing(&ctx, "decomposition::fit", seed, |seed| {
             let options = FitOptions { seed, ..fit };
-            Core::of_network(&net.0, &inputs, &options, checkpoints.folder(&env.files), &env.task)
+            Core::of_network(&net.0, &inputs, &options, &storage(&env, checkpoints), &env.task)
         })?;
         Ok(found.into())
     }
@@ -70,7 +75,8 @@ pub mod functions {
     /// Decomposes the matrices of one MLP of a language model into rank-one parts: `up` and `down`, and `gate` where it has one.
     ///
     /// The fit is that of `decomposition::fit`, on a text: the outputs that should stay the same are the model's predictions at
-    /// every token, by the KL divergence. Rows of the text that are shorter than `context` are left out. The matrices keep their biases.
+    /// every token, by the KL divergence. Rows of the text that are shorter than `context` are left out. The matrices keep their
+    /// biases. It is cached, too, by the weights of the model and the tokens of the text.
     ///
     /// # Options
     /// - [decomposition_mlp]
@@ -89,8 +95,7 @@ pub mod functions {
         let layer = given("layer", &layer).size()?;
         let found = env.drawing(&ctx, "decomposition::mlp", fit.seed, |seed| {
             let options = FitOptions { seed, ..fit };
-            let folder = checkpoints.folder(&env.files);
-            Core::of_mlp(m.core(), layer, &text, &inputs, &options, folder, &env.task)
+            Core::of_mlp(m.core(), layer, &text, &inputs, &options, &storage(&env, checkpoints), &env.task)
         })?;
         Ok(found.into())
     }
@@ -106,7 +111,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn load(ctx: NativeCallContext, path: &str) -> Fallible<Decomposition> {
-        let found = Core::load(&env(&ctx)?.files, Path::new(path)).map_err(|e| e.about("path"))?;
-        Ok(found.into())
+        let env = env(&ctx)?;
+        let found = Core::load(&env.files, Path::new(path)).map_err(|e| e.about("path"))?;
+        Ok(found.to_device(&env.device)?.into())
     }
 }

@@ -3,6 +3,8 @@
 use super::{Decomposition, Network, PartsTableOptions, WorstOptions};
 use crate::decomposition::StepLosses;
 use crate::decomposition::card::PartCardOptions;
+use crate::decomposition::effect::MaskEffectOptions;
+use crate::decomposition::mlp::MlpInputs;
 use crate::decomposition::result::{ColumnMatch, RunMaskedOptions};
 use crate::script::engine::value;
 use crate::script::model::Model;
@@ -45,6 +47,34 @@ pub mod methods {
     pub fn importances(d: &mut Decomposition, x: Any) -> Fallible<Map> {
         let found = d.0.importances(&values("x", &x)?)?;
         Ok(by_matrix(d, found))
+    }
+
+    /// Computes the causal importances of the parts of one matrix of an MLP at every token of a text: `[rows, context, parts]`, for
+    /// the rows that `text.ids` and `text.labels` have, too.
+    ///
+    /// # Options
+    /// - [decomposition_text]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::load("tiny");
+    /// let text = data::text("grammar");
+    /// let read = #{ context: 16, rows: 3 };
+    /// let d = decomposition::mlp(m, 5, text, read + #{ parts: 4, steps: 1, batch: 1, seed: 1 });
+    /// let found = d.importances(m, text, "down", read);
+    /// [found.shape, text.labels(m, "depth", read).shape]  //=> [[3, 16, 4], [3, 16]]
+    /// ```
+    #[rhai_fn(global, name = "importances", pure, return_raw)]
+    pub fn importances_on(
+        ctx: NativeCallContext,
+        d: &mut Decomposition,
+        m: Model,
+        text: Text,
+        name: &str,
+        options: Options,
+    ) -> Fallible<Tensor> {
+        let inputs: MlpInputs = taken(options)?;
+        Ok(d.0.on_text(m.core(), &text, name, &inputs, &env(&ctx)?.task)?.by_position()?)
     }
 
     /// Computes the network's output with masked parts, without what is missing in their sum: with the `masks` "importance"
@@ -92,6 +122,41 @@ pub mod methods {
             d.0.masked_errors(&x, &adversary, seed.draws(), &env.task)
         })?;
         Ok(value::map([("random", found.random.into()), ("worst", found.worst.into())]))
+    }
+
+    /// Measures how far a model's predictions move on a text where the MLP is run by masked parts: a table of masks with the mean
+    /// KL divergence at a token, the share of that of `nothing` which is recovered, and the parts of each matrix that are left at a
+    /// token, as the sum of its masks.
+    ///
+    /// The masks are `nothing`; `all` parts in whole; `random` ones between the importances and 1, as in the fit; the `worst`
+    /// that an adversary makes of these; the `importance` of each part; those parts in whole that are `active`; and those that are
+    /// active at another token, drawn at random (`of other tokens`). What is missing in the sum of the parts is masked with `random`
+    /// and `worst`, and left out elsewhere.
+    ///
+    /// # Options
+    /// - [decomposition_effect]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::load("tiny");
+    /// let text = data::text("sample", #{ tokens: 200 });
+    /// let d = decomposition::mlp(m, 5, text, #{ parts: 4, steps: 1, context: 16, batch: 1, seed: 1 });
+    /// let found = d.effect(m, text, #{ context: 16, rows: 2, batch: 2, seed: 1 });
+    /// [found.columns, found[1].up, found[0].recovered]  //=> [["masks", "KL", "recovered", "up", "down"], 4.0, 0.0]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn effect(
+        ctx: NativeCallContext,
+        d: &mut Decomposition,
+        m: Model,
+        text: Text,
+        options: Options,
+    ) -> Fallible<Table> {
+        let options: MaskEffectOptions = taken(options)?;
+        let env = env(&ctx)?;
+        Ok(env.drawing(&ctx, "Decomposition.effect", options.seed, |seed| {
+            d.0.effect(m.core(), &text, &MaskEffectOptions { seed, ..options }, &env.task)
+        })?)
     }
 
     /// Lists the parts that matter on some of these inputs, those of each matrix by their mean importance: how often each is
@@ -170,8 +235,9 @@ pub mod methods {
         Ok(parts.into_iter().map(card).collect::<Result<Array>>()?)
     }
 
-    /// Finds the nearest part to each column of a matrix: the cosine of the column with the part's own, and the ratio of their
-    /// norms. The means over columns are the paper's MMCS and ML2R.
+    /// Finds the part of each column of a matrix, the one that reaches furthest along it: the cosine of the column with the part's
+    /// own, and the ratio of their norms. The means over columns are the paper's MMCS and ML2R, but that these take the part with
+    /// the highest cosine, which may have a norm near 0.
     ///
     /// # Example
     /// ```
@@ -184,9 +250,8 @@ pub mod methods {
         let row = |(column, found): (usize, ColumnMatch)| {
             vec![column.into(), found.part.into(), found.cosine.into(), found.ratio.into()]
         };
-        let rows = d.0.columns(name)?.into_iter().enumerate().map(row).collect();
-        let columns = ["column", "part", "cosine", "ratio"].map(String::from).to_vec();
-        Ok(Table { title: format!("nearest parts to the columns of {name}"), columns, rows })
+        let rows = d.0.columns(name)?.into_iter().enumerate().map(row);
+        Ok(Table::new(format!("parts of the columns of {name}"), ["column", "part", "cosine", "ratio"], rows))
     }
 
     /// Returns the directions that the parts of a matrix read: `[in, parts]`.

@@ -5,6 +5,7 @@ mod methods;
 
 use crate::decomposition::FitOptions;
 use crate::decomposition::card::PartCardOptions;
+use crate::decomposition::effect::MaskEffectOptions;
 use crate::decomposition::loss::AdversaryOptions;
 use crate::decomposition::mlp::MlpInputs;
 use crate::decomposition::network::{Layer, Network as CoreNetwork, SparseInputs};
@@ -66,9 +67,11 @@ crate::options! {
 pub const OPTIONS: &[NamedOptions] = &[
     ("decomposition", fields::<NetworkFitOptions>),
     ("decomposition_card", fields::<PartCardOptions>),
+    ("decomposition_effect", fields::<MaskEffectOptions>),
     ("decomposition_mlp", fields::<MlpFitOptions>),
     ("decomposition_run", fields::<RunMaskedOptions>),
     ("decomposition_table", fields::<PartsTableOptions>),
+    ("decomposition_text", fields::<MlpInputs>),
     ("decomposition_worst", fields::<WorstOptions>),
 ];
 

@@ -92,7 +92,8 @@ pub fn before<'a>(text: &str, all: &'a [Token], byte: usize) -> Cow<'a, [Token]>
     }
     let mut found = whole.to_vec();
     if is_behind_code {
-        found.push(Token { end: byte, open: true, ..*next });
+        let open = hole_or_end(text.get(next.start..byte).unwrap_or_default()).is_none();
+        found.push(Token { end: byte, open, ..*next });
     } else {
         let cut = tokens(text.get(next.start..byte).unwrap_or_default()).into_iter();
         found.extend(cut.map(|token| Token { start: next.start + token.start, end: next.start + token.end, ..token }));
@@ -237,19 +238,34 @@ impl Lexer<'_> {
     /// Reads a piece of a string between backticks, `skip` bytes of which are its opening.
     fn backticks(&mut self, skip: usize) {
         let inside = &self.rest()[skip..];
-        let end = inside.find('`');
-        match inside.find("${") {
-            Some(hole) if end.is_none_or(|end| hole < end) => {
+        match hole_or_end(inside) {
+            Some(hole) if inside[hole..].starts_with('$') => {
                 self.push(TokenKind::Text, skip + hole, false);
                 self.push(TokenKind::Symbol, 2, false);
                 self.interpolations.push(0);
             }
-            _ => {
+            end => {
                 let length = skip + end.map_or(inside.len(), |end| end + 1);
                 self.push(TokenKind::Text, length, end.is_none());
             }
         }
     }
+}
+
+/// Finds the `${` or the backtick at which a piece of a string between backticks ends. Two backticks are one of the
+/// string's own, and `\${` begins no code.
+fn hole_or_end(inside: &str) -> Option<usize> {
+    let mut at = 0;
+    while let Some(place) = inside[at..].find(['`', '$', '\\']) {
+        at += place;
+        let rest = &inside[at..];
+        let own = ["``", "\\${"].into_iter().find(|own| rest.starts_with(own));
+        if own.is_none() && (rest.starts_with('`') || rest.starts_with("${")) {
+            return Some(at);
+        }
+        at += own.map_or(1, str::len);
+    }
+    None
 }
 
 fn is_word(c: char) -> bool {
@@ -277,15 +293,16 @@ fn block_comment(rest: &str) -> (usize, bool) {
     (rest.len(), true)
 }
 
-/// Reads a string that ends with its quote or, unclosed, with its line.
+/// Reads a string that ends with its quote or, unclosed, with its line. Two quotes are one of the string's own.
 fn quoted(rest: &str, quote: char) -> (usize, bool) {
     let mut escaped = false;
-    for (at, c) in rest.char_indices().skip(1) {
+    let mut chars = rest.char_indices().skip(1).peekable();
+    while let Some((at, c)) = chars.next() {
         match c {
             _ if escaped => escaped = false,
             '\\' => escaped = true,
             '\n' => return (at, true),
-            c if c == quote => return (at + 1, false),
+            c if c == quote && chars.next_if(|(_, next)| *next == quote).is_none() => return (at + 1, false),
             _ => {}
         }
     }
@@ -349,6 +366,14 @@ mod tests {
         let text = "`a ${`b ${c}`} d";
         assert_eq!(cut(text), ["`a ", "${", "`b ", "${", "c", "}", "`", "}", " d"]);
         assert!(tokens(text).last().is_some_and(|last| last.open));
+    }
+
+    #[test]
+    fn a_quote_that_stands_twice_is_a_character_of_its_string() {
+        assert_eq!(cut(r#""a""b" "" """" 'x'"#), [r#""a""b""#, r#""""#, r#""""""#, "'x'"]);
+        assert_eq!(cut("`a``b ${c}``d` ``"), ["`a``b ", "${", "c", "}", "``d`", "``"]);
+        assert_eq!(cut(r"`a \${b` c"), [r"`a \${b`", "c"]);
+        assert!(is_open("`a``") && !is_open("`a```"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::feature_argument::features;
 use super::person::Person;
 use crate::features::FeatureList;
 use crate::features::explain::{self, Answerer, ExplainOptions, Method, ModelAnswerer, ScoreOptions};
+use crate::questions::Answers;
 use crate::script::engine::value::handle;
 use crate::script::model::Endpoint;
 use crate::script::model::Model;
@@ -66,13 +67,22 @@ impl Setting for AnswerSource {
     }
 }
 
+impl AnswerSource {
+    /// Runs `work` with what answers questions.
+    pub fn asked<T>(&self, env: &Env, work: impl FnOnce(&dyn Answers) -> Result<T>) -> Result<T> {
+        match self {
+            Self::Endpoint(endpoint) => work(&endpoint.connected(env)?),
+            Self::Model(model) => work(&ModelAnswerer(model.core())),
+            Self::Person => work(&Person::at_prompt(env)?),
+        }
+    }
+}
+
 /// Runs `work` with the explainer or judge; with rules where there is none.
 fn with<T>(asked: Option<&AnswerSource>, env: &Env, work: impl FnOnce(Answerer) -> Result<T>) -> Result<T> {
     match asked {
         None => work(Answerer::Rules),
-        Some(AnswerSource::Endpoint(endpoint)) => work(Answerer::Words(&endpoint.connected(env)?)),
-        Some(AnswerSource::Model(model)) => work(Answerer::Words(&ModelAnswerer(model.core()))),
-        Some(AnswerSource::Person) => work(Answerer::Words(&Person::at_prompt(env)?)),
+        Some(source) => source.asked(env, |answers| work(Answerer::Words(answers))),
     }
 }
 

@@ -18,7 +18,7 @@ mod predicting;
 mod recorded_answers;
 
 pub use contexts::Contexts;
-pub use explain::Explanation;
+pub use explain::{AnswerSource, Explanation};
 pub use feature::Feature;
 pub use feature_selection::FeatureSelection;
 pub use for_label::LabelRanking;

@@ -11,6 +11,7 @@ mod paths;
 mod sentences;
 mod steer;
 pub mod subspace;
+mod traits;
 
 pub use erase::Eraser;
 pub use interactions::Interactions;
@@ -21,7 +22,7 @@ pub(in crate::script) use steer::rows;
 pub use subspace::Subspace;
 
 use crate::intervene::feature_patch::FeaturePatchOptions;
-use crate::intervene::monitor::{MonitorFitOptions, MonitorJudgeOptions, MonitorRunOptions};
+use crate::intervene::monitor::{CalibrationOptions, MonitorFitOptions, MonitorJudgeOptions, MonitorRunOptions};
 use crate::intervene::sentences::{ReceiverOptions, SentenceOptions};
 use crate::intervene::steer::{PinnedOptions, SteerOptions, VectorOptions};
 use crate::intervene::subspace::DasOptions;
@@ -44,6 +45,7 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("metric_kl", fields::<metric::KlOptions>),
     ("metric_values", fields::<metric::ValuesOptions>),
     ("monitor", fields::<MonitorOptions>),
+    ("monitor_calibrate", fields::<CalibrationOptions>),
     ("monitor_fit", fields::<MonitorFitOptions>),
     ("monitor_judge", fields::<MonitorJudgeOptions>),
     ("monitor_run", fields::<MonitorRunOptions>),
@@ -80,6 +82,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(paths::functions),
         exported_manifest!(sentences::functions),
         exported_manifest!(steer::functions),
+        exported_manifest!(traits::functions),
     ]
 }
 

@@ -94,11 +94,11 @@ fn alarms_table(monitor: &core::Monitor, m: &Model, rows: &[Vec<u32>], alarms: &
         let name = monitor.sensors[alarm.sensor].name();
         Ok(vec![alarm.text.into(), alarm.position.into(), token, name.into(), alarm.score.into()])
     };
-    Ok(Table {
-        title: "alarms".into(),
-        columns: ["text", "position", "token", "watched", "score"].map(String::from).to_vec(),
-        rows: alarms.iter().map(row).collect::<Result<_>>()?,
-    })
+    Ok(Table::new(
+        "alarms",
+        ["text", "position", "token", "watched", "score"],
+        alarms.iter().map(row).collect::<Result<Vec<_>>>()?,
+    ))
 }
 
 #[export_module(manifest)]
@@ -180,6 +180,67 @@ pub mod methods {
         let options = taken(options)?;
         let (batch, labels) = super::labelled(&ctx, &m, &x, &y)?;
         Ok(Monitor(mon.0.fitted(m.core(), batch.rows(), &labels, &options, &env.task)?.into()))
+    }
+
+    /// Returns the monitor with thresholds that keep to a rate of false alarms on new texts, from honest texts alone: a new text,
+    /// drawn as these were, raises an alarm with at most that probability.
+    ///
+    /// `x` are texts, tokens or ids that should raise no alarm, at least 1 / rate - 1 of them, of what the monitor will watch:
+    /// what this model writes after prompts that are used, as long as it will be. The threshold is the k-th largest score, for
+    /// the largest k with k / (n + 1) at most the rate (split conformal prediction); a text has the largest score of its
+    /// positions. Several sensors have equal shares of the rate. `save` writes rate and number of texts beside the threshold. For
+    /// thresholds from labelled texts, whose rate is that of these texts, there is `fit`.
+    ///
+    /// # Options
+    /// - [monitor_calibrate]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 4, heads: 1, vocab: 10, context: 8 }, #{ seed: 1 });
+    /// let mon = intervene::monitor(tensor([1, 2, 0, -1]), #{ site: "resid_post.0" });
+    /// let honest = (0..9).map(|i| [i, 9 - i]);
+    /// let guard = mon.calibrate(m, honest, #{ false_positive_rate: 0.2 });
+    /// guard.false_alarms(m, honest).alarms  //=> 1
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn calibrate(
+        ctx: NativeCallContext,
+        mon: &mut Monitor,
+        m: Model,
+        x: Any,
+        options: Options,
+    ) -> Fallible<Monitor> {
+        let env = env(&ctx)?;
+        let options = taken(options)?;
+        let batch = texts(&ctx, &m, &x)?.batch;
+        Ok(Monitor(mon.0.calibrated(m.core(), batch.rows(), &options, &env.task)?.into()))
+    }
+
+    /// Counts the honest texts that raise an alarm, as a map: `alarms`, of so many `texts`, their `rate`, and its 95 % interval
+    /// from `low` to `high` (Wilson 1927).
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 4, heads: 1, vocab: 10, context: 8 }, #{ seed: 1 });
+    /// let mon = |threshold| intervene::monitor(tensor([1, 0, 0, 0]), #{ site: "resid_post.0", threshold: threshold });
+    /// let found = mon.call(100).false_alarms(m, [[1, 2], [3, 4, 5]]);
+    /// [found.alarms, found.texts, found.rate]  //=> [0, 2, 0.0]
+    /// mon.call(-100).false_alarms(m, [[1, 2], [3, 4, 5]]).rate  //=> 1.0
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn false_alarms(ctx: NativeCallContext, mon: &mut Monitor, m: Model, x: Any) -> Fallible<Map> {
+        let env = env(&ctx)?;
+        let batch = texts(&ctx, &m, &x)?.batch;
+        let found = mon.0.false_alarms(m.core(), batch.rows(), &env.task)?;
+        let [low, high] = found.interval;
+        let fields: [(&str, Dynamic); 5] = [
+            ("alarms", (found.alarms as i64).into()),
+            ("texts", (found.texts as i64).into()),
+            ("rate", found.rate().into()),
+            ("low", low.into()),
+            ("high", high.into()),
+        ];
+        Ok(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 
     /// Judges the monitor on labelled texts, on which its thresholds were not fitted: AUROC, precision (the share of

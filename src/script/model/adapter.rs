@@ -44,11 +44,7 @@ impl Adapter {
             let numbers = whole.tensor.elem_count().into();
             rows.push(vec![whole.name.as_str().into(), Cell::Missing, Cell::Missing, Cell::Missing, numbers]);
         }
-        Ok(Table {
-            title: String::new(),
-            columns: ["module", "rank", "alpha", "scaling", "numbers"].map(String::from).into(),
-            rows,
-        })
+        Ok(Table::new("", ["module", "rank", "alpha", "scaling", "numbers"], rows))
     }
 
     fn card(&self) -> Card {
@@ -67,8 +63,7 @@ impl Adapter {
             fields.push(("whole weights", wholes.into()));
         }
         fields.push(("numbers", core.parts.parameters().into()));
-        let fields = fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-        Card { title: "adapter".into(), fields, ..Card::default() }
+        Card::new("adapter", fields)
     }
 }
 

@@ -77,8 +77,8 @@ impl Cache {
                 None => alike.push(SiteRange { first: place, last: place.site.layer, tensor }),
             }
         }
-        let columns = ["site", "shape", "dtype"].map(String::from).into();
-        Table { title, columns, rows: alike.iter().map(SiteRange::cells).collect() }
+        let columns = ["site", "shape", "dtype"];
+        Table::new(title, columns, alike.iter().map(SiteRange::cells))
     }
 
     /// Returns the tensors under the names of this program.

@@ -104,7 +104,7 @@ impl Model {
             ("from", self.core().name().to_string().into()),
             ("parameters", parameters.into()),
             ("dtype", self.computing().into()),
-            ("tokenizer", tokenizer.map_or(Cell::Missing, Cell::from)),
+            ("tokenizer", tokenizer.into()),
         ];
         let adapter = self.core().adapter.as_ref().map(|adapter| ("adapter", adapter.to_string().into()));
         let config = self.config();
@@ -117,9 +117,7 @@ impl Model {
             ("context", config.context),
         ];
         let sizes = sizes.map(|(name, size)| (name, size.into()));
-        let fields =
-            about.into_iter().chain(adapter).chain(sizes).map(|(name, value)| (name.to_string(), value)).collect();
-        Ok(Card { title: format!("{} model", config.family), fields, ..Card::default() })
+        Ok(Card::new(format!("{} model", config.family), about.into_iter().chain(adapter).chain(sizes)))
     }
 }
 

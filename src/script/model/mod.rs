@@ -1,6 +1,7 @@
 //! `model::` and the methods of models, one file for each kind of call.
 
 mod adapter;
+mod ask;
 mod cache;
 mod edits;
 mod endpoint;
@@ -13,6 +14,7 @@ mod picture;
 mod predict;
 mod properties;
 mod reading;
+mod reconstruct;
 mod run;
 mod tokens;
 mod train;
@@ -34,6 +36,8 @@ pub use run::Run;
 
 use crate::checkpoint::described::InitOptions;
 use crate::checkpoint::load::LoadOptions;
+use crate::checkpoint::oracle::OracleOptions;
+use crate::checkpoint::reconstructor::ReconstructOptions;
 use crate::checkpoint::verbaliser::VerbaliseOptions;
 use crate::model::cache::MeanOptions;
 use crate::model::chat::ChatOptions;
@@ -58,6 +62,7 @@ use train::HeldData;
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[NamedOptions] = &[
+    ("ask", fields::<OracleOptions>),
     ("attention", fields::<AttentionOptions>),
     ("attribution", fields::<AttributionOptions>),
     ("endpoint", fields::<EndpointOptions>),
@@ -79,6 +84,7 @@ pub const OPTIONS: &[NamedOptions] = &[
     ("new_tokenizer", fields::<NewTokenizer>),
     ("patchscope", fields::<PatchscopeOptions>),
     ("predict", fields::<PredictOptions>),
+    ("reconstruct", fields::<ReconstructOptions>),
     ("record", fields::<RecordOptions>),
     ("run", fields::<RunOptions>),
     ("tokens", fields::<TokensOptions>),
@@ -119,6 +125,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
 pub fn globals() -> Vec<&'static ModuleManifest> {
     let own = vec![
         exported_manifest!(adapter::methods),
+        exported_manifest!(ask::methods),
         exported_manifest!(cache::methods),
         exported_manifest!(endpoint::methods),
         exported_manifest!(generate::methods),
@@ -127,6 +134,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(picture::methods),
         exported_manifest!(properties::methods),
         exported_manifest!(predict::methods),
+        exported_manifest!(reconstruct::methods),
         exported_manifest!(run::methods),
         exported_manifest!(run::losses),
         exported_manifest!(run::parts),

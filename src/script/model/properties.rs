@@ -28,11 +28,11 @@ fn meanings(config: &Config) -> Table {
         let lens = kind.lens_name().replace("{}", "N");
         vec![format!("{}{layer}", kind.name()).into(), kind.meaning().into(), lens.into()]
     };
-    Table {
-        title: String::new(),
-        columns: ["site", "what flows there", "in TransformerLens"].map(String::from).into(),
-        rows: SiteKind::all().filter(|kind| kind.exists(config)).map(row).collect(),
-    }
+    Table::new(
+        "",
+        ["site", "what flows there", "in TransformerLens"],
+        SiteKind::all().filter(|kind| kind.exists(config)).map(row),
+    )
 }
 
 fn parameters(config: &Config) -> Result<Table> {
@@ -40,11 +40,7 @@ fn parameters(config: &Config) -> Result<Table> {
         let count: usize = shape.iter().product();
         vec![name.into(), format!("{shape:?}").into(), count.into()]
     };
-    Ok(Table {
-        title: String::new(),
-        columns: ["name", "shape", "count"].map(String::from).into(),
-        rows: config.parameters()?.into_iter().map(row).collect(),
-    })
+    Ok(Table::new("", ["name", "shape", "count"], config.parameters()?.into_iter().map(row)))
 }
 
 #[export_module(manifest)]

@@ -43,8 +43,8 @@ impl Handle for Tokens {
 pub fn table(tokens: &Tokens) -> Result<Table> {
     let strings = tokens.strings()?;
     let row = |(at, (id, string)): (usize, (&u32, String))| -> Vec<Cell> {
-        let added = if tokens.is_added(at) { "added".into() } else { Cell::Missing };
-        vec![at.into(), i64::from(*id).into(), format!("{string:?}").into(), added]
+        let added = tokens.is_added(at).then_some("added");
+        vec![at.into(), (*id).into(), format!("{string:?}").into(), added.into()]
     };
     let mut columns: Vec<String> = ["pos", "id", "token", ""].map(String::from).into();
     let mut rows: Vec<Vec<Cell>> = tokens.ids.iter().zip(strings).enumerate().map(row).collect();

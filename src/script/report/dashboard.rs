@@ -125,7 +125,7 @@ pub mod functions {
             notebook.page(&written.page.display().to_string(), &page);
         }
         let FeatureCounts { all: features, cards, silent } = found.counts();
-        let fields: Vec<(&str, Cell)> = vec![
+        let fields = [
             ("page", written.page.display().to_string().into()),
             ("features", features.into()),
             ("never active", silent.into()),
@@ -133,10 +133,9 @@ pub mod functions {
             ("made now", written.made.into()),
             ("kept from before", written.kept.into()),
             ("text", found.survey.name.as_str().into()),
-            ("tokens", (found.survey.positions as i64).into()),
+            ("tokens", found.survey.positions.into()),
         ];
-        let fields = fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-        Ok(Card { title: "dashboard".into(), fields, ..Card::default() })
+        Ok(Card::new("dashboard", fields))
     }
 }
 

@@ -91,6 +91,6 @@ pub fn heat_text(tokens: Array, values: &Dynamic, map: Map, task: &Task) -> Resu
 /// Makes a card of named facts.
 pub fn card(title: &str, fields: &Map, map: Map) -> Result<Card> {
     let CardOptions { body } = taken(map)?;
-    let fields = fields.iter().map(|(name, value)| (name.to_string(), cell(value))).collect();
-    Ok(Card { title: title.into(), fields, body, ..Card::default() })
+    let fields = fields.iter().map(|(name, value)| (name.as_str(), cell(value)));
+    Ok(Card { body, ..Card::new(title, fields) })
 }

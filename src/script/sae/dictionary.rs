@@ -57,22 +57,21 @@ impl Sae {
         Ok(env(ctx)?.task.heavy(cost, move || work(&core, &x)).map_err(|e| e.about(name))?)
     }
 
-    fn fields(&self) -> Vec<(String, Cell)> {
+    fn fields(&self) -> [(&'static str, Cell); 9] {
         let parts = self.core.parts();
         let about = &self.core.parts().about;
-        let text = |text: &str| if text.is_empty() { Cell::Missing } else { Cell::from(text) };
-        let fields: [(&str, Cell); 9] = [
+        let text = |text: &str| Cell::from((!text.is_empty()).then_some(text));
+        [
             ("kind", text(about.kind.as_str())),
-            ("model", about.model().map_or(Cell::Missing, Cell::from)),
+            ("model", about.model().into()),
             ("sites", text(&about.site())),
-            ("writes", about.writes.as_deref().map_or(Cell::Missing, Cell::from)),
+            ("writes", about.writes.as_deref().into()),
             ("d_in", self.core.d_in().into()),
             ("d_out", self.core.d_out().into()),
             ("d_sae", self.core.d_sae().into()),
             ("activation", parts.activation.name().into()),
             ("dtype", parts.encoder.dtype().as_str().into()),
-        ];
-        fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+        ]
     }
 }
 
@@ -86,7 +85,7 @@ impl Handle for Sae {
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
-        Card { title: self.short(), fields: self.fields(), ..Card::default() }.terminal(screen)
+        Card::new(self.short(), self.fields()).terminal(screen)
     }
 
     fn json(&self) -> Result<Value> {

@@ -16,8 +16,8 @@ use crate::script::sae::Sae;
 use crate::script::tensor::values;
 use crate::training::CheckpointOptions;
 
-/// Returns where the fits of a call keep checkpoints and cached dictionaries.
-pub(super) fn storage(env: &Env, checkpoints: CheckpointOptions) -> FitStorage<'_> {
+/// Returns where the fits of a call keep checkpoints and what is cached.
+pub fn storage(env: &Env, checkpoints: CheckpointOptions) -> FitStorage<'_> {
     FitStorage {
         files: &env.files,
         device: env.device.clone(),

@@ -3,10 +3,10 @@
 use super::fit_calls::storage;
 use super::text_dictionaries::{self, TextRandomOptions, of_texts};
 use crate::features::lorsa::{LorsaCardOptions, cards};
+use crate::sae::lorsa::Lorsa as Core;
 use crate::sae::lorsa::fit::{FittedLorsa, fit};
 use crate::sae::lorsa::openmoss::LoadLorsaOptions;
 use crate::sae::lorsa::options::LorsaFitOptions;
-use crate::sae::lorsa::{Lorsa as Core, Turning};
 use crate::sae::metrics::Measures;
 use crate::sae::text_rows::dictionary::TextDictionary;
 use crate::script::model::input::texts;
@@ -37,21 +37,19 @@ impl Handle for Lorsa {
 
     fn shown(&self, screen: &Screen) -> Result<String> {
         let Core { about, turning, activation, groups, .. } = &*self.core;
-        let rotated = |turning: &Turning| Cell::from(turning.rotary.dims);
-        let fields: [(&str, Cell); 10] = [
-            ("model", about.model.as_ref().map_or(Cell::Missing, |model| model.to_string().into())),
+        let fields = [
+            ("model", about.model.as_ref().map(ToString::to_string).into()),
             ("reads", about.reads.as_str().into()),
             ("writes", about.writes.as_str().into()),
             ("heads", self.core.heads().into()),
             ("groups", (*groups).into()),
             ("d_qk", self.core.d_qk().into()),
-            ("rotated coordinates", turning.as_ref().map_or(Cell::Missing, rotated)),
+            ("rotated coordinates", turning.as_ref().map(|turning| turning.rotary.dims).into()),
             ("activation", activation.name().into()),
-            ("active at most", activation.most().map_or(Cell::Missing, Cell::from)),
+            ("active at most", activation.most().into()),
             ("context", about.context.into()),
         ];
-        let fields = fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-        Card { title: self.short(), fields, ..Card::default() }.terminal(screen)
+        Card::new(self.short(), fields).terminal(screen)
     }
 
     fn json(&self) -> Result<Value> {

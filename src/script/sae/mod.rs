@@ -26,6 +26,7 @@ mod transcoders;
 mod universality;
 
 pub use dictionary::Sae;
+pub use fit_calls::storage;
 pub use lorsa::Lorsa;
 pub use model_and_text::ModelAndText;
 pub use rows::{choosing, keeping};

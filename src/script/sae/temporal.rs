@@ -44,19 +44,18 @@ impl Handle for TemporalSae {
 
     fn shown(&self, screen: &Screen) -> Result<String> {
         let Core { about, activation, heads, layers, context, .. } = &*self.core;
-        let fields: [(&str, Cell); 9] = [
-            ("model", about.model().map_or(Cell::Missing, Cell::from)),
-            ("sites", if about.sites.is_empty() { Cell::Missing } else { about.site().into() }),
+        let fields = [
+            ("model", about.model().into()),
+            ("sites", (!about.sites.is_empty()).then(|| about.site()).into()),
             ("d_in", self.core.d_in().into()),
             ("d_sae", self.core.d_sae().into()),
             ("layers", layers.len().into()),
             ("heads", (*heads).into()),
             ("activation", activation.name().into()),
-            ("novel codes at most", activation.most().map_or(Cell::Missing, Cell::from)),
-            ("context", context.map_or(Cell::Missing, Cell::from)),
+            ("novel codes at most", activation.most().into()),
+            ("context", (*context).into()),
         ];
-        let fields = fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-        Card { title: self.short(), fields, ..Card::default() }.terminal(screen)
+        Card::new(self.short(), fields).terminal(screen)
     }
 
     fn json(&self) -> Result<Value> {

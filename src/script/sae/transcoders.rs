@@ -55,14 +55,13 @@ impl Handle for Transcoders {
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
-        let fields: [(&str, Cell); 4] = [
-            ("model", self.core.model.as_ref().map_or(Cell::Missing, |model| model.to_string().into())),
+        let fields = [
+            ("model", self.core.model.as_ref().map(ToString::to_string).into()),
             ("reads", format!("{:?}", self.core.reads).into()),
             ("writes", format!("{:?}", self.core.writes).into()),
             ("width", self.core.width().into()),
         ];
-        let fields = fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-        Card { title: self.short(), fields, ..Card::default() }.terminal(screen)
+        Card::new(self.short(), fields).terminal(screen)
     }
 
     fn json(&self) -> Result<Value> {

@@ -4,8 +4,7 @@ use super::check;
 use super::keys::Keys;
 use crate::base::Result;
 use crate::err;
-use crate::model::config::{Alibi, Config, NormKind, Order, Positions, Predicts, QkNorm};
-use kernels::Activation;
+use crate::model::config::{Alibi, Config, NormKind, Positions};
 
 /// The keys of a family, and transformers' defaults for them.
 pub struct Common {
@@ -119,7 +118,7 @@ impl Common {
             tied: keys.flag("tie_word_embeddings", self.tied)?,
             bos: keys.token("bos_token_id", self.bos)?,
             eos: keys.tokens("eos_token_id", self.eos)?,
-            ..plain(self.family)
+            ..Config::plain(self.family)
         };
         Ok(with_head_size(config, d_head))
     }
@@ -128,75 +127,6 @@ impl Common {
 /// Reads a size that may be null, by its name and its default; an empty name is that of no key.
 fn maybe(keys: &mut Keys, (name, default): (&'static str, Option<usize>)) -> Result<Option<usize>> {
     if name.is_empty() { Ok(default) } else { keys.maybe_size(name, default) }
-}
-
-/// Returns the default decoder: serial, a norm before attention and MLP, nothing optional.
-pub fn plain(family: &str) -> Config {
-    Config {
-        family: family.into(),
-        layers: 0,
-        d_model: 0,
-        heads: 0,
-        kv_heads: 0,
-        d_head: 0,
-        d_mlp: 0,
-        vocab: 0,
-        vocab_out: None,
-        context: 0,
-        act: Activation::GeluTanh,
-        gated: false,
-        experts: None,
-        delta: None,
-        ssm: None,
-        rwkv: None,
-        latent: None,
-        global_heads: None,
-        shared_keys: None,
-        layer_inputs: None,
-        layer_scale: false,
-        norm: Some(NormKind::Layer),
-        norm_eps: 1e-5,
-        norm_weight: true,
-        norm_bias: true,
-        norm_plus_one: false,
-        pre_norm: true,
-        post_norm: false,
-        final_norm: true,
-        embed_norm: false,
-        stream_norm: false,
-        unnormed: Vec::new(),
-        token_types: None,
-        transform: None,
-        qk_norm: QkNorm::None,
-        value_norm: false,
-        order: Order::Serial,
-        positions: Positions::None,
-        position_offset: 0,
-        rotary: None,
-        rotary_local: None,
-        unrotated: Vec::new(),
-        alibi: None,
-        windows: Vec::new(),
-        causal: true,
-        predicts: Predicts::Next,
-        sinks: false,
-        active_neurons: None,
-        gated_heads: false,
-        score_scale: 1.0,
-        score_scale_by_layer: false,
-        score_cap: None,
-        logit_cap: None,
-        logit_scale: None,
-        embed_scale: None,
-        write_scale: None,
-        tied: false,
-        qkv_bias: false,
-        out_bias: false,
-        mlp_bias: false,
-        unembed_bias: false,
-        bos: None,
-        eos: Vec::new(),
-    }
 }
 
 /// Sets the size of a head, an equal part of the residual stream unless it is stated, and the matching scale of scores.

@@ -105,7 +105,7 @@ impl StreamDefaults {
             tied: keys.flag("tie_word_embeddings", self.tied)?,
             bos: keys.token("bos_token_id", Some(0))?,
             eos: keys.tokens("eos_token_id", Some(self.eos))?,
-            ..common::plain(self.family)
+            ..Config::plain(self.family)
         };
         Ok((common::with_head_size(config, None), ssm, expanded))
     }

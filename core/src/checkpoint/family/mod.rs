@@ -63,7 +63,7 @@ use crate::model::layout::Layout;
 use keys::Keys;
 use names::NameLine;
 
-pub use common::{plain, with_head_size};
+pub use common::with_head_size;
 pub use own::{NAME as OWN, canonical, config_json};
 pub use rope::grown;
 

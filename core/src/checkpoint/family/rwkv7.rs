@@ -84,7 +84,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
         tied: keys.flag("tie_word_embeddings", false)?,
         bos: keys.token("bos_token_id", Some(1))?,
         eos: keys.tokens("eos_token_id", Some(2))?,
-        ..common::plain("rwkv7")
+        ..Config::plain("rwkv7")
     };
     Ok(common::with_head_size(config, None))
 }

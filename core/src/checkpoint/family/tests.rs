@@ -156,6 +156,15 @@ fn what_yarn_leaves_out_follows_from_the_rest() {
     assert_eq!(amplitude, (0.1 * 4.0_f64.ln() + 1.0) / (0.05 * 4.0_f64.ln() + 1.0));
     assert!(scaling(json!({"beta_fast": 1, "beta_slow": 2})).unwrap_err().message.contains("`fast`"));
     assert!(scaling(json!({"factor": -1.0})).is_err());
+    // transformers rounds the bounds of OLMo 3 whatever is stated, so a file that states otherwise computes another thing.
+    let olmo = |truncate: bool| {
+        let yarn = json!({"rope_type": "yarn", "factor": 4.0, "truncate": truncate});
+        read(&json!({"model_type": "olmo3", "rope_scaling": yarn}), &[]).map(|layout| layout.config.rotary.unwrap())
+    };
+    assert!(matches!(olmo(true).unwrap().scaling, Scaling::Yarn { rounded: true, .. }));
+    let error = olmo(false).unwrap_err();
+    assert_eq!(error.message, "the config key `rope_scaling.truncate` is false, which is not implemented");
+    assert_eq!(error.hint.unwrap(), "only true is; the model would compute something else");
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! The config that readers of formats start from: llama's, changed where a file says otherwise.
 
-use crate::checkpoint::family::plain;
 use crate::model::config::{Activation, Config, NormKind, Positions};
 
 pub(super) struct ModelSizes {
@@ -32,6 +31,6 @@ pub(super) fn llama(sizes: ModelSizes) -> Config {
         norm_bias: false,
         positions: Positions::Rotary,
         score_scale: (d_head as f64).sqrt().recip(),
-        ..plain("llama")
+        ..Config::plain("llama")
     }
 }

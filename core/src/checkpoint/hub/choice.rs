@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::name::{Name, is_path};
 use crate::base::{Result, json, names};
 use crate::checkpoint::formats::gguf;
+use crate::checkpoint::nla_meta::{HEAD, META};
 use crate::err;
 use crate::tokenizer::{CHAT_FILE, WORLD_FILE};
 
@@ -47,8 +48,9 @@ impl Choice {
             },
         };
         let index = weights.ends_with(INDEX).then(|| weights.clone());
-        // Config and tokenizer are beside the file, except that a GGUF file contains them.
-        let beside = [CONFIG].into_iter().chain(TOKENIZER).map(|file| format!("{folder}{file}"));
+        // Config and tokenizer are beside the file, except that a GGUF file contains them. A reconstructor of vectors has no
+        // unembedding, as another file says.
+        let beside = [CONFIG].into_iter().chain(TOKENIZER).chain([META, HEAD]).map(|file| format!("{folder}{file}"));
         let beside = beside.filter(|file| !weights.ends_with(".gguf") && has(file));
         // A GGUF file may be one part of several.
         let parts = gguf::part_names(&weights).map_or_else(|| vec![weights.clone()], |(_, parts)| parts);
@@ -135,6 +137,12 @@ mod tests {
         let all = ["README.md", "config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json"];
         assert_eq!(chosen("o/n", &all), ["config.json", "model.safetensors", "tokenizer.json"]);
         assert_eq!(chosen("o/n", &["config.json", "pytorch_model.bin"]), ["config.json", "pytorch_model.bin"]);
+    }
+
+    #[test]
+    fn a_reconstructor_comes_with_its_map() {
+        let all = ["config.json", "model.safetensors", "nla_meta.yaml", "value_head.safetensors"];
+        assert_eq!(chosen("o/n", &all), all);
     }
 
     #[test]

@@ -80,6 +80,7 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 fn from_gguf(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) -> Result<LoadedModel> {
+    expect_whole(loading)?;
     let (map, input) = files.map_unhashed(path)?;
     let map = Arc::new(map);
     let given = gguf::GgufFile::new(map.as_ref())?;
@@ -94,15 +95,15 @@ fn from_gguf(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) ->
     }
     parts.insert(split.map_or(0, |split| split.number), part(name_of(path), given, &map));
     let model = gguf::GgufModel::new(parts)?;
-    // A model that is not understood is refused before its files are hashed and its tokenizer is made, and all that
-    // before its weights are read.
+    // What is not understood is refused by the headers, before files are hashed or weights are read.
     let layout = model.layout()?;
-    input.note()?;
-    unhashed.into_iter().try_for_each(UnhashedInput::note)?;
+    weight_reader::check(&layout, &model, &path.display().to_string(), loading)?;
     let tokenizer = match loading.options.tokenizer {
         Some(_) => None,
         None => Tokenizer::from_metadata(&model.first()?.metadata, task)?,
     };
+    input.note()?;
+    unhashed.into_iter().try_for_each(UnhashedInput::note)?;
     let maps: Vec<&Mmap> = others.iter().map(|(_, map)| map).chain([&map]).map(Arc::as_ref).collect();
     let loaded = unpublished(layout, &MappedSource { source: &model, maps: &maps, task }, path, loading, task)?;
     Ok(LoadedModel { tokenizer, ..loaded })
@@ -167,9 +168,11 @@ fn name_of(path: &Path) -> &str {
 }
 
 fn from_llama2c(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) -> Result<LoadedModel> {
+    expect_whole(loading)?;
     let (map, input) = files.map_unhashed(path)?;
     let file = llama2c::Checkpoint::new(&map)?;
     let layout = file.layout()?;
+    weight_reader::check(&layout, &file, &path.display().to_string(), loading)?;
     input.note()?;
     unpublished(layout, &MappedSource { source: &file, maps: &[&map], task }, path, loading, task)
 }
@@ -209,6 +212,12 @@ fn state_dictionary(
     published(files, folder, source, &path.display().to_string(), loading, task)
 }
 
+/// Refuses what goes with published files only, for a format that contains its config.
+fn expect_whole(loading: &LoadSettings) -> Result<()> {
+    loading.expect_no_config()?;
+    adapter::expect_none(loading.adapter.as_ref(), "a file of another format")
+}
+
 /// Loads a model of a format that contains its config.
 fn unpublished(
     layout: Layout,
@@ -217,8 +226,6 @@ fn unpublished(
     loading: &LoadSettings,
     task: &Task,
 ) -> Result<LoadedModel> {
-    loading.expect_no_config()?;
-    adapter::expect_none(loading.adapter.as_ref(), "a file of another format")?;
     let weights = weight_reader::weights(&layout, source, &path.display().to_string(), loading, task)?;
     Ok(LoadedModel { config: layout.config, weights, published: None, tokenizer: None })
 }

@@ -16,6 +16,8 @@ use crate::base::{Result, Task, json};
 use crate::checkpoint::adapter;
 use crate::checkpoint::family::{self, multimodal};
 use crate::checkpoint::formats::pickle;
+use crate::checkpoint::nla_meta::{META, NlaMeta, NlaRole};
+use crate::model::config::{Config, Predicts};
 use crate::model::layout::{Layout, PublishedForm, TensorSource};
 use crate::{bail, err};
 
@@ -67,7 +69,35 @@ pub fn published(
     loading.expect_no_config()?;
     let place = folder.join(CONFIG);
     let config_json = json_of(files, &place)?;
-    of_config(config_json, source, place.display(), label, loading, task)
+    if !reconstructs(files, folder)? {
+        return of_config(config_json, source, place.display(), label, loading, task);
+    }
+    let loaded = of_layout(config_json, source, place.display(), label, loading, headless, task)?;
+    // Without the file that says so the published form would lack tensors.
+    Ok(LoadedModel { published: None, ..loaded })
+}
+
+/// Returns whether a folder has the model that makes vectors of descriptions, in a natural language autoencoder.
+fn reconstructs(files: &Files, folder: &Path) -> Result<bool> {
+    if !files.names(folder).iter().any(|name| name == META) {
+        return Ok(false);
+    }
+    // A file that is not understood says nothing of the weights; it is refused where the model is asked for a vector.
+    let meta = NlaMeta::read(&files.text(&folder.join(META))?);
+    Ok(meta.is_ok_and(|meta| meta.role == NlaRole::Reconstructor))
+}
+
+/// Returns the layout of a model whose stream ends behind its last layer: it has no last norm and no unembedding, whatever stands in
+/// their places in the file.
+fn headless(layout: Layout) -> Layout {
+    let is_head = |ours: &str| ours.starts_with("final_norm.") || ours.starts_with("unembed.");
+    let (head, weights): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        layout.weights.into_iter().partition(|(ours, _)| is_head(ours));
+    let mut ignored = layout.ignored;
+    ignored.extend(head.values().map(|from| from.name().to_string()));
+    let config =
+        Config { predicts: Predicts::Nothing, final_norm: false, tied: true, unembed_bias: false, ..layout.config };
+    Layout { config, weights, ignored }
 }
 
 /// Loads a model from its tensors and its config.json, which is called `place`.
@@ -77,6 +107,19 @@ pub fn of_config(
     place: impl Display,
     label: &str,
     loading: &LoadSettings,
+    task: &Task,
+) -> Result<LoadedModel> {
+    of_layout(config_json, source, place, label, loading, |layout| layout, task)
+}
+
+/// Loads a model from its tensors and its config.json, with another layout than that of its family.
+fn of_layout(
+    config_json: Value,
+    source: &dyn TensorSource,
+    place: impl Display,
+    label: &str,
+    loading: &LoadSettings,
+    change: fn(Layout) -> Layout,
     task: &Task,
 ) -> Result<LoadedModel> {
     let ignore = &loading.options.ignore;
@@ -90,7 +133,7 @@ pub fn of_config(
     let text_part = multimodal::text_part(&config_json, ignore).map_err(|e| e.within(&place))?;
     let is_part = text_part.is_some();
     let config_json = text_part.unwrap_or(config_json);
-    let layout = family::read(&config_json, ignore).map_err(|e| e.within(place))?.fitted(&present);
+    let layout = change(family::read(&config_json, ignore).map_err(|e| e.within(place))?.fitted(&present));
     loading.check_adapter(&layout)?;
     let taken =
         |layout: &Layout| weight_reader::weights(layout, source, label, loading, task).map_err(|e| e.within(label));

@@ -27,6 +27,23 @@ const WIDE: &str = ".choice_bias";
 /// Number of rows that are compared at once.
 const ROWS: usize = 1024;
 
+/// Checks by the names and shapes of the tensors that they are the weights of the layout's config, and that there is
+/// room for these. `label` is the user's name of the model.
+pub fn check(layout: &Layout, source: &dyn TensorSource, label: &str, loading: &LoadSettings) -> Result<()> {
+    let parameters = layout.config.parameters()?;
+    tensor_check::check(layout, &parameters, source)?;
+    let width = loading.options.dtype.of_numbers().size_in_bytes();
+    let shelf = PendingTensors::new(layout, &parameters, source, loading)?;
+    // Blocks stay where they are, in the map of their file.
+    let mut bytes = 0;
+    for (ours, shape) in &parameters {
+        bytes += if shelf.staying(ours)?.is_some() { 0 } else { (shape.iter().product::<usize>() * width) as u128 };
+    }
+    // Of int8, one tensor is held in f32 at a time.
+    let bytes = if loading.options.dtype == Precision::Q8 { bytes * 34 / 32 / 4 } else { bytes };
+    memory::check_on(&loading.device, bytes, || format!("the weights of {label}"))
+}
+
 /// Reads every weight that the layout's config requires, in the requested dtype and on the requested device. `label` is
 /// the user's name of the model.
 pub fn weights(
@@ -36,19 +53,11 @@ pub fn weights(
     loading: &LoadSettings,
     task: &Task,
 ) -> Result<Weights> {
+    check(layout, source, label, loading)?;
     let parameters = layout.config.parameters()?;
-    tensor_check::check(layout, &parameters, source)?;
     let width = loading.options.dtype.of_numbers().size_in_bytes();
     let size = |shape: &[usize]| shape.iter().product::<usize>() * width;
     let mut shelf = PendingTensors::new(layout, &parameters, source, loading)?;
-    // Blocks stay where they are, in the map of their file.
-    let mut bytes = 0;
-    for (ours, shape) in &parameters {
-        bytes += if shelf.staying(ours)?.is_some() { 0 } else { size(shape) as u128 };
-    }
-    // Of int8, one tensor is held in f32 at a time.
-    let bytes = if loading.options.dtype == Precision::Q8 { bytes * 34 / 32 / 4 } else { bytes };
-    memory::check_on(&loading.device, bytes, || format!("the weights of {label}"))?;
     let all: usize = parameters.iter().map(|(_, shape)| size(shape)).sum();
     let bar = task.begin(&format!("loading {label}"), Some(all as u64));
     Weights::taken(&layout.config, &mut |ours, shape| {

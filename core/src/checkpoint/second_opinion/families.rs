@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::base::Result;
-use crate::checkpoint::family::{plain, with_head_size};
+use crate::checkpoint::family::with_head_size;
 use crate::err;
 use crate::model::config::{Activation, Config, Experts, NormKind, Order, Positions, QkNorm, Rotary, Scaling};
 use crate::tensor::{DType, Device, Tensor};
@@ -365,7 +365,7 @@ pub fn sized(ours: &Config, d_head: usize) -> Config {
         tied: ours.tied,
         bos: ours.bos,
         eos: ours.eos.clone(),
-        ..plain(&ours.family)
+        ..Config::plain(&ours.family)
     };
     with_head_size(config, Some(d_head))
 }

@@ -307,33 +307,51 @@ impl Decoder {
     ) -> FlowResult<Tensor> {
         let attn = self.normed(flow, block.attn_post_norm.as_ref(), &attn, SiteKind::AttnPostScale, layer)?;
         let attn_out = flow.see(SiteKind::AttnOut, layer, attn)?;
-        let mut mid = kernels::add(&x, &attn_out)?;
-        if self.config.has_mlp() {
-            let (read, mlp_in) = match self.config.order {
-                Order::Serial => {
-                    mid = self.normed(flow, block.attn_stream_norm.as_ref(), &mid, SiteKind::ResidMidScale, layer)?;
-                    mid = flow.see(SiteKind::ResidMid, layer, mid)?;
-                    let normed = self.normed(flow, block.mlp_norm.as_ref(), &mid, SiteKind::MlpNormScale, layer)?;
-                    (mid.clone(), normed)
-                }
-                Order::Parallel => {
-                    let normed = self.normed(flow, block.mlp_norm.as_ref(), &x, SiteKind::MlpNormScale, layer)?;
-                    (x, normed)
-                }
-                Order::ParallelShared => (x, normed),
-            };
-            let mlp_out = self.mlp_out(flow, layer, block, mlp_in, &read, past)?;
-            mid = kernels::add(&mid, &mlp_out)?;
+        let mid = kernels::add(&x, &attn_out)?;
+        if !self.config.has_mlp() {
+            return self.behind_mlp(flow, layer, block, mid);
         }
+        let (read, mlp_in) = match self.config.order {
+            Order::Serial => {
+                let mid = self.normed(flow, block.attn_stream_norm.as_ref(), &mid, SiteKind::ResidMidScale, layer)?;
+                return self.behind_middle(flow, layer, block, mid, past);
+            }
+            Order::Parallel => {
+                let normed = self.normed(flow, block.mlp_norm.as_ref(), &x, SiteKind::MlpNormScale, layer)?;
+                (x, normed)
+            }
+            Order::ParallelShared => (x, normed),
+        };
+        let mlp_out = self.mlp_out(flow, layer, block, mlp_in, &read, past)?;
+        self.behind_mlp(flow, layer, block, kernels::add(&mid, &mlp_out)?)
+    }
+
+    /// Computes the rest of a block whose MLP reads what attention wrote, from the stream between them.
+    fn behind_middle(
+        &self,
+        flow: &mut Flow,
+        layer: usize,
+        block: &Block,
+        mid: Tensor,
+        past: Option<&mut Past>,
+    ) -> FlowResult<Tensor> {
+        let mid = flow.see(SiteKind::ResidMid, layer, mid)?;
+        let normed = self.normed(flow, block.mlp_norm.as_ref(), &mid, SiteKind::MlpNormScale, layer)?;
+        let mlp_out = self.mlp_out(flow, layer, block, normed, &mid, past)?;
+        self.behind_mlp(flow, layer, block, kernels::add(&mid, &mlp_out)?)
+    }
+
+    /// Computes what a block hands on, from the stream with what attention and MLP wrote.
+    fn behind_mlp(&self, flow: &mut Flow, layer: usize, block: &Block, mut x: Tensor) -> FlowResult<Tensor> {
         if let Some(weights) = &block.layer_input {
-            let layer_out = self.layer_out(flow, layer, weights, &mid)?;
-            mid = kernels::add(&mid, &layer_out)?;
+            let layer_out = self.layer_out(flow, layer, weights, &x)?;
+            x = kernels::add(&x, &layer_out)?;
         }
         if let Some(scale) = &block.scale {
-            mid = mid.broadcast_mul(scale)?;
+            x = x.broadcast_mul(scale)?;
         }
-        mid = self.normed(flow, block.mlp_stream_norm.as_ref(), &mid, SiteKind::ResidPostScale, layer)?;
-        flow.see(SiteKind::ResidPost, layer, mid)
+        x = self.normed(flow, block.mlp_stream_norm.as_ref(), &x, SiteKind::ResidPostScale, layer)?;
+        flow.see(SiteKind::ResidPost, layer, x)
     }
 
     /// Computes the output of an MLP or of experts, or of both, with its post-norm. `x` is the normed stream.
@@ -479,7 +497,12 @@ impl Decoder {
 
     /// Returns the row of a token in [`Self::unembedding`], `[d_model]`, without all others.
     pub fn unembedding_row(&self, token: u32) -> Result<Tensor> {
-        Ok(self.unembedding_of(&self.weights.unembed.weight.rows(token as usize, 1)?)?.squeeze(0)?)
+        Ok(self.unembedding_rows(token as usize, 1)?.squeeze(0)?)
+    }
+
+    /// Returns some rows of [`Self::unembedding`], without all others.
+    pub fn unembedding_rows(&self, start: usize, count: usize) -> Result<Tensor> {
+        self.unembedding_of(&self.weights.unembed.weight.rows(start, count)?)
     }
 
     /// Computes the mean of all rows of [`Self::unembedding`], `[d_model]`, some rows at a time: with a vocabulary of 2^18

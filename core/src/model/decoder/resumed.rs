@@ -1,4 +1,5 @@
-//! Passes that begin in the middle: with the residual stream before or after a block.
+//! Passes that begin in the middle: with the residual stream before or after a block, or between its attention and its
+//! MLP.
 
 use super::flow::{Flow, Stop};
 use super::{Decoder, Logits};
@@ -11,8 +12,8 @@ use crate::tensor::Tensor;
 use kernels::Gap;
 
 impl Decoder {
-    /// Runs the model from a stream on, `[batch, pos, d_model]`: that of `resid_pre` or `resid_post` of a layer, which the
-    /// hooks there see, too. Nothing before it is computed. None if the hooks stop the pass before the logits.
+    /// Runs the model from a stream on, `[batch, pos, d_model]`: that of `resid_pre`, `resid_mid` or `resid_post` of a layer,
+    /// which the hooks there see, too. Nothing before it is computed. None if the hooks stop the pass before the logits.
     pub fn resumed(
         &self,
         batch: &Batch,
@@ -35,6 +36,10 @@ impl Decoder {
         let mut flow = Flow { gap, side_inputs, ..Flow::of(hooks, batch, 0..batch.width(), task) };
         let begun = match site.kind {
             SiteKind::ResidPre => Ok((first, stream.clone())),
+            SiteKind::ResidMid if site.kind.exists(&self.config) => {
+                let block = self.block_at(site.layer)?;
+                self.behind_middle(&mut flow, site.layer, block, stream.clone(), None).map(|x| (first, x))
+            }
             SiteKind::ResidPost => flow.see(SiteKind::ResidPost, site.layer, stream.clone()).map(|x| (first, x)),
             _ => return Err(err!(Bug, "a pass cannot begin at `{site}`")),
         };
@@ -64,10 +69,11 @@ mod tests {
             let batch = Batch::new(vec![vec![1, 4, 2, 0, 3], vec![2, 5, 1]]).unwrap();
             let task = Task::default();
             let whole = model.logits_at(&batch, &[-1], Vec::new(), &task).unwrap().to_dtype(DType::F32).unwrap();
-            for site in
-                [(SiteKind::ResidPre, 0), (SiteKind::ResidPre, 1), (SiteKind::ResidPost, 0), (SiteKind::ResidPost, 1)]
-            {
-                let site = Site::new(site.0, site.1);
+            let kinds = [SiteKind::ResidPre, SiteKind::ResidMid, SiteKind::ResidPost];
+            for site in kinds.iter().flat_map(|kind| [0, 1].map(|layer| Site::new(*kind, layer))) {
+                if !site.kind.exists(model.config()) {
+                    continue;
+                }
                 let place = Place { site, head: None };
                 let stream = model.cache(&batch, Ask { places: vec![place], ..Ask::default() }, &task).unwrap();
                 let stream = stream.at(place).unwrap();

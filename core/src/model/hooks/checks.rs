@@ -49,6 +49,16 @@ pub fn finite(x: &Tensor, what: impl Display) -> Result<()> {
     Err(err!(Numeric, "expected finite {what}, found {found} at {index:?}"))
 }
 
+/// Refuses a weight of another shape or dtype than f32, or with numbers that are not finite.
+pub fn weight(name: &str, tensor: &Tensor, wanted: &[usize]) -> Result<()> {
+    let dtype = tensor.dtype();
+    let found = tensor.dims();
+    if found != wanted || dtype != DType::F32 {
+        return Err(err!(Format, "expected `{name}` as f32 {wanted:?}, found {dtype:?} {found:?}"));
+    }
+    finite(tensor, format!("`{name}`"))
+}
+
 /// Returns the index of the first number that is not equal to itself, which NaN alone is not.
 fn first_unlike_itself(x: &Tensor, dims: &[usize]) -> Result<Option<Vec<usize>>> {
     if x.elem_count() == 0 {

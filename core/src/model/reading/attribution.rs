@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{cell, dot, some_floats};
-use crate::base::{Cell, Grid, Result, Table, Task};
+use crate::base::{Grid, Result, Table, Task};
 use crate::model::batch::Batch;
 use crate::model::cache::Cache;
 use crate::model::config::{Config, NormKind};
@@ -129,11 +129,11 @@ impl Attribution {
             None => format!("the logit of `{}`", name(self.target.token)),
             Some(other) => format!("the logit of `{}` less that of `{}`", name(self.target.token), name(other)),
         };
-        Table {
-            title: format!("direct attribution of {what}"),
-            columns: vec!["part".into(), "contribution".into()],
-            rows: lines.map(|(part, value)| vec![Cell::Text(part), Cell::Float(value)]).collect(),
-        }
+        Table::new(
+            format!("direct attribution of {what}"),
+            ["part", "contribution"],
+            lines.map(|(part, value)| vec![part.into(), value.into()]),
+        )
     }
 
     /// Returns the contributions of heads, layer by layer; None if the logit was not split by head.

@@ -35,16 +35,11 @@ impl RunComparison {
     }
 
     pub fn table(&self) -> Table {
-        let number = |value: f64| if value.is_nan() { Cell::Missing } else { Cell::Float(value) };
         let row = |site: &Difference| {
             let Difference { place, largest, relative, cosine } = *site;
-            vec![Cell::Text(place.to_string()), Cell::Float(largest), number(relative), number(cosine)]
+            vec![place.to_string().into(), largest.into(), Cell::unless_nan(relative), Cell::unless_nan(cosine)]
         };
-        Table {
-            title: "two runs, a and b".into(),
-            columns: ["site", "max |a - b|", "|a - b| / |a|", "cosine"].map(String::from).to_vec(),
-            rows: self.sites.iter().map(row).collect(),
-        }
+        Table::new("two runs, a and b", ["site", "max |a - b|", "|a - b| / |a|", "cosine"], self.sites.iter().map(row))
     }
 
     /// Summarises the outcome in a few lines.
@@ -53,20 +48,16 @@ impl RunComparison {
         let mean = all.iter().sum::<f64>() / all.len().max(1) as f64;
         let most = all.iter().copied().fold(0.0, larger);
         let first = match (self.first(), self.sites.is_empty()) {
-            (Some(place), _) => Cell::Text(place.to_string()),
-            (None, true) => Cell::Text("no site was recorded in both".into()),
-            (None, false) => Cell::Text("none".into()),
+            (Some(place), _) => place.to_string(),
+            (None, true) => "no site was recorded in both".into(),
+            (None, false) => "none".into(),
         };
         let fields = [
-            ("first site that differs", first),
-            ("KL(a || b), mean over tokens, nats", Cell::Float(mean)),
-            ("KL(a || b), largest, nats", Cell::Float(most)),
+            ("first site that differs", first.into()),
+            ("KL(a || b), mean over tokens, nats", mean.into()),
+            ("KL(a || b), largest, nats", most.into()),
         ];
-        Card {
-            title: "two runs, a and b".into(),
-            fields: fields.map(|(name, value)| (name.to_string(), value)).to_vec(),
-            ..Card::default()
-        }
+        Card::new("two runs, a and b", fields)
     }
 
     /// Makes a heat map of KL(a || b) by text and position; missing beyond the end of a text.
@@ -222,7 +213,9 @@ pub fn kl(a: &[f64], b: &[f64]) -> f64 {
     terms.sum()
 }
 
-pub(crate) fn log_sum_exp(logits: &[f64]) -> f64 {
-    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    most + logits.iter().map(|logit| (logit - most).exp()).sum::<f64>().ln()
+/// Computes log(sum of e^x).
+pub fn log_sum_exp<T: Copy + Into<f64>>(logits: &[T]) -> f64 {
+    let numbers = || logits.iter().map(|logit| Into::<f64>::into(*logit));
+    let most = numbers().fold(f64::NEG_INFINITY, f64::max);
+    most + numbers().map(|logit| (logit - most).exp()).sum::<f64>().ln()
 }

@@ -195,7 +195,7 @@ pub fn table(
     table.columns = std::iter::once("site".to_string()).chain(positions.iter().cloned()).collect();
     for reading in readings {
         let first = firsts(reading, row, positions.len())?;
-        let cells = first.into_iter().map(|guess| guess.map_or(Cell::Missing, |guess| name(guess.token).into()));
+        let cells = first.into_iter().map(|guess| Cell::from(guess.map(|guess| name(guess.token))));
         table.rows.push(std::iter::once(Cell::Text(reading.place.to_string())).chain(cells).collect());
     }
     Ok(table)

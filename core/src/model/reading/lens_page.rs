@@ -7,6 +7,7 @@ use super::fitted::FittedLens;
 use super::lens::{Guess, LOGIT_LENS, LensReading, read};
 use crate::base::{Result, Task, memory};
 use crate::err;
+use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::cache::Cache;
 use crate::model::decoder::Decoder;
@@ -14,6 +15,7 @@ use crate::model::hooks::BoundHook;
 use crate::model::run::{Ask, RecordOptions};
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::{DType, Device};
+use crate::tokenizer::tokens::{TokenName, token_id};
 
 crate::options! {
     /// Options of a page of lenses.
@@ -21,6 +23,8 @@ crate::options! {
     pub struct LensPageOptions {
         /// Number of guesses of each lens in each layer at each position, the likeliest first.
         k: usize = 5 => at_least(1.0);
+        /// Tokens whose ranks are known at each position; a page has them pinned at its last one when it is opened.
+        pin: Vec<TokenName> = Vec::new() => usually("none");
         with record: RecordOptions;
     }
 }
@@ -41,7 +45,7 @@ pub struct PageLens {
     pub guesses: Vec<Option<Vec<Vec<Guess>>>>,
 }
 
-/// A token that a lens guesses at a position, or the one that follows it.
+/// A token that a lens guesses at a position, the one that follows it, or one that is pinned.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrackedToken {
     pub id: u32,
@@ -59,6 +63,8 @@ pub struct LensPage {
     pub lenses: Vec<PageLens>,
     /// The tokens of each read position whose ranks are known, by id.
     pub tracked: Vec<Vec<TrackedToken>>,
+    /// The tokens that were pinned from the start, by id, each once.
+    pub pinned: Vec<u32>,
     /// The names of all of these tokens.
     pub names: BTreeMap<u32, String>,
 }
@@ -66,7 +72,7 @@ pub struct LensPage {
 impl LensPage {
     /// Reads one text by the logit lens and by fitted lenses, after each layer. `name` names tokens.
     pub fn of(
-        model: &Decoder,
+        model: &Model,
         text: &Batch,
         lenses: &[&FittedLens],
         options: &LensPageOptions,
@@ -75,11 +81,13 @@ impl LensPage {
         task: &Task,
     ) -> Result<Self> {
         let ids = text.only_row()?.to_vec();
+        let pinned = pinned(model, &options.pin, task).map_err(|e| e.about("pin"))?;
+        let model: &Decoder = &model.decoder;
         let config = model.config();
         let count = options.k.min(config.outputs());
         let columns = options.record.pos.as_ref().map_or(ids.len(), Vec::len);
         let of_column = config.layers * (1 + lenses.len());
-        memory::check(24 * (columns * of_column) as u128 * (of_column * count) as u128, || {
+        memory::check(24 * (columns * of_column) as u128 * (of_column * count + pinned.len()) as u128, || {
             "the ranks of all guesses".into()
         })?;
         let places: Vec<Place> = (0..config.layers).map(output).collect();
@@ -103,7 +111,10 @@ impl LensPage {
         let mut wanted: Vec<BTreeSet<u32>> =
             positions.iter().map(|at| ids.get(at + 1).copied().into_iter().collect()).collect();
         // A token that is read may have no logit.
-        wanted.iter_mut().for_each(|tokens| tokens.retain(|id| (*id as usize) < config.outputs()));
+        wanted.iter_mut().for_each(|tokens| {
+            tokens.retain(|id| (*id as usize) < config.outputs());
+            tokens.extend(&pinned);
+        });
         let mut read = Vec::new();
         for source in &sources {
             let mut guesses = Vec::new();
@@ -133,7 +144,7 @@ impl LensPage {
             }
         }
         let names = wanted.iter().flatten().chain(&ids).map(|id| (*id, name(*id))).collect();
-        Ok(Self { ids, positions, lenses: read, tracked, names })
+        Ok(Self { ids, positions, lenses: read, tracked, pinned, names })
     }
 
     /// Returns the number of layers.
@@ -144,6 +155,18 @@ impl LensPage {
     pub fn name(&self, id: u32) -> String {
         self.names.get(&id).cloned().unwrap_or_else(|| id.to_string())
     }
+}
+
+/// Returns the ids of tokens among those that the model predicts, each once.
+fn pinned(model: &Model, tokens: &[TokenName], task: &Task) -> Result<Vec<u32>> {
+    let mut pinned = Vec::new();
+    for token in tokens {
+        let id = token_id(i64::from(model.token(token, task)?), model.decoder.config().outputs())?;
+        if !pinned.contains(&id) {
+            pinned.push(id);
+        }
+    }
+    Ok(pinned)
 }
 
 /// A lens on one run.
@@ -230,8 +253,9 @@ mod tests {
         let text = Batch::new(vec![ids.clone()]).unwrap();
         let task = Task::default();
         let k = 3;
+        let whole = Model::new(model.clone(), None, "init");
         let page = LensPage::of(
-            &model,
+            &whole,
             &text,
             &[&lens, &lens],
             &LensPageOptions { k, ..LensPageOptions::default() },
@@ -265,9 +289,11 @@ mod tests {
             }
         }
         let record = RecordOptions { pos: Some(vec![1, -1]) };
-        let options = LensPageOptions { k, record };
-        let some = LensPage::of(&model, &text, &[&lens, &lens], &options, Vec::new(), &|id| id.to_string(), &task);
-        let some = some.unwrap();
+        let options = LensPageOptions { k, record, ..LensPageOptions::default() };
+        let name = |id: u32| id.to_string();
+        let of =
+            |options: &LensPageOptions| LensPage::of(&whole, &text, &[&lens, &lens], options, Vec::new(), &name, &task);
+        let some = of(&options).unwrap();
         assert_eq!((&some.ids, some.positions.as_slice()), (&ids, [1, 4].as_slice()));
         for (column, position) in [1, 4].into_iter().enumerate() {
             assert_eq!(some.tracked[column], page.tracked[position]);
@@ -278,8 +304,21 @@ mod tests {
                 assert_eq!(at(some, column), at(all, position));
             }
         }
-        let beyond = LensPageOptions { k, record: RecordOptions { pos: Some(vec![5]) } };
-        let name = |id: u32| id.to_string();
-        assert!(LensPage::of(&model, &text, &[], &beyond, Vec::new(), &name, &task).is_err());
+        let least = floats(&logit[1].logits.get(0).unwrap().get(4).unwrap()).unwrap();
+        let least = least.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
+        let pin = vec![TokenName::Id(least as i64), TokenName::Id(least as i64)];
+        let with_pin = of(&LensPageOptions { pin, ..options }).unwrap();
+        assert_eq!(with_pin.pinned, [least as u32]);
+        for (tokens, without) in with_pin.tracked.iter().zip(&some.tracked) {
+            assert!(tokens.iter().any(|token| token.id == least as u32));
+            assert!(without.iter().all(|token| tokens.contains(token)));
+        }
+        let found = with_pin.tracked[1].iter().find(|token| token.id == least as u32).unwrap();
+        assert_eq!(found.ranks[0][1].unwrap().rank, model.config().outputs());
+        assert_eq!(with_pin.lenses, some.lenses);
+        let beyond = RecordOptions { pos: Some(vec![5]) };
+        assert!(of(&LensPageOptions { record: beyond, ..LensPageOptions::default() }).is_err());
+        let unknown = LensPageOptions { pin: vec![TokenName::Id(1000)], ..LensPageOptions::default() };
+        assert!(of(&unknown).is_err());
     }
 }

@@ -113,5 +113,5 @@ pub fn table(answers: Vec<PatchscopeAnswer>, several: bool) -> Table {
         let cells = [answer.place.to_string().into(), answer.says.into(), answer.probability.into()];
         text.into_iter().chain(cells).collect()
     };
-    Table { title: "patchscope".into(), columns, rows: answers.into_iter().map(row).collect() }
+    Table::new("patchscope", columns, answers.into_iter().map(row))
 }

@@ -301,10 +301,9 @@ impl Verification {
     }
 
     pub fn table(&self) -> Table {
-        let number = |value: f64| if value.is_nan() { Cell::Missing } else { Cell::Float(value) };
         let row = |one: &ComparedActivation| {
             let ComparedActivation { name, theirs, ours, cosine, largest, relative, limit } = one;
-            let numbers = [*theirs, *ours, *cosine].map(number);
+            let numbers = [*theirs, *ours, *cosine].map(Cell::unless_nan);
             let mut row: Vec<Cell> = [Cell::Text(name.clone())].into_iter().chain(numbers).collect();
             row.extend([Cell::Float(*largest), Cell::Float(*relative)]);
             if let Some(Limit { bound, text, position }) = limit {
@@ -315,20 +314,16 @@ impl Verification {
         let columns =
             ["activation", "|theirs|", "|ours|", "cosine", "max |ours - theirs|", "|ours - theirs| / |theirs|"];
         let bounds: &[&str] = if self.agrees().is_some() { &["bound", "text", "position"] } else { &[] };
-        Table {
-            title: format!("activations beside those of {}", self.dump),
-            columns: columns.iter().chain(bounds).map(ToString::to_string).collect(),
-            rows: self.compared.iter().map(row).collect(),
-        }
+        Table::new(
+            format!("activations beside those of {}", self.dump),
+            columns.iter().chain(bounds).map(ToString::to_string),
+            self.compared.iter().map(row),
+        )
     }
 
     /// Returns a table of the names that were not compared, with the reasons.
     pub fn left_out(&self) -> Table {
-        let row = |(name, why): &(String, String)| vec![Cell::Text(name.clone()), Cell::Text(why.clone())];
-        Table {
-            title: format!("not compared, of {}", self.dump),
-            columns: ["activation", "why"].map(String::from).to_vec(),
-            rows: self.unknown.iter().map(row).collect(),
-        }
+        let row = |(name, why): &(String, String)| vec![name.as_str().into(), why.as_str().into()];
+        Table::new(format!("not compared, of {}", self.dump), ["activation", "why"], self.unknown.iter().map(row))
     }
 }

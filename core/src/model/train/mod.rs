@@ -27,5 +27,5 @@ pub use model::{Trainee, TrainingData, train};
 pub use options::TrainOptions;
 pub use recipe::Recipe;
 pub use run::{HeldOut, InitialWeights, TrainedModel, Training};
-pub use sparse::SparseOptions;
+pub use sparse::{SparseFall, SparseOptions};
 pub use state::TrainingState;

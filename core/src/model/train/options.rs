@@ -50,8 +50,8 @@ crate::options! {
         /// A map of `rank` (8), `alpha` (the rank), `rslora` (false) and `modules`: trains low-rank matrices beside the
         /// weights of a model (LoRA), in place of the weights.
         lora: Option<LoraOptions> = None;
-        /// A map of `weights` (0.05), `annealed` (0.5) and `least` (4): after each step only the largest weights of each
-        /// matrix stay, in the end that share of them, and the others are 0 (Gao et al. 2025).
+        /// A map of `weights` (0.05), `annealed` (0.5), `falls` ("factors") and `least` (4): after each step only the largest
+        /// weights of each matrix stay, in the end that share of them, and the others are 0 (Gao et al. 2025).
         sparse: Option<SparseOptions> = None;
         /// Vectors by site, added at all positions in training alone: `#{ "resid_post.2": v }`. What they bring about need not
         /// be learned (preventative steering; Chen et al. 2025). Evaluations on held-out data are without them.

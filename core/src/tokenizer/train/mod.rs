@@ -2,7 +2,7 @@
 
 mod bpe;
 mod forced_joins;
-mod pre_tokenizer;
+pub(super) mod pre_tokenizer;
 mod word_level;
 
 #[cfg(test)]

@@ -9,15 +9,13 @@ use candle_core::{DType, Tensor};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::super::chunks::backwards;
 use super::super::forward::Tokens;
 use super::Sizes;
 use super::forward::{HeadNumbers, RuleNumbers, Step, add_scaled, dot, removed_read};
 use crate::base::error::Result;
 use crate::base::instructions::arch;
 use crate::numbers::Fresh;
-
-/// Tokens whose states are held at a time.
-const CHUNK: usize = 32;
 
 /// Computes the gradients of all that tokens have, head by head and one after the other as in `tokens`.
 pub(super) fn gradients(tokens: &[f32], gradient: &[f32], sizes: Sizes) -> Result<Tensor> {
@@ -32,46 +30,26 @@ pub(super) fn gradients(tokens: &[f32], gradient: &[f32], sizes: Sizes) -> Resul
     (0..rows * heads).into_par_iter().for_each(|at| {
         let place = |column: usize| (at / heads * columns + column) * heads + at % heads;
         let [mut known, mut again, mut of_known, mut unread] = [(); 4].map(|()| vec![0.0; d_value]);
-        let mut step = |column: usize, state: &mut [f32]| {
+        let step = |column: usize, state: &mut [f32]| {
             let own = numbers.at(place(column), sizes);
             arch.dispatch(Step { own, state, known: &mut known, out: &mut unread });
         };
-        // The states before each chunk, and within one those before each token.
-        let chunks = columns.div_ceil(CHUNK);
-        let mut kept = vec![0.0; chunks * size];
-        let mut state = vec![0.0; size];
-        for column in 0..columns {
-            if column.is_multiple_of(CHUNK) {
-                kept[column / CHUNK * size..][..size].copy_from_slice(&state);
-            }
-            step(column, &mut state);
-        }
-        let mut within = vec![0.0; (CHUNK + 1) * size];
         let mut flowing = vec![0.0; size];
-        for chunk in (0..chunks).rev() {
-            let of_chunk = chunk * CHUNK..columns.min((chunk + 1) * CHUNK);
-            within[..size].copy_from_slice(&kept[chunk * size..][..size]);
-            for (number, column) in of_chunk.clone().enumerate() {
-                let (before, behind) = within[number * size..].split_at_mut(size);
-                behind[..size].copy_from_slice(before);
-                step(column, &mut behind[..size]);
-            }
-            for (number, column) in of_chunk.enumerate().rev() {
-                let place = place(column);
-                // SAFETY: the gradients of this head at this token, which nobody else writes.
-                let out = unsafe { out_at.part(place * width, width) };
-                arch.dispatch(StepBack {
-                    own: numbers.at(place, sizes),
-                    gradient: &gradient[place * d_value..][..d_value],
-                    before: &within[number * size..][..size],
-                    behind: &within[(number + 1) * size..][..size],
-                    flowing: &mut flowing,
-                    known: &mut again,
-                    of_known: &mut of_known,
-                    out,
-                });
-            }
-        }
+        backwards(columns, size, step, |column, before, behind| {
+            let place = place(column);
+            // SAFETY: the gradients of this head at this token, which nobody else writes.
+            let out = unsafe { out_at.part(place * width, width) };
+            arch.dispatch(StepBack {
+                own: numbers.at(place, sizes),
+                gradient: &gradient[place * d_value..][..d_value],
+                before,
+                behind,
+                flowing: &mut flowing,
+                known: &mut again,
+                of_known: &mut of_known,
+                out,
+            });
+        });
     });
     out.tensor(&[rows, columns, heads, width], DType::F32)
 }

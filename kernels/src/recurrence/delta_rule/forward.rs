@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::super::forward::Tokens;
+use super::super::forward::{Scanned, Tokens};
 use super::{DeltaRuleInputs, Sizes};
 use crate::base::error::Result;
 use crate::base::instructions::arch;
@@ -37,13 +37,7 @@ impl<'a> RuleNumbers<'a> {
     }
 }
 
-/// The result of a delta rule: the reads of all tokens, and the states behind the last one.
-pub(super) struct Computed {
-    pub read: Fresh,
-    pub last: Fresh,
-}
-
-pub(super) fn fused(inputs: &DeltaRuleInputs, before: Option<&Tensor>, sizes: Sizes) -> Result<Computed> {
+pub(super) fn fused(inputs: &DeltaRuleInputs, before: Option<&Tensor>, sizes: Sizes) -> Result<Scanned> {
     let all = inputs.all().into_iter().map(flat).collect::<Result<Vec<_>>>()?;
     let all = all.iter().map(FlatNumbers::of).collect::<Result<Vec<_>>>()?;
     let of_keys = [0, 1, 2, 3, 4].map(|which| Tokens { numbers: all[which].slice(), offset: 0, width: sizes.d_key });
@@ -76,7 +70,7 @@ pub(super) fn fused(inputs: &DeltaRuleInputs, before: Option<&Tensor>, sizes: Si
             arch.dispatch(Step { own, state: &mut *state, known: &mut known, out });
         }
     });
-    Ok(Computed { read, last })
+    Ok(Scanned { read, last })
 }
 
 /// One token of one head.

@@ -12,7 +12,7 @@ mod back;
 mod forward;
 mod plain;
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 use crate::base::error::{Result, bail};
 use crate::numbers::{FlatNumbers, Implementation, flat};
@@ -97,9 +97,7 @@ pub fn delta_rule(
     let way = if is_empty { Implementation::Plain } else { Implementation::of(&arguments) };
     match way {
         Implementation::Fused => {
-            let found = forward::fused(inputs, before, sizes)?;
-            let last = found.last.tensor(&sizes.states(), DType::F32)?;
-            Ok((found.read.tensor(&sizes.read(), DType::F32)?, wants_last.then_some(last)))
+            forward::fused(inputs, before, sizes)?.tensors([sizes.read(), sizes.states()], wants_last)
         }
         Implementation::Recorded if before.is_none() && !wants_last => Ok((recorded(inputs, sizes)?, None)),
         _ => plain::delta_rule(inputs, before, wants_last),

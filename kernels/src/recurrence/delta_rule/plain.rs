@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::super::plain::widened;
+use super::super::plain::{carried, first, widened};
 use super::{DeltaRuleInputs, Sizes};
 use crate::base::error::Result;
 
@@ -41,14 +41,6 @@ impl WideInputs {
         let written = column_of(&self.key)?.broadcast_mul(&at(&self.value)?.unsqueeze(2)?)?;
         Ok(((kept - forgotten)? + written)?)
     }
-
-    /// Returns the states before the first token, zeros unless they are given.
-    fn first(&self, before: Option<&Tensor>) -> Result<Tensor> {
-        match before {
-            Some(before) => widened(before),
-            None => Ok(Tensor::zeros(&self.sizes.states()[..], self.value.dtype(), self.value.device())?),
-        }
-    }
 }
 
 pub(super) fn delta_rule(
@@ -58,7 +50,7 @@ pub(super) fn delta_rule(
 ) -> Result<(Tensor, Option<Tensor>)> {
     let wide = WideInputs::of(inputs)?;
     let reads = widened(inputs.read)?.unsqueeze(4)?;
-    let mut states = wide.first(before)?;
+    let mut states = first(before, wide.sizes.states(), &wide.value)?;
     let mut read = Vec::with_capacity(wide.sizes.columns);
     for column in 0..wide.sizes.columns {
         states = wide.stepped(&states, column)?;
@@ -76,16 +68,8 @@ pub(super) fn delta_rule(
 /// `added` to the state behind a token, of the same shape, is carried on from there.
 pub fn delta_rule_states(inputs: &DeltaRuleInputs, before: Option<&Tensor>, added: Option<&Tensor>) -> Result<Tensor> {
     let wide = WideInputs::of(inputs)?;
-    let mut states = wide.first(before)?;
-    let mut all = Vec::with_capacity(wide.sizes.columns);
-    for column in 0..wide.sizes.columns {
-        states = wide.stepped(&states, column)?;
-        if let Some(added) = added {
-            states = (states + added.narrow(1, column, 1)?.squeeze(1)?)?;
-        }
-        all.push(states.clone());
-    }
-    Ok(Tensor::stack(&all, 1)?)
+    let states = first(before, wide.sizes.states(), &wide.value)?;
+    carried(states, wide.sizes.columns, added, |states, column| wide.stepped(states, column))
 }
 
 /// Computes what is read of given states: `[batch, pos, head, d_value]`.

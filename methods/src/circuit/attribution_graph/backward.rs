@@ -62,10 +62,9 @@ impl Backward {
 
     /// Takes the gradients from after a block to before it.
     pub fn through_block(self, block: &FrozenBlock, frozen: &FrozenModel, task: &Task) -> Result<Self> {
-        let Some((map, factors)) = &block.skip else { return self.through_attention(block, frozen, task) };
-        let skipped = self.skipped(map, factors)?;
+        let Some(skipped) = self.past_heads(block)? else { return self.through_attention(block, frozen, task) };
         if frozen.is_serial {
-            // The skip connection begins after attention, which its gradient passes, too.
+            // The skip connection and the MLP begin after attention, which their gradient passes, too.
             return Self { rows: (self.rows + skipped)?, own: self.own }.through_attention(block, frozen, task);
         }
         let own = self.own.clone();
@@ -77,13 +76,22 @@ impl Backward {
         Ok(Self { rows, own: None })
     }
 
-    /// Takes the gradients past the skip connection of a block, and not through its attention: to what is behind the
+    /// Takes the gradients past the skip connection and the MLP of a block, and not through its attention: to what is behind the
     /// attention where the MLP reads that, and else to before the block, as if it had no heads. Where a Lorsa stands
     /// for the attention, nothing else is left of the block.
     pub fn past_skip(self, block: &FrozenBlock) -> Result<Self> {
-        let Some((map, factors)) = &block.skip else { return Ok(self) };
-        let skipped = self.skipped(map, factors)?;
+        let Some(skipped) = self.past_heads(block)? else { return Ok(self) };
         Ok(Self { rows: (self.rows + skipped)?, own: self.own })
+    }
+
+    /// Returns the gradients that pass the skip connection of a block, or its MLP; none where nothing passes.
+    fn past_heads(&self, block: &FrozenBlock) -> Result<Option<Tensor>> {
+        let skipped = block.skip.as_ref().map(|(map, factors)| self.skipped(map, factors)).transpose()?;
+        let passed = block.mlp.as_ref().map(|mlp| mlp.backward(&self.rows, self.own.as_deref())).transpose()?;
+        Ok(match (skipped, passed) {
+            (Some(skipped), Some(passed)) => Some((skipped + passed)?),
+            (skipped, passed) => skipped.or(passed),
+        })
     }
 
     /// Returns the gradient of the only target at all positions up to its own: `[positions, d]`.

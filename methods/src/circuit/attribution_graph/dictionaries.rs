@@ -1,9 +1,11 @@
 //! The dictionaries that stand for parts of a model in an attribution graph: transcoders for its MLPs, and, where a
 //! graph is without the model's attention, Lorsas.
 
-use super::mixing::Patterns;
+use std::collections::BTreeMap;
+
+use super::mixing::{Patterns, QUERIES};
 use super::steps::GraphSteps;
-use crate::base::Result;
+use crate::base::{Result, memory};
 use crate::err;
 use crate::model::Model;
 use crate::model::config::Config;
@@ -54,9 +56,20 @@ impl GraphDictionaries {
         Ok(Self { transcoders, lorsas })
     }
 
+    /// Refuses a run of so many tokens whose attention patterns, inputs and errors do not fit in memory.
+    pub(super) fn check_run(&self, config: &Config, patterns: Patterns, tokens: usize) -> Result<()> {
+        let squares = 4 * self.patterns(config, patterns) as u128 * (tokens as u128).pow(2);
+        // Scores and pattern of a block of queries, of one layer at a time.
+        let block = 8 * (config.heads * QUERIES.min(tokens)) as u128 * tokens as u128;
+        let lines = 8 * (config.layers * config.d_model) as u128 * tokens as u128;
+        memory::check(squares + block + lines, || {
+            format!("the attention patterns, inputs and errors of {tokens} tokens")
+        })
+    }
+
     /// Returns the largest number of whole attention patterns that are in memory at a time: those of all layers, and of one
     /// of them the steps to what is held in their place. Patterns of Lorsas are always held.
-    pub(super) fn patterns(&self, config: &Config, patterns: Patterns) -> usize {
+    fn patterns(&self, config: &Config, patterns: Patterns) -> usize {
         let of_layers: Vec<usize> = if self.has_lorsas() {
             self.lorsas.iter().map(|lorsa| lorsa.groups).collect()
         } else if patterns == Patterns::Held {
@@ -69,12 +82,9 @@ impl GraphDictionaries {
     }
 }
 
-/// Returns the Lorsas in the order of layers.
-fn by_layer<'a>(model: &Model, lorsas: &'a [Lorsa]) -> Result<Vec<&'a Lorsa>> {
-    if lorsas.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut found: Vec<Option<&Lorsa>> = vec![None; model.decoder.config().layers];
+/// Returns Lorsas by the layers of a model whose attention they stand for, and refuses two of one layer.
+pub(in crate::circuit) fn of_layers<'a>(model: &Model, lorsas: &'a [Lorsa]) -> Result<BTreeMap<usize, &'a Lorsa>> {
+    let mut found = BTreeMap::new();
     for lorsa in lorsas {
         let places = lorsa.places(model)?;
         let layer = places[0].site.layer;
@@ -86,18 +96,26 @@ fn by_layer<'a>(model: &Model, lorsas: &'a [Lorsa]) -> Result<Vec<&'a Lorsa>> {
                 "expected a Lorsa that reads `attn_in` and writes `attn_out` of one layer, found one that reads `{reads}` and writes `{writes}`"
             ));
         }
-        let Some(place) = found.get_mut(layer) else { return Err(err!(Bug, "a site of no layer")) };
-        if place.replace(lorsa).is_some() {
+        if found.insert(layer, lorsa).is_some() {
             return Err(err!(Argument, "expected one Lorsa for each layer, found two for layer {layer}"));
         }
     }
+    Ok(found)
+}
+
+/// Returns the Lorsas in the order of layers.
+fn by_layer<'a>(model: &Model, lorsas: &'a [Lorsa]) -> Result<Vec<&'a Lorsa>> {
+    if lorsas.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut found = of_layers(model, lorsas)?;
     let name = model.name().to_string();
-    let of_layer = |(layer, lorsa): (usize, Option<&'a Lorsa>)| {
-        lorsa.ok_or_else(|| {
-            let count = model.decoder.config().layers;
+    let count = model.decoder.config().layers;
+    let of_layer = |layer: usize| {
+        found.remove(&layer).ok_or_else(|| {
             err!(Argument, "expected Lorsas for the {count} layers of {name}, found none for layer {layer}")
                 .hint("no edge of such a graph passes the model's own attention, so that each layer needs one")
         })
     };
-    found.into_iter().enumerate().map(of_layer).collect()
+    (0..count).map(of_layer).collect()
 }

@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use super::dictionaries::GraphDictionaries;
 use super::mixing::{Mixing, Patterns, RecomputedMixing};
+use super::mlps::MlpPaths;
 use crate::base::Result;
 use crate::err;
 use crate::model::cache::Cache;
 use crate::model::config::NormKind;
 use crate::model::decoder::Decoder;
 use crate::model::site::{Place, Site, SiteKind};
-use crate::model::weights::Norm;
+use crate::model::weights::{Linear, Norm};
 use crate::sae::lorsa::Lorsa;
 use crate::sae::transcoders::{Reads, Transcoders, Writes};
 use crate::tensor::{DType, Tensor, floats};
@@ -114,6 +115,24 @@ pub enum FrozenAttention {
     Lorsa(FrozenLorsa),
 }
 
+/// Input of an MLP's neurons, with the coefficients of one run.
+struct NeuronInput {
+    /// The factor of each neuron at each position, the scales of the norms around the MLP among it: `[tokens, neurons]`.
+    factors: Tensor,
+    /// Map from the gradients at neurons to the residual stream's: `[d, neurons]`.
+    reading: Tensor,
+}
+
+/// The map that an MLP is with the coefficients of one run, by the rules of relevance propagation. But for biases it makes of
+/// what the MLP read all that this wrote.
+pub struct FrozenMlp {
+    inputs: Vec<NeuronInput>,
+    /// Map from the residual stream's gradients to those at neurons: `[neurons, d]`.
+    writing: Tensor,
+    /// The MLP's own addition to the residual stream: `[tokens, d]`.
+    pub written: Tensor,
+}
+
 /// Maps that gradients take through one block.
 pub struct FrozenBlock {
     pub attention: FrozenAttention,
@@ -123,6 +142,8 @@ pub struct FrozenBlock {
     pub writing: FrozenNorm,
     /// The skip connection as a map of the residual stream, `[d, d]`, and a factor for each position.
     pub skip: Option<(Tensor, Vec<f32>)>,
+    /// The MLP, where edges pass it.
+    pub mlp: Option<FrozenMlp>,
 }
 
 /// A run whose layers are frozen.
@@ -131,6 +152,7 @@ pub struct FrozenRun<'a> {
     pub model: &'a Arc<Decoder>,
     pub dictionaries: &'a GraphDictionaries,
     pub patterns: Patterns,
+    pub mlps: MlpPaths,
     /// The number of tokens.
     pub tokens: usize,
 }
@@ -175,6 +197,11 @@ pub fn recorded(cache: &Cache, site: Site) -> Result<Tensor> {
 }
 
 impl FrozenModel {
+    /// Returns what becomes of the model's own MLPs.
+    pub fn mlps(&self) -> MlpPaths {
+        if self.blocks.iter().any(|block| block.mlp.is_some()) { MlpPaths::Relp } else { MlpPaths::Held }
+    }
+
     /// Joins the frozen blocks of a run, whose cache has the scale of the last norm.
     pub fn of(model: &Decoder, blocks: Vec<FrozenBlock>, cache: &Cache) -> Result<Self> {
         let config = model.config();
@@ -189,6 +216,75 @@ impl FrozenModel {
             is_serial: config.is_serial(),
         })
     }
+}
+
+impl FrozenMlp {
+    /// Takes the coefficients of a layer's MLP out of a run; `before` and `behind` are the norms around it.
+    fn of(model: &Decoder, cache: &Cache, layer: usize, [before, behind]: [&FrozenNorm; 2]) -> Result<Self> {
+        let block = model.weights().blocks.get(layer);
+        let Some((block, mlp)) = block.and_then(|block| Some((block, block.mlp.as_ref()?))) else {
+            return Err(err!(Bug, "no MLP in layer {layer}"));
+        };
+        let at = |kind: SiteKind| recorded(cache, Site::new(kind, layer));
+        let hidden = at(SiteKind::MlpHidden)?;
+        let positions: Vec<usize> = (0..hidden.dim(0)?).collect();
+        let scale = model.config().write_scale.unwrap_or(1.0);
+        let down = mlp.down.weight.floats()?.affine(scale, 0.0)?;
+        let writing = behind.forward(&down.t()?.contiguous()?)?.contiguous()?;
+        let input = |kind: SiteKind, map: &Linear, share: f64| -> Result<NeuronInput> {
+            let factors = (quotients(&hidden, &at(kind)?)? * share)?;
+            let factors = behind.scaled(&before.scaled(&factors, &positions)?, &positions)?;
+            let reading = before.backward(&map.weight.floats()?)?.t()?.contiguous()?;
+            Ok(NeuronInput { factors, reading })
+        };
+        let inputs = match &mlp.gate {
+            Some(gate) => vec![input(SiteKind::MlpPre, gate, 0.5)?, input(SiteKind::MlpUp, &mlp.up, 0.5)?],
+            None => vec![input(SiteKind::MlpPre, &mlp.up, 1.0)?],
+        };
+        let mut written = hidden.matmul(&writing)?;
+        if let Some(bias) = &mlp.down.bias {
+            let bias = bias.to_dtype(DType::F32)?.affine(scale, 0.0)?.unsqueeze(0)?;
+            written = written.broadcast_add(&behind.forward(&bias)?)?;
+        }
+        written = behind.scaled(&written, &positions)?;
+        if let Some(bias) = block.mlp_post_norm.as_ref().and_then(|norm| norm.bias.as_ref()) {
+            written = written.broadcast_add(&bias.to_dtype(DType::F32)?)?;
+        }
+        Ok(Self { inputs, writing, written })
+    }
+
+    /// Takes gradients from behind the MLP to the residual stream that it reads: `[targets, d]` at the targets' own positions,
+    /// or `[positions, targets, d]`.
+    pub fn backward(&self, rows: &Tensor, own: Option<&[usize]>) -> Result<Tensor> {
+        let neurons = kernels::linear(rows, &self.writing, None)?;
+        let mut found = rows.zeros_like()?;
+        for NeuronInput { factors, reading } in &self.inputs {
+            let factors = match own {
+                Some(own) => {
+                    let places: Vec<u32> = own.iter().map(|position| *position as u32).collect();
+                    factors.index_select(&Tensor::from_vec(places, own.len(), rows.device())?, 0)?
+                }
+                None => factors.narrow(0, 0, rows.dim(0)?)?.unsqueeze(1)?,
+            };
+            found = (found + kernels::linear(&neurons.broadcast_mul(&factors)?, reading, None)?)?;
+        }
+        Ok(found)
+    }
+
+    /// Takes a part of the residual stream, `[positions, d]`, through the MLP; its first row is at a position.
+    pub fn forward(&self, stream: &Tensor, first: usize) -> Result<Tensor> {
+        let mut found = stream.zeros_like()?;
+        for NeuronInput { factors, reading } in &self.inputs {
+            let neurons = (stream.matmul(reading)? * factors.narrow(0, first, stream.dim(0)?)?)?;
+            found = (found + neurons.matmul(&self.writing)?)?;
+        }
+        Ok(found)
+    }
+}
+
+/// Divides what neurons give by what they read; 0 where that is 0.
+fn quotients(given: &Tensor, read: &Tensor) -> Result<Tensor> {
+    Ok(read.eq(0.0)?.where_cond(&read.zeros_like()?, &(given / read)?)?)
 }
 
 impl FrozenHeads {
@@ -262,7 +358,7 @@ impl FrozenBlock {
 
     /// Freezes a layer, of whose run the cache has all that has to be recorded.
     pub fn of(run: FrozenRun, cache: &mut Cache, layer: usize) -> Result<Self> {
-        let FrozenRun { model, dictionaries, tokens, .. } = run;
+        let FrozenRun { model, dictionaries, mlps, tokens, .. } = run;
         let config = model.config();
         let transcoders = &dictionaries.transcoders;
         let Some(block) = model.weights().blocks.get(layer) else { return Err(err!(Bug, "no layer {layer}")) };
@@ -292,11 +388,18 @@ impl FrozenBlock {
                 Some((whole, factors.collect()))
             }
         };
+        let mlp = match mlps {
+            MlpPaths::Held => None,
+            MlpPaths::Relp => {
+                let behind = norm(&block.mlp_post_norm, SiteKind::MlpPostScale, true)?;
+                Some(FrozenMlp::of(model, cache, layer, [&reading, &behind])?)
+            }
+        };
         let attention = match dictionaries.lorsas.get(layer) {
             Some(lorsa) => FrozenAttention::Lorsa(FrozenLorsa::of(lorsa, cache, layer, &before)?),
             None => FrozenAttention::Heads(FrozenHeads::of(run, cache, layer, &before, &behind)?),
         };
-        Ok(Self { attention, reading, writing, skip })
+        Ok(Self { attention, reading, writing, skip, mlp })
     }
 }
 

@@ -4,6 +4,7 @@ use super::InfluenceSearch;
 use super::dictionaries::GraphDictionaries;
 use super::influence::{self, InfluenceMatrix, NodeCounts, PrunedGraph};
 use super::layer_writes::ActiveFeature;
+use super::mlps::MlpPaths;
 use super::sources::ContributionRow;
 use super::steps::{GraphSteps, LayerPart};
 use super::targets::GraphTarget;
@@ -41,6 +42,8 @@ pub struct AttributionGraph {
     pub layers: usize,
     /// Whether Lorsas stand for attention, so that their heads are among the features.
     pub has_lorsas: bool,
+    /// Treatment of the model's own MLPs, where the transcoders are adapters beside them.
+    pub mlps: MlpPaths,
     /// The number of tokens that have logits.
     pub vocabulary: usize,
     pub tokens: Vec<u32>,
@@ -83,7 +86,7 @@ impl AttributionGraph {
         search: InfluenceSearch,
         is_whole: bool,
     ) -> Result<Self> {
-        let InfluenceSearch { sources, rows, found, task, .. } = search;
+        let InfluenceSearch { held, sources, rows, found, task, .. } = search;
         let features: Vec<ActiveFeature> = found.keys().map(|feature| sources.feature(*feature)).collect();
         // The node of each source; features that were not computed are none.
         let mut rows: Vec<Option<ContributionRow>> = rows.into_iter().map(Some).collect();
@@ -130,6 +133,7 @@ impl AttributionGraph {
             reads: transcoders.reads,
             layers: sources.steps.layers,
             has_lorsas: sources.steps.has_lorsas,
+            mlps: held.mlps(),
             vocabulary: model.decoder.config().outputs(),
             tokens: prompt.to_vec(),
             texts,
@@ -262,8 +266,18 @@ impl AttributionGraph {
             let effect = f64::from(self.matrix.edge(*to, *from));
             Some(Edge::new(places[*from]?, places[*to]?, effect))
         });
-        let score = |score: Option<f64>| score.map_or(Cell::Missing, Cell::from);
         let (replacement, completeness) = influence::scores(&self.matrix, &self.weights(), self.counts());
+        let mut made: Vec<(String, Cell)> = vec![
+            ("active features".into(), self.active.into()),
+            ("computed features".into(), self.features.len().into()),
+            ("share of nodes".into(), options.nodes.into()),
+            ("share of edges".into(), options.edges.into()),
+            ("replacement".into(), replacement.into()),
+            ("completeness".into(), completeness.into()),
+        ];
+        if self.mlps == MlpPaths::Relp {
+            made.push(("mlps".into(), self.mlps.word().into()));
+        }
         Graph {
             title: format!("attribution graph of \"{}\"", self.prompt),
             model: self.model.clone(),
@@ -273,14 +287,7 @@ impl AttributionGraph {
             supernodes: Vec::new(),
             quantity: Some("direct effect".into()),
             is_whole: self.is_whole,
-            made: vec![
-                ("active features".into(), self.active.into()),
-                ("computed features".into(), self.features.len().into()),
-                ("share of nodes".into(), options.nodes.into()),
-                ("share of edges".into(), options.edges.into()),
-                ("replacement".into(), score(replacement)),
-                ("completeness".into(), score(completeness)),
-            ],
+            made,
         }
     }
 }

@@ -174,16 +174,8 @@ impl Layer {
 
     /// Finds the active heads of a Lorsa by what it reads in a text: `[tokens, d]`.
     pub fn of_lorsa(layer: usize, lorsa: &Lorsa, x: &Tensor) -> Result<Self> {
-        let tokens = x.dim(0)?;
-        memory::check(8 * tokens as u128 * lorsa.heads() as u128, || format!("the codes of layer {layer}"))?;
-        let mixed = lorsa.mixed(&lorsa.attended(&x.unsqueeze(0)?, None)?, None)?;
-        // Heads are chosen by comparisons, which do not pass it on.
-        if first_nan(&mixed)?.is_some() {
-            return Err(err!(Numeric, "expected codes that are numbers, found NaN")
-                .hint("the model's activations or the Lorsa's scores are too large"));
-        }
         let mut active = ActiveCodes::default();
-        active.add(&lorsa.chosen(&mixed)?.squeeze(0)?)?;
+        active.add(&lorsa_codes(layer, lorsa, x)?)?;
         let rows = active.features.clone();
         Ok(Self { layer, part: LayerPart::Attention, active, table: Some(lorsa.decoder.clone()), written: 1, rows })
     }
@@ -239,6 +231,19 @@ impl Layer {
     fn reaches(&self, later: usize) -> bool {
         self.table.is_some() && later < self.written
     }
+}
+
+/// Computes the codes of a layer's Lorsa by what it reads in a text, `[tokens, d]`: `[tokens, heads]`.
+pub fn lorsa_codes(layer: usize, lorsa: &Lorsa, x: &Tensor) -> Result<Tensor> {
+    let tokens = x.dim(0)?;
+    memory::check(8 * tokens as u128 * lorsa.heads() as u128, || format!("the codes of layer {layer}"))?;
+    let mixed = lorsa.mixed(&lorsa.attended(&x.unsqueeze(0)?, None)?, None)?;
+    // Heads are chosen by comparisons, which do not pass it on.
+    if first_nan(&mixed)?.is_some() {
+        return Err(err!(Numeric, "expected codes that are numbers, found NaN")
+            .hint("the model's activations or the Lorsa's scores are too large"));
+    }
+    Ok(lorsa.chosen(&mixed)?.squeeze(0)?)
 }
 
 /// Returns the features that are active anywhere, by index: one that is active at several positions is read once.

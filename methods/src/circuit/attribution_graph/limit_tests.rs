@@ -199,7 +199,8 @@ fn bytes(model: &Model, transcoders: &Transcoders, prompt: &[u32], nodes: usize)
     let task = Task::default();
     let batch = Batch::new(vec![prompt.to_vec()]).unwrap();
     let dictionaries = &GraphDictionaries::from(transcoders);
-    let PromptRun { held, sources } = PromptRun::of(decoder, dictionaries, &batch, Patterns::Held, &task).unwrap();
+    let PromptRun { held, sources } =
+        PromptRun::of(decoder, dictionaries, &batch, Patterns::Held, MlpPaths::Held, &task).unwrap();
     let last = ReadPosition { step: sources.steps.count(), position: sources.tokens - 1 };
     let options = AttributionGraphOptions { nodes, ranked: 20, ..Default::default() };
     let mut search = InfluenceSearch {

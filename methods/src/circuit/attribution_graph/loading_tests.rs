@@ -1,7 +1,7 @@
 //! Loadings of heads sum to the edge, and are what the edge loses without the head, and has with it alone.
 
 use super::frozen::FrozenAttention;
-use super::loadings::{EdgeLoadings, head_loadings};
+use super::loadings::{EdgeLoadings, head_loadings, needed};
 use super::mixing::Mixing;
 use super::scores::{EdgeScoreOptions, edge_scores};
 use super::sum_tests::{made, plain};
@@ -39,7 +39,8 @@ fn edges_with(
     let task = Task::default();
     let batch = Batch::new(vec![PROMPT.to_vec()]).unwrap();
     let dictionaries = &GraphDictionaries::from(transcoders);
-    let PromptRun { mut held, sources } = PromptRun::of(decoder, dictionaries, &batch, Patterns::Held, &task).unwrap();
+    let PromptRun { mut held, sources } =
+        PromptRun::of(decoder, dictionaries, &batch, Patterns::Held, graph.mlps, &task).unwrap();
     for (layer, block) in held.blocks.iter_mut().enumerate() {
         let FrozenAttention::Heads(maps) = &mut block.attention else { panic!("a Lorsa in layer {layer}") };
         let Mixing::Held(mixing) = &mut maps.mixing else { panic!("no patterns of layer {layer}") };
@@ -195,6 +196,23 @@ fn all_pairs_of_an_edge_sum_to_the_score_of_its_head() {
         }
     }
     assert!(checked > 50, "{checked} edges");
+}
+
+#[test]
+fn memory_is_known_before_edges_are_split() {
+    let model = plain(decoder(configs()[0].clone(), DType::F32));
+    let config = model.decoder.config();
+    let transcoders = made(&model.decoder, true);
+    let graph = graph_of(&model, &transcoders);
+    let edges = edges(&graph, 40);
+    let found = head_loadings(&model, &transcoders, &graph, &edges, &Task::default()).unwrap();
+    let loadings: usize = found.iter().map(|one| size_of_val(one.parts.heads.as_slice())).sum();
+    let tokens = PROMPT.len();
+    let of_rows = needed(config, tokens, 0);
+    assert!(loadings as u128 + of_rows <= needed(config, tokens, edges.len()), "{loadings} bytes of loadings");
+    // Both gradients behind attention, behind the block and at the embeddings.
+    let gradients = 4 * (2 * config.layers + 1) * config.d_model * tokens;
+    assert!(of_rows > gradients as u128 && needed(config, 2 * tokens, 0) == 2 * of_rows);
 }
 
 #[test]

@@ -4,6 +4,9 @@
 //! of heads, one of a layer at most. A head's loading is the share that goes through it, alone or with heads of other
 //! layers. In each layer the loadings of its heads and what passes by all of them sum to the edge; and the edge is what
 //! passes no head, what passes exactly one, head by head, and what passes several.
+//!
+//! Where Lorsas stand for attention, an edge passes the head that it ends at, or none; such a sum is one over paths of edges
+//! there (`lorsa_paths`).
 
 use std::collections::BTreeMap;
 
@@ -14,12 +17,14 @@ use super::frozen::{self, FrozenBlock, FrozenModel};
 use super::mixing::Patterns;
 use super::prompt_run::PromptRun;
 use super::sources::GraphSources;
+use super::steps::LayerPart;
 use super::targets;
-use crate::base::{Cell, Result, Table, Task};
+use crate::base::{Cell, Result, Table, Task, memory};
 use crate::circuit::graph::{EdgeHeads, HeadLoading};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
+use crate::model::config::Config;
 use crate::sae::Transcoders;
 use crate::tensor::{Tensor, floats};
 
@@ -29,7 +34,8 @@ pub struct EdgeLoadings {
     /// The nodes of the edge, in the graph's order.
     pub from: usize,
     pub to: usize,
-    /// The edge: what the source adds to the input of the target.
+    /// The edge: what the source adds to the input of the target; or, of a pair of nodes that is split by heads of Lorsas, what it
+    /// adds over all paths through these.
     pub value: f64,
     pub parts: EdgeHeads,
 }
@@ -41,7 +47,7 @@ impl EdgeLoadings {
         order.sort_by(|a, b| b.through.abs().total_cmp(&a.through.abs()));
         let others = order.split_off(top.min(order.len()));
         let row = |name: String, alone: f64, through: Cell| vec![name.into(), alone.into(), through];
-        let head = |one: &&HeadLoading| row(format!("z.{}.{}", one.layer, one.head), one.alone, one.through.into());
+        let head = |one: &&HeadLoading| row(self.parts.name(one), one.alone, one.through.into());
         let mut rows: Vec<Vec<Cell>> = order.iter().map(head).collect();
         if !others.is_empty() {
             let alone = others.iter().map(|one| one.alone).sum();
@@ -79,33 +85,36 @@ enum Writer {
     Token(usize),
 }
 
-/// Splits edges of a graph by heads: pairs of a source and a target, by their places in the graph's order.
+/// Splits edges of a graph by heads: pairs of a source and a target, by their places in the graph's order. The dictionaries are
+/// those that the graph was made with.
 pub fn head_loadings(
     model: &Model,
-    transcoders: &Transcoders,
+    dictionaries: impl Into<GraphDictionaries>,
     graph: &AttributionGraph,
     edges: &[(usize, usize)],
     task: &Task,
 ) -> Result<Vec<EdgeLoadings>> {
     let decoder = &model.decoder;
-    if model.name().to_string() != graph.model {
-        return Err(
-            err!(Argument, "expected {}, the model of the graph, found {}", graph.model, model.name()).about("m")
-        );
+    check_model(model, graph)?;
+    let given: GraphDictionaries = dictionaries.into();
+    graph.check_dictionaries(&given)?;
+    if edges.iter().any(|(from, _)| *from >= graph.counts().first_target()) {
+        return Err(err!(Argument, "expected edges that begin at features, errors or tokens, found one from a target"));
     }
     if graph.has_lorsas {
-        return Err(err!(
-            Argument,
-            "expected a graph whose edges pass the model's attention heads, found one with Lorsas in their place"
-        )
-        .hint("heads of Lorsas are nodes of such a graph; `l.pattern(m, text, head)` says where one looks"));
+        return Ok(edges.iter().map(|(from, to)| to_its_end(graph, *from, *to)).collect());
     }
-    frozen::check(decoder, &model.name().to_string(), transcoders)?;
-    let dictionaries = &GraphDictionaries::from(transcoders).of_model(model)?;
+    frozen::check(decoder, &model.name().to_string(), &given.transcoders)?;
+    let dictionaries = &given.of_model(model)?;
     let transcoders = &dictionaries.transcoders;
     let batch = Batch::new(vec![graph.tokens.clone()])?;
     let patterns = Patterns::of(decoder.config(), graph.tokens.len());
-    let PromptRun { held, sources } = PromptRun::of(decoder, dictionaries, &batch, patterns, task)?;
+    let config = decoder.config();
+    dictionaries.check_run(config, patterns, graph.tokens.len())?;
+    let bytes = needed(config, graph.tokens.len(), edges.len()) + graph.mlps.bytes(config, graph.tokens.len());
+    memory::check(bytes, || format!("{} edges split by heads", edges.len()))
+        .map_err(|e| e.hint("split fewer edges: those of a graph that is pruned to a smaller share"))?;
+    let PromptRun { held, sources } = PromptRun::of(decoder, dictionaries, &batch, patterns, graph.mlps, task)?;
     let split = Split { model, graph, transcoders, held: &held, sources: &sources, task };
     let mut order: Vec<usize> = (0..edges.len()).collect();
     order.sort_by_key(|edge| edges[*edge].1);
@@ -124,6 +133,34 @@ pub fn head_loadings(
         bar.advance(1);
     }
     found.into_iter().map(|one| one.ok_or_else(|| err!(Bug, "an edge that was not split"))).collect()
+}
+
+/// Refuses another model than that of a graph.
+pub(super) fn check_model(model: &Model, graph: &AttributionGraph) -> Result<()> {
+    if model.name().to_string() == graph.model {
+        return Ok(());
+    }
+    Err(err!(Argument, "expected {}, the model of the graph, found {}", graph.model, model.name()).about("m"))
+}
+
+/// Splits an edge of a graph with Lorsas, which passes the head that it ends at, or none.
+fn to_its_end(graph: &AttributionGraph, from: usize, to: usize) -> EdgeLoadings {
+    let value = f64::from(graph.matrix.edge(to, from));
+    let end = graph.features.get(to).filter(|one| one.part == LayerPart::Attention && value != 0.0);
+    let head = end.map(|one| HeadLoading { layer: one.layer, head: one.feature, alone: value, through: value });
+    let direct = if head.is_some() { 0.0 } else { value };
+    let parts = EdgeHeads { direct, several: 0.0, heads: head.into_iter().collect(), is_of_lorsas: true };
+    EdgeLoadings { from, to, value, parts }
+}
+
+/// Returns an upper bound on the bytes of the gradients of one target, of what heads read and write beside them, and of the loadings
+/// of all edges.
+pub(super) fn needed(config: &Config, tokens: usize, edges: usize) -> u128 {
+    let of_heads = config.heads * config.d_head;
+    // Two gradients for each layer and one at the embeddings; a stream, before and after a layer, with what is added to it.
+    let rows = (2 * config.layers + 1 + 4) * config.d_model + 6 * of_heads;
+    let loadings = edges * config.layers * config.heads;
+    4 * rows as u128 * tokens as u128 + loadings as u128 * size_of::<HeadLoading>() as u128
 }
 
 struct Split<'a> {
@@ -195,11 +232,8 @@ impl Split<'_> {
             let position = error % tokens;
             return Ok((Writer::Error { layer: error / tokens, position }, position));
         }
-        if node < counts.first_target() {
-            let position = node - counts.first_token();
-            return Ok((Writer::Token(position), position));
-        }
-        Err(err!(Argument, "expected edges that begin at features, errors or tokens, found one from a target"))
+        let position = node - counts.first_token();
+        Ok((Writer::Token(position), position))
     }
 
     /// Returns what a source adds to the stream in a layer: `[1, d]`.
@@ -247,11 +281,11 @@ impl Split<'_> {
                 after = (after + mixed)?;
             }
             let Some(behind_block) = target.behind_block.get(&layer) else { break };
-            if let Some((map, factors)) = &block.skip {
-                let read = if held.is_serial { &after } else { &stream };
-                let skipped = forward_skip(read, map, factors, 0)?;
-                direct = (&direct + forward_skip(&direct, map, factors, position)?)?;
-                after = (after + skipped)?;
+            let read = if held.is_serial { &after } else { &stream };
+            let passed = [past_heads(block, read, 0)?, past_heads(block, &direct, position)?];
+            if let [Some(of_all), Some(of_direct)] = passed {
+                after = (after + of_all)?;
+                direct = (direct + of_direct)?;
             }
             stream = after;
             if let Some(vector) = self.write(writer, layer)? {
@@ -305,6 +339,16 @@ impl Split<'_> {
         let joined = mixed.transpose(0, 1)?.contiguous()?.reshape((positions, heads * size))?;
         Ok(joined.matmul(&maps.into_heads)?)
     }
+}
+
+/// Takes a stream through what passes by the attention of a block, if anything does; the first row is at a position.
+fn past_heads(block: &FrozenBlock, stream: &Tensor, first: usize) -> Result<Option<Tensor>> {
+    let skipped = block.skip.as_ref().map(|(map, factors)| forward_skip(stream, map, factors, first)).transpose()?;
+    let passed = block.mlp.as_ref().map(|mlp| mlp.forward(stream, first)).transpose()?;
+    Ok(match (skipped, passed) {
+        (Some(skipped), Some(passed)) => Some((skipped + passed)?),
+        (skipped, passed) => skipped.or(passed),
+    })
 }
 
 /// Takes a stream through a skip connection, whose map is that of gradients; the first row is at a position.

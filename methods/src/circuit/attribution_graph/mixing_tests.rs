@@ -23,7 +23,9 @@ fn patterns_that_are_computed_again_mix_as_held_ones_do_in_models_of_every_kind(
     for config in configs().into_iter().filter(is_linear) {
         let model = plain(decoder(Config { context: TOKENS, ..config.clone() }, DType::F32));
         let dictionaries = GraphDictionaries::from(&made(&model.decoder, false));
-        let run = |patterns: Patterns| PromptRun::of(&model.decoder, &dictionaries, &batch, patterns, &task).unwrap();
+        let run = |patterns: Patterns| {
+            PromptRun::of(&model.decoder, &dictionaries, &batch, patterns, MlpPaths::Held, &task).unwrap()
+        };
         let [held, recomputed] = [Patterns::Held, Patterns::Recomputed].map(|patterns| run(patterns).held);
         for (layer, (held, recomputed)) in held.blocks.iter().zip(&recomputed.blocks).enumerate() {
             let held = &held.heads().unwrap().mixing;

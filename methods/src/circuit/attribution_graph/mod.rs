@@ -11,17 +11,19 @@
 //! held.
 
 mod backward;
-mod dictionaries;
+pub(in crate::circuit) mod dictionaries;
 pub(in crate::circuit) mod frozen;
 mod graph;
 mod influence;
 pub mod intervene;
 pub mod loadings;
+pub mod lorsa_paths;
 pub mod neuronpedia;
 pub mod predict;
 
 pub(in crate::circuit) mod layer_writes;
 mod mixing;
+mod mlps;
 mod prompt_run;
 mod rank;
 mod rows;
@@ -34,6 +36,7 @@ pub use dictionaries::GraphDictionaries;
 pub use graph::{AttributionGraph, PruneOptions};
 pub use influence::{InfluenceMatrix, NodeCounts, PrunedGraph};
 pub use layer_writes::ActiveFeature;
+pub use mlps::MlpPaths;
 pub use steps::{GraphSteps, LayerPart};
 pub use targets::{GraphTarget, TargetName};
 
@@ -67,6 +70,9 @@ crate::options! {
         targets: Vec<TargetName> = Vec::new() => usually("the likeliest tokens");
         /// The number of features after which the rest is ranked anew, where there are more than `nodes`.
         ranked: usize = 2_048 => at_least(1.0);
+        /// Treatment of the model's own MLPs, beside which transcoder adapters write: what they write is held, and an error of
+        /// the graph; or edges pass them by relevance propagation, which leaves no errors (Hu et al. 2026).
+        mlps: MlpPaths = MlpPaths::Held;
     }
 }
 
@@ -94,21 +100,16 @@ fn graph_by(
 ) -> Result<AttributionGraph> {
     let decoder = &model.decoder;
     frozen::check(decoder, &model.name().to_string(), &given.transcoders)?;
+    options.mlps.check(decoder, &given.transcoders)?;
     let dictionaries = &given.of_model(model)?;
     let batch = Batch::new(vec![prompt.to_vec()]).map_err(|e| e.about("prompt"))?;
-    let config = decoder.config();
-    let squares = 4 * dictionaries.patterns(config, patterns) as u128 * (prompt.len() as u128).pow(2);
-    // Scores and pattern of a block of queries, of one layer at a time.
-    let block = 8 * (config.heads * mixing::QUERIES.min(prompt.len())) as u128 * prompt.len() as u128;
-    let lines = 8 * (config.layers * config.d_model) as u128 * prompt.len() as u128;
-    memory::check(squares + block + lines, || {
-        format!("the attention patterns, inputs and errors of {} tokens", prompt.len())
-    })
-    .map_err(|e| e.about("prompt"))?;
+    let held = options.mlps.bytes(decoder.config(), prompt.len());
+    memory::check(held, || "the MLPs that edges pass".into()).map_err(|e| e.about("mlps"))?;
+    dictionaries.check_run(decoder.config(), patterns, prompt.len()).map_err(|e| e.about("prompt"))?;
     let bar = task.begin("running the model", None);
     let logits = decoder.logits_at(&batch, &[-1], Vec::new(), task)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
     let (targets, reading) = targets::targets(model, &logits, options, task)?;
-    let PromptRun { held, sources } = PromptRun::of(decoder, dictionaries, &batch, patterns, task)?;
+    let PromptRun { held, sources } = PromptRun::of(decoder, dictionaries, &batch, patterns, options.mlps, task)?;
     drop(bar);
     memory::check(needed(&sources, targets.len(), options), || "the edges of the attribution graph".into())
         .map_err(|e| e.hint("read fewer tokens, or ask for fewer features with #{ nodes: 1000 }"))?;
@@ -265,6 +266,8 @@ mod loading_tests;
 mod lorsa_tests;
 #[cfg(test)]
 mod mixing_tests;
+#[cfg(test)]
+mod mlp_tests;
 #[cfg(test)]
 mod sum_tests;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::dictionaries::GraphDictionaries;
 use super::graph::AttributionGraph;
 use super::intervene::{FeatureChange, Freeze, InterventionRun, NodeChange, intervene};
+use super::mlps::MlpPaths;
 use super::steps::LayerPart;
 use crate::base::{Cell, Result, Table, Task};
 use crate::err;
@@ -43,6 +44,14 @@ impl AttributionGraph {
         freeze: Freeze,
         run: &InterventionRun,
     ) -> Result<Vec<EffectPrediction>> {
+        if self.mlps == MlpPaths::Relp && freeze == Freeze::All {
+            return Err(err!(
+                Argument,
+                "expected a run whose MLPs answer, as edges of this graph pass them, found one that holds all"
+            )
+            .hint("#{ freeze: \"patterns\" }, or \"nothing\"")
+            .about("freeze"));
+        }
         let count = self.features.len();
         // The change of each node, as a share of its activation.
         let mut share = vec![0.0; count];

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::dictionaries::GraphDictionaries;
 use super::frozen::{self, FrozenBlock, FrozenModel, FrozenRun, recorded};
 use super::mixing::Patterns;
+use super::mlps::MlpPaths;
 use super::sources::{GraphSources, ReadSteps};
 use crate::base::{Result, Task};
 use crate::err;
@@ -30,12 +31,16 @@ impl PromptRun {
         dictionaries: &GraphDictionaries,
         batch: &Batch,
         patterns: Patterns,
+        mlps: MlpPaths,
         task: &Task,
     ) -> Result<Self> {
         let places = frozen::places(model, dictionaries, patterns);
+        let mut sites: Vec<Site> = places.into_iter().map(|place| place.site).collect();
+        sites.extend(mlps.sites(model.config()));
+        sites.sort_unstable();
         let mut reader = LayerReader {
-            run: FrozenRun { model, dictionaries, patterns, tokens: batch.width() },
-            sites: places.into_iter().map(|place| place.site).collect(),
+            run: FrozenRun { model, dictionaries, patterns, mlps, tokens: batch.width() },
+            sites,
             task,
             recorded: BTreeMap::new(),
             embedded: None,
@@ -80,7 +85,7 @@ impl LayerReader<'_> {
             self.embedded = Some(recorded(&cache, Site::new(SiteKind::Embed, 0))?);
         }
         let block = FrozenBlock::of(self.run, &mut cache, layer).map_err(|e| e.within(format!("layer {layer}")))?;
-        self.steps.read(self.run, &cache, layer, &block.writing, self.task)?;
+        self.steps.read(self.run, &cache, layer, &block, self.task)?;
         self.blocks.push(block);
         Ok(())
     }

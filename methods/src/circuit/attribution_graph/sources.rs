@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::dictionaries::GraphDictionaries;
-use super::frozen::{FrozenNorm, FrozenRun, recorded};
+use super::frozen::{FrozenBlock, FrozenNorm, FrozenRun, recorded};
 use super::layer_writes::{ActiveFeature, Layer, LayerWrites, Writer, reading, target};
 use super::steps::{GraphSteps, LayerPart};
 use crate::base::{Error, Result, Task};
@@ -40,13 +40,13 @@ pub struct ReadSteps {
 }
 
 impl ReadSteps {
-    /// Reads the steps of a layer, whose `cache` has what was recorded there; `writing` is the norm behind its MLP.
+    /// Reads the steps of a layer, whose `cache` has what was recorded there.
     pub fn read(
         &mut self,
         run: FrozenRun,
         cache: &Cache,
         layer: usize,
-        writing: &FrozenNorm,
+        block: &FrozenBlock,
         task: &Task,
     ) -> Result<()> {
         let FrozenRun { model, dictionaries, .. } = run;
@@ -70,7 +70,12 @@ impl ReadSteps {
             Writer { from, later: layer - earlier, features: &self.features[from] }
         };
         let writers: Vec<Writer> = (0..=layer).map(writer).collect();
-        self.written.push(LayerWrites::of_mlp(layer, &writers, features, &x, &wanted, writing)?);
+        // What passes the model's own MLP is no error.
+        let wanted = match &block.mlp {
+            Some(mlp) => (wanted - &mlp.written)?,
+            None => wanted,
+        };
+        self.written.push(LayerWrites::of_mlp(layer, &writers, features, &x, &wanted, &block.writing)?);
         Ok(())
     }
 }

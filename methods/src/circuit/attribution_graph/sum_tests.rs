@@ -1,6 +1,6 @@
 //! The edges of a target and constants sum to what it reads: for models of every kind, and dictionaries of every kind.
 
-use super::frozen::recorded;
+use super::frozen::{FrozenBlock, recorded};
 use super::*;
 use crate::base::random::stream;
 use crate::features::samples::with_adapters;
@@ -83,7 +83,11 @@ struct Constants<'a> {
     transcoders: &'a Transcoders,
     /// Lorsas for all layers, or none.
     lorsas: &'a [Lorsa],
+    /// The frozen layers where edges pass MLPs, or none.
+    passed: &'a [FrozenBlock],
     cache: &'a crate::model::cache::Cache,
+    /// The residual stream that was seen last, and its site.
+    stream: Option<(Site, Tensor)>,
     skipped: Option<Tensor>,
     /// The input of the features, layer by layer.
     pre: Vec<Tensor>,
@@ -101,6 +105,10 @@ impl Hooks for Constants<'_> {
         let layer = at.site.layer;
         match at.site.kind {
             SiteKind::Embed => Ok(Some(x.zeros_like()?)),
+            SiteKind::ResidPre | SiteKind::ResidMid => {
+                self.stream = Some((at.site, x.squeeze(0)?));
+                Ok(None)
+            }
             SiteKind::AttnIn => {
                 if let Some(lorsa) = self.lorsas.get(layer) {
                     let clean = recorded(self.cache, at.site)?.unsqueeze(0)?;
@@ -127,12 +135,20 @@ impl Hooks for Constants<'_> {
                 let features = &self.transcoders.layers()[layer];
                 let clean = recorded(self.cache, Site::new(SiteKind::MlpIn, layer))?;
                 let clean = kernels::linear(&clean, features.skip.as_ref().unwrap(), None)?;
-                let out = recorded(self.cache, at.site)?;
+                let mut out = recorded(self.cache, at.site)?;
+                let mut whole = self.skipped.take().unwrap();
+                if let Some(mlp) = self.passed.get(layer).and_then(|block| block.mlp.as_ref()) {
+                    out = (out - &mlp.written)?;
+                    let (read, constant) = self.stream.take().unwrap();
+                    let linear = mlp.forward(&recorded(self.cache, read)?, 0)?;
+                    let biases = (&mlp.written - linear)?;
+                    whole = ((whole + biases)? + mlp.forward(&constant, 0)?)?;
+                }
                 let first = (out.narrow(0, 0, 1)? - clean.narrow(0, 0, 1)?)?;
                 let rest = features.decoder_bias.as_ref().unwrap().unsqueeze(0)?;
                 let rest = rest.broadcast_as((out.dim(0)? - 1, out.dim(1)?))?;
                 let constant = Tensor::cat(&[first, rest.contiguous()?], 0)?;
-                Ok(Some((constant + self.skipped.take().unwrap())?.unsqueeze(0)?))
+                Ok(Some((constant + whole)?.unsqueeze(0)?))
             }
             SiteKind::FinalNorm => {
                 self.last = Some(x.squeeze(0)?);
@@ -158,25 +174,41 @@ impl Constants<'_> {
 /// Asserts that every feature and target of the graph of a prompt reads the sum of its edges and of the constants, and
 /// returns the number of features.
 fn check_sums(model: &Model, transcoders: &Transcoders, what: &str) -> usize {
-    let [features, _] = check_sums_with(model, transcoders, &[], what);
+    let [features, _] = check_sums_with(model, transcoders, &[], MlpPaths::Held, what);
     features
 }
 
-/// Asserts the same of the graph with Lorsas, where there are some, and returns the numbers of features and of heads.
-fn check_sums_with(model: &Model, transcoders: &Transcoders, lorsas: &[Lorsa], what: &str) -> [usize; 2] {
+/// Asserts the same of the graph with Lorsas, where there are some, or whose edges pass MLPs, and returns the numbers of features
+/// and of heads.
+fn check_sums_with(
+    model: &Model,
+    transcoders: &Transcoders,
+    lorsas: &[Lorsa],
+    mlps: MlpPaths,
+    what: &str,
+) -> [usize; 2] {
     let prompt = [3, 1, 4, 1, 5, 9, 2, 6];
     let dictionaries = GraphDictionaries { transcoders: transcoders.clone(), lorsas: lorsas.to_vec() };
     let task = Task::default();
     let d = model.decoder.config().d_model;
-    let options = AttributionGraphOptions { targets: vec![TargetName::Direction(direction(d))], ..Default::default() };
-    let graph = attribution_graph(model, dictionaries, &prompt, &options, &task).unwrap();
+    let targets = vec![TargetName::Direction(direction(d))];
+    let options = AttributionGraphOptions { targets, mlps, ..Default::default() };
     let batch = Batch::new(vec![prompt.to_vec()]).unwrap();
+    let passed = match mlps {
+        MlpPaths::Held => Vec::new(),
+        MlpPaths::Relp => {
+            PromptRun::of(&model.decoder, &dictionaries, &batch, Patterns::Held, mlps, &task).unwrap().held.blocks
+        }
+    };
+    let graph = attribution_graph(model, dictionaries, &prompt, &options, &task).unwrap();
     let all = Site::all(model.decoder.config()).into_iter().map(|site| Place { site, head: None }).collect();
     let clean = model.decoder.run(&batch, Ask { places: all, ..Ask::default() }, &task).unwrap();
     let mut hooks = Constants {
         transcoders,
         lorsas,
+        passed: &passed,
         cache: &clean.cache,
+        stream: None,
         skipped: None,
         pre: Vec::new(),
         mixed: Vec::new(),
@@ -223,6 +255,11 @@ pub fn is_linear(config: &Config) -> bool {
     config.causal && config.d_mlp > 0 && config.recurrent_layers().is_none() && config.beyond_sums().is_none()
 }
 
+/// Returns whether edges can pass the MLPs of a config's frozen model.
+pub fn has_passable_mlps(config: &Config) -> bool {
+    is_linear(config) && config.beyond_relevance().is_none()
+}
+
 #[test]
 fn edges_and_constants_sum_to_what_is_read_in_models_of_every_kind() {
     let mut checked = 0;
@@ -245,7 +282,8 @@ fn edges_and_constants_sum_to_what_is_read_without_the_attention_of_models_of_ev
             let model = plain(decoder(config.clone(), DType::F32));
             let lorsas = made_lorsas(&model.decoder, kind, *rescaled);
             let what = format!("{}, {config:?}", kind.name());
-            let found = check_sums_with(&model, &made(&model.decoder, crosses), &lorsas, &what);
+            let transcoders = made(&model.decoder, crosses);
+            let found = check_sums_with(&model, &transcoders, &lorsas, MlpPaths::Held, &what);
             checked = [checked[0] + found[0], checked[1] + found[1]];
         }
     }
@@ -253,7 +291,7 @@ fn edges_and_constants_sum_to_what_is_read_without_the_attention_of_models_of_ev
 }
 
 /// Builds a dictionary for each layer, with everything that is folded into the weights of a set.
-fn dictionaries(model: &Decoder, activation: &Activation) -> Vec<Sae> {
+pub fn dictionaries(model: &Decoder, activation: &Activation) -> Vec<Sae> {
     let d = model.config().d_model;
     let of_layer = |layer: usize| {
         let seed = 10 * layer as u64;
@@ -304,6 +342,21 @@ fn edges_and_constants_sum_to_what_is_read_in_a_model_with_adapters() {
     let transcoders = Transcoders::of(&adapters).unwrap();
     let checked = check_sums(&with_adapters(&model, &adapters), &transcoders, "adapters");
     assert!(checked > 20, "{checked} features were checked");
+}
+
+#[test]
+fn edges_past_mlps_and_constants_sum_to_what_is_read_beside_adapters_in_models_of_every_kind() {
+    let mut checked = 0;
+    for config in configs().into_iter().filter(has_passable_mlps) {
+        let model = plain(decoder(config.clone(), DType::F32));
+        let adapters = dictionaries(&model.decoder, &Activation::Relu);
+        let transcoders = Transcoders::of(&adapters).unwrap();
+        let model = with_adapters(&model, &adapters);
+        let what = format!("{config:?}");
+        let [features, _] = check_sums_with(&model, &transcoders, &[], MlpPaths::Relp, &what);
+        checked += features;
+    }
+    assert!(checked > 200, "{checked} features were checked");
 }
 
 #[test]

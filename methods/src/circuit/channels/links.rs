@@ -197,7 +197,7 @@ fn is_reader(site: Site) -> bool {
 }
 
 /// Returns the weights of the norm through which a site reads the stream, if it has one with weights.
-fn gains(decoder: &Decoder, site: Site) -> Result<Option<Vec<f64>>> {
+pub fn gains(decoder: &Decoder, site: Site) -> Result<Option<Vec<f64>>> {
     let weights = decoder.weights();
     let norm: Option<&Norm> = match site.kind {
         SiteKind::AttnIn => weights.blocks[site.layer].attn_norm.as_ref(),

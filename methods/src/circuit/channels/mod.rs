@@ -15,6 +15,7 @@ mod sites;
 #[cfg(test)]
 mod tests;
 
+pub use links::gains;
 pub use runs::ChannelRuns;
 
 use std::collections::BTreeSet;
@@ -137,8 +138,7 @@ impl Pruning<'_> {
         let hard = self.runs.masks(&kept)?;
         let mut found = f64::NAN;
         let mut objective = |at: &[Tensor]| -> Result<Tensor> {
-            let soft = sigmoid(&at[0])?;
-            let masks = (&soft + (&hard - soft.detach())?)?;
+            let [masks, soft] = straight_through(&at[0], &hard)?;
             let loss = self.runs.loss(&masks, task)?;
             found = floats(&loss.detach())?[0];
             let size = soft.mean_all()?.to_dtype(loss.dtype())?;
@@ -198,6 +198,12 @@ impl Pruning<'_> {
         }
         Ok(effects)
     }
+}
+
+/// Returns masks that are 1 or 0 with the gradient of the sigmoids of their parameters, and these sigmoids.
+fn straight_through(parameters: &Tensor, hard: &Tensor) -> Result<[Tensor; 2]> {
+    let soft = sigmoid(parameters)?;
+    Ok([(&soft + (hard - soft.detach())?)?, soft])
 }
 
 fn numbers(kept: &[bool]) -> Vec<usize> {

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use kit::far;
+
 use super::*;
 use crate::circuit::ablations::Ablations;
-use crate::circuit::samples::model;
-use crate::fixtures::config;
+use crate::circuit::samples::{model, of_the_authors};
+use crate::fixtures::{config, configs, decoder};
 use crate::model::batch::Batch;
-use crate::model::config::Config;
+use crate::model::config::{Config, Experts, NormKind, Predicts, SharedKeys};
 use crate::model::decoder::Decoder;
+use crate::model::hooks::KeptHook;
 use crate::model::run::Ask;
 use crate::model::weights::Weights;
 
@@ -189,4 +192,79 @@ fn pairs_that_the_model_does_not_tell_apart_are_refused() {
     let said =
         ChannelRuns::new(&model, &uneven, Measure::LogitDiff, EdgeAblation::Corrupt, &Task::default()).err().unwrap();
     assert!(said.message.contains("found 3 and 2 tokens in pair 0"), "{}", said.message);
+}
+
+#[test]
+fn a_loss_with_masks_and_its_gradient_are_those_of_the_authors_code() {
+    let made = kit::tensors("sparse/step.safetensors");
+    let model = of_the_authors("sparse");
+    let task = Task::default();
+    let rows = |key: &str| -> Vec<Vec<u32>> { made[key].to_dtype(DType::U32).unwrap().to_vec2().unwrap() };
+    let prompts = rows("pruning.clean").into_iter().zip(rows("pruning.corrupt"));
+    let pairs: Vec<TokenPair> = prompts
+        .zip(rows("pruning.answers"))
+        .map(|((clean, corrupt), tokens)| TokenPair {
+            clean,
+            corrupt,
+            answers: vec![vec![tokens[0]]],
+            wrong: vec![vec![tokens[1]]],
+            ..TokenPair::default()
+        })
+        .collect();
+    let runs = ChannelRuns::new(&model, &pairs, Measure::LogitDiff, EdgeAblation::Mean, &task).unwrap();
+    // The authors mask neither embeddings nor what is unembedded.
+    let device = model.decoder.device();
+    let of_site = |one: &sites::ChannelSite| match made.get(&format!("pruning.masks.{}", one.site)) {
+        Some(parameters) => parameters.clone(),
+        None => Tensor::ones(one.width(), DType::F32, device).unwrap(),
+    };
+    let parameters = Tensor::cat(&runs.channels.sites.iter().map(of_site).collect::<Vec<_>>(), 0).unwrap();
+    let kept: Vec<bool> = floats(&parameters).unwrap().into_iter().map(|parameter| parameter >= 0.0).collect();
+    assert!(kept.iter().any(|kept| !kept));
+    let hard = runs.masks(&kept).unwrap();
+    let mut loss = |at: &[Tensor]| -> Result<Tensor> {
+        let [masks, _] = straight_through(&at[0], &hard)?;
+        runs.loss(&masks, &task)
+    };
+    let found = value_and_gradients(&mut loss, &[parameters], &task).unwrap();
+    near(&[found.value], &floats(&made["pruning.loss"]).unwrap());
+    let mut compared = 0;
+    for one in &runs.channels.sites {
+        let Some(wanted) = made.get(&format!("pruning.gradient.{}", one.site)) else { continue };
+        let own = found.gradients[0].narrow(0, one.first, one.width()).unwrap();
+        assert!(far(&own, wanted) < 1e-5, "{}", one.site);
+        compared += 1;
+    }
+    assert_eq!(compared, 16);
+}
+
+#[test]
+fn models_that_channels_do_not_make_up_are_refused_by_what_they_have() {
+    let said = |config: Config| Channels::new(&decoder(config, DType::F32)).unwrap_err().message;
+    let base = || Config { norm: Some(NormKind::Rms), norm_bias: false, ..config() };
+    let experts = Experts { count: 4, chosen: 2, d_mlp: 8, ..Experts::default() };
+    for (config, found) in [
+        (Config { experts: Some(experts), ..base() }, "experts, of which each token has its own"),
+        (Config { post_norm: true, ..base() }, "norms behind attention and MLPs"),
+        (Config { gated_heads: true, ..base() }, "gates of attention heads"),
+        (Config { value_norm: true, ..base() }, "norms of values"),
+        (
+            Config { shared_keys: Some(SharedKeys { layers: 1, d_mlp: 24 }), ..base() },
+            "layers that read the keys and values of others",
+        ),
+    ] {
+        assert_eq!(said(config), format!("expected attention and MLPs between plain sums, found {found}"));
+    }
+    let recurrent: Vec<Config> = configs().into_iter().filter(|config| config.recurrent_layers().is_some()).collect();
+    assert!(recurrent.len() > 2);
+    for config in recurrent {
+        let said = said(config);
+        assert!(said.starts_with("expected attention and MLPs between plain sums, found "), "{said}");
+    }
+    let masked = Config { causal: false, predicts: Predicts::Masked, ..base() };
+    assert!(said(masked).starts_with("a circuit of channels needs a model that predicts the next token"));
+    let plain = model(base());
+    let hook = KeptHook::new("nothing".into(), Vec::new(), || Err(err!(Bug, "a hook that is never bound")));
+    let said = Channels::new(&plain.keeping(vec![hook]).decoder).unwrap_err().message;
+    assert_eq!(said, "a circuit of channels cannot use the hooks that a model keeps, found `nothing`");
 }

@@ -187,7 +187,7 @@ impl WeightPlan {
             positions: Positions::Learned,
             mlp_bias: true,
             unembed_bias: true,
-            ..family::plain(family::OWN)
+            ..Config::plain(family::OWN)
         };
         let config = config.checked()?;
         let weights = self.weights(&config)?;

@@ -34,7 +34,7 @@ pub fn scores(
     task: &Task,
 ) -> Result<Scores> {
     let wiring = Wiring::new(model.decoder.config())?;
-    let decoder = model.decoder.by_rules(options.gradients)?.ungrouped()?;
+    let decoder = model.decoder.by_rules(options.rules.gradients)?.ungrouped()?;
     // AtP* holds the gradients of a pass for each layer.
     let passes = if options.method == EdgeMethod::AtpStar { wiring.layers.max(1) } else { 1 };
     // Where the scores of each pair are asked for, each is a group by itself.

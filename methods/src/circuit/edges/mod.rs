@@ -28,7 +28,7 @@ use crate::err;
 use crate::intervene::grid::{Alignment, PairGroup, PatchDirection, quantity};
 use crate::intervene::metric::{Measure, Normaliser};
 use crate::model::Model;
-use crate::model::gradient_rules::GradientRules;
+use crate::model::gradient_rules::GradientOptions;
 use crate::options::OptionGroup;
 
 pub use names::{graph_of, sites};
@@ -66,9 +66,6 @@ crate::choices! {
     }
 }
 
-/// Methods with which relevance propagation goes.
-const RELEVANCE_METHODS: &[&str] = &["eap", "clean_corrupted", "atp*"];
-
 crate::options! {
     /// Options of scoring edges.
     #[derive(Debug, Clone)]
@@ -83,9 +80,7 @@ crate::options! {
         /// Whether an edge of which it is not sure whether the metric rises or falls without it has the score 0: one
         /// whose 95 % bootstrap interval over the pairs contains 0.
         sure: bool = false => only("method", &["eap", "eap_ig", "eap_ig_activations", "clean_corrupted"]);
-        /// The rules of the backward pass: derivatives; or "relp", relevance propagation, in which divisors of norms are
-        /// constants, activation functions multiply by act(x) / x, and gate and up projection share their product.
-        gradients: GradientRules = GradientRules::Derivatives => only("method", RELEVANCE_METHODS);
+        with rules: GradientOptions => only("method", &["eap", "clean_corrupted", "atp*"]);
     }
 }
 
@@ -128,9 +123,7 @@ pub fn edges(
     if options.sure {
         graph.made.push(("sure".into(), true.into()));
     }
-    if options.gradients != GradientRules::Derivatives {
-        graph.made.push(("gradients".into(), options.gradients.word().into()));
-    }
+    graph.made.extend(options.rules.stated());
     graph.made.extend(provenance(measure, pairs, options.ablation, model));
     Ok(graph)
 }

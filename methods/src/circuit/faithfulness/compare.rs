@@ -40,6 +40,12 @@ impl SharedParts {
         let all = self.both.len() + self.first.len() + self.second.len();
         (all > 0).then(|| self.both.len() as f64 / all as f64)
     }
+
+    /// Returns how many are shared and how many are not, and both measures.
+    fn cells(&self) -> Vec<Cell> {
+        let counts = [&self.both, &self.first, &self.second].map(|names| Cell::from(names.len()));
+        counts.into_iter().chain([self.jaccard().into(), self.correlation.into()]).collect()
+    }
 }
 
 /// A comparison of two circuits.
@@ -63,16 +69,12 @@ pub fn compare(a: &Graph, b: &Graph) -> CircuitComparison {
 
 impl CircuitComparison {
     pub fn table(&self) -> Table {
-        let row = |name: &str, parts: &SharedParts| -> Vec<Cell> {
-            let cell = |value: Option<f64>| value.map_or(Cell::Missing, Cell::from);
-            let counts = [&parts.both, &parts.first, &parts.second].map(|all| Cell::from(all.len()));
-            [name.into()].into_iter().chain(counts).chain([cell(parts.jaccard()), cell(parts.correlation)]).collect()
-        };
-        Table {
-            title: self.title.clone(),
-            columns: ["of", "both", "only first", "only second", "Jaccard", "correlation"].map(String::from).to_vec(),
-            rows: vec![row("nodes", &self.nodes), row("edges", &self.edges)],
-        }
+        let row = |name: &str, parts: &SharedParts| -> Vec<Cell> { [vec![name.into()], parts.cells()].concat() };
+        Table::new(
+            &self.title,
+            ["of", "both", "only first", "only second", "Jaccard", "correlation"],
+            [row("nodes", &self.nodes), row("edges", &self.edges)],
+        )
     }
 }
 
@@ -87,25 +89,12 @@ pub fn stability(all: &[&Graph], task: &Task) -> Result<Table> {
             task.check()?;
             let compared = compare(a, b);
             let parts = if a.units() == Units::Edges { compared.edges } else { compared.nodes };
-            let cell = |value: Option<f64>| value.map_or(Cell::Missing, Cell::from);
-            let only = [&parts.first, &parts.second].map(|only| Cell::from(only.len()));
-            let [first, second] = only;
-            rows.push(vec![
-                i.into(),
-                j.into(),
-                parts.both.len().into(),
-                first,
-                second,
-                cell(parts.jaccard()),
-                cell(parts.correlation),
-            ]);
+            rows.push([vec![i.into(), j.into()], parts.cells()].concat());
         }
     }
-    Ok(Table {
-        title: "what circuits share".into(),
-        columns: ["circuit", "and", "both", "only first", "only second", "Jaccard", "correlation"]
-            .map(String::from)
-            .to_vec(),
+    Ok(Table::new(
+        "what circuits share",
+        ["circuit", "and", "both", "only first", "only second", "Jaccard", "correlation"],
         rows,
-    })
+    ))
 }

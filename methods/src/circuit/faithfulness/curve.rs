@@ -7,6 +7,7 @@
 
 use super::random::UnitClasses;
 use super::share::{EndMetrics, Share, mean, measured};
+use crate::base::bootstrap::intervals;
 use crate::base::random::{OF_CALL, Seed};
 use crate::base::{Cell, Result, Table, Task};
 use crate::circuit::ablations::Ablations;
@@ -80,7 +81,9 @@ pub struct Curve {
     pub points: Vec<CurvePoint>,
     /// The areas; none where everything and nothing have the same metric.
     pub areas: Option<Areas>,
-    /// The areas of the mean of random circuits.
+    /// The 95 % intervals of CPR and CMD by the bootstrap over pairs; none for a single pair.
+    pub intervals: [Option<[f64; 2]>; 2],
+    /// The means of the areas of random circuits, one of each size for a curve.
     pub random: Option<Areas>,
 }
 
@@ -98,11 +101,14 @@ pub fn curve(circuit: &Circuit, runs: &dyn Ablations, options: &CurveOptions, ta
     bar.advance(2);
     let classes = runs.alike();
     let mut points = Vec::new();
+    let mut values = Vec::new();
     for share in shares {
         // Cut off, as MIB's code does.
         let chosen = (share * units as f64) as usize;
         let kept = runs.kept(&best(circuit, chosen, options, task)?)?;
-        let faithfulness = ends.share(&measured(runs, &kept, task)?, seed);
+        let found = measured(runs, &kept, task)?;
+        let faithfulness = ends.share(&found, seed);
+        values.push(found);
         bar.advance(1);
         let alike = UnitClasses::new(&classes, &kept);
         let mut random = Vec::new();
@@ -117,10 +123,25 @@ pub fn curve(circuit: &Circuit, runs: &dyn Ablations, options: &CurveOptions, ta
     let of = |value: &dyn Fn(&CurvePoint) -> Option<f64>| {
         points.iter().map(|point| Some((point.share, value(point)?))).collect::<Option<Vec<_>>>().map(|all| areas(&all))
     };
-    let random = of(&|point| (!point.random.is_empty()).then(|| mean(&point.random)));
-    let areas = of(&|point| point.faithfulness.value);
+    let drawn = (0..options.draws).map(|draw| of(&|point| point.random.get(draw).copied()));
+    let random = drawn.collect::<Option<Vec<Areas>>>().map(|all| Areas {
+        cpr: mean(&all.iter().map(|one| one.cpr).collect::<Vec<_>>()),
+        cmd: mean(&all.iter().map(|one| one.cmd).collect::<Vec<_>>()),
+    });
+    let own = of(&|point| point.faithfulness.value);
+    let intervals = if own.is_some() { intervals_of_areas(&ends, shares, &values, seed) } else { [None; 2] };
     let title = format!("faithfulness of {}, {} pairs", circuit.graph.title, ends.pairs());
-    Ok(Curve { title, pairs: ends.pairs(), units, points, areas, random })
+    Ok(Curve { title, pairs: ends.pairs(), units, points, areas: own, intervals, random })
+}
+
+/// Returns the intervals of both areas over pairs, from the metric of each pair at each share.
+fn intervals_of_areas(ends: &EndMetrics, shares: &[f64], values: &[Vec<f64>], seed: u64) -> [Option<[f64; 2]>; 2] {
+    let found = intervals(ends.pairs(), seed, 2, |drawn| {
+        let f = values.iter().map(|values| ends.ratio(values, drawn));
+        let Areas { cpr, cmd } = areas(&shares.iter().copied().zip(f).collect::<Vec<_>>());
+        vec![cpr, cmd]
+    });
+    [found[0], found[1]]
 }
 
 /// Returns the units that a number of them are chosen; nodes are kept without their edges, so that no edge dangles.
@@ -149,18 +170,30 @@ fn areas(points: &[(f64, f64)]) -> Areas {
 }
 
 impl Curve {
+    /// Tabulates the areas, with their intervals and the means of those of random circuits; where there are none, without
+    /// a row.
+    pub fn areas_table(&self) -> Table {
+        let both = self.areas.zip(self.random).map(|(own, random)| {
+            [("CPR", own.cpr, random.cpr), ("CMD", own.cmd, random.cmd)].into_iter().zip(self.intervals)
+        });
+        let rows = both.into_iter().flatten().map(|((name, value, random), interval)| -> Vec<Cell> {
+            let [low, high] = Cell::ends(interval);
+            vec![name.into(), value.into(), low, high, random.into()]
+        });
+        Table::new(format!("areas under the {}", self.title), ["area", "value", "low", "high", "random"], rows)
+    }
+
     pub fn table(&self) -> Table {
         let row = |point: &CurvePoint| -> Vec<Cell> {
             let f = point.faithfulness;
-            let [low, high] = f.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::from));
-            let random = if point.random.is_empty() { Cell::Missing } else { mean(&point.random).into() };
-            let value = f.value.map_or(Cell::Missing, Cell::from);
-            vec![point.share.into(), point.chosen.into(), point.kept.into(), value, low, high, random]
+            let [low, high] = Cell::ends(f.interval);
+            let random = (!point.random.is_empty()).then(|| mean(&point.random)).into();
+            vec![point.share.into(), point.chosen.into(), point.kept.into(), f.value.into(), low, high, random]
         };
-        Table {
-            title: self.title.clone(),
-            columns: ["share", "chosen", "kept", "f", "low", "high", "random f"].map(String::from).to_vec(),
-            rows: self.points.iter().map(row).collect(),
-        }
+        Table::new(
+            &self.title,
+            ["share", "chosen", "kept", "f", "low", "high", "random f"],
+            self.points.iter().map(row),
+        )
     }
 }

@@ -188,8 +188,8 @@ impl PairJudgement {
 
     pub fn table(&self) -> Table {
         let row = |name: String, kept: &KeptMetric| -> Vec<Cell> {
-            let [low, high] = kept.share.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::from));
-            vec![name.into(), kept.units.into(), kept.metric.into(), cell(kept.share.value), low, high]
+            let [low, high] = Cell::ends(kept.share.interval);
+            vec![name.into(), kept.units.into(), kept.metric.into(), kept.share.value.into(), low, high]
         };
         let random = |which: usize, name: &str| -> Vec<Cell> {
             let all = || self.random.iter().map(|both| &both[which]);
@@ -197,43 +197,37 @@ impl PairJudgement {
             let least = shares().fold(f64::INFINITY, f64::min);
             let most = shares().fold(f64::NEG_INFINITY, f64::max);
             let metric = all().map(|kept| kept.metric).sum::<f64>() / self.random.len().max(1) as f64;
-            let ends = averaged(all()).map_or([Cell::Missing, Cell::Missing], |_| [least.into(), most.into()]);
-            let [least, most] = ends;
-            let units = all().next().map_or(Cell::Missing, |kept| kept.units.into());
+            let [least, most] = Cell::ends(averaged(all()).map(|_| [least, most]));
             vec![
                 format!("{name}, {}", count(self.random.len(), "draw")).into(),
-                units,
+                all().next().map(|kept| kept.units).into(),
                 metric.into(),
-                cell(averaged(all())),
+                averaged(all()).into(),
                 least,
                 most,
             ]
         };
-        Table {
-            title: self.title.clone(),
-            columns: ["kept", "units", "metric", "f", "low", "high"].map(String::from).to_vec(),
-            rows: vec![
+        Table::new(
+            &self.title,
+            ["kept", "units", "metric", "f", "low", "high"],
+            [
                 row("the circuit".into(), &self.circuit),
                 row("all but the circuit".into(), &self.complement),
                 random(0, "random circuits"),
                 random(1, "all but random ones"),
             ],
-        }
+        )
     }
 
     /// Returns a table of the units that were left out, the least change first.
     pub fn minimality_table(&self) -> Table {
         let rows = self.left_out.iter().map(|one| vec![one.unit.as_str().into(), one.change.into()]);
-        Table {
-            title: format!("what f loses without single units, {} of {}", self.left_out.len(), self.circuit.units),
-            columns: ["without", "change"].map(String::from).to_vec(),
-            rows: rows.collect(),
-        }
+        Table::new(
+            format!("what f loses without single units, {} of {}", self.left_out.len(), self.circuit.units),
+            ["without", "change"],
+            rows,
+        )
     }
-}
-
-fn cell(value: Option<f64>) -> Cell {
-    value.map_or(Cell::Missing, Cell::from)
 }
 
 /// Returns the mean of the shares, where there are any.

@@ -121,10 +121,6 @@ impl Roc {
             ("other units in the circuit", self.others.into()),
             ("units of the model", self.units.into()),
         ];
-        Table {
-            title: self.title.clone(),
-            columns: ["figure", "value"].map(String::from).to_vec(),
-            rows: rows.map(|(name, value)| vec![name.into(), value]).to_vec(),
-        }
+        Table::new(&self.title, ["figure", "value"], rows.map(|(name, value)| vec![name.into(), value]))
     }
 }

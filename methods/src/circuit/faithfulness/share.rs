@@ -69,11 +69,14 @@ impl EndMetrics {
         if (all - empty).abs() <= SAME * all.abs().max(empty.abs()) {
             return Share::default();
         }
-        let of = |drawn: &[usize]| {
-            let mean = |values: &[f64]| drawn.iter().map(|pair| values[*pair]).sum::<f64>();
-            (mean(values) - mean(&self.empty)) / (mean(&self.all) - mean(&self.empty))
-        };
         let every: Vec<usize> = (0..self.pairs()).collect();
-        Share { value: Some(of(&every)), interval: bootstrap(self.pairs(), seed, of) }
+        let interval = bootstrap(self.pairs(), seed, |drawn| self.ratio(values, drawn));
+        Share { value: Some(self.ratio(values, &every)), interval }
+    }
+
+    /// Computes the share of the values of some pairs; a pair counts as often as it is among them.
+    pub fn ratio(&self, values: &[f64], pairs: &[usize]) -> f64 {
+        let sum = |values: &[f64]| pairs.iter().map(|pair| values[*pair]).sum::<f64>();
+        (sum(values) - sum(&self.empty)) / (sum(&self.all) - sum(&self.empty))
     }
 }

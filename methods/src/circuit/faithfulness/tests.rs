@@ -99,24 +99,27 @@ fn faithfulness_is_the_share_of_what_the_circuit_adds() {
     assert_eq!(fewer.left_out[0].unit, "mlp_out.1 -> logits");
 }
 
+/// Six edges; the metric of a pair is their number, and with three of them it depends on the pair.
+struct Noisy;
+
+impl Ablations for Noisy {
+    fn units(&self) -> usize {
+        6
+    }
+    fn kept(&self, graph: &Graph) -> Result<Vec<bool>> {
+        sums().kept(graph)
+    }
+    fn alike(&self) -> Vec<usize> {
+        vec![0; 6]
+    }
+    fn values(&self, kept: &[bool], _: &Task) -> Result<Vec<f64>> {
+        let count = kept.iter().filter(|kept| **kept).count() as f64;
+        Ok((0..40).map(|pair| count + if count == 3.0 { f64::from(pair % 4) - 1.5 } else { 0.0 }).collect())
+    }
+}
+
 #[test]
 fn intervals_are_over_pairs_and_a_single_pair_has_none() {
-    struct Noisy;
-    impl Ablations for Noisy {
-        fn units(&self) -> usize {
-            6
-        }
-        fn kept(&self, graph: &Graph) -> Result<Vec<bool>> {
-            sums().kept(graph)
-        }
-        fn alike(&self) -> Vec<usize> {
-            vec![0; 6]
-        }
-        fn values(&self, kept: &[bool], _: &Task) -> Result<Vec<f64>> {
-            let count = kept.iter().filter(|kept| **kept).count() as f64;
-            Ok((0..40).map(|pair| count + if count == 3.0 { f64::from(pair % 4) - 1.5 } else { 0.0 }).collect())
-        }
-    }
     let found = judged(&graph(&[(0, 1, 4.0), (1, 2, 3.0), (2, 3, 1.0)]), &Noisy);
     let [low, high] = found.circuit.share.interval.unwrap();
     // Half, with a deviation of sqrt(1.25 / 40) / 6.
@@ -134,7 +137,21 @@ fn a_target_that_never_changes_has_no_faithfulness_and_says_so() {
     assert!(found.table().rows[0][3] == Cell::Missing);
     let runs = AdditiveUnits { adds: vec![0.0; 6], ..sums() };
     let found = curve(&whole(&scored([1.0; 6])), &runs, &CurveOptions::default(), &Task::default()).unwrap();
-    assert_eq!((found.areas, found.random), (None, None));
+    assert_eq!((found.areas, found.random, found.intervals), (None, None, [None; 2]));
+    assert!(found.areas_table().rows.is_empty());
+}
+
+#[test]
+fn the_interval_of_an_area_is_over_pairs() {
+    let options = CurveOptions { shares: vec![0.0, 0.5, 1.0], pruned: false, ..CurveOptions::default() };
+    let found = curve(&whole(&scored([6.0, 5.0, 4.0, 3.0, 2.0, 1.0])), &Noisy, &options, &Task::default()).unwrap();
+    let [low, high] = found.intervals[0].unwrap();
+    // Half of the area is that of f at the half, whose deviation is sqrt(1.25 / 40) / 6.
+    assert!((found.areas.unwrap().cpr - 0.5).abs() < 1e-12 && low < 0.5 && high > 0.5);
+    assert!((high - low - 1.96 * (1.25_f64 / 40.0).sqrt() / 6.0).abs() < 0.01, "{low} to {high}");
+    let single = AdditiveUnits { pairs: vec![1.0], ..sums() };
+    let found = curve(&whole(&scored([1.0; 6])), &single, &options, &Task::default()).unwrap();
+    assert_eq!((found.areas.is_some(), found.intervals), (true, [None; 2]));
 }
 
 #[test]
@@ -180,6 +197,19 @@ fn areas_are_by_trapezoids_over_the_share() {
         [(0, 0), (3, 3), (6, 6)]
     );
     assert!(found.points.iter().all(|point| point.random.len() == 3));
+    // Whichever pairs are drawn, f is the same.
+    let same = |interval: Option<[f64; 2]>, area: f64| {
+        interval.is_some_and(|[low, high]| (low - area).abs() < 1e-12 && (high - area).abs() < 1e-12)
+    };
+    assert!(same(found.intervals[0], areas.cpr) && same(found.intervals[1], areas.cmd));
+    let table = found.areas_table();
+    assert_eq!(table.column("area").unwrap(), [&Cell::from("CPR"), &Cell::from("CMD")]);
+    assert_eq!(table.column("value").unwrap(), [&Cell::Float(areas.cpr), &Cell::Float(areas.cmd)]);
+    // Each random half has one f, and its distances from 1 are averaged, not its f.
+    let random = found.random.unwrap();
+    let halves: Vec<f64> = found.points[1].random.clone();
+    let expected = halves.iter().map(|f| 0.25 * (1.0 + 2.0 * (1.0 - f).abs())).sum::<f64>() / 3.0;
+    assert!((random.cmd - expected).abs() < 1e-12, "{} is not {expected}", random.cmd);
     // A circuit that has all of the metric from the first share on: area 1 of 1, and none to 1.
     let perfect = AdditiveUnits { adds: vec![1.0, 0.0, 0.0, 0.0, 0.0, 0.0], ..sums() };
     let shares = CurveOptions { shares: vec![0.2, 0.5, 1.0], pruned: false, ..CurveOptions::default() };

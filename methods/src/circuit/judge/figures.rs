@@ -18,7 +18,7 @@ impl Figure {
     /// Returns the value and the ends of its interval.
     pub fn cells(figure: Option<Self>) -> [Cell; 3] {
         let Some(figure) = figure else { return [Cell::Missing, Cell::Missing, Cell::Missing] };
-        let [low, high] = figure.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::from));
+        let [low, high] = Cell::ends(figure.interval);
         [figure.value.into(), low, high]
     }
 

@@ -122,7 +122,7 @@ impl<'a> Evaluation<'a> {
             ["measure", "errors", "circuit", "low", "high"].as_slice(),
             &["random sets", "lowest", "highest", "sets", "m(model)", "m(means alone)", "rows", "positions"],
         ];
-        table("faithfulness: (m(C) - m(0)) / (m(M) - m(0))", &columns.concat(), rows)
+        Table::new("faithfulness: (m(C) - m(0)) / (m(M) - m(0))", columns.concat(), rows)
     }
 
     /// Returns a table of what is lost when the circuit is zero-ablated, and when as many other features of each
@@ -147,7 +147,7 @@ impl<'a> Evaluation<'a> {
             ["change of", "without", "features", "change", "low", "high"].as_slice(),
             &["lowest", "highest", "sets", "rows", "positions"],
         ];
-        table("what is lost without the features, set to 0", &columns.concat(), rows)
+        Table::new("what is lost without the features, set to 0", columns.concat(), rows)
     }
 
     /// Returns a table of what is lost when the circuit's features at one level are zero-ablated.
@@ -172,7 +172,7 @@ impl<'a> Evaluation<'a> {
             ["without those at", "features", "change of", "circuit", "low", "high"].as_slice(),
             &["random sets", "lowest", "highest", "sets", "rows", "positions"],
         ];
-        table("what is lost without the features of one level, set to 0", &columns.concat(), rows)
+        Table::new("what is lost without the features of one level, set to 0", columns.concat(), rows)
     }
 
     /// Returns a table of what is lost without each node alone, sorted by how much unrelated text changes.
@@ -204,7 +204,7 @@ impl<'a> Evaluation<'a> {
         });
         let due = format!("change of {DUE}");
         let columns = ["node", KL, "low", "high", "rows changed", "rows", &due, "low", "high", "rows"];
-        table("what is lost without one node, set to 0", &columns, rows.collect())
+        Table::new("what is lost without one node, set to 0", columns, rows)
     }
 
     /// Returns a table of what the tokens lose without the circuit where one of them comes next, by the values of a
@@ -220,7 +220,7 @@ impl<'a> Evaluation<'a> {
                 let kind = (value as usize).checked_sub(1).and_then(|at| kinds.get(at));
                 kind.map_or("none".into(), |kind| Cell::from(*kind))
             }
-            ColumnKind::Number | ColumnKind::Since => Cell::Int(value.into()),
+            ColumnKind::Number | ColumnKind::Since => value.into(),
         };
         let whole = self.sets.whole.first()?;
         let rows = values.into_iter().map(|value| {
@@ -235,7 +235,7 @@ impl<'a> Evaluation<'a> {
         });
         let columns =
             [column.name, "P(tokens)", "low", "high", "change without the circuit", "low", "high", "rows", "positions"];
-        Some(table(&format!("{DUE}, by the label `{}` of the token before it", column.name), &columns, rows.collect()))
+        Some(Table::new(format!("{DUE}, by the label `{}` of the token before it", column.name), columns, rows))
     }
 
     /// Returns whether the lower end of what the tokens lose without the circuit is above what they lose without any
@@ -277,21 +277,17 @@ impl<'a> Evaluation<'a> {
         let rows = counts
             .into_iter()
             .map(|(what, rows, how)| vec![Cell::from(what), rows.positions().into(), rows.rows().into(), how.into()]);
-        table("what was looked at", &["positions", "number", "rows", "how they are chosen"], rows.collect())
+        Table::new("what was looked at", ["positions", "number", "rows", "how they are chosen"], rows)
     }
-}
-
-fn table(title: &str, columns: &[&str], rows: Vec<Vec<Cell>>) -> Table {
-    Table { title: title.into(), columns: columns.iter().map(|column| column.to_string()).collect(), rows }
 }
 
 /// Returns the mean of some numbers; missing where there are none.
 fn average(numbers: &[f64]) -> Cell {
-    if numbers.is_empty() { Cell::Missing } else { (numbers.iter().sum::<f64>() / numbers.len() as f64).into() }
+    (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64).into()
 }
 
 /// Returns the lowest and the highest of several numbers; missing where there are not two.
 fn ends(numbers: &[f64]) -> [Cell; 2] {
     let of = |fold: fn(f64, f64) -> f64| numbers.iter().copied().reduce(fold).filter(|_| numbers.len() > 1);
-    [of(f64::min), of(f64::max)].map(|end| end.map_or(Cell::Missing, Cell::from))
+    [of(f64::min), of(f64::max)].map(Cell::from)
 }

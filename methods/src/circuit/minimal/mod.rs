@@ -23,6 +23,8 @@ use crate::err;
 use crate::features::TokenPattern;
 use crate::features::tokens::token_ids;
 use crate::model::Model;
+use crate::model::gradient_rules::GradientOptions;
+use crate::options::OptionGroup;
 use crate::sae::Sae;
 
 pub use shares::{ShareOptions, shares};
@@ -62,6 +64,7 @@ crate::options! {
         tokens: usize = 100_000;
         /// Number of tokens in a row of the text; at most the model's context.
         context: Option<usize> = None => usually("32");
+        with rules: GradientOptions => only("method", &["attribution", "elimination"]);
     }
 }
 
@@ -91,6 +94,8 @@ pub fn minimal_circuits(
             .hint("#{ token: \")\" }")
             .about("token"));
     }
+    options.refuse_others()?;
+    let model = &model.by_rules(options.rules.gradients)?;
     let tokens = token_ids(model, &options.token)?;
     let limited = text.limited(options.tokens.max(1) as u64);
     let context = row_length(model, options.context, CONTEXT);
@@ -116,6 +121,7 @@ pub fn minimal_circuits(
             ("units", ablations.units().into()),
         ];
         graph.made = made.map(|(name, value)| (name.to_string(), value)).to_vec();
+        graph.made.extend(options.rules.stated());
         circuit.promotes = Some(tokens.as_slice().into());
         Ok(circuit)
     });

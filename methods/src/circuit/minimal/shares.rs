@@ -77,7 +77,7 @@ pub fn shares(model: &Model, circuits: &[Circuit], text: &Text, options: &ShareO
         }
         let errors = circuit.graph.nodes.iter().filter(|node| node.part == Part::Error).count();
         let units = kept.iter().filter(|kept| **kept).count();
-        let number = |number: Option<f64>| number.filter(|x| x.is_finite()).map_or(Cell::Missing, Cell::from);
+        let number = |number: Option<f64>| Cell::from(number.filter(|x| x.is_finite()));
         let mut row: Vec<Cell> = vec![
             circuit.graph.title.as_str().into(),
             units.into(),
@@ -95,7 +95,7 @@ pub fn shares(model: &Model, circuits: &[Circuit], text: &Text, options: &ShareO
         sum(&weights, &(0..weights.len()).collect::<Vec<_>>()),
         weights.len()
     );
-    Ok(Table { title, columns: COLUMNS.map(String::from).to_vec(), rows })
+    Ok(Table::new(title, COLUMNS, rows))
 }
 
 fn sum(rows: &[f64], which: &[usize]) -> f64 {

@@ -9,6 +9,7 @@ use crate::circuit::faithfulness::UnitClasses;
 use crate::circuit::graph::{Graph, Node, Part};
 use crate::circuit::samples::{FEATURES, dictionary, found, text};
 use crate::circuit::sparse_features::FeatureAblations;
+use crate::model::gradient_rules::GradientRules;
 use crate::sae::Activation;
 
 /// Runs a test with continuous activations, so that differences are slopes.
@@ -61,6 +62,32 @@ fn every_method_finds_a_set_that_keeps_the_share() {
             }
         }
     });
+}
+
+#[test]
+fn relevance_gives_other_slopes_of_the_same_circuit_and_is_no_step_of_an_optimisation() {
+    let (model, saes, _) = found();
+    let task = Task::default();
+    let of = |method, gradients| {
+        let rules = GradientOptions { gradients };
+        let token = vec![TokenPattern::Id(0)];
+        let options = MinimalOptions { token, method, rules, context: Some(8), ..MinimalOptions::default() };
+        minimal_circuits(&model, &saes[..2], &text(), &options, &task)
+    };
+    for method in [MinimalMethod::Attribution, MinimalMethod::Elimination] {
+        let [derivatives, relp] = [GradientRules::Derivatives, GradientRules::Relp].map(|gradients| {
+            let mut circuits = of(method, gradients).unwrap();
+            circuits.remove(0).graph
+        });
+        assert_eq!(derivatives.nodes[0].value, relp.nodes[0].value, "values are those of the model");
+        let effects = |graph: &Graph| graph.nodes.iter().map(|node| node.effect).collect::<Vec<_>>();
+        assert_ne!(effects(&derivatives), effects(&relp));
+        assert_eq!(relp.made.last(), Some(&("gradients".to_string(), "relp".into())));
+        assert_ne!(derivatives.made.last().map(|(name, _)| name.as_str()), Some("gradients"));
+    }
+    for method in [MinimalMethod::Integrated, MinimalMethod::Masks] {
+        assert_eq!(of(method, GradientRules::Relp).unwrap_err().about.as_deref(), Some("gradients"));
+    }
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The parts of the residual stream at one position before a layer: what embeddings, heads, MLPs, features and errors
 //! wrote, or the features of a dictionary of the stream itself.
 
+use std::collections::BTreeMap;
+
+use super::lorsas::LorsaCodes;
 use super::rows::Rows;
 use crate::base::{Result, memory};
 use crate::circuit::attribution_graph::layer_writes::{reading, target};
@@ -60,9 +63,20 @@ impl RecordedPosition<'_> {
     }
 }
 
+/// Dictionaries that stand for parts of the model in the stream.
+#[derive(Default)]
+pub struct StreamWriters {
+    /// Transcoders for MLPs.
+    pub transcoders: Option<Transcoders>,
+    /// Lorsas for the attention of some layers, with the codes of their heads.
+    pub lorsas: BTreeMap<usize, LorsaCodes>,
+}
+
 /// Returns whether a run has to record a site, so that the stream before a layer can be taken apart.
-pub fn is_needed(model: &Decoder, site: Site, layer: usize, transcoders: Option<&Transcoders>) -> bool {
+pub fn is_needed(model: &Decoder, site: Site, layer: usize, writers: &StreamWriters) -> bool {
     let config = model.config();
+    let transcoders = writers.transcoders.as_ref();
+    let has_lorsa = writers.lorsas.contains_key(&site.layer);
     if site.layer >= layer {
         return matches!(site.kind, SiteKind::Embed | SiteKind::PosEmbed);
     }
@@ -73,8 +87,9 @@ pub fn is_needed(model: &Decoder, site: Site, layer: usize, transcoders: Option<
     });
     let inner = transcoders.is_some_and(|transcoders| transcoders.writes == Writes::Inner);
     match site.kind {
-        SiteKind::Embed | SiteKind::PosEmbed | SiteKind::HeadOut | SiteKind::MlpOut | SiteKind::LayerOut => true,
-        SiteKind::AttnOut => !config.attends(site.layer),
+        SiteKind::Embed | SiteKind::PosEmbed | SiteKind::MlpOut | SiteKind::LayerOut => true,
+        SiteKind::HeadOut => !has_lorsa,
+        SiteKind::AttnOut => has_lorsa || !config.attends(site.layer),
         SiteKind::MlpHidden => inner,
         _ => reads,
     }
@@ -116,7 +131,7 @@ pub fn stream_parts(
     model: &Decoder,
     at: RecordedPosition,
     layer: usize,
-    transcoders: Option<&Transcoders>,
+    writers: &StreamWriters,
 ) -> Result<(Vec<QkPart>, Tensor)> {
     let config = model.config();
     let mut groups = Groups::default();
@@ -125,12 +140,14 @@ pub fn stream_parts(
         groups.one(ResidualWriter::PosEmbed, at.row(SiteKind::PosEmbed, 0)?);
     }
     // What is active at the first position has no meaning of its own, as in attribution graphs.
-    let transcoders = transcoders.filter(|_| at.position > 0);
+    let has_features = at.position > 0;
+    let transcoders = writers.transcoders.as_ref().filter(|_| has_features);
     let mut active = Vec::new();
     for (layer, block) in model.weights().blocks.iter().enumerate().take(layer) {
-        match &block.attn {
-            Some(attn) => heads(model, at, layer, block, attn, &mut groups)?,
-            None => groups.one(ResidualWriter::Attention(layer), at.row(SiteKind::AttnOut, layer)?),
+        match (writers.lorsas.get(&layer), &block.attn) {
+            (Some(lorsa), _) if has_features => lorsa_heads(at, layer, lorsa, &mut groups)?,
+            (None, Some(attn)) => heads(model, at, layer, block, attn, &mut groups)?,
+            _ => groups.one(ResidualWriter::Attention(layer), at.row(SiteKind::AttnOut, layer)?),
         }
         match transcoders.and_then(|all| Some((all, all.layers().get(layer)?))) {
             Some((all, own)) => {
@@ -172,6 +189,35 @@ fn heads(
     let parts: Vec<QkPart> = names.map(|writer| QkPart::named(writer.to_string())).collect();
     let vectors = written.tensor().narrow(0, 0, parts.len())?;
     groups.push(parts, vectors);
+    Ok(())
+}
+
+/// Adds what active heads of a Lorsa, its error and its bias write in the place of a layer's attention.
+fn lorsa_heads(at: RecordedPosition, layer: usize, found: &LorsaCodes, groups: &mut Groups) -> Result<()> {
+    let site = Site::new(SiteKind::AttnIn, layer);
+    let lorsa = &found.lorsa;
+    let device = lorsa.decoder.device();
+    let codes = floats(&at.taken(&found.codes)?.flatten_all()?)?;
+    let active: Vec<(u32, f64)> = (0..).zip(codes).filter(|(_, code)| *code != 0.0).collect();
+    let part = |(head, code): &(u32, f64)| QkPart { name: format!("{site}/{head}"), activation: Some(*code) };
+    let mut parts: Vec<QkPart> = active.iter().map(part).collect();
+    let mut vectors = Vec::new();
+    let bias = lorsa.decoder_bias.unsqueeze(0)?;
+    let mut written = bias.clone();
+    if !active.is_empty() {
+        let count = active.len();
+        let heads: Vec<u32> = active.iter().map(|(head, _)| *head).collect();
+        let codes: Vec<f32> = active.iter().map(|(_, code)| *code as f32).collect();
+        let rows = lorsa.decoder.index_select(&Tensor::from_vec(heads, count, device)?, 0)?;
+        let rows = rows.broadcast_mul(&Tensor::from_vec(codes, (count, 1), device)?)?;
+        written = (written + rows.sum_keepdim(0)?)?;
+        vectors.push(rows);
+    }
+    parts.push(QkPart::named(format!("{site}/error")));
+    vectors.push((at.row(SiteKind::AttnOut, layer)? - written)?);
+    parts.push(QkPart::named(format!("{site}/bias")));
+    vectors.push(bias);
+    groups.push(parts, Tensor::cat(&vectors, 0)?);
     Ok(())
 }
 

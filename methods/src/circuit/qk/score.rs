@@ -96,11 +96,7 @@ impl QkScore {
     /// Tabulates the largest pairs.
     pub fn pairs(&self, top: usize) -> Table {
         let row = |(query, key, value): (&str, &str, f64)| vec![query.into(), key.into(), value.into()];
-        Table {
-            title: self.title(),
-            columns: vec!["query part".into(), "key part".into(), "score".into()],
-            rows: self.largest(top).into_iter().map(row).collect(),
-        }
+        Table::new(self.title(), ["query part", "key part", "score"], self.largest(top).into_iter().map(row))
     }
 
     /// Tabulates the parts at the query, the largest first.
@@ -175,7 +171,7 @@ fn marginal(parts: &[QkPart], values: &[f64], title: String) -> Table {
     let has_features = parts.iter().any(|part| part.activation.is_some());
     let row = |at: &usize| {
         let part = &parts[*at];
-        let activation = has_features.then(|| part.activation.map_or(Cell::Missing, Cell::from));
+        let activation = has_features.then(|| Cell::from(part.activation));
         let mut row: Vec<Cell> = vec![part.name.as_str().into()];
         row.extend(activation);
         row.push(values[*at].into());
@@ -184,5 +180,5 @@ fn marginal(parts: &[QkPart], values: &[f64], title: String) -> Table {
     let mut columns = vec!["part".to_string()];
     columns.extend(has_features.then(|| "activation".to_string()));
     columns.push("score".into());
-    Table { title, columns, rows: order.iter().map(row).collect() }
+    Table::new(title, columns, order.iter().map(row))
 }

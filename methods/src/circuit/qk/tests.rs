@@ -90,7 +90,7 @@ fn pairs_of_parts_sum_to_the_score_in_models_of_every_kind() {
     let mut models = 0;
     for config in configs().into_iter().filter(|config| config.has_attention() && !config.stream_norm) {
         let model = named(decoder(config.clone(), DType::F32));
-        let (checked, most) = check(&model, &QkDictionaries::None, &format!("{config:?}"));
+        let (checked, most) = check(&model, &QkDictionaries::default(), &format!("{config:?}"));
         assert!(checked > 0);
         // Embedding, the parts of the first layer, and biases.
         assert!(most >= 3, "{config:?}: {most} parts");
@@ -108,7 +108,7 @@ fn features_of_transcoders_stand_for_what_mlps_write() {
         let model = named(decoder(config.clone(), DType::F32));
         for crosses in [false, true] {
             let given = transcoders(&model.decoder, Reads::MlpIn, Writes::MlpOut, crosses);
-            let given = QkDictionaries::Transcoders(given);
+            let given = QkFeatures::Transcoders(given).into();
             let (_, most) = check(&model, &given, &format!("{config:?}"));
             assert!(most > 4, "{config:?}: {most} parts");
         }
@@ -124,7 +124,7 @@ fn transcoders_read_and_write_where_they_say() {
     for config in [post_norm, config()] {
         let model = named(decoder(config.clone(), DType::F32));
         for (reads, writes) in [(Reads::ResidMid, Writes::Inner), (Reads::Normed, Writes::MlpOut)] {
-            let given = QkDictionaries::Transcoders(transcoders(&model.decoder, reads, writes, true));
+            let given = QkFeatures::Transcoders(transcoders(&model.decoder, reads, writes, true)).into();
             check(&model, &given, &format!("{reads:?} {writes:?} {config:?}"));
         }
     }
@@ -139,7 +139,7 @@ fn features_of_a_dictionary_stand_for_what_the_head_reads() {
             [format!("resid_pre.{layer}"), format!("resid_post.{}", layer.max(1) - 1), format!("attn_in.{layer}")]
         {
             for scaling in [Scaling::None, Scaling::LayerNorm] {
-                let given = QkDictionaries::Dictionary(dictionary(config.d_model, &site, scaling));
+                let given = QkFeatures::Dictionary(dictionary(config.d_model, &site, scaling)).into();
                 let options = QkOptions { from: 5, to: Some(4) };
                 let found = qk(&model, &TEXT, &format!("scores.{layer}.1"), &given, &options, &Task::default());
                 if layer == 0 && site == "resid_post.0" {
@@ -173,7 +173,7 @@ fn in_compiled_models_scores_are_made_of_the_edges_of_the_circuit() {
             let queries = senders(&found.truth, &name, Port::Q);
             let keys = senders(&found.truth, &name, Port::K);
             for pair in &pairs {
-                let given = QkDictionaries::None;
+                let given = QkDictionaries::default();
                 let options = QkOptions { from: -1, to: None };
                 let text = found.model.tokenizer().unwrap().encode(&pair.clean, None, &Task::default()).unwrap().ids;
                 let split = qk(&found.model, &text, &format!("scores.{head}"), &given, &options, &Task::default());
@@ -200,7 +200,7 @@ fn the_induction_head_of_the_compiled_model_matches_a_token_with_the_one_before_
     let found = compiled::compiled("induction").unwrap();
     let text = found.model.tokenizer().unwrap().encode("^ a b c a", None, &Task::default()).unwrap().ids;
     let options = QkOptions { from: -1, to: None };
-    let split = qk(&found.model, &text, "scores.1.0", &QkDictionaries::None, &options, &Task::default()).unwrap();
+    let split = qk(&found.model, &text, "scores.1.0", &QkDictionaries::default(), &options, &Task::default()).unwrap();
     assert_eq!((split.from, split.to), (4, 2), "the b behind the first a");
     let match_of = |split: &QkScore| {
         let query = split.queries.iter().position(|part| part.name == "embed").unwrap();
@@ -210,7 +210,7 @@ fn the_induction_head_of_the_compiled_model_matches_a_token_with_the_one_before_
     assert!((match_of(&split) - 80.0).abs() < 1e-3, "{}", match_of(&split));
     // Behind another letter nothing matches.
     let options = QkOptions { from: -1, to: Some(3) };
-    let other = qk(&found.model, &text, "scores.1.0", &QkDictionaries::None, &options, &Task::default()).unwrap();
+    let other = qk(&found.model, &text, "scores.1.0", &QkDictionaries::default(), &options, &Task::default()).unwrap();
     assert!(match_of(&other).abs() < 1e-3, "{}", match_of(&other));
 }
 
@@ -221,7 +221,7 @@ fn what_cannot_be_split_is_refused_by_name() {
     };
     let all = configs();
     let plain = named(decoder(config(), DType::F32));
-    let none = QkDictionaries::None;
+    let none = QkDictionaries::default();
     let last = QkOptions::default();
     assert_eq!(
         refused(&plain, "scores.1", &none, last),
@@ -243,9 +243,10 @@ fn what_cannot_be_split_is_refused_by_name() {
     assert!(refused(&normed, "scores.1.0", &none, last).contains("a model with norms of the residual stream"));
     let net = named(decoder(all.iter().find(|config| config.delta.is_some()).unwrap().clone(), DType::F32));
     assert!(refused(&net, "scores.0.0", &none, last).contains("scores"), "a delta net has no scores");
-    let elsewhere = QkDictionaries::Dictionary(dictionary(16, "resid_pre.0", Scaling::None));
+    let elsewhere = QkFeatures::Dictionary(dictionary(16, "resid_pre.0", Scaling::None)).into();
     assert!(refused(&plain, "scores.1.0", &elsewhere, last).contains("found one of `resid_pre.0`"));
     let few = transcoders(&plain.decoder, Reads::MlpIn, Writes::MlpOut, false);
     let few = Transcoders::new(few.layers()[..1].to_vec(), Reads::MlpIn, Writes::MlpOut).unwrap();
-    assert!(refused(&plain, "scores.1.0", &QkDictionaries::Transcoders(few), last).contains("found none for layer 1"));
+    let few = QkFeatures::Transcoders(few).into();
+    assert!(refused(&plain, "scores.1.0", &few, last).contains("found none for layer 1"));
 }

@@ -22,7 +22,6 @@ use crate::features::feature::tokenizer;
 use crate::features::tokens::token_ids;
 use crate::intervene::metric::Measure;
 use crate::model::Model;
-use crate::model::gradient_rules::GradientRules;
 use crate::sae::Sae;
 use crate::tensor::normalise::cosine;
 use crate::tensor::{DType, Tensor};
@@ -157,9 +156,7 @@ fn circuit(search: &SearchInputs, quantity: &str, made: &[(&str, Cell)], task: &
     graph.quantity = Some(format!("change of {quantity}"));
     graph.is_whole = found.is_whole && edges.is_whole;
     graph.made = told.iter().chain(made).map(|(name, value)| (name.to_string(), value.clone())).collect();
-    if options.gradients != GradientRules::Derivatives {
-        graph.made.push(("gradients".into(), options.gradients.word().into()));
-    }
+    graph.made.extend(options.rules.stated());
     let saes = search.placed.iter().map(|placed| placed.sae.clone()).collect();
     Ok(Circuit { saes, ..Circuit::without_dictionaries(graph) })
 }

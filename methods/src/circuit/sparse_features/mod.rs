@@ -26,7 +26,8 @@ use super::edges::EdgeAblation;
 use crate::base::Result;
 use crate::features::TokenPattern;
 use crate::model::Model;
-use crate::model::gradient_rules::GradientRules;
+use crate::model::gradient_rules::GradientOptions;
+use crate::options::OptionGroup;
 
 pub use ablations::FeatureAblations;
 pub use find::{of_pairs, of_text};
@@ -66,9 +67,6 @@ crate::choices! {
     }
 }
 
-/// Methods with which relevance propagation goes; beside exact effects, edges have its gradients.
-const RELEVANCE_METHODS: &[&str] = &["attribution", "exact"];
-
 crate::options! {
     /// Options of the search for a feature circuit.
     #[derive(Debug, Clone)]
@@ -84,9 +82,7 @@ crate::options! {
         edges: bool = true;
         /// The number of points on the way, in "integrated".
         steps: usize = 10 => at_least(1.0);
-        /// The rules of the backward passes: derivatives; or "relp", relevance propagation, in which divisors of norms are
-        /// constants, activation functions multiply by act(x) / x, and gate and up projection share their product.
-        gradients: GradientRules = GradientRules::Derivatives => only("method", RELEVANCE_METHODS);
+        with rules: GradientOptions => only("method", &["attribution", "exact"]);
     }
 }
 
@@ -131,8 +127,8 @@ impl From<EdgeAblation> for NodeAblation {
 impl SparseFeatureOptions {
     /// Returns the model with gradients by the rules of these options.
     fn ruled(&self, model: &Model) -> Result<Model> {
-        self.gradients.check_method(self.method.word(), RELEVANCE_METHODS)?;
-        model.by_rules(self.gradients)
+        self.refuse_others()?;
+        model.by_rules(self.rules.gradients)
     }
 
     /// Returns whether the metric has to have a gradient.

@@ -23,11 +23,11 @@ pub const COLUMNS: [&str; 13] = [
 
 impl Sufficiency {
     pub fn table(&self) -> Table {
-        Table {
-            title: "the share of P(tokens) that features keep, all others at their means".into(),
-            columns: COLUMNS.map(String::from).to_vec(),
-            rows: self.points.iter().map(row).collect(),
-        }
+        Table::new(
+            "the share of P(tokens) that features keep, all others at their means",
+            COLUMNS,
+            self.points.iter().map(row),
+        )
     }
 }
 
@@ -65,5 +65,5 @@ pub fn range(numbers: &[f64]) -> [Option<f64>; 3] {
 
 /// Returns a cell, missing where the number is not finite: there is no share of nothing.
 fn cell(number: Option<f64>) -> Cell {
-    number.filter(|number| number.is_finite()).map_or(Cell::Missing, Cell::from)
+    number.filter(|number| number.is_finite()).into()
 }

@@ -101,21 +101,20 @@ fn predicted(graph: &Graph, members: &[usize], quantity: &str, ablation: EdgeAbl
 
 impl GroupAblation {
     pub fn table(&self) -> Table {
-        let maybe = |value: Option<f64>| value.map_or(Cell::Missing, Cell::from);
-        let row = |name: String, predicted, measured: f64, [low, high]: [Option<f64>; 2]| {
-            vec![name.into(), self.nodes.into(), maybe(predicted), measured.into(), maybe(low), maybe(high)]
+        let row = |name: String, predicted: Option<f64>, measured: f64, [low, high]: [Option<f64>; 2]| {
+            vec![name.into(), self.nodes.into(), predicted.into(), measured.into(), low.into(), high.into()]
         };
         let least = self.random.iter().copied().reduce(f64::min);
         let most = self.random.iter().copied().reduce(f64::max);
         let draws = format!("random groups, {}", count(self.random.len(), "draw"));
-        Table {
-            title: format!("{} where a group is ablated, {}", self.quantity, count(self.pairs, "pair")),
-            columns: ["ablated", "nodes", "predicted", "measured", "low", "high"].map(String::from).to_vec(),
-            rows: vec![
+        Table::new(
+            format!("{} where a group is ablated, {}", self.quantity, count(self.pairs, "pair")),
+            ["ablated", "nodes", "predicted", "measured", "low", "high"],
+            [
                 row(self.name.clone(), self.predicted, self.measured, [0, 1].map(|end| Some(self.interval?[end]))),
                 row(draws, None, mean(&self.random), [least, most]),
             ],
-        }
+        )
     }
 }
 

@@ -77,10 +77,10 @@ impl GroupIntervention {
             let cells = [*predicted, *measured, mean(&random), least, most].map(Cell::from);
             [Cell::from(label.as_str())].into_iter().chain(cells).collect()
         };
-        Table {
-            title: "change of logits, less the mean over all tokens".into(),
-            columns: ["target", "predicted", "measured", "random", "lowest", "highest"].map(String::from).to_vec(),
-            rows: self.targets.iter().enumerate().map(row).collect(),
-        }
+        Table::new(
+            "change of logits, less the mean over all tokens",
+            ["target", "predicted", "measured", "random", "lowest", "highest"],
+            self.targets.iter().enumerate().map(row),
+        )
     }
 }

@@ -66,20 +66,38 @@ pub struct Gather<'a> {
     widths: &'a [usize],
     /// The rows of the flattened batch that are kept.
     kept: Tensor,
+    /// The site whose stream is handed over, before the last of the places or there.
+    handed_at: Option<Site>,
     found: Vec<Option<Vec<f32>>>,
+    stream: Option<Tensor>,
+}
+
+/// Results of a forward pass.
+pub struct Gathered {
+    /// The rows of each site, concatenated.
+    pub rows: Vec<Vec<f32>>,
+    /// The residual stream of the batch, where it is handed over.
+    pub stream: Option<Tensor>,
 }
 
 impl<'a> Gather<'a> {
-    pub fn new(places: &'a [Place], widths: &'a [usize], kept: Vec<u32>, device: &Device) -> Result<Self> {
+    pub fn new(
+        places: &'a [Place],
+        widths: &'a [usize],
+        kept: Vec<u32>,
+        handed_at: Option<Site>,
+        device: &Device,
+    ) -> Result<Self> {
         let count = kept.len();
         let kept = Tensor::from_vec(kept, count, device)?;
-        Ok(Self { places, widths, kept, found: vec![None; places.len()] })
+        Ok(Self { places, widths, kept, handed_at, found: vec![None; places.len()], stream: None })
     }
 
-    /// Returns the rows of each site, concatenated.
-    pub fn finish(self) -> Result<Vec<Vec<f32>>> {
+    pub fn finish(self) -> Result<Gathered> {
         let missing = |place: &Place| err!(Bug, "a pass that did not come by `{place}`");
-        self.found.into_iter().zip(self.places).map(|(found, place)| found.ok_or_else(|| missing(place))).collect()
+        let found = self.found.into_iter().zip(self.places);
+        let rows = found.map(|(found, place)| found.ok_or_else(|| missing(place))).collect::<Result<_>>()?;
+        Ok(Gathered { rows, stream: self.stream })
     }
 
     fn rows(&self, place: Place, width: usize, x: &Tensor) -> Result<Vec<f32>> {
@@ -95,7 +113,7 @@ impl<'a> Gather<'a> {
 
 impl Hooks for Gather<'_> {
     fn wants(&self, site: Site) -> bool {
-        self.places.iter().any(|place| place.site == site)
+        self.handed_at == Some(site) || self.places.iter().any(|place| place.site == site)
     }
 
     fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>> {
@@ -106,6 +124,9 @@ impl Hooks for Gather<'_> {
                     *found = Some(rows);
                 }
             }
+        }
+        if self.handed_at == Some(at.site) {
+            self.stream = Some(x.clone());
         }
         Ok(None)
     }

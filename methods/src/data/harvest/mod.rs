@@ -5,6 +5,7 @@ mod moments;
 mod options;
 mod passes;
 mod positions;
+mod relay;
 mod sink;
 
 #[cfg(test)]
@@ -24,15 +25,16 @@ use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::config::Config;
 use crate::model::decoder::{Decoder, Logits, Pass};
-use crate::model::site::{NAME_ONE, Place, SiteKind, one_site, select};
+use crate::model::site::{NAME_ONE, Place, Site, SiteKind, one_site, select};
 use crate::tensor::{Device, Tensor};
-use gather::Gather;
+use gather::{Gather, Gathered};
 
 pub use gather::width;
 pub use moments::Moments;
 pub use options::{LabelName, PositionOptions, SkipOptions, TokenName};
 pub use passes::Passes;
 pub use positions::{KeptPositions, Skipped};
+pub use relay::{Relay, goes_on};
 pub use sink::{ActivationBlock, Blocks, FunctionSink, Progress, Sink};
 
 /// Approximate number of tokens in a batch of the model.
@@ -81,6 +83,8 @@ impl<'a> TextReading<'a> {
             progress: Progress::new(&widths),
             total: text.options().tokens,
             name: text.name().into(),
+            begun: None,
+            handed: None,
             context,
             places,
             widths,
@@ -110,6 +114,10 @@ pub struct Harvest {
     /// The number of tokens to read, where known.
     total: Option<u64>,
     name: String,
+    /// The streams that the passes begin with; none where they begin with embeddings.
+    begun: Option<Relay>,
+    /// The streams that are kept for another harvest.
+    handed: Option<Relay>,
 }
 
 impl Harvest {
@@ -232,6 +240,12 @@ impl Harvest {
 
     /// Passes all blocks to a sink.
     pub fn run(mut self, sink: &mut dyn Sink, task: &Task) -> Result<Progress> {
+        self.pass_to(sink, task)?;
+        Ok(self.progress)
+    }
+
+    /// Passes all blocks to a sink, and stays for what it hands over.
+    pub fn pass_to(&mut self, sink: &mut dyn Sink, task: &Task) -> Result<()> {
         let bar = self.bar("harvesting", task);
         bar.had(self.progress.read * self.context as u64);
         loop {
@@ -239,14 +253,13 @@ impl Harvest {
             let Some(block) = self.next(task)? else { break };
             bar.advance((self.progress.read - before) * self.context as u64);
             if sink.take(block, &self.progress, task)?.is_break() {
-                return Ok(self.progress);
+                return Ok(());
             }
         }
         if self.progress.kept == 0 {
             return Err(self.nothing());
         }
-        sink.finish(&self.progress, task)?;
-        Ok(self.progress)
+        sink.finish(&self.progress, task)
     }
 
     fn nothing(&self) -> Error {
@@ -291,8 +304,16 @@ impl Harvest {
                 flat.push((number * batch.width() + position) as u32);
             }
         }
-        let found = activations(&self.decoder, &self.places, &self.widths, batch, flat, task)?;
-        for (number, rows) in found.into_iter().enumerate() {
+        let begun = match &mut self.begun {
+            Some(relay) => Some((relay.site, relay.next_batch()?)),
+            None => None,
+        };
+        let pass = BatchPass { batch, kept: flat, begun, handed_at: self.handed.as_ref().map(|relay| relay.site) };
+        let found = activations(&self.decoder, &self.places, &self.widths, pass, task)?;
+        if let (Some(relay), Some(stream)) = (&mut self.handed, found.stream) {
+            relay.push(stream);
+        }
+        for (number, rows) in found.rows.into_iter().enumerate() {
             let (Some(place), Some(width)) = (self.places.get(number), self.widths.get(number)) else { continue };
             finite(*place, *width, &rows, &block)?;
             if let Some(moments) = self.progress.statistics.get_mut(number) {
@@ -321,23 +342,37 @@ impl Blocks for Harvest {
     }
 }
 
+/// A forward pass over some rows of tokens.
+struct BatchPass {
+    batch: Batch,
+    /// The rows of the flattened batch that are kept.
+    kept: Vec<u32>,
+    /// The residual stream that the pass begins with, and its site.
+    begun: Option<(Site, Tensor)>,
+    /// The site whose stream is handed over.
+    handed_at: Option<Site>,
+}
+
 /// Runs one forward pass, on a separate thread, so that an interruption does not wait for it.
 fn activations(
     decoder: &Arc<Decoder>,
     places: &[Place],
     widths: &[usize],
-    batch: Batch,
-    kept: Vec<u32>,
+    pass: BatchPass,
     task: &Task,
-) -> Result<Vec<Vec<f32>>> {
+) -> Result<Gathered> {
     let decoder = decoder.clone();
     let places = places.to_vec();
     let widths = widths.to_vec();
     let within = task.clone();
     task.apart(move || {
-        let mut gather = Gather::new(&places, &widths, kept, decoder.device())?;
-        let pass = Pass { hooks: &mut gather, past: None, logits: Logits::Last, task: &within };
-        decoder.forward(&batch, pass)?;
+        let BatchPass { batch, kept, begun, handed_at } = pass;
+        let mut gather = Gather::new(&places, &widths, kept, handed_at, decoder.device())?;
+        let hooks = &mut gather;
+        match begun {
+            None => decoder.forward(&batch, Pass { hooks, past: None, logits: Logits::Last, task: &within })?,
+            Some((site, stream)) => decoder.resumed(&batch, site, &stream, hooks, Logits::Last, &within)?,
+        };
         gather.finish()
     })
 }

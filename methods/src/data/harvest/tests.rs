@@ -166,6 +166,37 @@ fn tokens_are_left_out_by_their_label() {
 }
 
 #[test]
+fn a_harvest_goes_on_where_another_has_left_the_stream() {
+    let task = Task::default();
+    let options = HarvestOptions::default();
+    let sites = ["resid_pre.0", "resid_post.0", "resid_post.1"];
+    let mut relayed = 0;
+    for (number, config) in fixtures::configs().into_iter().enumerate() {
+        let model = model(config);
+        // Several batches of the first one.
+        let text = letters(if number == 0 { 300 } else { 20 }, text::TextOptions::default());
+        let harvest = |sites: &[&str]| TextReading::new(&model, &text, &options).harvest(sites, &task).unwrap();
+        let whole = collected(&mut harvest(&sites)).0;
+        let mut first = harvest(&sites[..2]).handing_over();
+        assert!(collected(&mut first).0 == whole[..2]);
+        let relay = first.handed_over();
+        assert_eq!(relay.is_some(), goes_on(&model.decoder));
+        relayed += usize::from(relay.is_some());
+        let last = collected(&mut harvest(&sites[2..]).starting_at(relay)).0;
+        assert!(last[0] == whole[2], "{:?}", model.decoder.config());
+    }
+    assert!(relayed > 10, "{relayed}");
+    // A stream behind a site is of no use to it.
+    let model = model(fixtures::config());
+    let text = letters(20, text::TextOptions::default());
+    let harvest = |site: &str| TextReading::new(&model, &text, &options).harvest(&[site], &task).unwrap();
+    let mut first = harvest("resid_post.0").handing_over();
+    let expected = collected(&mut harvest("z.0")).0;
+    collected(&mut first);
+    assert_eq!(collected(&mut harvest("z.0").starting_at(first.handed_over())).0, expected);
+}
+
+#[test]
 fn statistics_are_those_of_the_blocks() {
     let model = model(fixtures::config());
     let text = letters(30, text::TextOptions::default());

@@ -82,16 +82,12 @@ impl Tally {
             ("bytes", self.bytes),
             ("documents of the other part", self.other_part),
         ];
-        let read = read.map(|(what, count)| vec![what.into(), Cell::Int(count as i64), Cell::Missing]);
+        let read = read.map(|(what, count)| vec![what.into(), count.into(), Cell::Missing]);
         let skipped = self.skipped.iter().map(|(reason, skipped)| {
-            vec![
-                format!("left out: {reason}").into(),
-                Cell::Int(skipped.count as i64),
-                skipped.places.join(", ").into(),
-            ]
+            vec![format!("left out: {reason}").into(), skipped.count.into(), skipped.places.join(", ").into()]
         });
-        let columns = ["what", "count", "first places"].map(String::from).into();
-        Table { title, columns, rows: read.into_iter().chain(skipped).collect() }
+        let columns = ["what", "count", "first places"];
+        Table::new(title, columns, read.into_iter().chain(skipped))
     }
 }
 

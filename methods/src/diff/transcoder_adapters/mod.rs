@@ -5,6 +5,8 @@
 //! to what the MLP writes, x being what it reads, so that the hybrid with its adapters predicts what the tuned model does. Only
 //! the adapters are fitted ([`fit`]).
 
+#[cfg(test)]
+mod authors_tests;
 mod branch;
 mod fit;
 mod hybrid;

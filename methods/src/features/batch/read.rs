@@ -45,12 +45,7 @@ fn card(batch: &Batch, feature: &BatchFeature) -> FeatureCard {
         fields.push(("texts", feature.n_prompts_total.into()));
         fields.push(("tokens in each", feature.n_tokens_in_prompt.into()));
     }
-    let facts = Card {
-        title: title.clone(),
-        fields: fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
-        histogram: histogram(feature),
-        body: None,
-    };
+    let facts = Card { histogram: histogram(feature), ..Card::new(&title, fields) };
     FeatureCard {
         feature: feature.feature_index,
         title,
@@ -106,10 +101,9 @@ fn plain(tokens: &[String]) -> Vec<String> {
 }
 
 fn tables(feature: &BatchFeature) -> Vec<Table> {
-    let columns = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
     let [raised, lowered] = [&feature.pos_str, &feature.neg_str].map(|texts| plain(texts));
-    let text = |texts: &[String], at: usize| texts.get(at).map_or(Cell::Missing, |text| text.clone().into());
-    let number = |numbers: &[f64], at: usize| numbers.get(at).map_or(Cell::Missing, |number| (*number).into());
+    let text = |texts: &[String], at: usize| Cell::from(texts.get(at).map(String::as_str));
+    let number = |numbers: &[f64], at: usize| Cell::from(numbers.get(at).copied());
     let count = feature.pos_str.len().max(feature.neg_str.len());
     let logits = (0..count).map(|at| {
         let up = [text(&raised, at), number(&feature.pos_values, at)];
@@ -119,30 +113,25 @@ fn tables(feature: &BatchFeature) -> Vec<Table> {
         let row = |(at, index): (usize, &usize)| vec![(*index).into(), number(pearson, at), number(cosine, at)];
         indices.iter().enumerate().map(row).collect()
     };
-    let by = |first: &str| columns(&[first, "correlation", "cosine"]);
     vec![
-        Table {
-            title: "Logits along its direction".into(),
-            columns: columns(&["raised", "raised by", "lowered", "lowered by"]),
-            rows: logits.collect(),
-        },
-        Table {
-            title: "Correlated features".into(),
-            columns: by("feature"),
-            rows: correlated(
+        Table::new("Logits along its direction", ["raised", "raised by", "lowered", "lowered by"], logits),
+        Table::new(
+            "Correlated features",
+            ["feature", "correlation", "cosine"],
+            correlated(
                 &feature.correlated_features_indices,
                 &feature.correlated_features_pearson,
                 &feature.correlated_features_l1,
             ),
-        },
-        Table {
-            title: "Correlated entries of what it reads".into(),
-            columns: by("entry"),
-            rows: correlated(
+        ),
+        Table::new(
+            "Correlated entries of what it reads",
+            ["entry", "correlation", "cosine"],
+            correlated(
                 &feature.correlated_neurons_indices,
                 &feature.correlated_neurons_pearson,
                 &feature.correlated_neurons_l1,
             ),
-        },
+        ),
     ]
 }

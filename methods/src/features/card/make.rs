@@ -142,15 +142,14 @@ fn begun(sae: &Sae, feature: usize) -> FeatureCard {
         "" => format!("feature {feature}"),
         site => format!("feature {feature} of {site}"),
     };
-    let facts = Card { title: title.clone(), fields: of_dictionary(sae), ..Card::default() };
+    let facts = Card::new(&title, of_dictionary(sae));
     FeatureCard { feature, site, title, facts, ..FeatureCard::default() }
 }
 
-fn of_dictionary(sae: &Sae) -> Vec<(String, Cell)> {
+fn of_dictionary(sae: &Sae) -> [(&'static str, Cell); 2] {
     let about = &sae.parts().about;
-    let model = about.model().map_or(Cell::Missing, Cell::from);
     let dictionary = format!("{} of {} features", about.kind, sae.d_sae());
-    vec![("dictionary".into(), dictionary.trim().into()), ("model".into(), model)]
+    [("dictionary", dictionary.trim().into()), ("model", about.model().into())]
 }
 
 fn writes_to_stream(model: &Model, sae: &Sae) -> bool {
@@ -233,11 +232,10 @@ impl<'a> Maker<'a> {
     fn facts(&self, facts: &mut Card) {
         let survey = self.survey;
         let tally = self.tally;
-        let count = |count: u64| Cell::Int(count as i64);
         let mut known: Vec<(&str, Cell)> = vec![
             ("text", survey.name.as_str().into()),
-            ("positions read", count(survey.positions)),
-            ("active at", count(tally.fired)),
+            ("positions read", survey.positions.into()),
+            ("active at", tally.fired.into()),
             ("density", survey.density(self.number, self.feature).into()),
         ];
         if let Some(strongest) = tally.top.first() {
@@ -297,32 +295,23 @@ impl<'a> Maker<'a> {
             let occurs = self.survey.occurrences.get(at.token as usize).copied().unwrap_or_default();
             let mean = at.sum / at.fired.max(1) as f64;
             let token = contexts::quoted(self.model, at.token);
-            let counts = [at.fired, occurs].map(|count| Cell::Int(count as i64));
+            let counts = [at.fired, occurs].map(Cell::from);
             let shares = [mean, at.sum / whole, at.missed / whole].map(Cell::from);
             [vec![token.into()], counts.to_vec(), shares.to_vec()].concat()
         });
         let columns = ["token", "active at", "of", "mean code", "share of all codes", "missed at most"];
-        Table {
-            title: "Tokens that it is active at".into(),
-            columns: columns.map(String::from).to_vec(),
-            rows: rows.collect(),
-        }
+        Table::new("Tokens that it is active at", columns, rows)
     }
 
     /// Returns a table of how often the feature is active at each class of positions.
     fn positions(&self) -> Table {
         let rows = self.survey.classes.iter().enumerate().map(|(class, positions)| {
             let (fired, sum) = self.spread.positions.get(class).copied().unwrap_or_default();
-            let mean = if fired == 0 { Cell::Missing } else { (sum / fired as f64).into() };
+            let mean = (fired > 0).then(|| sum / fired as f64);
             let share = fired as f64 / (*positions).max(1) as f64;
-            let positions = Cell::Int(*positions as i64);
-            vec![class_name(class).into(), Cell::Int(fired as i64), positions, share.into(), mean]
+            vec![class_name(class).into(), fired.into(), (*positions).into(), share.into(), mean.into()]
         });
-        Table {
-            title: "Positions in a row".into(),
-            columns: ["position", "active at", "of", "share", "mean code"].map(String::from).to_vec(),
-            rows: rows.collect(),
-        }
+        Table::new("Positions in a row", ["position", "active at", "of", "share", "mean code"], rows)
     }
 
     /// Adds the effect of the feature's ablation at its strongest positions.

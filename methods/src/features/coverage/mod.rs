@@ -180,7 +180,7 @@ impl Coverage {
                 Some(JudgedRule { rule, counts, p }) => {
                     row.extend([counts.labelled.into(), rule.feature.into(), f64::from(rule.threshold).into()]);
                     row.extend([rule.chosen_by, counts.f1].map(Cell::Float));
-                    row.extend(one.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float)));
+                    row.extend(Cell::ends(one.interval));
                     row.extend([counts.precision, counts.recall, one.auroc, *p].map(Cell::Float));
                 }
             }
@@ -190,11 +190,7 @@ impl Coverage {
         let mut labels: Vec<&LabelCoverage> = self.labels.iter().collect();
         let f1 = |one: &LabelCoverage| one.best.as_ref().map_or(0.0, |one| one.counts.f1);
         labels.sort_by(|a, b| f1(b).total_cmp(&f1(a)));
-        Table {
-            title: "the best feature of each label".into(),
-            columns: columns.map(String::from).to_vec(),
-            rows: labels.into_iter().map(row).collect(),
-        }
+        Table::new("the best feature of each label", columns, labels.into_iter().map(row))
     }
 
     fn of_features(&self) -> Table {
@@ -208,11 +204,7 @@ impl Coverage {
         };
         let mut features: Vec<&JudgedRule> = self.features.iter().collect();
         features.sort_by(|a, b| b.counts.f1.total_cmp(&a.counts.f1));
-        Table {
-            title: "the best label of each feature".into(),
-            columns: columns.map(String::from).to_vec(),
-            rows: features.into_iter().map(row).collect(),
-        }
+        Table::new("the best label of each feature", columns, features.into_iter().map(row))
     }
 }
 

@@ -127,11 +127,11 @@ mod tests {
     #[test]
     fn words_are_found_by_site_and_index_and_of_several_the_first_counts() {
         let row = |name: &str, label: &str, score: f64| vec![name.into(), label.into(), score.into()];
-        let table = Table {
-            title: String::new(),
-            columns: ["feature", "label", "AUROC"].map(String::from).to_vec(),
-            rows: vec![row("resid_post.1/12", "bracket", 0.9), row("resid_post.1/12", "depth", 0.8)],
-        };
+        let table = Table::new(
+            "",
+            ["feature", "label", "AUROC"],
+            [row("resid_post.1/12", "bracket", 0.9), row("resid_post.1/12", "depth", 0.8)],
+        );
         let said = Said::of_table(&table).unwrap();
         assert_eq!(said.of("resid_post.1", 12), Some(&Description { text: "bracket".into(), score: 0.9 }));
         assert_eq!(said.of("resid_post.0", 12), None);
@@ -156,14 +156,14 @@ mod tests {
 
     #[test]
     fn who_wrote_the_words_and_how_is_kept_where_it_is_known() {
-        let table = Table {
-            title: String::new(),
-            columns: ["method", "by", "description", "feature"].map(String::from).to_vec(),
-            rows: vec![
+        let table = Table::new(
+            "",
+            ["method", "by", "description", "feature"],
+            [
                 vec!["pairs".into(), "a model".into(), "bracket".into(), "embed/1".into()],
                 vec![Cell::Missing, Cell::Missing, "depth".into(), "embed/2".into()],
             ],
-        };
+        );
         let rows = Said::rows(&table).unwrap();
         let sources: Vec<_> = rows.iter().map(|(.., said)| (said.by.as_deref(), said.method.as_deref())).collect();
         assert_eq!(sources, [(Some("a model"), Some("pairs")), (None, None)]);

@@ -15,7 +15,7 @@ use super::facts::{Fact, looks, of_labels, strings};
 use super::feature::FeatureList;
 use super::text_codes::{FeatureTextOptions, TextCodes};
 use crate::base::random::{OF_CALL, Seed, stream};
-use crate::base::{Cell, Result, Table, Task, parallel};
+use crate::base::{Result, Table, Task, parallel};
 use crate::data::Text;
 use crate::err;
 use crate::model::Model;
@@ -182,14 +182,14 @@ pub fn table(names: &[String], described: &[FeatureDescription]) -> Table {
         } else {
             format!("unclear (best: {})", found.best)
         };
-        let [top, random] = [found.top, found.random].map(|score| score.map_or(Cell::Missing, Cell::Float));
-        vec![name.as_str().into(), text.into(), found.score.into(), top, random, found.tried.into()]
+        let FeatureDescription { score, top, random, tried, .. } = *found;
+        vec![name.as_str().into(), text.into(), score.into(), top.into(), random.into(), tried.into()]
     };
-    Table {
-        title: "what features stand for; scores are correlations on held-out text".into(),
-        columns: columns.map(String::from).to_vec(),
-        rows: names.iter().zip(described).map(row).collect(),
-    }
+    Table::new(
+        "what features stand for; scores are correlations on held-out text",
+        columns,
+        names.iter().zip(described).map(row),
+    )
 }
 
 #[cfg(test)]

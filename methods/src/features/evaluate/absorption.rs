@@ -219,8 +219,8 @@ impl LabelledActivations<'_> {
             rows.push(vec![(at as usize).into(), whole.into(), found.fraction.into(), found.full.into()]);
         }
         let main = self.main.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-        let columns = ["row", "projection", "fraction", "full"].map(String::from).to_vec();
-        Ok(Table { title: format!("absorption of features {main} by others"), columns, rows })
+        let columns = ["row", "projection", "fraction", "full"];
+        Ok(Table::new(format!("absorption of features {main} by others"), columns, rows))
     }
 
     /// Returns the number of activations and the unit direction, or an error if the shapes do not fit each other.
@@ -262,7 +262,7 @@ impl LabelledActivations<'_> {
 /// Returns a table with a row for each label.
 pub fn table(title: &str, found: &[AbsorbedLabel]) -> Table {
     let row = |one: &AbsorbedLabel| -> Vec<Cell> {
-        let number = |value: f64| if value.is_finite() { Cell::Float(value) } else { Cell::Missing };
+        let number = |value: f64| Cell::from(value.is_finite().then_some(value));
         let main = one.main.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
         let first = vec![one.name.as_str().into(), main.into(), one.tokens.into(), number(one.accuracy)];
         let [fraction, full] = one.random;
@@ -270,7 +270,7 @@ pub fn table(title: &str, found: &[AbsorbedLabel]) -> Table {
     };
     let columns =
         ["label", "features", "tokens", "probe's accuracy", "fraction", "full", "random, fraction", "random, full"];
-    Table { title: title.into(), columns: columns.map(String::from).to_vec(), rows: found.iter().map(row).collect() }
+    Table::new(title, columns, found.iter().map(row))
 }
 
 #[cfg(test)]

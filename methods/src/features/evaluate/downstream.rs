@@ -120,9 +120,9 @@ pub fn table(found: &[TaskAccuracy]) -> Table {
         let numbers = [one.clean, one.spliced, one.random, one.zero].map(Cell::Float);
         [vec![one.task.into(), one.pairs.into()], numbers.to_vec()].concat()
     };
-    Table {
-        title: "share of pairs whose right answer is the likelier one".into(),
-        columns: ["task", "pairs", "clean", "spliced", "random", "zero"].map(String::from).to_vec(),
-        rows: found.iter().map(row).collect(),
-    }
+    Table::new(
+        "share of pairs whose right answer is the likelier one",
+        ["task", "pairs", "clean", "spliced", "random", "zero"],
+        found.iter().map(row),
+    )
 }

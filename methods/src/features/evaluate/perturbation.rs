@@ -139,11 +139,11 @@ pub fn table(found: &[LabelPerturbation]) -> Table {
         let first: [Cell; 3] = [one.label.into(), one.classes.into(), one.accuracy.into()];
         first.into_iter().chain(one.own.iter().chain(&one.random).map(|value| Cell::Float(*value))).collect()
     };
-    Table {
-        title: "targeted probe perturbation by the number of features taken out".into(),
-        columns: columns.chain(named("")).chain(named("random, ")).collect(),
-        rows: found.iter().map(row).collect(),
-    }
+    Table::new(
+        "targeted probe perturbation by the number of features taken out",
+        columns.chain(named("")).chain(named("random, ")),
+        found.iter().map(row),
+    )
 }
 
 #[cfg(test)]

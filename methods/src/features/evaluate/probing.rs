@@ -101,11 +101,7 @@ pub fn table(found: &[ProbeScores]) -> Table {
         let first: [Cell; 3] = [one.name.as_str().into(), one.train.into(), one.test.into()];
         first.into_iter().chain(numbers).collect()
     };
-    Table {
-        title: "accuracy of probes on k features; chance is 0.5".into(),
-        columns: columns.collect(),
-        rows: found.iter().map(row).collect(),
-    }
+    Table::new("accuracy of probes on k features; chance is 0.5", columns, found.iter().map(row))
 }
 
 #[cfg(test)]

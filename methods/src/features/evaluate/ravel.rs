@@ -262,9 +262,9 @@ pub fn table(found: &[Attribute]) -> Table {
         let first: [Cell; 5] = [one.name.into(), own.into(), others.into(), one.whole[0].into(), one.whole[1].into()];
         first.into_iter().chain(one.own.iter().chain(&one.random).flatten().map(|value| Cell::Float(*value))).collect()
     };
-    Table {
-        title: "cause and isolation of attributes by the number of features".into(),
-        columns: columns.chain(named("")).chain(named("random, ")).collect(),
-        rows: found.iter().map(row).collect(),
-    }
+    Table::new(
+        "cause and isolation of attributes by the number of features",
+        columns.chain(named("")).chain(named("random, ")),
+        found.iter().map(row),
+    )
 }

@@ -81,20 +81,19 @@ pub const COLUMNS: [&str; 8] = ["measure", "value", "low", "high", "random", "n"
 
 fn table(title: String, scores: &[Score]) -> Table {
     let row = |one: &Score| {
-        let [low, high] = one.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
-        let number = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Float);
+        let [low, high] = Cell::ends(one.interval);
         vec![
             one.name.as_str().into(),
-            number(one.value),
+            one.value.into(),
             low,
             high,
-            number(one.random),
+            one.random.into(),
             one.n.into(),
             one.of.into(),
             one.formula.as_str().into(),
         ]
     };
-    Table { title, columns: COLUMNS.map(String::from).to_vec(), rows: scores.iter().map(row).collect() }
+    Table::new(title, COLUMNS, scores.iter().map(row))
 }
 
 #[cfg(test)]

@@ -229,11 +229,11 @@ pub fn table(found: &[SpuriousRemoval]) -> Table {
         let first: [Cell; 3] = [one.name.as_str().into(), one.biased.into(), one.clean.into()];
         first.into_iter().chain(one.own.iter().chain(&one.random).map(|value| Cell::Float(*value))).collect()
     };
-    Table {
-        title: "spurious correlations removed by the number of features taken out".into(),
-        columns: columns.chain(named("")).chain(named("random, ")).collect(),
-        rows: found.iter().map(row).collect(),
-    }
+    Table::new(
+        "spurious correlations removed by the number of features taken out",
+        columns.chain(named("")).chain(named("random, ")),
+        found.iter().map(row),
+    )
 }
 
 #[cfg(test)]

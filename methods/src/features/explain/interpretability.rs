@@ -42,11 +42,11 @@ pub fn interpretability(
         first += list.features.len();
     }
     let columns = ["of", "score", "low", "high", "by another's", "top", "random", "scored", "features", "failed"];
-    Ok(Table {
-        title: format!("mean scores of explanations, {}, judged by {}", options.method.word(), judge.name()),
-        columns: columns.map(String::from).to_vec(),
+    Ok(Table::new(
+        format!("mean scores of explanations, {}, judged by {}", options.method.word(), judge.name()),
+        columns,
         rows,
-    })
+    ))
 }
 
 /// Joins the features of all groups, one after the other, so that the model reads the text once.
@@ -65,8 +65,7 @@ fn row(name: &str, scored: &[ExplanationScore]) -> Vec<Cell> {
     let own: Vec<f64> = scored.iter().filter_map(|one| one.score).collect();
     let of = |value: &dyn Fn(&ExplanationScore) -> Option<f64>| mean(scored.iter().filter_map(value));
     let drawn = |drawn: &[usize]| drawn.iter().filter_map(|at| own.get(*at)).sum::<f64>() / drawn.len() as f64;
-    let [low, high] =
-        bootstrap(own.len(), SEED, drawn).map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+    let [low, high] = Cell::ends(bootstrap(own.len(), SEED, drawn));
     let top = of(&|one| if let Details::Simulation { top, .. } = one.details { top } else { None });
     let random = of(&|one| if let Details::Simulation { random, .. } = one.details { random } else { None });
     let failed: usize = scored.iter().map(|one| one.failed).sum();
@@ -77,5 +76,5 @@ fn row(name: &str, scored: &[ExplanationScore]) -> Vec<Cell> {
 
 fn mean(of: impl Iterator<Item = f64>) -> Cell {
     let all: Vec<f64> = of.collect();
-    if all.is_empty() { Cell::Missing } else { Cell::Float(all.iter().sum::<f64>() / all.len() as f64) }
+    (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64).into()
 }

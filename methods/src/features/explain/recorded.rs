@@ -327,16 +327,16 @@ fn beside<'a>(codes: &[f64], own: &'a Result<Vec<f64>>) -> Option<FragmentPredic
 /// Returns a table of what was read from each answer: a row for each text that was judged, or each token that was
 /// simulated.
 pub fn read(exchanges: &[Exchange], options: &AnswerOptions, task: &Task) -> Result<Table> {
-    let why = |error: Option<&Error>| error.map_or(Cell::Missing, |error| error.message.as_str().into());
+    let why = |error: Option<&Error>| Cell::from(error.map(|error| error.message.as_str()));
     let mut rows: Vec<Vec<Cell>> = Vec::new();
     let columns: &[&str] = match options.method {
         Method::Simulation => {
             for (at, (codes, found)) in all_simulations(exchanges, options.read_as)?.iter().enumerate() {
                 task.check()?;
                 for (place, code) in codes.iter().enumerate() {
-                    let simulated = found.as_ref().ok().and_then(|found| found.get(place));
-                    let simulated = simulated.map_or(Cell::Missing, |value| Cell::Float(*value));
-                    rows.push(vec![at.into(), place.into(), Cell::Float(*code), simulated, why(found.as_ref().err())]);
+                    let simulated = found.as_ref().ok().and_then(|found| found.get(place)).copied();
+                    let failure = why(found.as_ref().err());
+                    rows.push(vec![at.into(), place.into(), (*code).into(), simulated.into(), failure]);
                 }
             }
             &["exchange", "token", "code", "simulated", "failure"]
@@ -346,7 +346,7 @@ pub fn read(exchanges: &[Exchange], options: &AnswerOptions, task: &Task) -> Res
                 task.check()?;
                 for (place, (truth, verdict)) in active.iter().zip(said).enumerate() {
                     let [found, chance] = match verdict {
-                        Ok(verdict) => [verdict.is_active.into(), verdict.chance.map_or(Cell::Missing, Cell::Float)],
+                        Ok(verdict) => [verdict.is_active.into(), verdict.chance.into()],
                         Err(_) => [Cell::Missing, Cell::Missing],
                     };
                     let failure = why(verdict.as_ref().err());
@@ -357,7 +357,7 @@ pub fn read(exchanges: &[Exchange], options: &AnswerOptions, task: &Task) -> Res
         }
     };
     let title = format!("answers to {} exchanges, as they were read", exchanges.len());
-    Ok(Table { title, columns: columns.iter().map(|name| name.to_string()).collect(), rows })
+    Ok(Table::new(title, columns.iter().copied(), rows))
 }
 
 /// Returns the tokens of a context as fuzzing shows them, with those that stand out between << and >>.

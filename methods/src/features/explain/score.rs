@@ -274,30 +274,29 @@ pub fn table(
         }
     };
     let columns = [&["feature", "explanation", "score", "low", "high", "by another's"], own, &["failed"]].concat();
-    let number = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Float);
     let row = |((name, explanation), found): ((&String, &Explanation), &ExplanationScore)| {
-        let [low, high] = [0, 1].map(|end| number(found.interval.map(|ends| ends[end])));
+        let [low, high] = Cell::ends(found.interval);
         let mut row = vec![
             name.as_str().into(),
             explanation.text.as_str().into(),
-            number(found.score),
+            found.score.into(),
             low,
             high,
-            number(found.by_other),
+            found.by_other.into(),
         ];
         row.extend(match &found.details {
-            Details::Simulation { top, random } => vec![number(*top), number(*random)],
+            Details::Simulation { top, random } => [*top, *random].map(Cell::from).to_vec(),
             Details::Verdicts { confusion, auc } => {
                 let all = [*auc, confusion.f1(), confusion.precision(), confusion.recall(), confusion.accuracy()];
-                all.map(number).to_vec()
+                all.map(Cell::from).to_vec()
             }
         });
         row.extend([found.count.into(), found.failed.into()]);
         row
     };
-    Table {
-        title: format!("explanations judged by {by}: {what}"),
-        columns: columns.into_iter().map(String::from).collect(),
-        rows: names.iter().zip(explanations).zip(scored).map(row).collect(),
-    }
+    Table::new(
+        format!("explanations judged by {by}: {what}"),
+        columns,
+        names.iter().zip(explanations).zip(scored).map(row),
+    )
 }

@@ -173,23 +173,20 @@ impl CardMaker<'_> {
 
     fn facts(&self, found: &Found, scores: &HeadScores) -> Card {
         let config = self.model.decoder.config();
-        let mut fields: Vec<(String, Cell)> = super::SCORES
-            .into_iter()
-            .zip(scores.all())
-            .map(|(name, value)| (super::quantity(name).to_string(), value.into()))
-            .collect();
+        let named = super::SCORES.into_iter().zip(scores.all());
+        let mut fields: Vec<(&str, Cell)> = named.map(|(name, value)| (super::quantity(name), value.into())).collect();
         if let (Some(low), Some(high)) = (scores.low, scores.high) {
-            fields.push(("95 % interval from".into(), low.into()));
-            fields.push(("to".into(), high.into()));
+            fields.push(("95 % interval from", low.into()));
+            fields.push(("to", high.into()));
         }
         if config.is_grouped() {
             let shared = format!("{} of {}", config.kv_head(found.layer, found.head), config.kv_heads_of(found.layer));
-            fields.push(("keys and values of head".into(), shared.into()));
+            fields.push(("keys and values of head", shared.into()));
         }
         if let Some(window) = config.window(found.layer) {
-            fields.push(("window".into(), window.into()));
+            fields.push(("window", window.into()));
         }
-        Card { title: "scores".into(), fields, ..Card::default() }
+        Card::new("scores", fields)
     }
 
     /// Draws a context: the attention of its last token to those before it.
@@ -216,20 +213,20 @@ impl CardMaker<'_> {
                 let ends = [ids[context.query], ids[context.key]].map(|id| Cell::from(quoted(id)));
                 ends.into_iter().chain([weight.into(), listed(raised).into()]).collect()
             };
-            tables.push(Table {
-                title: "What it does in these contexts".into(),
-                columns: ["from", "attends to", "attention", "raises"].map(String::from).to_vec(),
-                rows: found.reading.contexts.iter().zip(&raised).map(row).collect(),
-            });
+            tables.push(Table::new(
+                "What it does in these contexts",
+                ["from", "attends to", "attention", "raises"],
+                found.reading.contexts.iter().zip(&raised).map(row),
+            ));
         }
         let row = |read: &tokens::RaisedTokens| -> Vec<Cell> {
             vec![quoted(read.token).into(), listed(&read.raised).into(), read.by.into()]
         };
-        tables.push(Table {
-            title: "What the embedding of a token raises through it".into(),
-            columns: ["token", "raises", "by"].map(String::from).to_vec(),
-            rows: found.tokens.raised.iter().map(row).collect(),
-        });
+        tables.push(Table::new(
+            "What the embedding of a token raises through it",
+            ["token", "raises", "by"],
+            found.tokens.raised.iter().map(row),
+        ));
         tables.extend(self.feature_tables(found)?);
         Ok(tables)
     }

@@ -114,11 +114,11 @@ impl<'a> HeadDictionary<'a> {
         let row = |feature: &usize| -> Vec<Cell> {
             vec![self.name(*feature), at_keys[*feature].into(), self.means[*feature].into()]
         };
-        Table {
-            title: format!("Features of {} where it attends to", self.site()),
-            columns: ["feature", "mean code there", "in the text"].map(String::from).to_vec(),
-            rows: order.iter().take(top).map(row).collect(),
-        }
+        Table::new(
+            format!("Features of {} where it attends to", self.site()),
+            ["feature", "mean code there", "in the text"],
+            order.iter().take(top).map(row),
+        )
     }
 
     /// Tabulates the features whose directions are most like a vector, `[d_model]`, by the size of the cosine.
@@ -130,10 +130,10 @@ impl<'a> HeadDictionary<'a> {
         let mut order: Vec<usize> = (0..cosines.len()).collect();
         order.sort_by(|a, b| cosines[*b].abs().total_cmp(&cosines[*a].abs()).then(a.cmp(b)));
         let row = |feature: &usize| -> Vec<Cell> { vec![self.name(*feature), cosines[*feature].into()] };
-        Ok(Table {
-            title: format!("Features of {} along what it writes", self.site()),
-            columns: ["feature", "cosine"].map(String::from).to_vec(),
-            rows: order.iter().take(top).map(row).collect(),
-        })
+        Ok(Table::new(
+            format!("Features of {} along what it writes", self.site()),
+            ["feature", "cosine"],
+            order.iter().take(top).map(row),
+        ))
     }
 }

@@ -133,13 +133,12 @@ impl HeadCards {
     pub fn table(&self) -> Table {
         let ends = ["low", "high"].map(String::from);
         let columns = ["layer", "head"].iter().chain(&SCORES).map(|name| name.to_string()).chain(ends);
-        let end = |end: Option<f64>| end.map_or(Cell::Missing, Cell::from);
         let row = |card: &HeadCard| -> Vec<Cell> {
             let place = [card.layer.into(), card.head.into()];
             let scores = card.scores.all().map(Cell::from);
-            place.into_iter().chain(scores).chain([end(card.scores.low), end(card.scores.high)]).collect()
+            place.into_iter().chain(scores).chain([card.scores.low.into(), card.scores.high.into()]).collect()
         };
-        Table { title: self.title.clone(), columns: columns.collect(), rows: self.cards.iter().map(row).collect() }
+        Table::new(&self.title, columns, self.cards.iter().map(row))
     }
 
     /// Returns one score of all heads, a row for each layer; NaN in layers without attention.

@@ -42,9 +42,9 @@ pub fn erasure(of: &LabelledSite, options: &ErasureOptions, task: &Task) -> Resu
     let variants = variants(&read, of.dictionary, options, task)?;
     let erasers: Vec<&Eraser> = variants.iter().map(|variant| &variant.eraser).collect();
     let costs = costs(of.model, &read, of.site, &erasers, task)?;
-    let mut table = Table {
-        title: format!("{} erased at {}", of.label, of.site),
-        columns: [
+    let mut table = Table::new(
+        format!("{} erased at {}", of.label, of.site),
+        [
             "method",
             "directions",
             "probe accuracy",
@@ -54,16 +54,14 @@ pub fn erasure(of: &LabelledSite, options: &ErasureOptions, task: &Task) -> Resu
             "edit size",
             "loss rise",
             "KL elsewhere",
-        ]
-        .map(String::from)
-        .to_vec(),
-        rows: Vec::new(),
-    };
+        ],
+        [],
+    );
     let untouched = probed(&read, None, options, task)?;
     let has_predicted = read.is_predicted.iter().flatten().any(|is| *is);
     let has_elsewhere = read.is_elsewhere.iter().flatten().any(|is| *is);
-    let of_loss = |loss: f64| if has_predicted { Cell::Float(loss) } else { Cell::Missing };
-    let of_kl = |kl: f64| if has_elsewhere { Cell::Float(kl) } else { Cell::Missing };
+    let of_loss = |loss: f64| Cell::from(has_predicted.then_some(loss));
+    let of_kl = |kl: f64| Cell::from(has_elsewhere.then_some(kl));
     table.rows.push(line("none", 0, &untouched, 0.0, of_loss(0.0), of_kl(0.0)));
     let mut at = 0;
     while let Some(first) = variants.get(at) {
@@ -90,7 +88,7 @@ pub fn erasure(of: &LabelledSite, options: &ErasureOptions, task: &Task) -> Resu
 }
 
 fn line(name: &str, size: usize, probed: &ProbeAccuracy, edit: f64, loss: Cell, kl: Cell) -> Vec<Cell> {
-    let [low, high] = probed.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+    let [low, high] = Cell::ends(probed.interval);
     vec![name.into(), size.into(), probed.accuracy.into(), low, high, probed.majority.into(), edit.into(), loss, kl]
 }
 

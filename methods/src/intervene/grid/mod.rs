@@ -23,8 +23,9 @@ use crate::err;
 use crate::intervene::metric::Measure;
 use crate::model::Model;
 use crate::model::config::Config;
-use crate::model::gradient_rules::GradientRules;
+use crate::model::gradient_rules::GradientOptions;
 use crate::model::site::{Place, SiteKind, places};
+use crate::options::OptionGroup;
 use crate::sae::Sae;
 use effects::PatchEffects;
 use labels::GridLabels;
@@ -63,9 +64,6 @@ crate::choices! {
     }
 }
 
-/// Methods with which relevance propagation goes.
-const RELEVANCE_METHODS: &[&str] = &["attribution", "atp*"];
-
 crate::options! {
     /// Parts that are patched, and how.
     #[derive(Debug, Clone)]
@@ -85,9 +83,7 @@ crate::options! {
         align: Alignment = Alignment::None;
         /// The number of points on the way, in "integrated".
         steps: usize = 10 => at_least(1.0);
-        /// The rules of the backward pass: derivatives; or "relp", relevance propagation, in which divisors of norms are
-        /// constants, activation functions multiply by act(x) / x, and gate and up projection share their product.
-        gradients: GradientRules = GradientRules::Derivatives => only("method", RELEVANCE_METHODS);
+        with rules: GradientOptions => only("method", &["attribution", "atp*"]);
     }
 }
 
@@ -137,7 +133,7 @@ pub fn grid(
     let share = if options.method == GridMethod::AtpStar { 4 * config.layers.max(1) } else { 4 };
     let groups = PairGroup::of(model, pairs, measure, options.direction, options.align, share)?;
     let longest = groups.iter().map(PairGroup::length).max().unwrap_or(0);
-    let ruled = model.by_rules(options.gradients)?;
+    let ruled = model.by_rules(options.rules.gradients)?;
     let mut effects = PatchEffects::new(pairs.len());
     let bar = task.begin("patching", Some(pairs.len() as u64));
     for group in &groups {
@@ -178,7 +174,7 @@ fn check(pairs: &[TokenPair], measure: Measure, saes: &[Sae], options: &GridOpti
             .hint("method: \"exact\" needs none")
             .about("method"));
     }
-    options.gradients.check_method(options.method.word(), RELEVANCE_METHODS)?;
+    options.refuse_others()?;
     if options.by != GridBy::Feature && !saes.is_empty() {
         return Err(err!(Argument, "expected by: \"feature\" beside dictionaries, found {:?}", options.by.word())
             .about("dictionaries"));

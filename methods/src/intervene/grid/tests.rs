@@ -11,6 +11,7 @@ use crate::data::pairs::tokens::Prompt;
 use crate::fixtures::{config, configs, decoder};
 use crate::intervene::fixtures::{model, pairs};
 use crate::model::config::{Activation, Config};
+use crate::model::gradient_rules::GradientRules;
 use crate::model::hooks::KeptHook;
 use crate::sae::baselines::random;
 use crate::tensor::{DType, Tensor, floats, ints};
@@ -207,17 +208,18 @@ fn relevance_is_the_first_order_where_a_model_is_piecewise_linear_and_goes_with_
     let linear = Config { norm: None, act: Activation::Relu, ..config() };
     let linear = model(decoder(linear, DType::F64));
     let curved = model(decoder(config(), DType::F64));
+    let rules = GradientOptions { gradients: GradientRules::Relp };
     for method in [GridMethod::Attribution, GridMethod::AtpStar] {
         let derivatives = GridOptions { method, sites: Some(vec!["mlp_out".into()]), ..GridOptions::default() };
-        let relp = GridOptions { gradients: GradientRules::Relp, ..derivatives.clone() };
+        let relp = GridOptions { rules, ..derivatives.clone() };
         let of = |model: &Model, options: &GridOptions| found(model, Measure::LogitDiff, options);
         near(&of(&linear, &relp), &of(&linear, &derivatives), 1e-12);
         assert!(!close(&of(&curved, &relp).values, &of(&curved, &derivatives).values, 1e-3));
     }
     for method in [GridMethod::Exact, GridMethod::Integrated] {
-        let options = GridOptions { method, gradients: GradientRules::Relp, ..GridOptions::default() };
+        let options = GridOptions { method, rules, ..GridOptions::default() };
         let error = grid(&curved, &pairs(), Measure::LogitDiff, false, &[], &options, &Task::default()).unwrap_err();
-        let expected = format!("\"relp\" goes with \"attribution\", \"atp*\", found {:?}", method.word());
+        let expected = format!("expected no `gradients` beside `method: {:?}`, where it has no effect", method.word());
         assert_eq!(error.message, expected);
     }
 }

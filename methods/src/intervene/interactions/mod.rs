@@ -86,7 +86,7 @@ impl RowMean {
     }
 
     fn cells(&self) -> [Cell; 3] {
-        let [low, high] = self.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+        let [low, high] = Cell::ends(self.interval);
         [self.mean.into(), low, high]
     }
 }
@@ -135,11 +135,11 @@ impl Interactions {
             cells.push(kind.into());
             cells
         };
-        Table {
-            title: format!("interactions by {}, {} rows", self.quantity, self.rows),
-            columns: COLUMNS.map(String::from).into(),
-            rows: pairs.into_iter().map(row).collect(),
-        }
+        Table::new(
+            format!("interactions by {}, {} rows", self.quantity, self.rows),
+            COLUMNS,
+            pairs.into_iter().map(row),
+        )
     }
 
     /// Returns the interaction of each two units, or that of the control; on the diagonal the effects of units alone.

@@ -79,7 +79,8 @@ impl Monitor {
         let thresholds = read.scores.iter().map(of_sensor).collect();
         let honest = read.has_it.iter().filter(|has_it| !**has_it).count();
         let rate = options.false_positive_rate;
-        let fitted = FittedThresholds { false_positive_rate: rate, texts: honest, model: model.name().to_string() };
+        let model = model.name().to_string();
+        let fitted = FittedThresholds { false_positive_rate: rate, texts: honest, model, on_new_texts: false };
         Ok(Self { sensors: self.sensors.clone(), thresholds, fitted: Some(fitted) })
     }
 }
@@ -94,7 +95,7 @@ impl LabelledTexts<'_> {
         for measure in ["AUROC", "precision", "recall", "false-positive rate"] {
             columns.extend([measure, "low", "high"].map(String::from));
         }
-        let mut table = Table { title: format!("a monitor on {count} texts"), columns, rows: Vec::new() };
+        let mut table = Table::new(format!("a monitor on {count} texts"), columns, []);
         let is_above = |sensor: usize| -> Vec<bool> {
             self.scores[sensor].iter().map(|score| *score > monitor.thresholds[sensor]).collect()
         };
@@ -115,9 +116,8 @@ impl LabelledTexts<'_> {
     /// Returns the ROC of each sensor: the highest share of texts with the label that raises an alarm while at most a
     /// given share of the others does, with a 95 % interval over texts.
     pub fn roc(&self) -> Table {
-        let columns =
-            ["watched", "false-positive rate", "recall", "low", "high", "threshold"].map(String::from).to_vec();
-        let mut table = Table { title: format!("ROC on {} texts", self.has_it.len()), columns, rows: Vec::new() };
+        let columns = ["watched", "false-positive rate", "recall", "low", "high", "threshold"];
+        let mut table = Table::new(format!("ROC on {} texts", self.has_it.len()), columns, []);
         for (sensor, scores) in self.monitor.sensors.iter().zip(&self.scores) {
             let runs = runs(scores);
             let curve = |weights: &[f64]| recalls(&runs, weights, &self.has_it);
@@ -125,7 +125,7 @@ impl LabelledTexts<'_> {
             let groups = &self.groups;
             let intervals = intervals(groups.count(), SEED, RATES.len(), |drawn| curve(&groups.weights(drawn)));
             for ((rate, recall), interval) in RATES.into_iter().zip(found).zip(intervals) {
-                let [low, high] = ends(interval);
+                let [low, high] = Cell::ends(interval);
                 let threshold = Cell::Float(threshold(scores, &self.has_it, rate));
                 table.rows.push(vec![sensor.name().into(), rate.into(), recall.into(), low, high, threshold]);
             }
@@ -141,10 +141,6 @@ fn threshold(scores: &[f64], has_it: &[bool], rate: f64) -> f64 {
     let allowed = (rate * others.len() as f64 + 1e-9).floor() as usize;
     let lowest = || scores.iter().copied().fold(f64::INFINITY, f64::min).next_down();
     others.get(allowed).copied().unwrap_or_else(lowest)
-}
-
-fn ends(interval: Option<[f64; 2]>) -> [Cell; 2] {
-    interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float))
 }
 
 /// Returns the measures with their intervals; AUROC only where there is one score.
@@ -164,9 +160,8 @@ fn measured(scores: Option<&Vec<f64>>, alarms: &[bool], has_it: &[bool], groups:
     let values = measure(&vec![1.0; has_it.len()]);
     let intervals = intervals(groups.count(), SEED, values.len(), |drawn| measure(&groups.weights(drawn)));
     let cells = values.into_iter().zip(intervals).flat_map(|(value, interval)| {
-        let [low, high] = ends(interval);
-        let value = if value.is_nan() { Cell::Missing } else { Cell::Float(value) };
-        [value, low, high]
+        let [low, high] = Cell::ends(interval);
+        [Cell::unless_nan(value), low, high]
     });
     cells.collect()
 }

@@ -1,6 +1,7 @@
 //! Monitors of what a model reads or writes: features, probes or directions whose score at some position is above a
 //! threshold.
 
+mod calibrate;
 mod judge;
 mod run;
 mod saved;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use calibrate::{AlarmRate, CalibrationOptions};
 pub use judge::{LabelledTexts, MonitorFitOptions, MonitorJudgeOptions};
 pub use run::{Alarm, Generation, MonitorRunOptions};
 
@@ -88,12 +90,15 @@ pub struct Monitor {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FittedThresholds {
-    /// The highest share of these texts that may raise an alarm.
+    /// The highest share of these texts that may raise an alarm, or the highest probability of an alarm at a new one.
     pub false_positive_rate: f64,
     /// The number of texts without the label.
     pub texts: usize,
     /// The name of the model that read them.
     pub model: String,
+    /// Whether the rate is that of new texts like these.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_new_texts: bool,
 }
 
 impl Monitor {

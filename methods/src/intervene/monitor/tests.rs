@@ -118,6 +118,46 @@ fn thresholds_that_were_fitted_keep_to_their_rate() {
 }
 
 #[test]
+fn calibrated_thresholds_are_order_statistics_of_honest_texts_and_keep_to_their_rate_on_new_ones() {
+    let (model, sae) = model();
+    let task = Task::default();
+    let vector = Tensor::from_vec((0..16).map(|i| (i as f32 * 1.3).sin()).collect(), 16, &Device::Cpu).unwrap();
+    let one = Monitor::new(vec![Sensor::direction(&vector, SITE).unwrap()], &[0.0]).unwrap();
+    let honest: Vec<Vec<u32>> =
+        (0..39_u32).map(|i| (0..4).map(|j| (i * 7 + j * j * 3 + i * j + i / 20) % 20).collect()).collect();
+    let calibrated = |monitor: &Monitor, texts: &[Vec<u32>], rate: f64| {
+        monitor.calibrated(&model, texts, &CalibrationOptions { false_positive_rate: rate }, &task)
+    };
+    let mut scores = run::largest(&one.scores(&model, &honest, &task).unwrap(), 1).unwrap().remove(0);
+    scores.sort_by(|a, b| b.total_cmp(a));
+    // Of 39 texts and a new one, the new one is among the k largest with a probability of k / 40.
+    for (rate, among) in [(0.025, 1), (0.05, 2), (0.074, 2), (0.1, 4), (0.975, 39)] {
+        let found = calibrated(&one, &honest, rate).unwrap();
+        assert_eq!(found.thresholds, [scores[among - 1]], "{rate}");
+        let alarms = found.false_alarms(&model, &honest, &task).unwrap();
+        assert!(alarms.alarms < among && alarms.texts == 39 && alarms.interval[0] <= alarms.rate(), "{alarms:?}");
+        assert!(found.fitted.unwrap().on_new_texts);
+    }
+    assert_eq!(calibrated(&one, &honest, 1.0).unwrap().false_alarms(&model, &honest, &task).unwrap().rate(), 1.0);
+    // Each text left out in turn is a new one: on average no more than the rate raise an alarm.
+    let alarms = |at: &usize| {
+        let others: Vec<Vec<u32>> =
+            honest.iter().enumerate().filter(|(i, _)| i != at).map(|(_, ids)| ids.clone()).collect();
+        let found = calibrated(&one, &others, 0.1).unwrap();
+        found.false_alarms(&model, &honest[*at..=*at], &task).unwrap().alarms > 0
+    };
+    let count = (0..39).filter(alarms).count();
+    assert!(count <= 4, "{count} of 39 at a rate of 0.1");
+    let few = calibrated(&one, &honest[..18], 0.05).unwrap_err();
+    assert_eq!(few.message, "expected at least 19 texts for a false-positive rate of 0.05, found 18");
+    assert!(calibrated(&one, &honest[..19], 0.05).is_ok());
+    // Two sensors have half of the rate each.
+    let both = monitor(&model, &sae);
+    assert!(calibrated(&both, &honest[..38], 0.05).unwrap_err().message.contains("at least 39 texts"));
+    assert!(calibrated(&both, &honest, 0.05).unwrap().false_alarms(&model, &honest, &task).unwrap().alarms == 0);
+}
+
+#[test]
 fn a_direction_scores_by_the_projection_onto_it() {
     let (model, _) = model();
     let vector = Tensor::from_vec((0..16).map(|i| i as f32 - 3.0).collect(), 16, &Device::Cpu).unwrap();
@@ -146,7 +186,10 @@ fn a_monitor_that_is_saved_and_loaded_gives_the_same_alarms() {
     let folder = tempfile::tempdir().unwrap();
     let access = crate::base::access::Access::new(folder.path(), &Default::default()).unwrap();
     let files = crate::base::files::Files::new(access, false);
-    for monitor in [plain, fitted] {
+    let honest: Vec<Vec<u32>> = texts().into_iter().cycle().take(19).collect();
+    let calibrated =
+        plain.calibrated(&model, &honest, &CalibrationOptions { false_positive_rate: 0.2 }, &task).unwrap();
+    for monitor in [plain, fitted, calibrated] {
         monitor.save(&files, "guard.json".as_ref()).unwrap();
         let again = Monitor::load(&files, "guard.json".as_ref()).unwrap();
         assert_eq!((&again.thresholds, &again.fitted), (&monitor.thresholds, &monitor.fitted));

@@ -163,7 +163,7 @@ pub fn anchors(
         "without",
         "with",
     ];
-    Ok(Table { title: "thought anchors".into(), columns: columns.map(String::from).into(), rows })
+    Ok(Table::new("thought anchors", columns, rows))
 }
 
 /// Encodes a text that continues another one.
@@ -386,14 +386,14 @@ impl<'a> Effect<'a> {
             divergence(&again(0), &again(1), count).unwrap_or(f64::NAN)
         });
         let chance = value.map(|value| Chance::of(groups, count, value, seed));
-        let float = |number: Option<f64>| number.map_or(Cell::Missing, Cell::Float);
+        let [low, high] = Cell::ends(interval);
         [
-            float(value),
-            float(interval.map(|ends| ends[0])),
-            float(interval.map(|ends| ends[1])),
-            float(chance.as_ref().map(|chance| chance.mean)),
-            float(chance.as_ref().map(|chance| chance.p)),
-            float(divergence(&self.before, &self.behind, count)),
+            value.into(),
+            low,
+            high,
+            chance.as_ref().map(|chance| chance.mean).into(),
+            chance.as_ref().map(|chance| chance.p).into(),
+            divergence(&self.before, &self.behind, count).into(),
             self.differ.into(),
             self.rollouts.into(),
             self.usual(&self.without),

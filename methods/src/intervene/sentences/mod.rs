@@ -109,13 +109,8 @@ pub fn receiver_heads(model: &Model, texts: &[Tokens], options: &ReceiverOptions
         .hint("give longer texts, or a smaller `apart`")
         .about("texts"));
     }
-    let row =
-        |place: &usize| vec![Cell::Text(first[*place].name()), Cell::Float(kurtoses[*place]), of_texts.len().into()];
-    Ok(Table {
-        title: "receiver heads".into(),
-        columns: ["head", "kurtosis", "texts"].map(String::from).into(),
-        rows: chosen.iter().map(row).collect(),
-    })
+    let row = |place: &usize| vec![first[*place].name().into(), kurtoses[*place].into(), of_texts.len().into()];
+    Ok(Table::new("receiver heads", ["head", "kurtosis", "texts"], chosen.iter().map(row)))
 }
 
 /// Refuses models whose sentences do not reach each other by attention alone.
@@ -239,20 +234,10 @@ impl Sentences {
         let centred = suppress::centred(&self.log_kl, self.len());
         let row = |number: usize| {
             let sentence = &self.sentences[number];
-            let effect = cell(self.effect(&centred, number));
-            vec![
-                number.into(),
-                sentence.text.clone().into(),
-                sentence.tokens.len().into(),
-                effect,
-                cell(self.received(number)),
-            ]
+            let [effect, received] = [self.effect(&centred, number), self.received(number)].map(cell);
+            vec![number.into(), sentence.text.as_str().into(), sentence.tokens.len().into(), effect, received]
         };
-        Table {
-            title: "sentences".into(),
-            columns: ["sentence", "text", "tokens", "suppression", "received"].map(String::from).into(),
-            rows: (0..self.len()).map(row).collect(),
-        }
+        Table::new("sentences", ["sentence", "text", "tokens", "suppression", "received"], (0..self.len()).map(row))
     }
 
     /// Returns a table of all heads, those of the largest kurtosis first: whether they are receiver heads, and which
@@ -265,14 +250,9 @@ impl Sentences {
             let head = &self.heads[place];
             let known = (0..head.vertical.len()).filter(|at| !is_missing(head.vertical[*at]));
             let strongest = known.max_by(|a, b| head.vertical[*a].total_cmp(&head.vertical[*b]));
-            let strongest = strongest.map_or(Cell::Missing, Cell::from);
-            vec![head.name().into(), cell(head.kurtosis), self.receivers.contains(&place).into(), strongest]
+            vec![head.name().into(), cell(head.kurtosis), self.receivers.contains(&place).into(), strongest.into()]
         };
-        Table {
-            title: "heads".into(),
-            columns: ["head", "kurtosis", "receiver", "attends most to"].map(String::from).into(),
-            rows: places.into_iter().map(row).collect(),
-        }
+        Table::new("heads", ["head", "kurtosis", "receiver", "attends most to"], places.into_iter().map(row))
     }
 }
 
@@ -286,5 +266,5 @@ fn mean(numbers: impl Iterator<Item = f64>) -> f64 {
 }
 
 fn cell(number: f64) -> Cell {
-    if is_missing(number) { Cell::Missing } else { Cell::Float(number) }
+    (!is_missing(number)).then_some(number).into()
 }

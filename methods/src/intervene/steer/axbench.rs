@@ -83,11 +83,7 @@ pub fn axbench(sweep: &SteeringSweep, grader: &Grader, task: &Task) -> Result<Ta
         cells.push(line.failed.into());
         cells
     };
-    Ok(Table {
-        title: "steering: AxBench's score, 0 to 2".into(),
-        columns: COLUMNS.map(String::from).into(),
-        rows: found.iter().map(row).collect(),
-    })
+    Ok(Table::new("steering: AxBench's score, 0 to 2", COLUMNS, found.iter().map(row)))
 }
 
 /// Returns the harmonic mean, or 0 where a grade is 0.

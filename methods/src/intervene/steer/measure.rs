@@ -50,11 +50,7 @@ pub fn steer(sweep: &SteeringSweep, text: &[Vec<u32>], effect: &mut Effect, task
         (1..4).for_each(|quantity| cells.extend(figure(quantity)));
         cells
     };
-    Ok(Table {
-        title: "steering: the effect, and the damage to other text".into(),
-        columns: COLUMNS.map(String::from).into(),
-        rows: found.iter().map(row).collect(),
-    })
+    Ok(Table::new("steering: the effect, and the damage to other text", COLUMNS, found.iter().map(row)))
 }
 
 const COLUMNS: [&str; 16] = [

@@ -74,11 +74,7 @@ pub fn pinned(
         }
         bar.advance(1);
     }
-    Ok(Table {
-        title: format!("text written while feature {feature} is held"),
-        columns: ["strength", "activation", "text"].map(String::from).into(),
-        rows,
-    })
+    Ok(Table::new(format!("text written while feature {feature} is held"), ["strength", "activation", "text"], rows))
 }
 
 /// Returns the rows of a text that damage is measured on.

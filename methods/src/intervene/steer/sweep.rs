@@ -157,6 +157,6 @@ pub fn figure(values: &[f64], seed: u64) -> [Cell; 3] {
     }
     let mean = |chosen: &mut dyn Iterator<Item = f64>, count: usize| chosen.sum::<f64>() / count as f64;
     let interval = bootstrap(values.len(), seed, |drawn| mean(&mut drawn.iter().map(|at| values[*at]), drawn.len()));
-    let [low, high] = interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+    let [low, high] = Cell::ends(interval);
     [mean(&mut values.iter().copied(), values.len()).into(), low, high]
 }

@@ -90,16 +90,16 @@ impl Subspace {
             let [low, high] = found.interval();
             vec![found.what.into(), found.share().into(), low.into(), high.into(), found.pairs.into()]
         };
-        Table {
-            title: format!(
+        Table::new(
+            format!(
                 "interchange accuracy on {} pairs, {} of {} dimensions",
                 if self.by_all { "all" } else { "held-out" },
                 self.dimension(),
                 self.width()
             ),
-            columns: ["interchanged", "accuracy", "low", "high", "pairs"].map(String::from).into(),
-            rows: self.accuracies.iter().map(row).collect(),
-        }
+            ["interchanged", "accuracy", "low", "high", "pairs"],
+            self.accuracies.iter().map(row),
+        )
     }
 
     pub fn dimension(&self) -> usize {

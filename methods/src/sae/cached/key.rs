@@ -11,7 +11,7 @@ use crate::data::store::Made;
 use crate::err;
 use crate::model::{Model, ModelName};
 use crate::sae::fit::Recipe;
-use crate::tensor::DType;
+use crate::tensor::{DType, Device};
 
 /// The version of the numbers that fitting gives. It is raised with every change after which a fit gives other bits, so
 /// that no outdated dictionary is found; the version of the program stays the same between two releases.
@@ -111,11 +111,16 @@ impl FitKey {
     /// what identifies the fit to its checkpoints; and the name of the text, which the list of the cache shows.
     pub fn of_rows(identity: &Value, model: &Model, site: &str, text: &str) -> Self {
         let mut depends = identity.clone();
+        depends["reads"]["text"] = json!({ "name": text });
+        Self::of_identity(depends, vec![model.name()], model.decoder.device(), site)
+    }
+
+    /// Hashes the program and `FITTING`, the CPU and the device, and what identifies a fit, of whatever it is.
+    pub fn of_identity(mut depends: Value, models: Vec<ModelName>, device: &Device, site: &str) -> Self {
         depends["fitting"] = json!(FITTING);
         depends["by"] = json!(env!("CARGO_PKG_VERSION"));
-        depends["machine"] = machine(model.decoder.device());
-        depends["reads"]["text"] = json!({ "name": text });
-        Self::of(&depends, vec![model.name()], site)
+        depends["machine"] = machine(device);
+        Self::of(&depends, models, site)
     }
 
     fn of(depends: &Value, models: Vec<ModelName>, site: &str) -> Self {

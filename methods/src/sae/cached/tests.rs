@@ -18,7 +18,7 @@ use crate::fixtures;
 use crate::model::Model;
 use crate::model::config::Config;
 use crate::sae::fit::tests::kind;
-use crate::sae::fit::{Dead, ErrorNormalisation, FitRun, OfTensor, Recipe, follows};
+use crate::sae::fit::{self, Dead, ErrorNormalisation, FitRun, OfTensor, Recipe, follows};
 use crate::sae::{About, Activation};
 use crate::tensor::{DType, create};
 use crate::tokenizer::Tokenizer;
@@ -50,23 +50,12 @@ fn recipe(name: &str, options: Value) -> Recipe {
     let kind = kind(name, options);
     Recipe {
         unit: kind.properties().likes_unit,
-        kind,
-        d_sae: 12,
         steps: 6,
-        batch: 16,
-        lr: 1e-2,
         schedule: Schedule { shape: ScheduleShape::Trapezoid, warmup: 1, decay: 2, floor: 0.0 },
-        betas: [0.9, 0.999],
-        eps: 1e-8,
-        clip: Some(1.0),
-        sparsity_warmup: 0,
-        counting: ErrorNormalisation::Normalised,
         dead: Dead::AuxK { k: 2, weight: 1.0 / 3.0 },
-        dead_after: 32,
-        scaled: true,
-        skip: false,
         follows: follows(6),
         seed: 3,
+        ..fit::tests::recipe(kind, ErrorNormalisation::Normalised)
     }
 }
 

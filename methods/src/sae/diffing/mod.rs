@@ -89,14 +89,13 @@ pub struct Diff {
 impl Diff {
     /// Returns a table with a row for each feature.
     pub fn table(&self) -> Table {
-        let number = |x: Option<f64>| x.map_or(Cell::Missing, Cell::from);
         let row = |one: &LatentScaling| -> Vec<Cell> {
             let mut row: Vec<Cell> = vec![one.feature.into(), one.of.into(), one.share.into()];
             row.push((one.fired as f64 / self.rows as f64).into());
             row.extend(one.errors.map(Cell::from));
-            row.push(number(one.ratio_of_errors()));
+            row.push(one.ratio_of_errors().into());
             row.extend(one.reconstructions.map(Cell::from));
-            row.push(number(one.ratio_of_reconstructions()));
+            row.push(one.ratio_of_reconstructions().into());
             row.push(one.is_own().into());
             row
         };
@@ -113,11 +112,7 @@ impl Diff {
             "ratio of reconstructions",
             "own",
         ];
-        Table {
-            title: format!("features of two models, on {} rows", self.rows),
-            columns: columns.map(String::from).to_vec(),
-            rows: self.features.iter().map(row).collect(),
-        }
+        Table::new(format!("features of two models, on {} rows", self.rows), columns, self.features.iter().map(row))
     }
 
     /// Counts the features that each model has for itself, by the share alone and by latent scaling, too.
@@ -125,7 +120,7 @@ impl Diff {
         let living = self.features.len();
         let row = |model: usize, what: &str, count: usize| -> Vec<Cell> {
             let mut row: Vec<Cell> = vec![model.into(), what.into(), count.into(), living.into()];
-            row.extend(wilson(count, living).map(|end| if living > 0 { Cell::from(end) } else { Cell::Missing }));
+            row.extend(wilson(count, living).map(|end| Cell::from((living > 0).then_some(end))));
             row
         };
         let count = |model: usize, is_one: &dyn Fn(&LatentScaling) -> bool| {
@@ -136,11 +131,11 @@ impl Diff {
             let by_scaling = count(model, &LatentScaling::is_own);
             [row(model, "by the share of norms", by_share), row(model, "by latent scaling, too", by_scaling)]
         };
-        Table {
-            title: "features of one model alone".into(),
-            columns: ["model", "own", "number", "of", "low", "high"].map(String::from).to_vec(),
-            rows: [0, 1].into_iter().flat_map(of_model).collect(),
-        }
+        Table::new(
+            "features of one model alone",
+            ["model", "own", "number", "of", "low", "high"],
+            [0, 1].into_iter().flat_map(of_model),
+        )
     }
 }
 

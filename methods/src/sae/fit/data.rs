@@ -10,7 +10,7 @@ use super::rows::{ActivationRows, OfTensor, PairedRows};
 use crate::base::counts::count;
 use crate::base::files::hex;
 use crate::base::{Kind, Result, Task, memory};
-use crate::data::harvest::{ActivationBlock, FunctionSink, Passes, TextReading};
+use crate::data::harvest::{ActivationBlock, FunctionSink, Passes, Relay, TextReading};
 use crate::data::store::{Made, ModelMark, Shuffle, ShuffledStore, Store};
 use crate::err;
 use crate::model::ModelName;
@@ -19,7 +19,7 @@ use crate::tensor::{DType, Device, Tensor};
 
 /// Activations of a text are held in memory during training if they take no more than this, in bytes: all layers of a
 /// small model on half a million tokens, for which the model then runs once and not once for each layer.
-const HELD: usize = 2 << 30;
+pub const HELD: usize = 2 << 30;
 
 /// Buffer of rows in memory, and the seed that shuffles them.
 #[derive(Debug, Clone, Copy)]
@@ -36,8 +36,13 @@ impl RowBuffer {
 
     /// Returns the number of rows that it holds of sites of these widths together.
     pub fn rows_of(self, widths: &[usize]) -> usize {
+        self.rows_within(HELD, widths)
+    }
+
+    /// Returns the number of rows that it holds of sites of these widths together, where it is to take so many bytes.
+    pub fn rows_within(self, bytes: usize, widths: &[usize]) -> usize {
         let row = size_of::<f32>() * widths.iter().sum::<usize>();
-        self.rows.unwrap_or((HELD / row.max(1)).max(1))
+        self.rows.unwrap_or((bytes / row.max(1)).max(1))
     }
 }
 
@@ -181,15 +186,30 @@ impl ActivationRows for OfModel {
     }
 }
 
-/// Harvests the activations of a model at some sites on a text in memory: `[rows, width]` of each, in the order of the
-/// computation, with the sites' names.
-pub fn harvested(reading: TextReading, sites: &[&str], task: &Task) -> Result<Vec<(String, Tensor)>> {
-    let harvest = reading.harvest(sites, task)?;
+/// Activations of a model on a text in memory.
+pub struct HarvestedSites {
+    /// `[rows, width]` of each site, in the order of the computation, with the sites' names.
+    pub sites: Vec<(String, Tensor)>,
+    /// The streams from which sites behind these can be harvested.
+    pub relay: Option<Relay>,
+}
+
+/// Harvests the activations of a model at some sites on a text in memory, from where a harvest of sites before them has
+/// left the streams; `hands_over`: whether sites behind them follow.
+pub fn harvested(
+    reading: TextReading,
+    sites: &[&str],
+    relay: Option<Relay>,
+    hands_over: bool,
+    task: &Task,
+) -> Result<HarvestedSites> {
+    let harvest = reading.harvest(sites, task)?.starting_at(relay);
+    let mut harvest = if hands_over { harvest.handing_over() } else { harvest };
     let text = reading.text;
     let widths = harvest.widths().to_vec();
     let places = harvest.places().to_vec();
     if let Some(tokens) = text.options().tokens {
-        let bytes = 4 * tokens as u128 * widths.iter().sum::<usize>() as u128;
+        let bytes = 4 * tokens as u128 * (widths.iter().sum::<usize>() + harvest.handed_width()) as u128;
         memory::check(bytes, || "the activations of this text".into())?;
     }
     let tokens = usize::try_from(text.options().tokens.unwrap_or_default()).unwrap_or_default();
@@ -203,7 +223,7 @@ pub fn harvested(reading: TextReading, sites: &[&str], task: &Task) -> Result<Ve
         }
         Ok(ControlFlow::Continue(()))
     });
-    if let Err(error) = harvest.run(&mut sink, task) {
+    if let Err(error) = harvest.pass_to(&mut sink, task) {
         if error.kind == Kind::Interrupted {
             let read = found.first().zip(widths.first()).map_or(0, |(numbers, width)| numbers.len() / width);
             task.say(&format!(
@@ -221,5 +241,5 @@ pub fn harvested(reading: TextReading, sites: &[&str], task: &Task) -> Result<Ve
         let rows = numbers.len() / width;
         Ok((place.to_string(), Tensor::from_vec(numbers, (rows, width), &Device::Cpu)?))
     });
-    tensors.collect()
+    Ok(HarvestedSites { sites: tensors.collect::<Result<_>>()?, relay: harvest.handed_over() })
 }

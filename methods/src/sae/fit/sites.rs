@@ -2,18 +2,23 @@
 
 use std::ops::Range;
 
-use super::data::{FitData, RowBuffer, harvested};
+use super::data::{FitData, HELD, RowBuffer, harvested};
 use crate::base::{Result, Task};
-use crate::data::harvest::{Harvest, TextReading, at_once};
+use crate::data::harvest::{Harvest, Relay, TextReading, at_once, goes_on};
 use crate::err;
-use crate::model::site::Place;
+use crate::model::decoder::Decoder;
+use crate::model::site::{Place, SiteKind};
 use crate::sae::cached::{ReadingKey, RowOrder};
 use crate::sae::{About, ReadSite};
 use crate::tensor::Tensor;
 
+/// Activations of several sites are held in memory together if they take no more than this, in bytes, where the model can
+/// go on behind them: nothing is computed twice, and nine sites of 640 dimensions on 45,000 tokens would take 1 GiB.
+const TOGETHER: usize = 640 << 20;
+
 /// The sites of a model that some names stand for, in the order of the computation, and how they are read. As many as
-/// can be held in memory together are harvested in one pass of the model. Where not even one site fits into memory, the
-/// model runs again in every epoch, for each site.
+/// can be held in memory together are harvested in one pass of the model, and the next ones from where it has left the
+/// residual stream. Where not even one site fits into memory, the model runs again in every epoch, for each site.
 pub struct SiteData<'a> {
     reading: TextReading<'a>,
     buffer: RowBuffer,
@@ -22,6 +27,8 @@ pub struct SiteData<'a> {
     widths: Vec<usize>,
     context: usize,
     groups: Vec<SiteGroup>,
+    /// Whether a group is read from where the one before it has left the residual stream.
+    hands_over: bool,
 }
 
 /// Consecutive sites that are read together.
@@ -32,32 +39,57 @@ struct SiteGroup {
     is_held: bool,
 }
 
-/// Groups sites of these widths that are read together, on a text of this many rows; a site that is not held in memory
-/// is a group by itself.
-fn grouped(widths: &[usize], rows: Option<u64>, buffer: RowBuffer) -> Vec<SiteGroup> {
-    let fits = |sites: &Range<usize>| {
-        let widths = widths.get(sites.clone()).unwrap_or_default();
-        rows.is_some_and(|rows| rows <= buffer.rows_of(widths) as u64)
+/// Groups sites of these widths that are read together, on a text of this many rows, where several may take `most` bytes;
+/// a site that is not held in memory is a group by itself.
+fn grouped(widths: &[usize], rows: Option<u64>, buffer: RowBuffer, most: usize) -> Vec<SiteGroup> {
+    let fits = |bytes: usize, sites: Range<usize>| {
+        let widths = widths.get(sites).unwrap_or_default();
+        rows.is_some_and(|rows| rows <= buffer.rows_within(bytes, widths) as u64)
     };
     let mut groups: Vec<SiteGroup> = Vec::new();
     for site in 0..widths.len() {
-        match groups.last_mut().filter(|group| group.is_held && fits(&(group.sites.start..site + 1))) {
+        match groups.last_mut().filter(|group| group.is_held && fits(most, group.sites.start..site + 1)) {
             Some(group) => group.sites.end = site + 1,
-            None => groups.push(SiteGroup { sites: site..site + 1, is_held: fits(&(site..site + 1)) }),
+            None => groups.push(SiteGroup { sites: site..site + 1, is_held: fits(HELD, site..site + 1) }),
         }
     }
     groups
 }
 
+/// Returns whether the model can go on behind groups of these sites, and its streams of so many tokens are no more than may
+/// be held.
+fn can_go_on(decoder: &Decoder, places: &[Place], tokens: u64) -> bool {
+    let stream = u128::from(tokens) * (size_of::<f32>() * decoder.config().d_model) as u128;
+    // Beside the sites of a group are the stream that it begins with and the one that it leaves.
+    let fits = 3 * stream <= HELD as u128;
+    // Logits are read in smaller batches, which sites of one group share.
+    let has_logits = places.iter().any(|place| place.site.kind == SiteKind::Logits);
+    fits && !has_logits && goes_on(decoder)
+}
+
 impl<'a> SiteData<'a> {
     pub fn new(reading: TextReading<'a>, sites: &[&str], buffer: RowBuffer, task: &Task) -> Result<Self> {
+        Self::within(reading, sites, buffer, TOGETHER, task)
+    }
+
+    fn within(
+        reading: TextReading<'a>,
+        sites: &[&str],
+        buffer: RowBuffer,
+        together: usize,
+        task: &Task,
+    ) -> Result<Self> {
         let mut harvest = reading.harvest(sites, task)?;
-        let most = harvest.widths().iter().map(|width| buffer.rows_of(&[*width]) as u64).max().unwrap_or_default();
-        let rows = match reading.text.options().tokens {
-            Some(tokens) if tokens <= most => Some(tokens),
-            _ => harvest.count(most, task)?,
+        let countable = harvest.widths().iter().map(|width| buffer.rows_of(&[*width]) as u64).max().unwrap_or_default();
+        let stated = reading.text.options().tokens.filter(|tokens| *tokens <= countable);
+        let rows = match stated {
+            Some(tokens) => Some(tokens),
+            None => harvest.count(countable, task)?,
         };
-        let groups = grouped(harvest.widths(), rows, buffer);
+        // A stream has the tokens that are skipped, too.
+        let tokens = stated.unwrap_or(harvest.progress().read * harvest.context() as u64);
+        let hands_over = can_go_on(&reading.model.decoder, harvest.places(), tokens);
+        let groups = grouped(harvest.widths(), rows, buffer, if hands_over { together } else { HELD });
         Ok(Self {
             names: harvest.places().iter().map(ToString::to_string).collect(),
             widths: harvest.widths().to_vec(),
@@ -66,6 +98,7 @@ impl<'a> SiteData<'a> {
             reading,
             buffer,
             groups,
+            hands_over,
         })
     }
 
@@ -93,15 +126,26 @@ impl<'a> SiteData<'a> {
 
     /// Returns the activations of some sites, in the order that they have with all sites, each read when it is needed.
     pub fn each<'s>(&'s self, wanted: &'s [usize], task: &'s Task) -> impl Iterator<Item = Result<FitData>> + 's {
-        let of_group = |group| match self.of_group(group, wanted, task) {
+        let mut relay = None;
+        let of_group = move |number: usize| match self.of_group(number, wanted, &mut relay, task) {
             Ok(data) => data.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
         };
-        self.groups.iter().flat_map(of_group)
+        (0..self.groups.len()).flat_map(of_group)
     }
 
-    fn of_group(&self, group: &SiteGroup, wanted: &[usize], task: &Task) -> Result<Vec<FitData>> {
-        if !group.sites.clone().any(|site| wanted.contains(&site)) {
+    fn of_group(
+        &self,
+        number: usize,
+        wanted: &[usize],
+        relay: &mut Option<Relay>,
+        task: &Task,
+    ) -> Result<Vec<FitData>> {
+        let is_wanted = |group: &SiteGroup| group.sites.clone().any(|site| wanted.contains(&site));
+        let Some((group, later)) = self.groups.get(number..).and_then(<[SiteGroup]>::split_first) else {
+            return Err(err!(Bug, "a group of sites that is none"));
+        };
+        if !is_wanted(group) {
             return Ok(Vec::new());
         }
         let names = texts(self.names.get(group.sites.clone()).unwrap_or_default());
@@ -114,7 +158,10 @@ impl<'a> SiteData<'a> {
             let about = About { models: vec![self.reading.model.name()], sites, ..About::default() };
             FitData::of_tensors(&[x], self.buffer.seed, about)
         };
-        let found = group.sites.clone().zip(harvested(self.reading, &names, task)?);
+        let hands_over = self.hands_over && later.iter().any(|group| group.is_held && is_wanted(group));
+        let found = harvested(self.reading, &names, relay.take(), hands_over, task)?;
+        *relay = found.relay;
+        let found = group.sites.clone().zip(found.sites);
         found.filter(|(site, _)| wanted.contains(site)).map(|(_, found)| held(found)).collect()
     }
 }
@@ -182,22 +229,83 @@ pub(super) fn texts(names: &[String]) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Text;
+    use crate::data::harvest::HarvestOptions;
+    use crate::data::text::TextOptions;
+    use crate::fixtures::{config, decoder};
+    use crate::model::Model;
+    use crate::model::config::Config;
+    use crate::model::site::Site;
+    use crate::tensor::DType;
+    use crate::tokenizer::Tokenizer;
 
     #[test]
     fn as_many_sites_are_read_together_as_can_be_held() {
         let buffer = RowBuffer { seed: 0, rows: None };
         let million = 1 << 20;
-        let of = |widths: &[usize], rows: u64| -> Vec<(Range<usize>, bool)> {
-            grouped(widths, Some(rows), buffer).into_iter().map(|group| (group.sites, group.is_held)).collect()
+        let within = |widths: &[usize], rows: u64, most: usize| -> Vec<(Range<usize>, bool)> {
+            grouped(widths, Some(rows), buffer, most).into_iter().map(|group| (group.sites, group.is_held)).collect()
         };
+        let of = |widths: &[usize], rows: u64| within(widths, rows, HELD);
         // 2 GiB hold a million rows of 512 numbers.
         assert_eq!(of(&[128; 4], million), [(0..4, true)]);
         assert_eq!(of(&[128; 6], million), [(0..4, true), (4..6, true)]);
         assert_eq!(of(&[256, 256, 512, 128], million), [(0..2, true), (2..3, true), (3..4, true)]);
         assert_eq!(of(&[128, 1024, 128], million), [(0..1, true), (1..2, false), (2..3, true)]);
-        assert!(grouped(&[128; 3], None, buffer).iter().all(|group| !group.is_held && group.sites.len() == 1));
+        assert!(grouped(&[128; 3], None, buffer, HELD).iter().all(|group| !group.is_held && group.sites.len() == 1));
         let stated = RowBuffer { seed: 0, rows: Some(100) };
-        assert_eq!(grouped(&[4096; 3], Some(100), stated), [SiteGroup { sites: 0..3, is_held: true }]);
-        assert_eq!(grouped(&[1; 3], Some(101), stated).len(), 3);
+        assert_eq!(grouped(&[4096; 3], Some(100), stated, HELD), [SiteGroup { sites: 0..3, is_held: true }]);
+        assert_eq!(grouped(&[1; 3], Some(101), stated, HELD).len(), 3);
+        // Where the model goes on behind a group, fewer are held together; alone, a site may take as much as before.
+        assert_eq!(within(&[640; 9], 45_000, HELD), [(0..9, true)]);
+        assert_eq!(within(&[640; 9], 45_000, TOGETHER), [(0..5, true), (5..9, true)]);
+        assert_eq!(within(&[256, 512, 1024], million, TOGETHER), [(0..1, true), (1..2, true), (2..3, false)]);
+    }
+
+    #[test]
+    fn streams_are_handed_over_that_can_be_held_beside_the_sites() {
+        let decoder = decoder(config(), DType::F32);
+        let goes_on = |kind: SiteKind, tokens: u64| {
+            let place = Place { site: Site::new(kind, 0), head: None };
+            can_go_on(&decoder, &[place], tokens)
+        };
+        let most = (HELD / (3 * size_of::<f32>() * decoder.config().d_model)) as u64;
+        assert!(goes_on(SiteKind::ResidPost, most) && !goes_on(SiteKind::ResidPost, most + 1));
+        assert!(!goes_on(SiteKind::Logits, 1));
+    }
+
+    #[test]
+    fn sites_are_what_one_pass_gives_however_few_are_read_together() {
+        let task = Task::default();
+        let letters = (b'a'..=b'z').map(|letter| char::from(letter).to_string()).collect();
+        let tokenizer = Tokenizer::characters(letters, None, None).unwrap();
+        let config = Config { vocab: 26, context: 8, ..config() };
+        let model = Model::new(decoder(config, DType::F32), Some(tokenizer), "small");
+        let document = |i: usize| "abcdefghijklm".chars().cycle().skip(i).take(9 + i).collect::<String>();
+        let documents: Vec<String> = (0..12).map(document).collect();
+        let text = Text::given(documents, TextOptions::default()).unwrap();
+        let options = HarvestOptions::default();
+        let sites = ["resid_pre.0", "mlp_out.0", "resid_post.0", "z.1", "resid_post.1"];
+        let buffer = RowBuffer { seed: 3, rows: None };
+        let rows = |together: usize, wanted: &[usize]| -> (usize, Vec<Vec<Vec<f32>>>) {
+            let reading = TextReading::new(&model, &text, &options);
+            let data = SiteData::within(reading, &sites, buffer, together, &task).unwrap();
+            let numbers = |data: Result<FitData>| {
+                let x = data.unwrap().rows.next(40, &task).unwrap().remove(0);
+                x.to_vec2::<f32>().unwrap()
+            };
+            let found = data.each(wanted, &task).map(numbers).collect();
+            (data.groups.len(), found)
+        };
+        let (whole, expected) = rows(HELD, &[0, 1, 2, 3, 4]);
+        assert_eq!((whole, expected.len()), (1, 5));
+        for together in [1, 30_000] {
+            let (groups, found) = rows(together, &[0, 1, 2, 3, 4]);
+            assert!(groups > 1 && found == expected, "{groups} groups of {together} bytes");
+            // What nobody wants is not read, and the others go on from an earlier stream, if there is one.
+            for wanted in [[0, 4], [2, 4]] {
+                assert!(rows(together, &wanted).1 == wanted.map(|site| expected[site].clone()));
+            }
+        }
     }
 }

@@ -61,7 +61,7 @@ fn all_kinds() -> Vec<Arc<dyn DictionaryKind>> {
     ]
 }
 
-pub(super) fn recipe(kind: Arc<dyn DictionaryKind>, counting: ErrorNormalisation) -> Recipe {
+pub(in crate::sae) fn recipe(kind: Arc<dyn DictionaryKind>, counting: ErrorNormalisation) -> Recipe {
     Recipe {
         unit: !kind.properties().is_tied,
         kind,

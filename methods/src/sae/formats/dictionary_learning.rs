@@ -29,7 +29,8 @@ pub fn statements(beside: &SideDescription, source: &dyn TensorSource) -> Result
     let mut said = FileStatements::new(row);
     said.d_in = trainer.maybe_size("activation_dim", None)?;
     said.d_sae = trainer.maybe_size("dict_size", None)?;
-    if row.line(table::DictionaryPart::K).is_some() {
+    // The k of soft_topk is what the training aims at; where it is annealed, the tensor has that of the last step.
+    if row.line(table::DictionaryPart::K).is_some() && row.activation != table::ActivationRule::SoftTopK {
         said.k = trainer.maybe_size("k", None)?;
     }
     said.about.models = trainer.word("lm_name")?.map(ModelName::from).into_iter().collect();

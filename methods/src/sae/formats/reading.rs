@@ -10,8 +10,11 @@ use super::table::{ActivationRule as Kind, Architecture, Centring, DictionaryPar
 use crate::base::{Error, Result, Task, memory, names};
 use crate::err;
 use crate::model::layout::TensorSource;
-use crate::sae::{About, Activation, KindLabel, Parts, Scaling, tensors};
+use crate::sae::{About, Activation, CountEstimator, KindLabel, Parts, Scaling, tensors};
 use crate::tensor::{DType, Tensor, dtype, floats, ints};
+
+/// Key of the scale of a soft top-k in a config, which is used in training alone.
+pub const SOFTNESS: &str = "soft_topk_alpha";
 
 /// The statements of the config and the path of a file about a dictionary.
 #[derive(Debug)]
@@ -167,7 +170,7 @@ fn rows_and_columns(
 fn shape(line: &TensorLine, widths: FileWidths) -> Option<Vec<usize>> {
     let FileWidths { d_in, d_sae, d_out } = widths;
     let mut shape = match line.part {
-        DictionaryPart::Encoder => vec![d_sae, d_in],
+        DictionaryPart::Encoder | DictionaryPart::CountEncoder => vec![d_sae, d_in],
         DictionaryPart::Decoder => vec![d_sae, d_out],
         DictionaryPart::Skip => vec![d_out, d_in],
         DictionaryPart::DecoderBias => vec![d_out],
@@ -175,8 +178,16 @@ fn shape(line: &TensorLine, widths: FileWidths) -> Option<Vec<usize>> {
         | DictionaryPart::Threshold
         | DictionaryPart::Gate
         | DictionaryPart::Magnitude
-        | DictionaryPart::LogScale => vec![d_sae],
-        DictionaryPart::OneThreshold | DictionaryPart::K => vec![],
+        | DictionaryPart::LogScale
+        | DictionaryPart::CountBias => vec![d_sae],
+        DictionaryPart::CountWeight => vec![1, d_sae],
+        DictionaryPart::CountLogit => vec![1],
+        DictionaryPart::Shift => vec![d_in],
+        DictionaryPart::OneThreshold
+        | DictionaryPart::K
+        | DictionaryPart::CountMost
+        | DictionaryPart::Softness
+        | DictionaryPart::Divisor => vec![],
         DictionaryPart::Groups => return None,
     };
     if line.turned {
@@ -216,7 +227,7 @@ impl FormatReader<'_> {
         }
         about.prefixes = self.prefixes()?;
         let activation = self.activation(widths, &mut about)?;
-        Ok(Parts {
+        let parts = Parts {
             encoder_bias: self.bias(DictionaryPart::EncoderBias)?,
             decoder_bias: self.bias(DictionaryPart::DecoderBias)?,
             encoder,
@@ -227,12 +238,37 @@ impl FormatReader<'_> {
             skip,
             scaling: said.scaling,
             about: said.own.as_ref().map_or(about, |own| own.about.clone()),
+        };
+        self.of_rows_as_they_come(parts)
+    }
+
+    /// Turns a dictionary of rows (x - shift) / divisor into that of the rows x: biases are multiplied by the divisor, codes
+    /// with them, and the decoder's bias, by which rows are centred, is moved by the shift.
+    fn of_rows_as_they_come(&mut self, parts: Parts) -> Result<Parts> {
+        let Some(divisor) = self.number(DictionaryPart::Divisor)? else { return Ok(parts) };
+        if divisor <= 0.0 {
+            return Err(err!(Format, "expected a number above 0 that rows were divided by, found {divisor}"));
+        }
+        let shift = self.maybe(DictionaryPart::Shift)?;
+        if divisor == 1.0 && shift.is_none() {
+            return Ok(parts);
+        }
+        let scaled = |bias: &Option<Tensor>| bias.as_ref().map(|bias| bias * divisor).transpose();
+        let decoder_bias = match (scaled(&parts.decoder_bias)?, shift) {
+            (Some(bias), Some(shift)) => Some((bias + shift)?),
+            (bias, _) => bias,
+        };
+        Ok(Parts {
+            encoder_bias: scaled(&parts.encoder_bias)?,
+            decoder_bias,
+            activation: parts.activation.of_unscaled(1.0 / divisor)?,
+            ..parts
         })
     }
 
     fn activation(&mut self, widths: FileWidths, about: &mut About) -> Result<Activation> {
         let k = self.k()?;
-        let one = self.one_threshold()?;
+        let one = self.number(DictionaryPart::OneThreshold)?;
         let the_k = || k.ok_or_else(|| err!(Format, "expected `k`, the number of features that are kept, found none"));
         Ok(match self.said.row.activation {
             Kind::Relu => Activation::Relu,
@@ -258,13 +294,25 @@ impl FormatReader<'_> {
                 magnitude: self.needed(DictionaryPart::Magnitude)?,
                 log_scale: self.needed(DictionaryPart::LogScale)?,
             },
+            Kind::SoftTopK => {
+                about.more.insert("k".into(), Value::from(the_k()?));
+                if let Some(alpha) = self.number(DictionaryPart::Softness)? {
+                    about.more.insert(SOFTNESS.into(), Value::from(alpha));
+                }
+                let most = self.size(DictionaryPart::CountMost)?;
+                Activation::SoftTopK(CountEstimator {
+                    encoder: self.needed(DictionaryPart::CountEncoder)?,
+                    bias: self.needed(DictionaryPart::CountBias)?,
+                    weight: self.needed(DictionaryPart::CountWeight)?.squeeze(0)?,
+                    logit: self.needed(DictionaryPart::CountLogit)?,
+                    most: most.ok_or_else(|| err!(Bug, "{} has no limit of codes", self.said.row.name))?,
+                })
+            }
         })
     }
 
     fn k(&self) -> Result<Option<usize>> {
-        let Some(line) = self.line(DictionaryPart::K) else { return Ok(self.said.k) };
-        let found = ints(&self.source.tensor(line.name)?)?.first().copied().unwrap_or_default();
-        let found = usize::try_from(found).map_err(|_| err!(Format, "expected a size in `k`, found {found}"))?;
+        let Some(found) = self.size(DictionaryPart::K)? else { return Ok(self.said.k) };
         match self.said.k {
             Some(stated) if stated != found => {
                 Err(err!(Format, "the config says that k is {stated}, and the tensor `k` is {found}")
@@ -274,8 +322,17 @@ impl FormatReader<'_> {
         }
     }
 
-    fn one_threshold(&self) -> Result<Option<f64>> {
-        let Some(line) = self.line(DictionaryPart::OneThreshold) else { return Ok(None) };
+    /// Reads a tensor that is one size.
+    fn size(&self, part: DictionaryPart) -> Result<Option<usize>> {
+        let Some(line) = self.line(part) else { return Ok(None) };
+        let found = ints(&self.source.tensor(line.name)?)?.first().copied().unwrap_or_default();
+        let size = usize::try_from(found);
+        size.map(Some).map_err(|_| err!(Format, "expected a size in `{}`, found {found}", line.name))
+    }
+
+    /// Reads a tensor that is one number.
+    fn number(&self, part: DictionaryPart) -> Result<Option<f64>> {
+        let Some(line) = self.line(part) else { return Ok(None) };
         let tensor = self.source.tensor(line.name)?;
         finite(line.name, &tensor)?;
         Ok(floats(&tensor)?.first().copied())

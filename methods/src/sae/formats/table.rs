@@ -20,6 +20,22 @@ pub enum DictionaryPart {
     K,
     /// Number of features of each nested group.
     Groups,
+    /// Map of the estimator of a row's number of codes to its hidden units.
+    CountEncoder,
+    /// Bias of these units.
+    CountBias,
+    /// Weights of these units, as a matrix of one row.
+    CountWeight,
+    /// Bias of the estimate's logit.
+    CountLogit,
+    /// Limit of the estimate.
+    CountMost,
+    /// Scale of a soft top-k, which is used in training alone.
+    Softness,
+    /// The number that rows were divided by in training, and that biases are still in units of.
+    Divisor,
+    /// Vector that was subtracted from rows before that.
+    Shift,
 }
 
 /// The activation function.
@@ -30,6 +46,8 @@ pub enum ActivationRule {
     AbsTopK,
     Threshold,
     Gated,
+    /// The largest of each row, as many as an estimator says.
+    SoftTopK,
 }
 
 /// The subtraction of the decoder bias from the input.
@@ -195,6 +213,22 @@ const WITH_K: &[TensorLine] = &[
     line(DictionaryPart::K, "k"),
     line(DictionaryPart::OneThreshold, "threshold"),
 ];
+/// SoftSAE (Stępień et al. 2026), in the authors' copy of dictionary_learning: github.com/St0pien/SoftSAE.
+const SOFT: &[TensorLine] = &[
+    line(DictionaryPart::Encoder, "encoder.weight"),
+    line(DictionaryPart::EncoderBias, "encoder.bias"),
+    turned(DictionaryPart::Decoder, "decoder.weight"),
+    line(DictionaryPart::DecoderBias, "b_dec"),
+    line(DictionaryPart::CountEncoder, "k_estimator.0.weight"),
+    line(DictionaryPart::CountBias, "k_estimator.0.bias"),
+    line(DictionaryPart::CountWeight, "k_estimator.2.weight"),
+    line(DictionaryPart::CountLogit, "k_estimator.2.bias"),
+    line(DictionaryPart::K, "k"),
+    line(DictionaryPart::CountMost, "k_max"),
+    line(DictionaryPart::Softness, "alpha"),
+    line(DictionaryPart::Divisor, "norm_factor"),
+];
+const SOFT_SHIFTED: &[TensorLine] = &joined::<13>(SOFT, &[line(DictionaryPart::Shift, "shift_factor")]);
 const SPARSIFY: &[TensorLine] = &[
     line(DictionaryPart::Encoder, "encoder.weight"),
     line(DictionaryPart::EncoderBias, "encoder.bias"),
@@ -294,6 +328,16 @@ static TABLE: &[Architecture] = &[
             line(DictionaryPart::Magnitude, "mag_bias"),
             turned(DictionaryPart::Decoder, "decoder.weight"),
         ],
+    ),
+    row(Format::DictionaryLearning, "SoftSAE", "soft_topk", ActivationRule::SoftTopK, Centring::Always, SOFT),
+    // Theirs for images.
+    row(
+        Format::DictionaryLearning,
+        "SoftTopKSAE",
+        "soft_topk",
+        ActivationRule::SoftTopK,
+        Centring::Always,
+        SOFT_SHIFTED,
     ),
     row(Format::Sparsify, "topk", "topk", ActivationRule::TopK, Centring::Always, SPARSIFY),
     transcoder(row(Format::Sparsify, "topk transcoder", "transcoder", ActivationRule::TopK, Centring::Never, SPARSIFY)),

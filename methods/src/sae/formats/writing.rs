@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::Format;
+use super::reading::SOFTNESS;
 use super::table::{self, ActivationRule as Kind, Architecture, Centring, DictionaryPart};
 use crate::base::{Error, Result};
 use crate::err;
 use crate::sae::fit::SETTINGS;
-use crate::sae::{Activation, Parts, Scaling};
+use crate::sae::{Activation, CountEstimator, Parts, Scaling};
 use crate::tensor::{DType, Device, Tensor, create, floats};
+
+/// The scale of the soft top-k at the end of the authors' trainings.
+const AUTHORS_SOFTNESS: f64 = 1e-4;
 
 /// Tensors by the names of a format, and which of them are zeros for a bias that the dictionary does not have.
 pub struct FormatTensors {
@@ -115,6 +119,7 @@ fn kind(activation: &Activation) -> Option<Kind> {
         Activation::Threshold(_) => Some(Kind::Threshold),
         Activation::Gated { .. } => Some(Kind::Gated),
         Activation::Linear(Some(_)) => Some(Kind::AbsTopK),
+        Activation::SoftTopK(_) => Some(Kind::SoftTopK),
         _ => None,
     }
 }
@@ -200,6 +205,10 @@ fn part(part: DictionaryPart, parts: &Parts) -> Result<Option<Tensor>> {
         Activation::Gated { gate, magnitude, log_scale } => Some(which(gate, magnitude, log_scale)),
         _ => None,
     };
+    let estimator = |which: fn(&CountEstimator) -> &Tensor| match &parts.activation {
+        Activation::SoftTopK(estimator) => Some(which(estimator).clone()),
+        _ => None,
+    };
     Ok(match part {
         DictionaryPart::Encoder => Some(parts.encoder.clone()),
         DictionaryPart::EncoderBias => parts.encoder_bias.clone(),
@@ -220,6 +229,26 @@ fn part(part: DictionaryPart, parts: &Parts) -> Result<Option<Tensor>> {
             Some(create::from_floats(vec![one], &[], DType::F32)?)
         }
         DictionaryPart::Groups => Some(groups(&parts.about.prefixes)?),
+        DictionaryPart::CountEncoder => estimator(|estimator| &estimator.encoder),
+        DictionaryPart::CountBias => estimator(|estimator| &estimator.bias),
+        DictionaryPart::CountWeight => {
+            estimator(|estimator| &estimator.weight).map(|weight| weight.unsqueeze(0)).transpose()?
+        }
+        DictionaryPart::CountLogit => estimator(|estimator| &estimator.logit),
+        DictionaryPart::CountMost => {
+            let most = parts.activation.most();
+            most.map(|most| create::from_floats(vec![most as f64], &[], DType::I32)).transpose()?
+        }
+        DictionaryPart::Softness => {
+            let alpha = parts.about.more.get(SOFTNESS).and_then(serde_json::Value::as_f64);
+            Some(create::from_floats(vec![alpha.unwrap_or(AUTHORS_SOFTNESS)], &[], DType::F32)?)
+        }
+        // Ours are of rows as they come.
+        DictionaryPart::Divisor => Some(create::from_floats(vec![1.0], &[], DType::F32)?),
+        DictionaryPart::Shift => {
+            let width = parts.encoder.dims().last();
+            width.map(|width| create::zeros(&[*width], DType::F32)).transpose()?
+        }
     })
 }
 

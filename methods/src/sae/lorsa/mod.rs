@@ -28,7 +28,8 @@ use crate::base::Result;
 use crate::err;
 use crate::model::config::Rotary;
 use crate::model::decoder::RotaryTable;
-use crate::tensor::{DType, Device, Tensor, elementwise};
+use crate::model::hooks::checks;
+use crate::tensor::{Device, Tensor, elementwise, floats};
 use kernels::{Gap, Reach};
 
 /// The map to the queries or to the keys of all groups.
@@ -183,13 +184,13 @@ impl Lorsa {
         let wanted: [&[usize]; 8] =
             [&[wide, d_in], &[wide], &[wide, d_in], &[wide], &[heads, d_in], &[heads], &[heads, d_out], &[d_out]];
         for ((name, tensor), wanted) in TENSORS.iter().zip(self.tensors()).zip(wanted) {
-            self.check_tensor(name, tensor, wanted)?;
+            checks::weight(name, tensor, wanted)?;
         }
         if self.queries.norm.is_some() != self.keys.norm.is_some() {
             return Err(err!(Format, "expected norms of queries and keys, or of neither, found one of them"));
         }
         for (name, norm) in ["query_norm", "key_norm"].iter().zip(self.norms().into_iter().flatten()) {
-            self.check_tensor(name, norm, &[groups, wide / groups])?;
+            checks::weight(name, norm, &[groups, wide / groups])?;
         }
         match &self.activation {
             Activation::Relu => {}
@@ -197,7 +198,7 @@ impl Lorsa {
             Activation::TopK(k) => {
                 return Err(err!(Format, "expected from 1 to {heads} active heads, found {k}").about("k"));
             }
-            Activation::Threshold(threshold) => self.check_tensor("threshold", threshold, &[heads])?,
+            Activation::Threshold(threshold) => checks::weight("threshold", threshold, &[heads])?,
             other => {
                 return Err(err!(Format, "expected the activation relu, topk or jumprelu, found {}", other.name()));
             }
@@ -213,18 +214,6 @@ impl Lorsa {
             ));
         }
         Ok(self)
-    }
-
-    fn check_tensor(&self, name: &str, tensor: &Tensor, wanted: &[usize]) -> Result<()> {
-        if tensor.dims() != wanted || tensor.dtype() != DType::F32 {
-            return Err(err!(
-                Format,
-                "expected `{name}` as f32 {wanted:?}, found {:?} {:?}",
-                tensor.dtype(),
-                tensor.dims()
-            ));
-        }
-        crate::model::hooks::checks::finite(tensor, format!("`{name}`"))
     }
 
     /// Refuses texts of more tokens than it was fitted on, and activations of another width.
@@ -266,6 +255,25 @@ impl Lorsa {
         let Some(turning) = &self.turning else { return Ok(y) };
         let table = turning.table.table(columns, x.device())?;
         Ok(kernels::rotate(&y, &table, 0, gap)?)
+    }
+
+    /// Rotates queries or keys of one group at a position as the Lorsa does: `[rows, d_qk]`.
+    pub fn rotated_at(&self, position: usize, rows: &Tensor) -> Result<Tensor> {
+        let Some(turning) = &self.turning else { return Ok(rows.clone()) };
+        let (count, size) = rows.dims2()?;
+        let table = turning.table.table(position + 1, rows.device())?;
+        let turned = kernels::rotate(&rows.reshape((count, 1, 1, size))?, &table, position, None)?;
+        Ok(turned.reshape((count, size))?)
+    }
+
+    /// Computes the scores of a group from a position of the first text to each one up to it.
+    pub fn scores_from(&self, read: &Attended, group: usize, from: usize) -> Result<Vec<f64>> {
+        let of_group = |t: &Tensor, first: usize, count: usize| -> Result<Tensor> {
+            Ok(t.narrow(0, 0, 1)?.narrow(1, first, count)?.narrow(2, group, 1)?.contiguous()?)
+        };
+        let query = of_group(&read.queries, from, 1)?;
+        let keys = of_group(&read.keys, 0, from + 1)?;
+        floats(&kernels::scores(&query, &keys, self.score_scale, None, &Reach::default())?.flatten_all()?)
     }
 
     /// Mixes values by the patterns of the groups: the codes before the choice of active heads, `[batch, pos, head]`.

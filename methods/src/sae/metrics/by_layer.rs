@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::{CodedBatch, MeasureOptions, Measures, Meter};
-use crate::base::{Cell, Result, Table, Task, memory};
+use crate::base::{Result, Table, Task, memory};
 use crate::data::harvest::{ActivationBlock, Blocks, FunctionSink, TextReading};
 use crate::data::store::Store;
 use crate::err;
@@ -101,14 +101,9 @@ impl<'a> LayerMeters<'a> {
 
 /// Returns these measures as a table with a row for each layer.
 pub fn layer_table(measures: &[Measures]) -> Table {
-    let row = |(layer, of): (usize, &Measures)| {
-        vec![layer.into(), of.fve.map_or(Cell::Missing, Into::into), of.l0.into(), of.features.dead().into()]
-    };
-    Table {
-        title: "transcoders by layer".into(),
-        columns: ["layer", "fve", "l0", "dead"].map(String::from).to_vec(),
-        rows: measures.iter().enumerate().map(row).collect(),
-    }
+    let row =
+        |(layer, of): (usize, &Measures)| vec![layer.into(), of.fve.into(), of.l0.into(), of.features.dead().into()];
+    Table::new("transcoders by layer", ["layer", "fve", "l0", "dead"], measures.iter().enumerate().map(row))
 }
 
 /// Lists the sites that are read and written in each layer, in the order of the computation.

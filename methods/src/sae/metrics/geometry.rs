@@ -158,7 +158,7 @@ impl Geometry {
         let living = self.placed.iter().flatten().count();
         let m = living as f64;
         let d = self.width as f64;
-        let number = |x: f64| if x.is_finite() { Cell::Float(x) } else { Cell::Missing };
+        let number = |x: f64| Cell::from(x.is_finite().then_some(x));
         // Of more directions than dimensions, at least; fewer may be orthogonal (Welch 1974).
         let least = ((m - d) / (d * (m - 1.0))).max(0.0).sqrt();
         let row = |name: &str, own: (f64, Option<[f64; 2]>), random: f64, formula: Cell, what: &str| -> Vec<Cell> {
@@ -168,10 +168,10 @@ impl Geometry {
         let own = means(&self.placed, self.p, task)?;
         let random = means(&self.random, self.p, task)?;
         let expected = self.p * (m - 1.0) / d;
-        Ok(Table {
-            title: format!("geometry of {living} directions in {} dimensions", self.width),
-            columns: ["measure", "mean", "low", "high", "random", "formula", "what it is"].map(String::from).to_vec(),
-            rows: vec![
+        Ok(Table::new(
+            format!("geometry of {living} directions in {} dimensions", self.width),
+            ["measure", "mean", "low", "high", "random", "formula", "what it is"],
+            [
                 row(
                     "coherence",
                     (self.coherence(), None),
@@ -195,7 +195,7 @@ impl Geometry {
                     "|W_i|² / sum over j of (W_i . W_j / |W_i|)²; formula: 1 / (1 + (m - 1) / d), of equal lengths",
                 ),
             ],
-        })
+        ))
     }
 
     /// Tabulates the measures feature by feature.
@@ -204,22 +204,18 @@ impl Geometry {
             let Some(one) = one else {
                 return [vec![feature.into(), 0.0.into()], vec![Cell::Missing; 4]].concat();
             };
-            let (cosine, other) = one.nearest.map_or((Cell::Missing, Cell::Missing), |(c, o)| (c.into(), o.into()));
+            let (cosine, other) = one.nearest.unzip();
             vec![
                 feature.into(),
                 one.length.into(),
-                cosine,
-                other,
+                cosine.into(),
+                other.into(),
                 (self.p * one.interference).into(),
                 one.dimensions.into(),
             ]
         };
         let columns = ["feature", "length", "largest cosine", "with", "interference", "dimensions"];
-        Table {
-            title: "directions among the others".into(),
-            columns: columns.map(String::from).to_vec(),
-            rows: self.placed.iter().enumerate().map(row).collect(),
-        }
+        Table::new("directions among the others", columns, self.placed.iter().enumerate().map(row))
     }
 }
 

@@ -125,24 +125,24 @@ impl Measures {
     pub fn table(&self) -> Table {
         let at_most = self.features.dead_at_most;
         let rows: Vec<(&str, Cell, String)> = vec![
-            ("rows", Cell::Int(self.rows as i64), "activations that were measured".into()),
+            ("rows", self.rows.into(), "activations that were measured".into()),
             ("mse", self.mse.into(), "mean of (x - x_hat)²".into()),
-            ("fve", cell(self.fve), "1 - sum |x - x_hat|² / sum |x - mean|²".into()),
-            ("fve_raw", cell(self.fve_raw), "1 - sum |x - x_hat|² / sum |x|²".into()),
+            ("fve", self.fve.into(), "1 - sum |x - x_hat|² / sum |x - mean|²".into()),
+            ("fve_raw", self.fve_raw.into(), "1 - sum |x - x_hat|² / sum |x|²".into()),
             ("cosine", self.cosine.into(), "mean cosine of x and x_hat".into()),
-            ("norm_ratio", cell(self.norm_ratio), "mean of |x_hat| / |x|".into()),
-            ("slope", cell(self.slope), "of x_hat on x about their means; below 1: shrunk".into()),
-            ("relative_bias", cell(self.relative_bias), "sum |x_hat|² / sum x . x_hat; below 1: shrunk".into()),
+            ("norm_ratio", self.norm_ratio.into(), "mean of |x_hat| / |x|".into()),
+            ("slope", self.slope.into(), "of x_hat on x about their means; below 1: shrunk".into()),
+            ("relative_bias", self.relative_bias.into(), "sum |x_hat|² / sum x . x_hat; below 1: shrunk".into()),
             ("l0", self.l0.into(), "mean number of codes that are not 0".into()),
             ("l1", self.l1.into(), "mean sum of |code|".into()),
             ("features", self.features.fired.len().into(), "of the dictionary".into()),
             ("dead_share", self.features.dead_share().into(), format!("of them, that fire in at most {at_most} rows")),
         ];
-        Table {
-            title: "how well activations are reconstructed".into(),
-            columns: ["measure", "value", "what it is"].map(String::from).to_vec(),
-            rows: rows.into_iter().map(|(name, value, what)| vec![name.into(), value, what.into()]).collect(),
-        }
+        Table::new(
+            "how well activations are reconstructed",
+            ["measure", "value", "what it is"],
+            rows.into_iter().map(|(name, value, what)| vec![name.into(), value, what.into()]),
+        )
     }
 
     /// Returns the value of a measure by its name in the table; a missing cell where it has none.
@@ -163,28 +163,19 @@ impl Measures {
 
     /// Tabulates the mean square error and the explained variance of each dimension.
     pub fn by_dimension(&self) -> Table {
-        let row = |(number, along): (usize, &Dimension)| vec![number.into(), along.mse.into(), cell(along.fve)];
-        Table {
-            title: "explained variance by dimension".into(),
-            columns: ["dimension", "mse", "fve"].map(String::from).to_vec(),
-            rows: self.dimensions.iter().enumerate().map(row).collect(),
-        }
+        let row = |(number, along): (usize, &Dimension)| vec![number.into(), along.mse.into(), along.fve.into()];
+        Table::new(
+            "explained variance by dimension",
+            ["dimension", "mse", "fve"],
+            self.dimensions.iter().enumerate().map(row),
+        )
     }
 
     /// Tabulates the explained variance at each position.
     pub fn by_position(&self) -> Table {
-        let row = |at: &Position| vec![at.position.into(), Cell::Int(at.rows as i64), cell(at.fve)];
-        Table {
-            title: "explained variance by position".into(),
-            columns: ["position", "rows", "fve"].map(String::from).to_vec(),
-            rows: self.positions.iter().map(row).collect(),
-        }
+        let row = |at: &Position| vec![at.position.into(), at.rows.into(), at.fve.into()];
+        Table::new("explained variance by position", ["position", "rows", "fve"], self.positions.iter().map(row))
     }
-}
-
-/// Returns a value of a table, or a missing one.
-pub fn cell(value: Option<f64>) -> Cell {
-    value.map_or(Cell::Missing, Cell::Float)
 }
 
 /// Returns 1 - rest / whole; None where there is nothing to explain.

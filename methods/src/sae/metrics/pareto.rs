@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::measures::cell;
 use super::{Effect, Measures};
 use crate::base::{Cell, Table};
 use crate::sae::Sae;
@@ -78,18 +77,14 @@ impl Pareto {
                 point.settings.as_str().into(),
                 point.features.into(),
                 point.l0.into(),
-                cell(point.fve),
+                point.fve.into(),
                 point.dead_share.into(),
-                cell(point.recovered),
+                point.recovered.into(),
                 is_on_front.into(),
             ]
         };
         let columns = ["kind", "settings", "features", "l0", "fve", "dead_share", "ce_recovered", "front"];
-        Table {
-            title: "FVE against L0".into(),
-            columns: columns.map(String::from).to_vec(),
-            rows: self.points.iter().zip(self.front()).map(row).collect(),
-        }
+        Table::new("FVE against L0", columns, self.points.iter().zip(self.front()).map(row))
     }
 
     /// Groups the points by kind and sorts them by L0; a kind that has several widths is split by width.

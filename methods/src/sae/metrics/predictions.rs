@@ -3,7 +3,7 @@
 use crate::base::results::{Cell, Table};
 use crate::base::{Result, Task, parallel};
 use crate::err;
-use crate::sae::metrics::measures::cell;
+use crate::model::reading::compare::log_sum_exp;
 use crate::tensor::{DType, Tensor, dtype};
 
 /// One number for each run of a model: unchanged, with the reconstruction at the site, with zeros there, and with the
@@ -42,9 +42,8 @@ impl Losses {
     }
 
     fn cells(&self) -> [Cell; 6] {
-        let values = [self.clean, self.spliced, self.zero, self.mean].map(Cell::Float);
-        let [clean, spliced, zero, mean] = values;
-        [clean, spliced, zero, mean, cell(self.recovered()), cell(self.recovered_of_mean())]
+        let Self { clean, spliced, zero, mean } = *self;
+        [Some(clean), Some(spliced), Some(zero), Some(mean), self.recovered(), self.recovered_of_mean()].map(Cell::from)
     }
 }
 
@@ -81,16 +80,16 @@ impl Effect {
     pub fn table(&self) -> Table {
         let row =
             |name: &str, losses: &Losses| [Cell::from(name)].into_iter().chain(losses.cells()).collect::<Vec<_>>();
-        Table {
-            title: if self.positions == self.predictions {
+        Table::new(
+            if self.positions == self.predictions {
                 format!("what is lost over {} predictions, in nats", self.predictions)
             } else {
                 let Self { predictions, positions, .. } = self;
                 format!("what is lost over {predictions} predictions, KL over {positions} positions, in nats")
             },
-            columns: ["measure"].into_iter().chain(COLUMNS).map(String::from).collect(),
-            rows: vec![row("cross-entropy", &self.ce), row("KL(clean || changed)", &self.kl)],
-        }
+            ["measure"].into_iter().chain(COLUMNS),
+            [row("cross-entropy", &self.ce), row("KL(clean || changed)", &self.kl)],
+        )
     }
 
     /// Tabulates the cross-entropy by class; `names` are those of the classes from 0.
@@ -100,14 +99,14 @@ impl Effect {
             None => Cell::Int(i64::from(class)),
         };
         let row = |class: &ByClass| {
-            let first = [name(class.class), Cell::Int(class.predictions as i64)];
+            let first = [name(class.class), class.predictions.into()];
             first.into_iter().chain(class.ce.cells()).collect::<Vec<_>>()
         };
-        Table {
-            title: "cross-entropy by the class of the token, in nats".into(),
-            columns: ["class", "predictions"].into_iter().chain(COLUMNS).map(String::from).collect(),
-            rows: self.classes.iter().map(row).collect(),
-        }
+        Table::new(
+            "cross-entropy by the class of the token, in nats",
+            ["class", "predictions"].into_iter().chain(COLUMNS),
+            self.classes.iter().map(row),
+        )
     }
 }
 
@@ -181,7 +180,7 @@ pub fn judged(clean: &Tensor, changed: &Tensor, targets: &[(usize, u32)], task: 
         let Some(wanted) = changed.get(target) else {
             return Err(err!(Index, "expected tokens below {vocab}, the number of logits, found {target}"));
         };
-        let total = log_sum(changed);
+        let total = log_sum_exp(changed);
         Ok(Cost { ce: total - f64::from(*wanted), kl: divergence(clean, changed, total) })
     };
     parallel::try_map(targets.len(), &|at| row(&targets[at]))
@@ -189,19 +188,13 @@ pub fn judged(clean: &Tensor, changed: &Tensor, targets: &[(usize, u32)], task: 
 
 /// Computes sum p (log p - log q), where `total` is that of q.
 fn divergence(clean: &[f32], changed: &[f32], total: f64) -> f64 {
-    let clean_total = log_sum(clean);
+    let clean_total = log_sum_exp(clean);
     let term = |(clean, changed): (&f32, &f32)| {
         let p = (f64::from(*clean) - clean_total).exp();
         // A token without probability adds nothing, whatever its logit is.
         if p > 0.0 { p * (f64::from(*clean) - f64::from(*changed)) } else { 0.0 }
     };
     clean.iter().zip(changed).map(term).sum::<f64>() - (clean_total - total)
-}
-
-/// Computes log(sum of e^x).
-fn log_sum(logits: &[f32]) -> f64 {
-    let most = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    most + logits.iter().map(|x| (f64::from(*x) - most).exp()).sum::<f64>().ln()
 }
 
 #[cfg(test)]

@@ -86,11 +86,7 @@ impl Shapes {
                 order.join(" ").into(),
             ]
         };
-        Table {
-            title: "groups of features along curves".into(),
-            columns: columns.map(String::from).to_vec(),
-            rows: self.groups.iter().map(row).collect(),
-        }
+        Table::new("groups of features along curves", columns, self.groups.iter().map(row))
     }
 }
 

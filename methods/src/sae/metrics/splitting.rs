@@ -62,39 +62,34 @@ impl Splitting {
             }
             row
         };
-        Table {
-            title: "features of the smaller dictionary in the larger one".into(),
-            columns: ["features", "number", "of", "share", "low", "high"].map(String::from).to_vec(),
-            rows: vec![
+        Table::new(
+            "features of the smaller dictionary in the larger one",
+            ["features", "number", "of", "share", "low", "high"],
+            [
                 row("with one child", self.with(|children| children == 1), parents),
                 row("split", self.with(|children| children > 1), parents),
                 row("lost", self.with(|children| children == 0), parents),
                 row("of the larger one without a parent", self.new, self.larger),
                 row("random directions with a parent", self.random, self.larger),
             ],
-        }
+        )
     }
 
     pub fn table(&self) -> Table {
         let row = |family: &FeatureFamily| -> Vec<Cell> {
             let children: Vec<String> = family.children.iter().map(|(child, _)| child.to_string()).collect();
-            let share = |share: Option<f64>| share.map_or(Cell::Missing, Cell::from);
             vec![
                 family.parent.into(),
                 family.children.len().into(),
                 children.join(" ").into(),
-                share(family.children.first().map(|(_, cosine)| *cosine)),
-                share(family.covered),
-                share(family.within),
-                share((self.rows > 0).then(|| family.fires as f64 / self.rows as f64)),
+                family.children.first().map(|(_, cosine)| *cosine).into(),
+                family.covered.into(),
+                family.within.into(),
+                (self.rows > 0).then(|| family.fires as f64 / self.rows as f64).into(),
             ]
         };
         let columns = ["parent", "number", "children", "cosine", "covered", "within", "by chance"];
-        Table {
-            title: "parents and children".into(),
-            columns: columns.map(String::from).to_vec(),
-            rows: self.families.iter().map(row).collect(),
-        }
+        Table::new("parents and children", columns, self.families.iter().map(row))
     }
 }
 

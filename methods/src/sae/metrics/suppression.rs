@@ -187,18 +187,12 @@ impl Suppression {
         let measured = self.kept.len();
         let mean = |drawn: &mut dyn Iterator<Item = f64>| drawn.sum::<f64>() / n as f64;
         let interval = bootstrap(n, SEED, |drawn| mean(&mut drawn.iter().map(|at| shares[*at])));
-        let number = |x: Option<f64>| x.map_or(Cell::Missing, Cell::from);
-        let kept: Vec<Cell> = vec![
-            "kept, mean over features".into(),
-            number((n > 0).then(|| mean(&mut shares.iter().copied()))),
-            number(interval.map(|ends| ends[0])),
-            number(interval.map(|ends| ends[1])),
-            n.into(),
-            1.0.into(),
-        ];
+        let [low, high] = Cell::ends(interval);
+        let whole = (n > 0).then(|| mean(&mut shares.iter().copied()));
+        let kept: Vec<Cell> = vec!["kept, mean over features".into(), whole.into(), low, high, n.into(), 1.0.into()];
         let together: Vec<Cell> = vec![
             "kept, all codes together".into(),
-            number(self.together),
+            self.together.into(),
             Cell::Missing,
             Cell::Missing,
             measured.into(),
@@ -210,21 +204,20 @@ impl Suppression {
             };
             let own = count(|kept| kept.interval);
             let chance = count(|kept| kept.by_chance);
-            let of = |count: usize| number((measured > 0).then(|| count as f64 / measured as f64));
-            let ends = wilson(own, measured).map(|end| number(end.is_finite().then_some(end)));
-            let [low, high] = ends;
+            let of = |count: usize| Cell::from((measured > 0).then(|| count as f64 / measured as f64));
+            let [low, high] = wilson(own, measured).map(|end| Cell::from(end.is_finite().then_some(end)));
             vec![name.into(), of(own), low, high, measured.into(), of(chance)]
         };
-        Table {
-            title: format!("suppression of {measured} of {} features", self.features),
-            columns: ["measure", "value", "low", "high", "features", "by chance"].map(String::from).to_vec(),
-            rows: vec![
+        Table::new(
+            format!("suppression of {measured} of {} features", self.features),
+            ["measure", "value", "low", "high", "features", "by chance"],
+            [
                 kept,
                 together,
                 share("share suppressed", |[_, high]| high < 1.0),
                 share("share too large", |[low, _]| low > 1.0),
             ],
-        }
+        )
     }
 
     /// Tabulates the features, the most suppressed first.
@@ -235,15 +228,10 @@ impl Suppression {
             share(a).total_cmp(&share(b))
         });
         let row = |kept: &&FeatureSuppression| -> Vec<Cell> {
-            let number = |x: Option<f64>| x.map_or(Cell::Missing, Cell::from);
-            let end = |at: usize| number(kept.interval.map(|ends| ends[at]));
-            vec![kept.feature.into(), kept.rows.into(), number(kept.share), end(0), end(1)]
+            let [low, high] = Cell::ends(kept.interval);
+            vec![kept.feature.into(), kept.rows.into(), kept.share.into(), low, high]
         };
-        Table {
-            title: "what is kept of the best codes".into(),
-            columns: ["feature", "rows", "kept", "low", "high"].map(String::from).to_vec(),
-            rows: kept.iter().map(row).collect(),
-        }
+        Table::new("what is kept of the best codes", ["feature", "rows", "kept", "low", "high"], kept.iter().map(row))
     }
 }
 

@@ -66,8 +66,7 @@ impl Universality {
         let mean = |what: &str, own: &[f64], chance: &[f64]| -> Vec<Cell> {
             let of = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
             let interval = bootstrap(n, self.seed, |drawn| drawn.iter().map(|at| own[*at]).sum::<f64>() / n as f64);
-            let ends = interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::from));
-            let [low, high] = ends;
+            let [low, high] = Cell::ends(interval);
             vec![what.into(), of(own).into(), low, high, of(chance).into(), n.into()]
         };
         let column = |of: fn(&FeatureMatch) -> f64| self.features.iter().map(of).collect::<Vec<f64>>();
@@ -82,11 +81,11 @@ impl Universality {
             let [own, chance] = [0, 1].map(|at| cosines.iter().map(|pair| pair[at]).collect::<Vec<f64>>());
             rows.push(mean("mean of the largest cosine (MMCS)", &own, &chance));
         }
-        Table {
-            title: format!("features in another dictionary, at {} positions", self.positions),
-            columns: ["measure", "value", "low", "high", "by chance", "features"].map(String::from).to_vec(),
+        Table::new(
+            format!("features in another dictionary, at {} positions", self.positions),
+            ["measure", "value", "low", "high", "by chance", "features"],
             rows,
-        }
+        )
     }
 
     pub fn table(&self) -> Table {
@@ -94,11 +93,11 @@ impl Universality {
             let density = one.fired as f64 / self.positions as f64;
             vec![one.feature.into(), one.other.into(), one.correlation.into(), one.shuffled.into(), density.into()]
         };
-        Table {
-            title: "features, and those of another dictionary that they correlate with most".into(),
-            columns: ["feature", "other", "correlation", "by chance", "density"].map(String::from).to_vec(),
-            rows: self.features.iter().map(row).collect(),
-        }
+        Table::new(
+            "features, and those of another dictionary that they correlate with most",
+            ["feature", "other", "correlation", "by chance", "density"],
+            self.features.iter().map(row),
+        )
     }
 }
 

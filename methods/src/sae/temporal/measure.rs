@@ -1,7 +1,7 @@
 //! A temporal dictionary in its model: its codes on texts, what it is measured by, and how well its parts reconstruct.
 
 use super::{TemporalCodes, TemporalSae, without_padding};
-use crate::base::{Cell, Result, Table, Task};
+use crate::base::{Result, Table, Task};
 use crate::data::Text;
 use crate::data::harvest::width;
 use crate::err;
@@ -119,16 +119,12 @@ impl TemporalSae {
             Ok(())
         })?;
         let whole = energy[0] + energy[2];
-        let mut table = Table {
-            title: "what the parts of a temporal dictionary reconstruct".into(),
-            columns: ["part", "fve", "l0", "energy"].map(String::from).to_vec(),
-            rows: Vec::new(),
-        };
+        let mut table =
+            Table::new("what the parts of a temporal dictionary reconstruct", ["part", "fve", "l0", "energy"], []);
         for (number, meter) in meters.into_iter().enumerate() {
             let found = meter.finish()?;
-            let share = if whole > 0.0 && number != 3 { Some(energy[number] / whole) } else { None };
-            let [share, fve] = [share, found.fve].map(|number| number.map_or(Cell::Missing, Cell::from));
-            table.rows.push(vec![names[number].into(), fve, found.l0.into(), share]);
+            let share = (whole > 0.0 && number != 3).then(|| energy[number] / whole);
+            table.rows.push(vec![names[number].into(), found.fve.into(), found.l0.into(), share.into()]);
         }
         Ok(table)
     }

@@ -23,8 +23,8 @@ use super::select::largest;
 use super::{About, Activation, Scaling, site_layer};
 use crate::base::Result;
 use crate::err;
-use crate::model::hooks::checks::finite;
-use crate::tensor::{DType, Device, Tensor, elementwise, matmul};
+use crate::model::hooks::checks::{self, finite};
+use crate::tensor::{Device, Tensor, elementwise, matmul};
 use kernels::{Gap, Reach};
 
 /// The number that is added to the length of what a layer predicts before it divides.
@@ -203,15 +203,7 @@ impl TemporalSae {
                 Some((map, _)) if map.ends_with("v_ctx") || map.ends_with("c_proj") => vec![features, features],
                 Some(_) => vec![wide, features],
             };
-            if tensor.dims() != wanted || tensor.dtype() != DType::F32 {
-                return Err(err!(
-                    Format,
-                    "expected `{name}` as f32 {wanted:?}, found {:?} {:?}",
-                    tensor.dtype(),
-                    tensor.dims()
-                ));
-            }
-            finite(tensor, format!("`{name}`"))?;
+            checks::weight(&name, tensor, &wanted)?;
         }
         match &self.activation {
             Activation::Relu => {}

@@ -21,7 +21,7 @@ use crate::sae::metrics::JudgedRowsOptions;
 use crate::sae::splice::{ErrorTreatment, Splice};
 use crate::sae::text_rows::dictionary::{TextDictionary, TextEffectOptions, TextMeasureOptions};
 use crate::sae::text_rows::fit::tests::{assert_resumed_and_cached, descent, files, tiny};
-use crate::tensor::{create, floats};
+use crate::tensor::{DType, create, floats};
 
 const CASES: [&str; 4] = ["topk", "untied", "normed", "authors/layer_1"];
 

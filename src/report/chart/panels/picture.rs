@@ -3,7 +3,7 @@
 use super::super::legend::{Legend, LegendKeys};
 use super::super::pane::Panel;
 use super::*;
-use crate::report::draw::canvas::Layers;
+use crate::report::draw::canvas::{Layers, Size};
 use crate::report::draw::layout::{self, PAD};
 
 /// The least size of a plot.
@@ -22,7 +22,7 @@ pub fn draw(chart: &Chart, panels: &Panels, pane: &Pane) -> Result<Drawing> {
     let below_title = layout::title_height(&title);
     let top = below_title + legend.as_ref().map_or(0.0, Legend::height);
     let sheet_above = |notes: &[String]| {
-        PanelSheet::of(panels, &rows, (width, height - top - layout::notes_height(notes)), lettering)
+        PanelSheet::of(panels, &rows, Size { width, height: height - top - layout::notes_height(notes) }, lettering)
     };
     let notes_on = |sheet: &PanelSheet| -> Result<Vec<String>> {
         Ok(layout::note_lines(&notes(panels, &rows, sheet)?, width, font))
@@ -83,8 +83,8 @@ struct PanelSheet {
     columns: Vec<(f64, f64)>,
     /// Margins above and below each row.
     rows: Vec<(f64, f64)>,
-    /// Width and height of a plot.
-    plot: (f64, f64),
+    /// The size of a plot.
+    plot: Size,
     /// Panels row by row, without their margins.
     panels: Vec<Vec<Panel>>,
     lettering: Lettering,
@@ -92,11 +92,11 @@ struct PanelSheet {
 
 impl PanelSheet {
     /// Lays out panels on a sheet of this size.
-    fn of(panels: &Panels, charts: &[Vec<Option<Chart>>], size: (f64, f64), lettering: Lettering) -> Result<Self> {
+    fn of(panels: &Panels, charts: &[Vec<Option<Chart>>], size: Size, lettering: Lettering) -> Result<Self> {
         let mut sheet = Self {
             columns: vec![(0.0, 0.0); panels.columns()],
             rows: vec![(0.0, 0.0); charts.len()],
-            plot: (size.0 / panels.columns() as f64, size.1 / charts.len() as f64),
+            plot: Size { width: size.width / panels.columns() as f64, height: size.height / charts.len() as f64 },
             panels: told(panels, charts),
             lettering,
         };
@@ -108,7 +108,7 @@ impl PanelSheet {
     }
 
     /// Returns the layout with the margins that the labels need on panels of its sizes.
-    fn fitted(self, charts: &[Vec<Option<Chart>>], (width, height): (f64, f64)) -> Result<Self> {
+    fn fitted(self, charts: &[Vec<Option<Chart>>], size: Size) -> Result<Self> {
         let mut columns = vec![(0.0_f64, 0.0_f64); self.columns.len()];
         let mut rows = vec![(0.0_f64, 0.0_f64); self.rows.len()];
         for (row, column, chart) in places(charts) {
@@ -118,23 +118,23 @@ impl PanelSheet {
             rows[row] = (rows[row].0.max(top), rows[row].1.max(bottom));
         }
         let sum = |margins: &[(f64, f64)]| margins.iter().map(|(before, after)| before + after).sum::<f64>();
-        let wide = ((width - sum(&columns)) / columns.len() as f64).max(NARROWEST);
-        let high = ((height - sum(&rows)) / rows.len() as f64).max(LOWEST);
-        Ok(Self { columns, rows, plot: (wide, high), ..self })
+        let width = ((size.width - sum(&columns)) / columns.len() as f64).max(NARROWEST);
+        let height = ((size.height - sum(&rows)) / rows.len() as f64).max(LOWEST);
+        Ok(Self { columns, rows, plot: Size { width, height }, ..self })
     }
 
     /// Returns the upper left corner of a panel.
     fn corner(&self, row: usize, column: usize) -> (f64, f64) {
         let before = |margins: &[(f64, f64)], plot: f64| margins.iter().map(|(a, b)| a + plot + b).sum::<f64>();
-        (before(&self.columns[..column], self.plot.0), before(&self.rows[..row], self.plot.1))
+        (before(&self.columns[..column], self.plot.width), before(&self.rows[..row], self.plot.height))
     }
 
     /// Returns the part of the sheet that a panel has, with its margins.
     fn pane(&self, row: usize, column: usize) -> Pane {
         let (left, right) = self.columns[column];
         let (top, bottom) = self.rows[row];
-        let width = left + self.plot.0 + right;
-        let height = top + self.plot.1 + bottom;
+        let width = left + self.plot.width + right;
+        let height = top + self.plot.height + bottom;
         let margins = Some(Margins { left, top, right, bottom });
         let panel = Panel { margins, ..self.panels[row][column].clone() };
         Pane { width, height, lettering: self.lettering, panel: Some(panel) }

@@ -253,6 +253,7 @@ fn notes(graph: &Graph) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::draw::canvas::Size;
     use crate::report::picture::{inline_svg, png, svg};
 
     #[test]
@@ -271,7 +272,7 @@ mod tests {
     fn every_text_lies_within_the_picture() {
         for graph in samples::all() {
             let drawing = graph.draw(false).unwrap();
-            let (wide, high) = drawing.view_box();
+            let Size { width: wide, height: high } = drawing.view_box();
             for text in drawing.body.split("<text ").skip(1) {
                 let at = |name: &str| -> f64 {
                     text.split(&format!("{name}=\"")).nth(1).unwrap().split('"').next().unwrap().parse().unwrap()

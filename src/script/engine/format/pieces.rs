@@ -27,6 +27,8 @@ pub enum PieceRole {
     Binary,
     /// A sign before its value.
     Unary,
+    /// A minus before a value that begins with a number: without a blank, it would be the sign of that number.
+    UnaryOfMore,
     /// A sign before its value or between two, which the author's blanks tell.
     Sign,
     /// The first bar of a closure, and its last one, or both in one.
@@ -97,6 +99,9 @@ pub fn pieces(text: &str) -> Vec<FormatPiece<'_>> {
             TokenKind::Number | TokenKind::Text => PieceRole::Value,
             TokenKind::Symbol => symbol(&piece, before, bar_is_open, next),
         };
+        if piece.role == PieceRole::Unary && written == "-" && is_of_more(text, &tokens[at..]) {
+            piece.role = PieceRole::UnaryOfMore;
+        }
         match piece.role {
             PieceRole::OpenBar => bar_is_open = true,
             PieceRole::CloseBar => bar_is_open = false,
@@ -148,6 +153,15 @@ fn last_of(text: &str, tokens: &[Token], first: usize) -> usize {
         at += 1;
     }
     tokens.len() - 1
+}
+
+/// Returns whether a minus is that of a whole value, `- 1.abs()`, and not of the number with which the value begins, as
+/// in `-1.abs()`.
+fn is_of_more(text: &str, from_sign: &[Token]) -> bool {
+    let mut code = from_sign.iter().filter(|token| token.kind != TokenKind::Comment);
+    let (Some(sign), Some(number), Some(behind)) = (code.next(), code.next(), code.next()) else { return false };
+    let is_apart = number.kind == TokenKind::Number && sign.end < number.start;
+    is_apart && matches!(behind.of(text), "." | "?." | "[" | "?[")
 }
 
 /// Keywords that stand where a value does.

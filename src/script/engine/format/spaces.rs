@@ -12,10 +12,14 @@ pub fn is_between(a: &FormatPiece, b: &FormatPiece) -> bool {
         (OpenMap | OpenBlock, Close) => false,
         (OpenMap | OpenBlock, _) => true,
         (_, Close) => b.text == "}",
+        // Two dots and a sign that begins with `=` are not `..=`.
+        (Joint, _) if a.text == ".." && b.text.starts_with('=') => true,
+        // A range may begin with its dots.
+        (Comma | Binary | Arrow | Keyword, Joint) => true,
         // Two dots and a number are not a number with a dot.
         (Joint, _) | (_, Joint) => false,
         // Two signs that touch are another one.
-        (Unary, Unary) => a.text == b.text && a.text != "!",
+        (Unary, Unary | UnaryOfMore) => a.text == b.text && a.text != "!",
         (Unary, _) => false,
         (OpenCall | OpenIndex | OpenGroup | OpenArray, _) => false,
         (_, OpenCall | OpenIndex) => false,

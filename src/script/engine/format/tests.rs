@@ -17,6 +17,8 @@ fn blanks_stand_around_operators_and_in_maps() {
     becomes("for i in 0 .. n{f(i);}", "for i in 0..n { f(i); }\n");
     becomes("if(a){ } else{ #{} }", "if (a) {} else { #{} }\n");
     becomes("switch x{1..=5=>a,_=>b}", "switch x { 1..=5 => a, _ => b }\n");
+    becomes("switch x{6 .. =>a,..2=>b}", "switch x { 6.. => a, ..2 => b }\n");
+    becomes("let r=.. 6;f(1,..2)", "let r = ..6;\nf(1, ..2)\n");
     becomes("let f=|a,b|a||b; let g=||1; f!(x); a !in b", "let f = |a, b| a || b;\nlet g = || 1;\nf!(x);\na !in b\n");
     becomes("return(1)", "return (1)\n");
     becomes("x?.y?[1] ?? 2", "x?.y?[1] ?? 2\n");
@@ -27,6 +29,9 @@ fn blanks_stand_around_operators_and_in_maps() {
 fn signs_stay_what_they_are() {
     becomes("f(-x, a - -1, -8 ..= - 3, !a)", "f(-x, a - -1, -8..=-3, !a)\n");
     becomes("- - x", "- -x\n");
+    // The sign of a number belongs to it, whatever follows.
+    becomes("x=-  1.abs( )+- 2[ 0 ]", "x = - 1.abs() + - 2[0]\n");
+    becomes("x=-1.abs(); y=- 1+- z.a; - - 1 . abs()", "x = -1.abs();\ny = -1 + -z.a;\n- - 1.abs()\n");
     becomes("|x|-x", "|x| -x\n");
     becomes("let y = if a { 1 } else { 2 } - 3;", "let y = if a { 1 } else { 2 } - 3;\n");
     becomes("if a { b(); }\n-1", "if a { b(); }\n-1\n");
@@ -39,6 +44,7 @@ fn strings_and_comments_are_left_as_they_are() {
         "let s = `a  ${ f( `b ${c}  ` ) + #{x:1}.x }  z` + \"q  q\";\n",
     );
     becomes("let s = ##\"a  \"# b\"##;let c=' ';", "let s = ##\"a  \"# b\"##;\nlet c = ' ';\n");
+    becomes("let s=\"a  \"\"  b\"+`a``  ${ c }`;", "let s = \"a  \"\"  b\" + `a``  ${ c }`;\n");
     becomes(
         "  // one  \n\n\n\n/* two /* three */\n  kept */ let x=1;// four",
         "// one\n\n/* two /* three */\n  kept */ let x = 1; // four\n",

@@ -33,10 +33,9 @@ impl FittedLens {
 
     fn card(&self) -> Card {
         let layers = self.layers().iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
-        let fields: [(&str, Cell); 3] =
+        let fields =
             [("layers", layers.into()), ("prompts", self.0.prompts().into()), ("d_model", self.0.d_model().into())];
-        let fields = fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-        Card { title: self.name().into(), fields, ..Card::default() }
+        Card::new(self.name(), fields)
     }
 }
 

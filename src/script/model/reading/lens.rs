@@ -345,11 +345,7 @@ mod tests {
     #[test]
     fn wide_tables_are_cut_between_positions() {
         let row = |word: &str| vec!["resid_post.0".into(), word.into(), word.into(), word.into()];
-        let table = Table {
-            title: "guesses".into(),
-            columns: ["site", "0 a", "1 b", "2 c"].map(String::from).into(),
-            rows: vec![row("word"), row("longer")],
-        };
+        let table = Table::new("guesses", ["site", "0 a", "1 b", "2 c"], [row("word"), row("longer")]);
         // Sites take 14 columns, each position 8.
         let cut = |width: usize| {
             pieces(&table, width).into_iter().map(|piece| (piece.title, piece.columns.join(","))).collect::<Vec<_>>()

@@ -27,8 +27,8 @@ pub mod methods {
     /// that are clicked are pinned, and their ranks are shown by layer.
     ///
     /// `lenses` are those of `m.tuned_lens` and `m.jacobian_lens`, one or an array; `[]` is the logit lens alone. Ranks are
-    /// known of the tokens that a lens guesses at a position in some layer, and of the one that follows. `.save("x.html")`
-    /// writes one file that loads nothing.
+    /// known of the tokens that a lens guesses at a position in some layer, of the one that follows, and of those of `pin`,
+    /// such as the right answer and a wrong one. `.save("x.html")` writes one file that loads nothing.
     ///
     /// # Options
     /// - [lens_page]
@@ -59,7 +59,7 @@ pub mod methods {
         let input = asked.input(&ctx, m, &text).map_err(|e| e.about("text"))?;
         asked.run(&ctx, m, |hooks, task| {
             let name = |id: u32| names::name(m.core(), id);
-            LensPage::of(m.decoder(), &input.batch, &fitted, &options, hooks, &name, task)
+            LensPage::of(m.plain(), &input.batch, &fitted, &options, hooks, &name, task)
         })
     }
 
@@ -77,7 +77,7 @@ pub mod methods {
     }
 
     /// Returns the tokens of the text, the guesses of each lens by layer and position, and for each position the tokens
-    /// with their ranks by lens and layer, as a map.
+    /// with their ranks by lens and layer, as a map; `pinned` lists the ids of the tokens of `pin`.
     ///
     /// # Example
     /// ```

@@ -72,11 +72,8 @@ impl FittedLens {
         }
         let lengths: Vec<f64> = prompts.iter().map(|ids| ids.len() as f64).collect();
         let tokens: f64 = lengths.iter().sum();
-        let mut table = Table {
-            title: "KL(model || lens), in nats".into(),
-            columns: ["site", "lens", "KL", "low", "high", "tokens", "prompts"].map(String::from).into(),
-            rows: Vec::new(),
-        };
+        let mut table =
+            Table::new("KL(model || lens), in nats", ["site", "lens", "KL", "low", "high", "tokens", "prompts"], []);
         for (place, sums) in places.iter().zip(&sums) {
             for (lens, sums) in lenses.iter().zip(sums) {
                 let mean = |drawn: &[usize]| {
@@ -84,7 +81,7 @@ impl FittedLens {
                     of(sums) / of(&lengths)
                 };
                 let ends = bootstrap(prompts.len(), SEED, mean);
-                let [low, high] = ends.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+                let [low, high] = Cell::ends(ends);
                 let kl = sums.iter().sum::<f64>() / tokens;
                 let counts = [(tokens as usize).into(), prompts.len().into()];
                 let named = [place.to_string().as_str().into(), (*lens).into(), kl.into(), low, high];

@@ -17,7 +17,7 @@ use crate::circuit::subgraph::{TopOptions, top};
 use crate::intervene::metric::MetricPlan;
 use crate::model::Model;
 use crate::model::decoder::Logits;
-use crate::model::gradient_rules::GradientRules;
+use crate::model::gradient_rules::{GradientOptions, GradientRules};
 use crate::model::hooks::{At, BoundHook, Edit};
 use crate::model::site::{Place, places};
 use crate::tensor::Tensor;
@@ -256,7 +256,8 @@ fn relevance_of_sites_and_edges_is_that_of_the_authors_code_on_both_families() {
             println!("{family} {prefix}: {most:.1e} of the largest");
             assert!(most < 2e-5, "{family} {prefix} {most}");
         }
-        let options = EdgeOptions { gradients: GradientRules::Relp, ..EdgeOptions::default() };
+        let rules = GradientOptions { gradients: GradientRules::Relp };
+        let options = EdgeOptions { rules, ..EdgeOptions::default() };
         let graph = edges(&model, &pairs, Measure::LogitDiff, false, &options, &task).unwrap();
         assert!(graph.made.contains(&("gradients".to_string(), "relp".into())));
         let found = scores(&eap_file::written(&graph, &graph).unwrap());

@@ -182,13 +182,12 @@ pub fn explanations(files: &Files, folder: &Path, site: &str, task: &Task) -> Re
     let hint = "keep the files of fewer features in this folder";
     let mut kept = Kept { budget: Budget::of_content(memory::available()), hint };
     let mut rows: Vec<(usize, Vec<Cell>)> = Vec::new();
-    let text = |text: Option<String>| text.map_or(Cell::Missing, Cell::from);
     let mut take = |line: Line| {
         let feature = line.feature;
         kept.add(OF_LINE + line.length)?;
         let ExplanationLine { description, explanation_model_name, type_name } = line.read()?;
         let name = format!("{site}/{feature}");
-        rows.push((feature, vec![name.into(), description.into(), text(explanation_model_name), text(type_name)]));
+        rows.push((feature, vec![name.into(), description.into(), explanation_model_name.into(), type_name.into()]));
         Ok(())
     };
     if each_line(files, folder, EXPLANATIONS, &mut take, task)? == 0 {
@@ -197,11 +196,11 @@ pub fn explanations(files: &Files, folder: &Path, site: &str, task: &Task) -> Re
             .about("path"));
     }
     rows.sort_by_key(|(feature, _)| *feature);
-    Ok(Table {
-        title: format!("explanations of {}", folder.display()),
-        columns: ["feature", "description", "by", "method"].map(String::from).into(),
-        rows: rows.into_iter().map(|(_, cells)| cells).collect(),
-    })
+    Ok(Table::new(
+        format!("explanations of {}", folder.display()),
+        ["feature", "description", "by", "method"],
+        rows.into_iter().map(|(_, cells)| cells),
+    ))
 }
 
 /// Takes over the names of a source from one of its lines.

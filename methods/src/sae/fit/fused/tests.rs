@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::base::random::stream;
 use crate::sae::fit::kinds::DictionaryKind;
 use crate::sae::fit::params::{ParamName, Params, unit_rows};
-use crate::sae::fit::tests::{close, kind};
+use crate::sae::fit::tests::{self, close, kind};
 use crate::sae::fit::{Dead, DictionaryShape, ErrorNormalisation, FitBatch, FitState, FitStep, Recipe};
 use crate::tensor::{DType, Device, Tensor, create, floats};
 use crate::training::{Schedule, ScheduleShape};
@@ -49,24 +49,13 @@ fn kinds_that_take_part(d_sae: usize) -> Vec<Arc<dyn DictionaryKind>> {
 
 fn recipe(kind: Arc<dyn DictionaryKind>) -> Recipe {
     Recipe {
-        unit: !kind.properties().is_tied,
-        kind,
         d_sae: 0,
         steps: 20,
-        batch: 16,
-        lr: 1e-2,
         schedule: Schedule { shape: ScheduleShape::Trapezoid, warmup: 3, decay: 3, floor: 0.0 },
-        betas: [0.9, 0.999],
-        eps: 1e-8,
-        clip: Some(1.0),
         sparsity_warmup: 4,
-        counting: ErrorNormalisation::Sum,
-        dead: Dead::AuxK { k: 2, weight: 0.5 },
         dead_after: 64,
         scaled: false,
-        skip: false,
-        follows: 0.999,
-        seed: 0,
+        ..tests::recipe(kind, ErrorNormalisation::Sum)
     }
 }
 
