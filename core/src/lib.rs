@@ -46,6 +46,7 @@ pub mod base;
 
 pub mod options;
 
+#[cfg_attr(not(feature = "net"), path = "no_net.rs")]
 pub mod net;
 
 pub mod questions;

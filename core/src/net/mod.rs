@@ -2,6 +2,7 @@
 //!
 //! Connections are opened here and nowhere else: every host, those of redirections included, is checked first.
 
+mod address;
 mod disk_space;
 mod listen;
 #[cfg_attr(not(feature = "objects"), path = "no_objects.rs")]
@@ -27,6 +28,7 @@ use crate::base::task::Bar;
 use crate::base::{Error, Result, Task};
 use crate::{bail, err};
 
+pub(crate) use address::{is_here, named};
 use disk_space::DiskSpace;
 #[cfg(unix)]
 pub use listen::LocalListener;
@@ -160,6 +162,20 @@ pub struct Answer {
     pub content: Vec<u8>,
 }
 
+/// The answer of a server about a file, without its content.
+pub struct FileAnswer(Response);
+
+impl FileAnswer {
+    pub fn status(&self) -> u16 {
+        self.0.status().as_u16()
+    }
+
+    /// Returns the value of a header, if it is text.
+    pub fn said(&self, name: &str) -> Option<&str> {
+        self.0.headers().get(name)?.to_str().ok()
+    }
+}
+
 /// A connection to one server with authentication, and to those that it redirects to.
 pub struct Server {
     access: Access,
@@ -198,7 +214,7 @@ impl Server {
 
     /// Returns the server's own answer about a file: redirections are followed only within the server, so the answer
     /// may be a redirection.
-    pub async fn head(&self, task: &Task, address: &str) -> Result<Response> {
+    pub async fn head(&self, task: &Task, address: &str) -> Result<FileAnswer> {
         let mut url = self.url(address)?;
         for _ in 0..10 {
             let request = self.signed(self.staying.head(url.clone()));
@@ -206,7 +222,7 @@ impl Server {
             let next = response.headers().get(LOCATION).and_then(|to| url.join(to.to_str().ok()?).ok());
             match next {
                 Some(next) if response.status().is_redirection() && next.origin() == url.origin() => url = next,
-                _ => return Ok(response),
+                _ => return Ok(FileAnswer(response)),
             }
         }
         Err(err!(Network, "{} answered with more than ten redirections", named(&url)))
@@ -251,21 +267,6 @@ fn judge(access: &Access, url: &Url) -> Result<()> {
         "http" | "https" => access.to_fetch(url),
         scheme => Err(err!(Argument, "expected an http or https address, found `{scheme}:`").about("address")),
     }
-}
-
-/// Returns whether a URL is an address of this machine, where nobody else reads what is sent.
-pub(crate) fn is_here(url: &Url) -> bool {
-    matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"))
-}
-
-/// Returns the URL as messages show it, without a password.
-pub(crate) fn named(url: &Url) -> String {
-    let mut shown = url.clone();
-    if !shown.username().is_empty() || shown.password().is_some() {
-        // This fails only for addresses without a host, which have been refused before.
-        let _ours = shown.set_username("").and_then(|()| shown.set_password(None));
-    }
-    shown.into()
 }
 
 fn last_part(url: &Url) -> Result<String> {
@@ -316,6 +317,16 @@ pub async fn patiently<T>(task: &Task, work: impl Future<Output = T>) -> Result<
             return Ok(done);
         }
     }
+}
+
+/// Waits for a while, regularly checking for an interruption.
+pub async fn pause(task: &Task, length: Duration) -> Result<()> {
+    patiently(task, tokio::time::sleep(length)).await
+}
+
+/// Waits for the network like [`patiently`], but no longer than `most`, after which there is no answer.
+pub async fn within<T>(task: &Task, most: Duration, work: impl Future<Output = T>) -> Result<Option<T>> {
+    Ok(patiently(task, tokio::time::timeout(most, work)).await?.ok())
 }
 
 /// Returns the error of a failed request: its innermost cause, which says most, or a refusal of our own, unchanged.

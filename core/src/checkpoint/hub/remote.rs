@@ -108,29 +108,27 @@ impl<'a> Remote<'a> {
                 return answer;
             }
             attempt += 1;
-            net::patiently(task, tokio::time::sleep(Duration::from_millis(200))).await?;
+            net::pause(task, Duration::from_millis(200)).await?;
         }
     }
 
     /// Requests the size of a file and the name of its content.
     pub async fn facts(&self, task: &Task, commit: &str, file: &str) -> Result<Facts> {
-        let response = self.patient(task, self.server.head(task, &self.address(commit, file))).await??;
-        let status = response.status();
-        if !status.is_success() && !status.is_redirection() {
-            let said = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-            return Err(match status.as_u16() {
-                401 | 403 => self.closed(status.as_u16(), said("x-error-code")),
+        let answer = self.patient(task, self.server.head(task, &self.address(commit, file))).await??;
+        let status = answer.status();
+        if !(200..400).contains(&status) {
+            return Err(match status {
+                401 | 403 => self.closed(status, answer.said("x-error-code")),
                 404 => err!(File, "{} has no {file} at revision {commit}", self.name.repo()),
                 other => self.trouble(other),
             });
         }
-        let said = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let etag = said("x-linked-etag").or_else(|| said("etag")).map(bare).filter(|etag| is_plain(etag));
+        let etag = answer.said("x-linked-etag").or_else(|| answer.said("etag")).map(bare).filter(|etag| is_plain(etag));
         let Some(etag) = etag else { bail!(Network, "{} gave no hash of {file} of {}", self.host(), self.name) };
         // A redirection has a length of its own.
-        let size = match said("x-linked-size") {
-            None if status.is_redirection() => None,
-            None => said("content-length"),
+        let size = match answer.said("x-linked-size") {
+            None if status >= 300 => None,
+            None => answer.said("content-length"),
             linked => linked,
         };
         Ok(Facts { etag: etag.to_string(), size: size.and_then(|size| size.parse().ok()) })
@@ -175,8 +173,8 @@ impl<'a> Remote<'a> {
     }
 
     async fn patient<T>(&self, task: &Task, question: impl Future<Output = T>) -> Result<T> {
-        let answer = net::patiently(task, tokio::time::timeout(PATIENCE, question)).await?;
-        answer.map_err(|_| err!(Network, "{} timed out", self.host()).hint("try again later"))
+        let answer = net::within(task, PATIENCE, question).await?;
+        answer.ok_or_else(|| err!(Network, "{} timed out", self.host()).hint("try again later"))
     }
 
     fn host(&self) -> &str {

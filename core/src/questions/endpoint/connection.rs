@@ -11,7 +11,7 @@ use super::{Endpoint, chat};
 use crate::base::access::Access;
 use crate::base::{Error, Kind, Result, Task, locked};
 use crate::err;
-use crate::net::{Answer, Server, patiently, wait_for};
+use crate::net::{Answer, Server, pause, wait_for};
 use crate::questions::{Answers, Question, Reply};
 
 /// Bytes of an answer, at most.
@@ -207,7 +207,7 @@ impl<'a> EndpointConnection<'a> {
             if seconds > LONGEST_WAIT {
                 return Err(err!(Network, "{name} asks to be left alone for {seconds} seconds").hint("try again then"));
             }
-            patiently(task, tokio::time::sleep(Duration::from_secs(seconds))).await?;
+            pause(task, Duration::from_secs(seconds)).await?;
             tries += 1;
         }
     }

@@ -1,0 +1,1 @@
+pub use microtome_methods::base::Error;
