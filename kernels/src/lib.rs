@@ -37,7 +37,7 @@ pub use attention::rotary::rotate;
 pub use attention::{attention, mix, pattern, pattern_with_sinks, scores};
 pub use base::error::{Error, Kind, Result};
 pub use base::instructions::{InstructionSet, arch};
-pub use base::{error, memory, parallel};
+pub use base::{clock, error, memory, parallel};
 pub use linear::activation::{activate, activate_gated};
 pub use linear::columns::column_networks;
 pub use linear::packed::{PackedMatrix, Packing, linear_packed};

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::{Error, Result};
+use super::{Error, Result, disk};
 use crate::err;
 use folders::Folders;
 use hosts::Hosts;
@@ -160,11 +160,11 @@ impl Access {
     /// Returns the place where `path` is read: as it is, or below the output folder if it is only there.
     pub fn to_read(&self, path: &Path) -> Result<PathBuf> {
         let first = self.judged(path, path, "read", &self.read);
-        if path.is_relative() && !first.as_ref().is_ok_and(|place| place.exists()) {
+        if path.is_relative() && !first.as_ref().is_ok_and(|place| disk::exists(place)) {
             // Unreadable paths are treated like missing ones, so that the two cannot be told apart.
             for folder in std::iter::once(&self.out).chain(&self.read_below) {
                 let place = resolve(&folder.join(path))?;
-                if self.reads(&place) && place.exists() {
+                if self.reads(&place) && disk::exists(&place) {
                     return Ok(place);
                 }
             }

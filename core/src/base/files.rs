@@ -6,17 +6,16 @@ mod own;
 pub(crate) mod plain;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use super::access::Access;
 use super::access::permissions::Permissions;
+use super::disk::{self, File, FileBeside, Mapping};
 use super::{Error, Result, Task};
 use crate::base::locked;
 use crate::{bail, err};
@@ -171,17 +170,17 @@ impl Files {
 
     /// Returns whether a path exists; an error if it may not be read, whether it exists or not.
     pub fn has(&self, path: &Path) -> Result<bool> {
-        Ok(self.access.to_read(path)?.exists())
+        Ok(disk::exists(&self.access.to_read(path)?))
     }
 
     /// Maps a file into memory, so that only what is used is read.
-    pub fn map(&self, path: &Path) -> Result<Mmap> {
+    pub fn map(&self, path: &Path) -> Result<Mapping> {
         self.map_as(path, Ok)
     }
 
     /// Maps a file of which `read` reads the beginning, before all of it is hashed for the record: a large file that is
     /// none of its kind is refused at once.
-    pub fn map_as<T>(&self, path: &Path, read: impl FnOnce(Mmap) -> Result<T>) -> Result<T> {
+    pub fn map_as<T>(&self, path: &Path, read: impl FnOnce(Mapping) -> Result<T>) -> Result<T> {
         let (map, input) = self.map_unhashed(path)?;
         let read = read(map)?;
         input.note()?;
@@ -190,7 +189,7 @@ impl Files {
 
     /// Maps a file whose hash is noted later, by the second value; if that is dropped instead, the file is one that was
     /// refused.
-    pub fn map_unhashed(&self, path: &Path) -> Result<(Mmap, UnhashedInput)> {
+    pub fn map_unhashed(&self, path: &Path) -> Result<(Mapping, UnhashedInput)> {
         let (file, place) = self.open(path)?;
         let map = mapped(&file, path)?;
         Ok((map, UnhashedInput { files: self.clone(), input: Some(RefusedInput { file, place }) }))
@@ -265,8 +264,8 @@ impl Files {
     /// Lists the same names, of which there may be millions; an error of `check` between two of them ends it.
     pub fn names_while(&self, folder: &Path, check: &dyn Fn() -> Result<()>) -> Result<Vec<String>> {
         let Ok(place) = self.access.to_read(folder) else { return Ok(Vec::new()) };
-        let entries = fs::read_dir(place).into_iter().flatten().flatten();
-        let shown = |entry: &fs::DirEntry| {
+        let entries = disk::read_dir(place).into_iter().flatten().flatten();
+        let shown = |entry: &disk::DirEntry| {
             entry.file_type().is_ok_and(|kind| self.access.shows(&entry.path(), kind.is_symlink()))
         };
         let mut names = Vec::new();
@@ -275,7 +274,7 @@ impl Files {
             if shown(&entry)
                 && let Ok(name) = entry.file_name().into_string()
             {
-                names.push(if entry.path().is_dir() { name + "/" } else { name });
+                names.push(if disk::is_dir(&entry.path()) { name + "/" } else { name });
             }
         }
         Ok(names)
@@ -293,7 +292,7 @@ impl Files {
 
     /// Reads the text of a script, if there is such a file that may be read.
     pub fn script_if_there(&self, path: &Path) -> Result<Option<String>> {
-        let is_there = self.has(path).is_ok_and(|there| there && path.is_file());
+        let is_there = self.has(path).is_ok_and(|there| there && disk::is_file(path));
         is_there.then(|| self.script(path)).transpose()
     }
 
@@ -353,7 +352,7 @@ impl Files {
     /// The folder is made if it is missing, and locked until [`Files::release`], so that two runs cannot mix there.
     pub fn save(&self, path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<PathBuf> {
         let place = self.access.to_write(path)?;
-        match fs::symlink_metadata(&place) {
+        match disk::symlink_metadata(&place) {
             Ok(meta) if meta.is_dir() => bail!(File, "cannot write {}: it is a folder", path.display()),
             // Renaming over a device would put a plain file in its place.
             Ok(meta) if !meta.is_file() => bail!(File, "cannot write {}: it is not a regular file", path.display()),
@@ -365,10 +364,10 @@ impl Files {
         let folder = place.parent().unwrap_or(Path::new("/")).to_path_buf();
         let failed = |e: io::Error| Error::io("write", path, &e);
         self.lock(&folder)?;
-        let beside = tempfile::Builder::new().prefix(lock::UNFINISHED).tempfile_in(&folder).map_err(failed)?;
+        let beside = FileBeside::new(&folder, lock::UNFINISHED).map_err(failed)?;
         let _passing = TemporaryFile::new(beside.path());
         let hash = {
-            let mut tee = Tee { file: BufWriter::new(beside.as_file()), hash: Sha256::new(), failure: None };
+            let mut tee = Tee { file: BufWriter::new(beside.file()), hash: Sha256::new(), failure: None };
             let filled = fill(&mut tee).and_then(|()| tee.flush().map_err(failed));
             // A full disk reported through three layers of encoders is hard to read; the system's own error is better.
             if let Some(failure) = tee.failure {
@@ -377,10 +376,7 @@ impl Files {
             filled?;
             tee.hash.finalize()
         };
-        beside.as_file().sync_all().map_err(failed)?;
-        share_with_umask(beside.as_file()).map_err(failed)?;
-        beside.persist(&place).map_err(|e| failed(e.error))?;
-        sync_folder(&folder);
+        beside.rename(&place).map_err(failed)?;
         locked(&self.ledger).written.insert(place.clone(), hex(&hash));
         Ok(place)
     }
@@ -397,7 +393,7 @@ impl Files {
         let place = self.access.to_write(path)?;
         let failed = |e: io::Error| Error::io("write", path, &e);
         if let Some(folder) = place.parent() {
-            fs::create_dir_all(folder).map_err(failed)?;
+            disk::create_dir_all(folder).map_err(failed)?;
         }
         plain::extend(&place).and_then(|mut file| file.write_all(bytes)).map_err(failed)
     }
@@ -405,13 +401,13 @@ impl Files {
     /// Makes a folder for other programs, with those around it, unless it is there.
     pub fn make_folder(&self, path: &Path) -> Result<()> {
         let place = self.access.to_write(path)?;
-        fs::create_dir_all(&place).map_err(|e| Error::io("write", path, &e))
+        disk::create_dir_all(&place).map_err(|e| Error::io("write", path, &e))
     }
 
     /// Removes a file that this program wrote; a missing one counts as removed.
     pub fn remove(&self, path: &Path) -> Result<()> {
         let place = self.access.to_write(path)?;
-        match fs::remove_file(&place) {
+        match disk::remove_file(&place) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, &error)),
             _ => {
                 locked(&self.ledger).written.remove(&place);
@@ -424,7 +420,7 @@ impl Files {
     pub fn discard(&self, folder: &Path) -> Result<()> {
         let place = self.access.to_write(folder)?;
         locked(&self.locks).retain(|locked, _| !locked.starts_with(&place));
-        match fs::remove_dir_all(&place) {
+        match disk::remove_dir_all(&place) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", folder, &error)),
             _ => {
                 locked(&self.ledger).written.retain(|written, _| !written.starts_with(&place));
@@ -463,7 +459,7 @@ impl Files {
         if locks.contains_key(folder) || self.outer.iter().any(|outer| locked(outer).contains_key(folder)) {
             return Ok(true);
         }
-        fs::create_dir_all(folder).map_err(|e| Error::io("write into", folder, &e))?;
+        disk::create_dir_all(folder).map_err(|e| Error::io("write into", folder, &e))?;
         let Some(lock) = Lock::take(folder)? else { return Ok(false) };
         locks.insert(folder.to_path_buf(), lock);
         Ok(true)
@@ -482,10 +478,8 @@ impl Files {
 }
 
 /// Maps an open file into memory.
-fn mapped(file: &File, path: &Path) -> Result<Mmap> {
-    // SAFETY: the map is read-only. If another process cuts the file short while it is mapped the system ends us
-    // with SIGBUS, as it does every program that maps files; our own writes replace files, they never truncate.
-    unsafe { Mmap::map(file) }.map_err(|e| Error::io("map", path, &e))
+fn mapped(file: &File, path: &Path) -> Result<Mapping> {
+    disk::map(file).map_err(|e| Error::io("map", path, &e))
 }
 
 /// Reads the whole content of a file with this reported length.
@@ -565,31 +559,6 @@ impl Write for Tee<'_> {
     }
 }
 
-/// Makes a result readable as the umask allows; temporary files are readable by their owner only.
-#[cfg(unix)]
-fn share_with_umask(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    // The umask cannot be read without changing it, which other threads would see; a file made with it shows it.
-    static MODE: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
-    let mode = *MODE.get_or_init(|| {
-        let probe = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o666)).tempfile();
-        probe.and_then(|p| Ok(p.as_file().metadata()?.permissions().mode() & 0o666)).unwrap_or(0o644)
-    });
-    file.set_permissions(fs::Permissions::from_mode(mode))
-}
-
-#[cfg(not(unix))]
-fn share_with_umask(_file: &File) -> io::Result<()> {
-    Ok(())
-}
-
-/// Makes the renaming itself survive a power cut, where the file system can.
-fn sync_folder(folder: &Path) {
-    if let Ok(folder) = File::open(folder) {
-        let _not_all_file_systems_can = folder.sync_all();
-    }
-}
-
 /// Returns the bytes as text; an error names where they stop being text.
 pub fn utf8(bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(|e| {
@@ -607,6 +576,8 @@ pub fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::super::access::Rules;
     use super::*;
 

@@ -1,7 +1,9 @@
 //! Free memory, checked before large allocations, so that a huge tensor is an error message and not a killed process.
 //! The kernels check it, too, so the code is theirs.
 
-pub use kernels::memory::{available, give_back, human, keep_freed, look, processor, taken};
+pub use kernels::memory::{available, human, keep_freed, look, processor, taken};
+
+pub use super::disk::give_back;
 
 use super::Result;
 

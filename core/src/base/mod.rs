@@ -18,11 +18,15 @@ pub mod bootstrap;
 pub mod budget;
 pub mod cache;
 pub mod counts;
+#[cfg_attr(target_family = "wasm", path = "memory_disk.rs")]
+pub mod disk;
 pub mod error;
 pub mod files;
 pub mod json;
 mod lock;
 pub mod memory;
+#[cfg(all(test, not(target_family = "wasm")))]
+mod memory_disk;
 pub mod names;
 pub mod parallel;
 pub mod random;
@@ -32,6 +36,7 @@ pub mod task;
 pub mod tracking;
 
 pub use error::{Error, Kind, Result};
+pub use kernels::clock;
 pub use lock::locked;
 pub use results::{Card, Cell, Grid, HeatText, Table};
 pub use task::Task;

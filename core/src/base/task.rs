@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::tracking::Tracker;
 use super::{Error, Result};
+use crate::base::clock::Instant;
 use crate::base::locked;
 
 /// The receiver of progress. The core reports; only the command line draws bars.
@@ -228,11 +229,14 @@ impl Task {
 
     /// Runs work that cannot poll (one large SVD, one matrix product) on a thread of its own, so that Ctrl-C is
     /// answered at once. The interrupted work runs to its end in the background, and its result is dropped. Nested work
-    /// is done in place.
+    /// is done in place, and so is all work in a build without the feature `threads`.
     pub fn apart<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         self.check()?;
         if IS_APART.get() {
             return work();
+        }
+        if cfg!(not(feature = "threads")) {
+            return Self::in_place(work);
         }
         let place = Arc::new(Mutex::new(None));
         let kept = place.clone();

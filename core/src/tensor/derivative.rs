@@ -4,12 +4,11 @@
 //! The function gets variables of its own, which end with the call. There are no second derivatives: a backward pass is
 //! made of plain numbers, so what it returns would count as a constant in a gradient around it. That is refused.
 
-use std::time::Instant;
-
 use candle_core::Var;
 use kernels::{Gradients, TapedTensor};
 
 use super::{DType, Tensor, device, dtype, element};
+use crate::base::clock::Instant;
 use crate::base::{Result, Task};
 use crate::{bail, err};
 

@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
-
+use crate::base::disk::Mapping;
 use crate::base::files::Files;
 use crate::base::{Error, Result};
 use crate::err;
@@ -50,7 +49,7 @@ pub struct CheckpointFormat {
 }
 
 /// A checkpoint that is read.
-pub type CheckpointReader = safetensors::SafetensorsFile<Mmap>;
+pub type CheckpointReader = safetensors::SafetensorsFile<Mapping>;
 
 /// The checkpoints of a training that runs.
 pub struct Checkpoints<'a> {

@@ -1,9 +1,8 @@
 //! The loop of a training: steps, their progress, checkpoints, and what an interruption or an error leaves.
 
-use std::time::Instant;
-
 use super::recording::Recording;
 use super::trainer::Trainer;
+use crate::base::clock::Instant;
 use crate::base::counts::count;
 use crate::base::task::{InterruptibleWork, Task, human};
 use crate::base::tracking::RunEnd;

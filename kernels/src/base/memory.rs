@@ -1,8 +1,9 @@
 //! Free memory, checked before large allocations, so that a huge tensor is an error message and not a killed process.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::clock::Instant;
 use super::error::{Error, Kind, Result};
 
 /// Returns the bytes that this process may still allocate: the free memory of the machine, or the limit of the control
@@ -19,18 +20,34 @@ pub fn available() -> u64 {
 
 /// Queries the free memory now, without the cache of [`available`].
 pub fn look() -> u64 {
-    let mut system = sysinfo::System::new();
-    system.refresh_memory();
-    let free = system.available_memory();
-    let free = system.cgroup_limits().map_or(free, |group| free.min(of_group(&group)));
-    let free =
-        limit().map_or(free, |limit| free.min(limit.saturating_sub(of_process(|process| process.virtual_memory()))));
+    let free = free();
     *last() = Some((Instant::now(), free));
     free
 }
 
+#[cfg(not(target_family = "wasm"))]
+fn free() -> u64 {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let free = system.available_memory();
+    let free = system.cgroup_limits().map_or(free, |group| free.min(of_group(&group)));
+    limit().map_or(free, |limit| free.min(limit.saturating_sub(of_process(|process| process.virtual_memory()))))
+}
+
+/// Returns what is left of the address space of a page. What was freed within it counts as taken, since the allocator does
+/// not say how much that is.
+#[cfg(target_family = "wasm")]
+fn free() -> u64 {
+    PAGE_SPACE.saturating_sub(taken())
+}
+
+/// Bytes that a page has at most: addresses of 32 bits.
+#[cfg(target_family = "wasm")]
+const PAGE_SPACE: u64 = 4 << 30;
+
 /// Returns the bytes that a control group may still take: its limit less the pages that it cannot give back. What the group
 /// is said to use has the pages of files that were read, too, and these give way.
+#[cfg(not(target_family = "wasm"))]
 fn of_group(group: &sysinfo::CGroupLimits) -> u64 {
     group.total_memory.saturating_sub(group.rss).max(1)
 }
@@ -41,10 +58,19 @@ fn last() -> std::sync::MutexGuard<'static, Option<(Instant, u64)>> {
 }
 
 /// Returns the bytes of resident memory of this process.
+#[cfg(not(target_family = "wasm"))]
 pub fn taken() -> u64 {
     of_process(|process| process.memory())
 }
 
+/// Returns the bytes of memory of this page.
+#[cfg(target_family = "wasm")]
+pub fn taken() -> u64 {
+    const PAGE: u64 = 64 << 10;
+    core::arch::wasm32::memory_size::<0>() as u64 * PAGE
+}
+
+#[cfg(not(target_family = "wasm"))]
 fn of_process(ask: impl Fn(&sysinfo::Process) -> u64) -> u64 {
     use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate};
     let mut system = sysinfo::System::new();
@@ -55,6 +81,7 @@ fn of_process(ask: impl Fn(&sysinfo::Process) -> u64) -> u64 {
 }
 
 /// Returns the limit of the address space of this process, if there is one.
+#[cfg(not(target_family = "wasm"))]
 fn limit() -> Option<u64> {
     #[cfg(unix)]
     {
@@ -113,19 +140,6 @@ pub fn check_within(bytes: u128, free: u64, what: impl FnOnce() -> String) -> Re
         message: format!("{} needs {}, and {} are free", what(), human(bytes), human(u128::from(free))),
         hint: Some("work in smaller pieces, or with a smaller dtype"),
     })
-}
-
-/// Releases the pages of a part of a mapped file, so that they no longer count as ours. It can still be read.
-pub fn give_back(map: &memmap2::Mmap, place: std::ops::Range<usize>) {
-    #[cfg(unix)]
-    {
-        // SAFETY: the map is read-only and of a file, so dropped pages are read from the file again on the next access.
-        // A failure only costs memory.
-        let _refused =
-            unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, place.start, place.len()) };
-    }
-    #[cfg(not(unix))]
-    let _ = (map, place);
 }
 
 /// Writes bytes in readable units: `1.5 GiB`.

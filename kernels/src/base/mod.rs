@@ -1,5 +1,6 @@
-//! The base of all kernels: errors, free memory, work on all threads, the instructions of the CPU.
+//! The base of all kernels: clocks, errors, free memory, work on all threads, the instructions of the CPU.
 
+pub mod clock;
 pub mod error;
 pub(crate) mod instructions;
 pub mod memory;

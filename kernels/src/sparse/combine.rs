@@ -8,7 +8,9 @@ use crate::numbers::elementwise::{Replace, Times};
 const TOGETHER: usize = 4;
 /// Numbers in a cache line, and how many lines of a row are prefetched: the CPU detects by itself how a row
 /// continues, but not where the next one begins.
+#[cfg(target_arch = "x86_64")]
 const LINE: usize = 16;
+#[cfg(target_arch = "x86_64")]
 const AHEAD: usize = 4;
 
 /// Prefetches the beginning of a row of a matrix.

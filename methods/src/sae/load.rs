@@ -9,7 +9,7 @@ use super::formats::find::{self, DictionaryFiles};
 use super::formats::{self, Format, SideDescription};
 use super::{About, Sae, releases};
 use crate::base::files::Files;
-use crate::base::{Error, Result, Task, names};
+use crate::base::{Error, Result, Task, disk, names};
 use crate::checkpoint::formats::pickle;
 use crate::checkpoint::hub::{self, HubSettings, Name};
 use crate::checkpoint::load::Shards;
@@ -105,8 +105,8 @@ impl Loader<'_> {
     fn load(&self, source: &str) -> Result<Sae> {
         let path = Path::new(source);
         match self.files.access().to_read(path) {
-            Ok(place) if place.is_dir() => return self.folder(path),
-            Ok(place) if place.exists() => return self.file(path),
+            Ok(place) if disk::is_dir(&place) => return self.folder(path),
+            Ok(place) if disk::exists(&place) => return self.file(path),
             _ => {}
         }
         if is_relative(source) {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use crate::bail;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, disk};
 
 /// The system's maximum length of a path.
 const LONGEST: usize = if cfg!(windows) { 32_767 } else { 4_096 };
@@ -27,7 +27,7 @@ pub(super) fn resolve_where(path: &Path, may_be_seen: impl Fn(&Path) -> bool) ->
     if path.as_os_str().as_encoded_bytes().contains(&0) {
         bail!(File, "expected a path, found one with a zero byte in it");
     }
-    let start = std::path::absolute(path).map_err(|e| Error::io("resolve", path, &e))?;
+    let start = disk::absolute(path).map_err(|e| Error::io("resolve", path, &e))?;
     // Links on the way are replaced by their targets, so a cycle of links ends at the limit.
     let mut links_left = 40;
     let mut pending: Vec<OsString> = Vec::new();
@@ -40,7 +40,7 @@ pub(super) fn resolve_where(path: &Path, may_be_seen: impl Fn(&Path) -> bool) ->
             }
             Some(Component::Normal(name)) => {
                 let next = resolved.join(name);
-                let link = if may_be_seen(&next) { std::fs::read_link(&next).ok() } else { None };
+                let link = if may_be_seen(&next) { disk::read_link(&next).ok() } else { None };
                 match link {
                     Some(_) if links_left == 0 => {
                         bail!(File, "{} is a loop of symbolic links", path.display())

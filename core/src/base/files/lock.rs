@@ -1,13 +1,14 @@
 //! Locks that keep two runs out of one folder, and the files that a terminated process must not leave behind.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::TryLockError;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use super::plain;
+use crate::base::disk::{self, File};
 use crate::base::{Error, Result, locked};
 use crate::err;
 
@@ -31,7 +32,7 @@ static TEMPORARY: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 pub fn abandon() {
     for place in std::mem::take(&mut *locked(&TEMPORARY)) {
         // If it cannot be removed now, it stays as a file without effect.
-        let _stays = fs::remove_file(place);
+        let _stays = disk::remove_file(place);
     }
 }
 
@@ -66,20 +67,20 @@ impl Lock {
         let mut glances = 0;
         for _ in 0..ATTEMPTS {
             // A folder, a pipe or a link may have this name; they are not locks and are left as they are.
-            let is_taken = fs::symlink_metadata(&path).is_ok_and(|meta| !meta.is_file());
+            let is_taken = disk::symlink_metadata(&path).is_ok_and(|meta| !meta.is_file());
             let place = if is_taken { folder } else { &path };
             let opened = if is_taken { itself(folder) } else { plain::make(&path) };
             let file = opened.map_err(|e| Error::io("write into", folder, &e))?;
             match file.try_lock() {
                 Ok(()) => {}
                 // Who asks whether the folder is locked holds the file for a moment.
-                Err(fs::TryLockError::WouldBlock) if glances < GLANCES => {
+                Err(TryLockError::WouldBlock) if glances < GLANCES => {
                     glances += 1;
                     std::thread::sleep(GLANCE);
                     continue;
                 }
-                Err(fs::TryLockError::WouldBlock) => return Ok(None),
-                Err(fs::TryLockError::Error(e)) => return Err(Error::io("lock", folder, &e)),
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(e)) => return Err(Error::io("lock", folder, &e)),
             }
             // The run before may have removed the file between our opening and our locking it.
             if same_file(&file, place) {
@@ -108,7 +109,7 @@ impl Drop for Lock {
         if let Some(place) = &self.place {
             // Removed while still locked, so that no other run can hold a lock on a deleted file. If it cannot be
             // removed it stays as an empty file without effect.
-            let _stays = fs::remove_file(&place.0);
+            let _stays = disk::remove_file(&place.0);
         }
         let _released_on_close = self.file.unlock();
     }
@@ -119,8 +120,8 @@ pub(super) fn is_held(folder: &Path) -> io::Result<bool> {
     match plain::read(&folder.join(LOCK)) {
         Ok(file) => match file.try_lock_shared() {
             Ok(()) => file.unlock().map(|()| false),
-            Err(fs::TryLockError::WouldBlock) => Ok(true),
-            Err(fs::TryLockError::Error(error)) => Err(error),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
@@ -129,9 +130,9 @@ pub(super) fn is_held(folder: &Path) -> io::Result<bool> {
 
 /// Removes the files that a killed run left unfinished. While the lock is held, no other run is writing in the folder.
 fn remove_unfinished(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+    for entry in disk::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-            let _stays_where_it_may_not_be_removed = fs::remove_file(entry.path());
+            let _stays_where_it_may_not_be_removed = disk::remove_file(entry.path());
         }
     }
 }
@@ -139,7 +140,7 @@ fn remove_unfinished(folder: &Path) {
 #[cfg(unix)]
 fn same_file(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), fs::symlink_metadata(path)) {
+    match (file.metadata(), disk::symlink_metadata(path)) {
         (Ok(ours), Ok(there)) => ours.ino() == there.ino() && ours.dev() == there.dev(),
         _ => false,
     }
@@ -147,7 +148,7 @@ fn same_file(file: &File, path: &Path) -> bool {
 
 #[cfg(not(unix))]
 fn same_file(_file: &File, path: &Path) -> bool {
-    path.exists()
+    disk::exists(path)
 }
 
 #[cfg(test)]

@@ -2,12 +2,14 @@
 //!
 //! Users may keep them elsewhere and link to them, so links are followed here.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::TryLockError;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::plain;
+use crate::base::clock::{Instant, SystemTime};
+use crate::base::disk::{self, File};
 
 /// The timeout for the lock; others hold it only to append a line or to read.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,7 +31,7 @@ pub fn end_of(place: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// Appends to a file of the user, in one write under a lock; it is made, for its owner alone, if it is missing.
 pub fn append(place: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(folder) = place.parent() {
-        fs::create_dir_all(folder)?;
+        disk::create_dir_all(folder)?;
     }
     let mut options = File::options();
     options.create(true).append(true);
@@ -52,7 +54,7 @@ fn target(place: &Path) -> io::Result<PathBuf> {
 
 /// Waits for a lock, with a timeout.
 fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<()> {
-    let since = std::time::Instant::now();
+    let since = Instant::now();
     loop {
         match lock() {
             Ok(()) => return Ok(()),
@@ -67,6 +69,8 @@ fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<()> {
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// Checks that paths that are no file or stay locked are not waited for: each of them blocked the prompt for ever.

@@ -1,9 +1,10 @@
 //! Opens regular files only, at names that others can predict: a link at the end of a path is not followed, and opening
 //! never blocks, as it would for a pipe.
 
-use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
+
+use crate::base::disk::{self, File, Metadata, OpenOptions};
 
 /// Opens a file for reading.
 pub fn read(place: &Path) -> io::Result<File> {
@@ -28,7 +29,7 @@ pub fn extend(place: &Path) -> io::Result<File> {
 /// Opens a path with these options, if it is a regular file or does not exist.
 pub(super) fn opened(options: &mut OpenOptions, place: &Path) -> io::Result<File> {
     // Opening a device may have side effects, so the type is checked before as well.
-    match fs::symlink_metadata(place) {
+    match disk::symlink_metadata(place) {
         Ok(meta) => expect_file(&meta)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -55,6 +56,8 @@ pub(super) fn expect_file(meta: &Metadata) -> io::Result<()> {
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// Checks that no link is followed and no pipe waited for. Without the flags, this test blocks at the pipe.

@@ -11,11 +11,10 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use memmap2::Mmap;
-
 use super::family;
 use super::hub::{self, HubSettings, Name};
 use super::load::Shards;
+use crate::base::disk::Mapping;
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task, json};
 use crate::checkpoint::formats::pickle::PickleFile;
@@ -91,7 +90,7 @@ impl AdapterFile {
             let opened = Shards::open(files, folder, &[found.to_string()], task);
             Box::new(opened.map_err(|e| e.within(&name))?)
         } else {
-            let read = |map| -> Result<PickleFile<Mmap>> {
+            let read = |map| -> Result<PickleFile<Mapping>> {
                 let weights = PickleFile::new(map).and_then(PickleFile::weights);
                 weights.map_err(|e| e.within(found).within(&name))
             };

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use crate::base::files::Files;
-use crate::base::{Error, Kind, Result, Task};
+use crate::base::{Error, Kind, Result, Task, disk};
 use crate::tensor::files::safetensors::Header;
 use crate::{err, net};
 use cache::RepositoryCache;
@@ -146,7 +146,7 @@ pub fn unless_here(
 ) -> Result<Option<Name>> {
     let path = Path::new(source);
     let place = files.access().to_read(path);
-    if place.as_ref().is_ok_and(|place| place.exists()) {
+    if place.as_ref().is_ok_and(|place| disk::exists(place)) {
         return Ok(None);
     }
     // A path deeper than a hub name, in a folder that exists, is a mistyped path.

@@ -1,7 +1,10 @@
-//! The model inside the binary: `tiny`, trained by scripts/train_tiny.rhai; docs/tiny-model.md says on what.
+//! The model inside the binary: `tiny`, trained by scripts/train_tiny.rhai; docs/tiny-model.md says on what. A page puts its
+//! files where they are looked for, since it can hand them on compressed.
 
 use super::folder::of_config;
 use super::{LoadSettings, LoadedModel};
+#[cfg(target_family = "wasm")]
+use crate::base::disk;
 use crate::base::{Result, Task, json};
 use crate::err;
 use crate::model::layout::TensorSource;
@@ -12,23 +15,45 @@ use crate::tokenizer::Tokenizer;
 /// Name of the model in scripts.
 pub const NAME: &str = "tiny";
 
-/// Weights in half precision.
-const WEIGHTS: &[u8] = include_bytes!("../../../assets/tiny/model.safetensors");
-const CONFIG: &str = include_str!("../../../assets/tiny/config.json");
-const TOKENIZER: &[u8] = include_bytes!("../../../assets/tiny/tokenizer.json");
+/// The files of the model.
+struct ModelFiles {
+    /// Weights in half precision.
+    weights: &'static [u8],
+    config: &'static [u8],
+    tokenizer: &'static [u8],
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn files() -> Result<ModelFiles> {
+    Ok(ModelFiles {
+        weights: include_bytes!("../../../assets/tiny/model.safetensors"),
+        config: include_bytes!("../../../assets/tiny/config.json"),
+        tokenizer: include_bytes!("../../../assets/tiny/tokenizer.json"),
+    })
+}
+
+#[cfg(target_family = "wasm")]
+fn files() -> Result<ModelFiles> {
+    Ok(ModelFiles {
+        weights: disk::inside("model.safetensors")?,
+        config: disk::inside("config.json")?,
+        tokenizer: disk::inside("tokenizer.json")?,
+    })
+}
 
 pub fn embedded(loading: &LoadSettings, task: &Task) -> Result<LoadedModel> {
     loading.expect_no_config()?;
-    let config_json = json::read(CONFIG.as_bytes(), |e| err!(Bug, "the config of the model inside: {e}"))?;
+    let files = files()?;
+    let config_json = json::read(files.config, |e| err!(Bug, "the config of the model inside: {e}"))?;
     let loaded = of_config(
         config_json,
-        &EmbeddedSource(SafetensorsFile::new(WEIGHTS)?),
+        &EmbeddedSource(SafetensorsFile::new(files.weights)?),
         "the config inside",
         NAME,
         loading,
         task,
     )?;
-    Ok(LoadedModel { tokenizer: Some(Tokenizer::from_json(TOKENIZER)?), ..loaded })
+    Ok(LoadedModel { tokenizer: Some(Tokenizer::from_json(files.tokenizer)?), ..loaded })
 }
 
 struct EmbeddedSource(SafetensorsFile<&'static [u8]>);
@@ -53,6 +78,7 @@ mod tests {
 
     #[test]
     fn the_model_inside_is_small() {
-        assert!(WEIGHTS.len() + TOKENIZER.len() + CONFIG.len() < 12_000_000);
+        let files = files().unwrap();
+        assert!(files.weights.len() + files.tokenizer.len() + files.config.len() < 12_000_000);
     }
 }

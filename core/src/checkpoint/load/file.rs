@@ -4,11 +4,10 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use memmap2::Mmap;
-
 use super::folder::{CONFIG, published};
 use super::mapped::MappedSource;
 use super::{LoadSettings, LoadedModel, Shards, tokenizer_of_folder, weight_reader};
+use crate::base::disk::Mapping;
 use crate::base::files::{Files, UnhashedInput};
 use crate::base::{Error, Result, Task};
 use crate::checkpoint::adapter;
@@ -86,7 +85,7 @@ fn from_gguf(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) ->
     let given = gguf::GgufFile::new(map.as_ref())?;
     let split = given.split()?;
     let (others, unhashed) = split.map_or(Ok(Default::default()), |split| other_parts(files, path, split))?;
-    let part = |name: &str, file: gguf::GgufFile<_>, map: &Arc<Mmap>| {
+    let part = |name: &str, file: gguf::GgufFile<_>, map: &Arc<Mapping>| {
         (name.to_string(), file.with_task(task).staying_in(map.clone()))
     };
     let mut parts = Vec::new();
@@ -104,7 +103,7 @@ fn from_gguf(files: &Files, path: &Path, loading: &LoadSettings, task: &Task) ->
     };
     input.note()?;
     unhashed.into_iter().try_for_each(UnhashedInput::note)?;
-    let maps: Vec<&Mmap> = others.iter().map(|(_, map)| map).chain([&map]).map(Arc::as_ref).collect();
+    let maps: Vec<&Mapping> = others.iter().map(|(_, map)| map).chain([&map]).map(Arc::as_ref).collect();
     let loaded = unpublished(layout, &MappedSource { source: &model, maps: &maps, task }, path, loading, task)?;
     Ok(LoadedModel { tokenizer, ..loaded })
 }
@@ -161,7 +160,7 @@ fn other_parts(files: &Files, path: &Path, split: gguf::ShardPlace) -> Result<Ot
 }
 
 /// The other parts of a model by their names, and the inputs that are to be hashed.
-type OtherParts = (Vec<(String, Arc<Mmap>)>, Vec<UnhashedInput>);
+type OtherParts = (Vec<(String, Arc<Mapping>)>, Vec<UnhashedInput>);
 
 fn name_of(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()

@@ -1,8 +1,8 @@
 //! Mapped files whose pages are released after each tensor, so that memory never holds both the files and all weights.
 
 use kernels::PackedMatrix;
-use memmap2::Mmap;
 
+use crate::base::disk::Mapping;
 use crate::base::{Result, Task, memory};
 use crate::model::layout::TensorSource;
 use crate::tensor::Tensor;
@@ -10,7 +10,7 @@ use crate::tensor::Tensor;
 /// A source that reads from maps.
 pub struct MappedSource<'a> {
     pub source: &'a dyn TensorSource,
-    pub maps: &'a [&'a Mmap],
+    pub maps: &'a [&'a Mapping],
     pub task: &'a Task,
 }
 

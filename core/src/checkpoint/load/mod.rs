@@ -21,7 +21,7 @@ use serde_json::Value;
 use super::adapter::AdapterFile;
 use super::hub::{self, HubSettings, Name};
 use crate::base::files::Files;
-use crate::base::{Result, Task, names};
+use crate::base::{Result, Task, disk, names};
 use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
@@ -226,7 +226,7 @@ fn may_be_a_model(name: &Name) -> bool {
 }
 
 fn local(files: &Files, path: &Path, origin: String, loading: &LoadSettings, task: &Task) -> Result<Model> {
-    let is_folder = files.access().to_read(path)?.is_dir();
+    let is_folder = disk::is_dir(&files.access().to_read(path)?);
     let load = if is_folder { folder::folder } else { file::file };
     finished(files, load(files, path, loading, task)?, origin, loading, task)
 }
@@ -251,7 +251,7 @@ fn finished(files: &Files, loaded: LoadedModel, origin: String, loading: &LoadSe
 /// Reads the tokenizer of a file or a folder, for a model with this many tokens.
 fn tokenizer(files: &Files, path: &Path, tokens: usize, task: &Task) -> Result<Tokenizer> {
     let shown = path.display();
-    if files.access().to_read(path)?.is_dir() {
+    if disk::is_dir(&files.access().to_read(path)?) {
         let found = tokenizer_of_folder(files, path, task)?;
         return found.ok_or_else(|| err!(File, "expected a tokenizer in {shown}, found none"));
     }

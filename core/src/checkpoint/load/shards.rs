@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use memmap2::Mmap;
-
+use crate::base::disk::Mapping;
 use crate::base::files::Files;
 use crate::base::{Result, Task, memory, names};
 use crate::model::layout::{TensorSource, holds_floats};
@@ -15,7 +14,7 @@ use crate::{bail, err};
 /// Mapped files with parsed and checked headers.
 pub struct Shards {
     /// The names of the files, and their readers.
-    files: Vec<(String, SafetensorsFile<Mmap>)>,
+    files: Vec<(String, SafetensorsFile<Mapping>)>,
     /// Index of the file that has a tensor, by the tensor's name.
     holder: BTreeMap<String, usize>,
     task: Task,
@@ -34,7 +33,7 @@ impl Shards {
         Ok(all)
     }
 
-    fn add(&mut self, shard: &str, reader: SafetensorsFile<Mmap>) -> Result<()> {
+    fn add(&mut self, shard: &str, reader: SafetensorsFile<Mapping>) -> Result<()> {
         let place = self.files.len();
         for name in reader.names() {
             if let Some(other) = self.holder.insert(name.to_string(), place) {
@@ -51,11 +50,11 @@ impl Shards {
         Some(&self.files.get(*self.holder.get(name)?)?.0)
     }
 
-    fn of(&self, name: &str) -> Option<&(String, SafetensorsFile<Mmap>)> {
+    fn of(&self, name: &str) -> Option<&(String, SafetensorsFile<Mapping>)> {
         self.files.get(*self.holder.get(name)?)
     }
 
-    fn known(&self, name: &str) -> Result<&(String, SafetensorsFile<Mmap>)> {
+    fn known(&self, name: &str) -> Result<&(String, SafetensorsFile<Mapping>)> {
         self.of(name).ok_or_else(|| {
             err!(Name, "these files have no tensor `{name}`")
                 .maybe_hint(names::suggestion(name, self.holder.keys().map(String::as_str)))

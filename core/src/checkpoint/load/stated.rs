@@ -9,7 +9,7 @@ use super::folder::{CONFIG, parsed};
 use super::{elsewhere, may_be_a_model};
 use crate::bail;
 use crate::base::files::{Files, utf8};
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, disk};
 use crate::checkpoint::family::{self, multimodal};
 use crate::checkpoint::hub::{self, HubSettings};
 use crate::model::config::Config;
@@ -31,7 +31,7 @@ pub fn stating_file(files: &Files, name: &str) -> Result<Option<PathBuf>> {
             None => return Ok(None),
         },
     };
-    if files.access().to_read(&path)?.is_dir() {
+    if disk::is_dir(&files.access().to_read(&path)?) {
         return Ok(Some(path.join(CONFIG)));
     }
     Ok(is_gguf(files, &path)?.then_some(path))

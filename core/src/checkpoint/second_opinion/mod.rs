@@ -19,9 +19,9 @@ mod weights;
 
 use std::sync::Arc;
 
-use memmap2::Mmap;
 use serde_json::Value;
 
+use crate::base::disk::Mapping;
 use crate::base::{Error, Kind, Result, Task};
 use crate::checkpoint::family::layout;
 use crate::model::Model;
@@ -74,7 +74,7 @@ pub struct Sources<'a> {
     /// The published config.json.
     pub config_json: Option<&'a Value>,
     /// The GGUF file that the weights are in.
-    pub gguf: Option<Arc<Mmap>>,
+    pub gguf: Option<Arc<Mapping>>,
 }
 
 /// Compares the model with candle's implementation of its family on texts.

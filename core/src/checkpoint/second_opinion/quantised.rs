@@ -9,9 +9,9 @@ use std::sync::Arc;
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::Content;
 use candle_transformers::models::{quantized_llama, quantized_phi3, quantized_qwen2, quantized_qwen3};
-use memmap2::Mmap;
 
 use super::families::{self, Next, computes_the_same, equal_part, sized};
+use crate::base::disk::Mapping;
 use crate::base::{Error, Result, Task, memory};
 use crate::err;
 use crate::model::config::{Activation, Config, Rotary};
@@ -74,7 +74,7 @@ const OF_INT8: f64 = 1.0 / 32.0;
 const OF_HALF: f64 = 1.0 / 2048.0;
 
 /// Reads the file of a model with candle, for texts of this many tokens.
-pub fn read(config: &Config, file: Arc<Mmap>, tokens: usize, task: &Task) -> Result<QuantisedModel> {
+pub fn read(config: &Config, file: Arc<Mapping>, tokens: usize, task: &Task) -> Result<QuantisedModel> {
     let name = &config.family;
     let Some(family) = FAMILIES.iter().find(|family| family.name == name) else {
         return Err(err!(Argument, "candle reads no GGUF files of {name}, or computes something else of them"));

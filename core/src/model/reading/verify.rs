@@ -6,9 +6,8 @@
 //! before its weights, which is computed from the residual stream and the scale; and its scores contain the mask, minus
 //! infinity or the least number of a dtype, so that only unmasked ones are compared.
 
-use memmap2::Mmap;
-
 use super::compare::DifferenceSums;
+use crate::base::disk::Mapping;
 use crate::base::{Cell, Result, Table, Task};
 use crate::model::batch::Batch;
 use crate::model::cache::Cache;
@@ -35,7 +34,7 @@ const ONE: &str = "one activation has one site";
 /// Activations of another program.
 pub struct Dump {
     name: String,
-    file: SafetensorsFile<Mmap>,
+    file: SafetensorsFile<Mapping>,
 }
 
 /// A site, or two sites, that a name of a dump refers to.
@@ -98,7 +97,7 @@ impl ComparedActivation {
 
 impl Dump {
     /// Opens a dump and reads its header; `name` is what the user calls it.
-    pub fn new(name: String, bytes: Mmap) -> Result<Self> {
+    pub fn new(name: String, bytes: Mapping) -> Result<Self> {
         let file = SafetensorsFile::new(bytes).map_err(|e| e.within(&name))?;
         Ok(Self { name, file })
     }

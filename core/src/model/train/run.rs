@@ -1,7 +1,6 @@
 //! A training from beginning to end: steps, evaluations, checkpoints, and interruption.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde_json::Value;
 
@@ -12,6 +11,7 @@ use super::history::{ModelHistory, ModelStep};
 use super::loss::mean_loss;
 use super::recipe::Recipe;
 use super::state::TrainingState;
+use crate::base::clock::Instant;
 use crate::base::files::hex;
 use crate::base::random::stream;
 use crate::base::{Result, Task, memory};

@@ -15,9 +15,9 @@ use std::io::Write;
 use std::path::Path;
 
 use candle_core::{CpuStorage, Device, Storage, Tensor};
-use memmap2::Mmap;
 
 use super::element::{self, dispatch};
+use crate::base::disk::Mapping;
 use crate::base::files::Files;
 use crate::base::{Result, Task, names};
 use crate::options::{Plain, Setting};
@@ -135,7 +135,7 @@ fn format(path: &Path, endings: &[&str]) -> Result<Format> {
 /// An open file that has not been read yet.
 pub struct OpenFile {
     format: Format,
-    bytes: Mmap,
+    bytes: Mapping,
     name: String,
 }
 
@@ -143,7 +143,7 @@ pub struct OpenFile {
 pub fn open(files: &Files, path: &Path) -> Result<OpenFile> {
     let format = format(path, &READ)?;
     let name = path.display().to_string();
-    let checked = |map: Mmap| match format {
+    let checked = |map: Mapping| match format {
         Format::Safetensors => safetensors::SafetensorsFile::new(&map[..]).map(drop).map(|()| map),
         // These are known to be wrong only when they are read.
         Format::Npy | Format::Npz | Format::Torch => Ok(map),

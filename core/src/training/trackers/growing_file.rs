@@ -2,9 +2,10 @@
 
 use std::mem;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::base::Result;
+use crate::base::clock::Instant;
 use crate::base::files::Files;
 
 /// Time after which what was appended is written.

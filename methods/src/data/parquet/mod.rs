@@ -6,13 +6,13 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use memmap2::Mmap;
 use parquet::column::reader::{ColumnReader, get_column_reader};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use crate::base::budget::Budget;
+use crate::base::disk::Mapping;
 use crate::base::error::guarded;
 use crate::base::files::Files;
 use crate::base::{Error, Result, memory};
@@ -26,7 +26,7 @@ const LARGE: u64 = 4 << 20;
 
 /// An open file of Parquet.
 pub struct Parquet {
-    map: Mmap,
+    map: Mapping,
     file: Arc<File>,
     /// The name of the file in errors.
     shown: String,
@@ -37,7 +37,7 @@ impl Parquet {
     /// Opens the file at a path, which errors name as `shown`.
     pub fn open(files: &Files, path: &Path, shown: &str) -> Result<Self> {
         // The mapped file is hashed for the record of the run and checked; rows are read from the file itself.
-        let checked = |map: Mmap| footer::check_footer(&map).map(|()| map).map_err(|e| unreadable(shown, e));
+        let checked = |map: Mapping| footer::check_footer(&map).map(|()| map).map_err(|e| unreadable(shown, e));
         let map = files.map_as(path, checked)?;
         let (file, _) = files.open(path)?;
         let metadata = guarded(|| ParquetMetaDataReader::new().parse_and_finish(&file));

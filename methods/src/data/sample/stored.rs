@@ -5,9 +5,17 @@ use std::sync::{Arc, LazyLock};
 use super::{Asset, read_asset};
 use crate::base::Result;
 
-const BYTES: &[u8] = include_bytes!("../../../assets/tiny/sample.bin");
+static ASSET: LazyLock<Result<Arc<Asset>>> = LazyLock::new(|| read_asset(bytes()?).map(Arc::new));
 
-static ASSET: LazyLock<Result<Arc<Asset>>> = LazyLock::new(|| read_asset(BYTES).map(Arc::new));
+#[cfg(not(target_family = "wasm"))]
+fn bytes() -> Result<&'static [u8]> {
+    Ok(include_bytes!("../../../assets/tiny/sample.bin"))
+}
+
+#[cfg(target_family = "wasm")]
+fn bytes() -> Result<&'static [u8]> {
+    crate::base::disk::inside("sample.bin")
+}
 
 pub fn stored() -> Result<Arc<Asset>> {
     ASSET.clone()
@@ -32,6 +40,6 @@ mod tests {
         assert_eq!(asset.weights, fingerprint(&model.decoder, &task).unwrap());
         assert_eq!(asset.settings, Settings::default());
         assert_eq!(asset.context as usize, model.decoder.config().context);
-        assert!(asset.ids.len() >= 500_000 && BYTES.len() < 1_000_000, "{} bytes", BYTES.len());
+        assert!(asset.ids.len() >= 500_000 && bytes().unwrap().len() < 1_000_000, "{} bytes", bytes().unwrap().len());
     }
 }

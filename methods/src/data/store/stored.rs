@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use super::made::{Made, ModelMark, Width};
@@ -12,6 +11,7 @@ use super::manifest::{Listed, Manifest, shard_name};
 use super::numbers::NumberList;
 use super::place::StorePlace;
 use super::{POSITIONS, ROWS, TOKENS, changed};
+use crate::base::disk::Mapping;
 use crate::base::files::{Files, hex};
 use crate::base::{Result, Task, memory, names};
 use crate::data::harvest::{Moments, Progress};
@@ -44,7 +44,7 @@ pub(super) struct Shard {
     header: Header,
     listed: Listed,
     /// The mapped file; none for an object of a bucket.
-    map: Option<Mmap>,
+    map: Option<Mapping>,
 }
 
 /// Some rows of a tensor of a shard.
@@ -66,7 +66,7 @@ impl Store {
         }
         let dtype = manifest.dtype()?;
         let named = || (0..).map(shard_name).map(|name| place.path(&name)).zip(&manifest.shards);
-        let opened: Vec<(Header, Option<Mmap>)> = match &place.remote {
+        let opened: Vec<(Header, Option<Mapping>)> = match &place.remote {
             Some(remote) => {
                 headers(remote, &manifest.shards, files.task())?.into_iter().map(|header| (header, None)).collect()
             }

@@ -7,7 +7,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use crate::base::access::{self, Access};
 use crate::base::files::Files;
-use crate::base::{Error, Result, Task, names};
+use crate::base::{Error, Result, Task, disk, names};
 use crate::err;
 
 /// The format of a file.
@@ -67,7 +67,7 @@ impl TextFile {
 pub fn files(files: &Files, source: &str, task: &Task) -> Result<Vec<PathBuf>> {
     let path = Path::new(source);
     let place = files.access().to_read(path)?;
-    if place.is_dir() {
+    if disk::is_dir(&place) {
         let found = below(files, path, task, |path| known(path).0.is_some() && !is_cached(path))?;
         return some(found, || {
             let endings = ENDINGS.map(|(ending, _)| ending).join(", ");
@@ -75,8 +75,8 @@ pub fn files(files: &Files, source: &str, task: &Task) -> Result<Vec<PathBuf>> {
                 .hint("a pattern such as \"folder/**/*.rst\" reads files of any extension as plain text")
         });
     }
-    if place.exists() || !source.contains(['*', '?', '[', '{']) {
-        return if place.exists() { Ok(vec![path.to_path_buf()]) } else { Err(missing(files, path)) };
+    if disk::exists(&place) || !source.contains(['*', '?', '[', '{']) {
+        return if disk::exists(&place) { Ok(vec![path.to_path_buf()]) } else { Err(missing(files, path)) };
     }
     matching(files, source, task)
 }

@@ -3,9 +3,9 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
-use memmap2::Mmap;
 
 use super::find::TextFile;
+use crate::base::disk::Mapping;
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task, memory};
 use crate::{bail, err};
@@ -16,7 +16,7 @@ const KEPT: usize = 4 << 20;
 /// A mapped file, read from its beginning. Decompression may read much of it before there is a line, so interruptions
 /// are checked for here.
 struct MappedFile {
-    map: Mmap,
+    map: Mapping,
     at: usize,
     given_back: usize,
     task: Task,

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{GroupMap, Lorsa, LorsaAbout};
 use crate::base::files::Files;
-use crate::base::{self, Result, Task, memory};
+use crate::base::{self, Result, Task, disk, memory};
 use crate::checkpoint::family::keys::Keys;
 use crate::checkpoint::load::Shards;
 use crate::err;
@@ -61,10 +61,10 @@ impl Lorsa {
     pub fn load(files: &Files, source: &str, options: &LoadLorsaOptions, task: &Task) -> Result<Self> {
         let path = Path::new(source);
         if let Ok(place) = files.access().to_read(path) {
-            if place.is_dir() {
+            if disk::is_dir(&place) {
                 return Self::of_folder(files, path, options, task).map_err(|e| e.within(source));
             }
-            if place.exists() {
+            if disk::exists(&place) {
                 return Self::load_own(files, path);
             }
         }

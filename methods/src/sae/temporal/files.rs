@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{LinearMap, MAPS, PredictingLayer, TemporalSae, yaml};
 use crate::base::files::Files;
-use crate::base::{self, Result, Task, memory};
+use crate::base::{self, Result, Task, disk, memory};
 use crate::checkpoint::family::keys::Keys;
 use crate::checkpoint::load::Shards;
 use crate::err;
@@ -52,7 +52,7 @@ impl TemporalSae {
     /// `org/name/path`.
     pub fn load(files: &Files, source: &str, options: &LoadTemporalOptions, task: &Task) -> Result<Self> {
         let path = Path::new(source);
-        let is_here = files.access().to_read(path).is_ok_and(|place| place.is_dir());
+        let is_here = files.access().to_read(path).is_ok_and(|place| disk::is_dir(&place));
         let wanted = "expected a folder with cfg.json and sae_weights.safetensors, or with conf.yaml and \
                       latest_ckpt.safetensors, or `org/name/path`";
         let folder = if is_here {

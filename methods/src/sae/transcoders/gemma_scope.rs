@@ -10,10 +10,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use memmap2::Mmap;
-
 use super::rows::{STRAY, one};
 use super::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes};
+use crate::base::disk::Mapping;
 use crate::base::files::Files;
 use crate::base::{Result, Task, json};
 use crate::checkpoint::family::keys::Keys;
@@ -64,9 +63,9 @@ pub fn load(
             layers - 1
         ));
     }
-    let open = |layer: &usize| -> Result<Arc<SafetensorsFile<Mmap>>> {
+    let open = |layer: &usize| -> Result<Arc<SafetensorsFile<Mapping>>> {
         let name = format!("{PARAMS}{layer}.safetensors");
-        let read = |map| -> Result<SafetensorsFile<Mmap>> {
+        let read = |map| -> Result<SafetensorsFile<Mapping>> {
             let file = SafetensorsFile::new(map)?;
             check(&file, *layer, layers, skips)?;
             Ok(file)
@@ -125,7 +124,7 @@ fn config_of(config: Option<&str>, place: &str, ignore: &[String]) -> Result<Gem
 }
 
 /// Refuses a file with other tensors, or of other shapes.
-fn check(file: &SafetensorsFile<Mmap>, layer: usize, layers: usize, skips: Option<bool>) -> Result<()> {
+fn check(file: &SafetensorsFile<Mapping>, layer: usize, layers: usize, skips: Option<bool>) -> Result<()> {
     refuse_strays(file.names(), |name| TENSORS.contains(&name), "such a transcoder does", STRAY)?;
     let (d, features) = match file.shape("w_enc") {
         Some(&[d, features]) => (d, features),
@@ -158,7 +157,7 @@ fn check(file: &SafetensorsFile<Mmap>, layer: usize, layers: usize, skips: Optio
     }
 }
 
-fn layer(file: Arc<SafetensorsFile<Mmap>>, layer: usize, layers: usize) -> Result<TranscoderLayer> {
+fn layer(file: Arc<SafetensorsFile<Mapping>>, layer: usize, layers: usize) -> Result<TranscoderLayer> {
     let turned = |name: &str| -> Result<Tensor> { Ok(one(&file, name)?.t()?.contiguous()?) };
     let encoder = turned("w_enc")?;
     let (features, d) = encoder.dims2()?;
@@ -180,7 +179,13 @@ fn layer(file: Arc<SafetensorsFile<Mmap>>, layer: usize, layers: usize) -> Resul
 }
 
 /// Refuses a decoder whose features write to layers before their own, by some of its rows.
-fn check_begins_at(file: &SafetensorsFile<Mmap>, layer: usize, features: usize, layers: usize, d: usize) -> Result<()> {
+fn check_begins_at(
+    file: &SafetensorsFile<Mapping>,
+    layer: usize,
+    features: usize,
+    layers: usize,
+    d: usize,
+) -> Result<()> {
     let step = features.div_ceil(LOOKED_AT).max(1);
     let looked: Vec<u32> = (0..features).step_by(step).map(|feature| feature as u32).collect();
     let rows = file.rows("w_dec", &looked, DType::F32)?.reshape((looked.len(), layers, d))?;

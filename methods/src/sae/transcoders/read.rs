@@ -6,12 +6,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use memmap2::Mmap;
-
 use super::rows::{STRAY, one};
 use super::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes, gemma_scope, listed};
+use crate::base::disk::Mapping;
 use crate::base::files::Files;
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, disk};
 use crate::checkpoint::family::keys::Keys;
 use crate::checkpoint::hub::{self, HubSettings, Name};
 use crate::err;
@@ -47,7 +46,7 @@ impl Transcoders {
     /// circuit-tracer, or a release of SAELens and an id.
     pub fn load(files: &Files, source: &str, options: &TranscodersOptions, task: &Task) -> Result<Self> {
         let path = Path::new(source);
-        if files.access().to_read(path).is_ok_and(|place| place.is_dir()) {
+        if files.access().to_read(path).is_ok_and(|place| disk::is_dir(&place)) {
             let settings = HubSettings::from_env();
             return folder(files, &settings, path, source, options, task).map_err(|e| e.within(source));
         }
@@ -155,7 +154,7 @@ fn folder(
     let mut layers = Vec::with_capacity(last + 1);
     for layer in 0..=last {
         task.check()?;
-        let open = |name: String| -> Result<Arc<SafetensorsFile<Mmap>>> {
+        let open = |name: String| -> Result<Arc<SafetensorsFile<Mapping>>> {
             let read = |map| SafetensorsFile::new(map).map_err(|e| e.within(&name));
             Ok(Arc::new(files.map_as(&folder.join(&name), read)?))
         };
@@ -208,8 +207,8 @@ fn config_of(text: &str, ignore: &[String]) -> Result<TranscoderConfig> {
 
 /// The files of one layer, and what follows the names of their tensors.
 struct Layer<'a> {
-    encoder: Arc<SafetensorsFile<Mmap>>,
-    decoder: Arc<SafetensorsFile<Mmap>>,
+    encoder: Arc<SafetensorsFile<Mapping>>,
+    decoder: Arc<SafetensorsFile<Mapping>>,
     after: String,
     said: &'a TranscoderConfig,
 }

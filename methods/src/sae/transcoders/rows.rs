@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use memmap2::Mmap;
-
+use crate::base::disk::Mapping;
 use crate::base::{Result, memory};
 use crate::tensor::files::safetensors::SafetensorsFile;
 use crate::tensor::{DType, Tensor};
@@ -14,7 +13,7 @@ use crate::tensor::{DType, Tensor};
 pub enum DecoderRows {
     Held(Tensor),
     Mapped {
-        file: Arc<SafetensorsFile<Mmap>>,
+        file: Arc<SafetensorsFile<Mapping>>,
         name: String,
         shape: [usize; 3],
         /// Number of layers that stand in a row of the file before the first that is written.
@@ -26,7 +25,7 @@ pub enum DecoderRows {
 pub(super) const STRAY: &str = "without it the transcoder would compute something else";
 
 /// Reads one tensor of a file, in f32.
-pub(super) fn one(file: &SafetensorsFile<Mmap>, name: &str) -> Result<Tensor> {
+pub(super) fn one(file: &SafetensorsFile<Mapping>, name: &str) -> Result<Tensor> {
     let numbers: u128 = file.shape(name).unwrap_or(&[]).iter().map(|size| *size as u128).product();
     memory::check(4 * numbers, || format!("the tensor `{name}`"))?;
     file.tensor_as(name, DType::F32, &mut |_| Ok(()))
