@@ -32,6 +32,7 @@ pub mod lsp;
 #[cfg(feature = "explorer")]
 pub mod serve;
 
+#[cfg(feature = "terminal")]
 pub mod cli;
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use std::time::Duration;
 use rhai::Dynamic;
 use serde_json::{Map, Value, json};
 
-use super::mime;
 use super::transport::{Outlet, Request};
 use crate::base::{Result, Task, locked};
 use crate::err;
 use crate::report::visible_text::harmless;
 use crate::script::engine::console::Notebook;
+use crate::script::report::mime;
 
 /// Time between two looks for an interruption while somebody types.
 const GLANCE: Duration = Duration::from_millis(20);

@@ -3,7 +3,7 @@
 //! `zmtp` is the transport: frames, handshakes and sockets of ZeroMQ. `message` signs and reads what travels there, and
 //! `connection` is the file that names the sockets. `transport` runs them on a thread of its own, where it answers what
 //! must be answered while a cell runs; `kernel` answers everything else on the thread of the session. `cell` is what a
-//! cell prints, shows and asks, `mime` what a value is in a notebook, and `progress` a bar that is updated in place.
+//! cell prints, shows and asks, and `progress` a bar that is updated in place.
 //! `kernelspec` tells Jupyter that there is this kernel.
 
 mod cell;
@@ -11,7 +11,6 @@ mod connection;
 mod kernel;
 mod kernelspec;
 mod message;
-mod mime;
 mod progress;
 mod requests;
 mod transport;

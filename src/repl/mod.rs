@@ -6,7 +6,9 @@ pub mod commands;
 pub mod complete;
 pub mod cursor;
 mod definitions;
+#[cfg(feature = "terminal")]
 mod editor;
+#[cfg(feature = "terminal")]
 mod highlight;
 mod history;
 mod inspection;
@@ -20,6 +22,7 @@ use std::cell::{Ref, RefCell, RefMut};
 use std::io::BufRead;
 use std::path::PathBuf;
 use std::rc::Rc;
+#[cfg(feature = "terminal")]
 use std::sync::atomic::Ordering;
 
 use crate::base::{self, Error, Result, Task};
@@ -32,11 +35,13 @@ use crate::script::engine::tokens;
 use crate::script::engine::value::Value;
 use crate::script::session::resolver;
 use candidates::Candidate;
+#[cfg(feature = "terminal")]
 use editor::{Input, LineEditor};
 use saving::{EvaluatedText, LineOutcome};
 
 pub use saving::SessionScript;
 
+#[cfg(feature = "terminal")]
 const PROMPT: &str = "> ";
 const RC: &str = "MICROTOME_RC";
 
@@ -118,6 +123,7 @@ impl Repl {
     }
 
     /// Runs the prompt on a terminal, until Ctrl-D or `:quit`.
+    #[cfg(feature = "terminal")]
     pub fn converse(mut self) -> Result<Ending> {
         let (screen, quiet) = {
             let session = self.session();

@@ -1,8 +1,9 @@
 //! Stages of the work of a line, for front ends that show them in words: a cell of a notebook, an agent.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::base::clock::Instant;
 use crate::base::locked;
 use crate::base::task::{Bar, Progress, human, time_left};
 use crate::report::number::fixed;

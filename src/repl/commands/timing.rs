@@ -1,8 +1,9 @@
 //! `:time` and `:bench`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::{LineFailure, PromptFlow, Repl, is_muted};
+use crate::base::clock::Instant;
 
 /// Time that `:bench` takes, and its fewest and most repetitions.
 const BENCH: Duration = Duration::from_secs(1);

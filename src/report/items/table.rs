@@ -74,7 +74,7 @@ fn terminal(table: &Table, screen: &Screen) -> String {
     let between = (skipped > 0).then(|| format!("… {} …", count(skipped, "more row")));
     let widths = Widths::of(table, &names, first.iter().chain(&last), between.as_deref(), screen.width);
     let mut drawn = comfy_table::Table::new();
-    drawn.force_no_tty().load_style(TableStyle::new().header_separator(LineStyle::none().fill('─')));
+    drawn.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─')));
     drawn.set_content_arrangement(ContentArrangement::Dynamic).set_width(screen.width.clamp(20, 1000) as u16);
     drawn.set_header(widths.fitted(&names));
     for row in &first {

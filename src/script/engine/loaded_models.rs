@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::SystemTime;
 
 use crate::base::files::{Files, Ledger};
-use crate::base::{Result, locked};
+use crate::base::{Result, disk, locked};
 use crate::model::{Model, ModelName};
 
 /// Models that scripts still hold; it holds none of them itself.
@@ -75,7 +75,7 @@ struct FileState {
 
 impl FileState {
     fn of(path: &Path) -> Option<Self> {
-        let about = std::fs::metadata(path).ok()?;
+        let about = disk::metadata(path).ok()?;
         Some(Self { length: about.len(), changed: about.modified().ok() })
     }
 }

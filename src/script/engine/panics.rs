@@ -45,7 +45,8 @@ fn quiet() {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             let worker = std::thread::current().name() == Some("apart");
-            if !worker && !WATCHING.get() {
+            // Where a panic ends everything, as in a page, it is told here or nowhere.
+            if cfg!(panic = "abort") || !worker && !WATCHING.get() {
                 return usual(info);
             }
             if let (Some(at), Ok(mut place)) = (info.location(), PLACE.lock()) {

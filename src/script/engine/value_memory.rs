@@ -175,7 +175,8 @@ fn milliseconds() -> u64 {
 #[cfg(not(target_os = "linux"))]
 fn milliseconds() -> u64 {
     use std::sync::OnceLock;
-    use std::time::Instant;
+
+    use crate::base::clock::Instant;
     static BEGAN: OnceLock<Instant> = OnceLock::new();
     BEGAN.get_or_init(Instant::now).elapsed().as_millis() as u64 + PAUSE
 }

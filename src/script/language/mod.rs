@@ -7,10 +7,11 @@ pub mod numbers;
 pub mod ranges;
 pub mod run;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rhai::Blob;
 
+use crate::base::clock::Instant;
 use crate::base::memory;
 use crate::script::engine::value_memory::weight;
 use crate::script::prelude::*;

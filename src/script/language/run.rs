@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use crate::base::disk;
 use crate::script::engine::env::{CHECK_FAILED, CHECK_HOLDS, of_script};
 use crate::script::engine::value::{NumberLayout, json_text, parsed};
 use crate::script::library::project::{cleaned, path_text};
@@ -198,7 +199,7 @@ pub mod functions {
     pub fn list(ctx: NativeCallContext, folder: &str) -> Fallible<rhai::Array> {
         let env = env(&ctx)?;
         let files = &env.files;
-        if !files.access().to_read(folder.as_ref()).map_err(|e| e.about("folder"))?.is_dir() {
+        if !disk::is_dir(&files.access().to_read(folder.as_ref()).map_err(|e| e.about("folder"))?) {
             return Err(err!(File, "there is no folder {folder}").about("folder").into());
         }
         let mut names = files.names(folder.as_ref());

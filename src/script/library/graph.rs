@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::{MAIN, MANIFEST, archive, manifest};
 use crate::base::access::permissions::Touches;
+use crate::base::disk;
 use crate::base::files::Files;
 use crate::script::prelude::*;
 
@@ -49,7 +50,7 @@ impl Library {
         match &self.content {
             LibraryContent::Folder(folder) => {
                 let place = folder.join(&file);
-                let is_there = files.has(&place)? && place.is_file();
+                let is_there = files.has(&place)? && disk::is_file(&place);
                 is_there.then(|| files.script(&place)).transpose()
             }
             LibraryContent::Archive { hash, texts } => {

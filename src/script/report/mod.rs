@@ -5,6 +5,7 @@ pub mod dashboard;
 mod items;
 mod make;
 pub mod methods;
+pub mod mime;
 pub mod parts;
 pub mod tables;
 

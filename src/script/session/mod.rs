@@ -21,11 +21,12 @@ pub mod suite;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rhai::{AST, Scope};
 
 use crate::base::Kind;
+use crate::base::clock::Instant;
 use crate::script::docs::Docs;
 use crate::script::engine::env::{Code, ScriptResult};
 use crate::script::engine::failure::{Failure, KnownNames, Sources, explain};

@@ -9,7 +9,7 @@ use rhai::{AST, FnNamespace, ModuleResolver, Scope, Shared};
 
 use crate::base::access::permissions::Permissions;
 use crate::base::memory::human;
-use crate::base::{Kind, names};
+use crate::base::{Kind, disk, names};
 use crate::checkpoint::hub;
 use crate::script::docs::stdlib::{PREFIX, STDLIB, stdlib};
 use crate::script::engine::env::Code;
@@ -273,9 +273,9 @@ impl Resolver {
                 return Ok((unit(number, place), text.clone()));
             }
             // Absolute, since a library is looked for nowhere else than here.
-            let exact = std::path::absolute(place).unwrap_or_else(|_| place.clone());
+            let exact = disk::absolute(place).unwrap_or_else(|_| place.clone());
             match self.env.files.has(&exact) {
-                Ok(true) if exact.is_file() => return Ok((unit(number, place), self.env.files.script(place)?)),
+                Ok(true) if disk::is_file(&exact) => return Ok((unit(number, place), self.env.files.script(place)?)),
                 Err(refusal) if refusal.kind == Kind::Access => refused.push(refusal.message),
                 _ => {}
             }

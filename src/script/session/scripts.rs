@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::Instant;
 
 use super::notebook::script_text;
 use super::record::{self, DONE, Record};
 use super::run_results::{self, RunResults, RunSettings};
+use crate::base::clock::Instant;
 use crate::base::files::Files;
 use crate::base::{Kind, task};
 use crate::script::engine::env::Check;

@@ -27,25 +27,31 @@ const COLOURS: &str = "--ground: var(--jp-layout-color0, var(--vscode-editor-bac
 /// Returns the forms of a value, of which `text` is one already, by their MIME types.
 pub fn bundle(value: &Dynamic, text: String, task: &Task) -> Result<Value> {
     let mut forms = Map::from_iter([("text/plain".to_string(), Value::from(text))]);
-    if let Some(report) = value.read_lock::<Report>() {
-        let html = frame(report.name(), &report.html(task)?);
+    if let Some(html) = html(value, task)? {
         forms.insert("text/html".into(), html.into());
-    } else if let Some(item) = handle::item(value)? {
-        let html = made(item.as_ref(), task, |item| item.html())?;
-        forms.insert("text/html".into(), cell_html(item.kind(), &html).into());
-        if let Some((svg, png)) = made(item.as_ref(), task, pictures)? {
-            forms.insert("image/svg+xml".into(), svg.into());
-            forms.insert("image/png".into(), STANDARD.encode(png).into());
-        }
-    } else {
-        let items = shown_items(value)?;
-        if !items.is_empty() {
-            let part = |item: &std::rc::Rc<dyn Item>| made(item.as_ref(), task, |item| item.html());
-            let html: String = items.iter().map(part).collect::<Result<_>>()?;
-            forms.insert("text/html".into(), cell_html("values", &html).into());
-        }
+    }
+    if let Some(item) = handle::item(value)?
+        && let Some((svg, png)) = made(item.as_ref(), task, pictures)?
+    {
+        forms.insert("image/svg+xml".into(), svg.into());
+        forms.insert("image/png".into(), STANDARD.encode(png).into());
     }
     Ok(Value::Object(forms))
+}
+
+/// Returns a value as HTML within a page, if it is more than text.
+pub fn html(value: &Dynamic, task: &Task) -> Result<Option<String>> {
+    if let Some(report) = value.read_lock::<Report>() {
+        return Ok(Some(frame(report.name(), &report.html(task)?)));
+    }
+    if let Some(item) = handle::item(value)? {
+        let html = made(item.as_ref(), task, |item| item.html())?;
+        return Ok(Some(cell_html(item.kind(), &html)));
+    }
+    let items = shown_items(value)?;
+    let part = |item: &std::rc::Rc<dyn Item>| made(item.as_ref(), task, |item| item.html());
+    let html: String = items.iter().map(part).collect::<Result<_>>()?;
+    Ok((!items.is_empty()).then(|| cell_html("values", &html)))
 }
 
 /// Draws an item as SVG and as PNG, if it is a picture.
