@@ -1,1 +1,169 @@
-pub use microtome_methods::base::Error;
+//! The engine of a page: one session of scripts, to be held by a worker of the page. What a text prints, shows and does on
+//! its way is told at once, as JSON, to the function that the page gives; `docs/live.md` has the forms.
+
+use std::panic;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use microtome::base::access::{Access, Rules};
+use microtome::base::clock::Instant;
+use microtome::base::files::Files;
+use microtome::base::settings::Settings;
+use microtome::base::{Result, Task, disk};
+use microtome::err;
+use microtome::repl::Repl;
+use microtome::repl::stages::{ShownStage, StageDisplay, StageProgress};
+use microtome::report::terminal::Screen;
+use microtome::script::Session;
+use microtome::script::engine::console::{Console, Notebook};
+use microtome::script::engine::env::Env;
+use microtome::script::report::mime;
+use microtome::tensor::Device;
+use rhai::Dynamic;
+use serde_json::{Value, json};
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen]
+extern "C" {
+    /// Takes what is told, on the global object of the worker.
+    #[wasm_bindgen(js_name = microtomeTells)]
+    fn tells(json: &str);
+}
+
+fn tell(output: &Value) {
+    tells(&output.to_string());
+}
+
+/// Puts a file into the page: one that belongs inside the program (`model.safetensors`, `config.json`, `tokenizer.json` and
+/// `sample.bin` of the model `tiny`) by its name, any other by a path that scripts read.
+#[wasm_bindgen]
+pub fn put(path: &str, bytes: Vec<u8>) -> std::result::Result<(), JsError> {
+    if path.contains('/') {
+        let place = disk::absolute(Path::new(path))?;
+        return Ok(disk::put(&place, bytes)?);
+    }
+    disk::put_inside(path, bytes);
+    Ok(())
+}
+
+/// Returns the bytes of a file, such as one that a script has written.
+#[wasm_bindgen]
+pub fn file(path: &str) -> std::result::Result<Vec<u8>, JsError> {
+    let place = disk::absolute(Path::new(path))?;
+    Ok(disk::map(&disk::File::options().read(true).open(place)?)?.to_vec())
+}
+
+/// The session of a page.
+#[wasm_bindgen]
+pub struct Engine {
+    repl: Repl,
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// Begins a session. `width` is that of the page in characters.
+    #[wasm_bindgen(constructor)]
+    pub fn new(width: usize) -> std::result::Result<Engine, JsError> {
+        panic::set_hook(Box::new(|panic| tell(&json!({ "kind": "panic", "text": panic.to_string() }))));
+        let session = Session::new(env(width)?);
+        Ok(Self { repl: Repl::new(session, false).without_rc() })
+    }
+
+    /// Runs a text, and returns how it ended: `{ seconds, error: null | { kind, message, text } }`, where `text` is drawn as
+    /// in the terminal.
+    pub fn run(&mut self, text: &str) -> String {
+        let begun = Instant::now();
+        let error = self.repl.submit(text).err().map(|failure| {
+            let drawn = self.repl.drawn(&failure);
+            json!({ "kind": failure.kind(), "message": failure.message(), "text": drawn })
+        });
+        json!({ "seconds": begun.elapsed().as_secs_f64(), "error": error }).to_string()
+    }
+
+    /// Returns what may stand at a place of a text, counted as JavaScript counts: `{ start, candidates: [{ text, shown }] }`.
+    pub fn complete(&self, text: &str, cursor: usize) -> String {
+        let (start, candidates) = self.repl.completed(text, byte_at(text, cursor));
+        let start = text.get(..start).unwrap_or_default().encode_utf16().count();
+        let candidates: Vec<Value> =
+            candidates.iter().map(|one| json!({ "text": one.replacement, "shown": one.shown })).collect();
+        json!({ "start": start, "candidates": candidates }).to_string()
+    }
+
+    /// Returns what the reference says of the name at a place of a text, or nothing.
+    pub fn help(&self, text: &str, cursor: usize) -> Option<String> {
+        self.repl.help_at(text, byte_at(text, cursor))
+    }
+
+    /// Returns whether more of the text is to come, so that a prompt goes on asking.
+    pub fn is_unfinished(&self, text: &str) -> bool {
+        self.repl.is_unfinished(text)
+    }
+}
+
+/// Returns the byte at which a number of UTF-16 units of a text end.
+fn byte_at(text: &str, units: usize) -> usize {
+    let mut before = 0;
+    let found = text.char_indices().find(|(_, letter)| {
+        let is_there = before >= units;
+        before += letter.len_utf16();
+        is_there
+    });
+    found.map_or(text.len(), |(at, _)| at)
+}
+
+/// An environment whose files lie in memory, and whose console is the page.
+fn env(width: usize) -> Result<Env> {
+    let settings = Settings::default();
+    let progress = Arc::new(StageProgress::new(Stages));
+    let task = Task::new(Arc::new(AtomicBool::new(false)), progress);
+    let files = Files::new(Access::new(&settings.out, &Rules::default())?, false).heeding(&task);
+    let screen = Screen { width: width.clamp(40, 200), ..Screen::default() };
+    Ok(Env::new(settings, task, files, Console::collecting(screen, Rc::new(Page)), Device::Cpu))
+}
+
+/// The page as a session sees it.
+struct Page;
+
+impl Notebook for Page {
+    fn print(&self, text: &str) {
+        tell(&json!({ "kind": "print", "text": text }));
+    }
+
+    fn remark(&self, line: &str) {
+        tell(&json!({ "kind": "remark", "text": line }));
+    }
+
+    fn value(&self, value: &Dynamic, text: String, is_answer: bool, task: &Task) -> Result<()> {
+        let html = mime::html(value, task)?;
+        tell(&json!({ "kind": "value", "text": text, "html": html, "is_answer": is_answer }));
+        Ok(())
+    }
+
+    fn page(&self, title: &str, html: &str) {
+        tell(&json!({ "kind": "page", "text": title, "html": mime::frame(title, html) }));
+    }
+
+    fn ask(&self, _task: &Task) -> Result<Option<String>> {
+        Err(err!(Argument, "expected somebody to ask, found a page, which takes no questions")
+            .hint("the program asks: `microtome run`"))
+    }
+}
+
+/// Stages of the work, shown while it runs.
+struct Stages;
+
+impl StageDisplay for Stages {
+    fn show(&self, stages: &[ShownStage]) {
+        let stages: Vec<Value> = stages
+            .iter()
+            .map(|stage| json!({ "line": stage.line, "done": stage.done, "total": stage.total, "ended": stage.has_ended }))
+            .collect();
+        tell(&json!({ "kind": "progress", "stages": stages }));
+    }
+
+    fn say(&self, line: &str) {
+        tell(&json!({ "kind": "remark", "text": line }));
+    }
+}

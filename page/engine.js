@@ -1,0 +1,65 @@
+// The engine as a page sees it: unpacked from the page itself, in a worker that Stop ends.
+"use strict";
+
+// Unpacks what `page/build` put into an element: gzip in base64.
+async function unpacked(id) {
+  const text = document.getElementById(id).textContent.trim();
+  const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+class Microtome {
+  // `files` are those of the page that the engine is given, as ids of elements by their names.
+  constructor(files, width) {
+    this.source = unpacked("engine-script").then((bytes) => URL.createObjectURL(new Blob([bytes], { type: "text/javascript" })));
+    this.module = unpacked("engine").then((bytes) => WebAssembly.compile(bytes));
+    this.files = Promise.all(Object.entries(files).map(async ([name, id]) => [name, await unpacked(id)]));
+    this.width = width;
+    this.number = 0;
+    this.begin();
+  }
+
+  begin() {
+    this.waiting = new Map();
+    this.ready = (async () => {
+      const worker = new Worker(await this.source);
+      worker.onmessage = ({ data }) => this.heard(data);
+      worker.onerror = (event) => this.end(event.message);
+      this.worker = worker;
+      const files = Object.fromEntries(await this.files);
+      return this.post("begin", { module: await this.module, files, width: this.width });
+    })();
+  }
+
+  post(ask, rest, output) {
+    const id = ++this.number;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject, output });
+      this.worker.postMessage({ id, ask, ...rest });
+    });
+  }
+
+  // Asks the engine; `output` takes what is told before the answer.
+  async ask(ask, rest, output) {
+    await this.ready;
+    return this.post(ask, rest, output);
+  }
+
+  heard({ id, output, answer, broken }) {
+    const asked = this.waiting.get(id);
+    if (!asked) return;
+    if (output) return asked.output?.(output);
+    this.waiting.delete(id);
+    if (broken === undefined) return asked.resolve(answer);
+    asked.reject(new Error(broken));
+    this.end(broken);
+  }
+
+  // Ends the worker, and all that it was asked; the next one begins anew, with no variables.
+  end(why) {
+    this.worker?.terminate();
+    for (const { reject } of this.waiting.values()) reject(new Error(why));
+    this.begin();
+  }
+}
