@@ -11,7 +11,7 @@ test *words:
 lint:
     cargo fmt --check
     cargo clippy --locked --all-targets -- -D warnings
-    cargo clippy --locked --no-default-features --features avx512 -- -D warnings
+    cargo clippy --locked --no-default-features --features avx512,terminal -- -D warnings
     cargo run --locked -- fmt --check scripts stdlib examples
 
 # Documentation: `cargo doc` of the crates, and the site of all pages and the reference in target/site

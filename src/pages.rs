@@ -26,7 +26,7 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "data-frames.md" "dictionaries-as-wholes.md" "dictionaries.md" "edges.md" "editors.md"
         "evaluating-dictionaries.md" "experiments.md" "explaining-features.md" "explorer.md" "feature-circuits.md"
         "features-and-circuits.md" "from-python.md" "gpu.md" "grammar.md" "guide.md" "interventions.md"
-        "judging-circuits.md" "libraries.md" "methods.md" "model-diffing.md" "models.md" "neuronpedia.md"
+        "judging-circuits.md" "libraries.md" "live.md" "methods.md" "model-diffing.md" "models.md" "neuronpedia.md"
         "notebooks.md" "parameter-decomposition.md" "parenthesis-circuit.md" "probes-and-lenses.md" "reports.md"
         "scale.md" "scripts-and-access.md" "showing-circuits.md" "sparse-models.md" "speed.md" "sweeps.md"
         "tensors.md" "text-and-tasks.md" "tiny-model.md" "trackers.md" "trust.md" "your-own-model.md";

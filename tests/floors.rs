@@ -77,10 +77,12 @@ const OPENING: &[&[&str]] = &[
     &["reqwest"],
 ];
 const MAY_OPEN: &[&str] = &[
+    "base/disk.rs",
     "base/files.rs",
     "base/files/lock.rs",
     "base/files/own.rs",
     "base/files/plain.rs",
+    "base/memory_disk.rs",
     "net/listen.rs",
     "net/mod.rs",
     "net/objects/connection.rs",

@@ -52,6 +52,7 @@ mod method_receivers;
 mod objects;
 mod packages;
 mod page;
+mod page_engine;
 mod python;
 mod reading;
 mod records;

@@ -1,0 +1,163 @@
+//! The engine of pages, as `page/build` makes it: its numbers are compared with those of the program in Node, and its page is
+//! opened in headless Chromium, from a file.
+//!
+//! `MICROTOME_PAGE` names the folder that it was built into; without it the tests say that they are skipped.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rhai::{Array, Dynamic};
+use serde_json::{Value, json};
+
+use crate::page::chromium;
+use crate::support::browser::Browser;
+use crate::support::{client, on_large_stack, session};
+
+const MODEL: &str = "let m = model::load(\"tiny\"); let text = \"The committee (which had met in March\";";
+
+/// Numbers that both compute, as lists.
+const NUMBERS: [&str; 4] = [
+    "m.logits(text).flatten().to_array()",
+    "m.logits(text, #{ hooks: hooks::zero(\"z.3.5\") }).flatten().to_array()",
+    "sae::load(\"dictionary\").encode(m.cache(text, \"resid_post.3\")[\"resid_post.3\"]).flatten().to_array()",
+    "{ let a = m.attribution(text, \")\"); [a.logit, a.sum, a.rest] }",
+];
+
+/// A dictionary of a few steps: its codes follow from its file.
+const DICTIONARY: &str = "sae::fit(m, \"resid_post.3\", data::text(\"sample\", #{ tokens: 1000 }), \
+                          #{ k: 16, d_sae: 384, steps: 5, batch: 128 }).save(\"dictionary\");";
+
+fn built() -> Option<PathBuf> {
+    client("MICROTOME_PAGE", "a folder that `page/build` has made", |folder| folder.join("worker.js").is_file())
+}
+
+/// The files of the model, by their names in the page.
+fn model_files() -> Value {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    json!({
+        "model.safetensors": own.join("core/assets/tiny/model.safetensors"),
+        "config.json": own.join("core/assets/tiny/config.json"),
+        "tokenizer.json": own.join("core/assets/tiny/tokenizer.json"),
+        "sample.bin": own.join("methods/assets/tiny/sample.bin"),
+    })
+}
+
+/// Returns the answers of the worker in Node.
+fn answers(page: &Path, questions: &Value) -> Vec<Value> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/page_engine/drive.js");
+    let mut node = Command::new("node")
+        .arg(script)
+        .arg(page)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("node, which .ci/run installs");
+    node.stdin.take().unwrap().write_all(questions.to_string().as_bytes()).unwrap();
+    let output = node.wait_with_output().unwrap();
+    assert!(output.status.success());
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn run(text: &str) -> Value {
+    json!({ "ask": "run", "text": text })
+}
+
+/// Returns what was printed before an answer, which is no error.
+fn printed(answer: &Value) -> String {
+    assert!(answer["answer"]["error"].is_null(), "{}", answer["answer"]["error"]["text"].as_str().unwrap_or("broken"));
+    let told = answer["told"].as_array().unwrap();
+    told.iter().filter(|told| told["kind"] == "print").map(|told| told["text"].as_str().unwrap()).collect()
+}
+
+fn numbers(values: Array) -> Vec<f64> {
+    values.iter().map(|value| value.as_float().unwrap()).collect()
+}
+
+/// Computes the numbers natively, and saves the dictionary that the page loads.
+fn native(folder: &Path) -> Vec<Vec<f64>> {
+    let folder = folder.to_path_buf();
+    on_large_stack(move || {
+        let mut session = session(&folder);
+        let mut eval = |text: &str| session.eval("line", text).unwrap_or_else(|failure| panic!("{}", failure.message));
+        let _nothing = eval(MODEL);
+        let _saved = eval(DICTIONARY);
+        let list = |value: Dynamic| numbers(value.cast::<Array>());
+        NUMBERS.into_iter().map(|text| list(eval(text))).collect()
+    })
+}
+
+#[test]
+fn the_engine_of_a_page_computes_what_the_program_does() {
+    let Some(page) = built() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let expected = native(folder.path());
+    let saved = folder.path().join("out/dictionary");
+    let mut files = model_files();
+    for entry in std::fs::read_dir(&saved).unwrap().flatten() {
+        files[format!("/dictionary/{}", entry.file_name().display())] = json!(entry.path());
+    }
+    let mut questions = vec![json!({ "ask": "begin", "files": files, "width": 80 }), run(MODEL)];
+    questions.extend(NUMBERS.map(|text| run(&format!("print({text})"))));
+    questions.push(run("plot::line([1, 2, 4])"));
+    questions.push(run("fn f(x) { m.logits(x + 1) } f(\"a\")\n + nothing"));
+    questions.push(run("fn deep(n) { if n == 0 { 0 } else { 1 + deep(n - 1) } } deep(300)"));
+    questions.push(run("fn endless(n) { endless(n + 1) } endless(0)"));
+    questions.push(json!({ "ask": "complete", "text": "let é = m.log", "cursor": 13 }));
+    questions.push(run("table([#{ a: 1 }]).save(\"t.csv\"); data::table(\"t.csv\").rows.len"));
+    let answers = answers(&page, &json!(questions));
+    let [begun, loaded, rest @ ..] = &answers[..] else { panic!("no answers") };
+    let seconds = |answer: &Value| answer["seconds"].as_f64().unwrap();
+    println!("the engine began in {:.3} s; {MODEL} took {:.3} s", seconds(begun), seconds(loaded));
+    for ((text, expected), answer) in NUMBERS.iter().zip(&expected).zip(rest) {
+        let found: Vec<f64> = serde_json::from_str(&printed(answer)).unwrap();
+        assert_eq!(found.len(), expected.len(), "{text}");
+        let apart = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        println!("{text}: {apart:e} apart, in {:.3} s", seconds(answer));
+        assert!(apart < 1e-5, "{text}: {apart:e}");
+    }
+    let [chart, wrong, deep, endless, completed, table] = &rest[NUMBERS.len()..] else { panic!("{rest:?}") };
+    assert!(chart["told"][0]["html"].as_str().unwrap().contains("<svg"));
+    let drawn = wrong["answer"]["error"]["text"].as_str().unwrap();
+    assert!(drawn.starts_with("error: ") && drawn.contains("nothing"), "{drawn}");
+    assert_eq!(deep["told"][0]["text"], "300");
+    assert!(endless["answer"]["error"]["message"].as_str().unwrap().contains("too deep"), "{endless}");
+    let candidates = completed["answer"]["candidates"].as_array().unwrap();
+    assert_eq!(completed["answer"]["start"], 10);
+    assert!(candidates.iter().any(|one| one["text"].as_str().unwrap().starts_with("logits")), "{candidates:?}");
+    assert_eq!(table["told"][0]["text"], "1");
+}
+
+#[test]
+fn the_page_opens_from_a_file_and_connects_nowhere() {
+    let (Some(page), Some(chromium)) = (built(), chromium()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut browser = Browser::start(chromium, &folder.path().join("profile"));
+    browser.open(&format!("file://{}", page.join("demo.html").display()));
+    let state = "document.getElementById('state').textContent";
+    browser.until(&format!("{state}.startsWith('ready')"));
+    println!("{}", browser.text(state));
+    let ask = |browser: &mut Browser, text: &str| {
+        browser.js(&format!("document.getElementById('text').value = {text:?}"));
+        browser.click("#run");
+        browser.until(&format!("{state}.endsWith(' ms') && !{state}.startsWith('ready')"));
+        println!("{text}: {}", browser.text(state));
+    };
+    ask(&mut browser, &format!("{MODEL}\nm.predict(text, 1)"));
+    assert!(browser.text("document.getElementById('out').innerText").contains(')'));
+    ask(&mut browser, "plot::line([1, 2, 4])");
+    assert!(browser.is("document.querySelector('#out svg')"));
+    ask(&mut browser, "1 + nothing");
+    assert!(browser.text("document.querySelector('#out .error').textContent").contains("nothing"));
+    // Stop ends what would never end, and the next session begins anew.
+    browser.js("document.getElementById('text').value = 'loop {}'");
+    browser.click("#run");
+    browser.until(&format!("{state} === 'computing …'"));
+    browser.click("#stop");
+    browser.until(&format!("{state}.startsWith('stopped')"));
+    ask(&mut browser, "1 + 1");
+    assert_eq!(browser.text("document.getElementById('out').innerText").trim(), "2");
+    assert!(browser.problems.is_empty(), "{:#?}", browser.problems);
+    let refused = "fetch('https://example.org').then(() => false, () => true)";
+    assert_eq!(browser.js(refused), true, "the page may connect");
+}
