@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use microtome::base::access::{Access, Rules};
 use microtome::base::clock::Instant;
 use microtome::base::files::Files;
+use microtome::base::memory::CountingAllocator;
 use microtome::base::settings::Settings;
 use microtome::base::{Result, Task, disk};
 use microtome::err;
@@ -24,6 +25,9 @@ use microtome::tensor::Device;
 use rhai::Dynamic;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 #[wasm_bindgen]
 extern "C" {
@@ -113,7 +117,7 @@ fn byte_at(text: &str, units: usize) -> usize {
     found.map_or(text.len(), |(at, _)| at)
 }
 
-/// An environment whose files lie in memory, and whose console is the page.
+/// Makes an environment whose files lie in memory, and whose console is the page.
 fn env(width: usize) -> Result<Env> {
     let settings = Settings::default();
     let progress = Arc::new(StageProgress::new(Stages));

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::access::Access;
 use super::access::permissions::Permissions;
 use super::disk::{self, File, FileBeside, Mapping};
-use super::{Error, Result, Task};
+use super::{Error, Result, Task, clock};
 use crate::base::locked;
 use crate::{bail, err};
 use lock::{LOCK, Lock, TemporaryFile};
@@ -448,7 +448,7 @@ impl Files {
                 return Ok(());
             }
             self.task.check()?;
-            std::thread::sleep(TURN);
+            clock::sleep(TURN);
         }
         self.lock(folder)
     }
@@ -527,7 +527,7 @@ pub(crate) fn pieces(
 fn wait_or(error: io::Error, path: &Path) -> Result<()> {
     match error.kind() {
         io::ErrorKind::Interrupted => {}
-        io::ErrorKind::WouldBlock => std::thread::sleep(std::time::Duration::from_millis(20)),
+        io::ErrorKind::WouldBlock => clock::sleep(Duration::from_millis(20)),
         _ => return Err(Error::io("read", path, &error)),
     }
     Ok(())

@@ -1,6 +1,8 @@
 //! Free memory, checked before large allocations, so that a huge tensor is an error message and not a killed process.
 //! The kernels check it, too, so the code is theirs.
 
+#[cfg(target_family = "wasm")]
+pub use kernels::memory::CountingAllocator;
 pub use kernels::memory::{available, human, keep_freed, look, processor, taken};
 
 pub use super::disk::give_back;

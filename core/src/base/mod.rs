@@ -26,7 +26,7 @@ pub mod json;
 mod lock;
 pub mod memory;
 #[cfg(all(test, not(target_family = "wasm")))]
-mod memory_disk;
+pub mod memory_disk;
 pub mod names;
 pub mod parallel;
 pub mod random;

@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use super::clock::Instant;
 use super::error::{Error, Kind, Result};
+#[cfg(target_family = "wasm")]
+use super::page_memory::free;
+#[cfg(target_family = "wasm")]
+pub use super::page_memory::{CountingAllocator, taken};
 
 /// Returns the bytes that this process may still allocate: the free memory of the machine, or the limit of the control
 /// group or of the process (`ulimit -v`) if that is lower.
@@ -34,17 +38,6 @@ fn free() -> u64 {
     limit().map_or(free, |limit| free.min(limit.saturating_sub(of_process(|process| process.virtual_memory()))))
 }
 
-/// Returns what is left of the address space of a page. What was freed within it counts as taken, since the allocator does
-/// not say how much that is.
-#[cfg(target_family = "wasm")]
-fn free() -> u64 {
-    PAGE_SPACE.saturating_sub(taken())
-}
-
-/// Bytes that a page has at most: addresses of 32 bits.
-#[cfg(target_family = "wasm")]
-const PAGE_SPACE: u64 = 4 << 30;
-
 /// Returns the bytes that a control group may still take: its limit less the pages that it cannot give back. What the group
 /// is said to use has the pages of files that were read, too, and these give way.
 #[cfg(not(target_family = "wasm"))]
@@ -61,13 +54,6 @@ fn last() -> std::sync::MutexGuard<'static, Option<(Instant, u64)>> {
 #[cfg(not(target_family = "wasm"))]
 pub fn taken() -> u64 {
     of_process(|process| process.memory())
-}
-
-/// Returns the bytes of memory of this page.
-#[cfg(target_family = "wasm")]
-pub fn taken() -> u64 {
-    const PAGE: u64 = 64 << 10;
-    core::arch::wasm32::memory_size::<0>() as u64 * PAGE
 }
 
 #[cfg(not(target_family = "wasm"))]

@@ -4,5 +4,7 @@ pub mod clock;
 pub mod error;
 pub(crate) mod instructions;
 pub mod memory;
+#[cfg(target_family = "wasm")]
+mod page_memory;
 pub mod parallel;
 pub(crate) mod thread_pool;

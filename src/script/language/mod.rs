@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rhai::Blob;
 
-use crate::base::clock::Instant;
+use crate::base::clock::{self, Instant};
 use crate::base::memory;
 use crate::script::engine::value_memory::weight;
 use crate::script::prelude::*;
@@ -181,7 +181,7 @@ fn wait(ctx: &NativeCallContext, seconds: f64) -> Fallible<()> {
         if left.is_zero() {
             return Ok(());
         }
-        std::thread::sleep(left.min(Duration::from_millis(20)));
+        clock::sleep(left.min(Duration::from_millis(20)));
     }
 }
 

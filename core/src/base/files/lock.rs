@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::plain;
 use crate::base::disk::{self, File};
-use crate::base::{Error, Result, locked};
+use crate::base::{Error, Result, clock, locked};
 use crate::err;
 
 /// The name of the lock that a writing run holds in each folder it writes to.
@@ -76,7 +76,7 @@ impl Lock {
                 // Who asks whether the folder is locked holds the file for a moment.
                 Err(TryLockError::WouldBlock) if glances < GLANCES => {
                     glances += 1;
-                    std::thread::sleep(GLANCE);
+                    clock::sleep(GLANCE);
                     continue;
                 }
                 Err(TryLockError::WouldBlock) => return Ok(None),

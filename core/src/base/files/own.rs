@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::plain;
-use crate::base::clock::{Instant, SystemTime};
+use crate::base::clock::{self, Instant, SystemTime};
 use crate::base::disk::{self, File};
 
 /// The timeout for the lock; others hold it only to append a line or to read.
@@ -62,7 +62,7 @@ fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<()> {
             Err(TryLockError::WouldBlock) if since.elapsed() > PATIENCE => {
                 return Err(io::Error::new(io::ErrorKind::WouldBlock, "another program has locked it"));
             }
-            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            Err(TryLockError::WouldBlock) => clock::sleep(Duration::from_millis(5)),
         }
     }
 }
