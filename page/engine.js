@@ -30,6 +30,8 @@ class Microtome {
       const files = Object.fromEntries(await this.files);
       return this.post("begin", { module: await this.module, files, width: this.width });
     })();
+    // Who asks before it is ready hears why it is not.
+    this.ready.catch(() => {});
   }
 
   post(ask, rest, output) {

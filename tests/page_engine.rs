@@ -70,10 +70,6 @@ fn printed(answer: &Value) -> String {
     told.iter().filter(|told| told["kind"] == "print").map(|told| told["text"].as_str().unwrap()).collect()
 }
 
-fn numbers(values: Array) -> Vec<f64> {
-    values.iter().map(|value| value.as_float().unwrap()).collect()
-}
-
 /// Computes the numbers natively, and saves the dictionary that the page loads.
 fn native(folder: &Path) -> Vec<Vec<f64>> {
     let folder = folder.to_path_buf();
@@ -82,7 +78,7 @@ fn native(folder: &Path) -> Vec<Vec<f64>> {
         let mut eval = |text: &str| session.eval("line", text).unwrap_or_else(|failure| panic!("{}", failure.message));
         let _nothing = eval(MODEL);
         let _saved = eval(DICTIONARY);
-        let list = |value: Dynamic| numbers(value.cast::<Array>());
+        let list = |value: Dynamic| value.cast::<Array>().iter().map(|one| one.as_float().unwrap()).collect();
         NUMBERS.into_iter().map(|text| list(eval(text))).collect()
     })
 }
