@@ -7,6 +7,7 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
+pub use std::env::temp_dir;
 pub use std::fs::{
     DirEntry, File, Metadata, OpenOptions, create_dir_all, metadata, read_dir, read_link, remove_dir_all, remove_file,
     symlink_metadata,

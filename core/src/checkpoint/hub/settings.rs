@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::base::access::HUB;
-use crate::base::files;
+use crate::base::{disk, files};
 
 /// Maximum length of a token file; tokens have some forty letters.
 const LONGEST_TOKEN: u64 = 4096;
@@ -53,7 +53,7 @@ impl HubSettings {
 fn home(said: impl Fn(&str) -> Option<String>) -> PathBuf {
     said("HF_HOME").map(PathBuf::from).unwrap_or_else(|| {
         let caches = said("XDG_CACHE_HOME").map(PathBuf::from);
-        let user = std::env::home_dir().unwrap_or_else(std::env::temp_dir);
+        let user = std::env::home_dir().unwrap_or_else(disk::temp_dir);
         caches.unwrap_or_else(|| user.join(".cache")).join("huggingface")
     })
 }
