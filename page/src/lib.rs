@@ -1,6 +1,8 @@
 //! The engine of a page: one session of scripts, to be held by a worker of the page. What a text prints, shows and does on
 //! its way is told at once, as JSON, to the function that the page gives; `docs/live.md` has the forms.
 
+#![cfg(target_arch = "wasm32")]
+
 use std::panic;
 use std::path::Path;
 use std::rc::Rc;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::hub::{self, HubSettings, Name};
 use crate::base::files::Files;
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, disk};
 use crate::err;
 
 /// The hint where the files are not there.
@@ -15,8 +15,8 @@ const ELSEWHERE: &str = "`meta` names a folder, or a model on the hub, that has 
 pub fn folder_with(files: &Files, name: &str, wanted: &[&str], task: &Task) -> Result<PathBuf> {
     let path = Path::new(name);
     match files.access().to_read(path) {
-        Ok(place) if place.is_dir() => Ok(path.to_path_buf()),
-        Ok(place) if place.exists() => Ok(path.parent().unwrap_or(path).to_path_buf()),
+        Ok(place) if disk::is_dir(&place) => Ok(path.to_path_buf()),
+        Ok(place) if disk::exists(&place) => Ok(path.parent().unwrap_or(path).to_path_buf()),
         _ => match Name::parse(name) {
             Ok(name) => fetched(files, &name, wanted, task),
             Err(_) => {

@@ -68,15 +68,21 @@ fn every_method_finds_a_set_that_keeps_the_share() {
 fn relevance_gives_other_slopes_of_the_same_circuit_and_is_no_step_of_an_optimisation() {
     let (model, saes, _) = found();
     let task = Task::default();
-    let of = |method, gradients| {
+    let of = |token, method, gradients| {
         let rules = GradientOptions { gradients };
-        let token = vec![TokenPattern::Id(0)];
+        let token = vec![TokenPattern::Id(token)];
         let options = MinimalOptions { token, method, rules, context: Some(8), ..MinimalOptions::default() };
         minimal_circuits(&model, &saes[..2], &text(), &options, &task)
     };
+    // One whose probability is not kept without any unit.
+    let needs_some = |token: &i64| {
+        let circuits = of(*token, MinimalMethod::Attribution, GradientRules::Derivatives).unwrap();
+        circuits[0].graph.nodes.len() > 1
+    };
+    let token = (0..20).find(needs_some).unwrap();
     for method in [MinimalMethod::Attribution, MinimalMethod::Elimination] {
         let [derivatives, relp] = [GradientRules::Derivatives, GradientRules::Relp].map(|gradients| {
-            let mut circuits = of(method, gradients).unwrap();
+            let mut circuits = of(token, method, gradients).unwrap();
             circuits.remove(0).graph
         });
         assert_eq!(derivatives.nodes[0].value, relp.nodes[0].value, "values are those of the model");
@@ -86,7 +92,7 @@ fn relevance_gives_other_slopes_of_the_same_circuit_and_is_no_step_of_an_optimis
         assert_ne!(derivatives.made.last().map(|(name, _)| name.as_str()), Some("gradients"));
     }
     for method in [MinimalMethod::Integrated, MinimalMethod::Masks] {
-        assert_eq!(of(method, GradientRules::Relp).unwrap_err().about.as_deref(), Some("gradients"));
+        assert_eq!(of(token, method, GradientRules::Relp).unwrap_err().about.as_deref(), Some("gradients"));
     }
 }
 
