@@ -120,7 +120,7 @@ const SHORT: &[(&str, &str)] = &[
     ("sparse_bridges", "--dense 2 --steps 1 --rows 32 --pairs 2"),
     ("depth_scores", "--text grammar --tokens 12000 --layers 2 --features 2 --fragments 40 --k 4"),
     ("thought_anchors", "--n 2 --rollouts 4"),
-    ("safety_monitor", "--tokens 3000 --held 4000 --stopped 2 --rate 0.5"),
+    ("safety_monitor", "--tokens 3000 --held 16_000 --stopped 2 --rate 0.5"),
     ("temporal_features", "--texts 30 --tokens 3000 --steps 2"),
     ("transcoder_adapters", "--tokens 3000 --documents 12 --rows 4 --tuning 2 --steps 2 --features 16"),
     ("traits", "--tokens 30000 --prompts 40 --held 2 --steps 1 --rate 0.5"),

@@ -160,9 +160,9 @@ fn unknown_format(item: &dyn Item, found: Option<&str>) -> Error {
     let tables = item.table().map_or(&[][..], |_| &data::table::FORMATS);
     let known = [drawn, tables, &["json", "txt", "html"], md, dot].concat();
     let kind = item.kind();
-    let article = match kind.chars().next() {
-        _ if kind.ends_with('s') => "",
-        Some('a' | 'e' | 'i' | 'o' | 'u') => "an ",
+    let article = match kind {
+        "heads" | "lenses" => "",
+        _ if kind.starts_with(['a', 'e', 'i', 'o', 'u']) => "an ",
         _ => "a ",
     };
     match found {
