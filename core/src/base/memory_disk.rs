@@ -400,7 +400,7 @@ mod tests {
         // A file that is mapped stays as it was for the one who mapped it.
         File::options().open(&place).unwrap().write_all(b"ONE").unwrap();
         assert_eq!(&mapped[..3], b"one");
-        assert!(create_dir_all(&place.join("deeper")).is_err() && remove_file(folder).is_err());
+        assert!(create_dir_all(place.join("deeper")).is_err() && remove_file(folder).is_err());
         remove_dir_all(Path::new("/tests")).unwrap();
         assert_eq!(File::options().open(&place).err().unwrap().kind(), ErrorKind::NotFound);
     }

@@ -55,12 +55,13 @@ impl Sources {
 /// Draws for each input how many matrices are masked there, any number from 1 to all being as likely, and which.
 pub fn routed(sources: Vec<Sources>, inputs: usize, random: &mut impl Rng) -> Result<Vec<Sources>> {
     let mut order: Vec<usize> = (0..sources.len()).collect();
-    let mut routes = vec![vec![0_u8; inputs]; sources.len()];
-    for input in 0..inputs {
+    let mut routes = vec![Vec::<u8>::with_capacity(inputs); sources.len()];
+    for _ in 0..inputs {
         order.shuffle(random);
         let count = random.random_range(1..=order.len());
-        for matrix in &order[..count] {
-            routes[*matrix][input] = 1;
+        let masked = &order[..count];
+        for (matrix, route) in routes.iter_mut().enumerate() {
+            route.push(masked.contains(&matrix).into());
         }
     }
     let one = |(sources, route): (Sources, Vec<u8>)| -> Result<Sources> {

@@ -393,7 +393,7 @@ fn tied_matrices_have_the_same_parts() {
         let [first, second] = &one.parts[..] else { panic!("two matrices") };
         assert_eq!((first.tied, second.tied), (None, Some(0)));
         assert!(far(&second.v, first.u.t().unwrap()) == 0.0 && far(&second.u, first.v.t().unwrap()) == 0.0);
-        assert!(far(&second.sum().unwrap(), first.sum().unwrap().t().unwrap()) < 1e-6);
+        assert!(far(second.sum().unwrap(), first.sum().unwrap().t().unwrap()) < 1e-6);
         assert!(far(&second.gate.outer, &first.gate.outer) > 0.0);
     }
     let error = |layers: &[LayerOptions]| Network::new(layers).unwrap_err().message;

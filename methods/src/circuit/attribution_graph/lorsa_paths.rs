@@ -90,7 +90,7 @@ impl HeadPaths<'_> {
                 Some(_) => 0.0,
                 None => self.edge(*head, source) / one.activation * self.edge(target, *head),
             };
-            add(*one, alone, share * sums[*head]);
+            add(one, alone, share * sums[*head]);
         }
         if let Some(head) = end {
             add(head, own, value);

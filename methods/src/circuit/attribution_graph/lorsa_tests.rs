@@ -237,8 +237,8 @@ fn all_pairs_of_an_edge_sum_to_the_score_of_the_head_that_it_ends_at() {
             let heads = (0..graph.features.len()).filter(|node| graph.features[*node].part == LayerPart::Attention);
             let all = heads.flat_map(|to| (0..graph.counts().first_target()).map(move |from| (from, to)));
             let all = all.filter(|(from, to)| graph.matrix.edge(*to, *from) != 0.0);
-            let (within, between): (Vec<(usize, usize)>, Vec<(usize, usize)>) =
-                all.partition(|(from, to)| nodes[*from].position == nodes[*to].position);
+            let is_within = |edge: &(usize, usize)| nodes[edge.0].position == nodes[edge.1].position;
+            let (within, between): (Vec<_>, Vec<_>) = all.partition(is_within);
             let step = between.len().div_ceil(6);
             let edges: Vec<(usize, usize)> =
                 between.into_iter().step_by(step).chain(within.into_iter().take(1)).collect();

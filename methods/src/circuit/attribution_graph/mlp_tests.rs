@@ -100,7 +100,7 @@ fn what_passes_mlps_is_in_edges_and_in_the_loadings_of_their_heads_and_no_error_
             &Task::default(),
         )
         .unwrap();
-        assert!(!close(&edges, &row(&held), 1e-3), "{config:?}");
+        assert!(!close(&edges, row(&held), 1e-3), "{config:?}");
         let sources = (0..counts.features).chain(counts.first_token()..target);
         let some: Vec<(usize, usize)> = sources.map(|from| (from, target)).step_by(3).collect();
         let split =

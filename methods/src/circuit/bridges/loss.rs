@@ -101,7 +101,7 @@ impl BridgeStep<'_> {
             losses.to_dense = 0.0;
             for (number, stream) in streams(&plain, self.sites, &lesson.batch, task)?.into_iter().enumerate() {
                 let own = tensors_of(number, count);
-                let (kl, mut found) = self.to_dense(&tensors[own.clone()], number, stream, lesson, task)?;
+                let (kl, mut found) = self.ending_dense(&tensors[own.clone()], number, stream, lesson, task)?;
                 losses.to_dense += kl;
                 asked.extend(found.pop());
                 add(&mut gradients[own], &found)?;
@@ -111,7 +111,7 @@ impl BridgeStep<'_> {
             losses.to_sparse = 0.0;
             for number in 0..self.sites.len() {
                 let own = tensors_of(number, count);
-                let (kl, found) = self.to_sparse(&tensors[own.clone()], &tensors[..count], number, lesson, task)?;
+                let (kl, found) = self.ending_sparse(&tensors[own.clone()], &tensors[..count], number, lesson, task)?;
                 losses.to_sparse += kl;
                 let (of_bridge, of_weights) = found.split_at(TENSORS.len());
                 add(&mut gradients[own], of_bridge)?;
@@ -125,7 +125,7 @@ impl BridgeStep<'_> {
 
     /// Computes the KL of a pass that begins in the sparse model and ends in the dense one, and the gradients of its weighted
     /// value: those of the bridge's tensors, and of the stream.
-    fn to_dense(
+    fn ending_dense(
         &self,
         bridge: &[Tensor],
         number: usize,
@@ -146,7 +146,7 @@ impl BridgeStep<'_> {
 
     /// Computes the KL of a pass that begins in the dense model and ends in the sparse one, and the gradients of its weighted
     /// value: those of the bridge's tensors, and of the sparse weights.
-    fn to_sparse(
+    fn ending_sparse(
         &self,
         bridge: &[Tensor],
         weights: &[Tensor],
