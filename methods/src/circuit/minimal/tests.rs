@@ -75,12 +75,13 @@ fn relevance_gives_other_slopes_of_the_same_circuit_and_is_no_step_of_an_optimis
         minimal_circuits(&model, &saes[..2], &text(), &options, &task)
     };
     // One whose probability is not kept without any unit.
+    let methods = [MinimalMethod::Attribution, MinimalMethod::Elimination];
     let needs_some = |token: &i64| {
-        let circuits = of(*token, MinimalMethod::Attribution, GradientRules::Derivatives).unwrap();
-        circuits[0].graph.nodes.len() > 1
+        let sizes = methods.map(|method| of(*token, method, GradientRules::Derivatives).unwrap()[0].graph.nodes.len());
+        sizes.iter().all(|size| *size > 1)
     };
     let token = (0..20).find(needs_some).unwrap();
-    for method in [MinimalMethod::Attribution, MinimalMethod::Elimination] {
+    for method in methods {
         let [derivatives, relp] = [GradientRules::Derivatives, GradientRules::Relp].map(|gradients| {
             let mut circuits = of(token, method, gradients).unwrap();
             circuits.remove(0).graph
