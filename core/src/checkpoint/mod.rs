@@ -11,6 +11,7 @@ mod nla_meta;
 pub mod oracle;
 pub mod reconstructor;
 pub mod save;
+#[cfg_attr(not(feature = "second_opinion"), path = "no_second_opinion.rs")]
 pub mod second_opinion;
 mod sidecar;
 pub mod verbaliser;

@@ -155,9 +155,10 @@ thread_local! {
 }
 
 /// Largest depth of calls; the stack of [`crate::script::engine::thread`] is sized for it.
-pub const MAX_CALLS: usize = 400;
+/// A page gives a worker half a megabyte, whatever is asked for.
+pub const MAX_CALLS: usize = if cfg!(target_family = "wasm") { 64 } else { 400 };
 /// Largest depth of expressions.
-const MAX_DEPTH: usize = 200;
+const MAX_DEPTH: usize = if cfg!(target_family = "wasm") { 64 } else { 200 };
 
 /// The texts so far as the engine of a session and the session itself know them.
 #[derive(Clone)]
