@@ -87,7 +87,7 @@ pub const PAGES: &[EmbeddedFile] = files! {
         "figure5.png"
         "four_methods.png" "gender_erasure.png" "geometry.png" "heads.png" "induction.png" "induction_heads.png"
         "interference.png" "interpretability.png" "ioi_heads.png" "known_circuits.png" "larger_dictionaries.png"
-        "lenses.png" "line_ends.png" "line_lengths.png" "lorsa.png" "mlp_dictionaries.png" "model_diffing.png" "modular_addition.png" "monosemantic_neurons.png"
+        "lenses.png" "line_ends.png" "line_lengths.png" "lorsa.png" "lorsa_graph.png" "mlp_dictionaries.png" "model_diffing.png" "modular_addition.png" "monosemantic_neurons.png"
         "parameter_decomposition.png"
         "parenthesis_circuit.png" "parenthesis_judged.png" "parts_of_the_layer.png" "patchscopes.png"
         "persistence.png" "pronoun.png" "qk_attributions.png" "relp.png" "safety_monitor.png" "smallest_circuit.png"
