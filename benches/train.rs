@@ -18,7 +18,7 @@ use step::Trainer;
 
 const RUNS: usize = 9;
 const SHAPES: [(usize, usize); 2] = [(32, 128), (16, 256)];
-/// Of transcoder adapters: runs, steps in a run, texts of a step, tokens of a text, and features of a layer.
+/// Number of runs of transcoder adapters; behind it steps in a run, texts of a step, tokens of a text, and features of a layer.
 const FITS: usize = 3;
 const FIT_STEPS: usize = 40;
 const TEXTS: usize = 8;

@@ -2,11 +2,13 @@
 
 #[path = "net/address.rs"]
 mod address;
+#[path = "net/download.rs"]
+mod download;
 #[path = "net/no_objects.rs"]
 mod objects;
 
 use std::convert::Infallible;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::access::Access;
@@ -14,6 +16,7 @@ use crate::base::files::Files;
 use crate::base::{Error, Result, Task};
 
 pub(crate) use address::{is_here, named};
+pub use download::Download;
 pub use objects::{BucketFolder, Version, is_remote};
 
 fn not_built() -> Error {
@@ -56,16 +59,6 @@ impl FileAnswer {
     pub fn said(&self, _name: &str) -> Option<&str> {
         match self.0 {}
     }
-}
-
-/// A file to download.
-pub struct Download<'a> {
-    pub address: &'a str,
-    pub name: &'a str,
-    pub place: &'a Path,
-    pub lock: &'a Path,
-    pub size: Option<u64>,
-    pub sha256: Option<&'a str>,
 }
 
 /// A connection, of which there is none.

@@ -4,6 +4,7 @@
 
 mod address;
 mod disk_space;
+mod download;
 mod listen;
 #[cfg_attr(not(feature = "objects"), path = "no_objects.rs")]
 mod objects;
@@ -30,11 +31,11 @@ use crate::{bail, err};
 
 pub(crate) use address::{is_here, named};
 use disk_space::DiskSpace;
+pub use download::Download;
 #[cfg(unix)]
 pub use listen::LocalListener;
 pub use listen::{Listener, listen, listen_at};
 pub use objects::{BucketFolder, Version, is_remote};
-pub use partial::Download;
 
 /// The user agent.
 pub const USER_AGENT: &str = concat!("microtome/", env!("CARGO_PKG_VERSION"));

@@ -28,7 +28,7 @@ pub struct AlarmRate {
 impl Monitor {
     /// Returns the sensors with the lowest thresholds that keep to a rate of false alarms on new texts like the given ones.
     ///
-    /// Of n given texts and a new one, drawn alike, each is as likely to have the k-th largest score, so that the new one is among
+    /// Each of n given texts and a new one, drawn alike, is as likely to have the k-th largest score, so that the new one is among
     /// the k largest with a probability of at most k / (n + 1): the threshold is the k-th largest score of the given texts
     /// for the largest k that keeps to the rate (Vovk et al. 2005). Several sensors have equal shares of it.
     pub fn calibrated(
